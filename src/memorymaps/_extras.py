@@ -1,0 +1,33 @@
+"""The one place that turns a missing optional package into a line to type."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+# package to import → extra that installs it
+_EXTRAS = {"sklearn": "sklearn", "statsmodels": "statsmodels", "polars": "polars", "torch": "torch"}
+
+
+def require(module: str) -> ModuleType:
+    """Import an optional package, or say what to type to have it.
+
+    Raises
+    ------
+    ImportError
+        The package is not installed; the message names the `pip` line.
+
+    Examples
+    --------
+    >>> require("sklearn.linear_model").Ridge.__name__
+    'Ridge'
+    """
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        extra = _EXTRAS.get(package)
+        line = f'pip install "memorymaps[{extra}]"' if extra else f"pip install {package}"
+        raise ImportError(f"this needs the package {package!r}, which is not installed: {line}") from error

@@ -1,0 +1,126 @@
+"""Likelihoods averaged over the uncertainty of `f`: `E_q[·]` under `q(f) = N(f, V)`.
+
+Closed forms where they exist, Gauss–Hermite quadrature for outputs that do not interact, and a fixed
+quasi-random rule for softmax, whose expectation has no lower-dimensional form.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from memorymaps._types import Array
+from memorymaps.likelihoods import Bernoulli, Categorical, ExponentialFamily, Gaussian, Likelihood, Poisson
+from memorymaps.links import Identity, Log, Probit
+
+_ORDER = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63
+_POINTS = 1024  # quasi-random points for softmax
+
+
+@functools.cache
+def _hermite() -> tuple[Array, Array]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_ORDER)
+    return nodes[:, None], weights / weights.sum()
+
+
+@functools.cache
+def _quasi_normal(c: int) -> tuple[Array, Array]:
+    from scipy.stats import norm, qmc
+
+    half = norm.ppf(qmc.Sobol(c, scramble=True, rng=0).random(_POINTS // 2))
+    return np.concatenate([half, -half]), np.full(_POINTS, 1 / _POINTS)
+
+
+def _root(variance: Array) -> Array:
+    """`B` with `B Bᵀ = V`, also for singular `V`."""
+    xp = array_namespace(variance)
+    values, vectors = xp.linalg.eigh(variance)
+    return vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :]
+
+
+def expectation(g: Callable[[Array], Array], f: Array, variance: Array, rule: tuple[Array, Array]) -> Array:
+    """`Σ_k w_k g(f + B z_k)` with `B Bᵀ = V`: the mean of `g` over `N(f, V)`, `f [n, c]`, `V [n, c, c]`."""
+    xp = array_namespace(f)
+    root = _root(variance)
+    total = 0.0
+    for z, w in zip(*rule, strict=True):
+        step = xp.asarray(z, dtype=f.dtype, device=device(f))
+        total = total + float(w) * g(f + xp.matmul(root, step[:, None])[..., 0])
+    return total
+
+
+def _diagonal(variance: Array) -> Array:
+    return array_namespace(variance).linalg.diagonal(variance)
+
+
+@dataclass(frozen=True)
+class Averaged(Likelihood):
+    """A likelihood whose answers are expectations under `N(f, V)`: same contract, `f` now being the mean.
+
+    `E_q[ℓ]`, `E_q[σ(f)]`, `E_q[∇ℓ]`, `E_q[Λ]` (Bonnet's and Price's theorems make the last two the first and
+    second derivatives that variational learning uses). Source: [MPE] App. H, [BLR].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from memorymaps.likelihoods import Poisson
+    >>> q = Averaged(Poisson(), variance=np.full((1, 1, 1), 0.5))
+    >>> q.mean(np.zeros((1, 1)))  # exp(V/2)
+    array([[1.284]])
+    """
+
+    likelihood: Likelihood
+    variance: Array
+
+    def _average(self, g: Callable[[Array], Array], f: Array) -> Array:
+        if isinstance(self.likelihood, ExponentialFamily):
+            # outputs do not interact: only the marginal variances count
+            xp = array_namespace(f)
+            spread = _diagonal(self.variance)[..., None] * xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
+            nodes, weights = _hermite()
+            return expectation(g, f, spread, (np.repeat(nodes, f.shape[-1], axis=1), weights))
+        return expectation(g, f, self.variance, _quasi_normal(f.shape[-1]))
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """`E_q[ℓ]`."""
+        return self._average(lambda z: self.likelihood.nll(z, y), f)
+
+    def mean(self, f: Array) -> Array:
+        """`E_q[σ(f)]`."""
+        closed = _CLOSED_MEANS.get(_kind(self.likelihood))
+        return closed(f, _diagonal(self.variance)) if closed else self._average(self.likelihood.mean, f)
+
+    def slope(self, f: Array) -> Array:
+        """`E_q[dσ/df]`, the derivative of the averaged mean."""
+        return self._average(self.likelihood.slope, f)
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`E_q[∇_f ℓ]`."""
+        return self._average(lambda z: self.likelihood.error(z, y), f)
+
+    def curvature(self, f: Array) -> Array:
+        """`E_q[Λ]`."""
+        return self._average(self.likelihood.curvature, f)
+
+    def encode(self, y: Array, c: int) -> Array:
+        """As the likelihood itself."""
+        return self.likelihood.encode(y, c)
+
+    def check_target(self, y: Array, c: int) -> None:
+        """As the likelihood itself."""
+        self.likelihood.check_target(y, c)
+
+
+def _kind(likelihood: Likelihood) -> tuple[type, type]:
+    return type(likelihood), type(getattr(likelihood, "link", None))
+
+
+_CLOSED_MEANS: dict[tuple[type, type], Callable[[Array, Array], Array]] = {
+    (Gaussian, Identity): lambda f, v: f,
+    (Poisson, Log): lambda f, v: array_namespace(f).exp(f + v / 2),
+    (Bernoulli, Probit): lambda f, v: Probit().mean(f / array_namespace(f).sqrt(1 + v)),
+}

@@ -1,0 +1,158 @@
+"""The contract: what a posterior must answer, and the two open functions that model kinds plug into.
+
+A model kind is added from outside, in any package, by registering two functions:
+
+    @posterior.register(MyModel)
+    def _(model, examples): ...      # → Posterior
+
+    @training_data.register(MyModel)
+    def _(model, examples): ...      # → the examples as the model's training saw them
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from memorymaps._types import Array, Examples
+from memorymaps.likelihoods import Likelihood
+
+
+class UnsupportedModelError(TypeError):
+    """No adapter knows this kind of model."""
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """Outputs `f [n, c]` and their posterior covariances `V [n, c, c]`."""
+
+    f: Array
+    variance: Array
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a posterior says of itself; it travels into the map's provenance as it is.
+
+    `effective_parameters` is the posterior's own count, independent of the map (`P − δ tr S⁻¹` where known);
+    `distance` how far the parameters are from the optimum, in posterior standard deviations.
+    """
+
+    model: str
+    posterior: str
+    likelihood: str
+    prior: str = "none"
+    algorithm: str = ""
+    coverage: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    aliased: tuple[str, ...] = ()
+    classes: tuple[Any, ...] = ()
+    rank: int | None = None
+    effective_parameters: float | None = None
+    dispersion: float | tuple[float, ...] | None = None
+    dispersion_estimated: bool = False
+    residual_df: float | None = None
+    distance: float | None = None
+    notes: tuple[str, ...] = ()
+    methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
+
+
+@runtime_checkable
+class Posterior(Protocol):
+    """A Gaussian belief about outputs: all that the map needs of a model."""
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """How outputs and targets meet."""
+
+    @property
+    def description(self) -> Description:
+        """What this posterior is, for provenance."""
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f` and `V` of a batch, in one pass."""
+
+
+@runtime_checkable
+class Factored(Protocol):
+    """Ability: prediction covariances `V_ij = Z_i Z_jᵀ` in finitely many coordinates; gives group removal."""
+
+    def factor(self, inputs: Any) -> Array:
+        """`Z [n, c, r]`."""
+
+
+@runtime_checkable
+class Parametric(Protocol):
+    """Ability: moves of named parameters; gives DFBETA and one-step parameters."""
+
+    def shift(self, u: Array) -> Array:
+        """Parameters' move `[..., p, c]` for coordinates `u [..., r]` of `Factored.factor`."""
+
+
+# top-level package of a model's class → modules whose import registers the adapters
+ADAPTERS: dict[str, tuple[str, ...]] = {
+    "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
+    "statsmodels": ("memorymaps.models.statsmodels_glm",),
+}
+
+
+class OpenFunction:
+    """A function of a model, open to new model kinds: dispatch on the class of its first argument.
+
+    Adapters of this package are imported on first use, by the package names in the class's ancestry, so that
+    a subclass of a scikit-learn estimator is found and nobody pays for libraries they do not use.
+    """
+
+    def __init__(self, default: Callable[..., Any]):
+        self._dispatch = functools.singledispatch(default)
+        functools.update_wrapper(self, default)
+
+    def __call__(self, model: Any, *args: Any) -> Any:
+        """Answer for this model."""
+        for kind in type(model).__mro__:
+            for module in ADAPTERS.get(kind.__module__.partition(".")[0], ()):
+                importlib.import_module(module)
+        return self._dispatch(model, *args)
+
+    def register(self, kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorator: this function answers for models of class `kind` and its subclasses."""
+        return self._dispatch.register(kind)
+
+    def kinds(self) -> list[type]:
+        """The model classes with an answer so far."""
+        return [kind for kind in self._dispatch.registry if kind is not object]
+
+
+@OpenFunction
+def posterior(model: Any, examples: Examples) -> Any:
+    """Posterior of a fitted model, given the examples it was trained on (as `training_data` returns them).
+
+    Raises
+    ------
+    UnsupportedModelError
+        No adapter for this kind of model; the message lists those there are.
+    """
+    kinds = ", ".join(sorted({kind.__name__ for kind in posterior.kinds()})) or "none loaded"
+    raise UnsupportedModelError(
+        f"no posterior for {type(model).__module__}.{type(model).__qualname__}; supported here: {kinds}. "
+        "To add a model kind: @memorymaps.posterior.register(YourModel)"
+    )
+
+
+@OpenFunction
+def training_data(model: Any, examples: Examples | None) -> Any:
+    """The examples as the model's training saw them: encoded targets, class weights, offsets.
+
+    A model that carries its own training data (statsmodels results) answers with `examples=None`.
+
+    Raises
+    ------
+    ValueError
+        The model does not carry its data and none was given.
+    """
+    if examples is None:
+        raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
+    return examples
