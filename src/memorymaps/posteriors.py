@@ -17,8 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from memorymaps._types import Array, Examples
+from array_api_compat import array_namespace
+
+from memorymaps._types import Array, Batch, Examples
 from memorymaps.likelihoods import Likelihood
+from memorymaps.perturbation import Local
 
 
 class UnsupportedModelError(TypeError):
@@ -90,6 +93,27 @@ class Parametric(Protocol):
 
     def shift(self, u: Array) -> Array:
         """Parameters' move `[..., p, c]` for coordinates `u [..., r]` of `Factored.factor`."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a map came from, while it is still in memory: the posterior and the examples it was fitted to."""
+
+    posterior: Posterior
+    examples: Examples
+
+    def local(self, batch: Batch) -> Local:
+        """A batch seen from the posterior: outputs with their offset, variances, weights; float64."""
+        marginals = self.posterior.marginals(batch.inputs)
+        xp = array_namespace(marginals.f)
+        f, variance = xp.astype(marginals.f, xp.float64), xp.astype(marginals.variance, xp.float64)
+        n, c = f.shape
+        if batch.offset is not None:
+            f = f + xp.reshape(xp.asarray(batch.offset, dtype=f.dtype), (n, -1))
+        weight = xp.ones(n, dtype=f.dtype) if batch.weight is None else xp.asarray(batch.weight, dtype=f.dtype)
+        likelihood, y = self.posterior.likelihood, xp.asarray(batch.target)
+        likelihood.check_target(y, c)
+        return Local(likelihood, f, y, weight, variance)
 
 
 # top-level package of a model's class → modules whose import registers the adapters

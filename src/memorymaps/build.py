@@ -1,0 +1,232 @@
+"""From a model and its training data to a memory map: two streamed passes, in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from tqdm.auto import tqdm
+
+from memorymaps._types import Array, Batch, Examples
+from memorymaps.examples import ArrayExamples, DataError, MappedExamples, check_unique
+from memorymaps.likelihoods import Bernoulli, Categorical, Likelihood
+from memorymaps.maps import MemoryMap
+from memorymaps.perturbation import Form, Local, form_named, loo_loss, memorization, perturb
+from memorymaps.posteriors import Description, Origin, Posterior, posterior, training_data
+from memorymaps.provenance import Provenance, versions
+
+
+@dataclass
+class _Watched:
+    """Examples that must come the same in every complete pass: order is checked, never assumed."""
+
+    source: Examples
+    fingerprint: str | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Batch]:
+        seen = hashlib.blake2b(digest_size=16)
+        for batch in self.source:
+            _absorb(seen, batch)
+            yield batch
+        self._compare(seen.hexdigest())
+
+    def _compare(self, digest: str) -> None:
+        if self.fingerprint not in (None, digest):
+            raise DataError(
+                "the data came in another order or with other targets on the second pass: "
+                "pass arrays, or a loader that does not shuffle"
+            )
+        self.fingerprint = digest
+
+    def take(self, rows: Any) -> Batch:
+        return self.source.take(rows)
+
+    def map(self, change: Callable[[Batch], Batch]) -> Examples:
+        return MappedExamples(self, change)
+
+
+def _absorb(seen: Any, batch: Batch) -> None:
+    for values in (batch.ids, batch.target, batch.weight):
+        if values is not None:
+            seen.update(np.ascontiguousarray(values).astype(_hashable(values)).tobytes())
+
+
+def _hashable(values: Array) -> Any:
+    """A width that does not depend on where batches are cut."""
+    return np.dtype("U64") if np.asarray(values).dtype.kind in "UO" else np.asarray(values).dtype
+
+
+def memory_map(
+    model: Any,
+    data: Any = None,
+    target: Any = None,
+    *,
+    ids: Any = None,
+    sample_weight: Any = None,
+    offset: Any = None,
+    form: str = "R-sm",
+    progress: bool | None = None,
+) -> MemoryMap:
+    """Draw the memory map of a fitted model over its training data.
+
+    For every example: leverage `h = tr(ΛV)`, prediction error, and what leaving it out would do,
+    `Δf = V(I − ΛV)⁻¹e` and what follows from it.
+
+    Parameters
+    ----------
+    model : a fitted scikit-learn estimator or pipeline, a statsmodels result, or any model registered with
+        `memorymaps.posterior.register`.
+    data : inputs `[n, p]` as the model was fitted on (array, data frame, sparse), or `ParquetExamples`, or any
+        `Examples`; nothing for statsmodels results, which keep theirs.
+    target : `[n]` or `[n, c]`, as passed to `fit`.
+    ids : `[n]` unique names of the examples; default: a data frame's index, else row numbers.
+    sample_weight : `[n]`, as passed to `fit`.
+    offset : `[n]`, added to the model's output.
+    form : which estimate of the deviation (`P F R I`, `-sm` for exact changes of the mean).
+    progress : show a progress bar; default: on a terminal, for work longer than a second.
+
+    Raises
+    ------
+    UnsupportedModelError
+        No adapter for this kind of model.
+    DataError, TargetError
+        Data no map can be drawn from; the message says what was got and expected.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    >>> m = memory_map(model, X, y)
+    >>> m.top(3)["id"].tolist()
+    [297, 73, 91]
+    """
+    chosen = form_named(form)
+    given = _given(data, target, ids, sample_weight, offset)
+    examples = _Watched(training_data(model, given))
+    source = posterior(model, examples)
+    table = _table(Origin(source, examples), chosen, progress)
+    check_unique(np.asarray(table.column("id")))
+    provenance = Provenance(
+        description=source.description,
+        form=form,
+        n=table.num_rows,
+        outputs=_outputs(table),
+        fingerprint=str(examples.fingerprint),
+        versions=versions(model),
+    )
+    return MemoryMap(table, provenance, Origin(source, examples))
+
+
+def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) -> Examples | None:
+    if data is None:
+        return None
+    if isinstance(data, Examples) and not hasattr(data, "iloc"):
+        if any(value is not None for value in (target, ids, sample_weight, offset)):
+            raise ValueError(f"{type(data).__name__} brings its own targets, ids, weights and offset: pass it alone")
+        return data
+    return ArrayExamples.of(data, target, ids, sample_weight, offset)
+
+
+def _outputs(table: pa.Table) -> int:
+    kind = table.schema.field("output").type
+    return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else 1
+
+
+def _table(origin: Origin, form: Form, progress: bool | None) -> pa.Table:
+    records, start = [], 0
+    with tqdm(total=len(origin.examples), unit="ex", desc="memory map", delay=1.0, disable=_hidden(progress)) as bar:
+        for batch in origin.examples:
+            columns = _columns(origin.local(batch), form, origin.posterior, batch.ids)
+            columns["row"] = np.arange(start, start + len(batch))
+            records.append(_record(columns))
+            start += len(batch)
+            bar.update(len(batch))
+    if not records:
+        raise DataError("the data has no rows")
+    return pa.Table.from_batches(records).combine_chunks()
+
+
+def _hidden(progress: bool | None) -> bool | None:
+    return None if progress is None else not progress  # None: tqdm shows itself on a terminal only
+
+
+def _columns(at: Local, form: Form, source: Posterior, ids: Array) -> dict[str, Array]:
+    """One batch's rows, in the order of `maps.COLUMNS`."""
+    effect = perturb(at, form)
+    mean, residual = at.likelihood.mean(at.f), at.likelihood.residual(at.f, at.y)
+    loo_mean = mean + effect.change
+    labels = _Labels(at.likelihood, source.description)
+    columns = {
+        "id": ids,
+        "row": None,
+        "target": labels.targets(at.y),
+        "prediction": labels.predictions(mean),
+        "error": np.linalg.vector_norm(residual, axis=-1),
+        "leverage": effect.leverage,
+        "sensitivity": effect.sensitivity,
+        "loss": at.likelihood.nll(at.f, at.y),
+        "loo_loss": loo_loss(at, effect.deviation),
+        "loo_prediction": labels.predictions(loo_mean),
+        "memorization": memorization(at, effect.deviation),
+        "weight": at.weight,
+        "leverage_norm": effect.leverage_norm,
+        "output_sensitivity": effect.output_sensitivity,
+        "warning": np.asarray(effect.warning, dtype=np.int8),
+        "output": at.f,
+        "deviation": effect.deviation,
+        "residual": residual,
+    }
+    return columns | _by_outputs(at, mean, loo_mean)
+
+
+def _by_outputs(at: Local, mean: Array, loo_mean: Array) -> dict[str, Array]:
+    if at.f.shape[1] > 1:
+        return {"mean": mean, "loo_mean": loo_mean}
+    scale = np.sqrt(at.curvature[:, 0])
+    return {"standardised_error": np.divide(at.error, scale, out=np.zeros_like(scale), where=scale > 0)}
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Class numbers back to the user's labels, means to predictions."""
+
+    likelihood: Likelihood
+    description: Description
+
+    def targets(self, y: Array) -> Array:
+        classes = self.description.classes
+        return np.asarray(classes)[y.astype(np.intp)] if classes else y
+
+    def predictions(self, mean: Array) -> Array:
+        classes = self.description.classes
+        if isinstance(self.likelihood, Categorical):
+            codes = np.argmax(mean, axis=1)
+        elif isinstance(self.likelihood, Bernoulli) and classes:
+            codes = np.asarray(mean[:, 0] > 0.5, dtype=np.intp)
+        else:
+            return mean
+        return np.asarray(classes)[codes] if classes else codes
+
+
+def _record(columns: dict[str, Array]) -> pa.RecordBatch:
+    arrays = {name: _arrow(np.asarray(values)) for name, values in columns.items()}
+    return pa.RecordBatch.from_pydict(arrays)
+
+
+def _arrow(values: Array) -> pa.Array:
+    if values.ndim == 1:
+        return pa.array(values)
+    if values.shape[1] == 1:
+        return pa.array(values[:, 0])
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])

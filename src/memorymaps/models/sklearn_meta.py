@@ -1,0 +1,99 @@
+"""scikit-learn's wrappers: a pipeline's or a search's map is the map of its last fitted estimator.
+
+The preprocessing is held fixed: leaving an example out moves the final estimator, not the scaler before it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+
+from memorymaps._types import Array, Examples
+from memorymaps.examples import with_inputs
+from memorymaps.likelihoods import Likelihood
+from memorymaps.posteriors import Description, Factored, Marginals, Parametric, posterior, training_data
+
+
+@dataclass(frozen=True)
+class TransformedPosterior:
+    """A posterior of features, seen from the raw inputs that a fitted transformer turns into them."""
+
+    steps: Pipeline
+    inner: Any
+    description: Description
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The inner posterior's."""
+        return self.inner.likelihood
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f` and `V` of the transformed inputs."""
+        return self.inner.marginals(self.steps.transform(inputs))
+
+
+@dataclass(frozen=True)
+class FactoredTransformedPosterior(TransformedPosterior):
+    """The same where the inner posterior can also give covariances and parameter moves."""
+
+    def factor(self, inputs: Any) -> Array:
+        """`Z [n, c, r]` of the transformed inputs."""
+        return self.inner.factor(self.steps.transform(inputs))
+
+    def shift(self, u: Array) -> Array:
+        """The inner parameters' move."""
+        return self.inner.shift(u)
+
+
+def _features(steps: Pipeline, description: Description) -> Description:
+    """Parameters under the names the transformers give their columns, where they give any."""
+    try:
+        names = [str(name) for name in steps.get_feature_names_out()]
+    except (AttributeError, ValueError):  # a transformer without names: keep x0, x1, …
+        return description
+    first = len(description.parameters) - len(names)
+    new = dict(zip(description.parameters[first:], names, strict=True))
+    return dataclasses.replace(
+        description,
+        parameters=tuple(new.get(name, name) for name in description.parameters),
+        aliased=tuple(new.get(name, name) for name in description.aliased),
+    )
+
+
+@posterior.register(Pipeline)
+def _pipeline_posterior(model: Any, examples: Examples) -> Any:
+    if len(model) == 1:
+        return posterior(model[-1], examples)
+    steps = model[:-1]
+    inner = posterior(model[-1], examples.map(with_inputs(steps.transform)))
+    made = _features(steps, inner.description)
+    names = " → ".join(type(step).__name__ for _, step in model.steps)
+    note = "Preprocessing steps are held fixed: only the final estimator is refitted in thought."
+    description = dataclasses.replace(made, model=f"scikit-learn Pipeline {names}", notes=(*made.notes, note))
+    able = isinstance(inner, Factored) and isinstance(inner, Parametric)
+    return (FactoredTransformedPosterior if able else TransformedPosterior)(steps, inner, description)
+
+
+@training_data.register(Pipeline)
+def _pipeline_data(model: Any, examples: Examples | None) -> Any:
+    return training_data(model[-1], examples)
+
+
+@posterior.register(BaseSearchCV)
+def _search_posterior(model: Any, examples: Examples) -> Any:
+    return posterior(_best(model), examples)
+
+
+@training_data.register(BaseSearchCV)
+def _search_data(model: Any, examples: Examples | None) -> Any:
+    return training_data(_best(model), examples)
+
+
+def _best(model: Any) -> Any:
+    if not hasattr(model, "best_estimator_"):
+        raise ValueError(f"{type(model).__name__} has no best_estimator_: fit it with refit=True")
+    return model.best_estimator_
