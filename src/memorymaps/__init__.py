@@ -1,0 +1,74 @@
+"""Memory maps: what does a model remember, and which examples does it hang on?
+
+Public names are loaded on first use, so that `import memorymaps` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memorymaps.agreement import Comparison, compare
+    from memorymaps.build import memory_map
+    from memorymaps.examples import ArrayExamples, DataError, ParquetExamples
+    from memorymaps.likelihoods import TargetError
+    from memorymaps.maps import MemoryMap, load
+    from memorymaps.perturbation import Warn
+    from memorymaps.posteriors import Posterior, UnsupportedModelError, posterior, training_data
+    from memorymaps.store import MapFileError
+    from memorymaps.viz.displays import LeaveOutDisplay, MapDisplay, SensitivityDisplay
+
+_HOMES = {
+    "ArrayExamples": "examples",
+    "Comparison": "agreement",
+    "DataError": "examples",
+    "LeaveOutDisplay": "viz.displays",
+    "MapDisplay": "viz.displays",
+    "MapFileError": "store",
+    "MemoryMap": "maps",
+    "ParquetExamples": "examples",
+    "Posterior": "posteriors",
+    "SensitivityDisplay": "viz.displays",
+    "TargetError": "likelihoods",
+    "UnsupportedModelError": "posteriors",
+    "Warn": "perturbation",
+    "compare": "agreement",
+    "load": "maps",
+    "memory_map": "build",
+    "posterior": "posteriors",
+    "training_data": "posteriors",
+}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArrayExamples",
+    "Comparison",
+    "DataError",
+    "LeaveOutDisplay",
+    "MapDisplay",
+    "MapFileError",
+    "MemoryMap",
+    "ParquetExamples",
+    "Posterior",
+    "SensitivityDisplay",
+    "TargetError",
+    "UnsupportedModelError",
+    "Warn",
+    "compare",
+    "load",
+    "memory_map",
+    "posterior",
+    "training_data",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'memorymaps' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"memorymaps.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

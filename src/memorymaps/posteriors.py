@@ -41,7 +41,7 @@ class Description:
     """What a posterior says of itself; it travels into the map's provenance as it is.
 
     `effective_parameters` is the posterior's own count, independent of the map (`P − δ tr S⁻¹` where known);
-    `distance` how far the parameters are from the optimum, in posterior standard deviations.
+    `distance` how far the parameters are from the optimum: posterior standard deviations per effective parameter.
     """
 
     model: str

@@ -102,8 +102,8 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
     effective = _effective_parameters(structure, penalty)
     phi, df = _dispersion(model, totals, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
-    distance = _distance(structure, gradient / scale)
-    description = _describe(model, structure, moving, float(np.sum(effective)), phi, df, distance)
+    distance = _distance(structure, gradient / scale) / np.sqrt(max(1.0, np.sum(effective)))
+    description = _describe(model, structure, moving, float(np.sum(effective)), phi, df, float(distance))
     likelihood = _with_dispersion(model.likelihood, phi)
     return LinearPosterior(likelihood, description, model.coefficients, model.design, _scaled(structure, scale))
 

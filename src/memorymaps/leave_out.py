@@ -1,0 +1,216 @@
+"""What leaving examples out would do: one by one from the map's columns, in groups from the live posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from memorymaps._types import Array
+from memorymaps.perturbation import group_shift
+from memorymaps.posteriors import Factored, Origin
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from memorymaps.maps import MemoryMap
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Averages over the training set, with every example predicted by a model that has seen it and one that has not.
+
+    Attributes
+    ----------
+    n, defined : examples in the map, and those whose leave-one-out prediction exists.
+    loss, loo_loss : mean negative log-likelihood, nats an example.
+    score, loo_score : accuracy for classes, root mean squared error otherwise; `metric` says which.
+    """
+
+    n: int
+    defined: int
+    loss: float
+    loo_loss: float
+    metric: str
+    score: float
+    loo_score: float
+
+    def __str__(self) -> str:
+        return (
+            f"over {self.defined:,} of {self.n:,} examples: loss {self.loss:.4f} seen, {self.loo_loss:.4f} left out; "
+            f"{self.metric} {self.score:.4f} seen, {self.loo_score:.4f} left out"
+        )
+
+
+def leave_one_out(m: MemoryMap) -> LeaveOneOut:
+    """Training and leave-one-out loss, and accuracy or root mean squared error.
+
+    `loo_loss = mean ℓ_i(f_i + Δf_i)` [MPE Eq. 15]. Examples whose deviation is undefined are left out of all
+    averages and counted.
+    """
+    good = np.isfinite(m["loo_loss"])
+    seen, unseen = _scores(m)
+    classes = _is_classes(m)
+    reduce = np.mean if classes else _root_mean
+    return LeaveOneOut(
+        n=len(m),
+        defined=int(np.count_nonzero(good)),
+        loss=float(np.mean(m["loss"][good])),
+        loo_loss=float(np.mean(m["loo_loss"][good])),
+        metric="accuracy" if classes else "RMSE",
+        score=float(reduce(seen[good])),
+        loo_score=float(reduce(unseen[good])),
+    )
+
+
+def _is_classes(m: MemoryMap) -> bool:
+    return bool(m.provenance.description.classes) or m.provenance.description.likelihood == "Categorical"
+
+
+def _root_mean(squares: Array) -> float:
+    return float(np.sqrt(np.mean(squares)))
+
+
+def _scores(m: MemoryMap) -> tuple[Array, Array]:
+    """Right or wrong for classes, squared errors otherwise; with and without the example."""
+    if _is_classes(m):
+        return m["prediction"] == m["target"], m["loo_prediction"] == m["target"]
+    residual = m["residual"].reshape(len(m), -1)
+    target = m["prediction"].reshape(len(m), -1) - residual
+    return np.sum(residual**2, axis=1), np.sum((m["loo_prediction"].reshape(len(m), -1) - target) ** 2, axis=1)
+
+
+@dataclass(frozen=True)
+class LeaveOut:
+    """One row a group: what removing it would do.
+
+    Columns: `group`; `size`; `leverage` (Σ of members); `sensitivity` (Σ of the members' changes of prediction);
+    `loss`, `leave_out_loss` (members' mean loss before and after); `rest_sensitivity` (Σ of everybody else's
+    changes); `rest_loss`, `rest_leave_out_loss` (everybody else's mean loss before and after).
+    """
+
+    table: pa.Table
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As a pandas data frame."""
+        return self.table.to_pandas()
+
+    def __getitem__(self, name: str) -> Array:
+        return np.asarray(self.table.column(name).combine_chunks())
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __repr__(self) -> str:
+        return str(self.to_pandas().to_string())
+
+    def _repr_html_(self) -> str:
+        return str(self.to_pandas().to_html())
+
+
+def leave_out(m: MemoryMap, groups: Any) -> LeaveOut:
+    """Remove whole groups at once: `Δf = V_{·M}(I − Λ_M V_{MM})⁻¹e_M` for members and everybody else [MPE Eq. 14].
+
+    Exact for linear regression and ridge. One pass over the training data for all groups, an `r × r` system
+    each, where `r` is the number of parameters.
+
+    Raises
+    ------
+    ValueError
+        The map was read from disk (no posterior to ask), a group is empty or is everybody, labels of another length.
+    TypeError
+        The posterior gives no cross-covariances.
+    """
+    origin = _factored(m)
+    members = {name: m["row"][rows] for name, rows in resolve_groups(m, groups).items()}
+    shifts = np.stack([_shift(origin, rows) for rows in members.values()], axis=1)
+    effects = _Effects(list(members.values()), m.provenance.n)
+    for start, z, at in _located(origin):
+        effects.add(start, np.tensordot(z, shifts, axes=(-1, 0)), at)
+    return LeaveOut(pa.table({"group": pa.array([str(name) for name in members]), **effects.columns()}))
+
+
+def _factored(m: MemoryMap) -> Origin:
+    if m.origin is None:
+        raise ValueError(
+            "group removal needs the posterior, and a map read from disk has none: "
+            "call leave_out on the map that memory_map returned"
+        )
+    if not isinstance(m.origin.posterior, Factored):
+        raise TypeError(f"{type(m.origin.posterior).__name__} gives no cross-covariances: it lacks factor(inputs)")
+    return m.origin
+
+
+def _shift(origin: Origin, rows: Array) -> Array:
+    batch = origin.examples.take(np.sort(rows))
+    at = origin.local(batch)
+    return group_shift(at.error, origin.posterior.factor(batch.inputs), at.curvature)
+
+
+def _located(origin: Origin) -> Iterator[tuple[int, Array, Any]]:
+    start = 0
+    for batch in origin.examples:
+        yield start, origin.posterior.factor(batch.inputs), origin.local(batch)
+        start += len(batch)
+
+
+class _Effects:
+    """Sums over members and over everybody else, batch by batch."""
+
+    def __init__(self, members: list[Array], n: int):
+        self._inside = np.zeros((n, len(members)), dtype=bool)
+        for k, rows in enumerate(members):
+            self._inside[rows, k] = True
+        self._sums = np.zeros((7, len(members)))
+
+    def add(self, start: int, deviation: Array, at: Any) -> None:
+        """Take in a batch with deviations `[n, c, groups]`."""
+        inside = self._inside[start : start + len(deviation)]
+        loss, mean = at.likelihood.nll(at.f, at.y), at.likelihood.mean(at.f)
+        leverage = np.einsum("nab,nba->n", at.curvature, at.variance)
+        for k in range(deviation.shape[-1]):
+            moved = at.f + deviation[..., k]
+            change = np.sum(np.abs(at.likelihood.mean(moved) - mean), axis=1)
+            rows = np.stack([change, loss, at.likelihood.nll(moved, at.y)])
+            self._sums[:3, k] += rows @ inside[:, k]
+            self._sums[3:6, k] += rows @ ~inside[:, k]
+            self._sums[6, k] += leverage @ inside[:, k]
+
+    def columns(self) -> dict[str, Array]:
+        """The columns of `LeaveOut`."""
+        size = np.count_nonzero(self._inside, axis=0)
+        rest = len(self._inside) - size
+        s = self._sums
+        return {
+            "size": size, "leverage": s[6], "sensitivity": s[0], "loss": s[1] / size, "leave_out_loss": s[2] / size,
+            "rest_sensitivity": s[3], "rest_loss": s[4] / rest, "rest_leave_out_loss": s[5] / rest,
+        }  # fmt: skip
+
+
+def resolve_groups(m: MemoryMap, groups: Any) -> dict[str, Array]:
+    """Positions in the map of each group's members; see `leave_out` for what `groups` may be."""
+    found = _mapped(m, groups) if isinstance(groups, Mapping) else _labelled(m, groups)
+    for name, rows in found.items():
+        if not 0 < len(np.unique(rows)) < m.provenance.n:
+            raise ValueError(f"group {name!r} has {len(rows)} of {m.provenance.n} examples: expected some, not all")
+    return found
+
+
+def _mapped(m: MemoryMap, groups: Mapping[Any, Any]) -> dict[str, Array]:
+    if not groups:
+        raise ValueError("no groups given")
+    position = {value: row for row, value in enumerate(m["id"].tolist())}
+    missing = [value for ids in groups.values() for value in ids if value not in position]
+    if missing:
+        raise KeyError(f"{len(missing)} id(s) are not in this map: {missing[:5]}")
+    return {str(name): np.unique([position[value] for value in ids]) for name, ids in groups.items()}
+
+
+def _labelled(m: MemoryMap, groups: Any) -> dict[str, Array]:
+    labels = m[groups] if isinstance(groups, str) else np.asarray(groups)
+    if labels.shape != (len(m),):
+        raise ValueError(f"group labels of shape {labels.shape}: expected one for each of {len(m)} examples")
+    return {str(value): np.flatnonzero(labels == value) for value in np.unique(labels)}

@@ -1,0 +1,120 @@
+"""A map in words: what each score says, how complex the model is, where its memory sits, what to distrust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from memorymaps._types import Array
+from memorymaps.perturbation import Warn
+
+if TYPE_CHECKING:
+    from memorymaps.maps import MemoryMap
+
+_FAR = 0.1  # posterior standard deviations per effective parameter that deserve a warning
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Lines of text under headings; prints as itself."""
+
+    sections: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def __str__(self) -> str:
+        return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in self.sections)
+
+    __repr__ = __str__
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The lines under "Warnings"."""
+        return dict(self.sections).get("Warnings", ())
+
+
+def summarise(m: MemoryMap) -> Summary:
+    """What a map says, in words a user understands."""
+    sections = [
+        ("Map", _what(m)),
+        ("Scores (unit, sign)", _units()),
+        ("Complexity", _complexity(m)),
+        ("Memory", _memory(m)),
+        ("Leave-one-out", (str(m.leave_one_out()),)),
+        ("Warnings", warnings_of(m) or ("none",)),
+    ]
+    return Summary(tuple(sections))
+
+
+def _what(m: MemoryMap) -> tuple[str, ...]:
+    d = m.provenance.description
+    part = "" if len(m) == m.provenance.n else f" (of {m.provenance.n:,} in training; sums below are over these only)"
+    lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
+    lines += [f"prior: {d.prior}", f"estimate: form {m.provenance.form}", *d.coverage, *d.notes]
+    return tuple(lines)
+
+
+def _units() -> tuple[str, ...]:
+    return (
+        "error        ≥ 0, units of the target: ‖prediction − truth‖",
+        "leverage     ≥ 0, effective parameters: how far the model lets an example move its own prediction",
+        "sensitivity  ≥ 0, units of the target: how far its prediction moves if it is left out",
+        "deviation    signed, units of the output: prediction without the example − prediction with it",
+    )
+
+
+def _complexity(m: MemoryMap) -> tuple[str, ...]:
+    d, total = m.provenance.description, float(np.sum(m["leverage"]))
+    lines = [f"Σ leverage = {total:.2f} effective parameters, {total / len(m):.4f} an example"]
+    if d.effective_parameters is not None and len(m) == m.provenance.n:
+        lines.append(f"the posterior's own count: {d.effective_parameters:.2f}")
+    if isinstance(d.dispersion, float):
+        how = "estimated" if d.dispersion_estimated else "known"
+        lines.append(f"dispersion {d.dispersion:.4g} ({how})")
+    return tuple(lines)
+
+
+def _memory(m: MemoryMap) -> tuple[str, ...]:
+    s = m["sensitivity"]
+    lines = [f"{share(s, part):.0%} of the sensitivity is in {part:.0%} of the examples" for part in (0.01, 0.05, 0.2)]
+    top = m.top(5)
+    return (*lines, "most sensitive: " + ", ".join(str(value) for value in top["id"].tolist()))
+
+
+def share(sensitivity: Array, part: float) -> float:
+    """Share of the total that the largest `part` of the examples hold (at least one example).
+
+    Examples
+    --------
+    >>> share(np.array([9.0, 1.0, 0.0, 0.0]), 0.25)
+    0.9
+    """
+    s = np.sort(sensitivity[np.isfinite(sensitivity)])[::-1]
+    total = float(np.sum(s))
+    return float(np.sum(s[: max(1, round(part * len(s)))])) / total if total > 0 else 0.0
+
+
+def warnings_of(m: MemoryMap) -> tuple[str, ...]:
+    """Warning lights of the map and its examples, in words."""
+    codes = m["warning"]
+    lines = [_light(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
+    return (*_far(m), *(line for line in lines if line))
+
+
+def _light(flag: Warn, count: int, n: int) -> str:
+    meaning = {
+        Warn.BOUND: "at the bound: the model hangs on them alone and cannot be refitted without them (NaN)",
+        Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
+        Warn.NOT_CONVERGED: "without a fixed point of the implicit form (NaN)",
+    }
+    return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
+
+
+def _far(m: MemoryMap) -> tuple[str, ...]:
+    distance = m.provenance.description.distance
+    if distance is None or distance < _FAR:
+        return ()
+    return (
+        f"the parameters are {distance:.2g} posterior standard deviations (each) from the optimum on this data: "
+        "not the training data or weights, or the fit has not converged",
+    )
