@@ -56,11 +56,19 @@ def _ids(ids: Any, inputs: Any, n: int) -> Array:
     if ids is None:
         index = getattr(inputs, "index", None)
         ids = np.arange(n) if index is None or callable(index) else index
-    column = np.asarray(_column(list(ids), n, "ids"))
-    if column.ndim != 1 or column.dtype.kind not in "iuU":
-        column = np.asarray([str(value) for value in ids])
+    if len(ids) != n:
+        raise DataError(f"ids has {len(ids)} rows, the inputs have {n}")
+    column = _names(ids)
     check_unique(column)
     return column
+
+
+def _names(ids: Any) -> Array:
+    """Integers stay integers, everything else becomes text."""
+    kind = getattr(getattr(ids, "dtype", None), "kind", "")
+    if kind in ("i", "u") or all(isinstance(value, (int, np.integer)) for value in ids):
+        return np.asarray(ids, dtype=np.int64)
+    return np.asarray([str(value) for value in ids])
 
 
 def _sliced(values: Array | None, rows: Any) -> Array | None:

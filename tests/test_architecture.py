@@ -1,0 +1,64 @@
+"""The house stays the house: light imports, one-way layers, small functions."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import memorymaps
+
+SOURCE = pathlib.Path(memorymaps.__file__).parent
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    loaded = run("import sys, memorymaps; print([m for m in sys.modules if '.' not in m])")
+    for heavy in ("numpy", "pandas", "matplotlib", "sklearn", "statsmodels", "torch", "pyarrow"):
+        assert f"'{heavy}'" not in loaded
+
+
+@pytest.mark.parametrize("package", ["sklearn", "statsmodels", "torch", "polars"])
+def test_the_core_does_not_need_the_extras(package):
+    code = f"import sys; sys.modules[{package!r}] = None; import memorymaps as mm; [getattr(mm, n) for n in mm.__all__]; print('ok')"
+    assert run(code) == "ok"
+
+
+def test_a_missing_extra_is_a_line_to_type():
+    code = (
+        "import sys; sys.modules['polars'] = None\n"
+        "from memorymaps._extras import require\n"
+        "try: require('polars')\n"
+        "except ImportError as e: print(e)"
+    )
+    assert 'pip install "memorymaps[polars]"' in run(code)
+
+
+def test_public_names_are_few_and_exist():
+    assert len(memorymaps.__all__) <= 25
+    assert all(getattr(memorymaps, name) is not None for name in memorymaps.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = memorymaps.nothing
+
+
+def functions():
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                words = ast.get_docstring(node, clean=False)
+                yield f"{path.name}:{node.name}", node.end_lineno - node.lineno - (words or "").count("\n")
+
+
+def test_functions_stay_small():
+    sizes = dict(functions())
+    assert sorted(sizes.values())[len(sizes) // 2] < 10
+    assert max(sizes.values()) <= 45, max(sizes, key=sizes.get)
+
+
+def test_a_public_function_and_a_module_never_share_a_name():
+    modules = {path.stem for path in SOURCE.rglob("*.py")}
+    assert not modules & set(memorymaps.__all__)
