@@ -8,8 +8,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import memorymaps as mm
-from memorymaps._types import Batch, Examples
-from memorymaps.examples import ArrayExamples, MappedExamples, ParquetExamples
+from memorymaps._types import Batch
+from memorymaps.examples import ArrayExamples, Examples, MappedExamples, ParquetExamples
 
 rng = np.random.default_rng(5)
 
@@ -73,7 +73,7 @@ def test_empty_parquet_is_refused(table):
         ParquetExamples(path, target="y")
 
 
-class Shuffling:
+class Shuffling(Examples):
     """A loader that reads its examples in another order every time."""
 
     def __init__(self, X, y):
@@ -88,9 +88,6 @@ class Shuffling:
 
     def take(self, rows):
         return Batch(self.X[rows], self.y[rows], np.arange(len(self.y))[rows])
-
-    def map(self, change):
-        return MappedExamples(self, change)
 
 
 def test_a_shuffling_loader_is_caught():

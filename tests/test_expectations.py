@@ -23,7 +23,9 @@ CASES = {
 
 def integrated(g, i):
     density = stats.norm(F[i, 0], np.sqrt(V[i, 0, 0]))
-    return integrate.quad(lambda z: float(np.squeeze(g(np.array([[z]])))) * density.pdf(z), *density.interval(1 - 1e-15))
+    return integrate.quad(
+        lambda z: float(np.squeeze(g(np.array([[z]])))) * density.pdf(z), *density.interval(1 - 1e-15)
+    )
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -37,7 +37,9 @@ AT = Local(Categorical(), F, Y, W, V)
 
 def test_cavity_is_its_dense_definition():
     inverse = np.linalg.inv(np.eye(C) - AT.curvature @ V)
-    np.testing.assert_allclose(cavity(AT.error, V, AT.curvature), (V @ inverse @ AT.error[..., None])[..., 0], rtol=1e-9)
+    np.testing.assert_allclose(
+        cavity(AT.error, V, AT.curvature), (V @ inverse @ AT.error[..., None])[..., 0], rtol=1e-9
+    )
     np.testing.assert_allclose(cavity_variance(V, AT.curvature), V @ inverse, rtol=1e-9, atol=1e-13)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 # Any array of the array API standard (NumPy, torch, …): `f [n, c]`, `V [n, c, c]`.
 Array: TypeAlias = Any
@@ -27,18 +26,3 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-@runtime_checkable
-class Examples(Protocol):
-    """Training examples that can be read more than once, always in the same order."""
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-    def __len__(self) -> int: ...
-
-    def take(self, rows: Array) -> Batch:
-        """The examples at these positions, in the order asked for."""
-
-    def map(self, change: Callable[[Batch], Batch]) -> Examples:
-        """The same examples with `change` applied to every batch, lazily."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from tqdm.auto import tqdm
 
-from memorymaps._types import Array, Batch, Examples
-from memorymaps.examples import ArrayExamples, DataError, MappedExamples, check_unique
+from memorymaps._types import Array, Batch
+from memorymaps.examples import ArrayExamples, DataError, Examples, check_unique
 from memorymaps.likelihoods import Bernoulli, Categorical, Likelihood
 from memorymaps.maps import MemoryMap
 from memorymaps.perturbation import Form, Local, form_named, loo_loss, memorization, perturb
@@ -21,7 +21,7 @@ from memorymaps.provenance import Provenance, versions
 
 
 @dataclass
-class _Watched:
+class _Watched(Examples):
     """Examples that must come the same in every complete pass: order is checked, never assumed."""
 
     source: Examples
@@ -48,9 +48,6 @@ class _Watched:
 
     def take(self, rows: Any) -> Batch:
         return self.source.take(rows)
-
-    def map(self, change: Callable[[Batch], Batch]) -> Examples:
-        return MappedExamples(self, change)
 
 
 def _bytes(values: Array | None) -> bytes:
@@ -131,7 +128,7 @@ def memory_map(
 def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) -> Examples | None:
     if data is None:
         return None
-    if isinstance(data, Examples) and not hasattr(data, "iloc"):
+    if isinstance(data, Examples):
         if any(value is not None for value in (target, ids, sample_weight, offset)):
             raise ValueError(f"{type(data).__name__} brings its own targets, ids, weights and offset: pass it alone")
         return data

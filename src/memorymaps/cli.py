@@ -61,7 +61,9 @@ def _add_demo(commands: Any) -> None:
 
 def _add_map(commands: Any) -> None:
     words = "fit a model to a table and draw its map"
-    made = _command(commands, "map", _map, words, "memorymaps map houses.csv --target price --model ridge --out houses/")
+    made = _command(
+        commands, "map", _map, words, "memorymaps map houses.csv --target price --model ridge --out houses/"
+    )
     made.add_argument("table", type=Path, metavar="TABLE", help="a .csv, .tsv or .parquet file, one example a row")
     made.add_argument("--target", required=True, metavar="COL", help="the column to predict")
     made.add_argument("--model", choices=_MODELS, default="auto", help="default: logistic for labels, ols for numbers")
@@ -122,7 +124,9 @@ def _map(args: argparse.Namespace) -> None:
 def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
     missing = [name for name in wanted if name not in table.columns]
     if missing:
-        raise ValueError(f"no column {', '.join(map(repr, missing))}; the table has {', '.join(map(str, table.columns))}")
+        raise ValueError(
+            f"no column {', '.join(map(repr, missing))}; the table has {', '.join(map(str, table.columns))}"
+        )
 
 
 def _write(m: MemoryMap, folder: Path) -> None:

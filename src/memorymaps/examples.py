@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,31 @@ from typing import Any
 
 import numpy as np
 
-from memorymaps._types import Array, Batch, Examples
+from memorymaps._types import Array, Batch
 
 BATCH = 65_536  # rows read at once: 50 MB of 100 float64 features
 
 
 class DataError(ValueError):
     """Training data that no map can be drawn from."""
+
+
+class Examples(ABC):
+    """Training examples that can be read more than once, always in the same order."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions (a slice or an integer array), in the order asked for."""
+
+    def map(self, change: Callable[[Batch], Batch]) -> Examples:
+        """The same examples with `change` applied to every batch, lazily."""
+        return MappedExamples(self, change)
 
 
 def _rows(inputs: Any, rows: Any) -> Any:
@@ -76,7 +95,7 @@ def _sliced(values: Array | None, rows: Any) -> Array | None:
 
 
 @dataclass(frozen=True)
-class ArrayExamples:
+class ArrayExamples(Examples):
     """Examples held in memory: arrays, data frames, sparse matrices.
 
     Examples
@@ -133,13 +152,9 @@ class ArrayExamples:
             _rows(b.inputs, rows), b.target[rows], b.ids[rows], _sliced(b.weight, rows), _sliced(b.offset, rows)
         )
 
-    def map(self, change: Callable[[Batch], Batch]) -> Examples:
-        """The same examples with `change` applied to every batch, lazily."""
-        return MappedExamples(self, change)
-
 
 @dataclass(frozen=True)
-class ParquetExamples:
+class ParquetExamples(Examples):
     """Examples in a Parquet file, streamed: memory for one batch, whatever the file's size.
 
     `target`, `id`, `weight` and `offset` name columns; all others, or those in `features`, are inputs and
@@ -213,13 +228,9 @@ class ParquetExamples:
         rows = np.arange(len(self))[rows]
         return self._batch(ds.dataset(self.path).take(rows, columns=self._columns()), rows)
 
-    def map(self, change: Callable[[Batch], Batch]) -> Examples:
-        """The same examples with `change` applied to every batch, lazily."""
-        return MappedExamples(self, change)
-
 
 @dataclass(frozen=True)
-class MappedExamples:
+class MappedExamples(Examples):
     """Examples seen through a function of batches."""
 
     source: Examples
@@ -234,10 +245,6 @@ class MappedExamples:
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
         return self.change(self.source.take(rows))
-
-    def map(self, change: Callable[[Batch], Batch]) -> Examples:
-        """The same examples with one more function applied."""
-        return MappedExamples(self, change)
 
 
 def with_inputs(transform: Callable[[Any], Any]) -> Callable[[Batch], Batch]:

@@ -14,7 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from memorymaps._types import Array
-from memorymaps.likelihoods import Bernoulli, Categorical, ExponentialFamily, Gaussian, Likelihood, Poisson
+from memorymaps.likelihoods import Bernoulli, ExponentialFamily, Gaussian, Likelihood, Poisson
 from memorymaps.links import Identity, Log, Probit
 
 _ORDER = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63

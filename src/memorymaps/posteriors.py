@@ -19,7 +19,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from array_api_compat import array_namespace
 
-from memorymaps._types import Array, Batch, Examples
+from memorymaps._types import Array, Batch
+from memorymaps.examples import Examples
 from memorymaps.likelihoods import Likelihood
 from memorymaps.perturbation import Local
 

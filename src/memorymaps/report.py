@@ -27,7 +27,11 @@ def write_report(m: MemoryMap, folder: str | Path) -> Report:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = tuple(
         _draw(display, folder / f"{name}.png", m)
-        for name, display in (("map", MapDisplay), ("sensitivity", SensitivityDisplay), ("leave_one_out", LeaveOutDisplay))
+        for name, display in (
+            ("map", MapDisplay),
+            ("sensitivity", SensitivityDisplay),
+            ("leave_one_out", LeaveOutDisplay),
+        )
     )
     text = folder / "report.md"
     text.write_text(_words(m, pictures), encoding="utf-8")
@@ -43,7 +47,10 @@ def _draw(display: type[MapDisplay | SensitivityDisplay | LeaveOutDisplay], path
 def _words(m: MemoryMap, pictures: tuple[Path, ...]) -> str:
     parts = [f"# Memory map: {m.provenance.description.model}", f"```text\n{m.summary()}\n```"]
     parts += [f"![{path.stem}]({path.name})" for path in pictures]
-    parts += [f"## Most sensitive examples\n\n```text\n{_table(m)}\n```", f"## To cite\n\n```bibtex\n{m.citation()}\n```"]
+    parts += [
+        f"## Most sensitive examples\n\n```text\n{_table(m)}\n```",
+        f"## To cite\n\n```bibtex\n{m.citation()}\n```",
+    ]
     return "\n\n".join(parts) + "\n"
 
 

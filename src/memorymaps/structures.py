@@ -153,9 +153,7 @@ class IndependentCurvature:
 
     def structure(self, penalty: Array, free: Array) -> tuple[Structure, Array]:
         """Covariance for `S = Σ + diag(penalty [p, c])` among the `free [p, c]` parameters; and who can move."""
-        roots = [
-            _restricted_root(t.matrix(penalty[:, k]), free[:, k]) for k, t in enumerate(self._triangles)
-        ]
+        roots = [_restricted_root(t.matrix(penalty[:, k]), free[:, k]) for k, t in enumerate(self._triangles)]
         moving = np.stack([kept for _, kept in roots], axis=1)
         parts = tuple(Root(root[None]) for root, _ in roots)
         return (parts[0] if len(parts) == 1 else IndependentRoots(parts)), moving

@@ -100,12 +100,16 @@ def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
         raise DataError(f"no model {name!r}: choose one of {', '.join(MODELS)}")
     missing = [str(c) for c in features.columns[features.isna().any()]] + ([target.name] if target.isna().any() else [])
     if missing:
-        raise DataError(f"missing values in column(s) {missing}: drop or fill them first (--drop-missing drops the rows)")
+        raise DataError(
+            f"missing values in column(s) {missing}: drop or fill them first (--drop-missing drops the rows)"
+        )
     if name == "logistic" and target.nunique() < 2:
         raise DataError(f"target {target.name!r} has one class only, {target.iloc[0]!r}: nothing to tell apart")
     numbers = set(_numeric_columns(features))
     wide = [str(c) for c in features.columns if c not in numbers and features[c].nunique() > 50]
     if wide:
-        raise DataError(f"text column(s) {wide} have more than 50 levels each: leave them out with --ignore, or use --id")
+        raise DataError(
+            f"text column(s) {wide} have more than 50 levels each: leave them out with --ignore, or use --id"
+        )
     if name != "logistic" and target.dtype.kind not in "biuf":
         raise DataError(f"target {target.name!r} is not numeric: --model logistic, or another target")

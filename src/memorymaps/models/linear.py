@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from memorymaps._types import Array, Batch, Examples
-from memorymaps.examples import DataError
+from memorymaps._types import Array, Batch
+from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import ExponentialFamily, Gaussian, Likelihood
 from memorymaps.posteriors import Description, Marginals
 from memorymaps.structures import CoupledCurvature, IndependentCurvature, Structure
