@@ -132,7 +132,7 @@ def test_saturated_probabilities_keep_their_accuracy(link):
     wrong = likelihood.error(f, np.array([1.0, 0.0]))
     assert np.all(np.abs(wrong) > 0.99)
     right = likelihood.error(f, np.array([0.0, 1.0]))
-    assert np.all((0 < np.abs(right)) & (np.abs(right) < 1e-9))
+    assert np.all((np.abs(right) > 0) & (np.abs(right) < 1e-9))
 
 
 def test_softmax_survives_huge_logits():

@@ -124,16 +124,16 @@ def leave_out(m: MemoryMap, groups: Any) -> LeaveOut:
     TypeError
         The posterior gives no cross-covariances.
     """
-    origin = _factored(m)
+    origin, source = _factored(m)
     members = {name: m["row"][rows] for name, rows in resolve_groups(m, groups).items()}
-    shifts = np.stack([_shift(origin, rows) for rows in members.values()], axis=1)
+    shifts = np.stack([_shift(origin, source, rows) for rows in members.values()], axis=1)
     effects = _Effects(list(members.values()), m.provenance.n)
-    for start, z, at in _located(origin):
+    for start, z, at in _located(origin, source):
         effects.add(start, np.tensordot(z, shifts, axes=(-1, 0)), at)
     return LeaveOut(pa.table({"group": pa.array([str(name) for name in members]), **effects.columns()}))
 
 
-def _factored(m: MemoryMap) -> Origin:
+def _factored(m: MemoryMap) -> tuple[Origin, Factored]:
     if m.origin is None:
         raise ValueError(
             "group removal needs the posterior, and a map read from disk has none: "
@@ -141,19 +141,19 @@ def _factored(m: MemoryMap) -> Origin:
         )
     if not isinstance(m.origin.posterior, Factored):
         raise TypeError(f"{type(m.origin.posterior).__name__} gives no cross-covariances: it lacks factor(inputs)")
-    return m.origin
+    return m.origin, m.origin.posterior
 
 
-def _shift(origin: Origin, rows: Array) -> Array:
+def _shift(origin: Origin, source: Factored, rows: Array) -> Array:
     batch = origin.examples.take(np.sort(rows))
     at = origin.local(batch)
-    return group_shift(at.error, origin.posterior.factor(batch.inputs), at.curvature)
+    return group_shift(at.error, source.factor(batch.inputs), at.curvature)
 
 
-def _located(origin: Origin) -> Iterator[tuple[int, Array, Any]]:
+def _located(origin: Origin, source: Factored) -> Iterator[tuple[int, Array, Any]]:
     start = 0
     for batch in origin.examples:
-        yield start, origin.posterior.factor(batch.inputs), origin.local(batch)
+        yield start, source.factor(batch.inputs), origin.local(batch)
         start += len(batch)
 
 

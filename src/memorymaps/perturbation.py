@@ -11,7 +11,8 @@ The forms of the deviation `Δf = f^{\\i} − f`:
     R   V (I − ΛV)⁻¹ e               exact for linear regression [CW]
     I   Δf = V e(f + Δf)             the removed loss exact, the remaining losses quadratic
 
-and two ways to the change of the mean: linearised `(dσ/df) Δf` (`Λ Δf` for canonical links), or exact `σ(f + Δf) − σ(f)` (suffix `sm`).
+and two ways to the change of the mean: linearised `(dσ/df) Δf` (`Λ Δf` for canonical links), or exact
+`σ(f + Δf) − σ(f)` (suffix `sm`).
 """
 
 from __future__ import annotations

@@ -45,6 +45,18 @@ class Root:
         """`W u`: `[..., p, c]` for coordinates `u [..., r]`."""
         return np.moveaxis(np.tensordot(u, self.root, axes=(-1, -1)), -2, -1)
 
+    def project(self, gradient: Array) -> Array:
+        """`Wᵀg [r]` of a gradient `[p, c]`; its norm is the gradient's size in posterior standard deviations."""
+        return np.einsum("cpr,pc->r", self.root, gradient)
+
+    def effective_parameters(self, penalty: Array) -> Array:
+        """`r − Σ_j δ_j (S⁻¹)_jj`, the trace of the hat matrix, for `δ [p, c]`: `[1]`."""
+        return np.asarray([self.rank - np.sum(penalty.T * np.sum(self.root**2, axis=-1))])
+
+    def scaled(self, scale: Array) -> Root:
+        """The covariance with each output's parameters multiplied by `scale [c]`."""
+        return Root(self.root * scale[:, None, None])
+
 
 @dataclass(frozen=True)
 class IndependentRoots:
@@ -76,6 +88,18 @@ class IndependentRoots:
         edges = np.cumsum([root.rank for root in self.roots])[:-1]
         parts = np.split(u, edges, axis=-1)
         return np.concatenate([root.shift(part) for root, part in zip(self.roots, parts, strict=True)], axis=-1)
+
+    def project(self, gradient: Array) -> Array:
+        """Each output's `Wᵀg`, one after the other: `[r]`."""
+        return np.concatenate([root.project(gradient[:, [k]]) for k, root in enumerate(self.roots)])
+
+    def effective_parameters(self, penalty: Array) -> Array:
+        """Each output's trace of the hat matrix: `[c]`."""
+        return np.concatenate([root.effective_parameters(penalty[:, [k]]) for k, root in enumerate(self.roots)])
+
+    def scaled(self, scale: Array) -> IndependentRoots:
+        """Each output's parameters multiplied by its `scale [c]`."""
+        return IndependentRoots(tuple(root.scaled(scale[[k]]) for k, root in enumerate(self.roots)))
 
 
 Structure = Root | IndependentRoots

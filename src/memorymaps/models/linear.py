@@ -99,13 +99,13 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
     penalty = model.penalty(totals.weight)
     structure, moving = totals.curvature.structure(penalty, model.free)
     gradient = totals.gradient + penalty * model.coefficients
-    effective = _effective_parameters(structure, penalty)
+    effective = structure.effective_parameters(penalty)
     phi, df = _dispersion(model, totals, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
-    distance = _distance(structure, gradient / scale) / np.sqrt(max(1.0, np.sum(effective)))
+    distance = np.linalg.norm(structure.project(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
     description = _describe(model, structure, moving, float(np.sum(effective)), phi, df, float(distance))
     likelihood = _with_dispersion(model.likelihood, phi)
-    return LinearPosterior(likelihood, description, model.coefficients, model.design, _scaled(structure, scale))
+    return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scaled(scale))
 
 
 def _pass(model: LinearModel, unit: Likelihood, examples: Examples) -> _Totals:
@@ -139,18 +139,10 @@ def _outputs(model: LinearModel, batch: Batch) -> tuple[Array, Array, Array]:
 
 
 def _with_dispersion(likelihood: Likelihood, phi: float | tuple[float, ...]) -> Likelihood:
-    return dataclasses.replace(likelihood, dispersion=phi) if isinstance(likelihood, ExponentialFamily) else likelihood
-
-
-def _effective_parameters(structure: Structure, penalty: Array) -> Array:
-    """`r − Σ_j δ_j (S⁻¹)_jj` of each output (of all together where they interact): the trace of the hat matrix."""
-    roots = getattr(structure, "roots", (structure,))
-    return np.asarray(
-        [
-            root.rank - np.sum(penalty[:, k : k + len(root.root)] * np.sum(root.root**2, axis=-1).T)
-            for k, root in enumerate(roots)
-        ]
-    )
+    if not isinstance(likelihood, ExponentialFamily):
+        return likelihood
+    changed: Likelihood = dataclasses.replace(likelihood, dispersion=phi)  # type: ignore[type-var]  # an abstract base
+    return changed
 
 
 def _dispersion(model: LinearModel, totals: _Totals, effective: Array) -> tuple[Any, float | None]:
@@ -167,23 +159,6 @@ def _dispersion(model: LinearModel, totals: _Totals, effective: Array) -> tuple[
     if np.any(phi == 0):
         raise DataError("all residuals are exactly zero: there is no noise to measure leverage against")
     return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
-
-
-def _scaled(structure: Structure, scale: Array) -> Structure:
-    """`S⁻¹` times the dispersion of each output."""
-    if hasattr(structure, "roots"):
-        parts = zip(structure.roots, scale, strict=True)
-        return dataclasses.replace(structure, roots=tuple(dataclasses.replace(r, root=r.root * s) for r, s in parts))
-    return dataclasses.replace(structure, root=structure.root * scale[:, None, None])
-
-
-def _distance(structure: Structure, gradient: Array) -> float:
-    """`√(∇Lᵀ S⁻¹ ∇L)`: how many posterior standard deviations the parameters are from the optimum."""
-    roots = getattr(structure, "roots", (structure,))
-    coordinates = [
-        np.einsum("cpr,pc->r", root.root, gradient[:, k : k + len(root.root)]) for k, root in enumerate(roots)
-    ]
-    return float(np.linalg.norm(np.concatenate(coordinates)))
 
 
 def _describe(

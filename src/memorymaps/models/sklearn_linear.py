@@ -17,7 +17,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from memorymaps._types import Array, Batch, Examples
+from memorymaps._types import Array, Batch
+from memorymaps.examples import Examples
 from memorymaps.likelihoods import (
     Bernoulli,
     Categorical,

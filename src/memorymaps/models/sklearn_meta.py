@@ -12,8 +12,8 @@ from typing import Any
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
-from memorymaps._types import Array, Examples
-from memorymaps.examples import with_inputs
+from memorymaps._types import Array
+from memorymaps.examples import Examples, with_inputs
 from memorymaps.likelihoods import Likelihood
 from memorymaps.posteriors import Description, Factored, Marginals, Parametric, posterior, training_data
 

@@ -17,8 +17,8 @@ from statsmodels.genmod import families
 from statsmodels.genmod.generalized_linear_model import GLM, GLMResults
 from statsmodels.regression.linear_model import OLS, WLS, RegressionResults
 
-from memorymaps._types import Array, Examples
-from memorymaps.examples import ArrayExamples
+from memorymaps._types import Array
+from memorymaps.examples import ArrayExamples, Examples
 from memorymaps.likelihoods import (
     Bernoulli,
     Categorical,
