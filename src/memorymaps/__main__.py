@@ -1,0 +1,8 @@
+"""`python -m memorymaps`."""
+
+import sys
+
+from memorymaps.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
