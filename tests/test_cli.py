@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
 
@@ -134,7 +133,7 @@ def test_unusable_columns_are_refused(tmp_path, capsys):
 
 
 def test_missing_rows_can_be_dropped(tmp_path):
-    holes = table(tmp_path, "h.csv", hole=[np.nan] + list(rng.normal(size=441)))
+    holes = table(tmp_path, "h.csv", hole=[np.nan, *rng.normal(size=441)])
     assert run("map", holes, "--target", "y", "--drop-missing", "--out", tmp_path / "o") == 0
     m = mm.load(tmp_path / "o" / "map.parquet")
     assert m["id"].tolist() == list(range(1, 442))
@@ -152,7 +151,8 @@ def test_wrong_columns_are_refused(saved, tmp_path, capsys):
 
 
 def test_wrong_arguments_exit_with_two():
-    for arguments in ([], ["nothing"], ["map", "t.csv"], ["map", "t.csv", "--target", "y", "--model", "x", "--out", "o"]):
+    whole = ["map", "t.csv", "--target", "y", "--model", "x", "--out", "o"]
+    for arguments in ([], ["nothing"], ["map", "t.csv"], whole):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2

@@ -1,8 +1,9 @@
 """The README's first lines work."""
 
-import memorymaps as mm
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression
+
+import memorymaps as mm
 
 
 def test_one_call_draws_a_map():

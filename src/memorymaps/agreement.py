@@ -93,8 +93,8 @@ def compare(a: MemoryMap, b: MemoryMap) -> Comparison:
     >>> from memorymaps import memory_map
     >>> X, y = load_diabetes(return_X_y=True)
     >>> a, b = (memory_map(Ridge(alpha=alpha).fit(X, y), X, y) for alpha in (0.01, 1.0))
-    >>> compare(a, b).spearman("sensitivity")
-    0.91
+    >>> round(compare(a, b).spearman("sensitivity"), 2)
+    0.77
     """
     kinds = [m.table.schema.field("id").type for m in (a, b)]
     if kinds[0] != kinds[1]:

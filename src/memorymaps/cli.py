@@ -140,8 +140,10 @@ def _write(m: MemoryMap, folder: Path) -> None:
 def _plot(args: argparse.Namespace) -> None:
     from memorymaps.maps import load
     from memorymaps.viz.displays import MapDisplay
+    from memorymaps.viz.style import off_screen
 
-    display = MapDisplay.from_map(load(args.map), color=args.color, label=args.label)
+    axes = off_screen(MapDisplay.size)
+    display = MapDisplay.from_map(load(args.map), color=args.color, label=args.label, ax=axes)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     display.figure_.savefig(args.out, dpi=200, bbox_inches="tight")
     print(args.out)
@@ -169,10 +171,7 @@ def _say(words: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    import matplotlib
-
     args = _parser().parse_args(argv)
-    matplotlib.use("Agg")
     try:
         args.run(args)
     except (ValueError, TypeError, KeyError, ImportError, OSError) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memorymaps.viz.displays import LeaveOutDisplay, MapDisplay, SensitivityDisplay
+from memorymaps.viz.style import off_screen
 
 if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
@@ -39,8 +40,7 @@ def write_report(m: MemoryMap, folder: str | Path) -> Report:
 
 
 def _draw(display: type[MapDisplay | SensitivityDisplay | LeaveOutDisplay], path: Path, m: MemoryMap) -> Path:
-    figure = display.from_map(m).figure_
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    display.from_map(m, ax=off_screen(display.size)).figure_.savefig(path, dpi=150, bbox_inches="tight")
     return path
 
 

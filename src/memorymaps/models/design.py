@@ -79,4 +79,4 @@ def _check_finite(x: Array, features: Sequence[str]) -> None:
     bad = ~np.isfinite(x)
     names = [str(features[j]) for j in np.flatnonzero(bad.any(axis=0))[:5]]
     row = int(np.flatnonzero(bad.any(axis=1))[0])
-    raise DataError(f"NaN or infinite values in column(s) {names}, first in row {row} of its batch: drop or impute them")
+    raise DataError(f"NaN or infinite values in column(s) {names}, first in row {row} of its batch: drop or impute")

@@ -167,7 +167,7 @@ def _(model: Any) -> Likelihood:
 def _(model: Any) -> Likelihood:
     log = model.link == "log" or (model.link == "auto" and model.power > 0)
     link = Log() if log else Identity()
-    named = {0: Gaussian, 1: Poisson, 2: Gamma, 3: InverseGaussian}
+    named: dict[float, Callable[..., Likelihood]] = {0: Gaussian, 1: Poisson, 2: Gamma, 3: InverseGaussian}
     if model.power in named:
         return named[model.power](link=link)
     if model.power < 0:
@@ -224,7 +224,7 @@ def _l1_ratio(model: Any) -> float:
 def _chosen_l1(model: Any) -> Any:
     chosen = getattr(model, "l1_ratio_", None)
     chosen = model.__dict__.get("l1_ratio") if chosen is None else chosen
-    return 0.0 if chosen is None or chosen == "deprecated" or np.any(np.equal(chosen, None)) else chosen
+    return 0.0 if chosen is None or chosen == "deprecated" or None in np.atleast_1d(chosen).tolist() else chosen
 
 
 def _number(values: Array) -> str:
@@ -292,4 +292,3 @@ for _kind in (*_SQUARED, *_GLM):
 for _kind in _LOGISTIC:
     posterior.register(_kind)(_posterior)
     training_data.register(_kind)(_class_data)
-

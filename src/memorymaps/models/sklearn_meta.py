@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from memorymaps._types import Array
 from memorymaps.examples import Examples, with_inputs
 from memorymaps.likelihoods import Likelihood
-from memorymaps.posteriors import Description, Factored, Marginals, Parametric, posterior, training_data
+from memorymaps.posteriors import Description, Factored, Marginals, Parametric, Posterior, posterior, training_data
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TransformedPosterior:
     """A posterior of features, seen from the raw inputs that a fitted transformer turns into them."""
 
     steps: Pipeline
-    inner: Any
+    inner: Posterior
     description: Description
 
     @property

@@ -1,0 +1,409 @@
+"""The three pictures of a map: the residual–leverage plot generalised, its concentration, leaving out.
+
+Each display keeps the numbers it draws (`frame()`), is computed once by a `from_…` method, which also draws it, and
+can be drawn again with `plot`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from memorymaps._types import Array
+from memorymaps.leave_out import LeaveOut
+from memorymaps.summary import share
+from memorymaps.viz.style import GREY, MARKERS, PALETTE, axes, literal, look
+
+if TYPE_CHECKING:
+    from memorymaps.maps import MemoryMap
+
+_DENSE = 5_000  # more points than this are drawn as a density, with the tails as points
+_DECADES = 1.4  # when the middle 80 % of the data spans more decades than this, the axis is logarithmic
+_CLASSES = 10  # more values than this are not told apart by colour
+
+
+@dataclass
+class Display:
+    """Numbers of a picture; `ax_` and `figure_` after it has been drawn."""
+
+    data: pd.DataFrame
+    title: str
+    ax_: Any = field(default=None, repr=False)
+    size: ClassVar[tuple[float, float]] = (5.2, 4.0)
+
+    @property
+    def figure_(self) -> Any:
+        """The figure last drawn on."""
+        if self.ax_ is None:
+            raise AttributeError(f"{type(self).__name__} has not been drawn: call plot()")
+        return self.ax_.figure
+
+    def frame(self) -> pd.DataFrame:
+        """The numbers behind the picture."""
+        return self.data.copy()
+
+    def plot(self, ax: Any = None) -> Display:
+        """Draw on `ax` or on a new figure; returns itself."""
+        with look():
+            self.ax_ = axes(ax, self.size)
+            self.ax_.set_title(self.title, loc="left")
+            self._draw(self.ax_)
+        return self
+
+    def _draw(self, ax: Any) -> None:
+        raise NotImplementedError
+
+
+def _named(m: MemoryMap) -> str:
+    return f"{literal(m.provenance.description.model, 60)}, {len(m):,} examples"
+
+
+def _refuse_empty(m: MemoryMap) -> None:
+    if len(m) == 0:
+        raise ValueError("the map has no examples: nothing to draw")
+
+
+# --- the map ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class MapDisplay(Display):
+    """The residual–leverage plot generalised: leverage against prediction error, iso-sensitivity lines, names.
+
+    Examples
+    --------
+    >>> from memorymaps import memory_map
+    >>> from memorymaps.datasets import demo_model
+    >>> display = MapDisplay.from_map(memory_map(*demo_model()), label=3)
+    >>> list(display.frame().columns)
+    ['id', 'leverage', 'error', 'sensitivity', 'color', 'labelled']
+    """
+
+    color: str = ""
+    size: ClassVar[tuple[float, float]] = (6.4, 4.8)
+
+    @classmethod
+    def from_map(cls, m: MemoryMap, *, color: str | None = None, label: int = 10, ax: Any = None) -> MapDisplay:
+        """Draw a map.
+
+        Parameters
+        ----------
+        color : column to colour by; default: the class, where there are at most ten, else the sensitivity.
+        label : name this many of the most sensitive examples.
+
+        Raises
+        ------
+        KeyError
+            No such column.
+        ValueError
+            The map is empty.
+        """
+        _refuse_empty(m)
+        color = color or _default_color(m)
+        top = set(m.top(label)["id"].tolist()) if label > 0 else set()
+        data = pd.DataFrame({name: m[name] for name in ("id", "leverage", "error", "sensitivity")})
+        values = m[color]
+        if values.ndim > 1:
+            raise ValueError(f"cannot colour by {color!r}: it has {values.shape[1]} values an example")
+        data["color"] = values
+        data["labelled"] = [value in top for value in data["id"]]
+        made = cls(data, _named(m), color=color)
+        made.plot(ax)
+        return made
+
+    def _draw(self, ax: Any) -> None:
+        shown = self.data[np.isfinite(self.data["sensitivity"])]
+        logs = [_log_axis(ax, axis, self.data[name]) for axis, name in (("x", "leverage"), ("y", "error"))]
+        _points(ax, shown, self.color)
+        self._undefined(ax)
+        ax.set_xlabel("leverage (effective parameters)" + logs[0])
+        ax.set_ylabel("prediction error (units of the target)" + logs[1])
+        _limits(ax, self.data)
+        _iso_lines(ax, shown)
+        _names(ax, self.data[self.data["labelled"]])
+        _marginals(ax, self.data)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(loc="upper left", bbox_to_anchor=(1.12, 1.0), title=literal(self.color))
+
+    def _undefined(self, ax: Any) -> None:
+        lost = self.data[~np.isfinite(self.data["sensitivity"])]
+        if len(lost):
+            words = f"cannot be left out ({len(lost):,})"
+            ax.plot(lost["leverage"], lost["error"], "*", ms=9, mfc="none", color="black", label=words)
+
+
+def _default_color(m: MemoryMap) -> str:
+    few = bool(m.provenance.description.classes) and len(m.provenance.description.classes) <= _CLASSES
+    return "target" if few else "sensitivity"
+
+
+def _log_axis(ax: Any, axis: str, values: pd.Series) -> str:
+    """Make an axis logarithmic where the data spans decades; returns what to add to its name."""
+    positive = values[values > 0]
+    if len(positive) < 2 or np.log10(positive.quantile(0.9) / positive.quantile(0.1)) < _DECADES:
+        return ""
+    getattr(ax, f"set_{axis}scale")("log")
+    hidden = int(np.count_nonzero(values <= 0))
+    return f", log scale; {hidden:,} at zero not drawn" if hidden else ", log scale"
+
+
+def _points(ax: Any, shown: pd.DataFrame, color: str) -> None:
+    values = shown["color"]
+    kinds = list(pd.unique(values))
+    if color != "sensitivity" and len(kinds) <= _CLASSES:
+        _classes(ax, shown, sorted(kinds, key=str))
+    elif values.dtype.kind in "biuf":
+        _graded(ax, shown, color)
+    else:
+        raise ValueError(f"cannot colour by {color!r}: {len(kinds)} different values, expected numbers or at most ten")
+
+
+def _tail(shown: pd.DataFrame) -> Array:
+    """Which points are drawn one by one: all, or those outside the dense bulk."""
+    if len(shown) <= _DENSE:
+        return np.ones(len(shown), dtype=bool)
+    edges = [shown[name].quantile(0.98) for name in ("leverage", "error", "sensitivity")]
+    names = ("leverage", "error", "sensitivity")
+    return np.any([shown[name] > edge for name, edge in zip(names, edges, strict=True)], axis=0)
+
+
+def _bulk(ax: Any, shown: pd.DataFrame) -> None:
+    if len(shown) <= _DENSE:
+        return
+    scales = {f"{axis}scale": getattr(ax, f"get_{axis}scale")() for axis in "xy"}
+    kept = shown
+    for name, axis in (("leverage", "x"), ("error", "y")):
+        kept = kept[kept[name] > 0] if scales[f"{axis}scale"] == "log" else kept
+    cells = ax.hexbin(
+        kept["leverage"], kept["error"], gridsize=70, bins="log", mincnt=1, cmap="Greys", linewidths=0, **scales
+    )
+    cells.set_rasterized(True)
+
+
+def _classes(ax: Any, shown: pd.DataFrame, kinds: list[Any]) -> None:
+    _bulk(ax, shown)
+    part = shown[_tail(shown)]
+    for kind, marker, color in zip(kinds, MARKERS, PALETTE, strict=False):
+        rows = part[part["color"] == kind]
+        ax.plot(
+            rows["leverage"], rows["error"], marker, ms=3.2, mew=0, alpha=0.7, color=color, label=literal(kind),
+            rasterized=True,
+        )  # fmt: skip
+
+
+def _graded(ax: Any, shown: pd.DataFrame, color: str) -> None:
+    _bulk(ax, shown)
+    part = shown[_tail(shown)].sort_values("color")
+    points = ax.scatter(part["leverage"], part["error"], c=part["color"], s=11, lw=0, cmap="viridis", rasterized=True)
+    ax.figure.colorbar(points, ax=ax, label=literal(color), pad=0.12, shrink=0.8)
+
+
+def _limits(ax: Any, data: pd.DataFrame) -> None:
+    """Room on the far side of the extremes; linear axes start at zero."""
+    for axis, name in (("x", "leverage"), ("y", "error")):
+        values = data[name][np.isfinite(data[name])]
+        top = float(values.max()) if len(values) else 1.0
+        if getattr(ax, f"get_{axis}scale")() == "log":
+            getattr(ax, f"set_{axis}lim")(float(values[values > 0].quantile(0.005)) / 1.5, top * 2)
+        else:
+            getattr(ax, f"set_{axis}lim")(0, top * 1.12 if top > 0 else 1.0)
+
+
+def _iso_lines(ax: Any, shown: pd.DataFrame) -> None:
+    """Hyperbolas `leverage × error = const` through the upper quantiles of the product."""
+    product = shown["leverage"] * shown["error"]
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    x = np.geomspace(max(x0, x1 / 1e4), x1, 200)
+    for level in np.unique(product.quantile([0.5, 0.9, 0.99])) if len(product) else ():
+        y = level / x
+        inside = (y >= y0) & (y <= y1)
+        if level > 0 and np.any(inside):
+            ax.plot(x[inside], y[inside], "-", lw=0.7, color=GREY, zorder=0)
+            ax.annotate(f"{level:.2g}", (x[inside][-1], y[inside][-1]), fontsize=6, color=GREY, ha="right", va="bottom")
+
+
+def _names(ax: Any, rows: pd.DataFrame) -> None:
+    """Write ids beside their points, moved apart until no two overlap."""
+    taken: list[Any] = []
+    for _, row in rows.sort_values("sensitivity", ascending=False, na_position="first").iterrows():
+        spot = ax.transData.transform((row["leverage"], row["error"]))
+        if np.all(np.isfinite(spot)):
+            dx, dy = _free_place(spot, literal(row["id"]), taken, ax.figure.dpi)
+            ax.annotate(
+                literal(row["id"]), (row["leverage"], row["error"]), xytext=(dx, dy), textcoords="offset points",
+                fontsize=7, arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 2},
+            )  # fmt: skip
+
+
+def _offsets() -> Iterator[tuple[float, float]]:
+    for radius in (7, 14, 22, 32, 44, 58):
+        for angle in np.deg2rad([35, -35, 145, -145, 90, -90, 10, 170]):
+            yield radius * float(np.cos(angle)), radius * float(np.sin(angle))
+
+
+def _free_place(spot: Array, text: str, taken: list[Any], dpi: float) -> tuple[float, float]:
+    width, height = 4.2 * len(text) + 2, 8.5
+    for dx, dy in _offsets():
+        left, low = spot[0] * 72 / dpi + dx, spot[1] * 72 / dpi + dy
+        box = (left, low, left + width, low + height)
+        if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+            taken.append(box)
+            return dx, dy
+    return 7.0, 7.0
+
+
+def _marginals(ax: Any, data: pd.DataFrame) -> None:
+    """Histograms of both axes along the outer edges."""
+    for axis, name, box in (("x", "leverage", (0, 1.01, 1, 0.09)), ("y", "error", (1.01, 0, 0.09, 1))):
+        edge = ax.inset_axes(box, **{f"share{axis}": ax})
+        bins = _bins(data[name], getattr(ax, f"get_{axis}scale")(), getattr(ax, f"get_{axis}lim")())
+        way = "vertical" if axis == "x" else "horizontal"
+        edge.hist(np.clip(data[name], bins[0], bins[-1]), bins=bins, color=GREY, orientation=way)
+        edge.axis("off")
+    ax.set_title(ax.get_title(loc="left"), loc="left", y=1.11)
+
+
+def _bins(values: pd.Series, scale: str, limits: tuple[float, float]) -> Array:
+    low, high = limits
+    return np.geomspace(low, high, 41) if scale == "log" else np.linspace(low, high, 41)
+
+
+# --- concentration ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class SensitivityDisplay(Display):
+    """Sensitivities, largest first, and the share of their sum that the first ones hold."""
+
+    @classmethod
+    def from_map(cls, m: MemoryMap, *, ax: Any = None) -> SensitivityDisplay:
+        """Draw the sorted sensitivities; examples that cannot be left out are left out of the picture and counted.
+
+        Raises
+        ------
+        ValueError
+            The map is empty.
+        """
+        _refuse_empty(m)
+        finite = m.filter(np.isfinite(m["sensitivity"]))
+        ordered = finite.top(len(finite))
+        s = ordered["sensitivity"]
+        total = float(np.sum(s))
+        data = pd.DataFrame(
+            {
+                "id": ordered["id"],
+                "rank": np.arange(1, len(s) + 1),
+                "part": np.arange(1, len(s) + 1) / max(1, len(s)),
+                "sensitivity": s,
+                "share": np.cumsum(s) / total if total > 0 else np.zeros(len(s)),
+            }
+        )
+        lost = len(m) - len(finite)
+        made = cls(data, _named(m) + (f" ({lost:,} undefined)" if lost else ""))
+        made.plot(ax)
+        return made
+
+    def _draw(self, ax: Any) -> None:
+        part, s = 100 * self.data["part"], self.data["sensitivity"]
+        ax.plot(part, s, color=PALETTE[0], rasterized=len(s) > _DENSE)
+        if np.any(s > 0):
+            ax.set_yscale("log")
+        ax.set_xlabel("examples, most sensitive first (%)")
+        ax.set_ylabel("sensitivity (units of the target)", color=PALETTE[0])
+        right = ax.twinx()
+        right.plot(part, 100 * self.data["share"], color=PALETTE[1], ls="--")
+        right.set_ylabel("share of all sensitivity (%)", color=PALETTE[1])
+        right.set_ylim(0, 102)
+        right.spines["right"].set_visible(True)
+        self._mark(right)
+
+    def _mark(self, right: Any) -> None:
+        held = share(self.data["sensitivity"].to_numpy(), 0.05)
+        right.plot([5], [100 * held], "o", color=PALETTE[1], ms=5)
+        words = f"{held:.0%} of the sensitivity\nin 5% of the examples"
+        right.annotate(words, (5, 100 * held), xytext=(0.35, 0.45), textcoords="axes fraction", fontsize=8,
+                       arrowprops={"arrowstyle": "->", "lw": 0.7, "color": GREY})  # fmt: skip
+
+
+# --- leaving out -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class LeaveOutDisplay(Display):
+    """Loss with an example in the training data against loss without it; or the same for whole groups."""
+
+    @classmethod
+    def from_map(cls, m: MemoryMap, *, label: int = 8, ax: Any = None) -> LeaveOutDisplay:
+        """Draw leave-one-out losses against training losses.
+
+        Raises
+        ------
+        ValueError
+            The map is empty.
+        """
+        _refuse_empty(m)
+        data = pd.DataFrame({name: m[name] for name in ("id", "loss", "loo_loss", "sensitivity")})
+        data["labelled"] = (data["loo_loss"] - data["loss"]).rank(ascending=False, method="first") <= label
+        made = cls(data, _named(m))
+        made.plot(ax)
+        return made
+
+    @classmethod
+    def from_leave_out(cls, result: LeaveOut, *, ax: Any = None) -> GroupDisplay:
+        """Draw what removing groups does (see `MemoryMap.leave_out`)."""
+        return GroupDisplay.from_leave_out(result, ax=ax)
+
+    def _draw(self, ax: Any) -> None:
+        good = self.data[np.isfinite(self.data["loo_loss"])]
+        ax.plot(good["loss"], good["loo_loss"], "o", ms=3, mew=0, alpha=0.5, color=PALETTE[0], rasterized=True)
+        positive = bool(len(good)) and bool((good[["loss", "loo_loss"]] > 0).all(axis=None))
+        if positive:
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+        self._means(ax, good)
+        ax.set_xlabel("loss, seen in training (nats)")
+        ax.set_ylabel("loss, left out (nats)")
+        _names(ax, good[good["labelled"]].rename(columns={"loss": "leverage", "loo_loss": "error"}))
+        ax.legend(loc="lower right")
+
+    def _means(self, ax: Any, good: pd.DataFrame) -> None:
+        low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
+        ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
+        seen, unseen = good["loss"].mean(), good["loo_loss"].mean()
+        ax.axvline(seen, ls=":", lw=1, color=PALETTE[2], label=f"mean seen {seen:.3g}")
+        ax.axhline(unseen, ls="--", lw=1, color=PALETTE[1], label=f"mean left out {unseen:.3g}")
+
+
+_GROUPS = 30  # more groups than this do not fit on a page
+
+
+@dataclass
+class GroupDisplay(Display):
+    """One line a group: its members' mean loss with and without the group in the training data."""
+
+    @classmethod
+    def from_leave_out(cls, result: LeaveOut, *, ax: Any = None) -> GroupDisplay:
+        """Draw the groups with the largest rise in loss (at most 30; the title says so)."""
+        data = result.to_pandas()
+        rise = (data["leave_out_loss"] - data["loss"]).sort_values(ascending=False)
+        shown = data.loc[rise.index[:_GROUPS]]
+        cut = f", the {_GROUPS} with the largest rise" if len(data) > _GROUPS else ""
+        made = cls(shown, f"leaving out {len(data)} groups{cut}")
+        made.plot(ax)
+        return made
+
+    def _draw(self, ax: Any) -> None:
+        rows = np.arange(len(self.data))[::-1]
+        before, after = self.data["loss"], self.data["leave_out_loss"]
+        ax.hlines(rows, before, after, color=GREY, lw=1)
+        ax.plot(before, rows, "o", color=PALETTE[0], label="members, group in training")
+        ax.plot(after, rows, "s", color=PALETTE[1], label="members, group left out")
+        named = zip(self.data["group"], self.data["size"], strict=True)
+        ax.set_yticks(rows, [f"{literal(group)} ({size:,})" for group, size in named])
+        ax.set_xlabel("mean loss (nats)")
+        ax.set_ylabel("group (examples)")
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)

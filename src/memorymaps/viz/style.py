@@ -1,0 +1,55 @@
+"""One look for all pictures: paper-sized, colour-blind safe, global settings left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import unicodedata
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+# Okabe & Ito (2008), dark enough on white
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#8C510A", "#542788")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+GREY = "#8A8A8A"
+_LOOK: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelsize": 9,
+    "axes.titlesize": 10,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "figure.dpi": 120,
+    "pdf.fonttype": 42,
+}
+
+
+def look() -> contextlib.AbstractContextManager[Any]:
+    """A context in which pictures are drawn."""
+    return mpl.rc_context(_LOOK)
+
+
+def axes(ax: Any, size: tuple[float, float]) -> Any:
+    """The given axes, or those of a new figure of `size` inches."""
+    return ax if ax is not None else plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def off_screen(size: tuple[float, float]) -> Any:
+    """Axes of a figure that no window and no notebook knows: for files."""
+    return Figure(figsize=size, layout="constrained").add_subplot()
+
+
+def literal(value: Any, limit: int = 28) -> str:
+    """A label shown as it is written: no mathematics, no control characters, at most `limit` characters.
+
+    Examples
+    --------
+    >>> literal("$x$")
+    '\\\\$x\\\\$'
+    """
+    text = "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in str(value)[:200])
+    text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return text.replace("$", r"\$")
