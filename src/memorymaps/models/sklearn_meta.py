@@ -40,6 +40,8 @@ class TransformedPosterior:
 class FactoredTransformedPosterior(TransformedPosterior):
     """The same where the inner posterior can also give covariances and parameter moves."""
 
+    inner: Any  # Posterior, Factored and Parametric at once
+
     def factor(self, inputs: Any) -> Array:
         """`Z [n, c, r]` of the transformed inputs."""
         return self.inner.factor(self.steps.transform(inputs))
