@@ -32,9 +32,9 @@ def hat_values(m: MemoryMap) -> Array:
 
 
 def pearson_residuals(m: MemoryMap) -> Array:
-    """`(y − μ)√w/√(φ v(μ))`: `[n]`, in standard deviations."""
+    """`(y − μ)√w/√(φ v(μ))`: `[n]`, in standard deviations; the weight counts, so a case of weight 4 counts double."""
     _one_output(m)
-    return -m["standardised_error"]
+    return -np.copysign(m["standardised_error"], m["residual"])  # a decreasing link turns e around, not y − μ
 
 
 def _room(m: MemoryMap) -> Array:
