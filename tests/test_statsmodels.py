@@ -25,9 +25,11 @@ POISSON = rng.poisson(MU)
 GAMMA = rng.gamma(2.0, MU / 2)
 POSITIVE = rng.wald(MU, 4.0)
 
+TIGHT = {"tol": 1e-14, "maxiter": 300, "tol_criterion": "params"}
+
 
 def glm(y, family, **extra):
-    return lambda: sm.GLM(y, X, family=family, **extra).fit(tol=1e-14, maxiter=300, tol_criterion="params")
+    return lambda: sm.GLM(y, X, family=family, **extra).fit(**TIGHT)
 
 
 GLMS = {

@@ -123,7 +123,7 @@ def _(model: Any) -> LinearModel:
 @_translate.register(sk.Ridge)
 @_translate.register(sk.RidgeCV)
 def _(model: Any) -> LinearModel:
-    alpha = np.asarray(getattr(model, "alpha_", model.alpha if hasattr(model, "alpha") else None), dtype=float)
+    alpha = np.asarray(model.alpha_ if isinstance(model, sk.RidgeCV) else model.alpha, dtype=float)
     sparse = bool(getattr(model, "positive", False))
     prior = f"δ = alpha/σ² with alpha = {_number(alpha)}, from the model"
     return _linear(model, Gaussian(), lambda w: alpha, prior, sparse, notes=_ACTIVE_SET if sparse else ())
@@ -207,7 +207,7 @@ def _liblinear_intercept(model: Any, made: LinearModel, ridge: float) -> LinearM
 def _inverse_strength(model: Any) -> float:
     if getattr(model, "penalty", None) in (None, "none") and not isinstance(model, sk.LogisticRegressionCV):
         return np.inf
-    values = np.unique(np.asarray(getattr(model, "C_", model.C), dtype=float))
+    values = np.unique(np.asarray(model.C_ if isinstance(model, sk.LogisticRegressionCV) else model.C, dtype=float))
     if len(values) > 1:
         raise TypeError(f"LogisticRegressionCV chose a different C for each class ({values}): that is one-versus-rest")
     return float(values[0])
