@@ -185,7 +185,7 @@ class ParquetExamples(Examples):
     def _file(self) -> Any:
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(self.path)
+        return pq.ParquetFile(self.path, pre_buffer=False)  # a pre-buffered file is a file in memory
 
     def _schema(self) -> list[str]:
         return list(self._file().schema_arrow.names)
