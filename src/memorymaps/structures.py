@@ -16,6 +16,7 @@ import scipy.linalg as sl
 
 from memorymaps._types import Array
 
+_BLOCK = 8_192  # rows of one orthogonal step: small enough for the cache, large enough for BLAS
 _ALIASED = 1e-7  # R's tolerance: a column this close to the span of earlier ones is aliased
 
 
@@ -116,9 +117,9 @@ class Triangle:
 
     def add(self, rows: Array) -> None:
         """Take in rows `a [n, p]`."""
-        stacked = np.concatenate([self._r, rows])
-        (self._r,) = sl.qr(stacked, mode="r", overwrite_a=True, check_finite=False)
-        self._r = self._r[: stacked.shape[1]]
+        for start in range(0, len(rows), _BLOCK):
+            stacked = np.concatenate([self._r, rows[start : start + _BLOCK]])
+            self._r = np.linalg.qr(stacked, mode="r")
 
     def matrix(self, penalty: Array) -> Array:
         """Upper-triangular `R` of the rows so far plus `diag(penalty)`: `[≤ p, p]`."""
