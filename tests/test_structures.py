@@ -25,9 +25,9 @@ def spread(curvature, penalty, batches=3):
 
 def test_triangle_has_the_gram_matrix_however_rows_arrive():
     whole, parts = Triangle(4), Triangle(4)
-    whole.add(X)
+    whole.add(X, np.ones(len(X)))
     for row in X:
-        parts.add(row[None])
+        parts.add(row[None], np.ones(1))
     for triangle in (whole, parts):
         r = triangle.matrix(np.array([0, 0, 2.0, 0]))
         np.testing.assert_allclose(r.T @ r, X.T @ X + np.diag([0, 0, 2.0, 0]), rtol=1e-12)
@@ -111,3 +111,22 @@ def test_gram_root_is_the_pseudo_inverse():
     gram = X.T @ X
     w = root_from_gram(gram)
     np.testing.assert_allclose(w @ w.T, np.linalg.inv(gram), rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["plain", "rare column", "collinear", "badly scaled", "sorted"])
+def test_tall_blocks_lose_no_digits(kind):
+    x = rng.normal(size=(20_000, 5))
+    if kind == "rare column":
+        x[:, 4] = np.arange(20_000) == 17
+    if kind == "collinear":
+        x[:, 4] = x[:, 0] + 1e-6 * rng.normal(size=20_000)
+    if kind == "badly scaled":
+        x *= [1e-9, 1e9, 1.0, 1e4, 1e-4]
+    if kind == "sorted":
+        x = x[np.argsort(x[:, 0])]
+    triangle = Triangle(5)
+    triangle.add(x, np.ones(len(x)))
+    root, kept = root_from_triangle(triangle.matrix(np.zeros(5)))
+    q, _ = np.linalg.qr(x / np.linalg.norm(x, axis=0))
+    assert len(kept) == 5
+    np.testing.assert_allclose(np.sum((x @ root) ** 2, 1), np.sum(q**2, 1), rtol=1e-7 if kind == "collinear" else 1e-11)

@@ -207,7 +207,8 @@ class ParquetExamples(Examples):
         frame = table.to_pandas()
 
         def column(name: str | None) -> Array | None:
-            return None if name is None else frame[name].to_numpy()
+            # a copy: a view would keep the whole batch alive in the map
+            return None if name is None else frame[name].to_numpy(copy=True)
 
         n = len(frame)
         ids = rows if self.id is None else _ids(frame[self.id], None, n)

@@ -9,6 +9,7 @@ A structure answers for features `x [n, p]` of outputs `f_i = Bᵀx_i` (Jacobian
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,10 @@ import scipy.linalg as sl
 
 from memorymaps._types import Array
 
+_TALL = 65_536  # rows taken in at once
 _BLOCK = 8_192  # rows of one orthogonal step: small enough for the cache, large enough for BLAS
+_WELL_CONDITIONED = 1e4  # a preconditioner up to here costs four of sixteen digits at most
+_NEARLY_ORTHOGONAL = 1e3  # condition number of the preconditioned Gram matrix
 _ALIASED = 1e-7  # R's tolerance: a column this close to the span of earlier ones is aliased
 
 
@@ -115,18 +119,61 @@ class Triangle:
     def __init__(self, p: int):
         self._r = np.zeros((0, p))
 
-    def add(self, rows: Array) -> None:
-        """Take in rows `a [n, p]`."""
-        for start in range(0, len(rows), _BLOCK):
-            stacked = np.concatenate([self._r, rows[start : start + _BLOCK]])
-            self._r = np.linalg.qr(stacked, mode="r")
+    def add(self, rows: Array, scale: Array) -> None:
+        """Take in rows `a_i = s_i x_i` from `x [n, p]` and `s [n]`."""
+        for block in _blocks(len(rows), _TALL):
+            self._r = _qr(np.concatenate([self._r, _triangle(rows[block], scale[block])]))
 
     def matrix(self, penalty: Array) -> Array:
         """Upper-triangular `R` of the rows so far plus `diag(penalty)`: `[≤ p, p]`."""
         priced = np.flatnonzero(penalty)
         rows = np.zeros((len(priced), len(penalty)))
         rows[np.arange(len(priced)), priced] = np.sqrt(penalty[priced])
-        return np.linalg.qr(np.concatenate([self._r, rows]), mode="r")
+        return _qr(np.concatenate([self._r, rows]))
+
+
+def _qr(rows: Array) -> Array:
+    """Upper-triangular factor of a QR decomposition."""
+    return np.asarray(np.linalg.qr(rows, mode="r"))
+
+
+def _blocks(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, n, size))
+
+
+def _triangle(x: Array, s: Array) -> Array:
+    """`R` of the rows `s_i x_i`. Tall blocks by a preconditioned Cholesky step, three times as fast as Householder's.
+
+    Every k-th row gives a first triangle `R₀`; the rows times `R₀⁻¹` are nearly orthogonal, so that their Gram matrix
+    loses no digits. Where that fails (rare columns, collinearity), orthogonal steps do it.
+    """
+    if len(x) <= _BLOCK:
+        return _orthogonal_steps(x, s)
+    some = slice(None, None, len(x) // (_BLOCK // 2))
+    first = _qr(s[some, None] * x[some])
+    if _condition(first) > _WELL_CONDITIONED:
+        return _orthogonal_steps(x, s)
+    inverse = sl.solve_triangular(first, np.eye(len(first)))
+    near = (s[b, None] * (x[b] @ inverse) for b in _blocks(len(x), _BLOCK))
+    gram = np.sum([a.T @ a for a in near], axis=0)
+    if np.linalg.cond(gram) > _NEARLY_ORTHOGONAL:
+        return _orthogonal_steps(x, s)
+    return np.linalg.cholesky(gram).T @ first
+
+
+def _orthogonal_steps(x: Array, s: Array) -> Array:
+    r = np.zeros((0, x.shape[1]))
+    for b in _blocks(len(x), _BLOCK):
+        r = _qr(np.concatenate([r, s[b, None] * x[b]]))
+    return r
+
+
+def _condition(triangle: Array) -> float:
+    """Condition number after scaling columns to length one; infinite if a column is zero or rows are missing."""
+    size = np.linalg.norm(triangle, axis=0)
+    if triangle.shape[0] < triangle.shape[1] or not np.all(size > 0):
+        return float("inf")
+    return float(np.linalg.cond(triangle / size))
 
 
 def free_columns(triangle: Array) -> Array:
@@ -151,7 +198,7 @@ def root_from_triangle(triangle: Array) -> tuple[Array, Array]:
     """`W [p, r]` with `W Wᵀ` a generalised inverse of `RᵀR`, zero in aliased rows; and the kept columns `[r]`."""
     kept = free_columns(triangle)
     root = np.zeros((triangle.shape[1], len(kept)))
-    r = np.linalg.qr(triangle[:, kept], mode="r")
+    r = _qr(triangle[:, kept])
     root[kept] = sl.solve_triangular(r, np.eye(len(kept)))
     return root, kept
 
@@ -174,7 +221,7 @@ class IndependentCurvature:
     def add(self, x: Array, curvature: Array) -> None:
         """Take in features `x [n, p]` with output curvatures `Λ [n, c, c]`."""
         for k, triangle in enumerate(self._triangles):
-            triangle.add(np.sqrt(curvature[:, k, k])[:, None] * x)
+            triangle.add(x, np.sqrt(curvature[:, k, k]))
 
     def structure(self, penalty: Array, free: Array) -> tuple[Structure, Array]:
         """Covariance for `S = Σ + diag(penalty [p, c])` among the `free [p, c]` parameters; and who can move."""

@@ -39,7 +39,15 @@ class Design:
         if x.ndim != 2 or x.shape[1] != len(self.features):
             raise DataError(f"inputs of shape {x.shape}: the model was fitted on (n, {len(self.features)})")
         _check_finite(x, self.features)
-        return np.concatenate([np.ones((len(x), 1)), x], axis=1) if self.intercept else x
+        return _with_ones(x) if self.intercept else x
+
+
+def _with_ones(x: Array) -> Array:
+    """A column of ones before `x`, in the memory order of `x`: a data frame's columns stay columns."""
+    out = np.empty((len(x), x.shape[1] + 1), order="F" if x.flags.f_contiguous else "C")
+    out[:, 0] = 1.0
+    out[:, 1:] = x
+    return out
 
 
 def _in_order(inputs: Any, features: Sequence[str]) -> Any:
