@@ -6,6 +6,7 @@ import dataclasses
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -49,11 +50,17 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Import names to distributions; reading it off the disk takes longer than a small map."""
+    return metadata.packages_distributions()
+
+
 def versions(model: object) -> dict[str, str]:
     """Versions of Python, of this package and of the packages the model's class comes from."""
     packages = ["memorymaps", "numpy", *sorted({kind.__module__.partition(".")[0] for kind in type(model).__mro__})]
     found = {"python": platform.python_version()}
-    names = metadata.packages_distributions()
+    names = _distributions()
     for package in packages:
         for distribution in names.get(package, ())[:1]:
             found[distribution] = metadata.version(distribution)
