@@ -22,21 +22,30 @@ from memorymaps.provenance import Provenance, versions
 
 @dataclass
 class _Watched(Examples):
-    """Examples that must come the same in every complete pass: order is checked, never assumed."""
+    """Examples that must come the same in every complete pass (order is checked, never assumed), with a bar for each."""
 
     source: Examples
+    progress: bool | None = None
     fingerprint: str | None = field(default=None)
+    passes: int = 0
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __iter__(self) -> Iterator[Batch]:
         seen = [hashlib.blake2b(digest_size=8) for _ in range(3)]
-        for batch in self.source:
-            for column, values in zip(seen, (batch.ids, batch.target, batch.weight), strict=True):
-                column.update(_bytes(values))
-            yield batch
+        with self._bar() as bar:
+            for batch in self.source:
+                for column, values in zip(seen, (batch.ids, batch.target, batch.weight), strict=True):
+                    column.update(_bytes(values))
+                yield batch
+                bar.update(len(batch))
         self._compare("".join(column.hexdigest() for column in seen))
+
+    def _bar(self) -> Any:
+        self.passes += 1
+        hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
+        return tqdm(total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden)
 
     def _compare(self, digest: str) -> None:
         if self.fingerprint not in (None, digest):
@@ -110,9 +119,9 @@ def memory_map(
     """
     chosen = form_named(form)
     given = _given(data, target, ids, sample_weight, offset)
-    examples = _Watched(training_data(model, given))
+    examples = _Watched(training_data(model, given), progress)
     source = posterior(model, examples)
-    table = _table(Origin(source, examples), chosen, progress)
+    table = _table(Origin(source, examples), chosen)
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,
@@ -140,22 +149,16 @@ def _outputs(table: pa.Table) -> int:
     return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else 1
 
 
-def _table(origin: Origin, form: Form, progress: bool | None) -> pa.Table:
+def _table(origin: Origin, form: Form) -> pa.Table:
     records, start = [], 0
-    with tqdm(total=len(origin.examples), unit="ex", desc="memory map", delay=1.0, disable=_hidden(progress)) as bar:
-        for batch in origin.examples:
-            columns = _columns(origin.local(batch), form, origin.posterior, batch.ids)
-            columns["row"] = np.arange(start, start + len(batch))
-            records.append(_record(columns))
-            start += len(batch)
-            bar.update(len(batch))
+    for batch in origin.examples:
+        columns = _columns(origin.local(batch), form, origin.posterior, batch.ids)
+        columns["row"] = np.arange(start, start + len(batch))
+        records.append(_record(columns))
+        start += len(batch)
     if not records:
         raise DataError("the data has no rows")
     return pa.Table.from_batches(records).combine_chunks()
-
-
-def _hidden(progress: bool | None) -> bool | None:
-    return None if progress is None else not progress  # None: tqdm shows itself on a terminal only
 
 
 def _columns(at: Local, form: Form, source: Posterior, ids: Array) -> dict[str, Array]:

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 
 from memorymaps._types import Array
@@ -85,12 +85,14 @@ def _pipeline_data(model: Any, examples: Examples | None) -> Any:
     return training_data(model[-1], examples)
 
 
-@posterior.register(BaseSearchCV)
+@posterior.register(GridSearchCV)
+@posterior.register(RandomizedSearchCV)
 def _search_posterior(model: Any, examples: Examples) -> Any:
     return posterior(_best(model), examples)
 
 
-@training_data.register(BaseSearchCV)
+@training_data.register(GridSearchCV)
+@training_data.register(RandomizedSearchCV)
 def _search_data(model: Any, examples: Examples | None) -> Any:
     return training_data(_best(model), examples)
 
