@@ -22,7 +22,7 @@ from memorymaps.provenance import Provenance, versions
 
 @dataclass
 class _Watched(Examples):
-    """Examples that must come the same in every complete pass (order is checked, never assumed), with a bar for each."""
+    """Examples that must come the same in every complete pass (checked, never assumed), with a bar for each."""
 
     source: Examples
     progress: bool | None = None
