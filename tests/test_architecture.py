@@ -22,6 +22,7 @@ def test_importing_the_package_loads_nothing_heavy():
         assert f"'{heavy}'" not in loaded
 
 
+NETS = ("Laplace", "LoaderExamples", "prior_from")
 HIDE = """
 import sys
 class Hidden:
@@ -34,8 +35,15 @@ sys.meta_path.insert(0, Hidden())
 
 @pytest.mark.parametrize("package", ["sklearn", "statsmodels", "torch", "polars"])
 def test_the_core_does_not_need_the_extras(package):
-    use = "import memorymaps as mm; [getattr(mm, name) for name in mm.__all__]; print('ok')"
+    use = "import memorymaps as mm; [getattr(mm, name) for name in mm.__all__ if name not in {nets}]; print('ok')"
+    use = use.format(nets=NETS if package == "torch" else ())
     assert run(HIDE.format(package=package) + use) == "ok"
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_networks_without_torch_are_a_line_to_type(name):
+    use = f"import memorymaps\ntry: memorymaps.{name}\nexcept ImportError as error: print(error)"
+    assert 'pip install "memorymaps[torch]"' in run(HIDE.format(package="torch") + use)
 
 
 def test_a_missing_extra_is_a_line_to_type():

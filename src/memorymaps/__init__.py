@@ -8,12 +8,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from memorymaps._extras import require
+
 if TYPE_CHECKING:
     from memorymaps.agreement import Comparison, compare
     from memorymaps.build import memory_map
     from memorymaps.examples import ArrayExamples, DataError, ParquetExamples
     from memorymaps.likelihoods import TargetError
     from memorymaps.maps import MemoryMap, load
+    from memorymaps.nets.data import LoaderExamples
+    from memorymaps.nets.laplace import Laplace
+    from memorymaps.nets.prior import prior_from
     from memorymaps.perturbation import Warn
     from memorymaps.posteriors import Posterior, UnsupportedModelError, posterior, training_data
     from memorymaps.store import MapFileError
@@ -23,7 +28,9 @@ _HOMES = {
     "ArrayExamples": "examples",
     "Comparison": "agreement",
     "DataError": "examples",
+    "Laplace": "nets.laplace",
     "LeaveOutDisplay": "viz.displays",
+    "LoaderExamples": "nets.data",
     "MapDisplay": "viz.displays",
     "MapFileError": "store",
     "MemoryMap": "maps",
@@ -37,6 +44,7 @@ _HOMES = {
     "load": "maps",
     "memory_map": "build",
     "posterior": "posteriors",
+    "prior_from": "nets.prior",
     "training_data": "posteriors",
 }
 
@@ -46,7 +54,9 @@ __all__ = [
     "ArrayExamples",
     "Comparison",
     "DataError",
+    "Laplace",
     "LeaveOutDisplay",
+    "LoaderExamples",
     "MapDisplay",
     "MapFileError",
     "MemoryMap",
@@ -60,6 +70,7 @@ __all__ = [
     "load",
     "memory_map",
     "posterior",
+    "prior_from",
     "training_data",
 ]
 
@@ -67,6 +78,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'memorymaps' has no attribute {name!r}")
+    if _HOMES[name].startswith("nets."):
+        require("torch")
     return getattr(importlib.import_module(f"memorymaps.{_HOMES[name]}"), name)
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 from tqdm.auto import tqdm
 
+from memorymaps import posteriors
 from memorymaps._types import Array, Batch
 from memorymaps.examples import ArrayExamples, DataError, Examples, check_unique
 from memorymaps.likelihoods import Bernoulli, Categorical, Likelihood
 from memorymaps.maps import MemoryMap
 from memorymaps.perturbation import Form, Local, form_named, loo_loss, memorization, perturb
-from memorymaps.posteriors import Description, Origin, Posterior, posterior, training_data
+from memorymaps.posteriors import Description, Origin, Posterior, as_examples, training_data
 from memorymaps.provenance import Provenance, versions
 
 
@@ -77,7 +78,9 @@ def memory_map(
     ids: Any = None,
     sample_weight: Any = None,
     offset: Any = None,
-    form: str = "R-sm",
+    likelihood: Any = None,
+    posterior: Any = None,
+    form: str | None = None,
     progress: bool | None = None,
 ) -> MemoryMap:
     """Draw the memory map of a fitted model over its training data.
@@ -95,7 +98,10 @@ def memory_map(
     ids : `[n]` unique names of the examples; default: a data frame's index, else row numbers.
     sample_weight : `[n]`, as passed to `fit`.
     offset : `[n]`, added to the model's output.
-    form : which estimate of the deviation (`P F R I`, `-sm` for exact changes of the mean).
+    likelihood : for models that do not say it themselves: `"categorical"`, `"gaussian"`, … or a `Likelihood`.
+    posterior : recipe for a posterior, for models that have none of their own: `Laplace(...)` for networks.
+    form : which estimate of the deviation (`P F R I`, `-sm` for exact changes of the mean); default: the one that
+        the posterior can be trusted with.
     progress : show a progress bar; default: on a terminal, for work longer than a second.
 
     Raises
@@ -117,11 +123,13 @@ def memory_map(
     >>> m.top(3)["id"].tolist()
     [213, 68, 190]
     """
-    chosen = form_named(form)
+    chosen = None if form is None else form_named(form)
+    model = _with_recipe(model, likelihood, posterior)
     given = _given(data, target, ids, sample_weight, offset)
     examples = _Watched(training_data(model, given), progress)
-    source = posterior(model, examples)
-    table = _table(Origin(source, examples), chosen)
+    source = posteriors.posterior(model, examples)
+    form = form or source.description.form
+    table = _table(Origin(source, examples), chosen or form_named(form))
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,
@@ -134,6 +142,14 @@ def memory_map(
     return MemoryMap(table, provenance, Origin(source, examples))
 
 
+def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
+    if recipe is not None:
+        return recipe(model, likelihood)
+    if likelihood is not None:
+        raise ValueError(f"likelihood={likelihood!r} needs posterior=…: {type(model).__name__} has its own likelihood")
+    return model
+
+
 def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) -> Examples | None:
     if data is None:
         return None
@@ -141,6 +157,8 @@ def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) ->
         if any(value is not None for value in (target, ids, sample_weight, offset)):
             raise ValueError(f"{type(data).__name__} brings its own targets, ids, weights and offset: pass it alone")
         return data
+    if target is None and ids is None and sample_weight is None and offset is None:
+        return cast(Examples, as_examples(data))
     return ArrayExamples.of(data, target, ids, sample_weight, offset)
 
 

@@ -43,6 +43,8 @@ class Warn(enum.IntFlag):
     """`I − ΛV` is nearly singular: sizes carry few digits."""
     NOT_CONVERGED = 4
     """The implicit form found no fixed point."""
+    FIRST_ORDER = 8
+    """`ΛV` passes its bound in an approximate posterior: the first-order deviation was taken instead."""
 
     @property
     def words(self) -> str:
@@ -242,6 +244,14 @@ def _implicit_form(at: Local) -> tuple[Array, Array]:
     return delta, at.bound + array_namespace(at.f).where(converged, 0, int(Warn.NOT_CONVERGED))
 
 
+def _trusted_form(at: Local) -> tuple[Array, Array]:
+    """The cavity form within the bound; the first-order one where an approximate posterior breaks it."""
+    xp = array_namespace(at.f)
+    broken = 1 - xp.max(at.spectrum[0], axis=-1) < _NEARLY_SINGULAR
+    deviation = xp.where(broken[:, None], first_order(at.error, at.variance), _cavity_form(at)[0])
+    return deviation, xp.where(broken, int(Warn.FIRST_ORDER), 0)
+
+
 def _exact_difference(at: Local, delta: Array) -> Array:
     return at.likelihood.mean(at.f + delta) - at.likelihood.mean(at.f)
 
@@ -269,6 +279,7 @@ FORMS: dict[str, Form] = {
     "F-sm": Form(_first_order_form, _exact_difference),
     "R": Form(_cavity_form, _linearised),
     "R-sm": Form(_cavity_form, _exact_difference),
+    "R/F-sm": Form(_trusted_form, _exact_difference),
     "I": Form(_implicit_form, _linearised),
     "I-sm": Form(_implicit_form, _exact_difference),
 }

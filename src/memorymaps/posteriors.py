@@ -20,7 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 from array_api_compat import array_namespace
 
 from memorymaps._types import Array, Batch
-from memorymaps.examples import Examples
+from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import Likelihood
 from memorymaps.perturbation import Local
 
@@ -41,6 +41,7 @@ class Marginals:
 class Description:
     """What a posterior says of itself; it travels into the map's provenance as it is.
 
+    `form` is the estimate of deviations that this posterior's sizes can be trusted with;
     `effective_parameters` is the posterior's own count, independent of the map (`P − δ tr S⁻¹` where known);
     `distance` how far the parameters are from the optimum: posterior standard deviations per effective parameter.
     """
@@ -60,6 +61,7 @@ class Description:
     dispersion_estimated: bool = False
     residual_df: float | None = None
     distance: float | None = None
+    form: str = "R-sm"
     notes: tuple[str, ...] = ()
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
 
@@ -117,11 +119,17 @@ class Origin:
         return Local(likelihood, f, y, weight, variance)
 
 
-# top-level package of a model's class → modules whose import registers the adapters
+# package of a model's class → modules whose import registers the adapters
 ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
+    "torch": ("memorymaps.nets.adapters",),
+    "memorymaps.nets": ("memorymaps.nets.adapters",),
 }
+
+
+def _adapters(path: str) -> list[str]:
+    return [module for package, found in ADAPTERS.items() if path.startswith(f"{package}.") for module in found]
 
 
 class OpenFunction:
@@ -138,7 +146,7 @@ class OpenFunction:
     def __call__(self, model: Any, *args: Any) -> Any:
         """Answer for this model."""
         for kind in type(model).__mro__:
-            for module in ADAPTERS.get(kind.__module__.partition(".")[0], ()):
+            for module in _adapters(f"{kind.__module__}."):
                 importlib.import_module(module)
         return self._dispatch(model, *args)
 
@@ -164,6 +172,23 @@ def posterior(model: Any, examples: Examples) -> Any:
     raise UnsupportedModelError(
         f"no posterior for {type(model).__module__}.{type(model).__qualname__}; supported here: {kinds}. "
         "To add a model kind: @memorymaps.posterior.register(YourModel)"
+    )
+
+
+@OpenFunction
+def as_examples(data: Any) -> Any:
+    """Training data that comes as one object (a loader, a data set) as `Examples`.
+
+    Raises
+    ------
+    DataError
+        Not a kind of data that holds its own targets.
+    """
+    if isinstance(data, Examples):
+        return data
+    raise DataError(
+        f"{type(data).__name__} holds no targets: pass memory_map(model, X, y), a torch Dataset or DataLoader, "
+        "or LoaderExamples(batches) for any other iterable of batches"
     )
 
 

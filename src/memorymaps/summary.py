@@ -105,6 +105,7 @@ def _light(flag: Warn, count: int, n: int) -> str:
     meaning = {
         Warn.BOUND: "at the bound: the model hangs on them alone and cannot be refitted without them (NaN)",
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
+        Warn.FIRST_ORDER: "pass the bound of an approximate posterior: first-order sizes, too small",
         Warn.NOT_CONVERGED: "without a fixed point of the implicit form (NaN)",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""

@@ -1,0 +1,1 @@
+"""PyTorch networks: the only rooms that import torch."""

@@ -1,0 +1,82 @@
+"""Batches of a size that fits: found from a first look, halved when memory runs out, and said so."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from memorymaps._types import Array
+from memorymaps.nets.gradients import Batch
+from memorymaps.nets.network import Network, length, rows
+from memorymaps.nets.tape import Call, Owner, cotangents, record
+
+T = TypeVar("T")
+_BYTES = 2**28  # what the tensors of one batch may take: 256 MB
+_MOST = 1024
+
+
+class OutOfMemoryWarning(RuntimeWarning):
+    """The batch size was lowered because memory ran out."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator gave up, on a GPU or on the CPU."""
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+@dataclass
+class BatchSize:
+    """How many examples are looked at together; only ever goes down."""
+
+    size: int
+
+    def run(self, inputs: Any, work: Callable[[Any, slice], T]) -> Iterator[T]:
+        """`work(inputs, rows)` on consecutive parts; a part that does not fit in memory is tried again in halves.
+
+        Raises
+        ------
+        The allocator's own error, if a single example does not fit.
+        """
+        start, n = 0, length(inputs)
+        while start < n:
+            part = slice(start, min(n, start + self.size))
+            try:
+                done = work(rows(inputs, part), part)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.size == 1:
+                    raise
+                self._halve(part.stop - part.start)
+                continue
+            yield done
+            start = part.stop
+
+    def _halve(self, tried: int) -> None:
+        self.size = max(1, tried // 2)
+        warnings.warn(f"out of memory with {tried} examples: going on with {self.size}", OutOfMemoryWarning, 4)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def first_size(calls: Sequence[Call], outputs: int, n: int) -> BatchSize:
+    """A size whose recorded layer inputs, outputs and `outputs + 1` cotangents take some 256 MB."""
+    numbers = sum((outputs + 2) * call.shape.numel() for call in calls) / max(1, n)
+    return BatchSize(int(min(_MOST, max(1, _BYTES / 8 / max(1.0, numbers)))))
+
+
+Directions = Callable[[torch.Tensor, slice], torch.Tensor]
+
+
+def look(network: Network, owners: Sequence[Owner], inputs: Any, part: slice, directions: Directions) -> Batch:
+    """Record one part of a batch and send its directions `[k, n, c]` back to every owner."""
+    f, calls = record(network, network.place(inputs), owners)
+    g = cotangents(f, calls, directions(f.detach(), part).to(f))
+    return Batch(network, f.detach(), tuple(calls), tuple(g))
+
+
+def numpy(tensor: torch.Tensor) -> Array:
+    """A tensor as a double-precision array in main memory."""
+    return tensor.detach().double().cpu().numpy()

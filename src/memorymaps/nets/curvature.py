@@ -1,0 +1,124 @@
+"""Streamed curvature: what each part adds up over the data, and the posterior part it becomes.
+
+    DiagonalCurvature    Σ (Q_Gᵀ G Q_A)²    in the identity's or a given Kronecker basis (EKFAC's second pass)
+    KroneckerCurvature   A = Σ a aᵀ/(n t),  B = Σ g gᵀ   [Martens & Grosse 2015; Eschenhagen et al. 2023]
+    DenseCurvature       Σ Gᵀ G
+
+`G` are gradients in the directions of the curvature's root: `Σ_k G_k G_kᵀ = J_iᵀ Λ_i J_i`. Each has
+`measure(gradient)`, which changes nothing, and `take_in(measured)`, so that a batch
+that ran out of memory can be tried again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from memorymaps.nets.gradients import Gradient, Outer
+from memorymaps.nets.parts import Dense, Part, Rotated, parts_of, rotate
+
+
+class Curvature(Protocol):
+    """A part's curvature while it is being added up."""
+
+    def measure(self, gradient: Gradient, n: int, k: int) -> Any:
+        """What a batch adds."""
+
+    def take_in(self, measured: Any) -> None:
+        """Add it."""
+
+    def part(self, prior: Tensor) -> Part:
+        """The posterior part for prior precisions `δ` in the block's shape."""
+
+
+@dataclass
+class DiagonalCurvature:
+    """`Σ_i Σ_k G_ik²` in a Kronecker basis."""
+
+    total: Tensor
+    left: Tensor | None = None
+    right: Tensor | None = None
+
+    def measure(self, gradient: Gradient, n: int, k: int) -> Tensor:
+        """`[o, d]` or `[q]`."""
+        if isinstance(gradient, Outer):
+            turned = rotate(gradient, self.left, self.right)
+            if turned.positions == 1:
+                return turned.g[:, :, 0].square().sum(0).T @ turned.a[:, 0].square()
+            gradient = turned
+        slices = parts_of(n, k * self.total.numel())
+        return sum((gradient.dense(part).square().sum((0, 1)) for part in slices), start=torch.tensor(0.0))
+
+    def take_in(self, measured: Tensor) -> None:
+        """Add in double precision."""
+        self.total += measured.reshape(self.total.shape).to(self.total)
+
+    def part(self, prior: Tensor) -> Rotated:
+        """`diag(s + δ)`, in the network's precision."""
+        delta = prior.double() if self.left is None else prior.double().mean()
+        return Rotated((self.total + delta).to(prior.dtype), self.left, self.right)
+
+
+@dataclass
+class KroneckerCurvature:
+    """`A ⊗ B` of a matrix block; `reduce` sums positions first, else each position is an example of its own."""
+
+    a: Tensor
+    b: Tensor
+    n: int
+    reduce: bool = False
+
+    def measure(self, gradient: Any, n: int, k: int) -> tuple[Tensor, Tensor]:
+        """A batch's `Σ a aᵀ/t` and `Σ g gᵀ`."""
+        a, g = gradient.a, gradient.g
+        if self.reduce:
+            a, g = a.mean(1, keepdim=True), g.sum(2, keepdim=True)
+        a, g = a / a.shape[1] ** 0.5, g.reshape(-1, g.shape[-1])
+        flat = a.reshape(-1, a.shape[-1])
+        return flat.T @ flat, g.T @ g
+
+    def take_in(self, measured: tuple[Tensor, Tensor]) -> None:
+        """Add in double precision."""
+        self.a += measured[0].to(self.a)
+        self.b += measured[1].to(self.b)
+
+    def bases(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """`Q_G`, `Q_A` and the products of eigenvalues `[o, d]`."""
+        (la, qa), (lb, qb) = torch.linalg.eigh(self.a / self.n), torch.linalg.eigh(self.b)
+        values = lb.clamp(min=0)[:, None] * la.clamp(min=0)
+        return qb.to(dtype), qa.to(dtype), values
+
+    def part(self, prior: Tensor) -> Rotated:
+        """`λ_B λ_Aᵀ + δ` in the eigenbases."""
+        left, right, values = self.bases(prior.dtype)
+        return Rotated((values + prior.double().mean()).to(prior.dtype), left, right)
+
+
+@dataclass
+class DenseCurvature:
+    """`Σ_i G_iᵀ G_i`, in double precision."""
+
+    total: Tensor
+
+    def measure(self, gradient: Gradient, n: int, k: int) -> Tensor:
+        """`[q, q]`."""
+        found = torch.zeros_like(self.total)
+        for part in parts_of(n, 2 * k * len(self.total)):
+            rows = gradient.dense(part).flatten(0, 1).to(found)
+            found.addmm_(rows.T, rows)
+        return found
+
+    def take_in(self, measured: Tensor) -> None:
+        """Add."""
+        self.total += measured
+
+    def part(self, prior: Tensor) -> Dense:
+        """`W` with `W Wᵀ = (total + diag δ)⁻¹`."""
+        precision = self.total + torch.diag(prior.reshape(-1).to(self.total))
+        scale = precision.diagonal().rsqrt()
+        lower = torch.linalg.cholesky(precision * scale[:, None] * scale)
+        eye = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
+        return Dense(scale[:, None] * torch.linalg.solve_triangular(lower, eye, upper=False).T)

@@ -1,0 +1,113 @@
+"""The exact generalised Gauss–Newton matrix as an operator, `(Σ_i w_i J_iᵀ Λ_i J_i + diag δ) v`, never formed.
+
+One forward-mode and one reverse-mode product for each batch and vector; systems are solved by preconditioned
+conjugate gradients.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vjp, vmap
+
+from memorymaps._types import Batch
+from memorymaps.examples import Examples
+from memorymaps.nets.batching import BatchSize
+from memorymaps.nets.gradients import functional_forward
+from memorymaps.nets.network import Network
+
+Vectors = dict[str, Tensor]  # parameter → [v, *shape]
+Operator = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The covered parameters as one vector."""
+
+    values: Mapping[str, Tensor]
+
+    def flat(self, named: Mapping[str, Tensor]) -> Tensor:
+        """`[..., P]` from tensors with the same leading axes."""
+        lead = next(iter(named.values())).ndim - next(iter(self.values.values())).ndim
+        return torch.cat([named[name].flatten(lead) for name in self.values], dim=-1)
+
+    def named(self, flat: Tensor) -> Vectors:
+        """The inverse of `flat`."""
+        parts = torch.split(flat, [value.numel() for value in self.values.values()], dim=-1)
+        shaped = zip(self.values.items(), parts, strict=True)
+        return {name: part.reshape(*flat.shape[:-1], *value.shape) for (name, value), part in shaped}
+
+
+@dataclass(frozen=True)
+class GaussNewton:
+    """`v ↦ GGN v + δ v` over a set of examples, for several vectors `[v, P]` at once."""
+
+    network: Network
+    examples: Examples
+    parameters: Parameters
+    prior: Tensor
+    size: BatchSize
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """One pass over the data."""
+        total = self.prior * v
+        for batch in self.examples:
+            with torch.no_grad():
+                for product in self.size.run(batch.inputs, functools.partial(self.local, batch, v)):
+                    total = total + product
+        return total
+
+    def local(self, batch: Batch, v: Tensor, inputs: Any, part: slice) -> Tensor:
+        """`Σ_i w_i J_iᵀ Λ_i J_i v` of one part of a batch."""
+        weight = None if batch.weight is None else torch.as_tensor(batch.weight[part])
+
+        def outputs(values: Vectors) -> Tensor:
+            return functional_forward(self.network, values, placed)
+
+        placed, values = self.network.place(inputs), dict(self.parameters.values)
+        f, pull = vjp(outputs, values)
+        curvature = self.network.likelihood.curvature(f.detach().double())
+        if weight is not None:
+            curvature = curvature * weight.to(curvature)[:, None, None]
+
+        def one(tangent: Vectors) -> Vectors:
+            push = jvp(outputs, (values,), (tangent,))[1]
+            bent = torch.matmul(curvature.to(push), push[..., None])[..., 0]
+            back: Vectors = pull(bent)[0]
+            return back
+
+        return self.parameters.flat(vmap(one, chunk_size=8)(self.parameters.named(v)))
+
+    def respond(self, inputs: Any, v: Tensor) -> Tensor:
+        """`J v`: how the outputs of a batch answer to moves of the parameters, `[v, n, c]`."""
+        placed, values = self.network.place(inputs), dict(self.parameters.values)
+
+        def one(tangent: Vectors) -> Tensor:
+            push: Tensor = jvp(lambda p: functional_forward(self.network, p, placed), (values,), (tangent,))[1]
+            return push
+
+        return vmap(one, chunk_size=8)(self.parameters.named(v))
+
+
+def conjugate_gradients(
+    operator: Operator, b: Tensor, precondition: Operator, steps: int, tolerance: float = 1e-8
+) -> tuple[Tensor, Tensor]:
+    """Solve `A x = b [v, P]` for each row; returns `x` and the residuals' relative norms `[v]`."""
+    x, r = torch.zeros_like(b), b.clone()
+    z = precondition(r)
+    p, rz, size = z.clone(), (r * z).sum(-1), b.norm(dim=-1).clamp(min=1e-300)
+    for _ in range(steps):
+        if bool((r.norm(dim=-1) <= tolerance * size).all()):
+            break
+        ap = operator(p)
+        step = rz / (p * ap).sum(-1).clamp(min=1e-300)
+        x, r = x + step[:, None] * p, r - step[:, None] * ap
+        z = precondition(r)
+        new = (r * z).sum(-1)
+        p, rz = z + (new / rz.clamp(min=1e-300))[:, None] * p, new
+    return x, r.norm(dim=-1) / size

@@ -1,0 +1,263 @@
+"""Per-example gradients of one block of parameters, `G [k, n, …]`, made in parts that fit in memory.
+
+Layers `y = W a + b` used on `t` positions keep `G_i = Σ_t g_t (a_t, 1)ᵀ` as its two factors; everything else
+(norms, embeddings, tied or free parameters, grouped convolutions) takes a local vector–Jacobian product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, vjp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from memorymaps.nets.network import Network
+from memorymaps.nets.tape import ROOT, Call, Owner, submodule
+
+_MATRIX = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Gradient(Protocol):
+    """The gradients of a block's parameters in a batch."""
+
+    def dense(self, part: slice) -> Tensor:
+        """`G [n', k, q]` for some examples."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Parameters whose curvature is held together: a matrix with its bias as last column, or a list of tensors.
+
+    `shape` is `(o, d)` for a matrix block, `(q,)` otherwise.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether gradients are sums of outer products."""
+        return len(self.shape) == 2
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return int(torch.Size(self.shape).numel())
+
+    def pack(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Named tensors as one tensor of this block's `shape`."""
+        if not self.is_matrix:
+            return torch.cat([values[name].reshape(-1) for name in self.parameters])
+        columns = [values[name].reshape(self.shape[0], -1) for name in self.parameters]
+        return torch.cat(columns, dim=1)
+
+    def unpack(self, packed: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The inverse of `pack`."""
+        sizes = [like[name].numel() // (self.shape[0] if self.is_matrix else 1) for name in self.parameters]
+        parts = torch.split(packed, sizes, dim=-1)
+        return {name: part.reshape(like[name].shape) for name, part in zip(self.parameters, parts, strict=True)}
+
+
+def is_matrix_layer(module: nn.Module) -> bool:
+    """Whether a module computes `W a + b` on patches or tokens, exactly as torch defines it."""
+    if not any(type(module).forward is kind.forward and isinstance(module, kind) for kind in _MATRIX):
+        return False
+    return isinstance(module, nn.Linear) or (module.groups == 1 and module.padding_mode == "zeros")
+
+
+def find_blocks(network: Network, owners: Sequence[Owner]) -> tuple[Block, ...]:
+    """Matrix layers that share nothing are one block each; of all other parameters, each tensor is one."""
+    values = dict(network.module.named_parameters())
+    used = [name for owner in owners for name in owner.parameters.values()]
+    blocks = []
+    for owner in owners:
+        names = tuple(owner.parameters[key] for key in ("weight", "bias") if key in owner.parameters)
+        alone = all(used.count(name) == 1 for name in names) and "weight" in owner.parameters
+        if alone and owner.module != ROOT and is_matrix_layer(submodule(network, owner)):
+            o = values[names[0]].shape[0]
+            blocks.append(Block(owner.module, names, (o, sum(values[name].numel() // o for name in names))))
+        else:
+            blocks += [Block(name, (name,), (values[name].numel(),)) for name in owner.parameters.values()]
+    return tuple({block.name: block for block in blocks}.values())
+
+
+@dataclass(frozen=True)
+class Outer:
+    """`G_i = Σ_t g_t a_tᵀ` with `a [n, t, d]` (ones appended for a bias) and `g [k, n, t, o]`."""
+
+    a: Tensor
+    g: Tensor
+
+    @property
+    def positions(self) -> int:
+        """`t`: how often each example uses the weights."""
+        return int(self.a.shape[1])
+
+    def dense(self, part: slice) -> Tensor:
+        """`G [n', k, o·d]`."""
+        a, g = self.a[part], self.g[:, part].transpose(0, 1)
+        n, k, t, o = g.shape
+        if t == 1:
+            return (g[:, :, 0, :, None] * a[:, :1, None, :]).reshape(n, k, -1)
+        return torch.matmul(g.transpose(2, 3).reshape(n, k * o, t), a).reshape(n, k, -1)
+
+
+@dataclass(frozen=True)
+class Local:
+    """Gradients of tensors at the calls that use them, by local vector–Jacobian products summed over calls."""
+
+    network: Network
+    names: tuple[str, ...]
+    uses: tuple[tuple[Call, Tensor], ...]
+
+    def dense(self, part: slice) -> Tensor:
+        """`G [n', k, q]`."""
+        return torch.stack([self._one_use(call, g, part) for call, g in self.uses]).sum(0)
+
+    def _one_use(self, call: Call, g: Tensor, part: slice) -> Tensor:
+        values = dict(self.network.module.named_parameters())
+        local = {key: values[name].detach() for key, name in call.owner.parameters.items() if name in self.names}
+        found = _per_example(self.network, call, local, g, part)
+        zero = g.new_zeros(found[next(iter(found))].shape[:2])
+        by_name: dict[str, Tensor] = {}
+        for key, value in found.items():  # a tensor may sit twice in the same owner
+            name = call.owner.parameters[key]
+            by_name[name] = by_name.get(name, 0) + value.flatten(2)
+        parts = [by_name.get(name, zero[..., None].expand(-1, -1, values[name].numel())) for name in self.names]
+        return torch.cat(parts, dim=2)
+
+
+def _per_example(network: Network, call: Call, local: dict[str, Tensor], g: Tensor, part: slice) -> dict[str, Tensor]:
+    """`{name: G [n', k, …]}` of one call: each example alone through the module, pulled back `k` times."""
+    n = g.shape[1]
+    flat, rebuild = _flatten((call.args, call.kwargs))
+    dims = [0 if isinstance(leaf, Tensor) and leaf.shape[:1] == (n,) else None for leaf in flat]
+
+    def alone(leaves: list[Any], cotangent: Tensor) -> Any:
+        one = [leaf[None] if dim == 0 else leaf for leaf, dim in zip(leaves, dims, strict=True)]
+        args, kwargs = rebuild(one)
+
+        def outputs(parameters: dict[str, Tensor]) -> Tensor:
+            return _call_with(network, call.owner, parameters, args, kwargs)
+
+        _, pull = vjp(outputs, local)
+        return vmap(lambda c: pull(c[None])[0])(cotangent)
+
+    taken = [leaf[part] if dim == 0 else leaf for leaf, dim in zip(flat, dims, strict=True)]
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
+        found: dict[str, Tensor] = vmap(alone, in_dims=(dims, 0))(taken, g[:, part].transpose(0, 1))
+    return found
+
+
+def _call_with(network: Network, owner: Owner, parameters: dict[str, Tensor], args: Any, kwargs: Any) -> Tensor:
+    if owner.module != ROOT:
+        out: Tensor = functional_call(submodule(network, owner), parameters, args, kwargs, tie_weights=False)
+        return out
+    return functional_forward(network, parameters, args[0])
+
+
+def functional_forward(network: Network, parameters: dict[str, Tensor], inputs: Any) -> Tensor:
+    """The network's outputs `[n, c]` with other parameters, through the user's own `forward`."""
+    wrapped = _Forward(network)
+    named = {f"module.{name}": value for name, value in parameters.items()}
+    out: Tensor = functional_call(wrapped, named, (inputs,))
+    return out[:, None] if out.ndim == 1 else out
+
+
+class _Forward(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """The user's forward as a module, so that its parameters can be replaced."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.module, self._call = network.module, network.forward
+
+    def forward(self, inputs: Any) -> Tensor:
+        return self._call(self.module, inputs)
+
+
+def _flatten(tree: Any) -> tuple[list[Any], Any]:
+    """Leaves of nested tuples and mappings, and the function that puts leaves back."""
+    if isinstance(tree, Mapping):
+        keys, inner = list(tree), [_flatten(value) for value in tree.values()]
+        return _joined(inner, lambda values: dict(zip(keys, values, strict=True)))
+    if isinstance(tree, (tuple, list)):
+        return _joined([_flatten(value) for value in tree], tuple)
+    return [tree], lambda leaves: leaves[0]
+
+
+def _joined(inner: list[tuple[list[Any], Any]], make: Any) -> tuple[list[Any], Any]:
+    sizes = [len(found) for found, _ in inner]
+
+    def rebuild(leaves: list[Any]) -> Any:
+        ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
+        pieces = zip(ends[:-1], ends[1:], inner, strict=True)
+        return make([build(leaves[a:b]) for a, b, (_, build) in pieces])
+
+    return [leaf for found, _ in inner for leaf in found], rebuild
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as the blocks see it: outputs `f [n, c]` and what is needed for any block's gradient."""
+
+    network: Network
+    f: Tensor
+    calls: tuple[Call, ...]
+    g: tuple[Tensor, ...]
+
+    @cached_property
+    def _uses(self) -> dict[str, list[tuple[Call, Tensor]]]:
+        uses: dict[str, list[tuple[Call, Tensor]]] = {}
+        for call, g in zip(self.calls, self.g, strict=True):
+            for name in set(call.owner.parameters.values()):
+                uses.setdefault(name, []).append((call, g))
+        return uses
+
+    def gradient(self, block: Block) -> Gradient:
+        """This block's gradients for the directions of the batch."""
+        uses = self._uses.get(block.parameters[0], [])
+        if not uses:
+            raise RuntimeError(f"{block.name!r} was not called in this batch but was in the first one")
+        if not block.is_matrix:
+            return Local(self.network, block.parameters, tuple(uses))
+        parts = [_factors(submodule(self.network, call.owner), call.args[0], g) for call, g in uses]
+        a, g = (torch.cat(each, dim) for each, dim in zip(zip(*parts, strict=True), (1, 2), strict=True))
+        return Outer(torch.cat([a, a.new_ones(*a.shape[:2], 1)], 2) if len(block.parameters) == 2 else a, g)
+
+
+def _factors(module: nn.Module, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """`a [n, t, d]` and `g [k, n, t, o]` of one call."""
+    k, n = g.shape[:2]
+    if isinstance(module, nn.Linear):
+        return x.reshape(n, -1, x.shape[-1]).to(g.dtype), g.reshape(k, n, -1, g.shape[-1])
+    return _patches(module, x).to(g.dtype), g.flatten(3).transpose(2, 3)
+
+
+def _patches(module: Any, x: Tensor) -> Tensor:
+    """Patches under a convolution's kernel, in the order of its weights: `[n, t, channels · kernel]`."""
+    spatial = len(module.kernel_size)
+    x = F.pad(x, _padding(module))
+    for axis, (size, step, gap) in enumerate(zip(module.kernel_size, module.stride, module.dilation, strict=True)):
+        x = x.unfold(2 + axis, gap * (size - 1) + 1, step)[..., ::gap]
+    x = x.movedim(1, 1 + spatial)  # [n, positions…, channels, kernel…]
+    n = x.shape[0]
+    return x.reshape(n, torch.Size(x.shape[1 : 1 + spatial]).numel(), -1)
+
+
+def _padding(module: Any) -> list[int]:
+    """`F.pad`'s list: last axis first, before and after."""
+    if module.padding == "same":
+        total = [gap * (size - 1) for size, gap in zip(module.kernel_size, module.dilation, strict=True)]
+        sides = [(each // 2, each - each // 2) for each in total]
+    elif module.padding == "valid":
+        sides = [(0, 0)] * len(module.kernel_size)
+    else:
+        sides = [(each, each) for each in module.padding]
+    return [amount for side in reversed(sides) for amount in side]

@@ -1,0 +1,129 @@
+"""Laplace's approximation of a network at its trained parameters: what the user asks for, and how it is made.
+
+    Laplace(structure="kfac", subset="all", prior=prior_from(optimizer, n))
+
+is a recipe; `memory_map(net, data, likelihood=…, posterior=Laplace(…))` applies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
+from memorymaps.nets.fisher import ROOTS
+from memorymaps.nets.gradients import is_matrix_layer
+from memorymaps.nets.network import Forward, Network, call
+from memorymaps.nets.prior import Prior, as_prior
+
+STRUCTURES = ("auto", "full", "block", "kfac", "ekfac", "diag", "lowrank", "active_set", "dual")
+_NAMED: dict[str, type[Likelihood]] = {
+    "categorical": Categorical,
+    "bernoulli": Bernoulli,
+    "gaussian": Gaussian,
+    "poisson": Poisson,
+}
+
+
+@dataclass(frozen=True)
+class Laplace:
+    """Recipe for a network's posterior, `S = Σ_i J_iᵀ Λ_i J_i + diag δ`.
+
+    Parameters
+    ----------
+    structure : how `S` is held.
+
+        - `"full"` one dense matrix; exact; for some thousand parameters.
+        - `"dual"` the same posterior through its Gram matrix; for few examples.
+        - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the rest.
+        - `"block"` one dense matrix a layer.
+        - `"ekfac"`, `"kfac"` Kronecker factors a layer, with or without corrected eigenvalues.
+        - `"diag"` one number a parameter.
+        - `"lowrank"` the `rows` leading eigenvectors of the curvature.
+        - `"auto"` the most faithful of these that the size of the problem allows; the map says which and why.
+    subset : `"all"`, `"last_layer"`, or names (or name prefixes) of parameters. All others are held fixed.
+    prior : `δ`, a number or `prior_from(optimizer, n)`.
+    fisher : `"exact"`, `"mc"` (one draw) or `"empirical"`.
+    rows : number of examples (`active_set`) or eigenvectors (`lowrank`).
+    probes : conjugate-gradient probes that check the posterior's effective parameters against the exact matrix;
+        0 leaves an approximate structure unverified, and its map uses the first-order form.
+    forward : how to call the network on a batch of inputs; default: a mapping as keywords, a tuple as arguments.
+    reduce : for KFAC with shared weights: sum over positions first ("reduce" instead of "expand").
+
+    Raises
+    ------
+    ValueError
+        An unknown structure or Fisher, or a prior that is missing or not positive.
+
+    Examples
+    --------
+    >>> Laplace("diag", prior=1.0).prior.source
+    'δ = 1, given'
+    """
+
+    structure: str = "auto"
+    subset: str | Iterable[str] = "all"
+    prior: Any = None
+    fisher: str = "exact"
+    rows: int = 400
+    probes: int = 0
+    forward: Forward = call
+    reduce: bool = False
+
+    def __post_init__(self) -> None:
+        if self.structure not in STRUCTURES:
+            raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}")
+        if self.fisher not in ROOTS:
+            raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(ROOTS)}")
+        if self.rows < 1 or self.probes < 0:
+            raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
+        object.__setattr__(self, "prior", as_prior(self.prior))
+
+    def __call__(self, module: Any, likelihood: Any) -> LaplaceNetwork:
+        """The recipe applied to a module: a model the map can be drawn of.
+
+        Raises
+        ------
+        TypeError
+            Not a `torch.nn.Module`, or a subset that names no parameter.
+        """
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"Laplace is for torch.nn.Module, got {type(module).__name__}: call memory_map without it")
+        if is_matrix_layer(module):  # a layer alone is the network's only layer
+            module = nn.Sequential(module)
+        return LaplaceNetwork(Network(module, likelihood_named(likelihood), self.forward), self)
+
+
+@dataclass(frozen=True)
+class LaplaceNetwork:
+    """A network and the recipe for its posterior."""
+
+    network: Network
+    recipe: Laplace
+
+    @property
+    def prior(self) -> Prior:
+        """The recipe's prior, resolved."""
+        prior: Prior = self.recipe.prior
+        return prior
+
+
+def likelihood_named(likelihood: Any) -> Likelihood:
+    """A likelihood, or the one of that name.
+
+    Raises
+    ------
+    ValueError
+        None given, or unknown.
+    """
+    if isinstance(likelihood, Likelihood):
+        return likelihood
+    if likelihood in _NAMED:
+        return _NAMED[likelihood]()
+    raise ValueError(
+        f"likelihood = {likelihood!r}: expected one of {', '.join(map(repr, _NAMED))}, or a Likelihood such as "
+        "Gaussian(dispersion=noise_variance) or Custom(nll)"
+    )

@@ -1,0 +1,164 @@
+"""How a part of the posterior covariance is held, and what it gives for gradients.
+
+    Rotated   S = (Q_G ⊗ Q_A) diag(s) (Q_G ⊗ Q_A)ᵀ    diagonal (no Q), KFAC, EKFAC
+    Dense     S⁻¹ = W Wᵀ                               full, block
+
+Both answer `variance(G) = G S⁻¹ Gᵀ [n, k, k]`, `whiten(G) = G S^{-1/2}` and `solve(v) = S⁻¹v`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from memorymaps.nets.gradients import Block, Gradient, Outer
+
+ELEMENTS = 2**24  # numbers in one temporary: 64 MB in single precision
+
+
+def parts_of(n: int, per_example: int) -> Iterator[slice]:
+    """Slices of a batch whose temporaries stay below `ELEMENTS` numbers."""
+    step = max(1, ELEMENTS // max(1, per_example))
+    return (slice(start, min(n, start + step)) for start in range(0, n, step))
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """A precision that is diagonal in a Kronecker basis; `precision [o, d]` or `[q]`, bases `None` for the identity."""
+
+    precision: Tensor
+    left: Tensor | None = None
+    right: Tensor | None = None
+
+    def variance(self, gradient: Gradient, n: int, k: int) -> Tensor:
+        """`V [n, k, k]`."""
+        if isinstance(gradient, Outer):
+            return self._outer(gradient)
+        pieces = [_gram(self.whiten(gradient.dense(part))) for part in parts_of(n, k * self.precision.numel())]
+        return torch.cat(pieces)
+
+    def _outer(self, gradient: Outer) -> Tensor:
+        turned = rotate(gradient, self.left, self.right)
+        if turned.positions == 1:
+            w = turned.a[:, 0].square() @ self.precision.reciprocal().T
+            g = turned.g[:, :, 0].transpose(0, 1)
+            return torch.matmul(g * w[:, None], g.transpose(1, 2))
+        k, n = turned.g.shape[:2]
+        scale = self.precision.rsqrt().reshape(-1)
+        return torch.cat([_gram(turned.dense(part) * scale) for part in parts_of(n, k * scale.numel())])
+
+    def whiten(self, dense: Tensor) -> Tensor:
+        """`G S^{-1/2} [n, k, q]`, in the rotated basis."""
+        return self._turn(dense) * self.precision.rsqrt().reshape(-1)
+
+    def unwhiten(self, z: Tensor) -> Tensor:
+        """`z S^{-1/2}ᵀ`, back in the parameters' basis: `whiten(G) · unwhiten(z)` pairs give `G S⁻¹ …`."""
+        return self._turn_back(z * self.precision.rsqrt().reshape(-1))
+
+    def solve(self, v: Tensor) -> Tensor:
+        """`S⁻¹v [..., q]`."""
+        return self.unwhiten(self.whiten(v))
+
+    def trace_inverse(self, prior: Tensor) -> float:
+        """`tr(diag(δ) S⁻¹)`; with bases, `δ` is taken constant."""
+        delta = prior if self.left is None else prior.mean()
+        return float((delta / self.precision).sum())
+
+    def _turn(self, dense: Tensor) -> Tensor:
+        if self.left is None or self.right is None:
+            return dense
+        matrix = dense.reshape(*dense.shape[:-1], *self.precision.shape)
+        return (self.left.T @ matrix @ self.right).reshape(dense.shape)
+
+    def _turn_back(self, dense: Tensor) -> Tensor:
+        if self.left is None or self.right is None:
+            return dense
+        matrix = dense.reshape(*dense.shape[:-1], *self.precision.shape)
+        return (self.left @ matrix @ self.right.T).reshape(dense.shape)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense precision, held as `W` with `S⁻¹ = W Wᵀ`; `root [q, q]` in double precision."""
+
+    root: Tensor
+
+    def variance(self, gradient: Gradient, n: int, k: int) -> Tensor:
+        """`V [n, k, k]`."""
+        pieces = [_gram(self.whiten(gradient.dense(part))) for part in parts_of(n, 2 * k * len(self.root))]
+        return torch.cat(pieces)
+
+    def whiten(self, dense: Tensor) -> Tensor:
+        """`G W [n, k, q]`."""
+        return dense.to(self.root.dtype) @ self.root
+
+    def unwhiten(self, z: Tensor) -> Tensor:
+        """`z Wᵀ`."""
+        return z @ self.root.T
+
+    def solve(self, v: Tensor) -> Tensor:
+        """`S⁻¹v [..., q]`."""
+        return self.unwhiten(self.whiten(v)).to(v.dtype)
+
+    def trace_inverse(self, prior: Tensor) -> float:
+        """`tr(diag(δ) S⁻¹)`."""
+        return float((prior.reshape(-1, 1).to(self.root.dtype) * self.root.square()).sum())
+
+
+Part = Rotated | Dense
+
+
+def _gram(z: Tensor) -> Tensor:
+    return torch.matmul(z, z.transpose(1, 2))
+
+
+def rotate(gradient: Outer, left: Tensor | None, right: Tensor | None) -> Outer:
+    """`Q_Gᵀ G Q_A`, by turning the factors."""
+    if left is None or right is None:
+        return gradient
+    return Outer(gradient.a @ right, gradient.g @ left)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several blocks' gradients side by side."""
+
+    gradients: tuple[Gradient, ...]
+
+    def dense(self, part: slice) -> Tensor:
+        """`G [n', k, Σ q]`."""
+        return torch.cat([gradient.dense(part) for gradient in self.gradients], dim=2)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Blocks whose curvature is held together."""
+
+    blocks: tuple[Block, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(block.size for block in self.blocks)
+
+    @property
+    def name(self) -> str:
+        """The block's name, or how many there are."""
+        return self.blocks[0].name if len(self.blocks) == 1 else f"{len(self.blocks)} blocks"
+
+    def pack(self, values: dict[str, Tensor]) -> Tensor:
+        """Named tensors as one vector `[q]`, or the matrix of a single block."""
+        if len(self.blocks) == 1:
+            return self.blocks[0].pack(values)
+        return torch.cat([block.pack(values).reshape(-1) for block in self.blocks])
+
+    def unpack(self, packed: Tensor, like: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The inverse of `pack`."""
+        pieces = torch.split(packed.reshape(-1), [block.size for block in self.blocks])
+        found: dict[str, Tensor] = {}
+        for block, piece in zip(self.blocks, pieces, strict=True):
+            found |= block.unpack(piece.reshape(block.shape), like)
+        return found

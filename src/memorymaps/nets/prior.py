@@ -1,0 +1,124 @@
+"""The prior's precision `δ`, taken from the regularisation that the network was trained with.
+
+The sum-loss convention: training minimises `Σ_i ℓ_i + Σ_j δ_j θ_j²/2`. PyTorch's `weight_decay` belongs to the mean
+loss, so `δ = n · weight_decay` there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Precisions by parameter (a number, or a tensor of the parameter's shape), and where they come from."""
+
+    default: float | None
+    source: str
+    by_parameter: Mapping[int, float | Tensor] = field(default_factory=dict)  # id of the parameter → δ
+
+    def tensors(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+        """`δ` of every parameter, in its shape.
+
+        Raises
+        ------
+        ValueError
+            A parameter has no prior, or not a positive one.
+        """
+        return {name: self._tensor(name, value) for name, value in parameters.items()}
+
+    def _tensor(self, name: str, value: nn.Parameter) -> Tensor:
+        found = self.by_parameter.get(id(value), self.default)
+        if found is None:
+            raise ValueError(f"parameter {name!r} was not in the optimizer: exclude it, or pass Laplace(prior=δ)")
+        delta = torch.as_tensor(found, dtype=value.dtype, device=value.device).detach().expand(value.shape)
+        if not bool(torch.isfinite(delta).all() and (delta > 0).all()):
+            raise ValueError(
+                f"prior precision of {name!r} is {float(delta.min()):g}: expected positive numbers. Without weight "
+                "decay nothing holds a parameter that the data leaves free; pass prior_from(..., floor=1.0) or "
+                "Laplace(prior=1.0)"
+            )
+        return delta
+
+
+def as_prior(prior: Any) -> Prior:
+    """A number as a `Prior`.
+
+    Raises
+    ------
+    ValueError
+        None given, or not a positive number.
+    """
+    if isinstance(prior, Prior):
+        return prior
+    if prior is None:
+        raise ValueError(
+            "a network's map needs the prior it was trained with: Laplace(prior=prior_from(optimizer, n)), "
+            "or prior=δ for a loss Σℓ + δ‖θ‖²/2 (δ = n · weight_decay for a mean loss)"
+        )
+    if not isinstance(prior, (int, float)) or not 0 < prior < float("inf"):
+        raise ValueError(f"prior = {prior!r}: expected a positive number δ, or prior_from(optimizer, n)")
+    return Prior(float(prior), f"δ = {float(prior):.4g}, given")
+
+
+def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0) -> Prior:
+    """Read the prior off a PyTorch optimizer: `δ = n · weight_decay` for a loss averaged over examples.
+
+    AdamW's decay acts after its preconditioner; at its fixed point it is the prior
+    `δ_j = n · weight_decay · (√v̂_j + ε)`.
+
+    Parameters
+    ----------
+    optimizer : the one used in training, its state included.
+    n : number of training examples.
+    loss : `"mean"` or `"sum"`, how the training loss was reduced.
+    floor : smallest `δ`, for parameter groups without weight decay.
+
+    Raises
+    ------
+    ValueError
+        `n` is not positive, `loss` is unknown, or AdamW has no state yet.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = torch.nn.Linear(2, 1)
+    >>> prior_from(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=1e-3), n=500).source
+    'δ = 500 · weight_decay from SGD (weight_decay 0.001)'
+    """
+    if n < 1 or loss not in ("mean", "sum"):
+        raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
+    scale = n if loss == "mean" else 1
+    found = {
+        id(parameter): _floored(scale * _decay(optimizer, group, parameter), floor)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    decays = sorted({float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups})
+    words = f"δ = {scale} · weight_decay from {type(optimizer).__name__} (weight_decay {_listed(decays)})"
+    return Prior(None, words + (f", at least {floor:g}" if floor else ""), found)
+
+
+def _floored(delta: float | Tensor, floor: float) -> float | Tensor:
+    return delta.clamp(min=floor) if isinstance(delta, Tensor) else max(delta, floor)
+
+
+def _decay(optimizer: Any, group: Mapping[str, Any], parameter: nn.Parameter) -> float | Tensor:
+    decay = float(group.get("weight_decay", 0.0))
+    decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False)
+    if decay == 0 or not decoupled:
+        return decay
+    state = optimizer.state.get(parameter, {})
+    if "exp_avg_sq" not in state:
+        raise ValueError("AdamW has taken no step yet: its prior follows from its state after training")
+    corrected = state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))
+    return decay * (corrected.sqrt() + group["eps"])
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,191 @@
+"""What enters each layer and how the outputs react to it: the two things every curvature is made of.
+
+One forward pass with hooks records each layer's inputs and the *gradient edge* of its output (an edge survives
+in-place activations, the tensor does not). Reverse passes then give the cotangents `g` at every edge; the gradients
+of parameters follow locally, without a Jacobian of the whole network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from memorymaps.nets.network import Network, leaves, tree_map
+
+ROOT = ""  # the name of the whole network among its modules
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A module that was called, and the parameters whose gradients are found at its output.
+
+    `parameters` maps names within the module to names within the network; a tied parameter has several owners.
+    """
+
+    module: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a forward hook saw: taken down at once, because an in-place activation changes the output afterwards."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    shape: torch.Size | None
+    edge: GradientEdge | None
+    versions: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> Seen:
+        """Input, place in the graph and shape of one call."""
+        single = _single_tensor(out)
+        edge = get_gradient_edge(out) if single and out.requires_grad else None
+        return cls(name, args, kwargs, out.shape if single else None, edge, _versions(args, kwargs))
+
+    def check_unchanged(self) -> None:
+        """Raise `RuntimeError` if the network wrote over this layer's input later on."""
+        if _versions(self.args, self.kwargs) != self.versions:
+            raise RuntimeError(
+                f"the input of {self.name!r} is changed in place after the layer has used it: "
+                "use an activation with inplace=False there"
+            )
+
+
+def _versions(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(leaf._version for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an owner: what came in, where its output sits in the graph, and how large it is."""
+
+    owner: Owner
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    edge: GradientEdge
+    shape: torch.Size
+
+
+def _single_tensor(out: Any) -> bool:
+    return isinstance(out, Tensor) and out.is_floating_point()
+
+
+class _Hooks:
+    """Forward hooks on some modules, removed on leaving."""
+
+    def __init__(self, network: Network, names: Sequence[str]):
+        self._network, self._names = network, set(names)
+
+    def __enter__(self) -> list[Seen]:
+        seen: list[Seen] = []
+
+        def hook(name: str) -> Any:
+            return lambda module, args, kwargs, out: seen.append(Seen.of(name, args, kwargs, out))
+
+        found = [(name, part) for name, part in self._network.module.named_modules() if name in self._names]
+        self._handles = [part.register_forward_hook(hook(name), with_kwargs=True) for name, part in found]
+        return seen
+
+    def __exit__(self, *_: Any) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[Owner, ...]:
+    """Each covered parameter's smallest enclosing modules that are called and return one tensor, one for each tie.
+
+    A parameter used behind its module's back (attention's output projection) belongs to the caller.
+    """
+    names = [name for name, _ in network.module.named_modules()]
+    with torch.no_grad(), _Hooks(network, names) as seen:
+        network.outputs(inputs)
+    called = {one.name for one in seen if one.shape is not None} | {ROOT}
+    canonical = {id(value): name for name, value in network.module.named_parameters()}
+    owners: dict[str, dict[str, str]] = {}
+    for place, value in network.module.named_parameters(remove_duplicate=False):
+        name = canonical[id(value)]
+        if name in covered:
+            home = _home(place, called)
+            owners.setdefault(home, {})[place.removeprefix(home + ".") if home else place] = name
+    return _without_overlap(tuple(Owner(home, parameters) for home, parameters in owners.items()))
+
+
+def _home(place: str, called: set[str]) -> str:
+    home = place.rpartition(".")[0]
+    while home not in called:
+        home = home.rpartition(".")[0]
+    return home
+
+
+def _without_overlap(owners: tuple[Owner, ...]) -> tuple[Owner, ...]:
+    """A tied parameter found at a module inside another of its owners is already counted there."""
+
+    def inside(owner: Owner, name: str) -> bool:
+        others = (other.module for other in owners if name in other.parameters.values())
+        return any(owner.module != home and (home == ROOT or owner.module.startswith(home + ".")) for home in others)
+
+    kept = (
+        Owner(o.module, {local: name for local, name in o.parameters.items() if not inside(o, name)}) for o in owners
+    )
+    return tuple(owner for owner in kept if owner.parameters)
+
+
+def record(network: Network, inputs: Any, owners: Sequence[Owner]) -> tuple[Tensor, list[Call]]:
+    """One forward pass: outputs `f [n, c]` and every owner's calls, in order.
+
+    Raises
+    ------
+    RuntimeError
+        An owner's output does not depend on parameters (it runs under `no_grad`).
+    """
+    by_name = {owner.module: owner for owner in owners}
+    with torch.enable_grad(), _Hooks(network, [name for name in by_name if name != ROOT]) as seen:
+        f = network.outputs(inputs)
+    if ROOT in by_name:
+        seen.append(Seen.of(ROOT, (inputs,), {}, f))
+    return f, [_call(by_name[one.name], one) for one in seen]
+
+
+def _call(owner: Owner, seen: Seen) -> Call:
+    seen.check_unchanged()
+    if seen.edge is None or seen.shape is None:
+        raise RuntimeError(
+            f"the output of {owner.module!r} carries no gradient although {list(owner.parameters.values())} require "
+            "one: it runs under no_grad. Exclude it: Laplace(subset=[...])"
+        )
+    args, kwargs = tree_map(_detached, seen.args), tree_map(_detached, dict(seen.kwargs))
+    return Call(owner, args, kwargs, seen.edge, seen.shape)
+
+
+def _detached(leaf: Any) -> Any:
+    return leaf.detach() if isinstance(leaf, Tensor) else leaf
+
+
+def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Tensor]:
+    """`g [k, n, …]` at the output of every call, for `directions [k, n, c]` at the network's output."""
+    edges = [call.edge for call in calls]
+    passes = [_one_pass(f, edges, calls, d, k < len(directions) - 1) for k, d in enumerate(directions)]
+    return [torch.stack(parts) for parts in zip(*passes, strict=True)]
+
+
+def _one_pass(f: Tensor, edges: list[GradientEdge], calls: Sequence[Call], direction: Tensor, more: bool) -> Any:
+    found = torch.autograd.grad(f, edges, direction, retain_graph=more, allow_unused=True)
+    return [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, found, strict=True)]
+
+
+def onehots(f: Tensor) -> Tensor:
+    """Directions `[c, n, c]`: each output alone."""
+    n, c = f.shape
+    return torch.eye(c, dtype=f.dtype, device=f.device)[:, None].expand(c, n, c)
+
+
+def submodule(network: Network, owner: Owner) -> nn.Module:
+    """The module of an owner."""
+    return network.module.get_submodule(owner.module)

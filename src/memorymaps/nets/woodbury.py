@@ -1,0 +1,52 @@
+"""A simple precision plus exact curvature of a few rows, solved in the rows' space.
+
+`S = D + AᵀA` with rows `A [m, P]`: in the whitened basis `U = A D^{-1/2}`,
+`V = z zᵀ − z Uᵀ(I + U Uᵀ)⁻¹U zᵀ` with `z = J D^{-1/2}`. With the rows of the examples that carry the most curvature
+this is the active set; with all rows and `D` the prior the exact dual (Gram) form; with leading eigenvectors, low rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Woodbury:
+    """Whitened rows `U [m, P]` and the eigen-decomposition of `U Uᵀ`, in double precision."""
+
+    rows: Tensor
+    values: Tensor
+    vectors: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Woodbury:
+        """From whitened rows `[m, P]`."""
+        rows = rows.double()
+        values, vectors = torch.linalg.eigh(rows @ rows.T)
+        return cls(rows, values.clamp(min=0), vectors)
+
+    def variance(self, z: Tensor) -> Tensor:
+        """`V [n, k, k]` for whitened gradients `z [n, k, P]`."""
+        wide = z.double()
+        x = self._across(z) / (1 + self.values).sqrt()
+        return wide @ wide.transpose(1, 2) - x @ x.transpose(1, 2)
+
+    def whiten(self, z: Tensor) -> Tensor:
+        """`z (I + UᵀU)^{-1/2}`."""
+        gain = (1 - (1 + self.values).rsqrt()) / self.values.clamp(min=1e-300)
+        return z.double() - ((self._across(z) * gain) @ self.vectors.T) @ self.rows
+
+    def solve(self, z: Tensor) -> Tensor:
+        """`z (I + UᵀU)⁻¹`."""
+        return z.double() - ((self._across(z) / (1 + self.values)) @ self.vectors.T) @ self.rows
+
+    def trace_of_inverse(self, weight: Tensor) -> float:
+        """`tr(diag(w) (I + UᵀU)⁻¹)` for `w [P]`."""
+        turned = (self.vectors.T @ self.rows).square() @ weight.double()
+        return float(weight.double().sum() - (turned / (1 + self.values)).sum())
+
+    def _across(self, z: Tensor) -> Tensor:
+        return (z.double() @ self.rows.T) @ self.vectors

@@ -1,0 +1,326 @@
+"""Networks as a user brings them: loaders, dictionaries, modes, subsets, priors, and what must be refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from networks import case
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import memorymaps as mm
+from memorymaps.likelihoods import Gaussian
+from memorymaps.nets.batching import BatchSize, OutOfMemoryWarning
+from memorymaps.nets.data import DatasetExamples
+
+RECIPE = mm.Laplace("full", prior=0.5)
+
+
+def drawn(net, data, target=None, recipe=RECIPE, likelihood="categorical", **options):
+    return mm.memory_map(net, data, target, likelihood=likelihood, posterior=recipe, **options)
+
+
+@pytest.fixture(scope="module")
+def mlp():
+    return case("mlp", 23)
+
+
+def same(a, b):
+    for column in ("id", "leverage", "error", "sensitivity", "loo_loss"):
+        np.testing.assert_allclose(a[column], b[column], rtol=1e-9)
+
+
+def test_arrays_datasets_shuffled_loaders_and_batches_give_the_same_map(mlp):
+    net, x, y = mlp
+    expected = drawn(net, x, y)
+    data = TensorDataset(x, y)
+    same(drawn(net, data), expected)
+    same(drawn(net, DataLoader(data, batch_size=7, shuffle=True)), expected)
+    same(drawn(net, mm.LoaderExamples([(x[:10], y[:10]), (x[10:], y[10:])])), expected)
+    same(drawn(net, x.numpy(), y.numpy()), expected)
+
+
+def test_mappings_are_called_as_keywords_and_ids_are_carried(mlp):
+    net, x, y = mlp
+
+    class Keyed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = net
+
+        def forward(self, x, scale):
+            return self.inner(x * scale[:, None])
+
+    one = torch.tensor(1.0, dtype=x.dtype)
+    rows = [{"x": x[i], "scale": one, "labels": y[i], "id": f"r{i}"} for i in range(len(x))]
+    m = drawn(Keyed(), DataLoader(rows, batch_size=5))
+    np.testing.assert_allclose(m["leverage"], drawn(net, x, y)["leverage"], rtol=1e-9)
+    assert m["id"].tolist()[:2] == ["r0", "r1"]
+
+
+def test_dropout_is_off_and_the_mode_is_put_back():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3)).double()
+    x, y = torch.randn(20, 4, dtype=torch.float64), torch.randint(0, 3, (20,))
+    net.train()
+    m = drawn(net, x, y)
+    assert net.training
+    assert net[2].training
+    net.eval()
+    same(m, drawn(net, x, y))
+
+
+def test_parts_of_a_network_are_held_fixed_and_listed(mlp):
+    net, x, y = mlp
+    last = drawn(net, x, y, mm.Laplace("full", subset="last_layer", prior=0.5))
+    named = drawn(net, x, y, mm.Laplace("full", subset=["4"], prior=0.5))
+    same(last, named)
+    assert "held fixed: 0.weight (24), outside the subset" in last.provenance.description.coverage
+    features = net[:4](x).detach()
+    head = nn.Sequential(net[4])
+    np.testing.assert_allclose(last["leverage"], drawn(head, features, y)["leverage"], rtol=1e-9)
+
+
+def test_frozen_parameters_are_listed(mlp):
+    net, x, y = mlp
+    net[0].requires_grad_(False)
+    try:
+        coverage = drawn(net, x, y).provenance.description.coverage
+    finally:
+        net[0].requires_grad_(True)
+    assert "held fixed: 0.weight (24), frozen (requires_grad=False)" in coverage
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson", "bernoulli"])
+def test_other_likelihoods_sum_to_effective_parameters(likelihood):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).double()
+    x, y = torch.randn(20, 4, dtype=torch.float64), torch.randint(0, 2, (20, 2)).double()
+    m = drawn(net, x, y, likelihood=likelihood)
+    np.testing.assert_allclose(m["leverage"].sum(), m.provenance.description.effective_parameters, rtol=1e-9)
+
+
+def test_weights_count_as_copies(mlp):
+    net, x, y = mlp
+    weight = np.ones(len(y))
+    weight[3] = 2
+    twice = torch.cat([torch.arange(len(y)), torch.tensor([3])])
+    weighted, copied = drawn(net, x, y, sample_weight=weight), drawn(net, x[twice], y[twice])
+    np.testing.assert_allclose(weighted["leverage"][3], 2 * copied["leverage"][3], rtol=1e-9)
+    np.testing.assert_allclose(np.delete(weighted["leverage"], 3), np.delete(copied["leverage"][:-1], 3), rtol=1e-9)
+
+
+def test_groups_are_left_out_as_in_the_dense_posterior(mlp):
+    net, x, y = mlp
+    m = drawn(net, x, y)
+    one = m.leave_out({"alone": [5]})
+    np.testing.assert_allclose(one["sensitivity"], m["sensitivity"][5], rtol=1e-8)
+
+
+# --- the trust logic ---------------------------------------------------------------------------------------------
+
+
+def test_exact_structures_use_the_cavity_form_and_unverified_ones_the_first_order_form(mlp):
+    net, x, y = mlp
+    assert drawn(net, x, y).provenance.form == "R-sm"
+    m = drawn(net, x, y, mm.Laplace("ekfac", prior=0.5))
+    assert m.provenance.form == "F-sm"
+    assert any("unverified" in note for note in m.provenance.description.notes)
+
+
+def test_probes_find_the_effective_parameters_of_the_exact_curvature(mlp):
+    net, x, y = mlp
+    note = drawn(net, x, y, mm.Laplace("ekfac", prior=0.5, probes=400)).provenance.description.notes[0]
+    mine, exact = (float(word) for word in (note.split()[2].rstrip(","), note.split()[7].rstrip(":")))
+    assert exact == pytest.approx(drawn(net, x, y)["leverage"].sum(), rel=0.1)
+    assert mine == pytest.approx(drawn(net, x, y, mm.Laplace("ekfac", prior=0.5))["leverage"].sum(), rel=0.1)
+
+
+def test_an_untrained_network_is_far_from_its_optimum(mlp):
+    net, x, y = mlp
+    assert any("from the optimum" in line for line in drawn(net, x, y).summary().warnings)
+
+
+# --- priors --------------------------------------------------------------------------------------------------------
+
+
+def test_weight_decay_is_the_prior():
+    net = nn.Linear(3, 1)
+    prior = mm.prior_from(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.01), n=200)
+    assert all(torch.allclose(v, torch.tensor(2.0)) for v in prior.tensors(dict(net.named_parameters())).values())
+
+
+def test_a_summed_loss_takes_weight_decay_as_it_is():
+    net = nn.Linear(3, 1)
+    prior = mm.prior_from(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.01), n=200, loss="sum")
+    assert float(prior.tensors(dict(net.named_parameters()))["bias"]) == pytest.approx(0.01)
+
+
+def test_adamw_comes_to_rest_under_its_prior():
+    """Where AdamW settles on noisy batches, the gradient of `Σℓ + Σδθ²/2` vanishes."""
+    torch.manual_seed(0)
+    net, n = nn.Linear(2, 1, bias=False).double(), 50
+    x = torch.randn(n, 2, dtype=torch.float64)
+    y = x @ torch.tensor([[1.0], [-0.5]], dtype=torch.float64) + torch.randn(n, 1)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.5, betas=(0.9, 0.999))
+    path = []
+    for step in range(6000):
+        rows = torch.randint(0, n, (5,))
+        optimizer.zero_grad()
+        (((net(x[rows]) - y[rows]) ** 2).mean() / 2).backward()
+        optimizer.step()
+        if step >= 2000:
+            path.append(net.weight.detach().clone())
+    net.weight.data = torch.stack(path).mean(0)
+    delta = mm.prior_from(optimizer, n).tensors(dict(net.named_parameters()))["weight"]
+    data = n * torch.autograd.grad(((net(x) - y) ** 2).mean() / 2, net.weight)[0]
+    pull = (delta * net.weight).detach()
+    assert (data + pull).norm() < 0.2 * pull.norm()
+
+
+@pytest.mark.parametrize("prior", [None, 0, -1.0, float("nan"), "1"])
+def test_priors_that_are_none_or_not_positive_are_refused(prior):
+    with pytest.raises(ValueError, match="prior"):
+        mm.Laplace(prior=prior)
+
+
+def test_a_group_without_decay_is_refused_by_name(mlp):
+    net, x, y = mlp
+    optimizer = torch.optim.SGD(
+        [{"params": net[0].parameters(), "weight_decay": 0.1}, {"params": net[2:].parameters()}], lr=0.1
+    )
+    with pytest.raises(ValueError, match=r"'2.weight' is 0.*floor"):
+        drawn(net, x, y, mm.Laplace("diag", prior=mm.prior_from(optimizer, len(y))))
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------
+
+
+def test_a_network_alone_is_refused_with_what_to_type(mlp):
+    net, x, y = mlp
+    with pytest.raises(ValueError, match="posterior=Laplace"):
+        mm.memory_map(net, x, y)
+
+
+@pytest.mark.parametrize("likelihood", [None, "softmax"])
+def test_unknown_likelihoods_are_refused(mlp, likelihood):
+    net, x, y = mlp
+    with pytest.raises(ValueError, match="'categorical'"):
+        drawn(net, x, y, likelihood=likelihood)
+
+
+def test_targets_out_of_range_are_refused(mlp):
+    net, x, y = mlp
+    with pytest.raises(mm.TargetError, match="class numbers 0 … 2"):
+        drawn(net, x, torch.full_like(y, 3))
+
+
+def test_logits_that_are_not_finite_are_refused(mlp):
+    net, x, y = mlp
+    bad = x.clone()
+    bad[2, 0] = float("nan")
+    with pytest.raises(mm.DataError, match="not finite"):
+        drawn(net, bad, y)
+
+
+def test_augmented_data_is_refused(mlp):
+    net, x, y = mlp
+
+    class Noisy(TensorDataset):
+        def __getitem__(self, row):
+            a, b = super().__getitem__(row)
+            return a + torch.randn(4), b
+
+    with pytest.raises(mm.DataError, match="augments at random"):
+        drawn(net, Noisy(x, y))
+
+
+def test_shuffled_batches_are_refused(mlp):
+    net, x, y = mlp
+
+    class Shuffled:
+        def __iter__(self):
+            order = torch.randperm(len(x))
+            yield x[order], y[order]
+
+    with pytest.raises(mm.DataError, match="shuffles"):
+        drawn(net, mm.LoaderExamples(Shuffled()))
+
+
+def test_examples_that_see_each_other_are_refused():
+    torch.manual_seed(0)
+
+    class Centred(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.head = nn.Parameter(torch.ones(4)), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.scale * (x - x.mean(0)) * x.std()))
+
+    x, y = torch.randn(12, 4), torch.randint(0, 3, (12,))
+    with pytest.raises(mm.DataError, match="influence each other"):
+        drawn(Centred(), x, y)
+
+
+@pytest.mark.parametrize("batch", [{"x": 1}, torch.zeros(3), (1, 2, 3, 4)])
+def test_unknown_batch_layouts_teach_the_accessor(mlp, batch):
+    with pytest.raises(mm.DataError, match="split=lambda batch"):
+        drawn(mlp[0], mm.LoaderExamples([batch]))
+
+
+def test_outputs_that_are_not_one_row_an_example_are_refused(mlp):
+    net, x, y = mlp
+    with pytest.raises(mm.DataError, match="expected a tensor"):
+        drawn(net, x, y, mm.Laplace(prior=1.0, forward=lambda net, x: net(x)[..., None]))
+
+
+@pytest.mark.parametrize("options", [{"structure": "kron"}, {"fisher": "exakt"}, {"rows": 0}])
+def test_unknown_options_are_refused(options):
+    with pytest.raises(ValueError, match=r"choose one of|expected"):
+        mm.Laplace(**{"prior": 1.0, **options})
+
+
+def test_a_subset_that_names_nothing_is_refused(mlp):
+    with pytest.raises(ValueError, match="names no parameter"):
+        drawn(*mlp, mm.Laplace(prior=1.0, subset="decoder"))
+
+
+def test_recipes_are_for_networks_only():
+    with pytest.raises(TypeError, match="call memory_map without it"):
+        drawn(object(), [[1.0]], [1])
+
+
+def test_batches_are_halved_when_memory_runs_out():
+    def work(x, part):
+        if len(x) > 3:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return part.stop - part.start
+
+    size = BatchSize(12)
+    with pytest.warns(OutOfMemoryWarning, match="going on with"):
+        assert sum(size.run(torch.zeros(20, 1), work)) == 20
+    assert size.size == 3
+
+
+def test_one_example_that_does_not_fit_is_an_error():
+    def work(x, part):
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    with pytest.warns(OutOfMemoryWarning), pytest.raises(torch.cuda.OutOfMemoryError):
+        list(BatchSize(2).run(torch.zeros(4, 1), work))
+
+
+def test_data_sets_are_taken_by_position(mlp):
+    _, x, y = mlp
+    batch = DatasetExamples(TensorDataset(x, y)).take([7, 2])
+    np.testing.assert_array_equal(batch.ids, [7, 2])
+    np.testing.assert_array_equal(batch.inputs, x[[7, 2]])
+
+
+def test_learned_noise_enters_through_the_dispersion(mlp):
+    net, x, _ = mlp
+    y = torch.randn(len(x), 3, dtype=torch.float64)
+    a, b = (drawn(net, x, y, likelihood=Gaussian(dispersion=s)) for s in (1.0, 4.0))
+    assert a["leverage"].sum() > b["leverage"].sum()
