@@ -49,17 +49,21 @@ class Display:
     def plot(self, ax: Any = None) -> Display:
         """Draw on `ax` or on a new figure; returns itself."""
         with look():
-            self.ax_ = axes(ax, self.size)
+            self.ax_ = axes(ax, self._size())
             self.ax_.set_title(self.title, loc="left")
             self._draw(self.ax_)
         return self
+
+    def _size(self) -> tuple[float, float]:
+        return self.size
 
     def _draw(self, ax: Any) -> None:
         raise NotImplementedError
 
 
-def _named(m: MemoryMap) -> str:
-    return f"{literal(m.provenance.description.model, 60)}, {len(m):,} examples"
+def _named(m: MemoryMap, lost: int = 0) -> str:
+    undefined = f" ({lost:,} undefined)" if lost else ""
+    return f"{literal(m.provenance.description.model, 40)}, {len(m):,} examples{undefined}"
 
 
 def _refuse_empty(m: MemoryMap) -> None:
@@ -100,16 +104,13 @@ class MapDisplay(Display):
         KeyError
             No such column.
         ValueError
-            The map is empty.
+            The map is empty, or the column cannot be told apart by colour.
         """
         _refuse_empty(m)
         color = color or _default_color(m)
         top = set(m.top(label)["id"].tolist()) if label > 0 else set()
         data = pd.DataFrame({name: m[name] for name in ("id", "leverage", "error", "sensitivity")})
-        values = m[color]
-        if values.ndim > 1:
-            raise ValueError(f"cannot colour by {color!r}: it has {values.shape[1]} values an example")
-        data["color"] = values
+        data["color"] = _colors(m, color)
         data["labelled"] = [value in top for value in data["id"]]
         made = cls(data, _named(m), color=color)
         made.plot(ax)
@@ -117,23 +118,50 @@ class MapDisplay(Display):
 
     def _draw(self, ax: Any) -> None:
         shown = self.data[np.isfinite(self.data["sensitivity"])]
-        logs = [_log_axis(ax, axis, self.data[name]) for axis, name in (("x", "leverage"), ("y", "error"))]
+        logs = [_log_axis(ax, axis, shown[name]) for axis, name in (("x", "leverage"), ("y", "error"))]
         _points(ax, shown, self.color)
-        self._undefined(ax)
         ax.set_xlabel("leverage (effective parameters)" + logs[0])
         ax.set_ylabel("prediction error (units of the target)" + logs[1])
         _limits(ax, self.data)
         _iso_lines(ax, shown)
-        _names(ax, self.data[self.data["labelled"]])
+        self._undefined(ax)
         _marginals(ax, self.data)
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(loc="upper left", bbox_to_anchor=(1.12, 1.0), title=literal(self.color))
+        self._legend(ax, shown)
+        _names(ax, self.data[self.data["labelled"]])
 
     def _undefined(self, ax: Any) -> None:
         lost = self.data[~np.isfinite(self.data["sensitivity"])]
         if len(lost):
+            x, y = _inside(ax, lost["leverage"], lost["error"])
             words = f"cannot be left out ({len(lost):,})"
-            ax.plot(lost["leverage"], lost["error"], "*", ms=9, mfc="none", color="black", label=words)
+            ax.plot(x, y, "*", ms=9, mfc="none", color="black", label=words, clip_on=False)
+
+    def _legend(self, ax: Any, shown: pd.DataFrame) -> None:
+        if not ax.get_legend_handles_labels()[0]:
+            return
+        if _by_class(shown["color"], self.color):
+            ax.legend(loc="upper left", bbox_to_anchor=(1.12, 1.0), title=literal(self.color))
+        else:  # only the undefined: the colour bar stands outside
+            ax.legend(loc="upper right")
+
+
+def _colors(m: MemoryMap, color: str) -> Array:
+    values = m[color]
+    if values.ndim > 1:
+        raise ValueError(f"cannot colour by {color!r}: it has {values.shape[1]} values an example")
+    kinds = len(pd.unique(values))
+    if values.dtype.kind not in "biuf" and kinds > _CLASSES:
+        raise ValueError(f"cannot colour by {color!r}: {kinds} different values, expected numbers or at most ten")
+    return values
+
+
+def _by_class(values: pd.Series, color: str) -> bool:
+    return color != "sensitivity" and len(pd.unique(values)) <= _CLASSES
+
+
+def _inside(ax: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Positions moved to the axes' edges where they would be outside (zero on a logarithmic axis)."""
+    return np.clip(x, *ax.get_xlim()), np.clip(y, *ax.get_ylim())
 
 
 def _default_color(m: MemoryMap) -> str:
@@ -143,23 +171,24 @@ def _default_color(m: MemoryMap) -> str:
 
 def _log_axis(ax: Any, axis: str, values: pd.Series) -> str:
     """Make an axis logarithmic where the data spans decades; returns what to add to its name."""
-    positive = values[values > 0]
-    if len(positive) < 2 or np.log10(positive.quantile(0.9) / positive.quantile(0.1)) < _DECADES:
+    if not _spans_decades(values):
         return ""
     getattr(ax, f"set_{axis}scale")("log")
     hidden = int(np.count_nonzero(values <= 0))
     return f", log scale; {hidden:,} at zero not drawn" if hidden else ", log scale"
 
 
+def _spans_decades(values: pd.Series) -> bool:
+    positive = values[values > 0]
+    return len(positive) > 1 and bool(np.log10(positive.quantile(0.9) / positive.quantile(0.1)) >= _DECADES)
+
+
 def _points(ax: Any, shown: pd.DataFrame, color: str) -> None:
-    values = shown["color"]
-    kinds = list(pd.unique(values))
-    if color != "sensitivity" and len(kinds) <= _CLASSES:
-        _classes(ax, shown, sorted(kinds, key=str))
-    elif values.dtype.kind in "biuf":
-        _graded(ax, shown, color)
+    if _by_class(shown["color"], color):
+        numbers = shown["color"].dtype.kind in "biuf"
+        _classes(ax, shown, sorted(pd.unique(shown["color"]), key=None if numbers else str))
     else:
-        raise ValueError(f"cannot colour by {color!r}: {len(kinds)} different values, expected numbers or at most ten")
+        _graded(ax, shown, color)
 
 
 def _tail(shown: pd.DataFrame) -> Array:
@@ -190,9 +219,15 @@ def _classes(ax: Any, shown: pd.DataFrame, kinds: list[Any]) -> None:
     for kind, marker, color in zip(kinds, MARKERS, PALETTE, strict=False):
         rows = part[part["color"] == kind]
         ax.plot(
-            rows["leverage"], rows["error"], marker, ms=3.2, mew=0, alpha=0.7, color=color, label=literal(kind),
-            rasterized=True,
+            rows["leverage"], rows["error"], marker, ms=3.2, mew=0, alpha=0.7, color=color, rasterized=True,
+            label=_in_legend(kind),
         )  # fmt: skip
+
+
+def _in_legend(kind: Any) -> str:
+    """A legend leaves out empty labels and those that begin with an underscore: put an invisible character before."""
+    text = literal(kind)
+    return "\N{ZERO WIDTH SPACE}" + text if text.startswith("_") or not text else text
 
 
 def _graded(ax: Any, shown: pd.DataFrame, color: str) -> None:
@@ -218,42 +253,64 @@ def _iso_lines(ax: Any, shown: pd.DataFrame) -> None:
     product = shown["leverage"] * shown["error"]
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     x = np.geomspace(max(x0, x1 / 1e4), x1, 200)
+    named = -np.inf  # height of the last number written, in pixels
     for level in np.unique(product.quantile([0.5, 0.9, 0.99])) if len(product) else ():
         y = level / x
         inside = (y >= y0) & (y <= y1)
         if level > 0 and np.any(inside):
             ax.plot(x[inside], y[inside], "-", lw=0.7, color=GREY, zorder=0)
-            ax.annotate(f"{level:.2g}", (x[inside][-1], y[inside][-1]), fontsize=6, color=GREY, ha="right", va="bottom")
+            end = (x[inside][-1], y[inside][-1])
+            height = ax.transData.transform(end)[1]
+            if height - named > 8 * ax.figure.dpi / 72:
+                ax.annotate(f"{level:.2g}", end, fontsize=6, color=GREY, ha="right", va="bottom")
+                named = height
 
 
 def _names(ax: Any, rows: pd.DataFrame) -> None:
-    """Write ids beside their points, moved apart until no two overlap."""
-    taken: list[Any] = []
-    for _, row in rows.sort_values("sensitivity", ascending=False, na_position="first").iterrows():
-        spot = ax.transData.transform((row["leverage"], row["error"]))
-        if np.all(np.isfinite(spot)):
-            dx, dy = _free_place(spot, literal(row["id"]), taken, ax.figure.dpi)
-            ax.annotate(
-                literal(row["id"]), (row["leverage"], row["error"]), xytext=(dx, dy), textcoords="offset points",
-                fontsize=7, arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 2},
-            )  # fmt: skip
+    """Write ids beside their points, inside the axes and apart from each other and from the points they name."""
+    ax.figure.canvas.figure.draw_without_rendering()  # where the points are is known once the layout is
+    x, y = _inside(ax, rows["leverage"], rows["error"])
+    points = 72 / ax.figure.dpi
+    spots = ax.transData.transform(np.column_stack([x, y])) * points
+    frame = tuple(ax.bbox.extents * points)
+    taken: list[_Box] = [(px - 2, py - 2, px + 2, py + 2) for px, py in spots]
+    for k in np.argsort(-np.nan_to_num(rows["sensitivity"], nan=np.inf), kind="stable"):
+        text = literal(rows["id"].iloc[k])
+        dx, dy = _free_place(spots[k], text, taken, frame)
+        ax.annotate(
+            text, (x.iloc[k], y.iloc[k]), xytext=(dx, dy), textcoords="offset points", ha="left" if dx > 0 else "right",
+            fontsize=7, bbox={"color": "white", "alpha": 0.6, "pad": 0.3, "lw": 0},
+            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 2},
+        )  # fmt: skip
+
+
+_Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 def _offsets() -> Iterator[tuple[float, float]]:
-    for radius in (7, 14, 22, 32, 44, 58):
-        for angle in np.deg2rad([35, -35, 145, -145, 90, -90, 10, 170]):
+    for radius in (7, 14, 22, 32, 44, 58, 74, 92):
+        for angle in np.deg2rad([35, -35, 145, -145, 88, -88, 10, 170]):
             yield radius * float(np.cos(angle)), radius * float(np.sin(angle))
 
 
-def _free_place(spot: Array, text: str, taken: list[Any], dpi: float) -> tuple[float, float]:
-    width, height = 4.2 * len(text) + 2, 8.5
+def _free_place(spot: Array, text: str, taken: list[_Box], frame: _Box) -> tuple[float, float]:
+    """The nearest offset (in points) where the text hides nothing; adds its box to those taken."""
+    width, height = 4.8 * len(text.replace("\\$", "$")), 8.5
     for dx, dy in _offsets():
-        left, low = spot[0] * 72 / dpi + dx, spot[1] * 72 / dpi + dy
+        left, low = spot[0] + dx - (width if dx < 0 else 0), spot[1] + dy - 1.5
         box = (left, low, left + width, low + height)
-        if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+        if _contains(frame, box) and not any(_overlap(box, other) for other in taken):
             taken.append(box)
             return dx, dy
     return 7.0, 7.0
+
+
+def _overlap(a: _Box, b: _Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _contains(outer: _Box, box: _Box) -> bool:
+    return outer[0] <= box[0] and outer[1] <= box[1] and box[2] <= outer[2] and box[3] <= outer[3]
 
 
 def _marginals(ax: Any, data: pd.DataFrame) -> None:
@@ -303,7 +360,7 @@ class SensitivityDisplay(Display):
             }
         )
         lost = len(m) - len(finite)
-        made = cls(data, _named(m) + (f" ({lost:,} undefined)" if lost else ""))
+        made = cls(data, _named(m, lost))
         made.plot(ax)
         return made
 
@@ -325,8 +382,11 @@ class SensitivityDisplay(Display):
         held = share(self.data["sensitivity"].to_numpy(), 0.05)
         right.plot([5], [100 * held], "o", color=PALETTE[1], ms=5)
         words = f"{held:.0%} of the sensitivity\nin 5% of the examples"
-        right.annotate(words, (5, 100 * held), xytext=(0.35, 0.45), textcoords="axes fraction", fontsize=8,
-                       arrowprops={"arrowstyle": "->", "lw": 0.7, "color": GREY})  # fmt: skip
+        right.annotate(
+            words, (5, 100 * held), xytext=(0.2, 0.06), textcoords="axes fraction", fontsize=8,
+            bbox={"boxstyle": "square,pad=0.15", "color": "white", "alpha": 0.85},
+            arrowprops={"arrowstyle": "->", "lw": 0.7, "color": GREY},
+        )  # fmt: skip
 
 
 # --- leaving out -----------------------------------------------------------------------------------------------------
@@ -348,7 +408,7 @@ class LeaveOutDisplay(Display):
         _refuse_empty(m)
         data = pd.DataFrame({name: m[name] for name in ("id", "loss", "loo_loss", "sensitivity")})
         data["labelled"] = (data["loo_loss"] - data["loss"]).rank(ascending=False, method="first") <= label
-        made = cls(data, _named(m))
+        made = cls(data, _named(m, int(np.count_nonzero(~np.isfinite(data["loo_loss"])))))
         made.plot(ax)
         return made
 
@@ -360,13 +420,13 @@ class LeaveOutDisplay(Display):
     def _draw(self, ax: Any) -> None:
         good = self.data[np.isfinite(self.data["loo_loss"])]
         ax.plot(good["loss"], good["loo_loss"], "o", ms=3, mew=0, alpha=0.5, color=PALETTE[0], rasterized=True)
-        positive = bool(len(good)) and bool((good[["loss", "loo_loss"]] > 0).all(axis=None))
-        if positive:
+        log = bool((good[["loss", "loo_loss"]] > 0).all(axis=None)) and _spans_decades(good["loss"])
+        if log:
             ax.set_xscale("log")
             ax.set_yscale("log")
         self._means(ax, good)
-        ax.set_xlabel("loss, seen in training (nats)")
-        ax.set_ylabel("loss, left out (nats)")
+        ax.set_xlabel("loss, seen in training (nats)" + ", log scale" * log)
+        ax.set_ylabel("loss, left out (nats)" + ", log scale" * log)
         _names(ax, good[good["labelled"]].rename(columns={"loss": "leverage", "loo_loss": "error"}))
         ax.legend(loc="lower right")
 
@@ -391,19 +451,26 @@ class GroupDisplay(Display):
         data = result.to_pandas()
         rise = (data["leave_out_loss"] - data["loss"]).sort_values(ascending=False)
         shown = data.loc[rise.index[:_GROUPS]]
-        cut = f", the {_GROUPS} with the largest rise" if len(data) > _GROUPS else ""
-        made = cls(shown, f"leaving out {len(data)} groups{cut}")
+        cut = f"{_GROUPS} of " if len(data) > _GROUPS else ""
+        made = cls(shown, f"{cut}{len(data)} groups, largest rise first")
         made.plot(ax)
         return made
+
+    def _size(self) -> tuple[float, float]:
+        longest = max(map(len, self._labels()))
+        return max(self.size[0], 4.2 + 0.075 * longest), max(self.size[1], 1.4 + 0.18 * len(self.data))
+
+    def _labels(self) -> list[str]:
+        named = zip(self.data["group"], self.data["size"], strict=True)
+        return [f"{literal(group)} ({size:,})" for group, size in named]
 
     def _draw(self, ax: Any) -> None:
         rows = np.arange(len(self.data))[::-1]
         before, after = self.data["loss"], self.data["leave_out_loss"]
         ax.hlines(rows, before, after, color=GREY, lw=1)
-        ax.plot(before, rows, "o", color=PALETTE[0], label="members, group in training")
-        ax.plot(after, rows, "s", color=PALETTE[1], label="members, group left out")
-        named = zip(self.data["group"], self.data["size"], strict=True)
-        ax.set_yticks(rows, [f"{literal(group)} ({size:,})" for group, size in named])
-        ax.set_xlabel("mean loss (nats)")
+        ax.plot(before, rows, "o", color=PALETTE[0], label="group in training")
+        ax.plot(after, rows, "s", color=PALETTE[1], label="group left out")
+        ax.set_yticks(rows, self._labels())
+        ax.set_xlabel("members' mean loss (nats)")
         ax.set_ylabel("group (examples)")
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        ax.legend(loc="upper right", bbox_to_anchor=(1, 0), borderaxespad=4.5, ncols=2)
