@@ -31,7 +31,7 @@ _ROWS = 2.5e8  # numbers in exact rows: 2 GB
 _WORK = 2e13  # multiplications that a map may cost
 _FACTORED = 20_000  # parameters up to which Z is written out
 _CALIBRATED = 0.15  # effective parameters may be this far off for the cavity form
-_COVERED = 0.9  # share of the curvature trace in the active set from which it counts as calibrated
+_COVERED = 0.8  # share of the curvature trace in the active set from which the cavity form is taken
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,157 @@
+"""Networks against retraining: every structure with the form its map chose and with the cavity form.
+
+1,400 digits, double precision. Training and every retraining (warm start, without the example, same objective
+`Σℓ + δ‖θ‖²/2`) by L-BFGS in coordinates whitened by the Gauss–Newton matrix.
+
+    python benchmarks/fidelity/networks.py --case "MLP, tanh, δ = 0.1" --k 120
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import scores
+import torch
+from scipy.optimize import minimize
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+import memorymaps as mm
+from memorymaps.perturbation import FORMS, perturb
+
+STRUCTURES = ("full", "active_set", "ekfac", "kfac", "diag")
+
+
+def softmax() -> nn.Module:
+    return nn.Sequential(nn.Linear(64, 10))
+
+
+def mlp(activation: type[nn.Module]) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(64, 32), activation(), nn.Linear(32, 16), activation(), nn.Linear(16, 10)
+    )  # fmt: skip
+
+
+def cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3, padding=1), nn.Tanh(), nn.AvgPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64, 10),
+    )  # fmt: skip
+
+
+CASES = {
+    "softmax regression, δ = 1": (softmax, 1.0),
+    "softmax regression, δ = 0.01": (softmax, 0.01),
+    "MLP, tanh, δ = 0.1": (lambda: mlp(nn.Tanh), 0.1),
+    "MLP, tanh, δ = 1": (lambda: mlp(nn.Tanh), 1.0),
+    "MLP, tanh, δ = 5": (lambda: mlp(nn.Tanh), 5.0),
+    "MLP, ReLU, δ = 1": (lambda: mlp(nn.ReLU), 1.0),
+    "CNN, tanh, δ = 1": (cnn, 1.0),
+}
+
+
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
+    x, y = load_digits(return_X_y=True)
+    train = np.random.RandomState(0).permutation(len(x))[397:]
+    return torch.tensor(x[train] / 16), torch.tensor(y[train])
+
+
+class Problem:
+    """The training objective in whitened coordinates around a point: `θ = θ₀ + W u`."""
+
+    def __init__(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, delta: float):
+        self.net, self.x, self.y, self.delta = net, x, y, delta
+
+    def whiten(self) -> None:
+        """Take the current parameters as the origin and their Gauss–Newton matrix as the metric."""
+        self.origin = parameters_to_vector(self.net.parameters()).detach().clone()
+        values = {name: value.detach() for name, value in self.net.named_parameters()}
+        precision = self.delta * torch.eye(len(self.origin), dtype=torch.float64)
+        for part in torch.split(torch.arange(len(self.x)), 100):
+            j = torch.func.jacrev(lambda p, x: torch.func.functional_call(self.net, p, x))(values, self.x[part])
+            j = torch.cat([each.flatten(2) for each in j.values()], 2)
+            p = self.net(self.x[part]).softmax(1).detach()
+            rows = torch.einsum("nck,ncp->nkp", torch.diag_embed(p.sqrt()) - p[:, :, None] * p[:, None].sqrt(), j)
+            precision += rows.flatten(0, 1).T @ rows.flatten(0, 1)
+        lower = torch.linalg.cholesky(precision)
+        self.root = torch.linalg.solve_triangular(lower, torch.eye(len(lower), dtype=torch.float64), upper=False).T
+
+    def minimise(self, weight: torch.Tensor) -> float:
+        """Go to the minimum; returns the gradient's norm in posterior standard deviations."""
+
+        def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
+            vector_to_parameters(self.origin + self.root @ torch.tensor(u), self.net.parameters())
+            theta = parameters_to_vector(self.net.parameters())
+            nll = nn.functional.cross_entropy(self.net(self.x), self.y, reduction="none")
+            loss = (weight * nll).sum() + self.delta / 2 * theta.square().sum()
+            found = torch.autograd.grad(loss, list(self.net.parameters()))
+            return float(loss.detach()), (self.root.T @ parameters_to_vector(found)).numpy()
+
+        options = {"maxiter": 1000, "maxfun": 2000, "gtol": 1e-7, "ftol": 1e-15, "maxcor": 30}
+        end = minimize(objective, np.zeros(len(self.origin)), jac=True, method="L-BFGS-B", options=options)
+        return float(np.linalg.norm(objective(end.x)[1]))
+
+    def train(self) -> float:
+        """From random weights to a stationary point; returns the size of the gradient left."""
+        optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-2)
+        for _ in range(1500):
+            optimizer.zero_grad()
+            theta = parameters_to_vector(self.net.parameters())
+            loss = nn.functional.cross_entropy(self.net(self.x), self.y, reduction="sum")
+            (loss + self.delta / 2 * theta.square().sum()).backward()
+            optimizer.step()
+        for _ in range(5):
+            self.whiten()
+            size = self.minimise(torch.ones(len(self.x)))
+        self.whiten()
+        return size
+
+    def change_of_mean(self, i: int) -> np.ndarray:
+        """`μ^{\\i} − μ` of example `i`, by retraining."""
+        start = self.net(self.x[[i]]).softmax(1).detach()
+        weight = torch.ones(len(self.x))
+        weight[i] = 0
+        self.minimise(weight)
+        end = self.net(self.x[[i]]).softmax(1).detach()
+        vector_to_parameters(self.origin, self.net.parameters())
+        return (end - start)[0].numpy()
+
+
+def study(name: str, k: int) -> None:
+    make, delta = CASES[name]
+    torch.manual_seed(0)
+    net, (x, y) = make().double(), digits()
+    problem = Problem(net, x, y, delta)
+    start = time.perf_counter()
+    size = problem.train()
+    maps = {
+        s: mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(s, prior=delta), progress=False)
+        for s in STRUCTURES
+    }
+    print(
+        f"<!-- {name}: ‖∇L‖ = {size:.1e} sd, trained and mapped in {time.perf_counter() - start:.0f} s -->", flush=True
+    )
+    rows = scores.chosen(maps["full"]["sensitivity"], k)
+    truth = np.stack([problem.change_of_mean(int(i)) for i in rows])
+    for s, m in maps.items():
+        at = m.origin.local(m.origin.examples.take(rows))
+        forms = dict.fromkeys([m.provenance.form, "F-sm", "R/F-sm", "P"])
+        total = f"{name}; {s}, Σh {m['leverage'].sum():.0f}, chose {m.provenance.form}"
+        scores.show(total, {form: perturb(at, FORMS[form]).change for form in forms}, truth)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--case", choices=CASES, action="append")
+    parser.add_argument("--k", type=int, default=120)
+    arguments = parser.parse_args()
+    print(scores.HEADER)
+    for name in arguments.case or CASES:
+        study(name, arguments.k)
+
+
+if __name__ == "__main__":
+    main()
