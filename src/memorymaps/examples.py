@@ -204,17 +204,16 @@ class ParquetExamples(Examples):
         return int(self._file().metadata.num_rows)
 
     def _batch(self, table: Any, rows: Array) -> Batch:
-        frame = table.to_pandas()
+        inputs = table.select(self._inputs()).to_pandas()
+        named = table.select(list(dict.fromkeys(self._special()))).to_pandas()
 
         def column(name: str | None) -> Array | None:
             # a copy: a view would keep the whole batch alive in the map
-            return None if name is None else frame[name].to_numpy(copy=True)
+            return None if name is None else named[name].to_numpy(copy=True)
 
-        n = len(frame)
-        ids = rows if self.id is None else _ids(frame[self.id], None, n)
-        return Batch(
-            frame[self._inputs()], column(self.target), ids, _weights(column(self.weight), n), column(self.offset)
-        )
+        n = len(inputs)
+        ids = rows if self.id is None else _ids(named[self.id], None, n)
+        return Batch(inputs, column(self.target), ids, _weights(column(self.weight), n), column(self.offset))
 
     def __iter__(self) -> Iterator[Batch]:
         start = 0
