@@ -275,3 +275,9 @@ def test_maps_without_common_ids_cannot_be_compared(diabetes_map):
         mm.compare(diabetes_map, mm.memory_map(model, X, y, ids=range(1000, 1442)))
     with pytest.raises(ValueError, match="different kinds"):
         mm.compare(diabetes_map, mm.memory_map(model, X, y, ids=[f"p{k}" for k in range(442)]))
+
+
+def test_null_characters_in_ids_are_kept():
+    m = mm.memory_map(LinearRegression().fit([[0.0], [1.0], [2.0]], [0.0, 1.5, 2.0]), [[0.0], [1.0], [2.0]],
+                      [0.0, 1.5, 2.0], ids=["a\0b", "a\0c", "d"])  # fmt: skip
+    assert m["id"].tolist() == ["a\0b", "a\0c", "d"]

@@ -243,8 +243,8 @@ def _record(columns: dict[str, Array]) -> pa.RecordBatch:
 
 
 def _arrow(values: Array) -> pa.Array:
-    if values.ndim == 1:
-        return pa.array(values)
+    if values.ndim == 1:  # text by way of Python: pyarrow cuts NumPy's text at a null character
+        return pa.array(values.tolist() if values.dtype.kind == "U" else values)
     if values.shape[1] == 1:
         return pa.array(values[:, 0])
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
