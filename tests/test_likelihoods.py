@@ -70,7 +70,7 @@ def test_curvature_is_the_hessian_for_canonical_links(name):
     for row in range(len(f)):
         t, target = torch.tensor(f[row : row + 1]), torch.tensor(y[row : row + 1])
         hessian = torch.autograd.functional.hessian(lambda z, target=target: likelihood.nll(z, target).sum(), t)
-        np.testing.assert_allclose(likelihood.curvature(f)[row], hessian[0, :, 0].numpy(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(likelihood.curvature(f, y)[row], hessian[0, :, 0].numpy(), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "probit", "cloglog", "poisson", "poisson sqrt", "negative binomial"])
@@ -82,7 +82,7 @@ def test_curvature_is_the_variance_of_the_error_discrete(name):
         mass = np.exp(-likelihood.nll(many, support))
         assert mass.sum() == pytest.approx(1, abs=1e-9)
         fisher = mass @ likelihood.error(many, support) ** 2
-        np.testing.assert_allclose(likelihood.curvature(row[None])[0, 0], fisher, rtol=1e-8)
+        np.testing.assert_allclose(likelihood.curvature(row[None], None)[0, 0], fisher, rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", ["gaussian log", "gamma", "gamma inverse", "inverse gaussian"])
@@ -96,7 +96,17 @@ def test_curvature_is_the_variance_of_the_error_continuous(name):
         return float(np.exp(-likelihood.nll(f, target)[0]) * likelihood.error(f, target)[0, 0] ** 2)
 
     fisher, _ = integrate.quad(squared_error, low, high, points=[0.1, 1.0, 5.0], limit=500)
-    np.testing.assert_allclose(likelihood.curvature(f)[0, 0, 0], fisher, rtol=1e-6)
+    np.testing.assert_allclose(likelihood.curvature(f, None)[0, 0, 0], fisher, rtol=1e-6)
+
+
+def test_curvature_along_directions_is_that_of_the_whole_matrix(case):
+    likelihood, f, y = case
+    c = f.shape[1]
+    whole, v = likelihood.curvature(f, y), np.random.default_rng(0).normal(size=(len(f), c, 3))
+    np.testing.assert_allclose(likelihood.curve(f, y, v), whole @ v, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(likelihood.information(f, y), np.diagonal(whole, 0, 1, 2), rtol=1e-10, atol=1e-13)
+    root = likelihood.root(f, y, np.broadcast_to(np.eye(c), whole.shape))
+    np.testing.assert_allclose(root @ root.swapaxes(1, 2), whole, rtol=1e-10, atol=1e-13)
 
 
 def test_losses_are_scipys_densities():
@@ -119,7 +129,7 @@ def test_torch_and_numpy_agree(case):
     for numpy_answer, torch_answer in (
         (likelihood.nll(f, y), likelihood.nll(torch.tensor(f), torch.tensor(y))),
         (likelihood.error(f, y), likelihood.error(torch.tensor(f), torch.tensor(y))),
-        (likelihood.curvature(f), likelihood.curvature(torch.tensor(f))),
+        (likelihood.curvature(f, y), likelihood.curvature(torch.tensor(f), torch.tensor(y))),
     ):
         np.testing.assert_allclose(numpy_answer, torch_answer.numpy(), rtol=1e-12, atol=1e-14)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from networks import CASES, case, jacobian
+from scipy.optimize import minimize_scalar
 
 import memorymaps as mm
 from memorymaps.likelihoods import Categorical, Gaussian
@@ -180,3 +181,100 @@ def test_a_linear_network_is_ridge_regression():
     for column in ("leverage", "deviation", "loo_loss"):
         np.testing.assert_allclose(m[column], expected[column], rtol=1e-9)
     assert m.provenance.description.distance < 1e-6
+
+
+# --- V along directions: no number of which depends on c² -----------------------------------------------------------
+
+
+def recipe_along(structure, k):
+    return mm.Laplace(structure, prior=0.7, rows=4, directions=k)
+
+
+@pytest.mark.parametrize("structure", ["full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"])
+@pytest.mark.parametrize("name", CASES)
+def test_responses_and_grams_are_those_of_the_whole_variance(name, structure):
+    net, x, y = case(name)
+    whole, along = (
+        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along(structure, k)).origin.posterior
+        for k in (0, 2)
+    )
+    v = whole.marginals(x).variance
+    rng = np.random.default_rng(0)
+    d = rng.normal(size=(len(x), v.shape[1], 3))
+    np.testing.assert_allclose(along.gram(x, d), d.swapaxes(1, 2) @ v @ d, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(along.respond(x, d[..., 0]), (v @ d[..., :1])[..., 0], rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(along.outputs(x), whole.marginals(x).f, rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["F-sm", "R-sm", "R/F-sm", "R"])
+def test_a_map_along_all_directions_is_the_whole_map(form):
+    net, x, y = case("mlp")
+    whole, along = (
+        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", k), form=form) for k in (0, 3)
+    )
+    for column in ("leverage", "sensitivity", "loo_loss", "deviation", "memorization"):
+        np.testing.assert_allclose(along[column], whole[column], rtol=1e-7, atol=1e-12, err_msg=column)
+    np.testing.assert_array_equal(along["warning"], whole["warning"])
+    assert "leverage_norm" not in list(along)
+
+
+def test_weights_act_along_directions_as_on_the_whole():
+    net, x, y = case("mlp")
+    weight = np.linspace(0.5, 2, len(y))
+    whole, along = (
+        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", k), sample_weight=weight)
+        for k in (0, 3)
+    )
+    np.testing.assert_allclose(along["sensitivity"], whole["sensitivity"], rtol=1e-8)
+
+
+def test_forms_that_need_all_of_the_variance_are_refused_along_directions():
+    net, x, y = case("mlp")
+    with pytest.raises(ValueError, match="directions=0"):
+        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", 2), form="P")
+
+
+def test_many_outputs_are_mapped_along_directions_without_wide_columns():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 150)).double()
+    x, y = torch.randn(30, 6, dtype=torch.float64), torch.randint(0, 150, (30,))
+    recipe = mm.Laplace("kfac", prior=1.0, fisher="leading")
+    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)
+    assert "mean" not in list(m)
+    assert m.provenance.outputs == 150
+    full = mm.memory_map(
+        net, x, y, likelihood="categorical", posterior=mm.Laplace("kfac", prior=1.0, fisher="leading", directions=0)
+    )
+    assert np.median(np.abs(m["leverage"] / full["leverage"] - 1)) < 0.15  # an untrained, flat softmax: the worst case
+    np.testing.assert_allclose(m["leverage"].sum(), full["leverage"].sum(), rtol=0.05)
+    assert m.summary()
+
+
+def test_the_leading_fisher_is_close_to_the_exact_one():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 10)).double()
+    x, y = torch.randn(400, 6, dtype=torch.float64), torch.randint(0, 10, (400,))
+    exact, few = (drawn(net, x, y, "kfac", prior=1.0, fisher=f)["leverage"] for f in ("exact", "leading"))
+    np.testing.assert_allclose(few, exact, rtol=0.1)
+
+
+# --- the prior by the marginal likelihood ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("structure", ["full", "dual"])
+def test_the_tuned_prior_makes_the_log_evidence_stationary(structure):
+    net, x, y = case("mlp", 40)
+    recipe = mm.Laplace(structure, prior="evidence")
+    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)
+    delta = float(m.provenance.description.prior.split()[2].rstrip(","))
+    j, h = flat(jacobian(net, x)), curvature(net, x)
+    ggn = gauss_newton(j, h).numpy()
+    theta = torch.nn.utils.parameters_to_vector(net.parameters()).detach().numpy()
+
+    def evidence(log_delta):
+        d = np.exp(log_delta)
+        logdet = np.linalg.slogdet(ggn + d * np.eye(len(ggn)))[1]
+        return -d * theta @ theta / 2 + len(theta) * log_delta / 2 - logdet / 2
+
+    best = minimize_scalar(lambda t: -evidence(t), bounds=(-5, 8), method="bounded", options={"xatol": 1e-8})
+    assert delta == pytest.approx(np.exp(best.x), rel=2e-3)

@@ -16,9 +16,11 @@ from memorymaps._types import Array, Batch
 from memorymaps.examples import ArrayExamples, DataError, Examples, check_unique
 from memorymaps.likelihoods import Bernoulli, Categorical, Likelihood
 from memorymaps.maps import MemoryMap
-from memorymaps.perturbation import Form, Local, form_named, loo_loss, memorization, perturb
+from memorymaps.perturbation import Form, Local, Sketched, form_named, loo_loss, memorization, perturb
 from memorymaps.posteriors import Description, Origin, Posterior, as_examples, training_data
 from memorymaps.provenance import Provenance, versions
+
+_WIDE = 100  # outputs up to which a map keeps a column for each of them
 
 
 @dataclass
@@ -129,13 +131,13 @@ def memory_map(
     examples = _Watched(training_data(model, given), progress)
     source = posteriors.posterior(model, examples)
     form = form or source.description.form
-    table = _table(Origin(source, examples), chosen or form_named(form))
+    table, outputs = _table(Origin(source, examples), chosen or form_named(form))
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,
         form=form,
         n=table.num_rows,
-        outputs=_outputs(table),
+        outputs=outputs,
         fingerprint=str(examples.fingerprint),
         versions=versions(model),
     )
@@ -162,24 +164,21 @@ def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) ->
     return ArrayExamples.of(data, target, ids, sample_weight, offset)
 
 
-def _outputs(table: pa.Table) -> int:
-    kind = table.schema.field("output").type
-    return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else 1
-
-
-def _table(origin: Origin, form: Form) -> pa.Table:
-    records, start = [], 0
+def _table(origin: Origin, form: Form) -> tuple[pa.Table, int]:
+    """One row an example, and the number of outputs."""
+    records, start, outputs = [], 0, 1
     for batch in origin.examples:
-        columns = _columns(origin.local(batch), form, origin.posterior, batch.ids)
+        at = origin.local(batch)
+        columns, outputs = _columns(at, form, origin.posterior, batch.ids), int(at.f.shape[1])
         columns["row"] = np.arange(start, start + len(batch))
         records.append(_record(columns))
         start += len(batch)
     if not records:
         raise DataError("the data has no rows")
-    return pa.Table.from_batches(records).combine_chunks()
+    return pa.Table.from_batches(records).combine_chunks(), outputs
 
 
-def _columns(at: Local, form: Form, source: Posterior, ids: Array) -> dict[str, Array]:
+def _columns(at: Local | Sketched, form: Form, source: Posterior, ids: Array) -> dict[str, Array]:
     """One batch's rows, in the order of `maps.COLUMNS`."""
     effect = perturb(at, form)
     mean, residual = at.likelihood.mean(at.f), at.likelihood.residual(at.f, at.y)
@@ -201,17 +200,17 @@ def _columns(at: Local, form: Form, source: Posterior, ids: Array) -> dict[str, 
         "leverage_norm": effect.leverage_norm,
         "output_sensitivity": effect.output_sensitivity,
         "warning": np.asarray(effect.warning, dtype=np.int8),
-        "output": at.f,
-        "deviation": effect.deviation,
-        "residual": residual,
     }
-    return columns | _by_outputs(at, mean, loo_mean)
+    if at.f.shape[1] <= _WIDE:
+        columns |= {"output": at.f, "deviation": effect.deviation, "residual": residual}
+        columns |= _by_outputs(at, mean, loo_mean)
+    return {name: values for name, values in columns.items() if name == "row" or values is not None}
 
 
-def _by_outputs(at: Local, mean: Array, loo_mean: Array) -> dict[str, Array]:
+def _by_outputs(at: Local | Sketched, mean: Array, loo_mean: Array) -> dict[str, Array]:
     if at.f.shape[1] > 1:
         return {"mean": mean, "loo_mean": loo_mean}
-    scale = np.sqrt(at.curvature[:, 0])
+    scale = np.sqrt(at.weight[:, None] * at.likelihood.information(at.f, at.y))
     return {"standardised_error": np.divide(at.error, scale, out=np.zeros_like(scale), where=scale > 0)}
 
 

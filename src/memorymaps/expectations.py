@@ -102,9 +102,9 @@ class Averaged(Likelihood):
         """`E_q[∇_f ℓ]`."""
         return self._average(lambda z: self.likelihood.error(z, y), f)
 
-    def curvature(self, f: Array) -> Array:
+    def curvature(self, f: Array, y: Array) -> Array:
         """`E_q[Λ]`."""
-        return self._average(self.likelihood.curvature, f)
+        return self._average(lambda z: self.likelihood.curvature(z, y), f)
 
     def encode(self, y: Array, c: int) -> Array:
         """As the likelihood itself."""

@@ -146,7 +146,7 @@ def _factored(m: MemoryMap) -> tuple[Origin, Factored]:
 
 def _shift(origin: Origin, source: Factored, rows: Array) -> Array:
     batch = origin.examples.take(np.sort(rows))
-    at = origin.local(batch)
+    at: Any = origin.local(batch)
     return group_shift(at.error, source.factor(batch.inputs), at.curvature)
 
 
@@ -170,14 +170,13 @@ class _Effects:
         """Take in a batch with deviations `[n, c, groups]`."""
         inside = self._inside[start : start + len(deviation)]
         loss, mean = at.likelihood.nll(at.f, at.y), at.likelihood.mean(at.f)
-        leverage = np.einsum("nab,nba->n", at.curvature, at.variance)
         for k in range(deviation.shape[-1]):
             moved = at.f + deviation[..., k]
             change = np.sum(np.abs(at.likelihood.mean(moved) - mean), axis=1)
             rows = np.stack([change, loss, at.likelihood.nll(moved, at.y)])
             self._sums[:3, k] += rows @ inside[:, k]
             self._sums[3:6, k] += rows @ ~inside[:, k]
-            self._sums[6, k] += leverage @ inside[:, k]
+            self._sums[6, k] += at.leverage @ inside[:, k]
 
     def columns(self) -> dict[str, Array]:
         """The columns of `LeaveOut`."""

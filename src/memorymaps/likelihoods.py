@@ -6,10 +6,10 @@ Every likelihood answers the same questions about one example (sum-loss conventi
     nll        −log p(y ∣ f)                       [n]
     mean       μ = σ(f)                            [n, c]
     error      e = ∇_f nll                         [n, c]
-    curvature  Λ = E_y[∇²_f nll], PSD              [n, c, c]
+    curvature  Λ ≈ ∇²_f nll, PSD                   [n, c, c]
 
-`curvature` is the Fisher information of the outputs; for canonical links (and every Gaussian) it is the
-Hessian itself. NumPy arrays and torch tensors work alike.
+`curvature` is the Fisher information `E_y[∇²_f nll]` of the outputs where it has a closed form; for canonical links
+(and every Gaussian) it is the Hessian itself and does not depend on `y`. NumPy arrays and torch tensors work alike.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Likelihood(ABC):
         """`e = ∇_f ℓ`: `[n, c]`; positive where the prediction is too high."""
 
     @abstractmethod
-    def curvature(self, f: Array) -> Array:
+    def curvature(self, f: Array, y: Array) -> Array:
         """`Λ`, the Fisher information of the outputs: `[n, c, c]`, PSD."""
 
     @abstractmethod
@@ -64,6 +64,22 @@ class Likelihood(ABC):
     def residual(self, f: Array, y: Array) -> Array:
         """`μ − y`: `[n, c]`, in units of the target."""
         return self.mean(f) - self.encode(y, f.shape[-1])
+
+    # --- Λ without forming it, for likelihoods with structure and many outputs ---------------------------------
+
+    def information(self, f: Array, y: Array) -> Array:
+        """The diagonal of `Λ`: `[n, c]`."""
+        return array_namespace(f).linalg.diagonal(self.curvature(f, y))
+
+    def curve(self, f: Array, y: Array, v: Array) -> Array:
+        """`Λ v` for directions `v [n, c, k]`."""
+        return array_namespace(f).matmul(self.curvature(f, y), v)
+
+    def root(self, f: Array, y: Array, v: Array) -> Array:
+        """`L v` for directions `v [n, c, k]`, with `L Lᵀ = Λ`."""
+        xp = array_namespace(f)
+        values, vectors = xp.linalg.eigh(self.curvature(f, y))
+        return xp.matmul(vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :], v)
 
 
 def _refuse(bad: Array, y: Array, expected: str) -> None:
@@ -138,13 +154,21 @@ class ExponentialFamily(Likelihood):
         """`(μ − y) σ'(f) / (φ v(μ))`."""
         return self.residual(f, y) * self._gain(f) / self._phi(f)
 
-    def information(self, f: Array) -> Array:
+    def information(self, f: Array, y: Array) -> Array:
         """The diagonal of `Λ`, `σ'(f)² / (φ v(μ))`: `[n, c]`."""
         return self.link.slope(f) * self._gain(f) / self._phi(f)
 
-    def curvature(self, f: Array) -> Array:
+    def curvature(self, f: Array, y: Array) -> Array:
         """`diag(σ'(f)² / (φ v(μ)))`."""
-        return diagonal_matrix(self.information(f))
+        return diagonal_matrix(self.information(f, y))
+
+    def curve(self, f: Array, y: Array, v: Array) -> Array:
+        """`Λ v`, row by row."""
+        return self.information(f, y)[..., None] * v
+
+    def root(self, f: Array, y: Array, v: Array) -> Array:
+        """`√Λ v`, row by row."""
+        return array_namespace(f).sqrt(self.information(f, y))[..., None] * v
 
 
 def diagonal_matrix(d: Array) -> Array:
@@ -362,12 +386,28 @@ class Categorical(Likelihood):
 
     def slope(self, f: Array) -> Array:
         """`diag(p) − ppᵀ`."""
-        return self.curvature(f)
-
-    def curvature(self, f: Array) -> Array:
-        """`diag(p) − ppᵀ`."""
         p = self.mean(f)
         return diagonal_matrix(p) - p[..., :, None] * p[..., None, :]
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`diag(p) − ppᵀ`."""
+        return self.slope(f)
+
+    def information(self, f: Array, y: Array) -> Array:
+        """`p(1 − p)`."""
+        p = self.mean(f)
+        return p * (1 - p)
+
+    def curve(self, f: Array, y: Array, v: Array) -> Array:
+        """`p ∘ v − p(pᵀv)`."""
+        return _centred(self.mean(f)[..., None], v)
+
+    def root(self, f: Array, y: Array, v: Array) -> Array:
+        """`L = diag(√p) − p√pᵀ`: column `k` is `√p_k (1_k − p)`."""
+        xp = array_namespace(f)
+        p = self.mean(f)[..., None]
+        half = xp.sqrt(p)
+        return half * v - p * xp.sum(half * v, axis=-2, keepdims=True)
 
     def encode(self, y: Array, c: int) -> Array:
         """One-hot rows."""
@@ -380,3 +420,7 @@ class Categorical(Likelihood):
         if y.ndim != 1:
             raise TargetError(f"class numbers of shape {tuple(y.shape)}: expected (n,)")
         _refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1}")
+
+
+def _centred(p: Array, v: Array) -> Array:
+    return p * (v - array_namespace(p).sum(p * v, axis=-2, keepdims=True))

@@ -135,7 +135,7 @@ def _origin(m: MemoryMap) -> Origin:
 def _moves(m: MemoryMap, batch: Batch) -> Array:
     origin = _origin(m)
     at = origin.local(batch)
-    room = 1 - at.curvature[:, 0, 0] * at.variance[:, 0, 0]
+    room = 1 - at.leverage
     push = at.error[:, 0] / np.where(room < 1e-10, np.nan, room)
     z = origin.posterior.factor(batch.inputs)[:, 0]  # type: ignore[attr-defined]
     return -origin.posterior.shift(z * push[:, None])[..., 0]  # type: ignore[attr-defined]

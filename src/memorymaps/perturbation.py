@@ -21,6 +21,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from array_api_compat import array_namespace, device
 
@@ -122,12 +123,12 @@ def _eigh(matrix: Array) -> tuple[Array, Array]:
 
 def bound_warnings(variance: Array, curvature: Array) -> Array:
     """`Warn` codes `[n]` from the largest eigenvalue of `ΛV`, which any honest posterior keeps below 1."""
-    return _bound_codes(_spectrum(variance, curvature)[0])
+    return _bound_codes(array_namespace(variance).max(_spectrum(variance, curvature)[0], axis=-1))
 
 
-def _bound_codes(h: Array) -> Array:
-    xp = array_namespace(h)
-    room = 1 - xp.max(h, axis=-1)
+def _bound_codes(largest: Array) -> Array:
+    xp = array_namespace(largest)
+    room = 1 - largest
     bound, near = room < _AT_BOUND, room < _NEARLY_SINGULAR
     return xp.where(bound, int(Warn.BOUND), xp.where(near, int(Warn.NEAR_SINGULAR), 0))
 
@@ -146,7 +147,7 @@ def implicit(likelihood: Likelihood, f: Array, y: Array, weight: Array, variance
 
     delta, rest = xp.zeros_like(f), gap(xp.zeros_like(f))
     for _ in range(_ITERATIONS):
-        slope = eye - xp.matmul(variance, weight[:, None, None] * likelihood.curvature(f + delta))
+        slope = eye - xp.matmul(variance, weight[:, None, None] * likelihood.curvature(f + delta, y))
         delta, rest = _damped(gap, delta, rest, xp.linalg.solve(slope, rest[..., None])[..., 0])
     size = xp.linalg.vector_norm(delta, axis=-1)
     converged = xp.linalg.vector_norm(rest, axis=-1) <= _TOLERANCE * (1 + size)
@@ -197,24 +198,30 @@ def group_shift(error: Array, factor: Array, curvature: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Local:
-    """A batch seen from its posterior: `f [n, c]`, `y`, `weight [n]`, `V [n, c, c]` and what follows from them."""
+class _Seen:
+    """A batch seen from its posterior: outputs `f [n, c]`, targets, weights `[n]`."""
 
     likelihood: Likelihood
     f: Array
     y: Array
     weight: Array
-    variance: Array
 
     @cached_property
     def error(self) -> Array:
         """`w e`: `[n, c]`."""
         return self.weight[:, None] * self.likelihood.error(self.f, self.y)
 
+
+@dataclass(frozen=True)
+class Local(_Seen):
+    """With the variances `V [n, c, c]` and what follows from them."""
+
+    variance: Array
+
     @cached_property
     def curvature(self) -> Array:
         """`w Λ`: `[n, c, c]`."""
-        return self.weight[:, None, None] * self.likelihood.curvature(self.f)
+        return self.weight[:, None, None] * self.likelihood.curvature(self.f, self.y)
 
     @cached_property
     def spectrum(self) -> tuple[Array, Array]:
@@ -222,45 +229,133 @@ class Local:
         return _spectrum(self.variance, self.curvature)
 
     @cached_property
-    def bound(self) -> Array:
-        """`Warn` codes of the bound `ΛV < 1`: `[n]`."""
-        return _bound_codes(self.spectrum[0])
+    def largest(self) -> Array:
+        """Largest eigenvalue of `ΛV`: `[n]`."""
+        return array_namespace(self.f).max(self.spectrum[0], axis=-1)
+
+    @property
+    def leverage(self) -> Array:
+        """`h = tr(ΛV)`: `[n]`."""
+        return leverage(self.variance, self.curvature)
+
+    @property
+    def leverage_norm(self) -> Array | None:
+        """`‖diag(VΛ)‖₂`: `[n]`."""
+        return leverage_norm(self.variance, self.curvature)
+
+    def first_order(self) -> Array:
+        """`V e`: `[n, c]`."""
+        return first_order(self.error, self.variance)
+
+    def cavity(self) -> Array:
+        """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
+        return _apply(_inflated(self.variance, *self.spectrum), self.error)
+
+    def cavity_unless(self, broken: Array) -> Array:
+        """The cavity form, first order for the `broken [n]`."""
+        return array_namespace(self.f).where(broken[:, None], self.first_order(), self.cavity())
+
+
+@dataclass(frozen=True)
+class Sketched(_Seen):
+    """With `V` along a few directions only, for many outputs: `D = [e, R]`, `Λ ≈ R Rᵀ` (`directions.leading`).
+
+    `gram = DᵀVD [n, k, k]`; `respond(u) = V u [n, c]`. As `(I − ΛV)⁻¹e = e + R(I − RᵀVR)⁻¹RᵀVe`, every deviation is
+    `V` applied to a single direction: no number here depends on `c²`.
+    """
+
+    roots: Array
+    gram: Array
+    respond: Callable[[Array], Array]
+
+    @cached_property
+    def spectrum(self) -> tuple[Array, Array]:
+        """Eigenvalues of `RᵀVR` (those of `ΛV` that are not zero) and their basis."""
+        values, vectors = _eigh(self.gram[:, 1:, 1:])
+        return array_namespace(self.f).clip(values, min=0), vectors
+
+    @cached_property
+    def largest(self) -> Array:
+        """Largest eigenvalue of `ΛV`: `[n]`."""
+        return array_namespace(self.f).max(self.spectrum[0], axis=-1)
+
+    @property
+    def leverage(self) -> Array:
+        """`h = tr(RᵀVR)`: `[n]`."""
+        xp = array_namespace(self.f)
+        return xp.sum(xp.linalg.diagonal(self.gram[:, 1:, 1:]), axis=-1)
+
+    @property
+    def leverage_norm(self) -> Array | None:
+        """Needs all of `V`: not known here."""
+        return None
+
+    @property
+    def variance(self) -> Array:
+        """Raises `ValueError`: never formed."""
+        raise ValueError(
+            f"this form needs the full variances of {self.f.shape[1]} outputs, and the posterior keeps directions: "
+            "choose F-sm, R-sm or R/F-sm, or Laplace(..., directions=0) for all C × C"
+        )
+
+    def first_order(self) -> Array:
+        """`V e`: `[n, c]`."""
+        return self.respond(self.error)
+
+    def cavity(self) -> Array:
+        """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
+        return self.respond(self.error + self._more())
+
+    def cavity_unless(self, broken: Array) -> Array:
+        """The cavity form, first order for the `broken [n]`."""
+        xp = array_namespace(self.f)
+        return self.respond(self.error + xp.where(broken[:, None], xp.zeros_like(self.f), self._more()))
+
+    def _more(self) -> Array:
+        """`R (I − RᵀVR)⁻¹ RᵀVe`: `[n, c]`, NaN at the bound."""
+        xp = array_namespace(self.f)
+        h, basis = self.spectrum
+        room = xp.where(1 - h < _AT_BOUND, xp.nan * h, 1 - h)
+        pulled = _apply(xp.matrix_transpose(basis), self.gram[:, 1:, 0])
+        return _apply(self.roots, _apply(basis, pulled / room))
 
 
 def _diagonal_form(at: Local) -> tuple[Array, Array]:
-    return array_namespace(at.f).linalg.diagonal(at.variance) * at.error, at.bound
+    return array_namespace(at.f).linalg.diagonal(at.variance) * at.error, _bound(at)
 
 
-def _first_order_form(at: Local) -> tuple[Array, Array]:
-    return first_order(at.error, at.variance), at.bound
+def _first_order_form(at: Local | Sketched) -> tuple[Array, Array]:
+    return at.first_order(), _bound(at)
 
 
-def _cavity_form(at: Local) -> tuple[Array, Array]:
-    return _apply(_inflated(at.variance, *at.spectrum), at.error), at.bound
+def _cavity_form(at: Local | Sketched) -> tuple[Array, Array]:
+    return at.cavity(), _bound(at)
 
 
 def _implicit_form(at: Local) -> tuple[Array, Array]:
     delta, converged = implicit(at.likelihood, at.f, at.y, at.weight, at.variance)
-    return delta, at.bound + array_namespace(at.f).where(converged, 0, int(Warn.NOT_CONVERGED))
+    return delta, _bound(at) + array_namespace(at.f).where(converged, 0, int(Warn.NOT_CONVERGED))
 
 
-def _trusted_form(at: Local) -> tuple[Array, Array]:
+def _trusted_form(at: Local | Sketched) -> tuple[Array, Array]:
     """The cavity form within the bound; the first-order one where an approximate posterior breaks it."""
-    xp = array_namespace(at.f)
-    broken = 1 - xp.max(at.spectrum[0], axis=-1) < _NEARLY_SINGULAR
-    deviation = xp.where(broken[:, None], first_order(at.error, at.variance), _cavity_form(at)[0])
-    return deviation, xp.where(broken, int(Warn.FIRST_ORDER), 0)
+    broken = 1 - at.largest < _NEARLY_SINGULAR
+    return at.cavity_unless(broken), array_namespace(at.f).where(broken, int(Warn.FIRST_ORDER), 0)
 
 
-def _exact_difference(at: Local, delta: Array) -> Array:
+def _bound(at: Local | Sketched) -> Array:
+    return _bound_codes(at.largest)
+
+
+def _exact_difference(at: _Seen, delta: Array) -> Array:
     return at.likelihood.mean(at.f + delta) - at.likelihood.mean(at.f)
 
 
-def _linearised(at: Local, delta: Array) -> Array:
+def _linearised(at: _Seen, delta: Array) -> Array:
     return _apply(at.likelihood.slope(at.f), delta)
 
 
-def _linearised_diagonal(at: Local, delta: Array) -> Array:
+def _linearised_diagonal(at: _Seen, delta: Array) -> Array:
     return array_namespace(at.f).linalg.diagonal(at.likelihood.slope(at.f)) * delta
 
 
@@ -268,8 +363,8 @@ def _linearised_diagonal(at: Local, delta: Array) -> Array:
 class Form:
     """How a deviation and the change of the mean are computed: two axes, one name each."""
 
-    deviation: Callable[[Local], tuple[Array, Array]]
-    change: Callable[[Local, Array], Array]
+    deviation: Callable[[Any], tuple[Array, Array]]
+    change: Callable[[_Seen, Array], Array]
 
 
 FORMS: dict[str, Form] = {
@@ -303,7 +398,7 @@ class Perturbation:
     """What leaving each example of a batch out does; one row an example."""
 
     leverage: Array
-    leverage_norm: Array
+    leverage_norm: Array | None
     deviation: Array
     change: Array
     warning: Array
@@ -319,24 +414,24 @@ class Perturbation:
         return array_namespace(self.deviation).linalg.vector_norm(self.deviation, axis=-1)
 
 
-def perturb(at: Local, form: Form) -> Perturbation:
+def perturb(at: Local | Sketched, form: Form) -> Perturbation:
     """Leverage, deviation, change of the mean and warnings of every example of a batch."""
     deviation, warning = form.deviation(at)
     return Perturbation(
-        leverage(at.variance, at.curvature),
-        leverage_norm(at.variance, at.curvature),
+        at.leverage,
+        at.leverage_norm,
         deviation,
         form.change(at, deviation),
         warning,
     )
 
 
-def loo_loss(at: Local, deviation: Array) -> Array:
+def loo_loss(at: _Seen, deviation: Array) -> Array:
     """`ℓ_i(f_i + Δf_i)`: `[n]`, in nats [MPE Eq. 15]."""
     return at.likelihood.nll(at.f + deviation, at.y)
 
 
-def memorization(at: Local, deviation: Array) -> Array:
+def memorization(at: _Seen, deviation: Array) -> Array:
     """`p(y_i ∣ f_i) − p(y_i ∣ f_i + Δf_i)`: `[n]`, the estimate of Feldman & Zhang's score for class targets."""
     xp = array_namespace(at.f)
     return xp.exp(-at.likelihood.nll(at.f, at.y)) - xp.exp(-loo_loss(at, deviation))
@@ -351,6 +446,7 @@ __all__ = [
     "Form",
     "Local",
     "Perturbation",
+    "Sketched",
     "Warn",
     "bound_warnings",
     "cavity",

@@ -20,9 +20,10 @@ from typing import Any, Protocol, runtime_checkable
 from array_api_compat import array_namespace
 
 from memorymaps._types import Array, Batch
+from memorymaps.directions import leading
 from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import Likelihood
-from memorymaps.perturbation import Local
+from memorymaps.perturbation import Local, Sketched
 
 
 class UnsupportedModelError(TypeError):
@@ -91,6 +92,25 @@ class Factored(Protocol):
 
 
 @runtime_checkable
+class Directional(Protocol):
+    """Ability: `V` along chosen directions at a cost that does not grow with `c`, for models with many outputs.
+
+    `directions` is how many leading directions of each `Λ` the map should ask for.
+    """
+
+    directions: int
+
+    def outputs(self, inputs: Any) -> Array:
+        """`f [n, c]`."""
+
+    def gram(self, inputs: Any, d: Array) -> Array:
+        """`DᵀVD [n, k, k]` for directions `D [n, c, k]`."""
+
+    def respond(self, inputs: Any, u: Array) -> Array:
+        """`V u [n, c]` for one direction `u [n, c]` an example."""
+
+
+@runtime_checkable
 class Parametric(Protocol):
     """Ability: moves of named parameters; gives DFBETA and one-step parameters."""
 
@@ -105,18 +125,34 @@ class Origin:
     posterior: Posterior
     examples: Examples
 
-    def local(self, batch: Batch) -> Local:
+    def local(self, batch: Batch) -> Local | Sketched:
         """A batch seen from the posterior: outputs with their offset, variances, weights; float64."""
+        if isinstance(self.posterior, Directional):
+            return self._sketched(self.posterior, batch)
         marginals = self.posterior.marginals(batch.inputs)
-        xp = array_namespace(marginals.f)
-        f, variance = xp.astype(marginals.f, xp.float64), xp.astype(marginals.variance, xp.float64)
+        variance = array_namespace(marginals.f).astype(marginals.variance, array_namespace(marginals.f).float64)
+        return Local(self.posterior.likelihood, *self._seen(marginals.f, batch), variance)
+
+    def _sketched(self, source: Directional, batch: Batch) -> Sketched:
+        likelihood = self.posterior.likelihood
+        f, y, weight = self._seen(source.outputs(batch.inputs), batch)
+        xp = array_namespace(f)
+        roots = xp.sqrt(weight)[:, None, None] * leading(likelihood, f, y, source.directions)
+        error = weight[:, None] * likelihood.error(f, y)
+        gram = source.gram(batch.inputs, xp.concat([error[..., None], roots], axis=-1))
+        return Sketched(likelihood, f, y, weight, roots, gram, functools.partial(source.respond, batch.inputs))
+
+    def _seen(self, f: Array, batch: Batch) -> tuple[Array, Array, Array]:
+        """Outputs with their offset, targets that were checked, weights."""
+        xp = array_namespace(f)
+        f = xp.astype(f, xp.float64)
         n, c = f.shape
         if batch.offset is not None:
             f = f + xp.reshape(xp.asarray(batch.offset, dtype=f.dtype), (n, -1))
         weight = xp.ones(n, dtype=f.dtype) if batch.weight is None else xp.asarray(batch.weight, dtype=f.dtype)
-        likelihood, y = self.posterior.likelihood, xp.asarray(batch.target)
-        likelihood.check_target(y, c)
-        return Local(likelihood, f, y, weight, variance)
+        y = xp.asarray(batch.target)
+        self.posterior.likelihood.check_target(y, c)
+        return f, y, weight
 
 
 # package of a model's class → modules whose import registers the adapters

@@ -121,7 +121,7 @@ def _add(totals: _Totals, model: LinearModel, unit: Likelihood, batch: Batch) ->
     x, f, weight = _outputs(model, batch)
     unit.check_target(batch.target, f.shape[1])
     error = weight[:, None] * unit.error(f, batch.target)
-    totals.curvature.add(x, weight[:, None, None] * unit.curvature(f))
+    totals.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
     totals.gradient += x.T @ error
     if isinstance(unit, ExponentialFamily):
         spread = unit.unit_variance(unit.mean(f))

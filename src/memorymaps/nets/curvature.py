@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from memorymaps.nets.gradients import Gradient, Outer
-from memorymaps.nets.parts import Dense, Part, Rotated, parts_of, rotate
+from memorymaps.nets.gradients import Gradient, Outer, parts_of
+from memorymaps.nets.parts import Dense, Part, Rotated
+
+_CACHED = 2**20  # numbers in one temporary: what processors keep close
 
 
 class Curvature(Protocol):
@@ -45,12 +47,12 @@ class DiagonalCurvature:
     def measure(self, gradient: Gradient, n: int, k: int) -> Tensor:
         """`[o, d]` or `[q]`."""
         if isinstance(gradient, Outer):
-            turned = rotate(gradient, self.left, self.right)
+            turned = gradient.turned(self.left, self.right)
             if turned.positions == 1:
                 return turned.g[:, :, 0].square().sum(0).T @ turned.a[:, 0].square()
             gradient = turned
-        slices = parts_of(n, k * self.total.numel())
-        return sum((gradient.dense(part).square().sum((0, 1)) for part in slices), start=torch.tensor(0.0))
+        slices = parts_of(n, k * self.total.numel(), _CACHED)
+        return sum((gradient.dense(part).square_().sum((0, 1)) for part in slices), start=torch.tensor(0.0))
 
     def take_in(self, measured: Tensor) -> None:
         """Add in double precision."""

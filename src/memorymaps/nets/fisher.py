@@ -1,6 +1,7 @@
 """Roots of the output curvature: directions `L [k, n, c]` with `Σ_k L_k L_kᵀ = w Λ`, which layers are asked along.
 
 exact       all directions of Λ (the generalised Gauss–Newton matrix, the Fisher information)
+leading     three leading directions of each Λ, one signed sum of the rest: for many outputs
 mc          one draw of the target from the model, `E L Lᵀ = Λ`
 empirical   the observed errors; not a curvature of this model, kept for comparison
 """
@@ -12,27 +13,31 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from memorymaps.likelihoods import Categorical, Likelihood
+from memorymaps.directions import leading, signs
+from memorymaps.likelihoods import Likelihood
 
 Root = Callable[[Likelihood, Tensor, Tensor], Tensor]
 
 
 def exact(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
-    """`[c, n, c]`: eigen-directions of `Λ`; for softmax the closed form `√p_k (1_k − p)`."""
+    """`[c, n, c]`: all columns of a root of `Λ`; for softmax `√p_k (1_k − p)`."""
     f = f.double()
-    if isinstance(likelihood, Categorical):
-        p = likelihood.mean(f)
-        return (torch.eye(p.shape[1]).to(p)[:, None] - p) * p.T.sqrt()[..., None]
-    values, vectors = torch.linalg.eigh(likelihood.curvature(f))
-    return (vectors * values.clamp(min=0).sqrt()[:, None]).permute(2, 0, 1)
+    n, c = f.shape
+    root: Tensor = likelihood.root(f, y, torch.eye(c).to(f).expand(n, c, c))
+    return root.permute(2, 0, 1)
+
+
+def leading_directions(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
+    """`[4, n, c]`: the three leading directions and a signed sum of the rest; unbiased, four reverse passes."""
+    root: Tensor = leading(likelihood, f.double(), y, 3, seed=1)
+    return root.permute(2, 0, 1)
 
 
 def monte_carlo(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
-    """`[1, n, c]`: a random signed sum of the exact directions, seeded by the data; unbiased, one reverse pass."""
-    roots = exact(likelihood, f, y)
-    generator = torch.Generator(device="cpu").manual_seed(len(f))
-    signs = torch.randint(0, 2, roots.shape[:2], generator=generator).to(roots) * 2 - 1
-    return torch.einsum("kn,knc->nc", signs, roots)[None]
+    """`[1, n, c]`: a random signed sum of a root's columns, decided by the content of the batch; unbiased."""
+    f = f.double()
+    root: Tensor = likelihood.root(f, y, signs(f, seed=1)[..., None])
+    return root.permute(2, 0, 1)
 
 
 def empirical(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
@@ -41,4 +46,4 @@ def empirical(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
     return error[None]
 
 
-ROOTS: dict[str, Root] = {"exact": exact, "mc": monte_carlo, "empirical": empirical}
+ROOTS: dict[str, Root] = {"exact": exact, "leading": leading_directions, "mc": monte_carlo, "empirical": empirical}

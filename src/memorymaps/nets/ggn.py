@@ -20,6 +20,8 @@ from memorymaps.examples import Examples
 from memorymaps.nets.batching import BatchSize
 from memorymaps.nets.gradients import functional_forward
 from memorymaps.nets.network import Network
+from memorymaps.nets.parts import Group
+from memorymaps.nets.setting import Setting
 
 Vectors = dict[str, Tensor]  # parameter → [v, *shape]
 Operator = Callable[[Tensor], Tensor]
@@ -71,14 +73,14 @@ class GaussNewton:
 
         placed, values = self.network.place(inputs), dict(self.parameters.values)
         f, pull = vjp(outputs, values)
-        curvature = self.network.likelihood.curvature(f.detach().double())
-        if weight is not None:
-            curvature = curvature * weight.to(curvature)[:, None, None]
+        wide, y = f.detach().double(), torch.as_tensor(batch.target, device=f.device)[part]
 
         def one(tangent: Vectors) -> Vectors:
             push = jvp(outputs, (values,), (tangent,))[1]
-            bent = torch.matmul(curvature.to(push), push[..., None])[..., 0]
-            back: Vectors = pull(bent)[0]
+            bent = self.network.likelihood.curve(wide, y, push.double()[..., None])[..., 0]
+            if weight is not None:
+                bent = weight.to(bent)[:, None] * bent
+            back: Vectors = pull(bent.to(push))[0]
             return back
 
         return self.parameters.flat(vmap(one, chunk_size=8)(self.parameters.named(v)))
@@ -92,6 +94,22 @@ class GaussNewton:
             return push
 
         return vmap(one, chunk_size=8)(self.parameters.named(v))
+
+
+def operator_of(setting: Setting, with_prior: bool = True) -> GaussNewton:
+    """The exact matrix of a setting's covered parameters, in the order of the blocks' names."""
+    values = dict(setting.network.module.named_parameters())
+    names = [name for block in setting.blocks for name in block.parameters]
+    parameters = Parameters({name: values[name].detach() for name in names})
+    prior = parameters.flat({name: setting.prior[name] for name in names})
+    return GaussNewton(setting.network, setting.examples, parameters, prior if with_prior else prior * 0, setting.size)
+
+
+def order_of(setting: Setting, groups: tuple[Group, ...]) -> Tensor:
+    """Where each coordinate of the groups sits in a vector of the named parameters: `packed = v[..., order]`."""
+    parameters = operator_of(setting).parameters
+    positions = parameters.named(torch.arange(setting.count, device=setting.network.device))
+    return torch.cat([group.pack(positions).reshape(-1) for group in groups])
 
 
 def conjugate_gradients(

@@ -6,7 +6,7 @@ Layers `y = W a + b` used on `t` positions keep `G_i = Σ_t g_t (a_t, 1)ᵀ` as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -14,13 +14,19 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, vjp, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.func import functional_call, jvp, vjp, vmap
 
 from memorymaps.nets.network import Network
 from memorymaps.nets.tape import ROOT, Call, Owner, submodule
 
 _MATRIX = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+ELEMENTS = 2**24  # numbers in one temporary: 64 MB in single precision
+
+
+def parts_of(n: int, per_example: int, elements: int = ELEMENTS) -> Iterator[slice]:
+    """Slices of a batch whose temporaries stay below `elements` numbers."""
+    step = max(1, elements // max(1, per_example))
+    return (slice(start, min(n, start + step)) for start in range(0, n, step))
 
 
 class Gradient(Protocol):
@@ -28,6 +34,9 @@ class Gradient(Protocol):
 
     def dense(self, part: slice) -> Tensor:
         """`G [n', k, q]` for some examples."""
+
+    def moved(self, moves: Tensor, part: slice) -> Any:
+        """What moves `[n', q]` of the parameters do to the outputs of the layer or of each call."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +110,20 @@ class Outer:
         return int(self.a.shape[1])
 
     def dense(self, part: slice) -> Tensor:
-        """`G [n', k, o·d]`."""
+        """`G [n', k, o·d]`, newly made."""
         a, g = self.a[part], self.g[:, part].transpose(0, 1)
         n, k, t, o = g.shape
         if t == 1:
             return (g[:, :, 0, :, None] * a[:, :1, None, :]).reshape(n, k, -1)
         return torch.matmul(g.transpose(2, 3).reshape(n, k * o, t), a).reshape(n, k, -1)
+
+    def turned(self, left: Tensor | None, right: Tensor | None) -> Outer:
+        """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
+        return Outer(self.a if right is None else self.a @ right, self.g if left is None else self.g @ left)
+
+    def moved(self, moves: Tensor, part: slice) -> Tensor:
+        """What moves `[n', o·d]` of the weights do to the layer's outputs: `[n', t, o]`."""
+        return self.a[part] @ moves.reshape(len(moves), self.g.shape[-1], self.a.shape[-1]).mT
 
 
 @dataclass(frozen=True)
@@ -120,6 +137,18 @@ class Local:
     def dense(self, part: slice) -> Tensor:
         """`G [n', k, q]`."""
         return torch.stack([self._one_use(call, g, part) for call, g in self.uses]).sum(0)
+
+    def moved(self, moves: Tensor, part: slice) -> list[Tensor]:
+        """What moves `[n', q]` of the tensors do to the output of every call: `[n', …]` each."""
+        values = dict(self.network.module.named_parameters())
+        pieces = torch.split(moves, [values[name].numel() for name in self.names], dim=1)
+        by_name = {n: m.reshape(-1, *values[n].shape) for n, m in zip(self.names, pieces, strict=True)}
+        return [self._one_move(call, by_name, values, part) for call, _ in self.uses]
+
+    def _one_move(self, call: Call, by_name: dict[str, Tensor], values: dict[str, Any], part: slice) -> Tensor:
+        mine = {key: name for key, name in call.owner.parameters.items() if name in by_name}
+        local = {key: values[name].detach() for key, name in mine.items()}
+        return _tangents(self.network, call, local, {key: by_name[name] for key, name in mine.items()}, part)
 
     def _one_use(self, call: Call, g: Tensor, part: slice) -> Tensor:
         values = dict(self.network.module.named_parameters())
@@ -136,24 +165,39 @@ class Local:
 
 def _per_example(network: Network, call: Call, local: dict[str, Tensor], g: Tensor, part: slice) -> dict[str, Tensor]:
     """`{name: G [n', k, …]}` of one call: each example alone through the module, pulled back `k` times."""
-    n = g.shape[1]
-    flat, rebuild = _flatten((call.args, call.kwargs))
-    dims = [0 if isinstance(leaf, Tensor) and leaf.shape[:1] == (n,) else None for leaf in flat]
 
-    def alone(leaves: list[Any], cotangent: Tensor) -> Any:
-        one = [leaf[None] if dim == 0 else leaf for leaf, dim in zip(leaves, dims, strict=True)]
-        args, kwargs = rebuild(one)
-
-        def outputs(parameters: dict[str, Tensor]) -> Tensor:
-            return _call_with(network, call.owner, parameters, args, kwargs)
-
+    def pulled(outputs: Any, cotangent: Tensor) -> Any:
         _, pull = vjp(outputs, local)
         return vmap(lambda c: pull(c[None])[0])(cotangent)
 
-    taken = [leaf[part] if dim == 0 else leaf for leaf, dim in zip(flat, dims, strict=True)]
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # fused attention has no batching rule
-        found: dict[str, Tensor] = vmap(alone, in_dims=(dims, 0))(taken, g[:, part].transpose(0, 1))
+    found: dict[str, Tensor] = _each_alone(network, call, pulled, g[:, part].transpose(0, 1), part)
     return found
+
+
+def _tangents(network: Network, call: Call, local: dict[str, Tensor], moves: dict[str, Tensor], part: slice) -> Tensor:
+    """`[n', …]`: each example's output of one call, pushed by moves `[n', …]` of its tensors."""
+
+    def pushed(outputs: Any, tangent: dict[str, Tensor]) -> Tensor:
+        out: Tensor = jvp(outputs, (local,), (tangent,))[1][0]
+        return out
+
+    found: Tensor = _each_alone(network, call, pushed, moves, part)
+    return found
+
+
+def _each_alone(network: Network, call: Call, act: Any, along: Any, part: slice) -> Any:
+    """`act(outputs, along[i])` with the call's output as a function of its parameters, each example by itself."""
+    n = call.shape[0]
+    flat, rebuild = _flatten((call.args, call.kwargs))
+    dims = [0 if isinstance(leaf, Tensor) and leaf.shape[:1] == (n,) else None for leaf in flat]
+
+    def alone(leaves: list[Any], mine: Any) -> Any:
+        args, kwargs = rebuild([leaf[None] if dim == 0 else leaf for leaf, dim in zip(leaves, dims, strict=True)])
+        return act(lambda parameters: _call_with(network, call.owner, parameters, args, kwargs), mine)
+
+    taken = [leaf[part] if dim == 0 else leaf for leaf, dim in zip(flat, dims, strict=True)]
+    with torch.no_grad():
+        return vmap(alone, in_dims=(dims, 0))(taken, along)
 
 
 def _call_with(network: Network, owner: Owner, parameters: dict[str, Tensor], args: Any, kwargs: Any) -> Tensor:
@@ -211,6 +255,17 @@ class Batch:
     f: Tensor
     calls: tuple[Call, ...]
     g: tuple[Tensor, ...]
+
+    def placed(self, block: Block, moved: Tensor | list[Tensor]) -> list[tuple[Call, Tensor]]:
+        """Moves of a block's outputs in the shape of the calls they belong to."""
+        calls = [call for call, _ in self._uses[block.parameters[0]]]
+        if isinstance(moved, list):
+            return list(zip(calls, moved, strict=True))
+        linear = isinstance(submodule(self.network, calls[0].owner), nn.Linear)
+        positions = [call.shape[1:-1].numel() if linear else call.shape[2:].numel() for call in calls]
+        pieces = torch.split(moved, positions, dim=1)
+        turned = pieces if linear else [piece.transpose(1, 2) for piece in pieces]
+        return [(call, piece.reshape(call.shape)) for call, piece in zip(calls, turned, strict=True)]
 
     @cached_property
     def _uses(self) -> dict[str, list[tuple[Call, Tensor]]]:

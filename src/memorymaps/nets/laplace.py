@@ -46,8 +46,13 @@ class Laplace:
         - `"auto"` the most faithful of these that the size of the problem allows; the map says which and why.
     subset : `"all"`, `"last_layer"`, or names (or name prefixes) of parameters. All others are held fixed.
     prior : `δ`, a number or `prior_from(optimizer, n)`.
-    fisher : `"exact"`, `"mc"` (one draw) or `"empirical"`.
-    rows : number of examples (`active_set`) or eigenvectors (`lowrank`).
+        `"evidence"` fits one `δ` by the marginal likelihood instead [MacKay 1992].
+    fisher : `"exact"`, `"leading"` (three directions and a signed rest: for many outputs), `"mc"` (one draw) or
+        `"empirical"`.
+    rows : number of examples (`active_set`, more where they hold too little of the curvature) or eigenvectors
+        (`lowrank`).
+    directions : how many leading directions of each `Λ` the map asks for, so that its cost does not grow with the
+        number of outputs; 0: all `C × C` variances. Default: 0 up to 32 outputs, 2 beyond.
     probes : conjugate-gradient probes that check the posterior's effective parameters against the exact matrix;
         0 leaves an approximate structure unverified, and its map uses the first-order form.
     forward : how to call the network on a batch of inputs; default: a mapping as keywords, a tuple as arguments.
@@ -70,6 +75,7 @@ class Laplace:
     fisher: str = "exact"
     rows: int = 400
     probes: int = 0
+    directions: int | None = None
     forward: Forward = call
     reduce: bool = False
 
@@ -80,6 +86,8 @@ class Laplace:
             raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(ROOTS)}")
         if self.rows < 1 or self.probes < 0:
             raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
+        if self.directions is not None and self.directions < 0:
+            raise ValueError(f"directions = {self.directions}: expected 0 (all C × C) or the number of directions")
         object.__setattr__(self, "prior", as_prior(self.prior))
 
     def __call__(self, module: Any, likelihood: Any) -> LaplaceNetwork:

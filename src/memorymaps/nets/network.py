@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from memorymaps.examples import DataError
 from memorymaps.likelihoods import Likelihood
@@ -114,11 +115,18 @@ def rows(inputs: Any, part: slice) -> Any:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Dropout off, BatchNorm on its running statistics; every submodule's mode is put back afterwards."""
+    """Dropout off, BatchNorm on its running statistics, attention step by step; all is put back afterwards.
+
+    Fused attention can neither be pushed forward, nor differentiated twice, nor batched over examples.
+    """
     training = [part for part in module.modules() if part.training]
+    fused = torch.backends.mha.get_fastpath_enabled()
     module.eval()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for part in training:
             part.training = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,18 @@ from torch import Tensor
 
 from memorymaps._types import Array
 from memorymaps.likelihoods import Likelihood
+from memorymaps.nets import outer
 from memorymaps.nets.batching import BatchSize, look, numpy
-from memorymaps.nets.gradients import Batch, Block
+from memorymaps.nets.gradients import Batch, Block, Outer, parts_of
 from memorymaps.nets.network import Network, evaluating
-from memorymaps.nets.parts import Dense, Group, Joined, Part, parts_of
-from memorymaps.nets.tape import Owner, onehots
+from memorymaps.nets.parts import Dense, Group, Joined, Part, Rotated
+from memorymaps.nets.tape import Call, Owner, attached, onehots, record
 from memorymaps.nets.woodbury import Woodbury
 from memorymaps.posteriors import Description, Marginals
+
+_FACTORED = 20_000  # parameters up to which Z is written out
+_MANY = 32  # outputs beyond which V is asked for along directions only
+_DIRECTIONS = 2
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,24 @@ class Covariance:
         z = self.whiten(v)
         return self.unwhiten(z if self.exact is None else self.exact.solve(z)).to(v.dtype)
 
+    def moved(self, batch: Batch) -> list[tuple[Call, Tensor]]:
+        """`S⁻¹J_iᵀu_i` of every example, as moves of the calls' outputs (one direction a batch)."""
+        if self.exact is not None:
+            return self._moved_densely(batch)
+        found = []
+        for group, part in self._pairs():
+            found += _moved(batch, group, part)
+        return found
+
+    def _moved_densely(self, batch: Batch) -> list[tuple[Call, Tensor]]:
+        joined = [gradient(batch, group) for group in self.groups]
+        found: list[list[Any]] = []
+        for rows in parts_of(len(batch.f), 4 * self.size):
+            moves = self.solve(torch.cat([each.dense(rows)[:, 0] for each in joined], dim=-1))
+            pieces = torch.split(moves, [group.size for group in self.groups], dim=-1)
+            found.append([_pushed(each, piece, rows) for each, piece in zip(joined, pieces, strict=True)])
+        return _placed(batch, self.groups, found)
+
     def whiten(self, dense: Tensor) -> Tensor:
         """`G S_D^{-1/2}` of the independent parts."""
         pieces = torch.split(dense, [group.size for group in self.groups], dim=-1)
@@ -82,6 +106,37 @@ class Covariance:
         return zip(self.groups, self.parts, strict=True)
 
 
+def _moved(batch: Batch, group: Group, part: Part) -> list[tuple[Call, Tensor]]:
+    """The same for one independent part."""
+    each = gradient(batch, group)
+    if isinstance(part, Rotated) and isinstance(each, Outer):
+        return batch.placed(group.blocks[0], outer.moved(each, part.precision, part.left, part.right))
+    rows = parts_of(len(batch.f), 4 * group.size)
+    return _placed(batch, (group,), [[_pushed(each, part.solve(each.dense(r)[:, 0]), r)] for r in rows])
+
+
+def _pushed(each: Any, moves: Tensor, rows: slice) -> list[Any]:
+    """Moves `[n', q]` of a group's parameters as moves of its blocks' outputs, one entry a block."""
+    found = each.moved(moves, rows)
+    return found if isinstance(each, Joined) else [found]
+
+
+def _placed(batch: Batch, groups: Sequence[Group], found: list[list[list[Any]]]) -> list[tuple[Call, Tensor]]:
+    """Slices of a batch joined again, block by block, in the shape of the calls."""
+    blocks = [block for group in groups for block in group.blocks]
+    flat = [[moved for group in slices for moved in group] for slices in found]
+    return [
+        placed for block, parts in zip(blocks, zip(*flat, strict=True), strict=True)
+        for placed in batch.placed(block, _joined_rows(parts))
+    ]  # fmt: skip
+
+
+def _joined_rows(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts))
+    return [torch.cat(list(each)) for each in zip(*parts, strict=True)]
+
+
 def _dtype(part: Part) -> torch.dtype:
     return part.root.dtype if isinstance(part, Dense) else part.precision.dtype
 
@@ -97,7 +152,7 @@ def _relative(part: Part, delta: Tensor) -> Tensor:
 def gradient(batch: Batch, group: Group) -> Any:
     """The gradients of a group's parameters in a batch."""
     found = tuple(batch.gradient(block) for block in group.blocks)
-    return found[0] if len(found) == 1 else Joined(found)
+    return found[0] if len(found) == 1 else Joined(found, group.blocks)
 
 
 @dataclass(frozen=True)
@@ -145,3 +200,50 @@ class FactoredNetworkPosterior(NetworkPosterior):
 
         with evaluating(self.network.module):
             return np.concatenate(list(self.size.run(inputs, work)))
+
+
+@dataclass(frozen=True)
+class DirectionalNetworkPosterior(NetworkPosterior):
+    """The same for networks with many outputs: `V` along chosen directions, at a cost that does not grow with `c`."""
+
+    directions: int = 2
+
+    def outputs(self, inputs: Any) -> Array:
+        """`f [n, c]`."""
+        with evaluating(self.network.module), torch.no_grad():
+            found = self.size.run(inputs, lambda x, _: numpy(self.network.outputs(self.network.place(x))))
+            return np.concatenate(list(found))
+
+    def gram(self, inputs: Any, d: Array) -> Array:
+        """`DᵀVD [n, k, k]` for directions `D [n, c, k]`."""
+        along = torch.as_tensor(d).permute(2, 0, 1)
+
+        def work(x: Any, part: slice) -> Array:
+            batch = look(self.network, self.owners, x, part, lambda _, rows: along[:, rows])
+            return numpy(self.covariance.variance(batch, len(along)))
+
+        with evaluating(self.network.module):
+            return np.concatenate(list(self.size.run(inputs, work)))
+
+    def respond(self, inputs: Any, u: Array) -> Array:
+        """`V u [n, c]`: one reverse pass, one solve, and the reverse pass of the reverse pass."""
+
+        def work(x: Any, part: slice) -> Array:
+            f, calls = record(self.network, self.network.place(x), self.owners)
+            along = torch.as_tensor(u[part]).to(f).requires_grad_()
+            g = attached(f, calls, along)
+            seen = Batch(self.network, f.detach(), tuple(calls), tuple(each.detach()[None] for each in g))
+            by_call = {id(call): k for k, call in enumerate(calls)}
+            pairs = [(g[by_call[id(call)]], move.to(f)) for call, move in self.covariance.moved(seen)]
+            return numpy(torch.autograd.grad([a for a, _ in pairs], along, [b for _, b in pairs])[0])
+
+        with evaluating(self.network.module):
+            return np.concatenate(list(self.size.run(inputs, work)))
+
+
+def kind_for(count: int, outputs: int, directions: int | None) -> Callable[..., NetworkPosterior]:
+    """The kind of posterior for `count` parameters, with as many leading directions as asked for or needed."""
+    wanted = (_DIRECTIONS if outputs > _MANY else 0) if directions is None else directions
+    if wanted:
+        return functools.partial(DirectionalNetworkPosterior, directions=wanted)
+    return FactoredNetworkPosterior if count <= _FACTORED else NetworkPosterior

@@ -8,21 +8,14 @@ Both answer `variance(G) = G S⁻¹ Gᵀ [n, k, k]`, `whiten(G) = G S^{-1/2}` an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from memorymaps.nets.gradients import Block, Gradient, Outer
-
-ELEMENTS = 2**24  # numbers in one temporary: 64 MB in single precision
-
-
-def parts_of(n: int, per_example: int) -> Iterator[slice]:
-    """Slices of a batch whose temporaries stay below `ELEMENTS` numbers."""
-    step = max(1, ELEMENTS // max(1, per_example))
-    return (slice(start, min(n, start + step)) for start in range(0, n, step))
+from memorymaps.nets import outer
+from memorymaps.nets.gradients import Block, Gradient, Outer, parts_of
 
 
 @dataclass(frozen=True)
@@ -36,19 +29,9 @@ class Rotated:
     def variance(self, gradient: Gradient, n: int, k: int) -> Tensor:
         """`V [n, k, k]`."""
         if isinstance(gradient, Outer):
-            return self._outer(gradient)
+            return outer.variance(gradient, self.precision, self.left, self.right)
         pieces = [_gram(self.whiten(gradient.dense(part))) for part in parts_of(n, k * self.precision.numel())]
         return torch.cat(pieces)
-
-    def _outer(self, gradient: Outer) -> Tensor:
-        turned = rotate(gradient, self.left, self.right)
-        if turned.positions == 1:
-            w = turned.a[:, 0].square() @ self.precision.reciprocal().T
-            g = turned.g[:, :, 0].transpose(0, 1)
-            return torch.matmul(g * w[:, None], g.transpose(1, 2))
-        k, n = turned.g.shape[:2]
-        scale = self.precision.rsqrt().reshape(-1)
-        return torch.cat([_gram(turned.dense(part) * scale) for part in parts_of(n, k * scale.numel())])
 
     def whiten(self, dense: Tensor) -> Tensor:
         """`G S^{-1/2} [n, k, q]`, in the rotated basis."""
@@ -115,22 +98,21 @@ def _gram(z: Tensor) -> Tensor:
     return torch.matmul(z, z.transpose(1, 2))
 
 
-def rotate(gradient: Outer, left: Tensor | None, right: Tensor | None) -> Outer:
-    """`Q_Gᵀ G Q_A`, by turning the factors."""
-    if left is None or right is None:
-        return gradient
-    return Outer(gradient.a @ right, gradient.g @ left)
-
-
 @dataclass(frozen=True)
 class Joined:
     """Several blocks' gradients side by side."""
 
     gradients: tuple[Gradient, ...]
+    blocks: tuple[Block, ...]
 
     def dense(self, part: slice) -> Tensor:
         """`G [n', k, Σ q]`."""
         return torch.cat([gradient.dense(part) for gradient in self.gradients], dim=2)
+
+    def moved(self, moves: Tensor, part: slice) -> list[Any]:
+        """What moves `[n', Σ q]` do to every block's outputs."""
+        pieces = torch.split(moves, [block.size for block in self.blocks], dim=-1)
+        return [found.moved(piece, part) for found, piece in zip(self.gradients, pieces, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ loss, so `δ = n · weight_decay` there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+_EVIDENCE_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Prior:
     default: float | None
     source: str
     by_parameter: Mapping[int, float | Tensor] = field(default_factory=dict)  # id of the parameter → δ
+    by_evidence: bool = False
 
     def tensors(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
         """`δ` of every parameter, in its shape.
@@ -61,9 +64,38 @@ def as_prior(prior: Any) -> Prior:
             "a network's map needs the prior it was trained with: Laplace(prior=prior_from(optimizer, n)), "
             "or prior=δ for a loss Σℓ + δ‖θ‖²/2 (δ = n · weight_decay for a mean loss)"
         )
+    if prior == "evidence":
+        return Prior(1.0, "by the marginal likelihood", by_evidence=True)
     if not isinstance(prior, (int, float)) or not 0 < prior < float("inf"):
-        raise ValueError(f"prior = {prior!r}: expected a positive number δ, or prior_from(optimizer, n)")
+        raise ValueError(f"prior = {prior!r}: expected a positive number δ, prior_from(optimizer, n), or 'evidence'")
     return Prior(float(prior), f"δ = {float(prior):.4g}, given")
+
+
+def tuned(
+    prior: dict[str, Tensor], parameters: Mapping[str, Tensor], build: Callable[[dict[str, Tensor]], Any]
+) -> tuple[dict[str, Tensor], str]:
+    """One `δ` that makes the marginal likelihood at the trained parameters stationary: `δ = (P − δ tr S⁻¹)/‖θ‖²`.
+
+    Returns the prior by parameter and its source in words [MacKay 1992, "Bayesian interpolation"].
+
+    Raises
+    ------
+    ValueError
+        No positive `δ` is found: the data determine no parameter, or the weights are zero.
+    """
+    theta = sum(float(value.detach().double().square().sum()) for value in parameters.values())
+    count, delta = sum(value.numel() for value in parameters.values()), 1.0
+    for _ in range(_EVIDENCE_STEPS):
+        deltas = {name: torch.full_like(value, delta) for name, value in prior.items()}
+        covariance = build(deltas)
+        effective = count - covariance.trace_inverse([group.pack(deltas) for group in covariance.groups])
+        last, delta = delta, effective / max(theta, 1e-300)
+        if not 0 < delta < float("inf"):
+            raise ValueError(f"the marginal likelihood gives δ = {delta:g}: pass a prior, Laplace(prior=δ)")
+        if abs(delta / last - 1) < 1e-4:
+            break
+    words = f"δ = {delta:.4g}, by the marginal likelihood at the trained weights"
+    return {name: torch.full_like(value, delta) for name, value in prior.items()}, words
 
 
 def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0) -> Prior:

@@ -175,6 +175,16 @@ def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Ten
     return [torch.stack(parts) for parts in zip(*passes, strict=True)]
 
 
+def attached(f: Tensor, calls: Sequence[Call], direction: Tensor) -> list[Tensor]:
+    """The same for one direction that requires a gradient: cotangents that stay functions of it.
+
+    As they are linear in it, their own reverse pass with `δ` put in at the calls is the forward-mode product
+    `Σ J_call δ`, for every layer that autograd can differentiate twice.
+    """
+    found = torch.autograd.grad(f, [call.edge for call in calls], direction, create_graph=True, allow_unused=True)
+    return [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, found, strict=True)]
+
+
 def _one_pass(f: Tensor, edges: list[GradientEdge], calls: Sequence[Call], direction: Tensor, more: bool) -> Any:
     found = torch.autograd.grad(f, edges, direction, retain_graph=more, allow_unused=True)
     return [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, found, strict=True)]

@@ -1,0 +1,243 @@
+"""How the precision is held: each structure streams the data and gives a curvature that any prior can be added to.
+
+full, block        dense matrices                     Σ Gᵀ G
+kfac, ekfac, diag  Kronecker factors, diagonals       one or two passes
+dual, active_set   exact rows on top of a diagonal    solved in the rows' space
+lowrank            leading eigenvectors               subspace iteration
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorymaps._types import Batch
+from memorymaps.nets.batching import look
+from memorymaps.nets.curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
+from memorymaps.nets.fisher import ROOTS
+from memorymaps.nets.ggn import operator_of, order_of
+from memorymaps.nets.gradients import Block
+from memorymaps.nets.network_posterior import Covariance, gradient
+from memorymaps.nets.parts import Group, Rotated
+from memorymaps.nets.setting import Setting
+from memorymaps.nets.woodbury import Woodbury
+
+Deltas = dict[str, Tensor]  # prior precisions by parameter
+
+_FULL = 4_000  # parameters: a dense float64 precision of 128 MB
+_DUAL = 4_000  # examples × outputs
+_ROWS = 2.5e8  # numbers in exact rows: 2 GB in double precision
+_WORK = 2e13  # multiplications that a map may cost
+TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes can be trusted
+
+
+@dataclass(frozen=True)
+class Held:
+    """A structure's curvature before a prior: `build(δ)` is the covariance, `share` how much of its trace is exact."""
+
+    build: Callable[[Deltas], Covariance]
+    notes: tuple[str, ...] = ()
+    share: float = 0.0
+
+
+def _streamed(groups: tuple[Group, ...], made: list[Curvature], share: float = 0.0) -> Held:
+    def build(deltas: Deltas) -> Covariance:
+        parts = (c.part(group.pack(deltas)) for c, group in zip(made, groups, strict=True))
+        return Covariance(groups, tuple(parts))
+
+    return Held(build, (), share)
+
+
+def _directions(setting: Setting, batch: Batch, weight: Tensor) -> Callable[[Tensor, slice], Tensor]:
+    """Root directions of `wΛ` for the rows of a batch: `[k, n, c]`."""
+    root, y = ROOTS[setting.recipe.fisher], setting.target(batch)
+
+    def directions(f: Tensor, rows: slice) -> Tensor:
+        return root(setting.network.likelihood, f, y[rows]) * weight[rows, None].sqrt()
+
+    return directions
+
+
+Weight = Callable[[Batch], Tensor]
+
+
+def _stream(setting: Setting, groups: tuple[Group, ...], made: list[Curvature], weight: Weight | None = None) -> None:
+    """One pass: every group's curvature takes in the data along the root directions of `wΛ`."""
+    for batch in setting.examples:
+        directions = _directions(setting, batch, (weight or setting.weights)(batch))
+
+        def work(x: Any, part: slice, directions: Any = directions) -> list[Any]:
+            seen = look(setting.network, setting.owners, x, part, directions)
+            k = len(seen.g[0])
+            return [c.measure(gradient(seen, g), len(seen.f), k) for c, g in zip(made, groups, strict=True)]
+
+        for measured in setting.size.run(batch.inputs, work):
+            for curvature, increment in zip(made, measured, strict=True):
+                curvature.take_in(increment)
+
+
+def _dense(setting: Setting, groups: tuple[Group, ...], share: float) -> Held:
+    made: list[Curvature] = [DenseCurvature(setting.zeros(group.size, group.size)) for group in groups]
+    _stream(setting, groups, made)
+    return _streamed(groups, made, share)
+
+
+def _full(setting: Setting) -> Held:
+    return _dense(setting, (Group(setting.blocks),), 1.0)
+
+
+def _block(setting: Setting) -> Held:
+    return _dense(setting, setting.separate, 1.0 if len(setting.blocks) == 1 else 0.0)
+
+
+def _diag(setting: Setting, weight: Weight | None = None) -> Held:
+    made: list[Curvature] = [DiagonalCurvature(setting.zeros(*block.shape)) for block in setting.blocks]
+    _stream(setting, setting.separate, made, weight)
+    return _streamed(setting.separate, made)
+
+
+def _kronecker(setting: Setting) -> list[Curvature]:
+    n = len(setting.examples)
+
+    def start(block: Block) -> Curvature:
+        if not block.is_matrix:
+            return DiagonalCurvature(setting.zeros(*block.shape))
+        o, d = block.shape
+        return KroneckerCurvature(setting.zeros(d, d), setting.zeros(o, o), n, setting.recipe.reduce)
+
+    made = [start(block) for block in setting.blocks]
+    _stream(setting, setting.separate, made)
+    return made
+
+
+def _kfac(setting: Setting) -> Held:
+    return _streamed(setting.separate, _kronecker(setting))
+
+
+def _ekfac(setting: Setting) -> Held:
+    dtype = next(iter(setting.prior.values())).dtype
+
+    def corrected(block: Block, first: Curvature) -> Curvature:
+        bases = first.bases(dtype)[:2] if isinstance(first, KroneckerCurvature) else ()
+        return DiagonalCurvature(setting.zeros(*block.shape), *bases)
+
+    made = [corrected(b, first) for b, first in zip(setting.blocks, _kronecker(setting), strict=True)]
+    _stream(setting, setting.separate, made)
+    return _streamed(setting.separate, made)
+
+
+def _prior_only(setting: Setting, deltas: Deltas) -> Covariance:
+    return Covariance(setting.separate, tuple(Rotated(group.pack(deltas)) for group in setting.separate))
+
+
+def _with_rows(base: Covariance, rows: Tensor) -> Covariance:
+    return Covariance(base.groups, base.parts, Woodbury.of(base.whiten(rows)))
+
+
+def _dual(setting: Setting) -> Held:
+    rows = torch.cat([_exact_rows(setting, batch) for batch in setting.examples])
+    return Held(lambda deltas: _with_rows(_prior_only(setting, deltas), rows), (), 1.0)
+
+
+def _active_set(setting: Setting) -> Held:
+    """Exact rows of the examples with the largest `tr Λ`, the diagonal of all others [method: Woodbury]."""
+    trace = torch.cat([_traces(setting, batch) for batch in setting.examples]).cpu()
+    order = trace.argsort(descending=True)
+    chosen = order[: _enough(setting, trace[order])].sort().values
+    outside = torch.ones(len(trace), dtype=torch.float64)
+    outside[chosen] = 0
+    parts = iter(torch.split(outside.to(setting.network.device), [len(batch) for batch in setting.examples]))
+    base = _diag(setting, lambda batch: setting.weights(batch) * next(parts))
+    pieces = torch.split(chosen, 64)
+    rows = torch.cat([_exact_rows(setting, setting.examples.take(piece.numpy())) for piece in pieces])
+    share = float(trace[chosen].sum() / trace.sum())
+    note = f"exact curvature of {len(chosen):,} examples with {share:.0%} of its trace, diagonal for the rest"
+    return Held(lambda deltas: _with_rows(base.build(deltas), rows), (note,), share)
+
+
+def _enough(setting: Setting, trace: Tensor) -> int:
+    """At least `rows` examples, more until their share of the trace can be trusted, no more than fit in memory."""
+    share = trace.cumsum(0) / trace.sum()
+    wanted = max(setting.recipe.rows, int((share < TRUSTED_SHARE + 0.05).sum()) + 1)
+    return min(len(trace), max(setting.recipe.rows, min(wanted, int(_ROWS / setting.outputs / setting.count))))
+
+
+def _traces(setting: Setting, batch: Batch) -> Tensor:
+    y = setting.target(batch)
+
+    def work(x: Any, part: slice) -> Tensor:
+        f = setting.network.outputs(setting.network.place(x)).double()
+        found: Tensor = setting.network.likelihood.information(f, y[part]).sum(-1)
+        return found
+
+    with torch.no_grad():
+        return torch.cat(list(setting.size.run(batch.inputs, work))) * setting.weights(batch)
+
+
+def _exact_rows(setting: Setting, batch: Batch) -> Tensor:
+    """Rows `√w L_iᵀ J_i [n·k, P]`."""
+    directions = _directions(setting, batch, setting.weights(batch))
+
+    def work(x: Any, part: slice) -> Tensor:
+        seen = look(setting.network, setting.owners, x, part, directions)
+        pieces = [gradient(seen, group).dense(slice(None)) for group in setting.separate]
+        return torch.cat(pieces, dim=-1).flatten(0, 1).detach()
+
+    return torch.cat(list(setting.size.run(batch.inputs, work)))
+
+
+def _lowrank(setting: Setting) -> Held:
+    """Leading eigenvectors of the whitened curvature by subspace iteration, the prior for all other directions."""
+    rank = min(setting.recipe.rows, setting.count)
+    return Held(lambda deltas: _leading(setting, deltas, rank), (f"{rank:,} leading eigenvectors",))
+
+
+def _leading(setting: Setting, deltas: Deltas, rank: int) -> Covariance:
+    base, operator = _prior_only(setting, deltas), operator_of(setting, with_prior=False)
+    order = order_of(setting, base.groups)
+
+    def whitened(q: Tensor) -> Tensor:
+        return base.whiten(operator(base.unwhiten(q)[:, order.argsort()])[:, order])
+
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(rank + 8, setting.count, generator=generator).to(operator.prior)
+    for _ in range(3):
+        q = whitened(torch.linalg.qr(q.T).Q.T)
+    basis = torch.linalg.qr(q.T).Q.T
+    inner = basis @ whitened(basis).T
+    values, vectors = torch.linalg.eigh((inner + inner.T).double() / 2)
+    kept = values.argsort(descending=True)[:rank]
+    rows = values[kept].clamp(min=0).sqrt()[:, None] * (vectors[:, kept].T @ basis.double())
+    return Covariance(base.groups, base.parts, Woodbury.of(rows))
+
+
+STRUCTURES: dict[str, Callable[[Setting], Held]] = {
+    "full": _full,
+    "block": _block,
+    "diag": _diag,
+    "kfac": _kfac,
+    "ekfac": _ekfac,
+    "dual": _dual,
+    "active_set": _active_set,
+    "lowrank": _lowrank,
+}
+
+
+def chosen(setting: Setting) -> tuple[str, tuple[str, ...]]:
+    """The structure asked for, or the most faithful one that the problem's size allows, and why."""
+    asked = setting.recipe.structure
+    if asked != "auto":
+        return asked, ()
+    n, c, p, m = len(setting.examples), setting.outputs, setting.count, setting.recipe.rows
+    size = f"{n:,} examples × {c} outputs, {p:,} parameters"
+    if p <= _FULL and n * c * p**2 <= _WORK:
+        return "full", (f"auto chose full: {size}",)
+    if n * c <= _DUAL and n * c * p <= _ROWS:
+        return "dual", (f"auto chose dual: {size}",)
+    if m * c * p <= _ROWS and n * c * m * c * p <= _WORK:
+        return "active_set", (f"auto chose active_set: {size}",)
+    return "ekfac", (f"auto chose ekfac: {size}",)

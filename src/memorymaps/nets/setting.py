@@ -1,0 +1,146 @@
+"""What every step of a fit works with: the network, which of its parameters are covered, their prior, the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from memorymaps._types import Batch
+from memorymaps.examples import DataError, Examples
+from memorymaps.nets.batching import BatchSize, first_size, look
+from memorymaps.nets.gradients import Block, find_blocks
+from memorymaps.nets.laplace import Laplace, LaplaceNetwork
+from memorymaps.nets.network import Network, length, rows
+from memorymaps.nets.parts import Group
+from memorymaps.nets.tape import Owner, find_owners, record
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every step of the fit works with."""
+
+    network: Network
+    recipe: Laplace
+    examples: Examples
+    owners: tuple[Owner, ...]
+    blocks: tuple[Block, ...]
+    prior: dict[str, Tensor]
+    size: BatchSize
+    outputs: int
+
+    @property
+    def count(self) -> int:
+        """`P`: covered parameters."""
+        return sum(block.size for block in self.blocks)
+
+    @property
+    def covered(self) -> dict[str, nn.Parameter]:
+        """The covered parameters by name."""
+        return {name: value for name, value in self.network.module.named_parameters() if name in self.prior}
+
+    @property
+    def separate(self) -> tuple[Group, ...]:
+        """Each block on its own."""
+        return tuple(Group((block,)) for block in self.blocks)
+
+    def target(self, batch: Batch) -> Tensor:
+        """Checked targets, on the network's device."""
+        self.network.likelihood.check_target(batch.target, self.outputs)
+        return torch.as_tensor(batch.target, device=self.network.device)
+
+    def weights(self, batch: Batch) -> Tensor:
+        """Weights `[n]`, ones where none are given."""
+        given = torch.ones(length(batch.inputs)) if batch.weight is None else torch.as_tensor(batch.weight)
+        return given.double().to(self.network.device)
+
+    def zeros(self, *shape: int) -> Tensor:
+        """In double precision, on the network's device."""
+        return torch.zeros(shape, dtype=torch.float64, device=self.network.device)
+
+
+def setting_of(model: LaplaceNetwork, examples: Examples) -> Setting:
+    """Everything that is known before the first pass.
+
+    Raises
+    ------
+    DataError
+        No rows, outputs that are not one row an example, examples that influence each other.
+    ValueError
+        A subset that names no parameter, a prior that does not cover one.
+    """
+    network = model.network
+    first = next(iter(examples), None)
+    if first is None or length(first.inputs) == 0:
+        raise DataError("the data has no rows")
+    inputs = network.place(rows(first.inputs, slice(0, 4)))
+    covered = covered_names(network, model.recipe, inputs)
+    owners = find_owners(network, inputs, covered)
+    blocks = find_blocks(network, owners)
+    values = dict(network.module.named_parameters())
+    prior = model.prior.tensors({name: values[name] for name in covered})
+    f, calls = record(network, inputs, owners)
+    _check_alone(network, owners, blocks, inputs)
+    size = first_size(calls, _lanes(model.recipe, f.shape[1]), len(f))
+    return Setting(network, model.recipe, examples, owners, blocks, prior, size, f.shape[1])
+
+
+def _lanes(recipe: Laplace, c: int) -> int:
+    """Reverse passes kept at once."""
+    curvature = {"exact": c, "leading": 4}.get(recipe.fisher, 1)
+    return max(curvature, recipe.directions + 2 if recipe.directions else c if c <= 32 else 4)
+
+
+def covered_names(network: Network, recipe: Laplace, inputs: Any) -> tuple[str, ...]:
+    """The parameters a recipe's subset means.
+
+    Raises
+    ------
+    ValueError
+        It means none, or a frozen one by name.
+    """
+    learned = [name for name, value in network.module.named_parameters() if value.requires_grad]
+    if recipe.subset == "all":
+        chosen = learned
+    elif recipe.subset == "last_layer":
+        calls = record(network, inputs, find_owners(network, inputs, learned))[1]
+        chosen = list(dict.fromkeys(calls[-1].owner.parameters.values()))
+    else:
+        chosen = _named(network.module, recipe.subset)
+    if not chosen:
+        raise ValueError("no parameter to cover: none requires a gradient")
+    return tuple(chosen)
+
+
+def _named(module: nn.Module, subset: str | Iterable[str]) -> list[str]:
+    wanted = [subset] if isinstance(subset, str) else list(subset)
+    values = dict(module.named_parameters())
+    chosen = [name for name in values if any(name == w or name.startswith(w.rstrip(".") + ".") for w in wanted)]
+    frozen = [name for name in chosen if not values[name].requires_grad]
+    if not chosen or frozen:
+        got = f"{frozen} are frozen: call requires_grad_(True)" if frozen else f"{wanted} names no parameter"
+        raise ValueError(f"subset: {got}. Parameters: {', '.join(list(values)[:12])}, …")
+    return chosen
+
+
+def _check_alone(network: Network, owners: tuple[Owner, ...], blocks: tuple[Block, ...], inputs: Any) -> None:
+    """Per-example gradients must add up to autograd's own gradient: each example passes the network alone."""
+    f, _ = record(network, inputs, owners)
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(f.shape, generator=generator).to(f)
+    values = dict(network.module.named_parameters())
+    names = [name for block in blocks for name in block.parameters]
+    found = torch.autograd.grad(f, [values[name] for name in names], direction, allow_unused=True)
+    whole = {name: torch.zeros_like(values[name]) if g is None else g for name, g in zip(names, found, strict=True)}
+    batch = look(network, owners, inputs, slice(None), lambda *_: direction[None])
+    for block in blocks:
+        mine, autograd = batch.gradient(block).dense(slice(None)).sum((0, 1)).detach(), block.pack(whole).reshape(-1)
+        if not torch.allclose(mine, autograd, rtol=1e-2, atol=1e-3 * float(autograd.abs().max()) + 1e-6):
+            raise DataError(
+                f"gradients of {block.name!r} do not add up example by example (off by "
+                f"{float((mine - autograd).abs().max()):.2g}): examples of a batch influence each other there. "
+                "Exclude it with Laplace(subset=[...])"
+            )

@@ -1,0 +1,111 @@
+"""What a posterior says of itself, and how far it can be trusted: its own checks, made before any map is drawn."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorymaps.likelihoods import Categorical
+from memorymaps.nets.approximations import TRUSTED_SHARE, Held
+from memorymaps.nets.ggn import conjugate_gradients, operator_of, order_of
+from memorymaps.nets.network_posterior import Covariance
+from memorymaps.nets.setting import Setting
+from memorymaps.posteriors import Description
+
+_CALIBRATED = 0.15  # effective parameters may be this far off for the cavity form
+
+
+def describe(
+    setting: Setting, structure: str, held: Held, covariance: Covariance, why: tuple[str, ...], source: str
+) -> Description:
+    """The description of a finished posterior; `why` the structure was chosen, `source` of the prior."""
+    own = setting.count - covariance.trace_inverse([group.pack(setting.prior) for group in covariance.groups])
+    trusted, words = _trust(setting, covariance, held.share)
+    n, c = len(setting.examples), setting.outputs
+    return Description(
+        model=f"{type(setting.network.module).__name__}, {setting.count:,} of "
+        f"{sum(v.numel() for v in setting.network.module.parameters()):,} parameters",
+        posterior=f"Laplace, {structure}, {setting.recipe.fisher} Gauss–Newton",
+        likelihood=type(setting.network.likelihood).__name__,
+        prior=source,
+        algorithm="the trained network (a stationary point)",
+        coverage=_coverage(setting, structure),
+        classes=tuple(range(c)) if isinstance(setting.network.likelihood, Categorical) else (),
+        effective_parameters=own,
+        distance=_distance(setting, covariance, own),
+        form=trusted,
+        notes=(*why, *held.notes, *words, f"{n:,} examples in batches of up to {setting.size.size}"),
+        methods=("nickl2023memory", "tailor2023maps"),
+    )
+
+
+def _trust(setting: Setting, covariance: Covariance, share: float) -> tuple[str, tuple[str, ...]]:
+    """Which form the sizes can be trusted with: the cavity form only where the curvature is exact or verified."""
+    if share == 1.0:
+        return "R-sm", ()
+    if setting.recipe.probes == 0:
+        if share >= TRUSTED_SHARE:
+            return "R/F-sm", ()
+        return "F-sm", (
+            "Curvature is approximate and unverified: sizes by the first-order form F-sm, read them as ranks. "
+            "Laplace(probes=4) verifies it.",
+        )
+    mine, exact = _effective(setting, covariance)
+    fits = abs(mine / exact - 1) <= _CALIBRATED
+    verdict = "trusted with the cavity form" if fits else "first-order form F-sm, read sizes as ranks"
+    return ("R/F-sm" if fits else "F-sm"), (
+        f"Effective parameters {mine:.1f}, by the exact curvature {exact:.1f}: {verdict}.",
+    )
+
+
+def _effective(setting: Setting, covariance: Covariance) -> tuple[float, float]:
+    """Effective parameters `tr(GGN S⁻¹)` with this covariance and with the exact one, by the same random probes."""
+    operator, order = operator_of(setting), order_of(setting, covariance.groups)
+
+    def solve(v: Tensor) -> Tensor:
+        return covariance.solve(v[:, order])[:, order.argsort()]
+
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randint(0, 2, (setting.recipe.probes, setting.count), generator=generator).to(operator.prior) * 2 - 1
+    curved = operator(z) - operator.prior * z
+    mine = (solve(z) * curved).sum(-1).mean()
+    x, _ = conjugate_gradients(operator, curved, solve, steps=50, tolerance=1e-3)
+    return float(mine), float((z * x).sum(-1).mean())
+
+
+def _distance(setting: Setting, covariance: Covariance, effective: float) -> float:
+    """`‖S^{-1/2}∇L‖/√d`: how many posterior standard deviations an effective parameter is from the optimum."""
+    total = {name: setting.prior[name] * value.detach() for name, value in setting.covered.items()}
+    for batch in setting.examples:
+        work = functools.partial(_gradient, setting, setting.target(batch), setting.weights(batch))
+        for found in setting.size.run(batch.inputs, work):
+            total = {name: total[name] + found[name] for name in total}
+    packed = torch.cat([group.pack(total).reshape(-1) for group in covariance.groups])
+    squared = (packed.double() * covariance.solve(packed).double()).sum().clamp(min=0)
+    return float(squared.sqrt() / max(1.0, effective) ** 0.5)
+
+
+def _gradient(setting: Setting, y: Tensor, w: Tensor, x: Any, part: slice) -> dict[str, Tensor]:
+    with torch.enable_grad():
+        f = setting.network.outputs(setting.network.place(x))
+        error = w[part, None] * setting.network.likelihood.error(f.detach().double(), y[part])
+        named = setting.covered
+        found = torch.autograd.grad(f, list(named.values()), error.to(f), allow_unused=True)
+    return {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(named.items(), found, strict=True)}
+
+
+def _coverage(setting: Setting, structure: str) -> tuple[str, ...]:
+    exact = structure in ("full", "dual", "block")
+    lines = []
+    for block in setting.blocks:
+        shape = " × ".join(map(str, block.shape))
+        how = structure if exact or block.is_matrix or structure not in ("kfac", "ekfac") else "diagonal"
+        lines.append(f"covered: {', '.join(block.parameters)} ({shape}), {how}")
+    for name, value in setting.network.module.named_parameters():
+        if name not in setting.prior:
+            reason = "outside the subset" if value.requires_grad else "frozen (requires_grad=False)"
+            lines.append(f"held fixed: {name} ({value.numel():,}), {reason}")
+    return tuple(lines)
