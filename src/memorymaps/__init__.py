@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from memorymaps.nets.prior import prior_from
     from memorymaps.perturbation import Warn
     from memorymaps.posteriors import Posterior, UnsupportedModelError, posterior, training_data
+    from memorymaps.refinement import refine
+    from memorymaps.retraining import retrain_check
     from memorymaps.store import MapFileError
-    from memorymaps.viz.displays import LeaveOutDisplay, MapDisplay, SensitivityDisplay
+    from memorymaps.viz.displays import LeaveOutDisplay, MapDisplay, RetrainingDisplay, SensitivityDisplay
 
 _HOMES = {
     "ArrayExamples": "examples",
@@ -36,6 +38,7 @@ _HOMES = {
     "MemoryMap": "maps",
     "ParquetExamples": "examples",
     "Posterior": "posteriors",
+    "RetrainingDisplay": "viz.displays",
     "SensitivityDisplay": "viz.displays",
     "TargetError": "likelihoods",
     "UnsupportedModelError": "posteriors",
@@ -45,6 +48,8 @@ _HOMES = {
     "memory_map": "build",
     "posterior": "posteriors",
     "prior_from": "nets.prior",
+    "refine": "refinement",
+    "retrain_check": "retraining",
     "training_data": "posteriors",
 }
 
@@ -62,6 +67,7 @@ __all__ = [
     "MemoryMap",
     "ParquetExamples",
     "Posterior",
+    "RetrainingDisplay",
     "SensitivityDisplay",
     "TargetError",
     "UnsupportedModelError",
@@ -71,6 +77,8 @@ __all__ = [
     "memory_map",
     "posterior",
     "prior_from",
+    "refine",
+    "retrain_check",
     "training_data",
 ]
 

@@ -13,14 +13,12 @@ from tqdm.auto import tqdm
 
 from memorymaps import posteriors
 from memorymaps._types import Array, Batch
+from memorymaps.columns import columns_of, record_of
 from memorymaps.examples import ArrayExamples, DataError, Examples, check_unique
-from memorymaps.likelihoods import Bernoulli, Categorical, Likelihood
 from memorymaps.maps import MemoryMap
-from memorymaps.perturbation import Form, Local, Sketched, form_named, loo_loss, memorization, perturb
-from memorymaps.posteriors import Description, Origin, Posterior, as_examples, training_data
+from memorymaps.perturbation import Form, form_named, perturb
+from memorymaps.posteriors import Origin, as_examples, training_data
 from memorymaps.provenance import Provenance, versions
-
-_WIDE = 100  # outputs up to which a map keeps a column for each of them
 
 
 @dataclass
@@ -169,81 +167,10 @@ def _table(origin: Origin, form: Form) -> tuple[pa.Table, int]:
     records, start, outputs = [], 0, 1
     for batch in origin.examples:
         at = origin.local(batch)
-        columns, outputs = _columns(at, form, origin.posterior, batch.ids), int(at.f.shape[1])
-        columns["row"] = np.arange(start, start + len(batch))
-        records.append(_record(columns))
+        named = {"id": batch.ids, "row": np.arange(start, start + len(batch))}
+        records.append(record_of(named | columns_of(at, perturb(at, form), origin.posterior.description)))
+        outputs = int(at.f.shape[1])
         start += len(batch)
     if not records:
         raise DataError("the data has no rows")
     return pa.Table.from_batches(records).combine_chunks(), outputs
-
-
-def _columns(at: Local | Sketched, form: Form, source: Posterior, ids: Array) -> dict[str, Array]:
-    """One batch's rows, in the order of `maps.COLUMNS`."""
-    effect = perturb(at, form)
-    mean, residual = at.likelihood.mean(at.f), at.likelihood.residual(at.f, at.y)
-    loo_mean = mean + effect.change
-    labels = _Labels(at.likelihood, source.description)
-    columns = {
-        "id": ids,
-        "row": None,
-        "target": labels.targets(at.y),
-        "prediction": labels.predictions(mean),
-        "error": np.linalg.vector_norm(residual, axis=-1),
-        "leverage": effect.leverage,
-        "sensitivity": effect.sensitivity,
-        "loss": at.likelihood.nll(at.f, at.y),
-        "loo_loss": loo_loss(at, effect.deviation),
-        "loo_prediction": labels.predictions(loo_mean),
-        "memorization": memorization(at, effect.deviation),
-        "weight": at.weight,
-        "leverage_norm": effect.leverage_norm,
-        "output_sensitivity": effect.output_sensitivity,
-        "warning": np.asarray(effect.warning, dtype=np.int8),
-    }
-    if at.f.shape[1] <= _WIDE:
-        columns |= {"output": at.f, "deviation": effect.deviation, "residual": residual}
-        columns |= _by_outputs(at, mean, loo_mean)
-    return {name: values for name, values in columns.items() if name == "row" or values is not None}
-
-
-def _by_outputs(at: Local | Sketched, mean: Array, loo_mean: Array) -> dict[str, Array]:
-    if at.f.shape[1] > 1:
-        return {"mean": mean, "loo_mean": loo_mean}
-    scale = np.sqrt(at.weight[:, None] * at.likelihood.information(at.f, at.y))
-    return {"standardised_error": np.divide(at.error, scale, out=np.zeros_like(scale), where=scale > 0)}
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """Class numbers back to the user's labels, means to predictions."""
-
-    likelihood: Likelihood
-    description: Description
-
-    def targets(self, y: Array) -> Array:
-        classes = self.description.classes
-        return np.asarray(classes)[y.astype(np.intp)] if classes else y
-
-    def predictions(self, mean: Array) -> Array:
-        classes = self.description.classes
-        if isinstance(self.likelihood, Categorical):
-            codes = np.argmax(mean, axis=1)
-        elif isinstance(self.likelihood, Bernoulli) and classes:
-            codes = np.asarray(mean[:, 0] > 0.5, dtype=np.intp)
-        else:
-            return mean
-        return np.asarray(classes)[codes] if classes else codes
-
-
-def _record(columns: dict[str, Array]) -> pa.RecordBatch:
-    arrays = {name: _arrow(np.asarray(values)) for name, values in columns.items()}
-    return pa.RecordBatch.from_pydict(arrays)
-
-
-def _arrow(values: Array) -> pa.Array:
-    if values.ndim == 1:  # text by way of Python: pyarrow cuts NumPy's text at a null character
-        return pa.array(values.tolist() if values.dtype.kind == "U" else values)
-    if values.shape[1] == 1:
-        return pa.array(values[:, 0])
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])

@@ -48,6 +48,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "standardised_error": ("standard deviations", "e/√Λ, the negative Pearson residual (one output only)"),
     "mean": ("target", "μ of every output (several outputs only)"),
     "loo_mean": ("target", "the same with the example left out (several outputs only)"),
+    "refined": ("", "whether the deviation was solved on the exact curvature (after `refine` only)"),
 }
 
 

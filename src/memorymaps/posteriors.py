@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -108,6 +108,17 @@ class Directional(Protocol):
 
     def respond(self, inputs: Any, u: Array) -> Array:
         """`V u [n, c]` for one direction `u [n, c]` an example."""
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """Ability: parameters' moves for removed groups on the exact curvature, by iteration; for models of any size."""
+
+    def removal(self, groups: Sequence[Array], steps: int = ..., tolerance: float = ...) -> tuple[Array, Array]:
+        """Moves `[g, P]` for groups of training rows, and the relative residuals `[g]` they were solved to."""
+
+    def answer(self, inputs: Any, moves: Array) -> Array:
+        """How outputs answer to the moves: `[n, c, g]`."""
 
 
 @runtime_checkable

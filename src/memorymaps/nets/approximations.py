@@ -17,11 +17,11 @@ from torch import Tensor
 
 from memorymaps._types import Batch
 from memorymaps.nets.batching import look
+from memorymaps.nets.covariance import Covariance, gradient
 from memorymaps.nets.curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from memorymaps.nets.fisher import ROOTS
 from memorymaps.nets.ggn import operator_of, order_of
 from memorymaps.nets.gradients import Block
-from memorymaps.nets.network_posterior import Covariance, gradient
 from memorymaps.nets.parts import Group, Rotated
 from memorymaps.nets.setting import Setting
 from memorymaps.nets.woodbury import Woodbury

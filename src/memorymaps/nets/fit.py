@@ -38,7 +38,7 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
         covariance = held.build(setting.prior)
         description = describe(setting, structure, held, covariance, why, source)
     kind = kind_for(setting.count, setting.outputs, model.recipe.directions)
-    return kind(model.network, setting.owners, covariance, description, setting.size)
+    return kind(setting, covariance, description)
 
 
 posterior.register(LaplaceNetwork)(fit)

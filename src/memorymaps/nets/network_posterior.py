@@ -1,4 +1,4 @@
-"""A network's Gaussian posterior: parts, an optional exact correction, and what it answers to a batch."""
+"""A network's Gaussian posterior, and what it answers to a batch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from memorymaps._types import Array
 from memorymaps.likelihoods import Likelihood
-from memorymaps.nets import outer
-from memorymaps.nets.batching import BatchSize, look, numpy
-from memorymaps.nets.gradients import Batch, Block, Outer, parts_of
+from memorymaps.nets.batching import look, numpy
+from memorymaps.nets.covariance import Covariance
+from memorymaps.nets.ggn import operator_of
+from memorymaps.nets.gradients import Batch, Block
 from memorymaps.nets.network import Network, evaluating
-from memorymaps.nets.parts import Dense, Group, Joined, Part, Rotated
-from memorymaps.nets.tape import Call, Owner, attached, onehots, record
-from memorymaps.nets.woodbury import Woodbury
+from memorymaps.nets.removal import removal
+from memorymaps.nets.setting import Setting
+from memorymaps.nets.tape import attached, onehots, record
 from memorymaps.posteriors import Description, Marginals
 
 _FACTORED = 20_000  # parameters up to which Z is written out
@@ -28,142 +28,17 @@ _DIRECTIONS = 2
 
 
 @dataclass(frozen=True)
-class Covariance:
-    """`S⁻¹` over groups of blocks: independent parts, plus exact rows that may tie them together."""
-
-    groups: tuple[Group, ...]
-    parts: tuple[Part, ...]
-    exact: Woodbury | None = None
-
-    @property
-    def size(self) -> int:
-        """Number of parameters."""
-        return sum(group.size for group in self.groups)
-
-    def variance(self, batch: Batch, k: int) -> Tensor:
-        """`V [n, k, k]`, in double precision."""
-        n = len(batch.f)
-        if self.exact is None:
-            pieces = (part.variance(gradient(batch, group), n, k).detach().double() for group, part in self._pairs())
-            return torch.stack(list(pieces)).sum(0)
-        slices = parts_of(n, 4 * k * self.size)
-        return torch.cat([self.exact.variance(self._whitened(batch, rows)) for rows in slices])
-
-    def factor(self, batch: Batch) -> Tensor:
-        """`Z [n, k, P]` with `V_ij = Z_i Z_jᵀ`."""
-        z = self._whitened(batch, slice(None))
-        return z.double() if self.exact is None else self.exact.whiten(z)
-
-    def solve(self, v: Tensor) -> Tensor:
-        """`S⁻¹v [..., P]`, in the order of the groups."""
-        z = self.whiten(v)
-        return self.unwhiten(z if self.exact is None else self.exact.solve(z)).to(v.dtype)
-
-    def moved(self, batch: Batch) -> list[tuple[Call, Tensor]]:
-        """`S⁻¹J_iᵀu_i` of every example, as moves of the calls' outputs (one direction a batch)."""
-        if self.exact is not None:
-            return self._moved_densely(batch)
-        found = []
-        for group, part in self._pairs():
-            found += _moved(batch, group, part)
-        return found
-
-    def _moved_densely(self, batch: Batch) -> list[tuple[Call, Tensor]]:
-        joined = [gradient(batch, group) for group in self.groups]
-        found: list[list[Any]] = []
-        for rows in parts_of(len(batch.f), 4 * self.size):
-            moves = self.solve(torch.cat([each.dense(rows)[:, 0] for each in joined], dim=-1))
-            pieces = torch.split(moves, [group.size for group in self.groups], dim=-1)
-            found.append([_pushed(each, piece, rows) for each, piece in zip(joined, pieces, strict=True)])
-        return _placed(batch, self.groups, found)
-
-    def whiten(self, dense: Tensor) -> Tensor:
-        """`G S_D^{-1/2}` of the independent parts."""
-        pieces = torch.split(dense, [group.size for group in self.groups], dim=-1)
-        return torch.cat([part.whiten(piece) for part, piece in zip(self.parts, pieces, strict=True)], dim=-1)
-
-    def unwhiten(self, z: Tensor) -> Tensor:
-        """Back to the parameters' own coordinates."""
-        pieces = torch.split(z, [group.size for group in self.groups], dim=-1)
-        named = zip(self.parts, pieces, strict=True)
-        return torch.cat([part.unwhiten(piece.to(_dtype(part))) for part, piece in named], dim=-1)
-
-    def shift(self, u: Tensor) -> Tensor:
-        """`S^{-1/2} u`: the parameters' move for coordinates of `factor`."""
-        return self.unwhiten(u if self.exact is None else self.exact.whiten(u))
-
-    def trace_inverse(self, prior: Sequence[Tensor]) -> float:
-        """`tr(diag(δ) S⁻¹)`, with the prior packed for each group."""
-        if self.exact is None:
-            return sum(part.trace_inverse(delta) for part, delta in zip(self.parts, prior, strict=True))
-        pairs = zip(self.parts, prior, strict=True)
-        return self.exact.trace_of_inverse(torch.cat([_relative(part, delta) for part, delta in pairs]))
-
-    def _whitened(self, batch: Batch, rows: slice) -> Tensor:
-        return torch.cat([part.whiten(gradient(batch, group).dense(rows)) for group, part in self._pairs()], dim=-1)
-
-    def _pairs(self) -> Any:
-        return zip(self.groups, self.parts, strict=True)
-
-
-def _moved(batch: Batch, group: Group, part: Part) -> list[tuple[Call, Tensor]]:
-    """The same for one independent part."""
-    each = gradient(batch, group)
-    if isinstance(part, Rotated) and isinstance(each, Outer):
-        return batch.placed(group.blocks[0], outer.moved(each, part.precision, part.left, part.right))
-    rows = parts_of(len(batch.f), 4 * group.size)
-    return _placed(batch, (group,), [[_pushed(each, part.solve(each.dense(r)[:, 0]), r)] for r in rows])
-
-
-def _pushed(each: Any, moves: Tensor, rows: slice) -> list[Any]:
-    """Moves `[n', q]` of a group's parameters as moves of its blocks' outputs, one entry a block."""
-    found = each.moved(moves, rows)
-    return found if isinstance(each, Joined) else [found]
-
-
-def _placed(batch: Batch, groups: Sequence[Group], found: list[list[list[Any]]]) -> list[tuple[Call, Tensor]]:
-    """Slices of a batch joined again, block by block, in the shape of the calls."""
-    blocks = [block for group in groups for block in group.blocks]
-    flat = [[moved for group in slices for moved in group] for slices in found]
-    return [
-        placed for block, parts in zip(blocks, zip(*flat, strict=True), strict=True)
-        for placed in batch.placed(block, _joined_rows(parts))
-    ]  # fmt: skip
-
-
-def _joined_rows(parts: Sequence[Any]) -> Any:
-    if isinstance(parts[0], Tensor):
-        return torch.cat(list(parts))
-    return [torch.cat(list(each)) for each in zip(*parts, strict=True)]
-
-
-def _dtype(part: Part) -> torch.dtype:
-    return part.root.dtype if isinstance(part, Dense) else part.precision.dtype
-
-
-def _relative(part: Part, delta: Tensor) -> Tensor:
-    """`δ/d` of a diagonal part, in its own coordinates."""
-    if isinstance(part, Dense):
-        raise TypeError("exact rows are held on top of diagonal parts only")
-    flat = delta if part.left is None else delta.mean().expand(part.precision.shape)
-    return (flat / part.precision).reshape(-1).double()
-
-
-def gradient(batch: Batch, group: Group) -> Any:
-    """The gradients of a group's parameters in a batch."""
-    found = tuple(batch.gradient(block) for block in group.blocks)
-    return found[0] if len(found) == 1 else Joined(found, group.blocks)
-
-
-@dataclass(frozen=True)
 class NetworkPosterior:
     """`q(θ) = N(θ*, S⁻¹)` of a network's covered parameters, all others held fixed."""
 
-    network: Network
-    owners: tuple[Owner, ...]
+    setting: Setting
     covariance: Covariance
     description: Description
-    size: BatchSize
+
+    @property
+    def network(self) -> Network:
+        """The network itself."""
+        return self.setting.network
 
     @property
     def likelihood(self) -> Likelihood:
@@ -179,13 +54,30 @@ class NetworkPosterior:
         """`f [n, c]` and `V = J S⁻¹ Jᵀ [n, c, c]`, as double-precision arrays."""
 
         def work(x: Any, part: slice) -> tuple[Array, Array]:
-            batch = look(self.network, self.owners, x, part, lambda f, _: onehots(f))
+            batch = look(self.network, self.setting.owners, x, part, lambda f, _: onehots(f))
             return numpy(batch.f), numpy(self.covariance.variance(batch, batch.f.shape[1]))
 
         with evaluating(self.network.module):
-            found = list(self.size.run(inputs, work))
+            found = list(self.setting.size.run(inputs, work))
         f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
         return Marginals(f, variance)
+
+    def removal(self, groups: Sequence[Array], steps: int = 200, tolerance: float = 1e-4) -> tuple[Array, Array]:
+        """What leaving each group of training rows out does to the parameters: `([g, P], residual [g])`.
+
+        `(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` on the exact curvature, by conjugate gradients with this posterior as
+        preconditioner; one pass over the data a step, for all groups together.
+        """
+        with evaluating(self.network.module):
+            return removal(self.setting, self.covariance, groups, steps, tolerance)
+
+    def answer(self, inputs: Any, moves: Array) -> Array:
+        """`J θ [n, c, g]`: how outputs answer to moves of the parameters `[g, P]`."""
+        with evaluating(self.network.module):
+            operator = operator_of(self.setting)
+            along = torch.as_tensor(moves).to(operator.prior)
+            found = self.setting.size.run(inputs, lambda x, _: numpy(operator.respond(x, along)))
+            return np.concatenate([each.transpose(1, 2, 0) for each in found])
 
 
 @dataclass(frozen=True)
@@ -196,10 +88,12 @@ class FactoredNetworkPosterior(NetworkPosterior):
         """`Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
 
         def work(x: Any, part: slice) -> Array:
-            return numpy(self.covariance.factor(look(self.network, self.owners, x, part, lambda f, _: onehots(f))))
+            return numpy(
+                self.covariance.factor(look(self.network, self.setting.owners, x, part, lambda f, _: onehots(f)))
+            )
 
         with evaluating(self.network.module):
-            return np.concatenate(list(self.size.run(inputs, work)))
+            return np.concatenate(list(self.setting.size.run(inputs, work)))
 
 
 @dataclass(frozen=True)
@@ -211,7 +105,7 @@ class DirectionalNetworkPosterior(NetworkPosterior):
     def outputs(self, inputs: Any) -> Array:
         """`f [n, c]`."""
         with evaluating(self.network.module), torch.no_grad():
-            found = self.size.run(inputs, lambda x, _: numpy(self.network.outputs(self.network.place(x))))
+            found = self.setting.size.run(inputs, lambda x, _: numpy(self.network.outputs(self.network.place(x))))
             return np.concatenate(list(found))
 
     def gram(self, inputs: Any, d: Array) -> Array:
@@ -219,17 +113,17 @@ class DirectionalNetworkPosterior(NetworkPosterior):
         along = torch.as_tensor(d).permute(2, 0, 1)
 
         def work(x: Any, part: slice) -> Array:
-            batch = look(self.network, self.owners, x, part, lambda _, rows: along[:, rows])
+            batch = look(self.network, self.setting.owners, x, part, lambda _, rows: along[:, rows])
             return numpy(self.covariance.variance(batch, len(along)))
 
         with evaluating(self.network.module):
-            return np.concatenate(list(self.size.run(inputs, work)))
+            return np.concatenate(list(self.setting.size.run(inputs, work)))
 
     def respond(self, inputs: Any, u: Array) -> Array:
         """`V u [n, c]`: one reverse pass, one solve, and the reverse pass of the reverse pass."""
 
         def work(x: Any, part: slice) -> Array:
-            f, calls = record(self.network, self.network.place(x), self.owners)
+            f, calls = record(self.network, self.network.place(x), self.setting.owners)
             along = torch.as_tensor(u[part]).to(f).requires_grad_()
             g = attached(f, calls, along)
             seen = Batch(self.network, f.detach(), tuple(calls), tuple(each.detach()[None] for each in g))
@@ -238,7 +132,7 @@ class DirectionalNetworkPosterior(NetworkPosterior):
             return numpy(torch.autograd.grad([a for a, _ in pairs], along, [b for _, b in pairs])[0])
 
         with evaluating(self.network.module):
-            return np.concatenate(list(self.size.run(inputs, work)))
+            return np.concatenate(list(self.setting.size.run(inputs, work)))
 
 
 def kind_for(count: int, outputs: int, directions: int | None) -> Callable[..., NetworkPosterior]:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from memorymaps.likelihoods import Categorical
 from memorymaps.nets.approximations import TRUSTED_SHARE, Held
+from memorymaps.nets.covariance import Covariance
 from memorymaps.nets.ggn import conjugate_gradients, operator_of, order_of
-from memorymaps.nets.network_posterior import Covariance
 from memorymaps.nets.setting import Setting
 from memorymaps.posteriors import Description
 

@@ -20,6 +20,7 @@ from memorymaps.viz.style import GREY, MARKERS, PALETTE, axes, literal, look
 
 if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
+    from memorymaps.retraining import RetrainCheck
 
 _DENSE = 5_000  # more points than this are drawn as a density, with the tails as points
 _DECADES = 1.4  # when the middle 80 % of the data spans more decades than this, the axis is logarithmic
@@ -266,19 +267,19 @@ def _iso_lines(ax: Any, shown: pd.DataFrame) -> None:
                 named = height
 
 
-def _names(ax: Any, rows: pd.DataFrame) -> None:
+def _names(ax: Any, rows: pd.DataFrame, x: str = "leverage", y: str = "error", by: str = "sensitivity") -> None:
     """Write ids beside their points, inside the axes and apart from each other and from the points they name."""
     ax.figure.canvas.figure.draw_without_rendering()  # where the points are is known once the layout is
-    x, y = _inside(ax, rows["leverage"], rows["error"])
+    across, up = _inside(ax, rows[x], rows[y])
     points = 72 / ax.figure.dpi
-    spots = ax.transData.transform(np.column_stack([x, y])) * points
+    spots = ax.transData.transform(np.column_stack([across, up])) * points
     frame = tuple(ax.bbox.extents * points)
     taken: list[_Box] = [(px - 2, py - 2, px + 2, py + 2) for px, py in spots]
-    for k in np.argsort(-np.nan_to_num(rows["sensitivity"], nan=np.inf), kind="stable"):
+    for k in np.argsort(-np.nan_to_num(rows[by], nan=np.inf), kind="stable"):
         text = literal(rows["id"].iloc[k])
         dx, dy = _free_place(spots[k], text, taken, frame)
         ax.annotate(
-            text, (x.iloc[k], y.iloc[k]), xytext=(dx, dy), textcoords="offset points", ha="left" if dx > 0 else "right",
+            text, (across.iloc[k], up.iloc[k]), xytext=(dx, dy), textcoords="offset points", ha="left" if dx > 0 else "right",
             fontsize=7, bbox={"color": "white", "alpha": 0.6, "pad": 0.3, "lw": 0},
             arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 2},
         )  # fmt: skip
@@ -427,7 +428,7 @@ class LeaveOutDisplay(Display):
         self._means(ax, good)
         ax.set_xlabel("loss, seen in training (nats)" + ", log scale" * log)
         ax.set_ylabel("loss, left out (nats)" + ", log scale" * log)
-        _names(ax, good[good["labelled"]].rename(columns={"loss": "leverage", "loo_loss": "error"}))
+        _names(ax, good[good["labelled"]], "loss", "loo_loss")
         ax.legend(loc="lower right")
 
     def _means(self, ax: Any, good: pd.DataFrame) -> None:
@@ -436,6 +437,34 @@ class LeaveOutDisplay(Display):
         seen, unseen = good["loss"].mean(), good["loo_loss"].mean()
         ax.axvline(seen, ls=":", lw=1, color=PALETTE[2], label=f"mean seen {seen:.3g}")
         ax.axhline(unseen, ls="--", lw=1, color=PALETTE[1], label=f"mean left out {unseen:.3g}")
+
+
+@dataclass
+class RetrainingDisplay(Display):
+    """Estimated sensitivities against those measured by retraining; on the line they are equal."""
+
+    @classmethod
+    def from_check(cls, check: RetrainCheck, *, label: int = 5, ax: Any = None) -> RetrainingDisplay:
+        """Draw the result of `retrain_check`."""
+        data = check.to_pandas()
+        data["labelled"] = (data["estimate"] - data["truth"]).abs().rank(ascending=False, method="first") <= label
+        words = f"slope {check.slope:.2f}, relative error {check.relative_error:.2f}, rank correlation "
+        made = cls(data, f"{words}{check.spearman:.2f} ({len(data)} retrainings)")
+        made.plot(ax)
+        return made
+
+    def _draw(self, ax: Any) -> None:
+        good = self.data[np.isfinite(self.data["estimate"])]
+        ax.plot(good["truth"], good["estimate"], "o", ms=4, mew=0, alpha=0.6, color=PALETTE[0])
+        log = bool((good[["truth", "estimate"]] > 0).all(axis=None)) and _spans_decades(good["truth"])
+        if log:
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+        low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
+        ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
+        ax.set_xlabel("sensitivity by retraining (units of the target)" + ", log scale" * log)
+        ax.set_ylabel("estimated sensitivity" + ", log scale" * log)
+        _names(ax, good[good["labelled"]], "truth", "estimate", "truth")
 
 
 _GROUPS = 30  # more groups than this do not fit on a page
