@@ -10,6 +10,7 @@ from memorymaps.likelihoods import (
     Categorical,
     Gamma,
     Gaussian,
+    HeteroscedasticGaussian,
     InverseGaussian,
     NegativeBinomial,
     Poisson,
@@ -41,6 +42,7 @@ CASES = {
     "negative binomial": (NegativeBinomial(0.6), F, COUNTS),
     "tweedie": (Tweedie(1.5, 0.8), F, COUNTS),
     "tweedie 2.5": (Tweedie(2.5, 0.8), F, POSITIVE),
+    "heteroscedastic": (HeteroscedasticGaussian(), rng.normal(size=(6, 2)), rng.normal(size=6)),
     "categorical": (Categorical(), rng.normal(size=(6, 4)), np.array([0, 1, 2, 3, 0, 2])),
 }
 CANONICAL = ["gaussian", "gaussian 2", "bernoulli", "multi-label", "poisson", "gamma inverse", "categorical"]
@@ -107,6 +109,16 @@ def test_curvature_along_directions_is_that_of_the_whole_matrix(case):
     np.testing.assert_allclose(likelihood.information(f, y), np.diagonal(whole, 0, 1, 2), rtol=1e-10, atol=1e-13)
     root = likelihood.root(f, y, np.broadcast_to(np.eye(c), whole.shape))
     np.testing.assert_allclose(root @ root.swapaxes(1, 2), whole, rtol=1e-10, atol=1e-13)
+
+
+def test_curvature_of_mean_and_log_variance_is_the_variance_of_the_error():
+    likelihood, f = HeteroscedasticGaussian(), np.array([[0.3, -0.4]])
+    y, w = np.polynomial.hermite_e.hermegauss(20)
+    y, w = f[0, 0] + np.exp(f[0, 1] / 2) * y, w / w.sum()
+    e = likelihood.error(np.repeat(f, len(y), axis=0), y)
+    np.testing.assert_allclose(likelihood.curvature(f, y[:1])[0], (e.T * w) @ e, rtol=1e-10, atol=1e-12)
+    density = stats.norm(0.3, np.exp(-0.2)).logpdf(1.7)
+    np.testing.assert_allclose(likelihood.nll(f, np.array([1.7])), -density, rtol=1e-12)
 
 
 def test_losses_are_scipys_densities():

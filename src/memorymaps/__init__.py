@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memorymaps.examples import ArrayExamples, DataError, ParquetExamples
     from memorymaps.likelihoods import TargetError
     from memorymaps.maps import MemoryMap, load
+    from memorymaps.nets.custom import Custom
     from memorymaps.nets.data import LoaderExamples
     from memorymaps.nets.laplace import Laplace
     from memorymaps.nets.prior import prior_from
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ArrayExamples": "examples",
     "Comparison": "agreement",
+    "Custom": "nets.custom",
     "DataError": "examples",
     "Laplace": "nets.laplace",
     "LeaveOutDisplay": "viz.displays",
@@ -58,6 +60,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArrayExamples",
     "Comparison",
+    "Custom",
     "DataError",
     "Laplace",
     "LeaveOutDisplay",

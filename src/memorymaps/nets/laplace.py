@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
+from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Likelihood, Poisson
 from memorymaps.nets.fisher import ROOTS
 from memorymaps.nets.gradients import is_matrix_layer
 from memorymaps.nets.network import Forward, Network, call
@@ -25,6 +25,7 @@ _NAMED: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "gaussian": Gaussian,
     "poisson": Poisson,
+    "heteroscedastic": HeteroscedasticGaussian,
 }
 
 

@@ -279,8 +279,8 @@ def _names(ax: Any, rows: pd.DataFrame, x: str = "leverage", y: str = "error", b
         text = literal(rows["id"].iloc[k])
         dx, dy = _free_place(spots[k], text, taken, frame)
         ax.annotate(
-            text, (across.iloc[k], up.iloc[k]), xytext=(dx, dy), textcoords="offset points", ha="left" if dx > 0 else "right",
-            fontsize=7, bbox={"color": "white", "alpha": 0.6, "pad": 0.3, "lw": 0},
+            text, (across.iloc[k], up.iloc[k]), xytext=(dx, dy), textcoords="offset points",
+            ha="left" if dx > 0 else "right", fontsize=7, bbox={"color": "white", "alpha": 0.6, "pad": 0.3, "lw": 0},
             arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 2},
         )  # fmt: skip
 

@@ -1,0 +1,118 @@
+"""Any loss as a likelihood: error and curvature by automatic differentiation of the user's own function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memorymaps._types import Array
+from memorymaps.likelihoods import Likelihood, TargetError
+
+
+def _identity(f: Tensor) -> Tensor:
+    return f
+
+
+@dataclass(frozen=True)
+class Custom(Likelihood):
+    """`ℓ_i = nll(f, y)_i`, a torch function of outputs `[n, c]` and targets, without reduction: `[n]`.
+
+    `e = ∇_f ℓ`, `Λ` the positive part of `∇²_f ℓ` at the observed target (a loss that is not convex has no Fisher
+    information to speak of). `predict(f)` turns outputs into what the target is compared with, `[n, m]`; default: the
+    outputs themselves.
+
+    Raises
+    ------
+    TargetError
+        Losses that are not one finite number an example.
+
+    Examples
+    --------
+    >>> import torch
+    >>> huber = Custom(lambda f, y: torch.nn.functional.huber_loss(f[:, 0], y, reduction="none"))
+    >>> huber.error(torch.tensor([[3.0], [0.2]]), torch.zeros(2)).tolist()
+    [[1.0], [0.2...]]
+    """
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    predict: Callable[[Tensor], Tensor] = _identity
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """The user's loss, `[n]`."""
+        return _like(f, self._loss(_tensor(f), _tensor(y)))
+
+    def _loss(self, f: Tensor, y: Tensor) -> Tensor:
+        found = self.loss(f, y)
+        if found.shape != (len(f),) or not bool(torch.isfinite(found).all()):
+            raise TargetError(
+                f"nll(f, y) gave {tuple(found.shape)} for {len(f)} examples, finite: "
+                f"{bool(torch.isfinite(found).all())}; expected one finite loss each: use reduction='none'"
+            )
+        return found
+
+    def mean(self, f: Array) -> Array:
+        """`predict(f)`, `[n, m]`."""
+        return _like(f, _columns(self.predict(_tensor(f))))
+
+    def slope(self, f: Array) -> Array:
+        """`d predict/df`: `[n, m, c]`."""
+        return _like(f, _derivative(lambda z: _columns(self.predict(z)), _tensor(f)))
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`∇_f ℓ`."""
+        target = _tensor(y)
+        return _like(f, _derivative(lambda z: self._loss(z, target)[:, None], _tensor(f))[:, 0])
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """The positive part of `∇²_f ℓ`."""
+        target = _tensor(y)
+
+        def gradient(z: Tensor) -> Tensor:
+            return torch.autograd.grad(self._loss(z, target).sum(), z, create_graph=True)[0]
+
+        values, vectors = torch.linalg.eigh(_derivative(gradient, _tensor(f)))
+        return _like(f, (vectors * values.clamp(min=0)[:, None]) @ vectors.mT)
+
+    def encode(self, y: Array, c: int) -> Array:
+        """`y` as `[n, m]`."""
+        return y[:, None] if y.ndim == 1 else y
+
+    def check_target(self, y: Array, c: int) -> None:
+        """Raise `TargetError` where a target is not a finite number; everything else is the user's to say."""
+        bad = ~np.isfinite(np.asarray(torch.as_tensor(y).cpu(), dtype=float)).reshape(len(y), -1).all(axis=1)
+        if bad.any():
+            raise TargetError(f"{bad.sum()} target(s) are not finite: first in row {int(np.flatnonzero(bad)[0])}")
+
+
+def _derivative(g: Callable[[Tensor], Tensor], f: Tensor) -> Tensor:
+    """`dg_i/df_i [n, m, c]` of a function that treats rows independently."""
+    with torch.enable_grad():
+        z = f.detach().requires_grad_()
+        out = g(z)
+        columns = [_row_gradient(out[:, k].sum(), z) for k in range(out.shape[1])]
+    return torch.stack(columns, dim=1).detach()
+
+
+def _row_gradient(total: Tensor, z: Tensor) -> Tensor:
+    if not total.requires_grad:  # a constant: nothing to differentiate
+        return torch.zeros_like(z)
+    found = torch.autograd.grad(total, z, retain_graph=True, allow_unused=True)[0]
+    return torch.zeros_like(z) if found is None else found
+
+
+def _columns(mean: Tensor) -> Tensor:
+    return mean[:, None] if mean.ndim == 1 else mean
+
+
+def _tensor(values: Any) -> Tensor:
+    return values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+
+
+def _like(f: Any, found: Tensor) -> Any:
+    """In the kind of array that was given."""
+    return found.detach() if isinstance(f, Tensor) else found.detach().cpu().numpy()
