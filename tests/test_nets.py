@@ -110,7 +110,7 @@ def kronecker_variance(net, x, structure, reduce=False):
         if reduce:
             a, g = a.mean(1, keepdim=True), g.sum(2, keepdim=True)
         first = torch.einsum("ntd,nte->de", a, a) / (len(x) * a.shape[1])
-        second = torch.einsum("ncto,ncd,ndtp->op", g, h, g)
+        second = torch.einsum("ncto,nctp->op", g, torch.einsum("ncd,ndtp->nctp", h, g))
         precision = torch.kron(second, first)
         if structure == "ekfac":
             q = torch.kron(torch.linalg.eigh(second)[1], torch.linalg.eigh(first)[1])
