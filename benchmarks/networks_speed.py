@@ -1,7 +1,8 @@
 """What a network's map costs, in training epochs over the same data (forward, backward, step; batches of 128).
 
-Random inputs of the data sets' shapes: no number here depends on their content. The peer forms Jacobians, as
-`vmap(jacrev)` and `einsum`, on a part of the data that is scaled up (its cost is linear in n).
+Random inputs of the data sets' shapes: no number here depends on their content. The peers form Jacobians, as
+`vmap(jacrev)` and `einsum`, and as laplace-torch does where it is installed, on a part of the data that is scaled up
+(their cost is linear in n).
 
     python benchmarks/networks_speed.py
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -46,10 +48,36 @@ def cnn() -> nn.Module:
     )  # fmt: skip
 
 
+class Basic(nn.Module):
+    """Two convolutions and a way around them, with group norms."""
+
+    def __init__(self, i: int, o: int, step: int):
+        super().__init__()
+        self.way = nn.Sequential(
+            nn.Conv2d(i, o, 3, step, 1, bias=False), nn.GroupNorm(4, o), nn.ReLU(),
+            nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.GroupNorm(4, o),
+        )  # fmt: skip
+        self.around = nn.Conv2d(i, o, 1, step, bias=False) if i != o else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.way(x) + self.around(x))
+
+
+def resnet20() -> nn.Module:
+    """ResNet-20 for 3 × 32 × 32, group norms instead of batch norms."""
+    blocks = [Basic(i, o, s) for i, o, s in [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)]]
+    blocks += [Basic(64, 64, 1), Basic(64, 64, 1)]
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.GroupNorm(4, 16), nn.ReLU(), *blocks,
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, OUTPUTS),
+    )  # fmt: skip
+
+
 NETS = {
     "MLP 784-500-300-10": (mlp, (1, 28, 28), 4000, 40),
     "LeNet5": (lenet, (1, 28, 28), 4000, 200),
     "3c3d CNN": (cnn, (3, 32, 32), 400, 20),
+    "ResNet-20": (resnet20, (3, 32, 32), 400, 20),
 }
 
 
@@ -59,8 +87,8 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def epoch(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
-    optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
+def epoch(net: nn.Module, x: torch.Tensor, y: torch.Tensor, rate: float = 1e-6) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), lr=rate)
     for rows in torch.split(torch.arange(len(x)), 128):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
@@ -79,6 +107,25 @@ def jacobians(net: nn.Module, x: torch.Tensor, precision: dict[str, torch.Tensor
     return torch.cat(found)
 
 
+def laplace_torch(net: nn.Module, x: torch.Tensor, y: torch.Tensor, structure: str, few: int) -> tuple[float, float]:
+    """Seconds an example of laplace-torch's curvature and variances; NaN where it is not installed or refuses."""
+    try:
+        from laplace import Laplace as Peer
+    except ImportError:
+        return float("nan"), float("nan")
+    try:
+        warnings.simplefilter("ignore")
+        peer = Peer(net, "classification", subset_of_weights="all", hessian_structure=structure, prior_precision=1.0)
+        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x[:128], y[:128]), batch_size=32)
+        fit = seconds(lambda: peer.fit(loader)) / 128
+        return fit, seconds(
+            lambda: [peer.functional_variance(peer.backend.jacobians(r)[0]) for r in x[:few].split(5)]
+        ) / few
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        print(f"<!-- laplace-torch {structure}: {type(error).__name__}: {error} -->")
+        return float("nan"), float("nan")
+
+
 def study(name: str) -> None:
     make, shape, n, few = NETS[name]
     torch.manual_seed(0)
@@ -88,22 +135,29 @@ def study(name: str) -> None:
     ones = {key: torch.ones_like(value) for key, value in net.named_parameters()}
     jacobians(net, x[:10], ones)
     peer = seconds(lambda: jacobians(net, x[:few], ones)) * n / few / unit
+    peers = {s: laplace_torch(net, x, y, theirs, few) for s, theirs in (("diag", "diag"), ("kfac", "kron"))}
     for structure in ("diag", "kfac", "ekfac"):
         model = Laplace(structure, prior=1.0)(net, "categorical")
         data = training_data(model, ArrayExamples.of(x, y))
         made: list[Any] = []
         fit = seconds(lambda: made.append(posterior(model, data))) / unit  # noqa: B023
         variance = seconds(lambda: [made[0].marginals(batch.inputs) for batch in data]) / unit  # noqa: B023
+        lt_fit, lt_variance = (n * each / unit for each in peers.get(structure, (float("nan"),) * 2))
         print(
-            f"| {name} | {structure} | {fit:.1f} | {variance:.1f} | {peer:.0f} | {peer / variance:.0f} × |", flush=True
+            f"| {name} | {structure} | {fit:.1f} | {variance:.1f} | {lt_fit:.1f} | {lt_variance:.0f} | {peer:.0f} | "
+            f"{min(peer, lt_variance) / variance:.0f} × |".replace("nan", "–"),
+            flush=True,
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", choices=NETS, action="append")
-    print("| network | structure | curvature, epochs | V (C × C), epochs | V by Jacobians, epochs | ratio |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| network | structure | curvature, epochs | V (C × C), epochs | curvature, laplace-torch | V, laplace-torch "
+        "| V by vmap(jacrev) | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for name in parser.parse_args().net or NETS:
         study(name)
 

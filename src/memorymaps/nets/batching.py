@@ -16,7 +16,7 @@ from memorymaps.nets.tape import Call, Owner, cotangents, record
 
 T = TypeVar("T")
 _BYTES = 2**28  # what the tensors of one batch may take: 256 MB
-_MOST = 1024
+_MOST = 256  # more are not faster: their tensors leave the caches
 
 
 class OutOfMemoryWarning(RuntimeWarning):

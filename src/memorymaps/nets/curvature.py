@@ -78,9 +78,8 @@ class KroneckerCurvature:
         a, g = gradient.a, gradient.g
         if self.reduce:
             a, g = a.mean(1, keepdim=True), g.sum(2, keepdim=True)
-        a, g = a / a.shape[1] ** 0.5, g.reshape(-1, g.shape[-1])
         flat = a.reshape(-1, a.shape[-1])
-        return flat.T @ flat, g.T @ g
+        return flat.T @ flat / a.shape[1], _second_moment(g)
 
     def take_in(self, measured: tuple[Tensor, Tensor]) -> None:
         """Add in double precision."""
@@ -97,6 +96,16 @@ class KroneckerCurvature:
         """`λ_B λ_Aᵀ + δ` in the eigenbases."""
         left, right, values = self.bases(prior.dtype)
         return Rotated((values + prior.double().mean()).to(prior.dtype), left, right)
+
+
+def _second_moment(g: Tensor) -> Tensor:
+    """`Σ g gᵀ [o, o]` over directions, examples and positions; many positions lie last in memory and are summed there."""
+    k, n, t, o = g.shape
+    if t <= o:
+        flat = g.reshape(-1, o)
+        return flat.T @ flat
+    parts = (g[:, part].mT for part in parts_of(n, k * (t * o + o * o), _CACHED))
+    return torch.stack([torch.matmul(each, each.mT).sum((0, 1)) for each in parts]).sum(0)
 
 
 @dataclass

@@ -119,11 +119,19 @@ class Outer:
 
     def turned(self, left: Tensor | None, right: Tensor | None) -> Outer:
         """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
-        return Outer(self.a if right is None else self.a @ right, self.g if left is None else self.g @ left)
+        return Outer(self.a if right is None else self.a @ right, self.g if left is None else _times(self.g, left))
 
     def moved(self, moves: Tensor, part: slice) -> Tensor:
         """What moves `[n', o·d]` of the weights do to the layer's outputs: `[n', t, o]`."""
         return self.a[part] @ moves.reshape(len(moves), self.g.shape[-1], self.a.shape[-1]).mT
+
+
+def _times(g: Tensor, left: Tensor) -> Tensor:
+    """`g Q [k, n, t, o]`, in the order in which `g` lies in memory: a product of matrices either way."""
+    y = g.transpose(0, 1)
+    if y.is_contiguous():
+        return (y.reshape(-1, y.shape[-1]) @ left).view(y.shape).transpose(0, 1)
+    return torch.matmul(left.T, y.mT).mT.transpose(0, 1)
 
 
 @dataclass(frozen=True)
@@ -282,28 +290,39 @@ class Batch:
             raise RuntimeError(f"{block.name!r} was not called in this batch but was in the first one")
         if not block.is_matrix:
             return Local(self.network, block.parameters, tuple(uses))
-        parts = [_factors(submodule(self.network, call.owner), call.args[0], g) for call, g in uses]
-        a, g = (torch.cat(each, dim) for each, dim in zip(zip(*parts, strict=True), (1, 2), strict=True))
-        return Outer(torch.cat([a, a.new_ones(*a.shape[:2], 1)], 2) if len(block.parameters) == 2 else a, g)
+        biased = len(block.parameters) == 2
+        parts = [_factors(submodule(self.network, call.owner), call.args[0], g, biased) for call, g in uses]
+        if len(parts) == 1:
+            return Outer(*parts[0])
+        a, g = zip(*parts, strict=True)
+        return Outer(torch.cat(a, 1), torch.cat(g, 2))
 
 
-def _factors(module: nn.Module, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """`a [n, t, d]` and `g [k, n, t, o]` of one call."""
+def _factors(module: nn.Module, x: Tensor, g: Tensor, biased: bool) -> tuple[Tensor, Tensor]:
+    """`a [n, t, d]`, with ones for a bias, and `g [k, n, t, o]` of one call."""
     k, n = g.shape[:2]
     if isinstance(module, nn.Linear):
-        return x.reshape(n, -1, x.shape[-1]).to(g.dtype), g.reshape(k, n, -1, g.shape[-1])
-    return _patches(module, x).to(g.dtype), g.flatten(3).transpose(2, 3)
+        return _flat(x.reshape(n, -1, x.shape[-1]).to(g.dtype), 1, biased), g.reshape(k, n, -1, g.shape[-1])
+    return _flat(_patches(module, x.to(g.dtype)), len(module.kernel_size), biased), g.flatten(3).transpose(2, 3)
+
+
+def _flat(a: Tensor, spatial: int, biased: bool) -> Tensor:
+    """`[n, positions…, features…]` as `[n, t, d]`, with a last column of ones for a bias: one copy at most."""
+    if not biased:
+        return a.flatten(1 + spatial).flatten(1, spatial)
+    positions, features = a.shape[1 : 1 + spatial], a.shape[1 + spatial :]
+    found = a.new_ones(len(a), positions.numel(), features.numel() + 1)
+    found[..., :-1].unflatten(2, features).unflatten(1, positions).copy_(a)
+    return found
 
 
 def _patches(module: Any, x: Tensor) -> Tensor:
-    """Patches under a convolution's kernel, in the order of its weights: `[n, t, channels · kernel]`."""
+    """Patches under a convolution's kernel, in the order of its weights: `[n, positions…, channels, kernel…]`."""
     spatial = len(module.kernel_size)
     x = F.pad(x, _padding(module))
     for axis, (size, step, gap) in enumerate(zip(module.kernel_size, module.stride, module.dilation, strict=True)):
         x = x.unfold(2 + axis, gap * (size - 1) + 1, step)[..., ::gap]
-    x = x.movedim(1, 1 + spatial)  # [n, positions…, channels, kernel…]
-    n = x.shape[0]
-    return x.reshape(n, torch.Size(x.shape[1 : 1 + spatial]).numel(), -1)
+    return x.movedim(1, 1 + spatial)
 
 
 def _padding(module: Any) -> list[int]:

@@ -170,9 +170,17 @@ def _detached(leaf: Any) -> Any:
 
 def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Tensor]:
     """`g [k, n, …]` at the output of every call, for `directions [k, n, c]` at the network's output."""
-    edges = [call.edge for call in calls]
-    passes = [_one_pass(f, edges, calls, d, k < len(directions) - 1) for k, d in enumerate(directions)]
-    return [torch.stack(parts) for parts in zip(*passes, strict=True)]
+    edges, k = [call.edge for call in calls], len(directions)
+    found: list[Tensor] = []
+    for row, direction in enumerate(directions):
+        passed = _one_pass(f, edges, calls, direction, row < k - 1)
+        if k == 1:
+            return [each[None] for each in passed]
+        # an example's directions lie together in memory: what is summed over positions later needs no copy
+        found = found or [each.new_empty(len(each), k, *each.shape[1:]) for each in passed]
+        for whole, each in zip(found, passed, strict=True):
+            whole[:, row] = each
+    return [whole.transpose(0, 1) for whole in found]
 
 
 def attached(f: Tensor, calls: Sequence[Call], direction: Tensor) -> list[Tensor]:

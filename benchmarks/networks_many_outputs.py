@@ -1,0 +1,67 @@
+"""Many outputs: what a map costs when V is asked for along directions only, and how far its leverage is off.
+
+The whole map after the curvature pass, in training epochs, for C = 10, 100 and 1,000 outputs; the error of the
+leverage against all C × C variances on a part of the data (C ≤ 100).
+
+    python benchmarks/networks_many_outputs.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from networks_speed import epoch, seconds
+from torch import nn
+
+from memorymaps.build import _table
+from memorymaps.examples import ArrayExamples
+from memorymaps.nets.laplace import Laplace
+from memorymaps.perturbation import form_named
+from memorymaps.posteriors import Origin, posterior, training_data
+
+
+def mlp(c: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 300), nn.ReLU(), nn.Linear(300, c)
+    )
+
+
+def study(c: int, n: int, directions: int) -> None:
+    torch.manual_seed(0)
+    net, x, y = mlp(c), torch.randn(n, 1, 28, 28), torch.randint(0, c, (n,))
+    for _ in range(5):
+        epoch(net, x, y, 0.1)
+    unit = min(seconds(lambda: epoch(net, x, y, 1e-6)) for _ in range(3))
+    model = Laplace("kfac", prior=1.0, fisher="leading", directions=directions)(net, "categorical")
+    data = training_data(model, ArrayExamples.of(x, y))
+    start = time.perf_counter()
+    source = posterior(model, data)
+    fit = (time.perf_counter() - start) / unit
+    origin, form = Origin(source, data), form_named("F-sm")
+    cost = min(seconds(lambda: _table(origin, form)) for _ in range(2)) / unit
+    part = data.take(np.arange(200))
+    error = top = float("nan")
+    if directions and c <= 100:
+        h = origin.local(part).leverage
+        whole = Laplace("kfac", prior=1.0, fisher="leading", directions=0)(net, "categorical")
+        exact = Origin(posterior(whole, data), data).local(part).leverage
+        error = float(np.median(np.abs(h / exact - 1)))
+        top = len(np.intersect1d(np.argsort(-h)[:10], np.argsort(-exact)[:10])) / 10
+    print(f"| {c:,} | {directions or 'all C × C'} | {fit:.1f} | {cost:.1f} | {error:.1%} | {top:.0%} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--outputs", type=int, action="append")
+    print("| outputs | directions | curvature, epochs | map, epochs | median error of leverage | same top 5 % |")
+    print("|---|---|---|---|---|---|")
+    for c in parser.parse_args().outputs or (10, 100, 1000):
+        for directions in (0, 1, 2, 3) if c == 10 else (0, 2) if c == 100 else (2,):
+            study(c, 4000 if c < 1000 else 2000, directions)
+
+
+if __name__ == "__main__":
+    main()

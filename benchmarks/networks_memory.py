@@ -1,0 +1,78 @@
+"""Memory of a variance pass: megabytes an example in the batch (all C × C), and the peak of a 10-million-parameter
+network with 1,000 outputs along directions. Each figure is a process of its own, its peak as the system counts it.
+
+    python benchmarks/networks_memory.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+
+import torch
+from networks_speed import NETS, OUTPUTS
+from torch import nn
+
+from memorymaps.examples import ArrayExamples
+from memorymaps.nets.laplace import Laplace
+from memorymaps.posteriors import Origin, posterior, training_data
+
+
+def peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def one(name: str, batch: int) -> None:
+    """Peak of this process after one variance pass over a batch."""
+    make, shape, *_ = NETS[name]
+    torch.manual_seed(0)
+    model = Laplace("kfac", prior=1.0)(make(), "categorical")
+    few = ArrayExamples.of(torch.randn(8, *shape), torch.randint(0, OUTPUTS, (8,)))
+    source = posterior(model, training_data(model, few))
+    source.setting.size.size = batch
+    source.marginals(torch.randn(batch, *shape))
+    print(peak())
+
+
+def many(n: int) -> None:
+    """A map's peak for 1,000 outputs and ten million parameters."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(1024, 3000), nn.ReLU(), nn.Linear(3000, 1800), nn.ReLU(), nn.Linear(1800, 1000))
+    recipe = Laplace("diag", prior=1.0, fisher="leading")
+    model = recipe(net, "categorical")
+    data = training_data(model, ArrayExamples.of(torch.randn(n, 1024), torch.randint(0, 1000, (n,))))
+    source = posterior(model, data)
+    for batch in data:
+        at = Origin(source, data).local(batch)
+        at.first_order()
+    print(sum(p.numel() for p in net.parameters()), peak())
+
+
+def measured(*arguments: str) -> list[float]:
+    done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", nargs=2)
+    parser.add_argument("--many", type=int)
+    arguments = parser.parse_args()
+    if arguments.one:
+        one(arguments.one[0], int(arguments.one[1]))
+    elif arguments.many:
+        many(arguments.many)
+    else:
+        print("| network | MB an example, all C × C |\n|---|---|")
+        for name in NETS:
+            low, high = 64, 256
+            small, large = (measured("--one", name, str(size))[0] for size in (low, high))
+            print(f"| {name} | {(large - small) / (high - low):.2f} |", flush=True)
+        count, top = measured("--many", "2000")
+        print(f"\n{count:,.0f} parameters, 1,000 outputs, 2,000 examples, along directions: peak {top:,.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
