@@ -15,7 +15,7 @@ from array_api_compat import array_namespace, device, is_torch_array
 from memorymaps._types import Array
 from memorymaps.likelihoods import Likelihood
 
-_STEPS = 3  # of subspace iteration, from the outputs with the largest curvature
+_STEPS = 2  # of subspace iteration, from the outputs with the largest curvature
 
 
 def leading(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int = 0) -> Array:

@@ -172,7 +172,7 @@ class _Journal:
 
 def _run(chosen: MemoryMap, retrain: Retrain, journal: _Journal, executor: Executor | None, bar: bool | None) -> None:
     """Everything that the journal lacks."""
-    rows = chosen["row"]
+    rows = np.array(chosen["row"])  # a copy: the recipe may hand it to torch, which wants to write
     tasks = [(int(row), np.asarray([row]), np.asarray([row])) for row in rows if int(row) not in journal.found]
     known = journal.found.get(-1)
     if known is None or len(known) != len(rows):
