@@ -101,9 +101,7 @@ def main() -> None:
     parser.add_argument("--picture")
     a = parser.parse_args()
     data, curves = load(a.data, a.n), {}
-    print(
-        "| width | posterior | δ | Σ leverage | loss | LOO loss | test loss | distance |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| width | posterior | δ | Σ leverage | loss | LOO loss | test loss | distance |\n" + "|---" * 8 + "|")
     for width in a.width or (8, 32, 128):
         curves[width] = study(data, width, a.structure)
         low = [int(np.argmin([c[k] for c in curves[width]])) for k in (1, 2)]

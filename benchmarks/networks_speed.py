@@ -60,6 +60,7 @@ class Basic(nn.Module):
         self.around = nn.Conv2d(i, o, 1, step, bias=False) if i != o else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs."""
         return torch.relu(self.way(x) + self.around(x))
 
 

@@ -22,7 +22,7 @@ def test_importing_the_package_loads_nothing_heavy():
         assert f"'{heavy}'" not in loaded
 
 
-NETS = ("Custom", "Laplace", "LoaderExamples", "prior_from")
+NETS = ("Custom", "FromOptimizer", "Laplace", "LoaderExamples", "prior_from")
 HIDE = """
 import sys
 class Hidden:

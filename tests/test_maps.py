@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 import memorymaps as mm
 from memorymaps.maps import COLUMNS
+from memorymaps.store import MapFileError
 from memorymaps.summary import share
 
 rng = np.random.default_rng(4)
@@ -176,14 +177,14 @@ def test_files_that_are_no_maps_are_refused(tmp_path, diabetes_map):
     with pytest.raises(FileNotFoundError, match="no file"):
         mm.load(tmp_path / "missing.parquet")
     (tmp_path / "text.parquet").write_text("hello")
-    with pytest.raises(mm.MapFileError, match="not a readable Parquet file"):
+    with pytest.raises(MapFileError, match="not a readable Parquet file"):
         mm.load(tmp_path / "text.parquet")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(mm.MapFileError, match="not a memory map"):
+    with pytest.raises(MapFileError, match="not a memory map"):
         mm.load(tmp_path / "other.parquet")
     cut = diabetes_map.save(tmp_path / "cut.parquet")
     cut.write_bytes(cut.read_bytes()[:-200])
-    with pytest.raises(mm.MapFileError, match="not a readable Parquet file"):
+    with pytest.raises(MapFileError, match="not a readable Parquet file"):
         mm.load(cut)
 
 
@@ -196,13 +197,13 @@ def rewritten(m, path, change):
 
 def test_newer_and_damaged_notes_are_refused(tmp_path, diabetes_map):
     newer = rewritten(diabetes_map, tmp_path / "a.parquet", lambda note: note.update(schema=99))
-    with pytest.raises(mm.MapFileError, match=r"schema 99.*pip install -U memorymaps"):
+    with pytest.raises(MapFileError, match=r"schema 99.*pip install -U memorymaps"):
         mm.load(newer)
     damaged = rewritten(diabetes_map, tmp_path / "b.parquet", lambda note: note["provenance"].pop("form"))
-    with pytest.raises(mm.MapFileError, match="damaged provenance"):
+    with pytest.raises(MapFileError, match="damaged provenance"):
         mm.load(damaged)
     pq.write_table(diabetes_map.table.replace_schema_metadata({b"memorymaps": b"{"}), tmp_path / "c.parquet")
-    with pytest.raises(mm.MapFileError, match="damaged provenance"):
+    with pytest.raises(MapFileError, match="damaged provenance"):
         mm.load(tmp_path / "c.parquet")
 
 

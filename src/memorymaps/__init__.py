@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from memorymaps._extras import require
 
 if TYPE_CHECKING:
-    from memorymaps.agreement import Comparison, compare
+    from memorymaps.agreement import compare
     from memorymaps.build import memory_map
     from memorymaps.examples import ArrayExamples, DataError, ParquetExamples
     from memorymaps.likelihoods import TargetError
@@ -19,24 +19,23 @@ if TYPE_CHECKING:
     from memorymaps.nets.custom import Custom
     from memorymaps.nets.data import LoaderExamples
     from memorymaps.nets.laplace import Laplace
+    from memorymaps.nets.optimizers import FromOptimizer
     from memorymaps.nets.prior import prior_from
     from memorymaps.perturbation import Warn
     from memorymaps.posteriors import Posterior, UnsupportedModelError, posterior, training_data
     from memorymaps.refinement import refine
     from memorymaps.retraining import retrain_check
-    from memorymaps.store import MapFileError
     from memorymaps.viz.displays import LeaveOutDisplay, MapDisplay, RetrainingDisplay, SensitivityDisplay
 
 _HOMES = {
     "ArrayExamples": "examples",
-    "Comparison": "agreement",
     "Custom": "nets.custom",
     "DataError": "examples",
+    "FromOptimizer": "nets.optimizers",
     "Laplace": "nets.laplace",
     "LeaveOutDisplay": "viz.displays",
     "LoaderExamples": "nets.data",
     "MapDisplay": "viz.displays",
-    "MapFileError": "store",
     "MemoryMap": "maps",
     "ParquetExamples": "examples",
     "Posterior": "posteriors",
@@ -59,14 +58,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArrayExamples",
-    "Comparison",
     "Custom",
     "DataError",
+    "FromOptimizer",
     "Laplace",
     "LeaveOutDisplay",
     "LoaderExamples",
     "MapDisplay",
-    "MapFileError",
     "MemoryMap",
     "ParquetExamples",
     "Posterior",

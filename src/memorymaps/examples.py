@@ -147,7 +147,7 @@ class ArrayExamples(Examples):
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
-        b = self.whole
+        b, rows = self.whole, np.arange(len(self))[rows]  # a new array: torch wants indices that can be written to
         return Batch(
             _rows(b.inputs, rows), b.target[rows], b.ids[rows], _sliced(b.weight, rows), _sliced(b.offset, rows)
         )

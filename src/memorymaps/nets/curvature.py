@@ -99,7 +99,7 @@ class KroneckerCurvature:
 
 
 def _second_moment(g: Tensor) -> Tensor:
-    """`Σ g gᵀ [o, o]` over directions, examples and positions; many positions lie last in memory and are summed there."""
+    """`Σ g gᵀ [o, o]` over directions, examples and positions; many positions are summed where they lie last."""
     k, n, t, o = g.shape
     if t <= o:
         flat = g.reshape(-1, o)

@@ -46,13 +46,22 @@ posterior.register(LaplaceNetwork)(fit)
 
 @training_data.register(LaplaceNetwork)
 def _data(model: LaplaceNetwork, examples: Examples | None) -> Examples:
+    return training_examples(examples)
+
+
+def training_examples(examples: Examples | None) -> Examples:
+    """A network's data, arrays in batches that suit it.
+
+    Raises
+    ------
+    DataError
+        None given.
+    """
     if examples is None:
         raise DataError("a network does not keep its training data: memory_map(net, data, …) with arrays or a loader")
-    return (
-        replace(examples, batch_size=min(examples.batch_size, 1024))
-        if isinstance(examples, ArrayExamples)
-        else examples
-    )
+    if isinstance(examples, ArrayExamples):
+        return replace(examples, batch_size=min(examples.batch_size, 1024))
+    return examples
 
 
 @posterior.register(nn.Module)

@@ -32,7 +32,7 @@ def describe(
         likelihood=type(setting.network.likelihood).__name__,
         prior=source,
         algorithm="the trained network (a stationary point)",
-        coverage=_coverage(setting, structure),
+        coverage=coverage(setting, structure),
         classes=tuple(range(c)) if isinstance(setting.network.likelihood, Categorical) else (),
         effective_parameters=own,
         distance=_distance(setting, covariance, own),
@@ -97,7 +97,8 @@ def _gradient(setting: Setting, y: Tensor, w: Tensor, x: Any, part: slice) -> di
     return {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(named.items(), found, strict=True)}
 
 
-def _coverage(setting: Setting, structure: str) -> tuple[str, ...]:
+def coverage(setting: Setting, structure: str) -> tuple[str, ...]:
+    """Every parameter of the network: covered, and how, or held fixed, and why."""
     exact = structure in ("full", "dual", "block")
     lines = []
     for block in setting.blocks:
