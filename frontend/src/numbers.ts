@@ -113,6 +113,13 @@ export function number(value: number): string {
   return `${sign}${(size / 10 ** e).toFixed(1)}×${power(e)}`;
 }
 
+/** Three significant digits with their trailing zeros, so that columns align. */
+export function figures(value: number): string {
+  const size = Math.abs(value);
+  const plain = size >= 1e-3 && size < 1e3 && !Number.isInteger(value);
+  return plain ? (value < 0 ? "−" : "") + size.toPrecision(3) : number(value);
+}
+
 export const whole = (value: number): string => Math.round(value).toLocaleString("en-US").replace(/,/g, "\u202f");
 
 export function percent(part: number): string {

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from memorymaps.posteriors import Posterior, UnsupportedModelError, posterior, training_data
     from memorymaps.store import MapFileError
     from memorymaps.viz.displays import LeaveOutDisplay, MapDisplay, SensitivityDisplay
+    from memorymaps.viz.explorer import ExplorerOptions, explore
 
 _HOMES = {
     "ArrayExamples": "examples",
     "Comparison": "agreement",
     "DataError": "examples",
+    "ExplorerOptions": "viz.explorer",
     "Laplace": "nets.laplace",
     "LeaveOutDisplay": "viz.displays",
     "LoaderExamples": "nets.data",
@@ -41,6 +43,7 @@ _HOMES = {
     "UnsupportedModelError": "posteriors",
     "Warn": "perturbation",
     "compare": "agreement",
+    "explore": "viz.explorer",
     "load": "maps",
     "memory_map": "build",
     "posterior": "posteriors",
@@ -54,6 +57,7 @@ __all__ = [
     "ArrayExamples",
     "Comparison",
     "DataError",
+    "ExplorerOptions",
     "Laplace",
     "LeaveOutDisplay",
     "LoaderExamples",
@@ -67,6 +71,7 @@ __all__ = [
     "UnsupportedModelError",
     "Warn",
     "compare",
+    "explore",
     "load",
     "memory_map",
     "posterior",

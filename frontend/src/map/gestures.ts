@@ -52,7 +52,7 @@ export function listen(view: MapView): () => void {
               : "crosshair";
         return;
       }
-      drag.moved ||= Math.hypot(e.offsetX - drag.x, e.offsetY - drag.y) > 3;
+      if (Math.hypot(e.offsetX - drag.x, e.offsetY - drag.y) > 3) drag.moved = true;
       if (drag.moved) follow(view, drag, e.offsetX, e.offsetY);
     },
     { signal },

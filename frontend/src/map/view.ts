@@ -281,7 +281,11 @@ export class MapView {
   private grey(): Paint {
     const lut = new Uint8Array(768);
     lut.set(rgb(this.theme.faint), 0);
-    return { codes: new Uint8Array(this.store.n), lut, alpha: new Float32Array(256).fill(0.35) };
+    return {
+      codes: new Uint8Array(this.store.n),
+      lut,
+      alpha: new Float32Array(256).fill(this.store.theme.peek() === "dark" ? 0.75 : 0.5),
+    };
   }
 
   private clear(pen: Pen): void {
@@ -314,6 +318,7 @@ export class MapView {
       const mark = threshold(pen, frame, theme, log, cut, part);
       this.handle = mark.handle;
       if (mark.box) taken.push(mark.box);
+      if (mark.handle) taken.push([mark.handle[0] - 10, mark.handle[1] - 10, mark.handle[0] + 10, mark.handle[1] + 10]);
       this.rings(pen);
     });
     if (store.compare.peek() === "side") this.modelName(pen);

@@ -48,7 +48,7 @@ function Head({ store, i }: { store: Store; i: number }) {
       <div class="mm-card-id" dir="auto">
         {store.table.id(i)}
       </div>
-      <div class="mm-rank">{`rank ${whole(rank)} of ${whole(store.n)} by sensitivity, top ${percent(rank / store.n)}`}</div>
+      <div class="mm-rank">{`${whole(rank)} of ${whole(store.n)} by sensitivity · top ${percent(rank / store.n)}`}</div>
       <Verdict store={store} i={i} />
     </>
   );
@@ -64,10 +64,9 @@ function Verdict({ store, i }: { store: Store; i: number }) {
       {target}
       {wrong && ` → ${prediction}`}
       {loo !== prediction && loo !== "–" && (
-        <span class="mm-flip" title="the prediction if this example were left out of training">
-          {" "}
-          <s>{prediction}</s> {loo} without it
-        </span>
+        <div class="mm-flip" title="the prediction if this example were left out of training">
+          left out: <s>{prediction}</s> {loo}
+        </div>
       )}
     </div>
   );

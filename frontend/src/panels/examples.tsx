@@ -193,7 +193,7 @@ function HeadRow({ store, columns }: { store: Store; columns: string[] }) {
           title={store.table.about(name).words}
           onClick={() => click(name)}
         >
-          {name.replaceAll("_", " ")}
+          {name === "prediction" ? "predicted" : name.replaceAll("_", " ")}
           {name === key && (down ? " ↓" : " ↑")}
         </button>
       ))}

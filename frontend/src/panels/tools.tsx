@@ -5,7 +5,6 @@ import { classColor, THEMES } from "../theme";
 import { Choices, Drawing } from "./parts";
 
 export function Tools({ store, picture }: { store: Store; picture: () => void }) {
-  const [x, y] = store.log.value;
   return (
     <div class="mm-tools">
       <Choices
@@ -18,24 +17,19 @@ export function Tools({ store, picture }: { store: Store; picture: () => void })
           ["box", "Box", "b"],
         ]}
       />
-      <Choices
-        label="x axis"
-        value={x ? "log" : "linear"}
-        set={(v) => (store.log.value = [v === "log", y])}
-        options={[
-          ["log", "x log"],
-          ["linear", "x linear"],
-        ]}
-      />
-      <Choices
-        label="y axis"
-        value={y ? "log" : "linear"}
-        set={(v) => (store.log.value = [x, v === "log"])}
-        options={[
-          ["log", "y log"],
-          ["linear", "y linear"],
-        ]}
-      />
+      <fieldset class="mm-seg" aria-label="Logarithmic axes">
+        {(["x", "y"] as const).map((axis, k) => (
+          <button
+            type="button"
+            key={axis}
+            class={store.log.value[k] ? "on" : ""}
+            aria-pressed={store.log.value[k]}
+            onClick={() => store.toggleLog(k)}
+          >
+            log {axis}
+          </button>
+        ))}
+      </fieldset>
       <Choices
         label="Marks"
         value={store.marks.value}

@@ -5,7 +5,7 @@ import { Sheets } from "../data/sheets";
 import type { Source } from "../data/source";
 import { Table } from "../data/table";
 import { Texts } from "../data/texts";
-import { argsort, number, type Point, quantile, ranks, whole } from "../numbers";
+import { argsort, figures, type Point, quantile, ranks, whole } from "../numbers";
 import type { Mode } from "../theme";
 import { type Filters, NO_FILTERS, passing, search } from "./filters";
 import { Trajectory } from "./trajectory";
@@ -197,6 +197,12 @@ export class Store {
     if (this.filters.peek().search === words) this.sought.value = search(this.table, words, texts);
   }
 
+  toggleLog(axis: number): void {
+    const [x, y] = this.log.peek();
+    this.frame.value = null;
+    this.log.value = axis === 0 ? [!x, y] : [x, !y];
+  }
+
   clear(): void {
     this.select([], "");
     this.region.value = [];
@@ -219,7 +225,7 @@ export class Store {
   }
 
   cell(name: string, i: number): string {
-    return name === "id" ? this.table.id(i) : this.table.cell(name, i, number);
+    return name === "id" ? this.table.id(i) : this.table.cell(name, i, figures);
   }
 
   describe(i: number): string {

@@ -237,12 +237,12 @@ def _add_steps(columns: _Columns, m: MemoryMap, trajectory: Mapping[str, MemoryM
         codes = [_log_codes(other[score][row], low, high) for other, row in zip(maps, rows, strict=True)]
         for t, code in enumerate(codes):  # unsigned differences wrap round, and so do the page's sums
             columns.raw(f"{score}#{t}", code - codes[t - 1] if t else code)
-    low, high = ([end[side] for end in ends] for side in (0, 1))
-    return [
-        {"name": _text(name), "loss": _mean(other["loss"]), "loo_loss": _mean(other["loo_loss"]), "low": low,
-         "high": high}
-        for name, other in trajectory.items()
-    ]  # fmt: skip
+    lows, highs = ([end[side] for end in ends] for side in (0, 1))
+    return [_step(name, other) | {"low": lows, "high": highs} for name, other in trajectory.items()]
+
+
+def _step(name: str, m: MemoryMap) -> dict[str, Any]:
+    return {"name": _text(name), "loss": _mean(m["loss"]), "loo_loss": _mean(m["loo_loss"])}
 
 
 def _rows_of(m: MemoryMap, other: MemoryMap, name: str) -> Array:

@@ -94,7 +94,9 @@ def _by_id(m: MemoryMap, payload: Mapping[Any, Any]) -> list[Any]:
 
 def _frame_by_id(m: MemoryMap, frame: pd.DataFrame) -> pd.DataFrame:
     if frame["id"].duplicated().any():
-        raise PayloadError(f"payload has the id {frame.loc[frame['id'].duplicated(), 'id'].iloc[0]!r} more than once")
+        raise PayloadError(
+            f"payload has the id {frame.loc[frame['id'].duplicated(), 'id'].iloc[0]!s:.80} more than once"
+        )
     rows = frame.set_index("id").index.get_indexer(m["id"].tolist())
     if np.any(rows < 0):
         missing = m["id"][rows < 0].tolist()
@@ -165,7 +167,7 @@ def _range(values: Any, rows: Array) -> tuple[float, float]:
     if sample[0].dtype == np.uint8:
         return 0.0, 255.0
     low, high = min(float(np.min(s)) for s in sample), max(float(np.max(s)) for s in sample)
-    return (0.0, 1.0) if 0 <= low and high <= 1 else (low, high)
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
 def _picture(values: Array, low: float, high: float) -> Array:

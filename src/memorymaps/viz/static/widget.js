@@ -935,19 +935,23 @@ function L(e) {
 	let r = Math.floor(Math.log10(t));
 	return `${n}${(t / 10 ** r).toFixed(1)}×${Dt(r)}`;
 }
+function jt(e) {
+	let t = Math.abs(e);
+	return t >= .001 && t < 1e3 && !Number.isInteger(e) ? (e < 0 ? "−" : "") + t.toPrecision(3) : L(e);
+}
 var R = (e) => Math.round(e).toLocaleString("en-US").replace(/,/g, " ");
 function z(e) {
 	if (!Number.isFinite(e)) return "–";
 	let t = e * 100;
 	return `${t >= 10 ? t.toFixed(0) : t >= 1 ? t.toFixed(1) : Number(t.toPrecision(2))} %`;
 }
-function jt(e, t) {
+function Mt(e, t) {
 	let n = Math.max(1, Math.floor(e.length / 2e4)), r = [];
 	for (let t = 0; t < e.length; t += n) Number.isFinite(e[t]) && r.push(e[t]);
 	return r.sort((e, t) => e - t), r.length ? r[Math.round(t * (r.length - 1))] : NaN;
 }
 // src/map/gestures.ts
-function Mt(e) {
+function Nt(e) {
 	let { store: t, top: n } = e, r = new AbortController(), { signal: i } = r, a = null, o = (t) => e.handle !== null && Math.hypot(e.handle[0] - t.offsetX, e.handle[1] - t.offsetY) < 12, s = (t) => {
 		let n = e.pinAt(t.offsetX, t.offsetY);
 		return n >= 0 ? n : e.pick(t.offsetX, t.offsetY);
@@ -965,10 +969,10 @@ function Mt(e) {
 			add: s
 		}, e.lasso = i === "lasso" ? [[r.offsetX, r.offsetY]] : [];
 	}, { signal: i }), n.addEventListener("pointermove", (r) => {
-		a ? (a.moved ||= Math.hypot(r.offsetX - a.x, r.offsetY - a.y) > 3, a.moved && Nt(e, a, r.offsetX, r.offsetY)) : (t.hover.value = s(r), n.style.cursor = o(r) ? "grab" : t.hover.peek() >= 0 ? "pointer" : t.tool.peek() === "pan" ? "default" : "crosshair");
+		a ? (Math.hypot(r.offsetX - a.x, r.offsetY - a.y) > 3 && (a.moved = !0), a.moved && Pt(e, a, r.offsetX, r.offsetY)) : (t.hover.value = s(r), n.style.cursor = o(r) ? "grab" : t.hover.peek() >= 0 ? "pointer" : t.tool.peek() === "pan" ? "default" : "crosshair");
 	}, { signal: i }), n.addEventListener("pointerup", (t) => {
 		let n = a;
-		a = null, n && (n.moved ? Ft(e, n) : It(e, s(t), n.add), e.lasso = [], e.changed("hover"));
+		a = null, n && (n.moved ? It(e, n) : Lt(e, s(t), n.add), e.lasso = [], e.changed("hover"));
 	}, { signal: i }), n.addEventListener("pointerleave", () => {
 		a || (t.hover.value = -1);
 	}, { signal: i }), n.addEventListener("dblclick", () => e.reset(), { signal: i }), n.addEventListener("wheel", (t) => {
@@ -980,20 +984,20 @@ function Mt(e) {
 		passive: !1
 	}), () => r.abort();
 }
-function Nt(e, t, n, r) {
+function Pt(e, t, n, r) {
 	let { frame: i, store: a } = e;
-	t.mode === "pan" ? e.show(i.shifted(t.domain, n - t.x, r - t.y)) : t.mode === "threshold" ? a.threshold.value = Pt(e, n, r) : t.mode === "box" ? e.lasso = [
+	t.mode === "pan" ? e.show(i.shifted(t.domain, n - t.x, r - t.y)) : t.mode === "threshold" ? a.threshold.value = Ft(e, n, r) : t.mode === "box" ? e.lasso = [
 		[t.x, t.y],
 		[n, t.y],
 		[n, r],
 		[t.x, r]
 	] : e.lasso.push([n, r]), e.changed("hover");
 }
-function Pt(e, t, n) {
+function Ft(e, t, n) {
 	let [r, i] = e.frame.back(t, n), [a, o] = e.store.log.peek();
 	return Math.max(0, (a ? 10 ** r : r) * (o ? 10 ** i : i));
 }
-function Ft(e, t) {
+function It(e, t) {
 	let { store: n, frame: r } = e;
 	if (t.mode === "pan") return;
 	if (t.mode === "threshold") {
@@ -1004,11 +1008,11 @@ function Ft(e, t) {
 	let i = e.lasso.map(([e, t]) => r.back(e, t)), a = e.within((e, t) => Tt(e, t, i)), [o, s] = n.log.peek();
 	n.region.value = i.map(([e, t]) => [o ? 10 ** e : e, s ? 10 ** t : t]), n.select(t.add ? [.../* @__PURE__ */ new Set([...n.selection.peek(), ...a])] : a, `inside the ${t.mode}`);
 }
-function It(e, t, n) {
+function Lt(e, t, n) {
 	let { store: r } = e;
 	t < 0 ? n || r.clear() : (r.focus.value = t, n && r.select([.../* @__PURE__ */ new Set([...r.selection.peek(), t])], "picked one by one"));
 }
-function Lt(e, t) {
+function Rt(e, t) {
 	let { store: n, frame: r } = e, [i, a] = [r.width / 2, r.height / 2], o = (t, n) => e.show(r.shifted(r.domain, t * 80, n * 80)), s = {
 		ArrowDown: () => t.shiftKey ? o(0, -1) : n.step(1),
 		ArrowUp: () => t.shiftKey ? o(0, 1) : n.step(-1),
@@ -1028,17 +1032,17 @@ function Lt(e, t) {
 	return !s || t.ctrlKey || t.metaKey || t.altKey ? !1 : (s(), !0);
 }
 // src/theme.ts
-var Rt = (e) => [
+var zt = (e) => [
 	1,
 	3,
 	5
 ].map((t) => Number.parseInt(e.slice(t, t + 2), 16));
-function zt(e) {
+function Bt(e) {
 	let t = /* @__PURE__ */ new Uint8Array(768);
 	for (let n = 0; n < 256; n++) {
 		let r = n / 255, i = 0;
 		for (; i < e.length - 2 && r > e[i + 1][0];) i++;
-		let a = (r - e[i][0]) / (e[i + 1][0] - e[i][0]), [o, s] = [Rt(e[i][1]), Rt(e[i + 1][1])];
+		let a = (r - e[i][0]) / (e[i + 1][0] - e[i][0]), [o, s] = [zt(e[i][1]), zt(e[i + 1][1])];
 		for (let e = 0; e < 3; e++) t[3 * n + e] = Math.round(o[e] + (s[e] - o[e]) * a);
 	}
 	return t;
@@ -1054,7 +1058,7 @@ var B = {
 		faint: "#d5d9de",
 		right: "#4477aa",
 		wrong: "#c4400f",
-		ramp: zt([
+		ramp: Bt([
 			[0, "#bfcad8"],
 			[.3, "#a1b6d3"],
 			[.55, "#7f93cb"],
@@ -1062,7 +1066,7 @@ var B = {
 			[.86, "#b23a86"],
 			[1, "#d9481c"]
 		]),
-		density: zt([
+		density: Bt([
 			[0, "#dfe6ee"],
 			[.35, "#9db6d8"],
 			[.65, "#5a6fb6"],
@@ -1091,7 +1095,7 @@ var B = {
 		faint: "#333a44",
 		right: "#6fa8dc",
 		wrong: "#ff8a5c",
-		ramp: zt([
+		ramp: Bt([
 			[0, "#3f4959"],
 			[.3, "#446a9c"],
 			[.55, "#6f7ad2"],
@@ -1099,7 +1103,7 @@ var B = {
 			[.86, "#fb93a6"],
 			[1, "#ffd678"]
 		]),
-		density: zt([
+		density: Bt([
 			[0, "#262d3a"],
 			[.35, "#3f5590"],
 			[.65, "#a765c4"],
@@ -1118,12 +1122,12 @@ var B = {
 			"#8f9e4a"
 		]
 	}
-}, Bt = (e, t) => B[e].classes[t % 10], V = {
+}, Vt = (e, t) => B[e].classes[t % 10], V = {
 	left: 62,
 	right: 62,
 	top: 62,
 	bottom: 46
-}, Vt = class {
+}, Ht = class {
 	width = 0;
 	height = 0;
 	domain = [
@@ -1178,43 +1182,43 @@ var B = {
 		];
 	}
 };
-function Ht(e, t) {
+function Ut(e, t) {
 	let [n, r] = [Infinity, -Infinity];
 	for (let t of e) Number.isFinite(t) && (t < n && (n = t), t > r && (r = t));
 	return r >= n ? t ? r - n < 1e-6 ? [n - 1, r + 1] : [n - .06 * (r - n) - .05, r + .08 * (r - n) + .05] : r > 0 ? [-.02 * r, 1.08 * r] : [n - 1, 1] : t ? [-3, 1] : [0, 1];
 }
 // src/map/axes.ts
-var Ut = (e, t, n = 400) => {
+var Wt = (e, t, n = 400) => {
 	e.font = `${n} ${t}px Inter, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
 };
-function Wt(e, t, n, r) {
+function Gt(e, t, n, r) {
 	let { right: i, bottom: a } = t, o = Ot(t.domain[0], t.domain[1], t.plotWidth, r[0]), s = Ot(t.domain[2], t.domain[3], t.plotHeight, r[1]);
 	e.lineWidth = 1, e.strokeStyle = n.ink;
-	for (let n of o) Kt(e, n.major ? .07 : 0, [
+	for (let n of o) qt(e, n.major ? .07 : 0, [
 		t.x(n.at),
 		V.top,
 		t.x(n.at),
 		a
 	]);
-	for (let n of s) Kt(e, n.major ? .07 : 0, [
+	for (let n of s) qt(e, n.major ? .07 : 0, [
 		V.left,
 		t.y(n.at),
 		i,
 		t.y(n.at)
 	]);
-	for (let n of o) Kt(e, .6, [
+	for (let n of o) qt(e, .6, [
 		t.x(n.at),
 		a,
 		t.x(n.at),
 		a + (n.major ? 5 : 3)
 	]);
-	for (let n of s) Kt(e, .6, [
+	for (let n of s) qt(e, .6, [
 		V.left - (n.major ? 5 : 3),
 		t.y(n.at),
 		V.left,
 		t.y(n.at)
 	]);
-	Ut(e, 11), e.fillStyle = n.muted, e.textAlign = "center", e.textBaseline = "top";
+	Wt(e, 11), e.fillStyle = n.muted, e.textAlign = "center", e.textBaseline = "top";
 	let c = 0;
 	for (let n of o) {
 		let r = e.measureText(n.label).width / 2;
@@ -1223,60 +1227,60 @@ function Wt(e, t, n, r) {
 	e.textAlign = "right", e.textBaseline = "middle";
 	for (let n of s) n.label && e.fillText(n.label, V.left - 9, t.y(n.at));
 }
-function Gt(e, t, n, r) {
-	Ut(e, 12, 500), e.fillStyle = n.ink, e.textBaseline = "alphabetic", e.textAlign = "right", e.fillText("Bayesian leverage (effective parameters) →", t.right, t.bottom + 38), e.textAlign = "left", e.fillText("↑ Prediction error (units of the target)", 10, 18), Ut(e, 11), e.fillStyle = n.muted, e.fillText(r[0], V.left, t.bottom + 38), e.fillText(r[1], 10, 34);
+function Kt(e, t, n, r) {
+	Wt(e, 12, 500), e.fillStyle = n.ink, e.textBaseline = "alphabetic", e.textAlign = "right", e.fillText("Bayesian leverage (effective parameters) →", t.right, t.bottom + 38), e.textAlign = "left", e.fillText("↑ Prediction error (units of the target)", 10, 18), Wt(e, 11), e.fillStyle = n.muted, e.fillText(r[0], V.left, t.bottom + 38), e.fillText(r[1], 10, 34);
 }
-function Kt(e, t, [n, r, i, a]) {
+function qt(e, t, [n, r, i, a]) {
 	t && (e.globalAlpha = t, e.beginPath(), e.moveTo(Math.round(n) + .5, Math.round(r) + .5), e.lineTo(Math.round(i) + .5, Math.round(a) + .5), e.stroke(), e.globalAlpha = 1);
 }
-function qt(e, t, n, r) {
+function Jt(e, t, n, r) {
 	e.beginPath();
 	let i = !1;
 	for (let a = V.left; a <= t.right; a += 2) {
-		let [o] = t.back(a, 0), s = Jt(t, n, r, o);
+		let [o] = t.back(a, 0), s = Yt(t, n, r, o);
 		!Number.isFinite(s) || s < V.top - 500 || (i ? e.lineTo(a, s) : e.moveTo(a, s), i = !0);
 	}
 	e.stroke();
 }
-function Jt(e, t, n, r) {
+function Yt(e, t, n, r) {
 	let i = t[0] ? 10 ** r : r;
 	return !(i > 0) || !(n > 0) ? NaN : e.y(t[1] ? Math.log10(n / i) : n / i);
 }
-function Yt(e, t, n, r) {
+function Xt(e, t, n, r) {
 	let [, i, , a] = t.domain, o = Math.log10((r[0] ? 10 ** i : i) * (r[1] ? 10 ** a : a)), s = [];
 	if (!Number.isFinite(o)) return s;
 	let c = r[0] && r[1] ? 14 : 4;
-	for (let i = Math.floor(o); i > o - c; i--) e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), qt(e, t, r, 10 ** i), e.setLineDash([]), e.globalAlpha = 1, Xt(e, t, n, r, 10 ** i, s);
+	for (let i = Math.floor(o); i > o - c; i--) e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), Jt(e, t, r, 10 ** i), e.setLineDash([]), e.globalAlpha = 1, Zt(e, t, n, r, 10 ** i, s);
 	return s;
 }
-function Xt(e, t, n, r, i, a) {
-	Ut(e, 10.5);
+function Zt(e, t, n, r, i, a) {
+	Wt(e, 10.5);
 	let o = `${a.length ? "" : "leverage × error = "}${Dt(Math.round(Math.log10(i)))}`, s = e.measureText(o).width, c = [t.right - 8, ...Array.from({ length: 40 }, (e, n) => t.right - 8 - 20 * (n + 1))];
 	for (let l of c) {
-		let c = Jt(t, r, i, t.back(l, 0)[0]), u = [
+		let c = Yt(t, r, i, t.back(l, 0)[0]), u = [
 			l - s,
 			c - 15,
 			l,
 			c
 		];
-		if (!(l - s < V.left || !(c - 15 > V.top && c < t.bottom - 4)) && !a.some((e) => Zt(e, u))) {
-			e.textAlign = "right", e.textBaseline = "bottom", Qt(e, n, o, l, c - 2, n.muted), a.push(u);
+		if (!(l - s < V.left || !(c - 15 > V.top && c < t.bottom - 4)) && !a.some((e) => Qt(e, u))) {
+			e.textAlign = "right", e.textBaseline = "bottom", $t(e, n, o, l, c - 2, n.muted), a.push(u);
 			return;
 		}
 	}
 }
-var Zt = (e, t) => e[0] < t[2] && t[0] < e[2] && e[1] < t[3] && t[1] < e[3];
-function Qt(e, t, n, r, i, a) {
+var Qt = (e, t) => e[0] < t[2] && t[0] < e[2] && e[1] < t[3] && t[1] < e[3];
+function $t(e, t, n, r, i, a) {
 	e.strokeStyle = t.paper, e.lineWidth = 3.5, e.lineJoin = "round", e.strokeText(n, r, i), e.fillStyle = a, e.fillText(n, r, i);
 }
-function $t(e, t, n, r, i, a) {
-	e.strokeStyle = n.accent, e.lineWidth = 1.5, qt(e, t, r, i);
-	let o = en(t, r, i);
+function en(e, t, n, r, i, a) {
+	e.strokeStyle = n.accent, e.lineWidth = 1.5, Jt(e, t, r, i);
+	let o = tn(t, r, i);
 	if (!o) return {
 		handle: o,
 		box: null
 	};
-	e.fillStyle = n.paper, e.beginPath(), e.arc(o[0], o[1], 5.5, 0, 7), e.fill(), e.stroke(), Ut(e, 11, 600);
+	e.fillStyle = n.paper, e.beginPath(), e.arc(o[0], o[1], 5.5, 0, 7), e.fill(), e.stroke(), Wt(e, 11, 600);
 	let s = `top ${z(a)}`, c = e.measureText(s).width + 14, l = o[0] + 12 + c > t.right ? o[0] - c - 12 : o[0] + 12, u = o[1] - 24 < V.top + 2 ? o[1] + 8 : o[1] - 24;
 	return e.fillStyle = n.accent, e.beginPath(), e.roundRect(l, u, c, 18, 9), e.fill(), e.fillStyle = n.onAccent, e.textAlign = "left", e.textBaseline = "middle", e.fillText(s, l + 7, u + 9.5), {
 		handle: o,
@@ -1288,19 +1292,19 @@ function $t(e, t, n, r, i, a) {
 		]
 	};
 }
-function en(e, t, n) {
+function tn(e, t, n) {
 	let r = [];
 	for (let i = V.left + 12; i < e.right - 12; i += 4) {
-		let a = Jt(e, t, n, e.back(i, 0)[0]);
+		let a = Yt(e, t, n, e.back(i, 0)[0]);
 		a > V.top + 12 && a < e.bottom - 12 && r.push([i, a]);
 	}
 	return r.length ? r[Math.floor(r.length * .3)] : null;
 }
-var tn = 5, nn = class {
+var nn = 5, rn = class {
 	across = [];
 	up = [];
 	count(e, t, n, r, i, a) {
-		let [o, s] = [Math.ceil(e.plotWidth / tn), Math.ceil(e.plotHeight / tn)], [c, l, u, d] = e.domain;
+		let [o, s] = [Math.ceil(e.plotWidth / nn), Math.ceil(e.plotHeight / nn)], [c, l, u, d] = e.domain;
 		this.across = [new Float32Array(o), new Float32Array(o)], this.up = [new Float32Array(s), new Float32Array(s)];
 		for (let e = 0; e < t.length; e += a) {
 			if (r[e] === 0 || !(t[e] >= c && t[e] < l && n[e] >= u && n[e] < d)) continue;
@@ -1309,7 +1313,7 @@ var tn = 5, nn = class {
 		}
 	}
 	draw(e, t, n, r) {
-		for (let i of r ? [0, 1] : [0]) e.fillStyle = i ? n.accent : n.bars, e.globalAlpha = i ? 1 : r ? .5 : .85, this.bars(this.across[0], this.across[i], 20, (t, n) => e.fillRect(V.left + t * tn, V.top - 5 - n, 4, n)), this.bars(this.up[0], this.up[i], V.right - 18, (n, r) => e.fillRect(t.right + 6, V.top + n * tn, r, 4));
+		for (let i of r ? [0, 1] : [0]) e.fillStyle = i ? n.accent : n.bars, e.globalAlpha = i ? 1 : r ? .5 : .85, this.bars(this.across[0], this.across[i], 20, (t, n) => e.fillRect(V.left + t * nn, V.top - 5 - n, 4, n)), this.bars(this.up[0], this.up[i], V.right - 18, (n, r) => e.fillRect(t.right + 6, V.top + n * nn, r, 4));
 		e.globalAlpha = 1;
 	}
 	bars(e, t, n, r) {
@@ -1318,7 +1322,7 @@ var tn = 5, nn = class {
 			e && r(t, Math.sqrt(e / i) * n);
 		});
 	}
-}, rn = class {
+}, an = class {
 	store;
 	k;
 	x;
@@ -1329,26 +1333,26 @@ var tn = 5, nn = class {
 	}
 	update() {
 		let { trajectory: e, time: t, log: n, models: r } = this.store;
-		this.k === 0 && e !== null && t.value < e.steps - 1 ? (e.fill(t.value, this.x, this.y), n.value[0] || this.x.forEach((e, t) => this.x[t] = 10 ** e), n.value[1] || this.y.forEach((e, t) => this.y[t] = 10 ** e)) : (this.x.set(n.value[0] ? r[this.k].leverage.map(Math.log10) : r[this.k].leverage), this.y.set(n.value[1] ? r[this.k].error.map(Math.log10) : r[this.k].error)), this.hidden = [an(this.x), an(this.y)];
+		this.k === 0 && e !== null && t.value < e.steps - 1 ? (e.fill(t.value, this.x, this.y), n.value[0] || un(this.x), n.value[1] || un(this.y)) : (this.x.set(n.value[0] ? r[this.k].leverage.map(Math.log10) : r[this.k].leverage), this.y.set(n.value[1] ? r[this.k].error.map(Math.log10) : r[this.k].error)), this.hidden = [on(this.x), on(this.y)];
 	}
-}, an = (e) => e.reduce((e, t) => e + +(t === -Infinity), 0), on = (e) => {
+}, on = (e) => e.reduce((e, t) => e + +(t === -Infinity), 0), sn = (e) => {
 	let t = /* @__PURE__ */ new Uint8Array(768);
 	for (let [n, r] of e.entries()) t.set(r, 3 * n);
 	return t;
 };
-function sn(e, t, n) {
+function cn(e, t, n) {
 	let { table: r, n: i } = e, a = e.color.value, o = e.theme.value, s = Math.min(1, Math.max(.22, 9e3 / i + .3)), c = (/* @__PURE__ */ new Float32Array(256)).fill(Math.min(.88, s + .22)), l = (e, t) => (n.has(e) || n.set(e, t()), n.get(e));
 	if (a === "correct") {
 		let t = l("correct", () => Uint8Array.from({ length: i }, (t, n) => +!!e.wrong(n)));
 		return c.set([.35, .92]), {
 			codes: t,
-			lut: on([Rt(B[o].right), Rt(B[o].wrong)]),
+			lut: sn([zt(B[o].right), zt(B[o].wrong)]),
 			alpha: c
 		};
 	}
 	if (r.about(a).kind === "class") return {
 		codes: l(a, () => Uint8Array.from(r.codes(a), (e) => e === 65535 ? 255 : e % 255)),
-		lut: on([...Array.from({ length: 255 }, (e, t) => Rt(Bt(o, t))), Rt(B[o].faint)]),
+		lut: sn([...Array.from({ length: 255 }, (e, t) => zt(Vt(o, t))), zt(B[o].faint)]),
 		alpha: c
 	};
 	let u = t && r.has(`${a}@${t}`) ? `${a}@${t}` : a, d = l(u, () => e.shade(u).codes);
@@ -1359,11 +1363,14 @@ function sn(e, t, n) {
 		alpha: c
 	};
 }
-function cn(e, t) {
+function ln(e, t) {
 	return (e < 3e3 ? 2.9 : e < 2e4 ? 2.1 : e < 15e4 ? 1.5 : 1.05) * Math.min(2.2, Math.max(1, t ** .35));
 }
+function un(e) {
+	for (let t = 0; t < e.length; t++) e[t] = 10 ** e[t];
+}
 // src/map/grid.ts
-var ln = 8, un = 81, dn = class {
+var dn = 8, fn = 81, pn = class {
 	px;
 	py;
 	columns;
@@ -1371,33 +1378,33 @@ var ln = 8, un = 81, dn = class {
 	head;
 	next;
 	constructor(e, t, n, r, i, a) {
-		this.px = e, this.py = t, this.columns = Math.ceil(n / ln) + 1, this.rows = Math.ceil(r / ln) + 1, this.head = new Int32Array(this.columns * this.rows).fill(-1), this.next = new Int32Array(a.length);
+		this.px = e, this.py = t, this.columns = Math.ceil(n / dn) + 1, this.rows = Math.ceil(r / dn) + 1, this.head = new Int32Array(this.columns * this.rows).fill(-1), this.next = new Int32Array(a.length);
 		for (let e of i) a[e] && this.add(e);
 	}
 	add(e) {
 		let [t, n] = [this.px(e), this.py(e)];
 		if (!(t >= 0 && n >= 0)) return;
-		let [r, i] = [Math.floor(t / ln), Math.floor(n / ln)];
+		let [r, i] = [Math.floor(t / dn), Math.floor(n / dn)];
 		if (r >= this.columns || i >= this.rows) return;
 		let a = i * this.columns + r;
 		this.next[e] = this.head[a], this.head[a] = e;
 	}
 	nearest(e, t) {
-		let [n, r] = [Math.floor(e / ln), Math.floor(t / ln)], [i, a] = [-1, un];
+		let [n, r] = [Math.floor(e / dn), Math.floor(t / dn)], [i, a] = [-1, fn];
 		for (let o = Math.max(0, r - 1); o <= Math.min(this.rows - 1, r + 1); o++) for (let r = Math.max(0, n - 1); r <= Math.min(this.columns - 1, n + 1); r++) for (let n = this.head[o * this.columns + r]; n >= 0; n = this.next[n]) {
 			let r = (this.px(n) - e) ** 2 + (this.py(n) - t) ** 2;
 			r < a && ([i, a] = [n, r]);
 		}
 		return i;
 	}
-}, fn = 12;
-function pn(e, t, n, r, i, a) {
+}, mn = 12;
+function hn(e, t, n, r, i, a) {
 	let o = [];
 	for (let s of t) {
 		if (o.length >= a) break;
 		let [t, c] = n(s);
 		if (!e.inside(t, c) || o.some((e) => Math.hypot(e.x - t, e.y - c) < 24)) continue;
-		let l = hn(e, t, c, r, [...i, ...o.map(mn)], o);
+		let l = _n(e, t, c, r, [...i, ...o.map(gn)], o);
 		l && o.push({
 			example: s,
 			x: t,
@@ -1408,13 +1415,13 @@ function pn(e, t, n, r, i, a) {
 	}
 	return o;
 }
-var mn = (e) => [
+var gn = (e) => [
 	e.left - 4,
 	e.top - 4,
 	e.left + 32 + 4,
 	e.top + 32 + 4
 ];
-function hn(e, t, n, r, i, a) {
+function _n(e, t, n, r, i, a) {
 	let [o, s] = [null, Infinity];
 	for (let c of [
 		36,
@@ -1429,23 +1436,23 @@ function hn(e, t, n, r, i, a) {
 			u + 32 + 2,
 			d + 32 + 2
 		];
-		if (f[0] < V.left || f[1] < V.top || f[2] > e.right || f[3] > e.bottom || i.some((e) => Zt(e, f))) continue;
+		if (f[0] < V.left || f[1] < V.top || f[2] > e.right || f[3] > e.bottom || i.some((e) => Qt(e, f))) continue;
 		let p = a.filter((e) => Math.hypot(e.x - u - 16, e.y - d - 16) < 26).length, m = 1.2 * r(u, d) + .35 * c + 40 * p;
 		m < s && ([o, s] = [[u, d], m]);
 	}
 	return o;
 }
-function gn(e, t) {
-	let n = Math.ceil(e.width / fn) + 1, r = new Float32Array(n * (Math.ceil(e.height / fn) + 1));
-	for (let [i, a] of t) e.inside(i, a) && r[Math.floor(a / fn) * n + Math.floor(i / fn)]++;
+function vn(e, t) {
+	let n = Math.ceil(e.width / mn) + 1, r = new Float32Array(n * (Math.ceil(e.height / mn) + 1));
+	for (let [i, a] of t) e.inside(i, a) && r[Math.floor(a / mn) * n + Math.floor(i / mn)]++;
 	return (e, t) => {
 		let i = 0;
-		for (let a = t; a < t + 32; a += fn) for (let t = e; t < e + 32; t += fn) i += r[Math.floor(a / fn) * n + Math.floor(t / fn)];
+		for (let a = t; a < t + 32; a += mn) for (let t = e; t < e + 32; t += mn) i += r[Math.floor(a / mn) * n + Math.floor(t / mn)];
 		return i;
 	};
 }
 // src/map/raster.ts
-var _n = class {
+var yn = class {
 	canvas;
 	pen;
 	image;
@@ -1516,17 +1523,17 @@ var _n = class {
 			weights: Uint8Array.from(a)
 		};
 	}
-}, vn = 0, yn = 1, bn = 2, xn = 3, Sn = 2e5, Cn = 400, wn = 400, Tn = class {
+}, bn = 0, xn = 1, Sn = 2, Cn = 3, wn = 2e5, Tn = 400, En = 400, Dn = class {
 	store;
 	k;
-	frame = new Vt();
+	frame = new Ht();
 	positions;
 	root = document.createElement("div");
 	top;
 	handle = null;
 	lasso = [];
 	state;
-	histograms = new nn();
+	histograms = new rn();
 	raster;
 	middle;
 	upper;
@@ -1547,13 +1554,13 @@ var _n = class {
 	quick = !1;
 	stale = /* @__PURE__ */ new Set();
 	constructor(e, t) {
-		this.store = e, this.k = t, this.root.className = "mm-map", this.positions = new rn(e, t), this.state = new Uint8Array(e.n);
+		this.store = e, this.k = t, this.root.className = "mm-map", this.positions = new an(e, t), this.state = new Uint8Array(e.n);
 		let [n, r, i] = [
 			"mm-points",
 			"mm-lines",
 			"mm-top"
 		].map((e) => this.canvas(e));
-		this.top = i, this.raster = new _n(n), this.middle = r.getContext("2d"), this.upper = i.getContext("2d");
+		this.top = i, this.raster = new yn(n), this.middle = r.getContext("2d"), this.upper = i.getContext("2d");
 		let a = new ResizeObserver(() => this.resize());
 		a.observe(this.root), this.stops.push(() => a.disconnect()), this.react();
 	}
@@ -1571,7 +1578,7 @@ var _n = class {
 			let [t, n] = [e.shown.value, e.chosen.value], r = e.selection.value.length > 0, i = e.focusClass.value, a = i >= 0 ? e.table.codes("target") : null, o = e.table.numbers("warning");
 			for (let s = 0; s < e.n; s++) {
 				let c = r && !n[s] || a !== null && a[s] !== i;
-				this.state[s] = !t[s] || !e.drawn[s] ? vn : c ? yn : o[s] > 0 ? xn : bn;
+				this.state[s] = !t[s] || !e.drawn[s] ? bn : c ? xn : o[s] > 0 ? Cn : Sn;
 			}
 			this.changed("points", "axes", "hover");
 		}), t(() => {
@@ -1594,7 +1601,7 @@ var _n = class {
 	}
 	homeDomain() {
 		let { log: e, compare: t, models: n, trajectory: r } = this.store, i = t.peek() === "off" ? [n[this.k]] : n, a = (e, t) => {
-			let n = i.map((n) => Ht(t ? n[e].map(Math.log10) : n[e], t)), a = r ? this.store.meta.steps : [], o = e === "leverage" ? 0 : 1;
+			let n = i.map((n) => Ut(t ? n[e].map(Math.log10) : n[e], t)), a = r ? this.store.meta.steps : [], o = e === "leverage" ? 0 : 1;
 			for (let e of a) n.push(t ? [e.low[o], e.high[o]] : [0, 10 ** e.high[o] * 1.05]);
 			return [Math.min(...n.map((e) => e[0])), Math.max(...n.map((e) => e[1]))];
 		};
@@ -1611,7 +1618,7 @@ var _n = class {
 		this.move(e), this.store.frame.value = e.join() === this.home.join() ? null : [...e];
 	}
 	move(e) {
-		this.frame.domain = e, this.quick = this.store.n > Sn, this.quick && (clearTimeout(this.idle), this.idle = window.setTimeout(() => {
+		this.frame.domain = e, this.quick = this.store.n > wn, this.quick && (clearTimeout(this.idle), this.idle = window.setTimeout(() => {
 			this.quick = !1, this.changed("points", "axes");
 		}, 140)), this.changed("points", "axes", "hover");
 	}
@@ -1626,7 +1633,7 @@ var _n = class {
 	pick(e, t) {
 		if (!this.frame.inside(e, t)) return -1;
 		let { width: n, height: r } = this.frame;
-		return this.grid ??= new dn(this.px, this.py, n, r, this.store.models[this.k].order, this.state), this.grid.nearest(e, t);
+		return this.grid ??= new pn(this.px, this.py, n, r, this.store.models[this.k].order, this.state), this.grid.nearest(e, t);
 	}
 	pinAt(e, t) {
 		let n = this.pins.find((n) => e >= n.left && e <= n.left + 32 && t >= n.top && t <= n.top + 32);
@@ -1663,12 +1670,12 @@ var _n = class {
 			...this.positions,
 			state: this.state
 		};
-		if (this.raster.clear(Rt(this.theme.paper)), e.marks.peek() === "density") this.raster.density({
+		if (this.raster.clear(zt(this.theme.paper)), e.marks.peek() === "density") this.raster.density({
 			...a,
 			lut: this.theme.density
 		}, Math.round(2 * n));
 		else {
-			let r = (this.home[1] - this.home[0]) / (t.domain[1] - t.domain[0]), i = cn(e.n, r) * n, o = {
+			let r = (this.home[1] - this.home[0]) / (t.domain[1] - t.domain[0]), i = ln(e.n, r) * n, o = {
 				...a,
 				order: e.models[this.k].order,
 				stride: this.stride,
@@ -1677,14 +1684,14 @@ var _n = class {
 			};
 			this.some && this.raster.points({
 				...o,
-				want: yn,
+				want: xn,
 				...this.grey()
 			});
-			let s = sn(e, this.k, this.shades);
+			let s = cn(e, this.k, this.shades);
 			this.raster.points({
 				...o,
 				...s,
-				want: bn
+				want: Sn
 			});
 			let c = {
 				...s,
@@ -1693,7 +1700,7 @@ var _n = class {
 			this.raster.points({
 				...o,
 				...c,
-				want: xn,
+				want: Cn,
 				hollow: !0,
 				radius: i + 1.6 * n,
 				stride: 1
@@ -1703,10 +1710,10 @@ var _n = class {
 	}
 	grey() {
 		let e = /* @__PURE__ */ new Uint8Array(768);
-		return e.set(Rt(this.theme.faint), 0), {
+		return e.set(zt(this.theme.faint), 0), {
 			codes: new Uint8Array(this.store.n),
 			lut: e,
-			alpha: (/* @__PURE__ */ new Float32Array(256)).fill(.35)
+			alpha: (/* @__PURE__ */ new Float32Array(256)).fill(this.store.theme.peek() === "dark" ? .75 : .5)
 		};
 	}
 	clear(e) {
@@ -1717,10 +1724,15 @@ var _n = class {
 	}
 	drawLines(e) {
 		let { store: t, frame: n, theme: r, middle: i } = this, a = t.log.peek(), o = t.threshold.peek(), s = [];
-		this.clear(i), Wt(i, n, r, a), Gt(i, n, r, this.hiddenWords()), this.histograms.draw(i, n, r, this.some), this.clipped(i, () => {
-			s = Yt(i, n, r, a), t.compare.peek() === "arrows" && this.k === 0 && this.arrows(i);
-			let e = t.countAbove(o) / t.n, c = $t(i, n, r, a, o, e);
-			this.handle = c.handle, c.box && s.push(c.box), this.rings(i);
+		this.clear(i), Gt(i, n, r, a), Kt(i, n, r, this.hiddenWords()), this.histograms.draw(i, n, r, this.some), this.clipped(i, () => {
+			s = Xt(i, n, r, a), t.compare.peek() === "arrows" && this.k === 0 && this.arrows(i);
+			let e = t.countAbove(o) / t.n, c = en(i, n, r, a, o, e);
+			this.handle = c.handle, c.box && s.push(c.box), c.handle && s.push([
+				c.handle[0] - 10,
+				c.handle[1] - 10,
+				c.handle[0] + 10,
+				c.handle[1] + 10
+			]), this.rings(i);
 		}), t.compare.peek() === "side" && this.modelName(i), t.sheets && t.pins.peek() && this.drawPins(i, s, e);
 	}
 	hiddenWords() {
@@ -1728,21 +1740,21 @@ var _n = class {
 		return [e(this.positions.hidden[0]), e(this.positions.hidden[1])];
 	}
 	modelName(e) {
-		Ut(e, 12, 600), e.textAlign = "left", e.textBaseline = "top", Qt(e, this.theme, this.store.models[this.k].name.slice(0, 60), V.left + 10, V.top + 8, this.theme.ink);
+		Wt(e, 12, 600), e.textAlign = "left", e.textBaseline = "top", $t(e, this.theme, this.store.models[this.k].name.slice(0, 60), V.left + 10, V.top + 8, this.theme.ink);
 	}
 	rings(e) {
 		let t = this.store.selection.peek();
-		if (!(!t.length || t.length > Cn || this.store.marks.peek() === "density")) {
+		if (!(!t.length || t.length > Tn || this.store.marks.peek() === "density")) {
 			e.strokeStyle = this.theme.accent, e.lineWidth = 1;
-			for (let n of t) En(e, this.px(n), this.py(n), 4.5);
+			for (let n of t) On(e, this.px(n), this.py(n), 4.5);
 		}
 	}
 	arrows(e) {
-		let { store: t, frame: n } = this, r = t.selection.peek(), i = r.length ? r.slice(0, wn) : t.orderBy("move", !0).slice(0, 60), [a, o] = t.log.peek(), s = t.models[1];
+		let { store: t, frame: n } = this, r = t.selection.peek(), i = r.length ? r.slice(0, En) : t.orderBy("move", !0).slice(0, 60), [a, o] = t.log.peek(), s = t.models[1];
 		e.strokeStyle = this.theme.accent, e.fillStyle = this.theme.accent, e.lineWidth = 1.2;
 		for (let t of i) {
 			let r = n.x(a ? Math.log10(s.leverage[t]) : s.leverage[t]), i = n.y(o ? Math.log10(s.error[t]) : s.error[t]);
-			On(e, this.px(t), this.py(t), r, i);
+			An(e, this.px(t), this.py(t), r, i);
 		}
 	}
 	*spots() {
@@ -1753,16 +1765,16 @@ var _n = class {
 		let { order: e } = this.store.models[this.k];
 		for (let t = e.length - 1; t >= Math.max(0, e.length - 600); t--) {
 			let n = e[t];
-			this.state[n] >= bn && this.store.sheets.has(n) && (yield n);
+			this.state[n] >= Sn && this.store.sheets.has(n) && (yield n);
 		}
 	}
 	drawPins(e, t, n) {
 		let { frame: r, theme: i } = this;
 		if (n || !this.pins.length) {
 			let e = r.plotWidth < 420 ? 5 : 8, n = (e) => [this.px(e), this.py(e)];
-			this.pins = pn(r, this.candidates(), n, gn(r, this.spots()), t, e);
+			this.pins = hn(r, this.candidates(), n, vn(r, this.spots()), t, e);
 		}
-		for (let t of this.pins) e.strokeStyle = i.ink, e.lineWidth = 1, e.globalAlpha = .5, Dn(e, t.x, t.y, t.left + 16, t.top + 16), e.globalAlpha = 1;
+		for (let t of this.pins) e.strokeStyle = i.ink, e.lineWidth = 1, e.globalAlpha = .5, kn(e, t.x, t.y, t.left + 16, t.top + 16), e.globalAlpha = 1;
 		for (let t of this.pins) e.fillStyle = i.paper, e.strokeStyle = this.store.wrong(t.example) ? i.wrong : i.muted, e.lineWidth = 1.5, e.beginPath(), e.roundRect(t.left - 2, t.top - 2, 36, 36, 4), e.fill(), e.stroke(), e.drawImage(this.tile(t.example), t.left, t.top, 32, 32);
 	}
 	tile(e) {
@@ -1774,12 +1786,12 @@ var _n = class {
 		this.clear(t), this.clipped(t, () => {
 			for (let n of e.selection.peek().slice(0, 24)) this.trail(t, n, .5);
 			for (let [n, r] of [[e.focus.peek(), 2.2], [e.hover.peek(), 1.6]]) n < 0 || !this.frame.inside(this.px(n), this.py(n)) || (this.trail(t, n, 1), this.mark(t, n, r));
-			this.lasso.length > 1 && kn(t, n, this.lasso);
+			this.lasso.length > 1 && jn(t, n, this.lasso);
 		});
 	}
 	mark(e, t, n) {
 		let [r, i] = [this.px(t), this.py(t)];
-		e.strokeStyle = this.theme.paper, e.lineWidth = n + 2.5, En(e, r, i, 7), e.strokeStyle = this.theme.ink, e.lineWidth = n, En(e, r, i, 7), e.globalAlpha = .4, e.lineWidth = 1, e.setLineDash([2, 3]), Dn(e, r, i + 8, r, this.frame.bottom), Dn(e, r - 8, i, V.left, i), e.setLineDash([]), e.globalAlpha = 1;
+		e.strokeStyle = this.theme.paper, e.lineWidth = n + 2.5, On(e, r, i, 7), e.strokeStyle = this.theme.ink, e.lineWidth = n, On(e, r, i, 7), e.globalAlpha = .4, e.lineWidth = 1, e.setLineDash([2, 3]), kn(e, r, i + 8, r, this.frame.bottom), kn(e, r - 8, i, V.left, i), e.setLineDash([]), e.globalAlpha = 1;
 	}
 	trail(e, t, n) {
 		let { trajectory: r, log: i } = this.store;
@@ -1789,60 +1801,60 @@ var _n = class {
 			return [this.frame.x(a ? n : 10 ** n), this.frame.y(o ? i : 10 ** i)];
 		};
 		e.strokeStyle = n === 1 ? this.theme.ink : this.theme.accent, e.lineWidth = 1.3;
-		for (let t = 0; t < r.steps - 1; t++) e.globalAlpha = n * (.15 + .75 * (t + 1) / r.steps), Dn(e, ...s(t), ...s(t + 1)), En(e, ...s(t), 1.3);
+		for (let t = 0; t < r.steps - 1; t++) e.globalAlpha = n * (.15 + .75 * (t + 1) / r.steps), kn(e, ...s(t), ...s(t + 1)), On(e, ...s(t), 1.3);
 		e.globalAlpha = 1;
 	}
 };
-function En(e, t, n, r) {
+function On(e, t, n, r) {
 	e.beginPath(), e.arc(t, n, r, 0, 2 * Math.PI), e.stroke();
 }
-function Dn(e, t, n, r, i) {
+function kn(e, t, n, r, i) {
 	e.beginPath(), e.moveTo(t, n), e.lineTo(r, i), e.stroke();
 }
-function On(e, t, n, r, i) {
+function An(e, t, n, r, i) {
 	let a = Math.atan2(i - n, r - t);
-	e.globalAlpha = .65, Dn(e, t, n, r, i), e.beginPath(), e.moveTo(r, i);
+	e.globalAlpha = .65, kn(e, t, n, r, i), e.beginPath(), e.moveTo(r, i);
 	for (let t of [2.7, -2.7]) e.lineTo(r + 7 * Math.cos(a + t), i + 7 * Math.sin(a + t));
 	e.fill(), e.globalAlpha = 1;
 }
-function kn(e, t, n) {
+function jn(e, t, n) {
 	e.beginPath();
 	for (let [t, r] of n) e.lineTo(t, r);
 	e.closePath(), e.fillStyle = t.accent, e.globalAlpha = .1, e.fill(), e.globalAlpha = 1, e.strokeStyle = t.accent, e.lineWidth = 1.25, e.stroke();
 }
 // src/state/take.ts
-var An = (e) => Array.from(e.listed.value, (t) => e.table.id(t)), jn = (e) => An(e).map((t) => e.meta.integers ? t : JSON.stringify(t)), Mn = (e) => `{"format": "memorymaps-selection", "ids": [${jn(e).join(", ")}]}\n`, Nn = (e) => `m.select([${jn(e).join(", ")}])`;
-function Pn(e) {
-	let t = ["id", ...e.meta.columns.map((e) => e.name).filter((e) => e !== "slot")], n = Array.from(e.listed.value, (n) => t.map((t) => Fn(e, t, n)).join(","));
-	return `${[t.map(In).join(","), ...n].join("\n")}\n`;
-}
-function Fn(e, t, n) {
-	if (t === "id") return e.meta.integers ? e.table.id(n) : In(e.table.id(n));
-	let r = e.table.cell(t, n, String);
-	return e.table.about(t).kind === "number" ? r : In(r);
-}
+var Mn = (e) => Array.from(e.listed.value, (t) => e.table.id(t)), Nn = (e) => Mn(e).map((t) => e.meta.integers ? t : JSON.stringify(t)), Pn = (e) => `{"format": "memorymaps-selection", "ids": [${Nn(e).join(", ")}]}\n`, Fn = (e) => `m.select([${Nn(e).join(", ")}])`;
 function In(e) {
+	let t = ["id", ...e.meta.columns.map((e) => e.name).filter((e) => e !== "slot")], n = Array.from(e.listed.value, (n) => t.map((t) => Ln(e, t, n)).join(","));
+	return `${[t.map(Rn).join(","), ...n].join("\n")}\n`;
+}
+function Ln(e, t, n) {
+	if (t === "id") return e.meta.integers ? e.table.id(n) : Rn(e.table.id(n));
+	let r = e.table.cell(t, n, String);
+	return e.table.about(t).kind === "number" ? r : Rn(r);
+}
+function Rn(e) {
 	let t = /^[=+\-@\t\r]/.test(e) ? `'${e}` : e;
 	return /[",\n\r]/.test(t) ? `"${t.replace(/"/g, "\"\"")}"` : t;
 }
-function Ln(e, t) {
+function zn(e, t) {
 	let n = document.createElement("a");
 	n.href = URL.createObjectURL(t), n.download = e, n.click(), setTimeout(() => URL.revokeObjectURL(n.href), 5e3);
 }
-async function Rn(e, t, n) {
+async function Bn(e, t, n) {
 	try {
 		await navigator.clipboard.writeText(t);
 	} catch {
-		zn(t);
+		Vn(t);
 	}
 	e.said.value = `${n} copied`;
 }
-function zn(e) {
+function Vn(e) {
 	let t = document.createElement("textarea");
 	t.value = e, document.body.append(t), t.select(), document.execCommand("copy"), t.remove();
 }
 // node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
-var Bn = Symbol.for("pv"), Vn = 0;
+var Hn = Symbol.for("pv"), Un = 0;
 Array.isArray;
 function H(t, n, r, i, a, o) {
 	n ||= {};
@@ -1858,15 +1870,15 @@ function H(t, n, r, i, a, o) {
 		__b: 0,
 		__e: null,
 		__c: null,
-		constructor: Bn,
-		__v: --Vn,
+		constructor: Hn,
+		__v: --Un,
 		__i: -1,
 		__u: 0
 	};
 	return (a || o) && (u.__source = a, u.__self = o), e.vnode && e.vnode(u), u;
 }
 // src/panels/parts.tsx
-function Hn({ label: e, value: t, set: n, options: r }) {
+function Wn({ label: e, value: t, set: n, options: r }) {
 	return /* @__PURE__ */ H("fieldset", {
 		class: "mm-seg",
 		"aria-label": e,
@@ -1880,7 +1892,7 @@ function Hn({ label: e, value: t, set: n, options: r }) {
 		}, e))
 	});
 }
-function Un({ store: e, i: t, size: n }) {
+function Gn({ store: e, i: t, size: n }) {
 	let r = Ae(null), i = Math.round(n * Math.min(2, devicePixelRatio || 1)), a = e.sheets?.has(t) ?? !1;
 	if (ke(() => {
 		let n = !0, o = r.current?.getContext("2d");
@@ -1906,7 +1918,7 @@ function Un({ store: e, i: t, size: n }) {
 		children: "–"
 	});
 }
-function Wn({ store: e, i: t, size: n }) {
+function Kn({ store: e, i: t, size: n }) {
 	let r = e.wrong(t), i = e.describe(t);
 	return /* @__PURE__ */ H("button", {
 		type: "button",
@@ -1918,7 +1930,7 @@ function Wn({ store: e, i: t, size: n }) {
 		onMouseLeave: () => e.hover.value = -1,
 		onFocus: () => e.hover.value = t,
 		onClick: () => e.focus.value = t,
-		children: [/* @__PURE__ */ H(Un, {
+		children: [/* @__PURE__ */ H(Gn, {
 			store: e,
 			i: t,
 			size: n
@@ -1928,7 +1940,7 @@ function Wn({ store: e, i: t, size: n }) {
 		})]
 	});
 }
-function Gn({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a }) {
+function qn({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a }) {
 	let o = Ae(null);
 	ke(() => {
 		let n = Math.min(2, devicePixelRatio || 1), i = o.current;
@@ -1950,7 +1962,7 @@ function Gn({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a }) {
 	});
 }
 // src/panels/card.tsx
-function Kn(e, t) {
+function Jn(e, t) {
 	let [n, r] = De("");
 	return ke(() => {
 		let n = !0;
@@ -1959,21 +1971,21 @@ function Kn(e, t) {
 		};
 	}, [t]), n;
 }
-function qn({ store: e, view: t }) {
-	let n = e.hover.value, r = Kn(e, n);
+function Yn({ store: e, view: t }) {
+	let n = e.hover.value, r = Jn(e, n);
 	if (n < 0 || !t || !t.frame.inside(t.px(n), t.py(n))) return null;
 	let [i, a] = [t.px(n), t.py(n)], o = i + 320 > t.frame.width ? i - 300 : i + 20, s = Math.max(8, Math.min(t.frame.height - 190, a - 60));
 	return /* @__PURE__ */ H("div", {
 		class: "mm-card",
 		style: `left:${Math.max(4, o)}px;top:${s}px`,
-		children: [/* @__PURE__ */ H(Un, {
+		children: [/* @__PURE__ */ H(Gn, {
 			store: e,
 			i: n,
 			size: 84
 		}), /* @__PURE__ */ H("div", {
 			class: "mm-card-body",
 			children: [
-				/* @__PURE__ */ H(Jn, {
+				/* @__PURE__ */ H(Xn, {
 					store: e,
 					i: n
 				}),
@@ -1982,7 +1994,7 @@ function qn({ store: e, view: t }) {
 					dir: "auto",
 					children: r.slice(0, 180)
 				}),
-				/* @__PURE__ */ H(Xn, {
+				/* @__PURE__ */ H(Qn, {
 					store: e,
 					i: n,
 					names: [
@@ -1995,7 +2007,7 @@ function qn({ store: e, view: t }) {
 		})]
 	});
 }
-function Jn({ store: e, i: t }) {
+function Xn({ store: e, i: t }) {
 	let n = e.rank[t] + 1;
 	return /* @__PURE__ */ H(x, { children: [
 		/* @__PURE__ */ H("div", {
@@ -2005,15 +2017,15 @@ function Jn({ store: e, i: t }) {
 		}),
 		/* @__PURE__ */ H("div", {
 			class: "mm-rank",
-			children: `rank ${R(n)} of ${R(e.n)} by sensitivity, top ${z(n / e.n)}`
+			children: `${R(n)} of ${R(e.n)} by sensitivity · top ${z(n / e.n)}`
 		}),
-		/* @__PURE__ */ H(Yn, {
+		/* @__PURE__ */ H(Zn, {
 			store: e,
 			i: t
 		})
 	] });
 }
-function Yn({ store: e, i: t }) {
+function Zn({ store: e, i: t }) {
 	let [n, r, i] = [
 		"target",
 		"prediction",
@@ -2026,21 +2038,20 @@ function Yn({ store: e, i: t }) {
 			a ? "✗ " : "✓ ",
 			n,
 			a && ` → ${r}`,
-			i !== r && i !== "–" && /* @__PURE__ */ H("span", {
+			i !== r && i !== "–" && /* @__PURE__ */ H("div", {
 				class: "mm-flip",
 				title: "the prediction if this example were left out of training",
 				children: [
-					" ",
+					"left out: ",
 					/* @__PURE__ */ H("s", { children: r }),
 					" ",
-					i,
-					" without it"
+					i
 				]
 			})
 		]
 	}) : /* @__PURE__ */ H("div", { children: `observed ${n}, predicted ${r}` });
 }
-function Xn({ store: e, i: t, names: n }) {
+function Qn({ store: e, i: t, names: n }) {
 	return /* @__PURE__ */ H("dl", { children: n.map((n) => {
 		let { unit: r, words: i } = e.table.about(n);
 		return [/* @__PURE__ */ H("dt", {
@@ -2054,10 +2065,10 @@ function Xn({ store: e, i: t, names: n }) {
 		}, `d${n}`)];
 	}) });
 }
-function Zn({ store: e }) {
-	let t = e.focus.value, n = Kn(e, t);
+function $n({ store: e }) {
+	let t = e.focus.value, n = Jn(e, t);
 	if (t < 0) return null;
-	let r = e.meta.columns.map((e) => e.name).filter((e) => !Qn.has(e) && !e.includes("@")), i = e.warningsOf(t);
+	let r = e.meta.columns.map((e) => e.name).filter((e) => !er.has(e) && !e.includes("@")), i = e.warningsOf(t);
 	return /* @__PURE__ */ H("section", {
 		class: "mm-focus",
 		"aria-label": "Example in focus",
@@ -2071,13 +2082,13 @@ function Zn({ store: e }) {
 			}),
 			/* @__PURE__ */ H("div", {
 				class: "mm-focus-top",
-				children: [/* @__PURE__ */ H(Un, {
+				children: [/* @__PURE__ */ H(Gn, {
 					store: e,
 					i: t,
 					size: 112
 				}), /* @__PURE__ */ H("div", {
 					class: "mm-card-body",
-					children: /* @__PURE__ */ H(Jn, {
+					children: /* @__PURE__ */ H(Xn, {
 						store: e,
 						i: t
 					})
@@ -2092,7 +2103,7 @@ function Zn({ store: e }) {
 				class: i.length ? "mm-light warn" : "mm-light",
 				children: i.length ? `◯ ${i.join("; ")}` : "● no warning: sizes can be read as they are"
 			}),
-			/* @__PURE__ */ H(Xn, {
+			/* @__PURE__ */ H(Qn, {
 				store: e,
 				i: t,
 				names: r
@@ -2100,29 +2111,29 @@ function Zn({ store: e }) {
 		]
 	});
 }
-var Qn = /* @__PURE__ */ new Set([
+var er = /* @__PURE__ */ new Set([
 	"target",
 	"prediction",
 	"loo_prediction",
 	"warning",
 	"slot"
-]), [$n, er, tr, nr] = [
+]), [tr, nr, rr, ir] = [
 	380,
 	220,
 	44,
 	32
 ];
-function rr({ store: e }) {
-	let { n: t, share: n } = e, r = e.countAbove(e.threshold.value), i = Math.log10(1 / t), a = (e) => tr + ((Math.log10(Math.max(e, 1 / t)) - i) / -i || 0) * ($n - tr - 12), o = (e) => 10 + (1 - e) * (er - nr - 10), s = (s) => {
+function ar({ store: e }) {
+	let { n: t, share: n } = e, r = e.countAbove(e.threshold.value), i = Math.log10(1 / t), a = (e) => rr + ((Math.log10(Math.max(e, 1 / t)) - i) / -i || 0) * (tr - rr - 12), o = (e) => 10 + (1 - e) * (nr - ir - 10), s = (s) => {
 		let c = B[e.theme.value];
-		s.font = "11px system-ui, sans-serif", ir(s, c.muted, i, a, o), s.beginPath();
+		s.font = "11px system-ui, sans-serif", or(s, c.muted, i, a, o), s.beginPath();
 		for (let e = 0; e <= 240; e++) {
 			let r = 10 ** (i * (1 - e / 240));
 			s.lineTo(a(r), o(n[Math.min(t, Math.round(r * t))]));
 		}
-		s.strokeStyle = c.ink, s.lineWidth = 2, s.stroke(), s.strokeStyle = s.fillStyle = c.accent, s.lineWidth = 1, s.setLineDash([3, 3]), s.beginPath(), s.moveTo(a(r / t), o(0)), s.lineTo(a(r / t), o(n[r])), s.lineTo(tr, o(n[r])), s.stroke(), s.setLineDash([]), s.beginPath(), s.arc(a(r / t), o(n[r]), 5, 0, 7), s.fill();
+		s.strokeStyle = c.ink, s.lineWidth = 2, s.stroke(), s.strokeStyle = s.fillStyle = c.accent, s.lineWidth = 1, s.setLineDash([3, 3]), s.beginPath(), s.moveTo(a(r / t), o(0)), s.lineTo(a(r / t), o(n[r])), s.lineTo(rr, o(n[r])), s.stroke(), s.setLineDash([]), s.beginPath(), s.arc(a(r / t), o(n[r]), 5, 0, 7), s.fill();
 	}, c = (n) => {
-		let r = 10 ** (i * (1 - Math.max(0, Math.min(1, (n - tr) / ($n - tr - 12)))));
+		let r = 10 ** (i * (1 - Math.max(0, Math.min(1, (n - rr) / (tr - rr - 12)))));
 		e.threshold.value = e.productOfTop(Math.max(1, Math.round(r * t)));
 	}, l = n.findIndex((e) => e >= .5);
 	return /* @__PURE__ */ H("div", {
@@ -2143,9 +2154,9 @@ function rr({ store: e }) {
 					] })
 				]
 			}),
-			/* @__PURE__ */ H(Gn, {
-				width: $n,
-				height: er,
+			/* @__PURE__ */ H(qn, {
+				width: tr,
+				height: nr,
 				label: `Share of the sensitivity in the most sensitive examples; half of it in ${z(l / t)}`,
 				draw: s,
 				deps: [r, e.theme.value],
@@ -2164,7 +2175,7 @@ function rr({ store: e }) {
 		]
 	});
 }
-function ir(e, t, n, r, i) {
+function or(e, t, n, r, i) {
 	e.fillStyle = e.strokeStyle = t, e.textAlign = "right", e.textBaseline = "middle";
 	for (let t of [
 		0,
@@ -2172,35 +2183,35 @@ function ir(e, t, n, r, i) {
 		.5,
 		.75,
 		1
-	]) e.globalAlpha = .2, e.beginPath(), e.moveTo(tr, i(t)), e.lineTo($n - 12, i(t)), e.stroke(), e.globalAlpha = 1, e.fillText(z(t), tr - 6, i(t));
+	]) e.globalAlpha = .2, e.beginPath(), e.moveTo(rr, i(t)), e.lineTo(tr - 12, i(t)), e.stroke(), e.globalAlpha = 1, e.fillText(z(t), rr - 6, i(t));
 	e.textAlign = "center", e.textBaseline = "top";
-	for (let t = Math.ceil(n); t <= 0; t++) e.fillText(z(10 ** t), Math.min($n - 20, r(10 ** t)), er - nr + 8);
+	for (let t = Math.ceil(n); t <= 0; t++) e.fillText(z(10 ** t), Math.min(tr - 20, r(10 ** t)), nr - ir + 8);
 }
 // src/panels/examples.tsx
-var ar = 30, or = 8e6;
-function sr({ store: e }) {
+var sr = 30, cr = 8e6;
+function lr({ store: e }) {
 	let t = e.listed.value;
 	return /* @__PURE__ */ H("div", {
 		class: "mm-col",
 		children: [
-			/* @__PURE__ */ H(Zn, { store: e }),
-			/* @__PURE__ */ H(lr, {
+			/* @__PURE__ */ H($n, { store: e }),
+			/* @__PURE__ */ H(dr, {
 				store: e,
 				listed: t
 			}),
-			/* @__PURE__ */ H(ur, { store: e }),
-			t.length === 0 ? /* @__PURE__ */ H(cr, { store: e }) : /* @__PURE__ */ H(dr, {
+			/* @__PURE__ */ H(fr, { store: e }),
+			t.length === 0 ? /* @__PURE__ */ H(ur, { store: e }) : /* @__PURE__ */ H(pr, {
 				store: e,
 				listed: t
 			}),
-			t.length > 0 && /* @__PURE__ */ H(mr, {
+			t.length > 0 && /* @__PURE__ */ H(gr, {
 				store: e,
 				listed: t
 			})
 		]
 	});
 }
-function cr({ store: e }) {
+function ur({ store: e }) {
 	return /* @__PURE__ */ H("div", {
 		class: "mm-empty",
 		children: [/* @__PURE__ */ H("p", { children: "No example passes the filters." }), /* @__PURE__ */ H("button", {
@@ -2221,7 +2232,7 @@ function cr({ store: e }) {
 		})]
 	});
 }
-function lr({ store: e, listed: t }) {
+function dr({ store: e, listed: t }) {
 	let { sensitivity: n } = e.models[0], [r, i, a] = [
 		0,
 		0,
@@ -2238,8 +2249,8 @@ function lr({ store: e, listed: t }) {
 		]
 	});
 }
-function ur({ store: e }) {
-	let t = e.selection.value.length > 0, n = (e, t, n) => Ln(e, new Blob([t], { type: n }));
+function fr({ store: e }) {
+	let t = e.selection.value.length > 0, n = (e, t, n) => zn(e, new Blob([t], { type: n }));
 	return /* @__PURE__ */ H("div", {
 		class: "mm-act",
 		children: [
@@ -2250,23 +2261,23 @@ function ur({ store: e }) {
 			/* @__PURE__ */ H("button", {
 				type: "button",
 				title: "copy the ids, one a line",
-				onClick: () => Rn(e, An(e).join("\n"), "ids"),
+				onClick: () => Bn(e, Mn(e).join("\n"), "ids"),
 				children: "ids"
 			}),
 			/* @__PURE__ */ H("button", {
 				type: "button",
 				title: "copy the line of Python that gives these examples",
-				onClick: () => Rn(e, Nn(e), "Python"),
+				onClick: () => Bn(e, Fn(e), "Python"),
 				children: "Python"
 			}),
 			/* @__PURE__ */ H("button", {
 				type: "button",
-				onClick: () => n("selection.csv", Pn(e), "text/csv"),
+				onClick: () => n("selection.csv", In(e), "text/csv"),
 				children: "CSV"
 			}),
 			/* @__PURE__ */ H("button", {
 				type: "button",
-				onClick: () => n("selection.json", Mn(e), "application/json"),
+				onClick: () => n("selection.json", Pn(e), "application/json"),
 				children: "JSON"
 			}),
 			t && /* @__PURE__ */ H("button", {
@@ -2277,11 +2288,11 @@ function ur({ store: e }) {
 		]
 	});
 }
-function dr({ store: e, listed: t }) {
+function pr({ store: e, listed: t }) {
 	let [n, r] = De(28);
 	return e.sheets ? /* @__PURE__ */ H("div", {
 		class: "mm-gallery",
-		children: [Array.from(t.slice(0, n), (t) => /* @__PURE__ */ H(Wn, {
+		children: [Array.from(t.slice(0, n), (t) => /* @__PURE__ */ H(Kn, {
 			store: e,
 			i: t,
 			size: 49
@@ -2293,17 +2304,17 @@ function dr({ store: e, listed: t }) {
 		})]
 	}) : null;
 }
-function fr(e) {
+function mr(e) {
 	return [
 		"target",
 		"prediction",
 		"leverage",
 		"error",
 		"sensitivity",
-		...e.meta.columns.filter((e) => !pr.has(e.name) && !e.name.includes("@")).slice(0, 1).map((e) => e.name)
+		...e.meta.columns.filter((e) => !hr.has(e.name) && !e.name.includes("@")).slice(0, 1).map((e) => e.name)
 	];
 }
-var pr = /* @__PURE__ */ new Set([
+var hr = /* @__PURE__ */ new Set([
 	"target",
 	"prediction",
 	"error",
@@ -2317,11 +2328,11 @@ var pr = /* @__PURE__ */ new Set([
 	"warning",
 	"slot"
 ]);
-function mr({ store: e, listed: t }) {
-	let [n, r] = De(0), i = Math.min(t.length * ar, or), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = fr(e), s = a / t.length * i;
+function gr({ store: e, listed: t }) {
+	let [n, r] = De(0), i = Math.min(t.length * sr, cr), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = mr(e), s = a / t.length * i;
 	return /* @__PURE__ */ H("div", {
 		class: "mm-tablebox",
-		children: [/* @__PURE__ */ H(hr, {
+		children: [/* @__PURE__ */ H(_r, {
 			store: e,
 			columns: o
 		}), /* @__PURE__ */ H("div", {
@@ -2332,17 +2343,17 @@ function mr({ store: e, listed: t }) {
 			onScroll: (e) => r(e.currentTarget.scrollTop),
 			children: /* @__PURE__ */ H("div", {
 				style: `height:${i}px;position:relative`,
-				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ H(_r, {
+				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ H(yr, {
 					store: e,
 					i: t,
-					top: s + n * ar,
+					top: s + n * sr,
 					columns: o
 				}, t))
 			})
 		})]
 	});
 }
-function hr({ store: e, columns: t }) {
+function _r({ store: e, columns: t }) {
 	let { key: n, down: r } = e.sort.value, i = (t) => e.sort.value = {
 		key: t,
 		down: t !== n || !r
@@ -2352,15 +2363,15 @@ function hr({ store: e, columns: t }) {
 		children: [/* @__PURE__ */ H("span", {}), ["id", ...t].map((t) => /* @__PURE__ */ H("button", {
 			type: "button",
 			"data-sort": t,
-			class: `${t === n ? "on " : ""}${gr(e, t) ? "num" : ""}`,
+			class: `${t === n ? "on " : ""}${vr(e, t) ? "num" : ""}`,
 			title: e.table.about(t).words,
 			onClick: () => i(t),
-			children: [t.replaceAll("_", " "), t === n && (r ? " ↓" : " ↑")]
+			children: [t === "prediction" ? "predicted" : t.replaceAll("_", " "), t === n && (r ? " ↓" : " ↑")]
 		}, t))]
 	});
 }
-var gr = (e, t) => t !== "id" && e.table.about(t).kind === "number";
-function _r({ store: e, i: t, top: n, columns: r }) {
+var vr = (e, t) => t !== "id" && e.table.about(t).kind === "number";
+function yr({ store: e, i: t, top: n, columns: r }) {
 	let i = `top:${n}px`;
 	return /* @__PURE__ */ H("button", {
 		type: "button",
@@ -2372,7 +2383,7 @@ function _r({ store: e, i: t, top: n, columns: r }) {
 		onMouseLeave: () => e.hover.value = -1,
 		onClick: () => e.focus.value = t,
 		children: [
-			/* @__PURE__ */ H(Un, {
+			/* @__PURE__ */ H(Gn, {
 				store: e,
 				i: t,
 				size: 24
@@ -2380,14 +2391,14 @@ function _r({ store: e, i: t, top: n, columns: r }) {
 			!e.sheets && /* @__PURE__ */ H("span", {}),
 			["id", ...r].map((n) => /* @__PURE__ */ H("span", {
 				dir: "auto",
-				class: `${gr(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
+				class: `${vr(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
 				children: e.cell(n, t)
 			}, n))
 		]
 	});
 }
 // src/state/filters.ts
-var vr = {
+var br = {
 	classes: [],
 	predicted: -1,
 	correct: "all",
@@ -2396,17 +2407,17 @@ var vr = {
 	undrawn: !1,
 	where: null,
 	search: ""
-}, yr = (e) => JSON.stringify(e) === JSON.stringify(vr);
-function br(e, t, n, r) {
-	let i = xr(e, t, n);
+}, xr = (e) => JSON.stringify(e) === JSON.stringify(br);
+function Sr(e, t, n, r) {
+	let i = Cr(e, t, n);
 	r && i.push((e) => r[e] === 1);
 	let a = new Uint8Array(e.n);
 	for (let t = 0; t < e.n; t++) a[t] = +!!i.every((e) => e(t));
 	return a;
 }
-function xr(e, t, n) {
+function Cr(e, t, n) {
 	let r = [];
-	if (e.meta.classification && r.push(...Sr(e, n)), n.warned) {
+	if (e.meta.classification && r.push(...wr(e, n)), n.warned) {
 		let t = e.numbers("warning");
 		r.push((e) => t[e] > 0);
 	}
@@ -2416,7 +2427,7 @@ function xr(e, t, n) {
 	}
 	return r;
 }
-function Sr(e, t) {
+function wr(e, t) {
 	let n = e.codes("target"), r = e.codes("prediction"), i = [];
 	if (t.classes.length) {
 		let e = new Set(t.classes);
@@ -2428,7 +2439,7 @@ function Sr(e, t) {
 	}
 	return i;
 }
-function Cr(e, t, n) {
+function Tr(e, t, n) {
 	if (!t) return null;
 	let r = new Uint8Array(e.n);
 	if (t.startsWith("=")) {
@@ -2441,8 +2452,8 @@ function Cr(e, t, n) {
 	return r;
 }
 // src/panels/filters.tsx
-var wr = 12;
-function Tr({ store: e }) {
+var Er = 12;
+function Dr({ store: e }) {
 	let t = e.filters.value, n = (t) => e.filters.value = {
 		...e.filters.peek(),
 		...t
@@ -2450,32 +2461,32 @@ function Tr({ store: e }) {
 	return /* @__PURE__ */ H("div", {
 		class: "mm-bar",
 		children: [
-			e.meta.classification && /* @__PURE__ */ H(Dr, {
+			e.meta.classification && /* @__PURE__ */ H(kr, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			r && /* @__PURE__ */ H(Er, {
+			r && /* @__PURE__ */ H(Or, {
 				on: t.warned,
 				words: "warnings",
 				hint: "examples whose sizes must be read with care",
 				click: () => n({ warned: !t.warned })
 			}),
-			e.undrawn > 0 && /* @__PURE__ */ H(Er, {
+			e.undrawn > 0 && /* @__PURE__ */ H(Or, {
 				on: t.undrawn,
 				words: `not drawn (${R(e.undrawn)})`,
 				hint: "examples without finite coordinates: listed in the table, not on the map",
 				click: () => n({ undrawn: !t.undrawn })
 			}),
-			/* @__PURE__ */ H(kr, {
+			/* @__PURE__ */ H(jr, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			!yr(t) && /* @__PURE__ */ H("button", {
+			!xr(t) && /* @__PURE__ */ H("button", {
 				type: "button",
 				onClick: () => {
-					e.seek(""), e.filters.value = vr;
+					e.seek(""), e.filters.value = br;
 				},
 				children: "show all"
 			}),
@@ -2487,7 +2498,7 @@ function Tr({ store: e }) {
 		]
 	});
 }
-function Er({ on: e, words: t, hint: n, click: r }) {
+function Or({ on: e, words: t, hint: n, click: r }) {
 	return /* @__PURE__ */ H("button", {
 		type: "button",
 		class: e ? "on" : "",
@@ -2497,10 +2508,10 @@ function Er({ on: e, words: t, hint: n, click: r }) {
 		children: t
 	});
 }
-function Dr({ store: e, filters: t, set: n }) {
+function kr({ store: e, filters: t, set: n }) {
 	let r = e.table.about("target").names;
 	return /* @__PURE__ */ H(x, { children: [
-		r.length <= wr ? /* @__PURE__ */ H(Or, {
+		r.length <= Er ? /* @__PURE__ */ H(Ar, {
 			store: e,
 			names: r,
 			filters: t,
@@ -2532,7 +2543,7 @@ function Dr({ store: e, filters: t, set: n }) {
 				children: `predicted: ${e.slice(0, 80)}`
 			}, t))]
 		}),
-		/* @__PURE__ */ H(Hn, {
+		/* @__PURE__ */ H(Wn, {
 			label: "Correctness",
 			value: t.correct,
 			set: (e) => n({ correct: e }),
@@ -2542,7 +2553,7 @@ function Dr({ store: e, filters: t, set: n }) {
 				["wrong", "wrong"]
 			]
 		}),
-		/* @__PURE__ */ H(Er, {
+		/* @__PURE__ */ H(Or, {
 			on: t.flips,
 			words: "flips when left out",
 			hint: "the predicted class changes if the example is left out of training",
@@ -2550,7 +2561,7 @@ function Dr({ store: e, filters: t, set: n }) {
 		})
 	] });
 }
-function Or({ store: e, names: t, filters: n, set: r }) {
+function Ar({ store: e, names: t, filters: n, set: r }) {
 	let i = (e) => !n.classes.length || n.classes.includes(e), a = (e, t) => {
 		let { classes: i } = n;
 		if (t) return r({ classes: i.includes(e) ? i.filter((t) => t !== e) : [...i, e] });
@@ -2567,14 +2578,14 @@ function Or({ store: e, names: t, filters: n, set: r }) {
 			onMouseEnter: () => e.focusClass.value = n,
 			onMouseLeave: () => e.focusClass.value = -1,
 			onClick: (e) => a(n, e.shiftKey),
-			children: [/* @__PURE__ */ H("i", { style: `background:${e.color.value === "target" ? Bt(e.theme.value, n) : "var(--muted)"}` }), /* @__PURE__ */ H("span", {
+			children: [/* @__PURE__ */ H("i", { style: `background:${e.color.value === "target" ? Vt(e.theme.value, n) : "var(--muted)"}` }), /* @__PURE__ */ H("span", {
 				dir: "auto",
 				children: t || "(empty)"
 			})]
 		}, n))
 	});
 }
-function kr({ store: e, filters: t, set: n }) {
+function jr({ store: e, filters: t, set: n }) {
 	let r = e.table.ofKind("class").filter((e) => ![
 		"target",
 		"prediction",
@@ -2605,8 +2616,8 @@ function kr({ store: e, filters: t, set: n }) {
 	});
 }
 // src/panels/rankings.tsx
-var Ar = 8;
-function jr({ store: e, i: t, words: n }) {
+var Mr = 8;
+function Nr({ store: e, i: t, words: n }) {
 	return /* @__PURE__ */ H("button", {
 		type: "button",
 		class: "mm-entry",
@@ -2615,7 +2626,7 @@ function jr({ store: e, i: t, words: n }) {
 		onMouseEnter: () => e.hover.value = t,
 		onMouseLeave: () => e.hover.value = -1,
 		onClick: () => e.focus.value = t,
-		children: [/* @__PURE__ */ H(Un, {
+		children: [/* @__PURE__ */ H(Gn, {
 			store: e,
 			i: t,
 			size: 32
@@ -2625,18 +2636,18 @@ function jr({ store: e, i: t, words: n }) {
 		})] })]
 	});
 }
-function Mr({ store: e }) {
+function Pr({ store: e }) {
 	let { agreement: t } = e.meta, n = e.shown.value;
 	return t ? /* @__PURE__ */ H("div", {
 		class: "mm-col",
 		children: [
-			/* @__PURE__ */ H("h2", { children: `Top ${Ar} by each measure` }),
+			/* @__PURE__ */ H("h2", { children: `Top ${Mr} by each measure` }),
 			/* @__PURE__ */ H("div", {
 				class: "mm-rank-grid",
 				children: t.measures.map((t) => /* @__PURE__ */ H("div", { children: [/* @__PURE__ */ H("h3", {
 					title: e.table.about(t).words,
 					children: t.replaceAll("_", " ")
-				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, Ar), (n) => /* @__PURE__ */ H(jr, {
+				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, Mr), (n) => /* @__PURE__ */ H(Nr, {
 					store: e,
 					i: n,
 					words: e.cell(t, n)
@@ -2670,7 +2681,7 @@ function Mr({ store: e }) {
 		]
 	}) : null;
 }
-function Nr({ store: e }) {
+function Fr({ store: e }) {
 	let [t, n] = e.models, r = e.shown.value, i = e.orderBy("move", !0).filter((e) => r[e]).slice(0, 40);
 	return /* @__PURE__ */ H("div", {
 		class: "mm-col",
@@ -2683,7 +2694,7 @@ function Nr({ store: e }) {
 			}),
 			/* @__PURE__ */ H("div", {
 				class: "mm-movers",
-				children: Array.from(i, (r) => /* @__PURE__ */ H(jr, {
+				children: Array.from(i, (r) => /* @__PURE__ */ H(Nr, {
 					store: e,
 					i: r,
 					words: `${L(t.sensitivity[r])} → ${L(n.sensitivity[r])}`
@@ -2692,7 +2703,7 @@ function Nr({ store: e }) {
 		]
 	});
 }
-function Pr({ store: e }) {
+function Ir({ store: e }) {
 	return /* @__PURE__ */ H("div", {
 		class: "mm-col mm-about",
 		children: [
@@ -2715,10 +2726,10 @@ function Pr({ store: e }) {
 	});
 }
 // src/panels/time.tsx
-var Fr = 650;
-function Ir({ store: e }) {
+var Lr = 650;
+function Rr({ store: e }) {
 	let { steps: t } = e.meta, n = t.length - 1;
-	Lr(e, n);
+	zr(e, n);
 	let r = Math.round(e.time.value), i = t[r];
 	return /* @__PURE__ */ H("div", {
 		class: "mm-time",
@@ -2733,7 +2744,7 @@ function Ir({ store: e }) {
 			/* @__PURE__ */ H("div", {
 				class: "mm-track",
 				children: [
-					/* @__PURE__ */ H(Rr, { store: e }),
+					/* @__PURE__ */ H(Br, { store: e }),
 					/* @__PURE__ */ H("input", {
 						type: "range",
 						min: 0,
@@ -2778,20 +2789,20 @@ function Ir({ store: e }) {
 		]
 	});
 }
-function Lr(e, t) {
+function zr(e, t) {
 	let n = e.playing.value;
 	ke(() => {
 		if (!n) return;
 		e.time.peek() >= t && (e.time.value = 0);
 		let [r, i] = [0, performance.now()], a = (n) => {
-			e.time.value = Math.min(t, e.time.peek() + (n - i) / Fr), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
+			e.time.value = Math.min(t, e.time.peek() + (n - i) / Lr), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
 		};
 		return r = requestAnimationFrame(a), () => cancelAnimationFrame(r);
 	}, [n]);
 }
-function Rr({ store: e }) {
+function Br({ store: e }) {
 	let { steps: t } = e.meta, [n, r] = [600, 30];
-	return /* @__PURE__ */ H(Gn, {
+	return /* @__PURE__ */ H(qn, {
 		width: n,
 		height: r,
 		label: "Mean loss and leave-one-out loss over the recorded steps",
@@ -2808,12 +2819,11 @@ function Rr({ store: e }) {
 	});
 }
 // src/panels/tools.tsx
-function zr({ store: e, picture: t }) {
-	let [n, r] = e.log.value;
+function Vr({ store: e, picture: t }) {
 	return /* @__PURE__ */ H("div", {
 		class: "mm-tools",
 		children: [
-			/* @__PURE__ */ H(Hn, {
+			/* @__PURE__ */ H(Wn, {
 				label: "Tool",
 				value: e.tool.value,
 				set: (t) => e.tool.value = t,
@@ -2835,19 +2845,18 @@ function zr({ store: e, picture: t }) {
 					]
 				]
 			}),
-			/* @__PURE__ */ H(Hn, {
-				label: "x axis",
-				value: n ? "log" : "linear",
-				set: (t) => e.log.value = [t === "log", r],
-				options: [["log", "x log"], ["linear", "x linear"]]
+			/* @__PURE__ */ H("fieldset", {
+				class: "mm-seg",
+				"aria-label": "Logarithmic axes",
+				children: ["x", "y"].map((t, n) => /* @__PURE__ */ H("button", {
+					type: "button",
+					class: e.log.value[n] ? "on" : "",
+					"aria-pressed": e.log.value[n],
+					onClick: () => e.toggleLog(n),
+					children: ["log ", t]
+				}, t))
 			}),
-			/* @__PURE__ */ H(Hn, {
-				label: "y axis",
-				value: r ? "log" : "linear",
-				set: (t) => e.log.value = [n, t === "log"],
-				options: [["log", "y log"], ["linear", "y linear"]]
-			}),
-			/* @__PURE__ */ H(Hn, {
+			/* @__PURE__ */ H(Wn, {
 				label: "Marks",
 				value: e.marks.value,
 				set: (t) => e.marks.value = t,
@@ -2877,7 +2886,7 @@ function zr({ store: e, picture: t }) {
 				" ",
 				"pin pictures"
 			] }),
-			e.models.length > 1 && /* @__PURE__ */ H(Hn, {
+			e.models.length > 1 && /* @__PURE__ */ H(Wn, {
 				label: "Compare",
 				value: e.compare.value,
 				set: (t) => e.compare.value = t,
@@ -2893,11 +2902,11 @@ function zr({ store: e, picture: t }) {
 				onClick: t,
 				children: "PNG"
 			}),
-			/* @__PURE__ */ H(Br, { store: e })
+			/* @__PURE__ */ H(Hr, { store: e })
 		]
 	});
 }
-function Br({ store: e }) {
+function Hr({ store: e }) {
 	let t = B[e.theme.value], n = e.color.value, r = e.marks.value === "density";
 	if (!r && n === "correct") return /* @__PURE__ */ H("span", {
 		class: "mm-legend",
@@ -2913,7 +2922,7 @@ function Br({ store: e }) {
 		class: "mm-legend",
 		children: [a.slice(0, 10).map((t, n) => /* @__PURE__ */ H("span", {
 			dir: "auto",
-			children: [/* @__PURE__ */ H("i", { style: `background:${Bt(e.theme.value, n)}` }), t.slice(0, 14)]
+			children: [/* @__PURE__ */ H("i", { style: `background:${Vt(e.theme.value, n)}` }), t.slice(0, 14)]
 		}, n)), a.length > 10 && "…"]
 	});
 	let o = r ? t.density : t.ramp, s = (e) => {
@@ -2927,7 +2936,7 @@ function Br({ store: e }) {
 		children: [
 			c[0],
 			" ",
-			/* @__PURE__ */ H(Gn, {
+			/* @__PURE__ */ H(qn, {
 				width: 120,
 				height: 8,
 				label: "colour scale",
@@ -2940,7 +2949,7 @@ function Br({ store: e }) {
 	});
 }
 // src/panels/app.tsx
-function Vr({ store: e, views: t }) {
+function Ur({ store: e, views: t }) {
 	let n = Ae(null);
 	return /* @__PURE__ */ H("div", {
 		class: `mm ${e.theme.value}`,
@@ -2950,40 +2959,40 @@ function Vr({ store: e, views: t }) {
 			else {
 				if (e.key === "/") n.current?.focus();
 				else if (r.tagName === "BUTTON" && (e.key === "Enter" || e.key === " ")) return;
-				else if (!t[0] || !Lt(t[0], e)) return;
+				else if (!t[0] || !Rt(t[0], e)) return;
 				e.preventDefault();
 			}
 		},
 		tabIndex: -1,
 		children: [
-			/* @__PURE__ */ H(Hr, {
+			/* @__PURE__ */ H(Wr, {
 				store: e,
 				field: n
 			}),
-			/* @__PURE__ */ H(Tr, { store: e }),
+			/* @__PURE__ */ H(Dr, { store: e }),
 			/* @__PURE__ */ H("main", { children: [/* @__PURE__ */ H("section", {
 				class: "mm-left",
 				"aria-label": "Memory map",
 				children: [
-					/* @__PURE__ */ H(zr, {
+					/* @__PURE__ */ H(Vr, {
 						store: e,
-						picture: () => t[0] && Gr(t[0])
+						picture: () => t[0] && qr(t[0])
 					}),
 					/* @__PURE__ */ H("div", {
 						class: "mm-maps",
-						children: [/* @__PURE__ */ H(Ur, {
+						children: [/* @__PURE__ */ H(Gr, {
 							store: e,
 							k: 0,
 							views: t
-						}), e.compare.value === "side" && /* @__PURE__ */ H(Ur, {
+						}), e.compare.value === "side" && /* @__PURE__ */ H(Gr, {
 							store: e,
 							k: 1,
 							views: t
 						})]
 					}),
-					e.trajectory && /* @__PURE__ */ H(Ir, { store: e })
+					e.trajectory && /* @__PURE__ */ H(Rr, { store: e })
 				]
-			}), /* @__PURE__ */ H(Wr, { store: e })] }),
+			}), /* @__PURE__ */ H(Kr, { store: e })] }),
 			/* @__PURE__ */ H("div", {
 				class: "mm-said",
 				role: "status",
@@ -2993,7 +3002,7 @@ function Vr({ store: e, views: t }) {
 		]
 	});
 }
-function Hr({ store: e, field: t }) {
+function Wr({ store: e, field: t }) {
 	let n = Ae(0), r = (t) => {
 		clearTimeout(n.current), n.current = window.setTimeout(() => void e.seek(t), e.n > 5e4 ? 250 : 80);
 	}, i = e.theme.value === "dark";
@@ -3033,10 +3042,10 @@ function Hr({ store: e, field: t }) {
 		})
 	] });
 }
-function Ur({ store: e, k: t, views: n }) {
+function Gr({ store: e, k: t, views: n }) {
 	let r = Ae(null), [i, a] = De(null);
 	return ke(() => {
-		let i = new Tn(e, t), o = Mt(i);
+		let i = new Dn(e, t), o = Nt(i);
 		return r.current.prepend(i.root), n[t] = i, a(i), () => {
 			o(), i.destroy(), i.root.remove();
 		};
@@ -3046,13 +3055,13 @@ function Ur({ store: e, k: t, views: n }) {
 		tabIndex: 0,
 		role: "group",
 		"aria-label": `Map of ${e.n} examples: leverage across, prediction error up. Arrow keys walk through the examples by the table's order.`,
-		children: /* @__PURE__ */ H(qn, {
+		children: /* @__PURE__ */ H(Yn, {
 			store: e,
 			view: i
 		})
 	});
 }
-function Wr({ store: e }) {
+function Kr({ store: e }) {
 	let t = [
 		[
 			"examples",
@@ -3095,15 +3104,15 @@ function Wr({ store: e }) {
 					children: r
 				}, t))
 			}),
-			n === "examples" && /* @__PURE__ */ H(sr, { store: e }),
-			n === "curve" && /* @__PURE__ */ H(rr, { store: e }),
-			n === "rankings" && /* @__PURE__ */ H(Mr, { store: e }),
-			n === "movers" && /* @__PURE__ */ H(Nr, { store: e }),
-			n === "about" && /* @__PURE__ */ H(Pr, { store: e })
+			n === "examples" && /* @__PURE__ */ H(lr, { store: e }),
+			n === "curve" && /* @__PURE__ */ H(ar, { store: e }),
+			n === "rankings" && /* @__PURE__ */ H(Pr, { store: e }),
+			n === "movers" && /* @__PURE__ */ H(Fr, { store: e }),
+			n === "about" && /* @__PURE__ */ H(Ir, { store: e })
 		]
 	});
 }
-function Gr(e) {
+function qr(e) {
 	let { width: t, height: n } = e.top, r = document.createElement("canvas");
 	r.width = t, r.height = n;
 	let i = r.getContext("2d");
@@ -3113,39 +3122,39 @@ function Gr(e) {
 		let e = n.getBoundingClientRect(), r = t / a.width;
 		i.drawImage(n, (e.left - a.left) * r, (e.top - a.top) * r, e.width * r, e.height * r);
 	}
-	r.toBlob((e) => e && Ln("map.png", e));
+	r.toBlob((e) => e && zn("map.png", e));
 }
 // src/state/link.ts
-var Kr = 2e3;
-function qr(e) {
+var Jr = 2e3;
+function Yr(e) {
 	let t = e.selection.value, n = {
 		log: e.log.value,
 		color: e.color.value,
 		marks: e.marks.value,
 		filters: { ...e.filters.value },
 		frame: e.frame.value,
-		selection: t.length <= Kr ? [...t] : null,
+		selection: t.length <= Jr ? [...t] : null,
 		focus: e.focus.value,
 		tab: e.tab.value,
 		sort: e.sort.value
 	};
 	return `#${encodeURIComponent(JSON.stringify(n))}`;
 }
-function Jr(e, t) {
+function Xr(e, t) {
 	if (!(t.length < 2)) try {
-		Yr(e, JSON.parse(decodeURIComponent(t.slice(1))));
+		Zr(e, JSON.parse(decodeURIComponent(t.slice(1))));
 	} catch {
 		e.said.value = "the link could not be read: showing the whole map";
 	}
 }
-function Yr(e, t) {
+function Zr(e, t) {
 	let n = (t) => Number.isInteger(t) && t >= 0 && t < e.n, r = (t) => typeof t == "string" && e.table.has(t);
 	Array.isArray(t.log) && (e.log.value = [!!t.log[0], !!t.log[1]]), (r(t.color) || t.color === "correct") && (e.color.value = t.color), (t.marks === "density" || t.marks === "points") && (e.marks.value = t.marks), r(t.sort?.key) && (e.sort.value = {
 		key: t.sort.key,
 		down: !!t.sort.down
 	});
 	let i = {
-		...vr,
+		...br,
 		...t.filters
 	};
 	e.filters.value = {
@@ -3153,16 +3162,16 @@ function Yr(e, t) {
 		classes: i.classes.filter(Number.isInteger)
 	}, i.search && e.seek(String(i.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), t.selection?.length && e.select(t.selection.filter(n), "by the link"), n(t.focus) && (e.focus.value = t.focus);
 }
-function Xr(e) {
-	Jr(e, location.hash);
+function Qr(e) {
+	Xr(e, location.hash);
 	let t = 0;
 	return st(() => {
-		let n = qr(e);
+		let n = Yr(e);
 		clearTimeout(t), t = window.setTimeout(() => history.replaceState(null, "", n), 250);
 	});
 }
 // src/data/sheets.ts
-var Zr = 32, Qr = class {
+var $r = 32, ei = class {
 	source;
 	slots;
 	about;
@@ -3176,7 +3185,7 @@ var Zr = 32, Qr = class {
 	}
 	sheet(e) {
 		let t = this.kept.get(e) ?? this.source.sheet(e).then((e) => createImageBitmap(e));
-		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > Zr && this.forget(), t;
+		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > $r && this.forget(), t;
 	}
 	forget() {
 		let [e, t] = this.kept.entries().next().value;
@@ -3188,7 +3197,7 @@ var Zr = 32, Qr = class {
 		let l = s % (o * o), u = Math.min(n / i, n / a), [d, f] = [i * u, a * u];
 		t.imageSmoothingEnabled = u < 3, t.drawImage(c, l % o * i, Math.floor(l / o) * a, i, a, (n - d) / 2, (n - f) / 2, d, f);
 	}
-}, $r = Uint8Array.of(65, 82, 82, 79, 87, 49), ei = {
+}, ti = Uint8Array.of(65, 82, 82, 79, 87, 49), ni = {
 	V1: 0,
 	V2: 1,
 	V3: 2,
@@ -3230,11 +3239,11 @@ var Zr = 32, Qr = class {
 	Utf8View: 24,
 	ListView: 25,
 	LargeListView: 26
-}, ti = {
+}, ri = {
 	HALF: 0,
 	SINGLE: 1,
 	DOUBLE: 2
-}, ni = {
+}, ii = {
 	DAY: 0,
 	MILLISECOND: 1
 }, G = {
@@ -3242,41 +3251,41 @@ var Zr = 32, Qr = class {
 	MILLISECOND: 1,
 	MICROSECOND: 2,
 	NANOSECOND: 3
-}, ri = {
+}, ai = {
 	YEAR_MONTH: 0,
 	DAY_TIME: 1,
 	MONTH_DAY_NANO: 2
-}, ii = {
+}, oi = {
 	Sparse: 0,
 	Dense: 1
-}, ai = {
+}, si = {
 	LZ4_FRAME: 0,
 	ZSTD: 1
-}, oi = { BUFFER: 0 }, si = Uint8Array, ci = Uint16Array, li = Uint32Array, ui = BigUint64Array, di = Int8Array, fi = Int16Array, K = Int32Array, q = BigInt64Array, pi = Float32Array, mi = Float64Array;
-function hi(e) {
+}, ci = { BUFFER: 0 }, li = Uint8Array, ui = Uint16Array, di = Uint32Array, fi = BigUint64Array, pi = Int8Array, mi = Int16Array, K = Int32Array, q = BigInt64Array, hi = Float32Array, gi = Float64Array;
+function _i(e) {
 	return Object.prototype.toString.call(e);
 }
-function gi(e) {
-	return hi(e) === "[object ArrayBuffer]" || hi(e) === "[object SharedArrayBuffer]";
+function vi(e) {
+	return _i(e) === "[object ArrayBuffer]" || _i(e) === "[object SharedArrayBuffer]";
 }
-function _i(e) {
-	return hi(e) === "[object Uint8Array]";
+function yi(e) {
+	return _i(e) === "[object Uint8Array]";
 }
-function vi(e, t) {
+function bi(e, t) {
 	let n = Math.log2(e) - 3;
 	return (t ? [
-		di,
-		fi,
+		pi,
+		mi,
 		K,
 		q
 	] : [
-		si,
-		ci,
 		li,
-		ui
+		ui,
+		di,
+		fi
 	])[n];
 }
-function yi(e, t) {
+function xi(e, t) {
 	let n = 0, r = e.length;
 	if (r <= 2147483648) do {
 		let i = n + r >>> 1;
@@ -3289,40 +3298,40 @@ function yi(e, t) {
 	return n;
 }
 // node_modules/@uwdata/flechette/src/util/objects.js
-function bi(e, t, n) {
+function Si(e, t, n) {
 	if (t(e)) return e;
 	throw Error(n(e));
 }
 function J(e, t, n) {
-	return t = Array.isArray(t) ? t : Object.values(t), bi(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
+	return t = Array.isArray(t) ? t : Object.values(t), Si(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
 }
-function xi(e, t) {
+function Ci(e, t) {
 	for (let [n, r] of Object.entries(e)) if (r === t) return n;
 	return "<Unknown>";
 }
 // node_modules/@uwdata/flechette/src/data-types.js
-var Si = (e) => `Unsupported data type: "${xi(W, e)}" (id ${e})`, Ci = (e, t, n = !0, r = null) => ({
+var wi = (e) => `Unsupported data type: "${Ci(W, e)}" (id ${e})`, Ti = (e, t, n = !0, r = null) => ({
 	name: e,
 	type: t,
 	nullable: n,
 	metadata: r
 });
-function wi(e) {
-	return Object.hasOwn(e, "name") && Ti(e.type);
+function Ei(e) {
+	return Object.hasOwn(e, "name") && Di(e.type);
 }
-function Ti(e) {
+function Di(e) {
 	return typeof e?.typeId == "number";
 }
-function Ei(e, t = "", n = !0) {
-	return wi(e) ? e : Ci(t, bi(e, Ti, () => "Data type expected."), n);
+function Oi(e, t = "", n = !0) {
+	return Ei(e) ? e : Ti(t, Si(e, Di, () => "Data type expected."), n);
 }
-var Di = (e, t, n = !1, r = -1) => ({
+var ki = (e, t, n = !1, r = -1) => ({
 	typeId: W.Dictionary,
 	id: r,
 	dictionary: e,
-	indices: t || ki(),
+	indices: t || ji(),
 	ordered: n
-}), Oi = (e = 32, t = !0) => ({
+}), Ai = (e = 32, t = !0) => ({
 	typeId: W.Int,
 	bitWidth: J(e, [
 		8,
@@ -3331,22 +3340,22 @@ var Di = (e, t, n = !1, r = -1) => ({
 		64
 	]),
 	signed: t,
-	values: vi(e, t)
-}), ki = () => Oi(32), Ai = (e = 2) => ({
+	values: bi(e, t)
+}), ji = () => Ai(32), Mi = (e = 2) => ({
 	typeId: W.Float,
-	precision: J(e, ti),
+	precision: J(e, ri),
 	values: [
-		ci,
-		pi,
-		mi
+		ui,
+		hi,
+		gi
 	][e]
-}), ji = () => ({
+}), Ni = () => ({
 	typeId: W.Binary,
 	offsets: K
-}), Mi = () => ({
+}), Pi = () => ({
 	typeId: W.Utf8,
 	offsets: K
-}), Ni = (e, t, n = 128) => ({
+}), Fi = (e, t, n = 128) => ({
 	typeId: W.Decimal,
 	precision: e,
 	scale: t,
@@ -3356,12 +3365,12 @@ var Di = (e, t, n = !1, r = -1) => ({
 		128,
 		256
 	]),
-	values: n === 32 ? K : ui
-}), Pi = (e) => ({
+	values: n === 32 ? K : fi
+}), Ii = (e) => ({
 	typeId: W.Date,
-	unit: J(e, ni),
-	values: e === ni.DAY ? K : q
-}), Fi = (e = G.MILLISECOND) => {
+	unit: J(e, ii),
+	values: e === ii.DAY ? K : q
+}), Li = (e = G.MILLISECOND) => {
 	e = J(e, G);
 	let t = e === G.SECOND || e === G.MILLISECOND ? 32 : 64;
 	return {
@@ -3370,95 +3379,95 @@ var Di = (e, t, n = !1, r = -1) => ({
 		bitWidth: t,
 		values: t === 32 ? K : q
 	};
-}, Ii = (e = G.MILLISECOND, t = null) => ({
+}, Ri = (e = G.MILLISECOND, t = null) => ({
 	typeId: W.Timestamp,
 	unit: J(e, G),
 	timezone: t,
 	values: q
-}), Li = (e = ri.MONTH_DAY_NANO) => ({
+}), zi = (e = ai.MONTH_DAY_NANO) => ({
 	typeId: W.Interval,
-	unit: J(e, ri),
-	values: e === ri.MONTH_DAY_NANO ? void 0 : K
-}), Ri = (e) => ({
+	unit: J(e, ai),
+	values: e === ai.MONTH_DAY_NANO ? void 0 : K
+}), Bi = (e) => ({
 	typeId: W.List,
-	children: [Ei(e)],
-	offsets: K
-}), zi = (e) => ({
-	typeId: W.Struct,
-	children: Array.isArray(e) && e.length > 0 && wi(e[0]) ? e : Object.entries(e).map(([e, t]) => Ci(e, t))
-}), Bi = (e, t, n, r) => (n ??= t.map((e, t) => t), {
-	typeId: W.Union,
-	mode: J(e, ii),
-	typeIds: n,
-	typeMap: n.reduce((e, t, n) => (e[t] = n, e), {}),
-	children: t.map((e, t) => Ei(e, `_${t}`)),
-	typeIdForValue: r,
+	children: [Oi(e)],
 	offsets: K
 }), Vi = (e) => ({
+	typeId: W.Struct,
+	children: Array.isArray(e) && e.length > 0 && Ei(e[0]) ? e : Object.entries(e).map(([e, t]) => Ti(e, t))
+}), Hi = (e, t, n, r) => (n ??= t.map((e, t) => t), {
+	typeId: W.Union,
+	mode: J(e, oi),
+	typeIds: n,
+	typeMap: n.reduce((e, t, n) => (e[t] = n, e), {}),
+	children: t.map((e, t) => Oi(e, `_${t}`)),
+	typeIdForValue: r,
+	offsets: K
+}), Ui = (e) => ({
 	typeId: W.FixedSizeBinary,
 	stride: e
-}), Hi = (e, t) => ({
+}), Wi = (e, t) => ({
 	typeId: W.FixedSizeList,
 	stride: t,
-	children: [Ei(e)]
-}), Ui = (e, t) => ({
+	children: [Oi(e)]
+}), Gi = (e, t) => ({
 	typeId: W.Map,
 	keysSorted: e,
 	children: [t],
 	offsets: K
-}), Wi = (e = G.MILLISECOND) => ({
+}), Ki = (e = G.MILLISECOND) => ({
 	typeId: W.Duration,
 	unit: J(e, G),
 	values: q
-}), Gi = () => ({
+}), qi = () => ({
 	typeId: W.LargeBinary,
 	offsets: q
-}), Ki = () => ({
+}), Ji = () => ({
 	typeId: W.LargeUtf8,
 	offsets: q
-}), qi = (e) => ({
-	typeId: W.LargeList,
-	children: [Ei(e)],
-	offsets: q
-}), Ji = (e, t) => ({
-	typeId: W.RunEndEncoded,
-	children: [bi(Ei(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), Ei(t, "values")]
 }), Yi = (e) => ({
-	typeId: W.ListView,
-	children: [Ei(e, "value")],
-	offsets: K
-}), Xi = (e) => ({
-	typeId: W.LargeListView,
-	children: [Ei(e, "value")],
+	typeId: W.LargeList,
+	children: [Oi(e)],
 	offsets: q
-}), Zi = new mi(2).buffer;
-new q(Zi), new li(Zi), new K(Zi), new si(Zi);
-function Qi(e) {
+}), Xi = (e, t) => ({
+	typeId: W.RunEndEncoded,
+	children: [Si(Oi(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), Oi(t, "values")]
+}), Zi = (e) => ({
+	typeId: W.ListView,
+	children: [Oi(e, "value")],
+	offsets: K
+}), Qi = (e) => ({
+	typeId: W.LargeListView,
+	children: [Oi(e, "value")],
+	offsets: q
+}), $i = new gi(2).buffer;
+new q($i), new di($i), new K($i), new li($i);
+function ea(e) {
 	if (e > 2 ** 53 - 1 || e < -(2 ** 53 - 1)) throw Error(`BigInt exceeds integer number representation: ${e}`);
 	return Number(e);
 }
-function $i(e, t) {
+function ta(e, t) {
 	return Number(e / t) + Number(e % t) / Number(t);
 }
-var ea = (e) => BigInt.asUintN(64, e);
-function ta(e, t) {
+var na = (e) => BigInt.asUintN(64, e);
+function ra(e, t) {
 	return BigInt.asIntN(64, e[t]);
 }
-function na(e, t) {
+function ia(e, t) {
 	let n = t << 1, r;
-	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = ea(~e[n]) | ea(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
+	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = na(~e[n]) | na(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
 }
-function ra(e, t) {
+function aa(e, t) {
 	let n = t << 2, r;
-	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = ea(~e[n]) | ea(~e[n + 1]) << 64n | ea(~e[n + 2]) << 128n | ea(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
+	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = na(~e[n]) | na(~e[n + 1]) << 64n | na(~e[n + 2]) << 128n | na(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
 }
 // node_modules/@uwdata/flechette/src/util/strings.js
-var ia = new TextDecoder("utf-8");
+var oa = new TextDecoder("utf-8");
 new TextEncoder();
-function aa(e) {
-	return ia.decode(e);
+function sa(e) {
+	return oa.decode(e);
 }
-function oa(e, t) {
+function ca(e, t) {
 	return !!(e[t >> 3] & 1 << t % 8);
 }
 function Y(e, t) {
@@ -3471,51 +3480,51 @@ function Y(e, t) {
 		return o;
 	};
 }
-function sa(e, t) {
+function la(e, t) {
 	return t;
 }
-function ca(e, t) {
-	return !!la(e, t);
-}
-function la(e, t) {
-	return ua(e, t) << 24 >> 24;
-}
 function ua(e, t) {
+	return !!da(e, t);
+}
+function da(e, t) {
+	return fa(e, t) << 24 >> 24;
+}
+function fa(e, t) {
 	return e[t];
 }
 function X(e, t) {
-	return da(e, t) << 16 >> 16;
+	return pa(e, t) << 16 >> 16;
 }
-function da(e, t) {
+function pa(e, t) {
 	return e[t] | e[t + 1] << 8;
 }
 function Z(e, t) {
 	return e[t] | e[t + 1] << 8 | e[t + 2] << 16 | e[t + 3] << 24;
 }
-function fa(e, t) {
+function ma(e, t) {
 	return Z(e, t) >>> 0;
 }
 function Q(e, t) {
-	return Qi(BigInt.asIntN(64, BigInt(fa(e, t)) + (BigInt(fa(e, t + 4)) << 32n)));
+	return ea(BigInt.asIntN(64, BigInt(ma(e, t)) + (BigInt(ma(e, t + 4)) << 32n)));
 }
-function pa(e, t) {
+function ha(e, t) {
 	let n = t + Z(e, t), r = Z(e, n);
-	return n += 4, aa(e.subarray(n, n + r));
+	return n += 4, sa(e.subarray(n, n + r));
 }
-function ma(e, t, n, r) {
+function ga(e, t, n, r) {
 	if (!t) return [];
 	let i = t + Z(e, t);
 	return Array.from({ length: Z(e, i) }, (t, a) => r(e, i + 4 + a * n));
 }
 // node_modules/@uwdata/flechette/src/util/struct.js
-var ha = Symbol("rowIndex");
-function ga(e, t) {
+var _a = Symbol("rowIndex");
+function va(e, t) {
 	class n {
 		constructor(e) {
-			this[ha] = e;
+			this[_a] = e;
 		}
 		toJSON() {
-			return va(e, t, this[ha]);
+			return ba(e, t, this[_a]);
 		}
 	}
 	let r = n.prototype;
@@ -3524,26 +3533,26 @@ function ga(e, t) {
 		let i = t[n];
 		Object.defineProperty(r, e[n], {
 			get() {
-				return i.at(this[ha]);
+				return i.at(this[_a]);
 			},
 			enumerable: !0
 		});
 	}
 	return (e) => new n(e);
 }
-function _a(e, t) {
-	return (n) => va(e, t, n);
+function ya(e, t) {
+	return (n) => ba(e, t, n);
 }
-function va(e, t, n) {
+function ba(e, t, n) {
 	let r = {};
 	for (let i = 0; i < e.length; ++i) r[e[i]] = t[i].at(n);
 	return r;
 }
 // node_modules/@uwdata/flechette/src/batch.js
-function ya(e) {
-	return e instanceof xa;
+function xa(e) {
+	return e instanceof Ca;
 }
-var ba = class {
+var Sa = class {
 	static ArrayType = null;
 	constructor({ length: e, nullCount: t, type: n, validity: r, values: i, offsets: a, sizes: o, children: s }) {
 		this.length = e, this.nullCount = t, this.type = n, this.validity = r, this.values = i, this.offsets = a, this.sizes = o, this.children = s, t && this.validity || (this.at = (e) => this.value(e));
@@ -3555,7 +3564,7 @@ var ba = class {
 		return this.isValid(e) ? this.value(e) : null;
 	}
 	isValid(e) {
-		return oa(this.validity, e);
+		return ca(this.validity, e);
 	}
 	value(e) {
 		return this.values[e];
@@ -3568,7 +3577,7 @@ var ba = class {
 	*[Symbol.iterator]() {
 		for (let e = 0; e < this.length; ++e) yield this.at(e);
 	}
-}, xa = class extends ba {
+}, Ca = class extends Sa {
 	constructor(e) {
 		super(e);
 		let { length: t, values: n } = this;
@@ -3580,19 +3589,19 @@ var ba = class {
 	[Symbol.iterator]() {
 		return this.nullCount ? super[Symbol.iterator]() : this.values[Symbol.iterator]();
 	}
-}, Sa = class extends ba {
-	static ArrayType = mi;
-}, $ = class extends ba {
+}, wa = class extends Sa {
+	static ArrayType = gi;
+}, $ = class extends Sa {
 	static ArrayType = Array;
-}, Ca = class extends $ {
+}, Ta = class extends $ {
 	value(e) {
 		return null;
 	}
-}, wa = class extends Sa {
+}, Ea = class extends wa {
 	value(e) {
-		return Qi(this.values[e]);
+		return ea(this.values[e]);
 	}
-}, Ta = class extends Sa {
+}, Da = class extends wa {
 	value(e) {
 		let t = this.values[e], n = (t & 31744) >> 10, r = (t & 1023) / 1024, i = (-1) ** ((t & 32768) >> 15);
 		switch (n) {
@@ -3601,11 +3610,11 @@ var ba = class {
 		}
 		return i * 2 ** (n - 15) * (1 + r);
 	}
-}, Ea = class extends $ {
+}, Oa = class extends $ {
 	value(e) {
-		return oa(this.values, e);
+		return ca(this.values, e);
 	}
-}, Da = class extends Sa {
+}, ka = class extends wa {
 	constructor(e) {
 		super(e);
 		let { scale: t } = this.type;
@@ -3614,119 +3623,119 @@ var ba = class {
 	value(e) {
 		return this.values[e] / this.scale;
 	}
-}, Oa = class extends ba {
+}, Aa = class extends Sa {
 	constructor(e) {
 		super(e);
 		let { bitWidth: t, scale: n } = this.type;
-		this.decimal = t === 64 ? ta : t === 128 ? na : ra, this.scale = 10n ** BigInt(n);
+		this.decimal = t === 64 ? ra : t === 128 ? ia : aa, this.scale = 10n ** BigInt(n);
 	}
-}, ka = class extends Oa {
-	static ArrayType = mi;
+}, ja = class extends Aa {
+	static ArrayType = gi;
 	value(e) {
-		return $i(this.decimal(this.values, e), this.scale);
+		return ta(this.decimal(this.values, e), this.scale);
 	}
-}, Aa = class extends Oa {
+}, Ma = class extends Aa {
 	static ArrayType = Array;
 	value(e) {
 		return this.decimal(this.values, e);
 	}
-}, ja = class extends $ {
+}, Na = class extends $ {
 	constructor(e) {
 		super(e), this.source = e;
 	}
 	value(e) {
 		return new Date(this.source.value(e));
 	}
-}, Ma = class extends Sa {
+}, Pa = class extends wa {
 	value(e) {
 		return 864e5 * this.values[e];
 	}
-}, Na = wa, Pa = class extends wa {
+}, Fa = Ea, Ia = class extends Ea {
 	value(e) {
 		return super.value(e) * 1e3;
 	}
-}, Fa = wa, Ia = class extends wa {
+}, La = Ea, Ra = class extends Ea {
 	value(e) {
-		return $i(this.values[e], 1000n);
+		return ta(this.values[e], 1000n);
 	}
-}, La = class extends wa {
+}, za = class extends Ea {
 	value(e) {
-		return $i(this.values[e], 1000000n);
+		return ta(this.values[e], 1000000n);
 	}
-}, Ra = class extends $ {
+}, Ba = class extends $ {
 	value(e) {
 		return this.values.subarray(e << 1, e + 1 << 1);
 	}
-}, za = class extends $ {
+}, Va = class extends $ {
 	value(e) {
 		let t = this.values, n = e << 4;
 		return Float64Array.of(Z(t, n), Z(t, n + 4), Q(t, n + 8));
 	}
-}, Ba = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Va = ({ values: e, offsets: t }, n) => e.subarray(Qi(t[n]), Qi(t[n + 1])), Ha = class extends $ {
+}, Ha = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Ua = ({ values: e, offsets: t }, n) => e.subarray(ea(t[n]), ea(t[n + 1])), Wa = class extends $ {
 	value(e) {
-		return Ba(this, e);
-	}
-}, Ua = class extends $ {
-	value(e) {
-		return Va(this, e);
-	}
-}, Wa = class extends $ {
-	value(e) {
-		return aa(Ba(this, e));
+		return Ha(this, e);
 	}
 }, Ga = class extends $ {
 	value(e) {
-		return aa(Va(this, e));
+		return Ua(this, e);
 	}
 }, Ka = class extends $ {
+	value(e) {
+		return sa(Ha(this, e));
+	}
+}, qa = class extends $ {
+	value(e) {
+		return sa(Ua(this, e));
+	}
+}, Ja = class extends $ {
 	value(e) {
 		let t = this.offsets;
 		return this.children[0].slice(t[e], t[e + 1]);
 	}
-}, qa = class extends $ {
+}, Ya = class extends $ {
 	value(e) {
 		let t = this.offsets;
-		return this.children[0].slice(Qi(t[e]), Qi(t[e + 1]));
+		return this.children[0].slice(ea(t[e]), ea(t[e + 1]));
 	}
-}, Ja = class extends $ {
+}, Xa = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
 		return this.children[0].slice(t, n);
 	}
-}, Ya = class extends $ {
+}, Za = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
-		return this.children[0].slice(Qi(t), Qi(n));
+		return this.children[0].slice(ea(t), ea(n));
 	}
-}, Xa = class extends $ {
+}, Qa = class extends $ {
 	constructor(e) {
 		super(e), this.stride = this.type.stride;
 	}
-}, Za = class extends Xa {
+}, $a = class extends Qa {
 	value(e) {
 		let { stride: t, values: n } = this;
 		return n.subarray(e * t, (e + 1) * t);
 	}
-}, Qa = class extends Xa {
+}, eo = class extends Qa {
 	value(e) {
 		let { children: t, stride: n } = this;
 		return t[0].slice(e * n, (e + 1) * n);
 	}
 };
-function $a({ children: e, offsets: t }, n) {
+function to({ children: e, offsets: t }, n) {
 	let [r, i] = e[0].children, a = t[n], o = t[n + 1], s = [];
 	for (let e = a; e < o; ++e) s.push([r.at(e), i.at(e)]);
 	return s;
 }
-var eo = class extends $ {
+var no = class extends $ {
 	value(e) {
-		return $a(this, e);
+		return to(this, e);
 	}
-}, to = class extends $ {
+}, ro = class extends $ {
 	value(e) {
-		return new Map($a(this, e));
+		return new Map(to(this, e));
 	}
-}, no = class extends $ {
+}, io = class extends $ {
 	constructor({ typeIds: e, ...t }) {
 		super(t), this.typeIds = e, this.typeMap = this.type.typeMap;
 	}
@@ -3734,27 +3743,27 @@ var eo = class extends $ {
 		let { typeIds: n, children: r, typeMap: i } = this;
 		return r[i[n[e]]].at(t);
 	}
-}, ro = class extends no {
+}, ao = class extends io {
 	value(e) {
 		return super.value(e, this.offsets[e]);
 	}
-}, io = class extends $ {
-	constructor(e, t = _a) {
+}, oo = class extends $ {
+	constructor(e, t = ya) {
 		super(e), this.names = this.type.children.map((e) => e.name), this.factory = t(this.names, this.children);
 	}
 	value(e) {
 		return this.factory(e);
 	}
-}, ao = class extends io {
+}, so = class extends oo {
 	constructor(e) {
-		super(e, ga);
+		super(e, va);
 	}
-}, oo = class extends $ {
+}, co = class extends $ {
 	value(e) {
 		let [{ values: t }, n] = this.children;
-		return n.at(yi(t, e));
+		return n.at(xi(t, e));
 	}
-}, so = class extends $ {
+}, lo = class extends $ {
 	setDictionary(e) {
 		return this.dictionary = e, this.cache = e.cache(), this;
 	}
@@ -3764,7 +3773,7 @@ var eo = class extends $ {
 	key(e) {
 		return this.values[e];
 	}
-}, co = class extends $ {
+}, uo = class extends $ {
 	constructor({ data: e, ...t }) {
 		super(t), this.data = e;
 	}
@@ -3772,27 +3781,27 @@ var eo = class extends $ {
 		let { values: t, data: n } = this, r = e << 4, i = r + 4, a = t, o = Z(a, r);
 		return o > 12 && (i = Z(a, r + 12), a = n[Z(a, r + 8)]), a.subarray(i, i + o);
 	}
-}, lo = class extends co {
+}, fo = class extends uo {
 	value(e) {
 		return this.view(e);
 	}
-}, uo = class extends co {
+}, po = class extends uo {
 	value(e) {
-		return aa(this.view(e));
+		return sa(this.view(e));
 	}
 };
 // node_modules/@uwdata/flechette/src/column.js
-function fo(e) {
+function mo(e) {
 	let t = [];
 	return {
 		add(e) {
 			return t.push(e), this;
 		},
 		clear: () => t = [],
-		done: () => new po(t, e)
+		done: () => new ho(t, e)
 	};
 }
-var po = class {
+var ho = class {
 	constructor(e, t = e[0]?.type) {
 		this.type = t, this.length = e.reduce((e, t) => e + t.length, 0), this.nullCount = e.reduce((e, t) => e + t.nullCount, 0), this.data = e;
 		let n = e.length, r = new Int32Array(n + 1);
@@ -3807,39 +3816,39 @@ var po = class {
 	}
 	[Symbol.iterator]() {
 		let e = this.data;
-		return e.length === 1 ? e[0][Symbol.iterator]() : mo(e);
+		return e.length === 1 ? e[0][Symbol.iterator]() : go(e);
 	}
 	at(e) {
-		let { data: t, offsets: n } = this, r = yi(n, e) - 1;
+		let { data: t, offsets: n } = this, r = xi(n, e) - 1;
 		return t[r]?.at(e - n[r]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 	toArray() {
-		let { length: e, nullCount: t, data: n } = this, r = !t && ya(n[0]), i = n.length;
+		let { length: e, nullCount: t, data: n } = this, r = !t && xa(n[0]), i = n.length;
 		if (r && i === 1) return n[0].values;
 		let a = new (!i || t > 0 ? Array : n[0].constructor.ArrayType ?? n[0].values.constructor)(e);
-		return r ? ho(a, n) : go(a, n);
+		return r ? _o(a, n) : vo(a, n);
 	}
 	cache() {
 		return this._cache ??= this.toArray();
 	}
 };
-function* mo(e) {
+function* go(e) {
 	for (let t = 0; t < e.length; ++t) {
 		let n = e[t][Symbol.iterator]();
 		for (let e = n.next(); !e.done; e = n.next()) yield e.value;
 	}
 }
-function ho(e, t) {
+function _o(e, t) {
 	for (let n = 0, r = 0; n < t.length; ++n) {
 		let { values: i } = t[n];
 		e.set(i, r), r += i.length;
 	}
 	return e;
 }
-function go(e, t) {
+function vo(e, t) {
 	let n = -1;
 	for (let r = 0; r < t.length; ++r) {
 		let i = t[r];
@@ -3848,10 +3857,10 @@ function go(e, t) {
 	return e;
 }
 // node_modules/@uwdata/flechette/src/table.js
-var _o = class e {
+var yo = class e {
 	constructor(e, t, n = !1) {
 		let r = e.fields.map((e) => e.name);
-		this.schema = e, this.names = r, this.children = t, this.factory = n ? ga : _a;
+		this.schema = e, this.names = r, this.children = t, this.factory = n ? va : ya;
 		let i = [];
 		this.getFactory = (e) => i[e] ?? (i[e] = this.factory(r, t.map((t) => t.data[e])));
 	}
@@ -3875,8 +3884,8 @@ var _o = class e {
 		let { children: r, factory: i, schema: a } = this, { fields: o } = a;
 		return new e({
 			...a,
-			fields: t.map((e, t) => vo(o[e], n[t]))
-		}, t.map((e) => r[e]), i === ga);
+			fields: t.map((e, t) => bo(o[e], n[t]))
+		}, t.map((e) => r[e]), i === va);
 	}
 	select(e, t) {
 		let n = this.names, r = e.map((e) => n.indexOf(e));
@@ -3904,54 +3913,54 @@ var _o = class e {
 	at(e) {
 		let { children: t, getFactory: n, numRows: r } = this;
 		if (e < 0 || e >= r) return null;
-		let [{ offsets: i }] = t, a = yi(i, e) - 1;
+		let [{ offsets: i }] = t, a = xi(i, e) - 1;
 		return n(a)(e - i[a]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 };
-function vo(e, t) {
+function bo(e, t) {
 	return t != null && t !== e.name ? {
 		...e,
 		name: t
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/batch-type.js
-function yo(e, t = {}) {
+function xo(e, t = {}) {
 	let { typeId: n, bitWidth: r, mode: i, precision: a, unit: o } = e, { useBigInt: s, useBigIntTimestamp: c, useDate: l, useDecimalInt: u, useMap: d, useProxy: f } = t;
 	switch (n) {
-		case W.Null: return Ca;
-		case W.Bool: return Ea;
+		case W.Null: return Ta;
+		case W.Bool: return Oa;
 		case W.Int:
 		case W.Time:
-		case W.Duration: return s || r < 64 ? xa : wa;
-		case W.Float: return a ? xa : Ta;
-		case W.Date: return bo(o === ni.DAY ? Ma : Na, l && ja);
-		case W.Timestamp: return c ? xa : bo(o === G.SECOND ? Pa : o === G.MILLISECOND ? Fa : o === G.MICROSECOND ? Ia : La, l && ja);
-		case W.Decimal: return r === 32 ? u ? xa : Da : u ? Aa : ka;
-		case W.Interval: return o === ri.DAY_TIME ? Ra : o === ri.YEAR_MONTH ? xa : za;
-		case W.FixedSizeBinary: return Za;
-		case W.Utf8: return Wa;
-		case W.LargeUtf8: return Ga;
-		case W.Binary: return Ha;
-		case W.LargeBinary: return Ua;
-		case W.BinaryView: return lo;
-		case W.Utf8View: return uo;
-		case W.List: return Ka;
-		case W.LargeList: return qa;
-		case W.Map: return d ? to : eo;
-		case W.ListView: return Ja;
-		case W.LargeListView: return Ya;
-		case W.FixedSizeList: return Qa;
-		case W.Struct: return f ? ao : io;
-		case W.RunEndEncoded: return oo;
-		case W.Dictionary: return so;
-		case W.Union: return i ? ro : no;
+		case W.Duration: return s || r < 64 ? Ca : Ea;
+		case W.Float: return a ? Ca : Da;
+		case W.Date: return So(o === ii.DAY ? Pa : Fa, l && Na);
+		case W.Timestamp: return c ? Ca : So(o === G.SECOND ? Ia : o === G.MILLISECOND ? La : o === G.MICROSECOND ? Ra : za, l && Na);
+		case W.Decimal: return r === 32 ? u ? Ca : ka : u ? Ma : ja;
+		case W.Interval: return o === ai.DAY_TIME ? Ba : o === ai.YEAR_MONTH ? Ca : Va;
+		case W.FixedSizeBinary: return $a;
+		case W.Utf8: return Ka;
+		case W.LargeUtf8: return qa;
+		case W.Binary: return Wa;
+		case W.LargeBinary: return Ga;
+		case W.BinaryView: return fo;
+		case W.Utf8View: return po;
+		case W.List: return Ja;
+		case W.LargeList: return Ya;
+		case W.Map: return d ? ro : no;
+		case W.ListView: return Xa;
+		case W.LargeListView: return Za;
+		case W.FixedSizeList: return eo;
+		case W.Struct: return f ? so : oo;
+		case W.RunEndEncoded: return co;
+		case W.Dictionary: return lo;
+		case W.Union: return i ? ao : io;
 	}
-	throw Error(Si(n));
+	throw Error(wi(n));
 }
-function bo(e, t) {
+function So(e, t) {
 	return t ? class extends t {
 		constructor(t) {
 			super(new e(t));
@@ -3959,21 +3968,21 @@ function bo(e, t) {
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/compression.js
-var xo = -1, So = 8;
-function Co(e) {
-	return `Missing compression codec "${xi(ai, e)}" (id ${e})`;
-}
-var wo = /* @__PURE__ */ new Map();
+var Co = -1, wo = 8;
 function To(e) {
-	return e != null && wo.get(e) || null;
+	return `Missing compression codec "${Ci(si, e)}" (id ${e})`;
 }
-function Eo(e, { offset: t, length: n }, r) {
+var Eo = /* @__PURE__ */ new Map();
+function Do(e) {
+	return e != null && Eo.get(e) || null;
+}
+function Oo(e, { offset: t, length: n }, r) {
 	if (n === 0) return {
 		bytes: /* @__PURE__ */ new Uint8Array(),
 		offset: 0,
 		length: 0
 	};
-	let i = Q(e, t), a = e.subarray(t + So, t + n), o = i === xo ? a : r.decode(a, i);
+	let i = Q(e, t), a = e.subarray(t + wo, t + n), o = i === Co ? a : r.decode(a, i);
 	return {
 		bytes: o,
 		offset: 0,
@@ -3981,135 +3990,135 @@ function Eo(e, { offset: t, length: n }, r) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/block.js
-function Do(e, t) {
+function ko(e, t) {
 	return {
 		offset: Q(e, t),
 		metadataLength: Z(e, t + 8),
 		bodyLength: Q(e, t + 16)
 	};
 }
-function Oo(e, t) {
-	return ma(e, t, 24, Do);
+function Ao(e, t) {
+	return ga(e, t, 24, ko);
 }
 // node_modules/@uwdata/flechette/src/decode/body-compression.js
-function ko(e, t) {
+function jo(e, t) {
 	let n = Y(e, t);
 	return {
-		codec: n(4, la, ai.LZ4_FRAME),
-		method: n(6, la, oi.BUFFER)
+		codec: n(4, da, si.LZ4_FRAME),
+		method: n(6, da, ci.BUFFER)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/record-batch.js
-function Ao(e, t, n) {
-	let r = Y(e, t), i = n < ei.V4 ? 8 : 0;
+function Mo(e, t, n) {
+	let r = Y(e, t), i = n < ni.V4 ? 8 : 0;
 	return {
 		length: r(4, Q, 0),
-		nodes: ma(e, r(6, sa), 16, (e, t) => ({
+		nodes: ga(e, r(6, la), 16, (e, t) => ({
 			length: Q(e, t),
 			nullCount: Q(e, t + 8)
 		})),
-		regions: ma(e, r(8, sa), 16 + i, (e, t) => ({
+		regions: ga(e, r(8, la), 16 + i, (e, t) => ({
 			offset: Q(e, t + i),
 			length: Q(e, t + i + 8)
 		})),
-		compression: r(10, ko),
-		variadic: ma(e, r(12, sa), 8, Q)
+		compression: r(10, jo),
+		variadic: ga(e, r(12, la), 8, Q)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/dictionary-batch.js
-function jo(e, t, n) {
+function No(e, t, n) {
 	let r = Y(e, t);
 	return {
 		id: r(4, Q, 0),
-		data: r(6, (e, t) => Ao(e, t, n)),
-		isDelta: r(8, ca, !1)
+		data: r(6, (e, t) => Mo(e, t, n)),
+		isDelta: r(8, ua, !1)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/data-type.js
-function Mo(e, t, n, r) {
-	J(n, W, Si);
+function Po(e, t, n, r) {
+	J(n, W, wi);
 	let i = Y(e, t);
 	switch (n) {
-		case W.Binary: return ji();
-		case W.Utf8: return Mi();
-		case W.LargeBinary: return Gi();
-		case W.LargeUtf8: return Ki();
-		case W.List: return Ri(r[0]);
-		case W.ListView: return Yi(r[0]);
-		case W.LargeList: return qi(r[0]);
-		case W.LargeListView: return Xi(r[0]);
-		case W.Struct: return zi(r);
-		case W.RunEndEncoded: return Ji(r[0], r[1]);
-		case W.Int: return Oi(i(4, Z, 0), i(6, ca, !1));
-		case W.Float: return Ai(i(4, X, ti.HALF));
-		case W.Decimal: return Ni(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
-		case W.Date: return Pi(i(4, X, ni.MILLISECOND));
-		case W.Time: return Fi(i(4, X, G.MILLISECOND));
-		case W.Timestamp: return Ii(i(4, X, G.SECOND), i(6, pa));
-		case W.Interval: return Li(i(4, X, ri.YEAR_MONTH));
-		case W.Duration: return Wi(i(4, X, G.MILLISECOND));
-		case W.FixedSizeBinary: return Vi(i(4, Z, 0));
-		case W.FixedSizeList: return Hi(r[0], i(4, Z, 0));
-		case W.Map: return Ui(i(4, ca, !1), r[0]);
-		case W.Union: return Bi(i(4, X, ii.Sparse), r, ma(e, i(6, sa), 4, Z));
+		case W.Binary: return Ni();
+		case W.Utf8: return Pi();
+		case W.LargeBinary: return qi();
+		case W.LargeUtf8: return Ji();
+		case W.List: return Bi(r[0]);
+		case W.ListView: return Zi(r[0]);
+		case W.LargeList: return Yi(r[0]);
+		case W.LargeListView: return Qi(r[0]);
+		case W.Struct: return Vi(r);
+		case W.RunEndEncoded: return Xi(r[0], r[1]);
+		case W.Int: return Ai(i(4, Z, 0), i(6, ua, !1));
+		case W.Float: return Mi(i(4, X, ri.HALF));
+		case W.Decimal: return Fi(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
+		case W.Date: return Ii(i(4, X, ii.MILLISECOND));
+		case W.Time: return Li(i(4, X, G.MILLISECOND));
+		case W.Timestamp: return Ri(i(4, X, G.SECOND), i(6, ha));
+		case W.Interval: return zi(i(4, X, ai.YEAR_MONTH));
+		case W.Duration: return Ki(i(4, X, G.MILLISECOND));
+		case W.FixedSizeBinary: return Ui(i(4, Z, 0));
+		case W.FixedSizeList: return Wi(r[0], i(4, Z, 0));
+		case W.Map: return Gi(i(4, ua, !1), r[0]);
+		case W.Union: return Hi(i(4, X, oi.Sparse), r, ga(e, i(6, la), 4, Z));
 	}
 	return { typeId: n };
 }
 // node_modules/@uwdata/flechette/src/decode/metadata.js
-function No(e, t) {
-	let n = ma(e, t, 4, (e, t) => {
+function Fo(e, t) {
+	let n = ga(e, t, 4, (e, t) => {
 		let n = Y(e, t);
-		return [n(4, pa), n(6, pa)];
+		return [n(4, ha), n(6, ha)];
 	});
 	return n.length ? new Map(n) : null;
 }
 // node_modules/@uwdata/flechette/src/decode/schema.js
-function Po(e, t, n) {
+function Io(e, t, n) {
 	let r = Y(e, t);
 	return {
 		version: n,
 		endianness: r(4, X, 0),
-		fields: r(6, Fo, []),
-		metadata: r(8, No)
-	};
-}
-function Fo(e, t) {
-	return ma(e, t, 4, Io);
-}
-function Io(e, t) {
-	let n = Y(e, t), r = n(8, ua, W.NONE), i = n(10, sa, 0), a = n(12, Ro), o = Mo(e, i, r, n(14, Lo, []));
-	return a && (a.dictionary = o, o = a), {
-		name: n(4, pa),
-		type: o,
-		nullable: n(6, ca, !1),
-		metadata: n(16, No)
+		fields: r(6, Lo, []),
+		metadata: r(8, Fo)
 	};
 }
 function Lo(e, t) {
-	return ma(e, t, 4, Io);
+	return ga(e, t, 4, Ro);
 }
 function Ro(e, t) {
-	if (!t) return null;
-	let n = Y(e, t);
-	return Di(null, n(6, zo, ki()), n(8, ca, !1), n(4, Q, 0));
+	let n = Y(e, t), r = n(8, fa, W.NONE), i = n(10, la, 0), a = n(12, Bo), o = Po(e, i, r, n(14, zo, []));
+	return a && (a.dictionary = o, o = a), {
+		name: n(4, ha),
+		type: o,
+		nullable: n(6, ua, !1),
+		metadata: n(16, Fo)
+	};
 }
 function zo(e, t) {
-	return Mo(e, t, W.Int);
+	return ga(e, t, 4, Ro);
+}
+function Bo(e, t) {
+	if (!t) return null;
+	let n = Y(e, t);
+	return ki(null, n(6, Vo, ji()), n(8, ua, !1), n(4, Q, 0));
+}
+function Vo(e, t) {
+	return Po(e, t, W.Int);
 }
 // node_modules/@uwdata/flechette/src/decode/message.js
-var Bo = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, Vo = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Ho = (e) => `Unsupported message type: ${e} (${xi(U, e)})`;
-function Uo(e, t) {
+var Ho = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, Uo = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Wo = (e) => `Unsupported message type: ${e} (${Ci(U, e)})`;
+function Go(e, t) {
 	let n = Z(e, t) || 0;
 	if (t += 4, n === -1 && (n = Z(e, t) || 0, t += 4), n === 0) return null;
 	let r = e.subarray(t, t += n);
-	if (r.byteLength < n) throw Error(Bo(n, r.byteLength));
-	let i = Y(r, 0), a = i(4, X, ei.V1), o = i(6, ua, U.NONE), s = i(8, sa, 0), c = i(10, Q, 0), l;
+	if (r.byteLength < n) throw Error(Ho(n, r.byteLength));
+	let i = Y(r, 0), a = i(4, X, ni.V1), o = i(6, fa, U.NONE), s = i(8, la, 0), c = i(10, Q, 0), l;
 	if (s) {
-		let n = o === U.Schema ? Po : o === U.DictionaryBatch ? jo : o === U.RecordBatch ? Ao : null;
-		if (!n) throw Error(Ho(o));
+		let n = o === U.Schema ? Io : o === U.DictionaryBatch ? No : o === U.RecordBatch ? Mo : null;
+		if (!n) throw Error(Wo(o));
 		if (l = n(r, s, a), c > 0) {
 			let n = e.subarray(t, t += c);
-			if (n.byteLength < c) throw Error(Vo(c, n.byteLength));
+			if (n.byteLength < c) throw Error(Uo(c, n.byteLength));
 			l.body = n;
 		} else o !== U.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
 	}
@@ -4121,22 +4130,22 @@ function Uo(e, t) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/decode-ipc.js
-function Wo(e) {
-	let t = gi(e) ? new Uint8Array(e) : e;
-	return _i(t) && Go(t) ? qo(t) : Ko(t);
+function Ko(e) {
+	let t = vi(e) ? new Uint8Array(e) : e;
+	return yi(t) && qo(t) ? Yo(t) : Jo(t);
 }
-function Go(e) {
+function qo(e) {
 	if (!e || e.length < 4) return !1;
-	for (let t = 0; t < 6; ++t) if ($r[t] !== e[t]) return !1;
+	for (let t = 0; t < 6; ++t) if (ti[t] !== e[t]) return !1;
 	return !0;
 }
-function Ko(e) {
+function Jo(e) {
 	let t = [e].flat(), n, r = [], i = [], a = [];
 	for (let e of t) {
-		if (!_i(e)) throw Error("IPC data batch was not a Uint8Array.");
+		if (!yi(e)) throw Error("IPC data batch was not a Uint8Array.");
 		let t = 0;
 		for (;;) {
-			let o = Uo(e, t);
+			let o = Go(e, t);
 			if (o === null) break;
 			if (t = o.index, o.content) switch (o.type) {
 				case U.Schema:
@@ -4157,52 +4166,52 @@ function Ko(e) {
 		metadata: null
 	};
 }
-function qo(e) {
-	let t = e.byteLength - ($r.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, ei.V1), i = n(8, Oo, []), a = n(10, Oo, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
+function Yo(e) {
+	let t = e.byteLength - (ti.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, ni.V1), i = n(8, Ao, []), a = n(10, Ao, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
 	return {
-		schema: n(6, (e, t) => Po(e, t, r)),
-		dictionaries: i.map(({ offset: t }) => Uo(e, t).content),
-		records: a.map(({ offset: t }) => Uo(e, t).content),
+		schema: n(6, (e, t) => Io(e, t, r)),
+		dictionaries: i.map(({ offset: t }) => Go(e, t).content),
+		records: a.map(({ offset: t }) => Go(e, t).content),
 		dictsBeforeRecord: o,
-		metadata: n(12, No)
+		metadata: n(12, Fo)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/table-from-ipc.js
-function Jo(e, t) {
-	return Yo(Wo(e), t);
+function Xo(e, t) {
+	return Zo(Ko(e), t);
 }
-function Yo(e, t = {}) {
-	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = Zo(t, o, c), u = /* @__PURE__ */ new Map();
-	Xo(n, (e) => {
+function Zo(e, t = {}) {
+	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = $o(t, o, c), u = /* @__PURE__ */ new Map();
+	Qo(n, (e) => {
 		let t = e.type;
 		t.typeId === W.Dictionary && u.set(t.id, t.dictionary);
 	});
 	let d = (e) => {
-		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = $o(a, l({
+		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = ts(a, l({
 			...n,
 			body: i
 		})), s = c.get(t);
-		if (s) r ? c.set(t, new po([...s.data, o], a)) : c.set(t, new po([o], a));
+		if (s) r ? c.set(t, new ho([...s.data, o], a)) : c.set(t, new ho([o], a));
 		else {
 			if (r) throw Error("Delta update can not be first dictionary batch.");
-			c.set(t, new po([o], a));
+			c.set(t, new ho([o], a));
 		}
-	}, f = s.map((e) => fo(e.type)), p = 0;
+	}, f = s.map((e) => mo(e.type)), p = 0;
 	for (let e = 0; e < i.length; e++) {
 		let t = a ? a[e] : r.length;
 		for (; p < t;) d(r[p++]);
 		let n = l(i[e]);
-		s.forEach((e, t) => f[t].add($o(e.type, n)));
+		s.forEach((e, t) => f[t].add(ts(e.type, n)));
 	}
 	for (; p < r.length;) d(r[p++]);
-	return new _o(n, f.map((e) => e.done()), t.useProxy);
+	return new yo(n, f.map((e) => e.done()), t.useProxy);
 }
-function Xo(e, t) {
+function Qo(e, t) {
 	e.fields.forEach(function e(n) {
 		t(n), n.type.dictionary?.children?.forEach(e), n.type.children?.forEach(e);
 	});
 }
-function Zo(e, t, n) {
+function $o(e, t, n) {
 	let r = {
 		version: t,
 		options: e,
@@ -4215,30 +4224,30 @@ function Zo(e, t, n) {
 			length: t,
 			node: () => n[++c],
 			buffer: (e) => {
-				let { bytes: t, length: n, offset: r } = Qo(s, i[++l], a);
+				let { bytes: t, length: n, offset: r } = es(s, i[++l], a);
 				return e ? new e(t.buffer, t.byteOffset + r, n / e.BYTES_PER_ELEMENT) : t.subarray(r, r + n);
 			},
 			variadic: () => o[++u],
 			visit(e) {
-				return e.map((e) => $o(e.type, this));
+				return e.map((e) => ts(e.type, this));
 			}
 		};
 	};
 }
-function Qo(e, t, n) {
+function es(e, t, n) {
 	if (!n) return {
 		bytes: e,
 		...t
 	};
-	if (n.method !== oi.BUFFER) throw Error(`Unknown compression method (${n.method})`);
+	if (n.method !== ci.BUFFER) throw Error(`Unknown compression method (${n.method})`);
 	{
-		let r = n.codec, i = To(r);
-		if (!i) throw Error(Co(r));
-		return Eo(e, t, i);
+		let r = n.codec, i = Do(r);
+		if (!i) throw Error(To(r));
+		return Oo(e, t, i);
 	}
 }
-function $o(e, t) {
-	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = yo(e, r), l = {
+function ts(e, t) {
+	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = xo(e, r), l = {
 		...i(),
 		type: e
 	};
@@ -4311,25 +4320,25 @@ function $o(e, t) {
 				values: a(r.values)
 			}).setDictionary(t.dictionary(n));
 		}
-		case W.Union: return s < ei.V5 && a(), new c({
+		case W.Union: return s < ni.V5 && a(), new c({
 			...l,
-			typeIds: a(di),
-			offsets: e.mode === ii.Sparse ? null : a(e.offsets),
+			typeIds: a(pi),
+			offsets: e.mode === oi.Sparse ? null : a(e.offsets),
 			children: t.visit(e.children)
 		});
-		default: throw Error(Si(n));
+		default: throw Error(wi(n));
 	}
 }
 new Uint16Array(new Uint8Array([1, 0]).buffer)[0];
 // src/data/table.ts
-var es = class {
+var ns = class {
 	meta;
 	n;
 	arrow;
 	metas;
 	floats = /* @__PURE__ */ new Map();
 	constructor(e, t) {
-		this.meta = t, this.arrow = Jo(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
+		this.meta = t, this.arrow = Xo(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
 	}
 	has(e) {
 		return this.metas.has(e);
@@ -4374,7 +4383,7 @@ var es = class {
 		let i = this.codes(e)[t];
 		return i === 65535 ? "–" : r.names[i];
 	}
-}, ts = class {
+}, rs = class {
 	source;
 	per;
 	count;
@@ -4392,21 +4401,21 @@ var es = class {
 		let t = this.chunks.get(e);
 		return t || (t = this.source.texts(e), this.chunks.set(e, t)), t;
 	}
-}, ns = 65533, rs = class {
+}, is = 65533, as = class {
 	steps;
 	x;
 	y;
 	constructor(e) {
 		let { steps: t } = e.meta;
-		this.steps = t.length, this.x = as(e, "leverage", 0), this.y = as(e, "error", 1);
+		this.steps = t.length, this.x = ss(e, "leverage", 0), this.y = ss(e, "error", 1);
 	}
 	at(e, t) {
 		let [n, r, i] = this.between(e);
-		return [is(this.x[n][t], this.x[r][t], i), is(this.y[n][t], this.y[r][t], i)];
+		return [os(this.x[n][t], this.x[r][t], i), os(this.y[n][t], this.y[r][t], i)];
 	}
 	fill(e, t, n) {
 		let [r, i, a] = this.between(e);
-		for (let e = 0; e < t.length; e++) t[e] = is(this.x[r][e], this.x[i][e], a), n[e] = is(this.y[r][e], this.y[i][e], a);
+		for (let e = 0; e < t.length; e++) t[e] = os(this.x[r][e], this.x[i][e], a), n[e] = os(this.y[r][e], this.y[i][e], a);
 	}
 	between(e) {
 		let t = Math.min(this.steps - 1, Math.floor(e));
@@ -4416,21 +4425,21 @@ var es = class {
 			e - t
 		];
 	}
-}, is = (e, t, n) => n === 0 ? e : e + (t - e) * n;
-function as(e, t, n) {
+}, os = (e, t, n) => n === 0 ? e : e + (t - e) * n;
+function ss(e, t, n) {
 	let r = new Uint16Array(e.n);
 	return e.meta.steps.map((i, a) => {
 		let o = e.differences(`${t}#${a}`), [s, c] = [i.low[n], i.high[n]], l = new Float32Array(e.n);
 		for (let t = 0; t < e.n; t++) {
 			r[t] += o[t];
 			let e = r[t];
-			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / ns * (c - s);
+			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / is * (c - s);
 		}
 		return l;
 	});
 }
 // src/state/store.ts
-var os = 7e5, ss = class e {
+var cs = 7e5, ls = class e {
 	source;
 	table;
 	meta;
@@ -4454,7 +4463,7 @@ var os = 7e5, ss = class e {
 	compare = I("off");
 	tab = I("examples");
 	theme = I("light");
-	filters = I(vr);
+	filters = I(br);
 	sought = I(null);
 	selection = I(/* @__PURE__ */ new Uint32Array());
 	origin = I("");
@@ -4471,7 +4480,7 @@ var os = 7e5, ss = class e {
 	playing = I(!1);
 	said = I("");
 	frame = I(null);
-	shown = nt(() => br(this.table, this.drawn, this.filters.value, this.sought.value));
+	shown = nt(() => Sr(this.table, this.drawn, this.filters.value, this.sought.value));
 	count = nt(() => this.shown.value.reduce((e, t) => e + t, 0));
 	chosen = nt(() => {
 		let e = new Uint8Array(this.n);
@@ -4483,13 +4492,13 @@ var os = 7e5, ss = class e {
 		return this.orderBy(n, r).filter((n) => e[n] === 1 && (t === null || t[n] === 1));
 	});
 	constructor(e, t) {
-		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > os ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
+		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > cs ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
 		let [n] = this.models;
-		this.trajectory = this.meta.steps.length > 1 ? new rs(t) : null, this.sheets = this.meta.pictures ? new Qr(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new ts(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.rank = wt(n.sensitivity), this.product = n.leverage.map((e, t) => e * n.error[t]), this.byProduct = St(this.product).filter((e) => this.drawn[e] === 1), this.share = this.shares(n), this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
+		this.trajectory = this.meta.steps.length > 1 ? new as(t) : null, this.sheets = this.meta.pictures ? new ei(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new rs(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.rank = wt(n.sensitivity), this.product = n.leverage.map((e, t) => e * n.error[t]), this.byProduct = St(this.product).filter((e) => this.drawn[e] === 1), this.share = this.shares(n), this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
 	}
 	static async open(t) {
 		if (t.meta.version > 1) throw Error(`this page holds data of version ${t.meta.version} and reads up to 1: write it again`);
-		return new e(t, new es(await t.table(), t.meta));
+		return new e(t, new ns(await t.table(), t.meta));
 	}
 	model(e, t) {
 		let n = (e) => this.table.numbers(t ? `${e}@${t}` : e), r = n("sensitivity");
@@ -4552,7 +4561,11 @@ var os = 7e5, ss = class e {
 			search: e
 		};
 		let t = e && !e.startsWith("=") && this.texts ? await this.texts.all() : null;
-		this.filters.peek().search === e && (this.sought.value = Cr(this.table, e, t));
+		this.filters.peek().search === e && (this.sought.value = Tr(this.table, e, t));
+	}
+	toggleLog(e) {
+		let [t, n] = this.log.peek();
+		this.frame.value = null, this.log.value = e === 0 ? [!t, n] : [t, !n];
 	}
 	clear() {
 		this.select([], ""), this.region.value = [], this.hover.value = -1, this.focus.value = -1;
@@ -4567,7 +4580,7 @@ var os = 7e5, ss = class e {
 		return this.meta.classification && this.table.codes("target")[e] !== this.table.codes("prediction")[e];
 	}
 	cell(e, t) {
-		return e === "id" ? this.table.id(t) : this.table.cell(e, t, L);
+		return e === "id" ? this.table.id(t) : this.table.cell(e, t, jt);
 	}
 	describe(e) {
 		let t = [
@@ -4584,8 +4597,8 @@ var os = 7e5, ss = class e {
 		return Object.entries(this.meta.warnings).flatMap(([e, n]) => t & Number(e) ? [n] : []);
 	}
 	shade(e) {
-		let t = this.table.numbers(e), n = t.filter((e) => e > 0), [r, i] = [jt(n, .02), jt(n, .999)], a = n.length > .9 * t.length && i > 30 * r;
-		a || ([r, i] = [jt(t, .005), jt(t, .995)]);
+		let t = this.table.numbers(e), n = t.filter((e) => e > 0), [r, i] = [Mt(n, .02), Mt(n, .999)], a = n.length > .9 * t.length && i > 30 * r;
+		a || ([r, i] = [Mt(t, .005), Mt(t, .995)]);
 		let o = (e) => a ? Math.log(e / r) / Math.log(i / r) : (e - r) / (i - r || 1);
 		return {
 			codes: Uint8Array.from(t, (e) => 255 * Math.min(1, Math.max(0, o(e)))),
@@ -4595,13 +4608,13 @@ var os = 7e5, ss = class e {
 	}
 };
 // src/mount.tsx
-async function cs(e, t) {
-	let n = await ss.open(t), r = [];
-	matchMedia("(prefers-color-scheme: dark)").matches && (n.theme.value = "dark"), A(/* @__PURE__ */ H(Vr, {
+async function us(e, t) {
+	let n = await ls.open(t), r = [];
+	matchMedia("(prefers-color-scheme: dark)").matches && (n.theme.value = "dark"), A(/* @__PURE__ */ H(Ur, {
 		store: n,
 		views: r
 	}), e);
-	let i = t.permalinks ? Xr(n) : () => {};
+	let i = t.permalinks ? Qr(n) : () => {};
 	return {
 		store: n,
 		views: r,
@@ -4610,15 +4623,15 @@ async function cs(e, t) {
 		}
 	};
 }
-function ls(e, t) {
+function ds(e, t) {
 	let n = document.createElement("p");
 	n.className = "mm-refused", n.textContent = `This map cannot be shown: ${t instanceof Error ? t.message : String(t)}`, e.replaceChildren(n);
 }
 // src/widget.tsx
-var us = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
-function ds(e) {
+var fs = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
+function ps(e) {
 	let t = /* @__PURE__ */ new Map(), n = (e, n) => {
-		t.get(e.part)?.(us(n[0])), t.delete(e.part);
+		t.get(e.part)?.(fs(n[0])), t.delete(e.part);
 	};
 	e.on("msg:custom", n);
 	let r = (n) => new Promise((r) => {
@@ -4628,19 +4641,19 @@ function ds(e) {
 		source: {
 			meta: i,
 			permalinks: !1,
-			table: () => bt(us(e.get("_table"))),
+			table: () => bt(fs(e.get("_table"))),
 			sheet: async (e) => new Blob([await r(`sheet/${e}`)], { type: i.pictures?.mime }),
 			texts: async (e) => xt(await r(`texts/${e}`))
 		},
 		stop: () => e.off("msg:custom", n)
 	};
 }
-async function fs({ model: e, el: t }) {
+async function ms({ model: e, el: t }) {
 	let n = document.createElement("div");
 	n.className = "mm-host", n.style.height = `${e.get("height")}px`, t.append(n);
-	let { source: r, stop: i } = ds(e);
+	let { source: r, stop: i } = ps(e);
 	try {
-		let { store: t, unmount: a } = await cs(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
+		let { store: t, unmount: a } = await us(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
 			let n = e.get("_rows");
 			JSON.stringify([...t.selection.peek()]) !== JSON.stringify(n) && t.select(n, "by Python");
 		};
@@ -4653,8 +4666,8 @@ async function fs({ model: e, el: t }) {
 			c(), e.off("change:_rows", s), i(), a();
 		};
 	} catch (e) {
-		return ls(n, e), i;
+		return ds(n, e), i;
 	}
 }
-var ps = { render: fs };
-export { ps as default };
+var hs = { render: ms };
+export { hs as default };
