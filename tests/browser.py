@@ -1,6 +1,7 @@
 """A headless Chromium for tests of the explorer, and the page's state as Python reads it."""
 
 import contextlib
+import pathlib
 import shutil
 
 import pytest
@@ -73,7 +74,7 @@ class Explorer:
     def download(self, button):
         with self.page.expect_download() as found:
             self.page.get_by_role("button", name=button, exact=True).click()
-        return open(found.value.path(), encoding="utf-8").read()
+        return pathlib.Path(found.value.path()).read_text(encoding="utf-8")
 
     def close(self):
         self.context.close()

@@ -77,7 +77,9 @@ export class MapView {
       s.compare.value;
       this.positions.update();
       this.home = this.homeDomain();
-      this.show(this.home);
+      const kept = s.frame.peek(); // a link's view, or the other map's
+      if (kept) this.move(kept as Domain);
+      else this.show(this.home);
     });
     on(() => {
       s.time.value;

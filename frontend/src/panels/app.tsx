@@ -14,6 +14,7 @@ import { Tools } from "./tools";
 
 export function App({ store, views }: { store: Store; views: MapView[] }) {
   const field = useRef<HTMLInputElement>(null);
+  const root = useRef<HTMLDivElement>(null);
   const onKey = (e: KeyboardEvent) => {
     const from = e.target as HTMLElement;
     if (/^(INPUT|SELECT|TEXTAREA)$/.test(from.tagName)) {
@@ -25,8 +26,13 @@ export function App({ store, views }: { store: Store; views: MapView[] }) {
     else if (!views[0] || !key(views[0], e)) return;
     e.preventDefault();
   };
+  useEffect(() => {
+    const whole: EventTarget = store.source.permalinks ? document : root.current!; // a notebook has keys of its own
+    whole.addEventListener("keydown", onKey as EventListener);
+    return () => whole.removeEventListener("keydown", onKey as EventListener);
+  }, []);
   return (
-    <div class={`mm ${store.theme.value}`} onKeyDown={onKey} tabIndex={-1}>
+    <div class={`mm ${store.theme.value}`} ref={root} tabIndex={-1}>
       <Header store={store} field={field} />
       <FilterBar store={store} />
       <main>

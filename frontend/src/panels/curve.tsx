@@ -43,7 +43,7 @@ export function Curve({ store }: { store: Store }) {
   };
   const half = share.findIndex((v) => v >= 0.5);
   return (
-    <div class="mm-col">
+    <div class="mm-col" tabIndex={0} role="region" aria-label="Panel">
       <p class="mm-lead">
         <b>{percent(share[count])}</b> of the sensitivity is in <b>{percent(count / n)}</b> of the examples{" "}
         <span>({whole(count)})</span>

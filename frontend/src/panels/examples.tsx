@@ -12,7 +12,7 @@ const TALLEST = 8e6; // pixels a browser still scrolls
 export function Examples({ store }: { store: Store }) {
   const listed = store.listed.value;
   return (
-    <div class="mm-col">
+    <div class="mm-col" tabIndex={0} role="region" aria-label="Panel">
       <FocusCard store={store} />
       <Figures store={store} listed={listed} />
       <TakeAway store={store} />
@@ -211,7 +211,7 @@ function Row({ store, i, top, columns }: { store: Store; i: number; top: number;
       class={`mm-row mm-line${store.focus.value === i ? " on" : ""}`}
       data-example={i}
       style={style}
-      aria-label={store.describe(i)}
+      title={store.describe(i)}
       onMouseEnter={() => (store.hover.value = i)}
       onMouseLeave={() => (store.hover.value = -1)}
       onClick={() => (store.focus.value = i)}

@@ -30,7 +30,7 @@ export function Rankings({ store }: { store: Store }) {
   const shown = store.shown.value;
   if (!agreement) return null;
   return (
-    <div class="mm-col">
+    <div class="mm-col" tabIndex={0} role="region" aria-label="Panel">
       <h2>{`Top ${TOP} by each measure`}</h2>
       <div class="mm-rank-grid">
         {agreement.measures.map((name) => (
@@ -96,7 +96,7 @@ export function Movers({ store }: { store: Store }) {
     .filter((i) => shown[i])
     .slice(0, 40);
   return (
-    <div class="mm-col">
+    <div class="mm-col" tabIndex={0} role="region" aria-label="Panel">
       <h2>Whose sensitivity differs most</h2>
       <p class="mm-note" dir="auto">{`${a.name} → ${b.name}, linked by id`}</p>
       <div class="mm-movers">
@@ -110,7 +110,7 @@ export function Movers({ store }: { store: Store }) {
 
 export function About({ store }: { store: Store }) {
   return (
-    <div class="mm-col mm-about">
+    <div class="mm-col mm-about" tabIndex={0} role="region" aria-label="Panel">
       <h2>About this map</h2>
       <ul>
         {store.meta.notes.map((note, k) => (

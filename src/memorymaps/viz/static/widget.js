@@ -1571,7 +1571,9 @@ var yn = class {
 	react() {
 		let e = this.store, t = (e) => this.stops.push(st(e));
 		t(() => {
-			e.log.value, e.compare.value, this.positions.update(), this.home = this.homeDomain(), this.show(this.home);
+			e.log.value, e.compare.value, this.positions.update(), this.home = this.homeDomain();
+			let t = e.frame.peek();
+			t ? this.move(t) : this.show(this.home);
 		}), t(() => {
 			e.time.value, this.positions.update(), this.changed("points", "axes", "hover");
 		}), t(() => {
@@ -2138,6 +2140,9 @@ function ar({ store: e }) {
 	}, l = n.findIndex((e) => e >= .5);
 	return /* @__PURE__ */ H("div", {
 		class: "mm-col",
+		tabIndex: 0,
+		role: "region",
+		"aria-label": "Panel",
 		children: [
 			/* @__PURE__ */ H("p", {
 				class: "mm-lead",
@@ -2193,6 +2198,9 @@ function lr({ store: e }) {
 	let t = e.listed.value;
 	return /* @__PURE__ */ H("div", {
 		class: "mm-col",
+		tabIndex: 0,
+		role: "region",
+		"aria-label": "Panel",
 		children: [
 			/* @__PURE__ */ H($n, { store: e }),
 			/* @__PURE__ */ H(dr, {
@@ -2378,7 +2386,7 @@ function yr({ store: e, i: t, top: n, columns: r }) {
 		class: `mm-row mm-line${e.focus.value === t ? " on" : ""}`,
 		"data-example": t,
 		style: i,
-		"aria-label": e.describe(t),
+		title: e.describe(t),
 		onMouseEnter: () => e.hover.value = t,
 		onMouseLeave: () => e.hover.value = -1,
 		onClick: () => e.focus.value = t,
@@ -2640,6 +2648,9 @@ function Pr({ store: e }) {
 	let { agreement: t } = e.meta, n = e.shown.value;
 	return t ? /* @__PURE__ */ H("div", {
 		class: "mm-col",
+		tabIndex: 0,
+		role: "region",
+		"aria-label": "Panel",
 		children: [
 			/* @__PURE__ */ H("h2", { children: `Top ${Mr} by each measure` }),
 			/* @__PURE__ */ H("div", {
@@ -2685,6 +2696,9 @@ function Fr({ store: e }) {
 	let [t, n] = e.models, r = e.shown.value, i = e.orderBy("move", !0).filter((e) => r[e]).slice(0, 40);
 	return /* @__PURE__ */ H("div", {
 		class: "mm-col",
+		tabIndex: 0,
+		role: "region",
+		"aria-label": "Panel",
 		children: [
 			/* @__PURE__ */ H("h2", { children: "Whose sensitivity differs most" }),
 			/* @__PURE__ */ H("p", {
@@ -2706,6 +2720,9 @@ function Fr({ store: e }) {
 function Ir({ store: e }) {
 	return /* @__PURE__ */ H("div", {
 		class: "mm-col mm-about",
+		tabIndex: 0,
+		role: "region",
+		"aria-label": "Panel",
 		children: [
 			/* @__PURE__ */ H("h2", { children: "About this map" }),
 			/* @__PURE__ */ H("ul", { children: e.meta.notes.map((e, t) => /* @__PURE__ */ H("li", {
@@ -2950,19 +2967,22 @@ function Hr({ store: e }) {
 }
 // src/panels/app.tsx
 function Ur({ store: e, views: t }) {
-	let n = Ae(null);
-	return /* @__PURE__ */ H("div", {
+	let n = Ae(null), r = Ae(null), i = (e) => {
+		let r = e.target;
+		if (/^(INPUT|SELECT|TEXTAREA)$/.test(r.tagName)) e.key === "Escape" && r.blur();
+		else {
+			if (e.key === "/") n.current?.focus();
+			else if (r.tagName === "BUTTON" && (e.key === "Enter" || e.key === " ")) return;
+			else if (!t[0] || !Rt(t[0], e)) return;
+			e.preventDefault();
+		}
+	};
+	return ke(() => {
+		let t = e.source.permalinks ? document : r.current;
+		return t.addEventListener("keydown", i), () => t.removeEventListener("keydown", i);
+	}, []), /* @__PURE__ */ H("div", {
 		class: `mm ${e.theme.value}`,
-		onKeyDown: (e) => {
-			let r = e.target;
-			if (/^(INPUT|SELECT|TEXTAREA)$/.test(r.tagName)) e.key === "Escape" && r.blur();
-			else {
-				if (e.key === "/") n.current?.focus();
-				else if (r.tagName === "BUTTON" && (e.key === "Enter" || e.key === " ")) return;
-				else if (!t[0] || !Rt(t[0], e)) return;
-				e.preventDefault();
-			}
-		},
+		ref: r,
 		tabIndex: -1,
 		children: [
 			/* @__PURE__ */ H(Wr, {
