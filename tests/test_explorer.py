@@ -8,6 +8,7 @@ import io
 import json
 import re
 import threading
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from sklearn.linear_model import LinearRegression
 import memorymaps as mm
 from memorymaps.viz.explorer import ExplorerOptions, explore, options_from
 from memorymaps.viz.packing import MISSING
-from memorymaps.viz.page import policy, script
+from memorymaps.viz.page import policy, script, single_file
 from memorymaps.viz.payloads import PayloadError
 from memorymaps.viz.server import Server
 
@@ -189,6 +190,7 @@ def test_small_budgets_leave_out_the_least_sensitive():
     made = packed(regression_map(4000), payload=noise, max_mb=0.7)
     included = made.meta["pictures"]["included"]
     assert 0 < included < 4000
+    assert 0.5e6 < len(single_file(made)) < 0.7e6
     slots, sensitivity = np.asarray(made.table["slot"]), np.asarray(made.table["sensitivity"])
     assert sensitivity[slots < included].min() >= sensitivity[slots >= included].max()
 
@@ -336,3 +338,26 @@ def test_the_widgets_selection_goes_both_ways(diabetes_map):
         widget._answer(widget, {"want": want}, [])
     assert [message for message, _ in sent] == [{"part": "texts/0"}]
     assert json.loads(sent[0][1][0])[441] == "text 441"
+
+
+def test_a_real_kernel_runs_a_notebook_with_the_explorer(tmp_path):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("anywidget")
+    code = """
+from memorymaps import memory_map
+from memorymaps.datasets import demo_model
+model, X, y = demo_model()
+explorer = memory_map(model, X, y).explore(payload=X.reshape(-1, 8, 8))
+explorer.selection = [3, 1]
+print(sorted(explorer.selected["id"].tolist()))
+explorer
+"""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    kernel = {"name": "python3", "display_name": "python3", "language": "python"}
+    book.metadata["kernelspec"] = kernel
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Jupyter's own
+        nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed, shown = book.cells[0].outputs
+    assert printed["text"] == "[1, 3]\n"
+    assert "application/vnd.jupyter.widget-view+json" in shown["data"]

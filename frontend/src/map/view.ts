@@ -328,8 +328,20 @@ export class MapView {
   }
 
   private hiddenWords(): [string, string] {
-    const words = (count: number) => (count ? `${whole(count)} at zero not drawn` : "");
-    return [words(this.positions.hidden[0]), words(this.positions.hidden[1])];
+    const { hidden, x, y } = this.positions;
+    const [, right, , top] = this.frame.domain;
+    const words = (count: number, far: number) =>
+      [count && `${whole(count)} at zero not drawn`, far && `${whole(far)} beyond the frame`]
+        .filter(Boolean)
+        .join(", ");
+    return [words(hidden[0], this.above(x, right)), words(hidden[1], this.above(y, top))];
+  }
+
+  private above(values: Float32Array, end: number): number {
+    if (this.quick) return 0;
+    let count = 0;
+    for (let i = 0; i < values.length; i++) if (this.state[i] && values[i] > end) count++;
+    return count;
   }
 
   private modelName(pen: Pen): void {

@@ -125,42 +125,15 @@ function Gallery({ store, listed }: { store: Store; listed: Uint32Array }) {
   );
 }
 
-function columnsOf(store: Store): string[] {
-  const extra = store.meta.columns.filter((column) => !KNOWN.has(column.name) && !column.name.includes("@"));
-  return [
-    "target",
-    "prediction",
-    "leverage",
-    "error",
-    "sensitivity",
-    ...extra.slice(0, 1).map((column) => column.name),
-  ];
-}
-
-const KNOWN = new Set([
-  "target",
-  "prediction",
-  "error",
-  "leverage",
-  "sensitivity",
-  "loss",
-  "loo_loss",
-  "loo_prediction",
-  "memorization",
-  "weight",
-  "warning",
-  "slot",
-]);
+const COLUMNS = ["target", "prediction", "leverage", "error", "sensitivity"];
 
 function Rows({ store, listed }: { store: Store; listed: Uint32Array }) {
   const [top, setTop] = useState(0);
   const height = Math.min(listed.length * ROW, TALLEST);
   const start = Math.max(0, Math.floor((top / height) * listed.length) - 3);
-  const columns = columnsOf(store);
   const first = (start / listed.length) * height;
   return (
-    <div class="mm-tablebox">
-      <HeadRow store={store} columns={columns} />
+    <div class={store.sheets ? "mm-tablebox" : "mm-tablebox plain"}>
       <div
         class="mm-scroll"
         tabIndex={0}
@@ -168,9 +141,10 @@ function Rows({ store, listed }: { store: Store; listed: Uint32Array }) {
         aria-label="Rows of the table"
         onScroll={(e) => setTop(e.currentTarget.scrollTop)}
       >
+        <HeadRow store={store} />
         <div style={`height:${height}px;position:relative`}>
           {Array.from(listed.slice(start, start + 30), (i, q) => (
-            <Row key={i} store={store} i={i} top={first + q * ROW} columns={columns} />
+            <Row key={i} store={store} i={i} top={first + q * ROW} />
           ))}
         </div>
       </div>
@@ -178,13 +152,13 @@ function Rows({ store, listed }: { store: Store; listed: Uint32Array }) {
   );
 }
 
-function HeadRow({ store, columns }: { store: Store; columns: string[] }) {
+function HeadRow({ store }: { store: Store }) {
   const { key, down } = store.sort.value;
   const click = (name: string) => (store.sort.value = { key: name, down: name === key ? !down : true });
   return (
     <div class="mm-row mm-head">
       <span />
-      {["id", ...columns].map((name) => (
+      {["id", ...COLUMNS].map((name) => (
         <button
           type="button"
           key={name}
@@ -203,7 +177,7 @@ function HeadRow({ store, columns }: { store: Store; columns: string[] }) {
 
 const isNumber = (store: Store, name: string): boolean => name !== "id" && store.table.about(name).kind === "number";
 
-function Row({ store, i, top, columns }: { store: Store; i: number; top: number; columns: string[] }) {
+function Row({ store, i, top }: { store: Store; i: number; top: number }) {
   const style = `top:${top}px`;
   return (
     <button
@@ -218,7 +192,7 @@ function Row({ store, i, top, columns }: { store: Store; i: number; top: number;
     >
       <Picture store={store} i={i} size={24} />
       {!store.sheets && <span />}
-      {["id", ...columns].map((name) => (
+      {["id", ...COLUMNS].map((name) => (
         <span
           key={name}
           dir="auto"

@@ -83,6 +83,7 @@ export function Drawing({
   draw,
   deps,
   onDrag,
+  fluid,
 }: {
   width: number;
   height: number;
@@ -90,6 +91,7 @@ export function Drawing({
   draw: (pen: CanvasRenderingContext2D) => void;
   deps: unknown[];
   onDrag?: (x: number) => void;
+  fluid?: boolean;
 }) {
   const ref = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
@@ -109,7 +111,7 @@ export function Drawing({
       ref={ref}
       role="img"
       aria-label={label}
-      style={`width:${width}px;height:${height}px`}
+      style={fluid ? `width:100%;height:${height}px` : `width:${width}px;height:${height}px`}
       class={onDrag ? "mm-drag" : ""}
       onPointerDown={drag}
       onPointerMove={drag}

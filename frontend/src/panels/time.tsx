@@ -100,6 +100,7 @@ function Losses({ store }: { store: Store }) {
   };
   return (
     <Drawing
+      fluid
       width={width}
       height={height}
       label="Mean loss and leave-one-out loss over the recorded steps"

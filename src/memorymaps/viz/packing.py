@@ -22,7 +22,7 @@ from memorymaps.maps import COLUMNS
 from memorymaps.perturbation import Warn
 from memorymaps.summary import warnings_of
 from memorymaps.viz.payloads import Pictures, Rows, Texts, payload_of
-from memorymaps.viz.sprites import GRID, PER, Sprites, sheet, slots_of, sprites
+from memorymaps.viz.sprites import GRID, PER, sheet, slots_of, sprites
 
 if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 VERSION = 1
 MISSING = 65535
 _CHUNK = 1024  # texts fetched at once
+_PAGE = 200e3  # bytes of script, style and description
 _MEASURES = ("sensitivity", "leverage", "error", "loo_loss")
 _TOP = 100
 _SHOWN = ("target", "prediction", "error", "leverage", "sensitivity", "loss", "loo_loss", "loo_prediction",
@@ -297,19 +298,25 @@ def _payload(
 def _pictures(
     columns: _Columns, pictures: Pictures, options: ExplorerOptions, order: Array, lazy: bool
 ) -> tuple[Callable[[int], bytes], list[str], dict[str, Any]]:
-    if lazy:
-        slots, included = _all_slots(pictures, order)
-        rows = np.argsort(slots, kind="stable")[len(slots) - included :]
-        read, count = lru_cache(64)(lambda k: sheet(pictures, rows[k * PER : (k + 1) * PER])), -(-included // PER)
-    else:
-        room = 0.75 * (1e6 * options.max_mb - 4 / 3 * len(Packed({}, columns.table(), _no_sheet).compressed()) - 250e3)
-        made: Sprites = sprites(pictures, order, room)
-        slots, included, count = made.slots, made.included, len(made.sheets)
-        read = lru_cache(None)(lambda k: made.sheets[k])
+    slots, readable = _all_slots(pictures, order) if lazy else slots_of(pictures, order)
     columns.raw("slot", slots)
+    rows = np.argsort(slots, kind="stable")[len(slots) - readable :]
+    if lazy:
+        read = lru_cache(64)(lambda k: sheet(pictures, rows[k * PER : (k + 1) * PER]))
+        included, count = readable, -(-readable // PER)
+    else:
+        sheets = sprites(pictures, rows, _room(columns, options.max_mb))
+        read = sheets.__getitem__
+        included, count = min(readable, len(sheets) * PER), len(sheets)
     about = {"width": pictures.width, "height": pictures.height, "grid": GRID, "sheets": count, "mime": "image/webp",
              "included": included}  # fmt: skip
     return read, [], about
+
+
+def _room(columns: _Columns, max_mb: float) -> float:
+    """Bytes left for pictures beside the columns, the script and the style; base64 makes four bytes of three."""
+    table = Packed({}, columns.table(), _no_sheet).compressed()
+    return 0.75 * (1e6 * max_mb - _PAGE) - len(table)
 
 
 def _all_slots(pictures: Pictures, order: Array) -> tuple[Array, int]:
@@ -361,9 +368,12 @@ def _notes(m: MemoryMap) -> list[str]:
 
 
 def _spans(values: Array) -> bool:
-    """Whether the middle of the data spans decades, so that a logarithmic axis shows it (as the displays do)."""
+    """Whether the middle of the data spans decades, or its tail leaves the middle far behind."""
     positive = values[np.isfinite(values) & (values > 0)]
-    return len(positive) > 1 and bool(np.log10(np.quantile(positive, 0.9) / np.quantile(positive, 0.1)) >= 1.4)
+    if len(positive) < 2:
+        return False
+    low, middle, high, far = np.log10(np.quantile(positive, [0.1, 0.5, 0.9, 0.999]))
+    return bool(high - low >= 1.4 or far - middle >= 1.2)
 
 
 def _agreement(m: MemoryMap) -> dict[str, Any] | None:

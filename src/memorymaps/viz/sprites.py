@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -17,15 +16,6 @@ PER = GRID * GRID
 _BEST = 60
 _QUALITIES = (60, 40, 25, 15, 10, 5)
 _FIRST = 0.125  # this share of the sheets, the most sensitive, keeps the best quality
-
-
-@dataclass(frozen=True)
-class Sprites:
-    """Sheets, the slot of every row (−1: no picture), and how many slots are included."""
-
-    sheets: list[bytes]
-    slots: Array
-    included: int
 
 
 def slots_of(pictures: Pictures, order: Array) -> tuple[Array, int]:
@@ -57,23 +47,21 @@ def _webp(canvas: Array, quality: int) -> bytes:
     return out.getvalue()
 
 
-def sprites(pictures: Pictures, order: Array, budget: float) -> Sprites:
-    """All sheets within `budget` bytes: the bulk loses quality first, then the least sensitive are left out."""
-    slots, count = slots_of(pictures, order)
-    rows = np.argsort(slots, kind="stable")[len(slots) - count :]
-    parts = [rows[start : start + PER] for start in range(0, count, PER)]
+def sprites(pictures: Pictures, rows: Array, budget: float) -> list[bytes]:
+    """Sheets of these rows within `budget` bytes: the bulk loses quality first, then the last rows are left out."""
+    parts = [rows[start : start + PER] for start in range(0, len(rows), PER)]
     best = max(1, round(_FIRST * len(parts)))
-    sheets = [sheet(pictures, part) for part in parts[:best]]
-    rest = budget - sum(map(len, sheets))
-    bulk = parts[best:]
-    quality = _affordable(pictures, bulk, rest)
-    for part in bulk:
-        made = sheet(pictures, part, quality)
+    first = [sheet(pictures, part) for part in parts[:best]]
+    quality = _affordable(pictures, parts[best:], budget - sum(map(len, first)))
+    sheets: list[bytes] = []
+    rest = budget
+    for k, part in enumerate(parts):
+        made = first[k] if k < best else sheet(pictures, part, quality)
         if len(made) > rest:
             break
         sheets.append(made)
         rest -= len(made)
-    return Sprites(sheets, slots, min(count, len(sheets) * PER))
+    return sheets
 
 
 def _affordable(pictures: Pictures, parts: list[Array], budget: float) -> int:

@@ -1185,7 +1185,9 @@ var B = {
 function Ut(e, t) {
 	let [n, r] = [Infinity, -Infinity];
 	for (let t of e) Number.isFinite(t) && (t < n && (n = t), t > r && (r = t));
-	return r >= n ? t ? r - n < 1e-6 ? [n - 1, r + 1] : [n - .06 * (r - n) - .05, r + .08 * (r - n) + .05] : r > 0 ? [-.02 * r, 1.08 * r] : [n - 1, 1] : t ? [-3, 1] : [0, 1];
+	if (!(r >= n)) return t ? [-3, 1] : [0, 1];
+	let i = e.length > 2e3 ? Mt(e, .9995) : r;
+	return !t && r > 1.5 * i && i > 0 && (r = i), t ? r - n < 1e-6 ? [n - 1, r + 1] : [n - .06 * (r - n) - .05, r + .08 * (r - n) + .05] : r > 0 ? [-.02 * r, 1.08 * r] : [n - 1, 1];
 }
 // src/map/axes.ts
 var Wt = (e, t, n = 400) => {
@@ -1738,8 +1740,14 @@ var yn = class {
 		}), t.compare.peek() === "side" && this.modelName(i), t.sheets && t.pins.peek() && this.drawPins(i, s, e);
 	}
 	hiddenWords() {
-		let e = (e) => e ? `${R(e)} at zero not drawn` : "";
-		return [e(this.positions.hidden[0]), e(this.positions.hidden[1])];
+		let { hidden: e, x: t, y: n } = this.positions, [, r, , i] = this.frame.domain, a = (e, t) => [e && `${R(e)} at zero not drawn`, t && `${R(t)} beyond the frame`].filter(Boolean).join(", ");
+		return [a(e[0], this.above(t, r)), a(e[1], this.above(n, i))];
+	}
+	above(e, t) {
+		if (this.quick) return 0;
+		let n = 0;
+		for (let r = 0; r < e.length; r++) this.state[r] && e[r] > t && n++;
+		return n;
 	}
 	modelName(e) {
 		Wt(e, 12, 600), e.textAlign = "left", e.textBaseline = "top", $t(e, this.theme, this.store.models[this.k].name.slice(0, 60), V.left + 10, V.top + 8, this.theme.ink);
@@ -1942,25 +1950,25 @@ function Kn({ store: e, i: t, size: n }) {
 		})]
 	});
 }
-function qn({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a }) {
-	let o = Ae(null);
+function qn({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid: o }) {
+	let s = Ae(null);
 	ke(() => {
-		let n = Math.min(2, devicePixelRatio || 1), i = o.current;
+		let n = Math.min(2, devicePixelRatio || 1), i = s.current;
 		i.width = e * n, i.height = t * n;
 		let a = i.getContext("2d");
 		a.setTransform(n, 0, 0, n, 0, 0), r(a);
 	}, i);
-	let s = (e) => {
+	let c = (e) => {
 		e.buttons && a?.(e.offsetX);
 	};
 	return /* @__PURE__ */ H("canvas", {
-		ref: o,
+		ref: s,
 		role: "img",
 		"aria-label": n,
-		style: `width:${e}px;height:${t}px`,
+		style: o ? `width:100%;height:${t}px` : `width:${e}px;height:${t}px`,
 		class: a ? "mm-drag" : "",
-		onPointerDown: s,
-		onPointerMove: s
+		onPointerDown: c,
+		onPointerMove: c
 	});
 }
 // src/panels/card.tsx
@@ -2212,7 +2220,7 @@ function lr({ store: e }) {
 				store: e,
 				listed: t
 			}),
-			t.length > 0 && /* @__PURE__ */ H(gr, {
+			t.length > 0 && /* @__PURE__ */ H(hr, {
 				store: e,
 				listed: t
 			})
@@ -2312,80 +2320,59 @@ function pr({ store: e, listed: t }) {
 		})]
 	}) : null;
 }
-function mr(e) {
-	return [
-		"target",
-		"prediction",
-		"leverage",
-		"error",
-		"sensitivity",
-		...e.meta.columns.filter((e) => !hr.has(e.name) && !e.name.includes("@")).slice(0, 1).map((e) => e.name)
-	];
-}
-var hr = /* @__PURE__ */ new Set([
+var mr = [
 	"target",
 	"prediction",
-	"error",
 	"leverage",
-	"sensitivity",
-	"loss",
-	"loo_loss",
-	"loo_prediction",
-	"memorization",
-	"weight",
-	"warning",
-	"slot"
-]);
-function gr({ store: e, listed: t }) {
-	let [n, r] = De(0), i = Math.min(t.length * sr, cr), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = mr(e), s = a / t.length * i;
+	"error",
+	"sensitivity"
+];
+function hr({ store: e, listed: t }) {
+	let [n, r] = De(0), i = Math.min(t.length * sr, cr), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = a / t.length * i;
 	return /* @__PURE__ */ H("div", {
-		class: "mm-tablebox",
-		children: [/* @__PURE__ */ H(_r, {
-			store: e,
-			columns: o
-		}), /* @__PURE__ */ H("div", {
+		class: e.sheets ? "mm-tablebox" : "mm-tablebox plain",
+		children: /* @__PURE__ */ H("div", {
 			class: "mm-scroll",
 			tabIndex: 0,
 			role: "region",
 			"aria-label": "Rows of the table",
 			onScroll: (e) => r(e.currentTarget.scrollTop),
-			children: /* @__PURE__ */ H("div", {
+			children: [/* @__PURE__ */ H(gr, { store: e }), /* @__PURE__ */ H("div", {
 				style: `height:${i}px;position:relative`,
-				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ H(yr, {
+				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ H(vr, {
 					store: e,
 					i: t,
-					top: s + n * sr,
-					columns: o
+					top: o + n * sr
 				}, t))
-			})
-		})]
+			})]
+		})
 	});
 }
-function _r({ store: e, columns: t }) {
-	let { key: n, down: r } = e.sort.value, i = (t) => e.sort.value = {
-		key: t,
-		down: t !== n || !r
+function gr({ store: e }) {
+	let { key: t, down: n } = e.sort.value, r = (r) => e.sort.value = {
+		key: r,
+		down: r !== t || !n
 	};
 	return /* @__PURE__ */ H("div", {
 		class: "mm-row mm-head",
-		children: [/* @__PURE__ */ H("span", {}), ["id", ...t].map((t) => /* @__PURE__ */ H("button", {
+		children: [/* @__PURE__ */ H("span", {}), ["id", ...mr].map((i) => /* @__PURE__ */ H("button", {
 			type: "button",
-			"data-sort": t,
-			class: `${t === n ? "on " : ""}${vr(e, t) ? "num" : ""}`,
-			title: e.table.about(t).words,
-			onClick: () => i(t),
-			children: [t === "prediction" ? "predicted" : t.replaceAll("_", " "), t === n && (r ? " ↓" : " ↑")]
-		}, t))]
+			"data-sort": i,
+			class: `${i === t ? "on " : ""}${_r(e, i) ? "num" : ""}`,
+			title: e.table.about(i).words,
+			onClick: () => r(i),
+			children: [i === "prediction" ? "predicted" : i.replaceAll("_", " "), i === t && (n ? " ↓" : " ↑")]
+		}, i))]
 	});
 }
-var vr = (e, t) => t !== "id" && e.table.about(t).kind === "number";
-function yr({ store: e, i: t, top: n, columns: r }) {
-	let i = `top:${n}px`;
+var _r = (e, t) => t !== "id" && e.table.about(t).kind === "number";
+function vr({ store: e, i: t, top: n }) {
+	let r = `top:${n}px`;
 	return /* @__PURE__ */ H("button", {
 		type: "button",
 		class: `mm-row mm-line${e.focus.value === t ? " on" : ""}`,
 		"data-example": t,
-		style: i,
+		style: r,
 		title: e.describe(t),
 		onMouseEnter: () => e.hover.value = t,
 		onMouseLeave: () => e.hover.value = -1,
@@ -2397,16 +2384,16 @@ function yr({ store: e, i: t, top: n, columns: r }) {
 				size: 24
 			}),
 			!e.sheets && /* @__PURE__ */ H("span", {}),
-			["id", ...r].map((n) => /* @__PURE__ */ H("span", {
+			["id", ...mr].map((n) => /* @__PURE__ */ H("span", {
 				dir: "auto",
-				class: `${vr(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
+				class: `${_r(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
 				children: e.cell(n, t)
 			}, n))
 		]
 	});
 }
 // src/state/filters.ts
-var br = {
+var yr = {
 	classes: [],
 	predicted: -1,
 	correct: "all",
@@ -2415,17 +2402,17 @@ var br = {
 	undrawn: !1,
 	where: null,
 	search: ""
-}, xr = (e) => JSON.stringify(e) === JSON.stringify(br);
-function Sr(e, t, n, r) {
-	let i = Cr(e, t, n);
+}, br = (e) => JSON.stringify(e) === JSON.stringify(yr);
+function xr(e, t, n, r) {
+	let i = Sr(e, t, n);
 	r && i.push((e) => r[e] === 1);
 	let a = new Uint8Array(e.n);
 	for (let t = 0; t < e.n; t++) a[t] = +!!i.every((e) => e(t));
 	return a;
 }
-function Cr(e, t, n) {
+function Sr(e, t, n) {
 	let r = [];
-	if (e.meta.classification && r.push(...wr(e, n)), n.warned) {
+	if (e.meta.classification && r.push(...Cr(e, n)), n.warned) {
 		let t = e.numbers("warning");
 		r.push((e) => t[e] > 0);
 	}
@@ -2435,7 +2422,7 @@ function Cr(e, t, n) {
 	}
 	return r;
 }
-function wr(e, t) {
+function Cr(e, t) {
 	let n = e.codes("target"), r = e.codes("prediction"), i = [];
 	if (t.classes.length) {
 		let e = new Set(t.classes);
@@ -2447,7 +2434,7 @@ function wr(e, t) {
 	}
 	return i;
 }
-function Tr(e, t, n) {
+function wr(e, t, n) {
 	if (!t) return null;
 	let r = new Uint8Array(e.n);
 	if (t.startsWith("=")) {
@@ -2460,8 +2447,8 @@ function Tr(e, t, n) {
 	return r;
 }
 // src/panels/filters.tsx
-var Er = 12;
-function Dr({ store: e }) {
+var Tr = 12;
+function Er({ store: e }) {
 	let t = e.filters.value, n = (t) => e.filters.value = {
 		...e.filters.peek(),
 		...t
@@ -2469,32 +2456,32 @@ function Dr({ store: e }) {
 	return /* @__PURE__ */ H("div", {
 		class: "mm-bar",
 		children: [
-			e.meta.classification && /* @__PURE__ */ H(kr, {
+			e.meta.classification && /* @__PURE__ */ H(Or, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			r && /* @__PURE__ */ H(Or, {
+			r && /* @__PURE__ */ H(Dr, {
 				on: t.warned,
 				words: "warnings",
 				hint: "examples whose sizes must be read with care",
 				click: () => n({ warned: !t.warned })
 			}),
-			e.undrawn > 0 && /* @__PURE__ */ H(Or, {
+			e.undrawn > 0 && /* @__PURE__ */ H(Dr, {
 				on: t.undrawn,
 				words: `not drawn (${R(e.undrawn)})`,
 				hint: "examples without finite coordinates: listed in the table, not on the map",
 				click: () => n({ undrawn: !t.undrawn })
 			}),
-			/* @__PURE__ */ H(jr, {
+			/* @__PURE__ */ H(Ar, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			!xr(t) && /* @__PURE__ */ H("button", {
+			!br(t) && /* @__PURE__ */ H("button", {
 				type: "button",
 				onClick: () => {
-					e.seek(""), e.filters.value = br;
+					e.seek(""), e.filters.value = yr;
 				},
 				children: "show all"
 			}),
@@ -2506,7 +2493,7 @@ function Dr({ store: e }) {
 		]
 	});
 }
-function Or({ on: e, words: t, hint: n, click: r }) {
+function Dr({ on: e, words: t, hint: n, click: r }) {
 	return /* @__PURE__ */ H("button", {
 		type: "button",
 		class: e ? "on" : "",
@@ -2516,10 +2503,10 @@ function Or({ on: e, words: t, hint: n, click: r }) {
 		children: t
 	});
 }
-function kr({ store: e, filters: t, set: n }) {
+function Or({ store: e, filters: t, set: n }) {
 	let r = e.table.about("target").names;
 	return /* @__PURE__ */ H(x, { children: [
-		r.length <= Er ? /* @__PURE__ */ H(Ar, {
+		r.length <= Tr ? /* @__PURE__ */ H(kr, {
 			store: e,
 			names: r,
 			filters: t,
@@ -2561,7 +2548,7 @@ function kr({ store: e, filters: t, set: n }) {
 				["wrong", "wrong"]
 			]
 		}),
-		/* @__PURE__ */ H(Or, {
+		/* @__PURE__ */ H(Dr, {
 			on: t.flips,
 			words: "flips when left out",
 			hint: "the predicted class changes if the example is left out of training",
@@ -2569,7 +2556,7 @@ function kr({ store: e, filters: t, set: n }) {
 		})
 	] });
 }
-function Ar({ store: e, names: t, filters: n, set: r }) {
+function kr({ store: e, names: t, filters: n, set: r }) {
 	let i = (e) => !n.classes.length || n.classes.includes(e), a = (e, t) => {
 		let { classes: i } = n;
 		if (t) return r({ classes: i.includes(e) ? i.filter((t) => t !== e) : [...i, e] });
@@ -2593,7 +2580,7 @@ function Ar({ store: e, names: t, filters: n, set: r }) {
 		}, n))
 	});
 }
-function jr({ store: e, filters: t, set: n }) {
+function Ar({ store: e, filters: t, set: n }) {
 	let r = e.table.ofKind("class").filter((e) => ![
 		"target",
 		"prediction",
@@ -2624,8 +2611,8 @@ function jr({ store: e, filters: t, set: n }) {
 	});
 }
 // src/panels/rankings.tsx
-var Mr = 8;
-function Nr({ store: e, i: t, words: n }) {
+var jr = 8;
+function Mr({ store: e, i: t, words: n }) {
 	return /* @__PURE__ */ H("button", {
 		type: "button",
 		class: "mm-entry",
@@ -2644,7 +2631,7 @@ function Nr({ store: e, i: t, words: n }) {
 		})] })]
 	});
 }
-function Pr({ store: e }) {
+function Nr({ store: e }) {
 	let { agreement: t } = e.meta, n = e.shown.value;
 	return t ? /* @__PURE__ */ H("div", {
 		class: "mm-col",
@@ -2652,13 +2639,13 @@ function Pr({ store: e }) {
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ H("h2", { children: `Top ${Mr} by each measure` }),
+			/* @__PURE__ */ H("h2", { children: `Top ${jr} by each measure` }),
 			/* @__PURE__ */ H("div", {
 				class: "mm-rank-grid",
 				children: t.measures.map((t) => /* @__PURE__ */ H("div", { children: [/* @__PURE__ */ H("h3", {
 					title: e.table.about(t).words,
 					children: t.replaceAll("_", " ")
-				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, Mr), (n) => /* @__PURE__ */ H(Nr, {
+				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, jr), (n) => /* @__PURE__ */ H(Mr, {
 					store: e,
 					i: n,
 					words: e.cell(t, n)
@@ -2692,7 +2679,7 @@ function Pr({ store: e }) {
 		]
 	}) : null;
 }
-function Fr({ store: e }) {
+function Pr({ store: e }) {
 	let [t, n] = e.models, r = e.shown.value, i = e.orderBy("move", !0).filter((e) => r[e]).slice(0, 40);
 	return /* @__PURE__ */ H("div", {
 		class: "mm-col",
@@ -2708,7 +2695,7 @@ function Fr({ store: e }) {
 			}),
 			/* @__PURE__ */ H("div", {
 				class: "mm-movers",
-				children: Array.from(i, (r) => /* @__PURE__ */ H(Nr, {
+				children: Array.from(i, (r) => /* @__PURE__ */ H(Mr, {
 					store: e,
 					i: r,
 					words: `${L(t.sensitivity[r])} → ${L(n.sensitivity[r])}`
@@ -2717,7 +2704,7 @@ function Fr({ store: e }) {
 		]
 	});
 }
-function Ir({ store: e }) {
+function Fr({ store: e }) {
 	return /* @__PURE__ */ H("div", {
 		class: "mm-col mm-about",
 		tabIndex: 0,
@@ -2743,10 +2730,10 @@ function Ir({ store: e }) {
 	});
 }
 // src/panels/time.tsx
-var Lr = 650;
-function Rr({ store: e }) {
+var Ir = 650;
+function Lr({ store: e }) {
 	let { steps: t } = e.meta, n = t.length - 1;
-	zr(e, n);
+	Rr(e, n);
 	let r = Math.round(e.time.value), i = t[r];
 	return /* @__PURE__ */ H("div", {
 		class: "mm-time",
@@ -2761,7 +2748,7 @@ function Rr({ store: e }) {
 			/* @__PURE__ */ H("div", {
 				class: "mm-track",
 				children: [
-					/* @__PURE__ */ H(Br, { store: e }),
+					/* @__PURE__ */ H(zr, { store: e }),
 					/* @__PURE__ */ H("input", {
 						type: "range",
 						min: 0,
@@ -2806,20 +2793,21 @@ function Rr({ store: e }) {
 		]
 	});
 }
-function zr(e, t) {
+function Rr(e, t) {
 	let n = e.playing.value;
 	ke(() => {
 		if (!n) return;
 		e.time.peek() >= t && (e.time.value = 0);
 		let [r, i] = [0, performance.now()], a = (n) => {
-			e.time.value = Math.min(t, e.time.peek() + (n - i) / Lr), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
+			e.time.value = Math.min(t, e.time.peek() + (n - i) / Ir), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
 		};
 		return r = requestAnimationFrame(a), () => cancelAnimationFrame(r);
 	}, [n]);
 }
-function Br({ store: e }) {
+function zr({ store: e }) {
 	let { steps: t } = e.meta, [n, r] = [600, 30];
 	return /* @__PURE__ */ H(qn, {
+		fluid: !0,
 		width: n,
 		height: r,
 		label: "Mean loss and leave-one-out loss over the recorded steps",
@@ -2836,7 +2824,7 @@ function Br({ store: e }) {
 	});
 }
 // src/panels/tools.tsx
-function Vr({ store: e, picture: t }) {
+function Br({ store: e, picture: t }) {
 	return /* @__PURE__ */ H("div", {
 		class: "mm-tools",
 		children: [
@@ -2919,11 +2907,11 @@ function Vr({ store: e, picture: t }) {
 				onClick: t,
 				children: "PNG"
 			}),
-			/* @__PURE__ */ H(Hr, { store: e })
+			/* @__PURE__ */ H(Vr, { store: e })
 		]
 	});
 }
-function Hr({ store: e }) {
+function Vr({ store: e }) {
 	let t = B[e.theme.value], n = e.color.value, r = e.marks.value === "density";
 	if (!r && n === "correct") return /* @__PURE__ */ H("span", {
 		class: "mm-legend",
@@ -2966,7 +2954,7 @@ function Hr({ store: e }) {
 	});
 }
 // src/panels/app.tsx
-function Ur({ store: e, views: t }) {
+function Hr({ store: e, views: t }) {
 	let n = Ae(null), r = Ae(null), i = (e) => {
 		let r = e.target;
 		if (/^(INPUT|SELECT|TEXTAREA)$/.test(r.tagName)) e.key === "Escape" && r.blur();
@@ -2985,34 +2973,34 @@ function Ur({ store: e, views: t }) {
 		ref: r,
 		tabIndex: -1,
 		children: [
-			/* @__PURE__ */ H(Wr, {
+			/* @__PURE__ */ H(Ur, {
 				store: e,
 				field: n
 			}),
-			/* @__PURE__ */ H(Dr, { store: e }),
+			/* @__PURE__ */ H(Er, { store: e }),
 			/* @__PURE__ */ H("main", { children: [/* @__PURE__ */ H("section", {
 				class: "mm-left",
 				"aria-label": "Memory map",
 				children: [
-					/* @__PURE__ */ H(Vr, {
+					/* @__PURE__ */ H(Br, {
 						store: e,
-						picture: () => t[0] && qr(t[0])
+						picture: () => t[0] && Kr(t[0])
 					}),
 					/* @__PURE__ */ H("div", {
 						class: "mm-maps",
-						children: [/* @__PURE__ */ H(Gr, {
+						children: [/* @__PURE__ */ H(Wr, {
 							store: e,
 							k: 0,
 							views: t
-						}), e.compare.value === "side" && /* @__PURE__ */ H(Gr, {
+						}), e.compare.value === "side" && /* @__PURE__ */ H(Wr, {
 							store: e,
 							k: 1,
 							views: t
 						})]
 					}),
-					e.trajectory && /* @__PURE__ */ H(Rr, { store: e })
+					e.trajectory && /* @__PURE__ */ H(Lr, { store: e })
 				]
-			}), /* @__PURE__ */ H(Kr, { store: e })] }),
+			}), /* @__PURE__ */ H(Gr, { store: e })] }),
 			/* @__PURE__ */ H("div", {
 				class: "mm-said",
 				role: "status",
@@ -3022,7 +3010,7 @@ function Ur({ store: e, views: t }) {
 		]
 	});
 }
-function Wr({ store: e, field: t }) {
+function Ur({ store: e, field: t }) {
 	let n = Ae(0), r = (t) => {
 		clearTimeout(n.current), n.current = window.setTimeout(() => void e.seek(t), e.n > 5e4 ? 250 : 80);
 	}, i = e.theme.value === "dark";
@@ -3062,7 +3050,7 @@ function Wr({ store: e, field: t }) {
 		})
 	] });
 }
-function Gr({ store: e, k: t, views: n }) {
+function Wr({ store: e, k: t, views: n }) {
 	let r = Ae(null), [i, a] = De(null);
 	return ke(() => {
 		let i = new Dn(e, t), o = Nt(i);
@@ -3081,7 +3069,7 @@ function Gr({ store: e, k: t, views: n }) {
 		})
 	});
 }
-function Kr({ store: e }) {
+function Gr({ store: e }) {
 	let t = [
 		[
 			"examples",
@@ -3126,13 +3114,13 @@ function Kr({ store: e }) {
 			}),
 			n === "examples" && /* @__PURE__ */ H(lr, { store: e }),
 			n === "curve" && /* @__PURE__ */ H(ar, { store: e }),
-			n === "rankings" && /* @__PURE__ */ H(Pr, { store: e }),
-			n === "movers" && /* @__PURE__ */ H(Fr, { store: e }),
-			n === "about" && /* @__PURE__ */ H(Ir, { store: e })
+			n === "rankings" && /* @__PURE__ */ H(Nr, { store: e }),
+			n === "movers" && /* @__PURE__ */ H(Pr, { store: e }),
+			n === "about" && /* @__PURE__ */ H(Fr, { store: e })
 		]
 	});
 }
-function qr(e) {
+function Kr(e) {
 	let { width: t, height: n } = e.top, r = document.createElement("canvas");
 	r.width = t, r.height = n;
 	let i = r.getContext("2d");
@@ -3145,36 +3133,36 @@ function qr(e) {
 	r.toBlob((e) => e && zn("map.png", e));
 }
 // src/state/link.ts
-var Jr = 2e3;
-function Yr(e) {
+var qr = 2e3;
+function Jr(e) {
 	let t = e.selection.value, n = {
 		log: e.log.value,
 		color: e.color.value,
 		marks: e.marks.value,
 		filters: { ...e.filters.value },
 		frame: e.frame.value,
-		selection: t.length <= Jr ? [...t] : null,
+		selection: t.length <= qr ? [...t] : null,
 		focus: e.focus.value,
 		tab: e.tab.value,
 		sort: e.sort.value
 	};
 	return `#${encodeURIComponent(JSON.stringify(n))}`;
 }
-function Xr(e, t) {
+function Yr(e, t) {
 	if (!(t.length < 2)) try {
-		Zr(e, JSON.parse(decodeURIComponent(t.slice(1))));
+		Xr(e, JSON.parse(decodeURIComponent(t.slice(1))));
 	} catch {
 		e.said.value = "the link could not be read: showing the whole map";
 	}
 }
-function Zr(e, t) {
+function Xr(e, t) {
 	let n = (t) => Number.isInteger(t) && t >= 0 && t < e.n, r = (t) => typeof t == "string" && e.table.has(t);
 	Array.isArray(t.log) && (e.log.value = [!!t.log[0], !!t.log[1]]), (r(t.color) || t.color === "correct") && (e.color.value = t.color), (t.marks === "density" || t.marks === "points") && (e.marks.value = t.marks), r(t.sort?.key) && (e.sort.value = {
 		key: t.sort.key,
 		down: !!t.sort.down
 	});
 	let i = {
-		...br,
+		...yr,
 		...t.filters
 	};
 	e.filters.value = {
@@ -3182,16 +3170,16 @@ function Zr(e, t) {
 		classes: i.classes.filter(Number.isInteger)
 	}, i.search && e.seek(String(i.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), t.selection?.length && e.select(t.selection.filter(n), "by the link"), n(t.focus) && (e.focus.value = t.focus);
 }
-function Qr(e) {
-	Xr(e, location.hash);
+function Zr(e) {
+	Yr(e, location.hash);
 	let t = 0;
 	return st(() => {
-		let n = Yr(e);
+		let n = Jr(e);
 		clearTimeout(t), t = window.setTimeout(() => history.replaceState(null, "", n), 250);
 	});
 }
 // src/data/sheets.ts
-var $r = 32, ei = class {
+var Qr = 32, $r = class {
 	source;
 	slots;
 	about;
@@ -3205,7 +3193,7 @@ var $r = 32, ei = class {
 	}
 	sheet(e) {
 		let t = this.kept.get(e) ?? this.source.sheet(e).then((e) => createImageBitmap(e));
-		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > $r && this.forget(), t;
+		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > Qr && this.forget(), t;
 	}
 	forget() {
 		let [e, t] = this.kept.entries().next().value;
@@ -3217,7 +3205,7 @@ var $r = 32, ei = class {
 		let l = s % (o * o), u = Math.min(n / i, n / a), [d, f] = [i * u, a * u];
 		t.imageSmoothingEnabled = u < 3, t.drawImage(c, l % o * i, Math.floor(l / o) * a, i, a, (n - d) / 2, (n - f) / 2, d, f);
 	}
-}, ti = Uint8Array.of(65, 82, 82, 79, 87, 49), ni = {
+}, ei = Uint8Array.of(65, 82, 82, 79, 87, 49), ti = {
 	V1: 0,
 	V2: 1,
 	V3: 2,
@@ -3259,11 +3247,11 @@ var $r = 32, ei = class {
 	Utf8View: 24,
 	ListView: 25,
 	LargeListView: 26
-}, ri = {
+}, ni = {
 	HALF: 0,
 	SINGLE: 1,
 	DOUBLE: 2
-}, ii = {
+}, ri = {
 	DAY: 0,
 	MILLISECOND: 1
 }, G = {
@@ -3271,41 +3259,41 @@ var $r = 32, ei = class {
 	MILLISECOND: 1,
 	MICROSECOND: 2,
 	NANOSECOND: 3
-}, ai = {
+}, ii = {
 	YEAR_MONTH: 0,
 	DAY_TIME: 1,
 	MONTH_DAY_NANO: 2
-}, oi = {
+}, ai = {
 	Sparse: 0,
 	Dense: 1
-}, si = {
+}, oi = {
 	LZ4_FRAME: 0,
 	ZSTD: 1
-}, ci = { BUFFER: 0 }, li = Uint8Array, ui = Uint16Array, di = Uint32Array, fi = BigUint64Array, pi = Int8Array, mi = Int16Array, K = Int32Array, q = BigInt64Array, hi = Float32Array, gi = Float64Array;
-function _i(e) {
+}, si = { BUFFER: 0 }, ci = Uint8Array, li = Uint16Array, ui = Uint32Array, di = BigUint64Array, fi = Int8Array, pi = Int16Array, K = Int32Array, q = BigInt64Array, mi = Float32Array, hi = Float64Array;
+function gi(e) {
 	return Object.prototype.toString.call(e);
 }
+function _i(e) {
+	return gi(e) === "[object ArrayBuffer]" || gi(e) === "[object SharedArrayBuffer]";
+}
 function vi(e) {
-	return _i(e) === "[object ArrayBuffer]" || _i(e) === "[object SharedArrayBuffer]";
+	return gi(e) === "[object Uint8Array]";
 }
-function yi(e) {
-	return _i(e) === "[object Uint8Array]";
-}
-function bi(e, t) {
+function yi(e, t) {
 	let n = Math.log2(e) - 3;
 	return (t ? [
+		fi,
 		pi,
-		mi,
 		K,
 		q
 	] : [
+		ci,
 		li,
 		ui,
-		di,
-		fi
+		di
 	])[n];
 }
-function xi(e, t) {
+function bi(e, t) {
 	let n = 0, r = e.length;
 	if (r <= 2147483648) do {
 		let i = n + r >>> 1;
@@ -3318,40 +3306,40 @@ function xi(e, t) {
 	return n;
 }
 // node_modules/@uwdata/flechette/src/util/objects.js
-function Si(e, t, n) {
+function xi(e, t, n) {
 	if (t(e)) return e;
 	throw Error(n(e));
 }
 function J(e, t, n) {
-	return t = Array.isArray(t) ? t : Object.values(t), Si(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
+	return t = Array.isArray(t) ? t : Object.values(t), xi(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
 }
-function Ci(e, t) {
+function Si(e, t) {
 	for (let [n, r] of Object.entries(e)) if (r === t) return n;
 	return "<Unknown>";
 }
 // node_modules/@uwdata/flechette/src/data-types.js
-var wi = (e) => `Unsupported data type: "${Ci(W, e)}" (id ${e})`, Ti = (e, t, n = !0, r = null) => ({
+var Ci = (e) => `Unsupported data type: "${Si(W, e)}" (id ${e})`, wi = (e, t, n = !0, r = null) => ({
 	name: e,
 	type: t,
 	nullable: n,
 	metadata: r
 });
-function Ei(e) {
-	return Object.hasOwn(e, "name") && Di(e.type);
+function Ti(e) {
+	return Object.hasOwn(e, "name") && Ei(e.type);
 }
-function Di(e) {
+function Ei(e) {
 	return typeof e?.typeId == "number";
 }
-function Oi(e, t = "", n = !0) {
-	return Ei(e) ? e : Ti(t, Si(e, Di, () => "Data type expected."), n);
+function Di(e, t = "", n = !0) {
+	return Ti(e) ? e : wi(t, xi(e, Ei, () => "Data type expected."), n);
 }
-var ki = (e, t, n = !1, r = -1) => ({
+var Oi = (e, t, n = !1, r = -1) => ({
 	typeId: W.Dictionary,
 	id: r,
 	dictionary: e,
-	indices: t || ji(),
+	indices: t || Ai(),
 	ordered: n
-}), Ai = (e = 32, t = !0) => ({
+}), ki = (e = 32, t = !0) => ({
 	typeId: W.Int,
 	bitWidth: J(e, [
 		8,
@@ -3360,22 +3348,22 @@ var ki = (e, t, n = !1, r = -1) => ({
 		64
 	]),
 	signed: t,
-	values: bi(e, t)
-}), ji = () => Ai(32), Mi = (e = 2) => ({
+	values: yi(e, t)
+}), Ai = () => ki(32), ji = (e = 2) => ({
 	typeId: W.Float,
-	precision: J(e, ri),
+	precision: J(e, ni),
 	values: [
-		ui,
-		hi,
-		gi
+		li,
+		mi,
+		hi
 	][e]
-}), Ni = () => ({
+}), Mi = () => ({
 	typeId: W.Binary,
 	offsets: K
-}), Pi = () => ({
+}), Ni = () => ({
 	typeId: W.Utf8,
 	offsets: K
-}), Fi = (e, t, n = 128) => ({
+}), Pi = (e, t, n = 128) => ({
 	typeId: W.Decimal,
 	precision: e,
 	scale: t,
@@ -3385,12 +3373,12 @@ var ki = (e, t, n = !1, r = -1) => ({
 		128,
 		256
 	]),
-	values: n === 32 ? K : fi
-}), Ii = (e) => ({
+	values: n === 32 ? K : di
+}), Fi = (e) => ({
 	typeId: W.Date,
-	unit: J(e, ii),
-	values: e === ii.DAY ? K : q
-}), Li = (e = G.MILLISECOND) => {
+	unit: J(e, ri),
+	values: e === ri.DAY ? K : q
+}), Ii = (e = G.MILLISECOND) => {
 	e = J(e, G);
 	let t = e === G.SECOND || e === G.MILLISECOND ? 32 : 64;
 	return {
@@ -3399,95 +3387,95 @@ var ki = (e, t, n = !1, r = -1) => ({
 		bitWidth: t,
 		values: t === 32 ? K : q
 	};
-}, Ri = (e = G.MILLISECOND, t = null) => ({
+}, Li = (e = G.MILLISECOND, t = null) => ({
 	typeId: W.Timestamp,
 	unit: J(e, G),
 	timezone: t,
 	values: q
-}), zi = (e = ai.MONTH_DAY_NANO) => ({
+}), Ri = (e = ii.MONTH_DAY_NANO) => ({
 	typeId: W.Interval,
-	unit: J(e, ai),
-	values: e === ai.MONTH_DAY_NANO ? void 0 : K
-}), Bi = (e) => ({
+	unit: J(e, ii),
+	values: e === ii.MONTH_DAY_NANO ? void 0 : K
+}), zi = (e) => ({
 	typeId: W.List,
-	children: [Oi(e)],
+	children: [Di(e)],
 	offsets: K
-}), Vi = (e) => ({
+}), Bi = (e) => ({
 	typeId: W.Struct,
-	children: Array.isArray(e) && e.length > 0 && Ei(e[0]) ? e : Object.entries(e).map(([e, t]) => Ti(e, t))
-}), Hi = (e, t, n, r) => (n ??= t.map((e, t) => t), {
+	children: Array.isArray(e) && e.length > 0 && Ti(e[0]) ? e : Object.entries(e).map(([e, t]) => wi(e, t))
+}), Vi = (e, t, n, r) => (n ??= t.map((e, t) => t), {
 	typeId: W.Union,
-	mode: J(e, oi),
+	mode: J(e, ai),
 	typeIds: n,
 	typeMap: n.reduce((e, t, n) => (e[t] = n, e), {}),
-	children: t.map((e, t) => Oi(e, `_${t}`)),
+	children: t.map((e, t) => Di(e, `_${t}`)),
 	typeIdForValue: r,
 	offsets: K
-}), Ui = (e) => ({
+}), Hi = (e) => ({
 	typeId: W.FixedSizeBinary,
 	stride: e
-}), Wi = (e, t) => ({
+}), Ui = (e, t) => ({
 	typeId: W.FixedSizeList,
 	stride: t,
-	children: [Oi(e)]
-}), Gi = (e, t) => ({
+	children: [Di(e)]
+}), Wi = (e, t) => ({
 	typeId: W.Map,
 	keysSorted: e,
 	children: [t],
 	offsets: K
-}), Ki = (e = G.MILLISECOND) => ({
+}), Gi = (e = G.MILLISECOND) => ({
 	typeId: W.Duration,
 	unit: J(e, G),
 	values: q
-}), qi = () => ({
+}), Ki = () => ({
 	typeId: W.LargeBinary,
 	offsets: q
-}), Ji = () => ({
+}), qi = () => ({
 	typeId: W.LargeUtf8,
 	offsets: q
-}), Yi = (e) => ({
+}), Ji = (e) => ({
 	typeId: W.LargeList,
-	children: [Oi(e)],
+	children: [Di(e)],
 	offsets: q
-}), Xi = (e, t) => ({
+}), Yi = (e, t) => ({
 	typeId: W.RunEndEncoded,
-	children: [Si(Oi(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), Oi(t, "values")]
-}), Zi = (e) => ({
+	children: [xi(Di(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), Di(t, "values")]
+}), Xi = (e) => ({
 	typeId: W.ListView,
-	children: [Oi(e, "value")],
+	children: [Di(e, "value")],
 	offsets: K
-}), Qi = (e) => ({
+}), Zi = (e) => ({
 	typeId: W.LargeListView,
-	children: [Oi(e, "value")],
+	children: [Di(e, "value")],
 	offsets: q
-}), $i = new gi(2).buffer;
-new q($i), new di($i), new K($i), new li($i);
-function ea(e) {
+}), Qi = new hi(2).buffer;
+new q(Qi), new ui(Qi), new K(Qi), new ci(Qi);
+function $i(e) {
 	if (e > 2 ** 53 - 1 || e < -(2 ** 53 - 1)) throw Error(`BigInt exceeds integer number representation: ${e}`);
 	return Number(e);
 }
-function ta(e, t) {
+function ea(e, t) {
 	return Number(e / t) + Number(e % t) / Number(t);
 }
-var na = (e) => BigInt.asUintN(64, e);
-function ra(e, t) {
+var ta = (e) => BigInt.asUintN(64, e);
+function na(e, t) {
 	return BigInt.asIntN(64, e[t]);
 }
-function ia(e, t) {
+function ra(e, t) {
 	let n = t << 1, r;
-	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = na(~e[n]) | na(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
+	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = ta(~e[n]) | ta(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
 }
-function aa(e, t) {
+function ia(e, t) {
 	let n = t << 2, r;
-	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = na(~e[n]) | na(~e[n + 1]) << 64n | na(~e[n + 2]) << 128n | na(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
+	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = ta(~e[n]) | ta(~e[n + 1]) << 64n | ta(~e[n + 2]) << 128n | ta(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
 }
 // node_modules/@uwdata/flechette/src/util/strings.js
-var oa = new TextDecoder("utf-8");
+var aa = new TextDecoder("utf-8");
 new TextEncoder();
-function sa(e) {
-	return oa.decode(e);
+function oa(e) {
+	return aa.decode(e);
 }
-function ca(e, t) {
+function sa(e, t) {
 	return !!(e[t >> 3] & 1 << t % 8);
 }
 function Y(e, t) {
@@ -3500,51 +3488,51 @@ function Y(e, t) {
 		return o;
 	};
 }
-function la(e, t) {
+function ca(e, t) {
 	return t;
 }
+function la(e, t) {
+	return !!ua(e, t);
+}
 function ua(e, t) {
-	return !!da(e, t);
+	return da(e, t) << 24 >> 24;
 }
 function da(e, t) {
-	return fa(e, t) << 24 >> 24;
-}
-function fa(e, t) {
 	return e[t];
 }
 function X(e, t) {
-	return pa(e, t) << 16 >> 16;
+	return fa(e, t) << 16 >> 16;
 }
-function pa(e, t) {
+function fa(e, t) {
 	return e[t] | e[t + 1] << 8;
 }
 function Z(e, t) {
 	return e[t] | e[t + 1] << 8 | e[t + 2] << 16 | e[t + 3] << 24;
 }
-function ma(e, t) {
+function pa(e, t) {
 	return Z(e, t) >>> 0;
 }
 function Q(e, t) {
-	return ea(BigInt.asIntN(64, BigInt(ma(e, t)) + (BigInt(ma(e, t + 4)) << 32n)));
+	return $i(BigInt.asIntN(64, BigInt(pa(e, t)) + (BigInt(pa(e, t + 4)) << 32n)));
 }
-function ha(e, t) {
+function ma(e, t) {
 	let n = t + Z(e, t), r = Z(e, n);
-	return n += 4, sa(e.subarray(n, n + r));
+	return n += 4, oa(e.subarray(n, n + r));
 }
-function ga(e, t, n, r) {
+function ha(e, t, n, r) {
 	if (!t) return [];
 	let i = t + Z(e, t);
 	return Array.from({ length: Z(e, i) }, (t, a) => r(e, i + 4 + a * n));
 }
 // node_modules/@uwdata/flechette/src/util/struct.js
-var _a = Symbol("rowIndex");
-function va(e, t) {
+var ga = Symbol("rowIndex");
+function _a(e, t) {
 	class n {
 		constructor(e) {
-			this[_a] = e;
+			this[ga] = e;
 		}
 		toJSON() {
-			return ba(e, t, this[_a]);
+			return ya(e, t, this[ga]);
 		}
 	}
 	let r = n.prototype;
@@ -3553,26 +3541,26 @@ function va(e, t) {
 		let i = t[n];
 		Object.defineProperty(r, e[n], {
 			get() {
-				return i.at(this[_a]);
+				return i.at(this[ga]);
 			},
 			enumerable: !0
 		});
 	}
 	return (e) => new n(e);
 }
-function ya(e, t) {
-	return (n) => ba(e, t, n);
+function va(e, t) {
+	return (n) => ya(e, t, n);
 }
-function ba(e, t, n) {
+function ya(e, t, n) {
 	let r = {};
 	for (let i = 0; i < e.length; ++i) r[e[i]] = t[i].at(n);
 	return r;
 }
 // node_modules/@uwdata/flechette/src/batch.js
-function xa(e) {
-	return e instanceof Ca;
+function ba(e) {
+	return e instanceof Sa;
 }
-var Sa = class {
+var xa = class {
 	static ArrayType = null;
 	constructor({ length: e, nullCount: t, type: n, validity: r, values: i, offsets: a, sizes: o, children: s }) {
 		this.length = e, this.nullCount = t, this.type = n, this.validity = r, this.values = i, this.offsets = a, this.sizes = o, this.children = s, t && this.validity || (this.at = (e) => this.value(e));
@@ -3584,7 +3572,7 @@ var Sa = class {
 		return this.isValid(e) ? this.value(e) : null;
 	}
 	isValid(e) {
-		return ca(this.validity, e);
+		return sa(this.validity, e);
 	}
 	value(e) {
 		return this.values[e];
@@ -3597,7 +3585,7 @@ var Sa = class {
 	*[Symbol.iterator]() {
 		for (let e = 0; e < this.length; ++e) yield this.at(e);
 	}
-}, Ca = class extends Sa {
+}, Sa = class extends xa {
 	constructor(e) {
 		super(e);
 		let { length: t, values: n } = this;
@@ -3609,19 +3597,19 @@ var Sa = class {
 	[Symbol.iterator]() {
 		return this.nullCount ? super[Symbol.iterator]() : this.values[Symbol.iterator]();
 	}
-}, wa = class extends Sa {
-	static ArrayType = gi;
-}, $ = class extends Sa {
+}, Ca = class extends xa {
+	static ArrayType = hi;
+}, $ = class extends xa {
 	static ArrayType = Array;
-}, Ta = class extends $ {
+}, wa = class extends $ {
 	value(e) {
 		return null;
 	}
-}, Ea = class extends wa {
+}, Ta = class extends Ca {
 	value(e) {
-		return ea(this.values[e]);
+		return $i(this.values[e]);
 	}
-}, Da = class extends wa {
+}, Ea = class extends Ca {
 	value(e) {
 		let t = this.values[e], n = (t & 31744) >> 10, r = (t & 1023) / 1024, i = (-1) ** ((t & 32768) >> 15);
 		switch (n) {
@@ -3630,11 +3618,11 @@ var Sa = class {
 		}
 		return i * 2 ** (n - 15) * (1 + r);
 	}
-}, Oa = class extends $ {
+}, Da = class extends $ {
 	value(e) {
-		return ca(this.values, e);
+		return sa(this.values, e);
 	}
-}, ka = class extends wa {
+}, Oa = class extends Ca {
 	constructor(e) {
 		super(e);
 		let { scale: t } = this.type;
@@ -3643,119 +3631,119 @@ var Sa = class {
 	value(e) {
 		return this.values[e] / this.scale;
 	}
-}, Aa = class extends Sa {
+}, ka = class extends xa {
 	constructor(e) {
 		super(e);
 		let { bitWidth: t, scale: n } = this.type;
-		this.decimal = t === 64 ? ra : t === 128 ? ia : aa, this.scale = 10n ** BigInt(n);
+		this.decimal = t === 64 ? na : t === 128 ? ra : ia, this.scale = 10n ** BigInt(n);
 	}
-}, ja = class extends Aa {
-	static ArrayType = gi;
+}, Aa = class extends ka {
+	static ArrayType = hi;
 	value(e) {
-		return ta(this.decimal(this.values, e), this.scale);
+		return ea(this.decimal(this.values, e), this.scale);
 	}
-}, Ma = class extends Aa {
+}, ja = class extends ka {
 	static ArrayType = Array;
 	value(e) {
 		return this.decimal(this.values, e);
 	}
-}, Na = class extends $ {
+}, Ma = class extends $ {
 	constructor(e) {
 		super(e), this.source = e;
 	}
 	value(e) {
 		return new Date(this.source.value(e));
 	}
-}, Pa = class extends wa {
+}, Na = class extends Ca {
 	value(e) {
 		return 864e5 * this.values[e];
 	}
-}, Fa = Ea, Ia = class extends Ea {
+}, Pa = Ta, Fa = class extends Ta {
 	value(e) {
 		return super.value(e) * 1e3;
 	}
-}, La = Ea, Ra = class extends Ea {
+}, Ia = Ta, La = class extends Ta {
 	value(e) {
-		return ta(this.values[e], 1000n);
+		return ea(this.values[e], 1000n);
 	}
-}, za = class extends Ea {
+}, Ra = class extends Ta {
 	value(e) {
-		return ta(this.values[e], 1000000n);
+		return ea(this.values[e], 1000000n);
 	}
-}, Ba = class extends $ {
+}, za = class extends $ {
 	value(e) {
 		return this.values.subarray(e << 1, e + 1 << 1);
 	}
-}, Va = class extends $ {
+}, Ba = class extends $ {
 	value(e) {
 		let t = this.values, n = e << 4;
 		return Float64Array.of(Z(t, n), Z(t, n + 4), Q(t, n + 8));
 	}
-}, Ha = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Ua = ({ values: e, offsets: t }, n) => e.subarray(ea(t[n]), ea(t[n + 1])), Wa = class extends $ {
+}, Va = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Ha = ({ values: e, offsets: t }, n) => e.subarray($i(t[n]), $i(t[n + 1])), Ua = class extends $ {
+	value(e) {
+		return Va(this, e);
+	}
+}, Wa = class extends $ {
 	value(e) {
 		return Ha(this, e);
 	}
 }, Ga = class extends $ {
 	value(e) {
-		return Ua(this, e);
+		return oa(Va(this, e));
 	}
 }, Ka = class extends $ {
 	value(e) {
-		return sa(Ha(this, e));
+		return oa(Ha(this, e));
 	}
 }, qa = class extends $ {
-	value(e) {
-		return sa(Ua(this, e));
-	}
-}, Ja = class extends $ {
 	value(e) {
 		let t = this.offsets;
 		return this.children[0].slice(t[e], t[e + 1]);
 	}
-}, Ya = class extends $ {
+}, Ja = class extends $ {
 	value(e) {
 		let t = this.offsets;
-		return this.children[0].slice(ea(t[e]), ea(t[e + 1]));
+		return this.children[0].slice($i(t[e]), $i(t[e + 1]));
 	}
-}, Xa = class extends $ {
+}, Ya = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
 		return this.children[0].slice(t, n);
 	}
-}, Za = class extends $ {
+}, Xa = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
-		return this.children[0].slice(ea(t), ea(n));
+		return this.children[0].slice($i(t), $i(n));
 	}
-}, Qa = class extends $ {
+}, Za = class extends $ {
 	constructor(e) {
 		super(e), this.stride = this.type.stride;
 	}
-}, $a = class extends Qa {
+}, Qa = class extends Za {
 	value(e) {
 		let { stride: t, values: n } = this;
 		return n.subarray(e * t, (e + 1) * t);
 	}
-}, eo = class extends Qa {
+}, $a = class extends Za {
 	value(e) {
 		let { children: t, stride: n } = this;
 		return t[0].slice(e * n, (e + 1) * n);
 	}
 };
-function to({ children: e, offsets: t }, n) {
+function eo({ children: e, offsets: t }, n) {
 	let [r, i] = e[0].children, a = t[n], o = t[n + 1], s = [];
 	for (let e = a; e < o; ++e) s.push([r.at(e), i.at(e)]);
 	return s;
 }
-var no = class extends $ {
+var to = class extends $ {
 	value(e) {
-		return to(this, e);
+		return eo(this, e);
+	}
+}, no = class extends $ {
+	value(e) {
+		return new Map(eo(this, e));
 	}
 }, ro = class extends $ {
-	value(e) {
-		return new Map(to(this, e));
-	}
-}, io = class extends $ {
 	constructor({ typeIds: e, ...t }) {
 		super(t), this.typeIds = e, this.typeMap = this.type.typeMap;
 	}
@@ -3763,27 +3751,27 @@ var no = class extends $ {
 		let { typeIds: n, children: r, typeMap: i } = this;
 		return r[i[n[e]]].at(t);
 	}
-}, ao = class extends io {
+}, io = class extends ro {
 	value(e) {
 		return super.value(e, this.offsets[e]);
 	}
-}, oo = class extends $ {
-	constructor(e, t = ya) {
+}, ao = class extends $ {
+	constructor(e, t = va) {
 		super(e), this.names = this.type.children.map((e) => e.name), this.factory = t(this.names, this.children);
 	}
 	value(e) {
 		return this.factory(e);
 	}
-}, so = class extends oo {
+}, oo = class extends ao {
 	constructor(e) {
-		super(e, va);
+		super(e, _a);
 	}
-}, co = class extends $ {
+}, so = class extends $ {
 	value(e) {
 		let [{ values: t }, n] = this.children;
-		return n.at(xi(t, e));
+		return n.at(bi(t, e));
 	}
-}, lo = class extends $ {
+}, co = class extends $ {
 	setDictionary(e) {
 		return this.dictionary = e, this.cache = e.cache(), this;
 	}
@@ -3793,7 +3781,7 @@ var no = class extends $ {
 	key(e) {
 		return this.values[e];
 	}
-}, uo = class extends $ {
+}, lo = class extends $ {
 	constructor({ data: e, ...t }) {
 		super(t), this.data = e;
 	}
@@ -3801,27 +3789,27 @@ var no = class extends $ {
 		let { values: t, data: n } = this, r = e << 4, i = r + 4, a = t, o = Z(a, r);
 		return o > 12 && (i = Z(a, r + 12), a = n[Z(a, r + 8)]), a.subarray(i, i + o);
 	}
-}, fo = class extends uo {
+}, uo = class extends lo {
 	value(e) {
 		return this.view(e);
 	}
-}, po = class extends uo {
+}, fo = class extends lo {
 	value(e) {
-		return sa(this.view(e));
+		return oa(this.view(e));
 	}
 };
 // node_modules/@uwdata/flechette/src/column.js
-function mo(e) {
+function po(e) {
 	let t = [];
 	return {
 		add(e) {
 			return t.push(e), this;
 		},
 		clear: () => t = [],
-		done: () => new ho(t, e)
+		done: () => new mo(t, e)
 	};
 }
-var ho = class {
+var mo = class {
 	constructor(e, t = e[0]?.type) {
 		this.type = t, this.length = e.reduce((e, t) => e + t.length, 0), this.nullCount = e.reduce((e, t) => e + t.nullCount, 0), this.data = e;
 		let n = e.length, r = new Int32Array(n + 1);
@@ -3836,39 +3824,39 @@ var ho = class {
 	}
 	[Symbol.iterator]() {
 		let e = this.data;
-		return e.length === 1 ? e[0][Symbol.iterator]() : go(e);
+		return e.length === 1 ? e[0][Symbol.iterator]() : ho(e);
 	}
 	at(e) {
-		let { data: t, offsets: n } = this, r = xi(n, e) - 1;
+		let { data: t, offsets: n } = this, r = bi(n, e) - 1;
 		return t[r]?.at(e - n[r]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 	toArray() {
-		let { length: e, nullCount: t, data: n } = this, r = !t && xa(n[0]), i = n.length;
+		let { length: e, nullCount: t, data: n } = this, r = !t && ba(n[0]), i = n.length;
 		if (r && i === 1) return n[0].values;
 		let a = new (!i || t > 0 ? Array : n[0].constructor.ArrayType ?? n[0].values.constructor)(e);
-		return r ? _o(a, n) : vo(a, n);
+		return r ? go(a, n) : _o(a, n);
 	}
 	cache() {
 		return this._cache ??= this.toArray();
 	}
 };
-function* go(e) {
+function* ho(e) {
 	for (let t = 0; t < e.length; ++t) {
 		let n = e[t][Symbol.iterator]();
 		for (let e = n.next(); !e.done; e = n.next()) yield e.value;
 	}
 }
-function _o(e, t) {
+function go(e, t) {
 	for (let n = 0, r = 0; n < t.length; ++n) {
 		let { values: i } = t[n];
 		e.set(i, r), r += i.length;
 	}
 	return e;
 }
-function vo(e, t) {
+function _o(e, t) {
 	let n = -1;
 	for (let r = 0; r < t.length; ++r) {
 		let i = t[r];
@@ -3877,10 +3865,10 @@ function vo(e, t) {
 	return e;
 }
 // node_modules/@uwdata/flechette/src/table.js
-var yo = class e {
+var vo = class e {
 	constructor(e, t, n = !1) {
 		let r = e.fields.map((e) => e.name);
-		this.schema = e, this.names = r, this.children = t, this.factory = n ? va : ya;
+		this.schema = e, this.names = r, this.children = t, this.factory = n ? _a : va;
 		let i = [];
 		this.getFactory = (e) => i[e] ?? (i[e] = this.factory(r, t.map((t) => t.data[e])));
 	}
@@ -3904,8 +3892,8 @@ var yo = class e {
 		let { children: r, factory: i, schema: a } = this, { fields: o } = a;
 		return new e({
 			...a,
-			fields: t.map((e, t) => bo(o[e], n[t]))
-		}, t.map((e) => r[e]), i === va);
+			fields: t.map((e, t) => yo(o[e], n[t]))
+		}, t.map((e) => r[e]), i === _a);
 	}
 	select(e, t) {
 		let n = this.names, r = e.map((e) => n.indexOf(e));
@@ -3933,54 +3921,54 @@ var yo = class e {
 	at(e) {
 		let { children: t, getFactory: n, numRows: r } = this;
 		if (e < 0 || e >= r) return null;
-		let [{ offsets: i }] = t, a = xi(i, e) - 1;
+		let [{ offsets: i }] = t, a = bi(i, e) - 1;
 		return n(a)(e - i[a]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 };
-function bo(e, t) {
+function yo(e, t) {
 	return t != null && t !== e.name ? {
 		...e,
 		name: t
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/batch-type.js
-function xo(e, t = {}) {
+function bo(e, t = {}) {
 	let { typeId: n, bitWidth: r, mode: i, precision: a, unit: o } = e, { useBigInt: s, useBigIntTimestamp: c, useDate: l, useDecimalInt: u, useMap: d, useProxy: f } = t;
 	switch (n) {
-		case W.Null: return Ta;
-		case W.Bool: return Oa;
+		case W.Null: return wa;
+		case W.Bool: return Da;
 		case W.Int:
 		case W.Time:
-		case W.Duration: return s || r < 64 ? Ca : Ea;
-		case W.Float: return a ? Ca : Da;
-		case W.Date: return So(o === ii.DAY ? Pa : Fa, l && Na);
-		case W.Timestamp: return c ? Ca : So(o === G.SECOND ? Ia : o === G.MILLISECOND ? La : o === G.MICROSECOND ? Ra : za, l && Na);
-		case W.Decimal: return r === 32 ? u ? Ca : ka : u ? Ma : ja;
-		case W.Interval: return o === ai.DAY_TIME ? Ba : o === ai.YEAR_MONTH ? Ca : Va;
-		case W.FixedSizeBinary: return $a;
-		case W.Utf8: return Ka;
-		case W.LargeUtf8: return qa;
-		case W.Binary: return Wa;
-		case W.LargeBinary: return Ga;
-		case W.BinaryView: return fo;
-		case W.Utf8View: return po;
-		case W.List: return Ja;
-		case W.LargeList: return Ya;
-		case W.Map: return d ? ro : no;
-		case W.ListView: return Xa;
-		case W.LargeListView: return Za;
-		case W.FixedSizeList: return eo;
-		case W.Struct: return f ? so : oo;
-		case W.RunEndEncoded: return co;
-		case W.Dictionary: return lo;
-		case W.Union: return i ? ao : io;
+		case W.Duration: return s || r < 64 ? Sa : Ta;
+		case W.Float: return a ? Sa : Ea;
+		case W.Date: return xo(o === ri.DAY ? Na : Pa, l && Ma);
+		case W.Timestamp: return c ? Sa : xo(o === G.SECOND ? Fa : o === G.MILLISECOND ? Ia : o === G.MICROSECOND ? La : Ra, l && Ma);
+		case W.Decimal: return r === 32 ? u ? Sa : Oa : u ? ja : Aa;
+		case W.Interval: return o === ii.DAY_TIME ? za : o === ii.YEAR_MONTH ? Sa : Ba;
+		case W.FixedSizeBinary: return Qa;
+		case W.Utf8: return Ga;
+		case W.LargeUtf8: return Ka;
+		case W.Binary: return Ua;
+		case W.LargeBinary: return Wa;
+		case W.BinaryView: return uo;
+		case W.Utf8View: return fo;
+		case W.List: return qa;
+		case W.LargeList: return Ja;
+		case W.Map: return d ? no : to;
+		case W.ListView: return Ya;
+		case W.LargeListView: return Xa;
+		case W.FixedSizeList: return $a;
+		case W.Struct: return f ? oo : ao;
+		case W.RunEndEncoded: return so;
+		case W.Dictionary: return co;
+		case W.Union: return i ? io : ro;
 	}
-	throw Error(wi(n));
+	throw Error(Ci(n));
 }
-function So(e, t) {
+function xo(e, t) {
 	return t ? class extends t {
 		constructor(t) {
 			super(new e(t));
@@ -3988,21 +3976,21 @@ function So(e, t) {
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/compression.js
-var Co = -1, wo = 8;
-function To(e) {
-	return `Missing compression codec "${Ci(si, e)}" (id ${e})`;
+var So = -1, Co = 8;
+function wo(e) {
+	return `Missing compression codec "${Si(oi, e)}" (id ${e})`;
 }
-var Eo = /* @__PURE__ */ new Map();
-function Do(e) {
-	return e != null && Eo.get(e) || null;
+var To = /* @__PURE__ */ new Map();
+function Eo(e) {
+	return e != null && To.get(e) || null;
 }
-function Oo(e, { offset: t, length: n }, r) {
+function Do(e, { offset: t, length: n }, r) {
 	if (n === 0) return {
 		bytes: /* @__PURE__ */ new Uint8Array(),
 		offset: 0,
 		length: 0
 	};
-	let i = Q(e, t), a = e.subarray(t + wo, t + n), o = i === Co ? a : r.decode(a, i);
+	let i = Q(e, t), a = e.subarray(t + Co, t + n), o = i === So ? a : r.decode(a, i);
 	return {
 		bytes: o,
 		offset: 0,
@@ -4010,135 +3998,135 @@ function Oo(e, { offset: t, length: n }, r) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/block.js
-function ko(e, t) {
+function Oo(e, t) {
 	return {
 		offset: Q(e, t),
 		metadataLength: Z(e, t + 8),
 		bodyLength: Q(e, t + 16)
 	};
 }
-function Ao(e, t) {
-	return ga(e, t, 24, ko);
+function ko(e, t) {
+	return ha(e, t, 24, Oo);
 }
 // node_modules/@uwdata/flechette/src/decode/body-compression.js
-function jo(e, t) {
+function Ao(e, t) {
 	let n = Y(e, t);
 	return {
-		codec: n(4, da, si.LZ4_FRAME),
-		method: n(6, da, ci.BUFFER)
+		codec: n(4, ua, oi.LZ4_FRAME),
+		method: n(6, ua, si.BUFFER)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/record-batch.js
-function Mo(e, t, n) {
-	let r = Y(e, t), i = n < ni.V4 ? 8 : 0;
+function jo(e, t, n) {
+	let r = Y(e, t), i = n < ti.V4 ? 8 : 0;
 	return {
 		length: r(4, Q, 0),
-		nodes: ga(e, r(6, la), 16, (e, t) => ({
+		nodes: ha(e, r(6, ca), 16, (e, t) => ({
 			length: Q(e, t),
 			nullCount: Q(e, t + 8)
 		})),
-		regions: ga(e, r(8, la), 16 + i, (e, t) => ({
+		regions: ha(e, r(8, ca), 16 + i, (e, t) => ({
 			offset: Q(e, t + i),
 			length: Q(e, t + i + 8)
 		})),
-		compression: r(10, jo),
-		variadic: ga(e, r(12, la), 8, Q)
+		compression: r(10, Ao),
+		variadic: ha(e, r(12, ca), 8, Q)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/dictionary-batch.js
-function No(e, t, n) {
+function Mo(e, t, n) {
 	let r = Y(e, t);
 	return {
 		id: r(4, Q, 0),
-		data: r(6, (e, t) => Mo(e, t, n)),
-		isDelta: r(8, ua, !1)
+		data: r(6, (e, t) => jo(e, t, n)),
+		isDelta: r(8, la, !1)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/data-type.js
-function Po(e, t, n, r) {
-	J(n, W, wi);
+function No(e, t, n, r) {
+	J(n, W, Ci);
 	let i = Y(e, t);
 	switch (n) {
-		case W.Binary: return Ni();
-		case W.Utf8: return Pi();
-		case W.LargeBinary: return qi();
-		case W.LargeUtf8: return Ji();
-		case W.List: return Bi(r[0]);
-		case W.ListView: return Zi(r[0]);
-		case W.LargeList: return Yi(r[0]);
-		case W.LargeListView: return Qi(r[0]);
-		case W.Struct: return Vi(r);
-		case W.RunEndEncoded: return Xi(r[0], r[1]);
-		case W.Int: return Ai(i(4, Z, 0), i(6, ua, !1));
-		case W.Float: return Mi(i(4, X, ri.HALF));
-		case W.Decimal: return Fi(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
-		case W.Date: return Ii(i(4, X, ii.MILLISECOND));
-		case W.Time: return Li(i(4, X, G.MILLISECOND));
-		case W.Timestamp: return Ri(i(4, X, G.SECOND), i(6, ha));
-		case W.Interval: return zi(i(4, X, ai.YEAR_MONTH));
-		case W.Duration: return Ki(i(4, X, G.MILLISECOND));
-		case W.FixedSizeBinary: return Ui(i(4, Z, 0));
-		case W.FixedSizeList: return Wi(r[0], i(4, Z, 0));
-		case W.Map: return Gi(i(4, ua, !1), r[0]);
-		case W.Union: return Hi(i(4, X, oi.Sparse), r, ga(e, i(6, la), 4, Z));
+		case W.Binary: return Mi();
+		case W.Utf8: return Ni();
+		case W.LargeBinary: return Ki();
+		case W.LargeUtf8: return qi();
+		case W.List: return zi(r[0]);
+		case W.ListView: return Xi(r[0]);
+		case W.LargeList: return Ji(r[0]);
+		case W.LargeListView: return Zi(r[0]);
+		case W.Struct: return Bi(r);
+		case W.RunEndEncoded: return Yi(r[0], r[1]);
+		case W.Int: return ki(i(4, Z, 0), i(6, la, !1));
+		case W.Float: return ji(i(4, X, ni.HALF));
+		case W.Decimal: return Pi(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
+		case W.Date: return Fi(i(4, X, ri.MILLISECOND));
+		case W.Time: return Ii(i(4, X, G.MILLISECOND));
+		case W.Timestamp: return Li(i(4, X, G.SECOND), i(6, ma));
+		case W.Interval: return Ri(i(4, X, ii.YEAR_MONTH));
+		case W.Duration: return Gi(i(4, X, G.MILLISECOND));
+		case W.FixedSizeBinary: return Hi(i(4, Z, 0));
+		case W.FixedSizeList: return Ui(r[0], i(4, Z, 0));
+		case W.Map: return Wi(i(4, la, !1), r[0]);
+		case W.Union: return Vi(i(4, X, ai.Sparse), r, ha(e, i(6, ca), 4, Z));
 	}
 	return { typeId: n };
 }
 // node_modules/@uwdata/flechette/src/decode/metadata.js
-function Fo(e, t) {
-	let n = ga(e, t, 4, (e, t) => {
+function Po(e, t) {
+	let n = ha(e, t, 4, (e, t) => {
 		let n = Y(e, t);
-		return [n(4, ha), n(6, ha)];
+		return [n(4, ma), n(6, ma)];
 	});
 	return n.length ? new Map(n) : null;
 }
 // node_modules/@uwdata/flechette/src/decode/schema.js
-function Io(e, t, n) {
+function Fo(e, t, n) {
 	let r = Y(e, t);
 	return {
 		version: n,
 		endianness: r(4, X, 0),
-		fields: r(6, Lo, []),
-		metadata: r(8, Fo)
+		fields: r(6, Io, []),
+		metadata: r(8, Po)
 	};
+}
+function Io(e, t) {
+	return ha(e, t, 4, Lo);
 }
 function Lo(e, t) {
-	return ga(e, t, 4, Ro);
-}
-function Ro(e, t) {
-	let n = Y(e, t), r = n(8, fa, W.NONE), i = n(10, la, 0), a = n(12, Bo), o = Po(e, i, r, n(14, zo, []));
+	let n = Y(e, t), r = n(8, da, W.NONE), i = n(10, ca, 0), a = n(12, zo), o = No(e, i, r, n(14, Ro, []));
 	return a && (a.dictionary = o, o = a), {
-		name: n(4, ha),
+		name: n(4, ma),
 		type: o,
-		nullable: n(6, ua, !1),
-		metadata: n(16, Fo)
+		nullable: n(6, la, !1),
+		metadata: n(16, Po)
 	};
 }
-function zo(e, t) {
-	return ga(e, t, 4, Ro);
+function Ro(e, t) {
+	return ha(e, t, 4, Lo);
 }
-function Bo(e, t) {
+function zo(e, t) {
 	if (!t) return null;
 	let n = Y(e, t);
-	return ki(null, n(6, Vo, ji()), n(8, ua, !1), n(4, Q, 0));
+	return Oi(null, n(6, Bo, Ai()), n(8, la, !1), n(4, Q, 0));
 }
-function Vo(e, t) {
-	return Po(e, t, W.Int);
+function Bo(e, t) {
+	return No(e, t, W.Int);
 }
 // node_modules/@uwdata/flechette/src/decode/message.js
-var Ho = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, Uo = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Wo = (e) => `Unsupported message type: ${e} (${Ci(U, e)})`;
-function Go(e, t) {
+var Vo = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, Ho = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Uo = (e) => `Unsupported message type: ${e} (${Si(U, e)})`;
+function Wo(e, t) {
 	let n = Z(e, t) || 0;
 	if (t += 4, n === -1 && (n = Z(e, t) || 0, t += 4), n === 0) return null;
 	let r = e.subarray(t, t += n);
-	if (r.byteLength < n) throw Error(Ho(n, r.byteLength));
-	let i = Y(r, 0), a = i(4, X, ni.V1), o = i(6, fa, U.NONE), s = i(8, la, 0), c = i(10, Q, 0), l;
+	if (r.byteLength < n) throw Error(Vo(n, r.byteLength));
+	let i = Y(r, 0), a = i(4, X, ti.V1), o = i(6, da, U.NONE), s = i(8, ca, 0), c = i(10, Q, 0), l;
 	if (s) {
-		let n = o === U.Schema ? Io : o === U.DictionaryBatch ? No : o === U.RecordBatch ? Mo : null;
-		if (!n) throw Error(Wo(o));
+		let n = o === U.Schema ? Fo : o === U.DictionaryBatch ? Mo : o === U.RecordBatch ? jo : null;
+		if (!n) throw Error(Uo(o));
 		if (l = n(r, s, a), c > 0) {
 			let n = e.subarray(t, t += c);
-			if (n.byteLength < c) throw Error(Uo(c, n.byteLength));
+			if (n.byteLength < c) throw Error(Ho(c, n.byteLength));
 			l.body = n;
 		} else o !== U.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
 	}
@@ -4150,22 +4138,22 @@ function Go(e, t) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/decode-ipc.js
-function Ko(e) {
-	let t = vi(e) ? new Uint8Array(e) : e;
-	return yi(t) && qo(t) ? Yo(t) : Jo(t);
+function Go(e) {
+	let t = _i(e) ? new Uint8Array(e) : e;
+	return vi(t) && Ko(t) ? Jo(t) : qo(t);
 }
-function qo(e) {
+function Ko(e) {
 	if (!e || e.length < 4) return !1;
-	for (let t = 0; t < 6; ++t) if (ti[t] !== e[t]) return !1;
+	for (let t = 0; t < 6; ++t) if (ei[t] !== e[t]) return !1;
 	return !0;
 }
-function Jo(e) {
+function qo(e) {
 	let t = [e].flat(), n, r = [], i = [], a = [];
 	for (let e of t) {
-		if (!yi(e)) throw Error("IPC data batch was not a Uint8Array.");
+		if (!vi(e)) throw Error("IPC data batch was not a Uint8Array.");
 		let t = 0;
 		for (;;) {
-			let o = Go(e, t);
+			let o = Wo(e, t);
 			if (o === null) break;
 			if (t = o.index, o.content) switch (o.type) {
 				case U.Schema:
@@ -4186,52 +4174,52 @@ function Jo(e) {
 		metadata: null
 	};
 }
-function Yo(e) {
-	let t = e.byteLength - (ti.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, ni.V1), i = n(8, Ao, []), a = n(10, Ao, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
+function Jo(e) {
+	let t = e.byteLength - (ei.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, ti.V1), i = n(8, ko, []), a = n(10, ko, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
 	return {
-		schema: n(6, (e, t) => Io(e, t, r)),
-		dictionaries: i.map(({ offset: t }) => Go(e, t).content),
-		records: a.map(({ offset: t }) => Go(e, t).content),
+		schema: n(6, (e, t) => Fo(e, t, r)),
+		dictionaries: i.map(({ offset: t }) => Wo(e, t).content),
+		records: a.map(({ offset: t }) => Wo(e, t).content),
 		dictsBeforeRecord: o,
-		metadata: n(12, Fo)
+		metadata: n(12, Po)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/table-from-ipc.js
-function Xo(e, t) {
-	return Zo(Ko(e), t);
+function Yo(e, t) {
+	return Xo(Go(e), t);
 }
-function Zo(e, t = {}) {
-	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = $o(t, o, c), u = /* @__PURE__ */ new Map();
-	Qo(n, (e) => {
+function Xo(e, t = {}) {
+	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = Qo(t, o, c), u = /* @__PURE__ */ new Map();
+	Zo(n, (e) => {
 		let t = e.type;
 		t.typeId === W.Dictionary && u.set(t.id, t.dictionary);
 	});
 	let d = (e) => {
-		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = ts(a, l({
+		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = es(a, l({
 			...n,
 			body: i
 		})), s = c.get(t);
-		if (s) r ? c.set(t, new ho([...s.data, o], a)) : c.set(t, new ho([o], a));
+		if (s) r ? c.set(t, new mo([...s.data, o], a)) : c.set(t, new mo([o], a));
 		else {
 			if (r) throw Error("Delta update can not be first dictionary batch.");
-			c.set(t, new ho([o], a));
+			c.set(t, new mo([o], a));
 		}
-	}, f = s.map((e) => mo(e.type)), p = 0;
+	}, f = s.map((e) => po(e.type)), p = 0;
 	for (let e = 0; e < i.length; e++) {
 		let t = a ? a[e] : r.length;
 		for (; p < t;) d(r[p++]);
 		let n = l(i[e]);
-		s.forEach((e, t) => f[t].add(ts(e.type, n)));
+		s.forEach((e, t) => f[t].add(es(e.type, n)));
 	}
 	for (; p < r.length;) d(r[p++]);
-	return new yo(n, f.map((e) => e.done()), t.useProxy);
+	return new vo(n, f.map((e) => e.done()), t.useProxy);
 }
-function Qo(e, t) {
+function Zo(e, t) {
 	e.fields.forEach(function e(n) {
 		t(n), n.type.dictionary?.children?.forEach(e), n.type.children?.forEach(e);
 	});
 }
-function $o(e, t, n) {
+function Qo(e, t, n) {
 	let r = {
 		version: t,
 		options: e,
@@ -4244,30 +4232,30 @@ function $o(e, t, n) {
 			length: t,
 			node: () => n[++c],
 			buffer: (e) => {
-				let { bytes: t, length: n, offset: r } = es(s, i[++l], a);
+				let { bytes: t, length: n, offset: r } = $o(s, i[++l], a);
 				return e ? new e(t.buffer, t.byteOffset + r, n / e.BYTES_PER_ELEMENT) : t.subarray(r, r + n);
 			},
 			variadic: () => o[++u],
 			visit(e) {
-				return e.map((e) => ts(e.type, this));
+				return e.map((e) => es(e.type, this));
 			}
 		};
 	};
 }
-function es(e, t, n) {
+function $o(e, t, n) {
 	if (!n) return {
 		bytes: e,
 		...t
 	};
-	if (n.method !== ci.BUFFER) throw Error(`Unknown compression method (${n.method})`);
+	if (n.method !== si.BUFFER) throw Error(`Unknown compression method (${n.method})`);
 	{
-		let r = n.codec, i = Do(r);
-		if (!i) throw Error(To(r));
-		return Oo(e, t, i);
+		let r = n.codec, i = Eo(r);
+		if (!i) throw Error(wo(r));
+		return Do(e, t, i);
 	}
 }
-function ts(e, t) {
-	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = xo(e, r), l = {
+function es(e, t) {
+	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = bo(e, r), l = {
 		...i(),
 		type: e
 	};
@@ -4340,25 +4328,25 @@ function ts(e, t) {
 				values: a(r.values)
 			}).setDictionary(t.dictionary(n));
 		}
-		case W.Union: return s < ni.V5 && a(), new c({
+		case W.Union: return s < ti.V5 && a(), new c({
 			...l,
-			typeIds: a(pi),
-			offsets: e.mode === oi.Sparse ? null : a(e.offsets),
+			typeIds: a(fi),
+			offsets: e.mode === ai.Sparse ? null : a(e.offsets),
 			children: t.visit(e.children)
 		});
-		default: throw Error(wi(n));
+		default: throw Error(Ci(n));
 	}
 }
 new Uint16Array(new Uint8Array([1, 0]).buffer)[0];
 // src/data/table.ts
-var ns = class {
+var ts = class {
 	meta;
 	n;
 	arrow;
 	metas;
 	floats = /* @__PURE__ */ new Map();
 	constructor(e, t) {
-		this.meta = t, this.arrow = Xo(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
+		this.meta = t, this.arrow = Yo(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
 	}
 	has(e) {
 		return this.metas.has(e);
@@ -4403,7 +4391,7 @@ var ns = class {
 		let i = this.codes(e)[t];
 		return i === 65535 ? "–" : r.names[i];
 	}
-}, rs = class {
+}, ns = class {
 	source;
 	per;
 	count;
@@ -4421,21 +4409,21 @@ var ns = class {
 		let t = this.chunks.get(e);
 		return t || (t = this.source.texts(e), this.chunks.set(e, t)), t;
 	}
-}, is = 65533, as = class {
+}, rs = 65533, is = class {
 	steps;
 	x;
 	y;
 	constructor(e) {
 		let { steps: t } = e.meta;
-		this.steps = t.length, this.x = ss(e, "leverage", 0), this.y = ss(e, "error", 1);
+		this.steps = t.length, this.x = os(e, "leverage", 0), this.y = os(e, "error", 1);
 	}
 	at(e, t) {
 		let [n, r, i] = this.between(e);
-		return [os(this.x[n][t], this.x[r][t], i), os(this.y[n][t], this.y[r][t], i)];
+		return [as(this.x[n][t], this.x[r][t], i), as(this.y[n][t], this.y[r][t], i)];
 	}
 	fill(e, t, n) {
 		let [r, i, a] = this.between(e);
-		for (let e = 0; e < t.length; e++) t[e] = os(this.x[r][e], this.x[i][e], a), n[e] = os(this.y[r][e], this.y[i][e], a);
+		for (let e = 0; e < t.length; e++) t[e] = as(this.x[r][e], this.x[i][e], a), n[e] = as(this.y[r][e], this.y[i][e], a);
 	}
 	between(e) {
 		let t = Math.min(this.steps - 1, Math.floor(e));
@@ -4445,21 +4433,21 @@ var ns = class {
 			e - t
 		];
 	}
-}, os = (e, t, n) => n === 0 ? e : e + (t - e) * n;
-function ss(e, t, n) {
+}, as = (e, t, n) => n === 0 ? e : e + (t - e) * n;
+function os(e, t, n) {
 	let r = new Uint16Array(e.n);
 	return e.meta.steps.map((i, a) => {
 		let o = e.differences(`${t}#${a}`), [s, c] = [i.low[n], i.high[n]], l = new Float32Array(e.n);
 		for (let t = 0; t < e.n; t++) {
 			r[t] += o[t];
 			let e = r[t];
-			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / is * (c - s);
+			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / rs * (c - s);
 		}
 		return l;
 	});
 }
 // src/state/store.ts
-var cs = 7e5, ls = class e {
+var ss = 7e5, cs = class e {
 	source;
 	table;
 	meta;
@@ -4483,7 +4471,7 @@ var cs = 7e5, ls = class e {
 	compare = I("off");
 	tab = I("examples");
 	theme = I("light");
-	filters = I(br);
+	filters = I(yr);
 	sought = I(null);
 	selection = I(/* @__PURE__ */ new Uint32Array());
 	origin = I("");
@@ -4500,7 +4488,7 @@ var cs = 7e5, ls = class e {
 	playing = I(!1);
 	said = I("");
 	frame = I(null);
-	shown = nt(() => Sr(this.table, this.drawn, this.filters.value, this.sought.value));
+	shown = nt(() => xr(this.table, this.drawn, this.filters.value, this.sought.value));
 	count = nt(() => this.shown.value.reduce((e, t) => e + t, 0));
 	chosen = nt(() => {
 		let e = new Uint8Array(this.n);
@@ -4512,13 +4500,13 @@ var cs = 7e5, ls = class e {
 		return this.orderBy(n, r).filter((n) => e[n] === 1 && (t === null || t[n] === 1));
 	});
 	constructor(e, t) {
-		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > cs ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
+		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > ss ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
 		let [n] = this.models;
-		this.trajectory = this.meta.steps.length > 1 ? new as(t) : null, this.sheets = this.meta.pictures ? new ei(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new rs(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.rank = wt(n.sensitivity), this.product = n.leverage.map((e, t) => e * n.error[t]), this.byProduct = St(this.product).filter((e) => this.drawn[e] === 1), this.share = this.shares(n), this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
+		this.trajectory = this.meta.steps.length > 1 ? new is(t) : null, this.sheets = this.meta.pictures ? new $r(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new ns(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.rank = wt(n.sensitivity), this.product = n.leverage.map((e, t) => e * n.error[t]), this.byProduct = St(this.product).filter((e) => this.drawn[e] === 1), this.share = this.shares(n), this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
 	}
 	static async open(t) {
 		if (t.meta.version > 1) throw Error(`this page holds data of version ${t.meta.version} and reads up to 1: write it again`);
-		return new e(t, new ns(await t.table(), t.meta));
+		return new e(t, new ts(await t.table(), t.meta));
 	}
 	model(e, t) {
 		let n = (e) => this.table.numbers(t ? `${e}@${t}` : e), r = n("sensitivity");
@@ -4581,7 +4569,7 @@ var cs = 7e5, ls = class e {
 			search: e
 		};
 		let t = e && !e.startsWith("=") && this.texts ? await this.texts.all() : null;
-		this.filters.peek().search === e && (this.sought.value = Tr(this.table, e, t));
+		this.filters.peek().search === e && (this.sought.value = wr(this.table, e, t));
 	}
 	toggleLog(e) {
 		let [t, n] = this.log.peek();
@@ -4628,13 +4616,13 @@ var cs = 7e5, ls = class e {
 	}
 };
 // src/mount.tsx
-async function us(e, t) {
-	let n = await ls.open(t), r = [];
-	matchMedia("(prefers-color-scheme: dark)").matches && (n.theme.value = "dark"), A(/* @__PURE__ */ H(Ur, {
+async function ls(e, t) {
+	let n = await cs.open(t), r = [];
+	matchMedia("(prefers-color-scheme: dark)").matches && (n.theme.value = "dark"), A(/* @__PURE__ */ H(Hr, {
 		store: n,
 		views: r
 	}), e);
-	let i = t.permalinks ? Qr(n) : () => {};
+	let i = t.permalinks ? Zr(n) : () => {};
 	return {
 		store: n,
 		views: r,
@@ -4643,15 +4631,15 @@ async function us(e, t) {
 		}
 	};
 }
-function ds(e, t) {
+function us(e, t) {
 	let n = document.createElement("p");
 	n.className = "mm-refused", n.textContent = `This map cannot be shown: ${t instanceof Error ? t.message : String(t)}`, e.replaceChildren(n);
 }
 // src/widget.tsx
-var fs = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
-function ps(e) {
+var ds = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
+function fs(e) {
 	let t = /* @__PURE__ */ new Map(), n = (e, n) => {
-		t.get(e.part)?.(fs(n[0])), t.delete(e.part);
+		t.get(e.part)?.(ds(n[0])), t.delete(e.part);
 	};
 	e.on("msg:custom", n);
 	let r = (n) => new Promise((r) => {
@@ -4661,19 +4649,19 @@ function ps(e) {
 		source: {
 			meta: i,
 			permalinks: !1,
-			table: () => bt(fs(e.get("_table"))),
+			table: () => bt(ds(e.get("_table"))),
 			sheet: async (e) => new Blob([await r(`sheet/${e}`)], { type: i.pictures?.mime }),
 			texts: async (e) => xt(await r(`texts/${e}`))
 		},
 		stop: () => e.off("msg:custom", n)
 	};
 }
-async function ms({ model: e, el: t }) {
+async function ps({ model: e, el: t }) {
 	let n = document.createElement("div");
 	n.className = "mm-host", n.style.height = `${e.get("height")}px`, t.append(n);
-	let { source: r, stop: i } = ps(e);
+	let { source: r, stop: i } = fs(e);
 	try {
-		let { store: t, unmount: a } = await us(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
+		let { store: t, unmount: a } = await ls(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
 			let n = e.get("_rows");
 			JSON.stringify([...t.selection.peek()]) !== JSON.stringify(n) && t.select(n, "by Python");
 		};
@@ -4686,8 +4674,8 @@ async function ms({ model: e, el: t }) {
 			c(), e.off("change:_rows", s), i(), a();
 		};
 	} catch (e) {
-		return ds(n, e), i;
+		return us(n, e), i;
 	}
 }
-var hs = { render: ms };
-export { hs as default };
+var ms = { render: ps };
+export { ms as default };
