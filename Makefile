@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint types layers docs clean
+.PHONY: demo test lint types layers docs frontend frontend-check clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +34,21 @@ layers: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs build --strict --quiet
+
+frontend/node_modules/.installed: frontend/package.json frontend/package-lock.json
+	cd frontend && npm ci --no-audit --no-fund
+	touch $@
+
+# Build the explorer's page into the package; the built files are committed, so that installing needs no Node.
+frontend: frontend/node_modules/.installed
+	cd frontend && npm run --silent build
+
+frontend-check: frontend/node_modules/.installed
+	cd frontend && npm run --silent lint && npm run --silent types && npm run --silent test
+	cp -r src/memorymaps/viz/static frontend/node_modules/.committed
+	cd frontend && npm run --silent build
+	diff -r frontend/node_modules/.committed src/memorymaps/viz/static; status=$$?; \
+	  rm -r frontend/node_modules/.committed; exit $$status
 
 clean:
 	rm -rf $(VENV) out site

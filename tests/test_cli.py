@@ -30,7 +30,7 @@ def test_map_writes_map_pictures_and_report(name, tmp_path, capsys):
     out = tmp_path / "out"
     assert run("map", table(tmp_path, name), "--target", "y", "--out", out) == 0
     assert sorted(p.name for p in out.iterdir()) == [
-        "leave_one_out.png", "map.parquet", "map.png", "report.md", "sensitivity.png",
+        "explorer.html", "leave_one_out.png", "map.parquet", "map.png", "report.md", "sensitivity.png",
     ]  # fmt: skip
     printed = capsys.readouterr()
     assert "Σ leverage = 4.00 effective parameters" in printed.out

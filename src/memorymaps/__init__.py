@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from memorymaps.refinement import refine
     from memorymaps.retraining import retrain_check
     from memorymaps.viz.displays import LeaveOutDisplay, MapDisplay, RetrainingDisplay, SensitivityDisplay
+    from memorymaps.viz.explorer import explore
 
 _HOMES = {
     "ArrayExamples": "examples",
@@ -45,6 +46,7 @@ _HOMES = {
     "UnsupportedModelError": "posteriors",
     "Warn": "perturbation",
     "compare": "agreement",
+    "explore": "viz.explorer",
     "load": "maps",
     "memory_map": "build",
     "posterior": "posteriors",
@@ -74,6 +76,7 @@ __all__ = [
     "UnsupportedModelError",
     "Warn",
     "compare",
+    "explore",
     "load",
     "memory_map",
     "posterior",

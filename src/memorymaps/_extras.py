@@ -6,7 +6,13 @@ import importlib
 from types import ModuleType
 
 # package to import → extra that installs it
-_EXTRAS = {"sklearn": "sklearn", "statsmodels": "statsmodels", "polars": "polars", "torch": "torch"}
+_EXTRAS = {
+    "sklearn": "sklearn",
+    "statsmodels": "statsmodels",
+    "polars": "polars",
+    "torch": "torch",
+    "anywidget": "notebook",
+}
 
 
 def require(module: str) -> ModuleType:

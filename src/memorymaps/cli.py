@@ -25,6 +25,8 @@ _EXAMPLES = """examples:
   memorymaps top mail/map.parquet -k 20 --by leverage
   memorymaps plot mail/map.parquet --out mail.pdf --color target
   memorymaps info mail/map.parquet
+  memorymaps export mail/map.parquet mail.html --texts mail.parquet:message
+  memorymaps explore mail/ --rows mail.parquet
 """
 
 
@@ -39,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser.add_argument("--version", action="version", version=f"memorymaps {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_map, _add_plot, _add_top, _add_info):
+    for add in (_add_demo, _add_map, _add_plot, _add_top, _add_info, _add_export, _add_explore):
         add(commands)
     return parser
 
@@ -97,12 +99,42 @@ def _add_info(commands: Any) -> None:
     made.add_argument("--cite", action="store_true", help="print BibTeX of the methods instead")
 
 
+def _add_export(commands: Any) -> None:
+    words = "write a map as one offline HTML page to walk around in"
+    made = _command(commands, "export", _export, words, "memorymaps export run/ map.html --images images.npz:x_train")
+    _add_shown(made)
+    made.add_argument("page", type=Path, metavar="PAGE", help="the .html file to write")
+    made.add_argument("--max-mb", type=float, default=8.5, help="size of the file, 10⁶ bytes (default: %(default)s)")
+
+
+def _add_explore(commands: Any) -> None:
+    words = "walk around in a map, served to this machine's browser (for large maps)"
+    made = _command(commands, "explore", _explore, words, "memorymaps explore map.parquet --compare other.parquet")
+    _add_shown(made)
+    made.add_argument("--port", type=int, default=0, help="default: any free one")
+    made.add_argument("--open", action="store_true", help="open the browser")
+
+
+def _add_shown(made: argparse.ArgumentParser) -> None:
+    made.add_argument("map", type=Path, metavar="RUN", help="a map (.parquet), or a folder that holds map.parquet")
+    looks = made.add_mutually_exclusive_group()
+    looks.add_argument("--images", metavar="FILE[:NAME]", help="pictures in the order of training: .npy, or .npz:array")
+    looks.add_argument("--texts", metavar="TABLE:COL", help="texts in the order of training")
+    looks.add_argument("--rows", type=Path, metavar="TABLE", help="the table's columns, to read and to filter by")
+    made.add_argument("--compare", type=Path, metavar="MAP", help="a second map of the same examples")
+    made.add_argument(
+        "--trajectory", type=Path, metavar="FOLDER", help="maps at recorded steps, in order of their names"
+    )
+    made.add_argument("--title", help="heading of the page")
+    made.add_argument("--color", metavar="COL", help="column to colour by at first")
+
+
 def _demo(args: argparse.Namespace) -> None:
     from memorymaps.build import memory_map
     from memorymaps.datasets import demo_model
 
     model, X, y = demo_model()
-    _write(memory_map(model, X, y), args.out)
+    _write(memory_map(model, X, y), args.out, X.reshape(-1, 8, 8), "Digits")
 
 
 def _map(args: argparse.Namespace) -> None:
@@ -118,7 +150,8 @@ def _map(args: argparse.Namespace) -> None:
     features = table.drop(columns=[args.target, *([args.id] if args.id else [])])
     name = guess_model(target) if args.model == "auto" else args.model
     _say(f"fitting {name} to {len(table):,} rows × {features.shape[1]} columns")
-    _write(memory_map(fit(name, features, target), features, target, ids=ids), args.out)
+    m = memory_map(fit(name, features, target), features, target, ids=ids)
+    _write(m, args.out, features, args.table.stem)
 
 
 def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
@@ -129,12 +162,14 @@ def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
         )
 
 
-def _write(m: MemoryMap, folder: Path) -> None:
+def _write(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
     from memorymaps.report import write_report
 
     report = write_report(m, folder)
+    page = m.explore(folder / "explorer.html", payload=payload, title=title)
     print(m.summary())
     print(f"\nmap       {report.map}\npictures  {'  '.join(map(str, report.pictures))}\nreport    {report.text}")
+    print(f"explorer  {page}")
 
 
 def _plot(args: argparse.Namespace) -> None:
@@ -163,6 +198,52 @@ def _info(args: argparse.Namespace) -> None:
 
     m = load(args.map)
     print(m.citation() if args.cite else m.summary())
+
+
+def _export(args: argparse.Namespace) -> None:
+    from memorymaps.viz.explorer import explore
+
+    page = explore(_loaded(args.map), args.page, max_mb=args.max_mb, **_shown(args))
+    print(f"{page}  ({page.stat().st_size / 1e6:.1f} MB)")
+
+
+def _explore(args: argparse.Namespace) -> None:
+    import contextlib
+    import webbrowser
+
+    from memorymaps.viz.explorer import ExplorerOptions
+    from memorymaps.viz.server import Server
+
+    packed = ExplorerOptions(**_shown(args)).packed(_loaded(args.map), lazy=True)
+    with Server(packed, args.port) as server, contextlib.suppress(KeyboardInterrupt):
+        print(f"{server.url}\nCtrl-C stops it", flush=True)
+        if args.open:
+            webbrowser.open(server.url)
+        server.wait()
+
+
+def _loaded(path: Path) -> MemoryMap:
+    from memorymaps.maps import load
+
+    return load(path / "map.parquet" if path.is_dir() else path)
+
+
+def _shown(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of an explorer that were typed."""
+    from memorymaps.tables import read_images, read_table, read_texts
+
+    looks = [(args.images, read_images), (args.texts, read_texts), (args.rows, read_table)]
+    payload = next((read(source) for source, read in looks if source is not None), None)
+    other = {args.compare.stem: _loaded(args.compare)} if args.compare else None
+    steps = _steps(args.trajectory) if args.trajectory else None
+    return {"payload": payload, "compare": other, "trajectory": steps, "title": args.title, "color": args.color}
+
+
+def _steps(folder: Path) -> dict[str, MemoryMap]:
+    files = sorted(folder.glob("*.parquet"))
+    if len(files) < 2:
+        raise ValueError(f"{folder} holds {len(files)} maps: a trajectory has at least two .parquet files")
+    return {file.stem: _loaded(file) for file in files}
 
 
 def _say(words: str) -> None:

@@ -120,6 +120,12 @@ class MemoryMap:
         """Write one Parquet file with table and provenance; returns its path. Read it back with `load`."""
         return store.save(self.table, self.provenance, path)
 
+    def explore(self, path: str | Path | None = None, **options: Any) -> Any:
+        """Walk around in the map: one offline HTML file at `path`, or a notebook's widget; see `memorymaps.explore`."""
+        import memorymaps  # the package's own door: pictures are loaded when they are asked for
+
+        return memorymaps.explore(self, path, **options)
+
     # --- parts -----------------------------------------------------------------------------------------------
 
     def _rows(self, rows: Array) -> MemoryMap:

@@ -113,3 +113,51 @@ def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
         )
     if name != "logistic" and target.dtype.kind not in "biuf":
         raise DataError(f"target {target.name!r} is not numeric: --model logistic, or another target")
+
+
+# --- what examples look like -----------------------------------------------------------------------------------------
+
+
+def read_images(source: str) -> Any:
+    """Pictures from `FILE.npy`, or `FILE.npz` with the array's name behind a colon where it holds several.
+
+    Raises
+    ------
+    DataError
+        Another kind of file, or no array of that name.
+    """
+    file, name = _split(source, (".npy", ".npz"))
+    if not file.exists():
+        raise FileNotFoundError(f"no file {file}")
+    if file.suffix == ".npy":
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    with np.load(file, allow_pickle=False) as held:
+        if not name and len(held.files) != 1:
+            raise DataError(f"{file} holds {held.files}: say which, as {file}:{held.files[0]}")
+        if name and name not in held.files:
+            raise DataError(f"{file} has no array {name!r}; it holds {held.files}")
+        return held[name or held.files[0]]
+
+
+def read_texts(source: str) -> list[str]:
+    """Texts from a column of a table, `TABLE:COLUMN`.
+
+    Raises
+    ------
+    DataError
+        No such column.
+    """
+    file, column = _split(source, (".csv", ".tsv", ".parquet"))
+    table = read_table(file)
+    if column not in table.columns:
+        raise DataError(f"{file} has no column {column!r}: expected TABLE:COLUMN with one of {list(table.columns)}")
+    return [str(value) for value in table[column]]
+
+
+def _split(source: str, endings: tuple[str, ...]) -> tuple[Path, str]:
+    """A file's name and what stands behind its colon."""
+    for ending in endings:
+        head, found, tail = source.partition(ending)
+        if found and (not tail or tail.startswith(":")):
+            return Path(head + found), tail[1:]
+    raise DataError(f"{source} is not a file this command reads: expected {', '.join(endings)}")

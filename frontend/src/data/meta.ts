@@ -1,0 +1,62 @@
+// What Python says about the map beside its columns. The Python side is `viz/packing.py`; both change together.
+
+export type Kind = "number" | "class" | "text";
+
+export interface ColumnMeta {
+  name: string;
+  kind: Kind;
+  unit: string;
+  words: string;
+  /** Names of the classes, for columns of kind "class"; code 65535 is a missing value. */
+  names?: string[];
+}
+
+export interface Pictures {
+  width: number;
+  height: number;
+  grid: number;
+  sheets: number;
+  mime: string;
+  /** Pictures included; slots from here on were left out to keep the file small. */
+  included: number;
+}
+
+export interface Step {
+  name: string;
+  loss: number | null;
+  loo_loss: number | null;
+  low: [number, number];
+  high: [number, number];
+}
+
+export interface Agreement {
+  measures: string[];
+  spearman: (number | null)[][];
+  overlap: (number | null)[][];
+  top: number;
+}
+
+export interface Meta {
+  format: "memorymaps-explorer";
+  version: number;
+  title: string;
+  subtitle: string;
+  n: number;
+  /** Whether ids are integers (written without quotes in exports). */
+  integers: boolean;
+  columns: ColumnMeta[];
+  models: string[];
+  steps: Step[];
+  pictures: Pictures | null;
+  texts: { per: number; chunks: number } | null;
+  /** The target and prediction columns name classes. */
+  classification: boolean;
+  warnings: Record<string, string>;
+  notes: string[];
+  agreement: Agreement | null;
+  color: string;
+  log: [boolean, boolean];
+}
+
+export const VERSION = 1;
+export const MISSING = 65535;

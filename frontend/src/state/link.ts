@@ -1,0 +1,69 @@
+// The address bar: what one sees, filters and selection, so that a link shows the same.
+import { effect } from "@preact/signals";
+import { NO_FILTERS } from "./filters";
+import type { Store } from "./store";
+
+const LONGEST = 2000; // selected examples that a link still carries
+
+interface Link {
+  log: [boolean, boolean];
+  color: string;
+  marks: "points" | "density";
+  filters: Record<string, unknown>;
+  frame: number[] | null;
+  selection: number[] | null;
+  focus: number;
+  tab: string;
+  sort: { key: string; down: boolean };
+}
+
+export function write(store: Store): string {
+  const selection = store.selection.value;
+  const link: Link = {
+    log: store.log.value,
+    color: store.color.value,
+    marks: store.marks.value,
+    filters: { ...store.filters.value },
+    frame: store.frame.value,
+    selection: selection.length <= LONGEST ? [...selection] : null,
+    focus: store.focus.value,
+    tab: store.tab.value,
+    sort: store.sort.value,
+  };
+  return `#${encodeURIComponent(JSON.stringify(link))}`;
+}
+
+/** Restore a link; one that is damaged or of another map is said to be so and left. */
+export function read(store: Store, hash: string): void {
+  if (hash.length < 2) return;
+  try {
+    apply(store, JSON.parse(decodeURIComponent(hash.slice(1))) as Link);
+  } catch {
+    store.said.value = "the link could not be read: showing the whole map";
+  }
+}
+
+function apply(store: Store, link: Link): void {
+  const known = (i: unknown): i is number => Number.isInteger(i) && (i as number) >= 0 && (i as number) < store.n;
+  const column = (name: unknown): name is string => typeof name === "string" && store.table.has(name);
+  if (Array.isArray(link.log)) store.log.value = [Boolean(link.log[0]), Boolean(link.log[1])];
+  if (column(link.color) || link.color === "correct") store.color.value = link.color;
+  if (link.marks === "density" || link.marks === "points") store.marks.value = link.marks;
+  if (column(link.sort?.key)) store.sort.value = { key: link.sort.key, down: Boolean(link.sort.down) };
+  const filters = { ...NO_FILTERS, ...link.filters };
+  store.filters.value = { ...filters, classes: filters.classes.filter(Number.isInteger) };
+  if (filters.search) void store.seek(String(filters.search));
+  if (link.frame?.length === 4 && link.frame.every(Number.isFinite)) store.frame.value = link.frame;
+  if (link.selection?.length) store.select(link.selection.filter(known), "by the link");
+  if (known(link.focus)) store.focus.value = link.focus;
+}
+
+export function follow(store: Store): () => void {
+  read(store, location.hash);
+  let waiting = 0;
+  return effect(() => {
+    const hash = write(store);
+    clearTimeout(waiting);
+    waiting = window.setTimeout(() => history.replaceState(null, "", hash), 250);
+  });
+}

@@ -1,0 +1,13 @@
+import { describe, expect, it } from "vitest";
+import { quoted } from "../src/state/take";
+
+describe("cells of a CSV file", () => {
+  it.each([
+    ["plain", "plain"],
+    ['say "hi", you', '"say ""hi"", you"'],
+    ["two\nlines", '"two\nlines"'],
+    ["=HYPERLINK(1)", "'=HYPERLINK(1)"],
+    ["@SUM", "'@SUM"],
+    ["-1+2", "'-1+2"],
+  ])("%j becomes %j", (text, cell) => expect(quoted(text)).toBe(cell));
+});

@@ -1,0 +1,98 @@
+"""The explorer: a map one can walk around in, as one file, in a notebook, or from a local server."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memorymaps.viz.packing import Packed, pack
+
+if TYPE_CHECKING:
+    from memorymaps.maps import MemoryMap
+
+
+@dataclass(frozen=True)
+class ExplorerOptions:
+    """What an explorer shows, the same for all its deliveries.
+
+    Attributes
+    ----------
+    payload : what examples look like: pictures, texts, rows, a mapping from ids, or the training data set.
+    columns : further columns (a data frame or a mapping from names to values) to filter, sort and colour by.
+    compare : a second map of the same examples, or `{name: map}`; linked by id.
+    trajectory : maps at recorded steps, `{step: map}`, oldest first.
+    title : heading of the page.
+    color : column to colour by at first (default: the sensitivity).
+    max_mb : size of the single file in 10⁶ bytes; thumbnails lose quality, then the least sensitive are left out.
+    height : height of the notebook's widget in pixels.
+    """
+
+    payload: Any = None
+    columns: Any = None
+    compare: MemoryMap | Mapping[str, MemoryMap] | None = None
+    trajectory: Mapping[str, MemoryMap] | None = None
+    title: str | None = None
+    color: str | None = None
+    max_mb: float = 8.5
+    height: int = 680
+
+    def packed(self, m: MemoryMap, *, lazy: bool = False) -> Packed:
+        """The map as the page reads it."""
+        if len(m) == 0:
+            raise ValueError("the map has no examples: nothing to explore")
+        return pack(m, self, lazy=lazy)
+
+
+def options_from(changes: Mapping[str, Any]) -> ExplorerOptions:
+    """Options from keyword arguments.
+
+    Raises
+    ------
+    TypeError
+        No such option; the message lists them.
+    """
+    known = [field.name for field in dataclasses.fields(ExplorerOptions)]
+    unknown = [name for name in changes if name not in known]
+    if unknown:
+        raise TypeError(f"the explorer has no option {unknown[0]!r}: expected some of {', '.join(known)}")
+    return ExplorerOptions(**changes)
+
+
+def explore(m: MemoryMap, path: str | Path | None = None, **options: Any) -> Any:
+    """Walk around in a map: `path` writes one offline file, without it a notebook's widget is returned.
+
+    Parameters
+    ----------
+    path : HTML file to write; opens by double-click, needs no network, can be sent as it is.
+    options : the fields of `ExplorerOptions`.
+
+    Returns
+    -------
+    The path, or the widget, whose `selection` holds ids and can be set (needs `memorymaps[notebook]`).
+
+    Raises
+    ------
+    memorymaps.viz.payloads.PayloadError
+        The payload has another length than the map, lacks ids, or cannot be shown.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from memorymaps import memory_map
+    >>> from memorymaps.datasets import demo_model
+    >>> model, X, y = demo_model()
+    >>> m = memory_map(model, X, y)
+    >>> explore(m, tempfile.mkdtemp() + "/map.html", payload=X.reshape(-1, 8, 8)).name
+    'map.html'
+    """
+    chosen = options_from(options)
+    if path is None:
+        from memorymaps.viz.widget import ExplorerWidget
+
+        return ExplorerWidget(m, chosen)
+    from memorymaps.viz.page import write_page
+
+    return write_page(chosen.packed(m), path)
