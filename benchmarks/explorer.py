@@ -123,9 +123,7 @@ def peers(playwright, name, m, folder, runs):
 
 def main():
     folder = pathlib.Path(tempfile.mkdtemp())
-    print(
-        "| page | MB | ready, s | zoom, fps | pan, fps | hover, fps | heap and buffers, MB |\n|---|---|---|---|---|---|---|"
-    )
+    print("| page | MB | ready, s | zoom, fps | pan, fps | hover, fps | heap, MB |\n|---|---|---|---|---|---|---|")
     with sync_playwright() as playwright:
         m, images = fashion()
         began = time.perf_counter()

@@ -204,7 +204,8 @@ def test_hovering_shows_the_right_example(digits_page, digits_map, opened):
         page.page.wait_for_timeout(150)
         pixels = page.page.evaluate(
             """() => { const c = document.querySelector('.mm-card canvas');
-            return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((_, i) => i % 4 === 0); }"""
+            return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]
+              .filter((_, i) => i % 4 === 0); }"""
         )
         shown = np.asarray(pixels, float).reshape(84, 84)[4::10, 4::10][:8, :8]
         assert np.corrcoef(shown.ravel(), digits()[0][row])[0, 1] > 0.8

@@ -82,11 +82,12 @@ export function isoHeight(frame: Frame, log: [boolean, boolean], value: number, 
 }
 
 /** Decades of leverage × error, each named once inside the frame; returns where the names are. */
-export function isoLines(pen: Pen, frame: Frame, theme: Theme, log: [boolean, boolean]): Box[] {
+export function isoLines(pen: Pen, frame: Frame, theme: Theme, log: [boolean, boolean], kept: Box[]): Box[] {
   const [, x1, , y1] = frame.domain;
   const corner = Math.log10((log[0] ? 10 ** x1 : x1) * (log[1] ? 10 ** y1 : y1));
-  const taken: Box[] = [];
+  const taken = [...kept];
   if (!Number.isFinite(corner)) return taken;
+  let named: boolean = false;
   const many = log[0] && log[1] ? 14 : 4;
   for (let e = Math.floor(corner); e > corner - many; e--) {
     pen.strokeStyle = theme.muted;
@@ -96,14 +97,22 @@ export function isoLines(pen: Pen, frame: Frame, theme: Theme, log: [boolean, bo
     isoPath(pen, frame, log, 10 ** e);
     pen.setLineDash([]);
     pen.globalAlpha = 1;
-    isoName(pen, frame, theme, log, 10 ** e, taken);
+    const label: string = `${named ? "" : "leverage × error = "}${power(e)}`;
+    named = isoName(pen, frame, theme, log, 10 ** e, label, taken) || named;
   }
   return taken;
 }
 
-function isoName(pen: Pen, frame: Frame, theme: Theme, log: [boolean, boolean], value: number, taken: Box[]): void {
+function isoName(
+  pen: Pen,
+  frame: Frame,
+  theme: Theme,
+  log: [boolean, boolean],
+  value: number,
+  label: string,
+  taken: Box[],
+): boolean {
   font(pen, 10.5);
-  const label = `${taken.length ? "" : "leverage × error = "}${power(Math.round(Math.log10(value)))}`;
   const width = pen.measureText(label).width;
   const spots = [frame.right - 8, ...Array.from({ length: 40 }, (_, k) => frame.right - 8 - 20 * (k + 1))];
   for (const px of spots) {
@@ -115,8 +124,9 @@ function isoName(pen: Pen, frame: Frame, theme: Theme, log: [boolean, boolean], 
     pen.textBaseline = "bottom";
     halo(pen, theme, label, px, py - 2, theme.muted);
     taken.push(box);
-    return;
+    return true;
   }
+  return false;
 }
 
 export const overlap = (a: Box, b: Box): boolean => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];

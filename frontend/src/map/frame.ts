@@ -72,7 +72,7 @@ export function room(values: Float32Array, log: boolean): [number, number] {
   }
   if (!(high >= low)) return log ? [-3, 1] : [0, 1];
   const far = values.length > 2000 ? quantile(values, 0.9995) : high;
-  if (!log && high > 1.5 * far && far > 0) high = far;
+  if (!log && high > 5 * far && far > 0) high = far;
   if (!log) return high > 0 ? [-0.02 * high, 1.08 * high] : [low - 1, 1];
   return high - low < 1e-6
     ? [low - 1, high + 1]

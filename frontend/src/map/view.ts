@@ -314,13 +314,14 @@ export class MapView {
     titles(pen, frame, theme, this.hiddenWords());
     this.histograms.draw(pen, frame, theme, this.some);
     this.clipped(pen, () => {
-      taken = isoLines(pen, frame, theme, log);
-      if (store.compare.peek() === "arrows" && this.k === 0) this.arrows(pen);
       const part = store.countAbove(cut) / store.n;
       const mark = threshold(pen, frame, theme, log, cut, part);
       this.handle = mark.handle;
       if (mark.box) taken.push(mark.box);
       if (mark.handle) taken.push([mark.handle[0] - 10, mark.handle[1] - 10, mark.handle[0] + 10, mark.handle[1] + 10]);
+      taken = isoLines(pen, frame, theme, log, taken);
+      if (store.compare.peek() === "arrows" && this.k === 0) this.arrows(pen);
+      threshold(pen, frame, theme, log, cut, part); // again, above the lines that it made room among
       this.rings(pen);
     });
     if (store.compare.peek() === "side") this.modelName(pen);

@@ -168,7 +168,7 @@ function HeadRow({ store }: { store: Store }) {
           onClick={() => click(name)}
         >
           {name === "prediction" ? "predicted" : name.replaceAll("_", " ")}
-          {name === key && (down ? " ↓" : " ↑")}
+          {name === key && (down ? "↓" : "↑")}
         </button>
       ))}
     </div>

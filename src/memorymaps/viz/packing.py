@@ -301,6 +301,7 @@ def _pictures(
     slots, readable = _all_slots(pictures, order) if lazy else slots_of(pictures, order)
     columns.raw("slot", slots)
     rows = np.argsort(slots, kind="stable")[len(slots) - readable :]
+    read: Callable[[int], bytes]
     if lazy:
         read = lru_cache(64)(lambda k: sheet(pictures, rows[k * PER : (k + 1) * PER]))
         included, count = readable, -(-readable // PER)

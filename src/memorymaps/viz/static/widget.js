@@ -1187,7 +1187,7 @@ function Ut(e, t) {
 	for (let t of e) Number.isFinite(t) && (t < n && (n = t), t > r && (r = t));
 	if (!(r >= n)) return t ? [-3, 1] : [0, 1];
 	let i = e.length > 2e3 ? Mt(e, .9995) : r;
-	return !t && r > 1.5 * i && i > 0 && (r = i), t ? r - n < 1e-6 ? [n - 1, r + 1] : [n - .06 * (r - n) - .05, r + .08 * (r - n) + .05] : r > 0 ? [-.02 * r, 1.08 * r] : [n - 1, 1];
+	return !t && r > 5 * i && i > 0 && (r = i), t ? r - n < 1e-6 ? [n - 1, r + 1] : [n - .06 * (r - n) - .05, r + .08 * (r - n) + .05] : r > 0 ? [-.02 * r, 1.08 * r] : [n - 1, 1];
 }
 // src/map/axes.ts
 var Wt = (e, t, n = 400) => {
@@ -1248,16 +1248,20 @@ function Yt(e, t, n, r) {
 	let i = t[0] ? 10 ** r : r;
 	return !(i > 0) || !(n > 0) ? NaN : e.y(t[1] ? Math.log10(n / i) : n / i);
 }
-function Xt(e, t, n, r) {
-	let [, i, , a] = t.domain, o = Math.log10((r[0] ? 10 ** i : i) * (r[1] ? 10 ** a : a)), s = [];
-	if (!Number.isFinite(o)) return s;
-	let c = r[0] && r[1] ? 14 : 4;
-	for (let i = Math.floor(o); i > o - c; i--) e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), Jt(e, t, r, 10 ** i), e.setLineDash([]), e.globalAlpha = 1, Zt(e, t, n, r, 10 ** i, s);
-	return s;
+function Xt(e, t, n, r, i) {
+	let [, a, , o] = t.domain, s = Math.log10((r[0] ? 10 ** a : a) * (r[1] ? 10 ** o : o)), c = [...i];
+	if (!Number.isFinite(s)) return c;
+	let l = !1, u = r[0] && r[1] ? 14 : 4;
+	for (let i = Math.floor(s); i > s - u; i--) {
+		e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), Jt(e, t, r, 10 ** i), e.setLineDash([]), e.globalAlpha = 1;
+		let a = `${l ? "" : "leverage × error = "}${Dt(i)}`;
+		l = Zt(e, t, n, r, 10 ** i, a, c) || l;
+	}
+	return c;
 }
-function Zt(e, t, n, r, i, a) {
+function Zt(e, t, n, r, i, a, o) {
 	Wt(e, 10.5);
-	let o = `${a.length ? "" : "leverage × error = "}${Dt(Math.round(Math.log10(i)))}`, s = e.measureText(o).width, c = [t.right - 8, ...Array.from({ length: 40 }, (e, n) => t.right - 8 - 20 * (n + 1))];
+	let s = e.measureText(a).width, c = [t.right - 8, ...Array.from({ length: 40 }, (e, n) => t.right - 8 - 20 * (n + 1))];
 	for (let l of c) {
 		let c = Yt(t, r, i, t.back(l, 0)[0]), u = [
 			l - s,
@@ -1265,11 +1269,9 @@ function Zt(e, t, n, r, i, a) {
 			l,
 			c
 		];
-		if (!(l - s < V.left || !(c - 15 > V.top && c < t.bottom - 4)) && !a.some((e) => Qt(e, u))) {
-			e.textAlign = "right", e.textBaseline = "bottom", $t(e, n, o, l, c - 2, n.muted), a.push(u);
-			return;
-		}
+		if (!(l - s < V.left || !(c - 15 > V.top && c < t.bottom - 4)) && !o.some((e) => Qt(e, u))) return e.textAlign = "right", e.textBaseline = "bottom", $t(e, n, a, l, c - 2, n.muted), o.push(u), !0;
 	}
+	return !1;
 }
 var Qt = (e, t) => e[0] < t[2] && t[0] < e[2] && e[1] < t[3] && t[1] < e[3];
 function $t(e, t, n, r, i, a) {
@@ -1729,14 +1731,13 @@ var yn = class {
 	drawLines(e) {
 		let { store: t, frame: n, theme: r, middle: i } = this, a = t.log.peek(), o = t.threshold.peek(), s = [];
 		this.clear(i), Gt(i, n, r, a), Kt(i, n, r, this.hiddenWords()), this.histograms.draw(i, n, r, this.some), this.clipped(i, () => {
-			s = Xt(i, n, r, a), t.compare.peek() === "arrows" && this.k === 0 && this.arrows(i);
 			let e = t.countAbove(o) / t.n, c = en(i, n, r, a, o, e);
 			this.handle = c.handle, c.box && s.push(c.box), c.handle && s.push([
 				c.handle[0] - 10,
 				c.handle[1] - 10,
 				c.handle[0] + 10,
 				c.handle[1] + 10
-			]), this.rings(i);
+			]), s = Xt(i, n, r, a, s), t.compare.peek() === "arrows" && this.k === 0 && this.arrows(i), en(i, n, r, a, o, e), this.rings(i);
 		}), t.compare.peek() === "side" && this.modelName(i), t.sheets && t.pins.peek() && this.drawPins(i, s, e);
 	}
 	hiddenWords() {
@@ -2361,7 +2362,7 @@ function gr({ store: e }) {
 			class: `${i === t ? "on " : ""}${_r(e, i) ? "num" : ""}`,
 			title: e.table.about(i).words,
 			onClick: () => r(i),
-			children: [i === "prediction" ? "predicted" : i.replaceAll("_", " "), i === t && (n ? " ↓" : " ↑")]
+			children: [i === "prediction" ? "predicted" : i.replaceAll("_", " "), i === t && (n ? "↓" : "↑")]
 		}, i))]
 	});
 }
