@@ -142,6 +142,16 @@ def test_an_untrained_network_is_far_from_its_optimum(mlp):
     assert any("from the optimum" in line for line in drawn(net, x, y).summary().warnings)
 
 
+def test_first_order_sizes_of_a_model_that_leans_on_every_example_are_warned_of(mlp):
+    net, x, y = mlp
+    for prior, expected in ((0.01, True), (1000.0, False)):
+        lines = drawn(net, x, y, mm.Laplace("kfac", prior=prior)).summary().warnings
+        assert any("understated" in line for line in lines) == expected
+    assert not any(
+        "understated" in line for line in drawn(net, x, y, mm.Laplace("full", prior=0.01)).summary().warnings
+    )
+
+
 # --- priors --------------------------------------------------------------------------------------------------------
 
 

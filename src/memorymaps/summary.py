@@ -13,6 +13,7 @@ from memorymaps.perturbation import Warn
 if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
 
+_LEANING = 0.3  # mean leverage from which first-order sizes deserve a warning
 _FAR = 0.1  # posterior standard deviations per effective parameter that deserve a warning
 
 
@@ -98,7 +99,7 @@ def warnings_of(m: MemoryMap) -> tuple[str, ...]:
     """Warning lights of the map and its examples, in words."""
     codes = m["warning"]
     lines = [_light(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
-    return (*_far(m), *(line for line in lines if line))
+    return (*_far(m), *_leaning(m), *(line for line in lines if line))
 
 
 def _light(flag: Warn, count: int, n: int) -> str:
@@ -109,6 +110,17 @@ def _light(flag: Warn, count: int, n: int) -> str:
         Warn.NOT_CONVERGED: "without a fixed point of the implicit form (NaN)",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
+
+
+def _leaning(m: MemoryMap) -> tuple[str, ...]:
+    """First-order sizes fall short by about `1/(1 − h)`: too much where the model leans on each example."""
+    mean = float(np.mean(m["leverage"])) if len(m) else 0.0
+    if not m.provenance.form.startswith("F") or mean < _LEANING:
+        return ()
+    return (
+        f"first-order sizes with {mean:.2g} effective parameters an example: what leaving out does, and the "
+        "leave-one-out loss with it, is understated. Use an exact structure or refine(m), or read ranks only",
+    )
 
 
 def _far(m: MemoryMap) -> tuple[str, ...]:
