@@ -147,10 +147,31 @@ class ArrayExamples(Examples):
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
-        b, rows = self.whole, np.arange(len(self))[rows]  # a new array: torch wants indices that can be written to
+        b = self.whole
+        rows = rows if isinstance(rows, slice) else np.array(rows)  # a copy: torch wants indices it could write to
         return Batch(
             _rows(b.inputs, rows), b.target[rows], b.ids[rows], _sliced(b.weight, rows), _sliced(b.offset, rows)
         )
+
+
+@dataclass(frozen=True)
+class SomeExamples(Examples):
+    """Some examples of a larger set, by position, in ascending order."""
+
+    source: Examples
+    rows: Array
+    batch_size: int = 1024
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.rows), self.batch_size):
+            yield self.take(slice(start, start + self.batch_size))
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions of the selection."""
+        return self.source.take(self.rows[rows])
 
 
 @dataclass(frozen=True)

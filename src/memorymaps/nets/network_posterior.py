@@ -62,6 +62,12 @@ class NetworkPosterior:
         f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
         return Marginals(f, variance)
 
+    def outputs(self, inputs: Any) -> Array:
+        """`f [n, c]`."""
+        with evaluating(self.network.module), torch.no_grad():
+            found = self.setting.size.run(inputs, lambda x, _: numpy(self.network.outputs(self.network.place(x))))
+            return np.concatenate(list(found))
+
     def removal(self, groups: Sequence[Array], steps: int = 200, tolerance: float = 1e-4) -> tuple[Array, Array]:
         """What leaving each group of training rows out does to the parameters: `([g, P], residual [g])`.
 
@@ -101,12 +107,6 @@ class DirectionalNetworkPosterior(NetworkPosterior):
     """The same for networks with many outputs: `V` along chosen directions, at a cost that does not grow with `c`."""
 
     directions: int = 2
-
-    def outputs(self, inputs: Any) -> Array:
-        """`f [n, c]`."""
-        with evaluating(self.network.module), torch.no_grad():
-            found = self.setting.size.run(inputs, lambda x, _: numpy(self.network.outputs(self.network.place(x))))
-            return np.concatenate(list(found))
 
     def gram(self, inputs: Any, d: Array) -> Array:
         """`DᵀVD [n, k, k]` for directions `D [n, c, k]`."""
