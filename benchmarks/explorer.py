@@ -135,7 +135,7 @@ def main():
         m = million()
         with Server(ExplorerOptions().packed(m, lazy=True)) as server:
             report(playwright, "explorer, 1,000,000, server", server.url, "–")
-        peers(playwright, "1,000,000", m, folder, 1)
+        peers(playwright, "1,000,000", m, folder, 1)  # minutes each
     print(f"\nWriting the file of 60,000 with its pictures took {written:.1f} s.")
 
 

@@ -1,7 +1,9 @@
 """The command line, as a user types it."""
 
+import signal
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
@@ -161,3 +163,53 @@ def test_wrong_arguments_exit_with_two():
 def test_the_installed_command_explains_itself():
     done = subprocess.run([sys.executable, "-m", "memorymaps", "--help"], capture_output=True, text=True, check=True)
     assert "memorymaps map houses.csv --target price" in done.stdout
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    source = table(tmp_path)
+    assert run("map", source, "--target", "y", "--out", tmp_path / "o") == 0
+    return source, tmp_path / "o"
+
+
+def test_export_writes_one_page(mapped, tmp_path, capsys):
+    source, folder = mapped
+    page = tmp_path / "sub" / "map.html"
+    assert run("export", folder, page, "--rows", source, "--title", "Diabetes & more", "--color", "leverage") == 0
+    assert "<title>Diabetes &amp; more</title>" in page.read_text()
+    assert f"{page}  (0." in capsys.readouterr().out
+    np.save(tmp_path / "images.npy", np.zeros((442, 4, 4)))
+    np.savez(tmp_path / "two.npz", a=np.zeros((442, 4, 4)), b=np.zeros(3))
+    assert run("export", folder / "map.parquet", page, "--images", tmp_path / "images.npy") == 0
+    assert run("export", folder, page, "--images", f"{tmp_path / 'two.npz'}:a", "--compare", folder) == 0
+    assert run("export", folder, page, "--texts", f"{source}:age", "--trajectory", folder) == 1
+    assert "a trajectory has at least two .parquet files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--images", "two.npz"], "two.npz holds ['a', 'b']: say which, as"),
+        (["--images", "two.npz:c"], "has no array 'c'; it holds ['a', 'b']"),
+        (["--images", "two.npz:b"], "payload has 3 examples, the map 442"),
+        (["--images", "no.npy"], "no file no.npy"),
+        (["--images", "a.jpg"], "a.jpg is not a file this command reads: expected .npy, .npz"),
+        (["--texts", "t.csv:nothing"], "has no column 'nothing': expected TABLE:COLUMN with one of ['age'"),
+        (["--color", "nothing"], "cannot colour by 'nothing'"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(arguments, words, mapped, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.savez("two.npz", a=np.zeros((442, 4, 4)), b=np.zeros((3, 4, 4)))
+    assert run("export", "o", "map.html", *arguments) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_explore_serves_until_interrupted(mapped):
+    command = [sys.executable, "-m", "memorymaps", "explore", str(mapped[1])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        url = process.stdout.readline().strip()
+        with urllib.request.urlopen(url) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0

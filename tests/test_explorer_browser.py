@@ -1,5 +1,6 @@
 """The explorer in a real browser: what a reader sees is what the map says, and nothing hostile runs."""
 
+import base64
 import dataclasses
 import json
 import pathlib
@@ -15,6 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
 from memorymaps.viz.explorer import ExplorerOptions
+from memorymaps.viz.page import asset
 from memorymaps.viz.server import Server
 
 AXE = pathlib.Path(__file__).parents[1] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
@@ -522,3 +524,43 @@ def test_the_server_sends_what_is_looked_at(opened, digits_map):
         sheets = [url for url in page.requests if "/sheet/" in url]
         assert [url.rpartition("/")[2] for url in sheets] == ["0"]
         assert all(url.startswith((server.url, "blob:")) for url in page.requests)
+
+
+# --- notebook --------------------------------------------------------------------------------------------------------
+
+STUB = """async ([code, css, meta, table, sheet]) => {
+  const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const state = { _meta: meta, _table: bytes(table), _rows: [2], height: 600 };
+  const runs = {};
+  const tell = (event, ...what) => (runs[event] ?? []).forEach((run) => run(...what));
+  window.model = {
+    state, get: (k) => state[k], set: (k, v) => { state[k] = v; }, save_changes: () => {},
+    on: (event, run) => { (runs[event] ??= []).push(run); }, off: (event, run) => {
+      runs[event] = (runs[event] ?? []).filter((r) => r !== run); },
+    send: (m) => { window.wanted = [...(window.wanted ?? []), m.want];
+      tell("msg:custom", { part: m.want }, [bytes(sheet)]); },
+    push: (rows) => { state._rows = rows; tell("change:_rows"); }, listeners: () => Object.values(runs).flat().length,
+  };
+  document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
+  const module = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+  window.stop = await module.default.render({ model: window.model, el: document.body });
+}"""
+
+
+def test_the_widgets_page_talks_to_its_model(browser, digits_map):
+    X, _ = digits()
+    made = ExplorerOptions(payload=X.reshape(-1, 8, 8)).packed(digits_map, lazy=True)
+    parts = [base64.b64encode(part).decode() for part in (made.compressed(), made.sheet(0))]
+    page = browser.new_page(viewport={"width": 1200, "height": 700})
+    page.evaluate(STUB, [asset("widget.js"), asset("explorer.css"), made.meta_json(), *parts])
+    page.wait_for_selector(".mm-line")
+    assert page.locator(".mm-src").inner_text() == "by Python"
+    assert page.locator(".mm-kpi b").first.inner_text() == "1"
+    page.wait_for_function("() => window.wanted?.includes('sheet/0')")
+    page.evaluate("() => window.model.push([5, 6, 7])")
+    page.wait_for_function("() => document.querySelector('.mm-kpi b').textContent === '3'")
+    page.get_by_role("button", name="clear", exact=True).click()
+    assert page.evaluate("() => window.model.state._rows") == []
+    page.evaluate("() => window.stop()")
+    assert page.evaluate("() => [document.querySelectorAll('.mm').length, window.model.listeners()]") == [0, 0]
+    page.close()
