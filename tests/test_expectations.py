@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from memorymaps.expectations import Averaged
+from memorymaps.expectations import Averaged, Expected
 from memorymaps.likelihoods import Bernoulli, Categorical, Gamma, Gaussian, Poisson
 from memorymaps.links import Log, Probit
 
@@ -70,3 +70,11 @@ def test_several_outputs_average_on_their_own():
     joint = Averaged(Gaussian(1.0, Log()), v).mean(f)
     alone = Averaged(Gaussian(1.0, Log()), v[:, :1, :1]).mean(f[:, :1])
     np.testing.assert_allclose(joint[:, :1], alone, rtol=1e-12)
+
+
+def test_a_likelihood_in_expectation_gives_a_map_of_averages():
+    f, y, v = np.array([[0.3], [-1.0]]), np.array([1.0, 0.0]), np.full((2, 1, 1), 0.7)
+    at, seen = Expected(Bernoulli()).under(v), Averaged(Bernoulli(), v)
+    np.testing.assert_array_equal(at.error(f, y), seen.error(f, y))
+    assert np.all(np.abs(at.mean(f) - 0.5) < np.abs(Expected(Bernoulli()).mean(f) - 0.5))  # averaging is humbler
+    assert Bernoulli().under(v) == Bernoulli()

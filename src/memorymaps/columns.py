@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from memorymaps._types import Array
-from memorymaps.likelihoods import Bernoulli, Categorical, Likelihood
+from memorymaps.likelihoods import Likelihood
 from memorymaps.perturbation import Local, Perturbation, Sketched, loo_loss, memorization
 from memorymaps.posteriors import Description
 
@@ -60,14 +60,11 @@ class _Labels:
         return np.asarray(classes)[y.astype(np.intp)] if classes else y
 
     def predictions(self, mean: Array) -> Array:
-        classes = self.description.classes
-        if isinstance(self.likelihood, Categorical):
-            codes = np.argmax(mean, axis=1)
-        elif isinstance(self.likelihood, Bernoulli) and classes:
-            codes = np.asarray(mean[:, 0] > 0.5, dtype=np.intp)
-        else:
-            return mean
-        return np.asarray(classes)[codes] if classes else codes
+        decided, classes = self.likelihood.decide(mean), self.description.classes
+        if not classes:
+            return decided
+        second = decided[:, 0] > 0.5 if decided.ndim == 2 else decided  # a probability of the second class
+        return np.asarray(classes)[np.asarray(second, dtype=np.intp)]
 
 
 def record_of(columns: dict[str, Array]) -> pa.RecordBatch:

@@ -106,6 +106,64 @@ class Averaged(Likelihood):
         """`E_q[Λ]`."""
         return self._average(lambda z: self.likelihood.curvature(z, y), f)
 
+    def decide(self, mean: Array) -> Array:
+        """As the likelihood itself."""
+        return self.likelihood.decide(mean)
+
+    def encode(self, y: Array, c: int) -> Array:
+        """As the likelihood itself."""
+        return self.likelihood.encode(y, c)
+
+    def check_target(self, y: Array, c: int) -> None:
+        """As the likelihood itself."""
+        self.likelihood.check_target(y, c)
+
+
+@dataclass(frozen=True)
+class Expected(Likelihood):
+    """A likelihood met in expectation: `E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[Λ]` under each example's own `N(f, V)`.
+
+    What variational posteriors (SVGP, VON, IVON) minimise [MPE App. H]. Without a variance it answers as the
+    likelihood at the mean; the map asks it `under(V)`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from memorymaps.likelihoods import Poisson
+    >>> Expected(Poisson()).under(np.full((1, 1, 1), 0.5)).mean(np.zeros((1, 1)))  # exp(V/2)
+    array([[1.284]])
+    """
+
+    likelihood: Likelihood
+
+    def under(self, variance: Array) -> Likelihood:
+        """`Averaged(likelihood, V)`."""
+        return Averaged(self.likelihood, variance)
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.nll(f, y)
+
+    def mean(self, f: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.mean(f)
+
+    def slope(self, f: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.slope(f)
+
+    def error(self, f: Array, y: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.error(f, y)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.curvature(f, y)
+
+    def decide(self, mean: Array) -> Array:
+        """As the likelihood itself."""
+        return self.likelihood.decide(mean)
+
     def encode(self, y: Array, c: int) -> Array:
         """As the likelihood itself."""
         return self.likelihood.encode(y, c)

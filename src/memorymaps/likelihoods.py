@@ -65,6 +65,14 @@ class Likelihood(ABC):
         """`μ − y`: `[n, c]`, in units of the target."""
         return self.mean(f) - self.encode(y, f.shape[-1])
 
+    def decide(self, mean: Array) -> Array:
+        """Predicted targets: the mean itself `[n, c]` where targets are numbers, class numbers `[n]` otherwise."""
+        return mean
+
+    def under(self, variance: Array) -> Likelihood:
+        """This likelihood as a belief `N(f, V)` sees it, `V [n, c, c]`; itself, unless it averages over `q`."""
+        return self
+
     # --- Λ without forming it, for likelihoods with structure and many outputs ---------------------------------
 
     def information(self, f: Array, y: Array) -> Array:
@@ -429,6 +437,10 @@ class Categorical(Likelihood):
     def mean(self, f: Array) -> Array:
         """Class probabilities."""
         return array_namespace(f).exp(f - logsumexp(f)[..., None])
+
+    def decide(self, mean: Array) -> Array:
+        """The most probable class."""
+        return array_namespace(mean).argmax(mean, axis=-1)
 
     def error(self, f: Array, y: Array) -> Array:
         """`p − onehot(y)`."""

@@ -142,7 +142,7 @@ class Origin:
             return self._sketched(self.posterior, batch)
         marginals = self.posterior.marginals(batch.inputs)
         variance = array_namespace(marginals.f).astype(marginals.variance, array_namespace(marginals.f).float64)
-        return Local(self.posterior.likelihood, *self._seen(marginals.f, batch), variance)
+        return Local(self.posterior.likelihood.under(variance), *self._seen(marginals.f, batch), variance)
 
     def _sketched(self, source: Directional, batch: Batch) -> Sketched:
         likelihood = self.posterior.likelihood
