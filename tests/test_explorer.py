@@ -358,6 +358,9 @@ explorer
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Jupyter's own
         nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed, shown = book.cells[0].outputs
+    # on a slow machine the progress bar of a pass comes as one more output
+    printed, shown = (
+        cell for cell in book.cells[0].outputs if cell.get("name") != "stderr" and "ProgressBar" not in str(cell)
+    )
     assert printed["text"] == "[1, 3]\n"
     assert "application/vnd.jupyter.widget-view+json" in shown["data"]

@@ -20,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 from array_api_compat import array_namespace
 
 from memorymaps._types import Array, Batch
+from memorymaps.adapters import adapters_for
 from memorymaps.directions import leading
 from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import Likelihood
@@ -166,20 +167,6 @@ class Origin:
         return f, y, weight
 
 
-# package of a model's class → modules whose import registers the adapters
-ADAPTERS: dict[str, tuple[str, ...]] = {
-    "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
-    "statsmodels": ("memorymaps.models.statsmodels_glm",),
-    "torch": ("memorymaps.nets.adapters",),
-    "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),
-    "memorymaps.nets": ("memorymaps.nets.adapters",),
-}
-
-
-def _adapters(path: str) -> list[str]:
-    return [module for package, found in ADAPTERS.items() if path.startswith(f"{package}.") for module in found]
-
-
 class OpenFunction:
     """A function of a model, open to new model kinds: dispatch on the class of its first argument.
 
@@ -194,7 +181,7 @@ class OpenFunction:
     def __call__(self, model: Any, *args: Any) -> Any:
         """Answer for this model."""
         for kind in type(model).__mro__:
-            for module in _adapters(f"{kind.__module__}."):
+            for module in adapters_for(kind.__module__):
                 importlib.import_module(module)
         return self._dispatch(model, *args)
 

@@ -1,0 +1,26 @@
+"""Which adapters know which library: the one table that a new model kind of this package adds a line to.
+
+A key is the package, or the module, in which a model's class or one of its ancestors is defined; its modules register
+themselves with `posterior` and `training_data` when they are imported, on first use.
+"""
+
+from __future__ import annotations
+
+ADAPTERS: dict[str, tuple[str, ...]] = {
+    "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
+    "statsmodels": ("memorymaps.models.statsmodels_glm",),
+    "torch": ("memorymaps.nets.adapters",),
+    "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),
+    "memorymaps.nets": ("memorymaps.nets.adapters",),
+}
+
+
+def adapters_for(module: str) -> list[str]:
+    """Modules to import for a class defined in `module`, those of whole packages first.
+
+    Examples
+    --------
+    >>> adapters_for("statsmodels.regression.linear_model")
+    ['memorymaps.models.statsmodels_glm']
+    """
+    return [name for key, found in ADAPTERS.items() if f"{module}.".startswith(f"{key}.") for name in found]
