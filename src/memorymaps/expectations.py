@@ -58,7 +58,26 @@ def _diagonal(variance: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Averaged(Likelihood):
+class _SameTargets(Likelihood):
+    """A likelihood that reads targets and decides as another one does."""
+
+    likelihood: Likelihood
+
+    def decide(self, mean: Array) -> Array:
+        """As the likelihood itself."""
+        return self.likelihood.decide(mean)
+
+    def encode(self, y: Array, c: int) -> Array:
+        """As the likelihood itself."""
+        return self.likelihood.encode(y, c)
+
+    def check_target(self, y: Array, c: int) -> None:
+        """As the likelihood itself."""
+        self.likelihood.check_target(y, c)
+
+
+@dataclass(frozen=True)
+class Averaged(_SameTargets):
     """A likelihood whose answers are expectations under `N(f, V)`: same contract, `f` now being the mean.
 
     `E_q[ℓ]`, `E_q[σ(f)]`, `E_q[∇ℓ]`, `E_q[Λ]` (Bonnet's and Price's theorems make the last two the first and
@@ -73,7 +92,6 @@ class Averaged(Likelihood):
     array([[1.284]])
     """
 
-    likelihood: Likelihood
     variance: Array
 
     def _average(self, g: Callable[[Array], Array], f: Array) -> Array:
@@ -106,21 +124,9 @@ class Averaged(Likelihood):
         """`E_q[Λ]`."""
         return self._average(lambda z: self.likelihood.curvature(z, y), f)
 
-    def decide(self, mean: Array) -> Array:
-        """As the likelihood itself."""
-        return self.likelihood.decide(mean)
-
-    def encode(self, y: Array, c: int) -> Array:
-        """As the likelihood itself."""
-        return self.likelihood.encode(y, c)
-
-    def check_target(self, y: Array, c: int) -> None:
-        """As the likelihood itself."""
-        self.likelihood.check_target(y, c)
-
 
 @dataclass(frozen=True)
-class Expected(Likelihood):
+class Expected(_SameTargets):
     """A likelihood met in expectation: `E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[Λ]` under each example's own `N(f, V)`.
 
     What variational posteriors (SVGP, VON, IVON) minimise [MPE App. H]. Without a variance it answers as the
@@ -133,8 +139,6 @@ class Expected(Likelihood):
     >>> Expected(Poisson()).under(np.full((1, 1, 1), 0.5)).mean(np.zeros((1, 1)))  # exp(V/2)
     array([[1.284]])
     """
-
-    likelihood: Likelihood
 
     def under(self, variance: Array) -> Likelihood:
         """`Averaged(likelihood, V)`."""
@@ -159,18 +163,6 @@ class Expected(Likelihood):
     def curvature(self, f: Array, y: Array) -> Array:
         """At the mean."""
         return self.likelihood.curvature(f, y)
-
-    def decide(self, mean: Array) -> Array:
-        """As the likelihood itself."""
-        return self.likelihood.decide(mean)
-
-    def encode(self, y: Array, c: int) -> Array:
-        """As the likelihood itself."""
-        return self.likelihood.encode(y, c)
-
-    def check_target(self, y: Array, c: int) -> None:
-        """As the likelihood itself."""
-        self.likelihood.check_target(y, c)
 
 
 def _kind(likelihood: Likelihood) -> tuple[type, type]:
