@@ -282,3 +282,22 @@ def test_null_characters_in_ids_are_kept():
     m = mm.memory_map(LinearRegression().fit([[0.0], [1.0], [2.0]], [0.0, 1.5, 2.0]), [[0.0], [1.0], [2.0]],
                       [0.0, 1.5, 2.0], ids=["a\0b", "a\0c", "d"])  # fmt: skip
     assert m["id"].tolist() == ["a\0b", "a\0c", "d"]
+
+
+def test_some_rows_are_drawn_from_the_posterior_of_all():
+    X, y = load_diabetes(return_X_y=True)
+    model = Ridge(alpha=0.1).fit(X, y)
+    whole, some = mm.memory_map(model, X, y), mm.memory_map(model, X, y, rows=[40, 3, 40, 441])
+    assert some["row"].tolist() == some["id"].tolist() == [3, 40, 441]
+    np.testing.assert_allclose(some["sensitivity"], whole["sensitivity"][[3, 40, 441]], rtol=1e-12)
+    assert some.provenance.n == 442
+    np.testing.assert_allclose(
+        some.leave_out({"a": [3, 40]})["sensitivity"], whole.leave_out({"a": [3, 40]})["sensitivity"], rtol=1e-10
+    )
+
+
+@pytest.mark.parametrize("rows", [[], [442], [-1], [0.5], ["a"]])
+def test_rows_that_are_no_positions_are_refused(rows):
+    X, y = load_diabetes(return_X_y=True)
+    with pytest.raises(mm.DataError, match="positions from 0 to 441"):
+        mm.memory_map(Ridge().fit(X, y), X, y, rows=rows)

@@ -51,9 +51,12 @@ def test_the_last_record_is_the_map_of_the_trained_network(tmp_path):
 
 
 def test_other_posteriors_and_subsets(tmp_path):
-    tracker, *_ = trained(tmp_path, posterior=mm.Laplace("diag", prior=0.3), subset=np.array([3, 1, 7]))
+    recipe = mm.Laplace("diag", prior=0.3)
+    tracker, net, _, x, y = trained(tmp_path, posterior=recipe, subset=np.array([3, 1, 7]))
     m = tracker.trajectory().at(12)
     assert m["id"].tolist() == [1, 3, 7]
+    whole = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)  # curvature is that of all the data
+    np.testing.assert_allclose(m["leverage"], whole["leverage"][[1, 3, 7]], rtol=1e-12)
     assert len(trained(tmp_path / "b", subset=5)[0].trajectory().at(4)) == 5
 
 

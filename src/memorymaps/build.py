@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from memorymaps import posteriors
 from memorymaps._types import Array, Batch
 from memorymaps.columns import columns_of, record_of
-from memorymaps.examples import ArrayExamples, DataError, Examples, check_unique
+from memorymaps.examples import ArrayExamples, DataError, Examples, SomeExamples, check_unique
 from memorymaps.maps import MemoryMap
 from memorymaps.perturbation import Form, form_named, perturb
 from memorymaps.posteriors import Origin, as_examples, training_data
@@ -81,6 +81,7 @@ def memory_map(
     likelihood: Any = None,
     posterior: Any = None,
     form: str | None = None,
+    rows: Any = None,
     progress: bool | None = None,
 ) -> MemoryMap:
     """Draw the memory map of a fitted model over its training data.
@@ -102,6 +103,7 @@ def memory_map(
     posterior : recipe for a posterior, for models that have none of their own: `Laplace(...)` for networks.
     form : which estimate of the deviation (`P F R I`, `-sm` for exact changes of the mean); default: the one that
         the posterior can be trusted with.
+    rows : positions of the examples to draw; the posterior is still that of all of them. Default: all.
     progress : show a progress bar; default: on a terminal, for work longer than a second.
 
     Raises
@@ -129,17 +131,33 @@ def memory_map(
     examples = _Watched(training_data(model, given), progress)
     source = posteriors.posterior(model, examples)
     form = form or source.description.form
-    table, outputs = _table(Origin(source, examples), chosen or form_named(form))
+    origin = Origin(source, examples)
+    drawn = examples if rows is None else _Watched(SomeExamples(examples, _positions(rows, len(examples))), progress)
+    table, outputs = _table(origin, drawn, chosen or form_named(form))
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,
         form=form,
-        n=table.num_rows,
+        n=len(examples),
         outputs=outputs,
-        fingerprint=str(examples.fingerprint),
+        fingerprint=str(drawn.fingerprint),
         versions=versions(model),
     )
-    return MemoryMap(table, provenance, Origin(source, examples))
+    return MemoryMap(table, provenance, origin)
+
+
+def _positions(rows: Any, n: int) -> Array:
+    """Ascending positions, each once.
+
+    Raises
+    ------
+    DataError
+        None, or one that is not a position among `n`.
+    """
+    found = np.unique(np.asarray(rows))
+    if found.size == 0 or found.dtype.kind not in "iu" or found[0] < 0 or found[-1] >= n:
+        raise DataError(f"rows = {rows!r}: expected positions from 0 to {n - 1}, at least one")
+    return found
 
 
 def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
@@ -162,12 +180,13 @@ def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) ->
     return ArrayExamples.of(data, target, ids, sample_weight, offset)
 
 
-def _table(origin: Origin, form: Form) -> tuple[pa.Table, int]:
+def _table(origin: Origin, drawn: _Watched, form: Form) -> tuple[pa.Table, int]:
     """One row an example, and the number of outputs."""
     records, start, outputs = [], 0, 1
-    for batch in origin.examples:
+    rows = drawn.source.rows if isinstance(drawn.source, SomeExamples) else np.arange(len(drawn))
+    for batch in drawn:
         at = origin.local(batch)
-        named = {"id": batch.ids, "row": np.arange(start, start + len(batch))}
+        named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
         records.append(record_of(named | columns_of(at, perturb(at, form), origin.posterior.description)))
         outputs = int(at.f.shape[1])
         start += len(batch)

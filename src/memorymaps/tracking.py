@@ -20,7 +20,7 @@ import numpy as np
 
 from memorymaps._types import Array
 from memorymaps.build import memory_map
-from memorymaps.examples import ArrayExamples, DataError, Examples, SomeExamples
+from memorymaps.examples import ArrayExamples, DataError, Examples
 from memorymaps.maps import MemoryMap
 from memorymaps.posteriors import as_examples
 from memorymaps.trajectories import MAP, SCALARS, Trajectory, recorded, step_folder
@@ -84,7 +84,7 @@ class Tracker:
         self._examples = _examples(data, target)
         self._likelihood = likelihood
         self._posterior = posterior or _from_optimizer(optimizer, len(self._examples))
-        self._mapped = _some(self._examples, subset)
+        self._rows = _rows(subset, len(self._examples))
         self._test = None if test is None else _examples(*test) if isinstance(test, tuple) else _examples(test, None)
         self._began, self._spent = time.perf_counter(), 0.0
         self._fingerprint = _open(self.run, start)
@@ -104,8 +104,9 @@ class Tracker:
         """Record a map now."""
         start = time.perf_counter()
         m = memory_map(
-            self._model, self._mapped, likelihood=self._likelihood, posterior=self._posterior, progress=False
-        )
+            self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior, rows=self._rows,
+            progress=False,
+        )  # fmt: skip
         self._check_same(m)
         scalars = self._scalars(m) | {"seconds": time.perf_counter() - start}
         _write(self.run, self.steps, m, scalars)
@@ -126,7 +127,7 @@ class Tracker:
             "loss": loo.loss,
             "loo_loss": loo.loo_loss,
             "test_loss": self._test_loss(m),
-            "effective": float(np.sum(m["leverage"])),
+            "effective": float(np.mean(m["leverage"]) * m.provenance.n),
         }
 
     def _test_loss(self, m: MemoryMap) -> float:
@@ -159,12 +160,11 @@ def _from_optimizer(optimizer: Any, n: int) -> Any:
     return FromOptimizer(optimizer, n)
 
 
-def _some(examples: Examples, subset: int | Array | None) -> Examples:
-    if subset is None:
-        return examples
+def _rows(subset: int | Array | None, n: int) -> Array | None:
+    """Which examples to map: the posterior is that of all of them."""
     if isinstance(subset, int):
-        subset = np.random.default_rng(0).permutation(len(examples))[:subset]
-    return SomeExamples(examples, np.unique(np.asarray(subset)))
+        return np.random.default_rng(0).permutation(n)[:subset]
+    return subset
 
 
 def _open(run: Path, start: int) -> str | None:
