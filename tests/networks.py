@@ -36,6 +36,23 @@ class Tied(nn.Module):
         return self.head(torch.tanh(self.inner(self.embedding(tokens))).mean(1))
 
 
+class Positions(nn.Module):
+    """Tokens plus embeddings of their positions, looked up once for the whole batch, with or without a batch axis.
+
+    There are as many positions as rows in the batch that the library looks at first.
+    """
+
+    def __init__(self, axis: bool, vocabulary: int = 5, d: int = 3):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(vocabulary, d), nn.Embedding(4, d)
+        self.mix, self.head, self.axis = nn.Linear(d, d), nn.Linear(d, 3), axis
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        where = self.positions(places[None] if self.axis else places)
+        return self.head(torch.tanh(self.mix(torch.tanh(self.tokens(tokens) + where))).mean(1))
+
+
 class Twice(nn.Module):
     """The same layer called twice."""
 
@@ -104,6 +121,8 @@ CASES = {
     "conv3d": (_conv3d, (1, 3, 3, 3)),
     "attention": (Residual, (3, 4)),
     "tied": (Tied, "tokens"),
+    "positions": (lambda: Positions(axis=False), "tokens"),
+    "positions, batch of one": (lambda: Positions(axis=True), "tokens"),
     "twice": (Twice, (4,)),
     "in place": (InPlace, (4,)),
 }

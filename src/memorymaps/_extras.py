@@ -12,6 +12,10 @@ _EXTRAS = {
     "polars": "polars",
     "torch": "torch",
     "anywidget": "notebook",
+    "lightning": "lightning",
+    "transformers": "transformers",
+    "skorch": "skorch",
+    "wandb": "wandb",
 }
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from memorymaps.nets.network import Network, leaves, tree_map
+from memorymaps.nets.network import Network, leaves, length, tree_map
 
 ROOT = ""  # the name of the whole network among its modules
 
@@ -99,14 +99,12 @@ class _Hooks:
 
 
 def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[Owner, ...]:
-    """Each covered parameter's smallest enclosing modules that are called and return one tensor, one for each tie.
+    """Each covered parameter's smallest enclosing modules that return one row an example, one for each tie.
 
-    A parameter used behind its module's back (attention's output projection) belongs to the caller.
+    A parameter used behind its module's back (attention's output projection) belongs to the caller, and so does one
+    whose module answers once for the whole batch (an embedding of positions, added to every example).
     """
-    names = [name for name, _ in network.module.named_modules()]
-    with torch.no_grad(), _Hooks(network, names) as seen:
-        network.outputs(inputs)
-    called = {one.name for one in seen if one.shape is not None} | {ROOT}
+    called = _answering(network, inputs) | {ROOT}
     canonical = {id(value): name for name, value in network.module.named_parameters()}
     owners: dict[str, dict[str, str]] = {}
     for place, value in network.module.named_parameters(remove_duplicate=False):
@@ -115,6 +113,27 @@ def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[
             home = _home(place, called)
             owners.setdefault(home, {})[place.removeprefix(home + ".") if home else place] = name
     return _without_overlap(tuple(Owner(home, parameters) for home, parameters in owners.items()))
+
+
+def _answering(network: Network, inputs: Any) -> set[str]:
+    """Modules all of whose calls return one tensor with a row for each example, whatever their number.
+
+    Asked with every row twice and with every row once: a table of positions may be as long as the batch by chance.
+    """
+    names = [name for name, _ in network.module.named_modules()]
+    found: set[str] | None = None
+    for batch in (tree_map(lambda leaf: _twice(leaf, length(inputs)), inputs), inputs):
+        with torch.no_grad(), _Hooks(network, names) as seen:
+            network.outputs(batch)
+        n = length(batch)
+        wrong = {one.name for one in seen if one.shape is None or one.shape[:1] != (n,)}
+        answering = {one.name for one in seen} - wrong
+        found = answering if found is None else found & answering
+    return found or set()
+
+
+def _twice(leaf: Any, n: int) -> Any:
+    return torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) and leaf.shape[:1] == (n,) else leaf
 
 
 def _home(place: str, called: set[str]) -> str:
