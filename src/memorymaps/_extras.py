@@ -12,10 +12,6 @@ _EXTRAS = {
     "polars": "polars",
     "torch": "torch",
     "anywidget": "notebook",
-    "lightning": "lightning",
-    "transformers": "transformers",
-    "skorch": "skorch",
-    "wandb": "wandb",
 }
 
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +26,6 @@ from memorymaps.posteriors import as_examples
 from memorymaps.trajectories import MAP, SCALARS, Trajectory, recorded, step_folder
 
 Schedule = Callable[[int], bool]
-
-
-@dataclass(frozen=True)
-class Record:
-    """What was recorded at a step: the map, and `loss`, `loo_loss`, `test_loss`, `effective`, `seconds`."""
-
-    step: int
-    map: MemoryMap
-    scalars: Mapping[str, float]
-
-
-Logger = Callable[[Record], None]
 
 
 def schedule(every: int | str | Collection[int] | Schedule | None) -> Schedule:
@@ -79,7 +66,6 @@ class Tracker:
     subset : how many examples (drawn once, seed 0), or which rows, to map; default: all.
     start : the step that training stands at; on a resumed run that of the checkpoint: steps recorded after it are
         dropped and recorded again.
-    loggers : called with each `Record` once it is on disk; see `memorymaps.callbacks`.
 
     Raises
     ------
@@ -92,12 +78,11 @@ class Tracker:
     def __init__(
         self, model: Any, optimizer: Any, data: Any, target: Any = None, *, likelihood: Any, path: str | Path,
         every: Any = None, posterior: Any = None, test: Any = None, subset: int | Array | None = None, start: int = 0,
-        loggers: Sequence[Logger] = (),
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
         self._due, self._model = schedule(every), model
         self._examples = _examples(data, target)
-        self._likelihood, self._loggers = likelihood, tuple(loggers)
+        self._likelihood = likelihood
         self._posterior = posterior or _from_optimizer(optimizer, len(self._examples))
         self._rows = _rows(subset, len(self._examples))
         self._test = None if test is None else _examples(*test) if isinstance(test, tuple) else _examples(test, None)
@@ -125,8 +110,6 @@ class Tracker:
         self._check_same(m)
         scalars = self._scalars(m) | {"seconds": time.perf_counter() - start}
         _write(self.run, self.steps, m, scalars)
-        for log in self._loggers:
-            log(Record(self.steps, m, scalars))
         self._spent += time.perf_counter() - start
         return m
 
