@@ -13,6 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from memorymaps.build import memory_map
 from memorymaps.examples import ArrayExamples, DataError, Examples, SomeExamples
 from memorymaps.expectations import Expected
 from memorymaps.maps import MemoryMap
-from memorymaps.posteriors import Origin, as_examples
+from memorymaps.posteriors import Origin, Posterior, as_examples, training_data
+from memorymaps.posteriors import posterior as posterior_of
 from memorymaps.trajectories import MAP, SCALARS, Trajectory, recorded, step_folder
 
 Schedule = Callable[[int], bool]
@@ -64,7 +66,8 @@ class Tracker:
     likelihood : as for `memory_map`.
     path : folder of the run. A step appears there whole or not at all.
     test : `(X, y)` or a data set whose loss is recorded beside the leave-one-out loss.
-    subset : how many examples (drawn once, seed 0), or which rows, to map; default: all.
+    subset : how many examples (drawn once, seed 0), or which rows, to map; default: all. The posterior is that of
+        all the data.
     start : the step that training stands at; on a resumed run that of the checkpoint: steps recorded after it are
         dropped and recorded again.
 
@@ -84,6 +87,7 @@ class Tracker:
         self._due, self._model = schedule(every), model
         self._examples = _examples(data, target)
         self._likelihood = likelihood
+        self._read = posterior is None
         self._posterior = posterior or _from_optimizer(optimizer, len(self._examples))
         self._mapped = _some(self._examples, subset)
         self._test = None if test is None else _examples(*test) if isinstance(test, tuple) else _examples(test, None)
@@ -104,14 +108,20 @@ class Tracker:
     def record(self) -> MemoryMap:
         """Record a map now."""
         start = time.perf_counter()
-        m = memory_map(
-            self._model, self._mapped, likelihood=self._likelihood, posterior=self._posterior, progress=False
-        )
+        m = self._map()
         self._check_same(m)
         scalars = self._scalars(m) | {"seconds": time.perf_counter() - start}
         _write(self.run, self.steps, m, scalars)
         self._spent += time.perf_counter() - start
         return m
+
+    def _map(self) -> MemoryMap:
+        if self._mapped is self._examples or self._read:
+            options = {"likelihood": self._likelihood, "posterior": self._posterior}
+            return memory_map(self._model, self._mapped, progress=False, **options)
+        model = self._posterior(self._model, self._likelihood)  # learned from all, drawn of some
+        source = posterior_of(model, training_data(model, self._examples))
+        return memory_map(_Learned(source), self._mapped, progress=False)
 
     def _check_same(self, m: MemoryMap) -> None:
         if self._fingerprint not in (None, m.provenance.fingerprint):
@@ -143,6 +153,18 @@ class Tracker:
     def trajectory(self) -> Trajectory:
         """What has been recorded so far."""
         return Trajectory.load(self.run)
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """A posterior that is made already, from more examples than a map will show."""
+
+    source: Posterior
+
+
+@posterior_of.register(_Learned)
+def _as_it_is(model: _Learned, examples: Examples) -> Posterior:
+    return model.source
 
 
 def _losses(origin: Origin, batch: Batch) -> Array:
