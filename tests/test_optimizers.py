@@ -11,7 +11,7 @@ from networks import case, jacobian
 from torch import nn
 
 import memorymaps as mm
-from memorymaps.nets.optimizers import OptimizerStateError, read
+from memorymaps.nets.readings import OptimizerStateError, read
 
 N = 20
 MAKERS = {

@@ -60,6 +60,14 @@ def test_other_posteriors_and_subsets(tmp_path):
     assert len(trained(tmp_path / "b", subset=5)[0].trajectory().at(4)) == 5
 
 
+def test_a_part_of_the_data_is_drawn_with_the_posterior_of_all_of_it(tmp_path):
+    tracker, net, _, x, y = trained(tmp_path, posterior=mm.Laplace("kfac", prior=0.3), subset=np.array([3, 1, 7]))
+    whole = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("kfac", prior=0.3))
+    part = tracker.trajectory().at(12)
+    for name in ("leverage", "sensitivity", "loo_loss"):
+        np.testing.assert_allclose(part[name], whole.select([1, 3, 7])[name], rtol=1e-12)
+
+
 def test_paths_ranks_and_cartography(tmp_path):
     t = trained(tmp_path, steps=20, every=2)[0].trajectory()
     path = t.example(5)

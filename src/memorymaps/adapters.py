@@ -11,6 +11,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),
     "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),
+    "memorymaps.models.learning_rule": ("memorymaps.models.learning_rule",),
     "memorymaps.nets": ("memorymaps.nets.adapters",),
 }
 

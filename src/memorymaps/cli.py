@@ -27,6 +27,7 @@ _EXAMPLES = """examples:
   memorymaps info mail/map.parquet
   memorymaps export mail/map.parquet mail.html --texts mail.parquet:message
   memorymaps explore mail/ --rows mail.parquet
+  memorymaps track plot run/ --out pictures/
 """
 
 
@@ -38,10 +39,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     from memorymaps import __version__
+    from memorymaps.track_commands import add_track
 
     parser.add_argument("--version", action="version", version=f"memorymaps {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_map, _add_plot, _add_top, _add_info, _add_export, _add_explore):
+    for add in (_add_demo, _add_map, _add_plot, _add_top, _add_info, _add_export, _add_explore, add_track):
         add(commands)
     return parser
 

@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from memorymaps._types import Array
+from memorymaps._types import Array, Batch
 from memorymaps.build import memory_map
 from memorymaps.examples import ArrayExamples, DataError, Examples
+from memorymaps.expectations import Expected
 from memorymaps.maps import MemoryMap
-from memorymaps.posteriors import as_examples
+from memorymaps.posteriors import Origin, as_examples
 from memorymaps.trajectories import MAP, SCALARS, Trajectory, recorded, step_folder
 
 Schedule = Callable[[int], bool]
@@ -63,7 +64,8 @@ class Tracker:
     likelihood : as for `memory_map`.
     path : folder of the run. A step appears there whole or not at all.
     test : `(X, y)` or a data set whose loss is recorded beside the leave-one-out loss.
-    subset : how many examples (drawn once, seed 0), or which rows, to map; default: all.
+    subset : how many examples (drawn once, seed 0), or which rows, to map; default: all. The posterior is that of
+        all the data.
     start : the step that training stands at; on a resumed run that of the checkpoint: steps recorded after it are
         dropped and recorded again.
 
@@ -133,9 +135,7 @@ class Tracker:
     def _test_loss(self, m: MemoryMap) -> float:
         if self._test is None or m.origin is None:
             return float("nan")
-        source: Any = m.origin.posterior
-        total = sum(float(np.sum(source.likelihood.nll(source.outputs(b.inputs), b.target))) for b in self._test)
-        return total / len(self._test)
+        return sum(float(np.sum(_losses(m.origin, batch))) for batch in self._test) / len(self._test)
 
     @property
     def overhead(self) -> float:
@@ -145,6 +145,15 @@ class Tracker:
     def trajectory(self) -> Trajectory:
         """What has been recorded so far."""
         return Trajectory.load(self.run)
+
+
+def _losses(origin: Origin, batch: Batch) -> Array:
+    """Losses of unseen examples, averaged over the posterior where those of training are."""
+    source: Any = origin.posterior
+    if isinstance(source.likelihood, Expected):
+        at = origin.local(batch)
+        return at.likelihood.nll(at.f, at.y)
+    return source.likelihood.nll(source.outputs(batch.inputs), batch.target)
 
 
 def _examples(data: Any, target: Any) -> Examples:

@@ -1,0 +1,156 @@
+"""What an optimiser already knows: the posterior precision in its state, read by duck typing [MPE Table 1].
+
+    IVON, VON, iBLR       S = ess (h + δ/N)     any optimiser whose groups hold `hess`, `ess`, `weight_decay`
+    Adam, AdamW, NAdam    S = N √v̂ + δ          v̂ = v/(1 − β₂ᵗ) corrected for its start (the largest so far: AMSGrad)
+    RMSprop               S = N √v + δ          v as it stands: RMSprop corrects nothing
+    SGD, with momentum    S = N/ρ + δ           its step as a precision: sizes are up to scale, ranks are not
+
+for a loss averaged over `N` examples. The optimiser's ε guards a division and is no curvature: it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class OptimizerStateError(ValueError):
+    """The optimiser's state holds no precision yet, or none that is known how to read."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Precisions by parameter (its `id`), the algorithm and the step they were read at.
+
+    `variational`: the algorithm learns `q` itself, by losses at draws from it.
+    """
+
+    precision: Mapping[int, Tensor]
+    algorithm: str
+    formula: str
+    variational: bool = False
+
+
+def read(optimizer: Any, n: int, loss: str = "mean") -> Reading:
+    """The posterior precision in an optimiser's state.
+
+    Parameters
+    ----------
+    n : number of training examples `N`.
+    loss : how the training loss is reduced, `"mean"` or `"sum"`.
+
+    Raises
+    ------
+    OptimizerStateError
+        It has taken no step, its state is not finite, or it is of a kind that holds no precision.
+    """
+    if n < 1 or loss not in ("mean", "sum"):
+        raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
+    kind = _kind(optimizer)
+    found = kind.precision(optimizer, n if loss == "mean" else 1)
+    for value in found.values():
+        if not bool(torch.isfinite(value).all() and (value >= 0).all()):
+            raise OptimizerStateError(f"the state of {type(optimizer).__name__} is not finite: training has diverged")
+    return Reading(found, f"{type(optimizer).__name__}, step {kind.step(optimizer)}", kind.formula, kind.variational)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A family of optimisers: how to know one, and how to read it."""
+
+    knows: Callable[[Any], bool]
+    precision: Callable[[Any, float], dict[int, Tensor]]
+    step: Callable[[Any], str]
+    formula: str
+    variational: bool = False
+
+
+def _kind(optimizer: Any) -> _Kind:
+    found = next((kind for kind in _KINDS if kind.knows(optimizer)), None)
+    if found is not None:
+        return found
+    name = type(optimizer).__name__
+    if not getattr(optimizer, "state", None):
+        raise OptimizerStateError(f"{name} has taken no step yet: draw the map after training has begun")
+    raise OptimizerStateError(
+        f"the state of {name} holds no precision that is known: expected exp_avg_sq (Adam), square_avg (RMSprop), "
+        "hess and ess (IVON), or SGD; those that need a closure (LBFGS) keep none. Use posterior=Laplace(...) for the "
+        "curvature of the loss itself"
+    )
+
+
+def _parameters(optimizer: Any) -> list[tuple[Mapping[str, Any], nn.Parameter]]:
+    return [(group, p) for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+
+
+def _has_state(key: str) -> Callable[[Any], bool]:
+    return lambda optimizer: any(isinstance(s, Mapping) and key in s for s in optimizer.state.values())
+
+
+def _state(optimizer: Any, parameter: nn.Parameter, key: str) -> Tensor:
+    state = optimizer.state.get(parameter, {})
+    if key not in state:
+        raise OptimizerStateError(
+            f"a parameter of shape {tuple(parameter.shape)} has no {key} yet: it has had no gradient. Freeze it with "
+            "requires_grad_(False) if it is not trained"
+        )
+    found: Tensor = state[key].detach()
+    return found
+
+
+def _adam(optimizer: Any, scale: float) -> dict[int, Tensor]:
+    found = {}
+    for group, p in _parameters(optimizer):
+        key = "max_exp_avg_sq" if group.get("amsgrad") else "exp_avg_sq"
+        corrected = _state(optimizer, p, key) / (1 - group["betas"][1] ** float(optimizer.state[p]["step"]))
+        decay = float(group.get("weight_decay", 0.0))
+        # AdamW decays after the preconditioner: at its rest the prior is δ = N · decay · √v̂
+        decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False)
+        found[id(p)] = scale * (corrected.sqrt() * (1 + decay) if decoupled else corrected.sqrt() + decay)
+    return found
+
+
+def _rmsprop(optimizer: Any, scale: float) -> dict[int, Tensor]:
+    return {
+        id(p): scale * (_state(optimizer, p, "square_avg").sqrt() + float(group["weight_decay"]))
+        for group, p in _parameters(optimizer)
+    }
+
+
+def _sgd(optimizer: Any, scale: float) -> dict[int, Tensor]:
+    return {
+        id(p): torch.full_like(p, scale * (1 / float(group["lr"]) + float(group["weight_decay"])))
+        for group, p in _parameters(optimizer)
+    }
+
+
+def _variational(optimizer: Any, scale: float) -> dict[int, Tensor]:
+    """`hess` is one vector a group, in the order of its parameters."""
+    found = {}
+    for group in optimizer.param_groups:
+        sizes = [p.numel() for p in group["params"]]
+        pieces = torch.split(group["hess"].detach().reshape(-1), sizes)
+        for p, h in zip(group["params"], pieces, strict=True):
+            found[id(p)] = float(group["ess"]) * (h.reshape(p.shape) + float(group["weight_decay"]))
+    return found
+
+
+def _first_step(optimizer: Any) -> str:
+    return str(
+        max((int(s["step"]) for s in optimizer.state.values() if isinstance(s, Mapping) and "step" in s), default=0)
+    )
+
+
+_KINDS = (
+    _Kind(
+        lambda o: all("hess" in g and "ess" in g for g in o.param_groups), _variational,
+        lambda o: str(getattr(o, "current_step", "?")), "ess (h + δ/N)", variational=True,
+    ),
+    _Kind(_has_state("exp_avg_sq"), _adam, _first_step, "N √v̂ + δ"),
+    _Kind(_has_state("square_avg"), _rmsprop, _first_step, "N √v + δ"),
+    _Kind(lambda o: isinstance(o, torch.optim.SGD), _sgd, lambda _: "?", "N/ρ + δ, up to scale"),
+)  # fmt: skip
