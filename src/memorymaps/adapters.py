@@ -10,6 +10,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),
+    "arviz": ("memorymaps.models.arviz_results",),
     "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),
     "memorymaps.nets": ("memorymaps.nets.adapters",),
 }

@@ -17,7 +17,7 @@ from memorymaps.columns import columns_of, record_of
 from memorymaps.examples import ArrayExamples, DataError, Examples, check_unique
 from memorymaps.maps import MemoryMap
 from memorymaps.perturbation import Form, form_named, perturb
-from memorymaps.posteriors import Origin, as_examples, training_data
+from memorymaps.posteriors import Annotated, Origin, as_examples, training_data
 from memorymaps.provenance import Provenance, versions
 
 
@@ -162,13 +162,23 @@ def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) ->
     return ArrayExamples.of(data, target, ids, sample_weight, offset)
 
 
+def _annotated(columns: dict[str, Array], source: Any, batch: Batch, at: Any) -> dict[str, Array]:
+    """The columns, with those that the posterior has to add."""
+    if not isinstance(source, Annotated):
+        return columns
+    own = dict(source.annotate(batch, at))
+    lights = np.asarray(own.pop("warning", 0), dtype=np.int8)
+    return {**columns, "warning": columns["warning"] | lights, **own}
+
+
 def _table(origin: Origin, form: Form) -> tuple[pa.Table, int]:
     """One row an example, and the number of outputs."""
     records, start, outputs = [], 0, 1
     for batch in origin.examples:
         at = origin.local(batch)
         named = {"id": batch.ids, "row": np.arange(start, start + len(batch))}
-        records.append(record_of(named | columns_of(at, perturb(at, form), origin.posterior.description)))
+        columns = columns_of(at, perturb(at, form), origin.posterior.description)
+        records.append(record_of(named | _annotated(columns, origin.posterior, batch, at)))
         outputs = int(at.f.shape[1])
         start += len(batch)
     if not records:

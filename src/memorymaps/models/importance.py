@@ -1,0 +1,75 @@
+"""Leaving one out by importance sampling: the same draws, reweighted by `1/p(y_i ∣ f_i)`.
+
+Pareto-smoothed importance sampling (PSIS) as ArviZ maintains it, with its own warning light: the shape `k` of the
+weights' tail. Beyond `min(1 − 1/log₁₀ s, 0.7)` the weights cannot be trusted [Vehtari, Simpson, Gelman, Yao,
+Gabry 2024].
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps._extras import require
+from memorymaps._types import Array
+from memorymaps.special import logsumexp
+
+
+@dataclass(frozen=True)
+class Reweighted:
+    """Draws without one example each: normalised `log_weight [n, s]` and tail shapes `pareto_k [n]`."""
+
+    log_weight: Array
+    pareto_k: Array
+
+    @property
+    def threshold(self) -> float:
+        """The largest trustworthy `k` for this number of draws."""
+        return min(1 - 1 / float(np.log10(self.log_weight.shape[-1])), 0.7)
+
+    def loss(self, log_likelihood: Array) -> Array:
+        """`−log p(y_i ∣ y_{−i})`: `[n]`, in nats, from `log p(y_i ∣ f_i) [n, s]`."""
+        return -logsumexp(self.log_weight + log_likelihood)
+
+    def average(self, draws: Array) -> Array:
+        """The mean of `draws [s, n, c]` without the example itself: `[n, c]`."""
+        return np.einsum("ns,snc->nc", np.exp(self.log_weight), draws)
+
+
+Importance = Callable[[Array], Reweighted]
+
+
+def psis(log_likelihood: Array, reff: float = 1.0) -> Reweighted:
+    """PSIS weights of leave-one-out from `log p(y_i ∣ f_i) [n, s]`, by `arviz.psislw`.
+
+    `reff` is the relative efficiency of the draws, effective number / number (1 for independent ones).
+
+    Raises
+    ------
+    ImportError
+        ArviZ is not installed, or is a version without `psislw`.
+    ValueError
+        Fewer than 25 draws: there is no tail to fit.
+    """
+    s = log_likelihood.shape[-1]
+    if s < 25:
+        raise ValueError(f"{s} draws: importance sampling fits the tail of their weights and needs 25, better 1,000")
+    weights, k = _smoother()(-log_likelihood, reff=reff)
+    return Reweighted(np.asarray(weights), np.asarray(k))
+
+
+def _smoother() -> Callable[..., Any]:
+    arviz = require("arviz")
+    if not hasattr(arviz, "psislw"):
+        raise ImportError(f"arviz {arviz.__version__} has no psislw(log_weights, reff): pip install 'arviz<1'")
+    found: Callable[..., Any] = arviz.psislw
+    return found
+
+
+def with_efficiency(reff: float) -> Importance:
+    """`psis` for draws of this relative efficiency."""
+    return functools.partial(psis, reff=reff)
