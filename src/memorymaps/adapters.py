@@ -8,6 +8,7 @@ from __future__ import annotations
 
 ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
+    "sklearn.neural_network": ("memorymaps.nets.sklearn_mlp",),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),
     "arviz": ("memorymaps.models.arviz_results",),
