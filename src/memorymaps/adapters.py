@@ -9,6 +9,8 @@ from __future__ import annotations
 ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
     "sklearn.neural_network": ("memorymaps.nets.sklearn_mlp",),
+    "statsmodels.duration": ("memorymaps.models.statsmodels_survival",),
+    "statsmodels.miscmodels": ("memorymaps.models.statsmodels_ordinal",),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),
     "arviz": ("memorymaps.models.arviz_results",),
