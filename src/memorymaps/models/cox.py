@@ -5,9 +5,9 @@ With a jump `exp g_k` of the baseline hazard at each event time (Breslow), a sub
     H_i = Σ_{k ∈ R_i} exp(g_k + x_iᵀβ)         ℓ_i = H_i − δ_i (g_{k(i)} + x_iᵀβ)
 
 Maximising over `g` gives the partial likelihood of `β`; the joint Hessian's Schur complement is its information.
-A subject's loss is a function of two outputs, `f_i = (log H_i, log hazard at its own event)`, and the mean is `H_i`, the
+A subject's loss is a function of two outputs, `f_i = (log H_i, log hazard at its own event)`. The mean is `H_i`, the
 number of events expected of it: residual `H_i − δ_i`, the negative martingale residual. Where a subject's own jump is
-most of its `H_i` (the last event or two), the estimated change of `H_i` is rough: without the subject, the jump is gone.
+most of its `H_i` (the last event or two), the estimated change of `H_i` is rough: without the subject it is gone.
 Source: Breslow (1974); Cain & Lange (1984) for the first-order change of `β` (score residuals).
 """
 
