@@ -87,6 +87,9 @@ def test_weights_count_as_in_any_map():
     m = mm.memory_map(Draws(f, Gaussian(NOISE), importance=psis), X, Y, sample_weight=weight)
     h = weight * np.einsum("np,pq,nq->n", X, np.linalg.inv(s), X) / NOISE
     np.testing.assert_allclose(m["leverage"], h, rtol=0.06)
+    nothing = mm.memory_map(Draws(f, Gaussian(NOISE), importance=psis), X, Y, sample_weight=np.r_[0, weight[1:]])
+    assert nothing["pareto_k"][0] == nothing["warning"][0] == 0
+    np.testing.assert_allclose(nothing["psis_deviation"][0], 0, atol=1e-10)
     fine = m["pareto_k"] < 0.5
     np.testing.assert_allclose(m["psis_deviation"][fine], m["deviation"][fine], atol=0.03)
 
@@ -152,6 +155,16 @@ def test_pareto_k_switches_its_light_on():
     assert not lit.all()
     assert "pareto k" in Warn(int(m["warning"][np.argmax(lit)])).words
     assert "Pareto-k" in str(m.summary())
+
+
+def test_columns_of_their_own_travel_to_disk(tmp_path):
+    arviz()
+    f = np.random.default_rng(0).normal(size=(200, N, 3))
+    m = mm.memory_map(Draws(f, Categorical(), importance=psis), X, np.arange(N) % 3, offset=0.1 * X[:, :3])
+    back = mm.load(m.save(tmp_path / "m.parquet"))
+    np.testing.assert_array_equal(back["psis_deviation"], m["psis_deviation"])
+    assert back["psis_deviation"].shape == (N, 3)
+    assert np.all(np.isfinite(back["gaussian_loo_loss"]))
 
 
 def test_expected_errors_are_the_first_order_moves_of_the_posterior_mean():

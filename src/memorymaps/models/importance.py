@@ -59,7 +59,8 @@ def psis(log_likelihood: Array, reff: float = 1.0) -> Reweighted:
     if s < 25:
         raise ValueError(f"{s} draws: importance sampling fits the tail of their weights and needs 25, better 1,000")
     weights, k = _smoother()(-log_likelihood, reff=reff)
-    return Reweighted(np.asarray(weights), np.asarray(k))
+    flat = np.ptp(log_likelihood, axis=-1) == 0  # weight zero: nothing is reweighted, there is no tail
+    return Reweighted(np.asarray(weights), np.where(flat, 0.0, np.asarray(k)))
 
 
 def _smoother() -> Callable[..., Any]:
