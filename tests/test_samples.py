@@ -144,6 +144,24 @@ def test_log_scores_are_those_of_arviz_loo_on_the_same_draws():
     assert len(plain) == N
 
 
+def test_trees_are_read_like_the_older_results():
+    arviz()
+    xarray = pytest.importorskip("xarray", minversion="2024.10")
+    from memorymaps.models.arviz_draws import from_arviz
+
+    f = draws(400).reshape(4, 100, N)
+    groups = {
+        "posterior": xarray.Dataset({"mu": (("chain", "draw", "n"), f)}),
+        "observed_data": xarray.Dataset({"y": (("n",), Y)}),
+    }
+    tree = xarray.DataTree.from_dict(groups)
+    m = mm.memory_map(from_arviz(tree, "mu", Gaussian(NOISE), y="y"))
+    flat = mm.memory_map(Draws(f.reshape(-1, N), Gaussian(NOISE)), X, Y)
+    np.testing.assert_allclose(m["sensitivity"], flat["sensitivity"])
+    with pytest.raises(ValueError, match="from_arviz"):
+        mm.memory_map(tree, X, Y)
+
+
 def test_pareto_k_switches_its_light_on():
     arviz()
     y = Y.copy()

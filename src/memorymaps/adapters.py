@@ -17,6 +17,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),
     "arviz": ("memorymaps.models.arviz_results",),
+    "xarray": ("memorymaps.models.arviz_trees",),
     "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),
     "memorymaps.nets": ("memorymaps.nets.adapters",),
 }

@@ -58,9 +58,10 @@ def from_arviz(
 
 def _group(data: Any, name: str) -> Any:
     try:
-        return data[name]
+        found = data[name]
     except KeyError as error:
         raise DataError(f"no group {name!r} in this result: expected an ArviZ result with it") from error
+    return found.to_dataset() if hasattr(found, "children") else found  # a node of a tree
 
 
 def _variable(data: Any, path: str, group: str) -> Any:

@@ -1,4 +1,4 @@
-"""Registers ArviZ's result type: it is met by the line to type."""
+"""Registers the result type of ArviZ before 1.0: it is met by the line to type."""
 
 from arviz import InferenceData
 
