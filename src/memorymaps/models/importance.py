@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -44,31 +43,33 @@ Importance = Callable[[Array], Reweighted]
 
 
 def psis(log_likelihood: Array, reff: float = 1.0) -> Reweighted:
-    """PSIS weights of leave-one-out from `log p(y_i ∣ f_i) [n, s]`, by `arviz.psislw`.
+    """PSIS weights of leave-one-out from `log p(y_i ∣ f_i) [n, s]`, by ArviZ's `psislw`.
 
     `reff` is the relative efficiency of the draws, effective number / number (1 for independent ones).
 
     Raises
     ------
     ImportError
-        ArviZ is not installed, or is a version without `psislw`.
+        ArviZ is not installed.
     ValueError
         Fewer than 25 draws: there is no tail to fit.
     """
     s = log_likelihood.shape[-1]
     if s < 25:
         raise ValueError(f"{s} draws: importance sampling fits the tail of their weights and needs 25, better 1,000")
-    weights, k = _smoother()(-log_likelihood, reff=reff)
+    weights, k = _smoothed(log_likelihood, reff)
     flat = np.ptp(log_likelihood, axis=-1) == 0  # weight zero: nothing is reweighted, there is no tail
-    return Reweighted(np.asarray(weights), np.where(flat, 0.0, np.asarray(k)))
+    return Reweighted(weights, np.where(flat, 0.0, k))
 
 
-def _smoother() -> Callable[..., Any]:
+def _smoothed(log_likelihood: Array, reff: float) -> tuple[Array, Array]:
+    """Before ArviZ 1.0 by a function of log weights, from then on by one of log likelihoods."""
     arviz = require("arviz")
-    if not hasattr(arviz, "psislw"):
-        raise ImportError(f"arviz {arviz.__version__} has no psislw(log_weights, reff): pip install 'arviz<1'")
-    found: Callable[..., Any] = arviz.psislw
-    return found
+    if hasattr(arviz, "psislw"):
+        weights, k = arviz.psislw(-log_likelihood, reff=reff)
+    else:
+        weights, k = require("arviz_stats.base").array_stats.psislw(log_likelihood, r_eff=reff)
+    return np.asarray(weights), np.asarray(k)
 
 
 def with_efficiency(reff: float) -> Importance:
