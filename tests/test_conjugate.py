@@ -166,6 +166,7 @@ def test_log_scores_are_those_of_the_predictive_distributions():
     np.testing.assert_allclose(mm.memory_map(given)["loo_predictive_loss"], truth, rtol=1e-9)
     family, y = CASES["dirichlet"]
     m = mm.memory_map(family.given(y))
+    assert "diaconis1979conjugate" in m.citation()
     np.testing.assert_allclose(m["loo_predictive_loss"], -np.log(m["loo_mean"][np.arange(N), y]), rtol=1e-10)
     np.testing.assert_allclose(m["loo_predictive_loss"], m["loo_loss"], rtol=1e-10)
     assert 0 <= m.leave_one_out().loo_score <= 1

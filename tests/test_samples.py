@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -173,6 +174,7 @@ def test_pareto_k_switches_its_light_on():
     assert not lit.all()
     assert "pareto k" in Warn(int(m["warning"][np.argmax(lit)])).words
     assert "Pareto-k" in str(m.summary())
+    assert "vehtari2024pareto" in m.citation()
 
 
 def test_columns_of_their_own_travel_to_disk(tmp_path):
@@ -315,6 +317,12 @@ def test_what_does_not_fit_together_is_refused():
         mm.memory_map(Sampler(lambda x: draws(10), Gaussian()))
     with pytest.raises(ValueError, match="10 draws: importance sampling"):
         mm.memory_map(Draws(draws(10), Gaussian(), importance=psis), X, Y)
+
+
+def test_without_arviz_there_is_a_line_to_type(monkeypatch):
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(ImportError, match=r"memorymaps\[arviz\]"):
+        psis(np.zeros((2, 100)))
 
 
 def test_arviz_results_say_what_to_type():

@@ -171,6 +171,7 @@ def test_cox_outputs_are_those_of_statsmodels(options):
     expected = breslow(fit.params, **{"time": TIME, **options})
     np.testing.assert_allclose(m["prediction"], [expected(i) for i in range(N)], rtol=1e-8, atol=1e-12)
     assert m["residual"].sum() == pytest.approx(0, abs=1e-8)
+    assert "cain1984approximate" in m.citation()
     root = m.origin.posterior.root
     np.testing.assert_allclose(root @ root.T, fit.cov_params(), rtol=1e-6)
     assert m.provenance.description.distance < 1e-3

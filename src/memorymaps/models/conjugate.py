@@ -197,6 +197,7 @@ def _posterior(model: Conditioned, examples: Examples) -> ConjugatePosterior:
         coverage=(f"{len(mean)} mean(s): exact",),
         classes=tuple(range(len(mean))) if isinstance(likelihood, Categorical) else (),
         rank=int(np.linalg.matrix_rank(variance)),
+        methods=("nickl2023memory", "tailor2023maps", "diaconis1979conjugate"),
         notes=("No inputs: every example meets the same output f = E_q[μ], and leverage is its weight in it.",),
     )
     return ConjugatePosterior(model, likelihood, description)

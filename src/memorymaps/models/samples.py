@@ -197,6 +197,7 @@ def _describe(model: Any, f: Array, pool: Pool) -> Description:
     s = len(f)
     note = f"Each V rests on {s:,} draws: about {np.sqrt(2 / (s - 1)):.0%} relative error of one leverage"
     prior = f", sizes shrunk with {pool.strength:.3g} prior degrees of freedom" if pool.strength > 0.01 * s else ""
+    checked_by = () if model.importance is None else ("vehtari2024pareto",)
     return Description(
         model=model.name,
         posterior=f"{s:,} draws: empirical mean and covariance",
@@ -205,4 +206,5 @@ def _describe(model: Any, f: Array, pool: Pool) -> Description:
         algorithm="sampling",
         form="R/F-sm",
         notes=(note + prior + ".",),
+        methods=("nickl2023memory", "tailor2023maps", "chen2010shrinkage", "smyth2004linear", *checked_by),
     )

@@ -48,6 +48,7 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
         algorithm="Newton's method (the fitted optimum)",
         coverage=(f"{p} coefficients and the baseline hazard: full covariance",),
         parameters=tuple(map(str, model.exog_names)),
+        methods=("nickl2023memory", "tailor2023maps", "cain1984approximate"),
         notes=("Error: expected events − observed events, the negative martingale residual.",),
     )
     found, gradient = cox(beta, inputs, status, description)
