@@ -301,3 +301,9 @@ def test_rows_that_are_no_positions_are_refused(rows):
     X, y = load_diabetes(return_X_y=True)
     with pytest.raises(mm.DataError, match="positions from 0 to 441"):
         mm.memory_map(Ridge().fit(X, y), X, y, rows=rows)
+
+
+def test_targets_without_inputs_are_not_ignored():
+    X, y = load_diabetes(return_X_y=True)
+    with pytest.raises(ValueError, match="without inputs"):
+        mm.memory_map(Ridge().fit(X, y), target=y)

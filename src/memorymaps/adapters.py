@@ -8,8 +8,16 @@ from __future__ import annotations
 
 ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
+    "sklearn.calibration": ("memorymaps.models.sklearn_wrapped",),
+    "sklearn.compose": ("memorymaps.models.sklearn_wrapped",),
+    "sklearn.multioutput": ("memorymaps.models.sklearn_multioutput",),
+    "sklearn.neural_network": ("memorymaps.nets.sklearn_mlp",),
+    "statsmodels.duration": ("memorymaps.models.statsmodels_survival",),
+    "statsmodels.miscmodels": ("memorymaps.models.statsmodels_ordinal",),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),
+    "arviz": ("memorymaps.models.arviz_results",),
+    "xarray": ("memorymaps.models.arviz_trees",),
     "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),
     "memorymaps.models.learning_rule": ("memorymaps.models.learning_rule",),
     "memorymaps.nets": ("memorymaps.nets.adapters",),

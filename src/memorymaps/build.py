@@ -17,7 +17,7 @@ from memorymaps.columns import columns_of, record_of
 from memorymaps.examples import ArrayExamples, DataError, Examples, SomeExamples, check_unique
 from memorymaps.maps import MemoryMap
 from memorymaps.perturbation import Form, form_named, perturb
-from memorymaps.posteriors import Origin, as_examples, training_data
+from memorymaps.posteriors import Annotated, Origin, as_examples, training_data
 from memorymaps.provenance import Provenance, versions
 
 
@@ -132,8 +132,9 @@ def memory_map(
     source = posteriors.posterior(model, examples)
     form = form or source.description.form
     origin = Origin(source, examples)
-    drawn = examples if rows is None else _Watched(SomeExamples(examples, _positions(rows, len(examples))), progress)
-    table, outputs = _table(origin, drawn, chosen or form_named(form))
+    places = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
+    drawn = examples if rows is None else _Watched(SomeExamples(examples, places), progress)
+    table, outputs = _table(origin, drawn, places, chosen or form_named(form))
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,
@@ -169,25 +170,37 @@ def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
 
 
 def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) -> Examples | None:
+    brought = any(value is not None for value in (target, ids, sample_weight, offset))
     if data is None:
+        if brought:
+            raise ValueError("targets, ids, weights or an offset without inputs: call memory_map(model, X, y, …)")
         return None
     if isinstance(data, Examples):
-        if any(value is not None for value in (target, ids, sample_weight, offset)):
+        if brought:
             raise ValueError(f"{type(data).__name__} brings its own targets, ids, weights and offset: pass it alone")
         return data
-    if target is None and ids is None and sample_weight is None and offset is None:
+    if not brought:
         return cast(Examples, as_examples(data))
     return ArrayExamples.of(data, target, ids, sample_weight, offset)
 
 
-def _table(origin: Origin, drawn: _Watched, form: Form) -> tuple[pa.Table, int]:
-    """One row an example, and the number of outputs."""
+def _annotated(columns: dict[str, Array], source: Any, batch: Batch, at: Any) -> dict[str, Array]:
+    """The columns, with those that the posterior has to add."""
+    if not isinstance(source, Annotated):
+        return columns
+    own = dict(source.annotate(batch, at))
+    lights = np.asarray(own.pop("warning", 0), dtype=np.int8)
+    return {**columns, "warning": columns["warning"] | lights, **own}
+
+
+def _table(origin: Origin, drawn: Examples, rows: Array, form: Form) -> tuple[pa.Table, int]:
+    """One row an example, and the number of outputs; `rows` are the positions of those drawn."""
     records, start, outputs = [], 0, 1
-    rows = drawn.source.rows if isinstance(drawn.source, SomeExamples) else np.arange(len(drawn))
     for batch in drawn:
         at = origin.local(batch)
         named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
-        records.append(record_of(named | columns_of(at, perturb(at, form), origin.posterior.description)))
+        columns = columns_of(at, perturb(at, form), origin.posterior.description)
+        records.append(record_of(named | _annotated(columns, origin.posterior, batch, at)))
         outputs = int(at.f.shape[1])
         start += len(batch)
     if not records:

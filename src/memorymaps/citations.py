@@ -35,6 +35,51 @@ _ENTRIES = {
             and Khan, Mohammad Emtiyaz},
   year   = {2023}
 }""",
+    "vehtari2024pareto": """@article{vehtari2024pareto,
+  title   = {Pareto Smoothed Importance Sampling},
+  author  = {Vehtari, Aki and Simpson, Daniel and Gelman, Andrew and Yao, Yuling and Gabry, Jonah},
+  journal = {Journal of Machine Learning Research},
+  volume  = {25},
+  number  = {72},
+  pages   = {1--58},
+  year    = {2024}
+}""",
+    "chen2010shrinkage": """@article{chen2010shrinkage,
+  title   = {Shrinkage Algorithms for {MMSE} Covariance Estimation},
+  author  = {Chen, Yilun and Wiesel, Ami and Eldar, Yonina C. and Hero, Alfred O.},
+  journal = {IEEE Transactions on Signal Processing},
+  volume  = {58},
+  number  = {10},
+  pages   = {5016--5029},
+  year    = {2010}
+}""",
+    "smyth2004linear": """@article{smyth2004linear,
+  title   = {Linear Models and Empirical {B}ayes Methods for Assessing Differential Expression in Microarray
+             Experiments},
+  author  = {Smyth, Gordon K.},
+  journal = {Statistical Applications in Genetics and Molecular Biology},
+  volume  = {3},
+  number  = {1},
+  year    = {2004}
+}""",
+    "diaconis1979conjugate": """@article{diaconis1979conjugate,
+  title   = {Conjugate Priors for Exponential Families},
+  author  = {Diaconis, Persi and Ylvisaker, Donald},
+  journal = {The Annals of Statistics},
+  volume  = {7},
+  number  = {2},
+  pages   = {269--281},
+  year    = {1979}
+}""",
+    "cain1984approximate": """@article{cain1984approximate,
+  title   = {Approximate Case Influence for the Proportional Hazards Regression Model with Censored Data},
+  author  = {Cain, Kevin C. and Lange, Nicholas T.},
+  journal = {Biometrics},
+  volume  = {40},
+  number  = {2},
+  pages   = {493--499},
+  year    = {1984}
+}""",
 }
 
 

@@ -7,7 +7,7 @@ quasi-random rule for softmax, whose expectation has no lower-dimensional form.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from array_api_compat import array_namespace, device
 from memorymaps._types import Array
 from memorymaps.likelihoods import Bernoulli, ExponentialFamily, Gaussian, Likelihood, Poisson
 from memorymaps.links import Identity, Log, Probit
+from memorymaps.special import logsumexp
 
 _ORDER = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63
 _POINTS = 1024  # quasi-random points for softmax
@@ -44,13 +45,19 @@ def _root(variance: Array) -> Array:
 
 def expectation(g: Callable[[Array], Array], f: Array, variance: Array, rule: tuple[Array, Array]) -> Array:
     """`Σ_k w_k g(f + B z_k)` with `B Bᵀ = V`: the mean of `g` over `N(f, V)`, `f [n, c]`, `V [n, c, c]`."""
+    total = 0.0
+    for z, w in _points(f, variance, rule):
+        total = total + w * g(z)
+    return total
+
+
+def _points(f: Array, variance: Array, rule: tuple[Array, Array]) -> Iterator[tuple[Array, float]]:
+    """The places `f + B z_k [n, c]` and their weights."""
     xp = array_namespace(f)
     root = _root(variance)
-    total = 0.0
     for z, w in zip(*rule, strict=True):
         step = xp.asarray(z, dtype=f.dtype, device=device(f))
-        total = total + float(w) * g(f + xp.matmul(root, step[:, None])[..., 0])
-    return total
+        yield f + xp.matmul(root, step[:, None])[..., 0], float(w)
 
 
 def _diagonal(variance: Array) -> Array:
@@ -95,13 +102,26 @@ class Averaged(_SameTargets):
     variance: Array
 
     def _average(self, g: Callable[[Array], Array], f: Array) -> Array:
+        return expectation(g, f, *self._rule(f))
+
+    def _rule(self, f: Array) -> tuple[Array, tuple[Array, Array]]:
+        """The variance that counts, and a rule for it."""
         if isinstance(self.likelihood, ExponentialFamily):
             # outputs do not interact: only the marginal variances count
             xp = array_namespace(f)
             spread = _diagonal(self.variance)[..., None] * xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
             nodes, weights = _hermite()
-            return expectation(g, f, spread, (np.repeat(nodes, f.shape[-1], axis=1), weights))
-        return expectation(g, f, self.variance, _quasi_normal(f.shape[-1]))
+            return spread, (np.repeat(nodes, f.shape[-1], axis=1), weights)
+        return self.variance, _quasi_normal(f.shape[-1])
+
+    def predictive_loss(self, f: Array, y: Array) -> Array:
+        """`−log E_q[p(y ∣ f)]`: `[n]`, in nats, the log score of the posterior predictive."""
+        xp, c = array_namespace(f), f.shape[-1]
+        if c == 1 and isinstance(self.likelihood, Gaussian) and isinstance(self.likelihood.link, Identity):
+            total = self.likelihood.dispersion + _diagonal(self.variance)[:, 0]
+            return 0.5 * (self.likelihood.residual(f, y)[:, 0] ** 2 / total + xp.log(2 * np.pi * total))
+        points = _points(f, *(self._rule(f) if c == 1 else (self.variance, _quasi_normal(c))))
+        return -logsumexp(xp.stack([np.log(w) - self.likelihood.nll(z, y) for z, w in points], axis=-1))
 
     def nll(self, f: Array, y: Array) -> Array:
         """`E_q[ℓ]`."""

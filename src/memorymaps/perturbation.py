@@ -46,6 +46,8 @@ class Warn(enum.IntFlag):
     """The implicit form found no fixed point."""
     FIRST_ORDER = 8
     """`ΛV` passes its bound in an approximate posterior: the first-order deviation was taken instead."""
+    PARETO_K = 16
+    """Importance sampling does not reach the posterior without the example: too few draws, or too much influence."""
 
     @property
     def words(self) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -128,6 +128,14 @@ class Parametric(Protocol):
 
     def shift(self, u: Array) -> Array:
         """Parameters' move `[..., p, c]` for coordinates `u [..., r]` of `Factored.factor`."""
+
+
+@runtime_checkable
+class Annotated(Protocol):
+    """Ability: columns of its own for every example; one named `warning` joins the map's lights."""
+
+    def annotate(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+        """Columns `[n]` or `[n, c]` for a batch and what the map sees of it."""
 
 
 @dataclass(frozen=True)

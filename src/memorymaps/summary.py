@@ -108,6 +108,7 @@ def _light(flag: Warn, count: int, n: int) -> str:
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
         Warn.FIRST_ORDER: "pass the bound of an approximate posterior: first-order sizes, too small",
         Warn.NOT_CONVERGED: "without a fixed point of the implicit form (NaN)",
+        Warn.PARETO_K: "with a Pareto-k beyond what importance sampling can bear: more draws, or leave out for real",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
 

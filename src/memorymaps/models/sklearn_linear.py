@@ -31,6 +31,7 @@ from memorymaps.likelihoods import (
     Tweedie,
 )
 from memorymaps.links import Identity, Log
+from memorymaps.models.classes import numbered
 from memorymaps.models.design import Design
 from memorymaps.models.linear import LinearModel, LinearPosterior, laplace
 from memorymaps.posteriors import posterior, training_data
@@ -254,23 +255,10 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
     _check(model)
     if examples is None:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
-    coded = examples.map(functools.partial(_numbered, model.classes_))
+    coded = examples.map(functools.partial(numbered, model.classes_))
     if model.class_weight is None:
         return coded
     return coded.map(functools.partial(_class_weighted, _class_weights(model, coded)))
-
-
-def _numbered(classes: Array, batch: Batch) -> Batch:
-    target = np.asarray(batch.target)
-    codes = np.searchsorted(classes, target.astype(classes.dtype)) if target.dtype.kind == classes.dtype.kind else None
-    if codes is None:
-        codes = np.searchsorted(classes.astype(str), target.astype(str))
-        classes, target = classes.astype(str), target.astype(str)
-    codes = np.clip(codes, 0, len(classes) - 1)
-    unknown = np.flatnonzero(classes[codes] != target)
-    if len(unknown):
-        raise TargetError(f"class {target[unknown[0]]!r} was not among the model's classes {classes.tolist()}")
-    return dataclasses.replace(batch, target=codes)
 
 
 def _class_weights(model: Any, coded: Examples) -> Array:

@@ -58,6 +58,8 @@ def _features(steps: Pipeline, description: Description) -> Description:
     except (AttributeError, ValueError):  # a transformer without names: keep x0, x1, …
         return description
     first = len(description.parameters) - len(names)
+    if first < 0:  # a posterior without named parameters: networks, forests, Gaussian processes
+        return description
     new = dict(zip(description.parameters[first:], names, strict=True))
     return dataclasses.replace(
         description,

@@ -41,6 +41,7 @@ _LIGHTS = {
     Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
     Warn.FIRST_ORDER: "beyond the bound of an approximate posterior: first-order sizes, too small",
     Warn.NOT_CONVERGED: "no fixed point of the implicit form: sizes are undefined",
+    Warn.PARETO_K: "Pareto-k too large: importance sampling from the full posterior cannot be trusted here",
 }
 
 

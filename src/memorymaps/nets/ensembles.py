@@ -1,0 +1,132 @@
+"""Networks that give draws: deep ensembles, snapshots of one training run (SWAG), MC-dropout.
+
+Each returns a `memorymaps.models.samples.Sampler`: `memory_map(ensemble(nets, Expected(Categorical())), X, y)`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from memorymaps._types import Array
+from memorymaps.likelihoods import Likelihood
+from memorymaps.models.importance import Importance
+from memorymaps.models.samples import Sampler
+from memorymaps.nets.batching import numpy
+from memorymaps.nets.network import Forward, Network, call, evaluating
+
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+def ensemble(
+    nets: Sequence[nn.Module], likelihood: Likelihood, *, forward: Forward = call, importance: Importance | None = None
+) -> Sampler:
+    """A deep ensemble: one draw a network.
+
+    Raises
+    ------
+    TypeError
+        Not networks.
+
+    Examples
+    --------
+    >>> import torch, memorymaps as mm
+    >>> from memorymaps.likelihoods import Categorical
+    >>> x, y = torch.randn(30, 2), torch.arange(30) % 3
+    >>> m = mm.memory_map(ensemble([torch.nn.Linear(2, 3) for _ in range(5)], Categorical()), x, y)
+    >>> m.provenance.description.model
+    'deep ensemble of 5 Linear'
+    """
+    nets = tuple(nets)
+    strange = [type(net).__name__ for net in nets if not isinstance(net, nn.Module)]
+    if strange or not nets:
+        raise TypeError(f"an ensemble of {strange or 'nothing'}: expected torch.nn.Module objects")
+    members = [Network(net, likelihood, forward) for net in nets]
+
+    def predict(inputs: Any) -> Array:
+        return np.stack([_outputs(member, inputs) for member in members])
+
+    return Sampler(predict, likelihood, importance, f"deep ensemble of {len(nets)} {type(nets[0]).__name__}")
+
+
+def snapshots(
+    net: nn.Module, states: Sequence[Mapping[str, Tensor]], likelihood: Likelihood, *, forward: Forward = call,
+    importance: Importance | None = None,
+) -> Sampler:  # fmt: skip
+    """One network at several `state_dict`s: snapshots of a run, or draws of SWAG.
+
+    Raises
+    ------
+    RuntimeError
+        A state that does not fit the network (torch's own words).
+    """
+    network = Network(copy.deepcopy(net), likelihood, forward)
+
+    def predict(inputs: Any) -> Array:
+        found = []
+        for state in states:
+            network.module.load_state_dict(state)
+            found.append(_outputs(network, inputs))
+        return np.stack(found)
+
+    return Sampler(predict, likelihood, importance, f"{len(states)} snapshots of {type(net).__name__}")
+
+
+def mc_dropout(
+    net: nn.Module, likelihood: Likelihood, *, draws: int = 100, seed: int = 0, forward: Forward = call,
+    importance: Importance | None = None,
+) -> Sampler:  # fmt: skip
+    """A network with dropout kept on, `draws` times [Gal & Ghahramani 2016].
+
+    A draw is one mask of units for *all* examples, as a draw of weights is, whatever the batches: `f` is a function.
+
+    Raises
+    ------
+    TypeError
+        The network has no dropout layer (`nn.Dropout` or one of its kind).
+    """
+    if not any(isinstance(part, _DROPOUT) and part.p > 0 for part in net.modules()):
+        raise TypeError(f"{type(net).__name__} has no nn.Dropout layer with p > 0: all its draws would be the same")
+    network = Network(net, likelihood, forward)
+
+    def predict(inputs: Any) -> Array:
+        found = []
+        for k in range(draws):
+            with _masked(net, seed + k):
+                found.append(_outputs(network, inputs))
+        return np.stack(found)
+
+    return Sampler(predict, likelihood, importance, f"MC-dropout, {draws} masks of {type(net).__name__}")
+
+
+def _outputs(network: Network, inputs: Any) -> Array:
+    with evaluating(network.module), torch.no_grad():
+        return numpy(network.outputs(network.place(inputs)))
+
+
+@contextmanager
+def _masked(net: nn.Module, seed: int) -> Iterator[None]:
+    """Every dropout layer multiplies by one mask a seed, the same for all examples; the network stays in eval mode."""
+    generator = torch.Generator().manual_seed(seed)
+    hooks = [part.register_forward_hook(_mask(generator)) for part in net.modules() if isinstance(part, _DROPOUT)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _mask(generator: torch.Generator) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+    def change(part: Any, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
+        x = inputs[0]
+        shape = x.shape[1:] if type(part) is nn.Dropout else (x.shape[1], *[1] * (x.ndim - 2))
+        kept = torch.rand(shape, generator=generator) >= part.p
+        return x * (kept.to(x) / (1 - part.p))
+
+    return change
