@@ -12,6 +12,8 @@ _EXTRAS = {
     "polars": "polars",
     "torch": "torch",
     "anywidget": "notebook",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
 }
 
 
