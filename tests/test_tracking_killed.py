@@ -28,7 +28,7 @@ SCRIPT = textwrap.dedent(
     WRITES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 
     def die_at(seed):
-        left = random.Random(seed).randrange(1, 60)
+        left = random.Random(seed).randrange(1, 25)
         def hook(event, args):
             nonlocal left
             if event in WRITES and args and isinstance(args[0], (str, os.PathLike)) and str(args[0]).startswith(run):
@@ -50,7 +50,7 @@ SCRIPT = textwrap.dedent(
         if seed is not None:
             die_at(seed)
         with Tracker(net, optimizer, x, y, every=1, likelihood="categorical", path=run, start=start) as tracker:
-            for step in range(start + 1, 81):
+            for step in range(start + 1, 61):
                 rows = torch.randperm(30, generator=torch.Generator().manual_seed(step))[:10]
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
@@ -81,7 +81,7 @@ def test_a_run_that_is_killed_in_twenty_writes_ends_as_one_that_was_not(tmp_path
         killed[name] = int(done.stdout)
     assert killed == {"whole": 0, "killed": 20}
     a, b = (Trajectory.load(tmp_path / name) for name in ("whole", "killed"))
-    assert a.steps == b.steps == list(range(1, 81))
+    assert a.steps == b.steps == list(range(1, 61))
     assert not list((tmp_path / "killed").glob(".step=*"))
     for step in a.steps:
         assert a.at(step).table.equals(b.at(step).table)
