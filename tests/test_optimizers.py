@@ -169,6 +169,49 @@ def test_optimisers_without_a_precision_are_refused():
         drawn(*trained(lambda p: torch.optim.Rprop(p, lr=1e-3)))
 
 
+def test_optimisers_that_need_a_closure_are_refused():
+    net, x, y = case("mlp", N)
+    optimizer = torch.optim.LBFGS(net.parameters())
+
+    def closure():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(net(x), y)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    with pytest.raises(OptimizerStateError, match=r"closure \(LBFGS\) keep none"):
+        drawn(net, x, y, optimizer)
+
+
+def test_accumulated_gradients_read_as_the_large_batch():
+    """Two half-batches, each loss halved, are one step of the whole: the state and so the map are the same."""
+    whole = trained(MAKERS["adam"], steps=1)
+    net, x, y = case("mlp", N)
+    optimizer = MAKERS["adam"](net.parameters())
+    for part in (slice(0, N // 2), slice(N // 2, N)):
+        (nn.functional.cross_entropy(net(x[part]), y[part]) / 2).backward()
+    optimizer.step()
+    np.testing.assert_allclose(drawn(net, x, y, optimizer)["leverage"], drawn(*whole)["leverage"], rtol=1e-9)
+
+
+def test_scaled_gradients_are_unscaled_before_the_optimiser_sees_them():
+    """As `GradScaler` does: loss times `2¹⁰`, gradients divided by it again; the map itself is drawn in float64."""
+    net, x, y = case("mlp", N)
+    net, x = net.float(), x.float()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = nn.functional.cross_entropy(net(x), y)
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    m = drawn(net, x, y, optimizer)
+    assert m["leverage"].dtype == np.float64
+    net, x, y, optimizer = trained(MAKERS["adam"], steps=1)
+    np.testing.assert_allclose(m["leverage"], drawn(net, x, y, optimizer)["leverage"], rtol=0.2)
+
+
 def test_another_networks_optimiser_is_refused():
     _, x, y, optimizer = trained(MAKERS["adam"])
     with pytest.raises(OptimizerStateError, match="none of this network's"):
@@ -184,6 +227,9 @@ def test_weights_that_nothing_holds_are_refused():
     optimizer.step()
     with pytest.raises(OptimizerStateError, match="nothing holds them"):
         drawn(net, x, y, optimizer)
+    held = drawn(net, x, y, optimizer, prior=2.0)
+    assert "+ 2" in held.provenance.description.prior
+    assert np.all(np.isfinite(held["leverage"]))
 
 
 def test_a_diverged_state_is_refused():

@@ -1,13 +1,6 @@
-"""Tracking: what is recorded is what memory_map gives, runs go on after being killed, hostile data is refused."""
+"""Tracking: what is recorded is what memory_map gives, hostile data is refused."""
 
 from __future__ import annotations
-
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 
 import numpy as np
 import pytest
@@ -101,56 +94,6 @@ def test_schedules(every, due):
 def test_unknown_schedules_are_refused(every):
     with pytest.raises(ValueError, match="expected a positive"):
         schedule(every)
-
-
-SCRIPT = textwrap.dedent(
-    """
-    import sys, os, torch
-    sys.path.insert(0, sys.argv[2])
-    from networks import case
-    from torch import nn
-    from memorymaps.tracking import Tracker
-    run, state = sys.argv[1], sys.argv[1] + ".pt"
-    net, x, y = case("mlp", 30)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.05, weight_decay=0.01)
-    start = 0
-    if os.path.exists(state):
-        saved = torch.load(state)
-        start = saved["step"]; net.load_state_dict(saved["net"]); optimizer.load_state_dict(saved["optimizer"])
-    with Tracker(net, optimizer, x, y, every=1, likelihood="categorical", path=run, start=start) as tracker:
-        for step in range(start + 1, 61):
-            rows = torch.randperm(30, generator=torch.Generator().manual_seed(step))[:10]
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
-            optimizer.step()
-            tracker.step()
-            torch.save({"step": step, "net": net.state_dict(), "optimizer": optimizer.state_dict()}, state + "~")
-            os.replace(state + "~", state)
-            print(step, flush=True)
-    """
-)
-
-
-def follow(path, until=None):
-    """Run the script; with `until`, kill -9 it a moment after that step. Returns whether it finished."""
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(path), os.path.dirname(__file__)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if until is not None and int(line) >= until:
-                time.sleep(np.random.default_rng(until).uniform(0, 0.02))
-                process.send_signal(signal.SIGKILL)
-        return process.wait() == 0
-
-
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
-    assert follow(tmp_path / "whole")
-    for until in (3, 17, 18, 40):
-        assert not follow(tmp_path / "killed", until)
-    assert follow(tmp_path / "killed")
-    a, b = (Trajectory.load(tmp_path / name) for name in ("whole", "killed"))
-    assert a.steps == b.steps == list(range(1, 61))
-    for step in a.steps:
-        assert a.at(step).table.equals(b.at(step).table)
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ _EXTRAS = {
     "torch": "torch",
     "anywidget": "notebook",
     "arviz": "arviz",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
 }
 
 

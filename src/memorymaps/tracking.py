@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from memorymaps.posteriors import Origin, as_examples
 from memorymaps.trajectories import MAP, SCALARS, Trajectory, recorded, step_folder
 
 Schedule = Callable[[int], bool]
+Log = Callable[[int, MemoryMap, Mapping[str, float]], None]
 
 
 def schedule(every: int | str | Collection[int] | Schedule | None) -> Schedule:
@@ -68,6 +69,8 @@ class Tracker:
         all the data.
     start : the step that training stands at; on a resumed run that of the checkpoint: steps recorded after it are
         dropped and recorded again.
+    prior : precision added to the optimiser's own, as for `FromOptimizer`.
+    log : called with step, map and scalars after each record: a logger of `memorymaps.callbacks`, or any function.
 
     Raises
     ------
@@ -80,13 +83,14 @@ class Tracker:
     def __init__(
         self, model: Any, optimizer: Any, data: Any, target: Any = None, *, likelihood: Any, path: str | Path,
         every: Any = None, posterior: Any = None, test: Any = None, subset: int | Array | None = None, start: int = 0,
+        prior: float = 0.0, log: Log | None = None,
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
         self._due, self._model = schedule(every), model
         self._examples = _examples(data, target)
         self._likelihood = likelihood
-        self._posterior = posterior or _from_optimizer(optimizer, len(self._examples))
-        self._rows = _rows(subset, len(self._examples))
+        self._posterior = posterior or _from_optimizer(optimizer, len(self._examples), prior)
+        self._rows, self._log = _rows(subset, len(self._examples)), log
         self._test = None if test is None else _examples(*test) if isinstance(test, tuple) else _examples(test, None)
         self._began, self._spent = time.perf_counter(), 0.0
         self._fingerprint = _open(self.run, start)
@@ -112,6 +116,8 @@ class Tracker:
         self._check_same(m)
         scalars = self._scalars(m) | {"seconds": time.perf_counter() - start}
         _write(self.run, self.steps, m, scalars)
+        if self._log is not None:
+            self._log(self.steps, m, scalars)
         self._spent += time.perf_counter() - start
         return m
 
@@ -163,10 +169,10 @@ def _examples(data: Any, target: Any) -> Examples:
     return found
 
 
-def _from_optimizer(optimizer: Any, n: int) -> Any:
+def _from_optimizer(optimizer: Any, n: int, prior: float) -> Any:
     from memorymaps.nets.optimizers import FromOptimizer
 
-    return FromOptimizer(optimizer, n)
+    return FromOptimizer(optimizer, n, prior=prior)
 
 
 def _rows(subset: int | Array | None, n: int) -> Array | None:

@@ -41,6 +41,8 @@ class FromOptimizer:
     n : number of training examples.
     loss : how the training loss is reduced, `"mean"` or `"sum"`.
     forward, directions : as for `Laplace`.
+    prior : precision `δ` added to the state's, for weights that nothing else holds: rows of an embedding whose token
+        has not come yet, say.
     average : meet losses, means, errors and curvatures in expectation under `q(f) = N(f, V)`, as a variational
         optimiser does in training, instead of at the mean. Default: where the optimiser is variational. Up to 32
         outputs; beyond, where `V` is known along directions only, all is at the mean.
@@ -61,6 +63,7 @@ class FromOptimizer:
     loss: str = "mean"
     forward: Forward = call
     directions: int | None = None
+    prior: float = 0.0
     average: bool | None = None
 
     def __call__(self, module: Any, likelihood: Any) -> OptimizedNetwork:
@@ -88,20 +91,23 @@ class OptimizedNetwork:
 def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     recipe, likelihood = model.recipe, model.network.likelihood
     reading = read(recipe.optimizer, recipe.n, recipe.loss)
+    added = recipe.prior > 0
     average = reading.variational if recipe.average is None else recipe.average
     network = replace(model.network, likelihood=Expected(likelihood) if average else likelihood)
     names = _held(network.module, reading)
     diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=recipe.directions)
     with evaluating(network.module):
         setting = setting_of(LaplaceNetwork(network, diagonal), examples)
-        precision = {name: reading.precision[id(value)].to(value) for name, value in setting.covered.items()}
+        precision = {
+            name: reading.precision[id(value)].to(value) + recipe.prior for name, value in setting.covered.items()
+        }
         parts = tuple(Rotated(_positive(group.name, group.pack(precision))) for group in setting.separate)
     description = Description(
         model=f"{type(network.module).__name__}, {setting.count:,} of "
         f"{sum(v.numel() for v in network.module.parameters()):,} parameters",
         posterior=f"diagonal, from the optimiser's state: S = {reading.formula}",
         likelihood=type(likelihood).__name__,
-        prior=prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source,
+        prior=prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source + (f" + {recipe.prior:g}" * added),
         algorithm=reading.algorithm,
         coverage=coverage(setting, "diag"),
         classes=tuple(range(setting.outputs)) if isinstance(likelihood, Categorical) else (),
@@ -128,7 +134,7 @@ def _positive(name: str, precision: Tensor) -> Tensor:
         lost = int((precision <= 0).sum())
         raise OptimizerStateError(
             f"{lost:,} weights of {name!r} have had no gradient and no weight decay: nothing holds them. Train with "
-            "weight_decay, freeze them, or use posterior=Laplace(prior=…)"
+            "weight_decay, freeze them, or add a prior: Tracker(prior=…), FromOptimizer(prior=…)"
         )
     return precision
 
