@@ -12,6 +12,9 @@ _EXTRAS = {
     "polars": "polars",
     "torch": "torch",
     "anywidget": "notebook",
+    "lightgbm": "trees",
+    "xgboost": "trees",
+    "catboost": "trees",
 }
 
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
+    "sklearn.tree": ("memorymaps.models.sklearn_forests",),
+    "sklearn.ensemble": ("memorymaps.models.sklearn_forests", "memorymaps.models.sklearn_boosting"),
+    "lightgbm": ("memorymaps.models.lightgbm_trees",),
+    "xgboost": ("memorymaps.models.xgboost_trees",),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),
     "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),

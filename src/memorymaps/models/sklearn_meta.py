@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from memorymaps._types import Array
 from memorymaps.examples import Examples, with_inputs
 from memorymaps.likelihoods import Likelihood
+from memorymaps.models.numbered import through
 from memorymaps.posteriors import Description, Factored, Marginals, Parametric, Posterior, posterior, training_data
 
 
@@ -33,7 +34,7 @@ class TransformedPosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f` and `V` of the transformed inputs."""
-        return self.inner.marginals(self.steps.transform(inputs))
+        return self.inner.marginals(through(self.steps.transform)(inputs))
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class FactoredTransformedPosterior(TransformedPosterior):
 
     def factor(self, inputs: Any) -> Array:
         """`Z [n, c, r]` of the transformed inputs."""
-        return self.inner.factor(self.steps.transform(inputs))
+        return self.inner.factor(through(self.steps.transform)(inputs))
 
     def shift(self, u: Array) -> Array:
         """The inner parameters' move."""
@@ -53,6 +54,8 @@ class FactoredTransformedPosterior(TransformedPosterior):
 
 def _features(steps: Pipeline, description: Description) -> Description:
     """Parameters under the names the transformers give their columns, where they give any."""
+    if not description.parameters:  # a model without named parameters
+        return description
     try:
         names = [str(name) for name in steps.get_feature_names_out()]
     except (AttributeError, ValueError):  # a transformer without names: keep x0, x1, …
@@ -71,7 +74,7 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
     if len(model) == 1:
         return posterior(model[-1], examples)
     steps = model[:-1]
-    inner = posterior(model[-1], examples.map(with_inputs(steps.transform)))
+    inner = posterior(model[-1], examples.map(with_inputs(through(steps.transform))))
     made = _features(steps, inner.description)
     names = " → ".join(type(step).__name__ for _, step in model.steps)
     note = "Preprocessing steps are held fixed: only the final estimator is refitted in thought."
