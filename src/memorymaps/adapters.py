@@ -11,6 +11,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn.tree": ("memorymaps.models.sklearn_forests",),
     "sklearn.ensemble": ("memorymaps.models.sklearn_forests", "memorymaps.models.sklearn_boosting"),
     "lightgbm": ("memorymaps.models.lightgbm_trees",),
+    "catboost": ("memorymaps.models.catboost_trees",),
     "xgboost": ("memorymaps.models.xgboost_trees",),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),

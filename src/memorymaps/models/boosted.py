@@ -30,6 +30,7 @@ class Grown:
     ----------
     leaves : inputs → `[n, T·c]` or `[n, T, c]`, the library's own routing.
     outputs : inputs → `[n, c]`, the library's own outputs on the link scale.
+    ridge : weights of the examples → `λ`.
     number : leaves of all examples → leaf numbers without gaps.
     positives : weight of positive targets that the fitted base value does not see.
     tolerance : relative precision of the library's arithmetic.
@@ -40,7 +41,7 @@ class Grown:
     leaves: Callable[[Any], Array]
     outputs: Callable[[Any], Array]
     rate: float
-    ridge: float
+    ridge: Callable[[Array], float]
     base: Array | None = None
     newton: float = 1.0
     limit: float = np.inf
@@ -48,6 +49,11 @@ class Grown:
     number: Callable[[Array], Array] = renumbered
     positives: float = 1.0
     tolerance: float = 1e-5
+
+
+def constant(value: Any) -> Callable[[Array], float]:
+    """A ridge that does not depend on weights."""
+    return lambda weight: float(value)
 
 
 @OpenFunction
@@ -161,7 +167,15 @@ def _ensemble(made: Grown, data: Gathered) -> Boosting:
     n, c = data.n, data.outputs.reshape(data.n, -1).shape[1]
     leaves = made.number(data.leaves.reshape(n, -1, c))
     model = Boosting(
-        leaves, data.target, data.weight, made.likelihood, made.rate, made.ridge, None, made.newton, made.limit
+        leaves,
+        data.target,
+        data.weight,
+        made.likelihood,
+        made.rate,
+        made.ridge(data.weight),
+        None,
+        made.newton,
+        made.limit,
     )
     if made.positives != 1:
         plain = data.weight / np.where(data.target == 1, made.positives, 1.0)

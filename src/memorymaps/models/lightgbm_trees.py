@@ -11,7 +11,7 @@ import numpy as np
 from memorymaps._types import Array
 from memorymaps.examples import Examples
 from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
-from memorymaps.models.boosted import Grown, boosted_posterior, expect, grown
+from memorymaps.models.boosted import Grown, boosted_posterior, constant, expect, grown
 from memorymaps.models.numbered import NumberedExamples
 from memorymaps.models.positives import weighted_positives
 from memorymaps.posteriors import UnsupportedModelError, posterior, training_data
@@ -63,7 +63,7 @@ def _grown(model: Any) -> Grown:
         leaves=lambda inputs: booster.predict(inputs, pred_leaf=True),
         outputs=lambda inputs: _outputs(booster, inputs),
         rate=float(p["learning_rate"]),
-        ridge=float(p["lambda_l2"]),
+        ridge=constant(p["lambda_l2"]),
         base=held,
         newton=newton,
         classes=_classes(model),

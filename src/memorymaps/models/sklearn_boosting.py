@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from memorymaps._types import Array, Batch
 from memorymaps.examples import Examples
 from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
-from memorymaps.models.boosted import Grown, boosted_posterior, expect, grown
+from memorymaps.models.boosted import Grown, boosted_posterior, constant, expect, grown
 from memorymaps.models.numbered import NumberedExamples
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors import UnsupportedModelError, posterior, training_data
@@ -44,7 +44,7 @@ def _grown_hist(model: Any) -> Grown:
         leaves=lambda inputs: _steps(model, inputs),
         outputs=lambda inputs: _stages(model, inputs)[:, -1],
         rate=float(model.learning_rate),
-        ridge=float(model.l2_regularization),
+        ridge=constant(model.l2_regularization),
         classes=_classes(model),
         number=numbered_by_value,
     )
@@ -102,7 +102,7 @@ def _grown_plain(model: Any) -> Grown:
         leaves=model.apply,
         outputs=model.decision_function if isinstance(model, _CLASSIFIERS) else model.predict,
         rate=float(model.learning_rate),
-        ridge=0.0,
+        ridge=constant(0.0),
         classes=_classes(model),
     )
 

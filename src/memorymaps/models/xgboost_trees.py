@@ -12,7 +12,7 @@ import xgboost as xgb
 from memorymaps._types import Array
 from memorymaps.examples import Examples
 from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
-from memorymaps.models.boosted import Grown, boosted_posterior, expect, grown
+from memorymaps.models.boosted import Grown, boosted_posterior, constant, expect, grown
 from memorymaps.models.numbered import NumberedExamples
 from memorymaps.models.positives import weighted_positives
 from memorymaps.posteriors import UnsupportedModelError, posterior, training_data
@@ -67,7 +67,7 @@ def _grown(model: Any) -> Grown:
             _matrix(model, inputs), output_margin=True, iteration_range=span
         ).reshape(-1, c),
         rate=float(p["eta"]),
-        ridge=float(p["lambda"]),
+        ridge=constant(p["lambda"]),
         base=np.broadcast_to(link(base), (c,)),
         newton=newton,
         limit=step or np.inf,
@@ -102,8 +102,9 @@ def _matrix(model: Any, inputs: Any) -> Any:
 def _data(model: Any, examples: Examples | None) -> Examples:
     from memorymaps.models.sklearn_targets import class_data, numeric_data
 
+    booster = _booster(model)
     found = (class_data if isinstance(model, xgb.XGBClassifier) else numeric_data)(model, examples)
-    losses = _configuration(_booster(model))["objective"].get("reg_loss_param", {})
+    losses = _configuration(booster)["objective"].get("reg_loss_param", {})
     return NumberedExamples(weighted_positives(found, float(losses.get("scale_pos_weight", 1))))
 
 
