@@ -358,9 +358,20 @@ def test_a_recipe_for_boosting_does_not_fit_a_forest():
         mm.memory_map(forest, X, Y, posterior=BoostedTrees())
     with pytest.raises(ValueError, match="positive"):
         BoostedTrees(probes=0)
+
+
+def test_probes_of_several_classes_take_one_at_a_time():
     model = HistGradientBoostingClassifier(**HIST).fit(X, THREE)
-    with pytest.raises(DataError, match="one output"):
-        mm.memory_map(model, X, THREE, posterior=BoostedTrees(probes=8))
+    exact = mm.memory_map(model, X, THREE)["leverage"]
+    sampled = mm.memory_map(model, X, THREE, posterior=BoostedTrees(probes=1024))["leverage"]
+    assert 1 < sampled.sum() / exact.sum() < 1.15
+    assert np.corrcoef(sampled, exact)[0, 1] > 0.98
+
+
+def test_exact_leverage_of_large_ensembles_is_refused():
+    model = HistGradientBoostingRegressor(max_iter=900, min_samples_leaf=5, max_leaf_nodes=31).fit(X, Y)
+    with pytest.raises(DataError, match=r"GB: use BoostedTrees\(probes="):
+        mm.memory_map(model, X, Y, posterior=BoostedTrees())
 
 
 def test_bundled_data_end_to_end():

@@ -19,7 +19,8 @@ from memorymaps.models.leaves import Boosting, Replay, predict, replay, without
 from memorymaps.posteriors import Description, OpenFunction, UnsupportedModelError, posterior, training_data
 
 _LEAVES, _WORK = 6_000, 3e8  # leaf values, and pairs of trees times examples, up to which leverage is exact by default
-_PROBES = 64
+_LARGEST = 12_000  # leaf values that may be asked for: a matrix of 1.2 GB
+_PROBES = 48
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class BoostedTrees:
     Parameters
     ----------
     probes : replays on noise; every leverage then has the relative standard error `√(2/probes)`. `None`: exact, which
-        takes an `[P, P]` matrix for `P` leaves. Without a recipe: exact for up to 6,000 leaves, else 64 probes.
+        takes an `[P, P]` matrix for `P` leaves. Without a recipe: exact for up to 6,000 leaves, else 48 probes; several
+        outputs are then taken one at a time (Λ between classes left out, h some per cent too large).
     seed : of the probes.
 
     Raises
@@ -195,19 +197,17 @@ def _gauged(model: Boosting, f: Array) -> Array:
 
 def _affordable(model: Boosting) -> bool:
     n, trees, c = model.shape
-    return c > 1 or (model.size <= _LEAVES and n * trees**2 / 2 <= _WORK)
+    return model.size <= _LEAVES and n * (c * trees) ** 2 / 2 <= _WORK
 
 
 def _variance(model: Boosting, run: Replay, recipe: BoostedTrees) -> Array:
     if recipe.probes is None:
-        if model.size > 5 * _LEAVES:
+        if model.size > _LARGEST:
             raise DataError(
                 f"exact leverage of {model.size:,} leaf values takes a matrix of {8e-9 * model.size**2:.0f} GB: "
-                "use BoostedTrees(probes=64) for one output, fewer trees for several classes"
+                f"use BoostedTrees(probes={_PROBES})"
             )
         return exact_variance(model, run)
-    if model.shape[2] > 1:
-        raise DataError(f"probes are for one output and the model has {model.shape[2]}: use BoostedTrees(probes=None)")
     return sampled_variance(model, run, recipe.probes, recipe.seed)
 
 

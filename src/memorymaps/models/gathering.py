@@ -50,7 +50,7 @@ def gathered(
 
 def renumbered(leaves: Array) -> Array:
     """Each tree's leaves numbered from 0 without gaps, in any shape `[n, …]`."""
-    table = leaves.reshape(len(leaves), -1).astype(np.int64)
+    table = leaves.reshape(len(leaves), -1).astype(np.int32, order="F")
     found = np.empty(table.shape, dtype=np.int32, order="F")
     for t, column in enumerate(table.T):
         present = np.bincount(column) > 0

@@ -62,67 +62,80 @@ def _response(model: Boosting, run: Replay) -> Array:
 
 
 def sampled_variance(model: Boosting, run: Replay, probes: int, seed: int) -> Array:
-    """`V_ii [n, 1, 1]` for one output, from replays on noise."""
+    """`V_ii [n, c, c]` from replays on noise, one output at a time: `Λ` between outputs is left out."""
     rng = np.random.default_rng(seed)
-    noise = _Noise(model, run.steps.astype(np.float32), *_curvatures(model, run))
-    total = np.zeros(model.shape[0])
-    for start in range(0, probes, _TOGETHER):
-        k = min(_TOGETHER, probes - start)
-        total += noise.squares(np.maximum(noise.falls, 0), rng, k, noisy=True)
-        if np.any(noise.falls < 0):
-            total -= noise.squares(np.maximum(-noise.falls, 0), rng, k, noisy=False)
-    return np.maximum(total / (2 * probes), 0.0)[:, None, None]
-
-
-def _curvatures(model: Boosting, run: Replay) -> tuple[Array, Array]:
-    """`w Λ` before each iteration and for the base, `[1 + T, n]`, and how much it falls from one to the next.
-
-    One row stands for all where the curvature is constant.
-    """
-    stages = [run.path[0]] if isinstance(model.likelihood, Gaussian) else [run.path[0], *run.path[:-1]]
-    found = [model.weight * model.likelihood.information(f, model.target)[:, 0] for f in stages]
-    curvature = np.asarray(found, dtype=np.float32)
-    return curvature, curvature - np.concatenate([curvature[1:], np.zeros_like(curvature[:1])])
+    n, _, c = model.shape
+    variance = np.zeros((n, c, c))
+    for k in range(c):
+        noise = _Noise.of(model, run, k)
+        for start in range(0, probes, _TOGETHER):
+            variance[:, k, k] += noise.squares(rng, min(_TOGETHER, probes - start))
+    return np.maximum(variance / (2 * probes), 0.0)
 
 
 @dataclass(frozen=True)
 class _Noise:
-    """The recursion of one output, replayed on noise."""
+    """The recursion of one output, replayed on noise.
 
-    model: Boosting
+    Attributes
+    ----------
+    leaves, firsts : `[1 + T][n]` and the first leaf's number of each stage; the base value is the first stage.
+    steps, spreads : `η/D` and the leaf noise's standard deviation `√(2b − b² Σ K)`, `[P]`.
+    curvature, falls : `w Λ` at each stage `[1 + T, n]`, and how much it falls from one to the next; one row stands for
+        all where it is constant.
+    """
+
+    leaves: list[Array]
+    firsts: list[int]
     steps: Array
+    spreads: Array
     curvature: Array
     falls: Array
 
-    def squares(self, falls: Array, rng: np.random.Generator, k: int, noisy: bool) -> Array:
-        """`Σ x² [n]` over `k` replays, pushed by `u_t = z Σ_{s≥t} σ_s √fall_s` with random signs `σ [T], z [n]`."""
-        n, trees, _ = self.model.shape
+    @classmethod
+    def of(cls, model: Boosting, run: Replay, k: int) -> _Noise:
+        """For output `k`."""
+        stages = [run.path[0]] if isinstance(model.likelihood, Gaussian) else [run.path[0], *run.path[:-1]]
+        found = [model.weight * model.likelihood.information(f, model.target)[:, k] for f in stages]
+        curvature = np.asarray(found, dtype=np.float32)
+        falls = curvature - np.concatenate([curvature[1:], np.zeros_like(curvature[:1])])
+        n, trees, _ = model.shape
+        leaves = [np.zeros(n, np.int32), *(model.leaves[:, t, k] for t in range(trees))]
+        firsts, steps = [k, *model.first[:, k].tolist()], run.steps.astype(np.float32)
+        spreads = np.zeros_like(steps)
+        for stage, (leaf, first) in enumerate(zip(leaves, firsts, strict=True)):
+            total = np.bincount(leaf, curvature[min(stage, len(curvature) - 1)])
+            own = steps[first : first + len(total)]
+            spreads[first : first + len(total)] = np.sqrt(np.maximum(2 * own - own**2 * total, 0))
+        return cls(leaves, firsts, steps, spreads, curvature, falls)
+
+    def squares(self, rng: np.random.Generator, k: int) -> Array:
+        """`Σ x² [n]` over `k` replays; rises of the curvature take theirs from replays without leaf noise."""
+        total = self._squares(np.maximum(self.falls, 0), rng, k, self.spreads)
+        if np.any(self.falls < 0):
+            total -= self._squares(np.maximum(-self.falls, 0), rng, k, np.zeros_like(self.spreads))
+        return total
+
+    def _squares(self, falls: Array, rng: np.random.Generator, k: int, spreads: Array) -> Array:
+        """Pushed by `u_t = z Σ_{s≥t} σ_s √fall_s`, with random signs `σ` of stages and `z` of examples."""
+        n = len(self.leaves[0])
         roots, signs, z = np.sqrt(falls), _signs(rng, (len(falls), k)), _signs(rng, (n, k))
         push, x, room = z * (roots.T @ signs), np.zeros((n, k), np.float32), np.empty((n, k), np.float32)
-        for stage in range(trees + 1):
-            leaf, steps = self._tree(stage)
+        for stage, (leaf, first) in enumerate(zip(self.leaves, self.firsts, strict=True)):
             curvature = self.curvature[min(stage, len(falls) - 1)]
             np.subtract(push, np.multiply(curvature[:, None], x, out=room), out=room)
-            move = steps[:, None] * (indicators(leaf, len(steps)).T @ room)
-            if noisy:
-                move += _spread(leaf, steps, curvature) * rng.standard_normal(move.shape, np.float32)
+            move = self._move(leaf, first, room, spreads, rng)
             np.add(x, np.take(move, leaf, axis=0, out=room, mode="clip"), out=x)
             if stage < len(falls) - 1:
                 push -= np.multiply(z, roots[stage][:, None] * signs[stage], out=room)
         return np.einsum("nk,nk->n", x, x, dtype=float)
 
-    def _tree(self, stage: int) -> tuple[Array, Array]:
-        """Leaves `[n]` and step lengths of an iteration; the first is the base value."""
-        if stage == 0:
-            return np.zeros(self.model.shape[0], np.int32), self.steps[:1]
-        leaf, first = self.model.leaves[:, stage - 1, 0], self.model.first[stage - 1, 0]
-        return leaf, self.steps[first : first + int(leaf.max()) + 1]
-
-
-def _spread(leaf: Array, steps: Array, curvature: Array) -> Array:
-    """Standard deviation of leaf noise, `√(2b − b² Σ K)`: `[leaves, 1]`."""
-    squares = 2 * steps - steps**2 * np.bincount(leaf, curvature, len(steps))
-    return np.sqrt(np.maximum(squares, 0)).astype(np.float32)[:, None]
+    def _move(self, leaf: Array, first: int, pushed: Array, spreads: Array, rng: np.random.Generator) -> Array:
+        """What an iteration adds to its leaf values: a Newton step and noise, `[leaves, k]`."""
+        width = int(leaf.max()) + 1
+        own = slice(first, first + width)
+        noise = spreads[own, None] * rng.standard_normal((width, pushed.shape[1]), np.float32)
+        return np.asarray(self.steps[own, None] * (indicators(leaf, width).T @ pushed) + noise)
 
 
 def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

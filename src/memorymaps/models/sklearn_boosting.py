@@ -27,6 +27,7 @@ from memorymaps.posteriors import UnsupportedModelError, posterior, training_dat
 
 _HIST = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
 _PLAIN = (GradientBoostingRegressor, GradientBoostingClassifier)
+_FEW = 2_000
 _CLASSIFIERS = (HistGradientBoostingClassifier, GradientBoostingClassifier)
 
 
@@ -42,7 +43,7 @@ def _grown_hist(model: Any) -> Grown:
         name,
         likelihood,
         leaves=lambda inputs: _steps(model, inputs),
-        outputs=lambda inputs: _stages(model, inputs)[:, -1],
+        outputs=lambda inputs: _outputs(model, inputs),
         rate=float(model.learning_rate),
         ridge=constant(model.l2_regularization),
         classes=_classes(model),
@@ -57,6 +58,12 @@ def _likelihood(name: str, model: Any) -> Likelihood:
     if model.loss not in known:
         raise UnsupportedModelError(f"{name} was trained with loss {model.loss!r}: refit with {' or '.join(known)}")
     return known[model.loss]
+
+
+def _outputs(model: Any, inputs: Any) -> Array:
+    if isinstance(model, _CLASSIFIERS):
+        return model.decision_function(inputs)
+    return np.log(model.predict(inputs)) if model.loss == "poisson" else model.predict(inputs)
 
 
 def _stages(model: Any, inputs: Any) -> Array:
@@ -80,10 +87,24 @@ def numbered_by_value(steps: Array) -> Array:
     found = np.empty(steps.shape, dtype=np.int32, order="F")
     room = 1e-11 * (1 + np.abs(steps).sum(axis=1).max())
     for place in np.ndindex(steps.shape[1:]):
-        column = steps[(slice(None), *place)]
-        order = np.argsort(column)
-        found[(order, *place)] = np.concatenate([[0], np.cumsum(np.diff(column[order]) > room)])
+        found[(slice(None), *place)] = _nearest_levels(np.ascontiguousarray(steps[(slice(None), *place)]), room)
     return found
+
+
+def _nearest_levels(column: Array, room: float) -> Array:
+    """Number of each entry's level; levels are looked for in a few entries first, which spares sorting them all."""
+    levels = _levels(column[:_FEW], room)
+    while True:
+        near = np.searchsorted((levels[1:] + levels[:-1]) / 2, column)
+        far = np.abs(column - levels[near]) > room
+        if not np.any(far):
+            return near
+        levels = _levels(np.concatenate([levels, column[far]]), room)
+
+
+def _levels(values: Array, room: float) -> Array:
+    ordered = np.sort(values)
+    return ordered[np.concatenate([[True], np.diff(ordered) > room])]
 
 
 @grown.register(GradientBoostingRegressor)
