@@ -352,6 +352,15 @@ def test_other_data_than_the_training_data_is_noticed():
         mm.memory_map(boosting, X, Y, offset=W)
 
 
+def test_more_examples_than_are_checked():
+    x, y = np.tile(X, (20, 1)), np.tile(Y, 20) + rng.normal(size=20 * N)
+    for model in (DecisionTreeRegressor(max_depth=3), HistGradientBoostingRegressor(max_iter=3)):
+        m = mm.memory_map(model.fit(x, y), x, y)
+        np.testing.assert_allclose(m["prediction"], model.predict(x), rtol=1e-6, atol=1e-6)
+    with pytest.raises(UnsupportedModelError, match="sample_weight"):
+        mm.memory_map(model, x, y, sample_weight=np.tile(W, 20))
+
+
 def test_a_recipe_for_boosting_does_not_fit_a_forest():
     forest = RandomForestRegressor(3).fit(X, Y)
     with pytest.raises(UnsupportedModelError, match="no boosted ensemble"):

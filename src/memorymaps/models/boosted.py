@@ -148,9 +148,8 @@ def boosted(made: Grown, examples: Examples, recipe: BoostedTrees | None) -> Lea
     data = gathered(examples, made.leaves, made.outputs)
     model = _ensemble(made, data)
     run = replay(model)
-    check_reproduced(
-        made.name, _gauged(model, run.f), _gauged(model, data.outputs.reshape(run.f.shape)), made.tolerance
-    )
+    found = _gauged(model, run.f[data.rows])
+    check_reproduced(made.name, found, _gauged(model, data.outputs.reshape(found.shape)), made.tolerance)
     if recipe is None:
         recipe = BoostedTrees(None if _affordable(model) else _PROBES)
     unit = _variance(model, run, recipe)
@@ -166,7 +165,7 @@ def boosted(made: Grown, examples: Examples, recipe: BoostedTrees | None) -> Lea
 
 
 def _ensemble(made: Grown, data: Gathered) -> Boosting:
-    n, c = data.n, data.outputs.reshape(data.n, -1).shape[1]
+    n, c = data.n, data.outputs.size // len(data.rows)
     leaves = made.number(data.leaves.reshape(n, -1, c))
     model = Boosting(
         leaves,

@@ -12,15 +12,18 @@ from memorymaps._types import Array
 from memorymaps.examples import DataError, Examples
 from memorymaps.posteriors import UnsupportedModelError
 
+_CHECKED = 4_096  # examples whose predictions a replay must give
+
 
 @dataclass(frozen=True)
 class Gathered:
-    """Leaves `[n, …]` as the library names them, its outputs `[n, c]`, targets, weights `[n]`."""
+    """Leaves `[n, …]` as the library names them, targets, weights `[n]`; its outputs for the examples at `rows`."""
 
     leaves: Array
-    outputs: Array
     target: Array
     weight: Array
+    rows: Array
+    outputs: Array
 
     @property
     def n(self) -> int:
@@ -28,10 +31,8 @@ class Gathered:
         return len(self.weight)
 
 
-def gathered(
-    examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any], Array], offset: bool = False
-) -> Gathered:
-    """One pass over the training data.
+def gathered(examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any], Array]) -> Gathered:
+    """One pass over the training data; outputs of `_CHECKED` examples, evenly spread, for prediction takes its time.
 
     Raises
     ------
@@ -43,9 +44,12 @@ def gathered(
         if batch.offset is not None:
             raise DataError("tree ensembles take no offset (init_score, base_margin): leave it out")
         weight = np.ones(len(batch)) if batch.weight is None else np.asarray(batch.weight, dtype=float)
-        inputs = batch.inputs.inputs
-        parts.append((np.asarray(leaves(inputs)), np.asarray(outputs(inputs), float), np.asarray(batch.target), weight))
-    return Gathered(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        parts.append((np.asarray(leaves(batch.inputs.inputs)), np.asarray(batch.target), weight))
+    found = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    n = len(found[0])
+    rows = np.unique(np.linspace(0, n - 1, min(n, _CHECKED)).astype(np.int64))
+    made = np.asarray(outputs(examples.take(rows).inputs.inputs), dtype=float)
+    return Gathered(found[0], found[1], found[2], rows, made)
 
 
 def renumbered(leaves: Array) -> Array:

@@ -77,7 +77,7 @@ def _verified(model: Any, data: Gathered, target: Array) -> Averaging:
     leaves = renumbered(data.leaves)
     for bag in _bags(model, data):
         forest = Averaging(leaves, bag, target)
-        f = forest.outputs(forest.values())
+        f = forest.outputs(forest.values(), data.rows)
         if np.allclose(f, data.outputs.reshape(f.shape), rtol=1e-8, atol=1e-8 * (1 + np.abs(f).max())):
             return forest
     check_reproduced(type(model).__name__, f, data.outputs, 1e-8)
