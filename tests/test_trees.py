@@ -293,7 +293,10 @@ def test_a_pipeline_maps_its_forest():
     model = make_pipeline(StandardScaler(), RandomForestRegressor(10, random_state=0)).fit(X, Y)
     alone = RandomForestRegressor(10, random_state=0).fit(StandardScaler().fit_transform(X), Y)
     inner = mm.memory_map(alone, StandardScaler().fit_transform(X), Y)
-    np.testing.assert_allclose(mm.memory_map(model, X, Y)["leverage"], inner["leverage"])
+    outer = mm.memory_map(model, X, Y)
+    np.testing.assert_allclose(outer["leverage"], inner["leverage"])
+    columns = [leave_out(m, {"a": [3, 4]})["rest_sensitivity"] for m in (outer, inner)]
+    np.testing.assert_allclose(*columns)
 
 
 def test_sparse_inputs():
