@@ -28,6 +28,7 @@ from memorymaps.models.leaves import Boosting, Replay, indicators
 
 _TOGETHER = 16  # probes that are replayed side by side: a block that stays in the cache
 _ROWS = 1024
+_LEVELS = 64  # curvatures that a sampled recursion tells apart: it holds them for one iteration in so many
 
 
 def exact_variance(model: Boosting, run: Replay) -> Array:
@@ -81,8 +82,8 @@ class _Noise:
     ----------
     leaves, firsts : `[1 + T][n]` and the first leaf's number of each stage; the base value is the first stage.
     steps, spreads : `η/D` and the leaf noise's standard deviation `√(2b − b² Σ K)`, `[P]`.
-    curvature, falls : `w Λ` at each stage `[1 + T, n]`, and how much it falls from one to the next; one row stands for
-        all where it is constant.
+    curvature, falls : `w Λ`, held for some stages, `[levels, n]`, and how much it falls from one level to the next.
+    levels : level of each stage, `[1 + T]`.
     """
 
     leaves: list[Array]
@@ -91,23 +92,25 @@ class _Noise:
     spreads: Array
     curvature: Array
     falls: Array
+    levels: Array
 
     @classmethod
     def of(cls, model: Boosting, run: Replay, k: int) -> _Noise:
         """For output `k`."""
-        stages = [run.path[0]] if isinstance(model.likelihood, Gaussian) else [run.path[0], *run.path[:-1]]
-        found = [model.weight * model.likelihood.information(f, model.target)[:, k] for f in stages]
+        n, trees, _ = model.shape
+        held = trees if isinstance(model.likelihood, Gaussian) else max(1, trees // _LEVELS)
+        levels = np.maximum(np.arange(trees + 1) - 1, 0) // held
+        found = [model.weight * model.likelihood.information(f, model.target)[:, k] for f in run.path[:-1:held]]
         curvature = np.asarray(found, dtype=np.float32)
         falls = curvature - np.concatenate([curvature[1:], np.zeros_like(curvature[:1])])
-        n, trees, _ = model.shape
         leaves = [np.zeros(n, np.int32), *(model.leaves[:, t, k] for t in range(trees))]
         firsts, steps = [k, *model.first[:, k].tolist()], run.steps.astype(np.float32)
         spreads = np.zeros_like(steps)
         for stage, (leaf, first) in enumerate(zip(leaves, firsts, strict=True)):
-            total = np.bincount(leaf, curvature[min(stage, len(curvature) - 1)])
+            total = np.bincount(leaf, curvature[levels[stage]])
             own = steps[first : first + len(total)]
             spreads[first : first + len(total)] = np.sqrt(np.maximum(2 * own - own**2 * total, 0))
-        return cls(leaves, firsts, steps, spreads, curvature, falls)
+        return cls(leaves, firsts, steps, spreads, curvature, falls, levels)
 
     def squares(self, rng: np.random.Generator, k: int) -> Array:
         """`Σ x² [n]` over `k` replays; rises of the curvature take theirs from replays without leaf noise."""
@@ -122,12 +125,13 @@ class _Noise:
         roots, signs, z = np.sqrt(falls), _signs(rng, (len(falls), k)), _signs(rng, (n, k))
         push, x, room = z * (roots.T @ signs), np.zeros((n, k), np.float32), np.empty((n, k), np.float32)
         for stage, (leaf, first) in enumerate(zip(self.leaves, self.firsts, strict=True)):
-            curvature = self.curvature[min(stage, len(falls) - 1)]
+            level = self.levels[stage]
+            curvature = self.curvature[level]
             np.subtract(push, np.multiply(curvature[:, None], x, out=room), out=room)
             move = self._move(leaf, first, room, spreads, rng)
             np.add(x, np.take(move, leaf, axis=0, out=room, mode="clip"), out=x)
-            if stage < len(falls) - 1:
-                push -= np.multiply(z, roots[stage][:, None] * signs[stage], out=room)
+            if stage + 1 < len(self.levels) and self.levels[stage + 1] > level:
+                push -= np.multiply(z, roots[level][:, None] * signs[level], out=room)
         return np.einsum("nk,nk->n", x, x, dtype=float)
 
     def _move(self, leaf: Array, first: int, pushed: Array, spreads: Array, rng: np.random.Generator) -> Array:
