@@ -10,9 +10,9 @@ from scipy import sparse
 from scipy.stats import spearmanr
 from sklearn import linear_model as sk
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -339,7 +339,7 @@ def with_hole(a, value=np.nan):
         (sk.PoissonRegressor().fit(X, np.abs(Y)), X, Y - 9, mm.TargetError, "≥ 0 for Poisson"),
         (sk.GammaRegressor().fit(X, np.abs(Y)), X, 0 * Y, mm.TargetError, "> 0 for Gamma"),
         (sk.LogisticRegression().fit(X, BITS), X, BITS + 1, mm.TargetError, "not among the model's classes"),
-        (RandomForestClassifier(3).fit(X, BITS), X, BITS, mm.UnsupportedModelError, "supported here: .*Ridge"),
+        (KNeighborsClassifier(3).fit(X, BITS), X, BITS, mm.UnsupportedModelError, "supported here: .*Ridge"),
         (sk.LassoLars().fit(X, Y), X, Y, mm.UnsupportedModelError, "supported here: .*Lasso"),
         (sk.MultiTaskLasso().fit(X, X), X, X, TypeError, "refit with Lasso or ElasticNet"),
         (sk.LinearRegression().fit(X[:3], Y[:3]), X[:3], Y[:3], mm.DataError, "3 examples for 3.0 free parameters"),

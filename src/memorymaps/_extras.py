@@ -15,6 +15,9 @@ _EXTRAS = {
     "arviz": "arviz",
     "wandb": "wandb",
     "mlflow": "mlflow",
+    "lightgbm": "trees",
+    "xgboost": "trees",
+    "catboost": "trees",
 }
 
 

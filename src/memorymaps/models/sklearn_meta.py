@@ -6,6 +6,7 @@ The preprocessing is held fixed: leaving an example out moves the final estimato
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,17 @@ from sklearn.pipeline import Pipeline
 from memorymaps._types import Array
 from memorymaps.examples import Examples, with_inputs
 from memorymaps.likelihoods import Likelihood
-from memorymaps.posteriors import Description, Factored, Marginals, Parametric, Posterior, posterior, training_data
+from memorymaps.models.numbered import through
+from memorymaps.posteriors import (
+    Description,
+    Factored,
+    Marginals,
+    Parametric,
+    Posterior,
+    Removable,
+    posterior,
+    training_data,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class TransformedPosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f` and `V` of the transformed inputs."""
-        return self.inner.marginals(self.steps.transform(inputs))
+        return self.inner.marginals(through(self.steps.transform)(inputs))
 
 
 @dataclass(frozen=True)
@@ -44,15 +55,33 @@ class FactoredTransformedPosterior(TransformedPosterior):
 
     def factor(self, inputs: Any) -> Array:
         """`Z [n, c, r]` of the transformed inputs."""
-        return self.inner.factor(self.steps.transform(inputs))
+        return self.inner.factor(through(self.steps.transform)(inputs))
 
     def shift(self, u: Array) -> Array:
         """The inner parameters' move."""
         return self.inner.shift(u)
 
 
+@dataclass(frozen=True)
+class RemovableTransformedPosterior(TransformedPosterior):
+    """The same where the inner posterior can replay removals."""
+
+    inner: Any  # Posterior and Removable at once
+
+    def removal(self, groups: Sequence[Array], steps: int = 20, tolerance: float = 1e-2) -> tuple[Array, Array]:
+        """The inner parameters' moves, and residuals."""
+        moves, residual = self.inner.removal(groups, steps, tolerance)
+        return moves, residual
+
+    def answer(self, inputs: Any, moves: Array) -> Array:
+        """How outputs of the transformed inputs answer."""
+        return self.inner.answer(through(self.steps.transform)(inputs), moves)
+
+
 def _features(steps: Pipeline, description: Description) -> Description:
     """Parameters under the names the transformers give their columns, where they give any."""
+    if not description.parameters:  # a model without named parameters
+        return description
     try:
         names = [str(name) for name in steps.get_feature_names_out()]
     except (AttributeError, ValueError):  # a transformer without names: keep x0, x1, …
@@ -73,13 +102,15 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
     if len(model) == 1:
         return posterior(model[-1], examples)
     steps = model[:-1]
-    inner = posterior(model[-1], examples.map(with_inputs(steps.transform)))
+    inner = posterior(model[-1], examples.map(with_inputs(through(steps.transform))))
     made = _features(steps, inner.description)
     names = " → ".join(type(step).__name__ for _, step in model.steps)
     note = "Preprocessing steps are held fixed: only the final estimator is refitted in thought."
     description = dataclasses.replace(made, model=f"scikit-learn Pipeline {names}", notes=(*made.notes, note))
-    able = isinstance(inner, Factored) and isinstance(inner, Parametric)
-    return (FactoredTransformedPosterior if able else TransformedPosterior)(steps, inner, description)
+    if isinstance(inner, Factored) and isinstance(inner, Parametric):
+        return FactoredTransformedPosterior(steps, inner, description)
+    kind = RemovableTransformedPosterior if isinstance(inner, Removable) else TransformedPosterior
+    return kind(steps, inner, description)
 
 
 @training_data.register(Pipeline)

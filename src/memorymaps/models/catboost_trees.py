@@ -1,0 +1,56 @@
+"""CatBoost: its leaf values are single Newton steps on all examples, whatever sample grew the tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import catboost as cb
+import numpy as np
+from sklearn.exceptions import NotFittedError
+
+from memorymaps.examples import Examples
+from memorymaps.likelihoods import Bernoulli, Gaussian, Likelihood, Poisson
+from memorymaps.models.boosted import Grown, boosted_posterior, expect, grown
+from memorymaps.models.numbered import NumberedExamples
+from memorymaps.models.sklearn_targets import class_data, numeric_data
+from memorymaps.posteriors import UnsupportedModelError, posterior, training_data
+
+_LOSSES: dict[str, Likelihood] = {"RMSE": Gaussian(), "Logloss": Bernoulli(), "Poisson": Poisson()}
+_PLAIN = {"boosting_type": "Plain", "leaf_estimation_iterations": 1, "leaf_estimation_method": "Newton"}
+_PLAIN |= {"model_shrink_rate": 0, "langevin": False, "posterior_sampling": False}
+
+
+def _check(model: Any) -> None:
+    if not model.is_fitted():
+        raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map")
+
+
+@grown.register(cb.CatBoost)
+def _grown(model: Any) -> Grown:
+    _check(model)
+    name, p = f"CatBoost {type(model).__name__}", model.get_all_params()
+    if p["loss_function"] not in _LOSSES:
+        raise UnsupportedModelError(
+            f"{name} was trained with loss {p['loss_function']!r}: refit with {' or '.join(_LOSSES)}"
+        )
+    expect(name, p, _PLAIN, "and its leaf values are not single Newton steps")
+    ridge = float(p["l2_leaf_reg"])
+    return Grown(
+        name,
+        _LOSSES[p["loss_function"]],
+        leaves=model.calc_leaf_indexes,
+        outputs=lambda inputs: model.predict(inputs, prediction_type="RawFormulaVal"),
+        rate=float(p["learning_rate"]),
+        ridge=lambda weight: ridge * float(np.mean(weight)),
+        base=np.reshape(model.get_scale_and_bias()[1], (1,)),
+        classes=tuple(model.classes_.tolist()) if isinstance(model, cb.CatBoostClassifier) else (),
+    )
+
+
+@training_data.register(cb.CatBoost)
+def _data(model: Any, examples: Examples | None) -> Examples:
+    _check(model)
+    return NumberedExamples((class_data if isinstance(model, cb.CatBoostClassifier) else numeric_data)(model, examples))
+
+
+posterior.register(cb.CatBoost)(boosted_posterior)
