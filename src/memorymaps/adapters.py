@@ -8,6 +8,10 @@ from __future__ import annotations
 
 ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
+    "sklearn.gaussian_process": ("memorymaps.models.sklearn_gp",),
+    "sklearn.svm": ("memorymaps.models.kernel_machines", "memorymaps.models.robust"),
+    "sklearn.kernel_ridge": ("memorymaps.models.kernel_machines",),
+    "sklearn.linear_model": ("memorymaps.models.robust",),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),
     "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),

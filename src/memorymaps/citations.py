@@ -35,6 +35,12 @@ _ENTRIES = {
             and Khan, Mohammad Emtiyaz},
   year   = {2023}
 }""",
+    "rasmussen2006gaussian": """@book{rasmussen2006gaussian,
+  title     = {Gaussian Processes for Machine Learning},
+  author    = {Rasmussen, Carl Edward and Williams, Christopher K. I.},
+  publisher = {MIT Press},
+  year      = {2006}
+}""",
 }
 
 
