@@ -14,6 +14,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn.linear_model": ("memorymaps.models.robust",),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),
+    "gpytorch": ("memorymaps.models.gpytorch_gp",),
     "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),
     "memorymaps.nets": ("memorymaps.nets.adapters",),
 }

@@ -77,7 +77,7 @@ class Averaged(Likelihood):
     variance: Array
 
     def _average(self, g: Callable[[Array], Array], f: Array) -> Array:
-        if isinstance(self.likelihood, ExponentialFamily):
+        if isinstance(self.likelihood, ExponentialFamily) or f.shape[-1] == 1:
             # outputs do not interact: only the marginal variances count
             xp = array_namespace(f)
             spread = _diagonal(self.variance)[..., None] * xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))

@@ -6,6 +6,7 @@ The preprocessing is held fixed: leaving an example out moves the final estimato
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from memorymaps._types import Array
 from memorymaps.examples import Examples, with_inputs
 from memorymaps.likelihoods import Likelihood
-from memorymaps.posteriors import Description, Factored, Marginals, Parametric, Posterior, posterior, training_data
+from memorymaps.posteriors import Description, Factored, Fitted, Marginals, Parametric, Posterior, posterior, training_data
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,37 @@ class TransformedPosterior:
         return self.inner.marginals(self.steps.transform(inputs))
 
 
-@dataclass(frozen=True)
-class FactoredTransformedPosterior(TransformedPosterior):
-    """The same where the inner posterior can also give covariances and parameter moves."""
-
-    inner: Any  # Posterior, Factored and Parametric at once
+class _Factored:
+    inner: Any
 
     def factor(self, inputs: Any) -> Array:
         """`Z [n, c, r]` of the transformed inputs."""
-        return self.inner.factor(self.steps.transform(inputs))
+        return self.inner.factor(self.steps.transform(inputs))  # type: ignore[attr-defined]
+
+
+class _Parametric:
+    inner: Any
 
     def shift(self, u: Array) -> Array:
         """The inner parameters' move."""
         return self.inner.shift(u)
+
+
+class _Fitted:
+    inner: Any
+
+    def fitted(self, ids: Array) -> Array:
+        """The inner fit's errors."""
+        return self.inner.fitted(ids)
+
+
+_ABILITIES: tuple[tuple[Any, type], ...] = ((Factored, _Factored), (Parametric, _Parametric), (Fitted, _Fitted))
+
+
+@functools.cache
+def _with_abilities(*mixins: type) -> type:
+    """`TransformedPosterior` with the abilities of the posterior inside."""
+    return type("TransformedPosterior", (*mixins, TransformedPosterior), {})
 
 
 def _features(steps: Pipeline, description: Description) -> Description:
@@ -76,8 +95,8 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
     names = " → ".join(type(step).__name__ for _, step in model.steps)
     note = "Preprocessing steps are held fixed: only the final estimator is refitted in thought."
     description = dataclasses.replace(made, model=f"scikit-learn Pipeline {names}", notes=(*made.notes, note))
-    able = isinstance(inner, Factored) and isinstance(inner, Parametric)
-    return (FactoredTransformedPosterior if able else TransformedPosterior)(steps, inner, description)
+    able = (mixin for ability, mixin in _ABILITIES if isinstance(inner, ability))
+    return _with_abilities(*able)(steps, inner, description)
 
 
 @training_data.register(Pipeline)
