@@ -10,7 +10,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn": ("memorymaps.models.sklearn_linear", "memorymaps.models.sklearn_meta"),
     "sklearn.gaussian_process": ("memorymaps.models.sklearn_gp",),
     "sklearn.svm": ("memorymaps.models.kernel_machines", "memorymaps.models.robust"),
-    "sklearn.kernel_ridge": ("memorymaps.models.kernel_machines",),
+    "sklearn.kernel_ridge": ("memorymaps.models.kernel_ridge",),
     "sklearn.linear_model": ("memorymaps.models.robust",),
     "statsmodels": ("memorymaps.models.statsmodels_glm",),
     "torch": ("memorymaps.nets.adapters",),

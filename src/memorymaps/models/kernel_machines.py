@@ -1,4 +1,4 @@
-"""scikit-learn's kernel machines: kernel ridge exactly, support vector machines smoothed by their posterior.
+"""scikit-learn's support vector machines with kernels, smoothed by their posterior.
 
 The support vectors are what such a model remembers: all others have `e_i = 0` and sensitivity zero. `e_i` are the dual
 variables; `V` comes from the Gram form with the smoothed curvature (`kinks`).
@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
-from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import SVC, SVR
-from sklearn.utils.validation import check_is_fitted
 
 from memorymaps._types import Array, Batch
-from memorymaps.examples import Examples, with_inputs
-from memorymaps.likelihoods import Gaussian, Likelihood, diagonal_matrix
+from memorymaps.examples import Examples
+from memorymaps.likelihoods import Likelihood, diagonal_matrix
 from memorymaps.losses import EpsilonInsensitive, Hinge
 from memorymaps.models.dual import Conditioned, GramOutput, GramPosterior, Kernel
-from memorymaps.models.gathered import check_same, gathered
-from memorymaps.models.kernels import features_of, kernel_of, libsvm_gamma
+from memorymaps.models.gathered import check_same
+from memorymaps.models.kernels import asked_raw, features_of, fitted_on, kernel_of, libsvm_gamma, seen_by
 from memorymaps.models.kinks import FittedErrors, smoothed_curvature
 from memorymaps.models.one_vs_rest import OneVsOne
 from memorymaps.models.sklearn_linear import _class_weighted, _numbered, _numeric_target
@@ -32,72 +29,6 @@ from memorymaps.posteriors import Description, Marginals, posterior, training_da
 
 if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
-
-
-def _check(model: Any, attribute: str, examples: Examples | None) -> Examples:
-    try:
-        check_is_fitted(model, attribute)
-    except NotFittedError as error:
-        raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map") from error
-    if examples is None:
-        raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
-    return examples
-
-
-def _seen(model: Any, examples: Examples) -> tuple[Batch, Array]:
-    """All examples with their inputs as the model takes them, and their weights."""
-    whole = gathered(examples.map(with_inputs(features_of(model))))
-    return whole, np.ones(len(whole)) if whole.weight is None else whole.weight
-
-
-# --- kernel ridge ----------------------------------------------------------------------------------------------------
-
-
-@training_data.register(KernelRidge)
-def _ridge_data(model: Any, examples: Examples | None) -> Examples:
-    return _check(model, "dual_coef_", examples).map(_numeric_target)
-
-
-@posterior.register(KernelRidge)
-def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
-    whole, weight = _seen(model, examples)
-    kernel, features = kernel_of(model, model.gamma), features_of(model)
-    check_same(whole.inputs, model.X_fit_, type(model).__name__)
-    gram, y = kernel(whole.inputs, whole.inputs), whole.target.reshape(len(whole), -1)
-    alpha = np.broadcast_to(np.asarray(model.alpha, dtype=float), (y.shape[1],))
-    unit = [GramOutput(kernel, whole.inputs, gram, weight, scale=1 / a) for a in alpha]
-    effective = np.asarray([part.effective for part in unit])
-    phi = weight @ (y - model.predict(whole.inputs).reshape(y.shape)) ** 2 / (np.count_nonzero(weight) - effective)
-    parts = tuple(
-        dataclasses.replace(part, curvature=weight / p, scale=part.scale * p) for part, p in zip(unit, phi, strict=True)
-    )
-    shown = tuple(_through(part, features) for part in parts)
-    description = Description(
-        model="scikit-learn KernelRidge",
-        posterior="exact Gaussian process with prior σ²K/alpha",
-        likelihood="Gaussian",
-        prior=f"K/alpha, kernel {model.kernel}, alpha = {', '.join(f'{a:.4g}' for a in alpha)}, from the model",
-        coverage=(f"f at {len(y)} training inputs: exact, full covariance",),
-        effective_parameters=float(np.sum(effective)),
-        dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
-        dispersion_estimated=True,
-        residual_df=float(np.count_nonzero(weight) - effective[0]),
-    )
-    likelihood = Gaussian(description.dispersion or 1.0)
-    return GramPosterior(likelihood, description, lambda x: model.predict(features(x)).reshape(-1, y.shape[1]), shown)
-
-
-def _through(part: GramOutput, features: Any) -> GramOutput:
-    """The same output asked with raw inputs; `anchors` are features already."""
-    inner = part.kernel
-
-    def kernel(a: Any, b: Any) -> Array:
-        return inner(features(a), b if b is part.anchors else features(b))
-
-    return dataclasses.replace(part, kernel=kernel)
-
-
-# --- support vector machines -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -115,12 +46,12 @@ class SupportVectorPosterior(GramPosterior):
 
 @training_data.register(SVR)
 def _regression_data(model: Any, examples: Examples | None) -> Examples:
-    return _check(model, "support_", examples).map(_numeric_target)
+    return fitted_on(model, "support_", examples).map(_numeric_target)
 
 
 @training_data.register(SVC)
 def _class_data(model: Any, examples: Examples | None) -> Examples:
-    coded = _check(model, "support_", examples).map(functools.partial(_numbered, model.classes_))
+    coded = fitted_on(model, "support_", examples).map(functools.partial(_numbered, model.classes_))
     if model.class_weight is None:
         return coded
     return coded.map(functools.partial(_class_weighted, model.class_weight_))
@@ -128,7 +59,7 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
 
 @posterior.register(SVR)
 def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
-    whole, weight = _seen(model, examples)
+    whole, weight = seen_by(model, examples)
     loss = EpsilonInsensitive(epsilon=float(model.epsilon), cost=float(model.C))
     phi = _noise_scale(model, loss, model.predict(whole.inputs)[:, None], whole.target, weight)
     description = Description(
@@ -153,7 +84,7 @@ def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> fl
 
 @posterior.register(SVC)
 def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
-    whole, weight = _seen(model, examples)
+    whole, weight = seen_by(model, examples)
     classes = len(model.classes_)
     duals = _binary_duals(model, len(whole)) if classes == 2 else _pair_duals(model, whole.target, classes)
     x = whole.inputs
@@ -209,7 +140,8 @@ def _machine(
     model: Any, whole: Batch, weight: Array, loss: Likelihood, duals: Array, description: Description
 ) -> SupportVectorPosterior:
     """From dual variables `[N, c]` (`f = K·duals + b`) to the posterior; `e = −duals/φ`."""
-    check_same(whole.inputs[model.support_], model.support_vectors_, type(model).__name__)
+    if not callable(model.kernel):  # libsvm keeps no inputs of a kernel that it was given values of
+        check_same(whole.inputs[model.support_], model.support_vectors_, type(model).__name__)
     features, x = features_of(model), whole.inputs
     kernel = _kernel(model, x)
     gram, phi, intercept = kernel(x, x), float(description.dispersion or 1.0), np.asarray(model.intercept_)  # type: ignore[arg-type]
@@ -221,11 +153,11 @@ def _machine(
 
     start = np.repeat(phi * own[:, None], f.shape[1], axis=1)
     curvature = smoothed_curvature(loss, f, whole.target, weight, spread, start, variance)
-    parts = tuple(_through(GramOutput(kernel, x, gram, c, True, phi), features) for c in curvature.T)
+    parts = tuple(asked_raw(GramOutput(kernel, x, gram, c, True, phi), features) for c in curvature.T)
     alphas, top = np.abs(duals), float(model.C) * weight[:, None]
     description = dataclasses.replace(
         description,
-        coverage=(f"f at {len(x)} training inputs: full covariance",),
+        coverage=(f"f at {len(whole)} training inputs: full covariance",),
         effective_parameters=float(np.sum(curvature * variance(curvature))),
         notes=(*description.notes, _support_note(alphas, top)),
     )

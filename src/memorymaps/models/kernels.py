@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics.pairwise import pairwise_kernels
+from sklearn.utils.validation import check_is_fitted
 
-from memorymaps.examples import DataError
+from memorymaps._types import Array, Batch
+from memorymaps.examples import DataError, Examples, with_inputs
 from memorymaps.models.design import Design
-from memorymaps.models.dual import Kernel
+from memorymaps.models.dual import GramOutput, Kernel
+from memorymaps.models.gathered import gathered
 
 
 def features_of(model: Any) -> Callable[[Any], Any]:
-    """Inputs as the model takes them: sparse stays sparse, everything else a finite float64 matrix."""
+    """Inputs as the model takes them: sparse stays sparse, everything else a finite float64 matrix.
+
+    A kernel that is a function takes whatever it takes.
+    """
+    if callable(model.kernel):
+        return lambda inputs: inputs
     named = hasattr(model, "feature_names_in_")
     names = model.feature_names_in_ if named else [f"x{j}" for j in range(model.n_features_in_)]
     design = Design(tuple(map(str, names)), False, named)
@@ -49,3 +59,38 @@ def libsvm_gamma(model: Any, x: Any) -> float:
         return float(model.gamma)
     variance = x.multiply(x).mean() - x.mean() ** 2 if issparse(x) else x.var()
     return float(1 / (x.shape[1] * variance)) if variance > 0 else 1.0
+
+
+def fitted_on(model: Any, attribute: str, examples: Examples | None) -> Examples:
+    """The examples, if the model is fitted.
+
+    Raises
+    ------
+    NotFittedError
+        It is not.
+    ValueError
+        No examples given.
+    """
+    try:
+        check_is_fitted(model, attribute)
+    except NotFittedError as error:
+        raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map") from error
+    if examples is None:
+        raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
+    return examples
+
+
+def seen_by(model: Any, examples: Examples) -> tuple[Batch, Array]:
+    """All examples with their inputs as the model takes them, and their weights."""
+    whole = gathered(examples.map(with_inputs(features_of(model))))
+    return whole, np.ones(len(whole)) if whole.weight is None else whole.weight
+
+
+def asked_raw(part: GramOutput, features: Any) -> GramOutput:
+    """The same output, asked with raw inputs; `anchors` are features already."""
+    inner = part.kernel
+
+    def kernel(a: Any, b: Any) -> Array:
+        return inner(features(a), b if b is part.anchors else features(b))
+
+    return dataclasses.replace(part, kernel=kernel)

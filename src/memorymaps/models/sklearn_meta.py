@@ -16,7 +16,16 @@ from sklearn.pipeline import Pipeline
 from memorymaps._types import Array
 from memorymaps.examples import Examples, with_inputs
 from memorymaps.likelihoods import Likelihood
-from memorymaps.posteriors import Description, Factored, Fitted, Marginals, Parametric, Posterior, posterior, training_data
+from memorymaps.posteriors import (
+    Description,
+    Factored,
+    Fitted,
+    Marginals,
+    Parametric,
+    Posterior,
+    posterior,
+    training_data,
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,8 @@ def _with_abilities(*mixins: type) -> type:
 
 def _features(steps: Pipeline, description: Description) -> Description:
     """Parameters under the names the transformers give their columns, where they give any."""
+    if not description.parameters:
+        return description
     try:
         names = [str(name) for name in steps.get_feature_names_out()]
     except (AttributeError, ValueError):  # a transformer without names: keep x0, x1, …
