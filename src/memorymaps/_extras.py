@@ -12,6 +12,7 @@ _EXTRAS = {
     "polars": "polars",
     "torch": "torch",
     "anywidget": "notebook",
+    "gpytorch": "gpytorch",
     "arviz": "arviz",
     "wandb": "wandb",
     "mlflow": "mlflow",

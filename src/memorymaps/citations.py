@@ -80,6 +80,12 @@ _ENTRIES = {
   pages   = {493--499},
   year    = {1984}
 }""",
+    "rasmussen2006gaussian": """@book{rasmussen2006gaussian,
+  title     = {Gaussian Processes for Machine Learning},
+  author    = {Rasmussen, Carl Edward and Williams, Christopher K. I.},
+  publisher = {MIT Press},
+  year      = {2006}
+}""",
 }
 
 

@@ -106,7 +106,7 @@ class Averaged(_SameTargets):
 
     def _rule(self, f: Array) -> tuple[Array, tuple[Array, Array]]:
         """The variance that counts, and a rule for it."""
-        if isinstance(self.likelihood, ExponentialFamily):
+        if isinstance(self.likelihood, ExponentialFamily) or f.shape[-1] == 1:
             # outputs do not interact: only the marginal variances count
             xp = array_namespace(f)
             spread = _diagonal(self.variance)[..., None] * xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))

@@ -90,7 +90,8 @@ class Likelihood(ABC):
         return xp.matmul(vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :], v)
 
 
-def _refuse(bad: Array, y: Array, expected: str) -> None:
+def refuse(bad: Array, y: Array, expected: str) -> None:
+    """Raise `TargetError` for the targets `y` where `bad [n]`, naming the first and what was expected."""
     xp = array_namespace(y)
     if xp.any(bad):
         row = int(xp.nonzero(bad)[0][0])
@@ -143,7 +144,7 @@ class ExponentialFamily(Likelihood):
         """Raise `TargetError` where a target lies outside the support."""
         y = self.encode(y, c)
         xp = array_namespace(y)
-        _refuse(xp.any(self._unsupported(y), axis=1), y, f"{self.support} for {type(self).__name__}")
+        refuse(xp.any(self._unsupported(y), axis=1), y, f"{self.support} for {type(self).__name__}")
 
     def mean(self, f: Array) -> Array:
         """`μ = σ(f)`."""
@@ -415,7 +416,7 @@ class HeteroscedasticGaussian(Likelihood):
         """Raise `TargetError` unless there are two outputs and one finite number an example."""
         if c != 2 or self.encode(y, c).shape[1] != 1:
             raise TargetError(f"{c} outputs, targets {tuple(y.shape)}: expected the outputs (m, log σ²), targets (n,)")
-        _refuse(~array_namespace(y).isfinite(self.encode(y, c)[:, 0]), y, "finite numbers")
+        refuse(~array_namespace(y).isfinite(self.encode(y, c)[:, 0]), y, "finite numbers")
 
 
 @dataclass(frozen=True)
@@ -481,7 +482,7 @@ class Categorical(Likelihood):
         """Raise `TargetError` unless every target is a class number."""
         if y.ndim != 1:
             raise TargetError(f"class numbers of shape {tuple(y.shape)}: expected (n,)")
-        _refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1}")
+        refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1}")
 
 
 def _centred(p: Array, v: Array) -> Array:

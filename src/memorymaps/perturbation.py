@@ -216,9 +216,19 @@ class _Seen:
 
 @dataclass(frozen=True)
 class Local(_Seen):
-    """With the variances `V [n, c, c]` and what follows from them."""
+    """With the variances `V [n, c, c]` and what follows from them.
+
+    `fitted [n, c]` are the errors `w e` that the fit itself ended with, where the loss has kinks: there `∇_f ℓ` is an
+    interval, and the optimum has chosen one of its numbers.
+    """
 
     variance: Array
+    fitted: Array | None = None
+
+    @cached_property
+    def error(self) -> Array:
+        """`w e`: `[n, c]`."""
+        return super().error if self.fitted is None else self.fitted
 
     @cached_property
     def curvature(self) -> Array:

@@ -33,10 +33,15 @@ class UnsupportedModelError(TypeError):
 
 @dataclass(frozen=True)
 class Marginals:
-    """Outputs `f [n, c]` and their posterior covariances `V [n, c, c]`."""
+    """Outputs `f [n, c]` and their posterior covariances `V [n, c, c]`.
+
+    `spread [n, c, c]` is uncertainty of `f` beyond `V` that no example can move (a sparse Gaussian process has some):
+    expectations are taken under `V + spread`, deviations follow `V`.
+    """
 
     f: Array
     variance: Array
+    spread: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,14 @@ class Annotated(Protocol):
         """Columns `[n]` or `[n, c]` for a batch and what the map sees of it."""
 
 
+@runtime_checkable
+class Fitted(Protocol):
+    """Ability: the errors that the fit ended with (dual variables), for losses with kinks, where `∇_f ℓ` is a set."""
+
+    def fitted(self, ids: Array) -> Array:
+        """`w e [n, c]` of the training examples with these ids."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a map came from, while it is still in memory: the posterior and the examples it was fitted to."""
@@ -150,8 +163,11 @@ class Origin:
         if isinstance(self.posterior, Directional):
             return self._sketched(self.posterior, batch)
         marginals = self.posterior.marginals(batch.inputs)
-        variance = array_namespace(marginals.f).astype(marginals.variance, array_namespace(marginals.f).float64)
-        return Local(self.posterior.likelihood.under(variance), *self._seen(marginals.f, batch), variance)
+        xp = array_namespace(marginals.f)
+        variance = xp.astype(marginals.variance, xp.float64)
+        belief = variance if marginals.spread is None else variance + marginals.spread
+        fitted = self.posterior.fitted(batch.ids) if isinstance(self.posterior, Fitted) else None
+        return Local(self.posterior.likelihood.under(belief), *self._seen(marginals.f, batch), variance, fitted)
 
     def _sketched(self, source: Directional, batch: Batch) -> Sketched:
         likelihood = self.posterior.likelihood

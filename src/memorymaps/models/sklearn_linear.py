@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from sklearn import linear_model as sk
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from memorymaps._types import Array, Batch
+from memorymaps._types import Array
 from memorymaps.examples import Examples
 from memorymaps.likelihoods import (
     Bernoulli,
@@ -27,13 +26,12 @@ from memorymaps.likelihoods import (
     InverseGaussian,
     Likelihood,
     Poisson,
-    TargetError,
     Tweedie,
 )
 from memorymaps.links import Identity, Log
-from memorymaps.models.classes import numbered
 from memorymaps.models.design import Design
 from memorymaps.models.linear import LinearModel, LinearPosterior, laplace
+from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors import posterior, training_data
 
 Penalty = Callable[[float], Any]  # total weight → δ, a number for all outputs or one each
@@ -56,13 +54,15 @@ def _check(model: Any) -> None:
         raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map") from error
 
 
-def _design(model: Any) -> Design:
+def design_of(model: Any) -> Design:
+    """The design that a fitted linear estimator saw."""
     named = hasattr(model, "feature_names_in_")
     features = model.feature_names_in_ if named else [f"x{j}" for j in range(model.n_features_in_)]
     return Design(tuple(map(str, features)), bool(model.fit_intercept), named)
 
 
-def _coefficients(model: Any) -> Array:
+def coefficients_of(model: Any) -> Array:
+    """`[p, c]`, intercept first where there is one."""
     coef = np.atleast_2d(np.asarray(model.coef_, dtype=float)).T
     if not model.fit_intercept:
         return coef
@@ -84,7 +84,7 @@ def _spread_penalty(model: Any, shape: tuple[int, ...], penalty: Penalty) -> Pen
 def _linear(
     model: Any, likelihood: Likelihood, penalty: Penalty, prior: str, sparse: bool, **facts: Any
 ) -> LinearModel:
-    design, coefficients = _design(model), _coefficients(model)
+    design, coefficients = design_of(model), coefficients_of(model)
     free = coefficients != 0 if sparse else np.ones(coefficients.shape, dtype=bool)
     if model.fit_intercept:
         free[0] = True
@@ -237,46 +237,21 @@ def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     return laplace(_translate(model), examples)
 
 
-def _regression_data(model: Any, examples: Examples | None) -> Examples:
+def regression_data(model: Any, examples: Examples | None) -> Examples:
+    """Training data of a fitted regressor."""
     _check(model)
-    if examples is None:
-        raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
-    return examples.map(_numeric_target)
+    return numeric_data(model, examples)
 
 
-def _numeric_target(batch: Batch) -> Batch:
-    try:
-        return dataclasses.replace(batch, target=np.asarray(batch.target, dtype=float))
-    except (TypeError, ValueError) as error:
-        raise TargetError(f"a regression model needs numeric targets, got {batch.target[0]!r}") from error
-
-
-def _class_data(model: Any, examples: Examples | None) -> Examples:
+def classification_data(model: Any, examples: Examples | None) -> Examples:
+    """Training data of a fitted classifier."""
     _check(model)
-    if examples is None:
-        raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
-    coded = examples.map(functools.partial(numbered, model.classes_))
-    if model.class_weight is None:
-        return coded
-    return coded.map(functools.partial(_class_weighted, _class_weights(model, coded)))
-
-
-def _class_weights(model: Any, coded: Examples) -> Array:
-    if model.class_weight == "balanced":
-        counts = sum(np.bincount(batch.target, minlength=len(model.classes_)) for batch in coded)
-        return np.asarray(np.sum(counts) / (len(model.classes_) * np.asarray(counts)))
-    y = model.classes_
-    return np.asarray(compute_class_weight(model.class_weight, classes=y, y=y), dtype=float)
-
-
-def _class_weighted(weights: Array, batch: Batch) -> Batch:
-    weight = weights[batch.target]
-    return dataclasses.replace(batch, weight=weight if batch.weight is None else weight * batch.weight)
+    return class_data(model, examples)
 
 
 for _kind in (*_SQUARED, *_GLM):
     posterior.register(_kind)(_posterior)
-    training_data.register(_kind)(_regression_data)
+    training_data.register(_kind)(regression_data)
 for _kind in _LOGISTIC:
     posterior.register(_kind)(_posterior)
-    training_data.register(_kind)(_class_data)
+    training_data.register(_kind)(classification_data)

@@ -6,6 +6,7 @@ The preprocessing is held fixed: leaving an example out moves the final estimato
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from memorymaps.models.numbered import through
 from memorymaps.posteriors import (
     Description,
     Factored,
+    Fitted,
     Marginals,
     Parametric,
     Posterior,
@@ -47,26 +49,32 @@ class TransformedPosterior:
         return self.inner.marginals(through(self.steps.transform)(inputs))
 
 
-@dataclass(frozen=True)
-class FactoredTransformedPosterior(TransformedPosterior):
-    """The same where the inner posterior can also give covariances and parameter moves."""
-
-    inner: Any  # Posterior, Factored and Parametric at once
+class _Factored:
+    inner: Any
 
     def factor(self, inputs: Any) -> Array:
         """`Z [n, c, r]` of the transformed inputs."""
-        return self.inner.factor(through(self.steps.transform)(inputs))
+        return self.inner.factor(through(self.steps.transform)(inputs))  # type: ignore[attr-defined]
+
+
+class _Parametric:
+    inner: Any
 
     def shift(self, u: Array) -> Array:
         """The inner parameters' move."""
         return self.inner.shift(u)
 
 
-@dataclass(frozen=True)
-class RemovableTransformedPosterior(TransformedPosterior):
-    """The same where the inner posterior can replay removals."""
+class _Fitted:
+    inner: Any
 
-    inner: Any  # Posterior and Removable at once
+    def fitted(self, ids: Array) -> Array:
+        """The inner fit's errors."""
+        return self.inner.fitted(ids)
+
+
+class _Removable:
+    inner: Any
 
     def removal(self, groups: Sequence[Array], steps: int = 20, tolerance: float = 1e-2) -> tuple[Array, Array]:
         """The inner parameters' moves, and residuals."""
@@ -75,20 +83,29 @@ class RemovableTransformedPosterior(TransformedPosterior):
 
     def answer(self, inputs: Any, moves: Array) -> Array:
         """How outputs of the transformed inputs answer."""
-        return self.inner.answer(through(self.steps.transform)(inputs), moves)
+        return self.inner.answer(through(self.steps.transform)(inputs), moves)  # type: ignore[attr-defined]
+
+
+_ABILITIES: tuple[tuple[Any, type], ...] = (
+    (Factored, _Factored), (Parametric, _Parametric), (Fitted, _Fitted), (Removable, _Removable),
+)  # fmt: skip
+
+
+@functools.cache
+def _with_abilities(*mixins: type) -> type:
+    """`TransformedPosterior` with the abilities of the posterior inside."""
+    return type("TransformedPosterior", (*mixins, TransformedPosterior), {})
 
 
 def _features(steps: Pipeline, description: Description) -> Description:
     """Parameters under the names the transformers give their columns, where they give any."""
-    if not description.parameters:  # a model without named parameters
+    if not description.parameters:
         return description
     try:
         names = [str(name) for name in steps.get_feature_names_out()]
     except (AttributeError, ValueError):  # a transformer without names: keep x0, x1, …
         return description
     first = len(description.parameters) - len(names)
-    if first < 0:  # a posterior without named parameters: networks, forests, Gaussian processes
-        return description
     new = dict(zip(description.parameters[first:], names, strict=True))
     return dataclasses.replace(
         description,
@@ -107,10 +124,8 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
     names = " → ".join(type(step).__name__ for _, step in model.steps)
     note = "Preprocessing steps are held fixed: only the final estimator is refitted in thought."
     description = dataclasses.replace(made, model=f"scikit-learn Pipeline {names}", notes=(*made.notes, note))
-    if isinstance(inner, Factored) and isinstance(inner, Parametric):
-        return FactoredTransformedPosterior(steps, inner, description)
-    kind = RemovableTransformedPosterior if isinstance(inner, Removable) else TransformedPosterior
-    return kind(steps, inner, description)
+    able = (mixin for ability, mixin in _ABILITIES if isinstance(inner, ability))
+    return _with_abilities(*able)(steps, inner, description)
 
 
 @training_data.register(Pipeline)
