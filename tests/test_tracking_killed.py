@@ -22,6 +22,7 @@ SCRIPT = textwrap.dedent(
     from networks import case
     from torch import nn
     from memorymaps.tracking import Tracker
+    import pandas, pyarrow.parquet, torch._dynamo
     import memorymaps.build, memorymaps.nets.adapters, memorymaps.nets.optimizers
     torch.set_num_threads(1)
     run, state = sys.argv[1], sys.argv[1] + ".pt"

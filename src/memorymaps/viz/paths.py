@@ -97,7 +97,9 @@ class TrajectoryDisplay(Display):
                 self._scale(panel)
                 self._points(panel, shown[k])
                 panel.set_title(f"step {shown[k]:,}", loc="left")
-                panel.label_outer()
+                panel.set(xlabel="", ylabel="")
+            figure.supxlabel("leverage (effective parameters), log scale", fontsize=9)
+            figure.supylabel("prediction error", fontsize=9)
             self._legend(figure, panels.flat[0])
         return figure
 
