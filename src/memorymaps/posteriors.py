@@ -147,7 +147,7 @@ class Annotated(Protocol):
 class Fitted(Protocol):
     """Ability: the errors that the fit ended with (dual variables), for losses with kinks, where `∇_f ℓ` is a set."""
 
-    def fitted(self, ids: Array) -> Array:
+    def fit_errors(self, ids: Array) -> Array:
         """`w e [n, c]` of the training examples with these ids."""
 
 
@@ -166,7 +166,7 @@ class Origin:
         xp = array_namespace(marginals.f)
         variance = xp.astype(marginals.variance, xp.float64)
         belief = variance if marginals.spread is None else variance + marginals.spread
-        fitted = self.posterior.fitted(batch.ids) if isinstance(self.posterior, Fitted) else None
+        fitted = self.posterior.fit_errors(batch.ids) if isinstance(self.posterior, Fitted) else None
         return Local(self.posterior.likelihood.under(belief), *self._seen(marginals.f, batch), variance, fitted)
 
     def _sketched(self, source: Directional, batch: Batch) -> Sketched:

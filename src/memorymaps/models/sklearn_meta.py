@@ -68,9 +68,9 @@ class _Parametric:
 class _Fitted:
     inner: Any
 
-    def fitted(self, ids: Array) -> Array:
+    def fit_errors(self, ids: Array) -> Array:
         """The inner fit's errors."""
-        return self.inner.fitted(ids)
+        return self.inner.fit_errors(ids)
 
 
 class _Removable:
