@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class SupportVectorPosterior(GramPosterior):
     """A support vector machine's posterior: errors are its dual variables, `spread` its solver's tolerance squared."""
 
-    fitted: FittedErrors
+    fit_errors: FittedErrors
     spread: float
 
     def marginals(self, inputs: Any) -> Marginals:

@@ -41,7 +41,7 @@ class KinkedModel:
 class KinkedPosterior(LinearPosterior):
     """A linear posterior that knows the errors its fit ended with."""
 
-    fitted: FittedErrors
+    fit_errors: FittedErrors
     spread: float
 
     def marginals(self, inputs: Any) -> Marginals:
