@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from memorymaps.nets.network import Network, leaves, tree_map
+from memorymaps.nets.network import Network, leaves, length, tree_map
 
 ROOT = ""  # the name of the whole network among its modules
 
@@ -99,14 +99,16 @@ class _Hooks:
 
 
 def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[Owner, ...]:
-    """Each covered parameter's smallest enclosing modules that are called and return one tensor, one for each tie.
+    """Each covered parameter's smallest enclosing modules that return one tensor with a row an example, one a tie.
 
-    A parameter used behind its module's back (attention's output projection) belongs to the caller.
+    A parameter used behind its module's back (attention's output projection) belongs to the caller, and so does one
+    whose module is called once for all examples (position embeddings): there the examples are summed already.
     """
     names = [name for name, _ in network.module.named_modules()]
     with torch.no_grad(), _Hooks(network, names) as seen:
         network.outputs(inputs)
-    called = {one.name for one in seen if one.shape is not None} | {ROOT}
+    n = length(inputs)
+    called = {one.name for one in seen if one.shape is not None and one.shape[:1] == (n,)} | {ROOT}
     canonical = {id(value): name for name, value in network.module.named_parameters()}
     owners: dict[str, dict[str, str]] = {}
     for place, value in network.module.named_parameters(remove_duplicate=False):
@@ -150,22 +152,25 @@ def record(network: Network, inputs: Any, owners: Sequence[Owner]) -> tuple[Tens
         f = network.outputs(inputs)
     if ROOT in by_name:
         seen.append(Seen.of(ROOT, (inputs,), {}, f))
-    return f, [_call(by_name[one.name], one) for one in seen]
+    return f, [_call(by_name[one.name], one, f.dtype) for one in seen]
 
 
-def _call(owner: Owner, seen: Seen) -> Call:
+def _call(owner: Owner, seen: Seen, dtype: torch.dtype) -> Call:
     seen.check_unchanged()
     if seen.edge is None or seen.shape is None:
         raise RuntimeError(
             f"the output of {owner.module!r} carries no gradient although {list(owner.parameters.values())} require "
             "one: it runs under no_grad. Exclude it: Laplace(subset=[...])"
         )
-    args, kwargs = tree_map(_detached, seen.args), tree_map(_detached, dict(seen.kwargs))
+    args, kwargs = (tree_map(lambda leaf: _detached(leaf, dtype), each) for each in (seen.args, dict(seen.kwargs)))
     return Call(owner, args, kwargs, seen.edge, seen.shape)
 
 
-def _detached(leaf: Any) -> Any:
-    return leaf.detach() if isinstance(leaf, Tensor) else leaf
+def _detached(leaf: Any, dtype: torch.dtype) -> Any:
+    """A constant, in the parameters' precision where autocast went below it."""
+    if not isinstance(leaf, Tensor):
+        return leaf
+    return leaf.detach().to(dtype) if leaf.is_floating_point() else leaf.detach()
 
 
 def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Tensor]:
@@ -175,9 +180,9 @@ def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Ten
     for row, direction in enumerate(directions):
         passed = _one_pass(f, edges, calls, direction, row < k - 1)
         if k == 1:
-            return [each[None] for each in passed]
+            return [each[None].to(f.dtype) for each in passed]
         # an example's directions lie together in memory: what is summed over positions later needs no copy
-        found = found or [each.new_empty(len(each), k, *each.shape[1:]) for each in passed]
+        found = found or [f.new_empty(len(each), k, *each.shape[1:]) for each in passed]
         for whole, each in zip(found, passed, strict=True):
             whole[:, row] = each
     return [whole.transpose(0, 1) for whole in found]
