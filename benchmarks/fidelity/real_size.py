@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import os
 import time
 from pathlib import Path
@@ -135,7 +136,7 @@ def trained(name: str, n: int, share: float, epochs: int, rounds: int, path: Pat
     return objective
 
 
-def study(name: str, objective: Objective, k: int, path: Path) -> Any:
+def study(name: str, objective: Objective, k: int, path: Path, partial: bool) -> Any:
     exact, sizes = copy.deepcopy(objective.net).double(), []
 
     def retrain(removed: np.ndarray, wanted: np.ndarray) -> torch.Tensor:
@@ -149,7 +150,9 @@ def study(name: str, objective: Objective, k: int, path: Path) -> Any:
 
     m = objective.map
     start = time.perf_counter()
-    check = mm.retrain_check(m, retrain, k=k, path=path)
+    done = [json.loads(line)["row"] for line in path.read_text().splitlines()[1:]] if partial else []
+    ids = [row for row in done if row >= 0] or None
+    check = mm.retrain_check(m, retrain, ids=ids, k=k, path=path)
     print(f"<!-- {len(sizes)} retrainings in {time.perf_counter() - start:.0f} s; {m.provenance.form} -->")
     print(f"<!-- share of the gradient left: median {np.median(sizes):.3f}, largest {max(sizes):.3f} -->", flush=True)
     print(f"{name} (EKFAC, {m.provenance.form}): {check}", flush=True)
@@ -184,11 +187,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5, help="of 80 quasi-Newton steps at the end of training")
     parser.add_argument("--path", type=Path, required=True, help="journal of the retrainings")
+    parser.add_argument("--partial", action="store_true", help="compare what a stopped run has retrained so far")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--refine", type=int, default=0, help="how many of the most sensitive to refine")
     a = parser.parse_args()
     objective = trained(a.case, a.n, a.share, a.epochs, a.rounds, a.path)
-    check = study(a.case, objective, a.k, a.path)
+    check = study(a.case, objective, a.k, a.path, a.partial)
     if a.picture:
         mm.RetrainingDisplay.from_check(check).figure_.savefig(a.picture, dpi=110)
     if a.refine:
