@@ -220,6 +220,7 @@ def functional_forward(network: Network, parameters: dict[str, Tensor], inputs: 
     wrapped = _Forward(network)
     named = {f"module.{name}": value for name, value in parameters.items()}
     out: Tensor = functional_call(wrapped, named, (inputs,))
+    out = out.to(next(network.module.parameters()).dtype)
     return out[:, None] if out.ndim == 1 else out
 
 

@@ -58,6 +58,7 @@ class Network:
         if not torch.isfinite(f.detach()).all():
             row = int(torch.nonzero(~torch.isfinite(f.detach().reshape(len(f), -1)).all(1))[0, 0])
             raise DataError(f"the network's output for example {row} of a batch is not finite: {f[row].tolist()}")
+        f = f.to(next(self.module.parameters()).dtype)  # autocast goes below the parameters' precision
         return f[:, None] if f.ndim == 1 else f
 
     @property

@@ -126,9 +126,10 @@ class DirectionalNetworkPosterior(NetworkPosterior):
             f, calls = record(self.network, self.network.place(x), self.setting.owners)
             along = torch.as_tensor(u[part]).to(f).requires_grad_()
             g = attached(f, calls, along)
-            seen = Batch(self.network, f.detach(), tuple(calls), tuple(each.detach()[None] for each in g))
+            seen = Batch(self.network, f.detach(), tuple(calls), tuple(each.detach()[None].to(f) for each in g))
             by_call = {id(call): k for k, call in enumerate(calls)}
-            pairs = [(g[by_call[id(call)]], move.to(f)) for call, move in self.covariance.moved(seen)]
+            moved = [(g[by_call[id(call)]], move) for call, move in self.covariance.moved(seen)]
+            pairs = [(each, move.to(each)) for each, move in moved]
             return numpy(torch.autograd.grad([a for a, _ in pairs], along, [b for _, b in pairs])[0])
 
         with evaluating(self.network.module):

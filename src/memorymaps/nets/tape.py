@@ -169,22 +169,25 @@ def record(network: Network, inputs: Any, owners: Sequence[Owner]) -> tuple[Tens
         f = network.outputs(inputs)
     if ROOT in by_name:
         seen.append(Seen.of(ROOT, (inputs,), {}, f))
-    return f, [_call(by_name[one.name], one) for one in seen]
+    return f, [_call(by_name[one.name], one, f.dtype) for one in seen]
 
 
-def _call(owner: Owner, seen: Seen) -> Call:
+def _call(owner: Owner, seen: Seen, dtype: torch.dtype) -> Call:
     seen.check_unchanged()
     if seen.edge is None or seen.shape is None:
         raise RuntimeError(
             f"the output of {owner.module!r} carries no gradient although {list(owner.parameters.values())} require "
             "one: it runs under no_grad. Exclude it: Laplace(subset=[...])"
         )
-    args, kwargs = tree_map(_detached, seen.args), tree_map(_detached, dict(seen.kwargs))
+    args, kwargs = (tree_map(lambda leaf: _detached(leaf, dtype), each) for each in (seen.args, dict(seen.kwargs)))
     return Call(owner, args, kwargs, seen.edge, seen.shape)
 
 
-def _detached(leaf: Any) -> Any:
-    return leaf.detach() if isinstance(leaf, Tensor) else leaf
+def _detached(leaf: Any, dtype: torch.dtype) -> Any:
+    """A constant, in the parameters' precision where autocast went below it."""
+    if not isinstance(leaf, Tensor):
+        return leaf
+    return leaf.detach().to(dtype) if leaf.is_floating_point() else leaf.detach()
 
 
 def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Tensor]:
@@ -194,9 +197,9 @@ def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Ten
     for row, direction in enumerate(directions):
         passed = _one_pass(f, edges, calls, direction, row < k - 1)
         if k == 1:
-            return [each[None] for each in passed]
+            return [each[None].to(f.dtype) for each in passed]
         # an example's directions lie together in memory: what is summed over positions later needs no copy
-        found = found or [each.new_empty(len(each), k, *each.shape[1:]) for each in passed]
+        found = found or [f.new_empty(len(each), k, *each.shape[1:]) for each in passed]
         for whole, each in zip(found, passed, strict=True):
             whole[:, row] = each
     return [whole.transpose(0, 1) for whole in found]
