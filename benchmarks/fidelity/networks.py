@@ -22,7 +22,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 import memorymaps as mm
 from memorymaps.perturbation import FORMS, perturb
 
-STRUCTURES = ("full", "active_set", "ekfac", "kfac", "diag")
+STRUCTURES = ("auto", "full", "active_set", "ekfac", "kfac", "diag")
 
 
 def softmax() -> nn.Module:
@@ -42,15 +42,13 @@ def cnn() -> nn.Module:
     )  # fmt: skip
 
 
-CASES = {
-    "softmax regression, δ = 1": (softmax, 1.0),
-    "softmax regression, δ = 0.01": (softmax, 0.01),
-    "MLP, tanh, δ = 0.1": (lambda: mlp(nn.Tanh), 0.1),
-    "MLP, tanh, δ = 1": (lambda: mlp(nn.Tanh), 1.0),
-    "MLP, tanh, δ = 5": (lambda: mlp(nn.Tanh), 5.0),
-    "MLP, ReLU, δ = 1": (lambda: mlp(nn.ReLU), 1.0),
-    "CNN, tanh, δ = 1": (cnn, 1.0),
+NETWORKS = {
+    "softmax regression": softmax,
+    "MLP, tanh": lambda: mlp(nn.Tanh),
+    "MLP, ReLU": lambda: mlp(nn.ReLU),
+    "CNN, tanh": cnn,
 }
+CASES = {f"{name}, δ = {delta:g}": (make, delta) for name, make in NETWORKS.items() for delta in (0.01, 0.1, 1.0, 5.0)}
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
