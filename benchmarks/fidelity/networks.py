@@ -22,7 +22,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 import memorymaps as mm
 from memorymaps.perturbation import FORMS, perturb
 
-STRUCTURES = ("full", "active_set", "ekfac", "kfac", "diag")
+STRUCTURES = ("auto", "full", "active_set", "ekfac", "kfac", "diag")
 
 
 def softmax() -> nn.Module:
@@ -42,13 +42,13 @@ def cnn() -> nn.Module:
     )  # fmt: skip
 
 
-MODELS = {
+NETWORKS = {
     "softmax regression": softmax,
     "MLP, tanh": lambda: mlp(nn.Tanh),
     "MLP, ReLU": lambda: mlp(nn.ReLU),
     "CNN, tanh": cnn,
 }
-CASES = {f"{name}, δ = {delta:g}": (make, delta) for name, make in MODELS.items() for delta in (0.01, 0.1, 1, 5)}
+CASES = {f"{name}, δ = {delta:g}": (make, delta) for name, make in NETWORKS.items() for delta in (0.01, 0.1, 1.0, 5.0)}
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
