@@ -19,10 +19,10 @@ from sklearn.linear_model import LinearRegression
 
 import memorymaps as mm
 from memorymaps.viz.explorer import ExplorerOptions, explore, options_from
-from memorymaps.viz.packing import MISSING
 from memorymaps.viz.page import policy, script, single_file
 from memorymaps.viz.payloads import PayloadError
 from memorymaps.viz.server import Server
+from memorymaps.viz.table import MISSING
 
 rng = np.random.default_rng(11)
 

@@ -508,10 +508,10 @@ def test_a_thousand_classes_are_a_list(tmp_path, opened):
 
 def test_a_page_of_a_newer_version_says_so(tmp_path, browser, diabetes_map):
     path = diabetes_map.explore(tmp_path / "map.html")
-    path.write_text(path.read_text().replace('"version":1', '"version":99'))
+    path.write_text(path.read_text().replace('"version":2', '"version":99'))
     page = Explorer(browser, path.as_uri())
     page.page.wait_for_selector(".mm-refused")
-    assert "holds data of version 99 and reads up to 1" in page.page.locator(".mm-refused").inner_text()
+    assert "holds data of version 99 and reads up to 2" in page.page.locator(".mm-refused").inner_text()
     page.close()
 
 

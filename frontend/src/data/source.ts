@@ -8,7 +8,17 @@ export interface Source {
   table(): Promise<Uint8Array>;
   sheet(k: number): Promise<Blob>;
   texts(k: number): Promise<string[]>;
+  /** Where a server has several maps: their names, and which one this is. */
+  maps?: Maps;
 }
+
+export interface Maps {
+  names: string[];
+  at: number;
+}
+
+/** The address of the k-th map of the server that sent this page. */
+export const addressOf = (path: string, k: number): string => `/${path.split("/")[1]}/${k}/`;
 
 export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   const binary = atob(base64);
@@ -48,6 +58,7 @@ export async function serverSource(): Promise<Source> {
   };
   return {
     meta: (await (await get("meta")).json()) as Meta,
+    maps: (await (await get("maps")).json()) as Maps,
     permalinks: true,
     table: async () => new Uint8Array(await (await get("table.arrow")).arrayBuffer()),
     sheet: async (k) => (await get(`sheet/${k}`)).blob(),

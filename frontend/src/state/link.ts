@@ -1,5 +1,6 @@
 // The address bar: what one sees, filters and selection, so that a link shows the same.
 import { effect } from "@preact/signals";
+import { changesOf, isChange } from "./change";
 import { NO_FILTERS } from "./filters";
 import type { Store } from "./store";
 
@@ -47,7 +48,8 @@ function apply(store: Store, link: Link): void {
   const known = (i: unknown): i is number => Number.isInteger(i) && (i as number) >= 0 && (i as number) < store.n;
   const column = (name: unknown): name is string => typeof name === "string" && store.table.has(name);
   if (Array.isArray(link.log)) store.log.value = [Boolean(link.log[0]), Boolean(link.log[1])];
-  if (column(link.color) || link.color === "correct") store.color.value = link.color;
+  const change = isChange(link.color) && changesOf(store).includes(link.color);
+  if (column(link.color) || link.color === "correct" || change) store.color.value = link.color;
   if (link.marks === "density" || link.marks === "points") store.marks.value = link.marks;
   if (column(link.sort?.key)) store.sort.value = { key: link.sort.key, down: Boolean(link.sort.down) };
   const filters = { ...NO_FILTERS, ...link.filters };
