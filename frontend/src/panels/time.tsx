@@ -65,6 +65,9 @@ export function Time({ store }: { store: Store }) {
         {step.effective !== null && (
           <span title="sum of the leverages: parameters that the data determine">{`effective parameters ${number(step.effective)}`}</span>
         )}
+        {at < last && (
+          <span title="scores beside the map are those of the last step">{`table and cards: ${steps[last].name.slice(0, 24)}`}</span>
+        )}
       </div>
     </div>
   );

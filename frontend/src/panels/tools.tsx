@@ -42,7 +42,11 @@ export function Tools({ store, picture }: { store: Store; picture: (kind: "png" 
       />
       <label>
         colour{" "}
-        <select value={store.color.value} onChange={(e) => (store.color.value = e.currentTarget.value)}>
+        <select
+          aria-label="Colour"
+          value={store.color.value}
+          onChange={(e) => (store.color.value = e.currentTarget.value)}
+        >
           {store.meta.classification && <option value="correct">correct or wrong</option>}
           {changesOf(store).map((name) => (
             <option key={name} value={name}>

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
 
 _CLASSES = {
-    "examples": ("", "how many examples of this class are in the map"),
+    "size": ("", "how many examples of this class are in the map"),
     "sensitivity": ("share", "their share of all sensitivity"),
     "leverage": ("effective parameters", "Σ leverage of the class"),
     "accuracy": ("share", "predicted as labelled"),

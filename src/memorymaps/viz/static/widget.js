@@ -2586,7 +2586,7 @@ var Nr = [
 function Pr({ store: e, listed: t }) {
 	let [n, r] = De(0), i = Math.min(t.length * Er, Dr), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = a / t.length * i;
 	return /* @__PURE__ */ U("div", {
-		class: e.sheets ? "mm-tablebox" : "mm-tablebox plain",
+		class: `mm-tablebox${e.sheets ? "" : " plain"}${e.meta.classification ? "" : " numeric"}`,
 		children: /* @__PURE__ */ U("div", {
 			class: "mm-scroll",
 			tabIndex: 0,
@@ -3135,6 +3135,10 @@ function li({ store: e }) {
 					i.effective !== null && /* @__PURE__ */ U("span", {
 						title: "sum of the leverages: parameters that the data determine",
 						children: `effective parameters ${L(i.effective)}`
+					}),
+					r < n && /* @__PURE__ */ U("span", {
+						title: "scores beside the map are those of the last step",
+						children: `table and cards: ${t[n].name.slice(0, 24)}`
 					})
 				]
 			})
@@ -3223,6 +3227,7 @@ function pi({ store: e, picture: t }) {
 				"colour",
 				" ",
 				/* @__PURE__ */ U("select", {
+					"aria-label": "Colour",
 					value: e.color.value,
 					onChange: (t) => e.color.value = t.currentTarget.value,
 					children: [
