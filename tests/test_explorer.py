@@ -329,7 +329,7 @@ def test_the_widgets_selection_goes_both_ways(diabetes_map):
     widget.selection = [5, 3]
     assert (widget._rows, widget.selected["id"].tolist()) == ([3, 5], [5, 3])
     widget._rows = [7, 8]
-    assert widget.selection == [7, 8]
+    assert (widget.selection, [type(value) for value in widget.selection]) == ([7, 8], [int, int])
     with pytest.raises(KeyError, match=r"1 id\(s\) are not in this map: \[4711\]"):
         widget.selection = [4711]
     sent = []
