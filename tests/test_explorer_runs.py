@@ -4,6 +4,7 @@ import json
 from urllib.request import urlopen
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from sklearn.linear_model import LogisticRegression
 
@@ -96,6 +97,20 @@ def test_the_command_takes_a_run(run, tmp_path, capsys):
     assert "step 20" in (tmp_path / "map.html").read_text()
     assert main(["export", str(tmp_path / "nothing"), str(tmp_path / "x.html")]) == 1
     assert not (tmp_path / "x.html").exists()
+
+
+def test_maps_of_a_newer_version_are_refused(run, tmp_path, capsys):
+    path = Trajectory.load(run).at(30).save(tmp_path / "map.parquet")
+    table = pq.read_table(path)
+    notes = {
+        key: value.replace(b'"schema": 1', b'"schema": 99').replace(b'"schema":1', b'"schema":99')
+        for key, value in table.schema.metadata.items()
+    }
+    pq.write_table(table.replace_schema_metadata(notes), path)
+    for command in (["export", str(path), str(tmp_path / "map.html")], ["explore", str(path)]):
+        assert main(command) == 1
+        assert "has map schema 99, this version reads up to" in capsys.readouterr().err
+    assert not (tmp_path / "map.html").exists()
 
 
 # --- several maps ----------------------------------------------------------------------------------------------------
