@@ -56,11 +56,13 @@ export async function serverSource(): Promise<Source> {
     if (!answer.ok) throw new Error(`the server answered ${answer.status} to ${path}: is it still running?`);
     return answer;
   };
+  const bytes = get("table.arrow"); // the longest first
+  const [meta, maps] = await Promise.all(["meta", "maps"].map(async (part) => (await get(part)).json()));
   return {
-    meta: (await (await get("meta")).json()) as Meta,
-    maps: (await (await get("maps")).json()) as Maps,
+    meta: meta as Meta,
+    maps: maps as Maps,
     permalinks: true,
-    table: async () => new Uint8Array(await (await get("table.arrow")).arrayBuffer()),
+    table: async () => new Uint8Array(await (await bytes).arrayBuffer()),
     sheet: async (k) => (await get(`sheet/${k}`)).blob(),
     texts: async (k) => (await (await get(`texts/${k}`)).json()) as string[],
   };
