@@ -90,7 +90,7 @@ def test_colour_by_change_over_time_is_the_recorded_ratio(run, tmp_path, opened)
     again.page.goto(page.page.url)
     again.page.reload()
     again.ready()
-    assert again.run("return s.color.value") == "drift"
+    assert again.run("return [s.color.value, s.time.value]") == ["drift", 5]
 
 
 def test_colour_by_change_between_maps(data, tmp_path, opened):
@@ -105,6 +105,19 @@ def test_colour_by_change_between_maps(data, tmp_path, opened):
     red = [[int(v) for v in re.findall(r"\d+", color)] for color in ends]
     assert red[0][2] > red[0][0]  # less: blue
     assert red[1][0] > red[1][2] or ratio.max() < 1  # more: orange
+
+
+def test_the_link_restores_the_comparison(data, tmp_path, opened):
+    path = map_of(data).explore(tmp_path / "map.html", compare={"weak": map_of(data, 0.01)})
+    page = opened(path)
+    page.page.get_by_role("button", name="side by side").click()
+    page.page.wait_for_timeout(500)
+    address = page.page.url
+    again = opened(path)
+    again.page.goto(address)
+    again.page.reload()
+    again.ready()
+    assert again.page.locator(".mm-pane").count() == 2
 
 
 def test_changes_are_offered_where_there_are_any(data, tmp_path, opened):

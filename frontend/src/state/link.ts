@@ -2,7 +2,7 @@
 import { effect } from "@preact/signals";
 import { changesOf, isChange } from "./change";
 import { NO_FILTERS } from "./filters";
-import type { Store } from "./store";
+import type { Compare, Store } from "./store";
 
 const LONGEST = 2000; // selected examples that a link still carries
 
@@ -14,6 +14,8 @@ interface Link {
   frame: number[] | null;
   selection: number[] | null;
   focus: number;
+  time: number;
+  compare: Compare;
   tab: string;
   sort: { key: string; down: boolean };
 }
@@ -28,6 +30,8 @@ export function write(store: Store): string {
     frame: store.frame.value,
     selection: selection.length <= LONGEST ? [...selection] : null,
     focus: store.focus.value,
+    time: store.time.value,
+    compare: store.compare.value,
     tab: store.tab.value,
     sort: store.sort.value,
   };
@@ -57,6 +61,9 @@ function apply(store: Store, link: Link): void {
   if (filters.search) void store.seek(String(filters.search));
   if (link.frame?.length === 4 && link.frame.every(Number.isFinite)) store.frame.value = link.frame;
   if (link.selection?.length) store.select(link.selection.filter(known), "by the link");
+  if (link.time >= 0 && link.time <= store.meta.steps.length - 1) store.time.value = link.time;
+  if (store.models.length > 1 && (link.compare === "side" || link.compare === "arrows"))
+    store.compare.value = link.compare;
   if (known(link.focus)) store.focus.value = link.focus;
 }
 

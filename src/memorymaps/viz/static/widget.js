@@ -3547,6 +3547,8 @@ function Ti(e) {
 		frame: e.frame.value,
 		selection: t.length <= wi ? [...t] : null,
 		focus: e.focus.value,
+		time: e.time.value,
+		compare: e.compare.value,
 		tab: e.tab.value,
 		sort: e.sort.value
 	};
@@ -3574,7 +3576,7 @@ function Di(e, t) {
 	e.filters.value = {
 		...a,
 		classes: a.classes.filter(Number.isInteger)
-	}, a.search && e.seek(String(a.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), t.selection?.length && e.select(t.selection.filter(n), "by the link"), n(t.focus) && (e.focus.value = t.focus);
+	}, a.search && e.seek(String(a.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), t.selection?.length && e.select(t.selection.filter(n), "by the link"), t.time >= 0 && t.time <= e.meta.steps.length - 1 && (e.time.value = t.time), e.models.length > 1 && (t.compare === "side" || t.compare === "arrows") && (e.compare.value = t.compare), n(t.focus) && (e.focus.value = t.focus);
 }
 function Oi(e) {
 	Ei(e, location.hash);
