@@ -1,16 +1,22 @@
 """The explorer beside Bokeh and Plotly: size of the page, time until it is drawn, frames while moving, memory.
 
-    MEMORYMAPS_DATA=… python benchmarks/explorer.py
+    MEMORYMAPS_DATA=… python benchmarks/explorer.py [--limit 300] [--only fashion|million]
 
 `fmnist.npz` is looked for in the folder named by `MEMORYMAPS_DATA`; the million points are made up. Needs Chromium;
-Bokeh and Plotly are measured where they are installed. No GPU is used: figures are for software drawing.
+Bokeh and Plotly are measured where they are installed; one that does not load, zoom and pan within `--limit` seconds is
+reported as not finished. No GPU is used: figures are for software drawing.
 """
 
+import argparse
 import importlib.util
+import json
 import os
 import pathlib
 import shutil
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -104,39 +110,84 @@ PEERS = {
 }
 
 
+def limited(url, ready, target, seconds):
+    """`look` in a process of its own; None where it takes longer than `seconds`."""
+    command = [sys.executable, __file__, "--look", json.dumps([url, ready, target])]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        said, _ = child.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)  # the browser ends with the driver it listens to
+        child.communicate()
+        return None
+    return json.loads(said)
+
+
+def look_once(url, ready, target):
+    """What a process of `limited` does."""
+    with sync_playwright() as playwright:
+        print(json.dumps(look(playwright, url, ready, target)))
+
+
 def report(playwright, name, url, size, ready="() => window.memorymaps", target=".mm-top", runs=RUNS):
     """Print one row of the table: medians."""
-    rows = [look(playwright, url, ready, target) for _ in range(runs)]
-    seconds, zoom, pan, hover, heap = (statistics.median(column) for column in zip(*rows, strict=True))
+    row(name, size, [look(playwright, url, ready, target) for _ in range(runs)])
+
+
+def row(name, size, measured):
+    seconds, zoom, pan, hover, heap = (statistics.median(column) for column in zip(*measured, strict=True))
     print(f"| {name} | {size} | {seconds:.2f} | {zoom:.0f} | {pan:.0f} | {hover:.0f} | {heap:.0f} |", flush=True)
 
 
-def peers(playwright, name, m, folder, runs):
+def peers(name, m, folder, limit):
     for peer, (write, ready, target) in PEERS.items():
         if importlib.util.find_spec(peer) is None:
             print(f"| {peer}, {name} | not installed |", flush=True)
             continue
         path = folder / f"{peer}.html"
         write(m, path)
-        report(playwright, f"{peer}, {name}", path.as_uri(), f"{path.stat().st_size / 1e6:.1f}", ready, target, runs)
+        size = f"{path.stat().st_size / 1e6:.1f}"
+        found = limited(path.as_uri(), ready, target, limit)
+        if found is None:
+            print(f"| {peer}, {name} | {size} | not finished after {limit:g} s |", flush=True)
+        else:
+            row(f"{peer}, {name}", size, [found])
+
+
+def measure_fashion(playwright, folder, limit):
+    m, images = fashion()
+    began = time.perf_counter()
+    path = m.explore(folder / "fashion.html", payload=images, title="Fashion-MNIST")
+    written = time.perf_counter() - began
+    size = f"{path.stat().st_size / 1e6:.2f}"
+    report(playwright, "explorer, Fashion-MNIST 60,000, pictures, one file", path.as_uri(), size)
+    peers("60,000, no pictures", m, folder, limit)
+    print(f"(Writing the file of 60,000 with its pictures took {written:.1f} s.)", flush=True)
+
+
+def measure_million(playwright, folder, limit):
+    m = million()
+    with Server(ExplorerOptions().packed(m, lazy=True)) as server:
+        report(playwright, "explorer, 1,000,000, server", server.url, "–")
+    peers("1,000,000", m, folder, limit)
+
+
+CASES = {"fashion": measure_fashion, "million": measure_million}
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=float, default=300, help="seconds for each of the peers (default: 300)")
+    parser.add_argument("--only", choices=CASES, help="one of the two cases")
+    parser.add_argument("--look", type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.look:
+        return look_once(*args.look)
     folder = pathlib.Path(tempfile.mkdtemp())
     print("| page | MB | ready, s | zoom, fps | pan, fps | hover, fps | heap, MB |\n|---|---|---|---|---|---|---|")
     with sync_playwright() as playwright:
-        m, images = fashion()
-        began = time.perf_counter()
-        path = m.explore(folder / "fashion.html", payload=images, title="Fashion-MNIST")
-        written = time.perf_counter() - began
-        size = f"{path.stat().st_size / 1e6:.2f}"
-        report(playwright, "explorer, Fashion-MNIST 60,000, pictures, one file", path.as_uri(), size)
-        peers(playwright, "60,000, no pictures", m, folder, 1)
-        m = million()
-        with Server(ExplorerOptions().packed(m, lazy=True)) as server:
-            report(playwright, "explorer, 1,000,000, server", server.url, "–")
-        peers(playwright, "1,000,000", m, folder, 1)  # minutes each
-    print(f"\nWriting the file of 60,000 with its pictures took {written:.1f} s.")
+        for name in [args.only] if args.only else CASES:
+            CASES[name](playwright, folder, args.limit)
 
 
 if __name__ == "__main__":

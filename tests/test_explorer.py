@@ -19,10 +19,10 @@ from sklearn.linear_model import LinearRegression
 
 import memorymaps as mm
 from memorymaps.viz.explorer import ExplorerOptions, explore, options_from
-from memorymaps.viz.packing import MISSING
 from memorymaps.viz.page import policy, script, single_file
 from memorymaps.viz.payloads import PayloadError
 from memorymaps.viz.server import Server
+from memorymaps.viz.table import MISSING
 
 rng = np.random.default_rng(11)
 
@@ -329,7 +329,7 @@ def test_the_widgets_selection_goes_both_ways(diabetes_map):
     widget.selection = [5, 3]
     assert (widget._rows, widget.selected["id"].tolist()) == ([3, 5], [5, 3])
     widget._rows = [7, 8]
-    assert widget.selection == [7, 8]
+    assert (widget.selection, [type(value) for value in widget.selection]) == ([7, 8], [int, int])
     with pytest.raises(KeyError, match=r"1 id\(s\) are not in this map: \[4711\]"):
         widget.selection = [4711]
     sent = []

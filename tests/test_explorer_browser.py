@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from browser import Explorer, chromium
+from hostile import CORPUS, HTML, QUOTES, literal
 from matplotlib.path import Path as Polygon
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -20,122 +21,6 @@ from memorymaps.viz.page import asset
 from memorymaps.viz.server import Server
 
 AXE = pathlib.Path(__file__).parents[1] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-HTML = [
-    "<script>window.hit=1</script>",
-    "</script><script>window.hit=1</script>",
-    "<img src=x onerror=window.hit=1>",
-    "<svg onload=window.hit=1>",
-    "<iframe srcdoc='<script>parent.hit=1</script>'>",
-    "<body onload=window.hit=1>",
-    "<a href='javascript:window.hit=1'>x</a>",
-    "<math><mtext></mtext><script>window.hit=1</script></math>",
-    "<style>*{display:none}</style>",
-    "<!--",
-    "-->",
-    "<!--<script>",
-    "]]>",
-    "<![CDATA[<script>window.hit=1</script>]]>",
-    "<title></title><script>window.hit=1</script>",
-    "<textarea></textarea><img src=x onerror=window.hit=1>",
-    "<base href=https://evil.example/>",
-    "<meta http-equiv=refresh content=0>",
-    "<form action=https://evil.example>",
-    "<details open ontoggle=window.hit=1>",
-    "<input autofocus onfocus=window.hit=1>",
-    "<object data=javascript:hit=1>",
-    "<template><script>window.hit=1</script></template>",
-    "<link rel=stylesheet href=//evil.example>",
-    "<plaintext>",
-]
-QUOTES = [
-    '"',
-    "'",
-    "`",
-    '" onmouseover="window.hit=1',
-    "' onmouseover='window.hit=1",
-    "${window.hit=1}",
-    "{{window.hit=1}}",
-    "{{constructor.constructor('window.hit=1')()}}",
-    "<%= window.hit=1 %>",
-    "#{window.hit=1}",
-    "\\",
-    "\\u003cscript>",
-    "\\x3cscript>",
-    "');window.hit=1;//",
-    '");window.hit=1;//',
-    "*/window.hit=1/*",
-    "&lt;script&gt;",
-    "&#60;script&#62;",
-    "&amp;",
-    "&",
-    "&quot;",
-    "%3Cscript%3E",
-    "+ADw-script+AD4-",
-    "javascript:window.hit=1",
-    "data:text/html,<script>",
-    "vbscript:x",
-    "__proto__",
-    "constructor",
-    "prototype",
-    "toString",
-    "hasOwnProperty",
-    "null",
-    "undefined",
-    "NaN",
-]
-SIGNS = [
-    "\0",
-    "a\0b",
-    "\x01\x1b[31m",
-    "line\nbreak",
-    "tab\tstop",
-    "carriage\rreturn",
-    "\u2028",
-    "\u2029",
-    "\ufeff",
-    "\u200b",
-    "\u202eevil\u202c",
-    "\u2066x\u2069",
-    "שלום עולם",
-    "مرحبا بالعالم",
-    "日本語のラベル",
-    "ไทย",
-    "Ελληνικά",
-    "👩‍👩‍👧‍👦",
-    "e\u0301",
-    "Z̸̢̨̛͉̹͎a̶l̴g̵o̶",
-    "\ud800",
-    "\uffff",
-    "ﷺ" * 20,
-    "x" * 100_000,
-    "word " * 5_000,
-    " ",
-    "",
-    "   padded   ",
-]
-FORMULAS = [
-    "=1+1",
-    "+1",
-    "-1",
-    "@SUM(A1)",
-    '=HYPERLINK("x")',
-    "\t=1",
-    "a,b",
-    'a"b',
-    "a;b",
-    "'",
-    "%s%n",
-    "../../etc/passwd",
-    "C:\\con",
-    "file:///etc/passwd",
-    "1e999",
-    "0x10",
-    "--help",
-    "$(id)",
-    "`id`",
-    "; DROP TABLE x",
-]
-CORPUS = [*HTML, *QUOTES, *SIGNS, *FORMULAS]
 
 
 @pytest.fixture(scope="module")
@@ -412,10 +297,6 @@ def test_the_corpus_is_large():
     assert len(set(CORPUS)) >= 100
 
 
-def literal(text):
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def hostile_page(path):
     """The corpus as ids, labels, texts, class and column names, a title and names of maps and steps."""
     n = len(CORPUS)
@@ -508,10 +389,10 @@ def test_a_thousand_classes_are_a_list(tmp_path, opened):
 
 def test_a_page_of_a_newer_version_says_so(tmp_path, browser, diabetes_map):
     path = diabetes_map.explore(tmp_path / "map.html")
-    path.write_text(path.read_text().replace('"version":1', '"version":99'))
+    path.write_text(path.read_text().replace('"version":2', '"version":99'))
     page = Explorer(browser, path.as_uri())
     page.page.wait_for_selector(".mm-refused")
-    assert "holds data of version 99 and reads up to 1" in page.page.locator(".mm-refused").inner_text()
+    assert "holds data of version 99 and reads up to 2" in page.page.locator(".mm-refused").inner_text()
     page.close()
 
 

@@ -29,6 +29,8 @@ export interface Theme {
   wrong: string;
   ramp: Uint8Array;
   density: Uint8Array;
+  /** From much less, over the same, to much more. */
+  diverging: Uint8Array;
   classes: string[];
 }
 
@@ -56,6 +58,13 @@ export const THEMES: Record<Mode, Theme> = {
       [0.35, "#9db6d8"],
       [0.65, "#5a6fb6"],
       [1, "#2b1f5e"],
+    ]),
+    diverging: ramp([
+      [0, "#0b4f9e"],
+      [0.3, "#5b93d0"],
+      [0.5, "#c3c8cf"],
+      [0.7, "#e0925c"],
+      [1, "#b33a06"],
     ]),
     classes: [
       "#4d22fa",
@@ -93,6 +102,13 @@ export const THEMES: Record<Mode, Theme> = {
       [0.35, "#3f5590"],
       [0.65, "#a765c4"],
       [1, "#ffe2a8"],
+    ]),
+    diverging: ramp([
+      [0, "#7cc4ff"],
+      [0.3, "#3f7fbf"],
+      [0.5, "#5a6472"],
+      [0.7, "#c06a35"],
+      [1, "#ffb27a"],
     ]),
     classes: [
       "#a48efa",

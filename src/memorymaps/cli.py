@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from memorymaps.maps import MemoryMap
+    from memorymaps.trajectories import Trajectory
 
 _MODELS = ("auto", "ols", "ridge", "lasso", "logistic", "poisson", "gamma")
+
+_RUN = "a map (.parquet), a folder that holds map.parquet, or a run that a Tracker wrote"
 
 _EXAMPLES = """examples:
   memorymaps demo
@@ -28,6 +31,7 @@ _EXAMPLES = """examples:
   memorymaps export mail/map.parquet mail.html --texts mail.parquet:message
   memorymaps explore mail/ --rows mail.parquet
   memorymaps track plot run/ --out pictures/
+  memorymaps explore run-1/ run-2/
 """
 
 
@@ -104,6 +108,7 @@ def _add_info(commands: Any) -> None:
 def _add_export(commands: Any) -> None:
     words = "write a map as one offline HTML page to walk around in"
     made = _command(commands, "export", _export, words, "memorymaps export run/ map.html --images images.npz:x_train")
+    made.add_argument("map", type=Path, metavar="RUN", help=_RUN)
     _add_shown(made)
     made.add_argument("page", type=Path, metavar="PAGE", help="the .html file to write")
     made.add_argument("--max-mb", type=float, default=8.5, help="size of the file, 10⁶ bytes (default: %(default)s)")
@@ -111,21 +116,23 @@ def _add_export(commands: Any) -> None:
 
 def _add_explore(commands: Any) -> None:
     words = "walk around in a map, served to this machine's browser (for large maps)"
-    made = _command(commands, "explore", _explore, words, "memorymaps explore map.parquet --compare other.parquet")
+    made = _command(commands, "explore", _explore, words, "memorymaps explore first/map.parquet second/ tracked-run/")
+    made.add_argument(
+        "map", type=Path, nargs="+", metavar="RUN", help=_RUN + "; several: choose among them in the page"
+    )
     _add_shown(made)
     made.add_argument("--port", type=int, default=0, help="default: any free one")
     made.add_argument("--open", action="store_true", help="open the browser")
 
 
 def _add_shown(made: argparse.ArgumentParser) -> None:
-    made.add_argument("map", type=Path, metavar="RUN", help="a map (.parquet), or a folder that holds map.parquet")
     looks = made.add_mutually_exclusive_group()
     looks.add_argument("--images", metavar="FILE[:NAME]", help="pictures in the order of training: .npy, or .npz:array")
     looks.add_argument("--texts", metavar="TABLE:COL", help="texts in the order of training")
     looks.add_argument("--rows", type=Path, metavar="TABLE", help="the table's columns, to read and to filter by")
     made.add_argument("--compare", type=Path, metavar="MAP", help="a second map of the same examples")
     made.add_argument(
-        "--trajectory", type=Path, metavar="FOLDER", help="maps at recorded steps, in order of their names"
+        "--trajectory", type=Path, metavar="FOLDER", help="maps at recorded steps, or a tracked run, in order"
     )
     made.add_argument("--title", help="heading of the page")
     made.add_argument("--color", metavar="COL", help="column to colour by at first")
@@ -168,7 +175,8 @@ def _write(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
     from memorymaps.report import write_report
 
     report = write_report(m, folder)
-    page = m.explore(folder / "explorer.html", payload=payload, title=title)
+    classes = "target" if m.provenance.description.classes else None
+    page = m.explore(folder / "explorer.html", payload=payload, title=title, leave_out=classes)
     print(m.summary())
     print(f"\nmap       {report.map}\npictures  {'  '.join(map(str, report.pictures))}\nreport    {report.text}")
     print(f"explorer  {page}")
@@ -205,7 +213,7 @@ def _info(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace) -> None:
     from memorymaps.viz.explorer import explore
 
-    page = explore(_loaded(args.map), args.page, max_mb=args.max_mb, **_shown(args))
+    page = explore(_explorable(args.map), args.page, max_mb=args.max_mb, **_shown(args))
     print(f"{page}  ({page.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -216,7 +224,8 @@ def _explore(args: argparse.Namespace) -> None:
     from memorymaps.viz.explorer import ExplorerOptions
     from memorymaps.viz.server import Server
 
-    packed = ExplorerOptions(**_shown(args)).packed(_loaded(args.map), lazy=True)
+    options = ExplorerOptions(**_shown(args))
+    packed = {name: options.packed(_explorable(path), lazy=True) for name, path in _names(args.map).items()}
     with Server(packed, args.port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"{server.url}\nCtrl-C stops it", flush=True)
         if args.open:
@@ -224,10 +233,22 @@ def _explore(args: argparse.Namespace) -> None:
         server.wait()
 
 
+def _names(paths: list[Path]) -> dict[str, Path]:
+    """What the chooser calls each map: its path as it was typed."""
+    return {str(path): path for path in dict.fromkeys(paths)}
+
+
 def _loaded(path: Path) -> MemoryMap:
     from memorymaps.maps import load
 
     return load(path / "map.parquet" if path.is_dir() else path)
+
+
+def _explorable(path: Path) -> MemoryMap | Trajectory:
+    """A map, or the trajectory of a tracked run."""
+    from memorymaps.trajectories import Trajectory, recorded
+
+    return Trajectory.load(path) if path.is_dir() and recorded(path) else _loaded(path)
 
 
 def _shown(args: argparse.Namespace) -> dict[str, Any]:
@@ -241,7 +262,11 @@ def _shown(args: argparse.Namespace) -> dict[str, Any]:
     return {"payload": payload, "compare": other, "trajectory": steps, "title": args.title, "color": args.color}
 
 
-def _steps(folder: Path) -> dict[str, MemoryMap]:
+def _steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
+    from memorymaps.trajectories import Trajectory, recorded
+
+    if recorded(folder):
+        return Trajectory.load(folder)
     files = sorted(folder.glob("*.parquet"))
     if len(files) < 2:
         raise ValueError(f"{folder} holds {len(files)} maps: a trajectory has at least two .parquet files")

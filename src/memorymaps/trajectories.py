@@ -78,6 +78,12 @@ class Trajectory:
         rows = [json.loads((folder / SCALARS).read_text()) for folder in recorded(self.run).values()]
         return pd.DataFrame(rows, index=pd.Index(self.steps, name="step"))
 
+    def explore(self, path: str | Path | None = None, **options: Any) -> Any:
+        """Walk around in the last map, with a slider over all steps; see `memorymaps.explore`."""
+        import memorymaps  # the package's own door: pictures are loaded when they are asked for
+
+        return memorymaps.explore(self, path, **options)
+
     @cached_property
     def _tables(self) -> dict[int, MemoryMap]:
         return {step: self.at(step) for step in self.steps}

@@ -25,6 +25,9 @@ export interface Step {
   name: string;
   loss: number | null;
   loo_loss: number | null;
+  test_loss: number | null;
+  /** Sum of the leverages. */
+  effective: number | null;
   low: [number, number];
   high: [number, number];
 }
@@ -34,6 +37,16 @@ export interface Agreement {
   spearman: (number | null)[][];
   overlap: (number | null)[][];
   top: number;
+}
+
+/** Classes, or groups left out together: one row each, numbers are Python's. */
+export interface Groups {
+  title: string;
+  note: string;
+  /** The column whose values name the rows, where there is one. */
+  by: string | null;
+  columns: { name: string; unit: string; words: string }[];
+  rows: { name: string; values: (number | null)[] }[];
 }
 
 export interface Meta {
@@ -54,9 +67,10 @@ export interface Meta {
   warnings: Record<string, string>;
   notes: string[];
   agreement: Agreement | null;
+  groups: Groups[];
   color: string;
   log: [boolean, boolean];
 }
 
-export const VERSION = 1;
+export const VERSION = 2;
 export const MISSING = 65535;

@@ -8,7 +8,17 @@ export interface Source {
   table(): Promise<Uint8Array>;
   sheet(k: number): Promise<Blob>;
   texts(k: number): Promise<string[]>;
+  /** Where a server has several maps: their names, and which one this is. */
+  maps?: Maps;
 }
+
+export interface Maps {
+  names: string[];
+  at: number;
+}
+
+/** The address of the k-th map of the server that sent this page. */
+export const addressOf = (path: string, k: number): string => `/${path.split("/")[1]}/${k}/`;
 
 export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   const binary = atob(base64);
@@ -46,10 +56,13 @@ export async function serverSource(): Promise<Source> {
     if (!answer.ok) throw new Error(`the server answered ${answer.status} to ${path}: is it still running?`);
     return answer;
   };
+  const bytes = get("table.arrow"); // the longest first
+  const [meta, maps] = await Promise.all(["meta", "maps"].map(async (part) => (await get(part)).json()));
   return {
-    meta: (await (await get("meta")).json()) as Meta,
+    meta: meta as Meta,
+    maps: maps as Maps,
     permalinks: true,
-    table: async () => new Uint8Array(await (await get("table.arrow")).arrayBuffer()),
+    table: async () => new Uint8Array(await (await bytes).arrayBuffer()),
     sheet: async (k) => (await get(`sheet/${k}`)).blob(),
     texts: async (k) => (await (await get(`texts/${k}`)).json()) as string[],
   };

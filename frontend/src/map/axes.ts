@@ -3,7 +3,37 @@ import { number, percent, power, ticks } from "../numbers";
 import type { Theme } from "../theme";
 import { type Frame, MARGIN } from "./frame";
 
-export type Pen = CanvasRenderingContext2D;
+/** What drawing needs of a canvas; SVG has it as well. */
+export type Pen = Pick<
+  CanvasRenderingContext2D,
+  | "fillStyle"
+  | "strokeStyle"
+  | "lineWidth"
+  | "globalAlpha"
+  | "font"
+  | "lineJoin"
+  | "textAlign"
+  | "textBaseline"
+  | "save"
+  | "restore"
+  | "clip"
+  | "beginPath"
+  | "closePath"
+  | "moveTo"
+  | "lineTo"
+  | "arc"
+  | "rect"
+  | "stroke"
+  | "fill"
+  | "fillRect"
+  | "fillText"
+  | "strokeText"
+  | "measureText"
+> & {
+  setLineDash(dash: Iterable<number>): void;
+  roundRect(x: number, y: number, w: number, h: number, radius: number): void;
+  drawImage(picture: HTMLCanvasElement, x: number, y: number, w: number, h: number): void;
+};
 export type Box = [number, number, number, number];
 
 export const font = (pen: Pen, px: number, weight = 400): void => {

@@ -1,5 +1,6 @@
 // Points of one map in axis coordinates, and how they are coloured.
 import { MISSING } from "../data/meta";
+import { changeCodes, isChange, UNKNOWN } from "../state/change";
 import type { Store } from "../state/store";
 import { classColor, type RGB, rgb, THEMES } from "../theme";
 
@@ -62,6 +63,15 @@ export function paint(store: Store, k: number, cache: Map<string, Uint8Array>): 
     const codes = cached("correct", () => Uint8Array.from({ length: n }, (_, i) => (store.wrong(i) ? 1 : 0)));
     alpha.set([0.35, 0.92]);
     return { codes, lut: lutOf([rgb(THEMES[mode].right), rgb(THEMES[mode].wrong)]), alpha };
+  }
+  if (isChange(name)) {
+    const make = () => changeCodes(store, name, store.time.value);
+    const codes = name === "drift" ? make() : cached(name, make);
+    for (let i = 0; i < UNKNOWN; i++) alpha[i] = Math.min(0.95, base + 0.6 * Math.abs(i / 127 - 1));
+    alpha[UNKNOWN] = base;
+    const lut = THEMES[mode].diverging.slice();
+    lut.set(rgb(THEMES[mode].faint), 3 * UNKNOWN);
+    return { codes, lut, alpha };
   }
   if (table.about(name).kind === "class") {
     const codes = cached(name, () => Uint8Array.from(table.codes(name), (c) => (c === MISSING ? 255 : c % 255)));

@@ -34,6 +34,36 @@ export function place(
   return pins;
 }
 
+export const LINE = 15; // height of a name
+
+/** Places for at most `most` names beside their points; a name that would cover another is left out. */
+export function named(
+  frame: Frame,
+  candidates: Iterable<number>,
+  spot: (i: number) => [number, number],
+  wide: (i: number) => number,
+  taken: Box[],
+  most: number,
+): { example: number; left: number; top: number }[] {
+  const found: { example: number; left: number; top: number }[] = [];
+  const boxes = [...taken];
+  let tried = 0;
+  for (const example of candidates) {
+    if (found.length >= most || tried++ > 4 * most) break;
+    const [x, y] = spot(example);
+    if (!frame.inside(x, y)) continue;
+    const width = wide(example);
+    const sides: Box[] = [x + 7, x - 7 - width].map((left) => [left, y - LINE / 2, left + width, y + LINE / 2]);
+    const box = sides.find(
+      (b) => b[0] > MARGIN.left && b[2] < frame.right && b[1] > MARGIN.top && !boxes.some((other) => overlap(other, b)),
+    );
+    if (!box) continue;
+    boxes.push([box[0] - 3, box[1], box[2] + 3, box[3]], [x - 4, y - 4, x + 4, y + 4]);
+    found.push({ example, left: box[0], top: box[1] });
+  }
+  return found;
+}
+
 const boxOf = (pin: Pin): Box => [pin.left - 4, pin.top - 4, pin.left + PIN + 4, pin.top + PIN + 4];
 
 function best(

@@ -8,8 +8,8 @@ import { axes, type Box, font, Histograms, halo, isoLines, type Pen, threshold, 
 import { type Paint, Positions, paint, radius } from "./cloud";
 import { type Domain, Frame, MARGIN, room } from "./frame";
 import { Grid } from "./grid";
-import { crowding, PIN, type Pin, place } from "./pins";
-import { Raster } from "./raster";
+import { crowding, LINE, named, PIN, type Pin, place } from "./pins";
+import { type Affine, type Cloud, Raster } from "./raster";
 
 const HIDDEN = 0; // states of a point
 const CONTEXT = 1;
@@ -18,6 +18,9 @@ const WARNED = 3;
 const QUICK = 2e5; // more points than this are thinned while the map moves
 const RINGS = 400;
 const ARROWS = 400;
+const NAME = 24; // characters of an id beside its point
+
+type Pass = Omit<Cloud, keyof Affine | "x" | "y" | "state">;
 
 export class MapView {
   readonly frame = new Frame();
@@ -29,8 +32,8 @@ export class MapView {
   private readonly state: Uint8Array;
   private readonly histograms = new Histograms();
   private readonly raster: Raster;
-  private readonly middle: Pen;
-  private readonly upper: Pen;
+  private readonly middle: CanvasRenderingContext2D;
+  private readonly upper: CanvasRenderingContext2D;
   private readonly tiles = new Map<number, HTMLCanvasElement>();
   private readonly shades = new Map<string, Uint8Array>();
   private readonly stops: (() => void)[] = [];
@@ -239,8 +242,12 @@ export class MapView {
     const stale = this.stale;
     this.stale = new Set();
     if (stale.has("points")) this.drawPoints();
-    if (stale.has("axes") || stale.has("points")) this.drawLines(stale.has("points"));
-    this.drawHover();
+    if (stale.has("axes") || stale.has("points")) {
+      this.clear(this.middle);
+      this.lines(this.middle, stale.has("points"));
+    }
+    this.clear(this.upper);
+    this.marks(this.upper);
   }
 
   private get stride(): number {
@@ -267,17 +274,47 @@ export class MapView {
     if (store.marks.peek() === "density") {
       this.raster.density({ ...place, lut: this.theme.density }, Math.round(2 * ratio));
     } else {
-      const zoom = (this.home[1] - this.home[0]) / (frame.domain[1] - frame.domain[0]);
-      const r = radius(store.n, zoom) * ratio;
-      const cloud = { ...place, order: store.models[this.k].order, stride: this.stride, hollow: false, radius: r };
-      if (this.some) this.raster.points({ ...cloud, want: CONTEXT, ...this.grey() });
-      const colors = paint(store, this.k, this.shades);
-      this.raster.points({ ...cloud, ...colors, want: SHOWN });
-      const strong = { ...colors, alpha: new Float32Array(256).fill(1) };
-      this.raster.points({ ...cloud, ...strong, want: WARNED, hollow: true, radius: r + 1.6 * ratio, stride: 1 });
+      for (const pass of this.passes()) this.raster.points({ ...pass, ...place, radius: pass.radius * ratio });
     }
     this.raster.flush();
     this.histograms.count(frame, this.positions.x, this.positions.y, this.state, this.some, this.stride);
+  }
+
+  /** What is drawn one upon the other: those aside in grey, those shown, and rings around those with a warning. */
+  private passes(): Pass[] {
+    const { store, frame } = this;
+    const zoom = (this.home[1] - this.home[0]) / (frame.domain[1] - frame.domain[0]);
+    const r = radius(store.n, zoom);
+    const cloud = { order: store.models[this.k].order, stride: this.stride, hollow: false, radius: r };
+    const colors = paint(store, this.k, this.shades);
+    const strong = { ...colors, alpha: new Float32Array(256).fill(1) };
+    return [
+      ...(this.some ? [{ ...cloud, want: CONTEXT, ...this.grey() }] : []),
+      { ...cloud, ...colors, want: SHOWN },
+      { ...cloud, ...strong, want: WARNED, hollow: true, radius: r + 1.6, stride: 1 },
+    ];
+  }
+
+  /** Every point inside the frame as a disc: place, radius, colour, strength, hollow or not. */
+  *discs(): Generator<[number, number, number, string, number, boolean]> {
+    for (const { order, want, codes, lut, alpha, radius: r, hollow } of this.passes()) {
+      for (const i of order) {
+        if (this.state[i] !== want || !this.frame.inside(this.px(i), this.py(i))) continue;
+        const c = 3 * codes[i];
+        yield [this.px(i), this.py(i), r, `rgb(${lut[c]},${lut[c + 1]},${lut[c + 2]})`, alpha[codes[i]], hollow];
+      }
+    }
+  }
+
+  /** The points as they are on the screen. */
+  get pixels(): HTMLCanvasElement {
+    return this.raster.canvas;
+  }
+
+  /** Everything but the points, with any pen. */
+  overlay(pen: Pen): void {
+    this.lines(pen, false);
+    this.marks(pen);
   }
 
   private grey(): Paint {
@@ -290,7 +327,7 @@ export class MapView {
     };
   }
 
-  private clear(pen: Pen): void {
+  private clear(pen: CanvasRenderingContext2D): void {
     pen.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     pen.clearRect(0, 0, this.frame.width, this.frame.height);
   }
@@ -304,12 +341,11 @@ export class MapView {
     pen.restore();
   }
 
-  private drawLines(moved: boolean): void {
-    const { store, frame, theme, middle: pen } = this;
+  private lines(pen: Pen, moved: boolean): void {
+    const { store, frame, theme } = this;
     const log = store.log.peek();
     const cut = store.threshold.peek();
     let taken: Box[] = [];
-    this.clear(pen);
     axes(pen, frame, theme, log);
     titles(pen, frame, theme, this.hiddenWords());
     this.histograms.draw(pen, frame, theme, this.some);
@@ -325,7 +361,9 @@ export class MapView {
       this.rings(pen);
     });
     if (store.compare.peek() === "side") this.modelName(pen);
-    if (store.sheets && store.pins.peek()) this.drawPins(pen, taken, moved);
+    if (!store.pins.peek()) return;
+    if (store.sheets) this.drawPins(pen, taken, moved);
+    else this.names(pen, taken);
   }
 
   private hiddenWords(): [string, string] {
@@ -389,12 +427,32 @@ export class MapView {
     for (let i = 0; i < this.store.n; i += step) if (this.state[i]) yield [this.px(i), this.py(i)];
   }
 
+  /** The most sensitive of those shown. */
   private *candidates(): Generator<number> {
     const { order } = this.store.models[this.k];
     for (let q = order.length - 1; q >= Math.max(0, order.length - 600); q--) {
       const i = order[q];
-      if (this.state[i] >= SHOWN && this.store.sheets!.has(i)) yield i;
+      if (this.state[i] >= SHOWN && (this.store.sheets?.has(i) ?? true)) yield i;
     }
+  }
+
+  /** Ids of the most sensitive, where there are no pictures. */
+  private names(pen: Pen, taken: Box[]): void {
+    const { frame, theme } = this;
+    font(pen, 11);
+    const wide = (i: number) => pen.measureText(this.store.table.id(i).slice(0, NAME)).width;
+    const spot = (i: number): [number, number] => [this.px(i), this.py(i)];
+    pen.textAlign = "left";
+    pen.textBaseline = "middle";
+    for (const { example, left, top } of named(
+      frame,
+      this.candidates(),
+      spot,
+      wide,
+      taken,
+      frame.plotWidth < 420 ? 6 : 10,
+    ))
+      halo(pen, theme, this.store.table.id(example).slice(0, NAME), left, top + LINE / 2, theme.ink);
   }
 
   private drawPins(pen: Pen, taken: Box[], moved: boolean): void {
@@ -434,9 +492,8 @@ export class MapView {
     return tile;
   }
 
-  private drawHover(): void {
-    const { store, upper: pen, theme } = this;
-    this.clear(pen);
+  private marks(pen: Pen): void {
+    const { store, theme } = this;
     this.clipped(pen, () => {
       for (const i of store.selection.peek().slice(0, 24)) this.trail(pen, i, 0.5);
       for (const [i, width] of [

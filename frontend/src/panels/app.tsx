@@ -1,6 +1,8 @@
 // The page: header, filters, map, time, side panel.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { addressOf, type Maps } from "../data/source";
 import { key, listen } from "../map/gestures";
+import { png, svg } from "../map/picture";
 import { MapView } from "../map/view";
 import type { Store, Tab } from "../state/store";
 import { download } from "../state/take";
@@ -8,6 +10,7 @@ import { HoverCard } from "./card";
 import { Curve } from "./curve";
 import { Examples } from "./examples";
 import { FilterBar } from "./filters";
+import { GroupTables } from "./groups";
 import { About, Movers, Rankings } from "./rankings";
 import { Time } from "./time";
 import { Tools } from "./tools";
@@ -37,7 +40,7 @@ export function App({ store, views }: { store: Store; views: MapView[] }) {
       <FilterBar store={store} />
       <main>
         <section class="mm-left" aria-label="Memory map">
-          <Tools store={store} picture={() => views[0] && save(views[0])} />
+          <Tools store={store} picture={(kind) => void save(store, views, kind)} />
           <div class="mm-maps">
             <Pane store={store} k={0} views={views} />
             {store.compare.value === "side" && <Pane store={store} k={1} views={views} />}
@@ -63,6 +66,7 @@ function Header({ store, field }: { store: Store; field: { current: HTMLInputEle
   return (
     <header>
       <h1 dir="auto">{store.meta.title}</h1>
+      {store.source.maps && store.source.maps.names.length > 1 && <Chooser maps={store.source.maps} />}
       <span class="mm-sub" dir="auto">
         {store.meta.subtitle}
       </span>
@@ -89,6 +93,24 @@ function Header({ store, field }: { store: Store; field: { current: HTMLInputEle
   );
 }
 
+/** The maps of a server: choosing one opens its page. */
+function Chooser({ maps }: { maps: Maps }) {
+  return (
+    <select
+      aria-label="Map"
+      title={maps.names[maps.at]}
+      value={maps.at}
+      onChange={(e) => location.assign(addressOf(location.pathname, Number(e.currentTarget.value)))}
+    >
+      {maps.names.map((name, k) => (
+        <option key={k} value={k}>
+          {name.slice(0, 120)}
+        </option>
+      ))}
+    </select>
+  );
+}
+
 function Pane({ store, k, views }: { store: Store; k: number; views: MapView[] }) {
   const ref = useRef<HTMLDivElement>(null);
   const [view, setView] = useState<MapView | null>(null);
@@ -112,11 +134,14 @@ function Pane({ store, k, views }: { store: Store; k: number; views: MapView[] }
   );
 }
 
+const groupsTitle = (store: Store): string => (store.meta.classification ? "Classes" : "Groups");
+
 function Side({ store }: { store: Store }) {
   const tabs: [Tab, string, boolean][] = [
     ["examples", "Examples", true],
     ["curve", "Concentration", true],
     ["rankings", "Rankings", store.meta.agreement !== null],
+    ["groups", groupsTitle(store), store.meta.groups.length > 0],
     ["movers", "Movers", store.models.length > 1],
     ["about", "About", true],
   ];
@@ -142,32 +167,16 @@ function Side({ store }: { store: Store }) {
       {tab === "examples" && <Examples store={store} />}
       {tab === "curve" && <Curve store={store} />}
       {tab === "rankings" && <Rankings store={store} />}
+      {tab === "groups" && <GroupTables store={store} />}
       {tab === "movers" && <Movers store={store} />}
       {tab === "about" && <About store={store} />}
     </aside>
   );
 }
 
-/** All layers of a map in one picture. */
-function save(view: MapView): void {
-  const { width, height } = view.top;
-  const sheet = document.createElement("canvas");
-  sheet.width = width;
-  sheet.height = height;
-  const pen = sheet.getContext("2d")!;
-  pen.fillStyle = getComputedStyle(view.root).backgroundColor;
-  pen.fillRect(0, 0, width, height);
-  const box = view.root.getBoundingClientRect();
-  for (const canvas of view.root.querySelectorAll("canvas")) {
-    const own = canvas.getBoundingClientRect();
-    const scale = width / box.width;
-    pen.drawImage(
-      canvas,
-      (own.left - box.left) * scale,
-      (own.top - box.top) * scale,
-      own.width * scale,
-      own.height * scale,
-    );
-  }
-  sheet.toBlob((blob) => blob && download("map.png", blob));
+async function save(store: Store, views: MapView[], kind: "png" | "svg"): Promise<void> {
+  const seen = views.slice(0, store.compare.peek() === "side" ? 2 : 1);
+  if (!seen.length) return;
+  const picture = kind === "png" ? await png(seen) : new Blob([svg(seen)], { type: "image/svg+xml" });
+  if (picture) download(`map.${kind}`, picture);
 }

@@ -133,7 +133,7 @@ function Rows({ store, listed }: { store: Store; listed: Uint32Array }) {
   const start = Math.max(0, Math.floor((top / height) * listed.length) - 3);
   const first = (start / listed.length) * height;
   return (
-    <div class={store.sheets ? "mm-tablebox" : "mm-tablebox plain"}>
+    <div class={`mm-tablebox${store.sheets ? "" : " plain"}${store.meta.classification ? "" : " numeric"}`}>
       <div
         class="mm-scroll"
         tabIndex={0}

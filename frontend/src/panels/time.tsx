@@ -7,6 +7,12 @@ import { Drawing } from "./parts";
 
 const PACE = 650; // milliseconds a step
 
+const LINES = [
+  { name: "loss", words: "loss", hint: "mean loss on the training examples, nats", style: "solid" },
+  { name: "loo_loss", words: "leave-one-out", hint: "mean leave-one-out loss, nats", style: "dashed" },
+  { name: "test_loss", words: "test", hint: "mean loss on the test examples, nats", style: "dotted" },
+] as const;
+
 export function Time({ store }: { store: Store }) {
   const { steps } = store.meta;
   const last = steps.length - 1;
@@ -40,24 +46,38 @@ export function Time({ store }: { store: Store }) {
         />
         <div class="mm-steps">
           {steps.map((s, k) => (
-            <span key={k} class={k === at ? "on" : ""} dir="auto">
-              {s.name}
+            <span
+              key={k}
+              class={k === at ? "on" : ""}
+              style={`left:calc(8px + ${k / last} * (100% - 16px));translate:${-100 * (k / last)}%`}
+              dir="auto"
+            >
+              {isNamed(k, last) && s.name.slice(0, 24)}
             </span>
           ))}
         </div>
       </div>
       <div class="mm-when">
         <b dir="auto">{step.name}</b>
-        {step.loss !== null && (
-          <span class="solid" title="mean loss on the training examples, nats">{`loss ${number(step.loss)}`}</span>
+        {LINES.filter(({ name }) => step[name] !== null).map(({ name, words, hint, style }) => (
+          <span key={name} class={style} title={hint}>{`${words} ${number(step[name]!)}`}</span>
+        ))}
+        {step.effective !== null && (
+          <span title="sum of the leverages: parameters that the data determine">{`effective parameters ${number(step.effective)}`}</span>
         )}
-        {step.loo_loss !== null && (
-          <span class="dashed" title="mean leave-one-out loss, nats">{`leave-one-out ${number(step.loo_loss)}`}</span>
+        {at < last && (
+          <span title="scores beside the map are those of the last step">{`table and cards: ${steps[last].name.slice(0, 24)}`}</span>
         )}
       </div>
     </div>
   );
 }
+
+/** Names of many steps would cover one another: about eight are written. */
+const isNamed = (k: number, last: number): boolean => {
+  const every = Math.ceil((last + 1) / 8);
+  return k === last || (k % every === 0 && last - k >= every);
+};
 
 function usePlaying(store: Store, last: number): void {
   const playing = store.playing.value;
@@ -81,31 +101,40 @@ function Losses({ store }: { store: Store }) {
   const [width, height] = [600, 30];
   const draw = (pen: CanvasRenderingContext2D) => {
     const theme = THEMES[store.theme.value];
-    const values = steps.flatMap((s) => [s.loss, s.loo_loss]).filter((v): v is number => v !== null);
+    const values = steps.flatMap((s) => LINES.map(({ name }) => s[name])).filter((v): v is number => v !== null);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const y = (v: number) => height - 3 - ((v - low) / (high - low || 1)) * (height - 6);
-    const line = (name: "loss" | "loo_loss", color: string, dash: number[]) => {
+    const across = (k: number) => 8 + (k / (steps.length - 1)) * (width - 16);
+    const line = (name: (typeof LINES)[number]["name"], color: string, dash: number[]) => {
       pen.strokeStyle = color;
       pen.lineWidth = 1.5;
       pen.setLineDash(dash);
       pen.beginPath();
       steps.forEach((s, k) => {
         const v = s[name];
-        if (v !== null) pen.lineTo(8 + (k / (steps.length - 1)) * (width - 16), y(v));
+        if (v !== null) pen.lineTo(across(k), y(v));
       });
       pen.stroke();
     };
     line("loss", theme.wrong, []);
     line("loo_loss", theme.accent, [4, 3]);
+    line("test_loss", theme.ink, [1.5, 2.5]);
+    pen.setLineDash([]);
+    pen.strokeStyle = theme.muted;
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.moveTo(across(store.time.value), 0);
+    pen.lineTo(across(store.time.value), height);
+    pen.stroke();
   };
   return (
     <Drawing
       fluid
       width={width}
       height={height}
-      label="Mean loss and leave-one-out loss over the recorded steps"
+      label="Mean training, leave-one-out and test loss over the recorded steps, with a line at the one shown"
       draw={draw}
-      deps={[store.theme.value]}
+      deps={[store.theme.value, store.time.value]}
     />
   );
 }

@@ -1,10 +1,11 @@
 // How the map is drawn: tool, axes, marks, colour, what is compared; and the legend.
 import { number } from "../numbers";
+import { CHANGES, type Changed, changesOf, isChange, limitOf } from "../state/change";
 import type { Compare, Store } from "../state/store";
 import { classColor, THEMES } from "../theme";
 import { Choices, Drawing } from "./parts";
 
-export function Tools({ store, picture }: { store: Store; picture: () => void }) {
+export function Tools({ store, picture }: { store: Store; picture: (kind: "png" | "svg") => void }) {
   return (
     <div class="mm-tools">
       <Choices
@@ -41,8 +42,17 @@ export function Tools({ store, picture }: { store: Store; picture: () => void })
       />
       <label>
         colour{" "}
-        <select value={store.color.value} onChange={(e) => (store.color.value = e.currentTarget.value)}>
+        <select
+          aria-label="Colour"
+          value={store.color.value}
+          onChange={(e) => (store.color.value = e.currentTarget.value)}
+        >
           {store.meta.classification && <option value="correct">correct or wrong</option>}
+          {changesOf(store).map((name) => (
+            <option key={name} value={name}>
+              {CHANGES[name]}
+            </option>
+          ))}
           {store.meta.columns
             .filter((c) => c.kind !== "text" && c.name !== "slot" && !c.name.includes("@"))
             .map((c) => (
@@ -52,16 +62,14 @@ export function Tools({ store, picture }: { store: Store; picture: () => void })
             ))}
         </select>
       </label>
-      {store.sheets && (
-        <label>
-          <input
-            type="checkbox"
-            checked={store.pins.value}
-            onChange={(e) => (store.pins.value = e.currentTarget.checked)}
-          />{" "}
-          pin pictures
-        </label>
-      )}
+      <label>
+        <input
+          type="checkbox"
+          checked={store.pins.value}
+          onChange={(e) => (store.pins.value = e.currentTarget.checked)}
+        />{" "}
+        {store.sheets ? "pin pictures" : "name outliers"}
+      </label>
       {store.models.length > 1 && (
         <Choices<Compare>
           label="Compare"
@@ -74,9 +82,18 @@ export function Tools({ store, picture }: { store: Store; picture: () => void })
           ]}
         />
       )}
-      <button type="button" title="save the map as a PNG picture" onClick={picture}>
-        PNG
-      </button>
+      <fieldset class="mm-seg" aria-label="Save the map as a picture">
+        <button type="button" title="save the map as a PNG picture" onClick={() => picture("png")}>
+          PNG
+        </button>
+        <button
+          type="button"
+          title="save the map as an SVG picture: lines and words stay sharp"
+          onClick={() => picture("svg")}
+        >
+          SVG
+        </button>
+      </fieldset>
       <Legend store={store} />
     </div>
   );
@@ -93,6 +110,7 @@ function Legend({ store }: { store: Store }) {
       </span>
     );
   }
+  if (!density && isChange(name)) return <ChangeLegend store={store} name={name} />;
   const { kind, names } = store.table.about(name);
   if (!density && kind === "class") {
     return (
@@ -108,6 +126,13 @@ function Legend({ store }: { store: Store }) {
     );
   }
   const lut = density ? theme.density : theme.ramp;
+  const ends = density
+    ? ["few", "many examples"]
+    : [`${name.replaceAll("_", " ")} ${number(store.shade(name).low)}`, number(store.shade(name).high)];
+  return <Scale lut={lut} ends={ends} />;
+}
+
+function Scale({ lut, ends, title }: { lut: Uint8Array; ends: string[]; title?: string }) {
   const draw = (pen: CanvasRenderingContext2D) => {
     for (let k = 0; k < 120; k++) {
       const c = 3 * Math.round((k / 119) * 255);
@@ -115,12 +140,21 @@ function Legend({ store }: { store: Store }) {
       pen.fillRect(k, 0, 1.5, 8);
     }
   };
-  const ends = density
-    ? ["few", "many examples"]
-    : [`${name.replaceAll("_", " ")} ${number(store.shade(name).low)}`, number(store.shade(name).high)];
   return (
-    <span class="mm-legend">
+    <span class="mm-legend" title={title}>
       {ends[0]} <Drawing width={120} height={8} label="colour scale" draw={draw} deps={[lut]} /> {ends[1]}
     </span>
+  );
+}
+
+/** Grey: unchanged. */
+function ChangeLegend({ store, name }: { store: Store; name: Changed }) {
+  const times = number(10 ** limitOf(store, name, store.time.value));
+  return (
+    <Scale
+      lut={THEMES[store.theme.value].diverging}
+      ends={[`÷ ${times}`, `× ${times}`]}
+      title={`${CHANGES[name]}; grey: unchanged`}
+    />
   );
 }

@@ -1,7 +1,8 @@
 // The address bar: what one sees, filters and selection, so that a link shows the same.
 import { effect } from "@preact/signals";
+import { changesOf, isChange } from "./change";
 import { NO_FILTERS } from "./filters";
-import type { Store } from "./store";
+import type { Compare, Store } from "./store";
 
 const LONGEST = 2000; // selected examples that a link still carries
 
@@ -13,6 +14,8 @@ interface Link {
   frame: number[] | null;
   selection: number[] | null;
   focus: number;
+  time: number;
+  compare: Compare;
   tab: string;
   sort: { key: string; down: boolean };
 }
@@ -27,6 +30,8 @@ export function write(store: Store): string {
     frame: store.frame.value,
     selection: selection.length <= LONGEST ? [...selection] : null,
     focus: store.focus.value,
+    time: store.time.value,
+    compare: store.compare.value,
     tab: store.tab.value,
     sort: store.sort.value,
   };
@@ -47,7 +52,8 @@ function apply(store: Store, link: Link): void {
   const known = (i: unknown): i is number => Number.isInteger(i) && (i as number) >= 0 && (i as number) < store.n;
   const column = (name: unknown): name is string => typeof name === "string" && store.table.has(name);
   if (Array.isArray(link.log)) store.log.value = [Boolean(link.log[0]), Boolean(link.log[1])];
-  if (column(link.color) || link.color === "correct") store.color.value = link.color;
+  const change = isChange(link.color) && changesOf(store).includes(link.color);
+  if (column(link.color) || link.color === "correct" || change) store.color.value = link.color;
   if (link.marks === "density" || link.marks === "points") store.marks.value = link.marks;
   if (column(link.sort?.key)) store.sort.value = { key: link.sort.key, down: Boolean(link.sort.down) };
   const filters = { ...NO_FILTERS, ...link.filters };
@@ -55,6 +61,9 @@ function apply(store: Store, link: Link): void {
   if (filters.search) void store.seek(String(filters.search));
   if (link.frame?.length === 4 && link.frame.every(Number.isFinite)) store.frame.value = link.frame;
   if (link.selection?.length) store.select(link.selection.filter(known), "by the link");
+  if (link.time >= 0 && link.time <= store.meta.steps.length - 1) store.time.value = link.time;
+  if (store.models.length > 1 && (link.compare === "side" || link.compare === "arrows"))
+    store.compare.value = link.compare;
   if (known(link.focus)) store.focus.value = link.focus;
 }
 

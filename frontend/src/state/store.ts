@@ -24,7 +24,7 @@ export interface Model {
 export type Tool = "pan" | "lasso" | "box";
 export type Marks = "points" | "density";
 export type Compare = "off" | "side" | "arrows";
-export type Tab = "examples" | "curve" | "rankings" | "movers" | "about";
+export type Tab = "examples" | "curve" | "rankings" | "groups" | "movers" | "about";
 
 export class Store {
   readonly meta: Meta;

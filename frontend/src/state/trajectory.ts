@@ -30,6 +30,16 @@ export class Trajectory {
     }
   }
 
+  /** log10 of leverage × error at a time, against the first step; undefined where either is zero or undefined. */
+  drift(time: number): Float32Array {
+    const [a, b, part] = this.between(time);
+    const { x, y } = this;
+    return x[0].map((v, i) => {
+      const change = mix(x[a][i] + y[a][i], x[b][i] + y[b][i], part) - v - y[0][i];
+      return Number.isFinite(change) ? change : Number.NaN;
+    });
+  }
+
   private between(time: number): [number, number, number] {
     const a = Math.min(this.steps - 1, Math.floor(time));
     return [a, Math.min(this.steps - 1, a + 1), time - a];

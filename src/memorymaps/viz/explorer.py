@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memorymaps.trajectories import Trajectory
 from memorymaps.viz.packing import Packed, pack
 
 if TYPE_CHECKING:
+    from memorymaps.leave_out import LeaveOut
     from memorymaps.maps import MemoryMap
 
 
@@ -23,7 +25,9 @@ class ExplorerOptions:
     payload : what examples look like: pictures, texts, rows, a mapping from ids, or the training data set.
     columns : further columns (a data frame or a mapping from names to values) to filter, sort and colour by.
     compare : a second map of the same examples, or `{name: map}`; linked by id.
-    trajectory : maps at recorded steps, `{step: map}`, oldest first.
+    trajectory : maps at recorded steps, `{step: map}`, oldest first, or the `Trajectory` of a tracked run.
+    leave_out : what removing whole groups would do, `m.leave_out(…)`; or the column whose groups to remove, such as
+        `"target"`: leave one class out (asks the live posterior, so not for maps read from disk).
     title : heading of the page.
     color : column to colour by at first (default: the sensitivity).
     max_mb : size of the single file in 10⁶ bytes; thumbnails lose quality, then the least sensitive are left out.
@@ -33,17 +37,19 @@ class ExplorerOptions:
     payload: Any = None
     columns: Any = None
     compare: MemoryMap | Mapping[str, MemoryMap] | None = None
-    trajectory: Mapping[str, MemoryMap] | None = None
+    trajectory: Trajectory | Mapping[str, MemoryMap] | None = None
+    leave_out: LeaveOut | str | None = None
     title: str | None = None
     color: str | None = None
     max_mb: float = 8.5
     height: int = 680
 
-    def packed(self, m: MemoryMap, *, lazy: bool = False) -> Packed:
-        """The map as the page reads it."""
+    def packed(self, shown: MemoryMap | Trajectory, *, lazy: bool = False) -> Packed:
+        """The map, or the trajectory, as the page reads it."""
+        m, options = unfold(shown, self)
         if len(m) == 0:
             raise ValueError("the map has no examples: nothing to explore")
-        return pack(m, self, lazy=lazy)
+        return pack(m, options, lazy=lazy)
 
 
 def options_from(changes: Mapping[str, Any]) -> ExplorerOptions:
@@ -61,11 +67,21 @@ def options_from(changes: Mapping[str, Any]) -> ExplorerOptions:
     return ExplorerOptions(**changes)
 
 
-def explore(m: MemoryMap, path: str | Path | None = None, **options: Any) -> Any:
+def unfold(shown: MemoryMap | Trajectory, options: ExplorerOptions) -> tuple[MemoryMap, ExplorerOptions]:
+    """A trajectory is its last map, with the slider over all of its steps."""
+    if not isinstance(shown, Trajectory):
+        return shown, options
+    if options.trajectory is not None:
+        raise TypeError("exploring a Trajectory and given trajectory= as well: expected one of them")
+    return shown.at(shown.steps[-1]), dataclasses.replace(options, trajectory=shown)
+
+
+def explore(m: MemoryMap | Trajectory, path: str | Path | None = None, **options: Any) -> Any:
     """Walk around in a map: `path` writes one offline file, without it a notebook's widget is returned.
 
     Parameters
     ----------
+    m : a map, or the `Trajectory` of a tracked run (its last map, with a slider over its steps).
     path : HTML file to write; opens by double-click, needs no network, can be sent as it is.
     options : the fields of `ExplorerOptions`.
 
@@ -88,11 +104,11 @@ def explore(m: MemoryMap, path: str | Path | None = None, **options: Any) -> Any
     >>> explore(m, tempfile.mkdtemp() + "/map.html", payload=X.reshape(-1, 8, 8)).name
     'map.html'
     """
-    chosen = options_from(options)
+    last, chosen = unfold(m, options_from(options))
     if path is None:
         from memorymaps.viz.widget import ExplorerWidget
 
-        return ExplorerWidget(m, chosen)
+        return ExplorerWidget(last, chosen)
     from memorymaps.viz.page import write_page
 
-    return write_page(chosen.packed(m), path)
+    return write_page(chosen.packed(last), path)

@@ -1,26 +1,61 @@
 """A small local server for large maps: columns as Arrow, pictures and texts when they are first shown.
 
 It listens on this machine only, answers only under a random token, only to pages it sent itself, and only with the
-parts of one map.
+parts of its own maps.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from memorymaps.viz.packing import Packed
 from memorymaps.viz.page import policy, shell
+from memorymaps.viz.table import text
 
 _LONGEST = 200  # characters of a path that this server could have sent
 _SECONDS = 20  # that a client may take over a request
 
 
+class _Served:
+    """The parts of one map."""
+
+    def __init__(self, packed: Packed, names: list[str], at: int) -> None:
+        self.packed = packed
+        chooser = json.dumps({"names": names, "at": at}).encode()
+        self._parts = {
+            "": ("text/html; charset=utf-8", shell(packed.meta["title"], [], "'self'").encode()),
+            "meta": ("application/json", packed.meta_json().encode()),
+            "maps": ("application/json", chooser),
+            "table.arrow": ("application/vnd.apache.arrow.stream", packed.arrow()),
+        }
+
+    def part(self, name: str) -> tuple[str, bytes] | None:
+        """Media type and bytes of a part; None where there is none."""
+        kind, _, number = name.partition("/")
+        if name in self._parts:
+            return self._parts[name]
+        if not _is_number(number):
+            return None
+        meta, k = self.packed.meta, int(number)
+        if kind == "sheet" and meta["pictures"] and k < meta["pictures"]["sheets"]:
+            return meta["pictures"]["mime"], self.packed.sheet(k)
+        if kind == "texts" and meta["texts"] and k < meta["texts"]["chunks"]:
+            return "application/json", self.packed.chunk(k)
+        return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
 class Server:
-    """Serves one map; a context manager, so that it stops cleanly.
+    """Serves a map, or several, `{name: map}`, to choose among; a context manager, so that it stops cleanly.
 
     Examples
     --------
@@ -34,14 +69,13 @@ class Server:
     200
     """
 
-    def __init__(self, packed: Packed, port: int = 0) -> None:
-        self.packed = packed
+    def __init__(self, packed: Packed | Mapping[str, Packed], port: int = 0) -> None:
+        named = {"": packed} if isinstance(packed, Packed) else packed
+        if not named:
+            raise ValueError("no maps to serve: expected at least one, {name: packed map}")
+        names = [text(name) for name in named]
+        self._maps = [_Served(one, names, k) for k, one in enumerate(named.values())]
         self.token = secrets.token_urlsafe(24)
-        self._parts = {
-            "": ("text/html; charset=utf-8", shell(packed.meta["title"], [], "'self'").encode()),
-            "meta": ("application/json", packed.meta_json().encode()),
-            "table.arrow": ("application/vnd.apache.arrow.stream", packed.arrow()),
-        }
         self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._http.daemon_threads = True
         self._thread: threading.Thread | None = None
@@ -74,19 +108,12 @@ class Server:
         while self._thread.is_alive():
             self._thread.join(1)
 
-    def part(self, name: str) -> tuple[str, bytes] | None:
-        """Media type and bytes of a part; None where there is none."""
-        kind, _, number = name.partition("/")
-        if name in self._parts:
-            return self._parts[name]
-        if not (number.isascii() and number.isdigit() and len(number) < 10):
-            return None
-        meta, k = self.packed.meta, int(number)
-        if kind == "sheet" and meta["pictures"] and k < meta["pictures"]["sheets"]:
-            return meta["pictures"]["mime"], self.packed.sheet(k)
-        if kind == "texts" and meta["texts"] and k < meta["texts"]["chunks"]:
-            return "application/json", self.packed.chunk(k)
-        return None
+    def part(self, path: str) -> tuple[str, bytes] | None:
+        """A part of the `k`-th map under `k/…`, of the first one without a number; None where there is none."""
+        first, slash, rest = path.partition("/")
+        if not (slash and _is_number(first)):
+            return self._maps[0].part(path)
+        return self._maps[int(first)].part(rest) if int(first) < len(self._maps) else None
 
     def refusal(self, host: str | None, origin: str | None, path: str) -> HTTPStatus | None:
         """Why a request is not answered; None where it is."""

@@ -43,7 +43,8 @@ class ExplorerWidget(_anywidget.AnyWidget):  # type: ignore[misc, name-defined]
         options = options or ExplorerOptions()
         self._map = m
         self._packed = options.packed(m, lazy=True)
-        self._place = pd.Index(m["id"].tolist())
+        self._ids = m["id"].tolist()
+        self._place = pd.Index(self._ids)
         super().__init__(
             _meta=self._packed.meta_json(), _table=self._packed.compressed(), height=options.height, _rows=[]
         )
@@ -64,8 +65,7 @@ class ExplorerWidget(_anywidget.AnyWidget):  # type: ignore[misc, name-defined]
 
     @_traitlets.observe("_rows")  # type: ignore[untyped-decorator]
     def _from_page(self, change: Any) -> None:
-        known = [row for row in change["new"] if 0 <= row < len(self._place)]
-        ids = [self._place[row] for row in known]
+        ids = [self._ids[row] for row in change["new"] if 0 <= row < len(self._ids)]
         if set(ids) != set(self.selection):
             self.selection = ids
 

@@ -835,31 +835,32 @@ function yt() {
 	dt.push(this) === 1 && (e.requestAnimationFrame || _t)(vt);
 }
 // src/data/source.ts
-async function bt(e) {
+var bt = (e, t) => `/${e.split("/")[1]}/${t}/`;
+async function xt(e) {
 	let t = new Blob([e]).stream().pipeThrough(new DecompressionStream("gzip"));
 	return new Uint8Array(await new Response(t).arrayBuffer());
 }
-var xt = (e) => JSON.parse(new TextDecoder().decode(e));
+var St = (e) => JSON.parse(new TextDecoder().decode(e));
 // src/numbers.ts
-function St(e) {
+function Ct(e) {
 	let t = e.length, n = new Uint32Array(t), r = new Uint32Array(Float32Array.from(e, (e) => Number.isNaN(e) ? NaN : e + 0).buffer);
 	for (let i = 0; i < t; i++) n[i] = Number.isNaN(e[i]) ? 4294967295 : r[i] & 2147483648 ? ~r[i] : r[i] | 2147483648;
 	let i = new Uint32Array(t).map((e, t) => t), a = new Uint32Array(t);
-	for (let e of [0, 16]) Ct(n, e, i, a), [i, a] = [a, i];
+	for (let e of [0, 16]) wt(n, e, i, a), [i, a] = [a, i];
 	return i;
 }
-function Ct(e, t, n, r) {
+function wt(e, t, n, r) {
 	let i = /* @__PURE__ */ new Uint32Array(65537);
 	for (let n of e) i[(n >>> t & 65535) + 1]++;
 	for (let e = 0; e < 65536; e++) i[e + 1] += i[e];
 	for (let a of n) r[i[e[a] >>> t & 65535]++] = a;
 }
-function wt(e) {
-	let t = St(e.map((e) => -e)), n = new Uint32Array(t.length);
+function Tt(e) {
+	let t = Ct(e.map((e) => -e)), n = new Uint32Array(t.length);
 	for (let e = 0; e < t.length; e++) n[t[e]] = e;
 	return n;
 }
-function Tt(e, t, n) {
+function Et(e, t, n) {
 	let r = !1;
 	for (let i = 0, a = n.length - 1; i < n.length; a = i++) {
 		let [o, s] = n[i], [c, l] = n[a];
@@ -867,7 +868,7 @@ function Tt(e, t, n) {
 	}
 	return r;
 }
-var Et = {
+var Dt = {
 	"-": "⁻",
 	0: "⁰",
 	1: "¹",
@@ -879,13 +880,13 @@ var Et = {
 	7: "⁷",
 	8: "⁸",
 	9: "⁹"
-}, Dt = (e) => e === 0 ? "1" : `10${[...String(e)].map((e) => Et[e]).join("")}`;
-function Ot(e, t, n, r) {
-	return t > e ? r && t - e < 400 ? kt(e, t, n) : At(e, t, n) : [];
+}, Ot = (e) => e === 0 ? "1" : `10${[...String(e)].map((e) => Dt[e]).join("")}`;
+function kt(e, t, n, r) {
+	return t > e ? r && t - e < 400 ? At(e, t, n) : jt(e, t, n) : [];
 }
-function kt(e, t, n) {
+function At(e, t, n) {
 	let r = n / (t - e);
-	if (r > 600) return At(e, t, n).map((e) => ({
+	if (r > 600) return jt(e, t, n).map((e) => ({
 		...e,
 		label: L(10 ** e.at)
 	}));
@@ -903,7 +904,7 @@ function kt(e, t, n) {
 	]) {
 		let s = n + Math.log10(o);
 		if (s < e || s > t) continue;
-		let c = o === 1 ? n % i === 0 : r > 210 && (o === 2 || o === 5), l = r > 210 ? L(o * 10 ** n) : Dt(n);
+		let c = o === 1 ? n % i === 0 : r > 210 && (o === 2 || o === 5), l = r > 210 ? L(o * 10 ** n) : Ot(n);
 		a.push({
 			at: s,
 			label: c ? l : "",
@@ -912,7 +913,7 @@ function kt(e, t, n) {
 	}
 	return a;
 }
-function At(e, t, n) {
+function jt(e, t, n) {
 	let r = (t - e) / Math.max(2, n / 80), i = 10 ** Math.floor(Math.log10(r)), a = [
 		1,
 		2,
@@ -933,9 +934,9 @@ function L(e) {
 	if (t === 0) return "0";
 	if (t >= .001 && t < 1e5) return n + String(Number(t.toPrecision(t >= 1e3 ? 5 : 3)));
 	let r = Math.floor(Math.log10(t));
-	return `${n}${(t / 10 ** r).toFixed(1)}×${Dt(r)}`;
+	return `${n}${(t / 10 ** r).toFixed(1)}×${Ot(r)}`;
 }
-function jt(e) {
+function Mt(e) {
 	let t = Math.abs(e);
 	return t >= .001 && t < 1e3 && !Number.isInteger(e) ? (e < 0 ? "−" : "") + t.toPrecision(3) : L(e);
 }
@@ -945,13 +946,13 @@ function z(e) {
 	let t = e * 100;
 	return `${t >= 10 ? t.toFixed(0) : t >= 1 ? t.toFixed(1) : Number(t.toPrecision(2))} %`;
 }
-function Mt(e, t) {
+function Nt(e, t) {
 	let n = Math.max(1, Math.floor(e.length / 2e4)), r = [];
 	for (let t = 0; t < e.length; t += n) Number.isFinite(e[t]) && r.push(e[t]);
 	return r.sort((e, t) => e - t), r.length ? r[Math.round(t * (r.length - 1))] : NaN;
 }
 // src/map/gestures.ts
-function Nt(e) {
+function Pt(e) {
 	let { store: t, top: n } = e, r = new AbortController(), { signal: i } = r, a = null, o = (t) => e.handle !== null && Math.hypot(e.handle[0] - t.offsetX, e.handle[1] - t.offsetY) < 12, s = (t) => {
 		let n = e.pinAt(t.offsetX, t.offsetY);
 		return n >= 0 ? n : e.pick(t.offsetX, t.offsetY);
@@ -969,10 +970,10 @@ function Nt(e) {
 			add: s
 		}, e.lasso = i === "lasso" ? [[r.offsetX, r.offsetY]] : [];
 	}, { signal: i }), n.addEventListener("pointermove", (r) => {
-		a ? (Math.hypot(r.offsetX - a.x, r.offsetY - a.y) > 3 && (a.moved = !0), a.moved && Pt(e, a, r.offsetX, r.offsetY)) : (t.hover.value = s(r), n.style.cursor = o(r) ? "grab" : t.hover.peek() >= 0 ? "pointer" : t.tool.peek() === "pan" ? "default" : "crosshair");
+		a ? (Math.hypot(r.offsetX - a.x, r.offsetY - a.y) > 3 && (a.moved = !0), a.moved && Ft(e, a, r.offsetX, r.offsetY)) : (t.hover.value = s(r), n.style.cursor = o(r) ? "grab" : t.hover.peek() >= 0 ? "pointer" : t.tool.peek() === "pan" ? "default" : "crosshair");
 	}, { signal: i }), n.addEventListener("pointerup", (t) => {
 		let n = a;
-		a = null, n && (n.moved ? It(e, n) : Lt(e, s(t), n.add), e.lasso = [], e.changed("hover"));
+		a = null, n && (n.moved ? Lt(e, n) : Rt(e, s(t), n.add), e.lasso = [], e.changed("hover"));
 	}, { signal: i }), n.addEventListener("pointerleave", () => {
 		a || (t.hover.value = -1);
 	}, { signal: i }), n.addEventListener("dblclick", () => e.reset(), { signal: i }), n.addEventListener("wheel", (t) => {
@@ -984,20 +985,20 @@ function Nt(e) {
 		passive: !1
 	}), () => r.abort();
 }
-function Pt(e, t, n, r) {
+function Ft(e, t, n, r) {
 	let { frame: i, store: a } = e;
-	t.mode === "pan" ? e.show(i.shifted(t.domain, n - t.x, r - t.y)) : t.mode === "threshold" ? a.threshold.value = Ft(e, n, r) : t.mode === "box" ? e.lasso = [
+	t.mode === "pan" ? e.show(i.shifted(t.domain, n - t.x, r - t.y)) : t.mode === "threshold" ? a.threshold.value = It(e, n, r) : t.mode === "box" ? e.lasso = [
 		[t.x, t.y],
 		[n, t.y],
 		[n, r],
 		[t.x, r]
 	] : e.lasso.push([n, r]), e.changed("hover");
 }
-function Ft(e, t, n) {
+function It(e, t, n) {
 	let [r, i] = e.frame.back(t, n), [a, o] = e.store.log.peek();
 	return Math.max(0, (a ? 10 ** r : r) * (o ? 10 ** i : i));
 }
-function It(e, t) {
+function Lt(e, t) {
 	let { store: n, frame: r } = e;
 	if (t.mode === "pan") return;
 	if (t.mode === "threshold") {
@@ -1005,14 +1006,14 @@ function It(e, t) {
 		n.select(r, `leverage × error ≥ ${L(e)}`);
 		return;
 	}
-	let i = e.lasso.map(([e, t]) => r.back(e, t)), a = e.within((e, t) => Tt(e, t, i)), [o, s] = n.log.peek();
+	let i = e.lasso.map(([e, t]) => r.back(e, t)), a = e.within((e, t) => Et(e, t, i)), [o, s] = n.log.peek();
 	n.region.value = i.map(([e, t]) => [o ? 10 ** e : e, s ? 10 ** t : t]), n.select(t.add ? [.../* @__PURE__ */ new Set([...n.selection.peek(), ...a])] : a, `inside the ${t.mode}`);
 }
-function Lt(e, t, n) {
+function Rt(e, t, n) {
 	let { store: r } = e;
 	t < 0 ? n || r.clear() : (r.focus.value = t, n && r.select([.../* @__PURE__ */ new Set([...r.selection.peek(), t])], "picked one by one"));
 }
-function Rt(e, t) {
+function zt(e, t) {
 	let { store: n, frame: r } = e, [i, a] = [r.width / 2, r.height / 2], o = (t, n) => e.show(r.shifted(r.domain, t * 80, n * 80)), s = {
 		ArrowDown: () => t.shiftKey ? o(0, -1) : n.step(1),
 		ArrowUp: () => t.shiftKey ? o(0, 1) : n.step(-1),
@@ -1032,17 +1033,17 @@ function Rt(e, t) {
 	return !s || t.ctrlKey || t.metaKey || t.altKey ? !1 : (s(), !0);
 }
 // src/theme.ts
-var zt = (e) => [
+var Bt = (e) => [
 	1,
 	3,
 	5
 ].map((t) => Number.parseInt(e.slice(t, t + 2), 16));
-function Bt(e) {
+function Vt(e) {
 	let t = /* @__PURE__ */ new Uint8Array(768);
 	for (let n = 0; n < 256; n++) {
 		let r = n / 255, i = 0;
 		for (; i < e.length - 2 && r > e[i + 1][0];) i++;
-		let a = (r - e[i][0]) / (e[i + 1][0] - e[i][0]), [o, s] = [zt(e[i][1]), zt(e[i + 1][1])];
+		let a = (r - e[i][0]) / (e[i + 1][0] - e[i][0]), [o, s] = [Bt(e[i][1]), Bt(e[i + 1][1])];
 		for (let e = 0; e < 3; e++) t[3 * n + e] = Math.round(o[e] + (s[e] - o[e]) * a);
 	}
 	return t;
@@ -1058,7 +1059,7 @@ var B = {
 		faint: "#d5d9de",
 		right: "#4477aa",
 		wrong: "#c4400f",
-		ramp: Bt([
+		ramp: Vt([
 			[0, "#bfcad8"],
 			[.3, "#a1b6d3"],
 			[.55, "#7f93cb"],
@@ -1066,11 +1067,18 @@ var B = {
 			[.86, "#b23a86"],
 			[1, "#d9481c"]
 		]),
-		density: Bt([
+		density: Vt([
 			[0, "#dfe6ee"],
 			[.35, "#9db6d8"],
 			[.65, "#5a6fb6"],
 			[1, "#2b1f5e"]
+		]),
+		diverging: Vt([
+			[0, "#0b4f9e"],
+			[.3, "#5b93d0"],
+			[.5, "#c3c8cf"],
+			[.7, "#e0925c"],
+			[1, "#b33a06"]
 		]),
 		classes: [
 			"#4d22fa",
@@ -1095,7 +1103,7 @@ var B = {
 		faint: "#333a44",
 		right: "#6fa8dc",
 		wrong: "#ff8a5c",
-		ramp: Bt([
+		ramp: Vt([
 			[0, "#3f4959"],
 			[.3, "#446a9c"],
 			[.55, "#6f7ad2"],
@@ -1103,11 +1111,18 @@ var B = {
 			[.86, "#fb93a6"],
 			[1, "#ffd678"]
 		]),
-		density: Bt([
+		density: Vt([
 			[0, "#262d3a"],
 			[.35, "#3f5590"],
 			[.65, "#a765c4"],
 			[1, "#ffe2a8"]
+		]),
+		diverging: Vt([
+			[0, "#7cc4ff"],
+			[.3, "#3f7fbf"],
+			[.5, "#5a6472"],
+			[.7, "#c06a35"],
+			[1, "#ffb27a"]
 		]),
 		classes: [
 			"#a48efa",
@@ -1122,12 +1137,12 @@ var B = {
 			"#8f9e4a"
 		]
 	}
-}, Vt = (e, t) => B[e].classes[t % 10], V = {
+}, Ht = (e, t) => B[e].classes[t % 10], V = {
 	left: 62,
 	right: 62,
 	top: 62,
 	bottom: 46
-}, Ht = class {
+}, Ut = class {
 	width = 0;
 	height = 0;
 	domain = [
@@ -1182,45 +1197,198 @@ var B = {
 		];
 	}
 };
-function Ut(e, t) {
+function Wt(e, t) {
 	let [n, r] = [Infinity, -Infinity];
 	for (let t of e) Number.isFinite(t) && (t < n && (n = t), t > r && (r = t));
 	if (!(r >= n)) return t ? [-3, 1] : [0, 1];
-	let i = e.length > 2e3 ? Mt(e, .9995) : r;
+	let i = e.length > 2e3 ? Nt(e, .9995) : r;
 	return !t && r > 5 * i && i > 0 && (r = i), t ? r - n < 1e-6 ? [n - 1, r + 1] : [n - .06 * (r - n) - .05, r + .08 * (r - n) + .05] : r > 0 ? [-.02 * r, 1.08 * r] : [n - 1, 1];
 }
+// src/map/svg.ts
+var Gt = {
+	top: .8,
+	middle: .35,
+	bottom: -.22,
+	alphabetic: 0
+}, Kt = {
+	left: "start",
+	center: "middle",
+	right: "end"
+}, qt = (e) => Array.from(e, (e) => /^[\ud800-\udfff]$/.test(e) ? "�" : e).join("").replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "�").replace(/[&<>"]/g, (e) => `&#${e.charCodeAt(0)};`), H = (e) => String(Number(e.toFixed(2))), Jt = {
+	fillStyle: "#000",
+	strokeStyle: "#000",
+	lineWidth: 1,
+	globalAlpha: 1,
+	font: "400 10px sans-serif",
+	lineJoin: "miter",
+	textAlign: "left",
+	textBaseline: "alphabetic"
+}, Yt = class {
+	width;
+	height;
+	name;
+	measure;
+	fillStyle = Jt.fillStyle;
+	strokeStyle = Jt.strokeStyle;
+	lineWidth = Jt.lineWidth;
+	globalAlpha = Jt.globalAlpha;
+	font = Jt.font;
+	lineJoin = Jt.lineJoin;
+	textAlign = Jt.textAlign;
+	textBaseline = Jt.textBaseline;
+	out = [];
+	open = [];
+	groups = 0;
+	clips = 0;
+	path = "";
+	dash = [];
+	constructor(e, t, n, r) {
+		this.width = e, this.height = t, this.name = n, this.measure = r;
+	}
+	nested(e) {
+		let t = `width="${H(this.width)}" height="${H(this.height)}"`;
+		return `<svg x="${H(e)}" ${t}>${this.out.join("")}</svg>`;
+	}
+	save() {
+		this.open.push(this.groups), this.groups = 0;
+	}
+	restore() {
+		this.out.push("</g>".repeat(this.groups)), this.groups = this.open.pop() ?? 0;
+	}
+	clip() {
+		let e = `${this.name}-clip-${this.clips++}`;
+		this.out.push(`<clipPath id="${e}"><path d="${this.path}"/></clipPath><g clip-path="url(#${e})">`), this.groups++;
+	}
+	beginPath() {
+		this.path = "";
+	}
+	closePath() {
+		this.path && (this.path += "Z");
+	}
+	moveTo(e, t) {
+		this.path += `M${H(e)} ${H(t)}`;
+	}
+	lineTo(e, t) {
+		this.path += `${this.path ? "L" : "M"}${H(e)} ${H(t)}`;
+	}
+	arc(e, t, n) {
+		let r = (e) => `a${H(n)} ${H(n)} 0 1 0 ${H(e * 2 * n)} 0`;
+		this.path += `M${H(e - n)} ${H(t)}${r(1)}${r(-1)}Z`;
+	}
+	rect(e, t, n, r) {
+		this.path += `M${H(e)} ${H(t)}h${H(n)}v${H(r)}h${H(-n)}Z`;
+	}
+	roundRect(e, t, n, r, i) {
+		let a = Math.min(Number(i), n / 2, r / 2), o = (e, t) => `a${a} ${a} 0 0 1 ${e * a} ${t * a}`, [s, c] = [H(n - 2 * a), H(r - 2 * a)];
+		this.path += `M${H(e + a)} ${H(t)}h${s}${o(1, 1)}v${c}${o(-1, 1)}h-${s}${o(-1, -1)}v-${c}${o(1, -1)}Z`;
+	}
+	stroke() {
+		this.path && this.out.push(`<path d="${this.path}" fill="none" ${this.line()}/>`);
+	}
+	fill() {
+		this.path && this.out.push(`<path d="${this.path}" ${this.ink()}/>`);
+	}
+	fillRect(e, t, n, r) {
+		this.out.push(`<rect x="${H(e)}" y="${H(t)}" width="${H(n)}" height="${H(r)}" ${this.ink()}/>`);
+	}
+	disc(e, t, n, r, i, a) {
+		let o = a ? `fill="none" stroke="${r}" stroke-width="2"` : `fill="${r}"`;
+		this.out.push(`<circle cx="${H(e)}" cy="${H(t)}" r="${H(n)}" ${o} opacity="${H(i)}"/>`);
+	}
+	fillText(e, t, n) {
+		this.words(e, t, n, this.ink());
+	}
+	strokeText(e, t, n) {
+		this.words(e, t, n, `fill="none" stroke-linejoin="${this.lineJoin}" ${this.line()}`);
+	}
+	measureText(e) {
+		return this.measure(this.font, e);
+	}
+	setLineDash(e) {
+		this.dash = [...e];
+	}
+	drawImage(e, t, n, r = 0, i = 0) {
+		let a = e.toDataURL("image/png"), o = `x="${H(t)}" y="${H(n)}" width="${H(r)}" height="${H(i)}"`;
+		this.out.push(`<image ${o} preserveAspectRatio="none" href="${a}"/>`);
+	}
+	words(e, t, n, r) {
+		let [, i, a, o] = /^(\d+) ([\d.]+)px (.*)$/.exec(this.font) ?? [
+			"",
+			"400",
+			"10",
+			"sans-serif"
+		], s = `font-family="${qt(o)}" font-size="${a}" font-weight="${i}"`, c = `x="${H(t)}" y="${H(n + Gt[this.textBaseline] * Number(a))}"`;
+		this.out.push(`<text ${c} text-anchor="${Kt[this.textAlign]}" ${s} ${r}>${qt(e)}</text>`);
+	}
+	line() {
+		let e = this.dash.length ? ` stroke-dasharray="${this.dash.join(" ")}"` : "";
+		return `stroke="${this.strokeStyle}" stroke-width="${H(this.lineWidth)}" stroke-opacity="${H(this.globalAlpha)}"${e}`;
+	}
+	ink() {
+		return `fill="${this.fillStyle}" fill-opacity="${H(this.globalAlpha)}"`;
+	}
+}, Xt = 2e4;
+function Zt(e) {
+	let t = document.createElement("canvas");
+	t.width = e.reduce((e, t) => e + t.top.width, 0), t.height = Math.max(...e.map((e) => e.top.height));
+	let n = t.getContext("2d");
+	n.fillStyle = getComputedStyle(e[0].root).backgroundColor, n.fillRect(0, 0, t.width, t.height);
+	let r = 0;
+	for (let t of e) {
+		let e = t.root.getBoundingClientRect(), i = t.top.width / e.width;
+		for (let a of t.root.querySelectorAll("canvas")) {
+			let t = a.getBoundingClientRect(), [o, s] = [t.left - e.left, t.top - e.top];
+			n.drawImage(a, r + o * i, s * i, t.width * i, t.height * i);
+		}
+		r += t.top.width;
+	}
+	return new Promise((e) => t.toBlob(e));
+}
+function Qt(e) {
+	let t = e.reduce((e, t) => e + t.frame.width, 0), n = Math.max(...e.map((e) => e.frame.height)), { paper: r } = B[e[0].store.theme.peek()], i = 0, a = e.map((e, t) => {
+		let n = $t(e, `map${t}`).nested(i);
+		return i += e.frame.width, n;
+	});
+	return `<svg xmlns="http://www.w3.org/2000/svg" ${`width="${t}" height="${n}" viewBox="0 0 ${t} ${n}"`}>${`<rect width="100%" height="100%" fill="${r}"/>`}${a.join("")}</svg>\n`;
+}
+function $t(e, t) {
+	let { frame: n } = e, r = document.createElement("canvas").getContext("2d"), i = new Yt(n.width, n.height, t, (e, t) => (r.font = e, r.measureText(t)));
+	if (e.store.n > Xt || e.store.marks.peek() === "density") i.drawImage(e.pixels, V.left, V.top, n.plotWidth, n.plotHeight);
+	else for (let t of e.discs()) i.disc(...t);
+	return e.overlay(i), i;
+}
 // src/map/axes.ts
-var Wt = (e, t, n = 400) => {
+var en = (e, t, n = 400) => {
 	e.font = `${n} ${t}px Inter, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
 };
-function Gt(e, t, n, r) {
-	let { right: i, bottom: a } = t, o = Ot(t.domain[0], t.domain[1], t.plotWidth, r[0]), s = Ot(t.domain[2], t.domain[3], t.plotHeight, r[1]);
+function tn(e, t, n, r) {
+	let { right: i, bottom: a } = t, o = kt(t.domain[0], t.domain[1], t.plotWidth, r[0]), s = kt(t.domain[2], t.domain[3], t.plotHeight, r[1]);
 	e.lineWidth = 1, e.strokeStyle = n.ink;
-	for (let n of o) qt(e, n.major ? .07 : 0, [
+	for (let n of o) rn(e, n.major ? .07 : 0, [
 		t.x(n.at),
 		V.top,
 		t.x(n.at),
 		a
 	]);
-	for (let n of s) qt(e, n.major ? .07 : 0, [
+	for (let n of s) rn(e, n.major ? .07 : 0, [
 		V.left,
 		t.y(n.at),
 		i,
 		t.y(n.at)
 	]);
-	for (let n of o) qt(e, .6, [
+	for (let n of o) rn(e, .6, [
 		t.x(n.at),
 		a,
 		t.x(n.at),
 		a + (n.major ? 5 : 3)
 	]);
-	for (let n of s) qt(e, .6, [
+	for (let n of s) rn(e, .6, [
 		V.left - (n.major ? 5 : 3),
 		t.y(n.at),
 		V.left,
 		t.y(n.at)
 	]);
-	Wt(e, 11), e.fillStyle = n.muted, e.textAlign = "center", e.textBaseline = "top";
+	en(e, 11), e.fillStyle = n.muted, e.textAlign = "center", e.textBaseline = "top";
 	let c = 0;
 	for (let n of o) {
 		let r = e.measureText(n.label).width / 2;
@@ -1229,62 +1397,62 @@ function Gt(e, t, n, r) {
 	e.textAlign = "right", e.textBaseline = "middle";
 	for (let n of s) n.label && e.fillText(n.label, V.left - 9, t.y(n.at));
 }
-function Kt(e, t, n, r) {
-	Wt(e, 12, 500), e.fillStyle = n.ink, e.textBaseline = "alphabetic", e.textAlign = "right", e.fillText("Bayesian leverage (effective parameters) →", t.right, t.bottom + 38), e.textAlign = "left", e.fillText("↑ Prediction error (units of the target)", 10, 18), Wt(e, 11), e.fillStyle = n.muted, e.fillText(r[0], V.left, t.bottom + 38), e.fillText(r[1], 10, 34);
+function nn(e, t, n, r) {
+	en(e, 12, 500), e.fillStyle = n.ink, e.textBaseline = "alphabetic", e.textAlign = "right", e.fillText("Bayesian leverage (effective parameters) →", t.right, t.bottom + 38), e.textAlign = "left", e.fillText("↑ Prediction error (units of the target)", 10, 18), en(e, 11), e.fillStyle = n.muted, e.fillText(r[0], V.left, t.bottom + 38), e.fillText(r[1], 10, 34);
 }
-function qt(e, t, [n, r, i, a]) {
+function rn(e, t, [n, r, i, a]) {
 	t && (e.globalAlpha = t, e.beginPath(), e.moveTo(Math.round(n) + .5, Math.round(r) + .5), e.lineTo(Math.round(i) + .5, Math.round(a) + .5), e.stroke(), e.globalAlpha = 1);
 }
-function Jt(e, t, n, r) {
+function an(e, t, n, r) {
 	e.beginPath();
 	let i = !1;
 	for (let a = V.left; a <= t.right; a += 2) {
-		let [o] = t.back(a, 0), s = Yt(t, n, r, o);
+		let [o] = t.back(a, 0), s = on(t, n, r, o);
 		!Number.isFinite(s) || s < V.top - 500 || (i ? e.lineTo(a, s) : e.moveTo(a, s), i = !0);
 	}
 	e.stroke();
 }
-function Yt(e, t, n, r) {
+function on(e, t, n, r) {
 	let i = t[0] ? 10 ** r : r;
 	return !(i > 0) || !(n > 0) ? NaN : e.y(t[1] ? Math.log10(n / i) : n / i);
 }
-function Xt(e, t, n, r, i) {
+function sn(e, t, n, r, i) {
 	let [, a, , o] = t.domain, s = Math.log10((r[0] ? 10 ** a : a) * (r[1] ? 10 ** o : o)), c = [...i];
 	if (!Number.isFinite(s)) return c;
 	let l = !1, u = r[0] && r[1] ? 14 : 4;
 	for (let i = Math.floor(s); i > s - u; i--) {
-		e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), Jt(e, t, r, 10 ** i), e.setLineDash([]), e.globalAlpha = 1;
-		let a = `${l ? "" : "leverage × error = "}${Dt(i)}`;
-		l = Zt(e, t, n, r, 10 ** i, a, c) || l;
+		e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), an(e, t, r, 10 ** i), e.setLineDash([]), e.globalAlpha = 1;
+		let a = `${l ? "" : "leverage × error = "}${Ot(i)}`;
+		l = cn(e, t, n, r, 10 ** i, a, c) || l;
 	}
 	return c;
 }
-function Zt(e, t, n, r, i, a, o) {
-	Wt(e, 10.5);
+function cn(e, t, n, r, i, a, o) {
+	en(e, 10.5);
 	let s = e.measureText(a).width, c = [t.right - 8, ...Array.from({ length: 40 }, (e, n) => t.right - 8 - 20 * (n + 1))];
 	for (let l of c) {
-		let c = Yt(t, r, i, t.back(l, 0)[0]), u = [
+		let c = on(t, r, i, t.back(l, 0)[0]), u = [
 			l - s,
 			c - 15,
 			l,
 			c
 		];
-		if (!(l - s < V.left || !(c - 15 > V.top && c < t.bottom - 4)) && !o.some((e) => Qt(e, u))) return e.textAlign = "right", e.textBaseline = "bottom", $t(e, n, a, l, c - 2, n.muted), o.push(u), !0;
+		if (!(l - s < V.left || !(c - 15 > V.top && c < t.bottom - 4)) && !o.some((e) => ln(e, u))) return e.textAlign = "right", e.textBaseline = "bottom", un(e, n, a, l, c - 2, n.muted), o.push(u), !0;
 	}
 	return !1;
 }
-var Qt = (e, t) => e[0] < t[2] && t[0] < e[2] && e[1] < t[3] && t[1] < e[3];
-function $t(e, t, n, r, i, a) {
+var ln = (e, t) => e[0] < t[2] && t[0] < e[2] && e[1] < t[3] && t[1] < e[3];
+function un(e, t, n, r, i, a) {
 	e.strokeStyle = t.paper, e.lineWidth = 3.5, e.lineJoin = "round", e.strokeText(n, r, i), e.fillStyle = a, e.fillText(n, r, i);
 }
-function en(e, t, n, r, i, a) {
-	e.strokeStyle = n.accent, e.lineWidth = 1.5, Jt(e, t, r, i);
-	let o = tn(t, r, i);
+function dn(e, t, n, r, i, a) {
+	e.strokeStyle = n.accent, e.lineWidth = 1.5, an(e, t, r, i);
+	let o = fn(t, r, i);
 	if (!o) return {
 		handle: o,
 		box: null
 	};
-	e.fillStyle = n.paper, e.beginPath(), e.arc(o[0], o[1], 5.5, 0, 7), e.fill(), e.stroke(), Wt(e, 11, 600);
+	e.fillStyle = n.paper, e.beginPath(), e.arc(o[0], o[1], 5.5, 0, 7), e.fill(), e.stroke(), en(e, 11, 600);
 	let s = `top ${z(a)}`, c = e.measureText(s).width + 14, l = o[0] + 12 + c > t.right ? o[0] - c - 12 : o[0] + 12, u = o[1] - 24 < V.top + 2 ? o[1] + 8 : o[1] - 24;
 	return e.fillStyle = n.accent, e.beginPath(), e.roundRect(l, u, c, 18, 9), e.fill(), e.fillStyle = n.onAccent, e.textAlign = "left", e.textBaseline = "middle", e.fillText(s, l + 7, u + 9.5), {
 		handle: o,
@@ -1296,19 +1464,19 @@ function en(e, t, n, r, i, a) {
 		]
 	};
 }
-function tn(e, t, n) {
+function fn(e, t, n) {
 	let r = [];
 	for (let i = V.left + 12; i < e.right - 12; i += 4) {
-		let a = Yt(e, t, n, e.back(i, 0)[0]);
+		let a = on(e, t, n, e.back(i, 0)[0]);
 		a > V.top + 12 && a < e.bottom - 12 && r.push([i, a]);
 	}
 	return r.length ? r[Math.floor(r.length * .3)] : null;
 }
-var nn = 5, rn = class {
+var pn = 5, mn = class {
 	across = [];
 	up = [];
 	count(e, t, n, r, i, a) {
-		let [o, s] = [Math.ceil(e.plotWidth / nn), Math.ceil(e.plotHeight / nn)], [c, l, u, d] = e.domain;
+		let [o, s] = [Math.ceil(e.plotWidth / pn), Math.ceil(e.plotHeight / pn)], [c, l, u, d] = e.domain;
 		this.across = [new Float32Array(o), new Float32Array(o)], this.up = [new Float32Array(s), new Float32Array(s)];
 		for (let e = 0; e < t.length; e += a) {
 			if (r[e] === 0 || !(t[e] >= c && t[e] < l && n[e] >= u && n[e] < d)) continue;
@@ -1317,7 +1485,7 @@ var nn = 5, rn = class {
 		}
 	}
 	draw(e, t, n, r) {
-		for (let i of r ? [0, 1] : [0]) e.fillStyle = i ? n.accent : n.bars, e.globalAlpha = i ? 1 : r ? .5 : .85, this.bars(this.across[0], this.across[i], 20, (t, n) => e.fillRect(V.left + t * nn, V.top - 5 - n, 4, n)), this.bars(this.up[0], this.up[i], V.right - 18, (n, r) => e.fillRect(t.right + 6, V.top + n * nn, r, 4));
+		for (let i of r ? [0, 1] : [0]) e.fillStyle = i ? n.accent : n.bars, e.globalAlpha = i ? 1 : r ? .5 : .85, this.bars(this.across[0], this.across[i], 20, (t, n) => e.fillRect(V.left + t * pn, V.top - 5 - n, 4, n)), this.bars(this.up[0], this.up[i], V.right - 18, (n, r) => e.fillRect(t.right + 6, V.top + n * pn, r, 4));
 		e.globalAlpha = 1;
 	}
 	bars(e, t, n, r) {
@@ -1326,7 +1494,22 @@ var nn = 5, rn = class {
 			e && r(t, Math.sqrt(e / i) * n);
 		});
 	}
-}, an = class {
+}, hn = {
+	change: "change of sensitivity between the maps",
+	drift: "change of leverage × error since the first step"
+}, gn = (e) => e === "change" || e === "drift", _n = (e) => [...e.models.length > 1 ? ["change"] : [], ...e.trajectory ? ["drift"] : []];
+function vn(e, t, n) {
+	if (t === "drift") return e.trajectory.drift(n);
+	let [r, i] = e.models;
+	return r.sensitivity.map((e, t) => e > 0 && i.sensitivity[t] > 0 ? Math.log10(i.sensitivity[t] / e) : NaN);
+}
+var yn = (e) => Math.max(Math.log10(1.1), Nt(e.map(Math.abs), .99) || 0), bn = (e, t, n) => yn(vn(e, t, n));
+function xn(e, t, n) {
+	let r = vn(e, t, n), i = yn(r);
+	return Uint8Array.from(r, (e) => Number.isFinite(e) ? Math.round(127 + 127 * Math.max(-1, Math.min(1, e / i))) : 255);
+}
+// src/map/cloud.ts
+var Sn = class {
 	store;
 	k;
 	x;
@@ -1337,26 +1520,37 @@ var nn = 5, rn = class {
 	}
 	update() {
 		let { trajectory: e, time: t, log: n, models: r } = this.store;
-		this.k === 0 && e !== null && t.value < e.steps - 1 ? (e.fill(t.value, this.x, this.y), n.value[0] || un(this.x), n.value[1] || un(this.y)) : (this.x.set(n.value[0] ? r[this.k].leverage.map(Math.log10) : r[this.k].leverage), this.y.set(n.value[1] ? r[this.k].error.map(Math.log10) : r[this.k].error)), this.hidden = [on(this.x), on(this.y)];
+		this.k === 0 && e !== null && t.value < e.steps - 1 ? (e.fill(t.value, this.x, this.y), n.value[0] || Dn(this.x), n.value[1] || Dn(this.y)) : (this.x.set(n.value[0] ? r[this.k].leverage.map(Math.log10) : r[this.k].leverage), this.y.set(n.value[1] ? r[this.k].error.map(Math.log10) : r[this.k].error)), this.hidden = [Cn(this.x), Cn(this.y)];
 	}
-}, on = (e) => e.reduce((e, t) => e + +(t === -Infinity), 0), sn = (e) => {
+}, Cn = (e) => e.reduce((e, t) => e + +(t === -Infinity), 0), wn = (e) => {
 	let t = /* @__PURE__ */ new Uint8Array(768);
 	for (let [n, r] of e.entries()) t.set(r, 3 * n);
 	return t;
 };
-function cn(e, t, n) {
+function Tn(e, t, n) {
 	let { table: r, n: i } = e, a = e.color.value, o = e.theme.value, s = Math.min(1, Math.max(.22, 9e3 / i + .3)), c = (/* @__PURE__ */ new Float32Array(256)).fill(Math.min(.88, s + .22)), l = (e, t) => (n.has(e) || n.set(e, t()), n.get(e));
 	if (a === "correct") {
 		let t = l("correct", () => Uint8Array.from({ length: i }, (t, n) => +!!e.wrong(n)));
 		return c.set([.35, .92]), {
 			codes: t,
-			lut: sn([zt(B[o].right), zt(B[o].wrong)]),
+			lut: wn([Bt(B[o].right), Bt(B[o].wrong)]),
+			alpha: c
+		};
+	}
+	if (gn(a)) {
+		let t = () => xn(e, a, e.time.value), n = a === "drift" ? t() : l(a, t);
+		for (let e = 0; e < 255; e++) c[e] = Math.min(.95, s + .6 * Math.abs(e / 127 - 1));
+		c[255] = s;
+		let r = B[o].diverging.slice();
+		return r.set(Bt(B[o].faint), 765), {
+			codes: n,
+			lut: r,
 			alpha: c
 		};
 	}
 	if (r.about(a).kind === "class") return {
 		codes: l(a, () => Uint8Array.from(r.codes(a), (e) => e === 65535 ? 255 : e % 255)),
-		lut: sn([...Array.from({ length: 255 }, (e, t) => zt(Vt(o, t))), zt(B[o].faint)]),
+		lut: wn([...Array.from({ length: 255 }, (e, t) => Bt(Ht(o, t))), Bt(B[o].faint)]),
 		alpha: c
 	};
 	let u = t && r.has(`${a}@${t}`) ? `${a}@${t}` : a, d = l(u, () => e.shade(u).codes);
@@ -1367,14 +1561,14 @@ function cn(e, t, n) {
 		alpha: c
 	};
 }
-function ln(e, t) {
+function En(e, t) {
 	return (e < 3e3 ? 2.9 : e < 2e4 ? 2.1 : e < 15e4 ? 1.5 : 1.05) * Math.min(2.2, Math.max(1, t ** .35));
 }
-function un(e) {
+function Dn(e) {
 	for (let t = 0; t < e.length; t++) e[t] = 10 ** e[t];
 }
 // src/map/grid.ts
-var dn = 8, fn = 81, pn = class {
+var On = 8, kn = 81, An = class {
 	px;
 	py;
 	columns;
@@ -1382,33 +1576,33 @@ var dn = 8, fn = 81, pn = class {
 	head;
 	next;
 	constructor(e, t, n, r, i, a) {
-		this.px = e, this.py = t, this.columns = Math.ceil(n / dn) + 1, this.rows = Math.ceil(r / dn) + 1, this.head = new Int32Array(this.columns * this.rows).fill(-1), this.next = new Int32Array(a.length);
+		this.px = e, this.py = t, this.columns = Math.ceil(n / On) + 1, this.rows = Math.ceil(r / On) + 1, this.head = new Int32Array(this.columns * this.rows).fill(-1), this.next = new Int32Array(a.length);
 		for (let e of i) a[e] && this.add(e);
 	}
 	add(e) {
 		let [t, n] = [this.px(e), this.py(e)];
 		if (!(t >= 0 && n >= 0)) return;
-		let [r, i] = [Math.floor(t / dn), Math.floor(n / dn)];
+		let [r, i] = [Math.floor(t / On), Math.floor(n / On)];
 		if (r >= this.columns || i >= this.rows) return;
 		let a = i * this.columns + r;
 		this.next[e] = this.head[a], this.head[a] = e;
 	}
 	nearest(e, t) {
-		let [n, r] = [Math.floor(e / dn), Math.floor(t / dn)], [i, a] = [-1, fn];
+		let [n, r] = [Math.floor(e / On), Math.floor(t / On)], [i, a] = [-1, kn];
 		for (let o = Math.max(0, r - 1); o <= Math.min(this.rows - 1, r + 1); o++) for (let r = Math.max(0, n - 1); r <= Math.min(this.columns - 1, n + 1); r++) for (let n = this.head[o * this.columns + r]; n >= 0; n = this.next[n]) {
 			let r = (this.px(n) - e) ** 2 + (this.py(n) - t) ** 2;
 			r < a && ([i, a] = [n, r]);
 		}
 		return i;
 	}
-}, mn = 12;
-function hn(e, t, n, r, i, a) {
+}, jn = 12;
+function Mn(e, t, n, r, i, a) {
 	let o = [];
 	for (let s of t) {
 		if (o.length >= a) break;
 		let [t, c] = n(s);
 		if (!e.inside(t, c) || o.some((e) => Math.hypot(e.x - t, e.y - c) < 24)) continue;
-		let l = _n(e, t, c, r, [...i, ...o.map(gn)], o);
+		let l = Fn(e, t, c, r, [...i, ...o.map(Pn)], o);
 		l && o.push({
 			example: s,
 			x: t,
@@ -1419,13 +1613,43 @@ function hn(e, t, n, r, i, a) {
 	}
 	return o;
 }
-var gn = (e) => [
+function Nn(e, t, n, r, i, a) {
+	let o = [], s = [...i], c = 0;
+	for (let i of t) {
+		if (o.length >= a || c++ > 4 * a) break;
+		let [t, l] = n(i);
+		if (!e.inside(t, l)) continue;
+		let u = r(i), d = [t + 7, t - 7 - u].map((e) => [
+			e,
+			l - 15 / 2,
+			e + u,
+			l + 15 / 2
+		]).find((t) => t[0] > V.left && t[2] < e.right && t[1] > V.top && !s.some((e) => ln(e, t)));
+		d && (s.push([
+			d[0] - 3,
+			d[1],
+			d[2] + 3,
+			d[3]
+		], [
+			t - 4,
+			l - 4,
+			t + 4,
+			l + 4
+		]), o.push({
+			example: i,
+			left: d[0],
+			top: d[1]
+		}));
+	}
+	return o;
+}
+var Pn = (e) => [
 	e.left - 4,
 	e.top - 4,
 	e.left + 32 + 4,
 	e.top + 32 + 4
 ];
-function _n(e, t, n, r, i, a) {
+function Fn(e, t, n, r, i, a) {
 	let [o, s] = [null, Infinity];
 	for (let c of [
 		36,
@@ -1440,23 +1664,23 @@ function _n(e, t, n, r, i, a) {
 			u + 32 + 2,
 			d + 32 + 2
 		];
-		if (f[0] < V.left || f[1] < V.top || f[2] > e.right || f[3] > e.bottom || i.some((e) => Qt(e, f))) continue;
+		if (f[0] < V.left || f[1] < V.top || f[2] > e.right || f[3] > e.bottom || i.some((e) => ln(e, f))) continue;
 		let p = a.filter((e) => Math.hypot(e.x - u - 16, e.y - d - 16) < 26).length, m = 1.2 * r(u, d) + .35 * c + 40 * p;
 		m < s && ([o, s] = [[u, d], m]);
 	}
 	return o;
 }
-function vn(e, t) {
-	let n = Math.ceil(e.width / mn) + 1, r = new Float32Array(n * (Math.ceil(e.height / mn) + 1));
-	for (let [i, a] of t) e.inside(i, a) && r[Math.floor(a / mn) * n + Math.floor(i / mn)]++;
+function In(e, t) {
+	let n = Math.ceil(e.width / jn) + 1, r = new Float32Array(n * (Math.ceil(e.height / jn) + 1));
+	for (let [i, a] of t) e.inside(i, a) && r[Math.floor(a / jn) * n + Math.floor(i / jn)]++;
 	return (e, t) => {
 		let i = 0;
-		for (let a = t; a < t + 32; a += mn) for (let t = e; t < e + 32; t += mn) i += r[Math.floor(a / mn) * n + Math.floor(t / mn)];
+		for (let a = t; a < t + 32; a += jn) for (let t = e; t < e + 32; t += jn) i += r[Math.floor(a / jn) * n + Math.floor(t / jn)];
 		return i;
 	};
 }
 // src/map/raster.ts
-var yn = class {
+var Ln = class {
 	canvas;
 	pen;
 	image;
@@ -1527,17 +1751,17 @@ var yn = class {
 			weights: Uint8Array.from(a)
 		};
 	}
-}, bn = 0, xn = 1, Sn = 2, Cn = 3, wn = 2e5, Tn = 400, En = 400, Dn = class {
+}, Rn = 0, zn = 1, Bn = 2, Vn = 3, Hn = 2e5, Un = 400, Wn = 400, Gn = 24, Kn = class {
 	store;
 	k;
-	frame = new Ht();
+	frame = new Ut();
 	positions;
 	root = document.createElement("div");
 	top;
 	handle = null;
 	lasso = [];
 	state;
-	histograms = new rn();
+	histograms = new mn();
 	raster;
 	middle;
 	upper;
@@ -1558,13 +1782,13 @@ var yn = class {
 	quick = !1;
 	stale = /* @__PURE__ */ new Set();
 	constructor(e, t) {
-		this.store = e, this.k = t, this.root.className = "mm-map", this.positions = new an(e, t), this.state = new Uint8Array(e.n);
+		this.store = e, this.k = t, this.root.className = "mm-map", this.positions = new Sn(e, t), this.state = new Uint8Array(e.n);
 		let [n, r, i] = [
 			"mm-points",
 			"mm-lines",
 			"mm-top"
 		].map((e) => this.canvas(e));
-		this.top = i, this.raster = new yn(n), this.middle = r.getContext("2d"), this.upper = i.getContext("2d");
+		this.top = i, this.raster = new Ln(n), this.middle = r.getContext("2d"), this.upper = i.getContext("2d");
 		let a = new ResizeObserver(() => this.resize());
 		a.observe(this.root), this.stops.push(() => a.disconnect()), this.react();
 	}
@@ -1584,7 +1808,7 @@ var yn = class {
 			let [t, n] = [e.shown.value, e.chosen.value], r = e.selection.value.length > 0, i = e.focusClass.value, a = i >= 0 ? e.table.codes("target") : null, o = e.table.numbers("warning");
 			for (let s = 0; s < e.n; s++) {
 				let c = r && !n[s] || a !== null && a[s] !== i;
-				this.state[s] = !t[s] || !e.drawn[s] ? bn : c ? xn : o[s] > 0 ? Cn : Sn;
+				this.state[s] = !t[s] || !e.drawn[s] ? Rn : c ? zn : o[s] > 0 ? Vn : Bn;
 			}
 			this.changed("points", "axes", "hover");
 		}), t(() => {
@@ -1607,7 +1831,7 @@ var yn = class {
 	}
 	homeDomain() {
 		let { log: e, compare: t, models: n, trajectory: r } = this.store, i = t.peek() === "off" ? [n[this.k]] : n, a = (e, t) => {
-			let n = i.map((n) => Ut(t ? n[e].map(Math.log10) : n[e], t)), a = r ? this.store.meta.steps : [], o = e === "leverage" ? 0 : 1;
+			let n = i.map((n) => Wt(t ? n[e].map(Math.log10) : n[e], t)), a = r ? this.store.meta.steps : [], o = e === "leverage" ? 0 : 1;
 			for (let e of a) n.push(t ? [e.low[o], e.high[o]] : [0, 10 ** e.high[o] * 1.05]);
 			return [Math.min(...n.map((e) => e[0])), Math.max(...n.map((e) => e[1]))];
 		};
@@ -1624,7 +1848,7 @@ var yn = class {
 		this.move(e), this.store.frame.value = e.join() === this.home.join() ? null : [...e];
 	}
 	move(e) {
-		this.frame.domain = e, this.quick = this.store.n > wn, this.quick && (clearTimeout(this.idle), this.idle = window.setTimeout(() => {
+		this.frame.domain = e, this.quick = this.store.n > Hn, this.quick && (clearTimeout(this.idle), this.idle = window.setTimeout(() => {
 			this.quick = !1, this.changed("points", "axes");
 		}, 140)), this.changed("points", "axes", "hover");
 	}
@@ -1639,7 +1863,7 @@ var yn = class {
 	pick(e, t) {
 		if (!this.frame.inside(e, t)) return -1;
 		let { width: n, height: r } = this.frame;
-		return this.grid ??= new pn(this.px, this.py, n, r, this.store.models[this.k].order, this.state), this.grid.nearest(e, t);
+		return this.grid ??= new An(this.px, this.py, n, r, this.store.models[this.k].order, this.state), this.grid.nearest(e, t);
 	}
 	pinAt(e, t) {
 		let n = this.pins.find((n) => e >= n.left && e <= n.left + 32 && t >= n.top && t <= n.top + 32);
@@ -1659,7 +1883,7 @@ var yn = class {
 	draw() {
 		if (this.frame.width === 0 || this.frame.plotWidth < 10) return;
 		let e = this.stale;
-		this.stale = /* @__PURE__ */ new Set(), e.has("points") && this.drawPoints(), (e.has("axes") || e.has("points")) && this.drawLines(e.has("points")), this.drawHover();
+		this.stale = /* @__PURE__ */ new Set(), e.has("points") && this.drawPoints(), (e.has("axes") || e.has("points")) && (this.clear(this.middle), this.lines(this.middle, e.has("points"))), this.clear(this.upper), this.marks(this.upper);
 	}
 	get stride() {
 		return this.quick ? Math.ceil(this.store.n / 12e4) : 1;
@@ -1676,47 +1900,71 @@ var yn = class {
 			...this.positions,
 			state: this.state
 		};
-		if (this.raster.clear(zt(this.theme.paper)), e.marks.peek() === "density") this.raster.density({
+		if (this.raster.clear(Bt(this.theme.paper)), e.marks.peek() === "density") this.raster.density({
 			...a,
 			lut: this.theme.density
 		}, Math.round(2 * n));
-		else {
-			let r = (this.home[1] - this.home[0]) / (t.domain[1] - t.domain[0]), i = ln(e.n, r) * n, o = {
-				...a,
-				order: e.models[this.k].order,
-				stride: this.stride,
-				hollow: !1,
-				radius: i
-			};
-			this.some && this.raster.points({
-				...o,
-				want: xn,
-				...this.grey()
-			});
-			let s = cn(e, this.k, this.shades);
-			this.raster.points({
-				...o,
-				...s,
-				want: Sn
-			});
-			let c = {
-				...s,
-				alpha: (/* @__PURE__ */ new Float32Array(256)).fill(1)
-			};
-			this.raster.points({
-				...o,
-				...c,
-				want: Cn,
-				hollow: !0,
-				radius: i + 1.6 * n,
-				stride: 1
-			});
-		}
+		else for (let e of this.passes()) this.raster.points({
+			...e,
+			...a,
+			radius: e.radius * n
+		});
 		this.raster.flush(), this.histograms.count(t, this.positions.x, this.positions.y, this.state, this.some, this.stride);
+	}
+	passes() {
+		let { store: e, frame: t } = this, n = (this.home[1] - this.home[0]) / (t.domain[1] - t.domain[0]), r = En(e.n, n), i = {
+			order: e.models[this.k].order,
+			stride: this.stride,
+			hollow: !1,
+			radius: r
+		}, a = Tn(e, this.k, this.shades), o = {
+			...a,
+			alpha: (/* @__PURE__ */ new Float32Array(256)).fill(1)
+		};
+		return [
+			...this.some ? [{
+				...i,
+				want: zn,
+				...this.grey()
+			}] : [],
+			{
+				...i,
+				...a,
+				want: Bn
+			},
+			{
+				...i,
+				...o,
+				want: Vn,
+				hollow: !0,
+				radius: r + 1.6,
+				stride: 1
+			}
+		];
+	}
+	*discs() {
+		for (let { order: e, want: t, codes: n, lut: r, alpha: i, radius: a, hollow: o } of this.passes()) for (let s of e) {
+			if (this.state[s] !== t || !this.frame.inside(this.px(s), this.py(s))) continue;
+			let e = 3 * n[s];
+			yield [
+				this.px(s),
+				this.py(s),
+				a,
+				`rgb(${r[e]},${r[e + 1]},${r[e + 2]})`,
+				i[n[s]],
+				o
+			];
+		}
+	}
+	get pixels() {
+		return this.raster.canvas;
+	}
+	overlay(e) {
+		this.lines(e, !1), this.marks(e);
 	}
 	grey() {
 		let e = /* @__PURE__ */ new Uint8Array(768);
-		return e.set(zt(this.theme.faint), 0), {
+		return e.set(Bt(this.theme.faint), 0), {
 			codes: new Uint8Array(this.store.n),
 			lut: e,
 			alpha: (/* @__PURE__ */ new Float32Array(256)).fill(this.store.theme.peek() === "dark" ? .75 : .5)
@@ -1728,17 +1976,17 @@ var yn = class {
 	clipped(e, t) {
 		e.save(), e.beginPath(), e.rect(V.left, V.top, this.frame.plotWidth, this.frame.plotHeight), e.clip(), t(), e.restore();
 	}
-	drawLines(e) {
-		let { store: t, frame: n, theme: r, middle: i } = this, a = t.log.peek(), o = t.threshold.peek(), s = [];
-		this.clear(i), Gt(i, n, r, a), Kt(i, n, r, this.hiddenWords()), this.histograms.draw(i, n, r, this.some), this.clipped(i, () => {
-			let e = t.countAbove(o) / t.n, c = en(i, n, r, a, o, e);
+	lines(e, t) {
+		let { store: n, frame: r, theme: i } = this, a = n.log.peek(), o = n.threshold.peek(), s = [];
+		tn(e, r, i, a), nn(e, r, i, this.hiddenWords()), this.histograms.draw(e, r, i, this.some), this.clipped(e, () => {
+			let t = n.countAbove(o) / n.n, c = dn(e, r, i, a, o, t);
 			this.handle = c.handle, c.box && s.push(c.box), c.handle && s.push([
 				c.handle[0] - 10,
 				c.handle[1] - 10,
 				c.handle[0] + 10,
 				c.handle[1] + 10
-			]), s = Xt(i, n, r, a, s), t.compare.peek() === "arrows" && this.k === 0 && this.arrows(i), en(i, n, r, a, o, e), this.rings(i);
-		}), t.compare.peek() === "side" && this.modelName(i), t.sheets && t.pins.peek() && this.drawPins(i, s, e);
+			]), s = sn(e, r, i, a, s), n.compare.peek() === "arrows" && this.k === 0 && this.arrows(e), dn(e, r, i, a, o, t), this.rings(e);
+		}), n.compare.peek() === "side" && this.modelName(e), n.pins.peek() && (n.sheets ? this.drawPins(e, s, t) : this.names(e, s));
 	}
 	hiddenWords() {
 		let { hidden: e, x: t, y: n } = this.positions, [, r, , i] = this.frame.domain, a = (e, t) => [e && `${R(e)} at zero not drawn`, t && `${R(t)} beyond the frame`].filter(Boolean).join(", ");
@@ -1751,21 +1999,21 @@ var yn = class {
 		return n;
 	}
 	modelName(e) {
-		Wt(e, 12, 600), e.textAlign = "left", e.textBaseline = "top", $t(e, this.theme, this.store.models[this.k].name.slice(0, 60), V.left + 10, V.top + 8, this.theme.ink);
+		en(e, 12, 600), e.textAlign = "left", e.textBaseline = "top", un(e, this.theme, this.store.models[this.k].name.slice(0, 60), V.left + 10, V.top + 8, this.theme.ink);
 	}
 	rings(e) {
 		let t = this.store.selection.peek();
-		if (!(!t.length || t.length > Tn || this.store.marks.peek() === "density")) {
+		if (!(!t.length || t.length > Un || this.store.marks.peek() === "density")) {
 			e.strokeStyle = this.theme.accent, e.lineWidth = 1;
-			for (let n of t) On(e, this.px(n), this.py(n), 4.5);
+			for (let n of t) qn(e, this.px(n), this.py(n), 4.5);
 		}
 	}
 	arrows(e) {
-		let { store: t, frame: n } = this, r = t.selection.peek(), i = r.length ? r.slice(0, En) : t.orderBy("move", !0).slice(0, 60), [a, o] = t.log.peek(), s = t.models[1];
+		let { store: t, frame: n } = this, r = t.selection.peek(), i = r.length ? r.slice(0, Wn) : t.orderBy("move", !0).slice(0, 60), [a, o] = t.log.peek(), s = t.models[1];
 		e.strokeStyle = this.theme.accent, e.fillStyle = this.theme.accent, e.lineWidth = 1.2;
 		for (let t of i) {
 			let r = n.x(a ? Math.log10(s.leverage[t]) : s.leverage[t]), i = n.y(o ? Math.log10(s.error[t]) : s.error[t]);
-			An(e, this.px(t), this.py(t), r, i);
+			Yn(e, this.px(t), this.py(t), r, i);
 		}
 	}
 	*spots() {
@@ -1776,33 +2024,40 @@ var yn = class {
 		let { order: e } = this.store.models[this.k];
 		for (let t = e.length - 1; t >= Math.max(0, e.length - 600); t--) {
 			let n = e[t];
-			this.state[n] >= Sn && this.store.sheets.has(n) && (yield n);
+			this.state[n] >= Bn && (this.store.sheets?.has(n) ?? !0) && (yield n);
 		}
+	}
+	names(e, t) {
+		let { frame: n, theme: r } = this;
+		en(e, 11);
+		let i = (t) => e.measureText(this.store.table.id(t).slice(0, Gn)).width, a = (e) => [this.px(e), this.py(e)];
+		e.textAlign = "left", e.textBaseline = "middle";
+		for (let { example: o, left: s, top: c } of Nn(n, this.candidates(), a, i, t, n.plotWidth < 420 ? 6 : 10)) un(e, r, this.store.table.id(o).slice(0, Gn), s, c + 15 / 2, r.ink);
 	}
 	drawPins(e, t, n) {
 		let { frame: r, theme: i } = this;
 		if (n || !this.pins.length) {
 			let e = r.plotWidth < 420 ? 5 : 8, n = (e) => [this.px(e), this.py(e)];
-			this.pins = hn(r, this.candidates(), n, vn(r, this.spots()), t, e);
+			this.pins = Mn(r, this.candidates(), n, In(r, this.spots()), t, e);
 		}
-		for (let t of this.pins) e.strokeStyle = i.ink, e.lineWidth = 1, e.globalAlpha = .5, kn(e, t.x, t.y, t.left + 16, t.top + 16), e.globalAlpha = 1;
+		for (let t of this.pins) e.strokeStyle = i.ink, e.lineWidth = 1, e.globalAlpha = .5, Jn(e, t.x, t.y, t.left + 16, t.top + 16), e.globalAlpha = 1;
 		for (let t of this.pins) e.fillStyle = i.paper, e.strokeStyle = this.store.wrong(t.example) ? i.wrong : i.muted, e.lineWidth = 1.5, e.beginPath(), e.roundRect(t.left - 2, t.top - 2, 36, 36, 4), e.fill(), e.stroke(), e.drawImage(this.tile(t.example), t.left, t.top, 32, 32);
 	}
 	tile(e) {
 		let t = this.tiles.get(e);
 		return t || (t = document.createElement("canvas"), t.width = t.height = 64, this.tiles.set(e, t), this.store.sheets.draw(e, t.getContext("2d"), 64).then(() => this.changed("axes"))), t;
 	}
-	drawHover() {
-		let { store: e, upper: t, theme: n } = this;
-		this.clear(t), this.clipped(t, () => {
-			for (let n of e.selection.peek().slice(0, 24)) this.trail(t, n, .5);
-			for (let [n, r] of [[e.focus.peek(), 2.2], [e.hover.peek(), 1.6]]) n < 0 || !this.frame.inside(this.px(n), this.py(n)) || (this.trail(t, n, 1), this.mark(t, n, r));
-			this.lasso.length > 1 && jn(t, n, this.lasso);
+	marks(e) {
+		let { store: t, theme: n } = this;
+		this.clipped(e, () => {
+			for (let n of t.selection.peek().slice(0, 24)) this.trail(e, n, .5);
+			for (let [n, r] of [[t.focus.peek(), 2.2], [t.hover.peek(), 1.6]]) n < 0 || !this.frame.inside(this.px(n), this.py(n)) || (this.trail(e, n, 1), this.mark(e, n, r));
+			this.lasso.length > 1 && Xn(e, n, this.lasso);
 		});
 	}
 	mark(e, t, n) {
 		let [r, i] = [this.px(t), this.py(t)];
-		e.strokeStyle = this.theme.paper, e.lineWidth = n + 2.5, On(e, r, i, 7), e.strokeStyle = this.theme.ink, e.lineWidth = n, On(e, r, i, 7), e.globalAlpha = .4, e.lineWidth = 1, e.setLineDash([2, 3]), kn(e, r, i + 8, r, this.frame.bottom), kn(e, r - 8, i, V.left, i), e.setLineDash([]), e.globalAlpha = 1;
+		e.strokeStyle = this.theme.paper, e.lineWidth = n + 2.5, qn(e, r, i, 7), e.strokeStyle = this.theme.ink, e.lineWidth = n, qn(e, r, i, 7), e.globalAlpha = .4, e.lineWidth = 1, e.setLineDash([2, 3]), Jn(e, r, i + 8, r, this.frame.bottom), Jn(e, r - 8, i, V.left, i), e.setLineDash([]), e.globalAlpha = 1;
 	}
 	trail(e, t, n) {
 		let { trajectory: r, log: i } = this.store;
@@ -1812,62 +2067,62 @@ var yn = class {
 			return [this.frame.x(a ? n : 10 ** n), this.frame.y(o ? i : 10 ** i)];
 		};
 		e.strokeStyle = n === 1 ? this.theme.ink : this.theme.accent, e.lineWidth = 1.3;
-		for (let t = 0; t < r.steps - 1; t++) e.globalAlpha = n * (.15 + .75 * (t + 1) / r.steps), kn(e, ...s(t), ...s(t + 1)), On(e, ...s(t), 1.3);
+		for (let t = 0; t < r.steps - 1; t++) e.globalAlpha = n * (.15 + .75 * (t + 1) / r.steps), Jn(e, ...s(t), ...s(t + 1)), qn(e, ...s(t), 1.3);
 		e.globalAlpha = 1;
 	}
 };
-function On(e, t, n, r) {
+function qn(e, t, n, r) {
 	e.beginPath(), e.arc(t, n, r, 0, 2 * Math.PI), e.stroke();
 }
-function kn(e, t, n, r, i) {
+function Jn(e, t, n, r, i) {
 	e.beginPath(), e.moveTo(t, n), e.lineTo(r, i), e.stroke();
 }
-function An(e, t, n, r, i) {
+function Yn(e, t, n, r, i) {
 	let a = Math.atan2(i - n, r - t);
-	e.globalAlpha = .65, kn(e, t, n, r, i), e.beginPath(), e.moveTo(r, i);
+	e.globalAlpha = .65, Jn(e, t, n, r, i), e.beginPath(), e.moveTo(r, i);
 	for (let t of [2.7, -2.7]) e.lineTo(r + 7 * Math.cos(a + t), i + 7 * Math.sin(a + t));
 	e.fill(), e.globalAlpha = 1;
 }
-function jn(e, t, n) {
+function Xn(e, t, n) {
 	e.beginPath();
 	for (let [t, r] of n) e.lineTo(t, r);
 	e.closePath(), e.fillStyle = t.accent, e.globalAlpha = .1, e.fill(), e.globalAlpha = 1, e.strokeStyle = t.accent, e.lineWidth = 1.25, e.stroke();
 }
 // src/state/take.ts
-var Mn = (e) => Array.from(e.listed.value, (t) => e.table.id(t)), Nn = (e) => Mn(e).map((t) => e.meta.integers ? t : JSON.stringify(t)), Pn = (e) => `{"format": "memorymaps-selection", "ids": [${Nn(e).join(", ")}]}\n`, Fn = (e) => `m.select([${Nn(e).join(", ")}])`;
-function In(e) {
-	let t = ["id", ...e.meta.columns.map((e) => e.name).filter((e) => e !== "slot")], n = Array.from(e.listed.value, (n) => t.map((t) => Ln(e, t, n)).join(","));
-	return `${[t.map(Rn).join(","), ...n].join("\n")}\n`;
+var Zn = (e) => Array.from(e.listed.value, (t) => e.table.id(t)), Qn = (e) => Zn(e).map((t) => e.meta.integers ? t : JSON.stringify(t)), $n = (e) => `{"format": "memorymaps-selection", "ids": [${Qn(e).join(", ")}]}\n`, er = (e) => `m.select([${Qn(e).join(", ")}])`;
+function tr(e) {
+	let t = ["id", ...e.meta.columns.map((e) => e.name).filter((e) => e !== "slot")], n = Array.from(e.listed.value, (n) => t.map((t) => nr(e, t, n)).join(","));
+	return `${[t.map(rr).join(","), ...n].join("\n")}\n`;
 }
-function Ln(e, t, n) {
-	if (t === "id") return e.meta.integers ? e.table.id(n) : Rn(e.table.id(n));
+function nr(e, t, n) {
+	if (t === "id") return e.meta.integers ? e.table.id(n) : rr(e.table.id(n));
 	let r = e.table.cell(t, n, String);
-	return e.table.about(t).kind === "number" ? r : Rn(r);
+	return e.table.about(t).kind === "number" ? r : rr(r);
 }
-function Rn(e) {
+function rr(e) {
 	let t = /^[=+\-@\t\r]/.test(e) ? `'${e}` : e;
 	return /[",\n\r]/.test(t) ? `"${t.replace(/"/g, "\"\"")}"` : t;
 }
-function zn(e, t) {
+function ir(e, t) {
 	let n = document.createElement("a");
 	n.href = URL.createObjectURL(t), n.download = e, n.click(), setTimeout(() => URL.revokeObjectURL(n.href), 5e3);
 }
-async function Bn(e, t, n) {
+async function ar(e, t, n) {
 	try {
 		await navigator.clipboard.writeText(t);
 	} catch {
-		Vn(t);
+		or(t);
 	}
 	e.said.value = `${n} copied`;
 }
-function Vn(e) {
+function or(e) {
 	let t = document.createElement("textarea");
 	t.value = e, document.body.append(t), t.select(), document.execCommand("copy"), t.remove();
 }
 // node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
-var Hn = Symbol.for("pv"), Un = 0;
+var sr = Symbol.for("pv"), cr = 0;
 Array.isArray;
-function H(t, n, r, i, a, o) {
+function U(t, n, r, i, a, o) {
 	n ||= {};
 	var s, c, l = n;
 	if ("ref" in l && typeof t != "function") for (c in l = {}, n) c == "ref" ? s = n[c] : l[c] = n[c];
@@ -1881,19 +2136,19 @@ function H(t, n, r, i, a, o) {
 		__b: 0,
 		__e: null,
 		__c: null,
-		constructor: Hn,
-		__v: --Un,
+		constructor: sr,
+		__v: --cr,
 		__i: -1,
 		__u: 0
 	};
 	return (a || o) && (u.__source = a, u.__self = o), e.vnode && e.vnode(u), u;
 }
 // src/panels/parts.tsx
-function Wn({ label: e, value: t, set: n, options: r }) {
-	return /* @__PURE__ */ H("fieldset", {
+function lr({ label: e, value: t, set: n, options: r }) {
+	return /* @__PURE__ */ U("fieldset", {
 		class: "mm-seg",
 		"aria-label": e,
-		children: r.map(([e, r, i]) => /* @__PURE__ */ H("button", {
+		children: r.map(([e, r, i]) => /* @__PURE__ */ U("button", {
 			type: "button",
 			title: i,
 			"aria-pressed": e === t,
@@ -1903,7 +2158,7 @@ function Wn({ label: e, value: t, set: n, options: r }) {
 		}, e))
 	});
 }
-function Gn({ store: e, i: t, size: n }) {
+function ur({ store: e, i: t, size: n }) {
 	let r = Ae(null), i = Math.round(n * Math.min(2, devicePixelRatio || 1)), a = e.sheets?.has(t) ?? !1;
 	if (ke(() => {
 		let n = !0, o = r.current?.getContext("2d");
@@ -1916,22 +2171,22 @@ function Gn({ store: e, i: t, size: n }) {
 		a
 	]), !e.sheets) return null;
 	let o = `width:${n}px;height:${n}px`;
-	return a ? /* @__PURE__ */ H("canvas", {
+	return a ? /* @__PURE__ */ U("canvas", {
 		ref: r,
 		class: "mm-pic",
 		width: i,
 		height: i,
 		style: o
-	}) : /* @__PURE__ */ H("span", {
+	}) : /* @__PURE__ */ U("span", {
 		class: "mm-nopic",
 		style: o,
 		title: "no picture of this example in this file",
 		children: "–"
 	});
 }
-function Kn({ store: e, i: t, size: n }) {
+function dr({ store: e, i: t, size: n }) {
 	let r = e.wrong(t), i = e.describe(t);
-	return /* @__PURE__ */ H("button", {
+	return /* @__PURE__ */ U("button", {
 		type: "button",
 		class: `mm-tile${r ? " wrong" : ""}`,
 		"data-example": t,
@@ -1941,17 +2196,17 @@ function Kn({ store: e, i: t, size: n }) {
 		onMouseLeave: () => e.hover.value = -1,
 		onFocus: () => e.hover.value = t,
 		onClick: () => e.focus.value = t,
-		children: [/* @__PURE__ */ H(Gn, {
+		children: [/* @__PURE__ */ U(ur, {
 			store: e,
 			i: t,
 			size: n
-		}), r && /* @__PURE__ */ H("span", {
+		}), r && /* @__PURE__ */ U("span", {
 			class: "mm-badge",
 			children: e.cell("prediction", t)
 		})]
 	});
 }
-function qn({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid: o }) {
+function fr({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid: o }) {
 	let s = Ae(null);
 	ke(() => {
 		let n = Math.min(2, devicePixelRatio || 1), i = s.current;
@@ -1962,7 +2217,7 @@ function qn({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid:
 	let c = (e) => {
 		e.buttons && a?.(e.offsetX);
 	};
-	return /* @__PURE__ */ H("canvas", {
+	return /* @__PURE__ */ U("canvas", {
 		ref: s,
 		role: "img",
 		"aria-label": n,
@@ -1973,7 +2228,7 @@ function qn({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid:
 	});
 }
 // src/panels/card.tsx
-function Jn(e, t) {
+function pr(e, t) {
 	let [n, r] = De("");
 	return ke(() => {
 		let n = !0;
@@ -1982,30 +2237,30 @@ function Jn(e, t) {
 		};
 	}, [t]), n;
 }
-function Yn({ store: e, view: t }) {
-	let n = e.hover.value, r = Jn(e, n);
+function mr({ store: e, view: t }) {
+	let n = e.hover.value, r = pr(e, n);
 	if (n < 0 || !t || !t.frame.inside(t.px(n), t.py(n))) return null;
 	let [i, a] = [t.px(n), t.py(n)], o = i + 320 > t.frame.width ? i - 300 : i + 20, s = Math.max(8, Math.min(t.frame.height - 190, a - 60));
-	return /* @__PURE__ */ H("div", {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-card",
 		style: `left:${Math.max(4, o)}px;top:${s}px`,
-		children: [/* @__PURE__ */ H(Gn, {
+		children: [/* @__PURE__ */ U(ur, {
 			store: e,
 			i: n,
 			size: 84
-		}), /* @__PURE__ */ H("div", {
+		}), /* @__PURE__ */ U("div", {
 			class: "mm-card-body",
 			children: [
-				/* @__PURE__ */ H(Xn, {
+				/* @__PURE__ */ U(hr, {
 					store: e,
 					i: n
 				}),
-				r && /* @__PURE__ */ H("p", {
+				r && /* @__PURE__ */ U("p", {
 					class: "mm-text",
 					dir: "auto",
 					children: r.slice(0, 180)
 				}),
-				/* @__PURE__ */ H(Qn, {
+				/* @__PURE__ */ U(_r, {
 					store: e,
 					i: n,
 					names: [
@@ -2018,103 +2273,103 @@ function Yn({ store: e, view: t }) {
 		})]
 	});
 }
-function Xn({ store: e, i: t }) {
+function hr({ store: e, i: t }) {
 	let n = e.rank[t] + 1;
-	return /* @__PURE__ */ H(x, { children: [
-		/* @__PURE__ */ H("div", {
+	return /* @__PURE__ */ U(x, { children: [
+		/* @__PURE__ */ U("div", {
 			class: "mm-card-id",
 			dir: "auto",
 			children: e.table.id(t)
 		}),
-		/* @__PURE__ */ H("div", {
+		/* @__PURE__ */ U("div", {
 			class: "mm-rank",
 			children: `${R(n)} of ${R(e.n)} by sensitivity · top ${z(n / e.n)}`
 		}),
-		/* @__PURE__ */ H(Zn, {
+		/* @__PURE__ */ U(gr, {
 			store: e,
 			i: t
 		})
 	] });
 }
-function Zn({ store: e, i: t }) {
+function gr({ store: e, i: t }) {
 	let [n, r, i] = [
 		"target",
 		"prediction",
 		"loo_prediction"
 	].map((n) => e.cell(n, t)), a = e.wrong(t);
-	return e.meta.classification ? /* @__PURE__ */ H("div", {
+	return e.meta.classification ? /* @__PURE__ */ U("div", {
 		class: a ? "mm-bad" : "mm-ok",
 		dir: "auto",
 		children: [
 			a ? "✗ " : "✓ ",
 			n,
 			a && ` → ${r}`,
-			i !== r && i !== "–" && /* @__PURE__ */ H("div", {
+			i !== r && i !== "–" && /* @__PURE__ */ U("div", {
 				class: "mm-flip",
 				title: "the prediction if this example were left out of training",
 				children: [
 					"left out: ",
-					/* @__PURE__ */ H("s", { children: r }),
+					/* @__PURE__ */ U("s", { children: r }),
 					" ",
 					i
 				]
 			})
 		]
-	}) : /* @__PURE__ */ H("div", { children: `observed ${n}, predicted ${r}` });
+	}) : /* @__PURE__ */ U("div", { children: `observed ${n}, predicted ${r}` });
 }
-function Qn({ store: e, i: t, names: n }) {
-	return /* @__PURE__ */ H("dl", { children: n.map((n) => {
+function _r({ store: e, i: t, names: n }) {
+	return /* @__PURE__ */ U("dl", { children: n.map((n) => {
 		let { unit: r, words: i } = e.table.about(n);
-		return [/* @__PURE__ */ H("dt", {
+		return [/* @__PURE__ */ U("dt", {
 			title: i,
 			dir: "auto",
 			children: n.replaceAll("_", " ")
-		}, `t${n}`), /* @__PURE__ */ H("dd", {
+		}, `t${n}`), /* @__PURE__ */ U("dd", {
 			title: r,
 			dir: "auto",
 			children: e.cell(n, t)
 		}, `d${n}`)];
 	}) });
 }
-function $n({ store: e }) {
-	let t = e.focus.value, n = Jn(e, t);
+function vr({ store: e }) {
+	let t = e.focus.value, n = pr(e, t);
 	if (t < 0) return null;
-	let r = e.meta.columns.map((e) => e.name).filter((e) => !er.has(e) && !e.includes("@")), i = e.warningsOf(t);
-	return /* @__PURE__ */ H("section", {
+	let r = e.meta.columns.map((e) => e.name).filter((e) => !yr.has(e) && !e.includes("@")), i = e.warningsOf(t);
+	return /* @__PURE__ */ U("section", {
 		class: "mm-focus",
 		"aria-label": "Example in focus",
 		children: [
-			/* @__PURE__ */ H("button", {
+			/* @__PURE__ */ U("button", {
 				type: "button",
 				class: "mm-close",
 				"aria-label": "Close the card",
 				onClick: () => e.focus.value = -1,
 				children: "×"
 			}),
-			/* @__PURE__ */ H("div", {
+			/* @__PURE__ */ U("div", {
 				class: "mm-focus-top",
-				children: [/* @__PURE__ */ H(Gn, {
+				children: [/* @__PURE__ */ U(ur, {
 					store: e,
 					i: t,
 					size: 112
-				}), /* @__PURE__ */ H("div", {
+				}), /* @__PURE__ */ U("div", {
 					class: "mm-card-body",
-					children: /* @__PURE__ */ H(Xn, {
+					children: /* @__PURE__ */ U(hr, {
 						store: e,
 						i: t
 					})
 				})]
 			}),
-			n && /* @__PURE__ */ H("p", {
+			n && /* @__PURE__ */ U("p", {
 				class: "mm-text full",
 				dir: "auto",
 				children: n
 			}),
-			/* @__PURE__ */ H("p", {
+			/* @__PURE__ */ U("p", {
 				class: i.length ? "mm-light warn" : "mm-light",
 				children: i.length ? `◯ ${i.join("; ")}` : "● no warning: sizes can be read as they are"
 			}),
-			/* @__PURE__ */ H(Qn, {
+			/* @__PURE__ */ U(_r, {
 				store: e,
 				i: t,
 				names: r
@@ -2122,65 +2377,65 @@ function $n({ store: e }) {
 		]
 	});
 }
-var er = /* @__PURE__ */ new Set([
+var yr = /* @__PURE__ */ new Set([
 	"target",
 	"prediction",
 	"loo_prediction",
 	"warning",
 	"slot"
-]), [tr, nr, rr, ir] = [
+]), [br, xr, Sr, Cr] = [
 	380,
 	220,
 	44,
 	32
 ];
-function ar({ store: e }) {
-	let { n: t, share: n } = e, r = e.countAbove(e.threshold.value), i = Math.log10(1 / t), a = (e) => rr + ((Math.log10(Math.max(e, 1 / t)) - i) / -i || 0) * (tr - rr - 12), o = (e) => 10 + (1 - e) * (nr - ir - 10), s = (s) => {
+function wr({ store: e }) {
+	let { n: t, share: n } = e, r = e.countAbove(e.threshold.value), i = Math.log10(1 / t), a = (e) => Sr + ((Math.log10(Math.max(e, 1 / t)) - i) / -i || 0) * (br - Sr - 12), o = (e) => 10 + (1 - e) * (xr - Cr - 10), s = (s) => {
 		let c = B[e.theme.value];
-		s.font = "11px system-ui, sans-serif", or(s, c.muted, i, a, o), s.beginPath();
+		s.font = "11px system-ui, sans-serif", Tr(s, c.muted, i, a, o), s.beginPath();
 		for (let e = 0; e <= 240; e++) {
 			let r = 10 ** (i * (1 - e / 240));
 			s.lineTo(a(r), o(n[Math.min(t, Math.round(r * t))]));
 		}
-		s.strokeStyle = c.ink, s.lineWidth = 2, s.stroke(), s.strokeStyle = s.fillStyle = c.accent, s.lineWidth = 1, s.setLineDash([3, 3]), s.beginPath(), s.moveTo(a(r / t), o(0)), s.lineTo(a(r / t), o(n[r])), s.lineTo(rr, o(n[r])), s.stroke(), s.setLineDash([]), s.beginPath(), s.arc(a(r / t), o(n[r]), 5, 0, 7), s.fill();
+		s.strokeStyle = c.ink, s.lineWidth = 2, s.stroke(), s.strokeStyle = s.fillStyle = c.accent, s.lineWidth = 1, s.setLineDash([3, 3]), s.beginPath(), s.moveTo(a(r / t), o(0)), s.lineTo(a(r / t), o(n[r])), s.lineTo(Sr, o(n[r])), s.stroke(), s.setLineDash([]), s.beginPath(), s.arc(a(r / t), o(n[r]), 5, 0, 7), s.fill();
 	}, c = (n) => {
-		let r = 10 ** (i * (1 - Math.max(0, Math.min(1, (n - rr) / (tr - rr - 12)))));
+		let r = 10 ** (i * (1 - Math.max(0, Math.min(1, (n - Sr) / (br - Sr - 12)))));
 		e.threshold.value = e.productOfTop(Math.max(1, Math.round(r * t)));
 	}, l = n.findIndex((e) => e >= .5);
-	return /* @__PURE__ */ H("div", {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
 		tabIndex: 0,
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ H("p", {
+			/* @__PURE__ */ U("p", {
 				class: "mm-lead",
 				children: [
-					/* @__PURE__ */ H("b", { children: z(n[r]) }),
+					/* @__PURE__ */ U("b", { children: z(n[r]) }),
 					" of the sensitivity is in ",
-					/* @__PURE__ */ H("b", { children: z(r / t) }),
+					/* @__PURE__ */ U("b", { children: z(r / t) }),
 					" of the examples",
 					" ",
-					/* @__PURE__ */ H("span", { children: [
+					/* @__PURE__ */ U("span", { children: [
 						"(",
 						R(r),
 						")"
 					] })
 				]
 			}),
-			/* @__PURE__ */ H(qn, {
-				width: tr,
-				height: nr,
+			/* @__PURE__ */ U(fr, {
+				width: br,
+				height: xr,
 				label: `Share of the sensitivity in the most sensitive examples; half of it in ${z(l / t)}`,
 				draw: s,
 				deps: [r, e.theme.value],
 				onDrag: c
 			}),
-			/* @__PURE__ */ H("p", {
+			/* @__PURE__ */ U("p", {
 				class: "mm-note",
 				children: `Half of it is in ${z(l / t)} (${R(l)} examples). Drag here, or drag the line on the map.`
 			}),
-			/* @__PURE__ */ H("button", {
+			/* @__PURE__ */ U("button", {
 				type: "button",
 				class: "mm-big",
 				onClick: () => e.selectTop(r),
@@ -2189,7 +2444,7 @@ function ar({ store: e }) {
 		]
 	});
 }
-function or(e, t, n, r, i) {
+function Tr(e, t, n, r, i) {
 	e.fillStyle = e.strokeStyle = t, e.textAlign = "right", e.textBaseline = "middle";
 	for (let t of [
 		0,
@@ -2197,41 +2452,41 @@ function or(e, t, n, r, i) {
 		.5,
 		.75,
 		1
-	]) e.globalAlpha = .2, e.beginPath(), e.moveTo(rr, i(t)), e.lineTo(tr - 12, i(t)), e.stroke(), e.globalAlpha = 1, e.fillText(z(t), rr - 6, i(t));
+	]) e.globalAlpha = .2, e.beginPath(), e.moveTo(Sr, i(t)), e.lineTo(br - 12, i(t)), e.stroke(), e.globalAlpha = 1, e.fillText(z(t), Sr - 6, i(t));
 	e.textAlign = "center", e.textBaseline = "top";
-	for (let t = Math.ceil(n); t <= 0; t++) e.fillText(z(10 ** t), Math.min(tr - 20, r(10 ** t)), nr - ir + 8);
+	for (let t = Math.ceil(n); t <= 0; t++) e.fillText(z(10 ** t), Math.min(br - 20, r(10 ** t)), xr - Cr + 8);
 }
 // src/panels/examples.tsx
-var sr = 30, cr = 8e6;
-function lr({ store: e }) {
+var Er = 30, Dr = 8e6;
+function Or({ store: e }) {
 	let t = e.listed.value;
-	return /* @__PURE__ */ H("div", {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
 		tabIndex: 0,
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ H($n, { store: e }),
-			/* @__PURE__ */ H(dr, {
+			/* @__PURE__ */ U(vr, { store: e }),
+			/* @__PURE__ */ U(Ar, {
 				store: e,
 				listed: t
 			}),
-			/* @__PURE__ */ H(fr, { store: e }),
-			t.length === 0 ? /* @__PURE__ */ H(ur, { store: e }) : /* @__PURE__ */ H(pr, {
+			/* @__PURE__ */ U(jr, { store: e }),
+			t.length === 0 ? /* @__PURE__ */ U(kr, { store: e }) : /* @__PURE__ */ U(Mr, {
 				store: e,
 				listed: t
 			}),
-			t.length > 0 && /* @__PURE__ */ H(hr, {
+			t.length > 0 && /* @__PURE__ */ U(Pr, {
 				store: e,
 				listed: t
 			})
 		]
 	});
 }
-function ur({ store: e }) {
-	return /* @__PURE__ */ H("div", {
+function kr({ store: e }) {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-empty",
-		children: [/* @__PURE__ */ H("p", { children: "No example passes the filters." }), /* @__PURE__ */ H("button", {
+		children: [/* @__PURE__ */ U("p", { children: "No example passes the filters." }), /* @__PURE__ */ U("button", {
 			type: "button",
 			onClick: () => {
 				e.clear(), e.seek(""), e.filters.value = {
@@ -2249,7 +2504,7 @@ function ur({ store: e }) {
 		})]
 	});
 }
-function dr({ store: e, listed: t }) {
+function Ar({ store: e, listed: t }) {
 	let { sensitivity: n } = e.models[0], [r, i, a] = [
 		0,
 		0,
@@ -2257,47 +2512,47 @@ function dr({ store: e, listed: t }) {
 	];
 	for (let e of n) Number.isFinite(e) && (i += e);
 	for (let i of t) Number.isFinite(n[i]) && (r += n[i]), e.wrong(i) && a++;
-	return /* @__PURE__ */ H("div", {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-kpi",
 		children: [
-			/* @__PURE__ */ H("div", { children: [/* @__PURE__ */ H("b", { children: R(t.length) }), /* @__PURE__ */ H("span", { children: e.selection.value.length ? "selected" : "shown" })] }),
-			/* @__PURE__ */ H("div", { children: [/* @__PURE__ */ H("b", { children: z(i > 0 ? r / i : 0) }), /* @__PURE__ */ H("span", { children: "of all sensitivity" })] }),
-			e.meta.classification && /* @__PURE__ */ H("div", { children: [/* @__PURE__ */ H("b", { children: z(t.length ? a / t.length : 0) }), /* @__PURE__ */ H("span", { children: "misclassified" })] })
+			/* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("b", { children: R(t.length) }), /* @__PURE__ */ U("span", { children: e.selection.value.length ? "selected" : "shown" })] }),
+			/* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("b", { children: z(i > 0 ? r / i : 0) }), /* @__PURE__ */ U("span", { children: "of all sensitivity" })] }),
+			e.meta.classification && /* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("b", { children: z(t.length ? a / t.length : 0) }), /* @__PURE__ */ U("span", { children: "misclassified" })] })
 		]
 	});
 }
-function fr({ store: e }) {
-	let t = e.selection.value.length > 0, n = (e, t, n) => zn(e, new Blob([t], { type: n }));
-	return /* @__PURE__ */ H("div", {
+function jr({ store: e }) {
+	let t = e.selection.value.length > 0, n = (e, t, n) => ir(e, new Blob([t], { type: n }));
+	return /* @__PURE__ */ U("div", {
 		class: "mm-act",
 		children: [
-			/* @__PURE__ */ H("span", {
+			/* @__PURE__ */ U("span", {
 				class: "mm-src",
 				children: t ? e.origin.value : "nothing selected"
 			}),
-			/* @__PURE__ */ H("button", {
+			/* @__PURE__ */ U("button", {
 				type: "button",
 				title: "copy the ids, one a line",
-				onClick: () => Bn(e, Mn(e).join("\n"), "ids"),
+				onClick: () => ar(e, Zn(e).join("\n"), "ids"),
 				children: "ids"
 			}),
-			/* @__PURE__ */ H("button", {
+			/* @__PURE__ */ U("button", {
 				type: "button",
 				title: "copy the line of Python that gives these examples",
-				onClick: () => Bn(e, Fn(e), "Python"),
+				onClick: () => ar(e, er(e), "Python"),
 				children: "Python"
 			}),
-			/* @__PURE__ */ H("button", {
+			/* @__PURE__ */ U("button", {
 				type: "button",
-				onClick: () => n("selection.csv", In(e), "text/csv"),
+				onClick: () => n("selection.csv", tr(e), "text/csv"),
 				children: "CSV"
 			}),
-			/* @__PURE__ */ H("button", {
+			/* @__PURE__ */ U("button", {
 				type: "button",
-				onClick: () => n("selection.json", Pn(e), "application/json"),
+				onClick: () => n("selection.json", $n(e), "application/json"),
 				children: "JSON"
 			}),
-			t && /* @__PURE__ */ H("button", {
+			t && /* @__PURE__ */ U("button", {
 				type: "button",
 				onClick: () => e.clear(),
 				children: "clear"
@@ -2305,15 +2560,15 @@ function fr({ store: e }) {
 		]
 	});
 }
-function pr({ store: e, listed: t }) {
+function Mr({ store: e, listed: t }) {
 	let [n, r] = De(28);
-	return e.sheets ? /* @__PURE__ */ H("div", {
+	return e.sheets ? /* @__PURE__ */ U("div", {
 		class: "mm-gallery",
-		children: [Array.from(t.slice(0, n), (t) => /* @__PURE__ */ H(Kn, {
+		children: [Array.from(t.slice(0, n), (t) => /* @__PURE__ */ U(dr, {
 			store: e,
 			i: t,
 			size: 49
-		}, t)), t.length > n && /* @__PURE__ */ H("button", {
+		}, t)), t.length > n && /* @__PURE__ */ U("button", {
 			type: "button",
 			class: "mm-more",
 			onClick: () => r(n + 56),
@@ -2321,55 +2576,55 @@ function pr({ store: e, listed: t }) {
 		})]
 	}) : null;
 }
-var mr = [
+var Nr = [
 	"target",
 	"prediction",
 	"leverage",
 	"error",
 	"sensitivity"
 ];
-function hr({ store: e, listed: t }) {
-	let [n, r] = De(0), i = Math.min(t.length * sr, cr), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = a / t.length * i;
-	return /* @__PURE__ */ H("div", {
-		class: e.sheets ? "mm-tablebox" : "mm-tablebox plain",
-		children: /* @__PURE__ */ H("div", {
+function Pr({ store: e, listed: t }) {
+	let [n, r] = De(0), i = Math.min(t.length * Er, Dr), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = a / t.length * i;
+	return /* @__PURE__ */ U("div", {
+		class: `mm-tablebox${e.sheets ? "" : " plain"}${e.meta.classification ? "" : " numeric"}`,
+		children: /* @__PURE__ */ U("div", {
 			class: "mm-scroll",
 			tabIndex: 0,
 			role: "region",
 			"aria-label": "Rows of the table",
 			onScroll: (e) => r(e.currentTarget.scrollTop),
-			children: [/* @__PURE__ */ H(gr, { store: e }), /* @__PURE__ */ H("div", {
+			children: [/* @__PURE__ */ U(Fr, { store: e }), /* @__PURE__ */ U("div", {
 				style: `height:${i}px;position:relative`,
-				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ H(vr, {
+				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ U(Lr, {
 					store: e,
 					i: t,
-					top: o + n * sr
+					top: o + n * Er
 				}, t))
 			})]
 		})
 	});
 }
-function gr({ store: e }) {
+function Fr({ store: e }) {
 	let { key: t, down: n } = e.sort.value, r = (r) => e.sort.value = {
 		key: r,
 		down: r !== t || !n
 	};
-	return /* @__PURE__ */ H("div", {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-row mm-head",
-		children: [/* @__PURE__ */ H("span", {}), ["id", ...mr].map((i) => /* @__PURE__ */ H("button", {
+		children: [/* @__PURE__ */ U("span", {}), ["id", ...Nr].map((i) => /* @__PURE__ */ U("button", {
 			type: "button",
 			"data-sort": i,
-			class: `${i === t ? "on " : ""}${_r(e, i) ? "num" : ""}`,
+			class: `${i === t ? "on " : ""}${Ir(e, i) ? "num" : ""}`,
 			title: e.table.about(i).words,
 			onClick: () => r(i),
 			children: [i === "prediction" ? "predicted" : i.replaceAll("_", " "), i === t && (n ? "↓" : "↑")]
 		}, i))]
 	});
 }
-var _r = (e, t) => t !== "id" && e.table.about(t).kind === "number";
-function vr({ store: e, i: t, top: n }) {
+var Ir = (e, t) => t !== "id" && e.table.about(t).kind === "number";
+function Lr({ store: e, i: t, top: n }) {
 	let r = `top:${n}px`;
-	return /* @__PURE__ */ H("button", {
+	return /* @__PURE__ */ U("button", {
 		type: "button",
 		class: `mm-row mm-line${e.focus.value === t ? " on" : ""}`,
 		"data-example": t,
@@ -2379,22 +2634,22 @@ function vr({ store: e, i: t, top: n }) {
 		onMouseLeave: () => e.hover.value = -1,
 		onClick: () => e.focus.value = t,
 		children: [
-			/* @__PURE__ */ H(Gn, {
+			/* @__PURE__ */ U(ur, {
 				store: e,
 				i: t,
 				size: 24
 			}),
-			!e.sheets && /* @__PURE__ */ H("span", {}),
-			["id", ...mr].map((n) => /* @__PURE__ */ H("span", {
+			!e.sheets && /* @__PURE__ */ U("span", {}),
+			["id", ...Nr].map((n) => /* @__PURE__ */ U("span", {
 				dir: "auto",
-				class: `${_r(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
+				class: `${Ir(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
 				children: e.cell(n, t)
 			}, n))
 		]
 	});
 }
 // src/state/filters.ts
-var yr = {
+var Rr = {
 	classes: [],
 	predicted: -1,
 	correct: "all",
@@ -2403,17 +2658,17 @@ var yr = {
 	undrawn: !1,
 	where: null,
 	search: ""
-}, br = (e) => JSON.stringify(e) === JSON.stringify(yr);
-function xr(e, t, n, r) {
-	let i = Sr(e, t, n);
+}, zr = (e) => JSON.stringify(e) === JSON.stringify(Rr);
+function Br(e, t, n, r) {
+	let i = Vr(e, t, n);
 	r && i.push((e) => r[e] === 1);
 	let a = new Uint8Array(e.n);
 	for (let t = 0; t < e.n; t++) a[t] = +!!i.every((e) => e(t));
 	return a;
 }
-function Sr(e, t, n) {
+function Vr(e, t, n) {
 	let r = [];
-	if (e.meta.classification && r.push(...Cr(e, n)), n.warned) {
+	if (e.meta.classification && r.push(...Hr(e, n)), n.warned) {
 		let t = e.numbers("warning");
 		r.push((e) => t[e] > 0);
 	}
@@ -2423,7 +2678,7 @@ function Sr(e, t, n) {
 	}
 	return r;
 }
-function Cr(e, t) {
+function Hr(e, t) {
 	let n = e.codes("target"), r = e.codes("prediction"), i = [];
 	if (t.classes.length) {
 		let e = new Set(t.classes);
@@ -2435,7 +2690,7 @@ function Cr(e, t) {
 	}
 	return i;
 }
-function wr(e, t, n) {
+function Ur(e, t, n) {
 	if (!t) return null;
 	let r = new Uint8Array(e.n);
 	if (t.startsWith("=")) {
@@ -2448,45 +2703,45 @@ function wr(e, t, n) {
 	return r;
 }
 // src/panels/filters.tsx
-var Tr = 12;
-function Er({ store: e }) {
+var Wr = 12;
+function Gr({ store: e }) {
 	let t = e.filters.value, n = (t) => e.filters.value = {
 		...e.filters.peek(),
 		...t
 	}, r = e.meta.columns.some((e) => e.name === "warning") && e.table.numbers("warning").some((e) => e > 0);
-	return /* @__PURE__ */ H("div", {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-bar",
 		children: [
-			e.meta.classification && /* @__PURE__ */ H(Or, {
+			e.meta.classification && /* @__PURE__ */ U(qr, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			r && /* @__PURE__ */ H(Dr, {
+			r && /* @__PURE__ */ U(Kr, {
 				on: t.warned,
 				words: "warnings",
 				hint: "examples whose sizes must be read with care",
 				click: () => n({ warned: !t.warned })
 			}),
-			e.undrawn > 0 && /* @__PURE__ */ H(Dr, {
+			e.undrawn > 0 && /* @__PURE__ */ U(Kr, {
 				on: t.undrawn,
 				words: `not drawn (${R(e.undrawn)})`,
 				hint: "examples without finite coordinates: listed in the table, not on the map",
 				click: () => n({ undrawn: !t.undrawn })
 			}),
-			/* @__PURE__ */ H(Ar, {
+			/* @__PURE__ */ U(Yr, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			!br(t) && /* @__PURE__ */ H("button", {
+			!zr(t) && /* @__PURE__ */ U("button", {
 				type: "button",
 				onClick: () => {
-					e.seek(""), e.filters.value = yr;
+					e.seek(""), e.filters.value = Rr;
 				},
 				children: "show all"
 			}),
-			/* @__PURE__ */ H("span", {
+			/* @__PURE__ */ U("span", {
 				class: "mm-count",
 				"data-count": e.count.value,
 				children: `${R(e.count.value)} of ${R(e.n)}`
@@ -2494,8 +2749,8 @@ function Er({ store: e }) {
 		]
 	});
 }
-function Dr({ on: e, words: t, hint: n, click: r }) {
-	return /* @__PURE__ */ H("button", {
+function Kr({ on: e, words: t, hint: n, click: r }) {
+	return /* @__PURE__ */ U("button", {
 		type: "button",
 		class: e ? "on" : "",
 		"aria-pressed": e,
@@ -2504,42 +2759,42 @@ function Dr({ on: e, words: t, hint: n, click: r }) {
 		children: t
 	});
 }
-function Or({ store: e, filters: t, set: n }) {
+function qr({ store: e, filters: t, set: n }) {
 	let r = e.table.about("target").names;
-	return /* @__PURE__ */ H(x, { children: [
-		r.length <= Tr ? /* @__PURE__ */ H(kr, {
+	return /* @__PURE__ */ U(x, { children: [
+		r.length <= Wr ? /* @__PURE__ */ U(Jr, {
 			store: e,
 			names: r,
 			filters: t,
 			set: n
-		}) : /* @__PURE__ */ H("select", {
+		}) : /* @__PURE__ */ U("select", {
 			"aria-label": "Class",
 			value: t.classes[0] ?? -1,
 			onChange: (e) => {
 				let t = Number(e.currentTarget.value);
 				n({ classes: t < 0 ? [] : [t] });
 			},
-			children: [/* @__PURE__ */ H("option", {
+			children: [/* @__PURE__ */ U("option", {
 				value: -1,
 				children: `class: any of ${R(r.length)}`
-			}), r.map((e, t) => /* @__PURE__ */ H("option", {
+			}), r.map((e, t) => /* @__PURE__ */ U("option", {
 				value: t,
 				children: e.slice(0, 80)
 			}, t))]
 		}),
-		/* @__PURE__ */ H("select", {
+		/* @__PURE__ */ U("select", {
 			"aria-label": "Predicted class",
 			value: t.predicted,
 			onChange: (e) => n({ predicted: Number(e.currentTarget.value) }),
-			children: [/* @__PURE__ */ H("option", {
+			children: [/* @__PURE__ */ U("option", {
 				value: -1,
 				children: "predicted: any"
-			}), e.table.about("prediction").names.map((e, t) => /* @__PURE__ */ H("option", {
+			}), e.table.about("prediction").names.map((e, t) => /* @__PURE__ */ U("option", {
 				value: t,
 				children: `predicted: ${e.slice(0, 80)}`
 			}, t))]
 		}),
-		/* @__PURE__ */ H(Wn, {
+		/* @__PURE__ */ U(lr, {
 			label: "Correctness",
 			value: t.correct,
 			set: (e) => n({ correct: e }),
@@ -2549,7 +2804,7 @@ function Or({ store: e, filters: t, set: n }) {
 				["wrong", "wrong"]
 			]
 		}),
-		/* @__PURE__ */ H(Dr, {
+		/* @__PURE__ */ U(Kr, {
 			on: t.flips,
 			words: "flips when left out",
 			hint: "the predicted class changes if the example is left out of training",
@@ -2557,16 +2812,16 @@ function Or({ store: e, filters: t, set: n }) {
 		})
 	] });
 }
-function kr({ store: e, names: t, filters: n, set: r }) {
+function Jr({ store: e, names: t, filters: n, set: r }) {
 	let i = (e) => !n.classes.length || n.classes.includes(e), a = (e, t) => {
 		let { classes: i } = n;
 		if (t) return r({ classes: i.includes(e) ? i.filter((t) => t !== e) : [...i, e] });
 		r({ classes: i.length === 1 && i[0] === e ? [] : [e] });
 	};
-	return /* @__PURE__ */ H("fieldset", {
+	return /* @__PURE__ */ U("fieldset", {
 		class: "mm-chips",
 		"aria-label": "Filter by class",
-		children: t.map((t, n) => /* @__PURE__ */ H("button", {
+		children: t.map((t, n) => /* @__PURE__ */ U("button", {
 			type: "button",
 			class: `mm-chip${i(n) ? " on" : ""}`,
 			"aria-pressed": i(n),
@@ -2574,14 +2829,14 @@ function kr({ store: e, names: t, filters: n, set: r }) {
 			onMouseEnter: () => e.focusClass.value = n,
 			onMouseLeave: () => e.focusClass.value = -1,
 			onClick: (e) => a(n, e.shiftKey),
-			children: [/* @__PURE__ */ H("i", { style: `background:${e.color.value === "target" ? Vt(e.theme.value, n) : "var(--muted)"}` }), /* @__PURE__ */ H("span", {
+			children: [/* @__PURE__ */ U("i", { style: `background:${e.color.value === "target" ? Ht(e.theme.value, n) : "var(--muted)"}` }), /* @__PURE__ */ U("span", {
 				dir: "auto",
 				children: t || "(empty)"
 			})]
 		}, n))
 	});
 }
-function Ar({ store: e, filters: t, set: n }) {
+function Yr({ store: e, filters: t, set: n }) {
 	let r = e.table.ofKind("class").filter((e) => ![
 		"target",
 		"prediction",
@@ -2595,26 +2850,99 @@ function Ar({ store: e, filters: t, set: n }) {
 			code: Number(e.slice(0, t))
 		} : null });
 	};
-	return /* @__PURE__ */ H("select", {
+	return /* @__PURE__ */ U("select", {
 		"aria-label": "Filter by a column",
 		value: i,
 		onChange: (e) => a(e.currentTarget.value),
-		children: [/* @__PURE__ */ H("option", {
+		children: [/* @__PURE__ */ U("option", {
 			value: "",
 			children: "column: any"
-		}), r.map((e) => /* @__PURE__ */ H("optgroup", {
+		}), r.map((e) => /* @__PURE__ */ U("optgroup", {
 			label: e.name.slice(0, 80),
-			children: e.names.slice(0, 1e3).map((t, n) => /* @__PURE__ */ H("option", {
+			children: e.names.slice(0, 1e3).map((t, n) => /* @__PURE__ */ U("option", {
 				value: `${n} ${e.name}`,
 				children: `${e.name.slice(0, 40)}: ${t.slice(0, 80)}`
 			}, n))
 		}, e.name))]
 	});
 }
+// src/panels/groups.tsx
+function Xr({ store: e }) {
+	return /* @__PURE__ */ U("div", {
+		class: "mm-col",
+		tabIndex: 0,
+		role: "region",
+		"aria-label": "Panel",
+		children: e.meta.groups.map((t) => /* @__PURE__ */ U(Zr, {
+			store: e,
+			groups: t
+		}, t.title))
+	});
+}
+function Zr({ store: e, groups: t }) {
+	let [n, r] = De(null), i = n ? ei(t.rows, n.column, n.down) : t.rows, a = (e) => r({
+		column: e,
+		down: n?.column !== e || !n.down
+	});
+	return /* @__PURE__ */ U(x, { children: [
+		/* @__PURE__ */ U("h2", { children: t.title }),
+		/* @__PURE__ */ U("p", {
+			class: "mm-note",
+			children: t.note
+		}),
+		/* @__PURE__ */ U("div", {
+			class: "mm-groups",
+			children: /* @__PURE__ */ U("table", { children: [/* @__PURE__ */ U("thead", { children: /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", { scope: "col" }), t.columns.map(({ name: e, unit: t, words: r }, i) => /* @__PURE__ */ U("th", {
+				scope: "col",
+				"aria-sort": i === n?.column ? n.down ? "descending" : "ascending" : "none",
+				children: /* @__PURE__ */ U("button", {
+					type: "button",
+					title: t ? `${r} [${t}]` : r,
+					onClick: () => a(i),
+					children: [e, i === n?.column && (n.down ? " ↓" : " ↑")]
+				})
+			}, e))] }) }), /* @__PURE__ */ U("tbody", { children: i.map((n) => /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", {
+				scope: "row",
+				children: /* @__PURE__ */ U(Qr, {
+					store: e,
+					groups: t,
+					name: n.name
+				})
+			}), n.values.map((e, n) => /* @__PURE__ */ U("td", { children: ti(e, t.columns[n].unit) }, n))] }, n.name)) })] })
+		})
+	] });
+}
+function Qr({ store: e, groups: t, name: n }) {
+	let r = /* @__PURE__ */ U("span", {
+		dir: "auto",
+		children: n || "(empty)"
+	}), i = t.by === "target" && e.meta.classification ? $r(e, n) : -1;
+	if (i < 0) return r;
+	let { classes: a } = e.filters.value, o = a.length === 1 && a[0] === i;
+	return /* @__PURE__ */ U("button", {
+		type: "button",
+		class: o ? "on" : "",
+		"aria-pressed": o,
+		title: `${n.slice(0, 200)}: show this class only`,
+		onClick: () => e.filters.value = {
+			...e.filters.peek(),
+			classes: o ? [] : [i]
+		},
+		children: r
+	});
+}
+var $r = (e, t) => e.table.about("target").names.indexOf(t);
+function ei(e, t, n) {
+	let r = (e) => e.values[t] ?? -Infinity;
+	return [...e].sort((e, t) => n ? r(t) - r(e) : r(e) - r(t));
+}
+function ti(e, t) {
+	return e === null ? "–" : t === "share" ? z(e) : t === "" ? R(e) : L(e);
+}
 // src/panels/rankings.tsx
-var jr = 8;
-function Mr({ store: e, i: t, words: n }) {
-	return /* @__PURE__ */ H("button", {
+var ni = 8;
+function ri({ store: e, i: t, words: n }) {
+	return /* @__PURE__ */ U("button", {
 		type: "button",
 		class: "mm-entry",
 		"data-example": t,
@@ -2622,81 +2950,81 @@ function Mr({ store: e, i: t, words: n }) {
 		onMouseEnter: () => e.hover.value = t,
 		onMouseLeave: () => e.hover.value = -1,
 		onClick: () => e.focus.value = t,
-		children: [/* @__PURE__ */ H(Gn, {
+		children: [/* @__PURE__ */ U(ur, {
 			store: e,
 			i: t,
 			size: 32
-		}), /* @__PURE__ */ H("span", { children: [/* @__PURE__ */ H("b", { children: n }), /* @__PURE__ */ H("small", {
+		}), /* @__PURE__ */ U("span", { children: [/* @__PURE__ */ U("b", { children: n }), /* @__PURE__ */ U("small", {
 			dir: "auto",
 			children: e.table.id(t)
 		})] })]
 	});
 }
-function Nr({ store: e }) {
+function ii({ store: e }) {
 	let { agreement: t } = e.meta, n = e.shown.value;
-	return t ? /* @__PURE__ */ H("div", {
+	return t ? /* @__PURE__ */ U("div", {
 		class: "mm-col",
 		tabIndex: 0,
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ H("h2", { children: `Top ${jr} by each measure` }),
-			/* @__PURE__ */ H("div", {
+			/* @__PURE__ */ U("h2", { children: `Top ${ni} by each measure` }),
+			/* @__PURE__ */ U("div", {
 				class: "mm-rank-grid",
-				children: t.measures.map((t) => /* @__PURE__ */ H("div", { children: [/* @__PURE__ */ H("h3", {
+				children: t.measures.map((t) => /* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("h3", {
 					title: e.table.about(t).words,
 					children: t.replaceAll("_", " ")
-				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, jr), (n) => /* @__PURE__ */ H(Mr, {
+				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, ni), (n) => /* @__PURE__ */ U(ri, {
 					store: e,
 					i: n,
 					words: e.cell(t, n)
 				}, n))] }, t))
 			}),
-			/* @__PURE__ */ H("h2", { children: "Do the rankings agree?" }),
-			/* @__PURE__ */ H("table", {
+			/* @__PURE__ */ U("h2", { children: "Do the rankings agree?" }),
+			/* @__PURE__ */ U("table", {
 				class: "mm-matrix",
-				children: [/* @__PURE__ */ H("thead", { children: /* @__PURE__ */ H("tr", { children: [/* @__PURE__ */ H("th", {}), t.measures.map((e) => /* @__PURE__ */ H("th", {
+				children: [/* @__PURE__ */ U("thead", { children: /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", {}), t.measures.map((e) => /* @__PURE__ */ U("th", {
 					scope: "col",
 					children: e.replaceAll("_", " ")
-				}, e))] }) }), /* @__PURE__ */ H("tbody", { children: t.measures.map((e, n) => /* @__PURE__ */ H("tr", { children: [/* @__PURE__ */ H("th", {
+				}, e))] }) }), /* @__PURE__ */ U("tbody", { children: t.measures.map((e, n) => /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", {
 					scope: "row",
 					children: e.replaceAll("_", " ")
 				}), t.measures.map((e, r) => {
-					if (n === r) return /* @__PURE__ */ H("td", {
+					if (n === r) return /* @__PURE__ */ U("td", {
 						class: "same",
 						children: "–"
 					}, e);
 					let i = n < r ? t.spearman[n][r] : t.overlap[n][r], a = i === null ? "–" : n < r ? i.toFixed(2) : z(i);
-					return /* @__PURE__ */ H("td", {
+					return /* @__PURE__ */ U("td", {
 						style: `--share:${Math.max(0, i ?? 0)}`,
 						children: a
 					}, e);
 				})] }, e)) })]
 			}),
-			/* @__PURE__ */ H("p", {
+			/* @__PURE__ */ U("p", {
 				class: "mm-note",
 				children: `Above the diagonal: Spearman's rank correlation. Below: examples in common among the top ${R(t.top)}.`
 			})
 		]
 	}) : null;
 }
-function Pr({ store: e }) {
+function ai({ store: e }) {
 	let [t, n] = e.models, r = e.shown.value, i = e.orderBy("move", !0).filter((e) => r[e]).slice(0, 40);
-	return /* @__PURE__ */ H("div", {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
 		tabIndex: 0,
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ H("h2", { children: "Whose sensitivity differs most" }),
-			/* @__PURE__ */ H("p", {
+			/* @__PURE__ */ U("h2", { children: "Whose sensitivity differs most" }),
+			/* @__PURE__ */ U("p", {
 				class: "mm-note",
 				dir: "auto",
 				children: `${t.name} → ${n.name}, linked by id`
 			}),
-			/* @__PURE__ */ H("div", {
+			/* @__PURE__ */ U("div", {
 				class: "mm-movers",
-				children: Array.from(i, (r) => /* @__PURE__ */ H(Mr, {
+				children: Array.from(i, (r) => /* @__PURE__ */ U(ri, {
 					store: e,
 					i: r,
 					words: `${L(t.sensitivity[r])} → ${L(n.sensitivity[r])}`
@@ -2705,25 +3033,25 @@ function Pr({ store: e }) {
 		]
 	});
 }
-function Fr({ store: e }) {
-	return /* @__PURE__ */ H("div", {
+function oi({ store: e }) {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-col mm-about",
 		tabIndex: 0,
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ H("h2", { children: "About this map" }),
-			/* @__PURE__ */ H("ul", { children: e.meta.notes.map((e, t) => /* @__PURE__ */ H("li", {
+			/* @__PURE__ */ U("h2", { children: "About this map" }),
+			/* @__PURE__ */ U("ul", { children: e.meta.notes.map((e, t) => /* @__PURE__ */ U("li", {
 				dir: "auto",
 				children: e
 			}, t)) }),
-			/* @__PURE__ */ H("h2", { children: "Columns" }),
-			/* @__PURE__ */ H("dl", { children: e.meta.columns.filter((e) => e.words).map((e) => [/* @__PURE__ */ H("dt", {
+			/* @__PURE__ */ U("h2", { children: "Columns" }),
+			/* @__PURE__ */ U("dl", { children: e.meta.columns.filter((e) => e.words).map((e) => [/* @__PURE__ */ U("dt", {
 				dir: "auto",
 				children: e.name
-			}, `t${e.name}`), /* @__PURE__ */ H("dd", { children: [e.words, e.unit && ` [${e.unit}]`] }, `d${e.name}`)]) }),
-			/* @__PURE__ */ H("h2", { children: "Keys" }),
-			/* @__PURE__ */ H("p", {
+			}, `t${e.name}`), /* @__PURE__ */ U("dd", { children: [e.words, e.unit && ` [${e.unit}]`] }, `d${e.name}`)]) }),
+			/* @__PURE__ */ U("h2", { children: "Keys" }),
+			/* @__PURE__ */ U("p", {
 				class: "mm-note",
 				children: "Arrows walk the table, Shift and arrows move the map, + − 0 zoom, v l b pan, lasso, box, Enter selects, Esc clears, / searches. Shift and drag draws a lasso, double click shows everything."
 			})
@@ -2731,26 +3059,45 @@ function Fr({ store: e }) {
 	});
 }
 // src/panels/time.tsx
-var Ir = 650;
-function Lr({ store: e }) {
+var si = 650, ci = [
+	{
+		name: "loss",
+		words: "loss",
+		hint: "mean loss on the training examples, nats",
+		style: "solid"
+	},
+	{
+		name: "loo_loss",
+		words: "leave-one-out",
+		hint: "mean leave-one-out loss, nats",
+		style: "dashed"
+	},
+	{
+		name: "test_loss",
+		words: "test",
+		hint: "mean loss on the test examples, nats",
+		style: "dotted"
+	}
+];
+function li({ store: e }) {
 	let { steps: t } = e.meta, n = t.length - 1;
-	Rr(e, n);
+	di(e, n);
 	let r = Math.round(e.time.value), i = t[r];
-	return /* @__PURE__ */ H("div", {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-time",
 		children: [
-			/* @__PURE__ */ H("button", {
+			/* @__PURE__ */ U("button", {
 				type: "button",
 				class: "mm-play",
 				"aria-label": e.playing.value ? "Pause" : "Play the recorded steps",
 				onClick: () => e.playing.value = !e.playing.value,
 				children: e.playing.value ? "❚❚" : "▶"
 			}),
-			/* @__PURE__ */ H("div", {
+			/* @__PURE__ */ U("div", {
 				class: "mm-track",
 				children: [
-					/* @__PURE__ */ H(zr, { store: e }),
-					/* @__PURE__ */ H("input", {
+					/* @__PURE__ */ U(fi, { store: e }),
+					/* @__PURE__ */ U("input", {
 						type: "range",
 						min: 0,
 						max: n,
@@ -2762,74 +3109,82 @@ function Lr({ store: e }) {
 							e.playing.value = !1, e.time.value = Number(t.currentTarget.value);
 						}
 					}),
-					/* @__PURE__ */ H("div", {
+					/* @__PURE__ */ U("div", {
 						class: "mm-steps",
-						children: t.map((e, t) => /* @__PURE__ */ H("span", {
+						children: t.map((e, t) => /* @__PURE__ */ U("span", {
 							class: t === r ? "on" : "",
+							style: `left:calc(8px + ${t / n} * (100% - 16px));translate:${t / n * -100}%`,
 							dir: "auto",
-							children: e.name
+							children: ui(t, n) && e.name.slice(0, 24)
 						}, t))
 					})
 				]
 			}),
-			/* @__PURE__ */ H("div", {
+			/* @__PURE__ */ U("div", {
 				class: "mm-when",
 				children: [
-					/* @__PURE__ */ H("b", {
+					/* @__PURE__ */ U("b", {
 						dir: "auto",
 						children: i.name
 					}),
-					i.loss !== null && /* @__PURE__ */ H("span", {
-						class: "solid",
-						title: "mean loss on the training examples, nats",
-						children: `loss ${L(i.loss)}`
+					ci.filter(({ name: e }) => i[e] !== null).map(({ name: e, words: t, hint: n, style: r }) => /* @__PURE__ */ U("span", {
+						class: r,
+						title: n,
+						children: `${t} ${L(i[e])}`
+					}, e)),
+					i.effective !== null && /* @__PURE__ */ U("span", {
+						title: "sum of the leverages: parameters that the data determine",
+						children: `effective parameters ${L(i.effective)}`
 					}),
-					i.loo_loss !== null && /* @__PURE__ */ H("span", {
-						class: "dashed",
-						title: "mean leave-one-out loss, nats",
-						children: `leave-one-out ${L(i.loo_loss)}`
+					r < n && /* @__PURE__ */ U("span", {
+						title: "scores beside the map are those of the last step",
+						children: `table and cards: ${t[n].name.slice(0, 24)}`
 					})
 				]
 			})
 		]
 	});
 }
-function Rr(e, t) {
+var ui = (e, t) => {
+	let n = Math.ceil((t + 1) / 8);
+	return e === t || e % n === 0 && t - e >= n;
+};
+function di(e, t) {
 	let n = e.playing.value;
 	ke(() => {
 		if (!n) return;
 		e.time.peek() >= t && (e.time.value = 0);
 		let [r, i] = [0, performance.now()], a = (n) => {
-			e.time.value = Math.min(t, e.time.peek() + (n - i) / Ir), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
+			e.time.value = Math.min(t, e.time.peek() + (n - i) / si), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
 		};
 		return r = requestAnimationFrame(a), () => cancelAnimationFrame(r);
 	}, [n]);
 }
-function zr({ store: e }) {
+function fi({ store: e }) {
 	let { steps: t } = e.meta, [n, r] = [600, 30];
-	return /* @__PURE__ */ H(qn, {
+	return /* @__PURE__ */ U(fr, {
 		fluid: !0,
 		width: n,
 		height: r,
-		label: "Mean loss and leave-one-out loss over the recorded steps",
+		label: "Mean training, leave-one-out and test loss over the recorded steps, with a line at the one shown",
 		draw: (i) => {
-			let a = B[e.theme.value], o = t.flatMap((e) => [e.loss, e.loo_loss]).filter((e) => e !== null), [s, c] = [Math.min(...o), Math.max(...o)], l = (e) => r - 3 - (e - s) / (c - s || 1) * (r - 6), u = (e, r, a) => {
-				i.strokeStyle = r, i.lineWidth = 1.5, i.setLineDash(a), i.beginPath(), t.forEach((r, a) => {
-					let o = r[e];
-					o !== null && i.lineTo(8 + a / (t.length - 1) * (n - 16), l(o));
+			let a = B[e.theme.value], o = t.flatMap((e) => ci.map(({ name: t }) => e[t])).filter((e) => e !== null), [s, c] = [Math.min(...o), Math.max(...o)], l = (e) => r - 3 - (e - s) / (c - s || 1) * (r - 6), u = (e) => 8 + e / (t.length - 1) * (n - 16), d = (e, n, r) => {
+				i.strokeStyle = n, i.lineWidth = 1.5, i.setLineDash(r), i.beginPath(), t.forEach((t, n) => {
+					let r = t[e];
+					r !== null && i.lineTo(u(n), l(r));
 				}), i.stroke();
 			};
-			u("loss", a.wrong, []), u("loo_loss", a.accent, [4, 3]);
+			d("loss", a.wrong, []), d("loo_loss", a.accent, [4, 3]), d("test_loss", a.ink, [1.5, 2.5]), i.setLineDash([]), i.strokeStyle = a.muted, i.lineWidth = 1, i.beginPath(), i.moveTo(u(e.time.value), 0), i.lineTo(u(e.time.value), r), i.stroke();
 		},
-		deps: [e.theme.value]
+		deps: [e.theme.value, e.time.value]
 	});
 }
 // src/panels/tools.tsx
-function Br({ store: e, picture: t }) {
-	return /* @__PURE__ */ H("div", {
+function pi({ store: e, picture: t }) {
+	return /* @__PURE__ */ U("div", {
 		class: "mm-tools",
 		children: [
-			/* @__PURE__ */ H(Wn, {
+			/* @__PURE__ */ U(lr, {
 				label: "Tool",
 				value: e.tool.value,
 				set: (t) => e.tool.value = t,
@@ -2851,10 +3206,10 @@ function Br({ store: e, picture: t }) {
 					]
 				]
 			}),
-			/* @__PURE__ */ H("fieldset", {
+			/* @__PURE__ */ U("fieldset", {
 				class: "mm-seg",
 				"aria-label": "Logarithmic axes",
-				children: ["x", "y"].map((t, n) => /* @__PURE__ */ H("button", {
+				children: ["x", "y"].map((t, n) => /* @__PURE__ */ U("button", {
 					type: "button",
 					class: e.log.value[n] ? "on" : "",
 					"aria-pressed": e.log.value[n],
@@ -2862,37 +3217,45 @@ function Br({ store: e, picture: t }) {
 					children: ["log ", t]
 				}, t))
 			}),
-			/* @__PURE__ */ H(Wn, {
+			/* @__PURE__ */ U(lr, {
 				label: "Marks",
 				value: e.marks.value,
 				set: (t) => e.marks.value = t,
 				options: [["points", "points"], ["density", "density"]]
 			}),
-			/* @__PURE__ */ H("label", { children: [
+			/* @__PURE__ */ U("label", { children: [
 				"colour",
 				" ",
-				/* @__PURE__ */ H("select", {
+				/* @__PURE__ */ U("select", {
+					"aria-label": "Colour",
 					value: e.color.value,
 					onChange: (t) => e.color.value = t.currentTarget.value,
-					children: [e.meta.classification && /* @__PURE__ */ H("option", {
-						value: "correct",
-						children: "correct or wrong"
-					}), e.meta.columns.filter((e) => e.kind !== "text" && e.name !== "slot" && !e.name.includes("@")).map((e) => /* @__PURE__ */ H("option", {
-						value: e.name,
-						children: e.name.slice(0, 60).replaceAll("_", " ")
-					}, e.name))]
+					children: [
+						e.meta.classification && /* @__PURE__ */ U("option", {
+							value: "correct",
+							children: "correct or wrong"
+						}),
+						_n(e).map((e) => /* @__PURE__ */ U("option", {
+							value: e,
+							children: hn[e]
+						}, e)),
+						e.meta.columns.filter((e) => e.kind !== "text" && e.name !== "slot" && !e.name.includes("@")).map((e) => /* @__PURE__ */ U("option", {
+							value: e.name,
+							children: e.name.slice(0, 60).replaceAll("_", " ")
+						}, e.name))
+					]
 				})
 			] }),
-			e.sheets && /* @__PURE__ */ H("label", { children: [
-				/* @__PURE__ */ H("input", {
+			/* @__PURE__ */ U("label", { children: [
+				/* @__PURE__ */ U("input", {
 					type: "checkbox",
 					checked: e.pins.value,
 					onChange: (t) => e.pins.value = t.currentTarget.checked
 				}),
 				" ",
-				"pin pictures"
+				e.sheets ? "pin pictures" : "name outliers"
 			] }),
-			e.models.length > 1 && /* @__PURE__ */ H(Wn, {
+			e.models.length > 1 && /* @__PURE__ */ U(lr, {
 				label: "Compare",
 				value: e.compare.value,
 				set: (t) => e.compare.value = t,
@@ -2902,107 +3265,133 @@ function Br({ store: e, picture: t }) {
 					["arrows", "arrows"]
 				]
 			}),
-			/* @__PURE__ */ H("button", {
-				type: "button",
-				title: "save the map as a PNG picture",
-				onClick: t,
-				children: "PNG"
+			/* @__PURE__ */ U("fieldset", {
+				class: "mm-seg",
+				"aria-label": "Save the map as a picture",
+				children: [/* @__PURE__ */ U("button", {
+					type: "button",
+					title: "save the map as a PNG picture",
+					onClick: () => t("png"),
+					children: "PNG"
+				}), /* @__PURE__ */ U("button", {
+					type: "button",
+					title: "save the map as an SVG picture: lines and words stay sharp",
+					onClick: () => t("svg"),
+					children: "SVG"
+				})]
 			}),
-			/* @__PURE__ */ H(Vr, { store: e })
+			/* @__PURE__ */ U(mi, { store: e })
 		]
 	});
 }
-function Vr({ store: e }) {
+function mi({ store: e }) {
 	let t = B[e.theme.value], n = e.color.value, r = e.marks.value === "density";
-	if (!r && n === "correct") return /* @__PURE__ */ H("span", {
+	if (!r && n === "correct") return /* @__PURE__ */ U("span", {
 		class: "mm-legend",
 		children: [
-			/* @__PURE__ */ H("i", { style: `background:${t.right}` }),
+			/* @__PURE__ */ U("i", { style: `background:${t.right}` }),
 			" correct ",
-			/* @__PURE__ */ H("i", { style: `background:${t.wrong}` }),
+			/* @__PURE__ */ U("i", { style: `background:${t.wrong}` }),
 			" wrong"
 		]
 	});
-	let { kind: i, names: a } = e.table.about(n);
-	if (!r && i === "class") return /* @__PURE__ */ H("span", {
-		class: "mm-legend",
-		children: [a.slice(0, 10).map((t, n) => /* @__PURE__ */ H("span", {
-			dir: "auto",
-			children: [/* @__PURE__ */ H("i", { style: `background:${Vt(e.theme.value, n)}` }), t.slice(0, 14)]
-		}, n)), a.length > 10 && "…"]
+	if (!r && gn(n)) return /* @__PURE__ */ U(gi, {
+		store: e,
+		name: n
 	});
-	let o = r ? t.density : t.ramp, s = (e) => {
-		for (let t = 0; t < 120; t++) {
-			let n = 3 * Math.round(t / 119 * 255);
-			e.fillStyle = `rgb(${o[n]},${o[n + 1]},${o[n + 2]})`, e.fillRect(t, 0, 1.5, 8);
-		}
-	}, c = r ? ["few", "many examples"] : [`${n.replaceAll("_", " ")} ${L(e.shade(n).low)}`, L(e.shade(n).high)];
-	return /* @__PURE__ */ H("span", {
+	let { kind: i, names: a } = e.table.about(n);
+	return !r && i === "class" ? /* @__PURE__ */ U("span", {
 		class: "mm-legend",
+		children: [a.slice(0, 10).map((t, n) => /* @__PURE__ */ U("span", {
+			dir: "auto",
+			children: [/* @__PURE__ */ U("i", { style: `background:${Ht(e.theme.value, n)}` }), t.slice(0, 14)]
+		}, n)), a.length > 10 && "…"]
+	}) : /* @__PURE__ */ U(hi, {
+		lut: r ? t.density : t.ramp,
+		ends: r ? ["few", "many examples"] : [`${n.replaceAll("_", " ")} ${L(e.shade(n).low)}`, L(e.shade(n).high)]
+	});
+}
+function hi({ lut: e, ends: t, title: n }) {
+	return /* @__PURE__ */ U("span", {
+		class: "mm-legend",
+		title: n,
 		children: [
-			c[0],
+			t[0],
 			" ",
-			/* @__PURE__ */ H(qn, {
+			/* @__PURE__ */ U(fr, {
 				width: 120,
 				height: 8,
 				label: "colour scale",
-				draw: s,
-				deps: [o]
+				draw: (t) => {
+					for (let n = 0; n < 120; n++) {
+						let r = 3 * Math.round(n / 119 * 255);
+						t.fillStyle = `rgb(${e[r]},${e[r + 1]},${e[r + 2]})`, t.fillRect(n, 0, 1.5, 8);
+					}
+				},
+				deps: [e]
 			}),
 			" ",
-			c[1]
+			t[1]
 		]
 	});
 }
+function gi({ store: e, name: t }) {
+	let n = L(10 ** bn(e, t, e.time.value));
+	return /* @__PURE__ */ U(hi, {
+		lut: B[e.theme.value].diverging,
+		ends: [`÷ ${n}`, `× ${n}`],
+		title: `${hn[t]}; grey: unchanged`
+	});
+}
 // src/panels/app.tsx
-function Hr({ store: e, views: t }) {
+function _i({ store: e, views: t }) {
 	let n = Ae(null), r = Ae(null), i = (e) => {
 		let r = e.target;
 		if (/^(INPUT|SELECT|TEXTAREA)$/.test(r.tagName)) e.key === "Escape" && r.blur();
 		else {
 			if (e.key === "/") n.current?.focus();
 			else if (r.tagName === "BUTTON" && (e.key === "Enter" || e.key === " ")) return;
-			else if (!t[0] || !Rt(t[0], e)) return;
+			else if (!t[0] || !zt(t[0], e)) return;
 			e.preventDefault();
 		}
 	};
 	return ke(() => {
 		let t = e.source.permalinks ? document : r.current;
 		return t.addEventListener("keydown", i), () => t.removeEventListener("keydown", i);
-	}, []), /* @__PURE__ */ H("div", {
+	}, []), /* @__PURE__ */ U("div", {
 		class: `mm ${e.theme.value}`,
 		ref: r,
 		tabIndex: -1,
 		children: [
-			/* @__PURE__ */ H(Ur, {
+			/* @__PURE__ */ U(vi, {
 				store: e,
 				field: n
 			}),
-			/* @__PURE__ */ H(Er, { store: e }),
-			/* @__PURE__ */ H("main", { children: [/* @__PURE__ */ H("section", {
+			/* @__PURE__ */ U(Gr, { store: e }),
+			/* @__PURE__ */ U("main", { children: [/* @__PURE__ */ U("section", {
 				class: "mm-left",
 				"aria-label": "Memory map",
 				children: [
-					/* @__PURE__ */ H(Br, {
+					/* @__PURE__ */ U(pi, {
 						store: e,
-						picture: () => t[0] && Kr(t[0])
+						picture: (n) => void Ci(e, t, n)
 					}),
-					/* @__PURE__ */ H("div", {
+					/* @__PURE__ */ U("div", {
 						class: "mm-maps",
-						children: [/* @__PURE__ */ H(Wr, {
+						children: [/* @__PURE__ */ U(bi, {
 							store: e,
 							k: 0,
 							views: t
-						}), e.compare.value === "side" && /* @__PURE__ */ H(Wr, {
+						}), e.compare.value === "side" && /* @__PURE__ */ U(bi, {
 							store: e,
 							k: 1,
 							views: t
 						})]
 					}),
-					e.trajectory && /* @__PURE__ */ H(Lr, { store: e })
+					e.trajectory && /* @__PURE__ */ U(li, { store: e })
 				]
-			}), /* @__PURE__ */ H(Gr, { store: e })] }),
-			/* @__PURE__ */ H("div", {
+			}), /* @__PURE__ */ U(Si, { store: e })] }),
+			/* @__PURE__ */ U("div", {
 				class: "mm-said",
 				role: "status",
 				"aria-live": "polite",
@@ -3011,28 +3400,29 @@ function Hr({ store: e, views: t }) {
 		]
 	});
 }
-function Ur({ store: e, field: t }) {
+function vi({ store: e, field: t }) {
 	let n = Ae(0), r = (t) => {
 		clearTimeout(n.current), n.current = window.setTimeout(() => void e.seek(t), e.n > 5e4 ? 250 : 80);
 	}, i = e.theme.value === "dark";
-	return /* @__PURE__ */ H("header", { children: [
-		/* @__PURE__ */ H("h1", {
+	return /* @__PURE__ */ U("header", { children: [
+		/* @__PURE__ */ U("h1", {
 			dir: "auto",
 			children: e.meta.title
 		}),
-		/* @__PURE__ */ H("span", {
+		e.source.maps && e.source.maps.names.length > 1 && /* @__PURE__ */ U(yi, { maps: e.source.maps }),
+		/* @__PURE__ */ U("span", {
 			class: "mm-sub",
 			dir: "auto",
 			children: e.meta.subtitle
 		}),
-		/* @__PURE__ */ H("label", {
+		/* @__PURE__ */ U("label", {
 			class: "mm-find",
 			children: [
-				/* @__PURE__ */ H("span", {
+				/* @__PURE__ */ U("span", {
 					"aria-hidden": "true",
 					children: "⌕"
 				}),
-				/* @__PURE__ */ H("input", {
+				/* @__PURE__ */ U("input", {
 					ref: t,
 					type: "search",
 					value: e.filters.value.search,
@@ -3040,10 +3430,10 @@ function Ur({ store: e, field: t }) {
 					"aria-label": "Search",
 					onInput: (e) => r(e.currentTarget.value)
 				}),
-				/* @__PURE__ */ H("kbd", { children: "/" })
+				/* @__PURE__ */ U("kbd", { children: "/" })
 			]
 		}),
-		/* @__PURE__ */ H("button", {
+		/* @__PURE__ */ U("button", {
 			type: "button",
 			"aria-label": i ? "Light page" : "Dark page",
 			onClick: () => e.theme.value = i ? "light" : "dark",
@@ -3051,26 +3441,39 @@ function Ur({ store: e, field: t }) {
 		})
 	] });
 }
-function Wr({ store: e, k: t, views: n }) {
+function yi({ maps: e }) {
+	return /* @__PURE__ */ U("select", {
+		"aria-label": "Map",
+		title: e.names[e.at],
+		value: e.at,
+		onChange: (e) => location.assign(bt(location.pathname, Number(e.currentTarget.value))),
+		children: e.names.map((e, t) => /* @__PURE__ */ U("option", {
+			value: t,
+			children: e.slice(0, 120)
+		}, t))
+	});
+}
+function bi({ store: e, k: t, views: n }) {
 	let r = Ae(null), [i, a] = De(null);
 	return ke(() => {
-		let i = new Dn(e, t), o = Nt(i);
+		let i = new Kn(e, t), o = Pt(i);
 		return r.current.prepend(i.root), n[t] = i, a(i), () => {
 			o(), i.destroy(), i.root.remove();
 		};
-	}, []), /* @__PURE__ */ H("div", {
+	}, []), /* @__PURE__ */ U("div", {
 		class: "mm-pane",
 		ref: r,
 		tabIndex: 0,
 		role: "group",
 		"aria-label": `Map of ${e.n} examples: leverage across, prediction error up. Arrow keys walk through the examples by the table's order.`,
-		children: /* @__PURE__ */ H(Yn, {
+		children: /* @__PURE__ */ U(mr, {
 			store: e,
 			view: i
 		})
 	});
 }
-function Gr({ store: e }) {
+var xi = (e) => e.meta.classification ? "Classes" : "Groups";
+function Si({ store: e }) {
 	let t = [
 		[
 			"examples",
@@ -3088,6 +3491,11 @@ function Gr({ store: e }) {
 			e.meta.agreement !== null
 		],
 		[
+			"groups",
+			xi(e),
+			e.meta.groups.length > 0
+		],
+		[
 			"movers",
 			"Movers",
 			e.models.length > 1
@@ -3098,13 +3506,13 @@ function Gr({ store: e }) {
 			!0
 		]
 	], n = e.tab.value;
-	return /* @__PURE__ */ H("aside", {
+	return /* @__PURE__ */ U("aside", {
 		"aria-label": "Panels",
 		children: [
-			/* @__PURE__ */ H("div", {
+			/* @__PURE__ */ U("div", {
 				class: "mm-tabs",
 				role: "tablist",
-				children: t.filter(([, , e]) => e).map(([t, r]) => /* @__PURE__ */ H("button", {
+				children: t.filter(([, , e]) => e).map(([t, r]) => /* @__PURE__ */ U("button", {
 					type: "button",
 					role: "tab",
 					"aria-selected": n === t,
@@ -3113,74 +3521,73 @@ function Gr({ store: e }) {
 					children: r
 				}, t))
 			}),
-			n === "examples" && /* @__PURE__ */ H(lr, { store: e }),
-			n === "curve" && /* @__PURE__ */ H(ar, { store: e }),
-			n === "rankings" && /* @__PURE__ */ H(Nr, { store: e }),
-			n === "movers" && /* @__PURE__ */ H(Pr, { store: e }),
-			n === "about" && /* @__PURE__ */ H(Fr, { store: e })
+			n === "examples" && /* @__PURE__ */ U(Or, { store: e }),
+			n === "curve" && /* @__PURE__ */ U(wr, { store: e }),
+			n === "rankings" && /* @__PURE__ */ U(ii, { store: e }),
+			n === "groups" && /* @__PURE__ */ U(Xr, { store: e }),
+			n === "movers" && /* @__PURE__ */ U(ai, { store: e }),
+			n === "about" && /* @__PURE__ */ U(oi, { store: e })
 		]
 	});
 }
-function Kr(e) {
-	let { width: t, height: n } = e.top, r = document.createElement("canvas");
-	r.width = t, r.height = n;
-	let i = r.getContext("2d");
-	i.fillStyle = getComputedStyle(e.root).backgroundColor, i.fillRect(0, 0, t, n);
-	let a = e.root.getBoundingClientRect();
-	for (let n of e.root.querySelectorAll("canvas")) {
-		let e = n.getBoundingClientRect(), r = t / a.width;
-		i.drawImage(n, (e.left - a.left) * r, (e.top - a.top) * r, e.width * r, e.height * r);
-	}
-	r.toBlob((e) => e && zn("map.png", e));
+async function Ci(e, t, n) {
+	let r = t.slice(0, e.compare.peek() === "side" ? 2 : 1);
+	if (!r.length) return;
+	let i = n === "png" ? await Zt(r) : new Blob([Qt(r)], { type: "image/svg+xml" });
+	i && ir(`map.${n}`, i);
 }
 // src/state/link.ts
-var qr = 2e3;
-function Jr(e) {
+var wi = 2e3;
+function Ti(e) {
 	let t = e.selection.value, n = {
 		log: e.log.value,
 		color: e.color.value,
 		marks: e.marks.value,
 		filters: { ...e.filters.value },
 		frame: e.frame.value,
-		selection: t.length <= qr ? [...t] : null,
+		selection: t.length <= wi ? [...t] : null,
 		focus: e.focus.value,
+		time: e.time.value,
+		compare: e.compare.value,
 		tab: e.tab.value,
 		sort: e.sort.value
 	};
 	return `#${encodeURIComponent(JSON.stringify(n))}`;
 }
-function Yr(e, t) {
+function Ei(e, t) {
 	if (!(t.length < 2)) try {
-		Xr(e, JSON.parse(decodeURIComponent(t.slice(1))));
+		Di(e, JSON.parse(decodeURIComponent(t.slice(1))));
 	} catch {
 		e.said.value = "the link could not be read: showing the whole map";
 	}
 }
-function Xr(e, t) {
+function Di(e, t) {
 	let n = (t) => Number.isInteger(t) && t >= 0 && t < e.n, r = (t) => typeof t == "string" && e.table.has(t);
-	Array.isArray(t.log) && (e.log.value = [!!t.log[0], !!t.log[1]]), (r(t.color) || t.color === "correct") && (e.color.value = t.color), (t.marks === "density" || t.marks === "points") && (e.marks.value = t.marks), r(t.sort?.key) && (e.sort.value = {
+	Array.isArray(t.log) && (e.log.value = [!!t.log[0], !!t.log[1]]);
+	let i = gn(t.color) && _n(e).includes(t.color);
+	(r(t.color) || t.color === "correct" || i) && (e.color.value = t.color), (t.marks === "density" || t.marks === "points") && (e.marks.value = t.marks), r(t.sort?.key) && (e.sort.value = {
 		key: t.sort.key,
 		down: !!t.sort.down
 	});
-	let i = {
-		...yr,
+	let a = {
+		...Rr,
 		...t.filters
 	};
 	e.filters.value = {
-		...i,
-		classes: i.classes.filter(Number.isInteger)
-	}, i.search && e.seek(String(i.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), t.selection?.length && e.select(t.selection.filter(n), "by the link"), n(t.focus) && (e.focus.value = t.focus);
+		...a,
+		classes: a.classes.filter(Number.isInteger)
+	}, a.search && e.seek(String(a.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), t.selection?.length && e.select(t.selection.filter(n), "by the link"), t.time >= 0 && t.time <= e.meta.steps.length - 1 && (e.time.value = t.time), e.models.length > 1 && (t.compare === "side" || t.compare === "arrows") && (e.compare.value = t.compare), n(t.focus) && (e.focus.value = t.focus);
 }
-function Zr(e) {
-	Yr(e, location.hash);
+function Oi(e) {
+	Ei(e, location.hash);
 	let t = 0;
 	return st(() => {
-		let n = Jr(e);
+		let n = Ti(e);
 		clearTimeout(t), t = window.setTimeout(() => history.replaceState(null, "", n), 250);
 	});
 }
 // src/data/sheets.ts
-var Qr = 32, $r = class {
+var ki = 32, Ai = class {
 	source;
 	slots;
 	about;
@@ -3194,7 +3601,7 @@ var Qr = 32, $r = class {
 	}
 	sheet(e) {
 		let t = this.kept.get(e) ?? this.source.sheet(e).then((e) => createImageBitmap(e));
-		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > Qr && this.forget(), t;
+		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > ki && this.forget(), t;
 	}
 	forget() {
 		let [e, t] = this.kept.entries().next().value;
@@ -3206,13 +3613,13 @@ var Qr = 32, $r = class {
 		let l = s % (o * o), u = Math.min(n / i, n / a), [d, f] = [i * u, a * u];
 		t.imageSmoothingEnabled = u < 3, t.drawImage(c, l % o * i, Math.floor(l / o) * a, i, a, (n - d) / 2, (n - f) / 2, d, f);
 	}
-}, ei = Uint8Array.of(65, 82, 82, 79, 87, 49), ti = {
+}, ji = Uint8Array.of(65, 82, 82, 79, 87, 49), Mi = {
 	V1: 0,
 	V2: 1,
 	V3: 2,
 	V4: 3,
 	V5: 4
-}, U = {
+}, Ni = {
 	NONE: 0,
 	Schema: 1,
 	DictionaryBatch: 2,
@@ -3248,11 +3655,11 @@ var Qr = 32, $r = class {
 	Utf8View: 24,
 	ListView: 25,
 	LargeListView: 26
-}, ni = {
+}, Pi = {
 	HALF: 0,
 	SINGLE: 1,
 	DOUBLE: 2
-}, ri = {
+}, Fi = {
 	DAY: 0,
 	MILLISECOND: 1
 }, G = {
@@ -3260,41 +3667,41 @@ var Qr = 32, $r = class {
 	MILLISECOND: 1,
 	MICROSECOND: 2,
 	NANOSECOND: 3
-}, ii = {
+}, Ii = {
 	YEAR_MONTH: 0,
 	DAY_TIME: 1,
 	MONTH_DAY_NANO: 2
-}, ai = {
+}, Li = {
 	Sparse: 0,
 	Dense: 1
-}, oi = {
+}, Ri = {
 	LZ4_FRAME: 0,
 	ZSTD: 1
-}, si = { BUFFER: 0 }, ci = Uint8Array, li = Uint16Array, ui = Uint32Array, di = BigUint64Array, fi = Int8Array, pi = Int16Array, K = Int32Array, q = BigInt64Array, mi = Float32Array, hi = Float64Array;
-function gi(e) {
+}, zi = { BUFFER: 0 }, Bi = Uint8Array, Vi = Uint16Array, Hi = Uint32Array, Ui = BigUint64Array, Wi = Int8Array, Gi = Int16Array, K = Int32Array, q = BigInt64Array, Ki = Float32Array, qi = Float64Array;
+function Ji(e) {
 	return Object.prototype.toString.call(e);
 }
-function _i(e) {
-	return gi(e) === "[object ArrayBuffer]" || gi(e) === "[object SharedArrayBuffer]";
+function Yi(e) {
+	return Ji(e) === "[object ArrayBuffer]" || Ji(e) === "[object SharedArrayBuffer]";
 }
-function vi(e) {
-	return gi(e) === "[object Uint8Array]";
+function Xi(e) {
+	return Ji(e) === "[object Uint8Array]";
 }
-function yi(e, t) {
+function Zi(e, t) {
 	let n = Math.log2(e) - 3;
 	return (t ? [
-		fi,
-		pi,
+		Wi,
+		Gi,
 		K,
 		q
 	] : [
-		ci,
-		li,
-		ui,
-		di
+		Bi,
+		Vi,
+		Hi,
+		Ui
 	])[n];
 }
-function bi(e, t) {
+function Qi(e, t) {
 	let n = 0, r = e.length;
 	if (r <= 2147483648) do {
 		let i = n + r >>> 1;
@@ -3307,40 +3714,40 @@ function bi(e, t) {
 	return n;
 }
 // node_modules/@uwdata/flechette/src/util/objects.js
-function xi(e, t, n) {
+function $i(e, t, n) {
 	if (t(e)) return e;
 	throw Error(n(e));
 }
 function J(e, t, n) {
-	return t = Array.isArray(t) ? t : Object.values(t), xi(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
+	return t = Array.isArray(t) ? t : Object.values(t), $i(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
 }
-function Si(e, t) {
+function ea(e, t) {
 	for (let [n, r] of Object.entries(e)) if (r === t) return n;
 	return "<Unknown>";
 }
 // node_modules/@uwdata/flechette/src/data-types.js
-var Ci = (e) => `Unsupported data type: "${Si(W, e)}" (id ${e})`, wi = (e, t, n = !0, r = null) => ({
+var ta = (e) => `Unsupported data type: "${ea(W, e)}" (id ${e})`, na = (e, t, n = !0, r = null) => ({
 	name: e,
 	type: t,
 	nullable: n,
 	metadata: r
 });
-function Ti(e) {
-	return Object.hasOwn(e, "name") && Ei(e.type);
+function ra(e) {
+	return Object.hasOwn(e, "name") && ia(e.type);
 }
-function Ei(e) {
+function ia(e) {
 	return typeof e?.typeId == "number";
 }
-function Di(e, t = "", n = !0) {
-	return Ti(e) ? e : wi(t, xi(e, Ei, () => "Data type expected."), n);
+function aa(e, t = "", n = !0) {
+	return ra(e) ? e : na(t, $i(e, ia, () => "Data type expected."), n);
 }
-var Oi = (e, t, n = !1, r = -1) => ({
+var oa = (e, t, n = !1, r = -1) => ({
 	typeId: W.Dictionary,
 	id: r,
 	dictionary: e,
-	indices: t || Ai(),
+	indices: t || ca(),
 	ordered: n
-}), ki = (e = 32, t = !0) => ({
+}), sa = (e = 32, t = !0) => ({
 	typeId: W.Int,
 	bitWidth: J(e, [
 		8,
@@ -3349,22 +3756,22 @@ var Oi = (e, t, n = !1, r = -1) => ({
 		64
 	]),
 	signed: t,
-	values: yi(e, t)
-}), Ai = () => ki(32), ji = (e = 2) => ({
+	values: Zi(e, t)
+}), ca = () => sa(32), la = (e = 2) => ({
 	typeId: W.Float,
-	precision: J(e, ni),
+	precision: J(e, Pi),
 	values: [
-		li,
-		mi,
-		hi
+		Vi,
+		Ki,
+		qi
 	][e]
-}), Mi = () => ({
+}), ua = () => ({
 	typeId: W.Binary,
 	offsets: K
-}), Ni = () => ({
+}), da = () => ({
 	typeId: W.Utf8,
 	offsets: K
-}), Pi = (e, t, n = 128) => ({
+}), fa = (e, t, n = 128) => ({
 	typeId: W.Decimal,
 	precision: e,
 	scale: t,
@@ -3374,12 +3781,12 @@ var Oi = (e, t, n = !1, r = -1) => ({
 		128,
 		256
 	]),
-	values: n === 32 ? K : di
-}), Fi = (e) => ({
+	values: n === 32 ? K : Ui
+}), pa = (e) => ({
 	typeId: W.Date,
-	unit: J(e, ri),
-	values: e === ri.DAY ? K : q
-}), Ii = (e = G.MILLISECOND) => {
+	unit: J(e, Fi),
+	values: e === Fi.DAY ? K : q
+}), ma = (e = G.MILLISECOND) => {
 	e = J(e, G);
 	let t = e === G.SECOND || e === G.MILLISECOND ? 32 : 64;
 	return {
@@ -3388,95 +3795,95 @@ var Oi = (e, t, n = !1, r = -1) => ({
 		bitWidth: t,
 		values: t === 32 ? K : q
 	};
-}, Li = (e = G.MILLISECOND, t = null) => ({
+}, ha = (e = G.MILLISECOND, t = null) => ({
 	typeId: W.Timestamp,
 	unit: J(e, G),
 	timezone: t,
 	values: q
-}), Ri = (e = ii.MONTH_DAY_NANO) => ({
+}), ga = (e = Ii.MONTH_DAY_NANO) => ({
 	typeId: W.Interval,
-	unit: J(e, ii),
-	values: e === ii.MONTH_DAY_NANO ? void 0 : K
-}), zi = (e) => ({
+	unit: J(e, Ii),
+	values: e === Ii.MONTH_DAY_NANO ? void 0 : K
+}), _a = (e) => ({
 	typeId: W.List,
-	children: [Di(e)],
+	children: [aa(e)],
 	offsets: K
-}), Bi = (e) => ({
+}), va = (e) => ({
 	typeId: W.Struct,
-	children: Array.isArray(e) && e.length > 0 && Ti(e[0]) ? e : Object.entries(e).map(([e, t]) => wi(e, t))
-}), Vi = (e, t, n, r) => (n ??= t.map((e, t) => t), {
+	children: Array.isArray(e) && e.length > 0 && ra(e[0]) ? e : Object.entries(e).map(([e, t]) => na(e, t))
+}), ya = (e, t, n, r) => (n ??= t.map((e, t) => t), {
 	typeId: W.Union,
-	mode: J(e, ai),
+	mode: J(e, Li),
 	typeIds: n,
 	typeMap: n.reduce((e, t, n) => (e[t] = n, e), {}),
-	children: t.map((e, t) => Di(e, `_${t}`)),
+	children: t.map((e, t) => aa(e, `_${t}`)),
 	typeIdForValue: r,
 	offsets: K
-}), Hi = (e) => ({
+}), ba = (e) => ({
 	typeId: W.FixedSizeBinary,
 	stride: e
-}), Ui = (e, t) => ({
+}), xa = (e, t) => ({
 	typeId: W.FixedSizeList,
 	stride: t,
-	children: [Di(e)]
-}), Wi = (e, t) => ({
+	children: [aa(e)]
+}), Sa = (e, t) => ({
 	typeId: W.Map,
 	keysSorted: e,
 	children: [t],
 	offsets: K
-}), Gi = (e = G.MILLISECOND) => ({
+}), Ca = (e = G.MILLISECOND) => ({
 	typeId: W.Duration,
 	unit: J(e, G),
 	values: q
-}), Ki = () => ({
+}), wa = () => ({
 	typeId: W.LargeBinary,
 	offsets: q
-}), qi = () => ({
+}), Ta = () => ({
 	typeId: W.LargeUtf8,
 	offsets: q
-}), Ji = (e) => ({
+}), Ea = (e) => ({
 	typeId: W.LargeList,
-	children: [Di(e)],
+	children: [aa(e)],
 	offsets: q
-}), Yi = (e, t) => ({
+}), Da = (e, t) => ({
 	typeId: W.RunEndEncoded,
-	children: [xi(Di(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), Di(t, "values")]
-}), Xi = (e) => ({
+	children: [$i(aa(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), aa(t, "values")]
+}), Oa = (e) => ({
 	typeId: W.ListView,
-	children: [Di(e, "value")],
+	children: [aa(e, "value")],
 	offsets: K
-}), Zi = (e) => ({
+}), ka = (e) => ({
 	typeId: W.LargeListView,
-	children: [Di(e, "value")],
+	children: [aa(e, "value")],
 	offsets: q
-}), Qi = new hi(2).buffer;
-new q(Qi), new ui(Qi), new K(Qi), new ci(Qi);
-function $i(e) {
+}), Aa = new qi(2).buffer;
+new q(Aa), new Hi(Aa), new K(Aa), new Bi(Aa);
+function ja(e) {
 	if (e > 2 ** 53 - 1 || e < -(2 ** 53 - 1)) throw Error(`BigInt exceeds integer number representation: ${e}`);
 	return Number(e);
 }
-function ea(e, t) {
+function Ma(e, t) {
 	return Number(e / t) + Number(e % t) / Number(t);
 }
-var ta = (e) => BigInt.asUintN(64, e);
-function na(e, t) {
+var Na = (e) => BigInt.asUintN(64, e);
+function Pa(e, t) {
 	return BigInt.asIntN(64, e[t]);
 }
-function ra(e, t) {
+function Fa(e, t) {
 	let n = t << 1, r;
-	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = ta(~e[n]) | ta(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
+	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = Na(~e[n]) | Na(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
 }
-function ia(e, t) {
+function Ia(e, t) {
 	let n = t << 2, r;
-	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = ta(~e[n]) | ta(~e[n + 1]) << 64n | ta(~e[n + 2]) << 128n | ta(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
+	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = Na(~e[n]) | Na(~e[n + 1]) << 64n | Na(~e[n + 2]) << 128n | Na(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
 }
 // node_modules/@uwdata/flechette/src/util/strings.js
-var aa = new TextDecoder("utf-8");
+var La = new TextDecoder("utf-8");
 new TextEncoder();
-function oa(e) {
-	return aa.decode(e);
+function Ra(e) {
+	return La.decode(e);
 }
-function sa(e, t) {
+function za(e, t) {
 	return !!(e[t >> 3] & 1 << t % 8);
 }
 function Y(e, t) {
@@ -3489,51 +3896,51 @@ function Y(e, t) {
 		return o;
 	};
 }
-function ca(e, t) {
+function Ba(e, t) {
 	return t;
 }
-function la(e, t) {
-	return !!ua(e, t);
+function Va(e, t) {
+	return !!Ha(e, t);
 }
-function ua(e, t) {
-	return da(e, t) << 24 >> 24;
+function Ha(e, t) {
+	return Ua(e, t) << 24 >> 24;
 }
-function da(e, t) {
+function Ua(e, t) {
 	return e[t];
 }
 function X(e, t) {
-	return fa(e, t) << 16 >> 16;
+	return Wa(e, t) << 16 >> 16;
 }
-function fa(e, t) {
+function Wa(e, t) {
 	return e[t] | e[t + 1] << 8;
 }
 function Z(e, t) {
 	return e[t] | e[t + 1] << 8 | e[t + 2] << 16 | e[t + 3] << 24;
 }
-function pa(e, t) {
+function Ga(e, t) {
 	return Z(e, t) >>> 0;
 }
 function Q(e, t) {
-	return $i(BigInt.asIntN(64, BigInt(pa(e, t)) + (BigInt(pa(e, t + 4)) << 32n)));
+	return ja(BigInt.asIntN(64, BigInt(Ga(e, t)) + (BigInt(Ga(e, t + 4)) << 32n)));
 }
-function ma(e, t) {
+function Ka(e, t) {
 	let n = t + Z(e, t), r = Z(e, n);
-	return n += 4, oa(e.subarray(n, n + r));
+	return n += 4, Ra(e.subarray(n, n + r));
 }
-function ha(e, t, n, r) {
+function qa(e, t, n, r) {
 	if (!t) return [];
 	let i = t + Z(e, t);
 	return Array.from({ length: Z(e, i) }, (t, a) => r(e, i + 4 + a * n));
 }
 // node_modules/@uwdata/flechette/src/util/struct.js
-var ga = Symbol("rowIndex");
-function _a(e, t) {
+var Ja = Symbol("rowIndex");
+function Ya(e, t) {
 	class n {
 		constructor(e) {
-			this[ga] = e;
+			this[Ja] = e;
 		}
 		toJSON() {
-			return ya(e, t, this[ga]);
+			return Za(e, t, this[Ja]);
 		}
 	}
 	let r = n.prototype;
@@ -3542,26 +3949,26 @@ function _a(e, t) {
 		let i = t[n];
 		Object.defineProperty(r, e[n], {
 			get() {
-				return i.at(this[ga]);
+				return i.at(this[Ja]);
 			},
 			enumerable: !0
 		});
 	}
 	return (e) => new n(e);
 }
-function va(e, t) {
-	return (n) => ya(e, t, n);
+function Xa(e, t) {
+	return (n) => Za(e, t, n);
 }
-function ya(e, t, n) {
+function Za(e, t, n) {
 	let r = {};
 	for (let i = 0; i < e.length; ++i) r[e[i]] = t[i].at(n);
 	return r;
 }
 // node_modules/@uwdata/flechette/src/batch.js
-function ba(e) {
-	return e instanceof Sa;
+function Qa(e) {
+	return e instanceof eo;
 }
-var xa = class {
+var $a = class {
 	static ArrayType = null;
 	constructor({ length: e, nullCount: t, type: n, validity: r, values: i, offsets: a, sizes: o, children: s }) {
 		this.length = e, this.nullCount = t, this.type = n, this.validity = r, this.values = i, this.offsets = a, this.sizes = o, this.children = s, t && this.validity || (this.at = (e) => this.value(e));
@@ -3573,7 +3980,7 @@ var xa = class {
 		return this.isValid(e) ? this.value(e) : null;
 	}
 	isValid(e) {
-		return sa(this.validity, e);
+		return za(this.validity, e);
 	}
 	value(e) {
 		return this.values[e];
@@ -3586,7 +3993,7 @@ var xa = class {
 	*[Symbol.iterator]() {
 		for (let e = 0; e < this.length; ++e) yield this.at(e);
 	}
-}, Sa = class extends xa {
+}, eo = class extends $a {
 	constructor(e) {
 		super(e);
 		let { length: t, values: n } = this;
@@ -3598,19 +4005,19 @@ var xa = class {
 	[Symbol.iterator]() {
 		return this.nullCount ? super[Symbol.iterator]() : this.values[Symbol.iterator]();
 	}
-}, Ca = class extends xa {
-	static ArrayType = hi;
-}, $ = class extends xa {
+}, to = class extends $a {
+	static ArrayType = qi;
+}, $ = class extends $a {
 	static ArrayType = Array;
-}, wa = class extends $ {
+}, no = class extends $ {
 	value(e) {
 		return null;
 	}
-}, Ta = class extends Ca {
+}, ro = class extends to {
 	value(e) {
-		return $i(this.values[e]);
+		return ja(this.values[e]);
 	}
-}, Ea = class extends Ca {
+}, io = class extends to {
 	value(e) {
 		let t = this.values[e], n = (t & 31744) >> 10, r = (t & 1023) / 1024, i = (-1) ** ((t & 32768) >> 15);
 		switch (n) {
@@ -3619,11 +4026,11 @@ var xa = class {
 		}
 		return i * 2 ** (n - 15) * (1 + r);
 	}
-}, Da = class extends $ {
+}, ao = class extends $ {
 	value(e) {
-		return sa(this.values, e);
+		return za(this.values, e);
 	}
-}, Oa = class extends Ca {
+}, oo = class extends to {
 	constructor(e) {
 		super(e);
 		let { scale: t } = this.type;
@@ -3632,119 +4039,119 @@ var xa = class {
 	value(e) {
 		return this.values[e] / this.scale;
 	}
-}, ka = class extends xa {
+}, so = class extends $a {
 	constructor(e) {
 		super(e);
 		let { bitWidth: t, scale: n } = this.type;
-		this.decimal = t === 64 ? na : t === 128 ? ra : ia, this.scale = 10n ** BigInt(n);
+		this.decimal = t === 64 ? Pa : t === 128 ? Fa : Ia, this.scale = 10n ** BigInt(n);
 	}
-}, Aa = class extends ka {
-	static ArrayType = hi;
+}, co = class extends so {
+	static ArrayType = qi;
 	value(e) {
-		return ea(this.decimal(this.values, e), this.scale);
+		return Ma(this.decimal(this.values, e), this.scale);
 	}
-}, ja = class extends ka {
+}, lo = class extends so {
 	static ArrayType = Array;
 	value(e) {
 		return this.decimal(this.values, e);
 	}
-}, Ma = class extends $ {
+}, uo = class extends $ {
 	constructor(e) {
 		super(e), this.source = e;
 	}
 	value(e) {
 		return new Date(this.source.value(e));
 	}
-}, Na = class extends Ca {
+}, fo = class extends to {
 	value(e) {
 		return 864e5 * this.values[e];
 	}
-}, Pa = Ta, Fa = class extends Ta {
+}, po = ro, mo = class extends ro {
 	value(e) {
 		return super.value(e) * 1e3;
 	}
-}, Ia = Ta, La = class extends Ta {
+}, ho = ro, go = class extends ro {
 	value(e) {
-		return ea(this.values[e], 1000n);
+		return Ma(this.values[e], 1000n);
 	}
-}, Ra = class extends Ta {
+}, _o = class extends ro {
 	value(e) {
-		return ea(this.values[e], 1000000n);
+		return Ma(this.values[e], 1000000n);
 	}
-}, za = class extends $ {
+}, vo = class extends $ {
 	value(e) {
 		return this.values.subarray(e << 1, e + 1 << 1);
 	}
-}, Ba = class extends $ {
+}, yo = class extends $ {
 	value(e) {
 		let t = this.values, n = e << 4;
 		return Float64Array.of(Z(t, n), Z(t, n + 4), Q(t, n + 8));
 	}
-}, Va = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Ha = ({ values: e, offsets: t }, n) => e.subarray($i(t[n]), $i(t[n + 1])), Ua = class extends $ {
+}, bo = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), xo = ({ values: e, offsets: t }, n) => e.subarray(ja(t[n]), ja(t[n + 1])), So = class extends $ {
 	value(e) {
-		return Va(this, e);
+		return bo(this, e);
 	}
-}, Wa = class extends $ {
+}, Co = class extends $ {
 	value(e) {
-		return Ha(this, e);
+		return xo(this, e);
 	}
-}, Ga = class extends $ {
+}, wo = class extends $ {
 	value(e) {
-		return oa(Va(this, e));
+		return Ra(bo(this, e));
 	}
-}, Ka = class extends $ {
+}, To = class extends $ {
 	value(e) {
-		return oa(Ha(this, e));
+		return Ra(xo(this, e));
 	}
-}, qa = class extends $ {
+}, Eo = class extends $ {
 	value(e) {
 		let t = this.offsets;
 		return this.children[0].slice(t[e], t[e + 1]);
 	}
-}, Ja = class extends $ {
+}, Do = class extends $ {
 	value(e) {
 		let t = this.offsets;
-		return this.children[0].slice($i(t[e]), $i(t[e + 1]));
+		return this.children[0].slice(ja(t[e]), ja(t[e + 1]));
 	}
-}, Ya = class extends $ {
+}, Oo = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
 		return this.children[0].slice(t, n);
 	}
-}, Xa = class extends $ {
+}, ko = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
-		return this.children[0].slice($i(t), $i(n));
+		return this.children[0].slice(ja(t), ja(n));
 	}
-}, Za = class extends $ {
+}, Ao = class extends $ {
 	constructor(e) {
 		super(e), this.stride = this.type.stride;
 	}
-}, Qa = class extends Za {
+}, jo = class extends Ao {
 	value(e) {
 		let { stride: t, values: n } = this;
 		return n.subarray(e * t, (e + 1) * t);
 	}
-}, $a = class extends Za {
+}, Mo = class extends Ao {
 	value(e) {
 		let { children: t, stride: n } = this;
 		return t[0].slice(e * n, (e + 1) * n);
 	}
 };
-function eo({ children: e, offsets: t }, n) {
+function No({ children: e, offsets: t }, n) {
 	let [r, i] = e[0].children, a = t[n], o = t[n + 1], s = [];
 	for (let e = a; e < o; ++e) s.push([r.at(e), i.at(e)]);
 	return s;
 }
-var to = class extends $ {
+var Po = class extends $ {
 	value(e) {
-		return eo(this, e);
+		return No(this, e);
 	}
-}, no = class extends $ {
+}, Fo = class extends $ {
 	value(e) {
-		return new Map(eo(this, e));
+		return new Map(No(this, e));
 	}
-}, ro = class extends $ {
+}, Io = class extends $ {
 	constructor({ typeIds: e, ...t }) {
 		super(t), this.typeIds = e, this.typeMap = this.type.typeMap;
 	}
@@ -3752,27 +4159,27 @@ var to = class extends $ {
 		let { typeIds: n, children: r, typeMap: i } = this;
 		return r[i[n[e]]].at(t);
 	}
-}, io = class extends ro {
+}, Lo = class extends Io {
 	value(e) {
 		return super.value(e, this.offsets[e]);
 	}
-}, ao = class extends $ {
-	constructor(e, t = va) {
+}, Ro = class extends $ {
+	constructor(e, t = Xa) {
 		super(e), this.names = this.type.children.map((e) => e.name), this.factory = t(this.names, this.children);
 	}
 	value(e) {
 		return this.factory(e);
 	}
-}, oo = class extends ao {
+}, zo = class extends Ro {
 	constructor(e) {
-		super(e, _a);
+		super(e, Ya);
 	}
-}, so = class extends $ {
+}, Bo = class extends $ {
 	value(e) {
 		let [{ values: t }, n] = this.children;
-		return n.at(bi(t, e));
+		return n.at(Qi(t, e));
 	}
-}, co = class extends $ {
+}, Vo = class extends $ {
 	setDictionary(e) {
 		return this.dictionary = e, this.cache = e.cache(), this;
 	}
@@ -3782,7 +4189,7 @@ var to = class extends $ {
 	key(e) {
 		return this.values[e];
 	}
-}, lo = class extends $ {
+}, Ho = class extends $ {
 	constructor({ data: e, ...t }) {
 		super(t), this.data = e;
 	}
@@ -3790,27 +4197,27 @@ var to = class extends $ {
 		let { values: t, data: n } = this, r = e << 4, i = r + 4, a = t, o = Z(a, r);
 		return o > 12 && (i = Z(a, r + 12), a = n[Z(a, r + 8)]), a.subarray(i, i + o);
 	}
-}, uo = class extends lo {
+}, Uo = class extends Ho {
 	value(e) {
 		return this.view(e);
 	}
-}, fo = class extends lo {
+}, Wo = class extends Ho {
 	value(e) {
-		return oa(this.view(e));
+		return Ra(this.view(e));
 	}
 };
 // node_modules/@uwdata/flechette/src/column.js
-function po(e) {
+function Go(e) {
 	let t = [];
 	return {
 		add(e) {
 			return t.push(e), this;
 		},
 		clear: () => t = [],
-		done: () => new mo(t, e)
+		done: () => new Ko(t, e)
 	};
 }
-var mo = class {
+var Ko = class {
 	constructor(e, t = e[0]?.type) {
 		this.type = t, this.length = e.reduce((e, t) => e + t.length, 0), this.nullCount = e.reduce((e, t) => e + t.nullCount, 0), this.data = e;
 		let n = e.length, r = new Int32Array(n + 1);
@@ -3825,39 +4232,39 @@ var mo = class {
 	}
 	[Symbol.iterator]() {
 		let e = this.data;
-		return e.length === 1 ? e[0][Symbol.iterator]() : ho(e);
+		return e.length === 1 ? e[0][Symbol.iterator]() : qo(e);
 	}
 	at(e) {
-		let { data: t, offsets: n } = this, r = bi(n, e) - 1;
+		let { data: t, offsets: n } = this, r = Qi(n, e) - 1;
 		return t[r]?.at(e - n[r]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 	toArray() {
-		let { length: e, nullCount: t, data: n } = this, r = !t && ba(n[0]), i = n.length;
+		let { length: e, nullCount: t, data: n } = this, r = !t && Qa(n[0]), i = n.length;
 		if (r && i === 1) return n[0].values;
 		let a = new (!i || t > 0 ? Array : n[0].constructor.ArrayType ?? n[0].values.constructor)(e);
-		return r ? go(a, n) : _o(a, n);
+		return r ? Jo(a, n) : Yo(a, n);
 	}
 	cache() {
 		return this._cache ??= this.toArray();
 	}
 };
-function* ho(e) {
+function* qo(e) {
 	for (let t = 0; t < e.length; ++t) {
 		let n = e[t][Symbol.iterator]();
 		for (let e = n.next(); !e.done; e = n.next()) yield e.value;
 	}
 }
-function go(e, t) {
+function Jo(e, t) {
 	for (let n = 0, r = 0; n < t.length; ++n) {
 		let { values: i } = t[n];
 		e.set(i, r), r += i.length;
 	}
 	return e;
 }
-function _o(e, t) {
+function Yo(e, t) {
 	let n = -1;
 	for (let r = 0; r < t.length; ++r) {
 		let i = t[r];
@@ -3866,10 +4273,10 @@ function _o(e, t) {
 	return e;
 }
 // node_modules/@uwdata/flechette/src/table.js
-var vo = class e {
+var Xo = class e {
 	constructor(e, t, n = !1) {
 		let r = e.fields.map((e) => e.name);
-		this.schema = e, this.names = r, this.children = t, this.factory = n ? _a : va;
+		this.schema = e, this.names = r, this.children = t, this.factory = n ? Ya : Xa;
 		let i = [];
 		this.getFactory = (e) => i[e] ?? (i[e] = this.factory(r, t.map((t) => t.data[e])));
 	}
@@ -3893,8 +4300,8 @@ var vo = class e {
 		let { children: r, factory: i, schema: a } = this, { fields: o } = a;
 		return new e({
 			...a,
-			fields: t.map((e, t) => yo(o[e], n[t]))
-		}, t.map((e) => r[e]), i === _a);
+			fields: t.map((e, t) => Zo(o[e], n[t]))
+		}, t.map((e) => r[e]), i === Ya);
 	}
 	select(e, t) {
 		let n = this.names, r = e.map((e) => n.indexOf(e));
@@ -3922,54 +4329,54 @@ var vo = class e {
 	at(e) {
 		let { children: t, getFactory: n, numRows: r } = this;
 		if (e < 0 || e >= r) return null;
-		let [{ offsets: i }] = t, a = bi(i, e) - 1;
+		let [{ offsets: i }] = t, a = Qi(i, e) - 1;
 		return n(a)(e - i[a]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 };
-function yo(e, t) {
+function Zo(e, t) {
 	return t != null && t !== e.name ? {
 		...e,
 		name: t
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/batch-type.js
-function bo(e, t = {}) {
+function Qo(e, t = {}) {
 	let { typeId: n, bitWidth: r, mode: i, precision: a, unit: o } = e, { useBigInt: s, useBigIntTimestamp: c, useDate: l, useDecimalInt: u, useMap: d, useProxy: f } = t;
 	switch (n) {
-		case W.Null: return wa;
-		case W.Bool: return Da;
+		case W.Null: return no;
+		case W.Bool: return ao;
 		case W.Int:
 		case W.Time:
-		case W.Duration: return s || r < 64 ? Sa : Ta;
-		case W.Float: return a ? Sa : Ea;
-		case W.Date: return xo(o === ri.DAY ? Na : Pa, l && Ma);
-		case W.Timestamp: return c ? Sa : xo(o === G.SECOND ? Fa : o === G.MILLISECOND ? Ia : o === G.MICROSECOND ? La : Ra, l && Ma);
-		case W.Decimal: return r === 32 ? u ? Sa : Oa : u ? ja : Aa;
-		case W.Interval: return o === ii.DAY_TIME ? za : o === ii.YEAR_MONTH ? Sa : Ba;
-		case W.FixedSizeBinary: return Qa;
-		case W.Utf8: return Ga;
-		case W.LargeUtf8: return Ka;
-		case W.Binary: return Ua;
-		case W.LargeBinary: return Wa;
-		case W.BinaryView: return uo;
-		case W.Utf8View: return fo;
-		case W.List: return qa;
-		case W.LargeList: return Ja;
-		case W.Map: return d ? no : to;
-		case W.ListView: return Ya;
-		case W.LargeListView: return Xa;
-		case W.FixedSizeList: return $a;
-		case W.Struct: return f ? oo : ao;
-		case W.RunEndEncoded: return so;
-		case W.Dictionary: return co;
-		case W.Union: return i ? io : ro;
+		case W.Duration: return s || r < 64 ? eo : ro;
+		case W.Float: return a ? eo : io;
+		case W.Date: return $o(o === Fi.DAY ? fo : po, l && uo);
+		case W.Timestamp: return c ? eo : $o(o === G.SECOND ? mo : o === G.MILLISECOND ? ho : o === G.MICROSECOND ? go : _o, l && uo);
+		case W.Decimal: return r === 32 ? u ? eo : oo : u ? lo : co;
+		case W.Interval: return o === Ii.DAY_TIME ? vo : o === Ii.YEAR_MONTH ? eo : yo;
+		case W.FixedSizeBinary: return jo;
+		case W.Utf8: return wo;
+		case W.LargeUtf8: return To;
+		case W.Binary: return So;
+		case W.LargeBinary: return Co;
+		case W.BinaryView: return Uo;
+		case W.Utf8View: return Wo;
+		case W.List: return Eo;
+		case W.LargeList: return Do;
+		case W.Map: return d ? Fo : Po;
+		case W.ListView: return Oo;
+		case W.LargeListView: return ko;
+		case W.FixedSizeList: return Mo;
+		case W.Struct: return f ? zo : Ro;
+		case W.RunEndEncoded: return Bo;
+		case W.Dictionary: return Vo;
+		case W.Union: return i ? Lo : Io;
 	}
-	throw Error(Ci(n));
+	throw Error(ta(n));
 }
-function xo(e, t) {
+function $o(e, t) {
 	return t ? class extends t {
 		constructor(t) {
 			super(new e(t));
@@ -3977,21 +4384,21 @@ function xo(e, t) {
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/compression.js
-var So = -1, Co = 8;
-function wo(e) {
-	return `Missing compression codec "${Si(oi, e)}" (id ${e})`;
+var es = -1, ts = 8;
+function ns(e) {
+	return `Missing compression codec "${ea(Ri, e)}" (id ${e})`;
 }
-var To = /* @__PURE__ */ new Map();
-function Eo(e) {
-	return e != null && To.get(e) || null;
+var rs = /* @__PURE__ */ new Map();
+function is(e) {
+	return e != null && rs.get(e) || null;
 }
-function Do(e, { offset: t, length: n }, r) {
+function as(e, { offset: t, length: n }, r) {
 	if (n === 0) return {
 		bytes: /* @__PURE__ */ new Uint8Array(),
 		offset: 0,
 		length: 0
 	};
-	let i = Q(e, t), a = e.subarray(t + Co, t + n), o = i === So ? a : r.decode(a, i);
+	let i = Q(e, t), a = e.subarray(t + ts, t + n), o = i === es ? a : r.decode(a, i);
 	return {
 		bytes: o,
 		offset: 0,
@@ -3999,137 +4406,137 @@ function Do(e, { offset: t, length: n }, r) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/block.js
-function Oo(e, t) {
+function os(e, t) {
 	return {
 		offset: Q(e, t),
 		metadataLength: Z(e, t + 8),
 		bodyLength: Q(e, t + 16)
 	};
 }
-function ko(e, t) {
-	return ha(e, t, 24, Oo);
+function ss(e, t) {
+	return qa(e, t, 24, os);
 }
 // node_modules/@uwdata/flechette/src/decode/body-compression.js
-function Ao(e, t) {
+function cs(e, t) {
 	let n = Y(e, t);
 	return {
-		codec: n(4, ua, oi.LZ4_FRAME),
-		method: n(6, ua, si.BUFFER)
+		codec: n(4, Ha, Ri.LZ4_FRAME),
+		method: n(6, Ha, zi.BUFFER)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/record-batch.js
-function jo(e, t, n) {
-	let r = Y(e, t), i = n < ti.V4 ? 8 : 0;
+function ls(e, t, n) {
+	let r = Y(e, t), i = n < Mi.V4 ? 8 : 0;
 	return {
 		length: r(4, Q, 0),
-		nodes: ha(e, r(6, ca), 16, (e, t) => ({
+		nodes: qa(e, r(6, Ba), 16, (e, t) => ({
 			length: Q(e, t),
 			nullCount: Q(e, t + 8)
 		})),
-		regions: ha(e, r(8, ca), 16 + i, (e, t) => ({
+		regions: qa(e, r(8, Ba), 16 + i, (e, t) => ({
 			offset: Q(e, t + i),
 			length: Q(e, t + i + 8)
 		})),
-		compression: r(10, Ao),
-		variadic: ha(e, r(12, ca), 8, Q)
+		compression: r(10, cs),
+		variadic: qa(e, r(12, Ba), 8, Q)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/dictionary-batch.js
-function Mo(e, t, n) {
+function us(e, t, n) {
 	let r = Y(e, t);
 	return {
 		id: r(4, Q, 0),
-		data: r(6, (e, t) => jo(e, t, n)),
-		isDelta: r(8, la, !1)
+		data: r(6, (e, t) => ls(e, t, n)),
+		isDelta: r(8, Va, !1)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/data-type.js
-function No(e, t, n, r) {
-	J(n, W, Ci);
+function ds(e, t, n, r) {
+	J(n, W, ta);
 	let i = Y(e, t);
 	switch (n) {
-		case W.Binary: return Mi();
-		case W.Utf8: return Ni();
-		case W.LargeBinary: return Ki();
-		case W.LargeUtf8: return qi();
-		case W.List: return zi(r[0]);
-		case W.ListView: return Xi(r[0]);
-		case W.LargeList: return Ji(r[0]);
-		case W.LargeListView: return Zi(r[0]);
-		case W.Struct: return Bi(r);
-		case W.RunEndEncoded: return Yi(r[0], r[1]);
-		case W.Int: return ki(i(4, Z, 0), i(6, la, !1));
-		case W.Float: return ji(i(4, X, ni.HALF));
-		case W.Decimal: return Pi(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
-		case W.Date: return Fi(i(4, X, ri.MILLISECOND));
-		case W.Time: return Ii(i(4, X, G.MILLISECOND));
-		case W.Timestamp: return Li(i(4, X, G.SECOND), i(6, ma));
-		case W.Interval: return Ri(i(4, X, ii.YEAR_MONTH));
-		case W.Duration: return Gi(i(4, X, G.MILLISECOND));
-		case W.FixedSizeBinary: return Hi(i(4, Z, 0));
-		case W.FixedSizeList: return Ui(r[0], i(4, Z, 0));
-		case W.Map: return Wi(i(4, la, !1), r[0]);
-		case W.Union: return Vi(i(4, X, ai.Sparse), r, ha(e, i(6, ca), 4, Z));
+		case W.Binary: return ua();
+		case W.Utf8: return da();
+		case W.LargeBinary: return wa();
+		case W.LargeUtf8: return Ta();
+		case W.List: return _a(r[0]);
+		case W.ListView: return Oa(r[0]);
+		case W.LargeList: return Ea(r[0]);
+		case W.LargeListView: return ka(r[0]);
+		case W.Struct: return va(r);
+		case W.RunEndEncoded: return Da(r[0], r[1]);
+		case W.Int: return sa(i(4, Z, 0), i(6, Va, !1));
+		case W.Float: return la(i(4, X, Pi.HALF));
+		case W.Decimal: return fa(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
+		case W.Date: return pa(i(4, X, Fi.MILLISECOND));
+		case W.Time: return ma(i(4, X, G.MILLISECOND));
+		case W.Timestamp: return ha(i(4, X, G.SECOND), i(6, Ka));
+		case W.Interval: return ga(i(4, X, Ii.YEAR_MONTH));
+		case W.Duration: return Ca(i(4, X, G.MILLISECOND));
+		case W.FixedSizeBinary: return ba(i(4, Z, 0));
+		case W.FixedSizeList: return xa(r[0], i(4, Z, 0));
+		case W.Map: return Sa(i(4, Va, !1), r[0]);
+		case W.Union: return ya(i(4, X, Li.Sparse), r, qa(e, i(6, Ba), 4, Z));
 	}
 	return { typeId: n };
 }
 // node_modules/@uwdata/flechette/src/decode/metadata.js
-function Po(e, t) {
-	let n = ha(e, t, 4, (e, t) => {
+function fs(e, t) {
+	let n = qa(e, t, 4, (e, t) => {
 		let n = Y(e, t);
-		return [n(4, ma), n(6, ma)];
+		return [n(4, Ka), n(6, Ka)];
 	});
 	return n.length ? new Map(n) : null;
 }
 // node_modules/@uwdata/flechette/src/decode/schema.js
-function Fo(e, t, n) {
+function ps(e, t, n) {
 	let r = Y(e, t);
 	return {
 		version: n,
 		endianness: r(4, X, 0),
-		fields: r(6, Io, []),
-		metadata: r(8, Po)
+		fields: r(6, ms, []),
+		metadata: r(8, fs)
 	};
 }
-function Io(e, t) {
-	return ha(e, t, 4, Lo);
+function ms(e, t) {
+	return qa(e, t, 4, hs);
 }
-function Lo(e, t) {
-	let n = Y(e, t), r = n(8, da, W.NONE), i = n(10, ca, 0), a = n(12, zo), o = No(e, i, r, n(14, Ro, []));
+function hs(e, t) {
+	let n = Y(e, t), r = n(8, Ua, W.NONE), i = n(10, Ba, 0), a = n(12, _s), o = ds(e, i, r, n(14, gs, []));
 	return a && (a.dictionary = o, o = a), {
-		name: n(4, ma),
+		name: n(4, Ka),
 		type: o,
-		nullable: n(6, la, !1),
-		metadata: n(16, Po)
+		nullable: n(6, Va, !1),
+		metadata: n(16, fs)
 	};
 }
-function Ro(e, t) {
-	return ha(e, t, 4, Lo);
+function gs(e, t) {
+	return qa(e, t, 4, hs);
 }
-function zo(e, t) {
+function _s(e, t) {
 	if (!t) return null;
 	let n = Y(e, t);
-	return Oi(null, n(6, Bo, Ai()), n(8, la, !1), n(4, Q, 0));
+	return oa(null, n(6, vs, ca()), n(8, Va, !1), n(4, Q, 0));
 }
-function Bo(e, t) {
-	return No(e, t, W.Int);
+function vs(e, t) {
+	return ds(e, t, W.Int);
 }
 // node_modules/@uwdata/flechette/src/decode/message.js
-var Vo = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, Ho = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Uo = (e) => `Unsupported message type: ${e} (${Si(U, e)})`;
-function Wo(e, t) {
+var ys = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, bs = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, xs = (e) => `Unsupported message type: ${e} (${ea(Ni, e)})`;
+function Ss(e, t) {
 	let n = Z(e, t) || 0;
 	if (t += 4, n === -1 && (n = Z(e, t) || 0, t += 4), n === 0) return null;
 	let r = e.subarray(t, t += n);
-	if (r.byteLength < n) throw Error(Vo(n, r.byteLength));
-	let i = Y(r, 0), a = i(4, X, ti.V1), o = i(6, da, U.NONE), s = i(8, ca, 0), c = i(10, Q, 0), l;
+	if (r.byteLength < n) throw Error(ys(n, r.byteLength));
+	let i = Y(r, 0), a = i(4, X, Mi.V1), o = i(6, Ua, Ni.NONE), s = i(8, Ba, 0), c = i(10, Q, 0), l;
 	if (s) {
-		let n = o === U.Schema ? Fo : o === U.DictionaryBatch ? Mo : o === U.RecordBatch ? jo : null;
-		if (!n) throw Error(Uo(o));
+		let n = o === Ni.Schema ? ps : o === Ni.DictionaryBatch ? us : o === Ni.RecordBatch ? ls : null;
+		if (!n) throw Error(xs(o));
 		if (l = n(r, s, a), c > 0) {
 			let n = e.subarray(t, t += c);
-			if (n.byteLength < c) throw Error(Ho(c, n.byteLength));
+			if (n.byteLength < c) throw Error(bs(c, n.byteLength));
 			l.body = n;
-		} else o !== U.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
+		} else o !== Ni.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
 	}
 	return {
 		version: a,
@@ -4139,31 +4546,31 @@ function Wo(e, t) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/decode-ipc.js
-function Go(e) {
-	let t = _i(e) ? new Uint8Array(e) : e;
-	return vi(t) && Ko(t) ? Jo(t) : qo(t);
+function Cs(e) {
+	let t = Yi(e) ? new Uint8Array(e) : e;
+	return Xi(t) && ws(t) ? Es(t) : Ts(t);
 }
-function Ko(e) {
+function ws(e) {
 	if (!e || e.length < 4) return !1;
-	for (let t = 0; t < 6; ++t) if (ei[t] !== e[t]) return !1;
+	for (let t = 0; t < 6; ++t) if (ji[t] !== e[t]) return !1;
 	return !0;
 }
-function qo(e) {
+function Ts(e) {
 	let t = [e].flat(), n, r = [], i = [], a = [];
 	for (let e of t) {
-		if (!vi(e)) throw Error("IPC data batch was not a Uint8Array.");
+		if (!Xi(e)) throw Error("IPC data batch was not a Uint8Array.");
 		let t = 0;
 		for (;;) {
-			let o = Wo(e, t);
+			let o = Ss(e, t);
 			if (o === null) break;
 			if (t = o.index, o.content) switch (o.type) {
-				case U.Schema:
+				case Ni.Schema:
 					n ||= o.content;
 					break;
-				case U.RecordBatch:
+				case Ni.RecordBatch:
 					r.push(o.content), a.push(i.length);
 					break;
-				case U.DictionaryBatch: i.push(o.content);
+				case Ni.DictionaryBatch: i.push(o.content);
 			}
 		}
 	}
@@ -4175,52 +4582,52 @@ function qo(e) {
 		metadata: null
 	};
 }
-function Jo(e) {
-	let t = e.byteLength - (ei.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, ti.V1), i = n(8, ko, []), a = n(10, ko, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
+function Es(e) {
+	let t = e.byteLength - (ji.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, Mi.V1), i = n(8, ss, []), a = n(10, ss, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
 	return {
-		schema: n(6, (e, t) => Fo(e, t, r)),
-		dictionaries: i.map(({ offset: t }) => Wo(e, t).content),
-		records: a.map(({ offset: t }) => Wo(e, t).content),
+		schema: n(6, (e, t) => ps(e, t, r)),
+		dictionaries: i.map(({ offset: t }) => Ss(e, t).content),
+		records: a.map(({ offset: t }) => Ss(e, t).content),
 		dictsBeforeRecord: o,
-		metadata: n(12, Po)
+		metadata: n(12, fs)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/table-from-ipc.js
-function Yo(e, t) {
-	return Xo(Go(e), t);
+function Ds(e, t) {
+	return Os(Cs(e), t);
 }
-function Xo(e, t = {}) {
-	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = Qo(t, o, c), u = /* @__PURE__ */ new Map();
-	Zo(n, (e) => {
+function Os(e, t = {}) {
+	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = As(t, o, c), u = /* @__PURE__ */ new Map();
+	ks(n, (e) => {
 		let t = e.type;
 		t.typeId === W.Dictionary && u.set(t.id, t.dictionary);
 	});
 	let d = (e) => {
-		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = es(a, l({
+		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = Ms(a, l({
 			...n,
 			body: i
 		})), s = c.get(t);
-		if (s) r ? c.set(t, new mo([...s.data, o], a)) : c.set(t, new mo([o], a));
+		if (s) r ? c.set(t, new Ko([...s.data, o], a)) : c.set(t, new Ko([o], a));
 		else {
 			if (r) throw Error("Delta update can not be first dictionary batch.");
-			c.set(t, new mo([o], a));
+			c.set(t, new Ko([o], a));
 		}
-	}, f = s.map((e) => po(e.type)), p = 0;
+	}, f = s.map((e) => Go(e.type)), p = 0;
 	for (let e = 0; e < i.length; e++) {
 		let t = a ? a[e] : r.length;
 		for (; p < t;) d(r[p++]);
 		let n = l(i[e]);
-		s.forEach((e, t) => f[t].add(es(e.type, n)));
+		s.forEach((e, t) => f[t].add(Ms(e.type, n)));
 	}
 	for (; p < r.length;) d(r[p++]);
-	return new vo(n, f.map((e) => e.done()), t.useProxy);
+	return new Xo(n, f.map((e) => e.done()), t.useProxy);
 }
-function Zo(e, t) {
+function ks(e, t) {
 	e.fields.forEach(function e(n) {
 		t(n), n.type.dictionary?.children?.forEach(e), n.type.children?.forEach(e);
 	});
 }
-function Qo(e, t, n) {
+function As(e, t, n) {
 	let r = {
 		version: t,
 		options: e,
@@ -4233,30 +4640,30 @@ function Qo(e, t, n) {
 			length: t,
 			node: () => n[++c],
 			buffer: (e) => {
-				let { bytes: t, length: n, offset: r } = $o(s, i[++l], a);
+				let { bytes: t, length: n, offset: r } = js(s, i[++l], a);
 				return e ? new e(t.buffer, t.byteOffset + r, n / e.BYTES_PER_ELEMENT) : t.subarray(r, r + n);
 			},
 			variadic: () => o[++u],
 			visit(e) {
-				return e.map((e) => es(e.type, this));
+				return e.map((e) => Ms(e.type, this));
 			}
 		};
 	};
 }
-function $o(e, t, n) {
+function js(e, t, n) {
 	if (!n) return {
 		bytes: e,
 		...t
 	};
-	if (n.method !== si.BUFFER) throw Error(`Unknown compression method (${n.method})`);
+	if (n.method !== zi.BUFFER) throw Error(`Unknown compression method (${n.method})`);
 	{
-		let r = n.codec, i = Eo(r);
-		if (!i) throw Error(wo(r));
-		return Do(e, t, i);
+		let r = n.codec, i = is(r);
+		if (!i) throw Error(ns(r));
+		return as(e, t, i);
 	}
 }
-function es(e, t) {
-	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = bo(e, r), l = {
+function Ms(e, t) {
+	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = Qo(e, r), l = {
 		...i(),
 		type: e
 	};
@@ -4329,25 +4736,25 @@ function es(e, t) {
 				values: a(r.values)
 			}).setDictionary(t.dictionary(n));
 		}
-		case W.Union: return s < ti.V5 && a(), new c({
+		case W.Union: return s < Mi.V5 && a(), new c({
 			...l,
-			typeIds: a(fi),
-			offsets: e.mode === ai.Sparse ? null : a(e.offsets),
+			typeIds: a(Wi),
+			offsets: e.mode === Li.Sparse ? null : a(e.offsets),
 			children: t.visit(e.children)
 		});
-		default: throw Error(Ci(n));
+		default: throw Error(ta(n));
 	}
 }
 new Uint16Array(new Uint8Array([1, 0]).buffer)[0];
 // src/data/table.ts
-var ts = class {
+var Ns = class {
 	meta;
 	n;
 	arrow;
 	metas;
 	floats = /* @__PURE__ */ new Map();
 	constructor(e, t) {
-		this.meta = t, this.arrow = Yo(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
+		this.meta = t, this.arrow = Ds(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
 	}
 	has(e) {
 		return this.metas.has(e);
@@ -4392,7 +4799,7 @@ var ts = class {
 		let i = this.codes(e)[t];
 		return i === 65535 ? "–" : r.names[i];
 	}
-}, ns = class {
+}, Ps = class {
 	source;
 	per;
 	count;
@@ -4410,21 +4817,28 @@ var ts = class {
 		let t = this.chunks.get(e);
 		return t || (t = this.source.texts(e), this.chunks.set(e, t)), t;
 	}
-}, rs = 65533, is = class {
+}, Fs = 65533, Is = class {
 	steps;
 	x;
 	y;
 	constructor(e) {
 		let { steps: t } = e.meta;
-		this.steps = t.length, this.x = os(e, "leverage", 0), this.y = os(e, "error", 1);
+		this.steps = t.length, this.x = Rs(e, "leverage", 0), this.y = Rs(e, "error", 1);
 	}
 	at(e, t) {
 		let [n, r, i] = this.between(e);
-		return [as(this.x[n][t], this.x[r][t], i), as(this.y[n][t], this.y[r][t], i)];
+		return [Ls(this.x[n][t], this.x[r][t], i), Ls(this.y[n][t], this.y[r][t], i)];
 	}
 	fill(e, t, n) {
 		let [r, i, a] = this.between(e);
-		for (let e = 0; e < t.length; e++) t[e] = as(this.x[r][e], this.x[i][e], a), n[e] = as(this.y[r][e], this.y[i][e], a);
+		for (let e = 0; e < t.length; e++) t[e] = Ls(this.x[r][e], this.x[i][e], a), n[e] = Ls(this.y[r][e], this.y[i][e], a);
+	}
+	drift(e) {
+		let [t, n, r] = this.between(e), { x: i, y: a } = this;
+		return i[0].map((e, o) => {
+			let s = Ls(i[t][o] + a[t][o], i[n][o] + a[n][o], r) - e - a[0][o];
+			return Number.isFinite(s) ? s : NaN;
+		});
 	}
 	between(e) {
 		let t = Math.min(this.steps - 1, Math.floor(e));
@@ -4434,21 +4848,21 @@ var ts = class {
 			e - t
 		];
 	}
-}, as = (e, t, n) => n === 0 ? e : e + (t - e) * n;
-function os(e, t, n) {
+}, Ls = (e, t, n) => n === 0 ? e : e + (t - e) * n;
+function Rs(e, t, n) {
 	let r = new Uint16Array(e.n);
 	return e.meta.steps.map((i, a) => {
 		let o = e.differences(`${t}#${a}`), [s, c] = [i.low[n], i.high[n]], l = new Float32Array(e.n);
 		for (let t = 0; t < e.n; t++) {
 			r[t] += o[t];
 			let e = r[t];
-			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / rs * (c - s);
+			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / Fs * (c - s);
 		}
 		return l;
 	});
 }
 // src/state/store.ts
-var ss = 7e5, cs = class e {
+var zs = 7e5, Bs = class e {
 	source;
 	table;
 	meta;
@@ -4472,7 +4886,7 @@ var ss = 7e5, cs = class e {
 	compare = I("off");
 	tab = I("examples");
 	theme = I("light");
-	filters = I(yr);
+	filters = I(Rr);
 	sought = I(null);
 	selection = I(/* @__PURE__ */ new Uint32Array());
 	origin = I("");
@@ -4489,7 +4903,7 @@ var ss = 7e5, cs = class e {
 	playing = I(!1);
 	said = I("");
 	frame = I(null);
-	shown = nt(() => xr(this.table, this.drawn, this.filters.value, this.sought.value));
+	shown = nt(() => Br(this.table, this.drawn, this.filters.value, this.sought.value));
 	count = nt(() => this.shown.value.reduce((e, t) => e + t, 0));
 	chosen = nt(() => {
 		let e = new Uint8Array(this.n);
@@ -4501,13 +4915,13 @@ var ss = 7e5, cs = class e {
 		return this.orderBy(n, r).filter((n) => e[n] === 1 && (t === null || t[n] === 1));
 	});
 	constructor(e, t) {
-		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > ss ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
+		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > zs ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
 		let [n] = this.models;
-		this.trajectory = this.meta.steps.length > 1 ? new is(t) : null, this.sheets = this.meta.pictures ? new $r(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new ns(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.rank = wt(n.sensitivity), this.product = n.leverage.map((e, t) => e * n.error[t]), this.byProduct = St(this.product).filter((e) => this.drawn[e] === 1), this.share = this.shares(n), this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
+		this.trajectory = this.meta.steps.length > 1 ? new Is(t) : null, this.sheets = this.meta.pictures ? new Ai(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new Ps(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.rank = Tt(n.sensitivity), this.product = n.leverage.map((e, t) => e * n.error[t]), this.byProduct = Ct(this.product).filter((e) => this.drawn[e] === 1), this.share = this.shares(n), this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
 	}
 	static async open(t) {
-		if (t.meta.version > 1) throw Error(`this page holds data of version ${t.meta.version} and reads up to 1: write it again`);
-		return new e(t, new ts(await t.table(), t.meta));
+		if (t.meta.version > 2) throw Error(`this page holds data of version ${t.meta.version} and reads up to 2: write it again`);
+		return new e(t, new Ns(await t.table(), t.meta));
 	}
 	model(e, t) {
 		let n = (e) => this.table.numbers(t ? `${e}@${t}` : e), r = n("sensitivity");
@@ -4516,7 +4930,7 @@ var ss = 7e5, cs = class e {
 			leverage: n("leverage"),
 			error: n("error"),
 			sensitivity: r,
-			order: St(r)
+			order: Ct(r)
 		};
 	}
 	shares(e) {
@@ -4538,7 +4952,7 @@ var ss = 7e5, cs = class e {
 			return t ? i.reverse() : i;
 		}
 		let r = e === "id" ? Float32Array.from(n, (e) => Number(this.table.id(e))) : this.sortable(e);
-		return St(t ? r.map((e) => -e) : r);
+		return Ct(t ? r.map((e) => -e) : r);
 	}
 	sortable(e) {
 		if (e !== "move") return this.table.numbers(e);
@@ -4570,7 +4984,7 @@ var ss = 7e5, cs = class e {
 			search: e
 		};
 		let t = e && !e.startsWith("=") && this.texts ? await this.texts.all() : null;
-		this.filters.peek().search === e && (this.sought.value = wr(this.table, e, t));
+		this.filters.peek().search === e && (this.sought.value = Ur(this.table, e, t));
 	}
 	toggleLog(e) {
 		let [t, n] = this.log.peek();
@@ -4589,7 +5003,7 @@ var ss = 7e5, cs = class e {
 		return this.meta.classification && this.table.codes("target")[e] !== this.table.codes("prediction")[e];
 	}
 	cell(e, t) {
-		return e === "id" ? this.table.id(t) : this.table.cell(e, t, jt);
+		return e === "id" ? this.table.id(t) : this.table.cell(e, t, Mt);
 	}
 	describe(e) {
 		let t = [
@@ -4606,8 +5020,8 @@ var ss = 7e5, cs = class e {
 		return Object.entries(this.meta.warnings).flatMap(([e, n]) => t & Number(e) ? [n] : []);
 	}
 	shade(e) {
-		let t = this.table.numbers(e), n = t.filter((e) => e > 0), [r, i] = [Mt(n, .02), Mt(n, .999)], a = n.length > .9 * t.length && i > 30 * r;
-		a || ([r, i] = [Mt(t, .005), Mt(t, .995)]);
+		let t = this.table.numbers(e), n = t.filter((e) => e > 0), [r, i] = [Nt(n, .02), Nt(n, .999)], a = n.length > .9 * t.length && i > 30 * r;
+		a || ([r, i] = [Nt(t, .005), Nt(t, .995)]);
 		let o = (e) => a ? Math.log(e / r) / Math.log(i / r) : (e - r) / (i - r || 1);
 		return {
 			codes: Uint8Array.from(t, (e) => 255 * Math.min(1, Math.max(0, o(e)))),
@@ -4617,13 +5031,13 @@ var ss = 7e5, cs = class e {
 	}
 };
 // src/mount.tsx
-async function ls(e, t) {
-	let n = await cs.open(t), r = [];
-	matchMedia("(prefers-color-scheme: dark)").matches && (n.theme.value = "dark"), A(/* @__PURE__ */ H(Hr, {
+async function Vs(e, t) {
+	let n = await Bs.open(t), r = [];
+	matchMedia("(prefers-color-scheme: dark)").matches && (n.theme.value = "dark"), A(/* @__PURE__ */ U(_i, {
 		store: n,
 		views: r
 	}), e);
-	let i = t.permalinks ? Zr(n) : () => {};
+	let i = t.permalinks ? Oi(n) : () => {};
 	return {
 		store: n,
 		views: r,
@@ -4632,15 +5046,15 @@ async function ls(e, t) {
 		}
 	};
 }
-function us(e, t) {
+function Hs(e, t) {
 	let n = document.createElement("p");
 	n.className = "mm-refused", n.textContent = `This map cannot be shown: ${t instanceof Error ? t.message : String(t)}`, e.replaceChildren(n);
 }
 // src/widget.tsx
-var ds = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
-function fs(e) {
+var Us = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
+function Ws(e) {
 	let t = /* @__PURE__ */ new Map(), n = (e, n) => {
-		t.get(e.part)?.(ds(n[0])), t.delete(e.part);
+		t.get(e.part)?.(Us(n[0])), t.delete(e.part);
 	};
 	e.on("msg:custom", n);
 	let r = (n) => new Promise((r) => {
@@ -4650,19 +5064,19 @@ function fs(e) {
 		source: {
 			meta: i,
 			permalinks: !1,
-			table: () => bt(ds(e.get("_table"))),
+			table: () => xt(Us(e.get("_table"))),
 			sheet: async (e) => new Blob([await r(`sheet/${e}`)], { type: i.pictures?.mime }),
-			texts: async (e) => xt(await r(`texts/${e}`))
+			texts: async (e) => St(await r(`texts/${e}`))
 		},
 		stop: () => e.off("msg:custom", n)
 	};
 }
-async function ps({ model: e, el: t }) {
+async function Gs({ model: e, el: t }) {
 	let n = document.createElement("div");
 	n.className = "mm-host", n.style.height = `${e.get("height")}px`, t.append(n);
-	let { source: r, stop: i } = fs(e);
+	let { source: r, stop: i } = Ws(e);
 	try {
-		let { store: t, unmount: a } = await ls(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
+		let { store: t, unmount: a } = await Vs(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
 			let n = e.get("_rows");
 			JSON.stringify([...t.selection.peek()]) !== JSON.stringify(n) && t.select(n, "by Python");
 		};
@@ -4675,8 +5089,8 @@ async function ps({ model: e, el: t }) {
 			c(), e.off("change:_rows", s), i(), a();
 		};
 	} catch (e) {
-		return us(n, e), i;
+		return Hs(n, e), i;
 	}
 }
-var ms = { render: ps };
-export { ms as default };
+var Ks = { render: Gs };
+export { Ks as default };
