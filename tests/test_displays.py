@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from matplotlib import pyplot as plt
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 import memorymaps as mm
 from memorymaps.viz.displays import GroupDisplay, LeaveOutDisplay, MapDisplay, SensitivityDisplay
@@ -283,3 +285,27 @@ def test_nothing_is_shared_where_all_sensitivities_are_zero(diabetes_map):
 def test_empty_maps_are_refused(display, diabetes_map):
     with pytest.raises(ValueError, match="no examples: nothing to draw"):
         display.from_map(diabetes_map.top(0))
+
+
+def test_an_axis_that_would_hide_the_bulk_is_linear():
+    X, y = load_breast_cancer(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    m = mm.memory_map(SVC(C=1.0).fit(X, y), X, y)
+    assert m["leverage"][m["leverage"] > 0].min() < 1e-20  # far from the margin
+    ax = mm.MapDisplay.from_map(m).ax_
+    assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "linear")
+    plt.close("all")
+
+
+def test_a_few_leverages_that_are_as_good_as_zero_do_not_stretch_the_axis():
+    X, y = load_digits(return_X_y=True)
+    m = mm.memory_map(LogisticRegression(max_iter=2000).fit(X / 16, y), X / 16, y)
+    leverage = np.where(np.arange(len(m)) < 20, 1e-80, m["leverage"])
+    column = m.table.column_names.index("leverage")
+    m = dataclasses.replace(m, table=m.table.set_column(column, "leverage", pa.array(leverage)))
+    ax = mm.MapDisplay.from_map(m).ax_
+    low, high = ax.get_xlim()
+    assert ax.get_xscale() == "log"
+    assert high / low < 1e7
+    assert "20 at zero not drawn" in ax.get_xlabel()
+    plt.close("all")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DENSE = 5_000  # more points than this are drawn as a density, with the tails as points
 _DECADES = 1.4  # when the middle 80 % of the data spans more decades than this, the axis is logarithmic
+_SHOWN = 0.8  # an axis that would hide more of the examples than the rest is linear
+_NOTHING = 1e-9  # of the largest value: drawn as zero where the axis is logarithmic
 _CLASSES = 10  # more values than this are not told apart by colour
 
 
@@ -175,13 +177,20 @@ def _log_axis(ax: Any, axis: str, values: pd.Series) -> str:
     if not _spans_decades(values):
         return ""
     getattr(ax, f"set_{axis}scale")("log")
-    hidden = int(np.count_nonzero(values <= 0))
+    hidden = int(np.count_nonzero(values <= _floor(values)))
     return f", log scale; {hidden:,} at zero not drawn" if hidden else ", log scale"
 
 
+def _floor(values: pd.Series) -> float:
+    """What counts as zero on a logarithmic axis: far from a margin a leverage is 1e-80, and nothing to look at."""
+    return float(values.max()) * _NOTHING
+
+
 def _spans_decades(values: pd.Series) -> bool:
-    positive = values[values > 0]
-    return len(positive) > 1 and bool(np.log10(positive.quantile(0.9) / positive.quantile(0.1)) >= _DECADES)
+    positive = values[values > _floor(values)]
+    return len(positive) > max(1, _SHOWN * len(values)) and bool(
+        np.log10(positive.quantile(0.9) / positive.quantile(0.1)) >= _DECADES
+    )
 
 
 def _points(ax: Any, shown: pd.DataFrame, color: str) -> None:
@@ -207,7 +216,7 @@ def _bulk(ax: Any, shown: pd.DataFrame) -> None:
     scales = {f"{axis}scale": getattr(ax, f"get_{axis}scale")() for axis in "xy"}
     kept = shown
     for name, axis in (("leverage", "x"), ("error", "y")):
-        kept = kept[kept[name] > 0] if scales[f"{axis}scale"] == "log" else kept
+        kept = kept[kept[name] > _floor(kept[name])] if scales[f"{axis}scale"] == "log" else kept
     cells = ax.hexbin(
         kept["leverage"], kept["error"], gridsize=70, bins="log", mincnt=1, cmap="Greys", linewidths=0, **scales
     )
@@ -244,7 +253,7 @@ def _limits(ax: Any, data: pd.DataFrame) -> None:
         values = data[name][np.isfinite(data[name])]
         top = float(values.max()) if len(values) else 1.0
         if getattr(ax, f"get_{axis}scale")() == "log":
-            getattr(ax, f"set_{axis}lim")(float(values[values > 0].quantile(0.005)) / 1.5, top * 2)
+            getattr(ax, f"set_{axis}lim")(float(values[values > _floor(values)].quantile(0.005)) / 1.5, top * 2)
         else:
             getattr(ax, f"set_{axis}lim")(0, top * 1.12 if top > 0 else 1.0)
 
