@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from memorymaps.nets.network import Network, leaves, length, tree_map
+from memorymaps.nets.network import Network, leaves, length, rows, tree_map
 
 ROOT = ""  # the name of the whole network among its modules
 
@@ -118,22 +118,30 @@ def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[
 def _answering(network: Network, inputs: Any) -> set[str]:
     """Modules all of whose calls return one tensor with a row for each example, whatever their number.
 
-    Asked with every row twice and with every row once: a table of positions may be as long as the batch by chance.
+    Asked with two numbers of examples: a table of positions may be as long as the batch by chance.
     """
+    found = [_row_an_example(network, batch) for batch in (inputs, _another_number(inputs))]
+    return found[0] & found[1]
+
+
+def _row_an_example(network: Network, batch: Any) -> set[str]:
     names = [name for name, _ in network.module.named_modules()]
-    found: set[str] | None = None
-    for batch in (tree_map(lambda leaf: _twice(leaf, length(inputs)), inputs), inputs):
-        with torch.no_grad(), _Hooks(network, names) as seen:
-            network.outputs(batch)
-        n = length(batch)
-        wrong = {one.name for one in seen if one.shape is None or one.shape[:1] != (n,)}
-        answering = {one.name for one in seen} - wrong
-        found = answering if found is None else found & answering
-    return found or set()
+    with torch.no_grad(), _Hooks(network, names) as seen:
+        network.outputs(batch)
+    wrong = {one.name for one in seen if one.shape is None or one.shape[:1] != (length(batch),)}
+    return {one.name for one in seen} - wrong
 
 
-def _twice(leaf: Any, n: int) -> Any:
-    return torch.cat([leaf, leaf]) if isinstance(leaf, Tensor) and leaf.shape[:1] == (n,) else leaf
+def _another_number(inputs: Any) -> Any:
+    """All examples but the last; a single one twice."""
+    n = length(inputs)
+    if n > 1:
+        return rows(inputs, slice(0, n - 1))
+    return tree_map(lambda leaf: torch.cat([leaf, leaf]) if _has_rows(leaf, n) else leaf, inputs)
+
+
+def _has_rows(leaf: Any, n: int) -> bool:
+    return isinstance(leaf, Tensor) and leaf.shape[:1] == (n,)
 
 
 def _home(place: str, called: set[str]) -> str:
