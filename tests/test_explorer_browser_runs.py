@@ -111,13 +111,13 @@ def test_the_link_restores_the_comparison(data, tmp_path, opened):
     path = map_of(data).explore(tmp_path / "map.html", compare={"weak": map_of(data, 0.01)})
     page = opened(path)
     page.page.get_by_role("button", name="side by side").click()
-    page.page.wait_for_timeout(500)
+    page.page.wait_for_function('() => decodeURIComponent(location.hash).includes(\'"compare":"side"\')')
     address = page.page.url
     again = opened(path)
     again.page.goto(address)
     again.page.reload()
     again.ready()
-    assert again.page.locator(".mm-pane").count() == 2
+    again.page.wait_for_function("() => document.querySelectorAll('.mm-pane').length === 2")
 
 
 def test_changes_are_offered_where_there_are_any(data, tmp_path, opened):
