@@ -55,6 +55,16 @@ class Explorer:
         """Wait for two frames, in which everything that changed is drawn."""
         self.page.evaluate("() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
 
+    def address(self):
+        """The page's own link, once it has stopped changing."""
+        self.page.wait_for_function(
+            """() => new Promise((done) => {
+                 const before = location.hash;
+                 setTimeout(() => done(before !== "" && location.hash === before), 600);
+               })"""
+        )
+        return self.page.url
+
     def spot(self, row):
         """Where an example is on the screen."""
         box = self.page.locator(".mm-top").first.bounding_box()

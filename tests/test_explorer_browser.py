@@ -216,8 +216,7 @@ def test_the_link_restores_what_was_seen(digits_page, opened):
     page.page.locator(".mm-pane").first.focus()
     draw_lasso(page, LASSO)
     page.page.keyboard.press("+")
-    page.page.wait_for_timeout(500)
-    again = opened(page.page.url)
+    again = opened(page.address())
     for what in ("[...s.selection.value]", "s.filters.value", "s.frame.value", "s.log.value"):
         assert again.run(f"return {what}") == page.run(f"return {what}"), what
 
