@@ -20,7 +20,7 @@ from memorymaps.posteriors import Description, OpenFunction, UnsupportedModelErr
 
 _LEAVES, _WORK = 6_000, 3e8  # leaf values, and pairs of trees times examples, up to which leverage is exact by default
 _LARGEST = 12_000  # leaf values that may be asked for: a matrix of 1.2 GB
-_PROBES = 40
+_PROBES = 32
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class BoostedTrees:
     Parameters
     ----------
     probes : replays on noise; every leverage then has the relative standard error `√(2/probes)`. `None`: exact, which
-        takes an `[P, P]` matrix for `P` leaves. Without a recipe: exact for up to 6,000 leaves, else 40 probes; several
+        takes an `[P, P]` matrix for `P` leaves. Without a recipe: exact for up to 6,000 leaves, else 32 probes; several
         outputs are then taken one at a time (Λ between classes left out, h some per cent too large).
     seed : of the probes.
 
