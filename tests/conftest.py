@@ -2,6 +2,7 @@
 
 import matplotlib
 import pytest
+from browser import Explorer, chromium
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -28,3 +29,27 @@ def cancer_map():
 @pytest.fixture(scope="session")
 def digits_map():
     return memory_map(*demo_model())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def opened(browser):
+    """Open pages that are closed, and were without errors, violations and requests, after the test."""
+    pages = []
+
+    def open_page(path, **context):
+        pages.append(Explorer(browser, path if isinstance(path, str) else path.as_uri(), **context))
+        return pages[-1].ready()
+
+    yield open_page
+    for page in pages:
+        assert page.errors == []
+        assert page.page.evaluate("() => window.violations") == []
+        assert page.page.evaluate("() => window.hit ?? null") is None
+        assert {url.partition(":")[0] for url in page.requests} <= {"file", "blob", "data", "http"}
+        page.close()

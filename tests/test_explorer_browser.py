@@ -9,42 +9,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from browser import Explorer, chromium
+from browser import Explorer
 from hostile import CORPUS, HTML, QUOTES, literal
 from matplotlib.path import Path as Polygon
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
+from memorymaps.viz.description import VERSION
 from memorymaps.viz.explorer import ExplorerOptions
 from memorymaps.viz.page import asset
 from memorymaps.viz.server import Server
 
 AXE = pathlib.Path(__file__).parents[1] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def opened(browser):
-    """Open pages that are closed, and were without errors, violations and requests, after the test."""
-    pages = []
-
-    def open_page(path, **context):
-        pages.append(Explorer(browser, path if str(path).startswith(("http:", "file:")) else path.as_uri(), **context))
-        return pages[-1].ready()
-
-    yield open_page
-    for page in pages:
-        assert page.errors == []
-        assert page.page.evaluate("() => window.violations") == []
-        assert page.page.evaluate("() => window.hit") is None
-        assert {url.partition(":")[0] for url in page.requests} <= {"file", "blob", "data", "http"}
-        page.close()
 
 
 def digits():
@@ -216,9 +193,43 @@ def test_the_link_restores_what_was_seen(digits_page, opened):
     page.page.locator(".mm-pane").first.focus()
     draw_lasso(page, LASSO)
     page.page.keyboard.press("+")
+    page.run("s.threshold.value = s.productOfTop(7)")
+    page.page.get_by_role("button", name="Dark page").click()
     again = opened(page.address())
-    for what in ("[...s.selection.value]", "s.filters.value", "s.frame.value", "s.log.value"):
+    seen = ("[...s.selection.value]", "s.filters.value", "s.frame.value", "s.log.value", "s.threshold.value")
+    for what in (*seen, "s.theme.value"):
         assert again.run(f"return {what}") == page.run(f"return {what}"), what
+    assert again.run("return [s.countAbove(s.threshold.value), s.theme.value]") == [7, "dark"]
+
+
+def test_a_link_leaves_the_scheme_to_the_machine_that_opens_it(digits_page, opened):
+    link = opened(digits_page, color_scheme="dark").address()
+    assert opened(link, color_scheme="light").run("return s.theme.value") == "light"
+
+
+def test_a_link_pasted_into_an_open_page_is_shown(digits_page, opened):
+    first = opened(digits_page)
+    first.page.get_by_role("button", name="wrong", exact=True).click()
+    link = first.address()
+    second = opened(digits_page)
+    second.address()
+    with second.page.expect_navigation(wait_until="load"):
+        second.page.evaluate("(link) => { location.href = link }", link)
+    second.page.wait_for_function("() => window.memorymaps?.store.filters.value.correct === 'wrong'")
+    assert second.ready().run("return s.count.value") == first.run("return s.count.value")
+
+
+def test_crowded_points_are_fainter_than_lonely_ones(opened, tmp_path):
+    X = np.zeros((3000, 1))
+    X[:, 0] = np.r_[np.full(2999, 1.0), 3.0] + 1e-4 * np.arange(3000) / 3000
+    y = X[:, 0] + np.r_[1e-3 * np.sin(np.arange(2999)), 0.1]
+    m = mm.memory_map(LinearRegression(fit_intercept=False).fit(X, y), X, y)
+    page = opened(m.explore(tmp_path / "m.html", columns={"kind": ["one"] * 3000}, color="kind"))
+    discs = "return [...v.discs()].map(([x, y, , , strength]) => [x, y, strength])"
+    x, y, strong = np.array(page.run(discs)).T
+    there = page.run("return [v.px(2999), v.py(2999)]")
+    assert strong[np.argmin(np.hypot(x - there[0], y - there[1]))] == pytest.approx(0.88)
+    assert np.median(strong) < 0.5
 
 
 @pytest.mark.parametrize("link", ["#garbage", "#%7B%22log%22:5%7D", '#{"selection":[1e9,-1,"x"],"focus":99999999}'])
@@ -388,10 +399,10 @@ def test_a_thousand_classes_are_a_list(tmp_path, opened):
 
 def test_a_page_of_a_newer_version_says_so(tmp_path, browser, diabetes_map):
     path = diabetes_map.explore(tmp_path / "map.html")
-    path.write_text(path.read_text().replace('"version":2', '"version":99'))
+    path.write_text(path.read_text().replace(f'"version":{VERSION}', '"version":99'))
     page = Explorer(browser, path.as_uri())
     page.page.wait_for_selector(".mm-refused")
-    assert "holds data of version 99 and reads up to 2" in page.page.locator(".mm-refused").inner_text()
+    assert f"holds data of version 99 and reads up to {VERSION}" in page.page.locator(".mm-refused").inner_text()
     page.close()
 
 

@@ -5,33 +5,11 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 import pytest
-from browser import Explorer, chromium
 from hostile import CORPUS, literal
 from PIL import Image
 from sklearn.linear_model import LinearRegression
 
 import memorymaps as mm
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def opened(browser):
-    pages = []
-
-    def open_page(path):
-        pages.append(Explorer(browser, path.as_uri()).ready())
-        return pages[-1]
-
-    yield open_page
-    for page in pages:
-        assert page.errors == []
-        assert page.page.evaluate("() => [window.violations.length, window.hit ?? 0]") == [0, 0]
-        page.close()
 
 
 def test_every_hostile_string_is_a_class_once():

@@ -6,7 +6,6 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from browser import Explorer, chromium
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
@@ -17,27 +16,6 @@ from memorymaps.viz.server import Server
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ["<b>", "b&amp;", '"c']
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def opened(browser):
-    pages = []
-
-    def open_page(url):
-        pages.append(Explorer(browser, url if isinstance(url, str) else url.as_uri()).ready())
-        return pages[-1]
-
-    yield open_page
-    for page in pages:
-        assert page.errors == []
-        assert page.page.evaluate("() => window.violations") == []
-        page.close()
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +63,7 @@ def test_colour_by_change_over_time_is_the_recorded_ratio(run, tmp_path, opened)
     found = np.asarray(page.run("return [...s.trajectory.drift(s.time.value)]"))
     np.testing.assert_allclose(found, np.log10(now / first), atol=3e-4)
     assert page.page.locator(".mm-legend").inner_text().strip().startswith("÷")
-    page.page.wait_for_timeout(400)
-    again = opened(tmp_path / "run.html")
-    again.page.goto(page.page.url)
-    again.page.reload()
-    again.ready()
+    again = opened(page.address())
     assert again.run("return [s.color.value, s.time.value]") == ["drift", 5]
 
 
@@ -223,8 +197,5 @@ def test_outliers_are_named_where_there_are_no_pictures(data, tmp_path, opened):
 
 def test_the_link_refuses_changes_that_are_not_there(data, tmp_path, opened):
     path = map_of(data).explore(tmp_path / "map.html")
-    page = opened(path)
-    page.page.goto(f"{path.as_uri()}#{json.dumps({'color': 'drift'})}")
-    page.page.reload()
-    page.ready()
+    page = opened(f"{path.as_uri()}#{json.dumps({'color': 'drift'})}")
     assert page.run("return s.color.value") == "sensitivity"

@@ -107,15 +107,14 @@ class Problem:
         self.whiten()
         return size
 
-    def change_of_mean(self, i: int) -> np.ndarray:
-        """`μ^{\\i} − μ` of example `i`, by retraining."""
-        start = self.net(self.x[[i]]).softmax(1).detach()
+    def mean_without(self, i: int) -> np.ndarray:
+        """`μ^{\\i}` of example `i`, by retraining."""
         weight = torch.ones(len(self.x))
         weight[i] = 0
         self.minimise(weight)
         end = self.net(self.x[[i]]).softmax(1).detach()
         vector_to_parameters(self.origin, self.net.parameters())
-        return (end - start)[0].numpy()
+        return end[0].numpy()
 
 
 def study(name: str, k: int) -> None:
@@ -133,12 +132,18 @@ def study(name: str, k: int) -> None:
         f"<!-- {name}: ‖∇L‖ = {size:.1e} sd, trained and mapped in {time.perf_counter() - start:.0f} s -->", flush=True
     )
     rows = scores.chosen(maps["full"]["sensitivity"], k)
-    truth = np.stack([problem.change_of_mean(int(i)) for i in rows])
+    end = np.stack([problem.mean_without(int(i)) for i in rows])
+    truth = end - problem.net(x[rows]).softmax(1).detach().numpy()
+    left_out = -np.log(end[np.arange(k), y[rows]]).mean()
     for s, m in maps.items():
         at = m.origin.local(m.origin.examples.take(rows))
         forms = dict.fromkeys([m.provenance.form, "F-sm", "R/F-sm", "P"])
         total = f"{name}; {s}, Σh {m['leverage'].sum():.0f}, chose {m.provenance.form}"
         scores.show(total, {form: perturb(at, FORMS[form]).change for form in forms}, truth)
+        said = "; ".join(m.summary().warnings) or "no warning"
+        print(
+            f"<!-- {s}: loss left out {m['loo_loss'][rows].mean():.3f}, really {left_out:.3f}; {said} -->", flush=True
+        )
 
 
 def main() -> None:

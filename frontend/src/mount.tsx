@@ -5,6 +5,7 @@ import type { MapView } from "./map/view";
 import { App } from "./panels/app";
 import { follow } from "./state/link";
 import { Store } from "./state/store";
+import { preferred } from "./theme";
 
 export interface Mounted {
   store: Store;
@@ -15,7 +16,7 @@ export interface Mounted {
 export async function mount(element: HTMLElement, source: Source): Promise<Mounted> {
   const store = await Store.open(source);
   const views: MapView[] = [];
-  if (matchMedia("(prefers-color-scheme: dark)").matches) store.theme.value = "dark";
+  store.theme.value = preferred();
   render(<App store={store} views={views} />, element);
   const stop = source.permalinks ? follow(store) : () => {};
   return {

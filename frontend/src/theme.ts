@@ -125,4 +125,7 @@ export const THEMES: Record<Mode, Theme> = {
   },
 };
 
+/** The scheme that the reader's machine asks for. */
+export const preferred = (): Mode => (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
 export const classColor = (mode: Mode, code: number): string => THEMES[mode].classes[code % 10];

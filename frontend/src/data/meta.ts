@@ -37,6 +37,15 @@ export interface Agreement {
   spearman: (number | null)[][];
   overlap: (number | null)[][];
   top: number;
+  disagreements: Disagreement[];
+}
+
+/** Two measures (by their place among the measures) and the examples that one of them ranks far higher. */
+export interface Disagreement {
+  pair: [number, number];
+  /** Row, rank by the first, rank by the second; ties share the mean of their ranks. */
+  first: [number, number, number][];
+  second: [number, number, number][];
 }
 
 /** Classes, or groups left out together: one row each, numbers are Python's. */
@@ -72,5 +81,5 @@ export interface Meta {
   log: [boolean, boolean];
 }
 
-export const VERSION = 2;
+export const VERSION = 3;
 export const MISSING = 65535;

@@ -42,19 +42,21 @@ export interface Paint {
   alpha: Float32Array;
 }
 
+const FAINT = 0.6; // opacity of the least remarkable points where nothing crowds them
+
 const lutOf = (colors: RGB[]): Uint8Array => {
   const lut = new Uint8Array(768);
   for (const [i, color] of colors.entries()) lut.set(color, 3 * i);
   return lut;
 };
 
-/** Colours of the points: a ramp for numbers (the large ones stronger), a hue for each class, right or wrong. */
+/** Colours of the points: a ramp for numbers (the large ones stronger), a hue for each class, right or wrong.
+ * How crowded a place is weakens them further (`Crowd`). */
 export function paint(store: Store, k: number, cache: Map<string, Uint8Array>): Paint {
   const { table, n } = store;
   const name = store.color.value;
   const mode = store.theme.value;
-  const base = Math.min(1, Math.max(0.22, 9e3 / n + 0.3));
-  const alpha = new Float32Array(256).fill(Math.min(0.88, base + 0.22));
+  const alpha = new Float32Array(256).fill(0.88);
   const cached = (key: string, make: () => Uint8Array): Uint8Array => {
     if (!cache.has(key)) cache.set(key, make());
     return cache.get(key)!;
@@ -67,8 +69,8 @@ export function paint(store: Store, k: number, cache: Map<string, Uint8Array>): 
   if (isChange(name)) {
     const make = () => changeCodes(store, name, store.time.value);
     const codes = name === "drift" ? make() : cached(name, make);
-    for (let i = 0; i < UNKNOWN; i++) alpha[i] = Math.min(0.95, base + 0.6 * Math.abs(i / 127 - 1));
-    alpha[UNKNOWN] = base;
+    for (let i = 0; i < UNKNOWN; i++) alpha[i] = FAINT + (0.95 - FAINT) * Math.abs(i / 127 - 1);
+    alpha[UNKNOWN] = FAINT;
     const lut = THEMES[mode].diverging.slice();
     lut.set(rgb(THEMES[mode].faint), 3 * UNKNOWN);
     return { codes, lut, alpha };
@@ -80,7 +82,7 @@ export function paint(store: Store, k: number, cache: Map<string, Uint8Array>): 
   }
   const column = k && table.has(`${name}@${k}`) ? `${name}@${k}` : name;
   const codes = cached(column, () => store.shade(column).codes);
-  for (let i = 0; i < 256; i++) alpha[i] = Math.min(0.95, base + 0.6 * (i / 255) ** 1.5);
+  for (let i = 0; i < 256; i++) alpha[i] = FAINT + (0.95 - FAINT) * (i / 255) ** 1.5;
   return { codes, lut: THEMES[mode].ramp, alpha };
 }
 

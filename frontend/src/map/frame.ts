@@ -1,5 +1,5 @@
 // Where the axes are: data coordinates (logarithms on logarithmic axes) to pixels and back.
-import { type Point, quantile } from "../numbers";
+import type { Point } from "../numbers";
 
 export type Domain = [number, number, number, number]; // x from, to, y from, to
 
@@ -62,7 +62,7 @@ export class Frame {
   }
 }
 
-/** A range that shows everything with some room; linear axes start at zero and leave out the farthest of many. */
+/** A range that shows everything with some room: the farthest examples are what a map is about. */
 export function room(values: Float32Array, log: boolean): [number, number] {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const v of values) {
@@ -71,8 +71,6 @@ export function room(values: Float32Array, log: boolean): [number, number] {
     if (v > high) high = v;
   }
   if (!(high >= low)) return log ? [-3, 1] : [0, 1];
-  const far = values.length > 2000 ? quantile(values, 0.9995) : high;
-  if (!log && high > 5 * far && far > 0) high = far;
   if (!log) return high > 0 ? [-0.02 * high, 1.08 * high] : [low - 1, 1];
   return high - low < 1e-6
     ? [low - 1, high + 1]

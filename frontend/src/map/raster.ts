@@ -1,19 +1,10 @@
 // Points drawn on the processor: anti-aliased discs blended into pixels. The same pixels everywhere, no GPU, no eval.
 import type { RGB } from "../theme";
+import { type Crowd, counts, type Placed } from "./crowd";
 
-export interface Affine {
-  kx: number;
-  bx: number;
-  ky: number;
-  by: number;
-}
-
-export interface Cloud extends Affine {
+export interface Cloud extends Placed {
   order: Uint32Array;
-  x: Float32Array;
-  y: Float32Array;
   /** Which examples: those whose state is `want`. */
-  state: Uint8Array;
   want: number;
   codes: Uint8Array;
   lut: Uint8Array;
@@ -21,6 +12,8 @@ export interface Cloud extends Affine {
   radius: number;
   hollow: boolean;
   stride: number;
+  /** Makes points fainter where many are; none: as they are. */
+  crowd: Crowd | null;
 }
 
 interface Kernel {
@@ -58,7 +51,7 @@ export class Raster {
 
   points(cloud: Cloud): void {
     this.prepare(cloud.radius, cloud.hollow);
-    const { order, x, y, state, want, codes, lut, alpha, kx, bx, ky, by, stride } = cloud;
+    const { order, x, y, state, want, codes, lut, alpha, kx, bx, ky, by, stride, crowd } = cloud;
     const { data, width, height } = this.image;
     const reach = this.reach;
     const [right, low] = [width - reach - 1, height - reach - 1];
@@ -71,7 +64,7 @@ export class Raster {
       const [column, row] = [px | 0, py | 0];
       const { offsets, weights } = this.kernels[((((py - row) * 4) | 0) << 2) | (((px - column) * 4) | 0)];
       const code = codes[i];
-      const a = (alpha[code] * 256) | 0;
+      const a = (alpha[code] * (crowd ? crowd.at(px, py) : 1) * 256) | 0;
       const [r, g, b] = [lut[3 * code], lut[3 * code + 1], lut[3 * code + 2]];
       const base = (row * width + column) * 4;
       for (let m = 0; m < offsets.length; m++) {
@@ -85,33 +78,20 @@ export class Raster {
   }
 
   /** Counts in square cells, shaded by their logarithm. */
-  density(cloud: Pick<Cloud, "x" | "y" | "state" | "lut" | keyof Affine>, cell: number): void {
+  density(cloud: Placed & { lut: Uint8Array }, cell: number): void {
     const { width, height } = this.image;
     const columns = Math.ceil(width / cell);
-    const counts = this.counts(cloud, cell, columns);
-    const scale = 254 / Math.log1p(counts.reduce((most, v) => Math.max(most, v), 1));
+    const found = counts(cloud, width, height, cell);
+    const scale = 254 / Math.log1p(found.reduce((most, v) => Math.max(most, v), 1));
     const pixels = new Uint32Array(this.image.data.buffer);
     for (let row = 0; row < height; row++) {
       for (let column = 0; column < width; column++) {
-        const count = counts[((row / cell) | 0) * columns + ((column / cell) | 0)];
+        const count = found[((row / cell) | 0) * columns + ((column / cell) | 0)];
         if (!count) continue;
         const c = 3 * (1 + ((Math.log1p(count) * scale) | 0));
         pixels[row * width + column] = (255 << 24) | (cloud.lut[c + 2] << 16) | (cloud.lut[c + 1] << 8) | cloud.lut[c];
       }
     }
-  }
-
-  private counts(cloud: Pick<Cloud, "x" | "y" | "state" | keyof Affine>, cell: number, columns: number): Float32Array {
-    const { x, y, state, kx, bx, ky, by } = cloud;
-    const counts = new Float32Array(columns * Math.ceil(this.image.height / cell));
-    for (let i = 0; i < x.length; i++) {
-      if (state[i] === 0) continue;
-      const px = x[i] * kx + bx;
-      const py = y[i] * ky + by;
-      if (!(px >= 0 && py >= 0 && px < this.image.width && py < this.image.height)) continue;
-      counts[((py / cell) | 0) * columns + ((px / cell) | 0)]++;
-    }
-    return counts;
   }
 
   /** Discs (or rings) at 4 × 4 positions inside a pixel, so that slow motion does not shimmer. */

@@ -6,10 +6,11 @@ import type { Store } from "../state/store";
 import { rgb, THEMES, type Theme } from "../theme";
 import { axes, type Box, font, Histograms, halo, isoLines, type Pen, threshold, titles } from "./axes";
 import { type Paint, Positions, paint, radius } from "./cloud";
+import { Crowd, type Placed } from "./crowd";
 import { type Domain, Frame, MARGIN, room } from "./frame";
 import { Grid } from "./grid";
 import { crowding, LINE, named, PIN, type Pin, place } from "./pins";
-import { type Affine, type Cloud, Raster } from "./raster";
+import { type Cloud, Raster } from "./raster";
 
 const HIDDEN = 0; // states of a point
 const CONTEXT = 1;
@@ -18,9 +19,10 @@ const WARNED = 3;
 const QUICK = 2e5; // more points than this are thinned while the map moves
 const RINGS = 400;
 const ARROWS = 400;
+const CELL = 6; // CSS pixels over which the density of points is told
 const NAME = 24; // characters of an id beside its point
 
-type Pass = Omit<Cloud, keyof Affine | "x" | "y" | "state">;
+type Pass = Omit<Cloud, keyof Placed>;
 
 export class MapView {
   readonly frame = new Frame();
@@ -259,25 +261,29 @@ export class MapView {
   }
 
   private drawPoints(): void {
-    const { store, frame, ratio } = this;
-    const kx = (frame.plotWidth * ratio) / (frame.domain[1] - frame.domain[0]);
-    const ky = (-frame.plotHeight * ratio) / (frame.domain[3] - frame.domain[2]);
-    const place = {
-      kx,
-      bx: -frame.domain[0] * kx,
-      ky,
-      by: -frame.domain[3] * ky,
-      ...this.positions,
-      state: this.state,
-    };
+    const { store, frame, ratio, placed } = this;
     this.raster.clear(rgb(this.theme.paper));
     if (store.marks.peek() === "density") {
-      this.raster.density({ ...place, lut: this.theme.density }, Math.round(2 * ratio));
+      this.raster.density({ ...placed, lut: this.theme.density }, Math.round(2 * ratio));
     } else {
-      for (const pass of this.passes()) this.raster.points({ ...pass, ...place, radius: pass.radius * ratio });
+      for (const pass of this.passes()) this.raster.points({ ...pass, ...placed, radius: pass.radius * ratio });
     }
     this.raster.flush();
     this.histograms.count(frame, this.positions.x, this.positions.y, this.state, this.some, this.stride);
+  }
+
+  /** The points in pixels of the raster. */
+  private get placed(): Placed {
+    const { x, y } = this.positions;
+    const [left, right, low, high] = this.frame.domain;
+    const kx = this.raster.canvas.width / (right - left);
+    const ky = -this.raster.canvas.height / (high - low);
+    return { x, y, state: this.state, kx, bx: -left * kx, ky, by: -high * ky };
+  }
+
+  private crowd(radius: number): Crowd {
+    const { width, height } = this.raster.canvas;
+    return new Crowd(this.placed, width, height, CELL * this.ratio, radius * this.ratio, this.stride);
   }
 
   /** What is drawn one upon the other: those aside in grey, those shown, and rings around those with a warning. */
@@ -285,23 +291,25 @@ export class MapView {
     const { store, frame } = this;
     const zoom = (this.home[1] - this.home[0]) / (frame.domain[1] - frame.domain[0]);
     const r = radius(store.n, zoom);
-    const cloud = { order: store.models[this.k].order, stride: this.stride, hollow: false, radius: r };
+    const cloud = { order: store.models[this.k].order, stride: this.stride, hollow: false, radius: r, crowd: null };
     const colors = paint(store, this.k, this.shades);
     const strong = { ...colors, alpha: new Float32Array(256).fill(1) };
     return [
       ...(this.some ? [{ ...cloud, want: CONTEXT, ...this.grey() }] : []),
-      { ...cloud, ...colors, want: SHOWN },
+      { ...cloud, ...colors, want: SHOWN, crowd: this.crowd(r) },
       { ...cloud, ...strong, want: WARNED, hollow: true, radius: r + 1.6, stride: 1 },
     ];
   }
 
   /** Every point inside the frame as a disc: place, radius, colour, strength, hollow or not. */
   *discs(): Generator<[number, number, number, string, number, boolean]> {
-    for (const { order, want, codes, lut, alpha, radius: r, hollow } of this.passes()) {
+    for (const { order, want, codes, lut, alpha, radius: r, hollow, crowd } of this.passes()) {
       for (const i of order) {
         if (this.state[i] !== want || !this.frame.inside(this.px(i), this.py(i))) continue;
         const c = 3 * codes[i];
-        yield [this.px(i), this.py(i), r, `rgb(${lut[c]},${lut[c + 1]},${lut[c + 2]})`, alpha[codes[i]], hollow];
+        const [px, py] = [this.px(i), this.py(i)];
+        const room = crowd?.at((px - MARGIN.left) * this.ratio, (py - MARGIN.top) * this.ratio) ?? 1;
+        yield [px, py, r, `rgb(${lut[c]},${lut[c + 1]},${lut[c + 2]})`, alpha[codes[i]] * room, hollow];
       }
     }
   }

@@ -1,9 +1,12 @@
 // The same examples by several measures: the top of each, how far they agree, who moved most between two maps.
+import { useState } from "preact/hooks";
+import type { Agreement } from "../data/meta";
 import { number, percent, whole } from "../numbers";
 import type { Store } from "../state/store";
 import { Picture } from "./parts";
 
 const TOP = 8;
+const title = (name: string): string => name.replaceAll("_", " ");
 
 function Entry({ store, i, words }: { store: Store; i: number; words: string }) {
   return (
@@ -35,7 +38,7 @@ export function Rankings({ store }: { store: Store }) {
       <div class="mm-rank-grid">
         {agreement.measures.map((name) => (
           <div key={name}>
-            <h3 title={store.table.about(name).words}>{name.replaceAll("_", " ")}</h3>
+            <h3 title={store.table.about(name).words}>{title(name)}</h3>
             {Array.from(
               store
                 .orderBy(name, true)
@@ -55,7 +58,7 @@ export function Rankings({ store }: { store: Store }) {
             <th />
             {agreement.measures.map((name) => (
               <th key={name} scope="col">
-                {name.replaceAll("_", " ")}
+                {title(name)}
               </th>
             ))}
           </tr>
@@ -63,7 +66,7 @@ export function Rankings({ store }: { store: Store }) {
         <tbody>
           {agreement.measures.map((name, row) => (
             <tr key={name}>
-              <th scope="row">{name.replaceAll("_", " ")}</th>
+              <th scope="row">{title(name)}</th>
               {agreement.measures.map((other, column) => {
                 if (row === column)
                   return (
@@ -84,9 +87,51 @@ export function Rankings({ store }: { store: Store }) {
         </tbody>
       </table>
       <p class="mm-note">{`Above the diagonal: Spearman's rank correlation. Below: examples in common among the top ${whole(agreement.top)}.`}</p>
+      {agreement.disagreements.length > 0 && <Disagreements store={store} agreement={agreement} />}
     </div>
   );
 }
+
+/** Examples that one measure puts far above the other: memory of two kinds. */
+function Disagreements({ store, agreement }: { store: Store; agreement: Agreement }) {
+  const [at, setAt] = useState(0);
+  const { measures, disagreements } = agreement;
+  const { pair, first, second } = disagreements[at];
+  const [a, b] = pair.map((k) => title(measures[k]));
+  const shown = store.shown.value;
+  const sides: [string, [number, number, number][]][] = [
+    [`higher by ${a}`, first],
+    [`higher by ${b}`, second],
+  ];
+  return (
+    <section aria-label="Disagreements">
+      <h2>Where they disagree</h2>
+      <select aria-label="Two measures" value={at} onChange={(e) => setAt(Number(e.currentTarget.value))}>
+        {disagreements.map(({ pair: [i, j] }, k) => (
+          <option key={k} value={k}>
+            {`${title(measures[i])} against ${title(measures[j])}`}
+          </option>
+        ))}
+      </select>
+      <div class="mm-rank-grid">
+        {sides.map(([words, rows]) => (
+          <div key={words}>
+            <h3>{words}</h3>
+            {rows
+              .filter(([i]) => shown[i])
+              .slice(0, TOP)
+              .map(([i, x, y]) => (
+                <Entry key={i} store={store} i={i} words={`${place(x)} · ${place(y)}`} />
+              ))}
+          </div>
+        ))}
+      </div>
+      <p class="mm-note">{`Ranks by ${a} · by ${b}, 1 the largest. Listed are those whose ranks differ by the largest factor.`}</p>
+    </section>
+  );
+}
+
+const place = (rank: number): string => whole(Math.round(rank));
 
 export function Movers({ store }: { store: Store }) {
   const [a, b] = store.models;

@@ -1,5 +1,6 @@
 // The address bar: what one sees, filters and selection, so that a link shows the same.
 import { effect } from "@preact/signals";
+import { type Mode, preferred } from "../theme";
 import { changesOf, isChange } from "./change";
 import { NO_FILTERS } from "./filters";
 import type { Compare, Store } from "./store";
@@ -12,6 +13,10 @@ interface Link {
   marks: "points" | "density";
   filters: Record<string, unknown>;
   frame: number[] | null;
+  /** Leverage × error that the movable line marks. */
+  threshold: number;
+  /** Only where the reader changed it: a link does not overrule what another reader's machine prefers. */
+  theme: Mode | null;
   selection: number[] | null;
   focus: number;
   time: number;
@@ -28,6 +33,8 @@ export function write(store: Store): string {
     marks: store.marks.value,
     filters: { ...store.filters.value },
     frame: store.frame.value,
+    threshold: store.threshold.value,
+    theme: store.theme.value === preferred() ? null : store.theme.value,
     selection: selection.length <= LONGEST ? [...selection] : null,
     focus: store.focus.value,
     time: store.time.value,
@@ -60,6 +67,8 @@ function apply(store: Store, link: Link): void {
   store.filters.value = { ...filters, classes: filters.classes.filter(Number.isInteger) };
   if (filters.search) void store.seek(String(filters.search));
   if (link.frame?.length === 4 && link.frame.every(Number.isFinite)) store.frame.value = link.frame;
+  if (link.threshold > 0) store.threshold.value = link.threshold;
+  if (link.theme === "light" || link.theme === "dark") store.theme.value = link.theme;
   if (link.selection?.length) store.select(link.selection.filter(known), "by the link");
   if (link.time >= 0 && link.time <= store.meta.steps.length - 1) store.time.value = link.time;
   if (store.models.length > 1 && (link.compare === "side" || link.compare === "arrows"))
@@ -67,12 +76,25 @@ function apply(store: Store, link: Link): void {
   if (known(link.focus)) store.focus.value = link.focus;
 }
 
+/** Keep the address bar up to date; a link that is typed or pasted into it opens afresh. */
 export function follow(store: Store): () => void {
   read(store, location.hash);
-  let waiting = 0;
-  return effect(() => {
+  let [waiting, written] = [0, location.hash];
+  const put = (hash: string) => {
+    if (location.hash !== written) return; // the reader is going elsewhere
+    history.replaceState(null, "", hash);
+    written = location.hash;
+  };
+  const reopen = () => location.reload();
+  addEventListener("hashchange", reopen);
+  const stop = effect(() => {
     const hash = write(store);
     clearTimeout(waiting);
-    waiting = window.setTimeout(() => history.replaceState(null, "", hash), 250);
+    waiting = window.setTimeout(put, 250, hash);
   });
+  return () => {
+    stop();
+    clearTimeout(waiting);
+    removeEventListener("hashchange", reopen);
+  };
 }

@@ -1,24 +1,22 @@
-"""What the page says about a map beside its columns: names, notes, how far its rankings agree."""
+"""What the page says about a map beside its columns: names, notes, colours, scales."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from memorymaps._types import Array
 from memorymaps.perturbation import Warn
 from memorymaps.summary import warnings_of
+from memorymaps.viz.rankings import rankings_of
 from memorymaps.viz.table import Columns, text
 
 if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
     from memorymaps.viz.explorer import ExplorerOptions
 
-VERSION = 2
-_MEASURES = ("sensitivity", "leverage", "error", "loo_loss")
-_TOP = 100
+VERSION = 3
 _LIGHTS = {
     Warn.BOUND: "at the bound: the model hangs on this example alone, its sizes are undefined",
     Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
@@ -46,7 +44,7 @@ def describe(
         "classification": classification,
         "warnings": {str(int(flag)): words for flag, words in _LIGHTS.items()},
         "notes": _notes(m),
-        "agreement": _agreement(m),
+        "agreement": rankings_of(columns, options.measures),
         "color": _color(options, columns),
         "log": [_spans(m["leverage"]), _spans(m["error"])],
     }
@@ -66,30 +64,9 @@ def _notes(m: MemoryMap) -> list[str]:
 
 
 def _spans(values: Array) -> bool:
-    """Whether the middle of the data spans decades, or its tail leaves the middle far behind."""
+    """Whether the middle of the data spans decades, or the farthest example leaves the middle far behind."""
     positive = values[np.isfinite(values) & (values > 0)]
     if len(positive) < 2:
         return False
-    low, middle, high, far = np.log10(np.quantile(positive, [0.1, 0.5, 0.9, 0.999]))
+    low, middle, high, far = np.log10(np.quantile(positive, [0.1, 0.5, 0.9, 1]))
     return bool(high - low >= 1.4 or far - middle >= 1.2)
-
-
-def _agreement(m: MemoryMap) -> dict[str, Any] | None:
-    """Rank correlations and overlaps of the tops; None where there is nothing to rank."""
-    scores = [m[name] for name in _MEASURES]
-    good = np.all(np.isfinite(scores), axis=0)
-    if np.count_nonzero(good) < 3:
-        return None
-    kept = [score[good] for score in scores]
-    top = min(_TOP, len(kept[0]))
-    heads = [set(np.argsort(-score, kind="stable")[:top].tolist()) for score in kept]
-    return {
-        "measures": list(_MEASURES),
-        "spearman": [[_rho(a, b) for b in kept] for a in kept],
-        "overlap": [[len(a & b) / top for b in heads] for a in heads],
-        "top": top,
-    }
-
-
-def _rho(a: Array, b: Array) -> float | None:
-    return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else None

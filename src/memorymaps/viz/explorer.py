@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memorymaps.trajectories import Trajectory
 from memorymaps.viz.packing import Packed, pack
+from memorymaps.viz.rankings import MEASURES
 
 if TYPE_CHECKING:
     from memorymaps.leave_out import LeaveOut
@@ -30,6 +31,8 @@ class ExplorerOptions:
         `"target"`: leave one class out (asks the live posterior, so not for maps read from disk).
     title : heading of the page.
     color : column to colour by at first (default: the sensitivity).
+    measures : columns of numbers whose rankings are compared, largest first; those given as `columns` too, such as
+        another influence measure.
     max_mb : size of the single file in 10⁶ bytes; thumbnails lose quality, then the least sensitive are left out.
     height : height of the notebook's widget in pixels.
     """
@@ -41,6 +44,7 @@ class ExplorerOptions:
     leave_out: LeaveOut | str | None = None
     title: str | None = None
     color: str | None = None
+    measures: Sequence[str] = MEASURES
     max_mb: float = 8.5
     height: int = 680
 

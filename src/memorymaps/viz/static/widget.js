@@ -37,33 +37,33 @@ function C(e, t) {
 	for (var n; t < e.__k.length; t++) if ((n = e.__k[t]) && n.__e) return n.__e;
 	return typeof e.type != "function" || e.props.__P ? null : C(e);
 }
-function ee(t) {
+function w(t) {
 	var n, r = t.__v, i = r.__e, a = [], o = [], s = t.__P;
-	s && ((n = _({ constructor: d }, r)).__v = r.__v + 1, e.vnode && e.vnode(n), se(s, n, r, t.__n, s.namespaceURI, 32 & r.__u ? [i] : null, a, i || C(r), 32 & r.__u, o), n.__v = r.__v, n.__.__k[n.__i] = n, O(a, n, o), r.__ = r.__e = null, n.__e != i && w(n));
+	s && ((n = _({ constructor: d }, r)).__v = r.__v + 1, e.vnode && e.vnode(n), oe(s, n, r, t.__n, s.namespaceURI, 32 & r.__u ? [i] : null, a, i || C(r), 32 & r.__u, o), n.__v = r.__v, n.__.__k[n.__i] = n, k(a, n, o), r.__ = r.__e = null, n.__e != i && T(n));
 }
-function w(e) {
+function T(e) {
 	if ((e = e.__) && e.__c && !e.props.__P) return e.__e = null, e.__k.some(function(t) {
 		return t && (e.__e = t.__e);
-	}), w(e);
+	}), T(e);
 }
-function T(t) {
-	(8 & t.__g || (t.__g |= 8, r.push(t), a++)) && i == e.debounceRendering || ((i = e.debounceRendering) || queueMicrotask)(E);
+function E(t) {
+	(8 & t.__g || (t.__g |= 8, r.push(t), a++)) && i == e.debounceRendering || ((i = e.debounceRendering) || queueMicrotask)(D);
 }
-function E() {
+function D() {
 	try {
-		for (var e, t = 1; r.length;) r.length > t && r.sort(o), e = r.shift(), t = r.length, 8 & e.__g && ee(e);
+		for (var e, t = 1; r.length;) r.length > t && r.sort(o), e = r.shift(), t = r.length, 8 & e.__g && w(e);
 	} finally {
-		(a = r.length) && (i || queueMicrotask)(E);
+		(a = r.length) && (i || queueMicrotask)(D);
 	}
 }
-function te(e, t, n, r, i, a, o, s, c, l, u) {
+function ee(e, t, n, r, i, a, o, s, c, l, u) {
 	var d, m, h, g, _, v, y = r.__k || p, b = t.length;
-	for (c = ne(n, t, y, c, b), d = 0; d < b; d++) (h = n.__k[d]) != null && (m = ~h.__i && y[h.__i] || f, h.__i = d, v = se(e, h, m, i, a, o, s, c, l, u), g = h.__e, (m.ref != h.ref || 8 & m.__u) && (m.ref && k(m.ref, null, h, m), h.ref && u.push(h.ref, h.__c || g, h)), _ ||= g, 4 & h.__u ? (c = D(h, c, e, !m.__v), m.__e && (m.__e = null)) : typeof h.type == "function" && v !== void 0 ? c = v : g && (c = g.nextSibling), h.__u &= -21);
+	for (c = te(n, t, y, c, b), d = 0; d < b; d++) (h = n.__k[d]) != null && (m = ~h.__i && y[h.__i] || f, h.__i = d, v = oe(e, h, m, i, a, o, s, c, l, u), g = h.__e, (m.ref != h.ref || 8 & m.__u) && (m.ref && A(m.ref, null, h, m), h.ref && u.push(h.ref, h.__c || g, h)), _ ||= g, 4 & h.__u ? (c = O(h, c, e, !m.__v), m.__e && (m.__e = null)) : typeof h.type == "function" && v !== void 0 ? c = v : g && (c = g.nextSibling), h.__u &= -21);
 	return n.__e = _, c;
 }
-function ne(e, t, n, r, i) {
+function te(e, t, n, r, i) {
 	var a, o, s, c, l, u, f, p, m, g = n.length, _ = g, v = 0, y = 0, S = e.__k = Array(i);
-	for (a = 0; a < i; a++) (o = t[a]) != null && typeof o != "boolean" && typeof o != "function" ? (typeof o != "object" || o.constructor === String ? o = S[a] = b(null, o) : h(o) ? o = S[a] = b(x, { children: o }) : o.constructor === d && o.__b ? o = S[a] = b(o.type, o.props, o.key, o.ref, o.__v) : S[a] = o, c = a + v, o.__ = e, o.__b = e.__b + 1, s = null, ~(l = o.__i = re(o, n, c, _)) && (_--, (s = n[l]) && (s.__u |= 2)), s && s.__v ? (o.__u |= 16, l == c - 1 ? v-- : l == c + 1 ? v++ : l != c && (l > c ? v-- : v++, y = 1)) : (~l || (i > g ? v-- : i < g && v++), typeof o.type != "function" && (o.__u |= 4))) : S[a] = null;
+	for (a = 0; a < i; a++) (o = t[a]) != null && typeof o != "boolean" && typeof o != "function" ? (typeof o != "object" || o.constructor === String ? o = S[a] = b(null, o) : h(o) ? o = S[a] = b(x, { children: o }) : o.constructor === d && o.__b ? o = S[a] = b(o.type, o.props, o.key, o.ref, o.__v) : S[a] = o, c = a + v, o.__ = e, o.__b = e.__b + 1, s = null, ~(l = o.__i = ne(o, n, c, _)) && (_--, (s = n[l]) && (s.__u |= 2)), s && s.__v ? (o.__u |= 16, l == c - 1 ? v-- : l == c + 1 ? v++ : l != c && (l > c ? v-- : v++, y = 1)) : (~l || (i > g ? v-- : i < g && v++), typeof o.type != "function" && (o.__u |= 4))) : S[a] = null;
 	if (y) {
 		for (u = [], f = [], a = 0; a < i; a++) if ((o = S[a]) && 16 & o.__u) {
 			for (v = 0, p = u.length; v < p;) u[m = v + p >> 1] < o.__i ? v = m + 1 : p = m;
@@ -71,21 +71,21 @@ function ne(e, t, n, r, i) {
 		}
 		for (v = u.length; a--;) f[a] && (f[a] == v ? v-- : S[a].__u |= 4);
 	}
-	if (_) for (a = 0; a < g; a++) !(s = n[a]) || 2 & s.__u || (s.__e == r && (r = C(s)), de(s, s));
+	if (_) for (a = 0; a < g; a++) !(s = n[a]) || 2 & s.__u || (s.__e == r && (r = C(s)), ue(s, s));
 	return r;
 }
-function D(e, t, n, r) {
+function O(e, t, n, r) {
 	var i, a, o, s;
 	if (typeof e.type == "function") {
 		if (e.props.__P) return t;
-		if (i = e.__k) for (a = 0; a < i.length; a++) i[a] && (i[a].__ = e, t = D(i[a], t, n, !1));
+		if (i = e.__k) for (a = 0; a < i.length; a++) i[a] && (i[a].__ = e, t = O(i[a], t, n, !1));
 		return t;
 	}
 	for (t && !t.parentNode && (t = C(e)) && !t.parentNode && (t = null), o = e.__e, s = t; s && s.nodeType == 8;) s = s.nextSibling;
 	for (o != s && (!r && n.moveBefore && o.parentNode ? n.moveBefore(o, t) : n.insertBefore(o, t || null)), t = o; (t &&= t.nextSibling) && t.nodeType == 8 && !t.data.startsWith("$s"););
 	return t;
 }
-function re(e, t, n, r) {
+function ne(e, t, n, r) {
 	var i, a = e.key, o = e.type, s = t[n], c = s && !(2 & s.__u);
 	if (s === null && a == null || c && a == s.key && o == s.type) return n;
 	if (r > +!!c) {
@@ -94,18 +94,18 @@ function re(e, t, n, r) {
 	}
 	return -1;
 }
-function ie(e, t, n) {
+function re(e, t, n) {
 	n ??= "", t[0] == "-" ? e.setProperty(t, n) : e[t] = n;
 }
-function ae(e, t, n, r, i) {
+function ie(e, t, n, r, i) {
 	var a, o;
 	if (t == "style") {
 		if (typeof n == "string") e.style.cssText = n;
 		else {
-			if (typeof r == "string" && (e.style.cssText = r = ""), r) for (t in r) n && t in n || ie(e.style, t);
-			if (n) for (t in n) r && n[t] == r[t] || ie(e.style, t, n[t]);
+			if (typeof r == "string" && (e.style.cssText = r = ""), r) for (t in r) n && t in n || re(e.style, t);
+			if (n) for (t in n) r && n[t] == r[t] || re(e.style, t, n[t]);
 		}
-	} else if (t[0] == "o" && t[1] == "n") typeof n != "function" && (n = null), typeof r != "function" && (r = null), (e.__e ||= {})[t] = n, n && r || (o = u[t] || (u[t] = oe(t)), (e.__a ||= {})[t] = l, a = t != (t = t.replace(c, "$1")), (t = t.slice(2))[0] < "a" && (t = t.toLowerCase()), n ? e.addEventListener(t, o, a) : e.removeEventListener(t, o, a));
+	} else if (t[0] == "o" && t[1] == "n") typeof n != "function" && (n = null), typeof r != "function" && (r = null), (e.__e ||= {})[t] = n, n && r || (o = u[t] || (u[t] = ae(t)), (e.__a ||= {})[t] = l, a = t != (t = t.replace(c, "$1")), (t = t.slice(2))[0] < "a" && (t = t.toLowerCase()), n ? e.addEventListener(t, o, a) : e.removeEventListener(t, o, a));
 	else {
 		if (i == "http://www.w3.org/2000/svg") t = t.replace(/xlink(H|:h)/, "h").replace(/sName$/, "s");
 		else if (t != "width" && t != "height" && t != "href" && t != "list" && t != "form" && t != "tabIndex" && t != "download" && t != "rowSpan" && t != "colSpan" && t != "role" && t != "popover" && t in e) try {
@@ -116,7 +116,7 @@ function ae(e, t, n, r, i) {
 		n == null || !1 === n && t[4] != "-" ? e.removeAttribute(t) : e.setAttribute(t, t == "popover" && n == 1 ? "" : n);
 	}
 }
-function oe(t) {
+function ae(t) {
 	return function(n) {
 		var r = this.__e;
 		if (r) {
@@ -126,58 +126,58 @@ function oe(t) {
 		}
 	};
 }
-function se(t, n, r, i, a, o, s, c, l, u) {
-	var f, m, g, y, b, ee, w, T, E, ne, D, re, ie, ae, oe, se, O, k, A = n.type;
+function oe(t, n, r, i, a, o, s, c, l, u) {
+	var f, m, g, y, b, w, T, E, D, te, O, ne, re, ie, ae, oe, k, A, j = n.type;
 	if (n.constructor !== d) return null;
-	128 & r.__u && (l = 32 & r.__u, f = r.__c.__z) && (n.__u |= l, m = o = [], f.nodeType == 8 ? c = ce(f, o) : o.push(f), c = o[0] || c), (f = e.__b) && f(n);
-	n: if (typeof A == "function") {
+	128 & r.__u && (l = 32 & r.__u, f = r.__c.__z) && (n.__u |= l, m = o = [], f.nodeType == 8 ? c = se(f, o) : o.push(f), c = o[0] || c), (f = e.__b) && f(n);
+	n: if (typeof j == "function") {
 		g = s.length;
 		try {
-			if (T = n.props, E = (f = A.prototype) && f.render, ne = (f = A.contextType) && i[f.__c], D = f ? ne ? ne.props.value : f.__ : i, (y = r.__c) ? (n.__c = y, 2 & y.__g && (y.__g |= 1)) : (E ? n.__c = y = new A(T, D) : (n.__c = y = new S(T, D), y.constructor = A, y.render = fe), ne && ne.sub(y), y.state || (y.state = {}), y.__n = i, y.__g |= 8, y.__h = [], y.__k = []), E && (y.__s || (y.__s = y.state), A.getDerivedStateFromProps && (y.__s == y.state && (y.__s = _({}, y.__s)), _(y.__s, A.getDerivedStateFromProps(T, y.__s)))), b = y.props, ee = y.state, y.__v = n, r.__c) {
-				if (T !== b && E && !A.getDerivedStateFromProps && y.componentWillReceiveProps && y.componentWillReceiveProps(T, D), n.__v == r.__v && !(8 & y.__g) || !(4 & y.__g) && y.shouldComponentUpdate && !1 === y.shouldComponentUpdate(T, y.__s, D)) {
-					n.__v != r.__v && (y.props = T, y.state = y.__s, y.__g &= -9), n.__e = r.__e, n.__k = r.__k, n.__k.some(function(e) {
+			if (E = n.props, D = (f = j.prototype) && f.render, te = (f = j.contextType) && i[f.__c], O = f ? te ? te.props.value : f.__ : i, (y = r.__c) ? (n.__c = y, 2 & y.__g && (y.__g |= 1)) : (D ? n.__c = y = new j(E, O) : (n.__c = y = new S(E, O), y.constructor = j, y.render = de), te && te.sub(y), y.state || (y.state = {}), y.__n = i, y.__g |= 8, y.__h = [], y.__k = []), D && (y.__s || (y.__s = y.state), j.getDerivedStateFromProps && (y.__s == y.state && (y.__s = _({}, y.__s)), _(y.__s, j.getDerivedStateFromProps(E, y.__s)))), b = y.props, w = y.state, y.__v = n, r.__c) {
+				if (E !== b && D && !j.getDerivedStateFromProps && y.componentWillReceiveProps && y.componentWillReceiveProps(E, O), n.__v == r.__v && !(8 & y.__g) || !(4 & y.__g) && y.shouldComponentUpdate && !1 === y.shouldComponentUpdate(E, y.__s, O)) {
+					n.__v != r.__v && (y.props = E, y.state = y.__s, y.__g &= -9), n.__e = r.__e, n.__k = r.__k, n.__k.some(function(e) {
 						e && (e.__ = n);
 					}), p.push.apply(y.__h, y.__k), y.__k = [], y.__h.length && s.push(y), c = C(r);
 					break n;
 				}
-				y.componentWillUpdate && y.componentWillUpdate(T, y.__s, D), E && y.componentDidUpdate && y.__h.push(function() {
-					y.componentDidUpdate(b, ee, w);
+				y.componentWillUpdate && y.componentWillUpdate(E, y.__s, O), D && y.componentDidUpdate && y.__h.push(function() {
+					y.componentDidUpdate(b, w, T);
 				});
-			} else E && !A.getDerivedStateFromProps && y.componentWillMount && y.componentWillMount(), E && y.componentDidMount && y.__h.push(y.componentDidMount);
-			y.context = D, y.props = T, y.__P = t, y.__g &= -5, re = e.__r, ie = E ? 25 : 0;
+			} else D && !j.getDerivedStateFromProps && y.componentWillMount && y.componentWillMount(), D && y.componentDidMount && y.__h.push(y.componentDidMount);
+			y.context = O, y.props = E, y.__P = t, y.__g &= -5, ne = e.__r, re = D ? 25 : 0;
 			do
-				y.__g &= -9, re && re(n), f = y.render(y.props, y.state = y.__s, y.context);
-			while (8 & y.__g && ++ie < 25);
-			E && (p.push.apply(y.__h, y.__k), y.__k = []), y.state = y.__s, y.getChildContext && (i = _({}, i, y.getChildContext())), E && r.__c && y.getSnapshotBeforeUpdate && (w = y.getSnapshotBeforeUpdate(b, ee)), ae = f && f.type === x && f.key == null ? f.props.children : f, T.__P && (f = c, a = (t = T.__P).namespaceURI, l = o = null, r.props && r.props.__P != t && (r.__k.some(function(e) {
-				e && de(e, e);
-			}), r.__k = null), c = r.__k ? C(r, 0) : null), c = te(t, h(ae) ? ae : [ae], n, r, i, a, o, s, c, l, u), T.__P && (n.__e = null, c = f), n.__u &= -161, m && m.some(v), y.__h.length && s.push(y), 1 & y.__g && (y.__g &= -4);
+				y.__g &= -9, ne && ne(n), f = y.render(y.props, y.state = y.__s, y.context);
+			while (8 & y.__g && ++re < 25);
+			D && (p.push.apply(y.__h, y.__k), y.__k = []), y.state = y.__s, y.getChildContext && (i = _({}, i, y.getChildContext())), D && r.__c && y.getSnapshotBeforeUpdate && (T = y.getSnapshotBeforeUpdate(b, w)), ie = f && f.type === x && f.key == null ? f.props.children : f, E.__P && (f = c, a = (t = E.__P).namespaceURI, l = o = null, r.props && r.props.__P != t && (r.__k.some(function(e) {
+				e && ue(e, e);
+			}), r.__k = null), c = r.__k ? C(r, 0) : null), c = ee(t, h(ie) ? ie : [ie], n, r, i, a, o, s, c, l, u), E.__P && (n.__e = null, c = f), n.__u &= -161, m && m.some(v), y.__h.length && s.push(y), 1 & y.__g && (y.__g &= -4);
 		} catch (t) {
 			if (s.length = g, n.__v = null, l || o) {
 				if (t && t.then) {
 					if (n.__u |= 128 | l, o) {
-						for (~(O = o.indexOf(c || void 0)) || (O = o.length); (k = o[O - 1]) && k.nodeType == 8;) O--;
-						for (; O < o.length; O++) if (k = o[O]) {
-							if (o[O] = null, oe) {
-								if (k == se) break;
+						for (~(k = o.indexOf(c || void 0)) || (k = o.length); (A = o[k - 1]) && A.nodeType == 8;) k--;
+						for (; k < o.length; k++) if (A = o[k]) {
+							if (o[k] = null, ae) {
+								if (A == oe) break;
 							} else {
-								if (k.nodeType != 8) break;
-								k.data.startsWith("$s") && (se = ce(oe = k));
+								if (A.nodeType != 8) break;
+								A.data.startsWith("$s") && (oe = se(ae = A));
 							}
 						}
 					}
-					if (!oe) {
+					if (!ae) {
 						for (; c && c.nodeType == 8 && c.nextSibling;) c = c.nextSibling;
-						oe = c;
+						ae = c;
 					}
-					(f = ce(oe = n.__c.__z || (n.__c.__z = oe))) ? (n.__e = oe, c = f) : n.__e = c, c &&= c.nextSibling;
+					(f = se(ae = n.__c.__z || (n.__c.__z = ae))) ? (n.__e = ae, c = f) : n.__e = c, c &&= c.nextSibling;
 				} else o && o.some(v);
 			} else n.__e = r.__e;
-			n.__k ||= r.__k || [], t && t.then || le(n), e.__e(t, n, r);
+			n.__k ||= r.__k || [], t && t.then || ce(n), e.__e(t, n, r);
 		}
-	} else c = n.__e = ue(r.__e, n, r, i, a, o, s, l, u, t);
+	} else c = n.__e = le(r.__e, n, r, i, a, o, s, l, u, t);
 	return (f = e.diffed) && f(n), c;
 }
-function ce(e, t) {
+function se(e, t) {
 	if (e && e.nodeType == 8 && e.data.startsWith("$s")) for (var n = 1; e = e.nextSibling;) {
 		if (e.nodeType == 8) {
 			if (e.data.startsWith("$s")) n++;
@@ -186,11 +186,11 @@ function ce(e, t) {
 		t && t.push(e);
 	}
 }
-function le(e) {
-	e && (e.__c && (e.__c.__g |= 4), e.__k && e.__k.some(le));
+function ce(e) {
+	e && (e.__c && (e.__c.__g |= 4), e.__k && e.__k.some(ce));
 }
-function O(t, n, r) {
-	for (var i = 0; i < r.length;) k(r[i++], r[i++], r[i++]);
+function k(t, n, r) {
+	for (var i = 0; i < r.length;) A(r[i++], r[i++], r[i++]);
 	e.__c && e.__c(n, t), t.some(function(n) {
 		try {
 			t = n.__h, n.__h = [], t.some(function(e) {
@@ -201,36 +201,36 @@ function O(t, n, r) {
 		}
 	});
 }
-function ue(t, n, r, i, a, o, s, c, l, u) {
-	var d, p, _, y, b, x, S, ee, w = r.props || f, T = n.props, E = n.type;
-	if (E == "svg" ? a = "http://www.w3.org/2000/svg" : E == "math" ? a = "http://www.w3.org/1998/Math/MathML" : a ||= "http://www.w3.org/1999/xhtml", o) {
-		for (d = 0; d < o.length; d++) if ((b = o[d]) && (E ? b.localName == E : b.nodeType == 3)) {
+function le(t, n, r, i, a, o, s, c, l, u) {
+	var d, p, _, y, b, x, S, w, T = r.props || f, E = n.props, D = n.type;
+	if (D == "svg" ? a = "http://www.w3.org/2000/svg" : D == "math" ? a = "http://www.w3.org/1998/Math/MathML" : a ||= "http://www.w3.org/1999/xhtml", o) {
+		for (d = 0; d < o.length; d++) if ((b = o[d]) && (D ? b.localName == D : b.nodeType == 3)) {
 			t = b, o[d] = null;
 			break;
 		}
 	}
 	if (!t) {
-		if (ee = u.ownerDocument || document, !E) return ee.createTextNode(T);
-		t = ee.createElementNS(a, E, T.is ? T : u), c &&= (e.__m && e.__m(n, o), !1), o = null;
+		if (w = u.ownerDocument || document, !D) return w.createTextNode(E);
+		t = w.createElementNS(a, D, E.is ? E : u), c &&= (e.__m && e.__m(n, o), !1), o = null;
 	}
-	if (E) {
-		if (u = E == "template" && t.content || t, o = E == "textarea" && T.defaultValue != null ? null : o && g.call(u.childNodes), !c && o) for (w = {}, d = 0; d < t.attributes.length; d++) w[(b = t.attributes[d]).name] = b.value;
-		for (d in w) b = w[d], d == "dangerouslySetInnerHTML" ? _ = b : d == "children" || d in T || d == "value" && "defaultValue" in T || d == "checked" && "defaultChecked" in T || ae(t, d, null, b, a);
-		for (d in T) b = T[d], d == "children" ? y = b : d == "dangerouslySetInnerHTML" ? p = b : d == "value" ? x = b : d == "checked" ? S = b : c && typeof b != "function" || w[d] === b || ae(t, d, b, w[d], a);
-		p ? (c || _ && (p.__html == _.__html || p.__html == t.innerHTML) || (t.innerHTML = p.__html), n.__k = []) : (_ && (t.textContent = ""), (E == "foreignObject" || a == "http://www.w3.org/1998/Math/MathML" && m.test(E)) && (a = "http://www.w3.org/1999/xhtml"), te(u, h(y) ? y : [y], n, r, i, a, o, s, o ? o[0] : r.__k && C(r, 0), c, l), o && o.some(v)), c && E != "textarea" || (d = "value", E == "progress" && x == null ? t.removeAttribute(d) : x == null || x === t[d] && (E != "progress" || x) || ae(t, d, x, w[d], a), d = "checked", S != null && S != t[d] && ae(t, d, S, w[d], a));
-	} else w === T || c && t.data == T || (t.data = T);
+	if (D) {
+		if (u = D == "template" && t.content || t, o = D == "textarea" && E.defaultValue != null ? null : o && g.call(u.childNodes), !c && o) for (T = {}, d = 0; d < t.attributes.length; d++) T[(b = t.attributes[d]).name] = b.value;
+		for (d in T) b = T[d], d == "dangerouslySetInnerHTML" ? _ = b : d == "children" || d in E || d == "value" && "defaultValue" in E || d == "checked" && "defaultChecked" in E || ie(t, d, null, b, a);
+		for (d in E) b = E[d], d == "children" ? y = b : d == "dangerouslySetInnerHTML" ? p = b : d == "value" ? x = b : d == "checked" ? S = b : c && typeof b != "function" || T[d] === b || ie(t, d, b, T[d], a);
+		p ? (c || _ && (p.__html == _.__html || p.__html == t.innerHTML) || (t.innerHTML = p.__html), n.__k = []) : (_ && (t.textContent = ""), (D == "foreignObject" || a == "http://www.w3.org/1998/Math/MathML" && m.test(D)) && (a = "http://www.w3.org/1999/xhtml"), ee(u, h(y) ? y : [y], n, r, i, a, o, s, o ? o[0] : r.__k && C(r, 0), c, l), o && o.some(v)), c && D != "textarea" || (d = "value", D == "progress" && x == null ? t.removeAttribute(d) : x == null || x === t[d] && (D != "progress" || x) || ie(t, d, x, T[d], a), d = "checked", S != null && S != t[d] && ie(t, d, S, T[d], a));
+	} else T === E || c && t.data == E || (t.data = E);
 	return t;
 }
-function k(t, n, r, i) {
+function A(t, n, r, i) {
 	try {
 		typeof t == "function" ? n ? n.__x = t(n) || 1 : (i &&= i.__c || i.__e) && (n = i.__x) && (i.__x = null, typeof n == "function" ? n() : t(null)) : t.current = n;
 	} catch (t) {
 		e.__e(t, r);
 	}
 }
-function de(t, n, r) {
+function ue(t, n, r) {
 	var i, a, o, s;
-	if (e.unmount && e.unmount(t), !(i = t.ref) || i.current && i.current != t.__e || k(i, null, n, t), i = t.__c) {
+	if (e.unmount && e.unmount(t), !(i = t.ref) || i.current && i.current != t.__e || A(i, null, n, t), i = t.__c) {
 		if (i.componentWillUnmount) try {
 			i.componentWillUnmount();
 		} catch (t) {
@@ -238,15 +238,15 @@ function de(t, n, r) {
 		}
 		i.__P = i.__n = null;
 	}
-	if (i = t.__k) for (s = 0; s < i.length; s++) i[s] && de(i[s], n, typeof t.type != "function" || r && !t.props.__P);
-	!r && (i = t.__c) && (i = i.__z) && (a = ce(i, o = [])) && (i == t.__e && o.some(v), v(a), v(i)), r || v(t.__e), t.__e = t.__c = t.__ = null;
+	if (i = t.__k) for (s = 0; s < i.length; s++) i[s] && ue(i[s], n, typeof t.type != "function" || r && !t.props.__P);
+	!r && (i = t.__c) && (i = i.__z) && (a = se(i, o = [])) && (i == t.__e && o.some(v), v(a), v(i)), r || v(t.__e), t.__e = t.__c = t.__ = null;
 }
-function fe(e, t, n) {
+function de(e, t, n) {
 	return this.constructor(e, n);
 }
-function A(t, n) {
+function j(t, n) {
 	var r, i, a, o;
-	e.__ && e.__(t, n), n.nodeType == 9 && (n = n.documentElement), i = (r = t && 32 & t.__u) ? null : n.__k, n.__k = b(x, { children: [t] }), a = [], o = [], se(n, n.__k, i || f, f, n.namespaceURI, i ? null : n.firstChild ? g.call(n.childNodes) : null, a, i ? i.__e : n.firstChild, r, o), O(a, n.__k, o), n.__k.props.children = null;
+	e.__ && e.__(t, n), n.nodeType == 9 && (n = n.documentElement), i = (r = t && 32 & t.__u) ? null : n.__k, n.__k = b(x, { children: [t] }), a = [], o = [], oe(n, n.__k, i || f, f, n.namespaceURI, i ? null : n.firstChild ? g.call(n.childNodes) : null, a, i ? i.__e : n.firstChild, r, o), k(a, n.__k, o), n.__k.props.children = null;
 }
 e = { __e: function(e, t, n, r) {
 	for (var i, o, s; t = t.__;) if ((i = t.__c) && !(1 & i.__g)) {
@@ -262,39 +262,39 @@ e = { __e: function(e, t, n, r) {
 	return e != null && e.constructor === d;
 }, S.prototype.setState = function(e, t) {
 	var n = this.__s;
-	n && n != this.state || (n = this.__s = _({}, this.state)), typeof e == "function" && (e = e(_({}, n), this.props)), e && (_(n, e), this.__v && (t && this.__k.push(t), T(this)));
+	n && n != this.state || (n = this.__s = _({}, this.state)), typeof e == "function" && (e = e(_({}, n), this.props)), e && (_(n, e), this.__v && (t && this.__k.push(t), E(this)));
 }, S.prototype.forceUpdate = function(e) {
-	this.__v && (this.__g |= 4, e && this.__h.push(e), T(this));
+	this.__v && (this.__g |= 4, e && this.__h.push(e), E(this));
 }, S.prototype.render = x, r = [], a = 0, o = function(e, t) {
 	return e.__v.__b - t.__v.__b;
 }, s = Symbol(), c = /(PointerCapture)$|Capture$/i, l = 0, u = {};
 // node_modules/preact/hooks/dist/hooks.mjs
-var pe, j, me, he, ge = Object.is, _e = 0, ve = [], ye = [], M = e, be = M.__b, xe = M.__r, Se = M.diffed, Ce = M.__c, we = M.unmount, Te = M.__;
-function Ee(e, t) {
-	M.__h && M.__h(j, e, _e || t), _e = 0;
-	var n = j.__H || (j.__H = {
+var fe, M, pe, me, he = Object.is, ge = 0, _e = [], ve = [], N = e, ye = N.__b, be = N.__r, xe = N.diffed, Se = N.__c, Ce = N.unmount, we = N.__;
+function Te(e, t) {
+	N.__h && N.__h(M, e, ge || t), ge = 0;
+	var n = M.__H || (M.__H = {
 		__: [],
 		__h: []
 	});
 	return e >= n.__.length && n.__.push({}), n.__[e];
 }
-function De(e) {
-	return _e = 1, Oe(ze, e);
+function Ee(e) {
+	return ge = 1, De(Re, e);
 }
-function Oe(e, t, n) {
-	var r = Ee(pe++, 2);
-	if (r.t = e, !r.__c && (r.__ = [n ? n(t) : ze(void 0, t), function(e) {
+function De(e, t, n) {
+	var r = Te(fe++, 2);
+	if (r.t = e, !r.__c && (r.__ = [n ? n(t) : Re(void 0, t), function(e) {
 		var t = (r.__N || r.__)[0], n = r.t(t, e);
-		ge(t, n) || (r.__N = [n, r.__[1]], r.__c.setState({}));
-	}], r.__c = j, !j.__f)) {
-		j.__f = !0;
-		var i = j.shouldComponentUpdate;
-		j.shouldComponentUpdate = function(e, t, n) {
+		he(t, n) || (r.__N = [n, r.__[1]], r.__c.setState({}));
+	}], r.__c = M, !M.__f)) {
+		M.__f = !0;
+		var i = M.shouldComponentUpdate;
+		M.shouldComponentUpdate = function(e, t, n) {
 			var r = this.__H;
 			if (!r) return !0;
 			var a = !1, o = this.props != e;
 			if (r.__.some(function(e) {
-				e.__N && (a = !0, ge(e.__[0], e.__N[0]) || (o = !0));
+				e.__N && (a = !0, he(e.__[0], e.__N[0]) || (o = !0));
 			}), i) {
 				var s = i.call(this, e, t, n);
 				return a ? s || o : s;
@@ -304,67 +304,67 @@ function Oe(e, t, n) {
 	}
 	return r.__;
 }
-function ke(e, t) {
-	var n = Ee(pe++, 3);
-	!M.__s && Re(n.__H, t) && (n.__P = !0, n.__ = e, n.u = t, j.__H.__h.push(n));
+function Oe(e, t) {
+	var n = Te(fe++, 3);
+	!N.__s && Le(n.__H, t) && (n.__P = !0, n.__ = e, n.u = t, M.__H.__h.push(n));
 }
-function Ae(e) {
-	return _e = 5, je(function() {
+function ke(e) {
+	return ge = 5, Ae(function() {
 		return { current: e };
 	}, []);
 }
-function je(e, t) {
-	var n = Ee(pe++, 7);
-	return Re(n.__H, t) && (n.__ = e(), n.__H = t), n.__;
+function Ae(e, t) {
+	var n = Te(fe++, 7);
+	return Le(n.__H, t) && (n.__ = e(), n.__H = t), n.__;
 }
-function Me() {
+function je() {
 	var e;
 	do {
-		for (; e = ye.shift();) try {
-			Ie(e);
+		for (; e = ve.shift();) try {
+			Fe(e);
 		} catch (t) {
-			M.__e(t, { __: (e = e.__P) && e.__v });
+			N.__e(t, { __: (e = e.__P) && e.__v });
 		}
-		for (; e = ve.shift();) {
+		for (; e = _e.shift();) {
 			var t = e.__H;
 			if (e.__P && t) try {
-				t.__h.some(Ie), t.__h.some(Le), t.__h = [];
+				t.__h.some(Fe), t.__h.some(Ie), t.__h = [];
 			} catch (n) {
-				t.__h = [], M.__e(n, e.__v);
+				t.__h = [], N.__e(n, e.__v);
 			}
 		}
-	} while (ye.length);
+	} while (ve.length);
 }
-M.__b = function(e) {
-	j = null, be && be(e);
-}, M.__ = function(e, t) {
-	e && t.__k && t.__k.__m && (e.__m = t.__k.__m), Te && Te(e, t);
-}, M.__r = function(e) {
-	xe && xe(e), pe = 0;
-	var t = (j = e.__c).__H;
-	t && (me == j ? j.__h = [] : (t.__h.some(Ie), t.__h.some(Le), pe = 0), t.__h = [], t.__.some(function(e) {
+N.__b = function(e) {
+	M = null, ye && ye(e);
+}, N.__ = function(e, t) {
+	e && t.__k && t.__k.__m && (e.__m = t.__k.__m), we && we(e, t);
+}, N.__r = function(e) {
+	be && be(e), fe = 0;
+	var t = (M = e.__c).__H;
+	t && (pe == M ? M.__h = [] : (t.__h.some(Fe), t.__h.some(Ie), fe = 0), t.__h = [], t.__.some(function(e) {
 		e.__N && (e.__ = e.__N), e.u = e.__N = void 0;
-	})), me = j;
-}, M.diffed = function(e) {
-	Se && Se(e);
+	})), pe = M;
+}, N.diffed = function(e) {
+	xe && xe(e);
 	var t = e.__c;
-	t && t.__H && (t.__H.__h.length && Fe(ve.push(t)), t.__H.__.some(function(e) {
+	t && t.__H && (t.__H.__h.length && Pe(_e.push(t)), t.__H.__.some(function(e) {
 		e.u && (e.__H = e.u);
-	})), me = j = null;
-}, M.__c = function(e, t) {
+	})), pe = M = null;
+}, N.__c = function(e, t) {
 	t.some(function(e) {
 		try {
-			e.__h.some(Ie), e.__h = e.__h.filter(function(e) {
-				return !e.__ || Le(e);
+			e.__h.some(Fe), e.__h = e.__h.filter(function(e) {
+				return !e.__ || Ie(e);
 			});
 		} catch (t) {
 			e.__h = [function() {
 				throw t;
 			}];
 		}
-	}), Ce && Ce(e, t);
-}, M.unmount = function(e) {
-	we && we(e);
+	}), Se && Se(e, t);
+}, N.unmount = function(e) {
+	Ce && Ce(e);
 	var t, n, r = e.__c;
 	r && r.__H && (r.__H.__.some(function(r) {
 		try {
@@ -373,43 +373,43 @@ M.__b = function(e) {
 					for (n = e.__; n && (!n.__c || !n.__c.__P);) n = n.__;
 					n &&= n.__c;
 				}
-				r.__P = n, Fe(ye.push(r));
-			} else Ie(r);
+				r.__P = n, Pe(ve.push(r));
+			} else Fe(r);
 		} catch (e) {
 			t = e;
 		}
-	}), r.__H = void 0, t && M.__e(t, r.__v));
+	}), r.__H = void 0, t && N.__e(t, r.__v));
 };
-var Ne = typeof requestAnimationFrame == "function";
-function Pe(e) {
+var Me = typeof requestAnimationFrame == "function";
+function Ne(e) {
 	var t, n = function() {
-		clearTimeout(r), Ne && cancelAnimationFrame(t), setTimeout(e);
+		clearTimeout(r), Me && cancelAnimationFrame(t), setTimeout(e);
 	}, r = setTimeout(n, 35);
-	Ne && (t = requestAnimationFrame(n));
+	Me && (t = requestAnimationFrame(n));
+}
+function Pe(e) {
+	e != 1 && me == N.requestAnimationFrame || ((me = N.requestAnimationFrame) || Ne)(je);
 }
 function Fe(e) {
-	e != 1 && he == M.requestAnimationFrame || ((he = M.requestAnimationFrame) || Pe)(Me);
+	var t = M, n = e.__c;
+	typeof n == "function" && (e.__c = void 0, n()), M = t;
 }
 function Ie(e) {
-	var t = j, n = e.__c;
-	typeof n == "function" && (e.__c = void 0, n()), j = t;
+	var t = M;
+	e.__c = e.__(), M = t;
 }
-function Le(e) {
-	var t = j;
-	e.__c = e.__(), j = t;
-}
-function Re(e, t) {
+function Le(e, t) {
 	return !e || e.length != t.length || t.some(function(t, n) {
-		return !ge(t, e[n]);
+		return !he(t, e[n]);
 	});
 }
-function ze(e, t) {
+function Re(e, t) {
 	return typeof t == "function" ? t(e) : t;
 }
 // node_modules/@preact/signals-core/dist/signals-core.module.js
-var Be = Symbol.for("preact-signals");
-function Ve() {
-	if (P > 1) P--;
+var ze = Symbol.for("preact-signals");
+function Be() {
+	if (Ge > 1) Ge--;
 	else {
 		var e, t = !1;
 		for ((function() {
@@ -419,9 +419,9 @@ function Ve() {
 				if (t.v === e.v) for (var n = t.t; n !== void 0; n = n.x) n.i === e.i && (n.i = t.i);
 				e = e.o;
 			}
-		})(); Ge !== void 0;) {
-			var n = Ge;
-			for (Ge = void 0, Ke++; n !== void 0;) {
+		})(); We !== void 0;) {
+			var n = We;
+			for (We = void 0, Ke++; n !== void 0;) {
 				var r = n.u;
 				if (n.u = void 0, n.f &= -3, !(8 & n.f) && Qe(n)) try {
 					n.c();
@@ -431,53 +431,53 @@ function Ve() {
 				n = r;
 			}
 		}
-		if (Ke = 0, P--, t) throw e;
+		if (Ke = 0, Ge--, t) throw e;
 	}
 }
-function He(e) {
-	if (P > 0) return e();
-	Je = ++qe, P++;
+function Ve(e) {
+	if (Ge > 0) return e();
+	Je = ++qe, Ge++;
 	try {
 		return e();
 	} finally {
-		Ve();
+		Be();
 	}
 }
-var Ue, N = void 0;
-function We(e) {
-	var t = N, n = Ue;
-	N = void 0, Ue = void 0;
+var He, P = void 0;
+function Ue(e) {
+	var t = P, n = He;
+	P = void 0, He = void 0;
 	try {
 		return e();
 	} finally {
-		N = t, Ue = n;
+		P = t, He = n;
 	}
 }
-var Ge = void 0, P = 0, Ke = 0, qe = 0, Je = 0, Ye = void 0, Xe = 0;
+var We = void 0, Ge = 0, Ke = 0, qe = 0, Je = 0, Ye = void 0, Xe = 0;
 function Ze(e) {
-	if (N !== void 0) {
+	if (P !== void 0) {
 		var t = e.n;
-		if (t === void 0 || t.t !== N) return t = {
+		if (t === void 0 || t.t !== P) return t = {
 			i: 0,
 			S: e,
-			p: N.s,
+			p: P.s,
 			n: void 0,
-			t: N,
+			t: P,
 			e: void 0,
 			x: void 0,
 			r: t
-		}, N.s !== void 0 && (N.s.n = t), N.s = t, e.n = t, 32 & N.f && e.S(t), t;
-		if (t.i === -1) return t.i = 0, t.n !== void 0 && (t.n.p = t.p, t.p !== void 0 && (t.p.n = t.n), t.p = N.s, t.n = void 0, N.s.n = t, N.s = t), t;
+		}, P.s !== void 0 && (P.s.n = t), P.s = t, e.n = t, 32 & P.f && e.S(t), t;
+		if (t.i === -1) return t.i = 0, t.n !== void 0 && (t.n.p = t.p, t.p !== void 0 && (t.p.n = t.n), t.p = P.s, t.n = void 0, P.s.n = t, P.s = t), t;
 	}
 }
 function F(e, t) {
 	this.v = e, this.i = 0, this.n = void 0, this.t = void 0, this.l = 0, this.W = t?.watched, this.Z = t?.unwatched, this.name = t?.name;
 }
-F.prototype.brand = Be, F.prototype.h = function() {
+F.prototype.brand = ze, F.prototype.h = function() {
 	return !0;
 }, F.prototype.S = function(e) {
 	var t = this, n = this.t;
-	n !== e && e.e === void 0 && (e.x = n, this.t = e, n === void 0 ? We(function() {
+	n !== e && e.e === void 0 && (e.x = n, this.t = e, n === void 0 ? Ue(function() {
 		var e;
 		(e = t.W) == null || e.call(t);
 	}) : n.e = e);
@@ -485,7 +485,7 @@ F.prototype.brand = Be, F.prototype.h = function() {
 	var t = this;
 	if (this.t !== void 0) {
 		var n = e.e, r = e.x;
-		n !== void 0 && (n.x = r, e.e = void 0), r !== void 0 && (r.e = n, e.x = void 0), e === this.t && (this.t = r, r === void 0 && We(function() {
+		n !== void 0 && (n.x = r, e.e = void 0), r !== void 0 && (r.e = n, e.x = void 0), e === this.t && (this.t = r, r === void 0 && Ue(function() {
 			var e;
 			(e = t.Z) == null || e.call(t);
 		}));
@@ -494,7 +494,7 @@ F.prototype.brand = Be, F.prototype.h = function() {
 	var t = this;
 	return st(function() {
 		var n = t.value;
-		We(function() {
+		Ue(function() {
 			return e(n);
 		});
 	}, { name: "sub" });
@@ -506,7 +506,7 @@ F.prototype.brand = Be, F.prototype.h = function() {
 	return this.value;
 }, F.prototype.peek = function() {
 	var e = this;
-	return We(function() {
+	return Ue(function() {
 		return e.value;
 	});
 }, Object.defineProperty(F.prototype, "value", {
@@ -518,17 +518,17 @@ F.prototype.brand = Be, F.prototype.h = function() {
 		if (e !== this.v) {
 			if (Ke > 100) throw Error("Cycle detected");
 			(function(e) {
-				P !== 0 && Ke === 0 && e.l !== Je && (e.l = Je, Ye = {
+				Ge !== 0 && Ke === 0 && e.l !== Je && (e.l = Je, Ye = {
 					S: e,
 					v: e.v,
 					i: e.i,
 					o: Ye
 				});
-			})(this), this.v = e, this.i++, Xe++, P++;
+			})(this), this.v = e, this.i++, Xe++, Ge++;
 			try {
 				for (var t = this.t; t !== void 0; t = t.x) t.t.N();
 			} finally {
-				Ve();
+				Be();
 			}
 		}
 	}
@@ -563,15 +563,15 @@ tt.prototype = new F(), tt.prototype.h = function() {
 	if (this.f &= -3, 1 & this.f) return !1;
 	if ((36 & this.f) == 32 || (this.f &= -5, this.g === Xe)) return !0;
 	if (this.g = Xe, this.f |= 1, this.i > 0 && !Qe(this)) return this.f &= -2, !0;
-	var e = N;
+	var e = P;
 	try {
-		$e(this), N = this;
+		$e(this), P = this;
 		var t = this.x();
 		(16 & this.f || this.v !== t || this.i === 0) && (this.v = t, this.f &= -17, this.i++);
 	} catch (e) {
 		this.v = e, this.f |= 16, this.i++;
 	}
-	return N = e, et(this), this.f &= -2, !0;
+	return P = e, et(this), this.f &= -2, !0;
 }, tt.prototype.S = function(e) {
 	if (this.t === void 0) {
 		this.f |= 36;
@@ -600,15 +600,15 @@ function nt(e, t) {
 function rt(e) {
 	var t = e.j;
 	if (e.j = void 0, typeof t == "function") {
-		P++;
-		var n = N;
-		N = void 0;
+		Ge++;
+		var n = P;
+		P = void 0;
 		try {
 			t();
 		} catch (t) {
 			throw e.f &= -2, e.f |= 8, it(e), t;
 		} finally {
-			N = n, Ve();
+			P = n, Be();
 		}
 	}
 }
@@ -617,16 +617,16 @@ function it(e) {
 	e.x = void 0, e.s = void 0, rt(e);
 }
 function at(e) {
-	if (N !== this) throw Error("Out-of-order effect");
-	et(this), N = e, this.f &= -2;
+	if (P !== this) throw Error("Out-of-order effect");
+	et(this), P = e, this.f &= -2;
 	try {
 		8 & this.f && it(this);
 	} finally {
-		Ve();
+		Be();
 	}
 }
 function ot(e, t) {
-	this.x = e, this.j = void 0, this.s = void 0, this.u = void 0, this.f = 32, this.name = t?.name, Ue && Ue.push(this);
+	this.x = e, this.j = void 0, this.s = void 0, this.u = void 0, this.f = 32, this.name = t?.name, He && He.push(this);
 }
 ot.prototype.c = function() {
 	var e = this.S();
@@ -639,11 +639,11 @@ ot.prototype.c = function() {
 	}
 }, ot.prototype.S = function() {
 	if (1 & this.f) throw Error("Cycle detected");
-	this.f |= 1, this.f &= -9, rt(this), $e(this), P++;
-	var e = N;
-	return N = this, at.bind(this, e);
+	this.f |= 1, this.f &= -9, rt(this), $e(this), Ge++;
+	var e = P;
+	return P = this, at.bind(this, e);
 }, ot.prototype.N = function() {
-	2 & this.f || (this.f |= 2, this.u = Ge, Ge = this);
+	2 & this.f || (this.f |= 2, this.u = We, We = this);
 }, ot.prototype.d = function() {
 	this.f |= 8, 1 & this.f || it(this);
 }, ot.prototype.dispose = function() {
@@ -677,7 +677,7 @@ function pt(e) {
 function mt(e) {
 	var t = this, r = e.data, i = gt(r);
 	i.name = "ReactiveDom", i.value = r;
-	var a = je(function() {
+	var a = Ae(function() {
 		for (var e = t, r = t.__v; r = r.__;) if (r.__c) {
 			r.__c.__$f |= 4;
 			break;
@@ -817,7 +817,7 @@ ft("unmount", function(e, t) {
 	return !1;
 };
 function gt(e, t) {
-	return je(function() {
+	return Ae(function() {
 		return I(e, t);
 	}, []);
 }
@@ -827,7 +827,7 @@ var _t = function(e) {
 	});
 };
 function vt() {
-	He(function() {
+	Ve(function() {
 		for (var e; e = dt.shift();) ct.call(e);
 	});
 }
@@ -1137,12 +1137,12 @@ var B = {
 			"#8f9e4a"
 		]
 	}
-}, Ht = (e, t) => B[e].classes[t % 10], V = {
+}, Ht = () => matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light", Ut = (e, t) => B[e].classes[t % 10], V = {
 	left: 62,
 	right: 62,
 	top: 62,
 	bottom: 46
-}, Ut = class {
+}, Wt = class {
 	width = 0;
 	height = 0;
 	domain = [
@@ -1197,24 +1197,22 @@ var B = {
 		];
 	}
 };
-function Wt(e, t) {
+function Gt(e, t) {
 	let [n, r] = [Infinity, -Infinity];
 	for (let t of e) Number.isFinite(t) && (t < n && (n = t), t > r && (r = t));
-	if (!(r >= n)) return t ? [-3, 1] : [0, 1];
-	let i = e.length > 2e3 ? Nt(e, .9995) : r;
-	return !t && r > 5 * i && i > 0 && (r = i), t ? r - n < 1e-6 ? [n - 1, r + 1] : [n - .06 * (r - n) - .05, r + .08 * (r - n) + .05] : r > 0 ? [-.02 * r, 1.08 * r] : [n - 1, 1];
+	return r >= n ? t ? r - n < 1e-6 ? [n - 1, r + 1] : [n - .06 * (r - n) - .05, r + .08 * (r - n) + .05] : r > 0 ? [-.02 * r, 1.08 * r] : [n - 1, 1] : t ? [-3, 1] : [0, 1];
 }
 // src/map/svg.ts
-var Gt = {
+var Kt = {
 	top: .8,
 	middle: .35,
 	bottom: -.22,
 	alphabetic: 0
-}, Kt = {
+}, qt = {
 	left: "start",
 	center: "middle",
 	right: "end"
-}, qt = (e) => Array.from(e, (e) => /^[\ud800-\udfff]$/.test(e) ? "�" : e).join("").replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "�").replace(/[&<>"]/g, (e) => `&#${e.charCodeAt(0)};`), H = (e) => String(Number(e.toFixed(2))), Jt = {
+}, Jt = (e) => Array.from(e, (e) => /^[\ud800-\udfff]$/.test(e) ? "�" : e).join("").replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "�").replace(/[&<>"]/g, (e) => `&#${e.charCodeAt(0)};`), H = (e) => String(Number(e.toFixed(2))), Yt = {
 	fillStyle: "#000",
 	strokeStyle: "#000",
 	lineWidth: 1,
@@ -1223,19 +1221,19 @@ var Gt = {
 	lineJoin: "miter",
 	textAlign: "left",
 	textBaseline: "alphabetic"
-}, Yt = class {
+}, Xt = class {
 	width;
 	height;
 	name;
 	measure;
-	fillStyle = Jt.fillStyle;
-	strokeStyle = Jt.strokeStyle;
-	lineWidth = Jt.lineWidth;
-	globalAlpha = Jt.globalAlpha;
-	font = Jt.font;
-	lineJoin = Jt.lineJoin;
-	textAlign = Jt.textAlign;
-	textBaseline = Jt.textBaseline;
+	fillStyle = Yt.fillStyle;
+	strokeStyle = Yt.strokeStyle;
+	lineWidth = Yt.lineWidth;
+	globalAlpha = Yt.globalAlpha;
+	font = Yt.font;
+	lineJoin = Yt.lineJoin;
+	textAlign = Yt.textAlign;
+	textBaseline = Yt.textBaseline;
 	out = [];
 	open = [];
 	groups = 0;
@@ -1317,8 +1315,8 @@ var Gt = {
 			"400",
 			"10",
 			"sans-serif"
-		], s = `font-family="${qt(o)}" font-size="${a}" font-weight="${i}"`, c = `x="${H(t)}" y="${H(n + Gt[this.textBaseline] * Number(a))}"`;
-		this.out.push(`<text ${c} text-anchor="${Kt[this.textAlign]}" ${s} ${r}>${qt(e)}</text>`);
+		], s = `font-family="${Jt(o)}" font-size="${a}" font-weight="${i}"`, c = `x="${H(t)}" y="${H(n + Kt[this.textBaseline] * Number(a))}"`;
+		this.out.push(`<text ${c} text-anchor="${qt[this.textAlign]}" ${s} ${r}>${Jt(e)}</text>`);
 	}
 	line() {
 		let e = this.dash.length ? ` stroke-dasharray="${this.dash.join(" ")}"` : "";
@@ -1327,8 +1325,8 @@ var Gt = {
 	ink() {
 		return `fill="${this.fillStyle}" fill-opacity="${H(this.globalAlpha)}"`;
 	}
-}, Xt = 2e4;
-function Zt(e) {
+}, Zt = 2e4;
+function Qt(e) {
 	let t = document.createElement("canvas");
 	t.width = e.reduce((e, t) => e + t.top.width, 0), t.height = Math.max(...e.map((e) => e.top.height));
 	let n = t.getContext("2d");
@@ -1344,51 +1342,51 @@ function Zt(e) {
 	}
 	return new Promise((e) => t.toBlob(e));
 }
-function Qt(e) {
+function $t(e) {
 	let t = e.reduce((e, t) => e + t.frame.width, 0), n = Math.max(...e.map((e) => e.frame.height)), { paper: r } = B[e[0].store.theme.peek()], i = 0, a = e.map((e, t) => {
-		let n = $t(e, `map${t}`).nested(i);
+		let n = en(e, `map${t}`).nested(i);
 		return i += e.frame.width, n;
 	});
 	return `<svg xmlns="http://www.w3.org/2000/svg" ${`width="${t}" height="${n}" viewBox="0 0 ${t} ${n}"`}>${`<rect width="100%" height="100%" fill="${r}"/>`}${a.join("")}</svg>\n`;
 }
-function $t(e, t) {
-	let { frame: n } = e, r = document.createElement("canvas").getContext("2d"), i = new Yt(n.width, n.height, t, (e, t) => (r.font = e, r.measureText(t)));
-	if (e.store.n > Xt || e.store.marks.peek() === "density") i.drawImage(e.pixels, V.left, V.top, n.plotWidth, n.plotHeight);
+function en(e, t) {
+	let { frame: n } = e, r = document.createElement("canvas").getContext("2d"), i = new Xt(n.width, n.height, t, (e, t) => (r.font = e, r.measureText(t)));
+	if (e.store.n > Zt || e.store.marks.peek() === "density") i.drawImage(e.pixels, V.left, V.top, n.plotWidth, n.plotHeight);
 	else for (let t of e.discs()) i.disc(...t);
 	return e.overlay(i), i;
 }
 // src/map/axes.ts
-var en = (e, t, n = 400) => {
+var tn = (e, t, n = 400) => {
 	e.font = `${n} ${t}px Inter, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
 };
-function tn(e, t, n, r) {
+function nn(e, t, n, r) {
 	let { right: i, bottom: a } = t, o = kt(t.domain[0], t.domain[1], t.plotWidth, r[0]), s = kt(t.domain[2], t.domain[3], t.plotHeight, r[1]);
 	e.lineWidth = 1, e.strokeStyle = n.ink;
-	for (let n of o) rn(e, n.major ? .07 : 0, [
+	for (let n of o) an(e, n.major ? .07 : 0, [
 		t.x(n.at),
 		V.top,
 		t.x(n.at),
 		a
 	]);
-	for (let n of s) rn(e, n.major ? .07 : 0, [
+	for (let n of s) an(e, n.major ? .07 : 0, [
 		V.left,
 		t.y(n.at),
 		i,
 		t.y(n.at)
 	]);
-	for (let n of o) rn(e, .6, [
+	for (let n of o) an(e, .6, [
 		t.x(n.at),
 		a,
 		t.x(n.at),
 		a + (n.major ? 5 : 3)
 	]);
-	for (let n of s) rn(e, .6, [
+	for (let n of s) an(e, .6, [
 		V.left - (n.major ? 5 : 3),
 		t.y(n.at),
 		V.left,
 		t.y(n.at)
 	]);
-	en(e, 11), e.fillStyle = n.muted, e.textAlign = "center", e.textBaseline = "top";
+	tn(e, 11), e.fillStyle = n.muted, e.textAlign = "center", e.textBaseline = "top";
 	let c = 0;
 	for (let n of o) {
 		let r = e.measureText(n.label).width / 2;
@@ -1397,62 +1395,62 @@ function tn(e, t, n, r) {
 	e.textAlign = "right", e.textBaseline = "middle";
 	for (let n of s) n.label && e.fillText(n.label, V.left - 9, t.y(n.at));
 }
-function nn(e, t, n, r) {
-	en(e, 12, 500), e.fillStyle = n.ink, e.textBaseline = "alphabetic", e.textAlign = "right", e.fillText("Bayesian leverage (effective parameters) →", t.right, t.bottom + 38), e.textAlign = "left", e.fillText("↑ Prediction error (units of the target)", 10, 18), en(e, 11), e.fillStyle = n.muted, e.fillText(r[0], V.left, t.bottom + 38), e.fillText(r[1], 10, 34);
+function rn(e, t, n, r) {
+	tn(e, 12, 500), e.fillStyle = n.ink, e.textBaseline = "alphabetic", e.textAlign = "right", e.fillText("Bayesian leverage (effective parameters) →", t.right, t.bottom + 38), e.textAlign = "left", e.fillText("↑ Prediction error (units of the target)", 10, 18), tn(e, 11), e.fillStyle = n.muted, e.fillText(r[0], V.left, t.bottom + 38), e.fillText(r[1], 10, 34);
 }
-function rn(e, t, [n, r, i, a]) {
+function an(e, t, [n, r, i, a]) {
 	t && (e.globalAlpha = t, e.beginPath(), e.moveTo(Math.round(n) + .5, Math.round(r) + .5), e.lineTo(Math.round(i) + .5, Math.round(a) + .5), e.stroke(), e.globalAlpha = 1);
 }
-function an(e, t, n, r) {
+function on(e, t, n, r) {
 	e.beginPath();
 	let i = !1;
 	for (let a = V.left; a <= t.right; a += 2) {
-		let [o] = t.back(a, 0), s = on(t, n, r, o);
+		let [o] = t.back(a, 0), s = sn(t, n, r, o);
 		!Number.isFinite(s) || s < V.top - 500 || (i ? e.lineTo(a, s) : e.moveTo(a, s), i = !0);
 	}
 	e.stroke();
 }
-function on(e, t, n, r) {
+function sn(e, t, n, r) {
 	let i = t[0] ? 10 ** r : r;
 	return !(i > 0) || !(n > 0) ? NaN : e.y(t[1] ? Math.log10(n / i) : n / i);
 }
-function sn(e, t, n, r, i) {
+function cn(e, t, n, r, i) {
 	let [, a, , o] = t.domain, s = Math.log10((r[0] ? 10 ** a : a) * (r[1] ? 10 ** o : o)), c = [...i];
 	if (!Number.isFinite(s)) return c;
 	let l = !1, u = r[0] && r[1] ? 14 : 4;
 	for (let i = Math.floor(s); i > s - u; i--) {
-		e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), an(e, t, r, 10 ** i), e.setLineDash([]), e.globalAlpha = 1;
+		e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), on(e, t, r, 10 ** i), e.setLineDash([]), e.globalAlpha = 1;
 		let a = `${l ? "" : "leverage × error = "}${Ot(i)}`;
-		l = cn(e, t, n, r, 10 ** i, a, c) || l;
+		l = ln(e, t, n, r, 10 ** i, a, c) || l;
 	}
 	return c;
 }
-function cn(e, t, n, r, i, a, o) {
-	en(e, 10.5);
+function ln(e, t, n, r, i, a, o) {
+	tn(e, 10.5);
 	let s = e.measureText(a).width, c = [t.right - 8, ...Array.from({ length: 40 }, (e, n) => t.right - 8 - 20 * (n + 1))];
 	for (let l of c) {
-		let c = on(t, r, i, t.back(l, 0)[0]), u = [
+		let c = sn(t, r, i, t.back(l, 0)[0]), u = [
 			l - s,
 			c - 15,
 			l,
 			c
 		];
-		if (!(l - s < V.left || !(c - 15 > V.top && c < t.bottom - 4)) && !o.some((e) => ln(e, u))) return e.textAlign = "right", e.textBaseline = "bottom", un(e, n, a, l, c - 2, n.muted), o.push(u), !0;
+		if (!(l - s < V.left || !(c - 15 > V.top && c < t.bottom - 4)) && !o.some((e) => un(e, u))) return e.textAlign = "right", e.textBaseline = "bottom", dn(e, n, a, l, c - 2, n.muted), o.push(u), !0;
 	}
 	return !1;
 }
-var ln = (e, t) => e[0] < t[2] && t[0] < e[2] && e[1] < t[3] && t[1] < e[3];
-function un(e, t, n, r, i, a) {
+var un = (e, t) => e[0] < t[2] && t[0] < e[2] && e[1] < t[3] && t[1] < e[3];
+function dn(e, t, n, r, i, a) {
 	e.strokeStyle = t.paper, e.lineWidth = 3.5, e.lineJoin = "round", e.strokeText(n, r, i), e.fillStyle = a, e.fillText(n, r, i);
 }
-function dn(e, t, n, r, i, a) {
-	e.strokeStyle = n.accent, e.lineWidth = 1.5, an(e, t, r, i);
-	let o = fn(t, r, i);
+function fn(e, t, n, r, i, a) {
+	e.strokeStyle = n.accent, e.lineWidth = 1.5, on(e, t, r, i);
+	let o = pn(t, r, i);
 	if (!o) return {
 		handle: o,
 		box: null
 	};
-	e.fillStyle = n.paper, e.beginPath(), e.arc(o[0], o[1], 5.5, 0, 7), e.fill(), e.stroke(), en(e, 11, 600);
+	e.fillStyle = n.paper, e.beginPath(), e.arc(o[0], o[1], 5.5, 0, 7), e.fill(), e.stroke(), tn(e, 11, 600);
 	let s = `top ${z(a)}`, c = e.measureText(s).width + 14, l = o[0] + 12 + c > t.right ? o[0] - c - 12 : o[0] + 12, u = o[1] - 24 < V.top + 2 ? o[1] + 8 : o[1] - 24;
 	return e.fillStyle = n.accent, e.beginPath(), e.roundRect(l, u, c, 18, 9), e.fill(), e.fillStyle = n.onAccent, e.textAlign = "left", e.textBaseline = "middle", e.fillText(s, l + 7, u + 9.5), {
 		handle: o,
@@ -1464,19 +1462,19 @@ function dn(e, t, n, r, i, a) {
 		]
 	};
 }
-function fn(e, t, n) {
+function pn(e, t, n) {
 	let r = [];
 	for (let i = V.left + 12; i < e.right - 12; i += 4) {
-		let a = on(e, t, n, e.back(i, 0)[0]);
+		let a = sn(e, t, n, e.back(i, 0)[0]);
 		a > V.top + 12 && a < e.bottom - 12 && r.push([i, a]);
 	}
 	return r.length ? r[Math.floor(r.length * .3)] : null;
 }
-var pn = 5, mn = class {
+var mn = 5, hn = class {
 	across = [];
 	up = [];
 	count(e, t, n, r, i, a) {
-		let [o, s] = [Math.ceil(e.plotWidth / pn), Math.ceil(e.plotHeight / pn)], [c, l, u, d] = e.domain;
+		let [o, s] = [Math.ceil(e.plotWidth / mn), Math.ceil(e.plotHeight / mn)], [c, l, u, d] = e.domain;
 		this.across = [new Float32Array(o), new Float32Array(o)], this.up = [new Float32Array(s), new Float32Array(s)];
 		for (let e = 0; e < t.length; e += a) {
 			if (r[e] === 0 || !(t[e] >= c && t[e] < l && n[e] >= u && n[e] < d)) continue;
@@ -1485,7 +1483,7 @@ var pn = 5, mn = class {
 		}
 	}
 	draw(e, t, n, r) {
-		for (let i of r ? [0, 1] : [0]) e.fillStyle = i ? n.accent : n.bars, e.globalAlpha = i ? 1 : r ? .5 : .85, this.bars(this.across[0], this.across[i], 20, (t, n) => e.fillRect(V.left + t * pn, V.top - 5 - n, 4, n)), this.bars(this.up[0], this.up[i], V.right - 18, (n, r) => e.fillRect(t.right + 6, V.top + n * pn, r, 4));
+		for (let i of r ? [0, 1] : [0]) e.fillStyle = i ? n.accent : n.bars, e.globalAlpha = i ? 1 : r ? .5 : .85, this.bars(this.across[0], this.across[i], 20, (t, n) => e.fillRect(V.left + t * mn, V.top - 5 - n, 4, n)), this.bars(this.up[0], this.up[i], V.right - 18, (n, r) => e.fillRect(t.right + 6, V.top + n * mn, r, 4));
 		e.globalAlpha = 1;
 	}
 	bars(e, t, n, r) {
@@ -1494,22 +1492,22 @@ var pn = 5, mn = class {
 			e && r(t, Math.sqrt(e / i) * n);
 		});
 	}
-}, hn = {
+}, gn = {
 	change: "change of sensitivity between the maps",
 	drift: "change of leverage × error since the first step"
-}, gn = (e) => e === "change" || e === "drift", _n = (e) => [...e.models.length > 1 ? ["change"] : [], ...e.trajectory ? ["drift"] : []];
-function vn(e, t, n) {
+}, _n = (e) => e === "change" || e === "drift", vn = (e) => [...e.models.length > 1 ? ["change"] : [], ...e.trajectory ? ["drift"] : []];
+function yn(e, t, n) {
 	if (t === "drift") return e.trajectory.drift(n);
 	let [r, i] = e.models;
 	return r.sensitivity.map((e, t) => e > 0 && i.sensitivity[t] > 0 ? Math.log10(i.sensitivity[t] / e) : NaN);
 }
-var yn = (e) => Math.max(Math.log10(1.1), Nt(e.map(Math.abs), .99) || 0), bn = (e, t, n) => yn(vn(e, t, n));
-function xn(e, t, n) {
-	let r = vn(e, t, n), i = yn(r);
+var bn = (e) => Math.max(Math.log10(1.1), Nt(e.map(Math.abs), .99) || 0), xn = (e, t, n) => bn(yn(e, t, n));
+function Sn(e, t, n) {
+	let r = yn(e, t, n), i = bn(r);
 	return Uint8Array.from(r, (e) => Number.isFinite(e) ? Math.round(127 + 127 * Math.max(-1, Math.min(1, e / i))) : 255);
 }
 // src/map/cloud.ts
-var Sn = class {
+var Cn = class {
 	store;
 	k;
 	x;
@@ -1520,55 +1518,80 @@ var Sn = class {
 	}
 	update() {
 		let { trajectory: e, time: t, log: n, models: r } = this.store;
-		this.k === 0 && e !== null && t.value < e.steps - 1 ? (e.fill(t.value, this.x, this.y), n.value[0] || Dn(this.x), n.value[1] || Dn(this.y)) : (this.x.set(n.value[0] ? r[this.k].leverage.map(Math.log10) : r[this.k].leverage), this.y.set(n.value[1] ? r[this.k].error.map(Math.log10) : r[this.k].error)), this.hidden = [Cn(this.x), Cn(this.y)];
+		this.k === 0 && e !== null && t.value < e.steps - 1 ? (e.fill(t.value, this.x, this.y), n.value[0] || kn(this.x), n.value[1] || kn(this.y)) : (this.x.set(n.value[0] ? r[this.k].leverage.map(Math.log10) : r[this.k].leverage), this.y.set(n.value[1] ? r[this.k].error.map(Math.log10) : r[this.k].error)), this.hidden = [wn(this.x), wn(this.y)];
 	}
-}, Cn = (e) => e.reduce((e, t) => e + +(t === -Infinity), 0), wn = (e) => {
+}, wn = (e) => e.reduce((e, t) => e + +(t === -Infinity), 0), Tn = .6, En = (e) => {
 	let t = /* @__PURE__ */ new Uint8Array(768);
 	for (let [n, r] of e.entries()) t.set(r, 3 * n);
 	return t;
 };
-function Tn(e, t, n) {
-	let { table: r, n: i } = e, a = e.color.value, o = e.theme.value, s = Math.min(1, Math.max(.22, 9e3 / i + .3)), c = (/* @__PURE__ */ new Float32Array(256)).fill(Math.min(.88, s + .22)), l = (e, t) => (n.has(e) || n.set(e, t()), n.get(e));
+function Dn(e, t, n) {
+	let { table: r, n: i } = e, a = e.color.value, o = e.theme.value, s = (/* @__PURE__ */ new Float32Array(256)).fill(.88), c = (e, t) => (n.has(e) || n.set(e, t()), n.get(e));
 	if (a === "correct") {
-		let t = l("correct", () => Uint8Array.from({ length: i }, (t, n) => +!!e.wrong(n)));
-		return c.set([.35, .92]), {
+		let t = c("correct", () => Uint8Array.from({ length: i }, (t, n) => +!!e.wrong(n)));
+		return s.set([.35, .92]), {
 			codes: t,
-			lut: wn([Bt(B[o].right), Bt(B[o].wrong)]),
-			alpha: c
+			lut: En([Bt(B[o].right), Bt(B[o].wrong)]),
+			alpha: s
 		};
 	}
-	if (gn(a)) {
-		let t = () => xn(e, a, e.time.value), n = a === "drift" ? t() : l(a, t);
-		for (let e = 0; e < 255; e++) c[e] = Math.min(.95, s + .6 * Math.abs(e / 127 - 1));
-		c[255] = s;
+	if (_n(a)) {
+		let t = () => Sn(e, a, e.time.value), n = a === "drift" ? t() : c(a, t);
+		for (let e = 0; e < 255; e++) s[e] = Tn + .35 * Math.abs(e / 127 - 1);
+		s[255] = Tn;
 		let r = B[o].diverging.slice();
 		return r.set(Bt(B[o].faint), 765), {
 			codes: n,
 			lut: r,
-			alpha: c
+			alpha: s
 		};
 	}
 	if (r.about(a).kind === "class") return {
-		codes: l(a, () => Uint8Array.from(r.codes(a), (e) => e === 65535 ? 255 : e % 255)),
-		lut: wn([...Array.from({ length: 255 }, (e, t) => Bt(Ht(o, t))), Bt(B[o].faint)]),
-		alpha: c
+		codes: c(a, () => Uint8Array.from(r.codes(a), (e) => e === 65535 ? 255 : e % 255)),
+		lut: En([...Array.from({ length: 255 }, (e, t) => Bt(Ut(o, t))), Bt(B[o].faint)]),
+		alpha: s
 	};
-	let u = t && r.has(`${a}@${t}`) ? `${a}@${t}` : a, d = l(u, () => e.shade(u).codes);
-	for (let e = 0; e < 256; e++) c[e] = Math.min(.95, s + .6 * (e / 255) ** 1.5);
+	let l = t && r.has(`${a}@${t}`) ? `${a}@${t}` : a, u = c(l, () => e.shade(l).codes);
+	for (let e = 0; e < 256; e++) s[e] = Tn + .35 * (e / 255) ** 1.5;
 	return {
-		codes: d,
+		codes: u,
 		lut: B[o].ramp,
-		alpha: c
+		alpha: s
 	};
 }
-function En(e, t) {
+function On(e, t) {
 	return (e < 3e3 ? 2.9 : e < 2e4 ? 2.1 : e < 15e4 ? 1.5 : 1.05) * Math.min(2.2, Math.max(1, t ** .35));
 }
-function Dn(e) {
+function kn(e) {
 	for (let t = 0; t < e.length; t++) e[t] = 10 ** e[t];
 }
-// src/map/grid.ts
-var On = 8, kn = 81, An = class {
+// src/map/crowd.ts
+function An(e, t, n, r, i = 1) {
+	let { x: a, y: o, state: s, kx: c, bx: l, ky: u, by: d } = e, f = Math.ceil(t / r), p = new Float32Array(f * Math.ceil(n / r));
+	for (let e = 0; e < a.length; e += i) {
+		if (s[e] === 0) continue;
+		let m = a[e] * c + l, h = o[e] * u + d;
+		m >= 0 && h >= 0 && m < t && h < n && (p[(h / r | 0) * f + (m / r | 0)] += i);
+	}
+	return p;
+}
+var jn = 2, Mn = .25, Nn = class {
+	cell;
+	columns;
+	strengths;
+	constructor(e, t, n, r, i, a) {
+		this.cell = r, this.columns = Math.ceil(t / r);
+		let o = Fn(An(e, t, n, r, a), this.columns), s = Math.PI * i ** 2 / r ** 2;
+		this.strengths = o.map((e) => Pn(e * s));
+	}
+	at(e, t) {
+		return this.strengths[(t / this.cell | 0) * this.columns + (e / this.cell | 0)] ?? 1;
+	}
+}, Pn = (e) => Math.max(Mn, Math.min(1, (jn / e) ** .5));
+function Fn(e, t) {
+	return In(In(e, 1, (e) => e % t > 0, (e) => e % t < t - 1), t, (e) => e >= t, (n) => n < e.length - t);
+}
+var In = (e, t, n, r) => e.map((i, a) => (i + (n(a) ? e[a - t] : i) + (r(a) ? e[a + t] : i)) / 3), Ln = 8, Rn = 81, zn = class {
 	px;
 	py;
 	columns;
@@ -1576,33 +1599,33 @@ var On = 8, kn = 81, An = class {
 	head;
 	next;
 	constructor(e, t, n, r, i, a) {
-		this.px = e, this.py = t, this.columns = Math.ceil(n / On) + 1, this.rows = Math.ceil(r / On) + 1, this.head = new Int32Array(this.columns * this.rows).fill(-1), this.next = new Int32Array(a.length);
+		this.px = e, this.py = t, this.columns = Math.ceil(n / Ln) + 1, this.rows = Math.ceil(r / Ln) + 1, this.head = new Int32Array(this.columns * this.rows).fill(-1), this.next = new Int32Array(a.length);
 		for (let e of i) a[e] && this.add(e);
 	}
 	add(e) {
 		let [t, n] = [this.px(e), this.py(e)];
 		if (!(t >= 0 && n >= 0)) return;
-		let [r, i] = [Math.floor(t / On), Math.floor(n / On)];
+		let [r, i] = [Math.floor(t / Ln), Math.floor(n / Ln)];
 		if (r >= this.columns || i >= this.rows) return;
 		let a = i * this.columns + r;
 		this.next[e] = this.head[a], this.head[a] = e;
 	}
 	nearest(e, t) {
-		let [n, r] = [Math.floor(e / On), Math.floor(t / On)], [i, a] = [-1, kn];
+		let [n, r] = [Math.floor(e / Ln), Math.floor(t / Ln)], [i, a] = [-1, Rn];
 		for (let o = Math.max(0, r - 1); o <= Math.min(this.rows - 1, r + 1); o++) for (let r = Math.max(0, n - 1); r <= Math.min(this.columns - 1, n + 1); r++) for (let n = this.head[o * this.columns + r]; n >= 0; n = this.next[n]) {
 			let r = (this.px(n) - e) ** 2 + (this.py(n) - t) ** 2;
 			r < a && ([i, a] = [n, r]);
 		}
 		return i;
 	}
-}, jn = 12;
-function Mn(e, t, n, r, i, a) {
+}, Bn = 12;
+function Vn(e, t, n, r, i, a) {
 	let o = [];
 	for (let s of t) {
 		if (o.length >= a) break;
 		let [t, c] = n(s);
 		if (!e.inside(t, c) || o.some((e) => Math.hypot(e.x - t, e.y - c) < 24)) continue;
-		let l = Fn(e, t, c, r, [...i, ...o.map(Pn)], o);
+		let l = Wn(e, t, c, r, [...i, ...o.map(Un)], o);
 		l && o.push({
 			example: s,
 			x: t,
@@ -1613,7 +1636,7 @@ function Mn(e, t, n, r, i, a) {
 	}
 	return o;
 }
-function Nn(e, t, n, r, i, a) {
+function Hn(e, t, n, r, i, a) {
 	let o = [], s = [...i], c = 0;
 	for (let i of t) {
 		if (o.length >= a || c++ > 4 * a) break;
@@ -1624,7 +1647,7 @@ function Nn(e, t, n, r, i, a) {
 			l - 15 / 2,
 			e + u,
 			l + 15 / 2
-		]).find((t) => t[0] > V.left && t[2] < e.right && t[1] > V.top && !s.some((e) => ln(e, t)));
+		]).find((t) => t[0] > V.left && t[2] < e.right && t[1] > V.top && !s.some((e) => un(e, t)));
 		d && (s.push([
 			d[0] - 3,
 			d[1],
@@ -1643,13 +1666,13 @@ function Nn(e, t, n, r, i, a) {
 	}
 	return o;
 }
-var Pn = (e) => [
+var Un = (e) => [
 	e.left - 4,
 	e.top - 4,
 	e.left + 32 + 4,
 	e.top + 32 + 4
 ];
-function Fn(e, t, n, r, i, a) {
+function Wn(e, t, n, r, i, a) {
 	let [o, s] = [null, Infinity];
 	for (let c of [
 		36,
@@ -1664,23 +1687,23 @@ function Fn(e, t, n, r, i, a) {
 			u + 32 + 2,
 			d + 32 + 2
 		];
-		if (f[0] < V.left || f[1] < V.top || f[2] > e.right || f[3] > e.bottom || i.some((e) => ln(e, f))) continue;
+		if (f[0] < V.left || f[1] < V.top || f[2] > e.right || f[3] > e.bottom || i.some((e) => un(e, f))) continue;
 		let p = a.filter((e) => Math.hypot(e.x - u - 16, e.y - d - 16) < 26).length, m = 1.2 * r(u, d) + .35 * c + 40 * p;
 		m < s && ([o, s] = [[u, d], m]);
 	}
 	return o;
 }
-function In(e, t) {
-	let n = Math.ceil(e.width / jn) + 1, r = new Float32Array(n * (Math.ceil(e.height / jn) + 1));
-	for (let [i, a] of t) e.inside(i, a) && r[Math.floor(a / jn) * n + Math.floor(i / jn)]++;
+function Gn(e, t) {
+	let n = Math.ceil(e.width / Bn) + 1, r = new Float32Array(n * (Math.ceil(e.height / Bn) + 1));
+	for (let [i, a] of t) e.inside(i, a) && r[Math.floor(a / Bn) * n + Math.floor(i / Bn)]++;
 	return (e, t) => {
 		let i = 0;
-		for (let a = t; a < t + 32; a += jn) for (let t = e; t < e + 32; t += jn) i += r[Math.floor(a / jn) * n + Math.floor(t / jn)];
+		for (let a = t; a < t + 32; a += Bn) for (let t = e; t < e + 32; t += Bn) i += r[Math.floor(a / Bn) * n + Math.floor(t / Bn)];
 		return i;
 	};
 }
 // src/map/raster.ts
-var Ln = class {
+var Kn = class {
 	canvas;
 	pen;
 	image;
@@ -1701,40 +1724,31 @@ var Ln = class {
 	}
 	points(e) {
 		this.prepare(e.radius, e.hollow);
-		let { order: t, x: n, y: r, state: i, want: a, codes: o, lut: s, alpha: c, kx: l, bx: u, ky: d, by: f, stride: p } = e, { data: m, width: h, height: g } = this.image, _ = this.reach, [v, y] = [h - _ - 1, g - _ - 1];
+		let { order: t, x: n, y: r, state: i, want: a, codes: o, lut: s, alpha: c, kx: l, bx: u, ky: d, by: f, stride: p, crowd: m } = e, { data: h, width: g, height: _ } = this.image, v = this.reach, [y, b] = [g - v - 1, _ - v - 1];
 		for (let e = 0; e < t.length; e += p) {
 			let p = t[e];
 			if (i[p] !== a) continue;
-			let g = n[p] * l + u, b = r[p] * d + f;
-			if (!(g >= _ && b >= _ && g < v && b < y)) continue;
-			let [x, S] = [g | 0, b | 0], { offsets: C, weights: ee } = this.kernels[((b - S) * 4 | 0) << 2 | (g - x) * 4], w = o[p], T = c[w] * 256 | 0, [E, te, ne] = [
-				s[3 * w],
-				s[3 * w + 1],
-				s[3 * w + 2]
-			], D = (S * h + x) * 4;
-			for (let e = 0; e < C.length; e++) {
-				let t = D + C[e], n = ee[e] * T >> 8;
-				m[t] += (E - m[t]) * n + 128 >> 8, m[t + 1] += (te - m[t + 1]) * n + 128 >> 8, m[t + 2] += (ne - m[t + 2]) * n + 128 >> 8;
+			let _ = n[p] * l + u, x = r[p] * d + f;
+			if (!(_ >= v && x >= v && _ < y && x < b)) continue;
+			let [S, C] = [_ | 0, x | 0], { offsets: w, weights: T } = this.kernels[((x - C) * 4 | 0) << 2 | (_ - S) * 4], E = o[p], D = c[E] * (m ? m.at(_, x) : 1) * 256 | 0, [ee, te, O] = [
+				s[3 * E],
+				s[3 * E + 1],
+				s[3 * E + 2]
+			], ne = (C * g + S) * 4;
+			for (let e = 0; e < w.length; e++) {
+				let t = ne + w[e], n = T[e] * D >> 8;
+				h[t] += (ee - h[t]) * n + 128 >> 8, h[t + 1] += (te - h[t + 1]) * n + 128 >> 8, h[t + 2] += (O - h[t + 2]) * n + 128 >> 8;
 			}
 		}
 	}
 	density(e, t) {
-		let { width: n, height: r } = this.image, i = Math.ceil(n / t), a = this.counts(e, t, i), o = 254 / Math.log1p(a.reduce((e, t) => Math.max(e, t), 1)), s = new Uint32Array(this.image.data.buffer);
+		let { width: n, height: r } = this.image, i = Math.ceil(n / t), a = An(e, n, r, t), o = 254 / Math.log1p(a.reduce((e, t) => Math.max(e, t), 1)), s = new Uint32Array(this.image.data.buffer);
 		for (let c = 0; c < r; c++) for (let r = 0; r < n; r++) {
 			let l = a[(c / t | 0) * i + (r / t | 0)];
 			if (!l) continue;
 			let u = 3 * (1 + (Math.log1p(l) * o | 0));
 			s[c * n + r] = 255 << 24 | e.lut[u + 2] << 16 | e.lut[u + 1] << 8 | e.lut[u];
 		}
-	}
-	counts(e, t, n) {
-		let { x: r, y: i, state: a, kx: o, bx: s, ky: c, by: l } = e, u = new Float32Array(n * Math.ceil(this.image.height / t));
-		for (let e = 0; e < r.length; e++) {
-			if (a[e] === 0) continue;
-			let d = r[e] * o + s, f = i[e] * c + l;
-			d >= 0 && f >= 0 && d < this.image.width && f < this.image.height && u[(f / t | 0) * n + (d / t | 0)]++;
-		}
-		return u;
 	}
 	prepare(e, t) {
 		let n = `${e} ${t}`;
@@ -1751,17 +1765,17 @@ var Ln = class {
 			weights: Uint8Array.from(a)
 		};
 	}
-}, Rn = 0, zn = 1, Bn = 2, Vn = 3, Hn = 2e5, Un = 400, Wn = 400, Gn = 24, Kn = class {
+}, qn = 0, Jn = 1, Yn = 2, Xn = 3, Zn = 2e5, Qn = 400, $n = 400, er = 6, tr = 24, nr = class {
 	store;
 	k;
-	frame = new Ut();
+	frame = new Wt();
 	positions;
 	root = document.createElement("div");
 	top;
 	handle = null;
 	lasso = [];
 	state;
-	histograms = new mn();
+	histograms = new hn();
 	raster;
 	middle;
 	upper;
@@ -1782,13 +1796,13 @@ var Ln = class {
 	quick = !1;
 	stale = /* @__PURE__ */ new Set();
 	constructor(e, t) {
-		this.store = e, this.k = t, this.root.className = "mm-map", this.positions = new Sn(e, t), this.state = new Uint8Array(e.n);
+		this.store = e, this.k = t, this.root.className = "mm-map", this.positions = new Cn(e, t), this.state = new Uint8Array(e.n);
 		let [n, r, i] = [
 			"mm-points",
 			"mm-lines",
 			"mm-top"
 		].map((e) => this.canvas(e));
-		this.top = i, this.raster = new Ln(n), this.middle = r.getContext("2d"), this.upper = i.getContext("2d");
+		this.top = i, this.raster = new Kn(n), this.middle = r.getContext("2d"), this.upper = i.getContext("2d");
 		let a = new ResizeObserver(() => this.resize());
 		a.observe(this.root), this.stops.push(() => a.disconnect()), this.react();
 	}
@@ -1808,7 +1822,7 @@ var Ln = class {
 			let [t, n] = [e.shown.value, e.chosen.value], r = e.selection.value.length > 0, i = e.focusClass.value, a = i >= 0 ? e.table.codes("target") : null, o = e.table.numbers("warning");
 			for (let s = 0; s < e.n; s++) {
 				let c = r && !n[s] || a !== null && a[s] !== i;
-				this.state[s] = !t[s] || !e.drawn[s] ? Rn : c ? zn : o[s] > 0 ? Vn : Bn;
+				this.state[s] = !t[s] || !e.drawn[s] ? qn : c ? Jn : o[s] > 0 ? Xn : Yn;
 			}
 			this.changed("points", "axes", "hover");
 		}), t(() => {
@@ -1831,7 +1845,7 @@ var Ln = class {
 	}
 	homeDomain() {
 		let { log: e, compare: t, models: n, trajectory: r } = this.store, i = t.peek() === "off" ? [n[this.k]] : n, a = (e, t) => {
-			let n = i.map((n) => Wt(t ? n[e].map(Math.log10) : n[e], t)), a = r ? this.store.meta.steps : [], o = e === "leverage" ? 0 : 1;
+			let n = i.map((n) => Gt(t ? n[e].map(Math.log10) : n[e], t)), a = r ? this.store.meta.steps : [], o = e === "leverage" ? 0 : 1;
 			for (let e of a) n.push(t ? [e.low[o], e.high[o]] : [0, 10 ** e.high[o] * 1.05]);
 			return [Math.min(...n.map((e) => e[0])), Math.max(...n.map((e) => e[1]))];
 		};
@@ -1848,7 +1862,7 @@ var Ln = class {
 		this.move(e), this.store.frame.value = e.join() === this.home.join() ? null : [...e];
 	}
 	move(e) {
-		this.frame.domain = e, this.quick = this.store.n > Hn, this.quick && (clearTimeout(this.idle), this.idle = window.setTimeout(() => {
+		this.frame.domain = e, this.quick = this.store.n > Zn, this.quick && (clearTimeout(this.idle), this.idle = window.setTimeout(() => {
 			this.quick = !1, this.changed("points", "axes");
 		}, 140)), this.changed("points", "axes", "hover");
 	}
@@ -1863,7 +1877,7 @@ var Ln = class {
 	pick(e, t) {
 		if (!this.frame.inside(e, t)) return -1;
 		let { width: n, height: r } = this.frame;
-		return this.grid ??= new An(this.px, this.py, n, r, this.store.models[this.k].order, this.state), this.grid.nearest(e, t);
+		return this.grid ??= new zn(this.px, this.py, n, r, this.store.models[this.k].order, this.state), this.grid.nearest(e, t);
 	}
 	pinAt(e, t) {
 		let n = this.pins.find((n) => e >= n.left && e <= n.left + 32 && t >= n.top && t <= n.top + 32);
@@ -1892,50 +1906,61 @@ var Ln = class {
 		return this.store.selection.peek().length > 0 || this.store.focusClass.peek() >= 0;
 	}
 	drawPoints() {
-		let { store: e, frame: t, ratio: n } = this, r = t.plotWidth * n / (t.domain[1] - t.domain[0]), i = -t.plotHeight * n / (t.domain[3] - t.domain[2]), a = {
-			kx: r,
-			bx: -t.domain[0] * r,
-			ky: i,
-			by: -t.domain[3] * i,
-			...this.positions,
-			state: this.state
-		};
+		let { store: e, frame: t, ratio: n, placed: r } = this;
 		if (this.raster.clear(Bt(this.theme.paper)), e.marks.peek() === "density") this.raster.density({
-			...a,
+			...r,
 			lut: this.theme.density
 		}, Math.round(2 * n));
 		else for (let e of this.passes()) this.raster.points({
 			...e,
-			...a,
+			...r,
 			radius: e.radius * n
 		});
 		this.raster.flush(), this.histograms.count(t, this.positions.x, this.positions.y, this.state, this.some, this.stride);
 	}
+	get placed() {
+		let { x: e, y: t } = this.positions, [n, r, i, a] = this.frame.domain, o = this.raster.canvas.width / (r - n), s = -this.raster.canvas.height / (a - i);
+		return {
+			x: e,
+			y: t,
+			state: this.state,
+			kx: o,
+			bx: -n * o,
+			ky: s,
+			by: -a * s
+		};
+	}
+	crowd(e) {
+		let { width: t, height: n } = this.raster.canvas;
+		return new Nn(this.placed, t, n, er * this.ratio, e * this.ratio, this.stride);
+	}
 	passes() {
-		let { store: e, frame: t } = this, n = (this.home[1] - this.home[0]) / (t.domain[1] - t.domain[0]), r = En(e.n, n), i = {
+		let { store: e, frame: t } = this, n = (this.home[1] - this.home[0]) / (t.domain[1] - t.domain[0]), r = On(e.n, n), i = {
 			order: e.models[this.k].order,
 			stride: this.stride,
 			hollow: !1,
-			radius: r
-		}, a = Tn(e, this.k, this.shades), o = {
+			radius: r,
+			crowd: null
+		}, a = Dn(e, this.k, this.shades), o = {
 			...a,
 			alpha: (/* @__PURE__ */ new Float32Array(256)).fill(1)
 		};
 		return [
 			...this.some ? [{
 				...i,
-				want: zn,
+				want: Jn,
 				...this.grey()
 			}] : [],
 			{
 				...i,
 				...a,
-				want: Bn
+				want: Yn,
+				crowd: this.crowd(r)
 			},
 			{
 				...i,
 				...o,
-				want: Vn,
+				want: Xn,
 				hollow: !0,
 				radius: r + 1.6,
 				stride: 1
@@ -1943,15 +1968,15 @@ var Ln = class {
 		];
 	}
 	*discs() {
-		for (let { order: e, want: t, codes: n, lut: r, alpha: i, radius: a, hollow: o } of this.passes()) for (let s of e) {
-			if (this.state[s] !== t || !this.frame.inside(this.px(s), this.py(s))) continue;
-			let e = 3 * n[s];
+		for (let { order: e, want: t, codes: n, lut: r, alpha: i, radius: a, hollow: o, crowd: s } of this.passes()) for (let c of e) {
+			if (this.state[c] !== t || !this.frame.inside(this.px(c), this.py(c))) continue;
+			let e = 3 * n[c], [l, u] = [this.px(c), this.py(c)], d = s?.at((l - V.left) * this.ratio, (u - V.top) * this.ratio) ?? 1;
 			yield [
-				this.px(s),
-				this.py(s),
+				l,
+				u,
 				a,
 				`rgb(${r[e]},${r[e + 1]},${r[e + 2]})`,
-				i[n[s]],
+				i[n[c]] * d,
 				o
 			];
 		}
@@ -1978,14 +2003,14 @@ var Ln = class {
 	}
 	lines(e, t) {
 		let { store: n, frame: r, theme: i } = this, a = n.log.peek(), o = n.threshold.peek(), s = [];
-		tn(e, r, i, a), nn(e, r, i, this.hiddenWords()), this.histograms.draw(e, r, i, this.some), this.clipped(e, () => {
-			let t = n.countAbove(o) / n.n, c = dn(e, r, i, a, o, t);
+		nn(e, r, i, a), rn(e, r, i, this.hiddenWords()), this.histograms.draw(e, r, i, this.some), this.clipped(e, () => {
+			let t = n.countAbove(o) / n.n, c = fn(e, r, i, a, o, t);
 			this.handle = c.handle, c.box && s.push(c.box), c.handle && s.push([
 				c.handle[0] - 10,
 				c.handle[1] - 10,
 				c.handle[0] + 10,
 				c.handle[1] + 10
-			]), s = sn(e, r, i, a, s), n.compare.peek() === "arrows" && this.k === 0 && this.arrows(e), dn(e, r, i, a, o, t), this.rings(e);
+			]), s = cn(e, r, i, a, s), n.compare.peek() === "arrows" && this.k === 0 && this.arrows(e), fn(e, r, i, a, o, t), this.rings(e);
 		}), n.compare.peek() === "side" && this.modelName(e), n.pins.peek() && (n.sheets ? this.drawPins(e, s, t) : this.names(e, s));
 	}
 	hiddenWords() {
@@ -1999,21 +2024,21 @@ var Ln = class {
 		return n;
 	}
 	modelName(e) {
-		en(e, 12, 600), e.textAlign = "left", e.textBaseline = "top", un(e, this.theme, this.store.models[this.k].name.slice(0, 60), V.left + 10, V.top + 8, this.theme.ink);
+		tn(e, 12, 600), e.textAlign = "left", e.textBaseline = "top", dn(e, this.theme, this.store.models[this.k].name.slice(0, 60), V.left + 10, V.top + 8, this.theme.ink);
 	}
 	rings(e) {
 		let t = this.store.selection.peek();
-		if (!(!t.length || t.length > Un || this.store.marks.peek() === "density")) {
+		if (!(!t.length || t.length > Qn || this.store.marks.peek() === "density")) {
 			e.strokeStyle = this.theme.accent, e.lineWidth = 1;
-			for (let n of t) qn(e, this.px(n), this.py(n), 4.5);
+			for (let n of t) rr(e, this.px(n), this.py(n), 4.5);
 		}
 	}
 	arrows(e) {
-		let { store: t, frame: n } = this, r = t.selection.peek(), i = r.length ? r.slice(0, Wn) : t.orderBy("move", !0).slice(0, 60), [a, o] = t.log.peek(), s = t.models[1];
+		let { store: t, frame: n } = this, r = t.selection.peek(), i = r.length ? r.slice(0, $n) : t.orderBy("move", !0).slice(0, 60), [a, o] = t.log.peek(), s = t.models[1];
 		e.strokeStyle = this.theme.accent, e.fillStyle = this.theme.accent, e.lineWidth = 1.2;
 		for (let t of i) {
 			let r = n.x(a ? Math.log10(s.leverage[t]) : s.leverage[t]), i = n.y(o ? Math.log10(s.error[t]) : s.error[t]);
-			Yn(e, this.px(t), this.py(t), r, i);
+			ar(e, this.px(t), this.py(t), r, i);
 		}
 	}
 	*spots() {
@@ -2024,23 +2049,23 @@ var Ln = class {
 		let { order: e } = this.store.models[this.k];
 		for (let t = e.length - 1; t >= Math.max(0, e.length - 600); t--) {
 			let n = e[t];
-			this.state[n] >= Bn && (this.store.sheets?.has(n) ?? !0) && (yield n);
+			this.state[n] >= Yn && (this.store.sheets?.has(n) ?? !0) && (yield n);
 		}
 	}
 	names(e, t) {
 		let { frame: n, theme: r } = this;
-		en(e, 11);
-		let i = (t) => e.measureText(this.store.table.id(t).slice(0, Gn)).width, a = (e) => [this.px(e), this.py(e)];
+		tn(e, 11);
+		let i = (t) => e.measureText(this.store.table.id(t).slice(0, tr)).width, a = (e) => [this.px(e), this.py(e)];
 		e.textAlign = "left", e.textBaseline = "middle";
-		for (let { example: o, left: s, top: c } of Nn(n, this.candidates(), a, i, t, n.plotWidth < 420 ? 6 : 10)) un(e, r, this.store.table.id(o).slice(0, Gn), s, c + 15 / 2, r.ink);
+		for (let { example: o, left: s, top: c } of Hn(n, this.candidates(), a, i, t, n.plotWidth < 420 ? 6 : 10)) dn(e, r, this.store.table.id(o).slice(0, tr), s, c + 15 / 2, r.ink);
 	}
 	drawPins(e, t, n) {
 		let { frame: r, theme: i } = this;
 		if (n || !this.pins.length) {
 			let e = r.plotWidth < 420 ? 5 : 8, n = (e) => [this.px(e), this.py(e)];
-			this.pins = Mn(r, this.candidates(), n, In(r, this.spots()), t, e);
+			this.pins = Vn(r, this.candidates(), n, Gn(r, this.spots()), t, e);
 		}
-		for (let t of this.pins) e.strokeStyle = i.ink, e.lineWidth = 1, e.globalAlpha = .5, Jn(e, t.x, t.y, t.left + 16, t.top + 16), e.globalAlpha = 1;
+		for (let t of this.pins) e.strokeStyle = i.ink, e.lineWidth = 1, e.globalAlpha = .5, ir(e, t.x, t.y, t.left + 16, t.top + 16), e.globalAlpha = 1;
 		for (let t of this.pins) e.fillStyle = i.paper, e.strokeStyle = this.store.wrong(t.example) ? i.wrong : i.muted, e.lineWidth = 1.5, e.beginPath(), e.roundRect(t.left - 2, t.top - 2, 36, 36, 4), e.fill(), e.stroke(), e.drawImage(this.tile(t.example), t.left, t.top, 32, 32);
 	}
 	tile(e) {
@@ -2052,12 +2077,12 @@ var Ln = class {
 		this.clipped(e, () => {
 			for (let n of t.selection.peek().slice(0, 24)) this.trail(e, n, .5);
 			for (let [n, r] of [[t.focus.peek(), 2.2], [t.hover.peek(), 1.6]]) n < 0 || !this.frame.inside(this.px(n), this.py(n)) || (this.trail(e, n, 1), this.mark(e, n, r));
-			this.lasso.length > 1 && Xn(e, n, this.lasso);
+			this.lasso.length > 1 && or(e, n, this.lasso);
 		});
 	}
 	mark(e, t, n) {
 		let [r, i] = [this.px(t), this.py(t)];
-		e.strokeStyle = this.theme.paper, e.lineWidth = n + 2.5, qn(e, r, i, 7), e.strokeStyle = this.theme.ink, e.lineWidth = n, qn(e, r, i, 7), e.globalAlpha = .4, e.lineWidth = 1, e.setLineDash([2, 3]), Jn(e, r, i + 8, r, this.frame.bottom), Jn(e, r - 8, i, V.left, i), e.setLineDash([]), e.globalAlpha = 1;
+		e.strokeStyle = this.theme.paper, e.lineWidth = n + 2.5, rr(e, r, i, 7), e.strokeStyle = this.theme.ink, e.lineWidth = n, rr(e, r, i, 7), e.globalAlpha = .4, e.lineWidth = 1, e.setLineDash([2, 3]), ir(e, r, i + 8, r, this.frame.bottom), ir(e, r - 8, i, V.left, i), e.setLineDash([]), e.globalAlpha = 1;
 	}
 	trail(e, t, n) {
 		let { trajectory: r, log: i } = this.store;
@@ -2067,60 +2092,60 @@ var Ln = class {
 			return [this.frame.x(a ? n : 10 ** n), this.frame.y(o ? i : 10 ** i)];
 		};
 		e.strokeStyle = n === 1 ? this.theme.ink : this.theme.accent, e.lineWidth = 1.3;
-		for (let t = 0; t < r.steps - 1; t++) e.globalAlpha = n * (.15 + .75 * (t + 1) / r.steps), Jn(e, ...s(t), ...s(t + 1)), qn(e, ...s(t), 1.3);
+		for (let t = 0; t < r.steps - 1; t++) e.globalAlpha = n * (.15 + .75 * (t + 1) / r.steps), ir(e, ...s(t), ...s(t + 1)), rr(e, ...s(t), 1.3);
 		e.globalAlpha = 1;
 	}
 };
-function qn(e, t, n, r) {
+function rr(e, t, n, r) {
 	e.beginPath(), e.arc(t, n, r, 0, 2 * Math.PI), e.stroke();
 }
-function Jn(e, t, n, r, i) {
+function ir(e, t, n, r, i) {
 	e.beginPath(), e.moveTo(t, n), e.lineTo(r, i), e.stroke();
 }
-function Yn(e, t, n, r, i) {
+function ar(e, t, n, r, i) {
 	let a = Math.atan2(i - n, r - t);
-	e.globalAlpha = .65, Jn(e, t, n, r, i), e.beginPath(), e.moveTo(r, i);
+	e.globalAlpha = .65, ir(e, t, n, r, i), e.beginPath(), e.moveTo(r, i);
 	for (let t of [2.7, -2.7]) e.lineTo(r + 7 * Math.cos(a + t), i + 7 * Math.sin(a + t));
 	e.fill(), e.globalAlpha = 1;
 }
-function Xn(e, t, n) {
+function or(e, t, n) {
 	e.beginPath();
 	for (let [t, r] of n) e.lineTo(t, r);
 	e.closePath(), e.fillStyle = t.accent, e.globalAlpha = .1, e.fill(), e.globalAlpha = 1, e.strokeStyle = t.accent, e.lineWidth = 1.25, e.stroke();
 }
 // src/state/take.ts
-var Zn = (e) => Array.from(e.listed.value, (t) => e.table.id(t)), Qn = (e) => Zn(e).map((t) => e.meta.integers ? t : JSON.stringify(t)), $n = (e) => `{"format": "memorymaps-selection", "ids": [${Qn(e).join(", ")}]}\n`, er = (e) => `m.select([${Qn(e).join(", ")}])`;
-function tr(e) {
-	let t = ["id", ...e.meta.columns.map((e) => e.name).filter((e) => e !== "slot")], n = Array.from(e.listed.value, (n) => t.map((t) => nr(e, t, n)).join(","));
-	return `${[t.map(rr).join(","), ...n].join("\n")}\n`;
+var sr = (e) => Array.from(e.listed.value, (t) => e.table.id(t)), cr = (e) => sr(e).map((t) => e.meta.integers ? t : JSON.stringify(t)), lr = (e) => `{"format": "memorymaps-selection", "ids": [${cr(e).join(", ")}]}\n`, ur = (e) => `m.select([${cr(e).join(", ")}])`;
+function dr(e) {
+	let t = ["id", ...e.meta.columns.map((e) => e.name).filter((e) => e !== "slot")], n = Array.from(e.listed.value, (n) => t.map((t) => fr(e, t, n)).join(","));
+	return `${[t.map(pr).join(","), ...n].join("\n")}\n`;
 }
-function nr(e, t, n) {
-	if (t === "id") return e.meta.integers ? e.table.id(n) : rr(e.table.id(n));
+function fr(e, t, n) {
+	if (t === "id") return e.meta.integers ? e.table.id(n) : pr(e.table.id(n));
 	let r = e.table.cell(t, n, String);
-	return e.table.about(t).kind === "number" ? r : rr(r);
+	return e.table.about(t).kind === "number" ? r : pr(r);
 }
-function rr(e) {
+function pr(e) {
 	let t = /^[=+\-@\t\r]/.test(e) ? `'${e}` : e;
 	return /[",\n\r]/.test(t) ? `"${t.replace(/"/g, "\"\"")}"` : t;
 }
-function ir(e, t) {
+function mr(e, t) {
 	let n = document.createElement("a");
 	n.href = URL.createObjectURL(t), n.download = e, n.click(), setTimeout(() => URL.revokeObjectURL(n.href), 5e3);
 }
-async function ar(e, t, n) {
+async function hr(e, t, n) {
 	try {
 		await navigator.clipboard.writeText(t);
 	} catch {
-		or(t);
+		gr(t);
 	}
 	e.said.value = `${n} copied`;
 }
-function or(e) {
+function gr(e) {
 	let t = document.createElement("textarea");
 	t.value = e, document.body.append(t), t.select(), document.execCommand("copy"), t.remove();
 }
 // node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
-var sr = Symbol.for("pv"), cr = 0;
+var _r = Symbol.for("pv"), vr = 0;
 Array.isArray;
 function U(t, n, r, i, a, o) {
 	n ||= {};
@@ -2136,15 +2161,15 @@ function U(t, n, r, i, a, o) {
 		__b: 0,
 		__e: null,
 		__c: null,
-		constructor: sr,
-		__v: --cr,
+		constructor: _r,
+		__v: --vr,
 		__i: -1,
 		__u: 0
 	};
 	return (a || o) && (u.__source = a, u.__self = o), e.vnode && e.vnode(u), u;
 }
 // src/panels/parts.tsx
-function lr({ label: e, value: t, set: n, options: r }) {
+function yr({ label: e, value: t, set: n, options: r }) {
 	return /* @__PURE__ */ U("fieldset", {
 		class: "mm-seg",
 		"aria-label": e,
@@ -2158,9 +2183,9 @@ function lr({ label: e, value: t, set: n, options: r }) {
 		}, e))
 	});
 }
-function ur({ store: e, i: t, size: n }) {
-	let r = Ae(null), i = Math.round(n * Math.min(2, devicePixelRatio || 1)), a = e.sheets?.has(t) ?? !1;
-	if (ke(() => {
+function br({ store: e, i: t, size: n }) {
+	let r = ke(null), i = Math.round(n * Math.min(2, devicePixelRatio || 1)), a = e.sheets?.has(t) ?? !1;
+	if (Oe(() => {
 		let n = !0, o = r.current?.getContext("2d");
 		return o?.clearRect(0, 0, i, i), o && a && e.sheets.draw(t, o, i, () => n), () => {
 			n = !1;
@@ -2184,7 +2209,7 @@ function ur({ store: e, i: t, size: n }) {
 		children: "–"
 	});
 }
-function dr({ store: e, i: t, size: n }) {
+function xr({ store: e, i: t, size: n }) {
 	let r = e.wrong(t), i = e.describe(t);
 	return /* @__PURE__ */ U("button", {
 		type: "button",
@@ -2196,7 +2221,7 @@ function dr({ store: e, i: t, size: n }) {
 		onMouseLeave: () => e.hover.value = -1,
 		onFocus: () => e.hover.value = t,
 		onClick: () => e.focus.value = t,
-		children: [/* @__PURE__ */ U(ur, {
+		children: [/* @__PURE__ */ U(br, {
 			store: e,
 			i: t,
 			size: n
@@ -2206,9 +2231,9 @@ function dr({ store: e, i: t, size: n }) {
 		})]
 	});
 }
-function fr({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid: o }) {
-	let s = Ae(null);
-	ke(() => {
+function Sr({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid: o }) {
+	let s = ke(null);
+	Oe(() => {
 		let n = Math.min(2, devicePixelRatio || 1), i = s.current;
 		i.width = e * n, i.height = t * n;
 		let a = i.getContext("2d");
@@ -2228,30 +2253,30 @@ function fr({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid:
 	});
 }
 // src/panels/card.tsx
-function pr(e, t) {
-	let [n, r] = De("");
-	return ke(() => {
+function Cr(e, t) {
+	let [n, r] = Ee("");
+	return Oe(() => {
 		let n = !0;
 		return r(""), t >= 0 && e.texts?.get(t).then((e) => n && r(e)), () => {
 			n = !1;
 		};
 	}, [t]), n;
 }
-function mr({ store: e, view: t }) {
-	let n = e.hover.value, r = pr(e, n);
+function wr({ store: e, view: t }) {
+	let n = e.hover.value, r = Cr(e, n);
 	if (n < 0 || !t || !t.frame.inside(t.px(n), t.py(n))) return null;
 	let [i, a] = [t.px(n), t.py(n)], o = i + 320 > t.frame.width ? i - 300 : i + 20, s = Math.max(8, Math.min(t.frame.height - 190, a - 60));
 	return /* @__PURE__ */ U("div", {
 		class: "mm-card",
 		style: `left:${Math.max(4, o)}px;top:${s}px`,
-		children: [/* @__PURE__ */ U(ur, {
+		children: [/* @__PURE__ */ U(br, {
 			store: e,
 			i: n,
 			size: 84
 		}), /* @__PURE__ */ U("div", {
 			class: "mm-card-body",
 			children: [
-				/* @__PURE__ */ U(hr, {
+				/* @__PURE__ */ U(Tr, {
 					store: e,
 					i: n
 				}),
@@ -2260,7 +2285,7 @@ function mr({ store: e, view: t }) {
 					dir: "auto",
 					children: r.slice(0, 180)
 				}),
-				/* @__PURE__ */ U(_r, {
+				/* @__PURE__ */ U(Dr, {
 					store: e,
 					i: n,
 					names: [
@@ -2273,7 +2298,7 @@ function mr({ store: e, view: t }) {
 		})]
 	});
 }
-function hr({ store: e, i: t }) {
+function Tr({ store: e, i: t }) {
 	let n = e.rank[t] + 1;
 	return /* @__PURE__ */ U(x, { children: [
 		/* @__PURE__ */ U("div", {
@@ -2285,13 +2310,13 @@ function hr({ store: e, i: t }) {
 			class: "mm-rank",
 			children: `${R(n)} of ${R(e.n)} by sensitivity · top ${z(n / e.n)}`
 		}),
-		/* @__PURE__ */ U(gr, {
+		/* @__PURE__ */ U(Er, {
 			store: e,
 			i: t
 		})
 	] });
 }
-function gr({ store: e, i: t }) {
+function Er({ store: e, i: t }) {
 	let [n, r, i] = [
 		"target",
 		"prediction",
@@ -2317,7 +2342,7 @@ function gr({ store: e, i: t }) {
 		]
 	}) : /* @__PURE__ */ U("div", { children: `observed ${n}, predicted ${r}` });
 }
-function _r({ store: e, i: t, names: n }) {
+function Dr({ store: e, i: t, names: n }) {
 	return /* @__PURE__ */ U("dl", { children: n.map((n) => {
 		let { unit: r, words: i } = e.table.about(n);
 		return [/* @__PURE__ */ U("dt", {
@@ -2331,10 +2356,10 @@ function _r({ store: e, i: t, names: n }) {
 		}, `d${n}`)];
 	}) });
 }
-function vr({ store: e }) {
-	let t = e.focus.value, n = pr(e, t);
+function Or({ store: e }) {
+	let t = e.focus.value, n = Cr(e, t);
 	if (t < 0) return null;
-	let r = e.meta.columns.map((e) => e.name).filter((e) => !yr.has(e) && !e.includes("@")), i = e.warningsOf(t);
+	let r = e.meta.columns.map((e) => e.name).filter((e) => !kr.has(e) && !e.includes("@")), i = e.warningsOf(t);
 	return /* @__PURE__ */ U("section", {
 		class: "mm-focus",
 		"aria-label": "Example in focus",
@@ -2348,13 +2373,13 @@ function vr({ store: e }) {
 			}),
 			/* @__PURE__ */ U("div", {
 				class: "mm-focus-top",
-				children: [/* @__PURE__ */ U(ur, {
+				children: [/* @__PURE__ */ U(br, {
 					store: e,
 					i: t,
 					size: 112
 				}), /* @__PURE__ */ U("div", {
 					class: "mm-card-body",
-					children: /* @__PURE__ */ U(hr, {
+					children: /* @__PURE__ */ U(Tr, {
 						store: e,
 						i: t
 					})
@@ -2369,7 +2394,7 @@ function vr({ store: e }) {
 				class: i.length ? "mm-light warn" : "mm-light",
 				children: i.length ? `◯ ${i.join("; ")}` : "● no warning: sizes can be read as they are"
 			}),
-			/* @__PURE__ */ U(_r, {
+			/* @__PURE__ */ U(Dr, {
 				store: e,
 				i: t,
 				names: r
@@ -2377,29 +2402,29 @@ function vr({ store: e }) {
 		]
 	});
 }
-var yr = /* @__PURE__ */ new Set([
+var kr = /* @__PURE__ */ new Set([
 	"target",
 	"prediction",
 	"loo_prediction",
 	"warning",
 	"slot"
-]), [br, xr, Sr, Cr] = [
+]), [Ar, jr, Mr, Nr] = [
 	380,
 	220,
 	44,
 	32
 ];
-function wr({ store: e }) {
-	let { n: t, share: n } = e, r = e.countAbove(e.threshold.value), i = Math.log10(1 / t), a = (e) => Sr + ((Math.log10(Math.max(e, 1 / t)) - i) / -i || 0) * (br - Sr - 12), o = (e) => 10 + (1 - e) * (xr - Cr - 10), s = (s) => {
+function Pr({ store: e }) {
+	let { n: t, share: n } = e, r = e.countAbove(e.threshold.value), i = Math.log10(1 / t), a = (e) => Mr + ((Math.log10(Math.max(e, 1 / t)) - i) / -i || 0) * (Ar - Mr - 12), o = (e) => 10 + (1 - e) * (jr - Nr - 10), s = (s) => {
 		let c = B[e.theme.value];
-		s.font = "11px system-ui, sans-serif", Tr(s, c.muted, i, a, o), s.beginPath();
+		s.font = "11px system-ui, sans-serif", Fr(s, c.muted, i, a, o), s.beginPath();
 		for (let e = 0; e <= 240; e++) {
 			let r = 10 ** (i * (1 - e / 240));
 			s.lineTo(a(r), o(n[Math.min(t, Math.round(r * t))]));
 		}
-		s.strokeStyle = c.ink, s.lineWidth = 2, s.stroke(), s.strokeStyle = s.fillStyle = c.accent, s.lineWidth = 1, s.setLineDash([3, 3]), s.beginPath(), s.moveTo(a(r / t), o(0)), s.lineTo(a(r / t), o(n[r])), s.lineTo(Sr, o(n[r])), s.stroke(), s.setLineDash([]), s.beginPath(), s.arc(a(r / t), o(n[r]), 5, 0, 7), s.fill();
+		s.strokeStyle = c.ink, s.lineWidth = 2, s.stroke(), s.strokeStyle = s.fillStyle = c.accent, s.lineWidth = 1, s.setLineDash([3, 3]), s.beginPath(), s.moveTo(a(r / t), o(0)), s.lineTo(a(r / t), o(n[r])), s.lineTo(Mr, o(n[r])), s.stroke(), s.setLineDash([]), s.beginPath(), s.arc(a(r / t), o(n[r]), 5, 0, 7), s.fill();
 	}, c = (n) => {
-		let r = 10 ** (i * (1 - Math.max(0, Math.min(1, (n - Sr) / (br - Sr - 12)))));
+		let r = 10 ** (i * (1 - Math.max(0, Math.min(1, (n - Mr) / (Ar - Mr - 12)))));
 		e.threshold.value = e.productOfTop(Math.max(1, Math.round(r * t)));
 	}, l = n.findIndex((e) => e >= .5);
 	return /* @__PURE__ */ U("div", {
@@ -2423,9 +2448,9 @@ function wr({ store: e }) {
 					] })
 				]
 			}),
-			/* @__PURE__ */ U(fr, {
-				width: br,
-				height: xr,
+			/* @__PURE__ */ U(Sr, {
+				width: Ar,
+				height: jr,
 				label: `Share of the sensitivity in the most sensitive examples; half of it in ${z(l / t)}`,
 				draw: s,
 				deps: [r, e.theme.value],
@@ -2444,7 +2469,7 @@ function wr({ store: e }) {
 		]
 	});
 }
-function Tr(e, t, n, r, i) {
+function Fr(e, t, n, r, i) {
 	e.fillStyle = e.strokeStyle = t, e.textAlign = "right", e.textBaseline = "middle";
 	for (let t of [
 		0,
@@ -2452,13 +2477,13 @@ function Tr(e, t, n, r, i) {
 		.5,
 		.75,
 		1
-	]) e.globalAlpha = .2, e.beginPath(), e.moveTo(Sr, i(t)), e.lineTo(br - 12, i(t)), e.stroke(), e.globalAlpha = 1, e.fillText(z(t), Sr - 6, i(t));
+	]) e.globalAlpha = .2, e.beginPath(), e.moveTo(Mr, i(t)), e.lineTo(Ar - 12, i(t)), e.stroke(), e.globalAlpha = 1, e.fillText(z(t), Mr - 6, i(t));
 	e.textAlign = "center", e.textBaseline = "top";
-	for (let t = Math.ceil(n); t <= 0; t++) e.fillText(z(10 ** t), Math.min(br - 20, r(10 ** t)), xr - Cr + 8);
+	for (let t = Math.ceil(n); t <= 0; t++) e.fillText(z(10 ** t), Math.min(Ar - 20, r(10 ** t)), jr - Nr + 8);
 }
 // src/panels/examples.tsx
-var Er = 30, Dr = 8e6;
-function Or({ store: e }) {
+var Ir = 30, Lr = 8e6;
+function Rr({ store: e }) {
 	let t = e.listed.value;
 	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
@@ -2466,24 +2491,24 @@ function Or({ store: e }) {
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ U(vr, { store: e }),
-			/* @__PURE__ */ U(Ar, {
+			/* @__PURE__ */ U(Or, { store: e }),
+			/* @__PURE__ */ U(Br, {
 				store: e,
 				listed: t
 			}),
-			/* @__PURE__ */ U(jr, { store: e }),
-			t.length === 0 ? /* @__PURE__ */ U(kr, { store: e }) : /* @__PURE__ */ U(Mr, {
+			/* @__PURE__ */ U(Vr, { store: e }),
+			t.length === 0 ? /* @__PURE__ */ U(zr, { store: e }) : /* @__PURE__ */ U(Hr, {
 				store: e,
 				listed: t
 			}),
-			t.length > 0 && /* @__PURE__ */ U(Pr, {
+			t.length > 0 && /* @__PURE__ */ U(Wr, {
 				store: e,
 				listed: t
 			})
 		]
 	});
 }
-function kr({ store: e }) {
+function zr({ store: e }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-empty",
 		children: [/* @__PURE__ */ U("p", { children: "No example passes the filters." }), /* @__PURE__ */ U("button", {
@@ -2504,7 +2529,7 @@ function kr({ store: e }) {
 		})]
 	});
 }
-function Ar({ store: e, listed: t }) {
+function Br({ store: e, listed: t }) {
 	let { sensitivity: n } = e.models[0], [r, i, a] = [
 		0,
 		0,
@@ -2521,8 +2546,8 @@ function Ar({ store: e, listed: t }) {
 		]
 	});
 }
-function jr({ store: e }) {
-	let t = e.selection.value.length > 0, n = (e, t, n) => ir(e, new Blob([t], { type: n }));
+function Vr({ store: e }) {
+	let t = e.selection.value.length > 0, n = (e, t, n) => mr(e, new Blob([t], { type: n }));
 	return /* @__PURE__ */ U("div", {
 		class: "mm-act",
 		children: [
@@ -2533,23 +2558,23 @@ function jr({ store: e }) {
 			/* @__PURE__ */ U("button", {
 				type: "button",
 				title: "copy the ids, one a line",
-				onClick: () => ar(e, Zn(e).join("\n"), "ids"),
+				onClick: () => hr(e, sr(e).join("\n"), "ids"),
 				children: "ids"
 			}),
 			/* @__PURE__ */ U("button", {
 				type: "button",
 				title: "copy the line of Python that gives these examples",
-				onClick: () => ar(e, er(e), "Python"),
+				onClick: () => hr(e, ur(e), "Python"),
 				children: "Python"
 			}),
 			/* @__PURE__ */ U("button", {
 				type: "button",
-				onClick: () => n("selection.csv", tr(e), "text/csv"),
+				onClick: () => n("selection.csv", dr(e), "text/csv"),
 				children: "CSV"
 			}),
 			/* @__PURE__ */ U("button", {
 				type: "button",
-				onClick: () => n("selection.json", $n(e), "application/json"),
+				onClick: () => n("selection.json", lr(e), "application/json"),
 				children: "JSON"
 			}),
 			t && /* @__PURE__ */ U("button", {
@@ -2560,11 +2585,11 @@ function jr({ store: e }) {
 		]
 	});
 }
-function Mr({ store: e, listed: t }) {
-	let [n, r] = De(28);
+function Hr({ store: e, listed: t }) {
+	let [n, r] = Ee(28);
 	return e.sheets ? /* @__PURE__ */ U("div", {
 		class: "mm-gallery",
-		children: [Array.from(t.slice(0, n), (t) => /* @__PURE__ */ U(dr, {
+		children: [Array.from(t.slice(0, n), (t) => /* @__PURE__ */ U(xr, {
 			store: e,
 			i: t,
 			size: 49
@@ -2576,15 +2601,15 @@ function Mr({ store: e, listed: t }) {
 		})]
 	}) : null;
 }
-var Nr = [
+var Ur = [
 	"target",
 	"prediction",
 	"leverage",
 	"error",
 	"sensitivity"
 ];
-function Pr({ store: e, listed: t }) {
-	let [n, r] = De(0), i = Math.min(t.length * Er, Dr), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = a / t.length * i;
+function Wr({ store: e, listed: t }) {
+	let [n, r] = Ee(0), i = Math.min(t.length * Ir, Lr), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = a / t.length * i;
 	return /* @__PURE__ */ U("div", {
 		class: `mm-tablebox${e.sheets ? "" : " plain"}${e.meta.classification ? "" : " numeric"}`,
 		children: /* @__PURE__ */ U("div", {
@@ -2593,36 +2618,36 @@ function Pr({ store: e, listed: t }) {
 			role: "region",
 			"aria-label": "Rows of the table",
 			onScroll: (e) => r(e.currentTarget.scrollTop),
-			children: [/* @__PURE__ */ U(Fr, { store: e }), /* @__PURE__ */ U("div", {
+			children: [/* @__PURE__ */ U(Gr, { store: e }), /* @__PURE__ */ U("div", {
 				style: `height:${i}px;position:relative`,
-				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ U(Lr, {
+				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ U(qr, {
 					store: e,
 					i: t,
-					top: o + n * Er
+					top: o + n * Ir
 				}, t))
 			})]
 		})
 	});
 }
-function Fr({ store: e }) {
+function Gr({ store: e }) {
 	let { key: t, down: n } = e.sort.value, r = (r) => e.sort.value = {
 		key: r,
 		down: r !== t || !n
 	};
 	return /* @__PURE__ */ U("div", {
 		class: "mm-row mm-head",
-		children: [/* @__PURE__ */ U("span", {}), ["id", ...Nr].map((i) => /* @__PURE__ */ U("button", {
+		children: [/* @__PURE__ */ U("span", {}), ["id", ...Ur].map((i) => /* @__PURE__ */ U("button", {
 			type: "button",
 			"data-sort": i,
-			class: `${i === t ? "on " : ""}${Ir(e, i) ? "num" : ""}`,
+			class: `${i === t ? "on " : ""}${Kr(e, i) ? "num" : ""}`,
 			title: e.table.about(i).words,
 			onClick: () => r(i),
 			children: [i === "prediction" ? "predicted" : i.replaceAll("_", " "), i === t && (n ? "↓" : "↑")]
 		}, i))]
 	});
 }
-var Ir = (e, t) => t !== "id" && e.table.about(t).kind === "number";
-function Lr({ store: e, i: t, top: n }) {
+var Kr = (e, t) => t !== "id" && e.table.about(t).kind === "number";
+function qr({ store: e, i: t, top: n }) {
 	let r = `top:${n}px`;
 	return /* @__PURE__ */ U("button", {
 		type: "button",
@@ -2634,22 +2659,22 @@ function Lr({ store: e, i: t, top: n }) {
 		onMouseLeave: () => e.hover.value = -1,
 		onClick: () => e.focus.value = t,
 		children: [
-			/* @__PURE__ */ U(ur, {
+			/* @__PURE__ */ U(br, {
 				store: e,
 				i: t,
 				size: 24
 			}),
 			!e.sheets && /* @__PURE__ */ U("span", {}),
-			["id", ...Nr].map((n) => /* @__PURE__ */ U("span", {
+			["id", ...Ur].map((n) => /* @__PURE__ */ U("span", {
 				dir: "auto",
-				class: `${Ir(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
+				class: `${Kr(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
 				children: e.cell(n, t)
 			}, n))
 		]
 	});
 }
 // src/state/filters.ts
-var Rr = {
+var Jr = {
 	classes: [],
 	predicted: -1,
 	correct: "all",
@@ -2658,17 +2683,17 @@ var Rr = {
 	undrawn: !1,
 	where: null,
 	search: ""
-}, zr = (e) => JSON.stringify(e) === JSON.stringify(Rr);
-function Br(e, t, n, r) {
-	let i = Vr(e, t, n);
+}, Yr = (e) => JSON.stringify(e) === JSON.stringify(Jr);
+function Xr(e, t, n, r) {
+	let i = Zr(e, t, n);
 	r && i.push((e) => r[e] === 1);
 	let a = new Uint8Array(e.n);
 	for (let t = 0; t < e.n; t++) a[t] = +!!i.every((e) => e(t));
 	return a;
 }
-function Vr(e, t, n) {
+function Zr(e, t, n) {
 	let r = [];
-	if (e.meta.classification && r.push(...Hr(e, n)), n.warned) {
+	if (e.meta.classification && r.push(...Qr(e, n)), n.warned) {
 		let t = e.numbers("warning");
 		r.push((e) => t[e] > 0);
 	}
@@ -2678,7 +2703,7 @@ function Vr(e, t, n) {
 	}
 	return r;
 }
-function Hr(e, t) {
+function Qr(e, t) {
 	let n = e.codes("target"), r = e.codes("prediction"), i = [];
 	if (t.classes.length) {
 		let e = new Set(t.classes);
@@ -2690,7 +2715,7 @@ function Hr(e, t) {
 	}
 	return i;
 }
-function Ur(e, t, n) {
+function $r(e, t, n) {
 	if (!t) return null;
 	let r = new Uint8Array(e.n);
 	if (t.startsWith("=")) {
@@ -2703,8 +2728,8 @@ function Ur(e, t, n) {
 	return r;
 }
 // src/panels/filters.tsx
-var Wr = 12;
-function Gr({ store: e }) {
+var ei = 12;
+function ti({ store: e }) {
 	let t = e.filters.value, n = (t) => e.filters.value = {
 		...e.filters.peek(),
 		...t
@@ -2712,32 +2737,32 @@ function Gr({ store: e }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-bar",
 		children: [
-			e.meta.classification && /* @__PURE__ */ U(qr, {
+			e.meta.classification && /* @__PURE__ */ U(ri, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			r && /* @__PURE__ */ U(Kr, {
+			r && /* @__PURE__ */ U(ni, {
 				on: t.warned,
 				words: "warnings",
 				hint: "examples whose sizes must be read with care",
 				click: () => n({ warned: !t.warned })
 			}),
-			e.undrawn > 0 && /* @__PURE__ */ U(Kr, {
+			e.undrawn > 0 && /* @__PURE__ */ U(ni, {
 				on: t.undrawn,
 				words: `not drawn (${R(e.undrawn)})`,
 				hint: "examples without finite coordinates: listed in the table, not on the map",
 				click: () => n({ undrawn: !t.undrawn })
 			}),
-			/* @__PURE__ */ U(Yr, {
+			/* @__PURE__ */ U(ai, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			!zr(t) && /* @__PURE__ */ U("button", {
+			!Yr(t) && /* @__PURE__ */ U("button", {
 				type: "button",
 				onClick: () => {
-					e.seek(""), e.filters.value = Rr;
+					e.seek(""), e.filters.value = Jr;
 				},
 				children: "show all"
 			}),
@@ -2749,7 +2774,7 @@ function Gr({ store: e }) {
 		]
 	});
 }
-function Kr({ on: e, words: t, hint: n, click: r }) {
+function ni({ on: e, words: t, hint: n, click: r }) {
 	return /* @__PURE__ */ U("button", {
 		type: "button",
 		class: e ? "on" : "",
@@ -2759,10 +2784,10 @@ function Kr({ on: e, words: t, hint: n, click: r }) {
 		children: t
 	});
 }
-function qr({ store: e, filters: t, set: n }) {
+function ri({ store: e, filters: t, set: n }) {
 	let r = e.table.about("target").names;
 	return /* @__PURE__ */ U(x, { children: [
-		r.length <= Wr ? /* @__PURE__ */ U(Jr, {
+		r.length <= ei ? /* @__PURE__ */ U(ii, {
 			store: e,
 			names: r,
 			filters: t,
@@ -2794,7 +2819,7 @@ function qr({ store: e, filters: t, set: n }) {
 				children: `predicted: ${e.slice(0, 80)}`
 			}, t))]
 		}),
-		/* @__PURE__ */ U(lr, {
+		/* @__PURE__ */ U(yr, {
 			label: "Correctness",
 			value: t.correct,
 			set: (e) => n({ correct: e }),
@@ -2804,7 +2829,7 @@ function qr({ store: e, filters: t, set: n }) {
 				["wrong", "wrong"]
 			]
 		}),
-		/* @__PURE__ */ U(Kr, {
+		/* @__PURE__ */ U(ni, {
 			on: t.flips,
 			words: "flips when left out",
 			hint: "the predicted class changes if the example is left out of training",
@@ -2812,7 +2837,7 @@ function qr({ store: e, filters: t, set: n }) {
 		})
 	] });
 }
-function Jr({ store: e, names: t, filters: n, set: r }) {
+function ii({ store: e, names: t, filters: n, set: r }) {
 	let i = (e) => !n.classes.length || n.classes.includes(e), a = (e, t) => {
 		let { classes: i } = n;
 		if (t) return r({ classes: i.includes(e) ? i.filter((t) => t !== e) : [...i, e] });
@@ -2829,14 +2854,14 @@ function Jr({ store: e, names: t, filters: n, set: r }) {
 			onMouseEnter: () => e.focusClass.value = n,
 			onMouseLeave: () => e.focusClass.value = -1,
 			onClick: (e) => a(n, e.shiftKey),
-			children: [/* @__PURE__ */ U("i", { style: `background:${e.color.value === "target" ? Ht(e.theme.value, n) : "var(--muted)"}` }), /* @__PURE__ */ U("span", {
+			children: [/* @__PURE__ */ U("i", { style: `background:${e.color.value === "target" ? Ut(e.theme.value, n) : "var(--muted)"}` }), /* @__PURE__ */ U("span", {
 				dir: "auto",
 				children: t || "(empty)"
 			})]
 		}, n))
 	});
 }
-function Yr({ store: e, filters: t, set: n }) {
+function ai({ store: e, filters: t, set: n }) {
 	let r = e.table.ofKind("class").filter((e) => ![
 		"target",
 		"prediction",
@@ -2867,20 +2892,20 @@ function Yr({ store: e, filters: t, set: n }) {
 	});
 }
 // src/panels/groups.tsx
-function Xr({ store: e }) {
+function oi({ store: e }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
 		tabIndex: 0,
 		role: "region",
 		"aria-label": "Panel",
-		children: e.meta.groups.map((t) => /* @__PURE__ */ U(Zr, {
+		children: e.meta.groups.map((t) => /* @__PURE__ */ U(si, {
 			store: e,
 			groups: t
 		}, t.title))
 	});
 }
-function Zr({ store: e, groups: t }) {
-	let [n, r] = De(null), i = n ? ei(t.rows, n.column, n.down) : t.rows, a = (e) => r({
+function si({ store: e, groups: t }) {
+	let [n, r] = Ee(null), i = n ? ui(t.rows, n.column, n.down) : t.rows, a = (e) => r({
 		column: e,
 		down: n?.column !== e || !n.down
 	});
@@ -2903,20 +2928,20 @@ function Zr({ store: e, groups: t }) {
 				})
 			}, e))] }) }), /* @__PURE__ */ U("tbody", { children: i.map((n) => /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", {
 				scope: "row",
-				children: /* @__PURE__ */ U(Qr, {
+				children: /* @__PURE__ */ U(ci, {
 					store: e,
 					groups: t,
 					name: n.name
 				})
-			}), n.values.map((e, n) => /* @__PURE__ */ U("td", { children: ti(e, t.columns[n].unit) }, n))] }, n.name)) })] })
+			}), n.values.map((e, n) => /* @__PURE__ */ U("td", { children: di(e, t.columns[n].unit) }, n))] }, n.name)) })] })
 		})
 	] });
 }
-function Qr({ store: e, groups: t, name: n }) {
+function ci({ store: e, groups: t, name: n }) {
 	let r = /* @__PURE__ */ U("span", {
 		dir: "auto",
 		children: n || "(empty)"
-	}), i = t.by === "target" && e.meta.classification ? $r(e, n) : -1;
+	}), i = t.by === "target" && e.meta.classification ? li(e, n) : -1;
 	if (i < 0) return r;
 	let { classes: a } = e.filters.value, o = a.length === 1 && a[0] === i;
 	return /* @__PURE__ */ U("button", {
@@ -2931,17 +2956,17 @@ function Qr({ store: e, groups: t, name: n }) {
 		children: r
 	});
 }
-var $r = (e, t) => e.table.about("target").names.indexOf(t);
-function ei(e, t, n) {
+var li = (e, t) => e.table.about("target").names.indexOf(t);
+function ui(e, t, n) {
 	let r = (e) => e.values[t] ?? -Infinity;
 	return [...e].sort((e, t) => n ? r(t) - r(e) : r(e) - r(t));
 }
-function ti(e, t) {
+function di(e, t) {
 	return e === null ? "–" : t === "share" ? z(e) : t === "" ? R(e) : L(e);
 }
 // src/panels/rankings.tsx
-var ni = 8;
-function ri({ store: e, i: t, words: n }) {
+var fi = 8, pi = (e) => e.replaceAll("_", " ");
+function mi({ store: e, i: t, words: n }) {
 	return /* @__PURE__ */ U("button", {
 		type: "button",
 		class: "mm-entry",
@@ -2950,7 +2975,7 @@ function ri({ store: e, i: t, words: n }) {
 		onMouseEnter: () => e.hover.value = t,
 		onMouseLeave: () => e.hover.value = -1,
 		onClick: () => e.focus.value = t,
-		children: [/* @__PURE__ */ U(ur, {
+		children: [/* @__PURE__ */ U(br, {
 			store: e,
 			i: t,
 			size: 32
@@ -2960,7 +2985,7 @@ function ri({ store: e, i: t, words: n }) {
 		})] })]
 	});
 }
-function ii({ store: e }) {
+function hi({ store: e }) {
 	let { agreement: t } = e.meta, n = e.shown.value;
 	return t ? /* @__PURE__ */ U("div", {
 		class: "mm-col",
@@ -2968,13 +2993,13 @@ function ii({ store: e }) {
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ U("h2", { children: `Top ${ni} by each measure` }),
+			/* @__PURE__ */ U("h2", { children: `Top ${fi} by each measure` }),
 			/* @__PURE__ */ U("div", {
 				class: "mm-rank-grid",
 				children: t.measures.map((t) => /* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("h3", {
 					title: e.table.about(t).words,
-					children: t.replaceAll("_", " ")
-				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, ni), (n) => /* @__PURE__ */ U(ri, {
+					children: pi(t)
+				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, fi), (n) => /* @__PURE__ */ U(mi, {
 					store: e,
 					i: n,
 					words: e.cell(t, n)
@@ -2985,10 +3010,10 @@ function ii({ store: e }) {
 				class: "mm-matrix",
 				children: [/* @__PURE__ */ U("thead", { children: /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", {}), t.measures.map((e) => /* @__PURE__ */ U("th", {
 					scope: "col",
-					children: e.replaceAll("_", " ")
+					children: pi(e)
 				}, e))] }) }), /* @__PURE__ */ U("tbody", { children: t.measures.map((e, n) => /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", {
 					scope: "row",
-					children: e.replaceAll("_", " ")
+					children: pi(e)
 				}), t.measures.map((e, r) => {
 					if (n === r) return /* @__PURE__ */ U("td", {
 						class: "same",
@@ -3004,11 +3029,46 @@ function ii({ store: e }) {
 			/* @__PURE__ */ U("p", {
 				class: "mm-note",
 				children: `Above the diagonal: Spearman's rank correlation. Below: examples in common among the top ${R(t.top)}.`
+			}),
+			t.disagreements.length > 0 && /* @__PURE__ */ U(gi, {
+				store: e,
+				agreement: t
 			})
 		]
 	}) : null;
 }
-function ai({ store: e }) {
+function gi({ store: e, agreement: t }) {
+	let [n, r] = Ee(0), { measures: i, disagreements: a } = t, { pair: o, first: s, second: c } = a[n], [l, u] = o.map((e) => pi(i[e])), d = e.shown.value, f = [[`higher by ${l}`, s], [`higher by ${u}`, c]];
+	return /* @__PURE__ */ U("section", {
+		"aria-label": "Disagreements",
+		children: [
+			/* @__PURE__ */ U("h2", { children: "Where they disagree" }),
+			/* @__PURE__ */ U("select", {
+				"aria-label": "Two measures",
+				value: n,
+				onChange: (e) => r(Number(e.currentTarget.value)),
+				children: a.map(({ pair: [e, t] }, n) => /* @__PURE__ */ U("option", {
+					value: n,
+					children: `${pi(i[e])} against ${pi(i[t])}`
+				}, n))
+			}),
+			/* @__PURE__ */ U("div", {
+				class: "mm-rank-grid",
+				children: f.map(([t, n]) => /* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("h3", { children: t }), n.filter(([e]) => d[e]).slice(0, fi).map(([t, n, r]) => /* @__PURE__ */ U(mi, {
+					store: e,
+					i: t,
+					words: `${_i(n)} · ${_i(r)}`
+				}, t))] }, t))
+			}),
+			/* @__PURE__ */ U("p", {
+				class: "mm-note",
+				children: `Ranks by ${l} · by ${u}, 1 the largest. Listed are those whose ranks differ by the largest factor.`
+			})
+		]
+	});
+}
+var _i = (e) => R(Math.round(e));
+function vi({ store: e }) {
 	let [t, n] = e.models, r = e.shown.value, i = e.orderBy("move", !0).filter((e) => r[e]).slice(0, 40);
 	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
@@ -3024,7 +3084,7 @@ function ai({ store: e }) {
 			}),
 			/* @__PURE__ */ U("div", {
 				class: "mm-movers",
-				children: Array.from(i, (r) => /* @__PURE__ */ U(ri, {
+				children: Array.from(i, (r) => /* @__PURE__ */ U(mi, {
 					store: e,
 					i: r,
 					words: `${L(t.sensitivity[r])} → ${L(n.sensitivity[r])}`
@@ -3033,7 +3093,7 @@ function ai({ store: e }) {
 		]
 	});
 }
-function oi({ store: e }) {
+function yi({ store: e }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-col mm-about",
 		tabIndex: 0,
@@ -3059,7 +3119,7 @@ function oi({ store: e }) {
 	});
 }
 // src/panels/time.tsx
-var si = 650, ci = [
+var bi = 650, xi = [
 	{
 		name: "loss",
 		words: "loss",
@@ -3079,9 +3139,9 @@ var si = 650, ci = [
 		style: "dotted"
 	}
 ];
-function li({ store: e }) {
+function Si({ store: e }) {
 	let { steps: t } = e.meta, n = t.length - 1;
-	di(e, n);
+	wi(e, n);
 	let r = Math.round(e.time.value), i = t[r];
 	return /* @__PURE__ */ U("div", {
 		class: "mm-time",
@@ -3096,7 +3156,7 @@ function li({ store: e }) {
 			/* @__PURE__ */ U("div", {
 				class: "mm-track",
 				children: [
-					/* @__PURE__ */ U(fi, { store: e }),
+					/* @__PURE__ */ U(Ti, { store: e }),
 					/* @__PURE__ */ U("input", {
 						type: "range",
 						min: 0,
@@ -3115,7 +3175,7 @@ function li({ store: e }) {
 							class: t === r ? "on" : "",
 							style: `left:calc(8px + ${t / n} * (100% - 16px));translate:${t / n * -100}%`,
 							dir: "auto",
-							children: ui(t, n) && e.name.slice(0, 24)
+							children: Ci(t, n) && e.name.slice(0, 24)
 						}, t))
 					})
 				]
@@ -3127,7 +3187,7 @@ function li({ store: e }) {
 						dir: "auto",
 						children: i.name
 					}),
-					ci.filter(({ name: e }) => i[e] !== null).map(({ name: e, words: t, hint: n, style: r }) => /* @__PURE__ */ U("span", {
+					xi.filter(({ name: e }) => i[e] !== null).map(({ name: e, words: t, hint: n, style: r }) => /* @__PURE__ */ U("span", {
 						class: r,
 						title: n,
 						children: `${t} ${L(i[e])}`
@@ -3145,30 +3205,30 @@ function li({ store: e }) {
 		]
 	});
 }
-var ui = (e, t) => {
+var Ci = (e, t) => {
 	let n = Math.ceil((t + 1) / 8);
 	return e === t || e % n === 0 && t - e >= n;
 };
-function di(e, t) {
+function wi(e, t) {
 	let n = e.playing.value;
-	ke(() => {
+	Oe(() => {
 		if (!n) return;
 		e.time.peek() >= t && (e.time.value = 0);
 		let [r, i] = [0, performance.now()], a = (n) => {
-			e.time.value = Math.min(t, e.time.peek() + (n - i) / si), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
+			e.time.value = Math.min(t, e.time.peek() + (n - i) / bi), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
 		};
 		return r = requestAnimationFrame(a), () => cancelAnimationFrame(r);
 	}, [n]);
 }
-function fi({ store: e }) {
+function Ti({ store: e }) {
 	let { steps: t } = e.meta, [n, r] = [600, 30];
-	return /* @__PURE__ */ U(fr, {
+	return /* @__PURE__ */ U(Sr, {
 		fluid: !0,
 		width: n,
 		height: r,
 		label: "Mean training, leave-one-out and test loss over the recorded steps, with a line at the one shown",
 		draw: (i) => {
-			let a = B[e.theme.value], o = t.flatMap((e) => ci.map(({ name: t }) => e[t])).filter((e) => e !== null), [s, c] = [Math.min(...o), Math.max(...o)], l = (e) => r - 3 - (e - s) / (c - s || 1) * (r - 6), u = (e) => 8 + e / (t.length - 1) * (n - 16), d = (e, n, r) => {
+			let a = B[e.theme.value], o = t.flatMap((e) => xi.map(({ name: t }) => e[t])).filter((e) => e !== null), [s, c] = [Math.min(...o), Math.max(...o)], l = (e) => r - 3 - (e - s) / (c - s || 1) * (r - 6), u = (e) => 8 + e / (t.length - 1) * (n - 16), d = (e, n, r) => {
 				i.strokeStyle = n, i.lineWidth = 1.5, i.setLineDash(r), i.beginPath(), t.forEach((t, n) => {
 					let r = t[e];
 					r !== null && i.lineTo(u(n), l(r));
@@ -3180,11 +3240,11 @@ function fi({ store: e }) {
 	});
 }
 // src/panels/tools.tsx
-function pi({ store: e, picture: t }) {
+function Ei({ store: e, picture: t }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-tools",
 		children: [
-			/* @__PURE__ */ U(lr, {
+			/* @__PURE__ */ U(yr, {
 				label: "Tool",
 				value: e.tool.value,
 				set: (t) => e.tool.value = t,
@@ -3217,7 +3277,7 @@ function pi({ store: e, picture: t }) {
 					children: ["log ", t]
 				}, t))
 			}),
-			/* @__PURE__ */ U(lr, {
+			/* @__PURE__ */ U(yr, {
 				label: "Marks",
 				value: e.marks.value,
 				set: (t) => e.marks.value = t,
@@ -3235,9 +3295,9 @@ function pi({ store: e, picture: t }) {
 							value: "correct",
 							children: "correct or wrong"
 						}),
-						_n(e).map((e) => /* @__PURE__ */ U("option", {
+						vn(e).map((e) => /* @__PURE__ */ U("option", {
 							value: e,
-							children: hn[e]
+							children: gn[e]
 						}, e)),
 						e.meta.columns.filter((e) => e.kind !== "text" && e.name !== "slot" && !e.name.includes("@")).map((e) => /* @__PURE__ */ U("option", {
 							value: e.name,
@@ -3255,7 +3315,7 @@ function pi({ store: e, picture: t }) {
 				" ",
 				e.sheets ? "pin pictures" : "name outliers"
 			] }),
-			e.models.length > 1 && /* @__PURE__ */ U(lr, {
+			e.models.length > 1 && /* @__PURE__ */ U(yr, {
 				label: "Compare",
 				value: e.compare.value,
 				set: (t) => e.compare.value = t,
@@ -3280,11 +3340,11 @@ function pi({ store: e, picture: t }) {
 					children: "SVG"
 				})]
 			}),
-			/* @__PURE__ */ U(mi, { store: e })
+			/* @__PURE__ */ U(Di, { store: e })
 		]
 	});
 }
-function mi({ store: e }) {
+function Di({ store: e }) {
 	let t = B[e.theme.value], n = e.color.value, r = e.marks.value === "density";
 	if (!r && n === "correct") return /* @__PURE__ */ U("span", {
 		class: "mm-legend",
@@ -3295,7 +3355,7 @@ function mi({ store: e }) {
 			" wrong"
 		]
 	});
-	if (!r && gn(n)) return /* @__PURE__ */ U(gi, {
+	if (!r && _n(n)) return /* @__PURE__ */ U(ki, {
 		store: e,
 		name: n
 	});
@@ -3304,21 +3364,21 @@ function mi({ store: e }) {
 		class: "mm-legend",
 		children: [a.slice(0, 10).map((t, n) => /* @__PURE__ */ U("span", {
 			dir: "auto",
-			children: [/* @__PURE__ */ U("i", { style: `background:${Ht(e.theme.value, n)}` }), t.slice(0, 14)]
+			children: [/* @__PURE__ */ U("i", { style: `background:${Ut(e.theme.value, n)}` }), t.slice(0, 14)]
 		}, n)), a.length > 10 && "…"]
-	}) : /* @__PURE__ */ U(hi, {
+	}) : /* @__PURE__ */ U(Oi, {
 		lut: r ? t.density : t.ramp,
 		ends: r ? ["few", "many examples"] : [`${n.replaceAll("_", " ")} ${L(e.shade(n).low)}`, L(e.shade(n).high)]
 	});
 }
-function hi({ lut: e, ends: t, title: n }) {
+function Oi({ lut: e, ends: t, title: n }) {
 	return /* @__PURE__ */ U("span", {
 		class: "mm-legend",
 		title: n,
 		children: [
 			t[0],
 			" ",
-			/* @__PURE__ */ U(fr, {
+			/* @__PURE__ */ U(Sr, {
 				width: 120,
 				height: 8,
 				label: "colour scale",
@@ -3335,17 +3395,17 @@ function hi({ lut: e, ends: t, title: n }) {
 		]
 	});
 }
-function gi({ store: e, name: t }) {
-	let n = L(10 ** bn(e, t, e.time.value));
-	return /* @__PURE__ */ U(hi, {
+function ki({ store: e, name: t }) {
+	let n = L(10 ** xn(e, t, e.time.value));
+	return /* @__PURE__ */ U(Oi, {
 		lut: B[e.theme.value].diverging,
 		ends: [`÷ ${n}`, `× ${n}`],
-		title: `${hn[t]}; grey: unchanged`
+		title: `${gn[t]}; grey: unchanged`
 	});
 }
 // src/panels/app.tsx
-function _i({ store: e, views: t }) {
-	let n = Ae(null), r = Ae(null), i = (e) => {
+function Ai({ store: e, views: t }) {
+	let n = ke(null), r = ke(null), i = (e) => {
 		let r = e.target;
 		if (/^(INPUT|SELECT|TEXTAREA)$/.test(r.tagName)) e.key === "Escape" && r.blur();
 		else {
@@ -3355,7 +3415,7 @@ function _i({ store: e, views: t }) {
 			e.preventDefault();
 		}
 	};
-	return ke(() => {
+	return Oe(() => {
 		let t = e.source.permalinks ? document : r.current;
 		return t.addEventListener("keydown", i), () => t.removeEventListener("keydown", i);
 	}, []), /* @__PURE__ */ U("div", {
@@ -3363,34 +3423,34 @@ function _i({ store: e, views: t }) {
 		ref: r,
 		tabIndex: -1,
 		children: [
-			/* @__PURE__ */ U(vi, {
+			/* @__PURE__ */ U(ji, {
 				store: e,
 				field: n
 			}),
-			/* @__PURE__ */ U(Gr, { store: e }),
+			/* @__PURE__ */ U(ti, { store: e }),
 			/* @__PURE__ */ U("main", { children: [/* @__PURE__ */ U("section", {
 				class: "mm-left",
 				"aria-label": "Memory map",
 				children: [
-					/* @__PURE__ */ U(pi, {
+					/* @__PURE__ */ U(Ei, {
 						store: e,
-						picture: (n) => void Ci(e, t, n)
+						picture: (n) => void Ii(e, t, n)
 					}),
 					/* @__PURE__ */ U("div", {
 						class: "mm-maps",
-						children: [/* @__PURE__ */ U(bi, {
+						children: [/* @__PURE__ */ U(Ni, {
 							store: e,
 							k: 0,
 							views: t
-						}), e.compare.value === "side" && /* @__PURE__ */ U(bi, {
+						}), e.compare.value === "side" && /* @__PURE__ */ U(Ni, {
 							store: e,
 							k: 1,
 							views: t
 						})]
 					}),
-					e.trajectory && /* @__PURE__ */ U(li, { store: e })
+					e.trajectory && /* @__PURE__ */ U(Si, { store: e })
 				]
-			}), /* @__PURE__ */ U(Si, { store: e })] }),
+			}), /* @__PURE__ */ U(Fi, { store: e })] }),
 			/* @__PURE__ */ U("div", {
 				class: "mm-said",
 				role: "status",
@@ -3400,8 +3460,8 @@ function _i({ store: e, views: t }) {
 		]
 	});
 }
-function vi({ store: e, field: t }) {
-	let n = Ae(0), r = (t) => {
+function ji({ store: e, field: t }) {
+	let n = ke(0), r = (t) => {
 		clearTimeout(n.current), n.current = window.setTimeout(() => void e.seek(t), e.n > 5e4 ? 250 : 80);
 	}, i = e.theme.value === "dark";
 	return /* @__PURE__ */ U("header", { children: [
@@ -3409,7 +3469,7 @@ function vi({ store: e, field: t }) {
 			dir: "auto",
 			children: e.meta.title
 		}),
-		e.source.maps && e.source.maps.names.length > 1 && /* @__PURE__ */ U(yi, { maps: e.source.maps }),
+		e.source.maps && e.source.maps.names.length > 1 && /* @__PURE__ */ U(Mi, { maps: e.source.maps }),
 		/* @__PURE__ */ U("span", {
 			class: "mm-sub",
 			dir: "auto",
@@ -3441,7 +3501,7 @@ function vi({ store: e, field: t }) {
 		})
 	] });
 }
-function yi({ maps: e }) {
+function Mi({ maps: e }) {
 	return /* @__PURE__ */ U("select", {
 		"aria-label": "Map",
 		title: e.names[e.at],
@@ -3453,10 +3513,10 @@ function yi({ maps: e }) {
 		}, t))
 	});
 }
-function bi({ store: e, k: t, views: n }) {
-	let r = Ae(null), [i, a] = De(null);
-	return ke(() => {
-		let i = new Kn(e, t), o = Pt(i);
+function Ni({ store: e, k: t, views: n }) {
+	let r = ke(null), [i, a] = Ee(null);
+	return Oe(() => {
+		let i = new nr(e, t), o = Pt(i);
 		return r.current.prepend(i.root), n[t] = i, a(i), () => {
 			o(), i.destroy(), i.root.remove();
 		};
@@ -3466,14 +3526,14 @@ function bi({ store: e, k: t, views: n }) {
 		tabIndex: 0,
 		role: "group",
 		"aria-label": `Map of ${e.n} examples: leverage across, prediction error up. Arrow keys walk through the examples by the table's order.`,
-		children: /* @__PURE__ */ U(mr, {
+		children: /* @__PURE__ */ U(wr, {
 			store: e,
 			view: i
 		})
 	});
 }
-var xi = (e) => e.meta.classification ? "Classes" : "Groups";
-function Si({ store: e }) {
+var Pi = (e) => e.meta.classification ? "Classes" : "Groups";
+function Fi({ store: e }) {
 	let t = [
 		[
 			"examples",
@@ -3492,7 +3552,7 @@ function Si({ store: e }) {
 		],
 		[
 			"groups",
-			xi(e),
+			Pi(e),
 			e.meta.groups.length > 0
 		],
 		[
@@ -3521,31 +3581,33 @@ function Si({ store: e }) {
 					children: r
 				}, t))
 			}),
-			n === "examples" && /* @__PURE__ */ U(Or, { store: e }),
-			n === "curve" && /* @__PURE__ */ U(wr, { store: e }),
-			n === "rankings" && /* @__PURE__ */ U(ii, { store: e }),
-			n === "groups" && /* @__PURE__ */ U(Xr, { store: e }),
-			n === "movers" && /* @__PURE__ */ U(ai, { store: e }),
-			n === "about" && /* @__PURE__ */ U(oi, { store: e })
+			n === "examples" && /* @__PURE__ */ U(Rr, { store: e }),
+			n === "curve" && /* @__PURE__ */ U(Pr, { store: e }),
+			n === "rankings" && /* @__PURE__ */ U(hi, { store: e }),
+			n === "groups" && /* @__PURE__ */ U(oi, { store: e }),
+			n === "movers" && /* @__PURE__ */ U(vi, { store: e }),
+			n === "about" && /* @__PURE__ */ U(yi, { store: e })
 		]
 	});
 }
-async function Ci(e, t, n) {
+async function Ii(e, t, n) {
 	let r = t.slice(0, e.compare.peek() === "side" ? 2 : 1);
 	if (!r.length) return;
-	let i = n === "png" ? await Zt(r) : new Blob([Qt(r)], { type: "image/svg+xml" });
-	i && ir(`map.${n}`, i);
+	let i = n === "png" ? await Qt(r) : new Blob([$t(r)], { type: "image/svg+xml" });
+	i && mr(`map.${n}`, i);
 }
 // src/state/link.ts
-var wi = 2e3;
-function Ti(e) {
+var Li = 2e3;
+function Ri(e) {
 	let t = e.selection.value, n = {
 		log: e.log.value,
 		color: e.color.value,
 		marks: e.marks.value,
 		filters: { ...e.filters.value },
 		frame: e.frame.value,
-		selection: t.length <= wi ? [...t] : null,
+		threshold: e.threshold.value,
+		theme: e.theme.value === Ht() ? null : e.theme.value,
+		selection: t.length <= Li ? [...t] : null,
 		focus: e.focus.value,
 		time: e.time.value,
 		compare: e.compare.value,
@@ -3554,40 +3616,46 @@ function Ti(e) {
 	};
 	return `#${encodeURIComponent(JSON.stringify(n))}`;
 }
-function Ei(e, t) {
+function zi(e, t) {
 	if (!(t.length < 2)) try {
-		Di(e, JSON.parse(decodeURIComponent(t.slice(1))));
+		Bi(e, JSON.parse(decodeURIComponent(t.slice(1))));
 	} catch {
 		e.said.value = "the link could not be read: showing the whole map";
 	}
 }
-function Di(e, t) {
+function Bi(e, t) {
 	let n = (t) => Number.isInteger(t) && t >= 0 && t < e.n, r = (t) => typeof t == "string" && e.table.has(t);
 	Array.isArray(t.log) && (e.log.value = [!!t.log[0], !!t.log[1]]);
-	let i = gn(t.color) && _n(e).includes(t.color);
+	let i = _n(t.color) && vn(e).includes(t.color);
 	(r(t.color) || t.color === "correct" || i) && (e.color.value = t.color), (t.marks === "density" || t.marks === "points") && (e.marks.value = t.marks), r(t.sort?.key) && (e.sort.value = {
 		key: t.sort.key,
 		down: !!t.sort.down
 	});
 	let a = {
-		...Rr,
+		...Jr,
 		...t.filters
 	};
 	e.filters.value = {
 		...a,
 		classes: a.classes.filter(Number.isInteger)
-	}, a.search && e.seek(String(a.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), t.selection?.length && e.select(t.selection.filter(n), "by the link"), t.time >= 0 && t.time <= e.meta.steps.length - 1 && (e.time.value = t.time), e.models.length > 1 && (t.compare === "side" || t.compare === "arrows") && (e.compare.value = t.compare), n(t.focus) && (e.focus.value = t.focus);
+	}, a.search && e.seek(String(a.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), t.threshold > 0 && (e.threshold.value = t.threshold), (t.theme === "light" || t.theme === "dark") && (e.theme.value = t.theme), t.selection?.length && e.select(t.selection.filter(n), "by the link"), t.time >= 0 && t.time <= e.meta.steps.length - 1 && (e.time.value = t.time), e.models.length > 1 && (t.compare === "side" || t.compare === "arrows") && (e.compare.value = t.compare), n(t.focus) && (e.focus.value = t.focus);
 }
-function Oi(e) {
-	Ei(e, location.hash);
-	let t = 0;
-	return st(() => {
-		let n = Ti(e);
-		clearTimeout(t), t = window.setTimeout(() => history.replaceState(null, "", n), 250);
+function Vi(e) {
+	zi(e, location.hash);
+	let [t, n] = [0, location.hash], r = (e) => {
+		location.hash === n && (history.replaceState(null, "", e), n = location.hash);
+	}, i = () => location.reload();
+	addEventListener("hashchange", i);
+	let a = st(() => {
+		let n = Ri(e);
+		clearTimeout(t), t = window.setTimeout(r, 250, n);
 	});
+	return () => {
+		a(), clearTimeout(t), removeEventListener("hashchange", i);
+	};
 }
 // src/data/sheets.ts
-var ki = 32, Ai = class {
+var Hi = 32, Ui = class {
 	source;
 	slots;
 	about;
@@ -3601,7 +3669,7 @@ var ki = 32, Ai = class {
 	}
 	sheet(e) {
 		let t = this.kept.get(e) ?? this.source.sheet(e).then((e) => createImageBitmap(e));
-		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > ki && this.forget(), t;
+		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > Hi && this.forget(), t;
 	}
 	forget() {
 		let [e, t] = this.kept.entries().next().value;
@@ -3613,13 +3681,13 @@ var ki = 32, Ai = class {
 		let l = s % (o * o), u = Math.min(n / i, n / a), [d, f] = [i * u, a * u];
 		t.imageSmoothingEnabled = u < 3, t.drawImage(c, l % o * i, Math.floor(l / o) * a, i, a, (n - d) / 2, (n - f) / 2, d, f);
 	}
-}, ji = Uint8Array.of(65, 82, 82, 79, 87, 49), Mi = {
+}, Wi = Uint8Array.of(65, 82, 82, 79, 87, 49), Gi = {
 	V1: 0,
 	V2: 1,
 	V3: 2,
 	V4: 3,
 	V5: 4
-}, Ni = {
+}, Ki = {
 	NONE: 0,
 	Schema: 1,
 	DictionaryBatch: 2,
@@ -3655,11 +3723,11 @@ var ki = 32, Ai = class {
 	Utf8View: 24,
 	ListView: 25,
 	LargeListView: 26
-}, Pi = {
+}, qi = {
 	HALF: 0,
 	SINGLE: 1,
 	DOUBLE: 2
-}, Fi = {
+}, Ji = {
 	DAY: 0,
 	MILLISECOND: 1
 }, G = {
@@ -3667,41 +3735,41 @@ var ki = 32, Ai = class {
 	MILLISECOND: 1,
 	MICROSECOND: 2,
 	NANOSECOND: 3
-}, Ii = {
+}, Yi = {
 	YEAR_MONTH: 0,
 	DAY_TIME: 1,
 	MONTH_DAY_NANO: 2
-}, Li = {
+}, Xi = {
 	Sparse: 0,
 	Dense: 1
-}, Ri = {
+}, Zi = {
 	LZ4_FRAME: 0,
 	ZSTD: 1
-}, zi = { BUFFER: 0 }, Bi = Uint8Array, Vi = Uint16Array, Hi = Uint32Array, Ui = BigUint64Array, Wi = Int8Array, Gi = Int16Array, K = Int32Array, q = BigInt64Array, Ki = Float32Array, qi = Float64Array;
-function Ji(e) {
+}, Qi = { BUFFER: 0 }, $i = Uint8Array, ea = Uint16Array, ta = Uint32Array, na = BigUint64Array, ra = Int8Array, ia = Int16Array, K = Int32Array, q = BigInt64Array, aa = Float32Array, oa = Float64Array;
+function sa(e) {
 	return Object.prototype.toString.call(e);
 }
-function Yi(e) {
-	return Ji(e) === "[object ArrayBuffer]" || Ji(e) === "[object SharedArrayBuffer]";
+function ca(e) {
+	return sa(e) === "[object ArrayBuffer]" || sa(e) === "[object SharedArrayBuffer]";
 }
-function Xi(e) {
-	return Ji(e) === "[object Uint8Array]";
+function la(e) {
+	return sa(e) === "[object Uint8Array]";
 }
-function Zi(e, t) {
+function ua(e, t) {
 	let n = Math.log2(e) - 3;
 	return (t ? [
-		Wi,
-		Gi,
+		ra,
+		ia,
 		K,
 		q
 	] : [
-		Bi,
-		Vi,
-		Hi,
-		Ui
+		$i,
+		ea,
+		ta,
+		na
 	])[n];
 }
-function Qi(e, t) {
+function da(e, t) {
 	let n = 0, r = e.length;
 	if (r <= 2147483648) do {
 		let i = n + r >>> 1;
@@ -3714,40 +3782,40 @@ function Qi(e, t) {
 	return n;
 }
 // node_modules/@uwdata/flechette/src/util/objects.js
-function $i(e, t, n) {
+function fa(e, t, n) {
 	if (t(e)) return e;
 	throw Error(n(e));
 }
 function J(e, t, n) {
-	return t = Array.isArray(t) ? t : Object.values(t), $i(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
+	return t = Array.isArray(t) ? t : Object.values(t), fa(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
 }
-function ea(e, t) {
+function pa(e, t) {
 	for (let [n, r] of Object.entries(e)) if (r === t) return n;
 	return "<Unknown>";
 }
 // node_modules/@uwdata/flechette/src/data-types.js
-var ta = (e) => `Unsupported data type: "${ea(W, e)}" (id ${e})`, na = (e, t, n = !0, r = null) => ({
+var ma = (e) => `Unsupported data type: "${pa(W, e)}" (id ${e})`, ha = (e, t, n = !0, r = null) => ({
 	name: e,
 	type: t,
 	nullable: n,
 	metadata: r
 });
-function ra(e) {
-	return Object.hasOwn(e, "name") && ia(e.type);
+function ga(e) {
+	return Object.hasOwn(e, "name") && _a(e.type);
 }
-function ia(e) {
+function _a(e) {
 	return typeof e?.typeId == "number";
 }
-function aa(e, t = "", n = !0) {
-	return ra(e) ? e : na(t, $i(e, ia, () => "Data type expected."), n);
+function va(e, t = "", n = !0) {
+	return ga(e) ? e : ha(t, fa(e, _a, () => "Data type expected."), n);
 }
-var oa = (e, t, n = !1, r = -1) => ({
+var ya = (e, t, n = !1, r = -1) => ({
 	typeId: W.Dictionary,
 	id: r,
 	dictionary: e,
-	indices: t || ca(),
+	indices: t || xa(),
 	ordered: n
-}), sa = (e = 32, t = !0) => ({
+}), ba = (e = 32, t = !0) => ({
 	typeId: W.Int,
 	bitWidth: J(e, [
 		8,
@@ -3756,22 +3824,22 @@ var oa = (e, t, n = !1, r = -1) => ({
 		64
 	]),
 	signed: t,
-	values: Zi(e, t)
-}), ca = () => sa(32), la = (e = 2) => ({
+	values: ua(e, t)
+}), xa = () => ba(32), Sa = (e = 2) => ({
 	typeId: W.Float,
-	precision: J(e, Pi),
+	precision: J(e, qi),
 	values: [
-		Vi,
-		Ki,
-		qi
+		ea,
+		aa,
+		oa
 	][e]
-}), ua = () => ({
+}), Ca = () => ({
 	typeId: W.Binary,
 	offsets: K
-}), da = () => ({
+}), wa = () => ({
 	typeId: W.Utf8,
 	offsets: K
-}), fa = (e, t, n = 128) => ({
+}), Ta = (e, t, n = 128) => ({
 	typeId: W.Decimal,
 	precision: e,
 	scale: t,
@@ -3781,12 +3849,12 @@ var oa = (e, t, n = !1, r = -1) => ({
 		128,
 		256
 	]),
-	values: n === 32 ? K : Ui
-}), pa = (e) => ({
+	values: n === 32 ? K : na
+}), Ea = (e) => ({
 	typeId: W.Date,
-	unit: J(e, Fi),
-	values: e === Fi.DAY ? K : q
-}), ma = (e = G.MILLISECOND) => {
+	unit: J(e, Ji),
+	values: e === Ji.DAY ? K : q
+}), Da = (e = G.MILLISECOND) => {
 	e = J(e, G);
 	let t = e === G.SECOND || e === G.MILLISECOND ? 32 : 64;
 	return {
@@ -3795,95 +3863,95 @@ var oa = (e, t, n = !1, r = -1) => ({
 		bitWidth: t,
 		values: t === 32 ? K : q
 	};
-}, ha = (e = G.MILLISECOND, t = null) => ({
+}, Oa = (e = G.MILLISECOND, t = null) => ({
 	typeId: W.Timestamp,
 	unit: J(e, G),
 	timezone: t,
 	values: q
-}), ga = (e = Ii.MONTH_DAY_NANO) => ({
+}), ka = (e = Yi.MONTH_DAY_NANO) => ({
 	typeId: W.Interval,
-	unit: J(e, Ii),
-	values: e === Ii.MONTH_DAY_NANO ? void 0 : K
-}), _a = (e) => ({
+	unit: J(e, Yi),
+	values: e === Yi.MONTH_DAY_NANO ? void 0 : K
+}), Aa = (e) => ({
 	typeId: W.List,
-	children: [aa(e)],
+	children: [va(e)],
 	offsets: K
-}), va = (e) => ({
+}), ja = (e) => ({
 	typeId: W.Struct,
-	children: Array.isArray(e) && e.length > 0 && ra(e[0]) ? e : Object.entries(e).map(([e, t]) => na(e, t))
-}), ya = (e, t, n, r) => (n ??= t.map((e, t) => t), {
+	children: Array.isArray(e) && e.length > 0 && ga(e[0]) ? e : Object.entries(e).map(([e, t]) => ha(e, t))
+}), Ma = (e, t, n, r) => (n ??= t.map((e, t) => t), {
 	typeId: W.Union,
-	mode: J(e, Li),
+	mode: J(e, Xi),
 	typeIds: n,
 	typeMap: n.reduce((e, t, n) => (e[t] = n, e), {}),
-	children: t.map((e, t) => aa(e, `_${t}`)),
+	children: t.map((e, t) => va(e, `_${t}`)),
 	typeIdForValue: r,
 	offsets: K
-}), ba = (e) => ({
+}), Na = (e) => ({
 	typeId: W.FixedSizeBinary,
 	stride: e
-}), xa = (e, t) => ({
+}), Pa = (e, t) => ({
 	typeId: W.FixedSizeList,
 	stride: t,
-	children: [aa(e)]
-}), Sa = (e, t) => ({
+	children: [va(e)]
+}), Fa = (e, t) => ({
 	typeId: W.Map,
 	keysSorted: e,
 	children: [t],
 	offsets: K
-}), Ca = (e = G.MILLISECOND) => ({
+}), Ia = (e = G.MILLISECOND) => ({
 	typeId: W.Duration,
 	unit: J(e, G),
 	values: q
-}), wa = () => ({
+}), La = () => ({
 	typeId: W.LargeBinary,
 	offsets: q
-}), Ta = () => ({
+}), Ra = () => ({
 	typeId: W.LargeUtf8,
 	offsets: q
-}), Ea = (e) => ({
+}), za = (e) => ({
 	typeId: W.LargeList,
-	children: [aa(e)],
+	children: [va(e)],
 	offsets: q
-}), Da = (e, t) => ({
+}), Ba = (e, t) => ({
 	typeId: W.RunEndEncoded,
-	children: [$i(aa(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), aa(t, "values")]
-}), Oa = (e) => ({
+	children: [fa(va(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), va(t, "values")]
+}), Va = (e) => ({
 	typeId: W.ListView,
-	children: [aa(e, "value")],
+	children: [va(e, "value")],
 	offsets: K
-}), ka = (e) => ({
+}), Ha = (e) => ({
 	typeId: W.LargeListView,
-	children: [aa(e, "value")],
+	children: [va(e, "value")],
 	offsets: q
-}), Aa = new qi(2).buffer;
-new q(Aa), new Hi(Aa), new K(Aa), new Bi(Aa);
-function ja(e) {
+}), Ua = new oa(2).buffer;
+new q(Ua), new ta(Ua), new K(Ua), new $i(Ua);
+function Wa(e) {
 	if (e > 2 ** 53 - 1 || e < -(2 ** 53 - 1)) throw Error(`BigInt exceeds integer number representation: ${e}`);
 	return Number(e);
 }
-function Ma(e, t) {
+function Ga(e, t) {
 	return Number(e / t) + Number(e % t) / Number(t);
 }
-var Na = (e) => BigInt.asUintN(64, e);
-function Pa(e, t) {
+var Ka = (e) => BigInt.asUintN(64, e);
+function qa(e, t) {
 	return BigInt.asIntN(64, e[t]);
 }
-function Fa(e, t) {
+function Ja(e, t) {
 	let n = t << 1, r;
-	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = Na(~e[n]) | Na(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
+	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = Ka(~e[n]) | Ka(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
 }
-function Ia(e, t) {
+function Ya(e, t) {
 	let n = t << 2, r;
-	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = Na(~e[n]) | Na(~e[n + 1]) << 64n | Na(~e[n + 2]) << 128n | Na(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
+	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = Ka(~e[n]) | Ka(~e[n + 1]) << 64n | Ka(~e[n + 2]) << 128n | Ka(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
 }
 // node_modules/@uwdata/flechette/src/util/strings.js
-var La = new TextDecoder("utf-8");
+var Xa = new TextDecoder("utf-8");
 new TextEncoder();
-function Ra(e) {
-	return La.decode(e);
+function Za(e) {
+	return Xa.decode(e);
 }
-function za(e, t) {
+function Qa(e, t) {
 	return !!(e[t >> 3] & 1 << t % 8);
 }
 function Y(e, t) {
@@ -3896,51 +3964,51 @@ function Y(e, t) {
 		return o;
 	};
 }
-function Ba(e, t) {
+function $a(e, t) {
 	return t;
 }
-function Va(e, t) {
-	return !!Ha(e, t);
+function eo(e, t) {
+	return !!to(e, t);
 }
-function Ha(e, t) {
-	return Ua(e, t) << 24 >> 24;
+function to(e, t) {
+	return no(e, t) << 24 >> 24;
 }
-function Ua(e, t) {
+function no(e, t) {
 	return e[t];
 }
 function X(e, t) {
-	return Wa(e, t) << 16 >> 16;
+	return ro(e, t) << 16 >> 16;
 }
-function Wa(e, t) {
+function ro(e, t) {
 	return e[t] | e[t + 1] << 8;
 }
 function Z(e, t) {
 	return e[t] | e[t + 1] << 8 | e[t + 2] << 16 | e[t + 3] << 24;
 }
-function Ga(e, t) {
+function io(e, t) {
 	return Z(e, t) >>> 0;
 }
 function Q(e, t) {
-	return ja(BigInt.asIntN(64, BigInt(Ga(e, t)) + (BigInt(Ga(e, t + 4)) << 32n)));
+	return Wa(BigInt.asIntN(64, BigInt(io(e, t)) + (BigInt(io(e, t + 4)) << 32n)));
 }
-function Ka(e, t) {
+function ao(e, t) {
 	let n = t + Z(e, t), r = Z(e, n);
-	return n += 4, Ra(e.subarray(n, n + r));
+	return n += 4, Za(e.subarray(n, n + r));
 }
-function qa(e, t, n, r) {
+function oo(e, t, n, r) {
 	if (!t) return [];
 	let i = t + Z(e, t);
 	return Array.from({ length: Z(e, i) }, (t, a) => r(e, i + 4 + a * n));
 }
 // node_modules/@uwdata/flechette/src/util/struct.js
-var Ja = Symbol("rowIndex");
-function Ya(e, t) {
+var so = Symbol("rowIndex");
+function co(e, t) {
 	class n {
 		constructor(e) {
-			this[Ja] = e;
+			this[so] = e;
 		}
 		toJSON() {
-			return Za(e, t, this[Ja]);
+			return uo(e, t, this[so]);
 		}
 	}
 	let r = n.prototype;
@@ -3949,26 +4017,26 @@ function Ya(e, t) {
 		let i = t[n];
 		Object.defineProperty(r, e[n], {
 			get() {
-				return i.at(this[Ja]);
+				return i.at(this[so]);
 			},
 			enumerable: !0
 		});
 	}
 	return (e) => new n(e);
 }
-function Xa(e, t) {
-	return (n) => Za(e, t, n);
+function lo(e, t) {
+	return (n) => uo(e, t, n);
 }
-function Za(e, t, n) {
+function uo(e, t, n) {
 	let r = {};
 	for (let i = 0; i < e.length; ++i) r[e[i]] = t[i].at(n);
 	return r;
 }
 // node_modules/@uwdata/flechette/src/batch.js
-function Qa(e) {
-	return e instanceof eo;
+function fo(e) {
+	return e instanceof mo;
 }
-var $a = class {
+var po = class {
 	static ArrayType = null;
 	constructor({ length: e, nullCount: t, type: n, validity: r, values: i, offsets: a, sizes: o, children: s }) {
 		this.length = e, this.nullCount = t, this.type = n, this.validity = r, this.values = i, this.offsets = a, this.sizes = o, this.children = s, t && this.validity || (this.at = (e) => this.value(e));
@@ -3980,7 +4048,7 @@ var $a = class {
 		return this.isValid(e) ? this.value(e) : null;
 	}
 	isValid(e) {
-		return za(this.validity, e);
+		return Qa(this.validity, e);
 	}
 	value(e) {
 		return this.values[e];
@@ -3993,7 +4061,7 @@ var $a = class {
 	*[Symbol.iterator]() {
 		for (let e = 0; e < this.length; ++e) yield this.at(e);
 	}
-}, eo = class extends $a {
+}, mo = class extends po {
 	constructor(e) {
 		super(e);
 		let { length: t, values: n } = this;
@@ -4005,19 +4073,19 @@ var $a = class {
 	[Symbol.iterator]() {
 		return this.nullCount ? super[Symbol.iterator]() : this.values[Symbol.iterator]();
 	}
-}, to = class extends $a {
-	static ArrayType = qi;
-}, $ = class extends $a {
+}, ho = class extends po {
+	static ArrayType = oa;
+}, $ = class extends po {
 	static ArrayType = Array;
-}, no = class extends $ {
+}, go = class extends $ {
 	value(e) {
 		return null;
 	}
-}, ro = class extends to {
+}, _o = class extends ho {
 	value(e) {
-		return ja(this.values[e]);
+		return Wa(this.values[e]);
 	}
-}, io = class extends to {
+}, vo = class extends ho {
 	value(e) {
 		let t = this.values[e], n = (t & 31744) >> 10, r = (t & 1023) / 1024, i = (-1) ** ((t & 32768) >> 15);
 		switch (n) {
@@ -4026,11 +4094,11 @@ var $a = class {
 		}
 		return i * 2 ** (n - 15) * (1 + r);
 	}
-}, ao = class extends $ {
+}, yo = class extends $ {
 	value(e) {
-		return za(this.values, e);
+		return Qa(this.values, e);
 	}
-}, oo = class extends to {
+}, bo = class extends ho {
 	constructor(e) {
 		super(e);
 		let { scale: t } = this.type;
@@ -4039,119 +4107,119 @@ var $a = class {
 	value(e) {
 		return this.values[e] / this.scale;
 	}
-}, so = class extends $a {
+}, xo = class extends po {
 	constructor(e) {
 		super(e);
 		let { bitWidth: t, scale: n } = this.type;
-		this.decimal = t === 64 ? Pa : t === 128 ? Fa : Ia, this.scale = 10n ** BigInt(n);
+		this.decimal = t === 64 ? qa : t === 128 ? Ja : Ya, this.scale = 10n ** BigInt(n);
 	}
-}, co = class extends so {
-	static ArrayType = qi;
+}, So = class extends xo {
+	static ArrayType = oa;
 	value(e) {
-		return Ma(this.decimal(this.values, e), this.scale);
+		return Ga(this.decimal(this.values, e), this.scale);
 	}
-}, lo = class extends so {
+}, Co = class extends xo {
 	static ArrayType = Array;
 	value(e) {
 		return this.decimal(this.values, e);
 	}
-}, uo = class extends $ {
+}, wo = class extends $ {
 	constructor(e) {
 		super(e), this.source = e;
 	}
 	value(e) {
 		return new Date(this.source.value(e));
 	}
-}, fo = class extends to {
+}, To = class extends ho {
 	value(e) {
 		return 864e5 * this.values[e];
 	}
-}, po = ro, mo = class extends ro {
+}, Eo = _o, Do = class extends _o {
 	value(e) {
 		return super.value(e) * 1e3;
 	}
-}, ho = ro, go = class extends ro {
+}, Oo = _o, ko = class extends _o {
 	value(e) {
-		return Ma(this.values[e], 1000n);
+		return Ga(this.values[e], 1000n);
 	}
-}, _o = class extends ro {
+}, Ao = class extends _o {
 	value(e) {
-		return Ma(this.values[e], 1000000n);
+		return Ga(this.values[e], 1000000n);
 	}
-}, vo = class extends $ {
+}, jo = class extends $ {
 	value(e) {
 		return this.values.subarray(e << 1, e + 1 << 1);
 	}
-}, yo = class extends $ {
+}, Mo = class extends $ {
 	value(e) {
 		let t = this.values, n = e << 4;
 		return Float64Array.of(Z(t, n), Z(t, n + 4), Q(t, n + 8));
 	}
-}, bo = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), xo = ({ values: e, offsets: t }, n) => e.subarray(ja(t[n]), ja(t[n + 1])), So = class extends $ {
+}, No = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Po = ({ values: e, offsets: t }, n) => e.subarray(Wa(t[n]), Wa(t[n + 1])), Fo = class extends $ {
 	value(e) {
-		return bo(this, e);
+		return No(this, e);
 	}
-}, Co = class extends $ {
+}, Io = class extends $ {
 	value(e) {
-		return xo(this, e);
+		return Po(this, e);
 	}
-}, wo = class extends $ {
+}, Lo = class extends $ {
 	value(e) {
-		return Ra(bo(this, e));
+		return Za(No(this, e));
 	}
-}, To = class extends $ {
+}, Ro = class extends $ {
 	value(e) {
-		return Ra(xo(this, e));
+		return Za(Po(this, e));
 	}
-}, Eo = class extends $ {
+}, zo = class extends $ {
 	value(e) {
 		let t = this.offsets;
 		return this.children[0].slice(t[e], t[e + 1]);
 	}
-}, Do = class extends $ {
+}, Bo = class extends $ {
 	value(e) {
 		let t = this.offsets;
-		return this.children[0].slice(ja(t[e]), ja(t[e + 1]));
+		return this.children[0].slice(Wa(t[e]), Wa(t[e + 1]));
 	}
-}, Oo = class extends $ {
+}, Vo = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
 		return this.children[0].slice(t, n);
 	}
-}, ko = class extends $ {
+}, Ho = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
-		return this.children[0].slice(ja(t), ja(n));
+		return this.children[0].slice(Wa(t), Wa(n));
 	}
-}, Ao = class extends $ {
+}, Uo = class extends $ {
 	constructor(e) {
 		super(e), this.stride = this.type.stride;
 	}
-}, jo = class extends Ao {
+}, Wo = class extends Uo {
 	value(e) {
 		let { stride: t, values: n } = this;
 		return n.subarray(e * t, (e + 1) * t);
 	}
-}, Mo = class extends Ao {
+}, Go = class extends Uo {
 	value(e) {
 		let { children: t, stride: n } = this;
 		return t[0].slice(e * n, (e + 1) * n);
 	}
 };
-function No({ children: e, offsets: t }, n) {
+function Ko({ children: e, offsets: t }, n) {
 	let [r, i] = e[0].children, a = t[n], o = t[n + 1], s = [];
 	for (let e = a; e < o; ++e) s.push([r.at(e), i.at(e)]);
 	return s;
 }
-var Po = class extends $ {
+var qo = class extends $ {
 	value(e) {
-		return No(this, e);
+		return Ko(this, e);
 	}
-}, Fo = class extends $ {
+}, Jo = class extends $ {
 	value(e) {
-		return new Map(No(this, e));
+		return new Map(Ko(this, e));
 	}
-}, Io = class extends $ {
+}, Yo = class extends $ {
 	constructor({ typeIds: e, ...t }) {
 		super(t), this.typeIds = e, this.typeMap = this.type.typeMap;
 	}
@@ -4159,27 +4227,27 @@ var Po = class extends $ {
 		let { typeIds: n, children: r, typeMap: i } = this;
 		return r[i[n[e]]].at(t);
 	}
-}, Lo = class extends Io {
+}, Xo = class extends Yo {
 	value(e) {
 		return super.value(e, this.offsets[e]);
 	}
-}, Ro = class extends $ {
-	constructor(e, t = Xa) {
+}, Zo = class extends $ {
+	constructor(e, t = lo) {
 		super(e), this.names = this.type.children.map((e) => e.name), this.factory = t(this.names, this.children);
 	}
 	value(e) {
 		return this.factory(e);
 	}
-}, zo = class extends Ro {
+}, Qo = class extends Zo {
 	constructor(e) {
-		super(e, Ya);
+		super(e, co);
 	}
-}, Bo = class extends $ {
+}, $o = class extends $ {
 	value(e) {
 		let [{ values: t }, n] = this.children;
-		return n.at(Qi(t, e));
+		return n.at(da(t, e));
 	}
-}, Vo = class extends $ {
+}, es = class extends $ {
 	setDictionary(e) {
 		return this.dictionary = e, this.cache = e.cache(), this;
 	}
@@ -4189,7 +4257,7 @@ var Po = class extends $ {
 	key(e) {
 		return this.values[e];
 	}
-}, Ho = class extends $ {
+}, ts = class extends $ {
 	constructor({ data: e, ...t }) {
 		super(t), this.data = e;
 	}
@@ -4197,27 +4265,27 @@ var Po = class extends $ {
 		let { values: t, data: n } = this, r = e << 4, i = r + 4, a = t, o = Z(a, r);
 		return o > 12 && (i = Z(a, r + 12), a = n[Z(a, r + 8)]), a.subarray(i, i + o);
 	}
-}, Uo = class extends Ho {
+}, ns = class extends ts {
 	value(e) {
 		return this.view(e);
 	}
-}, Wo = class extends Ho {
+}, rs = class extends ts {
 	value(e) {
-		return Ra(this.view(e));
+		return Za(this.view(e));
 	}
 };
 // node_modules/@uwdata/flechette/src/column.js
-function Go(e) {
+function is(e) {
 	let t = [];
 	return {
 		add(e) {
 			return t.push(e), this;
 		},
 		clear: () => t = [],
-		done: () => new Ko(t, e)
+		done: () => new as(t, e)
 	};
 }
-var Ko = class {
+var as = class {
 	constructor(e, t = e[0]?.type) {
 		this.type = t, this.length = e.reduce((e, t) => e + t.length, 0), this.nullCount = e.reduce((e, t) => e + t.nullCount, 0), this.data = e;
 		let n = e.length, r = new Int32Array(n + 1);
@@ -4232,39 +4300,39 @@ var Ko = class {
 	}
 	[Symbol.iterator]() {
 		let e = this.data;
-		return e.length === 1 ? e[0][Symbol.iterator]() : qo(e);
+		return e.length === 1 ? e[0][Symbol.iterator]() : os(e);
 	}
 	at(e) {
-		let { data: t, offsets: n } = this, r = Qi(n, e) - 1;
+		let { data: t, offsets: n } = this, r = da(n, e) - 1;
 		return t[r]?.at(e - n[r]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 	toArray() {
-		let { length: e, nullCount: t, data: n } = this, r = !t && Qa(n[0]), i = n.length;
+		let { length: e, nullCount: t, data: n } = this, r = !t && fo(n[0]), i = n.length;
 		if (r && i === 1) return n[0].values;
 		let a = new (!i || t > 0 ? Array : n[0].constructor.ArrayType ?? n[0].values.constructor)(e);
-		return r ? Jo(a, n) : Yo(a, n);
+		return r ? ss(a, n) : cs(a, n);
 	}
 	cache() {
 		return this._cache ??= this.toArray();
 	}
 };
-function* qo(e) {
+function* os(e) {
 	for (let t = 0; t < e.length; ++t) {
 		let n = e[t][Symbol.iterator]();
 		for (let e = n.next(); !e.done; e = n.next()) yield e.value;
 	}
 }
-function Jo(e, t) {
+function ss(e, t) {
 	for (let n = 0, r = 0; n < t.length; ++n) {
 		let { values: i } = t[n];
 		e.set(i, r), r += i.length;
 	}
 	return e;
 }
-function Yo(e, t) {
+function cs(e, t) {
 	let n = -1;
 	for (let r = 0; r < t.length; ++r) {
 		let i = t[r];
@@ -4273,10 +4341,10 @@ function Yo(e, t) {
 	return e;
 }
 // node_modules/@uwdata/flechette/src/table.js
-var Xo = class e {
+var ls = class e {
 	constructor(e, t, n = !1) {
 		let r = e.fields.map((e) => e.name);
-		this.schema = e, this.names = r, this.children = t, this.factory = n ? Ya : Xa;
+		this.schema = e, this.names = r, this.children = t, this.factory = n ? co : lo;
 		let i = [];
 		this.getFactory = (e) => i[e] ?? (i[e] = this.factory(r, t.map((t) => t.data[e])));
 	}
@@ -4300,8 +4368,8 @@ var Xo = class e {
 		let { children: r, factory: i, schema: a } = this, { fields: o } = a;
 		return new e({
 			...a,
-			fields: t.map((e, t) => Zo(o[e], n[t]))
-		}, t.map((e) => r[e]), i === Ya);
+			fields: t.map((e, t) => us(o[e], n[t]))
+		}, t.map((e) => r[e]), i === co);
 	}
 	select(e, t) {
 		let n = this.names, r = e.map((e) => n.indexOf(e));
@@ -4329,54 +4397,54 @@ var Xo = class e {
 	at(e) {
 		let { children: t, getFactory: n, numRows: r } = this;
 		if (e < 0 || e >= r) return null;
-		let [{ offsets: i }] = t, a = Qi(i, e) - 1;
+		let [{ offsets: i }] = t, a = da(i, e) - 1;
 		return n(a)(e - i[a]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 };
-function Zo(e, t) {
+function us(e, t) {
 	return t != null && t !== e.name ? {
 		...e,
 		name: t
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/batch-type.js
-function Qo(e, t = {}) {
+function ds(e, t = {}) {
 	let { typeId: n, bitWidth: r, mode: i, precision: a, unit: o } = e, { useBigInt: s, useBigIntTimestamp: c, useDate: l, useDecimalInt: u, useMap: d, useProxy: f } = t;
 	switch (n) {
-		case W.Null: return no;
-		case W.Bool: return ao;
+		case W.Null: return go;
+		case W.Bool: return yo;
 		case W.Int:
 		case W.Time:
-		case W.Duration: return s || r < 64 ? eo : ro;
-		case W.Float: return a ? eo : io;
-		case W.Date: return $o(o === Fi.DAY ? fo : po, l && uo);
-		case W.Timestamp: return c ? eo : $o(o === G.SECOND ? mo : o === G.MILLISECOND ? ho : o === G.MICROSECOND ? go : _o, l && uo);
-		case W.Decimal: return r === 32 ? u ? eo : oo : u ? lo : co;
-		case W.Interval: return o === Ii.DAY_TIME ? vo : o === Ii.YEAR_MONTH ? eo : yo;
-		case W.FixedSizeBinary: return jo;
-		case W.Utf8: return wo;
-		case W.LargeUtf8: return To;
-		case W.Binary: return So;
-		case W.LargeBinary: return Co;
-		case W.BinaryView: return Uo;
-		case W.Utf8View: return Wo;
-		case W.List: return Eo;
-		case W.LargeList: return Do;
-		case W.Map: return d ? Fo : Po;
-		case W.ListView: return Oo;
-		case W.LargeListView: return ko;
-		case W.FixedSizeList: return Mo;
-		case W.Struct: return f ? zo : Ro;
-		case W.RunEndEncoded: return Bo;
-		case W.Dictionary: return Vo;
-		case W.Union: return i ? Lo : Io;
+		case W.Duration: return s || r < 64 ? mo : _o;
+		case W.Float: return a ? mo : vo;
+		case W.Date: return fs(o === Ji.DAY ? To : Eo, l && wo);
+		case W.Timestamp: return c ? mo : fs(o === G.SECOND ? Do : o === G.MILLISECOND ? Oo : o === G.MICROSECOND ? ko : Ao, l && wo);
+		case W.Decimal: return r === 32 ? u ? mo : bo : u ? Co : So;
+		case W.Interval: return o === Yi.DAY_TIME ? jo : o === Yi.YEAR_MONTH ? mo : Mo;
+		case W.FixedSizeBinary: return Wo;
+		case W.Utf8: return Lo;
+		case W.LargeUtf8: return Ro;
+		case W.Binary: return Fo;
+		case W.LargeBinary: return Io;
+		case W.BinaryView: return ns;
+		case W.Utf8View: return rs;
+		case W.List: return zo;
+		case W.LargeList: return Bo;
+		case W.Map: return d ? Jo : qo;
+		case W.ListView: return Vo;
+		case W.LargeListView: return Ho;
+		case W.FixedSizeList: return Go;
+		case W.Struct: return f ? Qo : Zo;
+		case W.RunEndEncoded: return $o;
+		case W.Dictionary: return es;
+		case W.Union: return i ? Xo : Yo;
 	}
-	throw Error(ta(n));
+	throw Error(ma(n));
 }
-function $o(e, t) {
+function fs(e, t) {
 	return t ? class extends t {
 		constructor(t) {
 			super(new e(t));
@@ -4384,21 +4452,21 @@ function $o(e, t) {
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/compression.js
-var es = -1, ts = 8;
-function ns(e) {
-	return `Missing compression codec "${ea(Ri, e)}" (id ${e})`;
+var ps = -1, ms = 8;
+function hs(e) {
+	return `Missing compression codec "${pa(Zi, e)}" (id ${e})`;
 }
-var rs = /* @__PURE__ */ new Map();
-function is(e) {
-	return e != null && rs.get(e) || null;
+var gs = /* @__PURE__ */ new Map();
+function _s(e) {
+	return e != null && gs.get(e) || null;
 }
-function as(e, { offset: t, length: n }, r) {
+function vs(e, { offset: t, length: n }, r) {
 	if (n === 0) return {
 		bytes: /* @__PURE__ */ new Uint8Array(),
 		offset: 0,
 		length: 0
 	};
-	let i = Q(e, t), a = e.subarray(t + ts, t + n), o = i === es ? a : r.decode(a, i);
+	let i = Q(e, t), a = e.subarray(t + ms, t + n), o = i === ps ? a : r.decode(a, i);
 	return {
 		bytes: o,
 		offset: 0,
@@ -4406,137 +4474,137 @@ function as(e, { offset: t, length: n }, r) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/block.js
-function os(e, t) {
+function ys(e, t) {
 	return {
 		offset: Q(e, t),
 		metadataLength: Z(e, t + 8),
 		bodyLength: Q(e, t + 16)
 	};
 }
-function ss(e, t) {
-	return qa(e, t, 24, os);
+function bs(e, t) {
+	return oo(e, t, 24, ys);
 }
 // node_modules/@uwdata/flechette/src/decode/body-compression.js
-function cs(e, t) {
+function xs(e, t) {
 	let n = Y(e, t);
 	return {
-		codec: n(4, Ha, Ri.LZ4_FRAME),
-		method: n(6, Ha, zi.BUFFER)
+		codec: n(4, to, Zi.LZ4_FRAME),
+		method: n(6, to, Qi.BUFFER)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/record-batch.js
-function ls(e, t, n) {
-	let r = Y(e, t), i = n < Mi.V4 ? 8 : 0;
+function Ss(e, t, n) {
+	let r = Y(e, t), i = n < Gi.V4 ? 8 : 0;
 	return {
 		length: r(4, Q, 0),
-		nodes: qa(e, r(6, Ba), 16, (e, t) => ({
+		nodes: oo(e, r(6, $a), 16, (e, t) => ({
 			length: Q(e, t),
 			nullCount: Q(e, t + 8)
 		})),
-		regions: qa(e, r(8, Ba), 16 + i, (e, t) => ({
+		regions: oo(e, r(8, $a), 16 + i, (e, t) => ({
 			offset: Q(e, t + i),
 			length: Q(e, t + i + 8)
 		})),
-		compression: r(10, cs),
-		variadic: qa(e, r(12, Ba), 8, Q)
+		compression: r(10, xs),
+		variadic: oo(e, r(12, $a), 8, Q)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/dictionary-batch.js
-function us(e, t, n) {
+function Cs(e, t, n) {
 	let r = Y(e, t);
 	return {
 		id: r(4, Q, 0),
-		data: r(6, (e, t) => ls(e, t, n)),
-		isDelta: r(8, Va, !1)
+		data: r(6, (e, t) => Ss(e, t, n)),
+		isDelta: r(8, eo, !1)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/data-type.js
-function ds(e, t, n, r) {
-	J(n, W, ta);
+function ws(e, t, n, r) {
+	J(n, W, ma);
 	let i = Y(e, t);
 	switch (n) {
-		case W.Binary: return ua();
-		case W.Utf8: return da();
-		case W.LargeBinary: return wa();
-		case W.LargeUtf8: return Ta();
-		case W.List: return _a(r[0]);
-		case W.ListView: return Oa(r[0]);
-		case W.LargeList: return Ea(r[0]);
-		case W.LargeListView: return ka(r[0]);
-		case W.Struct: return va(r);
-		case W.RunEndEncoded: return Da(r[0], r[1]);
-		case W.Int: return sa(i(4, Z, 0), i(6, Va, !1));
-		case W.Float: return la(i(4, X, Pi.HALF));
-		case W.Decimal: return fa(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
-		case W.Date: return pa(i(4, X, Fi.MILLISECOND));
-		case W.Time: return ma(i(4, X, G.MILLISECOND));
-		case W.Timestamp: return ha(i(4, X, G.SECOND), i(6, Ka));
-		case W.Interval: return ga(i(4, X, Ii.YEAR_MONTH));
-		case W.Duration: return Ca(i(4, X, G.MILLISECOND));
-		case W.FixedSizeBinary: return ba(i(4, Z, 0));
-		case W.FixedSizeList: return xa(r[0], i(4, Z, 0));
-		case W.Map: return Sa(i(4, Va, !1), r[0]);
-		case W.Union: return ya(i(4, X, Li.Sparse), r, qa(e, i(6, Ba), 4, Z));
+		case W.Binary: return Ca();
+		case W.Utf8: return wa();
+		case W.LargeBinary: return La();
+		case W.LargeUtf8: return Ra();
+		case W.List: return Aa(r[0]);
+		case W.ListView: return Va(r[0]);
+		case W.LargeList: return za(r[0]);
+		case W.LargeListView: return Ha(r[0]);
+		case W.Struct: return ja(r);
+		case W.RunEndEncoded: return Ba(r[0], r[1]);
+		case W.Int: return ba(i(4, Z, 0), i(6, eo, !1));
+		case W.Float: return Sa(i(4, X, qi.HALF));
+		case W.Decimal: return Ta(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
+		case W.Date: return Ea(i(4, X, Ji.MILLISECOND));
+		case W.Time: return Da(i(4, X, G.MILLISECOND));
+		case W.Timestamp: return Oa(i(4, X, G.SECOND), i(6, ao));
+		case W.Interval: return ka(i(4, X, Yi.YEAR_MONTH));
+		case W.Duration: return Ia(i(4, X, G.MILLISECOND));
+		case W.FixedSizeBinary: return Na(i(4, Z, 0));
+		case W.FixedSizeList: return Pa(r[0], i(4, Z, 0));
+		case W.Map: return Fa(i(4, eo, !1), r[0]);
+		case W.Union: return Ma(i(4, X, Xi.Sparse), r, oo(e, i(6, $a), 4, Z));
 	}
 	return { typeId: n };
 }
 // node_modules/@uwdata/flechette/src/decode/metadata.js
-function fs(e, t) {
-	let n = qa(e, t, 4, (e, t) => {
+function Ts(e, t) {
+	let n = oo(e, t, 4, (e, t) => {
 		let n = Y(e, t);
-		return [n(4, Ka), n(6, Ka)];
+		return [n(4, ao), n(6, ao)];
 	});
 	return n.length ? new Map(n) : null;
 }
 // node_modules/@uwdata/flechette/src/decode/schema.js
-function ps(e, t, n) {
+function Es(e, t, n) {
 	let r = Y(e, t);
 	return {
 		version: n,
 		endianness: r(4, X, 0),
-		fields: r(6, ms, []),
-		metadata: r(8, fs)
+		fields: r(6, Ds, []),
+		metadata: r(8, Ts)
 	};
 }
-function ms(e, t) {
-	return qa(e, t, 4, hs);
+function Ds(e, t) {
+	return oo(e, t, 4, Os);
 }
-function hs(e, t) {
-	let n = Y(e, t), r = n(8, Ua, W.NONE), i = n(10, Ba, 0), a = n(12, _s), o = ds(e, i, r, n(14, gs, []));
+function Os(e, t) {
+	let n = Y(e, t), r = n(8, no, W.NONE), i = n(10, $a, 0), a = n(12, As), o = ws(e, i, r, n(14, ks, []));
 	return a && (a.dictionary = o, o = a), {
-		name: n(4, Ka),
+		name: n(4, ao),
 		type: o,
-		nullable: n(6, Va, !1),
-		metadata: n(16, fs)
+		nullable: n(6, eo, !1),
+		metadata: n(16, Ts)
 	};
 }
-function gs(e, t) {
-	return qa(e, t, 4, hs);
+function ks(e, t) {
+	return oo(e, t, 4, Os);
 }
-function _s(e, t) {
+function As(e, t) {
 	if (!t) return null;
 	let n = Y(e, t);
-	return oa(null, n(6, vs, ca()), n(8, Va, !1), n(4, Q, 0));
+	return ya(null, n(6, js, xa()), n(8, eo, !1), n(4, Q, 0));
 }
-function vs(e, t) {
-	return ds(e, t, W.Int);
+function js(e, t) {
+	return ws(e, t, W.Int);
 }
 // node_modules/@uwdata/flechette/src/decode/message.js
-var ys = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, bs = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, xs = (e) => `Unsupported message type: ${e} (${ea(Ni, e)})`;
-function Ss(e, t) {
+var Ms = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, Ns = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Ps = (e) => `Unsupported message type: ${e} (${pa(Ki, e)})`;
+function Fs(e, t) {
 	let n = Z(e, t) || 0;
 	if (t += 4, n === -1 && (n = Z(e, t) || 0, t += 4), n === 0) return null;
 	let r = e.subarray(t, t += n);
-	if (r.byteLength < n) throw Error(ys(n, r.byteLength));
-	let i = Y(r, 0), a = i(4, X, Mi.V1), o = i(6, Ua, Ni.NONE), s = i(8, Ba, 0), c = i(10, Q, 0), l;
+	if (r.byteLength < n) throw Error(Ms(n, r.byteLength));
+	let i = Y(r, 0), a = i(4, X, Gi.V1), o = i(6, no, Ki.NONE), s = i(8, $a, 0), c = i(10, Q, 0), l;
 	if (s) {
-		let n = o === Ni.Schema ? ps : o === Ni.DictionaryBatch ? us : o === Ni.RecordBatch ? ls : null;
-		if (!n) throw Error(xs(o));
+		let n = o === Ki.Schema ? Es : o === Ki.DictionaryBatch ? Cs : o === Ki.RecordBatch ? Ss : null;
+		if (!n) throw Error(Ps(o));
 		if (l = n(r, s, a), c > 0) {
 			let n = e.subarray(t, t += c);
-			if (n.byteLength < c) throw Error(bs(c, n.byteLength));
+			if (n.byteLength < c) throw Error(Ns(c, n.byteLength));
 			l.body = n;
-		} else o !== Ni.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
+		} else o !== Ki.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
 	}
 	return {
 		version: a,
@@ -4546,31 +4614,31 @@ function Ss(e, t) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/decode-ipc.js
-function Cs(e) {
-	let t = Yi(e) ? new Uint8Array(e) : e;
-	return Xi(t) && ws(t) ? Es(t) : Ts(t);
+function Is(e) {
+	let t = ca(e) ? new Uint8Array(e) : e;
+	return la(t) && Ls(t) ? zs(t) : Rs(t);
 }
-function ws(e) {
+function Ls(e) {
 	if (!e || e.length < 4) return !1;
-	for (let t = 0; t < 6; ++t) if (ji[t] !== e[t]) return !1;
+	for (let t = 0; t < 6; ++t) if (Wi[t] !== e[t]) return !1;
 	return !0;
 }
-function Ts(e) {
+function Rs(e) {
 	let t = [e].flat(), n, r = [], i = [], a = [];
 	for (let e of t) {
-		if (!Xi(e)) throw Error("IPC data batch was not a Uint8Array.");
+		if (!la(e)) throw Error("IPC data batch was not a Uint8Array.");
 		let t = 0;
 		for (;;) {
-			let o = Ss(e, t);
+			let o = Fs(e, t);
 			if (o === null) break;
 			if (t = o.index, o.content) switch (o.type) {
-				case Ni.Schema:
+				case Ki.Schema:
 					n ||= o.content;
 					break;
-				case Ni.RecordBatch:
+				case Ki.RecordBatch:
 					r.push(o.content), a.push(i.length);
 					break;
-				case Ni.DictionaryBatch: i.push(o.content);
+				case Ki.DictionaryBatch: i.push(o.content);
 			}
 		}
 	}
@@ -4582,52 +4650,52 @@ function Ts(e) {
 		metadata: null
 	};
 }
-function Es(e) {
-	let t = e.byteLength - (ji.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, Mi.V1), i = n(8, ss, []), a = n(10, ss, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
+function zs(e) {
+	let t = e.byteLength - (Wi.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, Gi.V1), i = n(8, bs, []), a = n(10, bs, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
 	return {
-		schema: n(6, (e, t) => ps(e, t, r)),
-		dictionaries: i.map(({ offset: t }) => Ss(e, t).content),
-		records: a.map(({ offset: t }) => Ss(e, t).content),
+		schema: n(6, (e, t) => Es(e, t, r)),
+		dictionaries: i.map(({ offset: t }) => Fs(e, t).content),
+		records: a.map(({ offset: t }) => Fs(e, t).content),
 		dictsBeforeRecord: o,
-		metadata: n(12, fs)
+		metadata: n(12, Ts)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/table-from-ipc.js
-function Ds(e, t) {
-	return Os(Cs(e), t);
+function Bs(e, t) {
+	return Vs(Is(e), t);
 }
-function Os(e, t = {}) {
-	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = As(t, o, c), u = /* @__PURE__ */ new Map();
-	ks(n, (e) => {
+function Vs(e, t = {}) {
+	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = Us(t, o, c), u = /* @__PURE__ */ new Map();
+	Hs(n, (e) => {
 		let t = e.type;
 		t.typeId === W.Dictionary && u.set(t.id, t.dictionary);
 	});
 	let d = (e) => {
-		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = Ms(a, l({
+		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = Gs(a, l({
 			...n,
 			body: i
 		})), s = c.get(t);
-		if (s) r ? c.set(t, new Ko([...s.data, o], a)) : c.set(t, new Ko([o], a));
+		if (s) r ? c.set(t, new as([...s.data, o], a)) : c.set(t, new as([o], a));
 		else {
 			if (r) throw Error("Delta update can not be first dictionary batch.");
-			c.set(t, new Ko([o], a));
+			c.set(t, new as([o], a));
 		}
-	}, f = s.map((e) => Go(e.type)), p = 0;
+	}, f = s.map((e) => is(e.type)), p = 0;
 	for (let e = 0; e < i.length; e++) {
 		let t = a ? a[e] : r.length;
 		for (; p < t;) d(r[p++]);
 		let n = l(i[e]);
-		s.forEach((e, t) => f[t].add(Ms(e.type, n)));
+		s.forEach((e, t) => f[t].add(Gs(e.type, n)));
 	}
 	for (; p < r.length;) d(r[p++]);
-	return new Xo(n, f.map((e) => e.done()), t.useProxy);
+	return new ls(n, f.map((e) => e.done()), t.useProxy);
 }
-function ks(e, t) {
+function Hs(e, t) {
 	e.fields.forEach(function e(n) {
 		t(n), n.type.dictionary?.children?.forEach(e), n.type.children?.forEach(e);
 	});
 }
-function As(e, t, n) {
+function Us(e, t, n) {
 	let r = {
 		version: t,
 		options: e,
@@ -4640,30 +4708,30 @@ function As(e, t, n) {
 			length: t,
 			node: () => n[++c],
 			buffer: (e) => {
-				let { bytes: t, length: n, offset: r } = js(s, i[++l], a);
+				let { bytes: t, length: n, offset: r } = Ws(s, i[++l], a);
 				return e ? new e(t.buffer, t.byteOffset + r, n / e.BYTES_PER_ELEMENT) : t.subarray(r, r + n);
 			},
 			variadic: () => o[++u],
 			visit(e) {
-				return e.map((e) => Ms(e.type, this));
+				return e.map((e) => Gs(e.type, this));
 			}
 		};
 	};
 }
-function js(e, t, n) {
+function Ws(e, t, n) {
 	if (!n) return {
 		bytes: e,
 		...t
 	};
-	if (n.method !== zi.BUFFER) throw Error(`Unknown compression method (${n.method})`);
+	if (n.method !== Qi.BUFFER) throw Error(`Unknown compression method (${n.method})`);
 	{
-		let r = n.codec, i = is(r);
-		if (!i) throw Error(ns(r));
-		return as(e, t, i);
+		let r = n.codec, i = _s(r);
+		if (!i) throw Error(hs(r));
+		return vs(e, t, i);
 	}
 }
-function Ms(e, t) {
-	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = Qo(e, r), l = {
+function Gs(e, t) {
+	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = ds(e, r), l = {
 		...i(),
 		type: e
 	};
@@ -4736,25 +4804,25 @@ function Ms(e, t) {
 				values: a(r.values)
 			}).setDictionary(t.dictionary(n));
 		}
-		case W.Union: return s < Mi.V5 && a(), new c({
+		case W.Union: return s < Gi.V5 && a(), new c({
 			...l,
-			typeIds: a(Wi),
-			offsets: e.mode === Li.Sparse ? null : a(e.offsets),
+			typeIds: a(ra),
+			offsets: e.mode === Xi.Sparse ? null : a(e.offsets),
 			children: t.visit(e.children)
 		});
-		default: throw Error(ta(n));
+		default: throw Error(ma(n));
 	}
 }
 new Uint16Array(new Uint8Array([1, 0]).buffer)[0];
 // src/data/table.ts
-var Ns = class {
+var Ks = class {
 	meta;
 	n;
 	arrow;
 	metas;
 	floats = /* @__PURE__ */ new Map();
 	constructor(e, t) {
-		this.meta = t, this.arrow = Ds(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
+		this.meta = t, this.arrow = Bs(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
 	}
 	has(e) {
 		return this.metas.has(e);
@@ -4799,7 +4867,7 @@ var Ns = class {
 		let i = this.codes(e)[t];
 		return i === 65535 ? "–" : r.names[i];
 	}
-}, Ps = class {
+}, qs = class {
 	source;
 	per;
 	count;
@@ -4817,26 +4885,26 @@ var Ns = class {
 		let t = this.chunks.get(e);
 		return t || (t = this.source.texts(e), this.chunks.set(e, t)), t;
 	}
-}, Fs = 65533, Is = class {
+}, Js = 65533, Ys = class {
 	steps;
 	x;
 	y;
 	constructor(e) {
 		let { steps: t } = e.meta;
-		this.steps = t.length, this.x = Rs(e, "leverage", 0), this.y = Rs(e, "error", 1);
+		this.steps = t.length, this.x = Zs(e, "leverage", 0), this.y = Zs(e, "error", 1);
 	}
 	at(e, t) {
 		let [n, r, i] = this.between(e);
-		return [Ls(this.x[n][t], this.x[r][t], i), Ls(this.y[n][t], this.y[r][t], i)];
+		return [Xs(this.x[n][t], this.x[r][t], i), Xs(this.y[n][t], this.y[r][t], i)];
 	}
 	fill(e, t, n) {
 		let [r, i, a] = this.between(e);
-		for (let e = 0; e < t.length; e++) t[e] = Ls(this.x[r][e], this.x[i][e], a), n[e] = Ls(this.y[r][e], this.y[i][e], a);
+		for (let e = 0; e < t.length; e++) t[e] = Xs(this.x[r][e], this.x[i][e], a), n[e] = Xs(this.y[r][e], this.y[i][e], a);
 	}
 	drift(e) {
 		let [t, n, r] = this.between(e), { x: i, y: a } = this;
 		return i[0].map((e, o) => {
-			let s = Ls(i[t][o] + a[t][o], i[n][o] + a[n][o], r) - e - a[0][o];
+			let s = Xs(i[t][o] + a[t][o], i[n][o] + a[n][o], r) - e - a[0][o];
 			return Number.isFinite(s) ? s : NaN;
 		});
 	}
@@ -4848,21 +4916,21 @@ var Ns = class {
 			e - t
 		];
 	}
-}, Ls = (e, t, n) => n === 0 ? e : e + (t - e) * n;
-function Rs(e, t, n) {
+}, Xs = (e, t, n) => n === 0 ? e : e + (t - e) * n;
+function Zs(e, t, n) {
 	let r = new Uint16Array(e.n);
 	return e.meta.steps.map((i, a) => {
 		let o = e.differences(`${t}#${a}`), [s, c] = [i.low[n], i.high[n]], l = new Float32Array(e.n);
 		for (let t = 0; t < e.n; t++) {
 			r[t] += o[t];
 			let e = r[t];
-			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / Fs * (c - s);
+			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / Js * (c - s);
 		}
 		return l;
 	});
 }
 // src/state/store.ts
-var zs = 7e5, Bs = class e {
+var Qs = 7e5, $s = class e {
 	source;
 	table;
 	meta;
@@ -4886,7 +4954,7 @@ var zs = 7e5, Bs = class e {
 	compare = I("off");
 	tab = I("examples");
 	theme = I("light");
-	filters = I(Rr);
+	filters = I(Jr);
 	sought = I(null);
 	selection = I(/* @__PURE__ */ new Uint32Array());
 	origin = I("");
@@ -4903,7 +4971,7 @@ var zs = 7e5, Bs = class e {
 	playing = I(!1);
 	said = I("");
 	frame = I(null);
-	shown = nt(() => Br(this.table, this.drawn, this.filters.value, this.sought.value));
+	shown = nt(() => Xr(this.table, this.drawn, this.filters.value, this.sought.value));
 	count = nt(() => this.shown.value.reduce((e, t) => e + t, 0));
 	chosen = nt(() => {
 		let e = new Uint8Array(this.n);
@@ -4915,13 +4983,13 @@ var zs = 7e5, Bs = class e {
 		return this.orderBy(n, r).filter((n) => e[n] === 1 && (t === null || t[n] === 1));
 	});
 	constructor(e, t) {
-		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > zs ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
+		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > Qs ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
 		let [n] = this.models;
-		this.trajectory = this.meta.steps.length > 1 ? new Is(t) : null, this.sheets = this.meta.pictures ? new Ai(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new Ps(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.rank = Tt(n.sensitivity), this.product = n.leverage.map((e, t) => e * n.error[t]), this.byProduct = Ct(this.product).filter((e) => this.drawn[e] === 1), this.share = this.shares(n), this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
+		this.trajectory = this.meta.steps.length > 1 ? new Ys(t) : null, this.sheets = this.meta.pictures ? new Ui(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new qs(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.rank = Tt(n.sensitivity), this.product = n.leverage.map((e, t) => e * n.error[t]), this.byProduct = Ct(this.product).filter((e) => this.drawn[e] === 1), this.share = this.shares(n), this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
 	}
 	static async open(t) {
-		if (t.meta.version > 2) throw Error(`this page holds data of version ${t.meta.version} and reads up to 2: write it again`);
-		return new e(t, new Ns(await t.table(), t.meta));
+		if (t.meta.version > 3) throw Error(`this page holds data of version ${t.meta.version} and reads up to 3: write it again`);
+		return new e(t, new Ks(await t.table(), t.meta));
 	}
 	model(e, t) {
 		let n = (e) => this.table.numbers(t ? `${e}@${t}` : e), r = n("sensitivity");
@@ -4984,7 +5052,7 @@ var zs = 7e5, Bs = class e {
 			search: e
 		};
 		let t = e && !e.startsWith("=") && this.texts ? await this.texts.all() : null;
-		this.filters.peek().search === e && (this.sought.value = Ur(this.table, e, t));
+		this.filters.peek().search === e && (this.sought.value = $r(this.table, e, t));
 	}
 	toggleLog(e) {
 		let [t, n] = this.log.peek();
@@ -5031,30 +5099,30 @@ var zs = 7e5, Bs = class e {
 	}
 };
 // src/mount.tsx
-async function Vs(e, t) {
-	let n = await Bs.open(t), r = [];
-	matchMedia("(prefers-color-scheme: dark)").matches && (n.theme.value = "dark"), A(/* @__PURE__ */ U(_i, {
+async function ec(e, t) {
+	let n = await $s.open(t), r = [];
+	n.theme.value = Ht(), j(/* @__PURE__ */ U(Ai, {
 		store: n,
 		views: r
 	}), e);
-	let i = t.permalinks ? Oi(n) : () => {};
+	let i = t.permalinks ? Vi(n) : () => {};
 	return {
 		store: n,
 		views: r,
 		unmount: () => {
-			i(), A(null, e);
+			i(), j(null, e);
 		}
 	};
 }
-function Hs(e, t) {
+function tc(e, t) {
 	let n = document.createElement("p");
 	n.className = "mm-refused", n.textContent = `This map cannot be shown: ${t instanceof Error ? t.message : String(t)}`, e.replaceChildren(n);
 }
 // src/widget.tsx
-var Us = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
-function Ws(e) {
+var nc = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
+function rc(e) {
 	let t = /* @__PURE__ */ new Map(), n = (e, n) => {
-		t.get(e.part)?.(Us(n[0])), t.delete(e.part);
+		t.get(e.part)?.(nc(n[0])), t.delete(e.part);
 	};
 	e.on("msg:custom", n);
 	let r = (n) => new Promise((r) => {
@@ -5064,19 +5132,19 @@ function Ws(e) {
 		source: {
 			meta: i,
 			permalinks: !1,
-			table: () => xt(Us(e.get("_table"))),
+			table: () => xt(nc(e.get("_table"))),
 			sheet: async (e) => new Blob([await r(`sheet/${e}`)], { type: i.pictures?.mime }),
 			texts: async (e) => St(await r(`texts/${e}`))
 		},
 		stop: () => e.off("msg:custom", n)
 	};
 }
-async function Gs({ model: e, el: t }) {
+async function ic({ model: e, el: t }) {
 	let n = document.createElement("div");
 	n.className = "mm-host", n.style.height = `${e.get("height")}px`, t.append(n);
-	let { source: r, stop: i } = Ws(e);
+	let { source: r, stop: i } = rc(e);
 	try {
-		let { store: t, unmount: a } = await Vs(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
+		let { store: t, unmount: a } = await ec(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
 			let n = e.get("_rows");
 			JSON.stringify([...t.selection.peek()]) !== JSON.stringify(n) && t.select(n, "by Python");
 		};
@@ -5089,8 +5157,8 @@ async function Gs({ model: e, el: t }) {
 			c(), e.off("change:_rows", s), i(), a();
 		};
 	} catch (e) {
-		return Hs(n, e), i;
+		return tc(n, e), i;
 	}
 }
-var Ks = { render: Gs };
-export { Ks as default };
+var ac = { render: ic };
+export { ac as default };
