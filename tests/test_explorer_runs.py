@@ -210,3 +210,18 @@ def test_undefined_scores_leave_undefined_cells(three_classes):
     table = m.table.set_column(m.table.column_names.index("loo_loss"), "loo_loss", [np.full(90, np.nan)])
     odd = type(m)(table, m.provenance)
     assert {row["loo loss"] for row in rows_of(ExplorerOptions().packed(odd).meta["groups"][0]).values()} == {None}
+
+
+def test_a_long_run_is_thinned_and_says_so(diabetes_map):
+    maps = {f"{k}": diabetes_map for k in range(101)}
+    packed = ExplorerOptions(trajectory=maps, max_steps=11).packed(diabetes_map)
+    assert [step["name"] for step in packed.meta["steps"]] == [f"{10 * k}" for k in range(11)]
+    assert "the slider holds 11 of 101 recorded steps (max_steps)" in packed.meta["notes"]
+    whole = ExplorerOptions(trajectory=maps, max_steps=101).packed(diabetes_map)
+    assert len(whole.meta["steps"]) == 101
+    assert not any("slider" in note for note in whole.meta["notes"])
+
+
+def test_a_slider_needs_two_steps(diabetes_map):
+    with pytest.raises(ValueError, match="max_steps is 1: expected at least 2"):
+        ExplorerOptions(trajectory={"a": diabetes_map, "b": diabetes_map}, max_steps=1).packed(diabetes_map)

@@ -34,6 +34,7 @@ class ExplorerOptions:
     measures : columns of numbers whose rankings are compared, largest first; those given as `columns` too, such as
         another influence measure.
     max_mb : size of the single file in 10⁶ bytes; thumbnails lose quality, then the least sensitive are left out.
+    max_steps : recorded steps that the slider holds at most; of longer runs evenly spaced ones are taken.
     height : height of the notebook's widget in pixels.
     """
 
@@ -46,6 +47,7 @@ class ExplorerOptions:
     color: str | None = None
     measures: Sequence[str] = MEASURES
     max_mb: float = 8.5
+    max_steps: int = 60
     height: int = 680
 
     def packed(self, shown: MemoryMap | Trajectory, *, lazy: bool = False) -> Packed:

@@ -70,11 +70,14 @@ def pack(m: MemoryMap, options: ExplorerOptions, *, lazy: bool) -> Packed:
     columns = Columns(len(m))
     _add_map(columns, m)
     models = [m.provenance.description.model, *_add_other(columns, m, options)]
-    steps = add_steps(columns, m, options.trajectory or {})
+    recorded = options.trajectory or {}
+    steps = add_steps(columns, m, recorded, options.max_steps)
     _add_extra(columns, m, options)
     order = np.argsort(-np.nan_to_num(m["sensitivity"], nan=-np.inf), kind="stable")
     made, texts, pictures = _payload(columns, m, options, order, lazy)
     meta = describe(m, options, columns, models, steps)
+    if 0 < len(steps) < len(recorded):
+        meta["notes"].append(f"the slider holds {len(steps)} of {len(recorded)} recorded steps (max_steps)")
     meta["groups"] = groups_of(m, options.leave_out)
     meta["pictures"] = pictures
     meta["texts"] = {"per": _CHUNK, "chunks": -(-len(texts) // _CHUNK)} if texts else None

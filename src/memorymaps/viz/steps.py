@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +27,15 @@ class _Step:
     losses: dict[str, float | None]
 
 
-def add_steps(columns: Columns, m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMap]) -> list[dict[str, Any]]:
-    """Add positions at every step; returns what the page must know of the steps."""
+def add_steps(
+    columns: Columns, m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMap], most: int
+) -> list[dict[str, Any]]:
+    """Add positions at no more than `most` steps; returns what the page must know of these steps."""
     if len(trajectory) == 1 and isinstance(trajectory, Trajectory):
         return []  # a run that has only begun is a map without a slider
     if len(trajectory) == 1:
         raise ValueError("a trajectory of one map: expected at least two, {step: map}")
-    steps = list(_recorded(m, trajectory))
+    steps = list(_recorded(m, trajectory, most))
     if not steps:
         return []
     ends = [_add_axis(columns, axis, steps) for axis in _AXES]
@@ -41,16 +43,26 @@ def add_steps(columns: Columns, m: MemoryMap, trajectory: Trajectory | Mapping[s
     return [{"name": text(step.name), **step.losses, "low": lows, "high": highs} for step in steps]
 
 
-def _recorded(m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMap]) -> Iterator[_Step]:
+def _thinned(steps: Iterable[Any], most: int) -> list[Any]:
+    """The first, the last, and evenly spaced ones between them."""
+    if most < 2:
+        raise ValueError(f"max_steps is {most}: expected at least 2, the first step and the last")
+    every = list(steps)
+    places = np.linspace(0, len(every) - 1, min(most, len(every)))
+    return [every[round(place)] for place in places.tolist()]
+
+
+def _recorded(m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMap], most: int) -> Iterator[_Step]:
     """One map in memory at a time."""
     if isinstance(trajectory, Trajectory):
         losses = trajectory.losses()
-        for step in trajectory.steps:
+        for step in _thinned(trajectory.steps, most):
             row = losses.loc[step]
             known = {name: mean(np.atleast_1d(row[name])) for name in ("loss", "loo_loss", "test_loss", "effective")}
             yield _step(m, trajectory.at(step), f"step {step:,}", known)
         return
-    for name, other in trajectory.items():
+    for name in _thinned(trajectory, most):
+        other = trajectory[name]
         known = {"loss": mean(other["loss"]), "loo_loss": mean(other["loo_loss"]), "test_loss": None}
         effective = float(np.nansum(other["leverage"])) if np.all(np.isfinite(other["leverage"])) else None
         yield _step(m, other, name, known | {"effective": effective})
