@@ -16,7 +16,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import memorymaps as mm
-from memorymaps.viz.displays import GroupDisplay, LeaveOutDisplay, MapDisplay, SensitivityDisplay
+from memorymaps.viz.leave_out_displays import GroupDisplay, LeaveOutDisplay
+from memorymaps.viz.map_display import MapDisplay
+from memorymaps.viz.sensitivity_display import SensitivityDisplay
 from memorymaps.viz.style import literal
 
 OF_MAPS = (MapDisplay, SensitivityDisplay, LeaveOutDisplay)

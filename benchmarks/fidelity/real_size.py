@@ -1,10 +1,10 @@
 """Networks of real size against retraining: the published set-up [MPE, Fig. 2], estimated against true deviation.
 
 MNIST with an MLP (500, 300) and Fashion-MNIST with LeNet5, `Σℓ + δ‖θ‖²/2`. The paper takes N = 60,000, δ = 100 and 300
-to 500 epochs; here the first N of the shuffled training set are taken, and training (Adam) ends in L-BFGS on all the
-data, in coordinates whitened by the map's posterior. Each retraining starts at the trained weights, without one
-example, and is the same L-BFGS; what it changes with nothing left out is taken off. `retrain_check` keeps each on disk:
-a stopped run goes on. A run whose retrainings have not arrived says so, and its figures are none.
+to 500 epochs; here the first N of the shuffled training set are taken, in double precision, and training (Adam) ends in
+L-BFGS on all the data, in coordinates whitened by the map's posterior. Each retraining starts at the trained weights,
+without one example, and is the same L-BFGS; what it changes with nothing left out is taken off. `retrain_check` keeps
+each on disk: a stopped run goes on. A run whose retrainings have not arrived says so, and its figures are none.
 
     MEMORYMAPS_DATA=… python benchmarks/fidelity/real_size.py --case mnist --n 6000 --k 100 --path mnist.jsonl
 """
@@ -49,7 +49,7 @@ def data(name: str, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, t
     file = np.load(Path(os.environ["MEMORYMAPS_DATA"]) / f"{name}.npz")
     rows = np.sort(np.random.default_rng(0).permutation(len(file["x_train"]))[:n])
     x, y, x_test, y_test = file["x_train"][rows], file["y_train"][rows], file["x_test"], file["y_test"]
-    pictures = (torch.tensor(each[:, None] / 255, dtype=torch.float32) for each in (x, x_test))
+    pictures = (torch.tensor(each[:, None] / 255) for each in (x, x_test))
     return next(pictures), torch.tensor(y), next(pictures), torch.tensor(y_test)
 
 
@@ -62,7 +62,7 @@ class Objective:
     def at(self, theta: torch.Tensor) -> None:
         """Take `θ₀` as the origin."""
         self.origin = theta
-        vector_to_parameters(theta.float(), self.net.parameters())
+        vector_to_parameters(theta, self.net.parameters())
         recipe = mm.Laplace("ekfac", prior=self.delta)
         self.map = mm.memory_map(self.net, self.x, self.y, likelihood="categorical", posterior=recipe, progress=False)
         source: Any = self.map.origin.posterior
@@ -70,27 +70,27 @@ class Objective:
         self.order = order_of(source.setting, source.covariance.groups)
         self.back = self.order.argsort()
         with torch.no_grad():
-            self.losses = torch.cat([self._losses(rows) for rows in torch.arange(len(self.x)).split(500)]).double()
+            self.losses = torch.cat([self._losses(rows) for rows in torch.arange(len(self.x)).split(500)])
 
     def _losses(self, rows: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(self.net(self.x[rows]), self.y[rows], reduction="none")
 
     def place(self, u: np.ndarray) -> torch.Tensor:
         """`θ₀ + W u`."""
-        return self.origin + self.covariance.unwhiten(torch.tensor(u, dtype=torch.float32))[self.back].double()
+        return self.origin + self.covariance.unwhiten(torch.tensor(u))[self.back]
 
     def change(self, u: np.ndarray, kept: torch.Tensor) -> tuple[float, np.ndarray]:
         """The objective's change from `θ₀`, summed from each example's, and its gradient in `u`."""
         theta = self.place(u)
         moved, total = theta - self.origin, self.delta * theta
-        vector_to_parameters(theta.float(), self.net.parameters())
+        vector_to_parameters(theta, self.net.parameters())
         change = self.delta * float(self.origin @ moved + moved @ moved / 2)
         for rows in kept.split(500):
             losses = self._losses(rows)
-            change += float((losses.detach().double() - self.losses[rows]).sum())
+            change += float((losses.detach() - self.losses[rows]).sum())
             found = torch.autograd.grad(losses.sum(), list(self.net.parameters()))
-            total = total + torch.cat([each.reshape(-1) for each in found]).double()
-        return change, self.covariance.whiten(total[self.order].float()).double().numpy()
+            total = total + torch.cat([each.reshape(-1) for each in found])
+        return change, self.covariance.whiten(total[self.order]).numpy()
 
     def minimise(self, kept: torch.Tensor, calls: int) -> tuple[torch.Tensor, float, float]:
         """By L-BFGS: the end, and the gradient's size in posterior standard deviations there and at the start."""
@@ -118,15 +118,15 @@ def trained(name: str, n: int, share: float, epochs: int, rounds: int, path: Pat
     """The objective at its stationary point; kept beside the journal."""
     make, _ = CASES[name]
     torch.manual_seed(0)
-    net, (x, y, x_test, y_test) = make(), data(name, n)
+    net, (x, y, x_test, y_test) = make().double(), data(name, n)
     objective, kept = Objective(net, x, y, share * n), path.with_suffix(".pt")
     start = time.perf_counter()
     if not kept.exists():
         train(net, x, y, objective.delta, epochs)
-        theta = parameters_to_vector(net.parameters()).detach().double()
+        theta = parameters_to_vector(net.parameters()).detach()
         for _ in range(rounds):
             objective.at(theta)
-            theta, size, first = objective.minimise(torch.arange(n), 80)
+            theta, size, first = objective.minimise(torch.arange(n), 150)
             print(f"<!-- ‖∇L‖ = {first:.2g} → {size:.2g} sd, {time.perf_counter() - start:.0f} s -->", flush=True)
         torch.save(theta, kept)
     objective.at(torch.load(kept))
@@ -136,17 +136,17 @@ def trained(name: str, n: int, share: float, epochs: int, rounds: int, path: Pat
     return objective
 
 
-def study(name: str, objective: Objective, k: int, path: Path, partial: bool) -> Any:
-    exact, sizes = copy.deepcopy(objective.net).double(), []
+def study(name: str, objective: Objective, k: int, calls: int, path: Path, partial: bool) -> Any:
+    exact, sizes = copy.deepcopy(objective.net), []
 
     def retrain(removed: np.ndarray, wanted: np.ndarray) -> torch.Tensor:
         kept = torch.ones(len(objective.x), dtype=torch.bool)
         kept[torch.as_tensor(removed, dtype=torch.long)] = False
-        end, size, first = objective.minimise(kept.nonzero()[:, 0], 40)
+        end, size, first = objective.minimise(kept.nonzero()[:, 0], calls)
         sizes.append(size / first)
         vector_to_parameters(end, exact.parameters())
         with torch.no_grad():
-            return exact(objective.x[torch.as_tensor(wanted)].double())
+            return exact(objective.x[torch.as_tensor(wanted)])
 
     m = objective.map
     start = time.perf_counter()
@@ -163,7 +163,7 @@ def study(name: str, objective: Objective, k: int, path: Path, partial: bool) ->
 
 def refined(objective: Objective, check: Any, top: int) -> None:
     """The most sensitive examples on the exact curvature."""
-    vector_to_parameters(objective.origin.float(), objective.net.parameters())
+    vector_to_parameters(objective.origin, objective.net.parameters())
     start, m = time.perf_counter(), objective.map
     fine = mm.refine(m, top=top, steps=8)
     ids = fine.top(len(fine))["id"]
@@ -187,14 +187,15 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=100 / 60_000, help="δ/N")
     parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=5, help="of 80 quasi-Newton steps at the end of training")
+    parser.add_argument("--rounds", type=int, default=5, help="of 150 quasi-Newton steps at the end of training")
+    parser.add_argument("--calls", type=int, default=60, help="of the objective in each retraining")
     parser.add_argument("--path", type=Path, required=True, help="journal of the retrainings")
     parser.add_argument("--partial", action="store_true", help="compare what a stopped run has retrained so far")
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--refine", type=int, default=0, help="how many of the most sensitive to refine")
     a = parser.parse_args()
     objective = trained(a.case, a.n, a.share, a.epochs, a.rounds, a.path)
-    check = study(a.case, objective, a.k, a.path, a.partial)
+    check = study(a.case, objective, a.k, a.calls, a.path, a.partial)
     if a.picture:
         mm.RetrainingDisplay.from_check(check).figure_.savefig(a.picture, dpi=110)
     if a.refine:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from memorymaps.posteriors import Posterior, UnsupportedModelError, posterior, training_data
     from memorymaps.refinement import refine
     from memorymaps.retraining import retrain_check
-    from memorymaps.viz.displays import LeaveOutDisplay, MapDisplay, RetrainingDisplay, SensitivityDisplay
     from memorymaps.viz.explorer import explore
+    from memorymaps.viz.leave_out_displays import LeaveOutDisplay, RetrainingDisplay
+    from memorymaps.viz.map_display import MapDisplay
+    from memorymaps.viz.sensitivity_display import SensitivityDisplay
 
 _HOMES = {
     "ArrayExamples": "examples",
@@ -34,14 +36,14 @@ _HOMES = {
     "DataError": "examples",
     "FromOptimizer": "nets.optimizers",
     "Laplace": "nets.laplace",
-    "LeaveOutDisplay": "viz.displays",
+    "LeaveOutDisplay": "viz.leave_out_displays",
     "LoaderExamples": "nets.data",
-    "MapDisplay": "viz.displays",
+    "MapDisplay": "viz.map_display",
     "MemoryMap": "maps",
     "ParquetExamples": "examples",
     "Posterior": "posteriors",
-    "RetrainingDisplay": "viz.displays",
-    "SensitivityDisplay": "viz.displays",
+    "RetrainingDisplay": "viz.leave_out_displays",
+    "SensitivityDisplay": "viz.sensitivity_display",
     "TargetError": "likelihoods",
     "UnsupportedModelError": "posteriors",
     "Warn": "perturbation",

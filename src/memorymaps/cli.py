@@ -184,7 +184,7 @@ def _write(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
 
 def _plot(args: argparse.Namespace) -> None:
     from memorymaps.maps import load
-    from memorymaps.viz.displays import MapDisplay
+    from memorymaps.viz.map_display import MapDisplay
     from memorymaps.viz.style import off_screen
 
     axes = off_screen(MapDisplay.size)

@@ -45,7 +45,7 @@ class Warn(enum.IntFlag):
     NOT_CONVERGED = 4
     """The implicit form found no fixed point."""
     FIRST_ORDER = 8
-    """`ΛV` passes its bound in an approximate posterior: the first-order deviation was taken instead."""
+    """`ΛV` reaches or passes its bound and the deviation is of first order: finite, but too small."""
     PARETO_K = 16
     """Importance sampling does not reach the posterior without the example: too few draws, or too much influence."""
 
@@ -333,11 +333,11 @@ class Sketched(_Seen):
 
 
 def _diagonal_form(at: Local) -> tuple[Array, Array]:
-    return array_namespace(at.f).linalg.diagonal(at.variance) * at.error, _bound(at)
+    return array_namespace(at.f).linalg.diagonal(at.variance) * at.error, _too_small(at)
 
 
 def _first_order_form(at: Local | Sketched) -> tuple[Array, Array]:
-    return at.first_order(), _bound(at)
+    return at.first_order(), _too_small(at)
 
 
 def _cavity_form(at: Local | Sketched) -> tuple[Array, Array]:
@@ -351,12 +351,20 @@ def _implicit_form(at: Local) -> tuple[Array, Array]:
 
 def _trusted_form(at: Local | Sketched) -> tuple[Array, Array]:
     """The cavity form within the bound; the first-order one where an approximate posterior breaks it."""
-    broken = 1 - at.largest < _NEARLY_SINGULAR
-    return at.cavity_unless(broken), array_namespace(at.f).where(broken, int(Warn.FIRST_ORDER), 0)
+    return at.cavity_unless(_broken(at)), _too_small(at)
 
 
 def _bound(at: Local | Sketched) -> Array:
     return _bound_codes(at.largest)
+
+
+def _broken(at: Local | Sketched) -> Array:
+    return 1 - at.largest < _NEARLY_SINGULAR
+
+
+def _too_small(at: Local | Sketched) -> Array:
+    """First-order sizes stay finite at the bound and past it, where they are too small."""
+    return array_namespace(at.f).where(_broken(at), int(Warn.FIRST_ORDER), 0)
 
 
 def _exact_difference(at: _Seen, delta: Array) -> Array:

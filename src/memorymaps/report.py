@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memorymaps.viz.displays import LeaveOutDisplay, MapDisplay, SensitivityDisplay
+from memorymaps.viz.leave_out_displays import LeaveOutDisplay
+from memorymaps.viz.map_display import MapDisplay
+from memorymaps.viz.sensitivity_display import SensitivityDisplay
 from memorymaps.viz.style import off_screen
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ def _light(flag: Warn, count: int, n: int) -> str:
     meaning = {
         Warn.BOUND: "at the bound: the model hangs on them alone and cannot be refitted without them (NaN)",
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
-        Warn.FIRST_ORDER: "pass the bound of an approximate posterior: first-order sizes, too small",
+        Warn.FIRST_ORDER: "at or past the bound: first-order sizes, too small",
         Warn.NOT_CONVERGED: "without a fixed point of the implicit form (NaN)",
         Warn.PARETO_K: "with a Pareto-k beyond what importance sampling can bear: more draws, or leave out for real",
     }

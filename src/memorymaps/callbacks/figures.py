@@ -11,7 +11,7 @@ from PIL import Image
 
 from memorymaps._types import Array
 from memorymaps.maps import MemoryMap
-from memorymaps.viz.displays import MapDisplay
+from memorymaps.viz.map_display import MapDisplay
 from memorymaps.viz.style import off_screen
 
 

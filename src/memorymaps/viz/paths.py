@@ -13,7 +13,7 @@ from matplotlib import animation
 from matplotlib.figure import Figure
 
 from memorymaps.trajectories import Trajectory
-from memorymaps.viz.displays import Display
+from memorymaps.viz.display import Display
 from memorymaps.viz.style import GREY, MARKERS, PALETTE, literal, look
 from memorymaps.viz.trajectory_displays import spread
 

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 
 from memorymaps.summary import share
 from memorymaps.trajectories import Trajectory
-from memorymaps.viz.displays import Display
+from memorymaps.viz.display import Display
 from memorymaps.viz.style import PALETTE
 
 _LINES = 5  # checkpoints drawn where none are named
