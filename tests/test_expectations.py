@@ -78,3 +78,29 @@ def test_a_likelihood_in_expectation_gives_a_map_of_averages():
     np.testing.assert_array_equal(at.error(f, y), seen.error(f, y))
     assert np.all(np.abs(at.mean(f) - 0.5) < np.abs(Expected(Bernoulli()).mean(f) - 0.5))  # averaging is humbler
     assert Bernoulli().under(v) == Bernoulli()
+
+
+@pytest.mark.parametrize("lib", ["numpy", "torch"])
+@pytest.mark.parametrize("n", [1, 5, 40])  # one part, and several
+def test_softmax_moments_are_the_rule_point_by_point(n, lib):
+    rng = np.random.default_rng(n)
+    f, root, y = rng.normal(size=(n, 4)) * 3, rng.normal(size=(n, 4, 4)), rng.integers(0, 4, n)
+    v = root @ root.transpose(0, 2, 1)
+    as_lib = torch.tensor if lib == "torch" else np.asarray
+    f, v, y = as_lib(f), as_lib(v), as_lib(y)
+    plain, fast = Averaged(Categorical(), v), Expected(Categorical()).under(v)
+    moved = f + 0.3
+    for seen in (fast, fast.at(f)):
+        for at in (f, moved):
+            for what in ("nll", "error", "curvature", "predictive_loss"):
+                found, expected = (getattr(each, what)(at, y) for each in (seen, plain))
+                np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+            for what in ("mean", "slope"):
+                found, expected = (getattr(each, what)(at) for each in (seen, plain))
+                np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_softmax_moments_far_out_do_not_overflow():
+    v = np.eye(3)[None] * 1e4
+    found = Expected(Categorical()).under(v).at(np.array([[1e4, 0.0, -1e4]]))
+    assert np.isfinite(found.nll(np.array([[1e4, 0.0, -1e4]]), np.array([2]))).all()

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 from memorymaps._types import Array
-from memorymaps.likelihoods import Bernoulli, ExponentialFamily, Gaussian, Likelihood, Poisson
+from memorymaps.likelihoods import (
+    Bernoulli,
+    Categorical,
+    ExponentialFamily,
+    Gaussian,
+    Likelihood,
+    Poisson,
+    diagonal_matrix,
+)
 from memorymaps.links import Identity, Log, Probit
 from memorymaps.special import logsumexp
 
 _ORDER = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63
 _POINTS = 1024  # quasi-random points for softmax
+_NUMBERS = 100_000  # of them held at once: they stay in the caches
 
 
 @functools.cache
@@ -146,6 +155,77 @@ class Averaged(_SameTargets):
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Of softmax under `N(f, V)`: `E log Σ exp f [n]`, `E p [n, c]`, `E ppᵀ [n, c, c]`."""
+
+    total: Array
+    p: Array
+    pp: Array
+
+
+def softmax_moments(f: Array, variance: Array) -> Moments:
+    """All that a softmax is asked for in expectation, from one pass over the quasi-random points."""
+    xp = array_namespace(f)
+    z, _ = _quasi_normal(f.shape[-1])
+    steps, root = xp.asarray(z, dtype=f.dtype, device=device(f)), xp.matrix_transpose(_root(variance))
+    size = max(1, _NUMBERS // z.size)
+    pieces = [_moments(f[k : k + size], xp.matmul(steps, root[k : k + size])) for k in range(0, f.shape[0], size)]
+    return Moments(*(xp.concat(list(each)) for each in zip(*pieces, strict=True)))
+
+
+def _moments(f: Array, steps: Array) -> tuple[Array, Array, Array]:
+    """At `f [m, c]` plus `steps [m, s, c]`, all points of equal weight."""
+    xp = array_namespace(f)
+    places = f[:, None] + steps
+    top = xp.max(places, axis=-1, keepdims=True)
+    p = xp.exp(places - top)
+    sums = xp.sum(p, axis=-1, keepdims=True)
+    p = p / sums
+    total = xp.mean((top + xp.log(sums))[..., 0], axis=-1)
+    return total, xp.mean(p, axis=1), xp.matmul(xp.matrix_transpose(p), p) / p.shape[1]
+
+
+@dataclass(frozen=True)
+class AveragedSoftmax(Averaged):
+    """`Averaged(Categorical(), V)`, its moments at `f` remembered for many questions about the same outputs."""
+
+    known: tuple[Array, Moments] | None = None
+
+    def at(self, f: Array) -> AveragedSoftmax:
+        """With the moments at `f` computed."""
+        return replace(self, known=(f, softmax_moments(f, self.variance)))
+
+    def _moments(self, f: Array) -> Moments:
+        return self.known[1] if self.known and self.known[0] is f else softmax_moments(f, self.variance)
+
+    def predictive_loss(self, f: Array, y: Array) -> Array:
+        """`−log E_q[p_y]`: `[n]`, in nats."""
+        xp = array_namespace(f)
+        return -xp.log(xp.sum(self._moments(f).p * self.encode(y, f.shape[-1]), axis=-1))
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """`E_q[log Σ exp f] − f_y`."""
+        return self._moments(f).total - array_namespace(f).sum(f * self.encode(y, f.shape[-1]), axis=-1)
+
+    def mean(self, f: Array) -> Array:
+        """`E_q[p]`."""
+        return self._moments(f).p
+
+    def slope(self, f: Array) -> Array:
+        """`diag E_q[p] − E_q[ppᵀ]`."""
+        found = self._moments(f)
+        return diagonal_matrix(found.p) - found.pp
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`E_q[p] − onehot(y)`."""
+        return self._moments(f).p - self.encode(y, f.shape[-1])
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`diag E_q[p] − E_q[ppᵀ]`."""
+        return self.slope(f)
+
+
+@dataclass(frozen=True)
 class Expected(_SameTargets):
     """A likelihood met in expectation: `E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[Λ]` under each example's own `N(f, V)`.
 
@@ -162,7 +242,8 @@ class Expected(_SameTargets):
 
     def under(self, variance: Array) -> Likelihood:
         """`Averaged(likelihood, V)`."""
-        return Averaged(self.likelihood, variance)
+        kind = AveragedSoftmax if isinstance(self.likelihood, Categorical) else Averaged
+        return kind(self.likelihood, variance)
 
     def nll(self, f: Array, y: Array) -> Array:
         """At the mean."""
