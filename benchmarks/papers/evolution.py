@@ -70,7 +70,7 @@ def extremes(m: MemoryMap, data: Data, path: Path, each: int = 6) -> None:
         ids = m.filter(m["target"] == kind).top(len(m))["id"]
         for ax, id in zip((*axes[row, :each], *axes[row, each + 1 :]), (*ids[:each], *ids[-each:]), strict=True):
             ax.imshow(data.x[int(id)].permute(1, 2, 0).squeeze(-1), cmap="gray_r")
-    figure.savefig(path, dpi=200)
+    figure.savefig(path, dpi=200, bbox_inches="tight")
 
 
 def main() -> None:

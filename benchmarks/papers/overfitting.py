@@ -1,9 +1,9 @@
 """An over-fitting run (AdamW, no decay): where does leave-one-out loss turn up, where does test loss?
 
-The posterior is the exact Gauss–Newton matrix (dual form): Kronecker factors count more effective parameters than there
+The posterior is the exact Gauss–Newton matrix: Kronecker factors count more effective parameters than there
 are examples on so few data, and their left-out loss rises from the first epoch.
 
-MEMORYMAPS_DATA=… python benchmarks/papers/overfitting.py --net mlp-32-16 --examples 600
+MEMORYMAPS_DATA=… python benchmarks/papers/overfitting.py --net mlp-16 --examples 600
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from memorymaps.viz.trajectory_displays import GeneralisationDisplay
 
 
 def main() -> None:
-    made = parser(__doc__, data="fmnist", net="mlp-32-16", epochs=40, examples=600, tests=2_000, delta=1.0)
-    made.add_argument("--structure", default="dual")
+    made = parser(__doc__, data="fmnist", net="mlp-16", epochs=60, examples=600, tests=2_000, delta=1.0)
+    made.add_argument("--structure", default="full")
+    made.add_argument("--every", type=int, default=3, help="epochs between checkpoints")
     made.add_argument("--rate", type=float, default=1e-3, help="learning rate")
     args = made.parse_args()
     data = load(args.data, args.examples, args.tests)
@@ -26,7 +27,7 @@ def main() -> None:
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.0)
     run = args.out / f"overfitting-{args.data}-{args.net}-{args.examples}-{args.structure}-{args.delta:g}"
     recipe = Laplace(args.structure, prior=args.delta)
-    tracker = tracked(run, net, optimizer, data, 32, args.epochs, lambda epoch: True, posterior=recipe)
+    tracker = tracked(run, net, optimizer, data, 32, args.epochs, lambda epoch: epoch % args.every == 0, posterior=recipe)
     losses = tracker.trajectory().losses()
     print(losses[["loss", "loo_loss", "test_loss"]].round(3).to_string())
     turns = {name: int(losses[name].idxmin()) for name in ("loo_loss", "test_loss")}
