@@ -25,7 +25,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "xgboost": ("memorymaps.models.xgboost_trees",),
     "catboost": ("memorymaps.models.catboost_trees",),
     "torch": ("memorymaps.nets.adapters",),
-    "gpytorch": ("memorymaps.models.gpytorch_gp",),
+    "gpytorch": ("memorymaps.models.gpytorch_gp", "memorymaps.models.gpytorch_multitask"),
     "laplace": ("memorymaps.nets.adapters", "memorymaps.nets.laplace_torch"),
     "arviz": ("memorymaps.models.arviz_results",),
     "xarray": ("memorymaps.models.arviz_trees",),
