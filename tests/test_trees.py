@@ -106,6 +106,13 @@ def test_voting_forests(kind, class_weight):
     np.testing.assert_allclose(m["loo_mean"].sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("class_weight", ["balanced", {"yes": 3.0, "no": 1.0}])
+def test_voting_forests_weigh_classes_beside_examples(class_weight):
+    forest = RandomForestClassifier(10, min_samples_leaf=3, class_weight=class_weight, random_state=0)
+    m = mm.memory_map(forest.fit(X, LABEL, sample_weight=W), X, LABEL, sample_weight=W)
+    np.testing.assert_allclose(m["mean"], forest.predict_proba(X), atol=1e-12)
+
+
 def test_several_classes_count_one_degree_less():
     tree = DecisionTreeClassifier(max_leaf_nodes=6, random_state=0).fit(X, THREE)
     assert mm.memory_map(tree, X, THREE)["leverage"].sum() == pytest.approx(6 * 2)
