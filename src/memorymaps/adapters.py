@@ -11,7 +11,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn.calibration": ("memorymaps.models.sklearn_wrapped",),
     "sklearn.compose": ("memorymaps.models.sklearn_wrapped",),
     "sklearn.ensemble": ("memorymaps.models.sklearn_forests", "memorymaps.models.sklearn_boosting"),
-    "sklearn.gaussian_process": ("memorymaps.models.sklearn_gp",),
+    "sklearn.gaussian_process": ("memorymaps.models.sklearn_gp", "memorymaps.models.sklearn_gpc"),
     "sklearn.kernel_ridge": ("memorymaps.models.kernel_ridge",),
     "sklearn.linear_model": ("memorymaps.models.robust",),
     "sklearn.multioutput": ("memorymaps.models.sklearn_multioutput",),

@@ -209,14 +209,12 @@ def _affordable(model: Boosting) -> bool:
 
 
 def _variance(model: Boosting, run: Replay, recipe: BoostedTrees) -> Array:
-    if recipe.probes is None:
-        if model.size > _LARGEST:
-            way = f"use BoostedTrees(probes={_PROBES})" if can_be_sampled(model) else "refit with fewer trees or leaves"
-            raise DataError(
-                f"exact leverage of {model.size:,} leaf values takes a matrix of {8e-9 * model.size**2:.0f} GB: {way}"
-            )
+    if recipe.probes is not None:
+        return sampled_variance(model, run, recipe.probes, recipe.seed)
+    if model.size <= _LARGEST:
         return exact_variance(model, run)
-    return sampled_variance(model, run, recipe.probes, recipe.seed)
+    way = f"use BoostedTrees(probes={_PROBES})" if can_be_sampled(model) else "refit with fewer trees or leaves"
+    raise DataError(f"exact leverage of {model.size:,} leaf values takes {8e-9 * model.size**2:.0f} GB: {way}")
 
 
 @dataclass(frozen=True)
