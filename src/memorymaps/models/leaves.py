@@ -13,7 +13,7 @@ iteration drew; outputs move for all.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -79,15 +79,15 @@ class Boosting:
         """Weights `[n]` in iteration `t`, 0 for examples that it did not draw."""
         return self.weight if self.drawn is None else self.weight * self.drawn[:, t]
 
-    def step(self, t: int, f: Array) -> tuple[Array, sparse.sparray]:
-        """Leaf values `θ [P_t]` of iteration `t` from the outputs before it, and `η/D [P_t, P_t]`: here diagonal."""
+    def step(self, t: int, f: Array) -> tuple[Array, Array]:
+        """Leaf values `θ [P_t]` of iteration `t` from the outputs before it, and `η/D [P_t]`."""
         w, found = self.weights(t)[:, None], []
         error = w * self.likelihood.error(f, self.target)
         information = w * self.newton * self.likelihood.information(f, self.target)
         for k, leaf in enumerate(self.leaves[:, t].T):
             found.append(_leaf_values(self, _sums(leaf, error[:, k]), _sums(leaf, information[:, k])))
         values, steps = (np.concatenate(column) for column in zip(*found, strict=True))
-        return values, sparse.diags_array(steps)
+        return values, steps
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class JointBoosting(Boosting):
     `θ_l = −η D_l⁻¹ G_l`, `D_l = Σ_{i∈l} w_i Λ_i + λI [c, c]`; `leaves` repeat the tree for each output.
     """
 
-    def step(self, t: int, f: Array) -> tuple[Array, sparse.sparray]:
-        """Leaf values, output by output, and `η D⁻¹` with a `[c, c]` block for each leaf."""
+    def step(self, t: int, f: Array) -> tuple[Array, Array]:
+        """Leaf values, output by output, and `η D⁻¹ [c, c, leaves]`."""
         w, leaf, c = self.weights(t), self.leaves[:, t, 0], self.shape[2]
         own = indicators(leaf, int(leaf.max()) + 1, w).T
         gradient = own @ self.likelihood.error(f, self.target)
@@ -106,26 +106,36 @@ class JointBoosting(Boosting):
         whole = curvature.reshape(-1, c, c) + self.ridge * np.eye(c)
         steps = self.rate * np.linalg.inv(whole)
         values = -(steps @ gradient[..., None])[..., 0]
-        blocks = [[sparse.diags_array(steps[:, a, b]) for b in range(c)] for a in range(c)]
-        return values.T.ravel(), sparse.block_array(blocks, format="csr")
+        return values.T.ravel(), np.moveaxis(steps, 0, -1)
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Training once more on the same leaves: values `θ [P]`, steps `η/D [P, P]` (0 at the limit), outputs.
+    """Training once more on the same leaves: values `θ [P]`, the steps of each iteration (0 at the limit), outputs.
 
-    Steps are block-diagonal, a block an iteration. `path [T + 1, n, c]` holds the outputs before each iteration, and
-    after the last.
+    `path [T + 1, n, c]` holds the outputs before each iteration, and after the last.
     """
 
     values: Array
-    steps: sparse.csr_array
+    blocks: Sequence[Array]
     path: Array
+
+    @cached_property
+    def steps(self) -> sparse.csr_array:
+        """`η/D [P, P]`, a block an iteration; the base value is the first."""
+        return sparse.block_diag([_square(block) for block in self.blocks], format="csr")
 
     @property
     def f(self) -> Array:
         """The outputs `[n, c]`."""
         return self.path[-1]
+
+
+def _square(steps: Array) -> sparse.sparray:
+    """Steps `[P_t]`, or `[c, c, leaves]` of coupled outputs, as a matrix `[P_t, P_t]`."""
+    if steps.ndim == 1:
+        return sparse.diags_array(steps)
+    return sparse.block_array([[sparse.diags_array(block) for block in row] for row in steps])
 
 
 def replay(model: Boosting) -> Replay:
@@ -141,15 +151,15 @@ def replay(model: Boosting) -> Replay:
     """
     n, trees, c = model.shape
     base, slope = _base(model)
-    values, steps = [base], [sparse.diags_array(slope)]
+    values, blocks = [base], [slope]
     path = np.empty((trees + 1, n, c))
     path[0] = base
     for t in range(trees):
         theta, step = model.step(t, path[t])
         values.append(theta)
-        steps.append(step)
+        blocks.append(step)
         path[t + 1] = path[t] + theta[model.leaves[:, t] + (model.first[t] - model.first[t, 0])]
-    return Replay(np.concatenate(values), sparse.block_diag(steps, format="csr"), path)
+    return Replay(np.concatenate(values), blocks, path)
 
 
 def _sums(leaf: Array, x: Array) -> Array:
