@@ -26,6 +26,7 @@ from memorymaps.examples import DataError
 from memorymaps.leave_out import leave_out
 from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Poisson
 from memorymaps.models.boosted import BoostedTrees
+from memorymaps.models.leaf_pushes import pushed_variance
 from memorymaps.models.leaf_variance import exact_variance, sampled_variance
 from memorymaps.models.leaves import Boosting, JointBoosting, replay, without
 from memorymaps.models.sklearn_boosting import numbered_by_value
@@ -202,6 +203,13 @@ def test_variance_is_the_answer_to_a_push_with_denominators_held(name):
             )
             moved = (replay(up).f - replay(down).f)[i] / 2e-6
             assert variance[i, k, k] == pytest.approx(moved[k], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pushes_of_single_examples_and_the_leaf_space_agree(name):
+    model = CASES[name]
+    run = replay(model)
+    np.testing.assert_allclose(pushed_variance(model, run), exact_variance(model, run), rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["joint", "drawn"])
@@ -449,9 +457,20 @@ def test_probes_of_several_classes_take_one_at_a_time():
 
 
 def test_exact_leverage_of_large_ensembles_is_refused():
+    x = rng.normal(size=(4500, 4))
+    y = x[:, 0] + rng.normal(size=4500)
+    model = HistGradientBoostingRegressor(max_iter=450, min_samples_leaf=5, max_leaf_nodes=31).fit(x, y)
+    with pytest.raises(DataError, match=r"GB, or .* s: use BoostedTrees\(probes="):
+        mm.memory_map(model, x, y, posterior=BoostedTrees())
+
+
+def test_long_ensembles_of_few_examples_are_exact_on_request():
     model = HistGradientBoostingRegressor(max_iter=900, min_samples_leaf=5, max_leaf_nodes=31).fit(X, Y)
-    with pytest.raises(DataError, match=r"GB: use BoostedTrees\(probes="):
-        mm.memory_map(model, X, Y, posterior=BoostedTrees())
+    exact = mm.memory_map(model, X, Y, posterior=BoostedTrees())
+    sampled = mm.memory_map(model, X, Y, posterior=BoostedTrees(probes=1024))
+    assert exact.origin.posterior.leaves.model.size > 12_000
+    assert np.mean(sampled["leverage"] / exact["leverage"]) == pytest.approx(1, abs=0.02)
+    assert np.std(sampled["leverage"] / exact["leverage"]) < 1.3 * np.sqrt(2 / 1024)
 
 
 def test_bundled_data_end_to_end():

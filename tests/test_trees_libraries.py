@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.datasets import load_iris
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import NotFittedError
 
@@ -189,6 +190,15 @@ def test_classes_of_equal_size_do_not_make_a_fixed_base_value_fitted():
     posterior = mm.memory_map(model, X[:399], y).origin.posterior
     moves, _ = posterior.removal([np.flatnonzero(y == 0)[:60]])
     np.testing.assert_array_equal(moves[0, :3], 0)  # a fitted base would follow the shares of classes
+
+
+def test_several_classes_of_a_catboost_as_it_comes():
+    x, y = load_iris(return_X_y=True)
+    model = cb.CatBoostClassifier(verbose=0, allow_writing_files=False, thread_count=1, iterations=300).fit(x, y)
+    m = mm.memory_map(model, x, y)
+    assert "leverage: exact" in str(m.provenance.description.coverage)
+    assert np.all(m["leverage"] > 0)
+    assert np.all(m["warning"] == 0)
 
 
 def test_several_classes_of_catboost_are_exact_or_refused():

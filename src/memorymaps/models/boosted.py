@@ -14,12 +14,14 @@ from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import Categorical, Gaussian, Likelihood
 from memorymaps.models.gathering import Gathered, check_reproduced, gathered, pearson_dispersion, renumbered
 from memorymaps.models.leaf_posterior import LeafPosterior
+from memorymaps.models.leaf_pushes import pushed_variance, pushed_work
 from memorymaps.models.leaf_variance import can_be_sampled, exact_variance, sampled_variance
 from memorymaps.models.leaves import Boosting, Replay, predict, replay, without
 from memorymaps.posteriors import Description, OpenFunction, UnsupportedModelError, posterior, training_data
 
 _LEAVES, _WORK = 6_000, 3e8  # leaf values, and pairs of trees times examples, up to which leverage is exact by default
 _LARGEST = 12_000  # leaf values that may be asked for: a matrix of 1.2 GB
+_PATIENCE = 120  # seconds that pushing examples one by one may take
 _PROBES = 32
 
 UNKNOWN_ROWS = "and its model file names no rows: they came from a generator inside the library without a public call"
@@ -77,9 +79,10 @@ class BoostedTrees:
 
     Parameters
     ----------
-    probes : replays on noise; every leverage then has the relative standard error `√(2/probes)`. `None`: exact, which
-        takes an `[P, P]` matrix for `P` leaves. Without a recipe: exact for up to 6,000 leaves, else 32 probes; several
-        outputs are then taken one at a time (Λ between classes left out, h some per cent too large).
+    probes : replays on noise; every leverage then has the relative standard error `√(2/probes)`. `None`: exact, by a
+        `[P, P]` matrix for `P` leaves, or by pushing examples one by one. Without a recipe: exact for up to 6,000
+        leaves, else 32 probes; several outputs are then taken one at a time (Λ between classes left out, h some per
+        cent too large). Row subsampling and coupled outputs have exact leverage only.
     seed : of the probes.
 
     Raises
@@ -211,10 +214,15 @@ def _affordable(model: Boosting) -> bool:
 def _variance(model: Boosting, run: Replay, recipe: BoostedTrees) -> Array:
     if recipe.probes is not None:
         return sampled_variance(model, run, recipe.probes, recipe.seed)
+    pushes, leaf_space = 15e-9 * pushed_work(model), 2e-11 * float(model.size) ** 3  # seconds, measured
+    if pushes < leaf_space and pushes < _PATIENCE:
+        return pushed_variance(model, run)
     if model.size <= _LARGEST:
         return exact_variance(model, run)
     way = f"use BoostedTrees(probes={_PROBES})" if can_be_sampled(model) else "refit with fewer trees or leaves"
-    raise DataError(f"exact leverage of {model.size:,} leaf values takes {8e-9 * model.size**2:.0f} GB: {way}")
+    raise DataError(
+        f"exact leverage of {model.size:,} leaf values takes {8e-9 * model.size**2:.0f} GB, or {pushes:,.0f} s: {way}"
+    )
 
 
 @dataclass(frozen=True)
@@ -235,7 +243,7 @@ class _Flat:
 def _describe(made: Grown, model: Boosting, recipe: BoostedTrees, effective: float, phi: Any) -> Description:
     _, trees, c = model.shape
     error = "" if recipe.probes is None else f", relative standard error {np.sqrt(2 / recipe.probes):.2f}"
-    how = "exact, in leaf space" if recipe.probes is None else f"{recipe.probes} replays on noise, seed {recipe.seed}"
+    how = "exact" if recipe.probes is None else f"{recipe.probes} replays on noise, seed {recipe.seed}"
     base = "" if model.base is None else f"; base value {np.round(model.base, 6).tolist()} held"
     return Description(
         model=made.name,

@@ -123,7 +123,7 @@ class Replay:
     @cached_property
     def steps(self) -> sparse.csr_array:
         """`η/D [P, P]`, a block an iteration; the base value is the first."""
-        return sparse.block_diag([_square(block) for block in self.blocks], format="csr")
+        return sparse.block_diag([matrix_of(block) for block in self.blocks], format="csr")
 
     @property
     def f(self) -> Array:
@@ -131,7 +131,7 @@ class Replay:
         return self.path[-1]
 
 
-def _square(steps: Array) -> sparse.sparray:
+def matrix_of(steps: Array) -> sparse.sparray:
     """Steps `[P_t]`, or `[c, c, leaves]` of coupled outputs, as a matrix `[P_t, P_t]`."""
     if steps.ndim == 1:
         return sparse.diags_array(steps)
