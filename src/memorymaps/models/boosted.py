@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 
 from memorymaps._types import Array
-from memorymaps.examples import DataError, Examples
+from memorymaps.examples import Examples
 from memorymaps.likelihoods import Categorical, Gaussian, Likelihood
 from memorymaps.models.gathering import Gathered, check_reproduced, gathered, pearson_dispersion, renumbered
 from memorymaps.models.leaf_posterior import LeafPosterior
-from memorymaps.models.leaf_pushes import pushed_variance, pushed_work
-from memorymaps.models.leaf_variance import can_be_sampled, exact_variance, sampled_variance
+from memorymaps.models.leaf_pushes import cheapest_exact
+from memorymaps.models.leaf_variance import can_be_sampled, sampled_variance
 from memorymaps.models.leaves import Boosting, Replay, predict, replay, without
 from memorymaps.posteriors import Description, OpenFunction, UnsupportedModelError, posterior, training_data
 
 _LEAVES, _WORK = 6_000, 3e8  # leaf values, and pairs of trees times examples, up to which leverage is exact by default
-_LARGEST = 12_000  # leaf values that may be asked for: a matrix of 1.2 GB
-_PATIENCE = 120  # seconds that pushing examples one by one may take
 _PROBES = 32
 
 UNKNOWN_ROWS = "and its model file names no rows: they came from a generator inside the library without a public call"
@@ -214,15 +212,7 @@ def _affordable(model: Boosting) -> bool:
 def _variance(model: Boosting, run: Replay, recipe: BoostedTrees) -> Array:
     if recipe.probes is not None:
         return sampled_variance(model, run, recipe.probes, recipe.seed)
-    pushes, leaf_space = 15e-9 * pushed_work(model), 2e-11 * float(model.size) ** 3  # seconds, measured
-    if pushes < leaf_space and pushes < _PATIENCE:
-        return pushed_variance(model, run)
-    if model.size <= _LARGEST:
-        return exact_variance(model, run)
-    way = f"use BoostedTrees(probes={_PROBES})" if can_be_sampled(model) else "refit with fewer trees or leaves"
-    raise DataError(
-        f"exact leverage of {model.size:,} leaf values takes {8e-9 * model.size**2:.0f} GB, or {pushes:,.0f} s: {way}"
-    )
+    return cheapest_exact(model, run)
 
 
 @dataclass(frozen=True)

@@ -10,28 +10,47 @@ import numpy as np
 from scipy import sparse
 
 from memorymaps._types import Array
+from memorymaps.examples import DataError
+from memorymaps.models.leaf_variance import can_be_sampled, exact_variance
 from memorymaps.models.leaves import Boosting, Replay, indicators, matrix_of
 
 _TOGETHER = 2**21  # numbers in a block of pushes
+_PATIENCE = 120  # seconds that pushes may take
+_LARGEST = 12_000  # leaf values of the leaf space: a matrix of 1.2 GB
 
 
-def pushed_work(model: Boosting) -> float:
-    """`(nc)² T`, which takes about 20 ns each."""
+def cheapest_exact(model: Boosting, run: Replay) -> Array:
+    """`V_ii [n, c, c]` by pushes or in leaf space, whichever is faster.
+
+    Raises
+    ------
+    DataError
+        Too much work for both.
+    """
     n, trees, c = model.shape
-    return float(n * c) ** 2 * trees
+    pushes, leaf_space = 15e-9 * float(n * c) ** 2 * trees, 2e-11 * float(model.size) ** 3  # seconds, measured
+    if pushes < min(leaf_space, _PATIENCE):
+        return pushed_variance(model, run)
+    if model.size <= _LARGEST:
+        return exact_variance(model, run)
+    way = "use BoostedTrees(probes=32)" if can_be_sampled(model) else "refit with fewer trees or leaves"
+    raise DataError(
+        f"exact leverage of {model.size:,} leaf values takes {8e-9 * model.size**2:.0f} GB, or {pushes:,.0f} s: {way}"
+    )
 
 
 def pushed_variance(model: Boosting, run: Replay) -> Array:
     """`V_ii [n, c, c]`, symmetrised.
 
-    Examples
-    --------
-    >>> from memorymaps.likelihoods import Gaussian
-    >>> from memorymaps.models.leaves import replay
-    >>> stump = np.array([0, 0, 1])[:, None, None]
-    >>> model = Boosting(stump, np.array([1.0, 3.0, 8.0]), np.ones(3), Gaussian(), rate=1.0, ridge=0.0)
-    >>> pushed_variance(model, replay(model))[:, 0, 0]
-    array([0.5, 0.5, 1. ])
+        Examples
+        --------
+        >>> from memorymaps.likelihoods import Gaussian
+        >>> from memorymaps.models.leaf_variance import can_be_sampled, exact_variance
+    from memorymaps.models.leaves import replay
+        >>> stump = np.array([0, 0, 1])[:, None, None]
+        >>> model = Boosting(stump, np.array([1.0, 3.0, 8.0]), np.ones(3), Gaussian(), rate=1.0, ridge=0.0)
+        >>> pushed_variance(model, replay(model))[:, 0, 0]
+        array([0.5, 0.5, 1. ])
     """
     n, _, c = model.shape
     together = max(1, _TOGETHER // (n * c * c))
