@@ -42,15 +42,14 @@ def cheapest_exact(model: Boosting, run: Replay) -> Array:
 def pushed_variance(model: Boosting, run: Replay) -> Array:
     """`V_ii [n, c, c]`, symmetrised.
 
-        Examples
-        --------
-        >>> from memorymaps.likelihoods import Gaussian
-        >>> from memorymaps.models.leaf_variance import can_be_sampled, exact_variance
-    from memorymaps.models.leaves import replay
-        >>> stump = np.array([0, 0, 1])[:, None, None]
-        >>> model = Boosting(stump, np.array([1.0, 3.0, 8.0]), np.ones(3), Gaussian(), rate=1.0, ridge=0.0)
-        >>> pushed_variance(model, replay(model))[:, 0, 0]
-        array([0.5, 0.5, 1. ])
+    Examples
+    --------
+    >>> from memorymaps.likelihoods import Gaussian
+    >>> from memorymaps.models.leaves import replay
+    >>> stump = np.array([0, 0, 1])[:, None, None]
+    >>> model = Boosting(stump, np.array([1.0, 3.0, 8.0]), np.ones(3), Gaussian(), rate=1.0, ridge=0.0)
+    >>> pushed_variance(model, replay(model))[:, 0, 0]
+    array([0.5, 0.5, 1. ])
     """
     n, _, c = model.shape
     together = max(1, _TOGETHER // (n * c * c))
