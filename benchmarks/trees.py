@@ -141,7 +141,7 @@ def probes() -> None:
     print("| probes | replays on noise | predicted √(2/probes) | random signs on targets |\n|---|---|---|---|")
     for count in (16, 64, 256):
         noise = sampled_variance(model, run, count, seed=0)[:, 0, 0]
-        signs = hutchinson(model, run.steps, count)
+        signs = hutchinson(model, run.steps.diagonal(), count)
         errors = [np.sqrt(np.mean((found / exact - 1) ** 2)) for found in (noise, signs)]
         print(f"| {count} | {errors[0]:.2f} | {np.sqrt(2 / count):.2f} | {errors[1]:.2f} |")
 

@@ -111,7 +111,74 @@ def test_classifier_agrees_with_refitting_its_laplace_approximation():
     assert np.linalg.norm(m["sensitivity"] - truth) < 0.06 * np.linalg.norm(truth)
 
 
-def test_one_vs_rest_predicts_as_the_model_and_one_vs_one_is_refused():
+def test_white_noise_of_a_classifier_is_a_latent_value_of_each_example():
+    X, y = load_iris(return_X_y=True)
+    X, y = X[50:, :2], y[50:]  # with identical rows, which share f and not ε
+    assert len(np.unique(X, axis=0)) < 100
+    kernel = ConstantKernel(9.0) * RBF(1.0) + WhiteKernel(0.7)
+    model = GaussianProcessClassifier(kernel, optimizer=None).fit(X, y)
+    m = memory_map(model, X, y)
+    K, base, codes = model.kernel_(X), model.kernel_(X, X), y - 1
+    g, alpha = laplace_mode(K, codes)
+    np.testing.assert_allclose(m["output"], g, atol=0.02)
+    mean = 1 / (1 + np.exp(-g))
+    W = mean * (1 - mean)
+    V = K - K @ np.linalg.solve(K + np.diag(1 / W), K)
+    np.testing.assert_allclose(m["leverage"], W * np.diagonal(V), rtol=0.01)
+    assert m["leverage"].sum() == pytest.approx(m.provenance.description.effective_parameters, rel=1e-9)
+    truth, group = np.empty(100), [3, 50, 70]
+    for i in range(100):
+        keep = np.delete(np.arange(100), i)
+        truth[i] = base[i, keep] @ laplace_mode(K[np.ix_(keep, keep)], codes[keep])[1]
+    moved, found = truth - g, m["deviation"].ravel()
+    assert found @ moved / (moved @ moved) == pytest.approx(1, abs=0.05)
+    assert np.linalg.norm(found - moved) < 0.06 * np.linalg.norm(moved)
+    keep = np.delete(np.arange(100), group)
+    after = K[np.ix_(keep, keep)] @ laplace_mode(K[np.ix_(keep, keep)], codes[keep])[1]
+    change = np.abs(1 / (1 + np.exp(-after)) - mean[keep]).sum()
+    assert m.leave_out({"a": group})["rest_sensitivity"][0] == pytest.approx(change, rel=0.05)
+    new = m.origin.posterior.marginals(X[:5])  # the same inputs, not the same examples: ε is new
+    np.testing.assert_allclose(new.f[:, 0], base[:5] @ alpha, atol=0.02)
+    assert np.all(
+        new.variance[:, 0, 0] > m.origin.posterior.marginals(m.origin.examples.take(range(5)).inputs).variance[:, 0, 0]
+    )
+    assert "latent value of its own" in str(m.provenance.description.notes)
+
+
+def test_white_noise_survives_pipelines_and_several_classes():
+    X, y = load_iris(return_X_y=True)
+    kernel = ConstantKernel(9.0) * RBF(1.0) + WhiteKernel(0.7)
+    scaled = StandardScaler().fit_transform(X)
+    inner = memory_map(GaussianProcessClassifier(kernel, optimizer=None).fit(scaled, y), scaled, y)
+    model = make_pipeline(StandardScaler(), GaussianProcessClassifier(kernel, optimizer=None)).fit(X, y)
+    np.testing.assert_allclose(memory_map(model, X, y)["deviation"], inner["deviation"], atol=1e-9)
+
+
+@pytest.mark.parametrize("white", [0.0, 0.5])
+def test_one_vs_one_is_its_binary_classifiers_side_by_side(white):
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["a", "b", "c"])[y]
+    kernel = ConstantKernel(9.0) * RBF(1.0)
+    kernel = kernel + WhiteKernel(white) if white else kernel
+    model = GaussianProcessClassifier(kernel, optimizer=None, multi_class="one_vs_one").fit(X, names)
+    m = memory_map(model, X, names)
+    assert np.mean(m["prediction"] == model.predict(X)) > 0.98
+    leverage, outputs = np.zeros(150), np.full((150, 3), np.nan)
+    for k, pair in enumerate((["a", "b"], ["a", "c"], ["b", "c"])):
+        rows = np.flatnonzero(np.isin(names, pair))
+        alone = memory_map(
+            GaussianProcessClassifier(kernel, optimizer=None).fit(X[rows], names[rows]), X[rows], names[rows]
+        )
+        leverage[rows] += alone["leverage"]
+        outputs[rows, k] = -alone["output"]  # positive for the first class
+        np.testing.assert_allclose(m["deviation"][rows, k], -alone["deviation"], atol=1e-9)
+    np.testing.assert_allclose(m["leverage"], leverage, atol=1e-9)
+    seen = np.isfinite(outputs)
+    np.testing.assert_allclose(m["output"][seen], outputs[seen], atol=1e-9)
+    assert "a|b, a|c, b|c" in str(m.provenance.description.notes)
+
+
+def test_one_vs_rest_predicts_as_the_model():
     X, y = load_iris(return_X_y=True)
     names = np.array(["a", "b", "c"])[y]
     model = GaussianProcessClassifier(ConstantKernel(9.0) * RBF(1.0), optimizer=None).fit(X, names)
@@ -119,9 +186,6 @@ def test_one_vs_rest_predicts_as_the_model_and_one_vs_one_is_refused():
     assert m["output"].shape == (150, 3)
     assert (m["prediction"] == model.predict(X)).all()
     assert m.leave_out("target")["rest_sensitivity"].min() > 0
-    model = GaussianProcessClassifier(RBF(1.0), optimizer=None, multi_class="one_vs_one").fit(X, y)
-    with pytest.raises(TypeError, match="one_vs_rest"):
-        memory_map(model, X, y)
 
 
 def test_frames_pipelines_and_duplicate_rows():
@@ -148,9 +212,6 @@ def test_bad_input_says_what_to_do():
         memory_map(model, X[::-1], y)
     with pytest.raises(TargetError, match="numeric"):
         memory_map(model, X, np.full(40, "x"))
-    noisy = GaussianProcessClassifier(KERNEL + WhiteKernel(0.1), optimizer=None).fit(X, y > 10)
-    with pytest.raises(TypeError, match="WhiteKernel"):
-        memory_map(noisy, X, y > 10)
     labels = y > 10
     with pytest.raises(TypeError, match="loo_loss"):
         loo_predictive(memory_map(GaussianProcessClassifier(KERNEL, optimizer=None).fit(X, labels), X, labels))

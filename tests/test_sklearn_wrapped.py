@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from sklearn.preprocessing import StandardScaler
@@ -41,6 +42,39 @@ def test_several_labels_are_as_many_maps():
     assert str(m.summary())
 
 
+@pytest.mark.parametrize("weight", [None, "weighted"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        LogisticRegression(class_weight="balanced", tol=1e-9),
+        RandomForestClassifier(8, min_samples_leaf=4, class_weight="balanced", random_state=0),
+        HistGradientBoostingClassifier(max_iter=5, class_weight="balanced"),
+    ],
+    ids=lambda kind: type(kind).__name__,
+)
+def test_classes_are_weighed_target_by_target(kind, weight):
+    weight = None if weight is None else np.random.default_rng(0).uniform(0.5, 2, N)
+    kinds = np.char.add("k", KINDS)  # balanced forests of scikit-learn cannot have labels that read as numbers
+    model = MultiOutputClassifier(kind).fit(X, kinds, sample_weight=weight)
+    m = mm.memory_map(model, X, kinds, sample_weight=weight)
+    alone = [mm.memory_map(part, X, kinds[:, k], sample_weight=weight) for k, part in enumerate(model.estimators_)]
+    assert len({round(w, 6) for w in alone[0]["weight"]}) > 1
+    for column in ("leverage", "loss", "loo_loss"):
+        np.testing.assert_allclose(m[column], sum(part[column] for part in alone), rtol=1e-8, atol=1e-10)
+    parts = [part["deviation"].reshape(N, -1) for part in alone]
+    np.testing.assert_allclose(m["deviation"], np.hstack(parts), rtol=1e-8, atol=1e-10)
+    if weight is not None:
+        np.testing.assert_array_equal(m["weight"], weight)
+
+
+def test_groups_leave_all_targets_with_their_own_class_weights():
+    model = MultiOutputClassifier(LogisticRegression(class_weight="balanced", tol=1e-9)).fit(X, KINDS)
+    alone = [mm.memory_map(part, X, KINDS[:, k]).leave_out({"a": [1, 5]}) for k, part in enumerate(model.estimators_)]
+    m = mm.memory_map(model, X, KINDS).leave_out({"a": [1, 5]})
+    expected = sum(part["rest_sensitivity"][0] for part in alone)
+    assert m["rest_sensitivity"][0] == pytest.approx(expected, rel=1e-8)
+
+
 def test_transformed_targets_are_mapped_where_the_model_is_fitted():
     positive = np.exp(Y[:, 0])
     model = TransformedTargetRegressor(Ridge(2.0), func=np.log, inverse_func=np.exp).fit(X, positive)
@@ -69,9 +103,6 @@ def test_what_cannot_be_mapped_is_refused():
         mm.memory_map(MultiOutputRegressor(PoissonRegressor()).fit(X, Y**2), X, Y)
     with pytest.raises(ValueError, match="does not keep its training data"):
         mm.memory_map(model)
-    weighted = MultiOutputClassifier(LogisticRegression(class_weight="balanced")).fit(X, KINDS)
-    with pytest.raises(ValueError, match="map the estimators_ one by one"):
-        mm.memory_map(weighted, X, KINDS)
     log = TransformedTargetRegressor(Ridge(), func=np.log, inverse_func=np.exp, check_inverse=False)
     log.fit(X, np.exp(Y[:, 0]))
     with (

@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import root
 from scipy.stats import spearmanr
 from statsmodels.duration.hazard_regression import PHReg
 from statsmodels.miscmodels.ordinal_model import OrderedModel
@@ -190,6 +191,89 @@ def test_first_order_coefficient_moves_are_score_residuals(options):
     np.testing.assert_allclose(moves[known], -(score @ fit.cov_params())[known], rtol=1e-6, atol=1e-8)
 
 
+COARSE = np.ceil(4 * TIME)
+
+
+def efron(beta, weight, time=COARSE, x=X, status=STATUS):
+    """Efron's partial likelihood with case weights, by loops: `−log L` and its gradient."""
+    relative, value, gradient = np.exp(x @ beta), 0.0, np.zeros(x.shape[1])
+    for when in np.unique(time[status == 1]):
+        risk, tie = time >= when, (time == when) & (status == 1)
+        d = np.count_nonzero(tie)
+        value -= weight[tie] @ (x[tie] @ beta)
+        gradient -= weight[tie] @ x[tie]
+        for j in range(d):
+            at_risk = weight * relative * (risk - j / d * tie)
+            value += weight[tie].mean() * np.log(at_risk.sum())
+            gradient += weight[tie].mean() * (at_risk @ x) / at_risk.sum()
+    return value, gradient
+
+
+def test_efron_losses_and_their_sum_are_efrons_partial_likelihood():
+    fit = survival(COARSE, ties="efron")
+    m = mm.memory_map(fit)
+    value, gradient = efron(fit.params, np.ones(N))
+    assert -fit.llf == pytest.approx(value, rel=1e-10)
+    events = STATUS.sum()  # H sums to the number of events, and log jumps are −log of the risk sums
+    assert m["loss"].sum() - events == pytest.approx(value, rel=1e-10)
+    assert m["residual"].sum() == pytest.approx(0, abs=1e-8)
+    root = m.origin.posterior.root
+    np.testing.assert_allclose(root @ root.T, fit.cov_params(), rtol=1e-6)
+    np.testing.assert_allclose(gradient, 0, atol=1e-4)
+
+
+def test_first_order_moves_under_efrons_ties_are_derivatives_by_case_weights():
+    fit = survival(COARSE, ties="efron")
+    origin = mm.memory_map(fit).origin
+    batch = origin.examples.take(slice(None))
+    p, at, posterior = X.shape[1], origin.local(batch), origin.posterior
+    moves = np.einsum("ncp,nc->np", posterior.factor(batch.inputs)[:, :, -p:], at.error) @ posterior.root.T
+
+    def refitted(weight):
+        return root(lambda b: efron(b, weight)[1], fit.params, tol=1e-13).x
+
+    for i in range(0, N, 11):
+        step = 1e-4 * (np.arange(N) == i)
+        slope = (refitted(np.ones(N) - step) - refitted(np.ones(N) + step)) / 2e-4
+        np.testing.assert_allclose(moves[i], slope, rtol=1e-5, atol=1e-8)
+
+
+def patients(name):
+    frame = pd.read_csv(pathlib.Path(DATA) / "tabular" / f"{name}.csv")
+    columns = {"lung_ncctg": ["age", "sex", "ph.ecog"], "veteran": ["trt", "karno", "diagtime", "age", "prior"]}[name]
+    frame = frame.dropna(subset=columns)
+    x = frame[columns].to_numpy(float)
+    status = (frame["status"] == frame["status"].max()).to_numpy().astype(int)
+    return frame["time"].to_numpy(float), x - x.mean(0), status
+
+
+def check_tied_refits(time, x, status, error):
+    whole = survival(time, x, status, ties="efron")
+    m = mm.memory_map(whole)
+    count = np.array([np.sum((time == t) & (status == 1)) for t in time])
+    rows = np.flatnonzero((status == 1) & (count >= 5))[::3]
+    assert len(rows) > 15
+    moves = []
+    for i in rows:
+        rest = [np.delete(v, i, axis=0) for v in (time, x, status)]
+        moves.append(PHReg(*rest, ties="efron").fit(start_params=whole.params).params - whole.params)
+    scale = np.std(moves, axis=0)
+    a, b = (m["coefficient_shift"][rows] / scale).ravel(), (np.asarray(moves) / scale).ravel()
+    assert a @ b / (b @ b) == pytest.approx(1, abs=0.05)
+    assert np.linalg.norm(a - b) < error * np.linalg.norm(b)
+
+
+def test_leaving_out_a_subject_of_a_tie_agrees_with_refitting_by_efron():
+    check_tied_refits(COARSE, X, STATUS, 0.1)
+
+
+@pytest.mark.skipif(DATA is None, reason="needs MEMORYMAPS_DATA")
+@pytest.mark.parametrize("name", ["lung_ncctg", "veteran"])
+def test_leaving_out_patients_of_a_tie_agrees_with_refitting_by_efron(name):
+    time, x, status = patients(name)
+    check_tied_refits(np.ceil(time / 60), x, status, 0.06)
+
+
 def refits(time, x, status, rows):
     whole, moves, outputs = PHReg(time, x, status).fit(), [], []
     before = breslow(whole.params, time, x, status)
@@ -224,19 +308,17 @@ def test_leaving_out_a_subject_agrees_with_refitting():
 @pytest.mark.skipif(DATA is None, reason="needs MEMORYMAPS_DATA")
 @pytest.mark.parametrize("name", ["lung_ncctg", "veteran"])
 def test_leaving_out_patients_agrees_with_refitting(name):
-    frame = pd.read_csv(pathlib.Path(DATA) / "tabular" / f"{name}.csv")
-    columns = {"lung_ncctg": ["age", "sex", "ph.ecog"], "veteran": ["trt", "karno", "diagtime", "age", "prior"]}[name]
-    frame = frame.dropna(subset=columns)
-    status = (frame["status"] == frame["status"].max()).to_numpy().astype(int)
-    x = frame[columns].to_numpy(float)
-    check_refits(frame["time"].to_numpy(float), x - x.mean(0), status, 0.1, 0.15)
+    time, x, status = patients(name)
+    check_refits(time, x, status, 0.1, 0.15)
 
 
-def test_survival_without_events_and_efron_ties_are_refused():
-    tied = np.ceil(4 * TIME)
-    with pytest.raises(mm.UnsupportedModelError, match="ties='breslow'"):
-        mm.memory_map(survival(tied, ties="efron"))
-    assert len(mm.memory_map(survival(ties="efron"))) == N  # without ties the methods are one
+def test_without_ties_efrons_method_is_breslows():
+    a, b = (mm.memory_map(survival(ties=ties)) for ties in ("efron", "breslow"))
+    for column in ("leverage", "prediction", "coefficient_shift"):
+        np.testing.assert_allclose(a[column], b[column], rtol=1e-6, atol=1e-9)
+
+
+def test_survival_without_events_is_refused():
     with pytest.raises(ValueError, match="carry their training data"):
         mm.memory_map(survival(), X, STATUS)
     fit = survival()

@@ -26,8 +26,9 @@ from memorymaps.examples import DataError
 from memorymaps.leave_out import leave_out
 from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Poisson
 from memorymaps.models.boosted import BoostedTrees
+from memorymaps.models.leaf_pushes import pushed_variance
 from memorymaps.models.leaf_variance import exact_variance, sampled_variance
-from memorymaps.models.leaves import Boosting, replay, without
+from memorymaps.models.leaves import Boosting, JointBoosting, replay, without
 from memorymaps.models.sklearn_boosting import numbered_by_value
 from memorymaps.posteriors import UnsupportedModelError
 from memorymaps.refinement import refine
@@ -106,6 +107,13 @@ def test_voting_forests(kind, class_weight):
     np.testing.assert_allclose(m["loo_mean"].sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("class_weight", ["balanced", {"yes": 3.0, "no": 1.0}])
+def test_voting_forests_weigh_classes_beside_examples(class_weight):
+    forest = RandomForestClassifier(10, min_samples_leaf=3, class_weight=class_weight, random_state=0)
+    m = mm.memory_map(forest.fit(X, LABEL, sample_weight=W), X, LABEL, sample_weight=W)
+    np.testing.assert_allclose(m["mean"], forest.predict_proba(X), atol=1e-12)
+
+
 def test_several_classes_count_one_degree_less():
     tree = DecisionTreeClassifier(max_leaf_nodes=6, random_state=0).fit(X, THREE)
     assert mm.memory_map(tree, X, THREE)["leverage"].sum() == pytest.approx(6 * 2)
@@ -126,16 +134,29 @@ def ensemble(likelihood, target, c=1, trees=12, ridge=0.5, weight=W):
     return Boosting(leaves, target, weight, likelihood, rate=0.3, ridge=ridge)
 
 
+def joint(likelihood, target, c, trees=12):
+    leaves = np.repeat(rng.integers(0, 6, (N, trees, 1)).astype(np.int32), c, axis=2)
+    return JointBoosting(leaves, target, W, likelihood, rate=0.3, ridge=0.5)
+
+
+def half(model):
+    return dataclasses.replace(model, drawn=rng.random((N, model.shape[1])) < 0.5)
+
+
 CASES = {
-    "gaussian": (Gaussian(), Y, 1),
-    "bernoulli": (Bernoulli(), (LABEL == "yes").astype(float), 1),
-    "poisson": (Poisson(), COUNT, 1),
-    "categorical": (Categorical(), THREE, 3),
+    "gaussian": ensemble(Gaussian(), Y),
+    "bernoulli": ensemble(Bernoulli(), (LABEL == "yes").astype(float)),
+    "poisson": ensemble(Poisson(), COUNT),
+    "categorical": ensemble(Categorical(), THREE, 3),
+    "joint": joint(Categorical(), THREE, 3),
+    "drawn": half(ensemble(Bernoulli(), (LABEL == "yes").astype(float))),
+    "drawn categorical": half(ensemble(Categorical(), THREE, 3)),
 }
 
 
-def test_squared_error_leverage_is_the_derivative_by_the_target():
-    model = ensemble(Gaussian(), Y)
+@pytest.mark.parametrize("drawn", [False, True])
+def test_squared_error_leverage_is_the_derivative_by_the_target(drawn):
+    model = half(ensemble(Gaussian(), Y)) if drawn else ensemble(Gaussian(), Y)
     run = replay(model)
     h = W * exact_variance(model, run)[:, 0, 0]
     for i in range(0, N, 17):
@@ -157,15 +178,21 @@ class Held:
         return self.inner.error(f, y) - self.push
 
     def information(self, f, y):
+        return self.inner.information(self._before(), y)
+
+    def curvature(self, f, y):
+        return self.inner.curvature(self._before(), y)
+
+    def _before(self):
         self.stage[0] += 1
-        return self.inner.information(self.path[self.stage[0] - 1], y)
+        return self.path[self.stage[0] - 1]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_variance_is_the_answer_to_a_push_with_denominators_held(name):
-    likelihood, target, c = CASES[name]
-    model = dataclasses.replace(ensemble(likelihood, target, c), base=np.zeros(c), weight=np.ones(N))
-    run = replay(model)
+    c = CASES[name].shape[2]
+    model = dataclasses.replace(CASES[name], base=np.zeros(c), weight=np.ones(N))
+    likelihood, run = model.likelihood, replay(model)
     variance = exact_variance(model, run)
     for i in (0, 50, 200):
         for k in range(c):
@@ -178,11 +205,33 @@ def test_variance_is_the_answer_to_a_push_with_denominators_held(name):
             assert variance[i, k, k] == pytest.approx(moved[k], rel=1e-6)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_pushes_of_single_examples_and_the_leaf_space_agree(name):
+    model = CASES[name]
+    run = replay(model)
+    np.testing.assert_allclose(pushed_variance(model, run), exact_variance(model, run), rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["joint", "drawn"])
+def test_replays_on_noise_do_not_know_coupled_or_drawn_steps(name):
+    with pytest.raises(DataError, match="every example in every iteration"):
+        sampled_variance(CASES[name], replay(CASES[name]), 4, seed=0)
+
+
+def test_two_joint_classes_are_one_binary_output():
+    bit = (LABEL == "yes").astype(int)
+    two = joint(Categorical(), bit, 2)
+    one = Boosting(two.leaves[:, :, :1], bit.astype(float), W, Bernoulli(), rate=0.3, ridge=0.25)  # Λ₂ = [[Λ, −Λ], …]
+    start = {"base": np.zeros(1)}
+    two, one = dataclasses.replace(two, **start), dataclasses.replace(one, **start)
+    f, g = replay(two).f, replay(one).f[:, 0]
+    np.testing.assert_allclose(f[:, 1] - f[:, 0], g, rtol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["gaussian", "bernoulli", "poisson"])
 @pytest.mark.parametrize("fitted", [True, False])
 def test_replays_on_noise_converge_to_the_exact_variance(name, fitted):
-    likelihood, target, _ = CASES[name]
-    model = dataclasses.replace(ensemble(likelihood, target), base=None if fitted else np.zeros(1))
+    model = dataclasses.replace(CASES[name], base=None if fitted else np.zeros(1))
     run = replay(model)
     exact, probes = exact_variance(model, run)[:, 0, 0], 4096
     ratio = sampled_variance(model, run, probes, seed=0)[:, 0, 0] / exact
@@ -218,6 +267,12 @@ BOOSTED = {
     "hist classes": (HistGradientBoostingClassifier(**HIST), THREE),
     "gradient": (GradientBoostingRegressor(n_estimators=20), Y),
     "gradient binary": (GradientBoostingClassifier(n_estimators=20), LABEL),
+    "gradient classes": (GradientBoostingClassifier(n_estimators=20), THREE),
+    "gradient drawn": (GradientBoostingRegressor(n_estimators=20, subsample=0.5, random_state=3), Y),
+    "gradient drawn classes": (
+        GradientBoostingClassifier(n_estimators=20, subsample=0.6, max_features=2, random_state=1),
+        THREE,
+    ),
 }
 
 
@@ -240,6 +295,27 @@ def test_refined_deviations_are_replays_without_the_example():
     for row in m["row"][m["refined"]]:
         expected = replay(without(plain, [row])).f[row, 0]
         assert m["loo_prediction"][row] == pytest.approx(expected, rel=1e-10)
+
+
+def test_leverage_under_row_subsampling_is_the_librarys_own_derivative():
+    x, settings = X[:, :1], {"subsample": 0.5, "random_state": 3, "max_depth": 2}  # one column: no two splits tie
+    model = GradientBoostingRegressor(n_estimators=20, min_samples_leaf=5, **settings).fit(x, Y, sample_weight=W)
+    m = mm.memory_map(model, x, Y, sample_weight=W)
+    for i in range(0, N, 37):
+        moved = [model.fit(x, Y + s * (np.arange(N) == i), sample_weight=W).predict(x[[i]])[0] for s in (1e-5, -1e-5)]
+        assert m["leverage"][i] == pytest.approx((moved[0] - moved[1]) / 2e-5, rel=1e-6, abs=1e-9)
+
+
+def test_rows_are_drawn_as_the_library_draws_them():
+    drawn = GradientBoostingRegressor(n_estimators=5, subsample=0.3, random_state=8).fit(X, Y)
+    seen = mm.memory_map(drawn, X, Y).origin.posterior.leaves.model.drawn
+    assert np.all(seen.sum(axis=0) == int(0.3 * N))
+    for t, tree in enumerate(drawn.estimators_[:, 0]):
+        assert seen[:, t].sum() == tree.tree_.n_node_samples[0]
+        counts = np.bincount(tree.apply(X)[seen[:, t]], minlength=tree.tree_.node_count)
+        np.testing.assert_array_equal(counts[tree.tree_.children_left < 0], tree.tree_.n_node_samples[
+            tree.tree_.children_left < 0
+        ])  # fmt: skip
 
 
 def test_missing_values_and_categories_follow_the_library():
@@ -381,9 +457,20 @@ def test_probes_of_several_classes_take_one_at_a_time():
 
 
 def test_exact_leverage_of_large_ensembles_is_refused():
+    x = rng.normal(size=(4500, 4))
+    y = x[:, 0] + rng.normal(size=4500)
+    model = HistGradientBoostingRegressor(max_iter=450, min_samples_leaf=5, max_leaf_nodes=31).fit(x, y)
+    with pytest.raises(DataError, match=r"GB, or .* s: use BoostedTrees\(probes="):
+        mm.memory_map(model, x, y, posterior=BoostedTrees())
+
+
+def test_long_ensembles_of_few_examples_are_exact_on_request():
     model = HistGradientBoostingRegressor(max_iter=900, min_samples_leaf=5, max_leaf_nodes=31).fit(X, Y)
-    with pytest.raises(DataError, match=r"GB: use BoostedTrees\(probes="):
-        mm.memory_map(model, X, Y, posterior=BoostedTrees())
+    exact = mm.memory_map(model, X, Y, posterior=BoostedTrees())
+    sampled = mm.memory_map(model, X, Y, posterior=BoostedTrees(probes=1024))
+    assert exact.origin.posterior.leaves.model.size > 12_000
+    assert np.mean(sampled["leverage"] / exact["leverage"]) == pytest.approx(1, abs=0.02)
+    assert np.std(sampled["leverage"] / exact["leverage"]) < 1.3 * np.sqrt(2 / 1024)
 
 
 def test_bundled_data_end_to_end():

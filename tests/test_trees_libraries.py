@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.datasets import load_iris
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import NotFittedError
 
@@ -53,6 +54,7 @@ MODELS = {
     "catboost": (cb.CatBoostRegressor(**CAT), HOLES, Y),
     "catboost binary": (cb.CatBoostClassifier(**NEWTON), X, LABEL),
     "catboost poisson": (cb.CatBoostRegressor(**NEWTON, loss_function="Poisson"), X, COUNT),
+    "catboost classes": (cb.CatBoostClassifier(**CAT), HOLES, THREE),
     "xgboost delta": (xgb.XGBRegressor(**XGB, max_delta_step=0.4), X, Y),
 }
 
@@ -65,7 +67,7 @@ def test_the_replay_is_the_library(name, weight):
     assert np.all(m["leverage"] >= 0)
     assert m["leverage"].sum() > 1
     assert np.all(m["warning"] == 0)
-    predicted = model.predict(x)
+    predicted = np.ravel(model.predict(x))
     if model.__class__.__name__.endswith("Regressor"):
         np.testing.assert_allclose(m["prediction"], predicted, rtol=1e-4, atol=1e-4)
     else:
@@ -151,6 +153,7 @@ def test_sorted_category_splits_of_lightgbm_are_noticed():
 
 REFUSED = [
     (lgb.LGBMRegressor(**LGB, subsample=0.5, subsample_freq=1), "bagging_fraction = '1'"),
+    (lgb.LGBMRegressor(**LGB, subsample=0.5, subsample_freq=1), "model file names no rows"),
     (lgb.LGBMRegressor(**LGB, boosting_type="dart"), "boosting = 'gbdt'"),
     (lgb.LGBMRegressor(**LGB, data_sample_strategy="goss"), "data_sample_strategy = 'bagging'"),
     (lgb.LGBMRegressor(**LGB, reg_alpha=1.0), "lambda_l1 = '0'"),
@@ -160,6 +163,7 @@ REFUSED = [
     (cb.CatBoostRegressor(**CAT, loss_function="MAE"), "'MAE': refit"),
     (cb.CatBoostRegressor(**CAT, boosting_type="Ordered"), "boosting_type = 'Plain'"),
     (cb.CatBoostRegressor(**CAT, leaf_estimation_iterations=3), "leaf_estimation_iterations = 1"),
+    (xgb.XGBRegressor(**XGB, subsample=0.5), "model file names no rows"),
     (xgb.XGBRegressor(**XGB, subsample=0.5), "subsample = '1'"),
     (xgb.XGBRegressor(**XGB, booster="dart"), "booster = 'gbtree'"),
     (xgb.XGBRegressor(**XGB, reg_alpha=1.0), "alpha = '0'"),
@@ -167,6 +171,40 @@ REFUSED = [
     (xgb.XGBRegressor(**XGB, monotone_constraints=(1, 0, 0, 0)), "monotone_constraints"),
     (xgb.XGBRegressor(**XGB, objective="reg:absoluteerror"), "'reg:absoluteerror': expected"),
 ]
+
+
+def test_catboost_leaf_values_of_several_classes_are_the_librarys():
+    model = cb.CatBoostClassifier(**CAT, depth=3).fit(X, THREE, sample_weight=W)
+    plain = mm.memory_map(model, X, THREE, sample_weight=W).origin.posterior.leaves.model
+    run, library = replay(plain), model.get_leaf_values().reshape(15, 8, 3)
+    for t in range(15):
+        own = model.calc_leaf_indexes(X)[:, t]
+        for k in range(3):
+            found = run.values[plain.first[t, k] + plain.leaves[:, t, k]]
+            np.testing.assert_allclose(found, library[t, own, k], rtol=1e-6, atol=1e-7)
+
+
+def test_classes_of_equal_size_do_not_make_a_fixed_base_value_fitted():
+    y = np.arange(399) % 3
+    model = cb.CatBoostClassifier(**CAT).fit(X[:399], y)
+    posterior = mm.memory_map(model, X[:399], y).origin.posterior
+    moves, _ = posterior.removal([np.flatnonzero(y == 0)[:60]])
+    np.testing.assert_array_equal(moves[0, :3], 0)  # a fitted base would follow the shares of classes
+
+
+def test_several_classes_of_a_catboost_as_it_comes():
+    x, y = load_iris(return_X_y=True)
+    model = cb.CatBoostClassifier(verbose=0, allow_writing_files=False, thread_count=1, iterations=300).fit(x, y)
+    m = mm.memory_map(model, x, y)
+    assert "leverage: exact" in str(m.provenance.description.coverage)
+    assert np.all(m["leverage"] > 0)
+    assert np.all(m["warning"] == 0)
+
+
+def test_several_classes_of_catboost_are_exact_or_refused():
+    model = cb.CatBoostClassifier(**CAT).fit(X, THREE)
+    with pytest.raises(DataError, match="trees of one output"):
+        mm.memory_map(model, X, THREE, posterior=BoostedTrees(probes=8))
 
 
 @pytest.mark.parametrize(("model", "message"), REFUSED, ids=[message for _, message in REFUSED])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memorymaps._types import Array
+from memorymaps.perturbation import cavity_variance
 
 if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
@@ -21,7 +22,7 @@ class LooPredictive:
     Attributes
     ----------
     mean, variance : `[n, c]`, in units of the target and its square; `variance` contains the noise.
-    log_density : `[n]`, `log p(y_i ∣ ·)` in nats, summed over outputs.
+    log_density : `[n]`, `log p(y_i ∣ ·)` in nats, of all outputs jointly.
     """
 
     mean: Array
@@ -37,8 +38,8 @@ class LooPredictive:
 def loo_predictive(m: MemoryMap) -> LooPredictive:
     """Leave-one-out predictive means, variances and log densities [Rasmussen & Williams 2006, eqs. 5.10–5.12].
 
-    `mean = f + Δf`, `variance = φ/w + V(1 − ΛV)⁻¹ = 1/[(K + φ/w)⁻¹]_ii`. For models whose dispersion was estimated,
-    it is held at its value.
+    `mean = f + Δf`, `variance = φ/w + V(I − ΛV)⁻¹ = 1/[(K + φ/w)⁻¹]_ii`, its diagonal for several outputs. For models
+    whose dispersion was estimated, it is held at its value.
 
     Raises
     ------
@@ -57,23 +58,28 @@ def loo_predictive(m: MemoryMap) -> LooPredictive:
     -5.42
     """
     d = m.provenance.description
-    if d.likelihood != "Gaussian" or d.dispersion is None:
+    if d.likelihood not in ("Gaussian", "correlated Gaussian") or (d.dispersion is None and d.likelihood == "Gaussian"):
         raise TypeError(f"the likelihood is {d.likelihood}: closed forms need Gaussian noise; see the column loo_loss")
-    noise = np.asarray(d.dispersion, dtype=float).reshape(1, -1) / m["weight"][:, None]
-    h = _shares(m)
-    variance = noise / np.where(1 - h < 1e-10, np.nan, 1 - h)
     mean = m["loo_prediction"].reshape(len(m), -1)
     gap = mean - (m["prediction"].reshape(len(m), -1) - m["residual"].reshape(len(m), -1))
-    log_density = -0.5 * np.sum(gap**2 / variance + np.log(2 * math.pi * variance), axis=1)
-    return LooPredictive(mean, np.broadcast_to(variance, mean.shape), log_density)
+    covariance = _covariances(m)
+    solved = np.linalg.solve(covariance, gap[..., None])[..., 0]
+    log_density = -0.5 * (np.sum(gap * solved, axis=1) + np.linalg.slogdet(2 * math.pi * covariance)[1])
+    return LooPredictive(mean, np.linalg.diagonal(covariance), log_density)
 
 
-def _shares(m: MemoryMap) -> Array:
-    """Leverage of every output by itself, `[n, c]`."""
+def _covariances(m: MemoryMap) -> Array:
+    """Noise and uncertainty of each example's outputs without it, `[n, c, c]`; NaN at the bound and without weight."""
     if m.provenance.outputs == 1:
-        return m["leverage"][:, None]
+        h = m["leverage"]
+        noise = np.asarray(m.provenance.description.dispersion, dtype=float).reshape(1) / m["weight"]
+        return np.asarray(noise / np.where(1 - h < 1e-10, np.nan, 1 - h))[:, None, None]
     if m.origin is None:
         raise ValueError("several outputs need the posterior, and a map read from disk has none: use the live map")
     seen: Any = (m.origin.local(batch) for batch in m.origin.examples)
-    h = np.concatenate([np.linalg.diagonal(at.variance) * np.linalg.diagonal(at.curvature) for at in seen])
-    return h[m["row"]]
+    return np.concatenate([_noise(at) + cavity_variance(at.variance, at.curvature) for at in seen])[m["row"]]
+
+
+def _noise(at: Any) -> Array:
+    """`(wΛ)⁻¹ [n, c, c]`; NaN for examples without weight."""
+    return np.linalg.inv(np.where(at.weight[:, None, None] > 0, at.curvature, np.nan))

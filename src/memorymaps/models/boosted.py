@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from memorymaps._types import Array
-from memorymaps.examples import DataError, Examples
+from memorymaps.examples import Examples
 from memorymaps.likelihoods import Categorical, Gaussian, Likelihood
 from memorymaps.models.gathering import Gathered, check_reproduced, gathered, pearson_dispersion, renumbered
 from memorymaps.models.leaf_posterior import LeafPosterior
-from memorymaps.models.leaf_variance import exact_variance, sampled_variance
+from memorymaps.models.leaf_pushes import cheapest_exact
+from memorymaps.models.leaf_variance import can_be_sampled, sampled_variance
 from memorymaps.models.leaves import Boosting, Replay, predict, replay, without
 from memorymaps.posteriors import Description, OpenFunction, UnsupportedModelError, posterior, training_data
 
 _LEAVES, _WORK = 6_000, 3e8  # leaf values, and pairs of trees times examples, up to which leverage is exact by default
-_LARGEST = 12_000  # leaf values that may be asked for: a matrix of 1.2 GB
 _PROBES = 32
+
+UNKNOWN_ROWS = "and its model file names no rows: they came from a generator inside the library without a public call"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Grown:
     ridge : weights of the examples → `λ`.
     number : leaves of all examples → leaf numbers without gaps.
     positives : weight of positive targets that the fitted base value does not see.
+    held : base value that the targets did not move; `base` is compared with the one that they give.
+    drawn : number of examples → `[n, T]`, the rows that each iteration saw.
+    kind : how an iteration takes its Newton steps.
     tolerance : relative precision of the library's arithmetic.
     """
 
@@ -49,6 +54,9 @@ class Grown:
     classes: tuple[Any, ...] = ()
     number: Callable[[Array], Array] = renumbered
     positives: float = 1.0
+    held: Array | None = None
+    drawn: Callable[[int], Array] | None = None
+    kind: type[Boosting] = Boosting
     tolerance: float = 1e-5
 
 
@@ -69,9 +77,10 @@ class BoostedTrees:
 
     Parameters
     ----------
-    probes : replays on noise; every leverage then has the relative standard error `√(2/probes)`. `None`: exact, which
-        takes an `[P, P]` matrix for `P` leaves. Without a recipe: exact for up to 6,000 leaves, else 32 probes; several
-        outputs are then taken one at a time (Λ between classes left out, h some per cent too large).
+    probes : replays on noise; every leverage then has the relative standard error `√(2/probes)`. `None`: exact, by a
+        `[P, P]` matrix for `P` leaves, or by pushing examples one by one. Without a recipe: exact for up to 6,000
+        leaves, else 32 probes; several outputs are then taken one at a time (Λ between classes left out, h some per
+        cent too large). Row subsampling and coupled outputs have exact leverage only.
     seed : of the probes.
 
     Raises
@@ -167,16 +176,17 @@ def boosted(made: Grown, examples: Examples, recipe: BoostedTrees | None) -> Lea
 def _ensemble(made: Grown, data: Gathered) -> Boosting:
     n, c = data.n, data.outputs.size // len(data.rows)
     leaves = made.number(data.leaves.reshape(n, -1, c))
-    model = Boosting(
+    model = made.kind(
         leaves,
         data.target,
         data.weight,
         made.likelihood,
         made.rate,
         made.ridge(data.weight),
-        None,
+        made.held,
         made.newton,
         made.limit,
+        None if made.drawn is None else made.drawn(n),
     )
     if made.positives != 1:
         plain = data.weight / np.where(data.target == 1, made.positives, 1.0)
@@ -196,18 +206,13 @@ def _gauged(model: Boosting, f: Array) -> Array:
 
 def _affordable(model: Boosting) -> bool:
     n, trees, c = model.shape
-    return model.size <= _LEAVES and n * (c * trees) ** 2 / 2 <= _WORK
+    return not can_be_sampled(model) or (model.size <= _LEAVES and n * (c * trees) ** 2 / 2 <= _WORK)
 
 
 def _variance(model: Boosting, run: Replay, recipe: BoostedTrees) -> Array:
-    if recipe.probes is None:
-        if model.size > _LARGEST:
-            raise DataError(
-                f"exact leverage of {model.size:,} leaf values takes a matrix of {8e-9 * model.size**2:.0f} GB: "
-                f"use BoostedTrees(probes={_PROBES})"
-            )
-        return exact_variance(model, run)
-    return sampled_variance(model, run, recipe.probes, recipe.seed)
+    if recipe.probes is not None:
+        return sampled_variance(model, run, recipe.probes, recipe.seed)
+    return cheapest_exact(model, run)
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,7 @@ class _Flat:
 def _describe(made: Grown, model: Boosting, recipe: BoostedTrees, effective: float, phi: Any) -> Description:
     _, trees, c = model.shape
     error = "" if recipe.probes is None else f", relative standard error {np.sqrt(2 / recipe.probes):.2f}"
-    how = "exact, in leaf space" if recipe.probes is None else f"{recipe.probes} replays on noise, seed {recipe.seed}"
+    how = "exact" if recipe.probes is None else f"{recipe.probes} replays on noise, seed {recipe.seed}"
     base = "" if model.base is None else f"; base value {np.round(model.base, 6).tolist()} held"
     return Description(
         model=made.name,

@@ -1,4 +1,7 @@
-"""CatBoost: its leaf values are single Newton steps on all examples, whatever sample grew the tree."""
+"""CatBoost: its leaf values are single Newton steps on all examples, whatever sample grew the tree.
+
+`MultiClass` grows one tree for all classes and divides by the whole softmax Hessian of each leaf.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,19 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from memorymaps.examples import Examples
-from memorymaps.likelihoods import Bernoulli, Gaussian, Likelihood, Poisson
+from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
 from memorymaps.models.boosted import Grown, boosted_posterior, expect, grown
+from memorymaps.models.leaves import Boosting, JointBoosting
 from memorymaps.models.numbered import NumberedExamples
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors import UnsupportedModelError, posterior, training_data
 
-_LOSSES: dict[str, Likelihood] = {"RMSE": Gaussian(), "Logloss": Bernoulli(), "Poisson": Poisson()}
+_LOSSES: dict[str, Likelihood] = {
+    "RMSE": Gaussian(),
+    "Logloss": Bernoulli(),
+    "Poisson": Poisson(),
+    "MultiClass": Categorical(),
+}
 _PLAIN = {"boosting_type": "Plain", "leaf_estimation_iterations": 1, "leaf_estimation_method": "Newton"}
 _PLAIN |= {"model_shrink_rate": 0, "langevin": False, "posterior_sampling": False}
 
@@ -34,15 +43,19 @@ def _grown(model: Any) -> Grown:
             f"{name} was trained with loss {p['loss_function']!r}: refit with {' or '.join(_LOSSES)}"
         )
     expect(name, p, _PLAIN, "and its leaf values are not single Newton steps")
-    ridge = float(p["l2_leaf_reg"])
+    ridge, likelihood = float(p["l2_leaf_reg"]), _LOSSES[p["loss_function"]]
+    base = np.reshape(model.get_scale_and_bias()[1], (-1,))
+    several = isinstance(likelihood, Categorical)
     return Grown(
         name,
-        _LOSSES[p["loss_function"]],
-        leaves=model.calc_leaf_indexes,
+        likelihood,
+        leaves=lambda inputs: np.repeat(model.calc_leaf_indexes(inputs)[:, :, None], len(base), axis=2),
         outputs=lambda inputs: model.predict(inputs, prediction_type="RawFormulaVal"),
         rate=float(p["learning_rate"]),
         ridge=lambda weight: ridge * float(np.mean(weight)),
-        base=np.reshape(model.get_scale_and_bias()[1], (1,)),
+        base=None if several else base,
+        held=base if several else None,  # MultiClass has no boost_from_average
+        kind=JointBoosting if several else Boosting,
         classes=tuple(model.classes_.tolist()) if isinstance(model, cb.CatBoostClassifier) else (),
     )
 

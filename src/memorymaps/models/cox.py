@@ -8,12 +8,17 @@ Maximising over `g` gives the partial likelihood of `β`; the joint Hessian's Sc
 A subject's loss is a function of two outputs, `f_i = (log H_i, log hazard at its own event)`. The mean is `H_i`, the
 number of events expected of it: residual `H_i − δ_i`, the negative martingale residual. Where a subject's own jump is
 most of its `H_i` (the last event or two), the estimated change of `H_i` is rough: without the subject it is gone.
-Source: Breslow (1974); Cain & Lange (1984) for the first-order change of `β` (score residuals).
+
+Ties by Efron's method: `d` events at one time get `d` cells with one event each; in cell `j = 0 … d − 1` those who have
+the event are at risk with weight `1 − j/d`, and each event is `1/d` of every cell's. Maximising over `g` gives Efron's
+partial likelihood. Leaving a tied subject out takes its terms away and keeps the weights of the others in the tie (the
+limit of a case weight going to zero), where a refit would share the tie among `d − 1`.
+Source: Breslow (1974); Efron (1977); Cain & Lange (1984) for the first-order change of `β` (score residuals).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,50 +69,76 @@ class CountingProcess(Likelihood):
 
 @dataclass(frozen=True)
 class Subjects:
-    """Columns of inputs `[n, p + 4]`: covariates, then time, entry, stratum, offset."""
+    """Columns of inputs `[n, p + 5]`: covariates, then time, entry, stratum, offset, event (0 or 1)."""
 
     x: Array
     time: Array
     entry: Array
     stratum: Array
     offset: Array
+    event: Array
 
     @classmethod
     def of(cls, inputs: Array) -> Subjects:
         """The columns apart."""
-        return cls(inputs[:, :-4], *inputs[:, -4:].T)
+        return cls(inputs[:, :-5], *inputs[:, -5:].T)
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Event times of each stratum: `time [K]`, `stratum [K]`, number of events `[K]`."""
+    """Cells of the baseline hazard: `time [K]`, `stratum [K]`, number of events `[K]`.
+
+    `tied [K]` is how many cells share the time, `less [K]` what those with an event there lack of being at risk.
+    """
 
     time: Array
     stratum: Array
     events: Array
+    tied: Array
+    less: Array
 
     @classmethod
-    def of(cls, s: Subjects, status: Array) -> Cells:
-        """The distinct event times of each stratum."""
-        pairs = np.column_stack([s.stratum, s.time])[status == 1]
-        if not len(pairs):
-            raise DataError("no subject has an event: there is no hazard to map")
-        found, events = np.unique(pairs, axis=0, return_counts=True)
-        return cls(found[:, 1], found[:, 0], events.astype(float))
+    def breslow(cls, s: Subjects) -> Cells:
+        """The distinct event times of each stratum, a cell each."""
+        stratum, time, events = _event_times(s)
+        return cls(time, stratum, events.astype(float), np.ones(len(time)), np.zeros(len(time)))
+
+    @classmethod
+    def efron(cls, s: Subjects) -> Cells:
+        """A cell for each event."""
+        stratum, time, events = _event_times(s)
+        place = np.concatenate([np.arange(d) for d in events])
+        tied = np.repeat(events, events).astype(float)
+        return cls(np.repeat(time, events), np.repeat(stratum, events), np.ones(len(tied)), tied, place / tied)
 
     def at_risk(self, s: Subjects) -> Array:
-        """Whether each subject is at risk in each cell: `[n, K]`."""
+        """How much each subject is at risk in each cell: `[n, K]`."""
         seen = (s.entry[:, None] <= self.time) & (self.time <= s.time[:, None])
-        return seen & (s.stratum[:, None] == self.stratum)
+        return seen * (s.stratum[:, None] == self.stratum) * (1 - self.less * self._there(s) * s.event[:, None])
 
     def own(self, s: Subjects) -> Array:
-        """The cell of each subject's own time: `[n, K]`, no cell for times without events."""
+        """The share of each cell in the subject's own time: `[n, K]`, none for times without events."""
+        return self._there(s) / self.tied
+
+    def _there(self, s: Subjects) -> Array:
         return (s.time[:, None] == self.time) & (s.stratum[:, None] == self.stratum)
+
+
+def _event_times(s: Subjects) -> tuple[Array, Array, Array]:
+    """Stratum, time and number of events wherever there is one."""
+    pairs = np.column_stack([s.stratum, s.time])[s.event == 1]
+    if not len(pairs):
+        raise DataError("no subject has an event: there is no hazard to map")
+    found, events = np.unique(pairs, axis=0, return_counts=True)
+    return found[:, 0], found[:, 1], events
+
+
+TIES: dict[str, Callable[[Subjects], Cells]] = {"breslow": Cells.breslow, "efron": Cells.efron}
 
 
 @dataclass(frozen=True)
 class CoxPosterior:
-    """`q(g, β) = N(·, S⁻¹)` at Breslow's estimates."""
+    """`q(g, β) = N(·, S⁻¹)` at the estimates."""
 
     beta: Array
     cells: Cells
@@ -122,7 +153,7 @@ class CoxPosterior:
         s = Subjects.of(inputs)
         hazard = self._hazards(s)
         total = np.maximum(hazard.sum(axis=1), _NEVER)
-        own = (self.cells.own(s) * self.log_jump).sum(axis=1) + s.x @ self.beta + s.offset
+        own = self.cells.own(s) @ self.log_jump + s.x @ self.beta + s.offset
         z = self.factor(inputs)
         return Marginals(np.stack([np.log(total), own], axis=1), z @ z.mT)
 
@@ -137,7 +168,7 @@ class CoxPosterior:
         hazard = self._hazards(s)
         total = hazard.sum(axis=1, keepdims=True)
         share = np.divide(hazard, total, out=np.zeros_like(hazard), where=total > 0)
-        weights = np.stack([share, self.cells.own(s).astype(float)], axis=1)
+        weights = np.stack([share, self.cells.own(s)], axis=1)
         some = np.any(weights, axis=2, keepdims=True)
         slopes = (np.where(some, s.x[:, None], 0) - weights @ self.means) @ self.root
         return np.concatenate([weights / np.sqrt(self.cells.events), slopes], axis=2)
@@ -149,7 +180,7 @@ class CoxPosterior:
         return {"coefficient_shift": (slopes.mT @ push)[..., 0] @ self.root.T}
 
 
-def cox(beta: Array, inputs: Array, status: Array, description: Description) -> tuple[CoxPosterior, Array]:
+def cox(beta: Array, inputs: Array, ties: str, description: Description) -> tuple[CoxPosterior, Array]:
     """The posterior at fitted coefficients, and the gradient of the partial likelihood's negative logarithm `[p]`.
 
     Raises
@@ -158,7 +189,7 @@ def cox(beta: Array, inputs: Array, status: Array, description: Description) -> 
         No events, or coefficients that the data does not determine.
     """
     s = Subjects.of(inputs)
-    cells = Cells.of(s, status)
+    cells = TIES[ties](s)
     risk = cells.at_risk(s)
     relative = risk * np.exp(s.x @ beta + s.offset)[:, None]
     total = relative.sum(axis=0)
@@ -171,5 +202,5 @@ def cox(beta: Array, inputs: Array, status: Array, description: Description) -> 
     except np.linalg.LinAlgError as error:
         raise DataError("the data does not determine all coefficients: drop constant or collinear columns") from error
     return CoxPosterior(beta, cells, np.log(cells.events / total), means, root, description), s.x.T @ (
-        expected - status
+        expected - s.event
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ from memorymaps.models.dual import GramOutput, GramPosterior
 from memorymaps.models.gathered import check_same, gathered
 from memorymaps.posteriors import Description, posterior, training_data
 
-_HELD = "Hyperparameters are held at their values: leaving an example out does not optimise them again."
+HELD = "Hyperparameters are held at their values: leaving an example out does not optimise them again."
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,31 @@ class Prior:
         return (x[:, None] if x.ndim == 1 else x).to(like)
 
     def joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean `[..., n]` and covariance `[..., n, n]`, float64."""
+        """Mean `[..., n]` and covariance `[..., n, n]`, float64; of several tasks `[n, c]` and `[nc, nc]`."""
         with torch.no_grad(), _evaluating(self.model):
             f = self.model.forward(x)
-            return f.mean.detach().double(), f.covariance_matrix.detach().double()
+            covariance = f.covariance_matrix.detach().double()
+            return f.mean.detach().double(), covariance if getattr(f, "_interleaved", True) else _interleaved(f)
 
     def kernel(self, a: Any, b: Any) -> Array:
-        """`k(a, b) [n, n']`."""
+        """`k(a, b) [n, n']`, tasks of an example side by side: `[nc, n'c]`."""
+        first = self.tensor(a)
         if a is b:
-            return self.joint(self.tensor(a))[1].cpu().numpy()
-        first, second = self.tensor(a), self.tensor(b)
-        covariance = self.joint(torch.cat([first, second]))[1]
-        return covariance[: len(first), len(first) :].cpu().numpy()
+            return self.joint(first)[1].cpu().numpy()
+        covariance = self.joint(torch.cat([first, self.tensor(b)]))[1]
+        rows = len(first) * (len(covariance) // (len(first) + len(self.tensor(b))))
+        return covariance[:rows, rows:].cpu().numpy()
 
     def mean(self, a: Any) -> Array:
-        """`m(a) [n]`."""
+        """`m(a) [n]` or `[n, c]`."""
         return self.joint(self.tensor(a))[0].cpu().numpy()
+
+
+def _interleaved(f: Any) -> Tensor:
+    """Covariance with an example's tasks side by side, of a distribution that keeps task by task."""
+    n, c = f.mean.shape
+    whole: Tensor = f.covariance_matrix.detach().double()
+    return whole.reshape(c, n, c, n).permute(1, 0, 3, 2).reshape(n * c, n * c)
 
 
 @contextlib.contextmanager
@@ -73,14 +83,25 @@ def _evaluating(model: Any) -> Iterator[None]:
             module.training = training
 
 
-def _noise(model: Any) -> Array:
-    """Noise variances `[n]` or `[1]`."""
-    if not isinstance(model.likelihood, (GaussianLikelihood, FixedNoiseGaussianLikelihood)):
-        raise TypeError(
-            f"ExactGP with {type(model.likelihood).__name__}: expected GaussianLikelihood or "
-            "FixedNoiseGaussianLikelihood"
-        )
-    return np.asarray(model.likelihood.noise.detach().double().cpu()).reshape(-1)
+@functools.singledispatch
+def noise_of(likelihood: Any) -> Array:
+    """Noise variances `[n]` or `[1]` of one output; noise covariance `[c, c]` of several.
+
+    Raises
+    ------
+    TypeError
+        Not a Gaussian likelihood.
+    """
+    raise TypeError(
+        f"ExactGP with {type(likelihood).__name__}: expected GaussianLikelihood, FixedNoiseGaussianLikelihood or "
+        "MultitaskGaussianLikelihood"
+    )
+
+
+@noise_of.register(GaussianLikelihood)
+@noise_of.register(FixedNoiseGaussianLikelihood)
+def _noise(likelihood: Any) -> Array:
+    return np.asarray(likelihood.noise.detach().double().cpu()).reshape(-1)
 
 
 @training_data.register(ExactGP)
@@ -88,22 +109,29 @@ def _exact_data(model: Any, examples: Examples | None) -> Examples:
     if model.train_inputs is None:
         raise DataError("the model has no training data: call model.set_train_data(x, y)")
     x, y = model.train_inputs[0].detach().cpu().numpy(), model.train_targets.detach().cpu().numpy()
-    if y.ndim != 1:
-        raise DataError(f"train_targets of shape {y.shape}: expected (n,), one output and no batch of models")
+    noise = noise_of(model.likelihood)
+    shape = (len(x), len(noise)) if noise.ndim == 2 else (len(x),)
+    if y.shape != shape:
+        raise DataError(f"train_targets of shape {y.shape}: expected {shape}, and no batch of models")
     whole = ArrayExamples.of(x, y).whole if examples is None else gathered(examples)
     check_same(whole.inputs, x, "the model")
     check_same(whole.target, y, "the model")
     if whole.weight is not None:
         raise DataError("ExactGP knows no sample_weight: give each example its noise, FixedNoiseGaussianLikelihood")
-    noise = _noise(model)
-    weight = np.broadcast_to(np.mean(noise) / noise, (len(y),)).copy() if len(noise) > 1 else None
+    weight = np.broadcast_to(np.mean(noise) / noise, (len(y),)).copy() if noise.ndim == 1 < len(noise) else None
     return ArrayExamples(dataclasses.replace(whole, target=y.astype(float), weight=weight), max(len(y), 1))
 
 
 @posterior.register(ExactGP)
-def _exact(model: Any, examples: Examples) -> GramPosterior:
-    whole, prior = gathered(examples), Prior(model)
-    noise = np.broadcast_to(_noise(model), (len(whole),))
+def _exact(model: Any, examples: Examples) -> Any:
+    return exact_process(model.likelihood, model, gathered(examples))
+
+
+@functools.singledispatch
+def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
+    """The process after all its data, by the kind of its noise."""
+    prior = Prior(model)
+    noise = np.broadcast_to(noise_of(likelihood), (len(whole),))
     gram = prior.kernel(whole.inputs, whole.inputs)
     part = GramOutput(prior.kernel, whole.inputs, gram, 1 / noise)
     alpha = np.linalg.solve(gram + np.diag(noise), whole.target - prior.mean(whole.inputs))
@@ -115,7 +143,7 @@ def _exact(model: Any, examples: Examples) -> GramPosterior:
         coverage=(f"f at {len(whole)} training inputs: exact, full covariance",),
         effective_parameters=part.effective,
         dispersion=float(np.mean(noise)),
-        notes=(_HELD,),
+        notes=(HELD,),
         methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
     )
 

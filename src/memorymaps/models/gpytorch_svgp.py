@@ -6,6 +6,10 @@ For an example with `a_i = K_ZZ⁻¹ k_Zi` (whitened: `L⁻¹k_Zi`):
     e_i = E_q[∇ℓ_i]             Λ_i = E_q[∇²ℓ_i]        under N(f_i, V_i + spread_i)
 
 Removing data moves `q(u)`, so deviations follow `V`; the spread is what the inducing points do not see.
+
+Several outputs are a mixture `f = C g` of independent processes `g`, each with its own `q(u)`: `C` holds the
+coefficients of an `LMCVariationalStrategy`, times the mixing weights of a `SoftmaxLikelihood` (`f` are then logits);
+otherwise it is the identity. `V` and the spread are `C diag(·) Cᵀ`, joint over outputs.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import torch
 from gpytorch import likelihoods as gpl
 from gpytorch.variational import (
     IndependentMultitaskVariationalStrategy,
+    LMCVariationalStrategy,
     UnwhitenedVariationalStrategy,
     VariationalStrategy,
 )
@@ -26,14 +31,16 @@ from torch import Tensor
 from memorymaps._types import Array
 from memorymaps.examples import DataError, Examples
 from memorymaps.expectations import Expected
-from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, diagonal_matrix
+from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 from memorymaps.links import Probit
 from memorymaps.losses import Pinball
 from memorymaps.margins import Kinked
 from memorymaps.models.gpytorch_gp import Prior, as_numpy
+from memorymaps.models.gpytorch_multitask import task_noise
 from memorymaps.nets.custom import Custom
 from memorymaps.posteriors import Description, Marginals, posterior, training_data
 
+_SEVERAL = (IndependentMultitaskVariationalStrategy, LMCVariationalStrategy)
 _ROWS = 1024  # examples at once: a joint prior covariance of (M + 1024)² numbers
 
 
@@ -50,7 +57,7 @@ class Variational:
     """Recipe: the posterior of an `ApproximateGP` is its own `q(u)`; for `memory_map` and for `Tracker`.
 
     `memory_map(model, X, y, likelihood=likelihood, posterior=Variational())`, with a GPyTorch likelihood (Gaussian,
-    Bernoulli, softmax without mixing weights, or any one-dimensional one) or a `Likelihood`.
+    Bernoulli, softmax, multitask Gaussian, or any one-dimensional one) or a `Likelihood`.
     """
 
     def __call__(self, model: Any, likelihood: Any) -> VariationalGP:
@@ -66,7 +73,7 @@ def translated(likelihood: Any) -> Likelihood:
     Raises
     ------
     TypeError
-        Softmax with mixing weights, other likelihoods of several outputs.
+        Other likelihoods of several outputs.
     """
     if isinstance(likelihood, Likelihood):
         return likelihood
@@ -76,13 +83,15 @@ def translated(likelihood: Any) -> Likelihood:
         return Bernoulli(link=Probit())
     if isinstance(likelihood, gpl.LaplaceLikelihood):  # |y − f|/b, whose kink no quadrature meets
         return Pinball(0.5, cost=2 / float(likelihood.noise.detach().reshape(-1)[0]) ** 0.5)
-    if isinstance(likelihood, gpl.SoftmaxLikelihood) and likelihood.mixing_weights is None:
+    if isinstance(likelihood, gpl.SoftmaxLikelihood):
         return Categorical()
+    if isinstance(likelihood, gpl.MultitaskGaussianLikelihood):  # variational training sees the diagonal alone
+        return Gaussian(tuple(np.diagonal(task_noise(likelihood)).tolist()))
     if isinstance(likelihood, gpl.likelihood._OneDimensionalLikelihood):
         return _one_dimensional(likelihood)
     raise TypeError(
-        f"{type(likelihood).__name__} is not supported: GaussianLikelihood, BernoulliLikelihood, SoftmaxLikelihood("
-        "mixing_weights=False), any one-dimensional likelihood, or a memorymaps likelihood"
+        f"{type(likelihood).__name__} is not supported: GaussianLikelihood, BernoulliLikelihood, SoftmaxLikelihood, "
+        "MultitaskGaussianLikelihood, any one-dimensional likelihood, or a memorymaps likelihood"
     )
 
 
@@ -100,7 +109,7 @@ def _one_dimensional(likelihood: Any) -> Custom:
 
 @dataclass(frozen=True)
 class VariationalPosterior:
-    """`q(f)` through `q(u) = N(m, R Rᵀ)`, `m [c, M]`, `R [c, M, M]`; outputs do not interact."""
+    """`q(f)`, `f = C g`, through `q(u) = N(m, R Rᵀ)` of each `g`: `m [l, M]`, `R [l, M, M]`, `C [c, l]`."""
 
     likelihood: Likelihood
     description: Description
@@ -109,27 +118,28 @@ class VariationalPosterior:
     whitened: bool
     mean: Tensor
     root: Tensor
+    mixing: Array
 
     def marginals(self, inputs: Any) -> Marginals:
-        """`f`, `V = aᵀSa` and the spread that no example can move."""
-        f, z, spread = self._seen(inputs)
-        variance = np.sum(z**2, axis=-1)
-        return Marginals(f, diagonal_matrix(variance), diagonal_matrix(spread))
+        """`f`, `V = C diag(aᵀSa) Cᵀ` and the spread that no example can move."""
+        g, z, spread = self._seen(inputs)
+        return Marginals(g @ self.mixing.T, self._mixed(np.sum(z**2, axis=-1)), self._mixed(spread))
+
+    def _mixed(self, variance: Array) -> Array:
+        """`C diag(v_i) Cᵀ [n, c, c]`."""
+        return (self.mixing * variance[:, None, :]) @ self.mixing.T
 
     def outputs(self, inputs: Any) -> Array:
         """`f [n, c]`."""
-        return self._seen(inputs)[0]
+        return self._seen(inputs)[0] @ self.mixing.T
 
     def factor(self, inputs: Any) -> Array:
-        """`Z [n, c, c·M]` with `Z_i Z_jᵀ = a_iᵀ S a_j`, output by output."""
+        """`Z [n, c, l·M]` with `Z_i Z_jᵀ = C diag(a_iᵀ S a_j) Cᵀ`."""
         z = self._seen(inputs)[1]
-        n, c, m = z.shape
-        out = np.zeros((n, c, c, m))
-        out[:, np.arange(c), np.arange(c)] = z
-        return out.reshape(n, c, c * m)
+        return (self.mixing[:, :, None] * z[:, None]).reshape(len(z), len(self.mixing), -1)
 
     def _seen(self, inputs: Any) -> tuple[Array, Array, Array]:
-        """`f [n, c]`, `Rᵀa [n, c, M]`, spread `[n, c]`."""
+        """`g [n, l]`, `Rᵀa [n, l, M]`, spread `[n, l]`."""
         x = self.prior.tensor(inputs)
         parts = [self._block(block) for block in torch.split(x, _ROWS)]
         f, z, spread = (torch.cat([part[k] for part in parts]).cpu().numpy() for k in range(3))
@@ -164,11 +174,11 @@ def _data(model: VariationalGP, examples: Examples | None) -> Examples:
 @posterior.register(VariationalGP)
 def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosterior:
     outer = bound.model.variational_strategy
-    inner = outer.base_variational_strategy if isinstance(outer, IndependentMultitaskVariationalStrategy) else outer
+    inner = outer.base_variational_strategy if isinstance(outer, _SEVERAL) else outer
     if type(inner) not in (VariationalStrategy, UnwhitenedVariationalStrategy):
         raise TypeError(
             f"{type(inner).__name__} is not supported: VariationalStrategy, UnwhitenedVariationalStrategy, or one of "
-            "them in IndependentMultitaskVariationalStrategy"
+            "them in IndependentMultitaskVariationalStrategy or LMCVariationalStrategy"
         )
     if not bool(inner.variational_params_initialized):
         raise DataError("q(u) is not initialised yet: pass one batch through the model before the first map")
@@ -176,6 +186,8 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         q = inner._variational_distribution()
         mean, covariance = q.mean.detach().double(), q.covariance_matrix.detach().double()
     m = mean.shape[-1]
+    mean = mean.reshape(-1, m)
+    mixing = _mixing(outer, bound.likelihood, len(mean))
     likelihood = translated(bound.likelihood)
     description = Description(
         model=f"GPyTorch {type(bound.model).__name__} (ApproximateGP)",
@@ -193,9 +205,31 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         Prior(bound.model),
         inner.inducing_points.detach(),
         isinstance(inner, VariationalStrategy),
-        mean.reshape(-1, m),
+        mean,
         _root(covariance.reshape(-1, m, m)),
+        mixing,
     )
+
+
+def _mixing(strategy: Any, likelihood: Any, latents: int) -> Array:
+    """`C [c, l]`: from independent processes to the outputs of the likelihood.
+
+    Raises
+    ------
+    TypeError
+        Another number of variational distributions than of processes.
+    """
+    expected = getattr(strategy, "num_latents", getattr(strategy, "num_tasks", latents))
+    if expected != latents:
+        raise TypeError(
+            f"{latents} variational distribution(s) for {expected} processes: give each its own, "
+            f"CholeskyVariationalDistribution(M, batch_shape=torch.Size([{expected}]))"
+        )
+    mixing = np.eye(latents)
+    if isinstance(strategy, LMCVariationalStrategy):
+        mixing = strategy.lmc_coefficients.detach().double().cpu().numpy().T
+    weights = getattr(likelihood, "mixing_weights", None)
+    return mixing if weights is None else weights.detach().double().cpu().numpy() @ mixing
 
 
 def _root(covariance: Tensor) -> Tensor:

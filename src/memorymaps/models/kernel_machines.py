@@ -102,17 +102,9 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
         classes=tuple(model.classes_.tolist()),
         dispersion=phi,
         dispersion_estimated=True,
-        notes=() if classes == 2 else (_pairs_note(model, loss),),
+        notes=() if classes == 2 else (loss.note(model.classes_, "binary machines"),),
     )
     return _machine(model, whole, weight, scaled, duals, description)
-
-
-def _pairs_note(model: Any, pairs: OneVsOne) -> str:
-    names = ", ".join(f"{model.classes_[i]}|{model.classes_[j]}" for i, j in pairs.pairs)
-    return (
-        f"SVC separates several classes pair by pair: the outputs are {len(pairs.pairs)} binary machines, positive for "
-        f"the first class ({names}); an example takes part in those of its own class."
-    )
 
 
 def _binary_duals(model: Any, n: int) -> Array:

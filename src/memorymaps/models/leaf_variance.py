@@ -5,7 +5,8 @@ iterations with the denominators held (the Gauss–Newton form of each Newton st
 
     δf ← δf − B_t (K_t δf − u),    B_t = η M_t D_t⁻¹ M_tᵀ,    K_t = diag(w Λ at iteration t),    M_t: leaf indicators
 
-For squared error `V w = ∂f/∂y` exactly. Two ways to its diagonal:
+For squared error `V w = ∂f/∂y` exactly. With row subsampling `u` and `K_t` are those of the rows drawn. Two ways to
+its diagonal:
 
 * `exact_variance` in leaf space, `V = M A Mᵀ` with a lower triangular `A⁻¹ = D/η + C`, `C_ts = M_tᵀ K_t M_s` for
   `s < t`: `O(n T²c² + P³)`, for ensembles of up to some thousand leaves.
@@ -23,8 +24,9 @@ import numpy as np
 from scipy.linalg import lapack
 
 from memorymaps._types import Array
+from memorymaps.examples import DataError
 from memorymaps.likelihoods import Gaussian
-from memorymaps.models.leaves import Boosting, Replay, indicators
+from memorymaps.models.leaves import Boosting, JointBoosting, Replay, indicators
 
 _TOGETHER = 16  # probes that are replayed side by side: a block that stays in the cache
 _ROWS = 1024
@@ -41,29 +43,61 @@ def exact_variance(model: Boosting, run: Replay) -> Array:
         for t in range(numbers.shape[1]):
             for k in range(c):
                 later = response[numbers[:, t, k, None, None], numbers[:, : t + 1]]
-                variance[start : start + _ROWS, k] += later.sum(axis=1)
+                variance[start : start + _ROWS, k] += _pushed(model, later, start).sum(axis=1)
     return (variance + variance.swapaxes(1, 2)) / 2
+
+
+def _pushed(model: Boosting, answer: Array, start: int) -> Array:
+    """Answers `[rows, 1 + stages, c]` to those pushes that the example gave: iterations that drew it, and the base."""
+    if model.drawn is None:
+        return answer
+    rows, stages = len(answer), answer.shape[1] - 1
+    answer[:, 1:] *= model.drawn[start : start + rows, :stages, None]
+    return answer
 
 
 def _response(model: Boosting, run: Replay) -> Array:
     """`A = (I + (η/D) C)⁻¹ η/D [P, P]`: leaf values' answer to pushes summed over leaves."""
-    _, trees, c = model.shape
+    trees = model.shape[1]
     system = np.eye(model.size, order="F")
     numbers = model.numbers()
     for t in range(trees):
-        curvature = model.weight[:, None, None] * model.likelihood.curvature(run.path[t], model.target)
-        for k in range(c):
-            own = indicators(model.leaves[:, t, k], int(model.leaves[:, t, k].max()) + 1).astype(float)
-            rows = model.first[t, k] + np.arange(own.shape[1])
-            for other in range(c):
-                before = indicators(numbers[:, : t + 1, other], int(rows[0]), curvature[:, k, other])
-                system[rows, : rows[0]] += run.steps[rows, None] * (own.T @ before).toarray()
+        start = int(model.first[t, 0])
+        stop = int(model.first[t + 1, 0]) if t + 1 < trees else model.size
+        steps = run.steps[start:stop, start:stop]
+        system[start:stop, :start] += steps @ _met(model, run.path[t], t, numbers[:, : t + 1])
     inverse, _ = lapack.dtrtri(system, lower=1, overwrite_c=1)
-    return np.ascontiguousarray(inverse * run.steps)
+    return np.ascontiguousarray((run.steps.T @ inverse.T).T)
+
+
+def _met(model: Boosting, f: Array, t: int, before: Array) -> Array:
+    """`C_ts [P_t, P_<t]` for all earlier stages `s`: curvature that leaves of iteration `t` share with earlier ones."""
+    curvature = model.weights(t)[:, None, None] * model.likelihood.curvature(f, model.target)
+    blocks = []
+    for k, leaf in enumerate(model.leaves[:, t].T):
+        own = indicators(leaf, int(leaf.max()) + 1).astype(float)
+        blocks.append(
+            sum(
+                (own.T @ indicators(before[:, :, other], int(model.first[t, 0]), curvature[:, k, other])).toarray()
+                for other in range(model.shape[2])
+            )
+        )
+    return np.concatenate(blocks)
 
 
 def sampled_variance(model: Boosting, run: Replay, probes: int, seed: int) -> Array:
-    """`V_ii [n, c, c]` from replays on noise, one output at a time: `Λ` between outputs is left out."""
+    """`V_ii [n, c, c]` from replays on noise, one output at a time: `Λ` between outputs is left out.
+
+    Raises
+    ------
+    DataError
+        Row subsampling, or steps that couple outputs: the recursion's noise is of one output that all rows move.
+    """
+    if not can_be_sampled(model):
+        raise DataError(
+            "replays on noise need trees of one output whose leaf values see every example in every iteration: use "
+            "BoostedTrees(probes=None), or fewer trees or leaves"
+        )
     rng = np.random.default_rng(seed)
     n, _, c = model.shape
     variance = np.zeros((n, c, c))
@@ -72,6 +106,11 @@ def sampled_variance(model: Boosting, run: Replay, probes: int, seed: int) -> Ar
         for start in range(0, probes, _TOGETHER):
             variance[:, k, k] += noise.squares(rng, min(_TOGETHER, probes - start))
     return np.maximum(variance / (2 * probes), 0.0)
+
+
+def can_be_sampled(model: Boosting) -> bool:
+    """Whether replays on noise give this ensemble's leverage."""
+    return model.drawn is None and not isinstance(model, JointBoosting)
 
 
 @dataclass(frozen=True)
@@ -104,7 +143,7 @@ class _Noise:
         curvature = np.asarray(found, dtype=np.float32)
         falls = curvature - np.concatenate([curvature[1:], np.zeros_like(curvature[:1])])
         leaves = [np.zeros(n, np.int32), *(model.leaves[:, t, k] for t in range(trees))]
-        firsts, steps = [k, *model.first[:, k].tolist()], run.steps.astype(np.float32)
+        firsts, steps = [k, *model.first[:, k].tolist()], run.steps.diagonal().astype(np.float32)
         spreads = np.zeros_like(steps)
         for stage, (leaf, first) in enumerate(zip(leaves, firsts, strict=True)):
             total = np.bincount(leaf, curvature[levels[stage]])

@@ -6,13 +6,14 @@ grows one tree for each of `c` outputs, from the gradients `e = ∇_f ℓ` at th
     θ_l = −η G_l / D_l,    G_l = Σ_{i∈l} w_i e_i,    D_l = Σ_{i∈l} w_i a Λ_i + λ,    f ← f + θ_{l(i)}
 
 with learning rate `η`, ridge `λ` and the factor `a` by which the library scales the diagonal of `Λ`. A base value that
-the library fits is a first step of its own, `g⁻¹(mean y)`.
+the library fits is a first step of its own, `g⁻¹(mean y)`. With row subsampling the sums are over the rows that the
+iteration drew; outputs move for all.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,6 +37,7 @@ class Boosting:
     base : a number or `[c]` that the outputs start from; `None`: fitted, the link of the weighted mean target.
     newton : `a`, the library's factor on the curvature in its denominators.
     limit : largest `|G_l/D_l|` that the library allows.
+    drawn : `[n, T]`, whether an iteration's leaf values saw the example; `None`: all of them did.
     """
 
     leaves: Array
@@ -47,6 +49,7 @@ class Boosting:
     base: Array | None = None
     newton: float = 1.0
     limit: float = np.inf
+    drawn: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,22 +75,67 @@ class Boosting:
         base = np.broadcast_to(np.arange(self.shape[2]), (len(own), 1, self.shape[2]))
         return np.concatenate([base, own], axis=1)
 
+    def weights(self, t: int) -> Array:
+        """Weights `[n]` in iteration `t`, 0 for examples that it did not draw."""
+        return self.weight if self.drawn is None else self.weight * self.drawn[:, t]
+
+    def step(self, t: int, f: Array) -> tuple[Array, Array]:
+        """Leaf values `θ [P_t]` of iteration `t` from the outputs before it, and `η/D [P_t]`."""
+        w, found = self.weights(t)[:, None], []
+        error = w * self.likelihood.error(f, self.target)
+        information = w * self.newton * self.likelihood.information(f, self.target)
+        for k, leaf in enumerate(self.leaves[:, t].T):
+            found.append(_leaf_values(self, _sums(leaf, error[:, k]), _sums(leaf, information[:, k])))
+        values, steps = (np.concatenate(column) for column in zip(*found, strict=True))
+        return values, steps
+
+
+@dataclass(frozen=True)
+class JointBoosting(Boosting):
+    """Boosting whose iterations grow one tree for all outputs, with the whole `Λ` in the denominators (CatBoost).
+
+    `θ_l = −η D_l⁻¹ G_l`, `D_l = Σ_{i∈l} w_i Λ_i + λI [c, c]`; `leaves` repeat the tree for each output.
+    """
+
+    def step(self, t: int, f: Array) -> tuple[Array, Array]:
+        """Leaf values, output by output, and `η D⁻¹ [c, c, leaves]`."""
+        w, leaf, c = self.weights(t), self.leaves[:, t, 0], self.shape[2]
+        own = indicators(leaf, int(leaf.max()) + 1, w).T
+        gradient = own @ self.likelihood.error(f, self.target)
+        curvature = own @ self.likelihood.curvature(f, self.target).reshape(len(f), c * c)
+        whole = curvature.reshape(-1, c, c) + self.ridge * np.eye(c)
+        steps = self.rate * np.linalg.inv(whole)
+        values = -(steps @ gradient[..., None])[..., 0]
+        return values.T.ravel(), np.moveaxis(steps, 0, -1)
+
 
 @dataclass(frozen=True)
 class Replay:
-    """Training once more on the same leaves: values `θ [P]`, step lengths `η/D [P]` (0 at the limit), outputs.
+    """Training once more on the same leaves: values `θ [P]`, the steps of each iteration (0 at the limit), outputs.
 
     `path [T + 1, n, c]` holds the outputs before each iteration, and after the last.
     """
 
     values: Array
-    steps: Array
+    blocks: Sequence[Array]
     path: Array
+
+    @cached_property
+    def steps(self) -> sparse.csr_array:
+        """`η/D [P, P]`, a block an iteration; the base value is the first."""
+        return sparse.block_diag([matrix_of(block) for block in self.blocks], format="csr")
 
     @property
     def f(self) -> Array:
         """The outputs `[n, c]`."""
         return self.path[-1]
+
+
+def matrix_of(steps: Array) -> sparse.sparray:
+    """Steps `[P_t]`, or `[c, c, leaves]` of coupled outputs, as a matrix `[P_t, P_t]`."""
+    if steps.ndim == 1:
+        return sparse.diags_array(steps)
+    return sparse.block_array([[sparse.diags_array(block) for block in row] for row in steps])
 
 
 def replay(model: Boosting) -> Replay:
@@ -102,30 +150,20 @@ def replay(model: Boosting) -> Replay:
     array([2., 2., 8.])
     """
     n, trees, c = model.shape
-    values, steps = np.zeros(model.size), np.zeros(model.size)
+    base, slope = _base(model)
+    values, blocks = [base], [slope]
     path = np.empty((trees + 1, n, c))
-    values[:c], steps[:c] = _base(model)
-    path[0] = values[:c]
+    path[0] = base
     for t in range(trees):
-        error, information = _derivatives(model, path[t])
-        path[t + 1] = path[t]
-        for k in range(c):
-            leaf, where = model.leaves[:, t, k], model.first[t, k]
-            theta, step = _leaf_values(model, _sums(leaf, error[:, k]), _sums(leaf, information[:, k]))
-            values[where : where + len(theta)], steps[where : where + len(theta)] = theta, step
-            path[t + 1, :, k] += theta[leaf]
-    return Replay(values, steps, path)
+        theta, step = model.step(t, path[t])
+        values.append(theta)
+        blocks.append(step)
+        path[t + 1] = path[t] + theta[model.leaves[:, t] + (model.first[t] - model.first[t, 0])]
+    return Replay(np.concatenate(values), blocks, path)
 
 
 def _sums(leaf: Array, x: Array) -> Array:
     return np.bincount(leaf, x, minlength=int(leaf.max()) + 1)
-
-
-def _derivatives(model: Boosting, f: Array) -> tuple[Array, Array]:
-    """`w e` and `w a diag Λ`."""
-    weight = model.weight[:, None]
-    error = weight * model.likelihood.error(f, model.target)
-    return error, weight * model.newton * model.likelihood.information(f, model.target)
 
 
 def _leaf_values(model: Boosting, gradient: Array, curvature: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ import numpy as np
 from memorymaps._types import Array
 from memorymaps.examples import Examples
 from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
-from memorymaps.models.boosted import Grown, boosted_posterior, constant, expect, grown
+from memorymaps.models.boosted import UNKNOWN_ROWS, Grown, boosted_posterior, constant, expect, grown
 from memorymaps.models.numbered import NumberedExamples
 from memorymaps.models.positives import weighted_positives
 from memorymaps.posteriors import UnsupportedModelError, posterior, training_data
@@ -55,7 +55,7 @@ def _grown(model: Any) -> Grown:
     expect(name, p, _NEEDS_ALL, "whose rows or gradients its leaves do not tell")
     expect(name, p, _PLAIN, "which changes leaf values")
     if int(p["bagging_freq"]) > 0:
-        expect(name, p, {"bagging_fraction": "1"}, "and the drawn rows are not recorded")
+        expect(name, p, {"bagging_fraction": "1"}, UNKNOWN_ROWS)
     held = None if p["boost_from_average"] == "1" else np.zeros(booster.num_model_per_iteration())
     return Grown(
         name,
@@ -64,7 +64,7 @@ def _grown(model: Any) -> Grown:
         outputs=lambda inputs: _outputs(booster, inputs),
         rate=float(p["learning_rate"]),
         ridge=constant(p["lambda_l2"]),
-        base=held,
+        held=held,
         newton=newton,
         classes=_classes(model),
         positives=float(p["scale_pos_weight"]),

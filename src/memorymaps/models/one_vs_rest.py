@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -108,11 +110,19 @@ class OneVsOne(Coded):
             code[i, k], code[j, k] = 1.0, 0.0
         return code
 
+    def note(self, classes: Sequence[Any], machines: str) -> str:
+        """What the outputs are, for users: `classes` by name, and what the model fits for each pair."""
+        names = ", ".join(f"{classes[i]}|{classes[j]}" for i, j in self.pairs)
+        return (
+            f"Several classes are separated pair by pair: the outputs are {len(self.pairs)} {machines}, positive for "
+            f"the first class ({names}); an example takes part in those of its own class."
+        )
+
     def decide(self, mean: Array) -> Array:
-        """The class with most votes of the decision values; the first one of several."""
-        votes = np.zeros((len(mean), self.classes))
+        """The class with most votes of the pairs; the first one of several."""
+        votes, even = np.zeros((len(mean), self.classes)), self.binary.mean(np.zeros((1, 1)))[0, 0]
         for k, (i, j) in enumerate(self.pairs):
-            positive = mean[:, k] > 0
+            positive = mean[:, k] > even
             votes[:, i] += positive
             votes[:, j] += ~positive
         return np.asarray(np.argmax(votes, axis=1))

@@ -28,6 +28,7 @@ from memorymaps.posteriors import UnsupportedModelError, posterior, training_dat
 _HIST = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
 _PLAIN = (GradientBoostingRegressor, GradientBoostingClassifier)
 _FEW = 2_000
+_SEEDS = 2**31 - 1  # below which a tree draws the seed of its splitter
 _CLASSIFIERS = (HistGradientBoostingClassifier, GradientBoostingClassifier)
 
 
@@ -112,11 +113,9 @@ def _levels(values: Array, room: float) -> Array:
 def _grown_plain(model: Any) -> Grown:
     check_is_fitted(model)
     name = f"scikit-learn {type(model).__name__}"
-    expect(name, model.get_params(), {"subsample": 1.0}, "and the drawn rows are not recorded")
     expect(name, model.get_params(), {"init": None}, "whose outputs move with the targets")
     likelihood = _likelihood(name, model)
-    if isinstance(likelihood, Categorical):
-        raise UnsupportedModelError(f"{name} with several classes takes no Newton steps: use HistGradientBoosting")
+    classes = model.n_trees_per_iteration_
     return Grown(
         name,
         likelihood,
@@ -125,7 +124,46 @@ def _grown_plain(model: Any) -> Grown:
         rate=float(model.learning_rate),
         ridge=constant(0.0),
         classes=_classes(model),
+        newton=classes / (classes - 1) if classes > 1 else 1.0,  # Friedman's factor (K − 1)/K on the step
+        drawn=_draws(name, model),
     )
+
+
+def _draws(name: str, model: Any) -> Callable[[int], Array] | None:
+    """Rows that each iteration drew, once more: one uniform number a row, then one integer for each tree's splitter.
+
+    Raises
+    ------
+    UnsupportedModelError
+        No integer seed to draw them from.
+    """
+    if model.subsample == 1.0:
+        return None
+    if not isinstance(model.random_state, int | np.integer):
+        raise UnsupportedModelError(
+            f"{name} was trained with subsample = {model.subsample!r} and random_state = {model.random_state!r}, from "
+            "which the drawn rows cannot be drawn again: refit with random_state=0, or with subsample = 1.0"
+        )
+    iterations, trees = model.estimators_.shape
+
+    def drawn(n: int) -> Array:
+        rng, found = check_random_state(model.random_state), np.empty((n, iterations), dtype=bool)
+        for t in range(iterations):
+            found[:, t] = _sample(rng.uniform(size=n), max(1, int(model.subsample * n)))
+            rng.randint(0, _SEEDS, size=trees)
+        return found
+
+    return drawn
+
+
+def _sample(uniform: Array, size: int) -> Array:
+    """Rows in order, each with probability *still wanted / still there* [Knuth, Algorithm 3.4.2S]."""
+    n, taken, mask = len(uniform), 0, np.zeros(len(uniform), dtype=bool)
+    for i, u in enumerate(uniform.tolist()):
+        if u * (n - i) < size - taken:
+            mask[i] = True
+            taken += 1
+    return mask
 
 
 def _classes(model: Any) -> tuple[Any, ...]:

@@ -1,11 +1,14 @@
 """scikit-learn's multi-output wrappers: one estimator a target column, side by side.
 
-The posteriors are independent given the data: `V` is block-diagonal, losses and leverages add up.
+The posteriors are independent given the data: `V` is block-diagonal, losses and leverages add up. `class_weight` weighs
+an example differently in each target: it multiplies the errors and curvatures of that target, as in training.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +20,7 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from memorymaps._types import Array, Batch
 from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import Likelihood, TargetError
+from memorymaps.models.sklearn_targets import class_weighted, class_weights, has_weights
 from memorymaps.posteriors import Description, Factored, Marginals, Posterior, posterior, training_data
 
 
@@ -69,6 +73,42 @@ class Product(Likelihood):
             raise TargetError(f"{len(columns)} target column(s): the model was fitted on {len(self.parts)}")
         for part, column, size in zip(self.parts, columns, self.sizes, strict=True):
             part.check_target(column, size)
+
+
+@dataclass(frozen=True)
+class ClassWeighted(Likelihood):
+    """One target whose training weighs class `y` by `weights[y]`: `w_y e` and `w_y Λ`; losses stay in nats."""
+
+    likelihood: Likelihood
+    weights: Array
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """As it is, without a weight."""
+        return self.likelihood.nll(f, y)
+
+    def mean(self, f: Array) -> Array:
+        """As it is."""
+        return self.likelihood.mean(f)
+
+    def slope(self, f: Array) -> Array:
+        """As it is."""
+        return self.likelihood.slope(f)
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`w_y e`."""
+        return self.weights[y.astype(np.intp), None] * self.likelihood.error(f, y)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`w_y Λ`."""
+        return self.weights[y.astype(np.intp), None, None] * self.likelihood.curvature(f, y)
+
+    def encode(self, y: Array, c: int) -> Array:
+        """As it is."""
+        return self.likelihood.encode(y, c)
+
+    def check_target(self, y: Array, c: int) -> None:
+        """As it is."""
+        self.likelihood.check_target(y, c)
 
 
 def _blocks(matrices: Sequence[Array]) -> Array:
@@ -137,15 +177,34 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     if len(shape) != 2 or shape[1] != len(model.estimators_):
         found = shape[1] if len(shape) == 2 else 1
         raise TargetError(f"{found} target column(s): the model was fitted on {len(model.estimators_)}")
-    if any(getattr(part, "class_weight", None) is not None for part in model.estimators_):
-        raise ValueError("class_weight gives an example another weight for each target: map the estimators_ one by one")
-    return Zipped(tuple(training_data(part, examples.map(_column(k))) for k, part in enumerate(model.estimators_)))
+    parts = map(_without_class_weight, model.estimators_)
+    return Zipped(tuple(training_data(part, examples.map(_column(k))) for k, part in enumerate(parts)))
+
+
+def _without_class_weight(part: Any) -> Any:
+    """The fitted estimator as one that weighs no classes: its examples then have the weights that all targets share."""
+    if not has_weights(part):
+        return part
+    plain = copy.copy(part)
+    plain.class_weight = None
+    return plain
+
+
+def _weighed(part: Any, examples: Examples) -> tuple[Posterior, Likelihood]:
+    """Posterior and likelihood of one target, its classes weighed as in training."""
+    if not has_weights(part):
+        found = posterior(part, examples)
+        return found, found.likelihood
+    weights = class_weights(part, examples)
+    found = posterior(part, examples.map(functools.partial(class_weighted, weights)))
+    return found, ClassWeighted(found.likelihood, weights)
 
 
 @posterior.register(MultiOutputRegressor)
 @posterior.register(MultiOutputClassifier)
 def _posterior(model: Any, examples: Examples) -> SideBySide:
-    parts = tuple(posterior(part, examples.map(_column(k))) for k, part in enumerate(model.estimators_))
+    weighed = [_weighed(part, examples.map(_column(k))) for k, part in enumerate(model.estimators_)]
+    parts, likelihoods = zip(*weighed, strict=True)
     one = examples.take([0]).inputs
     sizes = tuple(int(part.marginals(one).f.shape[1]) for part in parts)
     first, counts = parts[0].description, [part.description.effective_parameters for part in parts]
@@ -158,5 +217,5 @@ def _posterior(model: Any, examples: Examples) -> SideBySide:
         distance=max((part.description.distance or 0.0) for part in parts),
     )  # fmt: skip
     able = all(isinstance(part, Factored) for part in parts)
-    likelihood = Product(tuple(part.likelihood for part in parts), sizes)
+    likelihood = Product(likelihoods, sizes)
     return (FactoredSideBySide if able else SideBySide)(parts, likelihood, description)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from typing import Any
 
 import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.svm import LinearSVC
 from sklearn.utils.class_weight import compute_class_weight
 
 from memorymaps._types import Array, Batch
 from memorymaps.examples import Examples
 from memorymaps.likelihoods import TargetError
 from memorymaps.models.classes import numbered
+
+_BALANCED_BY_WEIGHT = (
+    LogisticRegression,
+    LogisticRegressionCV,
+    LinearSVC,
+    RandomForestClassifier,
+    ExtraTreesClassifier,
+)
+_BALANCES_BY_WEIGHT = "sample_weight" in inspect.signature(compute_class_weight).parameters
 
 
 def numeric_data(model: Any, examples: Examples | None) -> Examples:
@@ -35,9 +48,12 @@ def class_data(model: Any, examples: Examples | None) -> Examples:
         No examples: the estimator does not keep them.
     """
     coded = _given(model, examples).map(functools.partial(numbered, model.classes_))
-    if getattr(model, "class_weight", None) in (None, "balanced_subsample"):
-        return coded
-    return coded.map(functools.partial(class_weighted, _class_weights(model, coded)))
+    return coded.map(functools.partial(class_weighted, class_weights(model, coded))) if has_weights(model) else coded
+
+
+def has_weights(model: Any) -> bool:
+    """Whether the classifier weighs classes, the same way for all its parts."""
+    return getattr(model, "class_weight", None) not in (None, "balanced_subsample")
 
 
 def _given(model: Any, examples: Examples | None) -> Examples:
@@ -66,9 +82,17 @@ def class_weighted(weights: Array, batch: Batch) -> Batch:
     return dataclasses.replace(batch, weight=weight if batch.weight is None else weight * batch.weight)
 
 
-def _class_weights(model: Any, coded: Examples) -> Array:
+def class_weights(model: Any, coded: Examples) -> Array:
+    """The weight of each class `[c]` that `class_weight` stands for, from class numbers."""
     if isinstance(model.class_weight, str) and model.class_weight == "balanced":
-        counts = sum(np.bincount(batch.target, minlength=len(model.classes_)) for batch in coded)
+        counts = sum(_counts(model, batch) for batch in coded)
         return np.asarray(np.sum(counts) / (len(model.classes_) * np.asarray(counts)))
     y = model.classes_
     return np.asarray(compute_class_weight(model.class_weight, classes=y, y=y), dtype=float)
+
+
+def _counts(model: Any, batch: Batch) -> Array:
+    """Examples of each class; recent scikit-learn counts them by weight in some of its models."""
+    by_weight = isinstance(model, _BALANCED_BY_WEIGHT) and _BALANCES_BY_WEIGHT
+    weight = np.asarray(batch.weight) if by_weight and batch.weight is not None else None
+    return np.bincount(batch.target, weight, minlength=len(model.classes_))

@@ -1,4 +1,4 @@
-"""statsmodels' `PHReg`: Cox regression with strata, late entry and offsets, ties by Breslow's method."""
+"""statsmodels' `PHReg`: Cox regression with strata, late entry and offsets, ties by Breslow's or Efron's method."""
 
 from __future__ import annotations
 
@@ -11,26 +11,23 @@ from statsmodels.duration.hazard_regression import PHReg, PHRegResults
 from memorymaps._types import Array
 from memorymaps.examples import ArrayExamples, DataError, Examples
 from memorymaps.models.cox import CoxPosterior, cox
-from memorymaps.posteriors import Description, UnsupportedModelError, posterior, training_data
+from memorymaps.posteriors import Description, posterior, training_data
 
 
 def _check(results: Any) -> PHReg:
     model = results.model
-    tied = len(np.unique(model.endog[model.status == 1])) < np.count_nonzero(model.status == 1)
-    if model.ties != "breslow" and tied:
-        raise UnsupportedModelError(f"PHReg with tied events and ties={model.ties!r}: fit it with ties='breslow'")
     if not np.all(np.isfinite(np.asarray(results.params, dtype=float))):
         raise DataError("the fit has coefficients that are not finite: it has not converged")
     return model
 
 
 def _inputs(model: PHReg) -> Array:
-    """Covariates, time, entry, stratum, offset."""
+    """Covariates, time, entry, stratum, offset, event."""
     n = len(model.endog)
     strata = np.zeros(n) if model.strata is None else np.unique(np.asarray(model.strata), return_inverse=True)[1]
     entry = np.zeros(n) if model.entry is None else np.asarray(model.entry, dtype=float)
     offset = np.zeros(n) if model.offset is None else np.asarray(model.offset, dtype=float)
-    return np.column_stack([model.exog, model.endog, entry, strata, offset])
+    return np.column_stack([model.exog, model.endog, entry, strata, offset, model.status])
 
 
 @posterior.register(PHRegResults)
@@ -42,7 +39,7 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
     status = np.concatenate([part.target for part in parts])
     p = len(beta)
     description = Description(
-        model=f"statsmodels PHReg, {p} coefficient(s), {int(status.sum())} events",
+        model=f"statsmodels PHReg, {p} coefficient(s), {int(status.sum())} events, ties by {model.ties}",
         posterior="Laplace, coefficients and baseline jumps",
         likelihood="CountingProcess",
         algorithm="Newton's method (the fitted optimum)",
@@ -51,7 +48,7 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
         methods=("nickl2023memory", "tailor2023maps", "cain1984approximate"),
         notes=("Error: expected events − observed events, the negative martingale residual.",),
     )
-    found, gradient = cox(beta, inputs, status, description)
+    found, gradient = cox(beta, inputs, model.ties, description)
     distance = float(np.linalg.norm(found.root.T @ gradient) / np.sqrt(p))
     return dataclasses.replace(found, description=dataclasses.replace(description, distance=distance))
 

@@ -12,7 +12,7 @@ import xgboost as xgb
 from memorymaps._types import Array
 from memorymaps.examples import Examples
 from memorymaps.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
-from memorymaps.models.boosted import Grown, boosted_posterior, constant, expect, grown
+from memorymaps.models.boosted import UNKNOWN_ROWS, Grown, boosted_posterior, constant, expect, grown
 from memorymaps.models.numbered import NumberedExamples
 from memorymaps.models.positives import weighted_positives
 from memorymaps.posteriors import UnsupportedModelError, posterior, training_data
@@ -83,7 +83,7 @@ def _checked(name: str, learner: dict[str, Any]) -> dict[str, str]:
     expect(name, train, {"multi_strategy": "one_output_per_tree"}, "whose leaves hold vectors")
     expect(name, learner["learner_model_param"], {"num_target": "1"}, "several targets at once")
     p: dict[str, str] = booster["tree_train_param"]
-    expect(name, p, {"subsample": "1"}, "and the drawn rows are not recorded")
+    expect(name, p, {"subsample": "1"}, UNKNOWN_ROWS)
     expect(name, p, {"alpha": "0", "monotone_constraints": "()"}, "which changes leaf values")
     forests = booster["gbtree_model_param"]
     expect(name, forests, {"num_parallel_tree": "1"}, "several trees an iteration")
