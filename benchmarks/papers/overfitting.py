@@ -27,7 +27,9 @@ def main() -> None:
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.0)
     run = args.out / f"overfitting-{args.data}-{args.net}-{args.examples}-{args.structure}-{args.delta:g}"
     recipe = Laplace(args.structure, prior=args.delta)
-    tracker = tracked(run, net, optimizer, data, 32, args.epochs, lambda epoch: epoch % args.every == 0, posterior=recipe)
+    tracker = tracked(
+        run, net, optimizer, data, 32, args.epochs, lambda epoch: epoch % args.every == 0, posterior=recipe
+    )
     losses = tracker.trajectory().losses()
     print(losses[["loss", "loo_loss", "test_loss"]].round(3).to_string())
     turns = {name: int(losses[name].idxmin()) for name in ("loo_loss", "test_loss")}
