@@ -272,13 +272,18 @@ class Local(_Seen):
 class Sketched(_Seen):
     """With `V` along a few directions only, for many outputs: `D = [e, R]`, `Λ ≈ R Rᵀ` (`directions.leading`).
 
-    `gram = DᵀVD [n, k, k]`; `respond(u) = V u [n, c]`. As `(I − ΛV)⁻¹e = e + R(I − RᵀVR)⁻¹RᵀVe`, every deviation is
-    `V` applied to a single direction: no number here depends on `c²`.
+    `directions = D [n, c, k]`, `gram = DᵀVD [n, k, k]`, `respond(s) = V D s [n, c]`. As
+    `(I − ΛV)⁻¹e = e + R(I − RᵀVR)⁻¹RᵀVe`, every deviation is `V D s`: no number here depends on `c²`.
     """
 
-    roots: Array
+    directions: Array
     gram: Array
     respond: Callable[[Array], Array]
+
+    @cached_property
+    def error(self) -> Array:
+        """`w e`: `[n, c]`."""
+        return self.directions[..., 0]
 
     @cached_property
     def spectrum(self) -> tuple[Array, Array]:
@@ -312,24 +317,29 @@ class Sketched(_Seen):
 
     def first_order(self) -> Array:
         """`V e`: `[n, c]`."""
-        return self.respond(self.error)
+        return self._respond(array_namespace(self.f).zeros_like(self.gram[:, 1:, 0]))
 
     def cavity(self) -> Array:
         """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
-        return self.respond(self.error + self._more())
+        return self._respond(self._more)
 
     def cavity_unless(self, broken: Array) -> Array:
         """The cavity form, first order for the `broken [n]`."""
         xp = array_namespace(self.f)
-        return self.respond(self.error + xp.where(broken[:, None], xp.zeros_like(self.f), self._more()))
+        return self._respond(xp.where(broken[:, None], xp.zeros_like(self._more), self._more))
 
+    def _respond(self, more: Array) -> Array:
+        """`V (e + R m)`."""
+        xp = array_namespace(self.f)
+        return self.respond(xp.concat([xp.ones_like(more[:, :1]), more], axis=-1))
+
+    @cached_property
     def _more(self) -> Array:
-        """`R (I − RᵀVR)⁻¹ RᵀVe`: `[n, c]`, NaN at the bound."""
+        """`(I − RᵀVR)⁻¹ RᵀVe`: `[n, k − 1]`, NaN at the bound."""
         xp = array_namespace(self.f)
         h, basis = self.spectrum
         room = xp.where(1 - h < _AT_BOUND, xp.nan * h, 1 - h)
-        pulled = _apply(xp.matrix_transpose(basis), self.gram[:, 1:, 0])
-        return _apply(self.roots, _apply(basis, pulled / room))
+        return _apply(basis, _apply(xp.matrix_transpose(basis), self.gram[:, 1:, 0]) / room)
 
 
 def _diagonal_form(at: Local) -> tuple[Array, Array]:

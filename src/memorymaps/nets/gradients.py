@@ -121,9 +121,19 @@ class Outer:
         """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
         return Outer(self.a if right is None else self.a @ right, self.g if left is None else _times(self.g, left))
 
+    def shared(self, share: Tensor) -> Outer:
+        """The gradients of one direction `Σ_k s_k` for shares `s [n, k]`."""
+        return Outer(self.a, shared(self.g, share))
+
     def moved(self, moves: Tensor, part: slice) -> Tensor:
         """What moves `[n', o·d]` of the weights do to the layer's outputs: `[n', t, o]`."""
         return self.a[part] @ moves.reshape(len(moves), self.g.shape[-1], self.a.shape[-1]).mT
+
+
+def shared(g: Tensor, share: Tensor) -> Tensor:
+    """`Σ_k s_k g_k [1, n, …]` for cotangents `g [k, n, …]` and shares `s [n, k]`."""
+    weights = share.T.reshape(*g.shape[:2], *[1] * (g.ndim - 2))
+    return sum(w * each for w, each in zip(weights, g, strict=True))[None]  # type: ignore[index]
 
 
 def _times(g: Tensor, left: Tensor) -> Tensor:
@@ -264,6 +274,10 @@ class Batch:
     f: Tensor
     calls: tuple[Call, ...]
     g: tuple[Tensor, ...]
+
+    def shared(self, share: Tensor) -> Batch:
+        """The same batch along the one direction `Σ_k s_k d_k` of every example, for shares `s [n, k]`."""
+        return Batch(self.network, self.f, self.calls, tuple(shared(g, share) for g in self.g))
 
     def placed(self, block: Block, moved: Tensor | list[Tensor]) -> list[tuple[Call, Tensor]]:
         """Moves of a block's outputs in the shape of the calls they belong to."""

@@ -11,6 +11,9 @@ and the cheaper of the last two is taken.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -19,24 +22,58 @@ from memorymaps.nets.gradients import Outer, parts_of
 _CACHED = 2**20  # numbers in one temporary: what processors keep close
 
 
+@dataclass(frozen=True)
+class Turned:
+    """Gradients and the precision that is diagonal in the basis `Q_G ⊗ Q_A`, kept for more than one question.
+
+    The factors are turned into that basis here if each example uses the weights once; otherwise when asked.
+    """
+
+    x: Outer
+    precision: Tensor
+    left: Tensor | None
+    right: Tensor | None
+
+    @classmethod
+    def of(cls, x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Turned:
+        """Turn what is turned but once."""
+        return cls(x.turned(left, right) if x.positions == 1 else x, precision, left, right)
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """`w = (a ∘ a)(1/s)ᵀ [n, o]`, for one position."""
+        return self.x.a[:, 0].square() @ self.precision.reciprocal().T
+
+    def variance(self) -> Tensor:
+        """`V [n, k, k]`."""
+        if self.x.positions == 1:
+            g = self.x.g[:, :, 0].transpose(0, 1)
+            return torch.matmul(g * self.weight[:, None], g.transpose(1, 2))
+        if _tokens_are_cheaper(self.x, self.left is not None):
+            return _tokens(self.x.turned(self.left, self.right), self.precision)
+        return _matrices(self.x, self.precision, self.left, self.right)
+
+    def moved(self, share: Tensor) -> Tensor:
+        """`S⁻¹G a_t`: how the layer's outputs move along the posterior step of `Σ_k s_k G_k`, `[n, t, o]`."""
+        x = self.x.shared(share)
+        if self.x.positions > 1:
+            return _pushed(x, self.precision, self.left, self.right)
+        y = x.g[0] * self.weight[:, None]
+        return y if self.left is None else y @ self.left.T
+
+
 def variance(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
     """`V [n, k, k]`."""
+    return Turned.of(x, precision, left, right).variance()
+
+
+def _tokens_are_cheaper(x: Outer, turning: bool) -> bool:
+    """Multiplications an example, turning into a basis included."""
     k, _, t, o = x.g.shape
     d = x.a.shape[-1]
-    if t == 1:
-        return _single(x.turned(left, right), precision)
-    turning = 0 if left is None else 1
     matrices = k * t * o * d + k * k * o * d + turning * (min(t, k * o) * d * d + k * min(t, d) * o * o)
     tokens = t * t * d * o / 2 + k * t * t * o + k * k * t * o + turning * (t * d * d + k * t * o * o)
-    if tokens < matrices:
-        return _tokens(x.turned(left, right), precision)
-    return _matrices(x, precision, left, right)
-
-
-def _single(x: Outer, precision: Tensor) -> Tensor:
-    w = x.a[:, 0].square() @ precision.reciprocal().T
-    g = x.g[:, :, 0].transpose(0, 1)
-    return torch.matmul(g * w[:, None], g.transpose(1, 2))
+    return tokens < matrices
 
 
 def _matrices(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
@@ -72,13 +109,21 @@ def _tokens(x: Outer, precision: Tensor) -> Tensor:
     return found
 
 
-def moved(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """`S⁻¹G a_t`: how the layer's outputs move along the first direction's posterior step, `[n, t, o]`."""
-    turned = x.turned(left, right)
+def _pushed(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
+    """`S⁻¹G a_t` of the first direction, `[n, t, o]`; factors or products are turned, whichever are fewer."""
+    _, _, t, o = x.g.shape
+    before = (left if t <= x.a.shape[-1] else None, right if t <= 2 * o else None)
+    after = (None if before[0] is not None else left, None if before[1] is not None else right)
+    turned = x.turned(*before)
     a, g = turned.a, turned.g[0]
-    if turned.positions == 1:
-        y = g * (a.square() @ precision.reciprocal().T)
-    else:
-        pieces = parts_of(len(a), precision.numel(), _CACHED)
-        y = torch.cat([(a[p] @ ((g[p].mT @ a[p]) / precision).mT) for p in pieces])
-    return y if left is None else y @ left.T
+    pieces = parts_of(len(a), precision.numel(), _CACHED)
+    y = torch.cat([a[p] @ _solved(g[p].mT @ a[p], precision, *after).mT for p in pieces])
+    return y if before[0] is None else y @ before[0].T
+
+
+def _solved(products: Tensor, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
+    """`Q_G ((Q_Gᵀ P Q_A) / s) Q_Aᵀ [n, o, d]`; `None` leaves a side as it is."""
+    turned = products if right is None else products @ right
+    turned = (turned if left is None else left.T @ turned) / precision
+    turned = turned if left is None else left @ turned
+    return turned if right is None else turned @ right.T
