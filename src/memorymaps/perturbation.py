@@ -453,10 +453,10 @@ def loo_loss(at: _Seen, deviation: Array) -> Array:
     return at.likelihood.nll(at.f + deviation, at.y)
 
 
-def memorization(at: _Seen, deviation: Array) -> Array:
+def memorization(loss: Array, loo_loss: Array) -> Array:
     """`p(y_i ∣ f_i) − p(y_i ∣ f_i + Δf_i)`: `[n]`, the estimate of Feldman & Zhang's score for class targets."""
-    xp = array_namespace(at.f)
-    return xp.exp(-at.likelihood.nll(at.f, at.y)) - xp.exp(-loo_loss(at, deviation))
+    xp = array_namespace(loss)
+    return xp.exp(-loss) - xp.exp(-loo_loss)
 
 
 def _apply(matrix: Array, vector: Array) -> Array:

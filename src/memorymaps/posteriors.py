@@ -21,7 +21,7 @@ from array_api_compat import array_namespace
 
 from memorymaps._types import Array, Batch
 from memorymaps.adapters import adapters_for
-from memorymaps.directions import leading
+from memorymaps.directions import error_and_roots
 from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import Likelihood
 from memorymaps.perturbation import Local, Sketched
@@ -175,7 +175,8 @@ class Origin:
         variance = xp.astype(marginals.variance, xp.float64)
         belief = variance if marginals.spread is None else variance + marginals.spread
         fitted = self.posterior.fit_errors(batch.ids) if isinstance(self.posterior, Fitted) else None
-        return Local(self.posterior.likelihood.under(belief), *self._seen(marginals.f, batch), variance, fitted)
+        f, y, weight = self._seen(marginals.f, batch)
+        return Local(self.posterior.likelihood.at(f).under(belief), f, y, weight, variance, fitted)
 
     def parts(self, batch: Batch) -> Iterator[Batch]:
         """A batch in the parts that the posterior looks at together."""
@@ -190,17 +191,16 @@ class Origin:
 
         def choose(f: Array, rows: slice) -> Array:
             f, y, weight = self._seen(f, batch.cut(rows))
-            xp = array_namespace(f)
-            roots = xp.sqrt(weight)[:, None, None] * leading(likelihood, f, y, source.directions)
-            return xp.concat([(weight[:, None] * likelihood.error(f, y))[..., None], roots], axis=-1)
+            return error_and_roots(likelihood.at(f), f, y, weight, source.directions)
 
         seen = source.along(batch.inputs, choose)
-        return Sketched(likelihood, *self._seen(seen.f, batch), seen.directions, seen.gram, seen.respond)
+        f, y, weight = self._seen(seen.f, batch)
+        return Sketched(likelihood.at(f), f, y, weight, seen.directions, seen.gram, seen.respond)
 
     def _seen(self, f: Array, batch: Batch) -> tuple[Array, Array, Array]:
         """Outputs with their offset, targets that were checked, weights."""
         xp = array_namespace(f)
-        f = xp.astype(f, xp.float64)
+        f = xp.astype(f, xp.float64, copy=False)
         n, c = f.shape
         if batch.offset is not None:
             f = f + xp.reshape(xp.asarray(batch.offset, dtype=f.dtype), (n, -1))

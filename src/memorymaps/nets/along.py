@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +88,7 @@ class BatchAlong:
 
         with evaluating(setting.network.module):
             found = zip(*setting.size.run(inputs, work), strict=True)
-            return cls(setting, covariance, inputs, *(np.concatenate(each) for each in found), kept)
+            return cls(setting, covariance, inputs, *map(_joined, found), kept)
 
     def respond(self, share: Array) -> Array:
         """`V D s [n, c]` for shares `s [n, k]` of the directions."""
@@ -97,7 +97,7 @@ class BatchAlong:
             return self._sight(x, part).respond(share[part])
 
         with evaluating(self.setting.network.module):
-            return np.concatenate(list(self.setting.size.run(self.inputs, work)))
+            return _joined(list(self.setting.size.run(self.inputs, work)))
 
     def _sight(self, x: Any, part: slice) -> Sight:
         """What was kept; a part of it, after memory ran out, is looked at anew."""
@@ -106,3 +106,8 @@ class BatchAlong:
         return (
             self._kept[0] if self._kept else Sight.of(self.setting, self.covariance, x, lambda _: self.directions[part])
         )
+
+
+def _joined(pieces: Sequence[Array]) -> Array:
+    """Parts one below the other; a single one as it is."""
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
