@@ -88,7 +88,8 @@ class BatchAlong:
 
         with evaluating(setting.network.module):
             found = zip(*setting.size.run(inputs, work), strict=True)
-            return cls(setting, covariance, inputs, *map(_joined, found), kept)
+            f, directions, gram = map(_joined, found)
+        return cls(setting, covariance, inputs, f, directions, gram, kept)
 
     def respond(self, share: Array) -> Array:
         """`V D s [n, c]` for shares `s [n, k]` of the directions."""

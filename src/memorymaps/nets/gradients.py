@@ -132,8 +132,9 @@ class Outer:
 
 def shared(g: Tensor, share: Tensor) -> Tensor:
     """`Σ_k s_k g_k [1, n, …]` for cotangents `g [k, n, …]` and shares `s [n, k]`."""
-    weights = share.T.reshape(*g.shape[:2], *[1] * (g.ndim - 2))
-    return sum(w * each for w, each in zip(weights, g, strict=True))[None]  # type: ignore[index]
+    if len(g) == 1:
+        return g * share.T.reshape(1, -1, *[1] * (g.ndim - 2))
+    return torch.matmul(share[:, None], g.transpose(0, 1).flatten(2)).view(1, *g.shape[1:])
 
 
 def _times(g: Tensor, left: Tensor) -> Tensor:
@@ -326,7 +327,8 @@ def _flat(a: Tensor, spatial: int, biased: bool) -> Tensor:
     if not biased:
         return a.flatten(1 + spatial).flatten(1, spatial)
     positions, features = a.shape[1 : 1 + spatial], a.shape[1 + spatial :]
-    found = a.new_ones(len(a), positions.numel(), features.numel() + 1)
+    found = a.new_empty(len(a), positions.numel(), features.numel() + 1)
+    found[..., -1] = 1
     found[..., :-1].unflatten(2, features).unflatten(1, positions).copy_(a)
     return found
 

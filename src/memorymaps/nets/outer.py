@@ -24,42 +24,83 @@ _CACHED = 2**20  # numbers in one temporary: what processors keep close
 
 @dataclass(frozen=True)
 class Turned:
-    """Gradients and the precision that is diagonal in the basis `Q_G ⊗ Q_A`, kept for more than one question.
+    """Gradients before a precision that is diagonal in the basis `Q_G ⊗ Q_A`, kept for more than one question.
 
-    The factors are turned into that basis here if each example uses the weights once; otherwise when asked.
+    Factors or their products are turned into the basis, whichever are fewer: `x` holds the factors as they are, `back`
+    is `Q_G` if `g` has been turned, `left` and `right` are what products are still to be turned by.
     """
 
     x: Outer
     precision: Tensor
+    back: Tensor | None
     left: Tensor | None
     right: Tensor | None
 
     @classmethod
     def of(cls, x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Turned:
-        """Turn what is turned but once."""
-        return cls(x.turned(left, right) if x.positions == 1 else x, precision, left, right)
-
-    @cached_property
-    def weight(self) -> Tensor:
-        """`w = (a ∘ a)(1/s)ᵀ [n, o]`, for one position."""
-        return self.x.a[:, 0].square() @ self.precision.reciprocal().T
+        """Turn the factors that are fewer than the products."""
+        k, _, t, o = x.g.shape
+        d = x.a.shape[-1]
+        whole = t == 1 or _tokens_are_cheaper(x, left is not None)
+        g_first, a_first = whole or t <= d, whole or t <= k * o
+        turned = x.turned(left if g_first else None, right if a_first else None)
+        return cls(turned, precision, left if g_first else None, None if g_first else left, None if a_first else right)
 
     def variance(self) -> Tensor:
         """`V [n, k, k]`."""
         if self.x.positions == 1:
             g = self.x.g[:, :, 0].transpose(0, 1)
-            return torch.matmul(g * self.weight[:, None], g.transpose(1, 2))
-        if _tokens_are_cheaper(self.x, self.left is not None):
-            return _tokens(self.x.turned(self.left, self.right), self.precision)
-        return _matrices(self.x, self.precision, self.left, self.right)
+            return torch.matmul(g * self._weight[:, None], g.transpose(1, 2))
+        if self.left is None and self.right is None and _tokens_are_cheaper(self.x, self.back is not None):
+            return _tokens(self.x, self.precision)
+        return torch.cat([self._gram(part) for part in parts_of(len(self.x.a), self._size, _CACHED)])
 
     def moved(self, share: Tensor) -> Tensor:
         """`S⁻¹G a_t`: how the layer's outputs move along the posterior step of `Σ_k s_k G_k`, `[n, t, o]`."""
-        x = self.x.shared(share)
-        if self.x.positions > 1:
-            return _pushed(x, self.precision, self.left, self.right)
-        y = x.g[0] * self.weight[:, None]
-        return y if self.left is None else y @ self.left.T
+        if self.x.positions == 1:
+            y = self.x.shared(share).g[0] * self._weight[:, None]
+        else:
+            parts = parts_of(len(share), self.precision.numel(), _CACHED)
+            y = torch.cat([self.x.a[part] @ self._solved(share[part], part).mT for part in parts])
+        return y if self.back is None else y @ self.back.T
+
+    @cached_property
+    def _weight(self) -> Tensor:
+        """`w = (a ∘ a)(1/s)ᵀ [n, o]`, for one position."""
+        return self.x.a[:, 0].square() @ self.precision.reciprocal().T
+
+    @property
+    def _size(self) -> int:
+        """Numbers in the products of one example."""
+        return int(len(self.x.g) * self.precision.numel())
+
+    @cached_property
+    def _kept(self) -> Tensor | None:
+        """All products, where they are fewer than the factors that are kept anyway."""
+        factors = self.x.a[0].numel() + self.x.g[:, 0].numel()
+        return self._products(self.x, slice(None)) if self._size <= factors else None
+
+    def _products(self, x: Outer, part: slice) -> Tensor:
+        """`Q_Gᵀ G Q_A [n', k, o, d]`."""
+        products = x.dense(part).view(-1, len(x.g), *self.precision.shape)
+        products = products if self.right is None else products @ self.right
+        return products if self.left is None else self.left.T @ products
+
+    def _gram(self, part: slice) -> Tensor:
+        products = self._products(self.x, part) if self._kept is None else self._kept[part]
+        flat = (products * self.precision.rsqrt()).flatten(2)
+        return torch.matmul(flat, flat.transpose(1, 2))
+
+    def _solved(self, share: Tensor, part: slice) -> Tensor:
+        """`Q_G (Σ_k s_k Q_Gᵀ G_k Q_A / s) Q_Aᵀ [n', o, d]`, as far as products are turned."""
+        if self._kept is None:
+            along = Outer(self.x.a[part], self.x.g[:, part]).shared(share)
+            products = self._products(along, slice(None))[:, 0]
+        else:
+            products = torch.matmul(share[:, None], self._kept[part].flatten(2)).view(-1, *self.precision.shape)
+        solved = products / self.precision
+        solved = solved if self.left is None else self.left @ solved
+        return solved if self.right is None else solved @ self.right.T
 
 
 def variance(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
@@ -73,24 +114,7 @@ def _tokens_are_cheaper(x: Outer, turning: bool) -> bool:
     d = x.a.shape[-1]
     matrices = k * t * o * d + k * k * o * d + turning * (min(t, k * o) * d * d + k * min(t, d) * o * o)
     tokens = t * t * d * o / 2 + k * t * t * o + k * k * t * o + turning * (t * d * d + k * t * o * o)
-    return tokens < matrices
-
-
-def _matrices(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    k, n, t, o = x.g.shape
-    d = x.a.shape[-1]
-    before = (left if t <= d else None, right if t <= k * o else None)  # turn factors or products, whichever are fewer
-    scale, turned = precision.rsqrt(), x.turned(*before)
-    found = x.a.new_empty(n, k, k)
-    for part in parts_of(n, k * o * d, _CACHED):
-        products = turned.dense(part).view(-1, k, o, d)
-        if right is not None and before[1] is None:
-            products = products @ right
-        if left is not None and before[0] is None:
-            products = left.T @ products
-        flat = products.mul_(scale).view(-1, k, o * d)
-        found[part] = torch.matmul(flat, flat.transpose(1, 2))
-    return found
+    return bool(tokens < matrices)
 
 
 def _tokens(x: Outer, precision: Tensor) -> Tensor:
@@ -107,23 +131,3 @@ def _tokens(x: Outer, precision: Tensor) -> Tensor:
         sides = (side.transpose(1, 2).reshape(len(a), k, o * t) for side in (g, bent))
         found[part] = torch.matmul(next(sides), next(sides).transpose(1, 2))
     return found
-
-
-def _pushed(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """`S⁻¹G a_t` of the first direction, `[n, t, o]`; factors or products are turned, whichever are fewer."""
-    _, _, t, o = x.g.shape
-    before = (left if t <= x.a.shape[-1] else None, right if t <= 2 * o else None)
-    after = (None if before[0] is not None else left, None if before[1] is not None else right)
-    turned = x.turned(*before)
-    a, g = turned.a, turned.g[0]
-    pieces = parts_of(len(a), precision.numel(), _CACHED)
-    y = torch.cat([a[p] @ _solved(g[p].mT @ a[p], precision, *after).mT for p in pieces])
-    return y if before[0] is None else y @ before[0].T
-
-
-def _solved(products: Tensor, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """`Q_G ((Q_Gᵀ P Q_A) / s) Q_Aᵀ [n, o, d]`; `None` leaves a side as it is."""
-    turned = products if right is None else products @ right
-    turned = (turned if left is None else left.T @ turned) / precision
-    turned = turned if left is None else left @ turned
-    return turned if right is None else turned @ right.T
