@@ -99,7 +99,10 @@ def find_blocks(network: Network, owners: Sequence[Owner]) -> tuple[Block, ...]:
 
 @dataclass(frozen=True)
 class Outer:
-    """`G_i = Σ_t g_t a_tᵀ` with `a [n, t, d]` (ones appended for a bias) and `g [k, n, t, o]`."""
+    """`G_i = Σ_t g_t a_tᵀ` with `a [n, t, d]` (ones appended for a bias) and `g [k, n, t, o]`.
+
+    Of a convolution, positions lie together in memory: in `a` and `g` alike `t` is the last axis underneath.
+    """
 
     a: Tensor
     g: Tensor
@@ -119,7 +122,8 @@ class Outer:
 
     def turned(self, left: Tensor | None, right: Tensor | None) -> Outer:
         """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
-        return Outer(self.a if right is None else self.a @ right, self.g if left is None else _times(self.g, left))
+        a = self.a if right is None else times(self.a, right)
+        return Outer(a, self.g if left is None else times(self.g.transpose(0, 1), left).transpose(0, 1))
 
     def shared(self, share: Tensor) -> Outer:
         """The gradients of one direction `Σ_k s_k` for shares `s [n, k]`."""
@@ -137,12 +141,11 @@ def shared(g: Tensor, share: Tensor) -> Tensor:
     return torch.matmul(share[:, None], g.transpose(0, 1).flatten(2)).view(1, *g.shape[1:])
 
 
-def _times(g: Tensor, left: Tensor) -> Tensor:
-    """`g Q [k, n, t, o]`, in the order in which `g` lies in memory: a product of matrices either way."""
-    y = g.transpose(0, 1)
+def times(y: Tensor, q: Tensor) -> Tensor:
+    """`y Q [n, …, t, o]`, in the order in which `y` lies in memory: a product of matrices either way."""
     if y.is_contiguous():
-        return (y.reshape(-1, y.shape[-1]) @ left).view(y.shape).transpose(0, 1)
-    return torch.matmul(left.T, y.mT).mT.transpose(0, 1)
+        return (y.reshape(-1, y.shape[-1]) @ q).view(*y.shape[:-1], q.shape[1])
+    return torch.matmul(q.T, y.mT).mT
 
 
 @dataclass(frozen=True)
@@ -318,28 +321,30 @@ def _factors(module: nn.Module, x: Tensor, g: Tensor, biased: bool) -> tuple[Ten
     """`a [n, t, d]`, with ones for a bias, and `g [k, n, t, o]` of one call."""
     k, n = g.shape[:2]
     if isinstance(module, nn.Linear):
-        return _flat(x.reshape(n, -1, x.shape[-1]).to(g.dtype), 1, biased), g.reshape(k, n, -1, g.shape[-1])
-    return _flat(_patches(module, x.to(g.dtype)), len(module.kernel_size), biased), g.flatten(3).transpose(2, 3)
+        return _with_ones(x.reshape(n, -1, x.shape[-1]).to(g.dtype), biased), g.reshape(k, n, -1, g.shape[-1])
+    return _patches(module, x.to(g.dtype), biased), g.flatten(3).transpose(2, 3)
 
 
-def _flat(a: Tensor, spatial: int, biased: bool) -> Tensor:
-    """`[n, positions…, features…]` as `[n, t, d]`, with a last column of ones for a bias: one copy at most."""
-    if not biased:
-        return a.flatten(1 + spatial).flatten(1, spatial)
-    positions, features = a.shape[1 : 1 + spatial], a.shape[1 + spatial :]
-    found = a.new_empty(len(a), positions.numel(), features.numel() + 1)
-    found[..., -1] = 1
-    found[..., :-1].unflatten(2, features).unflatten(1, positions).copy_(a)
-    return found
+def _with_ones(a: Tensor, biased: bool) -> Tensor:
+    """`[n, t, d]` with a last column of ones for a bias."""
+    return torch.cat([a, a.new_ones(*a.shape[:2], 1)], dim=2) if biased else a
 
 
-def _patches(module: Any, x: Tensor) -> Tensor:
-    """Patches under a convolution's kernel, in the order of its weights: `[n, positions…, channels, kernel…]`."""
+def _patches(module: Any, x: Tensor, biased: bool) -> Tensor:
+    """Patches under a convolution's kernel, in the order of its weights, with ones for a bias: `[n, t, d]`.
+
+    Positions lie together in memory, as they do in pictures: one copy, in long runs.
+    """
     spatial = len(module.kernel_size)
     x = F.pad(x, _padding(module))
     for axis, (size, step, gap) in enumerate(zip(module.kernel_size, module.stride, module.dilation, strict=True)):
         x = x.unfold(2 + axis, gap * (size - 1) + 1, step)[..., ::gap]
-    return x.movedim(1, 1 + spatial)
+    x = x.permute(0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
+    features, positions = x.shape[1 : 2 + spatial], x.shape[2 + spatial :]
+    found = x.new_empty(len(x), features.numel() + biased, positions.numel())
+    found[:, features.numel() :] = 1
+    found[:, : features.numel()].unflatten(2, positions).unflatten(1, features).copy_(x)
+    return found.mT
 
 
 def _padding(module: Any) -> list[int]:

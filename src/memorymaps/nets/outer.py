@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from memorymaps.nets.gradients import Outer, parts_of
+from memorymaps.nets.gradients import Outer, parts_of, times
 
 _CACHED = 2**20  # numbers in one temporary: what processors keep close
 
@@ -61,8 +61,8 @@ class Turned:
             y = self.x.shared(share).g[0] * self._weight[:, None]
         else:
             parts = parts_of(len(share), self.precision.numel(), _CACHED)
-            y = torch.cat([self.x.a[part] @ self._solved(share[part], part).mT for part in parts])
-        return y if self.back is None else y @ self.back.T
+            y = torch.cat([self._solved(share[part], part) @ self.x.a[part].mT for part in parts]).mT
+        return y if self.back is None else times(y, self.back.T)
 
     @cached_property
     def _weight(self) -> Tensor:
