@@ -11,6 +11,7 @@ and the cheaper of the last two is taken.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,8 +41,8 @@ class Turned:
     def of(cls, x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Turned:
         """Turn the factors that are fewer than the products."""
         k, _, t, o = x.g.shape
-        d = x.a.shape[-1]
-        whole = t == 1 or _tokens_are_cheaper(x, left is not None)
+        d = precision.shape[1]
+        whole = t == 1 or _tokens_are_cheaper(x, d, left is not None)
         g_first, a_first = whole or t <= d, whole or t <= k * o
         turned = x.turned(left if g_first else None, right if a_first else None)
         return cls(turned, precision, left if g_first else None, None if g_first else left, None if a_first else right)
@@ -51,17 +52,20 @@ class Turned:
         if self.x.positions == 1:
             g = self.x.g[:, :, 0].transpose(0, 1)
             return torch.matmul(g * self._weight[:, None], g.transpose(1, 2))
-        if self.left is None and self.right is None and _tokens_are_cheaper(self.x, self.back is not None):
+        if (
+            self.left is None
+            and self.right is None
+            and _tokens_are_cheaper(self.x, self.precision.shape[1], self.back is not None)
+        ):
             return _tokens(self.x, self.precision)
-        return torch.cat([self._gram(part) for part in parts_of(len(self.x.a), self._size, _CACHED)])
+        return torch.cat([self._gram(part) for part in self._parts()])
 
     def moved(self, share: Tensor) -> Tensor:
         """`S⁻¹G a_t`: how the layer's outputs move along the posterior step of `Σ_k s_k G_k`, `[n, t, o]`."""
         if self.x.positions == 1:
             y = self.x.shared(share).g[0] * self._weight[:, None]
         else:
-            parts = parts_of(len(share), self.precision.numel(), _CACHED)
-            y = torch.cat([self._solved(share[part], part) @ self.x.a[part].mT for part in parts]).mT
+            y = torch.cat([self._solved(share[p], p) @ self.x.inputs[p].mT for p in self._parts()]).mT
         return y if self.back is None else times(y, self.back.T)
 
     @cached_property
@@ -69,16 +73,26 @@ class Turned:
         """`w = (a ∘ a)(1/s)ᵀ [n, o]`, for one position."""
         return self.x.a[:, 0].square() @ self.precision.reciprocal().T
 
+    def _parts(self) -> Iterator[slice]:
+        """Examples whose factors and products are kept close together."""
+        return parts_of(self.x.g.shape[1], max(self._size, self._factors), _CACHED)
+
     @property
     def _size(self) -> int:
         """Numbers in the products of one example."""
         return int(len(self.x.g) * self.precision.numel())
 
+    @property
+    def _factors(self) -> int:
+        """Numbers in the factors of one example."""
+        return int(self.x.positions * self.precision.shape[1] + self.x.g[:, 0].numel())
+
     @cached_property
     def _kept(self) -> Tensor | None:
-        """All products, where they are fewer than the factors that are kept anyway."""
-        factors = self.x.a[0].numel() + self.x.g[:, 0].numel()
-        return self._products(self.x, slice(None)) if self._size <= factors else None
+        """All products, where they are fewer than the factors."""
+        if self._size > self._factors:
+            return None
+        return torch.cat([self._products(self.x, part) for part in self._parts()])
 
     def _products(self, x: Outer, part: slice) -> Tensor:
         """`Q_Gᵀ G Q_A [n', k, o, d]`."""
@@ -94,7 +108,7 @@ class Turned:
     def _solved(self, share: Tensor, part: slice) -> Tensor:
         """`Q_G (Σ_k s_k Q_Gᵀ G_k Q_A / s) Q_Aᵀ [n', o, d]`, as far as products are turned."""
         if self._kept is None:
-            along = Outer(self.x.a[part], self.x.g[:, part]).shared(share)
+            along = Outer(self.x.inputs[part], self.x.g[:, part]).shared(share)
             products = self._products(along, slice(None))[:, 0]
         else:
             products = torch.matmul(share[:, None], self._kept[part].flatten(2)).view(-1, *self.precision.shape)
@@ -108,10 +122,9 @@ def variance(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | N
     return Turned.of(x, precision, left, right).variance()
 
 
-def _tokens_are_cheaper(x: Outer, turning: bool) -> bool:
+def _tokens_are_cheaper(x: Outer, d: int, turning: bool) -> bool:
     """Multiplications an example, turning into a basis included."""
     k, _, t, o = x.g.shape
-    d = x.a.shape[-1]
     matrices = k * t * o * d + k * k * o * d + turning * (min(t, k * o) * d * d + k * min(t, d) * o * o)
     tokens = t * t * d * o / 2 + k * t * t * o + k * k * t * o + turning * (t * d * d + k * t * o * o)
     return bool(tokens < matrices)
