@@ -36,27 +36,26 @@ class Turned:
     back: Tensor | None
     left: Tensor | None
     right: Tensor | None
+    by_tokens: bool
 
     @classmethod
     def of(cls, x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Turned:
         """Turn the factors that are fewer than the products."""
         k, _, t, o = x.g.shape
         d = precision.shape[1]
-        whole = t == 1 or _tokens_are_cheaper(x, d, left is not None)
+        tokens = t > 1 and _tokens_are_cheaper(x, d, left is not None)
+        whole = t == 1 or tokens
         g_first, a_first = whole or t <= d, whole or t <= k * o
         turned = x.turned(left if g_first else None, right if a_first else None)
-        return cls(turned, precision, left if g_first else None, None if g_first else left, None if a_first else right)
+        after = (None if g_first else left, None if a_first else right)
+        return cls(turned, precision, left if g_first else None, *after, tokens)
 
     def variance(self) -> Tensor:
         """`V [n, k, k]`."""
         if self.x.positions == 1:
             g = self.x.g[:, :, 0].transpose(0, 1)
             return torch.matmul(g * self._weight[:, None], g.transpose(1, 2))
-        if (
-            self.left is None
-            and self.right is None
-            and _tokens_are_cheaper(self.x, self.precision.shape[1], self.back is not None)
-        ):
+        if self.by_tokens:
             return _tokens(self.x, self.precision)
         return torch.cat([self._gram(part) for part in self._parts()])
 
