@@ -109,6 +109,10 @@ def test_curvature_along_directions_is_that_of_the_whole_matrix(case):
     np.testing.assert_allclose(likelihood.information(f, y), np.diagonal(whole, 0, 1, 2), rtol=1e-10, atol=1e-13)
     root = likelihood.root(f, y, np.broadcast_to(np.eye(c), whole.shape))
     np.testing.assert_allclose(root @ root.swapaxes(1, 2), whole, rtol=1e-10, atol=1e-13)
+    along, kappa = likelihood.pull(f, y)
+    x = along(np.broadcast_to(np.eye(c), whole.shape))  # every one-hot v gives a number of x
+    expected = kappa[:, None] * likelihood.error(f, y)
+    np.testing.assert_allclose((whole @ x[..., None])[..., 0], expected, rtol=1e-8, atol=1e-12)
     some = np.random.default_rng(1).permuted(np.tile(np.arange(c), (len(f), 1)), axis=1)[:, : max(1, c - 1)]
     columns = np.take_along_axis(root, some[:, None], axis=2)
     expected = columns.swapaxes(1, 2) @ columns

@@ -36,21 +36,68 @@ def leading(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int = 0) -
     True
     """
     xp = array_namespace(f)
-    guess = likelihood.root(f, y, _rotated(likelihood, f, y, k, signs(f, seed)))
-    u, rest = xp.matrix_transpose(guess[..., :-1]), xp.matrix_transpose(guess[..., -1:])
-    bent = xp.matrix_transpose(likelihood.curve(f, y, guess[..., :-1]))
-    inverse = xp.matrix_transpose(_inverse_root(xp.matmul(u, xp.matrix_transpose(bent))))
-    main = xp.matmul(inverse, bent)
-    inside = xp.matmul(inverse, xp.matmul(u, xp.matrix_transpose(rest)))
-    return xp.matrix_transpose(xp.concat([main, rest - xp.matmul(xp.matrix_transpose(inside), main)], axis=-2))
+    return xp.matrix_transpose(xp.concat(_nystrom(*_bent(likelihood, f, y, k, seed)), axis=-2))
+
+
+def beside_error(likelihood: Likelihood, f: Array, y: Array, error: Array, k: int, seed: int = 0) -> Array:
+    """`R [n, c, k + 1]` with `γ² e eᵀ + E R Rᵀ = Λ`, `γ² = 1/(eᵀΛ⁺e)`: for a map, which asks about `e` anyway.
+
+    Of a confident, correct prediction `e` is nearly the leading direction itself.
+    """
+    xp = array_namespace(f)
+    u, bent, rest = _bent(likelihood, f, y, k + 1, seed)
+    e, (along, kappa) = error[:, None], likelihood.pull(f, y)
+    part = _reciprocal(along(e))[..., None]
+    bent = bent - kappa[:, None, None] * part * xp.matmul(u, xp.matrix_transpose(e)) * e
+    rest = rest - part * along(rest)[..., None] * e
+    return xp.matrix_transpose(xp.concat(_longest(*_nystrom(u, bent, rest), k, signs(f[:, :1], seed)), axis=-2))
 
 
 def error_and_roots(likelihood: Likelihood, f: Array, y: Array, weight: Array, k: int) -> Array:
-    """`D = [w e, √w R] [n, c, k + 2]`: the error and the leading directions of every example with its weight."""
-    xp = array_namespace(f)
-    roots = xp.matrix_transpose(leading(likelihood, f, y, k))
+    """`D = [w e, √w R] [n, c, k + 2]`: the error and the directions beside it, of every example with its weight."""
+    xp, error = array_namespace(f), likelihood.error(f, y)
+    roots = xp.matrix_transpose(beside_error(likelihood, f, y, error, k))
     whole, half = (each[:, None, None] for each in (weight, xp.sqrt(weight)))
-    return xp.matrix_transpose(xp.concat([whole * likelihood.error(f, y)[:, None], half * roots], axis=-2))
+    return xp.matrix_transpose(xp.concat([whole * error[:, None], half * roots], axis=-2))
+
+
+def scales(likelihood: Likelihood, f: Array, y: Array, d: Array) -> Array:
+    """`[n, k]`: what the columns of `D` are multiplied by to be a root of `w Λ`; all but the error are one already."""
+    xp = array_namespace(f)
+    along, kappa = likelihood.pull(f, y)
+    first = xp.sqrt(kappa[:, None] * _reciprocal(along(d[:, None, :, 0])))
+    return xp.concat([first, xp.ones_like(d[:, 0, 1:])], axis=-1)
+
+
+def _bent(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int) -> tuple[Array, Array, Array]:
+    """`Uᵀ [n, k, c]`, `(ΛU)ᵀ` and the signed sum of all columns of `L`, `[n, 1, c]`."""
+    xp = array_namespace(f)
+    guess = likelihood.root(f, y, _rotated(likelihood, f, y, k, signs(f, seed)))
+    bent = likelihood.curve(f, y, guess[..., :-1])
+    return tuple(xp.matrix_transpose(each) for each in (guess[..., :-1], bent, guess[..., -1:]))
+
+
+def _nystrom(u: Array, bent: Array, rest: Array) -> tuple[Array, Array]:
+    """`(B M^{+½})ᵀ [n, k, c]`, and the rest without its part in it."""
+    xp = array_namespace(u)
+    inverse = xp.matrix_transpose(_inverse_root(xp.matmul(u, xp.matrix_transpose(bent))))
+    main = xp.matmul(inverse, bent)
+    inside = xp.matmul(inverse, xp.matmul(u, xp.matrix_transpose(rest)))
+    return main, rest - xp.matmul(xp.matrix_transpose(inside), main)
+
+
+def _longest(main: Array, rest: Array, k: int, sign: Array) -> tuple[Array, Array]:
+    """The `k` longest of the directions `main`, rotated to be orthogonal; any other joins the rest with a sign."""
+    xp = array_namespace(main)
+    rotation = xp.flip(xp.linalg.eigh(xp.matmul(main, xp.matrix_transpose(main)))[1], axis=-1)
+    turned = xp.matmul(xp.matrix_transpose(rotation), main)
+    return turned[:, :k], rest + sign[..., None] * xp.sum(turned[:, k:], axis=-2, keepdims=True)
+
+
+def _reciprocal(size: Array) -> Array:
+    """`1/x`, zero where nothing is there."""
+    xp = array_namespace(size)
+    return xp.where(size > 0, 1 / xp.where(size > 0, size, xp.ones_like(size)), xp.zeros_like(size))
 
 
 def _rotated(likelihood: Likelihood, f: Array, y: Array, k: int, sign: Array) -> Array:
@@ -69,7 +116,7 @@ def _inverse_root(m: Array) -> Array:
     """`M^{+½}`, up to a rotation: `W [n, k, k]` with `W Wᵀ = M⁺`, whatever the lengths that `M` was made of."""
     xp = array_namespace(m)
     size = xp.linalg.diagonal(m)
-    scale = xp.where(size > 0, 1 / xp.sqrt(xp.where(size > 0, size, xp.ones_like(size))), xp.zeros_like(size))
+    scale = xp.sqrt(_reciprocal(size))
     values, vectors = xp.linalg.eigh(scale[..., :, None] * m * scale[..., None, :])
     good = values > 1e-12 * values[:, -1:]
     root = xp.where(good, 1 / xp.sqrt(xp.where(good, values, xp.ones_like(values))), xp.zeros_like(values))

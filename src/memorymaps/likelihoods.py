@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -93,6 +94,14 @@ class Likelihood(ABC):
         values, vectors = xp.linalg.eigh(self.curvature(f, y))
         scaled = xp.sqrt(xp.clip(values, min=0))[..., None] * xp.matmul(xp.matrix_transpose(vectors), v)
         return xp.matmul(vectors, scaled)  # the symmetric root: each of its columns belongs to an output
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """With `x [n, c]` and `κ ≥ 0 [n]` such that `Λx = κe`: products `xᵀv [n, k]` with any `v [n, k, c]`, and `κ`.
+
+        Zeros where no such `x` is known.
+        """
+        xp = array_namespace(f)
+        return lambda v: xp.zeros_like(v[..., 0]), xp.zeros_like(f[:, 0])
 
     def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
         """Inner products `[n, m, m]` of the columns of `L` that belong to some outputs `[n, m]`."""
@@ -190,6 +199,15 @@ class ExponentialFamily(Likelihood):
     def root(self, f: Array, y: Array, v: Array) -> Array:
         """`√Λ v`, row by row."""
         return array_namespace(f).sqrt(self.information(f, y))[..., None] * v
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """`e/Λ` where there is curvature at every output that has an error, `κ = 1`."""
+        xp = array_namespace(f)
+        bend, error = self.information(f, y), self.error(f, y)
+        known = xp.all((bend > 0) | (error == 0), axis=-1)
+        x = xp.where(bend > 0, error / xp.where(bend > 0, bend, xp.ones_like(bend)), xp.zeros_like(bend))
+        kappa = xp.astype(known, f.dtype)
+        return lambda v: xp.matmul(v, (kappa[:, None] * x)[..., None])[..., 0], kappa
 
     def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
         """A part of `Λ` itself."""
@@ -494,6 +512,12 @@ class Categorical(Likelihood):
         p = self.mean(f)
         half = array_namespace(f).sqrt(p)
         return _spread_less_mean(half, p, v)
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """`Λ(−1_y) = p_y e`."""
+        xp = array_namespace(f)
+        rows, chosen = xp.arange(len(f), device=device(f)), xp.astype(y, xp.int64)
+        return lambda v: -v[rows, :, chosen], self.mean(f)[rows, chosen]
 
     def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
         """`√p_a √p_b (1_ab − p_a − p_b + pᵀp)`."""

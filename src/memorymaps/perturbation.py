@@ -270,13 +270,14 @@ class Local(_Seen):
 
 @dataclass(frozen=True)
 class Sketched(_Seen):
-    """With `V` along a few directions only, for many outputs: `D = [e, R]`, `Λ ≈ R Rᵀ` (`directions.leading`).
+    """With `V` along a few directions only, for many outputs: `D = [e, …]`, `Λ ≈ R Rᵀ` with `R = D diag(scale)`.
 
-    `directions = D [n, c, k]`, `gram = DᵀVD [n, k, k]`, `respond(s) = V D s [n, c]`. As
+    `directions = D [n, c, k]`, `scale [n, k]`, `gram = DᵀVD [n, k, k]`, `respond(s) = V D s [n, c]`. As
     `(I − ΛV)⁻¹e = e + R(I − RᵀVR)⁻¹RᵀVe`, every deviation is `V D s`: no number here depends on `c²`.
     """
 
     directions: Array
+    scale: Array
     gram: Array
     respond: Callable[[Array], Array]
 
@@ -286,9 +287,14 @@ class Sketched(_Seen):
         return self.directions[..., 0]
 
     @cached_property
+    def _loaded(self) -> Array:
+        """`RᵀVR`: `[n, k, k]`."""
+        return self.scale[..., :, None] * self.gram * self.scale[..., None, :]
+
+    @cached_property
     def spectrum(self) -> tuple[Array, Array]:
         """Eigenvalues of `RᵀVR` (those of `ΛV` that are not zero) and their basis."""
-        values, vectors = _eigh(self.gram[:, 1:, 1:])
+        values, vectors = _eigh(self._loaded)
         return array_namespace(self.f).clip(values, min=0), vectors
 
     @cached_property
@@ -300,7 +306,7 @@ class Sketched(_Seen):
     def leverage(self) -> Array:
         """`h = tr(RᵀVR)`: `[n]`."""
         xp = array_namespace(self.f)
-        return xp.sum(xp.linalg.diagonal(self.gram[:, 1:, 1:]), axis=-1)
+        return xp.sum(xp.linalg.diagonal(self._loaded), axis=-1)
 
     @property
     def leverage_norm(self) -> Array | None:
@@ -317,7 +323,7 @@ class Sketched(_Seen):
 
     def first_order(self) -> Array:
         """`V e`: `[n, c]`."""
-        return self._respond(array_namespace(self.f).zeros_like(self.gram[:, 1:, 0]))
+        return self._respond(array_namespace(self.f).zeros_like(self.scale))
 
     def cavity(self) -> Array:
         """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
@@ -329,17 +335,18 @@ class Sketched(_Seen):
         return self._respond(xp.where(broken[:, None], xp.zeros_like(self._more), self._more))
 
     def _respond(self, more: Array) -> Array:
-        """`V (e + R m)`."""
+        """`V (e + D m)`."""
         xp = array_namespace(self.f)
-        return self.respond(xp.concat([xp.ones_like(more[:, :1]), more], axis=-1))
+        return self.respond(xp.concat([1 + more[:, :1], more[:, 1:]], axis=-1))
 
     @cached_property
     def _more(self) -> Array:
-        """`(I − RᵀVR)⁻¹ RᵀVe`: `[n, k − 1]`, NaN at the bound."""
+        """`diag(scale) (I − RᵀVR)⁻¹ RᵀVe`: `[n, k]`, NaN at the bound."""
         xp = array_namespace(self.f)
         h, basis = self.spectrum
         room = xp.where(1 - h < _AT_BOUND, xp.nan * h, 1 - h)
-        return _apply(basis, _apply(xp.matrix_transpose(basis), self.gram[:, 1:, 0]) / room)
+        pulled = _apply(xp.matrix_transpose(basis), self.scale * self.gram[..., 0])
+        return self.scale * _apply(basis, pulled / room)
 
 
 def _diagonal_form(at: Local) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ from array_api_compat import array_namespace
 
 from memorymaps._types import Array, Batch
 from memorymaps.adapters import adapters_for
-from memorymaps.directions import error_and_roots
+from memorymaps.directions import error_and_roots, scales
 from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import Likelihood
 from memorymaps.perturbation import Local, Sketched
@@ -195,7 +195,9 @@ class Origin:
 
         seen = source.along(batch.inputs, choose)
         f, y, weight = self._seen(seen.f, batch)
-        return Sketched(likelihood.at(f), f, y, weight, seen.directions, seen.gram, seen.respond)
+        likelihood = likelihood.at(f)
+        scale = scales(likelihood, f, y, seen.directions)
+        return Sketched(likelihood, f, y, weight, seen.directions, scale, seen.gram, seen.respond)
 
     def _seen(self, f: Array, batch: Batch) -> tuple[Array, Array, Array]:
         """Outputs with their offset, targets that were checked, weights."""

@@ -25,7 +25,7 @@ from memorymaps.posteriors import Description, Marginals
 
 _FACTORED = 20_000  # parameters up to which Z is written out
 _MANY = 32  # outputs beyond which V is asked for along directions only
-_DIRECTIONS = 2
+_DIRECTIONS = 1
 
 
 @dataclass(frozen=True)
