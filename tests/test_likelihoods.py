@@ -18,6 +18,7 @@ from memorymaps.likelihoods import (
     Tweedie,
 )
 from memorymaps.links import ComplementaryLogLog, Identity, Log, Power, Probit
+from memorymaps.models.votes import Votes
 
 rng = np.random.default_rng(0)
 F = rng.normal(size=(6, 1)) * 0.7
@@ -203,3 +204,8 @@ def test_tweedie_powers_with_other_names_are_refused(power):
 
 def test_identity_link_is_a_link():
     assert Poisson(link=Identity()).mean(np.array([[2.0]])) == 2.0
+
+
+def test_votes_curve_along_directions_as_their_whole_matrix_does():
+    f = np.random.default_rng(0).dirichlet(np.ones(4), size=6)
+    test_curvature_along_directions_is_that_of_the_whole_matrix((Votes(), f, np.array([0, 1, 2, 3, 0, 2])))

@@ -471,8 +471,8 @@ class Categorical(Likelihood):
         return logsumexp(f) - xp.take_along_axis(f, chosen, axis=-1)[:, 0]
 
     def at(self, f: Array) -> Likelihood:
-        """With the class probabilities of `f` remembered."""
-        return _CategoricalAt(f, self.mean(f))
+        """With the class probabilities of `f` remembered; subclasses, whose mean may be another, as they are."""
+        return _CategoricalAt(f, self.mean(f)) if type(self) is Categorical else self
 
     def mean(self, f: Array) -> Array:
         """Class probabilities."""
