@@ -44,9 +44,10 @@ def many(n: int) -> None:
     model = recipe(net, "categorical")
     data = training_data(model, ArrayExamples.of(torch.randn(n, 1024), torch.randint(0, 1000, (n,))))
     source = posterior(model, data)
+    origin = Origin(source, data)
     for batch in data:
-        at = Origin(source, data).local(batch)
-        at.first_order()
+        for part in origin.parts(batch):
+            origin.local(part).first_order()
     print(sum(p.numel() for p in net.parameters()), peak())
 
 

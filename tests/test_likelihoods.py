@@ -18,6 +18,7 @@ from memorymaps.likelihoods import (
     Tweedie,
 )
 from memorymaps.links import ComplementaryLogLog, Identity, Log, Power, Probit
+from memorymaps.models.votes import Votes
 
 rng = np.random.default_rng(0)
 F = rng.normal(size=(6, 1)) * 0.7
@@ -109,6 +110,14 @@ def test_curvature_along_directions_is_that_of_the_whole_matrix(case):
     np.testing.assert_allclose(likelihood.information(f, y), np.diagonal(whole, 0, 1, 2), rtol=1e-10, atol=1e-13)
     root = likelihood.root(f, y, np.broadcast_to(np.eye(c), whole.shape))
     np.testing.assert_allclose(root @ root.swapaxes(1, 2), whole, rtol=1e-10, atol=1e-13)
+    along, kappa = likelihood.pull(f, y)
+    x = along(np.broadcast_to(np.eye(c), whole.shape))  # every one-hot v gives a number of x
+    expected = kappa[:, None] * likelihood.error(f, y)
+    np.testing.assert_allclose((whole @ x[..., None])[..., 0], expected, rtol=1e-8, atol=1e-12)
+    some = np.random.default_rng(1).permuted(np.tile(np.arange(c), (len(f), 1)), axis=1)[:, : max(1, c - 1)]
+    columns = np.take_along_axis(root, some[:, None], axis=2)
+    expected = columns.swapaxes(1, 2) @ columns
+    np.testing.assert_allclose(likelihood.root_gram(f, y, some), expected, rtol=1e-10, atol=1e-13)
 
 
 def test_curvature_of_mean_and_log_variance_is_the_variance_of_the_error():
@@ -195,3 +204,8 @@ def test_tweedie_powers_with_other_names_are_refused(power):
 
 def test_identity_link_is_a_link():
     assert Poisson(link=Identity()).mean(np.array([[2.0]])) == 2.0
+
+
+def test_votes_curve_along_directions_as_their_whole_matrix_does():
+    f = np.random.default_rng(0).dirichlet(np.ones(4), size=6)
+    test_curvature_along_directions_is_that_of_the_whole_matrix((Votes(), f, np.array([0, 1, 2, 3, 0, 2])))

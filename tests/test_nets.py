@@ -201,9 +201,14 @@ def test_responses_and_grams_are_those_of_the_whole_variance(name, structure):
     v = whole.marginals(x).variance
     rng = np.random.default_rng(0)
     d = rng.normal(size=(len(x), v.shape[1], 3))
-    np.testing.assert_allclose(along.gram(x, d), d.swapaxes(1, 2) @ v @ d, rtol=1e-8, atol=1e-10)
-    np.testing.assert_allclose(along.respond(x, d[..., 0]), (v @ d[..., :1])[..., 0], rtol=1e-8, atol=1e-10)
-    np.testing.assert_allclose(along.outputs(x), whole.marginals(x).f, rtol=1e-12)
+    share = rng.normal(size=(len(x), 3))
+    for size in (len(x), 4):  # in one part, and in several, which are looked at anew
+        along.setting.size.size = size
+        seen = along.along(x, lambda f, rows: d[rows])
+        np.testing.assert_allclose(seen.gram, d.swapaxes(1, 2) @ v @ d, rtol=1e-8, atol=1e-10)
+        expected = np.einsum("ncd,ndk,nk->nc", v, d, share)
+        np.testing.assert_allclose(seen.respond(share), expected, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(seen.f, whole.marginals(x).f, rtol=1e-12)
 
 
 @pytest.mark.parametrize("form", ["F-sm", "R-sm", "R/F-sm", "R"])

@@ -244,3 +244,37 @@ def test_wrong_numbers_are_refused(options):
     *_, optimizer = trained(MAKERS["adam"])
     with pytest.raises(ValueError, match="expected n ≥ 1"):
         read(optimizer, **options)
+
+
+def many_outputs(make=MAKERS["adam"], c=10):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, c)).double()
+    x = 2 * torch.randn(60, 6, dtype=torch.float64)
+    y = (x @ torch.randn(6, c, dtype=torch.float64)).argmax(1)
+    optimizer = make(net.parameters())
+    for _ in range(150):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    return net, x, y, optimizer
+
+
+def map_along(net, x, y, optimizer, directions):
+    recipe = mm.FromOptimizer(optimizer, n=len(x), directions=directions)
+    return mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)
+
+
+def test_along_directions_deviations_are_exact_and_leverages_close():
+    setting = many_outputs()
+    whole, few, almost = (map_along(*setting, directions) for directions in (0, 1, 7))
+    for column in ("deviation", "sensitivity", "loo_loss", "memorization"):
+        np.testing.assert_allclose(few[column], whole[column], rtol=1e-8, atol=1e-12)
+    assert "leverage_norm" not in list(few)
+    assert np.median(np.abs(few["leverage"] / whole["leverage"] - 1)) < 0.1
+    assert np.median(np.abs(almost["leverage"] / whole["leverage"] - 1)) < 0.002
+    np.testing.assert_allclose(few["leverage"].sum(), whole["leverage"].sum(), rtol=0.05)
+
+
+def test_directions_that_save_nothing_are_not_taken():
+    setting = many_outputs(c=4)
+    np.testing.assert_array_equal(map_along(*setting, 2)["leverage_norm"], map_along(*setting, 0)["leverage_norm"])

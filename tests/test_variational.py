@@ -121,3 +121,11 @@ def test_steps_without_samples_and_samples_within_samples_are_refused():
         optimizer.step()
     with optimizer.sampled_params(), pytest.raises(RuntimeError, match="within a sample"), optimizer.sampled_params():
         pass
+
+
+def test_an_average_needs_all_of_the_variance():
+    net, x, y = case("mlp", 20)
+    optimizer = train(net, x, y, made(net.parameters()), 3)
+    recipes = (mm.FromOptimizer(optimizer, n=20, directions=k) for k in (None, 0, 1))
+    maps = [mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe) for recipe in recipes]
+    assert all(m.table.equals(maps[0].table) for m in maps)

@@ -196,7 +196,7 @@ def _annotated(columns: dict[str, Array], source: Any, batch: Batch, at: Any) ->
 def _table(origin: Origin, drawn: Examples, rows: Array, form: Form) -> tuple[pa.Table, int]:
     """One row an example, and the number of outputs; `rows` are the positions of those drawn."""
     records, start, outputs = [], 0, 1
-    for batch in drawn:
+    for batch in (part for whole in drawn for part in origin.parts(whole)):
         at = origin.local(batch)
         named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
         columns = columns_of(at, perturb(at, form), origin.posterior.description)

@@ -18,6 +18,7 @@ _WIDE = 100  # outputs up to which a map keeps a column for each of them
 def columns_of(at: Local | Sketched, effect: Perturbation, description: Description) -> dict[str, Array]:
     """One batch's rows, in the order of `maps.COLUMNS`; ids and rows are the caller's."""
     mean, residual = at.likelihood.mean(at.f), at.likelihood.residual(at.f, at.y)
+    loss, without = at.likelihood.nll(at.f, at.y), loo_loss(at, effect.deviation)
     loo_mean = mean + effect.change
     labels = _Labels(at.likelihood, description)
     columns = {
@@ -26,10 +27,10 @@ def columns_of(at: Local | Sketched, effect: Perturbation, description: Descript
         "error": np.linalg.vector_norm(residual, axis=-1),
         "leverage": effect.leverage,
         "sensitivity": effect.sensitivity,
-        "loss": at.likelihood.nll(at.f, at.y),
-        "loo_loss": loo_loss(at, effect.deviation),
+        "loss": loss,
+        "loo_loss": without,
         "loo_prediction": labels.predictions(loo_mean),
-        "memorization": memorization(at, effect.deviation),
+        "memorization": memorization(loss, without),
         "weight": at.weight,
         "leverage_norm": effect.leverage_norm,
         "output_sensitivity": effect.output_sensitivity,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -69,6 +70,10 @@ class Likelihood(ABC):
         """Predicted targets: the mean itself `[n, c]` where targets are numbers, class numbers `[n]` otherwise."""
         return mean
 
+    def at(self, f: Array) -> Likelihood:
+        """This likelihood, for many questions about the same outputs; itself, unless it has something to remember."""
+        return self
+
     def under(self, variance: Array) -> Likelihood:
         """This likelihood as a belief `N(f, V)` sees it, `V [n, c, c]`; itself, unless it averages over `q`."""
         return self
@@ -87,7 +92,23 @@ class Likelihood(ABC):
         """`L v` for directions `v [n, c, k]`, with `L Lᵀ = Λ`."""
         xp = array_namespace(f)
         values, vectors = xp.linalg.eigh(self.curvature(f, y))
-        return xp.matmul(vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :], v)
+        scaled = xp.sqrt(xp.clip(values, min=0))[..., None] * xp.matmul(xp.matrix_transpose(vectors), v)
+        return xp.matmul(vectors, scaled)  # the symmetric root: each of its columns belongs to an output
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """With `x [n, c]` and `κ ≥ 0 [n]` such that `Λx = κe`: products `xᵀv [n, k]` with any `v [n, k, c]`, and `κ`.
+
+        Zeros where no such `x` is known.
+        """
+        xp = array_namespace(f)
+        return lambda v: xp.zeros_like(v[..., 0]), xp.zeros_like(f[:, 0])
+
+    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+        """Inner products `[n, m, m]` of the columns of `L` that belong to some outputs `[n, m]`."""
+        xp = array_namespace(f)
+        places = xp.arange(f.shape[-1], device=device(f))
+        columns = self.root(f, y, xp.astype(places[:, None] == outputs[:, None], f.dtype))
+        return xp.matmul(xp.matrix_transpose(columns), columns)
 
 
 def refuse(bad: Array, y: Array, expected: str) -> None:
@@ -178,6 +199,19 @@ class ExponentialFamily(Likelihood):
     def root(self, f: Array, y: Array, v: Array) -> Array:
         """`√Λ v`, row by row."""
         return array_namespace(f).sqrt(self.information(f, y))[..., None] * v
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """`e/Λ` where there is curvature at every output that has an error, `κ = 1`."""
+        xp = array_namespace(f)
+        bend, error = self.information(f, y), self.error(f, y)
+        known = xp.all((bend > 0) | (error == 0), axis=-1)
+        x = xp.where(bend > 0, error / xp.where(bend > 0, bend, xp.ones_like(bend)), xp.zeros_like(bend))
+        kappa = xp.astype(known, f.dtype)
+        return lambda v: xp.matmul(v, (kappa[:, None] * x)[..., None])[..., 0], kappa
+
+    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+        """A part of `Λ` itself."""
+        return diagonal_matrix(array_namespace(f).take_along_axis(self.information(f, y), outputs, axis=-1))
 
 
 def diagonal_matrix(d: Array) -> Array:
@@ -433,11 +467,18 @@ class Categorical(Likelihood):
     def nll(self, f: Array, y: Array) -> Array:
         """`log Σ exp f − f_y`."""
         xp = array_namespace(f)
-        return logsumexp(f) - xp.sum(f * self.encode(y, f.shape[-1]), axis=-1)
+        chosen = xp.astype(y, xp.int64)[:, None]
+        return logsumexp(f) - xp.take_along_axis(f, chosen, axis=-1)[:, 0]
+
+    def at(self, f: Array) -> Likelihood:
+        """With the class probabilities of `f` remembered; subclasses, whose mean may be another, as they are."""
+        return _CategoricalAt(f, self.mean(f)) if type(self) is Categorical else self
 
     def mean(self, f: Array) -> Array:
         """Class probabilities."""
-        return array_namespace(f).exp(f - logsumexp(f)[..., None])
+        xp = array_namespace(f)
+        grown = xp.exp(f - xp.max(f, axis=-1, keepdims=True))
+        return grown / xp.sum(grown, axis=-1, keepdims=True)
 
     def decide(self, mean: Array) -> Array:
         """The most probable class."""
@@ -463,14 +504,29 @@ class Categorical(Likelihood):
 
     def curve(self, f: Array, y: Array, v: Array) -> Array:
         """`p ∘ v − p(pᵀv)`."""
-        return _centred(self.mean(f)[..., None], v)
+        p = self.mean(f)
+        return _spread_less_mean(p, p, v)
 
     def root(self, f: Array, y: Array, v: Array) -> Array:
         """`L = diag(√p) − p√pᵀ`: column `k` is `√p_k (1_k − p)`."""
+        p = self.mean(f)
+        half = array_namespace(f).sqrt(p)
+        return _spread_less_mean(half, p, v)
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """`Λ(−1_y) = p_y e`."""
         xp = array_namespace(f)
-        p = self.mean(f)[..., None]
-        half = xp.sqrt(p)
-        return half * v - p * xp.sum(half * v, axis=-2, keepdims=True)
+        rows, chosen = xp.arange(len(f), device=device(f)), xp.astype(y, xp.int64)
+        return lambda v: -v[rows, :, chosen], self.mean(f)[rows, chosen]
+
+    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+        """`√p_a √p_b (1_ab − p_a − p_b + pᵀp)`."""
+        xp = array_namespace(f)
+        p = self.mean(f)
+        some = xp.take_along_axis(p, outputs, axis=-1)
+        inner = xp.sum(p * p, axis=-1)[:, None, None] - some[..., :, None] - some[..., None, :]
+        half = xp.sqrt(some)
+        return diagonal_matrix(some) + half[..., :, None] * half[..., None, :] * inner
 
     def encode(self, y: Array, c: int) -> Array:
         """One-hot rows."""
@@ -485,5 +541,20 @@ class Categorical(Likelihood):
         refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1}")
 
 
-def _centred(p: Array, v: Array) -> Array:
-    return p * (v - array_namespace(p).sum(p * v, axis=-2, keepdims=True))
+def _spread_less_mean(a: Array, p: Array, v: Array) -> Array:
+    """`a ∘ v − p(aᵀv)` for directions `v [n, c, k]`, each of which had better lie together in memory."""
+    xp = array_namespace(p)
+    spread = a[:, None] * xp.matrix_transpose(v)
+    return xp.matrix_transpose(spread - p[:, None] * xp.sum(spread, axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class _CategoricalAt(Categorical):
+    """Knows the class probabilities of one array of outputs; for all others it asks anew."""
+
+    f: Array
+    p: Array
+
+    def mean(self, f: Array) -> Array:
+        """Class probabilities."""
+        return self.p if f is self.f else super().mean(f)

@@ -270,20 +270,31 @@ class Local(_Seen):
 
 @dataclass(frozen=True)
 class Sketched(_Seen):
-    """With `V` along a few directions only, for many outputs: `D = [e, R]`, `Λ ≈ R Rᵀ` (`directions.leading`).
+    """With `V` along a few directions only, for many outputs: `D = [e, …]`, `Λ ≈ R Rᵀ` with `R = D diag(scale)`.
 
-    `gram = DᵀVD [n, k, k]`; `respond(u) = V u [n, c]`. As `(I − ΛV)⁻¹e = e + R(I − RᵀVR)⁻¹RᵀVe`, every deviation is
-    `V` applied to a single direction: no number here depends on `c²`.
+    `directions = D [n, c, k]`, `scale [n, k]`, `gram = DᵀVD [n, k, k]`, `respond(s) = V D s [n, c]`. As
+    `(I − ΛV)⁻¹e = e + R(I − RᵀVR)⁻¹RᵀVe`, every deviation is `V D s`: no number here depends on `c²`.
     """
 
-    roots: Array
+    directions: Array
+    scale: Array
     gram: Array
     respond: Callable[[Array], Array]
 
     @cached_property
+    def error(self) -> Array:
+        """`w e`: `[n, c]`."""
+        return self.directions[..., 0]
+
+    @cached_property
+    def _loaded(self) -> Array:
+        """`RᵀVR`: `[n, k, k]`."""
+        return self.scale[..., :, None] * self.gram * self.scale[..., None, :]
+
+    @cached_property
     def spectrum(self) -> tuple[Array, Array]:
         """Eigenvalues of `RᵀVR` (those of `ΛV` that are not zero) and their basis."""
-        values, vectors = _eigh(self.gram[:, 1:, 1:])
+        values, vectors = _eigh(self._loaded)
         return array_namespace(self.f).clip(values, min=0), vectors
 
     @cached_property
@@ -295,7 +306,7 @@ class Sketched(_Seen):
     def leverage(self) -> Array:
         """`h = tr(RᵀVR)`: `[n]`."""
         xp = array_namespace(self.f)
-        return xp.sum(xp.linalg.diagonal(self.gram[:, 1:, 1:]), axis=-1)
+        return xp.sum(xp.linalg.diagonal(self._loaded), axis=-1)
 
     @property
     def leverage_norm(self) -> Array | None:
@@ -312,24 +323,30 @@ class Sketched(_Seen):
 
     def first_order(self) -> Array:
         """`V e`: `[n, c]`."""
-        return self.respond(self.error)
+        return self._respond(array_namespace(self.f).zeros_like(self.scale))
 
     def cavity(self) -> Array:
         """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
-        return self.respond(self.error + self._more())
+        return self._respond(self._more)
 
     def cavity_unless(self, broken: Array) -> Array:
         """The cavity form, first order for the `broken [n]`."""
         xp = array_namespace(self.f)
-        return self.respond(self.error + xp.where(broken[:, None], xp.zeros_like(self.f), self._more()))
+        return self._respond(xp.where(broken[:, None], xp.zeros_like(self._more), self._more))
 
+    def _respond(self, more: Array) -> Array:
+        """`V (e + D m)`."""
+        xp = array_namespace(self.f)
+        return self.respond(xp.concat([1 + more[:, :1], more[:, 1:]], axis=-1))
+
+    @cached_property
     def _more(self) -> Array:
-        """`R (I − RᵀVR)⁻¹ RᵀVe`: `[n, c]`, NaN at the bound."""
+        """`diag(scale) (I − RᵀVR)⁻¹ RᵀVe`: `[n, k]`, NaN at the bound."""
         xp = array_namespace(self.f)
         h, basis = self.spectrum
         room = xp.where(1 - h < _AT_BOUND, xp.nan * h, 1 - h)
-        pulled = _apply(xp.matrix_transpose(basis), self.gram[:, 1:, 0])
-        return _apply(self.roots, _apply(basis, pulled / room))
+        pulled = _apply(xp.matrix_transpose(basis), self.scale * self.gram[..., 0])
+        return self.scale * _apply(basis, pulled / room)
 
 
 def _diagonal_form(at: Local) -> tuple[Array, Array]:
@@ -451,10 +468,10 @@ def loo_loss(at: _Seen, deviation: Array) -> Array:
     return at.likelihood.nll(at.f + deviation, at.y)
 
 
-def memorization(at: _Seen, deviation: Array) -> Array:
+def memorization(loss: Array, loo_loss: Array) -> Array:
     """`p(y_i ∣ f_i) − p(y_i ∣ f_i + Δf_i)`: `[n]`, the estimate of Feldman & Zhang's score for class targets."""
-    xp = array_namespace(at.f)
-    return xp.exp(-at.likelihood.nll(at.f, at.y)) - xp.exp(-loo_loss(at, deviation))
+    xp = array_namespace(loss)
+    return xp.exp(-loss) - xp.exp(-loo_loss)
 
 
 def _apply(matrix: Array, vector: Array) -> Array:

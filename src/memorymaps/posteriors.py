@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,7 +21,7 @@ from array_api_compat import array_namespace
 
 from memorymaps._types import Array, Batch
 from memorymaps.adapters import adapters_for
-from memorymaps.directions import leading
+from memorymaps.directions import error_and_roots, scales
 from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import Likelihood
 from memorymaps.perturbation import Local, Sketched
@@ -97,6 +97,17 @@ class Factored(Protocol):
         """`Z [n, c, r]`."""
 
 
+class Along(Protocol):
+    """A batch seen along directions `D [n, c, k]`: outputs `f [n, c]` and `gram = DᵀVD [n, k, k]`."""
+
+    f: Array
+    directions: Array
+    gram: Array
+
+    def respond(self, share: Array) -> Array:
+        """`V D s [n, c]` for shares `s [n, k]` of the directions."""
+
+
 @runtime_checkable
 class Directional(Protocol):
     """Ability: `V` along chosen directions at a cost that does not grow with `c`, for models with many outputs.
@@ -106,14 +117,11 @@ class Directional(Protocol):
 
     directions: int
 
-    def outputs(self, inputs: Any) -> Array:
-        """`f [n, c]`."""
+    def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
+        """Inputs in parts of which all that is known fits in memory, with their places in the batch."""
 
-    def gram(self, inputs: Any, d: Array) -> Array:
-        """`DᵀVD [n, k, k]` for directions `D [n, c, k]`."""
-
-    def respond(self, inputs: Any, u: Array) -> Array:
-        """`V u [n, c]` for one direction `u [n, c]` an example."""
+    def along(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> Along:
+        """A batch along `D = choose(f, rows)`, chosen once the outputs of these rows are known."""
 
 
 @runtime_checkable
@@ -167,21 +175,34 @@ class Origin:
         variance = xp.astype(marginals.variance, xp.float64)
         belief = variance if marginals.spread is None else variance + marginals.spread
         fitted = self.posterior.fit_errors(batch.ids) if isinstance(self.posterior, Fitted) else None
-        return Local(self.posterior.likelihood.under(belief), *self._seen(marginals.f, batch), variance, fitted)
+        f, y, weight = self._seen(marginals.f, batch)
+        return Local(self.posterior.likelihood.under(belief).at(f), f, y, weight, variance, fitted)
+
+    def parts(self, batch: Batch) -> Iterator[Batch]:
+        """A batch in the parts that the posterior looks at together."""
+        if not isinstance(self.posterior, Directional):
+            yield batch
+            return
+        for rows, inputs in self.posterior.parts(batch.inputs):
+            yield batch.cut(rows, inputs)
 
     def _sketched(self, source: Directional, batch: Batch) -> Sketched:
         likelihood = self.posterior.likelihood
-        f, y, weight = self._seen(source.outputs(batch.inputs), batch)
-        xp = array_namespace(f)
-        roots = xp.sqrt(weight)[:, None, None] * leading(likelihood, f, y, source.directions)
-        error = weight[:, None] * likelihood.error(f, y)
-        gram = source.gram(batch.inputs, xp.concat([error[..., None], roots], axis=-1))
-        return Sketched(likelihood, f, y, weight, roots, gram, functools.partial(source.respond, batch.inputs))
+
+        def choose(f: Array, rows: slice) -> Array:
+            f, y, weight = self._seen(f, batch.cut(rows))
+            return error_and_roots(likelihood.at(f), f, y, weight, source.directions)
+
+        seen = source.along(batch.inputs, choose)
+        f, y, weight = self._seen(seen.f, batch)
+        likelihood = likelihood.at(f)
+        scale = scales(likelihood, f, y, seen.directions)
+        return Sketched(likelihood, f, y, weight, seen.directions, scale, seen.gram, seen.respond)
 
     def _seen(self, f: Array, batch: Batch) -> tuple[Array, Array, Array]:
         """Outputs with their offset, targets that were checked, weights."""
         xp = array_namespace(f)
-        f = xp.astype(f, xp.float64)
+        f = xp.astype(f, xp.float64, copy=False)
         n, c = f.shape
         if batch.offset is not None:
             f = f + xp.reshape(xp.asarray(batch.offset, dtype=f.dtype), (n, -1))

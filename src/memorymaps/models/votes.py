@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from array_api_compat import array_namespace, device
@@ -56,3 +57,14 @@ class Votes(Categorical):
     def root(self, f: Array, y: Array, v: Array) -> Array:
         """`Λ` is a projector: its own root."""
         return self.curve(f, y, v)
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """`Λe = e`, as errors sum to zero."""
+        error = self.error(f, y)
+        xp = array_namespace(f)
+        return lambda v: xp.matmul(v, error[..., None])[..., 0], xp.ones_like(f[:, 0])
+
+    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+        """A part of `Λ` itself."""
+        m = outputs.shape[-1]
+        return self.curvature(f, y)[:, :m, :m]

@@ -78,8 +78,7 @@ class KroneckerCurvature:
         a, g = gradient.a, gradient.g
         if self.reduce:
             a, g = a.mean(1, keepdim=True), g.sum(2, keepdim=True)
-        flat = a.reshape(-1, a.shape[-1])
-        return flat.T @ flat / a.shape[1], _second_moment(g)
+        return _second_moment(a[None]) / a.shape[1], _second_moment(g)
 
     def take_in(self, measured: tuple[Tensor, Tensor]) -> None:
         """Add in double precision."""

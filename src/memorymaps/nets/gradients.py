@@ -98,20 +98,59 @@ def find_blocks(network: Network, owners: Sequence[Owner]) -> tuple[Block, ...]:
 
 
 @dataclass(frozen=True)
-class Outer:
-    """`G_i = Σ_t g_t a_tᵀ` with `a [n, t, d]` (ones appended for a bias) and `g [k, n, t, o]`."""
+class Patches:
+    """Patches `a [n, t, d]` under a convolution's kernel, in the order of its weights, with ones for a bias.
 
-    a: Tensor
+    Made for the examples that are asked for: together they are much larger than what they are cut from.
+    """
+
+    module: Any
+    x: Tensor
+    biased: bool
+
+    def __getitem__(self, part: slice) -> Tensor:
+        """`[n', t, d]`; positions lie together in memory, as they do in pictures: one copy, in long runs."""
+        cut = self._cut(self.x[part])
+        spatial = len(self.module.kernel_size)
+        features, positions = cut.shape[1 : 2 + spatial], cut.shape[2 + spatial :]
+        found = cut.new_empty(len(cut), features.numel() + self.biased, positions.numel())
+        found[:, features.numel() :] = 1
+        found[:, : features.numel()].unflatten(2, positions).unflatten(1, features).copy_(cut)
+        return found.mT
+
+    def _cut(self, x: Tensor) -> Tensor:
+        """A view `[n', channels, kernel…, positions…]` of the padded input."""
+        kernel = zip(self.module.kernel_size, self.module.stride, self.module.dilation, strict=True)
+        spatial = len(self.module.kernel_size)
+        x = F.pad(x, _padding(self.module))
+        for axis, (size, step, gap) in enumerate(kernel):
+            x = x.unfold(2 + axis, gap * (size - 1) + 1, step)[..., ::gap]
+        return x.permute(0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
+
+
+@dataclass(frozen=True)
+class Outer:
+    """`G_i = Σ_t g_t a_tᵀ` with `inputs` `a [n, t, d]` (ones appended for a bias) and `g [k, n, t, o]`.
+
+    Of a convolution, positions lie together in memory: in `a` and `g` alike `t` is the last axis underneath.
+    """
+
+    inputs: Tensor | Patches
     g: Tensor
+
+    @property
+    def a(self) -> Tensor:
+        """All inputs `[n, t, d]`."""
+        return self.inputs[:]
 
     @property
     def positions(self) -> int:
         """`t`: how often each example uses the weights."""
-        return int(self.a.shape[1])
+        return int(self.g.shape[2])
 
     def dense(self, part: slice) -> Tensor:
         """`G [n', k, o·d]`, newly made."""
-        a, g = self.a[part], self.g[:, part].transpose(0, 1)
+        a, g = self.inputs[part], self.g[:, part].transpose(0, 1)
         n, k, t, o = g.shape
         if t == 1:
             return (g[:, :, 0, :, None] * a[:, :1, None, :]).reshape(n, k, -1)
@@ -119,19 +158,31 @@ class Outer:
 
     def turned(self, left: Tensor | None, right: Tensor | None) -> Outer:
         """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
-        return Outer(self.a if right is None else self.a @ right, self.g if left is None else _times(self.g, left))
+        a = self.inputs if right is None else times(self.a, right)
+        return Outer(a, self.g if left is None else times(self.g.transpose(0, 1), left).transpose(0, 1))
+
+    def shared(self, share: Tensor) -> Outer:
+        """The gradients of one direction `Σ_k s_k` for shares `s [n, k]`."""
+        return Outer(self.inputs, shared(self.g, share))
 
     def moved(self, moves: Tensor, part: slice) -> Tensor:
         """What moves `[n', o·d]` of the weights do to the layer's outputs: `[n', t, o]`."""
-        return self.a[part] @ moves.reshape(len(moves), self.g.shape[-1], self.a.shape[-1]).mT
+        a = self.inputs[part]
+        return a @ moves.reshape(len(moves), self.g.shape[-1], a.shape[-1]).mT
 
 
-def _times(g: Tensor, left: Tensor) -> Tensor:
-    """`g Q [k, n, t, o]`, in the order in which `g` lies in memory: a product of matrices either way."""
-    y = g.transpose(0, 1)
+def shared(g: Tensor, share: Tensor) -> Tensor:
+    """`Σ_k s_k g_k [1, n, …]` for cotangents `g [k, n, …]` and shares `s [n, k]`."""
+    if len(g) == 1:
+        return g * share.T.reshape(1, -1, *[1] * (g.ndim - 2))
+    return torch.matmul(share[:, None], g.transpose(0, 1).flatten(2)).view(1, *g.shape[1:])
+
+
+def times(y: Tensor, q: Tensor) -> Tensor:
+    """`y Q [n, …, t, o]`, in the order in which `y` lies in memory: a product of matrices either way."""
     if y.is_contiguous():
-        return (y.reshape(-1, y.shape[-1]) @ left).view(y.shape).transpose(0, 1)
-    return torch.matmul(left.T, y.mT).mT.transpose(0, 1)
+        return (y.reshape(-1, y.shape[-1]) @ q).view(*y.shape[:-1], q.shape[1])
+    return torch.matmul(q.T, y.mT).mT
 
 
 @dataclass(frozen=True)
@@ -265,6 +316,10 @@ class Batch:
     calls: tuple[Call, ...]
     g: tuple[Tensor, ...]
 
+    def shared(self, share: Tensor) -> Batch:
+        """The same batch along the one direction `Σ_k s_k d_k` of every example, for shares `s [n, k]`."""
+        return Batch(self.network, self.f, self.calls, tuple(shared(g, share) for g in self.g))
+
     def placed(self, block: Block, moved: Tensor | list[Tensor]) -> list[tuple[Call, Tensor]]:
         """Moves of a block's outputs in the shape of the calls they belong to."""
         calls = [call for call, _ in self._uses[block.parameters[0]]]
@@ -296,34 +351,20 @@ class Batch:
         if len(parts) == 1:
             return Outer(*parts[0])
         a, g = zip(*parts, strict=True)
-        return Outer(torch.cat(a, 1), torch.cat(g, 2))
+        return Outer(torch.cat([each[:] for each in a], 1), torch.cat(g, 2))
 
 
-def _factors(module: nn.Module, x: Tensor, g: Tensor, biased: bool) -> tuple[Tensor, Tensor]:
+def _factors(module: nn.Module, x: Tensor, g: Tensor, biased: bool) -> tuple[Tensor | Patches, Tensor]:
     """`a [n, t, d]`, with ones for a bias, and `g [k, n, t, o]` of one call."""
     k, n = g.shape[:2]
     if isinstance(module, nn.Linear):
-        return _flat(x.reshape(n, -1, x.shape[-1]).to(g.dtype), 1, biased), g.reshape(k, n, -1, g.shape[-1])
-    return _flat(_patches(module, x.to(g.dtype)), len(module.kernel_size), biased), g.flatten(3).transpose(2, 3)
+        return _with_ones(x.reshape(n, -1, x.shape[-1]).to(g.dtype), biased), g.reshape(k, n, -1, g.shape[-1])
+    return Patches(module, x.to(g.dtype), biased), g.flatten(3).transpose(2, 3)
 
 
-def _flat(a: Tensor, spatial: int, biased: bool) -> Tensor:
-    """`[n, positions…, features…]` as `[n, t, d]`, with a last column of ones for a bias: one copy at most."""
-    if not biased:
-        return a.flatten(1 + spatial).flatten(1, spatial)
-    positions, features = a.shape[1 : 1 + spatial], a.shape[1 + spatial :]
-    found = a.new_ones(len(a), positions.numel(), features.numel() + 1)
-    found[..., :-1].unflatten(2, features).unflatten(1, positions).copy_(a)
-    return found
-
-
-def _patches(module: Any, x: Tensor) -> Tensor:
-    """Patches under a convolution's kernel, in the order of its weights: `[n, positions…, channels, kernel…]`."""
-    spatial = len(module.kernel_size)
-    x = F.pad(x, _padding(module))
-    for axis, (size, step, gap) in enumerate(zip(module.kernel_size, module.stride, module.dilation, strict=True)):
-        x = x.unfold(2 + axis, gap * (size - 1) + 1, step)[..., ::gap]
-    return x.movedim(1, 1 + spatial)
+def _with_ones(a: Tensor, biased: bool) -> Tensor:
+    """`[n, t, d]` with a last column of ones for a bias."""
+    return torch.cat([a, a.new_ones(*a.shape[:2], 1)], dim=2) if biased else a
 
 
 def _padding(module: Any) -> list[int]:

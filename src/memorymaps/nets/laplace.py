@@ -52,8 +52,8 @@ class Laplace:
         `"empirical"`.
     rows : number of examples (`active_set`, more where they hold too little of the curvature) or eigenvectors
         (`lowrank`).
-    directions : how many leading directions of each `Λ` the map asks for, so that its cost does not grow with the
-        number of outputs; 0: all `C × C` variances. Default: 0 up to 32 outputs, 2 beyond.
+    directions : how many leading directions of each `Λ` the map asks for beside the error's, so that its cost does not
+        grow with the number of outputs; 0: all `C × C` variances. Default: 0 up to 32 outputs, 1 beyond.
     probes : conjugate-gradient probes that check the posterior's effective parameters against the exact matrix;
         0 leaves an approximate structure unverified, and its map uses the first-order form.
     forward : how to call the network on a batch of inputs; default: a mapping as keywords, a tuple as arguments.

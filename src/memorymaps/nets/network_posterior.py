@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +12,20 @@ import torch
 
 from memorymaps._types import Array
 from memorymaps.likelihoods import Likelihood
+from memorymaps.nets.along import BatchAlong, Choose
 from memorymaps.nets.batching import look, numpy
 from memorymaps.nets.covariance import Covariance
 from memorymaps.nets.ggn import operator_of
-from memorymaps.nets.gradients import Batch, Block
+from memorymaps.nets.gradients import Block
 from memorymaps.nets.network import Network, evaluating
 from memorymaps.nets.removal import removal
 from memorymaps.nets.setting import Setting
-from memorymaps.nets.tape import attached, onehots, record
+from memorymaps.nets.tape import onehots
 from memorymaps.posteriors import Description, Marginals
 
 _FACTORED = 20_000  # parameters up to which Z is written out
 _MANY = 32  # outputs beyond which V is asked for along directions only
-_DIRECTIONS = 2
+_DIRECTIONS = 1
 
 
 @dataclass(frozen=True)
@@ -108,32 +109,13 @@ class DirectionalNetworkPosterior(NetworkPosterior):
 
     directions: int = 2
 
-    def gram(self, inputs: Any, d: Array) -> Array:
-        """`DᵀVD [n, k, k]` for directions `D [n, c, k]`."""
-        along = torch.as_tensor(d).permute(2, 0, 1)
+    def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
+        """Inputs in parts of which everything that is recorded fits in memory."""
+        return self.setting.size.run(inputs, lambda x, part: (part, x))
 
-        def work(x: Any, part: slice) -> Array:
-            batch = look(self.network, self.setting.owners, x, part, lambda _, rows: along[:, rows])
-            return numpy(self.covariance.variance(batch, len(along)))
-
-        with evaluating(self.network.module):
-            return np.concatenate(list(self.setting.size.run(inputs, work)))
-
-    def respond(self, inputs: Any, u: Array) -> Array:
-        """`V u [n, c]`: one reverse pass, one solve, and the reverse pass of the reverse pass."""
-
-        def work(x: Any, part: slice) -> Array:
-            f, calls = record(self.network, self.network.place(x), self.setting.owners)
-            along = torch.as_tensor(u[part]).to(f).requires_grad_()
-            g = attached(f, calls, along)
-            seen = Batch(self.network, f.detach(), tuple(calls), tuple(each.detach()[None].to(f) for each in g))
-            by_call = {id(call): k for k, call in enumerate(calls)}
-            moved = [(g[by_call[id(call)]], move) for call, move in self.covariance.moved(seen)]
-            pairs = [(each, move.to(each)) for each, move in moved]
-            return numpy(torch.autograd.grad([a for a, _ in pairs], along, [b for _, b in pairs])[0])
-
-        with evaluating(self.network.module):
-            return np.concatenate(list(self.setting.size.run(inputs, work)))
+    def along(self, inputs: Any, choose: Choose) -> BatchAlong:
+        """A batch along directions `D = choose(f, rows)`."""
+        return BatchAlong.of(self.setting, self.covariance, inputs, choose)
 
 
 def kind_for(count: int, outputs: int, directions: int | None) -> Callable[..., NetworkPosterior]:

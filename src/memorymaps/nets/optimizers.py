@@ -40,7 +40,9 @@ class FromOptimizer:
     optimizer : IVON or its family, Adam and its family, RMSprop, or SGD, after at least one step.
     n : number of training examples.
     loss : how the training loss is reduced, `"mean"` or `"sum"`.
-    forward, directions : as for `Laplace`.
+    forward : as for `Laplace`.
+    directions : as for `Laplace`, taken where they are fewer reverse passes than outputs (`directions + 2`) and
+        nothing is averaged.
     prior : precision `δ` added to the state's, for weights that nothing else holds: rows of an embedding whose token
         has not come yet, say.
     average : meet losses, means, errors and curvatures in expectation under `q(f) = N(f, V)`, as a variational
@@ -95,7 +97,8 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     average = reading.variational if recipe.average is None else recipe.average
     network = replace(model.network, likelihood=Expected(likelihood) if average else likelihood)
     names = _held(network.module, reading)
-    diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=recipe.directions)
+    directions = None if average else recipe.directions
+    diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=directions)
     with evaluating(network.module):
         setting = setting_of(LaplaceNetwork(network, diagonal), examples)
         precision = {
@@ -114,8 +117,13 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
         form="F-sm",
         notes=("The optimiser's own curvature: read sizes as ranks.", *(_AVERAGED if average else ())),
     )
-    kind = kind_for(setting.count, setting.outputs, recipe.directions)
+    kind = kind_for(setting.count, setting.outputs, _worthwhile(directions, setting.outputs))
     return kind(setting, Covariance(setting.separate, parts), description)
+
+
+def _worthwhile(directions: int | None, outputs: int) -> int | None:
+    """Directions that save reverse passes."""
+    return None if directions is not None and outputs <= directions + 2 else directions
 
 
 def _held(module: nn.Module, reading: Reading) -> list[str]:

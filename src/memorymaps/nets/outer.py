@@ -11,49 +11,122 @@ and the cheaper of the last two is taken.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
-from memorymaps.nets.gradients import Outer, parts_of
+from memorymaps.nets.gradients import Outer, parts_of, times
 
 _CACHED = 2**20  # numbers in one temporary: what processors keep close
 
 
+@dataclass(frozen=True)
+class Turned:
+    """Gradients before a precision that is diagonal in the basis `Q_G ⊗ Q_A`, kept for more than one question.
+
+    Factors or their products are turned into the basis, whichever are fewer: `x` holds the factors as they are, `back`
+    is `Q_G` if `g` has been turned, `left` and `right` are what products are still to be turned by.
+    """
+
+    x: Outer
+    precision: Tensor
+    back: Tensor | None
+    left: Tensor | None
+    right: Tensor | None
+    by_tokens: bool
+
+    @classmethod
+    def of(cls, x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Turned:
+        """Turn the factors that are fewer than the products."""
+        k, _, t, o = x.g.shape
+        d = precision.shape[1]
+        tokens = t > 1 and _tokens_are_cheaper(x, d, left is not None)
+        whole = t == 1 or tokens
+        g_first, a_first = whole or t <= d, whole or t <= k * o
+        turned = x.turned(left if g_first else None, right if a_first else None)
+        after = (None if g_first else left, None if a_first else right)
+        return cls(turned, precision, left if g_first else None, *after, tokens)
+
+    def variance(self) -> Tensor:
+        """`V [n, k, k]`."""
+        if self.x.positions == 1:
+            g = self.x.g[:, :, 0].transpose(0, 1)
+            return torch.matmul(g * self._weight[:, None], g.transpose(1, 2))
+        if self.by_tokens:
+            return _tokens(self.x, self.precision)
+        return torch.cat([self._gram(part) for part in self._parts()])
+
+    def moved(self, share: Tensor) -> Tensor:
+        """`S⁻¹G a_t`: how the layer's outputs move along the posterior step of `Σ_k s_k G_k`, `[n, t, o]`."""
+        if self.x.positions == 1:
+            y = self.x.shared(share).g[0] * self._weight[:, None]
+        else:
+            y = torch.cat([self._solved(share[p], p) @ self.x.inputs[p].mT for p in self._parts()]).mT
+        return y if self.back is None else times(y, self.back.T)
+
+    @cached_property
+    def _weight(self) -> Tensor:
+        """`w = (a ∘ a)(1/s)ᵀ [n, o]`, for one position."""
+        return self.x.a[:, 0].square() @ self.precision.reciprocal().T
+
+    def _parts(self) -> Iterator[slice]:
+        """Examples whose factors and products are kept close together."""
+        return parts_of(self.x.g.shape[1], max(self._size, self._factors), _CACHED)
+
+    @property
+    def _size(self) -> int:
+        """Numbers in the products of one example."""
+        return int(len(self.x.g) * self.precision.numel())
+
+    @property
+    def _factors(self) -> int:
+        """Numbers in the factors of one example."""
+        return int(self.x.positions * self.precision.shape[1] + self.x.g[:, 0].numel())
+
+    @cached_property
+    def _kept(self) -> Tensor | None:
+        """All products, where they are fewer than the factors."""
+        if self._size > self._factors:
+            return None
+        return torch.cat([self._products(self.x, part) for part in self._parts()])
+
+    def _products(self, x: Outer, part: slice) -> Tensor:
+        """`Q_Gᵀ G Q_A [n', k, o, d]`."""
+        products = x.dense(part).view(-1, len(x.g), *self.precision.shape)
+        products = products if self.right is None else products @ self.right
+        return products if self.left is None else self.left.T @ products
+
+    def _gram(self, part: slice) -> Tensor:
+        products = self._products(self.x, part) if self._kept is None else self._kept[part]
+        flat = (products * self.precision.rsqrt()).flatten(2)
+        return torch.matmul(flat, flat.transpose(1, 2))
+
+    def _solved(self, share: Tensor, part: slice) -> Tensor:
+        """`Q_G (Σ_k s_k Q_Gᵀ G_k Q_A / s) Q_Aᵀ [n', o, d]`, as far as products are turned."""
+        if self._kept is None:
+            along = Outer(self.x.inputs[part], self.x.g[:, part]).shared(share)
+            products = self._products(along, slice(None))[:, 0]
+        else:
+            products = torch.matmul(share[:, None], self._kept[part].flatten(2)).view(-1, *self.precision.shape)
+        solved = products / self.precision
+        solved = solved if self.left is None else self.left @ solved
+        return solved if self.right is None else solved @ self.right.T
+
+
 def variance(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
     """`V [n, k, k]`."""
+    return Turned.of(x, precision, left, right).variance()
+
+
+def _tokens_are_cheaper(x: Outer, d: int, turning: bool) -> bool:
+    """Multiplications an example, turning into a basis included."""
     k, _, t, o = x.g.shape
-    d = x.a.shape[-1]
-    if t == 1:
-        return _single(x.turned(left, right), precision)
-    turning = 0 if left is None else 1
     matrices = k * t * o * d + k * k * o * d + turning * (min(t, k * o) * d * d + k * min(t, d) * o * o)
     tokens = t * t * d * o / 2 + k * t * t * o + k * k * t * o + turning * (t * d * d + k * t * o * o)
-    if tokens < matrices:
-        return _tokens(x.turned(left, right), precision)
-    return _matrices(x, precision, left, right)
-
-
-def _single(x: Outer, precision: Tensor) -> Tensor:
-    w = x.a[:, 0].square() @ precision.reciprocal().T
-    g = x.g[:, :, 0].transpose(0, 1)
-    return torch.matmul(g * w[:, None], g.transpose(1, 2))
-
-
-def _matrices(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    k, n, t, o = x.g.shape
-    d = x.a.shape[-1]
-    before = (left if t <= d else None, right if t <= k * o else None)  # turn factors or products, whichever are fewer
-    scale, turned = precision.rsqrt(), x.turned(*before)
-    found = x.a.new_empty(n, k, k)
-    for part in parts_of(n, k * o * d, _CACHED):
-        products = turned.dense(part).view(-1, k, o, d)
-        if right is not None and before[1] is None:
-            products = products @ right
-        if left is not None and before[0] is None:
-            products = left.T @ products
-        flat = products.mul_(scale).view(-1, k, o * d)
-        found[part] = torch.matmul(flat, flat.transpose(1, 2))
-    return found
+    return bool(tokens < matrices)
 
 
 def _tokens(x: Outer, precision: Tensor) -> Tensor:
@@ -70,15 +143,3 @@ def _tokens(x: Outer, precision: Tensor) -> Tensor:
         sides = (side.transpose(1, 2).reshape(len(a), k, o * t) for side in (g, bent))
         found[part] = torch.matmul(next(sides), next(sides).transpose(1, 2))
     return found
-
-
-def moved(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """`S⁻¹G a_t`: how the layer's outputs move along the first direction's posterior step, `[n, t, o]`."""
-    turned = x.turned(left, right)
-    a, g = turned.a, turned.g[0]
-    if turned.positions == 1:
-        y = g * (a.square() @ precision.reciprocal().T)
-    else:
-        pieces = parts_of(len(a), precision.numel(), _CACHED)
-        y = torch.cat([(a[p] @ ((g[p].mT @ a[p]) / precision).mT) for p in pieces])
-    return y if left is None else y @ left.T

@@ -131,8 +131,7 @@ def _pieces(origin: Origin, source: NetworkPosterior, variational: bool) -> Iter
 
 
 def _root(at: Local | Sketched) -> Array:
-    """`R [n, c, r]` with `RRᵀ = wΛ`."""
-    if isinstance(at, Sketched):
-        return np.asarray(at.roots)
-    values, vectors = np.linalg.eigh(at.curvature)
+    """`R [n, c, c]` with `RRᵀ = wΛ`."""
+    curvature = at.weight[:, None, None] * at.likelihood.curvature(at.f, at.y)
+    values, vectors = np.linalg.eigh(curvature)
     return vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]

@@ -7,7 +7,8 @@ of parameters follow locally, without a Jacobian of the whole network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,30 +201,35 @@ def _detached(leaf: Any, dtype: torch.dtype) -> Any:
 
 def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Tensor]:
     """`g [k, n, …]` at the output of every call, for `directions [k, n, c]` at the network's output."""
-    edges, k = [call.edge for call in calls], len(directions)
+    k = len(directions)
+    return _side_by_side(f, k, (_one_pass(f, calls, d, row < k - 1) for row, d in enumerate(directions)))
+
+
+def attached(f: Tensor, calls: Sequence[Call], lane: Tensor, others: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
+    """The same for a `lane [n, c]` that requires a gradient and some others: what its cotangents are, and all `g`.
+
+    The lane's cotangents stay functions of it, for every layer that autograd can differentiate twice.
+    """
+    pulled = torch.autograd.grad(f, [call.edge for call in calls], lane, create_graph=True, allow_unused=True)
+    pull = [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, pulled, strict=True)]
+    passes = itertools.chain([[g.detach() for g in pull]], (_one_pass(f, calls, other, True) for other in others))
+    return pull, _side_by_side(f, 1 + len(others), passes)
+
+
+def _side_by_side(f: Tensor, k: int, passes: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+    """`k` reverse passes as `[k, n, …]`; an example's lie together in memory, to be summed over positions uncopied."""
     found: list[Tensor] = []
-    for row, direction in enumerate(directions):
-        passed = _one_pass(f, edges, calls, direction, row < k - 1)
+    for row, passed in enumerate(passes):
         if k == 1:
             return [each[None].to(f.dtype) for each in passed]
-        # an example's directions lie together in memory: what is summed over positions later needs no copy
         found = found or [f.new_empty(len(each), k, *each.shape[1:]) for each in passed]
         for whole, each in zip(found, passed, strict=True):
             whole[:, row] = each
     return [whole.transpose(0, 1) for whole in found]
 
 
-def attached(f: Tensor, calls: Sequence[Call], direction: Tensor) -> list[Tensor]:
-    """The same for one direction that requires a gradient: cotangents that stay functions of it.
-
-    As they are linear in it, their own reverse pass with `δ` put in at the calls is the forward-mode product
-    `Σ J_call δ`, for every layer that autograd can differentiate twice.
-    """
-    found = torch.autograd.grad(f, [call.edge for call in calls], direction, create_graph=True, allow_unused=True)
-    return [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, found, strict=True)]
-
-
-def _one_pass(f: Tensor, edges: list[GradientEdge], calls: Sequence[Call], direction: Tensor, more: bool) -> Any:
+def _one_pass(f: Tensor, calls: Sequence[Call], direction: Tensor, more: bool) -> list[Tensor]:
+    edges = [call.edge for call in calls]
     found = torch.autograd.grad(f, edges, direction, retain_graph=more, allow_unused=True)
     return [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, found, strict=True)]
 
