@@ -16,7 +16,13 @@ from memorymaps.viz.trajectory_displays import GeneralisationDisplay
 
 
 def main() -> None:
-    made = parser(__doc__, data="fmnist", net="mlp-16", epochs=60, examples=600, tests=2_000, delta=1.0)
+    made = parser(__doc__, data="fmnist", net="mlp-16", epochs=60, examples=600, tests=2_000)
+    made.add_argument(
+        "--delta",
+        type=lambda word: word if word == "evidence" else float(word),
+        default="evidence",
+        help="prior precision of the maps; training has none (default: evidence, at every checkpoint)",
+    )
     made.add_argument("--structure", default="full")
     made.add_argument("--every", type=int, default=3, help="epochs between checkpoints")
     made.add_argument("--rate", type=float, default=1e-3, help="learning rate")
@@ -25,7 +31,7 @@ def main() -> None:
     torch.manual_seed(0)
     net = NETWORKS[args.net]()
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=0.0)
-    run = args.out / f"overfitting-{args.data}-{args.net}-{args.examples}-{args.structure}-{args.delta:g}"
+    run = args.out / f"overfitting-{args.data}-{args.net}-{args.examples}-{args.structure}-{args.delta}-{args.rate:g}"
     recipe = Laplace(args.structure, prior=args.delta)
     tracker = tracked(
         run, net, optimizer, data, 32, args.epochs, lambda epoch: epoch % args.every == 0, posterior=recipe
