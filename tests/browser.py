@@ -52,8 +52,11 @@ class Explorer:
         return self.page.evaluate(body, argument)
 
     def settle(self):
-        """Wait for two frames, in which everything that changed is drawn."""
+        """Wait for two frames and until every map has its size and nothing left to draw."""
         self.page.evaluate("() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        self.page.wait_for_function(
+            "() => window.memorymaps.views.every((v) => v.frame.width > 0 && v.waiting === 0 && v.stale.size === 0)"
+        )
 
     def address(self):
         """The page's own link, once it has stopped changing."""
