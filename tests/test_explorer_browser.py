@@ -67,7 +67,8 @@ def test_hovering_shows_the_right_example(digits_page, digits_map, opened):
         page.page.wait_for_function("(id) => document.querySelector('.mm-card-id')?.textContent === id", arg=str(row))
         page.page.wait_for_function(
             """() => { const c = document.querySelector('.mm-card canvas');
-            return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v, k) => k % 4 < 3 && v > 0); }"""
+            const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
+            return data.some((v, k) => k % 4 < 3 && v > 0); }"""
         )
         pixels = page.page.evaluate(
             """() => { const c = document.querySelector('.mm-card canvas');
