@@ -283,3 +283,13 @@ def test_the_tuned_prior_makes_the_log_evidence_stationary(structure):
 
     best = minimize_scalar(lambda t: -evidence(t), bounds=(-5, 8), method="bounded", options={"xatol": 1e-8})
     assert delta == pytest.approx(np.exp(best.x), rel=2e-3)
+
+
+def test_the_active_set_keeps_to_its_memory_and_says_so(monkeypatch):
+    net, x, y = case("mlp")
+    size = sum(value.numel() for value in net.parameters())
+    monkeypatch.setattr("memorymaps.nets.approximations._ROWS", 2.5 * 3 * size)
+    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("active_set", prior=0.5, rows=6))
+    notes = " ".join(m.provenance.description.notes)
+    assert "exact curvature of 2 examples" in notes
+    assert "6 were asked for: no more fit in memory" in notes

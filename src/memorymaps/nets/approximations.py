@@ -156,6 +156,8 @@ def _active_set(setting: Setting) -> Held:
     rows = torch.cat([_exact_rows(setting, setting.examples.take(piece.numpy())) for piece in pieces])
     share = float(trace[chosen].sum() / trace.sum())
     note = f"exact curvature of {len(chosen):,} examples with {share:.0%} of its trace, diagonal for the rest"
+    if len(chosen) < min(len(trace), setting.recipe.rows):
+        note += f" ({setting.recipe.rows:,} were asked for: no more fit in memory)"
     return Held(lambda deltas: _with_rows(base.build(deltas), rows), (note,), share)
 
 
@@ -163,7 +165,7 @@ def _enough(setting: Setting, trace: Tensor) -> int:
     """At least `rows` examples, more until their share of the trace can be trusted, no more than fit in memory."""
     share = trace.cumsum(0) / trace.sum()
     wanted = max(setting.recipe.rows, int((share < TRUSTED_SHARE + 0.05).sum()) + 1)
-    return min(len(trace), max(setting.recipe.rows, min(wanted, int(_ROWS / setting.outputs / setting.count))))
+    return min(len(trace), wanted, max(1, int(_ROWS / setting.outputs / setting.count)))
 
 
 def _traces(setting: Setting, batch: Batch) -> Tensor:
