@@ -3,7 +3,7 @@
 The posterior is the exact Gauss–Newton matrix: Kronecker factors count more effective parameters than there
 are examples on so few data, and their left-out loss rises from the first epoch.
 
-MEMORYMAPS_DATA=… python benchmarks/papers/overfitting.py --net mlp-16 --examples 600
+MEMORYMAPS_DATA=… python benchmarks/papers/overfitting.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from memorymaps.viz.trajectory_displays import GeneralisationDisplay
 
 
 def main() -> None:
-    made = parser(__doc__, data="fmnist", net="mlp-16", epochs=60, examples=600, tests=2_000)
+    made = parser(__doc__, data="fmnist", net="mlp-16", epochs=45, examples=600, tests=2_000)
     made.add_argument(
         "--delta",
         type=lambda word: word if word == "evidence" else float(word),
@@ -25,7 +25,7 @@ def main() -> None:
     )
     made.add_argument("--structure", default="full")
     made.add_argument("--every", type=int, default=3, help="epochs between checkpoints")
-    made.add_argument("--rate", type=float, default=1e-3, help="learning rate")
+    made.add_argument("--rate", type=float, default=1e-2, help="learning rate")
     args = made.parse_args()
     data = load(args.data, args.examples, args.tests)
     torch.manual_seed(0)
