@@ -92,6 +92,17 @@ def test_variants_of_adam_read_the_same():
         np.testing.assert_allclose(drawn(*other)["leverage"], expected["leverage"], rtol=1e-8)
 
 
+def test_a_capturable_state_reads_the_same():
+    """On the device its step is a tensor that graphs advance; how it is read does not depend on where it lies."""
+    net, x, y, optimizer = trained(MAKERS["adam"])
+    expected = drawn(net, x, y, optimizer)
+    for group in optimizer.param_groups:
+        group["capturable"] = True
+    for state in optimizer.state.values():
+        state["step"] = torch.as_tensor(state["step"], dtype=torch.float32).reshape(())
+    np.testing.assert_array_equal(drawn(net, x, y, optimizer)["leverage"], expected["leverage"])
+
+
 def test_groups_have_their_own_decay():
     def make(parameters):
         parameters = list(parameters)
