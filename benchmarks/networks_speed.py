@@ -127,16 +127,18 @@ def laplace_torch(net: nn.Module, x: torch.Tensor, y: torch.Tensor, structure: s
         return float("nan"), float("nan")
 
 
-def study(name: str) -> None:
+def study(name: str, alone: bool) -> None:
     make, shape, n, few = NETS[name]
     torch.manual_seed(0)
     net, x, y = make(), torch.randn(n, *shape), torch.randint(0, OUTPUTS, (n,))
     epoch(net, x, y)
     unit = min(seconds(lambda: epoch(net, x, y)) for _ in range(3))
     ones = {key: torch.ones_like(value) for key, value in net.named_parameters()}
-    jacobians(net, x[:10], ones)
-    peer = seconds(lambda: jacobians(net, x[:few], ones)) * n / few / unit
-    peers = {s: laplace_torch(net, x, y, theirs, few) for s, theirs in (("diag", "diag"), ("kfac", "kron"))}
+    peer, peers = float("nan"), {}
+    if not alone:
+        jacobians(net, x[:10], ones)
+        peer = seconds(lambda: jacobians(net, x[:few], ones)) * n / few / unit
+        peers = {s: laplace_torch(net, x, y, theirs, few) for s, theirs in (("diag", "diag"), ("kfac", "kron"))}
     for structure in ("diag", "kfac", "ekfac"):
         model = Laplace(structure, prior=1.0)(net, "categorical")
         data = training_data(model, ArrayExamples.of(x, y))
@@ -154,13 +156,15 @@ def study(name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--net", choices=NETS, action="append")
+    parser.add_argument("--alone", action="store_true", help="without the peers, which take hours and many GB")
+    a = parser.parse_args()
     print(
         "| network | structure | curvature, epochs | V (C × C), epochs | curvature, laplace-torch | V, laplace-torch "
         "| V by vmap(jacrev) | ratio |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for name in parser.parse_args().net or NETS:
-        study(name)
+    for name in a.net or NETS:
+        study(name, a.alone)
 
 
 if __name__ == "__main__":
