@@ -293,3 +293,11 @@ def test_the_active_set_keeps_to_its_memory_and_says_so(monkeypatch):
     notes = " ".join(m.provenance.description.notes)
     assert "exact curvature of 2 examples" in notes
     assert "6 were asked for: no more fit in memory" in notes
+
+
+def test_leverage_along_directions_is_said_to_be():
+    net, x, y = case("mlp")
+    for directions, told in ((0, False), (1, True)):
+        recipe = mm.Laplace("diag", prior=0.5, directions=directions)
+        m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)
+        assert any("unbiased, not exact" in note for note in m.provenance.description.notes) == told

@@ -11,7 +11,7 @@ from memorymaps.examples import ArrayExamples, DataError, Examples
 from memorymaps.nets.approximations import STRUCTURES, chosen
 from memorymaps.nets.laplace import LaplaceNetwork
 from memorymaps.nets.network import evaluating
-from memorymaps.nets.network_posterior import NetworkPosterior, kind_for
+from memorymaps.nets.network_posterior import NetworkPosterior, built
 from memorymaps.nets.prior import tuned
 from memorymaps.nets.setting import setting_of
 from memorymaps.nets.trust import describe
@@ -37,8 +37,7 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
             setting = replace(setting, prior=prior)
         covariance = held.build(setting.prior)
         description = describe(setting, structure, held, covariance, why, source)
-    kind = kind_for(setting.count, setting.outputs, model.recipe.directions)
-    return kind(setting, covariance, description)
+    return built(setting, covariance, description, model.recipe.directions)
 
 
 posterior.register(LaplaceNetwork)(fit)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,10 @@ from memorymaps.posteriors import Description, Marginals
 _FACTORED = 20_000  # parameters up to which Z is written out
 _MANY = 32  # outputs beyond which V is asked for along directions only
 _DIRECTIONS = 1
+_ALONG = (
+    "Leverage along {} leading direction{} of each Λ beside the error, and one signed random rest: unbiased, not exact. "
+    "Deviations are exact."
+)
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,13 @@ class DirectionalNetworkPosterior(NetworkPosterior):
         return BatchAlong.of(self.setting, self.covariance, inputs, choose)
 
 
-def kind_for(count: int, outputs: int, directions: int | None) -> Callable[..., NetworkPosterior]:
-    """The kind of posterior for `count` parameters, with as many leading directions as asked for or needed."""
-    wanted = (_DIRECTIONS if outputs > _MANY else 0) if directions is None else directions
+def built(
+    setting: Setting, covariance: Covariance, description: Description, directions: int | None
+) -> NetworkPosterior:
+    """The kind of posterior that suits its size, with as many leading directions as asked for or needed."""
+    wanted = (_DIRECTIONS if setting.outputs > _MANY else 0) if directions is None else directions
     if wanted:
-        return functools.partial(DirectionalNetworkPosterior, directions=wanted)
-    return FactoredNetworkPosterior if count <= _FACTORED else NetworkPosterior
+        told = replace(description, notes=(*description.notes, _ALONG.format(wanted, "s" * (wanted > 1))))
+        return DirectionalNetworkPosterior(setting, covariance, told, wanted)
+    kind = FactoredNetworkPosterior if setting.count <= _FACTORED else NetworkPosterior
+    return kind(setting, covariance, description)

@@ -17,7 +17,7 @@ from memorymaps.nets.covariance import Covariance
 from memorymaps.nets.fit import training_examples
 from memorymaps.nets.laplace import Laplace, LaplaceNetwork, likelihood_named
 from memorymaps.nets.network import Forward, Network, call, evaluating
-from memorymaps.nets.network_posterior import NetworkPosterior, kind_for
+from memorymaps.nets.network_posterior import NetworkPosterior, built
 from memorymaps.nets.parts import Rotated
 from memorymaps.nets.prior import prior_from
 from memorymaps.nets.readings import OptimizerStateError, Reading, read
@@ -117,8 +117,8 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
         form="F-sm",
         notes=("The optimiser's own curvature: read sizes as ranks.", *(_AVERAGED if average else ())),
     )
-    kind = kind_for(setting.count, setting.outputs, _worthwhile(directions, setting.outputs))
-    return kind(setting, Covariance(setting.separate, parts), description)
+    covariance = Covariance(setting.separate, parts)
+    return built(setting, covariance, description, _worthwhile(directions, setting.outputs))
 
 
 def _worthwhile(directions: int | None, outputs: int) -> int | None:
