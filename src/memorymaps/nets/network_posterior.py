@@ -26,7 +26,7 @@ _FACTORED = 20_000  # parameters up to which Z is written out
 _MANY = 32  # outputs beyond which V is asked for along directions only
 _DIRECTIONS = 1
 _ALONG = (
-    "Leverage along {} leading direction{} of each Λ beside the error, and one signed random rest: unbiased, not exact. "
+    "Leverage along {} leading direction{} of each Λ beside the error, one signed random rest: unbiased, not exact. "
     "Deviations are exact."
 )
 
