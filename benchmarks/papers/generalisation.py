@@ -15,6 +15,7 @@ A table a run: Spearman's ρ between the two losses over the checkpoints, their 
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,22 +38,23 @@ class Algorithm:
     """An optimiser, its batch size, and the posterior of its maps (none: from the optimiser's state)."""
 
     batch: int
-    optimizer: Callable[[nn.Module, int, float], Any]
+    optimizer: Callable[[nn.Module, argparse.Namespace], Any]
     structure: str | None = None
 
 
-def _variational(net: nn.Module, n: int, delta: float) -> Any:
+def _variational(net: nn.Module, a: argparse.Namespace) -> Any:
+    n = a.examples
     return VariationalNewton(
-        net.parameters(), lr=0.3, ess=n, hess_init=0.1, betas=(0.9, 1 - 5 / n), weight_decay=delta / n
+        net.parameters(), lr=0.3, ess=n, hess_init=a.start, betas=(0.9, 1 - 5 / n), weight_decay=a.delta / n
     )
 
 
-def _sgd(net: nn.Module, n: int, delta: float) -> Any:
-    return torch.optim.SGD(net.parameters(), lr=0.03, momentum=0.9, weight_decay=delta / n)
+def _sgd(net: nn.Module, a: argparse.Namespace) -> Any:
+    return torch.optim.SGD(net.parameters(), lr=0.03, momentum=0.9, weight_decay=a.delta / a.examples)
 
 
-def _adam(net: nn.Module, n: int, delta: float) -> Any:
-    return torch.optim.Adam(net.parameters(), lr=1e-3, weight_decay=delta / n)
+def _adam(net: nn.Module, a: argparse.Namespace) -> Any:
+    return torch.optim.Adam(net.parameters(), lr=1e-3, weight_decay=a.delta / a.examples)
 
 
 ALGORITHMS = {
@@ -67,6 +69,7 @@ ALGORITHMS = {
 def main() -> None:
     defaults = {"data": "fmnist", "net": "lenet5", "epochs": 15, "examples": 5_000, "tests": 2_000, "delta": 20.0}
     made = parser(__doc__, **defaults, subset=2_000)
+    made.add_argument("--start", type=float, default=0.1, help="curvature that the variational optimiser starts from")
     made.add_argument("--only", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
     args = made.parse_args()
     data = load(args.data, args.examples, args.tests)
@@ -79,7 +82,7 @@ def main() -> None:
         start, algorithm = time.perf_counter(), ALGORITHMS[name]
         torch.manual_seed(0)
         net = NETWORKS[args.net]()
-        optimizer = algorithm.optimizer(net, args.examples, args.delta)
+        optimizer = algorithm.optimizer(net, args)
         prior = prior_from(optimizer, args.examples)
         recipe = Laplace(algorithm.structure, prior=prior) if algorithm.structure else None
         run = args.out / f"generalisation-{args.data}-{args.net}-{args.examples}" / name
