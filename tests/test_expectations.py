@@ -103,4 +103,20 @@ def test_softmax_moments_are_the_rule_point_by_point(n, lib):
 def test_softmax_moments_far_out_do_not_overflow():
     v = np.eye(3)[None] * 1e4
     found = Expected(Categorical()).under(v).at(np.array([[1e4, 0.0, -1e4]]))
-    assert np.isfinite(found.nll(np.array([[1e4, 0.0, -1e4]]), np.array([2]))).all()
+    f, y = np.array([[1e4, 0.0, -1e4]]), np.array([2])
+    assert np.isfinite(found.nll(f, y)).all()
+    assert np.isfinite(found.predictive_loss(f, y)).all()
+
+
+def test_likelihoods_that_only_share_the_targets_of_softmax_keep_their_own_mean():
+    class Halved(Categorical):
+        def mean(self, f):
+            return super().mean(f / 2)
+
+    v, f = 0.3 * np.eye(3)[None], np.array([[1.0, -0.5, 0.2]])
+    np.testing.assert_allclose(Expected(Halved()).under(v).at(f).mean(f), Averaged(Halved(), v).mean(f), rtol=1e-12)
+
+
+def test_softmax_moments_of_no_examples():
+    found = Expected(Categorical()).under(np.zeros((0, 3, 3))).at(np.zeros((0, 3)))
+    assert found.slope(np.zeros((0, 3))).shape == (0, 3, 3)

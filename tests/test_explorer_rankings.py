@@ -48,10 +48,16 @@ def test_a_constant_measure_has_no_correlation(diabetes_map):
     assert found["spearman"][0][1] is None
 
 
-@pytest.mark.parametrize("measures", [("leverage", "luck"), ("prediction@1",), ("label",)])
+@pytest.mark.parametrize("measures", [("leverage", "luck"), ("leverage", "prediction@1"), ("label", "error")])
 def test_what_cannot_be_ranked_is_refused_with_the_choice(measures, diabetes_map):
     with pytest.raises(KeyError, match=r"cannot rank by .*expected some of .*'leverage'"):
         rankings(diabetes_map, columns={"label": ["a", "b"] * 221}, measures=measures)
+
+
+@pytest.mark.parametrize("measures", [(), ("leverage",)])
+def test_one_measure_is_nothing_to_compare(measures, diabetes_map):
+    with pytest.raises(ValueError, match=r"expected at least two to compare"):
+        rankings(diabetes_map, measures=measures)
 
 
 def test_two_examples_are_not_ranked():

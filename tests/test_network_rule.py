@@ -114,6 +114,13 @@ def test_many_outputs_are_asked_along_directions():
     np.testing.assert_allclose(thin.gradients, whole.gradients, rtol=1e-8, atol=1e-14)
 
 
+def test_a_map_of_some_examples_has_the_rule_of_all():
+    net, x, y, optimizer = trained(lambda p: torch.optim.Adam(p, lr=0.01))
+    recipe = mm.FromOptimizer(optimizer, n=N)
+    some = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe, rows=[3, 8])
+    np.testing.assert_array_equal(rule_of(some, recipe).gradients, ruled(net, x, y, optimizer)[1].gradients)
+
+
 def test_other_maps_are_refused(diabetes_map):
     net, x, y, optimizer = trained(lambda p: torch.optim.SGD(p, lr=0.01))
     recipe = mm.FromOptimizer(optimizer, n=N)

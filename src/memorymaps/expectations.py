@@ -169,7 +169,8 @@ def softmax_moments(f: Array, variance: Array) -> Moments:
     z, _ = _quasi_normal(f.shape[-1])
     steps, root = xp.asarray(z, dtype=f.dtype, device=device(f)), xp.matrix_transpose(_root(variance))
     size = max(1, _NUMBERS // z.size)
-    pieces = [_moments(f[k : k + size], xp.matmul(steps, root[k : k + size])) for k in range(0, f.shape[0], size)]
+    parts = [slice(k, k + size) for k in range(0, max(1, f.shape[0]), size)]
+    pieces = [_moments(f[part], xp.matmul(steps, root[part])) for part in parts]
     return Moments(*(xp.concat(list(each)) for each in zip(*pieces, strict=True)))
 
 
@@ -197,11 +198,6 @@ class AveragedSoftmax(Averaged):
 
     def _moments(self, f: Array) -> Moments:
         return self.known[1] if self.known and self.known[0] is f else softmax_moments(f, self.variance)
-
-    def predictive_loss(self, f: Array, y: Array) -> Array:
-        """`−log E_q[p_y]`: `[n]`, in nats."""
-        xp = array_namespace(f)
-        return -xp.log(xp.sum(self._moments(f).p * self.encode(y, f.shape[-1]), axis=-1))
 
     def nll(self, f: Array, y: Array) -> Array:
         """`E_q[log Σ exp f] − f_y`."""
@@ -242,7 +238,7 @@ class Expected(_SameTargets):
 
     def under(self, variance: Array) -> Likelihood:
         """`Averaged(likelihood, V)`."""
-        kind = AveragedSoftmax if isinstance(self.likelihood, Categorical) else Averaged
+        kind = AveragedSoftmax if type(self.likelihood) is Categorical else Averaged  # subclasses have other means
         return kind(self.likelihood, variance)
 
     def nll(self, f: Array, y: Array) -> Array:

@@ -70,8 +70,8 @@ class Tracker:
     start : the step that training stands at; on a resumed run that of the checkpoint: steps recorded after it are
         dropped and recorded again.
     prior : precision added to the optimiser's own, as for `FromOptimizer`.
-    directions : how many leading directions of each `Λ` the leverage is asked along, with one signed random direction
-        for the rest (deviations and all that follows from them stay exact); `0`: along every output, which maps of
+    directions : how many leading directions of each `Λ` (default 1) the leverage is asked along, with one signed random
+        direction for the rest (deviations and all that follows from them stay exact); `0`: along every output, which maps of
         optimisers that average over `q` always are.
     log : called with step, map and scalars after each record: a logger of `memorymaps.callbacks`, or any function.
 
@@ -86,13 +86,19 @@ class Tracker:
     def __init__(
         self, model: Any, optimizer: Any, data: Any, target: Any = None, *, likelihood: Any, path: str | Path,
         every: Any = None, posterior: Any = None, test: Any = None, subset: int | Array | None = None, start: int = 0,
-        prior: float = 0.0, directions: int = 1, log: Log | None = None,
+        prior: float = 0.0, directions: int | None = None, log: Log | None = None,
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
         self._due, self._model = schedule(every), model
         self._examples = _examples(data, target)
         self._likelihood = likelihood
-        self._posterior = posterior or _from_optimizer(optimizer, len(self._examples), prior, directions)
+        if posterior is not None and (prior or directions is not None):
+            raise ValueError(
+                "prior= and directions= are of the optimiser's posterior, and posterior= was given: say them there, as "
+                "in FromOptimizer(optimizer, n, prior=…, directions=…)"
+            )
+        along = 1 if directions is None else directions
+        self._posterior = posterior or _from_optimizer(optimizer, len(self._examples), prior, along)
         self._rows, self._log = _rows(subset, len(self._examples)), log
         self._test = None if test is None else _examples(*test) if isinstance(test, tuple) else _examples(test, None)
         self._began, self._spent = time.perf_counter(), 0.0

@@ -104,18 +104,24 @@ class GramOutput:
 
     @cached_property
     def _coordinates(self) -> Array:
-        """`C [N, r]` with `V_ij = k(x_i, X) C Cᵀ k(X, x_j)`, the intercept apart."""
-        values, vectors = eigh(self.gram)
-        keep = values > values[-1] * len(values) * np.finfo(float).eps
-        whiten = vectors[:, keep] / np.sqrt(values[keep])
-        seen = self.gram @ whiten
-        triangle = cholesky(np.eye(seen.shape[1]) + (seen.T * (self.scale * self.curvature)) @ seen, lower=True)
-        return np.asarray(solve_triangular(triangle, whiten.T, lower=True).T)
+        """`C [N, r]` (`gram_coordinates`), the intercept apart."""
+        bend = self.scale * self.curvature
+        return gram_coordinates(self.gram, lambda seen: bend[:, None] * seen)
 
     def factor(self, inputs: Any) -> Array:
         """`Z [n, r]` with `Z_i Z_jᵀ = V_ij`, exact where one of the two is a training example."""
         cross = self.kernel(inputs, self.anchors)
         return np.sqrt(self.scale) * np.hstack([cross @ self._coordinates, self.conditioned.drift(cross)])
+
+
+def gram_coordinates(gram: Array, bend: Callable[[Array], Array]) -> Array:
+    """`C [N, r]` with `V_ij = k(x_i, X) C Cᵀ k(X, x_j)` for a prior of Gram matrix `K [N, N]` and `bend(z) = Λz`."""
+    values, vectors = eigh(gram)
+    keep = values > values[-1] * len(values) * np.finfo(float).eps
+    whiten = vectors[:, keep] / np.sqrt(values[keep])
+    seen = gram @ whiten
+    triangle = cholesky(np.eye(seen.shape[1]) + seen.T @ bend(seen), lower=True)
+    return np.asarray(solve_triangular(triangle, whiten.T, lower=True).T)
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 from gpytorch.likelihoods import MultitaskGaussianLikelihood
-from scipy.linalg import cho_solve, cholesky, eigh, solve_triangular
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from memorymaps._types import Array, Batch
 from memorymaps.examples import DataError
 from memorymaps.likelihoods import Gaussian, Likelihood, refuse
+from memorymaps.models.dual import gram_coordinates
 from memorymaps.models.gpytorch_gp import HELD, Prior, exact_process, noise_of
 from memorymaps.posteriors import Description, Marginals
 
@@ -129,14 +130,7 @@ class JointPosterior:
 
     @cached_property
     def _coordinates(self) -> Array:
-        """`C [Nc, r]` with `V_ij = K(x_i, X) C Cᵀ K(X, x_j)`."""
-        values, vectors = eigh(self.gram)
-        keep = values > values[-1] * len(values) * np.finfo(float).eps
-        whiten = vectors[:, keep] / np.sqrt(values[keep])
-        seen = self.gram @ whiten
-        met = np.linalg.solve(self._noises, seen)
-        triangle = cholesky(np.eye(seen.shape[1]) + seen.T @ met, lower=True)
-        return np.asarray(solve_triangular(triangle, whiten.T, lower=True).T)
+        return gram_coordinates(self.gram, lambda seen: np.linalg.solve(self._noises, seen))
 
     def factor(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `Z_i Z_jᵀ = V_ij`, exact where one of the two is a training example."""

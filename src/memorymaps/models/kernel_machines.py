@@ -17,13 +17,13 @@ from sklearn.svm import SVC, SVR
 
 from memorymaps._types import Array, Batch
 from memorymaps.examples import Examples
-from memorymaps.likelihoods import Likelihood, diagonal_matrix
+from memorymaps.likelihoods import Likelihood
 from memorymaps.losses import EpsilonInsensitive, Hinge
 from memorymaps.models.classes import numbered
 from memorymaps.models.dual import Conditioned, GramOutput, GramPosterior, Kernel
 from memorymaps.models.gathered import check_same
 from memorymaps.models.kernels import asked_raw, features_of, fitted_on, kernel_of, libsvm_gamma, seen_by
-from memorymaps.models.kinks import FittedErrors, smoothed_curvature
+from memorymaps.models.kinks import FittedErrors, smoothed_curvature, with_tolerance
 from memorymaps.models.one_vs_rest import OneVsOne
 from memorymaps.models.sklearn_targets import class_weighted, numeric_target
 from memorymaps.posteriors import Description, Marginals, posterior, training_data
@@ -41,8 +41,7 @@ class SupportVectorPosterior(GramPosterior):
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the tolerance that smoothing cannot look below."""
-        made = super().marginals(inputs)
-        return dataclasses.replace(made, spread=self.spread * diagonal_matrix(np.ones(made.f.shape)))
+        return with_tolerance(super().marginals(inputs), self.spread)
 
 
 @training_data.register(SVR)

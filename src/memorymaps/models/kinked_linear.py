@@ -6,7 +6,6 @@ the subgradients that make the fit stationary (`kinks`). The design matrix is he
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from memorymaps.examples import Examples, with_inputs
 from memorymaps.likelihoods import Likelihood, diagonal_matrix
 from memorymaps.margins import Kinked
 from memorymaps.models.gathered import gathered
-from memorymaps.models.kinks import FittedErrors, chosen_subgradients, smoothed_curvature
+from memorymaps.models.kinks import FittedErrors, chosen_subgradients, smoothed_curvature, with_tolerance
 from memorymaps.models.linear import LinearModel, LinearPosterior
 from memorymaps.models.one_vs_rest import OneVsRest
 from memorymaps.posteriors import Description, Marginals
@@ -46,8 +45,7 @@ class KinkedPosterior(LinearPosterior):
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the tolerance that smoothing cannot look below."""
-        made = super().marginals(inputs)
-        return dataclasses.replace(made, spread=self.spread * diagonal_matrix(np.ones(made.f.shape)))
+        return with_tolerance(super().marginals(inputs), self.spread)
 
 
 def kinked_posterior(model: KinkedModel, examples: Examples) -> KinkedPosterior:

@@ -8,7 +8,7 @@ smooths it [MPE App. G], `Λ_i = E_q[∇²ℓ_i]`, and as `q` depends on `Λ`, b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from scipy.optimize import lsq_linear
 
 from memorymaps._types import Array
 from memorymaps.likelihoods import Likelihood, diagonal_matrix
+from memorymaps.posteriors import Marginals
 
 _ROUNDS = 200
 _SETTLED = 1e-4  # largest relative change of a standard deviation
@@ -36,6 +37,11 @@ class FittedErrors:
     def __call__(self, ids: Array) -> Array:
         """`[n, c]`."""
         return self.values[[self.position[name] for name in ids.tolist()]]
+
+
+def with_tolerance(made: Marginals, spread: float) -> Marginals:
+    """Marginals with the solver's tolerance, that smoothing cannot look below: `spread` is its square."""
+    return replace(made, spread=spread * diagonal_matrix(np.ones(made.f.shape)))
 
 
 def smoothed_curvature(

@@ -45,8 +45,8 @@ def rule_of(m: MemoryMap, recipe: FromOptimizer, rate: float = 1.0) -> BLR:
 
     Returns
     -------
-    `natural [k]`, `gradients [n, k]`, with `k = P` (or `2P` for variational optimisers), in the order of
-    `m.origin.posterior.blocks`.
+    `natural [k]`, `gradients [n, k]` of all training examples (also where the map shows only some of them), with
+    `k = P` (or `2P` for variational optimisers), in the order of `m.origin.posterior.blocks`.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def rule_of(m: MemoryMap, recipe: FromOptimizer, rate: float = 1.0) -> BLR:
     """
     reading = read(recipe.optimizer, recipe.n, recipe.loss)
     origin, source, variational = *_source(m, reading), reading.variational
-    _refuse_large(len(m), source, variational)
+    _refuse_large(source, variational)
     mean, precision, delta = (_packed(source, value) for value in _state(source, recipe, reading))
     family = GaussianCandidate(len(mean), "diag" if variational else "fixed", None if variational else precision)
     gradient, hessian = (np.concatenate(each) for each in zip(*_pieces(origin, source, variational), strict=True))
@@ -91,12 +91,13 @@ def _source(m: MemoryMap, reading: Reading) -> tuple[Origin, NetworkPosterior]:
     return m.origin, source
 
 
-def _refuse_large(n: int, source: NetworkPosterior, variational: bool) -> None:
+def _refuse_large(source: NetworkPosterior, variational: bool) -> None:
+    n = len(source.setting.examples)
     needed = n * source.covariance.size * (1 + variational)
     if needed > _MOST:
         raise DataError(
             f"natural gradients of {n:,} examples × {source.covariance.size:,} parameters take {8 * needed / 1e9:.1f} "
-            "GB: expected at most 2. Draw the map of fewer examples: memory_map(…, rows=…)"
+            "GB: expected at most 2. Give the optimiser fewer parameters (train part of the network), or fewer examples"
         )
 
 
@@ -116,7 +117,7 @@ def _packed(source: NetworkPosterior, values: dict[str, Tensor]) -> Array:
 def _pieces(origin: Origin, source: NetworkPosterior, variational: bool) -> Iterator[tuple[Array, Array]]:
     """`J_iᵀe_i` and `diag J_iᵀΛ_iJ_i` (`Λ = RRᵀ`: the sum of squares of `J_iᵀR`), a part of a batch at a time."""
     setting = source.setting
-    for batch in setting.examples:
+    for batch in (part for whole in setting.examples for part in origin.parts(whole)):
         at = origin.local(batch)
         roots = list(np.moveaxis(_root(at), -1, 0)) if variational else []
         along = torch.as_tensor(np.stack([at.error, *roots]))

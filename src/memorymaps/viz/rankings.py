@@ -25,9 +25,13 @@ def rankings_of(columns: Columns, measures: Sequence[str]) -> dict[str, Any] | N
 
     Raises
     ------
+    ValueError
+        Fewer than two measures.
     KeyError
         A measure is not among the columns of numbers.
     """
+    if len(measures) < 2:
+        raise ValueError(f"measures = {tuple(measures)}: expected at least two to compare")
     scores = np.stack([_numbers(columns, name) for name in measures])
     rows = np.flatnonzero(np.all(np.isfinite(scores), axis=0))
     if len(rows) < 3:
