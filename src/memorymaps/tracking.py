@@ -71,8 +71,8 @@ class Tracker:
         dropped and recorded again.
     prior : precision added to the optimiser's own, as for `FromOptimizer`.
     directions : how many leading directions of each `Λ` (default 1) the leverage is asked along, with one signed random
-        direction for the rest (deviations and all that follows from them stay exact); `0`: along every output, which maps of
-        optimisers that average over `q` always are.
+        direction for the rest (deviations and all that follows from them stay exact); `0`: along every output, which
+        maps of optimisers that average over `q` always are.
     log : called with step, map and scalars after each record: a logger of `memorymaps.callbacks`, or any function.
 
     Raises
