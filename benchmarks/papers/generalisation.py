@@ -10,7 +10,8 @@ A table a run: Spearman's ρ between the two losses over the checkpoints, their 
 
     MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data fmnist --net lenet5
     MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data mnist --net mlp-32-16
-    MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data cifar10 --net resnet20 --only variational
+    MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data cifar10 --net resnet20 --epochs 20 --every 2 \
+        --subset 500 --tests 1000 --fisher mc
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ def main() -> None:
     defaults = {"data": "fmnist", "net": "lenet5", "epochs": 15, "examples": 5_000, "tests": 2_000, "delta": 20.0}
     made = parser(__doc__, **defaults, subset=2_000)
     made.add_argument("--start", type=float, default=0.1, help="curvature that the variational optimiser starts from")
+    made.add_argument("--every", type=int, default=1, help="epochs between two checkpoints")
+    made.add_argument("--fisher", default="exact", help="curvature of the Laplace posteriors: exact, or mc (one draw)")
     made.add_argument("--only", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
     args = made.parse_args()
     data = load(args.data, args.examples, args.tests)
@@ -84,10 +87,10 @@ def main() -> None:
         net = NETWORKS[args.net]()
         optimizer = algorithm.optimizer(net, args)
         prior = prior_from(optimizer, args.examples)
-        recipe = Laplace(algorithm.structure, prior=prior) if algorithm.structure else None
+        recipe = Laplace(algorithm.structure, prior=prior, fisher=args.fisher) if algorithm.structure else None
         run = args.out / f"generalisation-{args.data}-{args.net}-{args.examples}" / name
         tracker = tracked(
-            run, net, optimizer, data, algorithm.batch, args.epochs, lambda epoch: True,
+            run, net, optimizer, data, algorithm.batch, args.epochs, lambda epoch: epoch % args.every == 0,
             posterior=recipe, subset=args.subset,
         )  # fmt: skip
         losses = tracker.trajectory().losses()

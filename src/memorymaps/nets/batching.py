@@ -15,8 +15,8 @@ from memorymaps.nets.network import Network, length, rows
 from memorymaps.nets.tape import Call, Owner, cotangents, record
 
 T = TypeVar("T")
-_BYTES = 2**28  # what the tensors of one batch may take: 256 MB
-_MOST = 256  # more are not faster: their tensors leave the caches
+_BYTES = 2**29  # what the tensors of one batch may take: 512 MB
+_MOST = 128  # more are not faster: their tensors leave the caches and are handed back to the system
 
 
 class OutOfMemoryWarning(RuntimeWarning):
@@ -62,7 +62,7 @@ class BatchSize:
 
 
 def first_size(calls: Sequence[Call], outputs: int, n: int) -> BatchSize:
-    """A size whose recorded layer inputs, outputs and `outputs + 1` cotangents take some 256 MB."""
+    """A size whose recorded layer inputs, outputs and `outputs + 1` cotangents take some 512 MB."""
     numbers = sum((outputs + 2) * call.shape.numel() for call in calls) / max(1, n)
     return BatchSize(int(min(_MOST, max(1, _BYTES / 8 / max(1.0, numbers)))))
 

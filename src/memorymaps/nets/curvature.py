@@ -21,6 +21,7 @@ from memorymaps.nets.gradients import Gradient, Outer, parts_of
 from memorymaps.nets.parts import Dense, Part, Rotated
 
 _CACHED = 2**20  # numbers in one temporary: what processors keep close
+_STRIP = 128  # rows of a symmetric product made at once
 
 
 class Curvature(Protocol):
@@ -49,7 +50,8 @@ class DiagonalCurvature:
         if isinstance(gradient, Outer):
             turned = gradient.turned(self.left, self.right)
             if turned.positions == 1:
-                return turned.g[:, :, 0].square().sum(0).T @ turned.a[:, 0].square()
+                squares = sum((lane[:, 0].square() for lane in turned.g.each), start=torch.tensor(0.0))
+                return squares.T @ turned.a[:, 0].square()
             gradient = turned
         slices = parts_of(n, k * self.total.numel(), _CACHED)
         return sum((gradient.dense(part).square_().sum((0, 1)) for part in slices), start=torch.tensor(0.0))
@@ -77,8 +79,8 @@ class KroneckerCurvature:
         """A batch's `Σ a aᵀ/t` and `Σ g gᵀ`."""
         a, g = gradient.a, gradient.g
         if self.reduce:
-            a, g = a.mean(1, keepdim=True), g.sum(2, keepdim=True)
-        return _second_moment(a[None]) / a.shape[1], _second_moment(g)
+            a, g = a.mean(1, keepdim=True), g.map(lambda lane: lane.sum(1, keepdim=True))
+        return _second_moment(a) / a.shape[1], torch.stack([_second_moment(lane) for lane in g.each]).sum(0)
 
     def take_in(self, measured: tuple[Tensor, Tensor]) -> None:
         """Add in double precision."""
@@ -98,13 +100,22 @@ class KroneckerCurvature:
 
 
 def _second_moment(g: Tensor) -> Tensor:
-    """`Σ g gᵀ [o, o]` over directions, examples and positions; many positions are summed where they lie last."""
-    k, n, t, o = g.shape
+    """`Σ g gᵀ [o, o]` over examples and positions `[n, t, o]`; many positions are summed where they lie last."""
+    n, t, o = g.shape
     if t <= o:
-        flat = g.reshape(-1, o)
-        return flat.T @ flat
-    parts = (g[:, part].mT for part in parts_of(n, k * (t * o + o * o), _CACHED))
-    return torch.stack([torch.matmul(each, each.mT).sum((0, 1)) for each in parts]).sum(0)
+        return _gram(g.reshape(-1, o))
+    parts = (g[part] for part in parts_of(n, t * o + o * o, _CACHED))
+    return torch.stack([torch.matmul(each.mT, each).sum(0) for each in parts]).sum(0)
+
+
+def _gram(x: Tensor) -> Tensor:
+    """`XᵀX [o, o]`; of a large one only blocks on and above the diagonal are multiplied."""
+    found = x.new_empty(x.shape[1], x.shape[1])
+    for start in range(0, x.shape[1], _STRIP):
+        strip, after = slice(start, start + _STRIP), slice(start + _STRIP, None)
+        found[strip, start:] = x[:, strip].T @ x[:, start:]
+        found[after, strip] = found[strip, after].T
+    return found
 
 
 @dataclass

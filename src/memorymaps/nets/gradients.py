@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 
+from memorymaps.nets.lanes import Lanes, times
 from memorymaps.nets.network import Network
 from memorymaps.nets.tape import ROOT, Call, Owner, submodule
 
@@ -130,13 +131,13 @@ class Patches:
 
 @dataclass(frozen=True)
 class Outer:
-    """`G_i = Σ_t g_t a_tᵀ` with `inputs` `a [n, t, d]` (ones appended for a bias) and `g [k, n, t, o]`.
+    """`G_i = Σ_t g_t a_tᵀ` with `inputs` `a [n, t, d]` (ones appended for a bias) and `k` lanes `g [n, t, o]`.
 
     Of a convolution, positions lie together in memory: in `a` and `g` alike `t` is the last axis underneath.
     """
 
     inputs: Tensor | Patches
-    g: Tensor
+    g: Lanes
 
     @property
     def a(self) -> Tensor:
@@ -146,11 +147,11 @@ class Outer:
     @property
     def positions(self) -> int:
         """`t`: how often each example uses the weights."""
-        return int(self.g.shape[2])
+        return int(self.g.shape[1])
 
     def dense(self, part: slice) -> Tensor:
         """`G [n', k, o·d]`, newly made."""
-        a, g = self.inputs[part], self.g[:, part].transpose(0, 1)
+        a, g = self.inputs[part], self.g[part]
         n, k, t, o = g.shape
         if t == 1:
             return (g[:, :, 0, :, None] * a[:, :1, None, :]).reshape(n, k, -1)
@@ -159,30 +160,16 @@ class Outer:
     def turned(self, left: Tensor | None, right: Tensor | None) -> Outer:
         """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
         a = self.inputs if right is None else times(self.a, right)
-        return Outer(a, self.g if left is None else times(self.g.transpose(0, 1), left).transpose(0, 1))
+        return Outer(a, self.g if left is None else self.g.map(lambda lane: times(lane, left)))
 
     def shared(self, share: Tensor) -> Outer:
         """The gradients of one direction `Σ_k s_k` for shares `s [n, k]`."""
-        return Outer(self.inputs, shared(self.g, share))
+        return Outer(self.inputs, self.g.shared(share))
 
     def moved(self, moves: Tensor, part: slice) -> Tensor:
         """What moves `[n', o·d]` of the weights do to the layer's outputs: `[n', t, o]`."""
         a = self.inputs[part]
         return a @ moves.reshape(len(moves), self.g.shape[-1], a.shape[-1]).mT
-
-
-def shared(g: Tensor, share: Tensor) -> Tensor:
-    """`Σ_k s_k g_k [1, n, …]` for cotangents `g [k, n, …]` and shares `s [n, k]`."""
-    if len(g) == 1:
-        return g * share.T.reshape(1, -1, *[1] * (g.ndim - 2))
-    return torch.matmul(share[:, None], g.transpose(0, 1).flatten(2)).view(1, *g.shape[1:])
-
-
-def times(y: Tensor, q: Tensor) -> Tensor:
-    """`y Q [n, …, t, o]`, in the order in which `y` lies in memory: a product of matrices either way."""
-    if y.is_contiguous():
-        return (y.reshape(-1, y.shape[-1]) @ q).view(*y.shape[:-1], q.shape[1])
-    return torch.matmul(q.T, y.mT).mT
 
 
 @dataclass(frozen=True)
@@ -191,7 +178,7 @@ class Local:
 
     network: Network
     names: tuple[str, ...]
-    uses: tuple[tuple[Call, Tensor], ...]
+    uses: tuple[tuple[Call, Lanes], ...]
 
     def dense(self, part: slice) -> Tensor:
         """`G [n', k, q]`."""
@@ -209,11 +196,11 @@ class Local:
         local = {key: values[name].detach() for key, name in mine.items()}
         return _tangents(self.network, call, local, {key: by_name[name] for key, name in mine.items()}, part)
 
-    def _one_use(self, call: Call, g: Tensor, part: slice) -> Tensor:
+    def _one_use(self, call: Call, g: Lanes, part: slice) -> Tensor:
         values = dict(self.network.module.named_parameters())
         local = {key: values[name].detach() for key, name in call.owner.parameters.items() if name in self.names}
         found = _per_example(self.network, call, local, g, part)
-        zero = g.new_zeros(found[next(iter(found))].shape[:2])
+        zero = g.each[0].new_zeros(found[next(iter(found))].shape[:2])
         by_name: dict[str, Tensor] = {}
         for key, value in found.items():  # a tensor may sit twice in the same owner
             name = call.owner.parameters[key]
@@ -222,14 +209,14 @@ class Local:
         return torch.cat(parts, dim=2)
 
 
-def _per_example(network: Network, call: Call, local: dict[str, Tensor], g: Tensor, part: slice) -> dict[str, Tensor]:
+def _per_example(network: Network, call: Call, local: dict[str, Tensor], g: Lanes, part: slice) -> dict[str, Tensor]:
     """`{name: G [n', k, …]}` of one call: each example alone through the module, pulled back `k` times."""
 
     def pulled(outputs: Any, cotangent: Tensor) -> Any:
         _, pull = vjp(outputs, local)
         return vmap(lambda c: pull(c[None])[0])(cotangent)
 
-    found: dict[str, Tensor] = _each_alone(network, call, pulled, g[:, part].transpose(0, 1), part)
+    found: dict[str, Tensor] = _each_alone(network, call, pulled, g[part], part)
     return found
 
 
@@ -314,11 +301,11 @@ class Batch:
     network: Network
     f: Tensor
     calls: tuple[Call, ...]
-    g: tuple[Tensor, ...]
+    g: tuple[Lanes, ...]
 
     def shared(self, share: Tensor) -> Batch:
         """The same batch along the one direction `Σ_k s_k d_k` of every example, for shares `s [n, k]`."""
-        return Batch(self.network, self.f, self.calls, tuple(shared(g, share) for g in self.g))
+        return Batch(self.network, self.f, self.calls, tuple(g.shared(share) for g in self.g))
 
     def placed(self, block: Block, moved: Tensor | list[Tensor]) -> list[tuple[Call, Tensor]]:
         """Moves of a block's outputs in the shape of the calls they belong to."""
@@ -332,8 +319,8 @@ class Batch:
         return [(call, piece.reshape(call.shape)) for call, piece in zip(calls, turned, strict=True)]
 
     @cached_property
-    def _uses(self) -> dict[str, list[tuple[Call, Tensor]]]:
-        uses: dict[str, list[tuple[Call, Tensor]]] = {}
+    def _uses(self) -> dict[str, list[tuple[Call, Lanes]]]:
+        uses: dict[str, list[tuple[Call, Lanes]]] = {}
         for call, g in zip(self.calls, self.g, strict=True):
             for name in set(call.owner.parameters.values()):
                 uses.setdefault(name, []).append((call, g))
@@ -351,15 +338,17 @@ class Batch:
         if len(parts) == 1:
             return Outer(*parts[0])
         a, g = zip(*parts, strict=True)
-        return Outer(torch.cat([each[:] for each in a], 1), torch.cat(g, 2))
+        lanes = (torch.cat(pieces, 1) for pieces in zip(*(each.each for each in g), strict=True))
+        return Outer(torch.cat([each[:] for each in a], 1), Lanes(tuple(lanes)))
 
 
-def _factors(module: nn.Module, x: Tensor, g: Tensor, biased: bool) -> tuple[Tensor | Patches, Tensor]:
-    """`a [n, t, d]`, with ones for a bias, and `g [k, n, t, o]` of one call."""
-    k, n = g.shape[:2]
+def _factors(module: nn.Module, x: Tensor, g: Lanes, biased: bool) -> tuple[Tensor | Patches, Lanes]:
+    """`a [n, t, d]`, with ones for a bias, and lanes `g [n, t, o]` of one call."""
+    n, dtype = g.shape[0], g.each[0].dtype
     if isinstance(module, nn.Linear):
-        return _with_ones(x.reshape(n, -1, x.shape[-1]).to(g.dtype), biased), g.reshape(k, n, -1, g.shape[-1])
-    return Patches(module, x.to(g.dtype), biased), g.flatten(3).transpose(2, 3)
+        a = _with_ones(x.reshape(n, -1, x.shape[-1]).to(dtype), biased)
+        return a, g.map(lambda lane: lane.reshape(n, -1, lane.shape[-1]))
+    return Patches(module, x.to(dtype), biased), g.map(lambda lane: lane.contiguous().flatten(2).mT)
 
 
 def _with_ones(a: Tensor, biased: bool) -> Tensor:

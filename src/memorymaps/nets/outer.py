@@ -18,7 +18,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from memorymaps.nets.gradients import Outer, parts_of, times
+from memorymaps.nets.gradients import Outer, parts_of
+from memorymaps.nets.lanes import times
 
 _CACHED = 2**20  # numbers in one temporary: what processors keep close
 
@@ -41,8 +42,7 @@ class Turned:
     @classmethod
     def of(cls, x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | None) -> Turned:
         """Turn the factors that are fewer than the products."""
-        k, _, t, o = x.g.shape
-        d = precision.shape[1]
+        k, (_, t, o), d = len(x.g), x.g.shape, precision.shape[1]
         tokens = t > 1 and _tokens_are_cheaper(x, d, left is not None)
         whole = t == 1 or tokens
         g_first, a_first = whole or t <= d, whole or t <= k * o
@@ -53,7 +53,7 @@ class Turned:
     def variance(self) -> Tensor:
         """`V [n, k, k]`."""
         if self.x.positions == 1:
-            g = self.x.g[:, :, 0].transpose(0, 1)
+            g = self.x.g[:][:, :, 0]
             return torch.matmul(g * self._weight[:, None], g.transpose(1, 2))
         if self.by_tokens:
             return _tokens(self.x, self.precision)
@@ -62,7 +62,7 @@ class Turned:
     def moved(self, share: Tensor) -> Tensor:
         """`S⁻¹G a_t`: how the layer's outputs move along the posterior step of `Σ_k s_k G_k`, `[n, t, o]`."""
         if self.x.positions == 1:
-            y = self.x.shared(share).g[0] * self._weight[:, None]
+            y = self.x.g.shared(share).each[0] * self._weight[:, None]
         else:
             y = torch.cat([self._solved(share[p], p) @ self.x.inputs[p].mT for p in self._parts()]).mT
         return y if self.back is None else times(y, self.back.T)
@@ -74,7 +74,7 @@ class Turned:
 
     def _parts(self) -> Iterator[slice]:
         """Examples whose factors and products are kept close together."""
-        return parts_of(self.x.g.shape[1], max(self._size, self._factors), _CACHED)
+        return parts_of(self.x.g.shape[0], max(self._size, self._factors), _CACHED)
 
     @property
     def _size(self) -> int:
@@ -84,7 +84,7 @@ class Turned:
     @property
     def _factors(self) -> int:
         """Numbers in the factors of one example."""
-        return int(self.x.positions * self.precision.shape[1] + self.x.g[:, 0].numel())
+        return int(self.x.positions * (self.precision.shape[1] + len(self.x.g) * self.x.g.shape[2]))
 
     @cached_property
     def _kept(self) -> Tensor | None:
@@ -107,7 +107,7 @@ class Turned:
     def _solved(self, share: Tensor, part: slice) -> Tensor:
         """`Q_G (Σ_k s_k Q_Gᵀ G_k Q_A / s) Q_Aᵀ [n', o, d]`, as far as products are turned."""
         if self._kept is None:
-            along = Outer(self.x.inputs[part], self.x.g[:, part]).shared(share)
+            along = Outer(self.x.inputs[part], self.x.g.map(lambda lane: lane[part]).shared(share))
             products = self._products(along, slice(None))[:, 0]
         else:
             products = torch.matmul(share[:, None], self._kept[part].flatten(2)).view(-1, *self.precision.shape)
@@ -123,18 +123,18 @@ def variance(x: Outer, precision: Tensor, left: Tensor | None, right: Tensor | N
 
 def _tokens_are_cheaper(x: Outer, d: int, turning: bool) -> bool:
     """Multiplications an example, turning into a basis included."""
-    k, _, t, o = x.g.shape
+    k, (_, t, o) = len(x.g), x.g.shape
     matrices = k * t * o * d + k * k * o * d + turning * (min(t, k * o) * d * d + k * min(t, d) * o * o)
     tokens = t * t * d * o / 2 + k * t * t * o + k * k * t * o + turning * (t * d * d + k * t * o * o)
     return bool(tokens < matrices)
 
 
 def _tokens(x: Outer, precision: Tensor) -> Tensor:
-    k, n, t, o = x.g.shape
+    k, (n, t, o) = len(x.g), x.g.shape
     weight, pairs = precision.reciprocal().T, torch.triu_indices(t, t, device=x.a.device)
     found = x.a.new_empty(n, k, k)
     for part in parts_of(n, pairs.shape[1] * max(x.a.shape[-1], o), _CACHED):
-        a, g = x.a[part], x.g[:, part].permute(1, 3, 0, 2)  # [n', o, k, t]
+        a, g = x.a[part], x.g[part].permute(0, 3, 1, 2)  # [n', o, k, t]
         half = (a[:, pairs[0]] * a[:, pairs[1]]) @ weight
         whole = half.new_empty(len(a), t, t, o)
         whole[:, pairs[0], pairs[1]] = half

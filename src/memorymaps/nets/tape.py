@@ -7,8 +7,7 @@ of parameters follow locally, without a Jacobian of the whole network.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from memorymaps.nets.lanes import Lanes
 from memorymaps.nets.network import Network, leaves, length, rows, tree_map
 
 ROOT = ""  # the name of the whole network among its modules
@@ -199,10 +199,10 @@ def _detached(leaf: Any, dtype: torch.dtype) -> Any:
     return leaf.detach().to(dtype) if leaf.is_floating_point() else leaf.detach()
 
 
-def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Tensor]:
-    """`g [k, n, …]` at the output of every call, for `directions [k, n, c]` at the network's output."""
-    k = len(directions)
-    return _side_by_side(f, k, (_one_pass(f, calls, d, row < k - 1) for row, d in enumerate(directions)))
+def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Lanes]:
+    """Lanes `g [n, …]` at the output of every call, for `directions [k, n, c]` at the network's output."""
+    last = len(directions) - 1
+    return _lanes([_one_pass(f, calls, d, row < last) for row, d in enumerate(directions)])
 
 
 def attached(f: Tensor, calls: Sequence[Call], lane: Tensor, others: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
@@ -212,26 +212,20 @@ def attached(f: Tensor, calls: Sequence[Call], lane: Tensor, others: Sequence[Te
     """
     pulled = torch.autograd.grad(f, [call.edge for call in calls], lane, create_graph=True, allow_unused=True)
     pull = [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, pulled, strict=True)]
-    passes = itertools.chain([[g.detach() for g in pull]], (_one_pass(f, calls, other, True) for other in others))
-    return pull, _side_by_side(f, 1 + len(others), passes)
+    return pull, _lanes(
+        [[g.detach().to(f.dtype) for g in pull], *(_one_pass(f, calls, other, True) for other in others)]
+    )
 
 
-def _side_by_side(f: Tensor, k: int, passes: Iterable[Sequence[Tensor]]) -> list[Tensor]:
-    """`k` reverse passes as `[k, n, …]`; an example's lie together in memory, to be summed over positions uncopied."""
-    found: list[Tensor] = []
-    for row, passed in enumerate(passes):
-        if k == 1:
-            return [each[None].to(f.dtype) for each in passed]
-        found = found or [f.new_empty(len(each), k, *each.shape[1:]) for each in passed]
-        for whole, each in zip(found, passed, strict=True):
-            whole[:, row] = each
-    return [whole.transpose(0, 1) for whole in found]
+def _lanes(passes: Sequence[Sequence[Tensor]]) -> list[Lanes]:
+    """Reverse passes, each over all calls, as every call's lanes."""
+    return [Lanes(lanes) for lanes in zip(*passes, strict=True)]
 
 
 def _one_pass(f: Tensor, calls: Sequence[Call], direction: Tensor, more: bool) -> list[Tensor]:
     edges = [call.edge for call in calls]
     found = torch.autograd.grad(f, edges, direction, retain_graph=more, allow_unused=True)
-    return [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, found, strict=True)]
+    return [f.new_zeros(call.shape) if g is None else g.to(f.dtype) for call, g in zip(calls, found, strict=True)]
 
 
 def onehots(f: Tensor) -> Tensor:
