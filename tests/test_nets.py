@@ -10,7 +10,10 @@ from scipy.optimize import minimize_scalar
 
 import memorymaps as mm
 from memorymaps.likelihoods import Categorical, Gaussian
+from memorymaps.nets import approximations
+from memorymaps.nets.ggn import operator_of, order_of
 from memorymaps.nets.gradients import find_blocks
+from memorymaps.nets.gram import GramCovariance
 from memorymaps.nets.laplace import Laplace
 from memorymaps.nets.network import Network
 from memorymaps.nets.tape import find_owners
@@ -52,6 +55,59 @@ def test_exact_structures_are_the_dense_posterior(name, structure):
     j, h = flat(jacobian(net, x)), curvature(net, x)
     expected = dense_variance(j, gauss_newton(j, h) + DELTA * torch.eye(j.shape[2], dtype=torch.float64))
     np.testing.assert_allclose(variances(m, x), expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.fixture
+def gram(monkeypatch):
+    """As for problems whose rows do not fit in memory."""
+    monkeypatch.setattr(approximations, "_DUAL", 0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_gram_form_layer_by_layer_is_the_dense_posterior(name, gram):
+    net, x, y = case(name)
+    m = drawn(net, x, y, "dual")
+    source = m.origin.posterior
+    assert isinstance(source.covariance, GramCovariance)
+    j, h = flat(jacobian(net, x)), curvature(net, x)
+    whole = gauss_newton(j, h)
+    inverse = torch.linalg.inv(whole + DELTA * torch.eye(len(whole), dtype=torch.float64))
+    np.testing.assert_allclose(variances(m, x), torch.einsum("ncp,pq,ndq->ncd", j, inverse, j), rtol=1e-8, atol=1e-10)
+    assert source.description.effective_parameters == pytest.approx(float((inverse * whole).sum()), rel=1e-8)
+    v = torch.randn(2, len(whole), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    places = operator_of(source.setting).parameters.named(torch.arange(len(whole)))
+    named = torch.cat([places[name].reshape(-1) for name in jacobian(net, x)]).argsort()
+    order = named[order_of(source.setting, source.covariance.groups)]
+    found = source.covariance.solve(v[:, order])[:, order.argsort()]
+    np.testing.assert_allclose(found, v @ inverse, rtol=1e-7, atol=1e-9)
+
+
+def test_the_gram_form_follows_a_prior_that_differs_by_parameter(gram):
+    net, x, y = case("mlp")
+    values = dict(net.named_parameters())
+    generator = torch.Generator().manual_seed(2)
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.1)
+    for value in values.values():
+        square = torch.rand(value.shape, generator=generator, dtype=value.dtype)
+        optimizer.state[value] = {"step": torch.tensor(1e9), "exp_avg_sq": square}
+    prior = mm.prior_from(optimizer, 10)
+    m = drawn(net, x, y, "dual", prior=prior)
+    j, h = flat(jacobian(net, x)), curvature(net, x)
+    delta = torch.cat([prior.by_parameter[id(value)].reshape(-1) for value in values.values()])
+    np.testing.assert_allclose(variances(m, x), dense_variance(j, gauss_newton(j, h) + torch.diag(delta)), rtol=1e-8)
+
+
+def test_the_gram_form_tunes_its_prior_as_the_full_matrix_does(gram):
+    net, x, y = case("mlp")
+    forms = [drawn(net, x, y, structure, prior="evidence") for structure in ("dual", "full")]
+    np.testing.assert_allclose(*(variances(m, x) for m in forms), rtol=1e-3)
+
+
+def test_a_gram_form_that_does_not_fit_says_what_does(gram, monkeypatch):
+    net, x, y = case("mlp")
+    monkeypatch.setattr(approximations, "_ROWS", 10)
+    with pytest.raises(ValueError, match=r"examples × outputs.*Use 'auto'"):
+        drawn(net, x, y, "dual")
 
 
 @pytest.mark.parametrize("name", CASES)

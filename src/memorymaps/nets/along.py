@@ -12,7 +12,7 @@ from torch import Tensor
 
 from memorymaps._types import Array
 from memorymaps.nets.batching import numpy
-from memorymaps.nets.covariance import Covariance
+from memorymaps.nets.covariance import Spreading
 from memorymaps.nets.gradients import Batch
 from memorymaps.nets.network import evaluating, length
 from memorymaps.nets.setting import Setting
@@ -36,7 +36,7 @@ class Sight:
     pull: dict[int, Tensor]
 
     @classmethod
-    def of(cls, setting: Setting, covariance: Covariance, inputs: Any, choose: Callable[[Array], Array]) -> Sight:
+    def of(cls, setting: Setting, covariance: Spreading, inputs: Any, choose: Callable[[Array], Array]) -> Sight:
         """One forward pass, and one reverse pass for each direction that is chosen at its outputs."""
         f, calls = record(setting.network, setting.network.place(inputs), setting.owners)
         chosen = choose(numpy(f))
@@ -69,7 +69,7 @@ class BatchAlong:
     """A batch along its directions; it keeps what it has seen of a batch that was looked at in one part."""
 
     setting: Setting
-    covariance: Covariance
+    covariance: Spreading
     inputs: Any
     f: Array
     directions: Array
@@ -77,7 +77,7 @@ class BatchAlong:
     _kept: list[Sight] = field(default_factory=list)
 
     @classmethod
-    def of(cls, setting: Setting, covariance: Covariance, inputs: Any, choose: Choose) -> BatchAlong:
+    def of(cls, setting: Setting, covariance: Spreading, inputs: Any, choose: Choose) -> BatchAlong:
         """Outputs, directions and `DᵀVD`, part by part."""
         whole, kept = slice(0, length(inputs)), []
 

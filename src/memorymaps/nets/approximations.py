@@ -2,7 +2,7 @@
 
 full, block        dense matrices                     Σ Gᵀ G
 kfac, ekfac, diag  Kronecker factors, diagonals       one or two passes
-dual, active_set   exact rows on top of a diagonal    solved in the rows' space
+dual, active_set   exact rows on top of a diagonal    solved in the rows' space; a large dual layer by layer
 lowrank            leading eigenvectors               subspace iteration
 """
 
@@ -10,41 +10,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from memorymaps._types import Batch
 from memorymaps.nets.batching import look
-from memorymaps.nets.covariance import Covariance, gradient
+from memorymaps.nets.covariance import Covariance, Spreading, gradient
 from memorymaps.nets.curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from memorymaps.nets.fisher import ROOTS
 from memorymaps.nets.ggn import operator_of, order_of
 from memorymaps.nets.gradients import Block
+from memorymaps.nets.gram import GramCovariance, Kind, Written, group_rows, kind_of
+from memorymaps.nets.network import rows as some
 from memorymaps.nets.parts import Group, Rotated
 from memorymaps.nets.setting import Setting
 from memorymaps.nets.woodbury import Woodbury
 
 Deltas = dict[str, Tensor]  # prior precisions by parameter
+S = TypeVar("S", bound=Spreading)
 
 _FULL = 4_000  # parameters: a dense float64 precision of 128 MB
-_DUAL = 4_000  # examples × outputs
+_DUAL = 4_000  # rows (examples × outputs) whose eigenvectors are found in half a minute
+_GRAM = 8_000  # rows whose Gram matrix `"auto"` makes: 0.5 GB
 _ROWS = 2.5e8  # numbers in exact rows: 2 GB in double precision
 _WORK = 2e13  # multiplications that a map may cost
 TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes can be trusted
 
 
 @dataclass(frozen=True)
-class Held:
+class Held(Generic[S]):
     """A structure's curvature before a prior: `build(δ)` is the covariance, `share` how much of its trace is exact."""
 
-    build: Callable[[Deltas], Covariance]
+    build: Callable[[Deltas], S]
     notes: tuple[str, ...] = ()
     share: float = 0.0
 
 
-def _streamed(groups: tuple[Group, ...], made: list[Curvature], share: float = 0.0) -> Held:
+def _streamed(groups: tuple[Group, ...], made: list[Curvature], share: float = 0.0) -> Held[Covariance]:
     def build(deltas: Deltas) -> Covariance:
         parts = (c.part(group.pack(deltas)) for c, group in zip(made, groups, strict=True))
         return Covariance(groups, tuple(parts))
@@ -80,21 +84,21 @@ def _stream(setting: Setting, groups: tuple[Group, ...], made: list[Curvature], 
                 curvature.take_in(increment)
 
 
-def _dense(setting: Setting, groups: tuple[Group, ...], share: float) -> Held:
+def _dense(setting: Setting, groups: tuple[Group, ...], share: float) -> Held[Covariance]:
     made: list[Curvature] = [DenseCurvature(setting.zeros(group.size, group.size)) for group in groups]
     _stream(setting, groups, made)
     return _streamed(groups, made, share)
 
 
-def _full(setting: Setting) -> Held:
+def _full(setting: Setting) -> Held[Covariance]:
     return _dense(setting, (Group(setting.blocks),), 1.0)
 
 
-def _block(setting: Setting) -> Held:
+def _block(setting: Setting) -> Held[Covariance]:
     return _dense(setting, setting.separate, 1.0 if len(setting.blocks) == 1 else 0.0)
 
 
-def _diag(setting: Setting, weight: Weight | None = None) -> Held:
+def _diag(setting: Setting, weight: Weight | None = None) -> Held[Covariance]:
     made: list[Curvature] = [DiagonalCurvature(setting.zeros(*block.shape)) for block in setting.blocks]
     _stream(setting, setting.separate, made, weight)
     return _streamed(setting.separate, made)
@@ -114,11 +118,11 @@ def _kronecker(setting: Setting) -> list[Curvature]:
     return made
 
 
-def _kfac(setting: Setting) -> Held:
+def _kfac(setting: Setting) -> Held[Covariance]:
     return _streamed(setting.separate, _kronecker(setting))
 
 
-def _ekfac(setting: Setting) -> Held:
+def _ekfac(setting: Setting) -> Held[Covariance]:
     dtype = next(iter(setting.prior.values())).dtype
 
     def corrected(block: Block, first: Curvature) -> Curvature:
@@ -138,12 +142,56 @@ def _with_rows(base: Covariance, rows: Tensor) -> Covariance:
     return Covariance(base.groups, base.parts, Woodbury.of(base.whiten(rows)))
 
 
-def _dual(setting: Setting) -> Held:
+def _dual(setting: Setting) -> Held[Any]:
+    if not _rows_fit(setting):
+        return _gram(setting)
     rows = torch.cat([_exact_rows(setting, batch) for batch in setting.examples])
     return Held(lambda deltas: _with_rows(_prior_only(setting, deltas), rows), (), 1.0)
 
 
-def _active_set(setting: Setting) -> Held:
+def _rows_fit(setting: Setting) -> bool:
+    """Whether all exact rows can be written out and diagonalised."""
+    r = len(setting.examples) * setting.outputs
+    return r <= _DUAL and r * setting.count <= _ROWS
+
+
+def _gram(setting: Setting) -> Held[GramCovariance]:
+    """All rows, kept in their factors where a layer allows it."""
+    r, kinds = len(setting.examples) * setting.outputs, _kinds(setting)
+    written = _written(setting, kinds)
+    if max(r, written) * r > _ROWS:
+        raise ValueError(
+            f"structure='dual' holds a matrix of {r:,} × {r:,} (examples × outputs) and rows of {written:,} parameters "
+            f"of layers used more than once: more than 2 GB. Use 'auto', 'active_set' or 'ekfac'"
+        )
+    each = [_gram_rows(setting, batch, kinds) for batch in setting.examples]
+    rows = tuple(kind.joined(pieces) for kind, pieces in zip(kinds, zip(*each, strict=True), strict=True))
+    return Held(lambda deltas: GramCovariance.of(_prior_only(setting, deltas), rows), (), 1.0)
+
+
+def _kinds(setting: Setting) -> list[Kind]:
+    """How each group's rows are held, seen on a first example."""
+    first = some(next(iter(setting.examples)).inputs, slice(0, 1))
+    batch = look(setting.network, setting.owners, first, slice(0, 1), lambda f, _: torch.ones_like(f)[None])
+    return [kind_of(gradient(batch, group), group.pack(setting.prior)) for group in setting.separate]
+
+
+def _written(setting: Setting, kinds: list[Kind]) -> int:
+    """Parameters whose rows are written out."""
+    return sum(group.size for kind, group in zip(kinds, setting.separate, strict=True) if kind is Written)
+
+
+def _gram_rows(setting: Setting, batch: Batch, kinds: list[Kind]) -> list[Any]:
+    directions = _directions(setting, batch, setting.weights(batch))
+
+    def work(x: Any, part: slice) -> list[Any]:
+        return group_rows(look(setting.network, setting.owners, x, part, directions), setting.separate, kinds)
+
+    parts = zip(*setting.size.run(batch.inputs, work), strict=True)
+    return [kind.joined(pieces) for kind, pieces in zip(kinds, parts, strict=True)]
+
+
+def _active_set(setting: Setting) -> Held[Covariance]:
     """Exact rows of the examples with the largest `tr Λ`, the diagonal of all others [method: Woodbury]."""
     trace = torch.cat([_traces(setting, batch) for batch in setting.examples]).cpu()
     order = trace.argsort(descending=True)
@@ -192,7 +240,7 @@ def _exact_rows(setting: Setting, batch: Batch) -> Tensor:
     return torch.cat(list(setting.size.run(batch.inputs, work)))
 
 
-def _lowrank(setting: Setting) -> Held:
+def _lowrank(setting: Setting) -> Held[Covariance]:
     """Leading eigenvectors of the whitened curvature by subspace iteration, the prior for all other directions."""
     rank = min(setting.recipe.rows, setting.count)
     return Held(lambda deltas: _leading(setting, deltas, rank), (f"{rank:,} leading eigenvectors",))
@@ -217,7 +265,7 @@ def _leading(setting: Setting, deltas: Deltas, rank: int) -> Covariance:
     return Covariance(base.groups, base.parts, Woodbury.of(rows))
 
 
-STRUCTURES: dict[str, Callable[[Setting], Held]] = {
+STRUCTURES: dict[str, Callable[[Setting], Held[Any]]] = {
     "full": _full,
     "block": _block,
     "diag": _diag,
@@ -238,7 +286,7 @@ def chosen(setting: Setting) -> tuple[str, tuple[str, ...]]:
     size = f"{n:,} examples × {c} outputs, {p:,} parameters"
     if p <= _FULL and n * c * p**2 <= _WORK:
         return "full", (f"auto chose full: {size}",)
-    if n * c <= _DUAL and n * c * p <= _ROWS:
+    if _rows_fit(setting) or (n * c <= _GRAM and n * c * _written(setting, _kinds(setting)) <= _ROWS):
         return "dual", (f"auto chose dual: {size}",)
     if m * c * p <= _ROWS and n * c * m * c * p <= _WORK:
         return "active_set", (f"auto chose active_set: {size}",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,34 @@ from torch import Tensor
 from memorymaps.nets.gradients import Batch, parts_of
 from memorymaps.nets.parts import Dense, Group, Joined, Part
 from memorymaps.nets.woodbury import Woodbury
+
+
+class Spreading(Protocol):
+    """What a network's posterior asks of its covariance `S⁻¹`."""
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Blocks whose curvature is held together."""
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+
+    @property
+    def independent(self) -> bool:
+        """Whether `S⁻¹` is a sum over the groups."""
+
+    def pairs(self) -> Iterator[tuple[Group, Part]]:
+        """Every group with what holds its precision."""
+
+    def variance(self, batch: Batch, k: int) -> Tensor:
+        """`V [n, k, k]`, in double precision."""
+
+    def solve(self, v: Tensor) -> Tensor:
+        """`S⁻¹v [..., P]`, in the order of the groups."""
+
+    def trace_inverse(self, prior: Sequence[Tensor]) -> float:
+        """`tr(diag(δ) S⁻¹)`, with the prior packed for each group."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +54,11 @@ class Covariance:
     def size(self) -> int:
         """Number of parameters."""
         return sum(group.size for group in self.groups)
+
+    @property
+    def independent(self) -> bool:
+        """Whether no exact rows tie the parts together."""
+        return self.exact is None
 
     def variance(self, batch: Batch, k: int) -> Tensor:
         """`V [n, k, k]`, in double precision."""

@@ -38,7 +38,8 @@ class Laplace:
     structure : how `S` is held.
 
         - `"full"` one dense matrix; exact; for some thousand parameters.
-        - `"dual"` the same posterior through its Gram matrix; for few examples.
+        - `"dual"` the same posterior through its Gram matrix, made layer by layer; for up to some 10,000 examples ×
+          outputs, whatever the number of parameters.
         - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the rest.
         - `"block"` one dense matrix a layer.
         - `"ekfac"`, `"kfac"` Kronecker factors a layer, with or without corrected eigenvalues.

@@ -13,7 +13,7 @@ from memorymaps._types import Array
 from memorymaps.likelihoods import Likelihood
 from memorymaps.nets.along import BatchAlong, Choose
 from memorymaps.nets.batching import look, numpy
-from memorymaps.nets.covariance import Covariance
+from memorymaps.nets.covariance import Covariance, Spreading
 from memorymaps.nets.ggn import operator_of
 from memorymaps.nets.gradients import Block
 from memorymaps.nets.network import Network, evaluating
@@ -36,7 +36,7 @@ class NetworkPosterior:
     """`q(θ) = N(θ*, S⁻¹)` of a network's covered parameters, all others held fixed."""
 
     setting: Setting
-    covariance: Covariance
+    covariance: Spreading
     description: Description
 
     @property
@@ -94,6 +94,8 @@ class NetworkPosterior:
 class FactoredNetworkPosterior(NetworkPosterior):
     """The same for networks small enough to write out each example's `Z [c, P]`."""
 
+    covariance: Covariance
+
     def factor(self, inputs: Any) -> Array:
         """`Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
 
@@ -122,12 +124,13 @@ class DirectionalNetworkPosterior(NetworkPosterior):
 
 
 def built(
-    setting: Setting, covariance: Covariance, description: Description, directions: int | None
+    setting: Setting, covariance: Spreading, description: Description, directions: int | None
 ) -> NetworkPosterior:
     """The kind of posterior that suits its size, with as many leading directions as asked for or needed."""
     wanted = (_DIRECTIONS if setting.outputs > _MANY else 0) if directions is None else directions
     if wanted:
         told = replace(description, notes=(*description.notes, _ALONG.format(wanted, "s" * (wanted > 1))))
         return DirectionalNetworkPosterior(setting, covariance, told, wanted)
-    kind = FactoredNetworkPosterior if setting.count <= _FACTORED else NetworkPosterior
-    return kind(setting, covariance, description)
+    if isinstance(covariance, Covariance) and setting.count <= _FACTORED:
+        return FactoredNetworkPosterior(setting, covariance, description)
+    return NetworkPosterior(setting, covariance, description)

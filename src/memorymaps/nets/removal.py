@@ -9,7 +9,7 @@ from torch import Tensor
 
 from memorymaps._types import Array, Batch
 from memorymaps.nets.batching import numpy
-from memorymaps.nets.covariance import Covariance
+from memorymaps.nets.covariance import Spreading
 from memorymaps.nets.ggn import GaussNewton, conjugate_gradients, operator_of, order_of
 from memorymaps.nets.setting import Setting
 
@@ -17,7 +17,7 @@ _PART = 64  # examples of a group looked at together
 
 
 def removal(
-    setting: Setting, covariance: Covariance, groups: Sequence[Array], steps: int, tolerance: float
+    setting: Setting, covariance: Spreading, groups: Sequence[Array], steps: int, tolerance: float
 ) -> tuple[Array, Array]:
     """`(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` for every group of rows: moves `[g, P]` and relative residuals `[g]`."""
     operator, order = operator_of(setting), order_of(setting, covariance.groups)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memorymaps.nets.covariance import Covariance, gradient
+from memorymaps.nets.covariance import Spreading, gradient
 from memorymaps.nets.gradients import Batch, Outer, parts_of
 from memorymaps.nets.outer import Turned
 from memorymaps.nets.parts import Group, Joined, Part, Rotated
@@ -22,19 +22,19 @@ Moved = list[tuple[Call, Tensor]]  # moves of the calls' outputs
 class Spread:
     """A batch before `S⁻¹`; `turned` holds the gradients that are already in the basis of their group's precision."""
 
-    covariance: Covariance
+    covariance: Spreading
     batch: Batch
     turned: tuple[Turned | None, ...]
 
     @classmethod
-    def of(cls, covariance: Covariance, batch: Batch) -> Spread:
+    def of(cls, covariance: Spreading, batch: Batch) -> Spread:
         """Turn what is asked about twice."""
         return cls(covariance, batch, tuple(_turned(covariance, batch, *pair) for pair in covariance.pairs()))
 
     def variance(self) -> Tensor:
         """`V [n, k, k]`, in double precision."""
         n, k = len(self.batch.f), len(self.batch.g[0])
-        if self.covariance.exact is not None:
+        if not self.covariance.independent:
             return self.covariance.variance(self.batch, k)
         pieces = (
             part.variance(gradient(self.batch, group), n, k) if turned is None else turned.variance()
@@ -44,7 +44,7 @@ class Spread:
 
     def moved(self, share: Tensor) -> Moved:
         """`S⁻¹J_iᵀD_i s_i` as moves of the calls' outputs, for every example's shares `s [n, k]` of its directions."""
-        if self.covariance.exact is not None:
+        if not self.covariance.independent:
             return _moved_densely(self.covariance, self.batch.shared(share))
         found: Moved = []
         for (group, part), turned in self._pairs():
@@ -58,9 +58,9 @@ class Spread:
         return zip(self.covariance.pairs(), self.turned, strict=True)
 
 
-def _turned(covariance: Covariance, batch: Batch, group: Group, part: Part) -> Turned | None:
+def _turned(covariance: Spreading, batch: Batch, group: Group, part: Part) -> Turned | None:
     """Sums of outer products under a precision that is diagonal in a basis; `None` for all that is made anew."""
-    if covariance.exact is not None or not isinstance(part, Rotated):
+    if not covariance.independent or not isinstance(part, Rotated):
         return None
     found = gradient(batch, group)
     return Turned.of(found, part.precision, part.left, part.right) if isinstance(found, Outer) else None
@@ -73,7 +73,7 @@ def _moved(batch: Batch, group: Group, part: Part) -> Moved:
     return _placed(batch, (group,), [[_pushed(each, part.solve(each.dense(r)[:, 0]), r)] for r in rows])
 
 
-def _moved_densely(covariance: Covariance, batch: Batch) -> Moved:
+def _moved_densely(covariance: Spreading, batch: Batch) -> Moved:
     joined = [gradient(batch, group) for group in covariance.groups]
     found: list[list[Any]] = []
     for rows in parts_of(len(batch.f), 4 * covariance.size):

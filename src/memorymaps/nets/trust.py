@@ -10,7 +10,7 @@ from torch import Tensor
 
 from memorymaps.likelihoods import Categorical
 from memorymaps.nets.approximations import TRUSTED_SHARE, Held
-from memorymaps.nets.covariance import Covariance
+from memorymaps.nets.covariance import Spreading
 from memorymaps.nets.ggn import conjugate_gradients, operator_of, order_of
 from memorymaps.nets.setting import Setting
 from memorymaps.posteriors import Description
@@ -19,7 +19,7 @@ _CALIBRATED = 0.15  # effective parameters may be this far off for the cavity fo
 
 
 def describe(
-    setting: Setting, structure: str, held: Held, covariance: Covariance, why: tuple[str, ...], source: str
+    setting: Setting, structure: str, held: Held[Any], covariance: Spreading, why: tuple[str, ...], source: str
 ) -> Description:
     """The description of a finished posterior; `why` the structure was chosen, `source` of the prior."""
     own = setting.count - covariance.trace_inverse([group.pack(setting.prior) for group in covariance.groups])
@@ -42,7 +42,7 @@ def describe(
     )
 
 
-def _trust(setting: Setting, covariance: Covariance, share: float) -> tuple[str, tuple[str, ...]]:
+def _trust(setting: Setting, covariance: Spreading, share: float) -> tuple[str, tuple[str, ...]]:
     """Which form the sizes can be trusted with: the cavity form only where the curvature is exact or verified."""
     if share == 1.0:
         return "R-sm", ()
@@ -61,7 +61,7 @@ def _trust(setting: Setting, covariance: Covariance, share: float) -> tuple[str,
     )
 
 
-def _effective(setting: Setting, covariance: Covariance) -> tuple[float, float]:
+def _effective(setting: Setting, covariance: Spreading) -> tuple[float, float]:
     """Effective parameters `tr(GGN S⁻¹)` with this covariance and with the exact one, by the same random probes."""
     operator, order = operator_of(setting), order_of(setting, covariance.groups)
 
@@ -76,7 +76,7 @@ def _effective(setting: Setting, covariance: Covariance) -> tuple[float, float]:
     return float(mine), float((z * x).sum(-1).mean())
 
 
-def _distance(setting: Setting, covariance: Covariance, effective: float) -> float:
+def _distance(setting: Setting, covariance: Spreading, effective: float) -> float:
     """`‖S^{-1/2}∇L‖/√d`: how many posterior standard deviations an effective parameter is from the optimum."""
     total = {name: setting.prior[name] * value.detach() for name, value in setting.covered.items()}
     for batch in setting.examples:
