@@ -15,8 +15,9 @@ from memorymaps.nets.network import Network, length, rows
 from memorymaps.nets.tape import Call, Owner, cotangents, record
 
 T = TypeVar("T")
-_BYTES = 2**29  # what the tensors of one batch may take: 512 MB
-_MOST = 128  # more are not faster: their tensors leave the caches and are handed back to the system
+_BYTES = 2**30  # what the tensors of one batch may take: 1 GB in double precision
+_NEAR = 2**23  # numbers in a batch beyond which it slows down: they leave the caches, their pages go back to the system
+_FEW, _MOST = 32, 256  # examples: fewer do not fill the processor's vectors, more gain nothing
 
 
 class OutOfMemoryWarning(RuntimeWarning):
@@ -62,9 +63,10 @@ class BatchSize:
 
 
 def first_size(calls: Sequence[Call], outputs: int, n: int) -> BatchSize:
-    """A size whose recorded layer inputs, outputs and `outputs + 1` cotangents take some 512 MB."""
-    numbers = sum((outputs + 2) * call.shape.numel() for call in calls) / max(1, n)
-    return BatchSize(int(min(_MOST, max(1, _BYTES / 8 / max(1.0, numbers)))))
+    """A size at which recorded layer inputs, outputs and `outputs + 1` cotangents stay near, or at least fit."""
+    numbers = max(1.0, sum((outputs + 2) * call.shape.numel() for call in calls) / max(1, n))
+    near = min(_MOST, max(_FEW, _NEAR / numbers))
+    return BatchSize(int(max(1, min(near, _BYTES / 8 / numbers))))
 
 
 Directions = Callable[[torch.Tensor, slice], torch.Tensor]
