@@ -152,6 +152,20 @@ def test_first_order_sizes_of_a_model_that_leans_on_every_example_are_warned_of(
     )
 
 
+def test_cavity_sizes_of_a_network_that_leans_on_each_example_are_said_to_be_one_newton_step():
+    net, x, y = case("mlp")
+
+    def warned(delta):
+        lines = drawn(net, x, y, mm.Laplace("full", prior=delta)).summary().warnings
+        return any("one Newton step" in line for line in lines)
+
+    assert warned(0.01)
+    assert not warned(100.0)
+    alone = torch.nn.Sequential(torch.nn.Linear(x.shape[1], 3)).double()
+    lines = drawn(alone, x, y, mm.Laplace("full", prior=0.01)).summary().warnings
+    assert not any("one Newton step" in line for line in lines)  # linear in its parameters
+
+
 # --- priors --------------------------------------------------------------------------------------------------------
 
 

@@ -10,8 +10,8 @@ A table a run: Spearman's ρ between the two losses over the checkpoints, their 
 
     MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data fmnist --net lenet5
     MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data mnist --net mlp-32-16
-    MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data cifar10 --net resnet20 --epochs 20 --every 2 \
-        --subset 500 --tests 1000 --fisher mc
+    MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data cifar10 --net resnet20 --epochs 6 --examples 20000 \
+        --shrink 2 --delta 80 --subset 300 --tests 1000 --fisher mc
 """
 
 from __future__ import annotations
@@ -71,11 +71,12 @@ def main() -> None:
     defaults = {"data": "fmnist", "net": "lenet5", "epochs": 15, "examples": 5_000, "tests": 2_000, "delta": 20.0}
     made = parser(__doc__, **defaults, subset=2_000)
     made.add_argument("--start", type=float, default=0.1, help="curvature that the variational optimiser starts from")
+    made.add_argument("--shrink", type=int, default=1, help="average so many pixels each way: for two cores")
     made.add_argument("--every", type=int, default=1, help="epochs between two checkpoints")
     made.add_argument("--fisher", default="exact", help="curvature of the Laplace posteriors: exact, or mc (one draw)")
     made.add_argument("--only", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
     args = made.parse_args()
-    data = load(args.data, args.examples, args.tests)
+    data = load(args.data, args.examples, args.tests, args.shrink)
     figure, axes = plt.subplots(
         1, len(args.only), figsize=(2.9 * len(args.only), 2.6), layout="constrained", squeeze=False
     )

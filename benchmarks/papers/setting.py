@@ -28,8 +28,8 @@ class Data:
     classes: tuple[str, ...]
 
 
-def load(name: str, examples: int, tests: int = 2_000) -> Data:
-    """The first `examples` of a data set in the folder `MEMORYMAPS_DATA`."""
+def load(name: str, examples: int, tests: int = 2_000, shrink: int = 1) -> Data:
+    """The first `examples` of a data set in the folder `MEMORYMAPS_DATA`, `shrink` pixels averaged each way."""
     with np.load(Path(os.environ["MEMORYMAPS_DATA"]) / f"{name}.npz") as raw:
         pictures = [torch.tensor(raw[key][:k], dtype=torch.float32) / 255 for key, k in _cuts(examples, tests)]
         labels = [torch.tensor(raw[key][:k]).long() for key, k in (("y_train", examples), ("y_test", tests))]
@@ -38,6 +38,7 @@ def load(name: str, examples: int, tests: int = 2_000) -> Data:
         pictures = [(p.permute(0, 3, 1, 2) - 0.47) / 0.25 for p in pictures]
     else:
         pictures = [p[:, None] for p in pictures]
+    pictures = [nn.functional.avg_pool2d(p, shrink) for p in pictures]
     return Data(pictures[0].contiguous(), labels[0], pictures[1].contiguous(), labels[1], classes)
 
 

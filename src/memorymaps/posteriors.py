@@ -50,7 +50,8 @@ class Description:
 
     `form` is the estimate of deviations that this posterior's sizes can be trusted with;
     `effective_parameters` is the posterior's own count, independent of the map (`P − δ tr S⁻¹` where known);
-    `distance` how far the parameters are from the optimum: posterior standard deviations per effective parameter.
+    `distance` how far the parameters are from the optimum: posterior standard deviations per effective parameter;
+    `bends` whether outputs are not linear in the parameters, so that sizes are those of one Newton step.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Description:
     dispersion_estimated: bool = False
     residual_df: float | None = None
     distance: float | None = None
+    bends: bool = False
     form: str = "R-sm"
     notes: tuple[str, ...] = ()
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
 
 _LEANING = 0.3  # mean leverage from which first-order sizes deserve a warning
+_BENDING = 0.18  # mean leverage beyond which one Newton step of a network was a fifth and more too long (benchmarks)
 _FAR = 0.1  # posterior standard deviations per effective parameter that deserve a warning
 
 
@@ -99,7 +100,7 @@ def warnings_of(m: MemoryMap) -> tuple[str, ...]:
     """Warning lights of the map and its examples, in words."""
     codes = m["warning"]
     lines = [_light(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
-    return (*_far(m), *_leaning(m), *(line for line in lines if line))
+    return (*_far(m), *_leaning(m), *_bending(m), *(line for line in lines if line))
 
 
 def _light(flag: Warn, count: int, n: int) -> str:
@@ -121,6 +122,17 @@ def _leaning(m: MemoryMap) -> tuple[str, ...]:
     return (
         f"first-order sizes with {mean:.2g} effective parameters an example: what leaving out does, and the "
         "leave-one-out loss with it, is understated. Use an exact structure or refine(m), or read ranks only",
+    )
+
+
+def _bending(m: MemoryMap) -> tuple[str, ...]:
+    """Cavity sizes are one Newton step's: too long where a network leans on each example and its outputs bend."""
+    mean = float(np.mean(m["leverage"])) if len(m) else 0.0
+    if not m.provenance.description.bends or m.provenance.form.startswith("F") or mean < _BENDING:
+        return ()
+    return (
+        f"{mean:.2g} effective parameters an example, and outputs that are not linear in the parameters: one Newton "
+        "step overstates the largest sizes, and the leave-one-out loss more. retrain_check(m, …) tells by how much",
     )
 
 

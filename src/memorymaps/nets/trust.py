@@ -36,6 +36,7 @@ def describe(
         classes=tuple(range(c)) if isinstance(setting.network.likelihood, Categorical) else (),
         effective_parameters=own,
         distance=_distance(setting, covariance, own),
+        bends=len(setting.blocks) > 1,
         form=trusted,
         notes=(*why, *held.notes, *words, f"{n:,} examples in batches of up to {setting.size.size}"),
         methods=("nickl2023memory", "tailor2023maps"),
