@@ -10,8 +10,8 @@ A table a run: Spearman's ρ between the two losses over the checkpoints, their 
 
     MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data fmnist --net lenet5
     MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data mnist --net mlp-32-16
-    MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data cifar10 --net resnet20 --epochs 6 --examples 20000 \
-        --shrink 2 --delta 80 --subset 300 --tests 1000 --fisher mc
+    MEMORYMAPS_DATA=… python benchmarks/papers/generalisation.py --data cifar10 --net resnet20 --epochs 6 \
+        --examples 20000 --shrink 2 --delta 80 --subset 300 --tests 1000 --fisher mc --start 1 --rate 0.1
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Algorithm:
 def _variational(net: nn.Module, a: argparse.Namespace) -> Any:
     n = a.examples
     return VariationalNewton(
-        net.parameters(), lr=0.3, ess=n, hess_init=a.start, betas=(0.9, 1 - 5 / n), weight_decay=a.delta / n
+        net.parameters(), lr=a.rate, ess=n, hess_init=a.start, betas=(0.9, 1 - 5 / n), weight_decay=a.delta / n
     )
 
 
@@ -71,6 +71,7 @@ def main() -> None:
     defaults = {"data": "fmnist", "net": "lenet5", "epochs": 15, "examples": 5_000, "tests": 2_000, "delta": 20.0}
     made = parser(__doc__, **defaults, subset=2_000)
     made.add_argument("--start", type=float, default=0.1, help="curvature that the variational optimiser starts from")
+    made.add_argument("--rate", type=float, default=0.3, help="learning rate of the variational optimiser")
     made.add_argument("--shrink", type=int, default=1, help="average so many pixels each way: for two cores")
     made.add_argument("--every", type=int, default=1, help="epochs between two checkpoints")
     made.add_argument("--fisher", default="exact", help="curvature of the Laplace posteriors: exact, or mc (one draw)")
