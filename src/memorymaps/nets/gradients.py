@@ -83,7 +83,7 @@ def is_matrix_layer(module: nn.Module) -> bool:
 
 
 def find_blocks(network: Network, owners: Sequence[Owner]) -> tuple[Block, ...]:
-    """Matrix layers that share nothing are one block each; of all other parameters, each tensor is one."""
+    """Each module's own parameters are one block, a matrix where it is a matrix layer; each tied tensor is one."""
     values = dict(network.module.named_parameters())
     used = [name for owner in owners for name in owner.parameters.values()]
     blocks = []
@@ -94,8 +94,16 @@ def find_blocks(network: Network, owners: Sequence[Owner]) -> tuple[Block, ...]:
             o = values[names[0]].shape[0]
             blocks.append(Block(owner.module, names, (o, sum(values[name].numel() // o for name in names))))
         else:
-            blocks += [Block(name, (name,), (values[name].numel(),)) for name in owner.parameters.values()]
+            own = tuple(name for name in owner.parameters.values() if used.count(name) == 1)
+            tied = (name for name in owner.parameters.values() if used.count(name) > 1)
+            blocks += [_listed(values, owner.module, each) for each in (own, *((name,) for name in tied)) if each]
     return tuple({block.name: block for block in blocks}.values())
+
+
+def _listed(values: Mapping[str, Tensor], module: str, names: tuple[str, ...]) -> Block:
+    """A block without the structure of a matrix, named after its module or its only tensor."""
+    size = sum(values[name].numel() for name in names)
+    return Block(names[0] if len(names) == 1 else module or "network", names, (size,))
 
 
 @dataclass(frozen=True)
