@@ -17,7 +17,7 @@ from torch import Tensor
 
 from memorymaps._types import Batch
 from memorymaps.nets.batching import look
-from memorymaps.nets.covariance import Covariance, Spreading, gradient
+from memorymaps.nets.covariance import FACTORED, Covariance, Spreading, gradient
 from memorymaps.nets.curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from memorymaps.nets.fisher import ROOTS
 from memorymaps.nets.ggn import operator_of, order_of
@@ -150,9 +150,9 @@ def _dual(setting: Setting) -> Held[Any]:
 
 
 def _rows_fit(setting: Setting) -> bool:
-    """Whether all exact rows can be written out and diagonalised."""
+    """Whether all exact rows are written out and diagonalised, as factors of the posterior need them."""
     r = len(setting.examples) * setting.outputs
-    return r <= _DUAL and r * setting.count <= _ROWS
+    return setting.count <= FACTORED and r <= _DUAL and r * setting.count <= _ROWS
 
 
 def _gram(setting: Setting) -> Held[GramCovariance]:

@@ -13,6 +13,8 @@ from memorymaps.nets.gradients import Batch, parts_of
 from memorymaps.nets.parts import Dense, Group, Joined, Part
 from memorymaps.nets.woodbury import Woodbury
 
+FACTORED = 20_000  # parameters up to which an example's Z is written out
+
 
 class Spreading(Protocol):
     """What a network's posterior asks of its covariance `S⁻¹`."""

@@ -13,7 +13,7 @@ from memorymaps._types import Array
 from memorymaps.likelihoods import Likelihood
 from memorymaps.nets.along import BatchAlong, Choose
 from memorymaps.nets.batching import look, numpy
-from memorymaps.nets.covariance import Covariance, Spreading
+from memorymaps.nets.covariance import FACTORED, Covariance, Spreading
 from memorymaps.nets.ggn import operator_of
 from memorymaps.nets.gradients import Block
 from memorymaps.nets.network import Network, evaluating
@@ -22,7 +22,6 @@ from memorymaps.nets.setting import Setting
 from memorymaps.nets.tape import onehots
 from memorymaps.posteriors import Description, Marginals
 
-_FACTORED = 20_000  # parameters up to which Z is written out
 _MANY = 32  # outputs beyond which V is asked for along directions only
 _DIRECTIONS = 1
 _ALONG = (
@@ -131,6 +130,6 @@ def built(
     if wanted:
         told = replace(description, notes=(*description.notes, _ALONG.format(wanted, "s" * (wanted > 1))))
         return DirectionalNetworkPosterior(setting, covariance, told, wanted)
-    if isinstance(covariance, Covariance) and setting.count <= _FACTORED:
+    if isinstance(covariance, Covariance) and setting.count <= FACTORED:
         return FactoredNetworkPosterior(setting, covariance, description)
     return NetworkPosterior(setting, covariance, description)
