@@ -103,6 +103,23 @@ def test_the_gram_form_tunes_its_prior_as_the_full_matrix_does(gram):
     np.testing.assert_allclose(*(variances(m, x) for m in forms), rtol=1e-3)
 
 
+@pytest.mark.parametrize("directions", [0, 1])
+def test_the_gram_form_answers_along_directions_and_leaves_groups_out(directions, gram):
+    net, x, y = case("mlp")
+    forms = [drawn(net, x, y, structure, directions=directions) for structure in ("dual", "full")]
+    for column in ("leverage", "sensitivity"):
+        np.testing.assert_allclose(*(m[column] for m in forms), rtol=1e-8)
+    left = [m.leave_out({"some": [1, 2]}).to_pandas() for m in forms]
+    np.testing.assert_allclose(*(found.select_dtypes("number") for found in left), rtol=1e-3)
+
+
+def test_the_gram_form_knows_the_trace_for_its_own_prior_only(gram):
+    net, x, y = case("mlp")
+    covariance = drawn(net, x, y, "dual").origin.posterior.covariance
+    with pytest.raises(ValueError, match="its own prior"):
+        covariance.trace_inverse([2 * part.precision for part in covariance.prior.parts])
+
+
 def test_a_gram_form_that_does_not_fit_says_what_does(gram, monkeypatch):
     net, x, y = case("mlp")
     monkeypatch.setattr(approximations, "_ROWS", 10)

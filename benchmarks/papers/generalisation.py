@@ -90,7 +90,7 @@ def main() -> None:
         optimizer = algorithm.optimizer(net, args)
         prior = prior_from(optimizer, args.examples)
         recipe = Laplace(algorithm.structure, prior=prior, fisher=args.fisher) if algorithm.structure else None
-        run = args.out / f"generalisation-{args.data}-{args.net}-{args.examples}" / name
+        run = args.out / f"generalisation-{args.data}-{args.net}-{args.examples}-{args.shrink}" / name
         tracker = tracked(
             run, net, optimizer, data, algorithm.batch, args.epochs, lambda epoch: epoch % args.every == 0,
             posterior=recipe, subset=args.subset,

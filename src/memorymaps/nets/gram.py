@@ -4,8 +4,9 @@ With the rows `A_i = √w L_iᵀJ_i` of all `N` examples and the prior's precisi
 
     K = A D⁻¹Aᵀ = Σ_layers (a_i·a_j/δ)(g_i·g_j),      S⁻¹ = D⁻¹ − D⁻¹Aᵀ(I + K)⁻¹A D⁻¹
 
-`K [R, R]` has a row for each example and direction, `R = N·k`. Layers used at several positions (convolutions), norms
-and embeddings have their rows written out: they are small where layers are large. All in double precision.
+`K [R, R]` has a row for each example and direction, `R = N·k`. Layers used at several positions (convolutions), norms,
+embeddings, and layers whose prior differs from output to output (AdamW's) have their rows written out. All in double
+precision.
 """
 
 from __future__ import annotations
