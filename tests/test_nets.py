@@ -296,6 +296,22 @@ def test_a_map_along_all_directions_is_the_whole_map(form):
     assert "leverage_norm" not in list(along)
 
 
+def test_the_cavity_form_along_few_directions_lies_between_first_order_and_the_whole():
+    torch.manual_seed(2)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 40)).double()
+    x, y = torch.randn(60, 4, dtype=torch.float64), torch.arange(60) % 40
+    first, along, whole = (
+        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", k), form=form)
+        for k, form in ((0, "F"), (1, "R"), (0, "R"))
+    )
+    assert whole["leverage"].mean() > 1  # where one signed direction for all the rest would pass the bound
+    assert not along["warning"].any()
+    sizes = [m["output_sensitivity"] for m in (first, along, whole)]
+    assert np.all(sizes[0] < sizes[1])
+    assert np.all(sizes[1] < sizes[2] * (1 + 1e-9))
+    assert np.median(sizes[1] / sizes[2]) > 0.9
+
+
 def test_weights_act_along_directions_as_on_the_whole():
     net, x, y = case("mlp")
     weight = np.linspace(0.5, 2, len(y))

@@ -270,10 +270,14 @@ class Local(_Seen):
 
 @dataclass(frozen=True)
 class Sketched(_Seen):
-    """With `V` along a few directions only, for many outputs: `D = [e, …]`, `Λ ≈ R Rᵀ` with `R = D diag(scale)`.
+    """With `V` along a few directions only, for many outputs: `D = [e, …, r]`, `Λ ≈ R Rᵀ` with `R = D diag(scale)`.
 
     `directions = D [n, c, k]`, `scale [n, k]`, `gram = DᵀVD [n, k, k]`, `respond(s) = V D s [n, c]`. As
     `(I − ΛV)⁻¹e = e + R(I − RᵀVR)⁻¹RᵀVe`, every deviation is `V D s`: no number here depends on `c²`.
+
+    The last direction `r` is the signed random rest. Leverage needs it to be unbiased; the inverse must not see it: a
+    draw concentrates in one direction what `Λ` spreads over many, and may pass the bound that `Λ` itself honours. All
+    others together never exceed `Λ`, so the cavity form lies between first order and what all of `Λ` would give.
     """
 
     directions: Array
@@ -293,13 +297,13 @@ class Sketched(_Seen):
 
     @cached_property
     def spectrum(self) -> tuple[Array, Array]:
-        """Eigenvalues of `RᵀVR` (those of `ΛV` that are not zero) and their basis."""
-        values, vectors = _eigh(self._loaded)
+        """Eigenvalues of `RᵀVR` without the rest (at most those of `ΛV`) and their basis, `k − 1` of them."""
+        values, vectors = _eigh(self._loaded[..., :-1, :-1])
         return array_namespace(self.f).clip(values, min=0), vectors
 
     @cached_property
     def largest(self) -> Array:
-        """Largest eigenvalue of `ΛV`: `[n]`."""
+        """Largest eigenvalue of `ΛV` along the directions that are no random rest: `[n]`."""
         return array_namespace(self.f).max(self.spectrum[0], axis=-1)
 
     @property
@@ -341,12 +345,13 @@ class Sketched(_Seen):
 
     @cached_property
     def _more(self) -> Array:
-        """`diag(scale) (I − RᵀVR)⁻¹ RᵀVe`: `[n, k]`, NaN at the bound."""
+        """`diag(scale) (I − RᵀVR)⁻¹ RᵀVe`: `[n, k]`, zero for the rest, NaN at the bound."""
         xp = array_namespace(self.f)
         h, basis = self.spectrum
         room = xp.where(1 - h < _AT_BOUND, xp.nan * h, 1 - h)
-        pulled = _apply(xp.matrix_transpose(basis), self.scale * self.gram[..., 0])
-        return self.scale * _apply(basis, pulled / room)
+        pulled = _apply(xp.matrix_transpose(basis), (self.scale * self.gram[..., 0])[:, :-1])
+        more = self.scale[:, :-1] * _apply(basis, pulled / room)
+        return xp.concat([more, xp.zeros_like(self.scale[:, :1])], axis=-1)
 
 
 def _diagonal_form(at: Local) -> tuple[Array, Array]:

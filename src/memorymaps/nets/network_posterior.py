@@ -26,7 +26,7 @@ _MANY = 32  # outputs beyond which V is asked for along directions only
 _DIRECTIONS = 1
 _ALONG = (
     "Leverage along {} leading direction{} of each Λ beside the error, one signed random rest: unbiased, not exact. "
-    "Deviations are exact."
+    "Deviations are exact to first order; the cavity form sees Λ along these directions. directions=0: all C × C."
 )
 
 
