@@ -101,3 +101,18 @@ def test_the_picture_shows_every_example(m):
     display = mm.RetrainingDisplay.from_check(mm.retrain_check(m, refit, k=10))
     assert len(display.frame()) == 10
     assert "slope 1.00" in display.ax_.get_title(loc="left")
+
+
+def test_a_journal_goes_on_with_other_examples(m, tmp_path):
+    path = tmp_path / "check.jsonl"
+    mm.retrain_check(m, refit, ids=[1, 2, 3, 4], path=path)
+    again = mm.retrain_check(m, refit, ids=[4, 11, 12, 13], path=path)
+    assert again.table.equals(mm.retrain_check(m, refit, ids=[4, 11, 12, 13]).table)
+
+
+def test_a_journal_of_another_model_on_the_same_data_is_refused(m, tmp_path):
+    path = tmp_path / "check.jsonl"
+    mm.retrain_check(m, refit, ids=[1, 2], path=path)
+    other = mm.memory_map(Ridge(alpha=10.0).fit(X, Y), X, Y)
+    with pytest.raises(ValueError, match="another map or model"):
+        mm.retrain_check(other, refit, ids=[1, 2], path=path)

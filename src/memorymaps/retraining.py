@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Retrain = Callable[[Array, Array], Array]
+_ANOTHER = "holds the retrainings of another map or model: give this one a file of its own, path="
 
 
 class RetrainingError(RuntimeError):
@@ -103,7 +104,7 @@ def retrain_check(
     RetrainingError
         `retrain` raised, or returned another shape or numbers that are not finite; finished examples stay in `path`.
     ValueError
-        The map was read from disk, or `path` belongs to another map.
+        The map was read from disk, or `path` belongs to another map or to a model with other outputs.
 
     Examples
     --------
@@ -120,9 +121,11 @@ def retrain_check(
     if m.origin is None:
         raise ValueError("the check needs the likelihood, and a map read from disk has none: use memory_map's own map")
     chosen = _chosen(m, k) if ids is None else m.select(ids)
-    with _Journal.opened(path, m) as journal:
+    batch = m.origin.examples.take(chosen["row"])
+    at = m.origin.local(batch).f
+    with _Journal.opened(path, m, dict(zip(chosen["row"].tolist(), at, strict=True))) as journal:
         _run(chosen, retrain, journal, executor, progress)
-        return _compared(m, chosen, journal.found)
+        return _compared(m, chosen, at, {row: np.asarray(line["f"]) for row, line in journal.found.items()})
 
 
 def _chosen(m: MemoryMap, k: int) -> MemoryMap:
@@ -135,32 +138,56 @@ def _chosen(m: MemoryMap, k: int) -> MemoryMap:
 
 @dataclass
 class _Journal:
-    """Results so far, `{row: f}` with row −1 for nothing removed, each on disk as soon as it is there."""
+    """Results so far by row (−1: nothing removed), each on disk as soon as it is there.
 
-    found: dict[int, list[Any]]
+    A line holds the rows `wanted`, the outputs `at` them of the model that is left behind, and `f` after retraining.
+    """
+
+    at: Mapping[int, Array]
+    found: dict[int, dict[str, Any]]
     file: Any = None
 
     @classmethod
-    def opened(cls, path: str | Path | None, m: MemoryMap) -> _Journal:
+    def opened(cls, path: str | Path | None, m: MemoryMap, at: Mapping[int, Array]) -> _Journal:
         """Read what an earlier run left, cut off a line it was killed in, and go on."""
         if path is None:
-            return cls({})
-        head = {"memorymaps": "retrain_check", "fingerprint": m.provenance.fingerprint}
+            return cls(at, {})
+        head = {"memorymaps": "retrain_check", "version": 2, "fingerprint": m.provenance.fingerprint}
         lines = Path(path).read_bytes().splitlines(keepends=True) if Path(path).exists() else []
         whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
         if whole and whole[0] != head:
-            raise ValueError(f"{path} holds the retrainings of another map: give this one a file of its own")
+            raise ValueError(f"{path} {_ANOTHER}")
         with open(path, "wb") as file:
             file.writelines(json.dumps(line).encode() + b"\n" for line in (whole or [head]))
-        return cls({line["row"]: line["f"] for line in whole[1:]}, open(path, "ab"))
+        return cls(at, {line["row"]: line for line in whole[1:]}, open(path, "ab"))
 
-    def add(self, row: int, f: Array) -> None:
+    def knows(self, row: int, wanted: Array) -> bool:
+        """Whether this was asked before, and answered for the same model.
+
+        Raises
+        ------
+        ValueError
+            It was answered for a model with other outputs.
+        """
+        line = self.found.get(row)
+        if line is None or line["wanted"] != wanted.tolist():
+            return False
+        was, now = np.asarray(line["at"]), self._outputs(wanted)
+        if was.shape != now.shape or not np.allclose(was, now, rtol=1e-3, atol=1e-3 * float(np.abs(now).max())):
+            raise ValueError(f"{self.file.name} {_ANOTHER}")
+        return True
+
+    def add(self, row: int, wanted: Array, f: Array) -> None:
         """Keep one result."""
-        self.found[row] = f.tolist()
+        line = {"row": row, "wanted": wanted.tolist(), "at": self._outputs(wanted).tolist(), "f": f.tolist()}
+        self.found[row] = line
         if self.file is not None:
-            self.file.write(json.dumps({"row": row, "f": self.found[row]}).encode() + b"\n")
+            self.file.write(json.dumps(line).encode() + b"\n")
             self.file.flush()
             os.fsync(self.file.fileno())
+
+    def _outputs(self, wanted: Array) -> Array:
+        return np.stack([np.asarray(self.at[row]) for row in wanted.tolist()])
 
     def __enter__(self) -> _Journal:
         return self
@@ -173,14 +200,13 @@ class _Journal:
 def _run(chosen: MemoryMap, retrain: Retrain, journal: _Journal, executor: Executor | None, bar: bool | None) -> None:
     """Everything that the journal lacks."""
     rows = np.array(chosen["row"])  # a copy: the recipe may hand it to torch, which wants to write
-    tasks = [(int(row), np.asarray([row]), np.asarray([row])) for row in rows if int(row) not in journal.found]
-    known = journal.found.get(-1)
-    if known is None or len(known) != len(rows):
-        tasks.insert(0, (-1, np.asarray([], dtype=np.int64), rows))
+    none = (-1, np.asarray([], dtype=np.int64), rows)
+    tasks = [none, *((int(row), np.asarray([row]), np.asarray([row])) for row in rows)]
+    lacking = [task for task in tasks if not journal.knows(task[0], task[2])]
     hidden = None if bar is None else not bar
-    with tqdm(total=len(tasks), desc="retraining", unit="model", delay=1.0, disable=hidden) as shown:
-        for row, wanted, f in _results(tasks, retrain, executor):
-            journal.add(row, _checked(row, wanted, f, chosen.provenance.outputs))
+    with tqdm(total=len(lacking), desc="retraining", unit="model", delay=1.0, disable=hidden) as shown:
+        for row, wanted, f in _results(lacking, retrain, executor):
+            journal.add(row, wanted, _checked(row, wanted, f, chosen.provenance.outputs))
             shown.update()
 
 
@@ -219,13 +245,11 @@ def _checked(row: int, wanted: Array, f: Any, c: int) -> Array:
     return shaped
 
 
-def _compared(m: MemoryMap, chosen: MemoryMap, found: dict[int, Any]) -> RetrainCheck:
+def _compared(m: MemoryMap, chosen: MemoryMap, at: Array, found: Mapping[int, Array]) -> RetrainCheck:
     assert m.origin is not None
-    batch = m.origin.examples.take(chosen["row"])
-    likelihood, y = m.origin.posterior.likelihood, np.asarray(batch.target)
-    before = np.asarray(found[-1])
-    after = np.stack([np.asarray(found[int(row)])[0] for row in chosen["row"]])
-    at = m.origin.local(batch).f
+    likelihood = m.origin.posterior.likelihood
+    y, before = np.asarray(m.origin.examples.take(chosen["row"]).target), found[-1]
+    after = np.stack([found[int(row)][0] for row in chosen["row"]])
     moved = at + (after - before)  # the recipe's own drift is not the example's doing
     mean = likelihood.mean
     table = {
