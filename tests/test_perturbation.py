@@ -131,7 +131,9 @@ def test_both_group_forms_are_the_parameter_space_step():
     flat = z.reshape(m * C, r)
     bent = np.concatenate([curvature[k] @ z[k] for k in range(m)])
     step = np.linalg.solve(np.eye(r) - flat.T @ bent, flat.T @ error.ravel())
-    np.testing.assert_allclose(group_shift(error, z, curvature), step, rtol=1e-9)
+    np.testing.assert_allclose(group_shift([(error, z, curvature)]), step, rtol=1e-9)
+    halves = [(error[part], z[part], curvature[part]) for part in (slice(0, 1), slice(1, None))]
+    np.testing.assert_allclose(group_shift(halves), step, rtol=1e-9)
     within = np.einsum("acr,bdr->acbd", z, z)
     across = np.einsum("acr,bdr->acbd", elsewhere, z)
     np.testing.assert_allclose(group_deviation(error, within, curvature, across), elsewhere @ step, rtol=1e-9)

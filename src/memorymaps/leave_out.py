@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from memorymaps._types import Array
+from memorymaps._types import Array, Batch
 from memorymaps.perturbation import group_shift
 from memorymaps.posteriors import Factored, Origin, Removable
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from memorymaps.maps import MemoryMap
 
+_TOGETHER = 256  # members whose factors are held at a time
 _SOLVED = 1e-2  # relative residual of an iterative removal that still gives two digits
 
 
@@ -162,9 +163,15 @@ def _responses(origin: Origin, members: list[Array]) -> Callable[[Any], Array]:
 
 
 def _shift(origin: Origin, source: Factored, rows: Array) -> Array:
-    batch = origin.examples.take(np.sort(rows))
+    members = np.sort(rows)
+    pieces = (origin.examples.take(members[start : start + _TOGETHER]) for start in range(0, len(members), _TOGETHER))
+    return group_shift(_of_members(origin, source, batch) for batch in pieces)
+
+
+def _of_members(origin: Origin, source: Factored, batch: Batch) -> tuple[Array, Array, Array]:
+    """`e`, `Z` and `Λ`."""
     at: Any = origin.local(batch)
-    return group_shift(at.error, source.factor(batch.inputs), at.curvature)
+    return at.error, source.factor(batch.inputs), at.curvature
 
 
 class _Effects:

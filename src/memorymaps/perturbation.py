@@ -18,7 +18,7 @@ and two ways to the change of the mean: linearised `(dσ/df) Δf` (`Λ Δf` for 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -185,18 +185,27 @@ def group_deviation(error: Array, within: Array, curvature: Array, across: Array
     return xp.reshape(xp.matmul(xp.reshape(across, (-1, m * c)), push), (-1, c))
 
 
-def group_shift(error: Array, factor: Array, curvature: Array) -> Array:
+def group_shift(pieces: Iterable[tuple[Array, Array, Array]]) -> Array:
     """The same in the posterior's own coordinates: `u = (I − ZᵀΛZ)⁻¹ Zᵀe`, so that `Δf = z u` anywhere.
 
-    `factor` = `Z [m, c, r]` with `V_{ij} = z_i z_jᵀ`; an `r × r` system however large the group. `[r]`.
+    A group comes in pieces `(e [m, c], Z [m, c, r], Λ [m, c, c])` with `V_{ij} = z_i z_jᵀ`; an `r × r` system however
+    large the group. `[r]`.
     """
-    xp = array_namespace(error)
-    r = factor.shape[-1]
-    flat = xp.reshape(factor, (-1, r))
+    parts = iter(pieces)
+    load, push = _load_and_push(*next(parts))
+    for piece in parts:
+        more = _load_and_push(*piece)
+        load, push = load + more[0], push + more[1]
+    xp = array_namespace(load)
+    return xp.linalg.solve(xp.eye(len(load), dtype=load.dtype, device=device(load)) - load, push)[:, 0]
+
+
+def _load_and_push(error: Array, factor: Array, curvature: Array) -> tuple[Array, Array]:
+    """`ZᵀΛZ [r, r]` and `Zᵀe [r, 1]`."""
+    xp, r = array_namespace(error), factor.shape[-1]
+    flat = xp.matrix_transpose(xp.reshape(factor, (-1, r)))
     bent = xp.reshape(xp.matmul(curvature, factor), (-1, r))
-    system = xp.eye(r, dtype=error.dtype, device=device(error)) - xp.matmul(xp.matrix_transpose(flat), bent)
-    push = xp.matmul(xp.matrix_transpose(flat), xp.reshape(error, (-1, 1)))
-    return xp.linalg.solve(system, push)[:, 0]
+    return xp.matmul(flat, bent), xp.matmul(flat, xp.reshape(error, (-1, 1)))
 
 
 @dataclass(frozen=True)
