@@ -233,6 +233,25 @@ def test_lowrank_with_all_eigenvectors_is_exact():
     np.testing.assert_allclose(both[0]["leverage"], both[1]["leverage"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("rank", [3, 12])  # by Lanczos, and from all columns
+def test_lowrank_is_the_leading_part_of_the_dense_matrix(rank):
+    net, x, y = case("mlp")
+    j, h = flat(jacobian(net, x)), curvature(net, x)
+    matrix = gauss_newton(j, h)
+    values, vectors = torch.linalg.eigh(matrix)
+    main = vectors[:, -rank:] * values[-rank:] @ vectors[:, -rank:].T
+    expected = dense_variance(j, main + DELTA * torch.eye(len(main), dtype=main.dtype))
+    np.testing.assert_allclose(variances(drawn(net, x, y, "lowrank", rows=rank), x), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_dense_matrices_that_no_machine_holds_are_refused_with_what_to_type():
+    net = torch.nn.Sequential(torch.nn.Linear(300, 200), torch.nn.Tanh(), torch.nn.Linear(200, 2))
+    x, y = torch.randn(4, 300), torch.arange(4) % 2
+    for structure in ("full", "block"):
+        with pytest.raises(ValueError, match="GB.*'ekfac'"):
+            drawn(net, x, y, structure)
+
+
 @pytest.mark.parametrize("structure", ["full", "dual", "ekfac", "diag", "block"])
 def test_leverage_sums_to_the_posteriors_own_count(structure):
     net, x, y = case("cnn")

@@ -3,7 +3,7 @@
 full, block        dense matrices                     Σ Gᵀ G
 kfac, ekfac, diag  Kronecker factors, diagonals       one or two passes
 dual, active_set   exact rows on top of a diagonal    solved in the rows' space; a large dual layer by layer
-lowrank            leading eigenvectors               subspace iteration
+lowrank            leading eigenvectors               Lanczos
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
-from memorymaps._types import Batch
-from memorymaps.nets.batching import look
+from memorymaps._types import Array, Batch
+from memorymaps.nets.batching import look, numpy
 from memorymaps.nets.covariance import FACTORED, Covariance, Spreading, gradient
 from memorymaps.nets.curvature import Curvature, DenseCurvature, DiagonalCurvature, KroneckerCurvature
 from memorymaps.nets.fisher import ROOTS
@@ -32,6 +34,7 @@ Deltas = dict[str, Tensor]  # prior precisions by parameter
 S = TypeVar("S", bound=Spreading)
 
 _FULL = 4_000  # parameters: a dense float64 precision of 128 MB
+_DENSE = 40_000  # parameters of one dense matrix: 13 GB
 _DUAL = 4_000  # rows (examples × outputs) whose eigenvectors are found in half a minute
 _GRAM = 8_000  # rows whose Gram matrix `"auto"` makes: 0.5 GB
 _ROWS = 2.5e8  # numbers in exact rows: 2 GB in double precision
@@ -85,6 +88,12 @@ def _stream(setting: Setting, groups: tuple[Group, ...], made: list[Curvature], 
 
 
 def _dense(setting: Setting, groups: tuple[Group, ...], share: float) -> Held[Covariance]:
+    largest = max(groups, key=lambda group: group.size)
+    if largest.size > _DENSE:
+        raise ValueError(
+            f"structure={setting.recipe.structure!r} holds a dense matrix of {largest.size:,} × {largest.size:,} "
+            f"({largest.name}): {8e-9 * largest.size**2:,.0f} GB. Use 'auto', 'active_set' or 'ekfac', or a subset"
+        )
     made: list[Curvature] = [DenseCurvature(setting.zeros(group.size, group.size)) for group in groups]
     _stream(setting, groups, made)
     return _streamed(groups, made, share)
@@ -241,7 +250,7 @@ def _exact_rows(setting: Setting, batch: Batch) -> Tensor:
 
 
 def _lowrank(setting: Setting) -> Held[Covariance]:
-    """Leading eigenvectors of the whitened curvature by subspace iteration, the prior for all other directions."""
+    """Leading eigenvectors of the whitened curvature by Lanczos, the prior for all other directions."""
     rank = min(setting.recipe.rows, setting.count)
     return Held(lambda deltas: _leading(setting, deltas, rank), (f"{rank:,} leading eigenvectors",))
 
@@ -250,19 +259,38 @@ def _leading(setting: Setting, deltas: Deltas, rank: int) -> Covariance:
     base, operator = _prior_only(setting, deltas), operator_of(setting, with_prior=False)
     order = order_of(setting, base.groups)
 
-    def whitened(q: Tensor) -> Tensor:
-        return base.whiten(operator(base.unwhiten(q)[:, order.argsort()])[:, order])
+    def whitened(q: Array) -> Array:
+        """The curvature between whitened parameters, of columns `[P, k]`."""
+        along = base.unwhiten(torch.as_tensor(q.T).to(operator.prior))[:, order.argsort()]
+        return numpy(base.whiten(operator(along)[:, order])).T
 
-    generator = torch.Generator().manual_seed(0)
-    q = torch.randn(rank + 8, setting.count, generator=generator).to(operator.prior)
-    for _ in range(3):
-        q = whitened(torch.linalg.qr(q.T).Q.T)
-    basis = torch.linalg.qr(q.T).Q.T
-    inner = basis @ whitened(basis).T
-    values, vectors = torch.linalg.eigh((inner + inner.T).double() / 2)
-    kept = values.argsort(descending=True)[:rank]
-    rows = values[kept].clamp(min=0).sqrt()[:, None] * (vectors[:, kept].T @ basis.double())
-    return Covariance(base.groups, base.parts, Woodbury.of(rows))
+    values, vectors = _largest(whitened, setting.count, rank, 100 * torch.finfo(operator.prior.dtype).eps)
+    rows = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
+    return Covariance(base.groups, base.parts, Woodbury.of(torch.as_tensor(rows).to(operator.prior.device)))
+
+
+def _largest(act: Callable[[Array], Array], size: int, rank: int, tolerance: float) -> tuple[Array, Array]:
+    """The `rank` largest eigenvalues and their vectors `[size, rank]`: by Lanczos, or from all columns if they are few.
+
+    Raises
+    ------
+    RuntimeError
+        Lanczos does not converge.
+    """
+    if 3 * rank > size:
+        matrix = act(np.eye(size))
+        values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+        return values[-rank:], vectors[:, -rank:]
+    operator = LinearOperator((size, size), lambda v: act(v.reshape(-1, 1))[:, 0], dtype=np.float64)
+    start = np.random.default_rng(0).normal(size=size)
+    try:
+        found: tuple[Array, Array] = eigsh(operator, rank, which="LA", v0=start, tol=tolerance)
+    except ArpackNoConvergence as error:
+        raise RuntimeError(
+            f"structure='lowrank': {len(error.eigenvalues)} of {rank} leading eigenvectors converged. Ask for fewer, "
+            "Laplace('lowrank', rows=…), or use 'active_set' or 'ekfac'"
+        ) from error
+    return found
 
 
 STRUCTURES: dict[str, Callable[[Setting], Held[Any]]] = {

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from memorymaps._types import Batch
 from memorymaps.examples import DataError, Examples
 from memorymaps.nets.batching import BatchSize, first_size, look
-from memorymaps.nets.gradients import Block, find_blocks
+from memorymaps.nets.gradients import Block, find_blocks, is_matrix_layer
 from memorymaps.nets.laplace import Laplace, LaplaceNetwork
 from memorymaps.nets.network import Network, length, rows
 from memorymaps.nets.parts import Group
-from memorymaps.nets.tape import Owner, find_owners, record
+from memorymaps.nets.tape import ROOT, Owner, find_owners, record, submodule
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,25 @@ def covered_names(network: Network, recipe: Laplace, inputs: Any) -> tuple[str, 
     if recipe.subset == "all":
         chosen = learned
     elif recipe.subset == "last_layer":
-        calls = record(network, inputs, find_owners(network, inputs, learned))[1]
-        chosen = list(dict.fromkeys(calls[-1].owner.parameters.values()))
+        chosen = _of_the_last_layer(network, inputs, learned)
     else:
         chosen = _named(network.module, recipe.subset)
     if not chosen:
         raise ValueError("no parameter to cover: none requires a gradient")
     return tuple(chosen)
+
+
+def _of_the_last_layer(network: Network, inputs: Any, learned: list[str]) -> list[str]:
+    """Parameters of the layer that is called last: with a matrix of weights if there is one, alone in any case."""
+    calls = record(network, inputs, find_owners(network, inputs, learned))[1]
+    layers = [call.owner for call in calls if call.owner.module != ROOT]
+    linear = [owner for owner in layers if is_matrix_layer(submodule(network, owner))]
+    if not layers:
+        raise ValueError(
+            "subset='last_layer': no layer inside this network is called that has parameters of its own. "
+            "Name them: Laplace(subset=[...])"
+        )
+    return list(dict.fromkeys((linear or layers)[-1].parameters.values()))
 
 
 def _named(module: nn.Module, subset: str | Iterable[str]) -> list[str]:
