@@ -203,6 +203,54 @@ def test_adamw_comes_to_rest_under_its_prior():
     assert (data + pull).norm() < 0.2 * pull.norm()
 
 
+def test_adamw_leaves_out_what_it_never_trained_and_knows_amsgrad():
+    net, x, y = case("mlp", 23)
+    net[0].requires_grad_(False)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=0.1, amsgrad=True)
+    for scale in (3.0, 1.0, 1.0):  # the first gradient is the largest
+        optimizer.zero_grad()
+        (scale * nn.functional.cross_entropy(net(x), y)).backward()
+        optimizer.step()
+    prior = mm.prior_from(optimizer, n=100)
+    state = optimizer.state[net[-1].bias]
+    expected = 10 * ((state["max_exp_avg_sq"] / (1 - 0.999**3)).sqrt() + 1e-8)
+    torch.testing.assert_close(prior.tensors({"bias": net[-1].bias})["bias"], expected)
+    assert "√v̂" in prior.source
+    m = drawn(net, x, y, mm.Laplace("kfac", prior=prior))
+    assert any("kfac takes each layer's mean" in note for note in m.provenance.description.notes)
+    net[0].requires_grad_(True)
+    with pytest.raises(ValueError, match="'0.weight' was not in the optimizer, or had no gradient"):
+        drawn(net, x, y, mm.Laplace("diag", prior=prior))
+
+
+def test_decays_that_are_no_quadratic_prior_are_refused(mlp):
+    with pytest.raises(ValueError, match=r"Adafactor.*prior=δ"):
+        mm.prior_from(torch.optim.Adafactor(mlp[0].parameters(), weight_decay=0.1), n=10)
+
+
+@pytest.mark.parametrize("number", [torch.tensor(2.0), np.float32(2), np.array(2.0), 2])
+def test_numbers_of_every_library_are_priors(number):
+    assert mm.Laplace(prior=number).prior.default == 2.0
+
+
+class Cls(nn.Module):
+    """A free token, a temperature after the head, and a layer that is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.heat = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.ones(1))
+        self.body, self.head, self.unused = nn.Linear(4, 4), nn.Linear(4, 3), nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.body(x + self.token))) * self.heat
+
+
+def test_the_last_layer_is_the_last_one_that_is_called():
+    m = drawn(Cls(), torch.randn(9, 4), torch.arange(9) % 3, mm.Laplace("full", subset="last_layer", prior=1.0))
+    covered = [line for line in m.provenance.description.coverage if line.startswith("covered")]
+    assert covered == ["covered: head.weight, head.bias (3 × 5), full"]
+
+
 @pytest.mark.parametrize("prior", [None, 0, -1.0, float("nan"), "1"])
 def test_priors_that_are_none_or_not_positive_are_refused(prior):
     with pytest.raises(ValueError, match="prior"):

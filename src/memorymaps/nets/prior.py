@@ -6,6 +6,7 @@ loss, so `δ = n · weight_decay` there.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 _EVIDENCE_STEPS = 100
+_UNKNOWN = ("Adafactor", "Lion", "Muon")  # decoupled decay behind a step that is no diagonal preconditioner
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,10 @@ class Prior:
     def _tensor(self, name: str, value: nn.Parameter) -> Tensor:
         found = self.by_parameter.get(id(value), self.default)
         if found is None:
-            raise ValueError(f"parameter {name!r} was not in the optimizer: exclude it, or pass Laplace(prior=δ)")
+            raise ValueError(
+                f"parameter {name!r} was not in the optimizer, or had no gradient there: exclude it with "
+                "Laplace(subset=[...]), or pass Laplace(prior=δ)"
+            )
         delta = torch.as_tensor(found, dtype=value.dtype, device=value.device).detach().expand(value.shape)
         if not bool(torch.isfinite(delta).all() and (delta > 0).all()):
             raise ValueError(
@@ -66,9 +71,16 @@ def as_prior(prior: Any) -> Prior:
         )
     if prior == "evidence":
         return Prior(1.0, "by the marginal likelihood", by_evidence=True)
-    if not isinstance(prior, (int, float)) or not 0 < prior < float("inf"):
+    delta = _number(prior)
+    if delta is None or not 0 < delta < float("inf"):
         raise ValueError(f"prior = {prior!r}: expected a positive number δ, prior_from(optimizer, n), or 'evidence'")
-    return Prior(float(prior), f"δ = {float(prior):.4g}, given")
+    return Prior(delta, f"δ = {delta:.4g}, given")
+
+
+def _number(value: Any) -> float | None:
+    """A number of Python, NumPy or PyTorch."""
+    single = isinstance(value, numbers.Real) or (hasattr(value, "shape") and tuple(value.shape) == ())
+    return float(value) if single else None
 
 
 def tuned(
@@ -114,7 +126,7 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     Raises
     ------
     ValueError
-        `n` is not positive, `loss` is unknown, or AdamW has no state yet.
+        `n` is not positive, `loss` is unknown, AdamW has no state yet, or the optimiser's decay is no quadratic prior.
 
     Examples
     --------
@@ -125,14 +137,24 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     """
     if n < 1 or loss not in ("mean", "sum"):
         raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
+    kind = type(optimizer).__name__
+    if kind in _UNKNOWN:
+        raise ValueError(
+            f"{kind} decays weights directly, by a rule that no quadratic prior follows from: pass Laplace(prior=δ), or "
+            "prior='evidence'"
+        )
     scale = n if loss == "mean" else 1
-    found = {
-        id(parameter): _floored(scale * _decay(optimizer, group, parameter), floor)
+    decays = {
+        id(parameter): _decay(optimizer, group, parameter)
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
-    decays = sorted({float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups})
-    words = f"δ = {scale} · weight_decay from {type(optimizer).__name__} (weight_decay {_listed(decays)})"
+    found = {key: _floored(scale * decay, floor) for key, decay in decays.items() if decay is not None}
+    if not found:
+        raise ValueError(f"{kind} has taken no step yet: its prior follows from its state after training")
+    listed = sorted({float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups})
+    factor = " · (√v̂ + ε)" if any(isinstance(delta, Tensor) for delta in found.values()) else ""
+    words = f"δ = {scale} · weight_decay{factor} from {kind} (weight_decay {_listed(listed)})"
     return Prior(None, words + (f", at least {floor:g}" if floor else ""), found)
 
 
@@ -140,15 +162,16 @@ def _floored(delta: float | Tensor, floor: float) -> float | Tensor:
     return delta.clamp(min=floor) if isinstance(delta, Tensor) else max(delta, floor)
 
 
-def _decay(optimizer: Any, group: Mapping[str, Any], parameter: nn.Parameter) -> float | Tensor:
+def _decay(optimizer: Any, group: Mapping[str, Any], parameter: nn.Parameter) -> float | Tensor | None:
+    """The decay, as it acts on the gradient; `None` where it hangs on a state that an untrained parameter lacks."""
     decay = float(group.get("weight_decay", 0.0))
     decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False)
     if decay == 0 or not decoupled:
         return decay
-    state = optimizer.state.get(parameter, {})
-    if "exp_avg_sq" not in state:
-        raise ValueError("AdamW has taken no step yet: its prior follows from its state after training")
-    corrected = state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))
+    state, key = optimizer.state.get(parameter, {}), "max_exp_avg_sq" if group.get("amsgrad") else "exp_avg_sq"
+    if key not in state:
+        return None
+    corrected = state[key] / (1 - group["betas"][1] ** float(state["step"]))
     return decay * (corrected.sqrt() + group["eps"])
 
 

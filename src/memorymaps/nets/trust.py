@@ -38,8 +38,31 @@ def describe(
         distance=_distance(setting, covariance, own),
         bends=len(setting.blocks) > 1,
         form=trusted,
-        notes=(*why, *held.notes, *words, f"{n:,} examples in batches of up to {setting.size.size}"),
+        notes=(
+            *why,
+            *held.notes,
+            *_averaged(setting, structure),
+            *words,
+            f"{n:,} examples in batches of up to {setting.size.size}",
+        ),
         methods=("nickl2023memory", "tailor2023maps"),
+    )
+
+
+def _averaged(setting: Setting, structure: str) -> tuple[str, ...]:
+    """Kronecker factors take one `δ` a layer: said where the prior has several."""
+    ranges = {
+        block.name: torch.aminmax(block.pack(setting.prior))
+        for block in setting.blocks
+        if structure in ("kfac", "ekfac") and block.is_matrix
+    }
+    several = {name: (float(low), float(high)) for name, (low, high) in ranges.items() if high > 1.01 * low}
+    if not several:
+        return ()
+    low, high = (pick(each[side] for each in several.values()) for side, pick in ((0, min), (1, max)))
+    return (
+        f"The prior differs within {len(several)} layer{'s' * (len(several) > 1)} (δ from {low:.3g} to {high:.3g}): "
+        f"{structure} takes each layer's mean. 'diag' and 'active_set' keep every parameter's own.",
     )
 
 
