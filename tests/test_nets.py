@@ -248,7 +248,7 @@ def test_dense_matrices_that_no_machine_holds_are_refused_with_what_to_type():
     net = torch.nn.Sequential(torch.nn.Linear(300, 200), torch.nn.Tanh(), torch.nn.Linear(200, 2))
     x, y = torch.randn(4, 300), torch.arange(4) % 2
     for structure in ("full", "block"):
-        with pytest.raises(ValueError, match="GB.*'ekfac'"):
+        with pytest.raises(ValueError, match=r"GB.*'ekfac'"):
             drawn(net, x, y, structure)
 
 

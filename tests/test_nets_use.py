@@ -219,7 +219,7 @@ def test_adamw_leaves_out_what_it_never_trained_and_knows_amsgrad():
     m = drawn(net, x, y, mm.Laplace("kfac", prior=prior))
     assert any("kfac takes each layer's mean" in note for note in m.provenance.description.notes)
     net[0].requires_grad_(True)
-    with pytest.raises(ValueError, match="'0.weight' was not in the optimizer, or had no gradient"):
+    with pytest.raises(ValueError, match=r"'0\.weight' was not in the optimizer, or had no gradient"):
         drawn(net, x, y, mm.Laplace("diag", prior=prior))
 
 

@@ -140,8 +140,8 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     kind = type(optimizer).__name__
     if kind in _UNKNOWN:
         raise ValueError(
-            f"{kind} decays weights directly, by a rule that no quadratic prior follows from: pass Laplace(prior=δ), or "
-            "prior='evidence'"
+            f"{kind} decays weights directly, by a rule that no quadratic prior follows from: "
+            "pass Laplace(prior=δ) or prior='evidence'"
         )
     scale = n if loss == "mean" else 1
     decays = {
