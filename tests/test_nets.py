@@ -303,6 +303,22 @@ def test_responses_and_grams_are_those_of_the_whole_variance(name, structure):
         np.testing.assert_allclose(seen.f, whole.marginals(x).f, rtol=1e-12)
 
 
+@pytest.mark.parametrize("structure", ["full", "kfac", "dual"])
+def test_top_outputs_diagonals_and_single_responses_are_parts_of_the_whole_variance(structure, monkeypatch):
+    monkeypatch.setattr("memorymaps.nets.network_posterior._TOGETHER", 2)
+    net, x, y = case("attention")
+    source = drawn(net, x, y, structure).origin.posterior
+    v, f = variances(drawn(net, x, y, structure), x), net(x).detach().numpy()
+    top, seen = source.top_marginals(x, 2)
+    np.testing.assert_array_equal(top, np.argsort(-f, axis=1)[:, :2])
+    np.testing.assert_allclose(seen.f, -np.sort(-f, axis=1)[:, :2], rtol=1e-10)
+    expected = np.stack([v[i][np.ix_(top[i], top[i])] for i in range(len(f))])
+    np.testing.assert_allclose(seen.variance, expected, rtol=1e-8)
+    np.testing.assert_allclose(source.variances(x), np.diagonal(v, axis1=1, axis2=2), rtol=1e-8)
+    e = np.random.default_rng(0).normal(size=f.shape)
+    np.testing.assert_allclose(source.respond(x, e), np.einsum("ncd,nd->nc", v, e), rtol=1e-8, atol=1e-12)
+
+
 @pytest.mark.parametrize("form", ["F-sm", "R-sm", "R/F-sm", "R"])
 def test_a_map_along_all_directions_is_the_whole_map(form):
     net, x, y = case("mlp")

@@ -24,6 +24,7 @@ from memorymaps.posteriors import Description, Marginals
 
 _MANY = 32  # outputs beyond which V is asked for along directions only
 _DIRECTIONS = 1
+_TOGETHER = 16  # outputs whose variances are asked for in one set of reverse passes
 _ALONG = (
     "Leverage along {} leading direction{} of each Λ beside the error, one signed random rest: unbiased, not exact. "
     "Deviations are exact to first order; the cavity form sees Λ along these directions. directions=0: all C × C."
@@ -64,6 +65,32 @@ class NetworkPosterior:
             found = list(self.setting.size.run(inputs, work))
         f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
         return Marginals(f, variance)
+
+    def along(self, inputs: Any, choose: Choose) -> BatchAlong:
+        """A batch along directions `D = choose(f, rows) [n, c, k]`: `k` reverse passes."""
+        return BatchAlong.of(self.setting, self.covariance, inputs, choose)
+
+    def top_marginals(self, inputs: Any, k: int) -> tuple[Array, Marginals]:
+        """The `k` largest outputs of each example, `[n, k]`, with their values and `V [n, k, k]`."""
+
+        def choose(f: Array, _: slice) -> Array:
+            return _onehots(_top(f, k), f.shape[1])
+
+        seen = self.along(inputs, choose)
+        top = _top(seen.f, k)
+        return top, Marginals(np.take_along_axis(seen.f, top, axis=1), seen.gram)
+
+    def variances(self, inputs: Any) -> Array:
+        """The diagonals of all `V`, `[n, c]`: no `C × C` matrix is formed."""
+        c = self.setting.outputs
+        parts = (np.arange(start, min(c, start + _TOGETHER)) for start in range(0, c, _TOGETHER))
+        grams = [self.along(inputs, lambda f, _, part=part: _every(part, *f.shape)).gram for part in parts]
+        return np.concatenate([np.diagonal(gram, axis1=1, axis2=2) for gram in grams], axis=1)
+
+    def respond(self, inputs: Any, direction: Array) -> Array:
+        """`V d [n, c]` for one direction `d [n, c]` an example: a reverse pass, a solve and a forward-mode product."""
+        seen = self.along(inputs, lambda _, rows: np.asarray(direction, dtype=float)[rows, :, None])
+        return seen.respond(np.ones((len(seen.f), 1)))
 
     def outputs(self, inputs: Any) -> Array:
         """`f [n, c]`."""
@@ -117,9 +144,20 @@ class DirectionalNetworkPosterior(NetworkPosterior):
         """Inputs in parts of which everything that is recorded fits in memory."""
         return self.setting.size.run(inputs, lambda x, part: (part, x))
 
-    def along(self, inputs: Any, choose: Choose) -> BatchAlong:
-        """A batch along directions `D = choose(f, rows)`."""
-        return BatchAlong.of(self.setting, self.covariance, inputs, choose)
+
+def _top(f: Array, k: int) -> Array:
+    """Places `[n, k]` of the largest outputs, the largest first."""
+    return np.argsort(-f, axis=1, kind="stable")[:, :k]
+
+
+def _onehots(places: Array, c: int) -> Array:
+    """Directions `[n, c, k]`: each example's outputs at `places [n, k]`, alone."""
+    return np.swapaxes(np.eye(c)[places], 1, 2)
+
+
+def _every(part: Array, n: int, c: int) -> Array:
+    """The same outputs of every example."""
+    return _onehots(np.broadcast_to(part, (n, len(part))), c)
 
 
 def built(
