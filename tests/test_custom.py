@@ -78,6 +78,34 @@ def test_heteroscedastic_networks_are_mapped():
         mm.memory_map(net, x, torch.stack([y, y], 1), likelihood="heteroscedastic", posterior=mm.Laplace(prior=1.0))
 
 
+def test_class_numbers_are_met_by_probabilities_as_one_hot_rows():
+    torch.manual_seed(0)
+    net = torch.nn.Linear(4, 3).double()
+    x, y = torch.randn(20, 4, dtype=torch.float64), torch.randint(0, 3, (20,))
+    recipe = mm.Laplace("full", prior=1.0)
+    custom, written = PAIRS["categorical"][:2]
+    a, b = (mm.memory_map(net, x, y, likelihood=k, posterior=recipe) for k in (custom, written))
+    np.testing.assert_allclose(a["error"], b["error"], rtol=1e-9)
+    residual = np.linalg.norm(b["residual"], axis=1)
+    assert a.leave_one_out().score == pytest.approx(np.sqrt(np.mean(residual**2)))
+    with pytest.raises(mm.TargetError, match="0 … 2"):
+        custom.check_target(y + 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("custom", "y"),
+    [
+        (mm.Custom(softmax), CLASSES),
+        (mm.Custom(softmax, lambda f: f.softmax(1)), CLASSES + 0.0),
+        (mm.Custom(lambda f, y: ((f - y) ** 2).sum(1)), RNG.normal(size=(7, 2))),
+    ],
+)
+def test_targets_that_predictions_cannot_be_compared_with_are_refused(custom, y):
+    for ask in (lambda: custom.check_target(y, 3), lambda: custom.residual(F, y)):
+        with pytest.raises(mm.TargetError, match=r"predict=lambda f: f\.softmax\(1\)"):
+            ask()
+
+
 def test_reduced_losses_teach_the_reduction():
     with pytest.raises(mm.TargetError, match="reduction='none'"):
         mm.Custom(lambda f, y: ((f - y) ** 2).mean()).nll(F[:, :1], COUNTS)

@@ -23,13 +23,14 @@ class Custom(Likelihood):
     """`ℓ_i = nll(f, y)_i`, a torch function of outputs `[n, c]` and targets, without reduction: `[n]`.
 
     `e = ∇_f ℓ`, `Λ` the positive part of `∇²_f ℓ` at the observed target (a loss that is not convex has no Fisher
-    information to speak of). `predict(f)` turns outputs into what the target is compared with, `[n, m]`; default: the
-    outputs themselves.
+    information to speak of). `predict(f)` turns outputs into what the target is compared with: `[n, m]` for targets
+    `[n, m]`, or probabilities of `m` classes for class numbers `[n]`; default: the outputs themselves, for targets of
+    their shape.
 
     Raises
     ------
     TargetError
-        Losses that are not one finite number an example.
+        Losses that are not one finite number an example; predictions that cannot be compared with the targets.
 
     Examples
     --------
@@ -63,6 +64,25 @@ class Custom(Likelihood):
         """`d predict/df`: `[n, m, c]`."""
         return _like(f, _derivative(lambda z: _columns(self.predict(z)), _tensor(f)))
 
+    def residual(self, f: Array, y: Array) -> Array:
+        """`predict(f) − y`, class numbers as one-hot rows: `[n, m]`."""
+        mean = self.mean(f)
+        return mean - _like(f, self._beside(_tensor(y), mean.shape[1]).to(_tensor(mean)))
+
+    def _beside(self, y: Tensor, m: int) -> Tensor:
+        """Targets in the shape of the prediction, `[n, m]`."""
+        if _columns(y).shape[1:] == (m,):
+            return _columns(y)
+        if y.ndim == 1 and self.predict is not _identity and not y.is_floating_point():
+            if not bool(((y >= 0) & (y < m)).all()):
+                raise TargetError(f"targets {int(y.min())} … {int(y.max())} for {m} classes: expected 0 … {m - 1}")
+            return torch.nn.functional.one_hot(y.long(), m)
+        raise TargetError(
+            f"targets of shape {tuple(y.shape)} ({y.dtype}) cannot be compared with predictions [n, {m}]: say what is "
+            "predicted, Custom(nll, predict=lambda f: f.softmax(1)) for class numbers (integers), "
+            "Custom(nll, predict=lambda f: f[:, 0]) for one number"
+        )
+
     def error(self, f: Array, y: Array) -> Array:
         """`∇_f ℓ`."""
         target = _tensor(y)
@@ -83,10 +103,13 @@ class Custom(Likelihood):
         return y[:, None] if y.ndim == 1 else y
 
     def check_target(self, y: Array, c: int) -> None:
-        """Raise `TargetError` where a target is not a finite number; everything else is the user's to say."""
-        bad = ~np.isfinite(np.asarray(torch.as_tensor(y).cpu(), dtype=float)).reshape(len(y), -1).all(axis=1)
-        if bad.any():
-            raise TargetError(f"{bad.sum()} target(s) are not finite: first in row {int(np.flatnonzero(bad)[0])}")
+        """Raise `TargetError` where a target is not finite or not like a prediction; the rest is the user's to say."""
+        target = _tensor(y)
+        bad = torch.nonzero(~torch.isfinite(target).reshape(len(target), -1).all(1)).flatten().tolist()
+        if bad:
+            raise TargetError(f"{len(bad)} target(s) are not finite: row {bad[0]} is {y[bad[0]]}", bad[0])
+        prediction = self.predict(torch.zeros(1, c, dtype=torch.float64, device=target.device))
+        self._beside(target, _columns(prediction).shape[1])
 
 
 def _derivative(g: Callable[[Tensor], Tensor], f: Tensor) -> Tensor:
