@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memorymaps.leave_out import is_binary
+
 if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
 
@@ -27,10 +29,14 @@ def for_cleanlab(m: MemoryMap) -> dict[str, Any]:
     >>> for_cleanlab(memory_map(*demo_model()))["pred_probs"].shape
     (1797, 10)
     """
-    classes = list(m.provenance.description.classes)
+    classes = [0, 1] if is_binary(m) else list(m.provenance.description.classes)
     several = "loo_mean" in m.table.column_names
     if not classes or not (several or m.provenance.outputs == 1):
-        raise ValueError("for_cleanlab needs the map of a classifier with up to 100 classes")
+        d = m.provenance.description
+        raise ValueError(
+            f"the map is of a {d.likelihood} likelihood with {m.provenance.outputs} output(s): for_cleanlab needs a "
+            "classifier's: Categorical with up to 100 classes, or Bernoulli with one output and targets 0 and 1"
+        )
     p = m["loo_mean"] if several else _two_columns(m)
     if not np.all(np.isfinite(p)):
         lost = int(np.count_nonzero(~np.isfinite(p).all(axis=1)))
@@ -40,6 +46,9 @@ def for_cleanlab(m: MemoryMap) -> dict[str, Any]:
 
 
 def _two_columns(m: MemoryMap) -> Any:
-    """`(1 − p, p)` of a binary map, from the move of its only output."""
+    """`(1 − p, p)` of a binary map: its prediction where that is a probability, else from the move of its output."""
+    if is_binary(m):
+        p = np.clip(m["loo_prediction"], 0, 1)
+        return np.stack([1 - p, p], axis=1)
     p = 1 / (1 + np.exp(-(m["output"] + m["deviation"])))
     return np.stack([1 - p, p], axis=1)

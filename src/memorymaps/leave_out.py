@@ -70,7 +70,16 @@ def leave_one_out(m: MemoryMap) -> LeaveOneOut:
 
 
 def _is_classes(m: MemoryMap) -> bool:
-    return bool(m.provenance.description.classes) or m.provenance.description.likelihood == "Categorical"
+    return (
+        bool(m.provenance.description.classes) or m.provenance.description.likelihood == "Categorical" or is_binary(m)
+    )
+
+
+def is_binary(m: MemoryMap) -> bool:
+    """Whether targets are 0 or 1 without names, and predictions the probability of 1."""
+    d = m.provenance.description
+    one = d.likelihood == "Bernoulli" and not d.classes and m.provenance.outputs == 1
+    return one and bool(np.isin(m["target"], (0, 1)).all())
 
 
 def _root_mean(squares: Array) -> float:
@@ -79,6 +88,8 @@ def _root_mean(squares: Array) -> float:
 
 def _scores(m: MemoryMap) -> tuple[Array, Array]:
     """Right or wrong for classes, squared errors otherwise; with and without the example."""
+    if is_binary(m):
+        return (m["prediction"] > 0.5) == (m["target"] == 1), (m["loo_prediction"] > 0.5) == (m["target"] == 1)
     if _is_classes(m):
         return m["prediction"] == m["target"], m["loo_prediction"] == m["target"]
     residual = m["residual"].reshape(len(m), -1)
