@@ -132,5 +132,19 @@ def test_examples_bring_their_own_targets():
         mm.memory_map(LinearRegression().fit(X3, Y3), examples, Y3)
 
 
+def test_targets_outside_the_support_of_a_stream_are_named(table):
+    path, frame = table
+    frame.assign(y=np.where(np.arange(500) == 321, np.nan, frame.y)).to_parquet(path)
+    model = LinearRegression().fit(frame[list("abc")], frame.y)
+    with pytest.raises(mm.TargetError, match=r"example 'row 321' is \[nan\]"):
+        mm.memory_map(model, ParquetExamples(path, target="y", id="name", features=list("abc"), batch_size=100))
+
+
+def test_lists_of_rows_are_one_array_and_several_arrays_stay_several():
+    rows = [np.ones(3), np.zeros(3)]
+    assert ArrayExamples.of(rows, [0, 1]).whole.inputs.shape == (2, 3)
+    assert len(ArrayExamples.of((np.ones((3, 2)), np.ones((3, 1))), Y3).take([0, 2]).inputs) == 2
+
+
 def test_ids_of_mixed_kinds_become_text():
     assert ArrayExamples.of(X3, Y3, ids=["a", 1, (2, 3)]).whole.ids.tolist() == ["a", "1", "(2, 3)"]

@@ -7,12 +7,24 @@ import pytest
 import torch
 from networks import case
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
+from torch.utils.data.distributed import DistributedSampler
 
 import memorymaps as mm
+from memorymaps.exports import for_cleanlab
 from memorymaps.likelihoods import Gaussian
 from memorymaps.nets.batching import BatchSize, OutOfMemoryWarning
 from memorymaps.nets.data import DatasetExamples
+from memorymaps.nets.samplers import visited
+from memorymaps.tracking import Tracker
 
 RECIPE = mm.Laplace("full", prior=0.5)
 
@@ -57,6 +69,205 @@ def test_mappings_are_called_as_keywords_and_ids_are_carried(mlp):
     m = drawn(Keyed(), DataLoader(rows, batch_size=5))
     np.testing.assert_allclose(m["leverage"], drawn(net, x, y)["leverage"], rtol=1e-9)
     assert m["id"].tolist()[:2] == ["r0", "r1"]
+
+
+SAMPLERS = {
+    "subset": lambda data: {"sampler": SubsetRandomSampler(range(10, 20)), "batch_size": 3},
+    "batches of a subset": lambda data: {"batch_sampler": BatchSampler(SubsetRandomSampler(range(10, 20)), 3, True)},
+    "a list": lambda data: {"sampler": [*range(19, 9, -1)], "batch_size": 4},
+    "a list of batches": lambda data: {"batch_sampler": [[12, 11, 10, 19], [13, 14, 15], [18, 17, 16]]},
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_loaders_over_a_part_of_a_data_set_are_maps_of_that_part(mlp, name):
+    net, x, y = mlp
+    data = TensorDataset(x, y)
+    loader, state = DataLoader(data, **SAMPLERS[name](data)), torch.get_rng_state()
+    assert visited(loader) == [*range(10, 20)]
+    assert torch.equal(torch.get_rng_state(), state)
+    same(drawn(net, loader), drawn(net, x[10:20], y[10:20], ids=range(10, 20)))
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_what_a_shuffling_loader_drops_at_the_end_was_trained_on_in_another_epoch(mlp, drop_last):
+    net, x, y = mlp
+    data = TensorDataset(x, y)
+    assert len(drawn(net, DataLoader(data, 10, shuffle=True, drop_last=drop_last))) == 23
+    assert len(drawn(net, DataLoader(data, 10, shuffle=False, drop_last=drop_last))) == (20 if drop_last else 23)
+    share = DistributedSampler(data, num_replicas=4, rank=1)
+    assert len(drawn(net, DataLoader(data, 10, sampler=share, drop_last=drop_last))) == 23
+
+
+def test_rows_of_a_part_keep_their_numbers(mlp):
+    net, x, y = mlp
+    part = Subset(Subset(TensorDataset(x, y), range(5, 23)), [7, 0, 3, 9])
+    assert drawn(net, part)["id"].tolist() == [12, 5, 8, 14]
+    assert drawn(net, DataLoader(part, 2, sampler=SubsetRandomSampler([3, 1])))["id"].tolist() == [5, 14]
+    assert DatasetExamples(part).take([2]).ids.tolist() == [8]
+
+
+class Unsteady:
+    def __iter__(self):
+        return iter(torch.randperm(23)[:10].tolist())
+
+
+@pytest.mark.parametrize(
+    ("sampler", "words"),
+    [
+        (WeightedRandomSampler([1.0] * 23, 10), "WeightedRandomSampler draws .* with replacement"),
+        (RandomSampler(range(23), replacement=True), "with replacement"),
+        (RandomSampler(range(23), num_samples=5), "some of them a time"),
+        (Unsteady(), "Unsteady visits other examples in every pass"),
+        ([3, 3, 4], "more than once"),
+        (["a"], "something else than row numbers"),
+    ],
+)
+def test_samplers_that_single_no_examples_out_are_refused(mlp, sampler, words):
+    net, x, y = mlp
+    with pytest.raises(mm.DataError, match=words + r"(.|\n)*Subset\(dataset, indices\)"):
+        drawn(net, DataLoader(TensorDataset(x, y), 5, sampler=sampler))
+
+
+def test_batches_and_examples_in_anything_that_can_be_read_again_give_the_same_map(mlp):
+    net, x, y = mlp
+    expected = drawn(net, x, y)
+    cuts = [slice(0, 10), slice(10, 23)]
+
+    class Again:
+        def __iter__(self):
+            return ((x[cut], y[cut]) for cut in cuts)
+
+    class Rows:
+        def __len__(self):
+            return len(x)
+
+        def __getitem__(self, row):
+            return x[row], y[row]
+
+    same(drawn(net, [(x[cut], y[cut]) for cut in cuts]), expected)
+    same(drawn(net, Again()), expected)
+    same(drawn(net, list(zip(x, y, strict=True))), expected)
+    same(drawn(net, [(a.numpy(), int(b)) for a, b in zip(x, y, strict=True)]), expected)
+    same(drawn(net, Rows()), expected)
+    same(drawn(net, (x, y)), expected)
+    keyed = [{"input": x[cut], "labels": y[cut]} for cut in cuts]
+    same(drawn(net, keyed), expected)
+    same(drawn(net, {"input": x, "labels": y}), expected)
+    same(drawn(net, {"input": x.numpy()}, y), expected)
+
+
+class Pair(nn.Module):
+    """A network with two inputs."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.inner = net
+
+    def forward(self, a, b):
+        return self.inner(torch.cat([a, b], 1))
+
+
+def test_networks_with_several_inputs_take_tuples_and_mappings_of_arrays(mlp):
+    net, x, y = mlp
+    expected = drawn(net, x, y)
+    same(drawn(Pair(net), (x[:, :3], x[:, 3:]), y), expected)
+    same(drawn(Pair(net), {"a": x[:, :3], "b": x[:, 3:]}, y, ids=range(23)), expected)
+    with pytest.raises(mm.DataError, match="one row an example"):
+        drawn(Pair(net), {"a": x[:, :3], "b": x[:9, 3:]}, y)
+
+
+def test_a_tracker_reads_what_a_map_reads(mlp, tmp_path):
+    net, x, y = mlp
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with Tracker(net, optimizer, [(x, y)], likelihood="categorical", path=tmp_path, test=[(x, y)]) as tracker:
+        assert len(tracker.record()) == 23
+
+
+@pytest.mark.parametrize("kind", [lambda y: y, lambda y: y.double(), lambda y: y.double()[:, None]])
+def test_a_third_item_that_is_the_target_teaches_the_accessor(mlp, kind):
+    net, x, y = mlp
+    data = TensorDataset(x[:, :3], x[:, 3:], kind(y))
+    with pytest.raises(mm.DataError, match=r"split=lambda batch: \(\(batch\[0\], batch\[1\]\), batch\[2\], None\)"):
+        drawn(Pair(net), data)
+
+
+def test_ids_and_weights_may_come_beside_a_data_set(mlp):
+    net, x, y = mlp
+    names, weight = [f"n{k}" for k in range(23)], torch.rand(23, dtype=torch.float64, requires_grad=True) + 1
+    expected = drawn(net, x, y, ids=names, sample_weight=weight)
+    for data in (
+        TensorDataset(x, y),
+        DataLoader(TensorDataset(x, y), 7, shuffle=True),
+        [(x[:9], y[:9]), (x[9:], y[9:])],
+    ):
+        m = drawn(net, data, ids=names, sample_weight=weight)
+        assert m["id"].tolist() == names
+        np.testing.assert_allclose(m["leverage"], expected["leverage"], rtol=1e-9)
+        assert m.leave_out({"g": ["n3"]})["sensitivity"][0] == pytest.approx(expected["sensitivity"][3])
+    with pytest.raises(mm.DataError, match="ids has 23 rows, the inputs have 10"):
+        drawn(net, DataLoader(TensorDataset(x, y), sampler=SubsetRandomSampler(range(10))), ids=names)
+    assert drawn(net, (x, y), ids=names)["id"].tolist() == names
+    with pytest.raises(mm.DataError, match="bring ids of their own"):
+        drawn(net, {"input": x, "labels": y, "id": torch.arange(23, 0, -1)}, ids=names)
+    with pytest.raises(mm.DataError, match="bring ids of their own"):
+        drawn(net, TensorDataset(x, y, torch.arange(23)), ids=names)
+
+
+def test_targets_leave_their_graph_and_their_device(mlp):
+    net, x, y = mlp
+
+    class Elsewhere:
+        """A tensor that NumPy cannot read in place, as those of an accelerator are."""
+
+        def __init__(self, values):
+            self.values, self.shape, self.ndim = values, values.shape, values.ndim
+
+        def __array__(self, *_, **__):
+            raise TypeError("can't convert to numpy")
+
+        def __len__(self):
+            return len(self.values)
+
+        def detach(self):
+            return self
+
+        def cpu(self):
+            return self.values
+
+    expected = drawn(net, x, y, ids=range(23), sample_weight=[2.0] * 23)
+    same(
+        drawn(net, x, Elsewhere(y), ids=Elsewhere(torch.arange(23)), sample_weight=Elsewhere(2 * torch.ones(23))),
+        expected,
+    )
+    same(drawn(net, [(x, Elsewhere(y))], sample_weight=[2.0] * 23), expected)
+
+
+def test_truth_values_are_bernoulli_targets_and_class_numbers():
+    torch.manual_seed(0)
+    net, x = nn.Linear(4, 1).double(), torch.randn(20, 4, dtype=torch.float64)
+    y = x[:, 0] + torch.randn(20) > 0
+    same(drawn(net, x, y, likelihood="bernoulli"), drawn(net, x, y.long(), likelihood="bernoulli"))
+    both = torch.stack([y, ~y], 1)
+    wide = nn.Linear(4, 2).double()
+    same(drawn(wide, x, both, likelihood="bernoulli"), drawn(wide, x, both.double(), likelihood="bernoulli"))
+    same(drawn(wide, x, y), drawn(wide, x, y.long()))
+
+
+def test_one_yes_or_no_an_example_has_accuracies_and_labels_for_cleanlab():
+    torch.manual_seed(0)
+    net, x = nn.Linear(4, 1).double(), torch.randn(20, 4, dtype=torch.float64)
+    y = x[:, 0] + torch.randn(20) > 0
+    m = drawn(net, x, y, likelihood="bernoulli")
+    loo, given = m.leave_one_out(), for_cleanlab(m)
+    assert loo.metric == "accuracy"
+    assert loo.score == np.mean((net(x)[:, 0] > 0).numpy() == y.numpy())
+    np.testing.assert_array_equal(given["labels"], y.long())
+    np.testing.assert_allclose(given["pred_probs"][:, 1], m["loo_prediction"])
+    assert loo.loo_score == np.mean(given["pred_probs"].argmax(1) == given["labels"])
+    with pytest.raises(ValueError, match="Gaussian likelihood"):
+        for_cleanlab(drawn(net, x, y.double(), likelihood="gaussian"))
+    assert drawn(net, x, y * 0.9, likelihood="bernoulli").leave_one_out().metric == "RMSE"  # proportions
 
 
 def test_dropout_is_off_and_the_mode_is_put_back():
@@ -294,6 +505,102 @@ def test_logits_that_are_not_finite_are_refused(mlp):
     bad[2, 0] = float("nan")
     with pytest.raises(mm.DataError, match="not finite"):
         drawn(net, bad, y)
+
+
+@pytest.mark.parametrize("batch_size", [1000, 30])
+@pytest.mark.parametrize("recipe", ["laplace", "optimizer", "along"])
+def test_errors_name_the_example_wherever_the_data_are_cut(batch_size, recipe):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    x, y = torch.randn(600, 3), torch.randint(0, 2, (600,))
+    optimizer = torch.optim.Adam(net.parameters())
+    nn.functional.cross_entropy(net(x), y).backward()
+    optimizer.step()
+    chosen = {
+        "laplace": mm.Laplace("diag", prior=1.0),
+        "optimizer": mm.FromOptimizer(optimizer, n=600, prior=1.0),
+        "along": mm.FromOptimizer(optimizer, n=600, prior=1.0, directions=1),
+    }[recipe]
+    bad, wrong = x.clone(), y.clone()
+    bad[555, 1], wrong[452] = float("nan"), 2
+    with pytest.raises(mm.DataError, match=r"output for example 555 is not finite"):
+        drawn(net, DataLoader(TensorDataset(bad, y), batch_size), recipe=chosen)
+    with pytest.raises(mm.DataError, match=r"output for example 'r555' is not finite"):
+        drawn(net, bad, y, recipe=chosen, ids=[f"r{k}" for k in range(600)])
+    with pytest.raises(mm.TargetError, match=r"example 452 is 2; expected class numbers 0 … 1"):
+        drawn(net, DataLoader(TensorDataset(x, wrong), batch_size), recipe=chosen)
+
+
+def test_classes_counted_from_one_and_classes_with_names_are_refused_with_what_to_type(mlp):
+    net, x, y = mlp
+    with pytest.raises(mm.TargetError, match="counted from 0"):
+        drawn(net, x, y + 1)
+    with pytest.raises(mm.TargetError, match=r"the first is 'c\d': expected numbers.*names.index"):
+        drawn(net, x, np.array([f"c{k}" for k in y]))
+
+
+def test_recipes_that_are_no_recipes_are_refused_with_what_to_type(mlp):
+    net, x, y = mlp
+    for wrong in ("kfac", mm.Laplace, 1.0):
+        with pytest.raises(TypeError, match=r"posterior=Laplace\('(kfac|auto)', prior="):
+            drawn(net, x, y, recipe=wrong)
+    with pytest.raises(ValueError, match=r"a network needs both, posterior=Laplace\(prior="):
+        mm.memory_map(net, x, y, likelihood="categorical")
+
+
+def test_networks_that_cannot_be_looked_into_are_refused_with_the_reason(mlp):
+    _, x, y = mlp
+    with pytest.raises(ValueError, match="Flatten has no parameters"):
+        drawn(nn.Flatten(), x, y)
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, 3)).double()
+    with pytest.raises(mm.DataError, match=r"'1' is BatchNorm1d.*influence each other"):
+        drawn(net, x, y, recipe=mm.Laplace(prior=1.0, subset="last_layer"))
+    tokens = nn.Sequential(nn.Embedding(5, 3, sparse=True), nn.Flatten(), nn.Linear(6, 3)).double()
+    with pytest.raises(ValueError, match=r"net\.get_submodule\('0'\)\.sparse = False"):
+        drawn(tokens, torch.randint(0, 5, (23, 2)), y)
+    tokens.get_submodule("0").sparse = False
+    assert len(drawn(tokens, torch.randint(0, 5, (23, 2)), y)) == 23
+
+
+@pytest.mark.parametrize("wrap", [lambda batches: batches, mm.LoaderExamples])
+def test_what_can_be_read_only_once_is_refused(mlp, wrap):
+    net, x, y = mlp
+    with pytest.raises(mm.DataError, match="generator is exhausted after one pass"):
+        drawn(net, wrap((x[k : k + 5], y[k : k + 5]) for k in range(0, 20, 5)))
+
+
+def test_data_that_give_nothing_on_the_second_pass_are_refused(mlp):
+    net, x, y = mlp
+
+    class Once:
+        def __init__(self):
+            self.batches = iter([(x, y)])
+
+        def __iter__(self):
+            return self.batches
+
+    with pytest.raises(mm.DataError, match="exhausted"):
+        drawn(net, mm.LoaderExamples(Once()))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (np.ones((3, 2)), "ndarray holds no targets"),
+        ([], "no rows"),
+        ([(torch.ones(4), torch.ones(4))], "may be a batch of numbers or a single example"),
+        (5, "int holds no targets"),
+    ],
+)
+def test_data_without_targets_or_with_two_readings_are_refused(mlp, data, words):
+    with pytest.raises(mm.DataError, match=words):
+        drawn(mlp[0], data)
+
+
+def test_a_loader_with_targets_beside_it_is_refused(mlp):
+    net, x, y = mlp
+    with pytest.raises(mm.DataError, match="A loader holds its own targets"):
+        drawn(net, DataLoader(TensorDataset(x), 5), y)
 
 
 def test_augmented_data_is_refused(mlp):

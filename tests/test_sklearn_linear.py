@@ -328,7 +328,7 @@ def with_hole(a, value=np.nan):
     [
         (FITTED, with_hole(X), Y, mm.DataError, r"NaN or infinite values in column\(s\) \['x1'\], first in row 3"),
         (FITTED, with_hole(X, np.inf), Y, mm.DataError, "NaN or infinite"),
-        (FITTED, X, with_hole(Y), mm.TargetError, r"row 3 is \[?nan"),
+        (FITTED, X, with_hole(Y), mm.TargetError, r"example 3 is \[?nan"),
         (FITTED, X, Y[:-1], mm.DataError, "target has 59 rows, the inputs have 60"),
         (FITTED, X[:, :2], Y, mm.DataError, r"shape \(60, 2\): the model was fitted on \(n, 3\)"),
         (FITTED, X.astype(str).astype(object) + "a", Y, mm.DataError, "non-numeric inputs"),

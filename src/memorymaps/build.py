@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 from memorymaps import posteriors
 from memorymaps._types import Array, Batch
 from memorymaps.columns import columns_of, record_of
-from memorymaps.examples import ArrayExamples, DataError, Examples, SomeExamples, check_unique
+from memorymaps.examples import ArrayExamples, ColumnsBeside, DataError, Examples, SomeExamples, as_array, check_unique
 from memorymaps.maps import MemoryMap
 from memorymaps.perturbation import Form, form_named, perturb
-from memorymaps.posteriors import Annotated, Origin, as_examples, training_data
+from memorymaps.posteriors import Annotated, Origin, examples_for, training_data
 from memorymaps.provenance import Provenance, versions
 
 
@@ -64,9 +64,9 @@ def _bytes(values: Array | None) -> bytes:
     """A column's content, the same however it is cut into batches."""
     if values is None:
         return b""
-    column = np.asarray(values)
+    column = as_array(values)
     if column.dtype.kind in "biuf":
-        return column.tobytes()
+        return bytes(column.tobytes())
     return "".join(f"{value}\0" for value in column.tolist()).encode()
 
 
@@ -93,8 +93,9 @@ def memory_map(
     ----------
     model : a fitted scikit-learn estimator or pipeline, a statsmodels result, or any model registered with
         `memorymaps.posterior.register`.
-    data : inputs `[n, p]` as the model was fitted on (array, data frame, sparse), or `ParquetExamples`, or any
-        `Examples`; nothing for statsmodels results, which keep theirs.
+    data : inputs `[n, p]` as the model was fitted on (array, data frame, sparse; for networks also a mapping or tuple
+        of arrays), or `ParquetExamples`, or any `Examples`; for networks a dataset, a loader or batches, which hold
+        their targets; nothing for statsmodels results, which keep theirs.
     target : `[n]` or `[n, c]`, as passed to `fit`.
     ids : `[n]` unique names of the examples; default: a data frame's index, else row numbers.
     sample_weight : `[n]`, as passed to `fit`.
@@ -127,7 +128,7 @@ def memory_map(
     """
     chosen = None if form is None else form_named(form)
     model = _with_recipe(model, likelihood, posterior)
-    given = _given(data, target, ids, sample_weight, offset)
+    given = _given(model, data, target, (ids, sample_weight, offset))
     examples = _Watched(training_data(model, given), progress)
     source = posteriors.posterior(model, examples)
     form = form or source.description.form
@@ -155,22 +156,30 @@ def _positions(rows: Any, n: int) -> Array:
     DataError
         None, or one that is not a position among `n`.
     """
-    found = np.unique(np.asarray(rows))
+    found = np.unique(as_array(rows))
     if found.size == 0 or found.dtype.kind not in "iu" or found[0] < 0 or found[-1] >= n:
         raise DataError(f"rows = {rows!r}: expected positions from 0 to {n - 1}, at least one")
     return found
 
 
 def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
-    if recipe is not None:
-        return recipe(model, likelihood)
-    if likelihood is not None:
-        raise ValueError(f"likelihood={likelihood!r} needs posterior=…: {type(model).__name__} has its own likelihood")
-    return model
+    if recipe is None and likelihood is None:
+        return model
+    if recipe is None:
+        raise ValueError(
+            f"likelihood = {likelihood!r} without posterior=…: a network needs both, posterior=Laplace(prior="
+            "prior_from(optimizer, n)); any other model brings its own likelihood: leave it out"
+        )
+    if isinstance(recipe, type) or not callable(recipe):
+        raise TypeError(
+            f"posterior = {recipe!r}: expected a recipe, such as "
+            f"posterior=Laplace({recipe if isinstance(recipe, str) else 'auto'!r}, prior=prior_from(optimizer, n))"
+        )
+    return recipe(model, likelihood)
 
 
-def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) -> Examples | None:
-    brought = any(value is not None for value in (target, ids, sample_weight, offset))
+def _given(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) -> Examples | None:
+    brought = any(value is not None for value in (target, *columns))
     if data is None:
         if brought:
             raise ValueError("targets, ids, weights or an offset without inputs: call memory_map(model, X, y, …)")
@@ -179,9 +188,10 @@ def _given(data: Any, target: Any, ids: Any, sample_weight: Any, offset: Any) ->
         if brought:
             raise ValueError(f"{type(data).__name__} brings its own targets, ids, weights and offset: pass it alone")
         return data
-    if not brought:
-        return cast(Examples, as_examples(data))
-    return ArrayExamples.of(data, target, ids, sample_weight, offset)
+    if target is not None:
+        return ArrayExamples.of(data, target, *columns)
+    found: Examples = examples_for(model, data)
+    return ColumnsBeside.of(found, *columns) if brought else found
 
 
 def _annotated(columns: dict[str, Array], source: Any, batch: Batch, at: Any) -> dict[str, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,21 +33,72 @@ class Examples(ABC):
     def take(self, rows: Any) -> Batch:
         """The examples at these positions (a slice or an integer array), in the order asked for."""
 
+    @property
+    def named(self) -> bool:
+        """Whether the data say themselves what their examples are called."""
+        return True
+
     def map(self, change: Callable[[Batch], Batch]) -> Examples:
         """The same examples with `change` applied to every batch, lazily."""
         return MappedExamples(self, change)
 
 
+def as_array(values: Any) -> Array:
+    """A NumPy array; a torch tensor leaves its graph and its device."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def _several(inputs: Any, n: int) -> Any:
+    """A mapping or a tuple of arrays with `n` rows each stays one, for models with several inputs; a list is an array.
+
+    Raises
+    ------
+    DataError
+        Neither these nor an array.
+    """
+    if isinstance(inputs, Mapping):
+        return {key: value if hasattr(value, "shape") else np.asarray(value) for key, value in inputs.items()}
+    if isinstance(inputs, Sequence):
+        beside = (
+            isinstance(inputs, tuple)
+            and len(inputs) != n
+            and all(getattr(value, "shape", ())[:1] == (n,) for value in inputs)
+        )
+        return tuple(inputs) if beside else np.asarray(inputs)
+    if not hasattr(inputs, "shape") and not hasattr(inputs, "__getitem__"):
+        raise DataError(
+            f"inputs are a {type(inputs).__name__} and targets came beside them: expected arrays, a data frame, or a "
+            "mapping or tuple of arrays. A loader holds its own targets: memory_map(net, loader, …)"
+        )
+    return inputs
+
+
+def _count(inputs: Any) -> int:
+    """Number of rows; `DataError` if several inputs differ in it."""
+    if not isinstance(inputs, (Mapping, tuple)):
+        return int(inputs.shape[0] if hasattr(inputs, "shape") else len(inputs))
+    named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
+    shapes = {key: tuple(value.shape) for key, value in named.items()}
+    counts = {shape[:1] for shape in shapes.values()}
+    if len(counts) != 1 or () in counts:
+        raise DataError(f"inputs of shapes {shapes}: expected arrays with one row an example")
+    return int(counts.pop()[0])
+
+
 def _rows(inputs: Any, rows: Any) -> Any:
+    if isinstance(inputs, Mapping):
+        return {key: _rows(value, rows) for key, value in inputs.items()}
+    if isinstance(inputs, tuple):
+        return tuple(_rows(value, rows) for value in inputs)
     return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
 
 
 def _column(values: Any, n: int, name: str) -> Array | None:
     if values is None:
         return None
-    column = np.asarray(values)
-    if len(column) != n:
-        raise DataError(f"{name} has {len(column)} rows, the inputs have {n}")
+    column = as_array(values)
+    if column.shape[:1] != (n,):
+        raise DataError(f"{name} has {len(column) if column.ndim else 'no'} rows, the inputs have {n}")
     return column
 
 
@@ -84,6 +135,7 @@ def _ids(ids: Any, inputs: Any, n: int) -> Array:
 
 def _names(ids: Any) -> Array:
     """Integers stay integers, everything else becomes text."""
+    ids = as_array(ids) if hasattr(ids, "detach") else ids
     kind = getattr(getattr(ids, "dtype", None), "kind", "")
     if kind in ("i", "u") or all(isinstance(value, (int, np.integer)) for value in ids):
         return np.asarray(ids, dtype=np.int64)
@@ -125,18 +177,23 @@ class ArrayExamples(Examples):
         DataError
             No rows, unequal lengths, duplicate ids, negative or non-finite weights.
         """
-        if isinstance(inputs, (list, tuple)):
-            inputs = np.asarray(inputs)
-        n = inputs.shape[0] if hasattr(inputs, "shape") else len(inputs)
+        if target is None:
+            raise DataError("a map needs targets: memory_map(model, X, y)")
+        y = as_array(target)
+        inputs = _several(inputs, len(y) if y.ndim else 0)
+        n = _count(inputs)
         if n == 0:
             raise DataError("the data has no rows")
-        y = _column(target, n, "target")
-        if y is None:
-            raise DataError("a map needs targets: memory_map(model, X, y)")
+        _column(y, n, "target")
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         batch = Batch(inputs, y, _ids(ids, inputs, n), _weights(sample_weight, n), _column(offset, n, "offset"))
         return cls(batch, batch_size)
+
+    @property
+    def named(self) -> bool:
+        """Whether ids are other than row numbers."""
+        return not np.array_equal(self.whole.ids, np.arange(len(self)))
 
     def __len__(self) -> int:
         return len(self.whole)
@@ -172,6 +229,48 @@ class SomeExamples(Examples):
     def take(self, rows: Any) -> Batch:
         """The examples at these positions of the selection."""
         return self.source.take(self.rows[rows])
+
+
+@dataclass(frozen=True)
+class ColumnsBeside(Examples):
+    """Examples of one source with ids, weights or offsets that were brought beside it, row by row."""
+
+    source: Examples
+    ids: Array | None = None
+    weight: Array | None = None
+    offset: Array | None = None
+
+    @classmethod
+    def of(cls, source: Examples, ids: Any = None, sample_weight: Any = None, offset: Any = None) -> ColumnsBeside:
+        """Check lengths, weights and ids.
+
+        Raises
+        ------
+        DataError
+            Other lengths than that of the data, duplicate ids, ids although the data bring their own.
+        """
+        n = len(source)
+        if ids is not None and source.named:
+            raise DataError("ids=… were given and the data bring ids of their own: leave one of them out")
+        names = None if ids is None else _ids(ids, None, n)
+        return cls(source, names, _weights(sample_weight, n), _column(offset, n, "offset"))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = 0
+        for batch in self.source:
+            yield self._with(batch, slice(start, start + len(batch)))
+            start += len(batch)
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions, in the order asked for."""
+        return self._with(self.source.take(rows), rows)
+
+    def _with(self, batch: Batch, rows: Any) -> Batch:
+        own = {"ids": self.ids, "weight": self.weight, "offset": self.offset}
+        return dataclasses.replace(batch, **{name: column[rows] for name, column in own.items() if column is not None})
 
 
 @dataclass(frozen=True)

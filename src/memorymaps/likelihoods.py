@@ -28,7 +28,19 @@ from memorymaps.special import gammaln, logsumexp, xlogy
 
 
 class TargetError(ValueError):
-    """A target outside the likelihood's support."""
+    """A target outside the likelihood's support; `row` is the first one's place among those that were checked."""
+
+    def __init__(self, message: str, row: int | None = None):
+        super().__init__(message)
+        self.row = row
+
+    def named(self, ids: Array) -> TargetError:
+        """The same complaint about an example by its id, whatever part of the data was checked."""
+        if self.row is None:
+            return self
+        return TargetError(
+            str(self).replace(f"row {self.row}", f"example {ids[self.row : self.row + 1].tolist()[0]!r}", 1)
+        )
 
 
 class Likelihood(ABC):
@@ -117,7 +129,13 @@ def refuse(bad: Array, y: Array, expected: str) -> None:
     if xp.any(bad):
         row = int(xp.nonzero(bad)[0][0])
         count = int(xp.sum(xp.astype(bad, xp.int64)))
-        raise TargetError(f"{count} target(s) outside the support: row {row} is {y[row]}; expected {expected}")
+        raise TargetError(f"{count} target(s) outside the support: row {row} is {y[row]}; expected {expected}", row)
+
+
+def _numbers(y: Array) -> Array:
+    """Truth values as 0 and 1, in which one can compute; everything else as it is."""
+    xp = array_namespace(y)
+    return xp.astype(y, xp.int64) if xp.isdtype(y.dtype, "bool") else y
 
 
 class ExponentialFamily(Likelihood):
@@ -155,6 +173,7 @@ class ExponentialFamily(Likelihood):
 
     def encode(self, y: Array, c: int) -> Array:
         """`y` as `[n, c]`."""
+        y = _numbers(y)
         if y.ndim == 1:
             y = y[:, None]
         if y.ndim != 2 or y.shape[1] != c:
@@ -530,7 +549,7 @@ class Categorical(Likelihood):
 
     def encode(self, y: Array, c: int) -> Array:
         """One-hot rows."""
-        xp = array_namespace(y)
+        xp, y = array_namespace(y), _numbers(y)
         classes = xp.arange(c, dtype=y.dtype, device=device(y))
         return xp.astype(y[:, None] == classes, xp.float64)
 
@@ -538,7 +557,8 @@ class Categorical(Likelihood):
         """Raise `TargetError` unless every target is a class number."""
         if y.ndim != 1:
             raise TargetError(f"class numbers of shape {tuple(y.shape)}: expected (n,)")
-        refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1}")
+        y = _numbers(y)
+        refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1} (classes are counted from 0)")
 
 
 def _spread_less_mean(a: Array, p: Array, v: Array) -> Array:

@@ -23,7 +23,7 @@ from memorymaps._types import Array, Batch
 from memorymaps.adapters import adapters_for
 from memorymaps.directions import error_and_roots, scales
 from memorymaps.examples import DataError, Examples
-from memorymaps.likelihoods import Likelihood
+from memorymaps.likelihoods import Likelihood, TargetError
 from memorymaps.perturbation import Local, Sketched
 
 
@@ -209,9 +209,22 @@ class Origin:
         if batch.offset is not None:
             f = f + xp.reshape(xp.asarray(batch.offset, dtype=f.dtype), (n, -1))
         weight = xp.ones(n, dtype=f.dtype) if batch.weight is None else xp.asarray(batch.weight, dtype=f.dtype)
-        y = xp.asarray(batch.target)
-        self.posterior.likelihood.check_target(y, c)
-        return f, y, weight
+        check_targets(self.posterior.likelihood, batch, c)
+        return f, xp.asarray(batch.target), weight
+
+
+def check_targets(likelihood: Likelihood, batch: Batch, c: int) -> None:
+    """Raise `TargetError` for targets outside the support of `c` outputs, naming the example by its id."""
+    y = batch.target
+    if len(y) and isinstance(y[0], str):
+        raise TargetError(
+            f"targets are text, the first is {str(y[0])!r}: expected numbers. The model does not know its classes' "
+            "names: pass their numbers, [names.index(label) for label in y], counted from 0 in the order of its outputs"
+        )
+    try:
+        likelihood.check_target(y, c)
+    except TargetError as error:
+        raise error.named(batch.ids) from None
 
 
 class OpenFunction:
@@ -258,6 +271,12 @@ def posterior(model: Any, examples: Examples) -> Any:
 
 
 @OpenFunction
+def examples_for(model: Any, data: Any) -> Any:
+    """Training data that come as one object, as this kind of model reads it: networks also take batches of any kind."""
+    return as_examples(data)
+
+
+@OpenFunction
 def as_examples(data: Any) -> Any:
     """Training data that comes as one object (a loader, a data set) as `Examples`.
 
@@ -270,7 +289,7 @@ def as_examples(data: Any) -> Any:
         return data
     raise DataError(
         f"{type(data).__name__} holds no targets: pass memory_map(model, X, y), a torch Dataset or DataLoader, "
-        "or LoaderExamples(batches) for any other iterable of batches"
+        "or LoaderExamples([(x, y), …]) for batches"
     )
 
 

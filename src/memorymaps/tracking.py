@@ -23,7 +23,7 @@ from memorymaps.build import memory_map
 from memorymaps.examples import ArrayExamples, DataError, Examples
 from memorymaps.expectations import Expected
 from memorymaps.maps import MemoryMap
-from memorymaps.posteriors import Origin, as_examples
+from memorymaps.posteriors import Origin, examples_for
 from memorymaps.trajectories import MAP, SCALARS, Trajectory, recorded, step_folder
 
 Schedule = Callable[[int], bool]
@@ -90,7 +90,7 @@ class Tracker:
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
         self._due, self._model = schedule(every), model
-        self._examples = _examples(data, target)
+        self._examples = _examples(model, data, target)
         self._likelihood = likelihood
         if posterior is not None and (prior or directions is not None):
             raise ValueError(
@@ -100,7 +100,7 @@ class Tracker:
         along = 1 if directions is None else directions
         self._posterior = posterior or _from_optimizer(optimizer, len(self._examples), prior, along)
         self._rows, self._log = _rows(subset, len(self._examples)), log
-        self._test = None if test is None else _examples(*test) if isinstance(test, tuple) else _examples(test, None)
+        self._test = None if test is None else _examples(model, *(test if isinstance(test, tuple) else (test, None)))
         self._began, self._spent = time.perf_counter(), 0.0
         self._fingerprint = _open(self.run, start)
 
@@ -171,10 +171,10 @@ def _losses(origin: Origin, batch: Batch) -> Array:
     return source.likelihood.nll(source.outputs(batch.inputs), batch.target)
 
 
-def _examples(data: Any, target: Any) -> Examples:
+def _examples(model: Any, data: Any, target: Any) -> Examples:
     if target is not None:
         return ArrayExamples.of(data, target)
-    found: Examples = as_examples(data)
+    found: Examples = examples_for(model, data)
     return found
 
 

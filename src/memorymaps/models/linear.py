@@ -17,7 +17,7 @@ import numpy as np
 from memorymaps._types import Array, Batch
 from memorymaps.examples import DataError, Examples
 from memorymaps.likelihoods import ExponentialFamily, Gaussian, Likelihood
-from memorymaps.posteriors import Description, Marginals
+from memorymaps.posteriors import Description, Marginals, check_targets
 from memorymaps.structures import CoupledCurvature, IndependentCurvature, Structure
 
 
@@ -119,7 +119,7 @@ def _pass(model: LinearModel, unit: Likelihood, examples: Examples) -> _Totals:
 
 def _add(totals: _Totals, model: LinearModel, unit: Likelihood, batch: Batch) -> None:
     x, f, weight = _outputs(model, batch)
-    unit.check_target(batch.target, f.shape[1])
+    check_targets(unit, batch, f.shape[1])
     error = weight[:, None] * unit.error(f, batch.target)
     totals.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
     totals.gradient += x.T @ error

@@ -1,22 +1,28 @@
-"""PyTorch's ways of holding training data, read in a fixed order: datasets, loaders, any iterable of batches."""
+"""Training data as PyTorch holds it, read in a fixed order: map-style datasets, and any iterable of batches."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Subset, default_collate
 
 from memorymaps._types import Array, Batch
-from memorymaps.examples import DataError, Examples
+from memorymaps.examples import DataError, Examples, as_array
 from memorymaps.nets.network import leaves, length
 
 _TARGETS = ("labels", "label", "target", "targets", "y")
 _IDS = ("id", "ids", "idx", "index")
+SEVERAL = (
+    "For a network with several inputs pass memory_map(net, (x1, x2), y), or LoaderExamples(DataLoader(dataset, 256), "
+    "split=lambda batch: ((batch[0], batch[1]), batch[2], None))"
+)
 Split = Callable[[Any], tuple[Any, Any, Any]]
 
 
@@ -37,8 +43,9 @@ def split(batch: Any) -> tuple[Any, Any, Any]:
         return batch[0], batch[1], batch[2] if len(batch) == 3 else None
     got = f"a mapping with {list(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
     raise DataError(
-        f"a batch is {got}: expected (inputs, target), (inputs, target, ids) or a mapping with one of {_TARGETS}; "
-        "else pass LoaderExamples(loader, split=lambda batch: (inputs, target, ids_or_None))"
+        f"a batch is {got}: expected (inputs, target), (inputs, target, ids) or a mapping with one of {_TARGETS}. "
+        "Targets beside arrays are memory_map(net, inputs, y); for anything else pass LoaderExamples(loader, "
+        "split=lambda batch: (inputs, target, ids_or_None))"
     )
 
 
@@ -55,7 +62,7 @@ class LoaderExamples(Examples):
     Raises
     ------
     DataError
-        On iteration: no rows, or other inputs than in the first pass.
+        A generator, which can be read only once; on iteration: no rows, or other inputs than in the first pass.
     """
 
     source: Iterable[Any]
@@ -63,21 +70,34 @@ class LoaderExamples(Examples):
     _seen: str | None = field(default=None, repr=False)
     _count: int | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.source, Iterator):
+            raise DataError(
+                f"a {type(self.source).__name__} is exhausted after one pass, and a map takes several: pass "
+                "list(batches), or an object whose __iter__ starts anew, such as the loader itself"
+            )
+
+    @property
+    def named(self) -> bool:
+        """Whether batches carry ids."""
+        return any(self.split(raw)[2] is not None for raw in islice(self.source, 1))
+
     def __iter__(self) -> Iterator[Batch]:
         start, content = 0, hashlib.blake2b(digest_size=8)
         for raw in self.source:
             batch = _batch(*self.split(raw), start)
-            for leaf in leaves(batch.inputs):
-                content.update(np.ascontiguousarray(_array(leaf)).tobytes())
+            _take_in(content, batch.inputs)
             start += len(batch)
             yield batch
         self._finish(start, content.hexdigest())
 
     def _finish(self, count: int, content: str) -> None:
+        if self._count and not count:
+            raise DataError("the data are exhausted after one pass, and a map takes several: pass list(batches)")
         if self._seen not in (None, content):
             raise DataError(
                 "the inputs differ between two passes over the data: a loader that shuffles or augments at random. "
-                "Pass the dataset itself with its evaluation transform"
+                "Pass the dataset itself with its evaluation transform, or a loader with shuffle=False"
             )
         self._seen, self._count = content, count
 
@@ -102,7 +122,10 @@ class LoaderExamples(Examples):
 
 @dataclass(frozen=True)
 class DatasetExamples(Examples):
-    """A map-style dataset, read in its own order whatever the loader's sampler does; ids are positions unless given."""
+    """A map-style dataset, read in its own order; ids are its row numbers unless given.
+
+    Rows of a `Subset` keep the numbers that they have in the dataset it is a part of.
+    """
 
     dataset: Any
     batch_size: int = 256
@@ -114,13 +137,23 @@ class DatasetExamples(Examples):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @property
+    def named(self) -> bool:
+        """Whether examples carry ids."""
+        return len(self) > 0 and self.split(self.collate([self.dataset[0]]))[2] is not None
+
+    @cached_property
+    def _numbers(self) -> Array:
+        return _numbers_in_whole(self.dataset)
+
     def __iter__(self) -> Iterator[Batch]:
         loader: DataLoader[Any] = DataLoader(
             self.dataset, self.batch_size, shuffle=False, collate_fn=self.collate, num_workers=self.workers
         )
         start = 0
         for raw in loader:
-            batch = _batch(*self.split(raw), start)
+            inputs, target, ids = self.split(raw)
+            batch = _batch(inputs, target, self._numbers[start : start + length(inputs)] if ids is None else ids)
             self._check_same(start, batch.inputs)
             yield batch
             start += len(batch)
@@ -129,12 +162,11 @@ class DatasetExamples(Examples):
         """The examples at these positions, in the order asked for."""
         wanted = np.arange(len(self))[rows]
         inputs, target, ids = self.split(self.collate([self.dataset[int(row)] for row in wanted]))
-        return _batch(inputs, target, wanted if ids is None else ids)
+        return _batch(inputs, target, self._numbers[wanted] if ids is None else ids)
 
     def _check_same(self, start: int, inputs: Any) -> None:
         content = hashlib.blake2b(digest_size=8)
-        for leaf in leaves(inputs):
-            content.update(np.ascontiguousarray(_array(leaf)).tobytes())
+        _take_in(content, inputs)
         if self._inputs.setdefault(start, content.hexdigest()) != content.hexdigest():
             raise DataError(
                 "the dataset gives other inputs when read again: it augments at random. "
@@ -142,21 +174,43 @@ class DatasetExamples(Examples):
             )
 
 
-def _array(leaf: Any) -> Array:
-    return leaf.detach().cpu().numpy() if isinstance(leaf, torch.Tensor) else np.asarray(leaf)
+def _numbers_in_whole(dataset: Any) -> Array:
+    if isinstance(dataset, Subset):
+        return _numbers_in_whole(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
+    return np.arange(len(dataset))
+
+
+def _take_in(content: Any, inputs: Any) -> None:
+    """Add all that enters the network to a fingerprint."""
+    for leaf in leaves(inputs):
+        if isinstance(leaf, torch.Tensor) and leaf.dtype is torch.bfloat16:  # NumPy does not know it
+            leaf = leaf.float()
+        content.update(np.ascontiguousarray(as_array(leaf)).tobytes())
 
 
 def _batch(inputs: Any, target: Any, ids: Any, start: int = 0) -> Batch:
     n = length(inputs)
-    y = _array(target)
-    if len(y) != n:
-        raise DataError(f"a batch has {n} inputs and {len(y)} targets")
+    y = as_array(target)
+    if y.shape[:1] != (n,):
+        raise DataError(f"a batch has {n} inputs and targets {y.shape}: expected a target an example")
     names = np.arange(start, start + n) if ids is None else _names(ids)
     return Batch(inputs, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, names)
 
 
 def _names(ids: Any) -> Array:
-    values = _array(ids) if isinstance(ids, torch.Tensor) else np.asarray(ids)
+    """Integers or text.
+
+    Raises
+    ------
+    DataError
+        Anything else: the third item of a batch is something else than ids.
+    """
+    values = as_array(ids)
+    if values.ndim != 1 or values.dtype.kind not in "iuUSO":
+        raise DataError(
+            f"ids are {values.dtype} of shape {values.shape}: expected integers or text, one an example. "
+            f"The third item of a batch is read as ids. {SEVERAL}"
+        )
     return values.astype(np.int64) if values.dtype.kind in "iu" else values.astype(str)
 
 
@@ -179,15 +233,3 @@ def _joined(trees: list[Any]) -> Any:
     if isinstance(first, (tuple, list)):
         return tuple(_joined(list(each)) for each in zip(*trees, strict=True))
     return torch.cat(trees) if isinstance(first, torch.Tensor) else np.concatenate(trees)
-
-
-def from_loader(loader: Any) -> Examples:
-    """A loader over a map-style dataset is read through its dataset, in order; any other loader as it comes."""
-    if isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
-        return LoaderExamples(loader)
-    return DatasetExamples(loader.dataset, loader.batch_size, loader.collate_fn, workers=loader.num_workers)
-
-
-def from_dataset(dataset: Dataset[Any]) -> Examples:
-    """A dataset, in its own order."""
-    return LoaderExamples(dataset) if isinstance(dataset, IterableDataset) else DatasetExamples(dataset)

@@ -9,6 +9,7 @@ from torch import nn
 
 from memorymaps.examples import ArrayExamples, DataError, Examples
 from memorymaps.nets.approximations import STRUCTURES, chosen
+from memorymaps.nets.naming import naming
 from memorymaps.nets.laplace import LaplaceNetwork
 from memorymaps.nets.network import evaluating
 from memorymaps.nets.network_posterior import NetworkPosterior, built
@@ -28,7 +29,7 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
     ValueError
         A subset that names no parameter, a prior that does not cover one.
     """
-    with evaluating(model.network.module):
+    with evaluating(model.network.module), naming(model.network, examples):
         setting = setting_of(model, examples)
         structure, why = chosen(setting)
         held, source = STRUCTURES[structure](setting), model.prior.source

@@ -17,7 +17,8 @@ from memorymaps.examples import ArrayExamples, Examples
 from memorymaps.likelihoods import Categorical, Gaussian, Likelihood
 from memorymaps.nets.batching import numpy
 from memorymaps.nets.network import Network, evaluating, length, rows
-from memorymaps.posteriors import Description, Marginals, posterior, training_data
+from memorymaps.nets.sources import from_anything
+from memorymaps.posteriors import Description, Marginals, examples_for, posterior, training_data
 
 _NUMBERS = 2**26  # in the Jacobians of one part: 256 MB in single precision
 
@@ -71,6 +72,9 @@ def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
         notes=() if exact else ("Curvature is approximate: sizes by the first-order form F-sm, read them as ranks.",),
     )
     return LaplaceTorchPosterior(model, Network(model.model, likelihood), description)
+
+
+examples_for.register(BaseLaplace)(from_anything)
 
 
 def _likelihood(model: Any) -> Likelihood:

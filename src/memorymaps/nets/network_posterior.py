@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from memorymaps.likelihoods import Likelihood
 from memorymaps.nets.along import BatchAlong, Choose
 from memorymaps.nets.batching import look, numpy
 from memorymaps.nets.covariance import FACTORED, Covariance, Spreading
+from memorymaps.nets.naming import naming
 from memorymaps.nets.ggn import operator_of
 from memorymaps.nets.gradients import Block
 from memorymaps.nets.network import Network, evaluating
@@ -54,6 +56,9 @@ class NetworkPosterior:
         """The covered blocks, in the order of coordinates."""
         return tuple(block for group in self.covariance.groups for block in group.blocks)
 
+    def _naming(self) -> AbstractContextManager[None]:
+        return naming(self.network, self.setting.examples)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V = J S⁻¹ Jᵀ [n, c, c]`, as double-precision arrays."""
 
@@ -61,14 +66,15 @@ class NetworkPosterior:
             batch = look(self.network, self.setting.owners, x, part, lambda f, _: onehots(f))
             return numpy(batch.f), numpy(self.covariance.variance(batch, batch.f.shape[1]))
 
-        with evaluating(self.network.module):
+        with evaluating(self.network.module), self._naming():
             found = list(self.setting.size.run(inputs, work))
         f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
         return Marginals(f, variance)
 
     def along(self, inputs: Any, choose: Choose) -> BatchAlong:
         """A batch along directions `D = choose(f, rows) [n, c, k]`: `k` reverse passes."""
-        return BatchAlong.of(self.setting, self.covariance, inputs, choose)
+        with self._naming():
+            return BatchAlong.of(self.setting, self.covariance, inputs, choose)
 
     def top_marginals(self, inputs: Any, k: int) -> tuple[Array, Marginals]:
         """The `k` largest outputs of each example, `[n, k]`, with their values and `V [n, k, k]`."""

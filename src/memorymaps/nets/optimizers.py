@@ -14,6 +14,7 @@ from memorymaps.examples import Examples
 from memorymaps.expectations import Expected
 from memorymaps.likelihoods import Categorical
 from memorymaps.nets.covariance import Covariance
+from memorymaps.nets.naming import naming
 from memorymaps.nets.fit import training_examples
 from memorymaps.nets.laplace import Laplace, LaplaceNetwork, likelihood_named
 from memorymaps.nets.network import Forward, Network, call, evaluating
@@ -99,7 +100,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     names = _held(network.module, reading)
     directions = None if average else recipe.directions
     diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=directions)
-    with evaluating(network.module):
+    with evaluating(network.module), naming(network, examples):
         setting = setting_of(LaplaceNetwork(network, diagonal), examples)
         precision = {
             name: reading.precision[id(value)].to(value) + recipe.prior for name, value in setting.covered.items()

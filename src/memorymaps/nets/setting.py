@@ -12,11 +12,15 @@ from torch import Tensor, nn
 from memorymaps._types import Batch
 from memorymaps.examples import DataError, Examples
 from memorymaps.nets.batching import BatchSize, first_size, look
+from memorymaps.nets.data import SEVERAL
 from memorymaps.nets.gradients import Block, find_blocks, is_matrix_layer
 from memorymaps.nets.laplace import Laplace, LaplaceNetwork
-from memorymaps.nets.network import Network, length, rows
+from memorymaps.nets.network import Network, leaves, length, rows
 from memorymaps.nets.parts import Group
 from memorymaps.nets.tape import ROOT, Owner, find_owners, record, submodule
+from memorymaps.posteriors import check_targets
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Setting:
 
     def target(self, batch: Batch) -> Tensor:
         """Checked targets, on the network's device."""
-        self.network.likelihood.check_target(batch.target, self.outputs)
+        check_targets(self.network.likelihood, batch, self.outputs)
         return torch.as_tensor(batch.target, device=self.network.device)
 
     def weights(self, batch: Batch) -> Tensor:
@@ -70,13 +74,15 @@ def setting_of(model: LaplaceNetwork, examples: Examples) -> Setting:
     DataError
         No rows, outputs that are not one row an example, examples that influence each other.
     ValueError
-        A subset that names no parameter, a prior that does not cover one.
+        A subset that names no parameter, a prior that does not cover one, a network that cannot be looked into.
     """
     network = model.network
+    _check_module(network.module)
     first = next(iter(examples), None)
     if first is None or length(first.inputs) == 0:
         raise DataError("the data has no rows")
     inputs = network.place(rows(first.inputs, slice(0, 4)))
+    _check_call(network, inputs)
     covered = covered_names(network, model.recipe, inputs)
     owners = find_owners(network, inputs, covered)
     blocks = find_blocks(network, owners)
@@ -86,6 +92,36 @@ def setting_of(model: LaplaceNetwork, examples: Examples) -> Setting:
     _check_alone(network, owners, blocks, inputs)
     size = first_size(calls, _lanes(model.recipe, f.shape[1]), len(f))
     return Setting(network, model.recipe, examples, owners, blocks, prior, size, f.shape[1])
+
+
+def _check_module(module: nn.Module) -> None:
+    """Refuse networks whose examples cannot be told apart."""
+    if not any(True for _ in module.parameters()):
+        raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained")
+    for name, part in module.named_modules():
+        if isinstance(part, _BATCH_NORMS) and part.running_mean is None:
+            raise DataError(
+                f"{name or 'the network'!r} is {type(part).__name__}(track_running_stats=False): it normalises by the "
+                "batch also in eval mode, so that examples influence each other and no output belongs to one of them. "
+                "Train with track_running_stats=True, or with GroupNorm or LayerNorm"
+            )
+        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse and part.weight.requires_grad:
+            raise ValueError(
+                f"{name or 'the network'!r} has sparse gradients, which cannot be taken apart by examples: set "
+                f"net.get_submodule({name!r}).sparse = False for the map; the network computes the same"
+            )
+
+
+def _check_call(network: Network, inputs: Any) -> None:
+    try:
+        with torch.no_grad():
+            network.outputs(inputs)
+    except TypeError as error:
+        kinds = [tuple(leaf.shape) for leaf in leaves(inputs)]
+        raise DataError(
+            f"the network cannot be called on the inputs {kinds} of a batch: {error}. A batch is (inputs, target), "
+            f"(inputs, target, ids), or a mapping with labels. {SEVERAL}. Laplace(forward=…) says how to call a network"
+        ) from error
 
 
 def _lanes(recipe: Laplace, c: int) -> int:

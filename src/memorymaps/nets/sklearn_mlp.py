@@ -31,7 +31,7 @@ from memorymaps.nets.laplace import Laplace, LaplaceNetwork
 from memorymaps.nets.network import Network
 from memorymaps.nets.network_posterior import NetworkPosterior
 from memorymaps.nets.prior import Prior
-from memorymaps.posteriors import posterior, training_data
+from memorymaps.posteriors import check_targets, posterior, training_data
 
 FLAT = 1e-6  # precision of what scikit-learn leaves free: the engine's matrices must be invertible
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -133,7 +133,7 @@ def _noise(network: Network, examples: Examples) -> float:
     for batch in examples:
         with torch.no_grad():
             f = network.outputs(network.place(batch.inputs)).numpy()
-        network.likelihood.check_target(batch.target, f.shape[1])
+        check_targets(network.likelihood, batch, f.shape[1])
         w = np.ones(len(f)) if batch.weight is None else batch.weight
         c = f.shape[1]
         total += float(w @ np.sum(network.likelihood.residual(f, batch.target) ** 2, axis=1))
