@@ -64,6 +64,18 @@ class Twice(nn.Module):
         return self.head(torch.tanh(self.layer(torch.tanh(self.layer(x)))))
 
 
+class Tempered(nn.Module):
+    """A learned temperature: a number without a dimension, alone and beside a layer's own tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.temperature, self.offset = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(3))
+        self.first, self.head = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.first(x))) * torch.exp(self.temperature) + self.offset
+
+
 class InPlace(nn.Module):
     """In-place activations on a residual path."""
 
@@ -125,6 +137,7 @@ CASES = {
     "positions, batch of one": (lambda: Positions(axis=True), "tokens"),
     "twice": (Twice, (4,)),
     "in place": (InPlace, (4,)),
+    "temperature": (Tempered, (4,)),
 }
 
 

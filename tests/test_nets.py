@@ -31,7 +31,8 @@ def variances(m, x):
 
 
 def flat(jacobians, names=None):
-    return torch.cat([jacobians[name].flatten(2) for name in names or jacobians], dim=2)
+    each = (jacobians[name] for name in names or jacobians)
+    return torch.cat([j.reshape(*j.shape[:2], -1) for j in each], dim=2)
 
 
 def curvature(net, x):

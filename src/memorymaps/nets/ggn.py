@@ -36,13 +36,13 @@ class Parameters:
     def flat(self, named: Mapping[str, Tensor]) -> Tensor:
         """`[..., P]` from tensors with the same leading axes."""
         lead = next(iter(named.values())).ndim - next(iter(self.values.values())).ndim
-        return torch.cat([named[name].flatten(lead) for name in self.values], dim=-1)
+        return torch.cat([named[name].reshape(*named[name].shape[:lead], -1) for name in self.values], dim=-1)
 
     def named(self, flat: Tensor) -> Vectors:
         """The inverse of `flat`."""
         parts = torch.split(flat, [value.numel() for value in self.values.values()], dim=-1)
         shaped = zip(self.values.items(), parts, strict=True)
-        return {name: part.reshape(*flat.shape[:-1], *value.shape) for (name, value), part in shaped}
+        return {name: part.reshape((*flat.shape[:-1], *value.shape)) for (name, value), part in shaped}
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ class Local:
         by_name: dict[str, Tensor] = {}
         for key, value in found.items():  # a tensor may sit twice in the same owner
             name = call.owner.parameters[key]
-            by_name[name] = by_name.get(name, 0) + value.flatten(2)
+            by_name[name] = by_name.get(name, 0) + value.reshape(*value.shape[:2], -1)
         parts = [by_name.get(name, zero[..., None].expand(-1, -1, values[name].numel())) for name in self.names]
         return torch.cat(parts, dim=2)
 
