@@ -117,6 +117,12 @@ def _norms() -> nn.Module:
     return net
 
 
+def _prelu() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, stride=2), nn.PReLU(4), nn.Flatten(), nn.Linear(16, 5), nn.PReLU(), nn.Linear(5, 3)
+    )
+
+
 def _conv1d() -> nn.Module:
     return nn.Sequential(nn.Conv1d(2, 3, 3, stride=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(9, 3))
 
@@ -137,6 +143,7 @@ CASES = {
     "positions, batch of one": (lambda: Positions(axis=True), "tokens"),
     "twice": (Twice, (4,)),
     "in place": (InPlace, (4,)),
+    "prelu": (_prelu, (2, 6, 6)),
     "temperature": (Tempered, (4,)),
 }
 

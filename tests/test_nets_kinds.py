@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import memorymaps as mm
 from memorymaps.nets.batching import OutOfMemoryWarning
+from memorymaps.nets.ways import InTurnWarning
 
 COLUMNS = ("leverage", "error", "sensitivity", "loo_loss")
 
@@ -27,7 +28,7 @@ def dense_leverage(net, x, delta=0.5):
     trained = [name for name, value in net.named_parameters() if value.requires_grad]
     net = copy.deepcopy(net).requires_grad_(True)
     j = {name: found for name, found in jacobian(net, x).items() if name in trained}
-    j = torch.cat([found.flatten(2) for found in j.values()], 2)
+    j = torch.cat([found.reshape(*found.shape[:2], -1) for found in j.values()], 2)
     p = torch.stack([net(row[None])[0] for row in x]).softmax(1).detach()
     curvature = torch.diag_embed(p) - p[:, :, None] * p[:, None]
     precision = torch.einsum("nap,nab,nbq->pq", j, curvature, j) + delta * torch.eye(j.shape[2], dtype=j.dtype)
@@ -78,6 +79,80 @@ def test_a_tied_language_model_under_other_structures(gpt, structure):
     assert np.all(m["leverage"] > 0)
     if structure == "dual":
         np.testing.assert_allclose(m["leverage"], dense_leverage(net, tokens), rtol=1e-8)
+
+
+class Padded(nn.Module):
+    """A language model in its default settings, told which tokens are padding."""
+
+    def __init__(self, language: nn.Module):
+        super().__init__()
+        self.language = language
+
+    def forward(self, tokens):
+        return self.language(input_ids=tokens, attention_mask=(tokens != 0).long()).logits
+
+
+def padded(kind, **options):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    shape = transformers.GPT2Config(
+        vocab_size=11, n_positions=6, n_embd=4, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=1, **options
+    )
+    net = getattr(transformers, kind)(shape).double().eval()
+    for value in net.parameters():
+        value.data += 0.3 * torch.randn_like(value)
+    tokens = torch.randint(1, 11, (9, 6))
+    tokens[:4, 4:] = 0
+    return net, tokens
+
+
+@pytest.mark.parametrize("structure", ["full", "dual"])
+def test_a_masked_classifier_of_sequences_is_its_dense_gauss_newton_matrix(structure):
+    net, tokens = padded("GPT2ForSequenceClassification", pad_token_id=0, num_labels=3)
+    with pytest.warns(InTurnWarning, match=r"one after another.*wpe"):
+        m = drawn(Padded(net), tokens, torch.arange(9) % 3, structure)
+    np.testing.assert_allclose(m["leverage"], dense_leverage(Padded(net), tokens), rtol=1e-8)
+
+
+@pytest.mark.parametrize("directions", [0, 1])
+def test_a_masked_language_model_under_kfac(directions):
+    net, tokens = padded("GPT2LMHeadModel")
+    last = nn.Sequential(Padded(net), Last())
+    with pytest.warns(InTurnWarning):
+        m = drawn(last, tokens, torch.randint(0, 11, (9,)), "kfac", directions=directions, probes=1)
+    assert np.all(m["leverage"] > 0)
+
+
+class Last(nn.Module):
+    """What is said of the last token."""
+
+    def forward(self, logits):
+        return logits[:, -1]
+
+
+class Choosing(nn.Module):
+    """A free scale, and a layer for inputs with a negative first number only."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.first, self.head = nn.Parameter(torch.ones(3)), nn.Linear(4, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        h = self.first(x)
+        if (x[:, 0] < 0).any():
+            h = torch.where(x[:, :1] < 0, torch.tanh(h), h)
+        return self.head(h) * self.scale
+
+
+@pytest.mark.parametrize("structure", ["full", "dual", "active_set"])
+@pytest.mark.parametrize("directions", [0, 3])
+def test_a_network_that_decides_by_its_data_passes_example_by_example(structure, directions):
+    torch.manual_seed(0)
+    net, x, y = Choosing().double(), torch.randn(11, 4, dtype=torch.float64), torch.arange(11) % 3
+    with pytest.warns(InTurnWarning, match=r"the whole network one after another.*without scale"):
+        m = drawn(net, x, y, structure, directions=directions)
+    np.testing.assert_allclose(m["leverage"], dense_leverage(net, x), rtol=1e-8)
+    drawn(net, x, y, structure, subset=["first", "head"])
 
 
 # --- adapters --------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from torch.func import jvp, vjp, vmap
 
 from memorymaps._types import Batch
 from memorymaps.examples import Examples
+from memorymaps.nets.alone import functional_forward
 from memorymaps.nets.batching import BatchSize
-from memorymaps.nets.gradients import functional_forward
 from memorymaps.nets.network import Network
 from memorymaps.nets.parts import Group
 from memorymaps.nets.setting import Setting

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp, vmap
 
+from memorymaps.nets.alone import pulled, pushed
 from memorymaps.nets.lanes import Lanes, times
 from memorymaps.nets.network import Network
 from memorymaps.nets.tape import ROOT, Call, Owner, submodule
@@ -202,12 +202,12 @@ class Local:
     def _one_move(self, call: Call, by_name: dict[str, Tensor], values: dict[str, Any], part: slice) -> Tensor:
         mine = {key: name for key, name in call.owner.parameters.items() if name in by_name}
         local = {key: values[name].detach() for key, name in mine.items()}
-        return _tangents(self.network, call, local, {key: by_name[name] for key, name in mine.items()}, part)
+        return pushed(self.network, call, local, {key: by_name[name] for key, name in mine.items()}, part)
 
     def _one_use(self, call: Call, g: Lanes, part: slice) -> Tensor:
         values = dict(self.network.module.named_parameters())
         local = {key: values[name].detach() for key, name in call.owner.parameters.items() if name in self.names}
-        found = _per_example(self.network, call, local, g, part)
+        found = pulled(self.network, call, local, g[part], part)
         zero = g.each[0].new_zeros(found[next(iter(found))].shape[:2])
         by_name: dict[str, Tensor] = {}
         for key, value in found.items():  # a tensor may sit twice in the same owner
@@ -215,91 +215,6 @@ class Local:
             by_name[name] = by_name.get(name, 0) + value.reshape(*value.shape[:2], -1)
         parts = [by_name.get(name, zero[..., None].expand(-1, -1, values[name].numel())) for name in self.names]
         return torch.cat(parts, dim=2)
-
-
-def _per_example(network: Network, call: Call, local: dict[str, Tensor], g: Lanes, part: slice) -> dict[str, Tensor]:
-    """`{name: G [n', k, …]}` of one call: each example alone through the module, pulled back `k` times."""
-
-    def pulled(outputs: Any, cotangent: Tensor) -> Any:
-        _, pull = vjp(outputs, local)
-        return vmap(lambda c: pull(c[None])[0])(cotangent)
-
-    found: dict[str, Tensor] = _each_alone(network, call, pulled, g[part], part)
-    return found
-
-
-def _tangents(network: Network, call: Call, local: dict[str, Tensor], moves: dict[str, Tensor], part: slice) -> Tensor:
-    """`[n', …]`: each example's output of one call, pushed by moves `[n', …]` of its tensors."""
-
-    def pushed(outputs: Any, tangent: dict[str, Tensor]) -> Tensor:
-        out: Tensor = jvp(outputs, (local,), (tangent,))[1][0]
-        return out
-
-    found: Tensor = _each_alone(network, call, pushed, moves, part)
-    return found
-
-
-def _each_alone(network: Network, call: Call, act: Any, along: Any, part: slice) -> Any:
-    """`act(outputs, along[i])` with the call's output as a function of its parameters, each example by itself."""
-    n = call.shape[0]
-    flat, rebuild = _flatten((call.args, call.kwargs))
-    dims = [0 if isinstance(leaf, Tensor) and leaf.shape[:1] == (n,) else None for leaf in flat]
-
-    def alone(leaves: list[Any], mine: Any) -> Any:
-        args, kwargs = rebuild([leaf[None] if dim == 0 else leaf for leaf, dim in zip(leaves, dims, strict=True)])
-        return act(lambda parameters: _call_with(network, call.owner, parameters, args, kwargs), mine)
-
-    taken = [leaf[part] if dim == 0 else leaf for leaf, dim in zip(flat, dims, strict=True)]
-    with torch.no_grad():
-        return vmap(alone, in_dims=(dims, 0))(taken, along)
-
-
-def _call_with(network: Network, owner: Owner, parameters: dict[str, Tensor], args: Any, kwargs: Any) -> Tensor:
-    if owner.module != ROOT:
-        out: Tensor = functional_call(submodule(network, owner), parameters, args, kwargs, tie_weights=False)
-        return out
-    return functional_forward(network, parameters, args[0])
-
-
-def functional_forward(network: Network, parameters: dict[str, Tensor], inputs: Any) -> Tensor:
-    """The network's outputs `[n, c]` with other parameters, through the user's own `forward`."""
-    wrapped = _Forward(network)
-    named = {f"module.{name}": value for name, value in parameters.items()}
-    out: Tensor = functional_call(wrapped, named, (inputs,))
-    out = out.to(next(network.module.parameters()).dtype)
-    return out[:, None] if out.ndim == 1 else out
-
-
-class _Forward(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """The user's forward as a module, so that its parameters can be replaced."""
-
-    def __init__(self, network: Network):
-        super().__init__()
-        self.module, self._call = network.module, network.forward
-
-    def forward(self, inputs: Any) -> Tensor:
-        return self._call(self.module, inputs)
-
-
-def _flatten(tree: Any) -> tuple[list[Any], Any]:
-    """Leaves of nested tuples and mappings, and the function that puts leaves back."""
-    if isinstance(tree, Mapping):
-        keys, inner = list(tree), [_flatten(value) for value in tree.values()]
-        return _joined(inner, lambda values: dict(zip(keys, values, strict=True)))
-    if isinstance(tree, (tuple, list)):
-        return _joined([_flatten(value) for value in tree], tuple)
-    return [tree], lambda leaves: leaves[0]
-
-
-def _joined(inner: list[tuple[list[Any], Any]], make: Any) -> tuple[list[Any], Any]:
-    sizes = [len(found) for found, _ in inner]
-
-    def rebuild(leaves: list[Any]) -> Any:
-        ends = torch.tensor([0, *sizes]).cumsum(0).tolist()
-        pieces = zip(ends[:-1], ends[1:], inner, strict=True)
-        return make([build(leaves[a:b]) for a, b, (_, build) in pieces])
-
-    return [leaf for found, _ in inner for leaf in found], rebuild
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from memorymaps.nets.laplace import Laplace, LaplaceNetwork
 from memorymaps.nets.network import Network, leaves, length, rows
 from memorymaps.nets.parts import Group
 from memorymaps.nets.tape import ROOT, Owner, find_owners, record, submodule
+from memorymaps.nets.ways import with_ways
 from memorymaps.posteriors import check_targets
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -86,6 +87,8 @@ def setting_of(model: LaplaceNetwork, examples: Examples) -> Setting:
     covered = covered_names(network, model.recipe, inputs)
     owners = find_owners(network, inputs, covered)
     blocks = find_blocks(network, owners)
+    local = (name for block in blocks if not block.is_matrix for name in block.parameters)
+    owners = with_ways(network, owners, local, inputs)
     values = dict(network.module.named_parameters())
     prior = model.prior.tensors({name: values[name] for name in covered})
     f, calls = record(network, inputs, owners)

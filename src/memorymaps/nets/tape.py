@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from memorymaps.nets.lanes import Lanes
 from memorymaps.nets.network import Network, leaves, length, rows, tree_map
 
+Way = Literal["together", "by lane", "in turn"]
 ROOT = ""  # the name of the whole network among its modules
 
 
@@ -26,10 +27,12 @@ class Owner:
     """A module that was called, and the parameters whose gradients are found at its output.
 
     `parameters` maps names within the module to names within the network; a tied parameter has several owners.
+    `way` is how examples and directions pass through it alone: all together, lane by lane, or one example in turn.
     """
 
     module: str
     parameters: Mapping[str, str]
+    way: Way = "together"
 
 
 @dataclass(frozen=True)
