@@ -277,6 +277,64 @@ def test_logits_that_break_down_later_are_refused_by_row():
         drawn(net, bad, y, "kfac")
 
 
+class Norm(nn.Module):
+    """Distances, whose gradient is not a number at 0, by a layer's outputs or by a scale of the network's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head, self.scale = nn.Linear(4, 5), nn.Linear(1, 3), nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        from_layer = (self.first(x) * x[:, :1]).square().sum(1, keepdim=True).sqrt()
+        from_scale = (self.scale * x[:, 1:2]).square().sqrt()
+        return self.head(from_layer + from_scale)
+
+
+STRUCTURES = ("full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank", "auto")
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize(("column", "named"), [(0, "at the output of 'first'"), (1, "of scale")])
+@pytest.mark.parametrize("row", [2, 7])
+def test_gradients_that_are_no_numbers_are_refused_by_layer_and_row(structure, column, named, row):
+    torch.manual_seed(0)
+    net, x, y = Norm().double(), torch.randn(12, 4, dtype=torch.float64), torch.arange(12) % 3
+    x[row, column] = 0
+    with pytest.raises(mm.DataError, match=rf"{named} are not finite for example {row}.*fixed: Laplace"):
+        drawn(net, x, y, structure)
+    drawn(net, x, y, structure, subset=["head"])
+
+
+class Capped(nn.Module):
+    """An infinite input to a layer, whose outputs are capped."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 5), nn.Linear(5, 3)
+        self.first.weight.data.abs_()
+
+    def forward(self, x):
+        return self.head(torch.sigmoid(self.first(x.exp())))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_infinite_inputs_of_a_layer_are_refused_by_layer_and_row(structure):
+    torch.manual_seed(0)
+    net, x, y = Capped().double(), torch.randn(12, 4, dtype=torch.float64), torch.arange(12) % 3
+    x[7, 0] = 1e4
+    with pytest.raises(mm.DataError, match=r"'first' are not finite for example 7"):
+        drawn(net, x, y, structure)
+
+
+@pytest.mark.parametrize("structure", ["kfac", "ekfac", "diag"])
+def test_curvature_that_overflows_is_refused(structure):
+    net, x, y = case("mlp")
+    net.float()[-1].weight.data *= 1e25
+    with pytest.raises(mm.DataError, match=r"curvature of a layer.*overflow"):
+        recipe = mm.Laplace(structure, prior=0.5)
+        mm.memory_map(net, x.float(), torch.eye(3)[y], likelihood="gaussian", posterior=recipe)
+
+
 def test_a_network_that_breaks_down_in_a_later_pass_is_refused():
     net, x, y = case("mlp", 20)
     calls = []

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from memorymaps.nets.finite import check_factors
 from memorymaps.nets.gradients import Gradient, Outer, parts_of
 from memorymaps.nets.parts import Dense, Part, Rotated
 
@@ -62,6 +63,7 @@ class DiagonalCurvature:
 
     def part(self, prior: Tensor) -> Rotated:
         """`diag(s + δ)`, in the network's precision."""
+        check_factors(self.total)
         delta = prior.double() if self.left is None else prior.double().mean()
         return Rotated((self.total + delta).to(prior.dtype), self.left, self.right)
 
@@ -89,6 +91,7 @@ class KroneckerCurvature:
 
     def bases(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """`Q_G`, `Q_A` and the products of eigenvalues `[o, d]`."""
+        check_factors(self.b, self.a)
         (la, qa), (lb, qb) = torch.linalg.eigh(self.a / self.n), torch.linalg.eigh(self.b)
         values = lb.clamp(min=0)[:, None] * la.clamp(min=0)
         return qb.to(dtype), qa.to(dtype), values
@@ -138,6 +141,7 @@ class DenseCurvature:
 
     def part(self, prior: Tensor) -> Dense:
         """`W` with `W Wᵀ = (total + diag δ)⁻¹`."""
+        check_factors(self.total)
         precision = self.total + torch.diag(prior.reshape(-1).to(self.total))
         scale = precision.diagonal().rsqrt()
         lower = torch.linalg.cholesky(precision * scale[:, None] * scale)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memorymaps.nets.alone import pulled, pushed
+from memorymaps.nets.finite import check_rows
 from memorymaps.nets.lanes import Lanes, times
 from memorymaps.nets.network import Network
 from memorymaps.nets.tape import ROOT, Call, Owner, submodule
@@ -190,7 +191,9 @@ class Local:
 
     def dense(self, part: slice) -> Tensor:
         """`G [n', k, q]`."""
-        return torch.stack([self._one_use(call, g, part) for call, g in self.uses]).sum(0)
+        found = torch.stack([self._one_use(call, g, part) for call, g in self.uses]).sum(0)
+        check_rows(found, f"gradients of {', '.join(self.names)} are", self.names, part.start or 0)
+        return found
 
     def moved(self, moves: Tensor, part: slice) -> list[Tensor]:
         """What moves `[n', q]` of the tensors do to the output of every call: `[n', …]` each."""
@@ -257,6 +260,8 @@ class Batch:
         if not block.is_matrix:
             return Local(self.network, block.parameters, tuple(uses))
         biased = len(block.parameters) == 2
+        for call, _ in uses:
+            check_rows(call.args[0], f"inputs of {call.owner.module!r} are", block.parameters)
         parts = [_factors(submodule(self.network, call.owner), call.args[0], g, biased) for call, g in uses]
         if len(parts) == 1:
             return Outer(*parts[0])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from memorymaps.nets.finite import all_finite, check_rows
 from memorymaps.nets.lanes import Lanes
 from memorymaps.nets.network import Network, leaves, length, rows, tree_map
 
@@ -203,9 +204,15 @@ def _detached(leaf: Any, dtype: torch.dtype) -> Any:
 
 
 def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Lanes]:
-    """Lanes `g [n, …]` at the output of every call, for `directions [k, n, c]` at the network's output."""
+    """Lanes `g [n, …]` at the output of every call, for `directions [k, n, c]` at the network's output.
+
+    Raises
+    ------
+    DataError
+        They are not finite.
+    """
     last = len(directions) - 1
-    return _lanes([_one_pass(f, calls, d, row < last) for row, d in enumerate(directions)])
+    return _lanes(calls, [_one_pass(f, calls, d, row < last) for row, d in enumerate(directions)])
 
 
 def attached(f: Tensor, calls: Sequence[Call], lane: Tensor, others: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
@@ -215,14 +222,18 @@ def attached(f: Tensor, calls: Sequence[Call], lane: Tensor, others: Sequence[Te
     """
     pulled = torch.autograd.grad(f, [call.edge for call in calls], lane, create_graph=True, allow_unused=True)
     pull = [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, pulled, strict=True)]
-    return pull, _lanes(
-        [[g.detach().to(f.dtype) for g in pull], *(_one_pass(f, calls, other, True) for other in others)]
-    )
+    mine = [g.detach().to(f.dtype) for g in pull]
+    return pull, _lanes(calls, [mine, *(_one_pass(f, calls, other, True) for other in others)])
 
 
-def _lanes(passes: Sequence[Sequence[Tensor]]) -> list[Lanes]:
+def _lanes(calls: Sequence[Call], passes: Sequence[Sequence[Tensor]]) -> list[Lanes]:
     """Reverse passes, each over all calls, as every call's lanes."""
-    return [Lanes(lanes) for lanes in zip(*passes, strict=True)]
+    found = [Lanes(lanes) for lanes in zip(*passes, strict=True)]
+    if not all_finite(lane for lanes in found for lane in lanes.each):
+        for call, lanes in zip(calls, found, strict=True):
+            what = f"gradients at the output of {call.owner.module or 'the network'!r} are"
+            check_rows(torch.stack(lanes.each, 1), what, tuple(call.owner.parameters.values()))
+    return found
 
 
 def _one_pass(f: Tensor, calls: Sequence[Call], direction: Tensor, more: bool) -> list[Tensor]:
