@@ -76,6 +76,18 @@ class Tempered(nn.Module):
         return self.head(torch.tanh(self.first(x))) * torch.exp(self.temperature) + self.offset
 
 
+class Recurrent(nn.Module):
+    """The mean of what a recurrent layer says of a sequence, with the batch as second axis or first."""
+
+    def __init__(self, layer: nn.Module, width: int):
+        super().__init__()
+        self.layer, self.head = layer, nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layer(x if self.layer.batch_first else x.transpose(0, 1))[0]
+        return self.head(out.mean(1 if self.layer.batch_first else 0))
+
+
 class InPlace(nn.Module):
     """In-place activations on a residual path."""
 
@@ -141,6 +153,8 @@ CASES = {
     "tied": (Tied, "tokens"),
     "positions": (lambda: Positions(axis=False), "tokens"),
     "positions, batch of one": (lambda: Positions(axis=True), "tokens"),
+    "lstm": (lambda: Recurrent(nn.LSTM(2, 2, bidirectional=True), 4), (3, 2)),
+    "gru": (lambda: Recurrent(nn.GRU(2, 2, num_layers=2, batch_first=True), 2), (3, 2)),
     "twice": (Twice, (4,)),
     "in place": (InPlace, (4,)),
     "prelu": (_prelu, (2, 6, 6)),

@@ -15,7 +15,7 @@ from memorymaps.nets.ggn import operator_of, order_of
 from memorymaps.nets.gradients import find_blocks
 from memorymaps.nets.gram import GramCovariance
 from memorymaps.nets.laplace import Laplace
-from memorymaps.nets.network import Network
+from memorymaps.nets.network import Network, evaluating
 from memorymaps.nets.tape import find_owners
 
 DELTA = 0.3
@@ -140,7 +140,8 @@ def test_diagonal_is_the_dense_diagonal(name):
 def blocks_of(net, x):
     network = Network(net, Categorical())
     names = [name for name, _ in net.named_parameters()]
-    return find_blocks(network, find_owners(network, x, names))
+    with evaluating(net):
+        return find_blocks(network, find_owners(network, x, names))
 
 
 @pytest.mark.parametrize("name", CASES)

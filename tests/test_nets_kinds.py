@@ -155,6 +155,39 @@ def test_a_network_that_decides_by_its_data_passes_example_by_example(structure,
     drawn(net, x, y, structure, subset=["first", "head"])
 
 
+class Own(torch.autograd.Function):
+    """A square as people write their own operations, unknown to torch's function transforms."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * ctx.saved_tensors[0] * g
+
+
+class WithOwn(nn.Module):
+    """An operation of one's own after a free scale."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.head = nn.Parameter(torch.ones(4)), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(Own.apply(x * self.scale))
+
+
+@pytest.mark.parametrize("directions", [0, 3])
+def test_operations_of_ones_own_pass_example_by_example(directions):
+    torch.manual_seed(0)
+    net, x, y = WithOwn().double(), torch.randn(11, 4, dtype=torch.float64), torch.arange(11) % 3
+    with pytest.warns(InTurnWarning):
+        m = drawn(net, x, y, directions=directions)
+    np.testing.assert_allclose(m["leverage"], dense_leverage(net, x), rtol=1e-8)
+
+
 # --- adapters --------------------------------------------------------------------------------------------------------
 
 
@@ -330,8 +363,8 @@ def test_infinite_inputs_of_a_layer_are_refused_by_layer_and_row(structure):
 def test_curvature_that_overflows_is_refused(structure):
     net, x, y = case("mlp")
     net.float()[-1].weight.data *= 1e25
+    recipe = mm.Laplace(structure, prior=0.5)
     with pytest.raises(mm.DataError, match=r"curvature of a layer.*overflow"):
-        recipe = mm.Laplace(structure, prior=0.5)
         mm.memory_map(net, x.float(), torch.eye(3)[y], likelihood="gaussian", posterior=recipe)
 
 

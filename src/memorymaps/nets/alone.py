@@ -7,6 +7,7 @@ another. `ways.py` finds out which.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,29 +19,66 @@ from memorymaps.nets.network import Network
 from memorymaps.nets.tape import ROOT, Call, Owner, submodule
 
 Tensors = dict[str, Tensor]
+Outputs = Callable[[Tensors], Tensor]  # of one call, as a function of its tensors
 
 
 def pulled(network: Network, call: Call, local: Tensors, g: Tensor, part: slice) -> Tensors:
     """`{name: G [n', k, …]}` of one call for lanes `g [n', k, …]`: each example alone, pulled back `k` times."""
-    over_lanes = vmap if call.owner.way == "together" else _by_lane
+    pull = {"together": _pull, "by lane": _pull_by_lane, "in turn": _pull_plainly}[call.owner.way]
+    found: Tensors = _each_alone(network, call, functools.partial(pull, local), g, part)
+    return found
 
-    def pull(outputs: Any, lanes: Tensor) -> Tensors:
-        _, back = vjp(outputs, local)
-        found: Tensors = over_lanes(lambda lane: back(lane[None])[0])(lanes)
-        return found
 
-    found: Tensors = _each_alone(network, call, pull, g, part)
+def _pull(local: Tensors, outputs: Outputs, lanes: Tensor) -> Tensors:
+    _, back = vjp(outputs, local)
+    found: Tensors = vmap(lambda lane: back(lane[None])[0])(lanes)
+    return found
+
+
+def _pull_by_lane(local: Tensors, outputs: Outputs, lanes: Tensor) -> Tensors:
+    """The same, one lane after another: under two `vmap`s torch's own gradient of PReLU is wrong."""
+    _, back = vjp(outputs, local)
+    found: Tensors = _stacked([back(lane[None])[0] for lane in lanes])
+    return found
+
+
+def _pull_plainly(local: Tensors, outputs: Outputs, lanes: Tensor) -> Tensors:
+    """The same, for modules that torch's function transforms refuse: packed sequences, `autograd.Function`s."""
+    with torch.enable_grad():
+        leaves = {name: value.detach().requires_grad_() for name, value in local.items()}
+        out = outputs(leaves)
+    each = (_gradients(out, leaves, lane[None]) for lane in lanes)
+    return {name: torch.stack(found) for name, found in zip(local, zip(*each, strict=True), strict=True)}
+
+
+def _gradients(out: Tensor, leaves: Tensors, lane: Tensor, **options: Any) -> Sequence[Tensor]:
+    found: Sequence[Tensor] = torch.autograd.grad(
+        out, list(leaves.values()), lane, retain_graph=True, materialize_grads=True, allow_unused=True, **options
+    )
     return found
 
 
 def pushed(network: Network, call: Call, local: Tensors, moves: Tensors, part: slice) -> Tensor:
     """`[n', …]`: each example's output of one call, pushed by moves `[n', …]` of its tensors."""
+    push = _push_plainly if call.owner.way == "in turn" else _push
+    found: Tensor = _each_alone(network, call, functools.partial(push, local), moves, part)
+    return found
 
-    def push(outputs: Any, tangent: Tensors) -> Tensor:
-        out: Tensor = jvp(outputs, (local,), (tangent,))[1][0]
-        return out
 
-    found: Tensor = _each_alone(network, call, push, moves, part)
+def _push(local: Tensors, outputs: Outputs, tangent: Tensors) -> Tensor:
+    out: Tensor = jvp(outputs, (local,), (tangent,))[1][0]
+    return out
+
+
+def _push_plainly(local: Tensors, outputs: Outputs, tangent: Tensors) -> Tensor:
+    """The same by two reverse passes, the second through the first: few kernels can be pushed."""
+    with torch.enable_grad():
+        leaves = {name: value.detach().requires_grad_() for name, value in local.items()}
+        out = outputs(leaves)
+        lane = torch.zeros_like(out, requires_grad=True)
+        pulled_back = torch.cat([each.reshape(-1) for each in _gradients(out, leaves, lane, create_graph=True)])
+    along = torch.cat([tangent[name].reshape(-1) for name in local])
+    found: Tensor = torch.autograd.grad(pulled_back, lane, along)[0][0]
     return found
 
 
@@ -58,11 +96,6 @@ def _each_alone(network: Network, call: Call, act: Any, along: Any, part: slice)
     over_examples = _in_turn if call.owner.way == "in turn" else vmap
     with torch.no_grad():
         return over_examples(alone, in_dims=(dims, 0))(taken, along)
-
-
-def _by_lane(act: Callable[[Tensor], Tensors]) -> Callable[[Tensor], Tensors]:
-    """What `vmap(act)` gives, one lane after another: under two `vmap`s torch's own gradient of PReLU is wrong."""
-    return lambda lanes: _stacked([act(lane) for lane in lanes])
 
 
 def _in_turn(act: Callable[..., Any], in_dims: tuple[Sequence[int | None], int]) -> Callable[..., Any]:

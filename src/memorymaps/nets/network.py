@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from memorymaps.examples import DataError
 from memorymaps.likelihoods import Likelihood
+from memorymaps.nets.written import written_out
 
 Forward = Callable[[nn.Module, Any], Tensor]
 
@@ -116,7 +117,7 @@ def rows(inputs: Any, part: slice) -> Any:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Dropout off, BatchNorm on its running statistics, attention step by step; all is put back afterwards.
+    """Dropout off, BatchNorm at its running statistics, attention and recurrence written out; all is put back after.
 
     Fused attention can neither be pushed forward, nor differentiated twice, nor batched over examples.
     """
@@ -125,7 +126,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     module.eval()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), written_out(module):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

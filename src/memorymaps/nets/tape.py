@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from memorymaps.nets.attention import in_layer
 from memorymaps.nets.finite import all_finite, check_rows
 from memorymaps.nets.lanes import Lanes
 from memorymaps.nets.network import Network, leaves, length, rows, tree_map
@@ -112,12 +113,22 @@ def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[
     called = _answering(network, inputs) | {ROOT}
     canonical = {id(value): name for name, value in network.module.named_parameters()}
     owners: dict[str, dict[str, str]] = {}
-    for place, value in network.module.named_parameters(remove_duplicate=False):
+    for place, value in _places(network, called).items():
         name = canonical[id(value)]
         if name in covered:
             home = _home(place, called)
             owners.setdefault(home, {})[place.removeprefix(home + ".") if home else place] = name
     return _without_overlap(tuple(Owner(home, parameters) for home, parameters in owners.items()))
+
+
+def _places(network: Network, called: set[str]) -> dict[str, nn.Parameter]:
+    """Places of all parameters; attention's projection is a layer where it is called, else attention's own."""
+    every = dict(network.module.named_parameters(remove_duplicate=False))
+    for place in list(every):
+        inner = in_layer(place)
+        if inner != place and inner in every:
+            del every[place if inner.rpartition(".")[0] in called else inner]
+    return every
 
 
 def _answering(network: Network, inputs: Any) -> set[str]:
