@@ -130,6 +130,47 @@ class Last(nn.Module):
         return logits[:, -1]
 
 
+class Wide(nn.Module):
+    """Layers of a perceptron on tokens, whose kind is given."""
+
+    def __init__(self, first: nn.Module, second: nn.Module):
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x))).mean(1)
+
+
+def turned(layer):
+    """GPT-2's layer with a linear layer's numbers."""
+    conv = pytest.importorskip("transformers.pytorch_utils").Conv1D(*layer.weight.shape)
+    conv.weight.data, conv.bias.data = layer.weight.data.T.clone(), layer.bias.data.clone()
+    return conv
+
+
+@pytest.mark.parametrize("structure", ["full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"])
+@pytest.mark.parametrize("options", [{}, {"reduce": True}, {"directions": 3}, {"probes": 2}])
+def test_layers_that_hold_their_matrix_turned_are_linear_layers(structure, options):
+    torch.manual_seed(0)
+    linear = Wide(nn.Linear(4, 5), nn.Linear(5, 3)).double()
+    other = Wide(turned(linear.first), turned(linear.second))
+    x, y = torch.randn(9, 3, 4, dtype=torch.float64), torch.arange(9) % 3
+    found, expected = (drawn(net, x, y, structure, **options) for net in (other, linear))
+    exact = structure != "lowrank" and "probes" not in options  # whose random start goes by the order of parameters
+    for column in COLUMNS:
+        np.testing.assert_allclose(found[column], expected[column], rtol=1e-8 if exact else 1e-4, err_msg=column)
+    lines = found.provenance.description.coverage
+    assert lines == expected.provenance.description.coverage
+    group = found.leave_out({"some": [1, 2]}), expected.leave_out({"some": [1, 2]})
+    np.testing.assert_allclose(*(each.to_pandas().select_dtypes("number") for each in group), rtol=1e-3)
+
+
+def test_every_matrix_of_gpt_2_is_a_matrix_under_kfac(gpt):
+    m = drawn(*gpt, "kfac")
+    diagonal = [line for line in m.provenance.description.coverage if "diagonal" in line]
+    assert all(any(name in line for name in ("wte", "wpe", "ln_")) for line in diagonal)
+
+
 class Choosing(nn.Module):
     """A free scale, and a layer for inputs with a negative first number only."""
 

@@ -6,6 +6,7 @@ Layers `y = W a + b` used on `t` positions keep `G_i = Σ_t g_t (a_t, 1)ᵀ` as 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,7 @@ from memorymaps.nets.lanes import Lanes, times
 from memorymaps.nets.network import Network
 from memorymaps.nets.tape import ROOT, Call, Owner, submodule
 
-_MATRIX = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 ELEMENTS = 2**24  # numbers in one temporary: 64 MB in single precision
 
 
@@ -45,12 +46,13 @@ class Gradient(Protocol):
 class Block:
     """Parameters whose curvature is held together: a matrix with its bias as last column, or a list of tensors.
 
-    `shape` is `(o, d)` for a matrix block, `(q,)` otherwise.
+    `shape` is `(o, d)` for a matrix block, `(q,)` otherwise. A matrix `turned` is held `[d, o]` by its layer.
     """
 
     name: str
     parameters: tuple[str, ...]
     shape: tuple[int, ...]
+    turned: bool = False
 
     @property
     def is_matrix(self) -> bool:
@@ -66,21 +68,35 @@ class Block:
         """Named tensors as one tensor of this block's `shape`."""
         if not self.is_matrix:
             return torch.cat([values[name].reshape(-1) for name in self.parameters])
-        columns = [values[name].reshape(self.shape[0], -1) for name in self.parameters]
-        return torch.cat(columns, dim=1)
+        return torch.cat([self._columns(values[name]) for name in self.parameters], dim=1)
+
+    def _columns(self, value: Tensor) -> Tensor:
+        o = self.shape[0]
+        return value.reshape(-1, o).T if self.turned else value.reshape(o, -1)
 
     def unpack(self, packed: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The inverse of `pack`."""
         sizes = [like[name].numel() // (self.shape[0] if self.is_matrix else 1) for name in self.parameters]
         parts = torch.split(packed, sizes, dim=-1)
-        return {name: part.reshape(like[name].shape) for name, part in zip(self.parameters, parts, strict=True)}
+        held = (part.T if self.turned else part for part in parts)
+        return {name: part.reshape(like[name].shape) for name, part in zip(self.parameters, held, strict=True)}
 
 
 def is_matrix_layer(module: nn.Module) -> bool:
     """Whether a module computes `W a + b` on patches or tokens, exactly as torch defines it."""
-    if not any(type(module).forward is kind.forward and isinstance(module, kind) for kind in _MATRIX):
-        return False
-    return isinstance(module, nn.Linear) or (module.groups == 1 and module.padding_mode == "zeros")
+    if any(_is_exactly(module, kind) for kind in _CONVOLUTIONS):
+        return bool(module.groups == 1 and module.padding_mode == "zeros")
+    return _is_exactly(module, nn.Linear) or _is_turned(module)
+
+
+def _is_exactly(module: nn.Module, kind: type[nn.Module]) -> bool:
+    return isinstance(module, kind) and type(module).forward is kind.forward
+
+
+def _is_turned(module: nn.Module) -> bool:
+    """Whether a layer holds `W [d, o]`: GPT-2's `Conv1D`, which is a linear layer."""
+    library = sys.modules.get("transformers.pytorch_utils")
+    return library is not None and _is_exactly(module, library.Conv1D)
 
 
 def find_blocks(network: Network, owners: Sequence[Owner]) -> tuple[Block, ...]:
@@ -92,8 +108,9 @@ def find_blocks(network: Network, owners: Sequence[Owner]) -> tuple[Block, ...]:
         names = tuple(owner.parameters[key] for key in ("weight", "bias") if key in owner.parameters)
         alone = all(used.count(name) == 1 for name in names) and "weight" in owner.parameters
         if alone and owner.module != ROOT and is_matrix_layer(submodule(network, owner)):
-            o = values[names[0]].shape[0]
-            blocks.append(Block(owner.module, names, (o, sum(values[name].numel() // o for name in names))))
+            turned = _is_turned(submodule(network, owner))
+            o = values[names[0]].shape[1 if turned else 0]
+            blocks.append(Block(owner.module, names, (o, sum(values[name].numel() // o for name in names)), turned))
         else:
             own = tuple(name for name in owner.parameters.values() if used.count(name) == 1)
             tied = (name for name in owner.parameters.values() if used.count(name) > 1)
@@ -238,10 +255,10 @@ class Batch:
         calls = [call for call, _ in self._uses[block.parameters[0]]]
         if isinstance(moved, list):
             return list(zip(calls, moved, strict=True))
-        linear = isinstance(submodule(self.network, calls[0].owner), nn.Linear)
-        positions = [call.shape[1:-1].numel() if linear else call.shape[2:].numel() for call in calls]
+        patches = isinstance(submodule(self.network, calls[0].owner), _CONVOLUTIONS)
+        positions = [call.shape[2:].numel() if patches else call.shape[1:-1].numel() for call in calls]
         pieces = torch.split(moved, positions, dim=1)
-        turned = pieces if linear else [piece.transpose(1, 2) for piece in pieces]
+        turned = [piece.transpose(1, 2) for piece in pieces] if patches else pieces
         return [(call, piece.reshape(call.shape)) for call, piece in zip(calls, turned, strict=True)]
 
     @cached_property
@@ -273,10 +290,10 @@ class Batch:
 def _factors(module: nn.Module, x: Tensor, g: Lanes, biased: bool) -> tuple[Tensor | Patches, Lanes]:
     """`a [n, t, d]`, with ones for a bias, and lanes `g [n, t, o]` of one call."""
     n, dtype = g.shape[0], g.each[0].dtype
-    if isinstance(module, nn.Linear):
-        a = _with_ones(x.reshape(n, -1, x.shape[-1]).to(dtype), biased)
-        return a, g.map(lambda lane: lane.reshape(n, -1, lane.shape[-1]))
-    return Patches(module, x.to(dtype), biased), g.map(lambda lane: lane.contiguous().flatten(2).mT)
+    if isinstance(module, _CONVOLUTIONS):
+        return Patches(module, x.to(dtype), biased), g.map(lambda lane: lane.contiguous().flatten(2).mT)
+    a = _with_ones(x.reshape(n, -1, x.shape[-1]).to(dtype), biased)
+    return a, g.map(lambda lane: lane.reshape(n, -1, lane.shape[-1]))
 
 
 def _with_ones(a: Tensor, biased: bool) -> Tensor:
