@@ -130,6 +130,38 @@ class Last(nn.Module):
         return logits[:, -1]
 
 
+class Mixing(nn.Module):
+    """Tokens mixed by a matrix that is the same for all examples, scaled by tensors of the module's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(4))
+
+    def forward(self, x, *, weights):
+        return torch.tanh(weights @ (x * self.scale) + self.shift)
+
+
+class Summing(nn.Module):
+    """As many tokens as examples in a batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.head = Mixing(), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.mix(x, weights=torch.tril(x.new_ones(x.shape[1], x.shape[1]))).sum(1))
+
+
+@pytest.mark.parametrize("structure", ["full", "dual"])
+@pytest.mark.parametrize("directions", [0, 3])
+@pytest.mark.parametrize("n", [3, 4, 7])
+def test_what_all_examples_share_is_no_row_an_example(structure, directions, n):
+    torch.manual_seed(0)
+    net, x, y = Summing().double(), torch.randn(n, n, 4, dtype=torch.float64), torch.arange(n) % 3
+    m = drawn(net, x, y, structure, directions=directions)
+    np.testing.assert_allclose(m["leverage"], dense_leverage(net, x), rtol=1e-8)
+
+
 class Wide(nn.Module):
     """Layers of a perceptron on tokens, whose kind is given."""
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 
 from memorymaps.nets.network import Network
-from memorymaps.nets.tape import ROOT, Call, Owner, submodule
+from memorymaps.nets.tape import ROOT, Call, Owner, has_rows, submodule
 
 Tensors = dict[str, Tensor]
 Outputs = Callable[[Tensors], Tensor]  # of one call, as a function of its tensors
@@ -85,8 +85,8 @@ def _push_plainly(local: Tensors, outputs: Outputs, tangent: Tensors) -> Tensor:
 def _each_alone(network: Network, call: Call, act: Any, along: Any, part: slice) -> Any:
     """`act(outputs, along[i])` with the call's output as a function of its parameters, each example by itself."""
     n = call.shape[0]
-    flat, rebuild = _flatten((call.args, call.kwargs))
-    dims = [0 if isinstance(leaf, Tensor) and leaf.shape[:1] == (n,) else None for leaf in flat]
+    flat, rebuild = flatten((call.args, call.kwargs))
+    dims = [0 if has_rows(leaf, n) and place not in call.owner.shared else None for place, leaf in enumerate(flat)]
 
     def alone(leaves: list[Any], mine: Any) -> Any:
         args, kwargs = rebuild([leaf[None] if dim == 0 else leaf for leaf, dim in zip(leaves, dims, strict=True)])
@@ -146,13 +146,13 @@ class _Forward(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return self._call(self.module, inputs)
 
 
-def _flatten(tree: Any) -> tuple[list[Any], Any]:
+def flatten(tree: Any) -> tuple[list[Any], Any]:
     """Leaves of nested tuples and mappings, and the function that puts leaves back."""
     if isinstance(tree, Mapping):
-        keys, inner = list(tree), [_flatten(value) for value in tree.values()]
+        keys, inner = list(tree), [flatten(value) for value in tree.values()]
         return _joined(inner, lambda values: dict(zip(keys, values, strict=True)))
     if isinstance(tree, (tuple, list)):
-        return _joined([_flatten(value) for value in tree], tuple)
+        return _joined([flatten(value) for value in tree], tuple)
     return [tree], lambda leaves: leaves[0]
 
 

@@ -29,12 +29,14 @@ class Owner:
     """A module that was called, and the parameters whose gradients are found at its output.
 
     `parameters` maps names within the module to names within the network; a tied parameter has several owners.
-    `way` is how examples and directions pass through it alone: all together, lane by lane, or one example in turn.
+    `way` is how examples and directions pass through it alone: all together, lane by lane, or one example in turn;
+    `shared` are the places among its arguments of what is the same for all examples (`ways.py`).
     """
 
     module: str
     parameters: Mapping[str, str]
     way: Way = "together"
+    shared: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _answering(network: Network, inputs: Any) -> set[str]:
 
     Asked with two numbers of examples: a table of positions may be as long as the batch by chance.
     """
-    found = [_row_an_example(network, batch) for batch in (inputs, _another_number(inputs))]
+    found = [_row_an_example(network, batch) for batch in (inputs, another_number(inputs))]
     return found[0] & found[1]
 
 
@@ -148,15 +150,16 @@ def _row_an_example(network: Network, batch: Any) -> set[str]:
     return {one.name for one in seen} - wrong
 
 
-def _another_number(inputs: Any) -> Any:
+def another_number(inputs: Any) -> Any:
     """All examples but the last; a single one twice."""
     n = length(inputs)
     if n > 1:
         return rows(inputs, slice(0, n - 1))
-    return tree_map(lambda leaf: torch.cat([leaf, leaf]) if _has_rows(leaf, n) else leaf, inputs)
+    return tree_map(lambda leaf: torch.cat([leaf, leaf]) if has_rows(leaf, n) else leaf, inputs)
 
 
-def _has_rows(leaf: Any, n: int) -> bool:
+def has_rows(leaf: Any, n: int) -> bool:
+    """Whether a leaf has as many rows as there are examples."""
     return isinstance(leaf, Tensor) and leaf.shape[:1] == (n,)
 
 

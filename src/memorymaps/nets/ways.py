@@ -1,18 +1,18 @@
-"""How a module's examples can pass through it alone, found out on two of them before the first pass over the data."""
+"""How a module's examples can pass through it alone, found out on a few of them before the first pass over the data."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from memorymaps.nets.alone import Tensors, pulled
-from memorymaps.nets.network import Network
-from memorymaps.nets.tape import Call, Owner, Way, cotangents, record
+from memorymaps.nets.alone import Tensors, flatten, pulled
+from memorymaps.nets.network import Network, length
+from memorymaps.nets.tape import Call, Owner, Way, another_number, cotangents, has_rows, record
 
 _WAYS: tuple[Way, ...] = ("together", "by lane", "in turn")  # from the fastest to the one that nothing can upset
 _FEW = slice(0, 2)
@@ -24,6 +24,7 @@ class InTurnWarning(RuntimeWarning):
 
 def with_ways(network: Network, owners: Sequence[Owner], names: Iterable[str], inputs: Any) -> tuple[Owner, ...]:
     """Owners of the parameters `names`, each with the fastest way that gives what examples give in turn."""
+    owners = [replace(owner, shared=shared) for owner, shared in _shared(network, owners, inputs)]
     f, calls = record(network, inputs, owners)
     direction = torch.randn(f.shape, generator=torch.Generator().manual_seed(0)).to(f)
     local, found = set(names), {owner.module: 0 for owner in owners}
@@ -32,6 +33,18 @@ def with_ways(network: Network, owners: Sequence[Owner], names: Iterable[str], i
             found[call.owner.module] = max(found[call.owner.module], _fastest(network, call, g[_FEW]))
     _tell([owner for owner in owners if _WAYS[found[owner.module]] == "in turn"])
     return tuple(replace(owner, way=_WAYS[found[owner.module]]) for owner in owners)
+
+
+def _shared(network: Network, owners: Sequence[Owner], inputs: Any) -> Iterator[tuple[Owner, frozenset[int]]]:
+    """Places of arguments that do not follow the number of examples: a mask may be as long as a batch by chance."""
+    seen = [(length(some), record(network, some, owners)[1]) for some in (inputs, another_number(inputs))]
+    for owner in owners:
+        fixed = [[_fixed(call, n) for call in calls if call.owner is owner] for n, calls in seen]
+        yield owner, frozenset().union(*(frozenset.intersection(*each) for each in fixed if each))
+
+
+def _fixed(call: Call, n: int) -> frozenset[int]:
+    return frozenset(place for place, leaf in enumerate(flatten((call.args, call.kwargs))[0]) if not has_rows(leaf, n))
 
 
 def _fastest(network: Network, call: Call, g: Tensor) -> int:
