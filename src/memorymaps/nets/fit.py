@@ -9,8 +9,8 @@ from torch import nn
 
 from memorymaps.examples import ArrayExamples, DataError, Examples
 from memorymaps.nets.approximations import STRUCTURES, chosen
-from memorymaps.nets.naming import naming
 from memorymaps.nets.laplace import LaplaceNetwork
+from memorymaps.nets.naming import naming
 from memorymaps.nets.network import evaluating
 from memorymaps.nets.network_posterior import NetworkPosterior, built
 from memorymaps.nets.prior import tuned

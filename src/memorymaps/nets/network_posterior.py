@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -15,9 +16,9 @@ from memorymaps.likelihoods import Likelihood
 from memorymaps.nets.along import BatchAlong, Choose
 from memorymaps.nets.batching import look, numpy
 from memorymaps.nets.covariance import FACTORED, Covariance, Spreading
-from memorymaps.nets.naming import naming
 from memorymaps.nets.ggn import operator_of
 from memorymaps.nets.gradients import Block
+from memorymaps.nets.naming import naming
 from memorymaps.nets.network import Network, evaluating
 from memorymaps.nets.removal import removal
 from memorymaps.nets.setting import Setting
@@ -90,8 +91,8 @@ class NetworkPosterior:
         """The diagonals of all `V`, `[n, c]`: no `C × C` matrix is formed."""
         c = self.setting.outputs
         parts = (np.arange(start, min(c, start + _TOGETHER)) for start in range(0, c, _TOGETHER))
-        grams = [self.along(inputs, lambda f, _, part=part: _every(part, *f.shape)).gram for part in parts]
-        return np.concatenate([np.diagonal(gram, axis1=1, axis2=2) for gram in grams], axis=1)
+        seen = (self.along(inputs, functools.partial(_every, part)) for part in parts)
+        return np.concatenate([np.diagonal(each.gram, axis1=1, axis2=2) for each in seen], axis=1)
 
     def respond(self, inputs: Any, direction: Array) -> Array:
         """`V d [n, c]` for one direction `d [n, c]` an example: a reverse pass, a solve and a forward-mode product."""
@@ -161,9 +162,9 @@ def _onehots(places: Array, c: int) -> Array:
     return np.swapaxes(np.eye(c)[places], 1, 2)
 
 
-def _every(part: Array, n: int, c: int) -> Array:
+def _every(part: Array, f: Array, _: slice) -> Array:
     """The same outputs of every example."""
-    return _onehots(np.broadcast_to(part, (n, len(part))), c)
+    return _onehots(np.broadcast_to(part, (len(f), len(part))), f.shape[1])
 
 
 def built(

@@ -14,9 +14,9 @@ from memorymaps.examples import Examples
 from memorymaps.expectations import Expected
 from memorymaps.likelihoods import Categorical
 from memorymaps.nets.covariance import Covariance
-from memorymaps.nets.naming import naming
 from memorymaps.nets.fit import training_examples
 from memorymaps.nets.laplace import Laplace, LaplaceNetwork, likelihood_named
+from memorymaps.nets.naming import naming
 from memorymaps.nets.network import Forward, Network, call, evaluating
 from memorymaps.nets.network_posterior import NetworkPosterior, built
 from memorymaps.nets.parts import Rotated
