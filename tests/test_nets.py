@@ -235,6 +235,46 @@ def test_lowrank_with_all_eigenvectors_is_exact():
     np.testing.assert_allclose(both[0]["leverage"], both[1]["leverage"], rtol=1e-6)
 
 
+def hessian(net, x, y, delta):
+    """Of `Σℓ + δ‖θ‖²/2`, by double backward on the whole loss."""
+    names, values = zip(*net.named_parameters(), strict=True)
+
+    def loss(*tensors):
+        f = torch.func.functional_call(net, dict(zip(names, tensors, strict=True)), x)
+        return torch.nn.functional.cross_entropy(f, y, reduction="sum")
+
+    blocks = torch.autograd.functional.hessian(loss, tuple(value.detach() for value in values))
+    n = [value.numel() for value in values]
+    rows = [
+        torch.cat([b.reshape(i, j) for b, j in zip(row, n, strict=True)], 1) for row, i in zip(blocks, n, strict=True)
+    ]
+    return torch.cat(rows) + delta * torch.eye(sum(n), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_hessian_is_that_of_the_loss(name):
+    net, x, y = case(name)
+    with evaluating(net):
+        j, h = flat(jacobian(net, x)), hessian(net, x, y, 300.0)
+    expected = torch.einsum("ncp,pq,ndq->ncd", j, torch.linalg.inv(h), j).numpy()
+    m = drawn(net, x, y, "hessian", prior=300.0)
+    np.testing.assert_allclose(variances(m, x), expected, rtol=1e-8, atol=1e-10)
+    assert m.provenance.form == "R/F-sm"
+    assert not np.allclose(variances(drawn(net, x, y, "full", prior=300.0), x), expected, rtol=1e-6)
+
+
+def test_where_the_loss_curves_downwards_the_hessian_is_refused_and_auto_says_so():
+    net, x, y = case("mlp")  # never trained
+    with pytest.raises(ValueError, match=r"curves downwards.*'full'"):
+        drawn(net, x, y, "hessian", prior=1e-3)
+    m = drawn(net, x, y, "auto", prior=1e-3)
+    notes = m.provenance.description.notes
+    assert any("auto chose full" in note for note in notes)
+    assert any("not hessian: the loss curves downwards" in note for note in notes)
+    chosen = drawn(net, x, y, "auto", prior=30.0).provenance.description
+    assert any("auto chose hessian" in note for note in chosen.notes)
+
+
 @pytest.mark.parametrize("rank", [3, 12])  # by Lanczos, and from all columns
 def test_lowrank_is_the_leading_part_of_the_dense_matrix(rank):
     net, x, y = case("mlp")

@@ -1,6 +1,7 @@
 """How the precision is held: each structure streams the data and gives a curvature that any prior can be added to.
 
 full, block        dense matrices                     Σ Gᵀ G
+hessian            the same and what residuals add    row by row
 kfac, ekfac, diag  Kronecker factors, diagonals       one or two passes
 dual, active_set   exact rows on top of a diagonal    solved in the rows' space; a large dual layer by layer
 lowrank            leading eigenvectors               Lanczos
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from memorymaps._types import Array, Batch
 from memorymaps.nets.batching import look, numpy
@@ -25,6 +27,7 @@ from memorymaps.nets.fisher import ROOTS
 from memorymaps.nets.ggn import operator_of, order_of
 from memorymaps.nets.gradients import Block
 from memorymaps.nets.gram import GramCovariance, Kind, Written, group_rows, kind_of
+from memorymaps.nets.hessian import residual_curvature
 from memorymaps.nets.network import rows as some
 from memorymaps.nets.parts import Group, Rotated
 from memorymaps.nets.setting import Setting
@@ -37,6 +40,7 @@ _FULL = 4_000  # parameters: a dense float64 precision of 128 MB
 _DENSE = 40_000  # parameters of one dense matrix: 13 GB
 _DUAL = 4_000  # rows (examples × outputs) whose eigenvectors are found in half a minute
 _GRAM = 8_000  # rows whose Gram matrix `"auto"` makes: 0.5 GB
+_HESSIAN = 2e11  # operations of forward passes, one a parameter and example: two minutes of their second derivatives
 _ROWS = 2.5e8  # numbers in exact rows: 2 GB in double precision
 _WORK = 2e13  # multiplications that a map may cost
 TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes can be trusted
@@ -44,11 +48,15 @@ TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes 
 
 @dataclass(frozen=True)
 class Held(Generic[S]):
-    """A structure's curvature before a prior: `build(δ)` is the covariance, `share` how much of its trace is exact."""
+    """A structure's curvature before a prior: `build(δ)` is the covariance, `share` how much of its trace is exact.
+
+    `bounded` says whether it holds each example's own `J_iᵀΛ_iJ_i` and nothing negative, so that `ΛV` stays below 1.
+    """
 
     build: Callable[[Deltas], S]
     notes: tuple[str, ...] = ()
     share: float = 0.0
+    bounded: bool = True
 
 
 def _streamed(groups: tuple[Group, ...], made: list[Curvature], share: float = 0.0) -> Held[Covariance]:
@@ -87,13 +95,41 @@ def _stream(setting: Setting, groups: tuple[Group, ...], made: list[Curvature], 
                 curvature.take_in(increment)
 
 
-def _dense(setting: Setting, groups: tuple[Group, ...], share: float) -> Held[Covariance]:
-    largest = max(groups, key=lambda group: group.size)
-    if largest.size > _DENSE:
+class NotAMinimumError(ValueError):
+    """The loss curves downwards at these parameters: its Hessian is no precision."""
+
+
+def _hessian(setting: Setting) -> Held[Covariance]:
+    """All second derivatives of the loss: the Gauss–Newton matrix and what residuals add to it."""
+    group = Group(setting.blocks)
+    _check_dense(setting, group)
+    made: list[Curvature] = [DenseCurvature(setting.zeros(group.size, group.size))]
+    _stream(setting, (group,), made)
+    made[0].take_in(residual_curvature(setting, group))
+    held = _streamed((group,), made, 1.0)
+
+    def build(deltas: Deltas) -> Covariance:
+        try:
+            return held.build(deltas)
+        except torch.linalg.LinAlgError:
+            raise NotAMinimumError(
+                "structure='hessian': the loss curves downwards along some direction at these parameters (a saddle, a "
+                "kink, or training that has not arrived). Train on, or use structure='full', which never does"
+            ) from None
+
+    return Held(build, (), 1.0, bounded=False)
+
+
+def _check_dense(setting: Setting, group: Group) -> None:
+    if group.size > _DENSE:
         raise ValueError(
-            f"structure={setting.recipe.structure!r} holds a dense matrix of {largest.size:,} × {largest.size:,} "
-            f"({largest.name}): {8e-9 * largest.size**2:,.0f} GB. Use 'auto', 'active_set' or 'ekfac', or a subset"
+            f"structure={setting.recipe.structure!r} holds a dense matrix of {group.size:,} × {group.size:,} "
+            f"({group.name}): {8e-9 * group.size**2:,.0f} GB. Use 'auto', 'active_set' or 'ekfac', or a subset"
         )
+
+
+def _dense(setting: Setting, groups: tuple[Group, ...], share: float) -> Held[Covariance]:
+    _check_dense(setting, max(groups, key=lambda group: group.size))
     made: list[Curvature] = [DenseCurvature(setting.zeros(group.size, group.size)) for group in groups]
     _stream(setting, groups, made)
     return _streamed(groups, made, share)
@@ -294,6 +330,7 @@ def _largest(act: Callable[[Array], Array], size: int, rank: int, tolerance: flo
 
 
 STRUCTURES: dict[str, Callable[[Setting], Held[Any]]] = {
+    "hessian": _hessian,
     "full": _full,
     "block": _block,
     "diag": _diag,
@@ -305,17 +342,29 @@ STRUCTURES: dict[str, Callable[[Setting], Held[Any]]] = {
 }
 
 
-def chosen(setting: Setting) -> tuple[str, tuple[str, ...]]:
-    """The structure asked for, or the most faithful one that the problem's size allows, and why."""
+def candidates(setting: Setting) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The structure asked for, or the most faithful ones that the problem's size allows, and why; the last holds."""
     asked = setting.recipe.structure
     if asked != "auto":
-        return asked, ()
+        return ((asked, ()),)
     n, c, p, m = len(setting.examples), setting.outputs, setting.count, setting.recipe.rows
     size = f"{n:,} examples × {c} outputs, {p:,} parameters"
     if p <= _FULL and n * c * p**2 <= _WORK:
-        return "full", (f"auto chose full: {size}",)
+        full = ("full", (f"auto chose full: {size}",))
+        return (("hessian", (f"auto chose hessian: {size}",)), full) if _hessian_within_reach(setting) else (full,)
     if _rows_fit(setting) or (n * c <= _GRAM and n * c * _written(setting, _kinds(setting)) <= _ROWS):
-        return "dual", (f"auto chose dual: {size}",)
+        return (("dual", (f"auto chose dual: {size}",)),)
     if m * c * p <= _ROWS and n * c * m * c * p <= _WORK:
-        return "active_set", (f"auto chose active_set: {size}",)
-    return "ekfac", (f"auto chose ekfac: {size}",)
+        return (("active_set", (f"auto chose active_set: {size}",)),)
+    return (("ekfac", (f"auto chose ekfac: {size}",)),)
+
+
+def _hessian_within_reach(setting: Setting) -> bool:
+    """Whether Gauss–Newton leaves something out that can be made in minutes: outputs not linear in the parameters."""
+    recipe = setting.recipe
+    if len(setting.blocks) == 1 or recipe.prior.by_evidence or recipe.fisher != "exact":
+        return False
+    one = some(next(iter(setting.examples)).inputs, slice(0, 1))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        setting.network.outputs(setting.network.place(one))
+    return bool(counter.get_total_flops() * setting.count * len(setting.examples) <= _HESSIAN)

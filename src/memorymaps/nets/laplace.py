@@ -19,7 +19,7 @@ from memorymaps.nets.gradients import is_matrix_layer
 from memorymaps.nets.network import Forward, Network, call
 from memorymaps.nets.prior import Prior, as_prior
 
-STRUCTURES = ("auto", "full", "block", "kfac", "ekfac", "diag", "lowrank", "active_set", "dual")
+STRUCTURES = ("auto", "hessian", "full", "block", "kfac", "ekfac", "diag", "lowrank", "active_set", "dual")
 _NAMED: dict[str, type[Likelihood]] = {
     "categorical": Categorical,
     "bernoulli": Bernoulli,
@@ -38,6 +38,8 @@ class Laplace:
     structure : how `S` is held.
 
         - `"full"` one dense matrix; exact; for some thousand parameters.
+        - `"hessian"` the loss's own second derivatives, `S + Σ_i Σ_c w_i e_ic ∇²f_ic`: at a minimum the most
+          faithful of all, anywhere else refused; for some thousand parameters.
         - `"dual"` the same posterior through its Gram matrix, made layer by layer; for up to some 10,000 examples ×
           outputs, whatever the number of parameters.
         - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the rest.

@@ -23,12 +23,13 @@ def describe(
 ) -> Description:
     """The description of a finished posterior; `why` the structure was chosen, `source` of the prior."""
     own = setting.count - covariance.trace_inverse([group.pack(setting.prior) for group in covariance.groups])
-    trusted, words = _trust(setting, covariance, held.share)
+    what = f"{setting.recipe.fisher} Gauss–Newton" if held.bounded else "all of the loss's second derivatives"
+    trusted, words = _trust(setting, covariance, held)
     n, c = len(setting.examples), setting.outputs
     return Description(
         model=f"{type(setting.network.module).__name__}, {setting.count:,} of "
         f"{sum(v.numel() for v in setting.network.module.parameters()):,} parameters",
-        posterior=f"Laplace, {structure}, {setting.recipe.fisher} Gauss–Newton",
+        posterior=f"Laplace, {structure}, {what}",
         likelihood=type(setting.network.likelihood).__name__,
         prior=source,
         algorithm="the trained network (a stationary point)",
@@ -36,7 +37,7 @@ def describe(
         classes=tuple(range(c)) if isinstance(setting.network.likelihood, Categorical) else (),
         effective_parameters=own,
         distance=_distance(setting, covariance, own),
-        bends=len(setting.blocks) > 1,
+        bends=len(setting.blocks) > 1 and held.bounded,
         form=trusted,
         notes=(
             *why,
@@ -66,12 +67,12 @@ def _averaged(setting: Setting, structure: str) -> tuple[str, ...]:
     )
 
 
-def _trust(setting: Setting, covariance: Spreading, share: float) -> tuple[str, tuple[str, ...]]:
+def _trust(setting: Setting, covariance: Spreading, held: Held[Any]) -> tuple[str, tuple[str, ...]]:
     """Which form the sizes can be trusted with: the cavity form only where the curvature is exact or verified."""
-    if share == 1.0:
-        return "R-sm", ()
+    if held.share == 1.0:
+        return "R-sm" if held.bounded else "R/F-sm", ()
     if setting.recipe.probes == 0:
-        if share >= TRUSTED_SHARE:
+        if held.share >= TRUSTED_SHARE:
             return "R/F-sm", ()
         return "F-sm", (
             "Curvature is approximate and unverified: sizes by the first-order form F-sm, read them as ranks. "
@@ -123,7 +124,7 @@ def _gradient(setting: Setting, y: Tensor, w: Tensor, x: Any, part: slice) -> di
 
 def coverage(setting: Setting, structure: str) -> tuple[str, ...]:
     """Every parameter of the network: covered, and how, or held fixed, and why."""
-    exact = structure in ("full", "dual", "block")
+    exact = structure in ("hessian", "full", "dual", "block")
     lines = []
     for block in setting.blocks:
         shape = " × ".join(map(str, block.shape))
