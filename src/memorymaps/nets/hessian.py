@@ -11,7 +11,6 @@ An example that is left out takes its own `R_i` with it. Its deviation therefore
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +20,15 @@ from torch.func import vjp, vmap
 
 from memorymaps.nets.alone import flatten, functional_forward
 from memorymaps.nets.covariance import Covariance
-from memorymaps.nets.ggn import Vectors, operator_of, order_of
+from memorymaps.nets.ggn import Vectors, conjugate_gradients, operator_of, order_of
 from memorymaps.nets.network import Network
 from memorymaps.nets.parts import Group
 from memorymaps.nets.setting import Setting
 from memorymaps.nets.tape import has_rows
 
-_TOLERANCE = 1e-2  # of the residual: variances are off by its square
-_STEPS = 30
+_NEGLIGIBLE = 1e-3  # share of z that one step changes, below which a second one would not be seen
+_TOLERANCE = 1e-4
+_STEPS = 60
 
 
 class HessianCovariance(Covariance):
@@ -96,41 +96,28 @@ def _outputs(network: Network, inputs: Any, at: Vectors) -> Tensor:
 
 
 def variance_without_own(covariance: Covariance, z: Tensor, own: OwnResiduals) -> Tensor:
-    """`J_i (S − R_i)⁻¹ J_iᵀ [n, c, c]` from `z = J_i S^{-1/2} [n, c, P]`, off by squares of the residuals."""
-    order = order_of(own.setting, covariance.groups)
-    back, (n, c, _) = order.argsort(), z.shape
-    example = torch.arange(n, device=z.device).repeat_interleave(c)
+    """`J_i (S − R_i)⁻¹ J_iᵀ [n, c, c]` from `z = J_i S^{-1/2} [n, c, P]`.
 
-    def bent(v: Tensor, which: Tensor) -> Tensor:
-        """`S^{-1/2} R_i S^{-1/2} v` for some of all `n c` vectors."""
-        moved = own(covariance.unwhiten(v)[:, None, back].to(own.residual), example[which])
-        return covariance.whiten(moved[:, 0, order]).to(z)
-
-    x, r = (found.reshape(z.shape) for found in _solved(bent, z.flatten(0, 1)))
-    v = torch.matmul(z, x.mT) + torch.matmul(x, r.mT)
-    return (v + v.mT) / 2
-
-
-def _solved(bent: Callable[[Tensor, Tensor], Tensor], b: Tensor) -> tuple[Tensor, Tensor]:
-    """`x` with `x − R x = b` for each vector `[v, P]`, and what is left, by conjugate gradients as long as each needs.
-
-    One that meets negative curvature stays where it is, as in truncated Newton methods.
+    Where `S − R_i` is no precision, conjugate gradients stop at its negative curvature, as truncated Newton methods do.
     """
-    x, r, p = torch.zeros_like(b), b.clone(), b.clone()
-    size = b.square().sum(-1)
-    left, going = size.clone(), torch.arange(len(b), device=b.device)
-    for _ in range(_STEPS):
-        going = going[left[going] > _TOLERANCE**2 * size[going]]
-        if not len(going):
-            break
-        along = p[going]
-        curved = along - bent(along, going)
-        slope = (along * curved).sum(-1)
-        convex = slope > 0
-        going, along, curved, slope = (each[convex] for each in (going, along, curved, slope))
-        step = (left[going] / slope)[:, None]
-        x[going] += step * along
-        r[going] -= step * curved
-        was, left[going] = left[going], r[going].square().sum(-1)
-        p[going] = r[going] + (left[going] / was)[:, None] * along
-    return x, r
+    order = order_of(own.setting, covariance.groups)
+    back = order.argsort()
+
+    def bent(v: Tensor, rows: Tensor) -> Tensor:
+        """`S^{-1/2} R_i S^{-1/2} v`."""
+        moved = own(covariance.unwhiten(v)[..., back].to(own.residual), rows)
+        return covariance.whiten(moved[..., order]).to(z)
+
+    first = bent(z, torch.arange(len(z), device=z.device))
+    x, far = z + first, (first.norm(dim=-1) > _NEGLIGIBLE * z.norm(dim=-1)).any(-1)
+    rows = torch.nonzero(far)[:, 0]
+    if len(rows):
+        shape = z[rows].shape
+
+        def remaining(v: Tensor) -> Tensor:
+            return v - bent(v.reshape(shape), rows).flatten(0, 1)
+
+        found, _ = conjugate_gradients(remaining, z[rows].flatten(0, 1), lambda r: r, _STEPS, _TOLERANCE)
+        x[rows] = found.reshape(shape)
+    v = torch.matmul(z, x.mT)
+    return (v + v.mT) / 2
