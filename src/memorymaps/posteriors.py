@@ -99,14 +99,6 @@ class Factored(Protocol):
         """`Z [n, c, r]`."""
 
 
-@runtime_checkable
-class Bent(Protocol):
-    """Ability: a precision that holds what residuals bend, of which an example left out takes its own part with it."""
-
-    def marginals_of(self, batch: Batch) -> Marginals:
-        """`f` and `V` of training examples, each under the precision without its own residual's part."""
-
-
 class Along(Protocol):
     """A batch seen along directions `D [n, c, k]`: outputs `f [n, c]` and `gram = DᵀVD [n, k, k]`."""
 
@@ -180,8 +172,7 @@ class Origin:
         """A batch seen from the posterior: outputs with their offset, variances, weights; float64."""
         if isinstance(self.posterior, Directional):
             return self._sketched(self.posterior, batch)
-        source = self.posterior
-        marginals = source.marginals_of(batch) if isinstance(source, Bent) else source.marginals(batch.inputs)
+        marginals = self.posterior.marginals(batch.inputs)
         xp = array_namespace(marginals.f)
         variance = xp.astype(marginals.variance, xp.float64)
         belief = variance if marginals.spread is None else variance + marginals.spread

@@ -27,7 +27,7 @@ from memorymaps.nets.fisher import ROOTS
 from memorymaps.nets.ggn import operator_of, order_of
 from memorymaps.nets.gradients import Block
 from memorymaps.nets.gram import GramCovariance, Kind, Written, group_rows, kind_of
-from memorymaps.nets.hessian import HessianCovariance, residual_curvature
+from memorymaps.nets.hessian import residual_curvature
 from memorymaps.nets.network import rows as some
 from memorymaps.nets.parts import Group, Rotated
 from memorymaps.nets.setting import Setting
@@ -40,7 +40,6 @@ _FULL = 4_000  # parameters: a dense float64 precision of 128 MB
 _DENSE = 40_000  # parameters of one dense matrix: 13 GB
 _DUAL = 4_000  # rows (examples × outputs) whose eigenvectors are found in half a minute
 _GRAM = 8_000  # rows whose Gram matrix `"auto"` makes: 0.5 GB
-_WIDE = 32  # outputs up to which a Hessian's variances are asked for
 _HESSIAN = 2e11  # operations of forward passes, one a parameter and example: two minutes of their second derivatives
 _ROWS = 2.5e8  # numbers in exact rows: 2 GB in double precision
 _WORK = 2e13  # multiplications that a map may cost
@@ -104,11 +103,6 @@ def _hessian(setting: Setting) -> Held[Covariance]:
     """All second derivatives of the loss: the Gauss–Newton matrix and what residuals add to it."""
     group = Group(setting.blocks)
     _check_dense(setting, group)
-    if not _can_bend(setting):
-        raise ValueError(
-            f"structure='hessian' is for up to {_WIDE} outputs (got {setting.outputs}), directions=0 (got "
-            f"{setting.recipe.directions}), and layers whose examples torch can batch: use 'full'"
-        )
     made: list[Curvature] = [DenseCurvature(setting.zeros(group.size, group.size))]
     _stream(setting, (group,), made)
     made[0].take_in(residual_curvature(setting, group))
@@ -116,8 +110,7 @@ def _hessian(setting: Setting) -> Held[Covariance]:
 
     def build(deltas: Deltas) -> Covariance:
         try:
-            found = held.build(deltas)
-            return HessianCovariance(found.groups, found.parts)
+            return held.build(deltas)
         except torch.linalg.LinAlgError:
             raise NotAMinimumError(
                 "structure='hessian': the loss curves downwards along some direction at these parameters (a saddle, a "
@@ -369,15 +362,9 @@ def candidates(setting: Setting) -> tuple[tuple[str, tuple[str, ...]], ...]:
 def _hessian_within_reach(setting: Setting) -> bool:
     """Whether Gauss–Newton leaves something out that can be made in minutes: outputs not linear in the parameters."""
     recipe = setting.recipe
-    if len(setting.blocks) == 1 or recipe.prior.by_evidence or recipe.fisher != "exact" or not _can_bend(setting):
+    if len(setting.blocks) == 1 or recipe.prior.by_evidence or recipe.fisher != "exact":
         return False
     one = some(next(iter(setting.examples)).inputs, slice(0, 1))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         setting.network.outputs(setting.network.place(one))
     return bool(counter.get_total_flops() * setting.count * len(setting.examples) <= _HESSIAN)
-
-
-def _can_bend(setting: Setting) -> bool:
-    """Whether each example's own second derivatives can be taken out again."""
-    together = all(owner.way == "together" for owner in setting.owners)
-    return together and setting.outputs <= _WIDE and not setting.recipe.directions

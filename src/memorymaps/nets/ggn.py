@@ -123,8 +123,7 @@ def conjugate_gradients(
         if bool((r.norm(dim=-1) <= tolerance * size).all()):
             break
         ap = operator(p)
-        curved = (p * ap).sum(-1)
-        step = torch.where(curved > 0, rz / curved.clamp(min=1e-300), 0)  # none along negative curvature
+        step = rz / (p * ap).sum(-1).clamp(min=1e-300)
         x, r = x + step[:, None] * p, r - step[:, None] * ap
         z = precondition(r)
         new = (r * z).sum(-1)

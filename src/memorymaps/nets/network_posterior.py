@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from memorymaps._types import Array, Batch
+from memorymaps._types import Array
 from memorymaps.likelihoods import Likelihood
 from memorymaps.nets.along import BatchAlong, Choose
 from memorymaps.nets.batching import look, numpy
 from memorymaps.nets.covariance import FACTORED, Covariance, Spreading
 from memorymaps.nets.ggn import operator_of
 from memorymaps.nets.gradients import Block
-from memorymaps.nets.hessian import HessianCovariance, OwnResiduals, variance_without_own
 from memorymaps.nets.naming import naming
 from memorymaps.nets.network import Network, evaluating
 from memorymaps.nets.removal import removal
@@ -143,26 +142,6 @@ class FactoredNetworkPosterior(NetworkPosterior):
 
 
 @dataclass(frozen=True)
-class HessianNetworkPosterior(FactoredNetworkPosterior):
-    """The same with all second derivatives of the loss; an example left out takes its own residual's part with it."""
-
-    def marginals_of(self, batch: Batch) -> Marginals:
-        """`f` and `J_i (S − R_i)⁻¹ J_iᵀ` of training examples."""
-        y, weight = self.setting.target(batch), self.setting.weights(batch)
-
-        def work(x: Any, part: slice) -> tuple[Array, Array]:
-            seen = look(self.network, self.setting.owners, x, part, lambda f, _: onehots(f))
-            residual = weight[part, None] * self.likelihood.error(seen.f.double(), y[part])
-            own = OwnResiduals(self.setting, self.network.place(x), residual.to(seen.f))
-            return numpy(seen.f), numpy(variance_without_own(self.covariance, self.covariance.factor(seen), own))
-
-        with evaluating(self.network.module), self._naming():
-            found = list(self.setting.size.run(batch.inputs, work))
-        f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
-        return Marginals(f, variance)
-
-
-@dataclass(frozen=True)
 class DirectionalNetworkPosterior(NetworkPosterior):
     """The same for networks with many outputs: `V` along chosen directions, at a cost that does not grow with `c`."""
 
@@ -192,8 +171,6 @@ def built(
     setting: Setting, covariance: Spreading, description: Description, directions: int | None
 ) -> NetworkPosterior:
     """The kind of posterior that suits its size, with as many leading directions as asked for or needed."""
-    if isinstance(covariance, HessianCovariance):
-        return HessianNetworkPosterior(setting, covariance, description)
     wanted = (_DIRECTIONS if setting.outputs > _MANY else 0) if directions is None else directions
     if wanted:
         told = replace(description, notes=(*description.notes, _ALONG.format(wanted, "s" * (wanted > 1))))
