@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from memorymaps._types import Array, Batch
 from memorymaps.nets.batching import look, numpy
@@ -40,7 +39,6 @@ _FULL = 4_000  # parameters: a dense float64 precision of 128 MB
 _DENSE = 40_000  # parameters of one dense matrix: 13 GB
 _DUAL = 4_000  # rows (examples × outputs) whose eigenvectors are found in half a minute
 _GRAM = 8_000  # rows whose Gram matrix `"auto"` makes: 0.5 GB
-_HESSIAN = 2e11  # operations of forward passes, one a parameter and example: two minutes of their second derivatives
 _ROWS = 2.5e8  # numbers in exact rows: 2 GB in double precision
 _WORK = 2e13  # multiplications that a map may cost
 TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes can be trusted
@@ -95,6 +93,9 @@ def _stream(setting: Setting, groups: tuple[Group, ...], made: list[Curvature], 
                 curvature.take_in(increment)
 
 
+_OWN = "Of the residuals' curvature an example left out keeps its own part: sizes tend to be too small, not too large."
+
+
 class NotAMinimumError(ValueError):
     """The loss curves downwards at these parameters: its Hessian is no precision."""
 
@@ -117,7 +118,7 @@ def _hessian(setting: Setting) -> Held[Covariance]:
                 "kink, or training that has not arrived). Train on, or use structure='full', which never does"
             ) from None
 
-    return Held(build, (), 1.0, bounded=False)
+    return Held(build, (_OWN,), 1.0, bounded=False)
 
 
 def _check_dense(setting: Setting, group: Group) -> None:
@@ -342,29 +343,17 @@ STRUCTURES: dict[str, Callable[[Setting], Held[Any]]] = {
 }
 
 
-def candidates(setting: Setting) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The structure asked for, or the most faithful ones that the problem's size allows, and why; the last holds."""
+def chosen(setting: Setting) -> tuple[str, tuple[str, ...]]:
+    """The structure asked for, or the most faithful one that the problem's size allows, and why."""
     asked = setting.recipe.structure
     if asked != "auto":
-        return ((asked, ()),)
+        return asked, ()
     n, c, p, m = len(setting.examples), setting.outputs, setting.count, setting.recipe.rows
     size = f"{n:,} examples × {c} outputs, {p:,} parameters"
     if p <= _FULL and n * c * p**2 <= _WORK:
-        full = ("full", (f"auto chose full: {size}",))
-        return (("hessian", (f"auto chose hessian: {size}",)), full) if _hessian_within_reach(setting) else (full,)
+        return "full", (f"auto chose full: {size}",)
     if _rows_fit(setting) or (n * c <= _GRAM and n * c * _written(setting, _kinds(setting)) <= _ROWS):
-        return (("dual", (f"auto chose dual: {size}",)),)
+        return "dual", (f"auto chose dual: {size}",)
     if m * c * p <= _ROWS and n * c * m * c * p <= _WORK:
-        return (("active_set", (f"auto chose active_set: {size}",)),)
-    return (("ekfac", (f"auto chose ekfac: {size}",)),)
-
-
-def _hessian_within_reach(setting: Setting) -> bool:
-    """Whether Gauss–Newton leaves something out that can be made in minutes: outputs not linear in the parameters."""
-    recipe = setting.recipe
-    if len(setting.blocks) == 1 or recipe.prior.by_evidence or recipe.fisher != "exact":
-        return False
-    one = some(next(iter(setting.examples)).inputs, slice(0, 1))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        setting.network.outputs(setting.network.place(one))
-    return bool(counter.get_total_flops() * setting.count * len(setting.examples) <= _HESSIAN)
+        return "active_set", (f"auto chose active_set: {size}",)
+    return "ekfac", (f"auto chose ekfac: {size}",)

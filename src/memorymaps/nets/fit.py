@@ -8,17 +8,15 @@ from typing import Any
 from torch import nn
 
 from memorymaps.examples import ArrayExamples, DataError, Examples
-from memorymaps.nets.approximations import STRUCTURES, NotAMinimumError, candidates
+from memorymaps.nets.approximations import STRUCTURES, chosen
 from memorymaps.nets.laplace import LaplaceNetwork
 from memorymaps.nets.naming import naming
 from memorymaps.nets.network import evaluating
 from memorymaps.nets.network_posterior import NetworkPosterior, built
 from memorymaps.nets.prior import tuned
-from memorymaps.nets.setting import Setting, setting_of
+from memorymaps.nets.setting import setting_of
 from memorymaps.nets.trust import describe
 from memorymaps.posteriors import posterior, training_data
-
-_SADDLE = "the loss curves downwards along some direction here (a kink, or training that has not quite arrived)"
 
 
 def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
@@ -29,29 +27,18 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
     DataError
         Outputs that are not finite or not one row an example, examples that influence each other.
     ValueError
-        A subset that names no parameter, a prior that does not cover one.
+        A subset that names no parameter, a prior that does not cover one, a Hessian where the loss is at no minimum.
     """
     with evaluating(model.network.module), naming(model.network, examples):
         setting = setting_of(model, examples)
-        *hopeful, (structure, why) = candidates(setting)
-        for first, reason in hopeful:
-            try:
-                return _fitted(setting, first, reason)
-            except NotAMinimumError:
-                why = (*why, f"not {first}: {_SADDLE}")
-        return _fitted(setting, structure, why)
-
-
-def _fitted(setting: Setting, structure: str, why: tuple[str, ...]) -> NetworkPosterior:
-    """By one structure, with the prior that was given or one that fits."""
-    held, chosen = STRUCTURES[structure](setting), setting.recipe.prior
-    source = chosen.source
-    if chosen.by_evidence:
-        prior, source = tuned(setting.prior, setting.covered, held.build)
-        setting = replace(setting, prior=prior)
-    covariance = held.build(setting.prior)
-    description = describe(setting, structure, held, covariance, why, source)
-    return built(setting, covariance, description, setting.recipe.directions)
+        structure, why = chosen(setting)
+        held, source = STRUCTURES[structure](setting), model.prior.source
+        if model.prior.by_evidence:
+            prior, source = tuned(setting.prior, setting.covered, held.build)
+            setting = replace(setting, prior=prior)
+        covariance = held.build(setting.prior)
+        description = describe(setting, structure, held, covariance, why, source)
+    return built(setting, covariance, description, model.recipe.directions)
 
 
 posterior.register(LaplaceNetwork)(fit)

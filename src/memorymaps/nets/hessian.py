@@ -1,8 +1,9 @@
 """What Gauss–Newton leaves out of a loss's second derivatives: `R = Σ_i Σ_c w_i e_ic ∇²f_ic`, from the residuals `e`.
 
 Where a network follows its data closely and its prior is weak, `R` is small beside the whole and yet decides how far
-the flat directions reach: with `S = Σ J_iᵀΛ_iJ_i + R + diag δ` sizes of removal come out right that Gauss–Newton
-overstates (docs/retraining.md). Made row by row, so for some thousand parameters; positive definite only at a minimum.
+the flat directions reach. With `S = Σ J_iᵀΛ_iJ_i + R + diag δ` sizes of removal come out smaller than Gauss–Newton's,
+and mostly too small: an example left out keeps its own `R_i` in `S` (docs/retraining.md). Taking it out makes many
+`S − R_i` no precision at all. Made row by row, so for some thousand parameters; positive definite only at a minimum.
 """
 
 from __future__ import annotations
