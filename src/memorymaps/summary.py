@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
 
 _LEANING = 0.3  # mean leverage from which first-order sizes deserve a warning
-_BENDING = 0.18  # mean leverage beyond which one Newton step of a network was a fifth and more too long (benchmarks)
+_BENDING = (
+    0.18  # mean leverage beyond which one Newton step was a fifth and more too long for some networks (benchmarks)
+)
 _FAR = 0.1  # posterior standard deviations per effective parameter that deserve a warning
 
 
@@ -126,13 +128,13 @@ def _leaning(m: MemoryMap) -> tuple[str, ...]:
 
 
 def _bending(m: MemoryMap) -> tuple[str, ...]:
-    """Cavity sizes are one Newton step's: too long where a network leans on each example and its outputs bend."""
+    """Cavity sizes are one Newton step's: it can be too long where a network leans on each example and bends."""
     mean = float(np.mean(m["leverage"])) if len(m) else 0.0
     if not m.provenance.description.bends or m.provenance.form.startswith("F") or mean < _BENDING:
         return ()
     return (
         f"{mean:.2g} effective parameters an example, and outputs that are not linear in the parameters: one Newton "
-        "step overstates the largest sizes, and the leave-one-out loss more. retrain_check(m, …) tells by how much",
+        "step may overstate the largest sizes, and the leave-one-out loss more. retrain_check(m, …) tells by how much",
     )
 
 
