@@ -267,6 +267,8 @@ def test_where_the_loss_curves_downwards_the_hessian_is_refused():
     net, x, y = case("mlp")  # never trained
     with pytest.raises(ValueError, match=r"curves downwards.*'full'"):
         drawn(net, x, y, "hessian", prior=1e-3)
+    with pytest.raises(ValueError, match="expected fisher='exact'"):
+        drawn(net, x, y, "hessian", prior=300.0, fisher="mc")
 
 
 @pytest.mark.parametrize("rank", [3, 12])  # by Lanczos, and from all columns
@@ -351,6 +353,11 @@ def test_top_outputs_diagonals_and_single_responses_are_parts_of_the_whole_varia
     expected = np.stack([v[i][np.ix_(top[i], top[i])] for i in range(len(f))])
     np.testing.assert_allclose(seen.variance, expected, rtol=1e-8)
     np.testing.assert_allclose(source.variances(x), np.diagonal(v, axis1=1, axis2=2), rtol=1e-8)
+    for k in (0, 4):
+        with pytest.raises(ValueError, match=f"k = {k} of 3 outputs"):
+            source.top_marginals(x, k)
+    with pytest.raises(ValueError, match="directions of shape"):
+        source.respond(x, f[:1])
     e = np.random.default_rng(0).normal(size=f.shape)
     np.testing.assert_allclose(source.respond(x, e), np.einsum("ncd,nd->nc", v, e), rtol=1e-8, atol=1e-12)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Retrain = Callable[[Array, Array], Array]
-_ANOTHER = "holds the retrainings of another map or model: give this one a file of its own, path="
+_ANOTHER = "holds the retrainings of another map or model, or an older version's: give this one its own file, path="
 
 
 class RetrainingError(RuntimeError):

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from memorymaps.maps import MemoryMap
 
 _LEANING = 0.3  # mean leverage from which first-order sizes deserve a warning
-_BENDING = (
-    0.18  # mean leverage beyond which one Newton step was a fifth and more too long for some networks (benchmarks)
-)
+_BENDING = 0.18  # mean leverage from which one Newton step can be a fifth and more too long (benchmarks)
 _FAR = 0.1  # posterior standard deviations per effective parameter that deserve a warning
 
 

@@ -41,6 +41,7 @@ _DUAL = 4_000  # rows (examples × outputs) whose eigenvectors are found in half
 _GRAM = 8_000  # rows whose Gram matrix `"auto"` makes: 0.5 GB
 _ROWS = 2.5e8  # numbers in exact rows: 2 GB in double precision
 _WORK = 2e13  # multiplications that a map may cost
+_OWN = "Of the residuals' curvature an example left out keeps its own part: sizes tend to be too small, not too large."
 TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes can be trusted
 
 
@@ -93,15 +94,16 @@ def _stream(setting: Setting, groups: tuple[Group, ...], made: list[Curvature], 
                 curvature.take_in(increment)
 
 
-_OWN = "Of the residuals' curvature an example left out keeps its own part: sizes tend to be too small, not too large."
-
-
-class NotAMinimumError(ValueError):
-    """The loss curves downwards at these parameters: its Hessian is no precision."""
-
-
 def _hessian(setting: Setting) -> Held[Covariance]:
-    """All second derivatives of the loss: the Gauss–Newton matrix and what residuals add to it."""
+    """The Gauss–Newton matrix and what residuals add to it.
+
+    Raises
+    ------
+    ValueError
+        Of a Fisher that is drawn or cut; when built, where the sum is not positive definite.
+    """
+    if setting.recipe.fisher != "exact":
+        raise ValueError(f"structure='hessian' with fisher={setting.recipe.fisher!r}: expected fisher='exact'")
     group = Group(setting.blocks)
     _check_dense(setting, group)
     made: list[Curvature] = [DenseCurvature(setting.zeros(group.size, group.size))]
@@ -113,7 +115,7 @@ def _hessian(setting: Setting) -> Held[Covariance]:
         try:
             return held.build(deltas)
         except torch.linalg.LinAlgError:
-            raise NotAMinimumError(
+            raise ValueError(
                 "structure='hessian': the loss curves downwards along some direction at these parameters (a saddle, a "
                 "kink, or training that has not arrived). Train on, or use structure='full', which never does"
             ) from None

@@ -36,8 +36,12 @@ def _of_part(setting: Setting, group: Group, y: Tensor, weight: Tensor, inputs: 
         gradient = _packed(group, parameters, f, residual, create_graph=True)
     if not gradient.requires_grad:  # outputs linear in the parameters
         return setting.zeros(setting.count, setting.count)
-    rows = (_packed(group, parameters, gradient, one, retain_graph=True) for one in torch.eye(len(gradient)).to(f))
-    return torch.stack([row.double() for row in rows])
+    found, one = setting.zeros(setting.count, setting.count), torch.zeros_like(gradient)
+    for k in range(setting.count):
+        one[k] = 1
+        found[k] = _packed(group, parameters, gradient, one, retain_graph=True)
+        one[k] = 0
+    return found
 
 
 def _packed(group: Group, parameters: dict[str, Tensor], out: Tensor, along: Tensor, **graph: bool) -> Tensor:

@@ -38,8 +38,8 @@ class Laplace:
     structure : how `S` is held.
 
         - `"full"` one dense matrix; exact; for some thousand parameters.
-        - `"hessian"` the loss's own second derivatives, `S + Σ_i Σ_c w_i e_ic ∇²f_ic`: at a minimum the most
-          faithful of all, anywhere else refused; for some thousand parameters.
+        - `"hessian"` the same and what residuals bend, `S + Σ_i Σ_c w_i e_ic ∇²f_ic`: a second opinion, whose sizes
+          tend to be too small where those of `"full"` are too large; refused away from a minimum.
         - `"dual"` the same posterior through its Gram matrix, made layer by layer; for up to some 10,000 examples ×
           outputs, whatever the number of parameters.
         - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the rest.

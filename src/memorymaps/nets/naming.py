@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from memorymaps._types import Batch
-from memorymaps.examples import DataError, Examples
-from memorymaps.nets.network import Network, length, rows
+from memorymaps.examples import Examples
+from memorymaps.nets.network import Network, NotFiniteError, length, rows
 
 _TOGETHER = 64
 
@@ -21,10 +21,9 @@ def naming(network: Network, examples: Examples) -> Iterator[None]:
     """Complaints about an example "of a batch" name it by its id: on failure the data are read again to find it."""
     try:
         yield
-    except DataError as error:
-        if "not finite" in str(error):  # others would only be met again while looking
-            for batch in examples:
-                _refuse_lost(network, batch)
+    except NotFiniteError:
+        for batch in examples:
+            _refuse_lost(network, batch)
         raise
 
 
@@ -34,7 +33,7 @@ def _refuse_lost(network: Network, batch: Batch) -> None:
         lost = torch.nonzero(~torch.isfinite(f).all(1)).flatten().tolist()
         if lost:
             name = batch.ids[start + lost[0] : start + lost[0] + 1].tolist()[0]
-            raise DataError(
+            raise NotFiniteError(
                 f"the network's output for example {name!r} is not finite: {f[lost[0]].tolist()}. Look at its inputs, "
                 "or whether training has diverged"
             )

@@ -19,6 +19,10 @@ from memorymaps.nets.written import written_out
 Forward = Callable[[nn.Module, Any], Tensor]
 
 
+class NotFiniteError(DataError):
+    """A network has no finite output for an example."""
+
+
 def call(module: nn.Module, inputs: Any) -> Tensor:
     """The usual way to call a module: a mapping as keywords, a tuple as arguments, a tensor alone."""
     if isinstance(inputs, Mapping):
@@ -58,7 +62,7 @@ class Network:
             )
         if not torch.isfinite(f.detach()).all():
             row = int(torch.nonzero(~torch.isfinite(f.detach().reshape(len(f), -1)).all(1))[0, 0])
-            raise DataError(f"the network's output for example {row} of a batch is not finite: {f[row].tolist()}")
+            raise NotFiniteError(f"the network's output for example {row} of a batch is not finite: {f[row].tolist()}")
         f = f.to(next(self.module.parameters()).dtype)  # autocast goes below the parameters' precision
         return f[:, None] if f.ndim == 1 else f
 

@@ -19,7 +19,7 @@ from memorymaps.nets.covariance import FACTORED, Covariance, Spreading
 from memorymaps.nets.ggn import operator_of
 from memorymaps.nets.gradients import Block
 from memorymaps.nets.naming import naming
-from memorymaps.nets.network import Network, evaluating
+from memorymaps.nets.network import Network, evaluating, length
 from memorymaps.nets.removal import removal
 from memorymaps.nets.setting import Setting
 from memorymaps.nets.tape import onehots
@@ -78,7 +78,15 @@ class NetworkPosterior:
             return BatchAlong.of(self.setting, self.covariance, inputs, choose)
 
     def top_marginals(self, inputs: Any, k: int) -> tuple[Array, Marginals]:
-        """The `k` largest outputs of each example, `[n, k]`, with their values and `V [n, k, k]`."""
+        """The `k` largest outputs of each example, `[n, k]`, with their values and `V [n, k, k]`.
+
+        Raises
+        ------
+        ValueError
+            Fewer than one output, or more than there are.
+        """
+        if not 1 <= k <= self.setting.outputs:
+            raise ValueError(f"k = {k} of {self.setting.outputs} outputs: expected 1 to {self.setting.outputs}")
 
         def choose(f: Array, _: slice) -> Array:
             return _onehots(_top(f, k), f.shape[1])
@@ -95,8 +103,17 @@ class NetworkPosterior:
         return np.concatenate([np.diagonal(each.gram, axis1=1, axis2=2) for each in seen], axis=1)
 
     def respond(self, inputs: Any, direction: Array) -> Array:
-        """`V d [n, c]` for one direction `d [n, c]` an example: a reverse pass, a solve and a forward-mode product."""
-        seen = self.along(inputs, lambda _, rows: np.asarray(direction, dtype=float)[rows, :, None])
+        """`V d [n, c]` for one direction `d [n, c]` an example: a reverse pass, a solve and a forward-mode product.
+
+        Raises
+        ------
+        ValueError
+            Directions of another shape.
+        """
+        d, shape = np.asarray(direction, dtype=float), (length(inputs), self.setting.outputs)
+        if d.shape != shape:
+            raise ValueError(f"directions of shape {d.shape}: expected one an example, {shape}")
+        seen = self.along(inputs, lambda _, rows: d[rows, :, None])
         return seen.respond(np.ones((len(seen.f), 1)))
 
     def outputs(self, inputs: Any) -> Array:

@@ -23,7 +23,7 @@ def describe(
 ) -> Description:
     """The description of a finished posterior; `why` the structure was chosen, `source` of the prior."""
     own = setting.count - covariance.trace_inverse([group.pack(setting.prior) for group in covariance.groups])
-    what = f"{setting.recipe.fisher} Gauss–Newton" if held.bounded else "all of the loss's second derivatives"
+    what = f"{setting.recipe.fisher} Gauss–Newton" if held.bounded else "exact Gauss–Newton and residuals"
     trusted, words = _trust(setting, covariance, held)
     n, c = len(setting.examples), setting.outputs
     return Description(
