@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from memorymaps.perturbation import Warn
     from memorymaps.posteriors import Posterior, UnsupportedModelError, posterior, training_data
     from memorymaps.refinement import refine
+    from memorymaps.refitting import refit
     from memorymaps.retraining import retrain_check
     from memorymaps.viz.explorer import explore
     from memorymaps.viz.leave_out_displays import LeaveOutDisplay, RetrainingDisplay
     from memorymaps.viz.map_display import MapDisplay
-    from memorymaps.viz.sensitivity_display import SensitivityDisplay
 
 _HOMES = {
     "ArrayExamples": "examples",
@@ -43,7 +43,6 @@ _HOMES = {
     "ParquetExamples": "examples",
     "Posterior": "posteriors",
     "RetrainingDisplay": "viz.leave_out_displays",
-    "SensitivityDisplay": "viz.sensitivity_display",
     "TargetError": "likelihoods",
     "UnsupportedModelError": "posteriors",
     "Warn": "perturbation",
@@ -54,6 +53,7 @@ _HOMES = {
     "posterior": "posteriors",
     "prior_from": "nets.prior",
     "refine": "refinement",
+    "refit": "refitting",
     "retrain_check": "retraining",
     "training_data": "posteriors",
 }
@@ -73,7 +73,6 @@ __all__ = [
     "ParquetExamples",
     "Posterior",
     "RetrainingDisplay",
-    "SensitivityDisplay",
     "TargetError",
     "UnsupportedModelError",
     "Warn",
@@ -84,6 +83,7 @@ __all__ = [
     "posterior",
     "prior_from",
     "refine",
+    "refit",
     "retrain_check",
     "training_data",
 ]

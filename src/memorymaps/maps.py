@@ -49,6 +49,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "mean": ("target", "μ of every output (several outputs only)"),
     "loo_mean": ("target", "the same with the example left out (several outputs only)"),
     "refined": ("", "whether the deviation was solved on the exact curvature (after `refine` only)"),
+    "refitted": ("", "whether the example was really left out (after `refit` only)"),
 }
 
 

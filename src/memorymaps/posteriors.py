@@ -138,6 +138,14 @@ class Removable(Protocol):
 
 
 @runtime_checkable
+class Refittable(Protocol):
+    """Ability: the model fitted again without some training rows, from where it is; the truth that sizes estimate."""
+
+    def refit(self, removed: Array, wanted: Array, steps: int = ..., tolerance: float = ...) -> tuple[Array, float]:
+        """Outputs `f [n, c]` of the rows `wanted`, and which part of their way they still moved at last."""
+
+
+@runtime_checkable
 class Parametric(Protocol):
     """Ability: moves of named parameters; gives DFBETA and one-step parameters."""
 

@@ -48,47 +48,77 @@ def refine(
     origin = _origin(m)
     if top < 1 or steps < 1:
         raise ValueError(f"top = {top}, steps = {steps}: expected positive numbers")
-    ids = m.top(top, by=by)["id"]
-    chosen = np.flatnonzero(np.isin(m["id"], ids))
+    chosen = most(m, top, by)
+    source: Any = origin.posterior
     pieces = [chosen[start : start + _TOGETHER] for start in range(0, len(chosen), _TOGETHER)]
     hidden = None if progress is None else not progress
     shown = tqdm(pieces, desc="refining", unit=f"×{_TOGETHER} ex", delay=1.0, disable=hidden)
-    records = [_refined(m, origin, rows, steps, tolerance) for rows in shown]
-    table = _replaced(m.table, chosen, pa.Table.from_batches(records))
+    found = [_solved(source, origin, m["row"][rows], steps, tolerance) for rows in shown]
+    deviation, residual = (np.concatenate(each) for each in zip(*found, strict=True))
+    warning = np.where(residual > tolerance, int(Warn.NOT_CONVERGED), 0)
     note = f"{len(chosen):,} examples (largest {by}) refined on the exact curvature, column 'refined'"
+    return exchanged(m, chosen, deviation, warning, "refined", note)
+
+
+def live(m: MemoryMap) -> Origin:
+    """Where the map came from.
+
+    Raises
+    ------
+    ValueError
+        The map was read from disk.
+    """
+    if m.origin is None:
+        raise ValueError("this needs the posterior, and a map read from disk has none: use the map memory_map made")
+    return m.origin
+
+
+def _origin(m: MemoryMap) -> Origin:
+    origin = live(m)
+    if not isinstance(origin.posterior, Removable):
+        kind = type(origin.posterior).__name__
+        raise TypeError(f"{kind} needs no refining: refine() is for networks with approximate curvature")
+    return origin
+
+
+def most(m: MemoryMap, top: int, by: str) -> Array:
+    """Positions of the `top` examples with the largest `by`."""
+    return np.flatnonzero(np.isin(m["id"], m.top(top, by=by)["id"]))
+
+
+def _solved(source: Removable, origin: Origin, rows: Array, steps: int, tolerance: float) -> tuple[Array, Array]:
+    """Deviations `[n, c]` and relative residuals `[n]`."""
+    moves, residual = source.removal([np.asarray([row]) for row in rows], steps, tolerance)
+    own = np.arange(len(rows))
+    return source.answer(origin.examples.take(rows).inputs, moves)[own, :, own], residual
+
+
+def exchanged(m: MemoryMap, rows: Array, deviation: Array, warning: Array, column: str, note: str) -> MemoryMap:
+    """A map some of whose rows have better deviations `[k, c]`, and a column that tells which; leverage stays."""
+    parts = [slice(start, start + _TOGETHER) for start in range(0, len(rows), _TOGETHER)]
+    records = [_record(m, rows[part], deviation[part], warning[part]) for part in parts]
+    table = _replaced(m.table, rows, pa.Table.from_batches(records), column)
     description = dataclasses.replace(m.provenance.description, notes=(*m.provenance.description.notes, note))
     return MemoryMap(table, dataclasses.replace(m.provenance, description=description), m.origin)
 
 
-def _origin(m: MemoryMap) -> Origin:
-    if m.origin is None:
-        raise ValueError("refining needs the posterior, and a map read from disk has none: use the map memory_map made")
-    if not isinstance(m.origin.posterior, Removable):
-        kind = type(m.origin.posterior).__name__
-        raise TypeError(f"{kind} needs no refining: refine() is for networks with approximate curvature")
-    return m.origin
-
-
-def _refined(m: MemoryMap, origin: Origin, rows: Array, steps: int, tolerance: float) -> pa.RecordBatch:
-    source: Any = origin.posterior
-    where = m["row"][rows]
-    moves, residual = source.removal([np.asarray([row]) for row in where], steps, tolerance)
+def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array) -> pa.RecordBatch:
+    origin, where = live(m), m["row"][rows]
     batch = origin.examples.take(where)
     at = origin.local(batch)
-    own = np.arange(len(where))
-    deviation = source.answer(batch.inputs, moves)[own, :, own]
-    warning = np.where(residual > tolerance, int(Warn.NOT_CONVERGED), 0)
     change = form_named("R-sm").change(at, deviation)
     effect = Perturbation(at.leverage, at.leverage_norm, deviation, change, warning)
-    return record_of({"id": batch.ids, "row": where} | columns_of(at, effect, source.description))
+    return record_of({"id": batch.ids, "row": where} | columns_of(at, effect, origin.posterior.description))
 
 
-def _replaced(table: pa.Table, rows: Array, refined: pa.Table) -> pa.Table:
-    """The table with some rows exchanged, and a column that tells which."""
+def _replaced(table: pa.Table, rows: Array, better: pa.Table, column: str) -> pa.Table:
     order = np.arange(table.num_rows)
     order[rows] = table.num_rows + np.arange(len(rows))
-    kept = table.drop_columns(["refined"]) if "refined" in table.column_names else table
-    was = np.asarray(table.column("refined")) if "refined" in table.column_names else np.zeros(len(order), bool)
-    joined = pa.concat_tables([kept, refined.select(kept.column_names).cast(kept.schema)]).take(pa.array(order))
-    was[rows] = True
-    return joined.combine_chunks().append_column("refined", pa.array(was))
+    marks = [name for name in ("refined", "refitted") if name in table.column_names]
+    kept = table.drop_columns(marks)
+    joined = pa.concat_tables([kept, better.select(kept.column_names).cast(kept.schema)]).take(pa.array(order))
+    for name in dict.fromkeys([*marks, column]):
+        was = np.array(table.column(name)) if name in marks else np.zeros(len(order), bool)
+        was[rows] = name == column
+        joined = joined.append_column(name, pa.array(was))
+    return joined.combine_chunks()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
@@ -17,13 +15,15 @@ from scipy.stats import spearmanr
 from tqdm.auto import tqdm
 
 from memorymaps._types import Array
+from memorymaps.journal import Journal
 from memorymaps.maps import MemoryMap
+from memorymaps.posteriors import Posterior, Refittable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Retrain = Callable[[Array, Array], Array]
-_ANOTHER = "holds the retrainings of another map or model, or an older version's: give this one its own file, path="
+_WHAT = {"memorymaps": "retrain_check"}
 
 
 class RetrainingError(RuntimeError):
@@ -85,7 +85,7 @@ class RetrainCheck:
 
 
 def retrain_check(
-    m: MemoryMap, retrain: Retrain, *, ids: Any = None, k: int = 50, path: str | Path | None = None,
+    m: MemoryMap, retrain: Retrain | None = None, *, ids: Any = None, k: int = 50, path: str | Path | None = None,
     executor: Executor | None = None, progress: bool | None = None,
 ) -> RetrainCheck:  # fmt: skip
     """Retrain without some examples, one at a time, and compare with the map.
@@ -94,7 +94,8 @@ def retrain_check(
     ----------
     retrain : `retrain(removed, wanted) → f`: train by your own recipe (best from the trained weights on) without the
         rows `removed` and return the outputs (logits, linear predictor) `[len(wanted), c]` of the rows `wanted`.
-        Called once with nothing removed, to see how far the recipe itself drifts.
+        Called once with nothing removed, to see how far the recipe itself drifts. Default, for networks: the
+        posterior's own `refit`, which minimises the training loss again from the trained weights.
     ids : which examples; default: the `k // 2` most sensitive ones and as many at random from the rest.
     path : file that each result is appended to as soon as it is there; a second call goes on where it was stopped.
     executor : any `concurrent.futures.Executor`, to retrain in parallel.
@@ -103,6 +104,8 @@ def retrain_check(
     ------
     RetrainingError
         `retrain` raised, or returned another shape or numbers that are not finite; finished examples stay in `path`.
+    TypeError
+        No `retrain`, and the posterior cannot refit its model itself.
     ValueError
         The map was read from disk, or `path` belongs to another map or to a model with other outputs.
 
@@ -122,10 +125,31 @@ def retrain_check(
         raise ValueError("the check needs the likelihood, and a map read from disk has none: use memory_map's own map")
     chosen = _chosen(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])
-    at = m.origin.local(batch).f
-    with _Journal.opened(path, m, dict(zip(chosen["row"].tolist(), at, strict=True))) as journal:
+    what = _WHAT if retrain else {**_WHAT, "recipe": "refit"}
+    retrain, at = retrain or _own(refittable(m.origin.posterior)), m.origin.local(batch).f
+    with Journal.opened(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
         _run(chosen, retrain, journal, executor, progress)
         return _compared(m, chosen, at, {row: np.asarray(line["f"]) for row, line in journal.found.items()})
+
+
+def refittable(source: Posterior) -> Refittable:
+    """The posterior as one that can refit its model.
+
+    Raises
+    ------
+    TypeError
+        It cannot.
+    """
+    if not isinstance(source, Refittable):
+        raise TypeError(
+            f"{type(source).__name__} cannot refit its model itself: retrain_check(m, retrain), where "
+            "retrain(removed, wanted) fits it without the rows `removed` and returns the outputs of the rows `wanted`"
+        )
+    return source
+
+
+def _own(source: Refittable) -> Retrain:
+    return lambda removed, wanted: source.refit(removed, wanted)[0]
 
 
 def _chosen(m: MemoryMap, k: int) -> MemoryMap:
@@ -136,68 +160,7 @@ def _chosen(m: MemoryMap, k: int) -> MemoryMap:
     return m.select(np.concatenate([ranked[: k // 2], rest[: k - k // 2]]).tolist())
 
 
-@dataclass
-class _Journal:
-    """Results so far by row (−1: nothing removed), each on disk as soon as it is there.
-
-    A line holds the rows `wanted`, the outputs `at` them of the model that is left behind, and `f` after retraining.
-    """
-
-    at: Mapping[int, Array]
-    found: dict[int, dict[str, Any]]
-    file: Any = None
-
-    @classmethod
-    def opened(cls, path: str | Path | None, m: MemoryMap, at: Mapping[int, Array]) -> _Journal:
-        """Read what an earlier run left, cut off a line it was killed in, and go on."""
-        if path is None:
-            return cls(at, {})
-        head = {"memorymaps": "retrain_check", "version": 2, "fingerprint": m.provenance.fingerprint}
-        lines = Path(path).read_bytes().splitlines(keepends=True) if Path(path).exists() else []
-        whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        if whole and whole[0] != head:
-            raise ValueError(f"{path} {_ANOTHER}")
-        with open(path, "wb") as file:
-            file.writelines(json.dumps(line).encode() + b"\n" for line in (whole or [head]))
-        return cls(at, {line["row"]: line for line in whole[1:]}, open(path, "ab"))
-
-    def knows(self, row: int, wanted: Array) -> bool:
-        """Whether this was asked before, and answered for the same model.
-
-        Raises
-        ------
-        ValueError
-            It was answered for a model with other outputs.
-        """
-        line = self.found.get(row)
-        if line is None or line["wanted"] != wanted.tolist():
-            return False
-        was, now = np.asarray(line["at"]), self._outputs(wanted)
-        if was.shape != now.shape or not np.allclose(was, now, rtol=1e-3, atol=1e-3 * float(np.abs(now).max())):
-            raise ValueError(f"{self.file.name} {_ANOTHER}")
-        return True
-
-    def add(self, row: int, wanted: Array, f: Array) -> None:
-        """Keep one result."""
-        line = {"row": row, "wanted": wanted.tolist(), "at": self._outputs(wanted).tolist(), "f": f.tolist()}
-        self.found[row] = line
-        if self.file is not None:
-            self.file.write(json.dumps(line).encode() + b"\n")
-            self.file.flush()
-            os.fsync(self.file.fileno())
-
-    def _outputs(self, wanted: Array) -> Array:
-        return np.stack([np.asarray(self.at[row]) for row in wanted.tolist()])
-
-    def __enter__(self) -> _Journal:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        if self.file is not None:
-            self.file.close()
-
-
-def _run(chosen: MemoryMap, retrain: Retrain, journal: _Journal, executor: Executor | None, bar: bool | None) -> None:
+def _run(chosen: MemoryMap, retrain: Retrain, journal: Journal, executor: Executor | None, bar: bool | None) -> None:
     """Everything that the journal lacks."""
     rows = np.array(chosen["row"])  # a copy: the recipe may hand it to torch, which wants to write
     none = (-1, np.asarray([], dtype=np.int64), rows)

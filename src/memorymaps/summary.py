@@ -108,7 +108,7 @@ def _light(flag: Warn, count: int, n: int) -> str:
         Warn.BOUND: "at the bound: the model hangs on them alone and cannot be refitted without them (NaN)",
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
         Warn.FIRST_ORDER: "at or past the bound: first-order sizes, too small",
-        Warn.NOT_CONVERGED: "without a fixed point of the implicit form (NaN)",
+        Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or more steps to refine or refit",
         Warn.PARETO_K: "with a Pareto-k beyond what importance sampling can bear: more draws, or leave out for real",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
@@ -132,7 +132,8 @@ def _bending(m: MemoryMap) -> tuple[str, ...]:
         return ()
     return (
         f"{mean:.2g} effective parameters an example, and outputs that are not linear in the parameters: one Newton "
-        "step may overstate the largest sizes, and the leave-one-out loss more. retrain_check(m, …) tells by how much",
+        "step may overstate the largest sizes, and the leave-one-out loss more. refit(m, top=…) really leaves the "
+        "largest out, retrain_check(m) tells how sizes compare",
     )
 
 

@@ -19,6 +19,7 @@ from memorymaps._types import Batch
 from memorymaps.examples import Examples
 from memorymaps.nets.alone import functional_forward
 from memorymaps.nets.batching import BatchSize
+from memorymaps.nets.covariance import Spreading
 from memorymaps.nets.network import Network
 from memorymaps.nets.parts import Group
 from memorymaps.nets.setting import Setting
@@ -110,6 +111,13 @@ def order_of(setting: Setting, groups: tuple[Group, ...]) -> Tensor:
     parameters = operator_of(setting).parameters
     positions = parameters.named(torch.arange(setting.count, device=setting.network.device))
     return torch.cat([group.pack(positions).reshape(-1) for group in groups])
+
+
+def preconditioner(setting: Setting, covariance: Spreading) -> Operator:
+    """`v ↦ S⁻¹v` for vectors `[v, P]` in the order of the named parameters."""
+    order = order_of(setting, covariance.groups)
+    back = order.argsort()
+    return lambda v: covariance.solve(v[:, order])[:, back]
 
 
 def conjugate_gradients(

@@ -20,6 +20,7 @@ from memorymaps.nets.ggn import operator_of
 from memorymaps.nets.gradients import Block
 from memorymaps.nets.naming import naming
 from memorymaps.nets.network import Network, evaluating, length
+from memorymaps.nets.refitting import Objective, refitted
 from memorymaps.nets.removal import removal
 from memorymaps.nets.setting import Setting
 from memorymaps.nets.tape import onehots
@@ -138,6 +139,19 @@ class NetworkPosterior:
             along = torch.as_tensor(moves).to(operator.prior)
             found = self.setting.size.run(inputs, lambda x, _: numpy(operator.respond(x, along)))
             return np.concatenate([each.transpose(1, 2, 0) for each in found])
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """The network really trained without some rows: outputs `f [n, c]` of the rows `wanted`, and their last moves.
+
+        `argmin L(θ) − Σ_{i∈M} w_iℓ_i(θ) − ⟨∇L(θ*), θ⟩` from `θ*` on, until predictions have moved, since half the
+        steps, by no more than `tolerance` of their whole way. The module keeps its weights.
+        """
+        with evaluating(self.network.module), self._naming():
+            return refitted(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
+
+    @functools.cached_property
+    def _objective(self) -> Objective:
+        return Objective.of(self.setting)
 
 
 @dataclass(frozen=True)

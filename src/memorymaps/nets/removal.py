@@ -10,7 +10,7 @@ from torch import Tensor
 from memorymaps._types import Array, Batch
 from memorymaps.nets.batching import numpy
 from memorymaps.nets.covariance import Spreading
-from memorymaps.nets.ggn import GaussNewton, conjugate_gradients, operator_of, order_of
+from memorymaps.nets.ggn import GaussNewton, conjugate_gradients, operator_of, preconditioner
 from memorymaps.nets.setting import Setting
 
 _PART = 64  # examples of a group looked at together
@@ -20,17 +20,14 @@ def removal(
     setting: Setting, covariance: Spreading, groups: Sequence[Array], steps: int, tolerance: float
 ) -> tuple[Array, Array]:
     """`(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` for every group of rows: moves `[g, P]` and relative residuals `[g]`."""
-    operator, order = operator_of(setting), order_of(setting, covariance.groups)
+    operator = operator_of(setting)
     own = [_batches(setting, rows) for rows in groups]
     push = torch.stack([sum((_push(operator, setting, b) for b in batches), operator.prior * 0) for batches in own])
 
     def remaining(v: Tensor) -> Tensor:
         return operator(v) - torch.stack([_curved(operator, b, each) for b, each in zip(own, v, strict=True)])
 
-    def precondition(v: Tensor) -> Tensor:
-        return covariance.solve(v[:, order])[:, order.argsort()]
-
-    moves, residual = conjugate_gradients(remaining, push, precondition, steps, tolerance)
+    moves, residual = conjugate_gradients(remaining, push, preconditioner(setting, covariance), steps, tolerance)
     return numpy(moves), numpy(residual)
 
 

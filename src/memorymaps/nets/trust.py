@@ -11,7 +11,7 @@ from torch import Tensor
 from memorymaps.likelihoods import Categorical
 from memorymaps.nets.approximations import TRUSTED_SHARE, Held
 from memorymaps.nets.covariance import Spreading
-from memorymaps.nets.ggn import conjugate_gradients, operator_of, order_of
+from memorymaps.nets.ggn import conjugate_gradients, operator_of, preconditioner
 from memorymaps.nets.setting import Setting
 from memorymaps.posteriors import Description
 
@@ -88,11 +88,7 @@ def _trust(setting: Setting, covariance: Spreading, held: Held[Any]) -> tuple[st
 
 def _effective(setting: Setting, covariance: Spreading) -> tuple[float, float]:
     """Effective parameters `tr(GGN S⁻¹)` with this covariance and with the exact one, by the same random probes."""
-    operator, order = operator_of(setting), order_of(setting, covariance.groups)
-
-    def solve(v: Tensor) -> Tensor:
-        return covariance.solve(v[:, order])[:, order.argsort()]
-
+    operator, solve = operator_of(setting), preconditioner(setting, covariance)
     generator = torch.Generator().manual_seed(0)
     z = torch.randint(0, 2, (setting.recipe.probes, setting.count), generator=generator).to(operator.prior) * 2 - 1
     curved = operator(z) - operator.prior * z

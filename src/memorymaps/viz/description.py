@@ -21,7 +21,7 @@ _LIGHTS = {
     Warn.BOUND: "at the bound: the model hangs on this example alone, its sizes are undefined",
     Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
     Warn.FIRST_ORDER: "at or past the bound: first-order sizes, too small",
-    Warn.NOT_CONVERGED: "no fixed point of the implicit form: sizes are undefined",
+    Warn.NOT_CONVERGED: "iteration not converged: no fixed point (sizes undefined), or too few steps",
     Warn.PARETO_K: "Pareto-k too large: importance sampling from the full posterior cannot be trusted here",
 }
 

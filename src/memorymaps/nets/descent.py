@@ -1,0 +1,85 @@
+"""L-BFGS in a metric of one's own: a posterior covariance as the first guess of the inverse Hessian."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy.optimize import line_search
+
+from memorymaps._types import Array
+
+Valued = Callable[[Array], tuple[float, Array]]  # θ [P] → the value and its gradient
+Metric = Callable[[Array], Array]  # g [P] → S⁻¹g
+
+_PAIRS = 30  # moves remembered
+_NUMBERS = 10**8  # that the moves and their gradients may take: 0.8 GB
+_CURVED = 1e-12  # cosine between a move and its gradient's below which the pair tells nothing
+
+
+def descent(objective: Valued, metric: Metric, start: Array) -> Iterator[tuple[Array, float]]:
+    """The places `θ [P]`, the start and after each step, with the gradient's size `√(gᵀS⁻¹g)` there.
+
+    Ends where no step along the direction goes down: at the minimum, or in the noise of the objective's arithmetic.
+    Source: Nocedal & Wright 2006, algorithm 7.4, with strong Wolfe steps.
+    """
+    seen = _Remembered(objective)
+    theta, gradient = start, seen.gradient(start)
+    pairs: deque[tuple[Array, Array]] = deque(maxlen=max(3, min(_PAIRS, _NUMBERS // (2 * len(start)))))
+    while True:
+        yield theta, float(np.sqrt(max(0.0, gradient @ metric(gradient))))
+        along = -_two_loops(gradient, pairs, metric)
+        step = _wolfe(seen, theta, along, gradient)
+        if step is None:
+            return
+        there = theta + step * along
+        turned = seen.gradient(there)
+        move, change = there - theta, turned - gradient
+        if move @ change > _CURVED * np.linalg.norm(move) * np.linalg.norm(change):
+            pairs.append((move, change))
+        theta, gradient = there, turned
+
+
+def _two_loops(gradient: Array, pairs: deque[tuple[Array, Array]], metric: Metric) -> Array:
+    """The inverse Hessian, as the last moves tell it, times the gradient."""
+    q, shares = gradient.copy(), []
+    for s, y in reversed(pairs):
+        shares.append(s @ q / (s @ y))
+        q -= shares[-1] * y
+    r = metric(q)
+    if pairs:
+        s, y = pairs[-1]
+        r = r * (s @ y / (y @ metric(y)))
+    for (s, y), share in zip(pairs, reversed(shares), strict=True):
+        r = r + (share - y @ r / (s @ y)) * s
+    return r
+
+
+def _wolfe(seen: _Remembered, theta: Array, along: Array, gradient: Array) -> float | None:
+    if not gradient @ along < 0:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SciPy's that none was found: None says so
+        found = line_search(seen.value, seen.gradient, theta, along, gradient, seen.value(theta))
+    return None if found[0] is None else float(found[0])
+
+
+class _Remembered:
+    """Value and gradient where they were asked for last: line searches ask for one after the other."""
+
+    def __init__(self, objective: Valued):
+        self._objective, self._at = objective, np.empty(0)
+        self._found = (np.nan, np.empty(0))
+
+    def _both(self, theta: Array) -> tuple[float, Array]:
+        if not np.array_equal(self._at, theta):
+            self._at, self._found = theta.copy(), self._objective(theta)
+        return self._found
+
+    def value(self, theta: Array) -> float:
+        return self._both(theta)[0]
+
+    def gradient(self, theta: Array) -> Array:
+        return self._both(theta)[1]

@@ -1,0 +1,143 @@
+"""Really leaving rows out: the training loss without them, minimised again from the trained parameters.
+
+    F(θ) = Σ_{i∉M} w_i (ℓ_i(θ) − ℓ_i(θ*)) + ½ Σ_j δ_j (θ_j² − θ*_j²) − ⟨∇L(θ*), θ − θ*⟩
+
+The last term takes away the slope that training has left, so that parameters stay where they are unless something is
+left out. L-BFGS starts from the posterior's covariance: tens of passes over the data, not a training from scratch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from memorymaps._types import Array, Batch
+from memorymaps.nets.alone import functional_forward
+from memorymaps.nets.batching import numpy
+from memorymaps.nets.covariance import Spreading
+from memorymaps.nets.descent import Metric, descent
+from memorymaps.nets.ggn import Parameters, Vectors, operator_of, preconditioner
+from memorymaps.nets.setting import Setting
+
+_FIRST = 10  # steps before it is asked whether outputs have settled
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`F` and its gradient for `keep [N]`, ones and zeros; with everything kept, its minimum is `θ*`."""
+
+    setting: Setting
+    parameters: Parameters
+    prior: Array
+    origin: Array
+    losses: Array
+    slope: Array
+    keep: Array
+
+    @classmethod
+    def of(cls, setting: Setting) -> Objective:
+        """One pass over the data: `ℓ_i(θ*)` and `∇L(θ*)`."""
+        operator = operator_of(setting)
+        parameters, prior = operator.parameters, numpy(operator.prior)
+        origin, keep = numpy(parameters.flat(parameters.values)), np.ones(len(setting.examples))
+        losses, pushes = zip(*_passes(setting, dict(parameters.values), keep), strict=True)
+        slope = prior * origin + sum(numpy(parameters.flat(push)) for push in pushes)
+        return cls(setting, parameters, prior, origin, np.concatenate(losses), slope, keep)
+
+    def without(self, rows: Array) -> Objective:
+        """The same without some rows."""
+        keep = np.ones_like(self.keep)
+        keep[rows] = 0
+        return Objective(self.setting, self.parameters, self.prior, self.origin, self.losses, self.slope, keep)
+
+    def __call__(self, theta: Array) -> tuple[float, Array]:
+        """One pass over the data; infinite where outputs are not finite."""
+        moved = theta - self.origin
+        value = float(self.prior * moved @ (self.origin + moved / 2) - self.slope @ moved)
+        gradient, start = self.prior * theta - self.slope, 0
+        for losses, push in _passes(self.setting, self.values(theta), self.keep):
+            rows = slice(start, start + len(losses))
+            value += float(np.where(self.keep[rows] > 0, losses - self.losses[rows], 0.0).sum())
+            gradient += numpy(self.parameters.flat(push))
+            start = rows.stop
+        return (value if np.isfinite(value) else np.inf), gradient
+
+    def values(self, theta: Array) -> Vectors:
+        """The covered parameters at `θ [P]`, by name."""
+        like = next(iter(self.parameters.values.values()))
+        return self.parameters.named(torch.as_tensor(theta).to(like))
+
+
+def _passes(setting: Setting, values: Vectors, keep: Array) -> Iterator[tuple[Array, Vectors]]:
+    """Weighted losses `[n]` of all rows, and the gradient of those kept, part by part."""
+    start = 0
+    for batch in setting.examples:
+        mine = keep[start : start + len(batch)]
+        yield from setting.size.run(batch.inputs, functools.partial(_of_part, setting, values, batch, mine))
+        start += len(batch)
+
+
+def _of_part(
+    setting: Setting, values: Vectors, batch: Batch, keep: Array, inputs: Any, part: slice
+) -> tuple[Array, Vectors]:
+    likelihood, y, w = setting.network.likelihood, setting.target(batch)[part], setting.weights(batch)[part]
+    with torch.enable_grad():
+        leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
+        f = functional_forward(setting.network, leaves, setting.network.place(inputs))
+        wide = f.detach().double()
+        if not bool(torch.isfinite(wide).all()):
+            return np.full(len(f), np.inf), {name: torch.zeros_like(value) for name, value in values.items()}
+        push = (w * torch.as_tensor(keep[part]).to(w))[:, None] * likelihood.error(wide, y)
+        found = torch.autograd.grad(f, list(leaves.values()), push.to(f), materialize_grads=True, allow_unused=True)
+    return numpy(w * likelihood.nll(wide, y)), dict(zip(values, found, strict=True))
+
+
+def refitted(
+    objective: Objective, covariance: Spreading, wanted: Array, steps: int, tolerance: float
+) -> tuple[Array, float]:
+    """Outputs `f [n, c]` of the rows `wanted` at the minimum of `F`, and how far they still moved.
+
+    Stops where predictions have moved, since half the steps, by no more than `tolerance` of the whole way, or where the
+    slope has fallen to that part of what it was.
+    """
+    setting, passed, slopes, moving = objective.setting, [], [], 0.0
+    mean, inputs = setting.network.likelihood.mean, setting.examples.take(wanted).inputs
+    places = descent(objective, _metric(objective, covariance), objective.origin)
+    for theta, slope in islice(places, steps + 1):
+        passed.append(_outputs(setting, objective.values(theta), inputs))
+        slopes.append(slope)
+        moving = min(_moving(*map(mean, (passed[0], passed[len(passed) // 2], passed[-1]))), _part(slope, slopes[0]))
+        if moving <= tolerance and (len(passed) > _FIRST or slope <= tolerance * slopes[0]):
+            break
+    return passed[-1], moving
+
+
+def _metric(objective: Objective, covariance: Spreading) -> Metric:
+    """`g ↦ S⁻¹g` for vectors in main memory."""
+    solve, like = preconditioner(objective.setting, covariance), next(iter(objective.parameters.values.values()))
+    return lambda g: numpy(solve(torch.as_tensor(g).to(like)[None])[0])
+
+
+def _outputs(setting: Setting, values: Vectors, inputs: Any) -> Array:
+    """`f [n, c]` at other parameters."""
+
+    def work(x: Any, _: slice) -> Array:
+        return numpy(functional_forward(setting.network, values, setting.network.place(x)))
+
+    with torch.no_grad():
+        return np.concatenate(list(setting.size.run(inputs, work)))
+
+
+def _moving(first: Array, middle: Array, last: Array) -> float:
+    """How much of the way from the first to the last lies behind the middle one."""
+    return _part(float(np.linalg.norm(last - middle)), float(np.linalg.norm(last - first)))
+
+
+def _part(some: float, whole: float) -> float:
+    return some / whole if whole > 0 else 0.0

@@ -1,0 +1,74 @@
+"""The most sensitive examples really left out, one at a time: truth in place of estimates where they matter most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from memorymaps._types import Array
+from memorymaps.journal import Journal
+from memorymaps.maps import MemoryMap
+from memorymaps.perturbation import Warn
+from memorymaps.posteriors import Refittable
+from memorymaps.refinement import exchanged, live, most
+from memorymaps.retraining import refittable
+
+
+def refit(
+    m: MemoryMap, top: int = 20, *, by: str = "sensitivity", steps: int = 200, tolerance: float = 0.05,
+    path: str | Path | None = None, progress: bool | None = None,
+) -> MemoryMap:  # fmt: skip
+    """A map whose `top` examples have the deviations of a model trained again without each, all others as they were.
+
+    `Δf_i = f_i(θ^{\\i}) − f_i(θ*)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ) − ⟨∇L(θ*), θ⟩`, from the trained weights on, by
+    L-BFGS with the posterior's covariance as its first inverse Hessian. Each step is one pass over the data; it
+    stops when the example's prediction has moved, since half the steps, by no more than `tolerance` of its whole way.
+    The column `refitted` tells which rows; one that still moves after `steps` has the light `NOT_CONVERGED`. Leverage
+    stays the posterior's. For networks whose summary warns that one Newton step may be too long.
+
+    Parameters
+    ----------
+    path : file that each result is appended to as soon as it is there; a second call goes on where it was stopped.
+
+    Raises
+    ------
+    ValueError
+        The map was read from disk, `top`, `steps` or `tolerance` is not positive, or `path` is another map's.
+    TypeError
+        The posterior cannot refit its model.
+
+    Examples
+    --------
+    >>> import torch, memorymaps as mm
+    >>> x, y = torch.randn(40, 3), torch.arange(40) % 2
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    >>> m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(prior=1.0))
+    >>> int(mm.refit(m, top=5)["refitted"].sum())
+    5
+    """
+    if top < 1 or steps < 1 or tolerance <= 0:
+        raise ValueError(f"top = {top}, steps = {steps}, tolerance = {tolerance}: expected positive numbers")
+    origin, rows = live(m), most(m, top, by)
+    source, where = refittable(origin.posterior), m["row"][rows]
+    f = origin.local(origin.examples.take(where)).f
+    what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance}
+    with Journal.opened(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:
+        _run(source, where, journal, steps, tolerance, progress)
+        found = [journal.found[row] for row in where.tolist()]
+    deviation = np.stack([np.asarray(line["f"])[0] for line in found]) - f
+    moving = np.asarray([line["moving"] for line in found])
+    warning = np.where(moving > tolerance, int(Warn.NOT_CONVERGED), 0)
+    note = f"{len(rows):,} examples (largest {by}) really left out, column 'refitted'"
+    return exchanged(m, rows, deviation, warning, "refitted", note)
+
+
+def _run(
+    source: Refittable, rows: Array, journal: Journal, steps: int, tolerance: float, progress: bool | None
+) -> None:
+    """Everything that the journal lacks."""
+    lacking = [each for each in rows.reshape(-1, 1) if not journal.knows(int(each[0]), each)]
+    hidden = None if progress is None else not progress
+    for each in tqdm(lacking, desc="refitting", unit="model", delay=1.0, disable=hidden):
+        journal.add(int(each[0]), each, *source.refit(each, each, steps, tolerance))

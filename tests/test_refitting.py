@@ -1,0 +1,243 @@
+"""Examples that were really left out are those of the loss minimised without them by another program."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from networks import CASES, case
+from scipy.optimize import minimize
+from torch import nn
+
+import memorymaps as mm
+from memorymaps.datasets import demo_model
+from memorymaps.nets.descent import descent
+from memorymaps.nets.network import evaluating
+from memorymaps.nets.refitting import Objective
+
+DELTA = 0.7
+EXACT = {"steps": 500, "tolerance": 1e-6}
+
+
+def objective(net, x, y, weight, names):
+    """`Σ wℓ + δ‖θ‖²/2` of plain torch, as a function of the named parameters' vector."""
+    start = {name: value.detach().clone() for name, value in net.named_parameters() if name in names}
+
+    def forward(theta, inputs):
+        parts = torch.split(torch.as_tensor(theta), [v.numel() for v in start.values()])
+        named = {name: part.view(start[name].shape) for name, part in zip(start, parts, strict=True)}
+        return torch.func.functional_call(net, named, (inputs,))
+
+    def value(theta, w):
+        theta = torch.tensor(theta, requires_grad=True)
+        losses = nn.functional.cross_entropy(forward(theta, x), y, reduction="none")
+        total = (torch.as_tensor(w) * losses).sum() + DELTA / 2 * theta.square().sum()
+        (slope,) = torch.autograd.grad(total, theta)
+        return float(total.detach()), slope.numpy()
+
+    return torch.cat([v.reshape(-1) for v in start.values()]).numpy(), forward, lambda t, w: value(t, weight * w)
+
+
+def without(net, x, y, row, weight=1.0, names=None):
+    """Outputs of a row at the minimum without it; the slope that training left at the weights is taken away."""
+    names = dict(net.named_parameters()) if names is None else names
+    start, forward, value = objective(net.eval(), x, y, weight, names)
+    kept = np.ones(len(y))
+    _, slope = value(start, kept)
+    kept[row] = 0
+
+    def tilted(theta):
+        f, g = value(theta, kept)
+        return f - slope @ (theta - start), g - slope
+
+    end = minimize(tilted, start, jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 5000})
+    return forward(end.x, x[[row]]).detach().numpy()[0]
+
+
+def drawn(net, x, y, structure="full", dtype=torch.float64, **options):
+    recipe = mm.Laplace(
+        structure, prior=DELTA, subset=options.pop("subset", "all"), directions=options.pop("directions", 0)
+    )
+    return mm.memory_map(net.to(dtype), x.to(dtype), y, likelihood="categorical", posterior=recipe, **options)
+
+
+def to_its_optimum(net, x, y):
+    start, _, value = objective(net.eval(), x, y, 1.0, dict(net.named_parameters()))
+    end = minimize(value, start, np.ones(len(y)), jac=True, method="BFGS", options={"gtol": 1e-8, "maxiter": 5000})
+    nn.utils.vector_to_parameters(torch.tensor(end.x), net.parameters())
+    return net, x, y
+
+
+def trained(n=30):
+    torch.manual_seed(0)
+    x, y = torch.randn(n, 4, dtype=torch.float64), torch.arange(n) % 3
+    return to_its_optimum(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double(), x, y)
+
+
+@pytest.mark.parametrize("structure", ["full", "kfac", "diag", "dual", "active_set"])
+def test_refitted_outputs_are_those_of_training_without_the_example(structure):
+    net, x, y = trained()
+    m = drawn(net, x, y, structure)
+    fine = mm.refit(m, top=3, **EXACT)
+    rows = np.flatnonzero(fine["refitted"])
+    assert set(fine["id"][rows]) == set(m.top(3)["id"])
+    for row in rows:
+        truth = without(net, x, y, row)
+        np.testing.assert_allclose(fine["output"][row] + fine["deviation"][row], truth, atol=2e-5)
+        mean = np.exp(truth) / np.exp(truth).sum()
+        np.testing.assert_allclose(fine["sensitivity"][row], np.abs(mean - fine["mean"][row]).sum(), atol=1e-5)
+        np.testing.assert_allclose(fine["loo_loss"][row], -np.log(mean[y[row]]), rtol=1e-4)
+    np.testing.assert_array_equal(np.delete(fine["sensitivity"], rows), np.delete(m["sensitivity"], rows))
+    np.testing.assert_allclose(fine["leverage"][rows], m["leverage"][rows], rtol=1e-12)
+    assert not np.any(fine["warning"][rows])
+    assert "really left out" in fine.provenance.description.notes[-1]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_minimised_is_the_loss_without_the_rows(name):
+    net, x, y = case(name, 12)
+    source = mm.memory_map(
+        net, x, y, likelihood="categorical", posterior=mm.Laplace("diag", prior=DELTA)
+    ).origin.posterior
+    start, _, value = objective(net.eval(), x, y, 1.0, [n for block in source.blocks for n in block.parameters])
+    kept, theta = np.ones(12), start + 0.1 * np.random.default_rng(0).normal(size=len(start))
+    _, slope = value(start, kept)
+    kept[[2, 7]] = 0
+    (f, g), before = value(theta, kept), value(start, kept)[0]
+    mine = Objective.of(source.setting).without(np.array([2, 7]))
+    with evaluating(net):
+        found = mine(np.concatenate([theta[at] for at in places(mine, net, start)]))
+    np.testing.assert_allclose(found[0], f - before - slope @ (theta - start), rtol=1e-9)
+    want = np.concatenate([(g - slope)[at] for at in places(mine, net, start)])
+    np.testing.assert_allclose(found[1], want, rtol=1e-9, atol=1e-12)
+
+
+def places(mine, net, start):
+    """Where the parameters of `mine` sit in the order of the network's own."""
+    ends = np.cumsum([0, *(v.numel() for v in net.parameters())])
+    own = {name: np.arange(a, b) for (name, _), a, b in zip(net.named_parameters(), ends[:-1], ends[1:], strict=True)}
+    assert len(start) == ends[-1]
+    return [own[name] for name in mine.parameters.values]
+
+
+def test_linear_regression_needs_one_step():
+    torch.manual_seed(0)
+    x, y = torch.randn(20, 3, dtype=torch.float64), torch.randn(20, dtype=torch.float64)
+    m = mm.memory_map(nn.Linear(3, 1).double(), x, y, likelihood="gaussian", posterior=mm.Laplace("full", prior=0.5))
+    np.testing.assert_allclose(mm.refit(m, top=20, tolerance=1e-9)["deviation"], m["deviation"], rtol=1e-6)
+
+
+def test_weights_subsets_and_directions():
+    net, x, y = trained()
+    weight, names = np.linspace(0.5, 2, len(y)), {"2.weight", "2.bias"}
+    m = drawn(net, x, y, "kfac", subset="last_layer", sample_weight=weight, directions=2)
+    fine = mm.refit(m, top=2, **EXACT)
+    for row in np.flatnonzero(fine["refitted"]):
+        truth = without(net, x, y, row, weight, names)
+        np.testing.assert_allclose(fine["output"][row] + fine["deviation"][row], truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("structure", ["full", "ekfac", "diag", "dual"])
+def test_single_precision_agrees(structure):
+    net, x, y = trained()
+    exact = mm.refit(drawn(net, x, y), top=5)
+    single = mm.refit(drawn(net, x, y, structure, dtype=torch.float32), top=30)
+    rows = np.flatnonzero(exact["refitted"])
+    assert np.all(single["refitted"])
+    np.testing.assert_allclose(single["sensitivity"][rows], exact["sensitivity"][rows], rtol=0.05)
+
+
+def test_a_killed_run_goes_on_and_refits_nothing_twice(tmp_path, monkeypatch):
+    m, path = drawn(*trained()), tmp_path / "refit.jsonl"
+    whole, kind = mm.refit(m, top=4), type(m.origin.posterior)
+    real, calls = kind.refit, []
+
+    def killed(self, removed, *rest):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(int(removed[0]))
+        return real(self, removed, *rest)
+
+    monkeypatch.setattr(kind, "refit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        mm.refit(m, top=4, path=path)
+    path.write_bytes(path.read_bytes() + b'{"row": 7, "wan')  # cut while it was written
+    monkeypatch.setattr(
+        kind, "refit", lambda self, removed, *rest: calls.append(int(removed[0])) or real(self, removed, *rest)
+    )
+    again = mm.refit(m, top=4, path=path)
+    assert len(calls) == len(set(calls)) == 4
+    np.testing.assert_allclose(again["sensitivity"], whole["sensitivity"], rtol=1e-12)
+    with pytest.raises(ValueError, match="another map"):
+        mm.refit(m, top=4, tolerance=0.01, path=path)
+    with pytest.raises(ValueError, match="another map"):
+        mm.retrain_check(m, path=path)
+
+
+def test_too_few_steps_light_the_warning_and_more_put_it_out():
+    m = drawn(*trained())
+    short = mm.refit(m, top=3, by="leverage", steps=2, tolerance=1e-9)
+    assert np.all(short["warning"][short["refitted"]] == int(mm.Warn.NOT_CONVERGED))
+    assert "more steps" in str(short.summary())
+    assert not np.any(mm.refit(short, top=3, by="leverage")["warning"])
+
+
+def test_refining_and_refitting_mark_their_own_rows():
+    m = drawn(*trained(), "diag")
+    both = mm.refine(mm.refit(m, top=6), top=2, by="leverage")
+    assert both["refined"].sum() == 2
+    assert not np.any(both["refined"] & both["refitted"])
+    again = mm.refit(both, top=2, by="leverage")
+    assert not np.any(again["refined"])
+
+
+def test_networks_check_themselves(tmp_path):
+    m, path = drawn(*trained()), tmp_path / "check.jsonl"
+    check = mm.retrain_check(m, k=10, path=path)
+    assert check.drift < 1e-6
+    fine = mm.refit(m, top=5)
+    mine = dict(zip(fine["id"].tolist(), fine["sensitivity"], strict=True))
+    np.testing.assert_allclose(check["truth"][:5], [mine[i] for i in check["id"][:5].tolist()], rtol=1e-9)
+    assert json.loads(path.read_bytes().splitlines()[0])["recipe"] == "refit"
+    with pytest.raises(ValueError, match="another map"):
+        mm.retrain_check(m, lambda removed, wanted: np.zeros((len(wanted), 3)), k=10, path=path)
+
+
+def test_models_that_cannot_are_refused(tmp_path):
+    m = mm.memory_map(*demo_model())
+    with pytest.raises(TypeError, match="cannot refit its model itself"):
+        mm.refit(m)
+    with pytest.raises(TypeError, match="retrain_check\\(m, retrain\\)"):
+        mm.retrain_check(m)
+    with pytest.raises(ValueError, match="read from disk"):
+        mm.refit(mm.load(m.save(tmp_path / "m.parquet")))
+
+
+@pytest.mark.parametrize("options", [{"top": 0}, {"steps": 0}, {"tolerance": 0.0}])
+def test_nothing_to_do_is_refused(options):
+    with pytest.raises(ValueError, match="expected positive"):
+        mm.refit(drawn(*trained()), **options)
+
+
+def test_descent_ends_at_a_minimum_and_steps_back_from_where_nothing_is_finite():
+    def banana(t):
+        """Rosenbrock's function; infinite beyond a wall just behind its minimum."""
+        a, b = t
+        if a > 1.05:
+            return np.inf, np.zeros(2)
+        return (1 - a) ** 2 + 100 * (b - a * a) ** 2, np.array([2 * (a - 1) - 400 * a * (b - a * a), 200 * (b - a * a)])
+
+    passed = [theta for theta, _ in descent(banana, lambda g: g, np.array([-1.2, 1.0]))]
+    np.testing.assert_allclose(passed[-1], 1, atol=1e-6)
+    assert len(passed) < 100
+
+
+def test_descent_in_the_metric_of_a_quadratic_takes_one_step():
+    a = np.diag([1.0, 1e6])
+    steps = descent(lambda t: (t @ a @ t / 2, a @ t), lambda g: np.linalg.solve(a, g), np.ones(2))
+    next(steps)
+    theta, slope = next(steps)
+    np.testing.assert_allclose(theta, 0, atol=1e-9)
+    assert slope < 1e-6
