@@ -100,9 +100,15 @@ class Turned:
         return products if self.left is None else self.left.T @ products
 
     def _gram(self, part: slice) -> Tensor:
-        products = self._products(self.x, part) if self._kept is None else self._kept[part]
-        flat = (products * self.precision.rsqrt()).flatten(2)
+        """`⟨G_c/√s, G_c'/√s⟩`; products made for this alone are scaled where they lie."""
+        kept = self._kept
+        products = self._products(self.x, part).mul_(self._scale) if kept is None else kept[part] * self._scale
+        flat = products.flatten(2)
         return torch.matmul(flat, flat.transpose(1, 2))
+
+    @cached_property
+    def _scale(self) -> Tensor:
+        return self.precision.rsqrt()
 
     def _solved(self, share: Tensor, part: slice) -> Tensor:
         """`Q_G (Σ_k s_k Q_Gᵀ G_k Q_A / s) Q_Aᵀ [n', o, d]`, as far as products are turned."""
