@@ -40,7 +40,7 @@ def objective(net, x, y, weight, names):
     return torch.cat([v.reshape(-1) for v in start.values()]).numpy(), forward, lambda t, w: value(t, weight * w)
 
 
-def without(net, x, y, row, weight=1.0, names=None):
+def without(net, x, y, row, weight=1.0, names=None, at=None):
     """Outputs of a row at the minimum without it; the slope that training left at the weights is taken away."""
     names = dict(net.named_parameters()) if names is None else names
     start, forward, value = objective(net.eval(), x, y, weight, names)
@@ -53,7 +53,7 @@ def without(net, x, y, row, weight=1.0, names=None):
         return f - slope @ (theta - start), g - slope
 
     end = minimize(tilted, start, jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 5000})
-    return forward(end.x, x[[row]]).detach().numpy()[0]
+    return forward(end.x, x[[row if at is None else at]]).detach().numpy()[0]
 
 
 def drawn(net, x, y, structure="full", dtype=torch.float64, **options):
@@ -137,6 +137,13 @@ def test_weights_subsets_and_directions():
     for row in np.flatnonzero(fine["refitted"]):
         truth = without(net, x, y, row, weight, names)
         np.testing.assert_allclose(fine["output"][row] + fine["deviation"][row], truth, atol=1e-5)
+
+
+def test_groups_are_left_out_together():
+    net, x, y = trained()
+    found, moving = drawn(net, x, y, "kfac").origin.posterior.refit([0, 3, 4], [0, 7], **EXACT)
+    np.testing.assert_allclose(found, np.stack([without(net, x, y, [0, 3, 4], at=row) for row in (0, 7)]), atol=1e-5)
+    assert moving <= EXACT["tolerance"]
 
 
 @pytest.mark.parametrize("structure", ["full", "ekfac", "diag", "dual"])

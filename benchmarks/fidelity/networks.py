@@ -152,7 +152,7 @@ def drawn(net: nn.Module, x: torch.Tensor, y: torch.Tensor, structure: str, delt
         return None
 
 
-def study(name: str, k: int, folder: Path) -> None:
+def study(name: str, k: int, folder: Path, structures: tuple[str, ...]) -> None:
     make, delta = CASES[name]
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
@@ -160,12 +160,12 @@ def study(name: str, k: int, folder: Path) -> None:
     problem = Problem(net, x, y, delta)
     start = time.perf_counter()
     size = problem.trained(folder / "theta.pt")
-    found = {s: drawn(net, x, y, s, delta) for s in STRUCTURES}
+    found = {s: drawn(net, x, y, s, delta) for s in structures}
     maps = {s: m for s, m in found.items() if m is not None}
     print(
         f"<!-- {name}: ‖∇L‖ = {size:.1e} sd, trained and mapped in {time.perf_counter() - start:.0f} s -->", flush=True
     )
-    rows = scores.chosen(maps["full"]["sensitivity"], k)
+    rows = scores.chosen(maps["auto"]["sensitivity"], k)  # auto is full here
     end = np.stack([problem.mean_without(int(i), folder / f"{i}.npy") for i in rows])
     truth = end - problem.net(x[rows]).softmax(1).detach().numpy()
     left_out = -np.log(end[np.arange(k), y[rows]]).mean()
@@ -200,10 +200,12 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, action="append")
     parser.add_argument("--k", type=int, default=120)
     parser.add_argument("--path", type=Path, required=True, help="folder for weights and retrainings")
+    parser.add_argument("--structure", choices=STRUCTURES, action="append", help="beside auto")
     arguments = parser.parse_args()
+    structures = tuple(dict.fromkeys(["auto", *(arguments.structure or STRUCTURES)]))
     print(scores.HEADER)
     for name in arguments.case or CASES:
-        study(name, arguments.k, arguments.path / name.replace(" ", ""))
+        study(name, arguments.k, arguments.path / name.replace(" ", ""), structures)
 
 
 if __name__ == "__main__":
