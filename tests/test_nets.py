@@ -7,8 +7,10 @@ import pytest
 import torch
 from networks import CASES, case, jacobian
 from scipy.optimize import minimize_scalar
+from torch import nn
 
 import memorymaps as mm
+from memorymaps.examples import ArrayExamples
 from memorymaps.likelihoods import Categorical, Gaussian
 from memorymaps.nets import approximations
 from memorymaps.nets.ggn import operator_of, order_of
@@ -16,6 +18,7 @@ from memorymaps.nets.gradients import find_blocks
 from memorymaps.nets.gram import GramCovariance
 from memorymaps.nets.laplace import Laplace
 from memorymaps.nets.network import Network, evaluating
+from memorymaps.nets.setting import setting_of
 from memorymaps.nets.tape import find_owners
 
 DELTA = 0.3
@@ -460,6 +463,34 @@ def test_the_active_set_keeps_to_its_memory_and_says_so(monkeypatch):
     notes = " ".join(m.provenance.description.notes)
     assert "exact curvature of 2 examples" in notes
     assert "6 were asked for: no more fit in memory" in notes
+
+
+def test_the_active_set_grows_no_further_than_its_eigenvectors_are_found_soon(monkeypatch):
+    monkeypatch.setattr("memorymaps.nets.approximations._DUAL", 12)
+    net, x, y = case("mlp", 12)
+    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("active_set", prior=0.5, rows=1))
+    assert "exact curvature of 4 examples" in " ".join(m.provenance.description.notes)  # of three outputs each
+
+
+@pytest.mark.parametrize(
+    ("width", "inputs", "outputs", "n", "structure"),
+    [
+        (20, 10, 10, 1500, "full"),
+        (300, 64, 10, 600, "dual"),
+        (60, 30, 5, 2000, "full"),
+        (400, 20, 5, 1700, "active_set"),
+        (300, 64, 10, 1500, "ekfac"),
+        (300, 64, 10, 10_000, "ekfac"),
+    ],
+)
+def test_auto_takes_what_costs_less_than_a_minute(width, inputs, outputs, n, structure):
+    net = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
+    model = Laplace("auto", prior=1.0)(net, "categorical")
+    setting = setting_of(model, ArrayExamples.of(np.zeros((n, inputs), np.float32), np.arange(n) % outputs))
+    with evaluating(net):
+        found, why = approximations.chosen(setting)
+    assert found == structure
+    assert ("'dual' would be exact" in why[0]) == (structure == "ekfac" and n == 1500)
 
 
 def test_leverage_along_directions_is_said_to_be():

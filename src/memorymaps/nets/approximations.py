@@ -40,7 +40,7 @@ _DENSE = 40_000  # parameters of one dense matrix: 13 GB
 _DUAL = 4_000  # rows (examples × outputs) whose eigenvectors are found in half a minute
 _GRAM = 8_000  # rows whose Gram matrix `"auto"` makes: 0.5 GB
 _ROWS = 2.5e8  # numbers in exact rows: 2 GB in double precision
-_WORK = 2e13  # multiplications that a map may cost
+_WORK = 5e11  # multiplications of the dearest product that `"auto"` chooses: under a minute of a core
 _OWN = "Of the residuals' curvature an example left out keeps its own part: sizes tend to be too small, not too large."
 TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes can be trusted
 
@@ -258,9 +258,13 @@ def _active_set(setting: Setting) -> Held[Covariance]:
 
 
 def _enough(setting: Setting, trace: Tensor) -> int:
-    """At least `rows` examples, more until their share of the trace can be trusted, no more than fit in memory."""
+    """At least `rows` examples, more until their share of the trace can be trusted, no more than fit in memory.
+
+    More only up to the number of rows whose eigenvectors are found in half a minute.
+    """
     share = trace.cumsum(0) / trace.sum()
-    wanted = max(setting.recipe.rows, int((share < TRUSTED_SHARE + 0.05).sum()) + 1)
+    trusted = int((share < TRUSTED_SHARE + 0.05).sum()) + 1
+    wanted = max(setting.recipe.rows, min(trusted, _DUAL // setting.outputs))
     return min(len(trace), wanted, max(1, int(_ROWS / setting.outputs / setting.count)))
 
 
@@ -356,6 +360,7 @@ def chosen(setting: Setting) -> tuple[str, tuple[str, ...]]:
         return "full", (f"auto chose full: {size}",)
     if _rows_fit(setting) or (n * c <= _GRAM and n * c * _written(setting, _kinds(setting)) <= _ROWS):
         return "dual", (f"auto chose dual: {size}",)
-    if m * c * p <= _ROWS and n * c * m * c * p <= _WORK:
+    if m * c <= _DUAL and m * c * p <= _ROWS and m * c * p * (m + n) * c <= _WORK:
         return "active_set", (f"auto chose active_set: {size}",)
-    return "ekfac", (f"auto chose ekfac: {size}",)
+    exact = " 'dual' would be exact and take minutes." if (n * c) ** 2 <= _ROWS else ""
+    return "ekfac", (f"auto chose ekfac: {size}.{exact}",)
