@@ -142,7 +142,10 @@ class Refittable(Protocol):
     """Ability: the model fitted again without some training rows, from where it is; the truth that sizes estimate."""
 
     def refit(self, removed: Array, wanted: Array, steps: int = ..., tolerance: float = ...) -> tuple[Array, float]:
-        """Outputs `f [n, c]` of the rows `wanted`, and which part of their way they still moved at last."""
+        """Outputs `f [n, c]` of the rows `wanted`, and which part of their way they still moved at last.
+
+        With nothing removed: the outputs from which removal moves them, those of the model at rest.
+        """
 
 
 @runtime_checkable

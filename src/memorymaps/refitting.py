@@ -22,11 +22,12 @@ def refit(
 ) -> MemoryMap:  # fmt: skip
     """A map whose `top` examples have the deviations of a model trained again without each, all others as they were.
 
-    `Δf_i = f_i(θ^{\\i}) − f_i(θ*)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ) − ⟨∇L(θ*), θ⟩`, from the trained weights on, by
-    L-BFGS with the posterior's covariance as its first inverse Hessian. Each step is one pass over the data; it
-    stops when the example's prediction has moved, since half the steps, by no more than `tolerance` of its whole way.
-    The column `refitted` tells which rows; one that still moves after `steps` has the light `NOT_CONVERGED`. Leverage
-    stays the posterior's. For networks whose summary warns that one Newton step may be too long.
+    `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)` from `θ°` on, where the training loss `L` leads
+    from the trained weights: the network comes to rest first, if training has not brought it there. By L-BFGS with the
+    posterior's covariance as its first inverse Hessian. Each step is one pass over the data; it stops when the
+    example's prediction has moved, since half the steps, by no more than `tolerance` of its whole way: a few percent
+    short. The column `refitted` tells which rows; one that still moves after `steps` has the light `NOT_CONVERGED`.
+    Leverage stays the posterior's. For networks whose summary warns that one Newton step may be too long.
 
     Parameters
     ----------
@@ -56,19 +57,25 @@ def refit(
     what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance}
     with Journal.opened(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:
         _run(source, where, journal, steps, tolerance, progress)
-        found = [journal.found[row] for row in where.tolist()]
-    deviation = np.stack([np.asarray(line["f"])[0] for line in found]) - f
+        rest, found = np.asarray(journal.found[-1]["f"]), [journal.found[row] for row in where.tolist()]
+    deviation = np.stack([np.asarray(line["f"])[0] for line in found]) - rest
     moving = np.asarray([line["moving"] for line in found])
     warning = np.where(moving > tolerance, int(Warn.NOT_CONVERGED), 0)
-    note = f"{len(rows):,} examples (largest {by}) really left out, column 'refitted'"
+    mean = origin.posterior.likelihood.mean
+    drift = float(np.max(np.sum(np.abs(mean(rest) - mean(f)), axis=-1)))
+    note = (
+        f"{len(rows):,} examples (largest {by}) really left out, column 'refitted'; the network came to rest first, "
+        f"which moved their predictions by up to {drift:.2g}"
+    )
     return exchanged(m, rows, deviation, warning, "refitted", note)
 
 
 def _run(
     source: Refittable, rows: Array, journal: Journal, steps: int, tolerance: float, progress: bool | None
 ) -> None:
-    """Everything that the journal lacks."""
-    lacking = [each for each in rows.reshape(-1, 1) if not journal.knows(int(each[0]), each)]
+    """Everything that the journal lacks; first the model at rest, with nothing removed."""
+    tasks = [(-1, rows[:0], rows), *((int(row), rows[k : k + 1], rows[k : k + 1]) for k, row in enumerate(rows))]
+    lacking = [task for task in tasks if not journal.knows(task[0], task[2])]
     hidden = None if progress is None else not progress
-    for each in tqdm(lacking, desc="refitting", unit="model", delay=1.0, disable=hidden):
-        journal.add(int(each[0]), each, *source.refit(each, each, steps, tolerance))
+    for row, removed, wanted in tqdm(lacking, desc="refitting", unit="model", delay=1.0, disable=hidden):
+        journal.add(row, wanted, *source.refit(removed, wanted, steps, tolerance))

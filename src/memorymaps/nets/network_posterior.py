@@ -143,15 +143,16 @@ class NetworkPosterior:
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """The network really trained without some rows: outputs `f [n, c]` of the rows `wanted`, and their last moves.
 
-        `argmin L(θ) − Σ_{i∈M} w_iℓ_i(θ) − ⟨∇L(θ*), θ⟩` from `θ*` on, until predictions have moved, since half the
-        steps, by no more than `tolerance` of their whole way. The module keeps its weights.
+        `argmin L(θ) − Σ_{i∈M} w_iℓ_i(θ)` from `θ°` on, where `L` leads from the trained weights, until predictions have
+        moved, since half the steps, by no more than `tolerance` of their whole way. With nothing removed: `f(θ°)`.
+        The module keeps its weights.
         """
         with evaluating(self.network.module), self._naming():
             return refitted(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
 
     @functools.cached_property
     def _objective(self) -> Objective:
-        return Objective.of(self.setting)
+        return Objective.at_rest(self.setting, self.covariance)
 
 
 @dataclass(frozen=True)

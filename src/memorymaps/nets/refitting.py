@@ -1,16 +1,17 @@
-"""Really leaving rows out: the training loss without them, minimised again from the trained parameters.
+"""Really leaving rows out: the training loss without them, minimised again from the network at rest.
 
-    F(θ) = Σ_{i∉M} w_i (ℓ_i(θ) − ℓ_i(θ*)) + ½ Σ_j δ_j (θ_j² − θ*_j²) − ⟨∇L(θ*), θ − θ*⟩
+    F(θ) = Σ_{i∉M} w_i (ℓ_i(θ) − ℓ_i(θ°)) + ½ Σ_j δ_j (θ_j² − θ°_j²) − ⟨∇L(θ°), θ − θ°⟩
 
-The last term takes away the slope that training has left, so that parameters stay where they are unless something is
-left out. L-BFGS starts from the posterior's covariance: tens of passes over the data, not a training from scratch.
+`θ°` is where the training loss leads from the trained weights; the last term takes away what little slope is left
+there, so that parameters stay unless something is left out. L-BFGS starts from the posterior's covariance: tens of
+passes over the data, not a training from scratch.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -26,11 +27,13 @@ from memorymaps.nets.ggn import Parameters, Vectors, operator_of, preconditioner
 from memorymaps.nets.setting import Setting
 
 _FIRST = 10  # steps before it is asked whether outputs have settled
+_COMING = 300  # steps that the network itself may take until it rests
+_REST = 1e-2  # its slope then, in posterior standard deviations over all parameters
 
 
 @dataclass(frozen=True)
 class Objective:
-    """`F` and its gradient for `keep [N]`, ones and zeros; with everything kept, its minimum is `θ*`."""
+    """`F` and its gradient for `keep [N]`, ones and zeros; with everything kept, its minimum is `θ°`, the origin."""
 
     setting: Setting
     parameters: Parameters
@@ -41,20 +44,33 @@ class Objective:
     keep: Array
 
     @classmethod
-    def of(cls, setting: Setting) -> Objective:
-        """One pass over the data: `ℓ_i(θ*)` and `∇L(θ*)`."""
+    def at(cls, setting: Setting, theta: Array | None = None) -> Objective:
+        """One pass over the data: `ℓ_i(θ°)` and `∇L(θ°)`, at the network's own weights or at others."""
         operator = operator_of(setting)
         parameters, prior = operator.parameters, numpy(operator.prior)
-        origin, keep = numpy(parameters.flat(parameters.values)), np.ones(len(setting.examples))
-        losses, pushes = zip(*_passes(setting, dict(parameters.values), keep), strict=True)
+        origin = numpy(parameters.flat(parameters.values)) if theta is None else theta
+        keep, like = np.ones(len(setting.examples)), next(iter(parameters.values.values()))
+        values = parameters.named(torch.as_tensor(origin).to(like))
+        losses, pushes = zip(*_passes(setting, values, keep), strict=True)
         slope = prior * origin + sum(numpy(parameters.flat(push)) for push in pushes)
         return cls(setting, parameters, prior, origin, np.concatenate(losses), slope, keep)
+
+    @classmethod
+    def at_rest(cls, setting: Setting, covariance: Spreading) -> Objective:
+        """Where the training loss leads from the network's own weights."""
+        start = cls.at(setting)
+        free = replace(start, slope=np.zeros_like(start.slope))
+        theta = start.origin
+        for theta, slope in islice(descent(free, _metric(free, covariance), theta), _COMING + 1):
+            if slope <= _REST:
+                break
+        return start if theta is start.origin else cls.at(setting, theta)
 
     def without(self, rows: Array) -> Objective:
         """The same without some rows."""
         keep = np.ones_like(self.keep)
         keep[rows] = 0
-        return Objective(self.setting, self.parameters, self.prior, self.origin, self.losses, self.slope, keep)
+        return replace(self, keep=keep)
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         """One pass over the data; infinite where outputs are not finite."""
@@ -108,6 +124,8 @@ def refitted(
     """
     setting, passed, slopes, moving = objective.setting, [], [], 0.0
     mean, inputs = setting.network.likelihood.mean, setting.examples.take(wanted).inputs
+    if objective.keep.all():
+        return _outputs(setting, objective.values(objective.origin), inputs), 0.0
     places = descent(objective, _metric(objective, covariance), objective.origin)
     for theta, slope in islice(places, steps + 1):
         passed.append(_outputs(setting, objective.values(theta), inputs))
