@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _LEANING = 0.3  # mean leverage from which first-order sizes deserve a warning
 _BENDING = 0.18  # mean leverage from which one Newton step can be a fifth and more too long (benchmarks)
+_RANKS = (
+    "first-order sizes of a network: read them as ranks. refine(m, top=…) or refit(m, top=…) gives sizes of the largest"
+)
 _FAR = 0.1  # posterior standard deviations per effective parameter that deserve a warning
 
 
@@ -117,12 +120,15 @@ def _light(flag: Warn, count: int, n: int) -> str:
 def _leaning(m: MemoryMap) -> tuple[str, ...]:
     """First-order sizes fall short by about `1/(1 − h)`: too much where the model leans on each example."""
     mean = float(np.mean(m["leverage"])) if len(m) else 0.0
-    if not m.provenance.form.startswith("F") or mean < _LEANING:
+    if not m.provenance.form.startswith("F"):
         return ()
-    return (
-        f"first-order sizes with {mean:.2g} effective parameters an example: what leaving out does, and the "
-        "leave-one-out loss with it, is understated. Use an exact structure or refine(m), or read ranks only",
-    )
+    if mean >= _LEANING:
+        return (
+            f"first-order sizes with {mean:.2g} effective parameters an example: what leaving out does, and the "
+            "leave-one-out loss with it, is understated. Use an exact structure, refine(m) or refit(m), or read ranks "
+            "only",
+        )
+    return (_RANKS,) if m.provenance.description.bends else ()
 
 
 def _bending(m: MemoryMap) -> tuple[str, ...]:

@@ -60,11 +60,12 @@ class Objective:
         """Where the training loss leads from the network's own weights."""
         start = cls.at(setting)
         free = replace(start, slope=np.zeros_like(start.slope))
-        theta = start.origin
-        for theta, slope in islice(descent(free, _metric(free, covariance), theta), _COMING + 1):
+        rest = start.origin
+        for theta, slope in islice(descent(free, _metric(free, covariance), rest), _COMING + 1):
+            rest = theta
             if slope <= _REST:
                 break
-        return start if theta is start.origin else cls.at(setting, theta)
+        return start if rest is start.origin else cls.at(setting, rest)
 
     def without(self, rows: Array) -> Objective:
         """The same without some rows."""
