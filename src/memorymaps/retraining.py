@@ -107,7 +107,8 @@ def retrain_check(
     TypeError
         No `retrain`, and the posterior cannot refit its model itself.
     ValueError
-        The map was read from disk, or `path` belongs to another map or to a model with other outputs.
+        The map was read from disk, `path` belongs to another map or to a model with other outputs, or an `executor` is
+        given without `retrain`.
 
     Examples
     --------
@@ -125,6 +126,8 @@ def retrain_check(
         raise ValueError("the check needs the likelihood, and a map read from disk has none: use memory_map's own map")
     chosen = _chosen(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])
+    if retrain is None and executor is not None:
+        raise ValueError("executor= runs your own retrain(removed, wanted): the network's own refit goes one by one")
     what = _WHAT if retrain else {**_WHAT, "recipe": "refit"}
     retrain, at = retrain or _own(refittable(m.origin.posterior)), m.origin.local(batch).f
     with Journal.opened(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:

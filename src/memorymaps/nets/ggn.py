@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from memorymaps._types import Batch
+from memorymaps._types import Array, Batch
 from memorymaps.examples import Examples
 from memorymaps.nets.alone import functional_forward
 from memorymaps.nets.batching import BatchSize
@@ -44,6 +44,10 @@ class Parameters:
         parts = torch.split(flat, [value.numel() for value in self.values.values()], dim=-1)
         shaped = zip(self.values.items(), parts, strict=True)
         return {name: part.reshape((*flat.shape[:-1], *value.shape)) for (name, value), part in shaped}
+
+    def placed(self, flat: Array) -> Tensor:
+        """A vector in main memory on the parameters' device, in their precision."""
+        return torch.as_tensor(flat).to(next(iter(self.values.values())))
 
 
 @dataclass(frozen=True)

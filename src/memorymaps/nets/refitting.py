@@ -49,8 +49,7 @@ class Objective:
         operator = operator_of(setting)
         parameters, prior = operator.parameters, numpy(operator.prior)
         origin = numpy(parameters.flat(parameters.values)) if theta is None else theta
-        keep, like = np.ones(len(setting.examples)), next(iter(parameters.values.values()))
-        values = parameters.named(torch.as_tensor(origin).to(like))
+        keep, values = np.ones(len(setting.examples)), parameters.named(parameters.placed(origin))
         losses, pushes = zip(*_passes(setting, values, keep), strict=True)
         slope = prior * origin + sum(numpy(parameters.flat(push)) for push in pushes)
         return cls(setting, parameters, prior, origin, np.concatenate(losses), slope, keep)
@@ -87,8 +86,7 @@ class Objective:
 
     def values(self, theta: Array) -> Vectors:
         """The covered parameters at `θ [P]`, by name."""
-        like = next(iter(self.parameters.values.values()))
-        return self.parameters.named(torch.as_tensor(theta).to(like))
+        return self.parameters.named(self.parameters.placed(theta))
 
 
 def _passes(setting: Setting, values: Vectors, keep: Array) -> Iterator[tuple[Array, Vectors]]:
@@ -139,8 +137,8 @@ def refitted(
 
 def _metric(objective: Objective, covariance: Spreading) -> Metric:
     """`g ↦ S⁻¹g` for vectors in main memory."""
-    solve, like = preconditioner(objective.setting, covariance), next(iter(objective.parameters.values.values()))
-    return lambda g: numpy(solve(torch.as_tensor(g).to(like)[None])[0])
+    solve = preconditioner(objective.setting, covariance)
+    return lambda g: numpy(solve(objective.parameters.placed(g)[None])[0])
 
 
 def _outputs(setting: Setting, values: Vectors, inputs: Any) -> Array:
