@@ -200,6 +200,10 @@ def test_a_killed_run_goes_on_and_refits_nothing_twice(tmp_path, monkeypatch):
         mm.refit(m, top=4, tolerance=0.01, path=path)
     with pytest.raises(ValueError, match="another map"):
         mm.retrain_check(m, path=path)
+    net, x, y = trained()
+    weaker = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("full", prior=DELTA / 2))
+    with pytest.raises(ValueError, match="another map"):
+        mm.refit(weaker, top=4, path=path)
 
 
 def test_too_few_steps_light_the_warning_and_more_put_it_out():
@@ -208,6 +212,13 @@ def test_too_few_steps_light_the_warning_and_more_put_it_out():
     assert np.all(short["warning"][short["refitted"]] == int(mm.Warn.NOT_CONVERGED))
     assert "more steps" in str(short.summary())
     assert not np.any(mm.refit(short, top=3, by="leverage")["warning"])
+
+
+def test_a_search_that_finds_no_step_is_not_taken_for_an_arrival(monkeypatch):
+    m = drawn(*trained())
+    monkeypatch.setattr("memorymaps.nets.descent._wolfe", lambda *_: None)
+    fine = mm.refit(m, top=3)
+    assert np.all(fine["warning"][fine["refitted"]] == int(mm.Warn.NOT_CONVERGED))
 
 
 def test_refining_and_refitting_mark_their_own_rows():
@@ -243,7 +254,7 @@ def test_models_that_cannot_are_refused(tmp_path):
         mm.refit(mm.load(m.save(tmp_path / "m.parquet")))
 
 
-@pytest.mark.parametrize("options", [{"top": 0}, {"steps": 0}, {"tolerance": 0.0}])
+@pytest.mark.parametrize("options", [{"top": 0}, {"steps": 0}, {"tolerance": 0.0}, {"tolerance": np.nan}])
 def test_nothing_to_do_is_refused(options):
     with pytest.raises(ValueError, match="expected positive"):
         mm.refit(drawn(*trained()), **options)

@@ -13,7 +13,7 @@ from memorymaps.maps import MemoryMap
 from memorymaps.perturbation import Warn
 from memorymaps.posteriors import Refittable
 from memorymaps.refinement import exchanged, live, most
-from memorymaps.retraining import refittable
+from memorymaps.retraining import own_recipe, refittable
 
 
 def refit(
@@ -49,12 +49,12 @@ def refit(
     >>> int(mm.refit(m, top=5)["refitted"].sum())
     5
     """
-    if top < 1 or steps < 1 or tolerance <= 0:
+    if top < 1 or steps < 1 or not tolerance > 0:
         raise ValueError(f"top = {top}, steps = {steps}, tolerance = {tolerance}: expected positive numbers")
     origin, rows = live(m), most(m, top, by)
     source, where = refittable(origin.posterior), m["row"][rows]
     f = origin.local(origin.examples.take(where)).f
-    what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance}
+    what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **own_recipe(m)}
     with Journal.opened(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:
         _run(source, where, journal, steps, tolerance, progress)
         rest, found = np.asarray(journal.found[-1]["f"]), [journal.found[row] for row in where.tolist()]

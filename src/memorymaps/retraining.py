@@ -128,7 +128,7 @@ def retrain_check(
     batch = m.origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
         raise ValueError("executor= runs your own retrain(removed, wanted): the network's own refit goes one by one")
-    what = _WHAT if retrain else {**_WHAT, "recipe": "refit"}
+    what = _WHAT if retrain else {**_WHAT, **own_recipe(m)}
     retrain, at = retrain or _own(refittable(m.origin.posterior)), m.origin.local(batch).f
     with Journal.opened(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
         _run(chosen, retrain, journal, executor, progress)
@@ -149,6 +149,12 @@ def refittable(source: Posterior) -> Refittable:
             "retrain(removed, wanted) fits it without the rows `removed` and returns the outputs of the rows `wanted`"
         )
     return source
+
+
+def own_recipe(m: MemoryMap) -> dict[str, str]:
+    """What a model's own refits depend on beside the data: a journal of another loss, prior or network is not read."""
+    d = m.provenance.description
+    return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
 
 
 def _own(source: Refittable) -> Retrain:

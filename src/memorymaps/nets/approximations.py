@@ -207,7 +207,7 @@ def _gram(setting: Setting) -> Held[GramCovariance]:
     """All rows, kept in their factors where a layer allows it."""
     r, kinds = len(setting.examples) * setting.outputs, _kinds(setting)
     written = _written(setting, kinds)
-    if max(r, written) * r > _ROWS:
+    if not _gram_fits(r, written):
         raise ValueError(
             f"structure='dual' holds a matrix of {r:,} × {r:,} (examples × outputs) and rows of {written:,} parameters "
             f"of layers used more than once: more than 2 GB. Use 'auto', 'active_set' or 'ekfac'"
@@ -215,6 +215,11 @@ def _gram(setting: Setting) -> Held[GramCovariance]:
     each = [_gram_rows(setting, batch, kinds) for batch in setting.examples]
     rows = tuple(kind.joined(pieces) for kind, pieces in zip(kinds, zip(*each, strict=True), strict=True))
     return Held(lambda deltas: GramCovariance.of(_prior_only(setting, deltas), rows), (), 1.0)
+
+
+def _gram_fits(r: int, written: int) -> bool:
+    """Whether a matrix of `r × r` and the rows that must be written out stay within memory."""
+    return max(r, written) * r <= _ROWS
 
 
 def _kinds(setting: Setting) -> list[Kind]:
@@ -362,5 +367,6 @@ def chosen(setting: Setting) -> tuple[str, tuple[str, ...]]:
         return "dual", (f"auto chose dual: {size}",)
     if m * c <= _DUAL and m * c * p <= _ROWS and m * c * p * (m + n) * c <= _WORK:
         return "active_set", (f"auto chose active_set: {size}",)
-    exact = " 'dual' would be exact and take minutes." if (n * c) ** 2 <= _ROWS else ""
+    within_reach = _gram_fits(n * c, 0) and _gram_fits(n * c, _written(setting, _kinds(setting)))
+    exact = " 'dual' would be exact and take minutes." if within_reach else ""
     return "ekfac", (f"auto chose ekfac: {size}.{exact}",)

@@ -29,7 +29,7 @@ def descent(objective: Valued, metric: Metric, start: Array) -> Iterator[tuple[A
     theta, gradient = start, seen.gradient(start)
     pairs: deque[tuple[Array, Array]] = deque(maxlen=max(3, min(_PAIRS, _NUMBERS // (2 * len(start)))))
     while True:
-        yield theta, float(np.sqrt(max(0.0, gradient @ metric(gradient))))
+        yield theta, _size(gradient, metric)
         along = -_two_loops(gradient, pairs, metric)
         step = _wolfe(seen, theta, along, gradient)
         if step is None:
@@ -40,6 +40,12 @@ def descent(objective: Valued, metric: Metric, start: Array) -> Iterator[tuple[A
         if move @ change > _CURVED * np.linalg.norm(move) * np.linalg.norm(change):
             pairs.append((move, change))
         theta, gradient = there, turned
+
+
+def _size(gradient: Array, metric: Metric) -> float:
+    """`√(gᵀS⁻¹g)`; infinite where the gradient is not finite or rounding has made the metric negative."""
+    squared = float(gradient @ metric(gradient))
+    return squared**0.5 if squared >= 0 else np.inf
 
 
 def _two_loops(gradient: Array, pairs: deque[tuple[Array, Array]], metric: Metric) -> Array:

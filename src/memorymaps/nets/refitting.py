@@ -118,8 +118,8 @@ def refitted(
 ) -> tuple[Array, float]:
     """Outputs `f [n, c]` of the rows `wanted` at the minimum of `F`, and how far they still moved.
 
-    Stops where predictions have moved, since half the steps, by no more than `tolerance` of the whole way, or where the
-    slope has fallen to that part of what it was.
+    Stops where predictions have moved, since half of ten or more steps, by no more than `tolerance` of the whole way,
+    or where the slope has fallen to that part of what it was.
     """
     setting, passed, slopes, moving = objective.setting, [], [], 0.0
     mean, inputs = setting.network.likelihood.mean, setting.examples.take(wanted).inputs
@@ -129,8 +129,10 @@ def refitted(
     for theta, slope in islice(places, steps + 1):
         passed.append(_outputs(setting, objective.values(theta), inputs))
         slopes.append(slope)
-        moving = min(_moving(*map(mean, (passed[0], passed[len(passed) // 2], passed[-1]))), _part(slope, slopes[0]))
-        if moving <= tolerance and (len(passed) > _FIRST or slope <= tolerance * slopes[0]):
+        moving = _part(slope, slopes[0])
+        if len(passed) > _FIRST:
+            moving = min(moving, _moving(*map(mean, (passed[0], passed[len(passed) // 2], passed[-1]))))
+        if moving <= tolerance:
             break
     return passed[-1], moving
 
@@ -157,4 +159,4 @@ def _moving(first: Array, middle: Array, last: Array) -> float:
 
 
 def _part(some: float, whole: float) -> float:
-    return some / whole if whole > 0 else 0.0
+    return min(1.0, some / whole) if 0 < whole < np.inf else float(some > 0)
