@@ -1,5 +1,6 @@
 """Memory of a variance pass: megabytes an example in the batch (all C × C), and the peak of a 10-million-parameter
 network with 1,000 outputs along directions. Each figure is a process of its own, its peak as the system counts it.
+`--whole`: the peak of a whole map of 60,000 examples by `auto` instead, data included (an hour and more a network).
 
     python benchmarks/networks_memory.py
 """
@@ -10,11 +11,13 @@ import argparse
 import resource
 import subprocess
 import sys
+import time
 
 import torch
 from networks_speed import NETS, OUTPUTS
 from torch import nn
 
+import memorymaps as mm
 from memorymaps.examples import ArrayExamples
 from memorymaps.nets.laplace import Laplace
 from memorymaps.posteriors import Origin, posterior, training_data
@@ -51,6 +54,17 @@ def many(n: int) -> None:
     print(sum(p.numel() for p in net.parameters()), peak())
 
 
+def whole(name: str, n: int) -> None:
+    """Peak of this process with the data, and after a map of all of it."""
+    make, shape, *_ = NETS[name]
+    torch.manual_seed(0)
+    net, x, y = make(), torch.randn(n, *shape), torch.randint(0, OUTPUTS, (n,))
+    before, start = peak(), time.process_time()
+    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(prior=100.0))
+    spent, what = time.process_time() - start, m.provenance.description.posterior
+    print(f"| {name} | {what} | {before:,.0f} | {peak():,.0f} | {spent:,.0f} |", flush=True)
+
+
 def measured(*arguments: str) -> list[float]:
     done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
@@ -60,11 +74,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", nargs=2)
     parser.add_argument("--many", type=int)
+    parser.add_argument("--whole", choices=NETS)
     arguments = parser.parse_args()
     if arguments.one:
         one(arguments.one[0], int(arguments.one[1]))
     elif arguments.many:
         many(arguments.many)
+    elif arguments.whole:
+        print("| network | posterior | MB before, data included | peak, MB | processor s |\n|---|---|---|---|---|")
+        whole(arguments.whole, 60_000)
     else:
         print("| network | MB an example, all C × C |\n|---|---|")
         for name in NETS:

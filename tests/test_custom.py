@@ -64,6 +64,8 @@ def test_a_network_with_a_custom_loss_has_the_same_map():
     a, b = (mm.memory_map(net, x, y, likelihood=k, posterior=recipe) for k in ("categorical", PAIRS["categorical"][0]))
     np.testing.assert_allclose(a["leverage"], b["leverage"], rtol=1e-9)
     np.testing.assert_allclose(a["deviation"], b["deviation"], rtol=1e-9)
+    fine, other = (mm.refine(m, top=5)["deviation"] for m in (a, b))
+    np.testing.assert_allclose(fine, other, rtol=1e-6)
 
 
 def test_heteroscedastic_networks_are_mapped():

@@ -11,6 +11,7 @@ import torch
 from networks import CASES, case
 from scipy.optimize import minimize
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import memorymaps as mm
 from memorymaps.datasets import demo_model
@@ -61,7 +62,8 @@ def drawn(net, x, y, structure="full", dtype=torch.float64, **options):
     recipe = mm.Laplace(
         structure, prior=DELTA, subset=options.pop("subset", "all"), directions=options.pop("directions", 0)
     )
-    return mm.memory_map(net.to(dtype), x.to(dtype), y, likelihood="categorical", posterior=recipe, **options)
+    data = x.to(dtype) if isinstance(x, torch.Tensor) else x
+    return mm.memory_map(net.to(dtype), data, y, likelihood="categorical", posterior=recipe, **options)
 
 
 def trained(n=30, weight=1.0, names=None):
@@ -155,6 +157,57 @@ def test_a_network_comes_to_rest_before_anything_is_left_out():
     np.testing.assert_allclose(found.select(ids)["deviation"], rested.select(ids)["deviation"], atol=0.01)
     assert "came to rest first" in found.provenance.description.notes[-1]
     np.testing.assert_array_equal(found["output"], m["output"])
+
+
+def leaning(n=60):
+    """A network at rest that leans on each of its examples."""
+    net, x, y = trained(n)
+    return net, x, y, drawn(net, x, y, "full")
+
+
+def test_auto_leaves_the_largest_out_by_itself_where_one_step_may_be_too_long():
+    net, x, y, m = leaning()
+    assert "may overstate the largest sizes" in str(m.summary())
+    mine, asked = drawn(net, x, y, "auto"), mm.refit(m, top=30)
+    np.testing.assert_array_equal(mine["refitted"], asked["refitted"])
+    np.testing.assert_allclose(mine["sensitivity"], asked["sensitivity"], rtol=1e-9)
+    assert "30 examples were really left out" in str(mine.summary())
+
+
+def test_auto_leaves_fewer_out_where_passes_are_dear_and_none_where_nobody_could_want_it(monkeypatch):
+    net, x, y, _ = leaning()
+    work = 60 * (3 * 43 * 60 + 2 * 43**2)  # parameters, by the examples of a pass
+    monkeypatch.setattr("memorymaps.nets.refitting.MINUTE", 2 * 7.5 * work)
+    assert drawn(net, x, y, "auto")["refitted"].sum() == 7
+    assert "refitted" not in drawn(net, x, y, "auto", form="R-sm")
+    some = drawn(net, x, y, "auto", rows=[3, 4, 5])
+    assert some["refitted"].all()
+    monkeypatch.setattr("memorymaps.nets.refitting.MINUTE", work)
+    assert "refitted" not in drawn(net, x, y, "auto")
+    monkeypatch.undo()
+    with torch.no_grad():
+        net[0].weight += 1.0
+    assert "from the optimum" in str(drawn(net, x, y, "auto").summary())
+    assert "refitted" not in drawn(net, x, y, "auto")
+
+
+def test_a_slow_loader_is_read_once_for_all_refits(monkeypatch):
+    net, x, y, m = leaning()
+
+    class Slow(TensorDataset):
+        read = 0
+
+        def __getitem__(self, row):
+            Slow.read += 1
+            return super().__getitem__(row)
+
+    found = drawn(net, DataLoader(Slow(x, y), batch_size=16), None, "auto")
+    assert found["refitted"].sum() == 30
+    assert Slow.read <= 10 * len(y)
+    np.testing.assert_allclose(found["sensitivity"], mm.refit(m, top=30)["sensitivity"], rtol=1e-6)
+    monkeypatch.setattr("memorymaps.nets.refitting._NUMBERS", 4 * len(y) - 1)
+    assert "refitted" not in drawn(net, x, y, "auto")
+    np.testing.assert_allclose(mm.refit(m, top=30)["sensitivity"], found["sensitivity"], rtol=1e-6)
 
 
 def test_groups_are_left_out_together():

@@ -17,8 +17,11 @@ from memorymaps.columns import columns_of, record_of
 from memorymaps.examples import ArrayExamples, ColumnsBeside, DataError, Examples, SomeExamples, as_array, check_unique
 from memorymaps.maps import MemoryMap
 from memorymaps.perturbation import Form, form_named, perturb
-from memorymaps.posteriors import Annotated, Origin, examples_for, training_data
+from memorymaps.posteriors import Annotated, Origin, Refittable, examples_for, training_data
 from memorymaps.provenance import Provenance, versions
+from memorymaps.refinement import live
+from memorymaps.refitting import refit
+from memorymaps.summary import far, too_long
 
 
 @dataclass
@@ -103,7 +106,8 @@ def memory_map(
     likelihood : for models that do not say it themselves: `"categorical"`, `"gaussian"`, … or a `Likelihood`.
     posterior : recipe for a posterior, for models that have none of their own: `Laplace(...)` for networks.
     form : which estimate of the deviation (`P F R I`, `-sm` for exact changes of the mean); default: the one that
-        the posterior can be trusted with.
+        the posterior can be trusted with, and `refit` for the largest where none can and the model is small (networks
+        with `Laplace("auto")`).
     rows : positions of the examples to draw; the posterior is still that of all of them. Default: all.
     progress : show a progress bar; default: on a terminal, for work longer than a second.
 
@@ -145,7 +149,20 @@ def memory_map(
         fingerprint=str(drawn.fingerprint),
         versions=versions(model),
     )
-    return MemoryMap(table, provenance, origin)
+    m = MemoryMap(table, provenance, origin)
+    return m if chosen else _settled(m, progress)
+
+
+def _settled(m: MemoryMap, progress: bool | None) -> MemoryMap:
+    """Where one Newton step may be too long: with the most sensitive really left out, as many as the posterior affords.
+
+    Only for a model at rest: left where it is not, it moves by more than what is left out.
+    """
+    source = live(m).posterior
+    if not isinstance(source, Refittable) or far(m) or not too_long(m):
+        return m
+    many = min(source.affordable(), len(m))
+    return refit(m, top=many, progress=progress) if many else m
 
 
 def _positions(rows: Any, n: int) -> Array:

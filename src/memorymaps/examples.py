@@ -232,6 +232,29 @@ class SomeExamples(Examples):
 
 
 @dataclass(frozen=True)
+class AtHand(Examples):
+    """Examples that were read once and stay in memory, for those who pass over them often."""
+
+    source: Examples
+    batches: tuple[Batch, ...]
+
+    @classmethod
+    def of(cls, source: Examples) -> AtHand:
+        """Read them."""
+        return cls(source, tuple(source))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+    def take(self, rows: Any) -> Batch:
+        """From where they were read."""
+        return self.source.take(rows)
+
+
+@dataclass(frozen=True)
 class ColumnsBeside(Examples):
     """Examples of one source with ids, weights or offsets that were brought beside it, row by row."""
 

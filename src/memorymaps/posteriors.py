@@ -139,7 +139,14 @@ class Removable(Protocol):
 
 @runtime_checkable
 class Refittable(Protocol):
-    """Ability: the model fitted again without some training rows, from where it is; the truth that sizes estimate."""
+    """Ability: the model fitted again without some training rows, from where it is; the truth that sizes estimate.
+
+    `affordable` is how many of its largest sizes a map should replace by this truth of its own accord, where one step
+    may be too long; 0: only when asked for.
+    """
+
+    def affordable(self) -> int:
+        """How many refits a map may make unasked."""
 
     def refit(self, removed: Array, wanted: Array, steps: int = ..., tolerance: float = ...) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted`, and which part of their way they still moved at last.

@@ -11,9 +11,8 @@ from memorymaps._types import Array
 from memorymaps.journal import Journal
 from memorymaps.maps import MemoryMap
 from memorymaps.perturbation import Warn
-from memorymaps.posteriors import Refittable
+from memorymaps.posteriors import Posterior, Refittable
 from memorymaps.refinement import exchanged, live, most
-from memorymaps.retraining import own_recipe, refittable
 
 
 def refit(
@@ -68,6 +67,28 @@ def refit(
         f"which moved their predictions by up to {drift:.2g}"
     )
     return exchanged(m, rows, deviation, warning, "refitted", note)
+
+
+def refittable(source: Posterior) -> Refittable:
+    """The posterior as one that can refit its model.
+
+    Raises
+    ------
+    TypeError
+        It cannot.
+    """
+    if not isinstance(source, Refittable):
+        raise TypeError(
+            f"{type(source).__name__} cannot refit its model itself: retrain_check(m, retrain), where "
+            "retrain(removed, wanted) fits it without the rows `removed` and returns the outputs of the rows `wanted`"
+        )
+    return source
+
+
+def own_recipe(m: MemoryMap) -> dict[str, str]:
+    """What a model's own refits depend on beside the data: a journal of another loss, prior or network is not read."""
+    d = m.provenance.description
+    return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
 
 
 def _run(

@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 from memorymaps._types import Array
 from memorymaps.journal import Journal
 from memorymaps.maps import MemoryMap
-from memorymaps.posteriors import Posterior, Refittable
+from memorymaps.posteriors import Refittable
+from memorymaps.refitting import own_recipe, refittable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,28 +134,6 @@ def retrain_check(
     with Journal.opened(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
         _run(chosen, retrain, journal, executor, progress)
         return _compared(m, chosen, at, {row: np.asarray(line["f"]) for row, line in journal.found.items()})
-
-
-def refittable(source: Posterior) -> Refittable:
-    """The posterior as one that can refit its model.
-
-    Raises
-    ------
-    TypeError
-        It cannot.
-    """
-    if not isinstance(source, Refittable):
-        raise TypeError(
-            f"{type(source).__name__} cannot refit its model itself: retrain_check(m, retrain), where "
-            "retrain(removed, wanted) fits it without the rows `removed` and returns the outputs of the rows `wanted`"
-        )
-    return source
-
-
-def own_recipe(m: MemoryMap) -> dict[str, str]:
-    """What a model's own refits depend on beside the data: a journal of another loss, prior or network is not read."""
-    d = m.provenance.description
-    return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
 
 
 def _own(source: Refittable) -> Retrain:

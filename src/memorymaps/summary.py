@@ -131,23 +131,42 @@ def _leaning(m: MemoryMap) -> tuple[str, ...]:
     return (_RANKS,) if m.provenance.description.bends else ()
 
 
+def too_long(m: MemoryMap) -> bool:
+    """Whether cavity sizes, one Newton step's, may be too large: the network leans on each example, and bends."""
+    if not m.provenance.description.bends or m.provenance.form.startswith("F"):
+        return False
+    return float(np.mean(m["leverage"])) >= _BENDING
+
+
 def _bending(m: MemoryMap) -> tuple[str, ...]:
-    """Cavity sizes are one Newton step's: it can be too long where a network leans on each example and bends."""
-    mean = float(np.mean(m["leverage"])) if len(m) else 0.0
-    if not m.provenance.description.bends or m.provenance.form.startswith("F") or mean < _BENDING:
+    if not too_long(m):
         return ()
+    why = (
+        f"{float(np.mean(m['leverage'])):.2g} effective parameters an example, and outputs that are not linear in the "
+        "parameters: "
+    )
+    many = int(np.count_nonzero(m["refitted"])) if "refitted" in m else 0
+    if many:
+        return (
+            f"{why}one Newton step may overstate sizes. {many:,} examples were really left out, column 'refitted'; "
+            "refit(m, top=…) does so for more, retrain_check(m) tells how sizes compare",
+        )
     return (
-        f"{mean:.2g} effective parameters an example, and outputs that are not linear in the parameters: one Newton "
-        "step may overstate the largest sizes, and the leave-one-out loss more. refit(m, top=…) really leaves the "
-        "largest out, retrain_check(m) tells how sizes compare",
+        f"{why}one Newton step may overstate the largest sizes, and the leave-one-out loss more. refit(m, top=…) "
+        "really leaves the largest out, retrain_check(m) tells how sizes compare",
     )
 
 
-def _far(m: MemoryMap) -> tuple[str, ...]:
+def far(m: MemoryMap) -> bool:
+    """Whether the parameters are not where training would come to rest."""
     distance = m.provenance.description.distance
-    if distance is None or distance < _FAR:
+    return distance is not None and distance >= _FAR
+
+
+def _far(m: MemoryMap) -> tuple[str, ...]:
+    if not far(m):
         return ()
     return (
-        f"the parameters are {distance:.2g} posterior standard deviations (each) from the optimum on this data: "
-        "not the training data or weights, or the fit has not converged",
+        f"the parameters are {m.provenance.description.distance:.2g} posterior standard deviations (each) from the "
+        "optimum on this data: not the training data or weights, or the fit has not converged",
     )

@@ -31,6 +31,7 @@ from memorymaps.nets.network import rows as some
 from memorymaps.nets.parts import Group, Rotated
 from memorymaps.nets.setting import Setting
 from memorymaps.nets.woodbury import Woodbury
+from memorymaps.nets.work import MINUTE
 
 Deltas = dict[str, Tensor]  # prior precisions by parameter
 S = TypeVar("S", bound=Spreading)
@@ -40,7 +41,6 @@ _DENSE = 40_000  # parameters of one dense matrix: 13 GB
 _DUAL = 4_000  # rows (examples × outputs) whose eigenvectors are found in half a minute
 _GRAM = 8_000  # rows whose Gram matrix `"auto"` makes: 0.5 GB
 _ROWS = 2.5e8  # numbers in exact rows: 2 GB in double precision
-_WORK = 5e11  # multiplications of the dearest product that `"auto"` chooses: under a minute of a core
 _OWN = "Of the residuals' curvature an example left out keeps its own part: sizes tend to be too small, not too large."
 TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes can be trusted
 
@@ -361,11 +361,11 @@ def chosen(setting: Setting) -> tuple[str, tuple[str, ...]]:
         return asked, ()
     n, c, p, m = len(setting.examples), setting.outputs, setting.count, setting.recipe.rows
     size = f"{n:,} examples × {c} outputs, {p:,} parameters"
-    if p <= _FULL and n * c * p**2 <= _WORK:
+    if p <= _FULL and n * c * p**2 <= MINUTE:
         return "full", (f"auto chose full: {size}",)
     if _rows_fit(setting) or (n * c <= _GRAM and n * c * _written(setting, _kinds(setting)) <= _ROWS):
         return "dual", (f"auto chose dual: {size}",)
-    if m * c <= _DUAL and m * c * p <= _ROWS and m * c * p * (m + n) * c <= _WORK:
+    if m * c <= _DUAL and m * c * p <= _ROWS and m * c * p * (m + n) * c <= MINUTE:
         return "active_set", (f"auto chose active_set: {size}",)
     within_reach = _gram_fits(n * c, 0) and _gram_fits(n * c, _written(setting, _kinds(setting)))
     exact = " 'dual' would be exact and take minutes." if within_reach else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import line_search
@@ -27,38 +28,47 @@ def descent(objective: Valued, metric: Metric, start: Array) -> Iterator[tuple[A
     """
     seen = _Remembered(objective)
     theta, gradient = start, seen.gradient(start)
-    pairs: deque[tuple[Array, Array]] = deque(maxlen=max(3, min(_PAIRS, _NUMBERS // (2 * len(start)))))
+    steep = metric(gradient)
+    pairs: deque[Pair] = deque(maxlen=max(3, min(_PAIRS, _NUMBERS // (2 * len(start)))))
     while True:
-        yield theta, _size(gradient, metric)
+        yield theta, _size(gradient, steep)
         along = -_two_loops(gradient, pairs, metric)
         step = _wolfe(seen, theta, along, gradient)
         if step is None:
             return
-        there = theta + step * along
-        turned = seen.gradient(there)
-        move, change = there - theta, turned - gradient
-        if move @ change > _CURVED * np.linalg.norm(move) * np.linalg.norm(change):
-            pairs.append((move, change))
-        theta, gradient = there, turned
+        move = step * along
+        theta, before = theta + move, (gradient, steep)
+        gradient = seen.gradient(theta)
+        steep = metric(gradient)
+        change, spread = gradient - before[0], steep - before[1]
+        if move @ change > _CURVED * np.linalg.norm(move) * np.linalg.norm(change) and change @ spread > 0:
+            pairs.append(Pair(move, change, float(move @ change / (change @ spread))))
 
 
-def _size(gradient: Array, metric: Metric) -> float:
+class Pair(NamedTuple):
+    """A move, its gradient's change, and the metric's scale along it."""
+
+    s: Array
+    y: Array
+    scale: float
+
+
+def _size(gradient: Array, steep: Array) -> float:
     """`√(gᵀS⁻¹g)`; infinite where the gradient is not finite or rounding has made the metric negative."""
-    squared = float(gradient @ metric(gradient))
+    squared = float(gradient @ steep)
     return squared**0.5 if squared >= 0 else np.inf
 
 
-def _two_loops(gradient: Array, pairs: deque[tuple[Array, Array]], metric: Metric) -> Array:
+def _two_loops(gradient: Array, pairs: deque[Pair], metric: Metric) -> Array:
     """The inverse Hessian, as the last moves tell it, times the gradient."""
     q, shares = gradient.copy(), []
-    for s, y in reversed(pairs):
+    for s, y, _ in reversed(pairs):
         shares.append(s @ q / (s @ y))
         q -= shares[-1] * y
     r = metric(q)
     if pairs:
-        s, y = pairs[-1]
-        r = r * (s @ y / (y @ metric(y)))
-    for (s, y), share in zip(pairs, reversed(shares), strict=True):
+        r = r * pairs[-1].scale
+    for (s, y, _), share in zip(pairs, reversed(shares), strict=True):
         r = r + (share - y @ r / (s @ y)) * s
     return r
 

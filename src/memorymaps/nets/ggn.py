@@ -26,6 +26,7 @@ from memorymaps.nets.setting import Setting
 
 Vectors = dict[str, Tensor]  # parameter → [v, *shape]
 Operator = Callable[[Tensor], Tensor]
+_LANES = 8  # vectors that pass the network together
 
 
 @dataclass(frozen=True)
@@ -71,34 +72,31 @@ class GaussNewton:
 
     def local(self, batch: Batch, v: Tensor, inputs: Any, part: slice) -> Tensor:
         """`Σ_i w_i J_iᵀ Λ_i J_i v` of one part of a batch."""
-        weight = None if batch.weight is None else torch.as_tensor(batch.weight[part])
-
-        def outputs(values: Vectors) -> Tensor:
-            return functional_forward(self.network, values, placed)
-
-        placed, values = self.network.place(inputs), dict(self.parameters.values)
-        f, pull = vjp(outputs, values)
+        placed = self.network.place(inputs)
+        f, pull = vjp(functools.partial(self._outputs, placed), dict(self.parameters.values))
         wide, y = f.detach().double(), torch.as_tensor(batch.target, device=f.device)[part]
-
-        def one(tangent: Vectors) -> Vectors:
-            push = jvp(outputs, (values,), (tangent,))[1]
-            bent = self.network.likelihood.curve(wide, y, push.double()[..., None])[..., 0]
-            if weight is not None:
-                bent = weight.to(bent)[:, None] * bent
-            back: Vectors = pull(bent.to(push))[0]
-            return back
-
-        return self.parameters.flat(vmap(one, chunk_size=8)(self.parameters.named(v)))
+        bent = self.network.likelihood.curve(wide, y, self._pushed(placed, v).permute(1, 2, 0).double())
+        if batch.weight is not None:
+            bent = torch.as_tensor(batch.weight[part]).to(bent)[:, None, None] * bent
+        back: Vectors = vmap(lambda lane: pull(lane)[0], chunk_size=_LANES)(bent.permute(2, 0, 1).to(f))
+        return self.parameters.flat(back)
 
     def respond(self, inputs: Any, v: Tensor) -> Tensor:
         """`J v`: how the outputs of a batch answer to moves of the parameters, `[v, n, c]`."""
-        placed, values = self.network.place(inputs), dict(self.parameters.values)
+        return self._pushed(self.network.place(inputs), v)
+
+    def _pushed(self, placed: Any, v: Tensor) -> Tensor:
+        outputs, values = functools.partial(self._outputs, placed), dict(self.parameters.values)
 
         def one(tangent: Vectors) -> Tensor:
-            push: Tensor = jvp(lambda p: functional_forward(self.network, p, placed), (values,), (tangent,))[1]
+            push: Tensor = jvp(outputs, (values,), (tangent,))[1]
             return push
 
-        return vmap(one, chunk_size=8)(self.parameters.named(v))
+        pushes: Tensor = vmap(one, chunk_size=_LANES)(self.parameters.named(v))
+        return pushes
+
+    def _outputs(self, placed: Any, values: Vectors) -> Tensor:
+        return functional_forward(self.network, values, placed)
 
 
 def operator_of(setting: Setting, with_prior: bool = True) -> GaussNewton:

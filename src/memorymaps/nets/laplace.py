@@ -47,7 +47,8 @@ class Laplace:
         - `"ekfac"`, `"kfac"` Kronecker factors a layer, with or without corrected eigenvalues.
         - `"diag"` one number a parameter.
         - `"lowrank"` the `rows` leading eigenvectors of the curvature.
-        - `"auto"` the most faithful of these that the size of the problem allows; the map says which and why.
+        - `"auto"` the most faithful of these that the size of the problem allows; the map says which and why. Where
+          that is one dense matrix and one step may still be too long, the largest sizes are replaced by `refit`'s.
     subset : `"all"`, `"last_layer"`, or names (or name prefixes) of parameters. All others are held fixed.
     prior : `δ`, a number or `prior_from(optimizer, n)`.
         `"evidence"` fits one `δ` by the marginal likelihood instead [MacKay 1992].
@@ -57,8 +58,9 @@ class Laplace:
         (`lowrank`).
     directions : how many leading directions of each `Λ` the map asks for beside the error's, so that its cost does not
         grow with the number of outputs; 0: all `C × C` variances. Default: 0 up to 32 outputs, 1 beyond.
-    probes : conjugate-gradient probes that check the posterior's effective parameters against the exact matrix;
-        0 leaves an approximate structure unverified, and its map uses the first-order form.
+    probes : conjugate-gradient probes that check an approximate structure's effective parameters against the exact
+        matrix; its map uses the cavity form only where they agree. 0: unverified, first-order form. Default: 8 where
+        that takes less than ten seconds or so, else 0.
     forward : how to call the network on a batch of inputs; default: a mapping as keywords, a tuple as arguments.
     reduce : for KFAC with shared weights: sum over positions first ("reduce" instead of "expand").
 
@@ -78,7 +80,7 @@ class Laplace:
     prior: Any = None
     fisher: str = "exact"
     rows: int = 400
-    probes: int = 0
+    probes: int | None = None
     directions: int | None = None
     forward: Forward = call
     reduce: bool = False
@@ -88,7 +90,7 @@ class Laplace:
             raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}")
         if self.fisher not in ROOTS:
             raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(ROOTS)}")
-        if self.rows < 1 or self.probes < 0:
+        if self.rows < 1 or (self.probes or 0) < 0:
             raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
         if self.directions is not None and self.directions < 0:
             raise ValueError(f"directions = {self.directions}: expected 0 (all C × C) or the number of directions")

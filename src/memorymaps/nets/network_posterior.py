@@ -20,7 +20,7 @@ from memorymaps.nets.ggn import operator_of
 from memorymaps.nets.gradients import Block
 from memorymaps.nets.naming import naming
 from memorymaps.nets.network import Network, evaluating, length
-from memorymaps.nets.refitting import Objective, refitted
+from memorymaps.nets.refitting import Objective, affordable, refitted
 from memorymaps.nets.removal import removal
 from memorymaps.nets.setting import Setting
 from memorymaps.nets.tape import onehots
@@ -149,6 +149,10 @@ class NetworkPosterior:
         """
         with evaluating(self.network.module), self._naming():
             return refitted(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
+
+    def affordable(self) -> int:
+        """How many refits `"auto"` makes unasked, where sizes of one step may be too large: a minute's at most."""
+        return affordable(self.setting, self.covariance) if self.setting.recipe.structure == "auto" else 0
 
     @functools.cached_property
     def _objective(self) -> Objective:
