@@ -18,6 +18,7 @@ from memorymaps.likelihoods import (
     Tweedie,
 )
 from memorymaps.links import ComplementaryLogLog, Identity, Log, Power, Probit
+from memorymaps.models.means import SimplexCategorical
 from memorymaps.models.votes import Votes
 
 rng = np.random.default_rng(0)
@@ -110,6 +111,9 @@ def test_curvature_along_directions_is_that_of_the_whole_matrix(case):
     np.testing.assert_allclose(likelihood.information(f, y), np.diagonal(whole, 0, 1, 2), rtol=1e-10, atol=1e-13)
     root = likelihood.root(f, y, np.broadcast_to(np.eye(c), whole.shape))
     np.testing.assert_allclose(root @ root.swapaxes(1, 2), whole, rtol=1e-10, atol=1e-13)
+    few = likelihood.columns(f, y)
+    assert few.shape[2] == (c - 1 if type(likelihood) is Categorical else c)
+    np.testing.assert_allclose(few @ few.swapaxes(1, 2), whole, rtol=1e-10, atol=1e-13)
     along, kappa = likelihood.pull(f, y)
     x = along(np.broadcast_to(np.eye(c), whole.shape))  # every one-hot v gives a number of x
     expected = kappa[:, None] * likelihood.error(f, y)
@@ -118,6 +122,16 @@ def test_curvature_along_directions_is_that_of_the_whole_matrix(case):
     columns = np.take_along_axis(root, some[:, None], axis=2)
     expected = columns.swapaxes(1, 2) @ columns
     np.testing.assert_allclose(likelihood.root_gram(f, y, some), expected, rtol=1e-10, atol=1e-13)
+
+
+def test_columns_of_confident_predictions_lose_no_digits():
+    f = np.array([[40.0, 0.0, -5.0], [0.0, 40.0, -5.0], [-5.0, 0.0, 40.0], [0.0, 900.0, -900.0]])
+    columns = Categorical().columns(f, None)
+    found = columns @ columns.swapaxes(1, 2)
+    p = Categorical().mean(f)
+    rest = np.stack([np.delete(p, k, axis=1).sum(1) for k in range(3)], axis=1)  # 1 − p without cancellation
+    np.testing.assert_allclose(np.diagonal(found, 0, 1, 2), p * rest, rtol=1e-12)
+    np.testing.assert_allclose(Categorical().columns(np.zeros((2, 1)), None), 0)
 
 
 def test_curvature_of_mean_and_log_variance_is_the_variance_of_the_error():
@@ -206,6 +220,7 @@ def test_identity_link_is_a_link():
     assert Poisson(link=Identity()).mean(np.array([[2.0]])) == 2.0
 
 
-def test_votes_curve_along_directions_as_their_whole_matrix_does():
+@pytest.mark.parametrize("likelihood", [Votes(), SimplexCategorical()])
+def test_probabilities_curve_along_directions_as_their_whole_matrix_does(likelihood):
     f = np.random.default_rng(0).dirichlet(np.ones(4), size=6)
-    test_curvature_along_directions_is_that_of_the_whole_matrix((Votes(), f, np.array([0, 1, 2, 3, 0, 2])))
+    test_curvature_along_directions_is_that_of_the_whole_matrix((likelihood, f, np.array([0, 1, 2, 3, 0, 2])))

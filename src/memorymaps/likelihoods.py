@@ -107,6 +107,11 @@ class Likelihood(ABC):
         scaled = xp.sqrt(xp.clip(values, min=0))[..., None] * xp.matmul(xp.matrix_transpose(vectors), v)
         return xp.matmul(vectors, scaled)  # the symmetric root: each of its columns belongs to an output
 
+    def columns(self, f: Array, y: Array) -> Array:
+        """A root `L [n, c, r]` of `Λ = L Lᵀ` with as few columns as are known to do."""
+        xp, (n, c) = array_namespace(f), f.shape
+        return self.root(f, y, xp.broadcast_to(xp.eye(c, dtype=f.dtype, device=device(f)), (n, c, c)))
+
     def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
         """With `x [n, c]` and `κ ≥ 0 [n]` such that `Λx = κe`: products `xᵀv [n, k]` with any `v [n, k, c]`, and `κ`.
 
@@ -531,6 +536,22 @@ class Categorical(Likelihood):
         p = self.mean(f)
         half = array_namespace(f).sqrt(p)
         return _spread_less_mean(half, p, v)
+
+    def columns(self, f: Array, y: Array) -> Array:
+        """Cholesky's: `c − 1` columns, `L_kk = √(p_k q_k/q_{k−1})` and `L_jk = −(p_j/q_k) L_kk`, `q_k = Σ_{j>k} p_j`.
+
+        Source: Tanabe & Sagae 1992. Sums of positive numbers only: no digits are lost.
+        """
+        xp, p = array_namespace(f), self.mean(f)
+        if p.shape[1] < 2:
+            return super().columns(f, y)
+        before = xp.flip(xp.cumulative_sum(xp.flip(p, axis=1), axis=1), axis=1)
+        after = before[:, 1:]
+        known = after > 0
+        diagonal = xp.sqrt(p[:, :-1] * after / xp.where(known, before[:, :-1], xp.ones_like(after)))
+        below = xp.tril(-p[:, :, None] / xp.where(known, after, xp.ones_like(after))[:, None, :], k=-1)
+        unit = xp.eye(p.shape[1], p.shape[1] - 1, dtype=p.dtype, device=device(p))
+        return (below + unit) * diagonal[:, None, :]
 
     def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
         """`Λ(−1_y) = p_y e`."""

@@ -35,6 +35,10 @@ class SimplexCategorical(Categorical):
         """`diag(1/f)`."""
         return np.eye(f.shape[1]) / f[:, :, None]
 
+    # Categorical's closed forms are those of logits
+    information, curve, root, columns = Likelihood.information, Likelihood.curve, Likelihood.root, Likelihood.columns
+    pull, root_gram = Likelihood.pull, Likelihood.root_gram
+
 
 @dataclass(frozen=True)
 class MultivariateGaussian(Likelihood):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace, device
 
 from memorymaps._types import Array
-from memorymaps.likelihoods import Categorical
+from memorymaps.likelihoods import Categorical, Likelihood
 
 _FLOOR = 1e-12  # vote share at which the loss of a class that no tree voted for is taken
 
@@ -57,6 +57,8 @@ class Votes(Categorical):
     def root(self, f: Array, y: Array, v: Array) -> Array:
         """`Λ` is a projector: its own root."""
         return self.curve(f, y, v)
+
+    columns = Likelihood.columns  # Categorical's are those of logits
 
     def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
         """`Λe = e`, as errors sum to zero."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from memorymaps.directions import leading, signs
@@ -20,10 +19,8 @@ Root = Callable[[Likelihood, Tensor, Tensor], Tensor]
 
 
 def exact(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
-    """`[c, n, c]`: all columns of a root of `Λ`; for softmax `√p_k (1_k − p)`."""
-    f = f.double()
-    n, c = f.shape
-    root: Tensor = likelihood.root(f, y, torch.eye(c).to(f).expand(n, c, c))
+    """`[r, n, c]`: all columns of a root of `Λ`, of which softmax has one less than classes."""
+    root: Tensor = likelihood.columns(f.double(), y)
     return root.permute(2, 0, 1)
 
 
