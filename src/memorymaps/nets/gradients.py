@@ -1,7 +1,7 @@
 """Per-example gradients of one block of parameters, `G [k, n, …]`, made in parts that fit in memory.
 
-Layers `y = W a + b` used on `t` positions keep `G_i = Σ_t g_t (a_t, 1)ᵀ` as its two factors; everything else
-(norms, embeddings, tied or free parameters, grouped convolutions) takes a local vector–Jacobian product.
+Layers `y = W a + b` used on `t` positions keep `G_i = Σ_t g_t (a_t, 1)ᵀ` as its two factors, norms their normalised
+inputs; all others (embeddings, tied or free parameters, grouped convolutions) take local vector–Jacobian products.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from memorymaps.nets.alone import pulled, pushed
 from memorymaps.nets.finite import check_rows
 from memorymaps.nets.lanes import Lanes, times
 from memorymaps.nets.network import Network
+from memorymaps.nets.norms import Scaled, of_one_norm
 from memorymaps.nets.tape import ROOT, Call, Owner, submodule
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -275,7 +276,8 @@ class Batch:
         if not uses:
             raise RuntimeError(f"{block.name!r} was not called in this batch but was in the first one")
         if not block.is_matrix:
-            return Local(self.network, block.parameters, tuple(uses))
+            kind = Scaled.of if of_one_norm(self.network, uses) else Local
+            return kind(self.network, block.parameters, tuple(uses))
         biased = len(block.parameters) == 2
         for call, _ in uses:
             check_rows(call.args[0], f"inputs of {call.owner.module!r} are", block.parameters)
