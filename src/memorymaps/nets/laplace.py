@@ -87,7 +87,8 @@ class Laplace:
 
     def __post_init__(self) -> None:
         if self.structure not in STRUCTURES:
-            raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}")
+            part = "; subset='last_layer' covers that layer alone" if self.structure == "last_layer" else ""
+            raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}{part}")
         if self.fisher not in ROOTS:
             raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(ROOTS)}")
         if self.rows < 1 or (self.probes or 0) < 0:
