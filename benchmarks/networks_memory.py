@@ -1,6 +1,6 @@
 """Memory of a variance pass: megabytes an example in the batch (all C × C), and the peak of a 10-million-parameter
 network with 1,000 outputs along directions. Each figure is a process of its own, its peak as the system counts it.
-`--whole`: the peak of a whole map of 60,000 examples by `auto` instead, data included (an hour and more a network).
+`--whole`: the peak of a whole map of 60,000 examples instead, data included (an hour and more a network).
 
     python benchmarks/networks_memory.py
 """
@@ -54,15 +54,16 @@ def many(n: int) -> None:
     print(sum(p.numel() for p in net.parameters()), peak())
 
 
-def whole(name: str, n: int) -> None:
+def whole(name: str, structure: str, every: int, n: int) -> None:
     """Peak of this process with the data, and after a map of all of it."""
     make, shape, *_ = NETS[name]
     torch.manual_seed(0)
     net, x, y = make(), torch.randn(n, *shape), torch.randint(0, OUTPUTS, (n,))
     before, start = peak(), time.process_time()
-    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(prior=100.0))
+    recipe, rows = mm.Laplace(structure, prior=100.0), None if every == 1 else range(0, n, every)
+    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe, rows=rows)
     spent, what = time.process_time() - start, m.provenance.description.posterior
-    print(f"| {name} | {what} | {before:,.0f} | {peak():,.0f} | {spent:,.0f} |", flush=True)
+    print(f"| {name}, {len(m):,} of {n:,} drawn | {what} | {before:,.0f} | {peak():,.0f} | {spent:,.0f} |", flush=True)
 
 
 def measured(*arguments: str) -> list[float]:
@@ -75,6 +76,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2)
     parser.add_argument("--many", type=int)
     parser.add_argument("--whole", choices=NETS)
+    parser.add_argument("--structure", default="auto", help="of the whole map")
+    parser.add_argument("--every", type=int, default=1, help="of which only every k-th example is drawn")
     arguments = parser.parse_args()
     if arguments.one:
         one(arguments.one[0], int(arguments.one[1]))
@@ -82,7 +85,7 @@ def main() -> None:
         many(arguments.many)
     elif arguments.whole:
         print("| network | posterior | MB before, data included | peak, MB | processor s |\n|---|---|---|---|---|")
-        whole(arguments.whole, 60_000)
+        whole(arguments.whole, arguments.structure, arguments.every, 60_000)
     else:
         print("| network | MB an example, all C × C |\n|---|---|")
         for name in NETS:
