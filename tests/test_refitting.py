@@ -191,21 +191,32 @@ def test_auto_leaves_fewer_out_where_passes_are_dear_and_none_where_nobody_could
     assert "refitted" not in drawn(net, x, y, "auto")
 
 
+class Slow(TensorDataset):
+    """Counts how often an example is read."""
+
+    read = 0
+
+    def __getitem__(self, row):
+        self.read += 1
+        return super().__getitem__(row)
+
+
+def test_a_slow_loader_is_read_a_few_times_for_many_probes():
+    net, x, y, _ = leaning()
+    data = Slow(x, y)
+    m = drawn(net, DataLoader(data, batch_size=16), None, "kfac")
+    assert "by the exact curvature" in str(m.summary())
+    assert data.read <= 10 * len(y)
+
+
 def test_a_slow_loader_is_read_once_for_all_refits(monkeypatch):
     net, x, y, m = leaning()
-
-    class Slow(TensorDataset):
-        read = 0
-
-        def __getitem__(self, row):
-            Slow.read += 1
-            return super().__getitem__(row)
-
-    found = drawn(net, DataLoader(Slow(x, y), batch_size=16), None, "auto")
+    data = Slow(x, y)
+    found = drawn(net, DataLoader(data, batch_size=16), None, "auto")
     assert found["refitted"].sum() == 30
-    assert Slow.read <= 10 * len(y)
+    assert data.read <= 10 * len(y)
     np.testing.assert_allclose(found["sensitivity"], mm.refit(m, top=30)["sensitivity"], rtol=1e-6)
-    monkeypatch.setattr("memorymaps.nets.refitting._NUMBERS", 4 * len(y) - 1)
+    monkeypatch.setattr("memorymaps.nets.work._NUMBERS", 4 * len(y) - 1)
     assert "refitted" not in drawn(net, x, y, "auto")
     np.testing.assert_allclose(mm.refit(m, top=30)["sensitivity"], found["sensitivity"], rtol=1e-6)
 

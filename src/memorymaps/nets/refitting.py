@@ -10,7 +10,6 @@ passes over the data, not a training from scratch.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,21 +19,18 @@ import numpy as np
 import torch
 
 from memorymaps._types import Array, Batch
-from memorymaps.examples import AtHand
 from memorymaps.nets.alone import functional_forward
 from memorymaps.nets.batching import numpy
 from memorymaps.nets.covariance import Spreading
 from memorymaps.nets.descent import Metric, descent
 from memorymaps.nets.ggn import Parameters, Vectors, operator_of, preconditioner
-from memorymaps.nets.network import leaves
 from memorymaps.nets.setting import Setting
-from memorymaps.nets.work import MINUTE, forward_work
+from memorymaps.nets.work import MINUTE, at_hand, forward_work, is_small
 
 _FIRST = 10  # steps before it is asked whether outputs have settled
 _COMING = 300  # steps that the network itself may take until it rests
 _REST = 1e-2  # its slope then, in posterior standard deviations over all parameters
 _UNASKED = 30  # examples that `"auto"` leaves out by itself, fewer where passes are dear
-_NUMBERS = 5e7  # that inputs may take in memory: 0.2 GB in single precision
 _PASSES = 60  # over the data that an example takes (benchmarks: 16 to 80)
 
 
@@ -64,8 +60,8 @@ class Objective:
     @classmethod
     def at_rest(cls, setting: Setting, covariance: Spreading) -> Objective:
         """Where the training loss leads from the network's own weights."""
-        start = cls.at(replace(setting, examples=AtHand.of(setting.examples)) if _small(setting) else setting)
-        setting = start.setting
+        setting = at_hand(setting)
+        start = cls.at(setting)
         free = replace(start, slope=np.zeros_like(start.slope))
         rest = start.origin
         for theta, slope in islice(descent(free, _metric(free, covariance), rest), _COMING + 1):
@@ -147,17 +143,10 @@ def refitted(
 
 def affordable(setting: Setting, covariance: Spreading) -> int:
     """How many refits take less than a minute or so of a core; none where no dense matrix holds the posterior."""
-    if not covariance.independent or len(covariance.groups) > 1 or not _small(setting):
+    if not covariance.independent or len(covariance.groups) > 1 or not is_small(setting):
         return 0
     each = _PASSES * (3 * forward_work(setting) + 2 * setting.count**2)
     return int(min(_UNASKED, MINUTE / 2 // each))  # many small products take twice as long
-
-
-def _small(setting: Setting) -> bool:
-    """Whether all inputs can stay in memory: a loader may take longer than the network."""
-    first = next(iter(setting.examples))
-    numbers = sum(math.prod(leaf.shape) for leaf in leaves(first.inputs))
-    return bool(numbers / len(first) * len(setting.examples) <= _NUMBERS)
 
 
 def _metric(objective: Objective, covariance: Spreading) -> Metric:

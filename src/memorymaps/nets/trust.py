@@ -13,7 +13,7 @@ from memorymaps.nets.approximations import TRUSTED_SHARE, Held
 from memorymaps.nets.covariance import Spreading
 from memorymaps.nets.ggn import conjugate_gradients, operator_of, preconditioner
 from memorymaps.nets.setting import Setting
-from memorymaps.nets.work import MINUTE, forward_work
+from memorymaps.nets.work import MINUTE, at_hand, forward_work, is_small
 from memorymaps.posteriors import Description
 
 _FEWER, _MORE = 0.2, 0.05  # parts by which effective parameters may be off: the cavity form blows an excess up
@@ -82,9 +82,9 @@ def _trust(setting: Setting, covariance: Spreading, held: Held[Any]) -> tuple[st
         return "F-sm", (f"Curvature is approximate and unverified: {_RANKS} Laplace(probes={_PROBES}) verifies it.",)
     mine, exact, residual = _effective(setting, covariance, probes)
     said = f"Effective parameters {mine:.1f}, by the exact curvature {exact:.1f}"
-    if residual > _SOLVED:
+    if not residual <= _SOLVED:
         return "F-sm", (f"{said}, which {_STEPS} steps have not settled: {_RANKS}",)
-    fits = 1 - _FEWER <= mine / exact <= 1 + _MORE
+    fits = (1 - _FEWER) * exact <= mine <= (1 + _MORE) * exact
     return ("R/F-sm" if fits else "F-sm"), (f"{said}: {'trusted with the cavity form.' if fits else _RANKS}",)
 
 
@@ -93,7 +93,7 @@ def _probes(setting: Setting) -> int:
     if setting.recipe.probes is not None:
         return setting.recipe.probes
     each = 5 * forward_work(setting)  # one pass forward, two with a tangent, two back
-    return _PROBES if _PROBES * (_STEPS + 1) * each <= MINUTE / 5 else 0
+    return _PROBES if is_small(setting) and _PROBES * (_STEPS + 1) * each <= MINUTE / 5 else 0
 
 
 def _effective(setting: Setting, covariance: Spreading, probes: int) -> tuple[float, float, float]:
@@ -101,7 +101,7 @@ def _effective(setting: Setting, covariance: Spreading, probes: int) -> tuple[fl
 
     By the same random signs [Hutchinson].
     """
-    operator, solve = operator_of(setting), preconditioner(setting, covariance)
+    operator, solve = operator_of(at_hand(setting)), preconditioner(setting, covariance)
     generator = torch.Generator().manual_seed(0)
     z = torch.randint(0, 2, (probes, setting.count), generator=generator).to(operator.prior) * 2 - 1
     curved = operator(z) - operator.prior * z

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from memorymaps.nets.network import evaluating, rows
+from memorymaps.examples import AtHand
+from memorymaps.nets.network import evaluating, leaves, rows
 from memorymaps.nets.setting import Setting
 
 MINUTE = 5e11  # multiplications that take a core less than a minute where they come in large products
+_NUMBERS = 5e7  # that inputs may take in memory: 0.2 GB in single precision
 
 
 def forward_work(setting: Setting) -> float:
@@ -20,3 +25,15 @@ def forward_work(setting: Setting) -> float:
     with evaluating(setting.network.module), FlopCounterMode(display=False) as counter, torch.no_grad():
         setting.network.outputs(setting.network.place(first))
     return max(float(counter.get_total_flops()) / 2, setting.count) * len(setting.examples)
+
+
+def is_small(setting: Setting) -> bool:
+    """Whether all inputs can stay in memory: else a loader may take longer than the network, pass after pass."""
+    first = next(iter(setting.examples))
+    numbers = sum(math.prod(leaf.shape) for leaf in leaves(first.inputs))
+    return bool(numbers / len(first) * len(setting.examples) <= _NUMBERS)
+
+
+def at_hand(setting: Setting) -> Setting:
+    """The same with its data in memory, where they are small: for many passes."""
+    return replace(setting, examples=AtHand.of(setting.examples)) if is_small(setting) else setting
