@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from memorymaps._types import Batch
 from memorymaps.examples import DataError, Examples
-from memorymaps.nets.batching import BatchSize, first_size, look
+from memorymaps.nets.batching import BatchSize, first_size, keep_pages, look
 from memorymaps.nets.data import SEVERAL
 from memorymaps.nets.gradients import Block, find_blocks, is_matrix_layer
 from memorymaps.nets.laplace import Laplace, LaplaceNetwork
@@ -78,6 +78,7 @@ def setting_of(model: LaplaceNetwork, examples: Examples) -> Setting:
         A subset that names no parameter, a prior that does not cover one, a network that cannot be looked into.
     """
     network = model.network
+    keep_pages()
     _check_module(network.module)
     first = next(iter(examples), None)
     if first is None or length(first.inputs) == 0:
