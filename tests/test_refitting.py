@@ -18,6 +18,7 @@ from memorymaps.datasets import demo_model
 from memorymaps.nets.descent import descent
 from memorymaps.nets.network import evaluating
 from memorymaps.nets.refitting import Objective
+from memorymaps.summary import warnings_of
 
 DELTA = 0.7
 EXACT = {"steps": 500, "tolerance": 1e-6}
@@ -172,6 +173,12 @@ def test_auto_leaves_the_largest_out_by_itself_where_one_step_may_be_too_long():
     np.testing.assert_array_equal(mine["refitted"], asked["refitted"])
     np.testing.assert_allclose(mine["sensitivity"], asked["sensitivity"], rtol=1e-9)
     assert "30 examples were really left out" in str(mine.summary())
+
+
+def test_a_map_without_examples_says_nothing_of_its_sizes():
+    nothing = leaning()[3].select([])
+    assert str(nothing.summary()) == "Map\n  no examples"
+    assert warnings_of(nothing) == ()
 
 
 def test_auto_leaves_fewer_out_where_passes_are_dear_and_none_where_nobody_could_want_it(monkeypatch):

@@ -40,6 +40,8 @@ class Summary:
 
 def summarise(m: MemoryMap) -> Summary:
     """What a map says, in words a user understands."""
+    if not len(m):
+        return Summary((("Map", ("no examples",)),))
     sections = [
         ("Map", _what(m)),
         ("Scores (unit, sign)", _units()),
@@ -133,7 +135,7 @@ def _leaning(m: MemoryMap) -> tuple[str, ...]:
 
 def too_long(m: MemoryMap) -> bool:
     """Whether cavity sizes, one Newton step's, may be too large: the network leans on each example, and bends."""
-    if not m.provenance.description.bends or m.provenance.form.startswith("F"):
+    if not len(m) or not m.provenance.description.bends or m.provenance.form.startswith("F"):
         return False
     return float(np.mean(m["leverage"])) >= _BENDING
 

@@ -17,7 +17,7 @@ from memorymaps.nets.tape import Call, Owner, cotangents, record
 
 T = TypeVar("T")
 _BYTES = 2**30  # what the tensors of one batch may take: 1 GB in double precision
-_NEAR = 2**23  # numbers in a batch beyond which it slows down: they leave the caches, their pages go back to the system
+_NEAR = 2**23  # numbers in a batch beyond which it slows down: they leave the caches
 _FEW, _MOST = 32, 256  # examples: fewer do not fill the processor's vectors, more gain nothing
 
 

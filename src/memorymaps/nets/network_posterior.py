@@ -151,7 +151,7 @@ class NetworkPosterior:
             return refitted(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
 
     def affordable(self) -> int:
-        """How many refits `"auto"` makes unasked, where sizes of one step may be too large: a minute's at most."""
+        """How many refits `"auto"` makes unasked, where one step may be too long: what a minute or two allow."""
         return affordable(self.setting, self.covariance) if self.setting.recipe.structure == "auto" else 0
 
     @functools.cached_property

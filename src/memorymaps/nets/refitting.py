@@ -142,7 +142,7 @@ def refitted(
 
 
 def affordable(setting: Setting, covariance: Spreading) -> int:
-    """How many refits take less than a minute or so of a core; none where no dense matrix holds the posterior."""
+    """How many refits a minute or two of a core allow; none where no dense matrix holds the posterior."""
     if not covariance.independent or len(covariance.groups) > 1 or not is_small(setting):
         return 0
     each = _PASSES * (3 * forward_work(setting) + 2 * setting.count**2)
