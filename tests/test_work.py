@@ -38,3 +38,14 @@ def test_multiplications_of_a_pass(net, x, each):
     recipe = mm.Laplace("diag", prior=1.0, probes=0)
     m = mm.memory_map(net, x, torch.arange(7) % 4, likelihood="categorical", posterior=recipe)
     assert forward_work(m.origin.posterior.setting) == pytest.approx(7 * each, rel=0.15)
+
+
+def test_a_compiled_network_is_counted_alike_and_without_a_warning():
+    net, x = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 4)), torch.randn(7, 6)
+    compiled = torch.compile(net, backend="eager")
+    maps = [
+        mm.memory_map(each, x, torch.arange(7) % 4, likelihood="categorical", posterior=mm.Laplace("kfac", prior=1.0))
+        for each in (net, compiled)
+    ]
+    assert len({forward_work(m.origin.posterior.setting) for m in maps}) == 1
+    assert len({m.provenance.form for m in maps}) == 1

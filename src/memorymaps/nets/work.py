@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 
 import torch
@@ -22,8 +23,10 @@ def forward_work(setting: Setting) -> float:
     At least one a parameter and example: not every operation is counted.
     """
     first = rows(next(iter(setting.examples)).inputs, slice(0, 1))
-    with evaluating(setting.network.module), FlopCounterMode(display=False) as counter, torch.no_grad():
-        setting.network.outputs(setting.network.place(first))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of what it counts with: no matter of the user's
+        with evaluating(setting.network.module), FlopCounterMode(display=False) as counter, torch.no_grad():
+            setting.network.outputs(setting.network.place(first))
     return max(float(counter.get_total_flops()) / 2, setting.count) * len(setting.examples)
 
 
