@@ -76,7 +76,7 @@ def study(data: tuple[torch.Tensor, ...], width: int, structure: str) -> list[tu
 def draw(curves: dict[int, list[tuple[float, float, float]]], path: str) -> None:
     from matplotlib import pyplot as plt
 
-    from memorymaps.viz.style import PALETTE, look
+    from memorymaps.viz.displays.style import PALETTE, look
 
     with look():
         figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")

@@ -26,8 +26,8 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
-from memorymaps.viz.explorer import ExplorerOptions
-from memorymaps.viz.server import Server
+from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.server import Server
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 FRAMES = """() => { window.frames_ = 0; const tick = () => { window.frames_++; requestAnimationFrame(tick); };

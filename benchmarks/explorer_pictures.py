@@ -20,7 +20,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import memorymaps as mm
-from memorymaps.datasets import demo_model
+from memorymaps.data.datasets import demo_model
 
 SIZES = [(1280, 800), (1920, 1080)]
 LASSO = [(0.55, 0.2), (0.8, 0.25), (0.78, 0.5), (0.6, 0.55), (0.5, 0.4)]
@@ -72,7 +72,7 @@ def run(path):
     """A small network in training, recorded by a tracker."""
     import torch
 
-    from memorymaps.tracking import Tracker
+    from memorymaps.training.tracker import Tracker
 
     torch.manual_seed(0)
     _, X, y = demo_model()
@@ -115,7 +115,7 @@ DEEDS = {
 
 def act(page, deed):
     if deed in DEEDS:
-        page.evaluate(f"() => {{ const s = window.memorymaps.store; {DEEDS[deed]}; }}")
+        page.evaluate(f"() => {{ const s = window.memorymaps.maps.store; {DEEDS[deed]}; }}")
         return
     box = page.locator(".mm-top").first.bounding_box()
     if deed == "lasso":

@@ -15,7 +15,7 @@ import numpy as np
 import statsmodels.api as sm
 
 import memorymaps as mm
-from memorymaps import measures
+from memorymaps.analysis import measures
 
 P = 10
 

@@ -17,10 +17,11 @@ from networks_speed import epoch, lenet, seconds
 from torch import nn
 
 from memorymaps.build import _table
-from memorymaps.examples import ArrayExamples
-from memorymaps.nets.laplace import Laplace
-from memorymaps.perturbation import form_named
-from memorymaps.posteriors import Origin, posterior, training_data
+from memorymaps.core.perturbation.estimators import form_named
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.nets.recipe import Laplace
+from memorymaps.posteriors.origin import Origin
+from memorymaps.posteriors.registry import posterior, training_data
 
 
 def mlp(c: int) -> nn.Module:

@@ -18,9 +18,10 @@ from networks_speed import NETS, OUTPUTS
 from torch import nn
 
 import memorymaps as mm
-from memorymaps.examples import ArrayExamples
-from memorymaps.nets.laplace import Laplace
-from memorymaps.posteriors import Origin, posterior, training_data
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.nets.recipe import Laplace
+from memorymaps.posteriors.origin import Origin
+from memorymaps.posteriors.registry import posterior, training_data
 
 
 def peak() -> float:

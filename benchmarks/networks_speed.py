@@ -20,12 +20,12 @@ import torch
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
-from memorymaps.examples import ArrayExamples
-from memorymaps.nets.approximations import STRUCTURES
-from memorymaps.nets.laplace import Laplace
-from memorymaps.nets.network import evaluating
-from memorymaps.nets.setting import setting_of
-from memorymaps.posteriors import posterior, training_data
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.curvature.structures import STRUCTURES
+from memorymaps.nets.problem import setting_of
+from memorymaps.nets.recipe import Laplace
+from memorymaps.posteriors.registry import posterior, training_data
 
 OUTPUTS = 10
 

@@ -17,12 +17,12 @@ import pandas as pd
 from sklearn.datasets import load_diabetes
 
 import memorymaps as mm
-from memorymaps.expectations import Expected
-from memorymaps.likelihoods import Bernoulli, Gaussian
-from memorymaps.models.importance import psis
-from memorymaps.models.sampled import covariance
-from memorymaps.models.samples import Draws
-from memorymaps.models.shrinkage import Pool
+from memorymaps.core.likelihoods.expected import Expected
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
+from memorymaps.models.draws.covariance_shrinkage import Pool
+from memorymaps.models.draws.draws import Draws
+from memorymaps.models.draws.psis import psis
+from memorymaps.models.draws.sample_posterior import covariance
 
 DELTA = 1.0
 

@@ -81,7 +81,7 @@ def draw(folder: pathlib.Path, name: str) -> dict:
 
     import memorymaps as mm
     import memorymaps.build
-    import memorymaps.models.sklearn_meta
+    import memorymaps.models.meta.sklearn_pipeline
 
     model = fitted(folder, name)
     start = time.perf_counter()

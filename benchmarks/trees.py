@@ -22,9 +22,9 @@ from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
 from memorymaps import memory_map
-from memorymaps.models.boosted import BoostedTrees
-from memorymaps.models.leaf_variance import exact_variance, sampled_variance
-from memorymaps.models.leaves import Boosting, indicators, replay
+from memorymaps.models.trees.boosting import Boosting, indicators, replay
+from memorymaps.models.trees.boosting_posterior import BoostedTrees
+from memorymaps.models.trees.boosting_variance import exact_variance, sampled_variance
 
 TARGETS = {"california_housing": "median_house_value", "bike_sharing_hour": "cnt", "diamonds": "price"}
 LEAKS = ("casual", "registered", "instant", "dteday")

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from memorymaps import memory_map
-from memorymaps.datasets import demo_model
+from memorymaps.data.datasets import demo_model
 
 matplotlib.use("Agg")
 

@@ -7,7 +7,7 @@ import statsmodels.formula.api as smf
 from data import table
 
 import memorymaps as mm
-from memorymaps import measures as me
+from memorymaps.analysis import measures as me
 
 
 def diagnosed(formula, frame, labels):

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from sklearn.preprocessing import StandardScaler
 
 import memorymaps as mm
-from memorymaps.perturbation import FORMS, perturb
+from memorymaps.core.perturbation.estimators import FORMS, perturb
 
 
 def digits(delta: float):

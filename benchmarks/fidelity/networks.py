@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import memorymaps as mm
-from memorymaps.perturbation import FORMS, perturb
+from memorymaps.core.perturbation.estimators import FORMS, perturb
 
 STRUCTURES = ("auto", "full", "hessian", "active_set", "ekfac", "kfac", "diag")
 

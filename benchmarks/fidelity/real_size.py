@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import memorymaps as mm
-from memorymaps.nets.ggn import order_of
+from memorymaps.nets.curvature.ggn import order_of
 
 
 def mlp() -> nn.Module:

@@ -19,13 +19,13 @@ from matplotlib import pyplot as plt
 from setting import NETWORKS, Data, load, parser, tracked
 
 from memorymaps.build import memory_map
-from memorymaps.likelihoods import Bernoulli
-from memorymaps.maps import MemoryMap
-from memorymaps.models.learning_rule import von
-from memorymaps.nets.laplace import Laplace
+from memorymaps.core.likelihoods.exponential_family import Bernoulli
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.summary import share
+from memorymaps.models.linear.newton import von
 from memorymaps.nets.prior import prior_from
-from memorymaps.summary import share
-from memorymaps.viz.trajectory_displays import EvolutionDisplay
+from memorymaps.nets.recipe import Laplace
+from memorymaps.viz.displays.evolution import EvolutionDisplay
 
 CHECKPOINTS = (1, 2, 3, 5, 8, 12, 18, 25, 35, 50, 75, 100)
 

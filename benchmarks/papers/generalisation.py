@@ -28,10 +28,10 @@ from scipy.stats import spearmanr
 from setting import NETWORKS, load, parser, tracked
 from torch import nn
 
-from memorymaps.nets.laplace import Laplace
+from memorymaps.nets.optimizers.variational_newton import VariationalNewton
 from memorymaps.nets.prior import prior_from
-from memorymaps.nets.variational import VariationalNewton
-from memorymaps.viz.trajectory_displays import GeneralisationDisplay
+from memorymaps.nets.recipe import Laplace
+from memorymaps.viz.displays.evolution import GeneralisationDisplay
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from setting import NETWORKS, load, parser, tracked
 
-from memorymaps.nets.laplace import Laplace
-from memorymaps.viz.trajectory_displays import GeneralisationDisplay
+from memorymaps.nets.recipe import Laplace
+from memorymaps.viz.displays.evolution import GeneralisationDisplay
 
 
 def main() -> None:

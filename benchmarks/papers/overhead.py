@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from setting import NETWORKS, load, parser, train_epoch
 
-from memorymaps.tracking import Tracker
+from memorymaps.training.tracker import Tracker
 
 
 def seconds(work: Callable[[], Any]) -> float:

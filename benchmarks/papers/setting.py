@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memorymaps.nets.variational import VariationalNewton
-from memorymaps.tracking import Tracker
+from memorymaps.nets.optimizers.variational_newton import VariationalNewton
+from memorymaps.training.tracker import Tracker
 
 
 @dataclass(frozen=True)

@@ -11,24 +11,27 @@ from typing import TYPE_CHECKING, Any
 from memorymaps._extras import require
 
 if TYPE_CHECKING:
-    from memorymaps.agreement import compare
+    from memorymaps.analysis.agreement import compare
+    from memorymaps.analysis.refinement import refine
+    from memorymaps.analysis.refitting import refit
+    from memorymaps.analysis.retraining import retrain_check
     from memorymaps.build import memory_map
-    from memorymaps.examples import ArrayExamples, DataError, ParquetExamples
-    from memorymaps.likelihoods import TargetError
-    from memorymaps.maps import MemoryMap, load
+    from memorymaps.core.likelihoods.base import TargetError
+    from memorymaps.core.perturbation.deviation import Warn
+    from memorymaps.data.examples import DataError
+    from memorymaps.data.in_memory import ArrayExamples
+    from memorymaps.data.parquet import ParquetExamples
+    from memorymaps.maps.memory_map import MemoryMap, load
     from memorymaps.nets.custom import Custom
-    from memorymaps.nets.data import LoaderExamples
-    from memorymaps.nets.laplace import Laplace
-    from memorymaps.nets.optimizers import FromOptimizer
+    from memorymaps.nets.data.datasets import LoaderExamples
+    from memorymaps.nets.optimizers.from_optimizer import FromOptimizer
     from memorymaps.nets.prior import prior_from
-    from memorymaps.perturbation import Warn
-    from memorymaps.posteriors import Posterior, UnsupportedModelError, posterior, training_data
-    from memorymaps.refinement import refine
-    from memorymaps.refitting import refit
-    from memorymaps.retraining import retrain_check
-    from memorymaps.viz.explorer import explore
-    from memorymaps.viz.leave_out_displays import LeaveOutDisplay, RetrainingDisplay
-    from memorymaps.viz.map_display import MapDisplay
+    from memorymaps.nets.recipe import Laplace
+    from memorymaps.posteriors.contract import Posterior
+    from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
+    from memorymaps.viz.displays.leave_out import LeaveOutDisplay, RetrainingDisplay
+    from memorymaps.viz.displays.map import MapDisplay
+    from memorymaps.viz.explorer.explorer import explore
 
 _HOMES = {
     "ArrayExamples": "examples",

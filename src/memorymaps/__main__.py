@@ -2,7 +2,7 @@
 
 import sys
 
-from memorymaps.cli import main
+from memorymaps.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,17 +11,22 @@ import numpy as np
 import pyarrow as pa
 from tqdm.auto import tqdm
 
-from memorymaps import posteriors
-from memorymaps._types import Array, Batch
-from memorymaps.columns import columns_of, record_of
-from memorymaps.examples import ArrayExamples, ColumnsBeside, DataError, Examples, SomeExamples, as_array, check_unique
-from memorymaps.maps import MemoryMap
-from memorymaps.perturbation import Form, form_named, perturb
-from memorymaps.posteriors import Annotated, Origin, Refittable, examples_for, training_data
-from memorymaps.provenance import Provenance, versions
-from memorymaps.refinement import live
-from memorymaps.refitting import refit
-from memorymaps.summary import far, too_long
+from memorymaps.analysis.refinement import live
+from memorymaps.analysis.refitting import refit
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.perturbation.estimators import Form, form_named, perturb
+from memorymaps.data.coercion import as_array, check_unique
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.views import ColumnsBeside, SomeExamples
+from memorymaps.maps.columns import columns_of, record_of
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.provenance import Provenance, versions
+from memorymaps.maps.summary import far, too_long
+from memorymaps.posteriors.capabilities import Annotated, Refittable
+from memorymaps.posteriors.origin import Origin
+from memorymaps.posteriors.registry import examples_for, training_data
+from memorymaps.posteriors.registry import registry as posteriors
 
 
 @dataclass

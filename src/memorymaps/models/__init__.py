@@ -1,1 +1,1 @@
-"""Model kinds: one adapter file a family, imported only when such a model is met."""
+"""Model families other than networks: one folder a family, one file a library."""

@@ -13,10 +13,10 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.svm import LinearSVC
 from sklearn.utils.class_weight import compute_class_weight
 
-from memorymaps._types import Array, Batch
-from memorymaps.examples import Examples
-from memorymaps.likelihoods import TargetError
-from memorymaps.models.classes import numbered
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.base import TargetError
+from memorymaps.data.class_labels import numbered
+from memorymaps.data.examples import Examples
 
 _BALANCED_BY_WEIGHT = (
     LogisticRegression,

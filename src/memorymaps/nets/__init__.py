@@ -1,1 +1,1 @@
-"""PyTorch networks: the only rooms that import torch."""
+"""PyTorch networks; torch is imported nowhere else."""

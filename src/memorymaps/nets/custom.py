@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memorymaps._types import Array
-from memorymaps.likelihoods import Likelihood, TargetError
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood, TargetError
 
 
 def _identity(f: Tensor) -> Tensor:

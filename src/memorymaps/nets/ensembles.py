@@ -1,6 +1,6 @@
 """Networks that give draws: deep ensembles, snapshots of one training run (SWAG), MC-dropout.
 
-Each returns a `memorymaps.models.samples.Sampler`: `memory_map(ensemble(nets, Expected(Categorical())), X, y)`.
+Each returns a `memorymaps.models.draws.draws.Sampler`: `memory_map(ensemble(nets, Expected(Categorical())), X, y)`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from memorymaps._types import Array
-from memorymaps.likelihoods import Likelihood
-from memorymaps.models.importance import Importance
-from memorymaps.models.samples import Sampler
-from memorymaps.nets.batching import numpy
-from memorymaps.nets.network import Forward, Network, call, evaluating
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.models.draws.draws import Sampler
+from memorymaps.models.draws.psis import Importance
+from memorymaps.nets.autograd.batch_size import numpy
+from memorymaps.nets.autograd.network import Forward, Network, call, evaluating
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -37,7 +37,7 @@ def ensemble(
     Examples
     --------
     >>> import torch, memorymaps as mm
-    >>> from memorymaps.likelihoods import Categorical
+    >>> from memorymaps.core.likelihoods.categorical import Categorical
     >>> x, y = torch.randn(30, 2), torch.arange(30) % 3
     >>> m = mm.memory_map(ensemble([torch.nn.Linear(2, 3) for _ in range(5)], Categorical()), x, y)
     >>> m.provenance.description.model

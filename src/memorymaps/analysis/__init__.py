@@ -1,0 +1,1 @@
+"""What is computed from maps and posteriors: influence measures, comparisons, refinement, refits."""

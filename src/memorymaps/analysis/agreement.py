@@ -1,0 +1,110 @@
+"""Do two maps of the same examples agree? Joined by id: rank correlations, top-k overlap, sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from scipy.stats import spearmanr
+
+from memorymaps.core.arrays import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from memorymaps.maps.memory_map import MemoryMap
+
+_SCORES = ("leverage", "error", "sensitivity", "loss", "loo_loss")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two maps side by side.
+
+    Attributes
+    ----------
+    table : joined by id; every score twice, with suffixes `_a` and `_b`.
+    only_a, only_b : number of examples in one map only.
+    """
+
+    table: pa.Table
+    only_a: int
+    only_b: int
+    effective_parameters: tuple[float, float]
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def pair(self, score: str) -> tuple[Array, Array]:
+        """One score of both maps, where both are finite: two arrays `[≤ n]`."""
+        a, b = (np.asarray(self.table.column(f"{score}_{side}").combine_chunks()) for side in "ab")
+        good = np.isfinite(a) & np.isfinite(b)
+        return a[good], b[good]
+
+    def spearman(self, score: str = "sensitivity") -> float:
+        """Rank correlation of a score; NaN where one map's score is constant."""
+        a, b = self.pair(score)
+        if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+            return float("nan")
+        return float(spearmanr(a, b).statistic)
+
+    def overlap(self, score: str = "sensitivity", part: float = 0.01) -> float:
+        """Share of examples that both maps put into their top `part` (default: the top 1 %, as the papers do)."""
+        a, b = self.pair(score)
+        k = max(1, round(part * len(a)))
+        return len(set(np.argsort(-a, kind="stable")[:k]) & set(np.argsort(-b, kind="stable")[:k])) / k
+
+    def slope(self, score: str = "sensitivity") -> float:
+        """Regression of map b on map a through the origin: 1 where sizes agree, not only ranks."""
+        a, b = self.pair(score)
+        return float(a @ b / (a @ a)) if np.any(a) else float("nan")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As a pandas data frame."""
+        return self.table.to_pandas()
+
+    def __str__(self) -> str:
+        rows = [
+            f"  {score:<12} rank correlation {self.spearman(score):6.3f}   top 1 % in common "
+            f"{self.overlap(score):5.0%}   slope b on a {self.slope(score):8.4g}"
+            for score in _SCORES
+        ]
+        a, b = self.effective_parameters
+        head = f"{len(self):,} examples in both maps, {self.only_a:,} only in a, {self.only_b:,} only in b"
+        return "\n".join([head, f"effective parameters: a {a:.2f}, b {b:.2f}", *rows])
+
+    __repr__ = __str__
+
+
+def compare(a: MemoryMap, b: MemoryMap) -> Comparison:
+    """Join two maps by id and compare their scores.
+
+    Raises
+    ------
+    ValueError
+        No id in common, or ids of different kinds.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> from memorymaps import memory_map
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> a, b = (memory_map(Ridge(alpha=alpha).fit(X, y), X, y) for alpha in (0.01, 1.0))
+    >>> round(compare(a, b).spearman("sensitivity"), 2)
+    0.77
+    """
+    kinds = [m.table.schema.field("id").type for m in (a, b)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"ids of different kinds, {kinds[0]} and {kinds[1]}: give both maps the same ids")
+    joined = _scores(a, "a").join(_scores(b, "b"), keys="id", join_type="inner").sort_by("id")
+    if joined.num_rows == 0:
+        raise ValueError("the two maps have no id in common")
+    totals = (float(np.sum(a["leverage"])), float(np.sum(b["leverage"])))
+    return Comparison(joined, len(a) - joined.num_rows, len(b) - joined.num_rows, totals)
+
+
+def _scores(m: MemoryMap, side: str) -> pa.Table:
+    return m.table.select(["id", *_SCORES]).rename_columns(["id", *(f"{score}_{side}" for score in _SCORES)])

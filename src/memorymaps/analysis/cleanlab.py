@@ -1,0 +1,54 @@
+"""A map's numbers in the form that other packages take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from memorymaps.maps.loo_averages import is_binary
+
+if TYPE_CHECKING:
+    from memorymaps.maps.memory_map import MemoryMap
+
+
+def for_cleanlab(m: MemoryMap) -> dict[str, Any]:
+    """`labels [n]` and leave-one-out `pred_probs [n, c]`, as `cleanlab.filter.find_label_issues` takes them.
+
+    Out-of-sample probabilities without cross-validation: `σ(f_i + Δf_i)` from the one model that was trained.
+
+    Raises
+    ------
+    ValueError
+        The map is not one of classes, keeps no columns for each class, or has undefined examples.
+
+    Examples
+    --------
+    >>> from memorymaps import memory_map
+    >>> from memorymaps.data.datasets import demo_model
+    >>> for_cleanlab(memory_map(*demo_model()))["pred_probs"].shape
+    (1797, 10)
+    """
+    classes = [0, 1] if is_binary(m) else list(m.provenance.description.classes)
+    several = "loo_mean" in m.table.column_names
+    if not classes or not (several or m.provenance.outputs == 1):
+        d = m.provenance.description
+        raise ValueError(
+            f"the map is of a {d.likelihood} likelihood with {m.provenance.outputs} output(s): for_cleanlab needs a "
+            "classifier's: Categorical with up to 100 classes, or Bernoulli with one output and targets 0 and 1"
+        )
+    p = m["loo_mean"] if several else _two_columns(m)
+    if not np.all(np.isfinite(p)):
+        lost = int(np.count_nonzero(~np.isfinite(p).all(axis=1)))
+        raise ValueError(f"{lost} example(s) have no leave-one-out prediction: m.filter(m['warning'] == 0) first")
+    codes = {label: code for code, label in enumerate(classes)}
+    return {"labels": np.asarray([codes[label] for label in m["target"].tolist()]), "pred_probs": p}
+
+
+def _two_columns(m: MemoryMap) -> Any:
+    """`(1 − p, p)` of a binary map: its prediction where that is a probability, else from the move of its output."""
+    if is_binary(m):
+        p = np.clip(m["loo_prediction"], 0, 1)
+        return np.stack([1 - p, p], axis=1)
+    p = 1 / (1 + np.exp(-(m["output"] + m["deviation"])))
+    return np.stack([1 - p, p], axis=1)

@@ -1,0 +1,73 @@
+"""What happens to examples in training, read off a run: learned, forgotten, and how fast memory forms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from memorymaps.maps.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def events(run: Trajectory) -> pd.DataFrame:
+    """Every turn of an example, in order: columns `step`, `id`, `event`; for classes.
+
+    `first learned` (right for the first time), `learned` (right again), `forgotten` (wrong after having been right
+    [Toneva et al. 2019]), as seen at the recorded steps.
+
+    Raises
+    ------
+    ValueError
+        The maps are not of classes.
+    """
+    import pandas as pd
+
+    if not run.at(run.steps[0]).provenance.description.classes:
+        raise ValueError("events are right and wrong predictions: these maps have no classes")
+    ids, predicted = run.column("prediction")
+    right = predicted == run.column("target")[1]
+    before = np.concatenate([np.zeros_like(right[:1]), right[:-1]])
+    ever = np.logical_or.accumulate(before)
+    kinds = {
+        "first learned": right & ~ever,
+        "learned": right & ~before & ever,
+        "forgotten": ~right & before,
+    }
+    pieces = []
+    for name, happened in kinds.items():
+        at, who = np.nonzero(happened)
+        pieces.append(pd.DataFrame({"step": np.asarray(run.steps)[at], "id": ids[who], "event": name}))
+    return pd.concat(pieces).sort_values(["step", "id"], kind="stable", ignore_index=True)
+
+
+def memorisation_speed(run: Trajectory, threshold: float = 0.25) -> pd.DataFrame:
+    """How fast memory forms: one row a step.
+
+    `memorization` is the mean over examples of `p(y∣f) − p(y∣f + Δf)`, what their predictions owe to having been
+    seen; `memorized` the share of examples above `threshold` [FZ]; `speed` the change of the mean a training step
+    since the last record.
+    """
+    import pandas as pd
+
+    _, values = run.column("memorization")
+    mean, steps = np.nanmean(values, axis=1), np.asarray(run.steps)
+    speed = np.diff(mean, prepend=np.nan) / np.diff(steps, prepend=0)
+    columns = {"memorization": mean, "memorized": np.nanmean(values > threshold, axis=1), "speed": speed}
+    return pd.DataFrame(columns, index=pd.Index(steps, name="step"))
+
+
+def half_steps(run: Trajectory, column: str = "memorization") -> pd.Series:
+    """The first recorded step at which each example's `column` has gone half its way from first to last value.
+
+    One value an example (index: id); −1 where it ends where it began.
+    """
+    import pandas as pd
+
+    ids, values = run.column(column)
+    way = values[-1] - values[0]
+    gone = np.divide(values - values[0], way, out=np.zeros_like(values), where=way != 0) >= 0.5
+    found = np.where(gone.any(axis=0), np.asarray(run.steps)[np.argmax(gone, axis=0)], -1)
+    return pd.Series(found, index=pd.Index(ids, name="id"), name="half_step")

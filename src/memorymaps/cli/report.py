@@ -1,0 +1,61 @@
+"""A map on paper: its files (Parquet, picture, words) side by side in one folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memorymaps.viz.displays.leave_out import LeaveOutDisplay
+from memorymaps.viz.displays.map import MapDisplay
+from memorymaps.viz.displays.sensitivity import SensitivityDisplay
+from memorymaps.viz.displays.style import off_screen
+
+if TYPE_CHECKING:
+    from memorymaps.maps.memory_map import MemoryMap
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where the files of a map are."""
+
+    map: Path
+    pictures: tuple[Path, ...]
+    text: Path
+
+
+def write_report(m: MemoryMap, folder: str | Path) -> Report:
+    """Write `map.parquet`, three pictures and `report.md` into a folder, made if need be."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = tuple(
+        _draw(display, folder / f"{name}.png", m)
+        for name, display in (
+            ("map", MapDisplay),
+            ("sensitivity", SensitivityDisplay),
+            ("leave_one_out", LeaveOutDisplay),
+        )
+    )
+    text = folder / "report.md"
+    text.write_text(_words(m, pictures), encoding="utf-8")
+    return Report(m.save(folder / "map.parquet"), pictures, text)
+
+
+def _draw(display: type[MapDisplay | SensitivityDisplay | LeaveOutDisplay], path: Path, m: MemoryMap) -> Path:
+    display.from_map(m, ax=off_screen(display.size)).figure_.savefig(path, dpi=150, bbox_inches="tight")
+    return path
+
+
+def _words(m: MemoryMap, pictures: tuple[Path, ...]) -> str:
+    parts = [f"# Memory map: {m.provenance.description.model}", f"```text\n{m.summary()}\n```"]
+    parts += [f"![{path.stem}]({path.name})" for path in pictures]
+    parts += [
+        f"## Most sensitive examples\n\n```text\n{_table(m)}\n```",
+        f"## To cite\n\n```bibtex\n{m.citation()}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(m: MemoryMap) -> str:
+    names = ["id", "target", "prediction", "error", "leverage", "sensitivity", "loo_prediction"]
+    return str(m.top(15).table.select(names).to_pandas().to_string(index=False))

@@ -1,0 +1,94 @@
+"""The commands `memorymaps track info|plot|export RUN`, about a folder that a `Tracker` wrote to."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_track(commands: Any) -> None:
+    """The sub-command and its own sub-commands."""
+    words = "what a run that was tracked in training says: losses, pictures, films, tables"
+    made = commands.add_parser("track", help=words, description=words)
+    kinds = made.add_subparsers(dest="what", required=True, metavar="WHAT")
+    _add(kinds, "info", _info, "print losses and the concentration of sensitivity, one line a step")
+    plot = _add(kinds, "plot", _plot, "draw the run: losses, evolution of sensitivities, paths, small multiples")
+    plot.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the pictures")
+    plot.add_argument("--kind", choices=(".png", ".pdf", ".svg"), default=".png", help="default: %(default)s")
+    export = _add(kinds, "export", _export, "write the run as one table, or as a film")
+    export.add_argument(
+        "file", type=Path, metavar="FILE", help=".parquet or .csv: all steps; .gif, .mp4, .html: a film"
+    )
+
+
+def _add(kinds: Any, name: str, run: Any, words: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = kinds.add_parser(name, help=words, description=words)
+    made.add_argument("run_folder", type=Path, metavar="RUN", help="the folder given as Tracker(path=…)")
+    made.set_defaults(run=run)
+    return made
+
+
+def _info(args: argparse.Namespace) -> None:
+    from memorymaps.maps.trajectory import Trajectory
+
+    run = Trajectory.load(args.run_folder)
+    first = run.at(run.steps[0])
+    shares = run.concentration()
+    shares.columns = [f"top {part:.0%}" for part in shares.columns]
+    description = first.provenance.description
+    print(f"{description.model}\n{description.algorithm.partition(',')[0]}, {description.posterior}")
+    print(f"{len(run)} maps of {len(first):,} examples\n")
+    print(run.losses().join(shares).to_string(float_format=lambda value: f"{value:.4g}"))
+
+
+def _plot(args: argparse.Namespace) -> None:
+    from memorymaps.maps.trajectory import Trajectory
+    from memorymaps.viz.displays.evolution import EvolutionDisplay, GeneralisationDisplay
+    from memorymaps.viz.displays.style import off_screen
+    from memorymaps.viz.displays.trajectory import TrajectoryDisplay
+
+    run = Trajectory.load(args.run_folder)
+    args.out.mkdir(parents=True, exist_ok=True)
+    kinds: dict[str, Any] = {
+        "generalisation": GeneralisationDisplay, "evolution": EvolutionDisplay, "paths": TrajectoryDisplay
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        _save(kind.from_trajectory(run, ax=off_screen(kind.size)).figure_, args.out / f"{name}{args.kind}")
+    paths = TrajectoryDisplay.from_trajectory(run, ax=off_screen(TrajectoryDisplay.size))
+    _save(paths.multiples(), args.out / f"multiples{args.kind}")
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=200, bbox_inches="tight")
+    print(path)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from memorymaps.maps.trajectory import Trajectory
+    from memorymaps.viz.displays.style import off_screen
+    from memorymaps.viz.displays.trajectory import TrajectoryDisplay
+
+    run = Trajectory.load(args.run_folder)
+    if args.file.suffix in (".parquet", ".csv"):
+        _table(run, args.file)
+    else:
+        display = TrajectoryDisplay.from_trajectory(run, ax=off_screen(TrajectoryDisplay.size))
+        display.animate(args.file)
+    print(f"{args.file}  ({args.file.stat().st_size / 1e6:.1f} MB)")
+
+
+def _table(run: Any, path: Path) -> None:
+    """All steps one under the other, the step as a column; for CSV without the columns of several outputs."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    tables = [run.at(step).table for step in run.steps]
+    steps = [pa.array([step] * len(table), pa.int64()) for step, table in zip(run.steps, tables, strict=True)]
+    table = pa.concat_tables([t.add_column(0, "step", s) for s, t in zip(steps, tables, strict=True)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        parquet.write_table(table, path, compression="zstd")
+    else:
+        flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+        csv.write_csv(table.select(flat), path)

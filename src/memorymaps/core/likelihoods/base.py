@@ -1,0 +1,138 @@
+"""Likelihoods: what an output `f` says about a target `y`.
+
+Every likelihood answers the same questions about one example (sum-loss convention, sign
+`e = prediction − truth`), with `f [n, c]`, `y [n]` or `[n, c]`:
+
+    nll        −log p(y ∣ f)                       [n]
+    mean       μ = σ(f)                            [n, c]
+    error      e = ∇_f nll                         [n, c]
+    curvature  Λ ≈ ∇²_f nll, PSD                   [n, c, c]
+
+`curvature` is the Fisher information `E_y[∇²_f nll]` of the outputs where it has a closed form; for canonical links
+(and every Gaussian) it is the Hessian itself and does not depend on `y`. NumPy arrays and torch tensors work alike.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from array_api_compat import array_namespace, device
+
+from memorymaps.core.arrays import Array
+
+
+class TargetError(ValueError):
+    """A target outside the likelihood's support; `row` is the first one's place among those that were checked."""
+
+    def __init__(self, message: str, row: int | None = None):
+        super().__init__(message)
+        self.row = row
+
+    def named(self, ids: Array) -> TargetError:
+        """The same complaint about an example by its id, whatever part of the data was checked."""
+        if self.row is None:
+            return self
+        return TargetError(
+            str(self).replace(f"row {self.row}", f"example {ids[self.row : self.row + 1].tolist()[0]!r}", 1)
+        )
+
+
+class Likelihood(ABC):
+    """What the map needs to know about the loss of one example."""
+
+    @abstractmethod
+    def nll(self, f: Array, y: Array) -> Array:
+        """Loss of each example, `ℓ = −log p(y ∣ f)`: `[n]`, in nats."""
+
+    @abstractmethod
+    def mean(self, f: Array) -> Array:
+        """Predicted mean `μ = σ(f)`: `[n, c]`, in units of the target."""
+
+    @abstractmethod
+    def slope(self, f: Array) -> Array:
+        """`dσ/df`: `[n, c, c]`."""
+
+    @abstractmethod
+    def error(self, f: Array, y: Array) -> Array:
+        """`e = ∇_f ℓ`: `[n, c]`; positive where the prediction is too high."""
+
+    @abstractmethod
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`Λ`, the Fisher information of the outputs: `[n, c, c]`, PSD."""
+
+    @abstractmethod
+    def encode(self, y: Array, c: int) -> Array:
+        """Targets in the space of the mean, `[n, c]`."""
+
+    @abstractmethod
+    def check_target(self, y: Array, c: int) -> None:
+        """Raise `TargetError` where a target lies outside the support."""
+
+    def residual(self, f: Array, y: Array) -> Array:
+        """`μ − y`: `[n, c]`, in units of the target."""
+        return self.mean(f) - self.encode(y, f.shape[-1])
+
+    def decide(self, mean: Array) -> Array:
+        """Predicted targets: the mean itself `[n, c]` where targets are numbers, class numbers `[n]` otherwise."""
+        return mean
+
+    def at(self, f: Array) -> Likelihood:
+        """This likelihood, for many questions about the same outputs; itself, unless it has something to remember."""
+        return self
+
+    def under(self, variance: Array) -> Likelihood:
+        """This likelihood as a belief `N(f, V)` sees it, `V [n, c, c]`; itself, unless it averages over `q`."""
+        return self
+
+    # --- Λ without forming it, for likelihoods with structure and many outputs ---------------------------------
+
+    def information(self, f: Array, y: Array) -> Array:
+        """The diagonal of `Λ`: `[n, c]`."""
+        return array_namespace(f).linalg.diagonal(self.curvature(f, y))
+
+    def curve(self, f: Array, y: Array, v: Array) -> Array:
+        """`Λ v` for directions `v [n, c, k]`."""
+        return array_namespace(f).matmul(self.curvature(f, y), v)
+
+    def root(self, f: Array, y: Array, v: Array) -> Array:
+        """`L v` for directions `v [n, c, k]`, with `L Lᵀ = Λ`."""
+        xp = array_namespace(f)
+        values, vectors = xp.linalg.eigh(self.curvature(f, y))
+        scaled = xp.sqrt(xp.clip(values, min=0))[..., None] * xp.matmul(xp.matrix_transpose(vectors), v)
+        return xp.matmul(vectors, scaled)  # the symmetric root: each of its columns belongs to an output
+
+    def columns(self, f: Array, y: Array) -> Array:
+        """A root `L [n, c, r]` of `Λ = L Lᵀ` with as few columns as are known to do."""
+        xp, (n, c) = array_namespace(f), f.shape
+        return self.root(f, y, xp.broadcast_to(xp.eye(c, dtype=f.dtype, device=device(f)), (n, c, c)))
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """With `x [n, c]` and `κ ≥ 0 [n]` such that `Λx = κe`: products `xᵀv [n, k]` with any `v [n, k, c]`, and `κ`.
+
+        Zeros where no such `x` is known.
+        """
+        xp = array_namespace(f)
+        return lambda v: xp.zeros_like(v[..., 0]), xp.zeros_like(f[:, 0])
+
+    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+        """Inner products `[n, m, m]` of the columns of `L` that belong to some outputs `[n, m]`."""
+        xp = array_namespace(f)
+        places = xp.arange(f.shape[-1], device=device(f))
+        columns = self.root(f, y, xp.astype(places[:, None] == outputs[:, None], f.dtype))
+        return xp.matmul(xp.matrix_transpose(columns), columns)
+
+
+def refuse(bad: Array, y: Array, expected: str) -> None:
+    """Raise `TargetError` for the targets `y` where `bad [n]`, naming the first and what was expected."""
+    xp = array_namespace(y)
+    if xp.any(bad):
+        row = int(xp.nonzero(bad)[0][0])
+        count = int(xp.sum(xp.astype(bad, xp.int64)))
+        raise TargetError(f"{count} target(s) outside the support: row {row} is {y[row]}; expected {expected}", row)
+
+
+def _numbers(y: Array) -> Array:
+    """Truth values as 0 and 1, in which one can compute; everything else as it is."""
+    xp = array_namespace(y)
+    return xp.astype(y, xp.int64) if xp.isdtype(y.dtype, "bool") else y

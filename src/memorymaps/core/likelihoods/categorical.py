@@ -1,0 +1,137 @@
+"""The categorical likelihood of class logits (softmax)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from array_api_compat import array_namespace, device
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, _numbers, refuse
+from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
+from memorymaps.core.special_functions import logsumexp
+
+
+@dataclass(frozen=True)
+class Categorical(Likelihood):
+    """One of `c` classes, softmax of `f [n, c]`; targets are class numbers 0 … c − 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Categorical().error(np.zeros((1, 2)), np.array([0]))
+    array([[-0.5,  0.5]])
+    """
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """`log Σ exp f − f_y`."""
+        xp = array_namespace(f)
+        chosen = xp.astype(y, xp.int64)[:, None]
+        return logsumexp(f) - xp.take_along_axis(f, chosen, axis=-1)[:, 0]
+
+    def at(self, f: Array) -> Likelihood:
+        """With the class probabilities of `f` remembered; subclasses, whose mean may be another, as they are."""
+        return _CategoricalAt(f, self.mean(f)) if type(self) is Categorical else self
+
+    def mean(self, f: Array) -> Array:
+        """Class probabilities."""
+        xp = array_namespace(f)
+        grown = xp.exp(f - xp.max(f, axis=-1, keepdims=True))
+        return grown / xp.sum(grown, axis=-1, keepdims=True)
+
+    def decide(self, mean: Array) -> Array:
+        """The most probable class."""
+        return array_namespace(mean).argmax(mean, axis=-1)
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`p − onehot(y)`."""
+        return self.residual(f, y)
+
+    def slope(self, f: Array) -> Array:
+        """`diag(p) − ppᵀ`."""
+        p = self.mean(f)
+        return diagonal_matrix(p) - p[..., :, None] * p[..., None, :]
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`diag(p) − ppᵀ`."""
+        return self.slope(f)
+
+    def information(self, f: Array, y: Array) -> Array:
+        """`p(1 − p)`."""
+        p = self.mean(f)
+        return p * (1 - p)
+
+    def curve(self, f: Array, y: Array, v: Array) -> Array:
+        """`p ∘ v − p(pᵀv)`."""
+        p = self.mean(f)
+        return _spread_less_mean(p, p, v)
+
+    def root(self, f: Array, y: Array, v: Array) -> Array:
+        """`L = diag(√p) − p√pᵀ`: column `k` is `√p_k (1_k − p)`."""
+        p = self.mean(f)
+        half = array_namespace(f).sqrt(p)
+        return _spread_less_mean(half, p, v)
+
+    def columns(self, f: Array, y: Array) -> Array:
+        """Cholesky's: `c − 1` columns, `L_kk = √(p_k q_k/q_{k−1})` and `L_jk = −(p_j/q_k) L_kk`, `q_k = Σ_{j>k} p_j`.
+
+        Source: Tanabe & Sagae 1992. Sums of positive numbers only: no digits are lost.
+        """
+        xp, p = array_namespace(f), self.mean(f)
+        if p.shape[1] < 2:
+            return super().columns(f, y)
+        before = xp.flip(xp.cumulative_sum(xp.flip(p, axis=1), axis=1), axis=1)
+        after = before[:, 1:]
+        known = after > 0
+        diagonal = xp.sqrt(p[:, :-1] * after / xp.where(known, before[:, :-1], xp.ones_like(after)))
+        below = xp.tril(-p[:, :, None] / xp.where(known, after, xp.ones_like(after))[:, None, :], k=-1)
+        unit = xp.eye(p.shape[1], p.shape[1] - 1, dtype=p.dtype, device=device(p))
+        return (below + unit) * diagonal[:, None, :]
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """`Λ(−1_y) = p_y e`."""
+        xp = array_namespace(f)
+        rows, chosen = xp.arange(len(f), device=device(f)), xp.astype(y, xp.int64)
+        return lambda v: -v[rows, :, chosen], self.mean(f)[rows, chosen]
+
+    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+        """`√p_a √p_b (1_ab − p_a − p_b + pᵀp)`."""
+        xp = array_namespace(f)
+        p = self.mean(f)
+        some = xp.take_along_axis(p, outputs, axis=-1)
+        inner = xp.sum(p * p, axis=-1)[:, None, None] - some[..., :, None] - some[..., None, :]
+        half = xp.sqrt(some)
+        return diagonal_matrix(some) + half[..., :, None] * half[..., None, :] * inner
+
+    def encode(self, y: Array, c: int) -> Array:
+        """One-hot rows."""
+        xp, y = array_namespace(y), _numbers(y)
+        classes = xp.arange(c, dtype=y.dtype, device=device(y))
+        return xp.astype(y[:, None] == classes, xp.float64)
+
+    def check_target(self, y: Array, c: int) -> None:
+        """Raise `TargetError` unless every target is a class number."""
+        if y.ndim != 1:
+            raise TargetError(f"class numbers of shape {tuple(y.shape)}: expected (n,)")
+        y = _numbers(y)
+        refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1} (classes are counted from 0)")
+
+
+def _spread_less_mean(a: Array, p: Array, v: Array) -> Array:
+    """`a ∘ v − p(aᵀv)` for directions `v [n, c, k]`, each of which had better lie together in memory."""
+    xp = array_namespace(p)
+    spread = a[:, None] * xp.matrix_transpose(v)
+    return xp.matrix_transpose(spread - p[:, None] * xp.sum(spread, axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class _CategoricalAt(Categorical):
+    """Knows the class probabilities of one array of outputs; for all others it asks anew."""
+
+    f: Array
+    p: Array
+
+    def mean(self, f: Array) -> Array:
+        """Class probabilities."""
+        return self.p if f is self.f else super().mean(f)

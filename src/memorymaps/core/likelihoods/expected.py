@@ -1,0 +1,273 @@
+"""Likelihoods averaged over the uncertainty of `f`: `E_q[·]` under `q(f) = N(f, V)`.
+
+Closed forms where they exist, Gauss–Hermite quadrature for outputs that do not interact, and a fixed
+quasi-random rule for softmax, whose expectation has no lower-dimensional form.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import (
+    Bernoulli,
+    ExponentialFamily,
+    Gaussian,
+    Poisson,
+    diagonal_matrix,
+)
+from memorymaps.core.likelihoods.links import Identity, Log, Probit
+from memorymaps.core.special_functions import logsumexp
+
+_ORDER = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63
+_POINTS = 1024  # quasi-random points for softmax
+_NUMBERS = 100_000  # of them held at once: they stay in the caches
+
+
+@functools.cache
+def _hermite() -> tuple[Array, Array]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_ORDER)
+    return nodes[:, None], weights / weights.sum()
+
+
+@functools.cache
+def _quasi_normal(c: int) -> tuple[Array, Array]:
+    from scipy.stats import norm, qmc
+
+    half = norm.ppf(qmc.Sobol(c, scramble=True, rng=0).random(_POINTS // 2))
+    return np.concatenate([half, -half]), np.full(_POINTS, 1 / _POINTS)
+
+
+def _root(variance: Array) -> Array:
+    """`B` with `B Bᵀ = V`, also for singular `V`."""
+    xp = array_namespace(variance)
+    values, vectors = xp.linalg.eigh(variance)
+    return vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :]
+
+
+def expectation(g: Callable[[Array], Array], f: Array, variance: Array, rule: tuple[Array, Array]) -> Array:
+    """`Σ_k w_k g(f + B z_k)` with `B Bᵀ = V`: the mean of `g` over `N(f, V)`, `f [n, c]`, `V [n, c, c]`."""
+    total = 0.0
+    for z, w in _points(f, variance, rule):
+        total = total + w * g(z)
+    return total
+
+
+def _points(f: Array, variance: Array, rule: tuple[Array, Array]) -> Iterator[tuple[Array, float]]:
+    """The places `f + B z_k [n, c]` and their weights."""
+    xp = array_namespace(f)
+    root = _root(variance)
+    for z, w in zip(*rule, strict=True):
+        step = xp.asarray(z, dtype=f.dtype, device=device(f))
+        yield f + xp.matmul(root, step[:, None])[..., 0], float(w)
+
+
+def _diagonal(variance: Array) -> Array:
+    return array_namespace(variance).linalg.diagonal(variance)
+
+
+@dataclass(frozen=True)
+class _SameTargets(Likelihood):
+    """A likelihood that reads targets and decides as another one does."""
+
+    likelihood: Likelihood
+
+    def decide(self, mean: Array) -> Array:
+        """As the likelihood itself."""
+        return self.likelihood.decide(mean)
+
+    def encode(self, y: Array, c: int) -> Array:
+        """As the likelihood itself."""
+        return self.likelihood.encode(y, c)
+
+    def check_target(self, y: Array, c: int) -> None:
+        """As the likelihood itself."""
+        self.likelihood.check_target(y, c)
+
+
+@dataclass(frozen=True)
+class Averaged(_SameTargets):
+    """A likelihood whose answers are expectations under `N(f, V)`: same contract, `f` now being the mean.
+
+    `E_q[ℓ]`, `E_q[σ(f)]`, `E_q[∇ℓ]`, `E_q[Λ]` (Bonnet's and Price's theorems make the last two the first and
+    second derivatives that variational learning uses). Source: [MPE] App. H, [BLR].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from memorymaps.core.likelihoods.exponential_family import Poisson
+    >>> q = Averaged(Poisson(), variance=np.full((1, 1, 1), 0.5))
+    >>> q.mean(np.zeros((1, 1)))  # exp(V/2)
+    array([[1.284]])
+    """
+
+    variance: Array
+
+    def _average(self, g: Callable[[Array], Array], f: Array) -> Array:
+        return expectation(g, f, *self._rule(f))
+
+    def _rule(self, f: Array) -> tuple[Array, tuple[Array, Array]]:
+        """The variance that counts, and a rule for it."""
+        if isinstance(self.likelihood, ExponentialFamily) or f.shape[-1] == 1:
+            # outputs do not interact: only the marginal variances count
+            xp = array_namespace(f)
+            spread = _diagonal(self.variance)[..., None] * xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
+            nodes, weights = _hermite()
+            return spread, (np.repeat(nodes, f.shape[-1], axis=1), weights)
+        return self.variance, _quasi_normal(f.shape[-1])
+
+    def predictive_loss(self, f: Array, y: Array) -> Array:
+        """`−log E_q[p(y ∣ f)]`: `[n]`, in nats, the log score of the posterior predictive."""
+        xp, c = array_namespace(f), f.shape[-1]
+        if c == 1 and isinstance(self.likelihood, Gaussian) and isinstance(self.likelihood.link, Identity):
+            total = self.likelihood.dispersion + _diagonal(self.variance)[:, 0]
+            return 0.5 * (self.likelihood.residual(f, y)[:, 0] ** 2 / total + xp.log(2 * np.pi * total))
+        points = _points(f, *(self._rule(f) if c == 1 else (self.variance, _quasi_normal(c))))
+        return -logsumexp(xp.stack([np.log(w) - self.likelihood.nll(z, y) for z, w in points], axis=-1))
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """`E_q[ℓ]`."""
+        return self._average(lambda z: self.likelihood.nll(z, y), f)
+
+    def mean(self, f: Array) -> Array:
+        """`E_q[σ(f)]`."""
+        closed = _CLOSED_MEANS.get(_kind(self.likelihood))
+        return closed(f, _diagonal(self.variance)) if closed else self._average(self.likelihood.mean, f)
+
+    def slope(self, f: Array) -> Array:
+        """`E_q[dσ/df]`, the derivative of the averaged mean."""
+        return self._average(self.likelihood.slope, f)
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`E_q[∇_f ℓ]`."""
+        return self._average(lambda z: self.likelihood.error(z, y), f)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`E_q[Λ]`."""
+        return self._average(lambda z: self.likelihood.curvature(z, y), f)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of softmax under `N(f, V)`: `E log Σ exp f [n]`, `E p [n, c]`, `E ppᵀ [n, c, c]`."""
+
+    total: Array
+    p: Array
+    pp: Array
+
+
+def softmax_moments(f: Array, variance: Array) -> Moments:
+    """All that a softmax is asked for in expectation, from one pass over the quasi-random points."""
+    xp = array_namespace(f)
+    z, _ = _quasi_normal(f.shape[-1])
+    steps, root = xp.asarray(z, dtype=f.dtype, device=device(f)), xp.matrix_transpose(_root(variance))
+    size = max(1, _NUMBERS // z.size)
+    parts = [slice(k, k + size) for k in range(0, max(1, f.shape[0]), size)]
+    pieces = [_moments(f[part], xp.matmul(steps, root[part])) for part in parts]
+    return Moments(*(xp.concat(list(each)) for each in zip(*pieces, strict=True)))
+
+
+def _moments(f: Array, steps: Array) -> tuple[Array, Array, Array]:
+    """At `f [m, c]` plus `steps [m, s, c]`, all points of equal weight."""
+    xp = array_namespace(f)
+    places = f[:, None] + steps
+    top = xp.max(places, axis=-1, keepdims=True)
+    p = xp.exp(places - top)
+    sums = xp.sum(p, axis=-1, keepdims=True)
+    p = p / sums
+    total = xp.mean((top + xp.log(sums))[..., 0], axis=-1)
+    return total, xp.mean(p, axis=1), xp.matmul(xp.matrix_transpose(p), p) / p.shape[1]
+
+
+@dataclass(frozen=True)
+class AveragedSoftmax(Averaged):
+    """`Averaged(Categorical(), V)`, its moments at `f` remembered for many questions about the same outputs."""
+
+    known: tuple[Array, Moments] | None = None
+
+    def at(self, f: Array) -> AveragedSoftmax:
+        """With the moments at `f` computed."""
+        return replace(self, known=(f, softmax_moments(f, self.variance)))
+
+    def _moments(self, f: Array) -> Moments:
+        return self.known[1] if self.known and self.known[0] is f else softmax_moments(f, self.variance)
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """`E_q[log Σ exp f] − f_y`."""
+        return self._moments(f).total - array_namespace(f).sum(f * self.encode(y, f.shape[-1]), axis=-1)
+
+    def mean(self, f: Array) -> Array:
+        """`E_q[p]`."""
+        return self._moments(f).p
+
+    def slope(self, f: Array) -> Array:
+        """`diag E_q[p] − E_q[ppᵀ]`."""
+        found = self._moments(f)
+        return diagonal_matrix(found.p) - found.pp
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`E_q[p] − onehot(y)`."""
+        return self._moments(f).p - self.encode(y, f.shape[-1])
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`diag E_q[p] − E_q[ppᵀ]`."""
+        return self.slope(f)
+
+
+@dataclass(frozen=True)
+class Expected(_SameTargets):
+    """A likelihood met in expectation: `E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[Λ]` under each example's own `N(f, V)`.
+
+    What variational posteriors (SVGP, VON, IVON) minimise [MPE App. H]. Without a variance it answers as the
+    likelihood at the mean; the map asks it `under(V)`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from memorymaps.core.likelihoods.exponential_family import Poisson
+    >>> Expected(Poisson()).under(np.full((1, 1, 1), 0.5)).mean(np.zeros((1, 1)))  # exp(V/2)
+    array([[1.284]])
+    """
+
+    def under(self, variance: Array) -> Likelihood:
+        """`Averaged(likelihood, V)`."""
+        kind = AveragedSoftmax if type(self.likelihood) is Categorical else Averaged  # subclasses have other means
+        return kind(self.likelihood, variance)
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.nll(f, y)
+
+    def mean(self, f: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.mean(f)
+
+    def slope(self, f: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.slope(f)
+
+    def error(self, f: Array, y: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.error(f, y)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.curvature(f, y)
+
+
+def _kind(likelihood: Likelihood) -> tuple[type, type]:
+    return type(likelihood), type(getattr(likelihood, "link", None))
+
+
+_CLOSED_MEANS: dict[tuple[type, type], Callable[[Array, Array], Array]] = {
+    (Gaussian, Identity): lambda f, v: f,
+    (Poisson, Log): lambda f, v: array_namespace(f).exp(f + v / 2),
+    (Bernoulli, Probit): lambda f, v: Probit().mean(f / array_namespace(f).sqrt(1 + v)),
+}

@@ -1,0 +1,300 @@
+"""Exponential-family likelihoods with a link function: Gaussian, Bernoulli, Poisson, Gamma and others."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from array_api_compat import array_namespace, device
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, _numbers, refuse
+from memorymaps.core.likelihoods.links import BinaryLink, Identity, Link, Log, Logit
+from memorymaps.core.special_functions import gammaln, xlogy
+
+
+class ExponentialFamily(Likelihood):
+    """A generalised linear model's likelihood: a unit variance `v(μ)`, a dispersion `φ` and a link.
+
+    Outputs are independent of each other, so `c > 1` means several targets at once:
+    `e = (μ − y) σ'(f) / (φ v(μ))` and `Λ = diag(σ'(f)² / (φ v(μ)))`.
+    """
+
+    support: ClassVar[str] = "finite numbers"
+    canonical: ClassVar[tuple[type[Link], ...]] = ()  # links for which σ'(f) = v(μ)
+    dispersion: float | tuple[float, ...]
+    link: Link
+
+    @abstractmethod
+    def unit_variance(self, mu: Array) -> Array:
+        """`v(μ)`, so that `Var y = φ v(μ)`."""
+
+    @abstractmethod
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        """Loss of every output, `[n, c]`."""
+
+    def _unsupported(self, y: Array) -> Array:
+        xp = array_namespace(y)
+        return ~xp.isfinite(y)
+
+    def _phi(self, f: Array) -> Array:
+        return array_namespace(f).asarray(self.dispersion, dtype=f.dtype, device=device(f))
+
+    def _gain(self, f: Array) -> Array:
+        """`σ'(f) / v(μ)`, exactly one for the canonical link."""
+        if isinstance(self.link, self.canonical):
+            return array_namespace(f).ones_like(f)
+        return self.link.slope(f) / self.unit_variance(self.mean(f))
+
+    def encode(self, y: Array, c: int) -> Array:
+        """`y` as `[n, c]`."""
+        y = _numbers(y)
+        if y.ndim == 1:
+            y = y[:, None]
+        if y.ndim != 2 or y.shape[1] != c:
+            raise TargetError(f"targets of shape {tuple(y.shape)} for a model with {c} output(s): expected (n, {c})")
+        return y
+
+    def check_target(self, y: Array, c: int) -> None:
+        """Raise `TargetError` where a target lies outside the support."""
+        y = self.encode(y, c)
+        xp = array_namespace(y)
+        refuse(xp.any(self._unsupported(y), axis=1), y, f"{self.support} for {type(self).__name__}")
+
+    def mean(self, f: Array) -> Array:
+        """`μ = σ(f)`."""
+        return self.link.mean(f)
+
+    def slope(self, f: Array) -> Array:
+        """`diag(σ'(f))`."""
+        return diagonal_matrix(self.link.slope(f))
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """Loss summed over outputs, `[n]`."""
+        xp = array_namespace(f)
+        return xp.sum(self._nll(f, self.encode(y, f.shape[-1]), self._phi(f)), axis=-1)
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`(μ − y) σ'(f) / (φ v(μ))`."""
+        return self.residual(f, y) * self._gain(f) / self._phi(f)
+
+    def information(self, f: Array, y: Array) -> Array:
+        """The diagonal of `Λ`, `σ'(f)² / (φ v(μ))`: `[n, c]`."""
+        return self.link.slope(f) * self._gain(f) / self._phi(f)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`diag(σ'(f)² / (φ v(μ)))`."""
+        return diagonal_matrix(self.information(f, y))
+
+    def curve(self, f: Array, y: Array, v: Array) -> Array:
+        """`Λ v`, row by row."""
+        return self.information(f, y)[..., None] * v
+
+    def root(self, f: Array, y: Array, v: Array) -> Array:
+        """`√Λ v`, row by row."""
+        return array_namespace(f).sqrt(self.information(f, y))[..., None] * v
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """`e/Λ` where there is curvature at every output that has an error, `κ = 1`."""
+        xp = array_namespace(f)
+        bend, error = self.information(f, y), self.error(f, y)
+        known = xp.all((bend > 0) | (error == 0), axis=-1)
+        x = xp.where(bend > 0, error / xp.where(bend > 0, bend, xp.ones_like(bend)), xp.zeros_like(bend))
+        kappa = xp.astype(known, f.dtype)
+        return lambda v: xp.matmul(v, (kappa[:, None] * x)[..., None])[..., 0], kappa
+
+    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+        """A part of `Λ` itself."""
+        return diagonal_matrix(array_namespace(f).take_along_axis(self.information(f, y), outputs, axis=-1))
+
+
+def diagonal_matrix(d: Array) -> Array:
+    """Put the last axis on a diagonal: `[n, c]` → `[n, c, c]`."""
+    xp = array_namespace(d)
+    return d[..., :, None] * xp.eye(d.shape[-1], dtype=d.dtype, device=device(d))
+
+
+@dataclass(frozen=True)
+class Gaussian(ExponentialFamily):
+    """`y ~ N(μ, φ)`; the dispersion is the noise variance σ², one for all outputs or one each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Gaussian(dispersion=4.0).error(np.array([[3.0]]), np.array([1.0]))
+    array([[0.5]])
+    """
+
+    dispersion: float | tuple[float, ...] = 1.0
+    link: Link = Identity()
+    canonical = (Identity,)
+
+    def unit_variance(self, mu: Array) -> Array:
+        """One."""
+        return array_namespace(mu).ones_like(mu)
+
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        return 0.5 * ((self.mean(f) - y) ** 2 / phi + array_namespace(f).log(2 * math.pi * phi))
+
+
+@dataclass(frozen=True)
+class Bernoulli(ExponentialFamily):
+    """`y ∈ [0, 1]` with mean `μ`: 0/1 labels, or proportions whose number of trials is the weight.
+
+    Several outputs are independent labels. The binomial coefficient, which no map depends on, is left out
+    of the loss.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Bernoulli().error(np.array([[0.0]]), np.array([1.0]))
+    array([[-0.5]])
+    """
+
+    dispersion: float | tuple[float, ...] = 1.0
+    link: BinaryLink = Logit()
+    canonical = (Logit,)
+    support = "values in [0, 1]"
+
+    def _unsupported(self, y: Array) -> Array:
+        return ~((y >= 0) & (y <= 1))
+
+    def unit_variance(self, mu: Array) -> Array:
+        """`μ(1 − μ)`."""
+        return mu * (1 - mu)
+
+    def _gain(self, f: Array) -> Array:
+        if isinstance(self.link, self.canonical):
+            return array_namespace(f).ones_like(f)
+        return self.link.slope(f) / (self.link.mean(f) * self.link.complement(f))
+
+    def residual(self, f: Array, y: Array) -> Array:
+        """`(1 − y) μ − y (1 − μ)`, without cancellation."""
+        y = self.encode(y, f.shape[-1])
+        return (1 - y) * self.link.mean(f) - y * self.link.complement(f)
+
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        return -(y * self.link.log_mean(f) + (1 - y) * self.link.log_complement(f)) / phi
+
+
+@dataclass(frozen=True)
+class Poisson(ExponentialFamily):
+    """Counts, `Var y = φμ` (φ = 1: Poisson; otherwise a quasi-likelihood)."""
+
+    dispersion: float | tuple[float, ...] = 1.0
+    link: Link = Log()
+    canonical = (Log,)
+    support = "values ≥ 0"
+
+    def _unsupported(self, y: Array) -> Array:
+        return ~(array_namespace(y).isfinite(y) & (y >= 0))
+
+    def unit_variance(self, mu: Array) -> Array:
+        """`μ`."""
+        return mu
+
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        mu = self.mean(f)
+        return (mu - xlogy(y, mu) + gammaln(y + 1)) / phi
+
+
+@dataclass(frozen=True)
+class Gamma(ExponentialFamily):
+    """Positive targets, `Var y = φμ²` (shape `1/φ`)."""
+
+    dispersion: float | tuple[float, ...] = 1.0
+    link: Link = Log()
+    support = "values > 0"
+
+    def _unsupported(self, y: Array) -> Array:
+        return ~(array_namespace(y).isfinite(y) & (y > 0))
+
+    def unit_variance(self, mu: Array) -> Array:
+        """`μ²`."""
+        return mu**2
+
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        xp = array_namespace(f)
+        k, mu = 1 / phi, self.mean(f)
+        return k * (y / mu + xp.log(mu)) - k * xp.log(k) - (k - 1) * xp.log(y) + gammaln(k)
+
+
+@dataclass(frozen=True)
+class InverseGaussian(ExponentialFamily):
+    """Positive targets, `Var y = φμ³`."""
+
+    dispersion: float | tuple[float, ...] = 1.0
+    link: Link = Log()
+    support = "values > 0"
+
+    def _unsupported(self, y: Array) -> Array:
+        return ~(array_namespace(y).isfinite(y) & (y > 0))
+
+    def unit_variance(self, mu: Array) -> Array:
+        """`μ³`."""
+        return mu**3
+
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        mu = self.mean(f)
+        return (y - mu) ** 2 / (2 * phi * y * mu**2) + 0.5 * array_namespace(f).log(2 * math.pi * phi * y**3)
+
+
+@dataclass(frozen=True)
+class NegativeBinomial(ExponentialFamily):
+    """Over-dispersed counts, `Var y = φ(μ + αμ²)` (NB2) with a known `α > 0`."""
+
+    alpha: float = 1.0
+    dispersion: float | tuple[float, ...] = 1.0
+    link: Link = Log()
+    support = "values ≥ 0"
+
+    def _unsupported(self, y: Array) -> Array:
+        return ~(array_namespace(y).isfinite(y) & (y >= 0))
+
+    def unit_variance(self, mu: Array) -> Array:
+        """`μ + αμ²`."""
+        return mu + self.alpha * mu**2
+
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        xp, a = array_namespace(f), self.alpha
+        am = a * self.mean(f)
+        r = xp.ones_like(am) / a
+        counting = gammaln(y + 1) + gammaln(r) - gammaln(y + r)
+        return (counting + (y + r) * xp.log1p(am) - xlogy(y, am)) / phi
+
+
+@dataclass(frozen=True)
+class Tweedie(ExponentialFamily):
+    """`Var y = φμ^power` with `1 < power < 2` (targets ≥ 0) or `power > 2` (targets > 0).
+
+    Its density has no closed form: the loss is half the deviance over `φ`, zero at a perfect prediction.
+    Powers 0, 1, 2, 3 have likelihoods of their own: `Gaussian`, `Poisson`, `Gamma`, `InverseGaussian`.
+    """
+
+    power: float = 1.5
+    dispersion: float | tuple[float, ...] = 1.0
+    link: Link = Log()
+    support = "values ≥ 0 (> 0 from power 2 on)"
+
+    def __post_init__(self) -> None:
+        if not (self.power > 1 and self.power not in (2.0, 3.0)):
+            raise ValueError(
+                f"Tweedie power {self.power}: expected 1 < power, not 2 or 3; for 0, 1, 2, 3 use Gaussian, Poisson, "
+                "Gamma, InverseGaussian"
+            )
+
+    def _unsupported(self, y: Array) -> Array:
+        low = y > 0 if self.power > 2 else y >= 0
+        return ~(array_namespace(y).isfinite(y) & low)
+
+    def unit_variance(self, mu: Array) -> Array:
+        """`μ^power`."""
+        return mu**self.power
+
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        p, mu = self.power, self.mean(f)
+        half = y ** (2 - p) / ((1 - p) * (2 - p)) - y * mu ** (1 - p) / (1 - p) + mu ** (2 - p) / (2 - p)
+        return half / phi

@@ -1,0 +1,125 @@
+"""The named losses with kinks: support vector machines, robust and quantile regression. Mathematics: `margins`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from memorymaps.core.likelihoods.piecewise_linear import Deviation, Margin, Ramp
+
+
+@dataclass(frozen=True)
+class Hinge(Margin):
+    """`cost · max(0, 1 − u)`: smoothed, `e = −(2y − 1)Φ((1 − u)/√v)`, `Λ = φ(·)/√v` times cost [MPE App. G].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Hinge().nll(np.array([[0.25], [2.0]]), np.array([1, 1]))
+    array([0.75, 0.  ])
+    """
+
+    cost: float = 1.0
+
+    @property
+    def ramps(self) -> tuple[Ramp, ...]:
+        """One."""
+        return (Ramp(1.0, -1, -1.0),)
+
+
+@dataclass(frozen=True)
+class SquaredHinge(Margin):
+    """`cost · max(0, 1 − u)²`."""
+
+    cost: float = 1.0
+
+    @property
+    def ramps(self) -> tuple[Ramp, ...]:
+        """One."""
+        return (Ramp(1.0, -1, -1.0, 2),)
+
+
+@dataclass(frozen=True)
+class ModifiedHuber(Margin):
+    """`cost · max(0, 1 − u)²`, a line of slope −4 below `u = −1`."""
+
+    cost: float = 1.0
+
+    @property
+    def ramps(self) -> tuple[Ramp, ...]:
+        """The squared hinge, less what grows beyond the line."""
+        return (Ramp(1.0, -1, -1.0, 2), Ramp(-1.0, -1, 1.0, 2))
+
+
+@dataclass(frozen=True)
+class Perceptron(Margin):
+    """`cost · max(0, −u)`."""
+
+    cost: float = 1.0
+    enough: ClassVar[float] = 0.0
+
+    @property
+    def ramps(self) -> tuple[Ramp, ...]:
+        """One."""
+        return (Ramp(1.0, -1, 0.0),)
+
+
+@dataclass(frozen=True)
+class EpsilonInsensitive(Deviation):
+    """`cost · max(0, |u| − ε)`."""
+
+    epsilon: float = 0.1
+    cost: float = 1.0
+
+    @property
+    def ramps(self) -> tuple[Ramp, ...]:
+        """One on either side."""
+        return (Ramp(1.0, 1, self.epsilon), Ramp(1.0, -1, self.epsilon))
+
+
+@dataclass(frozen=True)
+class SquaredEpsilonInsensitive(Deviation):
+    """`cost · max(0, |u| − ε)²`."""
+
+    epsilon: float = 0.1
+    cost: float = 1.0
+
+    @property
+    def ramps(self) -> tuple[Ramp, ...]:
+        """One on either side."""
+        return (Ramp(1.0, 1, self.epsilon, 2), Ramp(1.0, -1, self.epsilon, 2))
+
+
+@dataclass(frozen=True)
+class Huber(Deviation):
+    """`cost · (½u²` up to `|u| = threshold`, a line beyond`)`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Huber(threshold=1.0).error(np.array([[0.5], [3.0]]), np.zeros(2))
+    array([[0.5],
+           [1. ]])
+    """
+
+    threshold: float = 1.35
+    cost: float = 1.0
+    quadratic: ClassVar[float] = 1.0
+
+    @property
+    def ramps(self) -> tuple[Ramp, ...]:
+        """What a parabola has more than the lines."""
+        return (Ramp(-0.5, 1, self.threshold, 2), Ramp(-0.5, -1, self.threshold, 2))
+
+
+@dataclass(frozen=True)
+class Pinball(Deviation):
+    """`cost · (quantile · max(0, −u) + (1 − quantile) · max(0, u))`: its minimum is the quantile."""
+
+    quantile: float = 0.5
+    cost: float = 1.0
+
+    @property
+    def ramps(self) -> tuple[Ramp, ...]:
+        """One on either side."""
+        return (Ramp(1 - self.quantile, 1, 0.0), Ramp(self.quantile, -1, 0.0))

@@ -1,0 +1,158 @@
+"""Link functions: how an output `f` becomes a mean `μ = σ(f)`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from array_api_compat import array_namespace
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.special_functions import log_ndtr, ndtr, normal_density, softplus
+
+
+class Link(ABC):
+    """A smooth map from outputs to means, element by element."""
+
+    @abstractmethod
+    def mean(self, f: Array) -> Array:
+        """`μ = σ(f)`."""
+
+    @abstractmethod
+    def slope(self, f: Array) -> Array:
+        """`dμ/df`."""
+
+
+class BinaryLink(Link):
+    """A link onto (0, 1) that keeps its accuracy where `μ` rounds to 0 or 1."""
+
+    @abstractmethod
+    def complement(self, f: Array) -> Array:
+        """`1 − μ`, without cancellation."""
+
+    @abstractmethod
+    def log_mean(self, f: Array) -> Array:
+        """`log μ`."""
+
+    @abstractmethod
+    def log_complement(self, f: Array) -> Array:
+        """`log(1 − μ)`."""
+
+
+@dataclass(frozen=True)
+class Identity(Link):
+    """`μ = f`."""
+
+    def mean(self, f: Array) -> Array:
+        """`f`."""
+        return f
+
+    def slope(self, f: Array) -> Array:
+        """One."""
+        return array_namespace(f).ones_like(f)
+
+
+@dataclass(frozen=True)
+class Log(Link):
+    """`log μ = f`."""
+
+    def mean(self, f: Array) -> Array:
+        """`exp f`."""
+        return array_namespace(f).exp(f)
+
+    def slope(self, f: Array) -> Array:
+        """`exp f`."""
+        return array_namespace(f).exp(f)
+
+
+@dataclass(frozen=True)
+class Power(Link):
+    """`μ^exponent = f` for `f > 0`: −1 inverse, −2 inverse squared, ½ square root."""
+
+    exponent: float
+
+    def mean(self, f: Array) -> Array:
+        """`f^(1/exponent)`."""
+        return f ** (1 / self.exponent)
+
+    def slope(self, f: Array) -> Array:
+        """`f^(1/exponent − 1) / exponent`."""
+        return f ** (1 / self.exponent - 1) / self.exponent
+
+
+@dataclass(frozen=True)
+class Logit(BinaryLink):
+    """`log μ/(1 − μ) = f`."""
+
+    def mean(self, f: Array) -> Array:
+        """`1/(1 + e^−f)`."""
+        return array_namespace(f).exp(-softplus(-f))
+
+    def complement(self, f: Array) -> Array:
+        """`1/(1 + e^f)`."""
+        return self.mean(-f)
+
+    def slope(self, f: Array) -> Array:
+        """`μ(1 − μ)`."""
+        return self.mean(f) * self.mean(-f)
+
+    def log_mean(self, f: Array) -> Array:
+        """`−log(1 + e^−f)`."""
+        return -softplus(-f)
+
+    def log_complement(self, f: Array) -> Array:
+        """`−log(1 + e^f)`."""
+        return -softplus(f)
+
+
+@dataclass(frozen=True)
+class Probit(BinaryLink):
+    """`Φ⁻¹(μ) = f`."""
+
+    def mean(self, f: Array) -> Array:
+        """`Φ(f)`."""
+        return ndtr(f)
+
+    def complement(self, f: Array) -> Array:
+        """`Φ(−f)`."""
+        return ndtr(-f)
+
+    def slope(self, f: Array) -> Array:
+        """`φ(f)`."""
+        return normal_density(f)
+
+    def log_mean(self, f: Array) -> Array:
+        """`log Φ(f)`."""
+        return log_ndtr(f)
+
+    def log_complement(self, f: Array) -> Array:
+        """`log Φ(−f)`."""
+        return log_ndtr(-f)
+
+
+@dataclass(frozen=True)
+class ComplementaryLogLog(BinaryLink):
+    """`log(−log(1 − μ)) = f`."""
+
+    def mean(self, f: Array) -> Array:
+        """`1 − exp(−e^f)`."""
+        xp = array_namespace(f)
+        return -xp.expm1(-xp.exp(f))
+
+    def complement(self, f: Array) -> Array:
+        """`exp(−e^f)`."""
+        xp = array_namespace(f)
+        return xp.exp(-xp.exp(f))
+
+    def slope(self, f: Array) -> Array:
+        """`exp(f − e^f)`."""
+        xp = array_namespace(f)
+        return xp.exp(f - xp.exp(f))
+
+    def log_mean(self, f: Array) -> Array:
+        """`log(1 − exp(−e^f))`."""
+        return array_namespace(f).log(self.mean(f))
+
+    def log_complement(self, f: Array) -> Array:
+        """`−e^f`."""
+        return -array_namespace(f).exp(f)

@@ -1,0 +1,75 @@
+"""The ordinal (cumulative link) likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.links import BinaryLink, Logit
+
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Ordinal(Likelihood):
+    """One of `c + 1` ordered classes, from increasing cumulative outputs `f [n, c]`; `F` is a symmetric link.
+
+    Means are the `c + 1` class probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Ordinal().mean(np.array([[0.0, 1.0]]))
+    array([[0.5  , 0.231..., 0.268...]])
+    """
+
+    link: BinaryLink = Logit()
+
+    def _edges(self, f: Array) -> Array:
+        ends = np.full((len(f), 1), np.inf)
+        return np.concatenate([-ends, f, ends], axis=1)
+
+    def mean(self, f: Array) -> Array:
+        """`p_j = F(f_j) − F(f_{j−1})`, from the tail it lies in: `[n, c + 1]`."""
+        edges = self._edges(f)
+        low, high = edges[:, :-1], edges[:, 1:]
+        turned = low > 0
+        low, high = np.where(turned, -high, low), np.where(turned, -low, high)
+        return np.maximum(self.link.mean(high) - self.link.mean(low), _TINY)
+
+    def slope(self, f: Array) -> Array:
+        """`dp/df`: `F'(f_k)` from class `k + 1` to class `k`: `[n, c + 1, c]`."""
+        density = self.link.slope(f)
+        out, k = np.zeros((len(f), f.shape[1] + 1, f.shape[1])), np.arange(f.shape[1])
+        out[:, k, k], out[:, k + 1, k] = density, -density
+        return out
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """`−log p_y`."""
+        return -np.log(self.mean(f)[np.arange(len(f)), np.asarray(y, dtype=np.intp)])
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`−(dp_y/df)/p_y`."""
+        rows, classes = np.arange(len(f)), np.asarray(y, dtype=np.intp)
+        return -self.slope(f)[rows, classes] / self.mean(f)[rows, classes, None]
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`Σ_j (dp_j/df)(dp_j/df)ᵀ/p_j`, the Fisher information."""
+        slope = self.slope(f)
+        return np.asarray(slope.mT @ (slope / self.mean(f)[..., None]))
+
+    def decide(self, mean: Array) -> Array:
+        """The most probable class."""
+        return np.argmax(mean, axis=-1)
+
+    def encode(self, y: Array, c: int) -> Array:
+        """One-hot rows `[n, c + 1]`."""
+        return Categorical().encode(y, c + 1)
+
+    def check_target(self, y: Array, c: int) -> None:
+        """Raise `TargetError` unless every target is a class number 0 … c."""
+        Categorical().check_target(y, c + 1)

@@ -1,0 +1,73 @@
+"""The likelihood of forests that vote: outputs are class probabilities themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from array_api_compat import array_namespace, device
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+
+_FLOOR = 1e-12  # vote share at which the loss of a class that no tree voted for is taken
+
+
+@dataclass(frozen=True)
+class Votes(Categorical):
+    """One of `c` classes, with probabilities `f [n, c]` that sum to one: no softmax between output and mean.
+
+    Leaf frequencies minimise the Brier score, so `e = f − onehot(y)`, and `Λ = I − 11ᵀ/c` because probabilities move
+    along `Σ f = 1` only. The loss that maps show is `−log f_y`, floored.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Votes().error(np.array([[0.75, 0.25]]), np.array([1]))
+    array([[ 0.75, -0.75]])
+    """
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """`−log f_y`: `[n]`."""
+        xp = array_namespace(f)
+        return -xp.log(xp.clip(xp.sum(f * self.encode(y, f.shape[-1]), axis=-1), min=_FLOOR, max=1.0))
+
+    def mean(self, f: Array) -> Array:
+        """`f` itself."""
+        return f
+
+    def slope(self, f: Array) -> Array:
+        """`I`."""
+        xp = array_namespace(f)
+        n, c = f.shape
+        return xp.zeros((n, c, c), dtype=f.dtype) + xp.eye(c, dtype=f.dtype, device=device(f))
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`I − 11ᵀ/c`."""
+        return self.slope(f) - 1.0 / f.shape[-1]
+
+    def information(self, f: Array, y: Array) -> Array:
+        """`1 − 1/c`."""
+        return array_namespace(f).full_like(f, 1.0 - 1.0 / f.shape[-1])
+
+    def curve(self, f: Array, y: Array, v: Array) -> Array:
+        """`v` minus its mean over classes."""
+        return v - array_namespace(f).mean(v, axis=-2, keepdims=True)
+
+    def root(self, f: Array, y: Array, v: Array) -> Array:
+        """`Λ` is a projector: its own root."""
+        return self.curve(f, y, v)
+
+    columns = Likelihood.columns  # Categorical's are those of logits
+
+    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+        """`Λe = e`, as errors sum to zero."""
+        error = self.error(f, y)
+        xp = array_namespace(f)
+        return lambda v: xp.matmul(v, error[..., None])[..., 0], xp.ones_like(f[:, 0])
+
+    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+        """A part of `Λ` itself."""
+        m = outputs.shape[-1]
+        return self.curvature(f, y)[:, :m, :m]

@@ -1,0 +1,1 @@
+"""From `(f, V, Λ, e)` to what leaving examples out does."""

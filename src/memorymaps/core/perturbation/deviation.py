@@ -1,0 +1,163 @@
+"""Leverage and the deviation of one left-out example, `Δf`, from `(f, V, Λ, e)` (method.md §3)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from array_api_compat import array_namespace, device
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+
+_AT_BOUND = 1e-10  # 1 − h below this: the model cannot be refitted without the example
+
+
+_NEARLY_SINGULAR = 1e-6  # 1 − h below this: Δf has lost about ten of sixteen digits
+
+
+_ITERATIONS = 50
+
+
+_TOLERANCE = 1e-10
+
+
+class Warn(enum.IntFlag):
+    """Warning lights of one example; several can shine at once, 0 means none."""
+
+    NONE = 0
+    BOUND = 1
+    """An eigenvalue of `ΛV` reaches its bound 1: leaving the example out is undefined in this posterior."""
+    NEAR_SINGULAR = 2
+    """`I − ΛV` is nearly singular: sizes carry few digits."""
+    NOT_CONVERGED = 4
+    """The implicit form found no fixed point."""
+    FIRST_ORDER = 8
+    """`ΛV` reaches or passes its bound and the deviation is of first order: finite, but too small."""
+    PARETO_K = 16
+    """Importance sampling does not reach the posterior without the example: too few draws, or too much influence."""
+
+    @property
+    def words(self) -> str:
+        """The lights by name, comma separated."""
+        return ", ".join(str(flag.name).lower().replace("_", " ") for flag in Warn if flag and flag in self)
+
+
+def leverage(variance: Array, curvature: Array) -> Array:
+    """Bayesian leverage `h = tr(Λ V)`: `[n]`, in effective parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> leverage(np.eye(2)[None] / 4, np.eye(2)[None])
+    array([0.5])
+    """
+    xp = array_namespace(variance)
+    return xp.sum(curvature * xp.matrix_transpose(variance), axis=(-2, -1))
+
+
+def leverage_norm(variance: Array, curvature: Array) -> Array:
+    """`‖diag(V Λ)‖₂`: `[n]`, the summary of the 2023 reference code."""
+    xp = array_namespace(variance)
+    diagonal = xp.sum(variance * xp.matrix_transpose(curvature), axis=-1)
+    return xp.sqrt(xp.sum(diagonal**2, axis=-1))
+
+
+def first_order(error: Array, variance: Array) -> Array:
+    """`Δf = V e`: `[n, c]` [MPE Eq. 12]."""
+    return _apply(variance, error)
+
+
+def cavity(error: Array, variance: Array, curvature: Array) -> Array:
+    """`Δf = V (I − ΛV)⁻¹ e`: `[n, c]`; exact for linear regression [CW]. NaN where `ΛV` reaches its bound.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cavity(np.array([[1.0]]), np.array([[[0.5]]]), np.array([[[1.0]]]))
+    array([[1.]])
+    """
+    return _apply(cavity_variance(variance, curvature), error)
+
+
+def cavity_variance(variance: Array, curvature: Array) -> Array:
+    """`V^{\\i} = V (I − ΛV)⁻¹`: `[n, c, c]`, the variance of `f_i` with example `i` left out."""
+    return _inflated(variance, *_spectrum(variance, curvature))
+
+
+def _inflated(variance: Array, h: Array, basis: Array) -> Array:
+    """`V + B diag(h/(1 − h)) Bᵀ`: the cavity variance, symmetric and free of cancellation."""
+    xp = array_namespace(variance)
+    room = xp.where(1 - h < _AT_BOUND, xp.nan * h, 1 - h)
+    return variance + xp.matmul(basis * (h / room)[..., None, :], xp.matrix_transpose(basis))
+
+
+def _spectrum(variance: Array, curvature: Array) -> tuple[Array, Array]:
+    """Eigenvalues `h [n, c]` of `ΛV` and `B = V L Q h^{-1/2}` (zero where h is), with `Λ = L Lᵀ`."""
+    xp = array_namespace(variance)
+    values, vectors = _eigh(curvature)
+    root = vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :]
+    spread = xp.matmul(variance, root)
+    h, rotation = _eigh(xp.matmul(xp.matrix_transpose(root), spread))
+    h = xp.clip(h, min=0)
+    scale = xp.where(h > 0, 1 / xp.sqrt(xp.where(h > 0, h, xp.ones_like(h))), xp.zeros_like(h))
+    return h, xp.matmul(spread, rotation) * scale[..., None, :]
+
+
+def _eigh(matrix: Array) -> tuple[Array, Array]:
+    xp = array_namespace(matrix)
+    if matrix.shape[-1] == 1:  # one output: nothing to rotate, and a million LAPACK calls saved
+        return matrix[..., 0], xp.ones_like(matrix)
+    return tuple(xp.linalg.eigh((matrix + xp.matrix_transpose(matrix)) / 2))
+
+
+def bound_warnings(variance: Array, curvature: Array) -> Array:
+    """`Warn` codes `[n]` from the largest eigenvalue of `ΛV`, which any honest posterior keeps below 1."""
+    return _bound_codes(array_namespace(variance).max(_spectrum(variance, curvature)[0], axis=-1))
+
+
+def _bound_codes(largest: Array) -> Array:
+    xp = array_namespace(largest)
+    room = 1 - largest
+    bound, near = room < _AT_BOUND, room < _NEARLY_SINGULAR
+    return xp.where(bound, int(Warn.BOUND), xp.where(near, int(Warn.NEAR_SINGULAR), 0))
+
+
+def implicit(likelihood: Likelihood, f: Array, y: Array, weight: Array, variance: Array) -> tuple[Array, Array]:
+    """`Δf` with `Δf = V w e(f + Δf)`, by damped Newton steps of size `c × c`: `([n, c], converged [n])`.
+
+    The remaining losses are kept quadratic while the removed one is exact; for Gaussian likelihoods this is
+    `cavity`. Examples without a fixed point come back NaN and not converged.
+    """
+    xp = array_namespace(f)
+    eye = xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
+
+    def gap(delta: Array) -> Array:
+        return delta - _apply(variance, weight[:, None] * likelihood.error(f + delta, y))
+
+    delta, rest = xp.zeros_like(f), gap(xp.zeros_like(f))
+    for _ in range(_ITERATIONS):
+        slope = eye - xp.matmul(variance, weight[:, None, None] * likelihood.curvature(f + delta, y))
+        delta, rest = _damped(gap, delta, rest, xp.linalg.solve(slope, rest[..., None])[..., 0])
+    size = xp.linalg.vector_norm(delta, axis=-1)
+    converged = xp.linalg.vector_norm(rest, axis=-1) <= _TOLERANCE * (1 + size)
+    return xp.where(converged[:, None], delta, xp.nan * delta), converged
+
+
+def _damped(gap: Callable[[Array], Array], delta: Array, rest: Array, step: Array) -> tuple[Array, Array]:
+    """Halve each example's step until its gap shrinks; where it never does, stay."""
+    xp = array_namespace(delta)
+    size = xp.linalg.vector_norm(rest, axis=-1)
+    scale = xp.ones_like(size)
+    for _ in range(12):
+        tried = gap(delta - scale[:, None] * step)
+        better = xp.linalg.vector_norm(tried, axis=-1) < size
+        if xp.all(better):
+            break
+        scale = xp.where(better, scale, scale / 2)
+    moved = xp.where(better[:, None], delta - scale[:, None] * step, delta)
+    return moved, gap(moved)
+
+
+def _apply(matrix: Array, vector: Array) -> Array:
+    return array_namespace(vector).matmul(matrix, vector[..., None])[..., 0]

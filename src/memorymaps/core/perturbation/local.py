@@ -1,0 +1,81 @@
+"""A batch with its full output covariances `V [n, c, c]`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from array_api_compat import array_namespace
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.perturbation.deviation import _apply, _inflated, _spectrum, first_order, leverage, leverage_norm
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A batch seen from its posterior: outputs `f [n, c]`, targets, weights `[n]`."""
+
+    likelihood: Likelihood
+    f: Array
+    y: Array
+    weight: Array
+
+    @cached_property
+    def error(self) -> Array:
+        """`w e`: `[n, c]`."""
+        return self.weight[:, None] * self.likelihood.error(self.f, self.y)
+
+
+@dataclass(frozen=True)
+class Local(_Seen):
+    """With the variances `V [n, c, c]` and what follows from them.
+
+    `fitted [n, c]` are the errors `w e` that the fit itself ended with, where the loss has kinks: there `∇_f ℓ` is an
+    interval, and the optimum has chosen one of its numbers.
+    """
+
+    variance: Array
+    fitted: Array | None = None
+
+    @cached_property
+    def error(self) -> Array:
+        """`w e`: `[n, c]`."""
+        return super().error if self.fitted is None else self.fitted
+
+    @cached_property
+    def curvature(self) -> Array:
+        """`w Λ`: `[n, c, c]`."""
+        return self.weight[:, None, None] * self.likelihood.curvature(self.f, self.y)
+
+    @cached_property
+    def spectrum(self) -> tuple[Array, Array]:
+        """Eigenvalues of `ΛV` and their basis."""
+        return _spectrum(self.variance, self.curvature)
+
+    @cached_property
+    def largest(self) -> Array:
+        """Largest eigenvalue of `ΛV`: `[n]`."""
+        return array_namespace(self.f).max(self.spectrum[0], axis=-1)
+
+    @property
+    def leverage(self) -> Array:
+        """`h = tr(ΛV)`: `[n]`."""
+        return leverage(self.variance, self.curvature)
+
+    @property
+    def leverage_norm(self) -> Array | None:
+        """`‖diag(VΛ)‖₂`: `[n]`."""
+        return leverage_norm(self.variance, self.curvature)
+
+    def first_order(self) -> Array:
+        """`V e`: `[n, c]`."""
+        return first_order(self.error, self.variance)
+
+    def cavity(self) -> Array:
+        """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
+        return _apply(_inflated(self.variance, *self.spectrum), self.error)
+
+    def cavity_unless(self, broken: Array) -> Array:
+        """The cavity form, first order for the `broken [n]`."""
+        return array_namespace(self.f).where(broken[:, None], self.first_order(), self.cavity())

@@ -1,0 +1,99 @@
+"""A batch with `V` along a few directions only, for models with many outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from array_api_compat import array_namespace
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.perturbation.deviation import _AT_BOUND, _apply, _eigh
+from memorymaps.core.perturbation.local import _Seen
+
+
+@dataclass(frozen=True)
+class Sketched(_Seen):
+    """With `V` along a few directions only, for many outputs: `D = [e, …, r]`, `Λ ≈ R Rᵀ` with `R = D diag(scale)`.
+
+    `directions = D [n, c, k]`, `scale [n, k]`, `gram = DᵀVD [n, k, k]`, `respond(s) = V D s [n, c]`. As
+    `(I − ΛV)⁻¹e = e + R(I − RᵀVR)⁻¹RᵀVe`, every deviation is `V D s`: no number here depends on `c²`.
+
+    The last direction `r` is the signed random rest. Leverage needs it to be unbiased; the inverse must not see it: a
+    draw concentrates in one direction what `Λ` spreads over many, and may pass the bound that `Λ` itself honours. All
+    others together never exceed `Λ`, so the cavity form lies between first order and what all of `Λ` would give.
+    """
+
+    directions: Array
+    scale: Array
+    gram: Array
+    respond: Callable[[Array], Array]
+
+    @cached_property
+    def error(self) -> Array:
+        """`w e`: `[n, c]`."""
+        return self.directions[..., 0]
+
+    @cached_property
+    def _loaded(self) -> Array:
+        """`RᵀVR`: `[n, k, k]`."""
+        return self.scale[..., :, None] * self.gram * self.scale[..., None, :]
+
+    @cached_property
+    def spectrum(self) -> tuple[Array, Array]:
+        """Eigenvalues of `RᵀVR` without the rest (at most those of `ΛV`) and their basis, `k − 1` of them."""
+        values, vectors = _eigh(self._loaded[..., :-1, :-1])
+        return array_namespace(self.f).clip(values, min=0), vectors
+
+    @cached_property
+    def largest(self) -> Array:
+        """Largest eigenvalue of `ΛV` along the directions that are no random rest: `[n]`."""
+        return array_namespace(self.f).max(self.spectrum[0], axis=-1)
+
+    @property
+    def leverage(self) -> Array:
+        """`h = tr(RᵀVR)`: `[n]`."""
+        xp = array_namespace(self.f)
+        return xp.sum(xp.linalg.diagonal(self._loaded), axis=-1)
+
+    @property
+    def leverage_norm(self) -> Array | None:
+        """Needs all of `V`: not known here."""
+        return None
+
+    @property
+    def variance(self) -> Array:
+        """Raises `ValueError`: never formed."""
+        raise ValueError(
+            f"this form needs the full variances of {self.f.shape[1]} outputs, and the posterior keeps directions: "
+            "choose F-sm, R-sm or R/F-sm, or Laplace(..., directions=0) for all C × C"
+        )
+
+    def first_order(self) -> Array:
+        """`V e`: `[n, c]`."""
+        return self._respond(array_namespace(self.f).zeros_like(self.scale))
+
+    def cavity(self) -> Array:
+        """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
+        return self._respond(self._more)
+
+    def cavity_unless(self, broken: Array) -> Array:
+        """The cavity form, first order for the `broken [n]`."""
+        xp = array_namespace(self.f)
+        return self._respond(xp.where(broken[:, None], xp.zeros_like(self._more), self._more))
+
+    def _respond(self, more: Array) -> Array:
+        """`V (e + D m)`."""
+        xp = array_namespace(self.f)
+        return self.respond(xp.concat([1 + more[:, :1], more[:, 1:]], axis=-1))
+
+    @cached_property
+    def _more(self) -> Array:
+        """`diag(scale) (I − RᵀVR)⁻¹ RᵀVe`: `[n, k]`, zero for the rest, NaN at the bound."""
+        xp = array_namespace(self.f)
+        h, basis = self.spectrum
+        room = xp.where(1 - h < _AT_BOUND, xp.nan * h, 1 - h)
+        pulled = _apply(xp.matrix_transpose(basis), (self.scale * self.gram[..., 0])[:, :-1])
+        more = self.scale[:, :-1] * _apply(basis, pulled / room)
+        return xp.concat([more, xp.zeros_like(self.scale[:, :1])], axis=-1)

@@ -1,0 +1,1 @@
+"""Training examples: in memory, in Parquet files, selections of them, and the checks they pass."""

@@ -1,0 +1,114 @@
+"""Checks and conversions of what users pass as inputs, targets, weights and ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.data.examples import DataError
+
+
+def as_array(values: Any) -> Array:
+    """A NumPy array; a torch tensor leaves its graph and its device."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def _several(inputs: Any, n: int) -> Any:
+    """A mapping or a tuple of arrays with `n` rows each stays one, for models with several inputs; a list is an array.
+
+    Raises
+    ------
+    DataError
+        Neither these nor an array.
+    """
+    if isinstance(inputs, Mapping):
+        return {key: value if hasattr(value, "shape") else np.asarray(value) for key, value in inputs.items()}
+    if isinstance(inputs, Sequence):
+        beside = (
+            isinstance(inputs, tuple)
+            and len(inputs) != n
+            and all(getattr(value, "shape", ())[:1] == (n,) for value in inputs)
+        )
+        return tuple(inputs) if beside else np.asarray(inputs)
+    if not hasattr(inputs, "shape") and not hasattr(inputs, "__getitem__"):
+        raise DataError(
+            f"inputs are a {type(inputs).__name__} and targets came beside them: expected arrays, a data frame, or a "
+            "mapping or tuple of arrays. A loader holds its own targets: memory_map(net, loader, …)"
+        )
+    return inputs
+
+
+def _count(inputs: Any) -> int:
+    """Number of rows; `DataError` if several inputs differ in it."""
+    if not isinstance(inputs, (Mapping, tuple)):
+        return int(inputs.shape[0] if hasattr(inputs, "shape") else len(inputs))
+    named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
+    shapes = {key: tuple(value.shape) for key, value in named.items()}
+    counts = {shape[:1] for shape in shapes.values()}
+    if len(counts) != 1 or () in counts:
+        raise DataError(f"inputs of shapes {shapes}: expected arrays with one row an example")
+    return int(counts.pop()[0])
+
+
+def _rows(inputs: Any, rows: Any) -> Any:
+    if isinstance(inputs, Mapping):
+        return {key: _rows(value, rows) for key, value in inputs.items()}
+    if isinstance(inputs, tuple):
+        return tuple(_rows(value, rows) for value in inputs)
+    return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
+
+
+def _column(values: Any, n: int, name: str) -> Array | None:
+    if values is None:
+        return None
+    column = as_array(values)
+    if column.shape[:1] != (n,):
+        raise DataError(f"{name} has {len(column) if column.ndim else 'no'} rows, the inputs have {n}")
+    return column
+
+
+def _weights(values: Any, n: int) -> Array | None:
+    weight = _column(values, n, "sample_weight")
+    if weight is None:
+        return None
+    weight = weight.astype(float)
+    if weight.ndim != 1 or not np.all(np.isfinite(weight)) or np.any(weight < 0):
+        raise DataError("sample_weight must be a vector of finite numbers ≥ 0")
+    return weight
+
+
+def check_unique(ids: Array) -> None:
+    """Raise `DataError` if an id occurs twice: ids join everything."""
+    values, counts = np.unique(np.asarray(ids), return_counts=True)
+    if len(values) < len(ids):
+        worst = int(np.argmax(counts))
+        raise DataError(
+            f"ids must be unique: {values[worst]!r} occurs {counts[worst]} times. Pass ids=…, for instance ids=range(n)"
+        )
+
+
+def _ids(ids: Any, inputs: Any, n: int) -> Array:
+    if ids is None:
+        index = getattr(inputs, "index", None)
+        ids = np.arange(n) if index is None or callable(index) else index
+    if len(ids) != n:
+        raise DataError(f"ids has {len(ids)} rows, the inputs have {n}")
+    column = _names(ids)
+    check_unique(column)
+    return column
+
+
+def _names(ids: Any) -> Array:
+    """Integers stay integers, everything else becomes text."""
+    ids = as_array(ids) if hasattr(ids, "detach") else ids
+    kind = getattr(getattr(ids, "dtype", None), "kind", "")
+    if kind in ("i", "u") or all(isinstance(value, (int, np.integer)) for value in ids):
+        return np.asarray(ids, dtype=np.int64)
+    return np.asarray([str(value) for value in ids])
+
+
+def _sliced(values: Array | None, rows: Any) -> Array | None:
+    return None if values is None else values[rows]

@@ -1,0 +1,64 @@
+"""All training examples of a kernel model in memory at once, as its Gram matrix needs them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.in_memory import ArrayExamples
+
+
+def gathered(examples: Examples) -> Batch:
+    """The examples as one batch.
+
+    Raises
+    ------
+    DataError
+        An offset, which kernel models do not have.
+    """
+    batches = list(examples)
+    if any(batch.offset is not None for batch in batches):
+        raise DataError("kernel models have no offset: fit the residuals instead, and map with those targets")
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(
+        _stacked([b.inputs for b in batches]),
+        np.concatenate([b.target for b in batches]),
+        np.concatenate([b.ids for b in batches]),
+        None if batches[0].weight is None else np.concatenate([np.asarray(b.weight) for b in batches]),
+    )
+
+
+def _stacked(parts: list[Any]) -> Any:
+    if hasattr(parts[0], "iloc"):
+        import pandas as pd
+
+        return pd.concat(parts)
+    if hasattr(parts[0], "tocsr"):
+        from scipy.sparse import vstack
+
+        return vstack(parts, format="csr")
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def weighted(examples: Examples, weigh: Callable[[Batch], Array]) -> Examples:
+    """The examples, gathered, with their weights multiplied by `weigh(batch) [n]`."""
+    whole = gathered(examples)
+    factor = weigh(whole)
+    weight = factor if whole.weight is None else factor * whole.weight
+    return ArrayExamples(dataclasses.replace(whole, weight=weight), max(len(whole), 1))
+
+
+def check_same(mine: Any, theirs: Any, model: str) -> None:
+    """Raise `DataError` unless the inputs `mine` are the ones that the model keeps from its fit."""
+    a = mine.toarray() if hasattr(mine, "toarray") else np.asarray(mine)
+    b = theirs.toarray() if hasattr(theirs, "toarray") else np.asarray(theirs)
+    numeric = a.dtype.kind in "biuf" and b.dtype.kind in "biuf"
+    same = a.shape == b.shape and (np.allclose(a, b, rtol=1e-6) if numeric else np.array_equal(a, b))
+    if not same:
+        raise DataError(f"these inputs are not those {model} was fitted on: pass the training data, in its order")

@@ -1,0 +1,101 @@
+"""Training examples held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Batch
+from memorymaps.data.coercion import _column, _count, _ids, _rows, _several, _sliced, _weights, as_array
+from memorymaps.data.examples import BATCH, DataError, Examples
+
+
+@dataclass(frozen=True)
+class ArrayExamples(Examples):
+    """Examples held in memory: arrays, data frames, sparse matrices.
+
+    Examples
+    --------
+    >>> data = ArrayExamples.of([[1.0], [2.0]], [0, 1], ids=["a", "b"])
+    >>> [batch.ids.tolist() for batch in data]
+    [['a', 'b']]
+    """
+
+    whole: Batch
+    batch_size: int = BATCH
+
+    @classmethod
+    def of(
+        cls,
+        inputs: Any,
+        target: Any,
+        ids: Any = None,
+        sample_weight: Any = None,
+        offset: Any = None,
+        batch_size: int = BATCH,
+    ) -> ArrayExamples:
+        """Check lengths, weights and ids, and take ids from a data frame's index where none are given.
+
+        Raises
+        ------
+        DataError
+            No rows, unequal lengths, duplicate ids, negative or non-finite weights.
+        """
+        if target is None:
+            raise DataError("a map needs targets: memory_map(model, X, y)")
+        y = as_array(target)
+        inputs = _several(inputs, len(y) if y.ndim else 0)
+        n = _count(inputs)
+        if n == 0:
+            raise DataError("the data has no rows")
+        _column(y, n, "target")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        batch = Batch(inputs, y, _ids(ids, inputs, n), _weights(sample_weight, n), _column(offset, n, "offset"))
+        return cls(batch, batch_size)
+
+    @property
+    def named(self) -> bool:
+        """Whether ids are other than row numbers."""
+        return not np.array_equal(self.whole.ids, np.arange(len(self)))
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self), self.batch_size):
+            yield self.take(slice(start, start + self.batch_size))
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions."""
+        b = self.whole
+        rows = rows if isinstance(rows, slice) else np.array(rows)  # a copy: torch wants indices it could write to
+        return Batch(
+            _rows(b.inputs, rows), b.target[rows], b.ids[rows], _sliced(b.weight, rows), _sliced(b.offset, rows)
+        )
+
+
+@dataclass(frozen=True)
+class AtHand(Examples):
+    """Examples that were read once and stay in memory, for those who pass over them often."""
+
+    source: Examples
+    batches: tuple[Batch, ...]
+
+    @classmethod
+    def of(cls, source: Examples) -> AtHand:
+        """Read them."""
+        return cls(source, tuple(source))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+    def take(self, rows: Any) -> Batch:
+        """From where they were read."""
+        return self.source.take(rows)

@@ -1,0 +1,66 @@
+"""Inputs that know their positions, for posteriors that are known at their training examples only."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.data.examples import Examples
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A batch of inputs and their positions in the training data."""
+
+    inputs: Any
+    rows: Array
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class NumberedExamples(Examples):
+    """The same examples, their inputs `Numbered`.
+
+    Examples
+    --------
+    >>> from memorymaps.data.in_memory import ArrayExamples
+    >>> NumberedExamples(ArrayExamples.of([[1.0], [2.0]], [0, 1])).take([1]).inputs.rows
+    array([1])
+    """
+
+    source: Examples
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = 0
+        for batch in self.source:
+            yield _numbered(batch, np.arange(start, start + len(batch)))
+            start += len(batch)
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions."""
+        return _numbered(self.source.take(rows), np.arange(len(self))[rows])
+
+
+def _numbered(batch: Batch, rows: Array) -> Batch:
+    return dataclasses.replace(batch, inputs=Numbered(batch.inputs, rows))
+
+
+def through(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A transformation of inputs that keeps their numbers, where they have any."""
+
+    def apply(inputs: Any) -> Any:
+        if isinstance(inputs, Numbered):
+            return Numbered(transform(inputs.inputs), inputs.rows)
+        return transform(inputs)
+
+    return apply

@@ -1,0 +1,163 @@
+"""Tables on disk and the scikit-learn models that the command line fits to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from memorymaps._extras import require
+from memorymaps.data.examples import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A CSV or Parquet file as a data frame.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    DataError
+        Another kind of file, an unreadable one, or one without rows.
+    """
+    import pandas as pd
+
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": pd.read_csv,
+        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
+        ".parquet": pd.read_parquet,
+    }
+    path = Path(path)
+    if path.suffix.lower() not in readers:
+        raise DataError(f"{path} is not a table this command reads: expected {', '.join(readers)}")
+    if not path.exists():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        table = readers[path.suffix.lower()](path)
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
+        raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
+    if len(table) == 0:
+        raise DataError(f"{path} has no rows")
+    return table
+
+
+def _numeric_columns(features: pd.DataFrame) -> list[str]:
+    return [str(c) for c in features.columns if features[c].dtype.kind in "biuf"]
+
+
+def encoder(features: pd.DataFrame) -> Any:
+    """A transformer: numbers as they are (standardised), every other column one-hot without its first level."""
+    compose, prep = require("sklearn.compose"), require("sklearn.preprocessing")
+    numbers = _numeric_columns(features)
+    words = [c for c in features.columns if c not in numbers]
+    onehot = prep.OneHotEncoder(drop="first", sparse_output=False)
+    steps = [("numbers", prep.StandardScaler(), numbers), ("words", onehot, words)]
+    return compose.ColumnTransformer(steps, verbose_feature_names_out=False)
+
+
+def _models() -> dict[str, Callable[[], Any]]:
+    sk = require("sklearn.linear_model")
+    return {
+        "ols": sk.LinearRegression,
+        "ridge": lambda: sk.RidgeCV(alphas=np.logspace(-3, 4, 29)),
+        "lasso": sk.LassoCV,
+        "logistic": lambda: sk.LogisticRegression(max_iter=1000),
+        "poisson": lambda: sk.PoissonRegressor(alpha=0.0, max_iter=1000, solver="newton-cholesky"),
+        "gamma": lambda: sk.GammaRegressor(alpha=0.0, max_iter=1000, solver="newton-cholesky"),
+    }
+
+
+MODELS = ("ols", "ridge", "lasso", "logistic", "poisson", "gamma")
+
+
+def guess_model(target: pd.Series) -> str:
+    """Logistic for labels (text, truth values, or integers of at most 20 kinds), least squares otherwise."""
+    few = target.nunique() <= 20
+    labels = target.dtype.kind not in "iuf" or (target.dtype.kind in "iu" and few)
+    return "logistic" if labels else "ols"
+
+
+def fit(name: str, features: pd.DataFrame, target: pd.Series) -> Any:
+    """Fit one of `MODELS` behind the encoder; returns the fitted pipeline.
+
+    Raises
+    ------
+    DataError
+        Missing values, a target of one class, more than 50 levels in a text column.
+    """
+    _check_fit(name, features, target)
+    pipeline = require("sklearn.pipeline").make_pipeline(encoder(features), _models()[name]())
+    return pipeline.fit(features, target)
+
+
+def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
+    if name not in MODELS:
+        raise DataError(f"no model {name!r}: choose one of {', '.join(MODELS)}")
+    missing = [str(c) for c in features.columns[features.isna().any()]] + ([target.name] if target.isna().any() else [])
+    if missing:
+        raise DataError(
+            f"missing values in column(s) {missing}: drop or fill them first (--drop-missing drops the rows)"
+        )
+    if name == "logistic" and target.nunique() < 2:
+        raise DataError(f"target {target.name!r} has one class only, {target.iloc[0]!r}: nothing to tell apart")
+    numbers = set(_numeric_columns(features))
+    wide = [str(c) for c in features.columns if c not in numbers and features[c].nunique() > 50]
+    if wide:
+        raise DataError(
+            f"text column(s) {wide} have more than 50 levels each: leave them out with --ignore, or use --id"
+        )
+    if name != "logistic" and target.dtype.kind not in "biuf":
+        raise DataError(f"target {target.name!r} is not numeric: --model logistic, or another target")
+
+
+# --- what examples look like -----------------------------------------------------------------------------------------
+
+
+def read_images(source: str) -> Any:
+    """Pictures from `FILE.npy`, or `FILE.npz` with the array's name behind a colon where it holds several.
+
+    Raises
+    ------
+    DataError
+        Another kind of file, or no array of that name.
+    """
+    file, name = _split(source, (".npy", ".npz"))
+    if not file.exists():
+        raise FileNotFoundError(f"no file {file}")
+    if file.suffix == ".npy":
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    with np.load(file, allow_pickle=False) as held:
+        if not name and len(held.files) != 1:
+            raise DataError(f"{file} holds {held.files}: say which, as {file}:{held.files[0]}")
+        if name and name not in held.files:
+            raise DataError(f"{file} has no array {name!r}; it holds {held.files}")
+        return held[name or held.files[0]]
+
+
+def read_texts(source: str) -> list[str]:
+    """Texts from a column of a table, `TABLE:COLUMN`.
+
+    Raises
+    ------
+    DataError
+        No such column.
+    """
+    file, column = _split(source, (".csv", ".tsv", ".parquet"))
+    table = read_table(file)
+    if column not in table.columns:
+        raise DataError(f"{file} has no column {column!r}: expected TABLE:COLUMN with one of {list(table.columns)}")
+    return [str(value) for value in table[column]]
+
+
+def _split(source: str, endings: tuple[str, ...]) -> tuple[Path, str]:
+    """A file's name and what stands behind its colon."""
+    for ending in endings:
+        head, found, tail = source.partition(ending)
+        if found and (not tail or tail.startswith(":")):
+            return Path(head + found), tail[1:]
+    raise DataError(f"{source} is not a file this command reads: expected {', '.join(endings)}")

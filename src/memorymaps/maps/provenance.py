@@ -1,0 +1,67 @@
+"""Where a map came from: everything needed to read its numbers, to repeat it and to cite it."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from memorymaps.posteriors.contract import Description
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The posterior's own description, the form of the estimate, and a fingerprint of the data.
+
+    Attributes
+    ----------
+    description : what the posterior says of itself.
+    form : name of the form of the deviation (`R-sm`, …; see `perturbation.FORMS`).
+    n : number of training examples, also where the map has been cut to some of them.
+    outputs : number of outputs `c`.
+    fingerprint : hash of ids, targets and weights in their order.
+    versions : packages that made the map.
+    """
+
+    description: Description
+    form: str
+    n: int
+    outputs: int
+    fingerprint: str
+    versions: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists: fit for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
+        """The inverse of `to_dict`, also after a trip through JSON."""
+        known = {field.name for field in dataclasses.fields(Description)}
+        facts = {key: _frozen(value) for key, value in values["description"].items() if key in known}
+        return cls(**{**values, "description": Description(**facts)})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Import names to distributions; reading it off the disk takes longer than a small map."""
+    return metadata.packages_distributions()
+
+
+def versions(model: object) -> dict[str, str]:
+    """Versions of Python, of this package and of the packages the model's class comes from."""
+    packages = ["memorymaps", "numpy", *sorted({kind.__module__.partition(".")[0] for kind in type(model).__mro__})]
+    found = {"python": platform.python_version()}
+    names = _distributions()
+    for package in packages:
+        for distribution in names.get(package, ())[:1]:
+            found[distribution] = metadata.version(distribution)
+    return found

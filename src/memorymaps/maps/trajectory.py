@@ -1,0 +1,153 @@
+"""Maps of one model at several steps of its training, and what becomes of each example on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.memory_map import load as load_map
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAP, SCALARS = "map.parquet", "scalars.json"
+
+
+def step_folder(run: Path, step: int) -> Path:
+    """Where a step's map lies: a Hive partition, so that any Parquet reader sees the column `step`."""
+    return run / f"step={step:09d}"
+
+
+def recorded(run: Path) -> dict[int, Path]:
+    """Steps on disk, in order."""
+    return {int(path.name.removeprefix("step=")): path for path in sorted(run.glob("step=*"))}
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A run that a `Tracker` recorded; maps are read when they are asked for.
+
+    Raises
+    ------
+    FileNotFoundError
+        No recorded steps in this folder.
+    """
+
+    run: Path
+
+    @classmethod
+    def load(cls, run: str | Path) -> Trajectory:
+        """The trajectory in a folder."""
+        if not recorded(Path(run)):
+            raise FileNotFoundError(f"{run} holds no recorded steps: expected a folder that a Tracker wrote to")
+        return cls(Path(run))
+
+    @property
+    def steps(self) -> list[int]:
+        """Recorded steps."""
+        return list(recorded(self.run))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def at(self, step: int) -> MemoryMap:
+        """The map at a recorded step.
+
+        Raises
+        ------
+        KeyError
+            That step was not recorded.
+        """
+        if step not in self.steps:
+            raise KeyError(f"step {step} was not recorded; recorded: {self.steps}")
+        return load_map(step_folder(self.run, step) / MAP)
+
+    def losses(self) -> pd.DataFrame:
+        """One row a step: `loss` (training), `loo_loss`, `test_loss` (nats; NaN without test data), `effective`
+        (Σ leverage), `seconds` that recording took."""
+        import pandas as pd
+
+        rows = [json.loads((folder / SCALARS).read_text()) for folder in recorded(self.run).values()]
+        return pd.DataFrame(rows, index=pd.Index(self.steps, name="step"))
+
+    def explore(self, path: str | Path | None = None, **options: Any) -> Any:
+        """Walk around in the last map, with a slider over all steps; see `memorymaps.explore`."""
+        import memorymaps  # the package's own door: pictures are loaded when they are asked for
+
+        return memorymaps.explore(self, path, **options)
+
+    @cached_property
+    def _tables(self) -> dict[int, MemoryMap]:
+        return {step: self.at(step) for step in self.steps}
+
+    def column(self, name: str) -> tuple[Array, Array]:
+        """One column over time: ids `[n]` and values `[steps, n]`, joined by id."""
+        first = next(iter(self._tables.values()))["id"].tolist()
+        values = [m.select(first)[name] for m in self._tables.values()]
+        return np.asarray(first), np.stack(values)
+
+    def example(self, id: Any) -> pd.DataFrame:  # the column's name
+        """One example's path through the map: one row a step."""
+        import pandas as pd
+
+        names = ["error", "leverage", "sensitivity", "loss", "loo_loss", "memorization", "target", "prediction"]
+        rows = [{name: m.select([id])[name][0] for name in names} for m in self._tables.values()]
+        return pd.DataFrame(rows, index=pd.Index(self.steps, name="step"))
+
+    def rank_evolution(self, by: str = "sensitivity") -> tuple[Array, Array]:
+        """Ids `[n]` and ranks `[steps, n]`, 1 the largest."""
+        ids, values = self.column(by)
+        order = np.argsort(-np.nan_to_num(values, nan=np.inf), axis=1, kind="stable")
+        ranks = np.empty_like(order)
+        np.put_along_axis(ranks, order, np.arange(1, len(ids) + 1)[None], axis=1)
+        return ids, ranks
+
+    def concentration(self, parts: Sequence[float] = (0.01, 0.05)) -> pd.DataFrame:
+        """Share of all sensitivity in the most sensitive `parts` of the examples, one row a step."""
+        import pandas as pd
+
+        from memorymaps.maps.summary import share
+
+        rows = [{part: share(m["sensitivity"], part) for part in parts} for m in self._tables.values()]
+        return pd.DataFrame(rows, index=pd.Index(self.steps, name="step"))
+
+    def cartography(self) -> pd.DataFrame:
+        """Data cartography [Swayamdipta et al. 2020], and when each example was learned; one row an example.
+
+        `confidence` and `variability` are mean and standard deviation over steps of `p(y ∣ f)`, `correctness` the
+        share of steps with the right prediction; `first_learned` the first such step, `learned` the step from which it
+        stays right (−1: never), `forgotten` how often it turns from right to wrong. For classes.
+
+        Raises
+        ------
+        ValueError
+            The maps are not of classes.
+        """
+        import pandas as pd
+
+        if not next(iter(self._tables.values())).provenance.description.classes:
+            raise ValueError("cartography counts right and wrong predictions: these maps have no classes")
+        ids, loss = self.column("loss")
+        right = self.column("prediction")[1] == self.column("target")[1]
+        p, steps = np.exp(-loss), np.asarray(self.steps)
+        last_wrong = np.where(right.all(axis=0), -1, len(steps) - 1 - np.argmax(~right[::-1], axis=0))
+        stays = np.append(steps, -1)[last_wrong + 1]
+        return pd.DataFrame(
+            {
+                "id": ids,
+                "confidence": p.mean(axis=0),
+                "variability": p.std(axis=0),
+                "correctness": right.mean(axis=0),
+                "first_learned": np.where(right.any(axis=0), steps[np.argmax(right, axis=0)], -1),
+                "learned": stays,
+                "forgotten": np.sum(right[:-1] & ~right[1:], axis=0),
+            }
+        )

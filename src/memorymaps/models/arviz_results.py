@@ -1,7 +1,0 @@
-"""Registers the result type of ArviZ before 1.0: it is met by the line to type."""
-
-from arviz import InferenceData
-
-from memorymaps.models.arviz_draws import teach
-
-teach(InferenceData)

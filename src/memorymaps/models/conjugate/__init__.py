@@ -1,0 +1,1 @@
+"""Conjugate exponential families and linear-Gaussian state space models."""

@@ -1,0 +1,212 @@
+"""Conjugate exponential families: posteriors whose natural parameter is a sum over examples.
+
+    q(θ) = exp(⟨λ, T(θ)⟩ − A(λ)),    λ = λ₀ + Σ_j w_j λ̃_j,    λ^{\\M} = λ − Σ_{j∈M} w_j λ̃_j   [MPE Thm. 1–2]
+
+Leaving out is a subtraction: exact, for one example or many. From `A` alone follow the divergence that the map has as a
+column of its own and the log scores:
+
+    KL(q_a ‖ q_b) = ⟨λ_a − λ_b, ∇A(λ_a)⟩ − A(λ_a) + A(λ_b)
+    log p(y ∣ λ)  = A(λ + λ̃_y) − A(λ) + log h(y)
+
+There is no input `x`, so the axes are those of the likelihood's mean parameter, with `f = E_q[μ]` for every example:
+
+    y-axis   ‖f − y‖, as everywhere
+    x-axis   h_i = tr(ΛV) = w_i r / (N₀ + Σw),   Λ = 1/v(f),   V = v(f)/(N₀ + Σw)
+
+`N₀` is the number of examples the prior is worth and `r` the number of free means: the leverage is the credibility that
+one observation has in the posterior mean [Diaconis & Ylvisaker 1979]. The cavity form with this `V` gives the exact
+posterior mean without the example, which is how the map's `loo_prediction` becomes exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.perturbation.local import Local
+from memorymaps.data.examples import Examples
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.draws.draws import Numbered
+from memorymaps.posteriors.contract import Description, Marginals
+from memorymaps.posteriors.registry import posterior, training_data
+
+
+class ImproperError(ValueError):
+    """Parameters that no distribution has."""
+
+
+def positive(**values: Any) -> None:
+    """Raise `ImproperError` unless all values are finite and positive."""
+    for name, value in values.items():
+        if not np.all(np.isfinite(value)) or not np.all(np.asarray(value) > 0):
+            raise ImproperError(f"{name} = {value}: expected finite numbers > 0 (a proper prior)")
+
+
+def definite(name: str, matrix: Any, d: int) -> Array:
+    """A symmetric positive definite `[d, d]`, also from a number or a diagonal.
+
+    Raises
+    ------
+    ImproperError
+        Another matrix.
+    """
+    found = np.asarray(matrix, dtype=float)
+    found = found * np.eye(d) if found.ndim < 2 else found
+    if found.shape != (d, d) or not np.allclose(found, found.T) or not np.all(np.linalg.eigvalsh(found) > 0):
+        raise ImproperError(f"{name} of shape {found.shape}: expected a symmetric positive definite ({d}, {d}) matrix")
+    return found
+
+
+class Family(ABC):
+    """A likelihood with its conjugate prior; natural parameters are arrays `[..., *shape]`."""
+
+    @abstractmethod
+    def natural(self) -> Array:
+        """`λ₀` of the prior: `[*shape]`."""
+
+    @abstractmethod
+    def sites(self, y: Array) -> Array:
+        """`λ̃_i` of each example: `[n, *shape]`."""
+
+    @abstractmethod
+    def log_partition(self, natural: Array) -> Array:
+        """`A(λ)`: `[...]`."""
+
+    @abstractmethod
+    def statistics(self, natural: Array) -> Array:
+        """`∇A(λ) = E_q[T(θ)]`: `[..., *shape]`."""
+
+    @abstractmethod
+    def log_base(self, y: Array, weight: Array) -> Array:
+        """`w log h(y)`: `[n]`."""
+
+    @abstractmethod
+    def axes(self, natural: Array) -> tuple[Array, Array, Likelihood]:
+        """The map's `f = E_q[μ] [c]` and `V = v(f)/(N₀ + Σw) [c, c]`, and the likelihood in the mean parameter."""
+
+    def checked(self, y: Any) -> Array:
+        """Targets as the family takes them: `[n]` or `[n, c]`."""
+        return np.asarray(y, dtype=float)
+
+    def kl(self, a: Array, b: Array) -> Array:
+        """`KL(q_a ‖ q_b)` in nats: `[...]`."""
+        dims = tuple(range(-self.natural().ndim, 0))
+        gap = np.sum((a - b) * self.statistics(a), axis=dims)
+        return np.asarray(gap - self.log_partition(a) + self.log_partition(b))
+
+    def given(self, y: Any, *, ids: Any = None, sample_weight: Any = None) -> Conditioned:
+        """The posterior after seeing `y`.
+
+        Raises
+        ------
+        TargetError
+            Targets outside the support.
+        DataError
+            No rows, unequal lengths, weights that are negative or not finite.
+        """
+        target = self.checked(y)
+        return Conditioned(self, ArrayExamples.of(np.arange(len(target)), target, ids, sample_weight))
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioned:
+    """A family's posterior and the examples it has seen: `memory_map(BetaBernoulli(1, 1).given(y))`."""
+
+    family: Family
+    examples: ArrayExamples
+    natural: Array = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        batch = self.examples.whole
+        mean, _, likelihood = self.family.axes(self.family.natural())
+        likelihood.check_target(batch.target, len(mean))
+        total = self.family.natural() + np.sum(self._sites(), axis=0)
+        object.__setattr__(self, "natural", total)
+
+    def _sites(self) -> Array:
+        """`w_i λ̃_i`."""
+        batch = self.examples.whole
+        sites = self.family.sites(batch.target)
+        weight = np.ones(len(batch)) if batch.weight is None else batch.weight
+        return weight.reshape(-1, *[1] * (sites.ndim - 1)) * sites
+
+    def without(self, rows: Sequence[int] | Array) -> Array:
+        """`λ^{\\M} = λ − Σ_{j∈M} w_j λ̃_j` for a group of rows: `[*shape]`."""
+        return np.asarray(self.natural - np.sum(self._sites()[np.unique(np.asarray(rows))], axis=0))
+
+    def divergence(self, rows: Sequence[int] | Array) -> float:
+        """`KL(q^{\\M} ‖ q)` in nats: what the posterior has learned from these rows, given all others."""
+        return float(self.family.kl(self.without(rows), self.natural))
+
+
+@dataclass(frozen=True)
+class ConjugatePosterior:
+    """`E_q[μ]` for every example, with the variance that makes leaving out exact."""
+
+    model: Conditioned
+    likelihood: Likelihood
+    description: Description
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f = E_q[μ]` and `V = v(f)/(N₀ + Σw)`, the same for all examples."""
+        mean, variance, _ = self.model.family.axes(self.model.natural)
+        return Marginals(np.tile(mean, (len(inputs), 1)), np.tile(variance, (len(inputs), 1, 1)))
+
+    def factor(self, inputs: Any) -> Array:
+        """`Z [n, c, c]`: the root of `V`, for removing groups."""
+        variance = self.marginals(inputs[:1]).variance[0]
+        values, vectors = np.linalg.eigh(variance)
+        return np.tile(vectors * np.sqrt(np.clip(values, 0, None)), (len(inputs), 1, 1))
+
+    def annotate(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+        """`kl`, `KL(q^{\\i} ‖ q)`; `loo_predictive_loss`, `−log p(y_i ∣ y_{−i})` under the posterior predictive.
+
+        Both in nats and exact; an example of weight `w` counts as `p^w`.
+        """
+        family, whole = self.model.family, self.model.natural
+        sites = family.sites(batch.target)
+        without = whole - at.weight.reshape(-1, *[1] * (sites.ndim - 1)) * sites
+        seen = family.log_partition(whole) - family.log_partition(without)
+        return {
+            "kl": np.maximum(family.kl(without, whole), 0.0),
+            "loo_predictive_loss": -seen - family.log_base(batch.target, at.weight),
+        }
+
+
+@training_data.register(Conditioned)
+def _data(model: Conditioned, examples: Examples | None) -> Examples:
+    if examples is not None:
+        raise ValueError("a conjugate posterior carries its data: call memory_map(family.given(y)), without X and y")
+    return Numbered(model.examples)
+
+
+@posterior.register(Conditioned)
+def _posterior(model: Conditioned, examples: Examples) -> ConjugatePosterior:
+    mean, variance, likelihood = model.family.axes(model.natural)
+    description = Description(
+        model=f"{type(model.family).__name__} posterior",
+        posterior="exact, conjugate",
+        likelihood=type(likelihood).__name__,
+        prior=f"{model.family}",
+        algorithm="conjugate updating",
+        coverage=(f"{len(mean)} mean(s): exact",),
+        classes=tuple(range(len(mean))) if isinstance(likelihood, Categorical) else (),
+        rank=int(np.linalg.matrix_rank(variance)),
+        methods=("nickl2023memory", "tailor2023maps", "diaconis1979conjugate"),
+        notes=("No inputs: every example meets the same output f = E_q[μ], and leverage is its weight in it.",),
+    )
+    return ConjugatePosterior(model, likelihood, description)
+
+
+@training_data.register(Family)
+@posterior.register(Family)
+def _prior(model: Family, examples: Examples | None) -> Any:
+    raise ValueError(f"{type(model).__name__} is a prior that has seen nothing: memory_map(prior.given(y))")

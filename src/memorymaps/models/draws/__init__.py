@@ -1,0 +1,1 @@
+"""Posteriors given by draws: Markov chains, ensembles, dropout."""

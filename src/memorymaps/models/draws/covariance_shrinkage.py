@@ -1,0 +1,107 @@
+"""Covariances from few draws: what the examples have in common steadies each one's own.
+
+Each example's sample covariance `V_i [c, c]` of `s` draws is noisy: relative error `√(2/(s − 1))` for one output,
+singular for `c ≥ s`. Its *shape* is shrunk by OAS [Chen, Wiesel, Eldar, Hero 2010] in coordinates in which the average
+covariance of all examples is the identity: equivariant under any linear change of outputs, its size `tr(V̄⁻¹V_i)`
+unchanged. (OAS and Ledoit–Wolf towards a plain identity would mix outputs of different units, and do nothing for one
+output.) Its *size* is shrunk towards the other examples' by the empirical-Bayes rule for variances [Smyth 2004], whose
+strength follows from how much more the sizes vary than `s` draws explain. Both vanish as `1/s`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import digamma, polygamma
+
+from memorymaps.core.arrays import Array
+
+_NEGLIGIBLE = 1e-10  # directions with this share of the largest average variance do not vary at all
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What the covariances of many examples have in common.
+
+    `root B [c, r]` with `B Bᵀ = V̄` and its inverse `[r, c]`; sizes have the centre `size` and are worth
+    `strength` degrees of freedom.
+    """
+
+    root: Array
+    inverse: Array
+    size: float
+    strength: float
+
+    @classmethod
+    def of(cls, variance: Array, draws: int) -> Pool:
+        """The pool of sample covariances `[n, c, c]`, each of `draws` draws."""
+        values, vectors = np.linalg.eigh(np.mean(variance, axis=0))
+        kept = values > _NEGLIGIBLE * max(values[-1], np.finfo(float).tiny)
+        root, inverse = vectors[:, kept] * np.sqrt(values[kept]), (vectors[:, kept] / np.sqrt(values[kept])).T
+        size = _sizes(_whitened(variance, inverse))
+        return cls(root, inverse, *_scaled_f(size[size > 0], draws - 1, int(np.count_nonzero(kept))))
+
+    def shrink(self, variance: Array, draws: int) -> Array:
+        """The shrunk covariances `[n, c, c]`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> f = np.random.default_rng(0).normal(size=(4, 1000, 1))  # four draws of a variance of one
+        >>> v = f.var(axis=0, ddof=1)[..., None]
+        >>> float(v.std()), float(Pool.of(v, 4).shrink(v, 4).std())
+        (0.8..., 0.0...)
+        """
+        a = _whitened(variance, self.inverse)
+        size, r = _sizes(a), a.shape[-1]
+        if r > 1:
+            rho = _oas(a, draws - 1)[:, None, None]
+            a = (1 - rho) * a + rho * size[:, None, None] * np.eye(r)
+        return self.root @ (self._steadied(size, draws * r - r)[:, None, None] * a) @ self.root.T
+
+    def _steadied(self, size: Array, df: int) -> Array:
+        """The factor on each size: `(d₀ s₀² + d s²)/((d₀ + d) s²)`; zero stays zero."""
+        toward = np.divide(self.size, size, out=np.zeros_like(size), where=size > 0)
+        share = 1.0 if np.isinf(self.strength) else self.strength / (self.strength + df)
+        return share * toward + (1 - share)
+
+
+def _whitened(variance: Array, inverse: Array) -> Array:
+    return np.asarray(inverse @ variance @ inverse.T)
+
+
+def _sizes(a: Array) -> Array:
+    return np.trace(a, axis1=1, axis2=2) / max(a.shape[-1], 1)
+
+
+def _oas(a: Array, df: int) -> Array:
+    """OAS weights `ρ [n]` of the identity for covariances `[n, r, r]` with `df` degrees of freedom."""
+    r = a.shape[-1]
+    square, trace2 = np.einsum("nab,nba->n", a, a), np.trace(a, axis1=1, axis2=2) ** 2
+    gap = (df + 1 - 2 / r) * (square - trace2 / r)
+    rho = np.divide((1 - 2 / r) * square + trace2, gap, out=np.ones_like(gap), where=gap > 0)
+    return np.minimum(rho, 1.0)
+
+
+def _scaled_f(size: Array, df: int, r: int) -> tuple[float, float]:
+    """Centre and degrees of freedom of the prior of variances with `df · r` degrees of freedom [Smyth 2004, §6.2]."""
+    d = df * r / 2
+    if len(size) < 2:
+        return (float(size[0]) if len(size) else 1.0), 0.0
+    logs = np.log(size) - digamma(d) + np.log(d)
+    excess = float(np.var(logs, ddof=1) - polygamma(1, d))
+    if excess <= 0:
+        return float(np.exp(np.mean(logs))), np.inf
+    half = _inverse(lambda x: float(polygamma(1, x)), excess)
+    return float(np.exp(np.mean(logs) + digamma(half) - np.log(half))), 2 * half
+
+
+def _inverse(decreasing: Callable[[float], float], value: float) -> float:
+    """`x > 0` with `decreasing(x) = value`, by bisection on the logarithm."""
+    low, high = -20.0, 20.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if decreasing(float(np.exp(middle))) > value else (low, middle)
+    return float(np.exp((low + high) / 2))

@@ -1,0 +1,212 @@
+"""Posterior samples: maps of anything that gives draws of its outputs (MCMC, ensembles, MC-dropout, SWAG, black boxes).
+
+    f_i = mean of the draws      V_i = their covariance, shrunk where draws are few (`shrinkage`)
+
+and everything else follows as for any other posterior: no gradient, no parameter is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.draws.covariance_shrinkage import Pool
+from memorymaps.models.draws.psis import Importance
+from memorymaps.models.draws.sample_posterior import ReweightedPosterior, SampledPosterior, at_draws, covariance
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import posterior, training_data
+
+_POOLED = 2048  # examples that the common covariance is learned from
+
+
+def _likelihood(likelihood: Any) -> Likelihood:
+    if not isinstance(likelihood, Likelihood):
+        raise TypeError(
+            f"likelihood = {likelihood!r}: expected a Likelihood such as Gaussian(dispersion=noise_variance), "
+            "Expected(Bernoulli()) or Expected(Categorical())"
+        )
+    return likelihood
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of the outputs at the training examples, `f [s, n, c]` or `[s, n]` (link scale: logits, linear predictor).
+
+    Parameters
+    ----------
+    f : the draws; draw `k` is one function, seen at all examples.
+    likelihood : how outputs and targets meet. `Expected(Bernoulli())` averages error and curvature over the posterior,
+        which is the first-order change of the posterior mean; `Bernoulli()` takes them at the mean.
+    importance : `psis` adds leave-one-out by importance sampling and the Pareto-k light; see `annotate`.
+    log_likelihood : `log p(y_i ∣ θ_s) [s, n]`, for importance sampling where `f` alone does not give it (drawn noise).
+    examples : targets and ids, where the draws bring their own; otherwise `memory_map(draws, X, y)`.
+    name : what made them.
+
+    Raises
+    ------
+    DataError
+        Fewer than two draws, another shape, values that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np, memorymaps as mm
+    >>> from memorymaps.core.likelihoods.exponential_family import Gaussian
+    >>> rng, y = np.random.default_rng(0), np.array([1.0, 2.0, 3.0, 10.0])
+    >>> f = rng.normal(y.mean(), 0.5, size=(4000, 1)) * np.ones(4)  # the mean of four, drawn from its posterior
+    >>> m = mm.memory_map(Draws(f, Gaussian(dispersion=1.0)), y, y)
+    >>> round(float(m["loo_prediction"][3]), 1), (1 + 2 + 3) / 3
+    (2.0, 2.0)
+    """
+
+    f: Any
+    likelihood: Likelihood
+    importance: Importance | None = None
+    log_likelihood: Any = None
+    examples: Examples | None = None
+    name: str = "draws"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "f", checked(self.f, None))
+        _likelihood(self.likelihood)
+        given = self.log_likelihood
+        if given is not None:
+            given = np.asarray(given, dtype=float)
+            if given.shape != self.f.shape[:2] or not np.all(np.isfinite(given)):
+                raise DataError(f"log_likelihood {given.shape}: expected finite numbers of shape {self.f.shape[:2]}")
+            object.__setattr__(self, "log_likelihood", given)
+
+    def __call__(self, rows: Array) -> Array:
+        """Draws at these rows, `[s, rows, c]`."""
+        return self.f[:, rows]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A black box that gives draws: `predict(inputs)` → `[s, n, c]`, draw `k` being the same function in every call.
+
+    Ensembles, MC-dropout and snapshots of networks are made by `memorymaps.nets.ensembles`. The other parameters are
+    those of `Draws`.
+
+    Examples
+    --------
+    >>> import numpy as np, memorymaps as mm
+    >>> from memorymaps.core.likelihoods.exponential_family import Gaussian
+    >>> rng = np.random.default_rng(0)
+    >>> x, slopes = np.linspace(-1, 1, 20), rng.normal(2.0, 0.1, size=500)
+    >>> m = mm.memory_map(Sampler(lambda x: slopes[:, None] * x, Gaussian(0.25)), x, 2 * x + rng.normal(size=20) / 2)
+    >>> m.top(1, by="leverage")["id"].tolist()[0] in (0, 19)
+    True
+    """
+
+    predict: Callable[[Any], Any]
+    likelihood: Likelihood
+    importance: Importance | None = None
+    name: str = "black box"
+
+    def __post_init__(self) -> None:
+        _likelihood(self.likelihood)
+
+    def __call__(self, inputs: Any) -> Array:
+        """Draws at these inputs, checked."""
+        return checked(self.predict(inputs), inputs.shape[0] if hasattr(inputs, "shape") else len(inputs))
+
+
+def checked(f: Any, n: int | None) -> Array:
+    """Draws as finite `[s, n, c]`.
+
+    Raises
+    ------
+    DataError
+        Another shape, fewer than two draws, NaN or infinite values.
+    """
+    f = np.asarray(f, dtype=np.float64)
+    f = f[..., None] if f.ndim == 2 else f
+    if f.ndim != 3 or n not in (None, f.shape[1]):
+        wanted = "n" if n is None else n
+        raise DataError(f"draws of shape {f.shape}: expected [s, {wanted}] or [s, {wanted}, c], draws first")
+    if len(f) < 2:
+        raise DataError(f"{len(f)} draw: a posterior covariance needs two at least, better hundreds")
+    if not np.all(np.isfinite(f)):
+        bad = ~np.isfinite(f).all(axis=(1, 2))
+        raise DataError(
+            f"NaN or infinite values in {np.count_nonzero(bad)} of {len(f)} draws, first in draw {int(np.argmax(bad))}"
+            ": drop diverged draws or fix the sampler"
+        )
+    return f
+
+
+@dataclass(frozen=True)
+class Numbered(Examples):
+    """Examples whose inputs are their row numbers, for posteriors that know each row already."""
+
+    source: Examples
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = 0
+        for batch in self.source:
+            yield dataclasses.replace(batch, inputs=np.arange(start, start + len(batch)))
+            start += len(batch)
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions."""
+        return dataclasses.replace(self.source.take(rows), inputs=np.arange(len(self))[rows])
+
+
+@training_data.register(Draws)
+def _numbered(model: Draws, examples: Examples | None) -> Examples:
+    found = model.examples if examples is None else examples
+    if found is None:
+        raise ValueError("these draws do not bring their targets: memory_map(draws, X, y)")
+    if len(found) != model.f.shape[1]:
+        raise DataError(
+            f"draws at {model.f.shape[1]} examples, data with {len(found)}: expected one for each, in order"
+        )
+    return Numbered(found)
+
+
+@training_data.register(Sampler)
+def _small(model: Sampler, examples: Examples | None) -> Examples:
+    if examples is None:
+        raise ValueError("a black box does not keep its training data: memory_map(sampler, X, y)")
+    small = isinstance(examples, ArrayExamples)
+    return dataclasses.replace(examples, batch_size=min(examples.batch_size, 1024)) if small else examples  # type: ignore[type-var, attr-defined]
+
+
+@posterior.register(Draws)
+@posterior.register(Sampler)
+def _posterior(model: Any, examples: Examples) -> SampledPosterior:
+    some = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _POOLED)).astype(int))
+    f = model(examples.take(some).inputs)
+    pool = Pool.of(covariance(f), len(f))
+    facts = (model, model.likelihood, _describe(model, f, pool), pool)
+    if model.importance is None:
+        return SampledPosterior(*facts)
+    return ReweightedPosterior(*facts, model.importance, getattr(model, "log_likelihood", None))
+
+
+def _describe(model: Any, f: Array, pool: Pool) -> Description:
+    s = len(f)
+    note = f"Each V rests on {s:,} draws: about {np.sqrt(2 / (s - 1)):.0%} relative error of one leverage"
+    prior = f", sizes shrunk with {pool.strength:.3g} prior degrees of freedom" if pool.strength > 0.01 * s else ""
+    checked_by = () if model.importance is None else ("vehtari2024pareto",)
+    return Description(
+        model=model.name,
+        posterior=f"{s:,} draws: empirical mean and covariance",
+        likelihood=type(at_draws(model.likelihood)).__name__,
+        prior="the sampler's own",
+        algorithm="sampling",
+        form="R/F-sm",
+        notes=(note + prior + ".",),
+        methods=("nickl2023memory", "tailor2023maps", "chen2010shrinkage", "smyth2004linear", *checked_by),
+    )

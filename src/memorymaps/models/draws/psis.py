@@ -1,0 +1,77 @@
+"""Leaving one out by importance sampling: the same draws, reweighted by `1/p(y_i ∣ f_i)`.
+
+Pareto-smoothed importance sampling (PSIS) as ArviZ maintains it, with its own warning light: the shape `k` of the
+weights' tail. Beyond `min(1 − 1/log₁₀ s, 0.7)` the weights cannot be trusted [Vehtari, Simpson, Gelman, Yao,
+Gabry 2024].
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from memorymaps._extras import require
+from memorymaps.core.arrays import Array
+from memorymaps.core.special_functions import logsumexp
+
+
+@dataclass(frozen=True)
+class Reweighted:
+    """Draws without one example each: normalised `log_weight [n, s]` and tail shapes `pareto_k [n]`."""
+
+    log_weight: Array
+    pareto_k: Array
+
+    @property
+    def threshold(self) -> float:
+        """The largest trustworthy `k` for this number of draws."""
+        return min(1 - 1 / float(np.log10(self.log_weight.shape[-1])), 0.7)
+
+    def loss(self, log_likelihood: Array) -> Array:
+        """`−log p(y_i ∣ y_{−i})`: `[n]`, in nats, from `log p(y_i ∣ f_i) [n, s]`."""
+        return -logsumexp(self.log_weight + log_likelihood)
+
+    def average(self, draws: Array) -> Array:
+        """The mean of `draws [s, n, c]` without the example itself: `[n, c]`."""
+        return np.einsum("ns,snc->nc", np.exp(self.log_weight), draws)
+
+
+Importance = Callable[[Array], Reweighted]
+
+
+def psis(log_likelihood: Array, reff: float = 1.0) -> Reweighted:
+    """PSIS weights of leave-one-out from `log p(y_i ∣ f_i) [n, s]`, by ArviZ's `psislw`.
+
+    `reff` is the relative efficiency of the draws, effective number / number (1 for independent ones).
+
+    Raises
+    ------
+    ImportError
+        ArviZ is not installed.
+    ValueError
+        Fewer than 25 draws: there is no tail to fit.
+    """
+    s = log_likelihood.shape[-1]
+    if s < 25:
+        raise ValueError(f"{s} draws: importance sampling fits the tail of their weights and needs 25, better 1,000")
+    weights, k = _smoothed(log_likelihood, reff)
+    flat = np.ptp(log_likelihood, axis=-1) == 0  # weight zero: nothing is reweighted, there is no tail
+    return Reweighted(weights, np.where(flat, 0.0, k))
+
+
+def _smoothed(log_likelihood: Array, reff: float) -> tuple[Array, Array]:
+    """Before ArviZ 1.0 by a function of log weights, from then on by one of log likelihoods."""
+    arviz = require("arviz")
+    if hasattr(arviz, "psislw"):
+        weights, k = arviz.psislw(-log_likelihood, reff=reff)
+    else:
+        weights, k = require("arviz_stats.base").array_stats.psislw(log_likelihood, r_eff=reff)
+    return np.asarray(weights), np.asarray(k)
+
+
+def with_efficiency(reff: float) -> Importance:
+    """`psis` for draws of this relative efficiency."""
+    return functools.partial(psis, reff=reff)

@@ -1,0 +1,1 @@
+"""Gaussian processes, support vector machines and kernel ridge regression."""

@@ -1,0 +1,172 @@
+"""GPyTorch: exact Gaussian processes, and sparse variational ones with any of its likelihoods [MPE App. H].
+
+Priors are asked through `model.forward`, which is the same in training and evaluation mode, so that a map may be drawn
+in the middle of a training; nothing of the model is changed. Kernels are evaluated in the model's own precision,
+everything after them in float64.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gpytorch.likelihoods import FixedNoiseGaussianLikelihood, GaussianLikelihood
+from gpytorch.models import ApproximateGP, ExactGP
+from torch import Tensor
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.gather import check_same, gathered
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.kernels.gram_posterior import GramOutput, GramPosterior
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import posterior, training_data
+
+HELD = "Hyperparameters are held at their values: leaving an example out does not optimise them again."
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Prior mean and covariance of a GPyTorch model as functions of inputs, float64 NumPy."""
+
+    model: Any
+
+    def tensor(self, inputs: Any) -> Tensor:
+        """Inputs `[n, d]` where the model's parameters live."""
+        like = next(self.model.parameters())
+        x = inputs if isinstance(inputs, Tensor) else torch.as_tensor(np.array(inputs, dtype=float))
+        return (x[:, None] if x.ndim == 1 else x).to(like)
+
+    def joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean `[..., n]` and covariance `[..., n, n]`, float64; of several tasks `[n, c]` and `[nc, nc]`."""
+        with torch.no_grad(), _evaluating(self.model):
+            f = self.model.forward(x)
+            covariance = f.covariance_matrix.detach().double()
+            return f.mean.detach().double(), covariance if getattr(f, "_interleaved", True) else _interleaved(f)
+
+    def kernel(self, a: Any, b: Any) -> Array:
+        """`k(a, b) [n, n']`, tasks of an example side by side: `[nc, n'c]`."""
+        first = self.tensor(a)
+        if a is b:
+            return self.joint(first)[1].cpu().numpy()
+        covariance = self.joint(torch.cat([first, self.tensor(b)]))[1]
+        rows = len(first) * (len(covariance) // (len(first) + len(self.tensor(b))))
+        return covariance[:rows, rows:].cpu().numpy()
+
+    def mean(self, a: Any) -> Array:
+        """`m(a) [n]` or `[n, c]`."""
+        return self.joint(self.tensor(a))[0].cpu().numpy()
+
+
+def _interleaved(f: Any) -> Tensor:
+    """Covariance with an example's tasks side by side, of a distribution that keeps task by task."""
+    n, c = f.mean.shape
+    whole: Tensor = f.covariance_matrix.detach().double()
+    return whole.reshape(c, n, c, n).permute(1, 0, 3, 2).reshape(n * c, n * c)
+
+
+@contextlib.contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Every module in evaluation mode (feature extractors may hold dropout), and back to the mode each was in."""
+    modes = {module: module.training for module in model.modules()}
+    for module in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@functools.singledispatch
+def noise_of(likelihood: Any) -> Array:
+    """Noise variances `[n]` or `[1]` of one output; noise covariance `[c, c]` of several.
+
+    Raises
+    ------
+    TypeError
+        Not a Gaussian likelihood.
+    """
+    raise TypeError(
+        f"ExactGP with {type(likelihood).__name__}: expected GaussianLikelihood, FixedNoiseGaussianLikelihood or "
+        "MultitaskGaussianLikelihood"
+    )
+
+
+@noise_of.register(GaussianLikelihood)
+@noise_of.register(FixedNoiseGaussianLikelihood)
+def _noise(likelihood: Any) -> Array:
+    return np.asarray(likelihood.noise.detach().double().cpu()).reshape(-1)
+
+
+@training_data.register(ExactGP)
+def _exact_data(model: Any, examples: Examples | None) -> Examples:
+    if model.train_inputs is None:
+        raise DataError("the model has no training data: call model.set_train_data(x, y)")
+    x, y = model.train_inputs[0].detach().cpu().numpy(), model.train_targets.detach().cpu().numpy()
+    noise = noise_of(model.likelihood)
+    shape = (len(x), len(noise)) if noise.ndim == 2 else (len(x),)
+    if y.shape != shape:
+        raise DataError(f"train_targets of shape {y.shape}: expected {shape}, and no batch of models")
+    whole = ArrayExamples.of(x, y).whole if examples is None else gathered(examples)
+    check_same(whole.inputs, x, "the model")
+    check_same(whole.target, y, "the model")
+    if whole.weight is not None:
+        raise DataError("ExactGP knows no sample_weight: give each example its noise, FixedNoiseGaussianLikelihood")
+    weight = np.broadcast_to(np.mean(noise) / noise, (len(y),)).copy() if noise.ndim == 1 < len(noise) else None
+    return ArrayExamples(dataclasses.replace(whole, target=y.astype(float), weight=weight), max(len(y), 1))
+
+
+@posterior.register(ExactGP)
+def _exact(model: Any, examples: Examples) -> Any:
+    return exact_process(model.likelihood, model, gathered(examples))
+
+
+@functools.singledispatch
+def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
+    """The process after all its data, by the kind of its noise."""
+    prior = Prior(model)
+    noise = np.broadcast_to(noise_of(likelihood), (len(whole),))
+    gram = prior.kernel(whole.inputs, whole.inputs)
+    part = GramOutput(prior.kernel, whole.inputs, gram, 1 / noise)
+    alpha = np.linalg.solve(gram + np.diag(noise), whole.target - prior.mean(whole.inputs))
+    description = Description(
+        model=f"GPyTorch {type(model).__name__} (ExactGP)",
+        posterior="exact Gaussian process",
+        likelihood="Gaussian",
+        prior="the model's mean and kernel, from the model",
+        coverage=(f"f at {len(whole)} training inputs: exact, full covariance",),
+        effective_parameters=part.effective,
+        dispersion=float(np.mean(noise)),
+        notes=(HELD,),
+        methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
+    )
+
+    def outputs(inputs: Any) -> Array:
+        return (prior.mean(inputs) + prior.kernel(inputs, whole.inputs) @ alpha)[:, None]
+
+    return GramPosterior(Gaussian(float(np.mean(noise))), description, outputs, (part,))
+
+
+def _needs_likelihood(model: Any, *_: Any) -> Any:
+    raise TypeError(
+        f"{type(model).__name__} does not hold its likelihood: memory_map(model, X, y, likelihood=likelihood, "
+        "posterior=Variational()) with memorymaps.models.kernels.gpytorch_variational.Variational"
+    )
+
+
+posterior.register(ApproximateGP)(_needs_likelihood)
+training_data.register(ApproximateGP)(_needs_likelihood)
+
+
+def as_numpy(batch: Batch) -> Batch:
+    """Targets as NumPy; inputs stay what they are."""
+    target = batch.target.detach().cpu() if isinstance(batch.target, Tensor) else batch.target
+    return dataclasses.replace(batch, target=np.asarray(target))

@@ -1,0 +1,241 @@
+"""Sparse variational Gaussian processes of GPyTorch: `q(u) = N(m, S)` at `M` inducing points [MPE App. H].
+
+For an example with `a_i = K_ZZ⁻¹ k_Zi` (whitened: `L⁻¹k_Zi`):
+
+    f_i = m(x_i) + a_iᵀm        V_i = a_iᵀ S a_i        spread_i = k_ii − k_iZ K_ZZ⁻¹ k_Zi
+    e_i = E_q[∇ℓ_i]             Λ_i = E_q[∇²ℓ_i]        under N(f_i, V_i + spread_i)
+
+Removing data moves `q(u)`, so deviations follow `V`; the spread is what the inducing points do not see.
+
+Several outputs are a mixture `f = C g` of independent processes `g`, each with its own `q(u)`: `C` holds the
+coefficients of an `LMCVariationalStrategy`, times the mixing weights of a `SoftmaxLikelihood` (`f` are then logits);
+otherwise it is the identity. `V` and the spread are `C diag(·) Cᵀ`, joint over outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gpytorch import likelihoods as gpl
+from gpytorch.variational import (
+    IndependentMultitaskVariationalStrategy,
+    LMCVariationalStrategy,
+    UnwhitenedVariationalStrategy,
+    VariationalStrategy,
+)
+from torch import Tensor
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.expected import Expected
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
+from memorymaps.core.likelihoods.hinge import Pinball
+from memorymaps.core.likelihoods.links import Probit
+from memorymaps.core.likelihoods.piecewise_linear import Kinked
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.kernels.gpytorch_exact import Prior, as_numpy
+from memorymaps.models.kernels.gpytorch_multitask import task_noise
+from memorymaps.nets.custom import Custom
+from memorymaps.posteriors.contract import Description, Marginals
+from memorymaps.posteriors.registry import posterior, training_data
+
+_SEVERAL = (IndependentMultitaskVariationalStrategy, LMCVariationalStrategy)
+_ROWS = 1024  # examples at once: a joint prior covariance of (M + 1024)² numbers
+
+
+@dataclass(frozen=True)
+class VariationalGP:
+    """A GPyTorch `ApproximateGP` with its likelihood."""
+
+    model: Any
+    likelihood: Any
+
+
+@dataclass(frozen=True)
+class Variational:
+    """Recipe: the posterior of an `ApproximateGP` is its own `q(u)`; for `memory_map` and for `Tracker`.
+
+    `memory_map(model, X, y, likelihood=likelihood, posterior=Variational())`, with a GPyTorch likelihood (Gaussian,
+    Bernoulli, softmax, multitask Gaussian, or any one-dimensional one) or a `Likelihood`.
+    """
+
+    def __call__(self, model: Any, likelihood: Any) -> VariationalGP:
+        """Bind model and likelihood."""
+        if likelihood is None:
+            raise ValueError("Variational() needs likelihood=…: the GPyTorch likelihood of the training")
+        return VariationalGP(model, likelihood)
+
+
+def translated(likelihood: Any) -> Likelihood:
+    """A GPyTorch likelihood as one of ours, at `f`; see `Expected` for its expectations.
+
+    Raises
+    ------
+    TypeError
+        Other likelihoods of several outputs.
+    """
+    if isinstance(likelihood, Likelihood):
+        return likelihood
+    if isinstance(likelihood, gpl.GaussianLikelihood):
+        return Gaussian(float(likelihood.noise.detach().reshape(-1)[0]))
+    if isinstance(likelihood, gpl.BernoulliLikelihood):
+        return Bernoulli(link=Probit())
+    if isinstance(likelihood, gpl.LaplaceLikelihood):  # |y − f|/b, whose kink no quadrature meets
+        return Pinball(0.5, cost=2 / float(likelihood.noise.detach().reshape(-1)[0]) ** 0.5)
+    if isinstance(likelihood, gpl.SoftmaxLikelihood):
+        return Categorical()
+    if isinstance(likelihood, gpl.MultitaskGaussianLikelihood):  # variational training sees the diagonal alone
+        return Gaussian(tuple(np.diagonal(task_noise(likelihood)).tolist()))
+    if isinstance(likelihood, gpl.likelihood._OneDimensionalLikelihood):
+        return _one_dimensional(likelihood)
+    raise TypeError(
+        f"{type(likelihood).__name__} is not supported: GaussianLikelihood, BernoulliLikelihood, SoftmaxLikelihood, "
+        "MultitaskGaussianLikelihood, any one-dimensional likelihood, or a memorymaps likelihood"
+    )
+
+
+def _one_dimensional(likelihood: Any) -> Custom:
+    def loss(f: Tensor, y: Tensor) -> Tensor:
+        nll: Tensor = -likelihood(f[:, 0]).log_prob(y.to(f))
+        return nll
+
+    def predict(f: Tensor) -> Tensor:
+        mean: Tensor = likelihood(f[:, 0]).mean
+        return mean
+
+    return Custom(loss, predict)
+
+
+@dataclass(frozen=True)
+class VariationalPosterior:
+    """`q(f)`, `f = C g`, through `q(u) = N(m, R Rᵀ)` of each `g`: `m [l, M]`, `R [l, M, M]`, `C [c, l]`."""
+
+    likelihood: Likelihood
+    description: Description
+    prior: Prior
+    inducing: Tensor
+    whitened: bool
+    mean: Tensor
+    root: Tensor
+    mixing: Array
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f`, `V = C diag(aᵀSa) Cᵀ` and the spread that no example can move."""
+        g, z, spread = self._seen(inputs)
+        return Marginals(g @ self.mixing.T, self._mixed(np.sum(z**2, axis=-1)), self._mixed(spread))
+
+    def _mixed(self, variance: Array) -> Array:
+        """`C diag(v_i) Cᵀ [n, c, c]`."""
+        return (self.mixing * variance[:, None, :]) @ self.mixing.T
+
+    def outputs(self, inputs: Any) -> Array:
+        """`f [n, c]`."""
+        return self._seen(inputs)[0] @ self.mixing.T
+
+    def factor(self, inputs: Any) -> Array:
+        """`Z [n, c, l·M]` with `Z_i Z_jᵀ = C diag(a_iᵀ S a_j) Cᵀ`."""
+        z = self._seen(inputs)[1]
+        return (self.mixing[:, :, None] * z[:, None]).reshape(len(z), len(self.mixing), -1)
+
+    def _seen(self, inputs: Any) -> tuple[Array, Array, Array]:
+        """`g [n, l]`, `Rᵀa [n, l, M]`, spread `[n, l]`."""
+        x = self.prior.tensor(inputs)
+        parts = [self._block(block) for block in torch.split(x, _ROWS)]
+        f, z, spread = (torch.cat([part[k] for part in parts]).cpu().numpy() for k in range(3))
+        return f, z, spread
+
+    def _block(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        m = self.inducing.shape[-2]
+        points = x.expand(*self.inducing.shape[:-2], *x.shape)
+        mean, covariance = self.prior.joint(torch.cat([self.inducing, points], dim=-2))
+        c = len(self.mean)
+        mean, covariance = mean.expand(c, -1), covariance.expand(c, *covariance.shape[-2:])
+        jitter = self.prior.model.variational_strategy
+        jitter = getattr(jitter, "base_variational_strategy", jitter).jitter_val
+        eye = jitter * torch.eye(m, dtype=mean.dtype, device=mean.device)
+        triangle = torch.linalg.cholesky(covariance[:, :m, :m] + eye)
+        half = torch.linalg.solve_triangular(triangle, covariance[:, :m, m:], upper=False)
+        a = half if self.whitened else torch.linalg.solve_triangular(triangle.mT, half, upper=True)
+        centre = self.mean if self.whitened else self.mean - mean[:, :m]
+        f = mean[:, m:] + (a.mT @ centre[..., None])[..., 0]
+        own = torch.diagonal(covariance[:, m:, m:], dim1=-2, dim2=-1)
+        spread = (own - (half**2).sum(-2)).clamp(min=0)
+        return f.T, (a.mT @ self.root).transpose(0, 1), spread.T
+
+
+@training_data.register(VariationalGP)
+def _data(model: VariationalGP, examples: Examples | None) -> Examples:
+    if examples is None:
+        raise ValueError("a variational Gaussian process does not keep its training data: memory_map(model, X, y, …)")
+    return examples.map(as_numpy)
+
+
+@posterior.register(VariationalGP)
+def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosterior:
+    outer = bound.model.variational_strategy
+    inner = outer.base_variational_strategy if isinstance(outer, _SEVERAL) else outer
+    if type(inner) not in (VariationalStrategy, UnwhitenedVariationalStrategy):
+        raise TypeError(
+            f"{type(inner).__name__} is not supported: VariationalStrategy, UnwhitenedVariationalStrategy, or one of "
+            "them in IndependentMultitaskVariationalStrategy or LMCVariationalStrategy"
+        )
+    if not bool(inner.variational_params_initialized):
+        raise DataError("q(u) is not initialised yet: pass one batch through the model before the first map")
+    with torch.no_grad():
+        q = inner._variational_distribution()
+        mean, covariance = q.mean.detach().double(), q.covariance_matrix.detach().double()
+    m = mean.shape[-1]
+    mean = mean.reshape(-1, m)
+    mixing = _mixing(outer, bound.likelihood, len(mean))
+    likelihood = translated(bound.likelihood)
+    description = Description(
+        model=f"GPyTorch {type(bound.model).__name__} (ApproximateGP)",
+        posterior=f"variational q(u) at {m} inducing points, {type(inner).__name__}",
+        likelihood=f"expected {type(likelihood).__name__}",
+        prior="the model's mean and kernel, from the model",
+        algorithm="variational inference, at the current q(u)",
+        coverage=(f"q(u) of {m} inducing points: full covariance",),
+        form="R/F-sm",
+        notes=("Hyperparameters and inducing points are held at their values.",),
+    )
+    return VariationalPosterior(
+        likelihood if isinstance(likelihood, Kinked) else Expected(likelihood),
+        description,
+        Prior(bound.model),
+        inner.inducing_points.detach(),
+        isinstance(inner, VariationalStrategy),
+        mean,
+        _root(covariance.reshape(-1, m, m)),
+        mixing,
+    )
+
+
+def _mixing(strategy: Any, likelihood: Any, latents: int) -> Array:
+    """`C [c, l]`: from independent processes to the outputs of the likelihood.
+
+    Raises
+    ------
+    TypeError
+        Another number of variational distributions than of processes.
+    """
+    expected = getattr(strategy, "num_latents", getattr(strategy, "num_tasks", latents))
+    if expected != latents:
+        raise TypeError(
+            f"{latents} variational distribution(s) for {expected} processes: give each its own, "
+            f"CholeskyVariationalDistribution(M, batch_shape=torch.Size([{expected}]))"
+        )
+    mixing = np.eye(latents)
+    if isinstance(strategy, LMCVariationalStrategy):
+        mixing = strategy.lmc_coefficients.detach().double().cpu().numpy().T
+    weights = getattr(likelihood, "mixing_weights", None)
+    return mixing if weights is None else weights.detach().double().cpu().numpy() @ mixing
+
+
+def _root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = vectors * values.clamp(min=0).sqrt()[..., None, :]
+    return root

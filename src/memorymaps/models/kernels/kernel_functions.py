@@ -1,0 +1,97 @@
+"""Kernels of scikit-learn's kernel machines as functions of two sets of inputs, dense or sparse."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics.pairwise import pairwise_kernels
+from sklearn.utils.validation import check_is_fitted
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.gather import gathered
+from memorymaps.data.views import with_inputs
+from memorymaps.models.kernels.gram_posterior import GramOutput, Kernel
+from memorymaps.models.linear.design_matrix import Design
+
+
+def features_of(model: Any) -> Callable[[Any], Any]:
+    """Inputs as the model takes them: sparse stays sparse, everything else a finite float64 matrix.
+
+    A kernel that is a function takes whatever it takes.
+    """
+    if callable(model.kernel):
+        return lambda inputs: inputs
+    named = hasattr(model, "feature_names_in_")
+    names = model.feature_names_in_ if named else [f"x{j}" for j in range(model.n_features_in_)]
+    design = Design(tuple(map(str, names)), False, named)
+    return lambda inputs: inputs.tocsr() if issparse(inputs) else design(inputs)
+
+
+def kernel_of(model: Any, gamma: float | None) -> Kernel:
+    """`k(x, x') [n, n']` of a model with `kernel`, `degree`, `coef0`.
+
+    Raises
+    ------
+    DataError
+        A precomputed kernel, whose rows do not tell `k(x, x)`.
+    """
+    if model.kernel == "precomputed":
+        raise DataError(
+            "kernel='precomputed': its rows do not hold k(x, x) of an example. Fit with the kernel as a function, "
+            f"{type(model).__name__}(kernel=lambda a, b: ...), and the inputs it was computed from"
+        )
+    if callable(model.kernel):
+        return lambda a, b: np.asarray(model.kernel(a, b), dtype=float)
+    given = {"gamma": gamma, "degree": model.degree, "coef0": model.coef0}
+    return lambda a, b: np.asarray(pairwise_kernels(a, b, metric=model.kernel, filter_params=True, **given))
+
+
+def libsvm_gamma(model: Any, x: Any) -> float:
+    """`gamma` of an SVC or SVR in numbers: `"scale"` is `1/(p Var x)`, `"auto"` is `1/p`."""
+    if model.gamma == "auto":
+        return 1.0 / float(x.shape[1])
+    if model.gamma != "scale":
+        return float(model.gamma)
+    variance = x.multiply(x).mean() - x.mean() ** 2 if issparse(x) else x.var()
+    return float(1 / (x.shape[1] * variance)) if variance > 0 else 1.0
+
+
+def fitted_on(model: Any, attribute: str, examples: Examples | None) -> Examples:
+    """The examples, if the model is fitted.
+
+    Raises
+    ------
+    NotFittedError
+        It is not.
+    ValueError
+        No examples given.
+    """
+    try:
+        check_is_fitted(model, attribute)
+    except NotFittedError as error:
+        raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map") from error
+    if examples is None:
+        raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
+    return examples
+
+
+def seen_by(model: Any, examples: Examples) -> tuple[Batch, Array]:
+    """All examples with their inputs as the model takes them, and their weights."""
+    whole = gathered(examples.map(with_inputs(features_of(model))))
+    return whole, np.ones(len(whole)) if whole.weight is None else whole.weight
+
+
+def asked_raw(part: GramOutput, features: Any) -> GramOutput:
+    """The same output, asked with raw inputs; `anchors` are features already."""
+    inner = part.kernel
+
+    def kernel(a: Any, b: Any) -> Array:
+        return inner(features(a), b if b is part.anchors else features(b))
+
+    return dataclasses.replace(part, kernel=kernel)

@@ -1,0 +1,146 @@
+"""scikit-learn's Gaussian process classifier: Laplace's approximation at the mode, several classes by binary ones.
+
+Hyperparameters are held. A `WhiteKernel` gives every training example a latent value of its own,
+`g_i = f(x_i) + ε_i`: the likelihood, and so the map, sees `g`. At other inputs `ε` is new, and `model.predict` leaves
+it out everywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.gaussian_process import GaussianProcessClassifier
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.exponential_family import Bernoulli
+from memorymaps.core.likelihoods.output_codes import OneVsOne, OneVsRest
+from memorymaps.data.class_labels import numbered
+from memorymaps.data.examples import Examples
+from memorymaps.data.gather import check_same, gathered
+from memorymaps.data.indexed import Numbered, NumberedExamples
+from memorymaps.data.views import with_inputs
+from memorymaps.models.kernels.gram_posterior import GramOutput, GramPosterior
+from memorymaps.models.kernels.sklearn_gpr import CITED, HELD, check_fitted, no_weights, own_variance
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import posterior, training_data
+
+_AT_THE_MODE = "Means are those at the mode, σ(f); predict_proba averages over the posterior."
+_PRIVATE = (
+    "WhiteKernel gives each training example a latent value of its own; outputs and predictions of the map contain it, "
+    "those of model.predict do not. Left-out predictions are those of a model fitted without the example."
+)
+_TIES = "Where votes tie, model.predict asks the probabilities and the map takes the first class."
+
+
+@dataclass(frozen=True)
+class _Binary:
+    """A binary process and the rows of the training data that it met.
+
+    It is positive for its second class; `turn = −1` where the map's output is positive for the first.
+    """
+
+    fit: Any
+    rows: Array
+    turn: float = 1.0
+
+    @property
+    def private(self) -> bool:
+        """Whether examples have latent values of their own."""
+        return bool(own_variance(self.fit.kernel_, self.fit.X_train_[:1])[0] > 0)
+
+    def duals(self, n: int) -> Array:
+        """`y − π [N]`, so that `f = K (y − π)`; zero for examples that it did not meet."""
+        duals = np.zeros(n)
+        duals[self.rows] = self.turn * (self.fit.y_train_ - self.fit.pi_)
+        return duals
+
+    def part(self, x: Any) -> GramOutput:
+        """The output after its data; `Λ` is zero for examples that it did not meet."""
+        curvature = np.zeros(len(x))
+        curvature[self.rows] = self.fit.pi_ * (1 - self.fit.pi_)
+        return GramOutput(self.kernel, x, self.kernel(x, x), curvature)
+
+    def kernel(self, a: Any, b: Any) -> Array:
+        """`k(a, b)`; numbered inputs are the same example where their numbers are."""
+        kernel, x = self.fit.kernel_, _bare(a)
+        if a is b:
+            return np.asarray(kernel(x))
+        found = np.asarray(kernel(x, _bare(b)))
+        if isinstance(a, Numbered) and isinstance(b, Numbered):
+            found = found + (a.rows[:, None] == b.rows) * own_variance(kernel, x)[:, None]
+        return found
+
+
+def _bare(inputs: Any) -> Array:
+    return np.asarray(inputs.inputs if isinstance(inputs, Numbered) else inputs)
+
+
+@training_data.register(GaussianProcessClassifier)
+def _class_data(model: Any, examples: Examples | None) -> Examples:
+    check_fitted(model, "base_estimator_")
+    if examples is None:
+        raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
+    coded = examples.map(no_weights).map(functools.partial(numbered, model.classes_))
+    return NumberedExamples(coded) if any(_Binary(fit, np.arange(0)).private for fit in _fits(model)) else coded
+
+
+@posterior.register(GaussianProcessClassifier)
+def _classification(model: Any, examples: Examples) -> GramPosterior:
+    whole = gathered(examples.map(with_inputs(_bare)))
+    binaries, classes = _binaries(model, whole.target), len(model.classes_)
+    private = any(binary.private for binary in binaries)
+    x = Numbered(whole.inputs, np.arange(len(whole))) if private else whole.inputs
+    for binary in binaries:
+        check_same(whole.inputs[binary.rows], binary.fit.X_train_, type(model).__name__)
+    parts = tuple(binary.part(x) for binary in binaries)
+    likelihood, several, note = _scheme(model)
+    description = Description(
+        model="scikit-learn GaussianProcessClassifier",
+        posterior="Laplace at the mode" + several,
+        likelihood="Bernoulli" if classes == 2 else f"{model.multi_class.replace('_', '-')} Bernoulli",
+        prior=f"kernel {model.kernel_}, from the model",
+        coverage=(f"f at {len(whole)} training inputs: full covariance",),
+        classes=tuple(model.classes_.tolist()),
+        effective_parameters=sum(part.effective for part in parts),
+        notes=(HELD, _AT_THE_MODE, *note, *((_PRIVATE,) if private else ())),
+        methods=(*CITED, "rasmussen2006gaussian"),
+    )
+    return GramPosterior(likelihood, description, functools.partial(_latent, binaries, x), parts)
+
+
+def _scheme(model: Any) -> tuple[Likelihood, str, tuple[str, ...]]:
+    """Likelihood, words for the posterior, and a note, by how several classes are told apart."""
+    classes = len(model.classes_)
+    if classes == 2:
+        return Bernoulli(), "", ()
+    if model.multi_class == "one_vs_rest":
+        return OneVsRest(Bernoulli(), classes), ", one classifier for each class (one against the rest)", ()
+    pairs = OneVsOne(Bernoulli(), classes)
+    return (
+        pairs,
+        f", {len(pairs.pairs)} binary classifiers (one for each pair)",
+        (pairs.note(model.classes_, "binary classifiers"), _TIES),
+    )
+
+
+def _fits(model: Any) -> list[Any]:
+    return [model.base_estimator_] if len(model.classes_) == 2 else list(model.base_estimator_.estimators_)
+
+
+def _binaries(model: Any, target: Array) -> list[_Binary]:
+    fits, classes = _fits(model), len(model.classes_)
+    if classes == 2 or model.multi_class == "one_vs_rest":
+        return [_Binary(fit, np.arange(len(target))) for fit in fits]
+    pairs = itertools.combinations(range(classes), 2)
+    return [_Binary(fit, np.flatnonzero(np.isin(target, pair)), -1.0) for fit, pair in zip(fits, pairs, strict=True)]
+
+
+def _latent(binaries: list[_Binary], x: Any, inputs: Any) -> Array:
+    """`f = k(x, X)(y − π)`, the latent mode: `[n, c]`."""
+    columns = [binary.kernel(inputs, x) @ binary.duals(len(x)) for binary in binaries]
+    return np.stack(columns, axis=1)

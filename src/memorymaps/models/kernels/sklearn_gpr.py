@@ -1,0 +1,118 @@
+"""scikit-learn's Gaussian process regressor: the exact posterior.
+
+Hyperparameters are held at their fitted values; so are the mean and scale that `normalize_y` took from the targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.utils.validation import check_is_fitted
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.gather import check_same, gathered, weighted
+from memorymaps.models.kernels.gram_posterior import GramOutput, GramPosterior
+from memorymaps.models.sklearn_targets import numeric_target
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import posterior, training_data
+
+HELD = "Hyperparameters are held at their fitted values: leaving an example out does not optimise them again."
+_SCALED = "The targets' mean and scale (normalize_y) are held at those of the whole data."
+CITED = ("nickl2023memory", "tailor2023maps")
+
+
+def check_fitted(model: Any, attribute: str) -> None:
+    """Raise `NotFittedError` unless the model has this attribute of fitted ones."""
+    try:
+        check_is_fitted(model, attribute)
+    except NotFittedError as error:
+        raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map") from error
+
+
+def no_weights(batch: Batch) -> Batch:
+    """The batch; raise `DataError` where it has weights."""
+    if batch.weight is not None:
+        raise DataError(
+            "scikit-learn's Gaussian processes are fitted without sample_weight; noise that differs between examples "
+            "goes into GaussianProcessRegressor(alpha=[...])"
+        )
+    return batch
+
+
+# --- regression ------------------------------------------------------------------------------------------------------
+
+
+def own_variance(kernel: Any, x: Any) -> Array:
+    """What `WhiteKernel` adds to the variance of an example and to no covariance, `[n]`."""
+    whole = kernel.diag(x)
+    white = whole - np.diagonal(kernel(x, x))
+    return np.where(np.abs(white) < 1e-12 * whole, 0.0, white)
+
+
+def _noise(model: Any, x: Any) -> Array:
+    """Noise variances `[n]` of the training examples, in units of the scaled targets: WhiteKernel and `alpha`."""
+    white = own_variance(model.kernel_, x)
+    noise = np.broadcast_to(np.asarray(model.alpha, dtype=float), white.shape) + white
+    if np.any(noise <= 0):
+        raise DataError("a noise variance is not positive: set alpha > 0 or add a WhiteKernel")
+    return np.asarray(noise)
+
+
+@training_data.register(GaussianProcessRegressor)
+def _regression_data(model: Any, examples: Examples | None) -> Examples:
+    check_fitted(model, "X_train_")
+    if examples is None:
+        raise ValueError(f"{type(model).__name__} needs its targets in their own units: memory_map(model, X, y)")
+    examples = examples.map(numeric_target).map(no_weights)
+    noise = _noise(model, model.X_train_)
+    if np.ptp(noise) <= 1e-12 * noise.max():
+        return examples
+    if len(noise) != len(examples):
+        raise DataError(f"{len(examples)} examples: the model was fitted on {len(noise)}")
+    return weighted(examples, lambda batch: np.mean(noise) / noise)
+
+
+@posterior.register(GaussianProcessRegressor)
+def _regression(model: Any, examples: Examples) -> GramPosterior:
+    whole = gathered(examples)
+    check_same(whole.inputs, model.X_train_, type(model).__name__)
+    noise, y = _noise(model, model.X_train_), whole.target.reshape(len(whole), -1)
+    scale = _target_variance(y) if model.normalize_y else np.ones(y.shape[1])
+    phi = scale * np.mean(noise)
+    gram = model.kernel_(model.X_train_, model.X_train_)
+    parts = tuple(GramOutput(_kernel(model), model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
+    description = Description(
+        model="scikit-learn GaussianProcessRegressor",
+        posterior="exact Gaussian process",
+        likelihood="Gaussian",
+        prior=f"kernel {model.kernel_}, from the model",
+        coverage=(f"f at {len(y)} training inputs: exact, full covariance",),
+        effective_parameters=sum(part.effective for part in parts),
+        dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
+        notes=(HELD, *((_SCALED,) if model.normalize_y else ())),
+        methods=(*CITED, "rasmussen2006gaussian"),
+    )
+    return GramPosterior(Gaussian(description.dispersion or 1.0), description, _predicted(model), parts)
+
+
+def _target_variance(y: Array) -> Array:
+    variance = np.var(y, axis=0)
+    return np.where(variance > 0, variance, 1.0)
+
+
+def _kernel(model: Any) -> Callable[[Any, Any], Array]:
+    return lambda a, b: np.asarray(model.kernel_(np.asarray(a), np.asarray(b)))
+
+
+def _predicted(model: Any) -> Callable[[Any], Array]:
+    def outputs(inputs: Any) -> Array:
+        f = model.predict(inputs)
+        return np.reshape(f, (len(f), -1))
+
+    return outputs

@@ -1,0 +1,52 @@
+"""scikit-learn's kernel ridge: a Gaussian process with prior `σ²K/alpha`, `σ²` estimated from the residuals."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from sklearn.kernel_ridge import KernelRidge
+
+from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.data.examples import Examples
+from memorymaps.data.gather import check_same
+from memorymaps.models.kernels.gram_posterior import GramOutput, GramPosterior
+from memorymaps.models.kernels.kernel_functions import asked_raw, features_of, fitted_on, kernel_of, seen_by
+from memorymaps.models.sklearn_targets import numeric_target
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import posterior, training_data
+
+
+@training_data.register(KernelRidge)
+def _ridge_data(model: Any, examples: Examples | None) -> Examples:
+    return fitted_on(model, "dual_coef_", examples).map(numeric_target)
+
+
+@posterior.register(KernelRidge)
+def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
+    whole, weight = seen_by(model, examples)
+    kernel, features = kernel_of(model, model.gamma), features_of(model)
+    check_same(whole.inputs, model.X_fit_, type(model).__name__)
+    gram, y = kernel(whole.inputs, whole.inputs), whole.target.reshape(len(whole), -1)
+    alpha = np.broadcast_to(np.asarray(model.alpha, dtype=float), (y.shape[1],))
+    unit = [GramOutput(kernel, whole.inputs, gram, weight, scale=1 / a) for a in alpha]
+    effective = np.asarray([part.effective for part in unit])
+    phi = weight @ (y - model.predict(whole.inputs).reshape(y.shape)) ** 2 / (np.count_nonzero(weight) - effective)
+    parts = tuple(
+        dataclasses.replace(part, curvature=weight / p, scale=part.scale * p) for part, p in zip(unit, phi, strict=True)
+    )
+    shown = tuple(asked_raw(part, features) for part in parts)
+    description = Description(
+        model="scikit-learn KernelRidge",
+        posterior="exact Gaussian process with prior σ²K/alpha",
+        likelihood="Gaussian",
+        prior=f"K/alpha, kernel {model.kernel}, alpha = {', '.join(f'{a:.4g}' for a in alpha)}, from the model",
+        coverage=(f"f at {len(y)} training inputs: exact, full covariance",),
+        effective_parameters=float(np.sum(effective)),
+        dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
+        dispersion_estimated=True,
+        residual_df=float(np.count_nonzero(weight) - effective[0]),
+    )
+    likelihood = Gaussian(description.dispersion or 1.0)
+    return GramPosterior(likelihood, description, lambda x: model.predict(features(x)).reshape(-1, y.shape[1]), shown)

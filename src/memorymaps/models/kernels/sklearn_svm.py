@@ -1,0 +1,218 @@
+"""scikit-learn's support vector machines with kernels, smoothed by their posterior.
+
+The support vectors are what such a model remembers: all others have `e_i = 0` and sensitivity zero. `e_i` are the dual
+variables; `V` comes from the Gram form with the smoothed curvature (`kinks`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.svm import SVC, SVR
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.hinge import EpsilonInsensitive, Hinge
+from memorymaps.core.likelihoods.output_codes import OneVsOne
+from memorymaps.data.class_labels import numbered
+from memorymaps.data.examples import Examples
+from memorymaps.data.gather import check_same
+from memorymaps.models.kernels.gram_posterior import Conditioned, GramOutput, GramPosterior, Kernel
+from memorymaps.models.kernels.kernel_functions import (
+    asked_raw,
+    features_of,
+    fitted_on,
+    kernel_of,
+    libsvm_gamma,
+    seen_by,
+)
+from memorymaps.models.sklearn_targets import class_weighted, numeric_target
+from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_tolerance
+from memorymaps.posteriors.contract import Description, Marginals
+from memorymaps.posteriors.registry import posterior, training_data
+
+if TYPE_CHECKING:
+    from memorymaps.maps.memory_map import MemoryMap
+
+
+@dataclass(frozen=True)
+class SupportVectorPosterior(GramPosterior):
+    """A support vector machine's posterior: errors are its dual variables, `spread` its solver's tolerance squared."""
+
+    fit_errors: FittedErrors
+    spread: float
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f`, `V`, and the tolerance that smoothing cannot look below."""
+        return with_tolerance(super().marginals(inputs), self.spread)
+
+
+@training_data.register(SVR)
+def _regression_data(model: Any, examples: Examples | None) -> Examples:
+    return fitted_on(model, "support_", examples).map(numeric_target)
+
+
+@training_data.register(SVC)
+def _class_data(model: Any, examples: Examples | None) -> Examples:
+    coded = fitted_on(model, "support_", examples).map(functools.partial(numbered, model.classes_))
+    if model.class_weight is None:
+        return coded
+    return coded.map(functools.partial(class_weighted, model.class_weight_))
+
+
+@posterior.register(SVR)
+def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
+    whole, weight = seen_by(model, examples)
+    loss = EpsilonInsensitive(epsilon=float(model.epsilon), cost=float(model.C))
+    phi = _noise_scale(model, loss, model.predict(whole.inputs)[:, None], whole.target, weight)
+    description = Description(
+        model="scikit-learn SVR",
+        posterior="Gaussian process, losses smoothed by the posterior",
+        likelihood="EpsilonInsensitive",
+        prior=f"kernel {model.kernel}, C = {model.C:.4g}, from the model; flat on the intercept",
+        dispersion=phi,
+        dispersion_estimated=True,
+    )
+    duals = np.zeros((len(whole), 1))
+    duals[model.support_, 0] = _dense(model.dual_coef_)[0]
+    scaled = dataclasses.replace(loss, cost=loss.cost / phi)
+    return _machine(model, whole, weight, scaled, duals, description)
+
+
+def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> float:
+    """The most likely `φ` of `exp(−ℓ/φ)`: the mean loss, no less than what the solver's tolerance leaves of it."""
+    machines = loss.classes - 1 if isinstance(loss, OneVsOne) else 1  # that an example takes part in
+    return float(max(weight @ loss.nll(f, y) / (np.sum(weight) * machines), model.C * model.tol))
+
+
+@posterior.register(SVC)
+def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
+    whole, weight = seen_by(model, examples)
+    classes = len(model.classes_)
+    duals = _binary_duals(model, len(whole)) if classes == 2 else _pair_duals(model, whole.target, classes)
+    x = whole.inputs
+    f = _cross(_kernel(model, x), x, x, duals) + np.asarray(model.intercept_)
+    loss: Any = Hinge(cost=float(model.C)) if classes == 2 else OneVsOne(Hinge(cost=float(model.C)), classes)
+    phi = _noise_scale(model, loss, f, whole.target, weight)
+    cheap = Hinge(cost=float(model.C) / phi)
+    scaled = cheap if classes == 2 else OneVsOne(cheap, classes)
+    description = Description(
+        model="scikit-learn SVC",
+        posterior="Gaussian process, losses smoothed by the posterior",
+        likelihood="Hinge" if classes == 2 else "one-vs-one Hinge",
+        prior=f"kernel {model.kernel}, C = {model.C:.4g}, from the model; flat on the intercept",
+        classes=tuple(model.classes_.tolist()),
+        dispersion=phi,
+        dispersion_estimated=True,
+        notes=() if classes == 2 else (loss.note(model.classes_, "binary machines"),),
+    )
+    return _machine(model, whole, weight, scaled, duals, description)
+
+
+def _binary_duals(model: Any, n: int) -> Array:
+    duals = np.zeros((n, 1))
+    duals[model.support_, 0] = _dense(model.dual_coef_)[0]
+    return duals
+
+
+def _pair_duals(model: Any, y: Array, classes: int) -> Array:
+    """libsvm keeps row `j − 1` of a support vector of class `i < j` for the pair `(i, j)`, row `i` of one of `j`."""
+    pairs = list(itertools.combinations(range(classes), 2))
+    coefficients, duals = _dense(model.dual_coef_), np.zeros((len(y), len(pairs)))
+    of_class = y[model.support_]
+    for k, (i, j) in enumerate(pairs):
+        duals[model.support_, k] = np.where(of_class == i, coefficients[j - 1], 0) + np.where(
+            of_class == j, coefficients[i], 0
+        )
+    return duals
+
+
+def _dense(values: Any) -> Array:
+    return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
+
+
+def _machine(
+    model: Any, whole: Batch, weight: Array, loss: Likelihood, duals: Array, description: Description
+) -> SupportVectorPosterior:
+    """From dual variables `[N, c]` (`f = K·duals + b`) to the posterior; `e = −duals/φ`."""
+    if not callable(model.kernel):  # libsvm keeps no inputs of a kernel that it was given values of
+        check_same(whole.inputs[model.support_], model.support_vectors_, type(model).__name__)
+    features, x = features_of(model), whole.inputs
+    kernel = _kernel(model, x)
+    gram, phi, intercept = kernel(x, x), float(description.dispersion or 1.0), np.asarray(model.intercept_)  # type: ignore[arg-type]
+    f, own, spread = gram @ duals + intercept, np.diagonal(gram), float(model.tol) ** 2
+
+    def variance(curvature: Array) -> Array:
+        columns = [phi * Conditioned.on(gram, phi * c, True).variance(gram, own) for c in curvature.T]
+        return np.stack(columns, axis=1)
+
+    start = np.repeat(phi * own[:, None], f.shape[1], axis=1)
+    curvature = smoothed_curvature(loss, f, whole.target, weight, spread, start, variance)
+    parts = tuple(asked_raw(GramOutput(kernel, x, gram, c, True, phi), features) for c in curvature.T)
+    alphas, top = np.abs(duals), float(model.C) * weight[:, None]
+    description = dataclasses.replace(
+        description,
+        coverage=(f"f at {len(whole)} training inputs: full covariance",),
+        effective_parameters=float(np.sum(curvature * variance(curvature))),
+        notes=(*description.notes, _support_note(alphas, top)),
+    )
+    errors = FittedErrors.of(whole.ids, -duals / phi)
+    return SupportVectorPosterior(
+        loss, description, lambda new: _cross(kernel, features(new), x, duals) + intercept, parts, errors, spread
+    )
+
+
+def _kernel(model: Any, x: Any) -> Kernel:
+    return kernel_of(model, None if callable(model.kernel) else libsvm_gamma(model, x))
+
+
+def _cross(kernel: Any, new: Any, x: Any, duals: Array) -> Array:
+    active = np.flatnonzero(np.any(duals != 0, axis=1))
+    return np.asarray(kernel(new, x[active]) @ duals[active])
+
+
+def _support_note(alphas: Array, top: Array) -> str:
+    kinds = _kinds(alphas, top)
+    return (
+        f"{np.count_nonzero(kinds == 'margin')} support vectors on the margin (0 < α < C), "
+        f"{np.count_nonzero(kinds == 'bounded')} bounded (α = C), {np.count_nonzero(kinds == 'none')} examples that "
+        "could be left out without any change."
+    )
+
+
+def support_vectors(m: MemoryMap) -> Array:
+    """What each example of a support vector machine's map is: `"margin"`, `"bounded"` or `"none"`, `[n]`.
+
+    `"margin"`: `0 < α < C`, the example holds the boundary; `"bounded"`: `α = C`, it pulls with all its weight;
+    `"none"`: `α = 0`, leaving it out changes nothing. With several pairs of classes the strongest counts.
+
+    Raises
+    ------
+    ValueError
+        Not the live map of a support vector machine.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from memorymaps import memory_map
+    >>> X, y = load_iris(return_X_y=True)
+    >>> kinds = support_vectors(memory_map(SVC(C=1.0).fit(X, y), X, y))
+    >>> {kind: int((kinds == kind).sum()) for kind in ("margin", "bounded", "none")}
+    {'margin': 7, 'bounded': 53, 'none': 90}
+    """
+    source = None if m.origin is None else m.origin.posterior
+    if not isinstance(source, SupportVectorPosterior):
+        raise ValueError("support vectors are told from the map that memory_map made of an SVC or SVR, not from disk")
+    alphas = np.abs(source.fit_errors(m["id"]))
+    loss: Any = source.likelihood.binary if isinstance(source.likelihood, OneVsOne) else source.likelihood
+    return _kinds(alphas, loss.cost * m["weight"][:, None])
+
+
+def _kinds(alphas: Array, top: Array) -> Array:
+    bounded = np.any(alphas >= top * (1 - 1e-9), axis=1)
+    return np.where(bounded, "bounded", np.where(np.any(alphas > 0, axis=1), "margin", "none"))

@@ -1,0 +1,90 @@
+"""From what users hand over (arrays, frames, sparse matrices) to a finite design matrix with named columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.data.examples import DataError
+
+INTERCEPT = "(Intercept)"
+
+
+@dataclass(frozen=True)
+class Design:
+    """Features as the model saw them: checked, in the model's order, a column of ones first if it has an intercept."""
+
+    features: tuple[str, ...]
+    intercept: bool
+    named: bool
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the design's columns."""
+        return (INTERCEPT, *self.features) if self.intercept else self.features
+
+    def __call__(self, inputs: Any) -> Array:
+        """`x [n, p]`, float64.
+
+        Raises
+        ------
+        DataError
+            Non-numeric columns, another number of features, missing columns, NaN or infinite values.
+        """
+        x = _matrix(_in_order(inputs, self.features) if self.named else inputs)
+        if x.ndim != 2 or x.shape[1] != len(self.features):
+            raise DataError(f"inputs of shape {x.shape}: the model was fitted on (n, {len(self.features)})")
+        _check_finite(x, self.features)
+        return _with_ones(x) if self.intercept else x
+
+
+def _with_ones(x: Array) -> Array:
+    """A column of ones before `x`, in the memory order of `x`: a data frame's columns stay columns."""
+    out = np.empty((len(x), x.shape[1] + 1), order="F" if x.flags.f_contiguous else "C")
+    out[:, 0] = 1.0
+    out[:, 1:] = x
+    return out
+
+
+def _in_order(inputs: Any, features: Sequence[str]) -> Any:
+    columns = getattr(inputs, "columns", None)
+    if columns is None or list(columns) == list(features):
+        return inputs
+    missing = [name for name in features if name not in set(columns)]
+    if missing:
+        raise DataError(f"the inputs lack columns the model was fitted on: {missing}")
+    return inputs[list(features)]
+
+
+def _matrix(inputs: Any) -> Array:
+    if hasattr(inputs, "toarray"):
+        inputs = inputs.toarray()
+    try:
+        return np.asarray(inputs, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"non-numeric inputs{_guilty(inputs)}: encode them first, for instance with scikit-learn's "
+            "OneHotEncoder in a Pipeline"
+        ) from error
+
+
+def _guilty(inputs: Any) -> str:
+    if not hasattr(inputs, "dtypes") or not hasattr(inputs, "columns"):
+        return ""
+    kinds = zip(inputs.columns, list(inputs.dtypes), strict=True)
+    names = [str(name) for name, kind in kinds if getattr(kind, "kind", "O") not in "biuf"]
+    return f" in column(s) {names}" if names else ""
+
+
+def _check_finite(x: Array, features: Sequence[str]) -> None:
+    # one pass without a temporary of the data's size: a sum is finite unless something in it is not
+    if np.isfinite(np.sum(x)) or np.all(np.isfinite(x)):
+        return
+    bad = ~np.isfinite(x)
+    names = [str(features[j]) for j in np.flatnonzero(bad.any(axis=0))[:5]]
+    row = int(np.flatnonzero(bad.any(axis=1))[0])
+    raise DataError(f"NaN or infinite values in column(s) {names}, first in row {row} of its batch: drop or impute")

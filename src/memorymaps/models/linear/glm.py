@@ -1,0 +1,200 @@
+"""Models with a linear predictor `f = Bᵀx + offset`: exact or Laplace posterior in one streamed pass.
+
+`S = Σ_i w_i Λ_i ⊗ x_i x_iᵀ + diag(δ)` is held as an orthogonal triangle (never squaring the condition number)
+when outputs do not interact, and as a Gram matrix for softmax. For the Gaussian likelihood this is the exact
+posterior, for the others Laplace's approximation at the fitted parameters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvature, Structure
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.posteriors.contract import Description, Marginals
+from memorymaps.posteriors.origin import check_targets
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A fitted linear predictor as plain data: what the adapters hand over.
+
+    Attributes
+    ----------
+    coefficients : `[p, c]`, in the columns of `design`.
+    design : inputs → features `x [n, p]`, intercept included.
+    penalty : total weight `Σw` → `δ [p, c]`, the ridge on each parameter in units where the dispersion is 1.
+    free : `[p, c]`, parameters that can move (an L1 penalty holds the others at zero).
+    dispersion : `φ` where the fit gives it; `None`: Pearson's estimate, for families that have one.
+    residual_df : degrees of freedom belonging to a given `dispersion`.
+    """
+
+    name: str
+    likelihood: Likelihood
+    coefficients: Array
+    design: Callable[[Any], Array]
+    parameters: tuple[str, ...]
+    penalty: Callable[[float], Array]
+    free: Array
+    prior: str = "none"
+    dispersion: float | tuple[float, ...] | None = None
+    dispersion_known: bool = True
+    residual_df: float | None = None
+    classes: tuple[Any, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LinearPosterior:
+    """`q(B) = N(B̂, S⁻¹)`: marginals, cross-covariances and parameter moves of a linear predictor."""
+
+    likelihood: Likelihood
+    description: Description
+    coefficients: Array
+    design: Callable[[Any], Array]
+    structure: Structure
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""
+        x = self.design(inputs)
+        return Marginals(x @ self.coefficients, self.structure.variance(x))
+
+    def factor(self, inputs: Any) -> Array:
+        """`Z [n, c, r]` with `V_ij = Z_i Z_jᵀ`."""
+        return self.structure.factor(self.design(inputs))
+
+    def shift(self, u: Array) -> Array:
+        """Parameters' move `[..., p, c]` for coordinates `u [..., r]`."""
+        return self.structure.shift(u)
+
+
+@dataclass
+class _Totals:
+    """What one pass over the data adds up, in units where the dispersion is 1."""
+
+    curvature: IndependentCurvature | CoupledCurvature
+    gradient: Array
+    chi2: Array
+    weight: float = 0.0
+    n: int = 0
+
+
+def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
+    """Posterior of a fitted linear predictor from one pass over its training data.
+
+    Raises
+    ------
+    DataError
+        Non-finite features or targets outside the support; more free parameters than examples where the
+        noise has to be estimated.
+    """
+    unit = _with_dispersion(model.likelihood, 1.0)
+    totals = _pass(model, unit, examples)
+    penalty = model.penalty(totals.weight)
+    structure, moving = totals.curvature.structure(penalty, model.free)
+    gradient = totals.gradient + penalty * model.coefficients
+    effective = structure.effective_parameters(penalty)
+    phi, df = _dispersion(model, totals, effective)
+    scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
+    distance = np.linalg.norm(structure.project(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
+    description = _describe(model, structure, moving, float(np.sum(effective)), phi, df, float(distance))
+    likelihood = _with_dispersion(model.likelihood, phi)
+    return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scaled(scale))
+
+
+def _pass(model: LinearModel, unit: Likelihood, examples: Examples) -> _Totals:
+    p, c = model.coefficients.shape
+    kind = IndependentCurvature if isinstance(unit, ExponentialFamily) else CoupledCurvature
+    totals = _Totals(kind(p, c), np.zeros((p, c)), np.zeros(c))
+    for batch in examples:
+        _add(totals, model, unit, batch)
+    return totals
+
+
+def _add(totals: _Totals, model: LinearModel, unit: Likelihood, batch: Batch) -> None:
+    x, f, weight = _outputs(model, batch)
+    check_targets(unit, batch, f.shape[1])
+    error = weight[:, None] * unit.error(f, batch.target)
+    totals.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
+    totals.gradient += x.T @ error
+    if isinstance(unit, ExponentialFamily):
+        spread = unit.unit_variance(unit.mean(f))
+        totals.chi2 += np.sum(weight[:, None] * unit.residual(f, batch.target) ** 2 / spread, axis=0)
+    totals.weight += float(np.sum(weight))
+    totals.n += int(np.count_nonzero(weight))
+
+
+def _outputs(model: LinearModel, batch: Batch) -> tuple[Array, Array, Array]:
+    x = model.design(batch.inputs)
+    f = x @ model.coefficients
+    if batch.offset is not None:
+        f = f + np.reshape(batch.offset, (len(f), -1))
+    return x, f, np.ones(len(f)) if batch.weight is None else batch.weight
+
+
+def _with_dispersion(likelihood: Likelihood, phi: float | tuple[float, ...]) -> Likelihood:
+    if not isinstance(likelihood, ExponentialFamily):
+        return likelihood
+    changed: Likelihood = dataclasses.replace(likelihood, dispersion=phi)  # type: ignore[type-var]  # an abstract base
+    return changed
+
+
+def _dispersion(model: LinearModel, totals: _Totals, effective: Array) -> tuple[Any, float | None]:
+    """`φ` and its degrees of freedom: given, known to be 1, or Pearson's `χ²/(n − tr H)`."""
+    if model.dispersion is not None or model.dispersion_known:
+        return (1.0 if model.dispersion is None else model.dispersion), model.residual_df
+    df = totals.n - effective
+    if np.any(df < 1e-6):
+        raise DataError(
+            f"{totals.n} examples for {np.max(effective):.1f} free parameters: every example is fitted exactly and the "
+            "noise cannot be estimated. Use fewer features or a penalised model (Ridge, Lasso)"
+        )
+    phi = totals.chi2 / df
+    if np.any(phi == 0):
+        raise DataError("all residuals are exactly zero: there is no noise to measure leverage against")
+    return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
+
+
+def _describe(
+    model: LinearModel,
+    structure: Structure,
+    moving: Array,
+    effective: float,
+    phi: Any,
+    df: float | None,
+    distance: float,
+) -> Description:
+    names = np.asarray(model.parameters, dtype=object)
+    exact = isinstance(model.likelihood, Gaussian)
+    held = int(np.size(model.free) - np.count_nonzero(model.free))
+    aliased = tuple(names[np.any(model.free & ~moving, axis=1)].tolist())
+    coverage = [f"{np.count_nonzero(moving)} of {np.size(moving)} coefficients: exact, full covariance"]
+    coverage += [f"{held} held at zero by the L1 penalty or a sign constraint"] if held else []
+    coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
+    return Description(
+        model=model.name,
+        posterior="exact Gaussian" if exact else "Laplace, full Fisher information",
+        likelihood=type(model.likelihood).__name__,
+        prior=model.prior,
+        algorithm="Newton's method (the fitted optimum)",
+        coverage=tuple(coverage),
+        parameters=model.parameters,
+        aliased=aliased,
+        classes=model.classes,
+        rank=structure.rank,
+        effective_parameters=effective,
+        dispersion=phi,
+        dispersion_estimated=not model.dispersion_known,
+        residual_df=df,
+        distance=distance,
+        notes=model.notes,
+        methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
+    )

@@ -1,0 +1,239 @@
+"""Reference algorithms of the Bayesian learning rule for GLMs, step by step: Newton, online Newton, VON [MPE Table 1].
+
+    Newton (IRLS)    θ ← θ − H⁻¹∇L,       S = H
+    online Newton    S ← (1−ρ)S + ρ∇²L,   θ ← θ − ρS⁻¹∇L          full or diagonal, whole data or minibatches
+    VON              the same with E_q[∇L], E_q[∇²L], q = N(m, S⁻¹)
+
+with `L = Σ_i ℓ_i + δ‖θ‖²/2`. Each yields its state after every step, and every state has a memory map:
+
+    for state in von(X, y, likelihood=Bernoulli(), prior=1.0): m = memory_map(state, X, y)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.bayesian_learning_rule import BLR, GaussianCandidate
+from memorymaps.core.covariance_roots import Root
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.expected import Averaged, Expected
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.linear.glm import LinearPosterior
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import posterior
+
+
+@dataclass(frozen=True)
+class LearnedGLM:
+    """`q(θ) = N(m, S⁻¹)` of a linear predictor `f = θx` at one step of an algorithm.
+
+    Attributes
+    ----------
+    mean : `m [c, p]`.
+    precision : `S [cp, cp]`, or its diagonal `[cp]`; outputs one after the other.
+    prior : `δ`.
+    variational : losses, errors and curvatures are met in expectation under `q`.
+    """
+
+    likelihood: Likelihood
+    mean: Array
+    precision: Array
+    prior: float
+    algorithm: str
+    step: int = 0
+    variational: bool = False
+
+    @property
+    def root(self) -> Array:
+        """`W [c, p, cp]` with `S⁻¹ = W Wᵀ`."""
+        k = self.mean.size
+        if self.precision.ndim == 1:
+            return np.diag(self.precision**-0.5).reshape(*self.mean.shape, k)
+        return np.linalg.inv(np.linalg.cholesky(self.precision)).T.reshape(*self.mean.shape, k)
+
+    def seen(self, x: Array) -> tuple[Array, Likelihood]:
+        """Outputs `f [n, c]` at the mean, and the likelihood as `q` sees it."""
+        f = x @ self.mean.T
+        return f, Averaged(self.likelihood, Root(self.root).variance(x)) if self.variational else self.likelihood
+
+
+Draw = Callable[[LearnedGLM, Array, Array], tuple[Array, Array]]  # → Σ∇ℓ [cp], Σ∇²ℓ [cp, cp]
+
+
+def newton(
+    X: Array, y: Array, *, likelihood: Likelihood, prior: float, steps: int = 100, tolerance: float = 1e-10
+) -> Iterator[LearnedGLM]:
+    """Newton's method (IRLS for canonical links) until `‖S^{-1/2}∇L‖ ≤ tolerance`, steps halved while `L` rises.
+
+    Raises
+    ------
+    DataError, ValueError
+        Data or a prior that cannot be used.
+
+    Examples
+    --------
+    >>> from memorymaps.core.likelihoods.exponential_family import Poisson
+    >>> X, y = np.ones((4, 1)), np.array([1.0, 2.0, 3.0, 2.0])
+    >>> *_, last = newton(X, y, likelihood=Poisson(), prior=1e-12)
+    >>> np.exp(last.mean)
+    array([[2.]])
+    """
+    x, state = _begin(X, y, likelihood, prior, "Newton's method")
+    for step in range(1, steps + 1):
+        gradient, hessian = _whole(state, x, y)
+        move = np.linalg.solve(hessian, gradient)
+        state = replace(_halved(state, x, y, move), step=step)
+        state = replace(state, precision=_whole(state, x, y)[1])
+        yield state
+        if np.sqrt(gradient @ move) <= tolerance:
+            return
+
+
+def online_newton(
+    X: Array, y: Array, *, likelihood: Likelihood, prior: float, rate: float = 0.1, steps: int = 200,
+    batch_size: int | None = None, structure: str = "full", seed: int = 0,
+) -> Iterator[LearnedGLM]:  # fmt: skip
+    """Online Newton: a running average of curvatures, whole data or minibatches scaled by `N/B`.
+
+    `structure="diag"` keeps `diag(S)` alone. Raises as `newton`.
+    """
+    name = f"online Newton ({structure}), ρ = {rate:g}"
+    x, state = _begin(X, y, likelihood, prior, name, structure)
+    yield from _learn(state, x, y, rate, steps, batch_size, seed, lambda rng: _at)
+
+
+def von(
+    X: Array, y: Array, *, likelihood: Likelihood, prior: float, rate: float = 0.1, steps: int = 200,
+    batch_size: int | None = None, samples: int | None = None, structure: str = "full", seed: int = 0,
+) -> Iterator[LearnedGLM]:  # fmt: skip
+    """Variational online Newton, `q = N(m, S⁻¹)` [MPE App. I.6].
+
+    Expectations under `q` by quadrature over each output's own Gaussian, which is exact for a linear predictor;
+    with `samples`, by that many draws of the weights a step, as in the paper. Raises as `newton`.
+    """
+    x, state = _begin(X, y, likelihood, prior, f"VON ({structure}), ρ = {rate:g}", structure)
+    draw = (lambda rng: _at) if samples is None else (lambda rng: lambda *given: _sampled(rng, samples, *given))
+    yield from _learn(replace(state, variational=True), x, y, rate, steps, batch_size, seed, draw)
+
+
+def rule_at(state: LearnedGLM, X: Array, y: Array, rate: float = 1.0) -> BLR:
+    """The state as an instance of the learning rule: `λ` and every example's `g̃_j`, whose sum is what removing does."""
+    x = np.asarray(X, dtype=float)
+    f, likelihood = state.seen(x)
+    diagonal = state.precision.ndim == 1
+    gradient = np.einsum("nc,np->ncp", likelihood.error(f, y), x).reshape(len(x), -1)
+    hessian = np.einsum("nab,np,nq->napbq", likelihood.curvature(f, y), x, x).reshape(len(x), *2 * (gradient.shape[1],))
+    family = GaussianCandidate(state.mean.size, "diag" if diagonal else "full")
+    mean, delta = state.mean.reshape(-1), np.full(state.mean.size, state.prior)
+    if diagonal:
+        hessian = np.diagonal(hessian, axis1=1, axis2=2)
+    # the prior's δm − δm = 0: it holds the precision alone
+    prior = family.natural_gradients(mean, (delta * mean)[None], (delta if diagonal else np.diag(delta))[None])[0]
+    natural = family.pack(mean, state.precision)
+    return BLR(family, natural, family.natural_gradients(mean, gradient, hessian), prior, rate)
+
+
+# --- the steps ------------------------------------------------------------------------------------------------------
+
+
+def _begin(
+    X: Array, y: Array, likelihood: Likelihood, prior: float, algorithm: str, structure: str = "full"
+) -> tuple[Array, LearnedGLM]:
+    x, y = np.asarray(X, dtype=float), np.asarray(y)
+    if x.ndim != 2 or len(x) != len(y) or not np.isfinite(x).all():
+        raise DataError(f"inputs of shape {x.shape} for {len(y)} targets: expected a finite matrix, one row an example")
+    if not (np.isfinite(prior) and prior > 0) or structure not in ("full", "diag"):
+        raise ValueError(f"prior = {prior}, structure = {structure!r}: expected δ > 0 and 'full' or 'diag'")
+    c = int(np.max(y)) + 1 if isinstance(likelihood, Categorical) else 1 if y.ndim == 1 else y.shape[1]
+    likelihood.check_target(y, c)
+    mean = np.zeros((c, x.shape[1]))
+    precision = prior * (np.eye(mean.size) if structure == "full" else np.ones(mean.size))
+    state = LearnedGLM(likelihood, mean, precision, prior, algorithm)
+    return x, replace(state, precision=_of_structure(_whole(state, x, y)[1], structure))
+
+
+def _of_structure(hessian: Array, structure: str) -> Array:
+    return hessian if structure == "full" else np.diagonal(hessian).copy()
+
+
+def _derivatives(f: Array, likelihood: Likelihood, x: Array, y: Array) -> tuple[Array, Array]:
+    """`Σ∇ℓ [cp]` and `Σ∇²ℓ [cp, cp]` (Fisher's, for links that are not canonical)."""
+    k = f.shape[1] * x.shape[1]
+    gradient = np.einsum("nc,np->cp", likelihood.error(f, y), x).reshape(k)
+    bent = likelihood.curvature(f, y)
+    hessian = np.einsum("nab,np,nq->apbq", bent, x, x, optimize=True).reshape(k, k)
+    return gradient, hessian
+
+
+def _at(state: LearnedGLM, x: Array, y: Array) -> tuple[Array, Array]:
+    f, likelihood = state.seen(x)
+    return _derivatives(f, likelihood, x, y)
+
+
+def _sampled(rng: np.random.Generator, samples: int, state: LearnedGLM, x: Array, y: Array) -> tuple[Array, Array]:
+    draws = state.mean + np.einsum("cpr,sr->scp", state.root, rng.standard_normal((samples, state.mean.size)))
+    found = [_derivatives(x @ theta.T, state.likelihood, x, y) for theta in draws]
+    gradients, hessians = zip(*found, strict=True)
+    return np.mean(gradients, axis=0), np.mean(hessians, axis=0)
+
+
+def _whole(state: LearnedGLM, x: Array, y: Array, draw: Draw = _at, scale: float = 1.0) -> tuple[Array, Array]:
+    """With the prior's part: `∇L [cp]`, `∇²L [cp, cp]`."""
+    gradient, hessian = draw(state, x, y)
+    return scale * gradient + state.prior * state.mean.reshape(-1), scale * hessian + state.prior * np.eye(
+        len(gradient)
+    )
+
+
+def _halved(state: LearnedGLM, x: Array, y: Array, move: Array) -> LearnedGLM:
+    def objective(mean: Array) -> float:
+        return float(np.sum(state.likelihood.nll(x @ mean.T, y)) + 0.5 * state.prior * np.sum(mean**2))
+
+    before = objective(state.mean)
+    for halvings in range(30):
+        mean = state.mean - 0.5**halvings * move.reshape(state.mean.shape)
+        if objective(mean) <= before + 1e-12 * abs(before):
+            return replace(state, mean=mean)
+    return state
+
+
+def _learn(
+    state: LearnedGLM, x: Array, y: Array, rate: float, steps: int, batch_size: int | None, seed: int,
+    draw: Callable[[np.random.Generator], Draw],
+) -> Iterator[LearnedGLM]:  # fmt: skip
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate = {rate}: expected 0 < ρ ≤ 1")
+    rng, n = np.random.default_rng(seed), len(x)
+    structure, drawn, y = "full" if state.precision.ndim == 2 else "diag", draw(rng), np.asarray(y)
+    for step in range(1, steps + 1):
+        rows = slice(None) if batch_size is None else rng.choice(n, min(n, batch_size), replace=False)
+        gradient, hessian = _whole(state, x[rows], y[rows], drawn, n / len(y[rows]))
+        precision = (1 - rate) * state.precision + rate * _of_structure(hessian, structure)
+        push = np.linalg.solve(precision, gradient) if structure == "full" else gradient / precision
+        mean = state.mean - rate * push.reshape(state.mean.shape)
+        state = replace(state, mean=mean, precision=precision, step=step)
+        yield state
+
+
+@posterior.register(LearnedGLM)
+def _posterior(model: LearnedGLM, examples: Examples) -> LinearPosterior:
+    full = model.precision.ndim == 2
+    description = Description(
+        model=f"{type(model.likelihood).__name__} GLM, {model.mean.size} coefficients",
+        posterior="full covariance" if full else "diagonal, from the algorithm's own precision",
+        likelihood=type(model.likelihood).__name__,
+        prior=f"δ = {model.prior:g}, given",
+        algorithm=f"{model.algorithm}, step {model.step}",
+        coverage=(f"all {model.mean.size} coefficients: {'full covariance' if full else 'diagonal'}",),
+        classes=tuple(range(len(model.mean))) if isinstance(model.likelihood, Categorical) else (),
+        form="R-sm" if full else "F-sm",
+    )
+    likelihood = Expected(model.likelihood) if model.variational else model.likelihood
+    return LinearPosterior(
+        likelihood, description, model.mean.T, lambda x: np.asarray(x, dtype=float), Root(model.root)
+    )

@@ -1,0 +1,83 @@
+"""Ordered classes: the likelihood of cumulative outputs, and the posterior of thresholds and slopes together.
+
+    f_ik = θ_k − x_iᵀβ  (k = 1 … J − 1),    P(y_i ≤ k) = F(f_ik),    p_ij = F(f_ij) − F(f_i,j−1)
+
+All outputs share `β`; the thresholds are parameters like any other. Source: McCullagh (1980), *Regression models for
+ordinal data*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.ordinal import Ordinal
+from memorymaps.data.examples import Examples
+from memorymaps.posteriors.contract import Description, Marginals
+
+
+@dataclass(frozen=True)
+class OrdinalModel:
+    """A fitted model as plain data: thresholds `[c]`, slopes `[p]`."""
+
+    thresholds: Array
+    slopes: Array
+    likelihood: Ordinal
+
+    def outputs(self, x: Array) -> Array:
+        """`f_k = θ_k − xᵀβ`."""
+        return self.thresholds - (x @ self.slopes)[:, None]
+
+    def jacobian(self, x: Array) -> Array:
+        """`A_i = (I, −1 x_iᵀ) [n, c, c + p]`."""
+        c = len(self.thresholds)
+        return np.concatenate([np.tile(np.eye(c), (len(x), 1, 1)), -np.repeat(x[:, None], c, axis=1)], axis=2)
+
+
+@dataclass(frozen=True)
+class OrdinalPosterior:
+    """`q(θ, β) = N(·, S⁻¹)`, `S = Σ_i A_iᵀΛ_iA_i`, `S⁻¹ = WWᵀ`."""
+
+    model: OrdinalModel
+    likelihood: Likelihood
+    description: Description
+    root: Array
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f [n, c]` and `V_i = A_i S⁻¹ A_iᵀ [n, c, c]`."""
+        x = np.asarray(inputs, dtype=float)
+        z = self.factor(x)
+        return Marginals(self.model.outputs(x), z @ z.mT)
+
+    def factor(self, inputs: Any) -> Array:
+        """`Z_i = A_i W`."""
+        return np.asarray(self.model.jacobian(np.asarray(inputs, dtype=float)) @ self.root)
+
+    def shift(self, u: Array) -> Array:
+        """Parameters' move `[..., c + p, 1]`, thresholds first."""
+        return np.asarray(u @ self.root.T)[..., None]
+
+
+def ordinal_root(model: OrdinalModel, examples: Examples) -> tuple[Array, float]:
+    """`W` with `S⁻¹ = WWᵀ`, and the distance from the optimum in posterior standard deviations a parameter.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Parameters that the data does not determine.
+    """
+    size = len(model.thresholds) + len(model.slopes)
+    precision, gradient = np.zeros((size, size)), np.zeros(size)
+    for batch in examples:
+        x = np.asarray(batch.inputs, dtype=float)
+        f = model.outputs(x) + (0 if batch.offset is None else np.reshape(batch.offset, (len(x), -1)))
+        model.likelihood.check_target(batch.target, f.shape[1])
+        a = model.jacobian(x)
+        precision += np.einsum("nap,nab,nbq->pq", a, model.likelihood.curvature(f, batch.target), a)
+        gradient += np.einsum("nap,na->p", a, model.likelihood.error(f, batch.target))
+    root = np.linalg.inv(np.linalg.cholesky(precision)).T
+    return root, float(np.linalg.norm(root.T @ gradient) / np.sqrt(size))

@@ -1,0 +1,250 @@
+"""scikit-learn's linear models: least squares, ridge, lasso, logistic and the GLM regressors.
+
+Each estimator is translated into a `LinearModel`: its likelihood, its coefficients and the ridge that its own
+objective puts on them, rewritten in the sum-loss convention `Σ_i w_i ℓ_i + δ‖θ‖²/2` with an unpenalised intercept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn import linear_model as sk
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gamma, Gaussian, InverseGaussian, Poisson, Tweedie
+from memorymaps.core.likelihoods.links import Identity, Log
+from memorymaps.data.examples import Examples
+from memorymaps.models.linear.design_matrix import Design
+from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
+from memorymaps.models.sklearn_targets import class_data, numeric_data
+from memorymaps.posteriors.registry import posterior, training_data
+
+Penalty = Callable[[float], Any]  # total weight → δ, a number for all outputs or one each
+
+_SQUARED = (sk.LinearRegression, sk.Ridge, sk.RidgeCV, sk.Lasso, sk.LassoCV, sk.ElasticNet, sk.ElasticNetCV)
+_GLM = (sk.PoissonRegressor, sk.GammaRegressor, sk.TweedieRegressor)
+_LOGISTIC = (sk.LogisticRegression, sk.LogisticRegressionCV)
+# subclasses of the above that optimise something else
+_FOREIGN = tuple(
+    getattr(sk, name) for name in ("LassoLars", "LassoLarsIC", "LassoLarsCV", "MultiTaskLasso", "MultiTaskElasticNet")
+)
+
+
+def _check(model: Any) -> None:
+    if isinstance(model, _FOREIGN):
+        raise TypeError(f"{type(model).__name__} is not supported yet: refit with Lasso or ElasticNet")
+    try:
+        check_is_fitted(model, "coef_")
+    except NotFittedError as error:
+        raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map") from error
+
+
+def design_of(model: Any) -> Design:
+    """The design that a fitted linear estimator saw."""
+    named = hasattr(model, "feature_names_in_")
+    features = model.feature_names_in_ if named else [f"x{j}" for j in range(model.n_features_in_)]
+    return Design(tuple(map(str, features)), bool(model.fit_intercept), named)
+
+
+def coefficients_of(model: Any) -> Array:
+    """`[p, c]`, intercept first where there is one."""
+    coef = np.atleast_2d(np.asarray(model.coef_, dtype=float)).T
+    if not model.fit_intercept:
+        return coef
+    return np.concatenate([np.broadcast_to(np.asarray(model.intercept_, dtype=float), (1, coef.shape[1])), coef])
+
+
+def _spread_penalty(model: Any, shape: tuple[int, ...], penalty: Penalty) -> Penalty:
+    """`δ [p, c]`, with none on the intercept."""
+
+    def matrix(weight: float) -> Array:
+        delta = np.broadcast_to(np.asarray(penalty(weight), dtype=float), shape).copy()
+        if model.fit_intercept:
+            delta[0] = 0.0
+        return delta
+
+    return matrix
+
+
+def _linear(
+    model: Any, likelihood: Likelihood, penalty: Penalty, prior: str, sparse: bool, **facts: Any
+) -> LinearModel:
+    design, coefficients = design_of(model), coefficients_of(model)
+    free = coefficients != 0 if sparse else np.ones(coefficients.shape, dtype=bool)
+    if model.fit_intercept:
+        free[0] = True
+    known = isinstance(likelihood, (Poisson, Bernoulli, Categorical))
+    return LinearModel(
+        name=f"scikit-learn {type(model).__name__}",
+        likelihood=likelihood,
+        coefficients=coefficients,
+        design=design,
+        parameters=design.parameters,
+        penalty=_spread_penalty(model, coefficients.shape, penalty),
+        free=free,
+        prior=prior,
+        dispersion_known=known,
+        **facts,
+    )
+
+
+_ACTIVE_SET = (
+    "The L1 penalty or sign constraint is not smooth: the map holds the coefficients that are exactly zero at zero "
+    "and moves the others (active set).",
+)
+
+
+@functools.singledispatch
+def _translate(model: Any) -> LinearModel:
+    raise TypeError(f"{type(model).__name__} is not supported")
+
+
+@_translate.register(sk.LinearRegression)
+def _(model: Any) -> LinearModel:
+    sparse = bool(model.positive)
+    notes = _ACTIVE_SET if sparse else ()
+    return _linear(model, Gaussian(), lambda w: 0.0, "none (least squares)", sparse, notes=notes)
+
+
+@_translate.register(sk.Ridge)
+@_translate.register(sk.RidgeCV)
+def _(model: Any) -> LinearModel:
+    alpha = np.asarray(model.alpha_ if isinstance(model, sk.RidgeCV) else model.alpha, dtype=float)
+    sparse = bool(getattr(model, "positive", False))
+    prior = f"δ = alpha/σ² with alpha = {_number(alpha)}, from the model"
+    return _linear(model, Gaussian(), lambda w: alpha, prior, sparse, notes=_ACTIVE_SET if sparse else ())
+
+
+@_translate.register(sk.ElasticNet)
+@_translate.register(sk.ElasticNetCV)
+@_translate.register(sk.LassoCV)
+def _(model: Any) -> LinearModel:
+    alpha = float(getattr(model, "alpha_", getattr(model, "alpha", np.nan)))
+    l1 = float(getattr(model, "l1_ratio_", getattr(model, "l1_ratio", 1.0)))
+    prior = f"δ = Σw·alpha·(1 − l1_ratio)/σ² with alpha = {alpha:.4g}, l1_ratio = {l1:.4g}, from the model"
+    return _linear(model, Gaussian(), lambda w: w * alpha * (1 - l1), prior, True, notes=_ACTIVE_SET)
+
+
+@_translate.register(sk.PoissonRegressor)
+@_translate.register(sk.GammaRegressor)
+@_translate.register(sk.TweedieRegressor)
+def _(model: Any) -> LinearModel:
+    alpha = float(model.alpha)
+    prior = f"δ = Σw·alpha/φ with alpha = {alpha:.4g}, from the model"
+    return _linear(model, _glm_likelihood(model), lambda w: w * alpha, prior, False)
+
+
+@functools.singledispatch
+def _glm_likelihood(model: Any) -> Likelihood:
+    raise TypeError(f"{type(model).__name__} is not supported")
+
+
+@_glm_likelihood.register(sk.PoissonRegressor)
+def _(model: Any) -> Likelihood:
+    return Poisson()
+
+
+@_glm_likelihood.register(sk.GammaRegressor)
+def _(model: Any) -> Likelihood:
+    return Gamma()
+
+
+@_glm_likelihood.register(sk.TweedieRegressor)
+def _(model: Any) -> Likelihood:
+    log = model.link == "log" or (model.link == "auto" and model.power > 0)
+    link = Log() if log else Identity()
+    named: dict[float, Callable[..., Likelihood]] = {0: Gaussian, 1: Poisson, 2: Gamma, 3: InverseGaussian}
+    if model.power in named:
+        return named[model.power](link=link)
+    if model.power < 0:
+        raise ValueError(f"Tweedie power {model.power} (extreme stable) has no likelihood here: expected power ≥ 0")
+    return Tweedie(power=float(model.power), link=link)
+
+
+@_translate.register(sk.LogisticRegression)
+@_translate.register(sk.LogisticRegressionCV)
+def _(model: Any) -> LinearModel:
+    c, l1 = _inverse_strength(model), _l1_ratio(model)
+    likelihood = Bernoulli() if len(model.classes_) == 2 else Categorical()
+    if len(model.classes_) > 2 and model.solver == "liblinear":
+        raise TypeError("LogisticRegression(solver='liblinear') with several classes fits one-versus-rest: use 'lbfgs'")
+    ridge = 0.0 if np.isinf(c) else (1 - l1) / c
+    prior = "none" if np.isinf(c) else f"δ = (1 − l1_ratio)/C = {ridge:.4g} with C = {c:.4g}, from the model"
+    made = _linear(
+        model, likelihood, lambda w: ridge, prior, l1 > 0, classes=tuple(model.classes_.tolist()),
+        notes=_ACTIVE_SET if l1 > 0 else (),
+    )  # fmt: skip
+    return _liblinear_intercept(model, made, ridge) if model.solver == "liblinear" and model.fit_intercept else made
+
+
+def _liblinear_intercept(model: Any, made: LinearModel, ridge: float) -> LinearModel:
+    """liblinear penalises its intercept like a feature of constant value `intercept_scaling`."""
+
+    def penalty(weight: float) -> Array:
+        delta = made.penalty(weight)
+        delta[0] = ridge / model.intercept_scaling**2
+        return delta
+
+    return dataclasses.replace(
+        made, penalty=penalty, notes=(*made.notes, "liblinear penalises the intercept; so does the map.")
+    )
+
+
+def _inverse_strength(model: Any) -> float:
+    if getattr(model, "penalty", None) in (None, "none") and not isinstance(model, sk.LogisticRegressionCV):
+        return np.inf
+    values = np.unique(np.asarray(model.C_ if isinstance(model, sk.LogisticRegressionCV) else model.C, dtype=float))
+    if len(values) > 1:
+        raise TypeError(f"LogisticRegressionCV chose a different C for each class ({values}): that is one-versus-rest")
+    return float(values[0])
+
+
+def _l1_ratio(model: Any) -> float:
+    penalty = getattr(model, "penalty", "deprecated")
+    if penalty in ("l1", "l2"):
+        return float(penalty == "l1")
+    ratio = np.unique(np.asarray(_chosen_l1(model), dtype=float))
+    return float(ratio[0])
+
+
+def _chosen_l1(model: Any) -> Any:
+    chosen = getattr(model, "l1_ratio_", None)
+    chosen = model.__dict__.get("l1_ratio") if chosen is None else chosen
+    return 0.0 if chosen is None or chosen == "deprecated" or None in np.atleast_1d(chosen).tolist() else chosen
+
+
+def _number(values: Array) -> str:
+    return ", ".join(f"{value:.4g}" for value in np.atleast_1d(values))
+
+
+def _posterior(model: Any, examples: Examples) -> LinearPosterior:
+    _check(model)
+    return laplace(_translate(model), examples)
+
+
+def regression_data(model: Any, examples: Examples | None) -> Examples:
+    """Training data of a fitted regressor."""
+    _check(model)
+    return numeric_data(model, examples)
+
+
+def classification_data(model: Any, examples: Examples | None) -> Examples:
+    """Training data of a fitted classifier."""
+    _check(model)
+    return class_data(model, examples)
+
+
+for _kind in (*_SQUARED, *_GLM):
+    posterior.register(_kind)(_posterior)
+    training_data.register(_kind)(regression_data)
+for _kind in _LOGISTIC:
+    posterior.register(_kind)(_posterior)
+    training_data.register(_kind)(classification_data)

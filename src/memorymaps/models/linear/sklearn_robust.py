@@ -1,0 +1,205 @@
+"""scikit-learn's linear models with kinked losses: linear SVMs, SGD, Huber and quantile regression.
+
+Each estimator's objective is rewritten as `Σ_i w_i ℓ_i/φ + Σ δθ²/2`, with `φ` the noise scale that its own losses show:
+the most likely one of `exp(−ℓ/φ)`. It sets the width that kinks are smoothed with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import HuberRegressor, QuantileRegressor, SGDClassifier, SGDRegressor
+from sklearn.svm import LinearSVC, LinearSVR
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
+from memorymaps.core.likelihoods.hinge import (
+    EpsilonInsensitive,
+    Hinge,
+    Huber,
+    ModifiedHuber,
+    Perceptron,
+    Pinball,
+    SquaredEpsilonInsensitive,
+    SquaredHinge,
+)
+from memorymaps.core.likelihoods.output_codes import OneVsRest
+from memorymaps.core.likelihoods.piecewise_linear import Kinked
+from memorymaps.data.examples import Examples
+from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
+from memorymaps.models.linear.piecewise_linear import KinkedModel, kinked_posterior, one_for_each_class
+from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
+from memorymaps.posteriors.registry import posterior, training_data
+
+_TOLERANCE = 1e-6  # of the outputs' size: an exact solver's answer is on a kink
+_COORDINATE = 1e-3  # LinearSVC, LinearSVR: coordinate descent gets no nearer
+_SCALE_HELD = "The scale that HuberRegressor fits beside the coefficients is held at its value."
+_SGD = "SGD stops near the optimum, not at it: the map reads its coefficients as an optimum; see `distance`."
+_L1 = "The L1 penalty is not smooth: coefficients at zero are held there, the others move (active set)."
+
+
+def _linear(
+    model: Any, likelihood: Any, ridge: float, l1: float, intercept_ridge: float = 0.0, **facts: Any
+) -> LinearModel:
+    coefficients, design = coefficients_of(model), design_of(model)
+    free = np.abs(coefficients) > (1e-9 * np.max(np.abs(coefficients)) if l1 > 0 else -1.0)  # a linear program's zeros
+    penalty = np.full(coefficients.shape, ridge)
+    if model.fit_intercept:
+        free[0], penalty[0] = True, intercept_ridge
+    notes = (*facts.pop("notes", ()), *((_L1,) if l1 > 0 else ()))
+    return LinearModel(
+        name=f"scikit-learn {type(model).__name__}", likelihood=likelihood, coefficients=coefficients, design=design,
+        parameters=design.parameters, penalty=lambda w: penalty, free=free, notes=notes, **facts,
+    )  # fmt: skip
+
+
+def _pull(model: Any, l1: float) -> Array:
+    """Gradient of `l1 · ‖θ‖₁`, none on the intercept."""
+    pull = l1 * np.sign(coefficients_of(model))
+    if model.fit_intercept:
+        pull[0] = 0.0
+    return pull
+
+
+def _noise_scale(model: Any, unit: Any, power: int, floor: float, examples: Examples) -> float:
+    """The most likely `φ` of `exp(−ℓ/φ)`, `ℓ ∝ |u|^power`: `power · mean ℓ`, no less than the solver's tolerance."""
+    total = weights = 0.0
+    for batch in examples:
+        weight = np.ones(len(batch)) if batch.weight is None else batch.weight
+        f = design_of(model)(batch.inputs) @ coefficients_of(model)
+        total += float(weight @ unit.nll(f, batch.target))
+        weights += float(np.sum(weight))
+    machines = unit.classes if isinstance(unit, OneVsRest) else 1  # that an example takes part in
+    return max(power * total / (weights * machines), floor)
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """`Σ w·loss + Σ ridge θ²/2 + l1 ‖θ‖₁` as the estimator minimises it; `power` of the loss in its tails.
+
+    `tolerance`: how near to a kink, in units of `f`, the solver's answer is on it.
+    """
+
+    loss: Any
+    power: int
+    ridge: float
+    tolerance: float
+    l1: float = 0.0
+    intercept_ridge: float = 0.0
+
+    def posterior(self, model: Any, examples: Examples, phi: float | None = None, **facts: Any) -> LinearPosterior:
+        """In units where `exp(−ℓ/φ)` is the likelihood."""
+        wrap = functools.partial(one_for_each_class, classes=len(getattr(model, "classes_", "01")))
+        floor = self.loss.cost * self.tolerance**self.power
+        phi = phi or _noise_scale(model, wrap(self.loss), self.power, floor, examples)
+        loss = dataclasses.replace(self.loss, cost=self.loss.cost / phi)
+        facts |= {"dispersion": phi, "classes": tuple(getattr(model, "classes_", np.empty(0)).tolist())}
+        linear = _linear(model, wrap(loss), self.ridge / phi, self.l1, self.intercept_ridge / phi, **facts)
+        return kinked_posterior(KinkedModel(linear, loss, _pull(model, self.l1 / phi), self.tolerance), examples)
+
+
+def _total_weight(examples: Examples) -> float:
+    return sum(float(len(b) if b.weight is None else np.sum(b.weight)) for b in examples)
+
+
+def _size(examples: Examples) -> float:
+    """Spread of the targets, the unit of a tolerance."""
+    return float(np.std(np.concatenate([batch.target for batch in examples]))) or 1.0
+
+
+@posterior.register(LinearSVC)
+def _linear_svc(model: Any, examples: Examples) -> LinearPosterior:
+    if model.multi_class != "ovr":
+        raise TypeError(f"LinearSVC(multi_class={model.multi_class!r}) is not supported: use multi_class='ovr'")
+    squared, l1 = model.loss == "squared_hinge", model.penalty == "l1"
+    loss = (SquaredHinge if squared else Hinge)(cost=float(model.C))
+    scaled = 0.0 if l1 else 1 / model.intercept_scaling**2
+    fit = _Objective(loss, 1 + squared, 0.0 if l1 else 1.0, _COORDINATE, float(l1), scaled)
+    return fit.posterior(model, examples, prior=_c_prior(model), notes=_liblinear(model))
+
+
+def _c_prior(model: Any) -> str:
+    return f"δ = 1 with C = {model.C:.4g} on the losses, from the model"
+
+
+def _liblinear(model: Any) -> tuple[str, ...]:
+    return ("liblinear penalises the intercept; so does the map.",) if model.fit_intercept else ()
+
+
+@posterior.register(LinearSVR)
+def _linear_svr(model: Any, examples: Examples) -> LinearPosterior:
+    squared = model.loss == "squared_epsilon_insensitive"
+    loss = (SquaredEpsilonInsensitive if squared else EpsilonInsensitive)(float(model.epsilon), float(model.C))
+    tolerance = _COORDINATE * _size(examples)
+    fit = _Objective(loss, 1 + squared, 1.0, tolerance, intercept_ridge=1 / model.intercept_scaling**2)
+    return fit.posterior(model, examples, prior=_c_prior(model), notes=_liblinear(model))
+
+
+@posterior.register(HuberRegressor)
+def _huber(model: Any, examples: Examples) -> LinearPosterior:
+    sigma = float(model.scale_)
+    loss = Huber(threshold=float(model.epsilon) * sigma, cost=2 / sigma)
+    prior = f"δ = alpha/σ with alpha = {model.alpha:.4g}, σ = {sigma:.4g}, from the model"
+    fit = _Objective(loss, 2, 2 * float(model.alpha), _TOLERANCE * sigma)
+    return fit.posterior(model, examples, phi=2 * sigma, notes=(_SCALE_HELD,), prior=prior)
+
+
+@posterior.register(QuantileRegressor)
+def _quantile(model: Any, examples: Examples) -> LinearPosterior:
+    l1 = float(model.alpha) * _total_weight(examples)
+    fit = _Objective(Pinball(float(model.quantile)), 1, 0.0, _TOLERANCE * _size(examples), l1)
+    return fit.posterior(model, examples, prior=f"L1 with alpha = {model.alpha:.4g}, from the model")
+
+
+def _sgd_strengths(model: Any, examples: Examples) -> tuple[float, float]:
+    """`δ` and the L1 strength of the sum objective."""
+    share = {"l2": 0.0, "l1": 1.0, "elasticnet": float(model.l1_ratio), None: 0.0}[model.penalty]
+    strength = 0.0 if model.penalty is None else float(model.alpha) * sum(len(batch) for batch in examples)
+    return strength * (1 - share), strength * share
+
+
+_MARGINS: dict[str, tuple[Kinked, int]] = {
+    "hinge": (Hinge(), 1),
+    "squared_hinge": (SquaredHinge(), 2),
+    "modified_huber": (ModifiedHuber(), 2),
+    "perceptron": (Perceptron(), 1),
+}
+
+
+@posterior.register(SGDClassifier)
+def _sgd_classifier(model: Any, examples: Examples) -> LinearPosterior:
+    ridge, l1 = _sgd_strengths(model, examples)
+    facts: dict[str, Any] = {"prior": f"δ = n·alpha with alpha = {model.alpha:.4g}, from the model", "notes": (_SGD,)}
+    if model.loss == "log_loss":
+        classes = tuple(model.classes_.tolist())
+        likelihood = one_for_each_class(Bernoulli(), len(classes))
+        return laplace(_linear(model, likelihood, ridge, l1, classes=classes, **facts), examples)
+    if model.loss not in _MARGINS:
+        raise TypeError(f"SGDClassifier(loss={model.loss!r}) is not supported: choose log_loss, {', '.join(_MARGINS)}")
+    return _Objective(*_MARGINS[model.loss], ridge, _TOLERANCE, l1).posterior(model, examples, **facts)
+
+
+@posterior.register(SGDRegressor)
+def _sgd_regressor(model: Any, examples: Examples) -> LinearPosterior:
+    ridge, l1 = _sgd_strengths(model, examples)
+    facts: dict[str, Any] = {"prior": f"δ = n·alpha/φ with alpha = {model.alpha:.4g}, from the model", "notes": (_SGD,)}
+    if model.loss == "squared_error":
+        return laplace(_linear(model, Gaussian(), ridge, l1, dispersion_known=False, **facts), examples)
+    epsilon = float(model.epsilon)
+    losses = {
+        "huber": (Huber(epsilon), 2),
+        "epsilon_insensitive": (EpsilonInsensitive(epsilon), 1),
+        "squared_epsilon_insensitive": (SquaredEpsilonInsensitive(epsilon), 2),
+    }
+    tolerance = _TOLERANCE * _size(examples)
+    return _Objective(*losses[model.loss], ridge, tolerance, l1).posterior(model, examples, **facts)
+
+
+for _kind in (LinearSVC, SGDClassifier):
+    training_data.register(_kind)(classification_data)
+for _kind in (LinearSVR, SGDRegressor, HuberRegressor, QuantileRegressor):
+    training_data.register(_kind)(regression_data)

@@ -1,0 +1,242 @@
+"""statsmodels' linear, generalised linear and discrete-choice results, which carry their training data.
+
+The ancillary parameters of a fit (σ², dispersion, the negative binomial's α) are held at their estimates.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from statsmodels.base.model import LikelihoodModelResults
+from statsmodels.base.wrapper import ResultsWrapper
+from statsmodels.discrete import discrete_model as discrete
+from statsmodels.genmod import families
+from statsmodels.genmod.generalized_linear_model import GLM, GLMResults
+from statsmodels.regression.linear_model import OLS, WLS, RegressionResults
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import (
+    Bernoulli,
+    ExponentialFamily,
+    Gamma,
+    Gaussian,
+    InverseGaussian,
+    NegativeBinomial,
+    Poisson,
+    Tweedie,
+)
+from memorymaps.core.likelihoods.links import ComplementaryLogLog, Identity, Link, Log, Logit, Power, Probit
+from memorymaps.data.examples import Examples
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.linear.design_matrix import Design
+from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
+from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
+
+_SUPPORTED = "OLS, WLS, GLM, Logit, Probit, Poisson, MNLogit, NegativeBinomial"
+
+
+def _refuse(results: Any, reason: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"statsmodels {type(results.model).__name__} {reason}; supported: unpenalised fits of {_SUPPORTED}"
+    )
+
+
+# --- likelihoods -------------------------------------------------------------------------------------------------
+
+
+# exact classes: statsmodels' Cauchy and log-log links inherit from Logit without being it
+_LINKS: dict[type, Callable[[Any], Link]] = {
+    families.links.Logit: lambda link: Logit(),
+    families.links.Probit: lambda link: Probit(),
+    families.links.CLogLog: lambda link: ComplementaryLogLog(),
+    families.links.Log: lambda link: Log(),
+    families.links.Identity: lambda link: Identity(),
+    families.links.Power: lambda link: Power(float(link.power)),
+    families.links.Sqrt: lambda link: Power(0.5),
+    families.links.InversePower: lambda link: Power(-1.0),
+    families.links.InverseSquared: lambda link: Power(-2.0),
+}
+
+
+def _link(link: Any) -> Link:
+    if type(link) not in _LINKS:
+        supported = ", ".join(kind.__name__ for kind in _LINKS)
+        raise UnsupportedModelError(f"no link {type(link).__name__}; supported: {supported}")
+    return _LINKS[type(link)](link)
+
+
+_FAMILIES: dict[type, Callable[[Any], type | Callable[..., ExponentialFamily]]] = {
+    families.Gaussian: lambda family: Gaussian,
+    families.Binomial: lambda family: Bernoulli,
+    families.Poisson: lambda family: Poisson,
+    families.Gamma: lambda family: Gamma,
+    families.InverseGaussian: lambda family: InverseGaussian,
+    families.NegativeBinomial: lambda family: functools.partial(NegativeBinomial, float(family.alpha)),
+    families.Tweedie: lambda family: _tweedie(float(family.var_power)),
+}
+
+
+def _tweedie(power: float) -> Any:
+    named = {0.0: Gaussian, 1.0: Poisson, 2.0: Gamma, 3.0: InverseGaussian}
+    return named.get(power, functools.partial(Tweedie, power))
+
+
+def _glm_likelihood(results: Any) -> Likelihood:
+    family = results.model.family
+    if type(family) not in _FAMILIES:
+        raise _refuse(results, f"with family {type(family).__name__} has no likelihood here")
+    return _FAMILIES[type(family)](family)(link=_link(family.link))
+
+
+# --- what each model is -------------------------------------------------------------------------------------------
+
+
+@functools.singledispatch
+def _translate(model: Any, results: Any) -> LinearModel:
+    raise _refuse(results, "is not supported")
+
+
+_PENALISED = (discrete.L1BinaryResults, discrete.L1CountResults, discrete.L1MultinomialResults)
+
+
+def _linear(results: Any, likelihood: Likelihood, coefficients: Array, **facts: Any) -> LinearModel:
+    if isinstance(_unwrapped(results), _PENALISED):
+        raise _refuse(results, "was fitted with an L1 penalty")
+    names = tuple(map(str, results.model.exog_names))[: len(coefficients)]
+    shape = coefficients.shape
+    given = {
+        "free": np.ones(shape, dtype=bool),
+        "dispersion": 1.0,
+        "penalty": lambda weight: np.zeros(shape),
+        "name": f"statsmodels {type(results.model).__name__}",
+        **facts,
+    }
+    return LinearModel(
+        likelihood=likelihood,
+        coefficients=coefficients,
+        design=Design(names, intercept=False, named=False),
+        parameters=names,
+        **given,
+    )
+
+
+def _column(values: Any) -> Array:
+    return np.asarray(values, dtype=float)[:, None]
+
+
+@_translate.register(OLS)
+@_translate.register(WLS)
+def _(model: Any, results: Any) -> LinearModel:
+    if not isinstance(_unwrapped(results), RegressionResults):
+        raise _refuse(results, "was fitted with a penalty")
+    return _linear(
+        results, Gaussian(), _column(results.params), prior="none (least squares)", dispersion=float(results.scale),
+        dispersion_known=False, residual_df=float(results.df_resid),
+    )  # fmt: skip
+
+
+@_translate.register(GLM)
+def _(model: Any, results: Any) -> LinearModel:
+    if not isinstance(_unwrapped(results), GLMResults):
+        raise _refuse(results, "was fitted with a penalty")
+    fixed = isinstance(model.family, (families.Poisson, families.Binomial, families.NegativeBinomial))
+    return _linear(
+        results, _glm_likelihood(results), _column(results.params), dispersion=float(results.scale),
+        dispersion_known=fixed and results.scale == 1, residual_df=float(results.df_resid),
+        name=f"statsmodels GLM {type(model.family).__name__}",
+    )  # fmt: skip
+
+
+@_translate.register(discrete.Logit)
+def _(model: Any, results: Any) -> LinearModel:
+    return _linear(results, Bernoulli(), _column(results.params), residual_df=float(results.df_resid))
+
+
+@_translate.register(discrete.Probit)
+def _(model: Any, results: Any) -> LinearModel:
+    return _linear(results, Bernoulli(link=Probit()), _column(results.params), residual_df=float(results.df_resid))
+
+
+@_translate.register(discrete.Poisson)
+def _(model: Any, results: Any) -> LinearModel:
+    return _linear(results, Poisson(), _column(results.params), residual_df=float(results.df_resid))
+
+
+@_translate.register(discrete.NegativeBinomial)
+def _(model: Any, results: Any) -> LinearModel:
+    if model.loglike_method != "nb2":
+        raise _refuse(results, f"with loglike_method={model.loglike_method!r} has no likelihood here (expected 'nb2')")
+    params = np.asarray(results.params, dtype=float)
+    note = f"The dispersion parameter alpha = {params[-1]:.4g} is held fixed."
+    return _linear(
+        results, NegativeBinomial(float(params[-1])), params[:-1, None], notes=(note,),
+        residual_df=float(results.df_resid),
+    )  # fmt: skip
+
+
+@_translate.register(discrete.MNLogit)
+def _(model: Any, results: Any) -> LinearModel:
+    params = np.asarray(results.params, dtype=float)
+    coefficients = np.concatenate([np.zeros((len(params), 1)), params], axis=1)
+    free = np.ones(coefficients.shape, dtype=bool)
+    free[:, 0] = False  # the reference class
+    return _linear(
+        results, Categorical(), coefficients, free=free, residual_df=float(results.df_resid),
+        notes=("The first class is the reference: its coefficients are zero.",),
+        classes=_class_labels(model),
+    )  # fmt: skip
+
+
+def _class_labels(model: Any) -> tuple[Any, ...]:
+    """Labels in statsmodels' order: sorted values, or the levels that a formula wrote as `name[level]`."""
+    endog = model.data.orig_endog
+    if np.ndim(endog) == 1:
+        return tuple(np.unique(np.asarray(endog)).tolist())
+    return tuple(str(name).partition("[")[2].rstrip("]") for name in endog.columns)
+
+
+def _unwrapped(results: Any) -> Any:
+    return getattr(results, "_results", results)
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+def _weight(model: Any) -> Array | None:
+    if isinstance(model, WLS):
+        return np.broadcast_to(model.weights, len(model.endog))
+    if isinstance(model, GLM):
+        weight = np.asarray(model.freq_weights) * np.asarray(model.var_weights)
+        return weight * np.asarray(model.n_trials) if isinstance(model.family, families.Binomial) else weight
+    return None
+
+
+def _offset(model: Any) -> Array | None:
+    """Offset plus log exposure, as the linear predictor had it."""
+    parts = [getattr(model, name, None) for name in ("offset", "exposure")]
+    total = sum((np.asarray(part, dtype=float) for part in parts if part is not None), np.zeros(len(model.endog)))
+    return total if np.any(total) else None
+
+
+@training_data.register(ResultsWrapper)
+@training_data.register(LikelihoodModelResults)
+def _data(results: Any, examples: Examples | None) -> Examples:
+    if examples is not None:
+        raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
+    model = results.model
+    _translate(model, results)  # refuses what is not supported before anything is read
+    return ArrayExamples.of(
+        model.exog, model.endog, ids=model.data.row_labels, sample_weight=_weight(model), offset=_offset(model)
+    )
+
+
+@posterior.register(ResultsWrapper)
+@posterior.register(LikelihoodModelResults)
+def _posterior(results: Any, examples: Examples) -> LinearPosterior:
+    model = results.model
+    return laplace(_translate(model, results), examples)

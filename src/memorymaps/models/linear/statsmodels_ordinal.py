@@ -1,0 +1,71 @@
+"""statsmodels' `OrderedModel`: ordered logit and probit, thresholds included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from statsmodels.miscmodels.ordinal_model import OrderedModel, OrderedResults, OrderedResultsWrapper
+
+from memorymaps.core.likelihoods.links import BinaryLink, Logit, Probit
+from memorymaps.core.likelihoods.ordinal import Ordinal
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_root
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
+
+# keyed by scipy's own distribution objects, which OrderedModel holds
+_LINKS: tuple[tuple[Any, BinaryLink], ...] = ((stats.logistic, Logit()), (stats.norm, Probit()))
+
+
+def _link(model: OrderedModel) -> BinaryLink:
+    found = [link for distribution, link in _LINKS if model.distr is distribution]
+    if not found:
+        raise UnsupportedModelError(f"OrderedModel with distr={model.distr.name}: expected 'logit' or 'probit'")
+    return found[0]
+
+
+def _translate(results: Any) -> OrdinalModel:
+    model, params = results.model, np.asarray(results.params, dtype=float)
+    likelihood = Ordinal(_link(model))
+    if not np.all(np.isfinite(params)):
+        raise DataError("the fit has parameters that are not finite: it has not converged")
+    return OrdinalModel(model.transform_threshold_params(params)[1:-1], params[: model.k_vars], likelihood)
+
+
+@posterior.register(OrderedResults)
+@posterior.register(OrderedResultsWrapper)
+def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
+    model, fitted = results.model, _translate(results)
+    try:
+        root, distance = ordinal_root(fitted, examples)
+    except np.linalg.LinAlgError as error:
+        raise DataError("the data does not determine all thresholds and slopes: drop collinear columns") from error
+    names = tuple(map(str, model.exog_names))
+    description = Description(
+        model=f"statsmodels OrderedModel, {type(fitted.likelihood.link).__name__.lower()}, {model.k_levels} classes",
+        posterior="Laplace, full Fisher information",
+        likelihood="Ordinal",
+        algorithm="Newton's method (the fitted optimum)",
+        coverage=(f"{len(fitted.thresholds)} thresholds and {len(fitted.slopes)} slopes: full covariance",),
+        parameters=names[model.k_vars :] + names[: model.k_vars],
+        classes=tuple(np.asarray(model.labels).tolist()),
+        rank=len(root),
+        effective_parameters=float(len(root)),
+        distance=distance,
+    )
+    return OrdinalPosterior(fitted, fitted.likelihood, description, root)
+
+
+@training_data.register(OrderedResults)
+@training_data.register(OrderedResultsWrapper)
+def _data(results: Any, examples: Examples | None) -> Examples:
+    if examples is not None:
+        raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
+    model = results.model
+    _link(model)
+    x = np.zeros((len(model.endog), 0)) if model.exog is None else model.exog
+    offset = None if model.offset is None else -np.asarray(model.offset, dtype=float)
+    return ArrayExamples.of(x, np.asarray(model.endog), ids=model.data.row_labels, offset=offset)

@@ -1,0 +1,63 @@
+"""statsmodels' `PHReg`: Cox regression with strata, late entry and offsets, ties by Breslow's or Efron's method."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from statsmodels.duration.hazard_regression import PHReg, PHRegResults
+
+from memorymaps.core.arrays import Array
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.linear.cox import CoxPosterior, cox
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import posterior, training_data
+
+
+def _check(results: Any) -> PHReg:
+    model = results.model
+    if not np.all(np.isfinite(np.asarray(results.params, dtype=float))):
+        raise DataError("the fit has coefficients that are not finite: it has not converged")
+    return model
+
+
+def _inputs(model: PHReg) -> Array:
+    """Covariates, time, entry, stratum, offset, event."""
+    n = len(model.endog)
+    strata = np.zeros(n) if model.strata is None else np.unique(np.asarray(model.strata), return_inverse=True)[1]
+    entry = np.zeros(n) if model.entry is None else np.asarray(model.entry, dtype=float)
+    offset = np.zeros(n) if model.offset is None else np.asarray(model.offset, dtype=float)
+    return np.column_stack([model.exog, model.endog, entry, strata, offset, model.status])
+
+
+@posterior.register(PHRegResults)
+def _posterior(results: Any, examples: Examples) -> CoxPosterior:
+    model = _check(results)
+    beta = np.asarray(results.params, dtype=float)
+    parts = list(examples)
+    inputs = np.concatenate([part.inputs for part in parts])
+    status = np.concatenate([part.target for part in parts])
+    p = len(beta)
+    description = Description(
+        model=f"statsmodels PHReg, {p} coefficient(s), {int(status.sum())} events, ties by {model.ties}",
+        posterior="Laplace, coefficients and baseline jumps",
+        likelihood="CountingProcess",
+        algorithm="Newton's method (the fitted optimum)",
+        coverage=(f"{p} coefficients and the baseline hazard: full covariance",),
+        parameters=tuple(map(str, model.exog_names)),
+        methods=("nickl2023memory", "tailor2023maps", "cain1984approximate"),
+        notes=("Error: expected events − observed events, the negative martingale residual.",),
+    )
+    found, gradient = cox(beta, inputs, model.ties, description)
+    distance = float(np.linalg.norm(found.root.T @ gradient) / np.sqrt(p))
+    return dataclasses.replace(found, description=dataclasses.replace(description, distance=distance))
+
+
+@training_data.register(PHRegResults)
+def _data(results: Any, examples: Examples | None) -> Examples:
+    if examples is not None:
+        raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
+    model = _check(results)
+    return ArrayExamples.of(_inputs(model), np.asarray(model.status, dtype=float), ids=model.data.row_labels)

@@ -1,0 +1,223 @@
+"""scikit-learn's multi-output wrappers: one estimator a target column, side by side.
+
+The posteriors are independent given the data: `V` is block-diagonal, losses and leverages add up. `class_weight` weighs
+an example differently in each target: it multiplies the errors and curvatures of that target, as in training.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import block_diag
+from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.base import Likelihood, TargetError
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.sklearn_targets import class_weighted, class_weights, has_weights
+from memorymaps.posteriors.capabilities import Factored
+from memorymaps.posteriors.contract import Description, Marginals, Posterior
+from memorymaps.posteriors.registry import posterior, training_data
+
+
+@dataclass(frozen=True)
+class Product(Likelihood):
+    """Several targets at once, one likelihood each: `f [n, Σc_k]`, targets `[n, k]`; `sizes` are the `c_k`."""
+
+    parts: tuple[Likelihood, ...]
+    sizes: tuple[int, ...]
+
+    def _split(self, f: Array) -> list[Array]:
+        return list(np.split(f, np.cumsum(self.sizes)[:-1], axis=1))
+
+    def _targets(self, y: Array) -> list[Array]:
+        return list(np.asarray(y).reshape(len(y), -1).T)
+
+    def _each(self, name: str, f: Array, *y: Array) -> list[Array]:
+        columns = [self._split(f), *map(self._targets, y)]
+        return [getattr(part, name)(*of) for part, *of in zip(self.parts, *columns, strict=True)]
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """The sum of losses."""
+        return np.sum(self._each("nll", f, y), axis=0)
+
+    def mean(self, f: Array) -> Array:
+        """All means, one after the other: `[n, m]`."""
+        return np.concatenate(self._each("mean", f), axis=1)
+
+    def slope(self, f: Array) -> Array:
+        """Block-diagonal."""
+        return _blocks(self._each("slope", f))
+
+    def error(self, f: Array, y: Array) -> Array:
+        """One after the other."""
+        return np.concatenate(self._each("error", f, y), axis=1)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """Block-diagonal."""
+        return _blocks(self._each("curvature", f, y))
+
+    def encode(self, y: Array, c: int) -> Array:
+        """Each target in the space of its mean."""
+        columns = zip(self.parts, self._targets(y), self.sizes, strict=True)
+        return np.concatenate([part.encode(column, size) for part, column, size in columns], axis=1)
+
+    def check_target(self, y: Array, c: int) -> None:
+        """Raise `TargetError` unless there is one supported target for each part."""
+        columns = self._targets(y)
+        if len(columns) != len(self.parts):
+            raise TargetError(f"{len(columns)} target column(s): the model was fitted on {len(self.parts)}")
+        for part, column, size in zip(self.parts, columns, self.sizes, strict=True):
+            part.check_target(column, size)
+
+
+@dataclass(frozen=True)
+class ClassWeighted(Likelihood):
+    """One target whose training weighs class `y` by `weights[y]`: `w_y e` and `w_y Λ`; losses stay in nats."""
+
+    likelihood: Likelihood
+    weights: Array
+
+    def nll(self, f: Array, y: Array) -> Array:
+        """As it is, without a weight."""
+        return self.likelihood.nll(f, y)
+
+    def mean(self, f: Array) -> Array:
+        """As it is."""
+        return self.likelihood.mean(f)
+
+    def slope(self, f: Array) -> Array:
+        """As it is."""
+        return self.likelihood.slope(f)
+
+    def error(self, f: Array, y: Array) -> Array:
+        """`w_y e`."""
+        return self.weights[y.astype(np.intp), None] * self.likelihood.error(f, y)
+
+    def curvature(self, f: Array, y: Array) -> Array:
+        """`w_y Λ`."""
+        return self.weights[y.astype(np.intp), None, None] * self.likelihood.curvature(f, y)
+
+    def encode(self, y: Array, c: int) -> Array:
+        """As it is."""
+        return self.likelihood.encode(y, c)
+
+    def check_target(self, y: Array, c: int) -> None:
+        """As it is."""
+        self.likelihood.check_target(y, c)
+
+
+def _blocks(matrices: Sequence[Array]) -> Array:
+    """Matrices `[n, a_k, b_k]` on a diagonal: `[n, Σa, Σb]`."""
+    return np.stack([block_diag(*each) for each in zip(*matrices, strict=True)])
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Independent posteriors of several targets."""
+
+    parts: tuple[Posterior, ...]
+    likelihood: Product
+    description: Description
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f` one after the other, `V` block-diagonal."""
+        found = [part.marginals(inputs) for part in self.parts]
+        return Marginals(np.concatenate([m.f for m in found], axis=1), _blocks([m.variance for m in found]))
+
+
+@dataclass(frozen=True)
+class FactoredSideBySide(SideBySide):
+    """The same where all parts give covariances."""
+
+    parts: tuple[Any, ...]
+
+    def factor(self, inputs: Any) -> Array:
+        """`Z`, block-diagonal."""
+        return _blocks([part.factor(inputs) for part in self.parts])
+
+
+@dataclass(frozen=True)
+class Zipped(Examples):
+    """The same examples with several targets, as each part's training saw them: columns `[n, k]`."""
+
+    parts: tuple[Examples, ...]
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (_joined(batches) for batches in zip(*self.parts, strict=True))
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions."""
+        return _joined([part.take(rows) for part in self.parts])
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    return dataclasses.replace(batches[0], target=np.column_stack([batch.target for batch in batches]))
+
+
+def _column(k: int) -> Callable[[Batch], Batch]:
+    return lambda batch: dataclasses.replace(batch, target=np.asarray(batch.target)[:, k])
+
+
+@training_data.register(MultiOutputRegressor)
+@training_data.register(MultiOutputClassifier)
+def _data(model: Any, examples: Examples | None) -> Examples:
+    if not hasattr(model, "estimators_"):
+        raise DataError(f"{type(model).__name__} is not fitted: call model.fit(X, Y) before memory_map")
+    if examples is None:
+        raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, Y)")
+    shape = np.shape(examples.take([0]).target)
+    if len(shape) != 2 or shape[1] != len(model.estimators_):
+        found = shape[1] if len(shape) == 2 else 1
+        raise TargetError(f"{found} target column(s): the model was fitted on {len(model.estimators_)}")
+    parts = map(_without_class_weight, model.estimators_)
+    return Zipped(tuple(training_data(part, examples.map(_column(k))) for k, part in enumerate(parts)))
+
+
+def _without_class_weight(part: Any) -> Any:
+    """The fitted estimator as one that weighs no classes: its examples then have the weights that all targets share."""
+    if not has_weights(part):
+        return part
+    plain = copy.copy(part)
+    plain.class_weight = None
+    return plain
+
+
+def _weighed(part: Any, examples: Examples) -> tuple[Posterior, Likelihood]:
+    """Posterior and likelihood of one target, its classes weighed as in training."""
+    if not has_weights(part):
+        found = posterior(part, examples)
+        return found, found.likelihood
+    weights = class_weights(part, examples)
+    found = posterior(part, examples.map(functools.partial(class_weighted, weights)))
+    return found, ClassWeighted(found.likelihood, weights)
+
+
+@posterior.register(MultiOutputRegressor)
+@posterior.register(MultiOutputClassifier)
+def _posterior(model: Any, examples: Examples) -> SideBySide:
+    weighed = [_weighed(part, examples.map(_column(k))) for k, part in enumerate(model.estimators_)]
+    parts, likelihoods = zip(*weighed, strict=True)
+    one = examples.take([0]).inputs
+    sizes = tuple(int(part.marginals(one).f.shape[1]) for part in parts)
+    first, counts = parts[0].description, [part.description.effective_parameters for part in parts]
+    description = dataclasses.replace(
+        first,
+        model=f"scikit-learn {type(model).__name__} of {len(parts)} {type(model.estimators_[0]).__name__}",
+        likelihood=f"{first.likelihood}, {len(parts)} targets",
+        parameters=(), aliased=(), classes=(), rank=None, dispersion=None, residual_df=None, dispersion_estimated=False,
+        effective_parameters=None if None in counts else float(sum(count for count in counts if count is not None)),
+        distance=max((part.description.distance or 0.0) for part in parts),
+    )  # fmt: skip
+    able = all(isinstance(part, Factored) for part in parts)
+    likelihood = Product(likelihoods, sizes)
+    return (FactoredSideBySide if able else SideBySide)(parts, likelihood, description)

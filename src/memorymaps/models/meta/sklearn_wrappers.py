@@ -1,0 +1,58 @@
+"""scikit-learn's wrappers around one estimator: a transformed target is unwrapped, calibration is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
+
+from memorymaps.core.arrays import Batch
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.posteriors.contract import Posterior
+from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
+
+
+def _with_targets(model: Any) -> Any:
+    def change(batch: Batch) -> Batch:
+        y = np.asarray(batch.target, dtype=float)
+        found = np.asarray(model.transformer_.transform(y[:, None] if y.ndim == 1 else y))
+        if not np.all(np.isfinite(found)):
+            raise DataError("the target transformer gives values that are not finite for these targets")
+        return dataclasses.replace(batch, target=found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found)
+
+    return change
+
+
+@training_data.register(TransformedTargetRegressor)
+def _transformed_data(model: Any, examples: Examples | None) -> Examples:
+    if not hasattr(model, "regressor_"):
+        raise DataError("TransformedTargetRegressor is not fitted: call model.fit(X, y) before memory_map")
+    changed = None if examples is None else examples.map(_with_targets(model))
+    found: Examples = training_data(model.regressor_, changed)
+    return found
+
+
+@posterior.register(TransformedTargetRegressor)
+def _transformed(model: Any, examples: Examples) -> Posterior:
+    inner = posterior(model.regressor_, examples)
+    note = (
+        "Targets, errors, predictions and sensitivities are in units of the transformed target, where the model is "
+        "fitted; the transformer is held fixed."
+    )
+    name = f"TransformedTargetRegressor of {inner.description.model}"
+    description = dataclasses.replace(inner.description, model=name, notes=(*inner.description.notes, note))
+    found: Posterior = dataclasses.replace(inner, description=description)
+    return found
+
+
+@training_data.register(CalibratedClassifierCV)
+@posterior.register(CalibratedClassifierCV)
+def _calibrated(model: Any, examples: Examples | None) -> Any:
+    raise UnsupportedModelError(
+        "CalibratedClassifierCV averages classifiers that were trained on different folds, and its calibrators on the "
+        "examples those have not seen: there is no one model whose memory a map could draw. Map the classifier itself, "
+        "memory_map(clone(model.estimator).fit(X, y), X, y)"
+    )

@@ -1,0 +1,1 @@
+"""Forests and gradient boosting, linear in their leaf indicators."""

@@ -1,0 +1,71 @@
+"""CatBoost: its leaf values are single Newton steps on all examples, whatever sample grew the tree.
+
+`MultiClass` grows one tree for all classes and divides by the whole softmax Hessian of each leaf.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import catboost as cb
+import numpy as np
+from sklearn.exceptions import NotFittedError
+
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
+from memorymaps.data.examples import Examples
+from memorymaps.data.indexed import NumberedExamples
+from memorymaps.models.sklearn_targets import class_data, numeric_data
+from memorymaps.models.trees.boosting import Boosting, JointBoosting
+from memorymaps.models.trees.boosting_posterior import Grown, boosted_posterior, expect, grown
+from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
+
+_LOSSES: dict[str, Likelihood] = {
+    "RMSE": Gaussian(),
+    "Logloss": Bernoulli(),
+    "Poisson": Poisson(),
+    "MultiClass": Categorical(),
+}
+_PLAIN = {"boosting_type": "Plain", "leaf_estimation_iterations": 1, "leaf_estimation_method": "Newton"}
+_PLAIN |= {"model_shrink_rate": 0, "langevin": False, "posterior_sampling": False}
+
+
+def _check(model: Any) -> None:
+    if not model.is_fitted():
+        raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map")
+
+
+@grown.register(cb.CatBoost)
+def _grown(model: Any) -> Grown:
+    _check(model)
+    name, p = f"CatBoost {type(model).__name__}", model.get_all_params()
+    if p["loss_function"] not in _LOSSES:
+        raise UnsupportedModelError(
+            f"{name} was trained with loss {p['loss_function']!r}: refit with {' or '.join(_LOSSES)}"
+        )
+    expect(name, p, _PLAIN, "and its leaf values are not single Newton steps")
+    ridge, likelihood = float(p["l2_leaf_reg"]), _LOSSES[p["loss_function"]]
+    base = np.reshape(model.get_scale_and_bias()[1], (-1,))
+    several = isinstance(likelihood, Categorical)
+    return Grown(
+        name,
+        likelihood,
+        leaves=lambda inputs: np.repeat(model.calc_leaf_indexes(inputs)[:, :, None], len(base), axis=2),
+        outputs=lambda inputs: model.predict(inputs, prediction_type="RawFormulaVal"),
+        rate=float(p["learning_rate"]),
+        ridge=lambda weight: ridge * float(np.mean(weight)),
+        base=None if several else base,
+        held=base if several else None,  # MultiClass has no boost_from_average
+        kind=JointBoosting if several else Boosting,
+        classes=tuple(model.classes_.tolist()) if isinstance(model, cb.CatBoostClassifier) else (),
+    )
+
+
+@training_data.register(cb.CatBoost)
+def _data(model: Any, examples: Examples | None) -> Examples:
+    _check(model)
+    return NumberedExamples((class_data if isinstance(model, cb.CatBoostClassifier) else numeric_data)(model, examples))
+
+
+posterior.register(cb.CatBoost)(boosted_posterior)

@@ -1,0 +1,85 @@
+"""Averages of trees with their structure fixed: a linear smoother, as plain data.
+
+Tree `t` predicts the weighted mean target of its leaf, with the in-bag weights `b_ti` (draws in its bootstrap sample,
+times the example's weight); the forest predicts the average of its `T` trees:
+
+    f_i = Σ_j H_ij y_j,    H_ij = 1/T Σ_t b_tj [j shares leaf t of i] / W_t(i),    W_t(i) = Σ of b_tj over that leaf
+
+So the cavity form `(f_i − H_ii y_i)/(1 − H_ii)` is the average of the other examples' targets with the forest's own
+weights: the refit without the example for a single tree, and the out-of-bag prediction for fully grown trees.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """A forest over its `n` training examples.
+
+    Attributes
+    ----------
+    leaves : `[n, T]`, leaf of each example in each tree, numbered from 0.
+    bag : `[n, T]`, in-bag weights `b`.
+    target : `[n, c]`, class targets one-hot.
+    """
+
+    leaves: Array
+    bag: Array
+    target: Array
+
+    @cached_property
+    def first(self) -> Array:
+        """Number of each tree's first leaf among all leaves: `[T]`."""
+        counts = self.leaves.max(axis=0).astype(np.int64) + 1
+        return np.concatenate([[0], np.cumsum(counts)[:-1]])
+
+    @cached_property
+    def totals(self) -> Array:
+        """`W` of every leaf: `[P]`."""
+        return self.sums(self.bag)
+
+    def numbers(self, rows: Array | slice = slice(None)) -> Array:
+        """Every leaf's number among all `P`: `[rows, T]`."""
+        return self.leaves[rows] + self.first
+
+    def sums(self, x: Array) -> Array:
+        """`x [n, T]` summed over leaves: `[P]`."""
+        return np.bincount(self.numbers().ravel(), x.ravel())
+
+    def values(self) -> Array:
+        """Leaf means `[P, c]`; NaN where no example is left."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.stack([self.sums(self.bag * y[:, None]) / self.totals for y in self.target.T], axis=1)
+
+    def leverage(self) -> Array:
+        """`H_ii [n]`.
+
+        Examples
+        --------
+        >>> Averaging(np.array([[0], [0], [1]]), np.ones((3, 1)), np.zeros((3, 1))).leverage()
+        array([0.5, 0.5, 1. ])
+        """
+        return np.mean(self.bag / self.totals[self.numbers()], axis=1)
+
+    def outputs(self, values: Array, rows: Array | slice = slice(None)) -> Array:
+        """Averages `[rows, c]` of leaf values `[P, c]` over the trees that have one."""
+        total, count = 0.0, 0.0
+        for number in self.numbers(rows).T:
+            value = values[number]
+            total = total + np.nan_to_num(value)
+            count = count + np.isfinite(value)
+        return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=np.asarray(count) > 0)
+
+    def without(self, rows: Array) -> Averaging:
+        """The same leaves without these examples; a leaf that is left empty is dropped from the average."""
+        bag = self.bag.copy()
+        bag[rows] = 0.0
+        return dataclasses.replace(self, bag=bag)

@@ -1,0 +1,64 @@
+"""The contract for tree ensembles: outputs and variances of training examples, exact removal on fixed leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.data.examples import DataError
+from memorymaps.data.indexed import Numbered
+from memorymaps.posteriors.contract import Description, Marginals
+
+
+class Leaves(Protocol):
+    """An ensemble as a function of its leaf values."""
+
+    def without_rows(self, rows: Array) -> Array:
+        """Leaf values `[P·c]` after the removal of these examples."""
+
+    def outputs_of(self, values: Array, rows: Array) -> Array:
+        """Outputs `[rows, c]` of leaf values `[P·c]`."""
+
+
+@dataclass(frozen=True)
+class LeafPosterior:
+    """A tree ensemble's belief about the outputs of its own training examples; the structure of its trees is held.
+
+    `removal` replays the training on the same leaves without the examples: no linearisation.
+    """
+
+    likelihood: Likelihood
+    description: Description
+    f: Array
+    variance: Array
+    values: Array
+    leaves: Leaves
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f` and `V` of training examples."""
+        rows = _rows(inputs)
+        return Marginals(self.f[rows], self.variance[rows])
+
+    def removal(self, groups: Sequence[Array], steps: int = 1, tolerance: float = 0.0) -> tuple[Array, Array]:
+        """Moves of leaf values `[g, P·c]` and residuals `[g]`, which are zero: one replay a group."""
+        moves = np.stack([self.leaves.without_rows(np.asarray(rows)) - self.values for rows in groups])
+        return moves, np.zeros(len(groups))
+
+    def answer(self, inputs: Any, moves: Array) -> Array:
+        """How outputs answer to the moves: `[n, c, g]`."""
+        rows = _rows(inputs)
+        return np.stack([self.leaves.outputs_of(self.values + move, rows) - self.f[rows] for move in moves], axis=-1)
+
+
+def _rows(inputs: Any) -> Array:
+    if not isinstance(inputs, Numbered):
+        raise DataError(
+            f"a tree ensemble's map is known at its training examples, got {type(inputs).__name__}: "
+            "read examples from memory_map(...).origin.examples"
+        )
+    return inputs.rows

@@ -1,0 +1,95 @@
+"""LightGBM: boosters and scikit-learn wrappers, with the parameters that the model's own text dump tells."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
+from memorymaps.data.examples import Examples
+from memorymaps.data.indexed import NumberedExamples
+from memorymaps.models.trees.boosting_posterior import UNKNOWN_ROWS, Grown, boosted_posterior, constant, expect, grown
+from memorymaps.models.trees.scale_pos_weight import weighted_positives
+from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
+
+_NEEDS_ALL = {"boosting": "gbdt", "data_sample_strategy": "bagging", "use_quantized_grad": "0"}
+_PLAIN = {"lambda_l1": "0", "max_delta_step": "0", "path_smooth": "0", "linear_tree": "0", "sigmoid": "1"}
+_PLAIN |= {"is_unbalance": "0", "reg_sqrt": "0", "monotone_constraints": ""}
+
+
+def _booster(model: Any) -> Any:
+    return model if isinstance(model, lgb.Booster) else model.booster_  # raises NotFittedError by itself
+
+
+def _parameters(booster: Any) -> dict[str, str]:
+    text = booster.model_to_string(num_iteration=1)
+    return dict(re.findall(r"^\[(\w+): (.*)\]$", text[text.index("\nparameters:") :], flags=re.MULTILINE))
+
+
+def _likelihood(name: str, objective: str, p: dict[str, str]) -> tuple[Likelihood, float]:
+    """Likelihood, and LightGBM's factor on its curvature."""
+    if objective == "regression":
+        return Gaussian(), 1.0
+    if objective == "binary":
+        return Bernoulli(), 1.0
+    if objective == "poisson":
+        return Poisson(), float(np.exp(float(p["poisson_max_delta_step"])))
+    if objective == "multiclass":
+        c = int(p["num_class"])
+        return Categorical(), c / (c - 1)
+    raise UnsupportedModelError(
+        f"{name} was trained with objective {objective!r}: expected regression, binary, multiclass or poisson"
+    )
+
+
+@grown.register(lgb.Booster)
+@grown.register(lgb.LGBMModel)
+def _grown(model: Any) -> Grown:
+    booster, name = _booster(model), f"LightGBM {type(model).__name__}"
+    p = _parameters(booster)
+    likelihood, newton = _likelihood(name, p.get("objective", "custom").split(" ")[0], p)
+    expect(name, p, _NEEDS_ALL, "whose rows or gradients its leaves do not tell")
+    expect(name, p, _PLAIN, "which changes leaf values")
+    if int(p["bagging_freq"]) > 0:
+        expect(name, p, {"bagging_fraction": "1"}, UNKNOWN_ROWS)
+    held = None if p["boost_from_average"] == "1" else np.zeros(booster.num_model_per_iteration())
+    return Grown(
+        name,
+        likelihood,
+        leaves=lambda inputs: booster.predict(inputs, pred_leaf=True),
+        outputs=lambda inputs: _outputs(booster, inputs),
+        rate=float(p["learning_rate"]),
+        ridge=constant(p["lambda_l2"]),
+        held=held,
+        newton=newton,
+        classes=_classes(model),
+        positives=float(p["scale_pos_weight"]),
+    )
+
+
+def _outputs(booster: Any, inputs: Any) -> Array:
+    return booster.predict(inputs, raw_score=True).reshape(-1, booster.num_model_per_iteration())
+
+
+def _classes(model: Any) -> tuple[Any, ...]:
+    return tuple(model.classes_.tolist()) if isinstance(model, lgb.LGBMClassifier) else ()
+
+
+@training_data.register(lgb.Booster)
+@training_data.register(lgb.LGBMModel)
+def _data(model: Any, examples: Examples | None) -> Examples:
+    from memorymaps.models.sklearn_targets import class_data, numeric_data
+
+    booster = _booster(model)
+    found = (class_data if isinstance(model, lgb.LGBMClassifier) else numeric_data)(model, examples)
+    return NumberedExamples(weighted_positives(found, float(_parameters(booster)["scale_pos_weight"])))
+
+
+posterior.register(lgb.Booster)(boosted_posterior)
+posterior.register(lgb.LGBMModel)(boosted_posterior)

@@ -1,0 +1,21 @@
+"""`scale_pos_weight`: the weight that boosting libraries put on positive examples."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from memorymaps.core.arrays import Batch
+from memorymaps.data.examples import Examples
+
+
+def weighted_positives(examples: Examples, factor: float) -> Examples:
+    """Examples whose positive targets weigh `factor` times as much."""
+    return examples if factor == 1 else examples.map(functools.partial(_weighted, factor))
+
+
+def _weighted(factor: float, batch: Batch) -> Batch:
+    weight = np.ones(len(batch)) if batch.weight is None else batch.weight
+    return dataclasses.replace(batch, weight=np.where(np.asarray(batch.target) == 1, factor, 1.0) * weight)

@@ -1,0 +1,231 @@
+"""scikit-learn's gradient boosting: leaves from `apply`, or from staged outputs where there is no `apply`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
+from memorymaps.data.examples import Examples
+from memorymaps.data.indexed import NumberedExamples
+from memorymaps.models.sklearn_targets import class_data, numeric_data
+from memorymaps.models.trees.boosting_posterior import Grown, boosted_posterior, constant, expect, grown
+from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
+
+_HIST = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
+_PLAIN = (GradientBoostingRegressor, GradientBoostingClassifier)
+_FEW = 2_000
+_SEEDS = 2**31 - 1  # below which a tree draws the seed of its splitter
+_CLASSIFIERS = (HistGradientBoostingClassifier, GradientBoostingClassifier)
+
+
+@grown.register(HistGradientBoostingRegressor)
+@grown.register(HistGradientBoostingClassifier)
+def _grown_hist(model: Any) -> Grown:
+    check_is_fitted(model)
+    name = f"scikit-learn {type(model).__name__}"
+    if model.monotonic_cst is not None:
+        raise UnsupportedModelError(f"{name} was trained with monotonic_cst, which changes leaf values: refit without")
+    likelihood = _likelihood(name, model)
+    return Grown(
+        name,
+        likelihood,
+        leaves=lambda inputs: _steps(model, inputs),
+        outputs=lambda inputs: _outputs(model, inputs),
+        rate=float(model.learning_rate),
+        ridge=constant(model.l2_regularization),
+        classes=_classes(model),
+        number=numbered_by_value,
+    )
+
+
+def _likelihood(name: str, model: Any) -> Likelihood:
+    known: dict[str, Likelihood] = {"squared_error": Gaussian(), "poisson": Poisson()}
+    if isinstance(model, _CLASSIFIERS):
+        known = {"log_loss": Bernoulli() if len(model.classes_) == 2 else Categorical()}
+    if model.loss not in known:
+        raise UnsupportedModelError(f"{name} was trained with loss {model.loss!r}: refit with {' or '.join(known)}")
+    return known[model.loss]
+
+
+def _outputs(model: Any, inputs: Any) -> Array:
+    if isinstance(model, _CLASSIFIERS):
+        return model.decision_function(inputs)
+    return np.log(model.predict(inputs)) if model.loss == "poisson" else model.predict(inputs)
+
+
+def _stages(model: Any, inputs: Any) -> Array:
+    """Outputs after each iteration `[n, T, c]`."""
+    staged = model.staged_decision_function if isinstance(model, _CLASSIFIERS) else model.staged_predict
+    stages = np.stack([stage.reshape(len(stage), -1) for stage in staged(inputs)], axis=1)
+    return np.log(stages) if model.loss == "poisson" else stages
+
+
+def _steps(model: Any, inputs: Any) -> Array:
+    """What each tree added to each example, the first with the base value: `[n, T, c]`."""
+    stages = _stages(model, inputs)
+    return np.diff(stages, axis=1, prepend=0.0)
+
+
+def numbered_by_value(steps: Array) -> Array:
+    """Leaf numbers from the values that trees added: examples of one leaf agree up to rounding.
+
+    Two leaves with the very same value would be taken for one; their common Newton step is that value again.
+    """
+    found = np.empty(steps.shape, dtype=np.int32, order="F")
+    room = 1e-11 * (1 + np.abs(steps).sum(axis=1).max())
+    for place in np.ndindex(steps.shape[1:]):
+        found[(slice(None), *place)] = _nearest_levels(np.ascontiguousarray(steps[(slice(None), *place)]), room)
+    return found
+
+
+def _nearest_levels(column: Array, room: float) -> Array:
+    """Number of each entry's level; levels are looked for in a few entries first, which spares sorting them all."""
+    levels = _levels(column[:_FEW], room)
+    while True:
+        near = np.searchsorted((levels[1:] + levels[:-1]) / 2, column)
+        far = np.abs(column - levels[near]) > room
+        if not np.any(far):
+            return near
+        levels = _levels(np.concatenate([levels, column[far]]), room)
+
+
+def _levels(values: Array, room: float) -> Array:
+    ordered = np.sort(values)
+    return ordered[np.concatenate([[True], np.diff(ordered) > room])]
+
+
+@grown.register(GradientBoostingRegressor)
+@grown.register(GradientBoostingClassifier)
+def _grown_plain(model: Any) -> Grown:
+    check_is_fitted(model)
+    name = f"scikit-learn {type(model).__name__}"
+    expect(name, model.get_params(), {"init": None}, "whose outputs move with the targets")
+    likelihood = _likelihood(name, model)
+    classes = model.n_trees_per_iteration_
+    return Grown(
+        name,
+        likelihood,
+        leaves=model.apply,
+        outputs=model.decision_function if isinstance(model, _CLASSIFIERS) else model.predict,
+        rate=float(model.learning_rate),
+        ridge=constant(0.0),
+        classes=_classes(model),
+        newton=classes / (classes - 1) if classes > 1 else 1.0,  # Friedman's factor (K − 1)/K on the step
+        drawn=_draws(name, model),
+    )
+
+
+def _draws(name: str, model: Any) -> Callable[[int], Array] | None:
+    """Rows that each iteration drew, once more: one uniform number a row, then one integer for each tree's splitter.
+
+    Raises
+    ------
+    UnsupportedModelError
+        No integer seed to draw them from.
+    """
+    if model.subsample == 1.0:
+        return None
+    if not isinstance(model.random_state, int | np.integer):
+        raise UnsupportedModelError(
+            f"{name} was trained with subsample = {model.subsample!r} and random_state = {model.random_state!r}, from "
+            "which the drawn rows cannot be drawn again: refit with random_state=0, or with subsample = 1.0"
+        )
+    iterations, trees = model.estimators_.shape
+
+    def drawn(n: int) -> Array:
+        rng, found = check_random_state(model.random_state), np.empty((n, iterations), dtype=bool)
+        for t in range(iterations):
+            found[:, t] = _sample(rng.uniform(size=n), max(1, int(model.subsample * n)))
+            rng.randint(0, _SEEDS, size=trees)
+        return found
+
+    return drawn
+
+
+def _sample(uniform: Array, size: int) -> Array:
+    """Rows in order, each with probability *still wanted / still there* [Knuth, Algorithm 3.4.2S]."""
+    n, taken, mask = len(uniform), 0, np.zeros(len(uniform), dtype=bool)
+    for i, u in enumerate(uniform.tolist()):
+        if u * (n - i) < size - taken:
+            mask[i] = True
+            taken += 1
+    return mask
+
+
+def _classes(model: Any) -> tuple[Any, ...]:
+    return tuple(model.classes_.tolist()) if isinstance(model, _CLASSIFIERS) else ()
+
+
+def _data(model: Any, examples: Examples | None) -> Examples:
+    check_is_fitted(model)
+    classifies = isinstance(model, _CLASSIFIERS)
+    found = (class_data if classifies else numeric_data)(model, examples)
+    held = _held_out(model, found)
+    return _Weighted(NumberedExamples(found), held) if held is not None else NumberedExamples(found)
+
+
+def _held_out(model: Any, examples: Examples) -> Array | None:
+    """Rows that early stopping kept from training, drawn again from the model's integer seed."""
+    hist = isinstance(model, _HIST)
+    if not (model.do_early_stopping_ if hist else model.n_iter_no_change is not None):
+        return None
+    if not (hist and model.validation_fraction):
+        return None if hist else _refuse_early_stopping(model)
+    if not isinstance(model.random_state, int | np.integer):
+        return _refuse_early_stopping(model)
+    target = np.concatenate([batch.target for batch in examples])
+    seed = check_random_state(model.random_state).randint(np.iinfo(np.uint32).max, dtype="u8")
+    stratify = target if isinstance(model, _CLASSIFIERS) else None
+    rows = np.arange(len(target))
+    return train_test_split(rows, test_size=model.validation_fraction, stratify=stratify, random_state=seed)[1]
+
+
+def _refuse_early_stopping(model: Any) -> Array:
+    raise UnsupportedModelError(
+        f"{type(model).__name__} held out a validation set for early stopping that cannot be drawn again: refit with "
+        "random_state=0 (HistGradientBoosting), or with early stopping off"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Weighted(Examples):
+    """Numbered examples with weight 0 for those that training did not see."""
+
+    source: NumberedExamples
+    held: Array
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Any:
+        return map(self._weighted, self.source)
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions."""
+        return self._weighted(self.source.take(rows))
+
+    def _weighted(self, batch: Batch) -> Batch:
+        weight = np.ones(len(batch)) if batch.weight is None else batch.weight
+        return dataclasses.replace(batch, weight=np.where(np.isin(batch.inputs.rows, self.held), 0.0, weight))
+
+
+_register: Callable[..., Any] = posterior.register
+for _kind in (*_HIST, *_PLAIN):
+    _register(_kind)(boosted_posterior)
+    training_data.register(_kind)(_data)

@@ -1,0 +1,154 @@
+"""scikit-learn's single trees and forests: exact leverage from in-bag weights and leaf membership."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.core.likelihoods.vote_share import Votes
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.indexed import NumberedExamples
+from memorymaps.models.sklearn_targets import class_data, numeric_data
+from memorymaps.models.trees.forest import Averaging
+from memorymaps.models.trees.leaf_posterior import LeafPosterior
+from memorymaps.models.trees.training_leaves import Gathered, check_reproduced, gathered, pearson_dispersion, renumbered
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
+
+_FORESTS = (RandomForestRegressor, RandomForestClassifier, ExtraTreesRegressor, ExtraTreesClassifier)
+_REGRESSORS = (RandomForestRegressor, ExtraTreesRegressor, DecisionTreeRegressor)
+_CLASSIFIERS = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier)
+_MEANS = ("squared_error", "friedman_mse", "poisson")  # criteria whose leaves predict mean targets
+
+
+@dataclass(frozen=True)
+class _Flat:
+    """An average of trees as a function of flat leaf values."""
+
+    forest: Averaging
+
+    def without_rows(self, rows: Array) -> Array:
+        """Leaf means without these examples."""
+        return self.forest.without(rows).values().ravel()
+
+    def outputs_of(self, values: Array, rows: Array) -> Array:
+        """Averages of leaf values."""
+        return self.forest.outputs(values.reshape(-1, self.forest.target.shape[1]), rows)
+
+
+def _posterior(model: Any, examples: Examples) -> LeafPosterior:
+    check_is_fitted(model)
+    classifies = isinstance(model, _CLASSIFIERS)
+    data = gathered(examples, functools.partial(_leaves, model), model.predict_proba if classifies else model.predict)
+    target = Votes().encode(data.target, len(model.classes_)) if classifies else data.target.reshape(data.n, -1)
+    forest = _verified(model, data, target)
+    share = forest.leverage()
+    if np.all(share > 1 - 1e-9):
+        raise DataError(
+            f"{type(model).__name__}: every example is alone in its leaf of every tree and nothing is known of the "
+            "forest without it. Refit with min_samples_leaf=2 or more, or with bootstrap=True"
+        )
+    values = forest.values()
+    f = forest.outputs(values)
+    likelihood: Any = (
+        Votes() if classifies else Gaussian(pearson_dispersion(f - target, data.weight, float(share.sum())))
+    )
+    seen = np.divide(share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
+    phi = np.ones(f.shape[1]) if classifies else np.broadcast_to(likelihood.dispersion, f.shape[1])
+    variance = seen[:, None, None] * np.diag(phi)
+    return LeafPosterior(likelihood, _describe(model, forest, likelihood), f, variance, values.ravel(), _Flat(forest))
+
+
+def _leaves(model: Any, inputs: Any) -> Array:
+    return model.apply(inputs).reshape(-1, len(getattr(model, "estimators_", [model])))
+
+
+def _verified(model: Any, data: Gathered, target: Array) -> Averaging:
+    """The forest with the in-bag weights that give its own predictions."""
+    leaves = renumbered(data.leaves)
+    for bag in _bags(model, data):
+        forest = Averaging(leaves, bag, target)
+        f = forest.outputs(forest.values(), data.rows)
+        if np.allclose(f, data.outputs.reshape(f.shape), rtol=1e-8, atol=1e-8 * (1 + np.abs(f).max())):
+            return forest
+    check_reproduced(type(model).__name__, f, data.outputs, 1e-8)
+    raise AssertionError("unreachable: the last candidate was within tolerance")
+
+
+def _bags(model: Any, data: Gathered) -> Iterator[Array]:
+    """Candidates for `b [n, T]`: scikit-learn ≥ 1.9 draws by weight, earlier versions weigh what they drew."""
+    trees = len(getattr(model, "estimators_", [model]))
+    if not getattr(model, "bootstrap", False):
+        yield np.repeat(data.weight[:, None], trees, axis=1)
+        return
+    samples = model.estimators_samples_
+    if any(len(rows) and int(np.max(rows)) >= data.n for rows in samples):
+        raise DataError(f"{type(model).__name__} was trained on more than {data.n} examples: pass all of them")
+    draws = np.stack([np.bincount(rows, minlength=data.n) for rows in samples], axis=1).astype(float)
+    if getattr(model, "class_weight", None) == "balanced_subsample":
+        weights = [compute_sample_weight("balanced", data.target, indices=rows) for rows in samples]
+        draws = draws * np.stack(weights, axis=1)
+    yield draws
+    yield draws * data.weight[:, None]
+
+
+def _describe(model: Any, forest: Averaging, likelihood: Any) -> Description:
+    trees, leaves = forest.leaves.shape[1], len(forest.totals)
+    kind = "a bootstrap sample each" if getattr(model, "bootstrap", False) else "all examples each"
+    gaussian = isinstance(likelihood, Gaussian)
+    return Description(
+        model=f"scikit-learn {type(model).__name__}",
+        posterior="exact leverage, structure of the trees held fixed",
+        likelihood=type(likelihood).__name__,
+        algorithm="weighted means in leaves",
+        coverage=(f"{leaves:,} leaves of {trees:,} trees, {kind}",),
+        classes=() if gaussian else tuple(model.classes_.tolist()),
+        effective_parameters=float(forest.leverage().sum()) * (1 if gaussian else len(model.classes_) - 1),
+        dispersion=likelihood.dispersion if gaussian else None,
+        dispersion_estimated=gaussian,
+        notes=(
+            "Left-out predictions average the other examples' targets with the forest's own weights; "
+            "splits do not change.",
+        ),
+    )
+
+
+def _check(model: Any) -> None:
+    check_is_fitted(model)
+    if isinstance(model, _REGRESSORS) and model.criterion not in _MEANS:
+        raise UnsupportedModelError(
+            f"{type(model).__name__}(criterion={model.criterion!r}) does not predict means of leaves: "
+            f"refit with criterion='squared_error'"
+        )
+    if isinstance(model, _CLASSIFIERS) and model.n_outputs_ > 1:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} with {model.n_outputs_} class targets: fit one forest for each target"
+        )
+
+
+def _regression(model: Any, examples: Examples | None) -> Examples:
+    _check(model)
+    return NumberedExamples(numeric_data(model, examples))
+
+
+def _classification(model: Any, examples: Examples | None) -> Examples:
+    _check(model)
+    return NumberedExamples(class_data(model, examples))
+
+
+for _kind in (*_REGRESSORS, *_CLASSIFIERS):
+    posterior.register(_kind)(_posterior)
+for _kind in _REGRESSORS:
+    training_data.register(_kind)(_regression)
+for _kind in _CLASSIFIERS:
+    training_data.register(_kind)(_classification)

@@ -1,0 +1,101 @@
+"""What tree ensembles need of their training data at once: leaves, targets, weights, the library's own outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.posteriors.registry import UnsupportedModelError
+
+_CHECKED = 4_096  # examples whose predictions a replay must give
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Leaves `[n, …]` as the library names them, targets, weights `[n]`; its outputs for the examples at `rows`."""
+
+    leaves: Array
+    target: Array
+    weight: Array
+    rows: Array
+    outputs: Array
+
+    @property
+    def n(self) -> int:
+        """Examples."""
+        return len(self.weight)
+
+
+def gathered(examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any], Array]) -> Gathered:
+    """One pass over the training data; outputs of `_CHECKED` examples, evenly spread, for prediction takes its time.
+
+    Raises
+    ------
+    DataError
+        An offset: libraries keep none for prediction.
+    """
+    parts = []
+    for batch in examples:
+        if batch.offset is not None:
+            raise DataError("tree ensembles take no offset (init_score, base_margin): leave it out")
+        weight = np.ones(len(batch)) if batch.weight is None else np.asarray(batch.weight, dtype=float)
+        parts.append((np.asarray(leaves(batch.inputs.inputs)), np.asarray(batch.target), weight))
+    found = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    n = len(found[0])
+    rows = np.unique(np.linspace(0, n - 1, min(n, _CHECKED)).astype(np.int64))
+    made = np.asarray(outputs(examples.take(rows).inputs.inputs), dtype=float)
+    return Gathered(found[0], found[1], found[2], rows, made)
+
+
+def renumbered(leaves: Array) -> Array:
+    """Each tree's leaves numbered from 0 without gaps, in any shape `[n, …]`."""
+    table = leaves.reshape(len(leaves), -1).astype(np.int32, order="F")
+    found = np.empty(table.shape, dtype=np.int32, order="F")
+    for t, column in enumerate(table.T):
+        present = np.bincount(column) > 0
+        found[:, t] = (np.cumsum(present) - 1)[column]
+    return found.reshape(leaves.shape)
+
+
+def check_reproduced(name: str, f: Array, outputs: Array, tolerance: float) -> None:
+    """Raise unless the targets, put into the library's leaves, give the library's own outputs.
+
+    Raises
+    ------
+    UnsupportedModelError
+        They do not: other training data, or training that leaves alone do not tell.
+    """
+    gap = float(np.max(np.abs(f - outputs.reshape(f.shape))))
+    allowed = tolerance * (1 + float(np.max(np.abs(outputs))))
+    if not gap <= allowed:
+        raise UnsupportedModelError(
+            f"{name}: leaf values computed from these targets miss the model's own predictions by {gap:.2g} "
+            f"(allowed: {allowed:.1g}). Pass exactly the examples, in their order, and the sample_weight that it was "
+            "trained with. If they are: training used something that its leaves do not tell (row subsampling, DART, "
+            "GOSS, L1, path smoothing, constraints, a changed learning rate, a custom objective, linear leaves, "
+            "sorted category splits): refit without it"
+        )
+
+
+def pearson_dispersion(residual: Array, weight: Array, effective: float) -> float | tuple[float, ...]:
+    """`Σ w r² / (n − tr H)` for each output.
+
+    Raises
+    ------
+    DataError
+        No residual or no degree of freedom is left to measure noise with.
+    """
+    df = np.count_nonzero(weight) - effective
+    phi = weight @ residual**2 / max(df, 1e-300)
+    if df < 1e-6 or np.any(phi <= 0):
+        raise DataError(
+            f"{np.count_nonzero(weight)} examples for {effective:.1f} effective parameters and squared residuals "
+            f"{np.sum(residual**2):.2g}: every example is fitted exactly and there is no noise to measure leverage "
+            "against. Use larger leaves, fewer trees or a larger ridge"
+        )
+    return float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())

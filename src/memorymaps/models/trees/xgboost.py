@@ -1,0 +1,114 @@
+"""XGBoost: boosters and scikit-learn wrappers, with the parameters that the booster's own configuration tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xgboost as xgb
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
+from memorymaps.data.examples import Examples
+from memorymaps.data.indexed import NumberedExamples
+from memorymaps.models.trees.boosting_posterior import UNKNOWN_ROWS, Grown, boosted_posterior, constant, expect, grown
+from memorymaps.models.trees.scale_pos_weight import weighted_positives
+from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
+
+# objective → likelihood, factor on its curvature, base_score → output
+_OBJECTIVES: dict[str, tuple[Likelihood, float, Callable[[Array], Array]]] = {
+    "reg:squarederror": (Gaussian(), 1.0, lambda mean: mean),
+    "binary:logistic": (Bernoulli(), 1.0, lambda mean: np.log(mean / (1 - mean))),
+    "binary:logitraw": (Bernoulli(), 1.0, lambda f: f),
+    "count:poisson": (Poisson(), float(np.exp(0.7)), np.log),
+    "multi:softprob": (Categorical(), 2.0, lambda f: f),
+    "multi:softmax": (Categorical(), 2.0, lambda f: f),
+}
+
+
+def _booster(model: Any) -> Any:
+    return model if isinstance(model, xgb.Booster) else model.get_booster()  # raises NotFittedError by itself
+
+
+def _configuration(booster: Any) -> dict[str, Any]:
+    learner: dict[str, Any] = json.loads(booster.save_config())["learner"]
+    return learner
+
+
+def _trees(model: Any) -> tuple[int, int]:
+    """The iterations that the model's own `predict` uses."""
+    booster = _booster(model)
+    stopped = not isinstance(model, xgb.Booster) and model.early_stopping_rounds is not None
+    return 0, (booster.best_iteration + 1 if stopped else booster.num_boosted_rounds())
+
+
+@grown.register(xgb.Booster)
+@grown.register(xgb.XGBModel)
+def _grown(model: Any) -> Grown:
+    booster, name, span = _booster(model), f"XGBoost {type(model).__name__}", _trees(model)
+    learner = _configuration(booster)
+    objective, facts = learner["learner_train_param"]["objective"], learner["learner_model_param"]
+    if objective not in _OBJECTIVES:
+        raise UnsupportedModelError(
+            f"{name} was trained with objective {objective!r}: expected one of {', '.join(_OBJECTIVES)}"
+        )
+    p = _checked(name, learner)
+    likelihood, newton, link = _OBJECTIVES[objective]
+    base = np.asarray(json.loads(facts["base_score"]), dtype=float).reshape(-1)
+    step = float(p["max_delta_step"]) or (0.7 if objective == "count:poisson" else 0.0)
+    c = max(1, int(facts["num_class"]))
+    return Grown(
+        name,
+        likelihood,
+        leaves=lambda inputs: booster.predict(_matrix(model, inputs), pred_leaf=True, iteration_range=span),
+        outputs=lambda inputs: booster.predict(
+            _matrix(model, inputs), output_margin=True, iteration_range=span
+        ).reshape(-1, c),
+        rate=float(p["eta"]),
+        ridge=constant(p["lambda"]),
+        base=np.broadcast_to(link(base), (c,)),
+        newton=newton,
+        limit=step or np.inf,
+        classes=tuple(model.classes_.tolist()) if isinstance(model, xgb.XGBClassifier) else (),
+        tolerance=1e-4,
+    )
+
+
+def _checked(name: str, learner: dict[str, Any]) -> dict[str, str]:
+    """The trees' training parameters, where a replay can follow them."""
+    booster, train = learner["gradient_booster"], learner["learner_train_param"]
+    expect(name, {"booster": booster["name"]}, {"booster": "gbtree"}, "which is no sum of Newton steps on leaves")
+    expect(name, train, {"multi_strategy": "one_output_per_tree"}, "whose leaves hold vectors")
+    expect(name, learner["learner_model_param"], {"num_target": "1"}, "several targets at once")
+    p: dict[str, str] = booster["tree_train_param"]
+    expect(name, p, {"subsample": "1"}, UNKNOWN_ROWS)
+    expect(name, p, {"alpha": "0", "monotone_constraints": "()"}, "which changes leaf values")
+    forests = booster["gbtree_model_param"]
+    expect(name, forests, {"num_parallel_tree": "1"}, "several trees an iteration")
+    return p
+
+
+def _matrix(model: Any, inputs: Any) -> Any:
+    if isinstance(inputs, xgb.DMatrix):
+        return inputs
+    settings = {} if isinstance(model, xgb.Booster) else {"missing": model.missing}
+    return xgb.DMatrix(inputs, enable_categorical=True, **settings)
+
+
+@training_data.register(xgb.Booster)
+@training_data.register(xgb.XGBModel)
+def _data(model: Any, examples: Examples | None) -> Examples:
+    from memorymaps.models.sklearn_targets import class_data, numeric_data
+
+    booster = _booster(model)
+    found = (class_data if isinstance(model, xgb.XGBClassifier) else numeric_data)(model, examples)
+    losses = _configuration(booster)["objective"].get("reg_loss_param", {})
+    return NumberedExamples(weighted_positives(found, float(losses.get("scale_pos_weight", 1))))
+
+
+posterior.register(xgb.Booster)(boosted_posterior)
+posterior.register(xgb.XGBModel)(boosted_posterior)

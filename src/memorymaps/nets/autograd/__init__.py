@@ -1,0 +1,1 @@
+"""Per-example gradients of a module: recorded layer inputs, cotangents, vector–Jacobian products."""

@@ -1,0 +1,96 @@
+"""Batches of a size that fits: found from a first look, halved when memory runs out, and said so."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+from memorymaps.core.arrays import Array
+from memorymaps.nets.autograd.hooks import Call, Owner, cotangents, record
+from memorymaps.nets.autograd.network import Network
+from memorymaps.nets.autograd.per_example_gradients import Batch
+from memorymaps.nets.autograd.pytree import length, rows
+
+T = TypeVar("T")
+_BYTES = 2**30  # what the tensors of one batch may take: 1 GB in double precision
+_NEAR = 2**23  # numbers in a batch beyond which it slows down: they leave the caches
+_FEW, _MOST = 32, 256  # examples: fewer do not fill the processor's vectors, more gain nothing
+
+
+class OutOfMemoryWarning(RuntimeWarning):
+    """The batch size was lowered because memory ran out."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator gave up, on a GPU or on the CPU."""
+    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+@functools.cache
+def keep_pages() -> None:
+    """Have the C library keep a batch's memory for the next one.
+
+    glibc learns from the largest block that is freed, of 32 MB at most, how much to keep. Before, it gives the pages of
+    every batch back and takes them anew: a fifth of LeNet5's time. The block is never touched; other systems ignore it.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
+@dataclass
+class BatchSize:
+    """How many examples are looked at together; only ever goes down."""
+
+    size: int
+
+    def run(self, inputs: Any, work: Callable[[Any, slice], T]) -> Iterator[T]:
+        """`work(inputs, rows)` on consecutive parts; a part that does not fit in memory is tried again in halves.
+
+        Raises
+        ------
+        The allocator's own error, if a single example does not fit.
+        """
+        start, n = 0, length(inputs)
+        while start < n:
+            part = slice(start, min(n, start + self.size))
+            try:
+                done = work(rows(inputs, part), part)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.size == 1:
+                    raise
+                self._halve(part.stop - part.start)
+                continue
+            yield done
+            start = part.stop
+
+    def _halve(self, tried: int) -> None:
+        self.size = max(1, tried // 2)
+        warnings.warn(f"out of memory with {tried} examples: going on with {self.size}", OutOfMemoryWarning, 4)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def first_size(calls: Sequence[Call], outputs: int, n: int) -> BatchSize:
+    """A size at which recorded layer inputs, outputs and `outputs + 1` cotangents stay near, or at least fit."""
+    numbers = max(1.0, sum((outputs + 2) * call.shape.numel() for call in calls) / max(1, n))
+    near = min(_MOST, max(_FEW, _NEAR / numbers))
+    return BatchSize(int(max(1, min(near, _BYTES / 8 / numbers))))
+
+
+Directions = Callable[[torch.Tensor, slice], torch.Tensor]
+
+
+def look(network: Network, owners: Sequence[Owner], inputs: Any, part: slice, directions: Directions) -> Batch:
+    """Record one part of a batch and send its directions `[k, n, c]` back to every owner."""
+    f, calls = record(network, network.place(inputs), owners)
+    g = cotangents(f, calls, directions(f.detach(), part).to(f))
+    return Batch(network, f.detach(), tuple(calls), tuple(g))
+
+
+def numpy(tensor: torch.Tensor) -> Array:
+    """A tensor as a double-precision array in main memory."""
+    return tensor.detach().double().cpu().numpy()

@@ -1,0 +1,46 @@
+"""Which example a network has no finite output for: looked for only once there was one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorymaps.core.arrays import Batch
+from memorymaps.data.examples import Examples
+from memorymaps.nets.autograd.network import Network, NotFiniteError
+from memorymaps.nets.autograd.pytree import length, rows
+
+_TOGETHER = 64
+
+
+@contextmanager
+def naming(network: Network, examples: Examples) -> Iterator[None]:
+    """Complaints about an example "of a batch" name it by its id: on failure the data are read again to find it."""
+    try:
+        yield
+    except NotFiniteError:
+        for batch in examples:
+            _refuse_lost(network, batch)
+        raise
+
+
+def _refuse_lost(network: Network, batch: Batch) -> None:
+    for start in range(0, length(batch.inputs), _TOGETHER):
+        f = _outputs(network, rows(batch.inputs, slice(start, start + _TOGETHER)))
+        lost = torch.nonzero(~torch.isfinite(f).all(1)).flatten().tolist()
+        if lost:
+            name = batch.ids[start + lost[0] : start + lost[0] + 1].tolist()[0]
+            raise NotFiniteError(
+                f"the network's output for example {name!r} is not finite: {f[lost[0]].tolist()}. Look at its inputs, "
+                "or whether training has diverged"
+            )
+
+
+def _outputs(network: Network, inputs: Any) -> Tensor:
+    """`f [n, c]`, unchecked."""
+    with torch.no_grad():
+        return network.forward(network.module, network.place(inputs)).reshape(length(inputs), -1)

@@ -1,0 +1,192 @@
+"""What enters each layer and how the outputs react to it: the two things every curvature is made of.
+
+One forward pass with hooks records each layer's inputs and the *gradient edge* of its output (an edge survives
+in-place activations, the tensor does not). Reverse passes then give the cotangents `g` at every edge; the gradients
+of parameters follow locally, without a Jacobian of the whole network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from memorymaps.nets.autograd.cotangents import Lanes
+from memorymaps.nets.autograd.finite_checks import all_finite, check_rows
+from memorymaps.nets.autograd.network import Network
+from memorymaps.nets.autograd.pytree import leaves, tree_map
+
+Way = Literal["together", "by lane", "in turn"]
+
+
+ROOT = ""  # the name of the whole network among its modules
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A module that was called, and the parameters whose gradients are found at its output.
+
+    `parameters` maps names within the module to names within the network; a tied parameter has several owners.
+    `way` is how examples and directions pass through it alone: all together, lane by lane, or one example in turn;
+    `shared` are the places among its arguments of what is the same for all examples (`ways.py`).
+    """
+
+    module: str
+    parameters: Mapping[str, str]
+    way: Way = "together"
+    shared: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a forward hook saw: taken down at once, because an in-place activation changes the output afterwards."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    shape: torch.Size | None
+    edge: GradientEdge | None
+    versions: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> Seen:
+        """Input, place in the graph and shape of one call."""
+        single = _single_tensor(out)
+        edge = get_gradient_edge(out) if single and out.requires_grad else None
+        return cls(name, args, kwargs, out.shape if single else None, edge, _versions(args, kwargs))
+
+    def check_unchanged(self) -> None:
+        """Raise `RuntimeError` if the network wrote over this layer's input later on."""
+        if _versions(self.args, self.kwargs) != self.versions:
+            raise RuntimeError(
+                f"the input of {self.name!r} is changed in place after the layer has used it: "
+                "use an activation with inplace=False there"
+            )
+
+
+def _versions(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(leaf._version for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an owner: what came in, where its output sits in the graph, and how large it is."""
+
+    owner: Owner
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    edge: GradientEdge
+    shape: torch.Size
+
+
+def _single_tensor(out: Any) -> bool:
+    return isinstance(out, Tensor) and out.is_floating_point()
+
+
+class _Hooks:
+    """Forward hooks on some modules, removed on leaving."""
+
+    def __init__(self, network: Network, names: Sequence[str]):
+        self._network, self._names = network, set(names)
+
+    def __enter__(self) -> list[Seen]:
+        seen: list[Seen] = []
+
+        def hook(name: str) -> Any:
+            return lambda module, args, kwargs, out: seen.append(Seen.of(name, args, kwargs, out))
+
+        found = [(name, part) for name, part in self._network.module.named_modules() if name in self._names]
+        self._handles = [part.register_forward_hook(hook(name), with_kwargs=True) for name, part in found]
+        return seen
+
+    def __exit__(self, *_: Any) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+def record(network: Network, inputs: Any, owners: Sequence[Owner]) -> tuple[Tensor, list[Call]]:
+    """One forward pass: outputs `f [n, c]` and every owner's calls, in order.
+
+    Raises
+    ------
+    RuntimeError
+        An owner's output does not depend on parameters (it runs under `no_grad`).
+    """
+    by_name = {owner.module: owner for owner in owners}
+    with torch.enable_grad(), _Hooks(network, [name for name in by_name if name != ROOT]) as seen:
+        f = network.outputs(inputs)
+    if ROOT in by_name:
+        seen.append(Seen.of(ROOT, (inputs,), {}, f))
+    return f, [_call(by_name[one.name], one, f.dtype) for one in seen]
+
+
+def _call(owner: Owner, seen: Seen, dtype: torch.dtype) -> Call:
+    seen.check_unchanged()
+    if seen.edge is None or seen.shape is None:
+        raise RuntimeError(
+            f"the output of {owner.module!r} carries no gradient although {list(owner.parameters.values())} require "
+            "one: it runs under no_grad. Exclude it: Laplace(subset=[...])"
+        )
+    args, kwargs = (tree_map(lambda leaf: _detached(leaf, dtype), each) for each in (seen.args, dict(seen.kwargs)))
+    return Call(owner, args, kwargs, seen.edge, seen.shape)
+
+
+def _detached(leaf: Any, dtype: torch.dtype) -> Any:
+    """A constant, in the parameters' precision where autocast went below it."""
+    if not isinstance(leaf, Tensor):
+        return leaf
+    return leaf.detach().to(dtype) if leaf.is_floating_point() else leaf.detach()
+
+
+def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Lanes]:
+    """Lanes `g [n, …]` at the output of every call, for `directions [k, n, c]` at the network's output.
+
+    Raises
+    ------
+    DataError
+        They are not finite.
+    """
+    last = len(directions) - 1
+    return _lanes(calls, [_one_pass(f, calls, d, row < last) for row, d in enumerate(directions)])
+
+
+def attached(f: Tensor, calls: Sequence[Call], lane: Tensor, others: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
+    """The same for a `lane [n, c]` that requires a gradient and some others: what its cotangents are, and all `g`.
+
+    The lane's cotangents stay functions of it, for every layer that autograd can differentiate twice.
+    """
+    pulled = torch.autograd.grad(f, [call.edge for call in calls], lane, create_graph=True, allow_unused=True)
+    pull = [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, pulled, strict=True)]
+    mine = [g.detach().to(f.dtype) for g in pull]
+    return pull, _lanes(calls, [mine, *(_one_pass(f, calls, other, True) for other in others)])
+
+
+def _lanes(calls: Sequence[Call], passes: Sequence[Sequence[Tensor]]) -> list[Lanes]:
+    """Reverse passes, each over all calls, as every call's lanes."""
+    found = [Lanes(lanes) for lanes in zip(*passes, strict=True)]
+    if not all_finite(lane for lanes in found for lane in lanes.each):
+        for call, lanes in zip(calls, found, strict=True):
+            what = f"gradients at the output of {call.owner.module or 'the network'!r} are"
+            check_rows(torch.stack(lanes.each, 1), what, tuple(call.owner.parameters.values()))
+    return found
+
+
+def _one_pass(f: Tensor, calls: Sequence[Call], direction: Tensor, more: bool) -> list[Tensor]:
+    edges = [call.edge for call in calls]
+    found = torch.autograd.grad(f, edges, direction, retain_graph=more, allow_unused=True)
+    return [f.new_zeros(call.shape) if g is None else g.to(f.dtype) for call, g in zip(calls, found, strict=True)]
+
+
+def onehots(f: Tensor) -> Tensor:
+    """Directions `[c, n, c]`: each output alone."""
+    n, c = f.shape
+    return torch.eye(c, dtype=f.dtype, device=f.device)[:, None].expand(c, n, c)
+
+
+def submodule(network: Network, owner: Owner) -> nn.Module:
+    """The module of an owner."""
+    return network.module.get_submodule(owner.module)

@@ -1,0 +1,93 @@
+"""Gradients of a norm's scale and shift, `y_t = γ ∘ x̂_t + β`, in closed form.
+
+    ∂γ = Σ_t g_t ∘ x̂_t        ∂β = Σ_t g_t
+
+for normalised inputs `x̂ [n, q, t]` at `t` positions: what torch's own norm gives with ones for `γ`, zeros for `β`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from memorymaps.nets.autograd.cotangents import Lanes
+from memorymaps.nets.autograd.hooks import Call, submodule
+from memorymaps.nets.autograd.network import Network
+
+Use = tuple[Call, Lanes]  # a call, and the cotangents at its output
+
+_CHANNELS_FIRST = (
+    nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+)  # fmt: skip
+_CHANNELS_LAST = (nn.LayerNorm, nn.RMSNorm)
+
+
+def of_one_norm(network: Network, uses: Sequence[Use]) -> bool:
+    """Whether all are calls of one module that scales and shifts normalised inputs, exactly as torch defines it."""
+    owner = uses[0][0].owner
+    module, kinds = submodule(network, owner), (*_CHANNELS_FIRST, *_CHANNELS_LAST)
+    plain = any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
+    untied = len(set(owner.parameters.values())) == len(owner.parameters)
+    return plain and untied and all(call.owner.module == owner.module for call, _ in uses)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Gradients of the parameters `keys` (scale, shift, or both) over all calls of one norm.
+
+    For each call its output's shape, `x̂ [n, q, t]` and lanes `g [n, q, t]`; `last` says that channels come last there.
+    """
+
+    keys: tuple[str, ...]
+    last: bool
+    shapes: tuple[torch.Size, ...]
+    x: tuple[Tensor, ...]
+    g: tuple[Lanes, ...]
+
+    @classmethod
+    def of(cls, network: Network, names: Sequence[str], uses: Sequence[Use]) -> Scaled:
+        """From what came into each call and the cotangents at its output."""
+        owner = uses[0][0].owner
+        module, own = submodule(network, owner), {name: key for key, name in owner.parameters.items()}
+        channels = torch.Size(module.normalized_shape) if isinstance(module, _CHANNELS_LAST) else None
+        x = tuple(_laid(_normalised(module, call), channels) for call, _ in uses)
+        g = tuple(lanes.map(lambda lane: _laid(lane, channels)) for _, lanes in uses)
+        keys, shapes = tuple(own[name] for name in names), tuple(call.shape for call, _ in uses)
+        return cls(keys, channels is not None, shapes, x, g)
+
+    def dense(self, part: slice) -> Tensor:
+        """`G [n', k, q]`."""
+        each = (self._one_use(x[part], [lane[part] for lane in g.each]) for x, g in zip(self.x, self.g, strict=True))
+        return torch.stack([*each]).sum(0)
+
+    def _one_use(self, x: Tensor, lanes: list[Tensor]) -> Tensor:
+        sums = {"weight": lambda g: (g * x).sum(-1), "bias": lambda g: g.sum(-1)}
+        return torch.stack([torch.cat([sums[key](g) for key in self.keys], 1) for g in lanes], 1)
+
+    def moved(self, moves: Tensor, part: slice) -> list[Tensor]:
+        """What moves `[n', q]` of the parameters do to the output of every call: `[n', …]` each."""
+        pieces = dict(zip(self.keys, moves.chunk(len(self.keys), dim=1), strict=True))
+        zero = moves.new_zeros(1, 1)
+        scale, shift = (pieces.get(key, zero)[..., None] for key in ("weight", "bias"))
+        turned = (scale * x[part] + shift.expand(-1, x.shape[1], -1) for x in self.x)
+        laid = ((z.mT if self.last else z) for z in turned)
+        return [z.reshape(-1, *shape[1:]) for z, shape in zip(laid, self.shapes, strict=True)]
+
+
+def _normalised(module: nn.Module, call: Call) -> Tensor:
+    """`x̂` in the shape of the call's output."""
+    plain = {"weight": torch.ones_like, "bias": torch.zeros_like}
+    values = {name: plain[name](value) for name, value in module.named_parameters()}
+    with torch.no_grad():
+        found: Tensor = functional_call(module, values, call.args, dict(call.kwargs))
+    return found
+
+
+def _laid(z: Tensor, channels: torch.Size | None) -> Tensor:
+    """`[n, q, t]`, from channels that come last or, where none are given, first."""
+    return z.reshape(*z.shape[:2], -1) if channels is None else z.reshape(len(z), -1, channels.numel()).mT

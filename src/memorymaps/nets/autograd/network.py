@@ -1,0 +1,96 @@
+"""A trained `nn.Module` as a function of its inputs: evaluated without dropout, on its own device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.data.examples import DataError
+from memorymaps.nets.autograd.layers.decompositions import written_out
+from memorymaps.nets.autograd.pytree import _placed, length, tree_map
+
+Forward = Callable[[nn.Module, Any], Tensor]
+
+
+class NotFiniteError(DataError):
+    """A network has no finite output for an example."""
+
+
+def call(module: nn.Module, inputs: Any) -> Tensor:
+    """The usual way to call a module: a mapping as keywords, a tuple as arguments, a tensor alone."""
+    if isinstance(inputs, Mapping):
+        return _logits(module(**inputs))
+    if isinstance(inputs, (tuple, list)):
+        return _logits(module(*inputs))
+    return _logits(module(inputs))
+
+
+def _logits(out: Any) -> Tensor:
+    """The tensor itself, or the `logits` of a Hugging Face output."""
+    return out if isinstance(out, Tensor) else getattr(out, "logits", out)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained module, how to call it, and what its outputs mean."""
+
+    module: nn.Module
+    likelihood: Likelihood
+    forward: Forward = call
+
+    def outputs(self, inputs: Any) -> Tensor:
+        """`f [n, c]` of inputs that are already on the device.
+
+        Raises
+        ------
+        DataError
+            The output is not one row of numbers an example, or not finite.
+        """
+        f = self.forward(self.module, inputs)
+        if not isinstance(f, Tensor) or f.ndim not in (1, 2) or len(f) != length(inputs):
+            got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
+            raise DataError(
+                f"the network's output is {got} for {length(inputs)} examples: expected a tensor (n,) or (n, c); "
+                "pass Laplace(..., forward=lambda net, x: net(x).logits) or the like"
+            )
+        if not torch.isfinite(f.detach()).all():
+            row = int(torch.nonzero(~torch.isfinite(f.detach().reshape(len(f), -1)).all(1))[0, 0])
+            raise NotFiniteError(f"the network's output for example {row} of a batch is not finite: {f[row].tolist()}")
+        f = f.to(next(self.module.parameters()).dtype)  # autocast goes below the parameters' precision
+        return f[:, None] if f.ndim == 1 else f
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first parameter lives."""
+        return next(self.module.parameters()).device
+
+    def place(self, inputs: Any) -> Any:
+        """Inputs as tensors on the network's device; floating numbers in the network's precision."""
+        first = next(self.module.parameters())
+        return tree_map(lambda leaf: _placed(leaf, first), inputs)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Dropout off, BatchNorm at its running statistics, attention and recurrence written out; all is put back after.
+
+    Fused attention can neither be pushed forward, nor differentiated twice, nor batched over examples.
+    """
+    training = [part for part in module.modules() if part.training]
+    fused = torch.backends.mha.get_fastpath_enabled()
+    module.eval()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), written_out(module):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for part in training:
+            part.training = True

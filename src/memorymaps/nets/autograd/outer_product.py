@@ -1,0 +1,114 @@
+"""Per-example gradients of matrix layers in factors, `G_i = Σ_t g_t a_tᵀ`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from memorymaps.nets.autograd.cotangents import Lanes, times
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Patches `a [n, t, d]` under a convolution's kernel, in the order of its weights, with ones for a bias.
+
+    Made for the examples that are asked for: together they are much larger than what they are cut from.
+    """
+
+    module: Any
+    x: Tensor
+    biased: bool
+
+    def __getitem__(self, part: slice) -> Tensor:
+        """`[n', t, d]`; positions lie together in memory, as they do in pictures: one copy, in long runs."""
+        cut = self._cut(self.x[part])
+        spatial = len(self.module.kernel_size)
+        features, positions = cut.shape[1 : 2 + spatial], cut.shape[2 + spatial :]
+        found = cut.new_empty(len(cut), features.numel() + self.biased, positions.numel())
+        found[:, features.numel() :] = 1
+        found[:, : features.numel()].unflatten(2, positions).unflatten(1, features).copy_(cut)
+        return found.mT
+
+    def _cut(self, x: Tensor) -> Tensor:
+        """A view `[n', channels, kernel…, positions…]` of the padded input."""
+        kernel = zip(self.module.kernel_size, self.module.stride, self.module.dilation, strict=True)
+        spatial = len(self.module.kernel_size)
+        x = F.pad(x, _padding(self.module))
+        for axis, (size, step, gap) in enumerate(kernel):
+            x = x.unfold(2 + axis, gap * (size - 1) + 1, step)[..., ::gap]
+        return x.permute(0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
+
+
+@dataclass(frozen=True)
+class Outer:
+    """`G_i = Σ_t g_t a_tᵀ` with `inputs` `a [n, t, d]` (ones appended for a bias) and `k` lanes `g [n, t, o]`.
+
+    Of a convolution, positions lie together in memory: in `a` and `g` alike `t` is the last axis underneath.
+    """
+
+    inputs: Tensor | Patches
+    g: Lanes
+
+    @property
+    def a(self) -> Tensor:
+        """All inputs `[n, t, d]`."""
+        return self.inputs[:]
+
+    @property
+    def positions(self) -> int:
+        """`t`: how often each example uses the weights."""
+        return int(self.g.shape[1])
+
+    def dense(self, part: slice) -> Tensor:
+        """`G [n', k, o·d]`, newly made."""
+        a, g = self.inputs[part], self.g[part]
+        n, k, t, o = g.shape
+        if t == 1:
+            return (g[:, :, 0, :, None] * a[:, :1, None, :]).reshape(n, k, -1)
+        return torch.matmul(g.transpose(2, 3).reshape(n, k * o, t), a).reshape(n, k, -1)
+
+    def turned(self, left: Tensor | None, right: Tensor | None) -> Outer:
+        """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
+        a = self.inputs if right is None else times(self.a, right)
+        return Outer(a, self.g if left is None else self.g.map(lambda lane: times(lane, left)))
+
+    def shared(self, share: Tensor) -> Outer:
+        """The gradients of one direction `Σ_k s_k` for shares `s [n, k]`."""
+        return Outer(self.inputs, self.g.shared(share))
+
+    def moved(self, moves: Tensor, part: slice) -> Tensor:
+        """What moves `[n', o·d]` of the weights do to the layer's outputs: `[n', t, o]`."""
+        a = self.inputs[part]
+        return a @ moves.reshape(len(moves), self.g.shape[-1], a.shape[-1]).mT
+
+
+def _factors(module: nn.Module, x: Tensor, g: Lanes, biased: bool) -> tuple[Tensor | Patches, Lanes]:
+    """`a [n, t, d]`, with ones for a bias, and lanes `g [n, t, o]` of one call."""
+    n, dtype = g.shape[0], g.each[0].dtype
+    if isinstance(module, _CONVOLUTIONS):
+        return Patches(module, x.to(dtype), biased), g.map(lambda lane: lane.contiguous().flatten(2).mT)
+    a = _with_ones(x.reshape(n, -1, x.shape[-1]).to(dtype), biased)
+    return a, g.map(lambda lane: lane.reshape(n, -1, lane.shape[-1]))
+
+
+def _with_ones(a: Tensor, biased: bool) -> Tensor:
+    """`[n, t, d]` with a last column of ones for a bias."""
+    return torch.cat([a, a.new_ones(*a.shape[:2], 1)], dim=2) if biased else a
+
+
+def _padding(module: Any) -> list[int]:
+    """`F.pad`'s list: last axis first, before and after."""
+    if module.padding == "same":
+        total = [gap * (size - 1) for size, gap in zip(module.kernel_size, module.dilation, strict=True)]
+        sides = [(each // 2, each - each // 2) for each in total]
+    elif module.padding == "valid":
+        sides = [(0, 0)] * len(module.kernel_size)
+    else:
+        sides = [(each, each) for each in module.padding]
+    return [amount for side in reversed(sides) for amount in side]

@@ -1,0 +1,52 @@
+"""Nested inputs (mappings, tuples, lists of tensors): mapping over leaves, number of rows, slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def _placed(leaf: Any, like: Tensor) -> Any:
+    if isinstance(leaf, np.ndarray):
+        leaf = torch.from_numpy(np.ascontiguousarray(leaf))
+    if not isinstance(leaf, Tensor):
+        return leaf
+    wide = leaf.is_floating_point() and leaf.dtype in (torch.float32, torch.float64)
+    return leaf.to(like.device, like.dtype if wide else leaf.dtype)
+
+
+def tree_map(change: Callable[[Any], Any], inputs: Any) -> Any:
+    """`change` applied to every leaf of nested mappings, tuples and lists; a data frame becomes one array."""
+    if isinstance(inputs, Mapping):
+        return {key: tree_map(change, value) for key, value in inputs.items()}
+    if isinstance(inputs, (tuple, list)):
+        return tuple(tree_map(change, value) for value in inputs)
+    if hasattr(inputs, "iloc"):
+        inputs = inputs.to_numpy()
+    return change(inputs)
+
+
+def leaves(inputs: Any) -> Iterator[Any]:
+    """The arrays and tensors in nested inputs."""
+    if isinstance(inputs, Mapping):
+        inputs = tuple(inputs.values())
+    if isinstance(inputs, (tuple, list)):
+        for value in inputs:
+            yield from leaves(value)
+    elif hasattr(inputs, "shape"):
+        yield inputs
+
+
+def length(inputs: Any) -> int:
+    """Number of examples in a batch of inputs."""
+    return int(next(leaves(inputs)).shape[0])
+
+
+def rows(inputs: Any, part: slice) -> Any:
+    """Some examples of a batch."""
+    n = length(inputs)
+    return tree_map(lambda leaf: leaf[part] if hasattr(leaf, "shape") and leaf.shape[:1] == (n,) else leaf, inputs)

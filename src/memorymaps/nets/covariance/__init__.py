@@ -1,0 +1,1 @@
+"""The posterior covariance `S⁻¹` in its different forms, and its products with gradients."""

@@ -1,0 +1,233 @@
+"""Exact curvature in its Gram form, layer by layer: no Jacobian is written where inputs and cotangents say the same.
+
+With the rows `A_i = √w L_iᵀJ_i` of all `N` examples and the prior's precisions `D`,
+
+    K = A D⁻¹Aᵀ = Σ_layers (a_i·a_j/δ)(g_i·g_j),      S⁻¹ = D⁻¹ − D⁻¹Aᵀ(I + K)⁻¹A D⁻¹
+
+`K [R, R]` has a row for each example and direction, `R = N·k`. Layers used at several positions (convolutions), norms,
+embeddings, and layers whose prior differs from output to output (AdamW's) have their rows written out. All in double
+precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from memorymaps.nets.autograd.chunking import parts_of
+from memorymaps.nets.autograd.outer_product import Outer
+from memorymaps.nets.autograd.parameter_blocks import Group
+from memorymaps.nets.autograd.per_example_gradients import Batch, Gradient
+from memorymaps.nets.covariance.block_diagonal import Covariance, gradient
+from memorymaps.nets.covariance.block_precision import Part, Rotated
+
+
+class Rows(Protocol):
+    """Gradients of one group for examples `n` along directions `k`; `inverse` is `1/δ` in the group's shape."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(n, k)`."""
+
+    def take(self, part: slice) -> Self:
+        """Some examples."""
+
+    def across(self, others: Any, inverse: Tensor) -> Tensor:
+        """`G D⁻¹G'ᵀ [n·k, n'·k']`."""
+
+    def within(self, inverse: Tensor) -> Tensor:
+        """`G_i D⁻¹G_iᵀ [n, k, k]`."""
+
+    def answer(self, v: Tensor) -> Tensor:
+        """`G v [..., n·k]` for `v [..., q]`."""
+
+    def back(self, x: Tensor) -> Tensor:
+        """`Gᵀx [..., q]` for `x [..., n·k]`."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """`G_i = g_i a_iᵀ` of a layer used once: `a [n, d]` and `g [n, k, o]`; its prior is the same for all outputs."""
+
+    a: Tensor
+    g: Tensor
+
+    @classmethod
+    def of(cls, found: Outer) -> Factors:
+        """From a batch's factors."""
+        return cls(found.a[:, 0].double(), found.g[:][:, :, 0].double())
+
+    @classmethod
+    def joined(cls, each: Sequence[Factors]) -> Factors:
+        """Batches one below the other."""
+        return cls(torch.cat([rows.a for rows in each]), torch.cat([rows.g for rows in each]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(n, k)`."""
+        return self.g.shape[0], self.g.shape[1]
+
+    def take(self, part: slice) -> Factors:
+        """Some examples."""
+        return Factors(self.a[part], self.g[part])
+
+    def across(self, others: Factors, inverse: Tensor) -> Tensor:
+        """`(a·a'/δ)(g·g') [n·k, n'·k']`."""
+        near = (self.a * inverse[0]) @ others.a.T
+        alike = self.g.flatten(0, 1) @ others.g.flatten(0, 1).T
+        found = alike.view(*self.shape, *others.shape).mul_(near[:, None, :, None])
+        return found.view(alike.shape)
+
+    def within(self, inverse: Tensor) -> Tensor:
+        """`(a·a/δ)(g·g) [n, k, k]`."""
+        return (self.a.square() @ inverse[0])[:, None, None] * torch.matmul(self.g, self.g.mT)
+
+    def answer(self, v: Tensor) -> Tensor:
+        """`g·(v a) [..., n·k]`."""
+        turned = v.unflatten(-1, (-1, self.a.shape[1])) @ self.a.T  # [..., o, n]
+        return torch.matmul(self.g, turned.mT[..., None])[..., 0].flatten(-2)
+
+    def back(self, x: Tensor) -> Tensor:
+        """`Σ x g aᵀ [..., o·d]`."""
+        pulled = torch.matmul(x.unflatten(-1, self.shape)[..., None, :], self.g)[..., 0, :]  # [..., n, o]
+        return (pulled.mT @ self.a).flatten(-2)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The gradients themselves, `rows [n, k, q]`."""
+
+    rows: Tensor
+
+    @classmethod
+    def of(cls, found: Gradient) -> Written:
+        """Written out."""
+        return cls(found.dense(slice(None)).detach().double())
+
+    @classmethod
+    def joined(cls, each: Sequence[Written]) -> Written:
+        """Batches one below the other."""
+        return cls(torch.cat([rows.rows for rows in each]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(n, k)`."""
+        return self.rows.shape[0], self.rows.shape[1]
+
+    def take(self, part: slice) -> Written:
+        """Some examples."""
+        return Written(self.rows[part])
+
+    def across(self, others: Written, inverse: Tensor) -> Tensor:
+        """`G D⁻¹G'ᵀ [n·k, n'·k']`."""
+        return (self.rows * inverse.reshape(-1)).flatten(0, 1) @ others.rows.flatten(0, 1).T
+
+    def within(self, inverse: Tensor) -> Tensor:
+        """`G_i D⁻¹G_iᵀ [n, k, k]`."""
+        return torch.matmul(self.rows * inverse.reshape(-1), self.rows.mT)
+
+    def answer(self, v: Tensor) -> Tensor:
+        """`G v [..., n·k]`."""
+        return v @ self.rows.flatten(0, 1).T
+
+    def back(self, x: Tensor) -> Tensor:
+        """`Gᵀx [..., q]`."""
+        return x @ self.rows.flatten(0, 1)
+
+
+Kind = type[Factors] | type[Written]
+
+
+def kind_of(found: Gradient, prior: Tensor) -> Kind:
+    """Whether a group's gradients can stay in their factors under prior precisions `δ` in its shape."""
+    once = isinstance(found, Outer) and found.positions == 1
+    return Factors if once and bool((prior == prior[:1]).all()) else Written
+
+
+@dataclass(frozen=True)
+class GramCovariance:
+    """`S⁻¹` of a prior that has met every row of the curvature: their rows and the Cholesky factor of `I + K`."""
+
+    prior: Covariance
+    rows: tuple[Rows, ...]
+    lower: Tensor
+
+    @classmethod
+    def of(cls, prior: Covariance, rows: tuple[Any, ...]) -> GramCovariance:
+        """Let a prior, one precision a parameter, meet the rows of its groups."""
+        inverses = _inverses(prior.parts)
+        n, k = rows[0].shape
+        gram = inverses[0].new_zeros(n * k, n * k)
+        for part in parts_of(n, k * n * k):
+            strip = gram[part.start * k : part.stop * k]
+            for each, inverse in zip(rows, inverses, strict=True):
+                strip += each.take(part).across(each, inverse)
+        gram.diagonal().add_(1)
+        return cls(prior, rows, torch.linalg.cholesky(gram))
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The prior's."""
+        return self.prior.groups
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return self.prior.size
+
+    @property
+    def independent(self) -> bool:
+        """No: the rows of all layers meet in `K`."""
+        return False
+
+    def pairs(self) -> Iterator[tuple[Group, Part]]:
+        """Every group with its prior."""
+        return self.prior.pairs()
+
+    def variance(self, batch: Batch, k: int) -> Tensor:
+        """`V [n, k, k]`, a few examples at a time."""
+        seen = group_rows(batch, self.groups, [type(rows) for rows in self.rows])  # type: ignore[misc]
+        parts = parts_of(len(batch.f), k * len(self.lower))
+        return torch.cat([self._variance([rows.take(part) for rows in seen]) for part in parts])
+
+    def _variance(self, seen: list[Any]) -> Tensor:
+        triples = list(zip(seen, self.rows, _inverses(self.prior.parts), strict=True))
+        own = sum((mine.within(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
+        across = sum((mine.across(rows, inverse) for mine, rows, inverse in triples), start=torch.tensor(0.0))
+        half = torch.linalg.solve_triangular(self.lower, across.T, upper=False).T.view(*own.shape[:2], -1)
+        return own - torch.matmul(half, half.mT)
+
+    def solve(self, v: Tensor) -> Tensor:
+        """`S⁻¹v [..., P]`, in the order of the groups."""
+        inverse = torch.cat([each.reshape(-1) for each in _inverses(self.prior.parts)])
+        base = v.double() * inverse
+        pieces = zip(self.rows, torch.split(base, [group.size for group in self.groups], dim=-1), strict=True)
+        answers = sum((rows.answer(piece) for rows, piece in pieces), start=torch.tensor(0.0))
+        x = torch.cholesky_solve(answers.reshape(-1, len(self.lower)).T, self.lower).T.view(answers.shape)
+        return (base - torch.cat([rows.back(x) for rows in self.rows], dim=-1) * inverse).to(v.dtype)
+
+    def trace_inverse(self, prior: Sequence[Tensor]) -> float:
+        """`tr(D S⁻¹) = P − R + tr (I + K)⁻¹` for the prior that it holds.
+
+        Raises
+        ------
+        ValueError
+            Another prior.
+        """
+        held = [part.precision for part in self.prior.parts if isinstance(part, Rotated)]
+        if not all(map(torch.equal, held, prior)):
+            raise ValueError("a Gram form knows the trace for its own prior only")
+        return self.size - len(self.lower) + float(torch.cholesky_inverse(self.lower).trace())
+
+
+def _inverses(parts: Sequence[Any]) -> list[Tensor]:
+    return [part.precision.double().reciprocal() for part in parts if isinstance(part, Rotated)]
+
+
+def group_rows(batch: Batch, groups: Sequence[Group], kinds: Sequence[Kind]) -> list[Any]:
+    """Every group's rows of a batch."""
+    return [kind.of(gradient(batch, group)) for kind, group in zip(kinds, groups, strict=True)]

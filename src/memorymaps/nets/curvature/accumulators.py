@@ -1,0 +1,151 @@
+"""Streamed curvature: what each part adds up over the data, and the posterior part it becomes.
+
+    DiagonalCurvature    Σ (Q_Gᵀ G Q_A)²    in the identity's or a given Kronecker basis (EKFAC's second pass)
+    KroneckerCurvature   A = Σ a aᵀ/(n t),  B = Σ g gᵀ   [Martens & Grosse 2015; Eschenhagen et al. 2023]
+    DenseCurvature       Σ Gᵀ G
+
+`G` are gradients in the directions of the curvature's root: `Σ_k G_k G_kᵀ = J_iᵀ Λ_i J_i`. Each has
+`measure(gradient)`, which changes nothing, and `take_in(measured)`, so that a batch
+that ran out of memory can be tried again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from memorymaps.nets.autograd.chunking import parts_of
+from memorymaps.nets.autograd.finite_checks import check_factors
+from memorymaps.nets.autograd.outer_product import Outer
+from memorymaps.nets.autograd.per_example_gradients import Gradient
+from memorymaps.nets.covariance.block_precision import Dense, Part, Rotated
+
+_CACHED = 2**20  # numbers in one temporary: what processors keep close
+_STRIP = 128  # rows of a symmetric product made at once
+
+
+class Curvature(Protocol):
+    """A part's curvature while it is being added up."""
+
+    def measure(self, gradient: Gradient, n: int, k: int) -> Any:
+        """What a batch adds."""
+
+    def take_in(self, measured: Any) -> None:
+        """Add it."""
+
+    def part(self, prior: Tensor) -> Part:
+        """The posterior part for prior precisions `δ` in the block's shape."""
+
+
+@dataclass
+class DiagonalCurvature:
+    """`Σ_i Σ_k G_ik²` in a Kronecker basis."""
+
+    total: Tensor
+    left: Tensor | None = None
+    right: Tensor | None = None
+
+    def measure(self, gradient: Gradient, n: int, k: int) -> Tensor:
+        """`[o, d]` or `[q]`."""
+        if isinstance(gradient, Outer):
+            turned = gradient.turned(self.left, self.right)
+            if turned.positions == 1:
+                squares = sum((lane[:, 0].square() for lane in turned.g.each), start=torch.tensor(0.0))
+                return squares.T @ turned.a[:, 0].square()
+            gradient = turned
+        slices = parts_of(n, k * self.total.numel(), _CACHED)
+        return sum((gradient.dense(part).square_().sum((0, 1)) for part in slices), start=torch.tensor(0.0))
+
+    def take_in(self, measured: Tensor) -> None:
+        """Add in double precision."""
+        self.total += measured.reshape(self.total.shape).to(self.total)
+
+    def part(self, prior: Tensor) -> Rotated:
+        """`diag(s + δ)`, in the network's precision."""
+        check_factors(self.total)
+        delta = prior.double() if self.left is None else prior.double().mean()
+        return Rotated((self.total + delta).to(prior.dtype), self.left, self.right)
+
+
+@dataclass
+class KroneckerCurvature:
+    """`A ⊗ B` of a matrix block; `reduce` sums positions first, else each position is an example of its own."""
+
+    a: Tensor
+    b: Tensor
+    n: int
+    reduce: bool = False
+
+    def measure(self, gradient: Any, n: int, k: int) -> tuple[Tensor, Tensor]:
+        """A batch's `Σ a aᵀ/t` and `Σ g gᵀ`."""
+        a, g = gradient.a, gradient.g
+        if self.reduce:
+            a, g = a.mean(1, keepdim=True), g.map(lambda lane: lane.sum(1, keepdim=True))
+        return _second_moment(a) / a.shape[1], torch.stack([_second_moment(lane) for lane in g.each]).sum(0)
+
+    def take_in(self, measured: tuple[Tensor, Tensor]) -> None:
+        """Add in double precision."""
+        self.a += measured[0].to(self.a)
+        self.b += measured[1].to(self.b)
+
+    def bases(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """`Q_G`, `Q_A` and the products of eigenvalues `[o, d]`."""
+        check_factors(self.b, self.a)
+        (la, qa), (lb, qb) = torch.linalg.eigh(self.a / self.n), torch.linalg.eigh(self.b)
+        values = lb.clamp(min=0)[:, None] * la.clamp(min=0)
+        return qb.to(dtype), qa.to(dtype), values
+
+    def part(self, prior: Tensor) -> Rotated:
+        """`λ_B λ_Aᵀ + δ` in the eigenbases."""
+        left, right, values = self.bases(prior.dtype)
+        return Rotated((values + prior.double().mean()).to(prior.dtype), left, right)
+
+
+def _second_moment(g: Tensor) -> Tensor:
+    """`Σ g gᵀ [o, o]` over examples and positions `[n, t, o]`; many positions are summed where they lie last."""
+    n, t, o = g.shape
+    if t <= o:
+        return _gram(g.reshape(-1, o))
+    parts = (g[part] for part in parts_of(n, t * o + o * o, _CACHED))
+    return torch.stack([torch.matmul(each.mT, each).sum(0) for each in parts]).sum(0)
+
+
+def _gram(x: Tensor) -> Tensor:
+    """`XᵀX [o, o]`; of a large one only blocks on and above the diagonal are multiplied."""
+    found = x.new_empty(x.shape[1], x.shape[1])
+    for start in range(0, x.shape[1], _STRIP):
+        strip, after = slice(start, start + _STRIP), slice(start + _STRIP, None)
+        found[strip, start:] = x[:, strip].T @ x[:, start:]
+        found[after, strip] = found[strip, after].T
+    return found
+
+
+@dataclass
+class DenseCurvature:
+    """`Σ_i G_iᵀ G_i`, in double precision."""
+
+    total: Tensor
+
+    def measure(self, gradient: Gradient, n: int, k: int) -> Tensor:
+        """`[q, q]`."""
+        found = torch.zeros_like(self.total)
+        for part in parts_of(n, 2 * k * len(self.total)):
+            rows = gradient.dense(part).flatten(0, 1).to(found)
+            found.addmm_(rows.T, rows)
+        return found
+
+    def take_in(self, measured: Tensor) -> None:
+        """Add."""
+        self.total += measured
+
+    def part(self, prior: Tensor) -> Dense:
+        """`W` with `W Wᵀ = (total + diag δ)⁻¹`."""
+        check_factors(self.total)
+        precision = self.total + torch.diag(prior.reshape(-1).to(self.total))
+        scale = precision.diagonal().rsqrt()
+        lower = torch.linalg.cholesky(precision * scale[:, None] * scale)
+        eye = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
+        return Dense(scale[:, None] * torch.linalg.solve_triangular(lower, eye, upper=False).T)

@@ -1,0 +1,36 @@
+"""Preconditioned conjugate gradients for several right-hand sides."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from memorymaps.nets.covariance.block_diagonal import Spreading
+from memorymaps.nets.curvature.ggn import Operator, order_of
+from memorymaps.nets.problem import Setting
+
+
+def preconditioner(setting: Setting, covariance: Spreading) -> Operator:
+    """`v ↦ S⁻¹v` for vectors `[v, P]` in the order of the named parameters."""
+    order = order_of(setting, covariance.groups)
+    back = order.argsort()
+    return lambda v: covariance.solve(v[:, order])[:, back]
+
+
+def conjugate_gradients(
+    operator: Operator, b: Tensor, precondition: Operator, steps: int, tolerance: float = 1e-8
+) -> tuple[Tensor, Tensor]:
+    """Solve `A x = b [v, P]` for each row; returns `x` and the residuals' relative norms `[v]`."""
+    x, r = torch.zeros_like(b), b.clone()
+    z = precondition(r)
+    p, rz, size = z.clone(), (r * z).sum(-1), b.norm(dim=-1).clamp(min=1e-300)
+    for _ in range(steps):
+        if bool((r.norm(dim=-1) <= tolerance * size).all()):
+            break
+        ap = operator(p)
+        step = rz / (p * ap).sum(-1).clamp(min=1e-300)
+        x, r = x + step[:, None] * p, r - step[:, None] * ap
+        z = precondition(r)
+        new = (r * z).sum(-1)
+        p, rz = z + (new / rz.clamp(min=1e-300))[:, None] * p, new
+    return x, r.norm(dim=-1) / size

@@ -1,0 +1,1 @@
+"""Data sets, loaders and samplers of PyTorch as training examples."""

@@ -1,0 +1,236 @@
+"""Training data as PyTorch holds it, read in a fixed order: map-style datasets, and any iterable of batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Subset, default_collate
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.data.coercion import as_array
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.nets.autograd.pytree import leaves, length
+
+_TARGETS = ("labels", "label", "target", "targets", "y")
+_IDS = ("id", "ids", "idx", "index")
+SEVERAL = (
+    "For a network with several inputs pass memory_map(net, (x1, x2), y), or LoaderExamples(DataLoader(dataset, 256), "
+    "split=lambda batch: ((batch[0], batch[1]), batch[2], None))"
+)
+Split = Callable[[Any], tuple[Any, Any, Any]]
+
+
+def split(batch: Any) -> tuple[Any, Any, Any]:
+    """Inputs, targets and ids (or `None`) of a batch: `(x, y)`, `(x, y, ids)`, or a mapping with `labels` or the like.
+
+    Raises
+    ------
+    DataError
+        Another layout; the message says how to write the accessor.
+    """
+    if isinstance(batch, Mapping):
+        target, name = (_first(batch, names) for names in (_TARGETS, _IDS))
+        if target is not None:
+            inputs = {key: value for key, value in batch.items() if key not in (target, name)}
+            return inputs, batch[target], None if name is None else batch[name]
+    elif isinstance(batch, (tuple, list)) and len(batch) in (2, 3):
+        return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+    got = f"a mapping with {list(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
+    raise DataError(
+        f"a batch is {got}: expected (inputs, target), (inputs, target, ids) or a mapping with one of {_TARGETS}. "
+        "Targets beside arrays are memory_map(net, inputs, y); for anything else pass LoaderExamples(loader, "
+        "split=lambda batch: (inputs, target, ids_or_None))"
+    )
+
+
+def _first(batch: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    return next((name for name in names if name in batch), None)
+
+
+@dataclass
+class LoaderExamples(Examples):
+    """Any re-iterable source of batches; inputs must be the same in every pass (no random augmentation).
+
+    Without ids in the batches, ids are positions.
+
+    Raises
+    ------
+    DataError
+        A generator, which can be read only once; on iteration: no rows, or other inputs than in the first pass.
+    """
+
+    source: Iterable[Any]
+    split: Split = split
+    _seen: str | None = field(default=None, repr=False)
+    _count: int | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.source, Iterator):
+            raise DataError(
+                f"a {type(self.source).__name__} is exhausted after one pass, and a map takes several: pass "
+                "list(batches), or an object whose __iter__ starts anew, such as the loader itself"
+            )
+
+    @property
+    def named(self) -> bool:
+        """Whether batches carry ids."""
+        return any(self.split(raw)[2] is not None for raw in islice(self.source, 1))
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, content = 0, hashlib.blake2b(digest_size=8)
+        for raw in self.source:
+            batch = _batch(*self.split(raw), start)
+            _take_in(content, batch.inputs)
+            start += len(batch)
+            yield batch
+        self._finish(start, content.hexdigest())
+
+    def _finish(self, count: int, content: str) -> None:
+        if self._count and not count:
+            raise DataError("the data are exhausted after one pass, and a map takes several: pass list(batches)")
+        if self._seen not in (None, content):
+            raise DataError(
+                "the inputs differ between two passes over the data: a loader that shuffles or augments at random. "
+                "Pass the dataset itself with its evaluation transform, or a loader with shuffle=False"
+            )
+        self._seen, self._count = content, count
+
+    def __len__(self) -> int:
+        if self._count is None:
+            for _ in self:
+                pass
+        return int(self._count or 0)
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions; reads the source once."""
+        wanted = np.arange(len(self))[rows]
+        order = np.argsort(wanted, kind="stable")
+        found, start = [], 0
+        for batch in self:
+            inside = wanted[order][(wanted[order] >= start) & (wanted[order] < start + len(batch))] - start
+            found += [_part(batch, int(row)) for row in inside]
+            start += len(batch)
+        back = np.argsort(order, kind="stable")
+        return _batch(*_collated([found[row] for row in back]))
+
+
+@dataclass(frozen=True)
+class DatasetExamples(Examples):
+    """A map-style dataset, read in its own order; ids are its row numbers unless given.
+
+    Rows of a `Subset` keep the numbers that they have in the dataset it is a part of.
+    """
+
+    dataset: Any
+    batch_size: int = 256
+    collate: Callable[[list[Any]], Any] = default_collate
+    split: Split = split
+    workers: int = 0
+    _inputs: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def named(self) -> bool:
+        """Whether examples carry ids."""
+        return len(self) > 0 and self.split(self.collate([self.dataset[0]]))[2] is not None
+
+    @cached_property
+    def _numbers(self) -> Array:
+        return _numbers_in_whole(self.dataset)
+
+    def __iter__(self) -> Iterator[Batch]:
+        loader: DataLoader[Any] = DataLoader(
+            self.dataset, self.batch_size, shuffle=False, collate_fn=self.collate, num_workers=self.workers
+        )
+        start = 0
+        for raw in loader:
+            inputs, target, ids = self.split(raw)
+            batch = _batch(inputs, target, self._numbers[start : start + length(inputs)] if ids is None else ids)
+            self._check_same(start, batch.inputs)
+            yield batch
+            start += len(batch)
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions, in the order asked for."""
+        wanted = np.arange(len(self))[rows]
+        inputs, target, ids = self.split(self.collate([self.dataset[int(row)] for row in wanted]))
+        return _batch(inputs, target, self._numbers[wanted] if ids is None else ids)
+
+    def _check_same(self, start: int, inputs: Any) -> None:
+        content = hashlib.blake2b(digest_size=8)
+        _take_in(content, inputs)
+        if self._inputs.setdefault(start, content.hexdigest()) != content.hexdigest():
+            raise DataError(
+                "the dataset gives other inputs when read again: it augments at random. "
+                "Use the transform of evaluation, the one the predictions are made with"
+            )
+
+
+def _numbers_in_whole(dataset: Any) -> Array:
+    if isinstance(dataset, Subset):
+        return _numbers_in_whole(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
+    return np.arange(len(dataset))
+
+
+def _take_in(content: Any, inputs: Any) -> None:
+    """Add all that enters the network to a fingerprint."""
+    for leaf in leaves(inputs):
+        if isinstance(leaf, torch.Tensor) and leaf.dtype is torch.bfloat16:  # NumPy does not know it
+            leaf = leaf.float()
+        content.update(np.ascontiguousarray(as_array(leaf)).tobytes())
+
+
+def _batch(inputs: Any, target: Any, ids: Any, start: int = 0) -> Batch:
+    n = length(inputs)
+    y = as_array(target)
+    if y.shape[:1] != (n,):
+        raise DataError(f"a batch has {n} inputs and targets {y.shape}: expected a target an example")
+    names = np.arange(start, start + n) if ids is None else _names(ids)
+    return Batch(inputs, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, names)
+
+
+def _names(ids: Any) -> Array:
+    """Integers or text.
+
+    Raises
+    ------
+    DataError
+        Anything else: the third item of a batch is something else than ids.
+    """
+    values = as_array(ids)
+    if values.ndim != 1 or values.dtype.kind not in "iuUSO":
+        raise DataError(
+            f"ids are {values.dtype} of shape {values.shape}: expected integers or text, one an example. "
+            f"The third item of a batch is read as ids. {SEVERAL}"
+        )
+    return values.astype(np.int64) if values.dtype.kind in "iu" else values.astype(str)
+
+
+def _part(batch: Batch, row: int) -> Batch:
+    from memorymaps.nets.autograd.pytree import rows
+
+    part = slice(row, row + 1)
+    return Batch(rows(batch.inputs, part), batch.target[part], batch.ids[part])
+
+
+def _collated(parts: list[Batch]) -> tuple[Any, Array, Array]:
+    inputs = _joined([part.inputs for part in parts])
+    return inputs, np.concatenate([part.target for part in parts]), np.concatenate([part.ids for part in parts])
+
+
+def _joined(trees: list[Any]) -> Any:
+    first = trees[0]
+    if isinstance(first, Mapping):
+        return {key: _joined([tree[key] for tree in trees]) for key in first}
+    if isinstance(first, (tuple, list)):
+        return tuple(_joined(list(each)) for each in zip(*trees, strict=True))
+    return torch.cat(trees) if isinstance(first, torch.Tensor) else np.concatenate(trees)

@@ -1,0 +1,86 @@
+"""What a network's training data may come as: loaders, datasets, and batches or examples in anything re-iterable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.nets.autograd.pytree import leaves
+from memorymaps.nets.data.datasets import DatasetExamples, LoaderExamples, split
+from memorymaps.nets.data.samplers import visited
+from memorymaps.posteriors.registry import as_examples
+
+
+def from_loader(loader: Any) -> Examples:
+    """A loader over a map-style dataset is read through its dataset, in order, as far as its sampler goes.
+
+    Any other loader is read as it comes.
+    """
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        return LoaderExamples(loader)
+    indices = visited(loader)
+    dataset = loader.dataset if indices is None else Subset(loader.dataset, indices)
+    size = getattr(loader.batch_sampler, "batch_size", None) or DatasetExamples.batch_size
+    return DatasetExamples(dataset, size, loader.collate_fn, workers=loader.num_workers)
+
+
+def from_dataset(dataset: Dataset[Any]) -> Examples:
+    """A dataset, in its own order."""
+    return LoaderExamples(dataset) if isinstance(dataset, IterableDataset) else DatasetExamples(dataset)
+
+
+def from_anything(model: Any, data: Any) -> Examples:
+    """A network's data: what is known by its class, one batch, or batches or examples one after the other.
+
+    Raises
+    ------
+    DataError
+        No rows, no targets, or something that can be read only once.
+    """
+    if isinstance(data, (Examples, DataLoader, Dataset)) or hasattr(data, "shape"):
+        found: Examples = as_examples(data)
+        return found
+    if isinstance(data, Mapping) or _is_one_batch(data):
+        return ArrayExamples.of(*split(data))
+    if isinstance(data, Iterable):
+        return _from_items(data)
+    return DatasetExamples(data) if isinstance(data, Sized) and hasattr(data, "__getitem__") else as_examples(data)
+
+
+def _is_one_batch(data: Any) -> bool:
+    """`(x, y)` or `(x, y, ids)` of arrays."""
+    return isinstance(data, (tuple, list)) and len(data) in (2, 3) and hasattr(data[0], "shape")
+
+
+def _from_items(data: Iterable[Any]) -> Examples:
+    batches = LoaderExamples(data)  # refuses what can be read only once
+    first = next(iter(data), None)
+    if first is None:
+        raise DataError("the data has no rows")
+    if _is_batch(*split(first)[:2]):
+        return batches
+    return DatasetExamples(data if isinstance(data, Sequence) else list(data))
+
+
+def _is_batch(inputs: Any, target: Any) -> bool:
+    """Whether inputs and targets go row by row.
+
+    Raises
+    ------
+    DataError
+        One example with several targets would look the same.
+    """
+    x, y = tuple(getattr(next(leaves(inputs), None), "shape", ())), tuple(np.shape(target))
+    if x[:1] != y[:1] or not y:
+        return False
+    if len(x) == 1 and len(y) == 1 and x[0] > 1:
+        raise DataError(
+            f"inputs {x} and targets {y} may be a batch of numbers or a single example: pass LoaderExamples(batches), "
+            "or DataLoader(examples, batch_size=256)"
+        )
+    return True

@@ -1,0 +1,1 @@
+"""Networks of other libraries: scikit-learn's multilayer perceptrons, laplace-torch."""

@@ -1,0 +1,101 @@
+"""Posteriors of the laplace-torch package, as its users have fitted them: `memory_map(la, X, y)`.
+
+Its own variances are used, by its own public functions, on batches small enough for the Jacobians they are made of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from laplace.baselaplace import BaseLaplace, FullLaplace, FunctionalLaplace
+from laplace.lllaplace import LLLaplace
+
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.data.examples import Examples
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.nets.autograd.batch_size import numpy
+from memorymaps.nets.autograd.network import Network, evaluating
+from memorymaps.nets.autograd.pytree import length, rows
+from memorymaps.nets.data.loaders import from_anything
+from memorymaps.posteriors.contract import Description, Marginals
+from memorymaps.posteriors.registry import examples_for, posterior, training_data
+
+_NUMBERS = 2**26  # in the Jacobians of one part: 256 MB in single precision
+
+
+@dataclass(frozen=True)
+class LaplaceTorchPosterior:
+    """`q(θ)` as laplace-torch holds it."""
+
+    fitted: Any
+    network: Network
+    description: Description
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """How outputs and targets meet."""
+        return self.network.likelihood
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f [n, c]` and `V [n, c, c]`, from explicit Jacobians."""
+        per_example = max(1, self.fitted.n_outputs * self.fitted.n_params)
+        step = max(1, _NUMBERS // per_example)
+        parts = [slice(k, k + step) for k in range(0, length(inputs), step)]
+        with evaluating(self.network.module):
+            found = [self._part(self.network.place(rows(inputs, part))) for part in parts]
+        f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
+        return Marginals(f, variance)
+
+    def _part(self, x: Any) -> tuple[Any, Any]:
+        backend = self.fitted.backend
+        last = isinstance(self.fitted, LLLaplace)
+        jacobians, f = backend.last_layer_jacobians(x) if last else backend.jacobians(x)
+        return numpy(f), numpy(self.fitted.functional_variance(jacobians))
+
+
+@posterior.register(BaseLaplace)
+def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
+    if isinstance(model, FunctionalLaplace):
+        raise TypeError("FunctionalLaplace holds no parameter posterior: fit laplace.Laplace with another structure")
+    likelihood = _likelihood(model)
+    structure = type(model).__name__
+    exact = isinstance(model, FullLaplace)
+    delta = torch.as_tensor(model.prior_precision).reshape(-1)
+    description = Description(
+        model=f"{type(model.model).__name__}, {model.n_params:,} parameters in laplace-torch",
+        posterior=f"{structure} of laplace-torch",
+        likelihood=type(likelihood).__name__,
+        prior=f"δ = {float(delta.min()):.4g}" + (f" … {float(delta.max()):.4g}" if len(delta) > 1 else ""),
+        algorithm="the trained network (a stationary point)",
+        classes=tuple(range(model.n_outputs)) if isinstance(likelihood, Categorical) else (),
+        form="R-sm" if exact else "F-sm",
+        notes=() if exact else ("Curvature is approximate: sizes by the first-order form F-sm, read them as ranks.",),
+    )
+    return LaplaceTorchPosterior(model, Network(model.model, likelihood), description)
+
+
+examples_for.register(BaseLaplace)(from_anything)
+
+
+def _likelihood(model: Any) -> Likelihood:
+    if str(model.likelihood).endswith("classification"):
+        return Categorical()
+    if str(model.likelihood).endswith("regression"):
+        return Gaussian(dispersion=float(model.sigma_noise) ** 2)
+    raise ValueError(f"likelihood {model.likelihood!r} of laplace-torch: expected 'classification' or 'regression'")
+
+
+@training_data.register(BaseLaplace)
+def _data(model: Any, examples: Examples | None) -> Examples:
+    if examples is None:
+        raise ValueError("laplace-torch does not keep its training data: memory_map(la, data) with the same data")
+    if getattr(model, "n_data", 0) == 0:
+        raise ValueError("the laplace-torch posterior is not fitted: call la.fit(train_loader) first")
+    if isinstance(examples, ArrayExamples):
+        return replace(examples, batch_size=min(examples.batch_size, 256))
+    return examples

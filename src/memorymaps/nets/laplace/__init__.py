@@ -1,0 +1,1 @@
+"""The Laplace posterior of a network and its diagnostics."""

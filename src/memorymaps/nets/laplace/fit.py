@@ -1,0 +1,74 @@
+"""From a network, a recipe and the training data to its posterior."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.nets.autograd.error_context import naming
+from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.curvature.auto import chosen
+from memorymaps.nets.curvature.structures import STRUCTURES
+from memorymaps.nets.laplace.diagnostics import describe
+from memorymaps.nets.laplace.posterior import NetworkPosterior, built
+from memorymaps.nets.prior import tuned
+from memorymaps.nets.problem import setting_of
+from memorymaps.nets.recipe import LaplaceNetwork
+from memorymaps.posteriors.registry import posterior, training_data
+
+
+def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
+    """The posterior of a trained network.
+
+    Raises
+    ------
+    DataError
+        Outputs that are not finite or not one row an example, examples that influence each other.
+    ValueError
+        A subset that names no parameter, a prior that does not cover one, a Hessian where the loss is at no minimum.
+    """
+    with evaluating(model.network.module), naming(model.network, examples):
+        setting = setting_of(model, examples)
+        structure, why = chosen(setting)
+        held, source = STRUCTURES[structure](setting), model.prior.source
+        if model.prior.by_evidence:
+            prior, source = tuned(setting.prior, setting.covered, held.build)
+            setting = replace(setting, prior=prior)
+        covariance = held.build(setting.prior)
+        description = describe(setting, structure, held, covariance, why, source)
+    return built(setting, covariance, description, model.recipe.directions)
+
+
+posterior.register(LaplaceNetwork)(fit)
+
+
+@training_data.register(LaplaceNetwork)
+def _data(model: LaplaceNetwork, examples: Examples | None) -> Examples:
+    return training_examples(examples)
+
+
+def training_examples(examples: Examples | None) -> Examples:
+    """A network's data, arrays in batches that suit it.
+
+    Raises
+    ------
+    DataError
+        None given.
+    """
+    if examples is None:
+        raise DataError("a network does not keep its training data: memory_map(net, data, …) with arrays or a loader")
+    if isinstance(examples, ArrayExamples):
+        return replace(examples, batch_size=min(examples.batch_size, 1024))
+    return examples
+
+
+@posterior.register(nn.Module)
+def _bare(model: nn.Module, examples: Examples) -> Any:
+    raise ValueError(
+        "a network alone does not say what its outputs mean and how it was regularised: "
+        'memory_map(net, data, likelihood="categorical", posterior=Laplace(prior=prior_from(optimizer, n)))'
+    )

@@ -1,0 +1,217 @@
+"""A network's Gaussian posterior, and what it answers to a batch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.nets.autograd.batch_size import look, numpy
+from memorymaps.nets.autograd.error_context import naming
+from memorymaps.nets.autograd.hooks import onehots
+from memorymaps.nets.autograd.network import Network, evaluating
+from memorymaps.nets.autograd.parameter_blocks import Block
+from memorymaps.nets.autograd.pytree import length
+from memorymaps.nets.covariance.block_diagonal import FACTORED, Covariance, Spreading
+from memorymaps.nets.covariance.directional import BatchAlong, Choose
+from memorymaps.nets.curvature.ggn import operator_of
+from memorymaps.nets.problem import Setting
+from memorymaps.nets.refit.influence import removal
+from memorymaps.nets.refit.objective import Objective, affordable, refitted
+from memorymaps.posteriors.contract import Description, Marginals
+
+_MANY = 32  # outputs beyond which V is asked for along directions only
+_DIRECTIONS = 1
+_TOGETHER = 16  # outputs whose variances are asked for in one set of reverse passes
+_ALONG = (
+    "Leverage along {} leading direction{} of each Λ beside the error, one signed random rest: unbiased, not exact. "
+    "Deviations are exact to first order; the cavity form sees Λ along these directions. directions=0: all C × C."
+)
+
+
+@dataclass(frozen=True)
+class NetworkPosterior:
+    """`q(θ) = N(θ*, S⁻¹)` of a network's covered parameters, all others held fixed."""
+
+    setting: Setting
+    covariance: Spreading
+    description: Description
+
+    @property
+    def network(self) -> Network:
+        """The network itself."""
+        return self.setting.network
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """How outputs and targets meet."""
+        return self.network.likelihood
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The covered blocks, in the order of coordinates."""
+        return tuple(block for group in self.covariance.groups for block in group.blocks)
+
+    def _naming(self) -> AbstractContextManager[None]:
+        return naming(self.network, self.setting.examples)
+
+    def marginals(self, inputs: Any) -> Marginals:
+        """`f [n, c]` and `V = J S⁻¹ Jᵀ [n, c, c]`, as double-precision arrays."""
+
+        def work(x: Any, part: slice) -> tuple[Array, Array]:
+            batch = look(self.network, self.setting.owners, x, part, lambda f, _: onehots(f))
+            return numpy(batch.f), numpy(self.covariance.variance(batch, batch.f.shape[1]))
+
+        with evaluating(self.network.module), self._naming():
+            found = list(self.setting.size.run(inputs, work))
+        f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
+        return Marginals(f, variance)
+
+    def along(self, inputs: Any, choose: Choose) -> BatchAlong:
+        """A batch along directions `D = choose(f, rows) [n, c, k]`: `k` reverse passes."""
+        with self._naming():
+            return BatchAlong.of(self.setting, self.covariance, inputs, choose)
+
+    def top_marginals(self, inputs: Any, k: int) -> tuple[Array, Marginals]:
+        """The `k` largest outputs of each example, `[n, k]`, with their values and `V [n, k, k]`.
+
+        Raises
+        ------
+        ValueError
+            Fewer than one output, or more than there are.
+        """
+        if not 1 <= k <= self.setting.outputs:
+            raise ValueError(f"k = {k} of {self.setting.outputs} outputs: expected 1 to {self.setting.outputs}")
+
+        def choose(f: Array, _: slice) -> Array:
+            return _onehots(_top(f, k), f.shape[1])
+
+        seen = self.along(inputs, choose)
+        top = _top(seen.f, k)
+        return top, Marginals(np.take_along_axis(seen.f, top, axis=1), seen.gram)
+
+    def variances(self, inputs: Any) -> Array:
+        """The diagonals of all `V`, `[n, c]`: no `C × C` matrix is formed."""
+        c = self.setting.outputs
+        parts = (np.arange(start, min(c, start + _TOGETHER)) for start in range(0, c, _TOGETHER))
+        seen = (self.along(inputs, functools.partial(_every, part)) for part in parts)
+        return np.concatenate([np.diagonal(each.gram, axis1=1, axis2=2) for each in seen], axis=1)
+
+    def respond(self, inputs: Any, direction: Array) -> Array:
+        """`V d [n, c]` for one direction `d [n, c]` an example: a reverse pass, a solve and a forward-mode product.
+
+        Raises
+        ------
+        ValueError
+            Directions of another shape.
+        """
+        d, shape = np.asarray(direction, dtype=float), (length(inputs), self.setting.outputs)
+        if d.shape != shape:
+            raise ValueError(f"directions of shape {d.shape}: expected one an example, {shape}")
+        seen = self.along(inputs, lambda _, rows: d[rows, :, None])
+        return seen.respond(np.ones((len(seen.f), 1)))
+
+    def outputs(self, inputs: Any) -> Array:
+        """`f [n, c]`."""
+        with evaluating(self.network.module), torch.no_grad():
+            found = self.setting.size.run(inputs, lambda x, _: numpy(self.network.outputs(self.network.place(x))))
+            return np.concatenate(list(found))
+
+    def removal(self, groups: Sequence[Array], steps: int = 200, tolerance: float = 1e-4) -> tuple[Array, Array]:
+        """What leaving each group of training rows out does to the parameters: `([g, P], residual [g])`.
+
+        `(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` on the exact curvature, by conjugate gradients with this posterior as
+        preconditioner; one pass over the data a step, for all groups together.
+        """
+        with evaluating(self.network.module):
+            return removal(self.setting, self.covariance, groups, steps, tolerance)
+
+    def answer(self, inputs: Any, moves: Array) -> Array:
+        """`J θ [n, c, g]`: how outputs answer to moves of the parameters `[g, P]`."""
+        with evaluating(self.network.module):
+            operator = operator_of(self.setting)
+            along = torch.as_tensor(moves).to(operator.prior)
+            found = self.setting.size.run(inputs, lambda x, _: numpy(operator.respond(x, along)))
+            return np.concatenate([each.transpose(1, 2, 0) for each in found])
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """The network really trained without some rows: outputs `f [n, c]` of the rows `wanted`, and their last moves.
+
+        `argmin L(θ) − Σ_{i∈M} w_iℓ_i(θ)` from `θ°` on, where `L` leads from the trained weights, until predictions have
+        moved, since half the steps, by no more than `tolerance` of their whole way. With nothing removed: `f(θ°)`.
+        The module keeps its weights.
+        """
+        with evaluating(self.network.module), self._naming():
+            return refitted(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
+
+    def affordable(self) -> int:
+        """How many refits `"auto"` makes unasked, where one step may be too long: what a minute or two allow."""
+        return affordable(self.setting, self.covariance) if self.setting.recipe.structure == "auto" else 0
+
+    @functools.cached_property
+    def _objective(self) -> Objective:
+        return Objective.at_rest(self.setting, self.covariance)
+
+
+@dataclass(frozen=True)
+class FactoredNetworkPosterior(NetworkPosterior):
+    """The same for networks small enough to write out each example's `Z [c, P]`."""
+
+    covariance: Covariance
+
+    def factor(self, inputs: Any) -> Array:
+        """`Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
+
+        def work(x: Any, part: slice) -> Array:
+            return numpy(
+                self.covariance.factor(look(self.network, self.setting.owners, x, part, lambda f, _: onehots(f)))
+            )
+
+        with evaluating(self.network.module):
+            return np.concatenate(list(self.setting.size.run(inputs, work)))
+
+
+@dataclass(frozen=True)
+class DirectionalNetworkPosterior(NetworkPosterior):
+    """The same for networks with many outputs: `V` along chosen directions, at a cost that does not grow with `c`."""
+
+    directions: int = 2
+
+    def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
+        """Inputs in parts of which everything that is recorded fits in memory."""
+        return self.setting.size.run(inputs, lambda x, part: (part, x))
+
+
+def _top(f: Array, k: int) -> Array:
+    """Places `[n, k]` of the largest outputs, the largest first."""
+    return np.argsort(-f, axis=1, kind="stable")[:, :k]
+
+
+def _onehots(places: Array, c: int) -> Array:
+    """Directions `[n, c, k]`: each example's outputs at `places [n, k]`, alone."""
+    return np.swapaxes(np.eye(c)[places], 1, 2)
+
+
+def _every(part: Array, f: Array, _: slice) -> Array:
+    """The same outputs of every example."""
+    return _onehots(np.broadcast_to(part, (len(f), len(part))), f.shape[1])
+
+
+def built(
+    setting: Setting, covariance: Spreading, description: Description, directions: int | None
+) -> NetworkPosterior:
+    """The kind of posterior that suits its size, with as many leading directions as asked for or needed."""
+    wanted = (_DIRECTIONS if setting.outputs > _MANY else 0) if directions is None else directions
+    if wanted:
+        told = replace(description, notes=(*description.notes, _ALONG.format(wanted, "s" * (wanted > 1))))
+        return DirectionalNetworkPosterior(setting, covariance, told, wanted)
+    if isinstance(covariance, Covariance) and setting.count <= FACTORED:
+        return FactoredNetworkPosterior(setting, covariance, description)
+    return NetworkPosterior(setting, covariance, description)

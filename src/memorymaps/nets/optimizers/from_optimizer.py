@@ -1,0 +1,154 @@
+"""The posterior that a network's optimiser knows, as a recipe: `memory_map(net, data, posterior=FromOptimizer(…))`.
+
+How each optimiser's state is read: `memorymaps.nets.optimizers.state_precision`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.expected import Expected
+from memorymaps.data.examples import Examples
+from memorymaps.nets.autograd.error_context import naming
+from memorymaps.nets.autograd.network import Forward, Network, call, evaluating
+from memorymaps.nets.covariance.block_diagonal import Covariance
+from memorymaps.nets.covariance.block_precision import Rotated
+from memorymaps.nets.laplace.diagnostics import coverage
+from memorymaps.nets.laplace.fit import training_examples
+from memorymaps.nets.laplace.posterior import NetworkPosterior, built
+from memorymaps.nets.optimizers.state_precision import OptimizerStateError, Reading, read
+from memorymaps.nets.prior import prior_from
+from memorymaps.nets.problem import setting_of
+from memorymaps.nets.recipe import Laplace, LaplaceNetwork, likelihood_named
+from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.registry import posterior, training_data
+
+_AVERAGED = ("Losses, means, errors and curvatures are averages over the posterior of the outputs.",)
+
+
+@dataclass(frozen=True)
+class FromOptimizer:
+    """Recipe: the posterior that the optimiser's own state describes, at whatever step training is.
+
+    `memory_map(net, data, likelihood=…, posterior=FromOptimizer(optimizer, n))`; no pass for curvature is needed.
+    Parameters that the optimiser does not hold are held fixed and listed.
+
+    Parameters
+    ----------
+    optimizer : IVON or its family, Adam and its family, RMSprop, or SGD, after at least one step.
+    n : number of training examples.
+    loss : how the training loss is reduced, `"mean"` or `"sum"`.
+    forward : as for `Laplace`.
+    directions : as for `Laplace`, taken where they are fewer reverse passes than outputs (`directions + 2`) and
+        nothing is averaged.
+    prior : precision `δ` added to the state's, for weights that nothing else holds: rows of an embedding whose token
+        has not come yet, say.
+    average : meet losses, means, errors and curvatures in expectation under `q(f) = N(f, V)`, as a variational
+        optimiser does in training, instead of at the mean. Default: where the optimiser is variational. Up to 32
+        outputs; beyond, where `V` is known along directions only, all is at the mean.
+
+    Examples
+    --------
+    >>> import torch, memorymaps as mm
+    >>> net, x, y = torch.nn.Linear(3, 2), torch.randn(40, 3), torch.arange(40) % 2
+    >>> optimizer = torch.optim.Adam(net.parameters(), weight_decay=0.01)
+    >>> torch.nn.functional.cross_entropy(net(x), y).backward(); optimizer.step()
+    >>> m = mm.memory_map(net, x, y, likelihood="categorical", posterior=FromOptimizer(optimizer, n=40))
+    >>> m.provenance.description.algorithm
+    'Adam, step 1'
+    """
+
+    optimizer: Any
+    n: int
+    loss: str = "mean"
+    forward: Forward = call
+    directions: int | None = None
+    prior: float = 0.0
+    average: bool | None = None
+
+    def __call__(self, module: Any, likelihood: Any) -> OptimizedNetwork:
+        """The recipe applied to a module: a model the map can be drawn of.
+
+        Raises
+        ------
+        TypeError
+            Not a `torch.nn.Module`.
+        """
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"FromOptimizer is for torch.nn.Module, got {type(module).__name__}")
+        return OptimizedNetwork(Network(module, likelihood_named(likelihood), self.forward), self)
+
+
+@dataclass(frozen=True)
+class OptimizedNetwork:
+    """A network and the optimiser it is trained with."""
+
+    network: Network
+    recipe: FromOptimizer
+
+
+@posterior.register(OptimizedNetwork)
+def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
+    recipe, likelihood = model.recipe, model.network.likelihood
+    reading = read(recipe.optimizer, recipe.n, recipe.loss)
+    added = recipe.prior > 0
+    average = reading.variational if recipe.average is None else recipe.average
+    network = replace(model.network, likelihood=Expected(likelihood) if average else likelihood)
+    names = _held(network.module, reading)
+    directions = None if average else recipe.directions
+    diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=directions)
+    with evaluating(network.module), naming(network, examples):
+        setting = setting_of(LaplaceNetwork(network, diagonal), examples)
+        precision = {
+            name: reading.precision[id(value)].to(value) + recipe.prior for name, value in setting.covered.items()
+        }
+        parts = tuple(Rotated(_positive(group.name, group.pack(precision))) for group in setting.separate)
+    description = Description(
+        model=f"{type(network.module).__name__}, {setting.count:,} of "
+        f"{sum(v.numel() for v in network.module.parameters()):,} parameters",
+        posterior=f"diagonal, from the optimiser's state: S = {reading.formula}",
+        likelihood=type(likelihood).__name__,
+        prior=prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source + (f" + {recipe.prior:g}" * added),
+        algorithm=reading.algorithm,
+        coverage=coverage(setting, "diag"),
+        classes=tuple(range(setting.outputs)) if isinstance(likelihood, Categorical) else (),
+        form="F-sm",
+        notes=("The optimiser's own curvature: read sizes as ranks.", *(_AVERAGED if average else ())),
+    )
+    covariance = Covariance(setting.separate, parts)
+    return built(setting, covariance, description, _worthwhile(directions, setting.outputs))
+
+
+def _worthwhile(directions: int | None, outputs: int) -> int | None:
+    """Directions that save reverse passes."""
+    return None if directions is not None and outputs <= directions + 2 else directions
+
+
+def _held(module: nn.Module, reading: Reading) -> list[str]:
+    names = [
+        name for name, value in module.named_parameters() if value.requires_grad and id(value) in reading.precision
+    ]
+    if not names:
+        raise OptimizerStateError(
+            "the optimiser holds none of this network's parameters: pass the one it is trained with"
+        )
+    return names
+
+
+def _positive(name: str, precision: Tensor) -> Tensor:
+    if not bool((precision > 0).all()):
+        lost = int((precision <= 0).sum())
+        raise OptimizerStateError(
+            f"{lost:,} weights of {name!r} have had no gradient and no weight decay: nothing holds them. Train with "
+            "weight_decay, freeze them, or add a prior: Tracker(prior=…), FromOptimizer(prior=…)"
+        )
+    return precision
+
+
+@training_data.register(OptimizedNetwork)
+def _data(model: OptimizedNetwork, examples: Examples | None) -> Examples:
+    return training_examples(examples)

@@ -1,0 +1,139 @@
+"""A network and its optimiser as an instance of the Bayesian learning rule: `λ`, and each example's `g̃`.
+
+    SGD, RMSprop, Adam    q = N(m, S⁻¹), S as it stands    λ = S m            g̃_i = ∇ℓ_i(m)
+    IVON, VON             q = N(m, S⁻¹), S = diag s        λ = (S m, −S/2)    g̃_i = (E∇ℓ_i − ĥ_i m, ½ ĥ_i)
+
+with `ĥ_i = diag E[J_iᵀΛ_iJ_i]`. The first row's algorithms scale their steps by an `S` that is no sum over examples, so
+removing one moves the mean alone. Sources: [BLR], [MPE] Table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.bayesian_learning_rule import BLR, GaussianCandidate
+from memorymaps.core.perturbation.local import Local
+from memorymaps.core.perturbation.sketched import Sketched
+from memorymaps.data.examples import DataError
+from memorymaps.nets.autograd.batch_size import look, numpy
+from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.laplace.posterior import NetworkPosterior
+from memorymaps.nets.optimizers.from_optimizer import FromOptimizer
+from memorymaps.nets.optimizers.state_precision import Reading, read
+from memorymaps.nets.prior import prior_from
+from memorymaps.posteriors.origin import Origin
+
+if TYPE_CHECKING:
+    from memorymaps.maps.memory_map import MemoryMap
+
+_MOST = 250_000_000  # numbers of all natural gradients together: 2 GB
+
+
+def rule_of(m: MemoryMap, recipe: FromOptimizer, rate: float = 1.0) -> BLR:
+    """The learning rule at the state that a map was drawn of, with every example's natural gradient.
+
+    Parameters
+    ----------
+    m : a map by `FromOptimizer`, with its network and data in memory.
+    recipe : the recipe it was drawn with; the optimiser has not stepped since.
+    rate : `ρ`; 1 takes the whole step that the state's precision describes.
+
+    Returns
+    -------
+    `natural [k]`, `gradients [n, k]` of all training examples (also where the map shows only some of them), with
+    `k = P` (or `2P` for variational optimisers), in the order of `m.origin.posterior.blocks`.
+
+    Raises
+    ------
+    TypeError
+        The map is not of this optimiser's state as it stands, or its network is no longer in memory.
+    DataError
+        All natural gradients together would take more than 2 GB.
+
+    Examples
+    --------
+    >>> import torch, memorymaps as mm
+    >>> net, x, y = torch.nn.Linear(3, 2), torch.randn(40, 3), torch.arange(40) % 2
+    >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    >>> torch.nn.functional.cross_entropy(net(x), y).backward(); optimizer.step()
+    >>> recipe = mm.FromOptimizer(optimizer, n=40)
+    >>> rule = rule_of(mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe), recipe)
+    >>> rule.deviation([3, 7]).shape
+    (8,)
+    """
+    reading = read(recipe.optimizer, recipe.n, recipe.loss)
+    origin, source, variational = *_source(m, reading), reading.variational
+    _refuse_large(source, variational)
+    mean, precision, delta = (_packed(source, value) for value in _state(source, recipe, reading))
+    family = GaussianCandidate(len(mean), "diag" if variational else "fixed", None if variational else precision)
+    gradient, hessian = (np.concatenate(each) for each in zip(*_pieces(origin, source, variational), strict=True))
+    # the prior's δm − δm = 0 where S is learned; where it is fixed, KL's part −Sm keeps what is there
+    prior = family.natural_gradients(mean, (delta * mean)[None], delta[None])[0]
+    kept = prior if variational else prior - precision * mean
+    return BLR(family, family.pack(mean, precision), family.natural_gradients(mean, gradient, hessian), kept, rate)
+
+
+def _source(m: MemoryMap, reading: Reading) -> tuple[Origin, NetworkPosterior]:
+    source = m.origin.posterior if m.origin is not None else None
+    if m.origin is None or not isinstance(source, NetworkPosterior):
+        got = f"a map of {type(source).__name__}" if source is not None else "a map without its model"
+        raise TypeError(f"got {got}: expected memory_map(net, …, posterior=FromOptimizer(…))")
+    if source.description.algorithm != reading.algorithm:
+        raise TypeError(
+            f"the map is of {source.description.algorithm!r} and the optimiser is at {reading.algorithm!r}: "
+            "draw it again with posterior=FromOptimizer(optimizer, n)"
+        )
+    return m.origin, source
+
+
+def _refuse_large(source: NetworkPosterior, variational: bool) -> None:
+    n = len(source.setting.examples)
+    needed = n * source.covariance.size * (1 + variational)
+    if needed > _MOST:
+        raise DataError(
+            f"natural gradients of {n:,} examples × {source.covariance.size:,} parameters take {8 * needed / 1e9:.1f} "
+            "GB: expected at most 2. Give the optimiser fewer parameters (train part of the network), or fewer examples"
+        )
+
+
+def _state(source: NetworkPosterior, recipe: FromOptimizer, reading: Reading) -> Iterator[dict[str, Tensor]]:
+    """Means, precisions and the prior's precisions by parameter."""
+    held = prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).by_parameter
+    covered = source.setting.covered
+    yield {name: value.detach() for name, value in covered.items()}
+    yield {name: reading.precision[id(value)] + recipe.prior for name, value in covered.items()}
+    yield {name: torch.as_tensor(held.get(id(v), 0.0)).expand(v.shape) + recipe.prior for name, v in covered.items()}
+
+
+def _packed(source: NetworkPosterior, values: dict[str, Tensor]) -> Array:
+    return numpy(torch.cat([block.pack(values).reshape(-1).double() for block in source.blocks]))
+
+
+def _pieces(origin: Origin, source: NetworkPosterior, variational: bool) -> Iterator[tuple[Array, Array]]:
+    """`J_iᵀe_i` and `diag J_iᵀΛ_iJ_i` (`Λ = RRᵀ`: the sum of squares of `J_iᵀR`), a part of a batch at a time."""
+    setting = source.setting
+    for batch in (part for whole in setting.examples for part in origin.parts(whole)):
+        at = origin.local(batch)
+        roots = list(np.moveaxis(_root(at), -1, 0)) if variational else []
+        along = torch.as_tensor(np.stack([at.error, *roots]))
+
+        def work(x: Any, part: slice, along: Tensor = along) -> tuple[Array, Array]:
+            seen = look(source.network, setting.owners, x, part, lambda _, rows: along[:, rows])
+            g = torch.cat([seen.gradient(block).dense(slice(None)).double() for block in source.blocks], dim=-1)
+            return numpy(g[:, 0]), numpy(g[:, 1:].square().sum(1))
+
+        with evaluating(source.network.module):
+            yield from setting.size.run(batch.inputs, work)
+
+
+def _root(at: Local | Sketched) -> Array:
+    """`R [n, c, c]` with `RRᵀ = wΛ`."""
+    curvature = at.weight[:, None, None] * at.likelihood.curvature(at.f, at.y)
+    values, vectors = np.linalg.eigh(curvature)
+    return vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]

@@ -1,0 +1,199 @@
+"""What every step of a fit works with: the network, which of its parameters are covered, their prior, the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from memorymaps.core.arrays import Batch
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.nets.autograd.batch_size import BatchSize, first_size, keep_pages, look
+from memorymaps.nets.autograd.hooks import ROOT, Owner, record, submodule
+from memorymaps.nets.autograd.network import Network
+from memorymaps.nets.autograd.parameter_blocks import Block, Group, find_blocks, is_matrix_layer
+from memorymaps.nets.autograd.parameter_owners import find_owners
+from memorymaps.nets.autograd.pytree import leaves, length, rows
+from memorymaps.nets.autograd.vmap_fallback import with_ways
+from memorymaps.nets.data.datasets import SEVERAL
+from memorymaps.nets.recipe import Laplace, LaplaceNetwork
+from memorymaps.posteriors.origin import check_targets
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every step of the fit works with."""
+
+    network: Network
+    recipe: Laplace
+    examples: Examples
+    owners: tuple[Owner, ...]
+    blocks: tuple[Block, ...]
+    prior: dict[str, Tensor]
+    size: BatchSize
+    outputs: int
+
+    @property
+    def count(self) -> int:
+        """`P`: covered parameters."""
+        return sum(block.size for block in self.blocks)
+
+    @property
+    def covered(self) -> dict[str, nn.Parameter]:
+        """The covered parameters by name."""
+        return {name: value for name, value in self.network.module.named_parameters() if name in self.prior}
+
+    @property
+    def separate(self) -> tuple[Group, ...]:
+        """Each block on its own."""
+        return tuple(Group((block,)) for block in self.blocks)
+
+    def target(self, batch: Batch) -> Tensor:
+        """Checked targets, on the network's device."""
+        check_targets(self.network.likelihood, batch, self.outputs)
+        return torch.as_tensor(batch.target, device=self.network.device)
+
+    def weights(self, batch: Batch) -> Tensor:
+        """Weights `[n]`, ones where none are given."""
+        given = torch.ones(length(batch.inputs)) if batch.weight is None else torch.as_tensor(batch.weight)
+        return given.double().to(self.network.device)
+
+    def zeros(self, *shape: int) -> Tensor:
+        """In double precision, on the network's device."""
+        return torch.zeros(shape, dtype=torch.float64, device=self.network.device)
+
+
+def setting_of(model: LaplaceNetwork, examples: Examples) -> Setting:
+    """Everything that is known before the first pass.
+
+    Raises
+    ------
+    DataError
+        No rows, outputs that are not one row an example, examples that influence each other.
+    ValueError
+        A subset that names no parameter, a prior that does not cover one, a network that cannot be looked into.
+    """
+    network = model.network
+    keep_pages()
+    _check_module(network.module)
+    first = next(iter(examples), None)
+    if first is None or length(first.inputs) == 0:
+        raise DataError("the data has no rows")
+    inputs = network.place(rows(first.inputs, slice(0, 4)))
+    _check_call(network, inputs)
+    covered = covered_names(network, model.recipe, inputs)
+    owners = find_owners(network, inputs, covered)
+    blocks = find_blocks(network, owners)
+    local = (name for block in blocks if not block.is_matrix for name in block.parameters)
+    owners = with_ways(network, owners, local, inputs)
+    values = dict(network.module.named_parameters())
+    prior = model.prior.tensors({name: values[name] for name in covered})
+    f, calls = record(network, inputs, owners)
+    _check_alone(network, owners, blocks, inputs)
+    size = first_size(calls, _lanes(model.recipe, f.shape[1]), len(f))
+    return Setting(network, model.recipe, examples, owners, blocks, prior, size, f.shape[1])
+
+
+def _check_module(module: nn.Module) -> None:
+    """Refuse networks whose examples cannot be told apart."""
+    if not any(True for _ in module.parameters()):
+        raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained")
+    for name, part in module.named_modules():
+        if isinstance(part, _BATCH_NORMS) and part.running_mean is None:
+            raise DataError(
+                f"{name or 'the network'!r} is {type(part).__name__}(track_running_stats=False): it normalises by the "
+                "batch also in eval mode, so that examples influence each other and no output belongs to one of them. "
+                "Train with track_running_stats=True, or with GroupNorm or LayerNorm"
+            )
+        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse and part.weight.requires_grad:
+            raise ValueError(
+                f"{name or 'the network'!r} has sparse gradients, which cannot be taken apart by examples: set "
+                f"net.get_submodule({name!r}).sparse = False for the map; the network computes the same"
+            )
+
+
+def _check_call(network: Network, inputs: Any) -> None:
+    try:
+        with torch.no_grad():
+            network.outputs(inputs)
+    except TypeError as error:
+        kinds = [tuple(leaf.shape) for leaf in leaves(inputs)]
+        raise DataError(
+            f"the network cannot be called on the inputs {kinds} of a batch: {error}. A batch is (inputs, target), "
+            f"(inputs, target, ids), or a mapping with labels. {SEVERAL}. Laplace(forward=…) says how to call a network"
+        ) from error
+
+
+def _lanes(recipe: Laplace, c: int) -> int:
+    """Reverse passes kept at once."""
+    curvature = {"exact": c, "leading": 4}.get(recipe.fisher, 1)
+    return max(curvature, recipe.directions + 2 if recipe.directions else c if c <= 32 else 4)
+
+
+def covered_names(network: Network, recipe: Laplace, inputs: Any) -> tuple[str, ...]:
+    """The parameters a recipe's subset means.
+
+    Raises
+    ------
+    ValueError
+        It means none, or a frozen one by name.
+    """
+    learned = [name for name, value in network.module.named_parameters() if value.requires_grad]
+    if recipe.subset == "all":
+        chosen = learned
+    elif recipe.subset == "last_layer":
+        chosen = _of_the_last_layer(network, inputs, learned)
+    else:
+        chosen = _named(network.module, recipe.subset)
+    if not chosen:
+        raise ValueError("no parameter to cover: none requires a gradient")
+    return tuple(chosen)
+
+
+def _of_the_last_layer(network: Network, inputs: Any, learned: list[str]) -> list[str]:
+    """Parameters of the layer that is called last: with a matrix of weights if there is one, alone in any case."""
+    calls = record(network, inputs, find_owners(network, inputs, learned))[1]
+    layers = [call.owner for call in calls if call.owner.module != ROOT]
+    linear = [owner for owner in layers if is_matrix_layer(submodule(network, owner))]
+    if not layers:
+        raise ValueError(
+            "subset='last_layer': no layer inside this network is called that has parameters of its own. "
+            "Name them: Laplace(subset=[...])"
+        )
+    return list(dict.fromkeys((linear or layers)[-1].parameters.values()))
+
+
+def _named(module: nn.Module, subset: str | Iterable[str]) -> list[str]:
+    wanted = [subset] if isinstance(subset, str) else list(subset)
+    values = dict(module.named_parameters())
+    chosen = [name for name in values if any(name == w or name.startswith(w.rstrip(".") + ".") for w in wanted)]
+    frozen = [name for name in chosen if not values[name].requires_grad]
+    if not chosen or frozen:
+        got = f"{frozen} are frozen: call requires_grad_(True)" if frozen else f"{wanted} names no parameter"
+        raise ValueError(f"subset: {got}. Parameters: {', '.join(list(values)[:12])}, …")
+    return chosen
+
+
+def _check_alone(network: Network, owners: tuple[Owner, ...], blocks: tuple[Block, ...], inputs: Any) -> None:
+    """Per-example gradients must add up to autograd's own gradient: each example passes the network alone."""
+    f, _ = record(network, inputs, owners)
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(f.shape, generator=generator).to(f)
+    values = dict(network.module.named_parameters())
+    names = [name for block in blocks for name in block.parameters]
+    found = torch.autograd.grad(f, [values[name] for name in names], direction, allow_unused=True)
+    whole = {name: torch.zeros_like(values[name]) if g is None else g for name, g in zip(names, found, strict=True)}
+    batch = look(network, owners, inputs, slice(None), lambda *_: direction[None])
+    for block in blocks:
+        mine, autograd = batch.gradient(block).dense(slice(None)).sum((0, 1)).detach(), block.pack(whole).reshape(-1)
+        if not torch.allclose(mine, autograd, rtol=1e-2, atol=1e-3 * float(autograd.abs().max()) + 1e-6):
+            raise DataError(
+                f"gradients of {block.name!r} do not add up example by example (off by "
+                f"{float((mine - autograd).abs().max()):.2g}): examples of a batch influence each other there. "
+                "Exclude it with Laplace(subset=[...])"
+            )

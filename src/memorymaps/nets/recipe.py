@@ -1,0 +1,147 @@
+"""Laplace's approximation of a network at its trained parameters: what the user asks for, and how it is made.
+
+    Laplace(structure="kfac", subset="all", prior=prior_from(optimizer, n))
+
+is a recipe; `memory_map(net, data, likelihood=…, posterior=Laplace(…))` applies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
+from memorymaps.core.likelihoods.heteroscedastic import HeteroscedasticGaussian
+from memorymaps.nets.autograd.network import Forward, Network, call
+from memorymaps.nets.autograd.parameter_blocks import is_matrix_layer
+from memorymaps.nets.output_fisher import ROOTS
+from memorymaps.nets.prior import Prior, as_prior
+
+STRUCTURES = ("auto", "hessian", "full", "block", "kfac", "ekfac", "diag", "lowrank", "active_set", "dual")
+_NAMED: dict[str, type[Likelihood]] = {
+    "categorical": Categorical,
+    "bernoulli": Bernoulli,
+    "gaussian": Gaussian,
+    "poisson": Poisson,
+    "heteroscedastic": HeteroscedasticGaussian,
+}
+
+
+@dataclass(frozen=True)
+class Laplace:
+    """Recipe for a network's posterior, `S = Σ_i J_iᵀ Λ_i J_i + diag δ`.
+
+    Parameters
+    ----------
+    structure : how `S` is held.
+
+        - `"full"` one dense matrix; exact; for some thousand parameters.
+        - `"hessian"` the same and what residuals bend, `S + Σ_i Σ_c w_i e_ic ∇²f_ic`: a second opinion, whose sizes
+          tend to be too small where those of `"full"` are too large; refused away from a minimum.
+        - `"dual"` the same posterior through its Gram matrix, made layer by layer; for up to some 10,000 examples ×
+          outputs, whatever the number of parameters.
+        - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the rest.
+        - `"block"` one dense matrix a layer.
+        - `"ekfac"`, `"kfac"` Kronecker factors a layer, with or without corrected eigenvalues.
+        - `"diag"` one number a parameter.
+        - `"lowrank"` the `rows` leading eigenvectors of the curvature.
+        - `"auto"` the most faithful of these that the size of the problem allows; the map says which and why. Where
+          that is one dense matrix and one step may still be too long, the largest sizes are replaced by `refit`'s.
+    subset : `"all"`, `"last_layer"`, or names (or name prefixes) of parameters. All others are held fixed.
+    prior : `δ`, a number or `prior_from(optimizer, n)`.
+        `"evidence"` fits one `δ` by the marginal likelihood instead [MacKay 1992].
+    fisher : `"exact"`, `"leading"` (three directions and a signed rest: for many outputs), `"mc"` (one draw) or
+        `"empirical"`.
+    rows : number of examples (`active_set`, more where they hold too little of the curvature) or eigenvectors
+        (`lowrank`).
+    directions : how many leading directions of each `Λ` the map asks for beside the error's, so that its cost does not
+        grow with the number of outputs; 0: all `C × C` variances. Default: 0 up to 32 outputs, 1 beyond.
+    probes : conjugate-gradient probes that check an approximate structure's effective parameters against the exact
+        matrix; its map uses the cavity form only where they agree. 0: unverified, first-order form. Default: 8 where
+        that takes less than ten seconds or so, else 0.
+    forward : how to call the network on a batch of inputs; default: a mapping as keywords, a tuple as arguments.
+    reduce : for KFAC with shared weights: sum over positions first ("reduce" instead of "expand").
+
+    Raises
+    ------
+    ValueError
+        An unknown structure or Fisher, or a prior that is missing or not positive.
+
+    Examples
+    --------
+    >>> Laplace("diag", prior=1.0).prior.source
+    'δ = 1, given'
+    """
+
+    structure: str = "auto"
+    subset: str | Iterable[str] = "all"
+    prior: Any = None
+    fisher: str = "exact"
+    rows: int = 400
+    probes: int | None = None
+    directions: int | None = None
+    forward: Forward = call
+    reduce: bool = False
+
+    def __post_init__(self) -> None:
+        if self.structure not in STRUCTURES:
+            part = "; subset='last_layer' covers that layer alone" if self.structure == "last_layer" else ""
+            raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}{part}")
+        if self.fisher not in ROOTS:
+            raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(ROOTS)}")
+        if self.rows < 1 or (self.probes or 0) < 0:
+            raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
+        if self.directions is not None and self.directions < 0:
+            raise ValueError(f"directions = {self.directions}: expected 0 (all C × C) or the number of directions")
+        object.__setattr__(self, "prior", as_prior(self.prior))
+
+    def __call__(self, module: Any, likelihood: Any) -> LaplaceNetwork:
+        """The recipe applied to a module: a model the map can be drawn of.
+
+        Raises
+        ------
+        TypeError
+            Not a `torch.nn.Module`, or a subset that names no parameter.
+        """
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"Laplace is for torch.nn.Module, got {type(module).__name__}: call memory_map without it")
+        if is_matrix_layer(module):  # a layer alone is the network's only layer
+            module = nn.Sequential(module)
+        return LaplaceNetwork(Network(module, likelihood_named(likelihood), self.forward), self)
+
+
+@dataclass(frozen=True)
+class LaplaceNetwork:
+    """A network and the recipe for its posterior."""
+
+    network: Network
+    recipe: Laplace
+
+    @property
+    def prior(self) -> Prior:
+        """The recipe's prior, resolved."""
+        prior: Prior = self.recipe.prior
+        return prior
+
+
+def likelihood_named(likelihood: Any) -> Likelihood:
+    """A likelihood, or the one of that name.
+
+    Raises
+    ------
+    ValueError
+        None given, or unknown.
+    """
+    if isinstance(likelihood, Likelihood):
+        return likelihood
+    if likelihood in _NAMED:
+        return _NAMED[likelihood]()
+    raise ValueError(
+        f"likelihood = {likelihood!r}: expected one of {', '.join(map(repr, _NAMED))}, or a Likelihood such as "
+        "Gaussian(dispersion=noise_variance) or Custom(nll)"
+    )

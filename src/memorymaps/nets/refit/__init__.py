@@ -1,0 +1,1 @@
+"""Networks trained on without some examples, and the influence of groups by iteration."""

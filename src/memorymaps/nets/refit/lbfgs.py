@@ -1,0 +1,101 @@
+"""L-BFGS in a metric of one's own: a posterior covariance as the first guess of the inverse Hessian."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import line_search
+
+from memorymaps.core.arrays import Array
+
+Valued = Callable[[Array], tuple[float, Array]]  # θ [P] → the value and its gradient
+Metric = Callable[[Array], Array]  # g [P] → S⁻¹g
+
+_PAIRS = 30  # moves remembered
+_NUMBERS = 10**8  # that the moves and their gradients may take: 0.8 GB
+_CURVED = 1e-12  # cosine between a move and its gradient's below which the pair tells nothing
+
+
+def descent(objective: Valued, metric: Metric, start: Array) -> Iterator[tuple[Array, float]]:
+    """The places `θ [P]`, the start and after each step, with the gradient's size `√(gᵀS⁻¹g)` there.
+
+    Ends where no step along the direction goes down: at the minimum, or in the noise of the objective's arithmetic.
+    Source: Nocedal & Wright 2006, algorithm 7.4, with strong Wolfe steps.
+    """
+    seen = _Remembered(objective)
+    theta, gradient = start, seen.gradient(start)
+    steep = metric(gradient)
+    pairs: deque[Pair] = deque(maxlen=max(3, min(_PAIRS, _NUMBERS // (2 * len(start)))))
+    while True:
+        yield theta, _size(gradient, steep)
+        along = -_two_loops(gradient, pairs, metric)
+        step = _wolfe(seen, theta, along, gradient)
+        if step is None:
+            return
+        move = step * along
+        theta, before = theta + move, (gradient, steep)
+        gradient = seen.gradient(theta)
+        steep = metric(gradient)
+        change, spread = gradient - before[0], steep - before[1]
+        if move @ change > _CURVED * np.linalg.norm(move) * np.linalg.norm(change) and change @ spread > 0:
+            pairs.append(Pair(move, change, float(move @ change / (change @ spread))))
+
+
+class Pair(NamedTuple):
+    """A move, its gradient's change, and the metric's scale along it."""
+
+    s: Array
+    y: Array
+    scale: float
+
+
+def _size(gradient: Array, steep: Array) -> float:
+    """`√(gᵀS⁻¹g)`; infinite where the gradient is not finite or rounding has made the metric negative."""
+    squared = float(gradient @ steep)
+    return squared**0.5 if squared >= 0 else np.inf
+
+
+def _two_loops(gradient: Array, pairs: deque[Pair], metric: Metric) -> Array:
+    """The inverse Hessian, as the last moves tell it, times the gradient."""
+    q, shares = gradient.copy(), []
+    for s, y, _ in reversed(pairs):
+        shares.append(s @ q / (s @ y))
+        q -= shares[-1] * y
+    r = metric(q)
+    if pairs:
+        r = r * pairs[-1].scale
+    for (s, y, _), share in zip(pairs, reversed(shares), strict=True):
+        r = r + (share - y @ r / (s @ y)) * s
+    return r
+
+
+def _wolfe(seen: _Remembered, theta: Array, along: Array, gradient: Array) -> float | None:
+    if not gradient @ along < 0:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SciPy's that none was found: None says so
+        found = line_search(seen.value, seen.gradient, theta, along, gradient, seen.value(theta))
+    return None if found[0] is None else float(found[0])
+
+
+class _Remembered:
+    """Value and gradient where they were asked for last: line searches ask for one after the other."""
+
+    def __init__(self, objective: Valued):
+        self._objective, self._at = objective, np.empty(0)
+        self._found = (np.nan, np.empty(0))
+
+    def _both(self, theta: Array) -> tuple[float, Array]:
+        if not np.array_equal(self._at, theta):
+            self._at, self._found = theta.copy(), self._objective(theta)
+        return self._found
+
+    def value(self, theta: Array) -> float:
+        return self._both(theta)[0]
+
+    def gradient(self, theta: Array) -> Array:
+        return self._both(theta)[1]

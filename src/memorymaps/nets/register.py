@@ -1,0 +1,19 @@
+"""Registers what the package knows of PyTorch: networks, loaders, data sets and batches."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from memorymaps.nets.data.loaders import from_anything, from_dataset, from_loader
+from memorymaps.nets.optimizers.from_optimizer import OptimizedNetwork
+from memorymaps.nets.recipe import (
+    LaplaceNetwork,  # registers the posterior of networks
+)
+from memorymaps.posteriors.registry import as_examples, examples_for
+
+as_examples.register(DataLoader)(from_loader)
+as_examples.register(Dataset)(from_dataset)
+
+for kind in (nn.Module, LaplaceNetwork, OptimizedNetwork):
+    examples_for.register(kind)(from_anything)

@@ -1,0 +1,1 @@
+"""The contract between models and maps, and the registry of adapters."""

@@ -1,0 +1,45 @@
+"""Which adapters know which library: the one table that a new model kind of this package adds a line to.
+
+A key is the package, or the module, in which a model's class or one of its ancestors is defined; its modules register
+themselves with `posterior` and `training_data` when they are imported, on first use.
+"""
+
+from __future__ import annotations
+
+ADAPTERS: dict[str, tuple[str, ...]] = {
+    "sklearn": ("memorymaps.models.linear.sklearn", "memorymaps.models.meta.sklearn_pipeline"),
+    "sklearn.calibration": ("memorymaps.models.meta.sklearn_wrappers",),
+    "sklearn.compose": ("memorymaps.models.meta.sklearn_wrappers",),
+    "sklearn.ensemble": ("memorymaps.models.trees.sklearn_forests", "memorymaps.models.trees.sklearn_boosting"),
+    "sklearn.gaussian_process": ("memorymaps.models.kernels.sklearn_gpr", "memorymaps.models.kernels.sklearn_gpc"),
+    "sklearn.kernel_ridge": ("memorymaps.models.kernels.sklearn_kernel_ridge",),
+    "sklearn.linear_model": ("memorymaps.models.linear.sklearn_robust",),
+    "sklearn.multioutput": ("memorymaps.models.meta.sklearn_multioutput",),
+    "sklearn.neural_network": ("memorymaps.nets.interop.sklearn_mlp",),
+    "sklearn.svm": ("memorymaps.models.kernels.sklearn_svm", "memorymaps.models.linear.sklearn_robust"),
+    "sklearn.tree": ("memorymaps.models.trees.sklearn_forests",),
+    "statsmodels": ("memorymaps.models.linear.statsmodels",),
+    "statsmodels.duration": ("memorymaps.models.linear.statsmodels_survival",),
+    "statsmodels.miscmodels": ("memorymaps.models.linear.statsmodels_ordinal",),
+    "lightgbm": ("memorymaps.models.trees.lightgbm",),
+    "xgboost": ("memorymaps.models.trees.xgboost",),
+    "catboost": ("memorymaps.models.trees.catboost",),
+    "torch": ("memorymaps.nets.register",),
+    "gpytorch": ("memorymaps.models.kernels.gpytorch_exact", "memorymaps.models.kernels.gpytorch_multitask"),
+    "laplace": ("memorymaps.nets.register", "memorymaps.nets.interop.laplace_torch"),
+    "arviz": ("memorymaps.models.draws.arviz_inference_data",),
+    "xarray": ("memorymaps.models.draws.arviz_datatree",),
+    "memorymaps.models.linear.newton": ("memorymaps.models.linear.newton",),
+    "memorymaps.nets": ("memorymaps.nets.register",),
+}
+
+
+def adapters_for(module: str) -> list[str]:
+    """Modules to import for a class defined in `module`, those of whole packages first.
+
+    Examples
+    --------
+    >>> adapters_for("statsmodels.regression.linear_model")
+    ['memorymaps.models.linear.statsmodels']
+    """
+    return [name for key, found in ADAPTERS.items() if f"{module}.".startswith(f"{key}.") for name in found]

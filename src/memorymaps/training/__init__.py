@@ -1,0 +1,1 @@
+"""Maps recorded during training."""

@@ -1,0 +1,34 @@
+"""skorch: `NeuralNetClassifier(…, callbacks=[("maps", MemoryMaps(likelihood="categorical", path="run", every=9))])`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skorch.callbacks import Callback
+
+from memorymaps.training.tracker import Tracker
+
+
+class MemoryMaps(Callback):  # type: ignore[misc]  # skorch is not read by mypy
+    """Records maps of the data given to `fit`; `options` are those of `Tracker`.
+
+    The module gives logits (`criterion=nn.CrossEntropyLoss`). With skorch's own train split, pass `data` and `target`:
+    what `fit` is given then holds its validation data too.
+
+    Attributes
+    ----------
+    tracker : from the start of training on.
+    """
+
+    def __init__(self, data: Any = None, target: Any = None, **options: Any):
+        self.data, self.target, self.options = data, target, options
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        """Begin a run, or go on with one."""
+        data, target = (X, y) if self.data is None else (self.data, self.target)
+        self.tracker = Tracker(net.module_, net.optimizer_, data, target, **self.options)
+
+    def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
+        """Count one optimiser step."""
+        if training:
+            self.tracker.step()

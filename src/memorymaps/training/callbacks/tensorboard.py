@@ -1,0 +1,23 @@
+"""TensorBoard: `Tracker(…, log=TensorBoard(SummaryWriter("logs")))`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.training.callbacks.figures import drawn, finite
+
+
+@dataclass(frozen=True)
+class TensorBoard:
+    """Scalars and the map's picture of every record, to a `torch.utils.tensorboard.SummaryWriter`."""
+
+    writer: Any
+
+    def __call__(self, step: int, m: MemoryMap, scalars: Mapping[str, float]) -> None:
+        """Log one record."""
+        for name, value in finite(scalars).items():
+            self.writer.add_scalar(name, value, step)
+        self.writer.add_image("memorymaps/map", drawn(m), step, dataformats="HWC")

@@ -1,0 +1,166 @@
+"""A map that moves: examples' paths through it, its states side by side, and as a film."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib import animation
+from matplotlib.figure import Figure
+
+from memorymaps.maps.trajectory import Trajectory
+from memorymaps.viz.displays.base import Display
+from memorymaps.viz.displays.evolution import spread
+from memorymaps.viz.displays.style import GREY, MARKERS, PALETTE, literal, look
+
+_SHOWN = 5_000  # points a frame; more are drawn as a fixed random part
+
+
+@dataclass
+class TrajectoryDisplay(Display):
+    """Where examples go on the map as training proceeds, all states on the same axes.
+
+    `plot` draws the paths of the `followed` examples over the last state, `multiples` the states side by side,
+    `animate` a film.
+    """
+
+    followed: tuple[Any, ...] = ()
+    size: ClassVar[tuple[float, float]] = (5.2, 4.0)
+
+    @classmethod
+    def from_trajectory(
+        cls, run: Trajectory, *, ids: Iterable[Any] | None = None, follow: int = 5, title: str = "", ax: Any = None
+    ) -> TrajectoryDisplay:
+        """Draw the paths of some examples; default: the `follow` most sensitive at the last step.
+
+        Raises
+        ------
+        KeyError
+            An id that is not in the run.
+        """
+        last = run.at(run.steps[-1])
+        wanted = last.top(follow)["id"].tolist() if ids is None else last.select(ids)["id"].tolist()
+        made = cls(_frame(run), title or _words(run), followed=tuple(wanted))
+        made.plot(ax)
+        return made
+
+    def _draw(self, ax: Any) -> None:
+        self._scale(ax)
+        last = self._state(self.data["step"].max())
+        ax.plot(last["leverage"], last["error"], "o", ms=2, mew=0, alpha=0.35, color=GREY, rasterized=True)
+        for id, color, marker in zip(self.followed, PALETTE * 9, MARKERS * 9, strict=False):
+            path = self.data[self.data["id"] == id].sort_values("step")
+            x, y = path["leverage"].to_numpy(), path["error"].to_numpy()
+            ax.plot(x, y, "-", lw=0.9, color=color)
+            ax.plot(x, y, marker, ms=2.5, mew=0, color=color)
+            ax.plot(x[-1:], y[-1:], marker, ms=6, mew=0.5, mec="white", color=color, label=literal(id))
+        ax.legend(title="example, large: now", loc="upper left", bbox_to_anchor=(1, 1))
+
+    def _scale(self, ax: Any) -> None:
+        """The same axes for every state: all of them fit."""
+        positive = self.data["leverage"][self.data["leverage"] > 0]
+        ax.set_xscale("log")
+        ax.set_xlim(positive.quantile(0.002) / 1.3, positive.max() * 1.3)
+        ax.set_ylim(0, self.data["error"].max() * 1.05)
+        ax.set_xlabel("leverage (effective parameters), log scale")
+        ax.set_ylabel("prediction error")
+
+    def _state(self, step: int) -> pd.DataFrame:
+        rows = self.data[self.data["step"] == step]
+        keep = np.random.default_rng(0).permutation(len(rows))[:_SHOWN]
+        return rows.iloc[np.sort(keep)]
+
+    def _points(self, ax: Any, step: int) -> None:
+        rows = self._state(step)
+        for kind, color, marker in zip(sorted(rows["kind"].unique()), PALETTE, MARKERS, strict=False):
+            part = rows[rows["kind"] == kind]
+            ax.plot(
+                part["leverage"], part["error"], marker, ms=2.4, mew=0, alpha=0.6, color=color, rasterized=True,
+                label=literal(kind),
+            )  # fmt: skip
+
+    def multiples(self, steps: Sequence[int] | None = None, columns: int = 4) -> Any:
+        """One panel a step, the same axes and the class as colour; default: eight steps. Returns the figure."""
+        shown = spread(sorted(self.data["step"].unique().tolist()), 2 * columns) if steps is None else list(steps)
+        across, down = min(columns, len(shown)), -(-len(shown) // columns)
+        with look():
+            figure = Figure(figsize=(2.3 * across + 0.9, 2.2 * down), layout="constrained")
+            panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+            for k, panel in enumerate(panels.flat):
+                if k >= len(shown):
+                    panel.axis("off")
+                    continue
+                self._scale(panel)
+                self._points(panel, shown[k])
+                panel.set_title(f"step {shown[k]:,}", loc="left")
+                panel.set(xlabel="", ylabel="")
+            figure.supxlabel("leverage (effective parameters), log scale", fontsize=9)
+            figure.supylabel("prediction error", fontsize=9)
+            self._legend(figure, panels.flat[0])
+        return figure
+
+    def _legend(self, figure: Any, panel: Any) -> None:
+        handles, words = panel.get_legend_handles_labels()
+        if len(words) > 1:
+            figure.legend(handles, words, loc="outside right upper", markerscale=2)
+
+    def animate(self, path: str | Path, *, fps: int = 4, steps: Sequence[int] | None = None) -> Path:
+        """Write a film: `.gif`, `.mp4` (needs ffmpeg) or `.html` (a page with its own buttons).
+
+        Raises
+        ------
+        ValueError
+            Another ending; `.mp4` without ffmpeg.
+        """
+        path = Path(path)
+        shown = sorted(self.data["step"].unique().tolist()) if steps is None else list(steps)
+        writer = _writer(path, fps)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with look():
+            figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+            ax = figure.add_subplot()
+
+            def draw(step: int) -> list[Any]:
+                ax.clear()
+                self._scale(ax)
+                self._points(ax, step)
+                ax.set_title(f"{self.title}  step {step:,}", loc="left")
+                if len(self.data["kind"].unique()) > 1:
+                    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)
+                return []
+
+            film = animation.FuncAnimation(figure, draw, frames=shown, init_func=lambda: [])
+            if path.suffix == ".html":
+                path.write_text(film.to_jshtml(fps=fps), encoding="utf-8")
+            else:
+                film.save(path, writer=writer, dpi=120)
+        return path
+
+
+def _writer(path: Path, fps: int) -> Any:
+    if path.suffix == ".mp4" and not animation.FFMpegWriter.isAvailable():
+        raise ValueError("a .mp4 film needs the program ffmpeg, which is not installed: write a .gif or .html")
+    if path.suffix not in (".gif", ".mp4", ".html"):
+        raise ValueError(f"a film called {path.name}: expected .gif, .mp4 or .html")
+    kinds: dict[str, Any] = {".gif": animation.PillowWriter, ".mp4": animation.FFMpegWriter}
+    return kinds[path.suffix](fps=fps) if path.suffix in kinds else None
+
+
+def _frame(run: Trajectory) -> pd.DataFrame:
+    names = ["id", "leverage", "error", "sensitivity"]
+    pieces = []
+    for step in run.steps:
+        m = run.at(step)
+        classes = bool(m.provenance.description.classes) and len(m.provenance.description.classes) <= len(PALETTE)
+        piece = pd.DataFrame({name: m[name] for name in names})
+        pieces.append(piece.assign(step=step, kind=m["target"] if classes else ""))
+    return pd.concat(pieces, ignore_index=True)
+
+
+def _words(run: Trajectory) -> str:
+    first = run.at(run.steps[0])
+    return f"{literal(first.provenance.description.model, 40)}, {len(first):,} examples"

@@ -1,0 +1,1 @@
+"""The interactive explorer: one file, a widget, or a local server."""

@@ -1,0 +1,95 @@
+"""One HTML file with everything inside: no network, nothing executed but the page's own script.
+
+Labels, texts and names are data in a script element that no browser executes; the page puts them in as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import os
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from memorymaps.viz.explorer.packing import Packed
+
+_RESET = "html,body,#mm-root{height:100%;margin:0}"
+
+
+@cache
+def asset(name: str) -> str:
+    """A built file of the front-end."""
+    return resources.files("memorymaps.viz").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def script() -> str:
+    """The page's script, safe inside a script element."""
+    return asset("explorer.js").strip().replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def style() -> str:
+    """The page's style."""
+    return asset("explorer.css").strip() + _RESET
+
+
+def policy(connect: str) -> str:
+    """The Content-Security-Policy: only this script and this style; pictures from the page; `connect` for data."""
+    return (
+        f"default-src 'none'; script-src {_hash(script())}; style-src {_hash(style())}; img-src data: blob:; "
+        f"connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def shell(title: str, parts: list[str], connect: str = "'none'") -> str:
+    """The page around its parts."""
+    return "".join(
+        [
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy(connect))}">',
+            '<meta name="viewport" content="width=device-width,initial-scale=1">',
+            f"<title>{html.escape(title)}</title><style>{style()}</style></head>",
+            '<body><div id="mm-root"></div>',
+            *parts,
+            f"<script>{script()}</script></body></html>",
+        ]
+    )
+
+
+def _part(name: str, content: bytes) -> str:
+    text = base64.b64encode(content).decode()
+    return f'<script type="application/octet-stream" id="mm-{name}">{text}</script>'
+
+
+def _json_part(text: str) -> str:
+    """JSON is ASCII here; three characters are escaped so that no markup can begin inside it."""
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return f'<script type="application/json" id="mm-meta">{text}</script>'
+
+
+def single_file(packed: Packed) -> str:
+    """The whole page as text."""
+    meta = packed.meta
+    parts = [_json_part(packed.meta_json()), _part("table", packed.compressed())]
+    for k in range(meta["pictures"]["sheets"] if meta["pictures"] else 0):
+        parts.append(_part(f"sheet-{k}", packed.sheet(k)))
+    for k in range(meta["texts"]["chunks"] if meta["texts"] else 0):
+        parts.append(_part(f"texts-{k}", gzip.compress(packed.chunk(k), 9, mtime=0)))
+    return shell(meta["title"], parts)
+
+
+def write_page(packed: Packed, path: str | Path) -> Path:
+    """Write the page; it appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(single_file(packed), encoding="utf-8")
+    partial.replace(path)
+    return path

@@ -1,0 +1,223 @@
+"""What an example looks like: pictures, texts or rows, joined to a map by id or by position.
+
+A payload may be an array of pictures, a list of PIL pictures or of file names, a list of texts, a data frame, a
+mapping from ids to any of these, or the data set a network was trained on (its inputs are taken).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from memorymaps.core.arrays import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from memorymaps.maps.memory_map import MemoryMap
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_LARGEST = 64  # pixels of a thumbnail's longer side
+
+
+class PayloadError(ValueError):
+    """Examples that cannot be joined to the map, or that are neither pictures, texts nor rows."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """`read(k)` gives the picture of the map's row `k`, uint8 `[height, width, 3]`; None where there is none."""
+
+    width: int
+    height: int
+    read: Callable[[int], Array | None]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """One text for every row of the map."""
+
+    values: list[str]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Columns for every row of the map."""
+
+    frame: pd.DataFrame
+
+
+Payload = Pictures | Texts | Rows
+
+
+def payload_of(m: MemoryMap, payload: Any) -> Payload:
+    """Join a payload to the rows of a map.
+
+    Raises
+    ------
+    PayloadError
+        Another length, missing ids, or a kind of example that cannot be shown.
+
+    Examples
+    --------
+    >>> from memorymaps import memory_map
+    >>> from memorymaps.data.datasets import demo_model
+    >>> model, X, y = demo_model()
+    >>> payload_of(memory_map(model, X, y), X.reshape(-1, 8, 8)).width
+    8
+    """
+    if isinstance(payload, Mapping):
+        return _kind(_by_id(m, payload), np.arange(len(m)))
+    if _is_frame(payload) and "id" in payload.columns:
+        return Rows(_frame_by_id(m, payload))
+    values = _inputs(payload)
+    return _kind(values, _positions(m, len(values)))
+
+
+def _is_frame(values: Any) -> bool:
+    return hasattr(values, "columns") and hasattr(values, "iloc")
+
+
+def _by_id(m: MemoryMap, payload: Mapping[Any, Any]) -> list[Any]:
+    ids = m["id"].tolist()
+    missing = [value for value in ids if value not in payload]
+    if missing:
+        raise PayloadError(f"payload has no entry for {len(missing)} of {len(ids)} ids of the map, for instance "
+                           f"{missing[:3]}; its own ids look like {list(payload)[:3]}")  # fmt: skip
+    return [payload[value] for value in ids]
+
+
+def _frame_by_id(m: MemoryMap, frame: pd.DataFrame) -> pd.DataFrame:
+    if frame["id"].duplicated().any():
+        raise PayloadError(
+            f"payload has the id {frame.loc[frame['id'].duplicated(), 'id'].iloc[0]!s:.80} more than once"
+        )
+    rows = frame.set_index("id").index.get_indexer(m["id"].tolist())
+    if np.any(rows < 0):
+        missing = m["id"][rows < 0].tolist()
+        raise PayloadError(f"payload has no row for {len(missing)} of {len(m)} ids of the map, for instance "
+                           f"{missing[:3]}")  # fmt: skip
+    return frame.drop(columns="id").iloc[rows].reset_index(drop=True)
+
+
+def _positions(m: MemoryMap, length: int) -> Array:
+    """Where each row of the map is in a payload without ids: the whole training set, or exactly this map."""
+    if length == m.provenance.n:
+        return m["row"]
+    if length == len(m):
+        return np.arange(len(m))
+    raise PayloadError(
+        f"payload has {length:,} examples, the map {len(m):,} (of {m.provenance.n:,} in training): pass one of these "
+        "numbers of examples in the order of training, or a mapping {id: example}"
+    )
+
+
+def _inputs(payload: Any) -> Any:
+    """An indexable of examples: of a data set with (input, target) items, the inputs."""
+    if hasattr(payload, "detach"):
+        return np.asarray(payload.detach().cpu())
+    if isinstance(payload, str | bytes) or not hasattr(payload, "__len__"):
+        raise PayloadError(
+            f"payload is a {type(payload).__name__}: expected pictures, texts, a data frame or {{id: …}}"
+        )
+    if len(payload) and not hasattr(payload, "shape") and isinstance(payload[0], tuple):
+        return [_array(payload[k][0]) for k in range(len(payload))]
+    return payload
+
+
+def _array(value: Any) -> Any:
+    return np.asarray(value.detach().cpu()) if hasattr(value, "detach") else value
+
+
+def _kind(values: Any, rows: Array) -> Payload:
+    if _is_frame(values):
+        return Rows(values.iloc[rows].reset_index(drop=True))
+    first = values[int(rows[0])] if len(rows) else ""
+    if isinstance(first, str) and not first.lower().endswith(_PICTURES):
+        return Texts([str(values[int(row)]) for row in rows])
+    if isinstance(first, str | Path | Image.Image):
+        return _from_images(values, rows)
+    if np.ndim(first) in (2, 3):
+        return _from_arrays(values, rows)
+    raise PayloadError(
+        f"payload holds {type(first).__name__} of shape {np.shape(first)}: expected pictures [h, w] or [h, w, 3], "
+        "texts, or a data frame. Flat pictures want a shape: X.reshape(-1, 28, 28)"
+    )
+
+
+def _from_arrays(values: Any, rows: Array) -> Pictures:
+    low, high = _range(values, rows)
+    first = _picture(np.asarray(values[int(rows[0])]), low, high)
+    height, width = _thumbnail(first).shape[:2]
+
+    def read(k: int) -> Array:
+        return _sized(_picture(np.asarray(values[int(rows[k])]), low, high), width, height)
+
+    return Pictures(width, height, read)
+
+
+def _range(values: Any, rows: Array) -> tuple[float, float]:
+    """Black and white: 0 and 255 for bytes, 0 and 1 or the extremes of a sample for other numbers."""
+    sample = [np.asarray(values[int(row)]) for row in rows[:: max(1, len(rows) // 500)]]
+    if sample[0].dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = min(float(np.min(s)) for s in sample), max(float(np.max(s)) for s in sample)
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+
+
+def _picture(values: Array, low: float, high: float) -> Array:
+    if values.ndim == 3 and values.shape[0] in (1, 3) and values.shape[2] not in (1, 3, 4):
+        values = np.moveaxis(values, 0, 2)
+    if values.ndim == 3 and values.shape[2] not in (1, 3, 4):
+        raise PayloadError(f"a picture has shape {values.shape}: expected [h, w], [h, w, 1], [h, w, 3] or [h, w, 4]")
+    grey = values if values.ndim == 2 else values[..., :3]
+    if grey.dtype != np.uint8:
+        scaled = np.nan_to_num((grey.astype(float) - low) / ((high - low) or 1.0))
+        grey = np.clip(np.rint(255 * scaled), 0, 255).astype(np.uint8)
+    grey = grey[..., None] if grey.ndim == 2 else grey
+    return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:2], 3)))
+
+
+def _thumbnail(picture: Array) -> Array:
+    height, width = picture.shape[:2]
+    scale = min(1.0, _LARGEST / max(height, width))
+    return _sized(picture, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _sized(picture: Array, width: int, height: int) -> Array:
+    """The picture inside `width × height`, its proportions kept."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    image = Image.fromarray(picture)
+    image.thumbnail((width, height))
+    sheet = Image.new("RGB", (width, height))
+    sheet.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return np.asarray(sheet)
+
+
+def _from_images(values: Any, rows: Array) -> Pictures:
+    sizes = [opened for opened in (_open(values[int(row)]) for row in rows[:20]) if opened is not None]
+    if not sizes:
+        raise PayloadError(f"none of the first {min(20, len(rows))} pictures can be read, for instance "
+                           f"{values[int(rows[0])]!s:.200}")  # fmt: skip
+    height, width = _thumbnail(sizes[0]).shape[:2]
+
+    def read(k: int) -> Array | None:
+        found = _open(values[int(rows[k])])
+        return None if found is None else _sized(found, width, height)
+
+    return Pictures(width, height, read)
+
+
+def _open(value: Any) -> Array | None:
+    """Pixels of a PIL picture or of a file; None for a file that is missing or damaged (the page says so)."""
+    try:
+        image = value if isinstance(value, Image.Image) else Image.open(value)
+        return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,167 @@
+"""A small local server for large maps: columns as Arrow, pictures and texts when they are first shown.
+
+It listens on this machine only, answers only under a random token, only to pages it sent itself, and only with the
+parts of its own maps.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from memorymaps.viz.explorer.arrow_columns import text
+from memorymaps.viz.explorer.html_page import policy, shell
+from memorymaps.viz.explorer.packing import Packed
+
+_LONGEST = 200  # characters of a path that this server could have sent
+_SECONDS = 20  # that a client may take over a request
+
+
+class _Served:
+    """The parts of one map."""
+
+    def __init__(self, packed: Packed, names: list[str], at: int) -> None:
+        self.packed = packed
+        chooser = json.dumps({"names": names, "at": at}).encode()
+        self._parts = {
+            "": ("text/html; charset=utf-8", shell(packed.meta["title"], [], "'self'").encode()),
+            "meta": ("application/json", packed.meta_json().encode()),
+            "maps": ("application/json", chooser),
+            "table.arrow": ("application/vnd.apache.arrow.stream", packed.arrow()),
+        }
+
+    def part(self, name: str) -> tuple[str, bytes] | None:
+        """Media type and bytes of a part; None where there is none."""
+        kind, _, number = name.partition("/")
+        if name in self._parts:
+            return self._parts[name]
+        if not _is_number(number):
+            return None
+        meta, k = self.packed.meta, int(number)
+        if kind == "sheet" and meta["pictures"] and k < meta["pictures"]["sheets"]:
+            return meta["pictures"]["mime"], self.packed.sheet(k)
+        if kind == "texts" and meta["texts"] and k < meta["texts"]["chunks"]:
+            return "application/json", self.packed.chunk(k)
+        return None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+class Server:
+    """Serves a map, or several, `{name: map}`, to choose among; a context manager, so that it stops cleanly.
+
+    Examples
+    --------
+    >>> from urllib.request import urlopen
+    >>> from memorymaps import memory_map
+    >>> from memorymaps.data.datasets import demo_model
+    >>> from memorymaps.viz.explorer.options import ExplorerOptions
+    >>> m = memory_map(*demo_model())
+    >>> with Server(ExplorerOptions().packed(m, lazy=True)) as server:
+    ...     urlopen(server.url).status
+    200
+    """
+
+    def __init__(self, packed: Packed | Mapping[str, Packed], port: int = 0) -> None:
+        named = {"": packed} if isinstance(packed, Packed) else packed
+        if not named:
+            raise ValueError("no maps to serve: expected at least one, {name: packed map}")
+        names = [text(name) for name in named]
+        self._maps = [_Served(one, names, k) for k, one in enumerate(named.values())]
+        self.token = secrets.token_urlsafe(24)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._http.daemon_threads = True
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self._http.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """The address to open, with its token."""
+        return f"http://127.0.0.1:{self.port}/{self.token}/"
+
+    def __enter__(self) -> Server:
+        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        if self._thread:
+            self._thread.join()
+
+    def wait(self) -> None:
+        """Serve until interrupted."""
+        if self._thread is None:
+            raise RuntimeError("the server has not been started: with Server(…) as server: server.wait()")
+        while self._thread.is_alive():
+            self._thread.join(1)
+
+    def part(self, path: str) -> tuple[str, bytes] | None:
+        """A part of the `k`-th map under `k/…`, of the first one without a number; None where there is none."""
+        first, slash, rest = path.partition("/")
+        if not (slash and _is_number(first)):
+            return self._maps[0].part(path)
+        return self._maps[int(first)].part(rest) if int(first) < len(self._maps) else None
+
+    def refusal(self, host: str | None, origin: str | None, path: str) -> HTTPStatus | None:
+        """Why a request is not answered; None where it is."""
+        hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
+        if host not in hosts:  # a foreign name that resolves to this machine
+            return HTTPStatus.FORBIDDEN
+        if origin is not None and origin not in {f"http://{name}" for name in hosts}:
+            return HTTPStatus.FORBIDDEN
+        if len(path) > _LONGEST:
+            return HTTPStatus.REQUEST_URI_TOO_LONG
+        given = path.lstrip("/").partition("/")[0]
+        if not secrets.compare_digest(given.encode(), self.token.encode()):
+            return HTTPStatus.NOT_FOUND
+        return None
+
+
+def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
+    headers = {
+        "Content-Security-Policy": policy("'self'") + "; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        server_version = "memorymaps"
+        sys_version = ""
+        timeout = _SECONDS
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            refused = server.refusal(self.headers.get("Host"), self.headers.get("Origin"), path)
+            if refused is not None:
+                return self.send_error(refused)
+            found = server.part(path.lstrip("/").partition("/")[2])
+            if found is None:
+                return self.send_error(HTTPStatus.NOT_FOUND)
+            return self._answer(*found)
+
+        def _answer(self, kind: str, content: bytes) -> None:
+            self.send_response(HTTPStatus.OK)
+            for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing: addresses hold the token."""
+
+    return Handler

@@ -1,0 +1,213 @@
+"""Kernel ridge exactly; support vector machines, robust and quantile regression against refitting."""
+
+import os
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+from scipy.stats import spearmanr
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import HuberRegressor, QuantileRegressor, SGDClassifier, SGDRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
+
+from memorymaps import memory_map
+from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.models.kernels.sklearn_svm import support_vectors
+
+FOLDER = os.environ.get("MEMORYMAPS_DATA")
+needs_data = pytest.mark.skipif(FOLDER is None, reason="MEMORYMAPS_DATA is not set")
+
+
+def cancer(n=150):
+    X, y = load_breast_cancer(return_X_y=True)
+    return StandardScaler().fit_transform(X)[:n], y[:n]
+
+
+def diabetes(n=150):
+    X, y = load_diabetes(return_X_y=True)
+    return 20 * X[:n], y[:n] / 50
+
+
+def without(model, X, y, i, **given):
+    keep = np.arange(len(y)) != i
+    return model.fit(X[keep], y[keep], **{name: value[keep] for name, value in given.items()})
+
+
+def agreement(model, X, y, rows=30):
+    """Slope, relative error and rank correlation of estimated and true moves of the example's own output."""
+    m = memory_map(model.fit(X, y), X, y)
+    f = (model.decision_function if hasattr(model, "decision_function") else model.predict)(X)
+    np.testing.assert_allclose(m["output"], f, atol=1e-9)
+    rng = np.random.default_rng(0)
+    chosen = np.union1d(
+        np.argsort(-m["output_sensitivity"])[:rows], rng.choice(len(y), min(rows, len(y)), replace=False)
+    )
+    truth = []
+    for i in chosen:
+        left = without(model, X, y, i)
+        truth.append((left.decision_function if hasattr(left, "decision_function") else left.predict)(X[[i]])[0] - f[i])
+    truth, found = np.asarray(truth), m["deviation"][chosen]
+    still = m["output_sensitivity"][chosen] == 0
+    assert np.all(np.abs(truth[still]) < 1e-2 * np.abs(truth).max())
+    return found @ truth / (truth @ truth), np.linalg.norm(found - truth) / np.linalg.norm(truth), spearmanr(
+        np.abs(found), np.abs(truth)
+    )[0]  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "linear", "poly"])
+def test_kernel_ridge_equals_refitting(kernel):
+    X, y = diabetes(60)
+    weight = np.random.default_rng(1).uniform(0.5, 2, 60)
+    make = KernelRidge(alpha=0.5, kernel=kernel, gamma=0.1)
+    m = memory_map(make.fit(X, y, sample_weight=weight), X, y, sample_weight=weight)
+    for i in range(60):
+        left = without(KernelRidge(**make.get_params()), X, y, i, sample_weight=weight)
+        assert m["loo_prediction"][i] == pytest.approx(left.predict(X[[i]])[0], abs=1e-8)
+    group = [3, 8, 9]
+    keep = np.delete(np.arange(60), group)
+    left = KernelRidge(**make.get_params()).fit(X[keep], y[keep], sample_weight=weight[keep])
+    truth = np.abs(left.predict(X) - make.predict(X))
+    assert m.leave_out({"a": group})["sensitivity"][0] == pytest.approx(truth[group].sum(), abs=1e-8)
+    assert m.leave_out({"a": group})["rest_sensitivity"][0] == pytest.approx(truth[keep].sum(), abs=1e-7)
+
+
+SOLVER = {"max_iter": 200_000, "tol": 1e-7, "random_state": 0}
+MACHINES = {
+    "SVC": (SVC(C=1.0, tol=1e-7), cancer, 0.15, 0.25, 0.9),
+    "SVC linear": (SVC(kernel="linear", C=0.1, tol=1e-7), cancer, 0.3, 0.5, 0.85),
+    "LinearSVC": (LinearSVC(C=0.1, **SOLVER), cancer, 0.3, 0.5, 0.85),
+    "SVR": (SVR(C=1.0, tol=1e-7), diabetes, 0.2, 0.3, 0.85),
+    "LinearSVR": (
+        LinearSVR(C=1.0, loss="squared_epsilon_insensitive", epsilon=0.2, **SOLVER), diabetes, 0.1, 0.1, 0.95,
+    ),
+    "Huber": (HuberRegressor(tol=1e-9, max_iter=9999), diabetes, 0.15, 0.2, 0.95),
+    "quantile": (QuantileRegressor(quantile=0.5, alpha=0), diabetes, 0.4, 0.6, 0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(MACHINES))
+def test_sizes_and_ranks_agree_with_refitting(name):
+    model, data, tilt, error, rank = MACHINES[name]
+    slope, rel, rho = agreement(model, *data())
+    assert abs(slope - 1) < tilt
+    assert rel < error
+    assert rho > rank
+
+
+@needs_data
+@pytest.mark.parametrize("model", [SVC(C=1.0, tol=1e-6), SVC(C=10.0, tol=1e-6)], ids=["C=1", "C=10"])
+def test_spambase(model):
+    frame = pd.read_parquet(pathlib.Path(FOLDER) / "tabular" / "spambase.parquet").sample(400, random_state=0)
+    X = StandardScaler().fit_transform(np.log1p(frame.iloc[:, :57].to_numpy(float)))
+    slope, rel, rho = agreement(model, X, frame["spam"].to_numpy().astype(int), rows=20)
+    assert abs(slope - 1) < 0.2
+    assert rel < 0.3
+    assert rho > 0.9
+
+
+def test_support_vectors_are_the_memory():
+    X, y = cancer()
+    m = memory_map(SVC(C=1.0, tol=1e-7).fit(X, y), X, y)
+    kinds = support_vectors(m)
+    duals = np.zeros(len(y))
+    model = SVC(C=1.0, tol=1e-7).fit(X, y)
+    duals[model.support_] = np.abs(model.dual_coef_[0])
+    assert np.array_equal(kinds == "none", duals == 0)
+    assert np.array_equal(kinds == "bounded", duals >= 1 - 1e-9)
+    assert np.all(m["sensitivity"][kinds == "none"] == 0)
+    assert np.all(m["sensitivity"][kinds != "none"] > 0)
+    far = (2 * y - 1) * m["output"] > 1.5  # beyond the margin
+    assert m["leverage"][far].max() < 0.1 * m["leverage"][kinds == "margin"].mean()
+    assert m["error"][far].max() == 0
+    assert "margin" in m.provenance.description.notes[-1]
+    with pytest.raises(ValueError, match="support vectors"):
+        support_vectors(memory_map(KernelRidge().fit(X, y), X, y))
+
+
+def test_several_classes_are_pairs_and_said_so():
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["c", "a", "b"])[y]
+    model = SVC(C=2.0, decision_function_shape="ovo", tol=1e-7).fit(X, names)
+    m = memory_map(model, X, names)
+    np.testing.assert_allclose(m["output"], model.decision_function(X), atol=1e-9)
+    assert (m["prediction"] == model.predict(X)).all()
+    assert "a|b" in m.provenance.description.notes[0]
+    unconcerned = m["deviation"][names == "a"][:, 2]  # the machine of b and c
+    assert np.all(unconcerned == 0)
+    model = LinearSVC(**SOLVER).fit(X, names)
+    m = memory_map(model, X, names)
+    np.testing.assert_allclose(m["output"], model.decision_function(X), atol=1e-9)
+    assert (m["prediction"] == model.predict(X)).all()
+
+
+def test_weights_act_as_in_the_fit():
+    X, y = cancer(100)
+    weight = np.random.default_rng(0).uniform(0.5, 2, 100)
+    model = SVC(C=1.0, tol=1e-7, class_weight={0: 2.0}).fit(X, y, sample_weight=weight)
+    m = memory_map(model, X, y, sample_weight=weight)
+    np.testing.assert_allclose(m["weight"], weight * np.where(y == 0, 2.0, 1.0))
+    kinds = support_vectors(m)
+    top = np.abs(model.dual_coef_[0]) >= m["weight"][model.support_] * (1 - 1e-9)
+    assert np.array_equal(kinds[model.support_] == "bounded", top)
+
+
+def test_sparse_inputs_and_pipelines_give_the_same_map():
+    X, y = cancer(100)
+    X = np.where(np.abs(X) < 0.3, 0, X)
+    dense = memory_map(SVC().fit(X, y), X, y)
+    sparse = memory_map(SVC().fit(csr_matrix(X), y), csr_matrix(X), y)
+    np.testing.assert_allclose(sparse["deviation"], dense["deviation"], atol=1e-6)
+    pipeline = make_pipeline(StandardScaler(), SVC(tol=1e-6)).fit(X, y)
+    m = memory_map(pipeline, X, y)
+    inner = memory_map(pipeline[-1], pipeline[0].transform(X), y)
+    np.testing.assert_allclose(m["deviation"], inner["deviation"])
+    assert m.leave_out({"a": [0, 1]})["sensitivity"][0] > 0
+
+
+@pytest.mark.filterwarnings("ignore:Maximum number of iteration")
+def test_sgd_losses_are_mapped():
+    X, y = cancer()
+    for loss in ("hinge", "log_loss", "squared_hinge", "modified_huber", "perceptron"):
+        m = memory_map(SGDClassifier(loss=loss, alpha=0.01, random_state=0, average=True).fit(X, y), X, y)
+        assert np.all(np.isfinite(m["sensitivity"]))
+    X, y = diabetes()
+    for loss in ("squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"):
+        m = memory_map(SGDRegressor(loss=loss, random_state=0, average=True).fit(X, y), X, y)
+        assert np.all(np.isfinite(m["sensitivity"]))
+        assert m.provenance.description.distance is not None
+
+
+def test_bad_input_says_what_to_do():
+    X, y = cancer(60)
+    for model in (SVC(), LinearSVC(), KernelRidge(), SGDClassifier()):
+        with pytest.raises(NotFittedError, match="fit"):
+            memory_map(model, X, y)
+    with pytest.raises(ValueError, match="precomputed"):
+        memory_map(SVC(kernel="precomputed").fit(X @ X.T, y), X @ X.T, y)
+    own = SVC(kernel=lambda a, b: a @ b.T, tol=1e-7).fit(X, y)
+    linear = SVC(kernel="linear", tol=1e-7).fit(X, y)
+    np.testing.assert_allclose(memory_map(own, X, y)["leverage"], memory_map(linear, X, y)["leverage"], atol=1e-4)
+    with pytest.raises(ValueError, match="not those"):
+        memory_map(linear, X[::-1], y)
+    with pytest.raises(ValueError, match="non-numeric"):
+        memory_map(linear, pd.DataFrame(X.astype(object)).assign(**{"0": "a"}).iloc[:, 1:], y)
+    iris = load_iris(return_X_y=True)
+    joint = LinearSVC(multi_class="crammer_singer", C=0.01, max_iter=100_000).fit(*iris)
+    with pytest.raises(TypeError, match="ovr"):
+        memory_map(joint, *iris)
+
+
+def test_separable_classes_have_a_map():
+    X = np.r_[np.full((5, 1), -2.0), np.full((5, 1), 2.0)] + np.linspace(0, 0.5, 10)[:, None]
+    y = np.repeat([0, 1], 5)
+    m = memory_map(SVC(kernel="linear", C=1e3, tol=1e-8).fit(X, y), X, y)
+    held = support_vectors(m) == "margin"
+    assert held.sum() == 2  # two points pin two parameters: without either, this posterior has no answer and says so
+    assert np.all(m["warning"][held] == int(Warn.BOUND))
+    assert np.all(m["sensitivity"][~held] == 0)

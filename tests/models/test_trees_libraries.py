@@ -1,0 +1,257 @@
+"""LightGBM, XGBoost and CatBoost: the replay gives their own predictions, and the three agree where their trees do."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_iris
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.exceptions import NotFittedError
+
+import memorymaps as mm
+from memorymaps.data.examples import DataError
+from memorymaps.models.trees.boosting import replay
+from memorymaps.models.trees.boosting_posterior import BoostedTrees
+from memorymaps.posteriors.registry import UnsupportedModelError
+
+lgb = pytest.importorskip("lightgbm")
+xgb = pytest.importorskip("xgboost")
+cb = pytest.importorskip("catboost")
+
+rng = np.random.default_rng(5)
+N = 400
+X = rng.integers(0, 40, (N, 4)).astype(float)  # few values: every library sees the same bins
+Y = X[:, 0] / 10 + np.sin(X[:, 1] / 5) + 0.3 * rng.normal(size=N)
+BIT = (Y + rng.normal(size=N) > Y.mean()).astype(int)
+LABEL = np.where(BIT == 1, "yes", "no")
+COUNT = rng.poisson(np.exp(0.3 * Y)).astype(float)
+THREE = np.digitize(Y, np.quantile(Y, [0.3, 0.7]))
+W = rng.uniform(0.5, 2, N)
+HOLES = np.where(rng.random(X.shape) < 0.2, np.nan, X)
+LGB = {"n_estimators": 15, "min_child_samples": 5, "verbose": -1, "n_jobs": 1}
+XGB = {"n_estimators": 15, "max_depth": 3, "n_jobs": 1}
+
+CAT = {"iterations": 15, "verbose": 0, "allow_writing_files": False, "thread_count": 1, "random_seed": 0}
+NEWTON = {**CAT, "leaf_estimation_iterations": 1}
+
+MODELS = {
+    "lightgbm": (lgb.LGBMRegressor(**LGB, reg_lambda=1.0), HOLES, Y),
+    "lightgbm columns": (lgb.LGBMRegressor(**LGB, colsample_bytree=0.5), X, Y),
+    "lightgbm extra": (lgb.LGBMRegressor(**LGB, extra_trees=True), X, Y),
+    "lightgbm binary": (lgb.LGBMClassifier(**LGB), HOLES, LABEL),
+    "lightgbm balanced": (lgb.LGBMClassifier(**LGB, class_weight="balanced"), X, LABEL),
+    "lightgbm positives": (lgb.LGBMClassifier(**LGB, scale_pos_weight=3.0), X, BIT),
+    "lightgbm poisson": (lgb.LGBMRegressor(**LGB, objective="poisson"), X, COUNT),
+    "lightgbm classes": (lgb.LGBMClassifier(**LGB), X, THREE),
+    "lightgbm no average": (lgb.LGBMRegressor(**LGB, boost_from_average=False), X, Y),
+    "xgboost": (xgb.XGBRegressor(**XGB), HOLES, Y),
+    "xgboost columns": (xgb.XGBRegressor(**XGB, colsample_bynode=0.5), X, Y),
+    "xgboost base": (xgb.XGBRegressor(**XGB, base_score=0.7), X, Y),
+    "xgboost binary": (xgb.XGBClassifier(**XGB), HOLES, BIT),
+    "xgboost binary base": (xgb.XGBClassifier(**XGB, base_score=0.7), X, BIT),
+    "xgboost positives": (xgb.XGBClassifier(**XGB, scale_pos_weight=3.0), X, BIT),
+    "xgboost poisson": (xgb.XGBRegressor(**XGB, objective="count:poisson"), X, COUNT),
+    "xgboost classes": (xgb.XGBClassifier(**XGB), X, THREE),
+    "catboost": (cb.CatBoostRegressor(**CAT), HOLES, Y),
+    "catboost binary": (cb.CatBoostClassifier(**NEWTON), X, LABEL),
+    "catboost poisson": (cb.CatBoostRegressor(**NEWTON, loss_function="Poisson"), X, COUNT),
+    "catboost classes": (cb.CatBoostClassifier(**CAT), HOLES, THREE),
+    "xgboost delta": (xgb.XGBRegressor(**XGB, max_delta_step=0.4), X, Y),
+}
+
+
+@pytest.mark.parametrize("weight", [None, W], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_replay_is_the_library(name, weight):
+    model, x, y = MODELS[name]
+    m = mm.memory_map(model.fit(x, y, sample_weight=weight), x, y, sample_weight=weight)
+    assert np.all(m["leverage"] >= 0)
+    assert m["leverage"].sum() > 1
+    assert np.all(m["warning"] == 0)
+    predicted = np.ravel(model.predict(x))
+    if model.__class__.__name__.endswith("Regressor"):
+        np.testing.assert_allclose(m["prediction"], predicted, rtol=1e-4, atol=1e-4)
+    else:
+        assert np.mean(m["prediction"] == predicted) > 0.99
+
+
+def test_the_same_trees_have_the_same_leverage():
+    shared = {"learning_rate": 0.1, "max_leaf_nodes": 8, "min_samples_leaf": 20}
+    hist = HistGradientBoostingRegressor(max_iter=20, early_stopping=False, **shared)
+    light = lgb.LGBMRegressor(
+        n_estimators=20, num_leaves=8, min_child_samples=20, verbose=-1, n_jobs=1, min_data_in_bin=1
+    )
+    extreme = xgb.XGBRegressor(
+        n_estimators=20, max_leaves=8, grow_policy="lossguide", max_depth=0, learning_rate=0.1, min_child_weight=20,
+        reg_lambda=0, tree_method="hist", n_jobs=1,
+    )  # fmt: skip
+    maps = [mm.memory_map(model.fit(X, Y), X, Y) for model in (hist, light, extreme)]
+    for other in maps[1:]:
+        np.testing.assert_allclose(other["prediction"], maps[0]["prediction"], rtol=1e-4)
+        np.testing.assert_allclose(other["leverage"], maps[0]["leverage"], rtol=1e-4)
+        np.testing.assert_allclose(other["sensitivity"], maps[0]["sensitivity"], rtol=1e-3, atol=1e-5)
+
+
+def test_boosters_and_wrappers_agree():
+    light = lgb.LGBMRegressor(**LGB).fit(X, Y)
+    wrapped = mm.memory_map(light, X, Y)
+    np.testing.assert_allclose(mm.memory_map(light.booster_, X, Y)["leverage"], wrapped["leverage"])
+    again = lgb.Booster(model_str=light.booster_.model_to_string())
+    np.testing.assert_allclose(mm.memory_map(again, X, Y)["leverage"], wrapped["leverage"])
+    extreme = xgb.XGBClassifier(**XGB).fit(X, BIT)
+    wrapped = mm.memory_map(extreme, X, BIT)
+    np.testing.assert_allclose(mm.memory_map(extreme.get_booster(), X, BIT)["leverage"], wrapped["leverage"])
+    trained = xgb.train({"max_depth": 3, "objective": "reg:squarederror"}, xgb.DMatrix(X, Y), 10)
+    assert mm.memory_map(trained, X, Y)["leverage"].sum() > 1
+
+
+def test_early_stopped_models_are_mapped_as_they_predict():
+    train = lgb.Dataset(X[:300], Y[:300])
+    rest = lgb.Dataset(X[300:], Y[300:], reference=train)
+    settings = {"min_data_in_leaf": 5, "verbose": -1, "num_threads": 1}
+    light = lgb.train(settings, train, 200, valid_sets=[rest], callbacks=[lgb.early_stopping(5, verbose=False)])
+    m = mm.memory_map(light, X[:300], Y[:300])
+    assert f"{light.best_iteration} iterations" in m.provenance.description.algorithm
+    extreme = xgb.XGBRegressor(**{**XGB, "n_estimators": 200}, early_stopping_rounds=5)
+    extreme.fit(X[:300], Y[:300], eval_set=[(X[300:], Y[300:])], verbose=False)
+    m = mm.memory_map(extreme, X[:300], Y[:300])
+    assert f"{extreme.best_iteration + 1} iterations" in m.provenance.description.algorithm
+    np.testing.assert_allclose(m["prediction"], extreme.predict(X[:300]), rtol=1e-4)
+
+
+def test_continued_training():
+    first = xgb.XGBRegressor(**XGB).fit(X, Y)
+    more = xgb.XGBRegressor(**XGB).fit(X, Y, xgb_model=first)
+    assert "30 iterations" in mm.memory_map(more, X, Y).provenance.description.algorithm
+    changed = xgb.XGBRegressor(**XGB, learning_rate=0.1).fit(X, Y, xgb_model=first)
+    with pytest.raises(UnsupportedModelError, match="a changed learning rate"):
+        mm.memory_map(changed, X, Y)
+
+
+def test_sparse_inputs():
+    x = sparse.random(N, 10, 0.3, format="csr", random_state=0)
+    for model in (lgb.LGBMRegressor(**LGB), xgb.XGBRegressor(**XGB)):
+        assert mm.memory_map(model.fit(x, Y), x, Y)["leverage"].sum() > 1
+
+
+def test_categories():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": X[:, 0], "b": pd.Categorical(np.array(list("pqr"))[THREE])})
+    model = lgb.LGBMRegressor(**LGB).fit(frame, Y)
+    assert mm.memory_map(model, frame, Y)["leverage"].sum() > 1
+    model = xgb.XGBRegressor(**XGB, enable_categorical=True).fit(frame, Y)
+    assert mm.memory_map(model, frame, Y)["leverage"].sum() > 1
+
+
+def test_sorted_category_splits_of_lightgbm_are_noticed():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"b": pd.Categorical(rng.integers(0, 30, N))})
+    y = Y + frame["b"].cat.codes.to_numpy() % 7
+    model = lgb.LGBMRegressor(**LGB, min_data_per_group=5).fit(frame, y)
+    with pytest.raises(UnsupportedModelError, match="sorted category splits"):
+        mm.memory_map(model, frame, y)
+
+
+REFUSED = [
+    (lgb.LGBMRegressor(**LGB, subsample=0.5, subsample_freq=1), "bagging_fraction = '1'"),
+    (lgb.LGBMRegressor(**LGB, subsample=0.5, subsample_freq=1), "model file names no rows"),
+    (lgb.LGBMRegressor(**LGB, boosting_type="dart"), "boosting = 'gbdt'"),
+    (lgb.LGBMRegressor(**LGB, data_sample_strategy="goss"), "data_sample_strategy = 'bagging'"),
+    (lgb.LGBMRegressor(**LGB, reg_alpha=1.0), "lambda_l1 = '0'"),
+    (lgb.LGBMRegressor(**LGB, linear_tree=True), "linear_tree = '0'"),
+    (lgb.LGBMRegressor(**LGB, monotone_constraints=[1, 0, 0, 0]), "monotone_constraints"),
+    (lgb.LGBMRegressor(**LGB, objective="huber"), "'huber': expected"),
+    (cb.CatBoostRegressor(**CAT, loss_function="MAE"), "'MAE': refit"),
+    (cb.CatBoostRegressor(**CAT, boosting_type="Ordered"), "boosting_type = 'Plain'"),
+    (cb.CatBoostRegressor(**CAT, leaf_estimation_iterations=3), "leaf_estimation_iterations = 1"),
+    (xgb.XGBRegressor(**XGB, subsample=0.5), "model file names no rows"),
+    (xgb.XGBRegressor(**XGB, subsample=0.5), "subsample = '1'"),
+    (xgb.XGBRegressor(**XGB, booster="dart"), "booster = 'gbtree'"),
+    (xgb.XGBRegressor(**XGB, reg_alpha=1.0), "alpha = '0'"),
+    (xgb.XGBRegressor(**XGB, num_parallel_tree=3), "num_parallel_tree = '1'"),
+    (xgb.XGBRegressor(**XGB, monotone_constraints=(1, 0, 0, 0)), "monotone_constraints"),
+    (xgb.XGBRegressor(**XGB, objective="reg:absoluteerror"), "'reg:absoluteerror': expected"),
+]
+
+
+def test_catboost_leaf_values_of_several_classes_are_the_librarys():
+    model = cb.CatBoostClassifier(**CAT, depth=3).fit(X, THREE, sample_weight=W)
+    plain = mm.memory_map(model, X, THREE, sample_weight=W).origin.posterior.leaves.model
+    run, library = replay(plain), model.get_leaf_values().reshape(15, 8, 3)
+    for t in range(15):
+        own = model.calc_leaf_indexes(X)[:, t]
+        for k in range(3):
+            found = run.values[plain.first[t, k] + plain.leaves[:, t, k]]
+            np.testing.assert_allclose(found, library[t, own, k], rtol=1e-6, atol=1e-7)
+
+
+def test_classes_of_equal_size_do_not_make_a_fixed_base_value_fitted():
+    y = np.arange(399) % 3
+    model = cb.CatBoostClassifier(**CAT).fit(X[:399], y)
+    posterior = mm.memory_map(model, X[:399], y).origin.posterior
+    moves, _ = posterior.removal([np.flatnonzero(y == 0)[:60]])
+    np.testing.assert_array_equal(moves[0, :3], 0)  # a fitted base would follow the shares of classes
+
+
+def test_several_classes_of_a_catboost_as_it_comes():
+    x, y = load_iris(return_X_y=True)
+    model = cb.CatBoostClassifier(verbose=0, allow_writing_files=False, thread_count=1, iterations=300).fit(x, y)
+    m = mm.memory_map(model, x, y)
+    assert "leverage: exact" in str(m.provenance.description.coverage)
+    assert np.all(m["leverage"] > 0)
+    assert np.all(m["warning"] == 0)
+
+
+def test_several_classes_of_catboost_are_exact_or_refused():
+    model = cb.CatBoostClassifier(**CAT).fit(X, THREE)
+    with pytest.raises(DataError, match="trees of one output"):
+        mm.memory_map(model, X, THREE, posterior=BoostedTrees(probes=8))
+
+
+@pytest.mark.parametrize(("model", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_what_leaves_cannot_tell_is_refused(model, message):
+    with pytest.raises(UnsupportedModelError, match=message):
+        mm.memory_map(model.fit(X, Y), X, Y)
+
+
+def test_custom_objectives_are_refused():
+    def robust(y, f):
+        return np.tanh(f - y), np.ones_like(f)
+
+    for model in (lgb.LGBMRegressor(**LGB, objective=robust), xgb.XGBRegressor(**XGB, objective=robust)):
+        with pytest.raises(UnsupportedModelError, match=r"objective|custom"):
+            mm.memory_map(model.fit(X, Y), X, Y)
+
+
+def test_several_targets_are_refused():
+    targets = np.column_stack([Y, Y])
+    with pytest.raises(UnsupportedModelError, match="several targets"):
+        mm.memory_map(xgb.XGBRegressor(**XGB).fit(X, targets), X, targets)
+
+
+@pytest.mark.parametrize("kind", [lgb.LGBMClassifier, xgb.XGBRegressor, xgb.XGBClassifier, cb.CatBoostClassifier])
+def test_unfitted(kind):
+    with pytest.raises(NotFittedError):
+        mm.memory_map(kind(), X, BIT)
+
+
+def test_one_row():
+    with pytest.raises(DataError, match="fitted exactly"):
+        mm.memory_map(xgb.XGBRegressor(**XGB).fit(X[:1], Y[:1]), X[:1], Y[:1])
+
+
+def test_large_ensembles_are_sampled_by_default():
+    model = lgb.LGBMRegressor(n_estimators=1200, min_child_samples=5, verbose=-1, n_jobs=1, num_leaves=8).fit(X, Y)
+    m = mm.memory_map(model, X, Y)
+    assert "32 replays on noise" in str(m.provenance.description.coverage)
+    many = mm.memory_map(model, X, Y, posterior=BoostedTrees(probes=256, seed=1))
+    assert np.std(m["leverage"] / many["leverage"]) < 1.5 * np.sqrt(2 / 32 + 2 / 256)
+
+
+def test_replayed_leaf_values_are_the_librarys():
+    model = lgb.LGBMRegressor(**LGB).fit(X, Y)
+    plain = mm.memory_map(model, X, Y).origin.posterior.leaves.model
+    run = replay(plain)
+    for t in range(1, 15):
+        values = [model.booster_.get_leaf_output(t, leaf) for leaf in range(int(plain.leaves[:, t].max()) + 1)]
+        first = plain.first[t, 0]
+        np.testing.assert_allclose(run.values[first : first + len(values)], values, rtol=1e-4, atol=1e-6)

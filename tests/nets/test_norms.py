@@ -1,0 +1,99 @@
+"""Gradients of scales and shifts in closed form are those of local vector–Jacobian products."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import memorymaps as mm
+from memorymaps.nets.autograd.batch_size import look
+from memorymaps.nets.autograd.layers.norms import Scaled
+from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.autograd.per_example_gradients import Local
+
+KINDS = {
+    "group": (nn.GroupNorm(2, 4), (4, 3, 3)),
+    "group, one position": (nn.GroupNorm(2, 4), (4,)),
+    "batch, one position": (nn.BatchNorm1d(4), (4,)),
+    "batch 1d": (nn.BatchNorm1d(4), (4, 3)),
+    "batch 2d": (nn.BatchNorm2d(4), (4, 3, 2)),
+    "batch 3d": (nn.BatchNorm3d(4), (4, 3, 2, 2)),
+    "instance 1d": (nn.InstanceNorm1d(4, affine=True), (4, 5)),
+    "instance 2d": (nn.InstanceNorm2d(4, affine=True), (4, 3, 2)),
+    "instance 3d": (nn.InstanceNorm3d(4, affine=True), (4, 3, 2, 2)),
+    "layer": (nn.LayerNorm(5), (5,)),
+    "layer, tokens": (nn.LayerNorm(5), (3, 5)),
+    "layer, planes": (nn.LayerNorm((3, 5)), (2, 3, 5)),
+    "layer without shift": (nn.LayerNorm(5, bias=False), (3, 5)),
+    "root mean square": (nn.RMSNorm(5), (3, 5)),
+}
+
+
+class Normed(nn.Module):
+    """A norm, called some times, between what has no parameters and a head."""
+
+    def __init__(self, norm, shape, times):
+        super().__init__()
+        self.norm, self.times = norm, times
+        self.head = nn.Linear(torch.Size(shape).numel(), 3)
+
+    def forward(self, x):
+        for _ in range(self.times):
+            x = torch.tanh(self.norm(x)) + 0.1 * x
+        return self.head(x.flatten(1))
+
+
+def gradients(norm, shape, times=1, frozen=()):
+    """The norm's gradients as they are found and by local products, for all outputs of seven examples."""
+    torch.manual_seed(0)
+    net = Normed(norm, shape, times).double().eval()
+    for name, value in net.norm.named_parameters():
+        value.data = torch.randn_like(value)
+        value.requires_grad_(name not in frozen)
+    if hasattr(norm, "running_mean") and norm.running_mean is not None:
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    x = torch.randn(7, *shape, dtype=torch.float64)
+    recipe = mm.Laplace("diag", prior=1.0, probes=0)
+    m = mm.memory_map(net, x, torch.arange(7) % 3, likelihood="categorical", posterior=recipe)
+    setting = m.origin.posterior.setting
+    with evaluating(net):
+        eye = torch.eye(3, dtype=torch.float64)[:, None].expand(3, 7, 3)
+        batch = look(setting.network, setting.owners, x, slice(0, 7), lambda f, _: eye)
+        block = next(block for block in setting.blocks if "norm" in block.name)
+        uses = tuple(batch._uses[block.parameters[0]])
+        return batch.gradient(block), Local(setting.network, block.parameters, uses), block
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_closed_form_is_the_local_product(kind, times):
+    mine, local, block = gradients(*KINDS[kind], times)
+    assert isinstance(mine, Scaled)
+    torch.testing.assert_close(mine.dense(slice(2, 6)), local.dense(slice(2, 6)), rtol=1e-9, atol=1e-12)
+    moves = torch.randn(4, block.size, dtype=torch.float64)
+    for found, expected in zip(mine.moved(moves, slice(2, 6)), local.moved(moves, slice(2, 6)), strict=True):
+        torch.testing.assert_close(found, expected.reshape(found.shape), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_half_a_norm(frozen):
+    mine, local, block = gradients(nn.GroupNorm(2, 4), (4, 3, 3), frozen=(frozen,))
+    assert isinstance(mine, Scaled)
+    torch.testing.assert_close(mine.dense(slice(0, 7)), local.dense(slice(0, 7)), rtol=1e-9, atol=1e-12)
+    moves = torch.randn(7, block.size, dtype=torch.float64)
+    torch.testing.assert_close(
+        mine.moved(moves, slice(0, 7))[0], local.moved(moves, slice(0, 7))[0].reshape(7, 4, 3, 3)
+    )
+
+
+def test_norms_of_ones_own_and_tied_ones_take_local_products():
+    class Own(nn.LayerNorm):
+        def forward(self, x):
+            return super().forward(x) ** 2
+
+    assert isinstance(gradients(Own(5), (3, 5))[0], Local)
+    tied = nn.LayerNorm(5)
+    tied.bias = tied.weight
+    assert isinstance(gradients(tied, (3, 5))[0], Local)

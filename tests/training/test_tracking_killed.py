@@ -1,0 +1,89 @@
+"""A run killed with -9 in the middle of 20 writes, and resumed each time, ends bit for bit as one that was not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from memorymaps.maps.trajectory import Trajectory
+
+# Forks of one process, so that torch is imported once. Each dies by its own hand at a random one of its file
+# operations in the run's folder (audit events of Python) or, where that is a Parquet file's (written by C++), a random
+# moment after it began.
+SCRIPT = textwrap.dedent(
+    """
+    import os, random, signal, sys
+    import torch
+    sys.path.insert(0, sys.argv[2])
+    from networks import case
+    from torch import nn
+    from memorymaps.training.tracker import Tracker
+    import pandas, pyarrow.parquet, torch._dynamo
+    import memorymaps.build, memorymaps.nets.register, memorymaps.nets.optimizers.from_optimizer
+    torch.set_num_threads(1)
+    run, state = sys.argv[1], sys.argv[1] + ".pt"
+    WRITES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
+
+    def die_at(seed):
+        left = random.Random(seed).randrange(1, 25)
+        def hook(event, args):
+            nonlocal left
+            if event in WRITES and args and isinstance(args[0], (str, os.PathLike)) and str(args[0]).startswith(run):
+                left -= 1
+                if left == 0 and random.Random(seed + 1000).random() < 0.5:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if left == 0:
+                    signal.setitimer(signal.ITIMER_REAL, 1e-4 + 3e-3 * random.Random(seed + 2000).random())
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        sys.addaudithook(hook)
+
+    def train(seed=None):
+        net, x, y = case("mlp", 30)
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.05, weight_decay=0.01)
+        start = 0
+        if os.path.exists(state):
+            saved = torch.load(state)
+            start = saved["step"]; net.load_state_dict(saved["net"]); optimizer.load_state_dict(saved["optimizer"])
+        if seed is not None:
+            die_at(seed)
+        with Tracker(net, optimizer, x, y, every=1, likelihood="categorical", path=run, start=start) as tracker:
+            for step in range(start + 1, 61):
+                rows = torch.randperm(30, generator=torch.Generator().manual_seed(step))[:10]
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(net(x[rows]), y[rows]).backward()
+                optimizer.step()
+                tracker.step()
+                torch.save({"step": step, "net": net.state_dict(), "optimizer": optimizer.state_dict()}, state + "~")
+                os.replace(state + "~", state)
+
+    killed = 0
+    for seed in range(int(sys.argv[3])):
+        pid = os.fork()
+        if pid == 0:
+            train(seed)
+            os._exit(0)
+        killed += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    train()
+    print(killed)
+    """
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+def test_a_run_that_is_killed_in_twenty_writes_ends_as_one_that_was_not(tmp_path):
+    killed = {}
+    for name, kills in (("whole", 0), ("killed", 20)):
+        command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path / name), os.path.dirname(__file__)]
+        done = subprocess.run([*command, str(kills)], capture_output=True, text=True, check=True)
+        killed[name] = int(done.stdout)
+    assert killed == {"whole": 0, "killed": 20}
+    a, b = (Trajectory.load(tmp_path / name) for name in ("whole", "killed"))
+    assert a.steps == b.steps == list(range(1, 61))
+    assert not list((tmp_path / "killed").glob(".step=*"))
+    for step in a.steps:
+        assert a.at(step).table.equals(b.at(step).table)
+        assert a.at(step).provenance == b.at(step).provenance
