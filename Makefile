@@ -50,9 +50,9 @@ frontend: frontend/node_modules/.installed
 
 frontend-check: frontend/node_modules/.installed
 	cd frontend && npm run --silent lint && npm run --silent types && npm run --silent test
-	cp -r src/memorymaps/viz/static frontend/node_modules/.committed
+	cp -r src/memorymaps/viz/explorer/static frontend/node_modules/.committed
 	cd frontend && npm run --silent build
-	diff -r frontend/node_modules/.committed src/memorymaps/viz/static; status=$$?; \
+	diff -r frontend/node_modules/.committed src/memorymaps/viz/explorer/static; status=$$?; \
 	  rm -r frontend/node_modules/.committed; exit $$status
 
 clean:

@@ -21,7 +21,7 @@ from memorymaps.core.likelihoods.expected import Expected
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.models.draws.covariance_shrinkage import Pool
 from memorymaps.models.draws.draws import Draws
-from memorymaps.models.draws.psis import psis
+from memorymaps.models.draws.importance_sampling import psis
 from memorymaps.models.draws.sample_posterior import covariance
 
 DELTA = 1.0

@@ -6,7 +6,7 @@ export default defineConfig(({ mode }) => {
   return {
     define: { "process.env.NODE_ENV": '"production"' },
     build: {
-      outDir: "../src/memorymaps/viz/static",
+      outDir: "../src/memorymaps/viz/explorer/static",
       emptyOutDir: !widget,
       target: "es2022",
       lib: {

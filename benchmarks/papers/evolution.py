@@ -22,7 +22,7 @@ from memorymaps.build import memory_map
 from memorymaps.core.likelihoods.exponential_family import Bernoulli
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.summary import share
-from memorymaps.models.linear.newton import von
+from memorymaps.models.linear.newton_methods import von
 from memorymaps.nets.prior import prior_from
 from memorymaps.nets.recipe import Laplace
 from memorymaps.viz.displays.evolution import EvolutionDisplay

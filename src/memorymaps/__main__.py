@@ -2,7 +2,7 @@
 
 import sys
 
-from memorymaps.cli.main import main
+from memorymaps.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,10 +23,10 @@ from memorymaps.maps.columns import columns_of, record_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
 from memorymaps.maps.summary import far, too_long
+from memorymaps.posteriors import registry as posteriors
 from memorymaps.posteriors.capabilities import Annotated, Refittable
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for, training_data
-from memorymaps.posteriors.registry import registry as posteriors
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_tracking import trained
+from runs import trained
 
 from memorymaps.analysis.learning_events import events, half_steps, memorisation_speed
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_diabetes, load_iris
 
 import memorymaps as mm
-from memorymaps.cli.main import main
+from memorymaps.cli.commands import main
 
 rng = np.random.default_rng(6)
 

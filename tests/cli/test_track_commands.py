@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from test_tracking import trained
+from runs import trained
 
-from memorymaps.cli.main import main
+from memorymaps.cli.commands import main
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 import memorymaps as mm
-from memorymaps.maps.memory_map import COLUMNS
 from memorymaps.maps.store import MapFileError
 from memorymaps.maps.summary import share
+from memorymaps.maps.table import COLUMNS
 
 rng = np.random.default_rng(4)
 

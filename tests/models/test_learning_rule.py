@@ -15,7 +15,7 @@ from memorymaps.core.covariance_roots import Root
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.expected import Averaged
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
-from memorymaps.models.linear.newton import newton, online_newton, rule_at, von
+from memorymaps.models.linear.newton_methods import newton, online_newton, rule_at, von
 
 
 def data(n=60, p=4):

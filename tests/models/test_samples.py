@@ -16,7 +16,7 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.models.draws.covariance_shrinkage import Pool
 from memorymaps.models.draws.draws import Draws, Sampler
-from memorymaps.models.draws.psis import psis
+from memorymaps.models.draws.importance_sampling import psis
 from memorymaps.models.draws.sample_posterior import covariance
 
 RNG = np.random.default_rng(3)

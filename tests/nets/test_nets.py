@@ -17,7 +17,7 @@ from memorymaps.nets.autograd.network import Network, evaluating
 from memorymaps.nets.autograd.parameter_blocks import find_blocks
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.covariance.gram import GramCovariance
-from memorymaps.nets.curvature.accumulators import structures as approximations
+from memorymaps.nets.curvature import structures as approximations
 from memorymaps.nets.curvature.ggn import operator_of, order_of
 from memorymaps.nets.problem import setting_of
 from memorymaps.nets.recipe import Laplace

@@ -132,7 +132,7 @@ def test_skorch(tmp_path):
 
 
 def recorded(tmp_path, log):
-    from test_tracking import trained
+    from runs import trained
 
     return trained(tmp_path, log=log)[0].trajectory()
 

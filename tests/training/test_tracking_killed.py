@@ -77,7 +77,15 @@ SCRIPT = textwrap.dedent(
 def test_a_run_that_is_killed_in_twenty_writes_ends_as_one_that_was_not(tmp_path):
     killed = {}
     for name, kills in (("whole", 0), ("killed", 20)):
-        command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path / name), os.path.dirname(__file__)]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            SCRIPT,
+            str(tmp_path / name),
+            os.path.dirname(os.path.dirname(__file__)),
+        ]
         done = subprocess.run([*command, str(kills)], capture_output=True, text=True, check=True)
         killed[name] = int(done.stdout)
     assert killed == {"whole": 0, "killed": 20}

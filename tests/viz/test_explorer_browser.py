@@ -21,7 +21,7 @@ from memorymaps.viz.explorer.metadata import VERSION
 from memorymaps.viz.explorer.options import ExplorerOptions
 from memorymaps.viz.explorer.server import Server
 
-AXE = pathlib.Path(__file__).parents[1] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = pathlib.Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def digits():

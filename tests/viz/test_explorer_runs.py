@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import memorymaps as mm
-from memorymaps.cli.main import main
+from memorymaps.cli.commands import main
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.training.tracker import _write
 from memorymaps.viz.explorer.explorer import explore

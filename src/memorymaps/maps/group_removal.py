@@ -17,7 +17,7 @@ from memorymaps.posteriors.origin import Origin
 if TYPE_CHECKING:
     import pandas as pd
 
-    from memorymaps.maps.memory_map import MemoryMap
+    from memorymaps.maps.table import ExampleTable
 
 
 _TOGETHER = 256  # members whose factors are held at a time
@@ -54,7 +54,7 @@ class LeaveOut:
         return str(self.to_pandas().to_html())
 
 
-def leave_out(m: MemoryMap, groups: Any) -> LeaveOut:
+def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
     """Remove whole groups at once: `Δf = V_{·M}(I − Λ_M V_{MM})⁻¹e_M` for members and everybody else [MPE Eq. 14].
 
     Exact for linear regression and ridge. Small models: one pass over the training data for all groups, an `r × r`
@@ -77,7 +77,7 @@ def leave_out(m: MemoryMap, groups: Any) -> LeaveOut:
     return LeaveOut(pa.table({"group": pa.array([str(name) for name in members]), **effects.columns()}))
 
 
-def _origin(m: MemoryMap) -> Origin:
+def _origin(m: ExampleTable) -> Origin:
     if m.origin is None:
         raise ValueError(
             "group removal needs the posterior, and a map read from disk has none: "
@@ -146,7 +146,7 @@ class _Effects:
         }  # fmt: skip
 
 
-def resolve_groups(m: MemoryMap, groups: Any) -> dict[str, Array]:
+def resolve_groups(m: ExampleTable, groups: Any) -> dict[str, Array]:
     """Positions in the map of each group's members; see `leave_out` for what `groups` may be."""
     found = _mapped(m, groups) if isinstance(groups, Mapping) else _labelled(m, groups)
     for name, rows in found.items():
@@ -155,7 +155,7 @@ def resolve_groups(m: MemoryMap, groups: Any) -> dict[str, Array]:
     return found
 
 
-def _mapped(m: MemoryMap, groups: Mapping[Any, Any]) -> dict[str, Array]:
+def _mapped(m: ExampleTable, groups: Mapping[Any, Any]) -> dict[str, Array]:
     if not groups:
         raise ValueError("no groups given")
     position = {value: row for row, value in enumerate(m["id"].tolist())}
@@ -165,7 +165,7 @@ def _mapped(m: MemoryMap, groups: Mapping[Any, Any]) -> dict[str, Array]:
     return {str(name): np.unique([position[value] for value in ids]) for name, ids in groups.items()}
 
 
-def _labelled(m: MemoryMap, groups: Any) -> dict[str, Array]:
+def _labelled(m: ExampleTable, groups: Any) -> dict[str, Array]:
     labels = m[groups] if isinstance(groups, str) else np.asarray(groups)
     if labels.shape != (len(m),):
         raise ValueError(f"group labels of shape {labels.shape}: expected one for each of {len(m)} examples")

@@ -10,7 +10,7 @@ import numpy as np
 from memorymaps.core.arrays import Array
 
 if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
+    from memorymaps.maps.table import ExampleTable
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class LeaveOneOut:
         )
 
 
-def leave_one_out(m: MemoryMap) -> LeaveOneOut:
+def leave_one_out(m: ExampleTable) -> LeaveOneOut:
     """Training and leave-one-out loss, and accuracy or root mean squared error.
 
     `loo_loss = mean ℓ_i(f_i + Δf_i)` [MPE Eq. 15]. Examples whose deviation is undefined are left out of all
@@ -60,13 +60,13 @@ def leave_one_out(m: MemoryMap) -> LeaveOneOut:
     )
 
 
-def _is_classes(m: MemoryMap) -> bool:
+def _is_classes(m: ExampleTable) -> bool:
     return (
         bool(m.provenance.description.classes) or m.provenance.description.likelihood == "Categorical" or is_binary(m)
     )
 
 
-def is_binary(m: MemoryMap) -> bool:
+def is_binary(m: ExampleTable) -> bool:
     """Whether targets are 0 or 1 without names, and predictions the probability of 1."""
     d = m.provenance.description
     one = d.likelihood == "Bernoulli" and not d.classes and m.provenance.outputs == 1
@@ -77,7 +77,7 @@ def _root_mean(squares: Array) -> float:
     return float(np.sqrt(np.mean(squares)))
 
 
-def _scores(m: MemoryMap) -> tuple[Array, Array]:
+def _scores(m: ExampleTable) -> tuple[Array, Array]:
     """Right or wrong for classes, squared errors otherwise; with and without the example."""
     if is_binary(m):
         return (m["prediction"] > 0.5) == (m["target"] == 1), (m["loo_prediction"] > 0.5) == (m["target"] == 1)

@@ -9,9 +9,10 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.maps.loo_averages import leave_one_out
 
 if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
+    from memorymaps.maps.table import ExampleTable
 
 _LEANING = 0.3  # mean leverage from which first-order sizes deserve a warning
 _BENDING = 0.18  # mean leverage from which one Newton step can be a fifth and more too long (benchmarks)
@@ -38,7 +39,7 @@ class Summary:
         return dict(self.sections).get("Warnings", ())
 
 
-def summarise(m: MemoryMap) -> Summary:
+def summarise(m: ExampleTable) -> Summary:
     """What a map says, in words a user understands."""
     if not len(m):
         return Summary((("Map", ("no examples",)),))
@@ -47,13 +48,13 @@ def summarise(m: MemoryMap) -> Summary:
         ("Scores (unit, sign)", _units()),
         ("Complexity", _complexity(m)),
         ("Memory", _memory(m)),
-        ("Leave-one-out", (str(m.leave_one_out()),)),
+        ("Leave-one-out", (str(leave_one_out(m)),)),
         ("Warnings", warnings_of(m) or ("none",)),
     ]
     return Summary(tuple(sections))
 
 
-def _what(m: MemoryMap) -> tuple[str, ...]:
+def _what(m: ExampleTable) -> tuple[str, ...]:
     d = m.provenance.description
     part = "" if len(m) == m.provenance.n else f" (of {m.provenance.n:,} in training; sums below are over these only)"
     lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
@@ -70,7 +71,7 @@ def _units() -> tuple[str, ...]:
     )
 
 
-def _complexity(m: MemoryMap) -> tuple[str, ...]:
+def _complexity(m: ExampleTable) -> tuple[str, ...]:
     d, total = m.provenance.description, float(np.sum(m["leverage"]))
     lines = [f"Σ leverage = {total:.2f} effective parameters, {total / len(m):.4f} an example"]
     if d.effective_parameters is not None and len(m) == m.provenance.n:
@@ -81,7 +82,7 @@ def _complexity(m: MemoryMap) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _memory(m: MemoryMap) -> tuple[str, ...]:
+def _memory(m: ExampleTable) -> tuple[str, ...]:
     s = m["sensitivity"]
     lines = [f"{share(s, part):.0%} of the sensitivity is in {part:.0%} of the examples" for part in (0.01, 0.05, 0.2)]
     top = m.top(5)
@@ -101,7 +102,7 @@ def share(sensitivity: Array, part: float) -> float:
     return float(np.sum(s[: max(1, round(part * len(s)))])) / total if total > 0 else 0.0
 
 
-def warnings_of(m: MemoryMap) -> tuple[str, ...]:
+def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warning lights of the map and its examples, in words."""
     codes = m["warning"]
     lines = [_light(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
@@ -119,7 +120,7 @@ def _light(flag: Warn, count: int, n: int) -> str:
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
 
 
-def _leaning(m: MemoryMap) -> tuple[str, ...]:
+def _leaning(m: ExampleTable) -> tuple[str, ...]:
     """First-order sizes fall short by about `1/(1 − h)`: too much where the model leans on each example."""
     mean = float(np.mean(m["leverage"])) if len(m) else 0.0
     if not m.provenance.form.startswith("F"):
@@ -133,14 +134,14 @@ def _leaning(m: MemoryMap) -> tuple[str, ...]:
     return (_RANKS,) if m.provenance.description.bends else ()
 
 
-def too_long(m: MemoryMap) -> bool:
+def too_long(m: ExampleTable) -> bool:
     """Whether cavity sizes, one Newton step's, may be too large: the network leans on each example, and bends."""
     if not len(m) or not m.provenance.description.bends or m.provenance.form.startswith("F"):
         return False
     return float(np.mean(m["leverage"])) >= _BENDING
 
 
-def _bending(m: MemoryMap) -> tuple[str, ...]:
+def _bending(m: ExampleTable) -> tuple[str, ...]:
     if not too_long(m):
         return ()
     why = (
@@ -159,13 +160,13 @@ def _bending(m: MemoryMap) -> tuple[str, ...]:
     )
 
 
-def far(m: MemoryMap) -> bool:
+def far(m: ExampleTable) -> bool:
     """Whether the parameters are not where training would come to rest."""
     distance = m.provenance.description.distance
     return distance is not None and distance >= _FAR
 
 
-def _far(m: MemoryMap) -> tuple[str, ...]:
+def _far(m: ExampleTable) -> tuple[str, ...]:
     if not far(m):
         return ()
     return (

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.models.draws.draws import Sampler
-from memorymaps.models.draws.psis import Importance
+from memorymaps.models.draws.importance_sampling import Importance
 from memorymaps.nets.autograd.batch_size import numpy
 from memorymaps.nets.autograd.network import Forward, Network, call, evaluating
 

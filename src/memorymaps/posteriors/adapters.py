@@ -25,11 +25,11 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "xgboost": ("memorymaps.models.trees.xgboost",),
     "catboost": ("memorymaps.models.trees.catboost",),
     "torch": ("memorymaps.nets.register",),
-    "gpytorch": ("memorymaps.models.kernels.gpytorch_exact", "memorymaps.models.kernels.gpytorch_multitask"),
+    "gpytorch": ("memorymaps.nets.interop.gpytorch_exact", "memorymaps.nets.interop.gpytorch_multitask"),
     "laplace": ("memorymaps.nets.register", "memorymaps.nets.interop.laplace_torch"),
     "arviz": ("memorymaps.models.draws.arviz_inference_data",),
     "xarray": ("memorymaps.models.draws.arviz_datatree",),
-    "memorymaps.models.linear.newton": ("memorymaps.models.linear.newton",),
+    "memorymaps.models.linear.newton_methods": ("memorymaps.models.linear.newton_methods",),
     "memorymaps.nets": ("memorymaps.nets.register",),
 }
 

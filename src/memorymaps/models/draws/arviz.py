@@ -11,7 +11,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.draws.draws import Draws
-from memorymaps.models.draws.psis import with_efficiency
+from memorymaps.models.draws.importance_sampling import with_efficiency
 from memorymaps.posteriors.registry import posterior, training_data
 
 _SHAPE = ("chain", "draw")

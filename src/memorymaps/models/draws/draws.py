@@ -19,7 +19,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.draws.covariance_shrinkage import Pool
-from memorymaps.models.draws.psis import Importance
+from memorymaps.models.draws.importance_sampling import Importance
 from memorymaps.models.draws.sample_posterior import ReweightedPosterior, SampledPosterior, at_draws, covariance
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data

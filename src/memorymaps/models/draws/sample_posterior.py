@@ -15,7 +15,7 @@ from memorymaps.core.likelihoods.expected import Averaged, Expected
 from memorymaps.core.perturbation.deviation import Warn, cavity_variance
 from memorymaps.core.perturbation.local import Local
 from memorymaps.models.draws.covariance_shrinkage import Pool
-from memorymaps.models.draws.psis import Importance
+from memorymaps.models.draws.importance_sampling import Importance
 from memorymaps.posteriors.contract import Description, Marginals
 
 

@@ -11,7 +11,7 @@ from statsmodels.duration.hazard_regression import PHReg, PHRegResults
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.linear.cox import CoxPosterior, cox
+from memorymaps.models.linear.proportional_hazards import CoxPosterior, cox
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 

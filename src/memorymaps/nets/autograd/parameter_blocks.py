@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from memorymaps.nets.autograd.hooks import ROOT, Owner, submodule
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.outer_product import _CONVOLUTIONS
-from memorymaps.nets.autograd.parameter_blocks import Block
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from memorymaps.nets.autograd.chunking import parts_of
 from memorymaps.nets.autograd.outer_product import Outer
 from memorymaps.nets.autograd.parameter_blocks import Block
 from memorymaps.nets.autograd.per_example_gradients import Gradient
-from memorymaps.nets.covariance.block_diagonal import kronecker_quadratic as outer
+from memorymaps.nets.covariance import kronecker_quadratic as outer
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from memorymaps.data.class_labels import numbered
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.laplace.fit import fit, training_examples
+from memorymaps.nets.laplace.fitting import fit, training_examples
 from memorymaps.nets.laplace.posterior import NetworkPosterior
 from memorymaps.nets.prior import Prior
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork

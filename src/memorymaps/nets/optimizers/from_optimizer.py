@@ -18,7 +18,7 @@ from memorymaps.nets.autograd.network import Forward, Network, call, evaluating
 from memorymaps.nets.covariance.block_diagonal import Covariance
 from memorymaps.nets.covariance.block_precision import Rotated
 from memorymaps.nets.laplace.diagnostics import coverage
-from memorymaps.nets.laplace.fit import training_examples
+from memorymaps.nets.laplace.fitting import training_examples
 from memorymaps.nets.laplace.posterior import NetworkPosterior, built
 from memorymaps.nets.optimizers.state_precision import OptimizerStateError, Reading, read
 from memorymaps.nets.prior import prior_from

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array
-from memorymaps.maps.memory_map import COLUMNS
+from memorymaps.maps.table import COLUMNS
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap

@@ -22,7 +22,7 @@ _RESET = "html,body,#mm-root{height:100%;margin:0}"
 @cache
 def asset(name: str) -> str:
     """A built file of the front-end."""
-    return resources.files("memorymaps.viz").joinpath("static", name).read_text(encoding="utf-8")
+    return resources.files("memorymaps.viz.explorer").joinpath("static", name).read_text(encoding="utf-8")
 
 
 def script() -> str:

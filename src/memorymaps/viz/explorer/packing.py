@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array
-from memorymaps.maps.memory_map import COLUMNS
+from memorymaps.maps.table import COLUMNS
 from memorymaps.viz.explorer.arrow_columns import Columns, joined, text
 from memorymaps.viz.explorer.group_table import groups_of
 from memorymaps.viz.explorer.metadata import describe

@@ -37,9 +37,9 @@ from memorymaps.core.likelihoods.hinge import Pinball
 from memorymaps.core.likelihoods.links import Probit
 from memorymaps.core.likelihoods.piecewise_linear import Kinked
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.models.kernels.gpytorch_exact import Prior, as_numpy
-from memorymaps.models.kernels.gpytorch_multitask import task_noise
 from memorymaps.nets.custom import Custom
+from memorymaps.nets.interop.gpytorch_exact import Prior, as_numpy
+from memorymaps.nets.interop.gpytorch_multitask import task_noise
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
 

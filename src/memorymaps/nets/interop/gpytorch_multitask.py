@@ -21,8 +21,8 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, refuse
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError
-from memorymaps.models.kernels.gpytorch_exact import HELD, Prior, exact_process, noise_of
 from memorymaps.models.kernels.gram_posterior import gram_coordinates
+from memorymaps.nets.interop.gpytorch_exact import HELD, Prior, exact_process, noise_of
 from memorymaps.posteriors.contract import Description, Marginals
 
 
