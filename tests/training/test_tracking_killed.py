@@ -14,6 +14,7 @@ from memorymaps.maps.trajectory import Trajectory
 # Forks of one process, so that torch is imported once. Each dies by its own hand at a random one of its file
 # operations in the run's folder (audit events of Python) or, where that is a Parquet file's (written by C++), a random
 # moment after it began.
+TESTS = os.path.dirname(os.path.dirname(__file__))
 SCRIPT = textwrap.dedent(
     """
     import os, random, signal, sys
@@ -84,7 +85,7 @@ def test_a_run_that_is_killed_in_twenty_writes_ends_as_one_that_was_not(tmp_path
             "-c",
             SCRIPT,
             str(tmp_path / name),
-            os.path.dirname(os.path.dirname(__file__)),
+            TESTS,
         ]
         done = subprocess.run([*command, str(kills)], capture_output=True, text=True, check=True)
         killed[name] = int(done.stdout)
