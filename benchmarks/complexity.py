@@ -66,7 +66,7 @@ def study(data: tuple[torch.Tensor, ...], width: int, structure: str) -> list[tu
         curves.append((total, loo.loo_loss, test))
         away = m.provenance.description.distance
         print(
-            f"| {width} | {structure}, {m.provenance.form} | {delta:.3g} | {total:.0f} | {loo.loss:.3f} | "
+            f"| {width} | {structure}, {m.provenance.estimator} | {delta:.3g} | {total:.0f} | {loo.loss:.3f} | "
             f"{loo.loo_loss:.3f} | {test:.3f} | {away:.2f} |",
             flush=True,
         )

@@ -17,7 +17,7 @@ from networks_speed import epoch, lenet, seconds
 from torch import nn
 
 from memorymaps.build import _table
-from memorymaps.core.perturbation.estimators import form_named
+from memorymaps.core.perturbation.estimators import estimator_named
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.recipe import Laplace
 from memorymaps.posteriors.origin import Origin
@@ -58,7 +58,7 @@ def study(name: str, c: int, n: int, directions: int) -> None:
     data = training_data(model, ArrayExamples.of(x, y))
     made: list[Any] = []
     fit = seconds(lambda: made.append(posterior(model, data))) / unit
-    origin, form = Origin(made[0], data), form_named("F-sm")
+    origin, form = Origin(made[0], data), estimator_named("F-sm")
     cost = min(seconds(lambda: _table(origin, data, np.arange(n), form)) for _ in range(3)) / unit
     part = data.take(np.arange(200))
     error = top = float("nan")

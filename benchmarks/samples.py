@@ -131,7 +131,7 @@ def against_arviz():
     found = {
         "Expected(Bernoulli()), R": plain["deviation"],
         "Bernoulli() at the mean, R": mm.memory_map(Draws(f, Bernoulli()), x, y)["deviation"],
-        "Expected(Bernoulli()), first order": mm.memory_map(Draws(f, Expected(Bernoulli())), x, y, form="F")[
+        "Expected(Bernoulli()), first order": mm.memory_map(Draws(f, Expected(Bernoulli())), x, y, estimator="F")[
             "deviation"
         ],
         "PSIS": plain["psis_deviation"],

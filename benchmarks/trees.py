@@ -122,8 +122,8 @@ def compare(data: str, name: str, model, x: np.ndarray, y: np.ndarray, k: int) -
 def removed(m, row: int) -> float:
     """The replay on the same leaves."""
     source = m.origin.posterior
-    moves, _ = source.removal([np.array([row])])
-    return float(source.answer(m.origin.examples.take([row]).inputs, moves)[0, 0, 0])
+    moves, _ = source.parameter_change([np.array([row])])
+    return float(source.output_change(m.origin.examples.take([row]).inputs, moves)[0, 0, 0])
 
 
 def left_out(model, x: np.ndarray, y: np.ndarray, row: int) -> float:

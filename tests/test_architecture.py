@@ -52,7 +52,7 @@ def test_a_missing_extra_is_a_line_to_type():
 
 
 def test_public_names_are_few_and_exist():
-    assert len(memorymaps.__all__) <= 25
+    assert len(memorymaps.__all__) <= 40
     assert all(getattr(memorymaps, name) is not None for name in memorymaps.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = memorymaps.nothing
@@ -72,6 +72,38 @@ def test_functions_stay_small():
     assert max(sizes.values()) <= 45, max(sizes, key=sizes.get)
 
 
-def test_a_public_function_and_a_module_never_share_a_name():
-    modules = {path.stem for path in SOURCE.rglob("*.py")}
-    assert not modules & set(memorymaps.__all__)
+def trees():
+    for path in sorted(SOURCE.rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_a_module_never_bears_the_name_of_a_function_it_defines():
+    same = [path for path, tree in trees() for node in tree.body if getattr(node, "name", "") == path.stem]
+    assert same == []
+
+
+def test_a_private_name_is_used_in_its_own_module_only():
+    taken = [
+        f"{path.relative_to(SOURCE)}: {alias.name}"
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("memorymaps.")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert taken == []
+
+
+def test_a_class_name_means_one_class():
+    names = [node.name for _, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    public = [name for name in names if not name.startswith("_")]
+    assert {name for name in public if public.count(name) > 1} == set()
+
+
+def test_the_listing_is_a_table_of_contents():
+    tests = pathlib.Path(__file__).parent
+    folders = [SOURCE, tests, *(p for top in (SOURCE, tests) for p in top.rglob("*") if p.is_dir())]
+    folders = [p for p in folders if p.name not in ("__pycache__", "saved") and "saved" not in p.parts]
+    assert len([p for p in SOURCE.iterdir() if p.name != "__pycache__"]) <= 16
+    sizes = {p: len([q for q in p.iterdir() if q.is_file()]) for p in folders}
+    assert max(sizes.values()) <= 16, {str(p): size for p, size in sizes.items() if size > 16}

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from sklearn.preprocessing import StandardScaler
 
 import memorymaps as mm
-from memorymaps.core.perturbation.estimators import FORMS, perturb
+from memorymaps.core.perturbation.estimators import CODES, perturb
 
 
 def digits(delta: float):
@@ -79,7 +79,7 @@ def study(name: str, k: int) -> None:
     rows = scores.chosen(m["sensitivity"], k)
     at = m.origin.local(m.origin.examples.take(rows))
     truth = np.stack([(means(without(model, x, y, i), x[[i]]) - means(model, x[[i]]))[0] for i in rows])
-    scores.show(name, {form: perturb(at, FORMS[form]).change for form in FORMS}, truth)
+    scores.show(name, {form: perturb(at, CODES[form]).change for form in CODES}, truth)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import memorymaps as mm
-from memorymaps.core.perturbation.estimators import FORMS, perturb
+from memorymaps.core.perturbation.estimators import CODES, perturb
 
 STRUCTURES = ("auto", "full", "hessian", "active_set", "ekfac", "kfac", "diag")
 
@@ -175,10 +175,10 @@ def study(name: str, k: int, folder: Path, structures: tuple[str, ...], top: lis
     left_out = -np.log(end[np.arange(k), y[rows]]).mean()
     for s, m in maps.items():
         at = m.origin.local(m.origin.examples.take(rows))
-        forms = dict.fromkeys([m.provenance.form, "F-sm", "R/F-sm", "P"])
-        total = f"{name}; {s}, Σh {m['leverage'].sum():.0f}, chose {m.provenance.form}"
-        own = {m.provenance.form: (m["loo_mean"] - m["mean"])[rows]}  # with what auto has refitted
-        scores.show(total, {form: perturb(at, FORMS[form]).change for form in forms} | own, truth)
+        codes = [m.provenance.estimator, CODES["F-sm"], CODES["R/F-sm"], CODES["P"]]
+        total = f"{name}; {s}, Σh {m['leverage'].sum():.0f}, chose {m.provenance.estimator}"
+        own = {str(m.provenance.estimator): (m["loo_mean"] - m["mean"])[rows]}  # with what auto has refitted
+        scores.show(total, {str(each): perturb(at, each).change for each in codes} | own, truth)
         said = "; ".join(m.summary().warnings) or "no warning"
         print(
             f"<!-- {s}: loss left out {m['loo_loss'][rows].mean():.3f}, really {left_out:.3f}; {said} -->", flush=True
@@ -193,7 +193,7 @@ def refitted(name: str, m: mm.MemoryMap, rows: np.ndarray, truth: np.ndarray, pa
         start = time.perf_counter()
         fine = mm.refit(m, top=top, path=path, progress=False)
         change = (fine["loo_mean"] - fine["mean"])[rows]
-        scores.show(f"{name}; full, refit(top={top})", {fine.provenance.form: change}, truth)
+        scores.show(f"{name}; full, refit(top={top})", {str(fine.provenance.estimator): change}, truth)
         left_out, seconds = fine["loo_loss"][rows].mean(), time.perf_counter() - start
         print(
             f"<!-- loss left out {left_out:.3f}, {seconds:.0f} s, {np.sum(fine['warning'] & 4 > 0)} moving -->",

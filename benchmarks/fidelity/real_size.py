@@ -174,7 +174,7 @@ def study(name: str, objective: Objective, m: mm.MemoryMap, k: int, steps: int, 
     share = float(np.linalg.norm(late) / np.linalg.norm(moves)) if moves else float("nan")
     verdict = "" if share < 0.15 else ": NOT ARRIVED, no measure of fidelity"
     print(f"<!-- the second half of the steps still moves the means by {share:.3f} of all{verdict} -->", flush=True)
-    print(f"{name} ({m.provenance.description.posterior}; {m.provenance.form}): {check}", flush=True)
+    print(f"{name} ({m.provenance.description.posterior}; {m.provenance.estimator}): {check}", flush=True)
     return check
 
 

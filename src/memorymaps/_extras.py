@@ -44,3 +44,19 @@ def require(module: str) -> ModuleType:
         extra = _EXTRAS.get(package)
         line = f'pip install "memorymaps[{extra}]"' if extra else f"pip install {package}"
         raise ImportError(f"this needs the package {package!r}, which is not installed: {line}") from error
+
+
+def load(module: str) -> ModuleType:
+    """Import a module of this package, or say what to type for the optional library that it lacks.
+
+    Raises
+    ------
+    ImportError
+        An optional library is not installed; the message names the `pip` line.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] in _EXTRAS:
+            require(error.name)
+        raise

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from memorymaps.analysis.refinement import live
 from memorymaps.analysis.refitting import refit
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.perturbation.estimators import Form, form_named, perturb
+from memorymaps.core.perturbation.estimators import Estimator, estimator_named, perturb
 from memorymaps.data.coercion import as_array, check_unique
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
@@ -24,7 +24,7 @@ from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
 from memorymaps.maps.summary import far, too_long
 from memorymaps.posteriors import registry as posteriors
-from memorymaps.posteriors.capabilities import Annotated, Refittable
+from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for, training_data
 
@@ -88,7 +88,8 @@ def memory_map(
     offset: Any = None,
     likelihood: Any = None,
     posterior: Any = None,
-    form: str | None = None,
+    estimator: str | None = None,
+    change: str | None = None,
     rows: Any = None,
     progress: bool | None = None,
 ) -> MemoryMap:
@@ -110,9 +111,10 @@ def memory_map(
     offset : `[n]`, added to the model's output.
     likelihood : for models that do not say it themselves: `"categorical"`, `"gaussian"`, … or a `Likelihood`.
     posterior : recipe for a posterior, for models that have none of their own: `Laplace(...)` for networks.
-    form : which estimate of the deviation (`P F R I`, `-sm` for exact changes of the mean); default: the one that
-        the posterior can be trusted with, and `refit` for the largest where none can and the model is small (networks
-        with `Laplace("auto")`).
+    estimator : how deviations are estimated: `"diagonal"`, `"first_order"`, `"cavity"`, `"bounded_cavity"`,
+        `"implicit"`; default: the one that can be trusted with the posterior, and `refit` for the largest where none
+        can and the model is small (networks with `Laplace("auto")`). The papers' codes (`"R-sm"`) are accepted.
+    change : how the change of the mean follows from it: `"exact"` (default) or `"linearised"`.
     rows : positions of the examples to draw; the posterior is still that of all of them. Default: all.
     progress : show a progress bar; default: on a terminal, for work longer than a second.
 
@@ -135,20 +137,20 @@ def memory_map(
     >>> m.top(3)["id"].tolist()
     [213, 68, 190]
     """
-    chosen = None if form is None else form_named(form)
+    chosen = _asked_for(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     given = _given(model, data, target, (ids, sample_weight, offset))
     examples = _Watched(training_data(model, given), progress)
     source = posteriors.posterior(model, examples)
-    form = form or source.description.form
+    used = chosen or Estimator(source.description.estimator)
     origin = Origin(source, examples)
     places = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
     drawn = examples if rows is None else _Watched(SomeExamples(examples, places), progress)
-    table, outputs = _table(origin, drawn, places, chosen or form_named(form))
+    table, outputs = _table(origin, drawn, places, used)
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,
-        form=form,
+        estimator=used,
         n=len(examples),
         outputs=outputs,
         fingerprint=str(drawn.fingerprint),
@@ -158,13 +160,23 @@ def memory_map(
     return m if chosen else _settled(m, progress)
 
 
+def _asked_for(estimator: str | None, change: str | None) -> Estimator | None:
+    if estimator is None:
+        if change is not None:
+            raise ValueError(
+                f"change = {change!r} without an estimator: pass both, estimator='cavity', change={change!r}"
+            )
+        return None
+    return estimator_named(estimator, change)
+
+
 def _settled(m: MemoryMap, progress: bool | None) -> MemoryMap:
     """Where one Newton step may be too long: with the most sensitive really left out, as many as the posterior affords.
 
     Only for a model at rest: left where it is not, it moves by more than what is left out.
     """
-    source = live(m).posterior
-    if not isinstance(source, Refittable) or far(m) or not too_long(m):
+    source = capabilities_of(live(m).posterior).refit
+    if source is None or far(m) or not too_long(m):
         return m
     many = min(source.affordable(), len(m))
     return refit(m, top=many, progress=progress) if many else m
@@ -218,20 +230,21 @@ def _given(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) ->
 
 def _annotated(columns: dict[str, Array], source: Any, batch: Batch, at: Any) -> dict[str, Array]:
     """The columns, with those that the posterior has to add."""
-    if not isinstance(source, Annotated):
+    add = capabilities_of(source).extra_columns
+    if add is None:
         return columns
-    own = dict(source.annotate(batch, at))
+    own = dict(add(batch, at))
     lights = np.asarray(own.pop("warning", 0), dtype=np.int8)
     return {**columns, "warning": columns["warning"] | lights, **own}
 
 
-def _table(origin: Origin, drawn: Examples, rows: Array, form: Form) -> tuple[pa.Table, int]:
+def _table(origin: Origin, drawn: Examples, rows: Array, estimator: Estimator) -> tuple[pa.Table, int]:
     """One row an example, and the number of outputs; `rows` are the positions of those drawn."""
     records, start, outputs = [], 0, 1
     for batch in (part for whole in drawn for part in origin.parts(whole)):
         at = origin.local(batch)
         named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
-        columns = columns_of(at, perturb(at, form), origin.posterior.description)
+        columns = columns_of(at, perturb(at, estimator), origin.posterior.description)
         records.append(record_of(named | _annotated(columns, origin.posterior, batch, at)))
         outputs = int(at.f.shape[1])
         start += len(batch)

@@ -18,7 +18,7 @@ def drawn(name, structure, n=15, **options):
 
 @pytest.mark.parametrize("name", CASES)
 def test_refined_deviations_are_those_of_the_exact_posterior(name):
-    exact, rough = drawn(name, "full", form="R-sm"), drawn(name, "diag")
+    exact, rough = drawn(name, "full", estimator="R-sm"), drawn(name, "diag")
     fine = mm.refine(rough, top=4, steps=500, tolerance=1e-11)
     rows = np.flatnonzero(fine["refined"])
     assert set(fine["id"][rows]) == set(rough.top(4)["id"])
@@ -31,7 +31,7 @@ def test_refined_deviations_are_those_of_the_exact_posterior(name):
 
 def test_weights_are_removed_with_their_examples():
     weight = np.linspace(0.5, 2, 15)
-    exact, rough = (drawn("mlp", s, sample_weight=weight, form="R-sm") for s in ("full", "kfac"))
+    exact, rough = (drawn("mlp", s, sample_weight=weight, estimator="R-sm") for s in ("full", "kfac"))
     fine = mm.refine(rough, top=15, steps=500, tolerance=1e-11)
     np.testing.assert_allclose(fine["deviation"], exact["deviation"], rtol=1e-6, atol=1e-9)
 
@@ -40,7 +40,7 @@ def test_refining_along_directions_and_twice():
     rough = drawn("mlp", "kfac", directions=2)
     fine = mm.refine(mm.refine(rough, top=2, tolerance=1e-10, steps=300), top=5, by="error", tolerance=1e-10, steps=300)
     assert 5 <= fine["refined"].sum() <= 7
-    exact = drawn("mlp", "full", form="R-sm")
+    exact = drawn("mlp", "full", estimator="R-sm")
     rows = np.flatnonzero(fine["refined"])
     np.testing.assert_allclose(fine["sensitivity"][rows], exact["sensitivity"][rows], rtol=1e-6)
 

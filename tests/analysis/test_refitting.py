@@ -186,7 +186,7 @@ def test_auto_leaves_fewer_out_where_passes_are_dear_and_none_where_nobody_could
     work = 60 * (3 * 43 * 60 + 2 * 43**2)  # parameters, by the examples of a pass
     monkeypatch.setattr("memorymaps.nets.refit.objective.MINUTE", 2 * 7.5 * work)
     assert drawn(net, x, y, "auto")["refitted"].sum() == 7
-    assert "refitted" not in drawn(net, x, y, "auto", form="R-sm")
+    assert "refitted" not in drawn(net, x, y, "auto", estimator="R-sm")
     some = drawn(net, x, y, "auto", rows=[3, 4, 5])
     assert some["refitted"].all()
     monkeypatch.setattr("memorymaps.nets.refit.objective.MINUTE", work)

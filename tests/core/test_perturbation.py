@@ -17,7 +17,7 @@ from memorymaps.core.perturbation.deviation import (
     leverage,
     leverage_norm,
 )
-from memorymaps.core.perturbation.estimators import FORMS, form_named, loo_loss, memorization, perturb
+from memorymaps.core.perturbation.estimators import CODES, estimator_named, loo_loss, memorization, perturb
 from memorymaps.core.perturbation.group_removal import group_deviation, group_shift
 from memorymaps.core.perturbation.local import Local
 
@@ -63,7 +63,7 @@ def test_implicit_form_equals_cavity_for_gaussians():
 
 def test_implicit_form_without_fixed_point_says_so():
     f, y, v = np.array([[0.0], [3.0]]), np.array([1.0, 1.0]), np.array([[[0.1]], [[5.0]]])
-    effect = perturb(Local(Poisson(), f, y, np.ones(2), v), FORMS["I-sm"])
+    effect = perturb(Local(Poisson(), f, y, np.ones(2), v), CODES["I-sm"])
     assert np.isfinite(effect.sensitivity[0])
     assert np.isnan(effect.sensitivity[1])
     assert Warn(int(effect.warning[0])) == Warn.NONE
@@ -81,34 +81,34 @@ def binary_pair():
 
 @pytest.mark.parametrize("name", ["F", "F-sm", "R", "R-sm", "I-sm"])
 def test_two_class_softmax_equals_the_binary_model(name):
-    one, two = (perturb(at, FORMS[name]) for at in binary_pair())
+    one, two = (perturb(at, CODES[name]) for at in binary_pair())
     np.testing.assert_allclose(two.change[:, 1], one.change[:, 0], rtol=1e-8)
     np.testing.assert_allclose(two.leverage, one.leverage, rtol=1e-10)
 
 
 def test_diagonal_products_do_not_share_that_invariance():
-    one, two = (perturb(at, FORMS["P"]) for at in binary_pair())
+    one, two = (perturb(at, CODES["P"]) for at in binary_pair())
     assert np.max(np.abs(two.change[:, 1] / one.change[:, 0] - 1)) > 0.1
 
 
 def test_small_variances_make_all_full_forms_agree():
     at = Local(Categorical(), F, Y, W, V * 1e-6)
-    reference = perturb(at, FORMS["F"]).change
+    reference = perturb(at, CODES["F"]).change
     for name in ("F-sm", "R", "R-sm", "I", "I-sm"):
-        np.testing.assert_allclose(perturb(at, FORMS[name]).change, reference, rtol=1e-4, atol=1e-12)
+        np.testing.assert_allclose(perturb(at, CODES[name]).change, reference, rtol=1e-4, atol=1e-12)
 
 
 def test_diagonal_form_is_the_papers_product():
-    effect = perturb(AT, FORMS["P"])
+    effect = perturb(AT, CODES["P"])
     p = Categorical().mean(F)
     expected = p * (1 - p) * np.diagonal(V, axis1=1, axis2=2) * AT.error
     np.testing.assert_allclose(effect.change, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", CODES)
 def test_torch_and_numpy_agree(name):
     t = torch.tensor
-    ours, theirs = perturb(AT, FORMS[name]), perturb(Local(Categorical(), t(F), t(Y), t(W), t(V)), FORMS[name])
+    ours, theirs = perturb(AT, CODES[name]), perturb(Local(Categorical(), t(F), t(Y), t(W), t(V)), CODES[name])
     np.testing.assert_allclose(ours.change, theirs.change.numpy(), rtol=1e-7, atol=1e-10)
     np.testing.assert_allclose(ours.leverage, theirs.leverage.numpy(), rtol=1e-10)
 
@@ -156,7 +156,7 @@ def test_words_of_warnings():
 
 
 def test_loss_and_memorization_follow_from_the_deviation():
-    effect = perturb(AT, FORMS["R-sm"])
+    effect = perturb(AT, CODES["R-sm"])
     after = Categorical().mean(F + effect.deviation)[np.arange(N), Y]
     before = Categorical().mean(F)[np.arange(N), Y]
     np.testing.assert_allclose(loo_loss(AT, effect.deviation), -np.log(after), rtol=1e-10)
@@ -166,17 +166,17 @@ def test_loss_and_memorization_follow_from_the_deviation():
 
 
 def test_sensitivities_are_norms_of_the_changes():
-    effect = perturb(AT, FORMS["R-sm"])
+    effect = perturb(AT, CODES["R-sm"])
     np.testing.assert_allclose(effect.sensitivity, np.abs(effect.change).sum(1))
     np.testing.assert_allclose(effect.output_sensitivity, np.linalg.norm(effect.deviation, axis=1))
 
 
 def test_zero_weight_means_no_influence():
-    effect = perturb(Local(Categorical(), F, Y, np.zeros(N), V), FORMS["R-sm"])
+    effect = perturb(Local(Categorical(), F, Y, np.zeros(N), V), CODES["R-sm"])
     np.testing.assert_array_equal(effect.sensitivity, 0)
     np.testing.assert_array_equal(effect.leverage, 0)
 
 
 def test_unknown_forms_are_refused_with_the_list():
     with pytest.raises(ValueError, match=r"no form 'X'.*P, P-sm.*R-sm"):
-        form_named("X")
+        estimator_named("X")

@@ -199,7 +199,7 @@ def test_newer_and_damaged_notes_are_refused(tmp_path, diabetes_map):
     newer = rewritten(diabetes_map, tmp_path / "a.parquet", lambda note: note.update(schema=99))
     with pytest.raises(MapFileError, match=r"schema 99.*pip install -U memorymaps"):
         mm.load(newer)
-    damaged = rewritten(diabetes_map, tmp_path / "b.parquet", lambda note: note["provenance"].pop("form"))
+    damaged = rewritten(diabetes_map, tmp_path / "b.parquet", lambda note: note["provenance"].pop("estimator"))
     with pytest.raises(MapFileError, match="damaged provenance"):
         mm.load(damaged)
     pq.write_table(diabetes_map.table.replace_schema_metadata({b"memorymaps": b"{"}), tmp_path / "c.parquet")

@@ -185,7 +185,7 @@ def test_first_order_coefficient_moves_are_score_residuals(options):
     batch = examples.take(slice(None))
     at = mm.memory_map(fit).origin.local(batch)
     p = X.shape[1]
-    moves = np.einsum("ncp,nc->np", posterior.factor(batch.inputs)[:, :, -p:], at.error) @ posterior.root.T
+    moves = np.einsum("ncp,nc->np", posterior.covariance_root(batch.inputs)[:, :, -p:], at.error) @ posterior.root.T
     score = fit.score_residuals
     known = np.isfinite(score).all(axis=1)
     np.testing.assert_allclose(moves[known], -(score @ fit.cov_params())[known], rtol=1e-6, atol=1e-8)
@@ -227,7 +227,7 @@ def test_first_order_moves_under_efrons_ties_are_derivatives_by_case_weights():
     origin = mm.memory_map(fit).origin
     batch = origin.examples.take(slice(None))
     p, at, posterior = X.shape[1], origin.local(batch), origin.posterior
-    moves = np.einsum("ncp,nc->np", posterior.factor(batch.inputs)[:, :, -p:], at.error) @ posterior.root.T
+    moves = np.einsum("ncp,nc->np", posterior.covariance_root(batch.inputs)[:, :, -p:], at.error) @ posterior.root.T
 
     def refitted(weight):
         return root(lambda b: efron(b, weight)[1], fit.params, tol=1e-13).x

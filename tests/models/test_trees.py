@@ -77,8 +77,8 @@ def test_removal_from_a_forest_is_its_leaf_means_without_the_group():
     forest = RandomForestRegressor(15, min_samples_leaf=3, random_state=0).fit(X, Y)
     m = mm.memory_map(forest, X, Y)
     gone, leaves = np.array([3, 4, 200]), forest.apply(X)
-    moves, _ = m.origin.posterior.removal([gone])
-    found = m.origin.posterior.answer(m.origin.examples.take([3, 100]).inputs, moves)[:, 0, 0]
+    moves, _ = m.origin.posterior.parameter_change([gone])
+    found = m.origin.posterior.output_change(m.origin.examples.take([3, 100]).inputs, moves)[:, 0, 0]
     for row, change in zip((3, 100), found, strict=True):
         trees = []
         for t, rows in enumerate(forest.estimators_samples_):

@@ -188,7 +188,7 @@ def test_classes_of_equal_size_do_not_make_a_fixed_base_value_fitted():
     y = np.arange(399) % 3
     model = cb.CatBoostClassifier(**CAT).fit(X[:399], y)
     posterior = mm.memory_map(model, X[:399], y).origin.posterior
-    moves, _ = posterior.removal([np.flatnonzero(y == 0)[:60]])
+    moves, _ = posterior.parameter_change([np.flatnonzero(y == 0)[:60]])
     np.testing.assert_array_equal(moves[0, :3], 0)  # a fitted base would follow the shares of classes
 
 

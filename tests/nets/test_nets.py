@@ -263,7 +263,7 @@ def test_the_hessian_is_that_of_the_loss(name):
     expected = torch.einsum("ncp,pq,ndq->ncd", j, torch.linalg.inv(h), j).numpy()
     m = drawn(net, x, y, "hessian", prior=300.0)
     np.testing.assert_allclose(variances(m, x), expected, rtol=1e-8, atol=1e-10)
-    assert m.provenance.form == "R/F-sm"
+    assert m.provenance.estimator.name == "bounded_cavity"
     assert not np.allclose(variances(drawn(net, x, y, "full", prior=300.0), x), expected, rtol=1e-6)
 
 
@@ -370,7 +370,8 @@ def test_top_outputs_diagonals_and_single_responses_are_parts_of_the_whole_varia
 def test_a_map_along_all_directions_is_the_whole_map(form):
     net, x, y = case("mlp")
     whole, along = (
-        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", k), form=form) for k in (0, 3)
+        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", k), estimator=form)
+        for k in (0, 3)
     )
     for column in ("leverage", "sensitivity", "loo_loss", "deviation", "memorization"):
         np.testing.assert_allclose(along[column], whole[column], rtol=1e-7, atol=1e-12, err_msg=column)
@@ -383,7 +384,7 @@ def test_the_cavity_form_along_few_directions_lies_between_first_order_and_the_w
     net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 40)).double()
     x, y = torch.randn(60, 4, dtype=torch.float64), torch.arange(60) % 40
     first, along, whole = (
-        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", k), form=form)
+        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", k), estimator=form)
         for k, form in ((0, "F"), (1, "R"), (0, "R"))
     )
     assert whole["leverage"].mean() > 1  # where one signed direction for all the rest would pass the bound
@@ -407,7 +408,7 @@ def test_weights_act_along_directions_as_on_the_whole():
 def test_forms_that_need_all_of_the_variance_are_refused_along_directions():
     net, x, y = case("mlp")
     with pytest.raises(ValueError, match="directions=0"):
-        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", 2), form="P")
+        mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", 2), estimator="P")
 
 
 def test_many_outputs_are_mapped_along_directions_without_wide_columns():

@@ -334,13 +334,13 @@ def test_groups_are_left_out_as_in_the_dense_posterior(mlp):
 
 def test_exact_structures_use_the_cavity_form_and_unverified_ones_the_first_order_form(mlp, monkeypatch):
     net, x, y = mlp
-    assert drawn(net, x, y).provenance.form == "R-sm"
+    assert drawn(net, x, y).provenance.estimator.name == "cavity"
     unasked = mm.Laplace("ekfac", prior=0.5)
     assert "by the exact curvature" in drawn(net, x, y, unasked).provenance.description.notes[0]
     monkeypatch.setattr("memorymaps.nets.laplace.diagnostics.MINUTE", 0)  # too dear
     for recipe in (unasked, mm.Laplace("ekfac", prior=0.5, probes=0)):
         m = drawn(net, x, y, recipe)
-        assert m.provenance.form == "F-sm"
+        assert m.provenance.estimator.name == "first_order"
         assert "unverified" in m.provenance.description.notes[0]
 
 
@@ -348,25 +348,25 @@ def test_an_approximation_that_has_lost_nothing_is_verified_unasked(mlp):
     net, x, y = mlp
     exact = drawn(net, x, y, mm.Laplace("full", prior=0.5))
     m = drawn(net, x, y, mm.Laplace("lowrank", prior=0.5, rows=sum(p.numel() for p in net.parameters())))
-    assert m.provenance.form == "R/F-sm"
-    assert "trusted with the cavity form" in str(m.summary())
+    assert m.provenance.estimator.name == "bounded_cavity"
+    assert "trusted with the cavity estimator" in str(m.summary())
     np.testing.assert_allclose(m["deviation"], exact["deviation"], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("found", "form", "word"),
+    ("found", "estimator", "word"),
     [
-        ((100.0, 100.0, 0.01), "R/F-sm", "trusted"),
-        ((85.0, 100.0, 0.01), "R/F-sm", "trusted"),
-        ((75.0, 100.0, 0.01), "F-sm", "ranks"),
-        ((113.0, 100.0, 0.01), "F-sm", "ranks"),  # softmax regression under kfac: the cavity form doubles the error
-        ((100.0, 100.0, 0.5), "F-sm", "have not settled"),
+        ((100.0, 100.0, 0.01), "bounded_cavity", "trusted"),
+        ((85.0, 100.0, 0.01), "bounded_cavity", "trusted"),
+        ((75.0, 100.0, 0.01), "first_order", "ranks"),
+        ((113.0, 100.0, 0.01), "first_order", "ranks"),  # softmax regression under kfac: the cavity form doubles the error
+        ((100.0, 100.0, 0.5), "first_order", "have not settled"),
     ],
 )
-def test_a_count_too_large_blows_the_cavity_form_up(mlp, monkeypatch, found, form, word):
+def test_a_count_too_large_blows_the_cavity_form_up(mlp, monkeypatch, found, estimator, word):
     monkeypatch.setattr("memorymaps.nets.laplace.diagnostics._effective", lambda *_: found)
     m = drawn(*mlp, recipe=mm.Laplace("kfac", prior=0.5))
-    assert m.provenance.form == form
+    assert m.provenance.estimator.name == estimator
     assert word in m.provenance.description.notes[0]
 
 

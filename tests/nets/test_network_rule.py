@@ -9,7 +9,7 @@ from networks import case, jacobian
 from torch import nn
 
 import memorymaps as mm
-from memorymaps.core.perturbation.estimators import FORMS, perturb
+from memorymaps.core.perturbation.estimators import CODES, perturb
 from memorymaps.nets.optimizers.learning_rule import rule_of
 from memorymaps.nets.optimizers.state_precision import read
 from memorymaps.nets.optimizers.variational_newton import VariationalNewton
@@ -80,7 +80,7 @@ def test_removing_moves_outputs_as_the_first_order_map_says(make):
     j, before = jacobians(m, net, x), parameters(m, net)
     moved = np.stack([j[i] @ (rule.without(i)[0] - before) for i in range(N)])
     at = m.origin.local(next(iter(m.origin.examples)))
-    np.testing.assert_allclose(moved, perturb(at, FORMS["F"]).deviation, rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(moved, perturb(at, CODES["F"]).deviation, rtol=1e-7, atol=1e-12)
     np.testing.assert_allclose(rule.deviation([2, 5]), rule.deviations()[[2, 5]].sum(0))
 
 

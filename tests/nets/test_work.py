@@ -48,4 +48,4 @@ def test_a_compiled_network_is_counted_alike_and_without_a_warning():
         for each in (net, compiled)
     ]
     assert len({forward_work(m.origin.posterior.setting) for m in maps}) == 1
-    assert len({m.provenance.form for m in maps}) == 1
+    assert len({m.provenance.estimator for m in maps}) == 1

@@ -7,12 +7,13 @@ Pearson residuals.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.posteriors.capabilities import Factored, Parametric
+from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
@@ -127,10 +128,18 @@ def dfbeta(m: MemoryMap) -> Array:
 def _origin(m: MemoryMap) -> Origin:
     if m.origin is None:
         raise ValueError("DFBETA needs the posterior, and a map read from disk has none: use the map memory_map made")
-    source = m.origin.posterior
-    if not (isinstance(source, Factored) and isinstance(source, Parametric)):
-        raise TypeError(f"{type(source).__name__} has no parameters to move: it lacks factor(inputs) and shift(u)")
     return m.origin
+
+
+def _changes(origin: Origin) -> tuple[Callable[[Any], Array], Callable[[Array], Array]]:
+    """`Z` of inputs, and parameters from its coordinates."""
+    able = capabilities_of(origin.posterior)
+    if able.covariance_root is None or able.from_whitened is None:
+        raise TypeError(
+            f"{type(origin.posterior).__name__} has no parameters to compare: its capabilities lack covariance_root "
+            "or from_whitened"
+        )
+    return able.covariance_root, able.from_whitened
 
 
 def _moves(m: MemoryMap, batch: Batch) -> Array:
@@ -138,8 +147,8 @@ def _moves(m: MemoryMap, batch: Batch) -> Array:
     at = origin.local(batch)
     room = 1 - at.leverage
     push = at.error[:, 0] / np.where(room < 1e-10, np.nan, room)
-    z = origin.posterior.factor(batch.inputs)[:, 0]  # type: ignore[attr-defined]
-    return -origin.posterior.shift(z * push[:, None])[..., 0]  # type: ignore[attr-defined]
+    root, from_whitened = _changes(origin)
+    return -from_whitened(root(batch.inputs)[:, 0] * push[:, None])[..., 0]
 
 
 def _aliased(m: MemoryMap) -> Array:
@@ -150,8 +159,8 @@ def _aliased(m: MemoryMap) -> Array:
 def standard_errors(m: MemoryMap) -> Array:
     """`√diag S⁻¹`: `[p]`, the parameters' posterior standard deviations."""
     _one_output(m)
-    source = _origin(m).posterior
-    basis = source.shift(np.eye(_parameters(m)))[..., 0]  # type: ignore[attr-defined]
+    from_whitened = _changes(_origin(m))[1]
+    basis = from_whitened(np.eye(_parameters(m)))[..., 0]
     return np.sqrt(np.sum(basis**2, axis=0))
 
 

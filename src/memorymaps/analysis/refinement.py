@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +10,10 @@ from tqdm.auto import tqdm
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
-from memorymaps.core.perturbation.estimators import Perturbation, form_named
+from memorymaps.core.perturbation.estimators import Estimator, Perturbation
 from memorymaps.maps.columns import columns_of, record_of
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.posteriors.capabilities import Removable
+from memorymaps.posteriors.capabilities import RemovalInfluence, capabilities_of
 from memorymaps.posteriors.origin import Origin
 
 _TOGETHER = 32  # examples solved for in one set of passes
@@ -47,11 +46,11 @@ def refine(
     >>> int(mm.refine(m, top=5)["refined"].sum())
     5
     """
-    origin = _origin(m)
+    origin = live(m)
+    source = _influence(origin)
     if top < 1 or steps < 1:
         raise ValueError(f"top = {top}, steps = {steps}: expected positive numbers")
     chosen = most(m, top, by)
-    source: Any = origin.posterior
     pieces = [chosen[start : start + _TOGETHER] for start in range(0, len(chosen), _TOGETHER)]
     hidden = None if progress is None else not progress
     shown = tqdm(pieces, desc="refining", unit=f"×{_TOGETHER} ex", delay=1.0, disable=hidden)
@@ -75,12 +74,12 @@ def live(m: MemoryMap) -> Origin:
     return m.origin
 
 
-def _origin(m: MemoryMap) -> Origin:
-    origin = live(m)
-    if not isinstance(origin.posterior, Removable):
+def _influence(origin: Origin) -> RemovalInfluence:
+    found = capabilities_of(origin.posterior).removal
+    if found is None:
         kind = type(origin.posterior).__name__
         raise TypeError(f"{kind} needs no refining: refine() is for networks with approximate curvature")
-    return origin
+    return found
 
 
 def most(m: MemoryMap, top: int, by: str) -> Array:
@@ -88,11 +87,11 @@ def most(m: MemoryMap, top: int, by: str) -> Array:
     return np.flatnonzero(np.isin(m["id"], m.top(top, by=by)["id"]))
 
 
-def _solved(source: Removable, origin: Origin, rows: Array, steps: int, tolerance: float) -> tuple[Array, Array]:
+def _solved(source: RemovalInfluence, origin: Origin, rows: Array, steps: int, tolerance: float) -> tuple[Array, Array]:
     """Deviations `[n, c]` and relative residuals `[n]`."""
-    moves, residual = source.removal([np.asarray([row]) for row in rows], steps, tolerance)
+    deltas, residual = source.parameter_change([np.asarray([row]) for row in rows], steps, tolerance)
     own = np.arange(len(rows))
-    return source.answer(origin.examples.take(rows).inputs, moves)[own, :, own], residual
+    return source.output_change(origin.examples.take(rows).inputs, deltas)[own, :, own], residual
 
 
 def exchanged(m: MemoryMap, rows: Array, deviation: Array, warning: Array, column: str, note: str) -> MemoryMap:
@@ -108,7 +107,7 @@ def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array) -> pa.R
     origin, where = live(m), m["row"][rows]
     batch = origin.examples.take(where)
     at = origin.local(batch)
-    change = form_named("R-sm").change(at, deviation)
+    change = Estimator("cavity").mean_change(at, deviation)
     effect = Perturbation(at.leverage, at.leverage_norm, deviation, change, warning)
     return record_of({"id": batch.ids, "row": where} | columns_of(at, effect, origin.posterior.description))
 

@@ -12,7 +12,7 @@ from memorymaps.analysis.refinement import exchanged, live, most
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.posteriors.capabilities import Refittable
+from memorymaps.posteriors.capabilities import Refit, capabilities_of
 from memorymaps.posteriors.contract import Posterior
 
 
@@ -52,7 +52,7 @@ def refit(
     if top < 1 or steps < 1 or not tolerance > 0:
         raise ValueError(f"top = {top}, steps = {steps}, tolerance = {tolerance}: expected positive numbers")
     origin, rows = live(m), most(m, top, by)
-    source, where = refittable(origin.posterior), m["row"][rows]
+    source, where = refits_of(origin.posterior), m["row"][rows]
     f = origin.local(origin.examples.take(where)).f
     what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **own_recipe(m)}
     with Journal.opened(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:
@@ -70,20 +70,21 @@ def refit(
     return exchanged(m, rows, deviation, warning, "refitted", note)
 
 
-def refittable(source: Posterior) -> Refittable:
-    """The posterior as one that can refit its model.
+def refits_of(source: Posterior) -> Refit:
+    """The posterior's own refits.
 
     Raises
     ------
     TypeError
         It cannot.
     """
-    if not isinstance(source, Refittable):
+    found = capabilities_of(source).refit
+    if found is None:
         raise TypeError(
             f"{type(source).__name__} cannot refit its model itself: retrain_check(m, retrain), where "
             "retrain(removed, wanted) fits it without the rows `removed` and returns the outputs of the rows `wanted`"
         )
-    return source
+    return found
 
 
 def own_recipe(m: MemoryMap) -> dict[str, str]:
@@ -92,9 +93,7 @@ def own_recipe(m: MemoryMap) -> dict[str, str]:
     return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
 
 
-def _run(
-    source: Refittable, rows: Array, journal: Journal, steps: int, tolerance: float, progress: bool | None
-) -> None:
+def _run(source: Refit, rows: Array, journal: Journal, steps: int, tolerance: float, progress: bool | None) -> None:
     """Everything that the journal lacks; first the model at rest, with nothing removed."""
     tasks = [(-1, rows[:0], rows), *((int(row), rows[k : k + 1], rows[k : k + 1]) for k, row in enumerate(rows))]
     lacking = [task for task in tasks if not journal.knows(task[0], task[2])]

@@ -15,10 +15,10 @@ from scipy.stats import spearmanr
 from tqdm.auto import tqdm
 
 from memorymaps.analysis.journal import Journal
-from memorymaps.analysis.refitting import own_recipe, refittable
+from memorymaps.analysis.refitting import own_recipe, refits_of
 from memorymaps.core.arrays import Array
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.posteriors.capabilities import Refittable
+from memorymaps.posteriors.capabilities import Refit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,13 +130,13 @@ def retrain_check(
     if retrain is None and executor is not None:
         raise ValueError("executor= runs your own retrain(removed, wanted): the network's own refit goes one by one")
     what = _WHAT if retrain else {**_WHAT, **own_recipe(m)}
-    retrain, at = retrain or _own(refittable(m.origin.posterior)), m.origin.local(batch).f
+    retrain, at = retrain or _own(refits_of(m.origin.posterior)), m.origin.local(batch).f
     with Journal.opened(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
         _run(chosen, retrain, journal, executor, progress)
         return _compared(m, chosen, at, {row: np.asarray(line["f"]) for row, line in journal.found.items()})
 
 
-def _own(source: Refittable) -> Retrain:
+def _own(source: Refit) -> Retrain:
     return lambda removed, wanted: source.refit(removed, wanted)[0]
 
 

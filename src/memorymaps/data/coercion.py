@@ -16,7 +16,7 @@ def as_array(values: Any) -> Array:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
-def _several(inputs: Any, n: int) -> Any:
+def as_inputs(inputs: Any, n: int) -> Any:
     """A mapping or a tuple of arrays with `n` rows each stays one, for models with several inputs; a list is an array.
 
     Raises
@@ -41,7 +41,7 @@ def _several(inputs: Any, n: int) -> Any:
     return inputs
 
 
-def _count(inputs: Any) -> int:
+def count_rows(inputs: Any) -> int:
     """Number of rows; `DataError` if several inputs differ in it."""
     if not isinstance(inputs, (Mapping, tuple)):
         return int(inputs.shape[0] if hasattr(inputs, "shape") else len(inputs))
@@ -53,15 +53,17 @@ def _count(inputs: Any) -> int:
     return int(counts.pop()[0])
 
 
-def _rows(inputs: Any, rows: Any) -> Any:
+def rows_of(inputs: Any, rows: Any) -> Any:
+    """Rows of inputs of any kind: arrays, data frames, mappings and tuples of arrays."""
     if isinstance(inputs, Mapping):
-        return {key: _rows(value, rows) for key, value in inputs.items()}
+        return {key: rows_of(value, rows) for key, value in inputs.items()}
     if isinstance(inputs, tuple):
-        return tuple(_rows(value, rows) for value in inputs)
+        return tuple(rows_of(value, rows) for value in inputs)
     return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
 
 
-def _column(values: Any, n: int, name: str) -> Array | None:
+def checked_column(values: Any, n: int, name: str) -> Array | None:
+    """A column `[n, …]` given beside the inputs, or `None`; `DataError` for another length."""
     if values is None:
         return None
     column = as_array(values)
@@ -70,8 +72,9 @@ def _column(values: Any, n: int, name: str) -> Array | None:
     return column
 
 
-def _weights(values: Any, n: int) -> Array | None:
-    weight = _column(values, n, "sample_weight")
+def checked_weights(values: Any, n: int) -> Array | None:
+    """Weights `[n]` as floats, or `None`; `DataError` unless finite and not negative."""
+    weight = checked_column(values, n, "sample_weight")
     if weight is None:
         return None
     weight = weight.astype(float)
@@ -90,18 +93,19 @@ def check_unique(ids: Array) -> None:
         )
 
 
-def _ids(ids: Any, inputs: Any, n: int) -> Array:
+def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
+    """Unique ids `[n]`: those given, else a data frame's index, else row numbers."""
     if ids is None:
         index = getattr(inputs, "index", None)
         ids = np.arange(n) if index is None or callable(index) else index
     if len(ids) != n:
         raise DataError(f"ids has {len(ids)} rows, the inputs have {n}")
-    column = _names(ids)
+    column = as_ids(ids)
     check_unique(column)
     return column
 
 
-def _names(ids: Any) -> Array:
+def as_ids(ids: Any) -> Array:
     """Integers stay integers, everything else becomes text."""
     ids = as_array(ids) if hasattr(ids, "detach") else ids
     kind = getattr(getattr(ids, "dtype", None), "kind", "")
@@ -110,5 +114,6 @@ def _names(ids: Any) -> Array:
     return np.asarray([str(value) for value in ids])
 
 
-def _sliced(values: Array | None, rows: Any) -> Array | None:
+def sliced(values: Array | None, rows: Any) -> Array | None:
+    """Some rows of a column that may be absent."""
     return None if values is None else values[rows]

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Batch
-from memorymaps.data.coercion import _column, _count, _ids, _rows, _several, _sliced, _weights, as_array
+from memorymaps.data.coercion import (
+    as_array,
+    as_inputs,
+    checked_column,
+    checked_ids,
+    checked_weights,
+    count_rows,
+    rows_of,
+    sliced,
+)
 from memorymaps.data.examples import BATCH, DataError, Examples
 
 
@@ -47,14 +56,20 @@ class ArrayExamples(Examples):
         if target is None:
             raise DataError("a map needs targets: memory_map(model, X, y)")
         y = as_array(target)
-        inputs = _several(inputs, len(y) if y.ndim else 0)
-        n = _count(inputs)
+        inputs = as_inputs(inputs, len(y) if y.ndim else 0)
+        n = count_rows(inputs)
         if n == 0:
             raise DataError("the data has no rows")
-        _column(y, n, "target")
+        checked_column(y, n, "target")
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
-        batch = Batch(inputs, y, _ids(ids, inputs, n), _weights(sample_weight, n), _column(offset, n, "offset"))
+        batch = Batch(
+            inputs,
+            y,
+            checked_ids(ids, inputs, n),
+            checked_weights(sample_weight, n),
+            checked_column(offset, n, "offset"),
+        )
         return cls(batch, batch_size)
 
     @property
@@ -74,7 +89,7 @@ class ArrayExamples(Examples):
         b = self.whole
         rows = rows if isinstance(rows, slice) else np.array(rows)  # a copy: torch wants indices it could write to
         return Batch(
-            _rows(b.inputs, rows), b.target[rows], b.ids[rows], _sliced(b.weight, rows), _sliced(b.offset, rows)
+            rows_of(b.inputs, rows), b.target[rows], b.ids[rows], sliced(b.weight, rows), sliced(b.offset, rows)
         )
 
 

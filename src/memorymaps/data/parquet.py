@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.data.coercion import _ids, _weights
+from memorymaps.data.coercion import checked_ids, checked_weights
 from memorymaps.data.examples import BATCH, DataError, Examples
 
 
@@ -73,8 +73,8 @@ class ParquetExamples(Examples):
             return None if name is None else named[name].to_numpy(copy=True)
 
         n = len(inputs)
-        ids = rows if self.id is None else _ids(named[self.id], None, n)
-        return Batch(inputs, column(self.target), ids, _weights(column(self.weight), n), column(self.offset))
+        ids = rows if self.id is None else checked_ids(named[self.id], None, n)
+        return Batch(inputs, column(self.target), ids, checked_weights(column(self.weight), n), column(self.offset))
 
     def __iter__(self) -> Iterator[Batch]:
         start = 0

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.group_removal import group_shift
-from memorymaps.posteriors.capabilities import Factored, Removable
+from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
@@ -88,30 +88,33 @@ def _origin(m: ExampleTable) -> Origin:
 
 def _responses(origin: Origin, members: list[Array]) -> Callable[[Any], Array]:
     """Deviations `[n, c, groups]` of any batch of inputs."""
-    source = origin.posterior
-    if isinstance(source, Factored):
-        shifts = np.stack([_shift(origin, source, rows) for rows in members], axis=1)
-        return lambda inputs: np.tensordot(source.factor(inputs), shifts, axes=(-1, 0))
-    if isinstance(source, Removable):
-        moves, residual = source.removal([np.sort(rows) for rows in members])
-        if np.any(residual > _SOLVED):
-            raise ValueError(
-                f"removal was solved to a relative residual of {residual.max():.1g} only: try smaller groups"
-            )
-        return lambda inputs: source.answer(inputs, moves)
-    raise TypeError(f"{type(source).__name__} gives no cross-covariances: it lacks factor(inputs)")
+    able = capabilities_of(origin.posterior)
+    if able.covariance_root is not None:
+        root = able.covariance_root
+        shifts = np.stack([_shift(origin, root, rows) for rows in members], axis=1)
+        return lambda inputs: np.tensordot(root(inputs), shifts, axes=(-1, 0))
+    if able.removal is None:
+        raise TypeError(
+            f"{type(origin.posterior).__name__} gives no cross-covariances: its capabilities have neither "
+            "covariance_root nor removal"
+        )
+    influence = able.removal
+    deltas, residual = influence.parameter_change([np.sort(rows) for rows in members])
+    if np.any(residual > _SOLVED):
+        raise ValueError(f"removal was solved to a relative residual of {residual.max():.1g} only: try smaller groups")
+    return lambda inputs: influence.output_change(inputs, deltas)
 
 
-def _shift(origin: Origin, source: Factored, rows: Array) -> Array:
+def _shift(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
     members = np.sort(rows)
     pieces = (origin.examples.take(members[start : start + _TOGETHER]) for start in range(0, len(members), _TOGETHER))
-    return group_shift(_of_members(origin, source, batch) for batch in pieces)
+    return group_shift(_of_members(origin, root, batch) for batch in pieces)
 
 
-def _of_members(origin: Origin, source: Factored, batch: Batch) -> tuple[Array, Array, Array]:
+def _of_members(origin: Origin, root: Callable[[Any], Array], batch: Batch) -> tuple[Array, Array, Array]:
     """`e`, `Z` and `Λ`."""
     at: Any = origin.local(batch)
-    return at.error, source.factor(batch.inputs), at.curvature
+    return at.error, root(batch.inputs), at.curvature
 
 
 class _Effects:

@@ -10,17 +10,18 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
+from memorymaps.core.perturbation.estimators import CODES, Estimator
 from memorymaps.posteriors.contract import Description
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """The posterior's own description, the form of the estimate, and a fingerprint of the data.
+    """The posterior's own description, the estimator, and a fingerprint of the data.
 
     Attributes
     ----------
     description : what the posterior says of itself.
-    form : name of the form of the deviation (`R-sm`, …; see `perturbation.FORMS`).
+    estimator : how deviations and changes of the mean were estimated.
     n : number of training examples, also where the map has been cut to some of them.
     outputs : number of outputs `c`.
     fingerprint : hash of ids, targets and weights in their order.
@@ -28,7 +29,7 @@ class Provenance:
     """
 
     description: Description
-    form: str
+    estimator: Estimator
     n: int
     outputs: int
     fingerprint: str
@@ -41,9 +42,22 @@ class Provenance:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """The inverse of `to_dict`, also after a trip through JSON."""
+        values = dict(values)
+        facts = _translated(values["description"])
         known = {field.name for field in dataclasses.fields(Description)}
-        facts = {key: _frozen(value) for key, value in values["description"].items() if key in known}
-        return cls(**{**values, "description": Description(**facts)})
+        description = Description(**{key: _frozen(value) for key, value in facts.items() if key in known})
+        estimator = CODES[values.pop("form")] if "form" in values else Estimator(**values["estimator"])
+        return cls(**{**values, "description": description, "estimator": estimator})
+
+
+def _translated(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A description as written by 0.1, which used the papers' codes and other names."""
+    facts = dict(facts)
+    if "form" in facts:
+        facts["estimator"] = CODES[facts.pop("form")].name
+    if "bends" in facts:
+        facts["nonlinear"] = facts.pop("bends")
+    return facts
 
 
 def _frozen(value: Any) -> Any:

@@ -58,7 +58,7 @@ def _what(m: ExampleTable) -> tuple[str, ...]:
     d = m.provenance.description
     part = "" if len(m) == m.provenance.n else f" (of {m.provenance.n:,} in training; sums below are over these only)"
     lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
-    lines += [f"prior: {d.prior}", f"estimate: form {m.provenance.form}", *d.coverage, *d.notes]
+    lines += [f"prior: {d.prior}", f"estimator: {m.provenance.estimator}", *d.coverage, *d.notes]
     return tuple(lines)
 
 
@@ -123,7 +123,7 @@ def _light(flag: Warn, count: int, n: int) -> str:
 def _leaning(m: ExampleTable) -> tuple[str, ...]:
     """First-order sizes fall short by about `1/(1 − h)`: too much where the model leans on each example."""
     mean = float(np.mean(m["leverage"])) if len(m) else 0.0
-    if not m.provenance.form.startswith("F"):
+    if m.provenance.estimator.name != "first_order":
         return ()
     if mean >= _LEANING:
         return (
@@ -131,12 +131,12 @@ def _leaning(m: ExampleTable) -> tuple[str, ...]:
             "leave-one-out loss with it, is understated. Use an exact structure, refine(m) or refit(m), or read ranks "
             "only",
         )
-    return (_RANKS,) if m.provenance.description.bends else ()
+    return (_RANKS,) if m.provenance.description.nonlinear else ()
 
 
 def too_long(m: ExampleTable) -> bool:
-    """Whether cavity sizes, one Newton step's, may be too large: the network leans on each example, and bends."""
-    if not len(m) or not m.provenance.description.bends or m.provenance.form.startswith("F"):
+    """Whether cavity sizes, one Newton step's, may be too large: the network leans on each example, and nonlinear."""
+    if not len(m) or not m.provenance.description.nonlinear or m.provenance.estimator.name == "first_order":
         return False
     return float(np.mean(m["leverage"])) >= _BENDING
 

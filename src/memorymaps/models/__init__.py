@@ -1,1 +1,46 @@
-"""Model families other than networks: one folder a family, one file a library."""
+"""Model families other than networks: one folder a family, one file a library.
+
+The names here are models that the library itself offers; fitted models of other libraries are passed to `memory_map`
+as they are.
+"""
+
+from memorymaps._lazy import lazy_names
+
+_HOMES = {
+    "BetaBernoulli": "memorymaps.models.conjugate.discrete",
+    "BoostedTrees": "memorymaps.models.trees.boosting_posterior",
+    "DirichletCategorical": "memorymaps.models.conjugate.discrete",
+    "Draws": "memorymaps.models.draws.draws",
+    "GammaPoisson": "memorymaps.models.conjugate.discrete",
+    "ImproperError": "memorymaps.models.conjugate.family",
+    "NormalMean": "memorymaps.models.conjugate.gaussian",
+    "NormalWishart": "memorymaps.models.conjugate.gaussian",
+    "Sampler": "memorymaps.models.draws.draws",
+    "StateSpace": "memorymaps.models.conjugate.kalman_smoother",
+    "from_arviz": "memorymaps.models.draws.arviz",
+    "newton": "memorymaps.models.linear.newton_methods",
+    "online_newton": "memorymaps.models.linear.newton_methods",
+    "psis": "memorymaps.models.draws.importance_sampling",
+    "support_vectors": "memorymaps.models.kernels.sklearn_svm",
+    "von": "memorymaps.models.linear.newton_methods",
+}
+
+__all__ = [
+    "BetaBernoulli",
+    "BoostedTrees",
+    "DirichletCategorical",
+    "Draws",
+    "GammaPoisson",
+    "ImproperError",
+    "NormalMean",
+    "NormalWishart",
+    "Sampler",
+    "StateSpace",
+    "from_arviz",
+    "newton",
+    "online_newton",
+    "psis",
+    "support_vectors",
+    "von",
+]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

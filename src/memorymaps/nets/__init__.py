@@ -1,1 +1,42 @@
-"""PyTorch networks; torch is imported nowhere else."""
+"""PyTorch networks; torch is imported nowhere else.
+
+The names here are recipes for posteriors (`Laplace`, `FromOptimizer`, …), data and losses that `memory_map` takes
+together with a module.
+"""
+
+from memorymaps._lazy import lazy_names
+
+_HOMES = {
+    "Custom": "memorymaps.nets.custom",
+    "FromOptimizer": "memorymaps.nets.optimizers.from_optimizer",
+    "InTurnWarning": "memorymaps.nets.autograd.vmap_fallback",
+    "Laplace": "memorymaps.nets.recipe",
+    "LoaderExamples": "memorymaps.nets.data.datasets",
+    "NotFiniteError": "memorymaps.nets.autograd.network",
+    "OptimizerStateError": "memorymaps.nets.optimizers.state_precision",
+    "OutOfMemoryWarning": "memorymaps.nets.autograd.batch_size",
+    "VariationalGP": "memorymaps.nets.interop.gpytorch_variational",
+    "VariationalNewton": "memorymaps.nets.optimizers.variational_newton",
+    "ensemble": "memorymaps.nets.ensembles",
+    "mc_dropout": "memorymaps.nets.ensembles",
+    "prior_from": "memorymaps.nets.prior",
+    "snapshots": "memorymaps.nets.ensembles",
+}
+
+__all__ = [
+    "Custom",
+    "FromOptimizer",
+    "InTurnWarning",
+    "Laplace",
+    "LoaderExamples",
+    "NotFiniteError",
+    "OptimizerStateError",
+    "OutOfMemoryWarning",
+    "VariationalGP",
+    "VariationalNewton",
+    "ensemble",
+    "mc_dropout",
+    "prior_from",
+    "snapshots",
+]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

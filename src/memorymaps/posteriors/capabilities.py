@@ -1,97 +1,160 @@
-"""Optional abilities of a posterior."""
+"""What a posterior offers beside outputs and variances: one record of optional functions.
+
+A posterior lists what it has in its attribute `capabilities`; a wrapper passes the record of the posterior inside on,
+with `on_inputs` where it transforms the inputs. Nothing else in the library asks a posterior for its kind.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.local import Local
+from memorymaps.data.coercion import rows_of
+from memorymaps.posteriors.contract import Posterior
 
-
-@runtime_checkable
-class Factored(Protocol):
-    """Ability: prediction covariances `V_ij = Z_i Z_jᵀ` in finitely many coordinates; gives group removal."""
-
-    def factor(self, inputs: Any) -> Array:
-        """`Z [n, c, r]`."""
+Transform = Callable[[Any], Any]
 
 
 class Along(Protocol):
-    """A batch seen along directions `D [n, c, k]`: outputs `f [n, c]` and `gram = DᵀVD [n, k, k]`."""
+    """A batch restricted to directions `D [n, c, k]`: outputs `f [n, c]` and `gram = DᵀVD [n, k, k]`."""
 
-    f: Array
-    directions: Array
-    gram: Array
+    @property
+    def f(self) -> Array:
+        """`[n, c]`."""
+
+    @property
+    def directions(self) -> Array:
+        """`D [n, c, k]`."""
+
+    @property
+    def gram(self) -> Array:
+        """`DᵀVD [n, k, k]`."""
 
     def respond(self, share: Array) -> Array:
-        """`V D s [n, c]` for shares `s [n, k]` of the directions."""
+        """`V D s [n, c]` for coefficients `s [n, k]` of the directions."""
 
 
-@runtime_checkable
 class Directional(Protocol):
-    """Ability: `V` along chosen directions at a cost that does not grow with `c`, for models with many outputs.
+    """`V` restricted to chosen directions, at a cost that does not grow with `c`, for models with many outputs."""
 
-    `directions` is how many leading directions of each `Λ` the map should ask for.
-    """
-
-    directions: int
+    @property
+    def directions(self) -> int:
+        """Number of leading directions of each `Λ` that the map uses."""
 
     def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
-        """Inputs in parts of which all that is known fits in memory, with their places in the batch."""
+        """Consecutive parts of a batch that fit in memory, each with its rows."""
 
     def along(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> Along:
-        """A batch along `D = choose(f, rows)`, chosen once the outputs of these rows are known."""
+        """A batch restricted to `D = choose(f, rows)`, which depends on the outputs `f` of these rows."""
 
 
-@runtime_checkable
-class Removable(Protocol):
-    """Ability: parameters' moves for removed groups on the exact curvature, by iteration; for models of any size."""
+class RemovalInfluence(Protocol):
+    """Changes of parameters and outputs when groups of training rows are removed, on the exact curvature."""
 
-    def removal(self, groups: Sequence[Array], steps: int = ..., tolerance: float = ...) -> tuple[Array, Array]:
-        """Moves `[g, P]` for groups of training rows, and the relative residuals `[g]` they were solved to."""
+    def parameter_change(self, groups: Sequence[Array], steps: int = ..., tolerance: float = ...) -> tuple[Any, Array]:
+        """Changes `Δθ [g, P]` for groups of training rows, and the relative residuals `[g]` of the linear systems."""
 
-    def answer(self, inputs: Any, moves: Array) -> Array:
-        """How outputs answer to the moves: `[n, c, g]`."""
+    def output_change(self, inputs: Any, deltas: Any) -> Array:
+        """Changes of the outputs for the parameter changes of `parameter_change`: `[n, c, g]`."""
 
 
-@runtime_checkable
-class Refittable(Protocol):
-    """Ability: the model fitted again without some training rows, from where it is; the truth that sizes estimate.
-
-    `affordable` is how many of its largest sizes a map should replace by this truth of its own accord, where one step
-    may be too long; 0: only when asked for.
-    """
+class Refit(Protocol):
+    """The model fitted again without some training rows, starting from its own parameters."""
 
     def affordable(self) -> int:
-        """How many refits a map may make unasked."""
+        """Number of refits that a map may make without being asked; 0: only on request."""
 
     def refit(self, removed: Array, wanted: Array, steps: int = ..., tolerance: float = ...) -> tuple[Array, float]:
-        """Outputs `f [n, c]` of the rows `wanted`, and which part of their way they still moved at last.
+        """Outputs `f [n, c]` of the rows `wanted`, and the fraction by which they still changed in the last half.
 
-        With nothing removed: the outputs from which removal moves them, those of the model at rest.
+        With nothing removed: the outputs at the optimum, from which the changes are counted.
         """
 
 
-@runtime_checkable
-class Parametric(Protocol):
-    """Ability: moves of named parameters; gives DFBETA and one-step parameters."""
+@dataclass(frozen=True)
+class Capabilities:
+    """Optional functions of a posterior; `None` where it does not offer one.
 
-    def shift(self, u: Array) -> Array:
-        """Parameters' move `[..., p, c]` for coordinates `u [..., r]` of `Factored.factor`."""
+    Attributes
+    ----------
+    covariance_root : `inputs → Z [n, c, r]` with prediction covariances `V_ij = Z_i Z_jᵀ`; gives removal of groups.
+        (linear_operator: `root_decomposition`)
+    from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; gives DFBETA.
+    directional : `V` along chosen directions only, for many outputs.
+    removal : removal of groups by iteration on the exact curvature, for models of any size.
+    refit : refitting without some rows.
+    extra_columns : `(batch, at) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
+    subgradient : `ids → w e [n, c]`, the element of `∂ℓ` that the optimum selects (dual variables), for losses with
+        kinks.
+    """
+
+    covariance_root: Callable[[Any], Array] | None = None
+    from_whitened: Callable[[Array], Array] | None = None
+    directional: Directional | None = None
+    removal: RemovalInfluence | None = None
+    refit: Refit | None = None
+    extra_columns: Callable[[Batch, Local], Mapping[str, Array]] | None = None
+    subgradient: Callable[[Array], Array] | None = None
+
+    def on_inputs(self, transform: Transform) -> Capabilities:
+        """The capabilities of a posterior whose inputs pass through `transform` first (a pipeline's)."""
+        return dataclasses.replace(
+            self,
+            covariance_root=_optional(self.covariance_root, lambda root: lambda x: root(transform(x))),
+            directional=_optional(self.directional, lambda inner: _TransformedDirections(inner, transform)),
+            removal=_optional(self.removal, lambda inner: _TransformedRemoval(inner, transform)),
+            extra_columns=_optional(
+                self.extra_columns, lambda add: lambda batch, at: add(_transformed(batch, transform), at)
+            ),
+        )
 
 
-@runtime_checkable
-class Annotated(Protocol):
-    """Ability: columns of its own for every example; one named `warning` joins the map's lights."""
-
-    def annotate(self, batch: Batch, at: Local) -> Mapping[str, Array]:
-        """Columns `[n]` or `[n, c]` for a batch and what the map sees of it."""
+NONE = Capabilities()
 
 
-@runtime_checkable
-class Fitted(Protocol):
-    """Ability: the errors that the fit ended with (dual variables), for losses with kinks, where `∇_f ℓ` is a set."""
+def capabilities_of(source: Posterior) -> Capabilities:
+    """The posterior's record; a posterior without the attribute `capabilities` has none."""
+    found: Capabilities = getattr(source, "capabilities", NONE)
+    return found
 
-    def fit_errors(self, ids: Array) -> Array:
-        """`w e [n, c]` of the training examples with these ids."""
+
+def _optional(value: Any, change: Callable[[Any], Any]) -> Any:
+    return None if value is None else change(value)
+
+
+def _transformed(batch: Batch, transform: Transform) -> Batch:
+    return dataclasses.replace(batch, inputs=transform(batch.inputs))
+
+
+@dataclass(frozen=True)
+class _TransformedDirections:
+    inner: Directional
+    transform: Transform
+
+    @property
+    def directions(self) -> int:
+        return self.inner.directions
+
+    def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
+        whole = self.transform(inputs)
+        for rows, _ in self.inner.parts(whole):
+            yield rows, rows_of(inputs, rows)
+
+    def along(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> Along:
+        return self.inner.along(self.transform(inputs), choose)
+
+
+@dataclass(frozen=True)
+class _TransformedRemoval:
+    inner: RemovalInfluence
+    transform: Transform
+
+    def parameter_change(self, groups: Sequence[Array], steps: int = 200, tolerance: float = 1e-4) -> tuple[Any, Array]:
+        return self.inner.parameter_change(groups, steps, tolerance)
+
+    def output_change(self, inputs: Any, deltas: Any) -> Array:
+        return self.inner.output_change(self.transform(inputs), deltas)

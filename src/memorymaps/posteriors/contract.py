@@ -26,10 +26,10 @@ class Marginals:
 class Description:
     """What a posterior says of itself; it travels into the map's provenance as it is.
 
-    `form` is the estimate of deviations that this posterior's sizes can be trusted with;
+    `estimator` is the estimator of deviations whose sizes can be trusted with this posterior;
     `effective_parameters` is the posterior's own count, independent of the map (`P − δ tr S⁻¹` where known);
     `distance` how far the parameters are from the optimum: posterior standard deviations per effective parameter;
-    `bends` whether outputs are not linear in the parameters, so that sizes are those of one Newton step.
+    `nonlinear` whether outputs are not linear in the parameters, so that sizes are those of one Newton step.
     """
 
     model: str
@@ -47,8 +47,8 @@ class Description:
     dispersion_estimated: bool = False
     residual_df: float | None = None
     distance: float | None = None
-    bends: bool = False
-    form: str = "R-sm"
+    nonlinear: bool = False
+    estimator: str = "cavity"
     notes: tuple[str, ...] = ()
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
 

@@ -13,7 +13,7 @@ from memorymaps.core.perturbation.curvature_sketch import error_and_roots, scale
 from memorymaps.core.perturbation.local import Local
 from memorymaps.core.perturbation.sketched import Sketched
 from memorymaps.data.examples import Examples
-from memorymaps.posteriors.capabilities import Directional, Fitted
+from memorymaps.posteriors.capabilities import Directional, capabilities_of
 from memorymaps.posteriors.contract import Posterior
 
 
@@ -26,22 +26,24 @@ class Origin:
 
     def local(self, batch: Batch) -> Local | Sketched:
         """A batch seen from the posterior: outputs with their offset, variances, weights; float64."""
-        if isinstance(self.posterior, Directional):
-            return self._sketched(self.posterior, batch)
+        able = capabilities_of(self.posterior)
+        if able.directional is not None:
+            return self._sketched(able.directional, batch)
         marginals = self.posterior.marginals(batch.inputs)
         xp = array_namespace(marginals.f)
         variance = xp.astype(marginals.variance, xp.float64)
         belief = variance if marginals.spread is None else variance + marginals.spread
-        fitted = self.posterior.fit_errors(batch.ids) if isinstance(self.posterior, Fitted) else None
+        fitted = None if able.subgradient is None else able.subgradient(batch.ids)
         f, y, weight = self._seen(marginals.f, batch)
         return Local(self.posterior.likelihood.under(belief).at(f), f, y, weight, variance, fitted)
 
     def parts(self, batch: Batch) -> Iterator[Batch]:
         """A batch in the parts that the posterior looks at together."""
-        if not isinstance(self.posterior, Directional):
+        directional = capabilities_of(self.posterior).directional
+        if directional is None:
             yield batch
             return
-        for rows, inputs in self.posterior.parts(batch.inputs):
+        for rows, inputs in directional.parts(batch.inputs):
             yield batch.cut(rows, inputs)
 
     def _sketched(self, source: Directional, batch: Batch) -> Sketched:

@@ -1,1 +1,42 @@
-"""Pictures of maps."""
+"""Pictures of maps: Matplotlib displays and the interactive explorer."""
+
+from memorymaps._lazy import lazy_names
+
+_HOMES = {
+    "Display": "memorymaps.viz.displays.base",
+    "EvolutionDisplay": "memorymaps.viz.displays.evolution",
+    "ExplorerOptions": "memorymaps.viz.explorer.options",
+    "GeneralisationDisplay": "memorymaps.viz.displays.evolution",
+    "GroupDisplay": "memorymaps.viz.displays.leave_out",
+    "LeaveOutDisplay": "memorymaps.viz.displays.leave_out",
+    "MapDisplay": "memorymaps.viz.displays.map",
+    "PayloadError": "memorymaps.viz.explorer.payloads",
+    "Pictures": "memorymaps.viz.explorer.payloads",
+    "RetrainingDisplay": "memorymaps.viz.displays.leave_out",
+    "Rows": "memorymaps.viz.explorer.payloads",
+    "SensitivityDisplay": "memorymaps.viz.displays.sensitivity",
+    "Server": "memorymaps.viz.explorer.server",
+    "Texts": "memorymaps.viz.explorer.payloads",
+    "TrajectoryDisplay": "memorymaps.viz.displays.trajectory",
+    "explore": "memorymaps.viz.explorer.explorer",
+}
+
+__all__ = [
+    "Display",
+    "EvolutionDisplay",
+    "ExplorerOptions",
+    "GeneralisationDisplay",
+    "GroupDisplay",
+    "LeaveOutDisplay",
+    "MapDisplay",
+    "PayloadError",
+    "Pictures",
+    "RetrainingDisplay",
+    "Rows",
+    "SensitivityDisplay",
+    "Server",
+    "Texts",
+    "TrajectoryDisplay",
+    "explore",
+]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

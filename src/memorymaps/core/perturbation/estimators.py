@@ -1,18 +1,18 @@
-"""The one equation: from `(f, V, Λ, e)` to what leaving an example out does (method.md §3, §8).
+"""The perturbation equation: what leaving an example out does, from `(f, V, Λ, e)` (method.md §3, §8).
 
-Everything here is arrays in, arrays out, for a batch of `n` examples with `c` outputs:
-`error e [n, c]`, `variance V [n, c, c]`, `curvature Λ [n, c, c]`. Each example's weight is already inside
-`e` and `Λ`.
+Arrays in, arrays out, for a batch of `n` examples with `c` outputs: `error e [n, c]`, `variance V [n, c, c]`,
+`curvature Λ [n, c, c]`. The example's weight is a factor of `e` and `Λ`.
 
-The forms of the deviation `Δf = f^{\\i} − f`:
+Estimators of the deviation `Δf = f^{\\i} − f`, with the letters of the papers:
 
-    P   diag(V) e                    the papers' diagonal products
-    F   V e                          first order [MPE Eq. 12]
-    R   V (I − ΛV)⁻¹ e               exact for linear regression [CW]
-    I   Δf = V e(f + Δf)             the removed loss exact, the remaining losses quadratic
+    diagonal         P     diag(V) e             diagonal products
+    first_order      F     V e                   [MPE Eq. 12]
+    cavity           R     V (I − ΛV)⁻¹ e        exact for linear regression [CW]
+    bounded_cavity   R/F   cavity where all eigenvalues of ΛV are below 1, first order elsewhere
+    implicit         I     Δf = V e(f + Δf)      the removed loss exact, the remaining losses quadratic
 
-and two ways to the change of the mean: linearised `(dσ/df) Δf` (`Λ Δf` for canonical links), or exact
-`σ(f + Δf) − σ(f)` (suffix `sm`).
+and two of the change of the mean: `exact`, `σ(f + Δf) − σ(f)` (the suffix `-sm` of the letters), or `linearised`,
+`(dσ/df) Δf` (`Λ Δf` for canonical links).
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ from memorymaps.core.perturbation.local import Local, _Seen
 from memorymaps.core.perturbation.sketched import Sketched
 
 
-def _diagonal_form(at: Local) -> tuple[Array, Array]:
+def _diagonal(at: Local) -> tuple[Array, Array]:
     return array_namespace(at.f).linalg.diagonal(at.variance) * at.error, _too_small(at)
 
 
-def _first_order_form(at: Local | Sketched) -> tuple[Array, Array]:
+def _first_order(at: Local | Sketched) -> tuple[Array, Array]:
     return at.first_order(), _too_small(at)
 
 
-def _cavity_form(at: Local | Sketched) -> tuple[Array, Array]:
+def _cavity(at: Local | Sketched) -> tuple[Array, Array]:
     return at.cavity(), _bound(at)
 
 
-def _implicit_form(at: Local) -> tuple[Array, Array]:
+def _implicit(at: Local) -> tuple[Array, Array]:
     delta, converged = implicit(at.likelihood, at.f, at.y, at.weight, at.variance)
     return delta, _bound(at) + array_namespace(at.f).where(converged, 0, int(Warn.NOT_CONVERGED))
 
 
-def _trusted_form(at: Local | Sketched) -> tuple[Array, Array]:
+def _bounded_cavity(at: Local | Sketched) -> tuple[Array, Array]:
     """The cavity form within the bound; the first-order one where an approximate posterior breaks it."""
     return at.cavity_unless(_broken(at)), _too_small(at)
 
@@ -77,50 +77,85 @@ def _too_small(at: Local | Sketched) -> Array:
     return array_namespace(at.f).where(_broken(at), int(Warn.FIRST_ORDER), 0)
 
 
-def _exact_difference(at: _Seen, delta: Array) -> Array:
+def _exact_change(at: _Seen, delta: Array) -> Array:
     return at.likelihood.mean(at.f + delta) - at.likelihood.mean(at.f)
 
 
-def _linearised(at: _Seen, delta: Array) -> Array:
+def _linearised_change(at: _Seen, delta: Array) -> Array:
     return _apply(at.likelihood.slope(at.f), delta)
 
 
-def _linearised_diagonal(at: _Seen, delta: Array) -> Array:
-    return array_namespace(at.f).linalg.diagonal(at.likelihood.slope(at.f)) * delta
+_DEVIATIONS: dict[str, Callable[[Any], tuple[Array, Array]]] = {
+    "diagonal": _diagonal,
+    "first_order": _first_order,
+    "cavity": _cavity,
+    "bounded_cavity": _bounded_cavity,
+    "implicit": _implicit,
+}
+_CHANGES: dict[str, Callable[[_Seen, Array], Array]] = {"exact": _exact_change, "linearised": _linearised_change}
 
 
 @dataclass(frozen=True)
-class Form:
-    """How a deviation and the change of the mean are computed: two axes, one name each."""
-
-    deviation: Callable[[Any], tuple[Array, Array]]
-    change: Callable[[_Seen, Array], Array]
-
-
-FORMS: dict[str, Form] = {
-    "P": Form(_diagonal_form, _linearised_diagonal),
-    "P-sm": Form(_diagonal_form, _exact_difference),
-    "F": Form(_first_order_form, _linearised),
-    "F-sm": Form(_first_order_form, _exact_difference),
-    "R": Form(_cavity_form, _linearised),
-    "R-sm": Form(_cavity_form, _exact_difference),
-    "R/F-sm": Form(_trusted_form, _exact_difference),
-    "I": Form(_implicit_form, _linearised),
-    "I-sm": Form(_implicit_form, _exact_difference),
-}
-
-
-def form_named(name: str) -> Form:
-    """The form of that name.
+class Estimator:
+    """How the deviation `Δf` and the change of the mean are estimated: one name each, as listed above.
 
     Raises
     ------
     ValueError
-        No such form; the message lists them.
+        No such name; the message lists them.
     """
-    if name not in FORMS:
-        raise ValueError(f"no form {name!r}: choose one of {', '.join(FORMS)}")
-    return FORMS[name]
+
+    name: str = "cavity"
+    change: str = "exact"
+
+    def __post_init__(self) -> None:
+        if self.name not in _DEVIATIONS:
+            raise ValueError(f"no estimator {self.name!r}: choose one of {', '.join(_DEVIATIONS)}")
+        if self.change not in _CHANGES:
+            raise ValueError(f"change = {self.change!r}: choose one of {', '.join(_CHANGES)}")
+
+    def __str__(self) -> str:
+        return self.name if self.change == "exact" else f"{self.name}, linearised change of the mean"
+
+    def deviation(self, at: Any) -> tuple[Array, Array]:
+        """`Δf [n, c]` and `Warn` codes `[n]`."""
+        return _DEVIATIONS[self.name](at)
+
+    def mean_change(self, at: _Seen, deviation: Array) -> Array:
+        """`Δμ [n, c]`; diagonal products stay diagonal."""
+        if (self.name, self.change) == ("diagonal", "linearised"):
+            return array_namespace(at.f).linalg.diagonal(at.likelihood.slope(at.f)) * deviation
+        return _CHANGES[self.change](at, deviation)
+
+
+_LETTERS = {"P": "diagonal", "F": "first_order", "R": "cavity", "R/F": "bounded_cavity", "I": "implicit"}
+CODES: dict[str, Estimator] = {
+    letter + suffix: Estimator(name, change)
+    for letter, name in _LETTERS.items()
+    for suffix, change in (("", "linearised"), ("-sm", "exact"))
+}
+
+
+def estimator_named(name: str, change: str | None = None) -> Estimator:
+    """The estimator of that name, with exact changes of the mean by default; the papers' codes (`R-sm`) say both.
+
+    Raises
+    ------
+    ValueError
+        No such name; a code together with `change`.
+
+    Examples
+    --------
+    >>> estimator_named("cavity") == estimator_named("R-sm")
+    True
+    """
+    if name not in CODES:
+        return Estimator(name, "exact" if change is None else change)
+    if change is not None:
+        raise ValueError(
+            f"the code {name!r} says how the mean changes, and change = {change!r} was given: leave one out"
+        )
+    return CODES[name]
 
 
 @dataclass(frozen=True)
@@ -144,14 +179,14 @@ class Perturbation:
         return array_namespace(self.deviation).linalg.vector_norm(self.deviation, axis=-1)
 
 
-def perturb(at: Local | Sketched, form: Form) -> Perturbation:
+def perturb(at: Local | Sketched, estimator: Estimator) -> Perturbation:
     """Leverage, deviation, change of the mean and warnings of every example of a batch."""
-    deviation, warning = form.deviation(at)
+    deviation, warning = estimator.deviation(at)
     return Perturbation(
         at.leverage,
         at.leverage_norm,
         deviation,
-        form.change(at, deviation),
+        estimator.mean_change(at, deviation),
         warning,
     )
 
@@ -168,8 +203,8 @@ def memorization(loss: Array, loo_loss: Array) -> Array:
 
 
 __all__ = [
-    "FORMS",
-    "Form",
+    "CODES",
+    "Estimator",
     "Local",
     "Perturbation",
     "Sketched",
@@ -177,8 +212,8 @@ __all__ = [
     "bound_warnings",
     "cavity",
     "cavity_variance",
+    "estimator_named",
     "first_order",
-    "form_named",
     "group_deviation",
     "group_shift",
     "implicit",

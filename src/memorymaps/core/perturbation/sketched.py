@@ -67,7 +67,8 @@ class Sketched(_Seen):
         """Raises `ValueError`: never formed."""
         raise ValueError(
             f"this form needs the full variances of {self.f.shape[1]} outputs, and the posterior keeps directions: "
-            "choose F-sm, R-sm or R/F-sm, or Laplace(..., directions=0) for all C × C"
+            "choose estimator='first_order', 'cavity' or 'bounded_cavity' with exact changes, or "
+            "Laplace(..., directions=0) for all C × C"
         )
 
     def first_order(self) -> Array:

@@ -35,6 +35,7 @@ from memorymaps.core.perturbation.local import Local
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.draws.draws import Numbered
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -155,18 +156,23 @@ class ConjugatePosterior:
     likelihood: Likelihood
     description: Description
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances, and exact divergences as columns."""
+        return Capabilities(covariance_root=self.covariance_root, extra_columns=self.extra_columns)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f = E_q[μ]` and `V = v(f)/(N₀ + Σw)`, the same for all examples."""
         mean, variance, _ = self.model.family.axes(self.model.natural)
         return Marginals(np.tile(mean, (len(inputs), 1)), np.tile(variance, (len(inputs), 1, 1)))
 
-    def factor(self, inputs: Any) -> Array:
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, c]`: the root of `V`, for removing groups."""
         variance = self.marginals(inputs[:1]).variance[0]
         values, vectors = np.linalg.eigh(variance)
         return np.tile(vectors * np.sqrt(np.clip(values, 0, None)), (len(inputs), 1, 1))
 
-    def annotate(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+    def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
         """`kl`, `KL(q^{\\i} ‖ q)`; `loo_predictive_loss`, `−log p(y_i ∣ y_{−i})` under the posterior predictive.
 
         Both in nats and exact; an example of weight `w` counts as `p^w`.

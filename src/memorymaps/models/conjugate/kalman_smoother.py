@@ -25,6 +25,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.conjugate.family import ImproperError, definite
 from memorymaps.models.draws.draws import Numbered
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -152,11 +153,16 @@ class SmoothedPosterior:
     likelihood: Likelihood
     description: Description
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Exact divergences and deletion residuals as columns."""
+        return Capabilities(extra_columns=self.extra_columns)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f` and `V` of these times."""
         return Marginals(self.f[inputs], self.variance[inputs])
 
-    def annotate(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+    def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
         """`kl`, `KL(q^{\\t} ‖ q)` of all states, which is that of `f_t`; `loo_predictive_loss`, `−log p(y_t ∣ y_{−t})`;
         `deletion_residual`, prediction without `y_t` minus `y_t` in predictive standard deviations (whitened, `c > 1`).
         """

@@ -206,7 +206,7 @@ def _describe(model: Any, f: Array, pool: Pool) -> Description:
         likelihood=type(at_draws(model.likelihood)).__name__,
         prior="the sampler's own",
         algorithm="sampling",
-        form="R/F-sm",
+        estimator="bounded_cavity",
         notes=(note + prior + ".",),
         methods=("nickl2023memory", "tailor2023maps", "chen2010shrinkage", "smyth2004linear", *checked_by),
     )

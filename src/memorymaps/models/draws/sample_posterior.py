@@ -16,6 +16,7 @@ from memorymaps.core.perturbation.deviation import Warn, cavity_variance
 from memorymaps.core.perturbation.local import Local
 from memorymaps.models.draws.covariance_shrinkage import Pool
 from memorymaps.models.draws.importance_sampling import Importance
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 
@@ -28,12 +29,17 @@ class SampledPosterior:
     description: Description
     pool: Pool
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances of the draws."""
+        return Capabilities(covariance_root=self.covariance_root)
+
     def marginals(self, inputs: Any) -> Marginals:
         """Mean `f [n, c]` and shrunk covariance `V [n, c, c]` of the draws."""
         f = self.draws(inputs)
         return Marginals(f.mean(axis=0), self.pool.shrink(covariance(f), len(f)))
 
-    def factor(self, inputs: Any) -> Array:
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, s]`, the centred draws over `√(s − 1)`: sample covariances as they are, so have hundreds."""
         f = self.draws(inputs)
         return np.moveaxis(f - f.mean(axis=0), 0, -1) / np.sqrt(len(f) - 1)
@@ -46,7 +52,12 @@ class ReweightedPosterior(SampledPosterior):
     importance: Importance
     log_likelihood: Array | None = None
 
-    def annotate(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances of the draws, and columns of importance sampling."""
+        return Capabilities(covariance_root=self.covariance_root, extra_columns=self.extra_columns)
+
+    def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
         """`pareto_k`; `psis_loo_loss` and `gaussian_loo_loss`, `−log p(y_i ∣ y_{−i})` in nats by the weights and by
         `N(f + Δf, V^{\\i})`; `psis_deviation`, the move of the posterior mean by the weights.
         """

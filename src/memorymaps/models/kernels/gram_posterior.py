@@ -23,6 +23,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.data.examples import DataError
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 Kernel = Callable[[Any, Any], Array]  # k(x, x') [n, n'], without noise
@@ -109,7 +110,7 @@ class GramOutput:
         bend = self.scale * self.curvature
         return gram_coordinates(self.gram, lambda seen: bend[:, None] * seen)
 
-    def factor(self, inputs: Any) -> Array:
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, r]` with `Z_i Z_jᵀ = V_ij`, exact where one of the two is a training example."""
         cross = self.kernel(inputs, self.anchors)
         return np.sqrt(self.scale) * np.hstack([cross @ self._coordinates, self.conditioned.drift(cross)])
@@ -137,14 +138,19 @@ class GramPosterior:
     outputs: Callable[[Any], Array]
     parts: tuple[GramOutput, ...]
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances."""
+        return Capabilities(covariance_root=self.covariance_root)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and the diagonal `V [n, c, c]`."""
         variance = np.stack([part.variance(inputs) for part in self.parts], axis=1)
         return Marginals(self.outputs(inputs), diagonal_matrix(variance))
 
-    def factor(self, inputs: Any) -> Array:
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]`: coordinates of each output apart from the others'."""
-        found = [part.factor(inputs) for part in self.parts]
+        found = [part.covariance_root(inputs) for part in self.parts]
         z = np.zeros((len(found[0]), len(found), sum(part.shape[1] for part in found)))
         start = 0
         for c, part in enumerate(found):

@@ -33,6 +33,7 @@ from memorymaps.models.kernels.kernel_functions import (
 )
 from memorymaps.models.sklearn_targets import class_weighted, numeric_target
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_tolerance
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -44,8 +45,13 @@ if TYPE_CHECKING:
 class SupportVectorPosterior(GramPosterior):
     """A support vector machine's posterior: errors are its dual variables, `spread` its solver's tolerance squared."""
 
-    fit_errors: FittedErrors
+    subgradient: FittedErrors
     spread: float
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances, and the dual variables."""
+        return Capabilities(covariance_root=self.covariance_root, subgradient=self.subgradient)
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the tolerance that smoothing cannot look below."""
@@ -208,7 +214,7 @@ def support_vectors(m: MemoryMap) -> Array:
     source = None if m.origin is None else m.origin.posterior
     if not isinstance(source, SupportVectorPosterior):
         raise ValueError("support vectors are told from the map that memory_map made of an SVC or SVR, not from disk")
-    alphas = np.abs(source.fit_errors(m["id"]))
+    alphas = np.abs(source.subgradient(m["id"]))
     loss: Any = source.likelihood.binary if isinstance(source.likelihood, OneVsOne) else source.likelihood
     return _kinds(alphas, loss.cost * m["weight"][:, None])
 

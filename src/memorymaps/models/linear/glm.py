@@ -19,6 +19,7 @@ from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvat
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
 
@@ -62,16 +63,21 @@ class LinearPosterior:
     design: Callable[[Any], Array]
     structure: Structure
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances and changes of parameters."""
+        return Capabilities(covariance_root=self.covariance_root, from_whitened=self.from_whitened)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""
         x = self.design(inputs)
         return Marginals(x @ self.coefficients, self.structure.variance(x))
 
-    def factor(self, inputs: Any) -> Array:
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `V_ij = Z_i Z_jᵀ`."""
         return self.structure.factor(self.design(inputs))
 
-    def shift(self, u: Array) -> Array:
+    def from_whitened(self, u: Array) -> Array:
         """Parameters' move `[..., p, c]` for coordinates `u [..., r]`."""
         return self.structure.shift(u)
 

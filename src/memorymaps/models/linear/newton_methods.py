@@ -231,7 +231,7 @@ def _posterior(model: LearnedGLM, examples: Examples) -> LinearPosterior:
         algorithm=f"{model.algorithm}, step {model.step}",
         coverage=(f"all {model.mean.size} coefficients: {'full covariance' if full else 'diagonal'}",),
         classes=tuple(range(len(model.mean))) if isinstance(model.likelihood, Categorical) else (),
-        form="R-sm" if full else "F-sm",
+        estimator="cavity" if full else "first_order",
     )
     likelihood = Expected(model.likelihood) if model.variational else model.likelihood
     return LinearPosterior(

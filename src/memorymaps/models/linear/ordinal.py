@@ -17,6 +17,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import Examples
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 
@@ -47,17 +48,22 @@ class OrdinalPosterior:
     description: Description
     root: Array
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances and changes of parameters."""
+        return Capabilities(covariance_root=self.covariance_root, from_whitened=self.from_whitened)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V_i = A_i S⁻¹ A_iᵀ [n, c, c]`."""
         x = np.asarray(inputs, dtype=float)
-        z = self.factor(x)
+        z = self.covariance_root(x)
         return Marginals(self.model.outputs(x), z @ z.mT)
 
-    def factor(self, inputs: Any) -> Array:
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z_i = A_i W`."""
         return np.asarray(self.model.jacobian(np.asarray(inputs, dtype=float)) @ self.root)
 
-    def shift(self, u: Array) -> Array:
+    def from_whitened(self, u: Array) -> Array:
         """Parameters' move `[..., c + p, 1]`, thresholds first."""
         return np.asarray(u @ self.root.T)[..., None]
 

@@ -22,6 +22,7 @@ from memorymaps.data.gather import gathered
 from memorymaps.data.views import with_inputs
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior
 from memorymaps.models.smoothing import FittedErrors, chosen_subgradients, smoothed_curvature, with_tolerance
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 
@@ -42,8 +43,15 @@ class KinkedModel:
 class KinkedPosterior(LinearPosterior):
     """A linear posterior that knows the errors its fit ended with."""
 
-    fit_errors: FittedErrors
+    subgradient: FittedErrors
     spread: float
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances, changes of parameters, and the dual variables."""
+        return Capabilities(
+            covariance_root=self.covariance_root, from_whitened=self.from_whitened, subgradient=self.subgradient
+        )
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the tolerance that smoothing cannot look below."""

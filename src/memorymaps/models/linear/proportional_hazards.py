@@ -29,6 +29,7 @@ from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.core.perturbation.local import Local
 from memorymaps.data.examples import DataError
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 _NEVER = 1e-300  # the cumulative hazard of a subject that is at risk at no event
@@ -149,13 +150,18 @@ class CoxPosterior:
     description: Description
     likelihood: Likelihood = CountingProcess()
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances, and the change of the coefficients as a column."""
+        return Capabilities(covariance_root=self.covariance_root, extra_columns=self.extra_columns)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, 2]` and `V [n, 2, 2]`."""
         s = Subjects.of(inputs)
         hazard = self._hazards(s)
         total = np.maximum(hazard.sum(axis=1), _NEVER)
         own = self.cells.own(s) @ self.log_jump + s.x @ self.beta + s.offset
-        z = self.factor(inputs)
+        z = self.covariance_root(inputs)
         return Marginals(np.stack([np.log(total), own], axis=1), z @ z.mT)
 
     def _hazards(self, s: Subjects) -> Array:
@@ -163,7 +169,7 @@ class CoxPosterior:
         relative = np.exp(self.log_jump + (s.x @ self.beta + s.offset)[:, None])
         return np.asarray(self.cells.at_risk(s) * relative)
 
-    def factor(self, inputs: Any) -> Array:
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z_i = (J_g D^{-1/2}, (J_β − J_g x̄) L) [n, 2, K + p]`, `D` the events in each cell."""
         s = Subjects.of(inputs)
         hazard = self._hazards(s)
@@ -174,10 +180,10 @@ class CoxPosterior:
         slopes = (np.where(some, s.x[:, None], 0) - weights @ self.means) @ self.root
         return np.concatenate([weights / np.sqrt(self.cells.events), slopes], axis=2)
 
-    def annotate(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+    def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
         """`coefficient_shift`, `β` without the subject − `β` with it: `[n, p]`."""
         push = np.linalg.solve(np.eye(2) - at.curvature @ at.variance, at.error[..., None])
-        slopes = self.factor(batch.inputs)[:, :, -len(self.beta) :]
+        slopes = self.covariance_root(batch.inputs)[:, :, -len(self.beta) :]
         return {"coefficient_shift": (slopes.mT @ push)[..., 0] @ self.root.T}
 
 

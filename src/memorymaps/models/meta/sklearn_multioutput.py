@@ -21,7 +21,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.sklearn_targets import class_weighted, class_weights, has_weights
-from memorymaps.posteriors.capabilities import Factored
+from memorymaps.posteriors.capabilities import Capabilities, Refit, RemovalInfluence, capabilities_of
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -126,21 +126,65 @@ class SideBySide:
     likelihood: Product
     description: Description
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those that all parts have."""
+        return combined(self.parts)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f` one after the other, `V` block-diagonal."""
         found = [part.marginals(inputs) for part in self.parts]
         return Marginals(np.concatenate([m.f for m in found], axis=1), _blocks([m.variance for m in found]))
 
 
+def combined(parts: Sequence[Posterior]) -> Capabilities:
+    """Capabilities of independent posteriors together: those that all of them have; of a single one, its own."""
+    able = [capabilities_of(part) for part in parts]
+    if len(able) == 1:
+        return able[0]
+    roots, chosen = [each.covariance_root for each in able], [each.subgradient for each in able]
+    removals, refits = [each.removal for each in able], [each.refit for each in able]
+    return Capabilities(
+        covariance_root=None if None in roots else lambda x: _blocks([root(x) for root in roots if root]),
+        subgradient=None if None in chosen else lambda ids: np.concatenate([of(ids) for of in chosen if of], axis=1),
+        removal=None if None in removals else JointRemoval(tuple(each for each in removals if each)),
+        refit=None if None in refits else JointRefit(tuple(each for each in refits if each)),
+    )
+
+
 @dataclass(frozen=True)
-class FactoredSideBySide(SideBySide):
-    """The same where all parts give covariances."""
+class JointRemoval:
+    """Removal of groups from independent models, one after the other."""
 
-    parts: tuple[Any, ...]
+    parts: tuple[RemovalInfluence, ...]
 
-    def factor(self, inputs: Any) -> Array:
-        """`Z`, block-diagonal."""
-        return _blocks([part.factor(inputs) for part in self.parts])
+    def parameter_change(
+        self, groups: Sequence[Array], steps: int = 200, tolerance: float = 1e-4
+    ) -> tuple[tuple[Any, ...], Array]:
+        """Parameter changes of every model, and the largest of their residuals `[g]`."""
+        deltas, residuals = zip(*(part.parameter_change(groups, steps, tolerance) for part in self.parts), strict=True)
+        return deltas, np.max(residuals, axis=0)
+
+    def output_change(self, inputs: Any, deltas: tuple[Any, ...]) -> Array:
+        """Changes `[n, Σc_k, g]`."""
+        each = (part.output_change(inputs, delta) for part, delta in zip(self.parts, deltas, strict=True))
+        return np.concatenate(list(each), axis=1)
+
+
+@dataclass(frozen=True)
+class JointRefit:
+    """Refits of independent models, one after the other."""
+
+    parts: tuple[Refit, ...]
+
+    def affordable(self) -> int:
+        """What the most expensive of the models affords."""
+        return min(part.affordable() for part in self.parts)
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """Outputs `[n, Σc_k]`, and the largest remaining change."""
+        outputs, changes = zip(*(part.refit(removed, wanted, steps, tolerance) for part in self.parts), strict=True)
+        return np.concatenate(outputs, axis=1), max(changes)
 
 
 @dataclass(frozen=True)
@@ -218,6 +262,4 @@ def _posterior(model: Any, examples: Examples) -> SideBySide:
         effective_parameters=None if None in counts else float(sum(count for count in counts if count is not None)),
         distance=max((part.description.distance or 0.0) for part in parts),
     )  # fmt: skip
-    able = all(isinstance(part, Factored) for part in parts)
-    likelihood = Product(likelihoods, sizes)
-    return (FactoredSideBySide if able else SideBySide)(parts, likelihood, description)
+    return SideBySide(parts, Product(likelihoods, sizes), description)

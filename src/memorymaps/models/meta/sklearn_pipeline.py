@@ -1,25 +1,22 @@
 """scikit-learn's wrappers: a pipeline's or a search's map is the map of its last fitted estimator.
 
-The preprocessing is held fixed: leaving an example out moves the final estimator, not the scaler before it.
+The preprocessing is held fixed: leaving an example out changes the final estimator, not the scaler before it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 
-from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import through
 from memorymaps.data.views import with_inputs
-from memorymaps.posteriors.capabilities import Factored, Fitted, Parametric, Removable
+from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -37,57 +34,14 @@ class TransformedPosterior:
         """The inner posterior's."""
         return self.inner.likelihood
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """The inner posterior's, behind the transformer."""
+        return capabilities_of(self.inner).on_inputs(through(self.steps.transform))
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f` and `V` of the transformed inputs."""
         return self.inner.marginals(through(self.steps.transform)(inputs))
-
-
-class _Factored:
-    inner: Any
-
-    def factor(self, inputs: Any) -> Array:
-        """`Z [n, c, r]` of the transformed inputs."""
-        return self.inner.factor(through(self.steps.transform)(inputs))  # type: ignore[attr-defined]
-
-
-class _Parametric:
-    inner: Any
-
-    def shift(self, u: Array) -> Array:
-        """The inner parameters' move."""
-        return self.inner.shift(u)
-
-
-class _Fitted:
-    inner: Any
-
-    def fit_errors(self, ids: Array) -> Array:
-        """The inner fit's errors."""
-        return self.inner.fit_errors(ids)
-
-
-class _Removable:
-    inner: Any
-
-    def removal(self, groups: Sequence[Array], steps: int = 20, tolerance: float = 1e-2) -> tuple[Array, Array]:
-        """The inner parameters' moves, and residuals."""
-        moves, residual = self.inner.removal(groups, steps, tolerance)
-        return moves, residual
-
-    def answer(self, inputs: Any, moves: Array) -> Array:
-        """How outputs of the transformed inputs answer."""
-        return self.inner.answer(through(self.steps.transform)(inputs), moves)  # type: ignore[attr-defined]
-
-
-_ABILITIES: tuple[tuple[Any, type], ...] = (
-    (Factored, _Factored), (Parametric, _Parametric), (Fitted, _Fitted), (Removable, _Removable),
-)  # fmt: skip
-
-
-@functools.cache
-def _with_abilities(*mixins: type) -> type:
-    """`TransformedPosterior` with the abilities of the posterior inside."""
-    return type("TransformedPosterior", (*mixins, TransformedPosterior), {})
 
 
 def _features(steps: Pipeline, description: Description) -> Description:
@@ -115,10 +69,9 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
     inner = posterior(model[-1], examples.map(with_inputs(through(steps.transform))))
     made = _features(steps, inner.description)
     names = " → ".join(type(step).__name__ for _, step in model.steps)
-    note = "Preprocessing steps are held fixed: only the final estimator is refitted in thought."
+    note = "Preprocessing steps are held fixed: the map is that of the final estimator."
     description = dataclasses.replace(made, model=f"scikit-learn Pipeline {names}", notes=(*made.notes, note))
-    able = (mixin for ability, mixin in _ABILITIES if isinstance(inner, ability))
-    return _with_abilities(*able)(steps, inner, description)
+    return TransformedPosterior(steps, inner, description)
 
 
 @training_data.register(Pipeline)

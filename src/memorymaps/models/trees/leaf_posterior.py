@@ -12,6 +12,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
 from memorymaps.data.indexed import Numbered
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 
@@ -29,7 +30,7 @@ class Leaves(Protocol):
 class LeafPosterior:
     """A tree ensemble's belief about the outputs of its own training examples; the structure of its trees is held.
 
-    `removal` replays the training on the same leaves without the examples: no linearisation.
+    Removal replays the training on the same leaves without the examples: no linearisation.
     """
 
     likelihood: Likelihood
@@ -39,20 +40,25 @@ class LeafPosterior:
     values: Array
     leaves: Leaves
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Removal by replaying the training on the same leaves."""
+        return Capabilities(removal=self)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f` and `V` of training examples."""
         rows = _rows(inputs)
         return Marginals(self.f[rows], self.variance[rows])
 
-    def removal(self, groups: Sequence[Array], steps: int = 1, tolerance: float = 0.0) -> tuple[Array, Array]:
+    def parameter_change(self, groups: Sequence[Array], steps: int = 1, tolerance: float = 0.0) -> tuple[Array, Array]:
         """Moves of leaf values `[g, P·c]` and residuals `[g]`, which are zero: one replay a group."""
         moves = np.stack([self.leaves.without_rows(np.asarray(rows)) - self.values for rows in groups])
         return moves, np.zeros(len(groups))
 
-    def answer(self, inputs: Any, moves: Array) -> Array:
-        """How outputs answer to the moves: `[n, c, g]`."""
+    def output_change(self, inputs: Any, deltas: Array) -> Array:
+        """Changes of the outputs for changes of the leaf values: `[n, c, g]`."""
         rows = _rows(inputs)
-        return np.stack([self.leaves.outputs_of(self.values + move, rows) - self.f[rows] for move in moves], axis=-1)
+        return np.stack([self.leaves.outputs_of(self.values + move, rows) - self.f[rows] for move in deltas], axis=-1)
 
 
 def _rows(inputs: Any) -> Array:

@@ -23,6 +23,7 @@ from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError
 from memorymaps.models.kernels.gram_posterior import gram_coordinates
 from memorymaps.nets.interop.gpytorch_exact import HELD, Prior, exact_process, noise_of
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 
@@ -102,6 +103,11 @@ class JointPosterior:
     target: Array
     noise: Array
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances."""
+        return Capabilities(covariance_root=self.covariance_root)
+
     @cached_property
     def _triangle(self) -> Array:
         try:
@@ -133,7 +139,7 @@ class JointPosterior:
     def _coordinates(self) -> Array:
         return gram_coordinates(self.gram, lambda seen: np.linalg.solve(self._noises, seen))
 
-    def factor(self, inputs: Any) -> Array:
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `Z_i Z_jᵀ = V_ij`, exact where one of the two is a training example."""
         z = self.prior.kernel(inputs, self.anchors) @ self._coordinates
         return z.reshape(-1, len(self.noise), z.shape[1])

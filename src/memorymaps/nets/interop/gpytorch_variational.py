@@ -40,6 +40,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.custom import Custom
 from memorymaps.nets.interop.gpytorch_exact import Prior, as_numpy
 from memorymaps.nets.interop.gpytorch_multitask import task_noise
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -123,6 +124,11 @@ class VariationalPosterior:
     root: Tensor
     mixing: Array
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances."""
+        return Capabilities(covariance_root=self.covariance_root)
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V = C diag(aᵀSa) Cᵀ` and the spread that no example can move."""
         g, z, spread = self._seen(inputs)
@@ -136,7 +142,7 @@ class VariationalPosterior:
         """`f [n, c]`."""
         return self._seen(inputs)[0] @ self.mixing.T
 
-    def factor(self, inputs: Any) -> Array:
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, l·M]` with `Z_i Z_jᵀ = C diag(a_iᵀ S a_j) Cᵀ`."""
         z = self._seen(inputs)[1]
         return (self.mixing[:, :, None] * z[:, None]).reshape(len(z), len(self.mixing), -1)
@@ -199,7 +205,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         prior="the model's mean and kernel, from the model",
         algorithm="variational inference, at the current q(u)",
         coverage=(f"q(u) of {m} inducing points: full covariance",),
-        form="R/F-sm",
+        estimator="bounded_cavity",
         notes=("Hyperparameters and inducing points are held at their values.",),
     )
     return VariationalPosterior(

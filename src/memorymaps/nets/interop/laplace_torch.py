@@ -73,8 +73,8 @@ def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
         prior=f"δ = {float(delta.min()):.4g}" + (f" … {float(delta.max()):.4g}" if len(delta) > 1 else ""),
         algorithm="the trained network (a stationary point)",
         classes=tuple(range(model.n_outputs)) if isinstance(likelihood, Categorical) else (),
-        form="R-sm" if exact else "F-sm",
-        notes=() if exact else ("Curvature is approximate: sizes by the first-order form F-sm, read them as ranks.",),
+        estimator="cavity" if exact else "first_order",
+        notes=() if exact else ("Curvature is approximate: sizes by the first-order estimator, read them as ranks.",),
     )
     return LaplaceTorchPosterior(model, Network(model.model, likelihood), description)
 

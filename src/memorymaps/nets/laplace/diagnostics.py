@@ -21,7 +21,7 @@ from memorymaps.posteriors.contract import Description
 _FEWER, _MORE = 0.2, 0.05  # parts by which effective parameters may be off: the cavity form blows an excess up
 _PROBES, _STEPS = 8, 50  # random vectors of a check, conjugate-gradient steps
 _SOLVED = 0.05  # relative residual from which the check says nothing
-_RANKS = "sizes by the first-order form F-sm, read them as ranks."
+_RANKS = "sizes by the first-order estimator, read them as ranks."
 
 
 def describe(
@@ -43,8 +43,8 @@ def describe(
         classes=tuple(range(c)) if isinstance(setting.network.likelihood, Categorical) else (),
         effective_parameters=own,
         distance=_distance(setting, covariance, own),
-        bends=len(setting.blocks) > 1 and held.bounded,
-        form=trusted,
+        nonlinear=len(setting.blocks) > 1 and held.bounded,
+        estimator=trusted,
         notes=(
             *why,
             *held.notes,
@@ -76,18 +76,22 @@ def _averaged(setting: Setting, structure: str) -> tuple[str, ...]:
 def _trust(setting: Setting, covariance: Spreading, held: Held[Any]) -> tuple[str, tuple[str, ...]]:
     """Which form the sizes can be trusted with: the cavity form only where the curvature is exact or verified."""
     if held.share == 1.0:
-        return "R-sm" if held.bounded else "R/F-sm", ()
+        return "cavity" if held.bounded else "bounded_cavity", ()
     if held.share >= TRUSTED_SHARE and not setting.recipe.probes:
-        return "R/F-sm", ()
+        return "bounded_cavity", ()
     probes = _probes(setting)
     if not probes:
-        return "F-sm", (f"Curvature is approximate and unverified: {_RANKS} Laplace(probes={_PROBES}) verifies it.",)
+        return "first_order", (
+            f"Curvature is approximate and unverified: {_RANKS} Laplace(probes={_PROBES}) verifies it.",
+        )
     mine, exact, residual = _effective(setting, covariance, probes)
     said = f"Effective parameters {mine:.1f}, by the exact curvature {exact:.1f}"
     if not residual <= _SOLVED:
-        return "F-sm", (f"{said}, which {_STEPS} steps have not settled: {_RANKS}",)
+        return "first_order", (f"{said}, which {_STEPS} steps have not settled: {_RANKS}",)
     fits = (1 - _FEWER) * exact <= mine <= (1 + _MORE) * exact
-    return ("R/F-sm" if fits else "F-sm"), (f"{said}: {'trusted with the cavity form.' if fits else _RANKS}",)
+    return ("bounded_cavity" if fits else "first_order"), (
+        f"{said}: {'trusted with the cavity estimator.' if fits else _RANKS}",
+    )
 
 
 def _probes(setting: Setting) -> int:

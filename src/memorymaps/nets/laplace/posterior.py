@@ -25,6 +25,7 @@ from memorymaps.nets.curvature.ggn import operator_of
 from memorymaps.nets.problem import Setting
 from memorymaps.nets.refit.influence import removal
 from memorymaps.nets.refit.objective import Objective, affordable, refitted
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 _MANY = 32  # outputs beyond which V is asked for along directions only
@@ -43,6 +44,11 @@ class NetworkPosterior:
     setting: Setting
     covariance: Spreading
     description: Description
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Removal of groups by iteration, and refits."""
+        return Capabilities(removal=self, refit=self)
 
     @property
     def network(self) -> Network:
@@ -124,7 +130,9 @@ class NetworkPosterior:
             found = self.setting.size.run(inputs, lambda x, _: numpy(self.network.outputs(self.network.place(x))))
             return np.concatenate(list(found))
 
-    def removal(self, groups: Sequence[Array], steps: int = 200, tolerance: float = 1e-4) -> tuple[Array, Array]:
+    def parameter_change(
+        self, groups: Sequence[Array], steps: int = 200, tolerance: float = 1e-4
+    ) -> tuple[Array, Array]:
         """What leaving each group of training rows out does to the parameters: `([g, P], residual [g])`.
 
         `(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` on the exact curvature, by conjugate gradients with this posterior as
@@ -133,11 +141,11 @@ class NetworkPosterior:
         with evaluating(self.network.module):
             return removal(self.setting, self.covariance, groups, steps, tolerance)
 
-    def answer(self, inputs: Any, moves: Array) -> Array:
+    def output_change(self, inputs: Any, deltas: Array) -> Array:
         """`J θ [n, c, g]`: how outputs answer to moves of the parameters `[g, P]`."""
         with evaluating(self.network.module):
             operator = operator_of(self.setting)
-            along = torch.as_tensor(moves).to(operator.prior)
+            along = torch.as_tensor(deltas).to(operator.prior)
             found = self.setting.size.run(inputs, lambda x, _: numpy(operator.respond(x, along)))
             return np.concatenate([each.transpose(1, 2, 0) for each in found])
 
@@ -166,7 +174,12 @@ class FactoredNetworkPosterior(NetworkPosterior):
 
     covariance: Covariance
 
-    def factor(self, inputs: Any) -> Array:
+    @property
+    def capabilities(self) -> Capabilities:
+        """Cross-covariances, removal of groups by iteration, and refits."""
+        return Capabilities(covariance_root=self.covariance_root, removal=self, refit=self)
+
+    def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
 
         def work(x: Any, part: slice) -> Array:
@@ -183,6 +196,11 @@ class DirectionalNetworkPosterior(NetworkPosterior):
     """The same for networks with many outputs: `V` along chosen directions, at a cost that does not grow with `c`."""
 
     directions: int = 2
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Variances along directions, removal of groups by iteration, and refits."""
+        return Capabilities(directional=self, removal=self, refit=self)
 
     def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
         """Inputs in parts of which everything that is recorded fits in memory."""

@@ -116,7 +116,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
         algorithm=reading.algorithm,
         coverage=coverage(setting, "diag"),
         classes=tuple(range(setting.outputs)) if isinstance(likelihood, Categorical) else (),
-        form="F-sm",
+        estimator="first_order",
         notes=("The optimiser's own curvature: read sizes as ranks.", *(_AVERAGED if average else ())),
     )
     covariance = Covariance(setting.separate, parts)
