@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.datasets import load_diabetes
 
 import memorymaps as mm
-from memorymaps.core.likelihoods.expected import Expected
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.models.draws.covariance_shrinkage import Pool
 from memorymaps.models.draws.draws import Draws
@@ -115,7 +115,7 @@ def against_arviz():
     f = b @ x.T
     logs = -np.logaddexp(0, -(2 * y - 1) * f)
     theirs = az.loo(az.from_dict(posterior={"b": b[None]}, log_likelihood={"y": logs[None]}), pointwise=True)
-    plain = mm.memory_map(Draws(f, Expected(Bernoulli()), importance=psis), x, y)
+    plain = mm.memory_map(Draws(f, ExpectedLikelihood(Bernoulli()), importance=psis), x, y)
     rows = plain.top(10)["row"]
     truth = []
     for i in rows:
@@ -129,11 +129,11 @@ def against_arviz():
     print("| move of the posterior mean, 10 most sensitive, against sampling again | slope | relative error |")
     print("|---|---|---|")
     found = {
-        "Expected(Bernoulli()), R": plain["deviation"],
+        "ExpectedLikelihood(Bernoulli()), R": plain["deviation"],
         "Bernoulli() at the mean, R": mm.memory_map(Draws(f, Bernoulli()), x, y)["deviation"],
-        "Expected(Bernoulli()), first order": mm.memory_map(Draws(f, Expected(Bernoulli())), x, y, estimator="F")[
-            "deviation"
-        ],
+        "ExpectedLikelihood(Bernoulli()), first order": mm.memory_map(
+            Draws(f, ExpectedLikelihood(Bernoulli())), x, y, estimator="F"
+        )["deviation"],
         "PSIS": plain["psis_deviation"],
     }
     for name, moves in found.items():

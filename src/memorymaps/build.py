@@ -11,18 +11,18 @@ import numpy as np
 import pyarrow as pa
 from tqdm.auto import tqdm
 
-from memorymaps.analysis.refinement import live
+from memorymaps.analysis.refinement import require_origin
 from memorymaps.analysis.refitting import refit
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.estimators import Estimator, estimator_named, perturb
 from memorymaps.data.coercion import as_array, check_unique
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.data.views import ColumnsBeside, SomeExamples
+from memorymaps.data.views import Subset, WithColumns
 from memorymaps.maps.columns import columns_of, record_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
-from memorymaps.maps.summary import far, too_long
+from memorymaps.maps.summary import newton_step_unreliable, not_stationary
 from memorymaps.posteriors import registry as posteriors
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
@@ -30,7 +30,7 @@ from memorymaps.posteriors.registry import examples_for, training_data
 
 
 @dataclass
-class _Watched(Examples):
+class _CheckedExamples(Examples):
     """Examples that must come the same in every complete pass (checked, never assumed), with a bar for each."""
 
     source: Examples
@@ -139,13 +139,13 @@ def memory_map(
     """
     chosen = _asked_for(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
-    given = _given(model, data, target, (ids, sample_weight, offset))
-    examples = _Watched(training_data(model, given), progress)
+    given = _as_examples(model, data, target, (ids, sample_weight, offset))
+    examples = _CheckedExamples(training_data(model, given), progress)
     source = posteriors.posterior(model, examples)
     used = chosen or Estimator(source.description.estimator)
     origin = Origin(source, examples)
     places = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
-    drawn = examples if rows is None else _Watched(SomeExamples(examples, places), progress)
+    drawn = examples if rows is None else _CheckedExamples(Subset(examples, places), progress)
     table, outputs = _table(origin, drawn, places, used)
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
@@ -157,7 +157,7 @@ def memory_map(
         versions=versions(model),
     )
     m = MemoryMap(table, provenance, origin)
-    return m if chosen else _settled(m, progress)
+    return m if chosen else _refit_largest(m, progress)
 
 
 def _asked_for(estimator: str | None, change: str | None) -> Estimator | None:
@@ -170,13 +170,13 @@ def _asked_for(estimator: str | None, change: str | None) -> Estimator | None:
     return estimator_named(estimator, change)
 
 
-def _settled(m: MemoryMap, progress: bool | None) -> MemoryMap:
+def _refit_largest(m: MemoryMap, progress: bool | None) -> MemoryMap:
     """Where one Newton step may be too long: with the most sensitive really left out, as many as the posterior affords.
 
     Only for a model at rest: left where it is not, it moves by more than what is left out.
     """
-    source = capabilities_of(live(m).posterior).refit
-    if source is None or far(m) or not too_long(m):
+    source = capabilities_of(require_origin(m).posterior).refit
+    if source is None or not_stationary(m) or not newton_step_unreliable(m):
         return m
     many = min(source.affordable(), len(m))
     return refit(m, top=many, progress=progress) if many else m
@@ -212,7 +212,7 @@ def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
     return recipe(model, likelihood)
 
 
-def _given(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) -> Examples | None:
+def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) -> Examples | None:
     brought = any(value is not None for value in (target, *columns))
     if data is None:
         if brought:
@@ -225,10 +225,10 @@ def _given(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) ->
     if target is not None:
         return ArrayExamples.of(data, target, *columns)
     found: Examples = examples_for(model, data)
-    return ColumnsBeside.of(found, *columns) if brought else found
+    return WithColumns.of(found, *columns) if brought else found
 
 
-def _annotated(columns: dict[str, Array], source: Any, batch: Batch, at: Any) -> dict[str, Array]:
+def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, at: Any) -> dict[str, Array]:
     """The columns, with those that the posterior has to add."""
     add = capabilities_of(source).extra_columns
     if add is None:
@@ -245,7 +245,7 @@ def _table(origin: Origin, drawn: Examples, rows: Array, estimator: Estimator) -
         at = origin.local(batch)
         named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
         columns = columns_of(at, perturb(at, estimator), origin.posterior.description)
-        records.append(record_of(named | _annotated(columns, origin.posterior, batch, at)))
+        records.append(record_of(named | _with_extra_columns(columns, origin.posterior, batch, at)))
         outputs = int(at.f.shape[1])
         start += len(batch)
     if not records:

@@ -9,7 +9,7 @@ import torch
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.core.perturbation import curvature_sketch as directions
-from memorymaps.core.perturbation.curvature_sketch import beside_error, error_and_roots, leading, scales
+from memorymaps.core.perturbation.curvature_sketch import deflated_nystrom, error_and_roots, nystrom_sketch, root_scales
 
 RNG = np.random.default_rng(0)
 F = 3 * RNG.normal(size=(6, 5))
@@ -20,14 +20,14 @@ CASES = {"softmax": (Categorical(), F, np.zeros(6, int)), "labels": (Bernoulli()
 @pytest.mark.parametrize("k", [5, 9])
 def test_as_many_directions_as_outputs_are_exact(name, k):
     likelihood, f, y = CASES[name]
-    r = leading(likelihood, f, y, k)
+    r = nystrom_sketch(likelihood, f, y, k)
     np.testing.assert_allclose(r @ r.swapaxes(1, 2), likelihood.curvature(f, y), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_leading_part_never_exceeds_the_curvature_and_is_nearly_the_best(name):
     likelihood, f, y = CASES[name]
-    whole, main = likelihood.curvature(f, y), leading(likelihood, f, y, 2)[..., :-1]
+    whole, main = likelihood.curvature(f, y), nystrom_sketch(likelihood, f, y, 2)[..., :-1]
     rest = np.linalg.eigvalsh(whole - main @ main.swapaxes(1, 2))
     assert rest.min() > -1e-12
     best = np.linalg.eigvalsh(whole)[:, -2:].sum(1)
@@ -42,14 +42,14 @@ def test_the_signed_rest_is_unbiased(name, monkeypatch):
     for seed in range(4000):
         rng = np.random.default_rng(seed)
         monkeypatch.setattr(directions, "signs", lambda f, seed, rng=rng: rng.integers(0, 2, f.shape) * 2.0 - 1)
-        r = leading(likelihood, f, y, 1)
+        r = nystrom_sketch(likelihood, f, y, 1)
         draws.append(r @ r.swapaxes(1, 2))
     np.testing.assert_allclose(np.mean(draws, axis=0), likelihood.curvature(f, y), atol=0.012)
 
 
 def root_of(likelihood, f, y, weight, k):
     d = error_and_roots(likelihood, f, y, weight, k)
-    return d * scales(likelihood, f, y, d)[:, None]
+    return d * root_scales(likelihood, f, y, d)[:, None]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -68,7 +68,7 @@ def test_error_and_directions_beside_it_never_exceed_the_curvature(name):
     main = root_of(likelihood, f, y, np.ones(len(f)), 1)[..., :-1]
     rest = np.linalg.eigvalsh(likelihood.curvature(f, y) - main @ main.swapaxes(1, 2))
     assert rest.min() > -1e-12
-    alone = leading(likelihood, f, y, 1)[..., :-1]
+    alone = nystrom_sketch(likelihood, f, y, 1)[..., :-1]
     assert np.all(np.sum(main**2, axis=(1, 2)) >= 0.97 * np.sum(alone**2, axis=(1, 2)))
 
 
@@ -76,12 +76,12 @@ def test_error_and_directions_beside_it_never_exceed_the_curvature(name):
 def test_the_rest_beside_the_error_is_unbiased(name, monkeypatch):
     likelihood, f, y = CASES[name]
     e = likelihood.error(f, y)
-    first = scales(likelihood, f, y, e[..., None])[:, 0, None] * e
+    first = root_scales(likelihood, f, y, e[..., None])[:, 0, None] * e
     draws = []
     for seed in range(4000):
         rng = np.random.default_rng(seed)
         monkeypatch.setattr(directions, "signs", lambda f, seed, rng=rng: rng.integers(0, 2, f.shape) * 2.0 - 1)
-        r = beside_error(likelihood, f, y, e, 1)
+        r = deflated_nystrom(likelihood, f, y, e, 1)
         draws.append(r @ r.swapaxes(1, 2))
     expected = likelihood.curvature(f, y) - first[..., :, None] * first[..., None, :]
     np.testing.assert_allclose(np.mean(draws, axis=0), expected, atol=0.012)
@@ -95,8 +95,8 @@ def test_signs_depend_on_the_content_alone():
 
 def test_equal_outputs_and_flat_curvature_give_finite_directions():
     f = np.array([[0.0, 0.0, 0.0, 0.0], [800.0, 0.0, 0.0, 0.0]])
-    r = leading(Categorical(), f, np.zeros(2, int), 2)
+    r = nystrom_sketch(Categorical(), f, np.zeros(2, int), 2)
     assert np.all(np.isfinite(r))
     for y in (np.zeros(2, int), np.ones(2, int)):  # certain and right, certain and wrong
         assert np.all(np.isfinite(root_of(Categorical(), f, y, np.ones(2), 1)))
-    assert np.all(np.isfinite(leading(Gaussian(), f, f, 2)))
+    assert np.all(np.isfinite(nystrom_sketch(Gaussian(), f, f, 2)))

@@ -65,7 +65,7 @@ def test_error_is_the_gradient_of_the_loss(case):
 def test_slope_is_the_derivative_of_the_mean(case):
     likelihood, f, _ = case
     jacobian = torch.func.vmap(torch.func.jacrev(lambda row: likelihood.mean(row[None])[0]))(torch.tensor(f))
-    np.testing.assert_allclose(likelihood.slope(f), jacobian.numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(likelihood.mean_jacobian(f), jacobian.numpy(), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CANONICAL)
@@ -107,31 +107,31 @@ def test_curvature_along_directions_is_that_of_the_whole_matrix(case):
     likelihood, f, y = case
     c = f.shape[1]
     whole, v = likelihood.curvature(f, y), np.random.default_rng(0).normal(size=(len(f), c, 3))
-    np.testing.assert_allclose(likelihood.curve(f, y, v), whole @ v, rtol=1e-10, atol=1e-13)
-    np.testing.assert_allclose(likelihood.information(f, y), np.diagonal(whole, 0, 1, 2), rtol=1e-10, atol=1e-13)
-    root = likelihood.root(f, y, np.broadcast_to(np.eye(c), whole.shape))
+    np.testing.assert_allclose(likelihood.fisher_matvec(f, y, v), whole @ v, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(likelihood.fisher_diagonal(f, y), np.diagonal(whole, 0, 1, 2), rtol=1e-10, atol=1e-13)
+    root = likelihood.fisher_root_matvec(f, y, np.broadcast_to(np.eye(c), whole.shape))
     np.testing.assert_allclose(root @ root.swapaxes(1, 2), whole, rtol=1e-10, atol=1e-13)
-    few = likelihood.columns(f, y)
+    few = likelihood.fisher_root(f, y)
     assert few.shape[2] == (c - 1 if type(likelihood) is Categorical else c)
     np.testing.assert_allclose(few @ few.swapaxes(1, 2), whole, rtol=1e-10, atol=1e-13)
-    along, kappa = likelihood.pull(f, y)
+    along, kappa = likelihood.score_preimage(f, y)
     x = along(np.broadcast_to(np.eye(c), whole.shape))  # every one-hot v gives a number of x
     expected = kappa[:, None] * likelihood.error(f, y)
     np.testing.assert_allclose((whole @ x[..., None])[..., 0], expected, rtol=1e-8, atol=1e-12)
     some = np.random.default_rng(1).permuted(np.tile(np.arange(c), (len(f), 1)), axis=1)[:, : max(1, c - 1)]
     columns = np.take_along_axis(root, some[:, None], axis=2)
     expected = columns.swapaxes(1, 2) @ columns
-    np.testing.assert_allclose(likelihood.root_gram(f, y, some), expected, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(likelihood.fisher_root_gram(f, y, some), expected, rtol=1e-10, atol=1e-13)
 
 
 def test_columns_of_confident_predictions_lose_no_digits():
     f = np.array([[40.0, 0.0, -5.0], [0.0, 40.0, -5.0], [-5.0, 0.0, 40.0], [0.0, 900.0, -900.0]])
-    columns = Categorical().columns(f, None)
+    columns = Categorical().fisher_root(f, None)
     found = columns @ columns.swapaxes(1, 2)
     p = Categorical().mean(f)
     rest = np.stack([np.delete(p, k, axis=1).sum(1) for k in range(3)], axis=1)  # 1 − p without cancellation
     np.testing.assert_allclose(np.diagonal(found, 0, 1, 2), p * rest, rtol=1e-12)
-    np.testing.assert_allclose(Categorical().columns(np.zeros((2, 1)), None), 0)
+    np.testing.assert_allclose(Categorical().fisher_root(np.zeros((2, 1)), None), 0)
 
 
 def test_curvature_of_mean_and_log_variance_is_the_variance_of_the_error():

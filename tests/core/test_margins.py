@@ -70,7 +70,7 @@ def test_smoothed_values_and_derivatives_equal_quadrature(loss, y, sd):
 
 def test_hinge_closed_forms_are_those_of_the_paper():
     f, y, v = np.array([[0.3]]), np.array([1]), np.full((1, 1, 1), 0.25)
-    seen, z = Hinge().under(v), (1 - 0.3) / 0.5
+    seen, z = Hinge().averaged_over(v), (1 - 0.3) / 0.5
     assert seen.error(f, y)[0, 0] == pytest.approx(-norm.cdf(z))
     assert seen.curvature(f, y)[0, 0, 0] == pytest.approx(norm.pdf(z) / 0.5)
 

@@ -18,7 +18,7 @@ from memorymaps.core.perturbation.deviation import (
     leverage_norm,
 )
 from memorymaps.core.perturbation.estimators import CODES, estimator_named, loo_loss, memorization, perturb
-from memorymaps.core.perturbation.group_removal import group_deviation, group_shift
+from memorymaps.core.perturbation.group_removal import group_coordinates, group_deviation
 from memorymaps.core.perturbation.local import Local
 
 rng = np.random.default_rng(2)
@@ -127,9 +127,9 @@ def test_both_group_forms_are_the_parameter_space_step():
     flat = z.reshape(m * C, r)
     bent = np.concatenate([curvature[k] @ z[k] for k in range(m)])
     step = np.linalg.solve(np.eye(r) - flat.T @ bent, flat.T @ error.ravel())
-    np.testing.assert_allclose(group_shift([(error, z, curvature)]), step, rtol=1e-9)
+    np.testing.assert_allclose(group_coordinates([(error, z, curvature)]), step, rtol=1e-9)
     halves = [(error[part], z[part], curvature[part]) for part in (slice(0, 1), slice(1, None))]
-    np.testing.assert_allclose(group_shift(halves), step, rtol=1e-9)
+    np.testing.assert_allclose(group_coordinates(halves), step, rtol=1e-9)
     within = np.einsum("acr,bdr->acbd", z, z)
     across = np.einsum("acr,bdr->acbd", elsewhere, z)
     np.testing.assert_allclose(group_deviation(error, within, curvature, across), elsewhere @ step, rtol=1e-9)

@@ -13,7 +13,7 @@ import memorymaps as mm
 from memorymaps.core.bayesian_learning_rule import BLR, GaussianCandidate
 from memorymaps.core.covariance_roots import Root
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.core.likelihoods.expected import Averaged
+from memorymaps.core.likelihoods.expected import GaussianExpectation
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.models.linear.newton_methods import newton, online_newton, rule_at, von
 
@@ -112,7 +112,7 @@ def test_von_minimises_the_variational_objective():
     def objective(z):
         m, root = z[:2], np.array([[np.exp(z[2]), 0], [z[3], np.exp(z[4])]])
         v = np.sum((X @ root) ** 2, 1)[:, None, None]
-        loss = np.sum(Averaged(Bernoulli(), v).nll((X @ m)[:, None], y))
+        loss = np.sum(GaussianExpectation(Bernoulli(), v).nll((X @ m)[:, None], y))
         return loss + 0.5 * prior * (m @ m + np.sum(root**2)) - z[2] - z[4]
 
     best = minimize(objective, np.zeros(5), method="L-BFGS-B", options={"ftol": 1e-14, "gtol": 1e-9}).x

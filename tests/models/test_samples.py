@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 
 import memorymaps as mm
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.core.likelihoods.expected import Expected
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.models.draws.covariance_shrinkage import Pool
@@ -193,7 +193,7 @@ def test_expected_errors_are_the_first_order_moves_of_the_posterior_mean():
     f = 1.5 * RNG.normal(size=(200_000, 1))
     y = np.ones(1)
     slope = np.cov(f[:, 0], Bernoulli().nll(f, np.ones(len(f))))[0, 1]
-    m = mm.memory_map(Draws(f, Expected(Bernoulli())), y, y, estimator="F")
+    m = mm.memory_map(Draws(f, ExpectedLikelihood(Bernoulli())), y, y, estimator="F")
     assert m["deviation"][0] == pytest.approx(slope, rel=0.01)
 
 

@@ -178,8 +178,8 @@ class Held:
     def error(self, f, y):
         return self.inner.error(f, y) - self.push
 
-    def information(self, f, y):
-        return self.inner.information(self._before(), y)
+    def fisher_diagonal(self, f, y):
+        return self.inner.fisher_diagonal(self._before(), y)
 
     def curvature(self, f, y):
         return self.inner.curvature(self._before(), y)

@@ -43,7 +43,7 @@ def test_errors_and_means_are_those_of_the_written_likelihoods(name, kind):
     assert type(got) is type(kind(f))
     np.testing.assert_allclose(got, written.error(f, y), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(custom.mean(kind(f)), written.mean(f), rtol=1e-10)
-    np.testing.assert_allclose(custom.slope(kind(f)), written.slope(f), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(custom.mean_jacobian(kind(f)), written.mean_jacobian(f), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["categorical", "poisson", "gaussian"])

@@ -359,7 +359,11 @@ def test_an_approximation_that_has_lost_nothing_is_verified_unasked(mlp):
         ((100.0, 100.0, 0.01), "bounded_cavity", "trusted"),
         ((85.0, 100.0, 0.01), "bounded_cavity", "trusted"),
         ((75.0, 100.0, 0.01), "first_order", "ranks"),
-        ((113.0, 100.0, 0.01), "first_order", "ranks"),  # softmax regression under kfac: the cavity form doubles the error
+        (
+            (113.0, 100.0, 0.01),
+            "first_order",
+            "ranks",
+        ),  # softmax regression under kfac: the cavity form doubles the error
         ((100.0, 100.0, 0.5), "first_order", "have not settled"),
     ],
 )

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier
 
 import memorymaps as mm
-from memorymaps.core.likelihoods.expected import Expected
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.models.draws.draws import Sampler
 
@@ -41,7 +41,7 @@ def check_against_the_exact_posterior(data):
 
     from memorymaps.models.draws.arviz import from_arviz
 
-    m = mm.memory_map(from_arviz(data, "eta", Expected(Bernoulli()), y="y", log_likelihood="y"))
+    m = mm.memory_map(from_arviz(data, "eta", ExpectedLikelihood(Bernoulli()), y="y", log_likelihood="y"))
     weights, f, logs = quadrature()
     mean, left = weights[:, 0] @ f, np.array([weights[:, 1 + i] @ f[:, i] for i in range(N)])
     variance = weights[:, 0] @ f**2 - mean**2
@@ -135,7 +135,7 @@ def test_probabilities_of_a_black_box_become_logits():
         p = np.clip(e.predict_proba(x)[:, 1], 0.02, 0.98)
         return np.log(p / (1 - p))
 
-    m = mm.memory_map(Sampler(members(bag, logit), Expected(Bernoulli())), X, Y)
+    m = mm.memory_map(Sampler(members(bag, logit), ExpectedLikelihood(Bernoulli())), X, Y)
     p = np.clip(np.stack([e.predict_proba(X)[:, 1] for e in bag.estimators_]), 0.02, 0.98)
     np.testing.assert_allclose(m["output"], np.log(p / (1 - p)).mean(axis=0), rtol=1e-10)
     np.testing.assert_allclose(m["prediction"], p.mean(axis=0), atol=0.06)  # a normal with the votes' two moments

@@ -46,11 +46,11 @@ def refine(
     >>> int(mm.refine(m, top=5)["refined"].sum())
     5
     """
-    origin = live(m)
+    origin = require_origin(m)
     source = _influence(origin)
     if top < 1 or steps < 1:
         raise ValueError(f"top = {top}, steps = {steps}: expected positive numbers")
-    chosen = most(m, top, by)
+    chosen = top_positions(m, top, by)
     pieces = [chosen[start : start + _TOGETHER] for start in range(0, len(chosen), _TOGETHER)]
     hidden = None if progress is None else not progress
     shown = tqdm(pieces, desc="refining", unit=f"×{_TOGETHER} ex", delay=1.0, disable=hidden)
@@ -58,10 +58,10 @@ def refine(
     deviation, residual = (np.concatenate(each) for each in zip(*found, strict=True))
     warning = np.where(residual > tolerance, int(Warn.NOT_CONVERGED), 0)
     note = f"{len(chosen):,} examples (largest {by}) refined on the exact curvature, column 'refined'"
-    return exchanged(m, chosen, deviation, warning, "refined", note)
+    return replace_deviations(m, chosen, deviation, warning, "refined", note)
 
 
-def live(m: MemoryMap) -> Origin:
+def require_origin(m: MemoryMap) -> Origin:
     """Where the map came from.
 
     Raises
@@ -82,7 +82,7 @@ def _influence(origin: Origin) -> RemovalInfluence:
     return found
 
 
-def most(m: MemoryMap, top: int, by: str) -> Array:
+def top_positions(m: MemoryMap, top: int, by: str) -> Array:
     """Positions of the `top` examples with the largest `by`."""
     return np.flatnonzero(np.isin(m["id"], m.top(top, by=by)["id"]))
 
@@ -94,7 +94,9 @@ def _solved(source: RemovalInfluence, origin: Origin, rows: Array, steps: int, t
     return source.output_change(origin.examples.take(rows).inputs, deltas)[own, :, own], residual
 
 
-def exchanged(m: MemoryMap, rows: Array, deviation: Array, warning: Array, column: str, note: str) -> MemoryMap:
+def replace_deviations(
+    m: MemoryMap, rows: Array, deviation: Array, warning: Array, column: str, note: str
+) -> MemoryMap:
     """A map some of whose rows have better deviations `[k, c]`, and a column that tells which; leverage stays."""
     parts = [slice(start, start + _TOGETHER) for start in range(0, len(rows), _TOGETHER)]
     records = [_record(m, rows[part], deviation[part], warning[part]) for part in parts]
@@ -104,7 +106,7 @@ def exchanged(m: MemoryMap, rows: Array, deviation: Array, warning: Array, colum
 
 
 def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array) -> pa.RecordBatch:
-    origin, where = live(m), m["row"][rows]
+    origin, where = require_origin(m), m["row"][rows]
     batch = origin.examples.take(where)
     at = origin.local(batch)
     change = Estimator("cavity").mean_change(at, deviation)

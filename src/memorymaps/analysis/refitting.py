@@ -8,7 +8,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from memorymaps.analysis.journal import Journal
-from memorymaps.analysis.refinement import exchanged, live, most
+from memorymaps.analysis.refinement import replace_deviations, require_origin, top_positions
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.maps.memory_map import MemoryMap
@@ -51,7 +51,7 @@ def refit(
     """
     if top < 1 or steps < 1 or not tolerance > 0:
         raise ValueError(f"top = {top}, steps = {steps}, tolerance = {tolerance}: expected positive numbers")
-    origin, rows = live(m), most(m, top, by)
+    origin, rows = require_origin(m), top_positions(m, top, by)
     source, where = refits_of(origin.posterior), m["row"][rows]
     f = origin.local(origin.examples.take(where)).f
     what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **own_recipe(m)}
@@ -67,7 +67,7 @@ def refit(
         f"{len(rows):,} examples (largest {by}) really left out, column 'refitted'; the network came to rest first, "
         f"which moved their predictions by up to {drift:.2g}"
     )
-    return exchanged(m, rows, deviation, warning, "refitted", note)
+    return replace_deviations(m, rows, deviation, warning, "refitted", note)
 
 
 def refits_of(source: Posterior) -> Refit:

@@ -94,14 +94,14 @@ class ArrayExamples(Examples):
 
 
 @dataclass(frozen=True)
-class AtHand(Examples):
+class Cached(Examples):
     """Examples that were read once and stay in memory, for those who pass over them often."""
 
     source: Examples
     batches: tuple[Batch, ...]
 
     @classmethod
-    def of(cls, source: Examples) -> AtHand:
+    def of(cls, source: Examples) -> Cached:
         """Read them."""
         return cls(source, tuple(source))
 

@@ -13,7 +13,7 @@ from memorymaps.data.examples import DataError, Examples
 
 
 @dataclass(frozen=True)
-class SomeExamples(Examples):
+class Subset(Examples):
     """Some examples of a larger set, by position, in ascending order."""
 
     source: Examples
@@ -33,7 +33,7 @@ class SomeExamples(Examples):
 
 
 @dataclass(frozen=True)
-class ColumnsBeside(Examples):
+class WithColumns(Examples):
     """Examples of one source with ids, weights or offsets that were brought beside it, row by row."""
 
     source: Examples
@@ -42,7 +42,7 @@ class ColumnsBeside(Examples):
     offset: Array | None = None
 
     @classmethod
-    def of(cls, source: Examples, ids: Any = None, sample_weight: Any = None, offset: Any = None) -> ColumnsBeside:
+    def of(cls, source: Examples, ids: Any = None, sample_weight: Any = None, offset: Any = None) -> WithColumns:
         """Check lengths, weights and ids.
 
         Raises

@@ -47,7 +47,7 @@ def columns_of(at: Local | Sketched, effect: Perturbation, description: Descript
 def _by_outputs(at: Local | Sketched, mean: Array, loo_mean: Array) -> dict[str, Array]:
     if at.f.shape[1] > 1:
         return {"mean": mean, "loo_mean": loo_mean}
-    scale = np.sqrt(at.weight[:, None] * at.likelihood.information(at.f, at.y))
+    scale = np.sqrt(at.weight[:, None] * at.likelihood.fisher_diagonal(at.f, at.y))
     return {"standardised_error": np.divide(at.error, scale, out=np.zeros_like(scale), where=scale > 0)}
 
 
@@ -63,7 +63,7 @@ class _Labels:
         return np.asarray(classes)[y.astype(np.intp)] if classes else y
 
     def predictions(self, mean: Array) -> Array:
-        decided, classes = self.likelihood.decide(mean), self.description.classes
+        decided, classes = self.likelihood.predict_target(mean), self.description.classes
         if not classes:
             return decided
         second = decided[:, 0] > 0.5 if decided.ndim == 2 else decided  # a probability of the second class

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.perturbation.group_removal import group_shift
+from memorymaps.core.perturbation.group_removal import group_coordinates
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
 
@@ -108,7 +108,7 @@ def _responses(origin: Origin, members: list[Array]) -> Callable[[Any], Array]:
 def _shift(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
     members = np.sort(rows)
     pieces = (origin.examples.take(members[start : start + _TOGETHER]) for start in range(0, len(members), _TOGETHER))
-    return group_shift(_of_members(origin, root, batch) for batch in pieces)
+    return group_coordinates(_of_members(origin, root, batch) for batch in pieces)
 
 
 def _of_members(origin: Origin, root: Callable[[Any], Array], batch: Batch) -> tuple[Array, Array, Array]:

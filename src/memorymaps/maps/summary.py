@@ -14,12 +14,12 @@ from memorymaps.maps.loo_averages import leave_one_out
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
 
-_LEANING = 0.3  # mean leverage from which first-order sizes deserve a warning
-_BENDING = 0.18  # mean leverage from which one Newton step can be a fifth and more too long (benchmarks)
+_HIGH_LEVERAGE = 0.3  # mean leverage from which first-order sizes deserve a warning
+_LONG_STEP = 0.18  # mean leverage from which one Newton step can be a fifth and more too long (benchmarks)
 _RANKS = (
     "first-order sizes of a network: read them as ranks. refine(m, top=…) or refit(m, top=…) gives sizes of the largest"
 )
-_FAR = 0.1  # posterior standard deviations per effective parameter that deserve a warning
+_DISTANCE = 0.1  # posterior standard deviations per effective parameter that deserve a warning
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warning lights of the map and its examples, in words."""
     codes = m["warning"]
     lines = [_light(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
-    return (*_far(m), *_leaning(m), *_bending(m), *(line for line in lines if line))
+    return (*_far(m), *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
 
 def _light(flag: Warn, count: int, n: int) -> str:
@@ -120,12 +120,12 @@ def _light(flag: Warn, count: int, n: int) -> str:
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
 
 
-def _leaning(m: ExampleTable) -> tuple[str, ...]:
+def _warn_first_order(m: ExampleTable) -> tuple[str, ...]:
     """First-order sizes fall short by about `1/(1 − h)`: too much where the model leans on each example."""
     mean = float(np.mean(m["leverage"])) if len(m) else 0.0
     if m.provenance.estimator.name != "first_order":
         return ()
-    if mean >= _LEANING:
+    if mean >= _HIGH_LEVERAGE:
         return (
             f"first-order sizes with {mean:.2g} effective parameters an example: what leaving out does, and the "
             "leave-one-out loss with it, is understated. Use an exact structure, refine(m) or refit(m), or read ranks "
@@ -134,15 +134,15 @@ def _leaning(m: ExampleTable) -> tuple[str, ...]:
     return (_RANKS,) if m.provenance.description.nonlinear else ()
 
 
-def too_long(m: ExampleTable) -> bool:
+def newton_step_unreliable(m: ExampleTable) -> bool:
     """Whether cavity sizes, one Newton step's, may be too large: the network leans on each example, and nonlinear."""
     if not len(m) or not m.provenance.description.nonlinear or m.provenance.estimator.name == "first_order":
         return False
-    return float(np.mean(m["leverage"])) >= _BENDING
+    return float(np.mean(m["leverage"])) >= _LONG_STEP
 
 
-def _bending(m: ExampleTable) -> tuple[str, ...]:
-    if not too_long(m):
+def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
+    if not newton_step_unreliable(m):
         return ()
     why = (
         f"{float(np.mean(m['leverage'])):.2g} effective parameters an example, and outputs that are not linear in the "
@@ -160,14 +160,14 @@ def _bending(m: ExampleTable) -> tuple[str, ...]:
     )
 
 
-def far(m: ExampleTable) -> bool:
+def not_stationary(m: ExampleTable) -> bool:
     """Whether the parameters are not where training would come to rest."""
     distance = m.provenance.description.distance
-    return distance is not None and distance >= _FAR
+    return distance is not None and distance >= _DISTANCE
 
 
 def _far(m: ExampleTable) -> tuple[str, ...]:
-    if not far(m):
+    if not not_stationary(m):
         return ()
     return (
         f"the parameters are {m.provenance.description.distance:.2g} posterior standard deviations (each) from the "

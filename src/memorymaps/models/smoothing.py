@@ -60,7 +60,7 @@ def smoothed_curvature(
     """
     v = np.maximum(start, np.finfo(float).tiny)
     for _ in range(_ROUNDS):
-        seen = loss.under(diagonal_matrix(v + spread))
+        seen = loss.averaged_over(diagonal_matrix(v + spread))
         curvature = weight[:, None] * np.linalg.diagonal(seen.curvature(f, y))
         new = np.maximum(variance(curvature), np.finfo(float).tiny)
         if np.max(np.abs(np.sqrt((new + spread) / (v + spread)) - 1)) < _SETTLED:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from memorymaps.data.in_memory import AtHand
+from memorymaps.data.in_memory import Cached
 from memorymaps.nets.autograd.network import evaluating
 from memorymaps.nets.autograd.pytree import leaves, rows
 from memorymaps.nets.problem import Setting
@@ -40,4 +40,4 @@ def is_small(setting: Setting) -> bool:
 
 def at_hand(setting: Setting) -> Setting:
     """The same with its data in memory, where they are small: for many passes."""
-    return replace(setting, examples=AtHand.of(setting.examples)) if is_small(setting) else setting
+    return replace(setting, examples=Cached.of(setting.examples)) if is_small(setting) else setting

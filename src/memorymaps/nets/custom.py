@@ -60,7 +60,7 @@ class Custom(Likelihood):
         """`predict(f)`, `[n, m]`."""
         return _like(f, _columns(self.predict(_tensor(f))))
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`d predict/df`: `[n, m, c]`."""
         return _like(f, _derivative(lambda z: _columns(self.predict(z)), _tensor(f)))
 

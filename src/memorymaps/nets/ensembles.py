@@ -1,6 +1,7 @@
 """Networks that give draws: deep ensembles, snapshots of one training run (SWAG), MC-dropout.
 
-Each returns a `memorymaps.models.draws.draws.Sampler`: `memory_map(ensemble(nets, Expected(Categorical())), X, y)`.
+Each returns a `memorymaps.models.Sampler`:
+`memory_map(ensemble(nets, ExpectedLikelihood(Categorical())), X, y)`.
 """
 
 from __future__ import annotations

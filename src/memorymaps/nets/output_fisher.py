@@ -13,27 +13,27 @@ from collections.abc import Callable
 from torch import Tensor
 
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.perturbation.curvature_sketch import leading, signs
+from memorymaps.core.perturbation.curvature_sketch import nystrom_sketch, signs
 
 Root = Callable[[Likelihood, Tensor, Tensor], Tensor]
 
 
 def exact(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
     """`[r, n, c]`: all columns of a root of `Λ`, of which softmax has one less than classes."""
-    root: Tensor = likelihood.columns(f.double(), y)
+    root: Tensor = likelihood.fisher_root(f.double(), y)
     return root.permute(2, 0, 1)
 
 
 def leading_directions(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
     """`[4, n, c]`: the three leading directions and a signed sum of the rest; unbiased, four reverse passes."""
-    root: Tensor = leading(likelihood, f.double(), y, 3, seed=1)
+    root: Tensor = nystrom_sketch(likelihood, f.double(), y, 3, seed=1)
     return root.permute(2, 0, 1)
 
 
 def monte_carlo(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
     """`[1, n, c]`: a random signed sum of a root's columns, decided by the content of the batch; unbiased."""
     f = f.double()
-    root: Tensor = likelihood.root(f, y, signs(f, seed=1)[..., None])
+    root: Tensor = likelihood.fisher_root_matvec(f, y, signs(f, seed=1)[..., None])
     return root.permute(2, 0, 1)
 
 

@@ -9,7 +9,7 @@ from array_api_compat import array_namespace
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
-from memorymaps.core.perturbation.curvature_sketch import error_and_roots, scales
+from memorymaps.core.perturbation.curvature_sketch import error_and_roots, root_scales
 from memorymaps.core.perturbation.local import Local
 from memorymaps.core.perturbation.sketched import Sketched
 from memorymaps.data.examples import Examples
@@ -35,7 +35,7 @@ class Origin:
         belief = variance if marginals.spread is None else variance + marginals.spread
         fitted = None if able.subgradient is None else able.subgradient(batch.ids)
         f, y, weight = self._seen(marginals.f, batch)
-        return Local(self.posterior.likelihood.under(belief).at(f), f, y, weight, variance, fitted)
+        return Local(self.posterior.likelihood.averaged_over(belief).cached_at(f), f, y, weight, variance, fitted)
 
     def parts(self, batch: Batch) -> Iterator[Batch]:
         """A batch in the parts that the posterior looks at together."""
@@ -51,12 +51,12 @@ class Origin:
 
         def choose(f: Array, rows: slice) -> Array:
             f, y, weight = self._seen(f, batch.cut(rows))
-            return error_and_roots(likelihood.at(f), f, y, weight, source.directions)
+            return error_and_roots(likelihood.cached_at(f), f, y, weight, source.directions)
 
         seen = source.along(batch.inputs, choose)
         f, y, weight = self._seen(seen.f, batch)
-        likelihood = likelihood.at(f)
-        scale = scales(likelihood, f, y, seen.directions)
+        likelihood = likelihood.cached_at(f)
+        scale = root_scales(likelihood, f, y, seen.directions)
         return Sketched(likelihood, f, y, weight, seen.directions, scale, seen.gram, seen.respond)
 
     def _seen(self, f: Array, batch: Batch) -> tuple[Array, Array, Array]:

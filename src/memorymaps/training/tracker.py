@@ -20,7 +20,7 @@ import numpy as np
 
 from memorymaps.build import memory_map
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.likelihoods.expected import Expected
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.maps.memory_map import MemoryMap
@@ -167,7 +167,7 @@ class Tracker:
 def _losses(origin: Origin, batch: Batch) -> Array:
     """Losses of unseen examples, averaged over the posterior where those of training are."""
     source: Any = origin.posterior
-    if isinstance(source.likelihood, Expected):
+    if isinstance(source.likelihood, ExpectedLikelihood):
         at = origin.local(batch)
         return at.likelihood.nll(at.f, at.y)
     return source.likelihood.nll(source.outputs(batch.inputs), batch.target)

@@ -50,7 +50,7 @@ class Likelihood(ABC):
         """Predicted mean `μ = σ(f)`: `[n, c]`, in units of the target."""
 
     @abstractmethod
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`dσ/df`: `[n, c, c]`."""
 
     @abstractmethod
@@ -73,41 +73,41 @@ class Likelihood(ABC):
         """`μ − y`: `[n, c]`, in units of the target."""
         return self.mean(f) - self.encode(y, f.shape[-1])
 
-    def decide(self, mean: Array) -> Array:
+    def predict_target(self, mean: Array) -> Array:
         """Predicted targets: the mean itself `[n, c]` where targets are numbers, class numbers `[n]` otherwise."""
         return mean
 
-    def at(self, f: Array) -> Likelihood:
+    def cached_at(self, f: Array) -> Likelihood:
         """This likelihood, for many questions about the same outputs; itself, unless it has something to remember."""
         return self
 
-    def under(self, variance: Array) -> Likelihood:
+    def averaged_over(self, variance: Array) -> Likelihood:
         """This likelihood as a belief `N(f, V)` sees it, `V [n, c, c]`; itself, unless it averages over `q`."""
         return self
 
     # --- Λ without forming it, for likelihoods with structure and many outputs ---------------------------------
 
-    def information(self, f: Array, y: Array) -> Array:
+    def fisher_diagonal(self, f: Array, y: Array) -> Array:
         """The diagonal of `Λ`: `[n, c]`."""
         return array_namespace(f).linalg.diagonal(self.curvature(f, y))
 
-    def curve(self, f: Array, y: Array, v: Array) -> Array:
+    def fisher_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`Λ v` for directions `v [n, c, k]`."""
         return array_namespace(f).matmul(self.curvature(f, y), v)
 
-    def root(self, f: Array, y: Array, v: Array) -> Array:
+    def fisher_root_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`L v` for directions `v [n, c, k]`, with `L Lᵀ = Λ`."""
         xp = array_namespace(f)
         values, vectors = xp.linalg.eigh(self.curvature(f, y))
         scaled = xp.sqrt(xp.clip(values, min=0))[..., None] * xp.matmul(xp.matrix_transpose(vectors), v)
         return xp.matmul(vectors, scaled)  # the symmetric root: each of its columns belongs to an output
 
-    def columns(self, f: Array, y: Array) -> Array:
+    def fisher_root(self, f: Array, y: Array) -> Array:
         """A root `L [n, c, r]` of `Λ = L Lᵀ` with as few columns as are known to do."""
         xp, (n, c) = array_namespace(f), f.shape
-        return self.root(f, y, xp.broadcast_to(xp.eye(c, dtype=f.dtype, device=device(f)), (n, c, c)))
+        return self.fisher_root_matvec(f, y, xp.broadcast_to(xp.eye(c, dtype=f.dtype, device=device(f)), (n, c, c)))
 
-    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+    def score_preimage(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
         """With `x [n, c]` and `κ ≥ 0 [n]` such that `Λx = κe`: products `xᵀv [n, k]` with any `v [n, k, c]`, and `κ`.
 
         Zeros where no such `x` is known.
@@ -115,11 +115,11 @@ class Likelihood(ABC):
         xp = array_namespace(f)
         return lambda v: xp.zeros_like(v[..., 0]), xp.zeros_like(f[:, 0])
 
-    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+    def fisher_root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
         """Inner products `[n, m, m]` of the columns of `L` that belong to some outputs `[n, m]`."""
         xp = array_namespace(f)
         places = xp.arange(f.shape[-1], device=device(f))
-        columns = self.root(f, y, xp.astype(places[:, None] == outputs[:, None], f.dtype))
+        columns = self.fisher_root_matvec(f, y, xp.astype(places[:, None] == outputs[:, None], f.dtype))
         return xp.matmul(xp.matrix_transpose(columns), columns)
 
 
@@ -132,7 +132,7 @@ def refuse(bad: Array, y: Array, expected: str) -> None:
         raise TargetError(f"{count} target(s) outside the support: row {row} is {y[row]}; expected {expected}", row)
 
 
-def _numbers(y: Array) -> Array:
+def as_numbers(y: Array) -> Array:
     """Truth values as 0 and 1, in which one can compute; everything else as it is."""
     xp = array_namespace(y)
     return xp.astype(y, xp.int64) if xp.isdtype(y.dtype, "bool") else y

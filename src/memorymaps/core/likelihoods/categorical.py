@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace, device
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, _numbers, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, refuse
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.core.special_functions import logsumexp
 
@@ -30,7 +30,7 @@ class Categorical(Likelihood):
         chosen = xp.astype(y, xp.int64)[:, None]
         return logsumexp(f) - xp.take_along_axis(f, chosen, axis=-1)[:, 0]
 
-    def at(self, f: Array) -> Likelihood:
+    def cached_at(self, f: Array) -> Likelihood:
         """With the class probabilities of `f` remembered; subclasses, whose mean may be another, as they are."""
         return _CategoricalAt(f, self.mean(f)) if type(self) is Categorical else self
 
@@ -40,7 +40,7 @@ class Categorical(Likelihood):
         grown = xp.exp(f - xp.max(f, axis=-1, keepdims=True))
         return grown / xp.sum(grown, axis=-1, keepdims=True)
 
-    def decide(self, mean: Array) -> Array:
+    def predict_target(self, mean: Array) -> Array:
         """The most probable class."""
         return array_namespace(mean).argmax(mean, axis=-1)
 
@@ -48,39 +48,39 @@ class Categorical(Likelihood):
         """`p − onehot(y)`."""
         return self.residual(f, y)
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`diag(p) − ppᵀ`."""
         p = self.mean(f)
         return diagonal_matrix(p) - p[..., :, None] * p[..., None, :]
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`diag(p) − ppᵀ`."""
-        return self.slope(f)
+        return self.mean_jacobian(f)
 
-    def information(self, f: Array, y: Array) -> Array:
+    def fisher_diagonal(self, f: Array, y: Array) -> Array:
         """`p(1 − p)`."""
         p = self.mean(f)
         return p * (1 - p)
 
-    def curve(self, f: Array, y: Array, v: Array) -> Array:
+    def fisher_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`p ∘ v − p(pᵀv)`."""
         p = self.mean(f)
         return _spread_less_mean(p, p, v)
 
-    def root(self, f: Array, y: Array, v: Array) -> Array:
+    def fisher_root_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`L = diag(√p) − p√pᵀ`: column `k` is `√p_k (1_k − p)`."""
         p = self.mean(f)
         half = array_namespace(f).sqrt(p)
         return _spread_less_mean(half, p, v)
 
-    def columns(self, f: Array, y: Array) -> Array:
+    def fisher_root(self, f: Array, y: Array) -> Array:
         """Cholesky's: `c − 1` columns, `L_kk = √(p_k q_k/q_{k−1})` and `L_jk = −(p_j/q_k) L_kk`, `q_k = Σ_{j>k} p_j`.
 
         Source: Tanabe & Sagae 1992. Sums of positive numbers only: no digits are lost.
         """
         xp, p = array_namespace(f), self.mean(f)
         if p.shape[1] < 2:
-            return super().columns(f, y)
+            return super().fisher_root(f, y)
         before = xp.flip(xp.cumulative_sum(xp.flip(p, axis=1), axis=1), axis=1)
         after = before[:, 1:]
         known = after > 0
@@ -89,13 +89,13 @@ class Categorical(Likelihood):
         unit = xp.eye(p.shape[1], p.shape[1] - 1, dtype=p.dtype, device=device(p))
         return (below + unit) * diagonal[:, None, :]
 
-    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+    def score_preimage(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
         """`Λ(−1_y) = p_y e`."""
         xp = array_namespace(f)
         rows, chosen = xp.arange(len(f), device=device(f)), xp.astype(y, xp.int64)
         return lambda v: -v[rows, :, chosen], self.mean(f)[rows, chosen]
 
-    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+    def fisher_root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
         """`√p_a √p_b (1_ab − p_a − p_b + pᵀp)`."""
         xp = array_namespace(f)
         p = self.mean(f)
@@ -106,7 +106,7 @@ class Categorical(Likelihood):
 
     def encode(self, y: Array, c: int) -> Array:
         """One-hot rows."""
-        xp, y = array_namespace(y), _numbers(y)
+        xp, y = array_namespace(y), as_numbers(y)
         classes = xp.arange(c, dtype=y.dtype, device=device(y))
         return xp.astype(y[:, None] == classes, xp.float64)
 
@@ -114,7 +114,7 @@ class Categorical(Likelihood):
         """Raise `TargetError` unless every target is a class number."""
         if y.ndim != 1:
             raise TargetError(f"class numbers of shape {tuple(y.shape)}: expected (n,)")
-        y = _numbers(y)
+        y = as_numbers(y)
         refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1} (classes are counted from 0)")
 
 

@@ -79,9 +79,9 @@ class _SameTargets(Likelihood):
 
     likelihood: Likelihood
 
-    def decide(self, mean: Array) -> Array:
+    def predict_target(self, mean: Array) -> Array:
         """As the likelihood itself."""
-        return self.likelihood.decide(mean)
+        return self.likelihood.predict_target(mean)
 
     def encode(self, y: Array, c: int) -> Array:
         """As the likelihood itself."""
@@ -93,7 +93,7 @@ class _SameTargets(Likelihood):
 
 
 @dataclass(frozen=True)
-class Averaged(_SameTargets):
+class GaussianExpectation(_SameTargets):
     """A likelihood whose answers are expectations under `N(f, V)`: same contract, `f` now being the mean.
 
     `E_q[ℓ]`, `E_q[σ(f)]`, `E_q[∇ℓ]`, `E_q[Λ]` (Bonnet's and Price's theorems make the last two the first and
@@ -103,7 +103,7 @@ class Averaged(_SameTargets):
     --------
     >>> import numpy as np
     >>> from memorymaps.core.likelihoods.exponential_family import Poisson
-    >>> q = Averaged(Poisson(), variance=np.full((1, 1, 1), 0.5))
+    >>> q = GaussianExpectation(Poisson(), variance=np.full((1, 1, 1), 0.5))
     >>> q.mean(np.zeros((1, 1)))  # exp(V/2)
     array([[1.284]])
     """
@@ -141,9 +141,9 @@ class Averaged(_SameTargets):
         closed = _CLOSED_MEANS.get(_kind(self.likelihood))
         return closed(f, _diagonal(self.variance)) if closed else self._average(self.likelihood.mean, f)
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`E_q[dσ/df]`, the derivative of the averaged mean."""
-        return self._average(self.likelihood.slope, f)
+        return self._average(self.likelihood.mean_jacobian, f)
 
     def error(self, f: Array, y: Array) -> Array:
         """`E_q[∇_f ℓ]`."""
@@ -187,12 +187,12 @@ def _moments(f: Array, steps: Array) -> tuple[Array, Array, Array]:
 
 
 @dataclass(frozen=True)
-class AveragedSoftmax(Averaged):
-    """`Averaged(Categorical(), V)`, its moments at `f` remembered for many questions about the same outputs."""
+class SoftmaxExpectation(GaussianExpectation):
+    """`GaussianExpectation(Categorical(), V)` with its moments at `f` cached."""
 
     known: tuple[Array, Moments] | None = None
 
-    def at(self, f: Array) -> AveragedSoftmax:
+    def cached_at(self, f: Array) -> SoftmaxExpectation:
         """With the moments at `f` computed."""
         return replace(self, known=(f, softmax_moments(f, self.variance)))
 
@@ -207,7 +207,7 @@ class AveragedSoftmax(Averaged):
         """`E_q[p]`."""
         return self._moments(f).p
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`diag E_q[p] − E_q[ppᵀ]`."""
         found = self._moments(f)
         return diagonal_matrix(found.p) - found.pp
@@ -218,11 +218,11 @@ class AveragedSoftmax(Averaged):
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`diag E_q[p] − E_q[ppᵀ]`."""
-        return self.slope(f)
+        return self.mean_jacobian(f)
 
 
 @dataclass(frozen=True)
-class Expected(_SameTargets):
+class ExpectedLikelihood(_SameTargets):
     """A likelihood met in expectation: `E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[Λ]` under each example's own `N(f, V)`.
 
     What variational posteriors (SVGP, VON, IVON) minimise [MPE App. H]. Without a variance it answers as the
@@ -236,9 +236,11 @@ class Expected(_SameTargets):
     array([[1.284]])
     """
 
-    def under(self, variance: Array) -> Likelihood:
-        """`Averaged(likelihood, V)`."""
-        kind = AveragedSoftmax if type(self.likelihood) is Categorical else Averaged  # subclasses have other means
+    def averaged_over(self, variance: Array) -> Likelihood:
+        """`GaussianExpectation(likelihood, V)`."""
+        kind = (
+            SoftmaxExpectation if type(self.likelihood) is Categorical else GaussianExpectation
+        )  # subclasses have other means
         return kind(self.likelihood, variance)
 
     def nll(self, f: Array, y: Array) -> Array:
@@ -249,9 +251,9 @@ class Expected(_SameTargets):
         """At the mean."""
         return self.likelihood.mean(f)
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """At the mean."""
-        return self.likelihood.slope(f)
+        return self.likelihood.mean_jacobian(f)
 
     def error(self, f: Array, y: Array) -> Array:
         """At the mean."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 from array_api_compat import array_namespace, device
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, _numbers, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, refuse
 from memorymaps.core.likelihoods.links import BinaryLink, Identity, Link, Log, Logit
 from memorymaps.core.special_functions import gammaln, xlogy
 
@@ -47,11 +47,11 @@ class ExponentialFamily(Likelihood):
         """`σ'(f) / v(μ)`, exactly one for the canonical link."""
         if isinstance(self.link, self.canonical):
             return array_namespace(f).ones_like(f)
-        return self.link.slope(f) / self.unit_variance(self.mean(f))
+        return self.link.derivative(f) / self.unit_variance(self.mean(f))
 
     def encode(self, y: Array, c: int) -> Array:
         """`y` as `[n, c]`."""
-        y = _numbers(y)
+        y = as_numbers(y)
         if y.ndim == 1:
             y = y[:, None]
         if y.ndim != 2 or y.shape[1] != c:
@@ -68,9 +68,9 @@ class ExponentialFamily(Likelihood):
         """`μ = σ(f)`."""
         return self.link.mean(f)
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`diag(σ'(f))`."""
-        return diagonal_matrix(self.link.slope(f))
+        return diagonal_matrix(self.link.derivative(f))
 
     def nll(self, f: Array, y: Array) -> Array:
         """Loss summed over outputs, `[n]`."""
@@ -81,34 +81,34 @@ class ExponentialFamily(Likelihood):
         """`(μ − y) σ'(f) / (φ v(μ))`."""
         return self.residual(f, y) * self._gain(f) / self._phi(f)
 
-    def information(self, f: Array, y: Array) -> Array:
+    def fisher_diagonal(self, f: Array, y: Array) -> Array:
         """The diagonal of `Λ`, `σ'(f)² / (φ v(μ))`: `[n, c]`."""
-        return self.link.slope(f) * self._gain(f) / self._phi(f)
+        return self.link.derivative(f) * self._gain(f) / self._phi(f)
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`diag(σ'(f)² / (φ v(μ)))`."""
-        return diagonal_matrix(self.information(f, y))
+        return diagonal_matrix(self.fisher_diagonal(f, y))
 
-    def curve(self, f: Array, y: Array, v: Array) -> Array:
+    def fisher_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`Λ v`, row by row."""
-        return self.information(f, y)[..., None] * v
+        return self.fisher_diagonal(f, y)[..., None] * v
 
-    def root(self, f: Array, y: Array, v: Array) -> Array:
+    def fisher_root_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`√Λ v`, row by row."""
-        return array_namespace(f).sqrt(self.information(f, y))[..., None] * v
+        return array_namespace(f).sqrt(self.fisher_diagonal(f, y))[..., None] * v
 
-    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+    def score_preimage(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
         """`e/Λ` where there is curvature at every output that has an error, `κ = 1`."""
         xp = array_namespace(f)
-        bend, error = self.information(f, y), self.error(f, y)
+        bend, error = self.fisher_diagonal(f, y), self.error(f, y)
         known = xp.all((bend > 0) | (error == 0), axis=-1)
         x = xp.where(bend > 0, error / xp.where(bend > 0, bend, xp.ones_like(bend)), xp.zeros_like(bend))
         kappa = xp.astype(known, f.dtype)
         return lambda v: xp.matmul(v, (kappa[:, None] * x)[..., None])[..., 0], kappa
 
-    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+    def fisher_root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
         """A part of `Λ` itself."""
-        return diagonal_matrix(array_namespace(f).take_along_axis(self.information(f, y), outputs, axis=-1))
+        return diagonal_matrix(array_namespace(f).take_along_axis(self.fisher_diagonal(f, y), outputs, axis=-1))
 
 
 def diagonal_matrix(d: Array) -> Array:
@@ -169,7 +169,7 @@ class Bernoulli(ExponentialFamily):
     def _gain(self, f: Array) -> Array:
         if isinstance(self.link, self.canonical):
             return array_namespace(f).ones_like(f)
-        return self.link.slope(f) / (self.link.mean(f) * self.link.complement(f))
+        return self.link.derivative(f) / (self.link.mean(f) * self.link.complement(f))
 
     def residual(self, f: Array, y: Array) -> Array:
         """`(1 − y) μ − y (1 − μ)`, without cancellation."""

@@ -35,7 +35,7 @@ class HeteroscedasticGaussian(Likelihood):
         """`m`: `[n, 1]`."""
         return f[:, :1]
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`(1, 0)`: `[n, 1, 2]`."""
         xp = array_namespace(f)
         return xp.stack([xp.ones_like(f[:, :1]), xp.zeros_like(f[:, :1])], axis=-1)

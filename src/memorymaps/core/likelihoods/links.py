@@ -19,7 +19,7 @@ class Link(ABC):
         """`μ = σ(f)`."""
 
     @abstractmethod
-    def slope(self, f: Array) -> Array:
+    def derivative(self, f: Array) -> Array:
         """`dμ/df`."""
 
 
@@ -47,7 +47,7 @@ class Identity(Link):
         """`f`."""
         return f
 
-    def slope(self, f: Array) -> Array:
+    def derivative(self, f: Array) -> Array:
         """One."""
         return array_namespace(f).ones_like(f)
 
@@ -60,7 +60,7 @@ class Log(Link):
         """`exp f`."""
         return array_namespace(f).exp(f)
 
-    def slope(self, f: Array) -> Array:
+    def derivative(self, f: Array) -> Array:
         """`exp f`."""
         return array_namespace(f).exp(f)
 
@@ -75,7 +75,7 @@ class Power(Link):
         """`f^(1/exponent)`."""
         return f ** (1 / self.exponent)
 
-    def slope(self, f: Array) -> Array:
+    def derivative(self, f: Array) -> Array:
         """`f^(1/exponent − 1) / exponent`."""
         return f ** (1 / self.exponent - 1) / self.exponent
 
@@ -92,7 +92,7 @@ class Logit(BinaryLink):
         """`1/(1 + e^f)`."""
         return self.mean(-f)
 
-    def slope(self, f: Array) -> Array:
+    def derivative(self, f: Array) -> Array:
         """`μ(1 − μ)`."""
         return self.mean(f) * self.mean(-f)
 
@@ -117,7 +117,7 @@ class Probit(BinaryLink):
         """`Φ(−f)`."""
         return ndtr(-f)
 
-    def slope(self, f: Array) -> Array:
+    def derivative(self, f: Array) -> Array:
         """`φ(f)`."""
         return normal_density(f)
 
@@ -144,7 +144,7 @@ class ComplementaryLogLog(BinaryLink):
         xp = array_namespace(f)
         return xp.exp(-xp.exp(f))
 
-    def slope(self, f: Array) -> Array:
+    def derivative(self, f: Array) -> Array:
         """`exp(f − e^f)`."""
         xp = array_namespace(f)
         return xp.exp(f - xp.exp(f))

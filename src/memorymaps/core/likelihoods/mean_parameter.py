@@ -24,7 +24,7 @@ class SimplexCategorical(Categorical):
         """`f`."""
         return f
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """The identity."""
         return np.tile(np.eye(f.shape[1]), (len(f), 1, 1))
 
@@ -37,8 +37,13 @@ class SimplexCategorical(Categorical):
         return np.eye(f.shape[1]) / f[:, :, None]
 
     # Categorical's closed forms are those of logits
-    information, curve, root, columns = Likelihood.information, Likelihood.curve, Likelihood.root, Likelihood.columns
-    pull, root_gram = Likelihood.pull, Likelihood.root_gram
+    fisher_diagonal, fisher_matvec, fisher_root_matvec, fisher_root = (
+        Likelihood.fisher_diagonal,
+        Likelihood.fisher_matvec,
+        Likelihood.fisher_root_matvec,
+        Likelihood.fisher_root,
+    )
+    score_preimage, fisher_root_gram = Likelihood.score_preimage, Likelihood.fisher_root_gram
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class MultivariateGaussian(Likelihood):
         """`f`."""
         return f
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """The identity."""
         return np.tile(np.eye(f.shape[1]), (len(f), 1, 1))
 
@@ -89,7 +94,7 @@ class Probability(BinaryLink):
         """`f`."""
         return f
 
-    def slope(self, f: Array) -> Array:
+    def derivative(self, f: Array) -> Array:
         """One."""
         return np.ones_like(f)
 

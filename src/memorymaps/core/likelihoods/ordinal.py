@@ -41,9 +41,9 @@ class Ordinal(Likelihood):
         low, high = np.where(turned, -high, low), np.where(turned, -low, high)
         return np.maximum(self.link.mean(high) - self.link.mean(low), _TINY)
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`dp/df`: `F'(f_k)` from class `k + 1` to class `k`: `[n, c + 1, c]`."""
-        density = self.link.slope(f)
+        density = self.link.derivative(f)
         out, k = np.zeros((len(f), f.shape[1] + 1, f.shape[1])), np.arange(f.shape[1])
         out[:, k, k], out[:, k + 1, k] = density, -density
         return out
@@ -55,14 +55,14 @@ class Ordinal(Likelihood):
     def error(self, f: Array, y: Array) -> Array:
         """`−(dp_y/df)/p_y`."""
         rows, classes = np.arange(len(f)), np.asarray(y, dtype=np.intp)
-        return -self.slope(f)[rows, classes] / self.mean(f)[rows, classes, None]
+        return -self.mean_jacobian(f)[rows, classes] / self.mean(f)[rows, classes, None]
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`Σ_j (dp_j/df)(dp_j/df)ᵀ/p_j`, the Fisher information."""
-        slope = self.slope(f)
+        slope = self.mean_jacobian(f)
         return np.asarray(slope.mT @ (slope / self.mean(f)[..., None]))
 
-    def decide(self, mean: Array) -> Array:
+    def predict_target(self, mean: Array) -> Array:
         """The most probable class."""
         return np.argmax(mean, axis=-1)
 

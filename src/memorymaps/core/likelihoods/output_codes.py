@@ -50,9 +50,9 @@ class Coded(Likelihood):
         """The binary models' means."""
         return self.binary.mean(f)
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """The binary models' slopes."""
-        return self.binary.slope(f)
+        return self.binary.mean_jacobian(f)
 
     def residual(self, f: Array, y: Array) -> Array:
         """Zero where the example takes no part."""
@@ -69,9 +69,9 @@ class Coded(Likelihood):
         target, part = self._met(f, y)
         return self.binary.curvature(f, target) * diagonal_matrix(part.astype(float))
 
-    def under(self, variance: Array) -> Likelihood:
+    def averaged_over(self, variance: Array) -> Likelihood:
         """The binary likelihood under each output's variance."""
-        return type(self)(self.binary.under(variance), self.classes)
+        return type(self)(self.binary.averaged_over(variance), self.classes)
 
     def check_target(self, y: Array, c: int) -> None:
         """Raise `TargetError` unless every target is a class number."""
@@ -89,7 +89,7 @@ class OneVsRest(Coded):
         """The identity."""
         return np.eye(self.classes)
 
-    def decide(self, mean: Array) -> Array:
+    def predict_target(self, mean: Array) -> Array:
         """The class with the largest mean."""
         return array_namespace(mean).argmax(mean, axis=-1)
 
@@ -119,7 +119,7 @@ class OneVsOne(Coded):
             f"the first class ({names}); an example takes part in those of its own class."
         )
 
-    def decide(self, mean: Array) -> Array:
+    def predict_target(self, mean: Array) -> Array:
         """The class with most votes of the pairs; the first one of several."""
         votes, even = np.zeros((len(mean), self.classes)), self.binary.mean(np.zeros((1, 1)))[0, 0]
         for k, (i, j) in enumerate(self.pairs):

@@ -83,7 +83,7 @@ class Kinked(Likelihood):
         """The output itself."""
         return f
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """The identity."""
         return diagonal_matrix(array_namespace(f).ones_like(f))
 
@@ -95,7 +95,7 @@ class Kinked(Likelihood):
         """Of the pieces between kinks; `under(V)` sees the kinks."""
         return diagonal_matrix(self.smoothed(f, y, 0 * f)[2])
 
-    def under(self, variance: Array) -> Likelihood:
+    def averaged_over(self, variance: Array) -> Likelihood:
         """With gradient and curvature averaged over `N(f, V)`."""
         return Smoothed(self, variance)
 
@@ -128,9 +128,9 @@ class Smoothed(Likelihood):
         """The output."""
         return self.loss.mean(f)
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """The identity."""
-        return self.loss.slope(f)
+        return self.loss.mean_jacobian(f)
 
     def residual(self, f: Array, y: Array) -> Array:
         """Of the loss itself."""
@@ -144,9 +144,9 @@ class Smoothed(Likelihood):
         """`diag E_q[∇²ℓ]`."""
         return diagonal_matrix(self._smoothed(f, y)[2])
 
-    def decide(self, mean: Array) -> Array:
+    def predict_target(self, mean: Array) -> Array:
         """As the loss itself."""
-        return self.loss.decide(mean)
+        return self.loss.predict_target(mean)
 
     def encode(self, y: Array, c: int) -> Array:
         """As the loss itself."""
@@ -172,7 +172,7 @@ class Margin(Kinked):
         u, side = self.position(f, y)
         return -side * array_namespace(f).clip(self.enough - u, min=0)
 
-    def decide(self, mean: Array) -> Array:
+    def predict_target(self, mean: Array) -> Array:
         """Class 1 where `f > 0` (one output)."""
         xp = array_namespace(mean)
         return xp.astype(mean[:, 0] > 0, xp.int64)

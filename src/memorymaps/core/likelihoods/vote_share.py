@@ -37,7 +37,7 @@ class Votes(Categorical):
         """`f` itself."""
         return f
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`I`."""
         xp = array_namespace(f)
         n, c = f.shape
@@ -45,29 +45,29 @@ class Votes(Categorical):
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`I − 11ᵀ/c`."""
-        return self.slope(f) - 1.0 / f.shape[-1]
+        return self.mean_jacobian(f) - 1.0 / f.shape[-1]
 
-    def information(self, f: Array, y: Array) -> Array:
+    def fisher_diagonal(self, f: Array, y: Array) -> Array:
         """`1 − 1/c`."""
         return array_namespace(f).full_like(f, 1.0 - 1.0 / f.shape[-1])
 
-    def curve(self, f: Array, y: Array, v: Array) -> Array:
+    def fisher_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`v` minus its mean over classes."""
         return v - array_namespace(f).mean(v, axis=-2, keepdims=True)
 
-    def root(self, f: Array, y: Array, v: Array) -> Array:
+    def fisher_root_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`Λ` is a projector: its own root."""
-        return self.curve(f, y, v)
+        return self.fisher_matvec(f, y, v)
 
-    columns = Likelihood.columns  # Categorical's are those of logits
+    fisher_root = Likelihood.fisher_root  # Categorical's are those of logits
 
-    def pull(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
+    def score_preimage(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
         """`Λe = e`, as errors sum to zero."""
         error = self.error(f, y)
         xp = array_namespace(f)
         return lambda v: xp.matmul(v, error[..., None])[..., 0], xp.ones_like(f[:, 0])
 
-    def root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
+    def fisher_root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
         """A part of `Λ` itself."""
         m = outputs.shape[-1]
         return self.curvature(f, y)[:, :m, :m]

@@ -21,7 +21,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 _SPARE = 6  # outputs that are rotated with those that give the directions
 
 
-def leading(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int = 0) -> Array:
+def nystrom_sketch(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int = 0) -> Array:
     """Directions `R [n, c, k + 1]` with `E R Rᵀ = Λ`; exact, its last column zero, where `k` reaches the rank.
 
     Curvature and leverage must not share a `seed`: a posterior that was built along the very directions it is asked
@@ -36,44 +36,44 @@ def leading(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int = 0) -
     True
     """
     xp = array_namespace(f)
-    return xp.matrix_transpose(xp.concat(_nystrom(*_bent(likelihood, f, y, k, seed)), axis=-2))
+    return xp.matrix_transpose(xp.concat(_nystrom(*_range_and_image(likelihood, f, y, k, seed)), axis=-2))
 
 
-def beside_error(likelihood: Likelihood, f: Array, y: Array, error: Array, k: int, seed: int = 0) -> Array:
+def deflated_nystrom(likelihood: Likelihood, f: Array, y: Array, error: Array, k: int, seed: int = 0) -> Array:
     """`R [n, c, k + 1]` with `γ² e eᵀ + E R Rᵀ = Λ`, `γ² = 1/(eᵀΛ⁺e)`: for a map, which asks about `e` anyway.
 
     Of a confident, correct prediction `e` is nearly the leading direction itself.
     """
     xp = array_namespace(f)
-    u, bent, rest = _bent(likelihood, f, y, k + 1, seed)
-    e, (along, kappa) = error[:, None], likelihood.pull(f, y)
+    u, bent, rest = _range_and_image(likelihood, f, y, k + 1, seed)
+    e, (along, kappa) = error[:, None], likelihood.score_preimage(f, y)
     part = _reciprocal(along(e))[..., None]
     bent = bent - kappa[:, None, None] * part * xp.matmul(u, xp.matrix_transpose(e)) * e
     rest = rest - part * along(rest)[..., None] * e
-    return xp.matrix_transpose(xp.concat(_longest(*_nystrom(u, bent, rest), k, signs(f[:, :1], seed)), axis=-2))
+    return xp.matrix_transpose(xp.concat(_top_k(*_nystrom(u, bent, rest), k, signs(f[:, :1], seed)), axis=-2))
 
 
 def error_and_roots(likelihood: Likelihood, f: Array, y: Array, weight: Array, k: int) -> Array:
     """`D = [w e, √w R] [n, c, k + 2]`: the error and the directions beside it, of every example with its weight."""
     xp, error = array_namespace(f), likelihood.error(f, y)
-    roots = xp.matrix_transpose(beside_error(likelihood, f, y, error, k))
+    roots = xp.matrix_transpose(deflated_nystrom(likelihood, f, y, error, k))
     whole, half = (each[:, None, None] for each in (weight, xp.sqrt(weight)))
     return xp.matrix_transpose(xp.concat([whole * error[:, None], half * roots], axis=-2))
 
 
-def scales(likelihood: Likelihood, f: Array, y: Array, d: Array) -> Array:
+def root_scales(likelihood: Likelihood, f: Array, y: Array, d: Array) -> Array:
     """`[n, k]`: what the columns of `D` are multiplied by to be a root of `w Λ`; all but the error are one already."""
     xp = array_namespace(f)
-    along, kappa = likelihood.pull(f, y)
+    along, kappa = likelihood.score_preimage(f, y)
     first = xp.sqrt(kappa[:, None] * _reciprocal(along(d[:, None, :, 0])))
     return xp.concat([first, xp.ones_like(d[:, 0, 1:])], axis=-1)
 
 
-def _bent(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int) -> tuple[Array, Array, Array]:
+def _range_and_image(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int) -> tuple[Array, Array, Array]:
     """`Uᵀ [n, k, c]`, `(ΛU)ᵀ` and the signed sum of all columns of `L`, `[n, 1, c]`."""
     xp = array_namespace(f)
-    guess = likelihood.root(f, y, _rotated(likelihood, f, y, k, signs(f, seed)))
-    bent = likelihood.curve(f, y, guess[..., :-1])
+    guess = likelihood.fisher_root_matvec(f, y, _rotated(likelihood, f, y, k, signs(f, seed)))
+    bent = likelihood.fisher_matvec(f, y, guess[..., :-1])
     return tuple(xp.matrix_transpose(each) for each in (guess[..., :-1], bent, guess[..., -1:]))
 
 
@@ -86,7 +86,7 @@ def _nystrom(u: Array, bent: Array, rest: Array) -> tuple[Array, Array]:
     return main, rest - xp.matmul(xp.matrix_transpose(inside), main)
 
 
-def _longest(main: Array, rest: Array, k: int, sign: Array) -> tuple[Array, Array]:
+def _top_k(main: Array, rest: Array, k: int, sign: Array) -> tuple[Array, Array]:
     """The `k` longest of the directions `main`, rotated to be orthogonal; any other joins the rest with a sign."""
     xp = array_namespace(main)
     rotation = xp.flip(xp.linalg.eigh(xp.matmul(main, xp.matrix_transpose(main)))[1], axis=-1)
@@ -103,8 +103,8 @@ def _reciprocal(size: Array) -> Array:
 def _rotated(likelihood: Likelihood, f: Array, y: Array, k: int, sign: Array) -> Array:
     """`[n, c, k + 1]`: `L` times it are the `k` longest rotated columns, and all columns summed with signs."""
     xp, c = array_namespace(f), f.shape[1]
-    top = _largest(likelihood.information(f, y), min(k + _SPARE, c))
-    rotation = xp.flip(xp.linalg.eigh(likelihood.root_gram(f, y, top))[1], axis=-1)
+    top = _largest(likelihood.fisher_diagonal(f, y), min(k + _SPARE, c))
+    rotation = xp.flip(xp.linalg.eigh(likelihood.fisher_root_gram(f, y, top))[1], axis=-1)
     rest = xp.sum(rotation * sign[:, None, : rotation.shape[-1]], axis=-1)
     v = xp.zeros((len(f), min(k, c) + 1, c), dtype=f.dtype, device=device(f))
     v[:, -1] = sign

@@ -10,10 +10,10 @@ from array_api_compat import array_namespace, device
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 
-_AT_BOUND = 1e-10  # 1 − h below this: the model cannot be refitted without the example
+AT_BOUND = 1e-10  # 1 − h below this: the model cannot be refitted without the example
 
 
-_NEARLY_SINGULAR = 1e-6  # 1 − h below this: Δf has lost about ten of sixteen digits
+NEARLY_SINGULAR = 1e-6  # 1 − h below this: Δf has lost about ten of sixteen digits
 
 
 _ITERATIONS = 50
@@ -65,7 +65,7 @@ def leverage_norm(variance: Array, curvature: Array) -> Array:
 
 def first_order(error: Array, variance: Array) -> Array:
     """`Δf = V e`: `[n, c]` [MPE Eq. 12]."""
-    return _apply(variance, error)
+    return matvec(variance, error)
 
 
 def cavity(error: Array, variance: Array, curvature: Array) -> Array:
@@ -77,34 +77,35 @@ def cavity(error: Array, variance: Array, curvature: Array) -> Array:
     >>> cavity(np.array([[1.0]]), np.array([[[0.5]]]), np.array([[[1.0]]]))
     array([[1.]])
     """
-    return _apply(cavity_variance(variance, curvature), error)
+    return matvec(cavity_variance(variance, curvature), error)
 
 
 def cavity_variance(variance: Array, curvature: Array) -> Array:
     """`V^{\\i} = V (I − ΛV)⁻¹`: `[n, c, c]`, the variance of `f_i` with example `i` left out."""
-    return _inflated(variance, *_spectrum(variance, curvature))
+    return inflated_variance(variance, *spectrum_of(variance, curvature))
 
 
-def _inflated(variance: Array, h: Array, basis: Array) -> Array:
+def inflated_variance(variance: Array, h: Array, basis: Array) -> Array:
     """`V + B diag(h/(1 − h)) Bᵀ`: the cavity variance, symmetric and free of cancellation."""
     xp = array_namespace(variance)
-    room = xp.where(1 - h < _AT_BOUND, xp.nan * h, 1 - h)
+    room = xp.where(1 - h < AT_BOUND, xp.nan * h, 1 - h)
     return variance + xp.matmul(basis * (h / room)[..., None, :], xp.matrix_transpose(basis))
 
 
-def _spectrum(variance: Array, curvature: Array) -> tuple[Array, Array]:
+def spectrum_of(variance: Array, curvature: Array) -> tuple[Array, Array]:
     """Eigenvalues `h [n, c]` of `ΛV` and `B = V L Q h^{-1/2}` (zero where h is), with `Λ = L Lᵀ`."""
     xp = array_namespace(variance)
-    values, vectors = _eigh(curvature)
+    values, vectors = batched_eigh(curvature)
     root = vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :]
     spread = xp.matmul(variance, root)
-    h, rotation = _eigh(xp.matmul(xp.matrix_transpose(root), spread))
+    h, rotation = batched_eigh(xp.matmul(xp.matrix_transpose(root), spread))
     h = xp.clip(h, min=0)
     scale = xp.where(h > 0, 1 / xp.sqrt(xp.where(h > 0, h, xp.ones_like(h))), xp.zeros_like(h))
     return h, xp.matmul(spread, rotation) * scale[..., None, :]
 
 
-def _eigh(matrix: Array) -> tuple[Array, Array]:
+def batched_eigh(matrix: Array) -> tuple[Array, Array]:
+    """Eigenvalues `[n, c]` and eigenvectors `[n, c, c]` of symmetric matrices `[n, c, c]`."""
     xp = array_namespace(matrix)
     if matrix.shape[-1] == 1:  # one output: nothing to rotate, and a million LAPACK calls saved
         return matrix[..., 0], xp.ones_like(matrix)
@@ -113,13 +114,14 @@ def _eigh(matrix: Array) -> tuple[Array, Array]:
 
 def bound_warnings(variance: Array, curvature: Array) -> Array:
     """`Warn` codes `[n]` from the largest eigenvalue of `ΛV`, which any honest posterior keeps below 1."""
-    return _bound_codes(array_namespace(variance).max(_spectrum(variance, curvature)[0], axis=-1))
+    return bound_codes(array_namespace(variance).max(spectrum_of(variance, curvature)[0], axis=-1))
 
 
-def _bound_codes(largest: Array) -> Array:
+def bound_codes(largest: Array) -> Array:
+    """`Warn` codes `[n]` from the largest eigenvalues of `ΛV`, `[n]`."""
     xp = array_namespace(largest)
     room = 1 - largest
-    bound, near = room < _AT_BOUND, room < _NEARLY_SINGULAR
+    bound, near = room < AT_BOUND, room < NEARLY_SINGULAR
     return xp.where(bound, int(Warn.BOUND), xp.where(near, int(Warn.NEAR_SINGULAR), 0))
 
 
@@ -133,7 +135,7 @@ def implicit(likelihood: Likelihood, f: Array, y: Array, weight: Array, variance
     eye = xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
 
     def gap(delta: Array) -> Array:
-        return delta - _apply(variance, weight[:, None] * likelihood.error(f + delta, y))
+        return delta - matvec(variance, weight[:, None] * likelihood.error(f + delta, y))
 
     delta, rest = xp.zeros_like(f), gap(xp.zeros_like(f))
     for _ in range(_ITERATIONS):
@@ -159,5 +161,6 @@ def _damped(gap: Callable[[Array], Array], delta: Array, rest: Array, step: Arra
     return moved, gap(moved)
 
 
-def _apply(matrix: Array, vector: Array) -> Array:
+def matvec(matrix: Array, vector: Array) -> Array:
+    """`A v [n, c]` for matrices `A [n, c, k]` and vectors `v [n, k]`."""
     return array_namespace(vector).matmul(matrix, vector[..., None])[..., 0]

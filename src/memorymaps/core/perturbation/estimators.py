@@ -25,20 +25,13 @@ from array_api_compat import array_namespace
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import (
-    _NEARLY_SINGULAR,
+    NEARLY_SINGULAR,
     Warn,
-    _apply,
-    _bound_codes,
-    bound_warnings,
-    cavity,
-    cavity_variance,
-    first_order,
+    bound_codes,
     implicit,
-    leverage,
-    leverage_norm,
+    matvec,
 )
-from memorymaps.core.perturbation.group_removal import group_deviation, group_shift
-from memorymaps.core.perturbation.local import Local, _Seen
+from memorymaps.core.perturbation.local import BatchStatistics, Local
 from memorymaps.core.perturbation.sketched import Sketched
 
 
@@ -65,11 +58,11 @@ def _bounded_cavity(at: Local | Sketched) -> tuple[Array, Array]:
 
 
 def _bound(at: Local | Sketched) -> Array:
-    return _bound_codes(at.largest)
+    return bound_codes(at.largest)
 
 
 def _broken(at: Local | Sketched) -> Array:
-    return 1 - at.largest < _NEARLY_SINGULAR
+    return 1 - at.largest < NEARLY_SINGULAR
 
 
 def _too_small(at: Local | Sketched) -> Array:
@@ -77,12 +70,12 @@ def _too_small(at: Local | Sketched) -> Array:
     return array_namespace(at.f).where(_broken(at), int(Warn.FIRST_ORDER), 0)
 
 
-def _exact_change(at: _Seen, delta: Array) -> Array:
+def _exact_change(at: BatchStatistics, delta: Array) -> Array:
     return at.likelihood.mean(at.f + delta) - at.likelihood.mean(at.f)
 
 
-def _linearised_change(at: _Seen, delta: Array) -> Array:
-    return _apply(at.likelihood.slope(at.f), delta)
+def _linearised_change(at: BatchStatistics, delta: Array) -> Array:
+    return matvec(at.likelihood.mean_jacobian(at.f), delta)
 
 
 _DEVIATIONS: dict[str, Callable[[Any], tuple[Array, Array]]] = {
@@ -92,7 +85,10 @@ _DEVIATIONS: dict[str, Callable[[Any], tuple[Array, Array]]] = {
     "bounded_cavity": _bounded_cavity,
     "implicit": _implicit,
 }
-_CHANGES: dict[str, Callable[[_Seen, Array], Array]] = {"exact": _exact_change, "linearised": _linearised_change}
+_CHANGES: dict[str, Callable[[BatchStatistics, Array], Array]] = {
+    "exact": _exact_change,
+    "linearised": _linearised_change,
+}
 
 
 @dataclass(frozen=True)
@@ -121,10 +117,10 @@ class Estimator:
         """`Δf [n, c]` and `Warn` codes `[n]`."""
         return _DEVIATIONS[self.name](at)
 
-    def mean_change(self, at: _Seen, deviation: Array) -> Array:
+    def mean_change(self, at: BatchStatistics, deviation: Array) -> Array:
         """`Δμ [n, c]`; diagonal products stay diagonal."""
         if (self.name, self.change) == ("diagonal", "linearised"):
-            return array_namespace(at.f).linalg.diagonal(at.likelihood.slope(at.f)) * deviation
+            return array_namespace(at.f).linalg.diagonal(at.likelihood.mean_jacobian(at.f)) * deviation
         return _CHANGES[self.change](at, deviation)
 
 
@@ -191,7 +187,7 @@ def perturb(at: Local | Sketched, estimator: Estimator) -> Perturbation:
     )
 
 
-def loo_loss(at: _Seen, deviation: Array) -> Array:
+def loo_loss(at: BatchStatistics, deviation: Array) -> Array:
     """`ℓ_i(f_i + Δf_i)`: `[n]`, in nats [MPE Eq. 15]."""
     return at.likelihood.nll(at.f + deviation, at.y)
 
@@ -200,26 +196,3 @@ def memorization(loss: Array, loo_loss: Array) -> Array:
     """`p(y_i ∣ f_i) − p(y_i ∣ f_i + Δf_i)`: `[n]`, the estimate of Feldman & Zhang's score for class targets."""
     xp = array_namespace(loss)
     return xp.exp(-loss) - xp.exp(-loo_loss)
-
-
-__all__ = [
-    "CODES",
-    "Estimator",
-    "Local",
-    "Perturbation",
-    "Sketched",
-    "Warn",
-    "bound_warnings",
-    "cavity",
-    "cavity_variance",
-    "estimator_named",
-    "first_order",
-    "group_deviation",
-    "group_shift",
-    "implicit",
-    "leverage",
-    "leverage_norm",
-    "loo_loss",
-    "memorization",
-    "perturb",
-]

@@ -23,22 +23,22 @@ def group_deviation(error: Array, within: Array, curvature: Array, across: Array
     return xp.reshape(xp.matmul(xp.reshape(across, (-1, m * c)), push), (-1, c))
 
 
-def group_shift(pieces: Iterable[tuple[Array, Array, Array]]) -> Array:
+def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]]) -> Array:
     """The same in the posterior's own coordinates: `u = (I − ZᵀΛZ)⁻¹ Zᵀe`, so that `Δf = z u` anywhere.
 
     A group comes in pieces `(e [m, c], Z [m, c, r], Λ [m, c, c])` with `V_{ij} = z_i z_jᵀ`; an `r × r` system however
     large the group. `[r]`.
     """
     parts = iter(pieces)
-    load, push = _load_and_push(*next(parts))
+    load, push = _normal_equations(*next(parts))
     for piece in parts:
-        more = _load_and_push(*piece)
+        more = _normal_equations(*piece)
         load, push = load + more[0], push + more[1]
     xp = array_namespace(load)
     return xp.linalg.solve(xp.eye(len(load), dtype=load.dtype, device=device(load)) - load, push)[:, 0]
 
 
-def _load_and_push(error: Array, factor: Array, curvature: Array) -> tuple[Array, Array]:
+def _normal_equations(error: Array, factor: Array, curvature: Array) -> tuple[Array, Array]:
     """`ZᵀΛZ [r, r]` and `Zᵀe [r, 1]`."""
     xp, r = array_namespace(error), factor.shape[-1]
     flat = xp.matrix_transpose(xp.reshape(factor, (-1, r)))

@@ -9,11 +9,18 @@ from array_api_compat import array_namespace
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.perturbation.deviation import _apply, _inflated, _spectrum, first_order, leverage, leverage_norm
+from memorymaps.core.perturbation.deviation import (
+    first_order,
+    inflated_variance,
+    leverage,
+    leverage_norm,
+    matvec,
+    spectrum_of,
+)
 
 
 @dataclass(frozen=True)
-class _Seen:
+class BatchStatistics:
     """A batch seen from its posterior: outputs `f [n, c]`, targets, weights `[n]`."""
 
     likelihood: Likelihood
@@ -28,7 +35,7 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class Local(_Seen):
+class Local(BatchStatistics):
     """With the variances `V [n, c, c]` and what follows from them.
 
     `fitted [n, c]` are the errors `w e` that the fit itself ended with, where the loss has kinks: there `∇_f ℓ` is an
@@ -51,7 +58,7 @@ class Local(_Seen):
     @cached_property
     def spectrum(self) -> tuple[Array, Array]:
         """Eigenvalues of `ΛV` and their basis."""
-        return _spectrum(self.variance, self.curvature)
+        return spectrum_of(self.variance, self.curvature)
 
     @cached_property
     def largest(self) -> Array:
@@ -74,7 +81,7 @@ class Local(_Seen):
 
     def cavity(self) -> Array:
         """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
-        return _apply(_inflated(self.variance, *self.spectrum), self.error)
+        return matvec(inflated_variance(self.variance, *self.spectrum), self.error)
 
     def cavity_unless(self, broken: Array) -> Array:
         """The cavity form, first order for the `broken [n]`."""

@@ -9,12 +9,12 @@ from functools import cached_property
 from array_api_compat import array_namespace
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.perturbation.deviation import _AT_BOUND, _apply, _eigh
-from memorymaps.core.perturbation.local import _Seen
+from memorymaps.core.perturbation.deviation import AT_BOUND, batched_eigh, matvec
+from memorymaps.core.perturbation.local import BatchStatistics
 
 
 @dataclass(frozen=True)
-class Sketched(_Seen):
+class Sketched(BatchStatistics):
     """With `V` along a few directions only, for many outputs: `D = [e, …, r]`, `Λ ≈ R Rᵀ` with `R = D diag(scale)`.
 
     `directions = D [n, c, k]`, `scale [n, k]`, `gram = DᵀVD [n, k, k]`, `respond(s) = V D s [n, c]`. As
@@ -43,7 +43,7 @@ class Sketched(_Seen):
     @cached_property
     def spectrum(self) -> tuple[Array, Array]:
         """Eigenvalues of `RᵀVR` without the rest (at most those of `ΛV`) and their basis, `k − 1` of them."""
-        values, vectors = _eigh(self._loaded[..., :-1, :-1])
+        values, vectors = batched_eigh(self._loaded[..., :-1, :-1])
         return array_namespace(self.f).clip(values, min=0), vectors
 
     @cached_property
@@ -94,7 +94,7 @@ class Sketched(_Seen):
         """`diag(scale) (I − RᵀVR)⁻¹ RᵀVe`: `[n, k]`, zero for the rest, NaN at the bound."""
         xp = array_namespace(self.f)
         h, basis = self.spectrum
-        room = xp.where(1 - h < _AT_BOUND, xp.nan * h, 1 - h)
-        pulled = _apply(xp.matrix_transpose(basis), (self.scale * self.gram[..., 0])[:, :-1])
-        more = self.scale[:, :-1] * _apply(basis, pulled / room)
+        room = xp.where(1 - h < AT_BOUND, xp.nan * h, 1 - h)
+        pulled = matvec(xp.matrix_transpose(basis), (self.scale * self.gram[..., 0])[:, :-1])
+        more = self.scale[:, :-1] * matvec(basis, pulled / room)
         return xp.concat([more, xp.zeros_like(self.scale[:, :1])], axis=-1)

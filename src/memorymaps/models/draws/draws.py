@@ -43,8 +43,8 @@ class Draws:
     Parameters
     ----------
     f : the draws; draw `k` is one function, seen at all examples.
-    likelihood : how outputs and targets meet. `Expected(Bernoulli())` averages error and curvature over the posterior,
-        which is the first-order change of the posterior mean; `Bernoulli()` takes them at the mean.
+    likelihood : observation model p(y | f). `ExpectedLikelihood(Bernoulli())` averages error and curvature over the
+        posterior, which is the first-order change of the posterior mean; `Bernoulli()` takes them at the mean.
     importance : `psis` adds leave-one-out by importance sampling and the Pareto-k light; see `annotate`.
     log_likelihood : `log p(y_i ∣ θ_s) [s, n]`, for importance sampling where `f` alone does not give it (drawn noise).
     examples : targets and ids, where the draws bring their own; otherwise `memory_map(draws, X, y)`.

@@ -11,7 +11,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.likelihoods.expected import Averaged, Expected
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
 from memorymaps.core.perturbation.deviation import Warn, cavity_variance
 from memorymaps.core.perturbation.local import Local
 from memorymaps.models.draws.covariance_shrinkage import Pool
@@ -80,7 +80,7 @@ class ReweightedPosterior(SampledPosterior):
 
 def at_draws(likelihood: Likelihood) -> Likelihood:
     """The likelihood itself, where it is met in expectation."""
-    return likelihood.likelihood if isinstance(likelihood, Expected) else likelihood
+    return likelihood.likelihood if isinstance(likelihood, ExpectedLikelihood) else likelihood
 
 
 def covariance(f: Array) -> Array:
@@ -91,7 +91,7 @@ def covariance(f: Array) -> Array:
 
 def gaussian_loss(at: Local) -> Array:
     """`−log ∫ p(y ∣ f) N(f; f_i + Δf_i, V_i^{\\i}) df`: `[n]`; NaN where `ΛV` reaches its bound."""
-    around = Averaged(_plain(at.likelihood), cavity_variance(at.variance, at.curvature))
+    around = GaussianExpectation(_plain(at.likelihood), cavity_variance(at.variance, at.curvature))
     deviation = at.cavity()
     good = np.isfinite(deviation).all(axis=1)
     loss = np.full(len(good), np.nan)
@@ -101,4 +101,4 @@ def gaussian_loss(at: Local) -> Array:
 
 
 def _plain(likelihood: Likelihood) -> Likelihood:
-    return likelihood.likelihood if isinstance(likelihood, Averaged) else likelihood
+    return likelihood.likelihood if isinstance(likelihood, GaussianExpectation) else likelihood

@@ -21,7 +21,7 @@ from memorymaps.core.bayesian_learning_rule import BLR, GaussianCandidate
 from memorymaps.core.covariance_roots import Root
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.core.likelihoods.expected import Averaged, Expected
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.glm import LinearPosterior
 from memorymaps.posteriors.contract import Description
@@ -59,7 +59,9 @@ class LearnedGLM:
     def seen(self, x: Array) -> tuple[Array, Likelihood]:
         """Outputs `f [n, c]` at the mean, and the likelihood as `q` sees it."""
         f = x @ self.mean.T
-        return f, Averaged(self.likelihood, Root(self.root).variance(x)) if self.variational else self.likelihood
+        return f, GaussianExpectation(
+            self.likelihood, Root(self.root).variance(x)
+        ) if self.variational else self.likelihood
 
 
 Draw = Callable[[LearnedGLM, Array, Array], tuple[Array, Array]]  # → Σ∇ℓ [cp], Σ∇²ℓ [cp, cp]
@@ -233,7 +235,7 @@ def _posterior(model: LearnedGLM, examples: Examples) -> LinearPosterior:
         classes=tuple(range(len(model.mean))) if isinstance(model.likelihood, Categorical) else (),
         estimator="cavity" if full else "first_order",
     )
-    likelihood = Expected(model.likelihood) if model.variational else model.likelihood
+    likelihood = ExpectedLikelihood(model.likelihood) if model.variational else model.likelihood
     return LinearPosterior(
         likelihood, description, model.mean.T, lambda x: np.asarray(x, dtype=float), Root(model.root)
     )

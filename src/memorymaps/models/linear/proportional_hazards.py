@@ -47,7 +47,7 @@ class CountingProcess(Likelihood):
         """`H`: `[n, 1]`, expected events."""
         return np.exp(f[:, :1])
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """`(H, 0)`: `[n, 1, 2]`."""
         return np.stack([np.exp(f[:, :1]), np.zeros_like(f[:, :1])], axis=-1)
 

@@ -51,7 +51,7 @@ class Product(Likelihood):
         """All means, one after the other: `[n, m]`."""
         return np.concatenate(self._each("mean", f), axis=1)
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """Block-diagonal."""
         return _blocks(self._each("slope", f))
 
@@ -92,9 +92,9 @@ class ClassWeighted(Likelihood):
         """As it is."""
         return self.likelihood.mean(f)
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """As it is."""
-        return self.likelihood.slope(f)
+        return self.likelihood.mean_jacobian(f)
 
     def error(self, f: Array, y: Array) -> Array:
         """`w_y e`."""

@@ -85,7 +85,7 @@ class Boosting:
         """Leaf values `θ [P_t]` of iteration `t` from the outputs before it, and `η/D [P_t]`."""
         w, found = self.weights(t)[:, None], []
         error = w * self.likelihood.error(f, self.target)
-        information = w * self.newton * self.likelihood.information(f, self.target)
+        information = w * self.newton * self.likelihood.fisher_diagonal(f, self.target)
         for k, leaf in enumerate(self.leaves[:, t].T):
             found.append(_leaf_values(self, _sums(leaf, error[:, k]), _sums(leaf, information[:, k])))
         values, steps = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -184,7 +184,7 @@ def _base(model: Boosting) -> tuple[Array, Array]:
     mean = model.weight @ model.likelihood.encode(model.target, c) / model.weight.sum()
     value = _link(model.likelihood)(mean)
     categorical = isinstance(model.likelihood, Categorical)
-    slope = mean if categorical else model.likelihood.information(value[None], model.target[:1])[0]
+    slope = mean if categorical else model.likelihood.fisher_diagonal(value[None], model.target[:1])[0]
     return value, 1 / np.maximum(model.weight.sum() * slope, 1e-300)
 
 

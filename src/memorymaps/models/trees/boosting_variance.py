@@ -139,7 +139,7 @@ class _Noise:
         n, trees, _ = model.shape
         held = trees if isinstance(model.likelihood, Gaussian) else max(1, trees // _LEVELS)
         levels = np.maximum(np.arange(trees + 1) - 1, 0) // held
-        found = [model.weight * model.likelihood.information(f, model.target)[:, k] for f in run.path[:-1:held]]
+        found = [model.weight * model.likelihood.fisher_diagonal(f, model.target)[:, k] for f in run.path[:-1:held]]
         curvature = np.asarray(found, dtype=np.float32)
         falls = curvature - np.concatenate([curvature[1:], np.zeros_like(curvature[:1])])
         leaves = [np.zeros(n, np.int32), *(model.leaves[:, t, k] for t in range(trees))]

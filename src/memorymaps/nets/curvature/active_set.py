@@ -51,7 +51,7 @@ def _traces(setting: Setting, batch: Batch) -> Tensor:
 
     def work(x: Any, part: slice) -> Tensor:
         f = setting.network.outputs(setting.network.place(x)).double()
-        found: Tensor = setting.network.likelihood.information(f, y[part]).sum(-1)
+        found: Tensor = setting.network.likelihood.fisher_diagonal(f, y[part]).sum(-1)
         return found
 
     with torch.no_grad():

@@ -78,7 +78,7 @@ class GaussNewton:
         placed = self.network.place(inputs)
         f, pull = vjp(functools.partial(self._outputs, placed), dict(self.parameters.values))
         wide, y = f.detach().double(), torch.as_tensor(batch.target, device=f.device)[part]
-        bent = self.network.likelihood.curve(wide, y, self._pushed(placed, v).permute(1, 2, 0).double())
+        bent = self.network.likelihood.fisher_matvec(wide, y, self._pushed(placed, v).permute(1, 2, 0).double())
         if batch.weight is not None:
             bent = torch.as_tensor(batch.weight[part]).to(bent)[:, None, None] * bent
         back: Vectors = vmap(lambda lane: pull(lane)[0], chunk_size=_LANES)(bent.permute(2, 0, 1).to(f))

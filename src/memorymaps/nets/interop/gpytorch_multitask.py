@@ -70,7 +70,7 @@ class CorrelatedGaussian(Likelihood):
         """`f`."""
         return f
 
-    def slope(self, f: Array) -> Array:
+    def mean_jacobian(self, f: Array) -> Array:
         """The identity."""
         return np.broadcast_to(np.eye(f.shape[1]), (*f.shape, f.shape[1]))
 

@@ -31,7 +31,7 @@ from torch import Tensor
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.core.likelihoods.expected import Expected
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.core.likelihoods.hinge import Pinball
 from memorymaps.core.likelihoods.links import Probit
@@ -72,7 +72,7 @@ class Variational:
 
 
 def translated(likelihood: Any) -> Likelihood:
-    """A GPyTorch likelihood as one of ours, at `f`; see `Expected` for its expectations.
+    """A GPyTorch likelihood as one of ours, at `f`; see `ExpectedLikelihood` for its expectations.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         notes=("Hyperparameters and inducing points are held at their values.",),
     )
     return VariationalPosterior(
-        likelihood if isinstance(likelihood, Kinked) else Expected(likelihood),
+        likelihood if isinstance(likelihood, Kinked) else ExpectedLikelihood(likelihood),
         description,
         Prior(bound.model),
         inner.inducing_points.detach(),

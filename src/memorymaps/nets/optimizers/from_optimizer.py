@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.core.likelihoods.expected import Expected
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.error_context import naming
 from memorymaps.nets.autograd.network import Forward, Network, call, evaluating
@@ -97,7 +97,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     reading = read(recipe.optimizer, recipe.n, recipe.loss)
     added = recipe.prior > 0
     average = reading.variational if recipe.average is None else recipe.average
-    network = replace(model.network, likelihood=Expected(likelihood) if average else likelihood)
+    network = replace(model.network, likelihood=ExpectedLikelihood(likelihood) if average else likelihood)
     names = _held(network.module, reading)
     directions = None if average else recipe.directions
     diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=directions)
