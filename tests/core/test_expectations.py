@@ -98,7 +98,7 @@ def test_softmax_moments_are_the_rule_point_by_point(n, lib):
             for what in ("nll", "error", "curvature", "predictive_loss"):
                 found, expected = (getattr(each, what)(at, y) for each in (seen, plain))
                 np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
-            for what in ("mean", "slope"):
+            for what in ("mean", "mean_jacobian"):
                 found, expected = (getattr(each, what)(at) for each in (seen, plain))
                 np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 

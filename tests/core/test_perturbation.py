@@ -178,5 +178,5 @@ def test_zero_weight_means_no_influence():
 
 
 def test_unknown_forms_are_refused_with_the_list():
-    with pytest.raises(ValueError, match=r"no form 'X'.*P, P-sm.*R-sm"):
+    with pytest.raises(ValueError, match=r"no estimator 'X'.*diagonal, first_order, cavity"):
         estimator_named("X")

@@ -17,7 +17,7 @@ from memorymaps.nets.autograd.network import Network, evaluating
 from memorymaps.nets.autograd.parameter_blocks import find_blocks
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.covariance.gram import GramCovariance
-from memorymaps.nets.curvature import structures as approximations
+from memorymaps.nets.curvature import active_set, auto, dual
 from memorymaps.nets.curvature.ggn import operator_of, order_of
 from memorymaps.nets.problem import setting_of
 from memorymaps.nets.recipe import Laplace
@@ -65,7 +65,7 @@ def test_exact_structures_are_the_dense_posterior(name, structure):
 @pytest.fixture
 def gram(monkeypatch):
     """As for problems whose rows do not fit in memory."""
-    monkeypatch.setattr(approximations, "_DUAL", 0)
+    monkeypatch.setattr(dual, "_DUAL", 0)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -127,7 +127,7 @@ def test_the_gram_form_knows_the_trace_for_its_own_prior_only(gram):
 
 def test_a_gram_form_that_does_not_fit_says_what_does(gram, monkeypatch):
     net, x, y = case("mlp")
-    monkeypatch.setattr(approximations, "_ROWS", 10)
+    monkeypatch.setattr(active_set, "_ROWS", 10)
     with pytest.raises(ValueError, match=r"examples × outputs.*Use 'auto'"):
         drawn(net, x, y, "dual")
 
@@ -490,7 +490,7 @@ def test_auto_takes_what_costs_less_than_a_minute(width, inputs, outputs, n, str
     model = Laplace("auto", prior=1.0)(net, "categorical")
     setting = setting_of(model, ArrayExamples.of(np.zeros((n, inputs), np.float32), np.arange(n) % outputs))
     with evaluating(net):
-        found, why = approximations.chosen(setting)
+        found, why = auto.chosen(setting)
     assert found == structure
     assert ("'dual' would be exact" in why[0]) == (structure == "ekfac" and n == 1500)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MemoryMap(ExampleTable):
     """A memory map: an immutable Arrow table with one row an example, its provenance, and what follows from both.
 
