@@ -76,6 +76,10 @@ def test_softmax_gauge_direction_is_dropped():
     assert structure.rank == 8
     total = np.einsum("nab,nba->", curvature, structure.variance(X))
     assert total == pytest.approx(8, abs=1e-9)
+    np.testing.assert_allclose(structure.factor(X).sum(axis=1), 0, atol=1e-12)  # the Moore–Penrose inverse's choice
+    _, inverse = dense_coupled(curvature, np.zeros((4, 3)))
+    expected = np.einsum("np,apbq,nq->nab", X, inverse.reshape(3, 4, 3, 4), X)
+    np.testing.assert_allclose(structure.variance(X), expected, rtol=1e-8, atol=1e-10)
 
 
 def test_held_parameters_do_not_move():

@@ -22,6 +22,7 @@ _BLOCK = 8_192  # rows of one orthogonal step: small enough for the cache, large
 _WELL_CONDITIONED = 1e4  # a preconditioner up to here costs four of sixteen digits at most
 _NEARLY_ORTHOGONAL = 1e3  # condition number of the preconditioned Gram matrix
 _ALIASED = 1e-7  # R's tolerance: a column this close to the span of earlier ones is aliased
+_UNSEEN = 1e-12  # relative curvature of a common move of all outputs that is none
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,18 @@ class CoupledCurvature:
         inner = root_from_gram(gram[np.ix_(chosen, chosen)])
         root = np.zeros((c * p, inner.shape[1]))
         root[chosen] = inner
-        return Root(root.reshape(c, p, -1)), free
+        return Root(_centred(root.reshape(c, p, -1), gram.reshape(c, p, c, p), np.all(free, axis=1))), free
+
+
+def _centred(root: Array, gram: Array, free: Array) -> Array:
+    """`W [c, p, r]` with its mean over outputs taken away where `S` does not see it: `1ᵀS_jj1 = 0`, all `free [p]`.
+
+    A softmax does not change when all its outputs move together. Without a penalty nothing decides how far they do, and
+    a fit that starts at zero leaves them where they are.
+    """
+    together, apart = np.einsum("ajbj->j", gram), np.einsum("ajaj->j", gram)
+    unseen = free & (together <= _UNSEEN * apart)
+    return root - unseen[None, :, None] * np.mean(root, axis=0, keepdims=True)
 
 
 def _restricted_root(triangle: Array, free: Array) -> tuple[Array, Array]:
