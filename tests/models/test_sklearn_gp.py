@@ -8,6 +8,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
+from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -72,6 +73,17 @@ def test_rasmussen_and_williams():
     np.testing.assert_allclose(found.mean[:, 0], mean, atol=1e-8)
     np.testing.assert_allclose(found.variance[:, 0], variance, atol=1e-8)
     assert found.total == pytest.approx(density.sum(), abs=1e-7)  # (5.11)
+
+
+@pytest.mark.parametrize("c", [1, 2])
+def test_rows_without_weight_or_past_the_bound_are_nan_in_silence(c):
+    X, y = data(n=20, c=c)
+    X[7] = [0, 0, 1]
+    X[np.arange(20) != 7, 2] = 0  # only one example knows this slope
+    weight = np.r_[0.0, np.ones(19)]
+    found = loo_predictive(memory_map(LinearRegression().fit(X, y, weight), X, y, sample_weight=weight))
+    assert np.flatnonzero(np.isnan(found.variance[:, 0])).tolist() == [0, 7]
+    assert np.flatnonzero(np.isnan(found.log_density)).tolist() == [0, 7]
 
 
 def test_groups_equal_refitting_for_members_and_everybody_else():

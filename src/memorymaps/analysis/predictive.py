@@ -64,7 +64,9 @@ def loo_predictive(m: MemoryMap) -> LooPredictive:
     gap = mean - (m["prediction"].reshape(len(m), -1) - m["residual"].reshape(len(m), -1))
     covariance = _covariances(m)
     solved = np.linalg.solve(covariance, gap[..., None])[..., 0]
-    log_density = -0.5 * (np.sum(gap * solved, axis=1) + np.linalg.slogdet(2 * math.pi * covariance)[1])
+    with np.errstate(invalid="ignore"):  # undefined rows are NaN and stay it
+        spread = np.linalg.slogdet(2 * math.pi * covariance)[1]
+    log_density = -0.5 * (np.sum(gap * solved, axis=1) + spread)
     return LooPredictive(mean, np.linalg.diagonal(covariance), log_density)
 
 
@@ -72,7 +74,8 @@ def _covariances(m: MemoryMap) -> Array:
     """Noise and uncertainty of each example's outputs without it, `[n, c, c]`; NaN at the bound and without weight."""
     if m.provenance.outputs == 1:
         h = m["leverage"]
-        noise = np.asarray(m.provenance.description.dispersion, dtype=float).reshape(1) / m["weight"]
+        weight = np.where(m["weight"] > 0, m["weight"], np.nan)
+        noise = np.asarray(m.provenance.description.dispersion, dtype=float).reshape(1) / weight
         return np.asarray(noise / np.where(1 - h < 1e-10, np.nan, 1 - h))[:, None, None]
     if m.origin is None:
         raise ValueError("several outputs need the posterior, and a map read from disk has none: use the live map")
