@@ -48,14 +48,15 @@ def memorisation_speed(run: Trajectory, threshold: float = 0.25) -> pd.DataFrame
 
     `memorization` is the mean over examples of `p(y∣f) − p(y∣f + Δf)`, what their predictions owe to having been
     seen; `memorized` the share of examples above `threshold` [FZ]; `speed` the change of the mean a training step
-    since the last record.
+    since the last record. Examples without a number (NaN) are left out of both.
     """
     import pandas as pd
 
     _, values = run.column("memorization")
     mean, steps = np.nanmean(values, axis=1), np.asarray(run.steps)
     speed = np.diff(mean, prepend=np.nan) / np.diff(steps, prepend=0)
-    columns = {"memorization": mean, "memorized": np.nanmean(values > threshold, axis=1), "speed": speed}
+    above = np.where(np.isnan(values), np.nan, values > threshold)
+    columns = {"memorization": mean, "memorized": np.nanmean(above, axis=1), "speed": speed}
     return pd.DataFrame(columns, index=pd.Index(steps, name="step"))
 
 
