@@ -1,0 +1,1 @@
+"""One small, deterministic example of every model family that memorymaps draws maps of."""
