@@ -80,7 +80,7 @@ def facts(m: mm.MemoryMap) -> Entries:
     yield "numbers/n", m.provenance.n
     yield "numbers/outputs", m.provenance.outputs
     yield "numbers/fingerprint", m.provenance.fingerprint
-    yield "words/form", m.provenance.form
+    yield "words/form", str(m.provenance.estimator)
     yield "words/summary", str(m.summary())
 
 
@@ -135,7 +135,7 @@ def default(m: mm.MemoryMap) -> Entries:
 
 def drawn(made: Call, form: str | None) -> mm.MemoryMap:
     """The map of one form; None: the posterior's own."""
-    return mm.memory_map(*made.args, **{**made.options, "form": form, "progress": False})
+    return mm.memory_map(*made.args, **{**made.options, "estimator": form, "progress": False})
 
 
 def averages(m: mm.MemoryMap) -> Entries:

@@ -36,9 +36,9 @@ def network(outputs: int, spread: float = 1.0) -> nn.Module:
 
 def mapped(net: nn.Module, y: Any, likelihood: str, structure: str = "full", **options: Any) -> mm.MemoryMap:
     """A network's map under a Laplace posterior."""
-    form, recipe = options.pop("form", None), mm.Laplace(structure, prior=0.5, **options)
+    form, recipe = options.pop("estimator", None), mm.Laplace(structure, prior=0.5, **options)
     return mm.memory_map(
-        net, torch.as_tensor(X), torch.as_tensor(y), likelihood=likelihood, posterior=recipe, form=form
+        net, torch.as_tensor(X), torch.as_tensor(y), likelihood=likelihood, posterior=recipe, estimator=form
     )
 
 
@@ -74,9 +74,9 @@ def maps() -> dict[str, mm.MemoryMap]:
         "at_the_bound": at_the_bound(),
         "own_columns": heavy_tails(),
         "directions": mapped(network(3), np.arange(N) % 3, "categorical", directions=1),
-        "first_order": mapped(network(1), REAL, "gaussian", form="F-sm"),
+        "first_order": mapped(network(1), REAL, "gaussian", estimator="F-sm"),
         "improved": improved(),
-        **{f"form_{form.replace('/', '_')}": mm.memory_map(logit, form=form) for form in FORMS},
+        **{f"form_{form.replace('/', '_')}": mm.memory_map(logit, estimator=form) for form in FORMS},
     }
 
 

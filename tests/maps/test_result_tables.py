@@ -280,7 +280,7 @@ def test_numbers_in_warnings():
     """Distance to the optimum `√(gᵀS⁻¹g/γ)` of a model on other data, and the mean leverage of first-order sizes."""
     other = np.roll(Y, 5)
     model = Ridge(alpha=ALPHA).fit(X, Y, sample_weight=WEIGHT)
-    m = mm.memory_map(model, X, other, sample_weight=WEIGHT, form="F-sm")
+    m = mm.memory_map(model, X, other, sample_weight=WEIGHT, estimator="F-sm")
     b, delta = np.r_[model.intercept_, model.coef_], penalty(ALPHA)[:, 0]
     phi = dispersion(ONES, other, WEIGHT, delta, ONES @ b)
     d = linear(gaussian(phi), ONES, other, WEIGHT, b[:, None], penalty(ALPHA) / phi)
@@ -290,7 +290,7 @@ def test_numbers_in_warnings():
     assert m.provenance.description.distance == pytest.approx(distance, rel=1e-8)
     assert m.summary().warnings[0].startswith(f"the parameters are {distance:.2g} posterior standard deviations")
     few = np.flatnonzero(WEIGHT > 0)[:9]
-    small = mm.memory_map(Ridge(alpha=0.01).fit(X[few], Y[few]), X[few], Y[few], form="F-sm")
+    small = mm.memory_map(Ridge(alpha=0.01).fit(X[few], Y[few]), X[few], Y[few], estimator="F-sm")
     mean = sum(small["leverage"].tolist()) / 9
     assert mean > 0.3
     assert small.summary().warnings[0].startswith(f"first-order sizes with {mean:.2g} effective parameters an example")

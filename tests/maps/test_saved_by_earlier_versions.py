@@ -17,6 +17,7 @@ from memorymaps.analysis.cleanlab import for_cleanlab
 from memorymaps.analysis.learning_events import events
 from memorymaps.analysis.measures import influence_table
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.core.perturbation.estimators import CODES
 from memorymaps.maps.trajectory import Trajectory
 
 SAVED = Path(__file__).parent / "saved" / "0.1"
@@ -64,7 +65,7 @@ def test_every_saved_file_is_checked():
 def test_maps_load_with_the_numbers_they_had(name):
     form, n, outputs, leverage, sensitivity, loo_loss, score, first, codes = MAPS[name]
     m, loo = saved(name), saved(name).leave_one_out()
-    assert (m.provenance.form, len(m), m.provenance.n, m.provenance.outputs) == (form, n, 12, outputs)
+    assert (m.provenance.estimator, len(m), m.provenance.n, m.provenance.outputs) == (CODES[form], n, 12, outputs)
     assert m["leverage"].sum() == pytest.approx(leverage, rel=1e-9)
     assert np.nansum(m["sensitivity"]) == pytest.approx(sensitivity, rel=1e-9)
     assert (loo.loo_loss, loo.loo_score) == pytest.approx((loo_loss, score), rel=1e-9)

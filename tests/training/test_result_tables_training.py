@@ -178,7 +178,7 @@ def check_replaced(before, after, mark, chosen, expected, rtol):
 
 def test_every_column_of_a_network_s_map_and_of_a_refined_one():
     net, x, y = small_network()
-    exact, rough, d = drawn(net, x, y, form="R-sm"), drawn(net, x, y, "diag"), dense_network(net, x, y)
+    exact, rough, d = drawn(net, x, y, estimator="R-sm"), drawn(net, x, y, "diag"), dense_network(net, x, y)
     rows = [map_row(d, i) for i in range(N)]
     for name in set(rows[0]) & set(exact):
         near(exact[name], [row[name] for row in rows], name, rtol=1e-7)
@@ -191,7 +191,7 @@ def test_every_column_of_a_network_s_map_and_of_a_refined_one():
 def test_every_column_of_refitted_rows(tmp_path):
     """Deviations are those of the journal: outputs without the example minus outputs at rest, row by row."""
     net, x, y = small_network()
-    m = drawn(net, x, y, form="R-sm")
+    m = drawn(net, x, y, estimator="R-sm")
     fine = mm.refit(m, top=4, path=tmp_path / "journal")
     lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()[1:]]
     at = {line["row"]: line for line in lines}
