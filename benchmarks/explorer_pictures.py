@@ -115,7 +115,7 @@ DEEDS = {
 
 def act(page, deed):
     if deed in DEEDS:
-        page.evaluate(f"() => {{ const s = window.memorymaps.maps.store; {DEEDS[deed]}; }}")
+        page.evaluate(f"() => {{ const s = window.memorymaps.store; {DEEDS[deed]}; }}")
         return
     box = page.locator(".mm-top").first.bounding_box()
     if deed == "lasso":

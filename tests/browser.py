@@ -48,7 +48,7 @@ class Explorer:
 
     def run(self, code, argument=None):
         """Evaluate with `s` the store and `v` the first map's view."""
-        body = f"(a) => {{ const s = window.memorymaps.maps.store, v = window.memorymaps.views[0]; {code} }}"
+        body = f"(a) => {{ const s = window.memorymaps.store, v = window.memorymaps.views[0]; {code} }}"
         return self.page.evaluate(body, argument)
 
     def settle(self):

@@ -157,7 +157,7 @@ def test_searching_finds_ids(digits_page, opened):
     page = opened(digits_page)
     page.page.keyboard.press("/")
     page.page.keyboard.insert_text("=1274")  # at once: "=12" is an id, too
-    page.page.wait_for_function("() => window.memorymaps.maps.store.count.value === 1")
+    page.page.wait_for_function("() => window.memorymaps.store.count.value === 1")
     assert page.listed() == ["1274"]
 
 
@@ -360,7 +360,7 @@ def test_texts_are_shown_and_searched(tmp_path, opened, diabetes_map):
     page = opened(diabetes_map.explore(tmp_path / "map.html", payload=texts))
     page.page.keyboard.press("/")
     page.page.keyboard.type("needle")
-    page.page.wait_for_function("() => window.memorymaps.maps.store.count.value === 1")
+    page.page.wait_for_function("() => window.memorymaps.store.count.value === 1")
     page.page.locator(".mm-line").first.click()
     page.page.wait_for_selector(".mm-focus .mm-text")
     assert page.page.locator(".mm-focus .mm-text").inner_text() == texts[400]

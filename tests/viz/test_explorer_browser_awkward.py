@@ -65,7 +65,7 @@ def test_text_runs_the_way_its_letters_do(text, way, tmp_path, opened):
         assert page.page.locator(place).evaluate("(one) => getComputedStyle(one).direction") == way
     page.page.keyboard.press("/")
     page.page.keyboard.insert_text(f"{text} 7")
-    page.page.wait_for_function("() => window.memorymaps.maps.store.count.value === 1")
+    page.page.wait_for_function("() => window.memorymaps.store.count.value === 1")
 
 
 def test_missing_pictures_say_so(tmp_path, opened):

@@ -19,6 +19,7 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
+from memorymaps.core.likelihoods.delegating import DelegatingLikelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.sklearn_targets import class_weighted, class_weights, has_weights
 from memorymaps.posteriors.capabilities import Capabilities, Refit, RemovalInfluence, capabilities_of
@@ -35,6 +36,18 @@ class Product(Likelihood):
 
     def _split(self, f: Array) -> list[Array]:
         return list(np.split(f, np.cumsum(self.sizes)[:-1], axis=1))
+
+    def averaged_over(self, variance: Array) -> Likelihood:
+        """Each likelihood averaged over its own block of `V [n, Σc_k, Σc_k]`."""
+        ends = np.cumsum((0, *self.sizes))
+        blocks = [variance[:, a:b, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        each = (part.averaged_over(block) for part, block in zip(self.parts, blocks, strict=True))
+        return dataclasses.replace(self, parts=tuple(each))
+
+    def cached_at(self, f: Array) -> Likelihood:
+        """Each likelihood with its quantities at its own outputs precomputed."""
+        each = (part.cached_at(own) for part, own in zip(self.parts, self._split(f), strict=True))
+        return dataclasses.replace(self, parts=tuple(each))
 
     def _targets(self, y: Array) -> list[Array]:
         return list(np.asarray(y).reshape(len(y), -1).T)
@@ -78,23 +91,10 @@ class Product(Likelihood):
 
 
 @dataclass(frozen=True)
-class ClassWeighted(Likelihood):
+class ClassWeighted(DelegatingLikelihood):
     """One target whose training weighs class `y` by `weights[y]`: `w_y e` and `w_y Λ`; losses stay in nats."""
 
-    likelihood: Likelihood
     weights: Array
-
-    def nll(self, f: Array, y: Array) -> Array:
-        """As it is, without a weight."""
-        return self.likelihood.nll(f, y)
-
-    def mean(self, f: Array) -> Array:
-        """As it is."""
-        return self.likelihood.mean(f)
-
-    def mean_jacobian(self, f: Array) -> Array:
-        """As it is."""
-        return self.likelihood.mean_jacobian(f)
 
     def error(self, f: Array, y: Array) -> Array:
         """`w_y e`."""
@@ -103,14 +103,6 @@ class ClassWeighted(Likelihood):
     def curvature(self, f: Array, y: Array) -> Array:
         """`w_y Λ`."""
         return self.weights[y.astype(np.intp), None, None] * self.likelihood.curvature(f, y)
-
-    def encode(self, y: Array, c: int) -> Array:
-        """As it is."""
-        return self.likelihood.encode(y, c)
-
-    def check_target(self, y: Array, c: int) -> None:
-        """As it is."""
-        self.likelihood.check_target(y, c)
 
 
 def _blocks(matrices: Sequence[Array]) -> Array:
@@ -134,7 +126,15 @@ class SideBySide:
     def marginals(self, inputs: Any) -> Marginals:
         """`f` one after the other, `V` block-diagonal."""
         found = [part.marginals(inputs) for part in self.parts]
-        return Marginals(np.concatenate([m.f for m in found], axis=1), _blocks([m.variance for m in found]))
+        f, variance = np.concatenate([m.f for m in found], axis=1), _blocks([m.variance for m in found])
+        return Marginals(f, variance, _joint_spread(found))
+
+
+def _joint_spread(found: Sequence[Marginals]) -> Array | None:
+    """Block-diagonal residual variances, zero for the parts without."""
+    if all(m.spread is None for m in found):
+        return None
+    return _blocks([np.zeros_like(m.variance) if m.spread is None else m.spread for m in found])
 
 
 def combined(parts: Sequence[Posterior]) -> Capabilities:
@@ -208,8 +208,13 @@ def _joined(batches: Sequence[Batch]) -> Batch:
     return dataclasses.replace(batches[0], target=np.column_stack([batch.target for batch in batches]))
 
 
+def _columns(target: Array) -> Array:
+    """Targets `[n, k]`, also of one column that came as `[n]`."""
+    return np.reshape(np.asarray(target), (len(target), -1))
+
+
 def _column(k: int) -> Callable[[Batch], Batch]:
-    return lambda batch: dataclasses.replace(batch, target=np.asarray(batch.target)[:, k])
+    return lambda batch: dataclasses.replace(batch, target=_columns(batch.target)[:, k])
 
 
 @training_data.register(MultiOutputRegressor)
@@ -219,9 +224,8 @@ def _data(model: Any, examples: Examples | None) -> Examples:
         raise DataError(f"{type(model).__name__} is not fitted: call model.fit(X, Y) before memory_map")
     if examples is None:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, Y)")
-    shape = np.shape(examples.take([0]).target)
-    if len(shape) != 2 or shape[1] != len(model.estimators_):
-        found = shape[1] if len(shape) == 2 else 1
+    found = np.size(examples.take([0]).target)
+    if found != len(model.estimators_):
         raise TargetError(f"{found} target column(s): the model was fitted on {len(model.estimators_)}")
     parts = map(_without_class_weight, model.estimators_)
     return Zipped(tuple(training_data(part, examples.map(_column(k))) for k, part in enumerate(parts)))
