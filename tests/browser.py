@@ -5,6 +5,7 @@ import pathlib
 import shutil
 
 import pytest
+from timeouts import TIMEOUT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _FLAGS = [
@@ -15,6 +16,16 @@ _WATCH = """() => {
   window.violations = [];
   document.addEventListener("securitypolicyviolation", (e) => window.violations.push(e.violatedDirective));
 }"""
+# two frames, each with the timers that it started (the page runs its effects in those)
+_FRAMES = """() => new Promise((done) => {
+  const frame = (then) => requestAnimationFrame(() => setTimeout(then));
+  frame(() => frame(done));
+})"""
+_DRAWN = """() => {
+  const views = window.memorymaps.views.slice(0, document.querySelectorAll(".mm-pane").length);
+  return views.length === document.querySelectorAll(".mm-pane").length
+    && views.every((v) => v.frame.width > 0 && v.waiting === 0 && v.stale.size === 0);
+}"""
 
 
 @contextlib.contextmanager
@@ -23,18 +34,25 @@ def chromium():
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    options = {"executable_path": CHROMIUM, "args": _FLAGS, "timeout": 1000 * TIMEOUT}
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=_FLAGS)
+        browser = playwright.chromium.launch(headless=True, **options)
         yield browser
         browser.close()
+
+
+def new_page(browser, **context):
+    """A page in a context of its own, with as much time for each action as it takes."""
+    page = browser.new_context(**context).new_page()
+    page.set_default_timeout(1000 * TIMEOUT)
+    return page
 
 
 class Explorer:
     """An open page: what it requested, what went wrong, what it shows."""
 
     def __init__(self, browser, url, **context):
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **context})
-        self.page = self.context.new_page()
+        self.page = new_page(browser, **{"viewport": {"width": 1280, "height": 800}, **context})
         self.errors, self.requests = [], []
         self.page.add_init_script(f"({_WATCH})()")
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -43,7 +61,9 @@ class Explorer:
         self.page.goto(url)
 
     def ready(self):
-        self.page.wait_for_function("() => window.memorymaps", timeout=30_000)
+        """Wait until every map is there and drawn."""
+        self.page.wait_for_function("() => window.memorymaps")
+        self.settle()
         return self
 
     def run(self, code, argument=None):
@@ -52,14 +72,16 @@ class Explorer:
         return self.page.evaluate(body, argument)
 
     def settle(self):
-        """Wait for two frames and until every map has its size and nothing left to draw."""
-        self.page.evaluate("() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
-        self.page.wait_for_function(
-            "() => window.memorymaps.views.every((v) => v.frame.width > 0 && v.waiting === 0 && v.stale.size === 0)"
-        )
+        """Wait for two frames and until every pane has its map, with its size and nothing left to draw."""
+        self.page.evaluate(_FRAMES)
+        self.page.wait_for_function(_DRAWN)
 
     def address(self):
-        """The page's own link, once it has stopped changing."""
+        """The page's own link, once it has stopped changing.
+
+        The page writes it by a timer of 250 ms that the last change started; timers fire in the order of their ends,
+        so that one of 600 ms started later fires later, however slow the machine.
+        """
         self.page.wait_for_function(
             """() => new Promise((done) => {
                  const before = location.hash;
@@ -90,4 +112,4 @@ class Explorer:
         return pathlib.Path(found.value.path()).read_text(encoding="utf-8")
 
     def close(self):
-        self.context.close()
+        self.page.context.close()

@@ -8,6 +8,7 @@ import urllib.request
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
+from timeouts import TIMEOUT
 
 import memorymaps as mm
 from memorymaps.cli.commands import main
@@ -208,8 +209,11 @@ def test_what_cannot_be_exported_is_said(arguments, words, mapped, tmp_path, mon
 def test_explore_serves_until_interrupted(mapped):
     command = [sys.executable, "-m", "memorymaps", "explore", str(mapped[1])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        url = process.stdout.readline().strip()
-        with urllib.request.urlopen(url) as answer:
-            assert answer.status == 200
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        try:
+            url = process.stdout.readline().strip()
+            with urllib.request.urlopen(url) as answer:
+                assert answer.status == 200
+            process.send_signal(signal.SIGINT)
+            assert process.wait(TIMEOUT) == 0
+        finally:
+            process.kill()

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import dense_leverage, left_out
 from scipy import sparse
@@ -22,6 +22,7 @@ from memorymaps.analysis import measures as me
 from memorymaps.core.perturbation.deviation import Warn
 
 rng = np.random.default_rng(8)
+ANY_SPEED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 N = 60
 X = rng.normal(size=(N, 3))
 Y = X @ [1.0, -1.0, 0.5] + 2 + rng.normal(size=N)
@@ -62,7 +63,7 @@ def design(seed, kind):
     return x, r.normal(size=30) + x @ (1 / np.abs(x).max(0)), weight
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, **ANY_SPEED)
 @given(
     seed=st.integers(0, 10**6),
     kind=st.sampled_from(["plain", "duplicates", "deficient", "zero weights"]),
@@ -85,7 +86,7 @@ def test_any_design_one_by_one_and_in_groups(seed, kind, alpha):
     assert found["rest_sensitivity"][0] == pytest.approx(np.abs(after - before)[others].sum(), rel=1e-8, abs=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, **ANY_SPEED)
 @given(seed=st.integers(0, 10**6))
 def test_order_and_units_of_features_do_not_matter(seed):
     x, y, weight = design(seed, "plain")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from networks import case
+from timeouts import TIMEOUT
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -173,7 +174,8 @@ def test_wandb_offline(tmp_path, monkeypatch):
 
     monkeypatch.setenv("WANDB_SILENT", "true")
     logged = []
-    with wandb.init(mode="offline", project="maps", dir=str(tmp_path)) as run:
+    settings = wandb.Settings(x_service_wait=TIMEOUT, init_timeout=TIMEOUT, summary_timeout=TIMEOUT)
+    with wandb.init(mode="offline", project="maps", dir=str(tmp_path), settings=settings) as run:
         send = run.log
         monkeypatch.setattr(run, "log", lambda values: (logged.append(values), send(values)))
         t = recorded(tmp_path, WandB(run))

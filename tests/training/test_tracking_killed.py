@@ -11,13 +11,14 @@ import pytest
 
 from memorymaps.maps.trajectory import Trajectory
 
-# Forks of one process, so that torch is imported once. Each dies by its own hand at a random one of its file
-# operations in the run's folder (audit events of Python) or, where that is a Parquet file's (written by C++), a random
-# moment after it began.
 TESTS = os.path.dirname(os.path.dirname(__file__))
+
+# Forks of one process, so that torch is imported once. Each kills itself at a random one of its file operations in the
+# run's folder (audit events of Python) or, after it, in the middle of the next Parquet file (written by C++, without
+# events), of which a random part is on disk. Drawn from a seed and never by the clock: the same on every machine.
 SCRIPT = textwrap.dedent(
     """
-    import os, random, signal, sys
+    import io, os, random, signal, sys
     import torch
     sys.path.insert(0, sys.argv[2])
     from networks import case
@@ -29,17 +30,27 @@ SCRIPT = textwrap.dedent(
     run, state = sys.argv[1], sys.argv[1] + ".pt"
     WRITES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def die_at(seed):
-        left = random.Random(seed).randrange(1, 25)
+        draws = random.Random(seed)
+        left, inside = draws.randrange(1, 25), draws.random() < 0.5
+        whole = pyarrow.parquet.write_table
+        def torn(table, path, **options):
+            content = io.BytesIO()
+            whole(table, content, **options)
+            with open(path, "wb") as file:
+                file.write(content.getvalue()[: draws.randrange(content.tell())])
+            die()
         def hook(event, args):
             nonlocal left
             if event in WRITES and args and isinstance(args[0], (str, os.PathLike)) and str(args[0]).startswith(run):
                 left -= 1
-                if left == 0 and random.Random(seed + 1000).random() < 0.5:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                if left == 0:
-                    signal.setitimer(signal.ITIMER_REAL, 1e-4 + 3e-3 * random.Random(seed + 2000).random())
-        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+                if left == 0 and inside:
+                    pyarrow.parquet.write_table = torn
+                elif left == 0:
+                    die()
         sys.addaudithook(hook)
 
     def train(seed=None):

@@ -1,6 +1,7 @@
 """The explorer's Python side: what is packed, joined, refused, served."""
 
 import base64
+import contextlib
 import dataclasses
 import gzip
 import http.client
@@ -9,6 +10,7 @@ import json
 import re
 import threading
 import warnings
+from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from sklearn.linear_model import LinearRegression
+from timeouts import TIMEOUT
 
 import memorymaps as mm
 from memorymaps.viz.explorer.arrow_columns import MISSING
@@ -257,8 +260,9 @@ def server():
 
 
 def ask(server, path, method="GET", **headers):
-    link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    link.request(method, path, headers=headers)
+    link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused, and closed, before all was sent
+        link.request(method, path, headers=headers)
     answer = link.getresponse()
     found = answer.status, answer.read(), dict(answer.getheaders())
     link.close()
@@ -316,9 +320,9 @@ def test_parallel_clients_are_all_served(server):
 
 def test_the_server_stops_cleanly(diabetes_map):
     with Server(packed(diabetes_map, lazy=True)) as running:
-        port = running.port
-    with pytest.raises(ConnectionRefusedError):
-        http.client.HTTPConnection("127.0.0.1", port, timeout=2).request("GET", "/")
+        assert ask(running, f"/{running.token}/meta")[0] == 200
+    with pytest.raises(OSError):  # refused; or not found, where the port is another program's by now
+        urlopen(running.url, timeout=TIMEOUT)
 
 
 # --- notebook --------------------------------------------------------------------------------------------------------
@@ -349,19 +353,18 @@ from memorymaps import memory_map
 from memorymaps.data.datasets import demo_model
 model, X, y = demo_model()
 explorer = memory_map(model, X, y).explore(payload=X.reshape(-1, 8, 8))
-explorer.selection = [3, 1]
-print(sorted(explorer.selected["id"].tolist()))
-explorer
 """
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    # a cell of its own for each output that is looked at: the first shows a progress bar where a pass takes a second
+    cells = [code, "explorer.selection = [3, 1]\nprint(sorted(explorer.selected['id'].tolist()))", "explorer"]
+    book = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
     kernel = {"name": "python3", "display_name": "python3", "language": "python"}
     book.metadata["kernelspec"] = kernel
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Jupyter's own
-        nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    # on a slow machine the progress bar of a pass comes as one more output
-    printed, shown = (
-        cell for cell in book.cells[0].outputs if cell.get("name") != "stderr" and "ProgressBar" not in str(cell)
-    )
+        nbclient.NotebookClient(
+            book, timeout=TIMEOUT, startup_timeout=TIMEOUT, iopub_timeout=TIMEOUT, raise_on_iopub_timeout=True,
+            resources={"metadata": {"path": str(tmp_path)}},
+        ).execute()  # fmt: skip
+    (printed,), (shown,) = (cell.outputs for cell in book.cells[1:])
     assert printed["text"] == "[1, 3]\n"
     assert "application/vnd.jupyter.widget-view+json" in shown["data"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from browser import Explorer
+from browser import Explorer, new_page
 from hostile import CORPUS, HTML, QUOTES, literal
 from matplotlib.path import Path as Polygon
 from sklearn.datasets import load_digits
@@ -65,6 +65,7 @@ def test_hovering_shows_the_right_example(digits_page, digits_map, opened):
     for row in np.argsort(digits_map["leverage"])[:3].tolist():
         page.hover(row)
         page.page.wait_for_function("(id) => document.querySelector('.mm-card-id')?.textContent === id", arg=str(row))
+        page.settle()  # the card's picture is cleared and asked for
         page.page.wait_for_function(
             """() => { const c = document.querySelector('.mm-card canvas');
             const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
@@ -359,7 +360,7 @@ def test_texts_are_shown_and_searched(tmp_path, opened, diabetes_map):
     texts = [f"example number {k}" + (" with a NEEDLE" if k == 400 else "") for k in range(442)]
     page = opened(diabetes_map.explore(tmp_path / "map.html", payload=texts))
     page.page.keyboard.press("/")
-    page.page.keyboard.type("needle")
+    page.page.keyboard.insert_text("needle")  # at once: "ne" finds it, too
     page.page.wait_for_function("() => window.memorymaps.store.count.value === 1")
     page.page.locator(".mm-line").first.click()
     page.page.wait_for_selector(".mm-focus .mm-text")
@@ -415,11 +416,18 @@ def test_a_page_of_a_newer_version_says_so(tmp_path, browser, diabetes_map):
     page.close()
 
 
+PICTURES = """() => {
+  const all = [...document.querySelectorAll(".mm-gallery canvas.mm-pic")];
+  const drawn = (c) => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v > 0);
+  return all.length > 0 && all.every(drawn);
+}"""
+
+
 def test_the_server_sends_what_is_looked_at(opened, digits_map):
     X, _ = digits()
     with Server(ExplorerOptions(payload=X.reshape(-1, 8, 8)).packed(digits_map, lazy=True)) as server:
         page = opened(server.url)
-        page.page.wait_for_load_state("networkidle")
+        page.page.wait_for_function(PICTURES)
         assert page.listed()[:3] == list(map(str, digits_map.top(3)["id"].tolist()))
         sheets = [url for url in page.requests if "/sheet/" in url]
         assert [url.rpartition("/")[2] for url in sheets] == ["0"]
@@ -451,7 +459,7 @@ def test_the_widgets_page_talks_to_its_model(browser, digits_map):
     X, _ = digits()
     made = ExplorerOptions(payload=X.reshape(-1, 8, 8)).packed(digits_map, lazy=True)
     parts = [base64.b64encode(part).decode() for part in (made.compressed(), made.sheet(0))]
-    page = browser.new_page(viewport={"width": 1200, "height": 700})
+    page = new_page(browser, viewport={"width": 1200, "height": 700})
     page.evaluate(STUB, [asset("widget.js"), asset("explorer.css"), made.meta_json(), *parts])
     page.wait_for_selector(".mm-line")
     assert page.locator(".mm-src").inner_text() == "by Python"
@@ -463,4 +471,4 @@ def test_the_widgets_page_talks_to_its_model(browser, digits_map):
     assert page.evaluate("() => window.model.state._rows") == []
     page.evaluate("() => window.stop()")
     assert page.evaluate("() => [document.querySelectorAll('.mm').length, window.model.listeners()]") == [0, 0]
-    page.close()
+    page.context.close()

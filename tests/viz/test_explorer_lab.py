@@ -3,13 +3,13 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
-from browser import chromium
+from browser import chromium, new_page
+from timeouts import TIMEOUT
 
 import memorymaps as mm
 from memorymaps.data.datasets import demo_model
@@ -25,8 +25,17 @@ from memorymaps.data.datasets import demo_model
 model, X, y = demo_model()
 explorer = memory_map(model, X, y, progress=False).explore(payload=X.reshape(-1, 8, 8), height=560)
 explorer"""
-READ = "print('selected', sorted(explorer.selection))"
+READ = "print(sorted(explorer.selection))"
 SET = "explorer.selection = [3, 1]"
+# by JupyterLab's own command, when notebook and kernel are ready: keys are lost while the page is still being built
+RUN = """async (k) => {
+  const book = window.jupyterapp.shell.currentWidget;
+  await book.context.ready;
+  await book.sessionContext.ready;
+  book.content.activeCellIndex = k;
+  await window.jupyterapp.commands.execute("notebook:run-cell");
+  return book.content.activeCell.model.outputs.toJSON();
+}"""
 
 
 def write_notebook(path):
@@ -36,38 +45,36 @@ def write_notebook(path):
     nbformat.write(book, path)
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 @contextlib.contextmanager
 def lab(folder):
     """A JupyterLab of its own that serves a folder; gives its address."""
-    port = free_port()
     places = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "RUNTIME")}
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1",
-        "--IdentityProvider.token=secret", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0",
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0", "--ip=127.0.0.1",
+        "--expose-app-in-browser", "--IdentityProvider.token=secret", f"--ServerApp.root_dir={folder}",
         "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | places)
     try:
-        wait_for(port, server, folder / "lab.log")
-        yield f"http://127.0.0.1:{port}"
+        yield address_of(server, folder)
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        try:
+            server.wait(TIMEOUT)
+        finally:
+            server.kill()
 
 
-def wait_for(port, server, log):
-    for _ in range(300):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
+def address_of(server, folder):
+    """Where the server listens, from the file that it writes once it does: the port is a free one of its choice."""
+    found, log = folder / "runtime" / f"jpserver-{server.pid}.json", folder / "lab.log"
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):  # not yet; half written
+            return f"http://127.0.0.1:{json.loads(found.read_text())['port']}"
         assert server.poll() is None, log.read_text()
-        time.sleep(0.2)
+        time.sleep(0.1)
     raise TimeoutError(log.read_text())
 
 
@@ -75,30 +82,35 @@ def test_the_widget_in_a_real_jupyterlab(tmp_path):
     write_notebook(tmp_path / "book.ipynb")
     m = mm.memory_map(*demo_model())
     with chromium() as browser, lab(tmp_path) as address:
-        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        page = new_page(browser, viewport={"width": 1500, "height": 1000})
         errors = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{address}/lab/tree/book.ipynb?token=secret&reset")
-        page.locator(".jp-CodeCell .cm-content").first.click(timeout=90_000)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=90_000)
-        page.keyboard.press("Shift+Enter")
-        page.wait_for_selector(".jp-OutputArea .mm-line", timeout=90_000)
+        page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext")
+        run_cell(page, 0)
+        page.wait_for_selector(".jp-OutputArea .mm-line")
         ids = [page.locator(".mm-line > span:not(.mm-nopic)").nth(6 * k).inner_text() for k in range(5)]
         assert ids == [str(value) for value in m.top(5)["id"].tolist()]
         page.get_by_role("tab", name="Concentration").click()
         page.get_by_role("button", name="Select the 18 most sensitive").click()
         page.wait_for_function("() => document.querySelector('.mm-kpi b')?.textContent === '18'")
-        run_cell(page, 1)
-        page.get_by_text("selected [").last.wait_for(timeout=30_000)
-        said = page.locator(".jp-OutputArea-output", has_text="selected [").inner_text()
-        assert json.loads(said.partition(" ")[2]) == sorted(m.top(18)["id"].tolist())
+        wait_until_python_reads(page, sorted(m.top(18)["id"].tolist()))
         run_cell(page, 2)
         page.wait_for_function("() => document.querySelector('.mm-kpi b')?.textContent === '2'")
         assert page.locator(".mm canvas.mm-points").count() == 1
         assert errors == []
-        page.close()
+        page.context.close()
 
 
 def run_cell(page, k):
-    page.locator(".jp-CodeCell .jp-InputArea .cm-content").nth(k).click()
-    page.keyboard.press("Shift+Enter")
+    """Run a cell to its end; its outputs."""
+    return page.evaluate(RUN, k)
+
+
+def wait_until_python_reads(page, expected):
+    """Run the cell that prints the selection until it is the expected one: the page sends it to an idle kernel only."""
+    found, end = None, time.monotonic() + TIMEOUT
+    while found != expected:
+        assert time.monotonic() < end, f"the kernel's selection is {found}, expected {expected}"
+        (output,) = run_cell(page, 1)
+        found = json.loads(output["text"])
