@@ -9,7 +9,7 @@ export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 export MPLBACKEND = Agg
 
-.PHONY: demo test lint types layers docs frontend frontend-check clean
+.PHONY: demo test quick lint types layers docs frontend frontend-check clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
+
+# what takes longer, or a browser, is left out: under a minute on two quiet cores
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

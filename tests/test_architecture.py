@@ -33,6 +33,7 @@ sys.meta_path.insert(0, Hidden())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["sklearn", "statsmodels", "torch", "polars", "anywidget"])
 def test_the_core_does_not_need_the_extras(package):
     use = "import memorymaps as mm; [getattr(mm, name) for name in mm.__all__ if name not in {nets}]; print('ok')"

@@ -10,6 +10,7 @@ import pytest
 EXAMPLES = sorted((pathlib.Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_runs(script, tmp_path):
     environment = {**os.environ, "MPLBACKEND": "Agg", "OUT": str(tmp_path)}

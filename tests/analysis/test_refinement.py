@@ -16,6 +16,7 @@ def drawn(name, structure, n=15, **options):
     return mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_refined_deviations_are_those_of_the_exact_posterior(name):
     exact, rough = drawn(name, "full", estimator="R-sm"), drawn(name, "diag")

@@ -145,6 +145,7 @@ def test_weights_subsets_and_directions():
         np.testing.assert_allclose(fine["output"][row] + fine["deviation"][row], truth, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_comes_to_rest_before_anything_is_left_out():
     net, x, y = trained()
     rested = mm.refit(drawn(net, x, y), top=3, **EXACT)
@@ -166,6 +167,7 @@ def leaning(n=60):
     return net, x, y, drawn(net, x, y, "full")
 
 
+@pytest.mark.slow
 def test_auto_leaves_the_largest_out_by_itself_where_one_step_may_be_too_long():
     net, x, y, m = leaning()
     assert "may overstate the largest sizes" in str(m.summary())
@@ -216,6 +218,7 @@ def test_a_slow_loader_is_read_a_few_times_for_many_probes():
     assert data.read <= 10 * len(y)
 
 
+@pytest.mark.slow
 def test_a_slow_loader_is_read_once_for_all_refits(monkeypatch):
     net, x, y, m = leaning()
     data = Slow(x, y)
@@ -235,6 +238,7 @@ def test_groups_are_left_out_together():
     assert moving <= EXACT["tolerance"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "ekfac", "diag", "dual"])
 def test_single_precision_agrees(structure):
     net, x, y = trained()

@@ -92,6 +92,7 @@ def test_plot_draws(kind, saved, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(out)
 
 
+@pytest.mark.slow
 def test_demo_runs_from_start_to_end(tmp_path, capsys):
     assert run("demo", "--out", tmp_path) == 0
     assert "1,797 examples, scikit-learn LogisticRegression" in capsys.readouterr().out
@@ -206,6 +207,7 @@ def test_what_cannot_be_exported_is_said(arguments, words, mapped, tmp_path, mon
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_explore_serves_until_interrupted(mapped):
     command = [sys.executable, "-m", "memorymaps", "explore", str(mapped[1])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -23,6 +23,7 @@ def test_info_prints_losses_and_concentration(run, capsys):
     assert "top 5%" in text
 
 
+@pytest.mark.slow
 def test_plot_writes_four_pictures(run, tmp_path, capsys):
     assert main(["track", "plot", str(run.run), "--out", str(tmp_path)]) == 0
     names = {path.name for path in tmp_path.iterdir()}
@@ -30,6 +31,7 @@ def test_plot_writes_four_pictures(run, tmp_path, capsys):
     assert len(capsys.readouterr().out.split()) == 4
 
 
+@pytest.mark.slow
 def test_export_writes_tables_and_films(run, tmp_path):
     for name in ("run.parquet", "run.csv", "run.gif"):
         assert main(["track", "export", str(run.run), str(tmp_path / name)]) == 0

@@ -35,6 +35,7 @@ def test_the_leading_part_never_exceeds_the_curvature_and_is_nearly_the_best(nam
     assert np.all(captured > 0.97 * best)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_signed_rest_is_unbiased(name, monkeypatch):
     likelihood, f, y = CASES[name]
@@ -72,6 +73,7 @@ def test_error_and_directions_beside_it_never_exceed_the_curvature(name):
     assert np.all(np.sum(main**2, axis=(1, 2)) >= 0.97 * np.sum(alone**2, axis=(1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_rest_beside_the_error_is_unbiased(name, monkeypatch):
     likelihood, f, y = CASES[name]

@@ -83,6 +83,7 @@ def test_a_likelihood_in_expectation_gives_a_map_of_averages():
     assert Bernoulli().averaged_over(v) == Bernoulli()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lib", ["numpy", "torch"])
 @pytest.mark.parametrize("n", [1, 5, 40])  # one part, and several
 def test_softmax_moments_are_the_rule_point_by_point(n, lib):

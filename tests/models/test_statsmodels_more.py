@@ -82,6 +82,7 @@ def test_the_map_is_that_of_the_fitted_model(link, offset):
     np.testing.assert_allclose(np.sqrt(slopes), fit.bse[:3], rtol=0.1)  # theirs: observed information
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", ["logit", "probit"])
 def test_leaving_out_agrees_with_refitting(link):
     fit = ordered(Y, X, link)

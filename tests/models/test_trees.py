@@ -229,6 +229,7 @@ def test_two_joint_classes_are_one_binary_output():
     np.testing.assert_allclose(f[:, 1] - f[:, 0], g, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gaussian", "bernoulli", "poisson"])
 @pytest.mark.parametrize("fitted", [True, False])
 def test_replays_on_noise_converge_to_the_exact_variance(name, fitted):
@@ -449,6 +450,7 @@ def test_a_recipe_for_boosting_does_not_fit_a_forest():
         BoostedTrees(probes=0)
 
 
+@pytest.mark.slow
 def test_probes_of_several_classes_take_one_at_a_time():
     model = HistGradientBoostingClassifier(**HIST).fit(X, THREE)
     exact = mm.memory_map(model, X, THREE)["leverage"]
@@ -457,6 +459,7 @@ def test_probes_of_several_classes_take_one_at_a_time():
     assert np.corrcoef(sampled, exact)[0, 1] > 0.98
 
 
+@pytest.mark.slow
 def test_exact_leverage_of_large_ensembles_is_refused():
     x = rng.normal(size=(4500, 4))
     y = x[:, 0] + rng.normal(size=4500)
@@ -465,6 +468,7 @@ def test_exact_leverage_of_large_ensembles_is_refused():
         mm.memory_map(model, x, y, posterior=BoostedTrees())
 
 
+@pytest.mark.slow
 def test_long_ensembles_of_few_examples_are_exact_on_request():
     model = HistGradientBoostingRegressor(max_iter=900, min_samples_leaf=5, max_leaf_nodes=31).fit(X, Y)
     exact = mm.memory_map(model, X, Y, posterior=BoostedTrees())

@@ -192,6 +192,7 @@ def test_classes_of_equal_size_do_not_make_a_fixed_base_value_fitted():
     np.testing.assert_array_equal(moves[0, :3], 0)  # a fitted base would follow the shares of classes
 
 
+@pytest.mark.slow
 def test_several_classes_of_a_catboost_as_it_comes():
     x, y = load_iris(return_X_y=True)
     model = cb.CatBoostClassifier(verbose=0, allow_writing_files=False, thread_count=1, iterations=300).fit(x, y)
@@ -239,6 +240,7 @@ def test_one_row():
         mm.memory_map(xgb.XGBRegressor(**XGB).fit(X[:1], Y[:1]), X[:1], Y[:1])
 
 
+@pytest.mark.slow
 def test_large_ensembles_are_sampled_by_default():
     model = lgb.LGBMRegressor(n_estimators=1200, min_child_samples=5, verbose=-1, n_jobs=1, num_leaves=8).fit(X, Y)
     m = mm.memory_map(model, X, Y)

@@ -63,6 +63,7 @@ def check_against_the_exact_posterior(data):
     assert len(set(m.top(10)["id"]) & set(laplace.top(10)["id"])) >= 8
 
 
+@pytest.mark.slow
 def test_numpyro():
     numpyro = pytest.importorskip("numpyro")
     arviz = pytest.importorskip("arviz")

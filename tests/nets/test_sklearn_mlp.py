@@ -72,6 +72,7 @@ def dense(model, x, delta, weight, dispersion=None):
     return np.einsum("nab,nba->n", curvature, variance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "y"), CASES.values(), ids=CASES)
 def test_the_map_is_the_dense_posterior(model, y):
     fitted(model, X, y)

@@ -49,6 +49,7 @@ def test_step_for_step_the_numbers_of_ivon(samples, groups):
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_a_quadratic_is_learned_exactly():
     """`ℓ̄ = Σ a(θ − b)²/2`, prior `δ`: `q = N(ab/(a + δ), 1/(λ(a + δ)))`."""
     torch.manual_seed(0)
@@ -83,6 +84,7 @@ def test_means_are_put_back_after_sampling_and_the_state_resumes():
     assert a.table.equals(b.table)
 
 
+@pytest.mark.slow
 def test_maps_average_over_q_and_agree_with_samples(tmp_path):
     _, x, y = case("mlp", 20)
     net = nn.Sequential(nn.Linear(4, 3)).double()  # outputs of a linear model are Gaussian under q: no linearisation

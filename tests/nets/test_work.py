@@ -40,6 +40,7 @@ def test_multiplications_of_a_pass(net, x, each):
     assert forward_work(m.origin.posterior.setting) == pytest.approx(7 * each, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_is_counted_alike_and_without_a_warning():
     net, x = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 4)), torch.randn(7, 6)
     compiled = torch.compile(net, backend="eager")

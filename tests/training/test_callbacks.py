@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import memorymaps as mm
 from memorymaps.maps.trajectory import Trajectory
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the frameworks' own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # imports; the frameworks' own
 
 
 def package(name):

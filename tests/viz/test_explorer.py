@@ -345,6 +345,7 @@ def test_the_widgets_selection_goes_both_ways(diabetes_map):
     assert json.loads(sent[0][1][0])[441] == "text 441"
 
 
+@pytest.mark.slow
 def test_a_real_kernel_runs_a_notebook_with_the_explorer(tmp_path):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("anywidget")

@@ -21,6 +21,7 @@ from memorymaps.viz.explorer.metadata import VERSION
 from memorymaps.viz.explorer.options import ExplorerOptions
 from memorymaps.viz.explorer.server import Server
 
+pytestmark = pytest.mark.browser
 AXE = pathlib.Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 

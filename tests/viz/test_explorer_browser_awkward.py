@@ -11,6 +11,8 @@ from sklearn.linear_model import LinearRegression
 
 import memorymaps as mm
 
+pytestmark = pytest.mark.browser
+
 
 def test_every_hostile_string_is_a_class_once():
     assert 96 < len(dict.fromkeys(map(literal, CORPUS))) <= 108

@@ -14,6 +14,7 @@ from memorymaps.training.tracker import _write
 from memorymaps.viz.explorer.options import ExplorerOptions
 from memorymaps.viz.explorer.server import Server
 
+pytestmark = pytest.mark.browser
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ["<b>", "b&amp;", '"c']
 

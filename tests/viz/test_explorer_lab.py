@@ -78,6 +78,7 @@ def address_of(server, folder):
     raise TimeoutError(log.read_text())
 
 
+@pytest.mark.browser
 def test_the_widget_in_a_real_jupyterlab(tmp_path):
     write_notebook(tmp_path / "book.ipynb")
     m = mm.memory_map(*demo_model())

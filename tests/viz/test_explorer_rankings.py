@@ -77,6 +77,7 @@ def test_undefined_scores_are_left_out(diabetes_map):
     assert 7 not in listed
 
 
+@pytest.mark.browser
 def test_a_reader_sees_both_ranks(diabetes_map, tmp_path, opened):
     tracin = np.random.default_rng(0).normal(size=442)
     page = opened(
@@ -96,6 +97,7 @@ def test_a_reader_sees_both_ranks(diabetes_map, tmp_path, opened):
     assert page.run("return s.focus.value") == row
 
 
+@pytest.mark.browser
 def test_filters_hold_for_disagreements_too(cancer_map, tmp_path, opened):
     page = opened(cancer_map.explore(tmp_path / "m.html"))
     page.page.get_by_role("button", name="wrong", exact=True).click()
