@@ -58,6 +58,7 @@ def test_labels_text_columns_and_ids(tmp_path):
     assert "place_west" in m.provenance.description.parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["ols", "ridge", "lasso", "poisson", "gamma"])
 def test_every_model_draws_a_map(model, tmp_path):
     assert run("map", table(tmp_path), "--target", "y", "--model", model, "--out", tmp_path / "o") == 0
@@ -84,6 +85,7 @@ def test_info_says_what_the_map_says(saved, capsys):
     assert capsys.readouterr().out.startswith("@article")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
 def test_plot_draws(kind, saved, tmp_path, capsys):
     out = tmp_path / "new" / f"m.{kind}"
@@ -188,6 +190,7 @@ def test_export_writes_one_page(mapped, tmp_path, capsys):
     assert "a trajectory has at least two .parquet files" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

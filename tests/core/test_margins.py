@@ -47,6 +47,7 @@ def test_the_loss_is_the_textbooks(loss, y):
     np.testing.assert_allclose(loss.nll(F[:, None], np.full(7, y)), naive(loss, y, F), atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "y"), list(cases()))
 @pytest.mark.parametrize("sd", [0.05, 0.8])
 def test_smoothed_values_and_derivatives_equal_quadrature(loss, y, sd):

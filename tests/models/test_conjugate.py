@@ -121,6 +121,7 @@ def test_divergence_of_unknown_noise_is_that_of_gamma_and_normal():
     assert given.divergence([2, 3]) == pytest.approx(float(d.kl_divergence(*gammas)) + normal, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_divergence_of_an_unknown_covariance_by_simulation():
     family, y = CASES["vectors, noise unknown"]
     given = family.given(y)

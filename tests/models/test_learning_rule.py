@@ -94,6 +94,7 @@ def test_von_of_linear_regression_is_the_exact_posterior():
         np.testing.assert_allclose(a[name], b[name], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_von_of_logistic_regression_is_laplace_where_the_posterior_is_narrow():
     """Data repeated 200 times: `q` is narrow, and the variational optimum is Laplace's."""
     X, targets = data()
@@ -121,6 +122,7 @@ def test_von_minimises_the_variational_objective():
     np.testing.assert_allclose(np.linalg.inv(state.precision), root @ root.T, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_150_samples_of_von_give_the_error_and_variance_of_its_map():
     X, y = load_breast_cancer(return_X_y=True)
     X = StandardScaler().fit_transform(X)

@@ -278,6 +278,7 @@ BOOSTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [None, W], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("name", BOOSTED)
 def test_boosting_is_reproduced_and_mapped(name, weight):

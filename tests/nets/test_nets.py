@@ -324,6 +324,7 @@ def recipe_along(structure, k):
     return mm.Laplace(structure, prior=0.7, rows=4, directions=k)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"])
 @pytest.mark.parametrize("name", CASES)
 def test_responses_and_grams_are_those_of_the_whole_variance(name, structure):

@@ -426,6 +426,7 @@ def test_a_summed_loss_takes_weight_decay_as_it_is():
     assert float(prior.tensors(dict(net.named_parameters()))["bias"]) == pytest.approx(0.01)
 
 
+@pytest.mark.slow
 def test_adamw_comes_to_rest_under_its_prior():
     """Where AdamW settles on noisy batches, the gradient of `Σℓ + Σδθ²/2` vanishes."""
     torch.manual_seed(0)

@@ -87,6 +87,7 @@ def test_the_map_is_the_dense_posterior(model, y):
         assert found.tolist() == expected.tolist()
 
 
+@pytest.mark.slow
 def test_weights_and_frames_and_pipelines():
     weight = RNG.uniform(0.3, 2, N)
     model = fitted(MLPClassifier((4,), activation="tanh", **OPTIONS), X, KINDS, sample_weight=weight)

@@ -244,6 +244,7 @@ def test_figure_before_plot_teaches(diabetes_map):
         _ = MapDisplay(diabetes_map.to_pandas(), "title").figure_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_every_display_can_be_written(ending, start, diabetes_map, tmp_path):
     groups = GroupDisplay.from_leave_out(diabetes_map.leave_out({"a": [1, 2], "b": [3]}))
@@ -264,6 +265,7 @@ def test_sixty_thousand_points_are_a_small_file(display, tmp_path):
         assert names_on(drawn.ax_, range(60_000)) == set(m.top(10)["id"].tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("display", OF_MAPS)
 def test_one_point_equal_points_zeros_and_stars_only(display, diabetes_map):
     numbers, starred = ("leverage", "error", "sensitivity", "loss", "loo_loss"), linear_map(dummies=3)

@@ -79,6 +79,7 @@ def test_small_multiples_share_their_axes_and_show_every_example(run):
     assert sum(len(line.get_xdata()) for line in panels[4].lines) == 30
 
 
+@pytest.mark.slow
 def test_films_are_what_they_are_called(run, tmp_path):
     display = TrajectoryDisplay.from_trajectory(run)
     with Image.open(display.animate(tmp_path / "film.gif", steps=[2, 12, 24])) as film:
