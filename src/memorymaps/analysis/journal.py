@@ -1,79 +1,138 @@
-"""Results of retrainings, each on disk as soon as it is there: a killed run goes on where it was."""
+"""Results of retrainings, each on disk as soon as it is there: a killed run goes on where it was.
+
+A journal is a file of JSON lines that only grows. Each line ends in a checksum of itself. The first line, the header,
+names the recipe, the data and the model; every other line is one result. A last line that was cut by a kill or a full
+disk is dropped when the next result is appended; nothing before it is ever written again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.files.atomic_files import replacing
+from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
 
-_ANOTHER = "holds the retrainings of another map or model, or an older version's: give this one its own file, path="
+_VERSION = 3
+_ANOTHER = "holds the retrainings of another map or model"
+_ELSE = "give this run its own file, path="
+_HEADER = 2**26  # bytes a header may take
+_NUMBERS = 4096  # outputs in a header that tell one model from another
+
+
+class JournalError(ValueError):
+    """A file that is not a journal, or that of another run."""
+
+
+class JournalWarning(RuntimeWarning):
+    """Lines of a journal are damaged; their results are computed again."""
 
 
 @dataclass
 class Journal:
-    """Results so far by row (−1: nothing removed).
+    """Results so far, by the row that was left out (−1: none) and the rows `wanted`.
 
     A line holds the rows `wanted`, the outputs `at` them of the model that is left behind, `f` after retraining, and
-    `moving`, how much of the way they still moved at last, where that is known.
+    `moving`, how much of the way they still moved at last, where that is known. `whole` is the length in bytes of the
+    file's whole lines.
     """
 
     at: Mapping[int, Array]
-    found: dict[int, dict[str, Any]]
+    results: dict[tuple[int, ...], dict[str, Any]] = field(default_factory=dict)
+    path: Path | None = None
+    whole: int = 0
+    lock: WriterLock | None = None
     file: Any = None
 
     @classmethod
     def opened(cls, path: str | Path | None, m: MemoryMap, at: Mapping[int, Array], what: Mapping[str, Any]) -> Journal:
-        """Read what an earlier run left, cut off a line it was killed in, and go on; `what` was run, and how.
+        """Read what an earlier run left, and go on; `what` was run, and how. Nothing is written but a new header.
 
         Raises
         ------
-        ValueError
-            The file is another map's, or of another kind of run.
+        JournalError
+            The file is no journal, or another map's, model's or recipe's.
+        InUseError
+            Another process computes this journal.
         """
         if path is None:
-            return cls(at, {})
-        head = {**what, "version": 2, "fingerprint": m.provenance.fingerprint}
-        lines = Path(path).read_bytes().splitlines(keepends=True) if Path(path).exists() else []
-        whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        if whole and whole[0] != head:
-            raise ValueError(f"{path} {_ANOTHER}")
-        with open(path, "wb") as file:
-            file.writelines(json.dumps(line).encode() + b"\n" for line in (whole or [head]))
-        return cls(at, {line["row"]: line for line in whole[1:]}, open(path, "ab"))
+            return cls(at)
+        path = Path(path).resolve()
+        if _is_there(path):
+            _read_header(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = WriterLock(path, path.with_name(f".{path.name}.lock"))
+        lock.acquire()
+        try:
+            return cls._read(path, at, _header(m, what), lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _read(cls, path: Path, at: Mapping[int, Array], header: dict[str, Any], lock: WriterLock) -> Journal:
+        if not _is_there(path):
+            with replacing(path) as partial:
+                partial.write_bytes(_encoded(header))
+        _check_same(path, _read_header(path), header)
+        return cls(at, *_read_results(path), lock=lock)
 
     def knows(self, row: int, wanted: Array) -> bool:
         """Whether this was asked before, and answered for the same model.
 
         Raises
         ------
-        ValueError
+        JournalError
             It was answered for a model with other outputs.
         """
-        line = self.found.get(row)
-        if line is None or line["wanted"] != wanted.tolist():
+        line = self.results.get(_key(row, wanted))
+        if line is None:
             return False
-        was, now = np.asarray(line["at"]), self._outputs(wanted)
-        if was.shape != now.shape or not np.allclose(was, now, rtol=1e-3, atol=1e-3 * float(np.abs(now).max())):
-            raise ValueError(f"{self.file.name} {_ANOTHER}")
+        if not _agree(np.asarray(line["at"]), self._outputs(wanted)):
+            raise JournalError(f"{self.path} {_ANOTHER}: the outputs of rows {wanted.tolist()[:5]} differ; {_ELSE}")
         return True
 
+    def result(self, row: int, wanted: Array) -> tuple[Array, float]:
+        """Outputs `[len(wanted), c]` after retraining without `row`, and `moving`."""
+        line = self.results[_key(row, wanted)]
+        return np.asarray(line["f"]), float(line["moving"])
+
     def add(self, row: int, wanted: Array, f: Array, moving: float = 0.0) -> None:
-        """Keep one result."""
+        """Keep one result: it is on the disk when this returns.
+
+        Raises
+        ------
+        OSError
+            The disk is full, or the file has gone; earlier results are as they were.
+        """
         at = self._outputs(wanted).tolist()
         line = {"row": row, "wanted": wanted.tolist(), "at": at, "f": f.tolist(), "moving": moving}
-        self.found[row] = line
-        if self.file is not None:
-            self.file.write(json.dumps(line).encode() + b"\n")
-            self.file.flush()
-            os.fsync(self.file.fileno())
+        if self.path is not None:
+            self._append(_encoded(line))
+        self.results[_key(row, wanted)] = line
+
+    def _append(self, line: bytes) -> None:
+        if self.file is None:
+            self.file = open(self.path, "r+b", buffering=0)  # type: ignore[arg-type]  # noqa: SIM115  # closed at exit
+        if os.fstat(self.file.fileno()).st_size < self.whole:
+            raise OSError(f"{self.path} has become shorter than it was: another program has changed it")
+        self.file.truncate(self.whole)  # what a kill or a full disk left of a line
+        self.file.seek(self.whole)
+        written = 0
+        while written < len(line):
+            written += self.file.write(line[written:])
+        os.fsync(self.file.fileno())
+        self.whole += len(line)
 
     def _outputs(self, wanted: Array) -> Array:
         return np.stack([np.asarray(self.at[row]) for row in wanted.tolist()])
@@ -84,3 +143,137 @@ class Journal:
     def __exit__(self, *_: Any) -> None:
         if self.file is not None:
             self.file.close()
+        if self.lock is not None:
+            self.lock.release()
+
+
+def _key(row: int, wanted: Array) -> tuple[int, ...]:
+    return (row, *wanted.tolist())
+
+
+# --- lines ---------------------------------------------------------------------------------------------------------
+
+
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    """JSON whose last member is a checksum of all before it."""
+    head = json.dumps(line)[:-1].encode()
+    return head + _seal(head)
+
+
+def _seal(head: bytes) -> bytes:
+    return b', "check": "%s"}\n' % hashlib.blake2b(head, digest_size=8).hexdigest().encode()
+
+
+_SEAL = len(_seal(b""))
+
+
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    """The line, or None if it is not whole."""
+    head = line[:-_SEAL]
+    if line[-_SEAL:] != _seal(head):
+        return None
+    try:
+        found = json.loads(head + b"}")
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _read_results(path: Path) -> tuple[dict[tuple[int, ...], dict[str, Any]], Path, int]:
+    """Results, the path, and the length of the whole lines; the last line is dropped if it is cut."""
+    results, whole, damaged = {}, 0, []
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            found = _decoded(line)
+            if found is not None and _is_result(found):
+                results[(found["row"], *found["wanted"])] = found
+            elif number > 1:
+                damaged.append(number)
+    if damaged:
+        words = f"{path}: {len(damaged)} damaged line(s), the first is line {damaged[0]}: computed again"
+        warnings.warn(words, JournalWarning, stacklevel=5)
+    return results, path, whole
+
+
+def _is_result(line: Mapping[str, Any]) -> bool:
+    """Whether a line has the members of a result, of the right kinds and shapes."""
+    wanted = line.get("wanted")
+    if not isinstance(wanted, list) or not all(type(value) is int for value in [line.get("row"), *wanted]):
+        return False
+    try:
+        at, f = (np.asarray(line.get(name), dtype=float) for name in ("at", "f"))
+        finite = bool(np.isfinite(at).all() and np.isfinite(line["moving"]))
+    except (KeyError, TypeError, ValueError):
+        return False
+    return finite and at.shape == f.shape and at.ndim == 2 and len(at) == len(wanted)
+
+
+# --- the header ----------------------------------------------------------------------------------------------------
+
+
+def _header(m: MemoryMap, what: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe, the data's fingerprint, and the model's: its outputs at a few rows."""
+    assert m.origin is not None  # the callers have asked
+    n, c = m.provenance.n, m.provenance.outputs
+    rows = np.unique(np.linspace(0, n - 1, max(1, min(8, _NUMBERS // c))).astype(int))
+    outputs = m.origin.local(m.origin.examples.take(rows)).f
+    model = {"rows": rows.tolist(), "outputs": np.asarray(outputs, dtype=float).tolist()}
+    return {**what, "version": _VERSION, "n": n, "data": m.provenance.fingerprint, "fingerprint": model}
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file with something in it."""
+    return path.exists() and not (path.is_file() and path.stat().st_size == 0)
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """The first line.
+
+    Raises
+    ------
+    JournalError
+        It is not a journal's.
+    """
+    if not path.is_file():
+        raise JournalError(f"{path} is not a file: {_ELSE}")
+    with open(path, "rb") as file:
+        found = _decoded(file.readline(_HEADER))
+    if found is None or "memorymaps" not in found or found.get("version") != _VERSION:
+        raise JournalError(f"{path} is not a journal that this version can read, and is left as it is: {_ELSE}")
+    return found
+
+
+def _check_same(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise `JournalError` with what differs between two headers."""
+    names = [name for name in {**here, **there} if name not in ("fingerprint", "data", "check")]
+    differ = [
+        f"{name} {there.get(name)!r} there, {here.get(name)!r} here" for name in names if _differs(name, there, here)
+    ]
+    if _differs("data", there, here):
+        differ.append("ids, targets or weights of the data differ")
+    elif not differ and not _same_model(there.get("fingerprint"), here["fingerprint"]):
+        differ.append("the model's outputs differ")
+    if differ:
+        raise JournalError(f"{path} {_ANOTHER}, or of another recipe: {'; '.join(differ)}. To go on: {_ELSE}")
+
+
+def _differs(name: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    return bool(there.get(name) != here.get(name))
+
+
+def _same_model(there: Any, here: Mapping[str, Any]) -> bool:
+    if not isinstance(there, dict) or there.get("rows") != here["rows"]:
+        return False
+    try:
+        was = np.asarray(there.get("outputs"), dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return _agree(was, np.asarray(here["outputs"]))
+
+
+def _agree(was: Array, now: Array) -> bool:
+    """Equal up to what another machine or number of threads changes."""
+    return was.shape == now.shape and bool(np.allclose(was, now, rtol=1e-3, atol=1e-3 * float(np.abs(now).max())))

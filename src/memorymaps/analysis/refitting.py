@@ -36,7 +36,10 @@ def refit(
     Raises
     ------
     ValueError
-        The map was read from disk, `top`, `steps` or `tolerance` is not positive, or `path` is another map's.
+        The map was read from disk, `top`, `steps` or `tolerance` is not positive, or `path` is no journal or that of
+        another map, model or recipe (`JournalError`).
+    InUseError
+        Another process computes the results of `path`.
     TypeError
         The posterior cannot refit its model.
 
@@ -57,9 +60,12 @@ def refit(
     what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **own_recipe(m)}
     with Journal.opened(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:
         _run(source, where, journal, steps, tolerance, progress)
-        rest, found = np.asarray(journal.found[-1]["f"]), [journal.found[row] for row in where.tolist()]
-    deviation = np.stack([np.asarray(line["f"])[0] for line in found]) - rest
-    moving = np.asarray([line["moving"] for line in found])
+        rest, found = (
+            journal.result(-1, where)[0],
+            [journal.result(row, where[k : k + 1]) for k, row in enumerate(where)],
+        )
+    deviation = np.stack([output[0] for output, _ in found]) - rest
+    moving = np.asarray([moved for _, moved in found])
     warning = np.where(moving > tolerance, int(Warn.NOT_CONVERGED), 0)
     mean = origin.posterior.likelihood.mean
     drift = float(np.max(np.sum(np.abs(mean(rest) - mean(f)), axis=-1)))

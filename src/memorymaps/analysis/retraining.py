@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +108,10 @@ def retrain_check(
     TypeError
         No `retrain`, and the posterior cannot refit its model itself.
     ValueError
-        The map was read from disk, `path` belongs to another map or to a model with other outputs, or an `executor` is
-        given without `retrain`.
+        The map was read from disk, an `executor` is given without `retrain`, or `path` is no journal or that of
+        another map, model or recipe (`JournalError`).
+    InUseError
+        Another process computes the results of `path`.
 
     Examples
     --------
@@ -129,11 +131,11 @@ def retrain_check(
     batch = m.origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
         raise ValueError("executor= runs your own retrain(removed, wanted): the network's own refit goes one by one")
-    what = _WHAT if retrain else {**_WHAT, **own_recipe(m)}
+    what = {**_WHAT, "recipe": "retrain"} if retrain else {**_WHAT, **own_recipe(m)}
     retrain, at = retrain or _own(refits_of(m.origin.posterior)), m.origin.local(batch).f
     with Journal.opened(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
         _run(chosen, retrain, journal, executor, progress)
-        return _compared(m, chosen, at, {row: np.asarray(line["f"]) for row, line in journal.found.items()})
+        return _compared(m, chosen, at, journal)
 
 
 def _own(source: Refit) -> Retrain:
@@ -196,11 +198,11 @@ def _checked(row: int, wanted: Array, f: Any, c: int) -> Array:
     return shaped
 
 
-def _compared(m: MemoryMap, chosen: MemoryMap, at: Array, found: Mapping[int, Array]) -> RetrainCheck:
+def _compared(m: MemoryMap, chosen: MemoryMap, at: Array, journal: Journal) -> RetrainCheck:
     assert m.origin is not None
-    likelihood = m.origin.posterior.likelihood
-    y, before = np.asarray(m.origin.examples.take(chosen["row"]).target), found[-1]
-    after = np.stack([found[int(row)][0] for row in chosen["row"]])
+    likelihood, rows = m.origin.posterior.likelihood, chosen["row"]
+    y, before = np.asarray(m.origin.examples.take(rows).target), journal.result(-1, rows)[0]
+    after = np.stack([journal.result(int(row), rows[k : k + 1])[0][0] for k, row in enumerate(rows)])
     moved = at + (after - before)  # the recipe's own drift is not the example's doing
     mean = likelihood.mean
     table = {
