@@ -184,14 +184,13 @@ def _write(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
 
 def _plot(args: argparse.Namespace) -> None:
     from memorymaps.maps.memory_map import load
+    from memorymaps.viz.displays.figure_files import write_figure
     from memorymaps.viz.displays.map import MapDisplay
     from memorymaps.viz.displays.style import off_screen
 
     axes = off_screen(MapDisplay.size)
     display = MapDisplay.from_map(load(args.map), color=args.color, label=args.label, ax=axes)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    display.figure_.savefig(args.out, dpi=200, bbox_inches="tight")
-    print(args.out)
+    print(write_figure(display.figure_, args.out, dpi=200))
 
 
 def _top(args: argparse.Namespace) -> None:

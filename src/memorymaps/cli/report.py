@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memorymaps.files.atomic_files import replacing
+from memorymaps.viz.displays.figure_files import write_figure
 from memorymaps.viz.displays.leave_out import LeaveOutDisplay
 from memorymaps.viz.displays.map import MapDisplay
 from memorymaps.viz.displays.sensitivity import SensitivityDisplay
@@ -37,13 +39,13 @@ def write_report(m: MemoryMap, folder: str | Path) -> Report:
         )
     )
     text = folder / "report.md"
-    text.write_text(_words(m, pictures), encoding="utf-8")
+    with replacing(text) as partial:
+        partial.write_text(_words(m, pictures), encoding="utf-8")
     return Report(m.save(folder / "map.parquet"), pictures, text)
 
 
 def _draw(display: type[MapDisplay | SensitivityDisplay | LeaveOutDisplay], path: Path, m: MemoryMap) -> Path:
-    display.from_map(m, ax=off_screen(display.size)).figure_.savefig(path, dpi=150, bbox_inches="tight")
-    return path
+    return write_figure(display.from_map(m, ax=off_screen(display.size)).figure_, path, dpi=150)
 
 
 def _words(m: MemoryMap, pictures: tuple[Path, ...]) -> str:

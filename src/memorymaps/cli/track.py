@@ -60,8 +60,9 @@ def _plot(args: argparse.Namespace) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=200, bbox_inches="tight")
-    print(path)
+    from memorymaps.viz.displays.figure_files import write_figure
+
+    print(write_figure(figure, path, dpi=200))
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -83,12 +84,14 @@ def _table(run: Any, path: Path) -> None:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
+    from memorymaps.files.atomic_files import replacing
+
     tables = [run.at(step).table for step in run.steps]
     steps = [pa.array([step] * len(table), pa.int64()) for step, table in zip(run.steps, tables, strict=True)]
     table = pa.concat_tables([t.add_column(0, "step", s) for s, t in zip(steps, tables, strict=True)])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        parquet.write_table(table, path, compression="zstd")
-    else:
-        flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-        csv.write_csv(table.select(flat), path)
+    with replacing(path) as partial:
+        if path.suffix == ".parquet":
+            parquet.write_table(table, partial, compression="zstd")
+        else:
+            flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+            csv.write_csv(table.select(flat), partial)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from memorymaps.files.atomic_files import replacing
 from memorymaps.maps.provenance import Provenance
 
 SCHEMA_VERSION = 1
@@ -21,14 +21,12 @@ class MapFileError(ValueError):
 
 
 def save(table: pa.Table, provenance: Provenance, path: str | Path) -> Path:
-    """Write table and provenance; the file appears whole or not at all."""
+    """Write table and provenance; the file appears whole or not at all, its pages with checksums."""
     path = Path(path)
     note = json.dumps({"schema": SCHEMA_VERSION, "provenance": provenance.to_dict()}, allow_nan=True)
     stamped = table.replace_schema_metadata({_KEY: note.encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    pq.write_table(stamped, partial, compression="zstd")
-    partial.replace(path)
+    with replacing(path) as partial:
+        pq.write_table(stamped, partial, compression="zstd", write_page_checksum=True)
     return path
 
 
@@ -57,10 +55,12 @@ def load(path: str | Path) -> tuple[pa.Table, Provenance]:
 
 
 def _read(path: Path) -> pa.Table:
+    """The file, opened once: whoever replaces it meanwhile, footer and columns are of one file."""
     if not path.exists():
         raise FileNotFoundError(f"no file {path}")
     try:
-        return pq.read_table(path)
+        with pa.OSFile(str(path)) as file:
+            return pq.ParquetFile(file, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:
         raise MapFileError(f"{path} is not a readable Parquet file: {error}") from error
 

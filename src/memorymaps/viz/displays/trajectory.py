@@ -12,9 +12,11 @@ import pandas as pd
 from matplotlib import animation
 from matplotlib.figure import Figure
 
+from memorymaps.files.atomic_files import replacing
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.displays.base import Display
 from memorymaps.viz.displays.evolution import spread
+from memorymaps.viz.displays.figure_files import write_film
 from memorymaps.viz.displays.style import GREY, MARKERS, PALETTE, literal, look
 
 _SHOWN = 5_000  # points a frame; more are drawn as a fixed random part
@@ -119,7 +121,6 @@ class TrajectoryDisplay(Display):
         path = Path(path)
         shown = sorted(self.data["step"].unique().tolist()) if steps is None else list(steps)
         writer = _writer(path, fps)
-        path.parent.mkdir(parents=True, exist_ok=True)
         with look():
             figure = Figure(figsize=(5.6, 4.0), layout="constrained")
             ax = figure.add_subplot()
@@ -135,9 +136,10 @@ class TrajectoryDisplay(Display):
 
             film = animation.FuncAnimation(figure, draw, frames=shown, init_func=lambda: [])
             if path.suffix == ".html":
-                path.write_text(film.to_jshtml(fps=fps), encoding="utf-8")
+                with replacing(path) as partial:
+                    partial.write_text(film.to_jshtml(fps=fps), encoding="utf-8")
             else:
-                film.save(path, writer=writer, dpi=120)
+                write_film(film, path, writer, dpi=120)
         return path
 
 

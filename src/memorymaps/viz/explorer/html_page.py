@@ -9,11 +9,11 @@ import base64
 import gzip
 import hashlib
 import html
-import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from memorymaps.files.atomic_files import replacing
 from memorymaps.viz.explorer.packing import Packed
 
 _RESET = "html,body,#mm-root{height:100%;margin:0}"
@@ -88,8 +88,6 @@ def single_file(packed: Packed) -> str:
 def write_page(packed: Packed, path: str | Path) -> Path:
     """Write the page; it appears whole or not at all."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(single_file(packed), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(single_file(packed), encoding="utf-8")
     return path
