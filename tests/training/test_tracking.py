@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,8 @@ from runs import trained
 from torch import nn
 
 import memorymaps as mm
-from memorymaps.maps.trajectory import Trajectory
+from memorymaps.files.locks import InUseError
+from memorymaps.maps.trajectory import RunFolderError, Trajectory
 from memorymaps.training.tracker import Tracker, schedule
 
 
@@ -97,6 +101,75 @@ def test_other_data_under_the_same_path_is_refused(tmp_path):
     with pytest.raises(mm.DataError, match="one data set"):
         again.record()
     assert Trajectory.load(tmp_path / "run").steps == [4, 8, 12]
+
+
+def test_a_second_tracker_is_refused_until_the_first_is_closed(tmp_path):
+    _, net, optimizer, x, y = trained(tmp_path)
+    options = {"likelihood": "categorical", "path": tmp_path / "run", "start": 12}
+    first = Tracker(net, optimizer, x, y, **options)
+    with pytest.raises(InUseError, match=r"this process already .* close\(\) the other"):
+        Tracker(net, optimizer, x, y, **options)
+    first.close()
+    with Tracker(net, optimizer, x, y, **options), pytest.raises(InUseError):
+        first.record()
+    first.record()
+    del first  # what nobody holds any more holds nothing
+    gc.collect()
+    Tracker(net, optimizer, x, y, **options).close()
+
+
+def test_a_step_recorded_again_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    _, net, optimizer, x, y = trained(tmp_path)
+    step = tmp_path / "run" / "step=000000012"
+    before, rename = (step / "map.parquet").read_bytes(), Path.rename
+    with Tracker(net, optimizer, x, y, likelihood="categorical", path=tmp_path / "run", start=12) as tracker:
+        with torch.no_grad():
+            net[0].weight += 0.1
+
+        def fails(self, to):
+            if str(self).endswith(".partial"):
+                raise OSError("no space left")
+            return rename(self, to)
+
+        monkeypatch.setattr(Path, "rename", fails)
+        with pytest.raises(OSError, match="no space"):
+            tracker.record()
+        monkeypatch.undo()
+        assert (step / "map.parquet").read_bytes() == before
+        step.rename(tmp_path / "run" / ".step=000000012.aside")  # killed between two names
+    with Tracker(net, optimizer, x, y, likelihood="categorical", path=tmp_path / "run", start=12) as tracker:
+        assert (step / "map.parquet").read_bytes() == before
+        tracker.record()
+    assert (step / "map.parquet").read_bytes() != before
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".step")] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["step=12", "step=abc", "step=", "step=000000000000012", "step=-00000001", "step=٠٠٠٠٠٠٠١٢"]
+)
+def test_strays_in_a_run_are_named(tmp_path, name):
+    tracker, net, optimizer, x, y = trained(tmp_path)
+    (tmp_path / "run" / "checkpoint.pt").touch()
+    assert tracker.trajectory().steps == [4, 8, 12]
+    (tmp_path / "run" / name).mkdir()
+    with pytest.raises(RunFolderError, match=f"{name}' is not a recorded step"):
+        tracker.trajectory()
+    with pytest.raises(RunFolderError, match=f"{name}' is not a recorded step"):
+        Tracker(net, optimizer, x, y, likelihood="categorical", path=tmp_path / "run", start=12)
+
+
+def test_damaged_steps_are_named(tmp_path):
+    t = trained(tmp_path)[0].trajectory()
+    step = tmp_path / "run" / "step=000000008"
+    for content in (b"", b"[1]", b'{"loss": "x"}', b"[" * 100_000, b"\xff"):
+        (step / "scalars.json").write_bytes(content)
+        with pytest.raises(RunFolderError, match=r"step=000000008/scalars.json' is missing or damaged"):
+            t.losses()
+    (step / "map.parquet").unlink()
+    with pytest.raises(RunFolderError, match=r"step=000000008/map.parquet' is missing"):
+        t.at(8)
+    with pytest.raises(RunFolderError, match="is missing"):
+        t.example(3)
 
 
 def test_a_step_before_the_first_is_refused(tmp_path):

@@ -90,7 +90,7 @@ class WriterLock:
 
 def _message(pid: int, host: str, since: str) -> str:
     if pid == os.getpid() and host == platform.node():
-        return f"this process already (since {since}): close the other writer first, or choose another path"
+        return f"this process already (since {since}): close() the other writer first, or choose another path"
     return f"process {pid} on {host!r} (since {since}): wait for it, end it, or choose another path"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAP, SCALARS = "map.parquet", "scalars.json"
+_DROP = "Delete this step's folder, or resume the run before it with Tracker(…, start=…)"
 
 
 def step_folder(run: Path, step: int) -> Path:
@@ -26,9 +28,45 @@ def step_folder(run: Path, step: int) -> Path:
     return run / f"step={step:09d}"
 
 
+class RunFolderError(ValueError):
+    """Something in a run's folder that no Tracker wrote, or that has been damaged; the message names it."""
+
+
 def recorded(run: Path) -> dict[int, Path]:
-    """Steps on disk, in order."""
-    return {int(path.name.removeprefix("step=")): path for path in sorted(run.glob("step=*"))}
+    """Steps on disk, in order.
+
+    Raises
+    ------
+    RunFolderError
+        A name begins with `step=` and is not that of a recorded step.
+    """
+    return dict(sorted((_step_of(path), path) for path in run.glob("step=*")))
+
+
+def _step_of(path: Path) -> int:
+    if not re.fullmatch(r"step=(\d{9}|[1-9]\d{9,17})", path.name, re.ASCII) or not path.is_dir():
+        raise RunFolderError(
+            f"{str(path)!r} is not a recorded step: expected a folder such as 'step=000000100'. Move it elsewhere"
+        )
+    return int(path.name.removeprefix("step="))
+
+
+def _scalars(folder: Path) -> dict[str, float]:
+    """What was recorded beside a step's map.
+
+    Raises
+    ------
+    RunFolderError
+        The file is missing or damaged.
+    """
+    path = folder / SCALARS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise TypeError(f"expected an object, got {type(found).__name__}")
+        return {str(name): float(value) for name, value in found.items()}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise RunFolderError(f"{str(path)!r} is missing or damaged: {error}. {_DROP}") from error
 
 
 @dataclass(frozen=True)
@@ -65,18 +103,24 @@ class Trajectory:
         ------
         KeyError
             That step was not recorded.
+        RunFolderError, MapFileError
+            Its map is missing or damaged.
         """
         if step not in self.steps:
             raise KeyError(f"step {step} was not recorded; recorded: {self.steps}")
-        return load_map(step_folder(self.run, step) / MAP)
+        path = step_folder(self.run, step) / MAP
+        try:
+            return load_map(path)
+        except FileNotFoundError as error:
+            raise RunFolderError(f"{str(path)!r} is missing. {_DROP}") from error
 
     def losses(self) -> pd.DataFrame:
         """One row a step: `loss` (training), `loo_loss`, `test_loss` (nats; NaN without test data), `effective`
         (Σ leverage), `seconds` that recording took."""
         import pandas as pd
 
-        rows = [json.loads((folder / SCALARS).read_text()) for folder in recorded(self.run).values()]
-        return pd.DataFrame(rows, index=pd.Index(self.steps, name="step"))
+        rows = {step: _scalars(folder) for step, folder in recorded(self.run).items()}
+        return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="step"))
 
     def explore(self, path: str | Path | None = None, **options: Any) -> Any:
         """Walk around in the last map, with a slider over all steps; see `memorymaps.explore`."""

@@ -10,7 +10,6 @@ with Tracker(net, optimizer, data, every=100, likelihood="categorical", path="ru
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -23,11 +22,14 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing
+from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded, step_folder
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for
 
+_ASIDE = ".aside"  # ending of a step that is being replaced
 Schedule = Callable[[int], bool]
 Log = Callable[[int, MemoryMap, Mapping[str, float]], None]
 
@@ -81,6 +83,10 @@ class Tracker:
     ------
     ValueError
         The folder holds a run already and no `start` was given, or a run of other data.
+    InUseError
+        Another Tracker, of this process or another, writes to the folder.
+    RunFolderError
+        The folder holds something named like a step that is none.
     DataError
         The data set has changed between two records.
     """
@@ -104,13 +110,25 @@ class Tracker:
         self._rows, self._log = _rows(subset, len(self._examples)), log
         self._test = None if test is None else _examples(model, *(test if isinstance(test, tuple) else (test, None)))
         self._began, self._spent = time.perf_counter(), 0.0
-        self._fingerprint = _open(self.run, start)
+        self.run.mkdir(parents=True, exist_ok=True)
+        self._lock = WriterLock(self.run, self.run / ".lock")
+        self._lock.acquire()
+        try:
+            self._fingerprint = _open(self.run, start)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def __enter__(self) -> Tracker:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """Nothing to close: every record is complete on disk."""
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Let another Tracker write to the folder; every record is complete on disk already."""
+        self._lock.release()
 
     def step(self) -> MemoryMap | None:
         """Count one optimiser step; record if one is due. Returns the map that was recorded."""
@@ -118,7 +136,14 @@ class Tracker:
         return self.record() if self._due(self.steps) else None
 
     def record(self) -> MemoryMap:
-        """Record a map now."""
+        """Record a map now.
+
+        Raises
+        ------
+        InUseError
+            This Tracker was closed, and another one writes to the folder.
+        """
+        self._lock.acquire()
         start = time.perf_counter()
         m = memory_map(
             self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior, rows=self._rows,
@@ -195,25 +220,51 @@ def _rows(subset: int | Array | None, n: int) -> Array | None:
 
 def _open(run: Path, start: int) -> str | None:
     """Tidy up after a run that was killed; the fingerprint of its data, if it has recorded any."""
-    run.mkdir(parents=True, exist_ok=True)
-    for unfinished in run.glob(".step=*"):
-        shutil.rmtree(unfinished)
+    _tidy(run)
     found = recorded(run)
     if found and start == 0:
         raise ValueError(f"{run} holds a run up to step {max(found)}: go on with start=…, or choose another path")
     for step, folder in found.items():
         if step > start:
-            shutil.rmtree(folder)
+            _drop(folder)
     kept = [step for step in found if step <= start]
     return Trajectory(run).at(kept[-1]).provenance.fingerprint if kept else None
 
 
+def _tidy(run: Path) -> None:
+    """Delete what a killed run left half done; a step that it was about to replace gets its name back."""
+    for unfinished in run.glob(".step=*"):
+        final = run / unfinished.name[1:].removesuffix(_ASIDE)
+        if unfinished.name.endswith(_ASIDE) and not final.exists():
+            unfinished.rename(final)
+        else:
+            discard(unfinished)
+
+
+def _drop(folder: Path) -> None:
+    """Delete a step: first its name, so that no half-deleted one is ever read."""
+    partial = partial_path(folder)
+    folder.rename(partial)
+    discard(partial)
+
+
 def _write(run: Path, step: int, m: MemoryMap, scalars: dict[str, float]) -> None:
-    """All of a step, then its name: a folder without a leading dot is whole."""
-    final = step_folder(run, step)
-    partial = run / f".{final.name}"
-    shutil.rmtree(partial, ignore_errors=True)
-    m.save(partial / MAP)
-    (partial / SCALARS).write_text(json.dumps(scalars))
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
+    """All of a step, then its name: a folder without a leading dot is whole.
+
+    A step that is recorded again is put aside until the new one has its name (`_tidy` puts it back after a kill).
+    """
+    final, aside = step_folder(run, step), run / f".{step_folder(run, step).name}{_ASIDE}"
+    partial = partial_path(final)
+    try:
+        m.save(partial / MAP)
+        with replacing(partial / SCALARS) as file:
+            file.write_text(json.dumps(scalars), encoding="utf-8")
+        if final.exists():
+            final.rename(aside)
+        partial.rename(final)
+    except BaseException:
+        discard(partial)
+        _tidy(run)
+        raise
+    flush_folder(run)
+    discard(aside)

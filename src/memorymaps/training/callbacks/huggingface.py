@@ -32,3 +32,7 @@ class MemoryMaps(TrainerCallback):  # type: ignore[misc]  # transformers is not 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Count one optimiser step."""
         self.tracker.step()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Let another run write to the folder."""
+        self.tracker.close()

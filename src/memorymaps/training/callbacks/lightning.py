@@ -29,3 +29,12 @@ class MemoryMaps(Callback):  # type: ignore[misc]  # lightning is not read by my
         """Count optimiser steps: with accumulated gradients not every batch is one."""
         while self.tracker.steps < trainer.global_step:
             self.tracker.step()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Let another run write to the folder."""
+        self.tracker.close()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """The same, if training has begun."""
+        if hasattr(self, "tracker"):
+            self.tracker.close()

@@ -32,3 +32,7 @@ class MemoryMaps(Callback):  # type: ignore[misc]  # skorch is not read by mypy
         """Count one optimiser step."""
         if training:
             self.tracker.step()
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+        """Let another run write to the folder."""
+        self.tracker.close()
