@@ -29,13 +29,15 @@ class Summary:
     sections: tuple[tuple[str, tuple[str, ...]], ...]
 
     def __str__(self) -> str:
-        return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in self.sections)
+        return "\n\n".join(
+            "\n".join([title, *(f"  {line}" for line in lines or ("none",))]) for title, lines in self.sections
+        )
 
     __repr__ = __str__
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The lines under "Warnings"."""
+        """The lines under "Warnings"; empty where there is nothing to warn of (printed as "none")."""
         return dict(self.sections).get("Warnings", ())
 
 
@@ -49,7 +51,7 @@ def summarise(m: ExampleTable) -> Summary:
         ("Complexity", _complexity(m)),
         ("Memory", _memory(m)),
         ("Leave-one-out", (str(leave_one_out(m)),)),
-        ("Warnings", warnings_of(m) or ("none",)),
+        ("Warnings", warnings_of(m)),
     ]
     return Summary(tuple(sections))
 
