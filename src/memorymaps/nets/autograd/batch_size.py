@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,12 +34,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @functools.cache
 def keep_pages() -> None:
-    """Have the C library keep a batch's memory for the next one.
+    """Have the C library keep a batch's memory for the next one, unless `MEMORYMAPS_KEEP_PAGES=0`.
 
     glibc learns from the largest block that is freed, of 32 MB at most, how much to keep. Before, it gives the pages of
     every batch back and takes them anew: a fifth of LeNet5's time. The block is never touched; other systems ignore it.
+    The threshold is the whole process's and cannot be read, hence not put back: from then on the process may hold up to
+    62 MB (twice the block) that it does not use.
     """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
+    if os.environ.get("MEMORYMAPS_KEEP_PAGES", "1") != "0":
+        torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 @dataclass

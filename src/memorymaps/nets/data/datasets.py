@@ -17,6 +17,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import as_array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.autograd.pytree import leaves, length
+from memorymaps.nets.random_state import PrivateRandomState
 
 _TARGETS = ("labels", "label", "target", "targets", "y")
 _IDS = ("id", "ids", "idx", "index")
@@ -70,6 +71,7 @@ class LoaderExamples(Examples):
     split: Split = split
     _seen: str | None = field(default=None, repr=False)
     _count: int | None = field(default=None, repr=False)
+    _random: PrivateRandomState = field(default_factory=PrivateRandomState, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.source, Iterator):
@@ -81,11 +83,11 @@ class LoaderExamples(Examples):
     @property
     def named(self) -> bool:
         """Whether batches carry ids."""
-        return any(self.split(raw)[2] is not None for raw in islice(self.source, 1))
+        return any(self.split(raw)[2] is not None for raw in islice(self._random.batches(self.source), 1))
 
     def __iter__(self) -> Iterator[Batch]:
         start, content = 0, hashlib.blake2b(digest_size=8)
-        for raw in self.source:
+        for raw in self._random.batches(self.source):
             batch = _batch(*self.split(raw), start)
             _take_in(content, batch.inputs)
             start += len(batch)
@@ -134,6 +136,7 @@ class DatasetExamples(Examples):
     split: Split = split
     workers: int = 0
     _inputs: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    _random: PrivateRandomState = field(default_factory=PrivateRandomState, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -152,7 +155,7 @@ class DatasetExamples(Examples):
             self.dataset, self.batch_size, shuffle=False, collate_fn=self.collate, num_workers=self.workers
         )
         start = 0
-        for raw in loader:
+        for raw in self._random.batches(loader):
             inputs, target, ids = self.split(raw)
             batch = _batch(inputs, target, self._numbers[start : start + length(inputs)] if ids is None else ids)
             self._check_same(start, batch.inputs)

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Any
 
-import torch
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -20,6 +19,7 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 from memorymaps.data.examples import DataError
+from memorymaps.nets.random_state import PrivateRandomState
 
 _INSTEAD = (
     "a map has every training example once. Pass the dataset itself, or DataLoader(Subset(dataset, indices)) for a "
@@ -67,7 +67,7 @@ def _is_plain(sampler: RandomSampler) -> bool:
 
 
 def _asked(loader: DataLoader[Any], sampler: Any, n: int) -> list[int]:
-    with torch.random.fork_rng(devices=[]):  # asking leaves the user's random numbers as they were
+    with PrivateRandomState():  # asking leaves the user's random numbers as they were
         first, second = (_once(chain.from_iterable(loader.batch_sampler), sampler, n) for _ in range(2))
     if first != second:
         raise _refusal(sampler, "visits other examples in every pass")

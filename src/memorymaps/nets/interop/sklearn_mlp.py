@@ -20,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
+from torch.nn.utils import skip_init
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
@@ -67,7 +68,7 @@ def as_module(model: MLPClassifier | MLPRegressor) -> nn.Sequential:
     _check(model)
     layers: list[nn.Module] = []
     for weight, bias in zip(model.coefs_, model.intercepts_, strict=True):
-        layer = nn.Linear(*weight.shape, dtype=torch.float64)
+        layer = skip_init(nn.Linear, *weight.shape, dtype=torch.float64)  # no random numbers are drawn
         with torch.no_grad():
             layer.weight.copy_(torch.as_tensor(weight.T.astype(float)))
             layer.bias.copy_(torch.as_tensor(bias.astype(float)))
