@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,14 +148,15 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _map(args: argparse.Namespace) -> None:
     from memorymaps.build import memory_map
-    from memorymaps.data.tables import fit, guess_model, read_table
+    from memorymaps.data.tables import as_ids, check_cells, fit, guess_model, read_table
 
-    table = read_table(args.table)
+    table = read_table(args.table, text=args.id)
     _check_columns(table, [args.target, *args.ignore, *([args.id] if args.id else [])])
     table = table.drop(columns=args.ignore)
+    check_cells(table)
     table = table.dropna() if args.drop_missing else table
     target = table[args.target]
-    ids = table[args.id] if args.id else table.index
+    ids = as_ids(table[args.id]) if args.id else table.index
     features = table.drop(columns=[args.target, *([args.id] if args.id else [])])
     name = guess_model(target) if args.model == "auto" else args.model
     _say(f"fitting {name} to {len(table):,} rows × {features.shape[1]} columns")
@@ -254,7 +255,11 @@ def _shown(args: argparse.Namespace) -> dict[str, Any]:
     """The options of an explorer that were typed."""
     from memorymaps.data.tables import read_images, read_table, read_texts
 
-    looks = [(args.images, read_images), (args.texts, read_texts), (args.rows, read_table)]
+    looks: list[tuple[Any, Callable[[Any], Any]]] = [
+        (args.images, read_images),
+        (args.texts, read_texts),
+        (args.rows, read_table),
+    ]
     payload = next((read(source) for source, read in looks if source is not None), None)
     other = {args.compare.stem: _loaded(args.compare)} if args.compare else None
     steps = _steps(args.trajectory) if args.trajectory else None

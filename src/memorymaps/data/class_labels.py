@@ -8,6 +8,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import TargetError
+from memorymaps.data.examples import first_missing
 
 
 def numbered(classes: Array, batch: Batch) -> Batch:
@@ -16,15 +17,17 @@ def numbered(classes: Array, batch: Batch) -> Batch:
     Raises
     ------
     TargetError
-        A label that is not among the classes.
+        A label that is not among the classes, or a missing one.
     """
     target = np.asarray(batch.target)
-    codes = np.searchsorted(classes, target.astype(classes.dtype)) if target.dtype.kind == classes.dtype.kind else None
-    if codes is None:
-        codes = np.searchsorted(classes.astype(str), target.astype(str))
+    missing = first_missing(target)
+    if missing is not None:
+        raise TargetError(f"the target of row {missing} of its batch is missing ({target[missing]}): drop such rows")
+    if target.dtype.kind not in "biuf" or classes.dtype.kind not in "biuf":
         classes, target = classes.astype(str), target.astype(str)
-    codes = np.clip(codes, 0, len(classes) - 1)
+    order = np.argsort(classes, kind="stable")  # numbers that have become text are in another order
+    codes = order[np.clip(np.searchsorted(classes[order], target), 0, len(classes) - 1)]
     unknown = np.flatnonzero(classes[codes] != target)
     if len(unknown):
-        raise TargetError(f"class {target[unknown[0]]!r} was not among the model's classes {classes.tolist()}")
+        raise TargetError(f"class {target[unknown[0]].item()!r} was not among the model's classes {classes.tolist()}")
     return dataclasses.replace(batch, target=codes)

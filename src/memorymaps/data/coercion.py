@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from memorymaps.core.arrays import Array
-from memorymaps.data.examples import DataError
+from memorymaps.data.examples import DataError, _check_names, _sliceable
 
 
 def as_array(values: Any) -> Array:
@@ -24,6 +25,8 @@ def as_inputs(inputs: Any, n: int) -> Any:
     DataError
         Neither these nor an array.
     """
+    if sparse.issparse(inputs):
+        return _sliceable(inputs)
     if isinstance(inputs, Mapping):
         return {key: value if hasattr(value, "shape") else np.asarray(value) for key, value in inputs.items()}
     if isinstance(inputs, Sequence):
@@ -98,20 +101,31 @@ def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
     if ids is None:
         index = getattr(inputs, "index", None)
         ids = np.arange(n) if index is None or callable(index) else index
-    if len(ids) != n:
-        raise DataError(f"ids has {len(ids)} rows, the inputs have {n}")
+    if getattr(ids, "ndim", 1) != 1 or len(ids) != n:
+        shape = tuple(getattr(ids, "shape", (len(ids),)))
+        raise DataError(f"ids of shape {shape}: expected one name an example, ({n},)")
     column = as_ids(ids)
     check_unique(column)
     return column
 
 
 def as_ids(ids: Any) -> Array:
-    """Integers stay integers, everything else becomes text."""
+    """Integers of at most 64 bits stay integers, everything else becomes text.
+
+    Raises
+    ------
+    DataError
+        A missing id, or a list in place of one.
+    """
     ids = as_array(ids) if hasattr(ids, "detach") else ids
-    kind = getattr(getattr(ids, "dtype", None), "kind", "")
-    if kind in ("i", "u") or all(isinstance(value, (int, np.integer)) for value in ids):
+    if isinstance(ids, (range, np.ndarray)) and getattr(ids, "dtype", np.dtype(int)).kind == "i":
         return np.asarray(ids, dtype=np.int64)
-    return np.asarray([str(value) for value in ids])
+    values = list(ids)
+    _check_names(values)
+    whole = all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in values)
+    if whole and all(-(2**63) <= value < 2**63 for value in values):
+        return np.asarray(values, dtype=np.int64)
+    return np.asarray([str(value) for value in values])
 
 
 def sliced(values: Array | None, rows: Any) -> Array | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV or Parquet file as a data frame.
+def read_table(path: str | Path, text: str | None = None) -> pd.DataFrame:
+    """A CSV or Parquet file as a data frame; in a CSV file the column `text` is kept as it is written (`00041`).
 
     Raises
     ------
@@ -27,9 +28,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
+    kept = {} if text is None else {text: lambda cell: f"={cell}"}  # "=NA" is not taken for a missing value
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": pd.read_csv,
-        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
+        ".csv": lambda file: pd.read_csv(file, converters=kept),
+        ".tsv": lambda file: pd.read_csv(file, sep="\t", converters=kept),
         ".parquet": pd.read_parquet,
     }
     path = Path(path)
@@ -43,7 +45,29 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
     if len(table) == 0:
         raise DataError(f"{path} has no rows")
+    if text in table.columns and path.suffix.lower() != ".parquet":
+        table[text] = pd.Series([cell[1:] or None for cell in table[text]], index=table.index, dtype=object)
     return table
+
+
+def as_ids(column: pd.Series) -> pd.Series:
+    """Text that is all integers as they are usually written (no leading zeros, no sign but −) as integers."""
+    return column.astype("int64") if all(map(_is_integer, column)) else column
+
+
+def _is_integer(cell: Any) -> bool:
+    """Whether a text is an integer of 64 bits, as it is usually written."""
+    if not isinstance(cell, str) or not re.fullmatch(r"0|-?[1-9][0-9]{0,18}", cell, re.ASCII):
+        return False
+    return -(2**63) <= int(cell) < 2**63
+
+
+def check_cells(table: pd.DataFrame) -> None:
+    """Raise `DataError` if cells of a column hold lists or the like: neither numbers nor labels."""
+    kinds = {str(name): table[name].map(lambda cell: isinstance(cell, _NESTED)).any() for name in table.columns}
+    nested = [name for name, found in kinds.items() if found]
+    if nested:
+        raise DataError(f"column(s) {nested} hold lists or the like in their cells: leave them out with --ignore")
 
 
 def _numeric_columns(features: pd.DataFrame) -> list[str]:
@@ -72,6 +96,7 @@ def _models() -> dict[str, Callable[[], Any]]:
     }
 
 
+_NESTED = (list, dict, set, np.ndarray)  # a Parquet file's lists arrive as arrays
 MODELS = ("ols", "ridge", "lasso", "logistic", "poisson", "gamma")
 
 

@@ -208,17 +208,16 @@ def _inverse_strength(model: Any) -> float:
 
 
 def _l1_ratio(model: Any) -> float:
+    """The share of L1 that was fitted with; scikit-learn says it once, once a class, or not at all (then it is 0)."""
     penalty = getattr(model, "penalty", "deprecated")
     if penalty in ("l1", "l2"):
         return float(penalty == "l1")
-    ratio = np.unique(np.asarray(_chosen_l1(model), dtype=float))
-    return float(ratio[0])
-
-
-def _chosen_l1(model: Any) -> Any:
     chosen = getattr(model, "l1_ratio_", None)
     chosen = model.__dict__.get("l1_ratio") if chosen is None else chosen
-    return 0.0 if chosen is None or chosen == "deprecated" or None in np.atleast_1d(chosen).tolist() else chosen
+    values = {float(value) for value in np.ravel(np.asarray(chosen, dtype=object)) if value not in (None, "deprecated")}
+    if len(values) > 1:
+        raise TypeError(f"LogisticRegressionCV chose a different l1_ratio for each class ({sorted(values)})")
+    return values.pop() if values else 0.0
 
 
 def _number(values: Array) -> str:

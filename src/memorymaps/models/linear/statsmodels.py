@@ -30,7 +30,7 @@ from memorymaps.core.likelihoods.exponential_family import (
     Poisson,
     Tweedie,
 )
-from memorymaps.core.likelihoods.links import ComplementaryLogLog, Identity, Link, Log, Logit, Power, Probit
+from memorymaps.core.likelihoods.links import BinaryLink, ComplementaryLogLog, Identity, Link, Log, Logit, Power, Probit
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.design_matrix import Design
@@ -90,7 +90,14 @@ def _glm_likelihood(results: Any) -> Likelihood:
     family = results.model.family
     if type(family) not in _FAMILIES:
         raise _refuse(results, f"with family {type(family).__name__} has no likelihood here")
-    return _FAMILIES[type(family)](family)(link=_link(family.link))
+    link = _link(family.link)
+    if isinstance(family, families.Binomial) and not isinstance(link, BinaryLink):
+        raise _refuse(
+            results,
+            f"Binomial with link {type(family.link).__name__} does not keep probabilities between 0 and 1, which a "
+            "map needs when it leaves examples out: use Logit, Probit or CLogLog",
+        )
+    return _FAMILIES[type(family)](family)(link=link)
 
 
 # --- what each model is -------------------------------------------------------------------------------------------
@@ -216,6 +223,15 @@ def _weight(model: Any) -> Array | None:
     return None
 
 
+def check_data(model: Any) -> None:
+    """Raise `ValueError` if `remove_data()` has taken the training data out of a model's results."""
+    if getattr(model, "endog", None) is None:
+        raise ValueError(
+            "these statsmodels results have lost their training data (remove_data(), or save(remove_data=True)): draw "
+            "the map before, or fit again"
+        )
+
+
 def _offset(model: Any) -> Array | None:
     """Offset plus log exposure, as the linear predictor had it."""
     parts = [getattr(model, name, None) for name in ("offset", "exposure")]
@@ -229,6 +245,7 @@ def _data(results: Any, examples: Examples | None) -> Examples:
     if examples is not None:
         raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
     model = results.model
+    check_data(model)
     _translate(model, results)  # refuses what is not supported before anything is read
     return ArrayExamples.of(
         model.exog, model.endog, ids=model.data.row_labels, sample_weight=_weight(model), offset=_offset(model)

@@ -12,6 +12,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.proportional_hazards import CoxPosterior, cox
+from memorymaps.models.linear.statsmodels import check_data
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -59,5 +60,6 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
 def _data(results: Any, examples: Examples | None) -> Examples:
     if examples is not None:
         raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
+    check_data(results.model)
     model = _check(results)
     return ArrayExamples.of(_inputs(model), np.asarray(model.status, dtype=float), ids=model.data.row_labels)

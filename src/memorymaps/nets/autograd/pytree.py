@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from torch import Tensor
+
+from memorymaps.data.examples import DataError
 
 
 def _placed(leaf: Any, like: Tensor) -> Any:
     if isinstance(leaf, np.ndarray):
         leaf = torch.from_numpy(np.ascontiguousarray(leaf))
+    if issparse(leaf):
+        raise DataError(f"inputs are a sparse {type(leaf).__name__}, networks take dense arrays: pass X.toarray()")
     if not isinstance(leaf, Tensor):
         return leaf
     wide = leaf.is_floating_point() and leaf.dtype in (torch.float32, torch.float64)
