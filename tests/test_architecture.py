@@ -48,7 +48,7 @@ def test_networks_without_torch_are_a_line_to_type(name):
 
 
 def test_a_missing_extra_is_a_line_to_type():
-    use = "from memorymaps._extras import require\ntry: require('polars')\nexcept ImportError as error: print(error)"
+    use = "from memorymaps._imports import require\ntry: require('polars')\nexcept ImportError as error: print(error)"
     assert 'pip install "memorymaps[polars]"' in run(HIDE.format(package="polars") + use)
 
 

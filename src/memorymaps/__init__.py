@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memorymaps._lazy import lazy_names
+from memorymaps._imports import lazy_names
 
 if TYPE_CHECKING:
     from memorymaps import models, nets, training, viz

@@ -152,6 +152,7 @@ def test_a_damaged_line_is_reported_and_computed_again(m, tmp_path):
         {"row": 1, "wanted": [1], "at": [[float("nan")]], "f": [[0]], "moving": 0},
         {"row": 1, "wanted": [1, 2], "at": [[0]], "f": [[0]], "moving": 0},
         {"row": 1, "wanted": [1], "at": [[0]], "f": [[0]]},
+        {"row": 1, "wanted": [1], "at": [["three"]], "f": [[0]], "moving": 0},
         {"row": True, "wanted": [1], "at": [[0]], "f": [[0]], "moving": 0},
     ],
 )

@@ -28,7 +28,9 @@ BARE = {
     "quantile": QuantileRegressor(alpha=0.01, solver="highs"),
     "svr": SVR(C=1.0, epsilon=0.05, tol=1e-8),
     "gp": GaussianProcessRegressor(RBF() + WhiteKernel(0.1), optimizer=None),
-    "mlp": MLPRegressor(hidden_layer_sizes=(3,), alpha=0.1, activation="tanh", solver="lbfgs", max_iter=5000, tol=1e-12, random_state=0),
+    "mlp": MLPRegressor(
+        hidden_layer_sizes=(3,), alpha=0.1, activation="tanh", solver="lbfgs", max_iter=5000, tol=1e-12, random_state=0
+    ),
 }
 WRAPPERS = {
     "pipeline": lambda bare: make_pipeline(FunctionTransformer(), bare),

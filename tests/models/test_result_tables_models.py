@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from memorymaps.models.draws.importance_sampling import Reweighted
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 from sklearn.linear_model import LinearRegression, PoissonRegressor
@@ -17,6 +16,7 @@ from memorymaps.analysis import measures
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.models.draws.draws import Draws, Sampler
+from memorymaps.models.draws.importance_sampling import Reweighted
 
 RNG = np.random.default_rng(61)
 N, P = 24, 3

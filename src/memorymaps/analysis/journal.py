@@ -98,14 +98,14 @@ class Journal:
         line = self.results.get(_key(row, wanted))
         if line is None:
             return False
-        if not _agree(np.asarray(line["at"]), self._outputs(wanted)):
+        if not _agree(np.asarray(line["at"], dtype=float), self._outputs(wanted)):
             raise JournalError(f"{self.path} {_ANOTHER}: the outputs of rows {wanted.tolist()[:5]} differ; {_ELSE}")
         return True
 
     def result(self, row: int, wanted: Array) -> tuple[Array, float]:
         """Outputs `[len(wanted), c]` after retraining without `row`, and `moving`."""
         line = self.results[_key(row, wanted)]
-        return np.asarray(line["f"]), float(line["moving"])
+        return np.asarray(line["f"], dtype=float), float(line["moving"])
 
     def add(self, row: int, wanted: Array, f: Array, moving: float = 0.0) -> None:
         """Keep one result: it is on the disk when this returns.

@@ -195,12 +195,13 @@ def _plot(args: argparse.Namespace) -> None:
 
 
 def _top(args: argparse.Namespace) -> None:
+    from memorymaps.files.printable import printable
     from memorymaps.maps.memory_map import load
 
     names = ["id", "target", "prediction", "error", "leverage", "sensitivity", "loss", "loo_loss", "loo_prediction"]
     found = load(args.map).top(args.k, args.by).table
     frame = found.select(list(dict.fromkeys([*names, args.by, "warning"]))).to_pandas()
-    print(frame.to_csv(index=False) if args.csv else frame.to_string(index=False))
+    print(frame.to_csv(index=False) if args.csv else printable(frame.to_string(index=False)))
 
 
 def _info(args: argparse.Namespace) -> None:
@@ -278,7 +279,9 @@ def _steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
 
 
 def _say(words: str) -> None:
-    print(words, file=sys.stderr)
+    from memorymaps.files.printable import printable
+
+    print(printable(words), file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

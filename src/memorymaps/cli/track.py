@@ -30,6 +30,7 @@ def _add(kinds: Any, name: str, run: Any, words: str) -> argparse.ArgumentParser
 
 
 def _info(args: argparse.Namespace) -> None:
+    from memorymaps.files.printable import printable
     from memorymaps.maps.trajectory import Trajectory
 
     run = Trajectory.load(args.run_folder)
@@ -37,7 +38,7 @@ def _info(args: argparse.Namespace) -> None:
     shares = run.concentration()
     shares.columns = [f"top {part:.0%}" for part in shares.columns]
     description = first.provenance.description
-    print(f"{description.model}\n{description.algorithm.partition(',')[0]}, {description.posterior}")
+    print(printable(f"{description.model}\n{description.algorithm.partition(',')[0]}, {description.posterior}"))
     print(f"{len(run)} maps of {len(first):,} examples\n")
     print(run.losses().join(shares).to_string(float_format=lambda value: f"{value:.4g}"))
 

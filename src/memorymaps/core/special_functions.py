@@ -6,7 +6,7 @@ import math
 
 from array_api_compat import array_namespace, is_torch_array
 
-from memorymaps._extras import require
+from memorymaps._imports import require
 from memorymaps.core.arrays import Array
 
 

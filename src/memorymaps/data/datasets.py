@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from memorymaps._extras import require
+from memorymaps._imports import require
 from memorymaps.core.arrays import Array
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memorymaps._extras import require
+from memorymaps._imports import require
 from memorymaps.data.examples import DataError
 
 if TYPE_CHECKING:

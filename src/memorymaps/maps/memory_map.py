@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from memorymaps.maps import group_removal as _leave_out
 from memorymaps.maps import loo_averages, store
 from memorymaps.maps import summary as _summary
 from memorymaps.maps.citations import bibtex
 from memorymaps.maps.table import ExampleTable
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,7 +58,13 @@ class MemoryMap(ExampleTable):
         return _leave_out.leave_out(self, groups)
 
     def citation(self) -> str:
-        """BibTeX of the methods behind this map."""
+        """BibTeX of the methods behind this map.
+
+        Raises
+        ------
+        KeyError
+            A posterior of another package names a method that has no entry here.
+        """
         return bibtex(self.provenance.description.methods)
 
 

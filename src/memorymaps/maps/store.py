@@ -10,10 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import replacing
+from memorymaps.files.printable import printable
 from memorymaps.maps.provenance import Provenance
+from memorymaps.maps.schema import check_provenance, check_table
 
 SCHEMA_VERSION = 1
 _KEY = b"memorymaps"
+_NOTE = 2**26  # bytes a provenance may take
 
 
 class MapFileError(ValueError):
@@ -38,19 +41,32 @@ def load(path: str | Path) -> tuple[pa.Table, Provenance]:
     FileNotFoundError
         No such file.
     MapFileError
-        Not Parquet, damaged, without a map's note, or of a newer schema.
+        Not Parquet, damaged, without a map's note or columns, or of a newer schema.
     """
+    try:
+        return _loaded(path)
+    except MapFileError as error:
+        raise MapFileError(printable(str(error))) from error
+
+
+def _loaded(path: str | Path) -> tuple[pa.Table, Provenance]:
     table = _read(Path(path))
     note = _note(table, path)
     version = note.get("schema")
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise MapFileError(
-            f"{path} has map schema {version}, this version reads up to {SCHEMA_VERSION}: pip install -U memorymaps"
+            f"{path} has map schema {str(version)[:20]}, this version reads up to {SCHEMA_VERSION}: pip install -U "
+            "memorymaps"
         )
     try:
+        check_provenance(note.get("provenance"))
         provenance = Provenance.from_dict(note["provenance"])
     except (KeyError, TypeError) as error:
         raise MapFileError(f"{path} has a damaged provenance: {error}") from error
+    try:
+        check_table(table)
+    except (ValueError, pa.ArrowException) as error:
+        raise MapFileError(f"{path} is damaged: {error}") from error
     return table.replace_schema_metadata(None), provenance
 
 
@@ -61,7 +77,7 @@ def _read(path: Path) -> pa.Table:
     try:
         with pa.OSFile(str(path)) as file:
             return pq.ParquetFile(file, page_checksum_verification=True).read()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise MapFileError(f"{path} is not a readable Parquet file: {error}") from error
 
 
@@ -69,9 +85,11 @@ def _note(table: pa.Table, path: str | Path) -> dict[str, Any]:
     raw = (table.schema.metadata or {}).get(_KEY)
     if raw is None:
         raise MapFileError(f"{path} is a Parquet file but not a memory map: expected one written by MemoryMap.save")
+    if len(raw) > _NOTE:
+        raise MapFileError(f"{path} has a provenance of {len(raw):,} bytes: expected {_NOTE:,} at most")
     try:
         note = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MapFileError(f"{path} has a damaged provenance: {error}") from error
     if not isinstance(note, dict):
         raise MapFileError(f"{path} has a damaged provenance: expected an object, got {type(note).__name__}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.files.printable import printable
 from memorymaps.maps.loo_averages import leave_one_out
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Summary:
 
     def __str__(self) -> str:
         return "\n\n".join(
-            "\n".join([title, *(f"  {line}" for line in lines or ("none",))]) for title, lines in self.sections
+            "\n".join([title, *(f"  {printable(line)}" for line in lines or ("none",))])
+            for title, lines in self.sections
         )
 
     __repr__ = __str__

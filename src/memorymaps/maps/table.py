@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from memorymaps._extras import require
+from memorymaps._imports import require
 from memorymaps.core.arrays import Array
+from memorymaps.files.printable import printable
 from memorymaps.maps.provenance import Provenance
 from memorymaps.posteriors.origin import Origin
 
@@ -78,7 +79,7 @@ class ExampleTable:
 
     def __repr__(self) -> str:
         head = f"MemoryMap of {len(self):,} examples ({self.provenance.description.model})"
-        return f"{head}\n{self._shown().to_string(max_rows=10)}"
+        return printable(f"{head}\n{self._shown().to_string(max_rows=10)}")
 
     def _repr_html_(self) -> str:
         return str(self._shown().to_html(max_rows=10))

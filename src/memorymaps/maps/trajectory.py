@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.files.printable import printable
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.memory_map import load as load_map
 
@@ -66,7 +67,7 @@ def _scalars(folder: Path) -> dict[str, float]:
             raise TypeError(f"expected an object, got {type(found).__name__}")
         return {str(name): float(value) for name, value in found.items()}
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise RunFolderError(f"{str(path)!r} is missing or damaged: {error}. {_DROP}") from error
+        raise RunFolderError(f"{str(path)!r} is missing or damaged: {printable(str(error))}. {_DROP}") from error
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ The names here are models that the library itself offers; fitted models of other
 as they are.
 """
 
-from memorymaps._lazy import lazy_names
+from memorymaps._imports import lazy_names
 
 _HOMES = {
     "BetaBernoulli": "memorymaps.models.conjugate.discrete",

@@ -4,7 +4,7 @@ The names here are recipes for posteriors (`Laplace`, `FromOptimizer`, …), dat
 together with a module.
 """
 
-from memorymaps._lazy import lazy_names
+from memorymaps._imports import lazy_names
 
 _HOMES = {
     "Custom": "memorymaps.nets.custom",

@@ -3,7 +3,7 @@
 Callbacks for other libraries are in `memorymaps.training.callbacks`: one file a library.
 """
 
-from memorymaps._lazy import lazy_names
+from memorymaps._imports import lazy_names
 
 _HOMES = {
     "Tracker": "memorymaps.training.tracker",

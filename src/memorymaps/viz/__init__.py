@@ -1,6 +1,6 @@
 """Pictures of maps: Matplotlib displays and the interactive explorer."""
 
-from memorymaps._lazy import lazy_names
+from memorymaps._imports import lazy_names
 
 _HOMES = {
     "Display": "memorymaps.viz.displays.base",

@@ -1,6 +1,6 @@
 """Observation models p(y | f): errors `e = ∇_f ℓ`, curvatures `Λ = ∇²_f ℓ`, means."""
 
-from memorymaps._lazy import lazy_names
+from memorymaps._imports import lazy_names
 
 _HOMES = {
     "Bernoulli": "memorymaps.core.likelihoods.exponential_family",

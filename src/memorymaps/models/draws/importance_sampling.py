@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memorymaps._extras import require
+from memorymaps._imports import require
 from memorymaps.core.arrays import Array
 from memorymaps.core.special_functions import logsumexp
 

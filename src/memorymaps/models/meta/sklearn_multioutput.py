@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class Product(Likelihood):
     def averaged_over(self, variance: Array) -> Likelihood:
         """Each likelihood averaged over its own block of `V [n, Σc_k, Σc_k]`."""
         ends = np.cumsum((0, *self.sizes))
-        blocks = [variance[:, a:b, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        blocks = [variance[:, a:b, a:b] for a, b in itertools.pairwise(ends)]
         each = (part.averaged_over(block) for part, block in zip(self.parts, blocks, strict=True))
         return dataclasses.replace(self, parts=tuple(each))
 

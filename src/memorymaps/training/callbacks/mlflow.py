@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from memorymaps._extras import require
+from memorymaps._imports import require
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.training.callbacks.figures import drawn, finite
 

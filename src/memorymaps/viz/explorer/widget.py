@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from memorymaps._extras import require
+from memorymaps._imports import require
 from memorymaps.viz.explorer.html_page import asset
 from memorymaps.viz.explorer.options import ExplorerOptions
 

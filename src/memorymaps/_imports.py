@@ -1,9 +1,11 @@
-"""The one place that turns a missing optional package into a line to type."""
+"""Imports on first use: optional libraries, with the `pip` line for a missing one, and lazy public names (PEP 562)."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 # package to import → extra that installs it
 _EXTRAS = {
@@ -60,3 +62,26 @@ def load(module: str) -> ModuleType:
         if error.name is not None and error.name.partition(".")[0] in _EXTRAS:
             require(error.name)
         raise
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Any]:
+    """`__getattr__` and `__dir__` of a package whose public names live in the modules `homes[name]`.
+
+    A home with a colon, `module:`, stands for the module itself. A missing optional library is an `ImportError` that
+    names the `pip` line.
+
+    Examples
+    --------
+    >>> get, names = lazy_names("memorymaps", {"load": "memorymaps.maps.memory_map"})
+    >>> get("load").__name__, names()
+    ('load', ['load'])
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        home = homes[name]
+        module = load(home.removesuffix(":"))
+        return module if home.endswith(":") else getattr(module, name)
+
+    return get, lambda: sorted(homes)

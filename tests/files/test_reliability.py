@@ -1,0 +1,139 @@
+"""A short run of the two scripts behind docs/reliability.md, and what they once found."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import Ridge
+
+import memorymaps as mm
+from memorymaps.cli.commands import main
+from memorymaps.files.printable import printable
+from memorymaps.maps.store import MapFileError
+
+BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, signals and limits")
+@pytest.mark.parametrize(
+    "command", [["kills.py", "--kills", "15", "--disks", "1"], ["fuzz.py", "--mutations", "300"]], ids=lambda c: c[0]
+)
+def test_nothing_is_lost_and_nothing_undocumented_is_raised(command):
+    script = [sys.executable, "-W", "ignore", str(BENCHMARKS / command[0]), *command[1:], "--seconds", "600"]
+    done = subprocess.run(script, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- damaged maps --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def m():
+    X, y = load_diabetes(return_X_y=True)
+    return mm.memory_map(Ridge(alpha=0.1).fit(X, y), X, y)
+
+
+def note(m, path):
+    return json.loads(pq.read_schema(m.save(path)).metadata[b"memorymaps"])
+
+
+def written(table, text, path):
+    pq.write_table(table.replace_schema_metadata({b"memorymaps": text.encode()}), path)
+    return path
+
+
+ODD = {
+    "n": -1,
+    "outputs": 0,
+    "form": None,
+    "fingerprint": 3,
+    "versions": [],
+    "description": [],
+}
+ODD_DESCRIPTION = {
+    "model": None,
+    "notes": "text",
+    "methods": [{}],
+    "classes": [[1]],
+    "dispersion": "x",
+    "distance": [],
+    "rank": 1.5,
+    "bends": 1,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_provenance_of_other_kinds_is_refused(m, tmp_path, name):
+    found = note(m, tmp_path / "m.parquet")
+    found["provenance"][name] = ODD[name]
+    with pytest.raises(MapFileError, match=f"damaged provenance: .*{name}"):
+        mm.load(written(m.table, json.dumps(found), tmp_path / "m.parquet"))
+
+
+@pytest.mark.parametrize("name", ODD_DESCRIPTION)
+def test_a_description_of_other_kinds_is_refused(m, tmp_path, name):
+    found = note(m, tmp_path / "m.parquet")
+    found["provenance"]["description"][name] = ODD_DESCRIPTION[name]
+    with pytest.raises(MapFileError, match=f"damaged provenance: {name} is"):
+        mm.load(written(m.table, json.dumps(found), tmp_path / "m.parquet"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", '"x"', "1" * 10_000])
+def test_notes_of_other_shapes_are_refused(m, tmp_path, text):
+    with pytest.raises(MapFileError, match="damaged provenance"):
+        mm.load(written(m.table, text, tmp_path / "m.parquet"))
+
+
+def test_a_note_that_is_too_long_is_refused(m, tmp_path, monkeypatch):
+    monkeypatch.setattr("memorymaps.maps.store._NOTE", 100)
+    with pytest.raises(MapFileError, match="expected 100 at most"):
+        mm.load(m.save(tmp_path / "m.parquet"))
+
+
+@pytest.mark.parametrize("name", ["id", "error", "warning", "output"])
+def test_columns_of_other_kinds_are_refused(m, tmp_path, name):
+    text, place = json.dumps(note(m, tmp_path / "m.parquet")), m.table.column_names.index(name)
+    for odd in (pa.nulls(len(m)), pa.array([{"a": 1}] * len(m)), pa.array([b"\xff"] * len(m))):
+        table = m.table.set_column(place, name, odd)
+        with pytest.raises(MapFileError, match=f"column '{name}' is of type"):
+            mm.load(written(table, text, tmp_path / "m.parquet"))
+
+
+def test_missing_columns_are_named_and_others_are_kept(m, tmp_path):
+    text = json.dumps(note(m, tmp_path / "m.parquet"))
+    with pytest.raises(MapFileError, match=r"expected each name once, and \['error'\]"):
+        mm.load(written(m.table.drop_columns(["error"]), text, tmp_path / "m.parquet"))
+    table = m.table.append_column("mine", pa.array([{"a": 1}] * len(m)))
+    assert mm.load(written(table, text, tmp_path / "m.parquet")).table.equals(table)
+
+
+def test_a_flipped_bit_in_a_column_is_noticed(m, tmp_path):
+    content = bytearray(m.save(tmp_path / "m.parquet").read_bytes())
+    content[len(content) // 3] ^= 1
+    (tmp_path / "m.parquet").write_bytes(content)
+    with pytest.raises(MapFileError, match="not a readable Parquet file"):
+        mm.load(tmp_path / "m.parquet")
+
+
+def test_escape_sequences_do_not_reach_the_terminal(m, tmp_path, capsys):
+    found = note(m, tmp_path / "m.parquet")
+    found["provenance"]["description"]["model"] = "\x1b[2Jgone"
+    table = m.table.set_column(0, "id", pa.array([f"\x1b[31m{k}\x07" for k in range(len(m))]))
+    path = str(written(table, json.dumps(found), tmp_path / "m.parquet"))
+    assert main(["info", path]) == 0
+    assert main(["top", path]) == 0
+    assert main(["top", path, "--by", "\x1b[2J"]) == 1
+    print(repr(mm.load(path)))
+    words = "".join(capsys.readouterr())
+    assert "\x1b" not in words
+    assert "\x07" not in words
+    assert r"\x1b[2Jgone" in words
+    assert printable("déjà vu\n\t") == "déjà vu\n\t"
