@@ -1,7 +1,9 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # two test workers on two cores: one thread each, or the threads of all workers fight for the cores; no screen
 export OMP_NUM_THREADS = 1
@@ -9,7 +11,7 @@ export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 export MPLBACKEND = Agg
 
-.PHONY: demo test quick lint types layers docs frontend frontend-check clean
+.PHONY: demo test quick oldest lint types layers docs frontend frontend-check clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +32,19 @@ test: $(VENV)/.dev
 # what takes longer, or a browser, is left out: under a minute on two quiet cores
 quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
+
+# Every dependency at its declared minimum. Old libraries' warnings about newer ones are not this package's.
+$(OLDEST)/.installed: pyproject.toml tools/oldest.py
+	rm -rf $(OLDEST)
+	$(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python tools/oldest.py pyproject.toml > $(OLDEST)/minimum.txt
+	$(OLDEST)/bin/python -m pip install --quiet -c $(OLDEST)/minimum.txt -e ".[sklearn,statsmodels,polars]" \
+	  pytest pytest-xdist hypothesis
+	touch $@
+
+oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest -n 2 -rs --doctest-ignore-import-errors -W ignore::DeprecationWarning \
+	  -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -60,4 +75,4 @@ frontend-check: frontend/node_modules/.installed
 	  rm -r frontend/node_modules/.committed; exit $$status
 
 clean:
-	rm -rf $(VENV) out site
+	rm -rf $(VENV) $(OLDEST) out site

@@ -31,6 +31,11 @@ def digits_map():
     return memory_map(*demo_model())
 
 
+@pytest.fixture(scope="session")
+def torch():
+    return pytest.importorskip("torch")
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as found:

@@ -5,6 +5,7 @@ import re
 
 import matplotlib.pyplot as plt
 import pytest
+from extras import skip_without_extras
 
 pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parent.parent
@@ -17,6 +18,7 @@ def blocks(page):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_the_code_on_the_page_is_true(page, tmp_path, monkeypatch):
+    skip_without_extras("\n".join(blocks(page)))
     monkeypatch.chdir(tmp_path)
     scope = {"__name__": page.stem}
     for code in blocks(page):

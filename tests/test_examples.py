@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from extras import skip_without_extras
 
 EXAMPLES = sorted((pathlib.Path(__file__).parent.parent / "examples").glob("*.py"))
 
@@ -13,6 +14,7 @@ EXAMPLES = sorted((pathlib.Path(__file__).parent.parent / "examples").glob("*.py
 @pytest.mark.slow
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_runs(script, tmp_path):
+    skip_without_extras(script.read_text(encoding="utf-8"))
     environment = {**os.environ, "MPLBACKEND": "Agg", "OUT": str(tmp_path)}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

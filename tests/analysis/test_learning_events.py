@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 from runs import trained
 
 from memorymaps.analysis.learning_events import events, half_steps, memorisation_speed

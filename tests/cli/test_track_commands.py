@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+
+pytest.importorskip("torch")
+
 from runs import trained
 
 from memorymaps.cli.commands import main

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
@@ -89,7 +88,7 @@ def test_the_rest_beside_the_error_is_unbiased(name, monkeypatch):
     np.testing.assert_allclose(np.mean(draws, axis=0), expected, atol=0.012)
 
 
-def test_signs_depend_on_the_content_alone():
+def test_signs_depend_on_the_content_alone(torch):
     assert np.array_equal(directions.signs(F), directions.signs(F.copy()))
     assert not np.array_equal(directions.signs(F), directions.signs(F + 1))
     assert np.array_equal(directions.signs(torch.tensor(F)).numpy(), directions.signs(F))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy import integrate, stats
 
 from memorymaps.core.likelihoods.categorical import Categorical
@@ -47,7 +46,7 @@ def test_closed_means():
     )
 
 
-def test_bonnet_gradient_of_the_average_is_the_average_gradient():
+def test_bonnet_gradient_of_the_average_is_the_average_gradient(torch):
     f = torch.tensor(F, requires_grad=True)
     y = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
     averaged = GaussianExpectation(Bernoulli(), torch.tensor(V))
@@ -83,14 +82,17 @@ def test_a_likelihood_in_expectation_gives_a_map_of_averages():
     assert Bernoulli().averaged_over(v) == Bernoulli()
 
 
+@pytest.fixture(params=["numpy", "torch"])
+def as_lib(request):
+    return np.asarray if request.param == "numpy" else request.getfixturevalue("torch").tensor
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("lib", ["numpy", "torch"])
 @pytest.mark.parametrize("n", [1, 5, 40])  # one part, and several
-def test_softmax_moments_are_the_rule_point_by_point(n, lib):
+def test_softmax_moments_are_the_rule_point_by_point(n, as_lib):
     rng = np.random.default_rng(n)
     f, root, y = rng.normal(size=(n, 4)) * 3, rng.normal(size=(n, 4, 4)), rng.integers(0, 4, n)
     v = root @ root.transpose(0, 2, 1)
-    as_lib = torch.tensor if lib == "torch" else np.asarray
     f, v, y = as_lib(f), as_lib(v), as_lib(y)
     plain, fast = GaussianExpectation(Categorical(), v), ExpectedLikelihood(Categorical()).averaged_over(v)
     moved = f + 0.3

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy import integrate, stats
 
 from memorymaps.core.likelihoods.base import TargetError
@@ -55,21 +54,21 @@ def case(request):
     return CASES[request.param]
 
 
-def test_error_is_the_gradient_of_the_loss(case):
+def test_error_is_the_gradient_of_the_loss(case, torch):
     likelihood, f, y = case
     t = torch.tensor(f, requires_grad=True)
     (gradient,) = torch.autograd.grad(likelihood.nll(t, torch.tensor(y)).sum(), t)
     np.testing.assert_allclose(likelihood.error(f, y), gradient.numpy(), rtol=1e-10, atol=1e-12)
 
 
-def test_slope_is_the_derivative_of_the_mean(case):
+def test_slope_is_the_derivative_of_the_mean(case, torch):
     likelihood, f, _ = case
     jacobian = torch.func.vmap(torch.func.jacrev(lambda row: likelihood.mean(row[None])[0]))(torch.tensor(f))
     np.testing.assert_allclose(likelihood.mean_jacobian(f), jacobian.numpy(), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CANONICAL)
-def test_curvature_is_the_hessian_for_canonical_links(name):
+def test_curvature_is_the_hessian_for_canonical_links(name, torch):
     likelihood, f, y = CASES[name]
     for row in range(len(f)):
         t, target = torch.tensor(f[row : row + 1]), torch.tensor(y[row : row + 1])
@@ -159,7 +158,7 @@ def test_losses_are_scipys_densities():
         np.testing.assert_allclose(likelihood.nll(f, y), loss, rtol=1e-10, err_msg=name)
 
 
-def test_torch_and_numpy_agree(case):
+def test_torch_and_numpy_agree(case, torch):
     likelihood, f, y = case
     for numpy_answer, torch_answer in (
         (likelihood.nll(f, y), likelihood.nll(torch.tensor(f), torch.tensor(y))),

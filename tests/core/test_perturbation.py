@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.optimize import root
 
 from memorymaps.core.likelihoods.categorical import Categorical
@@ -106,7 +105,7 @@ def test_diagonal_form_is_the_papers_product():
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_torch_and_numpy_agree(name):
+def test_torch_and_numpy_agree(name, torch):
     t = torch.tensor
     ours, theirs = perturb(AT, CODES[name]), perturb(Local(Categorical(), t(F), t(Y), t(W), t(V)), CODES[name])
     np.testing.assert_allclose(ours.change, theirs.change.numpy(), rtol=1e-7, atol=1e-10)

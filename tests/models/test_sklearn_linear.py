@@ -1,5 +1,7 @@
 """scikit-learn's linear models against dense definitions and refits."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,7 +107,7 @@ def test_ridge_cv_and_vector_alpha_and_several_targets():
     two = np.column_stack([Y, Y**2])
     chosen = sk.RidgeCV(alphas=[0.1, 1.0, 10.0]).fit(X, Y)
     check_refits(mm.memory_map(chosen, X, Y), ONES, Y, np.ones(N), np.r_[0, [chosen.alpha_] * 3])
-    m = mm.memory_map(sk.Ridge(alpha=[0.5, 5.0]).fit(X, two), X, two)
+    m = mm.memory_map(sk.Ridge(alpha=np.array([0.5, 5.0])).fit(X, two), X, two)
     assert m["residual"].shape == (N, 2)
     for k, alpha in enumerate([0.5, 5.0]):
         check_refits(m, ONES, two[:, k], np.ones(N), np.r_[0, [alpha] * 3], target=k)
@@ -154,6 +156,11 @@ def softmax_curvature(p):
 BITS = (X @ [1.0, -1.0, 0.5] + rng.logistic(size=N) > 0).astype(int)
 KINDS = np.argmax(X @ rng.normal(size=(3, 3)) + rng.gumbel(size=(N, 3)), axis=1)
 TIGHT = {"tol": 1e-10, "max_iter": 10_000}
+# what scikit-learn spelt, or did, otherwise before 1.7 and 1.8
+BALANCED = {"sample_weight": W} if "sample_weight" in inspect.signature(compute_class_weight).parameters else {}
+RATIOS = "use_legacy_attributes" in sk.LogisticRegressionCV().get_params()
+LASSO = {"l1_ratio": 1.0} if RATIOS else {"penalty": "l1"}
+RIDGE_CV = {"l1_ratios": (0,), "use_legacy_attributes": False} if RATIOS else {}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +179,7 @@ def test_binary_logistic_is_the_dense_laplace_posterior(extra, delta, intercept_
     m = mm.memory_map(model, X, BITS, sample_weight=W)
     weights = extra.get("class_weight", {0: 1.0, 1: 1.0})
     if weights == "balanced":
-        weights = dict(enumerate(compute_class_weight("balanced", classes=np.array([0, 1]), y=BITS, sample_weight=W)))
+        weights = dict(enumerate(compute_class_weight("balanced", classes=np.array([0, 1]), y=BITS, **BALANCED)))
     total = W * np.vectorize(weights.get)(BITS)
     p = model.predict_proba(X)[:, 1]
     x = X if intercept_delta is None else ONES
@@ -193,7 +200,7 @@ def test_multinomial_is_the_dense_laplace_posterior(c):
 
 
 def test_l1_logistic_lives_on_its_active_set():
-    model = sk.LogisticRegression(C=0.1, l1_ratio=1.0, solver="saga", tol=1e-10, max_iter=100_000).fit(X, BITS)
+    model = sk.LogisticRegression(C=0.1, **LASSO, solver="saga", tol=1e-10, max_iter=100_000).fit(X, BITS)
     active = np.r_[True, model.coef_[0] != 0]
     assert 1 < active.sum() < 4
     p = model.predict_proba(X)[:, 1]
@@ -286,11 +293,10 @@ def test_columns_in_another_order_are_put_right():
 
 def test_string_classes_and_cross_validated_strength():
     names = np.array(["low", "mid", "top"])[KINDS]
-    model = sk.LogisticRegressionCV(
-        Cs=[0.1, 1.0], cv=3, l1_ratios=(0,), use_legacy_attributes=False, scoring="neg_log_loss", **TIGHT
-    ).fit(X, names)
+    model = sk.LogisticRegressionCV(Cs=[0.1, 1.0], cv=3, scoring="neg_log_loss", **RIDGE_CV, **TIGHT).fit(X, names)
     m = mm.memory_map(model, X, names)
-    h, _ = dense_leverage(ONES, softmax_curvature(model.predict_proba(X)), np.tile(np.r_[0, [1 / model.C_] * 3], 3))
+    prior = np.tile(np.r_[0, [1 / np.max(model.C_)] * 3], 3)
+    h, _ = dense_leverage(ONES, softmax_curvature(model.predict_proba(X)), prior)
     np.testing.assert_allclose(m["leverage"], h, rtol=1e-7)
     assert m["target"].tolist() == names.tolist()
 
@@ -352,6 +358,17 @@ def test_what_cannot_be_mapped_is_refused(model, x, y, kind, words):
         return
     with pytest.raises(kind, match=words):
         mm.memory_map(model, x, y)
+
+
+@pytest.mark.skipif(not hasattr(sk.LogisticRegression(), "multi_class"), reason="scikit-learn removed multi_class")
+@pytest.mark.filterwarnings("ignore:'multi_class' was deprecated:FutureWarning")
+@pytest.mark.parametrize("kind", [sk.LogisticRegression, sk.LogisticRegressionCV])
+@pytest.mark.parametrize(("scheme", "other", "y"), [("ovr", "multinomial", KINDS), ("multinomial", "ovr", BITS)])
+def test_logistic_fits_of_another_loss_are_refused(kind, scheme, other, y):
+    with pytest.raises(TypeError, match=f"multi_class='{scheme}'.*fit it without multi_class"):
+        mm.memory_map(kind(multi_class=scheme).fit(X, y), X, y)
+    kept, plain = (mm.memory_map(kind(**TIGHT, **given).fit(X, y), X, y) for given in ({"multi_class": other}, {}))
+    np.testing.assert_allclose(kept["leverage"], plain["leverage"], rtol=1e-6)
 
 
 def test_non_numeric_columns_are_named():

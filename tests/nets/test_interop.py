@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import memorymaps as mm
 from memorymaps.analysis.cleanlab import for_cleanlab
@@ -18,8 +15,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # other packages' own depreca
 
 
 @pytest.fixture(scope="module")
-def problem():
+def problem(torch):
     torch.manual_seed(0)
+    nn = torch.nn
     net = nn.Sequential(
         nn.Conv2d(2, 3, 3, bias=False), nn.Tanh(), nn.Flatten(), nn.Linear(27, 6, bias=False), nn.Tanh(),
         nn.Linear(6, 3, bias=False),
@@ -28,11 +26,12 @@ def problem():
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("full", "full"), ("diag", "diag"), ("kron", "kfac")])
-def test_variances_are_those_of_laplace_torch_on_the_same_factors(problem, theirs, ours):
+def test_variances_are_those_of_laplace_torch_on_the_same_factors(problem, theirs, ours, torch):
     laplace = pytest.importorskip("laplace", reason="laplace-torch is not installed")
     net, x, y = problem
     la = laplace.Laplace(net, "classification", subset_of_weights="all", hessian_structure=theirs, prior_precision=0.7)
-    la.fit(DataLoader(TensorDataset(x, y), batch_size=40))
+    data = torch.utils.data
+    la.fit(data.DataLoader(data.TensorDataset(x, y), batch_size=40))
     theirs_map = mm.memory_map(la, x, y)
     ours_map = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(ours, prior=0.7))
     v = [m.origin.posterior.marginals(x).variance for m in (theirs_map, ours_map)]

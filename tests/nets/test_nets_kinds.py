@@ -6,6 +6,9 @@ import copy
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from networks import case, jacobian
 from torch import nn

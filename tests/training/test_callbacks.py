@@ -8,6 +8,9 @@ import warnings
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from networks import case
 from timeouts import TIMEOUT

@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+from extras import skip_without_extras
 
 from memorymaps.maps.trajectory import Trajectory
 
@@ -88,6 +89,7 @@ SCRIPT = textwrap.dedent(
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 def test_a_run_that_is_killed_in_twenty_writes_ends_as_one_that_was_not(tmp_path):
+    skip_without_extras(SCRIPT)
     killed = {}
     for name, kills in (("whole", 0), ("killed", 20)):
         command = [

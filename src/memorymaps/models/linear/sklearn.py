@@ -172,10 +172,9 @@ def _(model: Any) -> Likelihood:
 @_translate.register(sk.LogisticRegression)
 @_translate.register(sk.LogisticRegressionCV)
 def _(model: Any) -> LinearModel:
+    _refuse_other_losses(model)
     c, l1 = _inverse_strength(model), _l1_ratio(model)
     likelihood = Bernoulli() if len(model.classes_) == 2 else Categorical()
-    if len(model.classes_) > 2 and model.solver == "liblinear":
-        raise TypeError("LogisticRegression(solver='liblinear') with several classes fits one-versus-rest: use 'lbfgs'")
     ridge = 0.0 if np.isinf(c) else (1 - l1) / c
     prior = "none" if np.isinf(c) else f"δ = (1 − l1_ratio)/C = {ridge:.4g} with C = {c:.4g}, from the model"
     made = _linear(
@@ -183,6 +182,18 @@ def _(model: Any) -> LinearModel:
         notes=_ACTIVE_SET if l1 > 0 else (),
     )  # fmt: skip
     return _liblinear_intercept(model, made, ridge) if model.solver == "liblinear" and model.fit_intercept else made
+
+
+def _refuse_other_losses(model: Any) -> None:
+    """Refuse fits that minimise neither the logistic loss of two classes nor the softmax loss of several."""
+    several, scheme = len(model.classes_) > 2, getattr(model, "multi_class", None)  # scikit-learn < 1.8
+    if several and model.solver == "liblinear":
+        raise TypeError("LogisticRegression(solver='liblinear') with several classes fits one-versus-rest: use 'lbfgs'")
+    if scheme == ("ovr" if several else "multinomial"):
+        raise TypeError(
+            f"LogisticRegression(multi_class={scheme!r}) of {len(model.classes_)} classes has another loss: "
+            "fit it without multi_class"
+        )
 
 
 def _liblinear_intercept(model: Any, made: LinearModel, ridge: float) -> LinearModel:
