@@ -3,6 +3,7 @@
 import matplotlib
 import pytest
 from browser import Explorer, chromium
+from extras import missing_extra
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -12,6 +13,15 @@ from memorymaps import memory_map
 from memorymaps.data.datasets import demo_model
 
 matplotlib.use("Agg")
+
+
+def pytest_collection_modifyitems(items):
+    """Examples in docstrings that need an optional package which is not installed are skipped."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            missing = missing_extra("\n".join(example.source for example in item.dtest.examples))
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"{missing} is not installed"))
 
 
 @pytest.fixture(scope="session")

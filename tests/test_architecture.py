@@ -49,6 +49,17 @@ def test_networks_without_torch_are_a_line_to_type(name):
     assert 'pip install "memorymaps[torch]"' in run(HIDE.format(package="torch") + use)
 
 
+def test_a_perceptron_without_torch_is_a_line_to_type():
+    use = """
+import memorymaps
+from sklearn.neural_network import MLPRegressor
+X, y = [[0.0], [1.0]], [0.0, 1.0]
+try: memorymaps.memory_map(MLPRegressor((2,), solver="lbfgs").fit(X, y), X, y)
+except ImportError as error: print(error)
+"""
+    assert 'pip install "memorymaps[torch]"' in run(HIDE.format(package="torch") + use)
+
+
 def test_a_missing_extra_is_a_line_to_type():
     use = "from memorymaps._imports import require\ntry: require('polars')\nexcept ImportError as error: print(error)"
     assert 'pip install "memorymaps[polars]"' in run(HIDE.format(package="polars") + use)

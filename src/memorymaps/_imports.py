@@ -25,12 +25,12 @@ _EXTRAS = {
 
 
 def require(module: str) -> ModuleType:
-    """Import an optional package, or say what to type to have it.
+    """Import an optional package, or a module that needs one, or say what to type to have it.
 
     Raises
     ------
     ImportError
-        The package is not installed; the message names the `pip` line.
+        The optional package is not installed; the message names the `pip` line.
 
     Examples
     --------
@@ -41,27 +41,12 @@ def require(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != package:
+        missing = (error.name or "").partition(".")[0]
+        if missing != package and missing not in _EXTRAS:
             raise
-        extra = _EXTRAS.get(package)
-        line = f'pip install "memorymaps[{extra}]"' if extra else f"pip install {package}"
-        raise ImportError(f"this needs the package {package!r}, which is not installed: {line}") from error
-
-
-def load(module: str) -> ModuleType:
-    """Import a module of this package, or say what to type for the optional library that it lacks.
-
-    Raises
-    ------
-    ImportError
-        An optional library is not installed; the message names the `pip` line.
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] in _EXTRAS:
-            require(error.name)
-        raise
+        extra = _EXTRAS.get(missing)
+        line = f'pip install "memorymaps[{extra}]"' if extra else f"pip install {missing}"
+        raise ImportError(f"this needs the package {missing!r}, which is not installed: {line}") from error
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Any]:
@@ -81,7 +66,7 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         home = homes[name]
-        module = load(home.removesuffix(":"))
+        module = require(home.removesuffix(":"))
         return module if home.endswith(":") else getattr(module, name)
 
     return get, lambda: sorted(homes)

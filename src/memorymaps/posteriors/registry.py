@@ -12,10 +12,10 @@ A model kind is added from outside, in any package, by registering two functions
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable
 from typing import Any
 
+from memorymaps._extras import require
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.adapters import adapters_for
 
@@ -39,7 +39,7 @@ class OpenFunction:
         """Answer for this model."""
         for kind in type(model).__mro__:
             for module in adapters_for(kind.__module__):
-                importlib.import_module(module)
+                require(module)
         return self._dispatch(model, *args)
 
     def register(self, kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
