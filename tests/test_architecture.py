@@ -54,7 +54,7 @@ def test_a_perceptron_without_torch_is_a_line_to_type():
 import memorymaps
 from sklearn.neural_network import MLPRegressor
 X, y = [[0.0], [1.0]], [0.0, 1.0]
-try: memorymaps.memory_map(MLPRegressor((2,), solver="lbfgs").fit(X, y), X, y)
+try: memorymaps.memory_map(MLPRegressor(hidden_layer_sizes=(2,), solver="lbfgs").fit(X, y), X, y)
 except ImportError as error: print(error)
 """
     assert 'pip install "memorymaps[torch]"' in run(HIDE.format(package="torch") + use)
