@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from memorymaps._extras import _EXTRAS
+from memorymaps._imports import _EXTRAS
 
 
 def missing_extra(code):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -108,10 +109,13 @@ def replace_deviations(
 def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array) -> pa.RecordBatch:
     origin, where = require_origin(m), m["row"][rows]
     batch = origin.examples.take(where)
-    at = origin.local(batch)
+    at: Any = origin.local(batch)
     change = Estimator("cavity").mean_change(at, deviation)
     effect = Perturbation(at.leverage, at.leverage_norm, deviation, change, warning)
-    return record_of({"id": batch.ids, "row": where} | columns_of(at, effect, origin.posterior.description))
+    columns = {"id": batch.ids, "row": where} | columns_of(at, effect, origin.posterior.description)
+    add = capabilities_of(origin.posterior).extra_columns
+    own = {} if add is None else add(batch, at)
+    return record_of(columns | {name: values for name, values in own.items() if name != "warning"})
 
 
 def _replaced(table: pa.Table, rows: Array, better: pa.Table, column: str) -> pa.Table:

@@ -21,8 +21,9 @@ from memorymaps.nets.autograd.network import Forward, Network, call
 from memorymaps.nets.autograd.parameter_blocks import is_matrix_layer
 from memorymaps.nets.output_fisher import ROOTS
 from memorymaps.nets.prior import Prior, as_prior
+from memorymaps.nets.sampled.structure import Sampled
 
-STRUCTURES = ("auto", "hessian", "full", "block", "kfac", "ekfac", "diag", "lowrank", "active_set", "dual")
+STRUCTURES = ("auto", "hessian", "full", "block", "kfac", "ekfac", "diag", "lowrank", "active_set", "dual", "sampled")
 _NAMED: dict[str, type[Likelihood]] = {
     "categorical": Categorical,
     "bernoulli": Bernoulli,
@@ -45,6 +46,8 @@ class Laplace:
           tend to be too small where those of `"full"` are too large; refused away from a minimum.
         - `"dual"` the same posterior through its Gram matrix, made layer by layer; for up to some 10,000 examples ×
           outputs, whatever the number of parameters.
+        - `"sampled"`, `Sampled(rows=…, error=0.1)` rows of the weighted Jacobian drawn at random, each example's own
+          taken out of its own posterior: sizes, with standard errors, for networks beyond `"full"` and `"dual"`.
         - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the rest.
         - `"block"` one dense matrix a layer.
         - `"ekfac"`, `"kfac"` Kronecker factors a layer, with or without corrected eigenvalues.
@@ -78,7 +81,7 @@ class Laplace:
     'δ = 1, given'
     """
 
-    structure: str = "auto"
+    structure: str | Sampled = "auto"
     subset: str | Iterable[str] = "all"
     prior: Any = None
     fisher: str = "exact"
@@ -89,7 +92,7 @@ class Laplace:
     reduce: bool = False
 
     def __post_init__(self) -> None:
-        if self.structure not in STRUCTURES:
+        if not isinstance(self.structure, Sampled) and self.structure not in STRUCTURES:
             part = "; subset='last_layer' covers that layer alone" if self.structure == "last_layer" else ""
             raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}{part}")
         if self.fisher not in ROOTS:

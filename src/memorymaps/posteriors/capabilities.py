@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.local import Local
 from memorymaps.data.coercion import rows_of
-from memorymaps.posteriors.contract import Posterior
+from memorymaps.posteriors.contract import Marginals, Posterior
 
 Transform = Callable[[Any], Any]
 
@@ -88,6 +88,8 @@ class Capabilities:
     removal : removal of groups by iteration on the exact curvature, for models of any size.
     refit : refitting without some rows.
     extra_columns : `(batch, at) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
+    training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
+        estimate of `S` that must not contain the example's own rows).
     subgradient : `ids → w e [n, c]`, the element of `∂ℓ` that the optimum selects (dual variables), for losses with
         kinks.
     """
@@ -98,6 +100,7 @@ class Capabilities:
     removal: RemovalInfluence | None = None
     refit: Refit | None = None
     extra_columns: Callable[[Batch, Local], Mapping[str, Array]] | None = None
+    training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None
 
     def on_inputs(self, transform: Transform) -> Capabilities:
@@ -106,6 +109,9 @@ class Capabilities:
             self,
             covariance_root=_optional(self.covariance_root, lambda root: lambda x: root(transform(x))),
             directional=_optional(self.directional, lambda inner: _TransformedDirections(inner, transform)),
+            training_marginals=_optional(
+                self.training_marginals, lambda of: lambda batch: of(_transformed(batch, transform))
+            ),
             removal=_optional(self.removal, lambda inner: _TransformedRemoval(inner, transform)),
             extra_columns=_optional(
                 self.extra_columns, lambda add: lambda batch, at: add(_transformed(batch, transform), at)

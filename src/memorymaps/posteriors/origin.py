@@ -29,7 +29,8 @@ class Origin:
         able = capabilities_of(self.posterior)
         if able.directional is not None:
             return self._sketched(able.directional, batch)
-        marginals = self.posterior.marginals(batch.inputs)
+        own = able.training_marginals
+        marginals = self.posterior.marginals(batch.inputs) if own is None else own(batch)
         xp = array_namespace(marginals.f)
         variance = xp.astype(marginals.variance, xp.float64)
         belief = variance if marginals.spread is None else variance + marginals.spread

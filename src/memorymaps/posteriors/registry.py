@@ -15,7 +15,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from memorymaps._extras import require
+from memorymaps._imports import require
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.adapters import adapters_for
 

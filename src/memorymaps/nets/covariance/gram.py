@@ -33,8 +33,14 @@ class Rows(Protocol):
     def shape(self) -> tuple[int, int]:
         """`(n, k)`."""
 
-    def take(self, part: slice) -> Self:
+    def take(self, part: slice | Tensor) -> Self:
         """Some examples."""
+
+    def single(self, examples: Tensor, directions: Tensor) -> Self:
+        """Single gradients `G[i_j, k_j]` as `m` examples of one direction each."""
+
+    def scaled(self, by: Tensor) -> Self:
+        """Every example's gradients multiplied by a number, `by [n]`."""
 
     def across(self, others: Any, inverse: Tensor) -> Tensor:
         """`G D⁻¹G'ᵀ [n·k, n'·k']`."""
@@ -71,9 +77,17 @@ class Factors:
         """`(n, k)`."""
         return self.g.shape[0], self.g.shape[1]
 
-    def take(self, part: slice) -> Factors:
+    def take(self, part: slice | Tensor) -> Factors:
         """Some examples."""
         return Factors(self.a[part], self.g[part])
+
+    def single(self, examples: Tensor, directions: Tensor) -> Factors:
+        """Single gradients as examples of one direction each."""
+        return Factors(self.a[examples], self.g[examples, directions][:, None])
+
+    def scaled(self, by: Tensor) -> Factors:
+        """Every example's gradients multiplied by a number."""
+        return Factors(self.a, self.g * by[:, None, None])
 
     def across(self, others: Factors, inverse: Tensor) -> Tensor:
         """`(a·a'/δ)(g·g') [n·k, n'·k']`."""
@@ -118,9 +132,17 @@ class Written:
         """`(n, k)`."""
         return self.rows.shape[0], self.rows.shape[1]
 
-    def take(self, part: slice) -> Written:
+    def take(self, part: slice | Tensor) -> Written:
         """Some examples."""
         return Written(self.rows[part])
+
+    def single(self, examples: Tensor, directions: Tensor) -> Written:
+        """Single gradients as examples of one direction each."""
+        return Written(self.rows[examples, directions][:, None])
+
+    def scaled(self, by: Tensor) -> Written:
+        """Every example's gradients multiplied by a number."""
+        return Written(self.rows * by[:, None, None])
 
     def across(self, others: Written, inverse: Tensor) -> Tensor:
         """`G D⁻¹G'ᵀ [n·k, n'·k']`."""
@@ -159,13 +181,7 @@ class GramCovariance:
     @classmethod
     def of(cls, prior: Covariance, rows: tuple[Any, ...]) -> GramCovariance:
         """Let a prior, one precision a parameter, meet the rows of its groups."""
-        inverses = _inverses(prior.parts)
-        n, k = rows[0].shape
-        gram = inverses[0].new_zeros(n * k, n * k)
-        for part in parts_of(n, k * n * k):
-            strip = gram[part.start * k : part.stop * k]
-            for each, inverse in zip(rows, inverses, strict=True):
-                strip += each.take(part).across(each, inverse)
+        gram = gram_matrix(rows, inverses_of(prior.parts))
         gram.diagonal().add_(1)
         return cls(prior, rows, torch.linalg.cholesky(gram))
 
@@ -195,7 +211,7 @@ class GramCovariance:
         return torch.cat([self._variance([rows.take(part) for rows in seen]) for part in parts])
 
     def _variance(self, seen: list[Any]) -> Tensor:
-        triples = list(zip(seen, self.rows, _inverses(self.prior.parts), strict=True))
+        triples = list(zip(seen, self.rows, inverses_of(self.prior.parts), strict=True))
         own = sum((mine.within(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
         across = sum((mine.across(rows, inverse) for mine, rows, inverse in triples), start=torch.tensor(0.0))
         half = torch.linalg.solve_triangular(self.lower, across.T, upper=False).T.view(*own.shape[:2], -1)
@@ -203,7 +219,7 @@ class GramCovariance:
 
     def solve(self, v: Tensor) -> Tensor:
         """`S⁻¹v [..., P]`, in the order of the groups."""
-        inverse = torch.cat([each.reshape(-1) for each in _inverses(self.prior.parts)])
+        inverse = torch.cat([each.reshape(-1) for each in inverses_of(self.prior.parts)])
         base = v.double() * inverse
         pieces = zip(self.rows, torch.split(base, [group.size for group in self.groups], dim=-1), strict=True)
         answers = sum((rows.answer(piece) for rows, piece in pieces), start=torch.tensor(0.0))
@@ -224,7 +240,19 @@ class GramCovariance:
         return self.size - len(self.lower) + float(torch.cholesky_inverse(self.lower).trace())
 
 
-def _inverses(parts: Sequence[Any]) -> list[Tensor]:
+def gram_matrix(rows: Sequence[Any], inverses: Sequence[Tensor]) -> Tensor:
+    """`A D⁻¹Aᵀ [n·k, n·k]` of the rows of all groups, strip by strip."""
+    n, k = rows[0].shape
+    gram = inverses[0].new_zeros(n * k, n * k)
+    for part in parts_of(n, k * n * k):
+        strip = gram[part.start * k : part.stop * k]
+        for each, inverse in zip(rows, inverses, strict=True):
+            strip += each.take(part).across(each, inverse)
+    return gram
+
+
+def inverses_of(parts: Sequence[Any]) -> list[Tensor]:
+    """`1/δ` of every group, in its shape and in double precision."""
     return [part.precision.double().reciprocal() for part in parts if isinstance(part, Rotated)]
 
 

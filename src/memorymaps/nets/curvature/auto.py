@@ -5,6 +5,7 @@ from __future__ import annotations
 from memorymaps.nets.cost_model import MINUTE
 from memorymaps.nets.curvature.dual import _DUAL, _GRAM, _ROWS, _gram_fits, _kinds, _rows_fit, _written
 from memorymaps.nets.problem import Setting
+from memorymaps.nets.sampled.structure import Sampled
 
 _FULL = 4_000  # parameters: a dense float64 precision of 128 MB
 
@@ -12,6 +13,8 @@ _FULL = 4_000  # parameters: a dense float64 precision of 128 MB
 def chosen(setting: Setting) -> tuple[str, tuple[str, ...]]:
     """The structure asked for, or the most faithful one that the problem's size allows, and why."""
     asked = setting.recipe.structure
+    if isinstance(asked, Sampled):
+        return "sampled", ()
     if asked != "auto":
         return asked, ()
     n, c, p, m = len(setting.examples), setting.outputs, setting.count, setting.recipe.rows

@@ -18,7 +18,12 @@ from memorymaps.nets.laplace.posterior import NetworkPosterior, built
 from memorymaps.nets.prior import tuned
 from memorymaps.nets.problem import setting_of
 from memorymaps.nets.recipe import LaplaceNetwork
+from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.curvature import sampled
+from memorymaps.nets.sampled.posterior import sampled_posterior
 from memorymaps.posteriors.registry import posterior, training_data
+
+_STRUCTURES = {**STRUCTURES, "sampled": sampled}
 
 
 def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
@@ -34,12 +39,14 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
     with evaluating(model.network.module), naming(model.network, examples):
         setting = setting_of(model, examples)
         structure, why = chosen(setting)
-        held, source = STRUCTURES[structure](setting), model.prior.source
+        held, source = _STRUCTURES[structure](setting), model.prior.source
         if model.prior.by_evidence:
             prior, source = tuned(setting.prior, setting.covered, held.build)
             setting = replace(setting, prior=prior)
         covariance = held.build(setting.prior)
         description = describe(setting, structure, held, covariance, why, source)
+    if isinstance(covariance, SampledCovariance):
+        return sampled_posterior(setting, covariance, description)
     return built(setting, covariance, description, model.recipe.directions)
 
 

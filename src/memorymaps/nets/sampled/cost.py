@@ -1,0 +1,62 @@
+"""What a map by sampled rows costs, known before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memorymaps.nets.autograd.parameter_blocks import Group
+from memorymaps.nets.cost_model import MINUTE
+from memorymaps.nets.covariance.gram import Factors, Kind
+from memorymaps.nets.problem import Setting
+
+NUMBERS = 5e8  # held at once: 4 GB in double precision
+
+
+@dataclass(frozen=True)
+class SampledCost:
+    """What a map by sampled rows costs: `n` examples of `k` directions, `product` multiplications an entry of `X`.
+
+    `written` numbers of each drawn row are held beside the `m × m` matrices.
+    """
+
+    n: int
+    k: int
+    product: float
+    written: int
+
+    def multiplications(self, rows: int) -> float:
+        """`n k m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
+        return self.n * self.k * rows * (self.product + rows) + 2 * rows**3
+
+    def minutes(self, rows: int) -> float:
+        """The same in minutes of a core."""
+        return self.multiplications(rows) / MINUTE
+
+    def fits(self, rows: int) -> bool:
+        """Whether three matrices of `m × m` and the rows stay within memory."""
+        return rows * (3 * rows + self.written) <= NUMBERS
+
+    def most(self, minutes: float) -> int:
+        """The most rows within a budget and memory; 0 if not one is."""
+        low, high = 0, max(1, self.n * self.k)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.fits(middle) and self.minutes(middle) <= minutes else (low, middle - 1)
+        return low
+
+
+def cost_of(setting: Setting, kinds: Sequence[Kind], k: int) -> SampledCost:
+    """Of a problem whose groups' rows are held by these kinds, with `k` directions an example."""
+    pairs = list(zip(kinds, setting.separate, strict=True))
+    product = sum(_product(kind, group, k) for kind, group in pairs)
+    written = sum(sum(group.blocks[0].shape) if kind is Factors else group.size for kind, group in pairs)
+    return SampledCost(len(setting.examples), k, product, written)
+
+
+def _product(kind: Kind, group: Group, k: int) -> float:
+    """Multiplications an entry of `A D⁻¹A'ᵀ`: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
+    if kind is not Factors:
+        return group.size
+    o, d = group.blocks[0].shape
+    return d / k + o

@@ -1,0 +1,188 @@
+"""The structure `"sampled"`: rows are drawn until the map is as exact as asked, or the budget or memory is spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.nets.autograd.batch_size import look
+from memorymaps.nets.autograd.hooks import onehots
+from memorymaps.nets.curvature.structure import Deltas, Held
+from memorymaps.nets.problem import Setting
+from memorymaps.nets.sampled.cost import SampledCost, cost_of
+from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.jackknife import Estimates, estimates
+from memorymaps.nets.sampled.rows import RowPool
+from memorymaps.nets.sampled.structure import Sampled
+
+_FIRST = 256  # rows of the first sample
+_PROBED = 256  # examples whose standard errors decide whether rows are enough
+_TINY = 1e-300
+
+
+def estimated(
+    setting: Setting, covariance: SampledCovariance, batch: Batch, positions: Tensor
+) -> Iterator[tuple[Tensor, Estimates]]:
+    """Outputs `f [n, c]` and estimates of training examples at these positions, some at a time."""
+    likelihood, y, w = setting.network.likelihood, setting.target(batch), setting.weights(batch)
+
+    def work(x: Any, part: slice) -> list[tuple[Tensor, Estimates]]:
+        seen = look(setting.network, setting.owners, x, part, lambda f, _: onehots(f))
+        f, target, weight = seen.f.double(), y[part], w[part]
+        return [
+            (f[rows], estimates(likelihood, f[rows], target[rows], weight[rows], cavity, covariance))
+            for rows, cavity in covariance.cavities(seen, positions[part])
+        ]
+
+    for found in setting.size.run(batch.inputs, work):
+        yield from found
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a map may be off by, relative: of leverage and sensitivity over the training examples, `√Σ se²/√Σ x²` and
+    `Σ bias x/Σ x²`, and of the mean left-out loss.
+    """
+
+    error: tuple[float, float, float]
+    bias: tuple[float, float, float]
+
+    @property
+    def worst(self) -> float:
+        """The larger of leverage's and sensitivity's errors, bias included."""
+        return max(math.hypot(e, b) for e, b in zip(self.error[:2], self.bias[:2], strict=True))
+
+    def __str__(self) -> str:
+        names = ("leverage", "sensitivity", "mean left-out loss")
+        named = zip(names, self.error, self.bias, strict=True)
+        return ", ".join(f"{name} {error:.1%} (bias {bias:+.1%})" for name, error, bias in named)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Training examples over which errors are averaged, drawn by curvature; each stands for `share [n]` of them."""
+
+    positions: Array
+    share: Tensor
+
+    @classmethod
+    def of(cls, size: Tensor, seed: int) -> Probe:
+        """All where there are few, else some with replacement; `size [N]` is the examples' curvature."""
+        n = len(size)
+        if n <= _PROBED:
+            return cls(np.arange(n), torch.ones(n, dtype=torch.float64))
+        chance = (size + size.mean()).numpy()
+        chance = chance / chance.sum() if chance.sum() > 0 else np.full(n, 1 / n)
+        places = np.sort(np.random.default_rng([seed, 1]).choice(n, _PROBED, p=chance))
+        return cls(places, torch.as_tensor(1 / (_PROBED * chance[places])))
+
+    def state(self, setting: Setting, covariance: SampledCovariance) -> Stated:
+        """The errors of a map by this covariance."""
+        device = setting.network.device
+        start, places, pieces = 0, torch.as_tensor(self.positions, device=device), []
+        for _, found in estimated(setting, covariance, setting.examples.take(self.positions), places):
+            share = self.share[start : start + found.value.shape[1]].to(device)
+            pieces.append(_sums(found, share))
+            start += len(share)
+        square, error, bias, loss = (torch.stack(each).sum(0) for each in zip(*pieces, strict=True))
+        square, mean = square.clamp(min=_TINY), loss[0].clamp(min=_TINY)
+        return Stated(
+            (*(error / square).sqrt().tolist(), float(loss[1:].norm() / mean)),
+            (*(bias[:2] / square).tolist(), float(bias[2] / mean)),
+        )
+
+
+def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`Σ x²`, `Σ se²` of leverage and sensitivity; `Σ bias x` of both and `Σ bias` of the left-out loss; the sum of
+    that loss, and what the deletion of each row does to it.
+    """
+    x = found.value[:2]
+    bias = torch.cat([(found.bias[:2] * x) @ share, (found.bias[2] @ share)[None]])
+    loss = torch.cat([(found.value[2] @ share)[None], share @ found.deleted[2]])
+    return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss
+
+
+def sampled(setting: Setting) -> Held[SampledCovariance]:
+    """Rows drawn until the asked error, the budget or memory is reached, or as many as were asked for.
+
+    Raises
+    ------
+    ValueError
+        A Fisher other than the exact one, leading directions, or a prior by evidence; the message says what to type.
+    """
+    _check(setting)
+    asked = setting.recipe.structure
+    recipe = asked if isinstance(asked, Sampled) else Sampled()
+    pool = RowPool.of(setting, recipe.seed)
+    cost, probe = cost_of(setting, pool.kinds, pool.k), Probe.of(pool.by_example, recipe.seed)
+    grown = _grown(pool, recipe, cost, probe)
+    rows = len(grown.covariance.q)
+    notes = (
+        f"{rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {recipe.seed}): "
+        f"{grown.why}. Each example's own rows are taken out of its posterior.",
+        f"Relative standard errors, of the draw of the rows alone: {grown.stated}.",
+        f"Forecast of the map's work: {cost.minutes(rows):.2g} minutes of a core",
+    )
+
+    def build(deltas: Deltas) -> SampledCovariance:
+        return grown.covariance if deltas is setting.prior else pool.covariance(grown.rows, deltas)
+
+    return Held(build, notes, 1.0)
+
+
+@dataclass(frozen=True)
+class _Grown:
+    covariance: SampledCovariance
+    rows: int
+    stated: Stated
+    why: str
+
+
+def _grown(pool: RowPool, recipe: Sampled, cost: SampledCost, probe: Probe) -> _Grown:
+    """From a first sample to one that is large enough, twice as large each time."""
+    most = min(pool.total, max(1, cost.most(recipe.minutes)))
+    rows = recipe.rows or min(_FIRST, most)
+    while True:
+        covariance = pool.covariance(rows, pool.setting.prior)
+        stated = probe.state(pool.setting, covariance)
+        why = _enough(rows, recipe, pool, cost, stated)
+        if why:
+            return _Grown(covariance, rows, stated, why)
+        rows = min(2 * rows, most)
+
+
+def _enough(rows: int, recipe: Sampled, pool: RowPool, cost: SampledCost, stated: Stated) -> str:
+    """Why no more rows are drawn; empty where more should be."""
+    if rows >= pool.total:
+        return "all there are, the exact posterior"
+    if recipe.rows:
+        return "as many as were asked for"
+    if stated.worst <= recipe.error:
+        return f"enough for the asked error of {recipe.error:.3g}"
+    if rows < cost.most(recipe.minutes):
+        return ""
+    limit = f"minutes={recipe.minutes:g} allow" if cost.fits(rows + 1) else "memory allows"
+    return f"as many as {limit}, not enough for the asked error of {recipe.error:.3g}"
+
+
+def _check(setting: Setting) -> None:
+    recipe = setting.recipe
+    if recipe.fisher != "exact":
+        raise ValueError(f"structure='sampled' with fisher={recipe.fisher!r}: expected fisher='exact'")
+    if recipe.directions:
+        raise ValueError(
+            f"structure='sampled' with directions={recipe.directions}: it takes examples' own rows out of all C × C "
+            "variances. Leave directions out, or use 'ekfac', which answers along directions"
+        )
+    if recipe.prior.by_evidence:
+        raise ValueError(
+            "structure='sampled' with prior='evidence': how many rows are enough depends on the prior. Pass "
+            "prior_from(optimizer, n) or a number; Laplace('ekfac', prior='evidence') finds one"
+        )

@@ -1,0 +1,81 @@
+"""A network's posterior by sampled rows: every training example is seen from the posterior without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.data.coercion import check_unique
+from memorymaps.nets.autograd.batch_size import numpy
+from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.laplace.posterior import NetworkPosterior
+from memorymaps.nets.problem import Setting
+from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.curvature import estimated
+from memorymaps.nets.sampled.jackknife import MEASURES, Estimates
+from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.contract import Description, Marginals
+
+
+@dataclass(frozen=True)
+class SampledNetworkPosterior(NetworkPosterior):
+    """`N(θ*, S̃⁻¹)`; of a training example, `N(θ*, S̃_{−i}⁻¹)` with its own curvature put back, exactly.
+
+    `places` are the positions of the training examples by their ids. New inputs are asked of `marginals`, training
+    examples of `training_marginals`.
+    """
+
+    covariance: SampledCovariance
+    places: Mapping[Any, int] = field(default_factory=dict)
+    _latest: list[tuple[Array, Array]] = field(default_factory=list)  # ids of a batch, its standard errors [3, n]
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Marginals without own rows, standard errors as columns, removal of groups by iteration, and refits."""
+        return Capabilities(
+            training_marginals=self.training_marginals, extra_columns=self.extra_columns, removal=self, refit=self
+        )
+
+    def training_marginals(self, batch: Batch) -> Marginals:
+        """`f [n, c]` and `V = V^{\\i}(I + ΛV^{\\i})⁻¹ [n, c, c]`, `V^{\\i} = J_i S̃_{−i}⁻¹J_iᵀ`: always `tr(ΛV) < c`."""
+        with evaluating(self.network.module), self._naming():
+            found = list(estimated(self.setting, self.covariance, batch, self._positions(batch)))
+        f, each = zip(*found, strict=True)
+        self._latest[:] = [(batch.ids, _errors(each))]
+        return Marginals(numpy(torch.cat(f)), numpy(torch.cat([one.variance for one in each])))
+
+    def extra_columns(self, batch: Batch, at: Any) -> Mapping[str, Array]:
+        """`leverage_se`, `sensitivity_se` and `loo_loss_se`: standard errors of these columns in the cavity form, in
+        their units; of the draw of the rows, not of the method.
+        """
+        if not self._latest or self._latest[0][0] is not batch.ids:
+            self.training_marginals(batch)
+        return {f"{name}_se": values for name, values in zip(MEASURES, self._latest[0][1], strict=True)}
+
+    def _positions(self, batch: Batch) -> Tensor:
+        found = [self.places.get(name, -1) for name in batch.ids.tolist()]
+        return torch.tensor(found, dtype=torch.long, device=self.network.device)
+
+
+def _errors(each: tuple[Estimates, ...]) -> Array:
+    return numpy(torch.cat([one.standard_error for one in each], dim=1))
+
+
+def sampled_posterior(
+    setting: Setting, covariance: SampledCovariance, description: Description
+) -> SampledNetworkPosterior:
+    """With the training examples' positions, read from one more look at their ids.
+
+    Raises
+    ------
+    DataError
+        An id that occurs twice: an example's own rows are found by it.
+    """
+    ids = [name for batch in setting.examples for name in batch.ids.tolist()]
+    check_unique(ids)
+    return SampledNetworkPosterior(setting, covariance, description, dict(zip(ids, range(len(ids)), strict=True)))
