@@ -9,7 +9,9 @@ within two stated standard errors, "stated/true" the ratio of the lengths of sta
 
 from __future__ import annotations
 
+import argparse
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -18,7 +20,11 @@ import torch
 from torch import nn
 
 import memorymaps as mm
+from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.nets.sampled.structure import Sampled
 
+NOISE = 0.1  # variance of the regression's targets around the network
+EPOCHS = 40
 MEASURES = ("leverage", "sensitivity", "loo_loss")
 
 
@@ -47,37 +53,103 @@ def data(name: str, n: int, regression: bool) -> tuple[torch.Tensor, torch.Tenso
     return x, torch.tensor((y - y.mean()) / y.std(), dtype=torch.float32) if regression else torch.tensor(y)
 
 
-def train(net: nn.Module, x: torch.Tensor, y: torch.Tensor, likelihood: mm.nets.likelihoods, delta: float) -> float:
+def loss(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The sum of the examples' losses."""
+    if y.is_floating_point():
+        return (net(x)[:, 0] - y).square().sum() / (2 * NOISE)
+    return nn.functional.cross_entropy(net(x), y, reduction="sum")
+
+
+def penalty(net: nn.Module, delta: float) -> torch.Tensor:
+    return delta / 2 * sum((v.square().sum() for v in net.parameters()), start=torch.tensor(0.0))
+
+
+def train(net: nn.Module, x: torch.Tensor, y: torch.Tensor, delta: float) -> float:
     """To a minimum: Adam, then L-BFGS. Returns the seconds of one of Adam's epochs."""
-
-    def loss(rows: torch.Tensor) -> torch.Tensor:
-        f = net(x[rows])
-        if y.is_floating_point():
-            return (f[:, 0] - y[rows]).square().sum() / (2 * NOISE)
-        return nn.functional.cross_entropy(f, y[rows], reduction="sum")
-
-    everybody = torch.arange(len(x))
-
-    def objective() -> torch.Tensor:
-        return loss(everybody) + delta / 2 * sum(v.square().sum() for v in net.parameters())
-
-    adam, start, epochs = torch.optim.Adam(net.parameters(), 1e-3), time.perf_counter(), 40
-    for _ in range(epochs):
-        for rows in torch.randperm(len(x)).split(64):
+    adam, start, n = torch.optim.Adam(net.parameters(), 1e-3), time.perf_counter(), len(x)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(n).split(64):
             adam.zero_grad()
-            penalty = delta / 2 * sum(v.square().sum() for v in net.parameters())
-            ((loss(rows) * len(x) / len(rows) + penalty) / len(x)).backward()
+            (loss(net, x[rows], y[rows]) / len(rows) + penalty(net, delta) / n).backward()
             adam.step()
-    epoch = (time.perf_counter() - start) / epochs
+    epoch = (time.perf_counter() - start) / EPOCHS
     finish = torch.optim.LBFGS(
         net.parameters(), max_iter=200, history_size=30, line_search_fn="strong_wolfe", tolerance_grad=1e-4
     )
 
     def closure() -> torch.Tensor:
         finish.zero_grad()
-        value = objective()
+        value = loss(net, x, y) + penalty(net, delta)
         value.backward()
         return value
 
     finish.step(closure)
     return epoch
+
+
+def compared(m: mm.MemoryMap, exact: mm.MemoryMap, name: str) -> str:
+    """Slope and relative error of a column; how its stated errors cover the true ones, where it states any."""
+    a, b = m[name], exact[name]
+    words = f"{a @ b / (b @ b):.2f}, {np.linalg.norm(a - b) / np.linalg.norm(b):.3f}"
+    if f"{name}_se" not in m:
+        return words
+    off, stated = np.abs(a - b), m[f"{name}_se"]
+    covered = np.mean(off <= 2 * stated + 1e-12)
+    return f"{words} ({covered:.0%}, {np.linalg.norm(stated) / max(np.linalg.norm(off), 1e-12):.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=NETWORKS, default="mlp")
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--n", type=int, default=800)
+    parser.add_argument("--delta", type=float, default=5.0)
+    parser.add_argument("--regression", action="store_true")
+    parser.add_argument("--multiples", type=float, nargs="+", default=[2, 4, 8], help="rows for each unit of Σh")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--weights", type=Path, help="where the trained weights are kept from run to run")
+    a = parser.parse_args()
+    torch.manual_seed(0)
+    x, y = data(a.data, a.n, a.regression)
+    net = NETWORKS[a.network](1 if a.regression else 10)
+    epoch = trained(net, x, y, a.delta, a.weights)
+    likelihood = Gaussian(NOISE) if a.regression else "categorical"
+
+    def draw(structure: str | Sampled) -> tuple[mm.MemoryMap, float]:
+        start = time.perf_counter()
+        m = mm.memory_map(net, x, y, likelihood=likelihood, posterior=mm.Laplace(structure, prior=a.delta))
+        return m, (time.perf_counter() - start) / epoch
+
+    exact, cost = draw("dual")
+    count, total = sum(v.numel() for v in net.parameters()), float(exact["leverage"].sum())
+    print(f"{a.network} on {a.data}, N = {a.n:,}, P = {count:,}, δ = {a.delta:g}{', regression' * a.regression}: "
+          f"Σh = {total:.1f}, mean left-out loss {exact['loo_loss'].mean():.4f}, dual in {cost:.0f} epochs "
+          f"of {epoch:.2f} s")  # fmt: skip
+    print("| structure | rows | leverage | sensitivity | left-out loss | its mean | epochs | peak memory |")
+    print("|---|---|---|---|---|---|---|---|")
+    named = [(f"{k:g} Σh, seed {s}", Sampled(round(k * total), seed=s)) for k in a.multiples for s in a.seeds]
+    for name, structure in [("ekfac", "ekfac"), *named, ("error=0.1", Sampled())]:
+        m, cost = draw(structure)
+        rows = m.origin.posterior.covariance.q.numel() if isinstance(structure, Sampled) else 0
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        columns = " | ".join(compared(m, exact, each) for each in MEASURES)
+        print(
+            f"| {name} | {rows:,} | {columns} | {m['loo_loss'].mean():.4f} | {cost:.0f} | {peak:.1f} GB |", flush=True
+        )
+        print(m.provenance.description.notes[1] if rows else "", flush=True)
+
+
+def trained(net: nn.Module, x: torch.Tensor, y: torch.Tensor, delta: float, kept: Path | None) -> float:
+    """Trains the network, or reads its weights; the seconds of an epoch."""
+    if kept is not None and kept.exists():
+        state = torch.load(kept)
+        net.load_state_dict(state["net"])
+        return float(state["epoch"])
+    epoch = train(net, x, y, delta)
+    if kept is not None:
+        torch.save({"net": net.state_dict(), "epoch": epoch}, kept)
+    return epoch
+
+
+if __name__ == "__main__":
+    main()
