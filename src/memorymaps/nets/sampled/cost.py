@@ -9,8 +9,11 @@ from memorymaps.nets.autograd.parameter_blocks import Group
 from memorymaps.nets.cost_model import MINUTE
 from memorymaps.nets.covariance.gram import Factors, Kind
 from memorymaps.nets.problem import Setting
+from memorymaps.nets.sampled.structure import Sampled
 
+MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
+_UNASKED = Sampled(minutes=2.0)  # what "auto" may spend
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,22 @@ def cost_of(setting: Setting, kinds: Sequence[Kind], k: int) -> SampledCost:
     product = sum(_product(kind, group, k) for kind, group in pairs)
     written = sum(sum(group.blocks[0].shape) if kind is Factors else group.size for kind, group in pairs)
     return SampledCost(len(setting.examples), k, product, written)
+
+
+def recipe_of(setting: Setting) -> Sampled:
+    """What was asked for; the default where only the name was given, less of it where "auto" chose."""
+    asked = setting.recipe.structure
+    return asked if isinstance(asked, Sampled) else Sampled() if asked == "sampled" else _UNASKED
+
+
+def affordable(setting: Setting, kinds: Sequence[Kind]) -> bool:
+    """Whether "auto" can have a row for each example, which are four an effective parameter of most networks."""
+    recipe = setting.recipe
+    many = setting.outputs > MANY if recipe.directions is None else recipe.directions > 0
+    if recipe.fisher != "exact" or many or recipe.prior.by_evidence:
+        return False
+    n = len(setting.examples)
+    return cost_of(setting, kinds, setting.outputs).most(_UNASKED.minutes) >= n
 
 
 def _product(kind: Kind, group: Group, k: int) -> float:

@@ -16,7 +16,7 @@ from memorymaps.nets.autograd.batch_size import look
 from memorymaps.nets.autograd.hooks import onehots
 from memorymaps.nets.curvature.structure import Deltas, Held
 from memorymaps.nets.problem import Setting
-from memorymaps.nets.sampled.cost import SampledCost, cost_of
+from memorymaps.nets.sampled.cost import MANY, SampledCost, cost_of, recipe_of
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.jackknife import Estimates, estimates
 from memorymaps.nets.sampled.rows import RowPool
@@ -118,10 +118,10 @@ def sampled(setting: Setting) -> Held[SampledCovariance]:
         A Fisher other than the exact one, leading directions, or a prior by evidence; the message says what to type.
     """
     _check(setting)
-    asked = setting.recipe.structure
-    recipe = asked if isinstance(asked, Sampled) else Sampled()
+    recipe = recipe_of(setting)
     pool = RowPool.of(setting, recipe.seed)
     cost, probe = cost_of(setting, pool.kinds, pool.k), Probe.of(pool.by_example, recipe.seed)
+    _check_memory(cost, recipe)
     grown = _grown(pool, recipe, cost, probe)
     rows = len(grown.covariance.q)
     notes = (
@@ -174,6 +174,11 @@ def _enough(rows: int, recipe: Sampled, pool: RowPool, cost: SampledCost, stated
 
 def _check(setting: Setting) -> None:
     recipe = setting.recipe
+    if setting.outputs > MANY and recipe.directions is None:
+        raise ValueError(
+            f"structure='sampled' holds all C × C variances, of {setting.outputs} outputs here: say so with "
+            "Laplace('sampled', directions=0), or use 'ekfac', which answers along directions"
+        )
     if recipe.fisher != "exact":
         raise ValueError(f"structure='sampled' with fisher={recipe.fisher!r}: expected fisher='exact'")
     if recipe.directions:
@@ -185,4 +190,13 @@ def _check(setting: Setting) -> None:
         raise ValueError(
             "structure='sampled' with prior='evidence': how many rows are enough depends on the prior. Pass "
             "prior_from(optimizer, n) or a number; Laplace('ekfac', prior='evidence') finds one"
+        )
+
+
+def _check_memory(cost: SampledCost, recipe: Sampled) -> None:
+    if recipe.rows and not cost.fits(min(recipe.rows, cost.n * cost.k)):
+        most = cost.most(float("inf"))
+        raise ValueError(
+            f"Sampled(rows={recipe.rows:,}) holds three matrices of that size and {cost.written:,} numbers a row: more "
+            f"than 4 GB. Use Sampled(rows={most}), or fewer parameters: Laplace(subset=[...])"
         )

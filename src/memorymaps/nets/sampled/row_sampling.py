@@ -16,12 +16,13 @@ from torch import Tensor
 
 _CLIPPED = 0.2  # part of q below which the denominator of a debiased weight does not fall
 _ROUNDS = 4  # of the weights' fixed point
+_SETTLED = 0.01  # relative change of a weight from which none follows
 
 
 def probabilities(size: Tensor, rows: float) -> Tensor:
     """`q = min(1, t s)` with `Σ q = rows`; ones for every row of a size above zero where that are no more than `rows`.
 
-    `size [R]` is not negative.
+    `size [R]` is not negative. Where all are zero the first row is drawn for certain: it adds nothing.
 
     Examples
     --------
@@ -29,6 +30,8 @@ def probabilities(size: Tensor, rows: float) -> Tensor:
     [1.0, 0.5, 0.5, 0.0]
     """
     there = size > 0
+    if not bool(there.any()):
+        there = torch.arange(len(size), device=size.device) == 0
     if rows >= int(there.sum()):
         return there.to(size)
     ordered = size.sort(descending=True).values
@@ -45,11 +48,9 @@ def uniform_numbers(count: int, seed: int) -> Tensor:
 
 
 def drawn(q: Tensor, numbers: Tensor) -> Tensor:
-    """Places of the rows that are drawn, in ascending order; at least one wherever any could be."""
+    """Places of the rows that are drawn, in ascending order; the one nearest to it where none is."""
     found = torch.nonzero(numbers < q).flatten()
-    if len(found) or not bool((q > 0).any()):
-        return found
-    return torch.where(q > 0, numbers / q, torch.inf).argmin()[None]
+    return found if len(found) else torch.where(q > 0, numbers / q, torch.inf).argmin()[None]
 
 
 def debiased_weights(q: Tensor, kept: Callable[[Tensor], Tensor]) -> Tensor:
@@ -61,7 +62,9 @@ def debiased_weights(q: Tensor, kept: Callable[[Tensor], Tensor]) -> Tensor:
     denominator is held at a part of `q`. Sampled inverses: Dereziński et al. 2020; Niu, Liao, Ling & Mahoney 2025.
     """
     weight = 1 / q
-    for _ in range(_ROUNDS):
-        g = (1 / kept(weight) - 1) / weight
+    for _ in range(_ROUNDS if bool((q < 1).any()) else 0):
+        last, g = weight, (1 / kept(weight) - 1) / weight
         weight = 1 / torch.maximum(q - g * (1 - q), _CLIPPED * q)
+        if bool(((weight / last - 1).abs() <= _SETTLED).all()):
+            break
     return weight

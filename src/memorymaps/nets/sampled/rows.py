@@ -19,8 +19,8 @@ from memorymaps.nets.problem import Setting
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.row_sampling import drawn, probabilities, uniform_numbers
 
-_PIECE = 64  # examples looked at together, of those that have drawn rows
-_CONSTANT = 1e-6  # relative range of the curvature's trace below which it tells examples not apart
+_PIECE = 1024  # examples read together, of those that have drawn rows: a loader is read once for each piece
+_CONSTANT = 1e-6  # relative range of the curvature's trace up to which it does not tell examples apart
 
 
 @dataclass

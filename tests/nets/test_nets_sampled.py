@@ -1,0 +1,445 @@
+"""Sampled rows against the exact posterior, dense matrices in double precision, and repeated draws."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from networks import CASES, case, jacobian
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+import memorymaps as mm
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
+from memorymaps.data.examples import DataError
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.nets.autograd.batch_size import look
+from memorymaps.nets.autograd.hooks import onehots
+from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.curvature.accumulators import structures as approximations
+from memorymaps.nets.problem import setting_of
+from memorymaps.nets.sampled.row_sampling import debiased_weights, drawn, probabilities, uniform_numbers
+from memorymaps.nets.sampled.structure import Sampled
+from memorymaps.nets.sampled.structure import covariance as sampled_covariance
+
+DELTA = 0.3
+MEASURES = ("leverage", "sensitivity", "loo_loss")
+ALL = Sampled(rows=10**6)
+
+
+def drawn_map(net, x, y, structure, likelihood="categorical", prior=DELTA, **options):
+    return mm.memory_map(net, x, y, likelihood=likelihood, posterior=mm.Laplace(structure, prior=prior), **options)
+
+
+def notes(m):
+    return " ".join(m.provenance.description.notes)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_with_all_rows_it_is_the_exact_posterior_and_says_so(name):
+    net, x, y = case(name)
+    m, exact = (drawn_map(net, x, y, structure) for structure in (ALL, "full"))
+    for column in (*MEASURES, "deviation", "output_sensitivity"):
+        np.testing.assert_allclose(m[column], exact[column], rtol=1e-8, atol=1e-10)
+    assert all(np.all(m[f"{column}_se"] == 0) for column in MEASURES)
+    assert "all there are, the exact posterior" in notes(m)
+    assert m.provenance.form == "R-sm"
+    own, theirs = (each.provenance.description.effective_parameters for each in (m, exact))
+    assert own == pytest.approx(theirs, rel=1e-8)
+
+
+def test_it_follows_a_prior_that_differs_by_parameter_and_by_layer():
+    net, x, y = case("mlp")
+    for values in (lambda v: torch.rand_like(v), lambda v: torch.rand(()).expand(v.shape)):
+        torch.manual_seed(2)
+        optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.1)
+        for value in net.parameters():
+            optimizer.state[value] = {"step": torch.tensor(1e9), "exp_avg_sq": values(value)}
+        prior = mm.prior_from(optimizer, 10)
+        m, exact = (drawn_map(net, x, y, structure, prior=prior) for structure in (ALL, "full"))
+        for column in MEASURES:
+            np.testing.assert_allclose(m[column], exact[column], rtol=1e-8)
+
+
+def dense_rows(net, x):
+    """`J [n, c, P]` and the weighted rows `A = LᵀJ [n, k, P]`, by autograd alone."""
+    j = torch.cat([each.reshape(*each.shape[:2], -1) for each in jacobian(net, x).values()], dim=2)
+    return j, Categorical().columns(net(x).detach(), None).mT @ j
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "attention", "tied"])
+@pytest.mark.parametrize("rows", [1, 5, 12])
+def test_own_rows_are_taken_out_as_from_a_dense_matrix(name, rows):
+    net, x, y = case(name)
+    m = drawn_map(net, x, y, Sampled(rows=rows, seed=3))
+    source = m.origin.posterior.covariance
+    j, a = dense_rows(net, x)
+    k = a.shape[1]
+    size = a.new_zeros(len(x), k) + Categorical().columns(net(x).detach(), None).square().sum(1)
+    places = drawn(probabilities(size.flatten(), rows), uniform_numbers(size.numel(), 3))
+    assert source.owners.tolist() == (places // k).tolist()
+    total = DELTA * torch.eye(j.shape[2], dtype=torch.float64)
+    outer = source.weights[:, None, None] * a.flatten(0, 1)[places][:, :, None] * a.flatten(0, 1)[places][:, None]
+    f = net(x).detach()
+    error = (f.softmax(1) - nn.functional.one_hot(y, f.shape[1])).double()
+    for i in range(len(x)):
+        inverse = torch.linalg.inv(total + outer[source.owners != i].sum(0))
+        cavity = j[i] @ inverse @ j[i].T
+        c = a[i] @ inverse @ a[i].T
+        np.testing.assert_allclose(m["deviation"][i], cavity @ error[i], rtol=1e-7, atol=1e-9)
+        h = float(torch.linalg.solve(torch.eye(k, dtype=c.dtype) + c, c).trace())
+        assert m["leverage"][i] == pytest.approx(h, rel=1e-7)
+
+
+def test_examples_whose_rows_are_all_drawn_or_none_are_both_there():
+    net, x, y = case("mlp", 40)
+    owners = drawn_map(net, x, y, Sampled(rows=40)).origin.posterior.covariance.owners
+    counts = torch.bincount(owners, minlength=40)
+    assert {0, 1, 2} == set(counts.tolist())
+
+
+def test_leverage_stays_below_its_bound_however_few_rows():
+    net, x, y = case("mlp", 30)
+    for rows in (1, 3, 10, 30):
+        m = drawn_map(net, x, y, Sampled(rows=rows), prior=1e-6)
+        assert np.all(m["leverage"] < 2)  # three outputs: Λ has rank two
+        assert np.all(np.isfinite(m["sensitivity"]))
+
+
+def some_matrix():
+    """Rows with lengths that differ, `tr A(AᵀA + 1)⁻¹Aᵀ` near 20."""
+    rng = np.random.default_rng(0)
+    return torch.as_tensor(rng.normal(size=(300, 60)) * rng.lognormal(0, 0.5, size=(300, 1)) / 22)
+
+
+def test_the_sum_of_drawn_rows_is_unbiased():
+    a, draws = some_matrix(), 3000
+    q = probabilities(a.square().sum(1), 40)
+    assert float(q.sum()) == pytest.approx(40)
+    counts = torch.zeros(len(a), dtype=torch.float64)
+    for seed in range(draws):
+        counts[drawn(q, uniform_numbers(len(a), seed))] += 1
+    off = (counts / draws - q) / (q * (1 - q) / draws).sqrt().clamp(min=1e-12)
+    assert float(off.abs().max()) < 4.5  # standard errors, of 300 rows
+    mean, exact = a.T @ ((counts / draws / q)[:, None] * a), a.T @ a
+    assert float((mean - exact).norm() / exact.norm()) < 0.03
+
+
+def test_debiased_weights_make_the_inverse_right_on_average():
+    a = some_matrix()
+    gram = a @ a.T
+    exact = torch.linalg.inv(a.T @ a + torch.eye(a.shape[1], dtype=a.dtype)).trace()
+    rows = 2 * float(torch.linalg.solve(gram + torch.eye(len(a), dtype=a.dtype), gram).trace())
+    q = probabilities(a.square().sum(1), rows)
+    found = []
+    for seed in range(200):
+        places = drawn(q, uniform_numbers(len(a), seed))
+        own = gram[places][:, places]
+
+        def kept(weight, own=own):
+            root = weight.sqrt()
+            return torch.linalg.inv(torch.eye(len(root), dtype=own.dtype) + root[:, None] * own * root).diagonal()
+
+        each = []
+        for weight in (1 / q[places], debiased_weights(q[places], kept)):
+            s = torch.eye(a.shape[1], dtype=a.dtype) + a[places].T @ (weight[:, None] * a[places])
+            each.append(float(torch.linalg.inv(s).trace() / exact) - 1)
+        found.append(each)
+    plain, debiased = np.mean(found, axis=0)
+    assert plain > 0.02
+    assert abs(debiased) < plain / 4
+
+
+def test_probabilities_sum_to_the_rows_and_never_pass_one():
+    size = torch.as_tensor(np.random.default_rng(1).pareto(1.0, size=500))
+    size[:20] = 0
+    for rows in (1, 7, 100, 479, 480, 10_000):
+        q = probabilities(size, rows)
+        assert float(q.max()) <= 1
+        assert float(q.sum()) == pytest.approx(min(rows, 480))
+        assert bool((q[:20] == 0).all())
+        assert bool((q.argsort() == size.argsort()).all()) or float(q.max()) == 1
+    assert probabilities(torch.zeros(3), 2).tolist() == [1, 0, 0]
+
+
+def test_a_smaller_sample_is_part_of_a_larger_one():
+    size, numbers = torch.rand(400, generator=torch.Generator().manual_seed(0)), uniform_numbers(400, 5)
+    samples = [set(drawn(probabilities(size, rows), numbers).tolist()) for rows in (1, 10, 50, 200, 400)]
+    assert all(few <= many for few, many in itertools.pairwise(samples))
+    assert len(samples[-1]) == 400
+
+
+def test_the_inverse_of_a_diagonal_is_that_of_the_inverse(monkeypatch):
+    monkeypatch.setattr(sampled_covariance, "_CHUNK", 7)
+    x = torch.randn(23, 23, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    matrix = x @ x.T + torch.eye(23, dtype=torch.float64)
+    found = sampled_covariance.inverse_diagonal(torch.linalg.cholesky(matrix))
+    np.testing.assert_allclose(found, torch.linalg.inv(matrix).diagonal(), rtol=1e-10)
+
+
+def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says():
+    net, x, y = case("mlp")
+    m = drawn_map(net, x, y, Sampled(rows=9))
+    source = m.origin.posterior
+    setting, whole = source.setting, source.covariance
+    batch = look(source.network, setting.owners, x, slice(0, len(x)), lambda f, _: onehots(f))
+    positions = torch.arange(len(x))
+    (_, before), = whole.cavities(batch, positions)  # fmt: skip
+    weight = whole.weights
+    for j in range(len(weight)):
+        rest = torch.arange(len(weight)) != j
+        rows = tuple(each.take(rest) for each in whole.gram.rows)
+        gram = type(whole.gram).of(whole.gram.prior, rows)
+        kept = sampled_covariance.inverse_diagonal(gram.lower)
+        less = sampled_covariance.SampledCovariance(gram, whole.owners[rest], whole.q[rest], weight[rest], kept)
+        (_, after), = less.cavities(batch, positions)  # fmt: skip
+        change = before.moves[..., j, None] * before.moves[..., j][:, None] / before.kept[:, j, None, None]
+        np.testing.assert_allclose(after.variance - before.variance, change, atol=1e-10)
+        assert float(change[whole.owners[j]].abs().max()) < 1e-20  # its own
+
+
+def test_standard_errors_are_those_of_repeated_draws():
+    net, x, y, prior = small("mlp", "classes")
+    exact = drawn_map(net, x, y, "full", prior=prior)
+    rows = round(3 * float(exact["leverage"].sum()))
+    maps = [drawn_map(net, x, y, Sampled(rows=rows, seed=seed), prior=prior) for seed in range(12)]
+    for column in MEASURES:
+        found = np.stack([m[column] for m in maps])
+        stated = np.sqrt(np.mean([m[f"{column}_se"] ** 2 for m in maps], axis=0))
+        true = np.sqrt(np.mean((found - exact[column]) ** 2, axis=0))
+        assert 0.75 < np.linalg.norm(stated) / np.linalg.norm(true) < 1.6
+        covered = np.mean([np.abs(m[column] - exact[column]) <= 2 * m[f"{column}_se"] for m in maps])
+        assert 0.85 < covered <= 1
+        assert abs(np.mean(found, axis=0) @ exact[column] / (exact[column] @ exact[column]) - 1) < 0.05
+
+
+@functools.cache
+def small(kind, task):
+    """A network on some digits, trained by full-batch steps; regression: on the digit as a number."""
+    x, y = load_digits(return_X_y=True)
+    n = 250 if task == "classes" else 600
+    x, y = torch.tensor(x[:n] / 16), torch.tensor(y[:n])
+    torch.manual_seed(0)
+    c = 10 if task == "classes" else 1
+    if kind == "mlp":
+        net = nn.Sequential(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, c))
+    else:
+        x = x.reshape(-1, 1, 8, 8)
+        net = nn.Sequential(nn.Conv2d(1, 8, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(72, c))
+    net, prior = net.double(), 2.0 if task == "classes" else {"mlp": 40.0, "cnn": 10.0}[kind]
+    y = y if task == "classes" else (y - 4.5) / 3
+    optimizer = torch.optim.LBFGS(net.parameters(), max_iter=150, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        f = net(x)
+        fit = nn.functional.cross_entropy(f, y, reduction="sum") if c > 1 else (f[:, 0] - y).square().sum() / 0.2
+        loss = fit + prior / 2 * sum(v.square().sum() for v in net.parameters())
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return net, x, y, prior
+
+
+@pytest.mark.parametrize("task", ["classes", "number"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_four_rows_an_effective_parameter_give_sizes(kind, task):
+    net, x, y, prior = small(kind, task)
+    likelihood = "categorical" if task == "classes" else Gaussian(0.1)
+    exact = drawn_map(net, x, y, "full", likelihood, prior)
+    rows = round(4 * float(exact["leverage"].sum()))
+    maps = [drawn_map(net, x, y, Sampled(rows=rows, seed=seed), likelihood, prior) for seed in range(3)]
+    assert all(len(m.origin.posterior.covariance.q) < 0.8 * len(exact) * exact.provenance.outputs for m in maps)
+    for column, bound in zip(MEASURES, (0.1, 0.2, 0.1), strict=True):
+        off = np.stack([m[column] - exact[column] for m in maps])
+        assert np.mean(np.linalg.norm(off, axis=1)) < bound * np.linalg.norm(exact[column])
+        assert np.mean(np.abs(off) <= 2 * np.stack([m[f"{column}_se"] for m in maps]) + 1e-12) > 0.85
+    assert ("drawn by squared length" if task == "number" else "drawn by curvature") in notes(maps[0])
+
+
+def test_rows_grow_until_the_asked_error_the_budget_or_all(monkeypatch):
+    monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 16)
+    net, x, y, prior = small("mlp", "number")
+    draw = functools.partial(drawn_map, net, x, y, likelihood=Gaussian(0.1), prior=prior)
+    grown = draw(Sampled(error=0.2))
+    assert "enough for the asked error of 0.2" in notes(grown)
+    few = len(grown.origin.posterior.covariance.q)
+    assert 16 < few < 550
+    short = draw(Sampled(error=0.001, minutes=2e-5))
+    assert "as many as minutes=2e-05 allow, not enough for the asked error of 0.001" in notes(short)
+    assert "all there are, the exact posterior" in notes(draw(Sampled(error=1e-9)))
+    assert "as many as were asked for" in notes(draw(Sampled(rows=few)))
+
+
+def test_rows_that_were_grown_are_those_of_one_draw(monkeypatch):
+    net, x, y, prior = small("cnn", "classes")
+    monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 60)
+    monkeypatch.setattr("memorymaps.nets.sampled.rows._PIECE", 37)
+    grown = drawn_map(net, x, y, Sampled(error=0.15), prior=prior)
+    q = grown.origin.posterior.covariance.q
+    rows = next(r for r in (60, 120, 240, 480, 960, 1920) if r > 0.7 * len(q))
+    at_once = drawn_map(net, x, y, Sampled(rows=rows), prior=prior)
+    for column in MEASURES:
+        np.testing.assert_allclose(grown[column], at_once[column], rtol=1e-9)
+
+
+def test_the_draw_follows_the_seed_and_not_the_batches():
+    net, x, y = case("cnn", 30)
+    first, again, other = (drawn_map(net, x, y, Sampled(rows=20, seed=seed)) for seed in (1, 1, 2))
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=7)
+    batched = mm.memory_map(
+        net, loader, likelihood="categorical", posterior=mm.Laplace(Sampled(rows=20, seed=1), prior=DELTA)
+    )
+    some = drawn_map(net, x, y, Sampled(rows=20, seed=1), rows=[3, 17, 20])
+    for column in (*MEASURES, "sensitivity_se"):
+        assert np.array_equal(first[column], again[column])
+        np.testing.assert_allclose(first[column], batched[column], rtol=1e-9)
+        np.testing.assert_allclose(first[column][[3, 17, 20]], some[column], rtol=1e-9)
+    assert not np.allclose(first["leverage"], other["leverage"])
+
+
+def test_ids_are_names_and_may_be_text():
+    net, x, y = case("mlp", 12)
+    plain, named = (
+        drawn_map(net, x, y, Sampled(rows=8)),
+        drawn_map(net, x, y, Sampled(rows=8), ids=list("lkjihgfedcba")),
+    )
+    assert np.array_equal(plain["leverage"], named["leverage"])
+
+
+def test_weights_multiply_rows_and_those_of_none_are_never_drawn():
+    net, x, y = case("mlp", 20)
+    weight = np.where(np.arange(20) < 5, 0.0, np.linspace(0.5, 2, 20))
+    m, exact = (drawn_map(net, x, y, structure, sample_weight=weight) for structure in (ALL, "full"))
+    for column in MEASURES:
+        np.testing.assert_allclose(m[column], exact[column], rtol=1e-8)
+    some = drawn_map(net, x, y, Sampled(rows=12), sample_weight=weight)
+    assert int(some.origin.posterior.covariance.owners.min()) >= 5
+    assert np.all(some["leverage"][:5] == 0)
+
+
+def test_without_any_curvature_the_prior_is_left():
+    net, x, y = case("mlp", 6)
+    m = drawn_map(net, x, y, Sampled(rows=3), sample_weight=np.zeros(6))
+    assert np.all(m["leverage"] == 0)
+    assert m.provenance.description.effective_parameters == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(0.5)])
+@pytest.mark.parametrize("rows", [1, 3, 50])
+def test_one_output(likelihood, rows):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    x, y = torch.randn(12, 4, dtype=torch.float64), torch.arange(12) % 2
+    m, exact = (drawn_map(net, x, y, structure, likelihood) for structure in (Sampled(rows=rows), "full"))
+    assert np.all((m["leverage"] >= 0) & (m["leverage"] < 1))
+    if rows == 50:
+        np.testing.assert_allclose(m["sensitivity"], exact["sensitivity"], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Sampled(rows=0), "rows = 0"),
+        (lambda: Sampled(rows=2.5), "whole number of rows"),
+        (lambda: Sampled(rows=True), "whole number of rows"),
+        (lambda: Sampled(error=0), "positive"),
+        (lambda: Sampled(error=float("nan")), "positive"),
+        (lambda: Sampled(minutes=-1), "positive"),
+        (lambda: Sampled(seed=-1), "seed"),
+    ],
+)
+def test_numbers_that_say_nothing_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fisher": "mc"}, "fisher='exact'"),
+        ({"directions": 1}, "Leave directions out"),
+        ({"prior": "evidence"}, "depends on the prior"),
+    ],
+)
+def test_what_it_cannot_hold_is_refused_with_what_to_type(options, message):
+    net, x, y = case("mlp")
+    with pytest.raises(ValueError, match=message):
+        mm.memory_map(
+            net, x, y, likelihood="categorical", posterior=mm.Laplace("sampled", **{"prior": DELTA, **options})
+        )
+
+
+def test_many_outputs_and_too_many_rows_are_refused_with_what_to_type(monkeypatch):
+    torch.manual_seed(0)
+    net, x, y = nn.Linear(3, 40).double(), torch.randn(9, 3, dtype=torch.float64), torch.arange(9)
+    with pytest.raises(ValueError, match="directions=0"):
+        drawn_map(net, x, y, "sampled")
+    recipe = mm.Laplace("sampled", prior=DELTA, directions=0)
+    assert len(mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)) == 9
+    monkeypatch.setattr("memorymaps.nets.sampled.cost.NUMBERS", 2_000)
+    net, x, y = case("mlp")
+    with pytest.raises(ValueError, match=r"Use Sampled\(rows=\d+\)"):
+        drawn_map(net, x, y, Sampled(rows=22))
+
+
+def test_ids_that_occur_twice_are_refused():
+    net, x, y = case("mlp", 4)
+    batches = [(x[:2], y[:2], ["a", "b"]), (x[2:], y[2:], ["b", "c"])]
+    with pytest.raises(DataError, match="occurs 2 times"):
+        mm.memory_map(
+            net, mm.LoaderExamples(batches), likelihood="categorical", posterior=mm.Laplace("sampled", prior=DELTA)
+        )
+
+
+def test_groups_are_left_out_and_examples_refined_on_the_exact_curvature():
+    net, x, y = case("mlp")
+    m, exact = (drawn_map(net, x, y, structure) for structure in (Sampled(rows=12), "full"))
+    left = [each.leave_out({"some": [1, 2]}).to_pandas() for each in (m, exact)]
+    for column in ("rest_sensitivity", "sensitivity", "leave_out_loss", "rest_leave_out_loss"):
+        np.testing.assert_allclose(left[0][column], left[1][column], rtol=1e-2)
+    fine = mm.refine(m, top=4, steps=60, tolerance=1e-8)
+    rows = np.flatnonzero(fine["refined"])
+    np.testing.assert_allclose(fine["sensitivity"][rows], exact["sensitivity"][rows], rtol=1e-5)
+    assert "sensitivity_se" in fine
+    assert len(mm.refit(m, top=2)) == len(m)
+
+
+def test_a_pipeline_knows_its_training_examples(monkeypatch):
+    monkeypatch.setattr(approximations, "chosen", lambda setting: ("sampled", ()))
+    monkeypatch.setattr("memorymaps.nets.laplace.fitting.chosen", lambda setting: ("sampled", ()))
+    x, y = load_digits(return_X_y=True)
+    x, y = x[:120], y[:120]
+    model = make_pipeline(StandardScaler(), MLPClassifier((8,), max_iter=300, random_state=0, alpha=1.0, tol=0))
+    with pytest.warns(ConvergenceWarning):
+        model.fit(x, y)
+    m = mm.memory_map(model, x, y)
+    alone = mm.memory_map(model[-1], model[0].transform(x), y)
+    for column in (*MEASURES, "leverage_se"):
+        np.testing.assert_allclose(m[column], alone[column], rtol=1e-9)
+
+
+def test_new_inputs_are_asked_of_the_whole_posterior():
+    net, x, y = case("mlp")
+    m, exact = (drawn_map(net, x, y, structure) for structure in (ALL, "full"))
+    new = torch.randn(5, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    found, wanted = (each.origin.posterior.marginals(new).variance for each in (m, exact))
+    np.testing.assert_allclose(found, wanted, rtol=1e-8)
+
+
+def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordable():
+    net = nn.Sequential(nn.Linear(64, 300), nn.Tanh(), nn.Linear(300, 10))
+    for n, structure in ((1500, "sampled"), (10_000, "ekfac")):
+        examples = ArrayExamples.of(np.zeros((n, 64), np.float32), np.arange(n) % 10)
+        setting = setting_of(mm.Laplace("auto", prior=1.0)(net, "categorical"), examples)
+        with evaluating(net):
+            assert approximations.chosen(setting)[0] == structure
