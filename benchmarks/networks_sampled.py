@@ -1,8 +1,8 @@
 """Sampled rows against the exact posterior, EKFAC beside them: leverage, sensitivity, left-out loss, cost and memory.
 
-Real images with 5 % of the labels drawn at random, trained to a minimum; the exact answer is that of `dual` or `full`. Slopes are
-regressions on the exact column through the origin, errors relative to its length; "covered" is the share of examples
-within two stated standard errors, "stated/true" the ratio of the lengths of stated and true errors.
+Real images with 5 % of the labels drawn at random, trained to a minimum; the exact answer is that of `dual` or `full`.
+Each cell: slope (regression on the exact column through the origin), relative error; in brackets the share of examples
+within two stated standard errors, and the ratio of the lengths of stated and true errors.
 
     MEMORYMAPS_DATA=… python benchmarks/networks_sampled.py --network lenet --n 800 --delta 20
 """

@@ -12,6 +12,7 @@ from networks import CASES, case
 from torch import nn
 
 import memorymaps as mm
+from memorymaps.nets.sampled.structure import Sampled
 
 COLUMNS = ("error", "leverage", "sensitivity", "deviation", "loo_loss")
 
@@ -69,6 +70,13 @@ def test_the_device_refuses_what_a_gpu_refuses():
 def test_every_layer_and_structure(name, structure):
     here, there = both(*case(name), structure)
     same(here, there)
+    np.testing.assert_allclose(*(m.leave_out({"some": [1, 4]})["sensitivity"] for m in (here, there)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sampled_rows(name):
+    here, there = both(*case(name), Sampled(rows=9), rows=400)
+    same(here, there, (*COLUMNS, "leverage_se", "loo_loss_se"))
     np.testing.assert_allclose(*(m.leave_out({"some": [1, 4]})["sensitivity"] for m in (here, there)), rtol=1e-6)
 
 

@@ -90,10 +90,15 @@ def test_own_rows_are_taken_out_as_from_a_dense_matrix(name, rows):
     outer = source.weights[:, None, None] * a.flatten(0, 1)[places][:, :, None] * a.flatten(0, 1)[places][:, None]
     f = net(x).detach()
     error = (f.softmax(1) - nn.functional.one_hot(y, f.shape[1])).double()
+    drawn_rows = source.weights.sqrt()[:, None] * a.flatten(0, 1)[places]
+    root = Categorical().columns(f, None)
     for i in range(len(x)):
-        inverse = torch.linalg.inv(total + outer[source.owners != i].sum(0))
+        others = source.owners != i
+        inverse = torch.linalg.inv(total + outer[others].sum(0))
+        moves = j[i] @ inverse @ drawn_rows[others].T
         cavity = j[i] @ inverse @ j[i].T
-        c = a[i] @ inverse @ a[i].T
+        cavity = cavity @ torch.linalg.solve(cavity + (moves * source.bias[others]) @ moves.T, cavity)
+        c = root[i].T @ cavity @ root[i]
         np.testing.assert_allclose(m["deviation"][i], cavity @ error[i], rtol=1e-7, atol=1e-9)
         h = float(torch.linalg.solve(torch.eye(k, dtype=c.dtype) + c, c).trace())
         assert m["leverage"][i] == pytest.approx(h, rel=1e-7)
@@ -185,7 +190,8 @@ def test_the_inverse_of_a_diagonal_is_that_of_the_inverse(monkeypatch):
     np.testing.assert_allclose(found, torch.linalg.inv(matrix).diagonal(), rtol=1e-10)
 
 
-def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says():
+def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says(monkeypatch):
+    monkeypatch.setattr(sampled_covariance, "_less", lambda variance, bias: variance)
     net, x, y = case("mlp")
     m = drawn_map(net, x, y, Sampled(rows=9))
     source = m.origin.posterior
@@ -219,6 +225,24 @@ def test_standard_errors_are_those_of_repeated_draws():
         covered = np.mean([np.abs(m[column] - exact[column]) <= 2 * m[f"{column}_se"] for m in maps])
         assert 0.85 < covered <= 1
         assert abs(np.mean(found, axis=0) @ exact[column] / (exact[column] @ exact[column]) - 1) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_most_of_the_bias_of_plain_weights_is_known_and_removed(kind, monkeypatch):
+    monkeypatch.setattr(sampled_covariance, "debiased_weights", lambda q, kept: 1 / q)
+    net, x, y, prior = small(kind, "number")
+    exact = drawn_map(net, x, y, "full", Gaussian(0.1), prior)["leverage"]
+    rows = round(2 * float(exact.sum()))
+
+    def slope():
+        maps = [drawn_map(net, x, y, Sampled(rows=rows, seed=seed), Gaussian(0.1), prior) for seed in range(8)]
+        return np.mean([m["leverage"] for m in maps], axis=0) @ exact / (exact @ exact)
+
+    removed = slope()
+    monkeypatch.setattr(sampled_covariance, "_less", lambda variance, bias: variance)
+    left = slope()
+    assert left > 1.05
+    assert abs(removed - 1) < (left - 1) / 2  # g is itself too large under plain weights
 
 
 @functools.cache
@@ -369,6 +393,7 @@ def test_numbers_that_say_nothing_are_refused(make, message):
         ({"fisher": "mc"}, "fisher='exact'"),
         ({"directions": 1}, "Leave directions out"),
         ({"prior": "evidence"}, "depends on the prior"),
+        ({"rows": 7}, r"Laplace\(Sampled\(rows=7\)\)"),
     ],
 )
 def test_what_it_cannot_hold_is_refused_with_what_to_type(options, message):
@@ -434,6 +459,8 @@ def test_new_inputs_are_asked_of_the_whole_posterior():
     new = torch.randn(5, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     found, wanted = (each.origin.posterior.marginals(new).variance for each in (m, exact))
     np.testing.assert_allclose(found, wanted, rtol=1e-8)
+    with pytest.raises(DataError, match="17 is no training example's id"):
+        m.origin.local(ArrayExamples.of(new, np.zeros(5, int), ids=[3, 17, 1, 0, 2]).whole)
 
 
 def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordable():

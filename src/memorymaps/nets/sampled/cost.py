@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memorymaps.nets.autograd.parameter_blocks import Group
-from memorymaps.nets.cost_model import MINUTE
+from memorymaps.nets.cost_model import MINUTE, forward_work
 from memorymaps.nets.covariance.gram import Factors, Kind
 from memorymaps.nets.problem import Setting
 from memorymaps.nets.sampled.structure import Sampled
@@ -18,19 +18,21 @@ _UNASKED = Sampled(minutes=2.0)  # what "auto" may spend
 
 @dataclass(frozen=True)
 class SampledCost:
-    """What a map by sampled rows costs: `n` examples of `k` directions, `product` multiplications an entry of `X`.
+    """What a map by sampled rows costs: `n` examples of `k` outputs, `product` multiplications an entry of `X`.
 
-    `written` numbers of each drawn row are held beside the `m × m` matrices.
+    `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
+    are the multiplications of the network itself, forward and back.
     """
 
     n: int
     k: int
     product: float
     written: int
+    passes: float
 
     def multiplications(self, rows: int) -> float:
-        """`n k m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
-        return self.n * self.k * rows * (self.product + rows) + 2 * rows**3
+        """`passes + n k m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
+        return self.passes + self.n * self.k * rows * (self.product + rows) + 2 * rows**3
 
     def minutes(self, rows: int) -> float:
         """The same in minutes of a core."""
@@ -49,12 +51,12 @@ class SampledCost:
         return low
 
 
-def cost_of(setting: Setting, kinds: Sequence[Kind], k: int) -> SampledCost:
-    """Of a problem whose groups' rows are held by these kinds, with `k` directions an example."""
-    pairs = list(zip(kinds, setting.separate, strict=True))
+def cost_of(setting: Setting, kinds: Sequence[Kind]) -> SampledCost:
+    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each output, worth two forward."""
+    pairs, k = list(zip(kinds, setting.separate, strict=True)), setting.outputs
     product = sum(_product(kind, group, k) for kind, group in pairs)
     written = sum(sum(group.blocks[0].shape) if kind is Factors else group.size for kind, group in pairs)
-    return SampledCost(len(setting.examples), k, product, written)
+    return SampledCost(len(setting.examples), k, product, 2 * written, (1 + 2 * k) * forward_work(setting))
 
 
 def recipe_of(setting: Setting) -> Sampled:
@@ -70,7 +72,7 @@ def affordable(setting: Setting, kinds: Sequence[Kind]) -> bool:
     if recipe.fisher != "exact" or many or recipe.prior.by_evidence:
         return False
     n = len(setting.examples)
-    return cost_of(setting, kinds, setting.outputs).most(_UNASKED.minutes) >= n
+    return cost_of(setting, kinds).most(_UNASKED.minutes) >= n
 
 
 def _product(kind: Kind, group: Group, k: int) -> float:

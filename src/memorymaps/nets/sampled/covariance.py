@@ -9,7 +9,8 @@ and for example `i`, whose own rows are `o`, with `X = J_i D⁻¹Uᵀ` and `Y = 
     Y_{−o} = Y − Y_o (K⁻¹)_oo⁻¹ (K⁻¹)_o,    J_i S̃_{−i}⁻¹ J_iᵀ = J_i D⁻¹J_iᵀ − X Y_{−o}ᵀ
 
 A deleted row `j` changes this by exactly `y_j y_jᵀ/κ_j`, with `y_j` the column of `Y_{−o}` and `κ_j = (K_{−o}⁻¹)_jj`: a
-jackknife over rows needs no second matrix. All in double precision.
+jackknife over rows needs no second matrix, and the bias that the weights leave, `Σ_j β_j y_j y_jᵀ`, none either; it is
+taken away. All in double precision.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ from memorymaps.nets.covariance.gram import GramCovariance, gram_matrix, group_r
 from memorymaps.nets.sampled.row_sampling import debiased_weights
 
 _CHUNK = 512  # columns of an inverse found together
+_ROUNDING, _TINY = 1e-14, 1e-300
 
 
 @dataclass(frozen=True)
 class Cavity:
     """A batch seen from the posterior without each of its examples.
 
-    `variance = J_i S̃_{−i}⁻¹J_iᵀ [n, c, c]`; `moves = Y_{−o} [n, c, m]` and `kept = κ [n, m]` say what deleting one
-    drawn row does: `variance` grows by `moves_j moves_jᵀ/kept_j`. An example's own rows move nothing.
+    `variance [n, c, c]` is `J_i S̃_{−i}⁻¹J_iᵀ` without its bias; `moves = Y_{−o} [n, c, m]` and `kept = κ [n, m]` say
+    what deleting one drawn row does: it grows by `moves_j moves_jᵀ/kept_j`. An example's own rows move nothing.
     """
 
     variance: Tensor
@@ -101,13 +103,16 @@ class SampledCovariance:
 
     @property
     def bias(self) -> Tensor:
-        """`β [m]` with `E[J S̃⁻¹Jᵀ] − J S⁻¹Jᵀ ≈ Σ_j β_j y_j y_jᵀ`; zero where a row's weight is the debiased one."""
-        g = (1 / self.kept - 1) / self.weights
-        drawn = self.q * self.weights * self.kept
-        return (1 / (1 + g) - drawn) / (drawn * self.kept)
+        """`β [m]` with `E[J S̃⁻¹Jᵀ] − J S⁻¹Jᵀ ≈ Σ_j β_j y_j y_jᵀ`; zero where a row's weight is the debiased one.
+
+        Of row `j` over its draw, `q W/(1 + W g)` takes the place of `1/(1 + g)`; each drawn row stands for `1/q`.
+        """
+        grown = 1 / self.kept - 1  # W g
+        drawn = self.q * self.weights
+        return (1 - drawn + grown * (1 - self.q)) / ((1 + grown / self.weights) * drawn * self.kept)
 
     def cavities(self, batch: Batch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
-        """The examples at `positions [n]` of the training data (−1: none of them), some at a time."""
+        """The examples at `positions [n]` of the training data, some at a time."""
         seen = group_rows(batch, self.groups, [type(rows) for rows in self.gram.rows])  # type: ignore[misc]
         k = len(batch.g[0])
         for part in parts_of(len(positions), 4 * (k + 1) * len(self.owners)):
@@ -126,7 +131,8 @@ class SampledCovariance:
         columns = x.new_zeros(*places.shape, len(self.owners))
         columns[there] = solved[n * k :]
         moves, kept = _without(moves, columns, places, there, self.kept)
-        return Cavity(alone - torch.matmul(x.view(n, k, -1), moves.mT), moves, kept)
+        variance = alone - torch.matmul(x.view(n, k, -1), moves.mT)
+        return Cavity(_less(variance, torch.matmul(moves * self.bias, moves.mT)), moves, kept)
 
     def _own(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Places `[n, r]` of the examples' own rows among those drawn, and which of the `n × r` there are."""
@@ -149,6 +155,16 @@ def _without(moves: Tensor, columns: Tensor, places: Tensor, there: Tensor, kept
     left = kept - (turned * columns).sum(1)
     left[torch.nonzero(there)[:, 0], places[there]] = 1  # nothing is left of an example's own rows
     return moves - mine @ turned, left
+
+
+def _less(variance: Tensor, bias: Tensor) -> Tensor:
+    """`V − B` to first order in `B`, and never negative: `V(V + B)⁻¹V [n, k, k]`."""
+    if not bool(bias.any()):
+        return variance
+    variance = (variance + variance.mT) / 2
+    scale = variance.diagonal(dim1=1, dim2=2).mean(1).clamp(min=_TINY)
+    eye = _ROUNDING * scale[:, None, None] * torch.eye(variance.shape[1], dtype=bias.dtype, device=bias.device)
+    return torch.matmul(variance, torch.linalg.solve(variance + bias + eye, variance))
 
 
 def _lower(matrix: Tensor, weights: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ MEASURES = ("leverage", "sensitivity", "loo_loss")
 @dataclass(frozen=True)
 class Estimates:
     """Of a batch, in the order of `MEASURES`: `value [3, n]`, `deleted [3, n, m]` its change where one drawn row is
-    deleted, times `√(1 − q)`; `bias [3, n]`; and the variance `V [n, c, c]` with every example in it.
+    deleted, times `√(1 − q)`; `bias [3, n]`, removed already; and the variance `V [n, c, c]` with every example in it.
     """
 
     variance: Tensor
@@ -48,7 +48,7 @@ def estimates(
 
     `f [n, c]` and `w [n]` in double precision.
     """
-    root = w[:, None, None].sqrt() * likelihood.columns(f, y)
+    root = w[:, None, None].sqrt() * likelihood.fisher_root(f, y)
     error = w[:, None] * likelihood.error(f, y)
     loaded = torch.matmul(cavity.variance, root)  # V^{\i}L [n, c, r]
     inside = torch.matmul(root.mT, loaded)
@@ -57,7 +57,7 @@ def estimates(
     kept = torch.linalg.inv(eye + inside)  # (I + C)⁻¹
     moved = f + torch.matmul(cavity.variance, error[..., None])[..., 0]
     change = likelihood.mean(moved) - likelihood.mean(f)
-    ahead = torch.matmul(likelihood.slope(moved).mT, change.sign()[..., None])[..., 0]
+    ahead = torch.matmul(likelihood.mean_jacobian(moved).mT, change.sign()[..., None])[..., 0]
     value = torch.stack(
         [
             torch.matmul(inside, kept).diagonal(dim1=1, dim2=2).sum(-1),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import check_unique
+from memorymaps.data.examples import DataError
 from memorymaps.nets.autograd.batch_size import numpy
 from memorymaps.nets.autograd.network import evaluating
 from memorymaps.nets.laplace.posterior import NetworkPosterior
@@ -42,7 +43,13 @@ class SampledNetworkPosterior(NetworkPosterior):
         )
 
     def training_marginals(self, batch: Batch) -> Marginals:
-        """`f [n, c]` and `V = V^{\\i}(I + ΛV^{\\i})⁻¹ [n, c, c]`, `V^{\\i} = J_i S̃_{−i}⁻¹J_iᵀ`: always `tr(ΛV) < c`."""
+        """`f [n, c]` and `V = V^{\\i}(I + ΛV^{\\i})⁻¹ [n, c, c]`, `V^{\\i}` from `S̃_{−i}⁻¹`: always `tr(ΛV) < c`.
+
+        Raises
+        ------
+        DataError
+            An id that no training example has.
+        """
         with evaluating(self.network.module), self._naming():
             found = list(estimated(self.setting, self.covariance, batch, self._positions(batch)))
         f, each = zip(*found, strict=True)
@@ -58,8 +65,14 @@ class SampledNetworkPosterior(NetworkPosterior):
         return {f"{name}_se": values for name, values in zip(MEASURES, self._latest[0][1], strict=True)}
 
     def _positions(self, batch: Batch) -> Tensor:
-        found = [self.places.get(name, -1) for name in batch.ids.tolist()]
-        return torch.tensor(found, dtype=torch.long, device=self.network.device)
+        names = batch.ids.tolist()
+        strange = [name for name in names if name not in self.places]
+        if strange:
+            raise DataError(
+                f"{strange[0]!r} is no training example's id: these are seen from the posterior without them. Of new "
+                "inputs ask posterior.marginals(inputs)"
+            )
+        return torch.tensor([self.places[name] for name in names], device=self.network.device)
 
 
 def _errors(each: tuple[Estimates, ...]) -> Array:
