@@ -19,7 +19,7 @@ from sklearn.datasets import load_diabetes
 import memorymaps as mm
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
-from memorymaps.models.draws.covariance_shrinkage import Pool
+from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
 from memorymaps.models.draws.draws import Draws
 from memorymaps.models.draws.importance_sampling import psis
 from memorymaps.models.draws.sample_posterior import covariance
@@ -150,7 +150,7 @@ def few():
         for seed in range(20):
             b = np.random.default_rng(seed).multivariate_normal(mean, cov, size=count)
             v = covariance((b @ x.T)[..., None])
-            both = (v, Pool.of(v, count).shrink(v, count))
+            both = (v, ShrinkageTarget.from_covariances(v, count).shrink(v, count))
             found.append([np.sqrt(np.mean(np.log(each[:, 0, 0] / noise / h) ** 2)) for each in both])
         raw, shrunk = np.mean(found, axis=0)
         print(f"| {count:,} | {raw:.3f} | {shrunk:.3f} | {shrunk / raw:.2f} |", flush=True)

@@ -22,9 +22,9 @@ from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
 from memorymaps import memory_map
-from memorymaps.models.trees.boosting import Boosting, indicators, replay
+from memorymaps.models.trees.boosting import FixedStructureBoosting, leaf_indicators, refit_leaf_values
 from memorymaps.models.trees.boosting_posterior import BoostedTrees
-from memorymaps.models.trees.boosting_variance import exact_variance, sampled_variance
+from memorymaps.models.trees.boosting_variance import leaf_space_variance, sampled_variance
 
 TARGETS = {"california_housing": "median_house_value", "bike_sharing_hour": "cnt", "diamonds": "price"}
 LEAKS = ("casual", "registered", "instant", "dteday")
@@ -135,9 +135,9 @@ def probes() -> None:
     """Relative error of single leverages, in the root mean square over examples."""
     x, y = table("california_housing", 5_000)
     m = memory_map(models(100, 0.1)["LightGBM"].fit(x, y), x, y, posterior=BoostedTrees())
-    model = m.origin.posterior.leaves.model
-    run = replay(model)
-    exact = exact_variance(model, run)[:, 0, 0]
+    model = m.origin.posterior.leaf_model.model
+    run = refit_leaf_values(model)
+    exact = leaf_space_variance(model, run)[:, 0, 0]
     print("| probes | replays on noise | predicted √(2/probes) | random signs on targets |\n|---|---|---|---|")
     for count in (16, 64, 256):
         noise = sampled_variance(model, run, count, seed=0)[:, 0, 0]
@@ -146,14 +146,14 @@ def probes() -> None:
         print(f"| {count} | {errors[0]:.2f} | {np.sqrt(2 / count):.2f} | {errors[1]:.2f} |")
 
 
-def hutchinson(model: Boosting, steps: np.ndarray, count: int) -> np.ndarray:
+def hutchinson(model: FixedStructureBoosting, steps: np.ndarray, count: int) -> np.ndarray:
     """`mean z ∘ Hz` for squared error and unit weights."""
     z = np.random.default_rng(0).choice([-1.0, 1.0], (model.shape[0], count))
     moved = np.full_like(z, steps[0]) * z.sum(axis=0)
     for t in range(model.shape[1]):
-        leaf, first = model.leaves[:, t, 0], model.first[t, 0]
+        leaf, first = model.leaves[:, t, 0], model.first_leaf[t, 0]
         width = int(leaf.max()) + 1
-        move = steps[first : first + width, None] * (indicators(leaf, width).T @ (z - moved))
+        move = steps[first : first + width, None] * (leaf_indicators(leaf, width).T @ (z - moved))
         moved += move[leaf]
     return np.mean(z * moved, axis=1)
 

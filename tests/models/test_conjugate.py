@@ -30,7 +30,7 @@ each = pytest.mark.parametrize(("family", "y"), CASES.values(), ids=CASES)
 
 
 def mean_of(family, natural):
-    return family.axes(natural)[0]
+    return family.mean_parameter_marginal(natural)[0]
 
 
 def rows(name, m):
@@ -114,7 +114,7 @@ def test_divergence_of_unknown_noise_is_that_of_gamma_and_normal():
     d = torch.distributions
     family, y = CASES["normal, noise unknown"]
     given = family.given(y)
-    (m0, k0, s0, n0), (m1, k1, s1, n1) = (family.usual(v) for v in (given.without([2, 3]), given.natural))
+    (m0, k0, s0, n0), (m1, k1, s1, n1) = (family.standard_parameters(v) for v in (given.without([2, 3]), given.natural))
     gammas = [d.Gamma(torch.tensor(n / 2), torch.tensor(s[0, 0] / 2)) for n, s in ((n0, s0), (n1, s1))]
     # E over τ of KL(N(m₀, 1/κ₀τ) ‖ N(m₁, 1/κ₁τ))
     normal = 0.5 * (k1 / k0 - 1 + np.log(k0 / k1) + k1 * (m0[0] - m1[0]) ** 2 * n0 / s0[0, 0])
@@ -128,11 +128,11 @@ def test_divergence_of_an_unknown_covariance_by_simulation():
     a, b = given.without([2, 3]), given.natural
 
     def log_density(natural, mu, precision):
-        m, kappa, inverse_scale, nu = family.usual(natural)
+        m, kappa, inverse_scale, nu = family.standard_parameters(natural)
         wishart = stats.wishart(float(nu), np.linalg.inv(inverse_scale)).logpdf(precision)
         return wishart + stats.multivariate_normal(m, np.linalg.inv(kappa * precision)).logpdf(mu)
 
-    m, kappa, inverse_scale, nu = family.usual(a)
+    m, kappa, inverse_scale, nu = family.standard_parameters(a)
     rng, ratios = np.random.default_rng(0), []
     for precision in stats.wishart(float(nu), np.linalg.inv(inverse_scale)).rvs(4000, random_state=rng):
         mu = rng.multivariate_normal(m, np.linalg.inv(kappa * precision))
@@ -148,7 +148,7 @@ def test_log_scores_are_those_of_the_predictive_distributions():
         np.testing.assert_allclose(mm.memory_map(given)["loo_predictive_loss"], truth, rtol=1e-9)
 
     def student(family, natural):
-        m, kappa, inverse_scale, nu = family.usual(natural)
+        m, kappa, inverse_scale, nu = family.standard_parameters(natural)
         d = len(m)
         df = nu - d + 1
         return stats.multivariate_t(m, inverse_scale * (kappa + 1) / (kappa * df), df=df)

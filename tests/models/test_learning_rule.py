@@ -15,7 +15,7 @@ from memorymaps.core.covariance_roots import Root
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.expected import GaussianExpectation
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
-from memorymaps.models.linear.newton_methods import newton, online_newton, rule_at, von
+from memorymaps.models.linear.newton_methods import learning_rule_at, newton, online_newton, von
 
 
 def data(n=60, p=4):
@@ -163,7 +163,7 @@ def test_minibatches_and_diagonals_come_near():
 def test_one_step_of_a_conjugate_gaussian_deletes_exactly():
     X, targets = data()
     y, options = targets["gaussian"], {"likelihood": Gaussian(0.7), "prior": 0.5}
-    rule = rule_at(last(newton(X, y, **options)), X, y, rate=1.0)
+    rule = learning_rule_at(last(newton(X, y, **options)), X, y, rate=1.0)
     assert rule.gap() < 1e-9
     members = [3, 17, 40]
     mean, precision = rule.without(members)
@@ -179,11 +179,13 @@ def test_the_rule_steps_as_the_algorithm_does_and_rests_where_it_rests(structure
     X, targets = data()
     y, options = targets["poisson"], {"likelihood": Poisson(), "prior": 0.5, "structure": structure}
     states = list(von(X, y, rate=0.3, steps=150, **options))
-    assert rule_at(states[-1], X, y).gap() < 1e-6
-    rule = rule_at(states[-1], X, y, rate=0.3)
+    assert learning_rule_at(states[-1], X, y).gap() < 1e-6
+    rule = learning_rule_at(states[-1], X, y, rate=0.3)
     np.testing.assert_allclose(rule.step(), rule.natural, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(rule.at(0.15).deviation(2), rule.deviation(2) / 2)
-    precision = rule_at(states[3], X, y, rate=0.3).candidate.unpack(rule_at(states[3], X, y, rate=0.3).step())[1]
+    precision = learning_rule_at(states[3], X, y, rate=0.3).candidate.unpack(
+        learning_rule_at(states[3], X, y, rate=0.3).step()
+    )[1]
     np.testing.assert_allclose(precision, states[4].precision, rtol=1e-8)
 
 

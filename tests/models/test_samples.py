@@ -14,7 +14,7 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.core.perturbation.deviation import Warn
-from memorymaps.models.draws.covariance_shrinkage import Pool
+from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
 from memorymaps.models.draws.draws import Draws, Sampler
 from memorymaps.models.draws.importance_sampling import psis
 from memorymaps.models.draws.sample_posterior import covariance
@@ -206,7 +206,7 @@ def test_shrinkage_of_sizes_pays_with_five_draws_and_is_gone_with_many():
 
     def error(count):
         v = covariance(np.sqrt(truth)[None, :, None] * np.random.default_rng(1).normal(size=(count, 400, 1)))
-        shrunk = Pool.of(v, count).shrink(v, count)
+        shrunk = ShrinkageTarget.from_covariances(v, count).shrink(v, count)
         return [float(np.std(np.log(each[:, 0, 0] / truth))) for each in (v, shrunk)]
 
     raw, shrunk = error(5)
@@ -221,17 +221,21 @@ def test_shrinkage_of_shapes_pays_and_ignores_units():
     f = np.random.default_rng(2).normal(size=(5, n, c)) @ common.T
     truth = common @ common.T
     v = covariance(f)
-    shrunk = Pool.of(v, 5).shrink(v, 5)
+    shrunk = ShrinkageTarget.from_covariances(v, 5).shrink(v, 5)
     assert np.linalg.norm(shrunk - truth) < 0.4 * np.linalg.norm(v - truth)
     units = np.array([[100.0, 0, 0], [0, 1.0, 0], [3.0, 0, 0.01]])
     changed = covariance(f @ units.T)
-    np.testing.assert_allclose(Pool.of(changed, 5).shrink(changed, 5), units @ shrunk @ units.T, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        ShrinkageTarget.from_covariances(changed, 5).shrink(changed, 5), units @ shrunk @ units.T, rtol=1e-6, atol=1e-9
+    )
 
 
 def test_the_size_of_a_covariance_keeps_its_meaning_when_its_shape_is_shrunk():
     v = covariance(np.random.default_rng(2).normal(size=(4000, 50, 3)) * np.exp(RNG.normal(size=(50, 1))))
     np.testing.assert_allclose(
-        np.trace(Pool.of(v, 4000).shrink(v, 4000), axis1=1, axis2=2), np.trace(v, 0, 1, 2), rtol=0.01
+        np.trace(ShrinkageTarget.from_covariances(v, 4000).shrink(v, 4000), axis1=1, axis2=2),
+        np.trace(v, 0, 1, 2),
+        rtol=0.01,
     )
 
 
@@ -239,7 +243,7 @@ def test_outputs_that_never_vary_stay_at_zero():
     f = RNG.normal(size=(50, 20, 2))
     f[:, :, 1] = 3.0
     v = covariance(f)
-    shrunk = Pool.of(v, 50).shrink(v, 50)
+    shrunk = ShrinkageTarget.from_covariances(v, 50).shrink(v, 50)
     np.testing.assert_array_equal(shrunk[:, 1], 0)
     assert np.all(shrunk[:, 0, 0] > 0)
 

@@ -27,11 +27,16 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.data.examples import DataError
 from memorymaps.maps.group_removal import leave_out
-from memorymaps.models.trees.boosting import Boosting, JointBoosting, replay, without
+from memorymaps.models.trees.boosting import (
+    FixedStructureBoosting,
+    MultiOutputTreeBoosting,
+    refit_leaf_values,
+    without_examples,
+)
 from memorymaps.models.trees.boosting_posterior import BoostedTrees
-from memorymaps.models.trees.boosting_tangents import pushed_variance
-from memorymaps.models.trees.boosting_variance import exact_variance, sampled_variance
-from memorymaps.models.trees.sklearn_boosting import numbered_by_value
+from memorymaps.models.trees.boosting_tangents import tangent_variance
+from memorymaps.models.trees.boosting_variance import leaf_space_variance, sampled_variance
+from memorymaps.models.trees.sklearn_boosting import leaf_indices_from_values
 from memorymaps.posteriors.registry import UnsupportedModelError
 
 rng = np.random.default_rng(3)
@@ -63,14 +68,14 @@ def test_a_single_tree_without_an_example_is_the_mean_of_the_rest_of_its_leaf(we
 def test_a_forest_is_linear_in_its_targets(bootstrap, weight):
     forest = ExtraTreesRegressor(20, min_samples_leaf=2, bootstrap=bootstrap, random_state=0)
     m = mm.memory_map(forest.fit(X, Y, sample_weight=weight), X, Y, sample_weight=weight)
-    averaging = m.origin.posterior.leaves.forest
+    averaging = m.origin.posterior.leaf_model.forest
     for i in range(0, N, 31):
         target = averaging.target.copy()
         target[i] = m["loo_prediction"][i]  # the left-out prediction, given as target, predicts itself
         moved = dataclasses.replace(averaging, target=target)
-        assert moved.outputs(moved.values())[i, 0] == pytest.approx(m["loo_prediction"][i], rel=1e-10)
+        assert moved.outputs(moved.leaf_means())[i, 0] == pytest.approx(m["loo_prediction"][i], rel=1e-10)
         unit = dataclasses.replace(averaging, target=np.eye(N)[:, [i]])
-        assert unit.outputs(unit.values())[i, 0] == pytest.approx(m["leverage"][i], rel=1e-10)
+        assert unit.outputs(unit.leaf_means())[i, 0] == pytest.approx(m["leverage"][i], rel=1e-10)
 
 
 def test_removal_from_a_forest_is_its_leaf_means_without_the_group():
@@ -102,7 +107,7 @@ def test_voting_forests(kind, class_weight):
     m = mm.memory_map(forest, X, LABEL)
     np.testing.assert_allclose(m["mean"], forest.predict_proba(X), atol=1e-12)
     assert set(m["prediction"]) <= {"yes", "no"}
-    share = m.origin.posterior.leaves.forest.leverage()
+    share = m.origin.posterior.leaf_model.forest.leverage()
     np.testing.assert_allclose(m["leverage"], share, rtol=1e-10)  # two classes: one degree of freedom
     assert np.all(m["memorization"] > -1e-12)
     np.testing.assert_allclose(m["loo_mean"].sum(axis=1), 1)
@@ -123,7 +128,7 @@ def test_several_classes_count_one_degree_less():
 def test_several_targets_share_their_leverage():
     targets = np.column_stack([Y, 2 * Y + X[:, 2]])
     m = mm.memory_map(RandomForestRegressor(10, min_samples_leaf=4, random_state=0).fit(X, targets), X, targets)
-    share = m.origin.posterior.leaves.forest.leverage()
+    share = m.origin.posterior.leaf_model.forest.leverage()
     np.testing.assert_allclose(m["leverage"], 2 * share)
 
 
@@ -132,12 +137,12 @@ def test_several_targets_share_their_leverage():
 
 def ensemble(likelihood, target, c=1, trees=12, ridge=0.5, weight=W):
     leaves = rng.integers(0, 6, (N, trees, c)).astype(np.int32)
-    return Boosting(leaves, target, weight, likelihood, rate=0.3, ridge=ridge)
+    return FixedStructureBoosting(leaves, target, weight, likelihood, learning_rate=0.3, ridge=ridge)
 
 
 def joint(likelihood, target, c, trees=12):
     leaves = np.repeat(rng.integers(0, 6, (N, trees, 1)).astype(np.int32), c, axis=2)
-    return JointBoosting(leaves, target, W, likelihood, rate=0.3, ridge=0.5)
+    return MultiOutputTreeBoosting(leaves, target, W, likelihood, learning_rate=0.3, ridge=0.5)
 
 
 def half(model):
@@ -158,12 +163,12 @@ CASES = {
 @pytest.mark.parametrize("drawn", [False, True])
 def test_squared_error_leverage_is_the_derivative_by_the_target(drawn):
     model = half(ensemble(Gaussian(), Y)) if drawn else ensemble(Gaussian(), Y)
-    run = replay(model)
-    h = W * exact_variance(model, run)[:, 0, 0]
+    run = refit_leaf_values(model)
+    h = W * leaf_space_variance(model, run)[:, 0, 0]
     for i in range(0, N, 17):
         for step in (1e-3, 1.0):  # linear: any step
             moved = dataclasses.replace(model, target=Y + step * (np.arange(N) == i))
-            assert (replay(moved).f - run.f)[i, 0] / step == pytest.approx(h[i], abs=1e-6 * h[i] + 1e-12)
+            assert (refit_leaf_values(moved).f - run.f)[i, 0] / step == pytest.approx(h[i], abs=1e-6 * h[i] + 1e-12)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,39 +198,42 @@ class Held:
 def test_variance_is_the_answer_to_a_push_with_denominators_held(name):
     c = CASES[name].shape[2]
     model = dataclasses.replace(CASES[name], base=np.zeros(c), weight=np.ones(N))
-    likelihood, run = model.likelihood, replay(model)
-    variance = exact_variance(model, run)
+    likelihood, run = model.likelihood, refit_leaf_values(model)
+    variance = leaf_space_variance(model, run)
     for i in (0, 50, 200):
         for k in range(c):
             push = np.zeros((N, c))
             push[i, k] = 1e-6
             up, down = (
-                dataclasses.replace(model, likelihood=Held(likelihood, run.path, s * push, [0])) for s in (1, -1)
+                dataclasses.replace(model, likelihood=Held(likelihood, run.staged_outputs, s * push, [0]))
+                for s in (1, -1)
             )
-            moved = (replay(up).f - replay(down).f)[i] / 2e-6
+            moved = (refit_leaf_values(up).f - refit_leaf_values(down).f)[i] / 2e-6
             assert variance[i, k, k] == pytest.approx(moved[k], rel=1e-6)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_pushes_of_single_examples_and_the_leaf_space_agree(name):
     model = CASES[name]
-    run = replay(model)
-    np.testing.assert_allclose(pushed_variance(model, run), exact_variance(model, run), rtol=1e-9, atol=1e-13)
+    run = refit_leaf_values(model)
+    np.testing.assert_allclose(tangent_variance(model, run), leaf_space_variance(model, run), rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["joint", "drawn"])
 def test_replays_on_noise_do_not_know_coupled_or_drawn_steps(name):
     with pytest.raises(DataError, match="every example in every iteration"):
-        sampled_variance(CASES[name], replay(CASES[name]), 4, seed=0)
+        sampled_variance(CASES[name], refit_leaf_values(CASES[name]), 4, seed=0)
 
 
 def test_two_joint_classes_are_one_binary_output():
     bit = (LABEL == "yes").astype(int)
     two = joint(Categorical(), bit, 2)
-    one = Boosting(two.leaves[:, :, :1], bit.astype(float), W, Bernoulli(), rate=0.3, ridge=0.25)  # Λ₂ = [[Λ, −Λ], …]
+    one = FixedStructureBoosting(
+        two.leaves[:, :, :1], bit.astype(float), W, Bernoulli(), learning_rate=0.3, ridge=0.25
+    )  # Λ₂ = [[Λ, −Λ], …]
     start = {"base": np.zeros(1)}
     two, one = dataclasses.replace(two, **start), dataclasses.replace(one, **start)
-    f, g = replay(two).f, replay(one).f[:, 0]
+    f, g = refit_leaf_values(two).f, refit_leaf_values(one).f[:, 0]
     np.testing.assert_allclose(f[:, 1] - f[:, 0], g, rtol=1e-9)
 
 
@@ -234,8 +242,8 @@ def test_two_joint_classes_are_one_binary_output():
 @pytest.mark.parametrize("fitted", [True, False])
 def test_replays_on_noise_converge_to_the_exact_variance(name, fitted):
     model = dataclasses.replace(CASES[name], base=None if fitted else np.zeros(1))
-    run = replay(model)
-    exact, probes = exact_variance(model, run)[:, 0, 0], 4096
+    run = refit_leaf_values(model)
+    exact, probes = leaf_space_variance(model, run)[:, 0, 0], 4096
     ratio = sampled_variance(model, run, probes, seed=0)[:, 0, 0] / exact
     assert abs(ratio.mean() - 1) < 0.01
     assert ratio.std() < 1.3 * np.sqrt(2 / probes)
@@ -243,18 +251,20 @@ def test_replays_on_noise_converge_to_the_exact_variance(name, fitted):
 
 def test_a_stump_is_its_leaf_means():
     leaves = (X[:, 0] > 0).astype(np.int32)[:, None, None]
-    model = Boosting(leaves, Y, np.ones(N), Gaussian(), rate=1.0, ridge=0.0)
+    model = FixedStructureBoosting(leaves, Y, np.ones(N), Gaussian(), learning_rate=1.0, ridge=0.0)
     counts = np.bincount(leaves.ravel())
-    np.testing.assert_allclose(exact_variance(model, replay(model))[:, 0, 0], 1 / counts[leaves.ravel()])
+    np.testing.assert_allclose(
+        leaf_space_variance(model, refit_leaf_values(model))[:, 0, 0], 1 / counts[leaves.ravel()]
+    )
     i = 5
     rest = (leaves.ravel() == leaves.ravel()[i]) & (np.arange(N) != i)
-    assert replay(without(model, [i])).f[i, 0] == pytest.approx(Y[rest].mean(), rel=1e-12)
+    assert refit_leaf_values(without_examples(model, [i])).f[i, 0] == pytest.approx(Y[rest].mean(), rel=1e-12)
 
 
 def test_leaves_are_found_again_from_what_they_added():
     leaf = rng.integers(0, 30, 500)
     steps = rng.normal(size=30)[leaf] + 1e-15 * rng.normal(size=500)
-    found = numbered_by_value(steps[:, None, None]).ravel()
+    found = leaf_indices_from_values(steps[:, None, None]).ravel()
     assert len(np.unique(np.column_stack([leaf, found]), axis=0)) == len(np.unique(leaf)) == found.max() + 1
 
 
@@ -294,9 +304,9 @@ def test_boosting_is_reproduced_and_mapped(name, weight):
 def test_refined_deviations_are_replays_without_the_example():
     model = HistGradientBoostingRegressor(**HIST).fit(X, Y)
     m = refine(mm.memory_map(model, X, Y), top=5)
-    plain = m.origin.posterior.leaves.model
+    plain = m.origin.posterior.leaf_model.model
     for row in m["row"][m["refined"]]:
-        expected = replay(without(plain, [row])).f[row, 0]
+        expected = refit_leaf_values(without_examples(plain, [row])).f[row, 0]
         assert m["loo_prediction"][row] == pytest.approx(expected, rel=1e-10)
 
 
@@ -311,7 +321,7 @@ def test_leverage_under_row_subsampling_is_the_librarys_own_derivative():
 
 def test_rows_are_drawn_as_the_library_draws_them():
     drawn = GradientBoostingRegressor(n_estimators=5, subsample=0.3, random_state=8).fit(X, Y)
-    seen = mm.memory_map(drawn, X, Y).origin.posterior.leaves.model.drawn
+    seen = mm.memory_map(drawn, X, Y).origin.posterior.leaf_model.model.drawn
     assert np.all(seen.sum(axis=0) == int(0.3 * N))
     for t, tree in enumerate(drawn.estimators_[:, 0]):
         assert seen[:, t].sum() == tree.tree_.n_node_samples[0]
@@ -474,7 +484,7 @@ def test_long_ensembles_of_few_examples_are_exact_on_request():
     model = HistGradientBoostingRegressor(max_iter=900, min_samples_leaf=5, max_leaf_nodes=31).fit(X, Y)
     exact = mm.memory_map(model, X, Y, posterior=BoostedTrees())
     sampled = mm.memory_map(model, X, Y, posterior=BoostedTrees(probes=1024))
-    assert exact.origin.posterior.leaves.model.size > 12_000
+    assert exact.origin.posterior.leaf_model.model.num_leaf_values > 12_000
     assert np.mean(sampled["leverage"] / exact["leverage"]) == pytest.approx(1, abs=0.02)
     assert np.std(sampled["leverage"] / exact["leverage"]) < 1.3 * np.sqrt(2 / 1024)
 

@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 
 import memorymaps as mm
 from memorymaps.data.examples import DataError
-from memorymaps.models.trees.boosting import replay
+from memorymaps.models.trees.boosting import refit_leaf_values
 from memorymaps.models.trees.boosting_posterior import BoostedTrees
 from memorymaps.posteriors.registry import UnsupportedModelError
 
@@ -175,12 +175,12 @@ REFUSED = [
 
 def test_catboost_leaf_values_of_several_classes_are_the_librarys():
     model = cb.CatBoostClassifier(**CAT, depth=3).fit(X, THREE, sample_weight=W)
-    plain = mm.memory_map(model, X, THREE, sample_weight=W).origin.posterior.leaves.model
-    run, library = replay(plain), model.get_leaf_values().reshape(15, 8, 3)
+    plain = mm.memory_map(model, X, THREE, sample_weight=W).origin.posterior.leaf_model.model
+    run, library = refit_leaf_values(plain), model.get_leaf_values().reshape(15, 8, 3)
     for t in range(15):
         own = model.calc_leaf_indexes(X)[:, t]
         for k in range(3):
-            found = run.values[plain.first[t, k] + plain.leaves[:, t, k]]
+            found = run.values[plain.first_leaf[t, k] + plain.leaves[:, t, k]]
             np.testing.assert_allclose(found, library[t, own, k], rtol=1e-6, atol=1e-7)
 
 
@@ -251,9 +251,9 @@ def test_large_ensembles_are_sampled_by_default():
 
 def test_replayed_leaf_values_are_the_librarys():
     model = lgb.LGBMRegressor(**LGB).fit(X, Y)
-    plain = mm.memory_map(model, X, Y).origin.posterior.leaves.model
-    run = replay(plain)
+    plain = mm.memory_map(model, X, Y).origin.posterior.leaf_model.model
+    run = refit_leaf_values(plain)
     for t in range(1, 15):
         values = [model.booster_.get_leaf_output(t, leaf) for leaf in range(int(plain.leaves[:, t].max()) + 1)]
-        first = plain.first[t, 0]
+        first = plain.first_leaf[t, 0]
         np.testing.assert_allclose(run.values[first : first + len(values)], values, rtol=1e-4, atol=1e-6)

@@ -18,14 +18,14 @@ from memorymaps.core.likelihoods.base import TargetError
 from memorymaps.data.class_labels import numbered
 from memorymaps.data.examples import Examples
 
-_BALANCED_BY_WEIGHT = (
+_WEIGHTED_COUNT_MODELS = (
     LogisticRegression,
     LogisticRegressionCV,
     LinearSVC,
     RandomForestClassifier,
     ExtraTreesClassifier,
 )
-_BALANCES_BY_WEIGHT = "sample_weight" in inspect.signature(compute_class_weight).parameters
+_HAS_WEIGHTED_COUNTS = "sample_weight" in inspect.signature(compute_class_weight).parameters
 
 
 def numeric_data(model: Any, examples: Examples | None) -> Examples:
@@ -36,7 +36,7 @@ def numeric_data(model: Any, examples: Examples | None) -> Examples:
     ValueError
         No examples: the estimator does not keep them.
     """
-    return _given(model, examples).map(numeric_target)
+    return _require_examples(model, examples).map(numeric_target)
 
 
 def class_data(model: Any, examples: Examples | None) -> Examples:
@@ -47,16 +47,20 @@ def class_data(model: Any, examples: Examples | None) -> Examples:
     ValueError
         No examples: the estimator does not keep them.
     """
-    coded = _given(model, examples).map(functools.partial(numbered, model.classes_))
-    return coded.map(functools.partial(class_weighted, class_weights(model, coded))) if has_weights(model) else coded
+    coded = _require_examples(model, examples).map(functools.partial(numbered, model.classes_))
+    return (
+        coded.map(functools.partial(apply_class_weights, class_weights(model, coded)))
+        if has_class_weights(model)
+        else coded
+    )
 
 
-def has_weights(model: Any) -> bool:
+def has_class_weights(model: Any) -> bool:
     """Whether the classifier weighs classes, the same way for all its parts."""
     return getattr(model, "class_weight", None) not in (None, "balanced_subsample")
 
 
-def _given(model: Any, examples: Examples | None) -> Examples:
+def _require_examples(model: Any, examples: Examples | None) -> Examples:
     if examples is None:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
     return examples
@@ -76,7 +80,7 @@ def numeric_target(batch: Batch) -> Batch:
         raise TargetError(f"a regression model needs numeric targets, got {batch.target[0]!r}") from error
 
 
-def class_weighted(weights: Array, batch: Batch) -> Batch:
+def apply_class_weights(weights: Array, batch: Batch) -> Batch:
     """A batch of class numbers with each class's weight `[c]` in its examples' weights."""
     weight = weights[batch.target]
     return dataclasses.replace(batch, weight=weight if batch.weight is None else weight * batch.weight)
@@ -85,14 +89,14 @@ def class_weighted(weights: Array, batch: Batch) -> Batch:
 def class_weights(model: Any, coded: Examples) -> Array:
     """The weight of each class `[c]` that `class_weight` stands for, from class numbers."""
     if isinstance(model.class_weight, str) and model.class_weight == "balanced":
-        counts = sum(_counts(model, batch) for batch in coded)
+        counts = sum(_class_counts(model, batch) for batch in coded)
         return np.asarray(np.sum(counts) / (len(model.classes_) * np.asarray(counts)))
     y = model.classes_
     return np.asarray(compute_class_weight(model.class_weight, classes=y, y=y), dtype=float)
 
 
-def _counts(model: Any, batch: Batch) -> Array:
+def _class_counts(model: Any, batch: Batch) -> Array:
     """Examples of each class; recent scikit-learn counts them by weight in some of its models."""
-    by_weight = isinstance(model, _BALANCED_BY_WEIGHT) and _BALANCES_BY_WEIGHT
+    by_weight = isinstance(model, _WEIGHTED_COUNT_MODELS) and _HAS_WEIGHTED_COUNTS
     weight = np.asarray(batch.weight) if by_weight and batch.weight is not None else None
     return np.bincount(batch.target, weight, minlength=len(model.classes_))

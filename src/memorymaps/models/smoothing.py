@@ -19,8 +19,8 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.posteriors.contract import Marginals
 
-_ROUNDS = 200
-_SETTLED = 1e-4  # largest relative change of a standard deviation
+_MAX_ITERATIONS = 200
+_TOLERANCE = 1e-4  # largest relative change of a standard deviation
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FittedErrors:
         return self.values[[self.position[name] for name in ids.tolist()]]
 
 
-def with_tolerance(made: Marginals, spread: float) -> Marginals:
+def with_solver_tolerance(made: Marginals, spread: float) -> Marginals:
     """Marginals with the solver's tolerance, that smoothing cannot look below: `spread` is its square."""
     return replace(made, spread=spread * diagonal_matrix(np.ones(made.f.shape)))
 
@@ -59,25 +59,25 @@ def smoothed_curvature(
         No fixed point in 200 rounds.
     """
     v = np.maximum(start, np.finfo(float).tiny)
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ITERATIONS):
         seen = loss.averaged_over(diagonal_matrix(v + spread))
         curvature = weight[:, None] * np.linalg.diagonal(seen.curvature(f, y))
         new = np.maximum(variance(curvature), np.finfo(float).tiny)
-        if np.max(np.abs(np.sqrt((new + spread) / (v + spread)) - 1)) < _SETTLED:
+        if np.max(np.abs(np.sqrt((new + spread) / (v + spread)) - 1)) < _TOLERANCE:
             return curvature
         v = np.sqrt(v * new)
-    raise ArithmeticError(f"the posterior smoothing its own losses found no fixed point in {_ROUNDS} rounds")
+    raise ArithmeticError(f"the posterior smoothing its own losses found no fixed point in {_MAX_ITERATIONS} rounds")
 
 
-def chosen_subgradients(low: Array, high: Array, x: Array, rest: Array) -> Array:
+def stationary_subgradients(low: Array, high: Array, x: Array, rest: Array) -> Array:
     """`e [N]` within `[low, high]` that make the fit stationary, `xᵀe + rest = 0`: least squares over the kinks.
 
     Where `low = high` there is nothing to choose.
     """
-    e, open_ = (low + high) / 2, np.flatnonzero(high - low > 1e-9 * np.max(np.abs(high), initial=1e-300))
-    if not len(open_):
+    e, undetermined = (low + high) / 2, np.flatnonzero(high - low > 1e-9 * np.max(np.abs(high), initial=1e-300))
+    if not len(undetermined):
         return e
-    e[open_] = 0.0
-    found = lsq_linear(x[open_].T, -(rest + x.T @ e), bounds=(low[open_], high[open_]))
-    e[open_] = found.x
+    e[undetermined] = 0.0
+    found = lsq_linear(x[undetermined].T, -(rest + x.T @ e), bounds=(low[undetermined], high[undetermined]))
+    e[undetermined] = found.x
     return e

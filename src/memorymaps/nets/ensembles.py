@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.models.draws.draws import Sampler
-from memorymaps.models.draws.importance_sampling import Importance
+from memorymaps.models.draws.importance_sampling import ImportanceSampler
 from memorymaps.nets.autograd.batch_size import numpy
 from memorymaps.nets.autograd.network import Forward, Network, call, evaluating
 
@@ -26,7 +26,11 @@ _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 def ensemble(
-    nets: Sequence[nn.Module], likelihood: Likelihood, *, forward: Forward = call, importance: Importance | None = None
+    nets: Sequence[nn.Module],
+    likelihood: Likelihood,
+    *,
+    forward: Forward = call,
+    importance: ImportanceSampler | None = None,
 ) -> Sampler:
     """A deep ensemble: one draw a network.
 
@@ -58,7 +62,7 @@ def ensemble(
 
 def snapshots(
     net: nn.Module, states: Sequence[Mapping[str, Tensor]], likelihood: Likelihood, *, forward: Forward = call,
-    importance: Importance | None = None,
+    importance: ImportanceSampler | None = None,
 ) -> Sampler:  # fmt: skip
     """One network at several `state_dict`s: snapshots of a run, or draws of SWAG.
 
@@ -81,7 +85,7 @@ def snapshots(
 
 def mc_dropout(
     net: nn.Module, likelihood: Likelihood, *, draws: int = 100, seed: int = 0, forward: Forward = call,
-    importance: Importance | None = None,
+    importance: ImportanceSampler | None = None,
 ) -> Sampler:  # fmt: skip
     """A network with dropout kept on, `draws` times [Gal & Ghahramani 2016].
 

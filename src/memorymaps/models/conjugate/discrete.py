@@ -16,11 +16,11 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Poisson
 from memorymaps.core.likelihoods.links import Identity
 from memorymaps.core.likelihoods.mean_parameter import Probability, SimplexCategorical
-from memorymaps.models.conjugate.family import Family, ImproperError, positive
+from memorymaps.models.conjugate.family import ConjugateFamily, ImproperError, check_positive
 
 
 @dataclass(frozen=True)
-class BetaBernoulli(Family):
+class BetaBernoulli(ConjugateFamily):
     """`y ~ Bernoulli(θ)`, `θ ~ Beta(α, β)`; vectors `α, β [c]` for `c` independent binary variables [MPE App. D].
 
     Examples
@@ -35,7 +35,7 @@ class BetaBernoulli(Family):
     beta: Any = 1.0
 
     def __post_init__(self) -> None:
-        positive(alpha=self.alpha, beta=self.beta)
+        check_positive(alpha=self.alpha, beta=self.beta)
 
     def natural(self) -> Array:
         """`(α, β)`: `[c, 2]`."""
@@ -50,15 +50,15 @@ class BetaBernoulli(Family):
         """`Σ_c log B(α, β)`."""
         return np.asarray(np.sum(gammaln(natural).sum(-1) - gammaln(natural.sum(-1)), axis=-1))
 
-    def statistics(self, natural: Array) -> Array:
+    def expected_statistics(self, natural: Array) -> Array:
         """`E[log θ], E[log(1 − θ)]`."""
         return np.asarray(digamma(natural) - digamma(natural.sum(-1, keepdims=True)))
 
-    def log_base(self, y: Array, weight: Array) -> Array:
+    def log_base_measure(self, y: Array, weight: Array) -> Array:
         """Zero."""
         return np.zeros(len(y))
 
-    def axes(self, natural: Array) -> tuple[Array, Array, Likelihood]:
+    def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
         """`f = α/(α + β)`, `V = f(1 − f)/(α + β)`."""
         total = natural.sum(-1)
         mean = natural[:, 0] / total
@@ -66,13 +66,13 @@ class BetaBernoulli(Family):
 
 
 @dataclass(frozen=True)
-class DirichletCategorical(Family):
+class DirichletCategorical(ConjugateFamily):
     """`y ∈ {0 … c − 1}`, `p ~ Dirichlet(α)`, `α [c]`."""
 
     concentration: Any
 
     def __post_init__(self) -> None:
-        positive(concentration=self.concentration)
+        check_positive(concentration=self.concentration)
         if np.ndim(self.concentration) != 1 or np.size(self.concentration) < 2:
             raise ImproperError(f"concentration {self.concentration}: expected one number for each of c ≥ 2 classes")
 
@@ -80,7 +80,7 @@ class DirichletCategorical(Family):
         """`α`: `[c]`."""
         return np.asarray(self.concentration, dtype=float)
 
-    def checked(self, y: Any) -> Array:
+    def as_targets(self, y: Any) -> Array:
         """Class numbers."""
         return np.asarray(y)
 
@@ -92,15 +92,15 @@ class DirichletCategorical(Family):
         """`log B(α)`."""
         return np.asarray(gammaln(natural).sum(-1) - gammaln(natural.sum(-1)))
 
-    def statistics(self, natural: Array) -> Array:
+    def expected_statistics(self, natural: Array) -> Array:
         """`E[log p]`."""
         return np.asarray(digamma(natural) - digamma(natural.sum(-1, keepdims=True)))
 
-    def log_base(self, y: Array, weight: Array) -> Array:
+    def log_base_measure(self, y: Array, weight: Array) -> Array:
         """Zero."""
         return np.zeros(len(y))
 
-    def axes(self, natural: Array) -> tuple[Array, Array, Likelihood]:
+    def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
         """`f = α/Σα`, `V = (diag f − ffᵀ)/Σα`."""
         total = natural.sum()
         p = natural / total
@@ -108,7 +108,7 @@ class DirichletCategorical(Family):
 
 
 @dataclass(frozen=True)
-class GammaPoisson(Family):
+class GammaPoisson(ConjugateFamily):
     """`y ~ Poisson(θ)`, `θ ~ Gamma(shape, rate)`; weights are exposures, and `y` then counts per unit exposure.
 
     Examples
@@ -121,7 +121,7 @@ class GammaPoisson(Family):
     rate: float = 1.0
 
     def __post_init__(self) -> None:
-        positive(shape=self.shape, rate=self.rate)
+        check_positive(shape=self.shape, rate=self.rate)
 
     def natural(self) -> Array:
         """`(shape, rate)`."""
@@ -135,16 +135,16 @@ class GammaPoisson(Family):
         """`log Γ(a) − a log b`."""
         return np.asarray(gammaln(natural[..., 0]) - natural[..., 0] * np.log(natural[..., 1]))
 
-    def statistics(self, natural: Array) -> Array:
+    def expected_statistics(self, natural: Array) -> Array:
         """`E[log θ], −E[θ]`."""
         a, b = natural[..., 0], natural[..., 1]
         return np.stack([digamma(a) - np.log(b), -a / b], axis=-1)
 
-    def log_base(self, y: Array, weight: Array) -> Array:
+    def log_base_measure(self, y: Array, weight: Array) -> Array:
         """Of the count `wy` in exposure `w`: `wy log w − log (wy)!`."""
         return np.asarray(weight * y * np.log(np.where(weight > 0, weight, 1.0)) - gammaln(weight * y + 1))
 
-    def axes(self, natural: Array) -> tuple[Array, Array, Likelihood]:
+    def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
         """`f = a/b`, `V = f/b`."""
         a, b = natural
         return np.asarray([a / b]), np.asarray([[a / b**2]]), Poisson(link=Identity())

@@ -34,7 +34,7 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.perturbation.local import Local
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.draws.draws import Numbered
+from memorymaps.models.draws.draws import RowIndexedExamples
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
@@ -44,14 +44,14 @@ class ImproperError(ValueError):
     """Parameters that no distribution has."""
 
 
-def positive(**values: Any) -> None:
+def check_positive(**values: Any) -> None:
     """Raise `ImproperError` unless all values are finite and positive."""
     for name, value in values.items():
         if not np.all(np.isfinite(value)) or not np.all(np.asarray(value) > 0):
             raise ImproperError(f"{name} = {value}: expected finite numbers > 0 (a proper prior)")
 
 
-def definite(name: str, matrix: Any, d: int) -> Array:
+def as_positive_definite(name: str, matrix: Any, d: int) -> Array:
     """A symmetric positive definite `[d, d]`, also from a number or a diagonal.
 
     Raises
@@ -66,7 +66,7 @@ def definite(name: str, matrix: Any, d: int) -> Array:
     return found
 
 
-class Family(ABC):
+class ConjugateFamily(ABC):
     """A likelihood with its conjugate prior; natural parameters are arrays `[..., *shape]`."""
 
     @abstractmethod
@@ -82,28 +82,28 @@ class Family(ABC):
         """`A(λ)`: `[...]`."""
 
     @abstractmethod
-    def statistics(self, natural: Array) -> Array:
+    def expected_statistics(self, natural: Array) -> Array:
         """`∇A(λ) = E_q[T(θ)]`: `[..., *shape]`."""
 
     @abstractmethod
-    def log_base(self, y: Array, weight: Array) -> Array:
+    def log_base_measure(self, y: Array, weight: Array) -> Array:
         """`w log h(y)`: `[n]`."""
 
     @abstractmethod
-    def axes(self, natural: Array) -> tuple[Array, Array, Likelihood]:
+    def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
         """The map's `f = E_q[μ] [c]` and `V = v(f)/(N₀ + Σw) [c, c]`, and the likelihood in the mean parameter."""
 
-    def checked(self, y: Any) -> Array:
+    def as_targets(self, y: Any) -> Array:
         """Targets as the family takes them: `[n]` or `[n, c]`."""
         return np.asarray(y, dtype=float)
 
     def kl(self, a: Array, b: Array) -> Array:
         """`KL(q_a ‖ q_b)` in nats: `[...]`."""
         dims = tuple(range(-self.natural().ndim, 0))
-        gap = np.sum((a - b) * self.statistics(a), axis=dims)
+        gap = np.sum((a - b) * self.expected_statistics(a), axis=dims)
         return np.asarray(gap - self.log_partition(a) + self.log_partition(b))
 
-    def given(self, y: Any, *, ids: Any = None, sample_weight: Any = None) -> Conditioned:
+    def given(self, y: Any, *, ids: Any = None, sample_weight: Any = None) -> ConjugateUpdate:
         """The posterior after seeing `y`.
 
         Raises
@@ -113,21 +113,21 @@ class Family(ABC):
         DataError
             No rows, unequal lengths, weights that are negative or not finite.
         """
-        target = self.checked(y)
-        return Conditioned(self, ArrayExamples.of(np.arange(len(target)), target, ids, sample_weight))
+        target = self.as_targets(y)
+        return ConjugateUpdate(self, ArrayExamples.of(np.arange(len(target)), target, ids, sample_weight))
 
 
 @dataclass(frozen=True, eq=False)
-class Conditioned:
+class ConjugateUpdate:
     """A family's posterior and the examples it has seen: `memory_map(BetaBernoulli(1, 1).given(y))`."""
 
-    family: Family
+    family: ConjugateFamily
     examples: ArrayExamples
     natural: Array = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         batch = self.examples.whole
-        mean, _, likelihood = self.family.axes(self.family.natural())
+        mean, _, likelihood = self.family.mean_parameter_marginal(self.family.natural())
         likelihood.check_target(batch.target, len(mean))
         total = self.family.natural() + np.sum(self._sites(), axis=0)
         object.__setattr__(self, "natural", total)
@@ -152,7 +152,7 @@ class Conditioned:
 class ConjugatePosterior:
     """`E_q[μ]` for every example, with the variance that makes leaving out exact."""
 
-    model: Conditioned
+    model: ConjugateUpdate
     likelihood: Likelihood
     description: Description
 
@@ -163,7 +163,7 @@ class ConjugatePosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = E_q[μ]` and `V = v(f)/(N₀ + Σw)`, the same for all examples."""
-        mean, variance, _ = self.model.family.axes(self.model.natural)
+        mean, variance, _ = self.model.family.mean_parameter_marginal(self.model.natural)
         return Marginals(np.tile(mean, (len(inputs), 1)), np.tile(variance, (len(inputs), 1, 1)))
 
     def covariance_root(self, inputs: Any) -> Array:
@@ -183,20 +183,20 @@ class ConjugatePosterior:
         seen = family.log_partition(whole) - family.log_partition(without)
         return {
             "kl": np.maximum(family.kl(without, whole), 0.0),
-            "loo_predictive_loss": -seen - family.log_base(batch.target, at.weight),
+            "loo_predictive_loss": -seen - family.log_base_measure(batch.target, at.weight),
         }
 
 
-@training_data.register(Conditioned)
-def _data(model: Conditioned, examples: Examples | None) -> Examples:
+@training_data.register(ConjugateUpdate)
+def _data(model: ConjugateUpdate, examples: Examples | None) -> Examples:
     if examples is not None:
         raise ValueError("a conjugate posterior carries its data: call memory_map(family.given(y)), without X and y")
-    return Numbered(model.examples)
+    return RowIndexedExamples(model.examples)
 
 
-@posterior.register(Conditioned)
-def _posterior(model: Conditioned, examples: Examples) -> ConjugatePosterior:
-    mean, variance, likelihood = model.family.axes(model.natural)
+@posterior.register(ConjugateUpdate)
+def _posterior(model: ConjugateUpdate, examples: Examples) -> ConjugatePosterior:
+    mean, variance, likelihood = model.family.mean_parameter_marginal(model.natural)
     description = Description(
         model=f"{type(model.family).__name__} posterior",
         posterior="exact, conjugate",
@@ -212,7 +212,7 @@ def _posterior(model: Conditioned, examples: Examples) -> ConjugatePosterior:
     return ConjugatePosterior(model, likelihood, description)
 
 
-@training_data.register(Family)
-@posterior.register(Family)
-def _prior(model: Family, examples: Examples | None) -> Any:
+@training_data.register(ConjugateFamily)
+@posterior.register(ConjugateFamily)
+def _refuse_prior(model: ConjugateFamily, examples: Examples | None) -> Any:
     raise ValueError(f"{type(model).__name__} is a prior that has seen nothing: memory_map(prior.given(y))")

@@ -15,11 +15,11 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.likelihoods.mean_parameter import MultivariateGaussian
-from memorymaps.models.conjugate.family import Family, ImproperError, definite, positive
+from memorymaps.models.conjugate.family import ConjugateFamily, ImproperError, as_positive_definite, check_positive
 
 
 @dataclass(frozen=True)
-class NormalMean(Family):
+class NormalMean(ConjugateFamily):
     """`y ~ N(θ, noise)` with known noise, `θ ~ N(mean, variance)`; numbers, or `[d]` and `[d, d]` for vectors."""
 
     mean: Any = 0.0
@@ -28,23 +28,23 @@ class NormalMean(Family):
 
     def __post_init__(self) -> None:
         d = np.size(self.mean)
-        definite("variance", self.variance, d)
-        definite("noise", self.noise, d)
+        as_positive_definite("variance", self.variance, d)
+        as_positive_definite("noise", self.noise, d)
 
     @property
     def _noise(self) -> Array:
-        return definite("noise", self.noise, np.size(self.mean))
+        return as_positive_definite("noise", self.noise, np.size(self.mean))
 
     def natural(self) -> Array:
         """`(Pm, P)` with the precision `P`: `[d, d + 1]`."""
-        precision = np.linalg.inv(definite("variance", self.variance, np.size(self.mean)))
+        precision = np.linalg.inv(as_positive_definite("variance", self.variance, np.size(self.mean)))
         return np.column_stack([precision @ np.ravel(self.mean), precision])
 
     def sites(self, y: Array) -> Array:
         """`(Σ⁻¹y, Σ⁻¹)`."""
         precision = np.linalg.inv(self._noise)
-        pulled = y.reshape(len(y), -1) @ precision
-        return np.concatenate([pulled[..., None], np.tile(precision, (len(y), 1, 1))], axis=-1)
+        precision_times_mean = y.reshape(len(y), -1) @ precision
+        return np.concatenate([precision_times_mean[..., None], np.tile(precision, (len(y), 1, 1))], axis=-1)
 
     def log_partition(self, natural: Array) -> Array:
         """`½ hᵀP⁻¹h − ½ log det P`."""
@@ -52,17 +52,17 @@ class NormalMean(Family):
         mean = np.linalg.solve(precision, h[..., None])[..., 0]
         return np.asarray(0.5 * np.sum(h * mean, axis=-1) - 0.5 * np.linalg.slogdet(precision)[1])
 
-    def statistics(self, natural: Array) -> Array:
+    def expected_statistics(self, natural: Array) -> Array:
         """`E[θ], −½E[θθᵀ]`."""
         covariance = np.linalg.inv(natural[..., 1:])
         mean = (covariance @ natural[..., :1])[..., 0]
         return np.concatenate([mean[..., None], -0.5 * (covariance + mean[..., :, None] * mean[..., None, :])], axis=-1)
 
-    def log_base(self, y: Array, weight: Array) -> Array:
+    def log_base_measure(self, y: Array, weight: Array) -> Array:
         """`w log N(y; 0, Σ)`."""
         return -weight * MultivariateGaussian(self._noise).nll(np.zeros((len(y), np.size(self.mean))), y)
 
-    def axes(self, natural: Array) -> tuple[Array, Array, Likelihood]:
+    def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
         """The posterior's own mean and covariance."""
         covariance = np.linalg.inv(natural[:, 1:])
         one = len(covariance) == 1
@@ -71,7 +71,7 @@ class NormalMean(Family):
 
 
 @dataclass(frozen=True)
-class NormalWishart(Family):
+class NormalWishart(ConjugateFamily):
     """`y ~ N(μ, T⁻¹)`, `μ ∣ T ~ N(mean, (κT)⁻¹)`, `T ~ Wishart(ν, (inverse_scale)⁻¹)`: both unknown, any dimension.
 
     For one variable: precision `τ ~ Gamma(ν/2, rate = inverse_scale/2)`.
@@ -83,10 +83,10 @@ class NormalWishart(Family):
     inverse_scale: Any = 1.0
 
     def __post_init__(self) -> None:
-        positive(kappa=self.kappa)
+        check_positive(kappa=self.kappa)
         if not (np.isfinite(self.nu) and self.nu > self._d - 1):
             raise ImproperError(f"nu = {self.nu}: expected more than d − 1 = {self._d - 1} degrees of freedom")
-        definite("inverse_scale", self.inverse_scale, self._d)
+        as_positive_definite("inverse_scale", self.inverse_scale, self._d)
 
     @property
     def _d(self) -> int:
@@ -95,7 +95,7 @@ class NormalWishart(Family):
     def natural(self) -> Array:
         """`(κm, κ, inverse_scale + κmmᵀ, ν)`, one after the other: `[d² + d + 2]`."""
         m = np.ravel(np.asarray(self.mean, dtype=float))
-        inverse_scale = definite("inverse_scale", self.inverse_scale, self._d)
+        inverse_scale = as_positive_definite("inverse_scale", self.inverse_scale, self._d)
         return np.r_[self.kappa * m, self.kappa, np.ravel(inverse_scale + self.kappa * np.outer(m, m)), self.nu]
 
     def sites(self, y: Array) -> Array:
@@ -104,7 +104,7 @@ class NormalWishart(Family):
         ones = np.ones((len(y), 1))
         return np.concatenate([y, ones, (y[:, :, None] * y[:, None, :]).reshape(len(y), -1), ones], axis=1)
 
-    def usual(self, natural: Array) -> tuple[Array, Array, Array, Array]:
+    def standard_parameters(self, natural: Array) -> tuple[Array, Array, Array, Array]:
         """`m [..., d]`, `κ`, `inverse_scale [..., d, d]`, `ν`."""
         d = self._d
         kappa, nu = natural[..., d], natural[..., -1]
@@ -114,28 +114,28 @@ class NormalWishart(Family):
 
     def log_partition(self, natural: Array) -> Array:
         """`½νd log 2 − ½ν log det(inverse_scale) + log Γ_d(ν/2) − ½d log κ + ½d log 2π`."""
-        _, kappa, inverse_scale, nu = self.usual(natural)
+        _, kappa, inverse_scale, nu = self.standard_parameters(natural)
         wishart = 0.5 * nu * (self._d * np.log(2) - np.linalg.slogdet(inverse_scale)[1]) + multigammaln(nu / 2, self._d)
         return np.asarray(wishart + 0.5 * self._d * np.log(2 * np.pi / kappa))
 
-    def statistics(self, natural: Array) -> Array:
+    def expected_statistics(self, natural: Array) -> Array:
         """`E[Tμ], −½E[μᵀTμ], −½E[T], ½E[log det T]`."""
-        m, kappa, inverse_scale, nu = self.usual(natural)
+        m, kappa, inverse_scale, nu = self.standard_parameters(natural)
         precision = nu[..., None, None] * np.linalg.inv(inverse_scale)
-        pulled = (precision @ m[..., None])[..., 0]
+        precision_times_mean = (precision @ m[..., None])[..., 0]
         half = nu[..., None] / 2 - np.arange(self._d) / 2
         log_det = digamma(half).sum(-1) + self._d * np.log(2) - np.linalg.slogdet(inverse_scale)[1]
-        square = -0.5 * (np.sum(m * pulled, axis=-1) + self._d / kappa)
+        square = -0.5 * (np.sum(m * precision_times_mean, axis=-1) + self._d / kappa)
         flat = -0.5 * precision.reshape(*natural.shape[:-1], -1)
-        return np.concatenate([pulled, square[..., None], flat, 0.5 * log_det[..., None]], axis=-1)
+        return np.concatenate([precision_times_mean, square[..., None], flat, 0.5 * log_det[..., None]], axis=-1)
 
-    def log_base(self, y: Array, weight: Array) -> Array:
+    def log_base_measure(self, y: Array, weight: Array) -> Array:
         """`−½wd log 2π`."""
         return np.asarray(-0.5 * weight * self._d * np.log(2 * np.pi))
 
-    def axes(self, natural: Array) -> tuple[Array, Array, Likelihood]:
+    def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
         """`f = m`, `V = E[T]⁻¹/κ`; the noise stays at `E[T]⁻¹` in the map, and moves in `kl`."""
-        m, kappa, inverse_scale, nu = self.usual(natural)
+        m, kappa, inverse_scale, nu = self.standard_parameters(natural)
         noise = inverse_scale / nu
         one = self._d == 1
         return m, noise / kappa, Gaussian(dispersion=float(noise[0, 0])) if one else MultivariateGaussian(noise)

@@ -23,8 +23,8 @@ from memorymaps.core.perturbation.deviation import cavity_variance
 from memorymaps.core.perturbation.local import Local
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.conjugate.family import ImproperError, definite
-from memorymaps.models.draws.draws import Numbered
+from memorymaps.models.conjugate.family import ImproperError, as_positive_definite
+from memorymaps.models.draws.draws import RowIndexedExamples
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
@@ -64,12 +64,12 @@ class StateSpace:
                 raise ImproperError(f"{name} of shape {shapes[name].shape}: expected {shape} finite numbers")
         if np.linalg.eigvalsh(shapes["process"])[0] < -1e-12 or not np.allclose(shapes["process"], shapes["process"].T):
             raise ImproperError("process: expected a symmetric positive semidefinite matrix")
-        shapes["noise"] = definite("noise", self.noise, c)
-        shapes["first_variance"] = definite("first_variance", self.first_variance, k)
+        shapes["noise"] = as_positive_definite("noise", self.noise, c)
+        shapes["first_variance"] = as_positive_definite("first_variance", self.first_variance, k)
         for name, value in shapes.items():
             object.__setattr__(self, name, value)
 
-    def given(self, y: Any, *, ids: Any = None, sample_weight: Any = None) -> Smoothed:
+    def given(self, y: Any, *, ids: Any = None, sample_weight: Any = None) -> SmoothedSeries:
         """The posterior of all states given observations `[T]` or `[T, c]`; weight 0 means not observed.
 
         Raises
@@ -81,7 +81,7 @@ class StateSpace:
         examples = ArrayExamples.of(np.arange(len(target)), target, ids, sample_weight)
         likelihood = self.likelihood
         likelihood.check_target(examples.whole.target, len(self.observation))
-        return Smoothed(self, examples)
+        return SmoothedSeries(self, examples)
 
     @property
     def likelihood(self) -> Likelihood:
@@ -91,7 +91,7 @@ class StateSpace:
 
 
 @dataclass(frozen=True, eq=False)
-class Smoothed:
+class SmoothedSeries:
     """A state-space model and the observations it has seen."""
 
     model: StateSpace
@@ -190,15 +190,15 @@ def gaussian_kl(at: Local) -> Array:
     return np.asarray(0.5 * np.sum(h / (1 - h) + np.log1p(-h), axis=1) + 0.5 * (u.mT @ at.variance @ u)[:, 0, 0])
 
 
-@training_data.register(Smoothed)
-def _data(model: Smoothed, examples: Examples | None) -> Examples:
+@training_data.register(SmoothedSeries)
+def _data(model: SmoothedSeries, examples: Examples | None) -> Examples:
     if examples is not None:
         raise ValueError("a smoothed series carries its data: call memory_map(model.given(y)), without X and y")
-    return Numbered(model.examples)
+    return RowIndexedExamples(model.examples)
 
 
-@posterior.register(Smoothed)
-def _posterior(model: Smoothed, examples: Examples) -> SmoothedPosterior:
+@posterior.register(SmoothedSeries)
+def _posterior(model: SmoothedSeries, examples: Examples) -> SmoothedPosterior:
     space, (f, variance) = model.model, model.outputs()
     weight, precision = model.weight, np.linalg.inv(space.noise)
     description = Description(
@@ -215,5 +215,5 @@ def _posterior(model: Smoothed, examples: Examples) -> SmoothedPosterior:
 
 @training_data.register(StateSpace)
 @posterior.register(StateSpace)
-def _unseen(model: StateSpace, examples: Examples | None) -> Any:
+def _refuse_model(model: StateSpace, examples: Examples | None) -> Any:
     raise ValueError("a state-space model that has seen nothing: memory_map(model.given(y))")

@@ -11,10 +11,10 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.draws.draws import Draws
-from memorymaps.models.draws.importance_sampling import with_efficiency
+from memorymaps.models.draws.importance_sampling import psis_with_efficiency
 from memorymaps.posteriors.registry import posterior, training_data
 
-_SHAPE = ("chain", "draw")
+_DIMENSIONS = ("chain", "draw")
 
 
 def from_arviz(
@@ -46,15 +46,17 @@ def from_arviz(
     ```
     """
     values = _variable(data, f, "posterior")
-    if tuple(values.dims[:2]) != _SHAPE or values.ndim not in (3, 4):
+    if tuple(values.dims[:2]) != _DIMENSIONS or values.ndim not in (3, 4):
         raise DataError(
             f"variable {f!r} has dimensions {values.dims}: expected (chain, draw, n) or (chain, draw, n, c)"
         )
     examples = None if y is None else _targets(data, y)
-    logs = None if log_likelihood is None else _flat(_variable(data, log_likelihood, "log_likelihood"))
+    logs = None if log_likelihood is None else _merge_chains(_variable(data, log_likelihood, "log_likelihood"))
     chains, size = values.shape[0], values.shape[0] * values.shape[1]
-    importance = with_efficiency(_efficiency(data, size) if chains > 1 else 1.0)
-    return Draws(_flat(values), likelihood, importance, logs, examples, name=f"ArviZ draws of {f!r}, {chains} chain(s)")
+    importance = psis_with_efficiency(_efficiency(data, size) if chains > 1 else 1.0)
+    return Draws(
+        _merge_chains(values), likelihood, importance, logs, examples, name=f"ArviZ draws of {f!r}, {chains} chain(s)"
+    )
 
 
 def _group(data: Any, name: str) -> Any:
@@ -73,7 +75,7 @@ def _variable(data: Any, path: str, group: str) -> Any:
     return found[name]
 
 
-def _flat(values: Any) -> Array:
+def _merge_chains(values: Any) -> Array:
     """Chains one after the other: `[s, …]`."""
     array = np.asarray(values, dtype=float)
     return array.reshape(-1, *array.shape[2:])
@@ -92,14 +94,14 @@ def _efficiency(data: Any, size: int) -> float:
     return float(np.mean(np.concatenate([np.ravel(found[name].values) for name in found.data_vars])) / size)
 
 
-def _bare(data: Any, examples: Any) -> Any:
+def _raise_hint(data: Any, examples: Any) -> Any:
     raise ValueError(
         f"{type(data).__name__} does not say which variable is the model's output: "
         'from memorymaps.models.draws.arviz import from_arviz; memory_map(from_arviz(data, "mu", likelihood, y="y"))'
     )
 
 
-def teach(kind: type) -> None:
+def register_hint(kind: type) -> None:
     """Make `memory_map(kind)` say what to type instead."""
-    posterior.register(kind)(_bare)
-    training_data.register(kind)(_bare)
+    posterior.register(kind)(_raise_hint)
+    training_data.register(kind)(_raise_hint)

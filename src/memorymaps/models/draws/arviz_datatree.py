@@ -2,6 +2,6 @@
 
 from xarray import DataTree
 
-from memorymaps.models.draws.arviz import teach
+from memorymaps.models.draws.arviz import register_hint
 
-teach(DataTree)
+register_hint(DataTree)

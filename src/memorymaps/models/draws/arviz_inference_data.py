@@ -2,6 +2,6 @@
 
 from arviz import InferenceData
 
-from memorymaps.models.draws.arviz import teach
+from memorymaps.models.draws.arviz import register_hint
 
-teach(InferenceData)
+register_hint(InferenceData)

@@ -22,26 +22,29 @@ _NEGLIGIBLE = 1e-10  # directions with this share of the largest average varianc
 
 
 @dataclass(frozen=True)
-class Pool:
+class ShrinkageTarget:
     """What the covariances of many examples have in common.
 
     `root B [c, r]` with `B Bᵀ = V̄` and its inverse `[r, c]`; sizes have the centre `size` and are worth
-    `strength` degrees of freedom.
+    `prior_df` degrees of freedom.
     """
 
     root: Array
-    inverse: Array
-    size: float
-    strength: float
+    inverse_root: Array
+    prior_size: float
+    prior_df: float
 
     @classmethod
-    def of(cls, variance: Array, draws: int) -> Pool:
+    def from_covariances(cls, variance: Array, draws: int) -> ShrinkageTarget:
         """The pool of sample covariances `[n, c, c]`, each of `draws` draws."""
         values, vectors = np.linalg.eigh(np.mean(variance, axis=0))
-        kept = values > _NEGLIGIBLE * max(values[-1], np.finfo(float).tiny)
-        root, inverse = vectors[:, kept] * np.sqrt(values[kept]), (vectors[:, kept] / np.sqrt(values[kept])).T
-        size = _sizes(_whitened(variance, inverse))
-        return cls(root, inverse, *_scaled_f(size[size > 0], draws - 1, int(np.count_nonzero(kept))))
+        varying = values > _NEGLIGIBLE * max(values[-1], np.finfo(float).tiny)
+        root, inverse_root = (
+            vectors[:, varying] * np.sqrt(values[varying]),
+            (vectors[:, varying] / np.sqrt(values[varying])).T,
+        )
+        size = _sizes(_whitened(variance, inverse_root))
+        return cls(root, inverse_root, *_fit_scaled_f(size[size > 0], draws - 1, int(np.count_nonzero(varying))))
 
     def shrink(self, variance: Array, draws: int) -> Array:
         """The shrunk covariances `[n, c, c]`.
@@ -51,25 +54,25 @@ class Pool:
         >>> import numpy as np
         >>> f = np.random.default_rng(0).normal(size=(4, 1000, 1))  # four draws of a variance of one
         >>> v = f.var(axis=0, ddof=1)[..., None]
-        >>> float(v.std()), float(Pool.of(v, 4).shrink(v, 4).std())
+        >>> float(v.std()), float(Pool.from_covariances(v, 4).shrink(v, 4).std())
         (0.8..., 0.0...)
         """
-        a = _whitened(variance, self.inverse)
+        a = _whitened(variance, self.inverse_root)
         size, r = _sizes(a), a.shape[-1]
         if r > 1:
             rho = _oas(a, draws - 1)[:, None, None]
             a = (1 - rho) * a + rho * size[:, None, None] * np.eye(r)
-        return self.root @ (self._steadied(size, draws * r - r)[:, None, None] * a) @ self.root.T
+        return self.root @ (self._shrink_size(size, draws * r - r)[:, None, None] * a) @ self.root.T
 
-    def _steadied(self, size: Array, df: int) -> Array:
+    def _shrink_size(self, size: Array, df: int) -> Array:
         """The factor on each size: `(d₀ s₀² + d s²)/((d₀ + d) s²)`; zero stays zero."""
-        toward = np.divide(self.size, size, out=np.zeros_like(size), where=size > 0)
-        share = 1.0 if np.isinf(self.strength) else self.strength / (self.strength + df)
+        toward = np.divide(self.prior_size, size, out=np.zeros_like(size), where=size > 0)
+        share = 1.0 if np.isinf(self.prior_df) else self.prior_df / (self.prior_df + df)
         return share * toward + (1 - share)
 
 
-def _whitened(variance: Array, inverse: Array) -> Array:
-    return np.asarray(inverse @ variance @ inverse.T)
+def _whitened(variance: Array, inverse_root: Array) -> Array:
+    return np.asarray(inverse_root @ variance @ inverse_root.T)
 
 
 def _sizes(a: Array) -> Array:
@@ -85,7 +88,7 @@ def _oas(a: Array, df: int) -> Array:
     return np.minimum(rho, 1.0)
 
 
-def _scaled_f(size: Array, df: int, r: int) -> tuple[float, float]:
+def _fit_scaled_f(size: Array, df: int, r: int) -> tuple[float, float]:
     """Centre and degrees of freedom of the prior of variances with `df · r` degrees of freedom [Smyth 2004, §6.2]."""
     d = df * r / 2
     if len(size) < 2:
@@ -94,11 +97,11 @@ def _scaled_f(size: Array, df: int, r: int) -> tuple[float, float]:
     excess = float(np.var(logs, ddof=1) - polygamma(1, d))
     if excess <= 0:
         return float(np.exp(np.mean(logs))), np.inf
-    half = _inverse(lambda x: float(polygamma(1, x)), excess)
+    half = _invert_decreasing(lambda x: float(polygamma(1, x)), excess)
     return float(np.exp(np.mean(logs) + digamma(half) - np.log(half))), 2 * half
 
 
-def _inverse(decreasing: Callable[[float], float], value: float) -> float:
+def _invert_decreasing(decreasing: Callable[[float], float], value: float) -> float:
     """`x > 0` with `decreasing(x) = value`, by bisection on the logarithm."""
     low, high = -20.0, 20.0
     for _ in range(80):

@@ -18,16 +18,21 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.draws.covariance_shrinkage import Pool
-from memorymaps.models.draws.importance_sampling import Importance
-from memorymaps.models.draws.sample_posterior import ReweightedPosterior, SampledPosterior, at_draws, covariance
+from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
+from memorymaps.models.draws.importance_sampling import ImportanceSampler
+from memorymaps.models.draws.sample_posterior import (
+    ImportanceWeightedPosterior,
+    SampledPosterior,
+    covariance,
+    without_expectation,
+)
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
-_POOLED = 2048  # examples that the common covariance is learned from
+_SHRINKAGE_EXAMPLES = 2048  # examples that the common covariance is learned from
 
 
-def _likelihood(likelihood: Any) -> Likelihood:
+def _require_likelihood(likelihood: Any) -> Likelihood:
     if not isinstance(likelihood, Likelihood):
         raise TypeError(
             f"likelihood = {likelihood!r}: expected a Likelihood such as Gaussian(dispersion=noise_variance), "
@@ -68,14 +73,14 @@ class Draws:
 
     f: Any
     likelihood: Likelihood
-    importance: Importance | None = None
+    importance: ImportanceSampler | None = None
     log_likelihood: Any = None
     examples: Examples | None = None
     name: str = "draws"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "f", checked(self.f, None))
-        _likelihood(self.likelihood)
+        object.__setattr__(self, "f", as_draws(self.f, None))
+        _require_likelihood(self.likelihood)
         given = self.log_likelihood
         if given is not None:
             given = np.asarray(given, dtype=float)
@@ -108,18 +113,18 @@ class Sampler:
 
     predict: Callable[[Any], Any]
     likelihood: Likelihood
-    importance: Importance | None = None
+    importance: ImportanceSampler | None = None
     name: str = "black box"
 
     def __post_init__(self) -> None:
-        _likelihood(self.likelihood)
+        _require_likelihood(self.likelihood)
 
     def __call__(self, inputs: Any) -> Array:
         """Draws at these inputs, checked."""
-        return checked(self.predict(inputs), inputs.shape[0] if hasattr(inputs, "shape") else len(inputs))
+        return as_draws(self.predict(inputs), inputs.shape[0] if hasattr(inputs, "shape") else len(inputs))
 
 
-def checked(f: Any, n: int | None) -> Array:
+def as_draws(f: Any, n: int | None) -> Array:
     """Draws as finite `[s, n, c]`.
 
     Raises
@@ -144,7 +149,7 @@ def checked(f: Any, n: int | None) -> Array:
 
 
 @dataclass(frozen=True)
-class Numbered(Examples):
+class RowIndexedExamples(Examples):
     """Examples whose inputs are their row numbers, for posteriors that know each row already."""
 
     source: Examples
@@ -164,7 +169,7 @@ class Numbered(Examples):
 
 
 @training_data.register(Draws)
-def _numbered(model: Draws, examples: Examples | None) -> Examples:
+def _draws_data(model: Draws, examples: Examples | None) -> Examples:
     found = model.examples if examples is None else examples
     if found is None:
         raise ValueError("these draws do not bring their targets: memory_map(draws, X, y)")
@@ -172,11 +177,11 @@ def _numbered(model: Draws, examples: Examples | None) -> Examples:
         raise DataError(
             f"draws at {model.f.shape[1]} examples, data with {len(found)}: expected one for each, in order"
         )
-    return Numbered(found)
+    return RowIndexedExamples(found)
 
 
 @training_data.register(Sampler)
-def _small(model: Sampler, examples: Examples | None) -> Examples:
+def _sampler_data(model: Sampler, examples: Examples | None) -> Examples:
     if examples is None:
         raise ValueError("a black box does not keep its training data: memory_map(sampler, X, y)")
     small = isinstance(examples, ArrayExamples)
@@ -186,24 +191,28 @@ def _small(model: Sampler, examples: Examples | None) -> Examples:
 @posterior.register(Draws)
 @posterior.register(Sampler)
 def _posterior(model: Any, examples: Examples) -> SampledPosterior:
-    some = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _POOLED)).astype(int))
+    some = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _SHRINKAGE_EXAMPLES)).astype(int))
     f = model(examples.take(some).inputs)
-    pool = Pool.of(covariance(f), len(f))
-    facts = (model, model.likelihood, _describe(model, f, pool), pool)
+    shrinkage = ShrinkageTarget.from_covariances(covariance(f), len(f))
+    facts = (model, model.likelihood, _describe(model, f, shrinkage), shrinkage)
     if model.importance is None:
         return SampledPosterior(*facts)
-    return ReweightedPosterior(*facts, model.importance, getattr(model, "log_likelihood", None))
+    return ImportanceWeightedPosterior(*facts, model.importance, getattr(model, "log_likelihood", None))
 
 
-def _describe(model: Any, f: Array, pool: Pool) -> Description:
+def _describe(model: Any, f: Array, shrinkage: ShrinkageTarget) -> Description:
     s = len(f)
     note = f"Each V rests on {s:,} draws: about {np.sqrt(2 / (s - 1)):.0%} relative error of one leverage"
-    prior = f", sizes shrunk with {pool.strength:.3g} prior degrees of freedom" if pool.strength > 0.01 * s else ""
+    prior = (
+        f", sizes shrunk with {shrinkage.prior_df:.3g} prior degrees of freedom"
+        if shrinkage.prior_df > 0.01 * s
+        else ""
+    )
     checked_by = () if model.importance is None else ("vehtari2024pareto",)
     return Description(
         model=model.name,
         posterior=f"{s:,} draws: empirical mean and covariance",
-        likelihood=type(at_draws(model.likelihood)).__name__,
+        likelihood=type(without_expectation(model.likelihood)).__name__,
         prior="the sampler's own",
         algorithm="sampling",
         estimator="bounded_cavity",

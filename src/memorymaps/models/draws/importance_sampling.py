@@ -19,7 +19,7 @@ from memorymaps.core.special_functions import logsumexp
 
 
 @dataclass(frozen=True)
-class Reweighted:
+class ImportanceWeights:
     """Draws without one example each: normalised `log_weight [n, s]` and tail shapes `pareto_k [n]`."""
 
     log_weight: Array
@@ -30,19 +30,19 @@ class Reweighted:
         """The largest trustworthy `k` for this number of draws."""
         return min(1 - 1 / float(np.log10(self.log_weight.shape[-1])), 0.7)
 
-    def loss(self, log_likelihood: Array) -> Array:
+    def loo_loss(self, log_likelihood: Array) -> Array:
         """`−log p(y_i ∣ y_{−i})`: `[n]`, in nats, from `log p(y_i ∣ f_i) [n, s]`."""
         return -logsumexp(self.log_weight + log_likelihood)
 
-    def average(self, draws: Array) -> Array:
+    def loo_mean(self, draws: Array) -> Array:
         """The mean of `draws [s, n, c]` without the example itself: `[n, c]`."""
         return np.einsum("ns,snc->nc", np.exp(self.log_weight), draws)
 
 
-Importance = Callable[[Array], Reweighted]
+ImportanceSampler = Callable[[Array], ImportanceWeights]
 
 
-def psis(log_likelihood: Array, reff: float = 1.0) -> Reweighted:
+def psis(log_likelihood: Array, reff: float = 1.0) -> ImportanceWeights:
     """PSIS weights of leave-one-out from `log p(y_i ∣ f_i) [n, s]`, by ArviZ's `psislw`.
 
     `reff` is the relative efficiency of the draws, effective number / number (1 for independent ones).
@@ -57,12 +57,12 @@ def psis(log_likelihood: Array, reff: float = 1.0) -> Reweighted:
     s = log_likelihood.shape[-1]
     if s < 25:
         raise ValueError(f"{s} draws: importance sampling fits the tail of their weights and needs 25, better 1,000")
-    weights, k = _smoothed(log_likelihood, reff)
+    weights, k = _psislw(log_likelihood, reff)
     flat = np.ptp(log_likelihood, axis=-1) == 0  # weight zero: nothing is reweighted, there is no tail
-    return Reweighted(weights, np.where(flat, 0.0, k))
+    return ImportanceWeights(weights, np.where(flat, 0.0, k))
 
 
-def _smoothed(log_likelihood: Array, reff: float) -> tuple[Array, Array]:
+def _psislw(log_likelihood: Array, reff: float) -> tuple[Array, Array]:
     """Before ArviZ 1.0 by a function of log weights, from then on by one of log likelihoods."""
     arviz = require("arviz")
     if hasattr(arviz, "psislw"):
@@ -72,6 +72,6 @@ def _smoothed(log_likelihood: Array, reff: float) -> tuple[Array, Array]:
     return np.asarray(weights), np.asarray(k)
 
 
-def with_efficiency(reff: float) -> Importance:
+def psis_with_efficiency(reff: float) -> ImportanceSampler:
     """`psis` for draws of this relative efficiency."""
     return functools.partial(psis, reff=reff)

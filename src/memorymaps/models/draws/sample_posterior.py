@@ -14,8 +14,8 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
 from memorymaps.core.perturbation.deviation import Warn, cavity_variance
 from memorymaps.core.perturbation.local import Local
-from memorymaps.models.draws.covariance_shrinkage import Pool
-from memorymaps.models.draws.importance_sampling import Importance
+from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
+from memorymaps.models.draws.importance_sampling import ImportanceSampler
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -27,7 +27,7 @@ class SampledPosterior:
     draws: Callable[[Any], Array]
     likelihood: Likelihood
     description: Description
-    pool: Pool
+    shrinkage: ShrinkageTarget
 
     @property
     def capabilities(self) -> Capabilities:
@@ -37,7 +37,7 @@ class SampledPosterior:
     def marginals(self, inputs: Any) -> Marginals:
         """Mean `f [n, c]` and shrunk covariance `V [n, c, c]` of the draws."""
         f = self.draws(inputs)
-        return Marginals(f.mean(axis=0), self.pool.shrink(covariance(f), len(f)))
+        return Marginals(f.mean(axis=0), self.shrinkage.shrink(covariance(f), len(f)))
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, s]`, the centred draws over `√(s − 1)`: sample covariances as they are, so have hundreds."""
@@ -46,10 +46,10 @@ class SampledPosterior:
 
 
 @dataclass(frozen=True)
-class ReweightedPosterior(SampledPosterior):
+class ImportanceWeightedPosterior(SampledPosterior):
     """The same with leave-one-out by importance sampling beside the Gaussian form."""
 
-    importance: Importance
+    importance: ImportanceSampler
     log_likelihood: Array | None = None
 
     @property
@@ -64,21 +64,21 @@ class ReweightedPosterior(SampledPosterior):
         f = self.draws(batch.inputs)
         if batch.offset is not None:
             f = f + np.reshape(batch.offset, (len(batch), -1))
-        logs = self._logs(f, batch, at)
+        logs = self._log_likelihood(f, batch, at)
         found = self.importance(at.weight[:, None] * logs)
-        light = np.where(found.pareto_k > found.threshold, int(Warn.PARETO_K), 0)
+        warning = np.where(found.pareto_k > found.threshold, int(Warn.PARETO_K), 0)
         return {
-            "pareto_k": found.pareto_k, "psis_loo_loss": found.loss(logs), "gaussian_loo_loss": gaussian_loss(at),
-            "psis_deviation": found.average(f) - f.mean(axis=0), "warning": light,
+            "pareto_k": found.pareto_k, "psis_loo_loss": found.loo_loss(logs), "gaussian_loo_loss": gaussian_loo_loss(at),
+            "psis_deviation": found.loo_mean(f) - f.mean(axis=0), "warning": warning,
         }  # fmt: skip
 
-    def _logs(self, f: Array, batch: Batch, at: Local) -> Array:
+    def _log_likelihood(self, f: Array, batch: Batch, at: Local) -> Array:
         if self.log_likelihood is not None:
             return self.log_likelihood[:, batch.inputs].T
-        return -np.stack([at_draws(self.likelihood).nll(draw, at.y) for draw in f], axis=1)
+        return -np.stack([without_expectation(self.likelihood).nll(draw, at.y) for draw in f], axis=1)
 
 
-def at_draws(likelihood: Likelihood) -> Likelihood:
+def without_expectation(likelihood: Likelihood) -> Likelihood:
     """The likelihood itself, where it is met in expectation."""
     return likelihood.likelihood if isinstance(likelihood, ExpectedLikelihood) else likelihood
 
@@ -89,9 +89,9 @@ def covariance(f: Array) -> Array:
     return np.asarray(z @ np.swapaxes(z, 1, 2)) / (len(f) - 1)
 
 
-def gaussian_loss(at: Local) -> Array:
+def gaussian_loo_loss(at: Local) -> Array:
     """`−log ∫ p(y ∣ f) N(f; f_i + Δf_i, V_i^{\\i}) df`: `[n]`; NaN where `ΛV` reaches its bound."""
-    around = GaussianExpectation(_plain(at.likelihood), cavity_variance(at.variance, at.curvature))
+    around = GaussianExpectation(_without_average(at.likelihood), cavity_variance(at.variance, at.curvature))
     deviation = at.cavity()
     good = np.isfinite(deviation).all(axis=1)
     loss = np.full(len(good), np.nan)
@@ -100,5 +100,5 @@ def gaussian_loss(at: Local) -> Array:
     return loss
 
 
-def _plain(likelihood: Likelihood) -> Likelihood:
+def _without_average(likelihood: Likelihood) -> Likelihood:
     return likelihood.likelihood if isinstance(likelihood, GaussianExpectation) else likelihood

@@ -16,11 +16,11 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.gather import gathered
 from memorymaps.data.views import with_inputs
-from memorymaps.models.kernels.gram_posterior import GramOutput, Kernel
+from memorymaps.models.kernels.gram_posterior import Kernel, KernelOutput
 from memorymaps.models.linear.design_matrix import Design
 
 
-def features_of(model: Any) -> Callable[[Any], Any]:
+def feature_map(model: Any) -> Callable[[Any], Any]:
     """Inputs as the model takes them: sparse stays sparse, everything else a finite float64 matrix.
 
     A kernel that is a function takes whatever it takes.
@@ -33,7 +33,7 @@ def features_of(model: Any) -> Callable[[Any], Any]:
     return lambda inputs: inputs.tocsr() if issparse(inputs) else design(inputs)
 
 
-def kernel_of(model: Any, gamma: float | None) -> Kernel:
+def kernel_function(model: Any, gamma: float | None) -> Kernel:
     """`k(x, x') [n, n']` of a model with `kernel`, `degree`, `coef0`.
 
     Raises
@@ -62,7 +62,7 @@ def libsvm_gamma(model: Any, x: Any) -> float:
     return float(1 / (x.shape[1] * variance)) if variance > 0 else 1.0
 
 
-def fitted_on(model: Any, attribute: str, examples: Examples | None) -> Examples:
+def require_fitted(model: Any, attribute: str, examples: Examples | None) -> Examples:
     """The examples, if the model is fitted.
 
     Raises
@@ -81,17 +81,17 @@ def fitted_on(model: Any, attribute: str, examples: Examples | None) -> Examples
     return examples
 
 
-def seen_by(model: Any, examples: Examples) -> tuple[Batch, Array]:
+def gather_features(model: Any, examples: Examples) -> tuple[Batch, Array]:
     """All examples with their inputs as the model takes them, and their weights."""
-    whole = gathered(examples.map(with_inputs(features_of(model))))
+    whole = gathered(examples.map(with_inputs(feature_map(model))))
     return whole, np.ones(len(whole)) if whole.weight is None else whole.weight
 
 
-def asked_raw(part: GramOutput, features: Any) -> GramOutput:
-    """The same output, asked with raw inputs; `anchors` are features already."""
+def with_raw_inputs(part: KernelOutput, features: Any) -> KernelOutput:
+    """The same output, asked with raw inputs; `training_inputs` are features already."""
     inner = part.kernel
 
     def kernel(a: Any, b: Any) -> Array:
-        return inner(features(a), b if b is part.anchors else features(b))
+        return inner(features(a), b if b is part.training_inputs else features(b))
 
     return dataclasses.replace(part, kernel=kernel)

@@ -24,59 +24,65 @@ from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_same, gathered
 from memorymaps.data.indexed import Numbered, NumberedExamples
 from memorymaps.data.views import with_inputs
-from memorymaps.models.kernels.gram_posterior import GramOutput, GramPosterior
-from memorymaps.models.kernels.sklearn_gpr import CITED, HELD, check_fitted, no_weights, own_variance
+from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.models.kernels.sklearn_gpr import (
+    HYPERPARAMETERS_FIXED,
+    METHODS,
+    check_fitted,
+    refuse_weights,
+    white_noise_variance,
+)
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
-_AT_THE_MODE = "Means are those at the mode, σ(f); predict_proba averages over the posterior."
-_PRIVATE = (
+_MODE_NOTE = "Means are those at the mode, σ(f); predict_proba averages over the posterior."
+_WHITE_NOISE_NOTE = (
     "WhiteKernel gives each training example a latent value of its own; outputs and predictions of the map contain it, "
     "those of model.predict do not. Left-out predictions are those of a model fitted without the example."
 )
-_TIES = "Where votes tie, model.predict asks the probabilities and the map takes the first class."
+_TIES_NOTE = "Where votes tie, model.predict asks the probabilities and the map takes the first class."
 
 
 @dataclass(frozen=True)
-class _Binary:
+class _BinaryClassifier:
     """A binary process and the rows of the training data that it met.
 
-    It is positive for its second class; `turn = −1` where the map's output is positive for the first.
+    It is positive for its second class; `sign = −1` where the map's output is positive for the first.
     """
 
     fit: Any
     rows: Array
-    turn: float = 1.0
+    sign: float = 1.0
 
     @property
-    def private(self) -> bool:
+    def has_white_noise(self) -> bool:
         """Whether examples have latent values of their own."""
-        return bool(own_variance(self.fit.kernel_, self.fit.X_train_[:1])[0] > 0)
+        return bool(white_noise_variance(self.fit.kernel_, self.fit.X_train_[:1])[0] > 0)
 
     def duals(self, n: int) -> Array:
         """`y − π [N]`, so that `f = K (y − π)`; zero for examples that it did not meet."""
         duals = np.zeros(n)
-        duals[self.rows] = self.turn * (self.fit.y_train_ - self.fit.pi_)
+        duals[self.rows] = self.sign * (self.fit.y_train_ - self.fit.pi_)
         return duals
 
-    def part(self, x: Any) -> GramOutput:
+    def kernel_output(self, x: Any) -> KernelOutput:
         """The output after its data; `Λ` is zero for examples that it did not meet."""
         curvature = np.zeros(len(x))
         curvature[self.rows] = self.fit.pi_ * (1 - self.fit.pi_)
-        return GramOutput(self.kernel, x, self.kernel(x, x), curvature)
+        return KernelOutput(self.kernel, x, self.kernel(x, x), curvature)
 
     def kernel(self, a: Any, b: Any) -> Array:
         """`k(a, b)`; numbered inputs are the same example where their numbers are."""
-        kernel, x = self.fit.kernel_, _bare(a)
+        kernel, x = self.fit.kernel_, _plain_inputs(a)
         if a is b:
             return np.asarray(kernel(x))
-        found = np.asarray(kernel(x, _bare(b)))
+        found = np.asarray(kernel(x, _plain_inputs(b)))
         if isinstance(a, Numbered) and isinstance(b, Numbered):
-            found = found + (a.rows[:, None] == b.rows) * own_variance(kernel, x)[:, None]
+            found = found + (a.rows[:, None] == b.rows) * white_noise_variance(kernel, x)[:, None]
         return found
 
 
-def _bare(inputs: Any) -> Array:
+def _plain_inputs(inputs: Any) -> Array:
     return np.asarray(inputs.inputs if isinstance(inputs, Numbered) else inputs)
 
 
@@ -85,20 +91,24 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
     check_fitted(model, "base_estimator_")
     if examples is None:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
-    coded = examples.map(no_weights).map(functools.partial(numbered, model.classes_))
-    return NumberedExamples(coded) if any(_Binary(fit, np.arange(0)).private for fit in _fits(model)) else coded
+    coded = examples.map(refuse_weights).map(functools.partial(numbered, model.classes_))
+    return (
+        NumberedExamples(coded)
+        if any(_BinaryClassifier(fit, np.arange(0)).has_white_noise for fit in _fits(model))
+        else coded
+    )
 
 
 @posterior.register(GaussianProcessClassifier)
 def _classification(model: Any, examples: Examples) -> GramPosterior:
-    whole = gathered(examples.map(with_inputs(_bare)))
+    whole = gathered(examples.map(with_inputs(_plain_inputs)))
     binaries, classes = _binaries(model, whole.target), len(model.classes_)
-    private = any(binary.private for binary in binaries)
-    x = Numbered(whole.inputs, np.arange(len(whole))) if private else whole.inputs
+    has_white_noise = any(binary.has_white_noise for binary in binaries)
+    x = Numbered(whole.inputs, np.arange(len(whole))) if has_white_noise else whole.inputs
     for binary in binaries:
         check_same(whole.inputs[binary.rows], binary.fit.X_train_, type(model).__name__)
-    parts = tuple(binary.part(x) for binary in binaries)
-    likelihood, several, note = _scheme(model)
+    parts = tuple(binary.kernel_output(x) for binary in binaries)
+    likelihood, several, note = _multiclass_likelihood(model)
     description = Description(
         model="scikit-learn GaussianProcessClassifier",
         posterior="Laplace at the mode" + several,
@@ -106,14 +116,14 @@ def _classification(model: Any, examples: Examples) -> GramPosterior:
         prior=f"kernel {model.kernel_}, from the model",
         coverage=(f"f at {len(whole)} training inputs: full covariance",),
         classes=tuple(model.classes_.tolist()),
-        effective_parameters=sum(part.effective for part in parts),
-        notes=(HELD, _AT_THE_MODE, *note, *((_PRIVATE,) if private else ())),
-        methods=(*CITED, "rasmussen2006gaussian"),
+        effective_parameters=sum(part.effective_parameters for part in parts),
+        notes=(HYPERPARAMETERS_FIXED, _MODE_NOTE, *note, *((_WHITE_NOISE_NOTE,) if has_white_noise else ())),
+        methods=(*METHODS, "rasmussen2006gaussian"),
     )
-    return GramPosterior(likelihood, description, functools.partial(_latent, binaries, x), parts)
+    return GramPosterior(likelihood, description, functools.partial(_latent_mode, binaries, x), parts)
 
 
-def _scheme(model: Any) -> tuple[Likelihood, str, tuple[str, ...]]:
+def _multiclass_likelihood(model: Any) -> tuple[Likelihood, str, tuple[str, ...]]:
     """Likelihood, words for the posterior, and a note, by how several classes are told apart."""
     classes = len(model.classes_)
     if classes == 2:
@@ -124,7 +134,7 @@ def _scheme(model: Any) -> tuple[Likelihood, str, tuple[str, ...]]:
     return (
         pairs,
         f", {len(pairs.pairs)} binary classifiers (one for each pair)",
-        (pairs.note(model.classes_, "binary classifiers"), _TIES),
+        (pairs.note(model.classes_, "binary classifiers"), _TIES_NOTE),
     )
 
 
@@ -132,15 +142,18 @@ def _fits(model: Any) -> list[Any]:
     return [model.base_estimator_] if len(model.classes_) == 2 else list(model.base_estimator_.estimators_)
 
 
-def _binaries(model: Any, target: Array) -> list[_Binary]:
+def _binaries(model: Any, target: Array) -> list[_BinaryClassifier]:
     fits, classes = _fits(model), len(model.classes_)
     if classes == 2 or model.multi_class == "one_vs_rest":
-        return [_Binary(fit, np.arange(len(target))) for fit in fits]
+        return [_BinaryClassifier(fit, np.arange(len(target))) for fit in fits]
     pairs = itertools.combinations(range(classes), 2)
-    return [_Binary(fit, np.flatnonzero(np.isin(target, pair)), -1.0) for fit, pair in zip(fits, pairs, strict=True)]
+    return [
+        _BinaryClassifier(fit, np.flatnonzero(np.isin(target, pair)), -1.0)
+        for fit, pair in zip(fits, pairs, strict=True)
+    ]
 
 
-def _latent(binaries: list[_Binary], x: Any, inputs: Any) -> Array:
+def _latent_mode(binaries: list[_BinaryClassifier], x: Any, inputs: Any) -> Array:
     """`f = k(x, X)(y − π)`, the latent mode: `[n, c]`."""
     columns = [binary.kernel(inputs, x) @ binary.duals(len(x)) for binary in binaries]
     return np.stack(columns, axis=1)

@@ -17,14 +17,16 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.gather import check_same, gathered, weighted
-from memorymaps.models.kernels.gram_posterior import GramOutput, GramPosterior
+from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.sklearn_targets import numeric_target
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
-HELD = "Hyperparameters are held at their fitted values: leaving an example out does not optimise them again."
-_SCALED = "The targets' mean and scale (normalize_y) are held at those of the whole data."
-CITED = ("nickl2023memory", "tailor2023maps")
+HYPERPARAMETERS_FIXED = (
+    "Hyperparameters are held at their fitted values: leaving an example out does not optimise them again."
+)
+_NORMALISATION_FIXED = "The targets' mean and scale (normalize_y) are held at those of the whole data."
+METHODS = ("nickl2023memory", "tailor2023maps")
 
 
 def check_fitted(model: Any, attribute: str) -> None:
@@ -35,7 +37,7 @@ def check_fitted(model: Any, attribute: str) -> None:
         raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map") from error
 
 
-def no_weights(batch: Batch) -> Batch:
+def refuse_weights(batch: Batch) -> Batch:
     """The batch; raise `DataError` where it has weights."""
     if batch.weight is not None:
         raise DataError(
@@ -48,7 +50,7 @@ def no_weights(batch: Batch) -> Batch:
 # --- regression ------------------------------------------------------------------------------------------------------
 
 
-def own_variance(kernel: Any, x: Any) -> Array:
+def white_noise_variance(kernel: Any, x: Any) -> Array:
     """What `WhiteKernel` adds to the variance of an example and to no covariance, `[n]`."""
     whole = kernel.diag(x)
     white = whole - np.diagonal(kernel(x, x))
@@ -57,7 +59,7 @@ def own_variance(kernel: Any, x: Any) -> Array:
 
 def _noise(model: Any, x: Any) -> Array:
     """Noise variances `[n]` of the training examples, in units of the scaled targets: WhiteKernel and `alpha`."""
-    white = own_variance(model.kernel_, x)
+    white = white_noise_variance(model.kernel_, x)
     noise = np.broadcast_to(np.asarray(model.alpha, dtype=float), white.shape) + white
     if np.any(noise <= 0):
         raise DataError("a noise variance is not positive: set alpha > 0 or add a WhiteKernel")
@@ -69,7 +71,7 @@ def _regression_data(model: Any, examples: Examples | None) -> Examples:
     check_fitted(model, "X_train_")
     if examples is None:
         raise ValueError(f"{type(model).__name__} needs its targets in their own units: memory_map(model, X, y)")
-    examples = examples.map(numeric_target).map(no_weights)
+    examples = examples.map(numeric_target).map(refuse_weights)
     noise = _noise(model, model.X_train_)
     if np.ptp(noise) <= 1e-12 * noise.max():
         return examples
@@ -86,19 +88,19 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
     scale = _target_variance(y) if model.normalize_y else np.ones(y.shape[1])
     phi = scale * np.mean(noise)
     gram = model.kernel_(model.X_train_, model.X_train_)
-    parts = tuple(GramOutput(_kernel(model), model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
+    parts = tuple(KernelOutput(_kernel(model), model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
     description = Description(
         model="scikit-learn GaussianProcessRegressor",
         posterior="exact Gaussian process",
         likelihood="Gaussian",
         prior=f"kernel {model.kernel_}, from the model",
         coverage=(f"f at {len(y)} training inputs: exact, full covariance",),
-        effective_parameters=sum(part.effective for part in parts),
+        effective_parameters=sum(part.effective_parameters for part in parts),
         dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
-        notes=(HELD, *((_SCALED,) if model.normalize_y else ())),
-        methods=(*CITED, "rasmussen2006gaussian"),
+        notes=(HYPERPARAMETERS_FIXED, *((_NORMALISATION_FIXED,) if model.normalize_y else ())),
+        methods=(*METHODS, "rasmussen2006gaussian"),
     )
-    return GramPosterior(Gaussian(description.dispersion or 1.0), description, _predicted(model), parts)
+    return GramPosterior(Gaussian(description.dispersion or 1.0), description, _predict_function(model), parts)
 
 
 def _target_variance(y: Array) -> Array:
@@ -110,7 +112,7 @@ def _kernel(model: Any) -> Callable[[Any, Any], Array]:
     return lambda a, b: np.asarray(model.kernel_(np.asarray(a), np.asarray(b)))
 
 
-def _predicted(model: Any) -> Callable[[Any], Array]:
+def _predict_function(model: Any) -> Callable[[Any], Array]:
     def outputs(inputs: Any) -> Array:
         f = model.predict(inputs)
         return np.reshape(f, (len(f), -1))

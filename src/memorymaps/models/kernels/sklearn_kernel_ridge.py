@@ -11,8 +11,14 @@ from sklearn.kernel_ridge import KernelRidge
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_same
-from memorymaps.models.kernels.gram_posterior import GramOutput, GramPosterior
-from memorymaps.models.kernels.kernel_functions import asked_raw, features_of, fitted_on, kernel_of, seen_by
+from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.models.kernels.kernel_functions import (
+    feature_map,
+    gather_features,
+    kernel_function,
+    require_fitted,
+    with_raw_inputs,
+)
 from memorymaps.models.sklearn_targets import numeric_target
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
@@ -20,23 +26,24 @@ from memorymaps.posteriors.registry import posterior, training_data
 
 @training_data.register(KernelRidge)
 def _ridge_data(model: Any, examples: Examples | None) -> Examples:
-    return fitted_on(model, "dual_coef_", examples).map(numeric_target)
+    return require_fitted(model, "dual_coef_", examples).map(numeric_target)
 
 
 @posterior.register(KernelRidge)
 def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
-    whole, weight = seen_by(model, examples)
-    kernel, features = kernel_of(model, model.gamma), features_of(model)
+    whole, weight = gather_features(model, examples)
+    kernel, features = kernel_function(model, model.gamma), feature_map(model)
     check_same(whole.inputs, model.X_fit_, type(model).__name__)
     gram, y = kernel(whole.inputs, whole.inputs), whole.target.reshape(len(whole), -1)
     alpha = np.broadcast_to(np.asarray(model.alpha, dtype=float), (y.shape[1],))
-    unit = [GramOutput(kernel, whole.inputs, gram, weight, scale=1 / a) for a in alpha]
-    effective = np.asarray([part.effective for part in unit])
+    unit_scale = [KernelOutput(kernel, whole.inputs, gram, weight, scale=1 / a) for a in alpha]
+    effective = np.asarray([part.effective_parameters for part in unit_scale])
     phi = weight @ (y - model.predict(whole.inputs).reshape(y.shape)) ** 2 / (np.count_nonzero(weight) - effective)
     parts = tuple(
-        dataclasses.replace(part, curvature=weight / p, scale=part.scale * p) for part, p in zip(unit, phi, strict=True)
+        dataclasses.replace(part, curvature=weight / p, scale=part.scale * p)
+        for part, p in zip(unit_scale, phi, strict=True)
     )
-    shown = tuple(asked_raw(part, features) for part in parts)
+    kernel_outputs = tuple(with_raw_inputs(part, features) for part in parts)
     description = Description(
         model="scikit-learn KernelRidge",
         posterior="exact Gaussian process with prior σ²K/alpha",
@@ -49,4 +56,6 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
         residual_df=float(np.count_nonzero(weight) - effective[0]),
     )
     likelihood = Gaussian(description.dispersion or 1.0)
-    return GramPosterior(likelihood, description, lambda x: model.predict(features(x)).reshape(-1, y.shape[1]), shown)
+    return GramPosterior(
+        likelihood, description, lambda x: model.predict(features(x)).reshape(-1, y.shape[1]), kernel_outputs
+    )

@@ -22,17 +22,17 @@ from memorymaps.core.likelihoods.output_codes import OneVsOne
 from memorymaps.data.class_labels import numbered
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_same
-from memorymaps.models.kernels.gram_posterior import Conditioned, GramOutput, GramPosterior, Kernel
+from memorymaps.models.kernels.gram_posterior import GramConditional, GramPosterior, Kernel, KernelOutput
 from memorymaps.models.kernels.kernel_functions import (
-    asked_raw,
-    features_of,
-    fitted_on,
-    kernel_of,
+    feature_map,
+    gather_features,
+    kernel_function,
     libsvm_gamma,
-    seen_by,
+    require_fitted,
+    with_raw_inputs,
 )
-from memorymaps.models.sklearn_targets import class_weighted, numeric_target
-from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_tolerance
+from memorymaps.models.sklearn_targets import apply_class_weights, numeric_target
+from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_solver_tolerance
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SupportVectorPosterior(GramPosterior):
-    """A support vector machine's posterior: errors are its dual variables, `spread` its solver's tolerance squared."""
+    """A support vector machine's posterior: errors are its dual variables, `tolerance_variance` its solver's tolerance squared."""
 
     subgradient: FittedErrors
-    spread: float
+    tolerance_variance: float
 
     @property
     def capabilities(self) -> Capabilities:
@@ -55,25 +55,25 @@ class SupportVectorPosterior(GramPosterior):
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the tolerance that smoothing cannot look below."""
-        return with_tolerance(super().marginals(inputs), self.spread)
+        return with_solver_tolerance(super().marginals(inputs), self.tolerance_variance)
 
 
 @training_data.register(SVR)
 def _regression_data(model: Any, examples: Examples | None) -> Examples:
-    return fitted_on(model, "support_", examples).map(numeric_target)
+    return require_fitted(model, "support_", examples).map(numeric_target)
 
 
 @training_data.register(SVC)
 def _class_data(model: Any, examples: Examples | None) -> Examples:
-    coded = fitted_on(model, "support_", examples).map(functools.partial(numbered, model.classes_))
+    coded = require_fitted(model, "support_", examples).map(functools.partial(numbered, model.classes_))
     if model.class_weight is None:
         return coded
-    return coded.map(functools.partial(class_weighted, model.class_weight_))
+    return coded.map(functools.partial(apply_class_weights, model.class_weight_))
 
 
 @posterior.register(SVR)
 def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
-    whole, weight = seen_by(model, examples)
+    whole, weight = gather_features(model, examples)
     loss = EpsilonInsensitive(epsilon=float(model.epsilon), cost=float(model.C))
     phi = _noise_scale(model, loss, model.predict(whole.inputs)[:, None], whole.target, weight)
     description = Description(
@@ -87,7 +87,7 @@ def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
     duals = np.zeros((len(whole), 1))
     duals[model.support_, 0] = _dense(model.dual_coef_)[0]
     scaled = dataclasses.replace(loss, cost=loss.cost / phi)
-    return _machine(model, whole, weight, scaled, duals, description)
+    return _svm_posterior(model, whole, weight, scaled, duals, description)
 
 
 def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> float:
@@ -98,15 +98,15 @@ def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> fl
 
 @posterior.register(SVC)
 def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
-    whole, weight = seen_by(model, examples)
+    whole, weight = gather_features(model, examples)
     classes = len(model.classes_)
     duals = _binary_duals(model, len(whole)) if classes == 2 else _pair_duals(model, whole.target, classes)
     x = whole.inputs
-    f = _cross(_kernel(model, x), x, x, duals) + np.asarray(model.intercept_)
+    f = _decision_values(_kernel(model, x), x, x, duals) + np.asarray(model.intercept_)
     loss: Any = Hinge(cost=float(model.C)) if classes == 2 else OneVsOne(Hinge(cost=float(model.C)), classes)
     phi = _noise_scale(model, loss, f, whole.target, weight)
-    cheap = Hinge(cost=float(model.C) / phi)
-    scaled = cheap if classes == 2 else OneVsOne(cheap, classes)
+    scaled_hinge = Hinge(cost=float(model.C) / phi)
+    scaled = scaled_hinge if classes == 2 else OneVsOne(scaled_hinge, classes)
     description = Description(
         model="scikit-learn SVC",
         posterior="Gaussian process, losses smoothed by the posterior",
@@ -117,7 +117,7 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
         dispersion_estimated=True,
         notes=() if classes == 2 else (loss.note(model.classes_, "binary machines"),),
     )
-    return _machine(model, whole, weight, scaled, duals, description)
+    return _svm_posterior(model, whole, weight, scaled, duals, description)
 
 
 def _binary_duals(model: Any, n: int) -> Array:
@@ -142,24 +142,24 @@ def _dense(values: Any) -> Array:
     return np.asarray(values.toarray() if hasattr(values, "toarray") else values)
 
 
-def _machine(
+def _svm_posterior(
     model: Any, whole: Batch, weight: Array, loss: Likelihood, duals: Array, description: Description
 ) -> SupportVectorPosterior:
     """From dual variables `[N, c]` (`f = K·duals + b`) to the posterior; `e = −duals/φ`."""
     if not callable(model.kernel):  # libsvm keeps no inputs of a kernel that it was given values of
         check_same(whole.inputs[model.support_], model.support_vectors_, type(model).__name__)
-    features, x = features_of(model), whole.inputs
+    features, x = feature_map(model), whole.inputs
     kernel = _kernel(model, x)
     gram, phi, intercept = kernel(x, x), float(description.dispersion or 1.0), np.asarray(model.intercept_)  # type: ignore[arg-type]
-    f, own, spread = gram @ duals + intercept, np.diagonal(gram), float(model.tol) ** 2
+    f, own, tolerance_variance = gram @ duals + intercept, np.diagonal(gram), float(model.tol) ** 2
 
     def variance(curvature: Array) -> Array:
-        columns = [phi * Conditioned.on(gram, phi * c, True).variance(gram, own) for c in curvature.T]
+        columns = [phi * GramConditional.from_gram(gram, phi * c, True).variance(gram, own) for c in curvature.T]
         return np.stack(columns, axis=1)
 
     start = np.repeat(phi * own[:, None], f.shape[1], axis=1)
-    curvature = smoothed_curvature(loss, f, whole.target, weight, spread, start, variance)
-    parts = tuple(asked_raw(GramOutput(kernel, x, gram, c, True, phi), features) for c in curvature.T)
+    curvature = smoothed_curvature(loss, f, whole.target, weight, tolerance_variance, start, variance)
+    parts = tuple(with_raw_inputs(KernelOutput(kernel, x, gram, c, True, phi), features) for c in curvature.T)
     alphas, top = np.abs(duals), float(model.C) * weight[:, None]
     description = dataclasses.replace(
         description,
@@ -169,21 +169,26 @@ def _machine(
     )
     errors = FittedErrors.of(whole.ids, -duals / phi)
     return SupportVectorPosterior(
-        loss, description, lambda new: _cross(kernel, features(new), x, duals) + intercept, parts, errors, spread
+        loss,
+        description,
+        lambda new: _decision_values(kernel, features(new), x, duals) + intercept,
+        parts,
+        errors,
+        tolerance_variance,
     )
 
 
 def _kernel(model: Any, x: Any) -> Kernel:
-    return kernel_of(model, None if callable(model.kernel) else libsvm_gamma(model, x))
+    return kernel_function(model, None if callable(model.kernel) else libsvm_gamma(model, x))
 
 
-def _cross(kernel: Any, new: Any, x: Any, duals: Array) -> Array:
+def _decision_values(kernel: Any, new: Any, x: Any, duals: Array) -> Array:
     active = np.flatnonzero(np.any(duals != 0, axis=1))
     return np.asarray(kernel(new, x[active]) @ duals[active])
 
 
 def _support_note(alphas: Array, top: Array) -> str:
-    kinds = _kinds(alphas, top)
+    kinds = _support_kinds(alphas, top)
     return (
         f"{np.count_nonzero(kinds == 'margin')} support vectors on the margin (0 < α < C), "
         f"{np.count_nonzero(kinds == 'bounded')} bounded (α = C), {np.count_nonzero(kinds == 'none')} examples that "
@@ -216,9 +221,9 @@ def support_vectors(m: MemoryMap) -> Array:
         raise ValueError("support vectors are told from the map that memory_map made of an SVC or SVR, not from disk")
     alphas = np.abs(source.subgradient(m["id"]))
     loss: Any = source.likelihood.binary if isinstance(source.likelihood, OneVsOne) else source.likelihood
-    return _kinds(alphas, loss.cost * m["weight"][:, None])
+    return _support_kinds(alphas, loss.cost * m["weight"][:, None])
 
 
-def _kinds(alphas: Array, top: Array) -> Array:
+def _support_kinds(alphas: Array, top: Array) -> Array:
     bounded = np.any(alphas >= top * (1 - 1e-9), axis=1)
     return np.where(bounded, "bounded", np.where(np.any(alphas > 0, axis=1), "margin", "none"))

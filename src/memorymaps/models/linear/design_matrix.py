@@ -67,12 +67,12 @@ def _matrix(inputs: Any) -> Array:
         return np.asarray(inputs, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"non-numeric inputs{_guilty(inputs)}: encode them first, for instance with scikit-learn's "
+            f"non-numeric inputs{_non_numeric_columns(inputs)}: encode them first, for instance with scikit-learn's "
             "OneHotEncoder in a Pipeline"
         ) from error
 
 
-def _guilty(inputs: Any) -> str:
+def _non_numeric_columns(inputs: Any) -> str:
     if not hasattr(inputs, "dtypes") or not hasattr(inputs, "columns"):
         return ""
     kinds = zip(inputs.columns, list(inputs.dtypes), strict=True)

@@ -83,7 +83,7 @@ class LinearPosterior:
 
 
 @dataclass
-class _Totals:
+class _DataSums:
     """What one pass over the data adds up, in units where the dispersion is 1."""
 
     curvature: IndependentCurvature | CoupledCurvature
@@ -103,39 +103,39 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
         noise has to be estimated.
     """
     unit = _with_dispersion(model.likelihood, 1.0)
-    totals = _pass(model, unit, examples)
-    penalty = model.penalty(totals.weight)
-    structure, moving = totals.curvature.structure(penalty, model.free)
-    gradient = totals.gradient + penalty * model.coefficients
+    sums = _sum_over_data(model, unit, examples)
+    penalty = model.penalty(sums.weight)
+    structure, estimated = sums.curvature.structure(penalty, model.free)
+    gradient = sums.gradient + penalty * model.coefficients
     effective = structure.effective_parameters(penalty)
-    phi, df = _dispersion(model, totals, effective)
+    phi, df = _dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
     distance = np.linalg.norm(structure.project(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
-    description = _describe(model, structure, moving, float(np.sum(effective)), phi, df, float(distance))
+    description = _describe(model, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
     likelihood = _with_dispersion(model.likelihood, phi)
     return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scaled(scale))
 
 
-def _pass(model: LinearModel, unit: Likelihood, examples: Examples) -> _Totals:
+def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> _DataSums:
     p, c = model.coefficients.shape
     kind = IndependentCurvature if isinstance(unit, ExponentialFamily) else CoupledCurvature
-    totals = _Totals(kind(p, c), np.zeros((p, c)), np.zeros(c))
+    sums = _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c))
     for batch in examples:
-        _add(totals, model, unit, batch)
-    return totals
+        _add_batch(sums, model, unit, batch)
+    return sums
 
 
-def _add(totals: _Totals, model: LinearModel, unit: Likelihood, batch: Batch) -> None:
+def _add_batch(sums: _DataSums, model: LinearModel, unit: Likelihood, batch: Batch) -> None:
     x, f, weight = _outputs(model, batch)
     check_targets(unit, batch, f.shape[1])
     error = weight[:, None] * unit.error(f, batch.target)
-    totals.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
-    totals.gradient += x.T @ error
+    sums.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
+    sums.gradient += x.T @ error
     if isinstance(unit, ExponentialFamily):
         spread = unit.unit_variance(unit.mean(f))
-        totals.chi2 += np.sum(weight[:, None] * unit.residual(f, batch.target) ** 2 / spread, axis=0)
-    totals.weight += float(np.sum(weight))
-    totals.n += int(np.count_nonzero(weight))
+        sums.chi2 += np.sum(weight[:, None] * unit.residual(f, batch.target) ** 2 / spread, axis=0)
+    sums.weight += float(np.sum(weight))
+    sums.n += int(np.count_nonzero(weight))
 
 
 def _outputs(model: LinearModel, batch: Batch) -> tuple[Array, Array, Array]:
@@ -153,17 +153,17 @@ def _with_dispersion(likelihood: Likelihood, phi: float | tuple[float, ...]) -> 
     return changed
 
 
-def _dispersion(model: LinearModel, totals: _Totals, effective: Array) -> tuple[Any, float | None]:
+def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[Any, float | None]:
     """`φ` and its degrees of freedom: given, known to be 1, or Pearson's `χ²/(n − tr H)`."""
     if model.dispersion is not None or model.dispersion_known:
         return (1.0 if model.dispersion is None else model.dispersion), model.residual_df
-    df = totals.n - effective
+    df = sums.n - effective
     if np.any(df < 1e-6):
         raise DataError(
-            f"{totals.n} examples for {np.max(effective):.1f} free parameters: every example is fitted exactly and the "
+            f"{sums.n} examples for {np.max(effective):.1f} free parameters: every example is fitted exactly and the "
             "noise cannot be estimated. Use fewer features or a penalised model (Ridge, Lasso)"
         )
-    phi = totals.chi2 / df
+    phi = sums.chi2 / df
     if np.any(phi == 0):
         raise DataError("all residuals are exactly zero: there is no noise to measure leverage against")
     return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
@@ -172,7 +172,7 @@ def _dispersion(model: LinearModel, totals: _Totals, effective: Array) -> tuple[
 def _describe(
     model: LinearModel,
     structure: Structure,
-    moving: Array,
+    estimated: Array,
     effective: float,
     phi: Any,
     df: float | None,
@@ -181,8 +181,8 @@ def _describe(
     names = np.asarray(model.parameters, dtype=object)
     exact = isinstance(model.likelihood, Gaussian)
     held = int(np.size(model.free) - np.count_nonzero(model.free))
-    aliased = tuple(names[np.any(model.free & ~moving, axis=1)].tolist())
-    coverage = [f"{np.count_nonzero(moving)} of {np.size(moving)} coefficients: exact, full covariance"]
+    aliased = tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
+    coverage = [f"{np.count_nonzero(estimated)} of {np.size(estimated)} coefficients: exact, full covariance"]
     coverage += [f"{held} held at zero by the L1 penalty or a sign constraint"] if held else []
     coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
     return Description(

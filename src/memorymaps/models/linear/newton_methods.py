@@ -29,7 +29,7 @@ from memorymaps.posteriors.registry import posterior
 
 
 @dataclass(frozen=True)
-class LearnedGLM:
+class GLMState:
     """`q(θ) = N(m, S⁻¹)` of a linear predictor `f = θx` at one step of an algorithm.
 
     Attributes
@@ -56,7 +56,7 @@ class LearnedGLM:
             return np.diag(self.precision**-0.5).reshape(*self.mean.shape, k)
         return np.linalg.inv(np.linalg.cholesky(self.precision)).T.reshape(*self.mean.shape, k)
 
-    def seen(self, x: Array) -> tuple[Array, Likelihood]:
+    def outputs_and_likelihood(self, x: Array) -> tuple[Array, Likelihood]:
         """Outputs `f [n, c]` at the mean, and the likelihood as `q` sees it."""
         f = x @ self.mean.T
         return f, GaussianExpectation(
@@ -64,12 +64,12 @@ class LearnedGLM:
         ) if self.variational else self.likelihood
 
 
-Draw = Callable[[LearnedGLM, Array, Array], tuple[Array, Array]]  # → Σ∇ℓ [cp], Σ∇²ℓ [cp, cp]
+DerivativeEstimator = Callable[[GLMState, Array, Array], tuple[Array, Array]]  # → Σ∇ℓ [cp], Σ∇²ℓ [cp, cp]
 
 
 def newton(
     X: Array, y: Array, *, likelihood: Likelihood, prior: float, steps: int = 100, tolerance: float = 1e-10
-) -> Iterator[LearnedGLM]:
+) -> Iterator[GLMState]:
     """Newton's method (IRLS for canonical links) until `‖S^{-1/2}∇L‖ ≤ tolerance`, steps halved while `L` rises.
 
     Raises
@@ -85,12 +85,12 @@ def newton(
     >>> np.exp(last.mean)
     array([[2.]])
     """
-    x, state = _begin(X, y, likelihood, prior, "Newton's method")
+    x, state = _initial_state(X, y, likelihood, prior, "Newton's method")
     for step in range(1, steps + 1):
-        gradient, hessian = _whole(state, x, y)
+        gradient, hessian = _penalised_derivatives(state, x, y)
         move = np.linalg.solve(hessian, gradient)
-        state = replace(_halved(state, x, y, move), step=step)
-        state = replace(state, precision=_whole(state, x, y)[1])
+        state = replace(_line_search(state, x, y, move), step=step)
+        state = replace(state, precision=_penalised_derivatives(state, x, y)[1])
         yield state
         if np.sqrt(gradient @ move) <= tolerance:
             return
@@ -99,34 +99,38 @@ def newton(
 def online_newton(
     X: Array, y: Array, *, likelihood: Likelihood, prior: float, rate: float = 0.1, steps: int = 200,
     batch_size: int | None = None, structure: str = "full", seed: int = 0,
-) -> Iterator[LearnedGLM]:  # fmt: skip
+) -> Iterator[GLMState]:  # fmt: skip
     """Online Newton: a running average of curvatures, whole data or minibatches scaled by `N/B`.
 
     `structure="diag"` keeps `diag(S)` alone. Raises as `newton`.
     """
     name = f"online Newton ({structure}), ρ = {rate:g}"
-    x, state = _begin(X, y, likelihood, prior, name, structure)
-    yield from _learn(state, x, y, rate, steps, batch_size, seed, lambda rng: _at)
+    x, state = _initial_state(X, y, likelihood, prior, name, structure)
+    yield from _iterate(state, x, y, rate, steps, batch_size, seed, lambda rng: _state_derivatives)
 
 
 def von(
     X: Array, y: Array, *, likelihood: Likelihood, prior: float, rate: float = 0.1, steps: int = 200,
     batch_size: int | None = None, samples: int | None = None, structure: str = "full", seed: int = 0,
-) -> Iterator[LearnedGLM]:  # fmt: skip
+) -> Iterator[GLMState]:  # fmt: skip
     """Variational online Newton, `q = N(m, S⁻¹)` [MPE App. I.6].
 
     Expectations under `q` by quadrature over each output's own Gaussian, which is exact for a linear predictor;
     with `samples`, by that many draws of the weights a step, as in the paper. Raises as `newton`.
     """
-    x, state = _begin(X, y, likelihood, prior, f"VON ({structure}), ρ = {rate:g}", structure)
-    draw = (lambda rng: _at) if samples is None else (lambda rng: lambda *given: _sampled(rng, samples, *given))
-    yield from _learn(replace(state, variational=True), x, y, rate, steps, batch_size, seed, draw)
+    x, state = _initial_state(X, y, likelihood, prior, f"VON ({structure}), ρ = {rate:g}", structure)
+    draw = (
+        (lambda rng: _state_derivatives)
+        if samples is None
+        else (lambda rng: lambda *given: _sampled_derivatives(rng, samples, *given))
+    )
+    yield from _iterate(replace(state, variational=True), x, y, rate, steps, batch_size, seed, draw)
 
 
-def rule_at(state: LearnedGLM, X: Array, y: Array, rate: float = 1.0) -> BLR:
+def learning_rule_at(state: GLMState, X: Array, y: Array, rate: float = 1.0) -> BLR:
     """The state as an instance of the learning rule: `λ` and every example's `g̃_j`, whose sum is what removing does."""
     x = np.asarray(X, dtype=float)
-    f, likelihood = state.seen(x)
+    f, likelihood = state.outputs_and_likelihood(x)
     diagonal = state.precision.ndim == 1
     gradient = np.einsum("nc,np->ncp", likelihood.error(f, y), x).reshape(len(x), -1)
     hessian = np.einsum("nab,np,nq->napbq", likelihood.curvature(f, y), x, x).reshape(len(x), *2 * (gradient.shape[1],))
@@ -143,9 +147,9 @@ def rule_at(state: LearnedGLM, X: Array, y: Array, rate: float = 1.0) -> BLR:
 # --- the steps ------------------------------------------------------------------------------------------------------
 
 
-def _begin(
+def _initial_state(
     X: Array, y: Array, likelihood: Likelihood, prior: float, algorithm: str, structure: str = "full"
-) -> tuple[Array, LearnedGLM]:
+) -> tuple[Array, GLMState]:
     x, y = np.asarray(X, dtype=float), np.asarray(y)
     if x.ndim != 2 or len(x) != len(y) or not np.isfinite(x).all():
         raise DataError(f"inputs of shape {x.shape} for {len(y)} targets: expected a finite matrix, one row an example")
@@ -155,11 +159,11 @@ def _begin(
     likelihood.check_target(y, c)
     mean = np.zeros((c, x.shape[1]))
     precision = prior * (np.eye(mean.size) if structure == "full" else np.ones(mean.size))
-    state = LearnedGLM(likelihood, mean, precision, prior, algorithm)
-    return x, replace(state, precision=_of_structure(_whole(state, x, y)[1], structure))
+    state = GLMState(likelihood, mean, precision, prior, algorithm)
+    return x, replace(state, precision=_restrict(_penalised_derivatives(state, x, y)[1], structure))
 
 
-def _of_structure(hessian: Array, structure: str) -> Array:
+def _restrict(hessian: Array, structure: str) -> Array:
     return hessian if structure == "full" else np.diagonal(hessian).copy()
 
 
@@ -167,24 +171,28 @@ def _derivatives(f: Array, likelihood: Likelihood, x: Array, y: Array) -> tuple[
     """`Σ∇ℓ [cp]` and `Σ∇²ℓ [cp, cp]` (Fisher's, for links that are not canonical)."""
     k = f.shape[1] * x.shape[1]
     gradient = np.einsum("nc,np->cp", likelihood.error(f, y), x).reshape(k)
-    bent = likelihood.curvature(f, y)
-    hessian = np.einsum("nab,np,nq->apbq", bent, x, x, optimize=True).reshape(k, k)
+    curvature = likelihood.curvature(f, y)
+    hessian = np.einsum("nab,np,nq->apbq", curvature, x, x, optimize=True).reshape(k, k)
     return gradient, hessian
 
 
-def _at(state: LearnedGLM, x: Array, y: Array) -> tuple[Array, Array]:
-    f, likelihood = state.seen(x)
+def _state_derivatives(state: GLMState, x: Array, y: Array) -> tuple[Array, Array]:
+    f, likelihood = state.outputs_and_likelihood(x)
     return _derivatives(f, likelihood, x, y)
 
 
-def _sampled(rng: np.random.Generator, samples: int, state: LearnedGLM, x: Array, y: Array) -> tuple[Array, Array]:
+def _sampled_derivatives(
+    rng: np.random.Generator, samples: int, state: GLMState, x: Array, y: Array
+) -> tuple[Array, Array]:
     draws = state.mean + np.einsum("cpr,sr->scp", state.root, rng.standard_normal((samples, state.mean.size)))
     found = [_derivatives(x @ theta.T, state.likelihood, x, y) for theta in draws]
     gradients, hessians = zip(*found, strict=True)
     return np.mean(gradients, axis=0), np.mean(hessians, axis=0)
 
 
-def _whole(state: LearnedGLM, x: Array, y: Array, draw: Draw = _at, scale: float = 1.0) -> tuple[Array, Array]:
+def _penalised_derivatives(
+    state: GLMState, x: Array, y: Array, draw: DerivativeEstimator = _state_derivatives, scale: float = 1.0
+) -> tuple[Array, Array]:
     """With the prior's part: `∇L [cp]`, `∇²L [cp, cp]`."""
     gradient, hessian = draw(state, x, y)
     return scale * gradient + state.prior * state.mean.reshape(-1), scale * hessian + state.prior * np.eye(
@@ -192,7 +200,7 @@ def _whole(state: LearnedGLM, x: Array, y: Array, draw: Draw = _at, scale: float
     )
 
 
-def _halved(state: LearnedGLM, x: Array, y: Array, move: Array) -> LearnedGLM:
+def _line_search(state: GLMState, x: Array, y: Array, move: Array) -> GLMState:
     def objective(mean: Array) -> float:
         return float(np.sum(state.likelihood.nll(x @ mean.T, y)) + 0.5 * state.prior * np.sum(mean**2))
 
@@ -204,26 +212,26 @@ def _halved(state: LearnedGLM, x: Array, y: Array, move: Array) -> LearnedGLM:
     return state
 
 
-def _learn(
-    state: LearnedGLM, x: Array, y: Array, rate: float, steps: int, batch_size: int | None, seed: int,
-    draw: Callable[[np.random.Generator], Draw],
-) -> Iterator[LearnedGLM]:  # fmt: skip
+def _iterate(
+    state: GLMState, x: Array, y: Array, rate: float, steps: int, batch_size: int | None, seed: int,
+    draw: Callable[[np.random.Generator], DerivativeEstimator],
+) -> Iterator[GLMState]:  # fmt: skip
     if not 0 < rate <= 1:
         raise ValueError(f"rate = {rate}: expected 0 < ρ ≤ 1")
     rng, n = np.random.default_rng(seed), len(x)
     structure, drawn, y = "full" if state.precision.ndim == 2 else "diag", draw(rng), np.asarray(y)
     for step in range(1, steps + 1):
         rows = slice(None) if batch_size is None else rng.choice(n, min(n, batch_size), replace=False)
-        gradient, hessian = _whole(state, x[rows], y[rows], drawn, n / len(y[rows]))
-        precision = (1 - rate) * state.precision + rate * _of_structure(hessian, structure)
+        gradient, hessian = _penalised_derivatives(state, x[rows], y[rows], drawn, n / len(y[rows]))
+        precision = (1 - rate) * state.precision + rate * _restrict(hessian, structure)
         push = np.linalg.solve(precision, gradient) if structure == "full" else gradient / precision
         mean = state.mean - rate * push.reshape(state.mean.shape)
         state = replace(state, mean=mean, precision=precision, step=step)
         yield state
 
 
-@posterior.register(LearnedGLM)
-def _posterior(model: LearnedGLM, examples: Examples) -> LinearPosterior:
+@posterior.register(GLMState)
+def _posterior(model: GLMState, examples: Examples) -> LinearPosterior:
     full = model.precision.ndim == 2
     description = Description(
         model=f"{type(model.likelihood).__name__} GLM, {model.mean.size} coefficients",

@@ -21,30 +21,30 @@ from memorymaps.data.examples import Examples
 from memorymaps.data.gather import gathered
 from memorymaps.data.views import with_inputs
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior
-from memorymaps.models.smoothing import FittedErrors, chosen_subgradients, smoothed_curvature, with_tolerance
+from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, stationary_subgradients, with_solver_tolerance
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 
 @dataclass(frozen=True)
-class KinkedModel:
-    """A fitted linear predictor and its kinked loss; `pull [p, c]`: gradient of penalties that `δ` does not hold (L1).
+class NonsmoothLinearModel:
+    """A fitted linear predictor and its kinked loss; `penalty_gradient [p, c]`: gradient of penalties that `δ` does not hold (L1).
 
     `tolerance`: how near to a kink of the loss, in units of `f`, the solver's answer is on it.
     """
 
     linear: LinearModel
     loss: Kinked
-    pull: Array
+    penalty_gradient: Array
     tolerance: float
 
 
 @dataclass(frozen=True)
-class KinkedPosterior(LinearPosterior):
+class NonsmoothLinearPosterior(LinearPosterior):
     """A linear posterior that knows the errors its fit ended with."""
 
     subgradient: FittedErrors
-    spread: float
+    tolerance_variance: float
 
     @property
     def capabilities(self) -> Capabilities:
@@ -55,10 +55,10 @@ class KinkedPosterior(LinearPosterior):
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the tolerance that smoothing cannot look below."""
-        return with_tolerance(super().marginals(inputs), self.spread)
+        return with_solver_tolerance(super().marginals(inputs), self.tolerance_variance)
 
 
-def kinked_posterior(model: KinkedModel, examples: Examples) -> KinkedPosterior:
+def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> NonsmoothLinearPosterior:
     """The posterior of a kinked linear model."""
     linear = model.linear
     whole = gathered(examples.map(with_inputs(linear.design)))
@@ -74,38 +74,38 @@ def kinked_posterior(model: KinkedModel, examples: Examples) -> KinkedPosterior:
     def variance(curvature: Array) -> Array:
         return np.asarray(np.linalg.diagonal(structure(curvature).variance(whole.inputs)))
 
-    spread = model.tolerance**2
+    tolerance_variance = model.tolerance**2
     start = variance(np.broadcast_to(weight[:, None] * model.loss.cost, f.shape))
-    curvature = smoothed_curvature(linear.likelihood, f, whole.target, weight, spread, start, variance)
-    errors = _errors(model, whole, f, weight, penalty)
+    curvature = smoothed_curvature(linear.likelihood, f, whole.target, weight, tolerance_variance, start, variance)
+    errors = _fitted_subgradients(model, whole, f, weight, penalty)
     made = structure(curvature)
-    gradient = whole.inputs.T @ errors + penalty * linear.coefficients + model.pull
+    gradient = whole.inputs.T @ errors + penalty * linear.coefficients + model.penalty_gradient
     description = _describe(model, made, penalty, gradient * linear.free)
-    return KinkedPosterior(
+    return NonsmoothLinearPosterior(
         linear.likelihood,
         description,
         linear.coefficients,
         linear.design,
         made,
         FittedErrors.of(whole.ids, errors),
-        spread,
+        tolerance_variance,
     )
 
 
-def _errors(model: KinkedModel, whole: Batch, f: Array, weight: Array, penalty: Array) -> Array:
+def _fitted_subgradients(model: NonsmoothLinearModel, whole: Batch, f: Array, weight: Array, penalty: Array) -> Array:
     """`w e [N, c]`, one output after the other: what the fit ended with."""
     linear = model.linear
     target = linear.likelihood.encode(whole.target, f.shape[1])
-    rest = penalty * linear.coefficients + model.pull
+    rest = penalty * linear.coefficients + model.penalty_gradient
     columns = []
     for k in range(f.shape[1]):
         low, high = model.loss.subgradients(f[:, [k]], target[:, k], model.tolerance)
         x = whole.inputs[:, linear.free[:, k]]
-        columns.append(chosen_subgradients(weight * low[:, 0], weight * high[:, 0], x, rest[linear.free[:, k], k]))
+        columns.append(stationary_subgradients(weight * low[:, 0], weight * high[:, 0], x, rest[linear.free[:, k], k]))
     return np.stack(columns, axis=1)
 
 
-def _describe(model: KinkedModel, structure: Structure, penalty: Array, gradient: Array) -> Description:
+def _describe(model: NonsmoothLinearModel, structure: Structure, penalty: Array, gradient: Array) -> Description:
     linear = model.linear
     effective = float(np.sum(structure.effective_parameters(penalty)))
     return Description(
@@ -126,6 +126,6 @@ def _describe(model: KinkedModel, structure: Structure, penalty: Array, gradient
     )
 
 
-def one_for_each_class(loss: Likelihood, classes: int) -> Likelihood:
+def multiclass_loss(loss: Likelihood, classes: int) -> Likelihood:
     """The loss itself for two classes, one against the rest for more."""
     return loss if classes == 2 else OneVsRest(loss, classes)

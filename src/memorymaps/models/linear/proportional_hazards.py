@@ -32,7 +32,7 @@ from memorymaps.data.examples import DataError
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
-_NEVER = 1e-300  # the cumulative hazard of a subject that is at risk at no event
+_MIN_HAZARD = 1e-300  # the cumulative hazard of a subject that is at risk at no event
 
 
 @dataclass(frozen=True)
@@ -87,26 +87,26 @@ class Subjects:
 
 
 @dataclass(frozen=True)
-class Cells:
+class HazardCells:
     """Cells of the baseline hazard: `time [K]`, `stratum [K]`, number of events `[K]`.
 
-    `tied [K]` is how many cells share the time, `less [K]` what those with an event there lack of being at risk.
+    `tied [K]` is how many cells share the time, `risk_reduction [K]` what those with an event there lack of being at risk.
     """
 
     time: Array
     stratum: Array
     events: Array
     tied: Array
-    less: Array
+    risk_reduction: Array
 
     @classmethod
-    def breslow(cls, s: Subjects) -> Cells:
+    def breslow(cls, s: Subjects) -> HazardCells:
         """The distinct event times of each stratum, a cell each."""
         stratum, time, events = _event_times(s)
         return cls(time, stratum, events.astype(float), np.ones(len(time)), np.zeros(len(time)))
 
     @classmethod
-    def efron(cls, s: Subjects) -> Cells:
+    def efron(cls, s: Subjects) -> HazardCells:
         """A cell for each event."""
         stratum, time, events = _event_times(s)
         place = np.concatenate([np.arange(d) for d in events])
@@ -116,13 +116,17 @@ class Cells:
     def at_risk(self, s: Subjects) -> Array:
         """How much each subject is at risk in each cell: `[n, K]`."""
         seen = (s.entry[:, None] <= self.time) & (self.time <= s.time[:, None])
-        return seen * (s.stratum[:, None] == self.stratum) * (1 - self.less * self._there(s) * s.event[:, None])
+        return (
+            seen
+            * (s.stratum[:, None] == self.stratum)
+            * (1 - self.risk_reduction * self._at_event_time(s) * s.event[:, None])
+        )
 
-    def own(self, s: Subjects) -> Array:
+    def event_share(self, s: Subjects) -> Array:
         """The share of each cell in the subject's own time: `[n, K]`, none for times without events."""
-        return self._there(s) / self.tied
+        return self._at_event_time(s) / self.tied
 
-    def _there(self, s: Subjects) -> Array:
+    def _at_event_time(self, s: Subjects) -> Array:
         return (s.time[:, None] == self.time) & (s.stratum[:, None] == self.stratum)
 
 
@@ -135,7 +139,7 @@ def _event_times(s: Subjects) -> tuple[Array, Array, Array]:
     return found[:, 0], found[:, 1], events
 
 
-TIES: dict[str, Callable[[Subjects], Cells]] = {"breslow": Cells.breslow, "efron": Cells.efron}
+TIE_METHODS: dict[str, Callable[[Subjects], HazardCells]] = {"breslow": HazardCells.breslow, "efron": HazardCells.efron}
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class CoxPosterior:
     """`q(g, β) = N(·, S⁻¹)` at the estimates."""
 
     beta: Array
-    cells: Cells
+    cells: HazardCells
     log_jump: Array
     means: Array  # x̄_k [K, p]: risk-weighted covariates in each cell
     root: Array  # L [p, p] with L Lᵀ = inverse partial information
@@ -159,8 +163,8 @@ class CoxPosterior:
         """`f [n, 2]` and `V [n, 2, 2]`."""
         s = Subjects.of(inputs)
         hazard = self._hazards(s)
-        total = np.maximum(hazard.sum(axis=1), _NEVER)
-        own = self.cells.own(s) @ self.log_jump + s.x @ self.beta + s.offset
+        total = np.maximum(hazard.sum(axis=1), _MIN_HAZARD)
+        own = self.cells.event_share(s) @ self.log_jump + s.x @ self.beta + s.offset
         z = self.covariance_root(inputs)
         return Marginals(np.stack([np.log(total), own], axis=1), z @ z.mT)
 
@@ -175,7 +179,7 @@ class CoxPosterior:
         hazard = self._hazards(s)
         total = hazard.sum(axis=1, keepdims=True)
         share = np.divide(hazard, total, out=np.zeros_like(hazard), where=total > 0)
-        weights = np.stack([share, self.cells.own(s)], axis=1)
+        weights = np.stack([share, self.cells.event_share(s)], axis=1)
         some = np.any(weights, axis=2, keepdims=True)
         slopes = (np.where(some, s.x[:, None], 0) - weights @ self.means) @ self.root
         return np.concatenate([weights / np.sqrt(self.cells.events), slopes], axis=2)
@@ -187,7 +191,7 @@ class CoxPosterior:
         return {"coefficient_shift": (slopes.mT @ push)[..., 0] @ self.root.T}
 
 
-def cox(beta: Array, inputs: Array, ties: str, description: Description) -> tuple[CoxPosterior, Array]:
+def cox_posterior(beta: Array, inputs: Array, ties: str, description: Description) -> tuple[CoxPosterior, Array]:
     """The posterior at fitted coefficients, and the gradient of the partial likelihood's negative logarithm `[p]`.
 
     Raises
@@ -196,7 +200,7 @@ def cox(beta: Array, inputs: Array, ties: str, description: Description) -> tupl
         No events, or coefficients that the data does not determine.
     """
     s = Subjects.of(inputs)
-    cells = TIES[ties](s)
+    cells = TIE_METHODS[ties](s)
     risk = cells.at_risk(s)
     relative = risk * np.exp(s.x @ beta + s.offset)[:, None]
     total = relative.sum(axis=0)

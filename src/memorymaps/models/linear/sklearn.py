@@ -33,13 +33,13 @@ _SQUARED = (sk.LinearRegression, sk.Ridge, sk.RidgeCV, sk.Lasso, sk.LassoCV, sk.
 _GLM = (sk.PoissonRegressor, sk.GammaRegressor, sk.TweedieRegressor)
 _LOGISTIC = (sk.LogisticRegression, sk.LogisticRegressionCV)
 # subclasses of the above that optimise something else
-_FOREIGN = tuple(
+_UNSUPPORTED = tuple(
     getattr(sk, name) for name in ("LassoLars", "LassoLarsIC", "LassoLarsCV", "MultiTaskLasso", "MultiTaskElasticNet")
 )
 
 
 def _check(model: Any) -> None:
-    if isinstance(model, _FOREIGN):
+    if isinstance(model, _UNSUPPORTED):
         raise TypeError(f"{type(model).__name__} is not supported yet: refit with Lasso or ElasticNet")
     try:
         check_is_fitted(model, "coef_")
@@ -62,7 +62,7 @@ def coefficients_of(model: Any) -> Array:
     return np.concatenate([np.broadcast_to(np.asarray(model.intercept_, dtype=float), (1, coef.shape[1])), coef])
 
 
-def _spread_penalty(model: Any, shape: tuple[int, ...], penalty: Penalty) -> Penalty:
+def _penalty_matrix(model: Any, shape: tuple[int, ...], penalty: Penalty) -> Penalty:
     """`δ [p, c]`, with none on the intercept."""
 
     def matrix(weight: float) -> Array:
@@ -88,7 +88,7 @@ def _linear(
         coefficients=coefficients,
         design=design,
         parameters=design.parameters,
-        penalty=_spread_penalty(model, coefficients.shape, penalty),
+        penalty=_penalty_matrix(model, coefficients.shape, penalty),
         free=free,
         prior=prior,
         dispersion_known=known,
@@ -119,7 +119,7 @@ def _(model: Any) -> LinearModel:
 def _(model: Any) -> LinearModel:
     alpha = np.asarray(model.alpha_ if isinstance(model, sk.RidgeCV) else model.alpha, dtype=float)
     sparse = bool(getattr(model, "positive", False))
-    prior = f"δ = alpha/σ² with alpha = {_number(alpha)}, from the model"
+    prior = f"δ = alpha/σ² with alpha = {_format_numbers(alpha)}, from the model"
     return _linear(model, Gaussian(), lambda w: alpha, prior, sparse, notes=_ACTIVE_SET if sparse else ())
 
 
@@ -231,7 +231,7 @@ def _l1_ratio(model: Any) -> float:
     return values.pop() if values else 0.0
 
 
-def _number(values: Array) -> str:
+def _format_numbers(values: Array) -> str:
     return ", ".join(f"{value:.4g}" for value in np.atleast_1d(values))
 
 

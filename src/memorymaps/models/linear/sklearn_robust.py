@@ -31,13 +31,13 @@ from memorymaps.core.likelihoods.output_codes import OneVsRest
 from memorymaps.core.likelihoods.piecewise_linear import Kinked
 from memorymaps.data.examples import Examples
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
-from memorymaps.models.linear.piecewise_linear import KinkedModel, kinked_posterior, one_for_each_class
+from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
 from memorymaps.posteriors.registry import posterior, training_data
 
 _TOLERANCE = 1e-6  # of the outputs' size: an exact solver's answer is on a kink
-_COORDINATE = 1e-3  # LinearSVC, LinearSVR: coordinate descent gets no nearer
-_SCALE_HELD = "The scale that HuberRegressor fits beside the coefficients is held at its value."
+_COORDINATE_DESCENT_TOLERANCE = 1e-3  # LinearSVC, LinearSVR: coordinate descent gets no nearer
+_SCALE_FIXED = "The scale that HuberRegressor fits beside the coefficients is held at its value."
 _SGD = "SGD stops near the optimum, not at it: the map reads its coefficients as an optimum; see `distance`."
 _L1 = "The L1 penalty is not smooth: coefficients at zero are held there, the others move (active set)."
 
@@ -57,7 +57,7 @@ def _linear(
     )  # fmt: skip
 
 
-def _pull(model: Any, l1: float) -> Array:
+def _l1_gradient(model: Any, l1: float) -> Array:
     """Gradient of `l1 · ‖θ‖₁`, none on the intercept."""
     pull = l1 * np.sign(coefficients_of(model))
     if model.fit_intercept:
@@ -93,20 +93,22 @@ class _Objective:
 
     def posterior(self, model: Any, examples: Examples, phi: float | None = None, **facts: Any) -> LinearPosterior:
         """In units where `exp(−ℓ/φ)` is the likelihood."""
-        wrap = functools.partial(one_for_each_class, classes=len(getattr(model, "classes_", "01")))
+        wrap = functools.partial(multiclass_loss, classes=len(getattr(model, "classes_", "01")))
         floor = self.loss.cost * self.tolerance**self.power
         phi = phi or _noise_scale(model, wrap(self.loss), self.power, floor, examples)
         loss = dataclasses.replace(self.loss, cost=self.loss.cost / phi)
         facts |= {"dispersion": phi, "classes": tuple(getattr(model, "classes_", np.empty(0)).tolist())}
         linear = _linear(model, wrap(loss), self.ridge / phi, self.l1, self.intercept_ridge / phi, **facts)
-        return kinked_posterior(KinkedModel(linear, loss, _pull(model, self.l1 / phi), self.tolerance), examples)
+        return nonsmooth_posterior(
+            NonsmoothLinearModel(linear, loss, _l1_gradient(model, self.l1 / phi), self.tolerance), examples
+        )
 
 
 def _total_weight(examples: Examples) -> float:
     return sum(float(len(b) if b.weight is None else np.sum(b.weight)) for b in examples)
 
 
-def _size(examples: Examples) -> float:
+def _target_std(examples: Examples) -> float:
     """Spread of the targets, the unit of a tolerance."""
     return float(np.std(np.concatenate([batch.target for batch in examples]))) or 1.0
 
@@ -118,15 +120,15 @@ def _linear_svc(model: Any, examples: Examples) -> LinearPosterior:
     squared, l1 = model.loss == "squared_hinge", model.penalty == "l1"
     loss = (SquaredHinge if squared else Hinge)(cost=float(model.C))
     scaled = 0.0 if l1 else 1 / model.intercept_scaling**2
-    fit = _Objective(loss, 1 + squared, 0.0 if l1 else 1.0, _COORDINATE, float(l1), scaled)
-    return fit.posterior(model, examples, prior=_c_prior(model), notes=_liblinear(model))
+    fit = _Objective(loss, 1 + squared, 0.0 if l1 else 1.0, _COORDINATE_DESCENT_TOLERANCE, float(l1), scaled)
+    return fit.posterior(model, examples, prior=_c_prior(model), notes=_intercept_note(model))
 
 
 def _c_prior(model: Any) -> str:
     return f"δ = 1 with C = {model.C:.4g} on the losses, from the model"
 
 
-def _liblinear(model: Any) -> tuple[str, ...]:
+def _intercept_note(model: Any) -> tuple[str, ...]:
     return ("liblinear penalises the intercept; so does the map.",) if model.fit_intercept else ()
 
 
@@ -134,9 +136,9 @@ def _liblinear(model: Any) -> tuple[str, ...]:
 def _linear_svr(model: Any, examples: Examples) -> LinearPosterior:
     squared = model.loss == "squared_epsilon_insensitive"
     loss = (SquaredEpsilonInsensitive if squared else EpsilonInsensitive)(float(model.epsilon), float(model.C))
-    tolerance = _COORDINATE * _size(examples)
+    tolerance = _COORDINATE_DESCENT_TOLERANCE * _target_std(examples)
     fit = _Objective(loss, 1 + squared, 1.0, tolerance, intercept_ridge=1 / model.intercept_scaling**2)
-    return fit.posterior(model, examples, prior=_c_prior(model), notes=_liblinear(model))
+    return fit.posterior(model, examples, prior=_c_prior(model), notes=_intercept_note(model))
 
 
 @posterior.register(HuberRegressor)
@@ -145,13 +147,13 @@ def _huber(model: Any, examples: Examples) -> LinearPosterior:
     loss = Huber(threshold=float(model.epsilon) * sigma, cost=2 / sigma)
     prior = f"δ = alpha/σ with alpha = {model.alpha:.4g}, σ = {sigma:.4g}, from the model"
     fit = _Objective(loss, 2, 2 * float(model.alpha), _TOLERANCE * sigma)
-    return fit.posterior(model, examples, phi=2 * sigma, notes=(_SCALE_HELD,), prior=prior)
+    return fit.posterior(model, examples, phi=2 * sigma, notes=(_SCALE_FIXED,), prior=prior)
 
 
 @posterior.register(QuantileRegressor)
 def _quantile(model: Any, examples: Examples) -> LinearPosterior:
     l1 = float(model.alpha) * _total_weight(examples)
-    fit = _Objective(Pinball(float(model.quantile)), 1, 0.0, _TOLERANCE * _size(examples), l1)
+    fit = _Objective(Pinball(float(model.quantile)), 1, 0.0, _TOLERANCE * _target_std(examples), l1)
     return fit.posterior(model, examples, prior=f"L1 with alpha = {model.alpha:.4g}, from the model")
 
 
@@ -162,7 +164,7 @@ def _sgd_strengths(model: Any, examples: Examples) -> tuple[float, float]:
     return strength * (1 - share), strength * share
 
 
-_MARGINS: dict[str, tuple[Kinked, int]] = {
+_CLASSIFIER_LOSSES: dict[str, tuple[Kinked, int]] = {
     "hinge": (Hinge(), 1),
     "squared_hinge": (SquaredHinge(), 2),
     "modified_huber": (ModifiedHuber(), 2),
@@ -176,11 +178,13 @@ def _sgd_classifier(model: Any, examples: Examples) -> LinearPosterior:
     facts: dict[str, Any] = {"prior": f"δ = n·alpha with alpha = {model.alpha:.4g}, from the model", "notes": (_SGD,)}
     if model.loss == "log_loss":
         classes = tuple(model.classes_.tolist())
-        likelihood = one_for_each_class(Bernoulli(), len(classes))
+        likelihood = multiclass_loss(Bernoulli(), len(classes))
         return laplace(_linear(model, likelihood, ridge, l1, classes=classes, **facts), examples)
-    if model.loss not in _MARGINS:
-        raise TypeError(f"SGDClassifier(loss={model.loss!r}) is not supported: choose log_loss, {', '.join(_MARGINS)}")
-    return _Objective(*_MARGINS[model.loss], ridge, _TOLERANCE, l1).posterior(model, examples, **facts)
+    if model.loss not in _CLASSIFIER_LOSSES:
+        raise TypeError(
+            f"SGDClassifier(loss={model.loss!r}) is not supported: choose log_loss, {', '.join(_CLASSIFIER_LOSSES)}"
+        )
+    return _Objective(*_CLASSIFIER_LOSSES[model.loss], ridge, _TOLERANCE, l1).posterior(model, examples, **facts)
 
 
 @posterior.register(SGDRegressor)
@@ -195,7 +199,7 @@ def _sgd_regressor(model: Any, examples: Examples) -> LinearPosterior:
         "epsilon_insensitive": (EpsilonInsensitive(epsilon), 1),
         "squared_epsilon_insensitive": (SquaredEpsilonInsensitive(epsilon), 2),
     }
-    tolerance = _TOLERANCE * _size(examples)
+    tolerance = _TOLERANCE * _target_std(examples)
     return _Objective(*losses[model.loss], ridge, tolerance, l1).posterior(model, examples, **facts)
 
 

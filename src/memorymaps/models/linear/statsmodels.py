@@ -40,7 +40,7 @@ from memorymaps.posteriors.registry import UnsupportedModelError, posterior, tra
 _SUPPORTED = "OLS, WLS, GLM, Logit, Probit, Poisson, MNLogit, NegativeBinomial"
 
 
-def _refuse(results: Any, reason: str) -> UnsupportedModelError:
+def _unsupported(results: Any, reason: str) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"statsmodels {type(results.model).__name__} {reason}; supported: unpenalised fits of {_SUPPORTED}"
     )
@@ -89,10 +89,10 @@ def _tweedie(power: float) -> Any:
 def _glm_likelihood(results: Any) -> Likelihood:
     family = results.model.family
     if type(family) not in _FAMILIES:
-        raise _refuse(results, f"with family {type(family).__name__} has no likelihood here")
+        raise _unsupported(results, f"with family {type(family).__name__} has no likelihood here")
     link = _link(family.link)
     if isinstance(family, families.Binomial) and not isinstance(link, BinaryLink):
-        raise _refuse(
+        raise _unsupported(
             results,
             f"Binomial with link {type(family.link).__name__} does not keep probabilities between 0 and 1, which a "
             "map needs when it leaves examples out: use Logit, Probit or CLogLog",
@@ -105,7 +105,7 @@ def _glm_likelihood(results: Any) -> Likelihood:
 
 @functools.singledispatch
 def _translate(model: Any, results: Any) -> LinearModel:
-    raise _refuse(results, "is not supported")
+    raise _unsupported(results, "is not supported")
 
 
 _PENALISED = (discrete.L1BinaryResults, discrete.L1CountResults, discrete.L1MultinomialResults)
@@ -113,7 +113,7 @@ _PENALISED = (discrete.L1BinaryResults, discrete.L1CountResults, discrete.L1Mult
 
 def _linear(results: Any, likelihood: Likelihood, coefficients: Array, **facts: Any) -> LinearModel:
     if isinstance(_unwrapped(results), _PENALISED):
-        raise _refuse(results, "was fitted with an L1 penalty")
+        raise _unsupported(results, "was fitted with an L1 penalty")
     names = tuple(map(str, results.model.exog_names))[: len(coefficients)]
     shape = coefficients.shape
     given = {
@@ -140,7 +140,7 @@ def _column(values: Any) -> Array:
 @_translate.register(WLS)
 def _(model: Any, results: Any) -> LinearModel:
     if not isinstance(_unwrapped(results), RegressionResults):
-        raise _refuse(results, "was fitted with a penalty")
+        raise _unsupported(results, "was fitted with a penalty")
     return _linear(
         results, Gaussian(), _column(results.params), prior="none (least squares)", dispersion=float(results.scale),
         dispersion_known=False, residual_df=float(results.df_resid),
@@ -150,7 +150,7 @@ def _(model: Any, results: Any) -> LinearModel:
 @_translate.register(GLM)
 def _(model: Any, results: Any) -> LinearModel:
     if not isinstance(_unwrapped(results), GLMResults):
-        raise _refuse(results, "was fitted with a penalty")
+        raise _unsupported(results, "was fitted with a penalty")
     fixed = isinstance(model.family, (families.Poisson, families.Binomial, families.NegativeBinomial))
     return _linear(
         results, _glm_likelihood(results), _column(results.params), dispersion=float(results.scale),
@@ -177,7 +177,9 @@ def _(model: Any, results: Any) -> LinearModel:
 @_translate.register(discrete.NegativeBinomial)
 def _(model: Any, results: Any) -> LinearModel:
     if model.loglike_method != "nb2":
-        raise _refuse(results, f"with loglike_method={model.loglike_method!r} has no likelihood here (expected 'nb2')")
+        raise _unsupported(
+            results, f"with loglike_method={model.loglike_method!r} has no likelihood here (expected 'nb2')"
+        )
     params = np.asarray(results.params, dtype=float)
     note = f"The dispersion parameter alpha = {params[-1]:.4g} is held fixed."
     return _linear(

@@ -11,7 +11,7 @@ from statsmodels.duration.hazard_regression import PHReg, PHRegResults
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.linear.proportional_hazards import CoxPosterior, cox
+from memorymaps.models.linear.proportional_hazards import CoxPosterior, cox_posterior
 from memorymaps.models.linear.statsmodels import check_data
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
@@ -51,7 +51,7 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
         methods=("nickl2023memory", "tailor2023maps", "cain1984approximate"),
         notes=("Error: expected events − observed events, the negative martingale residual.",),
     )
-    found, gradient = cox(beta, inputs, model.ties, description)
+    found, gradient = cox_posterior(beta, inputs, model.ties, description)
     distance = float(np.linalg.norm(found.root.T @ gradient) / np.sqrt(p))
     return dataclasses.replace(found, description=dataclasses.replace(description, distance=distance))
 

@@ -22,14 +22,14 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.delegating import DelegatingLikelihood
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.models.sklearn_targets import class_weighted, class_weights, has_weights
+from memorymaps.models.sklearn_targets import apply_class_weights, class_weights, has_class_weights
 from memorymaps.posteriors.capabilities import Capabilities, Refit, RemovalInfluence, capabilities_of
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
 from memorymaps.posteriors.registry import posterior, training_data
 
 
 @dataclass(frozen=True)
-class Product(Likelihood):
+class ProductLikelihood(Likelihood):
     """Several targets at once, one likelihood each: `f [n, Σc_k]`, targets `[n, k]`; `sizes` are the `c_k`."""
 
     parts: tuple[Likelihood, ...]
@@ -92,7 +92,7 @@ class Product(Likelihood):
 
 
 @dataclass(frozen=True)
-class ClassWeighted(DelegatingLikelihood):
+class ClassWeightedLikelihood(DelegatingLikelihood):
     """One target whose training weighs class `y` by `weights[y]`: `w_y e` and `w_y Λ`; losses stay in nats."""
 
     weights: Array
@@ -112,11 +112,11 @@ def _blocks(matrices: Sequence[Array]) -> Array:
 
 
 @dataclass(frozen=True)
-class SideBySide:
+class MultiOutputPosterior:
     """Independent posteriors of several targets."""
 
     parts: tuple[Posterior, ...]
-    likelihood: Product
+    likelihood: ProductLikelihood
     description: Description
 
     @property
@@ -189,7 +189,7 @@ class JointRefit:
 
 
 @dataclass(frozen=True)
-class Zipped(Examples):
+class MultiTargetExamples(Examples):
     """The same examples with several targets, as each part's training saw them: columns `[n, k]`."""
 
     parts: tuple[Examples, ...]
@@ -198,14 +198,14 @@ class Zipped(Examples):
         return len(self.parts[0])
 
     def __iter__(self) -> Iterator[Batch]:
-        return (_joined(batches) for batches in zip(*self.parts, strict=True))
+        return (_stack_targets(batches) for batches in zip(*self.parts, strict=True))
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
-        return _joined([part.take(rows) for part in self.parts])
+        return _stack_targets([part.take(rows) for part in self.parts])
 
 
-def _joined(batches: Sequence[Batch]) -> Batch:
+def _stack_targets(batches: Sequence[Batch]) -> Batch:
     return dataclasses.replace(batches[0], target=np.column_stack([batch.target for batch in batches]))
 
 
@@ -214,7 +214,7 @@ def _columns(target: Array) -> Array:
     return np.reshape(np.asarray(target), (len(target), -1))
 
 
-def _column(k: int) -> Callable[[Batch], Batch]:
+def _select_target(k: int) -> Callable[[Batch], Batch]:
     return lambda batch: dataclasses.replace(batch, target=_columns(batch.target)[:, k])
 
 
@@ -229,33 +229,37 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     if found != len(model.estimators_):
         raise TargetError(f"{found} target column(s): the model was fitted on {len(model.estimators_)}")
     parts = map(_without_class_weight, model.estimators_)
-    return Zipped(tuple(training_data(part, examples.map(_column(k))) for k, part in enumerate(parts)))
+    return MultiTargetExamples(
+        tuple(training_data(part, examples.map(_select_target(k))) for k, part in enumerate(parts))
+    )
 
 
 def _without_class_weight(part: Any) -> Any:
     """The fitted estimator as one that weighs no classes: its examples then have the weights that all targets share."""
-    if not has_weights(part):
+    if not has_class_weights(part):
         return part
     plain = copy.copy(part)
     plain.class_weight = None
     return plain
 
 
-def _weighed(part: Any, examples: Examples) -> tuple[Posterior, Likelihood]:
+def _target_posterior(part: Any, examples: Examples) -> tuple[Posterior, Likelihood]:
     """Posterior and likelihood of one target, its classes weighed as in training."""
-    if not has_weights(part):
+    if not has_class_weights(part):
         found = posterior(part, examples)
         return found, found.likelihood
     weights = class_weights(part, examples)
-    found = posterior(part, examples.map(functools.partial(class_weighted, weights)))
-    return found, ClassWeighted(found.likelihood, weights)
+    found = posterior(part, examples.map(functools.partial(apply_class_weights, weights)))
+    return found, ClassWeightedLikelihood(found.likelihood, weights)
 
 
 @posterior.register(MultiOutputRegressor)
 @posterior.register(MultiOutputClassifier)
-def _posterior(model: Any, examples: Examples) -> SideBySide:
-    weighed = [_weighed(part, examples.map(_column(k))) for k, part in enumerate(model.estimators_)]
-    parts, likelihoods = zip(*weighed, strict=True)
+def _posterior(model: Any, examples: Examples) -> MultiOutputPosterior:
+    fitted_targets = [
+        _target_posterior(part, examples.map(_select_target(k))) for k, part in enumerate(model.estimators_)
+    ]
+    parts, likelihoods = zip(*fitted_targets, strict=True)
     one = examples.take([0]).inputs
     sizes = tuple(int(part.marginals(one).f.shape[1]) for part in parts)
     first, counts = parts[0].description, [part.description.effective_parameters for part in parts]
@@ -267,4 +271,4 @@ def _posterior(model: Any, examples: Examples) -> SideBySide:
         effective_parameters=None if None in counts else float(sum(count for count in counts if count is not None)),
         distance=max((part.description.distance or 0.0) for part in parts),
     )  # fmt: skip
-    return SideBySide(parts, Product(likelihoods, sizes), description)
+    return MultiOutputPosterior(parts, ProductLikelihood(likelihoods, sizes), description)

@@ -15,7 +15,7 @@ from memorymaps.posteriors.contract import Posterior
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 
-def _with_targets(model: Any) -> Any:
+def _transform_targets(model: Any) -> Any:
     def change(batch: Batch) -> Batch:
         y = np.asarray(batch.target, dtype=float)
         found = np.asarray(model.transformer_.transform(y[:, None] if y.ndim == 1 else y))
@@ -30,7 +30,7 @@ def _with_targets(model: Any) -> Any:
 def _transformed_data(model: Any, examples: Examples | None) -> Examples:
     if not hasattr(model, "regressor_"):
         raise DataError("TransformedTargetRegressor is not fitted: call model.fit(X, y) before memory_map")
-    changed = None if examples is None else examples.map(_with_targets(model))
+    changed = None if examples is None else examples.map(_transform_targets(model))
     found: Examples = training_data(model.regressor_, changed)
     return found
 

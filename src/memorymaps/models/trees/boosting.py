@@ -27,7 +27,7 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Poisson
 
 
 @dataclass(frozen=True)
-class Boosting:
+class FixedStructureBoosting:
     """A boosted ensemble over its `n` training examples.
 
     Attributes
@@ -46,11 +46,11 @@ class Boosting:
     target: Array
     weight: Array
     likelihood: Likelihood
-    rate: float
+    learning_rate: float
     ridge: float
     base: Array | None = None
-    newton: float = 1.0
-    limit: float = np.inf
+    curvature_factor: float = 1.0
+    max_step: float = np.inf
     drawn: Array | None = None
 
     @property
@@ -60,87 +60,87 @@ class Boosting:
         return n, trees, c
 
     @cached_property
-    def first(self) -> Array:
+    def first_leaf(self) -> Array:
         """Number of the first leaf of each tree among all leaves, `[T, c]`; number 0 … c − 1 are the base values."""
         counts = self.leaves.max(axis=0).astype(np.int64).ravel() + 1
         c = self.shape[2]
         return (c + np.concatenate([[0], np.cumsum(counts)[:-1]])).reshape(-1, c)
 
     @cached_property
-    def size(self) -> int:
+    def num_leaf_values(self) -> int:
         """`P`: all leaves, and the base values."""
-        return int(self.first[-1, -1] + self.leaves[:, -1, -1].max() + 1)
+        return int(self.first_leaf[-1, -1] + self.leaves[:, -1, -1].max() + 1)
 
-    def numbers(self, rows: Array | slice = slice(None)) -> Array:
+    def leaf_indices(self, rows: Array | slice = slice(None)) -> Array:
         """Every leaf's number among all `P`: `[rows, 1 + T, c]`, the base first."""
-        own = self.leaves[rows] + self.first
+        own = self.leaves[rows] + self.first_leaf
         base = np.broadcast_to(np.arange(self.shape[2]), (len(own), 1, self.shape[2]))
         return np.concatenate([base, own], axis=1)
 
-    def weights(self, t: int) -> Array:
+    def iteration_weights(self, t: int) -> Array:
         """Weights `[n]` in iteration `t`, 0 for examples that it did not draw."""
         return self.weight if self.drawn is None else self.weight * self.drawn[:, t]
 
-    def step(self, t: int, f: Array) -> tuple[Array, Array]:
+    def newton_step(self, t: int, f: Array) -> tuple[Array, Array]:
         """Leaf values `θ [P_t]` of iteration `t` from the outputs before it, and `η/D [P_t]`."""
-        w, found = self.weights(t)[:, None], []
+        w, found = self.iteration_weights(t)[:, None], []
         error = w * self.likelihood.error(f, self.target)
-        information = w * self.newton * self.likelihood.fisher_diagonal(f, self.target)
+        information = w * self.curvature_factor * self.likelihood.fisher_diagonal(f, self.target)
         for k, leaf in enumerate(self.leaves[:, t].T):
-            found.append(_leaf_values(self, _sums(leaf, error[:, k]), _sums(leaf, information[:, k])))
+            found.append(_leaf_values(self, _sum_per_leaf(leaf, error[:, k]), _sum_per_leaf(leaf, information[:, k])))
         values, steps = (np.concatenate(column) for column in zip(*found, strict=True))
         return values, steps
 
 
 @dataclass(frozen=True)
-class JointBoosting(Boosting):
+class MultiOutputTreeBoosting(FixedStructureBoosting):
     """Boosting whose iterations grow one tree for all outputs, with the whole `Λ` in the denominators (CatBoost).
 
     `θ_l = −η D_l⁻¹ G_l`, `D_l = Σ_{i∈l} w_i Λ_i + λI [c, c]`; `leaves` repeat the tree for each output.
     """
 
-    def step(self, t: int, f: Array) -> tuple[Array, Array]:
+    def newton_step(self, t: int, f: Array) -> tuple[Array, Array]:
         """Leaf values, output by output, and `η D⁻¹ [c, c, leaves]`."""
-        w, leaf, c = self.weights(t), self.leaves[:, t, 0], self.shape[2]
-        own = indicators(leaf, int(leaf.max()) + 1, w).T
+        w, leaf, c = self.iteration_weights(t), self.leaves[:, t, 0], self.shape[2]
+        own = leaf_indicators(leaf, int(leaf.max()) + 1, w).T
         gradient = own @ self.likelihood.error(f, self.target)
         curvature = own @ self.likelihood.curvature(f, self.target).reshape(len(f), c * c)
         whole = curvature.reshape(-1, c, c) + self.ridge * np.eye(c)
-        steps = self.rate * np.linalg.inv(whole)
+        steps = self.learning_rate * np.linalg.inv(whole)
         values = -(steps @ gradient[..., None])[..., 0]
         return values.T.ravel(), np.moveaxis(steps, 0, -1)
 
 
 @dataclass(frozen=True)
-class Replay:
+class BoostingRefit:
     """Training once more on the same leaves: values `θ [P]`, the steps of each iteration (0 at the limit), outputs.
 
-    `path [T + 1, n, c]` holds the outputs before each iteration, and after the last.
+    `staged_outputs [T + 1, n, c]` holds the outputs before each iteration, and after the last.
     """
 
     values: Array
-    blocks: Sequence[Array]
-    path: Array
+    step_blocks: Sequence[Array]
+    staged_outputs: Array
 
     @cached_property
     def steps(self) -> sparse.csr_array:
         """`η/D [P, P]`, a block an iteration; the base value is the first."""
-        return sparse.block_diag([matrix_of(block) for block in self.blocks], format="csr")
+        return sparse.block_diag([step_matrix(block) for block in self.step_blocks], format="csr")
 
     @property
     def f(self) -> Array:
         """The outputs `[n, c]`."""
-        return self.path[-1]
+        return self.staged_outputs[-1]
 
 
-def matrix_of(steps: Array) -> sparse.sparray:
+def step_matrix(steps: Array) -> sparse.sparray:
     """Steps `[P_t]`, or `[c, c, leaves]` of coupled outputs, as a matrix `[P_t, P_t]`."""
     if steps.ndim == 1:
         return sparse.diags_array(steps)
     return sparse.block_array([[sparse.diags_array(block) for block in row] for row in steps])
 
 
-def replay(model: Boosting) -> Replay:
+def refit_leaf_values(model: FixedStructureBoosting) -> BoostingRefit:
     """Leaf values and outputs from the targets, with every example in its leaf.
 
     Examples
@@ -152,31 +152,33 @@ def replay(model: Boosting) -> Replay:
     array([2., 2., 8.])
     """
     n, trees, c = model.shape
-    base, slope = _base(model)
-    values, blocks = [base], [slope]
-    path = np.empty((trees + 1, n, c))
-    path[0] = base
+    base, slope = _base_values(model)
+    values, step_blocks = [base], [slope]
+    staged_outputs = np.empty((trees + 1, n, c))
+    staged_outputs[0] = base
     for t in range(trees):
-        theta, step = model.step(t, path[t])
+        theta, step = model.newton_step(t, staged_outputs[t])
         values.append(theta)
-        blocks.append(step)
-        path[t + 1] = path[t] + theta[model.leaves[:, t] + (model.first[t] - model.first[t, 0])]
-    return Replay(np.concatenate(values), blocks, path)
+        step_blocks.append(step)
+        staged_outputs[t + 1] = (
+            staged_outputs[t] + theta[model.leaves[:, t] + (model.first_leaf[t] - model.first_leaf[t, 0])]
+        )
+    return BoostingRefit(np.concatenate(values), step_blocks, staged_outputs)
 
 
-def _sums(leaf: Array, x: Array) -> Array:
+def _sum_per_leaf(leaf: Array, x: Array) -> Array:
     return np.bincount(leaf, x, minlength=int(leaf.max()) + 1)
 
 
-def _leaf_values(model: Boosting, gradient: Array, curvature: Array) -> tuple[Array, Array]:
+def _leaf_values(model: FixedStructureBoosting, gradient: Array, curvature: Array) -> tuple[Array, Array]:
     """`θ` and `η/D`; an empty leaf and one at the limit do not answer to the targets."""
     whole = curvature + model.ridge
-    step = np.divide(model.rate, whole, out=np.zeros_like(whole), where=whole > 1e-30)
-    theta, bound = -step * gradient, model.rate * model.limit
+    step = np.divide(model.learning_rate, whole, out=np.zeros_like(whole), where=whole > 1e-30)
+    theta, bound = -step * gradient, model.learning_rate * model.max_step
     return np.clip(theta, -bound, bound), np.where(np.abs(theta) > bound, 0.0, step)
 
 
-def _base(model: Boosting) -> tuple[Array, Array]:
+def _base_values(model: FixedStructureBoosting) -> tuple[Array, Array]:
     """Base values and `1/Σ w Λ` where they are fitted, 0 where they are given."""
     c = model.shape[2]
     if model.base is not None:
@@ -199,20 +201,20 @@ def _link(likelihood: Likelihood) -> Callable[[Array], Array]:
     return lambda mean: mean
 
 
-def without(model: Boosting, rows: Array) -> Boosting:
+def without_examples(model: FixedStructureBoosting, rows: Array) -> FixedStructureBoosting:
     """The same leaves with these examples' weights set to zero: what deletion does where the structure stays."""
     weight = model.weight.copy()
     weight[rows] = 0.0
     return dataclasses.replace(model, weight=weight)
 
 
-def predict(model: Boosting, values: Array, rows: Array) -> Array:
+def sum_leaf_values(model: FixedStructureBoosting, values: Array, rows: Array) -> Array:
     """Outputs `[rows, c, g]` of leaf values `[P, g]`."""
-    numbers = model.numbers(rows)
-    return np.stack([values[numbers[:, :, k]].sum(axis=1) for k in range(model.shape[2])], axis=1)
+    leaf_indices = model.leaf_indices(rows)
+    return np.stack([values[leaf_indices[:, :, k]].sum(axis=1) for k in range(model.shape[2])], axis=1)
 
 
-def indicators(leaf: Array, width: int, weight: Array | None = None) -> sparse.csr_array:
+def leaf_indicators(leaf: Array, width: int, weight: Array | None = None) -> sparse.csr_array:
     """`M [n, width]` with one entry (1, or the weight) a row and column of `leaf [n]` or `[n, t]`."""
     table = leaf.reshape(len(leaf), -1)
     data = np.ones(table.size, np.float32) if weight is None else np.repeat(weight, table.shape[1])

@@ -17,8 +17,8 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, 
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import NumberedExamples
 from memorymaps.models.sklearn_targets import class_data, numeric_data
-from memorymaps.models.trees.boosting import Boosting, JointBoosting
-from memorymaps.models.trees.boosting_posterior import Grown, boosted_posterior, expect, grown
+from memorymaps.models.trees.boosting import FixedStructureBoosting, MultiOutputTreeBoosting
+from memorymaps.models.trees.boosting_posterior import EnsembleSpec, boosted_posterior, require_settings, to_spec
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 _LOSSES: dict[str, Likelihood] = {
@@ -27,44 +27,44 @@ _LOSSES: dict[str, Likelihood] = {
     "Poisson": Poisson(),
     "MultiClass": Categorical(),
 }
-_PLAIN = {"boosting_type": "Plain", "leaf_estimation_iterations": 1, "leaf_estimation_method": "Newton"}
-_PLAIN |= {"model_shrink_rate": 0, "langevin": False, "posterior_sampling": False}
+_REQUIRED_SETTINGS = {"boosting_type": "Plain", "leaf_estimation_iterations": 1, "leaf_estimation_method": "Newton"}
+_REQUIRED_SETTINGS |= {"model_shrink_rate": 0, "langevin": False, "posterior_sampling": False}
 
 
-def _check(model: Any) -> None:
+def _check_fitted(model: Any) -> None:
     if not model.is_fitted():
         raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map")
 
 
-@grown.register(cb.CatBoost)
-def _grown(model: Any) -> Grown:
-    _check(model)
+@to_spec.register(cb.CatBoost)
+def _spec(model: Any) -> EnsembleSpec:
+    _check_fitted(model)
     name, p = f"CatBoost {type(model).__name__}", model.get_all_params()
     if p["loss_function"] not in _LOSSES:
         raise UnsupportedModelError(
             f"{name} was trained with loss {p['loss_function']!r}: refit with {' or '.join(_LOSSES)}"
         )
-    expect(name, p, _PLAIN, "and its leaf values are not single Newton steps")
+    require_settings(name, p, _REQUIRED_SETTINGS, "and its leaf values are not single Newton steps")
     ridge, likelihood = float(p["l2_leaf_reg"]), _LOSSES[p["loss_function"]]
     base = np.reshape(model.get_scale_and_bias()[1], (-1,))
     several = isinstance(likelihood, Categorical)
-    return Grown(
+    return EnsembleSpec(
         name,
         likelihood,
         leaves=lambda inputs: np.repeat(model.calc_leaf_indexes(inputs)[:, :, None], len(base), axis=2),
         outputs=lambda inputs: model.predict(inputs, prediction_type="RawFormulaVal"),
-        rate=float(p["learning_rate"]),
+        learning_rate=float(p["learning_rate"]),
         ridge=lambda weight: ridge * float(np.mean(weight)),
         base=None if several else base,
-        held=base if several else None,  # MultiClass has no boost_from_average
-        kind=JointBoosting if several else Boosting,
+        fixed_base=base if several else None,  # MultiClass has no boost_from_average
+        boosting_class=MultiOutputTreeBoosting if several else FixedStructureBoosting,
         classes=tuple(model.classes_.tolist()) if isinstance(model, cb.CatBoostClassifier) else (),
     )
 
 
 @training_data.register(cb.CatBoost)
 def _data(model: Any, examples: Examples | None) -> Examples:
-    _check(model)
+    _check_fitted(model)
     return NumberedExamples((class_data if isinstance(model, cb.CatBoostClassifier) else numeric_data)(model, examples))
 
 

@@ -21,7 +21,7 @@ from memorymaps.core.arrays import Array
 
 
 @dataclass(frozen=True)
-class Averaging:
+class FixedStructureForest:
     """A forest over its `n` training examples.
 
     Attributes
@@ -32,32 +32,34 @@ class Averaging:
     """
 
     leaves: Array
-    bag: Array
+    bag_weight: Array
     target: Array
 
     @cached_property
-    def first(self) -> Array:
+    def first_leaf(self) -> Array:
         """Number of each tree's first leaf among all leaves: `[T]`."""
         counts = self.leaves.max(axis=0).astype(np.int64) + 1
         return np.concatenate([[0], np.cumsum(counts)[:-1]])
 
     @cached_property
-    def totals(self) -> Array:
+    def leaf_weights(self) -> Array:
         """`W` of every leaf: `[P]`."""
-        return self.sums(self.bag)
+        return self.sum_per_leaf(self.bag_weight)
 
-    def numbers(self, rows: Array | slice = slice(None)) -> Array:
+    def leaf_indices(self, rows: Array | slice = slice(None)) -> Array:
         """Every leaf's number among all `P`: `[rows, T]`."""
-        return self.leaves[rows] + self.first
+        return self.leaves[rows] + self.first_leaf
 
-    def sums(self, x: Array) -> Array:
+    def sum_per_leaf(self, x: Array) -> Array:
         """`x [n, T]` summed over leaves: `[P]`."""
-        return np.bincount(self.numbers().ravel(), x.ravel())
+        return np.bincount(self.leaf_indices().ravel(), x.ravel())
 
-    def values(self) -> Array:
+    def leaf_means(self) -> Array:
         """Leaf means `[P, c]`; NaN where no example is left."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.stack([self.sums(self.bag * y[:, None]) / self.totals for y in self.target.T], axis=1)
+            return np.stack(
+                [self.sum_per_leaf(self.bag_weight * y[:, None]) / self.leaf_weights for y in self.target.T], axis=1
+            )
 
     def leverage(self) -> Array:
         """`H_ii [n]`.
@@ -67,19 +69,19 @@ class Averaging:
         >>> Averaging(np.array([[0], [0], [1]]), np.ones((3, 1)), np.zeros((3, 1))).leverage()
         array([0.5, 0.5, 1. ])
         """
-        return np.mean(self.bag / self.totals[self.numbers()], axis=1)
+        return np.mean(self.bag_weight / self.leaf_weights[self.leaf_indices()], axis=1)
 
     def outputs(self, values: Array, rows: Array | slice = slice(None)) -> Array:
         """Averages `[rows, c]` of leaf values `[P, c]` over the trees that have one."""
         total, count = 0.0, 0.0
-        for number in self.numbers(rows).T:
+        for number in self.leaf_indices(rows).T:
             value = values[number]
             total = total + np.nan_to_num(value)
             count = count + np.isfinite(value)
         return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=np.asarray(count) > 0)
 
-    def without(self, rows: Array) -> Averaging:
+    def without_examples(self, rows: Array) -> FixedStructureForest:
         """The same leaves without these examples; a leaf that is left empty is dropped from the average."""
-        bag = self.bag.copy()
-        bag[rows] = 0.0
-        return dataclasses.replace(self, bag=bag)
+        bag_weight = self.bag_weight.copy()
+        bag_weight[rows] = 0.0
+        return dataclasses.replace(self, bag_weight=bag_weight)

@@ -16,13 +16,13 @@ from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
 
-class Leaves(Protocol):
+class LeafModel(Protocol):
     """An ensemble as a function of its leaf values."""
 
-    def without_rows(self, rows: Array) -> Array:
+    def leaf_values_without(self, rows: Array) -> Array:
         """Leaf values `[P·c]` after the removal of these examples."""
 
-    def outputs_of(self, values: Array, rows: Array) -> Array:
+    def outputs_from(self, leaf_values: Array, rows: Array) -> Array:
         """Outputs `[rows, c]` of leaf values `[P·c]`."""
 
 
@@ -37,8 +37,8 @@ class LeafPosterior:
     description: Description
     f: Array
     variance: Array
-    values: Array
-    leaves: Leaves
+    leaf_values: Array
+    leaf_model: LeafModel
 
     @property
     def capabilities(self) -> Capabilities:
@@ -47,21 +47,23 @@ class LeafPosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f` and `V` of training examples."""
-        rows = _rows(inputs)
+        rows = _training_rows(inputs)
         return Marginals(self.f[rows], self.variance[rows])
 
     def parameter_change(self, groups: Sequence[Array], steps: int = 1, tolerance: float = 0.0) -> tuple[Array, Array]:
         """Moves of leaf values `[g, P·c]` and residuals `[g]`, which are zero: one replay a group."""
-        moves = np.stack([self.leaves.without_rows(np.asarray(rows)) - self.values for rows in groups])
+        moves = np.stack([self.leaf_model.leaf_values_without(np.asarray(rows)) - self.leaf_values for rows in groups])
         return moves, np.zeros(len(groups))
 
     def output_change(self, inputs: Any, deltas: Array) -> Array:
         """Changes of the outputs for changes of the leaf values: `[n, c, g]`."""
-        rows = _rows(inputs)
-        return np.stack([self.leaves.outputs_of(self.values + move, rows) - self.f[rows] for move in deltas], axis=-1)
+        rows = _training_rows(inputs)
+        return np.stack(
+            [self.leaf_model.outputs_from(self.leaf_values + move, rows) - self.f[rows] for move in deltas], axis=-1
+        )
 
 
-def _rows(inputs: Any) -> Array:
+def _training_rows(inputs: Any) -> Array:
     if not isinstance(inputs, Numbered):
         raise DataError(
             f"a tree ensemble's map is known at its training examples, got {type(inputs).__name__}: "

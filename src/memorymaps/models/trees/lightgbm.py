@@ -14,13 +14,20 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import NumberedExamples
-from memorymaps.models.trees.boosting_posterior import UNKNOWN_ROWS, Grown, boosted_posterior, constant, expect, grown
-from memorymaps.models.trees.scale_pos_weight import weighted_positives
+from memorymaps.models.trees.boosting_posterior import (
+    UNKNOWN_SUBSAMPLE,
+    EnsembleSpec,
+    boosted_posterior,
+    constant_ridge,
+    require_settings,
+    to_spec,
+)
+from memorymaps.models.trees.scale_pos_weight import weight_positives
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
-_NEEDS_ALL = {"boosting": "gbdt", "data_sample_strategy": "bagging", "use_quantized_grad": "0"}
-_PLAIN = {"lambda_l1": "0", "max_delta_step": "0", "path_smooth": "0", "linear_tree": "0", "sigmoid": "1"}
-_PLAIN |= {"is_unbalance": "0", "reg_sqrt": "0", "monotone_constraints": ""}
+_FULL_DATA_SETTINGS = {"boosting": "gbdt", "data_sample_strategy": "bagging", "use_quantized_grad": "0"}
+_REQUIRED_SETTINGS = {"lambda_l1": "0", "max_delta_step": "0", "path_smooth": "0", "linear_tree": "0", "sigmoid": "1"}
+_REQUIRED_SETTINGS |= {"is_unbalance": "0", "reg_sqrt": "0", "monotone_constraints": ""}
 
 
 def _booster(model: Any) -> Any:
@@ -48,28 +55,28 @@ def _likelihood(name: str, objective: str, p: dict[str, str]) -> tuple[Likelihoo
     )
 
 
-@grown.register(lgb.Booster)
-@grown.register(lgb.LGBMModel)
-def _grown(model: Any) -> Grown:
+@to_spec.register(lgb.Booster)
+@to_spec.register(lgb.LGBMModel)
+def _spec(model: Any) -> EnsembleSpec:
     booster, name = _booster(model), f"LightGBM {type(model).__name__}"
     p = _parameters(booster)
-    likelihood, newton = _likelihood(name, p.get("objective", "custom").split(" ")[0], p)
-    expect(name, p, _NEEDS_ALL, "whose rows or gradients its leaves do not tell")
-    expect(name, p, _PLAIN, "which changes leaf values")
+    likelihood, curvature_factor = _likelihood(name, p.get("objective", "custom").split(" ")[0], p)
+    require_settings(name, p, _FULL_DATA_SETTINGS, "whose rows or gradients its leaves do not tell")
+    require_settings(name, p, _REQUIRED_SETTINGS, "which changes leaf values")
     if int(p["bagging_freq"]) > 0:
-        expect(name, p, {"bagging_fraction": "1"}, UNKNOWN_ROWS)
-    held = None if p["boost_from_average"] == "1" else np.zeros(booster.num_model_per_iteration())
-    return Grown(
+        require_settings(name, p, {"bagging_fraction": "1"}, UNKNOWN_SUBSAMPLE)
+    fixed_base = None if p["boost_from_average"] == "1" else np.zeros(booster.num_model_per_iteration())
+    return EnsembleSpec(
         name,
         likelihood,
         leaves=lambda inputs: booster.predict(inputs, pred_leaf=True),
         outputs=lambda inputs: _outputs(booster, inputs),
-        rate=float(p["learning_rate"]),
-        ridge=constant(p["lambda_l2"]),
-        held=held,
-        newton=newton,
+        learning_rate=float(p["learning_rate"]),
+        ridge=constant_ridge(p["lambda_l2"]),
+        fixed_base=fixed_base,
+        curvature_factor=curvature_factor,
         classes=_classes(model),
-        positives=float(p["scale_pos_weight"]),
+        scale_pos_weight=float(p["scale_pos_weight"]),
     )
 
 
@@ -88,7 +95,7 @@ def _data(model: Any, examples: Examples | None) -> Examples:
 
     booster = _booster(model)
     found = (class_data if isinstance(model, lgb.LGBMClassifier) else numeric_data)(model, examples)
-    return NumberedExamples(weighted_positives(found, float(_parameters(booster)["scale_pos_weight"])))
+    return NumberedExamples(weight_positives(found, float(_parameters(booster)["scale_pos_weight"])))
 
 
 posterior.register(lgb.Booster)(boosted_posterior)

@@ -11,11 +11,11 @@ from memorymaps.core.arrays import Batch
 from memorymaps.data.examples import Examples
 
 
-def weighted_positives(examples: Examples, factor: float) -> Examples:
+def weight_positives(examples: Examples, factor: float) -> Examples:
     """Examples whose positive targets weigh `factor` times as much."""
-    return examples if factor == 1 else examples.map(functools.partial(_weighted, factor))
+    return examples if factor == 1 else examples.map(functools.partial(_with_weighted_positives, factor))
 
 
-def _weighted(factor: float, batch: Batch) -> Batch:
+def _with_weighted_positives(factor: float, batch: Batch) -> Batch:
     weight = np.ones(len(batch)) if batch.weight is None else batch.weight
     return dataclasses.replace(batch, weight=np.where(np.asarray(batch.target) == 1, factor, 1.0) * weight)

@@ -24,33 +24,39 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, 
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import NumberedExamples
 from memorymaps.models.sklearn_targets import class_data, numeric_data
-from memorymaps.models.trees.boosting_posterior import Grown, boosted_posterior, constant, expect, grown
+from memorymaps.models.trees.boosting_posterior import (
+    EnsembleSpec,
+    boosted_posterior,
+    constant_ridge,
+    require_settings,
+    to_spec,
+)
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
-_HIST = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
-_PLAIN = (GradientBoostingRegressor, GradientBoostingClassifier)
-_FEW = 2_000
-_SEEDS = 2**31 - 1  # below which a tree draws the seed of its splitter
+_HIST_BOOSTING = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
+_GRADIENT_BOOSTING = (GradientBoostingRegressor, GradientBoostingClassifier)
+_INITIAL_ROWS = 2_000
+_MAX_SPLITTER_SEED = 2**31 - 1  # below which a tree draws the seed of its splitter
 _CLASSIFIERS = (HistGradientBoostingClassifier, GradientBoostingClassifier)
 
 
-@grown.register(HistGradientBoostingRegressor)
-@grown.register(HistGradientBoostingClassifier)
-def _grown_hist(model: Any) -> Grown:
+@to_spec.register(HistGradientBoostingRegressor)
+@to_spec.register(HistGradientBoostingClassifier)
+def _hist_spec(model: Any) -> EnsembleSpec:
     check_is_fitted(model)
     name = f"scikit-learn {type(model).__name__}"
     if model.monotonic_cst is not None:
         raise UnsupportedModelError(f"{name} was trained with monotonic_cst, which changes leaf values: refit without")
     likelihood = _likelihood(name, model)
-    return Grown(
+    return EnsembleSpec(
         name,
         likelihood,
-        leaves=lambda inputs: _steps(model, inputs),
+        leaves=lambda inputs: _tree_contributions(model, inputs),
         outputs=lambda inputs: _outputs(model, inputs),
-        rate=float(model.learning_rate),
-        ridge=constant(model.l2_regularization),
+        learning_rate=float(model.learning_rate),
+        ridge=constant_ridge(model.l2_regularization),
         classes=_classes(model),
-        number=numbered_by_value,
+        index_leaves=leaf_indices_from_values,
     )
 
 
@@ -69,69 +75,69 @@ def _outputs(model: Any, inputs: Any) -> Array:
     return np.log(model.predict(inputs)) if model.loss == "poisson" else model.predict(inputs)
 
 
-def _stages(model: Any, inputs: Any) -> Array:
+def _staged_outputs(model: Any, inputs: Any) -> Array:
     """Outputs after each iteration `[n, T, c]`."""
     staged = model.staged_decision_function if isinstance(model, _CLASSIFIERS) else model.staged_predict
     stages = np.stack([stage.reshape(len(stage), -1) for stage in staged(inputs)], axis=1)
     return np.log(stages) if model.loss == "poisson" else stages
 
 
-def _steps(model: Any, inputs: Any) -> Array:
+def _tree_contributions(model: Any, inputs: Any) -> Array:
     """What each tree added to each example, the first with the base value: `[n, T, c]`."""
-    stages = _stages(model, inputs)
+    stages = _staged_outputs(model, inputs)
     return np.diff(stages, axis=1, prepend=0.0)
 
 
-def numbered_by_value(steps: Array) -> Array:
+def leaf_indices_from_values(steps: Array) -> Array:
     """Leaf numbers from the values that trees added: examples of one leaf agree up to rounding.
 
     Two leaves with the very same value would be taken for one; their common Newton step is that value again.
     """
     found = np.empty(steps.shape, dtype=np.int32, order="F")
-    room = 1e-11 * (1 + np.abs(steps).sum(axis=1).max())
+    tolerance = 1e-11 * (1 + np.abs(steps).sum(axis=1).max())
     for place in np.ndindex(steps.shape[1:]):
-        found[(slice(None), *place)] = _nearest_levels(np.ascontiguousarray(steps[(slice(None), *place)]), room)
+        found[(slice(None), *place)] = _nearest_distinct(np.ascontiguousarray(steps[(slice(None), *place)]), tolerance)
     return found
 
 
-def _nearest_levels(column: Array, room: float) -> Array:
+def _nearest_distinct(column: Array, tolerance: float) -> Array:
     """Number of each entry's level; levels are looked for in a few entries first, which spares sorting them all."""
-    levels = _levels(column[:_FEW], room)
+    levels = _distinct_values(column[:_INITIAL_ROWS], tolerance)
     while True:
         near = np.searchsorted((levels[1:] + levels[:-1]) / 2, column)
-        far = np.abs(column - levels[near]) > room
+        far = np.abs(column - levels[near]) > tolerance
         if not np.any(far):
             return near
-        levels = _levels(np.concatenate([levels, column[far]]), room)
+        levels = _distinct_values(np.concatenate([levels, column[far]]), tolerance)
 
 
-def _levels(values: Array, room: float) -> Array:
+def _distinct_values(values: Array, tolerance: float) -> Array:
     ordered = np.sort(values)
-    return ordered[np.concatenate([[True], np.diff(ordered) > room])]
+    return ordered[np.concatenate([[True], np.diff(ordered) > tolerance])]
 
 
-@grown.register(GradientBoostingRegressor)
-@grown.register(GradientBoostingClassifier)
-def _grown_plain(model: Any) -> Grown:
+@to_spec.register(GradientBoostingRegressor)
+@to_spec.register(GradientBoostingClassifier)
+def _gradient_boosting_spec(model: Any) -> EnsembleSpec:
     check_is_fitted(model)
     name = f"scikit-learn {type(model).__name__}"
-    expect(name, model.get_params(), {"init": None}, "whose outputs move with the targets")
+    require_settings(name, model.get_params(), {"init": None}, "whose outputs move with the targets")
     likelihood = _likelihood(name, model)
     classes = model.n_trees_per_iteration_
-    return Grown(
+    return EnsembleSpec(
         name,
         likelihood,
         leaves=model.apply,
         outputs=model.decision_function if isinstance(model, _CLASSIFIERS) else model.predict,
-        rate=float(model.learning_rate),
-        ridge=constant(0.0),
+        learning_rate=float(model.learning_rate),
+        ridge=constant_ridge(0.0),
         classes=_classes(model),
-        newton=classes / (classes - 1) if classes > 1 else 1.0,  # Friedman's factor (K − 1)/K on the step
-        drawn=_draws(name, model),
+        curvature_factor=classes / (classes - 1) if classes > 1 else 1.0,  # Friedman's factor (K − 1)/K on the step
+        drawn=_subsample_masks(name, model),
     )
 
 
-def _draws(name: str, model: Any) -> Callable[[int], Array] | None:
+def _subsample_masks(name: str, model: Any) -> Callable[[int], Array] | None:
     """Rows that each iteration drew, once more: one uniform number a row, then one integer for each tree's splitter.
 
     Raises
@@ -151,14 +157,14 @@ def _draws(name: str, model: Any) -> Callable[[int], Array] | None:
     def drawn(n: int) -> Array:
         rng, found = check_random_state(model.random_state), np.empty((n, iterations), dtype=bool)
         for t in range(iterations):
-            found[:, t] = _sample(rng.uniform(size=n), max(1, int(model.subsample * n)))
-            rng.randint(0, _SEEDS, size=trees)
+            found[:, t] = _selection_sampling(rng.uniform(size=n), max(1, int(model.subsample * n)))
+            rng.randint(0, _MAX_SPLITTER_SEED, size=trees)
         return found
 
     return drawn
 
 
-def _sample(uniform: Array, size: int) -> Array:
+def _selection_sampling(uniform: Array, size: int) -> Array:
     """Rows in order, each with probability *still wanted / still there* [Knuth, Algorithm 3.4.2S]."""
     n, taken, mask = len(uniform), 0, np.zeros(len(uniform), dtype=bool)
     for i, u in enumerate(uniform.tolist()):
@@ -176,13 +182,15 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     check_is_fitted(model)
     classifies = isinstance(model, _CLASSIFIERS)
     found = (class_data if classifies else numeric_data)(model, examples)
-    held = _held_out(model, found)
-    return _Weighted(NumberedExamples(found), held) if held is not None else NumberedExamples(found)
+    excluded = _validation_rows(model, found)
+    return (
+        _WithoutValidationRows(NumberedExamples(found), excluded) if excluded is not None else NumberedExamples(found)
+    )
 
 
-def _held_out(model: Any, examples: Examples) -> Array | None:
+def _validation_rows(model: Any, examples: Examples) -> Array | None:
     """Rows that early stopping kept from training, drawn again from the model's integer seed."""
-    hist = isinstance(model, _HIST)
+    hist = isinstance(model, _HIST_BOOSTING)
     if not (model.do_early_stopping_ if hist else model.n_iter_no_change is not None):
         return None
     if not (hist and model.validation_fraction):
@@ -204,28 +212,28 @@ def _refuse_early_stopping(model: Any) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Weighted(Examples):
+class _WithoutValidationRows(Examples):
     """Numbered examples with weight 0 for those that training did not see."""
 
     source: NumberedExamples
-    held: Array
+    excluded: Array
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __iter__(self) -> Any:
-        return map(self._weighted, self.source)
+        return map(self._zero_weighted, self.source)
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
-        return self._weighted(self.source.take(rows))
+        return self._zero_weighted(self.source.take(rows))
 
-    def _weighted(self, batch: Batch) -> Batch:
+    def _zero_weighted(self, batch: Batch) -> Batch:
         weight = np.ones(len(batch)) if batch.weight is None else batch.weight
-        return dataclasses.replace(batch, weight=np.where(np.isin(batch.inputs.rows, self.held), 0.0, weight))
+        return dataclasses.replace(batch, weight=np.where(np.isin(batch.inputs.rows, self.excluded), 0.0, weight))
 
 
 _register: Callable[..., Any] = posterior.register
-for _kind in (*_HIST, *_PLAIN):
+for _kind in (*_HIST_BOOSTING, *_GRADIENT_BOOSTING):
     _register(_kind)(boosted_posterior)
     training_data.register(_kind)(_data)

@@ -19,29 +19,35 @@ from memorymaps.core.likelihoods.vote_share import Votes
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.indexed import NumberedExamples
 from memorymaps.models.sklearn_targets import class_data, numeric_data
-from memorymaps.models.trees.forest import Averaging
+from memorymaps.models.trees.forest import FixedStructureForest
 from memorymaps.models.trees.leaf_posterior import LeafPosterior
-from memorymaps.models.trees.training_leaves import Gathered, check_reproduced, gathered, pearson_dispersion, renumbered
+from memorymaps.models.trees.training_leaves import (
+    TrainingLeaves,
+    check_reproduced,
+    collect_training_leaves,
+    consecutive_indices,
+    pearson_dispersion,
+)
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 _FORESTS = (RandomForestRegressor, RandomForestClassifier, ExtraTreesRegressor, ExtraTreesClassifier)
 _REGRESSORS = (RandomForestRegressor, ExtraTreesRegressor, DecisionTreeRegressor)
 _CLASSIFIERS = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier)
-_MEANS = ("squared_error", "friedman_mse", "poisson")  # criteria whose leaves predict mean targets
+_MEAN_CRITERIA = ("squared_error", "friedman_mse", "poisson")  # criteria whose leaves predict mean targets
 
 
 @dataclass(frozen=True)
-class _Flat:
+class _ForestLeafModel:
     """An average of trees as a function of flat leaf values."""
 
-    forest: Averaging
+    forest: FixedStructureForest
 
-    def without_rows(self, rows: Array) -> Array:
+    def leaf_values_without(self, rows: Array) -> Array:
         """Leaf means without these examples."""
-        return self.forest.without(rows).values().ravel()
+        return self.forest.without_examples(rows).leaf_means().ravel()
 
-    def outputs_of(self, values: Array, rows: Array) -> Array:
+    def outputs_from(self, values: Array, rows: Array) -> Array:
         """Averages of leaf values."""
         return self.forest.outputs(values.reshape(-1, self.forest.target.shape[1]), rows)
 
@@ -49,43 +55,47 @@ class _Flat:
 def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     check_is_fitted(model)
     classifies = isinstance(model, _CLASSIFIERS)
-    data = gathered(examples, functools.partial(_leaves, model), model.predict_proba if classifies else model.predict)
+    data = collect_training_leaves(
+        examples, functools.partial(_leaves, model), model.predict_proba if classifies else model.predict
+    )
     target = Votes().encode(data.target, len(model.classes_)) if classifies else data.target.reshape(data.n, -1)
-    forest = _verified(model, data, target)
-    share = forest.leverage()
-    if np.all(share > 1 - 1e-9):
+    forest = _reproduced_forest(model, data, target)
+    leverage_share = forest.leverage()
+    if np.all(leverage_share > 1 - 1e-9):
         raise DataError(
             f"{type(model).__name__}: every example is alone in its leaf of every tree and nothing is known of the "
             "forest without it. Refit with min_samples_leaf=2 or more, or with bootstrap=True"
         )
-    values = forest.values()
+    values = forest.leaf_means()
     f = forest.outputs(values)
     likelihood: Any = (
-        Votes() if classifies else Gaussian(pearson_dispersion(f - target, data.weight, float(share.sum())))
+        Votes() if classifies else Gaussian(pearson_dispersion(f - target, data.weight, float(leverage_share.sum())))
     )
-    seen = np.divide(share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
+    unit_variance = np.divide(leverage_share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
     phi = np.ones(f.shape[1]) if classifies else np.broadcast_to(likelihood.dispersion, f.shape[1])
-    variance = seen[:, None, None] * np.diag(phi)
-    return LeafPosterior(likelihood, _describe(model, forest, likelihood), f, variance, values.ravel(), _Flat(forest))
+    variance = unit_variance[:, None, None] * np.diag(phi)
+    return LeafPosterior(
+        likelihood, _describe(model, forest, likelihood), f, variance, values.ravel(), _ForestLeafModel(forest)
+    )
 
 
 def _leaves(model: Any, inputs: Any) -> Array:
     return model.apply(inputs).reshape(-1, len(getattr(model, "estimators_", [model])))
 
 
-def _verified(model: Any, data: Gathered, target: Array) -> Averaging:
+def _reproduced_forest(model: Any, data: TrainingLeaves, target: Array) -> FixedStructureForest:
     """The forest with the in-bag weights that give its own predictions."""
-    leaves = renumbered(data.leaves)
-    for bag in _bags(model, data):
-        forest = Averaging(leaves, bag, target)
-        f = forest.outputs(forest.values(), data.rows)
+    leaves = consecutive_indices(data.leaves)
+    for bag_weight in _candidate_bag_weights(model, data):
+        forest = FixedStructureForest(leaves, bag_weight, target)
+        f = forest.outputs(forest.leaf_means(), data.rows)
         if np.allclose(f, data.outputs.reshape(f.shape), rtol=1e-8, atol=1e-8 * (1 + np.abs(f).max())):
             return forest
     check_reproduced(type(model).__name__, f, data.outputs, 1e-8)
     raise AssertionError("unreachable: the last candidate was within tolerance")
 
 
-def _bags(model: Any, data: Gathered) -> Iterator[Array]:
+def _candidate_bag_weights(model: Any, data: TrainingLeaves) -> Iterator[Array]:
     """Candidates for `b [n, T]`: scikit-learn ≥ 1.9 draws by weight, earlier versions weigh what they drew."""
     trees = len(getattr(model, "estimators_", [model]))
     if not getattr(model, "bootstrap", False):
@@ -102,8 +112,8 @@ def _bags(model: Any, data: Gathered) -> Iterator[Array]:
     yield draws * data.weight[:, None]
 
 
-def _describe(model: Any, forest: Averaging, likelihood: Any) -> Description:
-    trees, leaves = forest.leaves.shape[1], len(forest.totals)
+def _describe(model: Any, forest: FixedStructureForest, likelihood: Any) -> Description:
+    trees, leaves = forest.leaves.shape[1], len(forest.leaf_weights)
     kind = "a bootstrap sample each" if getattr(model, "bootstrap", False) else "all examples each"
     gaussian = isinstance(likelihood, Gaussian)
     return Description(
@@ -123,9 +133,9 @@ def _describe(model: Any, forest: Averaging, likelihood: Any) -> Description:
     )
 
 
-def _check(model: Any) -> None:
+def _check_supported(model: Any) -> None:
     check_is_fitted(model)
-    if isinstance(model, _REGRESSORS) and model.criterion not in _MEANS:
+    if isinstance(model, _REGRESSORS) and model.criterion not in _MEAN_CRITERIA:
         raise UnsupportedModelError(
             f"{type(model).__name__}(criterion={model.criterion!r}) does not predict means of leaves: "
             f"refit with criterion='squared_error'"
@@ -136,19 +146,19 @@ def _check(model: Any) -> None:
         )
 
 
-def _regression(model: Any, examples: Examples | None) -> Examples:
-    _check(model)
+def _regression_data(model: Any, examples: Examples | None) -> Examples:
+    _check_supported(model)
     return NumberedExamples(numeric_data(model, examples))
 
 
-def _classification(model: Any, examples: Examples | None) -> Examples:
-    _check(model)
+def _classification_data(model: Any, examples: Examples | None) -> Examples:
+    _check_supported(model)
     return NumberedExamples(class_data(model, examples))
 
 
 for _kind in (*_REGRESSORS, *_CLASSIFIERS):
     posterior.register(_kind)(_posterior)
 for _kind in _REGRESSORS:
-    training_data.register(_kind)(_regression)
+    training_data.register(_kind)(_regression_data)
 for _kind in _CLASSIFIERS:
-    training_data.register(_kind)(_classification)
+    training_data.register(_kind)(_classification_data)

@@ -12,11 +12,11 @@ from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.registry import UnsupportedModelError
 
-_CHECKED = 4_096  # examples whose predictions a replay must give
+_CHECKED_EXAMPLES = 4_096  # examples whose predictions a replay must give
 
 
 @dataclass(frozen=True)
-class Gathered:
+class TrainingLeaves:
     """Leaves `[n, …]` as the library names them, targets, weights `[n]`; its outputs for the examples at `rows`."""
 
     leaves: Array
@@ -31,8 +31,10 @@ class Gathered:
         return len(self.weight)
 
 
-def gathered(examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any], Array]) -> Gathered:
-    """One pass over the training data; outputs of `_CHECKED` examples, evenly spread, for prediction takes its time.
+def collect_training_leaves(
+    examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any], Array]
+) -> TrainingLeaves:
+    """One pass over the training data; outputs of `_CHECKED_EXAMPLES` examples, evenly spread, for prediction takes its time.
 
     Raises
     ------
@@ -47,12 +49,12 @@ def gathered(examples: Examples, leaves: Callable[[Any], Array], outputs: Callab
         parts.append((np.asarray(leaves(batch.inputs.inputs)), np.asarray(batch.target), weight))
     found = [np.concatenate(column) for column in zip(*parts, strict=True)]
     n = len(found[0])
-    rows = np.unique(np.linspace(0, n - 1, min(n, _CHECKED)).astype(np.int64))
+    rows = np.unique(np.linspace(0, n - 1, min(n, _CHECKED_EXAMPLES)).astype(np.int64))
     made = np.asarray(outputs(examples.take(rows).inputs.inputs), dtype=float)
-    return Gathered(found[0], found[1], found[2], rows, made)
+    return TrainingLeaves(found[0], found[1], found[2], rows, made)
 
 
-def renumbered(leaves: Array) -> Array:
+def consecutive_indices(leaves: Array) -> Array:
     """Each tree's leaves numbered from 0 without gaps, in any shape `[n, …]`."""
     table = leaves.reshape(len(leaves), -1).astype(np.int32, order="F")
     found = np.empty(table.shape, dtype=np.int32, order="F")

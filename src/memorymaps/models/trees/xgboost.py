@@ -15,8 +15,15 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import NumberedExamples
-from memorymaps.models.trees.boosting_posterior import UNKNOWN_ROWS, Grown, boosted_posterior, constant, expect, grown
-from memorymaps.models.trees.scale_pos_weight import weighted_positives
+from memorymaps.models.trees.boosting_posterior import (
+    UNKNOWN_SUBSAMPLE,
+    EnsembleSpec,
+    boosted_posterior,
+    constant_ridge,
+    require_settings,
+    to_spec,
+)
+from memorymaps.models.trees.scale_pos_weight import weight_positives
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 # objective → likelihood, factor on its curvature, base_score → output
@@ -39,60 +46,62 @@ def _configuration(booster: Any) -> dict[str, Any]:
     return learner
 
 
-def _trees(model: Any) -> tuple[int, int]:
+def _iteration_range(model: Any) -> tuple[int, int]:
     """The iterations that the model's own `predict` uses."""
     booster = _booster(model)
     stopped = not isinstance(model, xgb.Booster) and model.early_stopping_rounds is not None
     return 0, (booster.best_iteration + 1 if stopped else booster.num_boosted_rounds())
 
 
-@grown.register(xgb.Booster)
-@grown.register(xgb.XGBModel)
-def _grown(model: Any) -> Grown:
-    booster, name, span = _booster(model), f"XGBoost {type(model).__name__}", _trees(model)
+@to_spec.register(xgb.Booster)
+@to_spec.register(xgb.XGBModel)
+def _spec(model: Any) -> EnsembleSpec:
+    booster, name, iterations = _booster(model), f"XGBoost {type(model).__name__}", _iteration_range(model)
     learner = _configuration(booster)
-    objective, facts = learner["learner_train_param"]["objective"], learner["learner_model_param"]
+    objective, model_parameters = learner["learner_train_param"]["objective"], learner["learner_model_param"]
     if objective not in _OBJECTIVES:
         raise UnsupportedModelError(
             f"{name} was trained with objective {objective!r}: expected one of {', '.join(_OBJECTIVES)}"
         )
-    p = _checked(name, learner)
-    likelihood, newton, link = _OBJECTIVES[objective]
-    base = np.asarray(json.loads(facts["base_score"]), dtype=float).reshape(-1)
+    p = _training_parameters(name, learner)
+    likelihood, curvature_factor, link = _OBJECTIVES[objective]
+    base = np.asarray(json.loads(model_parameters["base_score"]), dtype=float).reshape(-1)
     step = float(p["max_delta_step"]) or (0.7 if objective == "count:poisson" else 0.0)
-    c = max(1, int(facts["num_class"]))
-    return Grown(
+    c = max(1, int(model_parameters["num_class"]))
+    return EnsembleSpec(
         name,
         likelihood,
-        leaves=lambda inputs: booster.predict(_matrix(model, inputs), pred_leaf=True, iteration_range=span),
+        leaves=lambda inputs: booster.predict(_to_dmatrix(model, inputs), pred_leaf=True, iteration_range=iterations),
         outputs=lambda inputs: booster.predict(
-            _matrix(model, inputs), output_margin=True, iteration_range=span
+            _to_dmatrix(model, inputs), output_margin=True, iteration_range=iterations
         ).reshape(-1, c),
-        rate=float(p["eta"]),
-        ridge=constant(p["lambda"]),
+        learning_rate=float(p["eta"]),
+        ridge=constant_ridge(p["lambda"]),
         base=np.broadcast_to(link(base), (c,)),
-        newton=newton,
-        limit=step or np.inf,
+        curvature_factor=curvature_factor,
+        max_step=step or np.inf,
         classes=tuple(model.classes_.tolist()) if isinstance(model, xgb.XGBClassifier) else (),
         tolerance=1e-4,
     )
 
 
-def _checked(name: str, learner: dict[str, Any]) -> dict[str, str]:
+def _training_parameters(name: str, learner: dict[str, Any]) -> dict[str, str]:
     """The trees' training parameters, where a replay can follow them."""
     booster, train = learner["gradient_booster"], learner["learner_train_param"]
-    expect(name, {"booster": booster["name"]}, {"booster": "gbtree"}, "which is no sum of Newton steps on leaves")
-    expect(name, train, {"multi_strategy": "one_output_per_tree"}, "whose leaves hold vectors")
-    expect(name, learner["learner_model_param"], {"num_target": "1"}, "several targets at once")
+    require_settings(
+        name, {"booster": booster["name"]}, {"booster": "gbtree"}, "which is no sum of Newton steps on leaves"
+    )
+    require_settings(name, train, {"multi_strategy": "one_output_per_tree"}, "whose leaves hold vectors")
+    require_settings(name, learner["learner_model_param"], {"num_target": "1"}, "several targets at once")
     p: dict[str, str] = booster["tree_train_param"]
-    expect(name, p, {"subsample": "1"}, UNKNOWN_ROWS)
-    expect(name, p, {"alpha": "0", "monotone_constraints": "()"}, "which changes leaf values")
+    require_settings(name, p, {"subsample": "1"}, UNKNOWN_SUBSAMPLE)
+    require_settings(name, p, {"alpha": "0", "monotone_constraints": "()"}, "which changes leaf values")
     forests = booster["gbtree_model_param"]
-    expect(name, forests, {"num_parallel_tree": "1"}, "several trees an iteration")
+    require_settings(name, forests, {"num_parallel_tree": "1"}, "several trees an iteration")
     return p
 
 
-def _matrix(model: Any, inputs: Any) -> Any:
+def _to_dmatrix(model: Any, inputs: Any) -> Any:
     if isinstance(inputs, xgb.DMatrix):
         return inputs
     settings = {} if isinstance(model, xgb.Booster) else {"missing": model.missing}
@@ -107,7 +116,7 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     booster = _booster(model)
     found = (class_data if isinstance(model, xgb.XGBClassifier) else numeric_data)(model, examples)
     losses = _configuration(booster)["objective"].get("reg_loss_param", {})
-    return NumberedExamples(weighted_positives(found, float(losses.get("scale_pos_weight", 1))))
+    return NumberedExamples(weight_positives(found, float(losses.get("scale_pos_weight", 1))))
 
 
 posterior.register(xgb.Booster)(boosted_posterior)

@@ -25,7 +25,7 @@ from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.gather import check_same, gathered
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.kernels.gram_posterior import GramOutput, GramPosterior
+from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -135,7 +135,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
     prior = Prior(model)
     noise = np.broadcast_to(noise_of(likelihood), (len(whole),))
     gram = prior.kernel(whole.inputs, whole.inputs)
-    part = GramOutput(prior.kernel, whole.inputs, gram, 1 / noise)
+    part = KernelOutput(prior.kernel, whole.inputs, gram, 1 / noise)
     alpha = np.linalg.solve(gram + np.diag(noise), whole.target - prior.mean(whole.inputs))
     description = Description(
         model=f"GPyTorch {type(model).__name__} (ExactGP)",
@@ -143,7 +143,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
         likelihood="Gaussian",
         prior="the model's mean and kernel, from the model",
         coverage=(f"f at {len(whole)} training inputs: exact, full covariance",),
-        effective_parameters=part.effective,
+        effective_parameters=part.effective_parameters,
         dispersion=float(np.mean(noise)),
         notes=(HELD,),
         methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
