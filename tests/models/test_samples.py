@@ -317,7 +317,7 @@ def test_what_does_not_fit_together_is_refused():
         Draws(draws(10), "gaussian")
     with pytest.raises(mm.DataError, match=r"log_likelihood \(10, 3\)"):
         Draws(draws(10), Gaussian(), log_likelihood=np.zeros((10, 3)))
-    with pytest.raises(ValueError, match="do not bring their targets"):
+    with pytest.raises(ValueError, match="have no targets"):
         mm.memory_map(Draws(draws(10), Gaussian()))
     with pytest.raises(ValueError, match="does not keep its training data"):
         mm.memory_map(Sampler(lambda x: draws(10), Gaussian()))

@@ -1,4 +1,4 @@
-"""Targets as scikit-learn's estimators saw them: numbers, or class numbers with class weights as weights."""
+"""Targets of scikit-learn's estimators: numbers, or class indices with `class_weight` multiplied into the weights."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ _HAS_WEIGHTED_COUNTS = "sample_weight" in inspect.signature(compute_class_weight
 
 
 def numeric_data(model: Any, examples: Examples | None) -> Examples:
-    """Examples with targets as numbers.
+    """Training examples of a regressor, with numeric targets.
 
     Raises
     ------
     ValueError
-        No examples: the estimator does not keep them.
+        No examples given: the estimator does not store them.
     """
     return _require_examples(model, examples).map(numeric_target)
 
 
 def class_data(model: Any, examples: Examples | None) -> Examples:
-    """Examples with class numbers; `class_weight` multiplies their weights (per tree where it is per sample).
+    """Training examples of a classifier, with class indices and `class_weight` multiplied into their weights.
+
+    `class_weight="balanced_subsample"` is left to the forest adapter, as it differs between trees.
 
     Raises
     ------
     ValueError
-        No examples: the estimator does not keep them.
+        No examples given: the estimator does not store them.
     """
-    coded = _require_examples(model, examples).map(functools.partial(numbered, model.classes_))
-    return (
-        coded.map(functools.partial(apply_class_weights, class_weights(model, coded)))
-        if has_class_weights(model)
-        else coded
-    )
+    indexed = _require_examples(model, examples).map(functools.partial(numbered, model.classes_))
+    if not has_class_weights(model):
+        return indexed
+    return indexed.map(functools.partial(apply_class_weights, class_weights(model, indexed)))
 
 
 def has_class_weights(model: Any) -> bool:
-    """Whether the classifier weighs classes, the same way for all its parts."""
+    """Whether the classifier has a `class_weight` that is the same for all its parts."""
     return getattr(model, "class_weight", None) not in (None, "balanced_subsample")
 
 
@@ -67,12 +67,12 @@ def _require_examples(model: Any, examples: Examples | None) -> Examples:
 
 
 def numeric_target(batch: Batch) -> Batch:
-    """A batch with targets as numbers.
+    """A batch with its targets converted to float64.
 
     Raises
     ------
     TargetError
-        Targets that are not.
+        Targets that are not numeric.
     """
     try:
         return dataclasses.replace(batch, target=np.asarray(batch.target, dtype=float))
@@ -81,22 +81,22 @@ def numeric_target(batch: Batch) -> Batch:
 
 
 def apply_class_weights(weights: Array, batch: Batch) -> Batch:
-    """A batch of class numbers with each class's weight `[c]` in its examples' weights."""
+    """A batch of class indices with its weights multiplied by the class weights `[c]`."""
     weight = weights[batch.target]
     return dataclasses.replace(batch, weight=weight if batch.weight is None else weight * batch.weight)
 
 
-def class_weights(model: Any, coded: Examples) -> Array:
-    """The weight of each class `[c]` that `class_weight` stands for, from class numbers."""
+def class_weights(model: Any, indexed: Examples) -> Array:
+    """Class weights `[c]` for the estimator's `class_weight`, from examples with class indices."""
     if isinstance(model.class_weight, str) and model.class_weight == "balanced":
-        counts = sum(_class_counts(model, batch) for batch in coded)
+        counts = sum(_class_counts(model, batch) for batch in indexed)
         return np.asarray(np.sum(counts) / (len(model.classes_) * np.asarray(counts)))
     y = model.classes_
     return np.asarray(compute_class_weight(model.class_weight, classes=y, y=y), dtype=float)
 
 
 def _class_counts(model: Any, batch: Batch) -> Array:
-    """Examples of each class; recent scikit-learn counts them by weight in some of its models."""
+    """Number of examples of each class `[c]`, or their total weight where scikit-learn's version uses it."""
     by_weight = isinstance(model, _WEIGHTED_COUNT_MODELS) and _HAS_WEIGHTED_COUNTS
     weight = np.asarray(batch.weight) if by_weight and batch.weight is not None else None
     return np.bincount(batch.target, weight, minlength=len(model.classes_))

@@ -1,8 +1,8 @@
-"""Posteriors of losses with kinks: what the curvature at a kink is, and which subgradient the fit has chosen.
+"""Nonsmooth losses: curvature smoothed by the posterior, and subgradients of the fitted model.
 
-Stationarity of the fitted model, `Σ_i e_i J_i + δθ = 0`, holds for the loss as it is, with `e_i ∈ ∂ℓ_i`: errors are the
-fit's own (dual variables). Its curvature is zero or infinite, and neither says what a finite change does; the posterior
-smooths it [MPE App. G], `Λ_i = E_q[∇²ℓ_i]`, and as `q` depends on `Λ`, both come from a fixed point.
+The fitted model is stationary, `Σ_i e_i J_i + δθ = 0`, for subgradients `e_i ∈ ∂ℓ_i` (dual variables), which are the
+errors. The curvature of the loss is zero or infinite, which is no use for finite changes; the posterior smooths it
+[MPE App. G], `Λ_i = E_q[∇²ℓ_i]`. As `q` depends on `Λ`, both are the solution of a fixed-point equation.
 """
 
 from __future__ import annotations
@@ -25,59 +25,65 @@ _TOLERANCE = 1e-4  # largest relative change of a standard deviation
 
 @dataclass(frozen=True)
 class FittedErrors:
-    """`w e [N, c]` of the training examples by their ids."""
+    """Subgradients `w e [N, c]` of the training examples, looked up by their ids."""
 
     position: dict[Any, int]
     values: Array
 
     @classmethod
     def of(cls, ids: Array, values: Array) -> FittedErrors:
-        """Row `i` belongs to `ids[i]`."""
+        """From `values [N, c]`, row `i` for the example `ids[i]`."""
         return cls({name: row for row, name in enumerate(ids.tolist())}, values)
 
     def __call__(self, ids: Array) -> Array:
-        """`[n, c]`."""
+        """`w e [n, c]` of these examples."""
         return self.values[[self.position[name] for name in ids.tolist()]]
 
 
-def with_solver_tolerance(made: Marginals, spread: float) -> Marginals:
-    """Marginals with the solver's tolerance, that smoothing cannot look below: `spread` is its square."""
-    return replace(made, spread=spread * diagonal_matrix(np.ones(made.f.shape)))
+def with_solver_tolerance(marginals: Marginals, tolerance_variance: float) -> Marginals:
+    """Marginals with `tolerance_variance`, the square of the solver's tolerance of `f`, added in expectations."""
+    return replace(marginals, spread=tolerance_variance * diagonal_matrix(np.ones(marginals.f.shape)))
 
 
 def smoothed_curvature(
-    loss: Likelihood, f: Array, y: Array, weight: Array, spread: float, start: Array, variance: Callable[[Array], Array]
+    loss: Likelihood,
+    f: Array,
+    y: Array,
+    weight: Array,
+    tolerance_variance: float,
+    start: Array,
+    variance: Callable[[Array], Array],
 ) -> Array:
-    """`w Λ [N, c]` with `Λ = E_q[∇²ℓ]` under the `V` that it gives itself, from `variance(Λ) [N, c]`.
+    """`w Λ [N, c]` at the fixed point of `Λ = E_q[∇²ℓ]`, `q(f) = N(f, V)`, `V = variance(wΛ) [N, c]`.
 
-    `spread` is the variance of `f` that is the solver's tolerance. Iterated on `log V` with half steps, which keeps
-    `Λ ∝ 1/√V` from swinging.
+    `tolerance_variance` is added to `V`: the square of the solver's tolerance of `f`. Iterates on `log V`, damped by
+    1/2 because `Λ ∝ 1/√V` would oscillate.
 
     Raises
     ------
     ArithmeticError
-        No fixed point in 200 rounds.
+        No convergence in 200 iterations.
     """
     v = np.maximum(start, np.finfo(float).tiny)
     for _ in range(_MAX_ITERATIONS):
-        seen = loss.averaged_over(diagonal_matrix(v + spread))
-        curvature = weight[:, None] * np.linalg.diagonal(seen.curvature(f, y))
+        smoothed = loss.averaged_over(diagonal_matrix(v + tolerance_variance))
+        curvature = weight[:, None] * np.linalg.diagonal(smoothed.curvature(f, y))
         new = np.maximum(variance(curvature), np.finfo(float).tiny)
-        if np.max(np.abs(np.sqrt((new + spread) / (v + spread)) - 1)) < _TOLERANCE:
+        if np.max(np.abs(np.sqrt((new + tolerance_variance) / (v + tolerance_variance)) - 1)) < _TOLERANCE:
             return curvature
         v = np.sqrt(v * new)
-    raise ArithmeticError(f"the posterior smoothing its own losses found no fixed point in {_MAX_ITERATIONS} rounds")
+    raise ArithmeticError(f"the curvature smoothed by the posterior did not converge in {_MAX_ITERATIONS} iterations")
 
 
-def stationary_subgradients(low: Array, high: Array, x: Array, rest: Array) -> Array:
-    """`e [N]` within `[low, high]` that make the fit stationary, `xᵀe + rest = 0`: least squares over the kinks.
+def stationary_subgradients(low: Array, high: Array, x: Array, penalty_gradient: Array) -> Array:
+    """Subgradients `e [N]` in `[low, high]` that minimise `‖xᵀe + penalty_gradient‖²`, zero at a stationary fit.
 
-    Where `low = high` there is nothing to choose.
+    Where `low = high` the loss is differentiable and `e` is determined; the others solve a bounded least squares.
     """
     e, undetermined = (low + high) / 2, np.flatnonzero(high - low > 1e-9 * np.max(np.abs(high), initial=1e-300))
     if not len(undetermined):
         return e
     e[undetermined] = 0.0
-    found = lsq_linear(x[undetermined].T, -(rest + x.T @ e), bounds=(low[undetermined], high[undetermined]))
+    found = lsq_linear(x[undetermined].T, -(penalty_gradient + x.T @ e), bounds=(low[undetermined], high[undetermined]))
     e[undetermined] = found.x
     return e

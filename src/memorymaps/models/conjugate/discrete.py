@@ -1,4 +1,4 @@
-"""Conjugate families of labels and counts; each is a prior, and `.given(y)` its posterior.
+"""Conjugate families for labels and counts; each is a prior, and `.given(y)` returns its posterior.
 
 Parametrisations: Bernardo & Smith, *Bayesian Theory* (1994), App. A.
 """
@@ -27,7 +27,7 @@ class BetaBernoulli(ConjugateFamily):
     --------
     >>> import memorymaps as mm
     >>> m = mm.memory_map(BetaBernoulli(1, 1).given([1, 1, 1, 0]))
-    >>> m["loo_prediction"]  # of 4/6, with all: 3/5 without a one, 4/5 without the zero
+    >>> m["loo_prediction"]  # posterior mean 4/6; 3/5 without a one, 4/5 without the zero
     array([0.6, 0.6, 0.6, 0.8])
     """
 
@@ -55,7 +55,7 @@ class BetaBernoulli(ConjugateFamily):
         return np.asarray(digamma(natural) - digamma(natural.sum(-1, keepdims=True)))
 
     def log_base_measure(self, y: Array, weight: Array) -> Array:
-        """Zero."""
+        """Zero, `h(y) = 1`."""
         return np.zeros(len(y))
 
     def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
@@ -81,7 +81,7 @@ class DirichletCategorical(ConjugateFamily):
         return np.asarray(self.concentration, dtype=float)
 
     def as_targets(self, y: Any) -> Array:
-        """Class numbers."""
+        """Class indices `[n]`."""
         return np.asarray(y)
 
     def sites(self, y: Array) -> Array:
@@ -97,7 +97,7 @@ class DirichletCategorical(ConjugateFamily):
         return np.asarray(digamma(natural) - digamma(natural.sum(-1, keepdims=True)))
 
     def log_base_measure(self, y: Array, weight: Array) -> Array:
-        """Zero."""
+        """Zero, `h(y) = 1`."""
         return np.zeros(len(y))
 
     def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:

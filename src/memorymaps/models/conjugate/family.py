@@ -2,20 +2,20 @@
 
     q(θ) = exp(⟨λ, T(θ)⟩ − A(λ)),    λ = λ₀ + Σ_j w_j λ̃_j,    λ^{\\M} = λ − Σ_{j∈M} w_j λ̃_j   [MPE Thm. 1–2]
 
-Leaving out is a subtraction: exact, for one example or many. From `A` alone follow the divergence that the map has as a
-column of its own and the log scores:
+Leaving examples out is a subtraction: exact, for one or many. The Kullback–Leibler divergence (column `kl` of the map)
+and the predictive log density follow from `A`:
 
     KL(q_a ‖ q_b) = ⟨λ_a − λ_b, ∇A(λ_a)⟩ − A(λ_a) + A(λ_b)
     log p(y ∣ λ)  = A(λ + λ̃_y) − A(λ) + log h(y)
 
-There is no input `x`, so the axes are those of the likelihood's mean parameter, with `f = E_q[μ]` for every example:
+There is no input `x`. The output of the map, for every example, is the posterior mean of the mean parameter, `E_q[μ]`:
 
-    y-axis   ‖f − y‖, as everywhere
-    x-axis   h_i = tr(ΛV) = w_i r / (N₀ + Σw),   Λ = 1/v(f),   V = v(f)/(N₀ + Σw)
+    error      ‖f − y‖
+    leverage   h_i = tr(ΛV) = w_i r / (N₀ + Σw),   Λ = 1/v(f),   V = v(f)/(N₀ + Σw)
 
-`N₀` is the number of examples the prior is worth and `r` the number of free means: the leverage is the credibility that
-one observation has in the posterior mean [Diaconis & Ylvisaker 1979]. The cavity form with this `V` gives the exact
-posterior mean without the example, which is how the map's `loo_prediction` becomes exact.
+`N₀` is the prior sample size and `r` the number of free means: the leverage is the credibility of one observation, its
+weight in the posterior mean [Diaconis & Ylvisaker 1979]. With this `V` the cavity form gives the exact posterior mean
+without the example, so that the map's `loo_prediction` is exact.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from memorymaps.posteriors.registry import posterior, training_data
 
 
 class ImproperError(ValueError):
-    """Parameters that no distribution has."""
+    """Parameters for which the distribution does not exist."""
 
 
 def check_positive(**values: Any) -> None:
@@ -52,12 +52,12 @@ def check_positive(**values: Any) -> None:
 
 
 def as_positive_definite(name: str, matrix: Any, d: int) -> Array:
-    """A symmetric positive definite `[d, d]`, also from a number or a diagonal.
+    """Convert a number, a diagonal `[d]` or a matrix to a symmetric positive definite matrix `[d, d]`.
 
     Raises
     ------
     ImproperError
-        Another matrix.
+        Another shape, or not symmetric positive definite.
     """
     found = np.asarray(matrix, dtype=float)
     found = found * np.eye(d) if found.ndim < 2 else found
@@ -67,34 +67,34 @@ def as_positive_definite(name: str, matrix: Any, d: int) -> Array:
 
 
 class ConjugateFamily(ABC):
-    """A likelihood with its conjugate prior; natural parameters are arrays `[..., *shape]`."""
+    """A likelihood with its conjugate prior; natural parameters `λ` are arrays `[..., *shape]`."""
 
     @abstractmethod
     def natural(self) -> Array:
-        """`λ₀` of the prior: `[*shape]`."""
+        """Natural parameter `λ₀` of the prior: `[*shape]`."""
 
     @abstractmethod
     def sites(self, y: Array) -> Array:
-        """`λ̃_i` of each example: `[n, *shape]`."""
+        """Site parameter `λ̃_i` of each example: `[n, *shape]`."""
 
     @abstractmethod
     def log_partition(self, natural: Array) -> Array:
-        """`A(λ)`: `[...]`."""
+        """Log partition function `A(λ)`: `[...]`."""
 
     @abstractmethod
     def expected_statistics(self, natural: Array) -> Array:
-        """`∇A(λ) = E_q[T(θ)]`: `[..., *shape]`."""
+        """Expected sufficient statistics `∇A(λ) = E_q[T(θ)]`: `[..., *shape]`."""
 
     @abstractmethod
     def log_base_measure(self, y: Array, weight: Array) -> Array:
-        """`w log h(y)`: `[n]`."""
+        """Log base measure `w log h(y)`: `[n]`."""
 
     @abstractmethod
     def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
-        """The map's `f = E_q[μ] [c]` and `V = v(f)/(N₀ + Σw) [c, c]`, and the likelihood in the mean parameter."""
+        """`f = E_q[μ] [c]`, `V = v(f)/(N₀ + Σw) [c, c]`, and the likelihood as a function of the mean parameter `μ`."""
 
     def as_targets(self, y: Any) -> Array:
-        """Targets as the family takes them: `[n]` or `[n, c]`."""
+        """Targets as an array of the family's type: `[n]` or `[n, c]`."""
         return np.asarray(y, dtype=float)
 
     def kl(self, a: Array, b: Array) -> Array:
@@ -104,7 +104,7 @@ class ConjugateFamily(ABC):
         return np.asarray(gap - self.log_partition(a) + self.log_partition(b))
 
     def given(self, y: Any, *, ids: Any = None, sample_weight: Any = None) -> ConjugateUpdate:
-        """The posterior after seeing `y`.
+        """The posterior given data `y`.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class ConjugateFamily(ABC):
 
 @dataclass(frozen=True, eq=False)
 class ConjugateUpdate:
-    """A family's posterior and the examples it has seen: `memory_map(BetaBernoulli(1, 1).given(y))`."""
+    """A conjugate prior updated with examples: `memory_map(BetaBernoulli(1, 1).given(y))`; `natural`: `λ [*shape]`."""
 
     family: ConjugateFamily
     examples: ArrayExamples
@@ -133,7 +133,7 @@ class ConjugateUpdate:
         object.__setattr__(self, "natural", total)
 
     def _sites(self) -> Array:
-        """`w_i λ̃_i`."""
+        """`w_i λ̃_i`: `[n, *shape]`."""
         batch = self.examples.whole
         sites = self.family.sites(batch.target)
         weight = np.ones(len(batch)) if batch.weight is None else batch.weight
@@ -144,13 +144,13 @@ class ConjugateUpdate:
         return np.asarray(self.natural - np.sum(self._sites()[np.unique(np.asarray(rows))], axis=0))
 
     def divergence(self, rows: Sequence[int] | Array) -> float:
-        """`KL(q^{\\M} ‖ q)` in nats: what the posterior has learned from these rows, given all others."""
+        """`KL(q^{\\M} ‖ q)` in nats, for a group `M` of rows."""
         return float(self.family.kl(self.without(rows), self.natural))
 
 
 @dataclass(frozen=True)
 class ConjugatePosterior:
-    """`E_q[μ]` for every example, with the variance that makes leaving out exact."""
+    """`f = E_q[μ]` for every example, with the variance `V` for which the cavity form is exact."""
 
     model: ConjugateUpdate
     likelihood: Likelihood
@@ -167,7 +167,7 @@ class ConjugatePosterior:
         return Marginals(np.tile(mean, (len(inputs), 1)), np.tile(variance, (len(inputs), 1, 1)))
 
     def covariance_root(self, inputs: Any) -> Array:
-        """`Z [n, c, c]`: the root of `V`, for removing groups."""
+        """`Z [n, c, c]` with `V = ZZᵀ`, for group removal."""
         variance = self.marginals(inputs[:1]).variance[0]
         values, vectors = np.linalg.eigh(variance)
         return np.tile(vectors * np.sqrt(np.clip(values, 0, None)), (len(inputs), 1, 1))
@@ -177,13 +177,13 @@ class ConjugatePosterior:
 
         Both in nats and exact; an example of weight `w` counts as `p^w`.
         """
-        family, whole = self.model.family, self.model.natural
+        family, natural = self.model.family, self.model.natural
         sites = family.sites(batch.target)
-        without = whole - at.weight.reshape(-1, *[1] * (sites.ndim - 1)) * sites
-        seen = family.log_partition(whole) - family.log_partition(without)
+        without = natural - at.weight.reshape(-1, *[1] * (sites.ndim - 1)) * sites
+        log_evidence = family.log_partition(natural) - family.log_partition(without)
         return {
-            "kl": np.maximum(family.kl(without, whole), 0.0),
-            "loo_predictive_loss": -seen - family.log_base_measure(batch.target, at.weight),
+            "kl": np.maximum(family.kl(without, natural), 0.0),
+            "loo_predictive_loss": -log_evidence - family.log_base_measure(batch.target, at.weight),
         }
 
 
@@ -207,7 +207,7 @@ def _posterior(model: ConjugateUpdate, examples: Examples) -> ConjugatePosterior
         classes=tuple(range(len(mean))) if isinstance(likelihood, Categorical) else (),
         rank=int(np.linalg.matrix_rank(variance)),
         methods=("nickl2023memory", "tailor2023maps", "diaconis1979conjugate"),
-        notes=("No inputs: every example meets the same output f = E_q[μ], and leverage is its weight in it.",),
+        notes=("No inputs: every example has the same output f = E_q[μ], and its leverage is its weight in f.",),
     )
     return ConjugatePosterior(model, likelihood, description)
 
@@ -215,4 +215,4 @@ def _posterior(model: ConjugateUpdate, examples: Examples) -> ConjugatePosterior
 @training_data.register(ConjugateFamily)
 @posterior.register(ConjugateFamily)
 def _refuse_prior(model: ConjugateFamily, examples: Examples | None) -> Any:
-    raise ValueError(f"{type(model).__name__} is a prior that has seen nothing: memory_map(prior.given(y))")
+    raise ValueError(f"{type(model).__name__} is a prior without data: call memory_map(prior.given(y))")

@@ -1,4 +1,4 @@
-"""Conjugate families of numbers and vectors; each is a prior, and `.given(y)` its posterior.
+"""Conjugate families for real numbers and vectors; each is a prior, and `.given(y)` returns its posterior.
 
 Parametrisations: Bernardo & Smith, *Bayesian Theory* (1994), App. A.
 """
@@ -43,8 +43,8 @@ class NormalMean(ConjugateFamily):
     def sites(self, y: Array) -> Array:
         """`(Σ⁻¹y, Σ⁻¹)`."""
         precision = np.linalg.inv(self._noise)
-        precision_times_mean = y.reshape(len(y), -1) @ precision
-        return np.concatenate([precision_times_mean[..., None], np.tile(precision, (len(y), 1, 1))], axis=-1)
+        precision_times_y = y.reshape(len(y), -1) @ precision
+        return np.concatenate([precision_times_y[..., None], np.tile(precision, (len(y), 1, 1))], axis=-1)
 
     def log_partition(self, natural: Array) -> Array:
         """`½ hᵀP⁻¹h − ½ log det P`."""
@@ -63,7 +63,7 @@ class NormalMean(ConjugateFamily):
         return -weight * MultivariateGaussian(self._noise).nll(np.zeros((len(y), np.size(self.mean))), y)
 
     def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
-        """The posterior's own mean and covariance."""
+        """Posterior mean and covariance, and the Gaussian likelihood with the known noise."""
         covariance = np.linalg.inv(natural[:, 1:])
         one = len(covariance) == 1
         likelihood = Gaussian(dispersion=float(self._noise[0, 0])) if one else MultivariateGaussian(self._noise)
@@ -93,7 +93,7 @@ class NormalWishart(ConjugateFamily):
         return int(np.size(self.mean))
 
     def natural(self) -> Array:
-        """`(κm, κ, inverse_scale + κmmᵀ, ν)`, one after the other: `[d² + d + 2]`."""
+        """`(κm, κ, inverse_scale + κmmᵀ, ν)`, flattened and concatenated: `[d² + d + 2]`."""
         m = np.ravel(np.asarray(self.mean, dtype=float))
         inverse_scale = as_positive_definite("inverse_scale", self.inverse_scale, self._d)
         return np.r_[self.kappa * m, self.kappa, np.ravel(inverse_scale + self.kappa * np.outer(m, m)), self.nu]
@@ -134,7 +134,7 @@ class NormalWishart(ConjugateFamily):
         return np.asarray(-0.5 * weight * self._d * np.log(2 * np.pi))
 
     def mean_parameter_marginal(self, natural: Array) -> tuple[Array, Array, Likelihood]:
-        """`f = m`, `V = E[T]⁻¹/κ`; the noise stays at `E[T]⁻¹` in the map, and moves in `kl`."""
+        """`f = m`, `V = E[T]⁻¹/κ`; the noise is fixed at `E[T]⁻¹`, while `kl` includes its change."""
         m, kappa, inverse_scale, nu = self.standard_parameters(natural)
         noise = inverse_scale / nu
         one = self._d == 1

@@ -1,10 +1,10 @@
-"""Linear-Gaussian state space: the Kalman smoother's posterior, and every observation's deletion residual.
+"""Linear-Gaussian state-space models: the Kalman smoother's posterior, and deletion residuals of all observations.
 
     x_1 ~ N(m₀, P₀),   x_t = A x_{t−1} + w_t,   y_t = C x_t + v_t,   w ~ N(0, Q),   v ~ N(0, R)
 
-The map's output is `f_t = C x_t`: smoothed mean and covariance given *all* observations. The likelihood is Gaussian, so
-that leaving `y_t` out is exact: `V^{\\t} = V(I − R⁻¹V)⁻¹`, what the two filters from the past and from the future say
-without it. Source: de Jong (1988), *A cross-validation filter for time series models*.
+The map's output is `f_t = C x_t`, with smoothed mean and covariance given *all* observations. The likelihood is
+Gaussian, so that leaving `y_t` out is exact: `V^{\\t} = V(I − R⁻¹V)⁻¹` is the smoothed covariance without it.
+Source: de Jong (1988), *A cross-validation filter for time series models*.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ from memorymaps.posteriors.registry import posterior, training_data
 
 @dataclass(frozen=True, eq=False)
 class StateSpace:
-    """The model; matrices `A [k, k]`, `C [c, k]`, `Q [k, k]`, `R [c, c]`, first state `m₀ [k]`, `P₀ [k, k]`.
+    """A linear-Gaussian state-space model.
+
+    `transition`: `A [k, k]`; `observation`: `C [c, k]`; `process`: `Q [k, k]`; `noise`: `R [c, c]`; `first_mean`,
+    `first_variance`: `m₀ [k]`, `P₀ [k, k]`.
 
     Raises
     ------
@@ -42,7 +45,7 @@ class StateSpace:
     Examples
     --------
     >>> import memorymaps as mm
-    >>> level = StateSpace([[1.0]], [[1.0]], [[0.1]], [[1.0]], [0.0], [[10.0]])  # a random walk seen in noise
+    >>> level = StateSpace([[1.0]], [[1.0]], [[0.1]], [[1.0]], [0.0], [[10.0]])  # a random walk observed with noise
     >>> m = mm.memory_map(level.given([0.2, -0.1, 6.0, 0.3, 0.1]))
     >>> m.top(1)["id"].tolist(), m.top(1)["deletion_residual"].round(1).tolist()
     ([2], [-5.0])
@@ -92,23 +95,23 @@ class StateSpace:
 
 @dataclass(frozen=True, eq=False)
 class SmoothedSeries:
-    """A state-space model and the observations it has seen."""
+    """A state-space model with observations; the smoother's posterior."""
 
     model: StateSpace
     examples: ArrayExamples
 
     @property
     def weight(self) -> Array:
-        """`[T]`, ones where none are given."""
-        given = self.examples.whole.weight
-        return np.ones(len(self.examples)) if given is None else given
+        """Weights `[T]`, ones if none were given."""
+        weight = self.examples.whole.weight
+        return np.ones(len(self.examples)) if weight is None else weight
 
     def outputs(self) -> tuple[Array, Array]:
         """Smoothed `f = E[C x_t] [T, c]` and `V [T, c, c]` given all observations."""
         return _outputs(self.model, self.examples.whole.target, self.weight)
 
     def without(self, rows: Sequence[int] | Array) -> tuple[Array, Array]:
-        """The same given all observations but these: the smoother run again."""
+        """`f` and `V` given all observations except these rows, by running the smoother again."""
         weight = self.weight.copy()
         weight[np.asarray(rows)] = 0
         return _outputs(self.model, self.examples.whole.target, weight)
@@ -118,16 +121,16 @@ def _outputs(model: StateSpace, y: Array, weight: Array) -> tuple[Array, Array]:
     y = y.reshape(len(y), -1)
     mean, variance, predicted = _filter(model, y, weight)
     for t in range(len(y) - 2, -1, -1):  # Rauch–Tung–Striebel
-        ahead, spread = predicted[t + 1]
-        gain = np.linalg.solve(spread, model.transition @ variance[t]).T
-        mean[t] = mean[t] + gain @ (mean[t + 1] - ahead)
-        variance[t] = variance[t] + gain @ (variance[t + 1] - spread) @ gain.T
+        next_mean, next_variance = predicted[t + 1]
+        gain = np.linalg.solve(next_variance, model.transition @ variance[t]).T
+        mean[t] = mean[t] + gain @ (mean[t + 1] - next_mean)
+        variance[t] = variance[t] + gain @ (variance[t + 1] - next_variance) @ gain.T
     c = model.observation
     return np.stack(mean) @ c.T, c @ np.stack(variance) @ c.T
 
 
 def _filter(model: StateSpace, y: Array, weight: Array) -> tuple[list[Array], list[Array], list[tuple[Array, Array]]]:
-    """Filtered means and variances, and the predictions they were made from."""
+    """Filtered means `[k]` and variances `[k, k]` of all times, and the one-step predictions before each update."""
     a, c, m, p = model.transition, model.observation, model.first_mean, model.first_variance
     means, variances, predicted = [], [], []
     for t, w in enumerate(weight):
@@ -137,8 +140,8 @@ def _filter(model: StateSpace, y: Array, weight: Array) -> tuple[list[Array], li
         if w > 0:
             noise = model.noise / w
             gain = np.linalg.solve(c @ p @ c.T + noise, c @ p).T
-            rest = np.eye(len(m)) - gain @ c
-            m, p = m + gain @ (y[t] - c @ m), rest @ p @ rest.T + gain @ noise @ gain.T
+            complement = np.eye(len(m)) - gain @ c  # Joseph form
+            m, p = m + gain @ (y[t] - c @ m), complement @ p @ complement.T + gain @ noise @ gain.T
         means.append(m)
         variances.append(p)
     return means, variances, predicted
@@ -216,4 +219,4 @@ def _posterior(model: SmoothedSeries, examples: Examples) -> SmoothedPosterior:
 @training_data.register(StateSpace)
 @posterior.register(StateSpace)
 def _refuse_model(model: StateSpace, examples: Examples | None) -> Any:
-    raise ValueError("a state-space model that has seen nothing: memory_map(model.given(y))")
+    raise ValueError("this state-space model has no observations: call memory_map(model.given(y))")

@@ -1,4 +1,4 @@
-"""ArviZ's results, and through them PyMC's, NumPyro's, Stan's: draws of the model's output, taken out by name."""
+"""Results of ArviZ, and through it of PyMC, NumPyro and Stan: draws of a variable that is the model's output."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _DIMENSIONS = ("chain", "draw")
 def from_arviz(
     data: Any, f: str, likelihood: Likelihood, *, y: str | None = None, log_likelihood: str | None = None
 ) -> Draws:
-    """Draws of the variable `f` in an ArviZ `InferenceData` or `DataTree`, with leave-one-out by PSIS beside.
+    """Draws of the variable `f` in an ArviZ `InferenceData` or `DataTree`, with leave-one-out by PSIS.
 
     Parameters
     ----------
     data : the result; `arviz.from_numpyro(mcmc)`, `pymc.sample()`, `arviz.from_dict(...)`.
     f : variable of the group `posterior` (or `predictions`-like groups given as `"group/name"`) of shape
         chain × draw × n (× c), on the link scale: logits, linear predictor, latent function.
-    likelihood : how `f` and the targets meet; drawn noise enters it at a fixed value, for instance its posterior mean.
+    likelihood : `p(y ∣ f)`; noise parameters are fixed, for instance at their posterior means.
     y : variable of the group `observed_data` with the targets; without it, `memory_map(draws, X, y)`.
-    log_likelihood : variable of the group `log_likelihood`, for PSIS with the noise as it was drawn; without it PSIS
+    log_likelihood : variable of the group `log_likelihood`, for PSIS with sampled noise parameters; without it PSIS
         uses `likelihood`.
 
     Raises
@@ -51,11 +51,11 @@ def from_arviz(
             f"variable {f!r} has dimensions {values.dims}: expected (chain, draw, n) or (chain, draw, n, c)"
         )
     examples = None if y is None else _targets(data, y)
-    logs = None if log_likelihood is None else _merge_chains(_variable(data, log_likelihood, "log_likelihood"))
+    log_p = None if log_likelihood is None else _merge_chains(_variable(data, log_likelihood, "log_likelihood"))
     chains, size = values.shape[0], values.shape[0] * values.shape[1]
     importance = psis_with_efficiency(_efficiency(data, size) if chains > 1 else 1.0)
     return Draws(
-        _merge_chains(values), likelihood, importance, logs, examples, name=f"ArviZ draws of {f!r}, {chains} chain(s)"
+        _merge_chains(values), likelihood, importance, log_p, examples, name=f"ArviZ draws of {f!r}, {chains} chain(s)"
     )
 
 
@@ -76,7 +76,7 @@ def _variable(data: Any, path: str, group: str) -> Any:
 
 
 def _merge_chains(values: Any) -> Array:
-    """Chains one after the other: `[s, …]`."""
+    """Chains concatenated: `[chain, draw, …]` → `[s, …]`."""
     array = np.asarray(values, dtype=float)
     return array.reshape(-1, *array.shape[2:])
 
@@ -87,7 +87,7 @@ def _targets(data: Any, y: str) -> ArrayExamples:
 
 
 def _efficiency(data: Any, size: int) -> float:
-    """Average effective number of draws over their number, as `arviz.loo` takes it."""
+    """Mean effective sample size over the number of draws, as in `arviz.loo`."""
     from arviz import ess
 
     found = ess(_group(data, "posterior"), method="mean")
@@ -96,12 +96,12 @@ def _efficiency(data: Any, size: int) -> float:
 
 def _raise_hint(data: Any, examples: Any) -> Any:
     raise ValueError(
-        f"{type(data).__name__} does not say which variable is the model's output: "
+        f"{type(data).__name__} does not determine which variable is the model's output: "
         'from memorymaps.models.draws.arviz import from_arviz; memory_map(from_arviz(data, "mu", likelihood, y="y"))'
     )
 
 
 def register_hint(kind: type) -> None:
-    """Make `memory_map(kind)` say what to type instead."""
+    """Make `memory_map` raise for objects of class `kind`, with a message that shows `from_arviz`."""
     posterior.register(kind)(_raise_hint)
     training_data.register(kind)(_raise_hint)

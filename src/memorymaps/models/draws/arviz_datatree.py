@@ -1,4 +1,4 @@
-"""Registers the result type of ArviZ from 1.0 on, xarray's tree: it is met by the line to type."""
+"""Registers the result class of ArviZ ≥ 1.0, `xarray.DataTree`: `memory_map` raises and shows `from_arviz`."""
 
 from xarray import DataTree
 

@@ -1,4 +1,4 @@
-"""Registers the result type of ArviZ before 1.0: it is met by the line to type."""
+"""Registers the result class of ArviZ < 1.0, `InferenceData`: `memory_map` raises and shows `from_arviz`."""
 
 from arviz import InferenceData
 

@@ -1,8 +1,8 @@
-"""Posterior samples: maps of anything that gives draws of its outputs (MCMC, ensembles, MC-dropout, SWAG, black boxes).
+"""Posterior samples: memory maps from draws of a model's outputs (MCMC, ensembles, MC-dropout, SWAG, black boxes).
 
-    f_i = mean of the draws      V_i = their covariance, shrunk where draws are few (`shrinkage`)
+    f_i = mean of the draws      V_i = their covariance, shrunk if draws are few (`covariance_shrinkage`)
 
-and everything else follows as for any other posterior: no gradient, no parameter is asked for.
+Gradients and parameters of the model are not needed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from memorymaps.models.draws.sample_posterior import (
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
-_SHRINKAGE_EXAMPLES = 2048  # examples that the common covariance is learned from
+_SHRINKAGE_EXAMPLES = 2048  # number of examples from which the shrinkage target is estimated
 
 
 def _require_likelihood(likelihood: Any) -> Likelihood:
@@ -47,13 +47,13 @@ class Draws:
 
     Parameters
     ----------
-    f : the draws; draw `k` is one function, seen at all examples.
-    likelihood : observation model p(y | f). `ExpectedLikelihood(Bernoulli())` averages error and curvature over the
-        posterior, which is the first-order change of the posterior mean; `Bernoulli()` takes them at the mean.
-    importance : `psis` adds leave-one-out by importance sampling and the Pareto-k light; see `annotate`.
-    log_likelihood : `log p(y_i ∣ θ_s) [s, n]`, for importance sampling where `f` alone does not give it (drawn noise).
-    examples : targets and ids, where the draws bring their own; otherwise `memory_map(draws, X, y)`.
-    name : what made them.
+    f : the draws; draw `k` is one function evaluated at all examples.
+    likelihood : `p(y ∣ f)`. `ExpectedLikelihood(Bernoulli())` averages error and curvature over the posterior: the
+        first-order change of the posterior mean. `Bernoulli()` evaluates them at the mean.
+    importance : `psis` adds leave-one-out by importance sampling and the Pareto-k warning; see `extra_columns`.
+    log_likelihood : `log p(y_i ∣ θ_s) [s, n]` for importance sampling, if it depends on more than `f` (sampled noise).
+    examples : targets and ids, if they are known with the draws; otherwise call `memory_map(draws, X, y)`.
+    name : shown as the model in descriptions.
 
     Raises
     ------
@@ -81,24 +81,23 @@ class Draws:
     def __post_init__(self) -> None:
         object.__setattr__(self, "f", as_draws(self.f, None))
         _require_likelihood(self.likelihood)
-        given = self.log_likelihood
-        if given is not None:
-            given = np.asarray(given, dtype=float)
-            if given.shape != self.f.shape[:2] or not np.all(np.isfinite(given)):
-                raise DataError(f"log_likelihood {given.shape}: expected finite numbers of shape {self.f.shape[:2]}")
-            object.__setattr__(self, "log_likelihood", given)
+        if self.log_likelihood is not None:
+            log_p = np.asarray(self.log_likelihood, dtype=float)
+            if log_p.shape != self.f.shape[:2] or not np.all(np.isfinite(log_p)):
+                raise DataError(f"log_likelihood {log_p.shape}: expected finite numbers of shape {self.f.shape[:2]}")
+            object.__setattr__(self, "log_likelihood", log_p)
 
     def __call__(self, rows: Array) -> Array:
-        """Draws at these rows, `[s, rows, c]`."""
+        """Draws `[s, rows, c]` at these rows."""
         return self.f[:, rows]
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A black box that gives draws: `predict(inputs)` → `[s, n, c]`, draw `k` being the same function in every call.
+    """A model that returns draws of its outputs: `predict(inputs)` → `[s, n, c]`, draw `k` one function in all calls.
 
-    Ensembles, MC-dropout and snapshots of networks are made by `memorymaps.nets.ensembles`. The other parameters are
-    those of `Draws`.
+    For ensembles, MC-dropout and snapshots of networks see `memorymaps.nets.ensembles`. The other parameters are those
+    of `Draws`.
 
     Examples
     --------
@@ -120,12 +119,12 @@ class Sampler:
         _require_likelihood(self.likelihood)
 
     def __call__(self, inputs: Any) -> Array:
-        """Draws at these inputs, checked."""
+        """Draws `[s, n, c]` at these inputs."""
         return as_draws(self.predict(inputs), inputs.shape[0] if hasattr(inputs, "shape") else len(inputs))
 
 
 def as_draws(f: Any, n: int | None) -> Array:
-    """Draws as finite `[s, n, c]`.
+    """Convert draws to a finite float64 array `[s, n, c]`.
 
     Raises
     ------
@@ -150,7 +149,7 @@ def as_draws(f: Any, n: int | None) -> Array:
 
 @dataclass(frozen=True)
 class RowIndexedExamples(Examples):
-    """Examples whose inputs are their row numbers, for posteriors that know each row already."""
+    """Examples with their inputs replaced by row indices, for posteriors that store a value for each row."""
 
     source: Examples
 
@@ -164,7 +163,7 @@ class RowIndexedExamples(Examples):
             start += len(batch)
 
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions."""
+        """The examples at these positions, in one batch."""
         return dataclasses.replace(self.source.take(rows), inputs=np.arange(len(self))[rows])
 
 
@@ -172,7 +171,7 @@ class RowIndexedExamples(Examples):
 def _draws_data(model: Draws, examples: Examples | None) -> Examples:
     found = model.examples if examples is None else examples
     if found is None:
-        raise ValueError("these draws do not bring their targets: memory_map(draws, X, y)")
+        raise ValueError("these draws have no targets: call memory_map(draws, X, y)")
     if len(found) != model.f.shape[1]:
         raise DataError(
             f"draws at {model.f.shape[1]} examples, data with {len(found)}: expected one for each, in order"
@@ -183,7 +182,7 @@ def _draws_data(model: Draws, examples: Examples | None) -> Examples:
 @training_data.register(Sampler)
 def _sampler_data(model: Sampler, examples: Examples | None) -> Examples:
     if examples is None:
-        raise ValueError("a black box does not keep its training data: memory_map(sampler, X, y)")
+        raise ValueError("a Sampler does not keep its training data: call memory_map(sampler, X, y)")
     small = isinstance(examples, ArrayExamples)
     return dataclasses.replace(examples, batch_size=min(examples.batch_size, 1024)) if small else examples  # type: ignore[type-var, attr-defined]
 
@@ -191,31 +190,31 @@ def _sampler_data(model: Sampler, examples: Examples | None) -> Examples:
 @posterior.register(Draws)
 @posterior.register(Sampler)
 def _posterior(model: Any, examples: Examples) -> SampledPosterior:
-    some = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _SHRINKAGE_EXAMPLES)).astype(int))
-    f = model(examples.take(some).inputs)
+    rows = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _SHRINKAGE_EXAMPLES)).astype(int))
+    f = model(examples.take(rows).inputs)
     shrinkage = ShrinkageTarget.from_covariances(covariance(f), len(f))
-    facts = (model, model.likelihood, _describe(model, f, shrinkage), shrinkage)
+    fields = (model, model.likelihood, _describe(model, f, shrinkage), shrinkage)
     if model.importance is None:
-        return SampledPosterior(*facts)
-    return ImportanceWeightedPosterior(*facts, model.importance, getattr(model, "log_likelihood", None))
+        return SampledPosterior(*fields)
+    return ImportanceWeightedPosterior(*fields, model.importance, getattr(model, "log_likelihood", None))
 
 
 def _describe(model: Any, f: Array, shrinkage: ShrinkageTarget) -> Description:
     s = len(f)
-    note = f"Each V rests on {s:,} draws: about {np.sqrt(2 / (s - 1)):.0%} relative error of one leverage"
+    note = f"Each V is estimated from {s:,} draws: about {np.sqrt(2 / (s - 1)):.0%} relative error of one leverage"
     prior = (
         f", sizes shrunk with {shrinkage.prior_df:.3g} prior degrees of freedom"
         if shrinkage.prior_df > 0.01 * s
         else ""
     )
-    checked_by = () if model.importance is None else ("vehtari2024pareto",)
+    citations = () if model.importance is None else ("vehtari2024pareto",)
     return Description(
         model=model.name,
         posterior=f"{s:,} draws: empirical mean and covariance",
         likelihood=type(without_expectation(model.likelihood)).__name__,
-        prior="the sampler's own",
+        prior="that of the sampler",
         algorithm="sampling",
         estimator="bounded_cavity",
         notes=(note + prior + ".",),
-        methods=("nickl2023memory", "tailor2023maps", "chen2010shrinkage", "smyth2004linear", *checked_by),
+        methods=("nickl2023memory", "tailor2023maps", "chen2010shrinkage", "smyth2004linear", *citations),
     )

@@ -1,8 +1,7 @@
-"""Leaving one out by importance sampling: the same draws, reweighted by `1/p(y_i ∣ f_i)`.
+"""Leave-one-out by importance sampling: the draws of the posterior, reweighted by `1/p(y_i ∣ f_i)`.
 
-Pareto-smoothed importance sampling (PSIS) as ArviZ maintains it, with its own warning light: the shape `k` of the
-weights' tail. Beyond `min(1 − 1/log₁₀ s, 0.7)` the weights cannot be trusted [Vehtari, Simpson, Gelman, Yao,
-Gabry 2024].
+Pareto-smoothed importance sampling (PSIS) by ArviZ, with its diagnostic `k`, the shape of the tail of the weights. For
+`k` above `min(1 − 1/log₁₀ s, 0.7)` the weights are unreliable [Vehtari, Simpson, Gelman, Yao, Gabry 2024].
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from memorymaps.core.special_functions import logsumexp
 
 @dataclass(frozen=True)
 class ImportanceWeights:
-    """Draws without one example each: normalised `log_weight [n, s]` and tail shapes `pareto_k [n]`."""
+    """Importance weights of leave-one-out: normalised `log_weight [n, s]` and tail shapes `pareto_k [n]`."""
 
     log_weight: Array
     pareto_k: Array
 
     @property
     def threshold(self) -> float:
-        """The largest trustworthy `k` for this number of draws."""
+        """The largest reliable `k` for `s` draws, `min(1 − 1/log₁₀ s, 0.7)`."""
         return min(1 - 1 / float(np.log10(self.log_weight.shape[-1])), 0.7)
 
     def loo_loss(self, log_likelihood: Array) -> Array:
@@ -35,7 +34,7 @@ class ImportanceWeights:
         return -logsumexp(self.log_weight + log_likelihood)
 
     def loo_mean(self, draws: Array) -> Array:
-        """The mean of `draws [s, n, c]` without the example itself: `[n, c]`."""
+        """Leave-one-out posterior mean `[n, c]` of `draws [s, n, c]`."""
         return np.einsum("ns,snc->nc", np.exp(self.log_weight), draws)
 
 
@@ -56,14 +55,16 @@ def psis(log_likelihood: Array, reff: float = 1.0) -> ImportanceWeights:
     """
     s = log_likelihood.shape[-1]
     if s < 25:
-        raise ValueError(f"{s} draws: importance sampling fits the tail of their weights and needs 25, better 1,000")
+        raise ValueError(
+            f"{s} draws: importance sampling fits the tail of the weights and needs at least 25, better 1,000"
+        )
     weights, k = _psislw(log_likelihood, reff)
-    flat = np.ptp(log_likelihood, axis=-1) == 0  # weight zero: nothing is reweighted, there is no tail
-    return ImportanceWeights(weights, np.where(flat, 0.0, k))
+    constant = np.ptp(log_likelihood, axis=-1) == 0  # weight zero: all importance weights are equal
+    return ImportanceWeights(weights, np.where(constant, 0.0, k))
 
 
 def _psislw(log_likelihood: Array, reff: float) -> tuple[Array, Array]:
-    """Before ArviZ 1.0 by a function of log weights, from then on by one of log likelihoods."""
+    """ArviZ's `psislw`, which takes log weights before ArviZ 1.0 and log likelihoods from 1.0 on."""
     arviz = require("arviz")
     if hasattr(arviz, "psislw"):
         weights, k = arviz.psislw(-log_likelihood, reff=reff)
@@ -73,5 +74,5 @@ def _psislw(log_likelihood: Array, reff: float) -> tuple[Array, Array]:
 
 
 def psis_with_efficiency(reff: float) -> ImportanceSampler:
-    """`psis` for draws of this relative efficiency."""
+    """`psis` for draws of relative efficiency `reff`."""
     return functools.partial(psis, reff=reff)

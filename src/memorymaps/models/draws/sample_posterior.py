@@ -1,4 +1,4 @@
-"""Posteriors that are known by draws of their outputs alone."""
+"""Posteriors given by draws of the outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
+from memorymaps.core.likelihoods.expected import GaussianExpectation
 from memorymaps.core.perturbation.deviation import Warn, cavity_variance
 from memorymaps.core.perturbation.local import Local
 from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
@@ -22,7 +22,7 @@ from memorymaps.posteriors.contract import Description, Marginals
 
 @dataclass(frozen=True)
 class SampledPosterior:
-    """Mean and covariance of draws, example by example."""
+    """Posterior with the mean and covariance of the draws of each example."""
 
     draws: Callable[[Any], Array]
     likelihood: Likelihood
@@ -40,14 +40,14 @@ class SampledPosterior:
         return Marginals(f.mean(axis=0), self.shrinkage.shrink(covariance(f), len(f)))
 
     def covariance_root(self, inputs: Any) -> Array:
-        """`Z [n, c, s]`, the centred draws over `√(s − 1)`: sample covariances as they are, so have hundreds."""
+        """`Z [n, c, s]`, the centred draws over `√(s − 1)`: covariances without shrinkage, use hundreds of draws."""
         f = self.draws(inputs)
         return np.moveaxis(f - f.mean(axis=0), 0, -1) / np.sqrt(len(f) - 1)
 
 
 @dataclass(frozen=True)
 class ImportanceWeightedPosterior(SampledPosterior):
-    """The same with leave-one-out by importance sampling beside the Gaussian form."""
+    """A `SampledPosterior` with leave-one-out columns by importance sampling and by the Gaussian approximation."""
 
     importance: ImportanceSampler
     log_likelihood: Array | None = None
@@ -58,19 +58,22 @@ class ImportanceWeightedPosterior(SampledPosterior):
         return Capabilities(covariance_root=self.covariance_root, extra_columns=self.extra_columns)
 
     def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
-        """`pareto_k`; `psis_loo_loss` and `gaussian_loo_loss`, `−log p(y_i ∣ y_{−i})` in nats by the weights and by
-        `N(f + Δf, V^{\\i})`; `psis_deviation`, the move of the posterior mean by the weights.
+        """`pareto_k`; `psis_loo_loss` and `gaussian_loo_loss`, `−log p(y_i ∣ y_{−i})` in nats by PSIS and by
+        `N(f + Δf, V^{\\i})`; `psis_deviation`, the change of the posterior mean by PSIS.
         """
         f = self.draws(batch.inputs)
         if batch.offset is not None:
             f = f + np.reshape(batch.offset, (len(batch), -1))
-        logs = self._log_likelihood(f, batch, at)
-        found = self.importance(at.weight[:, None] * logs)
-        warning = np.where(found.pareto_k > found.threshold, int(Warn.PARETO_K), 0)
+        log_p = self._log_likelihood(f, batch, at)
+        weights = self.importance(at.weight[:, None] * log_p)
+        warning = np.where(weights.pareto_k > weights.threshold, int(Warn.PARETO_K), 0)
         return {
-            "pareto_k": found.pareto_k, "psis_loo_loss": found.loo_loss(logs), "gaussian_loo_loss": gaussian_loo_loss(at),
-            "psis_deviation": found.loo_mean(f) - f.mean(axis=0), "warning": warning,
-        }  # fmt: skip
+            "pareto_k": weights.pareto_k,
+            "psis_loo_loss": weights.loo_loss(log_p),
+            "gaussian_loo_loss": gaussian_loo_loss(at),
+            "psis_deviation": weights.loo_mean(f) - f.mean(axis=0),
+            "warning": warning,
+        }
 
     def _log_likelihood(self, f: Array, batch: Batch, at: Local) -> Array:
         if self.log_likelihood is not None:
@@ -79,7 +82,7 @@ class ImportanceWeightedPosterior(SampledPosterior):
 
 
 def without_expectation(likelihood: Likelihood) -> Likelihood:
-    """The likelihood itself, where it is met in expectation."""
+    """The likelihood without its expectation over the posterior."""
     return likelihood.likelihood if isinstance(likelihood, ExpectedLikelihood) else likelihood
 
 
@@ -90,13 +93,13 @@ def covariance(f: Array) -> Array:
 
 
 def gaussian_loo_loss(at: Local) -> Array:
-    """`−log ∫ p(y ∣ f) N(f; f_i + Δf_i, V_i^{\\i}) df`: `[n]`; NaN where `ΛV` reaches its bound."""
-    around = GaussianExpectation(_without_average(at.likelihood), cavity_variance(at.variance, at.curvature))
+    """`−log ∫ p(y ∣ f) N(f; f_i + Δf_i, V_i^{\\i}) df`: `[n]`; NaN where an eigenvalue of `ΛV` is 1."""
+    averaged = GaussianExpectation(_without_average(at.likelihood), cavity_variance(at.variance, at.curvature))
     deviation = at.cavity()
-    good = np.isfinite(deviation).all(axis=1)
-    loss = np.full(len(good), np.nan)
-    kept = dataclasses.replace(around, variance=around.variance[good])
-    loss[good] = kept.predictive_loss((at.f + deviation)[good], at.y[good])
+    finite = np.isfinite(deviation).all(axis=1)
+    loss = np.full(len(finite), np.nan)
+    averaged = dataclasses.replace(averaged, variance=averaged.variance[finite])
+    loss[finite] = averaged.predictive_loss((at.f + deviation)[finite], at.y[finite])
     return loss
 
 

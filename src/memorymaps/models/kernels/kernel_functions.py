@@ -1,4 +1,4 @@
-"""Kernels of scikit-learn's kernel machines as functions of two sets of inputs, dense or sparse."""
+"""Kernels and feature checks of scikit-learn's kernel machines, for dense and sparse inputs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from memorymaps.models.linear.design_matrix import Design
 
 
 def feature_map(model: Any) -> Callable[[Any], Any]:
-    """Inputs as the model takes them: sparse stays sparse, everything else a finite float64 matrix.
+    """A function that converts inputs for the model's kernel: sparse to CSR, all others to a finite float64 matrix.
 
-    A kernel that is a function takes whatever it takes.
+    If the kernel is a function, inputs are passed unchanged.
     """
     if callable(model.kernel):
         return lambda inputs: inputs
@@ -34,16 +34,16 @@ def feature_map(model: Any) -> Callable[[Any], Any]:
 
 
 def kernel_function(model: Any, gamma: float | None) -> Kernel:
-    """`k(x, x') [n, n']` of a model with `kernel`, `degree`, `coef0`.
+    """The kernel `k(x, x') [n, n']` of a model with parameters `kernel`, `degree`, `coef0`.
 
     Raises
     ------
     DataError
-        A precomputed kernel, whose rows do not tell `k(x, x)`.
+        A precomputed kernel, for which `k(x, x)` is not available.
     """
     if model.kernel == "precomputed":
         raise DataError(
-            "kernel='precomputed': its rows do not hold k(x, x) of an example. Fit with the kernel as a function, "
+            "kernel='precomputed': k(x, x) of an example is not available. Fit with the kernel as a function, "
             f"{type(model).__name__}(kernel=lambda a, b: ...), and the inputs it was computed from"
         )
     if callable(model.kernel):
@@ -53,7 +53,7 @@ def kernel_function(model: Any, gamma: float | None) -> Kernel:
 
 
 def libsvm_gamma(model: Any, x: Any) -> float:
-    """`gamma` of an SVC or SVR in numbers: `"scale"` is `1/(p Var x)`, `"auto"` is `1/p`."""
+    """The number that `gamma` of an SVC or SVR stands for: `"scale"` is `1/(p Var x)`, `"auto"` is `1/p`."""
     if model.gamma == "auto":
         return 1.0 / float(x.shape[1])
     if model.gamma != "scale":
@@ -63,12 +63,12 @@ def libsvm_gamma(model: Any, x: Any) -> float:
 
 
 def require_fitted(model: Any, attribute: str, examples: Examples | None) -> Examples:
-    """The examples, if the model is fitted.
+    """Return the examples; raise unless the model is fitted and examples are given.
 
     Raises
     ------
     NotFittedError
-        It is not.
+        The model is not fitted.
     ValueError
         No examples given.
     """
@@ -82,13 +82,13 @@ def require_fitted(model: Any, attribute: str, examples: Examples | None) -> Exa
 
 
 def gather_features(model: Any, examples: Examples) -> tuple[Batch, Array]:
-    """All examples with their inputs as the model takes them, and their weights."""
+    """All examples in one batch with converted inputs (`feature_map`), and their weights `[N]`."""
     whole = gathered(examples.map(with_inputs(feature_map(model))))
     return whole, np.ones(len(whole)) if whole.weight is None else whole.weight
 
 
 def with_raw_inputs(part: KernelOutput, features: Any) -> KernelOutput:
-    """The same output, asked with raw inputs; `training_inputs` are features already."""
+    """The output with a kernel that accepts raw inputs; `training_inputs` are converted already."""
     inner = part.kernel
 
     def kernel(a: Any, b: Any) -> Array:

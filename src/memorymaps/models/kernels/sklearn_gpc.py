@@ -1,8 +1,8 @@
-"""scikit-learn's Gaussian process classifier: Laplace's approximation at the mode, several classes by binary ones.
+"""scikit-learn's Gaussian process classifier: Laplace's approximation; several classes by binary classifiers.
 
-Hyperparameters are held. A `WhiteKernel` gives every training example a latent value of its own,
-`g_i = f(x_i) + ε_i`: the likelihood, and so the map, sees `g`. At other inputs `ε` is new, and `model.predict` leaves
-it out everywhere.
+Hyperparameters are fixed. With a `WhiteKernel` each training example has an independent latent term,
+`g_i = f(x_i) + ε_i`; the likelihood, and therefore the map, is in terms of `g`. At other inputs `ε` is independent of
+the training data; `model.predict` leaves it out for all inputs.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from memorymaps.posteriors.registry import posterior, training_data
 
 _MODE_NOTE = "Means are those at the mode, σ(f); predict_proba averages over the posterior."
 _WHITE_NOISE_NOTE = (
-    "WhiteKernel gives each training example a latent value of its own; outputs and predictions of the map contain it, "
-    "those of model.predict do not. Left-out predictions are those of a model fitted without the example."
+    "WhiteKernel adds an independent latent term to each training example; outputs and predictions of the map contain "
+    "it, those of model.predict do not. Left-out predictions are those of a model fitted without the example."
 )
-_TIES_NOTE = "Where votes tie, model.predict asks the probabilities and the map takes the first class."
+_TIES_NOTE = "Where votes tie, model.predict uses the probabilities and the map takes the first class."
 
 
 @dataclass(frozen=True)
 class _BinaryClassifier:
-    """A binary process and the rows of the training data that it met.
+    """A binary Gaussian process classifier and the rows of its training data.
 
-    It is positive for its second class; `sign = −1` where the map's output is positive for the first.
+    Its output is positive for its second class; `sign = −1` if the map's output is positive for the first.
     """
 
     fit: Any
@@ -56,23 +56,23 @@ class _BinaryClassifier:
 
     @property
     def has_white_noise(self) -> bool:
-        """Whether examples have latent values of their own."""
+        """Whether the kernel contains a `WhiteKernel`: independent latent terms of the examples."""
         return bool(white_noise_variance(self.fit.kernel_, self.fit.X_train_[:1])[0] > 0)
 
     def duals(self, n: int) -> Array:
-        """`y − π [N]`, so that `f = K (y − π)`; zero for examples that it did not meet."""
+        """`y − π [N]`, so that `f = K (y − π)`; zero for all other rows."""
         duals = np.zeros(n)
         duals[self.rows] = self.sign * (self.fit.y_train_ - self.fit.pi_)
         return duals
 
     def kernel_output(self, x: Any) -> KernelOutput:
-        """The output after its data; `Λ` is zero for examples that it did not meet."""
+        """The corresponding output of the map; `Λ` is zero for rows outside the classifier's training data."""
         curvature = np.zeros(len(x))
         curvature[self.rows] = self.fit.pi_ * (1 - self.fit.pi_)
         return KernelOutput(self.kernel, x, self.kernel(x, x), curvature)
 
     def kernel(self, a: Any, b: Any) -> Array:
-        """`k(a, b)`; numbered inputs are the same example where their numbers are."""
+        """`k(a, b)`; inputs with equal row numbers are the same example and share the `WhiteKernel` term."""
         kernel, x = self.fit.kernel_, _plain_inputs(a)
         if a is b:
             return np.asarray(kernel(x))
@@ -91,11 +91,11 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
     check_fitted(model, "base_estimator_")
     if examples is None:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
-    coded = examples.map(refuse_weights).map(functools.partial(numbered, model.classes_))
+    indexed = examples.map(refuse_weights).map(functools.partial(numbered, model.classes_))
     return (
-        NumberedExamples(coded)
+        NumberedExamples(indexed)
         if any(_BinaryClassifier(fit, np.arange(0)).has_white_noise for fit in _fits(model))
-        else coded
+        else indexed
     )
 
 
@@ -124,7 +124,7 @@ def _classification(model: Any, examples: Examples) -> GramPosterior:
 
 
 def _multiclass_likelihood(model: Any) -> tuple[Likelihood, str, tuple[str, ...]]:
-    """Likelihood, words for the posterior, and a note, by how several classes are told apart."""
+    """Likelihood, text for the description, and notes, for the binary, one-vs-rest or one-vs-one scheme."""
     classes = len(model.classes_)
     if classes == 2:
         return Bernoulli(), "", ()

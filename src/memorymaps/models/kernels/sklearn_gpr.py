@@ -1,6 +1,6 @@
 """scikit-learn's Gaussian process regressor: the exact posterior.
 
-Hyperparameters are held at their fitted values; so are the mean and scale that `normalize_y` took from the targets.
+Hyperparameters are fixed at their fitted values, and so are the mean and scale of the targets under `normalize_y`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
 HYPERPARAMETERS_FIXED = (
-    "Hyperparameters are held at their fitted values: leaving an example out does not optimise them again."
+    "Hyperparameters are fixed at their fitted values: they are not optimised again when an example is left out."
 )
-_NORMALISATION_FIXED = "The targets' mean and scale (normalize_y) are held at those of the whole data."
+_NORMALISATION_FIXED = "The targets' mean and scale (normalize_y) are fixed at those of the complete data."
 METHODS = ("nickl2023memory", "tailor2023maps")
 
 
 def check_fitted(model: Any, attribute: str) -> None:
-    """Raise `NotFittedError` unless the model has this attribute of fitted ones."""
+    """Raise `NotFittedError` unless the model has `attribute`, which `fit` sets."""
     try:
         check_is_fitted(model, attribute)
     except NotFittedError as error:
@@ -38,7 +38,7 @@ def check_fitted(model: Any, attribute: str) -> None:
 
 
 def refuse_weights(batch: Batch) -> Batch:
-    """The batch; raise `DataError` where it has weights."""
+    """Return the batch; raise `DataError` if it has weights."""
     if batch.weight is not None:
         raise DataError(
             "scikit-learn's Gaussian processes are fitted without sample_weight; noise that differs between examples "
@@ -51,10 +51,10 @@ def refuse_weights(batch: Batch) -> Batch:
 
 
 def white_noise_variance(kernel: Any, x: Any) -> Array:
-    """What `WhiteKernel` adds to the variance of an example and to no covariance, `[n]`."""
-    whole = kernel.diag(x)
-    white = whole - np.diagonal(kernel(x, x))
-    return np.where(np.abs(white) < 1e-12 * whole, 0.0, white)
+    """The variance `[n]` that `WhiteKernel` adds on the diagonal of the kernel matrix only."""
+    total = kernel.diag(x)
+    white = total - np.diagonal(kernel(x, x))
+    return np.where(np.abs(white) < 1e-12 * total, 0.0, white)
 
 
 def _noise(model: Any, x: Any) -> Array:
@@ -70,7 +70,9 @@ def _noise(model: Any, x: Any) -> Array:
 def _regression_data(model: Any, examples: Examples | None) -> Examples:
     check_fitted(model, "X_train_")
     if examples is None:
-        raise ValueError(f"{type(model).__name__} needs its targets in their own units: memory_map(model, X, y)")
+        raise ValueError(
+            f"{type(model).__name__} keeps no targets in their original units: call memory_map(model, X, y)"
+        )
     examples = examples.map(numeric_target).map(refuse_weights)
     noise = _noise(model, model.X_train_)
     if np.ptp(noise) <= 1e-12 * noise.max():

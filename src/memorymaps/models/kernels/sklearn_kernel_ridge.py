@@ -36,12 +36,12 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
     check_same(whole.inputs, model.X_fit_, type(model).__name__)
     gram, y = kernel(whole.inputs, whole.inputs), whole.target.reshape(len(whole), -1)
     alpha = np.broadcast_to(np.asarray(model.alpha, dtype=float), (y.shape[1],))
-    unit_scale = [KernelOutput(kernel, whole.inputs, gram, weight, scale=1 / a) for a in alpha]
-    effective = np.asarray([part.effective_parameters for part in unit_scale])
+    unit_dispersion = [KernelOutput(kernel, whole.inputs, gram, weight, scale=1 / a) for a in alpha]
+    effective = np.asarray([part.effective_parameters for part in unit_dispersion])
     phi = weight @ (y - model.predict(whole.inputs).reshape(y.shape)) ** 2 / (np.count_nonzero(weight) - effective)
     parts = tuple(
         dataclasses.replace(part, curvature=weight / p, scale=part.scale * p)
-        for part, p in zip(unit_scale, phi, strict=True)
+        for part, p in zip(unit_dispersion, phi, strict=True)
     )
     kernel_outputs = tuple(with_raw_inputs(part, features) for part in parts)
     description = Description(

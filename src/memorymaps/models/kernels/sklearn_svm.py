@@ -1,7 +1,7 @@
-"""scikit-learn's support vector machines with kernels, smoothed by their posterior.
+"""scikit-learn's kernel support vector machines, with losses smoothed by the posterior.
 
-The support vectors are what such a model remembers: all others have `e_i = 0` and sensitivity zero. `e_i` are the dual
-variables; `V` comes from the Gram form with the smoothed curvature (`kinks`).
+Errors are dual coefficients, `e_i = −α_i y_i/φ` for SVC: zero, like the sensitivity, unless `i` is a support vector.
+`V` is computed from the Gram matrix with the smoothed curvature of `models.smoothing`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SupportVectorPosterior(GramPosterior):
-    """A support vector machine's posterior: errors are its dual variables, `tolerance_variance` its solver's tolerance squared."""
+    """Posterior of a support vector machine.
+
+    `subgradient`: errors from the dual variables; `tolerance_variance`: square of the solver's tolerance.
+    """
 
     subgradient: FittedErrors
     tolerance_variance: float
@@ -54,7 +57,7 @@ class SupportVectorPosterior(GramPosterior):
         return Capabilities(covariance_root=self.covariance_root, subgradient=self.subgradient)
 
     def marginals(self, inputs: Any) -> Marginals:
-        """`f`, `V`, and the tolerance that smoothing cannot look below."""
+        """`f`, `V`, and the variance of `f` due to the solver's tolerance."""
         return with_solver_tolerance(super().marginals(inputs), self.tolerance_variance)
 
 
@@ -65,10 +68,10 @@ def _regression_data(model: Any, examples: Examples | None) -> Examples:
 
 @training_data.register(SVC)
 def _class_data(model: Any, examples: Examples | None) -> Examples:
-    coded = require_fitted(model, "support_", examples).map(functools.partial(numbered, model.classes_))
+    indexed = require_fitted(model, "support_", examples).map(functools.partial(numbered, model.classes_))
     if model.class_weight is None:
-        return coded
-    return coded.map(functools.partial(apply_class_weights, model.class_weight_))
+        return indexed
+    return indexed.map(functools.partial(apply_class_weights, model.class_weight_))
 
 
 @posterior.register(SVR)
@@ -91,8 +94,8 @@ def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
 
 
 def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> float:
-    """The most likely `φ` of `exp(−ℓ/φ)`: the mean loss, no less than what the solver's tolerance leaves of it."""
-    machines = loss.classes - 1 if isinstance(loss, OneVsOne) else 1  # that an example takes part in
+    """The maximum-likelihood `φ` of `exp(−ℓ/φ)`: the mean loss, at least `C · tol`, the accuracy of the solver."""
+    machines = loss.classes - 1 if isinstance(loss, OneVsOne) else 1  # trained on each example
     return float(max(weight @ loss.nll(f, y) / (np.sum(weight) * machines), model.C * model.tol))
 
 
@@ -127,7 +130,7 @@ def _binary_duals(model: Any, n: int) -> Array:
 
 
 def _pair_duals(model: Any, y: Array, classes: int) -> Array:
-    """libsvm keeps row `j − 1` of a support vector of class `i < j` for the pair `(i, j)`, row `i` of one of `j`."""
+    """Dual variables `[n, pairs]`; libsvm has pair `(i, j)` in row `j − 1` for class `i`, in row `i` for class `j`."""
     pairs = list(itertools.combinations(range(classes), 2))
     coefficients, duals = _dense(model.dual_coef_), np.zeros((len(y), len(pairs)))
     of_class = y[model.support_]
@@ -145,19 +148,21 @@ def _dense(values: Any) -> Array:
 def _svm_posterior(
     model: Any, whole: Batch, weight: Array, loss: Likelihood, duals: Array, description: Description
 ) -> SupportVectorPosterior:
-    """From dual variables `[N, c]` (`f = K·duals + b`) to the posterior; `e = −duals/φ`."""
-    if not callable(model.kernel):  # libsvm keeps no inputs of a kernel that it was given values of
+    """The posterior from dual variables `[N, c]`: `f = K·duals + b`, `e = −duals/φ`."""
+    if not callable(model.kernel):  # scikit-learn stores no support vectors for a callable kernel
         check_same(whole.inputs[model.support_], model.support_vectors_, type(model).__name__)
     features, x = feature_map(model), whole.inputs
     kernel = _kernel(model, x)
     gram, phi, intercept = kernel(x, x), float(description.dispersion or 1.0), np.asarray(model.intercept_)  # type: ignore[arg-type]
-    f, own, tolerance_variance = gram @ duals + intercept, np.diagonal(gram), float(model.tol) ** 2
+    f, prior_variance, tolerance_variance = gram @ duals + intercept, np.diagonal(gram), float(model.tol) ** 2
 
     def variance(curvature: Array) -> Array:
-        columns = [phi * GramConditional.from_gram(gram, phi * c, True).variance(gram, own) for c in curvature.T]
+        columns = [
+            phi * GramConditional.from_gram(gram, phi * c, True).variance(gram, prior_variance) for c in curvature.T
+        ]
         return np.stack(columns, axis=1)
 
-    start = np.repeat(phi * own[:, None], f.shape[1], axis=1)
+    start = np.repeat(phi * prior_variance[:, None], f.shape[1], axis=1)
     curvature = smoothed_curvature(loss, f, whole.target, weight, tolerance_variance, start, variance)
     parts = tuple(with_raw_inputs(KernelOutput(kernel, x, gram, c, True, phi), features) for c in curvature.T)
     alphas, top = np.abs(duals), float(model.C) * weight[:, None]
@@ -192,20 +197,20 @@ def _support_note(alphas: Array, top: Array) -> str:
     return (
         f"{np.count_nonzero(kinds == 'margin')} support vectors on the margin (0 < α < C), "
         f"{np.count_nonzero(kinds == 'bounded')} bounded (α = C), {np.count_nonzero(kinds == 'none')} examples that "
-        "could be left out without any change."
+        "can be left out without any change of the model."
     )
 
 
 def support_vectors(m: MemoryMap) -> Array:
-    """What each example of a support vector machine's map is: `"margin"`, `"bounded"` or `"none"`, `[n]`.
+    """The kind of each example in the map of an SVC or SVR: `"margin"`, `"bounded"` or `"none"`, `[n]`.
 
-    `"margin"`: `0 < α < C`, the example holds the boundary; `"bounded"`: `α = C`, it pulls with all its weight;
-    `"none"`: `α = 0`, leaving it out changes nothing. With several pairs of classes the strongest counts.
+    `"margin"`: `0 < α < C`, on the margin; `"bounded"`: `α = C`, inside the margin or misclassified; `"none"`: `α = 0`,
+    leaving the example out changes nothing. With several pairs of classes: bounded in any, otherwise margin in any.
 
     Raises
     ------
     ValueError
-        Not the live map of a support vector machine.
+        The map is not of a support vector machine, or was loaded from disk.
 
     Examples
     --------
@@ -218,7 +223,9 @@ def support_vectors(m: MemoryMap) -> Array:
     """
     source = None if m.origin is None else m.origin.posterior
     if not isinstance(source, SupportVectorPosterior):
-        raise ValueError("support vectors are told from the map that memory_map made of an SVC or SVR, not from disk")
+        raise ValueError(
+            "support vectors need the map of an SVC or SVR, not loaded from disk: call memory_map(model, X, y) first"
+        )
     alphas = np.abs(source.subgradient(m["id"]))
     loss: Any = source.likelihood.binary if isinstance(source.likelihood, OneVsOne) else source.likelihood
     return _support_kinds(alphas, loss.cost * m["weight"][:, None])

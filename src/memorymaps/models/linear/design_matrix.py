@@ -1,4 +1,4 @@
-"""From what users hand over (arrays, frames, sparse matrices) to a finite design matrix with named columns."""
+"""Conversion of inputs (arrays, data frames, sparse matrices) to a finite design matrix with named columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERCEPT = "(Intercept)"
 
 @dataclass(frozen=True)
 class Design:
-    """Features as the model saw them: checked, in the model's order, a column of ones first if it has an intercept."""
+    """The design of a fitted model: checks inputs, orders columns as in training, prepends ones for an intercept."""
 
     features: tuple[str, ...]
     intercept: bool
@@ -28,7 +28,7 @@ class Design:
         return (INTERCEPT, *self.features) if self.intercept else self.features
 
     def __call__(self, inputs: Any) -> Array:
-        """`x [n, p]`, float64.
+        """The design matrix `x [n, p]`, float64.
 
         Raises
         ------
@@ -43,7 +43,7 @@ class Design:
 
 
 def _with_ones(x: Array) -> Array:
-    """A column of ones before `x`, in the memory order of `x`: a data frame's columns stay columns."""
+    """Prepend a column of ones to `x`, keeping its memory order (a data frame's is column-major)."""
     out = np.empty((len(x), x.shape[1] + 1), order="F" if x.flags.f_contiguous else "C")
     out[:, 0] = 1.0
     out[:, 1:] = x
@@ -73,6 +73,7 @@ def _matrix(inputs: Any) -> Array:
 
 
 def _non_numeric_columns(inputs: Any) -> str:
+    """Text that names the non-numeric columns of a data frame, empty for other inputs."""
     if not hasattr(inputs, "dtypes") or not hasattr(inputs, "columns"):
         return ""
     kinds = zip(inputs.columns, list(inputs.dtypes), strict=True)
@@ -81,7 +82,7 @@ def _non_numeric_columns(inputs: Any) -> str:
 
 
 def _check_finite(x: Array, features: Sequence[str]) -> None:
-    # one pass without a temporary of the data's size: a sum is finite unless something in it is not
+    # the sum is finite unless an element is not: one pass, no temporary of the size of x
     if np.isfinite(np.sum(x)) or np.all(np.isfinite(x)):
         return
     bad = ~np.isfinite(x)

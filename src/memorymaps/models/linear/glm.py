@@ -1,7 +1,7 @@
-"""Models with a linear predictor `f = Bᵀx + offset`: exact or Laplace posterior in one streamed pass.
+"""Models with a linear predictor `f = Bᵀx + offset`: exact or Laplace posterior from one pass over the data.
 
-`S = Σ_i w_i Λ_i ⊗ x_i x_iᵀ + diag(δ)` is held as an orthogonal triangle (never squaring the condition number)
-when outputs do not interact, and as a Gram matrix for softmax. For the Gaussian likelihood this is the exact
+`S = Σ_i w_i Λ_i ⊗ x_i x_iᵀ + diag(δ)` is accumulated as a triangular QR factor if outputs are independent, which does
+not square the condition number, and as a Gram matrix for softmax. For the Gaussian likelihood this is the exact
 posterior, for the others Laplace's approximation at the fitted parameters.
 """
 
@@ -26,14 +26,14 @@ from memorymaps.posteriors.origin import check_targets
 
 @dataclass(frozen=True)
 class LinearModel:
-    """A fitted linear predictor as plain data: what the adapters hand over.
+    """A fitted linear predictor as plain data, made by the adapters of libraries.
 
     Attributes
     ----------
     coefficients : `[p, c]`, in the columns of `design`.
     design : inputs → features `x [n, p]`, intercept included.
     penalty : total weight `Σw` → `δ [p, c]`, the ridge on each parameter in units where the dispersion is 1.
-    free : `[p, c]`, parameters that can move (an L1 penalty holds the others at zero).
+    free : `[p, c]`, True for parameters that are estimated; the others are fixed (at zero by an L1 penalty).
     dispersion : `φ` where the fit gives it; `None`: Pearson's estimate, for families that have one.
     residual_df : degrees of freedom belonging to a given `dispersion`.
     """
@@ -55,7 +55,7 @@ class LinearModel:
 
 @dataclass(frozen=True)
 class LinearPosterior:
-    """`q(B) = N(B̂, S⁻¹)`: marginals, cross-covariances and parameter moves of a linear predictor."""
+    """`q(B) = N(B̂, S⁻¹)`: marginals, cross-covariances and parameter changes of a linear predictor."""
 
     likelihood: Likelihood
     description: Description
@@ -78,13 +78,13 @@ class LinearPosterior:
         return self.structure.factor(self.design(inputs))
 
     def from_whitened(self, u: Array) -> Array:
-        """Parameters' move `[..., p, c]` for coordinates `u [..., r]`."""
+        """Change of the parameters `[..., p, c]` for coordinates `u [..., r]`."""
         return self.structure.shift(u)
 
 
 @dataclass
 class _DataSums:
-    """What one pass over the data adds up, in units where the dispersion is 1."""
+    """Sums over the training data, in units where the dispersion is 1."""
 
     curvature: IndependentCurvature | CoupledCurvature
     gradient: Array
@@ -132,8 +132,8 @@ def _add_batch(sums: _DataSums, model: LinearModel, unit: Likelihood, batch: Bat
     sums.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
     sums.gradient += x.T @ error
     if isinstance(unit, ExponentialFamily):
-        spread = unit.unit_variance(unit.mean(f))
-        sums.chi2 += np.sum(weight[:, None] * unit.residual(f, batch.target) ** 2 / spread, axis=0)
+        unit_variance = unit.unit_variance(unit.mean(f))
+        sums.chi2 += np.sum(weight[:, None] * unit.residual(f, batch.target) ** 2 / unit_variance, axis=0)
     sums.weight += float(np.sum(weight))
     sums.n += int(np.count_nonzero(weight))
 
@@ -154,7 +154,7 @@ def _with_dispersion(likelihood: Likelihood, phi: float | tuple[float, ...]) -> 
 
 
 def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[Any, float | None]:
-    """`φ` and its degrees of freedom: given, known to be 1, or Pearson's `χ²/(n − tr H)`."""
+    """`φ` and its degrees of freedom: given, 1 for families without dispersion, or Pearson's `χ²/(n − tr H)`."""
     if model.dispersion is not None or model.dispersion_known:
         return (1.0 if model.dispersion is None else model.dispersion), model.residual_df
     df = sums.n - effective
@@ -165,7 +165,7 @@ def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[
         )
     phi = sums.chi2 / df
     if np.any(phi == 0):
-        raise DataError("all residuals are exactly zero: there is no noise to measure leverage against")
+        raise DataError("all residuals are exactly zero: the noise cannot be estimated")
     return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
 
 
@@ -180,10 +180,10 @@ def _describe(
 ) -> Description:
     names = np.asarray(model.parameters, dtype=object)
     exact = isinstance(model.likelihood, Gaussian)
-    held = int(np.size(model.free) - np.count_nonzero(model.free))
+    at_zero = int(np.size(model.free) - np.count_nonzero(model.free))
     aliased = tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
     coverage = [f"{np.count_nonzero(estimated)} of {np.size(estimated)} coefficients: exact, full covariance"]
-    coverage += [f"{held} held at zero by the L1 penalty or a sign constraint"] if held else []
+    coverage += [f"{at_zero} fixed at zero by the L1 penalty or a sign constraint"] if at_zero else []
     coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
     return Description(
         model=model.name,

@@ -1,10 +1,10 @@
-"""Reference algorithms of the Bayesian learning rule for GLMs, step by step: Newton, online Newton, VON [MPE Table 1].
+"""Algorithms of the Bayesian learning rule for GLMs, one step at a time: Newton, online Newton, VON [MPE Table 1].
 
     Newton (IRLS)    θ ← θ − H⁻¹∇L,       S = H
     online Newton    S ← (1−ρ)S + ρ∇²L,   θ ← θ − ρS⁻¹∇L          full or diagonal, whole data or minibatches
     VON              the same with E_q[∇L], E_q[∇²L], q = N(m, S⁻¹)
 
-with `L = Σ_i ℓ_i + δ‖θ‖²/2`. Each yields its state after every step, and every state has a memory map:
+with `L = Σ_i ℓ_i + δ‖θ‖²/2`. Each yields its state after every step; a memory map of any state:
 
     for state in von(X, y, likelihood=Bernoulli(), prior=1.0): m = memory_map(state, X, y)
 """
@@ -35,9 +35,9 @@ class GLMState:
     Attributes
     ----------
     mean : `m [c, p]`.
-    precision : `S [cp, cp]`, or its diagonal `[cp]`; outputs one after the other.
+    precision : `S [cp, cp]`, or its diagonal `[cp]`; parameters ordered by output.
     prior : `δ`.
-    variational : losses, errors and curvatures are met in expectation under `q`.
+    variational : losses, errors and curvatures are expectations under `q`.
     """
 
     likelihood: Likelihood
@@ -57,7 +57,7 @@ class GLMState:
         return np.linalg.inv(np.linalg.cholesky(self.precision)).T.reshape(*self.mean.shape, k)
 
     def outputs_and_likelihood(self, x: Array) -> tuple[Array, Likelihood]:
-        """Outputs `f [n, c]` at the mean, and the likelihood as `q` sees it."""
+        """Outputs `f [n, c]` at the mean; the likelihood, averaged over `q(f)` if `variational`."""
         f = x @ self.mean.T
         return f, GaussianExpectation(
             self.likelihood, Root(self.root).variance(x)
@@ -75,7 +75,7 @@ def newton(
     Raises
     ------
     DataError, ValueError
-        Data or a prior that cannot be used.
+        Data of a wrong shape or not finite; a prior that is not positive.
 
     Examples
     --------
@@ -88,11 +88,11 @@ def newton(
     x, state = _initial_state(X, y, likelihood, prior, "Newton's method")
     for step in range(1, steps + 1):
         gradient, hessian = _penalised_derivatives(state, x, y)
-        move = np.linalg.solve(hessian, gradient)
-        state = replace(_line_search(state, x, y, move), step=step)
+        direction = np.linalg.solve(hessian, gradient)
+        state = replace(_line_search(state, x, y, direction), step=step)
         state = replace(state, precision=_penalised_derivatives(state, x, y)[1])
         yield state
-        if np.sqrt(gradient @ move) <= tolerance:
+        if np.sqrt(gradient @ direction) <= tolerance:
             return
 
 
@@ -100,9 +100,9 @@ def online_newton(
     X: Array, y: Array, *, likelihood: Likelihood, prior: float, rate: float = 0.1, steps: int = 200,
     batch_size: int | None = None, structure: str = "full", seed: int = 0,
 ) -> Iterator[GLMState]:  # fmt: skip
-    """Online Newton: a running average of curvatures, whole data or minibatches scaled by `N/B`.
+    """Online Newton: a moving average of curvatures, on all data or on minibatches scaled by `N/B`.
 
-    `structure="diag"` keeps `diag(S)` alone. Raises as `newton`.
+    `structure="diag"` uses `diag(S)` only. Raises as `newton`.
     """
     name = f"online Newton ({structure}), ρ = {rate:g}"
     x, state = _initial_state(X, y, likelihood, prior, name, structure)
@@ -115,8 +115,8 @@ def von(
 ) -> Iterator[GLMState]:  # fmt: skip
     """Variational online Newton, `q = N(m, S⁻¹)` [MPE App. I.6].
 
-    Expectations under `q` by quadrature over each output's own Gaussian, which is exact for a linear predictor;
-    with `samples`, by that many draws of the weights a step, as in the paper. Raises as `newton`.
+    Expectations under `q` by quadrature over the Gaussian of each output, which is exact for a linear predictor;
+    with `samples`, by that many draws of the weights in each step, as in the paper. Raises as `newton`.
     """
     x, state = _initial_state(X, y, likelihood, prior, f"VON ({structure}), ρ = {rate:g}", structure)
     draw = (
@@ -128,7 +128,7 @@ def von(
 
 
 def learning_rule_at(state: GLMState, X: Array, y: Array, rate: float = 1.0) -> BLR:
-    """The state as an instance of the learning rule: `λ` and every example's `g̃_j`, whose sum is what removing does."""
+    """The state as a `BLR`: natural parameter `λ` and natural gradients `g̃_j`; removal adds those of the group."""
     x = np.asarray(X, dtype=float)
     f, likelihood = state.outputs_and_likelihood(x)
     diagonal = state.precision.ndim == 1
@@ -138,7 +138,7 @@ def learning_rule_at(state: GLMState, X: Array, y: Array, rate: float = 1.0) -> 
     mean, delta = state.mean.reshape(-1), np.full(state.mean.size, state.prior)
     if diagonal:
         hessian = np.diagonal(hessian, axis1=1, axis2=2)
-    # the prior's δm − δm = 0: it holds the precision alone
+    # the prior's gradient δm − δm = 0: it contributes to the precision only
     prior = family.natural_gradients(mean, (delta * mean)[None], (delta if diagonal else np.diag(delta))[None])[0]
     natural = family.pack(mean, state.precision)
     return BLR(family, natural, family.natural_gradients(mean, gradient, hessian), prior, rate)
@@ -164,6 +164,7 @@ def _initial_state(
 
 
 def _restrict(hessian: Array, structure: str) -> Array:
+    """The Hessian, or its diagonal."""
     return hessian if structure == "full" else np.diagonal(hessian).copy()
 
 
@@ -177,6 +178,7 @@ def _derivatives(f: Array, likelihood: Likelihood, x: Array, y: Array) -> tuple[
 
 
 def _state_derivatives(state: GLMState, x: Array, y: Array) -> tuple[Array, Array]:
+    """Derivatives at the mean, or their expectation under `q` by quadrature."""
     f, likelihood = state.outputs_and_likelihood(x)
     return _derivatives(f, likelihood, x, y)
 
@@ -184,6 +186,7 @@ def _state_derivatives(state: GLMState, x: Array, y: Array) -> tuple[Array, Arra
 def _sampled_derivatives(
     rng: np.random.Generator, samples: int, state: GLMState, x: Array, y: Array
 ) -> tuple[Array, Array]:
+    """Derivatives averaged over `samples` draws of the weights."""
     draws = state.mean + np.einsum("cpr,sr->scp", state.root, rng.standard_normal((samples, state.mean.size)))
     found = [_derivatives(x @ theta.T, state.likelihood, x, y) for theta in draws]
     gradients, hessians = zip(*found, strict=True)
@@ -191,22 +194,23 @@ def _sampled_derivatives(
 
 
 def _penalised_derivatives(
-    state: GLMState, x: Array, y: Array, draw: DerivativeEstimator = _state_derivatives, scale: float = 1.0
+    state: GLMState, x: Array, y: Array, estimator: DerivativeEstimator = _state_derivatives, scale: float = 1.0
 ) -> tuple[Array, Array]:
-    """With the prior's part: `∇L [cp]`, `∇²L [cp, cp]`."""
-    gradient, hessian = draw(state, x, y)
-    return scale * gradient + state.prior * state.mean.reshape(-1), scale * hessian + state.prior * np.eye(
-        len(gradient)
-    )
+    """Derivatives with the prior's terms: `∇L [cp]`, `∇²L [cp, cp]`."""
+    gradient, hessian = estimator(state, x, y)
+    delta, theta = state.prior, state.mean.reshape(-1)
+    return scale * gradient + delta * theta, scale * hessian + delta * np.eye(len(theta))
 
 
-def _line_search(state: GLMState, x: Array, y: Array, move: Array) -> GLMState:
+def _line_search(state: GLMState, x: Array, y: Array, direction: Array) -> GLMState:
+    """Change the mean by `−2⁻ᵏ direction` with the smallest `k` for which `L` does not increase."""
+
     def objective(mean: Array) -> float:
         return float(np.sum(state.likelihood.nll(x @ mean.T, y)) + 0.5 * state.prior * np.sum(mean**2))
 
     before = objective(state.mean)
     for halvings in range(30):
-        mean = state.mean - 0.5**halvings * move.reshape(state.mean.shape)
+        mean = state.mean - 0.5**halvings * direction.reshape(state.mean.shape)
         if objective(mean) <= before + 1e-12 * abs(before):
             return replace(state, mean=mean)
     return state
@@ -214,18 +218,19 @@ def _line_search(state: GLMState, x: Array, y: Array, move: Array) -> GLMState:
 
 def _iterate(
     state: GLMState, x: Array, y: Array, rate: float, steps: int, batch_size: int | None, seed: int,
-    draw: Callable[[np.random.Generator], DerivativeEstimator],
+    make_estimator: Callable[[np.random.Generator], DerivativeEstimator],
 ) -> Iterator[GLMState]:  # fmt: skip
     if not 0 < rate <= 1:
         raise ValueError(f"rate = {rate}: expected 0 < ρ ≤ 1")
     rng, n = np.random.default_rng(seed), len(x)
-    structure, drawn, y = "full" if state.precision.ndim == 2 else "diag", draw(rng), np.asarray(y)
+    structure, y = "full" if state.precision.ndim == 2 else "diag", np.asarray(y)
+    estimator = make_estimator(rng)
     for step in range(1, steps + 1):
         rows = slice(None) if batch_size is None else rng.choice(n, min(n, batch_size), replace=False)
-        gradient, hessian = _penalised_derivatives(state, x[rows], y[rows], drawn, n / len(y[rows]))
+        gradient, hessian = _penalised_derivatives(state, x[rows], y[rows], estimator, n / len(y[rows]))
         precision = (1 - rate) * state.precision + rate * _restrict(hessian, structure)
-        push = np.linalg.solve(precision, gradient) if structure == "full" else gradient / precision
-        mean = state.mean - rate * push.reshape(state.mean.shape)
+        step_direction = np.linalg.solve(precision, gradient) if structure == "full" else gradient / precision
+        mean = state.mean - rate * step_direction.reshape(state.mean.shape)
         state = replace(state, mean=mean, precision=precision, step=step)
         yield state
 
@@ -235,7 +240,7 @@ def _posterior(model: GLMState, examples: Examples) -> LinearPosterior:
     full = model.precision.ndim == 2
     description = Description(
         model=f"{type(model.likelihood).__name__} GLM, {model.mean.size} coefficients",
-        posterior="full covariance" if full else "diagonal, from the algorithm's own precision",
+        posterior="full covariance" if full else "diagonal, from the algorithm's precision",
         likelihood=type(model.likelihood).__name__,
         prior=f"δ = {model.prior:g}, given",
         algorithm=f"{model.algorithm}, step {model.step}",

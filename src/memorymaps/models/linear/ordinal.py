@@ -1,8 +1,8 @@
-"""Ordered classes: the likelihood of cumulative outputs, and the posterior of thresholds and slopes together.
+"""Ordered classes: cumulative link models, and the joint posterior of thresholds and slopes.
 
     f_ik = θ_k − x_iᵀβ  (k = 1 … J − 1),    P(y_i ≤ k) = F(f_ik),    p_ij = F(f_ij) − F(f_i,j−1)
 
-All outputs share `β`; the thresholds are parameters like any other. Source: McCullagh (1980), *Regression models for
+All outputs share `β`; thresholds are treated as parameters. Source: McCullagh (1980), *Regression models for
 ordinal data*.
 """
 
@@ -23,14 +23,14 @@ from memorymaps.posteriors.contract import Description, Marginals
 
 @dataclass(frozen=True)
 class OrdinalModel:
-    """A fitted model as plain data: thresholds `[c]`, slopes `[p]`."""
+    """A fitted cumulative link model as plain data: thresholds `[c]`, slopes `[p]`."""
 
     thresholds: Array
     slopes: Array
     likelihood: Ordinal
 
     def outputs(self, x: Array) -> Array:
-        """`f_k = θ_k − xᵀβ`."""
+        """`f_k = θ_k − xᵀβ`: `[n, c]`."""
         return self.thresholds - (x @ self.slopes)[:, None]
 
     def jacobian(self, x: Array) -> Array:
@@ -60,16 +60,16 @@ class OrdinalPosterior:
         return Marginals(self.model.outputs(x), z @ z.mT)
 
     def covariance_root(self, inputs: Any) -> Array:
-        """`Z_i = A_i W`."""
+        """`Z_i = A_i W`: `[n, c, c + p]`."""
         return np.asarray(self.model.jacobian(np.asarray(inputs, dtype=float)) @ self.root)
 
     def from_whitened(self, u: Array) -> Array:
-        """Parameters' move `[..., c + p, 1]`, thresholds first."""
+        """Change of the parameters `[..., c + p, 1]`, thresholds first."""
         return np.asarray(u @ self.root.T)[..., None]
 
 
 def ordinal_root(model: OrdinalModel, examples: Examples) -> tuple[Array, float]:
-    """`W` with `S⁻¹ = WWᵀ`, and the distance from the optimum in posterior standard deviations a parameter.
+    """`W` with `S⁻¹ = WWᵀ`, and the distance from the optimum in posterior standard deviations per parameter.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Linear predictors under losses with kinks: Laplace's approximation with the curvature that the posterior smooths.
+"""Linear predictors with nonsmooth losses: Laplace's approximation with curvature smoothed by the posterior.
 
 `S = Σ_i w_i Λ_i x_i x_iᵀ + diag(δ)` with `Λ_i = E_q[∇²ℓ_i]` under `V_i = x_iᵀS⁻¹x_i`, a fixed point; the errors are
-the subgradients that make the fit stationary (`kinks`). The design matrix is held in memory.
+the subgradients for which the fit is stationary (`models.smoothing`). The design matrix is kept in memory.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from memorymaps.posteriors.contract import Description, Marginals
 
 @dataclass(frozen=True)
 class NonsmoothLinearModel:
-    """A fitted linear predictor and its kinked loss; `penalty_gradient [p, c]`: gradient of penalties that `δ` does not hold (L1).
+    """A fitted linear predictor and its nonsmooth loss.
 
-    `tolerance`: how near to a kink of the loss, in units of `f`, the solver's answer is on it.
+    `penalty_gradient [p, c]`: gradient of penalties other than `δ` (L1); `tolerance`: an output closer than this to a
+    kink of the loss, in units of `f`, is taken to be at the kink.
     """
 
     linear: LinearModel
@@ -41,7 +42,7 @@ class NonsmoothLinearModel:
 
 @dataclass(frozen=True)
 class NonsmoothLinearPosterior(LinearPosterior):
-    """A linear posterior that knows the errors its fit ended with."""
+    """A linear posterior whose errors are the subgradients of the fitted model."""
 
     subgradient: FittedErrors
     tolerance_variance: float
@@ -54,12 +55,12 @@ class NonsmoothLinearPosterior(LinearPosterior):
         )
 
     def marginals(self, inputs: Any) -> Marginals:
-        """`f`, `V`, and the tolerance that smoothing cannot look below."""
+        """`f`, `V`, and the variance of `f` due to the solver's tolerance."""
         return with_solver_tolerance(super().marginals(inputs), self.tolerance_variance)
 
 
 def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> NonsmoothLinearPosterior:
-    """The posterior of a kinked linear model."""
+    """The posterior of a linear model with a nonsmooth loss."""
     linear = model.linear
     whole = gathered(examples.map(with_inputs(linear.design)))
     linear.likelihood.check_target(whole.target, linear.coefficients.shape[1])
@@ -78,22 +79,22 @@ def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> Nons
     start = variance(np.broadcast_to(weight[:, None] * model.loss.cost, f.shape))
     curvature = smoothed_curvature(linear.likelihood, f, whole.target, weight, tolerance_variance, start, variance)
     errors = _fitted_subgradients(model, whole, f, weight, penalty)
-    made = structure(curvature)
+    final = structure(curvature)
     gradient = whole.inputs.T @ errors + penalty * linear.coefficients + model.penalty_gradient
-    description = _describe(model, made, penalty, gradient * linear.free)
+    description = _describe(model, final, penalty, gradient * linear.free)
     return NonsmoothLinearPosterior(
         linear.likelihood,
         description,
         linear.coefficients,
         linear.design,
-        made,
+        final,
         FittedErrors.of(whole.ids, errors),
         tolerance_variance,
     )
 
 
 def _fitted_subgradients(model: NonsmoothLinearModel, whole: Batch, f: Array, weight: Array, penalty: Array) -> Array:
-    """`w e [N, c]`, one output after the other: what the fit ended with."""
+    """Subgradients `w e [N, c]` of the fitted model, computed for each output separately."""
     linear = model.linear
     target = linear.likelihood.encode(whole.target, f.shape[1])
     rest = penalty * linear.coefficients + model.penalty_gradient
@@ -127,5 +128,5 @@ def _describe(model: NonsmoothLinearModel, structure: Structure, penalty: Array,
 
 
 def multiclass_loss(loss: Likelihood, classes: int) -> Likelihood:
-    """The loss itself for two classes, one against the rest for more."""
+    """The binary loss for two classes, `OneVsRest` of it for more."""
     return loss if classes == 2 else OneVsRest(loss, classes)

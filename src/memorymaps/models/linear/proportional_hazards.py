@@ -1,18 +1,19 @@
-"""Proportional hazards: the posterior of coefficients *and* baseline jumps behind Cox's partial likelihood.
+"""Proportional hazards: the joint posterior of coefficients and baseline jumps for Cox's partial likelihood.
 
 With a jump `exp g_k` of the baseline hazard at each event time (Breslow), a subject at risk in the cells `R_i` has
 
     H_i = Σ_{k ∈ R_i} exp(g_k + x_iᵀβ)         ℓ_i = H_i − δ_i (g_{k(i)} + x_iᵀβ)
 
 Maximising over `g` gives the partial likelihood of `β`; the joint Hessian's Schur complement is its information.
-A subject's loss is a function of two outputs, `f_i = (log H_i, log hazard at its own event)`. The mean is `H_i`, the
-number of events expected of it: residual `H_i − δ_i`, the negative martingale residual. Where a subject's own jump is
-most of its `H_i` (the last event or two), the estimated change of `H_i` is rough: without the subject it is gone.
+A subject's loss is a function of two outputs, `f_i = (log H_i, log hazard at its own event)`. The mean is `H_i`, its
+expected number of events: residual `H_i − δ_i`, the negative martingale residual. Where the jump at a
+subject's event is most of its `H_i` (the last events), the estimated change of `H_i` is inaccurate: without the
+subject that jump vanishes.
 
 Ties by Efron's method: `d` events at one time get `d` cells with one event each; in cell `j = 0 … d − 1` those who have
-the event are at risk with weight `1 − j/d`, and each event is `1/d` of every cell's. Maximising over `g` gives Efron's
-partial likelihood. Leaving a tied subject out takes its terms away and keeps the weights of the others in the tie (the
-limit of a case weight going to zero), where a refit would share the tie among `d − 1`.
+the event are at risk with weight `1 − j/d`, and each event counts `1/d` in every cell. Maximising over `g` gives
+Efron's partial likelihood. Leaving a tied subject out removes its terms and leaves the weights of the others in the tie
+unchanged (the limit of a case weight going to zero), where a refit would divide the tie among `d − 1`.
 Source: Breslow (1974); Efron (1977); Cain & Lange (1984) for the first-order change of `β` (score residuals).
 """
 
@@ -71,7 +72,7 @@ class CountingProcess(Likelihood):
 
 @dataclass(frozen=True)
 class Subjects:
-    """Columns of inputs `[n, p + 5]`: covariates, then time, entry, stratum, offset, event (0 or 1)."""
+    """Subjects with covariates `x [n, p]`, and times, entry times, strata, offsets and events (0 or 1), each `[n]`."""
 
     x: Array
     time: Array
@@ -82,7 +83,7 @@ class Subjects:
 
     @classmethod
     def of(cls, inputs: Array) -> Subjects:
-        """The columns apart."""
+        """From the columns of `inputs [n, p + 5]`, in the order of the attributes."""
         return cls(inputs[:, :-5], *inputs[:, -5:].T)
 
 
@@ -90,7 +91,8 @@ class Subjects:
 class HazardCells:
     """Cells of the baseline hazard: `time [K]`, `stratum [K]`, number of events `[K]`.
 
-    `tied [K]` is how many cells share the time, `risk_reduction [K]` what those with an event there lack of being at risk.
+    `tied [K]`: number of cells at the same time; `risk_reduction [K]`: reduction `j/d` of the risk weight of subjects
+    with an event at that time (Efron).
     """
 
     time: Array
@@ -101,29 +103,29 @@ class HazardCells:
 
     @classmethod
     def breslow(cls, s: Subjects) -> HazardCells:
-        """The distinct event times of each stratum, a cell each."""
+        """One cell for each distinct event time of each stratum."""
         stratum, time, events = _event_times(s)
         return cls(time, stratum, events.astype(float), np.ones(len(time)), np.zeros(len(time)))
 
     @classmethod
     def efron(cls, s: Subjects) -> HazardCells:
-        """A cell for each event."""
+        """One cell for each event."""
         stratum, time, events = _event_times(s)
-        place = np.concatenate([np.arange(d) for d in events])
+        position = np.concatenate([np.arange(d) for d in events])
         tied = np.repeat(events, events).astype(float)
-        return cls(np.repeat(time, events), np.repeat(stratum, events), np.ones(len(tied)), tied, place / tied)
+        return cls(np.repeat(time, events), np.repeat(stratum, events), np.ones(len(tied)), tied, position / tied)
 
     def at_risk(self, s: Subjects) -> Array:
-        """How much each subject is at risk in each cell: `[n, K]`."""
-        seen = (s.entry[:, None] <= self.time) & (self.time <= s.time[:, None])
+        """Weight with which each subject is at risk in each cell: `[n, K]`."""
+        under_observation = (s.entry[:, None] <= self.time) & (self.time <= s.time[:, None])
         return (
-            seen
+            under_observation
             * (s.stratum[:, None] == self.stratum)
             * (1 - self.risk_reduction * self._at_event_time(s) * s.event[:, None])
         )
 
     def event_share(self, s: Subjects) -> Array:
-        """The share of each cell in the subject's own time: `[n, K]`, none for times without events."""
+        """Share of each cell in the event at the subject's time: `[n, K]`, zero where no cell has that time."""
         return self._at_event_time(s) / self.tied
 
     def _at_event_time(self, s: Subjects) -> Array:
@@ -131,10 +133,10 @@ class HazardCells:
 
 
 def _event_times(s: Subjects) -> tuple[Array, Array, Array]:
-    """Stratum, time and number of events wherever there is one."""
+    """Distinct event times: stratum, time and number of events of each."""
     pairs = np.column_stack([s.stratum, s.time])[s.event == 1]
     if not len(pairs):
-        raise DataError("no subject has an event: there is no hazard to map")
+        raise DataError("no subject has an event: the baseline hazard cannot be estimated")
     found, events = np.unique(pairs, axis=0, return_counts=True)
     return found[:, 0], found[:, 1], events
 
@@ -164,9 +166,9 @@ class CoxPosterior:
         s = Subjects.of(inputs)
         hazard = self._hazards(s)
         total = np.maximum(hazard.sum(axis=1), _MIN_HAZARD)
-        own = self.cells.event_share(s) @ self.log_jump + s.x @ self.beta + s.offset
+        log_hazard = self.cells.event_share(s) @ self.log_jump + s.x @ self.beta + s.offset
         z = self.covariance_root(inputs)
-        return Marginals(np.stack([np.log(total), own], axis=1), z @ z.mT)
+        return Marginals(np.stack([np.log(total), log_hazard], axis=1), z @ z.mT)
 
     def _hazards(self, s: Subjects) -> Array:
         """`exp(g_k + x_iᵀβ)` in the cells each subject is at risk in, zero elsewhere: `[n, K]`."""
@@ -180,15 +182,15 @@ class CoxPosterior:
         total = hazard.sum(axis=1, keepdims=True)
         share = np.divide(hazard, total, out=np.zeros_like(hazard), where=total > 0)
         weights = np.stack([share, self.cells.event_share(s)], axis=1)
-        some = np.any(weights, axis=2, keepdims=True)
-        slopes = (np.where(some, s.x[:, None], 0) - weights @ self.means) @ self.root
+        nonzero = np.any(weights, axis=2, keepdims=True)
+        slopes = (np.where(nonzero, s.x[:, None], 0) - weights @ self.means) @ self.root
         return np.concatenate([weights / np.sqrt(self.cells.events), slopes], axis=2)
 
     def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
         """`coefficient_shift`, `β` without the subject − `β` with it: `[n, p]`."""
-        push = np.linalg.solve(np.eye(2) - at.curvature @ at.variance, at.error[..., None])
+        scaled_error = np.linalg.solve(np.eye(2) - at.curvature @ at.variance, at.error[..., None])
         slopes = self.covariance_root(batch.inputs)[:, :, -len(self.beta) :]
-        return {"coefficient_shift": (slopes.mT @ push)[..., 0] @ self.root.T}
+        return {"coefficient_shift": (slopes.mT @ scaled_error)[..., 0] @ self.root.T}
 
 
 def cox_posterior(beta: Array, inputs: Array, ties: str, description: Description) -> tuple[CoxPosterior, Array]:

@@ -1,7 +1,7 @@
 """scikit-learn's linear models: least squares, ridge, lasso, logistic and the GLM regressors.
 
-Each estimator is translated into a `LinearModel`: its likelihood, its coefficients and the ridge that its own
-objective puts on them, rewritten in the sum-loss convention `Σ_i w_i ℓ_i + δ‖θ‖²/2` with an unpenalised intercept.
+Each estimator is translated into a `LinearModel`: its likelihood, its coefficients and the ridge of its objective,
+rewritten in the sum-loss convention `Σ_i w_i ℓ_i + δ‖θ‖²/2` with an unpenalised intercept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Penalty = Callable[[float], Any]  # total weight → δ, a number for all output
 _SQUARED = (sk.LinearRegression, sk.Ridge, sk.RidgeCV, sk.Lasso, sk.LassoCV, sk.ElasticNet, sk.ElasticNetCV)
 _GLM = (sk.PoissonRegressor, sk.GammaRegressor, sk.TweedieRegressor)
 _LOGISTIC = (sk.LogisticRegression, sk.LogisticRegressionCV)
-# subclasses of the above that optimise something else
+# subclasses of the above with other objectives
 _UNSUPPORTED = tuple(
     getattr(sk, name) for name in ("LassoLars", "LassoLarsIC", "LassoLarsCV", "MultiTaskLasso", "MultiTaskElasticNet")
 )
@@ -48,7 +48,7 @@ def _check(model: Any) -> None:
 
 
 def design_of(model: Any) -> Design:
-    """The design that a fitted linear estimator saw."""
+    """The design of a fitted linear estimator."""
     named = hasattr(model, "feature_names_in_")
     features = model.feature_names_in_ if named else [f"x{j}" for j in range(model.n_features_in_)]
     return Design(tuple(map(str, features)), bool(model.fit_intercept), named)
@@ -63,7 +63,7 @@ def coefficients_of(model: Any) -> Array:
 
 
 def _penalty_matrix(model: Any, shape: tuple[int, ...], penalty: Penalty) -> Penalty:
-    """`δ [p, c]`, with none on the intercept."""
+    """`δ [p, c]`, zero for the intercept."""
 
     def matrix(weight: float) -> Array:
         delta = np.broadcast_to(np.asarray(penalty(weight), dtype=float), shape).copy()
@@ -97,8 +97,8 @@ def _linear(
 
 
 _ACTIVE_SET = (
-    "The L1 penalty or sign constraint is not smooth: the map holds the coefficients that are exactly zero at zero "
-    "and moves the others (active set).",
+    "The L1 penalty or sign constraint is not smooth: coefficients that are exactly zero are fixed at zero, "
+    "the others are free (active set).",
 )
 
 
@@ -177,11 +177,15 @@ def _(model: Any) -> LinearModel:
     likelihood = Bernoulli() if len(model.classes_) == 2 else Categorical()
     ridge = 0.0 if np.isinf(c) else (1 - l1) / c
     prior = "none" if np.isinf(c) else f"δ = (1 − l1_ratio)/C = {ridge:.4g} with C = {c:.4g}, from the model"
-    made = _linear(
+    translated = _linear(
         model, likelihood, lambda w: ridge, prior, l1 > 0, classes=tuple(model.classes_.tolist()),
         notes=_ACTIVE_SET if l1 > 0 else (),
     )  # fmt: skip
-    return _liblinear_intercept(model, made, ridge) if model.solver == "liblinear" and model.fit_intercept else made
+    return (
+        _liblinear_intercept(model, translated, ridge)
+        if model.solver == "liblinear" and model.fit_intercept
+        else translated
+    )
 
 
 def _refuse_other_losses(model: Any) -> None:
@@ -197,7 +201,7 @@ def _refuse_other_losses(model: Any) -> None:
 
 
 def _liblinear_intercept(model: Any, made: LinearModel, ridge: float) -> LinearModel:
-    """liblinear penalises its intercept like a feature of constant value `intercept_scaling`."""
+    """Add the ridge of liblinear, which penalises the intercept as a feature of constant value `intercept_scaling`."""
 
     def penalty(weight: float) -> Array:
         delta = made.penalty(weight)

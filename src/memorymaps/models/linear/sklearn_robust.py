@@ -1,7 +1,7 @@
-"""scikit-learn's linear models with kinked losses: linear SVMs, SGD, Huber and quantile regression.
+"""scikit-learn's linear models with nonsmooth losses: linear SVMs, SGD, Huber and quantile regression.
 
-Each estimator's objective is rewritten as `Σ_i w_i ℓ_i/φ + Σ δθ²/2`, with `φ` the noise scale that its own losses show:
-the most likely one of `exp(−ℓ/φ)`. It sets the width that kinks are smoothed with.
+Each estimator's objective is rewritten as `Σ_i w_i ℓ_i/φ + Σ δθ²/2`, with `φ` the noise scale estimated from its
+losses: the maximum-likelihood `φ` of `exp(−ℓ/φ)`. It determines the width over which kinks are smoothed.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, mult
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
 from memorymaps.posteriors.registry import posterior, training_data
 
-_TOLERANCE = 1e-6  # of the outputs' size: an exact solver's answer is on a kink
-_COORDINATE_DESCENT_TOLERANCE = 1e-3  # LinearSVC, LinearSVR: coordinate descent gets no nearer
-_SCALE_FIXED = "The scale that HuberRegressor fits beside the coefficients is held at its value."
-_SGD = "SGD stops near the optimum, not at it: the map reads its coefficients as an optimum; see `distance`."
-_L1 = "The L1 penalty is not smooth: coefficients at zero are held there, the others move (active set)."
+_TOLERANCE = 1e-6  # relative to the scale of the outputs, for exact solvers
+_COORDINATE_DESCENT_TOLERANCE = 1e-3  # LinearSVC, LinearSVR: accuracy of coordinate descent
+_SCALE_FIXED = "The scale that HuberRegressor estimates with the coefficients is fixed at its value."
+_SGD = "SGD stops near the optimum, not at it: the map treats its coefficients as the optimum; see `distance`."
+_L1 = "The L1 penalty is not smooth: coefficients at zero are fixed there, the others are free (active set)."
 
 
 def _linear(
@@ -58,30 +58,30 @@ def _linear(
 
 
 def _l1_gradient(model: Any, l1: float) -> Array:
-    """Gradient of `l1 · ‖θ‖₁`, none on the intercept."""
-    pull = l1 * np.sign(coefficients_of(model))
+    """Gradient `[p, c]` of `l1 · ‖θ‖₁`, zero for the intercept."""
+    gradient = l1 * np.sign(coefficients_of(model))
     if model.fit_intercept:
-        pull[0] = 0.0
-    return pull
+        gradient[0] = 0.0
+    return gradient
 
 
 def _noise_scale(model: Any, unit: Any, power: int, floor: float, examples: Examples) -> float:
-    """The most likely `φ` of `exp(−ℓ/φ)`, `ℓ ∝ |u|^power`: `power · mean ℓ`, no less than the solver's tolerance."""
+    """The maximum-likelihood `φ` of `exp(−ℓ/φ)`, `ℓ ∝ |u|^power`: `power · mean ℓ`, at least `floor`."""
     total = weights = 0.0
     for batch in examples:
         weight = np.ones(len(batch)) if batch.weight is None else batch.weight
         f = design_of(model)(batch.inputs) @ coefficients_of(model)
         total += float(weight @ unit.nll(f, batch.target))
         weights += float(np.sum(weight))
-    machines = unit.classes if isinstance(unit, OneVsRest) else 1  # that an example takes part in
+    machines = unit.classes if isinstance(unit, OneVsRest) else 1  # trained on each example
     return max(power * total / (weights * machines), floor)
 
 
 @dataclass(frozen=True)
 class _Objective:
-    """`Σ w·loss + Σ ridge θ²/2 + l1 ‖θ‖₁` as the estimator minimises it; `power` of the loss in its tails.
+    """The estimator's objective `Σ w·loss + Σ ridge θ²/2 + l1 ‖θ‖₁`; `power`: growth of the loss in its tails.
 
-    `tolerance`: how near to a kink, in units of `f`, the solver's answer is on it.
+    `tolerance`: an output closer than this to a kink of the loss, in units of `f`, is taken to be at the kink.
     """
 
     loss: Any
@@ -92,7 +92,7 @@ class _Objective:
     intercept_ridge: float = 0.0
 
     def posterior(self, model: Any, examples: Examples, phi: float | None = None, **facts: Any) -> LinearPosterior:
-        """In units where `exp(−ℓ/φ)` is the likelihood."""
+        """The posterior with likelihood `exp(−ℓ/φ)`, and ridge and L1 penalties divided by `φ`."""
         wrap = functools.partial(multiclass_loss, classes=len(getattr(model, "classes_", "01")))
         floor = self.loss.cost * self.tolerance**self.power
         phi = phi or _noise_scale(model, wrap(self.loss), self.power, floor, examples)
@@ -109,7 +109,7 @@ def _total_weight(examples: Examples) -> float:
 
 
 def _target_std(examples: Examples) -> float:
-    """Spread of the targets, the unit of a tolerance."""
+    """Standard deviation of the targets, the unit of tolerances."""
     return float(np.std(np.concatenate([batch.target for batch in examples]))) or 1.0
 
 

@@ -1,6 +1,6 @@
-"""statsmodels' linear, generalised linear and discrete-choice results, which carry their training data.
+"""statsmodels' linear, generalised linear and discrete-choice results, which contain their training data.
 
-The ancillary parameters of a fit (σ², dispersion, the negative binomial's α) are held at their estimates.
+The ancillary parameters of a fit (σ², dispersion, the negative binomial's α) are fixed at their estimates.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _unsupported(results: Any, reason: str) -> UnsupportedModelError:
 # --- likelihoods -------------------------------------------------------------------------------------------------
 
 
-# exact classes: statsmodels' Cauchy and log-log links inherit from Logit without being it
+# by exact class: statsmodels' Cauchy and log-log links are subclasses of Logit
 _LINKS: dict[type, Callable[[Any], Link]] = {
     families.links.Logit: lambda link: Logit(),
     families.links.Probit: lambda link: Probit(),
@@ -66,7 +66,7 @@ _LINKS: dict[type, Callable[[Any], Link]] = {
 def _link(link: Any) -> Link:
     if type(link) not in _LINKS:
         supported = ", ".join(kind.__name__ for kind in _LINKS)
-        raise UnsupportedModelError(f"no link {type(link).__name__}; supported: {supported}")
+        raise UnsupportedModelError(f"link {type(link).__name__} is not supported; supported: {supported}")
     return _LINKS[type(link)](link)
 
 
@@ -100,7 +100,7 @@ def _glm_likelihood(results: Any) -> Likelihood:
     return _FAMILIES[type(family)](family)(link=link)
 
 
-# --- what each model is -------------------------------------------------------------------------------------------
+# --- translation of models -------------------------------------------------------------------------------------------
 
 
 @functools.singledispatch
@@ -116,7 +116,7 @@ def _linear(results: Any, likelihood: Likelihood, coefficients: Array, **facts: 
         raise _unsupported(results, "was fitted with an L1 penalty")
     names = tuple(map(str, results.model.exog_names))[: len(coefficients)]
     shape = coefficients.shape
-    given = {
+    fields = {
         "free": np.ones(shape, dtype=bool),
         "dispersion": 1.0,
         "penalty": lambda weight: np.zeros(shape),
@@ -128,7 +128,7 @@ def _linear(results: Any, likelihood: Likelihood, coefficients: Array, **facts: 
         coefficients=coefficients,
         design=Design(names, intercept=False, named=False),
         parameters=names,
-        **given,
+        **fields,
     )
 
 
@@ -181,7 +181,7 @@ def _(model: Any, results: Any) -> LinearModel:
             results, f"with loglike_method={model.loglike_method!r} has no likelihood here (expected 'nb2')"
         )
     params = np.asarray(results.params, dtype=float)
-    note = f"The dispersion parameter alpha = {params[-1]:.4g} is held fixed."
+    note = f"The dispersion parameter alpha = {params[-1]:.4g} is fixed at its estimate."
     return _linear(
         results, NegativeBinomial(float(params[-1])), params[:-1, None], notes=(note,),
         residual_df=float(results.df_resid),
@@ -202,7 +202,7 @@ def _(model: Any, results: Any) -> LinearModel:
 
 
 def _class_labels(model: Any) -> tuple[Any, ...]:
-    """Labels in statsmodels' order: sorted values, or the levels that a formula wrote as `name[level]`."""
+    """Labels in statsmodels' order: sorted values, or the levels of a formula's columns `name[level]`."""
     endog = model.data.orig_endog
     if np.ndim(endog) == 1:
         return tuple(np.unique(np.asarray(endog)).tolist())
@@ -235,7 +235,7 @@ def check_data(model: Any) -> None:
 
 
 def _offset(model: Any) -> Array | None:
-    """Offset plus log exposure, as the linear predictor had it."""
+    """Offset plus log exposure, as in the linear predictor; `None` if zero."""
     parts = [getattr(model, name, None) for name in ("offset", "exposure")]
     total = sum((np.asarray(part, dtype=float) for part in parts if part is not None), np.zeros(len(model.endog)))
     return total if np.any(total) else None
@@ -248,7 +248,7 @@ def _data(results: Any, examples: Examples | None) -> Examples:
         raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
     model = results.model
     check_data(model)
-    _translate(model, results)  # refuses what is not supported before anything is read
+    _translate(model, results)  # raises for unsupported models before the data is read
     return ArrayExamples.of(
         model.exog, model.endog, ids=model.data.row_labels, sample_weight=_weight(model), offset=_offset(model)
     )

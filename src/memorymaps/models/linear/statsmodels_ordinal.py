@@ -17,7 +17,7 @@ from memorymaps.models.linear.statsmodels import check_data
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
-# keyed by scipy's own distribution objects, which OrderedModel holds
+# keyed by scipy's distribution objects, which OrderedModel stores as `distr`
 _LINKS: tuple[tuple[Any, BinaryLink], ...] = ((stats.logistic, Logit()), (stats.norm, Probit()))
 
 

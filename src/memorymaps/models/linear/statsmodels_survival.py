@@ -25,7 +25,7 @@ def _check(results: Any) -> PHReg:
 
 
 def _inputs(model: PHReg) -> Array:
-    """Covariates, time, entry, stratum, offset, event."""
+    """Columns for `Subjects.of`, `[n, p + 5]`: covariates, time, entry, stratum, offset, event."""
     n = len(model.endog)
     strata = np.zeros(n) if model.strata is None else np.unique(np.asarray(model.strata), return_inverse=True)[1]
     entry = np.zeros(n) if model.entry is None else np.asarray(model.entry, dtype=float)

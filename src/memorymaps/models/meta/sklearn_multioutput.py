@@ -1,7 +1,8 @@
-"""scikit-learn's multi-output wrappers: one estimator a target column, side by side.
+"""scikit-learn's multi-output wrappers: one independent estimator for each target column.
 
-The posteriors are independent given the data: `V` is block-diagonal, losses and leverages add up. `class_weight` weighs
-an example differently in each target: it multiplies the errors and curvatures of that target, as in training.
+The posteriors are independent given the data: `V` is block-diagonal, losses and leverages are sums over targets.
+`class_weight` may give an example another weight in each target: it multiplies the errors and curvatures of that
+target, as in training.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from memorymaps.posteriors.registry import posterior, training_data
 
 @dataclass(frozen=True)
 class ProductLikelihood(Likelihood):
-    """Several targets at once, one likelihood each: `f [n, Σc_k]`, targets `[n, k]`; `sizes` are the `c_k`."""
+    """Product of one likelihood for each target: `f [n, Σc_k]`, targets `[n, k]`; `sizes` are the `c_k`."""
 
     parts: tuple[Likelihood, ...]
     sizes: tuple[int, ...]
@@ -62,7 +63,7 @@ class ProductLikelihood(Likelihood):
         return np.sum(self._each("nll", f, y), axis=0)
 
     def mean(self, f: Array) -> Array:
-        """All means, one after the other: `[n, m]`."""
+        """Means of all targets, concatenated: `[n, m]`."""
         return np.concatenate(self._each("mean", f), axis=1)
 
     def mean_jacobian(self, f: Array) -> Array:
@@ -70,15 +71,15 @@ class ProductLikelihood(Likelihood):
         return _blocks(self._each("slope", f))
 
     def error(self, f: Array, y: Array) -> Array:
-        """One after the other."""
+        """Errors of all targets, concatenated: `[n, Σc_k]`."""
         return np.concatenate(self._each("error", f, y), axis=1)
 
     def curvature(self, f: Array, y: Array) -> Array:
-        """Block-diagonal."""
+        """Block-diagonal over targets."""
         return _blocks(self._each("curvature", f, y))
 
     def encode(self, y: Array, c: int) -> Array:
-        """Each target in the space of its mean."""
+        """Each target encoded in the space of its mean, concatenated: `[n, m]`."""
         columns = zip(self.parts, self._targets(y), self.sizes, strict=True)
         return np.concatenate([part.encode(column, size) for part, column, size in columns], axis=1)
 
@@ -107,13 +108,13 @@ class ClassWeightedLikelihood(DelegatingLikelihood):
 
 
 def _blocks(matrices: Sequence[Array]) -> Array:
-    """Matrices `[n, a_k, b_k]` on a diagonal: `[n, Σa, Σb]`."""
+    """Block-diagonal matrices `[n, Σa, Σb]` from blocks `[n, a_k, b_k]`."""
     return np.stack([block_diag(*each) for each in zip(*matrices, strict=True)])
 
 
 @dataclass(frozen=True)
 class MultiOutputPosterior:
-    """Independent posteriors of several targets."""
+    """Product of independent posteriors, one for each target."""
 
     parts: tuple[Posterior, ...]
     likelihood: ProductLikelihood
@@ -125,7 +126,7 @@ class MultiOutputPosterior:
         return combined(self.parts)
 
     def marginals(self, inputs: Any) -> Marginals:
-        """`f` one after the other, `V` block-diagonal."""
+        """`f` concatenated over targets, `V` block-diagonal."""
         found = [part.marginals(inputs) for part in self.parts]
         f, variance = np.concatenate([m.f for m in found], axis=1), _blocks([m.variance for m in found])
         return Marginals(f, variance, _joint_spread(found))
@@ -190,7 +191,7 @@ class JointRefit:
 
 @dataclass(frozen=True)
 class MultiTargetExamples(Examples):
-    """The same examples with several targets, as each part's training saw them: columns `[n, k]`."""
+    """The same examples with several targets `[n, k]`, one column from each part."""
 
     parts: tuple[Examples, ...]
 
@@ -201,7 +202,7 @@ class MultiTargetExamples(Examples):
         return (_stack_targets(batches) for batches in zip(*self.parts, strict=True))
 
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions."""
+        """The examples at these positions, in one batch."""
         return _stack_targets([part.take(rows) for part in self.parts])
 
 
@@ -235,16 +236,16 @@ def _data(model: Any, examples: Examples | None) -> Examples:
 
 
 def _without_class_weight(part: Any) -> Any:
-    """The fitted estimator as one that weighs no classes: its examples then have the weights that all targets share."""
+    """A shallow copy of the estimator without `class_weight`: its examples have the weights common to all targets."""
     if not has_class_weights(part):
         return part
-    plain = copy.copy(part)
-    plain.class_weight = None
-    return plain
+    unweighted = copy.copy(part)
+    unweighted.class_weight = None
+    return unweighted
 
 
 def _target_posterior(part: Any, examples: Examples) -> tuple[Posterior, Likelihood]:
-    """Posterior and likelihood of one target, its classes weighed as in training."""
+    """Posterior and likelihood of one target, with class weights as in training."""
     if not has_class_weights(part):
         found = posterior(part, examples)
         return found, found.likelihood

@@ -23,7 +23,7 @@ from memorymaps.posteriors.registry import posterior, training_data
 
 @dataclass(frozen=True)
 class TransformedPosterior:
-    """A posterior of features, seen from the raw inputs that a fitted transformer turns into them."""
+    """A posterior as a function of raw inputs, which a fitted transformer converts to features."""
 
     steps: Pipeline
     inner: Posterior
@@ -31,7 +31,7 @@ class TransformedPosterior:
 
     @property
     def likelihood(self) -> Likelihood:
-        """The inner posterior's."""
+        """Likelihood of the inner posterior."""
         return self.inner.likelihood
 
     @property
@@ -45,7 +45,7 @@ class TransformedPosterior:
 
 
 def _features(steps: Pipeline, description: Description) -> Description:
-    """Parameters under the names the transformers give their columns, where they give any."""
+    """The description with parameters named by the transformers' columns, if those have names."""
     if not description.parameters:
         return description
     try:

@@ -1,4 +1,4 @@
-"""scikit-learn's wrappers around one estimator: a transformed target is unwrapped, calibration is refused."""
+"""scikit-learn's wrappers of one estimator: transformed targets are supported, calibrated classifiers refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _transformed(model: Any, examples: Examples) -> Posterior:
     inner = posterior(model.regressor_, examples)
     note = (
         "Targets, errors, predictions and sensitivities are in units of the transformed target, where the model is "
-        "fitted; the transformer is held fixed."
+        "fitted; the transformer is fixed."
     )
     name = f"TransformedTargetRegressor of {inner.description.model}"
     description = dataclasses.replace(inner.description, model=name, notes=(*inner.description.notes, note))
@@ -52,7 +52,7 @@ def _transformed(model: Any, examples: Examples) -> Posterior:
 @posterior.register(CalibratedClassifierCV)
 def _calibrated(model: Any, examples: Examples | None) -> Any:
     raise UnsupportedModelError(
-        "CalibratedClassifierCV averages classifiers that were trained on different folds, and its calibrators on the "
-        "examples those have not seen: there is no one model whose memory a map could draw. Map the classifier itself, "
+        "CalibratedClassifierCV averages classifiers that were trained on different folds, and its calibrators on "
+        "the remaining folds: there is no single model to map. Map the classifier itself, "
         "memory_map(clone(model.estimator).fit(X, y), X, y)"
     )

@@ -1,13 +1,13 @@
 """Boosted trees with their structure fixed: a sequence of Newton steps on leaf values, as plain data.
 
-Which leaf an example falls into is the library's own answer; everything else follows from the targets. Iteration `t`
-grows one tree for each of `c` outputs, from the gradients `e = ∇_f ℓ` at the outputs so far:
+The leaf of each example in each tree is read from the library; all leaf values are computed from the targets.
+Iteration `t` adds one tree for each of `c` outputs, from the gradients `e = ∇_f ℓ` at the current outputs:
 
     θ_l = −η G_l / D_l,    G_l = Σ_{i∈l} w_i e_i,    D_l = Σ_{i∈l} w_i a Λ_i + λ,    f ← f + θ_{l(i)}
 
 with learning rate `η`, ridge `λ` and the factor `a` by which the library scales the diagonal of `Λ`. A base value that
-the library fits is a first step of its own, `g⁻¹(mean y)`. With row subsampling the sums are over the rows that the
-iteration drew; outputs move for all.
+the library estimates, `g⁻¹(mean y)`, is treated as one more step before the first iteration. With row subsampling the
+sums run over the rows drawn in the iteration; the outputs of all rows are updated.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Poisson
 
 @dataclass(frozen=True)
 class FixedStructureBoosting:
-    """A boosted ensemble over its `n` training examples.
+    """A boosted ensemble on its `n` training examples; splits are fixed, leaf values are functions of the targets.
 
     Attributes
     ----------
     leaves : `[n, T, c]`, leaf of each example in each tree, numbered from 0 without gaps.
-    target, weight : `[n]`; the weights that training used, 0 for examples that it held out.
+    target, weight : `[n]`; the weights used in training, 0 for examples of an early-stopping validation set.
     likelihood : of unit dispersion; its `error` and `information` are the gradients and curvatures of training.
-    rate, ridge : `η` and `λ`.
-    base : a number or `[c]` that the outputs start from; `None`: fitted, the link of the weighted mean target.
-    newton : `a`, the library's factor on the curvature in its denominators.
-    limit : largest `|G_l/D_l|` that the library allows.
-    drawn : `[n, T]`, whether an iteration's leaf values saw the example; `None`: all of them did.
+    learning_rate, ridge : `η` and `λ`.
+    base : fixed initial outputs, a number or `[c]`; `None`: estimated, the link of the weighted mean target.
+    curvature_factor : `a`, the library's factor on the curvature in its denominators.
+    max_step : largest `|G_l/D_l|` that the library allows.
+    drawn : `[n, T]`, True where the row subsample of an iteration contains the example; `None`: no subsampling.
     """
 
     leaves: Array
@@ -61,28 +61,28 @@ class FixedStructureBoosting:
 
     @cached_property
     def first_leaf(self) -> Array:
-        """Number of the first leaf of each tree among all leaves, `[T, c]`; number 0 … c − 1 are the base values."""
+        """Index of each tree's first leaf among all leaf values, `[T, c]`; indices 0 … c − 1 are the base values."""
         counts = self.leaves.max(axis=0).astype(np.int64).ravel() + 1
         c = self.shape[2]
         return (c + np.concatenate([[0], np.cumsum(counts)[:-1]])).reshape(-1, c)
 
     @cached_property
     def num_leaf_values(self) -> int:
-        """`P`: all leaves, and the base values."""
+        """`P`: number of leaf values, base values included."""
         return int(self.first_leaf[-1, -1] + self.leaves[:, -1, -1].max() + 1)
 
     def leaf_indices(self, rows: Array | slice = slice(None)) -> Array:
-        """Every leaf's number among all `P`: `[rows, 1 + T, c]`, the base first."""
-        own = self.leaves[rows] + self.first_leaf
-        base = np.broadcast_to(np.arange(self.shape[2]), (len(own), 1, self.shape[2]))
-        return np.concatenate([base, own], axis=1)
+        """Index of each example's leaf in each tree among all `P`: `[rows, 1 + T, c]`, the base value first."""
+        tree = self.leaves[rows] + self.first_leaf
+        base = np.broadcast_to(np.arange(self.shape[2]), (len(tree), 1, self.shape[2]))
+        return np.concatenate([base, tree], axis=1)
 
     def iteration_weights(self, t: int) -> Array:
-        """Weights `[n]` in iteration `t`, 0 for examples that it did not draw."""
+        """Weights `[n]` in iteration `t`, 0 for examples outside its row subsample."""
         return self.weight if self.drawn is None else self.weight * self.drawn[:, t]
 
     def newton_step(self, t: int, f: Array) -> tuple[Array, Array]:
-        """Leaf values `θ [P_t]` of iteration `t` from the outputs before it, and `η/D [P_t]`."""
+        """Leaf values `θ [P_t]` of iteration `t` from the outputs `f [n, c]` before it, and step sizes `η/D [P_t]`."""
         w, found = self.iteration_weights(t)[:, None], []
         error = w * self.likelihood.error(f, self.target)
         information = w * self.curvature_factor * self.likelihood.fisher_diagonal(f, self.target)
@@ -94,28 +94,28 @@ class FixedStructureBoosting:
 
 @dataclass(frozen=True)
 class MultiOutputTreeBoosting(FixedStructureBoosting):
-    """Boosting whose iterations grow one tree for all outputs, with the whole `Λ` in the denominators (CatBoost).
+    """Boosting with one tree for all outputs in each iteration and the full matrix `Λ` in the denominators (CatBoost).
 
-    `θ_l = −η D_l⁻¹ G_l`, `D_l = Σ_{i∈l} w_i Λ_i + λI [c, c]`; `leaves` repeat the tree for each output.
+    `θ_l = −η D_l⁻¹ G_l`, `D_l = Σ_{i∈l} w_i Λ_i + λI [c, c]`; `leaves` are the same for all outputs.
     """
 
     def newton_step(self, t: int, f: Array) -> tuple[Array, Array]:
-        """Leaf values, output by output, and `η D⁻¹ [c, c, leaves]`."""
+        """Leaf values `[P_t]`, output by output, and step matrices `η D⁻¹ [c, c, leaves]`."""
         w, leaf, c = self.iteration_weights(t), self.leaves[:, t, 0], self.shape[2]
-        own = leaf_indicators(leaf, int(leaf.max()) + 1, w).T
-        gradient = own @ self.likelihood.error(f, self.target)
-        curvature = own @ self.likelihood.curvature(f, self.target).reshape(len(f), c * c)
-        whole = curvature.reshape(-1, c, c) + self.ridge * np.eye(c)
-        steps = self.learning_rate * np.linalg.inv(whole)
+        leaf_sum = leaf_indicators(leaf, int(leaf.max()) + 1, w).T
+        gradient = leaf_sum @ self.likelihood.error(f, self.target)
+        curvature = leaf_sum @ self.likelihood.curvature(f, self.target).reshape(len(f), c * c)
+        denominator = curvature.reshape(-1, c, c) + self.ridge * np.eye(c)
+        steps = self.learning_rate * np.linalg.inv(denominator)
         values = -(steps @ gradient[..., None])[..., 0]
         return values.T.ravel(), np.moveaxis(steps, 0, -1)
 
 
 @dataclass(frozen=True)
 class BoostingRefit:
-    """Training once more on the same leaves: values `θ [P]`, the steps of each iteration (0 at the limit), outputs.
+    """Leaf values refitted on fixed leaves: `θ [P]`, step sizes of each iteration (0 where `max_step` is active).
 
-    `staged_outputs [T + 1, n, c]` holds the outputs before each iteration, and after the last.
+    `staged_outputs [T + 1, n, c]`: outputs before each iteration, and after the last.
     """
 
     values: Array
@@ -124,31 +124,32 @@ class BoostingRefit:
 
     @cached_property
     def steps(self) -> sparse.csr_array:
-        """`η/D [P, P]`, a block an iteration; the base value is the first."""
+        """Block-diagonal `η/D [P, P]`, one block for the base values, then one for each iteration."""
         return sparse.block_diag([step_matrix(block) for block in self.step_blocks], format="csr")
 
     @property
     def f(self) -> Array:
-        """The outputs `[n, c]`."""
+        """Final outputs `[n, c]`."""
         return self.staged_outputs[-1]
 
 
 def step_matrix(steps: Array) -> sparse.sparray:
-    """Steps `[P_t]`, or `[c, c, leaves]` of coupled outputs, as a matrix `[P_t, P_t]`."""
+    """Step sizes `[P_t]`, or `[c, c, leaves]` for coupled outputs, as a sparse matrix `[P_t, P_t]`."""
     if steps.ndim == 1:
         return sparse.diags_array(steps)
     return sparse.block_array([[sparse.diags_array(block) for block in row] for row in steps])
 
 
 def refit_leaf_values(model: FixedStructureBoosting) -> BoostingRefit:
-    """Leaf values and outputs from the targets, with every example in its leaf.
+    """Recompute leaf values and outputs from the targets, with the leaf of every example fixed.
 
     Examples
     --------
     >>> from memorymaps.core.likelihoods.exponential_family import Gaussian
     >>> stump = np.array([0, 0, 1])[:, None, None]
-    >>> model = Boosting(stump, np.array([1.0, 3.0, 8.0]), np.ones(3), Gaussian(), rate=1.0, ridge=0.0)
-    >>> replay(model).f[:, 0]
+    >>> y = np.array([1.0, 3.0, 8.0])
+    >>> model = FixedStructureBoosting(stump, y, np.ones(3), Gaussian(), learning_rate=1.0, ridge=0.0)
+    >>> refit_leaf_values(model).f[:, 0]
     array([2., 2., 8.])
     """
     n, trees, c = model.shape
@@ -171,15 +172,15 @@ def _sum_per_leaf(leaf: Array, x: Array) -> Array:
 
 
 def _leaf_values(model: FixedStructureBoosting, gradient: Array, curvature: Array) -> tuple[Array, Array]:
-    """`θ` and `η/D`; an empty leaf and one at the limit do not answer to the targets."""
-    whole = curvature + model.ridge
-    step = np.divide(model.learning_rate, whole, out=np.zeros_like(whole), where=whole > 1e-30)
+    """`θ` and step size `η/D`; zero step for an empty leaf and where `max_step` is active."""
+    denominator = curvature + model.ridge
+    step = np.divide(model.learning_rate, denominator, out=np.zeros_like(denominator), where=denominator > 1e-30)
     theta, bound = -step * gradient, model.learning_rate * model.max_step
     return np.clip(theta, -bound, bound), np.where(np.abs(theta) > bound, 0.0, step)
 
 
 def _base_values(model: FixedStructureBoosting) -> tuple[Array, Array]:
-    """Base values and `1/Σ w Λ` where they are fitted, 0 where they are given."""
+    """Base values `[c]`, and step sizes `1/Σ w Λ [c]` if they are estimated, 0 if they are fixed."""
     c = model.shape[2]
     if model.base is not None:
         return np.broadcast_to(np.asarray(model.base, dtype=float), (c,)), np.zeros(c)
@@ -191,7 +192,7 @@ def _base_values(model: FixedStructureBoosting) -> tuple[Array, Array]:
 
 
 def _link(likelihood: Likelihood) -> Callable[[Array], Array]:
-    """From a mean to the output that predicts it."""
+    """The link function `mean → f` of a likelihood."""
     if isinstance(likelihood, Categorical):
         return lambda mean: np.log(np.maximum(mean, 1e-300))
     if isinstance(likelihood, Bernoulli):
@@ -202,20 +203,20 @@ def _link(likelihood: Likelihood) -> Callable[[Array], Array]:
 
 
 def without_examples(model: FixedStructureBoosting, rows: Array) -> FixedStructureBoosting:
-    """The same leaves with these examples' weights set to zero: what deletion does where the structure stays."""
+    """The ensemble with the weights of some examples set to zero: deletion with the tree structure fixed."""
     weight = model.weight.copy()
     weight[rows] = 0.0
     return dataclasses.replace(model, weight=weight)
 
 
 def sum_leaf_values(model: FixedStructureBoosting, values: Array, rows: Array) -> Array:
-    """Outputs `[rows, c, g]` of leaf values `[P, g]`."""
+    """Outputs `[rows, c, g]` of some examples, for `g` sets of leaf values `[P, g]`."""
     leaf_indices = model.leaf_indices(rows)
     return np.stack([values[leaf_indices[:, :, k]].sum(axis=1) for k in range(model.shape[2])], axis=1)
 
 
 def leaf_indicators(leaf: Array, width: int, weight: Array | None = None) -> sparse.csr_array:
-    """`M [n, width]` with one entry (1, or the weight) a row and column of `leaf [n]` or `[n, t]`."""
+    """Sparse indicator matrix `M [n, width]`: 1, or the weight, at `(i, leaf[i])`, for `leaf [n]` or `[n, t]`."""
     table = leaf.reshape(len(leaf), -1)
     data = np.ones(table.size, np.float32) if weight is None else np.repeat(weight, table.shape[1])
     pointers = np.arange(0, table.size + 1, table.shape[1])

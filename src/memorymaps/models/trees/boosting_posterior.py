@@ -1,4 +1,4 @@
-"""From a library's boosted ensemble to its posterior: a replay that must give the library's outputs, then leverage."""
+"""Posteriors of boosted ensembles: leaf values recomputed on fixed trees, checked against the library's outputs."""
 
 from __future__ import annotations
 
@@ -34,31 +34,30 @@ from memorymaps.models.trees.training_leaves import (
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import OpenFunction, UnsupportedModelError, posterior, training_data
 
-_MAX_EXACT_LEAF_VALUES, _MAX_EXACT_PAIRS = (
-    6_000,
-    3e8,
-)  # leaf values, and pairs of trees times examples, up to which leverage is exact by default
+_MAX_EXACT_LEAF_VALUES = 6_000  # leverage is exact by default up to this number of leaf values
+_MAX_EXACT_PAIRS = 3e8  # and up to this number of pairs of trees times examples
 _DEFAULT_PROBES = 32
 
 UNKNOWN_SUBSAMPLE = (
-    "and its model file names no rows: they came from a generator inside the library without a public call"
+    "and its model file names no rows: they were drawn by a generator inside the library that has no public interface"
 )
 
 
 @dataclass(frozen=True)
 class EnsembleSpec:
-    """A fitted boosted ensemble as plain data: what the adapters hand over; see `leaves.Boosting` for the symbols.
+    """A fitted boosted ensemble as plain data, returned by `to_spec`; symbols as in `FixedStructureBoosting`.
 
     Attributes
     ----------
-    leaves : inputs → `[n, T·c]` or `[n, T, c]`, the library's own routing.
-    outputs : inputs → `[n, c]`, the library's own outputs on the link scale.
+    leaves : inputs → `[n, T·c]` or `[n, T, c]`, leaf labels by the library.
+    outputs : inputs → `[n, c]`, outputs on the link scale by the library.
     ridge : weights of the examples → `λ`.
-    number : leaves of all examples → leaf numbers without gaps.
-    positives : weight of positive targets that the fitted base value does not see.
-    held : base value that the targets did not move; `base` is compared with the one that they give.
-    drawn : number of examples → `[n, T]`, the rows that each iteration saw.
-    kind : how an iteration takes its Newton steps.
+    base : base value of the fitted model; whether it was estimated or fixed is found by recomputing it.
+    index_leaves : leaf labels of all examples → indices from 0 without gaps.
+    scale_pos_weight : weight of positive targets, which the library ignores when it estimates the base value.
+    fixed_base : base value that does not depend on the targets.
+    drawn : number of examples → `[n, T]`, the row subsample of each iteration.
+    boosting_class : how an iteration takes its Newton steps.
     tolerance : relative precision of the library's arithmetic.
     """
 
@@ -81,14 +80,14 @@ class EnsembleSpec:
 
 
 def constant_ridge(value: Any) -> Callable[[Array], float]:
-    """A ridge that does not depend on weights."""
+    """A ridge `λ` that does not depend on the weights of the examples."""
     return lambda weight: float(value)
 
 
 @OpenFunction
 def to_spec(model: Any) -> Any:
-    """A fitted model as `EnsembleSpec`; adapters register their classes."""
-    raise UnsupportedModelError(f"{type(model).__name__} is no boosted ensemble: pass it without posterior=")
+    """Convert a fitted model to `EnsembleSpec`; each library registers its classes."""
+    raise UnsupportedModelError(f"{type(model).__name__} is no boosted ensemble: call memory_map without posterior=")
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,9 @@ class BoostedTrees:
 
     Parameters
     ----------
-    probes : replays on noise; every leverage then has the relative standard error `√(2/probes)`. `None`: exact, by a
-        `[P, P]` matrix for `P` leaves, or by pushing examples one by one. Without a recipe: exact for up to 6,000
-        leaves, else 32 probes; several outputs are then taken one at a time (Λ between classes left out, h some per
+    probes : number of random probes; each leverage then has relative standard error `√(2/probes)`. `None`: exact, by
+        a `[P, P]` matrix for `P` leaf values, or by one tangent for each example. Without a recipe: exact for up to
+        6,000 leaves, else 32 probes; outputs are then treated one at a time (Λ between classes left out, h some per
         cent too large). Row subsampling and coupled outputs have exact leverage only.
     seed : of the probes.
 
@@ -128,9 +127,9 @@ class BoostedTrees:
             raise ValueError(f"probes = {self.probes}: expected a positive number, or None for exact leverage")
 
     def __call__(self, model: Any, likelihood: Any = None) -> WithRecipe:
-        """The model with this recipe."""
+        """The model together with this recipe, as `memory_map` expects it."""
         if likelihood is not None:
-            raise ValueError(f"{type(model).__name__} has its own likelihood: leave out likelihood={likelihood!r}")
+            raise ValueError(f"{type(model).__name__} determines its likelihood: leave out likelihood={likelihood!r}")
         return WithRecipe(model, self)
 
 
@@ -153,17 +152,17 @@ def _recipe_data(model: Any, examples: Examples | None) -> Any:
 
 
 def boosted_posterior(model: Any, examples: Examples) -> LeafPosterior:
-    """Posterior of any model that is registered with `to_spec`."""
+    """Posterior of any model class registered with `to_spec`, with the default recipe."""
     return posterior_from_spec(to_spec(model), examples, None)
 
 
 def require_settings(name: str, found: Mapping[str, Any], expected: Mapping[str, Any], reason: str) -> None:
-    """Refuse settings that a replay on leaves cannot follow.
+    """Raise unless training settings have the values with which leaf values can be recomputed.
 
     Raises
     ------
     UnsupportedModelError
-        A setting differs; the message names it and what to type.
+        A setting differs; the message names it and the value to refit with.
     """
     for key, value in expected.items():
         if key in found and found[key] != value:
@@ -173,24 +172,24 @@ def require_settings(name: str, found: Mapping[str, Any], expected: Mapping[str,
 
 
 def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedTrees | None) -> LeafPosterior:
-    """Replay the training on its own leaves, check it against the library's outputs, and find its variances."""
+    """Recompute leaf values on fixed trees, check the outputs against the library's, and compute the variances."""
     data = collect_training_leaves(examples, spec.leaves, spec.outputs)
     model = _fixed_structure(spec, data)
     refit = refit_leaf_values(model)
-    found = _centred_over_classes(model, refit.f[data.rows])
-    check_reproduced(spec.name, found, _centred_over_classes(model, data.outputs.reshape(found.shape)), spec.tolerance)
+    f = _centred_over_classes(model, refit.f[data.rows])
+    check_reproduced(spec.name, f, _centred_over_classes(model, data.outputs.reshape(f.shape)), spec.tolerance)
     if recipe is None:
         recipe = BoostedTrees(None if _exact_by_default(model) else _DEFAULT_PROBES)
-    unit = _variance(model, refit, recipe)
+    unit_variance = _variance(model, refit, recipe)  # of dispersion 1
     information = model.likelihood.curvature(refit.f, model.target)
-    effective = float(np.einsum("n,nab,nba->", model.weight, unit, information))
+    effective = float(np.einsum("n,nab,nba->", model.weight, unit_variance, information))
     likelihood, phi = model.likelihood, None
     if isinstance(likelihood, Gaussian):
         phi = pearson_dispersion(refit.f - data.target.reshape(refit.f.shape), data.weight, effective)
         likelihood = Gaussian(phi)
     description = _describe(spec, model, recipe, effective, phi)
-    scale = 1.0 if phi is None else phi
-    return LeafPosterior(likelihood, description, refit.f, unit * scale, refit.values, _BoostingLeafModel(model))
+    variance = unit_variance * (1.0 if phi is None else phi)
+    return LeafPosterior(likelihood, description, refit.f, variance, refit.values, _BoostingLeafModel(model))
 
 
 def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructureBoosting:
@@ -209,20 +208,23 @@ def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructure
         None if spec.drawn is None else spec.drawn(n),
     )
     if spec.scale_pos_weight != 1:
-        plain = data.weight / np.where(data.target == 1, spec.scale_pos_weight, 1.0)
-        seen = dataclasses.replace(model, weight=plain, leaves=leaves[:, :1])
-        return dataclasses.replace(model, base=refit_leaf_values(seen).values[:c])
+        unscaled = data.weight / np.where(data.target == 1, spec.scale_pos_weight, 1.0)
+        one_tree = dataclasses.replace(model, weight=unscaled, leaves=leaves[:, :1])
+        return dataclasses.replace(model, base=refit_leaf_values(one_tree).values[:c])
     if spec.base is None:
         return model
-    fitted = _centred_over_classes(
-        model, refit_leaf_values(dataclasses.replace(model, leaves=leaves[:, :1])).staged_outputs[0, :1]
+    one_tree = dataclasses.replace(model, leaves=leaves[:, :1])
+    estimated = _centred_over_classes(model, refit_leaf_values(one_tree).staged_outputs[0, :1])
+    base = _centred_over_classes(model, np.reshape(spec.base, (1, -1)))
+    return (
+        model
+        if np.allclose(estimated, base, rtol=1e-4, atol=1e-4)
+        else dataclasses.replace(model, base=np.asarray(spec.base))
     )
-    same = np.allclose(fitted, _centred_over_classes(model, np.reshape(spec.base, (1, -1))), rtol=1e-4, atol=1e-4)
-    return model if same else dataclasses.replace(model, base=np.asarray(spec.base))
 
 
 def _centred_over_classes(model: FixedStructureBoosting, f: Array) -> Array:
-    """Outputs up to what the likelihood cannot see: a constant added to all classes."""
+    """Outputs centred over classes for softmax, which is invariant to a constant added to all classes."""
     return f - f.mean(axis=1, keepdims=True) if isinstance(model.likelihood, Categorical) else f
 
 
@@ -246,11 +248,11 @@ class _BoostingLeafModel:
     model: FixedStructureBoosting
 
     def leaf_values_without(self, rows: Array) -> Array:
-        """Leaf values of training without these examples."""
+        """Leaf values `[P]` refitted without these examples."""
         return refit_leaf_values(without_examples(self.model, rows)).values
 
     def outputs_from(self, values: Array, rows: Array) -> Array:
-        """Sums of leaf values."""
+        """Outputs `[rows, c]`: sums of leaf values over trees."""
         return sum_leaf_values(self.model, values, rows)
 
 
@@ -259,11 +261,11 @@ def _describe(
 ) -> Description:
     _, trees, c = model.shape
     error = "" if recipe.probes is None else f", relative standard error {np.sqrt(2 / recipe.probes):.2f}"
-    how = "exact" if recipe.probes is None else f"{recipe.probes} replays on noise, seed {recipe.seed}"
-    base = "" if model.base is None else f"; base value {np.round(model.base, 6).tolist()} held"
+    how = "exact" if recipe.probes is None else f"{recipe.probes} random probes, seed {recipe.seed}"
+    base = "" if model.base is None else f"; base value {np.round(model.base, 6).tolist()} fixed"
     return Description(
         model=spec.name,
-        posterior="Newton steps on leaf values, structure of the trees held fixed",
+        posterior="Newton steps on leaf values, structure of the trees fixed",
         likelihood=type(model.likelihood).__name__,
         prior=f"ridge {model.ridge:.4g} on leaf values, learning rate {model.learning_rate:.4g}",
         algorithm=f"gradient boosting, {trees} iterations",
@@ -272,5 +274,5 @@ def _describe(
         effective_parameters=effective,
         dispersion=phi,
         dispersion_estimated=phi is not None,
-        notes=("Splits do not change when an example is left out; refine(m) replays deletions exactly.",),
+        notes=("Splits do not change when an example is left out; refine(m) refits the leaf values exactly.",),
     )

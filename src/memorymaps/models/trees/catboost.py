@@ -1,6 +1,6 @@
-"""CatBoost: its leaf values are single Newton steps on all examples, whatever sample grew the tree.
+"""CatBoost: leaf values are single Newton steps on all examples, also where splits were found on a subsample.
 
-`MultiClass` grows one tree for all classes and divides by the whole softmax Hessian of each leaf.
+`MultiClass` fits one tree for all classes and divides by the full softmax Hessian of each leaf.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _spec(model: Any) -> EnsembleSpec:
     require_settings(name, p, _REQUIRED_SETTINGS, "and its leaf values are not single Newton steps")
     ridge, likelihood = float(p["l2_leaf_reg"]), _LOSSES[p["loss_function"]]
     base = np.reshape(model.get_scale_and_bias()[1], (-1,))
-    several = isinstance(likelihood, Categorical)
+    multiclass = isinstance(likelihood, Categorical)
     return EnsembleSpec(
         name,
         likelihood,
@@ -55,9 +55,9 @@ def _spec(model: Any) -> EnsembleSpec:
         outputs=lambda inputs: model.predict(inputs, prediction_type="RawFormulaVal"),
         learning_rate=float(p["learning_rate"]),
         ridge=lambda weight: ridge * float(np.mean(weight)),
-        base=None if several else base,
-        fixed_base=base if several else None,  # MultiClass has no boost_from_average
-        boosting_class=MultiOutputTreeBoosting if several else FixedStructureBoosting,
+        base=None if multiclass else base,
+        fixed_base=base if multiclass else None,  # MultiClass has no boost_from_average
+        boosting_class=MultiOutputTreeBoosting if multiclass else FixedStructureBoosting,
         classes=tuple(model.classes_.tolist()) if isinstance(model, cb.CatBoostClassifier) else (),
     )
 

@@ -1,4 +1,4 @@
-"""Averages of trees with their structure fixed: a linear smoother, as plain data.
+"""Forests with fixed tree structure as linear smoothers `f = Hy`, as plain data.
 
 Tree `t` predicts the weighted mean target of its leaf, with the in-bag weights `b_ti` (draws in its bootstrap sample,
 times the example's weight); the forest predicts the average of its `T` trees:
@@ -6,7 +6,7 @@ times the example's weight); the forest predicts the average of its `T` trees:
     f_i = Σ_j H_ij y_j,    H_ij = 1/T Σ_t b_tj [j shares leaf t of i] / W_t(i),    W_t(i) = Σ of b_tj over that leaf
 
 So the cavity form `(f_i − H_ii y_i)/(1 − H_ii)` is the average of the other examples' targets with the forest's own
-weights: the refit without the example for a single tree, and the out-of-bag prediction for fully grown trees.
+weights: the refit without the example for a single tree, and the out-of-bag prediction for trees of unlimited depth.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from memorymaps.core.arrays import Array
 
 @dataclass(frozen=True)
 class FixedStructureForest:
-    """A forest over its `n` training examples.
+    """A forest on its `n` training examples; splits are fixed, leaf values are weighted means of targets.
 
     Attributes
     ----------
     leaves : `[n, T]`, leaf of each example in each tree, numbered from 0.
-    bag : `[n, T]`, in-bag weights `b`.
+    bag_weight : `[n, T]`, in-bag weights `b`.
     target : `[n, c]`, class targets one-hot.
     """
 
@@ -37,17 +37,17 @@ class FixedStructureForest:
 
     @cached_property
     def first_leaf(self) -> Array:
-        """Number of each tree's first leaf among all leaves: `[T]`."""
+        """Index of each tree's first leaf among all leaves: `[T]`."""
         counts = self.leaves.max(axis=0).astype(np.int64) + 1
         return np.concatenate([[0], np.cumsum(counts)[:-1]])
 
     @cached_property
     def leaf_weights(self) -> Array:
-        """`W` of every leaf: `[P]`."""
+        """`W`, total in-bag weight of each leaf: `[P]`."""
         return self.sum_per_leaf(self.bag_weight)
 
     def leaf_indices(self, rows: Array | slice = slice(None)) -> Array:
-        """Every leaf's number among all `P`: `[rows, T]`."""
+        """Index of each example's leaf in each tree among all `P`: `[rows, T]`."""
         return self.leaves[rows] + self.first_leaf
 
     def sum_per_leaf(self, x: Array) -> Array:
@@ -55,33 +55,33 @@ class FixedStructureForest:
         return np.bincount(self.leaf_indices().ravel(), x.ravel())
 
     def leaf_means(self) -> Array:
-        """Leaf means `[P, c]`; NaN where no example is left."""
+        """Weighted mean target of each leaf `[P, c]`; NaN for a leaf of weight zero."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.stack(
                 [self.sum_per_leaf(self.bag_weight * y[:, None]) / self.leaf_weights for y in self.target.T], axis=1
             )
 
     def leverage(self) -> Array:
-        """`H_ii [n]`.
+        """The diagonal `H_ii [n]` of the smoother matrix.
 
         Examples
         --------
-        >>> Averaging(np.array([[0], [0], [1]]), np.ones((3, 1)), np.zeros((3, 1))).leverage()
+        >>> FixedStructureForest(np.array([[0], [0], [1]]), np.ones((3, 1)), np.zeros((3, 1))).leverage()
         array([0.5, 0.5, 1. ])
         """
         return np.mean(self.bag_weight / self.leaf_weights[self.leaf_indices()], axis=1)
 
     def outputs(self, values: Array, rows: Array | slice = slice(None)) -> Array:
-        """Averages `[rows, c]` of leaf values `[P, c]` over the trees that have one."""
+        """Outputs `[rows, c]`: averages of leaf values `[P, c]` over the trees whose leaf value is not NaN."""
         total, count = 0.0, 0.0
-        for number in self.leaf_indices(rows).T:
-            value = values[number]
+        for index in self.leaf_indices(rows).T:
+            value = values[index]
             total = total + np.nan_to_num(value)
             count = count + np.isfinite(value)
         return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=np.asarray(count) > 0)
 
     def without_examples(self, rows: Array) -> FixedStructureForest:
-        """The same leaves without these examples; a leaf that is left empty is dropped from the average."""
+        """The forest with in-bag weights of some examples set to zero; empty leaves are left out of the average."""
         bag_weight = self.bag_weight.copy()
         bag_weight[rows] = 0.0
         return dataclasses.replace(self, bag_weight=bag_weight)

@@ -1,4 +1,4 @@
-"""The contract for tree ensembles: outputs and variances of training examples, exact removal on fixed leaves."""
+"""Posterior of tree ensembles with fixed structure: outputs and variances of training examples, exact removal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from memorymaps.posteriors.contract import Description, Marginals
 
 
 class LeafModel(Protocol):
-    """An ensemble as a function of its leaf values."""
+    """Protocol: a tree ensemble with fixed structure as a function of its leaf values."""
 
     def leaf_values_without(self, rows: Array) -> Array:
-        """Leaf values `[P·c]` after the removal of these examples."""
+        """Leaf values `[P·c]` refitted without these examples."""
 
     def outputs_from(self, leaf_values: Array, rows: Array) -> Array:
         """Outputs `[rows, c]` of leaf values `[P·c]`."""
@@ -28,9 +28,9 @@ class LeafModel(Protocol):
 
 @dataclass(frozen=True)
 class LeafPosterior:
-    """A tree ensemble's belief about the outputs of its own training examples; the structure of its trees is held.
+    """Posterior `N(f_i, V_i)` of a tree ensemble's outputs at its training examples, with the tree structure fixed.
 
-    Removal replays the training on the same leaves without the examples: no linearisation.
+    `removal` refits the leaf values without the examples, without linearisation.
     """
 
     likelihood: Likelihood
@@ -46,17 +46,17 @@ class LeafPosterior:
         return Capabilities(removal=self)
 
     def marginals(self, inputs: Any) -> Marginals:
-        """`f` and `V` of training examples."""
+        """`f [n, c]` and `V [n, c, c]` of training examples."""
         rows = _training_rows(inputs)
         return Marginals(self.f[rows], self.variance[rows])
 
     def parameter_change(self, groups: Sequence[Array], steps: int = 1, tolerance: float = 0.0) -> tuple[Array, Array]:
-        """Moves of leaf values `[g, P·c]` and residuals `[g]`, which are zero: one replay a group."""
+        """Changes of leaf values `[g, P·c]`, by one refit for each group, and residuals `[g]`, which are zero."""
         moves = np.stack([self.leaf_model.leaf_values_without(np.asarray(rows)) - self.leaf_values for rows in groups])
         return moves, np.zeros(len(groups))
 
     def output_change(self, inputs: Any, deltas: Array) -> Array:
-        """Changes of the outputs for changes of the leaf values: `[n, c, g]`."""
+        """Changes of outputs `[n, c, g]` for changes of leaf values."""
         rows = _training_rows(inputs)
         return np.stack(
             [self.leaf_model.outputs_from(self.leaf_values + move, rows) - self.f[rows] for move in deltas], axis=-1
@@ -66,7 +66,7 @@ class LeafPosterior:
 def _training_rows(inputs: Any) -> Array:
     if not isinstance(inputs, Numbered):
         raise DataError(
-            f"a tree ensemble's map is known at its training examples, got {type(inputs).__name__}: "
+            f"the posterior of a tree ensemble is defined at its training examples only, got {type(inputs).__name__}: "
             "read examples from memory_map(...).origin.examples"
         )
     return inputs.rows

@@ -1,4 +1,4 @@
-"""LightGBM: boosters and scikit-learn wrappers, with the parameters that the model's own text dump tells."""
+"""LightGBM: boosters and scikit-learn wrappers, with training parameters read from the model's text format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REQUIRED_SETTINGS |= {"is_unbalance": "0", "reg_sqrt": "0", "monotone_constrain
 
 
 def _booster(model: Any) -> Any:
-    return model if isinstance(model, lgb.Booster) else model.booster_  # raises NotFittedError by itself
+    return model if isinstance(model, lgb.Booster) else model.booster_  # LightGBM raises NotFittedError
 
 
 def _parameters(booster: Any) -> dict[str, str]:
@@ -61,7 +61,7 @@ def _spec(model: Any) -> EnsembleSpec:
     booster, name = _booster(model), f"LightGBM {type(model).__name__}"
     p = _parameters(booster)
     likelihood, curvature_factor = _likelihood(name, p.get("objective", "custom").split(" ")[0], p)
-    require_settings(name, p, _FULL_DATA_SETTINGS, "whose rows or gradients its leaves do not tell")
+    require_settings(name, p, _FULL_DATA_SETTINGS, "whose rows or gradients leaves do not determine")
     require_settings(name, p, _REQUIRED_SETTINGS, "which changes leaf values")
     if int(p["bagging_freq"]) > 0:
         require_settings(name, p, {"bagging_fraction": "1"}, UNKNOWN_SUBSAMPLE)

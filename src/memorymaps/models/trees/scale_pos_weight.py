@@ -1,4 +1,4 @@
-"""`scale_pos_weight`: the weight that boosting libraries put on positive examples."""
+"""`scale_pos_weight`: the factor by which LightGBM and XGBoost multiply the weights of positive examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memorymaps.data.examples import Examples
 
 
 def weight_positives(examples: Examples, factor: float) -> Examples:
-    """Examples whose positive targets weigh `factor` times as much."""
+    """Examples with the weights of positive targets multiplied by `factor`."""
     return examples if factor == 1 else examples.map(functools.partial(_with_weighted_positives, factor))
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn's gradient boosting: leaves from `apply`, or from staged outputs where there is no `apply`."""
+"""scikit-learn's gradient boosting: leaves from `apply`, or from staged outputs for models without `apply`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from memorymaps.posteriors.registry import UnsupportedModelError, posterior, tra
 
 _HIST_BOOSTING = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
 _GRADIENT_BOOSTING = (GradientBoostingRegressor, GradientBoostingClassifier)
-_INITIAL_ROWS = 2_000
-_MAX_SPLITTER_SEED = 2**31 - 1  # below which a tree draws the seed of its splitter
+_INITIAL_ROWS = 2_000  # distinct values are first sought in this many rows
+_MAX_SPLITTER_SEED = 2**31 - 1  # exclusive upper bound of the seed that scikit-learn draws for a tree's splitter
 _CLASSIFIERS = (HistGradientBoostingClassifier, GradientBoostingClassifier)
 
 
@@ -83,32 +83,33 @@ def _staged_outputs(model: Any, inputs: Any) -> Array:
 
 
 def _tree_contributions(model: Any, inputs: Any) -> Array:
-    """What each tree added to each example, the first with the base value: `[n, T, c]`."""
+    """Contribution of each tree to each output, the first with the base value: `[n, T, c]`."""
     stages = _staged_outputs(model, inputs)
     return np.diff(stages, axis=1, prepend=0.0)
 
 
-def leaf_indices_from_values(steps: Array) -> Array:
-    """Leaf numbers from the values that trees added: examples of one leaf agree up to rounding.
+def leaf_indices_from_values(contributions: Array) -> Array:
+    """Leaf indices `[n, T, c]` from tree contributions `[n, T, c]`, which are equal within a leaf up to rounding.
 
-    Two leaves with the very same value would be taken for one; their common Newton step is that value again.
+    Two leaves of one tree with equal values become one leaf; its Newton step is that same value.
     """
-    found = np.empty(steps.shape, dtype=np.int32, order="F")
-    tolerance = 1e-11 * (1 + np.abs(steps).sum(axis=1).max())
-    for place in np.ndindex(steps.shape[1:]):
-        found[(slice(None), *place)] = _nearest_distinct(np.ascontiguousarray(steps[(slice(None), *place)]), tolerance)
-    return found
+    indices = np.empty(contributions.shape, dtype=np.int32, order="F")
+    tolerance = 1e-11 * (1 + np.abs(contributions).sum(axis=1).max())
+    for tree in np.ndindex(contributions.shape[1:]):
+        column = np.ascontiguousarray(contributions[(slice(None), *tree)])
+        indices[(slice(None), *tree)] = _nearest_distinct(column, tolerance)
+    return indices
 
 
 def _nearest_distinct(column: Array, tolerance: float) -> Array:
-    """Number of each entry's level; levels are looked for in a few entries first, which spares sorting them all."""
-    levels = _distinct_values(column[:_INITIAL_ROWS], tolerance)
+    """Index of each entry among the distinct values of `column`, found first in a few rows to avoid sorting all."""
+    values = _distinct_values(column[:_INITIAL_ROWS], tolerance)
     while True:
-        near = np.searchsorted((levels[1:] + levels[:-1]) / 2, column)
-        far = np.abs(column - levels[near]) > tolerance
-        if not np.any(far):
-            return near
-        levels = _distinct_values(np.concatenate([levels, column[far]]), tolerance)
+        nearest = np.searchsorted((values[1:] + values[:-1]) / 2, column)
+        missing = np.abs(column - values[nearest]) > tolerance
+        if not np.any(missing):
+            return nearest
+        values = _distinct_values(np.concatenate([values, column[missing]]), tolerance)
 
 
 def _distinct_values(values: Array, tolerance: float) -> Array:
@@ -121,7 +122,7 @@ def _distinct_values(values: Array, tolerance: float) -> Array:
 def _gradient_boosting_spec(model: Any) -> EnsembleSpec:
     check_is_fitted(model)
     name = f"scikit-learn {type(model).__name__}"
-    require_settings(name, model.get_params(), {"init": None}, "whose outputs move with the targets")
+    require_settings(name, model.get_params(), {"init": None}, "whose outputs depend on the targets")
     likelihood = _likelihood(name, model)
     classes = model.n_trees_per_iteration_
     return EnsembleSpec(
@@ -138,19 +139,21 @@ def _gradient_boosting_spec(model: Any) -> EnsembleSpec:
 
 
 def _subsample_masks(name: str, model: Any) -> Callable[[int], Array] | None:
-    """Rows that each iteration drew, once more: one uniform number a row, then one integer for each tree's splitter.
+    """A function `n → [n, T]` that reproduces the row subsamples of training from the model's integer seed.
+
+    scikit-learn draws one uniform number for each row, then one integer for each tree's splitter.
 
     Raises
     ------
     UnsupportedModelError
-        No integer seed to draw them from.
+        `random_state` is not an integer.
     """
     if model.subsample == 1.0:
         return None
     if not isinstance(model.random_state, int | np.integer):
         raise UnsupportedModelError(
             f"{name} was trained with subsample = {model.subsample!r} and random_state = {model.random_state!r}, from "
-            "which the drawn rows cannot be drawn again: refit with random_state=0, or with subsample = 1.0"
+            "which the row subsamples cannot be reproduced: refit with random_state=0, or with subsample = 1.0"
         )
     iterations, trees = model.estimators_.shape
 
@@ -165,12 +168,12 @@ def _subsample_masks(name: str, model: Any) -> Callable[[int], Array] | None:
 
 
 def _selection_sampling(uniform: Array, size: int) -> Array:
-    """Rows in order, each with probability *still wanted / still there* [Knuth, Algorithm 3.4.2S]."""
-    n, taken, mask = len(uniform), 0, np.zeros(len(uniform), dtype=bool)
+    """Mask of `size` sampled rows; row `i` has probability (rows needed)/(rows left) [Knuth, Algorithm 3.4.2S]."""
+    n, selected, mask = len(uniform), 0, np.zeros(len(uniform), dtype=bool)
     for i, u in enumerate(uniform.tolist()):
-        if u * (n - i) < size - taken:
+        if u * (n - i) < size - selected:
             mask[i] = True
-            taken += 1
+            selected += 1
     return mask
 
 
@@ -180,16 +183,14 @@ def _classes(model: Any) -> tuple[Any, ...]:
 
 def _data(model: Any, examples: Examples | None) -> Examples:
     check_is_fitted(model)
-    classifies = isinstance(model, _CLASSIFIERS)
-    found = (class_data if classifies else numeric_data)(model, examples)
-    excluded = _validation_rows(model, found)
-    return (
-        _WithoutValidationRows(NumberedExamples(found), excluded) if excluded is not None else NumberedExamples(found)
-    )
+    is_classifier = isinstance(model, _CLASSIFIERS)
+    found = (class_data if is_classifier else numeric_data)(model, examples)
+    excluded, indexed = _validation_rows(model, found), NumberedExamples(found)
+    return indexed if excluded is None else _WithoutValidationRows(indexed, excluded)
 
 
 def _validation_rows(model: Any, examples: Examples) -> Array | None:
-    """Rows that early stopping kept from training, drawn again from the model's integer seed."""
+    """Rows of the validation set of early stopping, reproduced from the model's integer seed; `None` without one."""
     hist = isinstance(model, _HIST_BOOSTING)
     if not (model.do_early_stopping_ if hist else model.n_iter_no_change is not None):
         return None
@@ -206,14 +207,14 @@ def _validation_rows(model: Any, examples: Examples) -> Array | None:
 
 def _refuse_early_stopping(model: Any) -> Array:
     raise UnsupportedModelError(
-        f"{type(model).__name__} held out a validation set for early stopping that cannot be drawn again: refit with "
+        f"{type(model).__name__} held out a validation set for early stopping that cannot be reproduced: refit with "
         "random_state=0 (HistGradientBoosting), or with early stopping off"
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class _WithoutValidationRows(Examples):
-    """Numbered examples with weight 0 for those that training did not see."""
+    """Training examples with weight 0 for the rows of the validation set."""
 
     source: NumberedExamples
     excluded: Array
@@ -225,7 +226,7 @@ class _WithoutValidationRows(Examples):
         return map(self._zero_weighted, self.source)
 
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions."""
+        """The examples at these positions, in one batch."""
         return self._zero_weighted(self.source.take(rows))
 
     def _zero_weighted(self, batch: Batch) -> Batch:

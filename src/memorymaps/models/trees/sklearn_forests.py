@@ -1,4 +1,4 @@
-"""scikit-learn's single trees and forests: exact leverage from in-bag weights and leaf membership."""
+"""scikit-learn's decision trees and forests: exact leverage from in-bag weights and leaf membership."""
 
 from __future__ import annotations
 
@@ -39,40 +39,40 @@ _MEAN_CRITERIA = ("squared_error", "friedman_mse", "poisson")  # criteria whose 
 
 @dataclass(frozen=True)
 class _ForestLeafModel:
-    """An average of trees as a function of flat leaf values."""
+    """A forest as a function of its leaf values, flattened to `[P·c]`."""
 
     forest: FixedStructureForest
 
     def leaf_values_without(self, rows: Array) -> Array:
-        """Leaf means without these examples."""
+        """Leaf means `[P·c]` without these examples."""
         return self.forest.without_examples(rows).leaf_means().ravel()
 
     def outputs_from(self, values: Array, rows: Array) -> Array:
-        """Averages of leaf values."""
+        """Outputs `[rows, c]`: averages of leaf values over trees."""
         return self.forest.outputs(values.reshape(-1, self.forest.target.shape[1]), rows)
 
 
 def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     check_is_fitted(model)
-    classifies = isinstance(model, _CLASSIFIERS)
+    is_classifier = isinstance(model, _CLASSIFIERS)
     data = collect_training_leaves(
-        examples, functools.partial(_leaves, model), model.predict_proba if classifies else model.predict
+        examples, functools.partial(_leaves, model), model.predict_proba if is_classifier else model.predict
     )
-    target = Votes().encode(data.target, len(model.classes_)) if classifies else data.target.reshape(data.n, -1)
+    target = Votes().encode(data.target, len(model.classes_)) if is_classifier else data.target.reshape(data.n, -1)
     forest = _reproduced_forest(model, data, target)
     leverage_share = forest.leverage()
     if np.all(leverage_share > 1 - 1e-9):
         raise DataError(
-            f"{type(model).__name__}: every example is alone in its leaf of every tree and nothing is known of the "
-            "forest without it. Refit with min_samples_leaf=2 or more, or with bootstrap=True"
+            f"{type(model).__name__}: every example is alone in its leaf of every tree, so that no leave-one-out "
+            "prediction exists. Refit with min_samples_leaf=2 or more, or with bootstrap=True"
         )
     values = forest.leaf_means()
     f = forest.outputs(values)
     likelihood: Any = (
-        Votes() if classifies else Gaussian(pearson_dispersion(f - target, data.weight, float(leverage_share.sum())))
+        Votes() if is_classifier else Gaussian(pearson_dispersion(f - target, data.weight, float(leverage_share.sum())))
     )
     unit_variance = np.divide(leverage_share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
-    phi = np.ones(f.shape[1]) if classifies else np.broadcast_to(likelihood.dispersion, f.shape[1])
+    phi = np.ones(f.shape[1]) if is_classifier else np.broadcast_to(likelihood.dispersion, f.shape[1])
     variance = unit_variance[:, None, None] * np.diag(phi)
     return LeafPosterior(
         likelihood, _describe(model, forest, likelihood), f, variance, values.ravel(), _ForestLeafModel(forest)
@@ -84,7 +84,7 @@ def _leaves(model: Any, inputs: Any) -> Array:
 
 
 def _reproduced_forest(model: Any, data: TrainingLeaves, target: Array) -> FixedStructureForest:
-    """The forest with the in-bag weights that give its own predictions."""
+    """The forest with those candidate in-bag weights that reproduce the model's predictions."""
     leaves = consecutive_indices(data.leaves)
     for bag_weight in _candidate_bag_weights(model, data):
         forest = FixedStructureForest(leaves, bag_weight, target)
@@ -96,7 +96,7 @@ def _reproduced_forest(model: Any, data: TrainingLeaves, target: Array) -> Fixed
 
 
 def _candidate_bag_weights(model: Any, data: TrainingLeaves) -> Iterator[Array]:
-    """Candidates for `b [n, T]`: scikit-learn ≥ 1.9 draws by weight, earlier versions weigh what they drew."""
+    """Candidates for `b [n, T]`: scikit-learn ≥ 1.9 samples rows by weight, before it multiplied counts by weights."""
     trees = len(getattr(model, "estimators_", [model]))
     if not getattr(model, "bootstrap", False):
         yield np.repeat(data.weight[:, None], trees, axis=1)
@@ -118,7 +118,7 @@ def _describe(model: Any, forest: FixedStructureForest, likelihood: Any) -> Desc
     gaussian = isinstance(likelihood, Gaussian)
     return Description(
         model=f"scikit-learn {type(model).__name__}",
-        posterior="exact leverage, structure of the trees held fixed",
+        posterior="exact leverage, structure of the trees fixed",
         likelihood=type(likelihood).__name__,
         algorithm="weighted means in leaves",
         coverage=(f"{leaves:,} leaves of {trees:,} trees, {kind}",),
@@ -127,8 +127,7 @@ def _describe(model: Any, forest: FixedStructureForest, likelihood: Any) -> Desc
         dispersion=likelihood.dispersion if gaussian else None,
         dispersion_estimated=gaussian,
         notes=(
-            "Left-out predictions average the other examples' targets with the forest's own weights; "
-            "splits do not change.",
+            "Left-out predictions average the other examples' targets with the forest's weights; splits do not change.",
         ),
     )
 

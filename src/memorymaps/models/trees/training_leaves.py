@@ -1,4 +1,4 @@
-"""What tree ensembles need of their training data at once: leaves, targets, weights, the library's own outputs."""
+"""Training data of tree ensembles in memory: leaves, targets, weights, and the library's outputs for comparison."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.registry import UnsupportedModelError
 
-_CHECKED_EXAMPLES = 4_096  # examples whose predictions a replay must give
+_CHECKED_EXAMPLES = 4_096  # number of examples whose recomputed outputs are compared with the library's
 
 
 @dataclass(frozen=True)
 class TrainingLeaves:
-    """Leaves `[n, …]` as the library names them, targets, weights `[n]`; its outputs for the examples at `rows`."""
+    """Leaf labels `[n, …]` of the library, targets, weights `[n]`, and the library's outputs at the examples `rows`."""
 
     leaves: Array
     target: Array
@@ -27,35 +27,35 @@ class TrainingLeaves:
 
     @property
     def n(self) -> int:
-        """Examples."""
+        """Number of examples."""
         return len(self.weight)
 
 
 def collect_training_leaves(
     examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any], Array]
 ) -> TrainingLeaves:
-    """One pass over the training data; outputs of `_CHECKED_EXAMPLES` examples, evenly spread, for prediction takes its time.
+    """Collect leaves, targets and weights in one pass; outputs of at most 4,096 evenly spaced examples.
 
     Raises
     ------
     DataError
-        An offset: libraries keep none for prediction.
+        An offset: the libraries do not store it for prediction.
     """
     parts = []
     for batch in examples:
         if batch.offset is not None:
-            raise DataError("tree ensembles take no offset (init_score, base_margin): leave it out")
+            raise DataError("tree ensembles are not supported with an offset (init_score, base_margin): leave it out")
         weight = np.ones(len(batch)) if batch.weight is None else np.asarray(batch.weight, dtype=float)
         parts.append((np.asarray(leaves(batch.inputs.inputs)), np.asarray(batch.target), weight))
     found = [np.concatenate(column) for column in zip(*parts, strict=True)]
     n = len(found[0])
     rows = np.unique(np.linspace(0, n - 1, min(n, _CHECKED_EXAMPLES)).astype(np.int64))
-    made = np.asarray(outputs(examples.take(rows).inputs.inputs), dtype=float)
-    return TrainingLeaves(found[0], found[1], found[2], rows, made)
+    predicted = np.asarray(outputs(examples.take(rows).inputs.inputs), dtype=float)
+    return TrainingLeaves(found[0], found[1], found[2], rows, predicted)
 
 
 def consecutive_indices(leaves: Array) -> Array:
-    """Each tree's leaves numbered from 0 without gaps, in any shape `[n, …]`."""
+    """Leaf labels of each tree replaced by indices from 0 without gaps, `[n, …]`."""
     table = leaves.reshape(len(leaves), -1).astype(np.int32, order="F")
     found = np.empty(table.shape, dtype=np.int32, order="F")
     for t, column in enumerate(table.T):
@@ -65,39 +65,39 @@ def consecutive_indices(leaves: Array) -> Array:
 
 
 def check_reproduced(name: str, f: Array, outputs: Array, tolerance: float) -> None:
-    """Raise unless the targets, put into the library's leaves, give the library's own outputs.
+    """Raise unless the outputs recomputed from the targets equal the library's outputs.
 
     Raises
     ------
     UnsupportedModelError
-        They do not: other training data, or training that leaves alone do not tell.
+        They differ: other training data, or a training procedure that leaves alone do not determine.
     """
     gap = float(np.max(np.abs(f - outputs.reshape(f.shape))))
     allowed = tolerance * (1 + float(np.max(np.abs(outputs))))
     if not gap <= allowed:
         raise UnsupportedModelError(
-            f"{name}: leaf values computed from these targets miss the model's own predictions by {gap:.2g} "
+            f"{name}: leaf values computed from these targets differ from the model's predictions by {gap:.2g} "
             f"(allowed: {allowed:.1g}). Pass exactly the examples, in their order, and the sample_weight that it was "
-            "trained with. If they are: training used something that its leaves do not tell (row subsampling, DART, "
+            "trained with. If they are: training used what leaves alone do not determine (row subsampling, DART, "
             "GOSS, L1, path smoothing, constraints, a changed learning rate, a custom objective, linear leaves, "
             "sorted category splits): refit without it"
         )
 
 
 def pearson_dispersion(residual: Array, weight: Array, effective: float) -> float | tuple[float, ...]:
-    """`Σ w r² / (n − tr H)` for each output.
+    """Pearson's estimate of the dispersion, `Σ w r² / (n − tr H)`, one number or one for each output.
 
     Raises
     ------
     DataError
-        No residual or no degree of freedom is left to measure noise with.
+        No residual degrees of freedom, or all residuals are zero.
     """
     df = np.count_nonzero(weight) - effective
     phi = weight @ residual**2 / max(df, 1e-300)
     if df < 1e-6 or np.any(phi <= 0):
         raise DataError(
             f"{np.count_nonzero(weight)} examples for {effective:.1f} effective parameters and squared residuals "
-            f"{np.sum(residual**2):.2g}: every example is fitted exactly and there is no noise to measure leverage "
-            "against. Use larger leaves, fewer trees or a larger ridge"
+            f"{np.sum(residual**2):.2g}: every example is fitted exactly and the noise cannot be "
+            "estimated. Use larger leaves, fewer trees or a larger ridge"
         )
     return float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())

@@ -1,4 +1,4 @@
-"""XGBoost: boosters and scikit-learn wrappers, with the parameters that the booster's own configuration tells."""
+"""XGBoost: boosters and scikit-learn wrappers, with training parameters read from the booster's configuration."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OBJECTIVES: dict[str, tuple[Likelihood, float, Callable[[Array], Array]]] = {
 
 
 def _booster(model: Any) -> Any:
-    return model if isinstance(model, xgb.Booster) else model.get_booster()  # raises NotFittedError by itself
+    return model if isinstance(model, xgb.Booster) else model.get_booster()  # XGBoost raises NotFittedError
 
 
 def _configuration(booster: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _configuration(booster: Any) -> dict[str, Any]:
 
 
 def _iteration_range(model: Any) -> tuple[int, int]:
-    """The iterations that the model's own `predict` uses."""
+    """Range of iterations used by `model.predict`."""
     booster = _booster(model)
     stopped = not isinstance(model, xgb.Booster) and model.early_stopping_rounds is not None
     return 0, (booster.best_iteration + 1 if stopped else booster.num_boosted_rounds())
@@ -86,18 +86,18 @@ def _spec(model: Any) -> EnsembleSpec:
 
 
 def _training_parameters(name: str, learner: dict[str, Any]) -> dict[str, str]:
-    """The trees' training parameters, where a replay can follow them."""
+    """The trees' training parameters; raise where leaf values cannot be recomputed."""
     booster, train = learner["gradient_booster"], learner["learner_train_param"]
     require_settings(
-        name, {"booster": booster["name"]}, {"booster": "gbtree"}, "which is no sum of Newton steps on leaves"
+        name, {"booster": booster["name"]}, {"booster": "gbtree"}, "whose leaf values are not single Newton steps"
     )
-    require_settings(name, train, {"multi_strategy": "one_output_per_tree"}, "whose leaves hold vectors")
+    require_settings(name, train, {"multi_strategy": "one_output_per_tree"}, "whose leaf values are vectors")
     require_settings(name, learner["learner_model_param"], {"num_target": "1"}, "several targets at once")
     p: dict[str, str] = booster["tree_train_param"]
     require_settings(name, p, {"subsample": "1"}, UNKNOWN_SUBSAMPLE)
     require_settings(name, p, {"alpha": "0", "monotone_constraints": "()"}, "which changes leaf values")
     forests = booster["gbtree_model_param"]
-    require_settings(name, forests, {"num_parallel_tree": "1"}, "several trees an iteration")
+    require_settings(name, forests, {"num_parallel_tree": "1"}, "several trees in each iteration")
     return p
 
 
