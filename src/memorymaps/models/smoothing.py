@@ -84,6 +84,8 @@ def stationary_subgradients(low: Array, high: Array, x: Array, penalty_gradient:
     if not len(undetermined):
         return e
     e[undetermined] = 0.0
-    found = lsq_linear(x[undetermined].T, -(penalty_gradient + x.T @ e), bounds=(low[undetermined], high[undetermined]))
-    e[undetermined] = found.x
+    solution = lsq_linear(
+        x[undetermined].T, -(penalty_gradient + x.T @ e), bounds=(low[undetermined], high[undetermined])
+    )
+    e[undetermined] = solution.x
     return e

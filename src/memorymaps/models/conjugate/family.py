@@ -59,11 +59,11 @@ def as_positive_definite(name: str, matrix: Any, d: int) -> Array:
     ImproperError
         Another shape, or not symmetric positive definite.
     """
-    found = np.asarray(matrix, dtype=float)
-    found = found * np.eye(d) if found.ndim < 2 else found
-    if found.shape != (d, d) or not np.allclose(found, found.T) or not np.all(np.linalg.eigvalsh(found) > 0):
-        raise ImproperError(f"{name} of shape {found.shape}: expected a symmetric positive definite ({d}, {d}) matrix")
-    return found
+    array = np.asarray(matrix, dtype=float)
+    array = array * np.eye(d) if array.ndim < 2 else array
+    if array.shape != (d, d) or not np.allclose(array, array.T) or not np.all(np.linalg.eigvalsh(array) > 0):
+        raise ImproperError(f"{name} of shape {array.shape}: expected a symmetric positive definite ({d}, {d}) matrix")
+    return array
 
 
 class ConjugateFamily(ABC):

@@ -61,18 +61,20 @@ def from_arviz(
 
 def _group(data: Any, name: str) -> Any:
     try:
-        found = data[name]
+        group = data[name]
     except KeyError as error:
         raise DataError(f"no group {name!r} in this result: expected an ArviZ result with it") from error
-    return found.to_dataset() if hasattr(found, "children") else found  # a node of a tree
+    return group.to_dataset() if hasattr(group, "children") else group  # a node of a tree
 
 
 def _variable(data: Any, path: str, group: str) -> Any:
     where, _, name = path.rpartition("/")
-    found = _group(data, where or group)
-    if name not in found:
-        raise DataError(f"no variable {name!r} in group {where or group!r}; it has {[str(v) for v in found.data_vars]}")
-    return found[name]
+    dataset = _group(data, where or group)
+    if name not in dataset:
+        raise DataError(
+            f"no variable {name!r} in group {where or group!r}; it has {[str(v) for v in dataset.data_vars]}"
+        )
+    return dataset[name]
 
 
 def _merge_chains(values: Any) -> Array:
@@ -90,8 +92,8 @@ def _efficiency(data: Any, size: int) -> float:
     """Mean effective sample size over the number of draws, as in `arviz.loo`."""
     from arviz import ess
 
-    found = ess(_group(data, "posterior"), method="mean")
-    return float(np.mean(np.concatenate([np.ravel(found[name].values) for name in found.data_vars])) / size)
+    sizes = ess(_group(data, "posterior"), method="mean")
+    return float(np.mean(np.concatenate([np.ravel(sizes[name].values) for name in sizes.data_vars])) / size)
 
 
 def _raise_hint(data: Any, examples: Any) -> Any:

@@ -169,14 +169,14 @@ class RowIndexedExamples(Examples):
 
 @training_data.register(Draws)
 def _draws_data(model: Draws, examples: Examples | None) -> Examples:
-    found = model.examples if examples is None else examples
-    if found is None:
+    source = model.examples if examples is None else examples
+    if source is None:
         raise ValueError("these draws have no targets: call memory_map(draws, X, y)")
-    if len(found) != model.f.shape[1]:
+    if len(source) != model.f.shape[1]:
         raise DataError(
-            f"draws at {model.f.shape[1]} examples, data with {len(found)}: expected one for each, in order"
+            f"draws at {model.f.shape[1]} examples, data with {len(source)}: expected one for each, in order"
         )
-    return RowIndexedExamples(found)
+    return RowIndexedExamples(source)
 
 
 @training_data.register(Sampler)

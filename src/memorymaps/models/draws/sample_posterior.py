@@ -11,7 +11,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.likelihoods.expected import GaussianExpectation
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
 from memorymaps.core.perturbation.deviation import Warn, cavity_variance
 from memorymaps.core.perturbation.local import Local
 from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget

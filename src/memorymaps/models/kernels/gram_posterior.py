@@ -164,10 +164,10 @@ class GramPosterior:
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]`, with separate columns for each output."""
-        found = [part.covariance_root(inputs) for part in self.kernel_outputs]
-        z = np.zeros((len(found[0]), len(found), sum(part.shape[1] for part in found)))
+        roots = [part.covariance_root(inputs) for part in self.kernel_outputs]
+        z = np.zeros((len(roots[0]), len(roots), sum(part.shape[1] for part in roots)))
         start = 0
-        for c, part in enumerate(found):
+        for c, part in enumerate(roots):
             z[:, c, start : start + part.shape[1]] = part
             start += part.shape[1]
         return z

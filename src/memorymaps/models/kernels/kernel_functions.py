@@ -83,8 +83,8 @@ def require_fitted(model: Any, attribute: str, examples: Examples | None) -> Exa
 
 def gather_features(model: Any, examples: Examples) -> tuple[Batch, Array]:
     """All examples in one batch with converted inputs (`feature_map`), and their weights `[N]`."""
-    whole = gathered(examples.map(with_inputs(feature_map(model))))
-    return whole, np.ones(len(whole)) if whole.weight is None else whole.weight
+    data = gathered(examples.map(with_inputs(feature_map(model))))
+    return data, np.ones(len(data)) if data.weight is None else data.weight
 
 
 def with_raw_inputs(part: KernelOutput, features: Any) -> KernelOutput:

@@ -40,7 +40,7 @@ _WHITE_NOISE_NOTE = (
     "WhiteKernel adds an independent latent term to each training example; outputs and predictions of the map contain "
     "it, those of model.predict do not. Left-out predictions are those of a model fitted without the example."
 )
-_TIES_NOTE = "Where votes tie, model.predict uses the probabilities and the map takes the first class."
+_TIES_NOTE = "Where votes tie, model.predict uses the probabilities and the map predicts the first class."
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class _BinaryClassifier:
         kernel, x = self.fit.kernel_, _plain_inputs(a)
         if a is b:
             return np.asarray(kernel(x))
-        found = np.asarray(kernel(x, _plain_inputs(b)))
+        gram = np.asarray(kernel(x, _plain_inputs(b)))
         if isinstance(a, Numbered) and isinstance(b, Numbered):
-            found = found + (a.rows[:, None] == b.rows) * white_noise_variance(kernel, x)[:, None]
-        return found
+            gram = gram + (a.rows[:, None] == b.rows) * white_noise_variance(kernel, x)[:, None]
+        return gram
 
 
 def _plain_inputs(inputs: Any) -> Array:
@@ -101,12 +101,12 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
 
 @posterior.register(GaussianProcessClassifier)
 def _classification(model: Any, examples: Examples) -> GramPosterior:
-    whole = gathered(examples.map(with_inputs(_plain_inputs)))
-    binaries, classes = _binaries(model, whole.target), len(model.classes_)
+    data = gathered(examples.map(with_inputs(_plain_inputs)))
+    binaries, classes = _binaries(model, data.target), len(model.classes_)
     has_white_noise = any(binary.has_white_noise for binary in binaries)
-    x = Numbered(whole.inputs, np.arange(len(whole))) if has_white_noise else whole.inputs
+    x = Numbered(data.inputs, np.arange(len(data))) if has_white_noise else data.inputs
     for binary in binaries:
-        check_same(whole.inputs[binary.rows], binary.fit.X_train_, type(model).__name__)
+        check_same(data.inputs[binary.rows], binary.fit.X_train_, type(model).__name__)
     parts = tuple(binary.kernel_output(x) for binary in binaries)
     likelihood, several, note = _multiclass_likelihood(model)
     description = Description(
@@ -114,7 +114,7 @@ def _classification(model: Any, examples: Examples) -> GramPosterior:
         posterior="Laplace at the mode" + several,
         likelihood="Bernoulli" if classes == 2 else f"{model.multi_class.replace('_', '-')} Bernoulli",
         prior=f"kernel {model.kernel_}, from the model",
-        coverage=(f"f at {len(whole)} training inputs: full covariance",),
+        coverage=(f"f at {len(data)} training inputs: full covariance",),
         classes=tuple(model.classes_.tolist()),
         effective_parameters=sum(part.effective_parameters for part in parts),
         notes=(HYPERPARAMETERS_FIXED, _MODE_NOTE, *note, *((_WHITE_NOISE_NOTE,) if has_white_noise else ())),

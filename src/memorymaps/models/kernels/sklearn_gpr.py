@@ -84,9 +84,9 @@ def _regression_data(model: Any, examples: Examples | None) -> Examples:
 
 @posterior.register(GaussianProcessRegressor)
 def _regression(model: Any, examples: Examples) -> GramPosterior:
-    whole = gathered(examples)
-    check_same(whole.inputs, model.X_train_, type(model).__name__)
-    noise, y = _noise(model, model.X_train_), whole.target.reshape(len(whole), -1)
+    data = gathered(examples)
+    check_same(data.inputs, model.X_train_, type(model).__name__)
+    noise, y = _noise(model, model.X_train_), data.target.reshape(len(data), -1)
     scale = _target_variance(y) if model.normalize_y else np.ones(y.shape[1])
     phi = scale * np.mean(noise)
     gram = model.kernel_(model.X_train_, model.X_train_)

@@ -31,14 +31,14 @@ def _ridge_data(model: Any, examples: Examples | None) -> Examples:
 
 @posterior.register(KernelRidge)
 def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
-    whole, weight = gather_features(model, examples)
+    data, weight = gather_features(model, examples)
     kernel, features = kernel_function(model, model.gamma), feature_map(model)
-    check_same(whole.inputs, model.X_fit_, type(model).__name__)
-    gram, y = kernel(whole.inputs, whole.inputs), whole.target.reshape(len(whole), -1)
+    check_same(data.inputs, model.X_fit_, type(model).__name__)
+    gram, y = kernel(data.inputs, data.inputs), data.target.reshape(len(data), -1)
     alpha = np.broadcast_to(np.asarray(model.alpha, dtype=float), (y.shape[1],))
-    unit_dispersion = [KernelOutput(kernel, whole.inputs, gram, weight, scale=1 / a) for a in alpha]
+    unit_dispersion = [KernelOutput(kernel, data.inputs, gram, weight, scale=1 / a) for a in alpha]
     effective = np.asarray([part.effective_parameters for part in unit_dispersion])
-    phi = weight @ (y - model.predict(whole.inputs).reshape(y.shape)) ** 2 / (np.count_nonzero(weight) - effective)
+    phi = weight @ (y - model.predict(data.inputs).reshape(y.shape)) ** 2 / (np.count_nonzero(weight) - effective)
     parts = tuple(
         dataclasses.replace(part, curvature=weight / p, scale=part.scale * p)
         for part, p in zip(unit_dispersion, phi, strict=True)

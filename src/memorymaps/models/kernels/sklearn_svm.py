@@ -76,9 +76,9 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
 
 @posterior.register(SVR)
 def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
-    whole, weight = gather_features(model, examples)
+    data, weight = gather_features(model, examples)
     loss = EpsilonInsensitive(epsilon=float(model.epsilon), cost=float(model.C))
-    phi = _noise_scale(model, loss, model.predict(whole.inputs)[:, None], whole.target, weight)
+    phi = _noise_scale(model, loss, model.predict(data.inputs)[:, None], data.target, weight)
     description = Description(
         model="scikit-learn SVR",
         posterior="Gaussian process, losses smoothed by the posterior",
@@ -87,10 +87,10 @@ def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
         dispersion=phi,
         dispersion_estimated=True,
     )
-    duals = np.zeros((len(whole), 1))
+    duals = np.zeros((len(data), 1))
     duals[model.support_, 0] = _dense(model.dual_coef_)[0]
     scaled = dataclasses.replace(loss, cost=loss.cost / phi)
-    return _svm_posterior(model, whole, weight, scaled, duals, description)
+    return _svm_posterior(model, data, weight, scaled, duals, description)
 
 
 def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> float:
@@ -101,13 +101,13 @@ def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> fl
 
 @posterior.register(SVC)
 def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
-    whole, weight = gather_features(model, examples)
+    data, weight = gather_features(model, examples)
     classes = len(model.classes_)
-    duals = _binary_duals(model, len(whole)) if classes == 2 else _pair_duals(model, whole.target, classes)
-    x = whole.inputs
+    duals = _binary_duals(model, len(data)) if classes == 2 else _pair_duals(model, data.target, classes)
+    x = data.inputs
     f = _decision_values(_kernel(model, x), x, x, duals) + np.asarray(model.intercept_)
     loss: Any = Hinge(cost=float(model.C)) if classes == 2 else OneVsOne(Hinge(cost=float(model.C)), classes)
-    phi = _noise_scale(model, loss, f, whole.target, weight)
+    phi = _noise_scale(model, loss, f, data.target, weight)
     scaled_hinge = Hinge(cost=float(model.C) / phi)
     scaled = scaled_hinge if classes == 2 else OneVsOne(scaled_hinge, classes)
     description = Description(
@@ -120,7 +120,7 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
         dispersion_estimated=True,
         notes=() if classes == 2 else (loss.note(model.classes_, "binary machines"),),
     )
-    return _svm_posterior(model, whole, weight, scaled, duals, description)
+    return _svm_posterior(model, data, weight, scaled, duals, description)
 
 
 def _binary_duals(model: Any, n: int) -> Array:
@@ -146,12 +146,12 @@ def _dense(values: Any) -> Array:
 
 
 def _svm_posterior(
-    model: Any, whole: Batch, weight: Array, loss: Likelihood, duals: Array, description: Description
+    model: Any, data: Batch, weight: Array, loss: Likelihood, duals: Array, description: Description
 ) -> SupportVectorPosterior:
     """The posterior from dual variables `[N, c]`: `f = K·duals + b`, `e = −duals/φ`."""
     if not callable(model.kernel):  # scikit-learn stores no support vectors for a callable kernel
-        check_same(whole.inputs[model.support_], model.support_vectors_, type(model).__name__)
-    features, x = feature_map(model), whole.inputs
+        check_same(data.inputs[model.support_], model.support_vectors_, type(model).__name__)
+    features, x = feature_map(model), data.inputs
     kernel = _kernel(model, x)
     gram, phi, intercept = kernel(x, x), float(description.dispersion or 1.0), np.asarray(model.intercept_)  # type: ignore[arg-type]
     f, prior_variance, tolerance_variance = gram @ duals + intercept, np.diagonal(gram), float(model.tol) ** 2
@@ -163,16 +163,16 @@ def _svm_posterior(
         return np.stack(columns, axis=1)
 
     start = np.repeat(phi * prior_variance[:, None], f.shape[1], axis=1)
-    curvature = smoothed_curvature(loss, f, whole.target, weight, tolerance_variance, start, variance)
+    curvature = smoothed_curvature(loss, f, data.target, weight, tolerance_variance, start, variance)
     parts = tuple(with_raw_inputs(KernelOutput(kernel, x, gram, c, True, phi), features) for c in curvature.T)
     alphas, top = np.abs(duals), float(model.C) * weight[:, None]
     description = dataclasses.replace(
         description,
-        coverage=(f"f at {len(whole)} training inputs: full covariance",),
+        coverage=(f"f at {len(data)} training inputs: full covariance",),
         effective_parameters=float(np.sum(curvature * variance(curvature))),
         notes=(*description.notes, _support_note(alphas, top)),
     )
-    errors = FittedErrors.of(whole.ids, -duals / phi)
+    errors = FittedErrors.of(data.ids, -duals / phi)
     return SupportVectorPosterior(
         loss,
         description,

@@ -188,8 +188,8 @@ def _sampled_derivatives(
 ) -> tuple[Array, Array]:
     """Derivatives averaged over `samples` draws of the weights."""
     draws = state.mean + np.einsum("cpr,sr->scp", state.root, rng.standard_normal((samples, state.mean.size)))
-    found = [_derivatives(x @ theta.T, state.likelihood, x, y) for theta in draws]
-    gradients, hessians = zip(*found, strict=True)
+    derivatives = [_derivatives(x @ theta.T, state.likelihood, x, y) for theta in draws]
+    gradients, hessians = zip(*derivatives, strict=True)
     return np.mean(gradients, axis=0), np.mean(hessians, axis=0)
 
 

@@ -62,25 +62,25 @@ class NonsmoothLinearPosterior(LinearPosterior):
 def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> NonsmoothLinearPosterior:
     """The posterior of a linear model with a nonsmooth loss."""
     linear = model.linear
-    whole = gathered(examples.map(with_inputs(linear.design)))
-    linear.likelihood.check_target(whole.target, linear.coefficients.shape[1])
-    weight = np.ones(len(whole)) if whole.weight is None else whole.weight
-    f, penalty = whole.inputs @ linear.coefficients, linear.penalty(float(np.sum(weight)))
+    data = gathered(examples.map(with_inputs(linear.design)))
+    linear.likelihood.check_target(data.target, linear.coefficients.shape[1])
+    weight = np.ones(len(data)) if data.weight is None else data.weight
+    f, penalty = data.inputs @ linear.coefficients, linear.penalty(float(np.sum(weight)))
 
     def structure(curvature: Array) -> Structure:
         total = IndependentCurvature(*linear.coefficients.shape)
-        total.add(whole.inputs, diagonal_matrix(curvature))
+        total.add(data.inputs, diagonal_matrix(curvature))
         return total.structure(penalty, linear.free)[0]
 
     def variance(curvature: Array) -> Array:
-        return np.asarray(np.linalg.diagonal(structure(curvature).variance(whole.inputs)))
+        return np.asarray(np.linalg.diagonal(structure(curvature).variance(data.inputs)))
 
     tolerance_variance = model.tolerance**2
     start = variance(np.broadcast_to(weight[:, None] * model.loss.cost, f.shape))
-    curvature = smoothed_curvature(linear.likelihood, f, whole.target, weight, tolerance_variance, start, variance)
-    errors = _fitted_subgradients(model, whole, f, weight, penalty)
+    curvature = smoothed_curvature(linear.likelihood, f, data.target, weight, tolerance_variance, start, variance)
+    errors = _fitted_subgradients(model, data, f, weight, penalty)
     final = structure(curvature)
-    gradient = whole.inputs.T @ errors + penalty * linear.coefficients + model.penalty_gradient
+    gradient = data.inputs.T @ errors + penalty * linear.coefficients + model.penalty_gradient
     description = _describe(model, final, penalty, gradient * linear.free)
     return NonsmoothLinearPosterior(
         linear.likelihood,
@@ -88,20 +88,20 @@ def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> Nons
         linear.coefficients,
         linear.design,
         final,
-        FittedErrors.of(whole.ids, errors),
+        FittedErrors.of(data.ids, errors),
         tolerance_variance,
     )
 
 
-def _fitted_subgradients(model: NonsmoothLinearModel, whole: Batch, f: Array, weight: Array, penalty: Array) -> Array:
+def _fitted_subgradients(model: NonsmoothLinearModel, data: Batch, f: Array, weight: Array, penalty: Array) -> Array:
     """Subgradients `w e [N, c]` of the fitted model, computed for each output separately."""
     linear = model.linear
-    target = linear.likelihood.encode(whole.target, f.shape[1])
+    target = linear.likelihood.encode(data.target, f.shape[1])
     rest = penalty * linear.coefficients + model.penalty_gradient
     columns = []
     for k in range(f.shape[1]):
         low, high = model.loss.subgradients(f[:, [k]], target[:, k], model.tolerance)
-        x = whole.inputs[:, linear.free[:, k]]
+        x = data.inputs[:, linear.free[:, k]]
         columns.append(stationary_subgradients(weight * low[:, 0], weight * high[:, 0], x, rest[linear.free[:, k], k]))
     return np.stack(columns, axis=1)
 

@@ -137,8 +137,8 @@ def _event_times(s: Subjects) -> tuple[Array, Array, Array]:
     pairs = np.column_stack([s.stratum, s.time])[s.event == 1]
     if not len(pairs):
         raise DataError("no subject has an event: the baseline hazard cannot be estimated")
-    found, events = np.unique(pairs, axis=0, return_counts=True)
-    return found[:, 0], found[:, 1], events
+    distinct, events = np.unique(pairs, axis=0, return_counts=True)
+    return distinct[:, 0], distinct[:, 1], events
 
 
 TIE_METHODS: dict[str, Callable[[Subjects], HazardCells]] = {"breslow": HazardCells.breslow, "efron": HazardCells.efron}

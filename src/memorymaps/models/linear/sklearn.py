@@ -200,16 +200,16 @@ def _refuse_other_losses(model: Any) -> None:
         )
 
 
-def _liblinear_intercept(model: Any, made: LinearModel, ridge: float) -> LinearModel:
+def _liblinear_intercept(model: Any, translated: LinearModel, ridge: float) -> LinearModel:
     """Add the ridge of liblinear, which penalises the intercept as a feature of constant value `intercept_scaling`."""
 
     def penalty(weight: float) -> Array:
-        delta = made.penalty(weight)
+        delta = translated.penalty(weight)
         delta[0] = ridge / model.intercept_scaling**2
         return delta
 
     return dataclasses.replace(
-        made, penalty=penalty, notes=(*made.notes, "liblinear penalises the intercept; so does the map.")
+        translated, penalty=penalty, notes=(*translated.notes, "liblinear penalises the intercept; so does the map.")
     )
 
 

@@ -22,10 +22,10 @@ _LINKS: tuple[tuple[Any, BinaryLink], ...] = ((stats.logistic, Logit()), (stats.
 
 
 def _link(model: OrderedModel) -> BinaryLink:
-    found = [link for distribution, link in _LINKS if model.distr is distribution]
-    if not found:
+    links = [link for distribution, link in _LINKS if model.distr is distribution]
+    if not links:
         raise UnsupportedModelError(f"OrderedModel with distr={model.distr.name}: expected 'logit' or 'probit'")
-    return found[0]
+    return links[0]
 
 
 def _translate(results: Any) -> OrdinalModel:

@@ -51,9 +51,9 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
         methods=("nickl2023memory", "tailor2023maps", "cain1984approximate"),
         notes=("Error: expected events − observed events, the negative martingale residual.",),
     )
-    found, gradient = cox_posterior(beta, inputs, model.ties, description)
-    distance = float(np.linalg.norm(found.root.T @ gradient) / np.sqrt(p))
-    return dataclasses.replace(found, description=dataclasses.replace(description, distance=distance))
+    fitted, gradient = cox_posterior(beta, inputs, model.ties, description)
+    distance = float(np.linalg.norm(fitted.root.T @ gradient) / np.sqrt(p))
+    return dataclasses.replace(fitted, description=dataclasses.replace(description, distance=distance))
 
 
 @training_data.register(PHRegResults)

@@ -247,11 +247,11 @@ def _without_class_weight(part: Any) -> Any:
 def _target_posterior(part: Any, examples: Examples) -> tuple[Posterior, Likelihood]:
     """Posterior and likelihood of one target, with class weights as in training."""
     if not has_class_weights(part):
-        found = posterior(part, examples)
-        return found, found.likelihood
+        fitted = posterior(part, examples)
+        return fitted, fitted.likelihood
     weights = class_weights(part, examples)
-    found = posterior(part, examples.map(functools.partial(apply_class_weights, weights)))
-    return found, ClassWeightedLikelihood(found.likelihood, weights)
+    fitted = posterior(part, examples.map(functools.partial(apply_class_weights, weights)))
+    return fitted, ClassWeightedLikelihood(fitted.likelihood, weights)
 
 
 @posterior.register(MultiOutputRegressor)

@@ -67,10 +67,10 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
         return posterior(model[-1], examples)
     steps = model[:-1]
     inner = posterior(model[-1], examples.map(with_inputs(through(steps.transform))))
-    made = _features(steps, inner.description)
+    named = _features(steps, inner.description)
     names = " → ".join(type(step).__name__ for _, step in model.steps)
     note = "Preprocessing steps are held fixed: the map is that of the final estimator."
-    description = dataclasses.replace(made, model=f"scikit-learn Pipeline {names}", notes=(*made.notes, note))
+    description = dataclasses.replace(named, model=f"scikit-learn Pipeline {names}", notes=(*named.notes, note))
     return TransformedPosterior(steps, inner, description)
 
 

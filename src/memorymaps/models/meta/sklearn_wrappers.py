@@ -18,10 +18,12 @@ from memorymaps.posteriors.registry import UnsupportedModelError, posterior, tra
 def _transform_targets(model: Any) -> Any:
     def change(batch: Batch) -> Batch:
         y = np.asarray(batch.target, dtype=float)
-        found = np.asarray(model.transformer_.transform(y[:, None] if y.ndim == 1 else y))
-        if not np.all(np.isfinite(found)):
+        transformed = np.asarray(model.transformer_.transform(y[:, None] if y.ndim == 1 else y))
+        if not np.all(np.isfinite(transformed)):
             raise DataError("the target transformer gives values that are not finite for these targets")
-        return dataclasses.replace(batch, target=found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found)
+        return dataclasses.replace(
+            batch, target=transformed[:, 0] if transformed.ndim == 2 and transformed.shape[1] == 1 else transformed
+        )
 
     return change
 
@@ -31,8 +33,8 @@ def _transformed_data(model: Any, examples: Examples | None) -> Examples:
     if not hasattr(model, "regressor_"):
         raise DataError("TransformedTargetRegressor is not fitted: call model.fit(X, y) before memory_map")
     changed = None if examples is None else examples.map(_transform_targets(model))
-    found: Examples = training_data(model.regressor_, changed)
-    return found
+    training: Examples = training_data(model.regressor_, changed)
+    return training
 
 
 @posterior.register(TransformedTargetRegressor)
@@ -44,8 +46,8 @@ def _transformed(model: Any, examples: Examples) -> Posterior:
     )
     name = f"TransformedTargetRegressor of {inner.description.model}"
     description = dataclasses.replace(inner.description, model=name, notes=(*inner.description.notes, note))
-    found: Posterior = dataclasses.replace(inner, description=description)
-    return found
+    described: Posterior = dataclasses.replace(inner, description=description)
+    return described
 
 
 @training_data.register(CalibratedClassifierCV)

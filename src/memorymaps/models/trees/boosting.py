@@ -83,12 +83,14 @@ class FixedStructureBoosting:
 
     def newton_step(self, t: int, f: Array) -> tuple[Array, Array]:
         """Leaf values `θ [P_t]` of iteration `t` from the outputs `f [n, c]` before it, and step sizes `η/D [P_t]`."""
-        w, found = self.iteration_weights(t)[:, None], []
+        w, per_output = self.iteration_weights(t)[:, None], []
         error = w * self.likelihood.error(f, self.target)
         information = w * self.curvature_factor * self.likelihood.fisher_diagonal(f, self.target)
         for k, leaf in enumerate(self.leaves[:, t].T):
-            found.append(_leaf_values(self, _sum_per_leaf(leaf, error[:, k]), _sum_per_leaf(leaf, information[:, k])))
-        values, steps = (np.concatenate(column) for column in zip(*found, strict=True))
+            per_output.append(
+                _leaf_values(self, _sum_per_leaf(leaf, error[:, k]), _sum_per_leaf(leaf, information[:, k]))
+            )
+        values, steps = (np.concatenate(column) for column in zip(*per_output, strict=True))
         return values, steps
 
 

@@ -156,7 +156,7 @@ def boosted_posterior(model: Any, examples: Examples) -> LeafPosterior:
     return posterior_from_spec(to_spec(model), examples, None)
 
 
-def require_settings(name: str, found: Mapping[str, Any], expected: Mapping[str, Any], reason: str) -> None:
+def require_settings(name: str, settings: Mapping[str, Any], expected: Mapping[str, Any], reason: str) -> None:
     """Raise unless training settings have the values with which leaf values can be recomputed.
 
     Raises
@@ -165,9 +165,9 @@ def require_settings(name: str, found: Mapping[str, Any], expected: Mapping[str,
         A setting differs; the message names it and the value to refit with.
     """
     for key, value in expected.items():
-        if key in found and found[key] != value:
+        if key in settings and settings[key] != value:
             raise UnsupportedModelError(
-                f"{name} was trained with {key} = {found[key]!r}, {reason}: refit with {key} = {value!r}"
+                f"{name} was trained with {key} = {settings[key]!r}, {reason}: refit with {key} = {value!r}"
             )
 
 

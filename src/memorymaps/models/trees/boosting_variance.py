@@ -145,11 +145,11 @@ class _NoiseRecursion:
         n, trees, _ = model.shape
         stages_per_level = trees if isinstance(model.likelihood, Gaussian) else max(1, trees // _MAX_LEVELS)
         levels = np.maximum(np.arange(trees + 1) - 1, 0) // stages_per_level
-        found = [
+        per_level = [
             model.weight * model.likelihood.fisher_diagonal(f, model.target)[:, k]
             for f in refit.staged_outputs[:-1:stages_per_level]
         ]
-        curvature = np.asarray(found, dtype=np.float32)
+        curvature = np.asarray(per_level, dtype=np.float32)
         decreases = curvature - np.concatenate([curvature[1:], np.zeros_like(curvature[:1])])
         leaves = [np.zeros(n, np.int32), *(model.leaves[:, t, k] for t in range(trees))]
         first_leaves, steps = [k, *model.first_leaf[:, k].tolist()], refit.steps.diagonal().astype(np.float32)

@@ -5,7 +5,7 @@ times the example's weight); the forest predicts the average of its `T` trees:
 
     f_i = Σ_j H_ij y_j,    H_ij = 1/T Σ_t b_tj [j shares leaf t of i] / W_t(i),    W_t(i) = Σ of b_tj over that leaf
 
-So the cavity form `(f_i − H_ii y_i)/(1 − H_ii)` is the average of the other examples' targets with the forest's own
+So the cavity form `(f_i − H_ii y_i)/(1 − H_ii)` is the average of the other examples' targets with the forest's
 weights: the refit without the example for a single tree, and the out-of-bag prediction for trees of unlimited depth.
 """
 

@@ -94,8 +94,8 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     from memorymaps.models.sklearn_targets import class_data, numeric_data
 
     booster = _booster(model)
-    found = (class_data if isinstance(model, lgb.LGBMClassifier) else numeric_data)(model, examples)
-    return NumberedExamples(weight_positives(found, float(_parameters(booster)["scale_pos_weight"])))
+    training = (class_data if isinstance(model, lgb.LGBMClassifier) else numeric_data)(model, examples)
+    return NumberedExamples(weight_positives(training, float(_parameters(booster)["scale_pos_weight"])))
 
 
 posterior.register(lgb.Booster)(boosted_posterior)

@@ -158,11 +158,11 @@ def _subsample_masks(name: str, model: Any) -> Callable[[int], Array] | None:
     iterations, trees = model.estimators_.shape
 
     def drawn(n: int) -> Array:
-        rng, found = check_random_state(model.random_state), np.empty((n, iterations), dtype=bool)
+        rng, masks = check_random_state(model.random_state), np.empty((n, iterations), dtype=bool)
         for t in range(iterations):
-            found[:, t] = _selection_sampling(rng.uniform(size=n), max(1, int(model.subsample * n)))
+            masks[:, t] = _selection_sampling(rng.uniform(size=n), max(1, int(model.subsample * n)))
             rng.randint(0, _MAX_SPLITTER_SEED, size=trees)
-        return found
+        return masks
 
     return drawn
 
@@ -184,8 +184,8 @@ def _classes(model: Any) -> tuple[Any, ...]:
 def _data(model: Any, examples: Examples | None) -> Examples:
     check_is_fitted(model)
     is_classifier = isinstance(model, _CLASSIFIERS)
-    found = (class_data if is_classifier else numeric_data)(model, examples)
-    excluded, indexed = _validation_rows(model, found), NumberedExamples(found)
+    training = (class_data if is_classifier else numeric_data)(model, examples)
+    excluded, indexed = _validation_rows(model, training), NumberedExamples(training)
     return indexed if excluded is None else _WithoutValidationRows(indexed, excluded)
 
 

@@ -47,21 +47,21 @@ def collect_training_leaves(
             raise DataError("tree ensembles are not supported with an offset (init_score, base_margin): leave it out")
         weight = np.ones(len(batch)) if batch.weight is None else np.asarray(batch.weight, dtype=float)
         parts.append((np.asarray(leaves(batch.inputs.inputs)), np.asarray(batch.target), weight))
-    found = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    n = len(found[0])
+    labels, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    n = len(labels)
     rows = np.unique(np.linspace(0, n - 1, min(n, _CHECKED_EXAMPLES)).astype(np.int64))
     predicted = np.asarray(outputs(examples.take(rows).inputs.inputs), dtype=float)
-    return TrainingLeaves(found[0], found[1], found[2], rows, predicted)
+    return TrainingLeaves(labels, target, weight, rows, predicted)
 
 
 def consecutive_indices(leaves: Array) -> Array:
     """Leaf labels of each tree replaced by indices from 0 without gaps, `[n, …]`."""
     table = leaves.reshape(len(leaves), -1).astype(np.int32, order="F")
-    found = np.empty(table.shape, dtype=np.int32, order="F")
+    indices = np.empty(table.shape, dtype=np.int32, order="F")
     for t, column in enumerate(table.T):
         present = np.bincount(column) > 0
-        found[:, t] = (np.cumsum(present) - 1)[column]
-    return found.reshape(leaves.shape)
+        indices[:, t] = (np.cumsum(present) - 1)[column]
+    return indices.reshape(leaves.shape)
 
 
 def check_reproduced(name: str, f: Array, outputs: Array, tolerance: float) -> None:

@@ -114,9 +114,9 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     from memorymaps.models.sklearn_targets import class_data, numeric_data
 
     booster = _booster(model)
-    found = (class_data if isinstance(model, xgb.XGBClassifier) else numeric_data)(model, examples)
+    training = (class_data if isinstance(model, xgb.XGBClassifier) else numeric_data)(model, examples)
     losses = _configuration(booster)["objective"].get("reg_loss_param", {})
-    return NumberedExamples(weight_positives(found, float(losses.get("scale_pos_weight", 1))))
+    return NumberedExamples(weight_positives(training, float(losses.get("scale_pos_weight", 1))))
 
 
 posterior.register(xgb.Booster)(boosted_posterior)
