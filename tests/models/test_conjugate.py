@@ -286,7 +286,7 @@ def test_targets_outside_the_support_are_refused(family, y, kind):
         family.given(y)
 
 
-def test_a_prior_alone_and_data_twice_are_refused():
+def test_a_prior_without_data_and_data_twice_are_refused():
     for family in (BetaBernoulli(), TREND):
         with pytest.raises(ValueError, match=r"given\(y\)"):
             mm.memory_map(family)

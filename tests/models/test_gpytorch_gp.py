@@ -43,7 +43,7 @@ class Sparse(gpytorch.models.ApproximateGP):
 
 
 class Several(gpytorch.models.ExactGP):
-    """Two tasks with a shared kernel, or each with its own (`batch`)."""
+    """Two tasks with a shared kernel, or one kernel for each (`batch`)."""
 
     def __init__(self, x, y, likelihood, batch=False):
         super().__init__(x, y, likelihood)
@@ -66,7 +66,7 @@ class Several(gpytorch.models.ExactGP):
 
 
 class Mixed(Sparse):
-    """Two latent processes behind `tasks` outputs."""
+    """`tasks` outputs that are mixtures of two latent processes."""
 
     def __init__(self, z, tasks, strategy=gpytorch.variational.LMCVariationalStrategy):
         super().__init__(z, tasks=2)
@@ -101,7 +101,7 @@ def dense(model, x, y, noise):
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_exact_leave_one_out_equals_dense_algebra_and_the_mode_is_left_alone(fixed):
+def test_exact_leave_one_out_equals_dense_algebra_and_the_mode_is_unchanged(fixed):
     x, y = data()
     noise = torch.linspace(0.01, 0.2, len(y), dtype=torch.float64) if fixed else None
     model = exact(x, y, noise)
@@ -147,7 +147,7 @@ SEVERAL = {"shared": {}, "correlated noise": {"rank": 1}, "own kernels": {"batch
 
 
 def conditioned(model, x, y, kept, asked):
-    """GPyTorch's own posterior of all tasks at one input, after the examples that are kept."""
+    """GPyTorch's posterior of all tasks at the inputs `asked`, given the examples `kept`."""
     again = Several(x[kept], y[kept], model.likelihood, model.batch).double()
     again.load_state_dict(model.state_dict())
     again.eval()
@@ -204,7 +204,7 @@ def test_leverages_of_several_tasks_add_up_to_the_effective_parameters():
     assert m["leverage"].sum() == pytest.approx(m.provenance.description.effective_parameters, rel=1e-9)
 
 
-def test_several_tasks_want_a_target_for_each():
+def test_several_tasks_need_a_target_for_each():
     model, x, y = several()
     model.set_train_data(x, y[:, 0], strict=False)
     with pytest.raises(ValueError, match=r"expected \(14, 2\)"):
@@ -264,7 +264,7 @@ LIKELIHOODS = {
 
 
 @pytest.mark.parametrize("name", list(LIKELIHOODS))
-def test_svgp_errors_are_gpytorchs_own_expected_gradients(name):
+def test_svgp_errors_are_gpytorchs_expected_gradients(name):
     torch.manual_seed(0)
     kind, target = LIKELIHOODS[name]
     x, y = data()
@@ -366,7 +366,7 @@ def test_svgp_mixtures_are_gpytorchs_joint_gaussian_and_its_expected_gradient(na
     )
     (loss / 8_000).backward()
     np.testing.assert_allclose(at.error, centre.grad.numpy(), atol=0.03)
-    assert np.abs(marginals.variance[:, 0, 1]).max() > 1e-3  # outputs do interact
+    assert np.abs(marginals.variance[:, 0, 1]).max() > 1e-3  # outputs are correlated
 
 
 def test_svgp_coregionalisation_by_the_identity_is_independent_tasks():
@@ -387,7 +387,7 @@ def test_svgp_coregionalisation_by_the_identity_is_independent_tasks():
         np.testing.assert_allclose(mixed[column], plain[column], rtol=1e-9)
 
 
-def test_svgp_multitask_errors_are_gpytorchs_own_expected_gradients():
+def test_svgp_multitask_errors_are_gpytorchs_expected_gradients():
     torch.manual_seed(0)
     x, y = data()
     y = torch.stack([y, y**2, -y], dim=1)
@@ -424,7 +424,7 @@ def test_svgp_of_one_process_for_several_tasks_is_refused():
         seen(model, gpytorch.likelihoods.MultitaskGaussianLikelihood(num_tasks=3).double(), x, y)
 
 
-def test_svgp_says_what_to_type():
+def test_svgp_errors_name_the_call_to_use():
     x, y = data()
     with pytest.raises(TypeError, match="Variational"):
         memory_map(Sparse(x[:5]).double(), x.numpy(), y.numpy())

@@ -40,7 +40,7 @@ def without(model, X, y, i, **given):
 
 
 def agreement(model, X, y, rows=30):
-    """Slope, relative error and rank correlation of estimated and true moves of the example's own output."""
+    """Slope, relative error and rank correlation of estimated and true changes of the example's output."""
     m = memory_map(model.fit(X, y), X, y)
     f = (model.decision_function if hasattr(model, "decision_function") else model.predict)(X)
     np.testing.assert_allclose(m["output"], f, atol=1e-9)
@@ -111,7 +111,7 @@ def test_spambase(model):
     assert rho > 0.9
 
 
-def test_support_vectors_are_the_memory():
+def test_only_support_vectors_have_a_sensitivity():
     X, y = cancer()
     m = memory_map(SVC(C=1.0, tol=1e-7).fit(X, y), X, y)
     kinds = support_vectors(m)
@@ -130,7 +130,7 @@ def test_support_vectors_are_the_memory():
         support_vectors(memory_map(KernelRidge().fit(X, y), X, y))
 
 
-def test_several_classes_are_pairs_and_said_so():
+def test_several_classes_are_pairs_and_the_notes_say_so():
     X, y = load_iris(return_X_y=True)
     names = np.array(["c", "a", "b"])[y]
     model = SVC(C=2.0, decision_function_shape="ovo", tol=1e-7).fit(X, names)
@@ -183,7 +183,7 @@ def test_sgd_losses_are_mapped():
         assert m.provenance.description.distance is not None
 
 
-def test_bad_input_says_what_to_do():
+def test_bad_input_raises_a_message_with_the_remedy():
     X, y = cancer(60)
     for model in (SVC(), LinearSVC(), KernelRidge(), SGDClassifier()):
         with pytest.raises(NotFittedError, match="fit"):
@@ -208,6 +208,6 @@ def test_separable_classes_have_a_map():
     y = np.repeat([0, 1], 5)
     m = memory_map(SVC(kernel="linear", C=1e3, tol=1e-8).fit(X, y), X, y)
     held = support_vectors(m) == "margin"
-    assert held.sum() == 2  # two points pin two parameters: without either, this posterior has no answer and says so
+    assert held.sum() == 2  # two points determine two parameters: without either, the estimate is NaN
     assert np.all(m["warning"][held] == int(Warn.BOUND))
     assert np.all(m["sensitivity"][~held] == 0)

@@ -135,7 +135,7 @@ def test_150_samples_of_von_give_the_error_and_variance_of_its_map():
     spread = p.std(1) / np.sqrt(150)
     assert np.all(
         np.abs(m["residual"] - (p.mean(1) - y)) < 5 * spread + 5e-3
-    )  # rare large values: a spread of 150 draws is itself rough
+    )  # rare large values: the variance of 150 draws is inaccurate
     v = m.origin.posterior.marginals(X).variance[:, 0, 0]
     np.testing.assert_allclose(f.var(1) / v, 1, atol=0.6)
     np.testing.assert_allclose(np.mean(f.var(1) / v), 1, atol=0.1)
@@ -143,7 +143,7 @@ def test_150_samples_of_von_give_the_error_and_variance_of_its_map():
     np.testing.assert_allclose(mm.memory_map(sampled, X, y)["leverage"].sum(), m["leverage"].sum(), rtol=0.05)
 
 
-def test_minibatches_and_diagonals_come_near():
+def test_minibatches_and_diagonals_are_near_the_exact_map():
     X, targets = data()
     y, options = targets["bernoulli"], {"likelihood": Bernoulli(), "prior": 2.0}
     exact = last(newton(X, y, **options))
@@ -175,7 +175,7 @@ def test_one_step_of_a_conjugate_gaussian_deletes_exactly():
 
 
 @pytest.mark.parametrize("structure", ["full", "diag"])
-def test_the_rule_steps_as_the_algorithm_does_and_rests_where_it_rests(structure):
+def test_the_rule_steps_as_the_algorithm_does_and_has_its_fixed_point(structure):
     X, targets = data()
     y, options = targets["poisson"], {"likelihood": Poisson(), "prior": 0.5, "structure": structure}
     states = list(von(X, y, rate=0.3, steps=150, **options))
@@ -193,7 +193,7 @@ def test_gradient_descent_is_the_rule_with_a_fixed_covariance():
     m, gradients = np.array([1.0, -2.0]), np.array([[0.3, 0.1], [-0.2, 0.4]])
     family = GaussianCandidate(2, "fixed")
     natural = family.natural_gradients(m, gradients, np.zeros((2, 2)))
-    rule = BLR(family, family.pack(m, np.ones(2)), natural, -m, rate=0.1)  # KL's part keeps what is there
+    rule = BLR(family, family.pack(m, np.ones(2)), natural, -m, rate=0.1)  # the KL term cancels the decay of m
     np.testing.assert_allclose(family.unpack(rule.step())[0], m - 0.1 * gradients.sum(0))
     np.testing.assert_allclose(rule.without(1)[0], m + 0.1 * gradients[1])
 

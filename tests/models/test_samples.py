@@ -1,4 +1,4 @@
-"""Maps of posterior samples against exact posteriors, against ArviZ on the same draws, and shrinkage that pays."""
+"""Maps of posterior samples against exact posteriors, against ArviZ on the same draws, and the effect of shrinkage."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def left_out(i):
 
 def arviz():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # ArviZ 0.23 announces its successor on import
+        warnings.simplefilter("ignore", FutureWarning)  # ArviZ 0.23 warns of its successor on import
         return pytest.importorskip("arviz")
 
 
@@ -97,7 +97,7 @@ def test_weights_count_as_in_any_map():
 
 
 @pytest.mark.slow
-def test_groups_leave_together():
+def test_groups_are_removed_together():
     group = [1, 7, 20]
     keep = np.setdiff1d(np.arange(N), group)
     s = X[keep].T @ X[keep] / NOISE + DELTA * np.eye(P)
@@ -108,7 +108,7 @@ def test_groups_leave_together():
     assert found["rest_sensitivity"][0] == pytest.approx(change[keep].sum(), rel=0.06)
 
 
-def test_a_black_box_is_the_same_as_its_draws():
+def test_a_sampler_has_the_map_of_its_draws():
     mean, cov = exact()
     b = np.random.default_rng(0).multivariate_normal(mean, cov, size=300)
     a = mm.memory_map(Draws(b @ X.T, Gaussian(NOISE)), X, Y)
@@ -165,7 +165,7 @@ def test_trees_are_read_like_the_older_results():
         mm.memory_map(tree, X, Y)
 
 
-def test_pareto_k_switches_its_light_on():
+def test_large_pareto_k_sets_the_warning():
     arviz()
     y = Y.copy()
     y[3] += 30  # far from everything: the draws do not reach the posterior without it
@@ -179,7 +179,7 @@ def test_pareto_k_switches_its_light_on():
     assert "vehtari2024pareto" in m.citation()
 
 
-def test_columns_of_their_own_travel_to_disk(tmp_path):
+def test_extra_columns_are_saved(tmp_path):
     arviz()
     f = np.random.default_rng(0).normal(size=(200, N, 3))
     m = mm.memory_map(Draws(f, Categorical(), importance=psis), X, np.arange(N) % 3, offset=0.1 * X[:, :3])
@@ -189,8 +189,8 @@ def test_columns_of_their_own_travel_to_disk(tmp_path):
     assert np.all(np.isfinite(back["gaussian_loo_loss"]))
 
 
-def test_expected_errors_are_the_first_order_moves_of_the_posterior_mean():
-    """Reweighting by `1 + ε ℓ_i` moves the mean of `f_i` by `ε Cov(f_i, ℓ_i)`: `V E[∇ℓ]` for Gaussian draws."""
+def test_expected_errors_are_the_first_order_changes_of_the_posterior_mean():
+    """Reweighting by `1 + ε ℓ_i` changes the mean of `f_i` by `ε Cov(f_i, ℓ_i)`: `V E[∇ℓ]` for Gaussian draws."""
     f = 1.5 * RNG.normal(size=(200_000, 1))
     y = np.ones(1)
     slope = np.cov(f[:, 0], Bernoulli().nll(f, np.ones(len(f))))[0, 1]
@@ -201,7 +201,7 @@ def test_expected_errors_are_the_first_order_moves_of_the_posterior_mean():
 # --- few draws --------------------------------------------------------------------------------------------------------
 
 
-def test_shrinkage_of_sizes_pays_with_five_draws_and_is_gone_with_many():
+def test_shrinkage_of_sizes_helps_with_five_draws_and_vanishes_with_many():
     truth = np.exp(0.5 * RNG.normal(size=400))
 
     def error(count):
@@ -215,7 +215,7 @@ def test_shrinkage_of_sizes_pays_with_five_draws_and_is_gone_with_many():
     assert shrunk == pytest.approx(raw, rel=0.02)
 
 
-def test_shrinkage_of_shapes_pays_and_ignores_units():
+def test_shrinkage_of_shapes_helps_and_does_not_depend_on_units():
     c, n = 3, 300
     common = np.linalg.cholesky(np.array([[1, 0.7, 0.2], [0.7, 1, 0.4], [0.2, 0.4, 1]]))
     f = np.random.default_rng(2).normal(size=(5, n, c)) @ common.T
@@ -230,7 +230,7 @@ def test_shrinkage_of_shapes_pays_and_ignores_units():
     )
 
 
-def test_the_size_of_a_covariance_keeps_its_meaning_when_its_shape_is_shrunk():
+def test_shrinking_the_shape_of_a_covariance_does_not_change_its_size():
     v = covariance(np.random.default_rng(2).normal(size=(4000, 50, 3)) * np.exp(RNG.normal(size=(50, 1))))
     np.testing.assert_allclose(
         np.trace(ShrinkageTarget.from_covariances(v, 4000).shrink(v, 4000), axis1=1, axis2=2),
@@ -239,7 +239,7 @@ def test_the_size_of_a_covariance_keeps_its_meaning_when_its_shape_is_shrunk():
     )
 
 
-def test_outputs_that_never_vary_stay_at_zero():
+def test_constant_outputs_have_variance_zero():
     f = RNG.normal(size=(50, 20, 2))
     f[:, :, 1] = 3.0
     v = covariance(f)
@@ -256,7 +256,7 @@ def small_net(torch, seed):
     return torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.Tanh(), torch.nn.Dropout(0.3), torch.nn.Linear(6, 3))
 
 
-def test_ensembles_snapshots_and_dropout_are_black_boxes():
+def test_ensembles_snapshots_and_dropout_are_samplers():
     torch = pytest.importorskip("torch")
     from memorymaps.nets.ensembles import ensemble, mc_dropout, snapshots
 
@@ -325,13 +325,13 @@ def test_what_does_not_fit_together_is_refused():
         mm.memory_map(Draws(draws(10), Gaussian(), importance=psis), X, Y)
 
 
-def test_without_arviz_there_is_a_line_to_type(monkeypatch):
+def test_without_arviz_the_error_names_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "arviz", None)
     with pytest.raises(ImportError, match=r"memorymaps\[arviz\]"):
         psis(np.zeros((2, 100)))
 
 
-def test_arviz_results_say_what_to_type():
+def test_arviz_results_raise_a_message_with_from_arviz():
     az = arviz()
     from memorymaps.models.draws.arviz import from_arviz
 

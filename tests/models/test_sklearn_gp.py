@@ -86,7 +86,7 @@ def test_rows_without_weight_or_past_the_bound_are_nan_in_silence(c):
     assert np.flatnonzero(np.isnan(found.log_density)).tolist() == [0, 7]
 
 
-def test_groups_equal_refitting_for_members_and_everybody_else():
+def test_groups_equal_refitting_for_members_and_all_others():
     X, y = data()
     model = GaussianProcessRegressor(**CASES["noise of each"], optimizer=None).fit(X, y)
     group = [0, 4, 5, 17]
@@ -123,7 +123,7 @@ def test_classifier_agrees_with_refitting_its_laplace_approximation():
     assert np.linalg.norm(m["sensitivity"] - truth) < 0.06 * np.linalg.norm(truth)
 
 
-def test_white_noise_of_a_classifier_is_a_latent_value_of_each_example():
+def test_white_noise_of_a_classifier_is_a_latent_term_of_each_example():
     X, y = load_iris(return_X_y=True)
     X, y = X[50:, :2], y[50:]  # with identical rows, which share f and not ε
     assert len(np.unique(X, axis=0)) < 100
@@ -157,7 +157,7 @@ def test_white_noise_of_a_classifier_is_a_latent_value_of_each_example():
     assert "latent value of its own" in str(m.provenance.description.notes)
 
 
-def test_white_noise_survives_pipelines_and_several_classes():
+def test_white_noise_in_pipelines_and_with_several_classes():
     X, y = load_iris(return_X_y=True)
     kernel = ConstantKernel(9.0) * RBF(1.0) + WhiteKernel(0.7)
     scaled = StandardScaler().fit_transform(X)
@@ -167,7 +167,7 @@ def test_white_noise_survives_pipelines_and_several_classes():
 
 
 @pytest.mark.parametrize("white", [0.0, 0.5])
-def test_one_vs_one_is_its_binary_classifiers_side_by_side(white):
+def test_one_vs_one_has_the_outputs_of_its_binary_classifiers(white):
     X, y = load_iris(return_X_y=True)
     names = np.array(["a", "b", "c"])[y]
     kernel = ConstantKernel(9.0) * RBF(1.0)
@@ -211,7 +211,7 @@ def test_frames_pipelines_and_duplicate_rows():
     assert m.leave_out({"twins": [0, 40]})["sensitivity"][0] > 0
 
 
-def test_bad_input_says_what_to_do():
+def test_bad_input_raises_a_message_with_the_remedy():
     X, y = data()
     with pytest.raises(NotFittedError, match="fit"):
         memory_map(GaussianProcessRegressor(), X, y)

@@ -124,7 +124,7 @@ def test_ridge_cv_and_vector_alpha_and_several_targets():
     ],
     ids=lambda model: type(model).__name__,
 )
-def test_sparse_models_live_on_their_active_set(model):
+def test_sparse_models_are_mapped_on_their_active_set(model):
     y = X @ [1.0, -1.0, 0.0] + rng.normal(size=N)
     m = mm.memory_map(model.fit(X, y), X, y)
     active = ONES[:, np.r_[True, model.coef_ != 0]]
@@ -199,7 +199,7 @@ def test_multinomial_is_the_dense_laplace_posterior(c):
     np.testing.assert_allclose(m["leverage"], h, rtol=1e-7)
 
 
-def test_l1_logistic_lives_on_its_active_set():
+def test_l1_logistic_is_mapped_on_its_active_set():
     model = sk.LogisticRegression(C=0.1, **LASSO, solver="saga", tol=1e-10, max_iter=100_000).fit(X, BITS)
     active = np.r_[True, model.coef_[0] != 0]
     assert 1 < active.sum() < 4
@@ -259,7 +259,7 @@ def test_laplace_deviations_are_within_a_few_percent_of_retraining(name):
     assert spearmanr(s, truth).statistic > 0.99
 
 
-# --- around the estimator --------------------------------------------------------------------------------------------
+# --- wrappers ------------------------------------------------------------------------------------------------------
 
 
 def test_pipelines_columns_and_searches():
@@ -282,7 +282,7 @@ def test_sparse_inputs():
     )
 
 
-def test_columns_in_another_order_are_put_right():
+def test_columns_are_reordered_as_in_training():
     frame = pd.DataFrame(X, columns=list("abc"))
     model = sk.LinearRegression().fit(frame, Y)
     shuffled = mm.memory_map(model, frame[list("cab")], Y)
@@ -301,7 +301,7 @@ def test_string_classes_and_cross_validated_strength():
     assert m["target"].tolist() == names.tolist()
 
 
-def test_an_example_the_model_hangs_on_is_marked():
+def test_an_example_with_leverage_one_is_marked():
     x = np.column_stack([X, np.arange(N) == 5])
     m = mm.memory_map(sk.LinearRegression().fit(x, Y), x, Y)
     assert m["leverage"][5] == pytest.approx(1)
@@ -378,6 +378,6 @@ def test_non_numeric_columns_are_named():
         mm.memory_map(model, frame.assign(b="text"), Y)
 
 
-def test_models_do_not_bring_their_data():
+def test_models_do_not_store_their_data():
     with pytest.raises(ValueError, match="does not keep its training data"):
         mm.memory_map(FITTED)

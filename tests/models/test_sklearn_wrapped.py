@@ -1,4 +1,4 @@
-"""scikit-learn's wrappers: several targets side by side, transformed targets, and what is refused."""
+"""scikit-learn's wrappers: several independent targets, transformed targets, and what is refused."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_classes_are_weighed_target_by_target(kind, weight):
         np.testing.assert_array_equal(m["weight"], weight)
 
 
-def test_groups_leave_all_targets_with_their_own_class_weights():
+def test_groups_are_removed_from_all_targets_with_their_class_weights():
     model = MultiOutputClassifier(LogisticRegression(class_weight="balanced", tol=1e-9)).fit(X, KINDS)
     alone = [mm.memory_map(part, X, KINDS[:, k]).leave_out({"a": [1, 5]}) for k, part in enumerate(model.estimators_)]
     m = mm.memory_map(model, X, KINDS).leave_out({"a": [1, 5]})
@@ -75,7 +75,7 @@ def test_groups_leave_all_targets_with_their_own_class_weights():
     assert m["rest_sensitivity"][0] == pytest.approx(expected, rel=1e-8)
 
 
-def test_transformed_targets_are_mapped_where_the_model_is_fitted():
+def test_transformed_targets_are_mapped_on_the_transformed_scale():
     positive = np.exp(Y[:, 0])
     model = TransformedTargetRegressor(Ridge(2.0), func=np.log, inverse_func=np.exp).fit(X, positive)
     m, inner = mm.memory_map(model, X, positive), mm.memory_map(Ridge(2.0).fit(X, Y[:, 0]), X, Y[:, 0])

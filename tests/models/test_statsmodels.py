@@ -72,7 +72,7 @@ def test_glm_influence(name):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["gamma inverse", "poisson weights"])
-def test_where_theirs_is_wrong_a_refit_decides(name):
+def test_where_statsmodels_is_wrong_the_refit_agrees_with_the_map(name):
     results = GLMS[name]()
     ours = me.dfbeta(mm.memory_map(results))
     keep, model = np.arange(N) != 3, results.model
@@ -205,7 +205,7 @@ def test_what_is_not_supported_is_refused(fit):
         mm.memory_map(fit())
 
 
-def test_results_carry_their_data():
+def test_results_contain_their_data():
     with pytest.raises(ValueError, match="carry their training data"):
         mm.memory_map(sm.OLS(ETA, X).fit(), X, ETA)
 

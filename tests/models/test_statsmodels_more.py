@@ -1,4 +1,4 @@
-"""Ordered classes and survival: against statsmodels' own covariances, dense definitions and real refits."""
+"""Ordered classes and survival: against statsmodels' covariances, dense definitions and refits."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_cox_outputs_are_those_of_statsmodels(options):
 
 
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-def test_first_order_coefficient_moves_are_score_residuals(options):
+def test_first_order_coefficient_changes_are_score_residuals(options):
     fit = survival(**options)
     posterior, examples = (lambda o: (o.posterior, o.examples))(mm.memory_map(fit).origin)
     batch = examples.take(slice(None))
@@ -223,7 +223,7 @@ def test_efron_losses_and_their_sum_are_efrons_partial_likelihood():
     np.testing.assert_allclose(gradient, 0, atol=1e-4)
 
 
-def test_first_order_moves_under_efrons_ties_are_derivatives_by_case_weights():
+def test_first_order_changes_with_efrons_ties_are_derivatives_by_case_weights():
     fit = survival(COARSE, ties="efron")
     origin = mm.memory_map(fit).origin
     batch = origin.examples.take(slice(None))
@@ -296,7 +296,7 @@ def check_refits(time, x, status, slope, error):
     assert np.linalg.norm(a - b) < error * np.linalg.norm(b)
     late = (
         time[rows] >= np.sort(time[status == 1])[-2]
-    )  # their own jump, which vanishes with them, is a large part of H
+    )  # the jump at their event, which vanishes without them, is a large part of H
     change, outputs = (m["loo_prediction"] - m["prediction"])[rows][~late], outputs[~late]
     assert change @ outputs / (outputs @ outputs) == pytest.approx(1, abs=0.1)
     assert np.linalg.norm(change - outputs) < 0.15 * np.linalg.norm(outputs)

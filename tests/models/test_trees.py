@@ -1,4 +1,4 @@
-"""Trees with their structure held: leverage is a derivative, removal is a refit on the same leaves."""
+"""Trees with fixed structure: leverage is a derivative, removal is a refit on the same leaves."""
 
 import dataclasses
 
@@ -93,7 +93,7 @@ def test_removal_from_a_forest_is_its_leaf_means_without_the_group():
     assert leave_out(m, {"a": [3, 4]})["leverage"][0] == pytest.approx(m["leverage"][[3, 4]].sum())
 
 
-def test_left_out_predictions_of_grown_forests_are_out_of_bag():
+def test_left_out_predictions_of_unpruned_forests_are_out_of_bag():
     y = Y + 1e-6 * np.arange(N)  # no two targets alike: every leaf is one example
     forest = RandomForestRegressor(100, oob_score=True, random_state=0).fit(X, y)
     m = mm.memory_map(forest, X, y)
@@ -114,7 +114,7 @@ def test_voting_forests(kind, class_weight):
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {"yes": 3.0, "no": 1.0}])
-def test_voting_forests_weigh_classes_beside_examples(class_weight):
+def test_voting_forests_combine_class_and_example_weights(class_weight):
     forest = RandomForestClassifier(10, min_samples_leaf=3, class_weight=class_weight, random_state=0)
     m = mm.memory_map(forest.fit(X, LABEL, sample_weight=W), X, LABEL, sample_weight=W)
     np.testing.assert_allclose(m["mean"], forest.predict_proba(X), atol=1e-12)
@@ -172,16 +172,16 @@ def test_squared_error_leverage_is_the_derivative_by_the_target(drawn):
 
 
 @dataclasses.dataclass(frozen=True)
-class Held:
-    """A likelihood with the curvatures of another run in the denominators, and a push on one gradient."""
+class FixedDenominators:
+    """A likelihood with the curvatures of another fit in the denominators, and one perturbed gradient."""
 
     inner: object
     path: list
-    push: np.ndarray
+    perturbation: np.ndarray
     stage: list
 
     def error(self, f, y):
-        return self.inner.error(f, y) - self.push
+        return self.inner.error(f, y) - self.perturbation
 
     def fisher_diagonal(self, f, y):
         return self.inner.fisher_diagonal(self._before(), y)
@@ -195,17 +195,19 @@ class Held:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_variance_is_the_answer_to_a_push_with_denominators_held(name):
+def test_variance_is_the_derivative_by_minus_the_gradient_with_fixed_denominators(name):
     c = CASES[name].shape[2]
     model = dataclasses.replace(CASES[name], base=np.zeros(c), weight=np.ones(N))
     likelihood, run = model.likelihood, refit_leaf_values(model)
     variance = leaf_space_variance(model, run)
     for i in (0, 50, 200):
         for k in range(c):
-            push = np.zeros((N, c))
-            push[i, k] = 1e-6
+            perturbation = np.zeros((N, c))
+            perturbation[i, k] = 1e-6
             up, down = (
-                dataclasses.replace(model, likelihood=Held(likelihood, run.staged_outputs, s * push, [0]))
+                dataclasses.replace(
+                    model, likelihood=FixedDenominators(likelihood, run.staged_outputs, s * perturbation, [0])
+                )
                 for s in (1, -1)
             )
             moved = (refit_leaf_values(up).f - refit_leaf_values(down).f)[i] / 2e-6
@@ -213,14 +215,14 @@ def test_variance_is_the_answer_to_a_push_with_denominators_held(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_pushes_of_single_examples_and_the_leaf_space_agree(name):
+def test_tangents_and_the_leaf_space_agree(name):
     model = CASES[name]
     run = refit_leaf_values(model)
     np.testing.assert_allclose(tangent_variance(model, run), leaf_space_variance(model, run), rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["joint", "drawn"])
-def test_replays_on_noise_do_not_know_coupled_or_drawn_steps(name):
+def test_random_probes_refuse_coupled_outputs_and_row_subsampling(name):
     with pytest.raises(DataError, match="every example in every iteration"):
         sampled_variance(CASES[name], refit_leaf_values(CASES[name]), 4, seed=0)
 
@@ -240,7 +242,7 @@ def test_two_joint_classes_are_one_binary_output():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["gaussian", "bernoulli", "poisson"])
 @pytest.mark.parametrize("fitted", [True, False])
-def test_replays_on_noise_converge_to_the_exact_variance(name, fitted):
+def test_random_probes_converge_to_the_exact_variance(name, fitted):
     model = dataclasses.replace(CASES[name], base=None if fitted else np.zeros(1))
     run = refit_leaf_values(model)
     exact, probes = leaf_space_variance(model, run)[:, 0, 0], 4096
@@ -261,7 +263,7 @@ def test_a_stump_is_its_leaf_means():
     assert refit_leaf_values(without_examples(model, [i])).f[i, 0] == pytest.approx(Y[rest].mean(), rel=1e-12)
 
 
-def test_leaves_are_found_again_from_what_they_added():
+def test_leaves_are_recovered_from_tree_contributions():
     leaf = rng.integers(0, 30, 500)
     steps = rng.normal(size=30)[leaf] + 1e-15 * rng.normal(size=500)
     found = leaf_indices_from_values(steps[:, None, None]).ravel()
@@ -301,7 +303,7 @@ def test_boosting_is_reproduced_and_mapped(name, weight):
     assert np.corrcoef(m["loo_loss"][chosen], refined["loo_loss"][chosen])[0, 1] > 0.95
 
 
-def test_refined_deviations_are_replays_without_the_example():
+def test_refined_deviations_are_refits_on_fixed_leaves():
     model = HistGradientBoostingRegressor(**HIST).fit(X, Y)
     m = refine(mm.memory_map(model, X, Y), top=5)
     plain = m.origin.posterior.leaf_model.model
@@ -372,10 +374,10 @@ def test_how_leverage_was_obtained_is_recorded():
     model = HistGradientBoostingRegressor(**HIST).fit(X, Y)
     assert "exact" in str(mm.memory_map(model, X, Y).provenance.description.coverage)
     m = mm.memory_map(model, X, Y, posterior=BoostedTrees(probes=50, seed=7))
-    assert "50 replays on noise, seed 7, relative standard error 0.20" in str(m.provenance.description.coverage)
+    assert "50 random probes, seed 7, relative standard error 0.20" in str(m.provenance.description.coverage)
 
 
-# --- what people do ------------------------------------------------------------------------------------------------
+# --- typical use ---------------------------------------------------------------------------------------------------
 
 
 def test_a_pipeline_maps_its_forest():
@@ -421,7 +423,7 @@ def test_one_row():
     ],
     ids=lambda model: str(model)[-40:],
 )
-def test_what_leaves_cannot_tell_is_refused(model):
+def test_what_leaves_do_not_determine_is_refused(model):
     with pytest.raises(UnsupportedModelError, match="refit"):
         mm.memory_map(model.fit(X, Y), X, Y)
 
@@ -432,7 +434,7 @@ def test_several_class_targets_are_refused():
         mm.memory_map(RandomForestClassifier(3).fit(X, targets), X, targets)
 
 
-def test_other_data_than_the_training_data_is_noticed():
+def test_other_data_than_the_training_data_is_refused():
     forest = RandomForestRegressor(10, random_state=0).fit(X, Y)
     for x, y in ((X[::-1], Y[::-1]), (X, Y + 1), (X[:200], Y[:200])):
         with pytest.raises((UnsupportedModelError, DataError), match="trained"):
@@ -462,7 +464,7 @@ def test_a_recipe_for_boosting_does_not_fit_a_forest():
 
 
 @pytest.mark.slow
-def test_probes_of_several_classes_take_one_at_a_time():
+def test_probes_treat_several_classes_one_at_a_time():
     model = HistGradientBoostingClassifier(**HIST).fit(X, THREE)
     exact = mm.memory_map(model, X, THREE)["leverage"]
     sampled = mm.memory_map(model, X, THREE, posterior=BoostedTrees(probes=1024))["leverage"]

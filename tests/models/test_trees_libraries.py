@@ -1,4 +1,4 @@
-"""LightGBM, XGBoost and CatBoost: the replay gives their own predictions, and the three agree where their trees do."""
+"""LightGBM, XGBoost and CatBoost: refitted leaf values give their predictions; equal trees have equal leverage."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ cb = pytest.importorskip("catboost")
 
 rng = np.random.default_rng(5)
 N = 400
-X = rng.integers(0, 40, (N, 4)).astype(float)  # few values: every library sees the same bins
+X = rng.integers(0, 40, (N, 4)).astype(float)  # few values: the bins of all libraries are the same
 Y = X[:, 0] / 10 + np.sin(X[:, 1] / 5) + 0.3 * rng.normal(size=N)
 BIT = (Y + rng.normal(size=N) > Y.mean()).astype(int)
 LABEL = np.where(BIT == 1, "yes", "no")
@@ -61,7 +61,7 @@ MODELS = {
 
 @pytest.mark.parametrize("weight", [None, W], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("name", MODELS)
-def test_the_replay_is_the_library(name, weight):
+def test_refitted_outputs_are_the_librarys(name, weight):
     model, x, y = MODELS[name]
     m = mm.memory_map(model.fit(x, y, sample_weight=weight), x, y, sample_weight=weight)
     assert np.all(m["leverage"] >= 0)
@@ -142,7 +142,7 @@ def test_categories():
     assert mm.memory_map(model, frame, Y)["leverage"].sum() > 1
 
 
-def test_sorted_category_splits_of_lightgbm_are_noticed():
+def test_sorted_category_splits_of_lightgbm_are_refused():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"b": pd.Categorical(rng.integers(0, 30, N))})
     y = Y + frame["b"].cat.codes.to_numpy() % 7
@@ -209,7 +209,7 @@ def test_several_classes_of_catboost_are_exact_or_refused():
 
 
 @pytest.mark.parametrize(("model", "message"), REFUSED, ids=[message for _, message in REFUSED])
-def test_what_leaves_cannot_tell_is_refused(model, message):
+def test_what_leaves_do_not_determine_is_refused(model, message):
     with pytest.raises(UnsupportedModelError, match=message):
         mm.memory_map(model.fit(X, Y), X, Y)
 
@@ -244,12 +244,12 @@ def test_one_row():
 def test_large_ensembles_are_sampled_by_default():
     model = lgb.LGBMRegressor(n_estimators=1200, min_child_samples=5, verbose=-1, n_jobs=1, num_leaves=8).fit(X, Y)
     m = mm.memory_map(model, X, Y)
-    assert "32 replays on noise" in str(m.provenance.description.coverage)
+    assert "32 random probes" in str(m.provenance.description.coverage)
     many = mm.memory_map(model, X, Y, posterior=BoostedTrees(probes=256, seed=1))
     assert np.std(m["leverage"] / many["leverage"]) < 1.5 * np.sqrt(2 / 32 + 2 / 256)
 
 
-def test_replayed_leaf_values_are_the_librarys():
+def test_refitted_leaf_values_are_the_librarys():
     model = lgb.LGBMRegressor(**LGB).fit(X, Y)
     plain = mm.memory_map(model, X, Y).origin.posterior.leaf_model.model
     run = refit_leaf_values(plain)
