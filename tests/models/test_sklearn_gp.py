@@ -154,7 +154,7 @@ def test_white_noise_of_a_classifier_is_a_latent_term_of_each_example():
     assert np.all(
         new.variance[:, 0, 0] > m.origin.posterior.marginals(m.origin.examples.take(range(5)).inputs).variance[:, 0, 0]
     )
-    assert "latent value of its own" in str(m.provenance.description.notes)
+    assert "independent latent term" in str(m.provenance.description.notes)
 
 
 def test_white_noise_in_pipelines_and_with_several_classes():
@@ -234,4 +234,4 @@ def test_restarts_of_the_optimiser_leave_the_map_reproducible():
     model = GaussianProcessRegressor(KERNEL + WhiteKernel(0.2), n_restarts_optimizer=1, random_state=0).fit(X, y)
     a, b = memory_map(model, X, y), memory_map(model, X, y)
     np.testing.assert_array_equal(a["deviation"], b["deviation"])
-    assert "held" in a.provenance.description.notes[0]
+    assert "fixed" in a.provenance.description.notes[0]
