@@ -126,8 +126,10 @@ class NormalWishart(ConjugateFamily):
         half = nu[..., None] / 2 - np.arange(self._d) / 2
         log_det = digamma(half).sum(-1) + self._d * np.log(2) - np.linalg.slogdet(inverse_scale)[1]
         square = -0.5 * (np.sum(m * precision_times_mean, axis=-1) + self._d / kappa)
-        flat = -0.5 * precision.reshape(*natural.shape[:-1], -1)
-        return np.concatenate([precision_times_mean, square[..., None], flat, 0.5 * log_det[..., None]], axis=-1)
+        half_precision = -0.5 * precision.reshape(*natural.shape[:-1], -1)
+        return np.concatenate(
+            [precision_times_mean, square[..., None], half_precision, 0.5 * log_det[..., None]], axis=-1
+        )
 
     def log_base_measure(self, y: Array, weight: Array) -> Array:
         """`−½wd log 2π`."""

@@ -97,12 +97,14 @@ def _fitted_subgradients(model: NonsmoothLinearModel, data: Batch, f: Array, wei
     """Subgradients `w e [N, c]` of the fitted model, computed for each output separately."""
     linear = model.linear
     target = linear.likelihood.encode(data.target, f.shape[1])
-    rest = penalty * linear.coefficients + model.penalty_gradient
+    penalty_gradient = penalty * linear.coefficients + model.penalty_gradient
     columns = []
     for k in range(f.shape[1]):
         low, high = model.loss.subgradients(f[:, [k]], target[:, k], model.tolerance)
         x = data.inputs[:, linear.free[:, k]]
-        columns.append(stationary_subgradients(weight * low[:, 0], weight * high[:, 0], x, rest[linear.free[:, k], k]))
+        columns.append(
+            stationary_subgradients(weight * low[:, 0], weight * high[:, 0], x, penalty_gradient[linear.free[:, k], k])
+        )
     return np.stack(columns, axis=1)
 
 
