@@ -35,7 +35,7 @@ def one(name: str, batch: int) -> None:
     model = Laplace("kfac", prior=1.0)(make(), "categorical")
     few = ArrayExamples.of(torch.randn(8, *shape), torch.randint(0, OUTPUTS, (8,)))
     source = posterior(model, training_data(model, few))
-    source.setting.size.size = batch
+    source.problem.batch_size.size = batch
     source.marginals(torch.randn(batch, *shape))
     print(peak())
 

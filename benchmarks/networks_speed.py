@@ -21,9 +21,9 @@ from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.curvature.structures import STRUCTURES
-from memorymaps.nets.problem import setting_of
+from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import Laplace
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -152,8 +152,8 @@ def study(name: str, structures: tuple[str, ...], alone: bool) -> None:
         model = Laplace(structure, prior=1.0)(net, "categorical")
         data = training_data(model, ArrayExamples.of(x, y))
         source, held = posterior(model, data), []
-        with evaluating(net):
-            setting = setting_of(model, data)
+        with evaluation_mode(net):
+            setting = build_problem(model, data)
             fit = best(lambda: held.append(STRUCTURES[structure](setting))) / unit  # noqa: B023
             once = seconds(lambda: held[0].build(setting.prior))  # noqa: B023
         variance = best(lambda: [source.marginals(batch.inputs) for batch in data]) / unit  # noqa: B023

@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import memorymaps as mm
-from memorymaps.nets.curvature.ggn import order_of
+from memorymaps.nets.curvature.ggn import group_order
 
 
 def mlp() -> nn.Module:
@@ -66,7 +66,7 @@ class Objective:
         vector_to_parameters(theta, self.net.parameters())
         source: Any = self.map("ekfac").origin.posterior
         self.covariance = source.covariance
-        self.order = order_of(source.setting, source.covariance.groups)
+        self.order = group_order(source.problem, source.covariance.groups)
         self.back = self.order.argsort()
         with torch.no_grad():
             self.losses = torch.cat([self._losses(rows) for rows in torch.arange(len(self.x)).split(500)])
@@ -81,7 +81,7 @@ class Objective:
 
     def place(self, u: np.ndarray) -> torch.Tensor:
         """`θ₀ + W u`."""
-        return self.origin + self.covariance.unwhiten(torch.tensor(u))[self.back]
+        return self.origin + self.covariance.block_inv_sqrt_matvec(torch.tensor(u))[self.back]
 
     def change(self, u: np.ndarray, kept: torch.Tensor) -> tuple[float, np.ndarray]:
         """The objective's change from `θ₀`, summed from each example's, and its gradient in `u`."""
@@ -94,7 +94,7 @@ class Objective:
             change += float((losses.detach() - self.losses[rows]).sum())
             found = torch.autograd.grad(losses.sum(), list(self.net.parameters()))
             total = total + torch.cat([each.reshape(-1) for each in found])
-        return change, self.covariance.whiten(total[self.order]).numpy()
+        return change, self.covariance.block_inv_sqrt_rmatvec(total[self.order]).numpy()
 
     def minimise(self, kept: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor, float, float]:
         """By L-BFGS: the end, the place half-way, the gradient in posterior standard deviations there and at first."""

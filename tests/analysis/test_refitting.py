@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import memorymaps as mm
 from memorymaps.data.datasets import demo_model
 from memorymaps.maps.summary import warnings_of
-from memorymaps.nets.autograd.network import evaluating
-from memorymaps.nets.refit.lbfgs import descent
-from memorymaps.nets.refit.objective import Objective
+from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.refit.lbfgs import preconditioned_lbfgs
+from memorymaps.nets.refit.objective import LeaveOutObjective
 
 DELTA = 0.7
 EXACT = {"steps": 500, "tolerance": 1e-6}
@@ -111,8 +111,8 @@ def test_what_is_minimised_is_the_loss_without_the_rows(name):
     _, slope = value(start, kept)
     kept[[2, 7]] = 0
     (f, g), before = value(theta, kept), value(start, kept)[0]
-    mine = Objective.at(source.setting).without(np.array([2, 7]))
-    with evaluating(net):
+    mine = LeaveOutObjective.at_parameters(source.problem).without(np.array([2, 7]))
+    with evaluation_mode(net):
         found = mine(np.concatenate([theta[at] for at in places(mine, net, start)]))
     np.testing.assert_allclose(found[0], f - before - slope @ (theta - start), rtol=1e-9)
     want = np.concatenate([(g - slope)[at] for at in places(mine, net, start)])
@@ -189,12 +189,12 @@ def test_a_map_without_examples_says_nothing_of_its_sizes():
 def test_auto_leaves_fewer_out_where_passes_are_dear_and_none_where_nobody_could_want_it(monkeypatch):
     net, x, y, _ = leaning()
     work = 60 * (3 * 43 * 60 + 2 * 43**2)  # parameters, by the examples of a pass
-    monkeypatch.setattr("memorymaps.nets.refit.objective.MINUTE", 2 * 7.5 * work)
+    monkeypatch.setattr("memorymaps.nets.refit.objective.MACS_PER_MINUTE", 2 * 7.5 * work)
     assert drawn(net, x, y, "auto")["refitted"].sum() == 7
     assert "refitted" not in drawn(net, x, y, "auto", estimator="R-sm")
     some = drawn(net, x, y, "auto", rows=[3, 4, 5])
     assert some["refitted"].all()
-    monkeypatch.setattr("memorymaps.nets.refit.objective.MINUTE", work)
+    monkeypatch.setattr("memorymaps.nets.refit.objective.MACS_PER_MINUTE", work)
     assert "refitted" not in drawn(net, x, y, "auto")
     monkeypatch.undo()
     with torch.no_grad():
@@ -229,7 +229,7 @@ def test_a_slow_loader_is_read_once_for_all_refits(monkeypatch):
     assert found["refitted"].sum() == 30
     assert data.read <= 10 * len(y)
     np.testing.assert_allclose(found["sensitivity"], mm.refit(m, top=30)["sensitivity"], rtol=1e-6)
-    monkeypatch.setattr("memorymaps.nets.cost_model._NUMBERS", 4 * len(y) - 1)
+    monkeypatch.setattr("memorymaps.nets.cost_model._MAX_INPUT_NUMBERS", 4 * len(y) - 1)
     assert "refitted" not in drawn(net, x, y, "auto")
     np.testing.assert_allclose(mm.refit(m, top=30)["sensitivity"], found["sensitivity"], rtol=1e-6)
 
@@ -294,7 +294,7 @@ def test_too_few_steps_light_the_warning_and_more_put_it_out():
 
 def test_a_search_that_finds_no_step_is_not_taken_for_an_arrival(monkeypatch):
     m = drawn(*trained())
-    monkeypatch.setattr("memorymaps.nets.refit.lbfgs._wolfe", lambda *_: None)
+    monkeypatch.setattr("memorymaps.nets.refit.lbfgs._wolfe_step", lambda *_: None)
     fine = mm.refit(m, top=3)
     assert np.all(fine["warning"][fine["refitted"]] == int(mm.Warn.NOT_CONVERGED))
 
@@ -346,14 +346,14 @@ def test_descent_ends_at_a_minimum_and_steps_back_from_where_nothing_is_finite()
             return np.inf, np.zeros(2)
         return (1 - a) ** 2 + 100 * (b - a * a) ** 2, np.array([2 * (a - 1) - 400 * a * (b - a * a), 200 * (b - a * a)])
 
-    passed = [theta for theta, _ in descent(banana, lambda g: g, np.array([-1.2, 1.0]))]
+    passed = [theta for theta, _ in preconditioned_lbfgs(banana, lambda g: g, np.array([-1.2, 1.0]))]
     np.testing.assert_allclose(passed[-1], 1, atol=1e-6)
     assert len(passed) < 100
 
 
 def test_descent_in_the_metric_of_a_quadratic_takes_one_step():
     a = np.diag([1.0, 1e6])
-    steps = descent(lambda t: (t @ a @ t / 2, a @ t), lambda g: np.linalg.solve(a, g), np.ones(2))
+    steps = preconditioned_lbfgs(lambda t: (t @ a @ t / 2, a @ t), lambda g: np.linalg.solve(a, g), np.ones(2))
     next(steps)
     theta, slope = next(steps)
     np.testing.assert_allclose(theta, 0, atol=1e-9)

@@ -16,13 +16,13 @@ import memorymaps as mm
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.nets.autograd.network import Network, evaluating
+from memorymaps.nets.autograd.network import Network, evaluation_mode
 from memorymaps.nets.autograd.parameter_blocks import find_blocks
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.covariance.gram import GramCovariance
 from memorymaps.nets.curvature import active_set, auto, dual
-from memorymaps.nets.curvature.ggn import operator_of, order_of
-from memorymaps.nets.problem import setting_of
+from memorymaps.nets.curvature.ggn import ggn_operator, group_order
+from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import Laplace
 
 DELTA = 0.3
@@ -83,9 +83,9 @@ def test_the_gram_form_layer_by_layer_is_the_dense_posterior(name, gram):
     np.testing.assert_allclose(variances(m, x), torch.einsum("ncp,pq,ndq->ncd", j, inverse, j), rtol=1e-8, atol=1e-10)
     assert source.description.effective_parameters == pytest.approx(float((inverse * whole).sum()), rel=1e-8)
     v = torch.randn(2, len(whole), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    places = operator_of(source.setting).parameters.named(torch.arange(len(whole)))
+    places = ggn_operator(source.problem).parameters.unflatten(torch.arange(len(whole)))
     named = torch.cat([places[name].reshape(-1) for name in jacobian(net, x)]).argsort()
-    order = named[order_of(source.setting, source.covariance.groups)]
+    order = named[group_order(source.problem, source.covariance.groups)]
     found = source.covariance.solve(v[:, order])[:, order.argsort()]
     np.testing.assert_allclose(found, v @ inverse, rtol=1e-7, atol=1e-9)
 
@@ -125,7 +125,7 @@ def test_the_gram_form_knows_the_trace_for_its_own_prior_only(gram):
     net, x, y = case("mlp")
     covariance = drawn(net, x, y, "dual").origin.posterior.covariance
     with pytest.raises(ValueError, match="its own prior"):
-        covariance.trace_inverse([2 * part.precision for part in covariance.prior.parts])
+        covariance.inverse_trace([2 * part.eigenvalues for part in covariance.prior.precisions])
 
 
 def test_a_gram_form_that_does_not_fit_says_what_does(gram, monkeypatch):
@@ -147,7 +147,7 @@ def test_diagonal_is_the_dense_diagonal(name):
 def blocks_of(net, x):
     network = Network(net, Categorical())
     names = [name for name, _ in net.named_parameters()]
-    with evaluating(net):
+    with evaluation_mode(net):
         return find_blocks(network, find_owners(network, x, names))
 
 
@@ -261,7 +261,7 @@ def hessian(net, x, y, delta):
 @pytest.mark.parametrize("name", CASES)
 def test_the_hessian_is_that_of_the_loss(name):
     net, x, y = case(name)
-    with evaluating(net):
+    with evaluation_mode(net):
         j, h = flat(jacobian(net, x)), hessian(net, x, y, 300.0)
     expected = torch.einsum("ncp,pq,ndq->ncd", j, torch.linalg.inv(h), j).numpy()
     m = drawn(net, x, y, "hessian", prior=300.0)
@@ -341,7 +341,7 @@ def test_responses_and_grams_are_those_of_the_whole_variance(name, structure):
     d = rng.normal(size=(len(x), v.shape[1], 3))
     share = rng.normal(size=(len(x), 3))
     for size in (len(x), 4):  # in one part, and in several, which are looked at anew
-        along.setting.size.size = size
+        along.problem.batch_size.size = size
         seen = along.along(x, lambda f, rows: d[rows])
         np.testing.assert_allclose(seen.gram, d.swapaxes(1, 2) @ v @ d, rtol=1e-8, atol=1e-10)
         expected = np.einsum("ncd,ndk,nk->nc", v, d, share)
@@ -351,7 +351,7 @@ def test_responses_and_grams_are_those_of_the_whole_variance(name, structure):
 
 @pytest.mark.parametrize("structure", ["full", "kfac", "dual"])
 def test_top_outputs_diagonals_and_single_responses_are_parts_of_the_whole_variance(structure, monkeypatch):
-    monkeypatch.setattr("memorymaps.nets.laplace.posterior._TOGETHER", 2)
+    monkeypatch.setattr("memorymaps.nets.laplace.posterior._OUTPUTS_PER_PASS", 2)
     net, x, y = case("attention")
     source = drawn(net, x, y, structure).origin.posterior
     v, f = variances(drawn(net, x, y, structure), x), net(x).detach().numpy()
@@ -464,7 +464,7 @@ def test_the_tuned_prior_makes_the_log_evidence_stationary(structure):
 def test_the_active_set_keeps_to_its_memory_and_says_so(monkeypatch):
     net, x, y = case("mlp")
     size = sum(value.numel() for value in net.parameters())
-    monkeypatch.setattr("memorymaps.nets.curvature.dual._ROWS", 2.5 * 3 * size)
+    monkeypatch.setattr("memorymaps.nets.curvature.dual._MAX_ROW_NUMBERS", 2.5 * 3 * size)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("active_set", prior=0.5, rows=6))
     notes = " ".join(m.provenance.description.notes)
     assert "exact curvature of 2 examples" in notes
@@ -472,7 +472,7 @@ def test_the_active_set_keeps_to_its_memory_and_says_so(monkeypatch):
 
 
 def test_the_active_set_grows_no_further_than_its_eigenvectors_are_found_soon(monkeypatch):
-    monkeypatch.setattr("memorymaps.nets.curvature.dual._DUAL", 12)
+    monkeypatch.setattr("memorymaps.nets.curvature.dual._MAX_EIGH_ROWS", 12)
     net, x, y = case("mlp", 12)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("active_set", prior=0.5, rows=1))
     assert "exact curvature of 4 examples" in " ".join(m.provenance.description.notes)  # of three outputs each
@@ -492,8 +492,8 @@ def test_the_active_set_grows_no_further_than_its_eigenvectors_are_found_soon(mo
 def test_auto_takes_what_costs_less_than_a_minute(width, inputs, outputs, n, structure):
     net = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
     model = Laplace("auto", prior=1.0)(net, "categorical")
-    setting = setting_of(model, ArrayExamples.of(np.zeros((n, inputs), np.float32), np.arange(n) % outputs))
-    with evaluating(net):
+    setting = build_problem(model, ArrayExamples.of(np.zeros((n, inputs), np.float32), np.arange(n) % outputs))
+    with evaluation_mode(net):
         found, why = auto.chosen(setting)
     assert found == structure
     assert ("'dual' would be exact" in why[0]) == (structure == "sampled")

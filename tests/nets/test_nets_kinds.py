@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import memorymaps as mm
 from memorymaps.nets.autograd.batch_size import OutOfMemoryWarning
-from memorymaps.nets.autograd.vmap_fallback import InTurnWarning
+from memorymaps.nets.autograd.vmap_fallback import VmapFallbackWarning
 
 COLUMNS = ("leverage", "error", "sensitivity", "loo_loss")
 
@@ -112,7 +112,7 @@ def padded(kind, **options):
 @pytest.mark.parametrize("structure", ["full", "dual"])
 def test_a_masked_classifier_of_sequences_is_its_dense_gauss_newton_matrix(structure):
     net, tokens = padded("GPT2ForSequenceClassification", pad_token_id=0, num_labels=3)
-    with pytest.warns(InTurnWarning, match=r"one after another.*wpe"):
+    with pytest.warns(VmapFallbackWarning, match=r"one after another.*wpe"):
         m = drawn(Padded(net), tokens, torch.arange(9) % 3, structure)
     np.testing.assert_allclose(m["leverage"], dense_leverage(Padded(net), tokens), rtol=1e-8)
 
@@ -121,7 +121,7 @@ def test_a_masked_classifier_of_sequences_is_its_dense_gauss_newton_matrix(struc
 def test_a_masked_language_model_under_kfac(directions):
     net, tokens = padded("GPT2LMHeadModel")
     last = nn.Sequential(Padded(net), Last())
-    with pytest.warns(InTurnWarning):
+    with pytest.warns(VmapFallbackWarning):
         m = drawn(last, tokens, torch.randint(0, 11, (9,)), "kfac", directions=directions, probes=1)
     assert np.all(m["leverage"] > 0)
 
@@ -225,7 +225,7 @@ class Choosing(nn.Module):
 def test_a_network_that_decides_by_its_data_passes_example_by_example(structure, directions):
     torch.manual_seed(0)
     net, x, y = Choosing().double(), torch.randn(11, 4, dtype=torch.float64), torch.arange(11) % 3
-    with pytest.warns(InTurnWarning, match=r"the whole network one after another.*without scale"):
+    with pytest.warns(VmapFallbackWarning, match=r"the whole network one after another.*without scale"):
         m = drawn(net, x, y, structure, directions=directions)
     np.testing.assert_allclose(m["leverage"], dense_leverage(net, x), rtol=1e-8)
     drawn(net, x, y, structure, subset=["first", "head"])
@@ -259,7 +259,7 @@ class WithOwn(nn.Module):
 def test_operations_of_ones_own_pass_example_by_example(directions):
     torch.manual_seed(0)
     net, x, y = WithOwn().double(), torch.randn(11, 4, dtype=torch.float64), torch.arange(11) % 3
-    with pytest.warns(InTurnWarning):
+    with pytest.warns(VmapFallbackWarning):
         m = drawn(net, x, y, directions=directions)
     np.testing.assert_allclose(m["leverage"], dense_leverage(net, x), rtol=1e-8)
 

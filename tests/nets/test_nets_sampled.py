@@ -21,11 +21,11 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.data.examples import DataError
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.nets.autograd.batch_size import look
+from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import onehots
-from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.curvature.accumulators import structures as approximations
-from memorymaps.nets.problem import setting_of
+from memorymaps.nets.problem import build_problem
 from memorymaps.nets.sampled.row_sampling import debiased_weights, drawn, probabilities, uniform_numbers
 from memorymaps.nets.sampled.structure import Sampled
 from memorymaps.nets.sampled.structure import covariance as sampled_covariance
@@ -195,8 +195,8 @@ def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says(monkeypatch):
     net, x, y = case("mlp")
     m = drawn_map(net, x, y, Sampled(rows=9))
     source = m.origin.posterior
-    setting, whole = source.setting, source.covariance
-    batch = look(source.network, setting.owners, x, slice(0, len(x)), lambda f, _: onehots(f))
+    setting, whole = source.problem, source.covariance
+    batch = linearize(source.network, setting.owners, x, slice(0, len(x)), lambda f, _: onehots(f))
     positions = torch.arange(len(x))
     (_, before), = whole.cavities(batch, positions)  # fmt: skip
     weight = whole.weights
@@ -467,6 +467,6 @@ def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordab
     net = nn.Sequential(nn.Linear(64, 300), nn.Tanh(), nn.Linear(300, 10))
     for n, structure in ((1500, "sampled"), (10_000, "ekfac")):
         examples = ArrayExamples.of(np.zeros((n, 64), np.float32), np.arange(n) % 10)
-        setting = setting_of(mm.Laplace("auto", prior=1.0)(net, "categorical"), examples)
-        with evaluating(net):
+        setting = build_problem(mm.Laplace("auto", prior=1.0)(net, "categorical"), examples)
+        with evaluation_mode(net):
             assert approximations.chosen(setting)[0] == structure

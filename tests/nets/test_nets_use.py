@@ -26,7 +26,7 @@ from memorymaps.analysis.cleanlab import for_cleanlab
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets.autograd.batch_size import BatchSize, OutOfMemoryWarning
 from memorymaps.nets.data.datasets import DatasetExamples
-from memorymaps.nets.data.samplers import visited
+from memorymaps.nets.data.samplers import visited_indices
 from memorymaps.training.tracker import Tracker
 
 RECIPE = mm.Laplace("full", prior=0.5)
@@ -87,7 +87,7 @@ def test_loaders_over_a_part_of_a_data_set_are_maps_of_that_part(mlp, name):
     net, x, y = mlp
     data = TensorDataset(x, y)
     loader, state = DataLoader(data, **SAMPLERS[name](data)), torch.get_rng_state()
-    assert visited(loader) == [*range(10, 20)]
+    assert visited_indices(loader) == [*range(10, 20)]
     assert torch.equal(torch.get_rng_state(), state)
     same(drawn(net, loader), drawn(net, x[10:20], y[10:20], ids=range(10, 20)))
 
@@ -340,7 +340,7 @@ def test_exact_structures_use_the_cavity_form_and_unverified_ones_the_first_orde
     assert drawn(net, x, y).provenance.estimator.name == "cavity"
     unasked = mm.Laplace("ekfac", prior=0.5)
     assert "by the exact curvature" in drawn(net, x, y, unasked).provenance.description.notes[0]
-    monkeypatch.setattr("memorymaps.nets.laplace.diagnostics.MINUTE", 0)  # too dear
+    monkeypatch.setattr("memorymaps.nets.laplace.diagnostics.MACS_PER_MINUTE", 0)  # too dear
     for recipe in (unasked, mm.Laplace("ekfac", prior=0.5, probes=0)):
         m = drawn(net, x, y, recipe)
         assert m.provenance.estimator.name == "first_order"
@@ -371,7 +371,7 @@ def test_an_approximation_that_has_lost_nothing_is_verified_unasked(mlp):
     ],
 )
 def test_a_count_too_large_blows_the_cavity_form_up(mlp, monkeypatch, found, estimator, word):
-    monkeypatch.setattr("memorymaps.nets.laplace.diagnostics._effective", lambda *_: found)
+    monkeypatch.setattr("memorymaps.nets.laplace.diagnostics._effective_parameters", lambda *_: found)
     m = drawn(*mlp, recipe=mm.Laplace("kfac", prior=0.5))
     assert m.provenance.estimator.name == estimator
     assert word in m.provenance.description.notes[0]

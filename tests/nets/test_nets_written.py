@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import memorymaps as mm
-from memorymaps.nets.autograd.layers.decompositions import written_out
-from memorymaps.nets.autograd.vmap_fallback import InTurnWarning
+from memorymaps.nets.autograd.layers.decompositions import decomposed_layers
+from memorymaps.nets.autograd.vmap_fallback import VmapFallbackWarning
 
 
 def close(found, expected):
@@ -36,9 +36,9 @@ def same_as_torch(module, *args, **kwargs):
         module(*args, **kwargs),
         set(vars(module)),
     )
-    with written_out(module):
+    with decomposed_layers(module):
         assert "forward" in vars(module)
-        with written_out(module):  # as when one posterior asks another
+        with decomposed_layers(module):  # as when one posterior asks another
             close(module(*args, **kwargs), expected)
         close(module(*args, **kwargs), expected)
     assert set(vars(module)) == before
@@ -84,7 +84,7 @@ def test_packed_sequences_pass_one_after_another(directions):
     net, x, y = Packed().double(), torch.randn(7, 4, 2, dtype=torch.float64), torch.arange(7) % 3
     x[2:5, 2:] = 0
     recipe = mm.Laplace("full", prior=0.5, directions=directions)
-    with pytest.warns(InTurnWarning, match="the whole network one after another"):
+    with pytest.warns(VmapFallbackWarning, match="the whole network one after another"):
         m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)
     np.testing.assert_allclose(m["leverage"], dense_leverage(net, x), rtol=1e-8)
 

@@ -14,7 +14,7 @@ from torch import nn
 import memorymaps as mm
 from memorymaps.core.perturbation.estimators import CODES, perturb
 from memorymaps.nets.optimizers.learning_rule import rule_of
-from memorymaps.nets.optimizers.state_precision import read
+from memorymaps.nets.optimizers.state_precision import precision_from_state
 from memorymaps.nets.optimizers.variational_newton import VariationalNewton
 
 N = 20
@@ -41,7 +41,7 @@ def ruled(net, x, y, optimizer, rate=1.0, **options):
 
 
 def flat(m, values):
-    named = dict(zip(m.origin.posterior.setting.covered, values, strict=True))
+    named = dict(zip(m.origin.posterior.problem.covered, values, strict=True))
     return torch.cat([block.pack(named).reshape(-1) for block in m.origin.posterior.blocks]).detach().numpy()
 
 
@@ -100,7 +100,7 @@ def test_a_variational_optimiser_loses_the_curvature_of_what_is_removed():
     j = jacobians(m, net, x)
     gradient = np.einsum("ncp,nc->np", j, at.error)
     bent = np.einsum("ncp,ncd,ndp->np", j, at.curvature, j)
-    found = read(optimizer, N).precision
+    found = precision_from_state(optimizer, N).precision
     precision = flat(m, [found[id(value)] for value in net.parameters()])
     mean = parameters(m, net)
     for i in (0, 7, 19):
@@ -147,6 +147,6 @@ def test_an_optimiser_that_has_gone_on_is_refused():
 
 def test_more_than_memory_is_refused(monkeypatch):
     net, x, y, optimizer = trained(lambda p: torch.optim.SGD(p, lr=0.01))
-    monkeypatch.setattr("memorymaps.nets.optimizers.learning_rule._MOST", 100)
+    monkeypatch.setattr("memorymaps.nets.optimizers.learning_rule._MAX_NUMBERS", 100)
     with pytest.raises(mm.DataError, match=r"take .* GB: expected at most 2"):
         ruled(net, x, y, optimizer)

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import memorymaps as mm
-from memorymaps.nets.autograd.batch_size import look
-from memorymaps.nets.autograd.layers.norms import Scaled
-from memorymaps.nets.autograd.network import evaluating
-from memorymaps.nets.autograd.per_example_gradients import Local
+from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.autograd.layers.norms import NormGradient
+from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.autograd.per_example_gradients import VjpGradient
 
 KINDS = {
     "group": (nn.GroupNorm(2, 4), (4, 3, 3)),
@@ -60,35 +60,33 @@ def gradients(norm, shape, times=1, frozen=()):
     x = torch.randn(7, *shape, dtype=torch.float64)
     recipe = mm.Laplace("diag", prior=1.0, probes=0)
     m = mm.memory_map(net, x, torch.arange(7) % 3, likelihood="categorical", posterior=recipe)
-    setting = m.origin.posterior.setting
-    with evaluating(net):
+    setting = m.origin.posterior.problem
+    with evaluation_mode(net):
         eye = torch.eye(3, dtype=torch.float64)[:, None].expand(3, 7, 3)
-        batch = look(setting.network, setting.owners, x, slice(0, 7), lambda f, _: eye)
+        batch = linearize(setting.network, setting.owners, x, slice(0, 7), lambda f, _: eye)
         block = next(block for block in setting.blocks if "norm" in block.name)
-        uses = tuple(batch._uses[block.parameters[0]])
-        return batch.gradient(block), Local(setting.network, block.parameters, uses), block
+        uses = tuple(batch._uses_by_parameter[block.parameters[0]])
+        return batch.gradient(block), VjpGradient(setting.network, block.parameters, uses), block
 
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_closed_form_is_the_local_product(kind, times):
     mine, local, block = gradients(*KINDS[kind], times)
-    assert isinstance(mine, Scaled)
-    torch.testing.assert_close(mine.dense(slice(2, 6)), local.dense(slice(2, 6)), rtol=1e-9, atol=1e-12)
+    assert isinstance(mine, NormGradient)
+    torch.testing.assert_close(mine.materialize(slice(2, 6)), local.materialize(slice(2, 6)), rtol=1e-9, atol=1e-12)
     moves = torch.randn(4, block.size, dtype=torch.float64)
-    for found, expected in zip(mine.moved(moves, slice(2, 6)), local.moved(moves, slice(2, 6)), strict=True):
+    for found, expected in zip(mine.jvp(moves, slice(2, 6)), local.jvp(moves, slice(2, 6)), strict=True):
         torch.testing.assert_close(found, expected.reshape(found.shape), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("frozen", ["weight", "bias"])
 def test_half_a_norm(frozen):
     mine, local, block = gradients(nn.GroupNorm(2, 4), (4, 3, 3), frozen=(frozen,))
-    assert isinstance(mine, Scaled)
-    torch.testing.assert_close(mine.dense(slice(0, 7)), local.dense(slice(0, 7)), rtol=1e-9, atol=1e-12)
+    assert isinstance(mine, NormGradient)
+    torch.testing.assert_close(mine.materialize(slice(0, 7)), local.materialize(slice(0, 7)), rtol=1e-9, atol=1e-12)
     moves = torch.randn(7, block.size, dtype=torch.float64)
-    torch.testing.assert_close(
-        mine.moved(moves, slice(0, 7))[0], local.moved(moves, slice(0, 7))[0].reshape(7, 4, 3, 3)
-    )
+    torch.testing.assert_close(mine.jvp(moves, slice(0, 7))[0], local.jvp(moves, slice(0, 7))[0].reshape(7, 4, 3, 3))
 
 
 def test_norms_of_ones_own_and_tied_ones_take_local_products():
@@ -96,7 +94,7 @@ def test_norms_of_ones_own_and_tied_ones_take_local_products():
         def forward(self, x):
             return super().forward(x) ** 2
 
-    assert isinstance(gradients(Own(5), (3, 5))[0], Local)
+    assert isinstance(gradients(Own(5), (3, 5))[0], VjpGradient)
     tied = nn.LayerNorm(5)
     tied.bias = tied.weight
-    assert isinstance(gradients(tied, (3, 5))[0], Local)
+    assert isinstance(gradients(tied, (3, 5))[0], VjpGradient)

@@ -14,7 +14,7 @@ from networks import case, jacobian
 from torch import nn
 
 import memorymaps as mm
-from memorymaps.nets.optimizers.state_precision import OptimizerStateError, read
+from memorymaps.nets.optimizers.state_precision import OptimizerStateError, precision_from_state
 
 N = 20
 MAKERS = {
@@ -55,8 +55,10 @@ def test_adam_on_one_weight_computed_by_hand():
         optimizer.step()
         v = 0.99 * v + 0.01 * gradients[-1] ** 2
     expected = 50 * (np.sqrt(v / (1 - 0.99**2)) + 0.5)
-    assert float(read(optimizer, n=50).precision[id(w)]) == pytest.approx(expected, rel=1e-12)
-    assert float(read(optimizer, n=50, loss="sum").precision[id(w)]) == pytest.approx(expected / 50, rel=1e-12)
+    assert float(precision_from_state(optimizer, n=50).precision[id(w)]) == pytest.approx(expected, rel=1e-12)
+    assert float(precision_from_state(optimizer, n=50, loss="sum").precision[id(w)]) == pytest.approx(
+        expected / 50, rel=1e-12
+    )
 
 
 def test_rmsprop_and_sgd_on_one_weight_computed_by_hand():
@@ -69,7 +71,7 @@ def test_rmsprop_and_sgd_on_one_weight_computed_by_hand():
         (3.0 * w).sum().backward()
         w.grad = torch.tensor([3.0], dtype=torch.float64)
         optimizer.step()
-        assert float(read(optimizer, n=10).precision[id(w)]) == pytest.approx(expected, rel=1e-12)
+        assert float(precision_from_state(optimizer, n=10).precision[id(w)]) == pytest.approx(expected, rel=1e-12)
         w.data.fill_(2.0)
 
 
@@ -77,7 +79,7 @@ def test_rmsprop_and_sgd_on_one_weight_computed_by_hand():
 def test_maps_are_the_dense_computation_with_the_diagonal(name):
     net, x, y, optimizer = trained(MAKERS[name])
     m = drawn(net, x, y, optimizer)
-    s = read(optimizer, n=N).precision
+    s = precision_from_state(optimizer, n=N).precision
     j = jacobian(net, x)
     z = torch.cat([(j[key] / s[id(value)].sqrt()).flatten(2) for key, value in net.named_parameters()], 2)
     v = torch.einsum("ncp,ndp->ncd", z, z).numpy()
@@ -116,7 +118,9 @@ def test_groups_have_their_own_decay():
     for group, decay in zip(optimizer.param_groups, (1.0, 0.1), strict=True):
         for p in group["params"]:
             corrected = optimizer.state[p]["exp_avg_sq"] / (1 - 0.999**5)
-            torch.testing.assert_close(read(optimizer, N).precision[id(p)], N * (corrected.sqrt() + decay))
+            torch.testing.assert_close(
+                precision_from_state(optimizer, N).precision[id(p)], N * (corrected.sqrt() + decay)
+            )
 
 
 def test_a_variational_optimiser_is_read_by_its_attributes():
@@ -257,7 +261,7 @@ def test_a_diverged_state_is_refused():
 def test_wrong_numbers_are_refused(options):
     *_, optimizer = trained(MAKERS["adam"])
     with pytest.raises(ValueError, match="expected n ≥ 1"):
-        read(optimizer, **options)
+        precision_from_state(optimizer, **options)
 
 
 def many_outputs(make=MAKERS["adam"], c=10):

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 import memorymaps as mm
 
 torch = pytest.importorskip("torch")
-from memorymaps.nets.interop.sklearn_mlp import FLAT, as_module  # noqa: E402
+from memorymaps.nets.interop.sklearn_mlp import FREE_PRECISION, as_module  # noqa: E402
 
 RNG = np.random.default_rng(2)
 N = 50
@@ -65,7 +65,10 @@ def dense(model, x, delta, weight, dispersion=None):
         curvature = diagonal[:, :, None] * np.eye(f.shape[1])
     curvature = weight[:, None, None] * curvature
     prior = np.concatenate(
-        [np.full(v.numel(), delta if name.endswith("weight") else FLAT) for name, v in zip(names, values, strict=True)]
+        [
+            np.full(v.numel(), delta if name.endswith("weight") else FREE_PRECISION)
+            for name, v in zip(names, values, strict=True)
+        ]
     )
     s = np.einsum("nap,nab,nbq->pq", jacobian, curvature, jacobian) + np.diag(prior)
     variance = np.einsum("nap,pq,nbq->nab", jacobian, np.linalg.inv(s), jacobian)

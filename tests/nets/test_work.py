@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import memorymaps as mm
-from memorymaps.nets.cost_model import forward_work
+from memorymaps.nets.cost_model import forward_macs
 
 
 class Last(nn.Module):
@@ -40,7 +40,7 @@ class Last(nn.Module):
 def test_multiplications_of_a_pass(net, x, each):
     recipe = mm.Laplace("diag", prior=1.0, probes=0)
     m = mm.memory_map(net, x, torch.arange(7) % 4, likelihood="categorical", posterior=recipe)
-    assert forward_work(m.origin.posterior.setting) == pytest.approx(7 * each, rel=0.15)
+    assert forward_macs(m.origin.posterior.problem) == pytest.approx(7 * each, rel=0.15)
 
 
 @pytest.mark.slow
@@ -51,5 +51,5 @@ def test_a_compiled_network_is_counted_alike_and_without_a_warning():
         mm.memory_map(each, x, torch.arange(7) % 4, likelihood="categorical", posterior=mm.Laplace("kfac", prior=1.0))
         for each in (net, compiled)
     ]
-    assert len({forward_work(m.origin.posterior.setting) for m in maps}) == 1
+    assert len({forward_macs(m.origin.posterior.problem) for m in maps}) == 1
     assert len({m.provenance.estimator for m in maps}) == 1

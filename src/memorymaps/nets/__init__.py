@@ -9,7 +9,7 @@ from memorymaps._imports import lazy_names
 _HOMES = {
     "Custom": "memorymaps.nets.custom",
     "FromOptimizer": "memorymaps.nets.optimizers.from_optimizer",
-    "InTurnWarning": "memorymaps.nets.autograd.vmap_fallback",
+    "VmapFallbackWarning": "memorymaps.nets.autograd.vmap_fallback",
     "Laplace": "memorymaps.nets.recipe",
     "LoaderExamples": "memorymaps.nets.data.datasets",
     "NotFiniteError": "memorymaps.nets.autograd.network",
@@ -27,7 +27,6 @@ _HOMES = {
 __all__ = [
     "Custom",
     "FromOptimizer",
-    "InTurnWarning",
     "Laplace",
     "LoaderExamples",
     "NotFiniteError",
@@ -36,6 +35,7 @@ __all__ = [
     "Sampled",
     "VariationalGP",
     "VariationalNewton",
+    "VmapFallbackWarning",
     "ensemble",
     "mc_dropout",
     "prior_from",

@@ -45,7 +45,7 @@ class Custom(Likelihood):
 
     def nll(self, f: Array, y: Array) -> Array:
         """The user's loss, `[n]`."""
-        return _like(f, self._loss(_tensor(f), _tensor(y)))
+        return _as_input_type(f, self._loss(_tensor(f), _tensor(y)))
 
     def _loss(self, f: Tensor, y: Tensor) -> Tensor:
         found = self.loss(f, y)
@@ -58,18 +58,18 @@ class Custom(Likelihood):
 
     def mean(self, f: Array) -> Array:
         """`predict(f)`, `[n, m]`."""
-        return _like(f, _columns(self.predict(_tensor(f))))
+        return _as_input_type(f, _columns(self.predict(_tensor(f))))
 
     def mean_jacobian(self, f: Array) -> Array:
         """`d predict/df`: `[n, m, c]`."""
-        return _like(f, _derivative(lambda z: _columns(self.predict(z)), _tensor(f)))
+        return _as_input_type(f, _derivative(lambda z: _columns(self.predict(z)), _tensor(f)))
 
     def residual(self, f: Array, y: Array) -> Array:
         """`predict(f) − y`, class numbers as one-hot rows: `[n, m]`."""
         mean = self.mean(f)
-        return mean - _like(f, self._beside(_tensor(y), mean.shape[1]).to(_tensor(mean)))
+        return mean - _as_input_type(f, self._targets_like_prediction(_tensor(y), mean.shape[1]).to(_tensor(mean)))
 
-    def _beside(self, y: Tensor, m: int) -> Tensor:
+    def _targets_like_prediction(self, y: Tensor, m: int) -> Tensor:
         """Targets in the shape of the prediction, `[n, m]`."""
         if _columns(y).shape[1:] == (m,):
             return _columns(y)
@@ -86,7 +86,7 @@ class Custom(Likelihood):
     def error(self, f: Array, y: Array) -> Array:
         """`∇_f ℓ`."""
         target = _tensor(y)
-        return _like(f, _derivative(lambda z: self._loss(z, target)[:, None], _tensor(f))[:, 0])
+        return _as_input_type(f, _derivative(lambda z: self._loss(z, target)[:, None], _tensor(f))[:, 0])
 
     def curvature(self, f: Array, y: Array) -> Array:
         """The positive part of `∇²_f ℓ`."""
@@ -96,7 +96,7 @@ class Custom(Likelihood):
             return torch.autograd.grad(self._loss(z, target).sum(), z, create_graph=True)[0]
 
         values, vectors = torch.linalg.eigh(_derivative(gradient, _tensor(f)))
-        return _like(f, (vectors * values.clamp(min=0)[:, None]) @ vectors.mT)
+        return _as_input_type(f, (vectors * values.clamp(min=0)[:, None]) @ vectors.mT)
 
     def encode(self, y: Array, c: int) -> Array:
         """`y` as `[n, m]`."""
@@ -109,7 +109,7 @@ class Custom(Likelihood):
         if bad:
             raise TargetError(f"{len(bad)} target(s) are not finite: row {bad[0]} is {y[bad[0]]}", bad[0])
         prediction = self.predict(torch.zeros(1, c, dtype=torch.float64, device=target.device))
-        self._beside(target, _columns(prediction).shape[1])
+        self._targets_like_prediction(target, _columns(prediction).shape[1])
 
 
 def _derivative(g: Callable[[Tensor], Tensor], f: Tensor) -> Tensor:
@@ -136,6 +136,6 @@ def _tensor(values: Any) -> Tensor:
     return values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
 
 
-def _like(f: Any, found: Tensor) -> Any:
+def _as_input_type(f: Any, found: Tensor) -> Any:
     """In the kind of array that was given."""
     return found.detach() if isinstance(f, Tensor) else found.detach().cpu().numpy()

@@ -19,8 +19,8 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.models.draws.draws import Sampler
 from memorymaps.models.draws.importance_sampling import ImportanceSampler
-from memorymaps.nets.autograd.batch_size import numpy
-from memorymaps.nets.autograd.network import Forward, Network, call, evaluating
+from memorymaps.nets.autograd.batch_size import to_numpy
+from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -29,7 +29,7 @@ def ensemble(
     nets: Sequence[nn.Module],
     likelihood: Likelihood,
     *,
-    forward: Forward = call,
+    forward: Forward = call_module,
     importance: ImportanceSampler | None = None,
 ) -> Sampler:
     """A deep ensemble: one draw a network.
@@ -61,7 +61,7 @@ def ensemble(
 
 
 def snapshots(
-    net: nn.Module, states: Sequence[Mapping[str, Tensor]], likelihood: Likelihood, *, forward: Forward = call,
+    net: nn.Module, states: Sequence[Mapping[str, Tensor]], likelihood: Likelihood, *, forward: Forward = call_module,
     importance: ImportanceSampler | None = None,
 ) -> Sampler:  # fmt: skip
     """One network at several `state_dict`s: snapshots of a run, or draws of SWAG.
@@ -84,7 +84,7 @@ def snapshots(
 
 
 def mc_dropout(
-    net: nn.Module, likelihood: Likelihood, *, draws: int = 100, seed: int = 0, forward: Forward = call,
+    net: nn.Module, likelihood: Likelihood, *, draws: int = 100, seed: int = 0, forward: Forward = call_module,
     importance: ImportanceSampler | None = None,
 ) -> Sampler:  # fmt: skip
     """A network with dropout kept on, `draws` times [Gal & Ghahramani 2016].
@@ -103,7 +103,7 @@ def mc_dropout(
     def predict(inputs: Any) -> Array:
         found = []
         for k in range(draws):
-            with _masked(net, seed + k):
+            with _fixed_dropout_masks(net, seed + k):
                 found.append(_outputs(network, inputs))
         return np.stack(found)
 
@@ -111,15 +111,17 @@ def mc_dropout(
 
 
 def _outputs(network: Network, inputs: Any) -> Array:
-    with evaluating(network.module), torch.no_grad():
-        return numpy(network.outputs(network.place(inputs)))
+    with evaluation_mode(network.module), torch.no_grad():
+        return to_numpy(network.outputs(network.to_device(inputs)))
 
 
 @contextmanager
-def _masked(net: nn.Module, seed: int) -> Iterator[None]:
+def _fixed_dropout_masks(net: nn.Module, seed: int) -> Iterator[None]:
     """Every dropout layer multiplies by one mask a seed, the same for all examples; the network stays in eval mode."""
     generator = torch.Generator().manual_seed(seed)
-    hooks = [part.register_forward_hook(_mask(generator)) for part in net.modules() if isinstance(part, _DROPOUT)]
+    hooks = [
+        part.register_forward_hook(_dropout_hook(generator)) for part in net.modules() if isinstance(part, _DROPOUT)
+    ]
     try:
         yield
     finally:
@@ -127,7 +129,7 @@ def _masked(net: nn.Module, seed: int) -> Iterator[None]:
             hook.remove()
 
 
-def _mask(generator: torch.Generator) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+def _dropout_hook(generator: torch.Generator) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
     def change(part: Any, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
         x = inputs[0]
         shape = x.shape[1:] if type(part) is nn.Dropout else (x.shape[1], *[1] * (x.ndim - 2))

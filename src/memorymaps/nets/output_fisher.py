@@ -15,7 +15,7 @@ from torch import Tensor
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.perturbation.curvature_sketch import nystrom_sketch, signs
 
-Root = Callable[[Likelihood, Tensor, Tensor], Tensor]
+FisherRoot = Callable[[Likelihood, Tensor, Tensor], Tensor]
 
 
 def exact(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
@@ -43,4 +43,9 @@ def empirical(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
     return error[None]
 
 
-ROOTS: dict[str, Root] = {"exact": exact, "leading": leading_directions, "mc": monte_carlo, "empirical": empirical}
+FISHER_ROOTS: dict[str, FisherRoot] = {
+    "exact": exact,
+    "leading": leading_directions,
+    "mc": monte_carlo,
+    "empirical": empirical,
+}

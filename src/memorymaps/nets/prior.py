@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 _EVIDENCE_STEPS = 100
-_UNKNOWN = ("Adafactor", "Lion", "Muon")  # decoupled decay behind a step that is no diagonal preconditioner
+_UNSUPPORTED = ("Adafactor", "Lion", "Muon")  # decoupled decay behind a step that is no diagonal preconditioner
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _number(value: Any) -> float | None:
     return float(value) if single else None
 
 
-def tuned(
+def evidence_prior(
     prior: dict[str, Tensor], parameters: Mapping[str, Tensor], build: Callable[[dict[str, Tensor]], Any]
 ) -> tuple[dict[str, Tensor], str]:
     """One `δ` that makes the marginal likelihood at the trained parameters stationary: `δ = (P − δ tr S⁻¹)/‖θ‖²`.
@@ -100,7 +100,7 @@ def tuned(
     for _ in range(_EVIDENCE_STEPS):
         deltas = {name: torch.full_like(value, delta) for name, value in prior.items()}
         covariance = build(deltas)
-        effective = count - covariance.trace_inverse([group.pack(deltas) for group in covariance.groups])
+        effective = count - covariance.inverse_trace([group.pack(deltas) for group in covariance.groups])
         last, delta = delta, effective / max(theta, 1e-300)
         if not 0 < delta < float("inf"):
             raise ValueError(f"the marginal likelihood gives δ = {delta:g}: pass a prior, Laplace(prior=δ)")
@@ -138,7 +138,7 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     if n < 1 or loss not in ("mean", "sum"):
         raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
     kind = type(optimizer).__name__
-    if kind in _UNKNOWN:
+    if kind in _UNSUPPORTED:
         raise ValueError(
             f"{kind} decays weights directly, by a rule that no quadratic prior follows from: "
             "pass Laplace(prior=δ) or prior='evidence'"
@@ -154,7 +154,7 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
         raise ValueError(f"{kind} has taken no step yet: its prior follows from its state after training")
     listed = sorted({float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups})
     factor = " · (√v̂ + ε)" if any(isinstance(delta, Tensor) for delta in found.values()) else ""
-    words = f"δ = {scale} · weight_decay{factor} from {kind} (weight_decay {_listed(listed)})"
+    words = f"δ = {scale} · weight_decay{factor} from {kind} (weight_decay {_format_values(listed)})"
     return Prior(None, words + (f", at least {floor:g}" if floor else ""), found)
 
 
@@ -175,5 +175,5 @@ def _decay(optimizer: Any, group: Mapping[str, Any], parameter: nn.Parameter) ->
     return decay * (corrected.sqrt() + group["eps"])
 
 
-def _listed(values: Iterable[float]) -> str:
+def _format_values(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)

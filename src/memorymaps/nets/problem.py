@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from memorymaps.core.arrays import Batch
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.nets.autograd.batch_size import BatchSize, first_size, keep_pages, look
-from memorymaps.nets.autograd.hooks import ROOT, Owner, record, submodule
+from memorymaps.nets.autograd.batch_size import BatchSize, initial_batch_size, linearize, retain_allocator_pages
+from memorymaps.nets.autograd.hooks import ROOT_MODULE, ParameterOwner, record_forward, submodule
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.parameter_blocks import Block, Group, find_blocks, is_matrix_layer
+from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup, find_blocks, is_matrix_layer
 from memorymaps.nets.autograd.parameter_owners import find_owners
-from memorymaps.nets.autograd.pytree import leaves, length, rows
-from memorymaps.nets.autograd.vmap_fallback import with_ways
-from memorymaps.nets.data.datasets import SEVERAL
+from memorymaps.nets.autograd.pytree import leaves, length, take_rows
+from memorymaps.nets.autograd.vmap_fallback import select_strategies
+from memorymaps.nets.data.datasets import SEVERAL_INPUTS_HINT
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork
 from memorymaps.posteriors.origin import check_targets
 
@@ -26,20 +26,20 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
 @dataclass(frozen=True)
-class Setting:
+class LaplaceProblem:
     """What every step of the fit works with."""
 
     network: Network
     recipe: Laplace
     examples: Examples
-    owners: tuple[Owner, ...]
-    blocks: tuple[Block, ...]
+    owners: tuple[ParameterOwner, ...]
+    blocks: tuple[ParameterBlock, ...]
     prior: dict[str, Tensor]
-    size: BatchSize
-    outputs: int
+    batch_size: BatchSize
+    num_outputs: int
 
     @property
-    def count(self) -> int:
+    def num_parameters(self) -> int:
         """`P`: covered parameters."""
         return sum(block.size for block in self.blocks)
 
@@ -49,13 +49,13 @@ class Setting:
         return {name: value for name, value in self.network.module.named_parameters() if name in self.prior}
 
     @property
-    def separate(self) -> tuple[Group, ...]:
+    def block_groups(self) -> tuple[ParameterGroup, ...]:
         """Each block on its own."""
-        return tuple(Group((block,)) for block in self.blocks)
+        return tuple(ParameterGroup((block,)) for block in self.blocks)
 
     def target(self, batch: Batch) -> Tensor:
         """Checked targets, on the network's device."""
-        check_targets(self.network.likelihood, batch, self.outputs)
+        check_targets(self.network.likelihood, batch, self.num_outputs)
         return torch.as_tensor(batch.target, device=self.network.device)
 
     def weights(self, batch: Batch) -> Tensor:
@@ -68,7 +68,7 @@ class Setting:
         return torch.zeros(shape, dtype=torch.float64, device=self.network.device)
 
 
-def setting_of(model: LaplaceNetwork, examples: Examples) -> Setting:
+def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     """Everything that is known before the first pass.
 
     Raises
@@ -79,24 +79,24 @@ def setting_of(model: LaplaceNetwork, examples: Examples) -> Setting:
         A subset that names no parameter, a prior that does not cover one, a network that cannot be looked into.
     """
     network = model.network
-    keep_pages()
+    retain_allocator_pages()
     _check_module(network.module)
     first = next(iter(examples), None)
     if first is None or length(first.inputs) == 0:
         raise DataError("the data has no rows")
-    inputs = network.place(rows(first.inputs, slice(0, 4)))
+    inputs = network.to_device(take_rows(first.inputs, slice(0, 4)))
     _check_call(network, inputs)
     covered = covered_names(network, model.recipe, inputs)
     owners = find_owners(network, inputs, covered)
     blocks = find_blocks(network, owners)
     local = (name for block in blocks if not block.is_matrix for name in block.parameters)
-    owners = with_ways(network, owners, local, inputs)
+    owners = select_strategies(network, owners, local, inputs)
     values = dict(network.module.named_parameters())
     prior = model.prior.tensors({name: values[name] for name in covered})
-    f, calls = record(network, inputs, owners)
-    _check_alone(network, owners, blocks, inputs)
-    size = first_size(calls, _lanes(model.recipe, f.shape[1]), len(f))
-    return Setting(network, model.recipe, examples, owners, blocks, prior, size, f.shape[1])
+    f, calls = record_forward(network, inputs, owners)
+    _check_examples_independent(network, owners, blocks, inputs)
+    size = initial_batch_size(calls, _num_cotangents(model.recipe, f.shape[1]), len(f))
+    return LaplaceProblem(network, model.recipe, examples, owners, blocks, prior, size, f.shape[1])
 
 
 def _check_module(module: nn.Module) -> None:
@@ -125,11 +125,11 @@ def _check_call(network: Network, inputs: Any) -> None:
         kinds = [tuple(leaf.shape) for leaf in leaves(inputs)]
         raise DataError(
             f"the network cannot be called on the inputs {kinds} of a batch: {error}. A batch is (inputs, target), "
-            f"(inputs, target, ids), or a mapping with labels. {SEVERAL}. Laplace(forward=…) says how to call a network"
+            f"(inputs, target, ids), or a mapping with labels. {SEVERAL_INPUTS_HINT}. Laplace(forward=…) says how to call a network"
         ) from error
 
 
-def _lanes(recipe: Laplace, c: int) -> int:
+def _num_cotangents(recipe: Laplace, c: int) -> int:
     """Reverse passes kept at once."""
     curvature = {"exact": c, "leading": 4}.get(recipe.fisher, 1)
     return max(curvature, recipe.directions + 2 if recipe.directions else c if c <= 32 else 4)
@@ -147,18 +147,18 @@ def covered_names(network: Network, recipe: Laplace, inputs: Any) -> tuple[str, 
     if recipe.subset == "all":
         chosen = learned
     elif recipe.subset == "last_layer":
-        chosen = _of_the_last_layer(network, inputs, learned)
+        chosen = _last_layer_names(network, inputs, learned)
     else:
-        chosen = _named(network.module, recipe.subset)
+        chosen = _names_matching(network.module, recipe.subset)
     if not chosen:
         raise ValueError("no parameter to cover: none requires a gradient")
     return tuple(chosen)
 
 
-def _of_the_last_layer(network: Network, inputs: Any, learned: list[str]) -> list[str]:
+def _last_layer_names(network: Network, inputs: Any, learned: list[str]) -> list[str]:
     """Parameters of the layer that is called last: with a matrix of weights if there is one, alone in any case."""
-    calls = record(network, inputs, find_owners(network, inputs, learned))[1]
-    layers = [call.owner for call in calls if call.owner.module != ROOT]
+    calls = record_forward(network, inputs, find_owners(network, inputs, learned))[1]
+    layers = [call.owner for call in calls if call.owner.module != ROOT_MODULE]
     linear = [owner for owner in layers if is_matrix_layer(submodule(network, owner))]
     if not layers:
         raise ValueError(
@@ -168,7 +168,7 @@ def _of_the_last_layer(network: Network, inputs: Any, learned: list[str]) -> lis
     return list(dict.fromkeys((linear or layers)[-1].parameters.values()))
 
 
-def _named(module: nn.Module, subset: str | Iterable[str]) -> list[str]:
+def _names_matching(module: nn.Module, subset: str | Iterable[str]) -> list[str]:
     wanted = [subset] if isinstance(subset, str) else list(subset)
     values = dict(module.named_parameters())
     chosen = [name for name in values if any(name == w or name.startswith(w.rstrip(".") + ".") for w in wanted)]
@@ -179,18 +179,23 @@ def _named(module: nn.Module, subset: str | Iterable[str]) -> list[str]:
     return chosen
 
 
-def _check_alone(network: Network, owners: tuple[Owner, ...], blocks: tuple[Block, ...], inputs: Any) -> None:
+def _check_examples_independent(
+    network: Network, owners: tuple[ParameterOwner, ...], blocks: tuple[ParameterBlock, ...], inputs: Any
+) -> None:
     """Per-example gradients must add up to autograd's own gradient: each example passes the network alone."""
-    f, _ = record(network, inputs, owners)
+    f, _ = record_forward(network, inputs, owners)
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(f.shape, generator=generator).to(f)
     values = dict(network.module.named_parameters())
     names = [name for block in blocks for name in block.parameters]
     found = torch.autograd.grad(f, [values[name] for name in names], direction, allow_unused=True)
     whole = {name: torch.zeros_like(values[name]) if g is None else g for name, g in zip(names, found, strict=True)}
-    batch = look(network, owners, inputs, slice(None), lambda *_: direction[None])
+    batch = linearize(network, owners, inputs, slice(None), lambda *_: direction[None])
     for block in blocks:
-        mine, autograd = batch.gradient(block).dense(slice(None)).sum((0, 1)).detach(), block.pack(whole).reshape(-1)
+        mine, autograd = (
+            batch.gradient(block).materialize(slice(None)).sum((0, 1)).detach(),
+            block.pack(whole).reshape(-1),
+        )
         if not torch.allclose(mine, autograd, rtol=1e-2, atol=1e-3 * float(autograd.abs().max()) + 1e-6):
             raise DataError(
                 f"gradients of {block.name!r} do not add up example by example (off by "

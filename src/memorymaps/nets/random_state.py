@@ -1,4 +1,4 @@
-"""Reading data without moving anybody's random numbers: loaders draw from the process's generators when they start."""
+"""Read data without moving anybody's random numbers: loaders draw from the process's generators when they start."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.core.likelihoods.heteroscedastic import HeteroscedasticGaussian
-from memorymaps.nets.autograd.network import Forward, Network, call
+from memorymaps.nets.autograd.network import Forward, Network, call_module
 from memorymaps.nets.autograd.parameter_blocks import is_matrix_layer
-from memorymaps.nets.output_fisher import ROOTS
+from memorymaps.nets.output_fisher import FISHER_ROOTS
 from memorymaps.nets.prior import Prior, as_prior
 from memorymaps.nets.sampled.structure import Sampled
 
 STRUCTURES = ("auto", "hessian", "full", "block", "kfac", "ekfac", "diag", "lowrank", "active_set", "dual", "sampled")
-_NAMED: dict[str, type[Likelihood]] = {
+_LIKELIHOODS: dict[str, type[Likelihood]] = {
     "categorical": Categorical,
     "bernoulli": Bernoulli,
     "gaussian": Gaussian,
@@ -88,15 +88,15 @@ class Laplace:
     rows: int = 400
     probes: int | None = None
     directions: int | None = None
-    forward: Forward = call
+    forward: Forward = call_module
     reduce: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.structure, Sampled) and self.structure not in STRUCTURES:
             part = "; subset='last_layer' covers that layer alone" if self.structure == "last_layer" else ""
             raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}{part}")
-        if self.fisher not in ROOTS:
-            raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(ROOTS)}")
+        if self.fisher not in FISHER_ROOTS:
+            raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(FISHER_ROOTS)}")
         if self.rows < 1 or (self.probes or 0) < 0:
             raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
         if self.directions is not None and self.directions < 0:
@@ -115,7 +115,7 @@ class Laplace:
             raise TypeError(f"Laplace is for torch.nn.Module, got {type(module).__name__}: call memory_map without it")
         if is_matrix_layer(module):  # a layer alone is the network's only layer
             module = nn.Sequential(module)
-        return LaplaceNetwork(Network(module, likelihood_named(likelihood), self.forward), self)
+        return LaplaceNetwork(Network(module, as_likelihood(likelihood), self.forward), self)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class LaplaceNetwork:
         return prior
 
 
-def likelihood_named(likelihood: Any) -> Likelihood:
+def as_likelihood(likelihood: Any) -> Likelihood:
     """A likelihood, or the one of that name.
 
     Raises
@@ -142,9 +142,9 @@ def likelihood_named(likelihood: Any) -> Likelihood:
     """
     if isinstance(likelihood, Likelihood):
         return likelihood
-    if likelihood in _NAMED:
-        return _NAMED[likelihood]()
+    if likelihood in _LIKELIHOODS:
+        return _LIKELIHOODS[likelihood]()
     raise ValueError(
-        f"likelihood = {likelihood!r}: expected one of {', '.join(map(repr, _NAMED))}, or a Likelihood such as "
+        f"likelihood = {likelihood!r}: expected one of {', '.join(map(repr, _LIKELIHOODS))}, or a Likelihood such as "
         "Gaussian(dispersion=noise_variance) or Custom(nll)"
     )

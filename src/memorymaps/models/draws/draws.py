@@ -45,36 +45,30 @@ def _require_likelihood(likelihood: Any) -> Likelihood:
 class Draws:
     """Draws of the outputs at the training examples, `f [s, n, c]` or `[s, n]` (link scale: logits, linear predictor).
 
-        Parameters
-        ----------
-        f : the draws; draw `k` is one function evaluated at all examples.
-    <<<<<<< HEAD
-        likelihood : `p(y ∣ f)`. `ExpectedLikelihood(Bernoulli())` averages error and curvature over the posterior: the
-            first-order change of the posterior mean. `Bernoulli()` evaluates them at the mean.
-        importance : `psis` adds leave-one-out by importance sampling and the Pareto-k warning; see `extra_columns`.
-    =======
-        likelihood : `p(y ∣ f)`. `Expected(Bernoulli())` averages error and curvature over the posterior: the
-            first-order change of the posterior mean; `Bernoulli()` evaluates them at the mean.
-        importance : `psis` adds leave-one-out by importance sampling and the Pareto-k warning; see `annotate`.
-    >>>>>>> a2cdf94 (Draws: a shorter line)
-        log_likelihood : `log p(y_i ∣ θ_s) [s, n]` for importance sampling, if it depends on more than `f` (sampled noise).
-        examples : targets and ids, if they are known with the draws; otherwise call `memory_map(draws, X, y)`.
-        name : shown as the model in descriptions.
+    Parameters
+    ----------
+    f : the draws; draw `k` is one function evaluated at all examples.
+    likelihood : `p(y ∣ f)`. `ExpectedLikelihood(Bernoulli())` averages error and curvature over the posterior: the
+        first-order change of the posterior mean. `Bernoulli()` evaluates them at the mean.
+    importance : `psis` adds leave-one-out by importance sampling and the Pareto-k warning; see `extra_columns`.
+    log_likelihood : `log p(y_i ∣ θ_s) [s, n]` for importance sampling, if it depends on more than `f` (sampled noise).
+    examples : targets and ids, if they are known with the draws; otherwise call `memory_map(draws, X, y)`.
+    name : shown as the model in descriptions.
 
-        Raises
-        ------
-        DataError
-            Fewer than two draws, another shape, values that are not finite.
+    Raises
+    ------
+    DataError
+        Fewer than two draws, another shape, values that are not finite.
 
-        Examples
-        --------
-        >>> import numpy as np, memorymaps as mm
-        >>> from memorymaps.core.likelihoods.exponential_family import Gaussian
-        >>> rng, y = np.random.default_rng(0), np.array([1.0, 2.0, 3.0, 10.0])
-        >>> f = rng.normal(y.mean(), 0.5, size=(4000, 1)) * np.ones(4)  # the mean of four, drawn from its posterior
-        >>> m = mm.memory_map(Draws(f, Gaussian(dispersion=1.0)), y, y)
-        >>> round(float(m["loo_prediction"][3]), 1), (1 + 2 + 3) / 3
-        (2.0, 2.0)
+    Examples
+    --------
+    >>> import numpy as np, memorymaps as mm
+    >>> from memorymaps.core.likelihoods.exponential_family import Gaussian
+    >>> rng, y = np.random.default_rng(0), np.array([1.0, 2.0, 3.0, 10.0])
+    >>> f = rng.normal(y.mean(), 0.5, size=(4000, 1)) * np.ones(4)  # the mean of four, drawn from its posterior
+    >>> m = mm.memory_map(Draws(f, Gaussian(dispersion=1.0)), y, y)
+    >>> round(float(m["loo_prediction"][3]), 1), (1 + 2 + 3) / 3
+    (2.0, 2.0)
     """
 
     f: Any

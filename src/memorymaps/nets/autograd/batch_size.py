@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 import torch
 
 from memorymaps.core.arrays import Array
-from memorymaps.nets.autograd.hooks import Call, Owner, cotangents, record
+from memorymaps.nets.autograd.hooks import OwnerCall, ParameterOwner, backward_cotangents, record_forward
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.per_example_gradients import Batch
-from memorymaps.nets.autograd.pytree import length, rows
+from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
+from memorymaps.nets.autograd.pytree import length, take_rows
 
 T = TypeVar("T")
-_BYTES = 2**30  # what the tensors of one batch may take: 1 GB in double precision
-_NEAR = 2**23  # numbers in a batch beyond which it slows down: they leave the caches
-_FEW, _MOST = 32, 256  # examples: fewer do not fill the processor's vectors, more gain nothing
+_MEMORY_BYTES = 2**30  # what the tensors of one batch may take: 1 GB in double precision
+_CACHE_NUMBERS = 2**23  # numbers in a batch beyond which it slows down: they leave the caches
+_MIN_EXAMPLES, _MAX_EXAMPLES = 32, 256  # examples: fewer do not fill the processor's vectors, more gain nothing
 
 
 class OutOfMemoryWarning(RuntimeWarning):
@@ -33,7 +33,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @functools.cache
-def keep_pages() -> None:
+def retain_allocator_pages() -> None:
     """Have the C library keep a batch's memory for the next one, unless `MEMORYMAPS_KEEP_PAGES=0`.
 
     glibc learns from the largest block that is freed, of 32 MB at most, how much to keep. Before, it gives the pages of
@@ -52,7 +52,7 @@ class BatchSize:
     size: int
 
     def run(self, inputs: Any, work: Callable[[Any, slice], T]) -> Iterator[T]:
-        """`work(inputs, rows)` on consecutive parts; a part that does not fit in memory is tried again in halves.
+        """`work(inputs, take_rows)` on consecutive parts; a part that does not fit in memory is tried again in halves.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class BatchSize:
         while start < n:
             part = slice(start, min(n, start + self.size))
             try:
-                done = work(rows(inputs, part), part)
+                done = work(take_rows(inputs, part), part)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.size == 1:
                     raise
@@ -78,23 +78,25 @@ class BatchSize:
             torch.cuda.empty_cache()
 
 
-def first_size(calls: Sequence[Call], outputs: int, n: int) -> BatchSize:
+def initial_batch_size(calls: Sequence[OwnerCall], outputs: int, n: int) -> BatchSize:
     """A size at which recorded layer inputs, outputs and `outputs + 1` cotangents stay near, or at least fit."""
     numbers = max(1.0, sum((outputs + 2) * call.shape.numel() for call in calls) / max(1, n))
-    near = min(_MOST, max(_FEW, _NEAR / numbers))
-    return BatchSize(int(max(1, min(near, _BYTES / 8 / numbers))))
+    near = min(_MAX_EXAMPLES, max(_MIN_EXAMPLES, _CACHE_NUMBERS / numbers))
+    return BatchSize(int(max(1, min(near, _MEMORY_BYTES / 8 / numbers))))
 
 
-Directions = Callable[[torch.Tensor, slice], torch.Tensor]
+ChooseTensorDirections = Callable[[torch.Tensor, slice], torch.Tensor]
 
 
-def look(network: Network, owners: Sequence[Owner], inputs: Any, part: slice, directions: Directions) -> Batch:
+def linearize(
+    network: Network, owners: Sequence[ParameterOwner], inputs: Any, part: slice, directions: ChooseTensorDirections
+) -> LinearizedBatch:
     """Record one part of a batch and send its directions `[k, n, c]` back to every owner."""
-    f, calls = record(network, network.place(inputs), owners)
-    g = cotangents(f, calls, directions(f.detach(), part).to(f))
-    return Batch(network, f.detach(), tuple(calls), tuple(g))
+    f, calls = record_forward(network, network.to_device(inputs), owners)
+    g = backward_cotangents(f, calls, directions(f.detach(), part).to(f))
+    return LinearizedBatch(network, f.detach(), tuple(calls), tuple(g))
 
 
-def numpy(tensor: torch.Tensor) -> Array:
+def to_numpy(tensor: torch.Tensor) -> Array:
     """A tensor as a double-precision array in main memory."""
     return tensor.detach().double().cpu().numpy()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-ELEMENTS = 2**24  # numbers in one temporary: 64 MB in single precision
+MAX_ELEMENTS = 2**24  # numbers in one temporary: 64 MB in single precision
 
 
-def parts_of(n: int, per_example: int, elements: int = ELEMENTS) -> Iterator[slice]:
+def chunk_slices(n: int, per_example: int, elements: int = MAX_ELEMENTS) -> Iterator[slice]:
     """Slices of a batch whose temporaries stay below `elements` numbers."""
     step = max(1, elements // max(1, per_example))
     return (slice(start, min(n, start + step)) for start in range(0, n, step))

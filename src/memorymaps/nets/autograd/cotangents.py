@@ -10,20 +10,20 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Lanes:
+class Cotangents:
     """Cotangents `[n, …]` of `k` directions.
 
     Of a convolution's `[n, t, o]`, positions `t` are the last axis in memory; every product here keeps it so.
     """
 
-    each: tuple[Tensor, ...]
+    tensors: tuple[Tensor, ...]
 
     def __len__(self) -> int:
-        return len(self.each)
+        return len(self.tensors)
 
     def __getitem__(self, part: slice) -> Tensor:
         """Side by side `[n', k, …]`, in the order in which a lane lies in memory."""
-        pieces = [lane[part] for lane in self.each]
+        pieces = [lane[part] for lane in self.tensors]
         if len(pieces) == 1:
             return pieces[0][:, None]
         if pieces[0].is_contiguous() or pieces[0].ndim < 3:
@@ -33,23 +33,23 @@ class Lanes:
     @property
     def shape(self) -> torch.Size:
         """Of one lane."""
-        return self.each[0].shape
+        return self.tensors[0].shape
 
-    def map(self, act: Callable[[Tensor], Tensor]) -> Lanes:
+    def map(self, act: Callable[[Tensor], Tensor]) -> Cotangents:
         """The same act on every lane."""
-        return Lanes(tuple(act(lane) for lane in self.each))
+        return Cotangents(tuple(act(lane) for lane in self.tensors))
 
-    def shared(self, share: Tensor) -> Lanes:
+    def combine(self, share: Tensor) -> Cotangents:
         """The one direction `Σ_k s_k g_k`, for shares `s [n, k]`."""
         spread = share.T.reshape(*share.T.shape, *[1] * (len(self.shape) - 1))
-        products = (lane * s for lane, s in zip(self.each, spread, strict=True))
+        products = (lane * s for lane, s in zip(self.tensors, spread, strict=True))
         found = next(products)
         for product in products:
             found += product
-        return Lanes((found,))
+        return Cotangents((found,))
 
 
-def times(y: Tensor, q: Tensor) -> Tensor:
+def layout_preserving_matmul(y: Tensor, q: Tensor) -> Tensor:
     """`y Q [n, …, t, o]`, in the order in which `y` lies in memory: a product of matrices either way."""
     if y.is_contiguous():
         return (y.reshape(-1, y.shape[-1]) @ q).view(*y.shape[:-1], q.shape[1])

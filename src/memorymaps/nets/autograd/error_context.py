@@ -12,25 +12,25 @@ from torch import Tensor
 from memorymaps.core.arrays import Batch
 from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.network import Network, NotFiniteError
-from memorymaps.nets.autograd.pytree import length, rows
+from memorymaps.nets.autograd.pytree import length, take_rows
 
-_TOGETHER = 64
+_CHUNK = 64
 
 
 @contextmanager
-def naming(network: Network, examples: Examples) -> Iterator[None]:
+def name_failing_example(network: Network, examples: Examples) -> Iterator[None]:
     """Complaints about an example "of a batch" name it by its id: on failure the data are read again to find it."""
     try:
         yield
     except NotFiniteError:
         for batch in examples:
-            _refuse_lost(network, batch)
+            _raise_for_nonfinite(network, batch)
         raise
 
 
-def _refuse_lost(network: Network, batch: Batch) -> None:
-    for start in range(0, length(batch.inputs), _TOGETHER):
-        f = _outputs(network, rows(batch.inputs, slice(start, start + _TOGETHER)))
+def _raise_for_nonfinite(network: Network, batch: Batch) -> None:
+    for start in range(0, length(batch.inputs), _CHUNK):
+        f = _outputs(network, take_rows(batch.inputs, slice(start, start + _CHUNK)))
         lost = torch.nonzero(~torch.isfinite(f).all(1)).flatten().tolist()
         if lost:
             name = batch.ids[start + lost[0] : start + lost[0] + 1].tolist()[0]
@@ -43,4 +43,4 @@ def _refuse_lost(network: Network, batch: Batch) -> None:
 def _outputs(network: Network, inputs: Any) -> Tensor:
     """`f [n, c]`, unchecked."""
     with torch.no_grad():
-        return network.forward(network.module, network.place(inputs)).reshape(length(inputs), -1)
+        return network.forward(network.module, network.to_device(inputs)).reshape(length(inputs), -1)

@@ -15,34 +15,34 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from memorymaps.nets.autograd.cotangents import Lanes
+from memorymaps.nets.autograd.cotangents import Cotangents
 from memorymaps.nets.autograd.finite_checks import all_finite, check_rows
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.pytree import leaves, tree_map
 
-Way = Literal["together", "by lane", "in turn"]
+Strategy = Literal["together", "by lane", "in turn"]
 
 
-ROOT = ""  # the name of the whole network among its modules
+ROOT_MODULE = ""  # the name of the whole network among its modules
 
 
 @dataclass(frozen=True)
-class Owner:
+class ParameterOwner:
     """A module that was called, and the parameters whose gradients are found at its output.
 
     `parameters` maps names within the module to names within the network; a tied parameter has several owners.
-    `way` is how examples and directions pass through it alone: all together, lane by lane, or one example in turn;
+    `strategy` is how examples and directions pass through it alone: all together, lane by lane, or one example in turn;
     `shared` are the places among its arguments of what is the same for all examples (`ways.py`).
     """
 
     module: str
     parameters: Mapping[str, str]
-    way: Way = "together"
-    shared: frozenset[int] = frozenset()
+    strategy: Strategy = "together"
+    unbatched: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
-class Seen:
+class RecordedCall:
     """What a forward hook saw: taken down at once, because an in-place activation changes the output afterwards."""
 
     name: str
@@ -53,7 +53,7 @@ class Seen:
     versions: tuple[int, ...]
 
     @classmethod
-    def of(cls, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> Seen:
+    def of(cls, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> RecordedCall:
         """Input, place in the graph and shape of one call."""
         single = _single_tensor(out)
         edge = get_gradient_edge(out) if single and out.requires_grad else None
@@ -73,10 +73,10 @@ def _versions(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[int, ..
 
 
 @dataclass(frozen=True)
-class Call:
+class OwnerCall:
     """One call of an owner: what came in, where its output sits in the graph, and how large it is."""
 
-    owner: Owner
+    owner: ParameterOwner
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     edge: GradientEdge
@@ -87,17 +87,17 @@ def _single_tensor(out: Any) -> bool:
     return isinstance(out, Tensor) and out.is_floating_point()
 
 
-class _Hooks:
+class ForwardHooks:
     """Forward hooks on some modules, removed on leaving."""
 
     def __init__(self, network: Network, names: Sequence[str]):
         self._network, self._names = network, set(names)
 
-    def __enter__(self) -> list[Seen]:
-        seen: list[Seen] = []
+    def __enter__(self) -> list[RecordedCall]:
+        seen: list[RecordedCall] = []
 
         def hook(name: str) -> Any:
-            return lambda module, args, kwargs, out: seen.append(Seen.of(name, args, kwargs, out))
+            return lambda module, args, kwargs, out: seen.append(RecordedCall.of(name, args, kwargs, out))
 
         found = [(name, part) for name, part in self._network.module.named_modules() if name in self._names]
         self._handles = [part.register_forward_hook(hook(name), with_kwargs=True) for name, part in found]
@@ -108,7 +108,7 @@ class _Hooks:
             handle.remove()
 
 
-def record(network: Network, inputs: Any, owners: Sequence[Owner]) -> tuple[Tensor, list[Call]]:
+def record_forward(network: Network, inputs: Any, owners: Sequence[ParameterOwner]) -> tuple[Tensor, list[OwnerCall]]:
     """One forward pass: outputs `f [n, c]` and every owner's calls, in order.
 
     Raises
@@ -117,14 +117,14 @@ def record(network: Network, inputs: Any, owners: Sequence[Owner]) -> tuple[Tens
         An owner's output does not depend on parameters (it runs under `no_grad`).
     """
     by_name = {owner.module: owner for owner in owners}
-    with torch.enable_grad(), _Hooks(network, [name for name in by_name if name != ROOT]) as seen:
+    with torch.enable_grad(), ForwardHooks(network, [name for name in by_name if name != ROOT_MODULE]) as seen:
         f = network.outputs(inputs)
-    if ROOT in by_name:
-        seen.append(Seen.of(ROOT, (inputs,), {}, f))
-    return f, [_call(by_name[one.name], one, f.dtype) for one in seen]
+    if ROOT_MODULE in by_name:
+        seen.append(RecordedCall.of(ROOT_MODULE, (inputs,), {}, f))
+    return f, [_owner_call(by_name[one.name], one, f.dtype) for one in seen]
 
 
-def _call(owner: Owner, seen: Seen, dtype: torch.dtype) -> Call:
+def _owner_call(owner: ParameterOwner, seen: RecordedCall, dtype: torch.dtype) -> OwnerCall:
     seen.check_unchanged()
     if seen.edge is None or seen.shape is None:
         raise RuntimeError(
@@ -132,7 +132,7 @@ def _call(owner: Owner, seen: Seen, dtype: torch.dtype) -> Call:
             "one: it runs under no_grad. Exclude it: Laplace(subset=[...])"
         )
     args, kwargs = (tree_map(lambda leaf: _detached(leaf, dtype), each) for each in (seen.args, dict(seen.kwargs)))
-    return Call(owner, args, kwargs, seen.edge, seen.shape)
+    return OwnerCall(owner, args, kwargs, seen.edge, seen.shape)
 
 
 def _detached(leaf: Any, dtype: torch.dtype) -> Any:
@@ -142,8 +142,8 @@ def _detached(leaf: Any, dtype: torch.dtype) -> Any:
     return leaf.detach().to(dtype) if leaf.is_floating_point() else leaf.detach()
 
 
-def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Lanes]:
-    """Lanes `g [n, …]` at the output of every call, for `directions [k, n, c]` at the network's output.
+def backward_cotangents(f: Tensor, calls: Sequence[OwnerCall], directions: Tensor) -> list[Cotangents]:
+    """Cotangents `g [n, …]` at the output of every call, for `directions [k, n, c]` at the network's output.
 
     Raises
     ------
@@ -151,10 +151,12 @@ def cotangents(f: Tensor, calls: Sequence[Call], directions: Tensor) -> list[Lan
         They are not finite.
     """
     last = len(directions) - 1
-    return _lanes(calls, [_one_pass(f, calls, d, row < last) for row, d in enumerate(directions)])
+    return _stack_passes(calls, [_reverse_pass(f, calls, d, row < last) for row, d in enumerate(directions)])
 
 
-def attached(f: Tensor, calls: Sequence[Call], lane: Tensor, others: Sequence[Tensor]) -> tuple[list[Tensor], Any]:
+def differentiable_cotangents(
+    f: Tensor, calls: Sequence[OwnerCall], lane: Tensor, others: Sequence[Tensor]
+) -> tuple[list[Tensor], Any]:
     """The same for a `lane [n, c]` that requires a gradient and some others: what its cotangents are, and all `g`.
 
     The lane's cotangents stay functions of it, for every layer that autograd can differentiate twice.
@@ -162,31 +164,31 @@ def attached(f: Tensor, calls: Sequence[Call], lane: Tensor, others: Sequence[Te
     pulled = torch.autograd.grad(f, [call.edge for call in calls], lane, create_graph=True, allow_unused=True)
     pull = [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, pulled, strict=True)]
     mine = [g.detach().to(f.dtype) for g in pull]
-    return pull, _lanes(calls, [mine, *(_one_pass(f, calls, other, True) for other in others)])
+    return pull, _stack_passes(calls, [mine, *(_reverse_pass(f, calls, other, True) for other in others)])
 
 
-def _lanes(calls: Sequence[Call], passes: Sequence[Sequence[Tensor]]) -> list[Lanes]:
+def _stack_passes(calls: Sequence[OwnerCall], passes: Sequence[Sequence[Tensor]]) -> list[Cotangents]:
     """Reverse passes, each over all calls, as every call's lanes."""
-    found = [Lanes(lanes) for lanes in zip(*passes, strict=True)]
-    if not all_finite(lane for lanes in found for lane in lanes.each):
+    found = [Cotangents(lanes) for lanes in zip(*passes, strict=True)]
+    if not all_finite(lane for lanes in found for lane in lanes.tensors):
         for call, lanes in zip(calls, found, strict=True):
             what = f"gradients at the output of {call.owner.module or 'the network'!r} are"
-            check_rows(torch.stack(lanes.each, 1), what, tuple(call.owner.parameters.values()))
+            check_rows(torch.stack(lanes.tensors, 1), what, tuple(call.owner.parameters.values()))
     return found
 
 
-def _one_pass(f: Tensor, calls: Sequence[Call], direction: Tensor, more: bool) -> list[Tensor]:
+def _reverse_pass(f: Tensor, calls: Sequence[OwnerCall], direction: Tensor, more: bool) -> list[Tensor]:
     edges = [call.edge for call in calls]
     found = torch.autograd.grad(f, edges, direction, retain_graph=more, allow_unused=True)
     return [f.new_zeros(call.shape) if g is None else g.to(f.dtype) for call, g in zip(calls, found, strict=True)]
 
 
-def onehots(f: Tensor) -> Tensor:
+def one_hot_directions(f: Tensor) -> Tensor:
     """Directions `[c, n, c]`: each output alone."""
     n, c = f.shape
     return torch.eye(c, dtype=f.dtype, device=f.device)[:, None].expand(c, n, c)
 
 
-def submodule(network: Network, owner: Owner) -> nn.Module:
+def submodule(network: Network, owner: ParameterOwner) -> nn.Module:
     """The module of an owner."""
     return network.module.get_submodule(owner.module)

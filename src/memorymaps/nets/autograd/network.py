@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
-from memorymaps.nets.autograd.layers.decompositions import written_out
-from memorymaps.nets.autograd.pytree import _placed, length, tree_map
+from memorymaps.nets.autograd.layers.decompositions import decomposed_layers
+from memorymaps.nets.autograd.pytree import as_tensor_like, length, tree_map
 
 Forward = Callable[[nn.Module, Any], Tensor]
 
@@ -23,7 +23,7 @@ class NotFiniteError(DataError):
     """A network has no finite output for an example."""
 
 
-def call(module: nn.Module, inputs: Any) -> Tensor:
+def call_module(module: nn.Module, inputs: Any) -> Tensor:
     """The usual way to call a module: a mapping as keywords, a tuple as arguments, a tensor alone."""
     if isinstance(inputs, Mapping):
         return _logits(module(**inputs))
@@ -43,7 +43,7 @@ class Network:
 
     module: nn.Module
     likelihood: Likelihood
-    forward: Forward = call
+    forward: Forward = call_module
 
     def outputs(self, inputs: Any) -> Tensor:
         """`f [n, c]` of inputs that are already on the device.
@@ -71,14 +71,14 @@ class Network:
         """Where the first parameter lives."""
         return next(self.module.parameters()).device
 
-    def place(self, inputs: Any) -> Any:
+    def to_device(self, inputs: Any) -> Any:
         """Inputs as tensors on the network's device; floating numbers in the network's precision."""
         first = next(self.module.parameters())
-        return tree_map(lambda leaf: _placed(leaf, first), inputs)
+        return tree_map(lambda leaf: as_tensor_like(leaf, first), inputs)
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Dropout off, BatchNorm at its running statistics, attention and recurrence written out; all is put back after.
 
     Fused attention can neither be pushed forward, nor differentiated twice, nor batched over examples.
@@ -88,7 +88,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     module.eval()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), written_out(module):
+        with sdpa_kernel(SDPBackend.MATH), decomposed_layers(module):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

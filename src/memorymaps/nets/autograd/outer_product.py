@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memorymaps.nets.autograd.cotangents import Lanes, times
+from memorymaps.nets.autograd.cotangents import Cotangents, layout_preserving_matmul
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @dataclass(frozen=True)
-class Patches:
+class ConvolutionPatches:
     """Patches `a [n, t, d]` under a convolution's kernel, in the order of its weights, with ones for a bias.
 
     Made for the examples that are asked for: together they are much larger than what they are cut from.
@@ -46,14 +46,14 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Outer:
+class OuterProductGradient:
     """`G_i = Σ_t g_t a_tᵀ` with `inputs` `a [n, t, d]` (ones appended for a bias) and `k` lanes `g [n, t, o]`.
 
     Of a convolution, positions lie together in memory: in `a` and `g` alike `t` is the last axis underneath.
     """
 
-    inputs: Tensor | Patches
-    g: Lanes
+    inputs: Tensor | ConvolutionPatches
+    g: Cotangents
 
     @property
     def a(self) -> Tensor:
@@ -65,7 +65,7 @@ class Outer:
         """`t`: how often each example uses the weights."""
         return int(self.g.shape[1])
 
-    def dense(self, part: slice) -> Tensor:
+    def materialize(self, part: slice) -> Tensor:
         """`G [n', k, o·d]`, newly made."""
         a, g = self.inputs[part], self.g[part]
         n, k, t, o = g.shape
@@ -73,26 +73,30 @@ class Outer:
             return (g[:, :, 0, :, None] * a[:, :1, None, :]).reshape(n, k, -1)
         return torch.matmul(g.transpose(2, 3).reshape(n, k * o, t), a).reshape(n, k, -1)
 
-    def turned(self, left: Tensor | None, right: Tensor | None) -> Outer:
+    def rotate(self, output_basis: Tensor | None, input_basis: Tensor | None) -> OuterProductGradient:
         """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
-        a = self.inputs if right is None else times(self.a, right)
-        return Outer(a, self.g if left is None else self.g.map(lambda lane: times(lane, left)))
+        a = self.inputs if input_basis is None else layout_preserving_matmul(self.a, input_basis)
+        return OuterProductGradient(
+            a, self.g if output_basis is None else self.g.map(lambda lane: layout_preserving_matmul(lane, output_basis))
+        )
 
-    def shared(self, share: Tensor) -> Outer:
+    def combine(self, share: Tensor) -> OuterProductGradient:
         """The gradients of one direction `Σ_k s_k` for shares `s [n, k]`."""
-        return Outer(self.inputs, self.g.shared(share))
+        return OuterProductGradient(self.inputs, self.g.combine(share))
 
-    def moved(self, moves: Tensor, part: slice) -> Tensor:
+    def jvp(self, moves: Tensor, part: slice) -> Tensor:
         """What moves `[n', o·d]` of the weights do to the layer's outputs: `[n', t, o]`."""
         a = self.inputs[part]
         return a @ moves.reshape(len(moves), self.g.shape[-1], a.shape[-1]).mT
 
 
-def _factors(module: nn.Module, x: Tensor, g: Lanes, biased: bool) -> tuple[Tensor | Patches, Lanes]:
+def outer_factors(
+    module: nn.Module, x: Tensor, g: Cotangents, biased: bool
+) -> tuple[Tensor | ConvolutionPatches, Cotangents]:
     """`a [n, t, d]`, with ones for a bias, and lanes `g [n, t, o]` of one call."""
-    n, dtype = g.shape[0], g.each[0].dtype
-    if isinstance(module, _CONVOLUTIONS):
-        return Patches(module, x.to(dtype), biased), g.map(lambda lane: lane.contiguous().flatten(2).mT)
+    n, dtype = g.shape[0], g.tensors[0].dtype
+    if isinstance(module, CONVOLUTIONS):
+        return ConvolutionPatches(module, x.to(dtype), biased), g.map(lambda lane: lane.contiguous().flatten(2).mT)
     a = _with_ones(x.reshape(n, -1, x.shape[-1]).to(dtype), biased)
     return a, g.map(lambda lane: lane.reshape(n, -1, lane.shape[-1]))
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from memorymaps.nets.autograd.hooks import ROOT, Owner, submodule
+from memorymaps.nets.autograd.hooks import ROOT_MODULE, ParameterOwner, submodule
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.outer_product import _CONVOLUTIONS
+from memorymaps.nets.autograd.outer_product import CONVOLUTIONS
 
 
 @dataclass(frozen=True)
-class Block:
+class ParameterBlock:
     """Parameters whose curvature is held together: a matrix with its bias as last column, or a list of tensors.
 
-    `shape` is `(o, d)` for a matrix block, `(q,)` otherwise. A matrix `turned` is held `[d, o]` by its layer.
+    `shape` is `(o, d)` for a matrix block, `(q,)` otherwise. A matrix `transposed` is held `[d, o]` by its layer.
     """
 
     name: str
     parameters: tuple[str, ...]
     shape: tuple[int, ...]
-    turned: bool = False
+    transposed: bool = False
 
     @property
     def is_matrix(self) -> bool:
@@ -44,34 +44,34 @@ class Block:
 
     def _columns(self, value: Tensor) -> Tensor:
         o = self.shape[0]
-        return value.reshape(-1, o).T if self.turned else value.reshape(o, -1)
+        return value.reshape(-1, o).T if self.transposed else value.reshape(o, -1)
 
     def unpack(self, packed: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The inverse of `pack`."""
         sizes = [like[name].numel() // (self.shape[0] if self.is_matrix else 1) for name in self.parameters]
         parts = torch.split(packed, sizes, dim=-1)
-        held = (part.T if self.turned else part for part in parts)
+        held = (part.T if self.transposed else part for part in parts)
         return {name: part.reshape(like[name].shape) for name, part in zip(self.parameters, held, strict=True)}
 
 
 def is_matrix_layer(module: nn.Module) -> bool:
     """Whether a module computes `W a + b` on patches or tokens, exactly as torch defines it."""
-    if any(_is_exactly(module, kind) for kind in _CONVOLUTIONS):
+    if any(_is_unmodified(module, kind) for kind in CONVOLUTIONS):
         return bool(module.groups == 1 and module.padding_mode == "zeros")
-    return _is_exactly(module, nn.Linear) or _is_turned(module)
+    return _is_unmodified(module, nn.Linear) or _is_transposed_linear(module)
 
 
-def _is_exactly(module: nn.Module, kind: type[nn.Module]) -> bool:
+def _is_unmodified(module: nn.Module, kind: type[nn.Module]) -> bool:
     return isinstance(module, kind) and type(module).forward is kind.forward
 
 
-def _is_turned(module: nn.Module) -> bool:
+def _is_transposed_linear(module: nn.Module) -> bool:
     """Whether a layer holds `W [d, o]`: GPT-2's `Conv1D`, which is a linear layer."""
     library = sys.modules.get("transformers.pytorch_utils")
-    return library is not None and _is_exactly(module, library.Conv1D)
+    return library is not None and _is_unmodified(module, library.Conv1D)
 
 
-def find_blocks(network: Network, owners: Sequence[Owner]) -> tuple[Block, ...]:
+def find_blocks(network: Network, owners: Sequence[ParameterOwner]) -> tuple[ParameterBlock, ...]:
     """Each module's own parameters are one block, a matrix where it is a matrix layer; each tied tensor is one."""
     values = dict(network.module.named_parameters())
     used = [name for owner in owners for name in owner.parameters.values()]
@@ -79,28 +79,30 @@ def find_blocks(network: Network, owners: Sequence[Owner]) -> tuple[Block, ...]:
     for owner in owners:
         names = tuple(owner.parameters[key] for key in ("weight", "bias") if key in owner.parameters)
         alone = all(used.count(name) == 1 for name in names) and "weight" in owner.parameters
-        if alone and owner.module != ROOT and is_matrix_layer(submodule(network, owner)):
-            turned = _is_turned(submodule(network, owner))
-            o = values[names[0]].shape[1 if turned else 0]
-            blocks.append(Block(owner.module, names, (o, sum(values[name].numel() // o for name in names)), turned))
+        if alone and owner.module != ROOT_MODULE and is_matrix_layer(submodule(network, owner)):
+            transposed = _is_transposed_linear(submodule(network, owner))
+            o = values[names[0]].shape[1 if transposed else 0]
+            blocks.append(
+                ParameterBlock(owner.module, names, (o, sum(values[name].numel() // o for name in names)), transposed)
+            )
         else:
             own = tuple(name for name in owner.parameters.values() if used.count(name) == 1)
             tied = (name for name in owner.parameters.values() if used.count(name) > 1)
-            blocks += [_listed(values, owner.module, each) for each in (own, *((name,) for name in tied)) if each]
+            blocks += [_vector_block(values, owner.module, each) for each in (own, *((name,) for name in tied)) if each]
     return tuple({block.name: block for block in blocks}.values())
 
 
-def _listed(values: Mapping[str, Tensor], module: str, names: tuple[str, ...]) -> Block:
+def _vector_block(values: Mapping[str, Tensor], module: str, names: tuple[str, ...]) -> ParameterBlock:
     """A block without the structure of a matrix, named after its module or its only tensor."""
     size = sum(values[name].numel() for name in names)
-    return Block(names[0] if len(names) == 1 else module or "network", names, (size,))
+    return ParameterBlock(names[0] if len(names) == 1 else module or "network", names, (size,))
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Blocks whose curvature is held together."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[ParameterBlock, ...]
 
     @property
     def size(self) -> int:

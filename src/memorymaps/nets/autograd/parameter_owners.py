@@ -8,84 +8,87 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorymaps.nets.autograd.hooks import ROOT, Owner, _Hooks
-from memorymaps.nets.autograd.layers.attention import in_layer
+from memorymaps.nets.autograd.hooks import ROOT_MODULE, ForwardHooks, ParameterOwner
+from memorymaps.nets.autograd.layers.attention import projection_parameter_path
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.pytree import length, rows, tree_map
+from memorymaps.nets.autograd.pytree import length, take_rows, tree_map
 
 
-def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[Owner, ...]:
+def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[ParameterOwner, ...]:
     """Each covered parameter's smallest enclosing modules that return one row an example, one for each tie.
 
     A parameter used behind its module's back (attention's output projection) belongs to the caller, and so does one
     whose module answers once for the whole batch (an embedding of positions, added to every example).
     """
-    called = _answering(network, inputs) | {ROOT}
+    called = _modules_with_batch_axis(network, inputs) | {ROOT_MODULE}
     canonical = {id(value): name for name, value in network.module.named_parameters()}
     owners: dict[str, dict[str, str]] = {}
-    for place, value in _places(network, called).items():
+    for place, value in _parameter_paths(network, called).items():
         name = canonical[id(value)]
         if name in covered:
-            home = _home(place, called)
+            home = _enclosing_module(place, called)
             owners.setdefault(home, {})[place.removeprefix(home + ".") if home else place] = name
-    return _without_overlap(tuple(Owner(home, parameters) for home, parameters in owners.items()))
+    return _drop_nested_owners(tuple(ParameterOwner(home, parameters) for home, parameters in owners.items()))
 
 
-def _places(network: Network, called: set[str]) -> dict[str, nn.Parameter]:
+def _parameter_paths(network: Network, called: set[str]) -> dict[str, nn.Parameter]:
     """Places of all parameters; attention's projection is a layer where it is called, else attention's own."""
     every = dict(network.module.named_parameters(remove_duplicate=False))
     for place in list(every):
-        inner = in_layer(place)
+        inner = projection_parameter_path(place)
         if inner != place and inner in every:
             del every[place if inner.rpartition(".")[0] in called else inner]
     return every
 
 
-def _answering(network: Network, inputs: Any) -> set[str]:
+def _modules_with_batch_axis(network: Network, inputs: Any) -> set[str]:
     """Modules all of whose calls return one tensor with a row for each example, whatever their number.
 
     Asked with two numbers of examples: a table of positions may be as long as the batch by chance.
     """
-    found = [_row_an_example(network, batch) for batch in (inputs, another_number(inputs))]
+    found = [_modules_batched_on(network, batch) for batch in (inputs, other_batch_size(inputs))]
     return found[0] & found[1]
 
 
-def _row_an_example(network: Network, batch: Any) -> set[str]:
+def _modules_batched_on(network: Network, batch: Any) -> set[str]:
     names = [name for name, _ in network.module.named_modules()]
-    with torch.no_grad(), _Hooks(network, names) as seen:
+    with torch.no_grad(), ForwardHooks(network, names) as seen:
         network.outputs(batch)
     wrong = {one.name for one in seen if one.shape is None or one.shape[:1] != (length(batch),)}
     return {one.name for one in seen} - wrong
 
 
-def another_number(inputs: Any) -> Any:
+def other_batch_size(inputs: Any) -> Any:
     """All examples but the last; a single one twice."""
     n = length(inputs)
     if n > 1:
-        return rows(inputs, slice(0, n - 1))
-    return tree_map(lambda leaf: torch.cat([leaf, leaf]) if has_rows(leaf, n) else leaf, inputs)
+        return take_rows(inputs, slice(0, n - 1))
+    return tree_map(lambda leaf: torch.cat([leaf, leaf]) if has_batch_axis(leaf, n) else leaf, inputs)
 
 
-def has_rows(leaf: Any, n: int) -> bool:
+def has_batch_axis(leaf: Any, n: int) -> bool:
     """Whether a leaf has as many rows as there are examples."""
     return isinstance(leaf, Tensor) and leaf.shape[:1] == (n,)
 
 
-def _home(place: str, called: set[str]) -> str:
+def _enclosing_module(place: str, called: set[str]) -> str:
     home = place.rpartition(".")[0]
     while home not in called:
         home = home.rpartition(".")[0]
     return home
 
 
-def _without_overlap(owners: tuple[Owner, ...]) -> tuple[Owner, ...]:
+def _drop_nested_owners(owners: tuple[ParameterOwner, ...]) -> tuple[ParameterOwner, ...]:
     """A tied parameter found at a module inside another of its owners is already counted there."""
 
-    def inside(owner: Owner, name: str) -> bool:
+    def inside(owner: ParameterOwner, name: str) -> bool:
         others = (other.module for other in owners if name in other.parameters.values())
-        return any(owner.module != home and (home == ROOT or owner.module.startswith(home + ".")) for home in others)
+        return any(
+            owner.module != home and (home == ROOT_MODULE or owner.module.startswith(home + ".")) for home in others
+        )
 
     kept = (
-        Owner(o.module, {local: name for local, name in o.parameters.items() if not inside(o, name)}) for o in owners
+        ParameterOwner(o.module, {local: name for local, name in o.parameters.items() if not inside(o, name)})
+        for o in owners
     )
     return tuple(owner for owner in kept if owner.parameters)

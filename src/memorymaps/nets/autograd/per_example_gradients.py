@@ -13,57 +13,57 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from memorymaps.nets.autograd.cotangents import Lanes
+from memorymaps.nets.autograd.cotangents import Cotangents
 from memorymaps.nets.autograd.finite_checks import check_rows
-from memorymaps.nets.autograd.hooks import Call, submodule
-from memorymaps.nets.autograd.layers.norms import Scaled, of_one_norm
+from memorymaps.nets.autograd.hooks import OwnerCall, submodule
+from memorymaps.nets.autograd.layers.norms import NormGradient, is_single_norm
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.outer_product import _CONVOLUTIONS, Outer, _factors
-from memorymaps.nets.autograd.parameter_blocks import Block
-from memorymaps.nets.autograd.per_example_vjp import pulled, pushed
+from memorymaps.nets.autograd.outer_product import CONVOLUTIONS, OuterProductGradient, outer_factors
+from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
+from memorymaps.nets.autograd.per_example_vjp import per_example_jvp, per_example_vjp
 
 
-class Gradient(Protocol):
+class PerExampleGradient(Protocol):
     """The gradients of a block's parameters in a batch."""
 
-    def dense(self, part: slice) -> Tensor:
+    def materialize(self, part: slice) -> Tensor:
         """`G [n', k, q]` for some examples."""
 
-    def moved(self, moves: Tensor, part: slice) -> Any:
+    def jvp(self, moves: Tensor, part: slice) -> Any:
         """What moves `[n', q]` of the parameters do to the outputs of the layer or of each call."""
 
 
 @dataclass(frozen=True)
-class Local:
+class VjpGradient:
     """Gradients of tensors at the calls that use them, by local vector–Jacobian products summed over calls."""
 
     network: Network
     names: tuple[str, ...]
-    uses: tuple[tuple[Call, Lanes], ...]
+    uses: tuple[tuple[OwnerCall, Cotangents], ...]
 
-    def dense(self, part: slice) -> Tensor:
+    def materialize(self, part: slice) -> Tensor:
         """`G [n', k, q]`."""
-        found = torch.stack([self._one_use(call, g, part) for call, g in self.uses]).sum(0)
+        found = torch.stack([self._call_vjp(call, g, part) for call, g in self.uses]).sum(0)
         check_rows(found, f"gradients of {', '.join(self.names)} are", self.names, part.start or 0)
         return found
 
-    def moved(self, moves: Tensor, part: slice) -> list[Tensor]:
+    def jvp(self, moves: Tensor, part: slice) -> list[Tensor]:
         """What moves `[n', q]` of the tensors do to the output of every call: `[n', …]` each."""
         values = dict(self.network.module.named_parameters())
         pieces = torch.split(moves, [values[name].numel() for name in self.names], dim=1)
         by_name = {n: m.reshape(-1, *values[n].shape) for n, m in zip(self.names, pieces, strict=True)}
-        return [self._one_move(call, by_name, values, part) for call, _ in self.uses]
+        return [self._call_jvp(call, by_name, values, part) for call, _ in self.uses]
 
-    def _one_move(self, call: Call, by_name: dict[str, Tensor], values: dict[str, Any], part: slice) -> Tensor:
+    def _call_jvp(self, call: OwnerCall, by_name: dict[str, Tensor], values: dict[str, Any], part: slice) -> Tensor:
         mine = {key: name for key, name in call.owner.parameters.items() if name in by_name}
         local = {key: values[name].detach() for key, name in mine.items()}
-        return pushed(self.network, call, local, {key: by_name[name] for key, name in mine.items()}, part)
+        return per_example_jvp(self.network, call, local, {key: by_name[name] for key, name in mine.items()}, part)
 
-    def _one_use(self, call: Call, g: Lanes, part: slice) -> Tensor:
+    def _call_vjp(self, call: OwnerCall, g: Cotangents, part: slice) -> Tensor:
         values = dict(self.network.module.named_parameters())
         local = {key: values[name].detach() for key, name in call.owner.parameters.items() if name in self.names}
-        found = pulled(self.network, call, local, g[part], part)
-        zero = g.each[0].new_zeros(found[next(iter(found))].shape[:2])
+        found = per_example_vjp(self.network, call, local, g[part], part)
+        zero = g.tensors[0].new_zeros(found[next(iter(found))].shape[:2])
         by_name: dict[str, Tensor] = {}
         for key, value in found.items():  # a tensor may sit twice in the same owner
             name = call.owner.parameters[key]
@@ -73,51 +73,51 @@ class Local:
 
 
 @dataclass(frozen=True)
-class Batch:
+class LinearizedBatch:
     """A batch as the blocks see it: outputs `f [n, c]` and what is needed for any block's gradient."""
 
     network: Network
     f: Tensor
-    calls: tuple[Call, ...]
-    g: tuple[Lanes, ...]
+    calls: tuple[OwnerCall, ...]
+    g: tuple[Cotangents, ...]
 
-    def shared(self, share: Tensor) -> Batch:
+    def combine(self, share: Tensor) -> LinearizedBatch:
         """The same batch along the one direction `Σ_k s_k d_k` of every example, for shares `s [n, k]`."""
-        return Batch(self.network, self.f, self.calls, tuple(g.shared(share) for g in self.g))
+        return LinearizedBatch(self.network, self.f, self.calls, tuple(g.combine(share) for g in self.g))
 
-    def placed(self, block: Block, moved: Tensor | list[Tensor]) -> list[tuple[Call, Tensor]]:
+    def tangents_by_call(self, block: ParameterBlock, moved: Tensor | list[Tensor]) -> list[tuple[OwnerCall, Tensor]]:
         """Moves of a block's outputs in the shape of the calls they belong to."""
-        calls = [call for call, _ in self._uses[block.parameters[0]]]
+        calls = [call for call, _ in self._uses_by_parameter[block.parameters[0]]]
         if isinstance(moved, list):
             return list(zip(calls, moved, strict=True))
-        patches = isinstance(submodule(self.network, calls[0].owner), _CONVOLUTIONS)
+        patches = isinstance(submodule(self.network, calls[0].owner), CONVOLUTIONS)
         positions = [call.shape[2:].numel() if patches else call.shape[1:-1].numel() for call in calls]
         pieces = torch.split(moved, positions, dim=1)
         turned = [piece.transpose(1, 2) for piece in pieces] if patches else pieces
         return [(call, piece.reshape(call.shape)) for call, piece in zip(calls, turned, strict=True)]
 
     @cached_property
-    def _uses(self) -> dict[str, list[tuple[Call, Lanes]]]:
-        uses: dict[str, list[tuple[Call, Lanes]]] = {}
+    def _uses_by_parameter(self) -> dict[str, list[tuple[OwnerCall, Cotangents]]]:
+        uses: dict[str, list[tuple[OwnerCall, Cotangents]]] = {}
         for call, g in zip(self.calls, self.g, strict=True):
             for name in set(call.owner.parameters.values()):
                 uses.setdefault(name, []).append((call, g))
         return uses
 
-    def gradient(self, block: Block) -> Gradient:
+    def gradient(self, block: ParameterBlock) -> PerExampleGradient:
         """This block's gradients for the directions of the batch."""
-        uses = self._uses.get(block.parameters[0], [])
+        uses = self._uses_by_parameter.get(block.parameters[0], [])
         if not uses:
             raise RuntimeError(f"{block.name!r} was not called in this batch but was in the first one")
         if not block.is_matrix:
-            kind = Scaled.of if of_one_norm(self.network, uses) else Local
+            kind = NormGradient.of if is_single_norm(self.network, uses) else VjpGradient
             return kind(self.network, block.parameters, tuple(uses))
         biased = len(block.parameters) == 2
         for call, _ in uses:
             check_rows(call.args[0], f"inputs of {call.owner.module!r} are", block.parameters)
-        parts = [_factors(submodule(self.network, call.owner), call.args[0], g, biased) for call, g in uses]
+        parts = [outer_factors(submodule(self.network, call.owner), call.args[0], g, biased) for call, g in uses]
         if len(parts) == 1:
-            return Outer(*parts[0])
+            return OuterProductGradient(*parts[0])
         a, g = zip(*parts, strict=True)
-        lanes = (torch.cat(pieces, 1) for pieces in zip(*(each.each for each in g), strict=True))
-        return Outer(torch.cat([each[:] for each in a], 1), Lanes(tuple(lanes)))
+        lanes = (torch.cat(pieces, 1) for pieces in zip(*(each.tensors for each in g), strict=True))
+        return OuterProductGradient(torch.cat([each[:] for each in a], 1), Cotangents(tuple(lanes)))

@@ -15,35 +15,35 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 
-from memorymaps.nets.autograd.hooks import ROOT, Call, Owner, submodule
+from memorymaps.nets.autograd.hooks import ROOT_MODULE, OwnerCall, ParameterOwner, submodule
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.parameter_owners import has_rows
+from memorymaps.nets.autograd.parameter_owners import has_batch_axis
 
 Tensors = dict[str, Tensor]
-Outputs = Callable[[Tensors], Tensor]  # of one call, as a function of its tensors
+OutputFunction = Callable[[Tensors], Tensor]  # of one call, as a function of its tensors
 
 
-def pulled(network: Network, call: Call, local: Tensors, g: Tensor, part: slice) -> Tensors:
+def per_example_vjp(network: Network, call: OwnerCall, local: Tensors, g: Tensor, part: slice) -> Tensors:
     """`{name: G [n', k, …]}` of one call for lanes `g [n', k, …]`: each example alone, pulled back `k` times."""
-    pull = {"together": _pull, "by lane": _pull_by_lane, "in turn": _pull_plainly}[call.owner.way]
-    found: Tensors = _each_alone(network, call, functools.partial(pull, local), g, part)
+    pull = {"together": _vjp_vmap, "by lane": _vjp_loop, "in turn": _vjp_autograd}[call.owner.strategy]
+    found: Tensors = _map_over_examples(network, call, functools.partial(pull, local), g, part)
     return found
 
 
-def _pull(local: Tensors, outputs: Outputs, lanes: Tensor) -> Tensors:
+def _vjp_vmap(local: Tensors, outputs: OutputFunction, lanes: Tensor) -> Tensors:
     _, back = vjp(outputs, local)
     found: Tensors = vmap(lambda lane: back(lane[None])[0])(lanes)
     return found
 
 
-def _pull_by_lane(local: Tensors, outputs: Outputs, lanes: Tensor) -> Tensors:
+def _vjp_loop(local: Tensors, outputs: OutputFunction, lanes: Tensor) -> Tensors:
     """The same, one lane after another: under two `vmap`s torch's own gradient of PReLU is wrong."""
     _, back = vjp(outputs, local)
-    found: Tensors = _stacked([back(lane[None])[0] for lane in lanes])
+    found: Tensors = _stack_results([back(lane[None])[0] for lane in lanes])
     return found
 
 
-def _pull_plainly(local: Tensors, outputs: Outputs, lanes: Tensor) -> Tensors:
+def _vjp_autograd(local: Tensors, outputs: OutputFunction, lanes: Tensor) -> Tensors:
     """The same, for modules that torch's function transforms refuse: packed sequences, `autograd.Function`s."""
     with torch.enable_grad():
         leaves = {name: value.detach().requires_grad_() for name, value in local.items()}
@@ -59,19 +59,19 @@ def _gradients(out: Tensor, leaves: Tensors, lane: Tensor, **options: Any) -> Se
     return found
 
 
-def pushed(network: Network, call: Call, local: Tensors, moves: Tensors, part: slice) -> Tensor:
+def per_example_jvp(network: Network, call: OwnerCall, local: Tensors, moves: Tensors, part: slice) -> Tensor:
     """`[n', …]`: each example's output of one call, pushed by moves `[n', …]` of its tensors."""
-    push = _push_plainly if call.owner.way == "in turn" else _push
-    found: Tensor = _each_alone(network, call, functools.partial(push, local), moves, part)
+    push = _jvp_double_backward if call.owner.strategy == "in turn" else _jvp_forward
+    found: Tensor = _map_over_examples(network, call, functools.partial(push, local), moves, part)
     return found
 
 
-def _push(local: Tensors, outputs: Outputs, tangent: Tensors) -> Tensor:
+def _jvp_forward(local: Tensors, outputs: OutputFunction, tangent: Tensors) -> Tensor:
     out: Tensor = jvp(outputs, (local,), (tangent,))[1][0]
     return out
 
 
-def _push_plainly(local: Tensors, outputs: Outputs, tangent: Tensors) -> Tensor:
+def _jvp_double_backward(local: Tensors, outputs: OutputFunction, tangent: Tensors) -> Tensor:
     """The same by two reverse passes, the second through the first: few kernels can be pushed."""
     with torch.enable_grad():
         leaves = {name: value.detach().requires_grad_() for name, value in local.items()}
@@ -83,23 +83,25 @@ def _push_plainly(local: Tensors, outputs: Outputs, tangent: Tensors) -> Tensor:
     return found
 
 
-def _each_alone(network: Network, call: Call, act: Any, along: Any, part: slice) -> Any:
+def _map_over_examples(network: Network, call: OwnerCall, act: Any, along: Any, part: slice) -> Any:
     """`act(outputs, along[i])` with the call's output as a function of its parameters, each example by itself."""
     n = call.shape[0]
-    flat, rebuild = flatten((call.args, call.kwargs))
-    dims = [0 if has_rows(leaf, n) and place not in call.owner.shared else None for place, leaf in enumerate(flat)]
+    flat, rebuild = tree_flatten((call.args, call.kwargs))
+    dims = [
+        0 if has_batch_axis(leaf, n) and place not in call.owner.unbatched else None for place, leaf in enumerate(flat)
+    ]
 
     def alone(leaves: list[Any], mine: Any) -> Any:
         args, kwargs = rebuild([leaf[None] if dim == 0 else leaf for leaf, dim in zip(leaves, dims, strict=True)])
-        return act(lambda parameters: _call_with(network, call.owner, parameters, args, kwargs), mine)
+        return act(lambda parameters: _call_with_parameters(network, call.owner, parameters, args, kwargs), mine)
 
     taken = [leaf[part] if dim == 0 else leaf for leaf, dim in zip(flat, dims, strict=True)]
-    over_examples = _in_turn if call.owner.way == "in turn" else vmap
+    over_examples = _loop_over_examples if call.owner.strategy == "in turn" else vmap
     with torch.no_grad():
         return over_examples(alone, in_dims=(dims, 0))(taken, along)
 
 
-def _in_turn(act: Callable[..., Any], in_dims: tuple[Sequence[int | None], int]) -> Callable[..., Any]:
+def _loop_over_examples(act: Callable[..., Any], in_dims: tuple[Sequence[int | None], int]) -> Callable[..., Any]:
     """What `vmap(act, in_dims)` gives, one example after another."""
 
     def acted(taken: Sequence[Any], along: Any) -> Any:
@@ -109,19 +111,21 @@ def _in_turn(act: Callable[..., Any], in_dims: tuple[Sequence[int | None], int])
             leaves = [leaf if dim is None else leaf[i] for leaf, dim in zip(taken, in_dims[0], strict=True)]
             mine = {name: value[i] for name, value in named.items()}
             each.append(act(leaves, mine if along is named else mine[""]))
-        return _stacked(each)
+        return _stack_results(each)
 
     return acted
 
 
-def _stacked(each: Sequence[Any]) -> Any:
+def _stack_results(each: Sequence[Any]) -> Any:
     if isinstance(each[0], Tensor):
         return torch.stack(list(each))
     return {name: torch.stack([found[name] for found in each]) for name in each[0]}
 
 
-def _call_with(network: Network, owner: Owner, parameters: Tensors, args: Any, kwargs: Any) -> Tensor:
-    if owner.module != ROOT:
+def _call_with_parameters(
+    network: Network, owner: ParameterOwner, parameters: Tensors, args: Any, kwargs: Any
+) -> Tensor:
+    if owner.module != ROOT_MODULE:
         out: Tensor = functional_call(submodule(network, owner), parameters, args, kwargs, tie_weights=False)
         return out
     return functional_forward(network, parameters, args[0])
@@ -129,14 +133,14 @@ def _call_with(network: Network, owner: Owner, parameters: Tensors, args: Any, k
 
 def functional_forward(network: Network, parameters: Tensors, inputs: Any) -> Tensor:
     """The network's outputs `[n, c]` with other parameters, through the user's own `forward`."""
-    wrapped = _Forward(network)
+    wrapped = _ForwardModule(network)
     named = {f"module.{name}": value for name, value in parameters.items()}
     out: Tensor = functional_call(wrapped, named, (inputs,))
     out = out.to(next(network.module.parameters()).dtype)
     return out[:, None] if out.ndim == 1 else out
 
 
-class _Forward(nn.Module):  # type: ignore[misc]  # torch is untyped here
+class _ForwardModule(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """The user's forward as a module, so that its parameters can be replaced."""
 
     def __init__(self, network: Network):
@@ -147,17 +151,17 @@ class _Forward(nn.Module):  # type: ignore[misc]  # torch is untyped here
         return self._call(self.module, inputs)
 
 
-def flatten(tree: Any) -> tuple[list[Any], Any]:
+def tree_flatten(tree: Any) -> tuple[list[Any], Any]:
     """Leaves of nested tuples and mappings, and the function that puts leaves back."""
     if isinstance(tree, Mapping):
-        keys, inner = list(tree), [flatten(value) for value in tree.values()]
-        return _joined(inner, lambda values: dict(zip(keys, values, strict=True)))
+        keys, inner = list(tree), [tree_flatten(value) for value in tree.values()]
+        return _flatten_children(inner, lambda values: dict(zip(keys, values, strict=True)))
     if isinstance(tree, (tuple, list)):
-        return _joined([flatten(value) for value in tree], tuple)
+        return _flatten_children([tree_flatten(value) for value in tree], tuple)
     return [tree], lambda leaves: leaves[0]
 
 
-def _joined(inner: list[tuple[list[Any], Any]], make: Any) -> tuple[list[Any], Any]:
+def _flatten_children(inner: list[tuple[list[Any], Any]], make: Any) -> tuple[list[Any], Any]:
     sizes = [len(found) for found, _ in inner]
 
     def rebuild(leaves: list[Any]) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 from memorymaps.data.examples import DataError
 
 
-def _placed(leaf: Any, like: Tensor) -> Any:
+def as_tensor_like(leaf: Any, like: Tensor) -> Any:
     if isinstance(leaf, np.ndarray):
         leaf = torch.from_numpy(np.ascontiguousarray(leaf))
     if issparse(leaf):
@@ -51,7 +51,7 @@ def length(inputs: Any) -> int:
     return int(next(leaves(inputs)).shape[0])
 
 
-def rows(inputs: Any, part: slice) -> Any:
+def take_rows(inputs: Any, part: slice) -> Any:
     """Some examples of a batch."""
     n = length(inputs)
     return tree_map(lambda leaf: leaf[part] if hasattr(leaf, "shape") and leaf.shape[:1] == (n,) else leaf, inputs)

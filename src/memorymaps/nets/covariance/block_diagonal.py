@@ -9,20 +9,20 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from memorymaps.nets.autograd.chunking import parts_of
-from memorymaps.nets.autograd.parameter_blocks import Group
-from memorymaps.nets.autograd.per_example_gradients import Batch
-from memorymaps.nets.covariance.block_precision import Dense, Joined, Part
+from memorymaps.nets.autograd.chunking import chunk_slices
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
+from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
+from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, ConcatenatedGradients
 from memorymaps.nets.covariance.woodbury import Woodbury
 
-FACTORED = 20_000  # parameters up to which an example's Z is written out
+MAX_FACTORED_PARAMETERS = 20_000  # parameters up to which an example's Z is written out
 
 
-class Spreading(Protocol):
+class PosteriorCovariance(Protocol):
     """What a network's posterior asks of its covariance `S⁻¹`."""
 
     @property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[ParameterGroup, ...]:
         """Blocks whose curvature is held together."""
 
     @property
@@ -30,29 +30,29 @@ class Spreading(Protocol):
         """Number of parameters."""
 
     @property
-    def independent(self) -> bool:
+    def is_block_diagonal(self) -> bool:
         """Whether `S⁻¹` is a sum over the groups."""
 
-    def pairs(self) -> Iterator[tuple[Group, Part]]:
+    def items(self) -> Iterator[tuple[ParameterGroup, BlockPrecision]]:
         """Every group with what holds its precision."""
 
-    def variance(self, batch: Batch, k: int) -> Tensor:
+    def variance(self, batch: LinearizedBatch, k: int) -> Tensor:
         """`V [n, k, k]`, in double precision."""
 
     def solve(self, v: Tensor) -> Tensor:
         """`S⁻¹v [..., P]`, in the order of the groups."""
 
-    def trace_inverse(self, prior: Sequence[Tensor]) -> float:
+    def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(diag(δ) S⁻¹)`, with the prior packed for each group."""
 
 
 @dataclass(frozen=True)
-class Covariance:
+class BlockDiagonalCovariance:
     """`S⁻¹` over groups of blocks: independent parts, plus exact rows that may tie them together."""
 
-    groups: tuple[Group, ...]
-    parts: tuple[Part, ...]
-    exact: Woodbury | None = None
+    groups: tuple[ParameterGroup, ...]
+    precisions: tuple[BlockPrecision, ...]
+    low_rank: Woodbury | None = None
 
     @property
     def size(self) -> int:
@@ -60,72 +60,79 @@ class Covariance:
         return sum(group.size for group in self.groups)
 
     @property
-    def independent(self) -> bool:
+    def is_block_diagonal(self) -> bool:
         """Whether no exact rows tie the parts together."""
-        return self.exact is None
+        return self.low_rank is None
 
-    def variance(self, batch: Batch, k: int) -> Tensor:
+    def variance(self, batch: LinearizedBatch, k: int) -> Tensor:
         """`V [n, k, k]`, in double precision."""
         n = len(batch.f)
-        if self.exact is None:
-            pieces = (part.variance(gradient(batch, group), n, k).detach().double() for group, part in self.pairs())
+        if self.low_rank is None:
+            pieces = (
+                part.variance(group_gradient(batch, group), n, k).detach().double() for group, part in self.items()
+            )
             return torch.stack(list(pieces)).sum(0)
-        slices = parts_of(n, 4 * k * self.size)
-        return torch.cat([self.exact.variance(self._whitened(batch, rows)) for rows in slices])
+        slices = chunk_slices(n, 4 * k * self.size)
+        return torch.cat([self.low_rank.variance(self._whitened_gradients(batch, rows)) for rows in slices])
 
-    def factor(self, batch: Batch) -> Tensor:
+    def covariance_root(self, batch: LinearizedBatch) -> Tensor:
         """`Z [n, k, P]` with `V_ij = Z_i Z_jᵀ`."""
-        z = self._whitened(batch, slice(None))
-        return z.double() if self.exact is None else self.exact.whiten(z)
+        z = self._whitened_gradients(batch, slice(None))
+        return z.double() if self.low_rank is None else self.low_rank.inv_sqrt_matvec(z)
 
     def solve(self, v: Tensor) -> Tensor:
         """`S⁻¹v [..., P]`, in the order of the groups."""
-        z = self.whiten(v)
-        return self.unwhiten(z if self.exact is None else self.exact.solve(z)).to(v.dtype)
+        z = self.block_inv_sqrt_rmatvec(v)
+        return self.block_inv_sqrt_matvec(z if self.low_rank is None else self.low_rank.solve(z)).to(v.dtype)
 
-    def whiten(self, dense: Tensor) -> Tensor:
+    def block_inv_sqrt_rmatvec(self, dense: Tensor) -> Tensor:
         """`G S_D^{-1/2}` of the independent parts."""
         pieces = torch.split(dense, [group.size for group in self.groups], dim=-1)
-        return torch.cat([part.whiten(piece) for part, piece in zip(self.parts, pieces, strict=True)], dim=-1)
+        return torch.cat(
+            [part.inv_sqrt_rmatvec(piece) for part, piece in zip(self.precisions, pieces, strict=True)], dim=-1
+        )
 
-    def unwhiten(self, z: Tensor) -> Tensor:
+    def block_inv_sqrt_matvec(self, z: Tensor) -> Tensor:
         """Back to the parameters' own coordinates."""
         pieces = torch.split(z, [group.size for group in self.groups], dim=-1)
-        named = zip(self.parts, pieces, strict=True)
-        return torch.cat([part.unwhiten(piece.to(_dtype(part))) for part, piece in named], dim=-1)
+        named = zip(self.precisions, pieces, strict=True)
+        return torch.cat([part.inv_sqrt_matvec(piece.to(_dtype(part))) for part, piece in named], dim=-1)
 
-    def shift(self, u: Tensor) -> Tensor:
+    def inv_sqrt_matvec(self, u: Tensor) -> Tensor:
         """`S^{-1/2} u`: the parameters' move for coordinates of `factor`."""
-        return self.unwhiten(u if self.exact is None else self.exact.whiten(u))
+        return self.block_inv_sqrt_matvec(u if self.low_rank is None else self.low_rank.inv_sqrt_matvec(u))
 
-    def trace_inverse(self, prior: Sequence[Tensor]) -> float:
+    def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(diag(δ) S⁻¹)`, with the prior packed for each group."""
-        if self.exact is None:
-            return sum(part.trace_inverse(delta) for part, delta in zip(self.parts, prior, strict=True))
-        pairs = zip(self.parts, prior, strict=True)
-        return self.exact.trace_of_inverse(torch.cat([_relative(part, delta) for part, delta in pairs]))
+        if self.low_rank is None:
+            return sum(part.inverse_trace(delta) for part, delta in zip(self.precisions, prior, strict=True))
+        pairs = zip(self.precisions, prior, strict=True)
+        return self.low_rank.inverse_trace(torch.cat([_prior_over_precision(part, delta) for part, delta in pairs]))
 
-    def _whitened(self, batch: Batch, rows: slice) -> Tensor:
-        return torch.cat([part.whiten(gradient(batch, group).dense(rows)) for group, part in self.pairs()], dim=-1)
+    def _whitened_gradients(self, batch: LinearizedBatch, rows: slice) -> Tensor:
+        return torch.cat(
+            [part.inv_sqrt_rmatvec(group_gradient(batch, group).materialize(rows)) for group, part in self.items()],
+            dim=-1,
+        )
 
-    def pairs(self) -> Iterator[tuple[Group, Part]]:
+    def items(self) -> Iterator[tuple[ParameterGroup, BlockPrecision]]:
         """Every group with what holds its precision."""
-        return zip(self.groups, self.parts, strict=True)
+        return zip(self.groups, self.precisions, strict=True)
 
 
-def _dtype(part: Part) -> torch.dtype:
-    return part.root.dtype if isinstance(part, Dense) else part.precision.dtype
+def _dtype(part: BlockPrecision) -> torch.dtype:
+    return part.inv_sqrt.dtype if isinstance(part, CholeskyPrecision) else part.eigenvalues.dtype
 
 
-def _relative(part: Part, delta: Tensor) -> Tensor:
+def _prior_over_precision(part: BlockPrecision, delta: Tensor) -> Tensor:
     """`δ/d` of a diagonal part, in its own coordinates."""
-    if isinstance(part, Dense):
+    if isinstance(part, CholeskyPrecision):
         raise TypeError("exact rows are held on top of diagonal parts only")
-    flat = delta if part.left is None else delta.mean().expand(part.precision.shape)
-    return (flat / part.precision).reshape(-1).double()
+    flat = delta if part.output_basis is None else delta.mean().expand(part.eigenvalues.shape)
+    return (flat / part.eigenvalues).reshape(-1).double()
 
 
-def gradient(batch: Batch, group: Group) -> Any:
+def group_gradient(batch: LinearizedBatch, group: ParameterGroup) -> Any:
     """The gradients of a group's parameters in a batch."""
     found = tuple(batch.gradient(block) for block in group.blocks)
-    return found[0] if len(found) == 1 else Joined(found, group.blocks)
+    return found[0] if len(found) == 1 else ConcatenatedGradients(found, group.blocks)

@@ -11,105 +11,111 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Array
-from memorymaps.nets.autograd.batch_size import numpy
-from memorymaps.nets.autograd.hooks import attached, record
-from memorymaps.nets.autograd.network import evaluating
-from memorymaps.nets.autograd.per_example_gradients import Batch
+from memorymaps.nets.autograd.batch_size import to_numpy
+from memorymaps.nets.autograd.hooks import differentiable_cotangents, record_forward
+from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.autograd.pytree import length
-from memorymaps.nets.covariance.block_diagonal import Spreading
-from memorymaps.nets.covariance.tangents import Spread
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
+from memorymaps.nets.covariance.tangents import PreconditionedBatch
+from memorymaps.nets.problem import LaplaceProblem
 
-Choose = Callable[[Array, slice], Array]
+ChooseDirections = Callable[[Array, slice], Array]
 
 
 @dataclass(frozen=True)
-class Sight:
+class DirectionalChunk:
     """A part of a batch along its directions.
 
-    The cotangents `pull` of the first direction `lane` stay functions of it. As they are linear in it, their own
+    The cotangents `call_cotangents` of the first direction `cotangent` stay functions of it. As they are linear in it, their own
     reverse pass with moves `δ` put in at the calls is the forward-mode product `Σ J_call δ`, whatever the direction.
     """
 
-    spread: Spread
+    preconditioned: PreconditionedBatch
     directions: Array
-    lane: Tensor
-    pull: dict[int, Tensor]
+    cotangent: Tensor
+    call_cotangents: dict[int, Tensor]
 
     @classmethod
-    def of(cls, setting: Setting, covariance: Spreading, inputs: Any, choose: Callable[[Array], Array]) -> Sight:
+    def of(
+        cls, problem: LaplaceProblem, covariance: PosteriorCovariance, inputs: Any, choose: Callable[[Array], Array]
+    ) -> DirectionalChunk:
         """One forward pass, and one reverse pass for each direction that is chosen at its outputs."""
-        f, calls = record(setting.network, setting.network.place(inputs), setting.owners)
-        chosen = choose(numpy(f))
-        lane, *others = torch.as_tensor(chosen).permute(2, 0, 1).to(f)
-        lane = lane.clone().requires_grad_()
-        pull, g = attached(f, calls, lane, others)
-        batch = Batch(setting.network, f.detach(), tuple(calls), tuple(g))
-        named = {id(call): each for call, each in zip(calls, pull, strict=True)}
-        return cls(Spread.of(covariance, batch), chosen, lane, named)
+        f, calls = record_forward(problem.network, problem.network.to_device(inputs), problem.owners)
+        chosen = choose(to_numpy(f))
+        cotangent, *others = torch.as_tensor(chosen).permute(2, 0, 1).to(f)
+        cotangent = cotangent.clone().requires_grad_()
+        call_cotangents, g = differentiable_cotangents(f, calls, cotangent, others)
+        batch = LinearizedBatch(problem.network, f.detach(), tuple(calls), tuple(g))
+        named = {id(call): each for call, each in zip(calls, call_cotangents, strict=True)}
+        return cls(PreconditionedBatch.of(covariance, batch), chosen, cotangent, named)
 
     @property
     def f(self) -> Array:
         """`f [n, c]`."""
-        return numpy(self.spread.batch.f)
+        return to_numpy(self.preconditioned.batch.f)
 
     def gram(self) -> Array:
         """`DᵀVD [n, k, k]`."""
-        return numpy(self.spread.variance())
+        return to_numpy(self.preconditioned.variance())
 
     def respond(self, share: Array) -> Array:
         """`V D s [n, c]`: one solve and the reverse pass of a reverse pass."""
-        moved = self.spread.moved(torch.as_tensor(share).to(self.lane))
-        pairs = [(self.pull[id(call)], move.to(self.lane.dtype)) for call, move in moved]
-        found = torch.autograd.grad([a for a, _ in pairs], self.lane, [b for _, b in pairs], retain_graph=True)
-        return numpy(found[0])
+        moved = self.preconditioned.posterior_tangents(torch.as_tensor(share).to(self.cotangent))
+        pairs = [(self.call_cotangents[id(call)], move.to(self.cotangent.dtype)) for call, move in moved]
+        found = torch.autograd.grad([a for a, _ in pairs], self.cotangent, [b for _, b in pairs], retain_graph=True)
+        return to_numpy(found[0])
 
 
 @dataclass(frozen=True)
-class BatchAlong:
+class DirectionalBatch:
     """A batch along its directions; it keeps what it has seen of a batch that was looked at in one part."""
 
-    setting: Setting
-    covariance: Spreading
+    problem: LaplaceProblem
+    covariance: PosteriorCovariance
     inputs: Any
     f: Array
     directions: Array
     gram: Array
-    _kept: list[Sight] = field(default_factory=list)
+    _cached: list[DirectionalChunk] = field(default_factory=list)
 
     @classmethod
-    def of(cls, setting: Setting, covariance: Spreading, inputs: Any, choose: Choose) -> BatchAlong:
+    def of(
+        cls, problem: LaplaceProblem, covariance: PosteriorCovariance, inputs: Any, choose: ChooseDirections
+    ) -> DirectionalBatch:
         """Outputs, directions and `DᵀVD`, part by part."""
         whole, kept = slice(0, length(inputs)), []
 
         def work(x: Any, part: slice) -> tuple[Array, Array, Array]:
-            sight = Sight.of(setting, covariance, x, lambda f: choose(f, part))
+            sight = DirectionalChunk.of(problem, covariance, x, lambda f: choose(f, part))
             kept.extend([sight] * (part == whole))
             return sight.f, sight.directions, sight.gram()
 
-        with evaluating(setting.network.module):
-            found = zip(*setting.size.run(inputs, work), strict=True)
-            f, directions, gram = map(_joined, found)
-        return cls(setting, covariance, inputs, f, directions, gram, kept)
+        with evaluation_mode(problem.network.module):
+            found = zip(*problem.batch_size.run(inputs, work), strict=True)
+            f, directions, gram = map(_concatenate, found)
+        return cls(problem, covariance, inputs, f, directions, gram, kept)
 
     def respond(self, share: Array) -> Array:
         """`V D s [n, c]` for shares `s [n, k]` of the directions."""
 
         def work(x: Any, part: slice) -> Array:
-            return self._sight(x, part).respond(share[part])
+            return self._chunk(x, part).respond(share[part])
 
-        with evaluating(self.setting.network.module):
-            return _joined(list(self.setting.size.run(self.inputs, work)))
+        with evaluation_mode(self.problem.network.module):
+            return _concatenate(list(self.problem.batch_size.run(self.inputs, work)))
 
-    def _sight(self, x: Any, part: slice) -> Sight:
+    def _chunk(self, x: Any, part: slice) -> DirectionalChunk:
         """What was kept; a part of it, after memory ran out, is looked at anew."""
         if part != slice(0, len(self.f)):
-            self._kept.clear()
+            self._cached.clear()
         return (
-            self._kept[0] if self._kept else Sight.of(self.setting, self.covariance, x, lambda _: self.directions[part])
+            self._cached[0]
+            if self._cached
+            else DirectionalChunk.of(self.problem, self.covariance, x, lambda _: self.directions[part])
         )
 
 
-def _joined(pieces: Sequence[Array]) -> Array:
+def _concatenate(pieces: Sequence[Array]) -> Array:
     """Parts one below the other; a single one as it is."""
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

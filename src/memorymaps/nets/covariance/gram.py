@@ -18,15 +18,15 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from memorymaps.nets.autograd.chunking import parts_of
-from memorymaps.nets.autograd.outer_product import Outer
-from memorymaps.nets.autograd.parameter_blocks import Group
-from memorymaps.nets.autograd.per_example_gradients import Batch, Gradient
-from memorymaps.nets.covariance.block_diagonal import Covariance, gradient
-from memorymaps.nets.covariance.block_precision import Part, Rotated
+from memorymaps.nets.autograd.chunking import chunk_slices
+from memorymaps.nets.autograd.outer_product import OuterProductGradient
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
+from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch, PerExampleGradient
+from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance, group_gradient
+from memorymaps.nets.covariance.block_precision import BlockPrecision, EigenbasisPrecision
 
 
-class Rows(Protocol):
+class GradientRows(Protocol):
     """Gradients of one group for examples `n` along directions `k`; `inverse` is `1/δ` in the group's shape."""
 
     @property
@@ -42,33 +42,33 @@ class Rows(Protocol):
     def scaled(self, by: Tensor) -> Self:
         """Every example's gradients multiplied by a number, `by [n]`."""
 
-    def across(self, others: Any, inverse: Tensor) -> Tensor:
+    def cross_gram(self, others: Any, inverse: Tensor) -> Tensor:
         """`G D⁻¹G'ᵀ [n·k, n'·k']`."""
 
-    def within(self, inverse: Tensor) -> Tensor:
+    def example_gram(self, inverse: Tensor) -> Tensor:
         """`G_i D⁻¹G_iᵀ [n, k, k]`."""
 
-    def answer(self, v: Tensor) -> Tensor:
+    def matvec(self, v: Tensor) -> Tensor:
         """`G v [..., n·k]` for `v [..., q]`."""
 
-    def back(self, x: Tensor) -> Tensor:
+    def rmatvec(self, x: Tensor) -> Tensor:
         """`Gᵀx [..., q]` for `x [..., n·k]`."""
 
 
 @dataclass(frozen=True)
-class Factors:
+class RankOneRows:
     """`G_i = g_i a_iᵀ` of a layer used once: `a [n, d]` and `g [n, k, o]`; its prior is the same for all outputs."""
 
     a: Tensor
     g: Tensor
 
     @classmethod
-    def of(cls, found: Outer) -> Factors:
+    def of(cls, found: OuterProductGradient) -> RankOneRows:
         """From a batch's factors."""
         return cls(found.a[:, 0].double(), found.g[:][:, :, 0].double())
 
     @classmethod
-    def joined(cls, each: Sequence[Factors]) -> Factors:
+    def concatenate(cls, each: Sequence[RankOneRows]) -> RankOneRows:
         """Batches one below the other."""
         return cls(torch.cat([rows.a for rows in each]), torch.cat([rows.g for rows in each]))
 
@@ -77,53 +77,53 @@ class Factors:
         """`(n, k)`."""
         return self.g.shape[0], self.g.shape[1]
 
-    def take(self, part: slice | Tensor) -> Factors:
+    def take(self, part: slice | Tensor) -> RankOneRows:
         """Some examples."""
-        return Factors(self.a[part], self.g[part])
+        return RankOneRows(self.a[part], self.g[part])
 
-    def single(self, examples: Tensor, directions: Tensor) -> Factors:
+    def single(self, examples: Tensor, directions: Tensor) -> RankOneRows:
         """Single gradients as examples of one direction each."""
-        return Factors(self.a[examples], self.g[examples, directions][:, None])
+        return RankOneRows(self.a[examples], self.g[examples, directions][:, None])
 
-    def scaled(self, by: Tensor) -> Factors:
+    def scaled(self, by: Tensor) -> RankOneRows:
         """Every example's gradients multiplied by a number."""
-        return Factors(self.a, self.g * by[:, None, None])
+        return RankOneRows(self.a, self.g * by[:, None, None])
 
-    def across(self, others: Factors, inverse: Tensor) -> Tensor:
+    def cross_gram(self, others: RankOneRows, inverse: Tensor) -> Tensor:
         """`(a·a'/δ)(g·g') [n·k, n'·k']`."""
         near = (self.a * inverse[0]) @ others.a.T
         alike = self.g.flatten(0, 1) @ others.g.flatten(0, 1).T
         found = alike.view(*self.shape, *others.shape).mul_(near[:, None, :, None])
         return found.view(alike.shape)
 
-    def within(self, inverse: Tensor) -> Tensor:
+    def example_gram(self, inverse: Tensor) -> Tensor:
         """`(a·a/δ)(g·g) [n, k, k]`."""
         return (self.a.square() @ inverse[0])[:, None, None] * torch.matmul(self.g, self.g.mT)
 
-    def answer(self, v: Tensor) -> Tensor:
+    def matvec(self, v: Tensor) -> Tensor:
         """`g·(v a) [..., n·k]`."""
         turned = v.unflatten(-1, (-1, self.a.shape[1])) @ self.a.T  # [..., o, n]
         return torch.matmul(self.g, turned.mT[..., None])[..., 0].flatten(-2)
 
-    def back(self, x: Tensor) -> Tensor:
+    def rmatvec(self, x: Tensor) -> Tensor:
         """`Σ x g aᵀ [..., o·d]`."""
         pulled = torch.matmul(x.unflatten(-1, self.shape)[..., None, :], self.g)[..., 0, :]  # [..., n, o]
         return (pulled.mT @ self.a).flatten(-2)
 
 
 @dataclass(frozen=True)
-class Written:
+class DenseRows:
     """The gradients themselves, `rows [n, k, q]`."""
 
     rows: Tensor
 
     @classmethod
-    def of(cls, found: Gradient) -> Written:
+    def of(cls, found: PerExampleGradient) -> DenseRows:
         """Written out."""
-        return cls(found.dense(slice(None)).detach().double())
+        return cls(found.materialize(slice(None)).detach().double())
 
     @classmethod
-    def joined(cls, each: Sequence[Written]) -> Written:
+    def concatenate(cls, each: Sequence[DenseRows]) -> DenseRows:
         """Batches one below the other."""
         return cls(torch.cat([rows.rows for rows in each]))
 
@@ -132,61 +132,61 @@ class Written:
         """`(n, k)`."""
         return self.rows.shape[0], self.rows.shape[1]
 
-    def take(self, part: slice | Tensor) -> Written:
+    def take(self, part: slice | Tensor) -> DenseRows:
         """Some examples."""
-        return Written(self.rows[part])
+        return DenseRows(self.rows[part])
 
-    def single(self, examples: Tensor, directions: Tensor) -> Written:
+    def single(self, examples: Tensor, directions: Tensor) -> DenseRows:
         """Single gradients as examples of one direction each."""
-        return Written(self.rows[examples, directions][:, None])
+        return DenseRows(self.rows[examples, directions][:, None])
 
-    def scaled(self, by: Tensor) -> Written:
+    def scaled(self, by: Tensor) -> DenseRows:
         """Every example's gradients multiplied by a number."""
-        return Written(self.rows * by[:, None, None])
+        return DenseRows(self.rows * by[:, None, None])
 
-    def across(self, others: Written, inverse: Tensor) -> Tensor:
+    def cross_gram(self, others: DenseRows, inverse: Tensor) -> Tensor:
         """`G D⁻¹G'ᵀ [n·k, n'·k']`."""
         return (self.rows * inverse.reshape(-1)).flatten(0, 1) @ others.rows.flatten(0, 1).T
 
-    def within(self, inverse: Tensor) -> Tensor:
+    def example_gram(self, inverse: Tensor) -> Tensor:
         """`G_i D⁻¹G_iᵀ [n, k, k]`."""
         return torch.matmul(self.rows * inverse.reshape(-1), self.rows.mT)
 
-    def answer(self, v: Tensor) -> Tensor:
+    def matvec(self, v: Tensor) -> Tensor:
         """`G v [..., n·k]`."""
         return v @ self.rows.flatten(0, 1).T
 
-    def back(self, x: Tensor) -> Tensor:
+    def rmatvec(self, x: Tensor) -> Tensor:
         """`Gᵀx [..., q]`."""
         return x @ self.rows.flatten(0, 1)
 
 
-Kind = type[Factors] | type[Written]
+RowsType = type[RankOneRows] | type[DenseRows]
 
 
-def kind_of(found: Gradient, prior: Tensor) -> Kind:
+def rows_type(found: PerExampleGradient, prior: Tensor) -> RowsType:
     """Whether a group's gradients can stay in their factors under prior precisions `δ` in its shape."""
-    once = isinstance(found, Outer) and found.positions == 1
-    return Factors if once and bool((prior == prior[:1]).all()) else Written
+    once = isinstance(found, OuterProductGradient) and found.positions == 1
+    return RankOneRows if once and bool((prior == prior[:1]).all()) else DenseRows
 
 
 @dataclass(frozen=True)
 class GramCovariance:
     """`S⁻¹` of a prior that has met every row of the curvature: their rows and the Cholesky factor of `I + K`."""
 
-    prior: Covariance
-    rows: tuple[Rows, ...]
-    lower: Tensor
+    prior: BlockDiagonalCovariance
+    rows: tuple[GradientRows, ...]
+    cholesky_factor: Tensor
 
     @classmethod
-    def of(cls, prior: Covariance, rows: tuple[Any, ...]) -> GramCovariance:
+    def from_rows(cls, prior: BlockDiagonalCovariance, rows: tuple[Any, ...]) -> GramCovariance:
         """Let a prior, one precision a parameter, meet the rows of its groups."""
-        gram = gram_matrix(rows, inverses_of(prior.parts))
+        gram = gram_matrix(rows, inverses_of(prior.precisions))
         gram.diagonal().add_(1)
         return cls(prior, rows, torch.linalg.cholesky(gram))
 
     @property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[ParameterGroup, ...]:
         """The prior's."""
         return self.prior.groups
 
@@ -196,37 +196,39 @@ class GramCovariance:
         return self.prior.size
 
     @property
-    def independent(self) -> bool:
+    def is_block_diagonal(self) -> bool:
         """No: the rows of all layers meet in `K`."""
         return False
 
-    def pairs(self) -> Iterator[tuple[Group, Part]]:
+    def items(self) -> Iterator[tuple[ParameterGroup, BlockPrecision]]:
         """Every group with its prior."""
-        return self.prior.pairs()
+        return self.prior.items()
 
-    def variance(self, batch: Batch, k: int) -> Tensor:
+    def variance(self, batch: LinearizedBatch, k: int) -> Tensor:
         """`V [n, k, k]`, a few examples at a time."""
         seen = group_rows(batch, self.groups, [type(rows) for rows in self.rows])  # type: ignore[misc]
-        parts = parts_of(len(batch.f), k * len(self.lower))
+        parts = chunk_slices(len(batch.f), k * len(self.cholesky_factor))
         return torch.cat([self._variance([rows.take(part) for rows in seen]) for part in parts])
 
     def _variance(self, seen: list[Any]) -> Tensor:
-        triples = list(zip(seen, self.rows, inverses_of(self.prior.parts), strict=True))
-        own = sum((mine.within(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
-        across = sum((mine.across(rows, inverse) for mine, rows, inverse in triples), start=torch.tensor(0.0))
-        half = torch.linalg.solve_triangular(self.lower, across.T, upper=False).T.view(*own.shape[:2], -1)
+        triples = list(zip(seen, self.rows, inverses_of(self.prior.precisions), strict=True))
+        own = sum((mine.example_gram(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
+        cross_gram = sum((mine.cross_gram(rows, inverse) for mine, rows, inverse in triples), start=torch.tensor(0.0))
+        half = torch.linalg.solve_triangular(self.cholesky_factor, cross_gram.T, upper=False).T.view(*own.shape[:2], -1)
         return own - torch.matmul(half, half.mT)
 
     def solve(self, v: Tensor) -> Tensor:
         """`S⁻¹v [..., P]`, in the order of the groups."""
-        inverse = torch.cat([each.reshape(-1) for each in inverses_of(self.prior.parts)])
+        inverse = torch.cat([each.reshape(-1) for each in inverses_of(self.prior.precisions)])
         base = v.double() * inverse
         pieces = zip(self.rows, torch.split(base, [group.size for group in self.groups], dim=-1), strict=True)
-        answers = sum((rows.answer(piece) for rows, piece in pieces), start=torch.tensor(0.0))
-        x = torch.cholesky_solve(answers.reshape(-1, len(self.lower)).T, self.lower).T.view(answers.shape)
-        return (base - torch.cat([rows.back(x) for rows in self.rows], dim=-1) * inverse).to(v.dtype)
+        answers = sum((rows.matvec(piece) for rows, piece in pieces), start=torch.tensor(0.0))
+        x = torch.cholesky_solve(answers.reshape(-1, len(self.cholesky_factor)).T, self.cholesky_factor).T.view(
+            answers.shape
+        )
+        return (base - torch.cat([rows.rmatvec(x) for rows in self.rows], dim=-1) * inverse).to(v.dtype)
 
-    def trace_inverse(self, prior: Sequence[Tensor]) -> float:
+    def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(D S⁻¹) = P − R + tr (I + K)⁻¹` for the prior that it holds.
 
         Raises
@@ -234,28 +236,28 @@ class GramCovariance:
         ValueError
             Another prior.
         """
-        held = [part.precision for part in self.prior.parts if isinstance(part, Rotated)]
+        held = [part.eigenvalues for part in self.prior.precisions if isinstance(part, EigenbasisPrecision)]
         if not all(map(torch.equal, held, prior)):
             raise ValueError("a Gram form knows the trace for its own prior only")
-        return self.size - len(self.lower) + float(torch.cholesky_inverse(self.lower).trace())
+        return self.size - len(self.cholesky_factor) + float(torch.cholesky_inverse(self.cholesky_factor).trace())
 
 
 def gram_matrix(rows: Sequence[Any], inverses: Sequence[Tensor]) -> Tensor:
     """`A D⁻¹Aᵀ [n·k, n·k]` of the rows of all groups, strip by strip."""
     n, k = rows[0].shape
     gram = inverses[0].new_zeros(n * k, n * k)
-    for part in parts_of(n, k * n * k):
+    for part in chunk_slices(n, k * n * k):
         strip = gram[part.start * k : part.stop * k]
         for each, inverse in zip(rows, inverses, strict=True):
-            strip += each.take(part).across(each, inverse)
+            strip += each.take(part).cross_gram(each, inverse)
     return gram
 
 
 def inverses_of(parts: Sequence[Any]) -> list[Tensor]:
     """`1/δ` of every group, in its shape and in double precision."""
-    return [part.precision.double().reciprocal() for part in parts if isinstance(part, Rotated)]
+    return [part.eigenvalues.double().reciprocal() for part in parts if isinstance(part, EigenbasisPrecision)]
 
 
-def group_rows(batch: Batch, groups: Sequence[Group], kinds: Sequence[Kind]) -> list[Any]:
+def group_rows(batch: LinearizedBatch, groups: Sequence[ParameterGroup], kinds: Sequence[RowsType]) -> list[Any]:
     """Every group's rows of a batch."""
-    return [kind.of(gradient(batch, group)) for kind, group in zip(kinds, groups, strict=True)]
+    return [kind.of(group_gradient(batch, group)) for kind, group in zip(kinds, groups, strict=True)]

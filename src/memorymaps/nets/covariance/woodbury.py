@@ -18,35 +18,35 @@ class Woodbury:
     """Whitened rows `U [m, P]` and the eigen-decomposition of `U Uᵀ`, in double precision."""
 
     rows: Tensor
-    values: Tensor
-    vectors: Tensor
+    eigenvalues: Tensor
+    eigenvectors: Tensor
 
     @classmethod
-    def of(cls, rows: Tensor) -> Woodbury:
+    def from_rows(cls, rows: Tensor) -> Woodbury:
         """From whitened rows `[m, P]`."""
         rows = rows.double()
-        values, vectors = torch.linalg.eigh(rows @ rows.T)
-        return cls(rows, values.clamp(min=0), vectors)
+        eigenvalues, eigenvectors = torch.linalg.eigh(rows @ rows.T)
+        return cls(rows, eigenvalues.clamp(min=0), eigenvectors)
 
     def variance(self, z: Tensor) -> Tensor:
         """`V [n, k, k]` for whitened gradients `z [n, k, P]`."""
         wide = z.double()
-        x = self._across(z) / (1 + self.values).sqrt()
+        x = self._project(z) / (1 + self.eigenvalues).sqrt()
         return wide @ wide.transpose(1, 2) - x @ x.transpose(1, 2)
 
-    def whiten(self, z: Tensor) -> Tensor:
+    def inv_sqrt_matvec(self, z: Tensor) -> Tensor:
         """`z (I + UᵀU)^{-1/2}`."""
-        gain = (1 - (1 + self.values).rsqrt()) / self.values.clamp(min=1e-300)
-        return z.double() - ((self._across(z) * gain) @ self.vectors.T) @ self.rows
+        gain = (1 - (1 + self.eigenvalues).rsqrt()) / self.eigenvalues.clamp(min=1e-300)
+        return z.double() - ((self._project(z) * gain) @ self.eigenvectors.T) @ self.rows
 
     def solve(self, z: Tensor) -> Tensor:
         """`z (I + UᵀU)⁻¹`."""
-        return z.double() - ((self._across(z) / (1 + self.values)) @ self.vectors.T) @ self.rows
+        return z.double() - ((self._project(z) / (1 + self.eigenvalues)) @ self.eigenvectors.T) @ self.rows
 
-    def trace_of_inverse(self, weight: Tensor) -> float:
+    def inverse_trace(self, weight: Tensor) -> float:
         """`tr(diag(w) (I + UᵀU)⁻¹)` for `w [P]`."""
-        turned = (self.vectors.T @ self.rows).square() @ weight.double()
-        return float(weight.double().sum() - (turned / (1 + self.values)).sum())
+        turned = (self.eigenvectors.T @ self.rows).square() @ weight.double()
+        return float(weight.double().sum() - (turned / (1 + self.eigenvalues)).sum())
 
-    def _across(self, z: Tensor) -> Tensor:
-        return (z.double() @ self.rows.T) @ self.vectors
+    def _project(self, z: Tensor) -> Tensor:
+        return (z.double() @ self.rows.T) @ self.eigenvectors

@@ -5,7 +5,7 @@
     DenseCurvature       Σ Gᵀ G
 
 `G` are gradients in the directions of the curvature's root: `Σ_k G_k G_kᵀ = J_iᵀ Λ_i J_i`. Each has
-`measure(gradient)`, which changes nothing, and `take_in(measured)`, so that a batch
+`measure(gradient)`, which changes nothing, and `take_in(contribution)`, so that a batch
 that ran out of memory can be tried again.
 """
 
@@ -17,26 +17,26 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from memorymaps.nets.autograd.chunking import parts_of
+from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.finite_checks import check_factors
-from memorymaps.nets.autograd.outer_product import Outer
-from memorymaps.nets.autograd.per_example_gradients import Gradient
-from memorymaps.nets.covariance.block_precision import Dense, Part, Rotated
+from memorymaps.nets.autograd.outer_product import OuterProductGradient
+from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
+from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, EigenbasisPrecision
 
-_CACHED = 2**20  # numbers in one temporary: what processors keep close
+_CACHE_NUMBERS = 2**20  # numbers in one temporary: what processors keep close
 _STRIP = 128  # rows of a symmetric product made at once
 
 
-class Curvature(Protocol):
+class CurvatureAccumulator(Protocol):
     """A part's curvature while it is being added up."""
 
-    def measure(self, gradient: Gradient, n: int, k: int) -> Any:
+    def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Any:
         """What a batch adds."""
 
-    def take_in(self, measured: Any) -> None:
+    def accumulate(self, contribution: Any) -> None:
         """Add it."""
 
-    def part(self, prior: Tensor) -> Part:
+    def precision(self, prior: Tensor) -> BlockPrecision:
         """The posterior part for prior precisions `δ` in the block's shape."""
 
 
@@ -45,63 +45,66 @@ class DiagonalCurvature:
     """`Σ_i Σ_k G_ik²` in a Kronecker basis."""
 
     total: Tensor
-    left: Tensor | None = None
-    right: Tensor | None = None
+    output_basis: Tensor | None = None
+    input_basis: Tensor | None = None
 
-    def measure(self, gradient: Gradient, n: int, k: int) -> Tensor:
+    def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
         """`[o, d]` or `[q]`."""
-        if isinstance(gradient, Outer):
-            turned = gradient.turned(self.left, self.right)
+        if isinstance(gradient, OuterProductGradient):
+            turned = gradient.rotate(self.output_basis, self.input_basis)
             if turned.positions == 1:
-                squares = sum((lane[:, 0].square() for lane in turned.g.each), start=torch.tensor(0.0))
+                squares = sum((lane[:, 0].square() for lane in turned.g.tensors), start=torch.tensor(0.0))
                 return squares.T @ turned.a[:, 0].square()
             gradient = turned
-        slices = parts_of(n, k * self.total.numel(), _CACHED)
-        return sum((gradient.dense(part).square_().sum((0, 1)) for part in slices), start=torch.tensor(0.0))
+        slices = chunk_slices(n, k * self.total.numel(), _CACHE_NUMBERS)
+        return sum((gradient.materialize(part).square_().sum((0, 1)) for part in slices), start=torch.tensor(0.0))
 
-    def take_in(self, measured: Tensor) -> None:
+    def accumulate(self, contribution: Tensor) -> None:
         """Add in double precision."""
-        self.total += measured.reshape(self.total.shape).to(self.total)
+        self.total += contribution.reshape(self.total.shape).to(self.total)
 
-    def part(self, prior: Tensor) -> Rotated:
+    def precision(self, prior: Tensor) -> EigenbasisPrecision:
         """`diag(s + δ)`, in the network's precision."""
         check_factors(self.total)
-        delta = prior.double() if self.left is None else prior.double().mean()
-        return Rotated((self.total + delta).to(prior.dtype), self.left, self.right)
+        delta = prior.double() if self.output_basis is None else prior.double().mean()
+        return EigenbasisPrecision((self.total + delta).to(prior.dtype), self.output_basis, self.input_basis)
 
 
 @dataclass
 class KroneckerCurvature:
     """`A ⊗ B` of a matrix block; `reduce` sums positions first, else each position is an example of its own."""
 
-    a: Tensor
-    b: Tensor
+    input_covariance: Tensor
+    gradient_covariance: Tensor
     n: int
     reduce: bool = False
 
-    def measure(self, gradient: Any, n: int, k: int) -> tuple[Tensor, Tensor]:
+    def contribution(self, gradient: Any, n: int, k: int) -> tuple[Tensor, Tensor]:
         """A batch's `Σ a aᵀ/t` and `Σ g gᵀ`."""
         a, g = gradient.a, gradient.g
         if self.reduce:
             a, g = a.mean(1, keepdim=True), g.map(lambda lane: lane.sum(1, keepdim=True))
-        return _second_moment(a) / a.shape[1], torch.stack([_second_moment(lane) for lane in g.each]).sum(0)
+        return _second_moment(a) / a.shape[1], torch.stack([_second_moment(lane) for lane in g.tensors]).sum(0)
 
-    def take_in(self, measured: tuple[Tensor, Tensor]) -> None:
+    def accumulate(self, contribution: tuple[Tensor, Tensor]) -> None:
         """Add in double precision."""
-        self.a += measured[0].to(self.a)
-        self.b += measured[1].to(self.b)
+        self.input_covariance += contribution[0].to(self.input_covariance)
+        self.gradient_covariance += contribution[1].to(self.gradient_covariance)
 
-    def bases(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    def eigenbases(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """`Q_G`, `Q_A` and the products of eigenvalues `[o, d]`."""
-        check_factors(self.b, self.a)
-        (la, qa), (lb, qb) = torch.linalg.eigh(self.a / self.n), torch.linalg.eigh(self.b)
+        check_factors(self.gradient_covariance, self.input_covariance)
+        (la, qa), (lb, qb) = (
+            torch.linalg.eigh(self.input_covariance / self.n),
+            torch.linalg.eigh(self.gradient_covariance),
+        )
         values = lb.clamp(min=0)[:, None] * la.clamp(min=0)
         return qb.to(dtype), qa.to(dtype), values
 
-    def part(self, prior: Tensor) -> Rotated:
+    def precision(self, prior: Tensor) -> EigenbasisPrecision:
         """`λ_B λ_Aᵀ + δ` in the eigenbases."""
-        left, right, values = self.bases(prior.dtype)
-        return Rotated((values + prior.double().mean()).to(prior.dtype), left, right)
+        output_basis, input_basis, values = self.eigenbases(prior.dtype)
+        return EigenbasisPrecision((values + prior.double().mean()).to(prior.dtype), output_basis, input_basis)
 
 
 def _second_moment(g: Tensor) -> Tensor:
@@ -109,7 +112,7 @@ def _second_moment(g: Tensor) -> Tensor:
     n, t, o = g.shape
     if t <= o:
         return _gram(g.reshape(-1, o))
-    parts = (g[part] for part in parts_of(n, t * o + o * o, _CACHED))
+    parts = (g[part] for part in chunk_slices(n, t * o + o * o, _CACHE_NUMBERS))
     return torch.stack([torch.matmul(each.mT, each).sum(0) for each in parts]).sum(0)
 
 
@@ -129,23 +132,23 @@ class DenseCurvature:
 
     total: Tensor
 
-    def measure(self, gradient: Gradient, n: int, k: int) -> Tensor:
+    def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
         """`[q, q]`."""
         found = torch.zeros_like(self.total)
-        for part in parts_of(n, 2 * k * len(self.total)):
-            rows = gradient.dense(part).flatten(0, 1).to(found)
+        for part in chunk_slices(n, 2 * k * len(self.total)):
+            rows = gradient.materialize(part).flatten(0, 1).to(found)
             found.addmm_(rows.T, rows)
         return found
 
-    def take_in(self, measured: Tensor) -> None:
+    def accumulate(self, contribution: Tensor) -> None:
         """Add."""
-        self.total += measured
+        self.total += contribution
 
-    def part(self, prior: Tensor) -> Dense:
+    def precision(self, prior: Tensor) -> CholeskyPrecision:
         """`W` with `W Wᵀ = (total + diag δ)⁻¹`."""
         check_factors(self.total)
         precision = self.total + torch.diag(prior.reshape(-1).to(self.total))
         scale = precision.diagonal().rsqrt()
         lower = torch.linalg.cholesky(precision * scale[:, None] * scale)
         eye = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
-        return Dense(scale[:, None] * torch.linalg.solve_triangular(lower, eye, upper=False).T)
+        return CholeskyPrecision(scale[:, None] * torch.linalg.solve_triangular(lower, eye, upper=False).T)

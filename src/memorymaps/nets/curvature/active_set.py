@@ -8,51 +8,51 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Batch
-from memorymaps.nets.covariance.block_diagonal import Covariance
-from memorymaps.nets.curvature.dual import _DUAL, _ROWS
+from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
+from memorymaps.nets.curvature.dual import _MAX_EIGH_ROWS, _MAX_ROW_NUMBERS
 from memorymaps.nets.curvature.kronecker import _diag
 from memorymaps.nets.curvature.structure import Held, _exact_rows, _with_rows
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.problem import LaplaceProblem
 
 TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes can be trusted
 
 
-def _active_set(setting: Setting) -> Held[Covariance]:
+def _active_set(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
     """Exact rows of the examples with the largest `tr Λ`, the diagonal of all others [method: Woodbury]."""
-    trace = torch.cat([_traces(setting, batch) for batch in setting.examples]).cpu()
+    trace = torch.cat([_output_curvature_traces(problem, batch) for batch in problem.examples]).cpu()
     order = trace.argsort(descending=True)
-    chosen = order[: _enough(setting, trace[order])].sort().values
+    chosen = order[: _active_set_size(problem, trace[order])].sort().values
     outside = torch.ones(len(trace), dtype=torch.float64)
     outside[chosen] = 0
-    parts = iter(torch.split(outside.to(setting.network.device), [len(batch) for batch in setting.examples]))
-    base = _diag(setting, lambda batch: setting.weights(batch) * next(parts))
+    parts = iter(torch.split(outside.to(problem.network.device), [len(batch) for batch in problem.examples]))
+    base = _diag(problem, lambda batch: problem.weights(batch) * next(parts))
     pieces = torch.split(chosen, 64)
-    rows = torch.cat([_exact_rows(setting, setting.examples.take(piece.numpy())) for piece in pieces])
+    rows = torch.cat([_exact_rows(problem, problem.examples.take(piece.numpy())) for piece in pieces])
     share = float(trace[chosen].sum() / trace.sum())
     note = f"exact curvature of {len(chosen):,} examples with {share:.0%} of its trace, diagonal for the rest"
-    if len(chosen) < min(len(trace), setting.recipe.rows):
-        note += f" ({setting.recipe.rows:,} were asked for: no more fit in memory)"
+    if len(chosen) < min(len(trace), problem.recipe.rows):
+        note += f" ({problem.recipe.rows:,} were asked for: no more fit in memory)"
     return Held(lambda deltas: _with_rows(base.build(deltas), rows), (note,), share)
 
 
-def _enough(setting: Setting, trace: Tensor) -> int:
+def _active_set_size(problem: LaplaceProblem, trace: Tensor) -> int:
     """At least `rows` examples, more until their share of the trace can be trusted, no more than fit in memory.
 
     More only up to the number of rows whose eigenvectors are found in half a minute.
     """
     share = trace.cumsum(0) / trace.sum()
     trusted = int((share < TRUSTED_SHARE + 0.05).sum()) + 1
-    wanted = max(setting.recipe.rows, min(trusted, _DUAL // setting.outputs))
-    return min(len(trace), wanted, max(1, int(_ROWS / setting.outputs / setting.count)))
+    wanted = max(problem.recipe.rows, min(trusted, _MAX_EIGH_ROWS // problem.num_outputs))
+    return min(len(trace), wanted, max(1, int(_MAX_ROW_NUMBERS / problem.num_outputs / problem.num_parameters)))
 
 
-def _traces(setting: Setting, batch: Batch) -> Tensor:
-    y = setting.target(batch)
+def _output_curvature_traces(problem: LaplaceProblem, batch: Batch) -> Tensor:
+    y = problem.target(batch)
 
     def work(x: Any, part: slice) -> Tensor:
-        f = setting.network.outputs(setting.network.place(x)).double()
-        found: Tensor = setting.network.likelihood.fisher_diagonal(f, y[part]).sum(-1)
+        f = problem.network.outputs(problem.network.to_device(x)).double()
+        found: Tensor = problem.network.likelihood.fisher_diagonal(f, y[part]).sum(-1)
         return found
 
     with torch.no_grad():
-        return torch.cat(list(setting.size.run(batch.inputs, work))) * setting.weights(batch)
+        return torch.cat(list(problem.batch_size.run(batch.inputs, work))) * problem.weights(batch)

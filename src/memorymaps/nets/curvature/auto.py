@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from memorymaps.nets.cost_model import MINUTE
-from memorymaps.nets.curvature.dual import _DUAL, _GRAM, _ROWS, _gram_fits, _kinds, _rows_fit, _written
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.cost_model import MACS_PER_MINUTE
+from memorymaps.nets.curvature.dual import (
+    _MAX_EIGH_ROWS,
+    _MAX_GRAM_ROWS,
+    _MAX_ROW_NUMBERS,
+    _gram_fits,
+    _num_dense_row_parameters,
+    _rows_fit,
+    _rows_types,
+)
+from memorymaps.nets.problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import affordable
 from memorymaps.nets.sampled.structure import Sampled
 
-_FULL = 4_000  # parameters: a dense float64 precision of 128 MB
+_MAX_FULL_PARAMETERS = 4_000  # parameters: a dense float64 precision of 128 MB
 
 
-def chosen(setting: Setting) -> tuple[str, tuple[str, ...]]:
+def select_structure(problem: LaplaceProblem) -> tuple[str, tuple[str, ...]]:
     """The structure asked for, or the most faithful one that the problem's size allows, and why."""
-    asked = setting.recipe.structure
+    asked = problem.recipe.structure
     if isinstance(asked, Sampled):
         return "sampled", ()
     if asked != "auto":
         return asked, ()
-    n, c, p, m = len(setting.examples), setting.outputs, setting.count, setting.recipe.rows
+    n, c, p, m = len(problem.examples), problem.num_outputs, problem.num_parameters, problem.recipe.rows
     size = f"{n:,} examples × {c} outputs, {p:,} parameters"
-    if p <= _FULL and n * c * p**2 <= MINUTE:
+    if p <= _MAX_FULL_PARAMETERS and n * c * p**2 <= MACS_PER_MINUTE:
         return "full", (f"auto chose full: {size}",)
-    if _rows_fit(setting) or (n * c <= _GRAM and n * c * _written(setting, _kinds(setting)) <= _ROWS):
+    if _rows_fit(problem) or (
+        n * c <= _MAX_GRAM_ROWS and n * c * _num_dense_row_parameters(problem, _rows_types(problem)) <= _MAX_ROW_NUMBERS
+    ):
         return "dual", (f"auto chose dual: {size}",)
-    within_reach = _gram_fits(n * c, 0) and _gram_fits(n * c, _written(setting, _kinds(setting)))
+    within_reach = _gram_fits(n * c, 0) and _gram_fits(n * c, _num_dense_row_parameters(problem, _rows_types(problem)))
     exact = " 'dual' would be exact and take minutes." if within_reach else ""
-    if affordable(setting, _kinds(setting)):
+    if affordable(problem, _rows_types(problem)):
         return "sampled", (f"auto chose sampled: {size}.{exact}",)
-    if m * c <= _DUAL and m * c * p <= _ROWS and m * c * p * (m + n) * c <= MINUTE:
+    if m * c <= _MAX_EIGH_ROWS and m * c * p <= _MAX_ROW_NUMBERS and m * c * p * (m + n) * c <= MACS_PER_MINUTE:
         return "active_set", (f"auto chose active_set: {size}",)
     return "ekfac", (f"auto chose ekfac: {size}.{exact}",)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from memorymaps.nets.covariance.block_diagonal import Spreading
-from memorymaps.nets.curvature.ggn import Operator, order_of
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
+from memorymaps.nets.curvature.ggn import Operator, group_order
+from memorymaps.nets.problem import LaplaceProblem
 
 
-def preconditioner(setting: Setting, covariance: Spreading) -> Operator:
+def preconditioner(problem: LaplaceProblem, covariance: PosteriorCovariance) -> Operator:
     """`v ↦ S⁻¹v` for vectors `[v, P]` in the order of the named parameters."""
-    order = order_of(setting, covariance.groups)
+    order = group_order(problem, covariance.groups)
     back = order.argsort()
     return lambda v: covariance.solve(v[:, order])[:, back]
 

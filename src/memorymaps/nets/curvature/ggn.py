@@ -19,37 +19,37 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.batch_size import BatchSize
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.parameter_blocks import Group
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.per_example_vjp import functional_forward
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.problem import LaplaceProblem
 
-Vectors = dict[str, Tensor]  # parameter → [v, *shape]
+NamedTensors = dict[str, Tensor]  # parameter → [v, *shape]
 
 
 Operator = Callable[[Tensor], Tensor]
 
 
-_LANES = 8  # vectors that pass the network together
+_VMAP_CHUNK = 8  # vectors that pass the network together
 
 
 @dataclass(frozen=True)
-class Parameters:
+class ParameterVector:
     """The covered parameters as one vector."""
 
     values: Mapping[str, Tensor]
 
-    def flat(self, named: Mapping[str, Tensor]) -> Tensor:
+    def flatten(self, named: Mapping[str, Tensor]) -> Tensor:
         """`[..., P]` from tensors with the same leading axes."""
         lead = next(iter(named.values())).ndim - next(iter(self.values.values())).ndim
         return torch.cat([named[name].reshape(*named[name].shape[:lead], -1) for name in self.values], dim=-1)
 
-    def named(self, flat: Tensor) -> Vectors:
+    def unflatten(self, flat: Tensor) -> NamedTensors:
         """The inverse of `flat`."""
         parts = torch.split(flat, [value.numel() for value in self.values.values()], dim=-1)
         shaped = zip(self.values.items(), parts, strict=True)
         return {name: part.reshape((*flat.shape[:-1], *value.shape)) for (name, value), part in shaped}
 
-    def placed(self, flat: Array) -> Tensor:
+    def to_device(self, flat: Array) -> Tensor:
         """A vector in main memory on the parameters' device, in their precision."""
         return torch.as_tensor(flat).to(next(iter(self.values.values())))
 
@@ -60,59 +60,61 @@ class GaussNewton:
 
     network: Network
     examples: Examples
-    parameters: Parameters
+    parameters: ParameterVector
     prior: Tensor
-    size: BatchSize
+    batch_size: BatchSize
 
     def __call__(self, v: Tensor) -> Tensor:
         """One pass over the data."""
         total = self.prior * v
         for batch in self.examples:
             with torch.no_grad():
-                for product in self.size.run(batch.inputs, functools.partial(self.local, batch, v)):
+                for product in self.batch_size.run(batch.inputs, functools.partial(self.batch_product, batch, v)):
                     total = total + product
         return total
 
-    def local(self, batch: Batch, v: Tensor, inputs: Any, part: slice) -> Tensor:
+    def batch_product(self, batch: Batch, v: Tensor, inputs: Any, part: slice) -> Tensor:
         """`Σ_i w_i J_iᵀ Λ_i J_i v` of one part of a batch."""
-        placed = self.network.place(inputs)
+        placed = self.network.to_device(inputs)
         f, pull = vjp(functools.partial(self._outputs, placed), dict(self.parameters.values))
         wide, y = f.detach().double(), torch.as_tensor(batch.target, device=f.device)[part]
-        bent = self.network.likelihood.fisher_matvec(wide, y, self._pushed(placed, v).permute(1, 2, 0).double())
+        bent = self.network.likelihood.fisher_matvec(wide, y, self._jvp(placed, v).permute(1, 2, 0).double())
         if batch.weight is not None:
             bent = torch.as_tensor(batch.weight[part]).to(bent)[:, None, None] * bent
-        back: Vectors = vmap(lambda lane: pull(lane)[0], chunk_size=_LANES)(bent.permute(2, 0, 1).to(f))
-        return self.parameters.flat(back)
+        back: NamedTensors = vmap(lambda lane: pull(lane)[0], chunk_size=_VMAP_CHUNK)(bent.permute(2, 0, 1).to(f))
+        return self.parameters.flatten(back)
 
-    def respond(self, inputs: Any, v: Tensor) -> Tensor:
+    def jvp(self, inputs: Any, v: Tensor) -> Tensor:
         """`J v`: how the outputs of a batch answer to moves of the parameters, `[v, n, c]`."""
-        return self._pushed(self.network.place(inputs), v)
+        return self._jvp(self.network.to_device(inputs), v)
 
-    def _pushed(self, placed: Any, v: Tensor) -> Tensor:
+    def _jvp(self, placed: Any, v: Tensor) -> Tensor:
         outputs, values = functools.partial(self._outputs, placed), dict(self.parameters.values)
 
-        def one(tangent: Vectors) -> Tensor:
+        def one(tangent: NamedTensors) -> Tensor:
             push: Tensor = jvp(outputs, (values,), (tangent,))[1]
             return push
 
-        pushes: Tensor = vmap(one, chunk_size=_LANES)(self.parameters.named(v))
+        pushes: Tensor = vmap(one, chunk_size=_VMAP_CHUNK)(self.parameters.unflatten(v))
         return pushes
 
-    def _outputs(self, placed: Any, values: Vectors) -> Tensor:
+    def _outputs(self, placed: Any, values: NamedTensors) -> Tensor:
         return functional_forward(self.network, values, placed)
 
 
-def operator_of(setting: Setting, with_prior: bool = True) -> GaussNewton:
-    """The exact matrix of a setting's covered parameters, in the order of the blocks' names."""
-    values = dict(setting.network.module.named_parameters())
-    names = [name for block in setting.blocks for name in block.parameters]
-    parameters = Parameters({name: values[name].detach() for name in names})
-    prior = parameters.flat({name: setting.prior[name] for name in names})
-    return GaussNewton(setting.network, setting.examples, parameters, prior if with_prior else prior * 0, setting.size)
+def ggn_operator(problem: LaplaceProblem, with_prior: bool = True) -> GaussNewton:
+    """The exact matrix of a problem's covered parameters, in the order of the blocks' names."""
+    values = dict(problem.network.module.named_parameters())
+    names = [name for block in problem.blocks for name in block.parameters]
+    parameters = ParameterVector({name: values[name].detach() for name in names})
+    prior = parameters.flatten({name: problem.prior[name] for name in names})
+    return GaussNewton(
+        problem.network, problem.examples, parameters, prior if with_prior else prior * 0, problem.batch_size
+    )
 
 
-def order_of(setting: Setting, groups: tuple[Group, ...]) -> Tensor:
+def group_order(problem: LaplaceProblem, groups: tuple[ParameterGroup, ...]) -> Tensor:
     """Where each coordinate of the groups sits in a vector of the named parameters: `packed = v[..., order]`."""
-    parameters = operator_of(setting).parameters
-    positions = parameters.named(torch.arange(setting.count, device=setting.network.device))
+    parameters = ggn_operator(problem).parameters
+    positions = parameters.unflatten(torch.arange(problem.num_parameters, device=problem.network.device))
     return torch.cat([group.pack(positions).reshape(-1) for group in groups])

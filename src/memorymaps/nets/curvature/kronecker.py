@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-from memorymaps.nets.autograd.parameter_blocks import Block
-from memorymaps.nets.covariance.block_diagonal import Covariance
-from memorymaps.nets.curvature.accumulators import Curvature, DiagonalCurvature, KroneckerCurvature
+from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
+from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
+from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DiagonalCurvature, KroneckerCurvature
 from memorymaps.nets.curvature.structure import Held, Weight, _stream, _streamed
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.problem import LaplaceProblem
 
 
-def _diag(setting: Setting, weight: Weight | None = None) -> Held[Covariance]:
-    made: list[Curvature] = [DiagonalCurvature(setting.zeros(*block.shape)) for block in setting.blocks]
-    _stream(setting, setting.separate, made, weight)
-    return _streamed(setting.separate, made)
+def _diag(problem: LaplaceProblem, weight: Weight | None = None) -> Held[BlockDiagonalCovariance]:
+    made: list[CurvatureAccumulator] = [DiagonalCurvature(problem.zeros(*block.shape)) for block in problem.blocks]
+    _stream(problem, problem.block_groups, made, weight)
+    return _streamed(problem.block_groups, made)
 
 
-def _kronecker(setting: Setting) -> list[Curvature]:
-    n = len(setting.examples)
+def _kronecker(problem: LaplaceProblem) -> list[CurvatureAccumulator]:
+    n = len(problem.examples)
 
-    def start(block: Block) -> Curvature:
+    def start(block: ParameterBlock) -> CurvatureAccumulator:
         if not block.is_matrix:
-            return DiagonalCurvature(setting.zeros(*block.shape))
+            return DiagonalCurvature(problem.zeros(*block.shape))
         o, d = block.shape
-        return KroneckerCurvature(setting.zeros(d, d), setting.zeros(o, o), n, setting.recipe.reduce)
+        return KroneckerCurvature(problem.zeros(d, d), problem.zeros(o, o), n, problem.recipe.reduce)
 
-    made = [start(block) for block in setting.blocks]
-    _stream(setting, setting.separate, made)
+    made = [start(block) for block in problem.blocks]
+    _stream(problem, problem.block_groups, made)
     return made
 
 
-def _kfac(setting: Setting) -> Held[Covariance]:
-    return _streamed(setting.separate, _kronecker(setting))
+def _kfac(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
+    return _streamed(problem.block_groups, _kronecker(problem))
 
 
-def _ekfac(setting: Setting) -> Held[Covariance]:
-    dtype = next(iter(setting.prior.values())).dtype
+def _ekfac(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
+    dtype = next(iter(problem.prior.values())).dtype
 
-    def corrected(block: Block, first: Curvature) -> Curvature:
-        bases = first.bases(dtype)[:2] if isinstance(first, KroneckerCurvature) else ()
-        return DiagonalCurvature(setting.zeros(*block.shape), *bases)
+    def corrected(block: ParameterBlock, first: CurvatureAccumulator) -> CurvatureAccumulator:
+        bases = first.eigenbases(dtype)[:2] if isinstance(first, KroneckerCurvature) else ()
+        return DiagonalCurvature(problem.zeros(*block.shape), *bases)
 
-    made = [corrected(b, first) for b, first in zip(setting.blocks, _kronecker(setting), strict=True)]
-    _stream(setting, setting.separate, made)
-    return _streamed(setting.separate, made)
+    made = [corrected(b, first) for b, first in zip(problem.blocks, _kronecker(problem), strict=True)]
+    _stream(problem, problem.block_groups, made)
+    return _streamed(problem.block_groups, made)

@@ -9,35 +9,39 @@ import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from memorymaps.core.arrays import Array
-from memorymaps.nets.autograd.batch_size import numpy
-from memorymaps.nets.covariance.block_diagonal import Covariance
+from memorymaps.nets.autograd.batch_size import to_numpy
+from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.woodbury import Woodbury
-from memorymaps.nets.curvature.ggn import operator_of, order_of
+from memorymaps.nets.curvature.ggn import ggn_operator, group_order
 from memorymaps.nets.curvature.structure import Deltas, Held, _prior_only
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.problem import LaplaceProblem
 
 
-def _lowrank(setting: Setting) -> Held[Covariance]:
+def _lowrank(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
     """Leading eigenvectors of the whitened curvature by Lanczos, the prior for all other directions."""
-    rank = min(setting.recipe.rows, setting.count)
-    return Held(lambda deltas: _leading(setting, deltas, rank), (f"{rank:,} leading eigenvectors",))
+    rank = min(problem.recipe.rows, problem.num_parameters)
+    return Held(lambda deltas: _leading_covariance(problem, deltas, rank), (f"{rank:,} leading eigenvectors",))
 
 
-def _leading(setting: Setting, deltas: Deltas, rank: int) -> Covariance:
-    base, operator = _prior_only(setting, deltas), operator_of(setting, with_prior=False)
-    order = order_of(setting, base.groups)
+def _leading_covariance(problem: LaplaceProblem, deltas: Deltas, rank: int) -> BlockDiagonalCovariance:
+    base, operator = _prior_only(problem, deltas), ggn_operator(problem, with_prior=False)
+    order = group_order(problem, base.groups)
 
     def whitened(q: Array) -> Array:
         """The curvature between whitened parameters, of columns `[P, k]`."""
-        along = base.unwhiten(torch.as_tensor(q.T).to(operator.prior))[:, order.argsort()]
-        return numpy(base.whiten(operator(along)[:, order])).T
+        along = base.block_inv_sqrt_matvec(torch.as_tensor(q.T).to(operator.prior))[:, order.argsort()]
+        return to_numpy(base.block_inv_sqrt_rmatvec(operator(along)[:, order])).T
 
-    values, vectors = _largest(whitened, setting.count, rank, 100 * torch.finfo(operator.prior.dtype).eps)
+    values, vectors = _top_eigenpairs(
+        whitened, problem.num_parameters, rank, 100 * torch.finfo(operator.prior.dtype).eps
+    )
     rows = np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
-    return Covariance(base.groups, base.parts, Woodbury.of(torch.as_tensor(rows).to(operator.prior.device)))
+    return BlockDiagonalCovariance(
+        base.groups, base.precisions, Woodbury.from_rows(torch.as_tensor(rows).to(operator.prior.device))
+    )
 
 
-def _largest(act: Callable[[Array], Array], size: int, rank: int, tolerance: float) -> tuple[Array, Array]:
+def _top_eigenpairs(act: Callable[[Array], Array], size: int, rank: int, tolerance: float) -> tuple[Array, Array]:
     """The `rank` largest eigenvalues and their vectors `[size, rank]`: by Lanczos, or from all columns if they are few.
 
     Raises

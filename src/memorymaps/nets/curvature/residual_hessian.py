@@ -14,37 +14,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memorymaps.nets.autograd.parameter_blocks import Group
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
+from memorymaps.nets.problem import LaplaceProblem
 
 
-def residual_curvature(setting: Setting, group: Group) -> Tensor:
+def residual_curvature(problem: LaplaceProblem, group: ParameterGroup) -> Tensor:
     """`R [P, P]` in double precision, in the order of the group's blocks."""
-    total = setting.zeros(setting.count, setting.count)
-    for batch in setting.examples:
-        work = functools.partial(_of_part, setting, group, setting.target(batch), setting.weights(batch))
-        for found in setting.size.run(batch.inputs, work):
+    total = problem.zeros(problem.num_parameters, problem.num_parameters)
+    for batch in problem.examples:
+        work = functools.partial(
+            _chunk_residual_curvature, problem, group, problem.target(batch), problem.weights(batch)
+        )
+        for found in problem.batch_size.run(batch.inputs, work):
             total += found
     return (total + total.T) / 2
 
 
-def _of_part(setting: Setting, group: Group, y: Tensor, weight: Tensor, inputs: Any, part: slice) -> Tensor:
-    network, parameters = setting.network, setting.covered
+def _chunk_residual_curvature(
+    problem: LaplaceProblem, group: ParameterGroup, y: Tensor, weight: Tensor, inputs: Any, part: slice
+) -> Tensor:
+    network, parameters = problem.network, problem.covered
     with torch.enable_grad():
-        f = network.outputs(network.place(inputs))
+        f = network.outputs(network.to_device(inputs))
         residual = (weight[part, None] * network.likelihood.error(f.detach().double(), y[part])).to(f)
-        gradient = _packed(group, parameters, f, residual, create_graph=True)
+        gradient = _packed_gradient(group, parameters, f, residual, create_graph=True)
     if not gradient.requires_grad:  # outputs linear in the parameters
-        return setting.zeros(setting.count, setting.count)
-    found, one = setting.zeros(setting.count, setting.count), torch.zeros_like(gradient)
-    for k in range(setting.count):
+        return problem.zeros(problem.num_parameters, problem.num_parameters)
+    found, one = problem.zeros(problem.num_parameters, problem.num_parameters), torch.zeros_like(gradient)
+    for k in range(problem.num_parameters):
         one[k] = 1
-        found[k] = _packed(group, parameters, gradient, one, retain_graph=True)
+        found[k] = _packed_gradient(group, parameters, gradient, one, retain_graph=True)
         one[k] = 0
     return found
 
 
-def _packed(group: Group, parameters: dict[str, Tensor], out: Tensor, along: Tensor, **graph: bool) -> Tensor:
+def _packed_gradient(
+    group: ParameterGroup, parameters: dict[str, Tensor], out: Tensor, along: Tensor, **graph: bool
+) -> Tensor:
     """The gradient of `⟨out, along⟩` as one vector."""
     found = torch.autograd.grad(out, list(parameters.values()), along, allow_unused=True, **graph)
     pairs = zip(parameters.items(), found, strict=True)

@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Batch
-from memorymaps.nets.autograd.batch_size import look
-from memorymaps.nets.autograd.parameter_blocks import Group
-from memorymaps.nets.covariance.block_diagonal import Covariance, Spreading, gradient
-from memorymaps.nets.covariance.block_precision import Rotated
+from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
+from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance, PosteriorCovariance, group_gradient
+from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.covariance.woodbury import Woodbury
-from memorymaps.nets.curvature.accumulators import Curvature
-from memorymaps.nets.output_fisher import ROOTS
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.curvature.accumulators import CurvatureAccumulator
+from memorymaps.nets.output_fisher import FISHER_ROOTS
+from memorymaps.nets.problem import LaplaceProblem
 
 Deltas = dict[str, Tensor]  # prior precisions by parameter
 
 
-S = TypeVar("S", bound=Spreading)
+S = TypeVar("S", bound=PosteriorCovariance)
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,22 @@ class Held(Generic[S]):
     bounded: bool = True
 
 
-def _streamed(groups: tuple[Group, ...], made: list[Curvature], share: float = 0.0) -> Held[Covariance]:
-    def build(deltas: Deltas) -> Covariance:
-        parts = (c.part(group.pack(deltas)) for c, group in zip(made, groups, strict=True))
-        return Covariance(groups, tuple(parts))
+def _streamed(
+    groups: tuple[ParameterGroup, ...], made: list[CurvatureAccumulator], share: float = 0.0
+) -> Held[BlockDiagonalCovariance]:
+    def build(deltas: Deltas) -> BlockDiagonalCovariance:
+        parts = (c.precision(group.pack(deltas)) for c, group in zip(made, groups, strict=True))
+        return BlockDiagonalCovariance(groups, tuple(parts))
 
     return Held(build, (), share)
 
 
-def _directions(setting: Setting, batch: Batch, weight: Tensor) -> Callable[[Tensor, slice], Tensor]:
+def _directions(problem: LaplaceProblem, batch: Batch, weight: Tensor) -> Callable[[Tensor, slice], Tensor]:
     """Root directions of `wΛ` for the rows of a batch: `[k, n, c]`."""
-    root, y = ROOTS[setting.recipe.fisher], setting.target(batch)
+    root, y = FISHER_ROOTS[problem.recipe.fisher], problem.target(batch)
 
     def directions(f: Tensor, rows: slice) -> Tensor:
-        return root(setting.network.likelihood, f, y[rows]) * weight[rows, None].sqrt()
+        return root(problem.network.likelihood, f, y[rows]) * weight[rows, None].sqrt()
 
     return directions
 
@@ -59,36 +61,43 @@ def _directions(setting: Setting, batch: Batch, weight: Tensor) -> Callable[[Ten
 Weight = Callable[[Batch], Tensor]
 
 
-def _stream(setting: Setting, groups: tuple[Group, ...], made: list[Curvature], weight: Weight | None = None) -> None:
+def _stream(
+    problem: LaplaceProblem,
+    groups: tuple[ParameterGroup, ...],
+    made: list[CurvatureAccumulator],
+    weight: Weight | None = None,
+) -> None:
     """One pass: every group's curvature takes in the data along the root directions of `wΛ`."""
-    for batch in setting.examples:
-        directions = _directions(setting, batch, (weight or setting.weights)(batch))
+    for batch in problem.examples:
+        directions = _directions(problem, batch, (weight or problem.weights)(batch))
 
         def work(x: Any, part: slice, directions: Any = directions) -> list[Any]:
-            seen = look(setting.network, setting.owners, x, part, directions)
+            seen = linearize(problem.network, problem.owners, x, part, directions)
             k = len(seen.g[0])
-            return [c.measure(gradient(seen, g), len(seen.f), k) for c, g in zip(made, groups, strict=True)]
+            return [c.contribution(group_gradient(seen, g), len(seen.f), k) for c, g in zip(made, groups, strict=True)]
 
-        for measured in setting.size.run(batch.inputs, work):
+        for measured in problem.batch_size.run(batch.inputs, work):
             for curvature, increment in zip(made, measured, strict=True):
-                curvature.take_in(increment)
+                curvature.accumulate(increment)
 
 
-def _prior_only(setting: Setting, deltas: Deltas) -> Covariance:
-    return Covariance(setting.separate, tuple(Rotated(group.pack(deltas)) for group in setting.separate))
+def _prior_only(problem: LaplaceProblem, deltas: Deltas) -> BlockDiagonalCovariance:
+    return BlockDiagonalCovariance(
+        problem.block_groups, tuple(EigenbasisPrecision(group.pack(deltas)) for group in problem.block_groups)
+    )
 
 
-def _with_rows(base: Covariance, rows: Tensor) -> Covariance:
-    return Covariance(base.groups, base.parts, Woodbury.of(base.whiten(rows)))
+def _with_rows(base: BlockDiagonalCovariance, rows: Tensor) -> BlockDiagonalCovariance:
+    return BlockDiagonalCovariance(base.groups, base.precisions, Woodbury.from_rows(base.block_inv_sqrt_rmatvec(rows)))
 
 
-def _exact_rows(setting: Setting, batch: Batch) -> Tensor:
+def _exact_rows(problem: LaplaceProblem, batch: Batch) -> Tensor:
     """Rows `√w L_iᵀ J_i [n·k, P]`."""
-    directions = _directions(setting, batch, setting.weights(batch))
+    directions = _directions(problem, batch, problem.weights(batch))
 
     def work(x: Any, part: slice) -> Tensor:
-        seen = look(setting.network, setting.owners, x, part, directions)
-        pieces = [gradient(seen, group).dense(slice(None)) for group in setting.separate]
+        seen = linearize(problem.network, problem.owners, x, part, directions)
+        pieces = [group_gradient(seen, group).materialize(slice(None)) for group in problem.block_groups]
         return torch.cat(pieces, dim=-1).flatten(0, 1).detach()
 
-    return torch.cat(list(setting.size.run(batch.inputs, work)))
+    return torch.cat(list(problem.batch_size.run(batch.inputs, work)))

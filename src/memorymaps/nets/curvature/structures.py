@@ -18,9 +18,9 @@ from memorymaps.nets.curvature.dual import _dual
 from memorymaps.nets.curvature.kronecker import _diag, _ekfac, _kfac
 from memorymaps.nets.curvature.low_rank import _lowrank
 from memorymaps.nets.curvature.structure import Held
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.problem import LaplaceProblem
 
-STRUCTURES: dict[str, Callable[[Setting], Held[Any]]] = {
+STRUCTURES: dict[str, Callable[[LaplaceProblem], Held[Any]]] = {
     "hessian": _hessian,
     "full": _full,
     "block": _block,

@@ -21,7 +21,7 @@ from memorymaps.nets.random_state import PrivateRandomState
 
 _TARGETS = ("labels", "label", "target", "targets", "y")
 _IDS = ("id", "ids", "idx", "index")
-SEVERAL = (
+SEVERAL_INPUTS_HINT = (
     "For a network with several inputs pass memory_map(net, (x1, x2), y), or LoaderExamples(DataLoader(dataset, 256), "
     "split=lambda batch: ((batch[0], batch[1]), batch[2], None))"
 )
@@ -69,7 +69,7 @@ class LoaderExamples(Examples):
 
     source: Iterable[Any]
     split: Split = split
-    _seen: str | None = field(default=None, repr=False)
+    _fingerprint: str | None = field(default=None, repr=False)
     _count: int | None = field(default=None, repr=False)
     _random: PrivateRandomState = field(default_factory=PrivateRandomState, repr=False, compare=False)
 
@@ -89,20 +89,20 @@ class LoaderExamples(Examples):
         start, content = 0, hashlib.blake2b(digest_size=8)
         for raw in self._random.batches(self.source):
             batch = _batch(*self.split(raw), start)
-            _take_in(content, batch.inputs)
+            _update_fingerprint(content, batch.inputs)
             start += len(batch)
             yield batch
-        self._finish(start, content.hexdigest())
+        self._check_pass(start, content.hexdigest())
 
-    def _finish(self, count: int, content: str) -> None:
+    def _check_pass(self, count: int, content: str) -> None:
         if self._count and not count:
             raise DataError("the data are exhausted after one pass, and a map takes several: pass list(batches)")
-        if self._seen not in (None, content):
+        if self._fingerprint not in (None, content):
             raise DataError(
                 "the inputs differ between two passes over the data: a loader that shuffles or augments at random. "
                 "Pass the dataset itself with its evaluation transform, or a loader with shuffle=False"
             )
-        self._seen, self._count = content, count
+        self._fingerprint, self._count = content, count
 
     def __len__(self) -> int:
         if self._count is None:
@@ -117,7 +117,7 @@ class LoaderExamples(Examples):
         found, start = [], 0
         for batch in self:
             inside = wanted[order][(wanted[order] >= start) & (wanted[order] < start + len(batch))] - start
-            found += [_part(batch, int(row)) for row in inside]
+            found += [_single_row(batch, int(row)) for row in inside]
             start += len(batch)
         back = np.argsort(order, kind="stable")
         return _batch(*_collated([found[row] for row in back]))
@@ -135,7 +135,7 @@ class DatasetExamples(Examples):
     collate: Callable[[list[Any]], Any] = default_collate
     split: Split = split
     workers: int = 0
-    _inputs: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
+    _fingerprints: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
     _random: PrivateRandomState = field(default_factory=PrivateRandomState, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -147,8 +147,8 @@ class DatasetExamples(Examples):
         return len(self) > 0 and self.split(self.collate([self.dataset[0]]))[2] is not None
 
     @cached_property
-    def _numbers(self) -> Array:
-        return _numbers_in_whole(self.dataset)
+    def _row_numbers(self) -> Array:
+        return _rows_in_base_dataset(self.dataset)
 
     def __iter__(self) -> Iterator[Batch]:
         loader: DataLoader[Any] = DataLoader(
@@ -157,7 +157,7 @@ class DatasetExamples(Examples):
         start = 0
         for raw in self._random.batches(loader):
             inputs, target, ids = self.split(raw)
-            batch = _batch(inputs, target, self._numbers[start : start + length(inputs)] if ids is None else ids)
+            batch = _batch(inputs, target, self._row_numbers[start : start + length(inputs)] if ids is None else ids)
             self._check_same(start, batch.inputs)
             yield batch
             start += len(batch)
@@ -166,25 +166,25 @@ class DatasetExamples(Examples):
         """The examples at these positions, in the order asked for."""
         wanted = np.arange(len(self))[rows]
         inputs, target, ids = self.split(self.collate([self.dataset[int(row)] for row in wanted]))
-        return _batch(inputs, target, self._numbers[wanted] if ids is None else ids)
+        return _batch(inputs, target, self._row_numbers[wanted] if ids is None else ids)
 
     def _check_same(self, start: int, inputs: Any) -> None:
         content = hashlib.blake2b(digest_size=8)
-        _take_in(content, inputs)
-        if self._inputs.setdefault(start, content.hexdigest()) != content.hexdigest():
+        _update_fingerprint(content, inputs)
+        if self._fingerprints.setdefault(start, content.hexdigest()) != content.hexdigest():
             raise DataError(
                 "the dataset gives other inputs when read again: it augments at random. "
                 "Use the transform of evaluation, the one the predictions are made with"
             )
 
 
-def _numbers_in_whole(dataset: Any) -> Array:
+def _rows_in_base_dataset(dataset: Any) -> Array:
     if isinstance(dataset, Subset):
-        return _numbers_in_whole(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
+        return _rows_in_base_dataset(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
     return np.arange(len(dataset))
 
 
-def _take_in(content: Any, inputs: Any) -> None:
+def _update_fingerprint(content: Any, inputs: Any) -> None:
     """Add all that enters the network to a fingerprint."""
     for leaf in leaves(inputs):
         if isinstance(leaf, torch.Tensor) and leaf.dtype is torch.bfloat16:  # NumPy does not know it
@@ -197,11 +197,11 @@ def _batch(inputs: Any, target: Any, ids: Any, start: int = 0) -> Batch:
     y = as_array(target)
     if y.shape[:1] != (n,):
         raise DataError(f"a batch has {n} inputs and targets {y.shape}: expected a target an example")
-    names = np.arange(start, start + n) if ids is None else _names(ids)
+    names = np.arange(start, start + n) if ids is None else _check_ids(ids)
     return Batch(inputs, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, names)
 
 
-def _names(ids: Any) -> Array:
+def _check_ids(ids: Any) -> Array:
     """Integers or text.
 
     Raises
@@ -213,27 +213,27 @@ def _names(ids: Any) -> Array:
     if values.ndim != 1 or values.dtype.kind not in "iuUSO":
         raise DataError(
             f"ids are {values.dtype} of shape {values.shape}: expected integers or text, one an example. "
-            f"The third item of a batch is read as ids. {SEVERAL}"
+            f"The third item of a batch is read as ids. {SEVERAL_INPUTS_HINT}"
         )
     return values.astype(np.int64) if values.dtype.kind in "iu" else values.astype(str)
 
 
-def _part(batch: Batch, row: int) -> Batch:
-    from memorymaps.nets.autograd.pytree import rows
+def _single_row(batch: Batch, row: int) -> Batch:
+    from memorymaps.nets.autograd.pytree import take_rows
 
     part = slice(row, row + 1)
-    return Batch(rows(batch.inputs, part), batch.target[part], batch.ids[part])
+    return Batch(take_rows(batch.inputs, part), batch.target[part], batch.ids[part])
 
 
 def _collated(parts: list[Batch]) -> tuple[Any, Array, Array]:
-    inputs = _joined([part.inputs for part in parts])
+    inputs = _concatenate([part.inputs for part in parts])
     return inputs, np.concatenate([part.target for part in parts]), np.concatenate([part.ids for part in parts])
 
 
-def _joined(trees: list[Any]) -> Any:
+def _concatenate(trees: list[Any]) -> Any:
     first = trees[0]
     if isinstance(first, Mapping):
-        return {key: _joined([tree[key] for tree in trees]) for key in first}
+        return {key: _concatenate([tree[key] for tree in trees]) for key in first}
     if isinstance(first, (tuple, list)):
-        return tuple(_joined(list(each)) for each in zip(*trees, strict=True))
+        return tuple(_concatenate(list(each)) for each in zip(*trees, strict=True))
     return torch.cat(trees) if isinstance(first, torch.Tensor) else np.concatenate(trees)

@@ -12,7 +12,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.pytree import leaves
 from memorymaps.nets.data.datasets import DatasetExamples, LoaderExamples, split
-from memorymaps.nets.data.samplers import visited
+from memorymaps.nets.data.samplers import visited_indices
 from memorymaps.posteriors.registry import as_examples
 
 
@@ -23,7 +23,7 @@ def from_loader(loader: Any) -> Examples:
     """
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return LoaderExamples(loader)
-    indices = visited(loader)
+    indices = visited_indices(loader)
     dataset = loader.dataset if indices is None else Subset(loader.dataset, indices)
     size = getattr(loader.batch_sampler, "batch_size", None) or DatasetExamples.batch_size
     return DatasetExamples(dataset, size, loader.collate_fn, workers=loader.num_workers)

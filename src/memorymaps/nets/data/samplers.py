@@ -21,13 +21,13 @@ from torch.utils.data.distributed import DistributedSampler
 from memorymaps.data.examples import DataError
 from memorymaps.nets.random_state import PrivateRandomState
 
-_INSTEAD = (
+_ADVICE = (
     "a map has every training example once. Pass the dataset itself, or DataLoader(Subset(dataset, indices)) for a "
     "part of it, with sample_weight=… where examples counted unequally"
 )
 
 
-def visited(loader: DataLoader[Any]) -> list[int] | None:
+def visited_indices(loader: DataLoader[Any]) -> list[int] | None:
     """Indices of the loader's dataset that training visits, ascending; `None`: all of them.
 
     A sampler that is not torch's own is asked twice.
@@ -38,8 +38,8 @@ def visited(loader: DataLoader[Any]) -> list[int] | None:
         It draws with replacement, a part at a time, or other examples in another pass.
     """
     sampler, n = _innermost(loader), len(loader.dataset)
-    known = _known(sampler, bool(getattr(loader.batch_sampler, "drop_last", False)))
-    found = _asked(loader, sampler, n) if known is None else _once(known, sampler, n)
+    known = _known_indices(sampler, bool(getattr(loader.batch_sampler, "drop_last", False)))
+    found = _observed_indices(loader, sampler, n) if known is None else _unique_indices(known, sampler, n)
     return None if found == list(range(n)) else found
 
 
@@ -48,10 +48,10 @@ def _innermost(loader: DataLoader[Any]) -> Any:
     return loader.batch_sampler.sampler if type(loader.batch_sampler) is BatchSampler else loader.batch_sampler
 
 
-def _known(sampler: Sampler[Any], drop_last: bool) -> Iterable[int] | None:
+def _known_indices(sampler: Sampler[Any], drop_last: bool) -> Iterable[int] | None:
     """What torch's own samplers visit over many epochs; what a shuffling one drops at the end, it visits in another."""
     if isinstance(sampler, WeightedRandomSampler) or (isinstance(sampler, RandomSampler) and not _is_plain(sampler)):
-        raise _refusal(sampler, "draws examples with replacement, or some of them a time")
+        raise _unsupported(sampler, "draws examples with replacement, or some of them a time")
     if isinstance(sampler, SubsetRandomSampler):
         indices: Iterable[int] = sampler.indices
         return indices
@@ -66,24 +66,24 @@ def _is_plain(sampler: RandomSampler) -> bool:
     return not sampler.replacement and sampler.num_samples == len(sampler.data_source)
 
 
-def _asked(loader: DataLoader[Any], sampler: Any, n: int) -> list[int]:
+def _observed_indices(loader: DataLoader[Any], sampler: Any, n: int) -> list[int]:
     with PrivateRandomState():  # asking leaves the user's random numbers as they were
-        first, second = (_once(chain.from_iterable(loader.batch_sampler), sampler, n) for _ in range(2))
+        first, second = (_unique_indices(chain.from_iterable(loader.batch_sampler), sampler, n) for _ in range(2))
     if first != second:
-        raise _refusal(sampler, "visits other examples in every pass")
+        raise _unsupported(sampler, "visits other examples in every pass")
     return first
 
 
-def _once(indices: Iterable[Any], sampler: Any, n: int) -> list[int]:
+def _unique_indices(indices: Iterable[Any], sampler: Any, n: int) -> list[int]:
     """Ascending; a sampler that goes on for ever repeats itself after `n`."""
     try:
         found = sorted(operator.index(index) for index in islice(indices, n + 1))
     except TypeError as error:
-        raise _refusal(sampler, f"gives something else than row numbers ({error})") from error
+        raise _unsupported(sampler, f"gives something else than row numbers ({error})") from error
     if len(set(found)) < len(found):
-        raise _refusal(sampler, "visits examples more than once in a pass")
+        raise _unsupported(sampler, "visits examples more than once in a pass")
     return found
 
 
-def _refusal(sampler: Any, what: str) -> DataError:
-    return DataError(f"the loader's {type(sampler).__name__} {what}: {_INSTEAD}")
+def _unsupported(sampler: Any, what: str) -> DataError:
+    return DataError(f"the loader's {type(sampler).__name__} {what}: {_ADVICE}")

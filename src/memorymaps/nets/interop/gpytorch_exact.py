@@ -29,11 +29,11 @@ from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
-HELD = "Hyperparameters are held at their values: leaving an example out does not optimise them again."
+FIXED_HYPERPARAMETERS = "Hyperparameters are held at their values: leaving an example out does not optimise them again."
 
 
 @dataclass(frozen=True)
-class Prior:
+class GPPrior:
     """Prior mean and covariance of a GPyTorch model as functions of inputs, float64 NumPy."""
 
     model: Any
@@ -46,7 +46,7 @@ class Prior:
 
     def joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean `[..., n]` and covariance `[..., n, n]`, float64; of several tasks `[n, c]` and `[nc, nc]`."""
-        with torch.no_grad(), _evaluating(self.model):
+        with torch.no_grad(), _evaluation_mode(self.model):
             f = self.model.forward(x)
             covariance = f.covariance_matrix.detach().double()
             return f.mean.detach().double(), covariance if getattr(f, "_interleaved", True) else _interleaved(f)
@@ -73,7 +73,7 @@ def _interleaved(f: Any) -> Tensor:
 
 
 @contextlib.contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def _evaluation_mode(model: Any) -> Iterator[None]:
     """Every module in evaluation mode (feature extractors may hold dropout), and back to the mode each was in."""
     modes = {module: module.training for module in model.modules()}
     for module in modes:
@@ -132,7 +132,7 @@ def _exact(model: Any, examples: Examples) -> Any:
 @functools.singledispatch
 def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
     """The process after all its data, by the kind of its noise."""
-    prior = Prior(model)
+    prior = GPPrior(model)
     noise = np.broadcast_to(noise_of(likelihood), (len(whole),))
     gram = prior.kernel(whole.inputs, whole.inputs)
     part = KernelOutput(prior.kernel, whole.inputs, gram, 1 / noise)
@@ -145,7 +145,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
         coverage=(f"f at {len(whole)} training inputs: exact, full covariance",),
         effective_parameters=part.effective_parameters,
         dispersion=float(np.mean(noise)),
-        notes=(HELD,),
+        notes=(FIXED_HYPERPARAMETERS,),
         methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
     )
 
@@ -166,7 +166,7 @@ posterior.register(ApproximateGP)(_needs_likelihood)
 training_data.register(ApproximateGP)(_needs_likelihood)
 
 
-def as_numpy(batch: Batch) -> Batch:
+def numpy_targets(batch: Batch) -> Batch:
     """Targets as NumPy; inputs stay what they are."""
     target = batch.target.detach().cpu() if isinstance(batch.target, Tensor) else batch.target
     return dataclasses.replace(batch, target=np.asarray(target))

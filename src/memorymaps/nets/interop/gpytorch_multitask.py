@@ -22,7 +22,7 @@ from memorymaps.core.likelihoods.base import Likelihood, refuse
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError
 from memorymaps.models.kernels.gram_posterior import gram_coordinates
-from memorymaps.nets.interop.gpytorch_exact import HELD, Prior, exact_process, noise_of
+from memorymaps.nets.interop.gpytorch_exact import FIXED_HYPERPARAMETERS, GPPrior, exact_process, noise_of
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -92,13 +92,13 @@ class CorrelatedGaussian(Likelihood):
 
 
 @dataclass(frozen=True)
-class JointPosterior:
+class MultitaskPosterior:
     """`q(f)` of a process of several tasks; group removal is exact."""
 
     likelihood: Likelihood
     description: Description
-    prior: Prior
-    anchors: Any
+    prior: GPPrior
+    train_inputs: Any
     gram: Array
     target: Array
     noise: Array
@@ -109,27 +109,27 @@ class JointPosterior:
         return Capabilities(covariance_root=self.covariance_root)
 
     @cached_property
-    def _triangle(self) -> Array:
+    def _cholesky(self) -> Array:
         try:
-            return np.asarray(cholesky(self.gram + self._noises, lower=True))
+            return np.asarray(cholesky(self.gram + self._joint_noise, lower=True))
         except np.linalg.LinAlgError as error:
             raise DataError("the kernel is not positive semi-definite on the training data") from error
 
     @cached_property
-    def _noises(self) -> Array:
+    def _joint_noise(self) -> Array:
         return np.kron(np.eye(len(self.target)), self.noise)
 
     @cached_property
     def _weights(self) -> Array:
-        gap = (self.target - self.prior.mean(self.anchors)).ravel()
-        return np.asarray(cho_solve((self._triangle, True), gap))
+        gap = (self.target - self.prior.mean(self.train_inputs)).ravel()
+        return np.asarray(cho_solve((self._cholesky, True), gap))
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V [n, c, c]`."""
-        cross, own = self.prior.kernel(inputs, self.anchors), self.prior.kernel(inputs, inputs)
+        cross, own = self.prior.kernel(inputs, self.train_inputs), self.prior.kernel(inputs, inputs)
         c = len(self.noise)
         n = len(own) // c
-        half = solve_triangular(self._triangle, cross.T, lower=True).T.reshape(n, c, -1)
+        half = solve_triangular(self._cholesky, cross.T, lower=True).T.reshape(n, c, -1)
         rows = np.arange(n)
         prior = own.reshape(n, c, n, c)[rows, :, rows]
         f = self.prior.mean(inputs) + (cross @ self._weights).reshape(n, c)
@@ -137,18 +137,18 @@ class JointPosterior:
 
     @cached_property
     def _coordinates(self) -> Array:
-        return gram_coordinates(self.gram, lambda seen: np.linalg.solve(self._noises, seen))
+        return gram_coordinates(self.gram, lambda seen: np.linalg.solve(self._joint_noise, seen))
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `Z_i Z_jᵀ = V_ij`, exact where one of the two is a training example."""
-        z = self.prior.kernel(inputs, self.anchors) @ self._coordinates
+        z = self.prior.kernel(inputs, self.train_inputs) @ self._coordinates
         return z.reshape(-1, len(self.noise), z.shape[1])
 
 
 @exact_process.register(MultitaskGaussianLikelihood)
-def _multitask(likelihood: Any, model: Any, whole: Batch) -> JointPosterior:
+def _multitask(likelihood: Any, model: Any, whole: Batch) -> MultitaskPosterior:
     noise, x = task_noise(likelihood), whole.inputs
-    prior = Prior(model)
+    prior = GPPrior(model)
     diagonal = np.count_nonzero(noise - np.diag(np.diagonal(noise))) == 0
     phi = tuple(np.diagonal(noise).tolist()) if diagonal else None
     gram = prior.kernel(x, x)
@@ -161,8 +161,8 @@ def _multitask(likelihood: Any, model: Any, whole: Batch) -> JointPosterior:
         coverage=(f"f of {len(noise)} tasks at {len(whole)} training inputs: exact, full covariance",),
         effective_parameters=float(effective),
         dispersion=phi,
-        notes=(HELD, "An example is left out with all its tasks."),
+        notes=(FIXED_HYPERPARAMETERS, "An example is left out with all its tasks."),
         methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
     )
     found = Gaussian(phi) if phi else CorrelatedGaussian(noise)
-    return JointPosterior(found, description, prior, x, gram, whole.target, noise)
+    return MultitaskPosterior(found, description, prior, x, gram, whole.target, noise)

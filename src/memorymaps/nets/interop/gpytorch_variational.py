@@ -38,14 +38,14 @@ from memorymaps.core.likelihoods.links import Probit
 from memorymaps.core.likelihoods.piecewise_linear import Kinked
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.custom import Custom
-from memorymaps.nets.interop.gpytorch_exact import Prior, as_numpy
+from memorymaps.nets.interop.gpytorch_exact import GPPrior, numpy_targets
 from memorymaps.nets.interop.gpytorch_multitask import task_noise
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
 
-_SEVERAL = (IndependentMultitaskVariationalStrategy, LMCVariationalStrategy)
-_ROWS = 1024  # examples at once: a joint prior covariance of (M + 1024)² numbers
+_MULTITASK_STRATEGIES = (IndependentMultitaskVariationalStrategy, LMCVariationalStrategy)
+_CHUNK = 1024  # examples at once: a joint prior covariance of (M + 1024)² numbers
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Variational:
         return VariationalGP(model, likelihood)
 
 
-def translated(likelihood: Any) -> Likelihood:
+def as_memorymaps_likelihood(likelihood: Any) -> Likelihood:
     """A GPyTorch likelihood as one of ours, at `f`; see `ExpectedLikelihood` for its expectations.
 
     Raises
@@ -117,7 +117,7 @@ class VariationalPosterior:
 
     likelihood: Likelihood
     description: Description
-    prior: Prior
+    prior: GPPrior
     inducing: Tensor
     whitened: bool
     mean: Tensor
@@ -131,7 +131,7 @@ class VariationalPosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V = C diag(aᵀSa) Cᵀ` and the spread that no example can move."""
-        g, z, spread = self._seen(inputs)
+        g, z, spread = self._latent_statistics(inputs)
         return Marginals(g @ self.mixing.T, self._mixed(np.sum(z**2, axis=-1)), self._mixed(spread))
 
     def _mixed(self, variance: Array) -> Array:
@@ -140,17 +140,17 @@ class VariationalPosterior:
 
     def outputs(self, inputs: Any) -> Array:
         """`f [n, c]`."""
-        return self._seen(inputs)[0] @ self.mixing.T
+        return self._latent_statistics(inputs)[0] @ self.mixing.T
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, l·M]` with `Z_i Z_jᵀ = C diag(a_iᵀ S a_j) Cᵀ`."""
-        z = self._seen(inputs)[1]
+        z = self._latent_statistics(inputs)[1]
         return (self.mixing[:, :, None] * z[:, None]).reshape(len(z), len(self.mixing), -1)
 
-    def _seen(self, inputs: Any) -> tuple[Array, Array, Array]:
+    def _latent_statistics(self, inputs: Any) -> tuple[Array, Array, Array]:
         """`g [n, l]`, `Rᵀa [n, l, M]`, spread `[n, l]`."""
         x = self.prior.tensor(inputs)
-        parts = [self._block(block) for block in torch.split(x, _ROWS)]
+        parts = [self._block(block) for block in torch.split(x, _CHUNK)]
         f, z, spread = (torch.cat([part[k] for part in parts]).cpu().numpy() for k in range(3))
         return f, z, spread
 
@@ -177,13 +177,13 @@ class VariationalPosterior:
 def _data(model: VariationalGP, examples: Examples | None) -> Examples:
     if examples is None:
         raise ValueError("a variational Gaussian process does not keep its training data: memory_map(model, X, y, …)")
-    return examples.map(as_numpy)
+    return examples.map(numpy_targets)
 
 
 @posterior.register(VariationalGP)
 def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosterior:
     outer = bound.model.variational_strategy
-    inner = outer.base_variational_strategy if isinstance(outer, _SEVERAL) else outer
+    inner = outer.base_variational_strategy if isinstance(outer, _MULTITASK_STRATEGIES) else outer
     if type(inner) not in (VariationalStrategy, UnwhitenedVariationalStrategy):
         raise TypeError(
             f"{type(inner).__name__} is not supported: VariationalStrategy, UnwhitenedVariationalStrategy, or one of "
@@ -197,7 +197,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
     m = mean.shape[-1]
     mean = mean.reshape(-1, m)
     mixing = _mixing(outer, bound.likelihood, len(mean))
-    likelihood = translated(bound.likelihood)
+    likelihood = as_memorymaps_likelihood(bound.likelihood)
     description = Description(
         model=f"GPyTorch {type(bound.model).__name__} (ApproximateGP)",
         posterior=f"variational q(u) at {m} inducing points, {type(inner).__name__}",
@@ -211,7 +211,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
     return VariationalPosterior(
         likelihood if isinstance(likelihood, Kinked) else ExpectedLikelihood(likelihood),
         description,
-        Prior(bound.model),
+        GPPrior(bound.model),
         inner.inducing_points.detach(),
         isinstance(inner, VariationalStrategy),
         mean,

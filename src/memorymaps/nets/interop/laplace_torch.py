@@ -18,14 +18,14 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.nets.autograd.batch_size import numpy
-from memorymaps.nets.autograd.network import Network, evaluating
-from memorymaps.nets.autograd.pytree import length, rows
+from memorymaps.nets.autograd.batch_size import to_numpy
+from memorymaps.nets.autograd.network import Network, evaluation_mode
+from memorymaps.nets.autograd.pytree import length, take_rows
 from memorymaps.nets.data.loaders import from_anything
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import examples_for, posterior, training_data
 
-_NUMBERS = 2**26  # in the Jacobians of one part: 256 MB in single precision
+_MAX_JACOBIAN_NUMBERS = 2**26  # in the Jacobians of one part: 256 MB in single precision
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class LaplaceTorchPosterior:
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V [n, c, c]`, from explicit Jacobians."""
         per_example = max(1, self.fitted.n_outputs * self.fitted.n_params)
-        step = max(1, _NUMBERS // per_example)
+        step = max(1, _MAX_JACOBIAN_NUMBERS // per_example)
         parts = [slice(k, k + step) for k in range(0, length(inputs), step)]
-        with evaluating(self.network.module):
-            found = [self._part(self.network.place(rows(inputs, part))) for part in parts]
+        with evaluation_mode(self.network.module):
+            found = [self._part(self.network.to_device(take_rows(inputs, part))) for part in parts]
         f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
         return Marginals(f, variance)
 
@@ -55,7 +55,7 @@ class LaplaceTorchPosterior:
         backend = self.fitted.backend
         last = isinstance(self.fitted, LLLaplace)
         jacobians, f = backend.last_layer_jacobians(x) if last else backend.jacobians(x)
-        return numpy(f), numpy(self.fitted.functional_variance(jacobians))
+        return to_numpy(f), to_numpy(self.fitted.functional_variance(jacobians))
 
 
 @posterior.register(BaseLaplace)

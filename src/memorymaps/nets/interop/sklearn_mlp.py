@@ -37,7 +37,7 @@ from memorymaps.nets.recipe import Laplace, LaplaceNetwork
 from memorymaps.posteriors.origin import check_targets
 from memorymaps.posteriors.registry import posterior, training_data
 
-FLAT = 1e-6  # precision of what scikit-learn leaves free: the engine's matrices must be invertible
+FREE_PRECISION = 1e-6  # precision of what scikit-learn leaves free: the engine's matrices must be invertible
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
     "logistic": nn.Sigmoid,
@@ -81,7 +81,7 @@ def prior_of(model: MLPClassifier | MLPRegressor, module: nn.Module, n: int, dis
     size = n if model.solver == "lbfgs" else min(200, n) if model.batch_size == "auto" else min(model.batch_size, n)
     delta = float(model.alpha) * n / size
     values = {
-        id(value): max(delta, FLAT) / dispersion if name.endswith("weight") else FLAT / dispersion
+        id(value): max(delta, FREE_PRECISION) / dispersion if name.endswith("weight") else FREE_PRECISION / dispersion
         for name, value in module.named_parameters()
     }
     batches = "" if size == n else f" · n/batch_size = {model.alpha:.4g} · {n}/{size}"
@@ -121,9 +121,9 @@ class TableNetwork(Network):
 
     design: Callable[[Any], Array] = np.asarray
 
-    def place(self, inputs: Any) -> Any:
+    def to_device(self, inputs: Any) -> Any:
         """Finite numbers, in double precision."""
-        return super().place(self.design(inputs))
+        return super().to_device(self.design(inputs))
 
 
 def _likelihood(model: Any) -> Likelihood:
@@ -132,11 +132,11 @@ def _likelihood(model: Any) -> Likelihood:
     return found.get(model.out_activation_, Gaussian())
 
 
-def _noise(network: Network, examples: Examples) -> float:
+def _noise_variance(network: Network, examples: Examples) -> float:
     total, weight, c = 0.0, 0.0, 1
     for batch in examples:
         with torch.no_grad():
-            f = network.outputs(network.place(batch.inputs)).numpy()
+            f = network.outputs(network.to_device(batch.inputs)).numpy()
         check_targets(network.likelihood, batch, f.shape[1])
         w = np.ones(len(f)) if batch.weight is None else batch.weight
         c = f.shape[1]
@@ -153,7 +153,7 @@ def _posterior(model: Any, examples: Examples) -> NetworkPosterior:
     module, likelihood = as_module(model), _likelihood(model)
     _check_columns(model, examples)
     network = TableNetwork(module, likelihood, design=_design(model))
-    phi = _noise(network, examples) if isinstance(likelihood, Gaussian) else 1.0
+    phi = _noise_variance(network, examples) if isinstance(likelihood, Gaussian) else 1.0
     if isinstance(likelihood, Gaussian):
         network = dataclasses.replace(network, likelihood=Gaussian(dispersion=phi))
     prior = prior_of(model, module, len(examples), phi)

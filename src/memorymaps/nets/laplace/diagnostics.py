@@ -9,58 +9,66 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.nets.cost_model import MINUTE, at_hand, forward_work, is_small
-from memorymaps.nets.covariance.block_diagonal import Spreading
+from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_macs, in_memory
+from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.active_set import TRUSTED_SHARE
 from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
-from memorymaps.nets.curvature.ggn import operator_of
+from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.curvature.structure import Held
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.problem import LaplaceProblem
 from memorymaps.posteriors.contract import Description
 
-_FEWER, _MORE = 0.2, 0.05  # parts by which effective parameters may be off: the cavity form blows an excess up
-_PROBES, _STEPS = 8, 50  # random vectors of a check, conjugate-gradient steps
-_SOLVED = 0.05  # relative residual from which the check says nothing
-_RANKS = "sizes by the first-order estimator, read them as ranks."
+_MAX_DEFICIT, _MAX_EXCESS = (
+    0.2,
+    0.05,
+)  # parts by which effective parameters may be off: the cavity form blows an excess up
+_DEFAULT_PROBES, _STEPS = 8, 50  # random vectors of a check, conjugate-gradient steps
+_MAX_RESIDUAL = 0.05  # relative residual from which the check says nothing
+_RANKS_NOTE = "sizes by the first-order estimator, read them as ranks."
 
 
-def describe(
-    setting: Setting, structure: str, held: Held[Any], covariance: Spreading, why: tuple[str, ...], source: str
+def posterior_description(
+    problem: LaplaceProblem,
+    structure: str,
+    held: Held[Any],
+    covariance: PosteriorCovariance,
+    why: tuple[str, ...],
+    source: str,
 ) -> Description:
     """The description of a finished posterior; `why` the structure was chosen, `source` of the prior."""
-    own = setting.count - covariance.trace_inverse([group.pack(setting.prior) for group in covariance.groups])
-    what = f"{setting.recipe.fisher} Gauss–Newton" if held.bounded else "exact Gauss–Newton and residuals"
-    trusted, words = _trust(setting, covariance, held)
-    n, c = len(setting.examples), setting.outputs
+    own = problem.num_parameters - covariance.inverse_trace([group.pack(problem.prior) for group in covariance.groups])
+    what = f"{problem.recipe.fisher} Gauss–Newton" if held.bounded else "exact Gauss–Newton and residuals"
+    trusted, words = _choose_estimator(problem, covariance, held)
+    n, c = len(problem.examples), problem.num_outputs
     return Description(
-        model=f"{type(setting.network.module).__name__}, {setting.count:,} of "
-        f"{sum(v.numel() for v in setting.network.module.parameters()):,} parameters",
+        model=f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of "
+        f"{sum(v.numel() for v in problem.network.module.parameters()):,} parameters",
         posterior=f"Laplace, {structure}, {what}",
-        likelihood=type(setting.network.likelihood).__name__,
+        likelihood=type(problem.network.likelihood).__name__,
         prior=source,
         algorithm="the trained network (a stationary point)",
-        coverage=coverage(setting, structure),
-        classes=tuple(range(c)) if isinstance(setting.network.likelihood, Categorical) else (),
+        coverage=coverage(problem, structure),
+        classes=tuple(range(c)) if isinstance(problem.network.likelihood, Categorical) else (),
         effective_parameters=own,
-        distance=_distance(setting, covariance, own),
-        nonlinear=len(setting.blocks) > 1 and held.bounded,
+        distance=_distance_to_optimum(problem, covariance, own),
+        nonlinear=len(problem.blocks) > 1 and held.bounded,
         estimator=trusted,
         notes=(
             *why,
             *held.notes,
-            *_averaged(setting, structure),
+            *_averaged_prior_note(problem, structure),
             *words,
-            f"{n:,} examples in batches of up to {setting.size.size}",
+            f"{n:,} examples in batches of up to {problem.batch_size.size}",
         ),
         methods=("nickl2023memory", "tailor2023maps"),
     )
 
 
-def _averaged(setting: Setting, structure: str) -> tuple[str, ...]:
+def _averaged_prior_note(problem: LaplaceProblem, structure: str) -> tuple[str, ...]:
     """Kronecker factors take one `δ` a layer: said where the prior has several."""
     ranges = {
-        block.name: torch.aminmax(block.pack(setting.prior))
-        for block in setting.blocks
+        block.name: torch.aminmax(block.pack(problem.prior))
+        for block in problem.blocks
         if structure in ("kfac", "ekfac") and block.is_matrix
     }
     several = {name: (float(low), float(high)) for name, (low, high) in ranges.items() if high > 1.01 * low}
@@ -73,80 +81,88 @@ def _averaged(setting: Setting, structure: str) -> tuple[str, ...]:
     )
 
 
-def _trust(setting: Setting, covariance: Spreading, held: Held[Any]) -> tuple[str, tuple[str, ...]]:
+def _choose_estimator(
+    problem: LaplaceProblem, covariance: PosteriorCovariance, held: Held[Any]
+) -> tuple[str, tuple[str, ...]]:
     """Which form the sizes can be trusted with: the cavity form only where the curvature is exact or verified."""
     if held.share == 1.0:
         return "cavity" if held.bounded else "bounded_cavity", ()
-    if held.share >= TRUSTED_SHARE and not setting.recipe.probes:
+    if held.share >= TRUSTED_SHARE and not problem.recipe.probes:
         return "bounded_cavity", ()
-    probes = _probes(setting)
+    probes = _num_probes(problem)
     if not probes:
         return "first_order", (
-            f"Curvature is approximate and unverified: {_RANKS} Laplace(probes={_PROBES}) verifies it.",
+            f"Curvature is approximate and unverified: {_RANKS_NOTE} Laplace(probes={_DEFAULT_PROBES}) verifies it.",
         )
-    mine, exact, residual = _effective(setting, covariance, probes)
+    mine, exact, residual = _effective_parameters(problem, covariance, probes)
     said = f"Effective parameters {mine:.1f}, by the exact curvature {exact:.1f}"
-    if not residual <= _SOLVED:
-        return "first_order", (f"{said}, which {_STEPS} steps have not settled: {_RANKS}",)
-    fits = (1 - _FEWER) * exact <= mine <= (1 + _MORE) * exact
+    if not residual <= _MAX_RESIDUAL:
+        return "first_order", (f"{said}, which {_STEPS} steps have not settled: {_RANKS_NOTE}",)
+    fits = (1 - _MAX_DEFICIT) * exact <= mine <= (1 + _MAX_EXCESS) * exact
     return ("bounded_cavity" if fits else "first_order"), (
-        f"{said}: {'trusted with the cavity estimator.' if fits else _RANKS}",
+        f"{said}: {'trusted with the cavity estimator.' if fits else _RANKS_NOTE}",
     )
 
 
-def _probes(setting: Setting) -> int:
+def _num_probes(problem: LaplaceProblem) -> int:
     """As many as asked for; unasked, some where they come cheap."""
-    if setting.recipe.probes is not None:
-        return setting.recipe.probes
-    each = 5 * forward_work(setting)  # one pass forward, two with a tangent, two back
-    return _PROBES if is_small(setting) and _PROBES * (_STEPS + 1) * each <= MINUTE / 5 else 0
+    if problem.recipe.probes is not None:
+        return problem.recipe.probes
+    each = 5 * forward_macs(problem)  # one pass forward, two with a tangent, two back
+    return (
+        _DEFAULT_PROBES
+        if fits_in_memory(problem) and _DEFAULT_PROBES * (_STEPS + 1) * each <= MACS_PER_MINUTE / 5
+        else 0
+    )
 
 
-def _effective(setting: Setting, covariance: Spreading, probes: int) -> tuple[float, float, float]:
+def _effective_parameters(
+    problem: LaplaceProblem, covariance: PosteriorCovariance, probes: int
+) -> tuple[float, float, float]:
     """Effective parameters `tr(GGN S⁻¹)` with this covariance and with the exact one, and the latter's residual.
 
     By the same random signs [Hutchinson].
     """
-    operator, solve = operator_of(at_hand(setting)), preconditioner(setting, covariance)
+    operator, solve = ggn_operator(in_memory(problem)), preconditioner(problem, covariance)
     generator = torch.Generator().manual_seed(0)
-    z = torch.randint(0, 2, (probes, setting.count), generator=generator).to(operator.prior) * 2 - 1
+    z = torch.randint(0, 2, (probes, problem.num_parameters), generator=generator).to(operator.prior) * 2 - 1
     curved = operator(z) - operator.prior * z
     mine = (solve(z) * curved).sum(-1).mean()
     x, residual = conjugate_gradients(operator, curved, solve, steps=_STEPS, tolerance=1e-3)
     return float(mine), float((z * x).sum(-1).mean()), float(residual.max())
 
 
-def _distance(setting: Setting, covariance: Spreading, effective: float) -> float:
+def _distance_to_optimum(problem: LaplaceProblem, covariance: PosteriorCovariance, effective: float) -> float:
     """`‖S^{-1/2}∇L‖/√d`: how many posterior standard deviations an effective parameter is from the optimum."""
-    total = {name: setting.prior[name] * value.detach() for name, value in setting.covered.items()}
-    for batch in setting.examples:
-        work = functools.partial(_gradient, setting, setting.target(batch), setting.weights(batch))
-        for found in setting.size.run(batch.inputs, work):
+    total = {name: problem.prior[name] * value.detach() for name, value in problem.covered.items()}
+    for batch in problem.examples:
+        work = functools.partial(_loss_gradient, problem, problem.target(batch), problem.weights(batch))
+        for found in problem.batch_size.run(batch.inputs, work):
             total = {name: total[name] + found[name] for name in total}
     packed = torch.cat([group.pack(total).reshape(-1) for group in covariance.groups])
     squared = (packed.double() * covariance.solve(packed).double()).sum().clamp(min=0)
     return float(squared.sqrt() / max(1.0, effective) ** 0.5)
 
 
-def _gradient(setting: Setting, y: Tensor, w: Tensor, x: Any, part: slice) -> dict[str, Tensor]:
+def _loss_gradient(problem: LaplaceProblem, y: Tensor, w: Tensor, x: Any, part: slice) -> dict[str, Tensor]:
     with torch.enable_grad():
-        f = setting.network.outputs(setting.network.place(x))
-        error = w[part, None] * setting.network.likelihood.error(f.detach().double(), y[part])
-        named = setting.covered
+        f = problem.network.outputs(problem.network.to_device(x))
+        error = w[part, None] * problem.network.likelihood.error(f.detach().double(), y[part])
+        named = problem.covered
         found = torch.autograd.grad(f, list(named.values()), error.to(f), allow_unused=True)
     return {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(named.items(), found, strict=True)}
 
 
-def coverage(setting: Setting, structure: str) -> tuple[str, ...]:
+def coverage(problem: LaplaceProblem, structure: str) -> tuple[str, ...]:
     """Every parameter of the network: covered, and how, or held fixed, and why."""
     exact = structure in ("hessian", "full", "dual", "block")
     lines = []
-    for block in setting.blocks:
+    for block in problem.blocks:
         shape = " × ".join(map(str, block.shape))
         how = structure if exact or block.is_matrix or structure not in ("kfac", "ekfac") else "diagonal"
         lines.append(f"covered: {', '.join(block.parameters)} ({shape}), {how}")
-    for name, value in setting.network.module.named_parameters():
-        if name not in setting.prior:
+    for name, value in problem.network.module.named_parameters():
+        if name not in problem.prior:
             reason = "outside the subset" if value.requires_grad else "frozen (requires_grad=False)"
             lines.append(f"held fixed: {name} ({value.numel():,}), {reason}")
     return tuple(lines)

@@ -9,14 +9,14 @@ from torch import nn
 
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.nets.autograd.error_context import naming
-from memorymaps.nets.autograd.network import evaluating
-from memorymaps.nets.curvature.auto import chosen
+from memorymaps.nets.autograd.error_context import name_failing_example
+from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.curvature.auto import select_structure
 from memorymaps.nets.curvature.structures import STRUCTURES
-from memorymaps.nets.laplace.diagnostics import describe
-from memorymaps.nets.laplace.posterior import NetworkPosterior, built
-from memorymaps.nets.prior import tuned
-from memorymaps.nets.problem import setting_of
+from memorymaps.nets.laplace.diagnostics import posterior_description
+from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
+from memorymaps.nets.prior import evidence_prior
+from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import LaplaceNetwork
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.curvature import sampled
@@ -36,18 +36,18 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
     ValueError
         A subset that names no parameter, a prior that does not cover one, a Hessian where the loss is at no minimum.
     """
-    with evaluating(model.network.module), naming(model.network, examples):
-        setting = setting_of(model, examples)
-        structure, why = chosen(setting)
-        held, source = _STRUCTURES[structure](setting), model.prior.source
+    with evaluation_mode(model.network.module), name_failing_example(model.network, examples):
+        problem = build_problem(model, examples)
+        structure, why = select_structure(problem)
+        held, source = _STRUCTURES[structure](problem), model.prior.source
         if model.prior.by_evidence:
-            prior, source = tuned(setting.prior, setting.covered, held.build)
-            setting = replace(setting, prior=prior)
-        covariance = held.build(setting.prior)
-        description = describe(setting, structure, held, covariance, why, source)
+            prior, source = evidence_prior(problem.prior, problem.covered, held.build)
+            problem = replace(problem, prior=prior)
+        covariance = held.build(problem.prior)
+        description = posterior_description(problem, structure, held, covariance, why, source)
     if isinstance(covariance, SampledCovariance):
-        return sampled_posterior(setting, covariance, description)
-    return built(setting, covariance, description, model.recipe.directions)
+        return sampled_posterior(problem, covariance, description)
+    return build_posterior(problem, covariance, description, model.recipe.directions)
 
 
 posterior.register(LaplaceNetwork)(fit)
@@ -74,7 +74,7 @@ def training_examples(examples: Examples | None) -> Examples:
 
 
 @posterior.register(nn.Module)
-def _bare(model: nn.Module, examples: Examples) -> Any:
+def _refuse_bare_module(model: nn.Module, examples: Examples) -> Any:
     raise ValueError(
         "a network alone does not say what its outputs mean and how it was regularised: "
         'memory_map(net, data, likelihood="categorical", posterior=Laplace(prior=prior_from(optimizer, n)))'

@@ -13,25 +13,29 @@ import torch
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.nets.autograd.batch_size import look, numpy
-from memorymaps.nets.autograd.error_context import naming
-from memorymaps.nets.autograd.hooks import onehots
-from memorymaps.nets.autograd.network import Network, evaluating
-from memorymaps.nets.autograd.parameter_blocks import Block
+from memorymaps.nets.autograd.batch_size import linearize, to_numpy
+from memorymaps.nets.autograd.error_context import name_failing_example
+from memorymaps.nets.autograd.hooks import one_hot_directions
+from memorymaps.nets.autograd.network import Network, evaluation_mode
+from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
 from memorymaps.nets.autograd.pytree import length
-from memorymaps.nets.covariance.block_diagonal import FACTORED, Covariance, Spreading
-from memorymaps.nets.covariance.directional import BatchAlong, Choose
-from memorymaps.nets.curvature.ggn import operator_of
-from memorymaps.nets.problem import Setting
-from memorymaps.nets.refit.influence import removal
-from memorymaps.nets.refit.objective import Objective, affordable, refitted
+from memorymaps.nets.covariance.block_diagonal import (
+    MAX_FACTORED_PARAMETERS,
+    BlockDiagonalCovariance,
+    PosteriorCovariance,
+)
+from memorymaps.nets.covariance.directional import ChooseDirections, DirectionalBatch
+from memorymaps.nets.curvature.ggn import ggn_operator
+from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.refit.influence import removal_influence
+from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
-_MANY = 32  # outputs beyond which V is asked for along directions only
-_DIRECTIONS = 1
-_TOGETHER = 16  # outputs whose variances are asked for in one set of reverse passes
-_ALONG = (
+_MAX_FULL_OUTPUTS = 32  # outputs beyond which V is asked for along directions only
+_DEFAULT_DIRECTIONS = 1
+_OUTPUTS_PER_PASS = 16  # outputs whose variances are asked for in one set of reverse passes
+_DIRECTIONAL_NOTE = (
     "Leverage along {} leading direction{} of each Λ beside the error, one signed random rest: unbiased, not exact. "
     "Deviations are exact to first order; the cavity form sees Λ along these directions. directions=0: all C × C."
 )
@@ -41,8 +45,8 @@ _ALONG = (
 class NetworkPosterior:
     """`q(θ) = N(θ*, S⁻¹)` of a network's covered parameters, all others held fixed."""
 
-    setting: Setting
-    covariance: Spreading
+    problem: LaplaceProblem
+    covariance: PosteriorCovariance
     description: Description
 
     @property
@@ -53,7 +57,7 @@ class NetworkPosterior:
     @property
     def network(self) -> Network:
         """The network itself."""
-        return self.setting.network
+        return self.problem.network
 
     @property
     def likelihood(self) -> Likelihood:
@@ -61,29 +65,29 @@ class NetworkPosterior:
         return self.network.likelihood
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[ParameterBlock, ...]:
         """The covered blocks, in the order of coordinates."""
         return tuple(block for group in self.covariance.groups for block in group.blocks)
 
-    def _naming(self) -> AbstractContextManager[None]:
-        return naming(self.network, self.setting.examples)
+    def _error_context(self) -> AbstractContextManager[None]:
+        return name_failing_example(self.network, self.problem.examples)
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V = J S⁻¹ Jᵀ [n, c, c]`, as double-precision arrays."""
 
         def work(x: Any, part: slice) -> tuple[Array, Array]:
-            batch = look(self.network, self.setting.owners, x, part, lambda f, _: onehots(f))
-            return numpy(batch.f), numpy(self.covariance.variance(batch, batch.f.shape[1]))
+            batch = linearize(self.network, self.problem.owners, x, part, lambda f, _: one_hot_directions(f))
+            return to_numpy(batch.f), to_numpy(self.covariance.variance(batch, batch.f.shape[1]))
 
-        with evaluating(self.network.module), self._naming():
-            found = list(self.setting.size.run(inputs, work))
+        with evaluation_mode(self.network.module), self._error_context():
+            found = list(self.problem.batch_size.run(inputs, work))
         f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
         return Marginals(f, variance)
 
-    def along(self, inputs: Any, choose: Choose) -> BatchAlong:
+    def along(self, inputs: Any, choose: ChooseDirections) -> DirectionalBatch:
         """A batch along directions `D = choose(f, rows) [n, c, k]`: `k` reverse passes."""
-        with self._naming():
-            return BatchAlong.of(self.setting, self.covariance, inputs, choose)
+        with self._error_context():
+            return DirectionalBatch.of(self.problem, self.covariance, inputs, choose)
 
     def top_marginals(self, inputs: Any, k: int) -> tuple[Array, Marginals]:
         """The `k` largest outputs of each example, `[n, k]`, with their values and `V [n, k, k]`.
@@ -93,21 +97,21 @@ class NetworkPosterior:
         ValueError
             Fewer than one output, or more than there are.
         """
-        if not 1 <= k <= self.setting.outputs:
-            raise ValueError(f"k = {k} of {self.setting.outputs} outputs: expected 1 to {self.setting.outputs}")
+        if not 1 <= k <= self.problem.num_outputs:
+            raise ValueError(f"k = {k} of {self.problem.num_outputs} outputs: expected 1 to {self.problem.num_outputs}")
 
         def choose(f: Array, _: slice) -> Array:
-            return _onehots(_top(f, k), f.shape[1])
+            return _one_hot_columns(_top_outputs(f, k), f.shape[1])
 
         seen = self.along(inputs, choose)
-        top = _top(seen.f, k)
+        top = _top_outputs(seen.f, k)
         return top, Marginals(np.take_along_axis(seen.f, top, axis=1), seen.gram)
 
     def variances(self, inputs: Any) -> Array:
         """The diagonals of all `V`, `[n, c]`: no `C × C` matrix is formed."""
-        c = self.setting.outputs
-        parts = (np.arange(start, min(c, start + _TOGETHER)) for start in range(0, c, _TOGETHER))
-        seen = (self.along(inputs, functools.partial(_every, part)) for part in parts)
+        c = self.problem.num_outputs
+        parts = (np.arange(start, min(c, start + _OUTPUTS_PER_PASS)) for start in range(0, c, _OUTPUTS_PER_PASS))
+        seen = (self.along(inputs, functools.partial(_fixed_outputs, part)) for part in parts)
         return np.concatenate([np.diagonal(each.gram, axis1=1, axis2=2) for each in seen], axis=1)
 
     def respond(self, inputs: Any, direction: Array) -> Array:
@@ -118,7 +122,7 @@ class NetworkPosterior:
         ValueError
             Directions of another shape.
         """
-        d, shape = np.asarray(direction, dtype=float), (length(inputs), self.setting.outputs)
+        d, shape = np.asarray(direction, dtype=float), (length(inputs), self.problem.num_outputs)
         if d.shape != shape:
             raise ValueError(f"directions of shape {d.shape}: expected one an example, {shape}")
         seen = self.along(inputs, lambda _, rows: d[rows, :, None])
@@ -126,8 +130,10 @@ class NetworkPosterior:
 
     def outputs(self, inputs: Any) -> Array:
         """`f [n, c]`."""
-        with evaluating(self.network.module), torch.no_grad():
-            found = self.setting.size.run(inputs, lambda x, _: numpy(self.network.outputs(self.network.place(x))))
+        with evaluation_mode(self.network.module), torch.no_grad():
+            found = self.problem.batch_size.run(
+                inputs, lambda x, _: to_numpy(self.network.outputs(self.network.to_device(x)))
+            )
             return np.concatenate(list(found))
 
     def parameter_change(
@@ -138,15 +144,15 @@ class NetworkPosterior:
         `(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` on the exact curvature, by conjugate gradients with this posterior as
         preconditioner; one pass over the data a step, for all groups together.
         """
-        with evaluating(self.network.module):
-            return removal(self.setting, self.covariance, groups, steps, tolerance)
+        with evaluation_mode(self.network.module):
+            return removal_influence(self.problem, self.covariance, groups, steps, tolerance)
 
     def output_change(self, inputs: Any, deltas: Array) -> Array:
         """`J θ [n, c, g]`: how outputs answer to moves of the parameters `[g, P]`."""
-        with evaluating(self.network.module):
-            operator = operator_of(self.setting)
+        with evaluation_mode(self.network.module):
+            operator = ggn_operator(self.problem)
             along = torch.as_tensor(deltas).to(operator.prior)
-            found = self.setting.size.run(inputs, lambda x, _: numpy(operator.respond(x, along)))
+            found = self.problem.batch_size.run(inputs, lambda x, _: to_numpy(operator.jvp(x, along)))
             return np.concatenate([each.transpose(1, 2, 0) for each in found])
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
@@ -156,23 +162,23 @@ class NetworkPosterior:
         moved, since half the steps, by no more than `tolerance` of their whole way. With nothing removed: `f(θ°)`.
         The module keeps its weights.
         """
-        with evaluating(self.network.module), self._naming():
-            return refitted(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
+        with evaluation_mode(self.network.module), self._error_context():
+            return refit_outputs(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
 
     def affordable(self) -> int:
         """How many refits `"auto"` makes unasked, where one step may be too long: what a minute or two allow."""
-        return affordable(self.setting, self.covariance) if self.setting.recipe.structure == "auto" else 0
+        return affordable_refits(self.problem, self.covariance) if self.problem.recipe.structure == "auto" else 0
 
     @functools.cached_property
-    def _objective(self) -> Objective:
-        return Objective.at_rest(self.setting, self.covariance)
+    def _objective(self) -> LeaveOutObjective:
+        return LeaveOutObjective.at_minimum(self.problem, self.covariance)
 
 
 @dataclass(frozen=True)
 class FactoredNetworkPosterior(NetworkPosterior):
     """The same for networks small enough to write out each example's `Z [c, P]`."""
 
-    covariance: Covariance
+    covariance: BlockDiagonalCovariance
 
     @property
     def capabilities(self) -> Capabilities:
@@ -183,12 +189,14 @@ class FactoredNetworkPosterior(NetworkPosterior):
         """`Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
 
         def work(x: Any, part: slice) -> Array:
-            return numpy(
-                self.covariance.factor(look(self.network, self.setting.owners, x, part, lambda f, _: onehots(f)))
+            return to_numpy(
+                self.covariance.covariance_root(
+                    linearize(self.network, self.problem.owners, x, part, lambda f, _: one_hot_directions(f))
+                )
             )
 
-        with evaluating(self.network.module):
-            return np.concatenate(list(self.setting.size.run(inputs, work)))
+        with evaluation_mode(self.network.module):
+            return np.concatenate(list(self.problem.batch_size.run(inputs, work)))
 
 
 @dataclass(frozen=True)
@@ -204,32 +212,34 @@ class DirectionalNetworkPosterior(NetworkPosterior):
 
     def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
         """Inputs in parts of which everything that is recorded fits in memory."""
-        return self.setting.size.run(inputs, lambda x, part: (part, x))
+        return self.problem.batch_size.run(inputs, lambda x, part: (part, x))
 
 
-def _top(f: Array, k: int) -> Array:
+def _top_outputs(f: Array, k: int) -> Array:
     """Places `[n, k]` of the largest outputs, the largest first."""
     return np.argsort(-f, axis=1, kind="stable")[:, :k]
 
 
-def _onehots(places: Array, c: int) -> Array:
+def _one_hot_columns(places: Array, c: int) -> Array:
     """Directions `[n, c, k]`: each example's outputs at `places [n, k]`, alone."""
     return np.swapaxes(np.eye(c)[places], 1, 2)
 
 
-def _every(part: Array, f: Array, _: slice) -> Array:
+def _fixed_outputs(part: Array, f: Array, _: slice) -> Array:
     """The same outputs of every example."""
-    return _onehots(np.broadcast_to(part, (len(f), len(part))), f.shape[1])
+    return _one_hot_columns(np.broadcast_to(part, (len(f), len(part))), f.shape[1])
 
 
-def built(
-    setting: Setting, covariance: Spreading, description: Description, directions: int | None
+def build_posterior(
+    problem: LaplaceProblem, covariance: PosteriorCovariance, description: Description, directions: int | None
 ) -> NetworkPosterior:
     """The kind of posterior that suits its size, with as many leading directions as asked for or needed."""
-    wanted = (_DIRECTIONS if setting.outputs > _MANY else 0) if directions is None else directions
+    wanted = (
+        (_DEFAULT_DIRECTIONS if problem.num_outputs > _MAX_FULL_OUTPUTS else 0) if directions is None else directions
+    )
     if wanted:
-        told = replace(description, notes=(*description.notes, _ALONG.format(wanted, "s" * (wanted > 1))))
-        return DirectionalNetworkPosterior(setting, covariance, told, wanted)
-    if isinstance(covariance, Covariance) and setting.count <= FACTORED:
-        return FactoredNetworkPosterior(setting, covariance, description)
-    return NetworkPosterior(setting, covariance, description)
+        told = replace(description, notes=(*description.notes, _DIRECTIONAL_NOTE.format(wanted, "s" * (wanted > 1))))
+        return DirectionalNetworkPosterior(problem, covariance, told, wanted)
+    if isinstance(covariance, BlockDiagonalCovariance) and problem.num_parameters <= MAX_FACTORED_PARAMETERS:
+        return FactoredNetworkPosterior(problem, covariance, description)
+    return NetworkPosterior(problem, covariance, description)

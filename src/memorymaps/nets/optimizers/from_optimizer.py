@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import Examples
-from memorymaps.nets.autograd.error_context import naming
-from memorymaps.nets.autograd.network import Forward, Network, call, evaluating
-from memorymaps.nets.covariance.block_diagonal import Covariance
-from memorymaps.nets.covariance.block_precision import Rotated
+from memorymaps.nets.autograd.error_context import name_failing_example
+from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
+from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
+from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.laplace.diagnostics import coverage
 from memorymaps.nets.laplace.fitting import training_examples
-from memorymaps.nets.laplace.posterior import NetworkPosterior, built
-from memorymaps.nets.optimizers.state_precision import OptimizerStateError, Reading, read
+from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
+from memorymaps.nets.optimizers.state_precision import OptimizerPrecision, OptimizerStateError, precision_from_state
 from memorymaps.nets.prior import prior_from
-from memorymaps.nets.problem import setting_of
-from memorymaps.nets.recipe import Laplace, LaplaceNetwork, likelihood_named
+from memorymaps.nets.problem import build_problem
+from memorymaps.nets.recipe import Laplace, LaplaceNetwork, as_likelihood
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -65,7 +65,7 @@ class FromOptimizer:
     optimizer: Any
     n: int
     loss: str = "mean"
-    forward: Forward = call
+    forward: Forward = call_module
     directions: int | None = None
     prior: float = 0.0
     average: bool | None = None
@@ -80,7 +80,7 @@ class FromOptimizer:
         """
         if not isinstance(module, nn.Module):
             raise TypeError(f"FromOptimizer is for torch.nn.Module, got {type(module).__name__}")
-        return OptimizedNetwork(Network(module, likelihood_named(likelihood), self.forward), self)
+        return OptimizedNetwork(Network(module, as_likelihood(likelihood), self.forward), self)
 
 
 @dataclass(frozen=True)
@@ -94,41 +94,43 @@ class OptimizedNetwork:
 @posterior.register(OptimizedNetwork)
 def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     recipe, likelihood = model.recipe, model.network.likelihood
-    reading = read(recipe.optimizer, recipe.n, recipe.loss)
+    reading = precision_from_state(recipe.optimizer, recipe.n, recipe.loss)
     added = recipe.prior > 0
     average = reading.variational if recipe.average is None else recipe.average
     network = replace(model.network, likelihood=ExpectedLikelihood(likelihood) if average else likelihood)
-    names = _held(network.module, reading)
+    names = _covered_names(network.module, reading)
     directions = None if average else recipe.directions
     diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=directions)
-    with evaluating(network.module), naming(network, examples):
-        setting = setting_of(LaplaceNetwork(network, diagonal), examples)
+    with evaluation_mode(network.module), name_failing_example(network, examples):
+        problem = build_problem(LaplaceNetwork(network, diagonal), examples)
         precision = {
-            name: reading.precision[id(value)].to(value) + recipe.prior for name, value in setting.covered.items()
+            name: reading.precision[id(value)].to(value) + recipe.prior for name, value in problem.covered.items()
         }
-        parts = tuple(Rotated(_positive(group.name, group.pack(precision))) for group in setting.separate)
+        parts = tuple(
+            EigenbasisPrecision(_require_positive(group.name, group.pack(precision))) for group in problem.block_groups
+        )
     description = Description(
-        model=f"{type(network.module).__name__}, {setting.count:,} of "
+        model=f"{type(network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in network.module.parameters()):,} parameters",
         posterior=f"diagonal, from the optimiser's state: S = {reading.formula}",
         likelihood=type(likelihood).__name__,
         prior=prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source + (f" + {recipe.prior:g}" * added),
         algorithm=reading.algorithm,
-        coverage=coverage(setting, "diag"),
-        classes=tuple(range(setting.outputs)) if isinstance(likelihood, Categorical) else (),
+        coverage=coverage(problem, "diag"),
+        classes=tuple(range(problem.num_outputs)) if isinstance(likelihood, Categorical) else (),
         estimator="first_order",
         notes=("The optimiser's own curvature: read sizes as ranks.", *(_AVERAGED if average else ())),
     )
-    covariance = Covariance(setting.separate, parts)
-    return built(setting, covariance, description, _worthwhile(directions, setting.outputs))
+    covariance = BlockDiagonalCovariance(problem.block_groups, parts)
+    return build_posterior(problem, covariance, description, _useful_directions(directions, problem.num_outputs))
 
 
-def _worthwhile(directions: int | None, outputs: int) -> int | None:
+def _useful_directions(directions: int | None, outputs: int) -> int | None:
     """Directions that save reverse passes."""
     return None if directions is not None and outputs <= directions + 2 else directions
 
 
-def _held(module: nn.Module, reading: Reading) -> list[str]:
+def _covered_names(module: nn.Module, reading: OptimizerPrecision) -> list[str]:
     names = [
         name for name, value in module.named_parameters() if value.requires_grad and id(value) in reading.precision
     ]
@@ -139,7 +141,7 @@ def _held(module: nn.Module, reading: Reading) -> list[str]:
     return names
 
 
-def _positive(name: str, precision: Tensor) -> Tensor:
+def _require_positive(name: str, precision: Tensor) -> Tensor:
     if not bool((precision > 0).all()):
         lost = int((precision <= 0).sum())
         raise OptimizerStateError(

@@ -21,18 +21,18 @@ from memorymaps.core.bayesian_learning_rule import BLR, GaussianCandidate
 from memorymaps.core.perturbation.local import Local
 from memorymaps.core.perturbation.sketched import Sketched
 from memorymaps.data.examples import DataError
-from memorymaps.nets.autograd.batch_size import look, numpy
-from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.autograd.batch_size import linearize, to_numpy
+from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.laplace.posterior import NetworkPosterior
 from memorymaps.nets.optimizers.from_optimizer import FromOptimizer
-from memorymaps.nets.optimizers.state_precision import Reading, read
+from memorymaps.nets.optimizers.state_precision import OptimizerPrecision, precision_from_state
 from memorymaps.nets.prior import prior_from
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
 
-_MOST = 250_000_000  # numbers of all natural gradients together: 2 GB
+_MAX_NUMBERS = 250_000_000  # numbers of all natural gradients together: 2 GB
 
 
 def rule_of(m: MemoryMap, recipe: FromOptimizer, rate: float = 1.0) -> BLR:
@@ -67,19 +67,21 @@ def rule_of(m: MemoryMap, recipe: FromOptimizer, rate: float = 1.0) -> BLR:
     >>> rule.deviation([3, 7]).shape
     (8,)
     """
-    reading = read(recipe.optimizer, recipe.n, recipe.loss)
+    reading = precision_from_state(recipe.optimizer, recipe.n, recipe.loss)
     origin, source, variational = *_source(m, reading), reading.variational
     _refuse_large(source, variational)
     mean, precision, delta = (_packed(source, value) for value in _state(source, recipe, reading))
     family = GaussianCandidate(len(mean), "diag" if variational else "fixed", None if variational else precision)
-    gradient, hessian = (np.concatenate(each) for each in zip(*_pieces(origin, source, variational), strict=True))
+    gradient, hessian = (
+        np.concatenate(each) for each in zip(*_gradient_chunks(origin, source, variational), strict=True)
+    )
     # the prior's δm − δm = 0 where S is learned; where it is fixed, KL's part −Sm keeps what is there
     prior = family.natural_gradients(mean, (delta * mean)[None], delta[None])[0]
     kept = prior if variational else prior - precision * mean
     return BLR(family, family.pack(mean, precision), family.natural_gradients(mean, gradient, hessian), kept, rate)
 
 
-def _source(m: MemoryMap, reading: Reading) -> tuple[Origin, NetworkPosterior]:
+def _source(m: MemoryMap, reading: OptimizerPrecision) -> tuple[Origin, NetworkPosterior]:
     source = m.origin.posterior if m.origin is not None else None
     if m.origin is None or not isinstance(source, NetworkPosterior):
         got = f"a map of {type(source).__name__}" if source is not None else "a map without its model"
@@ -93,43 +95,43 @@ def _source(m: MemoryMap, reading: Reading) -> tuple[Origin, NetworkPosterior]:
 
 
 def _refuse_large(source: NetworkPosterior, variational: bool) -> None:
-    n = len(source.setting.examples)
+    n = len(source.problem.examples)
     needed = n * source.covariance.size * (1 + variational)
-    if needed > _MOST:
+    if needed > _MAX_NUMBERS:
         raise DataError(
             f"natural gradients of {n:,} examples × {source.covariance.size:,} parameters take {8 * needed / 1e9:.1f} "
             "GB: expected at most 2. Give the optimiser fewer parameters (train part of the network), or fewer examples"
         )
 
 
-def _state(source: NetworkPosterior, recipe: FromOptimizer, reading: Reading) -> Iterator[dict[str, Tensor]]:
+def _state(source: NetworkPosterior, recipe: FromOptimizer, reading: OptimizerPrecision) -> Iterator[dict[str, Tensor]]:
     """Means, precisions and the prior's precisions by parameter."""
     held = prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).by_parameter
-    covered = source.setting.covered
+    covered = source.problem.covered
     yield {name: value.detach() for name, value in covered.items()}
     yield {name: reading.precision[id(value)] + recipe.prior for name, value in covered.items()}
     yield {name: torch.as_tensor(held.get(id(v), 0.0)).expand(v.shape) + recipe.prior for name, v in covered.items()}
 
 
 def _packed(source: NetworkPosterior, values: dict[str, Tensor]) -> Array:
-    return numpy(torch.cat([block.pack(values).reshape(-1).double() for block in source.blocks]))
+    return to_numpy(torch.cat([block.pack(values).reshape(-1).double() for block in source.blocks]))
 
 
-def _pieces(origin: Origin, source: NetworkPosterior, variational: bool) -> Iterator[tuple[Array, Array]]:
+def _gradient_chunks(origin: Origin, source: NetworkPosterior, variational: bool) -> Iterator[tuple[Array, Array]]:
     """`J_iᵀe_i` and `diag J_iᵀΛ_iJ_i` (`Λ = RRᵀ`: the sum of squares of `J_iᵀR`), a part of a batch at a time."""
-    setting = source.setting
-    for batch in (part for whole in setting.examples for part in origin.parts(whole)):
+    problem = source.problem
+    for batch in (part for whole in problem.examples for part in origin.parts(whole)):
         at = origin.local(batch)
         roots = list(np.moveaxis(_root(at), -1, 0)) if variational else []
         along = torch.as_tensor(np.stack([at.error, *roots]))
 
         def work(x: Any, part: slice, along: Tensor = along) -> tuple[Array, Array]:
-            seen = look(source.network, setting.owners, x, part, lambda _, rows: along[:, rows])
-            g = torch.cat([seen.gradient(block).dense(slice(None)).double() for block in source.blocks], dim=-1)
-            return numpy(g[:, 0]), numpy(g[:, 1:].square().sum(1))
+            seen = linearize(source.network, problem.owners, x, part, lambda _, rows: along[:, rows])
+            g = torch.cat([seen.gradient(block).materialize(slice(None)).double() for block in source.blocks], dim=-1)
+            return to_numpy(g[:, 0]), to_numpy(g[:, 1:].square().sum(1))
 
-        with evaluating(source.network.module):
-            yield from setting.size.run(batch.inputs, work)
+        with evaluation_mode(source.network.module):
+            yield from problem.batch_size.run(batch.inputs, work)
 
 
 def _root(at: Local | Sketched) -> Array:

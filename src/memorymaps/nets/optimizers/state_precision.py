@@ -23,7 +23,7 @@ class OptimizerStateError(ValueError):
 
 
 @dataclass(frozen=True)
-class Reading:
+class OptimizerPrecision:
     """Precisions by parameter (its `id`), the algorithm and the step they were read at.
 
     `variational`: the algorithm learns `q` itself, by losses at draws from it.
@@ -35,7 +35,7 @@ class Reading:
     variational: bool = False
 
 
-def read(optimizer: Any, n: int, loss: str = "mean") -> Reading:
+def precision_from_state(optimizer: Any, n: int, loss: str = "mean") -> OptimizerPrecision:
     """The posterior precision in an optimiser's state.
 
     Parameters
@@ -50,27 +50,29 @@ def read(optimizer: Any, n: int, loss: str = "mean") -> Reading:
     """
     if n < 1 or loss not in ("mean", "sum"):
         raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
-    kind = _kind(optimizer)
+    kind = _family_of(optimizer)
     found = kind.precision(optimizer, n if loss == "mean" else 1)
     for value in found.values():
         if not bool(torch.isfinite(value).all() and (value >= 0).all()):
             raise OptimizerStateError(f"the state of {type(optimizer).__name__} is not finite: training has diverged")
-    return Reading(found, f"{type(optimizer).__name__}, step {kind.step(optimizer)}", kind.formula, kind.variational)
+    return OptimizerPrecision(
+        found, f"{type(optimizer).__name__}, step {kind.step(optimizer)}", kind.formula, kind.variational
+    )
 
 
 @dataclass(frozen=True)
-class _Kind:
+class OptimizerFamily:
     """A family of optimisers: how to know one, and how to read it."""
 
-    knows: Callable[[Any], bool]
+    matches: Callable[[Any], bool]
     precision: Callable[[Any, float], dict[int, Tensor]]
     step: Callable[[Any], str]
     formula: str
     variational: bool = False
 
 
-def _kind(optimizer: Any) -> _Kind:
-    found = next((kind for kind in _KINDS if kind.knows(optimizer)), None)
+def _family_of(optimizer: Any) -> OptimizerFamily:
+    found = next((kind for kind in _FAMILIES if kind.matches(optimizer)), None)
     if found is not None:
         return found
     name = type(optimizer).__name__
@@ -128,7 +130,7 @@ def _sgd(optimizer: Any, scale: float) -> dict[int, Tensor]:
     }
 
 
-def _variational(optimizer: Any, scale: float) -> dict[int, Tensor]:
+def _variational_newton(optimizer: Any, scale: float) -> dict[int, Tensor]:
     """`hess` is one vector a group, in the order of its parameters."""
     found = {}
     for group in optimizer.param_groups:
@@ -139,18 +141,18 @@ def _variational(optimizer: Any, scale: float) -> dict[int, Tensor]:
     return found
 
 
-def _first_step(optimizer: Any) -> str:
+def _step_count(optimizer: Any) -> str:
     return str(
         max((int(s["step"]) for s in optimizer.state.values() if isinstance(s, Mapping) and "step" in s), default=0)
     )
 
 
-_KINDS = (
-    _Kind(
-        lambda o: all("hess" in g and "ess" in g for g in o.param_groups), _variational,
+_FAMILIES = (
+    OptimizerFamily(
+        lambda o: all("hess" in g and "ess" in g for g in o.param_groups), _variational_newton,
         lambda o: str(getattr(o, "current_step", "?")), "ess (h + δ/N)", variational=True,
     ),
-    _Kind(_has_state("exp_avg_sq"), _adam, _first_step, "N √v̂ + δ"),
-    _Kind(_has_state("square_avg"), _rmsprop, _first_step, "N √v + δ"),
-    _Kind(lambda o: isinstance(o, torch.optim.SGD), _sgd, lambda _: "?", "N/ρ + δ, up to scale"),
+    OptimizerFamily(_has_state("exp_avg_sq"), _adam, _step_count, "N √v̂ + δ"),
+    OptimizerFamily(_has_state("square_avg"), _rmsprop, _step_count, "N √v + δ"),
+    OptimizerFamily(lambda o: isinstance(o, torch.optim.SGD), _sgd, lambda _: "?", "N/ρ + δ, up to scale"),
 )  # fmt: skip

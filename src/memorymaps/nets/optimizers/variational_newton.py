@@ -67,7 +67,7 @@ class VariationalNewton(torch.optim.Optimizer):  # type: ignore[misc]  # torch i
     1.5
     """
 
-    _inside = False
+    _sampling = False
 
     def __init__(
         self, params: Any, lr: float, ess: float, *, hess_init: float = 1.0,
@@ -80,13 +80,13 @@ class VariationalNewton(torch.optim.Optimizer):  # type: ignore[misc]  # torch i
         }  # fmt: skip
         super().__init__(params, defaults)
         for group in self.param_groups:
-            _begin(group)
+            _initialise_group(group)
         self._reset()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As every optimiser's; the group's curvature begins at `hess_init`."""
         super().add_param_group(param_group)
-        _begin(self.param_groups[-1])
+        _initialise_group(self.param_groups[-1])
 
     @property
     def current_step(self) -> int:
@@ -96,26 +96,26 @@ class VariationalNewton(torch.optim.Optimizer):  # type: ignore[misc]  # torch i
     @contextmanager
     def sampled_params(self, train: bool = False) -> Iterator[None]:
         """Parameters are a draw from `q` inside; with `train=True` their gradients are taken in at the end."""
-        if self._inside:
+        if self._sampling:
             raise RuntimeError("a sample within a sample: leave the first `with optimizer.sampled_params()` before")
         means = [parameters_to_vector(group["params"]).detach().clone() for group in self.param_groups]
-        noise = [torch.randn_like(m) * _deviation(g) for m, g in zip(means, self.param_groups, strict=True)]
-        self._inside = True
-        self._place_all([m + e for m, e in zip(means, noise, strict=True)])
+        noise = [torch.randn_like(m) * _standard_deviation(g) for m, g in zip(means, self.param_groups, strict=True)]
+        self._sampling = True
+        self._set_parameters([m + e for m, e in zip(means, noise, strict=True)])
         try:
             yield
             if train:
-                self._take_in(noise)
+                self._accumulate_gradients(noise)
         finally:
-            self._place_all(means)
-            self._inside = False
+            self._set_parameters(means)
+            self._sampling = False
 
-    def _place_all(self, values: list[Tensor]) -> None:
+    def _set_parameters(self, values: list[Tensor]) -> None:
         with torch.no_grad():
             for value, group in zip(values, self.param_groups, strict=True):
-                _place(group, value)
+                _copy_into(group, value)
 
-    def _take_in(self, noise: list[Tensor]) -> None:
+    def _accumulate_gradients(self, noise: list[Tensor]) -> None:
         for k, (e, group) in enumerate(zip(noise, self.param_groups, strict=True)):
             g = _gradient(group)
             self._gradients[k] = self._gradients[k] + g
@@ -148,21 +148,21 @@ def _check(
         raise ValueError(f"weight_decay = {decay}, betas = {betas}: expected decay ≥ 0 and betas in [0, 1)")
 
 
-def _begin(group: dict[str, Any]) -> None:
+def _initialise_group(group: dict[str, Any]) -> None:
     flat = parameters_to_vector(group["params"]).detach()
     group.setdefault("hess", torch.full_like(flat, group["hess_init"]))
     group.setdefault("momentum", torch.zeros_like(flat))
     group.setdefault("step", 0)
 
 
-def _place(group: dict[str, Any], value: Tensor) -> None:
+def _copy_into(group: dict[str, Any], value: Tensor) -> None:
     """Copied into the parameters as they are, so that whoever holds them sees it."""
     pieces = torch.split(value, [p.numel() for p in group["params"]])
     for p, piece in zip(group["params"], pieces, strict=True):
         p.copy_(piece.view_as(p))
 
 
-def _deviation(group: dict[str, Any]) -> Tensor:
+def _standard_deviation(group: dict[str, Any]) -> Tensor:
     """`σ = 1/√(λ(h + δ))`."""
     variance: Tensor = group["ess"] * (group["hess"] + group["weight_decay"])
     return variance.rsqrt()
@@ -186,4 +186,4 @@ def _update(group: dict[str, Any], gradient: Tensor, product: Tensor) -> None:
     slope = group["momentum"] / (1 - beta1 ** group["step"]) + decay * m
     rate = group["lr"] * (group["hess_init"] + decay)
     move = (slope / (h + decay)).clamp(-group["clip_radius"], group["clip_radius"])
-    _place(group, m - rate * move)
+    _copy_into(group, m - rate * move)

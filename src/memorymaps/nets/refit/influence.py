@@ -8,47 +8,51 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.nets.autograd.batch_size import numpy
-from memorymaps.nets.covariance.block_diagonal import Spreading
+from memorymaps.nets.autograd.batch_size import to_numpy
+from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
-from memorymaps.nets.curvature.ggn import GaussNewton, operator_of
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.curvature.ggn import GaussNewton, ggn_operator
+from memorymaps.nets.problem import LaplaceProblem
 
-_PART = 64  # examples of a group looked at together
+_CHUNK = 64  # examples of a group looked at together
 
 
-def removal(
-    setting: Setting, covariance: Spreading, groups: Sequence[Array], steps: int, tolerance: float
+def removal_influence(
+    problem: LaplaceProblem, covariance: PosteriorCovariance, groups: Sequence[Array], steps: int, tolerance: float
 ) -> tuple[Array, Array]:
     """`(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` for every group of rows: moves `[g, P]` and relative residuals `[g]`."""
-    operator = operator_of(setting)
-    own = [_batches(setting, rows) for rows in groups]
-    push = torch.stack([sum((_push(operator, setting, b) for b in batches), operator.prior * 0) for batches in own])
+    operator = ggn_operator(problem)
+    own = [_batches(problem, rows) for rows in groups]
+    push = torch.stack(
+        [sum((_group_gradient(operator, problem, b) for b in batches), operator.prior * 0) for batches in own]
+    )
 
     def remaining(v: Tensor) -> Tensor:
-        return operator(v) - torch.stack([_curved(operator, b, each) for b, each in zip(own, v, strict=True)])
+        return operator(v) - torch.stack(
+            [_group_ggn_product(operator, b, each) for b, each in zip(own, v, strict=True)]
+        )
 
-    moves, residual = conjugate_gradients(remaining, push, preconditioner(setting, covariance), steps, tolerance)
-    return numpy(moves), numpy(residual)
-
-
-def _batches(setting: Setting, rows: Array) -> list[Batch]:
-    return [setting.examples.take(rows[start : start + _PART]) for start in range(0, len(rows), _PART)]
+    moves, residual = conjugate_gradients(remaining, push, preconditioner(problem, covariance), steps, tolerance)
+    return to_numpy(moves), to_numpy(residual)
 
 
-def _push(operator: GaussNewton, setting: Setting, batch: Batch) -> Tensor:
+def _batches(problem: LaplaceProblem, rows: Array) -> list[Batch]:
+    return [problem.examples.take(rows[start : start + _CHUNK]) for start in range(0, len(rows), _CHUNK)]
+
+
+def _group_gradient(operator: GaussNewton, problem: LaplaceProblem, batch: Batch) -> Tensor:
     """`J_Mᵀ e_M [P]`."""
     with torch.enable_grad():
-        f = setting.network.outputs(setting.network.place(batch.inputs))
-        error = setting.network.likelihood.error(f.detach().double(), setting.target(batch))
-        named = {name: setting.covered[name] for name in operator.parameters.values}
-        weighted = (setting.weights(batch)[:, None] * error).to(f)
+        f = problem.network.outputs(problem.network.to_device(batch.inputs))
+        error = problem.network.likelihood.error(f.detach().double(), problem.target(batch))
+        named = {name: problem.covered[name] for name in operator.parameters.values}
+        weighted = (problem.weights(batch)[:, None] * error).to(f)
         found = torch.autograd.grad(f, list(named.values()), weighted, allow_unused=True)
     whole = {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(named.items(), found, strict=True)}
-    return operator.parameters.flat(whole)
+    return operator.parameters.flatten(whole)
 
 
-def _curved(operator: GaussNewton, batches: list[Batch], v: Tensor) -> Tensor:
+def _group_ggn_product(operator: GaussNewton, batches: list[Batch], v: Tensor) -> Tensor:
     """`J_MᵀΛ_MJ_M v [P]`."""
     with torch.no_grad():
-        return sum((operator.local(b, v[None], b.inputs, slice(None))[0] for b in batches), torch.zeros_like(v))
+        return sum((operator.batch_product(b, v[None], b.inputs, slice(None))[0] for b in batches), torch.zeros_like(v))

@@ -12,40 +12,42 @@ from scipy.optimize import line_search
 
 from memorymaps.core.arrays import Array
 
-Valued = Callable[[Array], tuple[float, Array]]  # θ [P] → the value and its gradient
-Metric = Callable[[Array], Array]  # g [P] → S⁻¹g
+ValueAndGradient = Callable[[Array], tuple[float, Array]]  # θ [P] → the value and its gradient
+InverseHessian = Callable[[Array], Array]  # g [P] → S⁻¹g
 
-_PAIRS = 30  # moves remembered
-_NUMBERS = 10**8  # that the moves and their gradients may take: 0.8 GB
-_CURVED = 1e-12  # cosine between a move and its gradient's below which the pair tells nothing
+_MAX_PAIRS = 30  # moves remembered
+_MAX_PAIR_NUMBERS = 10**8  # that the moves and their gradients may take: 0.8 GB
+_MIN_COSINE = 1e-12  # cosine between a move and its gradient's below which the pair tells nothing
 
 
-def descent(objective: Valued, metric: Metric, start: Array) -> Iterator[tuple[Array, float]]:
+def preconditioned_lbfgs(
+    objective: ValueAndGradient, initial_inverse_hessian: InverseHessian, start: Array
+) -> Iterator[tuple[Array, float]]:
     """The places `θ [P]`, the start and after each step, with the gradient's size `√(gᵀS⁻¹g)` there.
 
     Ends where no step along the direction goes down: at the minimum, or in the noise of the objective's arithmetic.
     Source: Nocedal & Wright 2006, algorithm 7.4, with strong Wolfe steps.
     """
-    seen = _Remembered(objective)
+    seen = _LastEvaluation(objective)
     theta, gradient = start, seen.gradient(start)
-    steep = metric(gradient)
-    pairs: deque[Pair] = deque(maxlen=max(3, min(_PAIRS, _NUMBERS // (2 * len(start)))))
+    preconditioned_gradient = initial_inverse_hessian(gradient)
+    pairs: deque[CurvaturePair] = deque(maxlen=max(3, min(_MAX_PAIRS, _MAX_PAIR_NUMBERS // (2 * len(start)))))
     while True:
-        yield theta, _size(gradient, steep)
-        along = -_two_loops(gradient, pairs, metric)
-        step = _wolfe(seen, theta, along, gradient)
+        yield theta, _gradient_norm(gradient, preconditioned_gradient)
+        along = -_two_loop_recursion(gradient, pairs, initial_inverse_hessian)
+        step = _wolfe_step(seen, theta, along, gradient)
         if step is None:
             return
         move = step * along
-        theta, before = theta + move, (gradient, steep)
+        theta, before = theta + move, (gradient, preconditioned_gradient)
         gradient = seen.gradient(theta)
-        steep = metric(gradient)
-        change, spread = gradient - before[0], steep - before[1]
-        if move @ change > _CURVED * np.linalg.norm(move) * np.linalg.norm(change) and change @ spread > 0:
-            pairs.append(Pair(move, change, float(move @ change / (change @ spread))))
+        preconditioned_gradient = initial_inverse_hessian(gradient)
+        change, spread = gradient - before[0], preconditioned_gradient - before[1]
+        if move @ change > _MIN_COSINE * np.linalg.norm(move) * np.linalg.norm(change) and change @ spread > 0:
+            pairs.append(CurvaturePair(move, change, float(move @ change / (change @ spread))))
 
 
-class Pair(NamedTuple):
+class CurvaturePair(NamedTuple):
     """A move, its gradient's change, and the metric's scale along it."""
 
     s: Array
@@ -53,19 +55,19 @@ class Pair(NamedTuple):
     scale: float
 
 
-def _size(gradient: Array, steep: Array) -> float:
+def _gradient_norm(gradient: Array, preconditioned_gradient: Array) -> float:
     """`√(gᵀS⁻¹g)`; infinite where the gradient is not finite or rounding has made the metric negative."""
-    squared = float(gradient @ steep)
+    squared = float(gradient @ preconditioned_gradient)
     return squared**0.5 if squared >= 0 else np.inf
 
 
-def _two_loops(gradient: Array, pairs: deque[Pair], metric: Metric) -> Array:
+def _two_loop_recursion(gradient: Array, pairs: deque[CurvaturePair], initial_inverse_hessian: InverseHessian) -> Array:
     """The inverse Hessian, as the last moves tell it, times the gradient."""
     q, shares = gradient.copy(), []
     for s, y, _ in reversed(pairs):
         shares.append(s @ q / (s @ y))
         q -= shares[-1] * y
-    r = metric(q)
+    r = initial_inverse_hessian(q)
     if pairs:
         r = r * pairs[-1].scale
     for (s, y, _), share in zip(pairs, reversed(shares), strict=True):
@@ -73,7 +75,7 @@ def _two_loops(gradient: Array, pairs: deque[Pair], metric: Metric) -> Array:
     return r
 
 
-def _wolfe(seen: _Remembered, theta: Array, along: Array, gradient: Array) -> float | None:
+def _wolfe_step(seen: _LastEvaluation, theta: Array, along: Array, gradient: Array) -> float | None:
     if not gradient @ along < 0:
         return None
     with warnings.catch_warnings():
@@ -82,10 +84,10 @@ def _wolfe(seen: _Remembered, theta: Array, along: Array, gradient: Array) -> fl
     return None if found[0] is None else float(found[0])
 
 
-class _Remembered:
+class _LastEvaluation:
     """Value and gradient where they were asked for last: line searches ask for one after the other."""
 
-    def __init__(self, objective: Valued):
+    def __init__(self, objective: ValueAndGradient):
         self._objective, self._at = objective, np.empty(0)
         self._found = (np.nan, np.empty(0))
 

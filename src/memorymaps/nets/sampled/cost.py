@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memorymaps.nets.autograd.parameter_blocks import Group
-from memorymaps.nets.cost_model import MINUTE, forward_work
-from memorymaps.nets.covariance.gram import Factors, Kind
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
+from memorymaps.nets.cost_model import MACS_PER_MINUTE, forward_macs
+from memorymaps.nets.covariance.gram import RankOneRows, RowsType
+from memorymaps.nets.problem import LaplaceProblem
 from memorymaps.nets.sampled.structure import Sampled
 
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
@@ -36,7 +36,7 @@ class SampledCost:
 
     def minutes(self, rows: int) -> float:
         """The same in minutes of a core."""
-        return self.multiplications(rows) / MINUTE
+        return self.multiplications(rows) / MACS_PER_MINUTE
 
     def fits(self, rows: int) -> bool:
         """Whether three matrices of `m × m` and the rows stay within memory."""
@@ -51,33 +51,33 @@ class SampledCost:
         return low
 
 
-def cost_of(setting: Setting, kinds: Sequence[Kind]) -> SampledCost:
+def cost_of(problem: LaplaceProblem, kinds: Sequence[RowsType]) -> SampledCost:
     """Of a problem whose groups' rows are held by these kinds: a reverse pass for each output, worth two forward."""
-    pairs, k = list(zip(kinds, setting.separate, strict=True)), setting.outputs
+    pairs, k = list(zip(kinds, problem.block_groups, strict=True)), problem.num_outputs
     product = sum(_product(kind, group, k) for kind, group in pairs)
-    written = sum(sum(group.blocks[0].shape) if kind is Factors else group.size for kind, group in pairs)
-    return SampledCost(len(setting.examples), k, product, 2 * written, (1 + 2 * k) * forward_work(setting))
+    written = sum(sum(group.blocks[0].shape) if kind is RankOneRows else group.size for kind, group in pairs)
+    return SampledCost(len(problem.examples), k, product, 2 * written, (1 + 2 * k) * forward_macs(problem))
 
 
-def recipe_of(setting: Setting) -> Sampled:
+def recipe_of(problem: LaplaceProblem) -> Sampled:
     """What was asked for; the default where only the name was given, less of it where "auto" chose."""
-    asked = setting.recipe.structure
+    asked = problem.recipe.structure
     return asked if isinstance(asked, Sampled) else Sampled() if asked == "sampled" else _UNASKED
 
 
-def affordable(setting: Setting, kinds: Sequence[Kind]) -> bool:
+def affordable(problem: LaplaceProblem, kinds: Sequence[RowsType]) -> bool:
     """Whether "auto" can have a row for each example, which are four an effective parameter of most networks."""
-    recipe = setting.recipe
-    many = setting.outputs > MANY if recipe.directions is None else recipe.directions > 0
+    recipe = problem.recipe
+    many = problem.num_outputs > MANY if recipe.directions is None else recipe.directions > 0
     if recipe.fisher != "exact" or many or recipe.prior.by_evidence:
         return False
-    n = len(setting.examples)
-    return cost_of(setting, kinds).most(_UNASKED.minutes) >= n
+    n = len(problem.examples)
+    return cost_of(problem, kinds).most(_UNASKED.minutes) >= n
 
 
-def _product(kind: Kind, group: Group, k: int) -> float:
+def _product(kind: RowsType, group: ParameterGroup, k: int) -> float:
     """Multiplications an entry of `A D⁻¹A'ᵀ`: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
-    if kind is not Factors:
+    if kind is not RankOneRows:
         return group.size
     o, d = group.blocks[0].shape
     return d / k + o

@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memorymaps.nets.autograd.chunking import parts_of
-from memorymaps.nets.autograd.parameter_blocks import Group
-from memorymaps.nets.autograd.per_example_gradients import Batch
-from memorymaps.nets.covariance.block_diagonal import Covariance
-from memorymaps.nets.covariance.block_precision import Part
+from memorymaps.nets.autograd.chunking import chunk_slices
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
+from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
+from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
+from memorymaps.nets.covariance.block_precision import BlockPrecision
 from memorymaps.nets.covariance.gram import GramCovariance, gram_matrix, group_rows, inverses_of
 from memorymaps.nets.sampled.row_sampling import debiased_weights
 
@@ -49,7 +49,7 @@ class Cavity:
 
 @dataclass(frozen=True)
 class SampledCovariance:
-    """`S̃⁻¹`, and `S̃_{−i}⁻¹` for the training examples; a `Spreading` for all that asks no example's place.
+    """`S̃⁻¹`, and `S̃_{−i}⁻¹` for the training examples; a `PosteriorCovariance` for all that asks no example's place.
 
     `owners [m]` are the positions of the examples that the drawn rows belong to, ascending; `q [m]` the probabilities
     they were drawn with, `weights [m]` their weights, `kept [m]` the diagonal of `K⁻¹`.
@@ -62,16 +62,16 @@ class SampledCovariance:
     kept: Tensor
 
     @classmethod
-    def of(cls, prior: Covariance, rows: Sequence[Any], owners: Tensor, q: Tensor) -> SampledCovariance:
+    def of(cls, prior: BlockDiagonalCovariance, rows: Sequence[Any], owners: Tensor, q: Tensor) -> SampledCovariance:
         """From drawn rows, one example and direction each, and the probabilities that they were drawn with."""
-        matrix = gram_matrix(rows, inverses_of(prior.parts))
+        matrix = gram_matrix(rows, inverses_of(prior.precisions))
         weights = debiased_weights(q, lambda weight: inverse_diagonal(_lower(matrix, weight)))
         lower = _lower(matrix, weights)
         scaled = tuple(each.scaled(weights.sqrt()) for each in rows)
         return cls(GramCovariance(prior, scaled, lower), owners, q, weights, inverse_diagonal(lower))
 
     @property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[ParameterGroup, ...]:
         """The prior's."""
         return self.gram.groups
 
@@ -81,15 +81,15 @@ class SampledCovariance:
         return self.gram.size
 
     @property
-    def independent(self) -> bool:
+    def is_block_diagonal(self) -> bool:
         """False: the drawn rows couple all layers."""
         return False
 
-    def pairs(self) -> Iterator[tuple[Group, Part]]:
+    def items(self) -> Iterator[tuple[ParameterGroup, BlockPrecision]]:
         """Every group with its prior."""
-        return self.gram.pairs()
+        return self.gram.items()
 
-    def variance(self, batch: Batch, k: int) -> Tensor:
+    def variance(self, batch: LinearizedBatch, k: int) -> Tensor:
         """`J S̃⁻¹Jᵀ [n, k, k]` of examples that were not in training."""
         return self.gram.variance(batch, k)
 
@@ -97,7 +97,7 @@ class SampledCovariance:
         """`S̃⁻¹v [..., P]`, in the order of the groups."""
         return self.gram.solve(v)
 
-    def trace_inverse(self, prior: Sequence[Tensor]) -> float:
+    def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(D S̃⁻¹) = P − Σ_j (1 − κ_j)` for the prior that it holds."""
         return self.size - float((1 - self.kept).sum())
 
@@ -111,22 +111,22 @@ class SampledCovariance:
         drawn = self.q * self.weights
         return (1 - drawn + grown * (1 - self.q)) / ((1 + grown / self.weights) * drawn * self.kept)
 
-    def cavities(self, batch: Batch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
+    def cavities(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
         """The examples at `positions [n]` of the training data, some at a time."""
         seen = group_rows(batch, self.groups, [type(rows) for rows in self.gram.rows])  # type: ignore[misc]
         k = len(batch.g[0])
-        for part in parts_of(len(positions), 4 * (k + 1) * len(self.owners)):
+        for part in chunk_slices(len(positions), 4 * (k + 1) * len(self.owners)):
             yield part, self._cavity([rows.take(part) for rows in seen], positions[part])
 
     def _cavity(self, seen: list[Any], positions: Tensor) -> Cavity:
-        triples = list(zip(seen, self.gram.rows, inverses_of(self.gram.prior.parts), strict=True))
+        triples = list(zip(seen, self.gram.rows, inverses_of(self.gram.prior.precisions), strict=True))
         alone = sum((mine.within(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
         x = sum((mine.across(rows, inverse) for mine, rows, inverse in triples), start=torch.tensor(0.0))
         places, there = self._own(positions)
         n, k = alone.shape[:2]
         units = torch.zeros(len(self.owners), int(there.sum()), dtype=x.dtype, device=x.device)
         units[places[there], torch.arange(units.shape[1], device=x.device)] = 1
-        solved = torch.cholesky_solve(torch.cat([x.T, units], dim=1), self.gram.lower).T
+        solved = torch.cholesky_solve(torch.cat([x.T, units], dim=1), self.gram.cholesky_factor).T
         moves = solved[: n * k].view(n, k, -1)
         columns = x.new_zeros(*places.shape, len(self.owners))
         columns[there] = solved[n * k :]

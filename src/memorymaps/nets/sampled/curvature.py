@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.nets.autograd.batch_size import look
-from memorymaps.nets.autograd.hooks import onehots
+from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.curvature.structure import Deltas, Held
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.problem import LaplaceProblem
 from memorymaps.nets.recipe import Laplace
 from memorymaps.nets.sampled.cost import MANY, SampledCost, cost_of, recipe_of
 from memorymaps.nets.sampled.covariance import SampledCovariance
@@ -30,20 +30,20 @@ _TINY = 1e-300
 
 
 def estimated(
-    setting: Setting, covariance: SampledCovariance, batch: Batch, positions: Tensor
+    problem: LaplaceProblem, covariance: SampledCovariance, batch: Batch, positions: Tensor
 ) -> Iterator[tuple[Tensor, Estimates]]:
     """Outputs `f [n, c]` and estimates of training examples at these positions, some at a time."""
-    likelihood, y, w = setting.network.likelihood, setting.target(batch), setting.weights(batch)
+    likelihood, y, w = problem.network.likelihood, problem.target(batch), problem.weights(batch)
 
     def work(x: Any, part: slice) -> list[tuple[Tensor, Estimates]]:
-        seen = look(setting.network, setting.owners, x, part, lambda f, _: onehots(f))
+        seen = linearize(problem.network, problem.owners, x, part, lambda f, _: one_hot_directions(f))
         f, target, weight = seen.f.double(), y[part], w[part]
         return [
             (f[rows], estimates(likelihood, f[rows], target[rows], weight[rows], cavity, covariance))
             for rows, cavity in covariance.cavities(seen, positions[part])
         ]
 
-    for found in setting.size.run(batch.inputs, work):
+    for found in problem.batch_size.run(batch.inputs, work):
         yield from found
 
 
@@ -85,11 +85,11 @@ class Probe:
         places = np.sort(np.random.default_rng([seed, 1]).choice(n, _PROBED, p=chance))
         return cls(places, torch.as_tensor(1 / (_PROBED * chance[places])))
 
-    def state(self, setting: Setting, covariance: SampledCovariance) -> Stated:
+    def state(self, problem: LaplaceProblem, covariance: SampledCovariance) -> Stated:
         """The errors of a map by this covariance."""
-        device = setting.network.device
+        device = problem.network.device
         start, places, pieces = 0, torch.as_tensor(self.positions, device=device), []
-        for _, found in estimated(setting, covariance, setting.examples.take(self.positions), places):
+        for _, found in estimated(problem, covariance, problem.examples.take(self.positions), places):
             share = self.share[start : start + found.value.shape[1]].to(device)
             pieces.append(_sums(found, share))
             start += len(share)
@@ -111,7 +111,7 @@ def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss
 
 
-def sampled(setting: Setting) -> Held[SampledCovariance]:
+def sampled(problem: LaplaceProblem) -> Held[SampledCovariance]:
     """Rows drawn until the asked error, the budget or memory is reached, or as many as were asked for.
 
     Raises
@@ -119,10 +119,10 @@ def sampled(setting: Setting) -> Held[SampledCovariance]:
     ValueError
         A Fisher other than the exact one, leading directions, or a prior by evidence; the message says what to type.
     """
-    _check(setting)
-    recipe = recipe_of(setting)
-    pool = RowPool.of(setting, recipe.seed)
-    cost, probe = cost_of(setting, pool.kinds), Probe.of(pool.by_example, recipe.seed)
+    _check(problem)
+    recipe = recipe_of(problem)
+    pool = RowPool.of(problem, recipe.seed)
+    cost, probe = cost_of(problem, pool.kinds), Probe.of(pool.by_example, recipe.seed)
     _check_memory(cost, recipe, pool.total)
     grown = _grown(pool, recipe, cost, probe)
     rows = len(grown.covariance.q)
@@ -134,7 +134,7 @@ def sampled(setting: Setting) -> Held[SampledCovariance]:
     )
 
     def build(deltas: Deltas) -> SampledCovariance:
-        return grown.covariance if deltas is setting.prior else pool.covariance(grown.rows, deltas)
+        return grown.covariance if deltas is problem.prior else pool.covariance(grown.rows, deltas)
 
     return Held(build, notes, 1.0)
 
@@ -152,8 +152,8 @@ def _grown(pool: RowPool, recipe: Sampled, cost: SampledCost, probe: Probe) -> _
     most = min(pool.total, max(1, cost.most(recipe.minutes)))
     rows = recipe.rows or min(_FIRST, most)
     while True:
-        covariance = pool.covariance(rows, pool.setting.prior)
-        stated = probe.state(pool.setting, covariance)
+        covariance = pool.covariance(rows, pool.problem.prior)
+        stated = probe.state(pool.problem, covariance)
         why = _enough(rows, recipe, pool, cost, stated)
         if why:
             return _Grown(covariance, rows, stated, why)
@@ -174,11 +174,11 @@ def _enough(rows: int, recipe: Sampled, pool: RowPool, cost: SampledCost, stated
     return f"as many as {limit}, not enough for the asked error of {recipe.error:.3g}"
 
 
-def _check(setting: Setting) -> None:
-    recipe = setting.recipe
-    if setting.outputs > MANY and recipe.directions is None:
+def _check(problem: LaplaceProblem) -> None:
+    recipe = problem.recipe
+    if problem.num_outputs > MANY and recipe.directions is None:
         raise ValueError(
-            f"structure='sampled' holds all C × C variances, of {setting.outputs} outputs here: say so with "
+            f"structure='sampled' holds all C × C variances, of {problem.num_outputs} outputs here: say so with "
             "Laplace('sampled', directions=0), or use 'ekfac', which answers along directions"
         )
     if recipe.structure != "auto" and recipe.rows != Laplace.rows:

@@ -12,10 +12,10 @@ from torch import Tensor
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import check_unique
 from memorymaps.data.examples import DataError
-from memorymaps.nets.autograd.batch_size import numpy
-from memorymaps.nets.autograd.network import evaluating
+from memorymaps.nets.autograd.batch_size import to_numpy
+from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.laplace.posterior import NetworkPosterior
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.problem import LaplaceProblem
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.curvature import estimated
 from memorymaps.nets.sampled.jackknife import MEASURES, Estimates
@@ -50,11 +50,11 @@ class SampledNetworkPosterior(NetworkPosterior):
         DataError
             An id that no training example has.
         """
-        with evaluating(self.network.module), self._naming():
-            found = list(estimated(self.setting, self.covariance, batch, self._positions(batch)))
+        with evaluation_mode(self.network.module), self._error_context():
+            found = list(estimated(self.problem, self.covariance, batch, self._positions(batch)))
         f, each = zip(*found, strict=True)
         self._latest[:] = [(batch.ids, _errors(each))]
-        return Marginals(numpy(torch.cat(f)), numpy(torch.cat([one.variance for one in each])))
+        return Marginals(to_numpy(torch.cat(f)), to_numpy(torch.cat([one.variance for one in each])))
 
     def extra_columns(self, batch: Batch, at: Any) -> Mapping[str, Array]:
         """`leverage_se`, `sensitivity_se` and `loo_loss_se`: standard errors of these columns in the cavity form, in
@@ -76,11 +76,11 @@ class SampledNetworkPosterior(NetworkPosterior):
 
 
 def _errors(each: tuple[Estimates, ...]) -> Array:
-    return numpy(torch.cat([one.standard_error for one in each], dim=1))
+    return to_numpy(torch.cat([one.standard_error for one in each], dim=1))
 
 
 def sampled_posterior(
-    setting: Setting, covariance: SampledCovariance, description: Description
+    problem: LaplaceProblem, covariance: SampledCovariance, description: Description
 ) -> SampledNetworkPosterior:
     """With the training examples' positions, read from one more look at their ids.
 
@@ -89,6 +89,6 @@ def sampled_posterior(
     DataError
         An id that occurs twice: an example's own rows are found by it.
     """
-    ids = [name for batch in setting.examples for name in batch.ids.tolist()]
+    ids = [name for batch in problem.examples for name in batch.ids.tolist()]
     check_unique(ids)
-    return SampledNetworkPosterior(setting, covariance, description, dict(zip(ids, range(len(ids)), strict=True)))
+    return SampledNetworkPosterior(problem, covariance, description, dict(zip(ids, range(len(ids)), strict=True)))

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Batch
-from memorymaps.nets.autograd.batch_size import look
-from memorymaps.nets.covariance.gram import Kind, group_rows, inverses_of
-from memorymaps.nets.curvature.dual import _kinds
+from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.covariance.gram import RowsType, group_rows, inverses_of
+from memorymaps.nets.curvature.dual import _rows_types
 from memorymaps.nets.curvature.structure import Deltas, _directions, _prior_only
-from memorymaps.nets.problem import Setting
+from memorymaps.nets.problem import LaplaceProblem
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.row_sampling import drawn, probabilities, uniform_numbers
 
@@ -31,24 +31,24 @@ class RowPool:
     every group at `places`, ascending.
     """
 
-    setting: Setting
+    problem: LaplaceProblem
     size: Tensor
     measure: str
     k: int
     numbers: Tensor
-    kinds: list[Kind]
+    kinds: list[RowsType]
     places: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     held: list[Any] | None = None
 
     @classmethod
-    def of(cls, setting: Setting, seed: int) -> RowPool:
+    def of(cls, problem: LaplaceProblem, seed: int) -> RowPool:
         """One pass over the data: forward only where the curvature tells examples apart, else with reverse passes."""
-        size, plain = map(torch.cat, zip(*_traces(setting), strict=True))
+        size, plain = map(torch.cat, zip(*_traces(problem), strict=True))
         whole, measure = plain.sum(1), "curvature"
         if bool(whole.max() - whole.min() <= _CONSTANT * whole.max()):
-            size, measure = torch.cat(list(_lengths(setting))), "squared length"
+            size, measure = torch.cat(list(_lengths(problem))), "squared length"
         numbers = uniform_numbers(size.numel(), seed)
-        return cls(setting, size.flatten(), measure, size.shape[1], numbers, _kinds(setting))
+        return cls(problem, size.flatten(), measure, size.shape[1], numbers, _rows_types(problem))
 
     @property
     def total(self) -> int:
@@ -64,15 +64,15 @@ class RowPool:
         """With about `rows` rows; a smaller sample is part of a larger one."""
         q = probabilities(self.size, rows)
         wanted = drawn(q, self.numbers)
-        held, device = self._hold(wanted), self.setting.network.device
+        held, device = self._hold(wanted), self.problem.network.device
         owners, q = (wanted // self.k).to(device), q[wanted].to(device)
-        return SampledCovariance.of(_prior_only(self.setting, deltas), held, owners, q)
+        return SampledCovariance.of(_prior_only(self.problem, deltas), held, owners, q)
 
     def _hold(self, wanted: Tensor) -> list[Any]:
         """The rows at places `wanted`: those that are new are made, the others were kept."""
         new = wanted[~torch.isin(wanted, self.places)]
         if self.held is None:
-            self.held = rows_at(self.setting, self.kinds, new, self.k)
+            self.held = rows_at(self.problem, self.kinds, new, self.k)
         else:
             self.held = self._joined(wanted, new)
         self.places = wanted
@@ -84,61 +84,63 @@ class RowPool:
         old = [rows.take(kept) for rows in self.held or ()]
         if not len(new):
             return old
-        made = rows_at(self.setting, self.kinds, new, self.k)
-        return [kind.joined(each).take(order) for kind, *each in zip(self.kinds, old, made, strict=True)]
+        made = rows_at(self.problem, self.kinds, new, self.k)
+        return [kind.concatenate(each).take(order) for kind, *each in zip(self.kinds, old, made, strict=True)]
 
 
-def _traces(setting: Setting) -> Iterator[tuple[Tensor, Tensor]]:
+def _traces(problem: LaplaceProblem) -> Iterator[tuple[Tensor, Tensor]]:
     """`‖L_ij‖² [n, k]` of every batch with and without weights, from forward passes."""
-    for batch in setting.examples:
-        directions = _directions(setting, batch, torch.ones_like(setting.weights(batch)))
-        work = functools.partial(_trace, setting, directions)
+    for batch in problem.examples:
+        directions = _directions(problem, batch, torch.ones_like(problem.weights(batch)))
+        work = functools.partial(_trace, problem, directions)
         with torch.no_grad():
-            plain = torch.cat(list(setting.size.run(batch.inputs, work)))
-        yield plain * setting.weights(batch).cpu()[:, None], plain
+            plain = torch.cat(list(problem.batch_size.run(batch.inputs, work)))
+        yield plain * problem.weights(batch).cpu()[:, None], plain
 
 
-def _trace(setting: Setting, directions: Any, x: Any, part: slice) -> Tensor:
-    found = directions(setting.network.outputs(setting.network.place(x)), part)
+def _trace(problem: LaplaceProblem, directions: Any, x: Any, part: slice) -> Tensor:
+    found = directions(problem.network.outputs(problem.network.to_device(x)), part)
     return found.double().square().sum(-1).T.cpu()
 
 
-def _lengths(setting: Setting) -> Iterator[Tensor]:
+def _lengths(problem: LaplaceProblem) -> Iterator[Tensor]:
     """`‖D^{-1/2}a_ij‖² [n, k]` of every batch."""
     length = functools.partial(
-        _length, setting, _kinds(setting), inverses_of(_prior_only(setting, setting.prior).parts)
+        _length, problem, _rows_types(problem), inverses_of(_prior_only(problem, problem.prior).precisions)
     )
-    for batch in setting.examples:
-        work = functools.partial(length, _directions(setting, batch, setting.weights(batch)))
-        yield torch.cat(list(setting.size.run(batch.inputs, work)))
+    for batch in problem.examples:
+        work = functools.partial(length, _directions(problem, batch, problem.weights(batch)))
+        yield torch.cat(list(problem.batch_size.run(batch.inputs, work)))
 
 
 def _length(
-    setting: Setting, kinds: list[Kind], inverses: list[Tensor], directions: Any, x: Any, part: slice
+    problem: LaplaceProblem, kinds: list[RowsType], inverses: list[Tensor], directions: Any, x: Any, part: slice
 ) -> Tensor:
-    rows = group_rows(look(setting.network, setting.owners, x, part, directions), setting.separate, kinds)
+    rows = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, kinds)
     squares = (each.within(inverse) for each, inverse in zip(rows, inverses, strict=True))
     return sum((each.diagonal(dim1=1, dim2=2).cpu() for each in squares), start=torch.tensor(0.0))
 
 
-def rows_at(setting: Setting, kinds: list[Kind], places: Tensor, k: int) -> list[Any]:
+def rows_at(problem: LaplaceProblem, kinds: list[RowsType], places: Tensor, k: int) -> list[Any]:
     """Rows `a_ij` of every group at places `i·k + j`, ascending: one example and direction each."""
     examples, which = torch.unique_consecutive(places // k, return_inverse=True)
     pieces: list[list[Any]] = []
     for start in range(0, len(examples), _PIECE):
         here = (which >= start) & (which < start + _PIECE)
-        batch = setting.examples.take(examples[start : start + _PIECE].numpy())
-        pieces += _piece(setting, kinds, batch, which[here] - start, places[here] % k)
-    return [kind.joined(each) for kind, each in zip(kinds, zip(*pieces, strict=True), strict=True)]
+        batch = problem.examples.take(examples[start : start + _PIECE].numpy())
+        pieces += _piece(problem, kinds, batch, which[here] - start, places[here] % k)
+    return [kind.concatenate(each) for kind, each in zip(kinds, zip(*pieces, strict=True), strict=True)]
 
 
-def _piece(setting: Setting, kinds: list[Kind], batch: Batch, which: Tensor, column: Tensor) -> Iterator[list[Any]]:
+def _piece(
+    problem: LaplaceProblem, kinds: list[RowsType], batch: Batch, which: Tensor, column: Tensor
+) -> Iterator[list[Any]]:
     """The rows of a few examples: row `r` is direction `column[r]` of example `which[r]`."""
-    directions = _directions(setting, batch, setting.weights(batch))
+    directions = _directions(problem, batch, problem.weights(batch))
 
     def work(x: Any, part: slice) -> list[Any]:
-        found = group_rows(look(setting.network, setting.owners, x, part, directions), setting.separate, kinds)
+        found = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, kinds)
         here = (which >= part.start) & (which < part.stop)
         return [rows.single(which[here] - part.start, column[here]) for rows in found]
 
-    return setting.size.run(batch.inputs, work)
+    return problem.batch_size.run(batch.inputs, work)

@@ -10,29 +10,29 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_LAYER = "in_proj"  # the name of the layer that holds `in_proj_weight` and `in_proj_bias`
+_PROJECTION = "in_proj"  # the name of the layer that holds `in_proj_weight` and `in_proj_bias`
 
 
 def add_projection(module: nn.MultiheadAttention) -> None:
     """The weights of the input projection as a layer, the same tensors."""
     layer = nn.Linear(1, 1, device="meta")
     layer.weight, layer.bias = module.in_proj_weight, module.in_proj_bias
-    module.add_module(_LAYER, layer)
+    module.add_module(_PROJECTION, layer)
 
 
 def remove_projection(module: nn.MultiheadAttention) -> None:
     """The module as it was."""
-    delattr(module, _LAYER)
+    delattr(module, _PROJECTION)
 
 
-def in_layer(place: str) -> str:
+def projection_parameter_path(place: str) -> str:
     """Where a parameter sits in the layer: `….in_proj_weight` is `….in_proj.weight`; any other stays in its place."""
     path, _, name = place.rpartition(".")
-    inner = {f"{_LAYER}_{each}": f"{path}.{_LAYER}.{each}" for each in ("weight", "bias")}
+    inner = {f"{_PROJECTION}_{each}": f"{path}.{_PROJECTION}.{each}" for each in ("weight", "bias")}
     return inner.get(name, place)
 
 
-def is_plain(module: nn.MultiheadAttention) -> bool:
+def has_packed_projection(module: nn.MultiheadAttention) -> bool:
     """Whether queries, keys and values have one matrix, and nothing is added to them."""
     return module.in_proj_weight is not None and module.bias_k is None and not module.add_zero_attn
 
@@ -54,8 +54,8 @@ def forward(
             module, query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
         )
         return found
-    q, k, v = (_heads(module, each) for each in _projected(module, query, key, value))
-    mask = _mask(q, key_padding_mask, attn_mask)
+    q, k, v = (_heads(module, each) for each in _project(module, query, key, value))
+    mask = _additive_mask(q, key_padding_mask, attn_mask)
     if need_weights:
         scores = q @ k.mT / q.shape[-1] ** 0.5
         weights = (scores if mask is None else scores + mask).softmax(-1)
@@ -66,7 +66,7 @@ def forward(
     return out if module.batch_first else out.transpose(0, 1), told
 
 
-def _projected(module: Any, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _project(module: Any, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values `[n, t, e]`; each input passes the layer once."""
     seen: dict[int, tuple[Tensor, ...]] = {}
     for each in (query, key, value):
@@ -80,18 +80,20 @@ def _heads(module: Any, x: Tensor) -> Tensor:
     return x.unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
 
 
-def _mask(q: Tensor, padding: Tensor | None, attention: Tensor | None) -> Tensor | None:
+def _additive_mask(q: Tensor, padding: Tensor | None, attention: Tensor | None) -> Tensor | None:
     """What is added to scores `[n, heads, t, s]`."""
     found = None
     if attention is not None:
-        found = _added(attention, q) if attention.ndim == 2 else _added(attention, q).unflatten(0, q.shape[:2])
+        found = (
+            _as_additive(attention, q) if attention.ndim == 2 else _as_additive(attention, q).unflatten(0, q.shape[:2])
+        )
     if padding is not None:
-        hidden = _added(padding, q)[:, None, None]
+        hidden = _as_additive(padding, q)[:, None, None]
         found = hidden if found is None else found + hidden
     return found
 
 
-def _added(mask: Tensor, like: Tensor) -> Tensor:
+def _as_additive(mask: Tensor, like: Tensor) -> Tensor:
     if mask.is_floating_point():
         return mask.to(like.dtype)
     return like.new_zeros(mask.shape).masked_fill(mask, float("-inf"))

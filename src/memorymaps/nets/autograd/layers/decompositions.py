@@ -11,7 +11,7 @@ from torch import nn
 
 from memorymaps.nets.autograd.layers import attention, recurrent
 
-_FORWARDS: dict[type[nn.Module], Callable[..., Any]] = {
+_DECOMPOSED_FORWARDS: dict[type[nn.Module], Callable[..., Any]] = {
     nn.LSTM: recurrent.forward,
     nn.GRU: recurrent.forward,
     nn.RNN: recurrent.forward,
@@ -20,9 +20,9 @@ _FORWARDS: dict[type[nn.Module], Callable[..., Any]] = {
 
 
 @contextmanager
-def written_out(module: nn.Module) -> Iterator[None]:
+def decomposed_layers(module: nn.Module) -> Iterator[None]:
     """Recurrent layers in steps and attention in projections; all is put back afterwards."""
-    changed = [(part, forward) for part in module.modules() if (forward := _forward_of(part)) is not None]
+    changed = [(part, forward) for part in module.modules() if (forward := _decomposed_forward(part)) is not None]
     for part, forward in changed:
         part.forward = functools.partial(forward, part)
         if isinstance(part, nn.MultiheadAttention):
@@ -36,9 +36,11 @@ def written_out(module: nn.Module) -> Iterator[None]:
                 attention.remove_projection(part)
 
 
-def _forward_of(part: nn.Module) -> Callable[..., Any] | None:
+def _decomposed_forward(part: nn.Module) -> Callable[..., Any] | None:
     """`None` for a forward that is not torch's own, or is written out already."""
-    if "forward" in vars(part) or (isinstance(part, nn.MultiheadAttention) and not attention.is_plain(part)):
+    if "forward" in vars(part) or (
+        isinstance(part, nn.MultiheadAttention) and not attention.has_packed_projection(part)
+    ):
         return None
-    kinds = (kind for kind in _FORWARDS if isinstance(part, kind) and type(part).forward is kind.forward)
-    return next((_FORWARDS[kind] for kind in kinds), None)
+    kinds = (kind for kind in _DECOMPOSED_FORWARDS if isinstance(part, kind) and type(part).forward is kind.forward)
+    return next((_DECOMPOSED_FORWARDS[kind] for kind in kinds), None)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from memorymaps.nets.autograd.cotangents import Lanes
-from memorymaps.nets.autograd.hooks import Call, submodule
+from memorymaps.nets.autograd.cotangents import Cotangents
+from memorymaps.nets.autograd.hooks import OwnerCall, submodule
 from memorymaps.nets.autograd.network import Network
 
-Use = tuple[Call, Lanes]  # a call, and the cotangents at its output
+ParameterUse = tuple[OwnerCall, Cotangents]  # a call, and the cotangents at its output
 
 _CHANNELS_FIRST = (
     nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
@@ -27,7 +27,7 @@ _CHANNELS_FIRST = (
 _CHANNELS_LAST = (nn.LayerNorm, nn.RMSNorm)
 
 
-def of_one_norm(network: Network, uses: Sequence[Use]) -> bool:
+def is_single_norm(network: Network, uses: Sequence[ParameterUse]) -> bool:
     """Whether all are calls of one module that scales and shifts normalised inputs, exactly as torch defines it."""
     owner = uses[0][0].owner
     module, kinds = submodule(network, owner), (*_CHANNELS_FIRST, *_CHANNELS_LAST)
@@ -37,49 +37,52 @@ def of_one_norm(network: Network, uses: Sequence[Use]) -> bool:
 
 
 @dataclass(frozen=True)
-class Scaled:
+class NormGradient:
     """Gradients of the parameters `keys` (scale, shift, or both) over all calls of one norm.
 
-    For each call its output's shape, `x̂ [n, q, t]` and lanes `g [n, q, t]`; `last` says that channels come last there.
+    For each call its output's shape, `x̂ [n, q, t]` and lanes `g [n, q, t]`; `channels_last` says that channels come last there.
     """
 
     keys: tuple[str, ...]
-    last: bool
+    channels_last: bool
     shapes: tuple[torch.Size, ...]
     x: tuple[Tensor, ...]
-    g: tuple[Lanes, ...]
+    g: tuple[Cotangents, ...]
 
     @classmethod
-    def of(cls, network: Network, names: Sequence[str], uses: Sequence[Use]) -> Scaled:
+    def of(cls, network: Network, names: Sequence[str], uses: Sequence[ParameterUse]) -> NormGradient:
         """From what came into each call and the cotangents at its output."""
         owner = uses[0][0].owner
         module, own = submodule(network, owner), {name: key for key, name in owner.parameters.items()}
         channels = torch.Size(module.normalized_shape) if isinstance(module, _CHANNELS_LAST) else None
-        x = tuple(_laid(_normalised(module, call), channels) for call, _ in uses)
-        g = tuple(lanes.map(lambda lane: _laid(lane, channels)) for _, lanes in uses)
+        x = tuple(_channels_by_positions(_normalized_output(module, call), channels) for call, _ in uses)
+        g = tuple(lanes.map(lambda lane: _channels_by_positions(lane, channels)) for _, lanes in uses)
         keys, shapes = tuple(own[name] for name in names), tuple(call.shape for call, _ in uses)
         return cls(keys, channels is not None, shapes, x, g)
 
-    def dense(self, part: slice) -> Tensor:
+    def materialize(self, part: slice) -> Tensor:
         """`G [n', k, q]`."""
-        each = (self._one_use(x[part], [lane[part] for lane in g.each]) for x, g in zip(self.x, self.g, strict=True))
+        each = (
+            self._call_gradient(x[part], [lane[part] for lane in g.tensors])
+            for x, g in zip(self.x, self.g, strict=True)
+        )
         return torch.stack([*each]).sum(0)
 
-    def _one_use(self, x: Tensor, lanes: list[Tensor]) -> Tensor:
+    def _call_gradient(self, x: Tensor, lanes: list[Tensor]) -> Tensor:
         sums = {"weight": lambda g: (g * x).sum(-1), "bias": lambda g: g.sum(-1)}
         return torch.stack([torch.cat([sums[key](g) for key in self.keys], 1) for g in lanes], 1)
 
-    def moved(self, moves: Tensor, part: slice) -> list[Tensor]:
+    def jvp(self, moves: Tensor, part: slice) -> list[Tensor]:
         """What moves `[n', q]` of the parameters do to the output of every call: `[n', …]` each."""
         pieces = dict(zip(self.keys, moves.chunk(len(self.keys), dim=1), strict=True))
         zero = moves.new_zeros(1, 1)
         scale, shift = (pieces.get(key, zero)[..., None] for key in ("weight", "bias"))
         turned = (scale * x[part] + shift.expand(-1, x.shape[1], -1) for x in self.x)
-        laid = ((z.mT if self.last else z) for z in turned)
+        laid = ((z.mT if self.channels_last else z) for z in turned)
         return [z.reshape(-1, *shape[1:]) for z, shape in zip(laid, self.shapes, strict=True)]
 
 
-def _normalised(module: nn.Module, call: Call) -> Tensor:
+def _normalized_output(module: nn.Module, call: OwnerCall) -> Tensor:
     """`x̂` in the shape of the call's output."""
     plain = {"weight": torch.ones_like, "bias": torch.zeros_like}
     values = {name: plain[name](value) for name, value in module.named_parameters()}
@@ -88,6 +91,6 @@ def _normalised(module: nn.Module, call: Call) -> Tensor:
     return found
 
 
-def _laid(z: Tensor, channels: torch.Size | None) -> Tensor:
+def _channels_by_positions(z: Tensor, channels: torch.Size | None) -> Tensor:
     """`[n, q, t]`, from channels that come last or, where none are given, first."""
     return z.reshape(*z.shape[:2], -1) if channels is None else z.reshape(len(z), -1, channels.numel()).mT

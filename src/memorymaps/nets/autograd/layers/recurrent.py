@@ -22,17 +22,17 @@ def forward(module: Any, x: Any, hx: Any = None) -> tuple[Tensor, Any]:
             found: tuple[Tensor, Any] = type(module).forward(module, x, hx)
         return found
     sequence, states = x.transpose(0, 1) if module.batch_first else x, []
-    starts = _starts(module, sequence, hx)
+    starts = _initial_states(module, sequence, hx)
     sides = ("", "_reverse") if module.bidirectional else ("",)
     for layer in range(module.num_layers):
-        both = [_one_way(module, f"_l{layer}{side}", sequence, next(starts)) for side in sides]
+        both = [_run_direction(module, f"_l{layer}{side}", sequence, next(starts)) for side in sides]
         sequence = torch.cat([outputs for outputs, _ in both], -1)
         states += [state for _, state in both]
     last = tuple(torch.stack(each) for each in zip(*states, strict=True))
     return sequence.transpose(0, 1) if module.batch_first else sequence, last if len(last) == 2 else last[0]
 
 
-def _starts(module: Any, sequence: Tensor, hx: Any) -> Any:
+def _initial_states(module: Any, sequence: Tensor, hx: Any) -> Any:
     """First states, layer by layer and way by way."""
     if hx is None:
         count, n = module.num_layers * (1 + module.bidirectional), sequence.shape[1]
@@ -41,7 +41,7 @@ def _starts(module: Any, sequence: Tensor, hx: Any) -> Any:
     return zip(*(hx if isinstance(hx, (tuple, list)) else (hx,)), strict=True)
 
 
-def _one_way(module: Any, suffix: str, sequence: Tensor, state: State) -> tuple[Tensor, State]:
+def _run_direction(module: Any, suffix: str, sequence: Tensor, state: State) -> tuple[Tensor, State]:
     """Outputs `[t, n, h]` of one layer one way, and its last state."""
     given = F.linear(sequence, *_weights(module, "ih", suffix))
     again = _weights(module, "hh", suffix)
