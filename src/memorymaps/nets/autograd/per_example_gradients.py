@@ -20,7 +20,7 @@ from memorymaps.nets.autograd.layers.norms import NormGradient, is_single_norm
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.outer_product import CONVOLUTIONS, OuterProductGradient, outer_factors
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
-from memorymaps.nets.autograd.per_example_vjp import per_example_jvp, per_example_vjp
+from memorymaps.nets.autograd.per_example_autodiff import per_example_jvp, per_example_vjp
 
 
 class PerExampleGradient(Protocol):

@@ -13,7 +13,7 @@ from torch import Tensor
 from memorymaps.nets.autograd.hooks import OwnerCall, ParameterOwner, Strategy, backward_cotangents, record_forward
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_owners import has_batch_axis, other_batch_size
-from memorymaps.nets.autograd.per_example_vjp import Tensors, per_example_vjp, tree_flatten
+from memorymaps.nets.autograd.per_example_autodiff import Tensors, per_example_vjp, tree_flatten
 from memorymaps.nets.autograd.pytree import length
 
 _STRATEGIES: tuple[Strategy, ...] = (

@@ -20,7 +20,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.batch_size import BatchSize
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
-from memorymaps.nets.autograd.per_example_vjp import functional_forward
+from memorymaps.nets.autograd.per_example_autodiff import functional_forward
 from memorymaps.nets.problem import LaplaceProblem
 
 NamedTensors = dict[str, Tensor]  # parameter → [v, *shape]

@@ -20,7 +20,7 @@ import torch
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.nets.autograd.batch_size import to_numpy
-from memorymaps.nets.autograd.per_example_vjp import functional_forward
+from memorymaps.nets.autograd.per_example_autodiff import functional_forward
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_macs, in_memory
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.conjugate_gradient import preconditioner
