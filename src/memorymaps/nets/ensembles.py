@@ -96,7 +96,7 @@ def mc_dropout(
     TypeError
         The network has no dropout layer (`nn.Dropout` or one of its kind).
     """
-    if not any(isinstance(part, _DROPOUT) and part.p > 0 for part in net.modules()):
+    if not any(isinstance(layer, _DROPOUT) and layer.p > 0 for layer in net.modules()):
         raise TypeError(f"{type(net).__name__} has no nn.Dropout layer with p > 0: all its draws would be the same")
     network = Network(net, likelihood, forward)
 
@@ -120,7 +120,7 @@ def _fixed_dropout_masks(net: nn.Module, seed: int) -> Iterator[None]:
     """Every dropout layer multiplies by one mask a seed, the same for all examples; the network stays in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     hooks = [
-        part.register_forward_hook(_dropout_hook(generator)) for part in net.modules() if isinstance(part, _DROPOUT)
+        layer.register_forward_hook(_dropout_hook(generator)) for layer in net.modules() if isinstance(layer, _DROPOUT)
     ]
     try:
         yield
@@ -130,10 +130,10 @@ def _fixed_dropout_masks(net: nn.Module, seed: int) -> Iterator[None]:
 
 
 def _dropout_hook(generator: torch.Generator) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
-    def change(part: Any, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
+    def change(layer: Any, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
         x = inputs[0]
-        shape = x.shape[1:] if type(part) is nn.Dropout else (x.shape[1], *[1] * (x.ndim - 2))
-        kept = torch.rand(shape, generator=generator) >= part.p
-        return x * (kept.to(x) / (1 - part.p))
+        shape = x.shape[1:] if type(layer) is nn.Dropout else (x.shape[1], *[1] * (x.ndim - 2))
+        mask = torch.rand(shape, generator=generator) >= layer.p
+        return x * (mask.to(x) / (1 - layer.p))
 
     return change

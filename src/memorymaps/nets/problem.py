@@ -89,8 +89,8 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     covered = covered_names(network, model.recipe, inputs)
     owners = find_owners(network, inputs, covered)
     blocks = find_blocks(network, owners)
-    local = (name for block in blocks if not block.is_matrix for name in block.parameters)
-    owners = select_strategies(network, owners, local, inputs)
+    vjp_parameters = (name for block in blocks if not block.is_matrix for name in block.parameters)
+    owners = select_strategies(network, owners, vjp_parameters, inputs)
     values = dict(network.module.named_parameters())
     prior = model.prior.tensors({name: values[name] for name in covered})
     f, calls = record_forward(network, inputs, owners)
@@ -103,14 +103,14 @@ def _check_module(module: nn.Module) -> None:
     """Refuse networks whose examples cannot be told apart."""
     if not any(True for _ in module.parameters()):
         raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained")
-    for name, part in module.named_modules():
-        if isinstance(part, _BATCH_NORMS) and part.running_mean is None:
+    for name, layer in module.named_modules():
+        if isinstance(layer, _BATCH_NORMS) and layer.running_mean is None:
             raise DataError(
-                f"{name or 'the network'!r} is {type(part).__name__}(track_running_stats=False): it normalises by the "
+                f"{name or 'the network'!r} is {type(layer).__name__}(track_running_stats=False): it normalises by the "
                 "batch also in eval mode, so that examples influence each other and no output belongs to one of them. "
                 "Train with track_running_stats=True, or with GroupNorm or LayerNorm"
             )
-        if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse and part.weight.requires_grad:
+        if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) and layer.sparse and layer.weight.requires_grad:
             raise ValueError(
                 f"{name or 'the network'!r} has sparse gradients, which cannot be taken apart by examples: set "
                 f"net.get_submodule({name!r}).sparse = False for the map; the network computes the same"
@@ -143,11 +143,11 @@ def covered_names(network: Network, recipe: Laplace, inputs: Any) -> tuple[str, 
     ValueError
         It means none, or a frozen one by name.
     """
-    learned = [name for name, value in network.module.named_parameters() if value.requires_grad]
+    trainable = [name for name, value in network.module.named_parameters() if value.requires_grad]
     if recipe.subset == "all":
-        chosen = learned
+        chosen = trainable
     elif recipe.subset == "last_layer":
-        chosen = _last_layer_names(network, inputs, learned)
+        chosen = _last_layer_names(network, inputs, trainable)
     else:
         chosen = _names_matching(network.module, recipe.subset)
     if not chosen:
@@ -155,9 +155,9 @@ def covered_names(network: Network, recipe: Laplace, inputs: Any) -> tuple[str, 
     return tuple(chosen)
 
 
-def _last_layer_names(network: Network, inputs: Any, learned: list[str]) -> list[str]:
+def _last_layer_names(network: Network, inputs: Any, trainable: list[str]) -> list[str]:
     """Parameters of the layer that is called last: with a matrix of weights if there is one, alone in any case."""
-    calls = record_forward(network, inputs, find_owners(network, inputs, learned))[1]
+    calls = record_forward(network, inputs, find_owners(network, inputs, trainable))[1]
     layers = [call.owner for call in calls if call.owner.module != ROOT_MODULE]
     linear = [owner for owner in layers if is_matrix_layer(submodule(network, owner))]
     if not layers:
@@ -192,13 +192,13 @@ def _check_examples_independent(
     whole = {name: torch.zeros_like(values[name]) if g is None else g for name, g in zip(names, found, strict=True)}
     batch = linearize(network, owners, inputs, slice(None), lambda *_: direction[None])
     for block in blocks:
-        mine, autograd = (
+        summed, autograd = (
             batch.gradient(block).materialize(slice(None)).sum((0, 1)).detach(),
             block.pack(whole).reshape(-1),
         )
-        if not torch.allclose(mine, autograd, rtol=1e-2, atol=1e-3 * float(autograd.abs().max()) + 1e-6):
+        if not torch.allclose(summed, autograd, rtol=1e-2, atol=1e-3 * float(autograd.abs().max()) + 1e-6):
             raise DataError(
                 f"gradients of {block.name!r} do not add up example by example (off by "
-                f"{float((mine - autograd).abs().max()):.2g}): examples of a batch influence each other there. "
+                f"{float((summed - autograd).abs().max()):.2g}): examples of a batch influence each other there. "
                 "Exclude it with Laplace(subset=[...])"
             )

@@ -93,8 +93,8 @@ class Laplace:
 
     def __post_init__(self) -> None:
         if not isinstance(self.structure, Sampled) and self.structure not in STRUCTURES:
-            part = "; subset='last_layer' covers that layer alone" if self.structure == "last_layer" else ""
-            raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}{part}")
+            hint = "; subset='last_layer' covers that layer alone" if self.structure == "last_layer" else ""
+            raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}{hint}")
         if self.fisher not in FISHER_ROOTS:
             raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(FISHER_ROOTS)}")
         if self.rows < 1 or (self.probes or 0) < 0:

@@ -60,20 +60,20 @@ class BatchSize:
         """
         start, n = 0, length(inputs)
         while start < n:
-            part = slice(start, min(n, start + self.size))
+            rows = slice(start, min(n, start + self.size))
             try:
-                done = work(take_rows(inputs, part), part)
+                result = work(take_rows(inputs, rows), rows)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or self.size == 1:
                     raise
-                self._halve(part.stop - part.start)
+                self._halve(rows.stop - rows.start)
                 continue
-            yield done
-            start = part.stop
+            yield result
+            start = rows.stop
 
-    def _halve(self, tried: int) -> None:
-        self.size = max(1, tried // 2)
-        warnings.warn(f"out of memory with {tried} examples: going on with {self.size}", OutOfMemoryWarning, 4)
+    def _halve(self, attempted: int) -> None:
+        self.size = max(1, attempted // 2)
+        warnings.warn(f"out of memory with {attempted} examples: going on with {self.size}", OutOfMemoryWarning, 4)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -81,19 +81,19 @@ class BatchSize:
 def initial_batch_size(calls: Sequence[OwnerCall], outputs: int, n: int) -> BatchSize:
     """A size at which recorded layer inputs, outputs and `outputs + 1` cotangents stay near, or at least fit."""
     numbers = max(1.0, sum((outputs + 2) * call.shape.numel() for call in calls) / max(1, n))
-    near = min(_MAX_EXAMPLES, max(_MIN_EXAMPLES, _CACHE_NUMBERS / numbers))
-    return BatchSize(int(max(1, min(near, _MEMORY_BYTES / 8 / numbers))))
+    fitting = min(_MAX_EXAMPLES, max(_MIN_EXAMPLES, _CACHE_NUMBERS / numbers))
+    return BatchSize(int(max(1, min(fitting, _MEMORY_BYTES / 8 / numbers))))
 
 
 ChooseTensorDirections = Callable[[torch.Tensor, slice], torch.Tensor]
 
 
 def linearize(
-    network: Network, owners: Sequence[ParameterOwner], inputs: Any, part: slice, directions: ChooseTensorDirections
+    network: Network, owners: Sequence[ParameterOwner], inputs: Any, rows: slice, directions: ChooseTensorDirections
 ) -> LinearizedBatch:
     """Record one part of a batch and send its directions `[k, n, c]` back to every owner."""
     f, calls = record_forward(network, network.to_device(inputs), owners)
-    g = backward_cotangents(f, calls, directions(f.detach(), part).to(f))
+    g = backward_cotangents(f, calls, directions(f.detach(), rows).to(f))
     return LinearizedBatch(network, f.detach(), tuple(calls), tuple(g))
 
 

@@ -21,9 +21,9 @@ class Cotangents:
     def __len__(self) -> int:
         return len(self.tensors)
 
-    def __getitem__(self, part: slice) -> Tensor:
+    def __getitem__(self, rows: slice) -> Tensor:
         """Side by side `[n', k, …]`, in the order in which a lane lies in memory."""
-        pieces = [lane[part] for lane in self.tensors]
+        pieces = [cotangent[rows] for cotangent in self.tensors]
         if len(pieces) == 1:
             return pieces[0][:, None]
         if pieces[0].is_contiguous() or pieces[0].ndim < 3:
@@ -35,14 +35,14 @@ class Cotangents:
         """Of one lane."""
         return self.tensors[0].shape
 
-    def map(self, act: Callable[[Tensor], Tensor]) -> Cotangents:
+    def map(self, function: Callable[[Tensor], Tensor]) -> Cotangents:
         """The same act on every lane."""
-        return Cotangents(tuple(act(lane) for lane in self.tensors))
+        return Cotangents(tuple(function(cotangent) for cotangent in self.tensors))
 
-    def combine(self, share: Tensor) -> Cotangents:
+    def combine(self, coefficients: Tensor) -> Cotangents:
         """The one direction `Σ_k s_k g_k`, for shares `s [n, k]`."""
-        spread = share.T.reshape(*share.T.shape, *[1] * (len(self.shape) - 1))
-        products = (lane * s for lane, s in zip(self.tensors, spread, strict=True))
+        weights = coefficients.T.reshape(*coefficients.T.shape, *[1] * (len(self.shape) - 1))
+        products = (cotangent * s for cotangent, s in zip(self.tensors, weights, strict=True))
         found = next(products)
         for product in products:
             found += product

@@ -31,11 +31,11 @@ def name_failing_example(network: Network, examples: Examples) -> Iterator[None]
 def _raise_for_nonfinite(network: Network, batch: Batch) -> None:
     for start in range(0, length(batch.inputs), _CHUNK):
         f = _outputs(network, take_rows(batch.inputs, slice(start, start + _CHUNK)))
-        lost = torch.nonzero(~torch.isfinite(f).all(1)).flatten().tolist()
-        if lost:
-            name = batch.ids[start + lost[0] : start + lost[0] + 1].tolist()[0]
+        nonfinite = torch.nonzero(~torch.isfinite(f).all(1)).flatten().tolist()
+        if nonfinite:
+            name = batch.ids[start + nonfinite[0] : start + nonfinite[0] + 1].tolist()[0]
             raise NotFiniteError(
-                f"the network's output for example {name!r} is not finite: {f[lost[0]].tolist()}. Look at its inputs, "
+                f"the network's output for example {name!r} is not finite: {f[nonfinite[0]].tolist()}. Look at its inputs, "
                 "or whether training has diverged"
             )
 

@@ -12,9 +12,9 @@ from memorymaps.data.examples import DataError
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether all numbers are finite, with one look at the device; a sum that overflows is looked at closely."""
-    kept = list(tensors)
-    sums = torch.stack([each.detach().sum() for each in kept])
-    return bool(torch.isfinite(sums).all()) or all(bool(torch.isfinite(each).all()) for each in kept)
+    listed = list(tensors)
+    sums = torch.stack([each.detach().sum() for each in listed])
+    return bool(torch.isfinite(sums).all()) or all(bool(torch.isfinite(each).all()) for each in listed)
 
 
 def check_rows(values: Tensor, what: str, names: Sequence[str], start: int = 0) -> None:

@@ -94,14 +94,14 @@ class ForwardHooks:
         self._network, self._names = network, set(names)
 
     def __enter__(self) -> list[RecordedCall]:
-        seen: list[RecordedCall] = []
+        recorded: list[RecordedCall] = []
 
         def hook(name: str) -> Any:
-            return lambda module, args, kwargs, out: seen.append(RecordedCall.of(name, args, kwargs, out))
+            return lambda module, args, kwargs, out: recorded.append(RecordedCall.of(name, args, kwargs, out))
 
-        found = [(name, part) for name, part in self._network.module.named_modules() if name in self._names]
-        self._handles = [part.register_forward_hook(hook(name), with_kwargs=True) for name, part in found]
-        return seen
+        found = [(name, child) for name, child in self._network.module.named_modules() if name in self._names]
+        self._handles = [child.register_forward_hook(hook(name), with_kwargs=True) for name, child in found]
+        return recorded
 
     def __exit__(self, *_: Any) -> None:
         for handle in self._handles:
@@ -117,22 +117,24 @@ def record_forward(network: Network, inputs: Any, owners: Sequence[ParameterOwne
         An owner's output does not depend on parameters (it runs under `no_grad`).
     """
     by_name = {owner.module: owner for owner in owners}
-    with torch.enable_grad(), ForwardHooks(network, [name for name in by_name if name != ROOT_MODULE]) as seen:
+    with torch.enable_grad(), ForwardHooks(network, [name for name in by_name if name != ROOT_MODULE]) as recorded:
         f = network.outputs(inputs)
     if ROOT_MODULE in by_name:
-        seen.append(RecordedCall.of(ROOT_MODULE, (inputs,), {}, f))
-    return f, [_owner_call(by_name[one.name], one, f.dtype) for one in seen]
+        recorded.append(RecordedCall.of(ROOT_MODULE, (inputs,), {}, f))
+    return f, [_owner_call(by_name[record.name], record, f.dtype) for record in recorded]
 
 
-def _owner_call(owner: ParameterOwner, seen: RecordedCall, dtype: torch.dtype) -> OwnerCall:
-    seen.check_unchanged()
-    if seen.edge is None or seen.shape is None:
+def _owner_call(owner: ParameterOwner, recorded: RecordedCall, dtype: torch.dtype) -> OwnerCall:
+    recorded.check_unchanged()
+    if recorded.edge is None or recorded.shape is None:
         raise RuntimeError(
             f"the output of {owner.module!r} carries no gradient although {list(owner.parameters.values())} require "
             "one: it runs under no_grad. Exclude it: Laplace(subset=[...])"
         )
-    args, kwargs = (tree_map(lambda leaf: _detached(leaf, dtype), each) for each in (seen.args, dict(seen.kwargs)))
-    return OwnerCall(owner, args, kwargs, seen.edge, seen.shape)
+    args, kwargs = (
+        tree_map(lambda leaf: _detached(leaf, dtype), each) for each in (recorded.args, dict(recorded.kwargs))
+    )
+    return OwnerCall(owner, args, kwargs, recorded.edge, recorded.shape)
 
 
 def _detached(leaf: Any, dtype: torch.dtype) -> Any:
@@ -155,31 +157,31 @@ def backward_cotangents(f: Tensor, calls: Sequence[OwnerCall], directions: Tenso
 
 
 def differentiable_cotangents(
-    f: Tensor, calls: Sequence[OwnerCall], lane: Tensor, others: Sequence[Tensor]
+    f: Tensor, calls: Sequence[OwnerCall], cotangent: Tensor, others: Sequence[Tensor]
 ) -> tuple[list[Tensor], Any]:
-    """The same for a `lane [n, c]` that requires a gradient and some others: what its cotangents are, and all `g`.
+    """The same for a `cotangent [n, c]` that requires a gradient and some others: what its cotangents are, and all `g`.
 
     The lane's cotangents stay functions of it, for every layer that autograd can differentiate twice.
     """
-    pulled = torch.autograd.grad(f, [call.edge for call in calls], lane, create_graph=True, allow_unused=True)
-    pull = [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, pulled, strict=True)]
-    mine = [g.detach().to(f.dtype) for g in pull]
-    return pull, _stack_passes(calls, [mine, *(_reverse_pass(f, calls, other, True) for other in others)])
+    gradients = torch.autograd.grad(f, [call.edge for call in calls], cotangent, create_graph=True, allow_unused=True)
+    call_cotangents = [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, gradients, strict=True)]
+    first = [g.detach().to(f.dtype) for g in call_cotangents]
+    return call_cotangents, _stack_passes(calls, [first, *(_reverse_pass(f, calls, other, True) for other in others)])
 
 
 def _stack_passes(calls: Sequence[OwnerCall], passes: Sequence[Sequence[Tensor]]) -> list[Cotangents]:
     """Reverse passes, each over all calls, as every call's lanes."""
-    found = [Cotangents(lanes) for lanes in zip(*passes, strict=True)]
-    if not all_finite(lane for lanes in found for lane in lanes.tensors):
-        for call, lanes in zip(calls, found, strict=True):
+    found = [Cotangents(cotangents) for cotangents in zip(*passes, strict=True)]
+    if not all_finite(cotangent for cotangents in found for cotangent in cotangents.tensors):
+        for call, cotangents in zip(calls, found, strict=True):
             what = f"gradients at the output of {call.owner.module or 'the network'!r} are"
-            check_rows(torch.stack(lanes.tensors, 1), what, tuple(call.owner.parameters.values()))
+            check_rows(torch.stack(cotangents.tensors, 1), what, tuple(call.owner.parameters.values()))
     return found
 
 
-def _reverse_pass(f: Tensor, calls: Sequence[OwnerCall], direction: Tensor, more: bool) -> list[Tensor]:
+def _reverse_pass(f: Tensor, calls: Sequence[OwnerCall], direction: Tensor, retain_graph: bool) -> list[Tensor]:
     edges = [call.edge for call in calls]
-    found = torch.autograd.grad(f, edges, direction, retain_graph=more, allow_unused=True)
+    found = torch.autograd.grad(f, edges, direction, retain_graph=retain_graph, allow_unused=True)
     return [f.new_zeros(call.shape) if g is None else g.to(f.dtype) for call, g in zip(calls, found, strict=True)]
 
 

@@ -83,7 +83,7 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
     Fused attention can neither be pushed forward, nor differentiated twice, nor batched over examples.
     """
-    training = [part for part in module.modules() if part.training]
+    training = [child for child in module.modules() if child.training]
     fused = torch.backends.mha.get_fastpath_enabled()
     module.eval()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -92,5 +92,5 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        for part in training:
-            part.training = True
+        for child in training:
+            child.training = True

@@ -25,14 +25,14 @@ class ConvolutionPatches:
     x: Tensor
     biased: bool
 
-    def __getitem__(self, part: slice) -> Tensor:
+    def __getitem__(self, rows: slice) -> Tensor:
         """`[n', t, d]`; positions lie together in memory, as they do in pictures: one copy, in long runs."""
-        cut = self._cut(self.x[part])
+        windows = self._cut(self.x[rows])
         spatial = len(self.module.kernel_size)
-        features, positions = cut.shape[1 : 2 + spatial], cut.shape[2 + spatial :]
-        found = cut.new_empty(len(cut), features.numel() + self.biased, positions.numel())
+        features, positions = windows.shape[1 : 2 + spatial], windows.shape[2 + spatial :]
+        found = windows.new_empty(len(windows), features.numel() + self.biased, positions.numel())
         found[:, features.numel() :] = 1
-        found[:, : features.numel()].unflatten(2, positions).unflatten(1, features).copy_(cut)
+        found[:, : features.numel()].unflatten(2, positions).unflatten(1, features).copy_(windows)
         return found.mT
 
     def _cut(self, x: Tensor) -> Tensor:
@@ -40,8 +40,8 @@ class ConvolutionPatches:
         kernel = zip(self.module.kernel_size, self.module.stride, self.module.dilation, strict=True)
         spatial = len(self.module.kernel_size)
         x = F.pad(x, _padding(self.module))
-        for axis, (size, step, gap) in enumerate(kernel):
-            x = x.unfold(2 + axis, gap * (size - 1) + 1, step)[..., ::gap]
+        for axis, (size, step, dilation) in enumerate(kernel):
+            x = x.unfold(2 + axis, dilation * (size - 1) + 1, step)[..., ::dilation]
         return x.permute(0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
 
 
@@ -65,9 +65,9 @@ class OuterProductGradient:
         """`t`: how often each example uses the weights."""
         return int(self.g.shape[1])
 
-    def materialize(self, part: slice) -> Tensor:
+    def materialize(self, rows: slice) -> Tensor:
         """`G [n', k, o·d]`, newly made."""
-        a, g = self.inputs[part], self.g[part]
+        a, g = self.inputs[rows], self.g[rows]
         n, k, t, o = g.shape
         if t == 1:
             return (g[:, :, 0, :, None] * a[:, :1, None, :]).reshape(n, k, -1)
@@ -77,17 +77,20 @@ class OuterProductGradient:
         """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
         a = self.inputs if input_basis is None else layout_preserving_matmul(self.a, input_basis)
         return OuterProductGradient(
-            a, self.g if output_basis is None else self.g.map(lambda lane: layout_preserving_matmul(lane, output_basis))
+            a,
+            self.g
+            if output_basis is None
+            else self.g.map(lambda cotangent: layout_preserving_matmul(cotangent, output_basis)),
         )
 
-    def combine(self, share: Tensor) -> OuterProductGradient:
+    def combine(self, coefficients: Tensor) -> OuterProductGradient:
         """The gradients of one direction `Σ_k s_k` for shares `s [n, k]`."""
-        return OuterProductGradient(self.inputs, self.g.combine(share))
+        return OuterProductGradient(self.inputs, self.g.combine(coefficients))
 
-    def jvp(self, moves: Tensor, part: slice) -> Tensor:
+    def jvp(self, tangents: Tensor, rows: slice) -> Tensor:
         """What moves `[n', o·d]` of the weights do to the layer's outputs: `[n', t, o]`."""
-        a = self.inputs[part]
-        return a @ moves.reshape(len(moves), self.g.shape[-1], a.shape[-1]).mT
+        a = self.inputs[rows]
+        return a @ tangents.reshape(len(tangents), self.g.shape[-1], a.shape[-1]).mT
 
 
 def outer_factors(
@@ -96,9 +99,11 @@ def outer_factors(
     """`a [n, t, d]`, with ones for a bias, and lanes `g [n, t, o]` of one call."""
     n, dtype = g.shape[0], g.tensors[0].dtype
     if isinstance(module, CONVOLUTIONS):
-        return ConvolutionPatches(module, x.to(dtype), biased), g.map(lambda lane: lane.contiguous().flatten(2).mT)
+        return ConvolutionPatches(module, x.to(dtype), biased), g.map(
+            lambda cotangent: cotangent.contiguous().flatten(2).mT
+        )
     a = _with_ones(x.reshape(n, -1, x.shape[-1]).to(dtype), biased)
-    return a, g.map(lambda lane: lane.reshape(n, -1, lane.shape[-1]))
+    return a, g.map(lambda cotangent: cotangent.reshape(n, -1, cotangent.shape[-1]))
 
 
 def _with_ones(a: Tensor, biased: bool) -> Tensor:
@@ -109,7 +114,7 @@ def _with_ones(a: Tensor, biased: bool) -> Tensor:
 def _padding(module: Any) -> list[int]:
     """`F.pad`'s list: last axis first, before and after."""
     if module.padding == "same":
-        total = [gap * (size - 1) for size, gap in zip(module.kernel_size, module.dilation, strict=True)]
+        total = [dilation * (size - 1) for size, dilation in zip(module.kernel_size, module.dilation, strict=True)]
         sides = [(each // 2, each - each // 2) for each in total]
     elif module.padding == "valid":
         sides = [(0, 0)] * len(module.kernel_size)

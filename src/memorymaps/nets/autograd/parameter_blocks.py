@@ -50,8 +50,8 @@ class ParameterBlock:
         """The inverse of `pack`."""
         sizes = [like[name].numel() // (self.shape[0] if self.is_matrix else 1) for name in self.parameters]
         parts = torch.split(packed, sizes, dim=-1)
-        held = (part.T if self.transposed else part for part in parts)
-        return {name: part.reshape(like[name].shape) for name, part in zip(self.parameters, held, strict=True)}
+        arranged = (part.T if self.transposed else part for part in parts)
+        return {name: part.reshape(like[name].shape) for name, part in zip(self.parameters, arranged, strict=True)}
 
 
 def is_matrix_layer(module: nn.Module) -> bool:
@@ -78,8 +78,8 @@ def find_blocks(network: Network, owners: Sequence[ParameterOwner]) -> tuple[Par
     blocks = []
     for owner in owners:
         names = tuple(owner.parameters[key] for key in ("weight", "bias") if key in owner.parameters)
-        alone = all(used.count(name) == 1 for name in names) and "weight" in owner.parameters
-        if alone and owner.module != ROOT_MODULE and is_matrix_layer(submodule(network, owner)):
+        untied = all(used.count(name) == 1 for name in names) and "weight" in owner.parameters
+        if untied and owner.module != ROOT_MODULE and is_matrix_layer(submodule(network, owner)):
             transposed = _is_transposed_linear(submodule(network, owner))
             o = values[names[0]].shape[1 if transposed else 0]
             blocks.append(

@@ -23,22 +23,22 @@ def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[
     called = _modules_with_batch_axis(network, inputs) | {ROOT_MODULE}
     canonical = {id(value): name for name, value in network.module.named_parameters()}
     owners: dict[str, dict[str, str]] = {}
-    for place, value in _parameter_paths(network, called).items():
+    for path, value in _parameter_paths(network, called).items():
         name = canonical[id(value)]
         if name in covered:
-            home = _enclosing_module(place, called)
-            owners.setdefault(home, {})[place.removeprefix(home + ".") if home else place] = name
-    return _drop_nested_owners(tuple(ParameterOwner(home, parameters) for home, parameters in owners.items()))
+            module = _enclosing_module(path, called)
+            owners.setdefault(module, {})[path.removeprefix(module + ".") if module else path] = name
+    return _drop_nested_owners(tuple(ParameterOwner(module, parameters) for module, parameters in owners.items()))
 
 
 def _parameter_paths(network: Network, called: set[str]) -> dict[str, nn.Parameter]:
     """Places of all parameters; attention's projection is a layer where it is called, else attention's own."""
-    every = dict(network.module.named_parameters(remove_duplicate=False))
-    for place in list(every):
-        inner = projection_parameter_path(place)
-        if inner != place and inner in every:
-            del every[place if inner.rpartition(".")[0] in called else inner]
-    return every
+    paths = dict(network.module.named_parameters(remove_duplicate=False))
+    for path in list(paths):
+        layer_path = projection_parameter_path(path)
+        if layer_path != path and layer_path in paths:
+            del paths[path if layer_path.rpartition(".")[0] in called else layer_path]
+    return paths
 
 
 def _modules_with_batch_axis(network: Network, inputs: Any) -> set[str]:
@@ -52,10 +52,12 @@ def _modules_with_batch_axis(network: Network, inputs: Any) -> set[str]:
 
 def _modules_batched_on(network: Network, batch: Any) -> set[str]:
     names = [name for name, _ in network.module.named_modules()]
-    with torch.no_grad(), ForwardHooks(network, names) as seen:
+    with torch.no_grad(), ForwardHooks(network, names) as recorded:
         network.outputs(batch)
-    wrong = {one.name for one in seen if one.shape is None or one.shape[:1] != (length(batch),)}
-    return {one.name for one in seen} - wrong
+    without_batch_axis = {
+        record.name for record in recorded if record.shape is None or record.shape[:1] != (length(batch),)
+    }
+    return {record.name for record in recorded} - without_batch_axis
 
 
 def other_batch_size(inputs: Any) -> Any:
@@ -71,24 +73,25 @@ def has_batch_axis(leaf: Any, n: int) -> bool:
     return isinstance(leaf, Tensor) and leaf.shape[:1] == (n,)
 
 
-def _enclosing_module(place: str, called: set[str]) -> str:
-    home = place.rpartition(".")[0]
-    while home not in called:
-        home = home.rpartition(".")[0]
-    return home
+def _enclosing_module(path: str, called: set[str]) -> str:
+    module = path.rpartition(".")[0]
+    while module not in called:
+        module = module.rpartition(".")[0]
+    return module
 
 
 def _drop_nested_owners(owners: tuple[ParameterOwner, ...]) -> tuple[ParameterOwner, ...]:
     """A tied parameter found at a module inside another of its owners is already counted there."""
 
-    def inside(owner: ParameterOwner, name: str) -> bool:
+    def is_nested(owner: ParameterOwner, name: str) -> bool:
         others = (other.module for other in owners if name in other.parameters.values())
         return any(
-            owner.module != home and (home == ROOT_MODULE or owner.module.startswith(home + ".")) for home in others
+            owner.module != module and (module == ROOT_MODULE or owner.module.startswith(module + "."))
+            for module in others
         )
 
-    kept = (
-        ParameterOwner(o.module, {local: name for local, name in o.parameters.items() if not inside(o, name)})
+    remaining = (
+        ParameterOwner(o.module, {local: name for local, name in o.parameters.items() if not is_nested(o, name)})
         for o in owners
     )
-    return tuple(owner for owner in kept if owner.parameters)
+    return tuple(owner for owner in remaining if owner.parameters)

@@ -23,46 +23,46 @@ Tensors = dict[str, Tensor]
 OutputFunction = Callable[[Tensors], Tensor]  # of one call, as a function of its tensors
 
 
-def per_example_vjp(network: Network, call: OwnerCall, local: Tensors, g: Tensor, part: slice) -> Tensors:
+def per_example_vjp(network: Network, call: OwnerCall, local: Tensors, g: Tensor, rows: slice) -> Tensors:
     """`{name: G [n', k, …]}` of one call for lanes `g [n', k, …]`: each example alone, pulled back `k` times."""
-    pull = {"together": _vjp_vmap, "by lane": _vjp_loop, "in turn": _vjp_autograd}[call.owner.strategy]
-    found: Tensors = _map_over_examples(network, call, functools.partial(pull, local), g, part)
+    vjp_strategy = {"together": _vjp_vmap, "by lane": _vjp_loop, "in turn": _vjp_autograd}[call.owner.strategy]
+    found: Tensors = _map_over_examples(network, call, functools.partial(vjp_strategy, local), g, rows)
     return found
 
 
-def _vjp_vmap(local: Tensors, outputs: OutputFunction, lanes: Tensor) -> Tensors:
+def _vjp_vmap(local: Tensors, outputs: OutputFunction, cotangents: Tensor) -> Tensors:
     _, back = vjp(outputs, local)
-    found: Tensors = vmap(lambda lane: back(lane[None])[0])(lanes)
+    found: Tensors = vmap(lambda cotangent: back(cotangent[None])[0])(cotangents)
     return found
 
 
-def _vjp_loop(local: Tensors, outputs: OutputFunction, lanes: Tensor) -> Tensors:
+def _vjp_loop(local: Tensors, outputs: OutputFunction, cotangents: Tensor) -> Tensors:
     """The same, one lane after another: under two `vmap`s torch's own gradient of PReLU is wrong."""
     _, back = vjp(outputs, local)
-    found: Tensors = _stack_results([back(lane[None])[0] for lane in lanes])
+    found: Tensors = _stack_results([back(cotangent[None])[0] for cotangent in cotangents])
     return found
 
 
-def _vjp_autograd(local: Tensors, outputs: OutputFunction, lanes: Tensor) -> Tensors:
+def _vjp_autograd(local: Tensors, outputs: OutputFunction, cotangents: Tensor) -> Tensors:
     """The same, for modules that torch's function transforms refuse: packed sequences, `autograd.Function`s."""
     with torch.enable_grad():
         leaves = {name: value.detach().requires_grad_() for name, value in local.items()}
         out = outputs(leaves)
-    each = (_gradients(out, leaves, lane[None]) for lane in lanes)
+    each = (_gradients(out, leaves, cotangent[None]) for cotangent in cotangents)
     return {name: torch.stack(found) for name, found in zip(local, zip(*each, strict=True), strict=True)}
 
 
-def _gradients(out: Tensor, leaves: Tensors, lane: Tensor, **options: Any) -> Sequence[Tensor]:
+def _gradients(out: Tensor, leaves: Tensors, cotangent: Tensor, **options: Any) -> Sequence[Tensor]:
     found: Sequence[Tensor] = torch.autograd.grad(
-        out, list(leaves.values()), lane, retain_graph=True, materialize_grads=True, allow_unused=True, **options
+        out, list(leaves.values()), cotangent, retain_graph=True, materialize_grads=True, allow_unused=True, **options
     )
     return found
 
 
-def per_example_jvp(network: Network, call: OwnerCall, local: Tensors, moves: Tensors, part: slice) -> Tensor:
+def per_example_jvp(network: Network, call: OwnerCall, local: Tensors, tangents: Tensors, rows: slice) -> Tensor:
     """`[n', …]`: each example's output of one call, pushed by moves `[n', …]` of its tensors."""
-    push = _jvp_double_backward if call.owner.strategy == "in turn" else _jvp_forward
-    found: Tensor = _map_over_examples(network, call, functools.partial(push, local), moves, part)
+    jvp_strategy = _jvp_double_backward if call.owner.strategy == "in turn" else _jvp_forward
+    found: Tensor = _map_over_examples(network, call, functools.partial(jvp_strategy, local), tangents, rows)
     return found
 
 
@@ -76,44 +76,45 @@ def _jvp_double_backward(local: Tensors, outputs: OutputFunction, tangent: Tenso
     with torch.enable_grad():
         leaves = {name: value.detach().requires_grad_() for name, value in local.items()}
         out = outputs(leaves)
-        lane = torch.zeros_like(out, requires_grad=True)
-        pulled_back = torch.cat([each.reshape(-1) for each in _gradients(out, leaves, lane, create_graph=True)])
-    along = torch.cat([tangent[name].reshape(-1) for name in local])
-    found: Tensor = torch.autograd.grad(pulled_back, lane, along)[0][0]
+        cotangent = torch.zeros_like(out, requires_grad=True)
+        gradient = torch.cat([each.reshape(-1) for each in _gradients(out, leaves, cotangent, create_graph=True)])
+    vectors = torch.cat([tangent[name].reshape(-1) for name in local])
+    found: Tensor = torch.autograd.grad(gradient, cotangent, vectors)[0][0]
     return found
 
 
-def _map_over_examples(network: Network, call: OwnerCall, act: Any, along: Any, part: slice) -> Any:
-    """`act(outputs, along[i])` with the call's output as a function of its parameters, each example by itself."""
+def _map_over_examples(network: Network, call: OwnerCall, function: Any, vectors: Any, rows: slice) -> Any:
+    """`function(outputs, vectors[i])` with the call's output as a function of its parameters, each example by itself."""
     n = call.shape[0]
     flat, rebuild = tree_flatten((call.args, call.kwargs))
     dims = [
-        0 if has_batch_axis(leaf, n) and place not in call.owner.unbatched else None for place, leaf in enumerate(flat)
+        0 if has_batch_axis(leaf, n) and position not in call.owner.unbatched else None
+        for position, leaf in enumerate(flat)
     ]
 
-    def alone(leaves: list[Any], mine: Any) -> Any:
+    def one_example(leaves: list[Any], vector: Any) -> Any:
         args, kwargs = rebuild([leaf[None] if dim == 0 else leaf for leaf, dim in zip(leaves, dims, strict=True)])
-        return act(lambda parameters: _call_with_parameters(network, call.owner, parameters, args, kwargs), mine)
+        return function(lambda parameters: _call_with_parameters(network, call.owner, parameters, args, kwargs), vector)
 
-    taken = [leaf[part] if dim == 0 else leaf for leaf, dim in zip(flat, dims, strict=True)]
+    selected = [leaf[rows] if dim == 0 else leaf for leaf, dim in zip(flat, dims, strict=True)]
     over_examples = _loop_over_examples if call.owner.strategy == "in turn" else vmap
     with torch.no_grad():
-        return over_examples(alone, in_dims=(dims, 0))(taken, along)
+        return over_examples(one_example, in_dims=(dims, 0))(selected, vectors)
 
 
-def _loop_over_examples(act: Callable[..., Any], in_dims: tuple[Sequence[int | None], int]) -> Callable[..., Any]:
-    """What `vmap(act, in_dims)` gives, one example after another."""
+def _loop_over_examples(function: Callable[..., Any], in_dims: tuple[Sequence[int | None], int]) -> Callable[..., Any]:
+    """What `vmap(function, in_dims)` gives, one example after another."""
 
-    def acted(taken: Sequence[Any], along: Any) -> Any:
-        named = along if isinstance(along, dict) else {"": along}
+    def looped(selected: Sequence[Any], vectors: Any) -> Any:
+        named = vectors if isinstance(vectors, dict) else {"": vectors}
         each = []
         for i in range(len(next(iter(named.values())))):
-            leaves = [leaf if dim is None else leaf[i] for leaf, dim in zip(taken, in_dims[0], strict=True)]
-            mine = {name: value[i] for name, value in named.items()}
-            each.append(act(leaves, mine if along is named else mine[""]))
+            leaves = [leaf if dim is None else leaf[i] for leaf, dim in zip(selected, in_dims[0], strict=True)]
+            vector = {name: value[i] for name, value in named.items()}
+            each.append(function(leaves, vector if vectors is named else vector[""]))
         return _stack_results(each)
 
-    return acted
+    return looped
 
 
 def _stack_results(each: Sequence[Any]) -> Any:

@@ -26,10 +26,10 @@ from memorymaps.nets.autograd.per_example_autodiff import per_example_jvp, per_e
 class PerExampleGradient(Protocol):
     """The gradients of a block's parameters in a batch."""
 
-    def materialize(self, part: slice) -> Tensor:
+    def materialize(self, rows: slice) -> Tensor:
         """`G [n', k, q]` for some examples."""
 
-    def jvp(self, moves: Tensor, part: slice) -> Any:
+    def jvp(self, tangents: Tensor, rows: slice) -> Any:
         """What moves `[n', q]` of the parameters do to the outputs of the layer or of each call."""
 
 
@@ -41,28 +41,28 @@ class VjpGradient:
     names: tuple[str, ...]
     uses: tuple[tuple[OwnerCall, Cotangents], ...]
 
-    def materialize(self, part: slice) -> Tensor:
+    def materialize(self, rows: slice) -> Tensor:
         """`G [n', k, q]`."""
-        found = torch.stack([self._call_vjp(call, g, part) for call, g in self.uses]).sum(0)
-        check_rows(found, f"gradients of {', '.join(self.names)} are", self.names, part.start or 0)
+        found = torch.stack([self._call_vjp(call, g, rows) for call, g in self.uses]).sum(0)
+        check_rows(found, f"gradients of {', '.join(self.names)} are", self.names, rows.start or 0)
         return found
 
-    def jvp(self, moves: Tensor, part: slice) -> list[Tensor]:
+    def jvp(self, tangents: Tensor, rows: slice) -> list[Tensor]:
         """What moves `[n', q]` of the tensors do to the output of every call: `[n', …]` each."""
         values = dict(self.network.module.named_parameters())
-        pieces = torch.split(moves, [values[name].numel() for name in self.names], dim=1)
+        pieces = torch.split(tangents, [values[name].numel() for name in self.names], dim=1)
         by_name = {n: m.reshape(-1, *values[n].shape) for n, m in zip(self.names, pieces, strict=True)}
-        return [self._call_jvp(call, by_name, values, part) for call, _ in self.uses]
+        return [self._call_jvp(call, by_name, values, rows) for call, _ in self.uses]
 
-    def _call_jvp(self, call: OwnerCall, by_name: dict[str, Tensor], values: dict[str, Any], part: slice) -> Tensor:
-        mine = {key: name for key, name in call.owner.parameters.items() if name in by_name}
-        local = {key: values[name].detach() for key, name in mine.items()}
-        return per_example_jvp(self.network, call, local, {key: by_name[name] for key, name in mine.items()}, part)
+    def _call_jvp(self, call: OwnerCall, by_name: dict[str, Tensor], values: dict[str, Any], rows: slice) -> Tensor:
+        own = {key: name for key, name in call.owner.parameters.items() if name in by_name}
+        local = {key: values[name].detach() for key, name in own.items()}
+        return per_example_jvp(self.network, call, local, {key: by_name[name] for key, name in own.items()}, rows)
 
-    def _call_vjp(self, call: OwnerCall, g: Cotangents, part: slice) -> Tensor:
+    def _call_vjp(self, call: OwnerCall, g: Cotangents, rows: slice) -> Tensor:
         values = dict(self.network.module.named_parameters())
         local = {key: values[name].detach() for key, name in call.owner.parameters.items() if name in self.names}
-        found = per_example_vjp(self.network, call, local, g[part], part)
+        found = per_example_vjp(self.network, call, local, g[rows], rows)
         zero = g.tensors[0].new_zeros(found[next(iter(found))].shape[:2])
         by_name: dict[str, Tensor] = {}
         for key, value in found.items():  # a tensor may sit twice in the same owner
@@ -81,20 +81,20 @@ class LinearizedBatch:
     calls: tuple[OwnerCall, ...]
     g: tuple[Cotangents, ...]
 
-    def combine(self, share: Tensor) -> LinearizedBatch:
+    def combine(self, coefficients: Tensor) -> LinearizedBatch:
         """The same batch along the one direction `Σ_k s_k d_k` of every example, for shares `s [n, k]`."""
-        return LinearizedBatch(self.network, self.f, self.calls, tuple(g.combine(share) for g in self.g))
+        return LinearizedBatch(self.network, self.f, self.calls, tuple(g.combine(coefficients) for g in self.g))
 
-    def tangents_by_call(self, block: ParameterBlock, moved: Tensor | list[Tensor]) -> list[tuple[OwnerCall, Tensor]]:
+    def tangents_by_call(self, block: ParameterBlock, tangent: Tensor | list[Tensor]) -> list[tuple[OwnerCall, Tensor]]:
         """Moves of a block's outputs in the shape of the calls they belong to."""
         calls = [call for call, _ in self._uses_by_parameter[block.parameters[0]]]
-        if isinstance(moved, list):
-            return list(zip(calls, moved, strict=True))
+        if isinstance(tangent, list):
+            return list(zip(calls, tangent, strict=True))
         patches = isinstance(submodule(self.network, calls[0].owner), CONVOLUTIONS)
         positions = [call.shape[2:].numel() if patches else call.shape[1:-1].numel() for call in calls]
-        pieces = torch.split(moved, positions, dim=1)
-        turned = [piece.transpose(1, 2) for piece in pieces] if patches else pieces
-        return [(call, piece.reshape(call.shape)) for call, piece in zip(calls, turned, strict=True)]
+        pieces = torch.split(tangent, positions, dim=1)
+        arranged = [piece.transpose(1, 2) for piece in pieces] if patches else pieces
+        return [(call, piece.reshape(call.shape)) for call, piece in zip(calls, arranged, strict=True)]
 
     @cached_property
     def _uses_by_parameter(self) -> dict[str, list[tuple[OwnerCall, Cotangents]]]:
@@ -119,5 +119,5 @@ class LinearizedBatch:
         if len(parts) == 1:
             return OuterProductGradient(*parts[0])
         a, g = zip(*parts, strict=True)
-        lanes = (torch.cat(pieces, 1) for pieces in zip(*(each.tensors for each in g), strict=True))
-        return OuterProductGradient(torch.cat([each[:] for each in a], 1), Cotangents(tuple(lanes)))
+        cotangents = (torch.cat(pieces, 1) for pieces in zip(*(each.tensors for each in g), strict=True))
+        return OuterProductGradient(torch.cat([each[:] for each in a], 1), Cotangents(tuple(cotangents)))

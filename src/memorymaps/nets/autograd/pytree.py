@@ -20,19 +20,19 @@ def as_tensor_like(leaf: Any, like: Tensor) -> Any:
         raise DataError(f"inputs are a sparse {type(leaf).__name__}, networks take dense arrays: pass X.toarray()")
     if not isinstance(leaf, Tensor):
         return leaf
-    wide = leaf.is_floating_point() and leaf.dtype in (torch.float32, torch.float64)
-    return leaf.to(like.device, like.dtype if wide else leaf.dtype)
+    is_float = leaf.is_floating_point() and leaf.dtype in (torch.float32, torch.float64)
+    return leaf.to(like.device, like.dtype if is_float else leaf.dtype)
 
 
-def tree_map(change: Callable[[Any], Any], inputs: Any) -> Any:
-    """`change` applied to every leaf of nested mappings, tuples and lists; a data frame becomes one array."""
+def tree_map(function: Callable[[Any], Any], inputs: Any) -> Any:
+    """`function` applied to every leaf of nested mappings, tuples and lists; a data frame becomes one array."""
     if isinstance(inputs, Mapping):
-        return {key: tree_map(change, value) for key, value in inputs.items()}
+        return {key: tree_map(function, value) for key, value in inputs.items()}
     if isinstance(inputs, (tuple, list)):
-        return tuple(tree_map(change, value) for value in inputs)
+        return tuple(tree_map(function, value) for value in inputs)
     if hasattr(inputs, "iloc"):
         inputs = inputs.to_numpy()
-    return change(inputs)
+    return function(inputs)
 
 
 def leaves(inputs: Any) -> Iterator[Any]:
@@ -51,7 +51,7 @@ def length(inputs: Any) -> int:
     return int(next(leaves(inputs)).shape[0])
 
 
-def take_rows(inputs: Any, part: slice) -> Any:
+def take_rows(inputs: Any, rows: slice) -> Any:
     """Some examples of a batch."""
     n = length(inputs)
-    return tree_map(lambda leaf: leaf[part] if hasattr(leaf, "shape") and leaf.shape[:1] == (n,) else leaf, inputs)
+    return tree_map(lambda leaf: leaf[rows] if hasattr(leaf, "shape") and leaf.shape[:1] == (n,) else leaf, inputs)

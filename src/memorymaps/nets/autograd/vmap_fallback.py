@@ -47,15 +47,20 @@ def _unbatched_arguments(
     network: Network, owners: Sequence[ParameterOwner], inputs: Any
 ) -> Iterator[tuple[ParameterOwner, frozenset[int]]]:
     """Places of arguments that do not follow the number of examples: a mask may be as long as a batch by chance."""
-    seen = [(length(some), record_forward(network, some, owners)[1]) for some in (inputs, other_batch_size(inputs))]
+    recorded = [
+        (length(some_inputs), record_forward(network, some_inputs, owners)[1])
+        for some_inputs in (inputs, other_batch_size(inputs))
+    ]
     for owner in owners:
-        fixed = [[_unbatched_positions(call, n) for call in calls if call.owner is owner] for n, calls in seen]
-        yield owner, frozenset().union(*(frozenset.intersection(*each) for each in fixed if each))
+        positions = [[_unbatched_positions(call, n) for call in calls if call.owner is owner] for n, calls in recorded]
+        yield owner, frozenset().union(*(frozenset.intersection(*each) for each in positions if each))
 
 
 def _unbatched_positions(call: OwnerCall, n: int) -> frozenset[int]:
     return frozenset(
-        place for place, leaf in enumerate(tree_flatten((call.args, call.kwargs))[0]) if not has_batch_axis(leaf, n)
+        position
+        for position, leaf in enumerate(tree_flatten((call.args, call.kwargs))[0])
+        if not has_batch_axis(leaf, n)
     )
 
 
@@ -63,9 +68,9 @@ def _fastest_strategy(network: Network, call: OwnerCall, g: Tensor) -> int:
     """Position among the ways."""
     values = dict(network.module.named_parameters())
     local = {key: values[name].detach() for key, name in call.owner.parameters.items()}
-    *ways, expected = (_try_strategy(network, call, local, g, strategy) for strategy in _STRATEGIES)
-    alike = (found is not None and _all_close(found, expected) for found in ways)
-    return next((place for place, right in enumerate(alike) if right), len(ways))
+    *candidates, expected = (_try_strategy(network, call, local, g, strategy) for strategy in _STRATEGIES)
+    agreement = (found is not None and _all_close(found, expected) for found in candidates)
+    return next((position for position, agrees in enumerate(agreement) if agrees), len(candidates))
 
 
 def _try_strategy(network: Network, call: OwnerCall, local: Tensors, g: Tensor, strategy: Strategy) -> Any:
@@ -82,7 +87,10 @@ def _try_strategy(network: Network, call: OwnerCall, local: Tensors, g: Tensor, 
 
 def _all_close(found: Tensors, expected: Tensors) -> bool:
     pairs = ((found[name], value, 1e-3 * float(value.abs().max())) for name, value in expected.items())
-    return all(torch.allclose(mine, value, rtol=1e-2, atol=size + 1e-6, equal_nan=True) for mine, value, size in pairs)
+    return all(
+        torch.allclose(value_found, value, rtol=1e-2, atol=size + 1e-6, equal_nan=True)
+        for value_found, value, size in pairs
+    )
 
 
 def _warn_fallback(slow: Sequence[ParameterOwner]) -> None:

@@ -69,7 +69,8 @@ class BlockDiagonalCovariance:
         n = len(batch.f)
         if self.low_rank is None:
             pieces = (
-                part.variance(group_gradient(batch, group), n, k).detach().double() for group, part in self.items()
+                precision.variance(group_gradient(batch, group), n, k).detach().double()
+                for group, precision in self.items()
             )
             return torch.stack(list(pieces)).sum(0)
         slices = chunk_slices(n, 4 * k * self.size)
@@ -85,18 +86,19 @@ class BlockDiagonalCovariance:
         z = self.block_inv_sqrt_rmatvec(v)
         return self.block_inv_sqrt_matvec(z if self.low_rank is None else self.low_rank.solve(z)).to(v.dtype)
 
-    def block_inv_sqrt_rmatvec(self, dense: Tensor) -> Tensor:
+    def block_inv_sqrt_rmatvec(self, v: Tensor) -> Tensor:
         """`G S_D^{-1/2}` of the independent parts."""
-        pieces = torch.split(dense, [group.size for group in self.groups], dim=-1)
+        pieces = torch.split(v, [group.size for group in self.groups], dim=-1)
         return torch.cat(
-            [part.inv_sqrt_rmatvec(piece) for part, piece in zip(self.precisions, pieces, strict=True)], dim=-1
+            [precision.inv_sqrt_rmatvec(piece) for precision, piece in zip(self.precisions, pieces, strict=True)],
+            dim=-1,
         )
 
     def block_inv_sqrt_matvec(self, z: Tensor) -> Tensor:
         """Back to the parameters' own coordinates."""
         pieces = torch.split(z, [group.size for group in self.groups], dim=-1)
-        named = zip(self.precisions, pieces, strict=True)
-        return torch.cat([part.inv_sqrt_matvec(piece.to(_dtype(part))) for part, piece in named], dim=-1)
+        pairs = zip(self.precisions, pieces, strict=True)
+        return torch.cat([precision.inv_sqrt_matvec(piece.to(_dtype(precision))) for precision, piece in pairs], dim=-1)
 
     def inv_sqrt_matvec(self, u: Tensor) -> Tensor:
         """`S^{-1/2} u`: the parameters' move for coordinates of `factor`."""
@@ -105,13 +107,18 @@ class BlockDiagonalCovariance:
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(diag(δ) S⁻¹)`, with the prior packed for each group."""
         if self.low_rank is None:
-            return sum(part.inverse_trace(delta) for part, delta in zip(self.precisions, prior, strict=True))
+            return sum(precision.inverse_trace(delta) for precision, delta in zip(self.precisions, prior, strict=True))
         pairs = zip(self.precisions, prior, strict=True)
-        return self.low_rank.inverse_trace(torch.cat([_prior_over_precision(part, delta) for part, delta in pairs]))
+        return self.low_rank.inverse_trace(
+            torch.cat([_prior_over_precision(precision, delta) for precision, delta in pairs])
+        )
 
     def _whitened_gradients(self, batch: LinearizedBatch, rows: slice) -> Tensor:
         return torch.cat(
-            [part.inv_sqrt_rmatvec(group_gradient(batch, group).materialize(rows)) for group, part in self.items()],
+            [
+                precision.inv_sqrt_rmatvec(group_gradient(batch, group).materialize(rows))
+                for group, precision in self.items()
+            ],
             dim=-1,
         )
 
@@ -120,16 +127,16 @@ class BlockDiagonalCovariance:
         return zip(self.groups, self.precisions, strict=True)
 
 
-def _dtype(part: BlockPrecision) -> torch.dtype:
-    return part.inv_sqrt.dtype if isinstance(part, CholeskyPrecision) else part.eigenvalues.dtype
+def _dtype(precision: BlockPrecision) -> torch.dtype:
+    return precision.inv_sqrt.dtype if isinstance(precision, CholeskyPrecision) else precision.eigenvalues.dtype
 
 
-def _prior_over_precision(part: BlockPrecision, delta: Tensor) -> Tensor:
+def _prior_over_precision(precision: BlockPrecision, delta: Tensor) -> Tensor:
     """`δ/d` of a diagonal part, in its own coordinates."""
-    if isinstance(part, CholeskyPrecision):
+    if isinstance(precision, CholeskyPrecision):
         raise TypeError("exact rows are held on top of diagonal parts only")
-    flat = delta if part.output_basis is None else delta.mean().expand(part.eigenvalues.shape)
-    return (flat / part.eigenvalues).reshape(-1).double()
+    flat = delta if precision.output_basis is None else delta.mean().expand(precision.eigenvalues.shape)
+    return (flat / precision.eigenvalues).reshape(-1).double()
 
 
 def group_gradient(batch: LinearizedBatch, group: ParameterGroup) -> Any:

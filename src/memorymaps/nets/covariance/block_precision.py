@@ -34,14 +34,14 @@ class EigenbasisPrecision:
         if isinstance(gradient, OuterProductGradient):
             return outer.variance(gradient, self.eigenvalues, self.output_basis, self.input_basis)
         pieces = [
-            _gram(self.inv_sqrt_rmatvec(gradient.materialize(part)))
-            for part in chunk_slices(n, k * self.eigenvalues.numel())
+            _gram(self.inv_sqrt_rmatvec(gradient.materialize(rows)))
+            for rows in chunk_slices(n, k * self.eigenvalues.numel())
         ]
         return torch.cat(pieces)
 
-    def inv_sqrt_rmatvec(self, dense: Tensor) -> Tensor:
+    def inv_sqrt_rmatvec(self, v: Tensor) -> Tensor:
         """`G S^{-1/2} [n, k, q]`, in the rotated basis."""
-        return self._to_eigenbasis(dense) * self.eigenvalues.rsqrt().reshape(-1)
+        return self._to_eigenbasis(v) * self.eigenvalues.rsqrt().reshape(-1)
 
     def inv_sqrt_matvec(self, z: Tensor) -> Tensor:
         """`z S^{-1/2}ᵀ`, back in the parameters' basis: `inv_sqrt_rmatvec(G) · inv_sqrt_matvec(z)` pairs give `G S⁻¹ …`."""
@@ -56,17 +56,17 @@ class EigenbasisPrecision:
         delta = prior if self.output_basis is None else prior.mean()
         return float((delta / self.eigenvalues).sum())
 
-    def _to_eigenbasis(self, dense: Tensor) -> Tensor:
+    def _to_eigenbasis(self, v: Tensor) -> Tensor:
         if self.output_basis is None or self.input_basis is None:
-            return dense
-        matrix = dense.reshape(*dense.shape[:-1], *self.eigenvalues.shape)
-        return (self.output_basis.T @ matrix @ self.input_basis).reshape(dense.shape)
+            return v
+        matrix = v.reshape(*v.shape[:-1], *self.eigenvalues.shape)
+        return (self.output_basis.T @ matrix @ self.input_basis).reshape(v.shape)
 
-    def _from_eigenbasis(self, dense: Tensor) -> Tensor:
+    def _from_eigenbasis(self, v: Tensor) -> Tensor:
         if self.output_basis is None or self.input_basis is None:
-            return dense
-        matrix = dense.reshape(*dense.shape[:-1], *self.eigenvalues.shape)
-        return (self.output_basis @ matrix @ self.input_basis.T).reshape(dense.shape)
+            return v
+        matrix = v.reshape(*v.shape[:-1], *self.eigenvalues.shape)
+        return (self.output_basis @ matrix @ self.input_basis.T).reshape(v.shape)
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ class CholeskyPrecision:
     def variance(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
         """`V [n, k, k]`."""
         pieces = [
-            _gram(self.inv_sqrt_rmatvec(gradient.materialize(part)))
-            for part in chunk_slices(n, 2 * k * len(self.inv_sqrt))
+            _gram(self.inv_sqrt_rmatvec(gradient.materialize(rows)))
+            for rows in chunk_slices(n, 2 * k * len(self.inv_sqrt))
         ]
         return torch.cat(pieces)
 
-    def inv_sqrt_rmatvec(self, dense: Tensor) -> Tensor:
+    def inv_sqrt_rmatvec(self, v: Tensor) -> Tensor:
         """`G W [n, k, q]`."""
-        return dense.to(self.inv_sqrt.dtype) @ self.inv_sqrt
+        return v.to(self.inv_sqrt.dtype) @ self.inv_sqrt
 
     def inv_sqrt_matvec(self, z: Tensor) -> Tensor:
         """`z Wᵀ`."""
@@ -114,11 +114,11 @@ class ConcatenatedGradients:
     gradients: tuple[PerExampleGradient, ...]
     blocks: tuple[ParameterBlock, ...]
 
-    def materialize(self, part: slice) -> Tensor:
+    def materialize(self, rows: slice) -> Tensor:
         """`G [n', k, Σ q]`."""
-        return torch.cat([gradient.materialize(part) for gradient in self.gradients], dim=2)
+        return torch.cat([gradient.materialize(rows) for gradient in self.gradients], dim=2)
 
-    def jvp(self, moves: Tensor, part: slice) -> list[Any]:
+    def jvp(self, tangents: Tensor, rows: slice) -> list[Any]:
         """What moves `[n', Σ q]` do to every block's outputs."""
-        pieces = torch.split(moves, [block.size for block in self.blocks], dim=-1)
-        return [found.jvp(piece, part) for found, piece in zip(self.gradients, pieces, strict=True)]
+        pieces = torch.split(tangents, [block.size for block in self.blocks], dim=-1)
+        return [found.jvp(piece, rows) for found, piece in zip(self.gradients, pieces, strict=True)]

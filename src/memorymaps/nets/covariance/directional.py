@@ -47,8 +47,8 @@ class DirectionalChunk:
         cotangent = cotangent.clone().requires_grad_()
         call_cotangents, g = differentiable_cotangents(f, calls, cotangent, others)
         batch = LinearizedBatch(problem.network, f.detach(), tuple(calls), tuple(g))
-        named = {id(call): each for call, each in zip(calls, call_cotangents, strict=True)}
-        return cls(PreconditionedBatch.of(covariance, batch), chosen, cotangent, named)
+        by_call = {id(call): each for call, each in zip(calls, call_cotangents, strict=True)}
+        return cls(PreconditionedBatch.of(covariance, batch), chosen, cotangent, by_call)
 
     @property
     def f(self) -> Array:
@@ -59,10 +59,10 @@ class DirectionalChunk:
         """`DᵀVD [n, k, k]`."""
         return to_numpy(self.preconditioned.variance())
 
-    def respond(self, share: Array) -> Array:
+    def respond(self, coefficients: Array) -> Array:
         """`V D s [n, c]`: one solve and the reverse pass of a reverse pass."""
-        moved = self.preconditioned.posterior_tangents(torch.as_tensor(share).to(self.cotangent))
-        pairs = [(self.call_cotangents[id(call)], move.to(self.cotangent.dtype)) for call, move in moved]
+        tangents = self.preconditioned.posterior_tangents(torch.as_tensor(coefficients).to(self.cotangent))
+        pairs = [(self.call_cotangents[id(call)], tangent.to(self.cotangent.dtype)) for call, tangent in tangents]
         found = torch.autograd.grad([a for a, _ in pairs], self.cotangent, [b for _, b in pairs], retain_graph=True)
         return to_numpy(found[0])
 
@@ -84,35 +84,35 @@ class DirectionalBatch:
         cls, problem: LaplaceProblem, covariance: PosteriorCovariance, inputs: Any, choose: ChooseDirections
     ) -> DirectionalBatch:
         """Outputs, directions and `DᵀVD`, part by part."""
-        whole, kept = slice(0, length(inputs)), []
+        whole, cached = slice(0, length(inputs)), []
 
-        def work(x: Any, part: slice) -> tuple[Array, Array, Array]:
-            sight = DirectionalChunk.of(problem, covariance, x, lambda f: choose(f, part))
-            kept.extend([sight] * (part == whole))
-            return sight.f, sight.directions, sight.gram()
+        def work(x: Any, rows: slice) -> tuple[Array, Array, Array]:
+            chunk = DirectionalChunk.of(problem, covariance, x, lambda f: choose(f, rows))
+            cached.extend([chunk] * (rows == whole))
+            return chunk.f, chunk.directions, chunk.gram()
 
         with evaluation_mode(problem.network.module):
             found = zip(*problem.batch_size.run(inputs, work), strict=True)
             f, directions, gram = map(_concatenate, found)
-        return cls(problem, covariance, inputs, f, directions, gram, kept)
+        return cls(problem, covariance, inputs, f, directions, gram, cached)
 
-    def respond(self, share: Array) -> Array:
+    def respond(self, coefficients: Array) -> Array:
         """`V D s [n, c]` for shares `s [n, k]` of the directions."""
 
-        def work(x: Any, part: slice) -> Array:
-            return self._chunk(x, part).respond(share[part])
+        def work(x: Any, rows: slice) -> Array:
+            return self._chunk(x, rows).respond(coefficients[rows])
 
         with evaluation_mode(self.problem.network.module):
             return _concatenate(list(self.problem.batch_size.run(self.inputs, work)))
 
-    def _chunk(self, x: Any, part: slice) -> DirectionalChunk:
+    def _chunk(self, x: Any, rows: slice) -> DirectionalChunk:
         """What was kept; a part of it, after memory ran out, is looked at anew."""
-        if part != slice(0, len(self.f)):
+        if rows != slice(0, len(self.f)):
             self._cached.clear()
         return (
             self._cached[0]
             if self._cached
-            else DirectionalChunk.of(self.problem, self.covariance, x, lambda _: self.directions[part])
+            else DirectionalChunk.of(self.problem, self.covariance, x, lambda _: self.directions[rows])
         )
 
 

@@ -33,7 +33,7 @@ class GradientRows(Protocol):
     def shape(self) -> tuple[int, int]:
         """`(n, k)`."""
 
-    def take(self, part: slice | Tensor) -> Self:
+    def take(self, examples: slice | Tensor) -> Self:
         """Some examples."""
 
     def single(self, examples: Tensor, directions: Tensor) -> Self:
@@ -77,9 +77,9 @@ class RankOneRows:
         """`(n, k)`."""
         return self.g.shape[0], self.g.shape[1]
 
-    def take(self, part: slice | Tensor) -> RankOneRows:
+    def take(self, examples: slice | Tensor) -> RankOneRows:
         """Some examples."""
-        return RankOneRows(self.a[part], self.g[part])
+        return RankOneRows(self.a[examples], self.g[examples])
 
     def single(self, examples: Tensor, directions: Tensor) -> RankOneRows:
         """Single gradients as examples of one direction each."""
@@ -91,10 +91,10 @@ class RankOneRows:
 
     def cross_gram(self, others: RankOneRows, inverse: Tensor) -> Tensor:
         """`(a·a'/δ)(g·g') [n·k, n'·k']`."""
-        near = (self.a * inverse[0]) @ others.a.T
-        alike = self.g.flatten(0, 1) @ others.g.flatten(0, 1).T
-        found = alike.view(*self.shape, *others.shape).mul_(near[:, None, :, None])
-        return found.view(alike.shape)
+        input_gram = (self.a * inverse[0]) @ others.a.T
+        cotangent_gram = self.g.flatten(0, 1) @ others.g.flatten(0, 1).T
+        found = cotangent_gram.view(*self.shape, *others.shape).mul_(input_gram[:, None, :, None])
+        return found.view(cotangent_gram.shape)
 
     def example_gram(self, inverse: Tensor) -> Tensor:
         """`(a·a/δ)(g·g) [n, k, k]`."""
@@ -102,13 +102,13 @@ class RankOneRows:
 
     def matvec(self, v: Tensor) -> Tensor:
         """`g·(v a) [..., n·k]`."""
-        turned = v.unflatten(-1, (-1, self.a.shape[1])) @ self.a.T  # [..., o, n]
-        return torch.matmul(self.g, turned.mT[..., None])[..., 0].flatten(-2)
+        outputs = v.unflatten(-1, (-1, self.a.shape[1])) @ self.a.T  # [..., o, n]
+        return torch.matmul(self.g, outputs.mT[..., None])[..., 0].flatten(-2)
 
     def rmatvec(self, x: Tensor) -> Tensor:
         """`Σ x g aᵀ [..., o·d]`."""
-        pulled = torch.matmul(x.unflatten(-1, self.shape)[..., None, :], self.g)[..., 0, :]  # [..., n, o]
-        return (pulled.mT @ self.a).flatten(-2)
+        weighted = torch.matmul(x.unflatten(-1, self.shape)[..., None, :], self.g)[..., 0, :]  # [..., n, o]
+        return (weighted.mT @ self.a).flatten(-2)
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ class DenseRows:
         """`(n, k)`."""
         return self.rows.shape[0], self.rows.shape[1]
 
-    def take(self, part: slice | Tensor) -> DenseRows:
+    def take(self, examples: slice | Tensor) -> DenseRows:
         """Some examples."""
-        return DenseRows(self.rows[part])
+        return DenseRows(self.rows[examples])
 
     def single(self, examples: Tensor, directions: Tensor) -> DenseRows:
         """Single gradients as examples of one direction each."""
@@ -166,8 +166,8 @@ RowsType = type[RankOneRows] | type[DenseRows]
 
 def rows_type(found: PerExampleGradient, prior: Tensor) -> RowsType:
     """Whether a group's gradients can stay in their factors under prior precisions `δ` in its shape."""
-    once = isinstance(found, OuterProductGradient) and found.positions == 1
-    return RankOneRows if once and bool((prior == prior[:1]).all()) else DenseRows
+    single_position = isinstance(found, OuterProductGradient) and found.positions == 1
+    return RankOneRows if single_position and bool((prior == prior[:1]).all()) else DenseRows
 
 
 @dataclass(frozen=True)
@@ -206,25 +206,29 @@ class GramCovariance:
 
     def variance(self, batch: LinearizedBatch, k: int) -> Tensor:
         """`V [n, k, k]`, a few examples at a time."""
-        seen = group_rows(batch, self.groups, [type(rows) for rows in self.rows])  # type: ignore[misc]
+        batch_rows = group_rows(batch, self.groups, [type(rows) for rows in self.rows])  # type: ignore[misc]
         parts = chunk_slices(len(batch.f), k * len(self.cholesky_factor))
-        return torch.cat([self._variance([rows.take(part) for rows in seen]) for part in parts])
+        return torch.cat([self._variance([rows.take(examples) for rows in batch_rows]) for examples in parts])
 
-    def _variance(self, seen: list[Any]) -> Tensor:
-        triples = list(zip(seen, self.rows, inverses_of(self.prior.precisions), strict=True))
-        own = sum((mine.example_gram(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
-        cross_gram = sum((mine.cross_gram(rows, inverse) for mine, rows, inverse in triples), start=torch.tensor(0.0))
-        half = torch.linalg.solve_triangular(self.cholesky_factor, cross_gram.T, upper=False).T.view(*own.shape[:2], -1)
-        return own - torch.matmul(half, half.mT)
+    def _variance(self, batch_rows: list[Any]) -> Tensor:
+        triples = list(zip(batch_rows, self.rows, inverses_of(self.prior.precisions), strict=True))
+        own = sum((own_rows.example_gram(inverse) for own_rows, _, inverse in triples), start=torch.tensor(0.0))
+        cross_gram = sum(
+            (own_rows.cross_gram(rows, inverse) for own_rows, rows, inverse in triples), start=torch.tensor(0.0)
+        )
+        whitened = torch.linalg.solve_triangular(self.cholesky_factor, cross_gram.T, upper=False).T.view(
+            *own.shape[:2], -1
+        )
+        return own - torch.matmul(whitened, whitened.mT)
 
     def solve(self, v: Tensor) -> Tensor:
         """`S⁻¹v [..., P]`, in the order of the groups."""
         inverse = torch.cat([each.reshape(-1) for each in inverses_of(self.prior.precisions)])
         base = v.double() * inverse
         pieces = zip(self.rows, torch.split(base, [group.size for group in self.groups], dim=-1), strict=True)
-        answers = sum((rows.matvec(piece) for rows, piece in pieces), start=torch.tensor(0.0))
-        x = torch.cholesky_solve(answers.reshape(-1, len(self.cholesky_factor)).T, self.cholesky_factor).T.view(
-            answers.shape
+        products = sum((rows.matvec(piece) for rows, piece in pieces), start=torch.tensor(0.0))
+        x = torch.cholesky_solve(products.reshape(-1, len(self.cholesky_factor)).T, self.cholesky_factor).T.view(
+            products.shape
         )
         return (base - torch.cat([rows.rmatvec(x) for rows in self.rows], dim=-1) * inverse).to(v.dtype)
 
@@ -236,8 +240,10 @@ class GramCovariance:
         ValueError
             Another prior.
         """
-        held = [part.eigenvalues for part in self.prior.precisions if isinstance(part, EigenbasisPrecision)]
-        if not all(map(torch.equal, held, prior)):
+        precisions = [
+            examples.eigenvalues for examples in self.prior.precisions if isinstance(examples, EigenbasisPrecision)
+        ]
+        if not all(map(torch.equal, precisions, prior)):
             raise ValueError("a Gram form knows the trace for its own prior only")
         return self.size - len(self.cholesky_factor) + float(torch.cholesky_inverse(self.cholesky_factor).trace())
 
@@ -258,6 +264,6 @@ def inverses_of(parts: Sequence[Any]) -> list[Tensor]:
     return [part.eigenvalues.double().reciprocal() for part in parts if isinstance(part, EigenbasisPrecision)]
 
 
-def group_rows(batch: LinearizedBatch, groups: Sequence[ParameterGroup], kinds: Sequence[RowsType]) -> list[Any]:
+def group_rows(batch: LinearizedBatch, groups: Sequence[ParameterGroup], row_types: Sequence[RowsType]) -> list[Any]:
     """Every group's rows of a batch."""
-    return [kind.of(group_gradient(batch, group)) for kind, group in zip(kinds, groups, strict=True)]
+    return [row_type.of(group_gradient(batch, group)) for row_type, group in zip(row_types, groups, strict=True)]

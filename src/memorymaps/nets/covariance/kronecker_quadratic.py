@@ -46,12 +46,12 @@ class RotatedGradients:
     ) -> RotatedGradients:
         """Turn the factors that are fewer than the products."""
         k, (_, t, o), d = len(x.g), x.g.shape, eigenvalues.shape[1]
-        tokens = t > 1 and _pairwise_is_cheaper(x, d, output_basis is not None)
-        whole = t == 1 or tokens
-        g_first, a_first = whole or t <= d, whole or t <= k * o
-        turned = x.rotate(output_basis if g_first else None, input_basis if a_first else None)
+        by_pairs = t > 1 and _pairwise_is_cheaper(x, d, output_basis is not None)
+        both = t == 1 or by_pairs
+        g_first, a_first = both or t <= d, both or t <= k * o
+        rotated = x.rotate(output_basis if g_first else None, input_basis if a_first else None)
         after = (None if g_first else output_basis, None if a_first else input_basis)
-        return cls(turned, eigenvalues, output_basis if g_first else None, *after, tokens)
+        return cls(rotated, eigenvalues, output_basis if g_first else None, *after, by_pairs)
 
     def variance(self) -> Tensor:
         """`V [n, k, k]`."""
@@ -60,14 +60,16 @@ class RotatedGradients:
             return torch.matmul(g * self._weight[:, None], g.transpose(1, 2))
         if self.pairwise:
             return _pairwise_positions(self.x, self.eigenvalues)
-        return torch.cat([self._gram(part) for part in self._chunks()])
+        return torch.cat([self._gram(rows) for rows in self._chunks()])
 
-    def posterior_tangents(self, share: Tensor) -> Tensor:
+    def posterior_tangents(self, coefficients: Tensor) -> Tensor:
         """`S⁻¹G a_t`: how the layer's outputs move along the posterior step of `Σ_k s_k G_k`, `[n, t, o]`."""
         if self.x.positions == 1:
-            y = self.x.g.combine(share).tensors[0] * self._weight[:, None]
+            y = self.x.g.combine(coefficients).tensors[0] * self._weight[:, None]
         else:
-            y = torch.cat([self._solve_chunk(share[p], p) @ self.x.inputs[p].mT for p in self._chunks()]).mT
+            y = torch.cat(
+                [self._solve_chunk(coefficients[rows], rows) @ self.x.inputs[rows].mT for rows in self._chunks()]
+            ).mT
         return y if self.rotated_by is None else layout_preserving_matmul(y, self.rotated_by.T)
 
     @cached_property
@@ -94,18 +96,18 @@ class RotatedGradients:
         """All products, where they are fewer than the factors."""
         if self._products_numel > self._factors_numel:
             return None
-        return torch.cat([self._products(self.x, part) for part in self._chunks()])
+        return torch.cat([self._products(self.x, rows) for rows in self._chunks()])
 
-    def _products(self, x: OuterProductGradient, part: slice) -> Tensor:
+    def _products(self, x: OuterProductGradient, rows: slice) -> Tensor:
         """`Q_Gᵀ G Q_A [n', k, o, d]`."""
-        products = x.materialize(part).view(-1, len(x.g), *self.eigenvalues.shape)
+        products = x.materialize(rows).view(-1, len(x.g), *self.eigenvalues.shape)
         products = products if self.input_basis is None else products @ self.input_basis
         return products if self.output_basis is None else self.output_basis.T @ products
 
-    def _gram(self, part: slice) -> Tensor:
+    def _gram(self, rows: slice) -> Tensor:
         """`⟨G_c/√s, G_c'/√s⟩`; products made for this alone are scaled where they lie."""
-        kept = self._cached_products
-        products = self._products(self.x, part).mul_(self._scale) if kept is None else kept[part] * self._scale
+        cached = self._cached_products
+        products = self._products(self.x, rows).mul_(self._scale) if cached is None else cached[rows] * self._scale
         flat = products.flatten(2)
         return torch.matmul(flat, flat.transpose(1, 2))
 
@@ -113,13 +115,15 @@ class RotatedGradients:
     def _scale(self) -> Tensor:
         return self.eigenvalues.rsqrt()
 
-    def _solve_chunk(self, share: Tensor, part: slice) -> Tensor:
+    def _solve_chunk(self, coefficients: Tensor, rows: slice) -> Tensor:
         """`Q_G (Σ_k s_k Q_Gᵀ G_k Q_A / s) Q_Aᵀ [n', o, d]`, as far as products are turned."""
         if self._cached_products is None:
-            along = OuterProductGradient(self.x.inputs[part], self.x.g.map(lambda lane: lane[part]).combine(share))
-            products = self._products(along, slice(None))[:, 0]
+            combined = OuterProductGradient(
+                self.x.inputs[rows], self.x.g.map(lambda cotangent: cotangent[rows]).combine(coefficients)
+            )
+            products = self._products(combined, slice(None))[:, 0]
         else:
-            products = torch.matmul(share[:, None], self._cached_products[part].flatten(2)).view(
+            products = torch.matmul(coefficients[:, None], self._cached_products[rows].flatten(2)).view(
                 -1, *self.eigenvalues.shape
             )
         solved = products / self.eigenvalues
@@ -138,21 +142,21 @@ def _pairwise_is_cheaper(x: OuterProductGradient, d: int, rotating: bool) -> boo
     """Multiplications an example, turning into a basis included."""
     k, (_, t, o) = len(x.g), x.g.shape
     matrices = k * t * o * d + k * k * o * d + rotating * (min(t, k * o) * d * d + k * min(t, d) * o * o)
-    tokens = t * t * d * o / 2 + k * t * t * o + k * k * t * o + rotating * (t * d * d + k * t * o * o)
-    return bool(tokens < matrices)
+    by_pairs = t * t * d * o / 2 + k * t * t * o + k * k * t * o + rotating * (t * d * d + k * t * o * o)
+    return bool(by_pairs < matrices)
 
 
 def _pairwise_positions(x: OuterProductGradient, eigenvalues: Tensor) -> Tensor:
     k, (n, t, o) = len(x.g), x.g.shape
     weight, pairs = eigenvalues.reciprocal().T, torch.triu_indices(t, t, device=x.a.device)
     found = x.a.new_empty(n, k, k)
-    for part in chunk_slices(n, pairs.shape[1] * max(x.a.shape[-1], o), _CACHE_NUMBERS):
-        a, g = x.a[part], x.g[part].permute(0, 3, 1, 2)  # [n', o, k, t]
+    for rows in chunk_slices(n, pairs.shape[1] * max(x.a.shape[-1], o), _CACHE_NUMBERS):
+        a, g = x.a[rows], x.g[rows].permute(0, 3, 1, 2)  # [n', o, k, t]
         half = (a[:, pairs[0]] * a[:, pairs[1]]) @ weight
-        whole = half.new_empty(len(a), t, t, o)
-        whole[:, pairs[0], pairs[1]] = half
-        whole[:, pairs[1], pairs[0]] = half
-        bent = torch.matmul(g, whole.permute(0, 3, 1, 2))
-        sides = (side.transpose(1, 2).reshape(len(a), k, o * t) for side in (g, bent))
-        found[part] = torch.matmul(next(sides), next(sides).transpose(1, 2))
+        both = half.new_empty(len(a), t, t, o)
+        both[:, pairs[0], pairs[1]] = half
+        both[:, pairs[1], pairs[0]] = half
+        weighted = torch.matmul(g, both.permute(0, 3, 1, 2))
+        sides = (side.transpose(1, 2).reshape(len(a), k, o * t) for side in (g, weighted))
+        found[rows] = torch.matmul(next(sides), next(sides).transpose(1, 2))
     return found

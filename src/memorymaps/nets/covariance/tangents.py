@@ -40,21 +40,21 @@ class PreconditionedBatch:
         if not self.covariance.is_block_diagonal:
             return self.covariance.variance(self.batch, k)
         pieces = (
-            part.variance(group_gradient(self.batch, group), n, k) if rotated is None else rotated.variance()
-            for (group, part), rotated in self._items()
+            precision.variance(group_gradient(self.batch, group), n, k) if rotated is None else rotated.variance()
+            for (group, precision), rotated in self._items()
         )
         return torch.stack([piece.detach().double() for piece in pieces]).sum(0)
 
-    def posterior_tangents(self, share: Tensor) -> CallTangents:
+    def posterior_tangents(self, coefficients: Tensor) -> CallTangents:
         """`S⁻¹J_iᵀD_i s_i` as moves of the calls' outputs, for every example's shares `s [n, k]` of its directions."""
         if not self.covariance.is_block_diagonal:
-            return _joint_tangents(self.covariance, self.batch.combine(share))
+            return _joint_tangents(self.covariance, self.batch.combine(coefficients))
         found: CallTangents = []
-        for (group, part), rotated in self._items():
+        for (group, precision), rotated in self._items():
             if rotated is None:
-                found += _group_tangents(self.batch.combine(share), group, part)
+                found += _group_tangents(self.batch.combine(coefficients), group, precision)
             else:
-                found += self.batch.tangents_by_call(group.blocks[0], rotated.posterior_tangents(share))
+                found += self.batch.tangents_by_call(group.blocks[0], rotated.posterior_tangents(coefficients))
         return found
 
     def _items(self) -> Any:
@@ -62,41 +62,41 @@ class PreconditionedBatch:
 
 
 def _rotate_group(
-    covariance: PosteriorCovariance, batch: LinearizedBatch, group: ParameterGroup, part: BlockPrecision
+    covariance: PosteriorCovariance, batch: LinearizedBatch, group: ParameterGroup, precision: BlockPrecision
 ) -> RotatedGradients | None:
     """Sums of outer products under a precision that is diagonal in a basis; `None` for all that is made anew."""
-    if not covariance.is_block_diagonal or not isinstance(part, EigenbasisPrecision):
+    if not covariance.is_block_diagonal or not isinstance(precision, EigenbasisPrecision):
         return None
     found = group_gradient(batch, group)
     return (
-        RotatedGradients.rotate(found, part.eigenvalues, part.output_basis, part.input_basis)
+        RotatedGradients.rotate(found, precision.eigenvalues, precision.output_basis, precision.input_basis)
         if isinstance(found, OuterProductGradient)
         else None
     )
 
 
-def _group_tangents(batch: LinearizedBatch, group: ParameterGroup, part: BlockPrecision) -> CallTangents:
+def _group_tangents(batch: LinearizedBatch, group: ParameterGroup, precision: BlockPrecision) -> CallTangents:
     """The moves of one independent part, for a batch along one direction."""
     each = group_gradient(batch, group)
     rows = chunk_slices(len(batch.f), 4 * group.size)
     return _tangents_by_call(
-        batch, (group,), [[_block_jvps(each, part.solve(each.materialize(r)[:, 0]), r)] for r in rows]
+        batch, (group,), [[_block_jvps(each, precision.solve(each.materialize(r)[:, 0]), r)] for r in rows]
     )
 
 
 def _joint_tangents(covariance: PosteriorCovariance, batch: LinearizedBatch) -> CallTangents:
-    joined = [group_gradient(batch, group) for group in covariance.groups]
+    gradients = [group_gradient(batch, group) for group in covariance.groups]
     found: list[list[Any]] = []
     for rows in chunk_slices(len(batch.f), 4 * covariance.size):
-        moves = covariance.solve(torch.cat([each.materialize(rows)[:, 0] for each in joined], dim=-1))
-        pieces = torch.split(moves, [group.size for group in covariance.groups], dim=-1)
-        found.append([_block_jvps(each, piece, rows) for each, piece in zip(joined, pieces, strict=True)])
+        tangents = covariance.solve(torch.cat([each.materialize(rows)[:, 0] for each in gradients], dim=-1))
+        pieces = torch.split(tangents, [group.size for group in covariance.groups], dim=-1)
+        found.append([_block_jvps(each, piece, rows) for each, piece in zip(gradients, pieces, strict=True)])
     return _tangents_by_call(batch, covariance.groups, found)
 
 
-def _block_jvps(each: Any, moves: Tensor, rows: slice) -> list[Any]:
+def _block_jvps(each: Any, tangents: Tensor, rows: slice) -> list[Any]:
     """Moves `[n', q]` of a group's parameters as moves of its blocks' outputs, one entry a block."""
-    found = each.jvp(moves, rows)
+    found = each.jvp(tangents, rows)
     return found if isinstance(each, ConcatenatedGradients) else [found]
 
 
@@ -105,10 +105,10 @@ def _tangents_by_call(
 ) -> CallTangents:
     """Slices of a batch joined again, block by block, in the shape of the calls."""
     blocks = [block for group in groups for block in group.blocks]
-    flat = [[moved for group in slices for moved in group] for slices in found]
+    flat = [[tangent for group in slices for tangent in group] for slices in found]
     return [
-        placed for block, parts in zip(blocks, zip(*flat, strict=True), strict=True)
-        for placed in batch.tangents_by_call(block, _concatenate_chunks(parts))
+        call_tangent for block, parts in zip(blocks, zip(*flat, strict=True), strict=True)
+        for call_tangent in batch.tangents_by_call(block, _concatenate_chunks(parts))
     ]  # fmt: skip
 
 

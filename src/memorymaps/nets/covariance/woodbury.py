@@ -45,8 +45,8 @@ class Woodbury:
 
     def inverse_trace(self, weight: Tensor) -> float:
         """`tr(diag(w) (I + UᵀU)⁻¹)` for `w [P]`."""
-        turned = (self.eigenvectors.T @ self.rows).square() @ weight.double()
-        return float(weight.double().sum() - (turned / (1 + self.eigenvalues)).sum())
+        rotated = (self.eigenvectors.T @ self.rows).square() @ weight.double()
+        return float(weight.double().sum() - (rotated / (1 + self.eigenvalues)).sum())
 
     def _project(self, z: Tensor) -> Tensor:
         return (z.double() @ self.rows.T) @ self.eigenvectors

@@ -51,13 +51,13 @@ class DiagonalCurvature:
     def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
         """`[o, d]` or `[q]`."""
         if isinstance(gradient, OuterProductGradient):
-            turned = gradient.rotate(self.output_basis, self.input_basis)
-            if turned.positions == 1:
-                squares = sum((lane[:, 0].square() for lane in turned.g.tensors), start=torch.tensor(0.0))
-                return squares.T @ turned.a[:, 0].square()
-            gradient = turned
+            rotated = gradient.rotate(self.output_basis, self.input_basis)
+            if rotated.positions == 1:
+                squares = sum((cotangent[:, 0].square() for cotangent in rotated.g.tensors), start=torch.tensor(0.0))
+                return squares.T @ rotated.a[:, 0].square()
+            gradient = rotated
         slices = chunk_slices(n, k * self.total.numel(), _CACHE_NUMBERS)
-        return sum((gradient.materialize(part).square_().sum((0, 1)) for part in slices), start=torch.tensor(0.0))
+        return sum((gradient.materialize(rows).square_().sum((0, 1)) for rows in slices), start=torch.tensor(0.0))
 
     def accumulate(self, contribution: Tensor) -> None:
         """Add in double precision."""
@@ -83,8 +83,10 @@ class KroneckerCurvature:
         """A batch's `Σ a aᵀ/t` and `Σ g gᵀ`."""
         a, g = gradient.a, gradient.g
         if self.reduce:
-            a, g = a.mean(1, keepdim=True), g.map(lambda lane: lane.sum(1, keepdim=True))
-        return _second_moment(a) / a.shape[1], torch.stack([_second_moment(lane) for lane in g.tensors]).sum(0)
+            a, g = a.mean(1, keepdim=True), g.map(lambda cotangent: cotangent.sum(1, keepdim=True))
+        return _second_moment(a) / a.shape[1], torch.stack([_second_moment(cotangent) for cotangent in g.tensors]).sum(
+            0
+        )
 
     def accumulate(self, contribution: tuple[Tensor, Tensor]) -> None:
         """Add in double precision."""
@@ -112,7 +114,7 @@ def _second_moment(g: Tensor) -> Tensor:
     n, t, o = g.shape
     if t <= o:
         return _gram(g.reshape(-1, o))
-    parts = (g[part] for part in chunk_slices(n, t * o + o * o, _CACHE_NUMBERS))
+    parts = (g[rows] for rows in chunk_slices(n, t * o + o * o, _CACHE_NUMBERS))
     return torch.stack([torch.matmul(each.mT, each).sum(0) for each in parts]).sum(0)
 
 
@@ -135,8 +137,8 @@ class DenseCurvature:
     def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
         """`[q, q]`."""
         found = torch.zeros_like(self.total)
-        for part in chunk_slices(n, 2 * k * len(self.total)):
-            rows = gradient.materialize(part).flatten(0, 1).to(found)
+        for rows in chunk_slices(n, 2 * k * len(self.total)):
+            rows = gradient.materialize(rows).flatten(0, 1).to(found)
             found.addmm_(rows.T, rows)
         return found
 

@@ -49,9 +49,9 @@ def _active_set_size(problem: LaplaceProblem, trace: Tensor) -> int:
 def _output_curvature_traces(problem: LaplaceProblem, batch: Batch) -> Tensor:
     y = problem.target(batch)
 
-    def work(x: Any, part: slice) -> Tensor:
+    def work(x: Any, rows_: slice) -> Tensor:
         f = problem.network.outputs(problem.network.to_device(x)).double()
-        found: Tensor = problem.network.likelihood.fisher_diagonal(f, y[part]).sum(-1)
+        found: Tensor = problem.network.likelihood.fisher_diagonal(f, y[rows_]).sum(-1)
         return found
 
     with torch.no_grad():

@@ -47,7 +47,7 @@ class ParameterVector:
         """The inverse of `flat`."""
         parts = torch.split(flat, [value.numel() for value in self.values.values()], dim=-1)
         shaped = zip(self.values.items(), parts, strict=True)
-        return {name: part.reshape((*flat.shape[:-1], *value.shape)) for (name, value), part in shaped}
+        return {name: rows.reshape((*flat.shape[:-1], *value.shape)) for (name, value), rows in shaped}
 
     def to_device(self, flat: Array) -> Tensor:
         """A vector in main memory on the parameters' device, in their precision."""
@@ -73,33 +73,35 @@ class GaussNewton:
                     total = total + product
         return total
 
-    def batch_product(self, batch: Batch, v: Tensor, inputs: Any, part: slice) -> Tensor:
+    def batch_product(self, batch: Batch, v: Tensor, inputs: Any, rows: slice) -> Tensor:
         """`Σ_i w_i J_iᵀ Λ_i J_i v` of one part of a batch."""
-        placed = self.network.to_device(inputs)
-        f, pull = vjp(functools.partial(self._outputs, placed), dict(self.parameters.values))
-        wide, y = f.detach().double(), torch.as_tensor(batch.target, device=f.device)[part]
-        bent = self.network.likelihood.fisher_matvec(wide, y, self._jvp(placed, v).permute(1, 2, 0).double())
+        x = self.network.to_device(inputs)
+        f, pull_back = vjp(functools.partial(self._outputs, x), dict(self.parameters.values))
+        f64, y = f.detach().double(), torch.as_tensor(batch.target, device=f.device)[rows]
+        weighted = self.network.likelihood.fisher_matvec(f64, y, self._jvp(x, v).permute(1, 2, 0).double())
         if batch.weight is not None:
-            bent = torch.as_tensor(batch.weight[part]).to(bent)[:, None, None] * bent
-        back: NamedTensors = vmap(lambda lane: pull(lane)[0], chunk_size=_VMAP_CHUNK)(bent.permute(2, 0, 1).to(f))
-        return self.parameters.flatten(back)
+            weighted = torch.as_tensor(batch.weight[rows]).to(weighted)[:, None, None] * weighted
+        gradients: NamedTensors = vmap(lambda cotangent: pull_back(cotangent)[0], chunk_size=_VMAP_CHUNK)(
+            weighted.permute(2, 0, 1).to(f)
+        )
+        return self.parameters.flatten(gradients)
 
     def jvp(self, inputs: Any, v: Tensor) -> Tensor:
         """`J v`: how the outputs of a batch answer to moves of the parameters, `[v, n, c]`."""
         return self._jvp(self.network.to_device(inputs), v)
 
-    def _jvp(self, placed: Any, v: Tensor) -> Tensor:
-        outputs, values = functools.partial(self._outputs, placed), dict(self.parameters.values)
+    def _jvp(self, x: Any, v: Tensor) -> Tensor:
+        outputs, values = functools.partial(self._outputs, x), dict(self.parameters.values)
 
         def one(tangent: NamedTensors) -> Tensor:
-            push: Tensor = jvp(outputs, (values,), (tangent,))[1]
-            return push
+            product: Tensor = jvp(outputs, (values,), (tangent,))[1]
+            return product
 
-        pushes: Tensor = vmap(one, chunk_size=_VMAP_CHUNK)(self.parameters.unflatten(v))
-        return pushes
+        products: Tensor = vmap(one, chunk_size=_VMAP_CHUNK)(self.parameters.unflatten(v))
+        return products
 
-    def _outputs(self, placed: Any, values: NamedTensors) -> Tensor:
-        return functional_forward(self.network, values, placed)
+    def _outputs(self, x: Any, values: NamedTensors) -> Tensor:
+        return functional_forward(self.network, values, x)
 
 
 def ggn_operator(problem: LaplaceProblem, with_prior: bool = True) -> GaussNewton:

@@ -29,8 +29,8 @@ def _leading_covariance(problem: LaplaceProblem, deltas: Deltas, rank: int) -> B
 
     def whitened(q: Array) -> Array:
         """The curvature between whitened parameters, of columns `[P, k]`."""
-        along = base.block_inv_sqrt_matvec(torch.as_tensor(q.T).to(operator.prior))[:, order.argsort()]
-        return to_numpy(base.block_inv_sqrt_rmatvec(operator(along)[:, order])).T
+        v = base.block_inv_sqrt_matvec(torch.as_tensor(q.T).to(operator.prior))[:, order.argsort()]
+        return to_numpy(base.block_inv_sqrt_rmatvec(operator(v)[:, order])).T
 
     values, vectors = _top_eigenpairs(
         whitened, problem.num_parameters, rank, 100 * torch.finfo(operator.prior.dtype).eps
@@ -41,7 +41,7 @@ def _leading_covariance(problem: LaplaceProblem, deltas: Deltas, rank: int) -> B
     )
 
 
-def _top_eigenpairs(act: Callable[[Array], Array], size: int, rank: int, tolerance: float) -> tuple[Array, Array]:
+def _top_eigenpairs(matmat: Callable[[Array], Array], size: int, rank: int, tolerance: float) -> tuple[Array, Array]:
     """The `rank` largest eigenvalues and their vectors `[size, rank]`: by Lanczos, or from all columns if they are few.
 
     Raises
@@ -50,10 +50,10 @@ def _top_eigenpairs(act: Callable[[Array], Array], size: int, rank: int, toleran
         Lanczos does not converge.
     """
     if 3 * rank > size:
-        matrix = act(np.eye(size))
+        matrix = matmat(np.eye(size))
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         return values[-rank:], vectors[:, -rank:]
-    operator = LinearOperator((size, size), lambda v: act(v.reshape(-1, 1))[:, 0], dtype=np.float64)
+    operator = LinearOperator((size, size), lambda v: matmat(v.reshape(-1, 1))[:, 0], dtype=np.float64)
     start = np.random.default_rng(0).normal(size=size)
     try:
         found: tuple[Array, Array] = eigsh(operator, rank, which="LA", v0=start, tol=tolerance)

@@ -31,27 +31,27 @@ def residual_curvature(problem: LaplaceProblem, group: ParameterGroup) -> Tensor
 
 
 def _chunk_residual_curvature(
-    problem: LaplaceProblem, group: ParameterGroup, y: Tensor, weight: Tensor, inputs: Any, part: slice
+    problem: LaplaceProblem, group: ParameterGroup, y: Tensor, weight: Tensor, inputs: Any, rows: slice
 ) -> Tensor:
     network, parameters = problem.network, problem.covered
     with torch.enable_grad():
         f = network.outputs(network.to_device(inputs))
-        residual = (weight[part, None] * network.likelihood.error(f.detach().double(), y[part])).to(f)
+        residual = (weight[rows, None] * network.likelihood.error(f.detach().double(), y[rows])).to(f)
         gradient = _packed_gradient(group, parameters, f, residual, create_graph=True)
     if not gradient.requires_grad:  # outputs linear in the parameters
         return problem.zeros(problem.num_parameters, problem.num_parameters)
-    found, one = problem.zeros(problem.num_parameters, problem.num_parameters), torch.zeros_like(gradient)
+    found, one_hot = problem.zeros(problem.num_parameters, problem.num_parameters), torch.zeros_like(gradient)
     for k in range(problem.num_parameters):
-        one[k] = 1
-        found[k] = _packed_gradient(group, parameters, gradient, one, retain_graph=True)
-        one[k] = 0
+        one_hot[k] = 1
+        found[k] = _packed_gradient(group, parameters, gradient, one_hot, retain_graph=True)
+        one_hot[k] = 0
     return found
 
 
 def _packed_gradient(
-    group: ParameterGroup, parameters: dict[str, Tensor], out: Tensor, along: Tensor, **graph: bool
+    group: ParameterGroup, parameters: dict[str, Tensor], out: Tensor, cotangent: Tensor, **graph: bool
 ) -> Tensor:
-    """The gradient of `⟨out, along⟩` as one vector."""
-    found = torch.autograd.grad(out, list(parameters.values()), along, allow_unused=True, **graph)
+    """The gradient of `⟨out, cotangent⟩` as one vector."""
+    found = torch.autograd.grad(out, list(parameters.values()), cotangent, allow_unused=True, **graph)
     pairs = zip(parameters.items(), found, strict=True)
     return group.pack({name: torch.zeros_like(p) if g is None else g for (name, p), g in pairs}).reshape(-1)

@@ -112,15 +112,15 @@ class LoaderExamples(Examples):
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions; reads the source once."""
-        wanted = np.arange(len(self))[rows]
-        order = np.argsort(wanted, kind="stable")
+        positions = np.arange(len(self))[rows]
+        order = np.argsort(positions, kind="stable")
         found, start = [], 0
         for batch in self:
-            inside = wanted[order][(wanted[order] >= start) & (wanted[order] < start + len(batch))] - start
+            inside = positions[order][(positions[order] >= start) & (positions[order] < start + len(batch))] - start
             found += [_single_row(batch, int(row)) for row in inside]
             start += len(batch)
-        back = np.argsort(order, kind="stable")
-        return _batch(*_collated([found[row] for row in back]))
+        inverse = np.argsort(order, kind="stable")
+        return _batch(*_collated([found[row] for row in inverse]))
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,9 @@ class DatasetExamples(Examples):
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions, in the order asked for."""
-        wanted = np.arange(len(self))[rows]
-        inputs, target, ids = self.split(self.collate([self.dataset[int(row)] for row in wanted]))
-        return _batch(inputs, target, self._row_numbers[wanted] if ids is None else ids)
+        positions = np.arange(len(self))[rows]
+        inputs, target, ids = self.split(self.collate([self.dataset[int(row)] for row in positions]))
+        return _batch(inputs, target, self._row_numbers[positions] if ids is None else ids)
 
     def _check_same(self, start: int, inputs: Any) -> None:
         content = hashlib.blake2b(digest_size=8)

@@ -135,7 +135,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
     prior = GPPrior(model)
     noise = np.broadcast_to(noise_of(likelihood), (len(whole),))
     gram = prior.kernel(whole.inputs, whole.inputs)
-    part = KernelOutput(prior.kernel, whole.inputs, gram, 1 / noise)
+    gram_output = KernelOutput(prior.kernel, whole.inputs, gram, 1 / noise)
     alpha = np.linalg.solve(gram + np.diag(noise), whole.target - prior.mean(whole.inputs))
     description = Description(
         model=f"GPyTorch {type(model).__name__} (ExactGP)",
@@ -143,7 +143,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
         likelihood="Gaussian",
         prior="the model's mean and kernel, from the model",
         coverage=(f"f at {len(whole)} training inputs: exact, full covariance",),
-        effective_parameters=part.effective_parameters,
+        effective_parameters=gram_output.effective_parameters,
         dispersion=float(np.mean(noise)),
         notes=(FIXED_HYPERPARAMETERS,),
         methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
@@ -152,7 +152,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
     def outputs(inputs: Any) -> Array:
         return (prior.mean(inputs) + prior.kernel(inputs, whole.inputs) @ alpha)[:, None]
 
-    return GramPosterior(Gaussian(float(np.mean(noise))), description, outputs, (part,))
+    return GramPosterior(Gaussian(float(np.mean(noise))), description, outputs, (gram_output,))
 
 
 def _needs_likelihood(model: Any, *_: Any) -> Any:

@@ -129,15 +129,15 @@ class MultitaskPosterior:
         cross, own = self.prior.kernel(inputs, self.train_inputs), self.prior.kernel(inputs, inputs)
         c = len(self.noise)
         n = len(own) // c
-        half = solve_triangular(self._cholesky, cross.T, lower=True).T.reshape(n, c, -1)
+        whitened = solve_triangular(self._cholesky, cross.T, lower=True).T.reshape(n, c, -1)
         rows = np.arange(n)
         prior = own.reshape(n, c, n, c)[rows, :, rows]
         f = self.prior.mean(inputs) + (cross @ self._weights).reshape(n, c)
-        return Marginals(f, prior - half @ half.mT)
+        return Marginals(f, prior - whitened @ whitened.mT)
 
     @cached_property
     def _coordinates(self) -> Array:
-        return gram_coordinates(self.gram, lambda seen: np.linalg.solve(self._joint_noise, seen))
+        return gram_coordinates(self.gram, lambda matrix: np.linalg.solve(self._joint_noise, matrix))
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `Z_i Z_jᵀ = V_ij`, exact where one of the two is a training example."""

@@ -131,8 +131,8 @@ class VariationalPosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V = C diag(aᵀSa) Cᵀ` and the spread that no example can move."""
-        g, z, spread = self._latent_statistics(inputs)
-        return Marginals(g @ self.mixing.T, self._mixed(np.sum(z**2, axis=-1)), self._mixed(spread))
+        g, z, residual_variance = self._latent_statistics(inputs)
+        return Marginals(g @ self.mixing.T, self._mixed(np.sum(z**2, axis=-1)), self._mixed(residual_variance))
 
     def _mixed(self, variance: Array) -> Array:
         """`C diag(v_i) Cᵀ [n, c, c]`."""
@@ -151,8 +151,8 @@ class VariationalPosterior:
         """`g [n, l]`, `Rᵀa [n, l, M]`, spread `[n, l]`."""
         x = self.prior.tensor(inputs)
         parts = [self._block(block) for block in torch.split(x, _CHUNK)]
-        f, z, spread = (torch.cat([part[k] for part in parts]).cpu().numpy() for k in range(3))
-        return f, z, spread
+        f, z, residual_variance = (torch.cat([part[k] for part in parts]).cpu().numpy() for k in range(3))
+        return f, z, residual_variance
 
     def _block(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         m = self.inducing.shape[-2]
@@ -163,14 +163,14 @@ class VariationalPosterior:
         jitter = self.prior.model.variational_strategy
         jitter = getattr(jitter, "base_variational_strategy", jitter).jitter_val
         eye = jitter * torch.eye(m, dtype=mean.dtype, device=mean.device)
-        triangle = torch.linalg.cholesky(covariance[:, :m, :m] + eye)
-        half = torch.linalg.solve_triangular(triangle, covariance[:, :m, m:], upper=False)
-        a = half if self.whitened else torch.linalg.solve_triangular(triangle.mT, half, upper=True)
+        cholesky = torch.linalg.cholesky(covariance[:, :m, :m] + eye)
+        whitened_cross = torch.linalg.solve_triangular(cholesky, covariance[:, :m, m:], upper=False)
+        a = whitened_cross if self.whitened else torch.linalg.solve_triangular(cholesky.mT, whitened_cross, upper=True)
         centre = self.mean if self.whitened else self.mean - mean[:, :m]
         f = mean[:, m:] + (a.mT @ centre[..., None])[..., 0]
         own = torch.diagonal(covariance[:, m:, m:], dim1=-2, dim2=-1)
-        spread = (own - (half**2).sum(-2)).clamp(min=0)
-        return f.T, (a.mT @ self.root).transpose(0, 1), spread.T
+        residual_variance = (own - (whitened_cross**2).sum(-2)).clamp(min=0)
+        return f.T, (a.mT @ self.root).transpose(0, 1), residual_variance.T
 
 
 @training_data.register(VariationalGP)

@@ -47,7 +47,7 @@ class LaplaceTorchPosterior:
         step = max(1, _MAX_JACOBIAN_NUMBERS // per_example)
         parts = [slice(k, k + step) for k in range(0, length(inputs), step)]
         with evaluation_mode(self.network.module):
-            found = [self._part(self.network.to_device(take_rows(inputs, part))) for part in parts]
+            found = [self._part(self.network.to_device(take_rows(inputs, chunk))) for chunk in parts]
         f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
         return Marginals(f, variance)
 

@@ -36,9 +36,11 @@ def posterior_description(
     source: str,
 ) -> Description:
     """The description of a finished posterior; `why` the structure was chosen, `source` of the prior."""
-    own = problem.num_parameters - covariance.inverse_trace([group.pack(problem.prior) for group in covariance.groups])
+    effective = problem.num_parameters - covariance.inverse_trace(
+        [group.pack(problem.prior) for group in covariance.groups]
+    )
     what = f"{problem.recipe.fisher} Gauss–Newton" if held.bounded else "exact Gauss–Newton and residuals"
-    trusted, words = _choose_estimator(problem, covariance, held)
+    estimator, notes = _choose_estimator(problem, covariance, held)
     n, c = len(problem.examples), problem.num_outputs
     return Description(
         model=f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of "
@@ -49,15 +51,15 @@ def posterior_description(
         algorithm="the trained network (a stationary point)",
         coverage=coverage(problem, structure),
         classes=tuple(range(c)) if isinstance(problem.network.likelihood, Categorical) else (),
-        effective_parameters=own,
-        distance=_distance_to_optimum(problem, covariance, own),
+        effective_parameters=effective,
+        distance=_distance_to_optimum(problem, covariance, effective),
         nonlinear=len(problem.blocks) > 1 and held.bounded,
-        estimator=trusted,
+        estimator=estimator,
         notes=(
             *why,
             *held.notes,
             *_averaged_prior_note(problem, structure),
-            *words,
+            *notes,
             f"{n:,} examples in batches of up to {problem.batch_size.size}",
         ),
         methods=("nickl2023memory", "tailor2023maps"),
@@ -94,13 +96,13 @@ def _choose_estimator(
         return "first_order", (
             f"Curvature is approximate and unverified: {_RANKS_NOTE} Laplace(probes={_DEFAULT_PROBES}) verifies it.",
         )
-    mine, exact, residual = _effective_parameters(problem, covariance, probes)
-    said = f"Effective parameters {mine:.1f}, by the exact curvature {exact:.1f}"
+    approximate, exact, residual = _effective_parameters(problem, covariance, probes)
+    statement = f"Effective parameters {approximate:.1f}, by the exact curvature {exact:.1f}"
     if not residual <= _MAX_RESIDUAL:
-        return "first_order", (f"{said}, which {_STEPS} steps have not settled: {_RANKS_NOTE}",)
-    fits = (1 - _MAX_DEFICIT) * exact <= mine <= (1 + _MAX_EXCESS) * exact
-    return ("bounded_cavity" if fits else "first_order"), (
-        f"{said}: {'trusted with the cavity estimator.' if fits else _RANKS_NOTE}",
+        return "first_order", (f"{statement}, which {_STEPS} steps have not settled: {_RANKS_NOTE}",)
+    agrees = (1 - _MAX_DEFICIT) * exact <= approximate <= (1 + _MAX_EXCESS) * exact
+    return ("bounded_cavity" if agrees else "first_order"), (
+        f"{statement}: {'trusted with the cavity estimator.' if agrees else _RANKS_NOTE}",
     )
 
 
@@ -126,10 +128,10 @@ def _effective_parameters(
     operator, solve = ggn_operator(in_memory(problem)), preconditioner(problem, covariance)
     generator = torch.Generator().manual_seed(0)
     z = torch.randint(0, 2, (probes, problem.num_parameters), generator=generator).to(operator.prior) * 2 - 1
-    curved = operator(z) - operator.prior * z
-    mine = (solve(z) * curved).sum(-1).mean()
-    x, residual = conjugate_gradients(operator, curved, solve, steps=_STEPS, tolerance=1e-3)
-    return float(mine), float((z * x).sum(-1).mean()), float(residual.max())
+    ggn_z = operator(z) - operator.prior * z
+    approximate = (solve(z) * ggn_z).sum(-1).mean()
+    x, residual = conjugate_gradients(operator, ggn_z, solve, steps=_STEPS, tolerance=1e-3)
+    return float(approximate), float((z * x).sum(-1).mean()), float(residual.max())
 
 
 def _distance_to_optimum(problem: LaplaceProblem, covariance: PosteriorCovariance, effective: float) -> float:
@@ -144,10 +146,10 @@ def _distance_to_optimum(problem: LaplaceProblem, covariance: PosteriorCovarianc
     return float(squared.sqrt() / max(1.0, effective) ** 0.5)
 
 
-def _loss_gradient(problem: LaplaceProblem, y: Tensor, w: Tensor, x: Any, part: slice) -> dict[str, Tensor]:
+def _loss_gradient(problem: LaplaceProblem, y: Tensor, w: Tensor, x: Any, rows: slice) -> dict[str, Tensor]:
     with torch.enable_grad():
         f = problem.network.outputs(problem.network.to_device(x))
-        error = w[part, None] * problem.network.likelihood.error(f.detach().double(), y[part])
+        error = w[rows, None] * problem.network.likelihood.error(f.detach().double(), y[rows])
         named = problem.covered
         found = torch.autograd.grad(f, list(named.values()), error.to(f), allow_unused=True)
     return {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(named.items(), found, strict=True)}

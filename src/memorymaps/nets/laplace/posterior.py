@@ -75,8 +75,8 @@ class NetworkPosterior:
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V = J S⁻¹ Jᵀ [n, c, c]`, as double-precision arrays."""
 
-        def work(x: Any, part: slice) -> tuple[Array, Array]:
-            batch = linearize(self.network, self.problem.owners, x, part, lambda f, _: one_hot_directions(f))
+        def work(x: Any, rows: slice) -> tuple[Array, Array]:
+            batch = linearize(self.network, self.problem.owners, x, rows, lambda f, _: one_hot_directions(f))
             return to_numpy(batch.f), to_numpy(self.covariance.variance(batch, batch.f.shape[1]))
 
         with evaluation_mode(self.network.module), self._error_context():
@@ -103,16 +103,16 @@ class NetworkPosterior:
         def choose(f: Array, _: slice) -> Array:
             return _one_hot_columns(_top_outputs(f, k), f.shape[1])
 
-        seen = self.along(inputs, choose)
-        top = _top_outputs(seen.f, k)
-        return top, Marginals(np.take_along_axis(seen.f, top, axis=1), seen.gram)
+        batch = self.along(inputs, choose)
+        top = _top_outputs(batch.f, k)
+        return top, Marginals(np.take_along_axis(batch.f, top, axis=1), batch.gram)
 
     def variances(self, inputs: Any) -> Array:
         """The diagonals of all `V`, `[n, c]`: no `C × C` matrix is formed."""
         c = self.problem.num_outputs
         parts = (np.arange(start, min(c, start + _OUTPUTS_PER_PASS)) for start in range(0, c, _OUTPUTS_PER_PASS))
-        seen = (self.along(inputs, functools.partial(_fixed_outputs, part)) for part in parts)
-        return np.concatenate([np.diagonal(each.gram, axis1=1, axis2=2) for each in seen], axis=1)
+        batch = (self.along(inputs, functools.partial(_fixed_outputs, rows)) for rows in parts)
+        return np.concatenate([np.diagonal(each.gram, axis1=1, axis2=2) for each in batch], axis=1)
 
     def respond(self, inputs: Any, direction: Array) -> Array:
         """`V d [n, c]` for one direction `d [n, c]` an example: a reverse pass, a solve and a forward-mode product.
@@ -125,8 +125,8 @@ class NetworkPosterior:
         d, shape = np.asarray(direction, dtype=float), (length(inputs), self.problem.num_outputs)
         if d.shape != shape:
             raise ValueError(f"directions of shape {d.shape}: expected one an example, {shape}")
-        seen = self.along(inputs, lambda _, rows: d[rows, :, None])
-        return seen.respond(np.ones((len(seen.f), 1)))
+        batch = self.along(inputs, lambda _, rows: d[rows, :, None])
+        return batch.respond(np.ones((len(batch.f), 1)))
 
     def outputs(self, inputs: Any) -> Array:
         """`f [n, c]`."""
@@ -188,10 +188,10 @@ class FactoredNetworkPosterior(NetworkPosterior):
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
 
-        def work(x: Any, part: slice) -> Array:
+        def work(x: Any, rows: slice) -> Array:
             return to_numpy(
                 self.covariance.covariance_root(
-                    linearize(self.network, self.problem.owners, x, part, lambda f, _: one_hot_directions(f))
+                    linearize(self.network, self.problem.owners, x, rows, lambda f, _: one_hot_directions(f))
                 )
             )
 
@@ -212,7 +212,7 @@ class DirectionalNetworkPosterior(NetworkPosterior):
 
     def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
         """Inputs in parts of which everything that is recorded fits in memory."""
-        return self.problem.batch_size.run(inputs, lambda x, part: (part, x))
+        return self.problem.batch_size.run(inputs, lambda x, rows: (rows, x))
 
 
 def _top_outputs(f: Array, k: int) -> Array:
@@ -220,14 +220,14 @@ def _top_outputs(f: Array, k: int) -> Array:
     return np.argsort(-f, axis=1, kind="stable")[:, :k]
 
 
-def _one_hot_columns(places: Array, c: int) -> Array:
-    """Directions `[n, c, k]`: each example's outputs at `places [n, k]`, alone."""
-    return np.swapaxes(np.eye(c)[places], 1, 2)
+def _one_hot_columns(positions: Array, c: int) -> Array:
+    """Directions `[n, c, k]`: each example's outputs at `positions [n, k]`, alone."""
+    return np.swapaxes(np.eye(c)[positions], 1, 2)
 
 
-def _fixed_outputs(part: Array, f: Array, _: slice) -> Array:
+def _fixed_outputs(rows: Array, f: Array, _: slice) -> Array:
     """The same outputs of every example."""
-    return _one_hot_columns(np.broadcast_to(part, (len(f), len(part))), f.shape[1])
+    return _one_hot_columns(np.broadcast_to(rows, (len(f), len(rows))), f.shape[1])
 
 
 def build_posterior(
@@ -238,8 +238,10 @@ def build_posterior(
         (_DEFAULT_DIRECTIONS if problem.num_outputs > _MAX_FULL_OUTPUTS else 0) if directions is None else directions
     )
     if wanted:
-        told = replace(description, notes=(*description.notes, _DIRECTIONAL_NOTE.format(wanted, "s" * (wanted > 1))))
-        return DirectionalNetworkPosterior(problem, covariance, told, wanted)
+        annotated = replace(
+            description, notes=(*description.notes, _DIRECTIONAL_NOTE.format(wanted, "s" * (wanted > 1)))
+        )
+        return DirectionalNetworkPosterior(problem, covariance, annotated, wanted)
     if isinstance(covariance, BlockDiagonalCovariance) and problem.num_parameters <= MAX_FACTORED_PARAMETERS:
         return FactoredNetworkPosterior(problem, covariance, description)
     return NetworkPosterior(problem, covariance, description)

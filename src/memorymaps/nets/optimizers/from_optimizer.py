@@ -94,34 +94,34 @@ class OptimizedNetwork:
 @posterior.register(OptimizedNetwork)
 def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     recipe, likelihood = model.recipe, model.network.likelihood
-    reading = precision_from_state(recipe.optimizer, recipe.n, recipe.loss)
+    state = precision_from_state(recipe.optimizer, recipe.n, recipe.loss)
     added = recipe.prior > 0
-    average = reading.variational if recipe.average is None else recipe.average
+    average = state.variational if recipe.average is None else recipe.average
     network = replace(model.network, likelihood=ExpectedLikelihood(likelihood) if average else likelihood)
-    names = _covered_names(network.module, reading)
+    names = _covered_names(network.module, state)
     directions = None if average else recipe.directions
     diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=directions)
     with evaluation_mode(network.module), name_failing_example(network, examples):
         problem = build_problem(LaplaceNetwork(network, diagonal), examples)
         precision = {
-            name: reading.precision[id(value)].to(value) + recipe.prior for name, value in problem.covered.items()
+            name: state.precision[id(value)].to(value) + recipe.prior for name, value in problem.covered.items()
         }
-        parts = tuple(
+        precisions = tuple(
             EigenbasisPrecision(_require_positive(group.name, group.pack(precision))) for group in problem.block_groups
         )
     description = Description(
         model=f"{type(network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in network.module.parameters()):,} parameters",
-        posterior=f"diagonal, from the optimiser's state: S = {reading.formula}",
+        posterior=f"diagonal, from the optimiser's state: S = {state.formula}",
         likelihood=type(likelihood).__name__,
         prior=prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source + (f" + {recipe.prior:g}" * added),
-        algorithm=reading.algorithm,
+        algorithm=state.algorithm,
         coverage=coverage(problem, "diag"),
         classes=tuple(range(problem.num_outputs)) if isinstance(likelihood, Categorical) else (),
         estimator="first_order",
         notes=("The optimiser's own curvature: read sizes as ranks.", *(_AVERAGED if average else ())),
     )
-    covariance = BlockDiagonalCovariance(problem.block_groups, parts)
+    covariance = BlockDiagonalCovariance(problem.block_groups, precisions)
     return build_posterior(problem, covariance, description, _useful_directions(directions, problem.num_outputs))
 
 
@@ -130,10 +130,8 @@ def _useful_directions(directions: int | None, outputs: int) -> int | None:
     return None if directions is not None and outputs <= directions + 2 else directions
 
 
-def _covered_names(module: nn.Module, reading: OptimizerPrecision) -> list[str]:
-    names = [
-        name for name, value in module.named_parameters() if value.requires_grad and id(value) in reading.precision
-    ]
+def _covered_names(module: nn.Module, state: OptimizerPrecision) -> list[str]:
+    names = [name for name, value in module.named_parameters() if value.requires_grad and id(value) in state.precision]
     if not names:
         raise OptimizerStateError(
             "the optimiser holds none of this network's parameters: pass the one it is trained with"

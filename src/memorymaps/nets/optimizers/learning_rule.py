@@ -67,28 +67,28 @@ def rule_of(m: MemoryMap, recipe: FromOptimizer, rate: float = 1.0) -> BLR:
     >>> rule.deviation([3, 7]).shape
     (8,)
     """
-    reading = precision_from_state(recipe.optimizer, recipe.n, recipe.loss)
-    origin, source, variational = *_source(m, reading), reading.variational
+    state = precision_from_state(recipe.optimizer, recipe.n, recipe.loss)
+    origin, source, variational = *_source(m, state), state.variational
     _refuse_large(source, variational)
-    mean, precision, delta = (_packed(source, value) for value in _state(source, recipe, reading))
+    mean, precision, delta = (_packed(source, value) for value in _state(source, recipe, state))
     family = GaussianCandidate(len(mean), "diag" if variational else "fixed", None if variational else precision)
     gradient, hessian = (
         np.concatenate(each) for each in zip(*_gradient_chunks(origin, source, variational), strict=True)
     )
     # the prior's δm − δm = 0 where S is learned; where it is fixed, KL's part −Sm keeps what is there
     prior = family.natural_gradients(mean, (delta * mean)[None], delta[None])[0]
-    kept = prior if variational else prior - precision * mean
-    return BLR(family, family.pack(mean, precision), family.natural_gradients(mean, gradient, hessian), kept, rate)
+    constant = prior if variational else prior - precision * mean
+    return BLR(family, family.pack(mean, precision), family.natural_gradients(mean, gradient, hessian), constant, rate)
 
 
-def _source(m: MemoryMap, reading: OptimizerPrecision) -> tuple[Origin, NetworkPosterior]:
+def _source(m: MemoryMap, state: OptimizerPrecision) -> tuple[Origin, NetworkPosterior]:
     source = m.origin.posterior if m.origin is not None else None
     if m.origin is None or not isinstance(source, NetworkPosterior):
         got = f"a map of {type(source).__name__}" if source is not None else "a map without its model"
         raise TypeError(f"got {got}: expected memory_map(net, …, posterior=FromOptimizer(…))")
-    if source.description.algorithm != reading.algorithm:
+    if source.description.algorithm != state.algorithm:
         raise TypeError(
-            f"the map is of {source.description.algorithm!r} and the optimiser is at {reading.algorithm!r}: "
+            f"the map is of {source.description.algorithm!r} and the optimiser is at {state.algorithm!r}: "
             "draw it again with posterior=FromOptimizer(optimizer, n)"
         )
     return m.origin, source
@@ -104,13 +104,13 @@ def _refuse_large(source: NetworkPosterior, variational: bool) -> None:
         )
 
 
-def _state(source: NetworkPosterior, recipe: FromOptimizer, reading: OptimizerPrecision) -> Iterator[dict[str, Tensor]]:
+def _state(source: NetworkPosterior, recipe: FromOptimizer, state: OptimizerPrecision) -> Iterator[dict[str, Tensor]]:
     """Means, precisions and the prior's precisions by parameter."""
-    held = prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).by_parameter
+    decays = prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).by_parameter
     covered = source.problem.covered
     yield {name: value.detach() for name, value in covered.items()}
-    yield {name: reading.precision[id(value)] + recipe.prior for name, value in covered.items()}
-    yield {name: torch.as_tensor(held.get(id(v), 0.0)).expand(v.shape) + recipe.prior for name, v in covered.items()}
+    yield {name: state.precision[id(value)] + recipe.prior for name, value in covered.items()}
+    yield {name: torch.as_tensor(decays.get(id(v), 0.0)).expand(v.shape) + recipe.prior for name, v in covered.items()}
 
 
 def _packed(source: NetworkPosterior, values: dict[str, Tensor]) -> Array:
@@ -120,14 +120,16 @@ def _packed(source: NetworkPosterior, values: dict[str, Tensor]) -> Array:
 def _gradient_chunks(origin: Origin, source: NetworkPosterior, variational: bool) -> Iterator[tuple[Array, Array]]:
     """`J_iᵀe_i` and `diag J_iᵀΛ_iJ_i` (`Λ = RRᵀ`: the sum of squares of `J_iᵀR`), a part of a batch at a time."""
     problem = source.problem
-    for batch in (part for whole in problem.examples for part in origin.parts(whole)):
+    for batch in (rows for whole in problem.examples for rows in origin.parts(whole)):
         at = origin.local(batch)
         roots = list(np.moveaxis(_root(at), -1, 0)) if variational else []
-        along = torch.as_tensor(np.stack([at.error, *roots]))
+        directions = torch.as_tensor(np.stack([at.error, *roots]))
 
-        def work(x: Any, part: slice, along: Tensor = along) -> tuple[Array, Array]:
-            seen = linearize(source.network, problem.owners, x, part, lambda _, rows: along[:, rows])
-            g = torch.cat([seen.gradient(block).materialize(slice(None)).double() for block in source.blocks], dim=-1)
+        def work(x: Any, rows: slice, directions: Tensor = directions) -> tuple[Array, Array]:
+            linearized = linearize(source.network, problem.owners, x, rows, lambda _, rows: directions[:, rows])
+            g = torch.cat(
+                [linearized.gradient(block).materialize(slice(None)).double() for block in source.blocks], dim=-1
+            )
             return to_numpy(g[:, 0]), to_numpy(g[:, 1:].square().sum(1))
 
         with evaluation_mode(source.network.module):

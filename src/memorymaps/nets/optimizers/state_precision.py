@@ -50,13 +50,13 @@ def precision_from_state(optimizer: Any, n: int, loss: str = "mean") -> Optimize
     """
     if n < 1 or loss not in ("mean", "sum"):
         raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
-    kind = _family_of(optimizer)
-    found = kind.precision(optimizer, n if loss == "mean" else 1)
+    family = _family_of(optimizer)
+    found = family.precision(optimizer, n if loss == "mean" else 1)
     for value in found.values():
         if not bool(torch.isfinite(value).all() and (value >= 0).all()):
             raise OptimizerStateError(f"the state of {type(optimizer).__name__} is not finite: training has diverged")
     return OptimizerPrecision(
-        found, f"{type(optimizer).__name__}, step {kind.step(optimizer)}", kind.formula, kind.variational
+        found, f"{type(optimizer).__name__}, step {family.step(optimizer)}", family.formula, family.variational
     )
 
 
@@ -72,7 +72,7 @@ class OptimizerFamily:
 
 
 def _family_of(optimizer: Any) -> OptimizerFamily:
-    found = next((kind for kind in _FAMILIES if kind.matches(optimizer)), None)
+    found = next((family for family in _FAMILIES if family.matches(optimizer)), None)
     if found is not None:
         return found
     name = type(optimizer).__name__

@@ -183,7 +183,7 @@ def _update(group: dict[str, Any], gradient: Tensor, product: Tensor) -> None:
     h = beta2 * h + (1 - beta2) * curvature + 0.5 * (1 - beta2) ** 2 * gap**2 * (h + decay)
     group["hess"] = h
     m = parameters_to_vector(group["params"])
-    slope = group["momentum"] / (1 - beta1 ** group["step"]) + decay * m
+    gradient_of_loss = group["momentum"] / (1 - beta1 ** group["step"]) + decay * m
     rate = group["lr"] * (group["hess_init"] + decay)
-    move = (slope / (h + decay)).clamp(-group["clip_radius"], group["clip_radius"])
-    _copy_into(group, m - rate * move)
+    step_direction = (gradient_of_loss / (h + decay)).clamp(-group["clip_radius"], group["clip_radius"])
+    _copy_into(group, m - rate * step_direction)

@@ -22,18 +22,18 @@ def removal_influence(
 ) -> tuple[Array, Array]:
     """`(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` for every group of rows: moves `[g, P]` and relative residuals `[g]`."""
     operator = ggn_operator(problem)
-    own = [_batches(problem, rows) for rows in groups]
-    push = torch.stack(
-        [sum((_group_gradient(operator, problem, b) for b in batches), operator.prior * 0) for batches in own]
+    batches = [_batches(problem, rows) for rows in groups]
+    gradients = torch.stack(
+        [sum((_group_gradient(operator, problem, b) for b in batches), operator.prior * 0) for batches in batches]
     )
 
     def remaining(v: Tensor) -> Tensor:
         return operator(v) - torch.stack(
-            [_group_ggn_product(operator, b, each) for b, each in zip(own, v, strict=True)]
+            [_group_ggn_product(operator, b, each) for b, each in zip(batches, v, strict=True)]
         )
 
-    moves, residual = conjugate_gradients(remaining, push, preconditioner(problem, covariance), steps, tolerance)
-    return to_numpy(moves), to_numpy(residual)
+    deltas, residual = conjugate_gradients(remaining, gradients, preconditioner(problem, covariance), steps, tolerance)
+    return to_numpy(deltas), to_numpy(residual)
 
 
 def _batches(problem: LaplaceProblem, rows: Array) -> list[Batch]:

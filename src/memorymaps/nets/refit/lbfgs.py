@@ -28,23 +28,30 @@ def preconditioned_lbfgs(
     Ends where no step along the direction goes down: at the minimum, or in the noise of the objective's arithmetic.
     Source: Nocedal & Wright 2006, algorithm 7.4, with strong Wolfe steps.
     """
-    seen = _LastEvaluation(objective)
-    theta, gradient = start, seen.gradient(start)
+    cached = _LastEvaluation(objective)
+    theta, gradient = start, cached.gradient(start)
     preconditioned_gradient = initial_inverse_hessian(gradient)
     pairs: deque[CurvaturePair] = deque(maxlen=max(3, min(_MAX_PAIRS, _MAX_PAIR_NUMBERS // (2 * len(start)))))
     while True:
         yield theta, _gradient_norm(gradient, preconditioned_gradient)
-        along = -_two_loop_recursion(gradient, pairs, initial_inverse_hessian)
-        step = _wolfe_step(seen, theta, along, gradient)
-        if step is None:
+        direction = -_two_loop_recursion(gradient, pairs, initial_inverse_hessian)
+        step_size = _wolfe_step(cached, theta, direction, gradient)
+        if step_size is None:
             return
-        move = step * along
-        theta, before = theta + move, (gradient, preconditioned_gradient)
-        gradient = seen.gradient(theta)
+        step = step_size * direction
+        theta, previous = theta + step, (gradient, preconditioned_gradient)
+        gradient = cached.gradient(theta)
         preconditioned_gradient = initial_inverse_hessian(gradient)
-        change, spread = gradient - before[0], preconditioned_gradient - before[1]
-        if move @ change > _MIN_COSINE * np.linalg.norm(move) * np.linalg.norm(change) and change @ spread > 0:
-            pairs.append(CurvaturePair(move, change, float(move @ change / (change @ spread))))
+        gradient_change, preconditioned_change = gradient - previous[0], preconditioned_gradient - previous[1]
+        if (
+            step @ gradient_change > _MIN_COSINE * np.linalg.norm(step) * np.linalg.norm(gradient_change)
+            and gradient_change @ preconditioned_change > 0
+        ):
+            pairs.append(
+                CurvaturePair(
+                    step, gradient_change, float(step @ gradient_change / (gradient_change @ preconditioned_change))
+                )
+            )
 
 
 class CurvaturePair(NamedTuple):
@@ -63,24 +70,24 @@ def _gradient_norm(gradient: Array, preconditioned_gradient: Array) -> float:
 
 def _two_loop_recursion(gradient: Array, pairs: deque[CurvaturePair], initial_inverse_hessian: InverseHessian) -> Array:
     """The inverse Hessian, as the last moves tell it, times the gradient."""
-    q, shares = gradient.copy(), []
+    q, coefficients = gradient.copy(), []
     for s, y, _ in reversed(pairs):
-        shares.append(s @ q / (s @ y))
-        q -= shares[-1] * y
+        coefficients.append(s @ q / (s @ y))
+        q -= coefficients[-1] * y
     r = initial_inverse_hessian(q)
     if pairs:
         r = r * pairs[-1].scale
-    for (s, y, _), share in zip(pairs, reversed(shares), strict=True):
-        r = r + (share - y @ r / (s @ y)) * s
+    for (s, y, _), coefficient in zip(pairs, reversed(coefficients), strict=True):
+        r = r + (coefficient - y @ r / (s @ y)) * s
     return r
 
 
-def _wolfe_step(seen: _LastEvaluation, theta: Array, along: Array, gradient: Array) -> float | None:
-    if not gradient @ along < 0:
+def _wolfe_step(cached: _LastEvaluation, theta: Array, direction: Array, gradient: Array) -> float | None:
+    if not gradient @ direction < 0:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SciPy's that none was found: None says so
-        found = line_search(seen.value, seen.gradient, theta, along, gradient, seen.value(theta))
+        found = line_search(cached.value, cached.gradient, theta, direction, gradient, cached.value(theta))
     return None if found[0] is None else float(found[0])
 
 

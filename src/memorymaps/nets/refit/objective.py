@@ -54,8 +54,10 @@ class LeaveOutObjective:
         parameters, prior = operator.parameters, to_numpy(operator.prior)
         origin = to_numpy(parameters.flatten(parameters.values)) if theta is None else theta
         included, values = np.ones(len(problem.examples)), parameters.unflatten(parameters.to_device(origin))
-        losses, pushes = zip(*_loss_chunks(problem, values, included), strict=True)
-        residual_gradient = prior * origin + sum(to_numpy(parameters.flatten(push)) for push in pushes)
+        losses, chunk_gradients = zip(*_loss_chunks(problem, values, included), strict=True)
+        residual_gradient = prior * origin + sum(
+            to_numpy(parameters.flatten(chunk_gradient)) for chunk_gradient in chunk_gradients
+        )
         return cls(problem, parameters, prior, origin, np.concatenate(losses), residual_gradient, included)
 
     @classmethod
@@ -64,14 +66,14 @@ class LeaveOutObjective:
         problem = in_memory(problem)
         start = cls.at_parameters(problem)
         free = replace(start, residual_gradient=np.zeros_like(start.residual_gradient))
-        rest = start.origin
+        minimum = start.origin
         for theta, residual_gradient in islice(
-            preconditioned_lbfgs(free, _inverse_hessian(free, covariance), rest), _MAX_CONVERGENCE_STEPS + 1
+            preconditioned_lbfgs(free, _inverse_hessian(free, covariance), minimum), _MAX_CONVERGENCE_STEPS + 1
         ):
-            rest = theta
+            minimum = theta
             if residual_gradient <= _GRADIENT_TOLERANCE:
                 break
-        return start if rest is start.origin else cls.at_parameters(problem, rest)
+        return start if minimum is start.origin else cls.at_parameters(problem, minimum)
 
     def without(self, rows: Array) -> LeaveOutObjective:
         """The same without some rows."""
@@ -81,13 +83,13 @@ class LeaveOutObjective:
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         """One pass over the data; infinite where outputs are not finite."""
-        moved = theta - self.origin
-        value = float(self.prior * moved @ (self.origin + moved / 2) - self.residual_gradient @ moved)
+        delta = theta - self.origin
+        value = float(self.prior * delta @ (self.origin + delta / 2) - self.residual_gradient @ delta)
         gradient, start = self.prior * theta - self.residual_gradient, 0
-        for losses, push in _loss_chunks(self.problem, self.values(theta), self.included):
+        for losses, chunk_gradient in _loss_chunks(self.problem, self.values(theta), self.included):
             rows = slice(start, start + len(losses))
             value += float(np.where(self.included[rows] > 0, losses - self.losses[rows], 0.0).sum())
-            gradient += to_numpy(self.parameters.flatten(push))
+            gradient += to_numpy(self.parameters.flatten(chunk_gradient))
             start = rows.stop
         return (value if np.isfinite(value) else np.inf), gradient
 
@@ -102,26 +104,28 @@ def _loss_chunks(
     """Weighted losses `[n]` of all rows, and the gradient of those kept, part by part."""
     start = 0
     for batch in problem.examples:
-        mine = included[start : start + len(batch)]
+        mask = included[start : start + len(batch)]
         yield from problem.batch_size.run(
-            batch.inputs, functools.partial(_losses_and_gradient, problem, values, batch, mine)
+            batch.inputs, functools.partial(_losses_and_gradient, problem, values, batch, mask)
         )
         start += len(batch)
 
 
 def _losses_and_gradient(
-    problem: LaplaceProblem, values: NamedTensors, batch: Batch, included: Array, inputs: Any, part: slice
+    problem: LaplaceProblem, values: NamedTensors, batch: Batch, included: Array, inputs: Any, rows: slice
 ) -> tuple[Array, NamedTensors]:
-    likelihood, y, w = problem.network.likelihood, problem.target(batch)[part], problem.weights(batch)[part]
+    likelihood, y, w = problem.network.likelihood, problem.target(batch)[rows], problem.weights(batch)[rows]
     with torch.enable_grad():
         leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
         f = functional_forward(problem.network, leaves, problem.network.to_device(inputs))
-        wide = f.detach().double()
-        if not bool(torch.isfinite(wide).all()):
+        f64 = f.detach().double()
+        if not bool(torch.isfinite(f64).all()):
             return np.full(len(f), np.inf), {name: torch.zeros_like(value) for name, value in values.items()}
-        push = (w * torch.as_tensor(included[part]).to(w))[:, None] * likelihood.error(wide, y)
-        found = torch.autograd.grad(f, list(leaves.values()), push.to(f), materialize_grads=True, allow_unused=True)
-    return to_numpy(w * likelihood.nll(wide, y)), dict(zip(values, found, strict=True))
+        chunk_gradient = (w * torch.as_tensor(included[rows]).to(w))[:, None] * likelihood.error(f64, y)
+        found = torch.autograd.grad(
+            f, list(leaves.values()), chunk_gradient.to(f), materialize_grads=True, allow_unused=True
+        )
+    return to_numpy(w * likelihood.nll(f64, y)), dict(zip(values, found, strict=True))
 
 
 def refit_outputs(
@@ -132,20 +136,22 @@ def refit_outputs(
     Stops where predictions have moved, since half of ten or more steps, by no more than `tolerance` of the whole way,
     or where the slope has fallen to that part of what it was.
     """
-    problem, passed, slopes, moving = objective.problem, [], [], 0.0
+    problem, outputs, norms, remaining = objective.problem, [], [], 0.0
     mean, inputs = problem.network.likelihood.mean, problem.examples.take(wanted).inputs
     if objective.included.all():
         return _outputs(problem, objective.values(objective.origin), inputs), 0.0
-    places = preconditioned_lbfgs(objective, _inverse_hessian(objective, covariance), objective.origin)
-    for theta, residual_gradient in islice(places, steps + 1):
-        passed.append(_outputs(problem, objective.values(theta), inputs))
-        slopes.append(residual_gradient)
-        moving = _fraction(residual_gradient, slopes[0])
-        if len(passed) > _MIN_STEPS:
-            moving = min(moving, _remaining_change(*map(mean, (passed[0], passed[len(passed) // 2], passed[-1]))))
-        if moving <= tolerance:
+    iterates = preconditioned_lbfgs(objective, _inverse_hessian(objective, covariance), objective.origin)
+    for theta, residual_gradient in islice(iterates, steps + 1):
+        outputs.append(_outputs(problem, objective.values(theta), inputs))
+        norms.append(residual_gradient)
+        remaining = _fraction(residual_gradient, norms[0])
+        if len(outputs) > _MIN_STEPS:
+            remaining = min(
+                remaining, _remaining_change(*map(mean, (outputs[0], outputs[len(outputs) // 2], outputs[-1])))
+            )
+        if remaining <= tolerance:
             break
-    return passed[-1], moving
+    return outputs[-1], remaining
 
 
 def affordable_refits(problem: LaplaceProblem, covariance: PosteriorCovariance) -> int:

@@ -25,11 +25,11 @@ def remove_projection(module: nn.MultiheadAttention) -> None:
     delattr(module, _PROJECTION)
 
 
-def projection_parameter_path(place: str) -> str:
+def projection_parameter_path(parameter: str) -> str:
     """Where a parameter sits in the layer: `….in_proj_weight` is `….in_proj.weight`; any other stays in its place."""
-    path, _, name = place.rpartition(".")
+    path, _, name = parameter.rpartition(".")
     inner = {f"{_PROJECTION}_{each}": f"{path}.{_PROJECTION}.{each}" for each in ("weight", "bias")}
-    return inner.get(name, place)
+    return inner.get(name, parameter)
 
 
 def has_packed_projection(module: nn.MultiheadAttention) -> bool:
@@ -59,20 +59,20 @@ def forward(
     if need_weights:
         scores = q @ k.mT / q.shape[-1] ** 0.5
         weights = (scores if mask is None else scores + mask).softmax(-1)
-        out, told = weights @ v, weights.mean(1) if average_attn_weights else weights
+        out, returned_weights = weights @ v, weights.mean(1) if average_attn_weights else weights
     else:
-        out, told = F.scaled_dot_product_attention(q, k, v, mask), None
+        out, returned_weights = F.scaled_dot_product_attention(q, k, v, mask), None
     out = module.out_proj(out.transpose(1, 2).flatten(2))
-    return out if module.batch_first else out.transpose(0, 1), told
+    return out if module.batch_first else out.transpose(0, 1), returned_weights
 
 
 def _project(module: Any, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values `[n, t, e]`; each input passes the layer once."""
-    seen: dict[int, tuple[Tensor, ...]] = {}
+    projected: dict[int, tuple[Tensor, ...]] = {}
     for each in (query, key, value):
-        if id(each) not in seen:
-            seen[id(each)] = module.in_proj(each if module.batch_first else each.transpose(0, 1)).chunk(3, -1)
-    return seen[id(query)][0], seen[id(key)][1], seen[id(value)][2]
+        if id(each) not in projected:
+            projected[id(each)] = module.in_proj(each if module.batch_first else each.transpose(0, 1)).chunk(3, -1)
+    return projected[id(query)][0], projected[id(key)][1], projected[id(value)][2]
 
 
 def _heads(module: Any, x: Tensor) -> Tensor:

@@ -22,25 +22,25 @@ _DECOMPOSED_FORWARDS: dict[type[nn.Module], Callable[..., Any]] = {
 @contextmanager
 def decomposed_layers(module: nn.Module) -> Iterator[None]:
     """Recurrent layers in steps and attention in projections; all is put back afterwards."""
-    changed = [(part, forward) for part in module.modules() if (forward := _decomposed_forward(part)) is not None]
-    for part, forward in changed:
-        part.forward = functools.partial(forward, part)
-        if isinstance(part, nn.MultiheadAttention):
-            attention.add_projection(part)
+    changed = [(layer, forward) for layer in module.modules() if (forward := _decomposed_forward(layer)) is not None]
+    for layer, forward in changed:
+        layer.forward = functools.partial(forward, layer)
+        if isinstance(layer, nn.MultiheadAttention):
+            attention.add_projection(layer)
     try:
         yield
     finally:
-        for part, _ in changed:
-            del part.forward
-            if isinstance(part, nn.MultiheadAttention):
-                attention.remove_projection(part)
+        for layer, _ in changed:
+            del layer.forward
+            if isinstance(layer, nn.MultiheadAttention):
+                attention.remove_projection(layer)
 
 
-def _decomposed_forward(part: nn.Module) -> Callable[..., Any] | None:
+def _decomposed_forward(layer: nn.Module) -> Callable[..., Any] | None:
     """`None` for a forward that is not torch's own, or is written out already."""
-    if "forward" in vars(part) or (
-        isinstance(part, nn.MultiheadAttention) and not attention.has_packed_projection(part)
+    if "forward" in vars(layer) or (
+        isinstance(layer, nn.MultiheadAttention) and not attention.has_packed_projection(layer)
     ):
         return None
-    kinds = (kind for kind in _DECOMPOSED_FORWARDS if isinstance(part, kind) and type(part).forward is kind.forward)
+    kinds = (kind for kind in _DECOMPOSED_FORWARDS if isinstance(layer, kind) and type(layer).forward is kind.forward)
     return next((_DECOMPOSED_FORWARDS[kind] for kind in kinds), None)

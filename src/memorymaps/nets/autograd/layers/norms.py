@@ -53,33 +53,35 @@ class NormGradient:
     def of(cls, network: Network, names: Sequence[str], uses: Sequence[ParameterUse]) -> NormGradient:
         """From what came into each call and the cotangents at its output."""
         owner = uses[0][0].owner
-        module, own = submodule(network, owner), {name: key for key, name in owner.parameters.items()}
+        module, local_names = submodule(network, owner), {name: key for key, name in owner.parameters.items()}
         channels = torch.Size(module.normalized_shape) if isinstance(module, _CHANNELS_LAST) else None
         x = tuple(_channels_by_positions(_normalized_output(module, call), channels) for call, _ in uses)
-        g = tuple(lanes.map(lambda lane: _channels_by_positions(lane, channels)) for _, lanes in uses)
-        keys, shapes = tuple(own[name] for name in names), tuple(call.shape for call, _ in uses)
+        g = tuple(
+            cotangents.map(lambda cotangent: _channels_by_positions(cotangent, channels)) for _, cotangents in uses
+        )
+        keys, shapes = tuple(local_names[name] for name in names), tuple(call.shape for call, _ in uses)
         return cls(keys, channels is not None, shapes, x, g)
 
-    def materialize(self, part: slice) -> Tensor:
+    def materialize(self, rows: slice) -> Tensor:
         """`G [n', k, q]`."""
         each = (
-            self._call_gradient(x[part], [lane[part] for lane in g.tensors])
+            self._call_gradient(x[rows], [cotangent[rows] for cotangent in g.tensors])
             for x, g in zip(self.x, self.g, strict=True)
         )
         return torch.stack([*each]).sum(0)
 
-    def _call_gradient(self, x: Tensor, lanes: list[Tensor]) -> Tensor:
+    def _call_gradient(self, x: Tensor, cotangents: list[Tensor]) -> Tensor:
         sums = {"weight": lambda g: (g * x).sum(-1), "bias": lambda g: g.sum(-1)}
-        return torch.stack([torch.cat([sums[key](g) for key in self.keys], 1) for g in lanes], 1)
+        return torch.stack([torch.cat([sums[key](g) for key in self.keys], 1) for g in cotangents], 1)
 
-    def jvp(self, moves: Tensor, part: slice) -> list[Tensor]:
+    def jvp(self, tangents: Tensor, rows: slice) -> list[Tensor]:
         """What moves `[n', q]` of the parameters do to the output of every call: `[n', …]` each."""
-        pieces = dict(zip(self.keys, moves.chunk(len(self.keys), dim=1), strict=True))
-        zero = moves.new_zeros(1, 1)
+        pieces = dict(zip(self.keys, tangents.chunk(len(self.keys), dim=1), strict=True))
+        zero = tangents.new_zeros(1, 1)
         scale, shift = (pieces.get(key, zero)[..., None] for key in ("weight", "bias"))
-        turned = (scale * x[part] + shift.expand(-1, x.shape[1], -1) for x in self.x)
-        laid = ((z.mT if self.channels_last else z) for z in turned)
-        return [z.reshape(-1, *shape[1:]) for z, shape in zip(laid, self.shapes, strict=True)]
+        outputs = (scale * x[rows] + shift.expand(-1, x.shape[1], -1) for x in self.x)
+        arranged = ((z.mT if self.channels_last else z) for z in outputs)
+        return [z.reshape(-1, *shape[1:]) for z, shape in zip(arranged, self.shapes, strict=True)]
 
 
 def _normalized_output(module: nn.Module, call: OwnerCall) -> Tensor:

@@ -43,11 +43,11 @@ def _initial_states(module: Any, sequence: Tensor, hx: Any) -> Any:
 
 def _run_direction(module: Any, suffix: str, sequence: Tensor, state: State) -> tuple[Tensor, State]:
     """Outputs `[t, n, h]` of one layer one way, and its last state."""
-    given = F.linear(sequence, *_weights(module, "ih", suffix))
-    again = _weights(module, "hh", suffix)
+    input_gates = F.linear(sequence, *_weights(module, "ih", suffix))
+    hidden_gates = _weights(module, "hh", suffix)
     cell, outputs = _CELLS[module.mode], []
-    for step in given.flip(0) if suffix.endswith("reverse") else given:
-        state = cell(step, F.linear(state[0], *again), state)
+    for step in input_gates.flip(0) if suffix.endswith("reverse") else input_gates:
+        state = cell(step, F.linear(state[0], *hidden_gates), state)
         if module.proj_size:
             state = (F.linear(state[0], getattr(module, f"weight_hr{suffix}")), state[1])
         outputs.append(state[0])
@@ -59,21 +59,21 @@ def _weights(module: Any, kind: str, suffix: str) -> Sequence[Tensor]:
     return [getattr(module, f"{name}_{kind}{suffix}") for name in names]
 
 
-def _lstm(given: Tensor, again: Tensor, state: State) -> State:
-    i, f, g, o = (given + again).chunk(4, -1)
+def _lstm(input_gates: Tensor, hidden_gates: Tensor, state: State) -> State:
+    i, f, g, o = (input_gates + hidden_gates).chunk(4, -1)
     c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-def _gru(given: Tensor, again: Tensor, state: State) -> State:
-    (r, z, n), (r_again, z_again, n_again) = given.chunk(3, -1), again.chunk(3, -1)
-    new = torch.tanh(n + torch.sigmoid(r + r_again) * n_again)
-    return (new + torch.sigmoid(z + z_again) * (state[0] - new),)
+def _gru(input_gates: Tensor, hidden_gates: Tensor, state: State) -> State:
+    (r, z, n), (r_hidden, z_hidden, n_hidden) = input_gates.chunk(3, -1), hidden_gates.chunk(3, -1)
+    new = torch.tanh(n + torch.sigmoid(r + r_hidden) * n_hidden)
+    return (new + torch.sigmoid(z + z_hidden) * (state[0] - new),)
 
 
 _CELLS: dict[str, Callable[[Tensor, Tensor, State], State]] = {
     "LSTM": _lstm,
     "GRU": _gru,
-    "RNN_TANH": lambda given, again, _: (torch.tanh(given + again),),
-    "RNN_RELU": lambda given, again, _: (torch.relu(given + again),),
+    "RNN_TANH": lambda input_gates, hidden_gates, _: (torch.tanh(input_gates + hidden_gates),),
+    "RNN_RELU": lambda input_gates, hidden_gates, _: (torch.relu(input_gates + hidden_gates),),
 }
