@@ -153,9 +153,9 @@ def study(name: str, structures: tuple[str, ...], alone: bool) -> None:
         data = training_data(model, ArrayExamples.of(x, y))
         source, held = posterior(model, data), []
         with evaluation_mode(net):
-            setting = build_problem(model, data)
-            fit = best(lambda: held.append(STRUCTURES[structure](setting))) / unit  # noqa: B023
-            once = seconds(lambda: held[0].build(setting.prior))  # noqa: B023
+            problem = build_problem(model, data)
+            fit = best(lambda: held.append(STRUCTURES[structure](problem))) / unit  # noqa: B023
+            once = seconds(lambda: held[0].build(problem.prior))  # noqa: B023
         variance = best(lambda: [source.marginals(batch.inputs) for batch in data]) / unit  # noqa: B023
         lt_fit, lt_variance = (n * each / unit for each in peers.get(structure, (float("nan"),) * 2))
         print(

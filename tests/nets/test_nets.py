@@ -68,7 +68,7 @@ def test_exact_structures_are_the_dense_posterior(name, structure):
 @pytest.fixture
 def gram(monkeypatch):
     """As for problems whose rows do not fit in memory."""
-    monkeypatch.setattr(dual, "_DUAL", 0)
+    monkeypatch.setattr(dual, "_MAX_EIGH_ROWS", 0)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -130,7 +130,7 @@ def test_the_gram_form_knows_the_trace_for_its_own_prior_only(gram):
 
 def test_a_gram_form_that_does_not_fit_says_what_does(gram, monkeypatch):
     net, x, y = case("mlp")
-    monkeypatch.setattr(active_set, "_ROWS", 10)
+    monkeypatch.setattr(active_set, "_MAX_ROW_NUMBERS", 10)
     with pytest.raises(ValueError, match=r"examples × outputs.*Use 'auto'"):
         drawn(net, x, y, "dual")
 
@@ -464,15 +464,15 @@ def test_the_tuned_prior_makes_the_log_evidence_stationary(structure):
 def test_the_active_set_keeps_to_its_memory_and_says_so(monkeypatch):
     net, x, y = case("mlp")
     size = sum(value.numel() for value in net.parameters())
-    monkeypatch.setattr("memorymaps.nets.curvature.dual._MAX_ROW_NUMBERS", 2.5 * 3 * size)
+    monkeypatch.setattr("memorymaps.nets.curvature.active_set._MAX_ROW_NUMBERS", 2.5 * 3 * size)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("active_set", prior=0.5, rows=6))
     notes = " ".join(m.provenance.description.notes)
     assert "exact curvature of 2 examples" in notes
-    assert "6 were asked for: no more fit in memory" in notes
+    assert "6 were requested: no more fit in memory" in notes
 
 
 def test_the_active_set_grows_no_further_than_its_eigenvectors_are_found_soon(monkeypatch):
-    monkeypatch.setattr("memorymaps.nets.curvature.dual._MAX_EIGH_ROWS", 12)
+    monkeypatch.setattr("memorymaps.nets.curvature.active_set._MAX_EIGH_ROWS", 12)
     net, x, y = case("mlp", 12)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("active_set", prior=0.5, rows=1))
     assert "exact curvature of 4 examples" in " ".join(m.provenance.description.notes)  # of three outputs each
@@ -492,9 +492,9 @@ def test_the_active_set_grows_no_further_than_its_eigenvectors_are_found_soon(mo
 def test_auto_takes_what_costs_less_than_a_minute(width, inputs, outputs, n, structure):
     net = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
     model = Laplace("auto", prior=1.0)(net, "categorical")
-    setting = build_problem(model, ArrayExamples.of(np.zeros((n, inputs), np.float32), np.arange(n) % outputs))
+    problem = build_problem(model, ArrayExamples.of(np.zeros((n, inputs), np.float32), np.arange(n) % outputs))
     with evaluation_mode(net):
-        found, why = auto.chosen(setting)
+        found, why = auto.select_structure(problem)
     assert found == structure
     assert ("'dual' would be exact" in why[0]) == (structure == "sampled")
 

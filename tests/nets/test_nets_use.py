@@ -120,8 +120,8 @@ class Unsteady:
     [
         (WeightedRandomSampler([1.0] * 23, 10), "WeightedRandomSampler draws .* with replacement"),
         (RandomSampler(range(23), replacement=True), "with replacement"),
-        (RandomSampler(range(23), num_samples=5), "some of them a time"),
-        (Unsteady(), "Unsteady visits other examples in every pass"),
+        (RandomSampler(range(23), num_samples=5), "some of them per epoch"),
+        (Unsteady(), "Unsteady visits different examples in every pass"),
         ([3, 3, 4], "more than once"),
         (["a"], "something else than row numbers"),
     ],
@@ -716,7 +716,7 @@ def test_batches_are_halved_when_memory_runs_out():
         return part.stop - part.start
 
     size = BatchSize(12)
-    with pytest.warns(OutOfMemoryWarning, match="going on with"):
+    with pytest.warns(OutOfMemoryWarning, match="continuing with"):
         assert sum(size.run(torch.zeros(20, 1), work)) == 20
     assert size.size == 3
 

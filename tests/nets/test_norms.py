@@ -60,13 +60,13 @@ def gradients(norm, shape, times=1, frozen=()):
     x = torch.randn(7, *shape, dtype=torch.float64)
     recipe = mm.Laplace("diag", prior=1.0, probes=0)
     m = mm.memory_map(net, x, torch.arange(7) % 3, likelihood="categorical", posterior=recipe)
-    setting = m.origin.posterior.problem
+    problem = m.origin.posterior.problem
     with evaluation_mode(net):
         eye = torch.eye(3, dtype=torch.float64)[:, None].expand(3, 7, 3)
-        batch = linearize(setting.network, setting.owners, x, slice(0, 7), lambda f, _: eye)
-        block = next(block for block in setting.blocks if "norm" in block.name)
+        batch = linearize(problem.network, problem.owners, x, slice(0, 7), lambda f, _: eye)
+        block = next(block for block in problem.blocks if "norm" in block.name)
         uses = tuple(batch._uses_by_parameter[block.parameters[0]])
-        return batch.gradient(block), VjpGradient(setting.network, block.parameters, uses), block
+        return batch.gradient(block), VjpGradient(problem.network, block.parameters, uses), block
 
 
 @pytest.mark.parametrize("times", [1, 2])

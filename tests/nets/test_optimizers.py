@@ -243,7 +243,7 @@ def test_weights_that_nothing_holds_are_refused():
     for p in net.parameters():
         p.grad[0] = 0
     optimizer.step()
-    with pytest.raises(OptimizerStateError, match="nothing holds them"):
+    with pytest.raises(OptimizerStateError, match="their precision is zero"):
         drawn(net, x, y, optimizer)
     held = drawn(net, x, y, optimizer, prior=2.0)
     assert "+ 2" in held.provenance.description.prior

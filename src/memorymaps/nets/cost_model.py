@@ -1,4 +1,4 @@
-"""What a pass over the data costs, and how much work may be done unasked."""
+"""Cost of one pass over the data, and the limits of what is computed without being requested."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.autograd.pytree import leaves, take_rows
 from memorymaps.nets.problem import LaplaceProblem
 
-MACS_PER_MINUTE = 5e11  # multiplications that take a core less than a minute where they come in large products
-_MAX_INPUT_NUMBERS = 5e7  # that inputs may take in memory: 0.2 GB in single precision
+MACS_PER_MINUTE = 5e11  # multiply–accumulates of a core in less than a minute, in large matrix products
+_MAX_INPUT_NUMBERS = 5e7  # largest number of cached input values: 0.2 GB in single precision
 
 
 def forward_macs(problem: LaplaceProblem) -> float:
-    """Multiplications of one forward pass over the whole data; torch counts them on the first example.
+    """Multiply–accumulates of one forward pass over all data, from torch's `FlopCounterMode` on the first example.
 
-    At least one a parameter and example: not every operation is counted.
+    Half the FLOPs; at least one per parameter and example, because torch does not count every operation.
     """
     first = take_rows(next(iter(problem.examples)).inputs, slice(0, 1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, of what it counts with: no matter of the user's
+        warnings.simplefilter("ignore")  # from the counter itself, not from the user's network
         with evaluation_mode(problem.network.module), FlopCounterMode(display=False) as counter, torch.no_grad():
             problem.network.outputs(problem.network.to_device(first))
     return max(float(counter.get_total_flops()) / 2, problem.num_parameters) * len(problem.examples)
 
 
 def fits_in_memory(problem: LaplaceProblem) -> bool:
-    """Whether all inputs can stay in memory: else a loader may take longer than the network, pass after pass."""
+    """Whether all inputs are small enough to be cached in memory."""
     first = next(iter(problem.examples))
     numbers = sum(math.prod(leaf.shape) for leaf in leaves(first.inputs))
     return bool(numbers / len(first) * len(problem.examples) <= _MAX_INPUT_NUMBERS)
 
 
 def in_memory(problem: LaplaceProblem) -> LaplaceProblem:
-    """The same with its data in memory, where they are small: for many passes."""
+    """The problem with its data cached in memory if they are small, for algorithms that make many passes."""
     return replace(problem, examples=Cached.of(problem.examples)) if fits_in_memory(problem) else problem

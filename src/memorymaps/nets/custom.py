@@ -1,4 +1,4 @@
-"""Any loss as a likelihood: error and curvature by automatic differentiation of the user's own function."""
+"""Any differentiable loss as a likelihood: error and curvature by automatic differentiation of the user's function."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def _identity(f: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Custom(Likelihood):
-    """`ℓ_i = nll(f, y)_i`, a torch function of outputs `[n, c]` and targets, without reduction: `[n]`.
+    """Likelihood of a user-defined loss `ℓ_i = nll(f, y)_i`: outputs `[n, c]` and targets to unreduced losses `[n]`.
 
-    `e = ∇_f ℓ`, `Λ` the positive part of `∇²_f ℓ` at the observed target (a loss that is not convex has no Fisher
-    information to speak of). `predict(f)` turns outputs into what the target is compared with: `[n, m]` for targets
-    `[n, m]`, or probabilities of `m` classes for class numbers `[n]`; default: the outputs themselves, for targets of
-    their shape.
+    `e = ∇_f ℓ`; `Λ` is the positive part of `∇²_f ℓ` at the observed target (the Fisher information of a non-convex
+    loss is
+    not defined). `predict(f)` gives what the target is compared with: `[n, m]` for targets `[n, m]`, or probabilities
+    of `m`
+    classes for integer labels `[n]`; default: the outputs themselves, for targets of their shape.
 
     Raises
     ------
@@ -70,7 +71,7 @@ class Custom(Likelihood):
         return mean - _as_input_type(f, self._targets_like_prediction(_tensor(y), mean.shape[1]).to(_tensor(mean)))
 
     def _targets_like_prediction(self, y: Tensor, m: int) -> Tensor:
-        """Targets in the shape of the prediction, `[n, m]`."""
+        """Targets in the shape of the prediction, `[n, m]`; integer labels as one-hot rows."""
         if _columns(y).shape[1:] == (m,):
             return _columns(y)
         if y.ndim == 1 and self.predict is not _identity and not y.is_floating_point():
@@ -78,8 +79,8 @@ class Custom(Likelihood):
                 raise TargetError(f"targets {int(y.min())} … {int(y.max())} for {m} classes: expected 0 … {m - 1}")
             return torch.nn.functional.one_hot(y.long(), m)
         raise TargetError(
-            f"targets of shape {tuple(y.shape)} ({y.dtype}) cannot be compared with predictions [n, {m}]: say what is "
-            "predicted, Custom(nll, predict=lambda f: f.softmax(1)) for class numbers (integers), "
+            f"targets of shape {tuple(y.shape)} ({y.dtype}) cannot be compared with predictions [n, {m}]: specify the "
+            "prediction, Custom(nll, predict=lambda f: f.softmax(1)) for class numbers (integers), "
             "Custom(nll, predict=lambda f: f[:, 0]) for one number"
         )
 
@@ -103,7 +104,7 @@ class Custom(Likelihood):
         return y[:, None] if y.ndim == 1 else y
 
     def check_target(self, y: Array, c: int) -> None:
-        """Raise `TargetError` where a target is not finite or not like a prediction; the rest is the user's to say."""
+        """Raise `TargetError` for targets that are not finite or whose shape differs from the prediction's."""
         target = _tensor(y)
         bad = torch.nonzero(~torch.isfinite(target).reshape(len(target), -1).all(1)).flatten().tolist()
         if bad:
@@ -113,7 +114,7 @@ class Custom(Likelihood):
 
 
 def _derivative(g: Callable[[Tensor], Tensor], f: Tensor) -> Tensor:
-    """`dg_i/df_i [n, m, c]` of a function that treats rows independently."""
+    """Per-example Jacobian `dg_i/df_i [n, m, c]` of a function that acts on each row independently."""
     with torch.enable_grad():
         z = f.detach().requires_grad_()
         out = g(z)
@@ -137,5 +138,5 @@ def _tensor(values: Any) -> Tensor:
 
 
 def _as_input_type(f: Any, found: Tensor) -> Any:
-    """In the kind of array that was given."""
+    """As a tensor if `f` is one, else as a NumPy array."""
     return found.detach() if isinstance(f, Tensor) else found.detach().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Networks that give draws: deep ensembles, snapshots of one training run (SWAG), MC-dropout.
+"""Network ensembles as posterior samples: deep ensembles, snapshots of one training run (SWAG), MC dropout.
 
 Each returns a `memorymaps.models.Sampler`:
 `memory_map(ensemble(nets, ExpectedLikelihood(Categorical())), X, y)`.
@@ -32,7 +32,7 @@ def ensemble(
     forward: Forward = call_module,
     importance: ImportanceSampler | None = None,
 ) -> Sampler:
-    """A deep ensemble: one draw a network.
+    """A deep ensemble: each network is one posterior sample.
 
     Raises
     ------
@@ -64,12 +64,12 @@ def snapshots(
     net: nn.Module, states: Sequence[Mapping[str, Tensor]], likelihood: Likelihood, *, forward: Forward = call_module,
     importance: ImportanceSampler | None = None,
 ) -> Sampler:  # fmt: skip
-    """One network at several `state_dict`s: snapshots of a run, or draws of SWAG.
+    """One network at several `state_dict`s, each one posterior sample: snapshots of a run, or samples of SWAG.
 
     Raises
     ------
     RuntimeError
-        A state that does not fit the network (torch's own words).
+        A state that does not fit the network (raised by torch).
     """
     network = Network(copy.deepcopy(net), likelihood, forward)
 
@@ -87,9 +87,9 @@ def mc_dropout(
     net: nn.Module, likelihood: Likelihood, *, draws: int = 100, seed: int = 0, forward: Forward = call_module,
     importance: ImportanceSampler | None = None,
 ) -> Sampler:  # fmt: skip
-    """A network with dropout kept on, `draws` times [Gal & Ghahramani 2016].
+    """A network with active dropout, evaluated with `draws` masks [Gal & Ghahramani 2016].
 
-    A draw is one mask of units for *all* examples, as a draw of weights is, whatever the batches: `f` is a function.
+    One mask of units is used for *all* examples of a draw, whatever the batches, so that each draw is one function `f`.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def _outputs(network: Network, inputs: Any) -> Array:
 
 @contextmanager
 def _fixed_dropout_masks(net: nn.Module, seed: int) -> Iterator[None]:
-    """Every dropout layer multiplies by one mask a seed, the same for all examples; the network stays in eval mode."""
+    """Context: every dropout layer uses one mask per seed for all examples; the network is in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     hooks = [
         layer.register_forward_hook(_dropout_hook(generator)) for layer in net.modules() if isinstance(layer, _DROPOUT)

@@ -1,7 +1,7 @@
-"""The prior's precision `δ`, taken from the regularisation that the network was trained with.
+"""Prior precision `δ` of a network's parameters, from the regularisation used in training.
 
-The sum-loss convention: training minimises `Σ_i ℓ_i + Σ_j δ_j θ_j²/2`. PyTorch's `weight_decay` belongs to the mean
-loss, so `δ = n · weight_decay` there.
+Convention of the summed loss: training minimises `Σ_i ℓ_i + Σ_j δ_j θ_j²/2`. PyTorch's `weight_decay` belongs to the
+mean loss, hence `δ = n · weight_decay`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 _EVIDENCE_STEPS = 100
-_UNSUPPORTED = ("Adafactor", "Lion", "Muon")  # decoupled decay behind a step that is no diagonal preconditioner
+_UNSUPPORTED = ("Adafactor", "Lion", "Muon")  # decoupled decay after a step without a diagonal preconditioner
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Precisions by parameter (a number, or a tensor of the parameter's shape), and where they come from."""
+    """Prior precision per parameter (a number, or a tensor of its shape), and a description of its source."""
 
     default: float | None
     source: str
@@ -28,7 +28,7 @@ class Prior:
     by_evidence: bool = False
 
     def tensors(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-        """`δ` of every parameter, in its shape.
+        """Prior precision `δ` of every parameter, each in the parameter's shape.
 
         Raises
         ------
@@ -48,14 +48,14 @@ class Prior:
         if not bool(torch.isfinite(delta).all() and (delta > 0).all()):
             raise ValueError(
                 f"prior precision of {name!r} is {float(delta.min()):g}: expected positive numbers. Without weight "
-                "decay nothing holds a parameter that the data leaves free; pass prior_from(..., floor=1.0) or "
-                "Laplace(prior=1.0)"
+                "decay a parameter that the data do not determine has no finite variance; pass "
+                "prior_from(..., floor=1.0) or Laplace(prior=1.0)"
             )
         return delta
 
 
 def as_prior(prior: Any) -> Prior:
-    """A number as a `Prior`.
+    """Convert a positive number, a `Prior` or `'evidence'` to a `Prior`.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def as_prior(prior: Any) -> Prior:
 
 
 def _number(value: Any) -> float | None:
-    """A number of Python, NumPy or PyTorch."""
+    """A scalar of Python, NumPy or PyTorch as a float; None for anything else."""
     single = isinstance(value, numbers.Real) or (hasattr(value, "shape") and tuple(value.shape) == ())
     return float(value) if single else None
 
@@ -86,9 +86,10 @@ def _number(value: Any) -> float | None:
 def evidence_prior(
     prior: dict[str, Tensor], parameters: Mapping[str, Tensor], build: Callable[[dict[str, Tensor]], Any]
 ) -> tuple[dict[str, Tensor], str]:
-    """One `δ` that makes the marginal likelihood at the trained parameters stationary: `δ = (P − δ tr S⁻¹)/‖θ‖²`.
+    """Scalar prior precision at which the marginal likelihood is stationary: `δ = (P − δ tr S⁻¹)/‖θ‖²`, iterated.
 
-    Returns the prior by parameter and its source in words [MacKay 1992, "Bayesian interpolation"].
+    Evaluated at the trained parameters. Returns the prior by parameter and a description of its source
+    [MacKay 1992, "Bayesian interpolation"].
 
     Raises
     ------
@@ -111,9 +112,9 @@ def evidence_prior(
 
 
 def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0) -> Prior:
-    """Read the prior off a PyTorch optimizer: `δ = n · weight_decay` for a loss averaged over examples.
+    """Prior implied by a PyTorch optimizer's weight decay: `δ = n · weight_decay` for a loss averaged over examples.
 
-    AdamW's decay acts after its preconditioner; at its fixed point it is the prior
+    AdamW's decay acts after its preconditioner; a stationary point of AdamW is one of the loss with
     `δ_j = n · weight_decay · (√v̂_j + ε)`.
 
     Parameters
@@ -126,7 +127,8 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     Raises
     ------
     ValueError
-        `n` is not positive, `loss` is unknown, AdamW has no state yet, or the optimiser's decay is no quadratic prior.
+        `n` is not positive, `loss` is unknown, AdamW has no state yet, or the optimizer's decay corresponds to no
+        quadratic prior.
 
     Examples
     --------
@@ -140,7 +142,7 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     kind = type(optimizer).__name__
     if kind in _UNSUPPORTED:
         raise ValueError(
-            f"{kind} decays weights directly, by a rule that no quadratic prior follows from: "
+            f"the decoupled weight decay of {kind} corresponds to no quadratic prior: "
             "pass Laplace(prior=δ) or prior='evidence'"
         )
     scale = n if loss == "mean" else 1
@@ -163,7 +165,7 @@ def _floored(delta: float | Tensor, floor: float) -> float | Tensor:
 
 
 def _decay(optimizer: Any, group: Mapping[str, Any], parameter: nn.Parameter) -> float | Tensor | None:
-    """The decay, as it acts on the gradient; `None` where it hangs on a state that an untrained parameter lacks."""
+    """Decay coefficient as it acts on the gradient; None if it depends on optimizer state that does not exist yet."""
     decay = float(group.get("weight_decay", 0.0))
     decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False)
     if decay == 0 or not decoupled:

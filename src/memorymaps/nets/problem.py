@@ -1,4 +1,4 @@
-"""What every step of a fit works with: the network, which of its parameters are covered, their prior, the data."""
+"""The inputs of a Laplace fit: network, covered parameters, their prior, the data and the batch size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 @dataclass(frozen=True)
 class LaplaceProblem:
-    """What every step of the fit works with."""
+    """The inputs shared by every step of a Laplace fit."""
 
     network: Network
     recipe: Laplace
@@ -40,43 +40,43 @@ class LaplaceProblem:
 
     @property
     def num_parameters(self) -> int:
-        """`P`: covered parameters."""
+        """Number of covered parameters `P`."""
         return sum(block.size for block in self.blocks)
 
     @property
     def covered(self) -> dict[str, nn.Parameter]:
-        """The covered parameters by name."""
+        """Covered parameters by name."""
         return {name: value for name, value in self.network.module.named_parameters() if name in self.prior}
 
     @property
     def block_groups(self) -> tuple[ParameterGroup, ...]:
-        """Each block on its own."""
+        """One group per block."""
         return tuple(ParameterGroup((block,)) for block in self.blocks)
 
     def target(self, batch: Batch) -> Tensor:
-        """Checked targets, on the network's device."""
+        """Targets of a batch on the network's device; raises `TargetError` for invalid ones."""
         check_targets(self.network.likelihood, batch, self.num_outputs)
         return torch.as_tensor(batch.target, device=self.network.device)
 
     def weights(self, batch: Batch) -> Tensor:
-        """Weights `[n]`, ones where none are given."""
+        """Example weights `[n]` in double precision, ones by default."""
         given = torch.ones(length(batch.inputs)) if batch.weight is None else torch.as_tensor(batch.weight)
         return given.double().to(self.network.device)
 
     def zeros(self, *shape: int) -> Tensor:
-        """In double precision, on the network's device."""
+        """Zeros in double precision on the network's device."""
         return torch.zeros(shape, dtype=torch.float64, device=self.network.device)
 
 
 def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
-    """Everything that is known before the first pass.
+    """Validate network, recipe and data, and collect the inputs of the fit.
 
     Raises
     ------
     DataError
         No rows, outputs that are not one row an example, examples that influence each other.
     ValueError
-        A subset that names no parameter, a prior that does not cover one, a network that cannot be looked into.
+        A subset that names no parameter, a prior that does not cover one, a network without per-example gradients.
     """
     network = model.network
     retain_allocator_pages()
@@ -100,19 +100,19 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
 
 
 def _check_module(module: nn.Module) -> None:
-    """Refuse networks whose examples cannot be told apart."""
+    """Raise for networks without per-example gradients: batch statistics, sparse embeddings, no parameters."""
     if not any(True for _ in module.parameters()):
         raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained")
     for name, layer in module.named_modules():
         if isinstance(layer, _BATCH_NORMS) and layer.running_mean is None:
             raise DataError(
                 f"{name or 'the network'!r} is {type(layer).__name__}(track_running_stats=False): it normalises by the "
-                "batch also in eval mode, so that examples influence each other and no output belongs to one of them. "
+                "batch also in eval mode, so that examples influence each other. "
                 "Train with track_running_stats=True, or with GroupNorm or LayerNorm"
             )
         if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) and layer.sparse and layer.weight.requires_grad:
             raise ValueError(
-                f"{name or 'the network'!r} has sparse gradients, which cannot be taken apart by examples: set "
+                f"{name or 'the network'!r} has sparse gradients, which have no per-example form: set "
                 f"net.get_submodule({name!r}).sparse = False for the map; the network computes the same"
             )
 
@@ -125,23 +125,24 @@ def _check_call(network: Network, inputs: Any) -> None:
         kinds = [tuple(leaf.shape) for leaf in leaves(inputs)]
         raise DataError(
             f"the network cannot be called on the inputs {kinds} of a batch: {error}. A batch is (inputs, target), "
-            f"(inputs, target, ids), or a mapping with labels. {SEVERAL_INPUTS_HINT}. Laplace(forward=…) says how to call a network"
+            f"(inputs, target, ids), or a mapping with labels. {SEVERAL_INPUTS_HINT}. Laplace(forward=…) specifies "
+            "how to call a network"
         ) from error
 
 
 def _num_cotangents(recipe: Laplace, c: int) -> int:
-    """Reverse passes kept at once."""
+    """Largest number of reverse passes whose cotangents are stored at once."""
     curvature = {"exact": c, "leading": 4}.get(recipe.fisher, 1)
     return max(curvature, recipe.directions + 2 if recipe.directions else c if c <= 32 else 4)
 
 
 def covered_names(network: Network, recipe: Laplace, inputs: Any) -> tuple[str, ...]:
-    """The parameters a recipe's subset means.
+    """Names of the parameters that the recipe's `subset` selects.
 
     Raises
     ------
     ValueError
-        It means none, or a frozen one by name.
+        It selects none, or a frozen one by name.
     """
     trainable = [name for name, value in network.module.named_parameters() if value.requires_grad]
     if recipe.subset == "all":
@@ -156,13 +157,13 @@ def covered_names(network: Network, recipe: Laplace, inputs: Any) -> tuple[str, 
 
 
 def _last_layer_names(network: Network, inputs: Any, trainable: list[str]) -> list[str]:
-    """Parameters of the layer that is called last: with a matrix of weights if there is one, alone in any case."""
+    """Parameters of the layer that is called last: the last matrix layer if there is one, else the last layer."""
     calls = record_forward(network, inputs, find_owners(network, inputs, trainable))[1]
     layers = [call.owner for call in calls if call.owner.module != ROOT_MODULE]
     linear = [owner for owner in layers if is_matrix_layer(submodule(network, owner))]
     if not layers:
         raise ValueError(
-            "subset='last_layer': no layer inside this network is called that has parameters of its own. "
+            "subset='last_layer': no layer with parameters of its own is called inside this network. "
             "Name them: Laplace(subset=[...])"
         )
     return list(dict.fromkeys((linear or layers)[-1].parameters.values()))
@@ -182,7 +183,7 @@ def _names_matching(module: nn.Module, subset: str | Iterable[str]) -> list[str]
 def _check_examples_independent(
     network: Network, owners: tuple[ParameterOwner, ...], blocks: tuple[ParameterBlock, ...], inputs: Any
 ) -> None:
-    """Per-example gradients must add up to autograd's own gradient: each example passes the network alone."""
+    """Raise unless per-example gradients sum to autograd's gradient of the batch."""
     f, _ = record_forward(network, inputs, owners)
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(f.shape, generator=generator).to(f)
@@ -198,7 +199,7 @@ def _check_examples_independent(
         )
         if not torch.allclose(summed, autograd, rtol=1e-2, atol=1e-3 * float(autograd.abs().max()) + 1e-6):
             raise DataError(
-                f"gradients of {block.name!r} do not add up example by example (off by "
+                f"gradients of {block.name!r} do not sum to the gradient of the batch (difference "
                 f"{float((summed - autograd).abs().max()):.2g}): examples of a batch influence each other there. "
                 "Exclude it with Laplace(subset=[...])"
             )

@@ -1,8 +1,8 @@
-"""Laplace's approximation of a network at its trained parameters: what the user asks for, and how it is made.
+"""Recipe for the Laplace approximation of a network at its trained parameters.
 
     Laplace(structure="kfac", subset="all", prior=prior_from(optimizer, n))
 
-is a recipe; `memory_map(net, data, likelihood=…, posterior=Laplace(…))` applies it.
+`memory_map(net, data, likelihood=…, posterior=Laplace(…))` applies it.
 """
 
 from __future__ import annotations
@@ -39,34 +39,38 @@ class Laplace:
 
     Parameters
     ----------
-    structure : how `S` is held.
+    structure : representation of `S`.
 
         - `"full"` one dense matrix; exact; for some thousand parameters.
-        - `"hessian"` the same and what residuals bend, `S + Σ_i Σ_c w_i e_ic ∇²f_ic`: a second opinion, whose sizes
-          tend to be too small where those of `"full"` are too large; refused away from a minimum.
-        - `"dual"` the same posterior through its Gram matrix, made layer by layer; for up to some 10,000 examples ×
-          outputs, whatever the number of parameters.
+        - `"hessian"` adds the residual part of the loss's Hessian, `S + Σ_i Σ_c w_i e_ic ∇²f_ic`; its sizes tend to be
+          too small where those of `"full"` are too large; raises an error away from a minimum.
+        - `"dual"` the posterior of `"full"` from its Gram matrix, layer by layer; for up to some 10,000 examples ×
+          outputs and any number of parameters.
         - `"sampled"`, `Sampled(rows=…, error=0.1)` rows of the weighted Jacobian drawn at random, each example's own
           taken out of its own posterior: sizes, with standard errors, for networks beyond `"full"` and `"dual"`.
-        - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the rest.
-        - `"block"` one dense matrix a layer.
-        - `"ekfac"`, `"kfac"` Kronecker factors a layer, with or without corrected eigenvalues.
-        - `"diag"` one number a parameter.
+        - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the others.
+        - `"block"` one dense matrix per layer.
+        - `"ekfac"`, `"kfac"` Kronecker factors per layer, with or without corrected eigenvalues.
+        - `"diag"` one number per parameter.
         - `"lowrank"` the `rows` leading eigenvectors of the curvature.
-        - `"auto"` the most faithful of these that the size of the problem allows; the map says which and why. Where
-          that is one dense matrix and one step may still be too long, the largest sizes are replaced by `refit`'s.
-    subset : `"all"`, `"last_layer"`, or names (or name prefixes) of parameters. All others are held fixed.
+        - `"auto"` the most accurate of these for the size of the problem; the choice and its reason are in the map's
+          provenance. If it is one dense matrix and one Newton step is unreliable, the largest sizes are replaced by
+          those of `refit`.
+    subset : `"all"`, `"last_layer"`, or names (or name prefixes) of parameters. All others are fixed.
     prior : `δ`, a number or `prior_from(optimizer, n)`.
         `"evidence"` fits one `δ` by the marginal likelihood instead [MacKay 1992].
-    fisher : `"exact"`, `"leading"` (three directions and a signed rest: for many outputs), `"mc"` (one draw) or
+    fisher : `"exact"`, `"leading"` (three directions and a signed sum of the others: for many outputs), `"mc"` (one
+        sample) or
         `"empirical"`.
-    rows : number of examples (`active_set`, more where they hold too little of the curvature) or eigenvectors
+    rows : number of examples (`active_set`; increased if their fraction of the curvature is too small) or eigenvectors
         (`lowrank`).
-    directions : how many leading directions of each `Λ` the map asks for beside the error's, so that its cost does not
-        grow with the number of outputs; 0: all `C × C` variances. Default: 0 up to 32 outputs, 1 beyond.
+    directions : number of leading directions of each `Λ`, in addition to the error,
+    along which variances are computed, so
+        that the cost does not grow with the number of outputs; 0: all `C × C` variances. Default: 0 up to 32 outputs,
+        1 beyond.
     probes : conjugate-gradient probes that check an approximate structure's effective parameters against the exact
         matrix; its map uses the cavity form only where they agree. 0: unverified, first-order form. Default: 8 where
-        that takes less than ten seconds or so, else 0.
+        that takes less than about ten seconds, else 0.
     forward : how to call the network on a batch of inputs; default: a mapping as keywords, a tuple as arguments.
     reduce : for KFAC with shared weights: sum over positions first ("reduce" instead of "expand").
 
@@ -104,7 +108,7 @@ class Laplace:
         object.__setattr__(self, "prior", as_prior(self.prior))
 
     def __call__(self, module: Any, likelihood: Any) -> LaplaceNetwork:
-        """The recipe applied to a module: a model the map can be drawn of.
+        """Bind the recipe to a module and its likelihood.
 
         Raises
         ------
@@ -113,7 +117,7 @@ class Laplace:
         """
         if not isinstance(module, nn.Module):
             raise TypeError(f"Laplace is for torch.nn.Module, got {type(module).__name__}: call memory_map without it")
-        if is_matrix_layer(module):  # a layer alone is the network's only layer
+        if is_matrix_layer(module):  # a single layer becomes the only layer of a network
             module = nn.Sequential(module)
         return LaplaceNetwork(Network(module, as_likelihood(likelihood), self.forward), self)
 
@@ -127,13 +131,13 @@ class LaplaceNetwork:
 
     @property
     def prior(self) -> Prior:
-        """The recipe's prior, resolved."""
+        """The recipe's prior as a `Prior`."""
         prior: Prior = self.recipe.prior
         return prior
 
 
 def as_likelihood(likelihood: Any) -> Likelihood:
-    """A likelihood, or the one of that name.
+    """Return a likelihood as it is, or the likelihood with the given name.
 
     Raises
     ------

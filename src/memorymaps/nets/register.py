@@ -1,4 +1,4 @@
-"""Registers what the package knows of PyTorch: networks, loaders, data sets and batches."""
+"""Registers PyTorch networks, loaders, data sets and batches with the package's dispatch functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of a size that fits: found from a first look, halved when memory runs out, and said so."""
+"""Batch size from the memory that one recorded batch needs, halved with a warning when memory runs out."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.autograd.pytree import length, take_rows
 
 T = TypeVar("T")
-_MEMORY_BYTES = 2**30  # what the tensors of one batch may take: 1 GB in double precision
-_CACHE_NUMBERS = 2**23  # numbers in a batch beyond which it slows down: they leave the caches
-_MIN_EXAMPLES, _MAX_EXAMPLES = 32, 256  # examples: fewer do not fill the processor's vectors, more gain nothing
+_MEMORY_BYTES = 2**30  # limit for the tensors of one batch: 1 GB in double precision
+_CACHE_NUMBERS = 2**23  # numbers in a batch beyond which the processor's cache is too small
+_MIN_EXAMPLES, _MAX_EXAMPLES = 32, 256  # examples: fewer use vector units badly, more give no speed-up
 
 
 class OutOfMemoryWarning(RuntimeWarning):
-    """The batch size was lowered because memory ran out."""
+    """The batch size was halved because memory ran out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocator gave up, on a GPU or on the CPU."""
+    """Whether an exception reports failed memory allocation, on a GPU or on the CPU."""
     return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 @functools.cache
 def retain_allocator_pages() -> None:
-    """Have the C library keep a batch's memory for the next one, unless `MEMORYMAPS_KEEP_PAGES=0`.
+    """Raise glibc's dynamic mmap threshold so that the memory of a batch is reused, unless `MEMORYMAPS_KEEP_PAGES=0`.
 
-    glibc learns from the largest block that is freed, of 32 MB at most, how much to keep. Before, it gives the pages of
-    every batch back and takes them anew: a fifth of LeNet5's time. The block is never touched; other systems ignore it.
-    The threshold is the whole process's and cannot be read, hence not put back: from then on the process may hold up to
-    62 MB (twice the block) that it does not use.
+    glibc sets the threshold to the size of the largest freed block (at most 32 MB); below it every batch returns its
+    pages to the system, a fifth of LeNet5's time. The block is never written to; other systems are not affected.
+    The threshold is the whole process's and has no getter, so it cannot be restored: from then on the process may
+    retain up to 62 MB (twice the block) that it does not use.
     """
     if os.environ.get("MEMORYMAPS_KEEP_PAGES", "1") != "0":
         torch.empty(31 * 2**20, dtype=torch.uint8)
@@ -47,12 +47,12 @@ def retain_allocator_pages() -> None:
 
 @dataclass
 class BatchSize:
-    """How many examples are looked at together; only ever goes down."""
+    """Number of examples processed together; it can only decrease."""
 
     size: int
 
     def run(self, inputs: Any, work: Callable[[Any, slice], T]) -> Iterator[T]:
-        """`work(inputs, take_rows)` on consecutive parts; a part that does not fit in memory is tried again in halves.
+        """Yield `work(inputs, rows)` for consecutive chunks of a batch; a chunk that runs out of memory is halved.
 
         Raises
         ------
@@ -73,13 +73,16 @@ class BatchSize:
 
     def _halve(self, attempted: int) -> None:
         self.size = max(1, attempted // 2)
-        warnings.warn(f"out of memory with {attempted} examples: going on with {self.size}", OutOfMemoryWarning, 4)
+        warnings.warn(f"out of memory with {attempted} examples: continuing with {self.size}", OutOfMemoryWarning, 4)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
 def initial_batch_size(calls: Sequence[OwnerCall], outputs: int, n: int) -> BatchSize:
-    """A size at which recorded layer inputs, outputs and `outputs + 1` cotangents stay near, or at least fit."""
+    """Batch size for which inputs, outputs and `outputs + 1` cotangents of all layers fit in cache, or in memory.
+
+    `calls` are those recorded for `n` examples.
+    """
     numbers = max(1.0, sum((outputs + 2) * call.shape.numel() for call in calls) / max(1, n))
     fitting = min(_MAX_EXAMPLES, max(_MIN_EXAMPLES, _CACHE_NUMBERS / numbers))
     return BatchSize(int(max(1, min(fitting, _MEMORY_BYTES / 8 / numbers))))
@@ -91,12 +94,12 @@ ChooseTensorDirections = Callable[[torch.Tensor, slice], torch.Tensor]
 def linearize(
     network: Network, owners: Sequence[ParameterOwner], inputs: Any, rows: slice, directions: ChooseTensorDirections
 ) -> LinearizedBatch:
-    """Record one part of a batch and send its directions `[k, n, c]` back to every owner."""
+    """Record a forward pass over some rows of a batch and pull `directions(f, rows) [k, n, c]` back to every owner."""
     f, calls = record_forward(network, network.to_device(inputs), owners)
     g = backward_cotangents(f, calls, directions(f.detach(), rows).to(f))
     return LinearizedBatch(network, f.detach(), tuple(calls), tuple(g))
 
 
 def to_numpy(tensor: torch.Tensor) -> Array:
-    """A tensor as a double-precision array in main memory."""
+    """A tensor as a float64 NumPy array."""
     return tensor.detach().double().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Cotangents of several directions: one lane for each reverse pass, put side by side only for examples asked about."""
+"""Cotangents of several reverse passes through one layer call, stacked only for the examples that are used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Cotangents:
-    """Cotangents `[n, …]` of `k` directions.
+    """Cotangents of `k` reverse passes at the output of one call, a tensor `[n, …]` each.
 
-    Of a convolution's `[n, t, o]`, positions `t` are the last axis in memory; every product here keeps it so.
+    Those of a convolution, `[n, t, o]`, have their positions `t` contiguous in memory; all products here preserve that.
     """
 
     tensors: tuple[Tensor, ...]
@@ -22,7 +22,7 @@ class Cotangents:
         return len(self.tensors)
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Side by side `[n', k, …]`, in the order in which a lane lies in memory."""
+        """Cotangents of some examples, stacked: `[n', k, …]`, in the memory layout of one cotangent."""
         pieces = [cotangent[rows] for cotangent in self.tensors]
         if len(pieces) == 1:
             return pieces[0][:, None]
@@ -32,15 +32,15 @@ class Cotangents:
 
     @property
     def shape(self) -> torch.Size:
-        """Of one lane."""
+        """Shape `[n, …]` of one cotangent."""
         return self.tensors[0].shape
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Cotangents:
-        """The same act on every lane."""
+        """Apply a function to every cotangent."""
         return Cotangents(tuple(function(cotangent) for cotangent in self.tensors))
 
     def combine(self, coefficients: Tensor) -> Cotangents:
-        """The one direction `Σ_k s_k g_k`, for shares `s [n, k]`."""
+        """Linear combination `Σ_k s_k g_k` with coefficients `s [n, k]`, as cotangents of one direction."""
         weights = coefficients.T.reshape(*coefficients.T.shape, *[1] * (len(self.shape) - 1))
         products = (cotangent * s for cotangent, s in zip(self.tensors, weights, strict=True))
         found = next(products)
@@ -50,7 +50,7 @@ class Cotangents:
 
 
 def layout_preserving_matmul(y: Tensor, q: Tensor) -> Tensor:
-    """`y Q [n, …, t, o]`, in the order in which `y` lies in memory: a product of matrices either way."""
+    """`y Q [n, …, t, o]` in the memory layout of `y`, as one matrix product."""
     if y.is_contiguous():
         return (y.reshape(-1, y.shape[-1]) @ q).view(*y.shape[:-1], q.shape[1])
     return torch.matmul(q.T, y.mT).mT

@@ -1,4 +1,4 @@
-"""Which example a network has no finite output for: looked for only once there was one."""
+"""Error messages for non-finite outputs that name the example; the data are read again only after such an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 64
 
 @contextmanager
 def name_failing_example(network: Network, examples: Examples) -> Iterator[None]:
-    """Complaints about an example "of a batch" name it by its id: on failure the data are read again to find it."""
+    """Context: after a `NotFiniteError`, read the data again and raise one that names the example by its id."""
     try:
         yield
     except NotFiniteError:
@@ -35,12 +35,12 @@ def _raise_for_nonfinite(network: Network, batch: Batch) -> None:
         if nonfinite:
             name = batch.ids[start + nonfinite[0] : start + nonfinite[0] + 1].tolist()[0]
             raise NotFiniteError(
-                f"the network's output for example {name!r} is not finite: {f[nonfinite[0]].tolist()}. Look at its inputs, "
-                "or whether training has diverged"
+                f"the network's output for example {name!r} is not finite: {f[nonfinite[0]].tolist()}. Check its "
+                "inputs, and whether training has diverged"
             )
 
 
 def _outputs(network: Network, inputs: Any) -> Tensor:
-    """`f [n, c]`, unchecked."""
+    """Outputs `f [n, c]` without checks."""
     with torch.no_grad():
         return network.forward(network.module, network.to_device(inputs)).reshape(length(inputs), -1)

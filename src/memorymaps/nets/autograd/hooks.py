@@ -1,4 +1,4 @@
-"""What enters each layer and how the outputs react to it: the two things every curvature is made of.
+"""Layer inputs and output cotangents of a network, by forward hooks and reverse passes.
 
 One forward pass with hooks records each layer's inputs and the *gradient edge* of its output (an edge survives
 in-place activations, the tensor does not). Reverse passes then give the cotangents `g` at every edge; the gradients
@@ -20,30 +20,33 @@ from memorymaps.nets.autograd.finite_checks import all_finite, check_rows
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.pytree import leaves, tree_map
 
-Strategy = Literal["together", "by lane", "in turn"]
+Strategy = Literal["vmap", "loop over cotangents", "loop over examples"]
 
-
-ROOT_MODULE = ""  # the name of the whole network among its modules
+ROOT_MODULE = ""  # name of the whole network among its modules
 
 
 @dataclass(frozen=True)
 class ParameterOwner:
-    """A module that was called, and the parameters whose gradients are found at its output.
+    """A module and the parameters whose gradients are computed from its output.
 
     `parameters` maps names within the module to names within the network; a tied parameter has several owners.
-    `strategy` is how examples and directions pass through it alone: all together, lane by lane, or one example in turn;
-    `shared` are the places among its arguments of what is the same for all examples (`ways.py`).
+    `strategy` is how per-example products are computed for it: `"vmap"` over examples and directions,
+    `"loop over cotangents"` (vmap over examples only) or `"loop over examples"`. `unbatched` are the flat positions of
+    arguments without a batch axis (`vmap_fallback.py`).
     """
 
     module: str
     parameters: Mapping[str, str]
-    strategy: Strategy = "together"
+    strategy: Strategy = "vmap"
     unbatched: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """What a forward hook saw: taken down at once, because an in-place activation changes the output afterwards."""
+    """Inputs, output shape and gradient edge of one module call.
+
+    Copied in the hook, because an in-place activation may change the output later.
+    """
 
     name: str
     args: tuple[Any, ...]
@@ -54,13 +57,13 @@ class RecordedCall:
 
     @classmethod
     def of(cls, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> RecordedCall:
-        """Input, place in the graph and shape of one call."""
+        """From the arguments of a forward hook."""
         single = _single_tensor(out)
         edge = get_gradient_edge(out) if single and out.requires_grad else None
         return cls(name, args, kwargs, out.shape if single else None, edge, _versions(args, kwargs))
 
     def check_unchanged(self) -> None:
-        """Raise `RuntimeError` if the network wrote over this layer's input later on."""
+        """Raise `RuntimeError` if the network has modified this layer's input in place since the call."""
         if _versions(self.args, self.kwargs) != self.versions:
             raise RuntimeError(
                 f"the input of {self.name!r} is changed in place after the layer has used it: "
@@ -74,7 +77,7 @@ def _versions(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[int, ..
 
 @dataclass(frozen=True)
 class OwnerCall:
-    """One call of an owner: what came in, where its output sits in the graph, and how large it is."""
+    """One differentiable call of an owner: its arguments (detached), and edge and shape of its output."""
 
     owner: ParameterOwner
     args: tuple[Any, ...]
@@ -88,7 +91,7 @@ def _single_tensor(out: Any) -> bool:
 
 
 class ForwardHooks:
-    """Forward hooks on some modules, removed on leaving."""
+    """Context: forward hooks on the named modules; gives the list that calls are appended to."""
 
     def __init__(self, network: Network, names: Sequence[str]):
         self._network, self._names = network, set(names)
@@ -109,12 +112,12 @@ class ForwardHooks:
 
 
 def record_forward(network: Network, inputs: Any, owners: Sequence[ParameterOwner]) -> tuple[Tensor, list[OwnerCall]]:
-    """One forward pass: outputs `f [n, c]` and every owner's calls, in order.
+    """One forward pass: outputs `f [n, c]` and the calls of every owner, in order.
 
     Raises
     ------
     RuntimeError
-        An owner's output does not depend on parameters (it runs under `no_grad`).
+        An owner's output requires no gradient (it runs under `no_grad`).
     """
     by_name = {owner.module: owner for owner in owners}
     with torch.enable_grad(), ForwardHooks(network, [name for name in by_name if name != ROOT_MODULE]) as recorded:
@@ -138,7 +141,7 @@ def _owner_call(owner: ParameterOwner, recorded: RecordedCall, dtype: torch.dtyp
 
 
 def _detached(leaf: Any, dtype: torch.dtype) -> Any:
-    """A constant, in the parameters' precision where autocast went below it."""
+    """Detached, and in the parameters' precision (autocast may have lowered it)."""
     if not isinstance(leaf, Tensor):
         return leaf
     return leaf.detach().to(dtype) if leaf.is_floating_point() else leaf.detach()
@@ -159,9 +162,11 @@ def backward_cotangents(f: Tensor, calls: Sequence[OwnerCall], directions: Tenso
 def differentiable_cotangents(
     f: Tensor, calls: Sequence[OwnerCall], cotangent: Tensor, others: Sequence[Tensor]
 ) -> tuple[list[Tensor], Any]:
-    """The same for a `cotangent [n, c]` that requires a gradient and some others: what its cotangents are, and all `g`.
+    """Cotangents for a direction `cotangent [n, c]` that requires a gradient, and for `others`.
 
-    The lane's cotangents stay functions of it, for every layer that autograd can differentiate twice.
+    Returns the first direction's cotangents as differentiable functions of it (for layers that autograd can
+    differentiate
+    twice) and the `Cotangents` of all directions at every call.
     """
     gradients = torch.autograd.grad(f, [call.edge for call in calls], cotangent, create_graph=True, allow_unused=True)
     call_cotangents = [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, gradients, strict=True)]
@@ -170,7 +175,7 @@ def differentiable_cotangents(
 
 
 def _stack_passes(calls: Sequence[OwnerCall], passes: Sequence[Sequence[Tensor]]) -> list[Cotangents]:
-    """Reverse passes, each over all calls, as every call's lanes."""
+    """Regroup reverse passes as the `Cotangents` of every call; raises `DataError` if one is not finite."""
     found = [Cotangents(cotangents) for cotangents in zip(*passes, strict=True)]
     if not all_finite(cotangent for cotangents in found for cotangent in cotangents.tensors):
         for call, cotangents in zip(calls, found, strict=True):
@@ -186,7 +191,7 @@ def _reverse_pass(f: Tensor, calls: Sequence[OwnerCall], direction: Tensor, reta
 
 
 def one_hot_directions(f: Tensor) -> Tensor:
-    """Directions `[c, n, c]`: each output alone."""
+    """One-hot directions `[c, n, c]`, one for each output."""
     n, c = f.shape
     return torch.eye(c, dtype=f.dtype, device=f.device)[:, None].expand(c, n, c)
 

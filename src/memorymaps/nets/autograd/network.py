@@ -1,4 +1,4 @@
-"""A trained `nn.Module` as a function of its inputs: evaluated without dropout, on its own device."""
+"""A trained `nn.Module` as a function of its inputs: in evaluation mode, on its own device."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Forward = Callable[[nn.Module, Any], Tensor]
 
 
 class NotFiniteError(DataError):
-    """A network has no finite output for an example."""
+    """The network's output for an example is not finite."""
 
 
 def call_module(module: nn.Module, inputs: Any) -> Tensor:
-    """The usual way to call a module: a mapping as keywords, a tuple as arguments, a tensor alone."""
+    """Call a module on its inputs: a mapping as keyword arguments, a tuple as positional ones, else one argument."""
     if isinstance(inputs, Mapping):
         return _logits(module(**inputs))
     if isinstance(inputs, (tuple, list)):
@@ -39,14 +39,14 @@ def _logits(out: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Network:
-    """A trained module, how to call it, and what its outputs mean."""
+    """A trained module, its likelihood, and the function that calls it on a batch of inputs."""
 
     module: nn.Module
     likelihood: Likelihood
     forward: Forward = call_module
 
     def outputs(self, inputs: Any) -> Tensor:
-        """`f [n, c]` of inputs that are already on the device.
+        """Outputs `f [n, c]` for inputs on the network's device.
 
         Raises
         ------
@@ -63,25 +63,25 @@ class Network:
         if not torch.isfinite(f.detach()).all():
             row = int(torch.nonzero(~torch.isfinite(f.detach().reshape(len(f), -1)).all(1))[0, 0])
             raise NotFiniteError(f"the network's output for example {row} of a batch is not finite: {f[row].tolist()}")
-        f = f.to(next(self.module.parameters()).dtype)  # autocast goes below the parameters' precision
+        f = f.to(next(self.module.parameters()).dtype)  # autocast lowers the precision
         return f[:, None] if f.ndim == 1 else f
 
     @property
     def device(self) -> torch.device:
-        """Where the first parameter lives."""
+        """Device of the first parameter."""
         return next(self.module.parameters()).device
 
     def to_device(self, inputs: Any) -> Any:
-        """Inputs as tensors on the network's device; floating numbers in the network's precision."""
+        """Inputs as tensors on the network's device; floating-point numbers in the network's precision."""
         first = next(self.module.parameters())
         return tree_map(lambda leaf: as_tensor_like(leaf, first), inputs)
 
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Dropout off, BatchNorm at its running statistics, attention and recurrence written out; all is put back after.
+    """Context: dropout off, BatchNorm on running statistics, attention and recurrence decomposed; restored afterwards.
 
-    Fused attention can neither be pushed forward, nor differentiated twice, nor batched over examples.
+    Fused attention kernels support neither forward-mode nor second derivatives nor `vmap` over examples.
     """
     training = [child for child in module.modules() if child.training]
     fused = torch.backends.mha.get_fastpath_enabled()

@@ -1,4 +1,4 @@
-"""Per-example gradients of matrix layers in factors, `G_i = Σ_t g_t a_tᵀ`."""
+"""Per-example gradients of matrix layers as sums of outer products, `G_i = Σ_t g_t a_tᵀ`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(frozen=True)
 class ConvolutionPatches:
-    """Patches `a [n, t, d]` under a convolution's kernel, in the order of its weights, with ones for a bias.
+    """Unfolded inputs `a [n, t, d]` of a convolution (im2col), columns in the order of its weights, ones for a bias.
 
-    Made for the examples that are asked for: together they are much larger than what they are cut from.
+    Unfolded only for the examples that are indexed: all patches together are much larger than the input.
     """
 
     module: Any
@@ -26,7 +26,7 @@ class ConvolutionPatches:
     biased: bool
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """`[n', t, d]`; positions lie together in memory, as they do in pictures: one copy, in long runs."""
+        """Patches `[n', t, d]` of some examples, with positions `t` contiguous in memory: one copy."""
         windows = self._cut(self.x[rows])
         spatial = len(self.module.kernel_size)
         features, positions = windows.shape[1 : 2 + spatial], windows.shape[2 + spatial :]
@@ -47,9 +47,9 @@ class ConvolutionPatches:
 
 @dataclass(frozen=True)
 class OuterProductGradient:
-    """`G_i = Σ_t g_t a_tᵀ` with `inputs` `a [n, t, d]` (ones appended for a bias) and `k` lanes `g [n, t, o]`.
+    """Gradients `G_i = Σ_t g_t a_tᵀ` of a matrix layer in factored form: `inputs` `a [n, t, d]` and `g [n, t, o]`.
 
-    Of a convolution, positions lie together in memory: in `a` and `g` alike `t` is the last axis underneath.
+    Ones are appended to `a` for a bias. For a convolution, positions `t` are contiguous in memory in both factors.
     """
 
     inputs: Tensor | ConvolutionPatches
@@ -57,16 +57,16 @@ class OuterProductGradient:
 
     @property
     def a(self) -> Tensor:
-        """All inputs `[n, t, d]`."""
+        """All inputs `a [n, t, d]`."""
         return self.inputs[:]
 
     @property
     def positions(self) -> int:
-        """`t`: how often each example uses the weights."""
+        """Number of positions `t` (tokens, patches) at which each example uses the weights."""
         return int(self.g.shape[1])
 
     def materialize(self, rows: slice) -> Tensor:
-        """`G [n', k, o·d]`, newly made."""
+        """Gradients `G [n', k, o·d]` of some examples, as a new tensor."""
         a, g = self.inputs[rows], self.g[rows]
         n, k, t, o = g.shape
         if t == 1:
@@ -74,7 +74,7 @@ class OuterProductGradient:
         return torch.matmul(g.transpose(2, 3).reshape(n, k * o, t), a).reshape(n, k, -1)
 
     def rotate(self, output_basis: Tensor | None, input_basis: Tensor | None) -> OuterProductGradient:
-        """`Q_Gᵀ G Q_A`, by turning the factors; `None` leaves a side as it is."""
+        """Rotate into a Kronecker basis, `Q_Gᵀ G Q_A`, by rotating the factors; None skips a side."""
         a = self.inputs if input_basis is None else layout_preserving_matmul(self.a, input_basis)
         return OuterProductGradient(
             a,
@@ -84,11 +84,11 @@ class OuterProductGradient:
         )
 
     def combine(self, coefficients: Tensor) -> OuterProductGradient:
-        """The gradients of one direction `Σ_k s_k` for shares `s [n, k]`."""
+        """Gradients of the one direction `Σ_k s_k d_k`, for coefficients `s [n, k]`."""
         return OuterProductGradient(self.inputs, self.g.combine(coefficients))
 
     def jvp(self, tangents: Tensor, rows: slice) -> Tensor:
-        """What moves `[n', o·d]` of the weights do to the layer's outputs: `[n', t, o]`."""
+        """Tangents `[n', t, o]` of the layer's outputs for weight tangents `[n', o·d]`, `(δW) a_t`."""
         a = self.inputs[rows]
         return a @ tangents.reshape(len(tangents), self.g.shape[-1], a.shape[-1]).mT
 
@@ -96,7 +96,7 @@ class OuterProductGradient:
 def outer_factors(
     module: nn.Module, x: Tensor, g: Cotangents, biased: bool
 ) -> tuple[Tensor | ConvolutionPatches, Cotangents]:
-    """`a [n, t, d]`, with ones for a bias, and lanes `g [n, t, o]` of one call."""
+    """Inputs `a [n, t, d]`, with ones for a bias, and cotangents `g [n, t, o]` of one call."""
     n, dtype = g.shape[0], g.tensors[0].dtype
     if isinstance(module, CONVOLUTIONS):
         return ConvolutionPatches(module, x.to(dtype), biased), g.map(
@@ -107,12 +107,12 @@ def outer_factors(
 
 
 def _with_ones(a: Tensor, biased: bool) -> Tensor:
-    """`[n, t, d]` with a last column of ones for a bias."""
+    """`a [n, t, d]` with a last column of ones for a bias."""
     return torch.cat([a, a.new_ones(*a.shape[:2], 1)], dim=2) if biased else a
 
 
 def _padding(module: Any) -> list[int]:
-    """`F.pad`'s list: last axis first, before and after."""
+    """Padding of a convolution in the order of `F.pad`: last axis first, before and after."""
     if module.padding == "same":
         total = [dilation * (size - 1) for size, dilation in zip(module.kernel_size, module.dilation, strict=True)]
         sides = [(each // 2, each - each // 2) for each in total]

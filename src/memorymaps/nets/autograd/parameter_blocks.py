@@ -1,4 +1,4 @@
-"""Blocks of parameters whose curvature is held together."""
+"""Blocks and groups of parameters that share one curvature matrix."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from memorymaps.nets.autograd.outer_product import CONVOLUTIONS
 
 @dataclass(frozen=True)
 class ParameterBlock:
-    """Parameters whose curvature is held together: a matrix with its bias as last column, or a list of tensors.
+    """Parameters of one module with one curvature matrix: a weight matrix with its bias as last column, or tensors.
 
-    `shape` is `(o, d)` for a matrix block, `(q,)` otherwise. A matrix `transposed` is held `[d, o]` by its layer.
+    `shape` is `(o, d)` for a matrix block, `(q,)` otherwise. A `transposed` weight is stored as `[d, o]` by its layer.
     """
 
     name: str
@@ -28,7 +28,7 @@ class ParameterBlock:
 
     @property
     def is_matrix(self) -> bool:
-        """Whether gradients are sums of outer products."""
+        """Whether per-example gradients are sums of outer products."""
         return len(self.shape) == 2
 
     @property
@@ -55,7 +55,7 @@ class ParameterBlock:
 
 
 def is_matrix_layer(module: nn.Module) -> bool:
-    """Whether a module computes `W a + b` on patches or tokens, exactly as torch defines it."""
+    """Whether a module computes `W a + b` on patches or tokens by torch's own `forward`."""
     if any(_is_unmodified(module, kind) for kind in CONVOLUTIONS):
         return bool(module.groups == 1 and module.padding_mode == "zeros")
     return _is_unmodified(module, nn.Linear) or _is_transposed_linear(module)
@@ -66,13 +66,13 @@ def _is_unmodified(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def _is_transposed_linear(module: nn.Module) -> bool:
-    """Whether a layer holds `W [d, o]`: GPT-2's `Conv1D`, which is a linear layer."""
+    """Whether a layer is linear and stores `W` as `[d, o]`: `Conv1D` of Hugging Face's GPT-2."""
     library = sys.modules.get("transformers.pytorch_utils")
     return library is not None and _is_unmodified(module, library.Conv1D)
 
 
 def find_blocks(network: Network, owners: Sequence[ParameterOwner]) -> tuple[ParameterBlock, ...]:
-    """Each module's own parameters are one block, a matrix where it is a matrix layer; each tied tensor is one."""
+    """One block for each module's own parameters (a matrix block for a matrix layer), one for each tied tensor."""
     values = dict(network.module.named_parameters())
     used = [name for owner in owners for name in owner.parameters.values()]
     blocks = []
@@ -93,14 +93,14 @@ def find_blocks(network: Network, owners: Sequence[ParameterOwner]) -> tuple[Par
 
 
 def _vector_block(values: Mapping[str, Tensor], module: str, names: tuple[str, ...]) -> ParameterBlock:
-    """A block without the structure of a matrix, named after its module or its only tensor."""
+    """A block without matrix structure, named after its module or its only tensor."""
     size = sum(values[name].numel() for name in names)
     return ParameterBlock(names[0] if len(names) == 1 else module or "network", names, (size,))
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Blocks whose curvature is held together."""
+    """Blocks whose joint curvature is one matrix."""
 
     blocks: tuple[ParameterBlock, ...]
 
@@ -111,11 +111,11 @@ class ParameterGroup:
 
     @property
     def name(self) -> str:
-        """The block's name, or how many there are."""
+        """Name of the only block, or the number of blocks."""
         return self.blocks[0].name if len(self.blocks) == 1 else f"{len(self.blocks)} blocks"
 
     def pack(self, values: dict[str, Tensor]) -> Tensor:
-        """Named tensors as one vector `[q]`, or the matrix of a single block."""
+        """Named tensors as one vector `[q]`, or as the matrix of a single block."""
         if len(self.blocks) == 1:
             return self.blocks[0].pack(values)
         return torch.cat([block.pack(values).reshape(-1) for block in self.blocks])

@@ -1,4 +1,4 @@
-"""Which module each covered parameter is differentiated at."""
+"""Assignment of each covered parameter to the modules at whose outputs its gradient is computed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from memorymaps.nets.autograd.pytree import length, take_rows, tree_map
 
 
 def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[ParameterOwner, ...]:
-    """Each covered parameter's smallest enclosing modules that return one row an example, one for each tie.
+    """For each covered parameter, its smallest enclosing modules whose output has a batch axis; several if it is tied.
 
-    A parameter used behind its module's back (attention's output projection) belongs to the caller, and so does one
-    whose module answers once for the whole batch (an embedding of positions, added to every example).
+    A parameter that is used outside its own module (attention's output projection) belongs to the calling module, and
+    so does one whose module returns one value for the whole batch (a position embedding added to every example).
     """
     called = _modules_with_batch_axis(network, inputs) | {ROOT_MODULE}
     canonical = {id(value): name for name, value in network.module.named_parameters()}
@@ -32,7 +32,7 @@ def find_owners(network: Network, inputs: Any, covered: Sequence[str]) -> tuple[
 
 
 def _parameter_paths(network: Network, called: set[str]) -> dict[str, nn.Parameter]:
-    """Places of all parameters; attention's projection is a layer where it is called, else attention's own."""
+    """Paths of all parameters; attention's input projection under the projection layer where that is called."""
     paths = dict(network.module.named_parameters(remove_duplicate=False))
     for path in list(paths):
         layer_path = projection_parameter_path(path)
@@ -42,9 +42,9 @@ def _parameter_paths(network: Network, called: set[str]) -> dict[str, nn.Paramet
 
 
 def _modules_with_batch_axis(network: Network, inputs: Any) -> set[str]:
-    """Modules all of whose calls return one tensor with a row for each example, whatever their number.
+    """Modules all of whose calls return one tensor with a row per example.
 
-    Asked with two numbers of examples: a table of positions may be as long as the batch by chance.
+    Tested with two batch sizes: the length of a table of positions may equal one of them by chance.
     """
     found = [_modules_batched_on(network, batch) for batch in (inputs, other_batch_size(inputs))]
     return found[0] & found[1]
@@ -61,7 +61,7 @@ def _modules_batched_on(network: Network, batch: Any) -> set[str]:
 
 
 def other_batch_size(inputs: Any) -> Any:
-    """All examples but the last; a single one twice."""
+    """The same inputs with another batch size: all examples but the last; a single one twice."""
     n = length(inputs)
     if n > 1:
         return take_rows(inputs, slice(0, n - 1))
@@ -69,7 +69,7 @@ def other_batch_size(inputs: Any) -> Any:
 
 
 def has_batch_axis(leaf: Any, n: int) -> bool:
-    """Whether a leaf has as many rows as there are examples."""
+    """Whether the first axis of a leaf has length `n`, the number of examples."""
     return isinstance(leaf, Tensor) and leaf.shape[:1] == (n,)
 
 
@@ -81,7 +81,7 @@ def _enclosing_module(path: str, called: set[str]) -> str:
 
 
 def _drop_nested_owners(owners: tuple[ParameterOwner, ...]) -> tuple[ParameterOwner, ...]:
-    """A tied parameter found at a module inside another of its owners is already counted there."""
+    """Drop a parameter from owners that lie inside another owner of it, where it is already counted."""
 
     def is_nested(owner: ParameterOwner, name: str) -> bool:
         others = (other.module for other in owners if name in other.parameters.values())

@@ -1,8 +1,8 @@
-"""Each example of a call by itself: its gradients and its output's moves, as functions of the call's own tensors.
+"""Per-example vector–Jacobian and Jacobian–vector products of one module call, as a function of its parameters.
 
-All examples pass at once (`vmap`), except through modules that look at numbers to decide what to compute (masks), write
-into tensors of their own, or hold an operation that torch batches wrongly: there a lane or an example passes after
-another. `ways.py` finds out which.
+All examples at once by `vmap`, except for modules whose control flow depends on data, that write into their own
+buffers, or that use an operation with a wrong batching rule: there a loop over cotangents or over examples.
+`vmap_fallback.py` selects the strategy.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_owners import has_batch_axis
 
 Tensors = dict[str, Tensor]
-OutputFunction = Callable[[Tensors], Tensor]  # of one call, as a function of its tensors
+OutputFunction = Callable[[Tensors], Tensor]  # output of one call as a function of its parameters
 
 
 def per_example_vjp(network: Network, call: OwnerCall, local: Tensors, g: Tensor, rows: slice) -> Tensors:
-    """`{name: G [n', k, …]}` of one call for lanes `g [n', k, …]`: each example alone, pulled back `k` times."""
-    vjp_strategy = {"together": _vjp_vmap, "by lane": _vjp_loop, "in turn": _vjp_autograd}[call.owner.strategy]
+    """Gradients `{name: G [n', k, …]}` of one call for cotangents `g [n', k, …]`, by the owner's strategy."""
+    vjp_strategy = {"vmap": _vjp_vmap, "loop over cotangents": _vjp_loop, "loop over examples": _vjp_autograd}[
+        call.owner.strategy
+    ]
     found: Tensors = _map_over_examples(network, call, functools.partial(vjp_strategy, local), g, rows)
     return found
 
@@ -37,14 +39,14 @@ def _vjp_vmap(local: Tensors, outputs: OutputFunction, cotangents: Tensor) -> Te
 
 
 def _vjp_loop(local: Tensors, outputs: OutputFunction, cotangents: Tensor) -> Tensors:
-    """The same, one lane after another: under two `vmap`s torch's own gradient of PReLU is wrong."""
+    """The same by a loop over cotangents: under two nested `vmap`s torch's gradient of PReLU is wrong."""
     _, back = vjp(outputs, local)
     found: Tensors = _stack_results([back(cotangent[None])[0] for cotangent in cotangents])
     return found
 
 
 def _vjp_autograd(local: Tensors, outputs: OutputFunction, cotangents: Tensor) -> Tensors:
-    """The same, for modules that torch's function transforms refuse: packed sequences, `autograd.Function`s."""
+    """The same by `torch.autograd.grad`, where `torch.func` raises: packed sequences, `autograd.Function`s."""
     with torch.enable_grad():
         leaves = {name: value.detach().requires_grad_() for name, value in local.items()}
         out = outputs(leaves)
@@ -60,8 +62,8 @@ def _gradients(out: Tensor, leaves: Tensors, cotangent: Tensor, **options: Any) 
 
 
 def per_example_jvp(network: Network, call: OwnerCall, local: Tensors, tangents: Tensors, rows: slice) -> Tensor:
-    """`[n', …]`: each example's output of one call, pushed by moves `[n', …]` of its tensors."""
-    jvp_strategy = _jvp_double_backward if call.owner.strategy == "in turn" else _jvp_forward
+    """Output tangents `[n', …]` of one call for parameter tangents `{name: [n', …]}`, example by example."""
+    jvp_strategy = _jvp_double_backward if call.owner.strategy == "loop over examples" else _jvp_forward
     found: Tensor = _map_over_examples(network, call, functools.partial(jvp_strategy, local), tangents, rows)
     return found
 
@@ -72,7 +74,7 @@ def _jvp_forward(local: Tensors, outputs: OutputFunction, tangent: Tensors) -> T
 
 
 def _jvp_double_backward(local: Tensors, outputs: OutputFunction, tangent: Tensors) -> Tensor:
-    """The same by two reverse passes, the second through the first: few kernels can be pushed."""
+    """The same by double backward, for operations without forward-mode derivatives."""
     with torch.enable_grad():
         leaves = {name: value.detach().requires_grad_() for name, value in local.items()}
         out = outputs(leaves)
@@ -84,7 +86,7 @@ def _jvp_double_backward(local: Tensors, outputs: OutputFunction, tangent: Tenso
 
 
 def _map_over_examples(network: Network, call: OwnerCall, function: Any, vectors: Any, rows: slice) -> Any:
-    """`function(outputs, vectors[i])` with the call's output as a function of its parameters, each example by itself."""
+    """Map `function(outputs, vectors[i])` over examples, the call's output being a function of its parameters."""
     n = call.shape[0]
     flat, rebuild = tree_flatten((call.args, call.kwargs))
     dims = [
@@ -97,13 +99,13 @@ def _map_over_examples(network: Network, call: OwnerCall, function: Any, vectors
         return function(lambda parameters: _call_with_parameters(network, call.owner, parameters, args, kwargs), vector)
 
     selected = [leaf[rows] if dim == 0 else leaf for leaf, dim in zip(flat, dims, strict=True)]
-    over_examples = _loop_over_examples if call.owner.strategy == "in turn" else vmap
+    over_examples = _loop_over_examples if call.owner.strategy == "loop over examples" else vmap
     with torch.no_grad():
         return over_examples(one_example, in_dims=(dims, 0))(selected, vectors)
 
 
 def _loop_over_examples(function: Callable[..., Any], in_dims: tuple[Sequence[int | None], int]) -> Callable[..., Any]:
-    """What `vmap(function, in_dims)` gives, one example after another."""
+    """The same result as `vmap(function, in_dims)`, by a loop over examples."""
 
     def looped(selected: Sequence[Any], vectors: Any) -> Any:
         named = vectors if isinstance(vectors, dict) else {"": vectors}
@@ -133,7 +135,7 @@ def _call_with_parameters(
 
 
 def functional_forward(network: Network, parameters: Tensors, inputs: Any) -> Tensor:
-    """The network's outputs `[n, c]` with other parameters, through the user's own `forward`."""
+    """Outputs `f [n, c]` at other parameters, through the user's own `forward`; equals `torch.func.functional_call`."""
     wrapped = _ForwardModule(network)
     named = {f"module.{name}": value for name, value in parameters.items()}
     out: Tensor = functional_call(wrapped, named, (inputs,))
@@ -142,7 +144,7 @@ def functional_forward(network: Network, parameters: Tensors, inputs: Any) -> Te
 
 
 class _ForwardModule(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """The user's forward as a module, so that its parameters can be replaced."""
+    """The user's forward function as a module, so that `functional_call` can replace its parameters."""
 
     def __init__(self, network: Network):
         super().__init__()
@@ -153,7 +155,7 @@ class _ForwardModule(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 
 def tree_flatten(tree: Any) -> tuple[list[Any], Any]:
-    """Leaves of nested tuples and mappings, and the function that puts leaves back."""
+    """Leaves of nested tuples and mappings, and the function that rebuilds the tree from leaves."""
     if isinstance(tree, Mapping):
         keys, inner = list(tree), [tree_flatten(value) for value in tree.values()]
         return _flatten_children(inner, lambda values: dict(zip(keys, values, strict=True)))

@@ -1,7 +1,7 @@
-"""Per-example gradients of one block of parameters, `G [k, n, …]`, made in parts that fit in memory.
+"""Per-example gradients of one block of parameters, `G [k, n, …]`, in chunks that fit in memory.
 
-Layers `y = W a + b` used on `t` positions keep `G_i = Σ_t g_t (a_t, 1)ᵀ` as its two factors, norms their normalised
-inputs; all others (embeddings, tied or free parameters, grouped convolutions) take local vector–Jacobian products.
+Layers `y = W a + b` used at `t` positions store `G_i = Σ_t g_t (a_t, 1)ᵀ` as its two factors, norms their normalised
+inputs; all others (embeddings, tied or free parameters, grouped convolutions) use local vector–Jacobian products.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from memorymaps.nets.autograd.per_example_autodiff import per_example_jvp, per_e
 
 
 class PerExampleGradient(Protocol):
-    """The gradients of a block's parameters in a batch."""
+    """Per-example gradients of a block's parameters in a batch (protocol)."""
 
     def materialize(self, rows: slice) -> Tensor:
-        """`G [n', k, q]` for some examples."""
+        """Gradients `G [n', k, q]` of some examples."""
 
     def jvp(self, tangents: Tensor, rows: slice) -> Any:
-        """What moves `[n', q]` of the parameters do to the outputs of the layer or of each call."""
+        """Tangents of the layer's (or each call's) outputs for parameter tangents `[n', q]`."""
 
 
 @dataclass(frozen=True)
 class VjpGradient:
-    """Gradients of tensors at the calls that use them, by local vector–Jacobian products summed over calls."""
+    """Gradients of tensors by vector–Jacobian products at each call that uses them, summed over calls."""
 
     network: Network
     names: tuple[str, ...]
     uses: tuple[tuple[OwnerCall, Cotangents], ...]
 
     def materialize(self, rows: slice) -> Tensor:
-        """`G [n', k, q]`."""
+        """Gradients `G [n', k, q]` of some examples."""
         found = torch.stack([self._call_vjp(call, g, rows) for call, g in self.uses]).sum(0)
         check_rows(found, f"gradients of {', '.join(self.names)} are", self.names, rows.start or 0)
         return found
 
     def jvp(self, tangents: Tensor, rows: slice) -> list[Tensor]:
-        """What moves `[n', q]` of the tensors do to the output of every call: `[n', …]` each."""
+        """Tangents `[n', …]` of every call's output for parameter tangents `[n', q]`."""
         values = dict(self.network.module.named_parameters())
         pieces = torch.split(tangents, [values[name].numel() for name in self.names], dim=1)
         by_name = {n: m.reshape(-1, *values[n].shape) for n, m in zip(self.names, pieces, strict=True)}
@@ -65,7 +65,7 @@ class VjpGradient:
         found = per_example_vjp(self.network, call, local, g[rows], rows)
         zero = g.tensors[0].new_zeros(found[next(iter(found))].shape[:2])
         by_name: dict[str, Tensor] = {}
-        for key, value in found.items():  # a tensor may sit twice in the same owner
+        for key, value in found.items():  # an owner may have the same tensor under two names
             name = call.owner.parameters[key]
             by_name[name] = by_name.get(name, 0) + value.reshape(*value.shape[:2], -1)
         parts = [by_name.get(name, zero[..., None].expand(-1, -1, values[name].numel())) for name in self.names]
@@ -74,7 +74,7 @@ class VjpGradient:
 
 @dataclass(frozen=True)
 class LinearizedBatch:
-    """A batch as the blocks see it: outputs `f [n, c]` and what is needed for any block's gradient."""
+    """A batch linearised at the trained parameters: outputs `f [n, c]`, calls, and cotangents `g` at their outputs."""
 
     network: Network
     f: Tensor
@@ -82,11 +82,11 @@ class LinearizedBatch:
     g: tuple[Cotangents, ...]
 
     def combine(self, coefficients: Tensor) -> LinearizedBatch:
-        """The same batch along the one direction `Σ_k s_k d_k` of every example, for shares `s [n, k]`."""
+        """The batch restricted to the one direction `Σ_k s_k d_k` per example, for coefficients `s [n, k]`."""
         return LinearizedBatch(self.network, self.f, self.calls, tuple(g.combine(coefficients) for g in self.g))
 
     def tangents_by_call(self, block: ParameterBlock, tangent: Tensor | list[Tensor]) -> list[tuple[OwnerCall, Tensor]]:
-        """Moves of a block's outputs in the shape of the calls they belong to."""
+        """Tangents of a block's outputs, split by call and in the shape of each call's output."""
         calls = [call for call, _ in self._uses_by_parameter[block.parameters[0]]]
         if isinstance(tangent, list):
             return list(zip(calls, tangent, strict=True))
@@ -98,6 +98,7 @@ class LinearizedBatch:
 
     @cached_property
     def _uses_by_parameter(self) -> dict[str, list[tuple[OwnerCall, Cotangents]]]:
+        """Calls and their cotangents for every parameter name."""
         uses: dict[str, list[tuple[OwnerCall, Cotangents]]] = {}
         for call, g in zip(self.calls, self.g, strict=True):
             for name in set(call.owner.parameters.values()):
@@ -105,7 +106,7 @@ class LinearizedBatch:
         return uses
 
     def gradient(self, block: ParameterBlock) -> PerExampleGradient:
-        """This block's gradients for the directions of the batch."""
+        """Per-example gradients of a block for the directions of the batch."""
         uses = self._uses_by_parameter.get(block.parameters[0], [])
         if not uses:
             raise RuntimeError(f"{block.name!r} was not called in this batch but was in the first one")

@@ -1,4 +1,4 @@
-"""Nested inputs (mappings, tuples, lists of tensors): mapping over leaves, number of rows, slices."""
+"""Nested inputs (mappings, tuples, lists of tensors): map over leaves, number of rows, slices."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from memorymaps.data.examples import DataError
 
 
 def as_tensor_like(leaf: Any, like: Tensor) -> Any:
+    """An array as a tensor on the device of `like`; float32 and float64 in its precision, other leaves unchanged."""
     if isinstance(leaf, np.ndarray):
         leaf = torch.from_numpy(np.ascontiguousarray(leaf))
     if issparse(leaf):
@@ -25,7 +26,7 @@ def as_tensor_like(leaf: Any, like: Tensor) -> Any:
 
 
 def tree_map(function: Callable[[Any], Any], inputs: Any) -> Any:
-    """`function` applied to every leaf of nested mappings, tuples and lists; a data frame becomes one array."""
+    """Apply a function to every leaf of nested mappings, tuples and lists; a data frame becomes one array."""
     if isinstance(inputs, Mapping):
         return {key: tree_map(function, value) for key, value in inputs.items()}
     if isinstance(inputs, (tuple, list)):
@@ -52,6 +53,6 @@ def length(inputs: Any) -> int:
 
 
 def take_rows(inputs: Any, rows: slice) -> Any:
-    """Some examples of a batch."""
+    """Some examples of a batch; leaves without a batch axis are unchanged."""
     n = length(inputs)
     return tree_map(lambda leaf: leaf[rows] if hasattr(leaf, "shape") and leaf.shape[:1] == (n,) else leaf, inputs)

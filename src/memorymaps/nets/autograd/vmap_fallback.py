@@ -1,4 +1,4 @@
-"""How a module's examples can pass through it alone, found out on a few of them before the first pass over the data."""
+"""Selection of the per-example strategy of each module, by a comparison on a few examples before the first pass."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from memorymaps.nets.autograd.per_example_autodiff import Tensors, per_example_v
 from memorymaps.nets.autograd.pytree import length
 
 _STRATEGIES: tuple[Strategy, ...] = (
-    "together",
-    "by lane",
-    "in turn",
-)  # from the fastest to the one that nothing can upset
+    "vmap",
+    "loop over cotangents",
+    "loop over examples",
+)  # from the fastest to the most general
 _TEST_ROWS = slice(0, 2)
 
 
 class VmapFallbackWarning(RuntimeWarning):
-    """Examples pass a module one after another: the same map, made more slowly."""
+    """A module is evaluated example by example because `torch.func.vmap` fails on it: same map, slower."""
 
 
 def select_strategies(
     network: Network, owners: Sequence[ParameterOwner], names: Iterable[str], inputs: Any
 ) -> tuple[ParameterOwner, ...]:
-    """Owners of the parameters `names`, each with the fastest way that gives what examples give in turn."""
+    """Owners of the parameters `names`, each with the fastest strategy that agrees with a loop over examples."""
     owners = [replace(owner, unbatched=unbatched) for owner, unbatched in _unbatched_arguments(network, owners, inputs)]
     f, calls = record_forward(network, inputs, owners)
     direction = torch.randn(f.shape, generator=torch.Generator().manual_seed(0)).to(f)
@@ -39,14 +39,17 @@ def select_strategies(
     for call, g in zip(calls, backward_cotangents(f, calls, direction[None]), strict=True):
         if local & set(call.owner.parameters.values()):
             found[call.owner.module] = max(found[call.owner.module], _fastest_strategy(network, call, g[_TEST_ROWS]))
-    _warn_fallback([owner for owner in owners if _STRATEGIES[found[owner.module]] == "in turn"])
+    _warn_fallback([owner for owner in owners if _STRATEGIES[found[owner.module]] == "loop over examples"])
     return tuple(replace(owner, strategy=_STRATEGIES[found[owner.module]]) for owner in owners)
 
 
 def _unbatched_arguments(
     network: Network, owners: Sequence[ParameterOwner], inputs: Any
 ) -> Iterator[tuple[ParameterOwner, frozenset[int]]]:
-    """Places of arguments that do not follow the number of examples: a mask may be as long as a batch by chance."""
+    """For each owner, flat positions of arguments without a batch axis.
+
+    Tested with two batch sizes: the length of a mask may equal one of them by chance.
+    """
     recorded = [
         (length(some_inputs), record_forward(network, some_inputs, owners)[1])
         for some_inputs in (inputs, other_batch_size(inputs))
@@ -65,7 +68,7 @@ def _unbatched_positions(call: OwnerCall, n: int) -> frozenset[int]:
 
 
 def _fastest_strategy(network: Network, call: OwnerCall, g: Tensor) -> int:
-    """Position among the ways."""
+    """Index of the fastest strategy whose gradients agree with a loop over examples."""
     values = dict(network.module.named_parameters())
     local = {key: values[name].detach() for key, name in call.owner.parameters.items()}
     *candidates, expected = (_try_strategy(network, call, local, g, strategy) for strategy in _STRATEGIES)
@@ -74,13 +77,13 @@ def _fastest_strategy(network: Network, call: OwnerCall, g: Tensor) -> int:
 
 
 def _try_strategy(network: Network, call: OwnerCall, local: Tensors, g: Tensor, strategy: Strategy) -> Any:
-    """By one way; `None` where torch cannot batch what the module does."""
+    """Gradients by one strategy; None where torch raises."""
     try:
         return per_example_vjp(
             network, replace(call, owner=replace(call.owner, strategy=strategy)), local, g, _TEST_ROWS
         )
     except RuntimeError:
-        if strategy == "in turn":
+        if strategy == "loop over examples":
             raise
         return None
 
@@ -98,8 +101,8 @@ def _warn_fallback(slow: Sequence[ParameterOwner]) -> None:
         names = ", ".join(repr(owner.module) if owner.module else "the whole network" for owner in slow)
         without = ", ".join(slow[0].parameters.values())
         warnings.warn(
-            f"examples pass {names} one after another: torch cannot batch what is computed there (as masks that depend "
-            f"on the data). The map is the same but slower; without {without} it is not: Laplace(subset=[...])",
+            f"torch.func.vmap cannot be used for {names} (as for masks that depend on the data): examples are evaluated one "
+            f"after another. The map is the same but slower; exclude {without} to avoid it: Laplace(subset=[...])",
             VmapFallbackWarning,
             stacklevel=2,
         )

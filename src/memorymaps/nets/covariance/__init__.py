@@ -1,1 +1,1 @@
-"""The posterior covariance `S⁻¹` in its different forms, and its products with gradients."""
+"""Representations of the posterior covariance `S⁻¹` and its products with per-example gradients."""

@@ -1,4 +1,4 @@
-"""`S⁻¹` of a network's parameters: independent parts, and exact rows that may tie them together."""
+"""Posterior covariance `S⁻¹` of a block-diagonal precision plus an optional low-rank term that couples the blocks."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, ConcatenatedGradients
 from memorymaps.nets.covariance.woodbury import Woodbury
 
-MAX_FACTORED_PARAMETERS = 20_000  # parameters up to which an example's Z is written out
+MAX_FACTORED_PARAMETERS = 20_000  # largest number of parameters for which an example's Z is materialised
 
 
 class PosteriorCovariance(Protocol):
-    """What a network's posterior asks of its covariance `S⁻¹`."""
+    """Covariance `S⁻¹` of a network's parameters (protocol): variances of outputs, solves, and traces."""
 
     @property
     def groups(self) -> tuple[ParameterGroup, ...]:
-        """Blocks whose curvature is held together."""
+        """Parameter groups, in the order of the coordinates."""
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """Number of parameters `P`."""
 
     @property
     def is_block_diagonal(self) -> bool:
-        """Whether `S⁻¹` is a sum over the groups."""
+        """Whether `S⁻¹` is block-diagonal over the groups."""
 
     def items(self) -> Iterator[tuple[ParameterGroup, BlockPrecision]]:
-        """Every group with what holds its precision."""
+        """Every group with its block of the precision."""
 
     def variance(self, batch: LinearizedBatch, k: int) -> Tensor:
-        """`V [n, k, k]`, in double precision."""
+        """Variances `V = G S⁻¹Gᵀ [n, k, k]` along the batch's `k` directions, in double precision."""
 
     def solve(self, v: Tensor) -> Tensor:
         """`S⁻¹v [..., P]`, in the order of the groups."""
@@ -48,7 +48,10 @@ class PosteriorCovariance(Protocol):
 
 @dataclass(frozen=True)
 class BlockDiagonalCovariance:
-    """`S⁻¹` over groups of blocks: independent parts, plus exact rows that may tie them together."""
+    """Covariance `S⁻¹` for `S = S_D + AᵀA`: `S_D` block-diagonal, `low_rank` the term `AᵀA` (None: `S = S_D`).
+
+    With `S_D⁻¹ = W Wᵀ`, `block_inv_sqrt_matvec` is the product with `W`, `block_inv_sqrt_rmatvec` with `Wᵀ`.
+    """
 
     groups: tuple[ParameterGroup, ...]
     precisions: tuple[BlockPrecision, ...]
@@ -56,16 +59,16 @@ class BlockDiagonalCovariance:
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """Number of parameters `P`."""
         return sum(group.size for group in self.groups)
 
     @property
     def is_block_diagonal(self) -> bool:
-        """Whether no exact rows tie the parts together."""
+        """Whether there is no low-rank term."""
         return self.low_rank is None
 
     def variance(self, batch: LinearizedBatch, k: int) -> Tensor:
-        """`V [n, k, k]`, in double precision."""
+        """Variances `V = G S⁻¹Gᵀ [n, k, k]`, in double precision."""
         n = len(batch.f)
         if self.low_rank is None:
             pieces = (
@@ -77,7 +80,7 @@ class BlockDiagonalCovariance:
         return torch.cat([self.low_rank.variance(self._whitened_gradients(batch, rows)) for rows in slices])
 
     def covariance_root(self, batch: LinearizedBatch) -> Tensor:
-        """`Z [n, k, P]` with `V_ij = Z_i Z_jᵀ`."""
+        """Whitened gradients `Z [n, k, P]` with `V_ij = Z_i Z_jᵀ`."""
         z = self._whitened_gradients(batch, slice(None))
         return z.double() if self.low_rank is None else self.low_rank.inv_sqrt_matvec(z)
 
@@ -87,7 +90,7 @@ class BlockDiagonalCovariance:
         return self.block_inv_sqrt_matvec(z if self.low_rank is None else self.low_rank.solve(z)).to(v.dtype)
 
     def block_inv_sqrt_rmatvec(self, v: Tensor) -> Tensor:
-        """`G S_D^{-1/2}` of the independent parts."""
+        """`Wᵀv [..., P]` with `S_D⁻¹ = W Wᵀ`, without the low-rank term."""
         pieces = torch.split(v, [group.size for group in self.groups], dim=-1)
         return torch.cat(
             [precision.inv_sqrt_rmatvec(piece) for precision, piece in zip(self.precisions, pieces, strict=True)],
@@ -95,13 +98,13 @@ class BlockDiagonalCovariance:
         )
 
     def block_inv_sqrt_matvec(self, z: Tensor) -> Tensor:
-        """Back to the parameters' own coordinates."""
+        """`W z [..., P]` with `S_D⁻¹ = W Wᵀ`, without the low-rank term."""
         pieces = torch.split(z, [group.size for group in self.groups], dim=-1)
         pairs = zip(self.precisions, pieces, strict=True)
         return torch.cat([precision.inv_sqrt_matvec(piece.to(_dtype(precision))) for precision, piece in pairs], dim=-1)
 
     def inv_sqrt_matvec(self, u: Tensor) -> Tensor:
-        """`S^{-1/2} u`: the parameters' move for coordinates of `factor`."""
+        """`W (I + UᵀU)^{-1/2} u [..., P]`, parameters for whitened coordinates `u`."""
         return self.block_inv_sqrt_matvec(u if self.low_rank is None else self.low_rank.inv_sqrt_matvec(u))
 
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
@@ -114,6 +117,7 @@ class BlockDiagonalCovariance:
         )
 
     def _whitened_gradients(self, batch: LinearizedBatch, rows: slice) -> Tensor:
+        """`G W [n', k, P]` of some examples."""
         return torch.cat(
             [
                 precision.inv_sqrt_rmatvec(group_gradient(batch, group).materialize(rows))
@@ -123,7 +127,7 @@ class BlockDiagonalCovariance:
         )
 
     def items(self) -> Iterator[tuple[ParameterGroup, BlockPrecision]]:
-        """Every group with what holds its precision."""
+        """Every group with its block of the precision."""
         return zip(self.groups, self.precisions, strict=True)
 
 
@@ -132,14 +136,14 @@ def _dtype(precision: BlockPrecision) -> torch.dtype:
 
 
 def _prior_over_precision(precision: BlockPrecision, delta: Tensor) -> Tensor:
-    """`δ/d` of a diagonal part, in its own coordinates."""
+    """`δ/d` of a diagonal block, in its eigenbasis."""
     if isinstance(precision, CholeskyPrecision):
-        raise TypeError("exact rows are held on top of diagonal parts only")
+        raise TypeError("a low-rank term requires diagonal blocks, got a dense one")
     flat = delta if precision.output_basis is None else delta.mean().expand(precision.eigenvalues.shape)
     return (flat / precision.eigenvalues).reshape(-1).double()
 
 
 def group_gradient(batch: LinearizedBatch, group: ParameterGroup) -> Any:
-    """The gradients of a group's parameters in a batch."""
+    """Per-example gradients of a group's parameters in a batch."""
     found = tuple(batch.gradient(block) for block in group.blocks)
     return found[0] if len(found) == 1 else ConcatenatedGradients(found, group.blocks)

@@ -1,9 +1,10 @@
-"""How a part of the posterior covariance is held, and what it gives for gradients.
+"""Two representations of one block `S` of the posterior precision.
 
-    Rotated   S = (Q_G ⊗ Q_A) diag(s) (Q_G ⊗ Q_A)ᵀ    diagonal (no Q), KFAC, EKFAC
-    Dense     S⁻¹ = W Wᵀ                               full, block
+    EigenbasisPrecision   S = (Q_G ⊗ Q_A) diag(s) (Q_G ⊗ Q_A)ᵀ    diagonal (no Q), KFAC, EKFAC
+    CholeskyPrecision     S⁻¹ = W Wᵀ                               full, block
 
-Both answer `variance(G) = G S⁻¹ Gᵀ [n, k, k]`, `inv_sqrt_rmatvec(G) = G S^{-1/2}` and `solve(v) = S⁻¹v`.
+Both give `variance(G) = G S⁻¹Gᵀ [n, k, k]`, `solve(v) = S⁻¹v`, and with `S⁻¹ = W Wᵀ` the products
+`inv_sqrt_matvec(z) = W z` and `inv_sqrt_rmatvec(v) = Wᵀv`, on the last axis (as SciPy's `LinearOperator`).
 """
 
 from __future__ import annotations
@@ -18,21 +19,24 @@ from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.outer_product import OuterProductGradient
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
 from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
-from memorymaps.nets.covariance import kronecker_quadratic as outer
+from memorymaps.nets.covariance import kronecker_quadratic
 
 
 @dataclass(frozen=True)
 class EigenbasisPrecision:
-    """A precision that is diagonal in a Kronecker basis; `eigenvalues [o, d]` or `[q]`, bases `None` for the identity."""
+    """A precision that is diagonal in a Kronecker basis: eigenvalues `s [o, d]`, bases `Q_G [o, o]` and `Q_A [d, d]`.
+
+    Without bases (None: identity) `eigenvalues` may be `[q]`. Equals `KronDecomposed` of laplace-torch.
+    """
 
     eigenvalues: Tensor
     output_basis: Tensor | None = None
     input_basis: Tensor | None = None
 
     def variance(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
-        """`V [n, k, k]`."""
+        """Variances `V = G S⁻¹Gᵀ [n, k, k]`."""
         if isinstance(gradient, OuterProductGradient):
-            return outer.variance(gradient, self.eigenvalues, self.output_basis, self.input_basis)
+            return kronecker_quadratic.variance(gradient, self.eigenvalues, self.output_basis, self.input_basis)
         pieces = [
             _gram(self.inv_sqrt_rmatvec(gradient.materialize(rows)))
             for rows in chunk_slices(n, k * self.eigenvalues.numel())
@@ -40,11 +44,11 @@ class EigenbasisPrecision:
         return torch.cat(pieces)
 
     def inv_sqrt_rmatvec(self, v: Tensor) -> Tensor:
-        """`G S^{-1/2} [n, k, q]`, in the rotated basis."""
+        """`Wᵀv [..., q]` with `W = (Q_G ⊗ Q_A) diag(s)^{-1/2}`: into the whitened eigenbasis."""
         return self._to_eigenbasis(v) * self.eigenvalues.rsqrt().reshape(-1)
 
     def inv_sqrt_matvec(self, z: Tensor) -> Tensor:
-        """`z S^{-1/2}ᵀ`, back in the parameters' basis: `inv_sqrt_rmatvec(G) · inv_sqrt_matvec(z)` pairs give `G S⁻¹ …`."""
+        """`W z [..., q]`: out of the whitened eigenbasis; after `inv_sqrt_rmatvec` it gives `S⁻¹v`."""
         return self._from_eigenbasis(z * self.eigenvalues.rsqrt().reshape(-1))
 
     def solve(self, v: Tensor) -> Tensor:
@@ -52,7 +56,7 @@ class EigenbasisPrecision:
         return self.inv_sqrt_matvec(self.inv_sqrt_rmatvec(v))
 
     def inverse_trace(self, prior: Tensor) -> float:
-        """`tr(diag(δ) S⁻¹)`; with bases, `δ` is taken constant."""
+        """`tr(diag(δ) S⁻¹)`; with bases, `δ` is replaced by its mean."""
         delta = prior if self.output_basis is None else prior.mean()
         return float((delta / self.eigenvalues).sum())
 
@@ -71,12 +75,12 @@ class EigenbasisPrecision:
 
 @dataclass(frozen=True)
 class CholeskyPrecision:
-    """A dense precision, held as `W` with `S⁻¹ = W Wᵀ`; `inv_sqrt [q, q]` in double precision."""
+    """A dense precision, stored as `inv_sqrt` `W [q, q]` with `S⁻¹ = W Wᵀ`, in double precision."""
 
     inv_sqrt: Tensor
 
     def variance(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
-        """`V [n, k, k]`."""
+        """Variances `V = G S⁻¹Gᵀ [n, k, k]`."""
         pieces = [
             _gram(self.inv_sqrt_rmatvec(gradient.materialize(rows)))
             for rows in chunk_slices(n, 2 * k * len(self.inv_sqrt))
@@ -84,11 +88,11 @@ class CholeskyPrecision:
         return torch.cat(pieces)
 
     def inv_sqrt_rmatvec(self, v: Tensor) -> Tensor:
-        """`G W [n, k, q]`."""
+        """`Wᵀv [..., q]`."""
         return v.to(self.inv_sqrt.dtype) @ self.inv_sqrt
 
     def inv_sqrt_matvec(self, z: Tensor) -> Tensor:
-        """`z Wᵀ`."""
+        """`W z [..., q]`."""
         return z @ self.inv_sqrt.T
 
     def solve(self, v: Tensor) -> Tensor:
@@ -109,16 +113,16 @@ def _gram(z: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ConcatenatedGradients:
-    """Several blocks' gradients side by side."""
+    """Gradients of several blocks, concatenated along the parameters."""
 
     gradients: tuple[PerExampleGradient, ...]
     blocks: tuple[ParameterBlock, ...]
 
     def materialize(self, rows: slice) -> Tensor:
-        """`G [n', k, Σ q]`."""
+        """Gradients `G [n', k, Σ q]` of some examples."""
         return torch.cat([gradient.materialize(rows) for gradient in self.gradients], dim=2)
 
     def jvp(self, tangents: Tensor, rows: slice) -> list[Any]:
-        """What moves `[n', Σ q]` do to every block's outputs."""
+        """Tangents of every block's outputs for parameter tangents `[n', Σ q]`."""
         pieces = torch.split(tangents, [block.size for block in self.blocks], dim=-1)
         return [found.jvp(piece, rows) for found, piece in zip(self.gradients, pieces, strict=True)]

@@ -1,4 +1,4 @@
-"""A batch along directions: one forward pass and one turning of the gradients answer every question about it."""
+"""A batch restricted to chosen output directions: `DᵀVD` and products `V D s`, after one forward pass."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ ChooseDirections = Callable[[Array, slice], Array]
 
 @dataclass(frozen=True)
 class DirectionalChunk:
-    """A part of a batch along its directions.
+    """The network linearised at one chunk of a batch, restricted to `k` output directions `D [n, c, k]` per example.
 
-    The cotangents `call_cotangents` of the first direction `cotangent` stay functions of it. As they are linear in it, their own
-    reverse pass with moves `δ` put in at the calls is the forward-mode product `Σ J_call δ`, whatever the direction.
+    `call_cotangents` are the cotangents of the first direction, `cotangent [n, c]`, as functions of it. They are linear
+    in it, so that their reverse pass with tangents `δ` at the calls is the forward-mode product `Σ J_call δ`.
     """
 
     preconditioned: PreconditionedBatch
@@ -40,7 +40,7 @@ class DirectionalChunk:
     def of(
         cls, problem: LaplaceProblem, covariance: PosteriorCovariance, inputs: Any, choose: Callable[[Array], Array]
     ) -> DirectionalChunk:
-        """One forward pass, and one reverse pass for each direction that is chosen at its outputs."""
+        """One forward pass, and one reverse pass for each direction that `choose(f)` returns."""
         f, calls = record_forward(problem.network, problem.network.to_device(inputs), problem.owners)
         chosen = choose(to_numpy(f))
         cotangent, *others = torch.as_tensor(chosen).permute(2, 0, 1).to(f)
@@ -52,7 +52,7 @@ class DirectionalChunk:
 
     @property
     def f(self) -> Array:
-        """`f [n, c]`."""
+        """Outputs `f [n, c]`."""
         return to_numpy(self.preconditioned.batch.f)
 
     def gram(self) -> Array:
@@ -60,7 +60,7 @@ class DirectionalChunk:
         return to_numpy(self.preconditioned.variance())
 
     def respond(self, coefficients: Array) -> Array:
-        """`V D s [n, c]`: one solve and the reverse pass of a reverse pass."""
+        """`V D s [n, c]` for coefficients `s [n, k]`: one solve and a double-backward pass."""
         tangents = self.preconditioned.posterior_tangents(torch.as_tensor(coefficients).to(self.cotangent))
         pairs = [(self.call_cotangents[id(call)], tangent.to(self.cotangent.dtype)) for call, tangent in tangents]
         found = torch.autograd.grad([a for a, _ in pairs], self.cotangent, [b for _, b in pairs], retain_graph=True)
@@ -69,7 +69,7 @@ class DirectionalChunk:
 
 @dataclass(frozen=True)
 class DirectionalBatch:
-    """A batch along its directions; it keeps what it has seen of a batch that was looked at in one part."""
+    """A batch restricted to chosen directions; a batch that fits in one chunk stays linearised for later products."""
 
     problem: LaplaceProblem
     covariance: PosteriorCovariance
@@ -83,7 +83,7 @@ class DirectionalBatch:
     def of(
         cls, problem: LaplaceProblem, covariance: PosteriorCovariance, inputs: Any, choose: ChooseDirections
     ) -> DirectionalBatch:
-        """Outputs, directions and `DᵀVD`, part by part."""
+        """Outputs, directions and `DᵀVD`, chunk by chunk."""
         whole, cached = slice(0, length(inputs)), []
 
         def work(x: Any, rows: slice) -> tuple[Array, Array, Array]:
@@ -97,7 +97,7 @@ class DirectionalBatch:
         return cls(problem, covariance, inputs, f, directions, gram, cached)
 
     def respond(self, coefficients: Array) -> Array:
-        """`V D s [n, c]` for shares `s [n, k]` of the directions."""
+        """`V D s [n, c]` for coefficients `s [n, k]`."""
 
         def work(x: Any, rows: slice) -> Array:
             return self._chunk(x, rows).respond(coefficients[rows])
@@ -106,7 +106,7 @@ class DirectionalBatch:
             return _concatenate(list(self.problem.batch_size.run(self.inputs, work)))
 
     def _chunk(self, x: Any, rows: slice) -> DirectionalChunk:
-        """What was kept; a part of it, after memory ran out, is looked at anew."""
+        """The cached chunk if it is the whole batch; else (after memory ran out) the chunk linearised again."""
         if rows != slice(0, len(self.f)):
             self._cached.clear()
         return (
@@ -117,5 +117,5 @@ class DirectionalBatch:
 
 
 def _concatenate(pieces: Sequence[Array]) -> Array:
-    """Parts one below the other; a single one as it is."""
+    """Arrays of consecutive chunks as one array."""
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

@@ -1,11 +1,11 @@
-"""Exact curvature in its Gram form, layer by layer: no Jacobian is written where inputs and cotangents say the same.
+"""Exact posterior covariance in its Gram (dual) form, layer by layer, with gradients in factored form where possible.
 
-With the rows `A_i = √w L_iᵀJ_i` of all `N` examples and the prior's precisions `D`,
+With the rows `A_i = √w L_iᵀJ_i` of all `N` examples and the diagonal prior precision `D`,
 
     K = A D⁻¹Aᵀ = Σ_layers (a_i·a_j/δ)(g_i·g_j),      S⁻¹ = D⁻¹ − D⁻¹Aᵀ(I + K)⁻¹A D⁻¹
 
 `K [R, R]` has a row for each example and direction, `R = N·k`. Layers used at several positions (convolutions), norms,
-embeddings, and layers whose prior differs from output to output (AdamW's) have their rows written out. All in double
+embeddings, and layers whose prior differs between outputs (AdamW's) have their rows materialised. All in double
 precision.
 """
 
@@ -27,7 +27,10 @@ from memorymaps.nets.covariance.block_precision import BlockPrecision, Eigenbasi
 
 
 class GradientRows(Protocol):
-    """Gradients of one group for examples `n` along directions `k`; `inverse` is `1/δ` in the group's shape."""
+    """Gradients of one group for `n` examples and `k` directions (protocol).
+
+    `inverse` is `1/δ` in the group's shape.
+    """
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -57,19 +60,22 @@ class GradientRows(Protocol):
 
 @dataclass(frozen=True)
 class RankOneRows:
-    """`G_i = g_i a_iᵀ` of a layer used once: `a [n, d]` and `g [n, k, o]`; its prior is the same for all outputs."""
+    """Gradients `G_i = g_i a_iᵀ` of a layer used at one position, in factored form: `a [n, d]`, `g [n, k, o]`.
+
+    The layer's prior must be the same for all outputs.
+    """
 
     a: Tensor
     g: Tensor
 
     @classmethod
     def of(cls, found: OuterProductGradient) -> RankOneRows:
-        """From a batch's factors."""
+        """From the factored gradients of a batch."""
         return cls(found.a[:, 0].double(), found.g[:][:, :, 0].double())
 
     @classmethod
     def concatenate(cls, each: Sequence[RankOneRows]) -> RankOneRows:
-        """Batches one below the other."""
+        """Concatenate along the examples."""
         return cls(torch.cat([rows.a for rows in each]), torch.cat([rows.g for rows in each]))
 
     @property
@@ -113,18 +119,18 @@ class RankOneRows:
 
 @dataclass(frozen=True)
 class DenseRows:
-    """The gradients themselves, `rows [n, k, q]`."""
+    """Materialised gradients, `rows [n, k, q]`."""
 
     rows: Tensor
 
     @classmethod
     def of(cls, found: PerExampleGradient) -> DenseRows:
-        """Written out."""
+        """From the gradients of a batch."""
         return cls(found.materialize(slice(None)).detach().double())
 
     @classmethod
     def concatenate(cls, each: Sequence[DenseRows]) -> DenseRows:
-        """Batches one below the other."""
+        """Concatenate along the examples."""
         return cls(torch.cat([rows.rows for rows in each]))
 
     @property
@@ -165,14 +171,17 @@ RowsType = type[RankOneRows] | type[DenseRows]
 
 
 def rows_type(found: PerExampleGradient, prior: Tensor) -> RowsType:
-    """Whether a group's gradients can stay in their factors under prior precisions `δ` in its shape."""
+    """`RankOneRows` if a group's gradients and prior precisions `δ` allow the factored form, else `DenseRows`."""
     single_position = isinstance(found, OuterProductGradient) and found.positions == 1
     return RankOneRows if single_position and bool((prior == prior[:1]).all()) else DenseRows
 
 
 @dataclass(frozen=True)
 class GramCovariance:
-    """`S⁻¹` of a prior that has met every row of the curvature: their rows and the Cholesky factor of `I + K`."""
+    """Covariance `S⁻¹` of a diagonal prior conditioned on all curvature rows.
+
+    Stored as the prior, the rows, and the Cholesky factor of `I + K`.
+    """
 
     prior: BlockDiagonalCovariance
     rows: tuple[GradientRows, ...]
@@ -180,32 +189,32 @@ class GramCovariance:
 
     @classmethod
     def from_rows(cls, prior: BlockDiagonalCovariance, rows: tuple[Any, ...]) -> GramCovariance:
-        """Let a prior, one precision a parameter, meet the rows of its groups."""
+        """Condition a diagonal prior on the curvature rows of its groups."""
         gram = gram_matrix(rows, inverses_of(prior.precisions))
         gram.diagonal().add_(1)
         return cls(prior, rows, torch.linalg.cholesky(gram))
 
     @property
     def groups(self) -> tuple[ParameterGroup, ...]:
-        """The prior's."""
+        """Parameter groups, in the order of the coordinates."""
         return self.prior.groups
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """Number of parameters `P`."""
         return self.prior.size
 
     @property
     def is_block_diagonal(self) -> bool:
-        """No: the rows of all layers meet in `K`."""
+        """False: all layers are coupled through the Gram matrix `K`."""
         return False
 
     def items(self) -> Iterator[tuple[ParameterGroup, BlockPrecision]]:
-        """Every group with its prior."""
+        """Every group with its prior precision."""
         return self.prior.items()
 
     def variance(self, batch: LinearizedBatch, k: int) -> Tensor:
-        """`V [n, k, k]`, a few examples at a time."""
+        """Variances `V = G S⁻¹Gᵀ [n, k, k]`, in chunks of examples."""
         batch_rows = group_rows(batch, self.groups, [type(rows) for rows in self.rows])  # type: ignore[misc]
         parts = chunk_slices(len(batch.f), k * len(self.cholesky_factor))
         return torch.cat([self._variance([rows.take(examples) for rows in batch_rows]) for examples in parts])
@@ -233,18 +242,18 @@ class GramCovariance:
         return (base - torch.cat([rows.rmatvec(x) for rows in self.rows], dim=-1) * inverse).to(v.dtype)
 
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
-        """`tr(D S⁻¹) = P − R + tr (I + K)⁻¹` for the prior that it holds.
+        """`tr(D S⁻¹) = P − R + tr (I + K)⁻¹`, for the prior of this covariance.
 
         Raises
         ------
         ValueError
-            Another prior.
+            The prior differs from that of this covariance.
         """
         precisions = [
             examples.eigenvalues for examples in self.prior.precisions if isinstance(examples, EigenbasisPrecision)
         ]
         if not all(map(torch.equal, precisions, prior)):
-            raise ValueError("a Gram form knows the trace for its own prior only")
+            raise ValueError("inverse_trace of a Gram covariance is available for its own prior only")
         return self.size - len(self.cholesky_factor) + float(torch.cholesky_inverse(self.cholesky_factor).trace())
 
 
@@ -265,5 +274,5 @@ def inverses_of(parts: Sequence[Any]) -> list[Tensor]:
 
 
 def group_rows(batch: LinearizedBatch, groups: Sequence[ParameterGroup], row_types: Sequence[RowsType]) -> list[Any]:
-    """Every group's rows of a batch."""
+    """Gradient rows of every group in a batch."""
     return [row_type.of(group_gradient(batch, group)) for row_type, group in zip(row_types, groups, strict=True)]

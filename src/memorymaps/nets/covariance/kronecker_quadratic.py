@@ -1,12 +1,12 @@
-"""Posterior products of gradients that are sums of outer products, `G_c = Σ_t g_ct a_tᵀ`, never all written out.
+"""Quadratic forms `G S⁻¹Gᵀ` of gradients in factored form, `G_c = Σ_t g_ct a_tᵀ`, in an eigenbasis `Q_G ⊗ Q_A`.
 
-With a precision `s [o, d]` that is diagonal in the basis `Q_G ⊗ Q_A` and factors turned into it,
+With eigenvalues `s [o, d]` of the precision and factors rotated into the basis,
 
-    t = 1      V_cc' = Σ_j g_cj g_c'j w_j,   w = (a ∘ a) (1/s)ᵀ
-    matrices   V_cc' = ⟨G_c/√s, G_c'/√s⟩     a few examples at a time
-    tokens     V_cc' = Σ_tt'j g_ctj g_c't'j ((a_t ∘ a_t')(1/s)ᵀ)_j
+    one position   V_cc' = Σ_j g_cj g_c'j w_j,   w = (a ∘ a) (1/s)ᵀ
+    products       V_cc' = ⟨G_c/√s, G_c'/√s⟩     in chunks of examples
+    pairwise       V_cc' = Σ_tt'j g_ctj g_c't'j ((a_t ∘ a_t')(1/s)ᵀ)_j
 
-and the cheaper of the last two is taken.
+of which the cheaper of the last two is computed for several positions.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.cotangents import layout_preserving_matmul
 from memorymaps.nets.autograd.outer_product import OuterProductGradient
 
-_CACHE_NUMBERS = 2**20  # numbers in one temporary: what processors keep close
+_CACHE_NUMBERS = 2**20  # numbers in one temporary that fit in the processor's cache
 
 
 @dataclass(frozen=True)
 class RotatedGradients:
-    """Gradients before a precision that is diagonal in the basis `Q_G ⊗ Q_A`, kept for more than one question.
+    """Gradients in factored form, rotated once into the eigenbasis `Q_G ⊗ Q_A` of a precision, for repeated products.
 
-    Factors or their products are turned into the basis, whichever are fewer: `x` holds the factors as they are, `rotated_by`
-    is `Q_G` if `g` has been turned, `output_basis` and `input_basis` are what products are still to be turned by.
+    Either the factors or their products are rotated, whichever have fewer numbers: `x` are the (rotated) factors,
+    `rotated_by` is `Q_G` if `g` has been rotated, `output_basis` and `input_basis` still have to be applied to
+    products.
     """
 
     x: OuterProductGradient
@@ -44,7 +45,7 @@ class RotatedGradients:
     def rotate(
         cls, x: OuterProductGradient, eigenvalues: Tensor, output_basis: Tensor | None, input_basis: Tensor | None
     ) -> RotatedGradients:
-        """Turn the factors that are fewer than the products."""
+        """Rotate those factors that have fewer numbers than the products."""
         k, (_, t, o), d = len(x.g), x.g.shape, eigenvalues.shape[1]
         by_pairs = t > 1 and _pairwise_is_cheaper(x, d, output_basis is not None)
         both = t == 1 or by_pairs
@@ -54,7 +55,7 @@ class RotatedGradients:
         return cls(rotated, eigenvalues, output_basis if g_first else None, *after, by_pairs)
 
     def variance(self) -> Tensor:
-        """`V [n, k, k]`."""
+        """Variances `V = G S⁻¹Gᵀ [n, k, k]`."""
         if self.x.positions == 1:
             g = self.x.g[:][:, :, 0]
             return torch.matmul(g * self._weight[:, None], g.transpose(1, 2))
@@ -63,7 +64,7 @@ class RotatedGradients:
         return torch.cat([self._gram(rows) for rows in self._chunks()])
 
     def posterior_tangents(self, coefficients: Tensor) -> Tensor:
-        """`S⁻¹G a_t`: how the layer's outputs move along the posterior step of `Σ_k s_k G_k`, `[n, t, o]`."""
+        """Tangents `S⁻¹G a_t [n, t, o]` of the layer's outputs for the parameter change `S⁻¹ Σ_k s_k G_k`."""
         if self.x.positions == 1:
             y = self.x.g.combine(coefficients).tensors[0] * self._weight[:, None]
         else:
@@ -78,22 +79,22 @@ class RotatedGradients:
         return self.x.a[:, 0].square() @ self.eigenvalues.reciprocal().T
 
     def _chunks(self) -> Iterator[slice]:
-        """Examples whose factors and products are kept close together."""
+        """Chunks of examples whose factors and products fit in the processor's cache."""
         return chunk_slices(self.x.g.shape[0], max(self._products_numel, self._factors_numel), _CACHE_NUMBERS)
 
     @property
     def _products_numel(self) -> int:
-        """Numbers in the products of one example."""
+        """Number of values in the products of one example."""
         return int(len(self.x.g) * self.eigenvalues.numel())
 
     @property
     def _factors_numel(self) -> int:
-        """Numbers in the factors of one example."""
+        """Number of values in the factors of one example."""
         return int(self.x.positions * (self.eigenvalues.shape[1] + len(self.x.g) * self.x.g.shape[2]))
 
     @cached_property
     def _cached_products(self) -> Tensor | None:
-        """All products, where they are fewer than the factors."""
+        """Products of all examples, if they have fewer numbers than the factors; else None."""
         if self._products_numel > self._factors_numel:
             return None
         return torch.cat([self._products(self.x, rows) for rows in self._chunks()])
@@ -105,7 +106,7 @@ class RotatedGradients:
         return products if self.output_basis is None else self.output_basis.T @ products
 
     def _gram(self, rows: slice) -> Tensor:
-        """`⟨G_c/√s, G_c'/√s⟩`; products made for this alone are scaled where they lie."""
+        """`⟨G_c/√s, G_c'/√s⟩ [n', k, k]`; products that are not cached are scaled in place."""
         cached = self._cached_products
         products = self._products(self.x, rows).mul_(self._scale) if cached is None else cached[rows] * self._scale
         flat = products.flatten(2)
@@ -116,7 +117,7 @@ class RotatedGradients:
         return self.eigenvalues.rsqrt()
 
     def _solve_chunk(self, coefficients: Tensor, rows: slice) -> Tensor:
-        """`Q_G (Σ_k s_k Q_Gᵀ G_k Q_A / s) Q_Aᵀ [n', o, d]`, as far as products are turned."""
+        """`Q_G (Σ_k s_k Q_Gᵀ G_k Q_A / s) Q_Aᵀ [n', o, d]`, less the rotations already in the factors."""
         if self._cached_products is None:
             combined = OuterProductGradient(
                 self.x.inputs[rows], self.x.g.map(lambda cotangent: cotangent[rows]).combine(coefficients)
@@ -134,12 +135,12 @@ class RotatedGradients:
 def variance(
     x: OuterProductGradient, eigenvalues: Tensor, output_basis: Tensor | None, input_basis: Tensor | None
 ) -> Tensor:
-    """`V [n, k, k]`."""
+    """Variances `V = G S⁻¹Gᵀ [n, k, k]`."""
     return RotatedGradients.rotate(x, eigenvalues, output_basis, input_basis).variance()
 
 
 def _pairwise_is_cheaper(x: OuterProductGradient, d: int, rotating: bool) -> bool:
-    """Multiplications an example, turning into a basis included."""
+    """Whether the pairwise form needs fewer multiplications per example than the products, rotations included."""
     k, (_, t, o) = len(x.g), x.g.shape
     matrices = k * t * o * d + k * k * o * d + rotating * (min(t, k * o) * d * d + k * min(t, d) * o * o)
     by_pairs = t * t * d * o / 2 + k * t * t * o + k * k * t * o + rotating * (t * d * d + k * t * o * o)
@@ -147,6 +148,7 @@ def _pairwise_is_cheaper(x: OuterProductGradient, d: int, rotating: bool) -> boo
 
 
 def _pairwise_positions(x: OuterProductGradient, eigenvalues: Tensor) -> Tensor:
+    """Variances by the pairwise form."""
     k, (n, t, o) = len(x.g), x.g.shape
     weight, pairs = eigenvalues.reciprocal().T, torch.triu_indices(t, t, device=x.a.device)
     found = x.a.new_empty(n, k, k)

@@ -1,4 +1,4 @@
-"""What `S⁻¹` makes of a batch's gradients: variances along its directions, and the moves of every layer's outputs."""
+"""Products of `S⁻¹` with a batch's gradients: variances along its directions, posterior tangents of outputs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance, group
 from memorymaps.nets.covariance.block_precision import BlockPrecision, ConcatenatedGradients, EigenbasisPrecision
 from memorymaps.nets.covariance.kronecker_quadratic import RotatedGradients
 
-CallTangents = list[tuple[OwnerCall, Tensor]]  # moves of the calls' outputs
+CallTangents = list[tuple[OwnerCall, Tensor]]  # tangents of the calls' outputs
 
 
 @dataclass(frozen=True)
 class PreconditionedBatch:
-    """A batch before `S⁻¹`; `rotated` holds the gradients that are already in the basis of their group's precision."""
+    """Per-example gradients of a batch, rotated once into each group's eigenbasis,
+    for variances and posterior tangents.
+
+    `rotated` has one entry per group; None where there is no eigenbasis or the gradients are not in factored form.
+    """
 
     covariance: PosteriorCovariance
     batch: LinearizedBatch
@@ -31,11 +35,11 @@ class PreconditionedBatch:
 
     @classmethod
     def of(cls, covariance: PosteriorCovariance, batch: LinearizedBatch) -> PreconditionedBatch:
-        """Turn what is asked about twice."""
+        """Rotate the gradients of every group for which that is possible."""
         return cls(covariance, batch, tuple(_rotate_group(covariance, batch, *pair) for pair in covariance.items()))
 
     def variance(self) -> Tensor:
-        """`V [n, k, k]`, in double precision."""
+        """Variances `V = G S⁻¹Gᵀ [n, k, k]`, in double precision."""
         n, k = len(self.batch.f), len(self.batch.g[0])
         if not self.covariance.is_block_diagonal:
             return self.covariance.variance(self.batch, k)
@@ -46,7 +50,7 @@ class PreconditionedBatch:
         return torch.stack([piece.detach().double() for piece in pieces]).sum(0)
 
     def posterior_tangents(self, coefficients: Tensor) -> CallTangents:
-        """`S⁻¹J_iᵀD_i s_i` as moves of the calls' outputs, for every example's shares `s [n, k]` of its directions."""
+        """Tangents of the calls' outputs for the parameter change `S⁻¹J_iᵀD_i s_i`, for coefficients `s [n, k]`."""
         if not self.covariance.is_block_diagonal:
             return _joint_tangents(self.covariance, self.batch.combine(coefficients))
         found: CallTangents = []
@@ -64,7 +68,7 @@ class PreconditionedBatch:
 def _rotate_group(
     covariance: PosteriorCovariance, batch: LinearizedBatch, group: ParameterGroup, precision: BlockPrecision
 ) -> RotatedGradients | None:
-    """Sums of outer products under a precision that is diagonal in a basis; `None` for all that is made anew."""
+    """Rotated gradients in factored form under a precision with an eigenbasis; None otherwise."""
     if not covariance.is_block_diagonal or not isinstance(precision, EigenbasisPrecision):
         return None
     found = group_gradient(batch, group)
@@ -76,7 +80,7 @@ def _rotate_group(
 
 
 def _group_tangents(batch: LinearizedBatch, group: ParameterGroup, precision: BlockPrecision) -> CallTangents:
-    """The moves of one independent part, for a batch along one direction."""
+    """Posterior tangents through one group, for a batch restricted to one direction."""
     each = group_gradient(batch, group)
     rows = chunk_slices(len(batch.f), 4 * group.size)
     return _tangents_by_call(
@@ -85,6 +89,7 @@ def _group_tangents(batch: LinearizedBatch, group: ParameterGroup, precision: Bl
 
 
 def _joint_tangents(covariance: PosteriorCovariance, batch: LinearizedBatch) -> CallTangents:
+    """Posterior tangents for a covariance that is not block-diagonal."""
     gradients = [group_gradient(batch, group) for group in covariance.groups]
     found: list[list[Any]] = []
     for rows in chunk_slices(len(batch.f), 4 * covariance.size):
@@ -95,7 +100,7 @@ def _joint_tangents(covariance: PosteriorCovariance, batch: LinearizedBatch) -> 
 
 
 def _block_jvps(each: Any, tangents: Tensor, rows: slice) -> list[Any]:
-    """Moves `[n', q]` of a group's parameters as moves of its blocks' outputs, one entry a block."""
+    """Tangents of each block's outputs for tangents `[n', q]` of a group's parameters."""
     found = each.jvp(tangents, rows)
     return found if isinstance(each, ConcatenatedGradients) else [found]
 
@@ -103,7 +108,7 @@ def _block_jvps(each: Any, tangents: Tensor, rows: slice) -> list[Any]:
 def _tangents_by_call(
     batch: LinearizedBatch, groups: Sequence[ParameterGroup], found: list[list[list[Any]]]
 ) -> CallTangents:
-    """Slices of a batch joined again, block by block, in the shape of the calls."""
+    """Concatenate tangents of chunks, block by block, in the shape of the calls' outputs."""
     blocks = [block for group in groups for block in group.blocks]
     flat = [[tangent for group in slices for tangent in group] for slices in found]
     return [

@@ -1,7 +1,7 @@
-"""A simple precision plus exact curvature of a few rows, solved in the rows' space.
+"""Products with the inverse of a precision plus a low-rank term, by the Woodbury identity.
 
-`S = D + AᵀA` with rows `A [m, P]`: in the whitened basis `U = A D^{-1/2}`,
-`V = z zᵀ − z Uᵀ(I + U Uᵀ)⁻¹U zᵀ` with `z = J D^{-1/2}`. With the rows of the examples that carry the most curvature
+`S = D + AᵀA` with rows `A [m, P]`: in whitened coordinates `U = A D^{-1/2}`,
+`V = z zᵀ − z Uᵀ(I + U Uᵀ)⁻¹U zᵀ` with `z = J D^{-1/2}`. With the rows of the examples with the largest curvature
 this is the active set; with all rows and `D` the prior the exact dual (Gram) form; with leading eigenvectors, low rank.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Woodbury:
-    """Whitened rows `U [m, P]` and the eigen-decomposition of `U Uᵀ`, in double precision."""
+    """Whitened rows `U [m, P]` and the eigendecomposition of `U Uᵀ`, in double precision."""
 
     rows: Tensor
     eigenvalues: Tensor
@@ -23,24 +23,24 @@ class Woodbury:
 
     @classmethod
     def from_rows(cls, rows: Tensor) -> Woodbury:
-        """From whitened rows `[m, P]`."""
+        """From whitened rows `U [m, P]`."""
         rows = rows.double()
         eigenvalues, eigenvectors = torch.linalg.eigh(rows @ rows.T)
         return cls(rows, eigenvalues.clamp(min=0), eigenvectors)
 
     def variance(self, z: Tensor) -> Tensor:
-        """`V [n, k, k]` for whitened gradients `z [n, k, P]`."""
+        """Variances `V [n, k, k]` for whitened gradients `z [n, k, P]`."""
         wide = z.double()
         x = self._project(z) / (1 + self.eigenvalues).sqrt()
         return wide @ wide.transpose(1, 2) - x @ x.transpose(1, 2)
 
     def inv_sqrt_matvec(self, z: Tensor) -> Tensor:
-        """`z (I + UᵀU)^{-1/2}`."""
+        """`(I + UᵀU)^{-1/2} z [..., P]` (the root is symmetric)."""
         gain = (1 - (1 + self.eigenvalues).rsqrt()) / self.eigenvalues.clamp(min=1e-300)
         return z.double() - ((self._project(z) * gain) @ self.eigenvectors.T) @ self.rows
 
     def solve(self, z: Tensor) -> Tensor:
-        """`z (I + UᵀU)⁻¹`."""
+        """`(I + UᵀU)⁻¹z [..., P]`."""
         return z.double() - ((self._project(z) / (1 + self.eigenvalues)) @ self.eigenvectors.T) @ self.rows
 
     def inverse_trace(self, weight: Tensor) -> float:
@@ -49,4 +49,5 @@ class Woodbury:
         return float(weight.double().sum() - (rotated / (1 + self.eigenvalues)).sum())
 
     def _project(self, z: Tensor) -> Tensor:
+        """Coordinates of `U z` in the eigenvectors of `U Uᵀ`, `[..., m]`."""
         return (z.double() @ self.rows.T) @ self.eigenvectors

@@ -1,1 +1,1 @@
-"""Curvature structures: what is summed over the data before a prior is added."""
+"""Curvature structures: approximations of the generalised Gauss–Newton matrix before a prior is added."""

@@ -1,12 +1,11 @@
-"""Streamed curvature: what each part adds up over the data, and the posterior part it becomes.
+"""Accumulators of curvature over the data, and the block of the posterior precision that each gives.
 
     DiagonalCurvature    Σ (Q_Gᵀ G Q_A)²    in the identity's or a given Kronecker basis (EKFAC's second pass)
     KroneckerCurvature   A = Σ a aᵀ/(n t),  B = Σ g gᵀ   [Martens & Grosse 2015; Eschenhagen et al. 2023]
     DenseCurvature       Σ Gᵀ G
 
-`G` are gradients in the directions of the curvature's root: `Σ_k G_k G_kᵀ = J_iᵀ Λ_i J_i`. Each has
-`measure(gradient)`, which changes nothing, and `take_in(contribution)`, so that a batch
-that ran out of memory can be tried again.
+`G` are gradients along root directions of the output curvature: `Σ_k G_k G_kᵀ = J_iᵀ Λ_i J_i`. `contribution(gradient)`
+changes nothing and `accumulate(contribution)` adds it, so that a batch that ran out of memory can be retried.
 """
 
 from __future__ import annotations
@@ -23,33 +22,33 @@ from memorymaps.nets.autograd.outer_product import OuterProductGradient
 from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
 from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, EigenbasisPrecision
 
-_CACHE_NUMBERS = 2**20  # numbers in one temporary: what processors keep close
-_STRIP = 128  # rows of a symmetric product made at once
+_CACHE_NUMBERS = 2**20  # numbers in one temporary that fit in the processor's cache
+_STRIP = 128  # rows of a symmetric product computed at once
 
 
 class CurvatureAccumulator(Protocol):
-    """A part's curvature while it is being added up."""
+    """Curvature of one group, accumulated over batches (protocol)."""
 
     def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Any:
-        """What a batch adds."""
+        """Contribution of a batch with `n` examples and `k` directions."""
 
     def accumulate(self, contribution: Any) -> None:
-        """Add it."""
+        """Add a contribution."""
 
     def precision(self, prior: Tensor) -> BlockPrecision:
-        """The posterior part for prior precisions `δ` in the block's shape."""
+        """Block of the posterior precision, for prior precisions `δ` in the group's shape."""
 
 
 @dataclass
 class DiagonalCurvature:
-    """`Σ_i Σ_k G_ik²` in a Kronecker basis."""
+    """Diagonal `Σ_i Σ_k G_ik²` in a Kronecker basis (None: the identity)."""
 
     total: Tensor
     output_basis: Tensor | None = None
     input_basis: Tensor | None = None
 
     def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
-        """`[o, d]` or `[q]`."""
+        """Sum of squared gradients, `[o, d]` or `[q]`."""
         if isinstance(gradient, OuterProductGradient):
             rotated = gradient.rotate(self.output_basis, self.input_basis)
             if rotated.positions == 1:
@@ -72,7 +71,10 @@ class DiagonalCurvature:
 
 @dataclass
 class KroneckerCurvature:
-    """`A ⊗ B` of a matrix block; `reduce` sums positions first, else each position is an example of its own."""
+    """Kronecker factors `A ⊗ B` of a matrix block: input covariance `A [d, d]`, gradient covariance `B [o, o]`.
+
+    `reduce` sums over positions first (KFAC-reduce); otherwise each position counts as an example (KFAC-expand).
+    """
 
     input_covariance: Tensor
     gradient_covariance: Tensor
@@ -80,7 +82,7 @@ class KroneckerCurvature:
     reduce: bool = False
 
     def contribution(self, gradient: Any, n: int, k: int) -> tuple[Tensor, Tensor]:
-        """A batch's `Σ a aᵀ/t` and `Σ g gᵀ`."""
+        """`Σ a aᵀ/t` and `Σ g gᵀ` of a batch."""
         a, g = gradient.a, gradient.g
         if self.reduce:
             a, g = a.mean(1, keepdim=True), g.map(lambda cotangent: cotangent.sum(1, keepdim=True))
@@ -104,13 +106,13 @@ class KroneckerCurvature:
         return qb.to(dtype), qa.to(dtype), values
 
     def precision(self, prior: Tensor) -> EigenbasisPrecision:
-        """`λ_B λ_Aᵀ + δ` in the eigenbases."""
+        """Eigenvalues `λ_B λ_Aᵀ + δ` in the factors' eigenbases."""
         output_basis, input_basis, values = self.eigenbases(prior.dtype)
         return EigenbasisPrecision((values + prior.double().mean()).to(prior.dtype), output_basis, input_basis)
 
 
 def _second_moment(g: Tensor) -> Tensor:
-    """`Σ g gᵀ [o, o]` over examples and positions `[n, t, o]`; many positions are summed where they lie last."""
+    """`Σ g gᵀ [o, o]` over examples and positions of `g [n, t, o]`, in the memory layout of `g`."""
     n, t, o = g.shape
     if t <= o:
         return _gram(g.reshape(-1, o))
@@ -119,7 +121,7 @@ def _second_moment(g: Tensor) -> Tensor:
 
 
 def _gram(x: Tensor) -> Tensor:
-    """`XᵀX [o, o]`; of a large one only blocks on and above the diagonal are multiplied."""
+    """`XᵀX [o, o]`; of a large product only the upper block triangle is computed."""
     found = x.new_empty(x.shape[1], x.shape[1])
     for start in range(0, x.shape[1], _STRIP):
         strip, after = slice(start, start + _STRIP), slice(start + _STRIP, None)
@@ -130,24 +132,24 @@ def _gram(x: Tensor) -> Tensor:
 
 @dataclass
 class DenseCurvature:
-    """`Σ_i G_iᵀ G_i`, in double precision."""
+    """Dense `Σ_i G_iᵀ G_i`, in double precision."""
 
     total: Tensor
 
     def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
-        """`[q, q]`."""
+        """`Gᵀ G [q, q]` of a batch."""
         found = torch.zeros_like(self.total)
         for rows in chunk_slices(n, 2 * k * len(self.total)):
-            rows = gradient.materialize(rows).flatten(0, 1).to(found)
-            found.addmm_(rows.T, rows)
+            g = gradient.materialize(rows).flatten(0, 1).to(found)
+            found.addmm_(g.T, g)
         return found
 
     def accumulate(self, contribution: Tensor) -> None:
-        """Add."""
+        """Add a contribution."""
         self.total += contribution
 
     def precision(self, prior: Tensor) -> CholeskyPrecision:
-        """`W` with `W Wᵀ = (total + diag δ)⁻¹`."""
+        """`W` with `W Wᵀ = (total + diag δ)⁻¹`, by a Cholesky factorisation with unit diagonal scaling."""
         check_factors(self.total)
         precision = self.total + torch.diag(prior.reshape(-1).to(self.total))
         scale = precision.diagonal().rsqrt()

@@ -1,4 +1,4 @@
-"""Exact rows for the examples with the largest output curvature, a diagonal for the rest."""
+"""Active set: exact rows for the examples with the largest output curvature, a diagonal for all others."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from memorymaps.nets.curvature.kronecker import _diag
 from memorymaps.nets.curvature.structure import Held, _exact_rows, _with_rows
 from memorymaps.nets.problem import LaplaceProblem
 
-TRUSTED_SHARE = 0.8  # of the curvature's trace in exact rows, from which sizes can be trusted
+TRUSTED_SHARE = 0.8  # fraction of the curvature's trace in exact rows from which sizes are reliable
 
 
 def _active_set(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
-    """Exact rows of the examples with the largest `tr Λ`, the diagonal of all others [method: Woodbury]."""
+    """Exact rows of the examples with the largest `tr Λ`, diagonal curvature of all others [method: Woodbury]."""
     trace = torch.cat([_output_curvature_traces(problem, batch) for batch in problem.examples]).cpu()
     order = trace.argsort(descending=True)
     chosen = order[: _active_set_size(problem, trace[order])].sort().values
@@ -31,14 +31,15 @@ def _active_set(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
     share = float(trace[chosen].sum() / trace.sum())
     note = f"exact curvature of {len(chosen):,} examples with {share:.0%} of its trace, diagonal for the rest"
     if len(chosen) < min(len(trace), problem.recipe.rows):
-        note += f" ({problem.recipe.rows:,} were asked for: no more fit in memory)"
+        note += f" ({problem.recipe.rows:,} were requested: no more fit in memory)"
     return Held(lambda deltas: _with_rows(base.build(deltas), rows), (note,), share)
 
 
 def _active_set_size(problem: LaplaceProblem, trace: Tensor) -> int:
-    """At least `rows` examples, more until their share of the trace can be trusted, no more than fit in memory.
+    """Number of exact examples: at least `rows`, more until their fraction of the trace suffices,
+    no more than memory allows.
 
-    More only up to the number of rows whose eigenvectors are found in half a minute.
+    More only up to the number of rows whose eigenvectors take half a minute.
     """
     share = trace.cumsum(0) / trace.sum()
     trusted = int((share < TRUSTED_SHARE + 0.05).sum()) + 1
@@ -47,6 +48,7 @@ def _active_set_size(problem: LaplaceProblem, trace: Tensor) -> int:
 
 
 def _output_curvature_traces(problem: LaplaceProblem, batch: Batch) -> Tensor:
+    """`w tr Λ [n]` of a batch."""
     y = problem.target(batch)
 
     def work(x: Any, rows_: slice) -> Tensor:

@@ -1,4 +1,4 @@
-"""The most faithful structure that a problem's size allows."""
+"""Choice of the most accurate curvature structure for a problem's size."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _MAX_FULL_PARAMETERS = 4_000  # parameters: a dense float64 precision of 128 MB
 
 
 def select_structure(problem: LaplaceProblem) -> tuple[str, tuple[str, ...]]:
-    """The structure asked for, or the most faithful one that the problem's size allows, and why."""
-    asked = problem.recipe.structure
-    if isinstance(asked, Sampled):
+    """The requested structure (`"auto"`: the most accurate one for the problem's size), and the reason."""
+    requested = problem.recipe.structure
+    if isinstance(requested, Sampled):
         return "sampled", ()
-    if asked != "auto":
-        return asked, ()
+    if requested != "auto":
+        return requested, ()
     n, c, p, m = len(problem.examples), problem.num_outputs, problem.num_parameters, problem.recipe.rows
     size = f"{n:,} examples × {c} outputs, {p:,} parameters"
     if p <= _MAX_FULL_PARAMETERS and n * c * p**2 <= MACS_PER_MINUTE:

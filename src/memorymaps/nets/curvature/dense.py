@@ -1,4 +1,4 @@
-"""Dense curvature: full, one block a layer, and the full Hessian."""
+"""Dense curvature: full, one block per layer, and the full Hessian."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ _MAX_DENSE_PARAMETERS = 40_000  # parameters of one dense matrix: 13 GB
 
 
 _OWN_RESIDUAL_NOTE = (
-    "Of the residuals' curvature an example left out keeps its own part: sizes tend to be too small, not too large."
+    "An example that is left out keeps its own part of the residual curvature: sizes tend to be too small, not too "
+    "large."
 )
 
 
 def _hessian(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
-    """The Gauss–Newton matrix and what residuals add to it.
+    """The Gauss–Newton matrix plus the residual part of the loss's Hessian.
 
     Raises
     ------
     ValueError
-        Of a Fisher that is drawn or cut; when built, where the sum is not positive definite.
+        A sampled or truncated Fisher; when built, a matrix that is not positive definite.
     """
     if problem.recipe.fisher != "exact":
         raise ValueError(f"structure='hessian' with fisher={problem.recipe.fisher!r}: expected fisher='exact'")
@@ -41,8 +42,8 @@ def _hessian(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
             return held.build(deltas)
         except torch.linalg.LinAlgError:
             raise ValueError(
-                "structure='hessian': the loss curves downwards along some direction at these parameters (a saddle, a "
-                "kink, or training that has not arrived). Train on, or use structure='full', which never does"
+                "structure='hessian': the loss curves downwards along some direction at these parameters (a saddle "
+                "point, a kink, or unfinished training). Train longer, or use structure='full'"
             ) from None
 
     return Held(build, (_OWN_RESIDUAL_NOTE,), 1.0, bounded=False)
@@ -51,7 +52,7 @@ def _hessian(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
 def _check_dense(problem: LaplaceProblem, group: ParameterGroup) -> None:
     if group.size > _MAX_DENSE_PARAMETERS:
         raise ValueError(
-            f"structure={problem.recipe.structure!r} holds a dense matrix of {group.size:,} × {group.size:,} "
+            f"structure={problem.recipe.structure!r} needs a dense matrix of {group.size:,} × {group.size:,} "
             f"({group.name}): {8e-9 * group.size**2:,.0f} GB. Use 'auto', 'active_set' or 'ekfac', or a subset"
         )
 

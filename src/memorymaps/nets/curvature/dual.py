@@ -14,10 +14,10 @@ from memorymaps.nets.covariance.gram import DenseRows, GramCovariance, RowsType,
 from memorymaps.nets.curvature.structure import Held, _directions, _exact_rows, _prior_only, _with_rows
 from memorymaps.nets.problem import LaplaceProblem
 
-_MAX_EIGH_ROWS = 4_000  # rows (examples × outputs) whose eigenvectors are found in half a minute
+_MAX_EIGH_ROWS = 4_000  # rows (examples × outputs) whose eigenvectors take half a minute
 
 
-_MAX_GRAM_ROWS = 8_000  # rows whose Gram matrix `"auto"` makes: 0.5 GB
+_MAX_GRAM_ROWS = 8_000  # largest Gram matrix that `"auto"` chooses: 0.5 GB
 
 
 _MAX_ROW_NUMBERS = 2.5e8  # numbers in exact rows: 2 GB in double precision
@@ -31,7 +31,7 @@ def _dual(problem: LaplaceProblem) -> Held[Any]:
 
 
 def _rows_fit(problem: LaplaceProblem) -> bool:
-    """Whether all exact rows are written out and diagonalised, as factors of the posterior need them."""
+    """Whether all exact rows can be materialised and diagonalised, as covariance roots require."""
     r = len(problem.examples) * problem.num_outputs
     return (
         problem.num_parameters <= MAX_FACTORED_PARAMETERS
@@ -41,12 +41,12 @@ def _rows_fit(problem: LaplaceProblem) -> bool:
 
 
 def _gram(problem: LaplaceProblem) -> Held[GramCovariance]:
-    """All rows, kept in their factors where a layer allows it."""
+    """Gram form with all rows, in factored form where the layer allows it."""
     r, kinds = len(problem.examples) * problem.num_outputs, _rows_types(problem)
     written = _num_dense_row_parameters(problem, kinds)
     if not _gram_fits(r, written):
         raise ValueError(
-            f"structure='dual' holds a matrix of {r:,} × {r:,} (examples × outputs) and rows of {written:,} parameters "
+            f"structure='dual' needs a matrix of {r:,} × {r:,} (examples × outputs) and rows of {written:,} parameters "
             f"of layers used more than once: more than 2 GB. Use 'auto', 'active_set' or 'ekfac'"
         )
     each = [_gram_rows(problem, batch, kinds) for batch in problem.examples]
@@ -55,19 +55,19 @@ def _gram(problem: LaplaceProblem) -> Held[GramCovariance]:
 
 
 def _gram_fits(r: int, written: int) -> bool:
-    """Whether a matrix of `r × r` and the rows that must be written out stay within memory."""
+    """Whether an `r × r` matrix and the materialised rows fit in memory."""
     return max(r, written) * r <= _MAX_ROW_NUMBERS
 
 
 def _rows_types(problem: LaplaceProblem) -> list[RowsType]:
-    """How each group's rows are held, seen on a first example."""
+    """Type of each group's rows, determined on one example."""
     first = take_rows(next(iter(problem.examples)).inputs, slice(0, 1))
     batch = linearize(problem.network, problem.owners, first, slice(0, 1), lambda f, _: torch.ones_like(f)[None])
     return [rows_type(group_gradient(batch, group), group.pack(problem.prior)) for group in problem.block_groups]
 
 
 def _num_dense_row_parameters(problem: LaplaceProblem, kinds: list[RowsType]) -> int:
-    """Parameters whose rows are written out."""
+    """Number of parameters whose rows are materialised."""
     return sum(group.size for kind, group in zip(kinds, problem.block_groups, strict=True) if kind is DenseRows)
 
 

@@ -1,7 +1,7 @@
-"""The exact generalised Gauss–Newton matrix as an operator, `(Σ_i w_i J_iᵀ Λ_i J_i + diag δ) v`, never formed.
+"""The exact generalised Gauss–Newton matrix as a linear operator, `(Σ_i w_i J_iᵀ Λ_i J_i + diag δ) v`.
 
-One forward-mode and one reverse-mode product for each batch and vector; systems are solved by preconditioned
-conjugate gradients.
+One forward-mode and one reverse-mode product per batch and vector; linear systems by preconditioned conjugate
+gradients. Equals `GGNLinearOperator` of curvlinops plus the prior.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NamedTensors = dict[str, Tensor]  # parameter → [v, *shape]
 Operator = Callable[[Tensor], Tensor]
 
 
-_VMAP_CHUNK = 8  # vectors that pass the network together
+_VMAP_CHUNK = 8  # vectors per vmap chunk
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,18 @@ class ParameterVector:
     values: Mapping[str, Tensor]
 
     def flatten(self, named: Mapping[str, Tensor]) -> Tensor:
-        """`[..., P]` from tensors with the same leading axes."""
+        """Named tensors with the same leading axes as `[..., P]`."""
         lead = next(iter(named.values())).ndim - next(iter(self.values.values())).ndim
         return torch.cat([named[name].reshape(*named[name].shape[:lead], -1) for name in self.values], dim=-1)
 
     def unflatten(self, flat: Tensor) -> NamedTensors:
-        """The inverse of `flat`."""
+        """The inverse of `flatten`."""
         parts = torch.split(flat, [value.numel() for value in self.values.values()], dim=-1)
         shaped = zip(self.values.items(), parts, strict=True)
         return {name: rows.reshape((*flat.shape[:-1], *value.shape)) for (name, value), rows in shaped}
 
     def to_device(self, flat: Array) -> Tensor:
-        """A vector in main memory on the parameters' device, in their precision."""
+        """A vector in main memory as a tensor on the parameters' device, in their precision."""
         return torch.as_tensor(flat).to(next(iter(self.values.values())))
 
 
@@ -65,7 +65,7 @@ class GaussNewton:
     batch_size: BatchSize
 
     def __call__(self, v: Tensor) -> Tensor:
-        """One pass over the data."""
+        """Product with vectors `[v, P]`: one pass over the data."""
         total = self.prior * v
         for batch in self.examples:
             with torch.no_grad():
@@ -74,7 +74,7 @@ class GaussNewton:
         return total
 
     def batch_product(self, batch: Batch, v: Tensor, inputs: Any, rows: slice) -> Tensor:
-        """`Σ_i w_i J_iᵀ Λ_i J_i v` of one part of a batch."""
+        """`Σ_i w_i J_iᵀ Λ_i J_i v` over some rows of a batch."""
         x = self.network.to_device(inputs)
         f, pull_back = vjp(functools.partial(self._outputs, x), dict(self.parameters.values))
         f64, y = f.detach().double(), torch.as_tensor(batch.target, device=f.device)[rows]
@@ -87,7 +87,7 @@ class GaussNewton:
         return self.parameters.flatten(gradients)
 
     def jvp(self, inputs: Any, v: Tensor) -> Tensor:
-        """`J v`: how the outputs of a batch answer to moves of the parameters, `[v, n, c]`."""
+        """`J v [v, n, c]`: output tangents of a batch for parameter tangents `[v, P]`."""
         return self._jvp(self.network.to_device(inputs), v)
 
     def _jvp(self, x: Any, v: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class GaussNewton:
 
 
 def ggn_operator(problem: LaplaceProblem, with_prior: bool = True) -> GaussNewton:
-    """The exact matrix of a problem's covered parameters, in the order of the blocks' names."""
+    """The exact matrix for a problem's covered parameters, in the order of the blocks' names."""
     values = dict(problem.network.module.named_parameters())
     names = [name for block in problem.blocks for name in block.parameters]
     parameters = ParameterVector({name: values[name].detach() for name in names})
@@ -116,7 +116,7 @@ def ggn_operator(problem: LaplaceProblem, with_prior: bool = True) -> GaussNewto
 
 
 def group_order(problem: LaplaceProblem, groups: tuple[ParameterGroup, ...]) -> Tensor:
-    """Where each coordinate of the groups sits in a vector of the named parameters: `packed = v[..., order]`."""
+    """Positions of the groups' coordinates in a vector of the named parameters: `packed = v[..., order]`."""
     parameters = ggn_operator(problem).parameters
     positions = parameters.unflatten(torch.arange(problem.num_parameters, device=problem.network.device))
     return torch.cat([group.pack(positions).reshape(-1) for group in groups])

@@ -1,4 +1,4 @@
-"""Leading eigenvectors of the whitened curvature by Lanczos."""
+"""Leading eigenvectors of the whitened curvature, by Lanczos."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _leading_covariance(problem: LaplaceProblem, deltas: Deltas, rank: int) -> B
     order = group_order(problem, base.groups)
 
     def whitened(q: Array) -> Array:
-        """The curvature between whitened parameters, of columns `[P, k]`."""
+        """Product of the curvature in whitened coordinates with columns `[P, k]`."""
         v = base.block_inv_sqrt_matvec(torch.as_tensor(q.T).to(operator.prior))[:, order.argsort()]
         return to_numpy(base.block_inv_sqrt_rmatvec(operator(v)[:, order])).T
 
@@ -42,7 +42,7 @@ def _leading_covariance(problem: LaplaceProblem, deltas: Deltas, rank: int) -> B
 
 
 def _top_eigenpairs(matmat: Callable[[Array], Array], size: int, rank: int, tolerance: float) -> tuple[Array, Array]:
-    """The `rank` largest eigenvalues and their vectors `[size, rank]`: by Lanczos, or from all columns if they are few.
+    """The `rank` largest eigenvalues and their eigenvectors `[size, rank]`, by Lanczos (dense if `rank > size/3`).
 
     Raises
     ------
@@ -59,7 +59,7 @@ def _top_eigenpairs(matmat: Callable[[Array], Array], size: int, rank: int, tole
         found: tuple[Array, Array] = eigsh(operator, rank, which="LA", v0=start, tol=tolerance)
     except ArpackNoConvergence as error:
         raise RuntimeError(
-            f"structure='lowrank': {len(error.eigenvalues)} of {rank} leading eigenvectors converged. Ask for fewer, "
+            f"structure='lowrank': {len(error.eigenvalues)} of {rank} leading eigenvectors converged. Request fewer, "
             "Laplace('lowrank', rows=…), or use 'active_set' or 'ekfac'"
         ) from error
     return found

@@ -1,9 +1,9 @@
-"""What Gauss–Newton leaves out of a loss's second derivatives: `R = Σ_i Σ_c w_i e_ic ∇²f_ic`, from the residuals `e`.
+"""Residual part of the loss's Hessian, which Gauss–Newton omits: `R = Σ_i Σ_c w_i e_ic ∇²f_ic` with errors `e`.
 
-Where a network follows its data closely and its prior is weak, `R` is small beside the whole and yet decides how far
-the flat directions reach. With `S = Σ J_iᵀΛ_iJ_i + R + diag δ` sizes of removal come out smaller than Gauss–Newton's,
-and mostly too small: an example left out keeps its own `R_i` in `S` (docs/retraining.md). Taking it out makes many
-`S − R_i` no precision at all. Made row by row, so for some thousand parameters; positive definite only at a minimum.
+For a network that fits its data closely under a weak prior, `R` is small relative to `S` but changes its smallest
+eigenvalues. With `S = Σ J_iᵀΛ_iJ_i + R + diag δ` removal sizes are smaller than Gauss–Newton's and mostly too small,
+because an example that is left out keeps its own `R_i` in `S` (docs/retraining.md); subtracting it makes many
+`S − R_i` indefinite. Computed row by row, for some thousand parameters; positive definite only at a minimum.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def residual_curvature(problem: LaplaceProblem, group: ParameterGroup) -> Tensor
 def _chunk_residual_curvature(
     problem: LaplaceProblem, group: ParameterGroup, y: Tensor, weight: Tensor, inputs: Any, rows: slice
 ) -> Tensor:
+    """`R [P, P]` of some rows of a batch."""
     network, parameters = problem.network, problem.covered
     with torch.enable_grad():
         f = network.outputs(network.to_device(inputs))
@@ -51,7 +52,7 @@ def _chunk_residual_curvature(
 def _packed_gradient(
     group: ParameterGroup, parameters: dict[str, Tensor], out: Tensor, cotangent: Tensor, **graph: bool
 ) -> Tensor:
-    """The gradient of `⟨out, cotangent⟩` as one vector."""
+    """Gradient of `⟨out, cotangent⟩` as one vector."""
     found = torch.autograd.grad(out, list(parameters.values()), cotangent, allow_unused=True, **graph)
     pairs = zip(parameters.items(), found, strict=True)
     return group.pack({name: torch.zeros_like(p) if g is None else g for (name, p), g in pairs}).reshape(-1)

@@ -1,4 +1,4 @@
-"""What every curvature structure shares: a curvature before a prior, and the pass over the data."""
+"""Common parts of the curvature structures: the curvature before a prior is added, and the pass over the data."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ S = TypeVar("S", bound=PosteriorCovariance)
 
 @dataclass(frozen=True)
 class Held(Generic[S]):
-    """A structure's curvature before a prior: `build(δ)` is the covariance, `share` how much of its trace is exact.
+    """Curvature of one structure before a prior is added: `build(δ)` is the posterior covariance.
 
-    `bounded` says whether it holds each example's own `J_iᵀΛ_iJ_i` and nothing negative, so that `ΛV` stays below 1.
+    `share` is the fraction of the curvature's trace that is exact. `bounded` is whether the curvature contains each
+    example's own `J_iᵀΛ_iJ_i` and no negative part, so that the eigenvalues of `ΛV` are below 1.
     """
 
     build: Callable[[Deltas], S]
@@ -49,7 +50,7 @@ def _streamed(
 
 
 def _directions(problem: LaplaceProblem, batch: Batch, weight: Tensor) -> Callable[[Tensor, slice], Tensor]:
-    """Root directions of `wΛ` for the rows of a batch: `[k, n, c]`."""
+    """Root directions `[k, n, c]` of `wΛ` for some rows of a batch."""
     root, y = FISHER_ROOTS[problem.recipe.fisher], problem.target(batch)
 
     def directions(f: Tensor, rows: slice) -> Tensor:
@@ -67,7 +68,7 @@ def _stream(
     made: list[CurvatureAccumulator],
     weight: Weight | None = None,
 ) -> None:
-    """One pass: every group's curvature takes in the data along the root directions of `wΛ`."""
+    """One pass over the data: accumulate every group's curvature along the root directions of `wΛ`."""
     for batch in problem.examples:
         directions = _directions(problem, batch, (weight or problem.weights)(batch))
 

@@ -1,10 +1,10 @@
-"""How the precision is held: each structure streams the data and gives a curvature that any prior can be added to.
+"""Curvature structures by name: each makes its passes over the data and returns a curvature for any prior.
 
-full, block        dense matrices                     Σ Gᵀ G
-hessian            the same and what residuals add    row by row
-kfac, ekfac, diag  Kronecker factors, diagonals       one or two passes
-dual, active_set   exact rows on top of a diagonal    solved in the rows' space; a large dual layer by layer
-lowrank            leading eigenvectors               Lanczos
+full, block        dense matrices                       Σ Gᵀ G
+hessian            dense, with the residual part        row by row
+kfac, ekfac, diag  Kronecker factors, diagonals         one or two passes
+dual, active_set   exact rows plus a diagonal           solved in the rows' space; a large dual layer by layer
+lowrank            leading eigenvectors                 Lanczos
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Data sets, loaders and samplers of PyTorch as training examples."""
+"""PyTorch data sets, loaders and samplers as training examples."""

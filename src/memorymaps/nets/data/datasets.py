@@ -1,4 +1,4 @@
-"""Training data as PyTorch holds it, read in a fixed order: map-style datasets, and any iterable of batches."""
+"""PyTorch training data read in a fixed order: map-style datasets, and any iterable of batches."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ Split = Callable[[Any], tuple[Any, Any, Any]]
 
 
 def split(batch: Any) -> tuple[Any, Any, Any]:
-    """Inputs, targets and ids (or `None`) of a batch: `(x, y)`, `(x, y, ids)`, or a mapping with `labels` or the like.
+    """Inputs, targets and ids (or None) of a batch: `(x, y)`, `(x, y, ids)`,
+    or a mapping with `labels` or a similar key.
 
     Raises
     ------
     DataError
-        Another layout; the message says how to write the accessor.
+        Another layout; the message contains an accessor to adapt.
     """
     if isinstance(batch, Mapping):
         target, name = (_first(batch, names) for names in (_TARGETS, _IDS))
@@ -46,7 +47,7 @@ def split(batch: Any) -> tuple[Any, Any, Any]:
     got = f"a mapping with {list(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
     raise DataError(
         f"a batch is {got}: expected (inputs, target), (inputs, target, ids) or a mapping with one of {_TARGETS}. "
-        "Targets beside arrays are memory_map(net, inputs, y); for anything else pass LoaderExamples(loader, "
+        "For arrays with separate targets, memory_map(net, inputs, y); for anything else pass LoaderExamples(loader, "
         "split=lambda batch: (inputs, target, ids_or_None))"
     )
 
@@ -57,7 +58,7 @@ def _first(batch: Mapping[str, Any], names: Iterable[str]) -> str | None:
 
 @dataclass
 class LoaderExamples(Examples):
-    """Any re-iterable source of batches; inputs must be the same in every pass (no random augmentation).
+    """Examples of any re-iterable source of batches; inputs must be the same in every pass (no random augmentation).
 
     Without ids in the batches, ids are positions.
 
@@ -77,12 +78,12 @@ class LoaderExamples(Examples):
         if isinstance(self.source, Iterator):
             raise DataError(
                 f"a {type(self.source).__name__} is exhausted after one pass, and a map takes several: pass "
-                "list(batches), or an object whose __iter__ starts anew, such as the loader itself"
+                "list(batches), or an object whose __iter__ starts again, such as the loader itself"
             )
 
     @property
     def named(self) -> bool:
-        """Whether batches carry ids."""
+        """Whether batches contain ids."""
         return any(self.split(raw)[2] is not None for raw in islice(self._random.batches(self.source), 1))
 
     def __iter__(self) -> Iterator[Batch]:
@@ -99,7 +100,7 @@ class LoaderExamples(Examples):
             raise DataError("the data are exhausted after one pass, and a map takes several: pass list(batches)")
         if self._fingerprint not in (None, content):
             raise DataError(
-                "the inputs differ between two passes over the data: a loader that shuffles or augments at random. "
+                "the inputs differ between two passes over the data: the loader shuffles or augments at random. "
                 "Pass the dataset itself with its evaluation transform, or a loader with shuffle=False"
             )
         self._fingerprint, self._count = content, count
@@ -125,9 +126,9 @@ class LoaderExamples(Examples):
 
 @dataclass(frozen=True)
 class DatasetExamples(Examples):
-    """A map-style dataset, read in its own order; ids are its row numbers unless given.
+    """Examples of a map-style dataset, in its own order; ids are row numbers by default.
 
-    Rows of a `Subset` keep the numbers that they have in the dataset it is a part of.
+    Rows of a `Subset` are numbered as in the dataset it is a part of.
     """
 
     dataset: Any
@@ -143,7 +144,7 @@ class DatasetExamples(Examples):
 
     @property
     def named(self) -> bool:
-        """Whether examples carry ids."""
+        """Whether examples contain ids."""
         return len(self) > 0 and self.split(self.collate([self.dataset[0]]))[2] is not None
 
     @cached_property
@@ -163,7 +164,7 @@ class DatasetExamples(Examples):
             start += len(batch)
 
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions, in the order asked for."""
+        """The examples at these positions, in the given order."""
         positions = np.arange(len(self))[rows]
         inputs, target, ids = self.split(self.collate([self.dataset[int(row)] for row in positions]))
         return _batch(inputs, target, self._row_numbers[positions] if ids is None else ids)
@@ -173,8 +174,8 @@ class DatasetExamples(Examples):
         _update_fingerprint(content, inputs)
         if self._fingerprints.setdefault(start, content.hexdigest()) != content.hexdigest():
             raise DataError(
-                "the dataset gives other inputs when read again: it augments at random. "
-                "Use the transform of evaluation, the one the predictions are made with"
+                "the dataset returns different inputs when read again: random augmentation. "
+                "Use the evaluation transform, with which predictions are made"
             )
 
 
@@ -185,9 +186,9 @@ def _rows_in_base_dataset(dataset: Any) -> Array:
 
 
 def _update_fingerprint(content: Any, inputs: Any) -> None:
-    """Add all that enters the network to a fingerprint."""
+    """Add all arrays of the inputs to a hash."""
     for leaf in leaves(inputs):
-        if isinstance(leaf, torch.Tensor) and leaf.dtype is torch.bfloat16:  # NumPy does not know it
+        if isinstance(leaf, torch.Tensor) and leaf.dtype is torch.bfloat16:  # not supported by NumPy
             leaf = leaf.float()
         content.update(np.ascontiguousarray(as_array(leaf)).tobytes())
 
@@ -196,23 +197,23 @@ def _batch(inputs: Any, target: Any, ids: Any, start: int = 0) -> Batch:
     n = length(inputs)
     y = as_array(target)
     if y.shape[:1] != (n,):
-        raise DataError(f"a batch has {n} inputs and targets {y.shape}: expected a target an example")
+        raise DataError(f"a batch has {n} inputs and targets {y.shape}: expected one target per example")
     names = np.arange(start, start + n) if ids is None else _check_ids(ids)
     return Batch(inputs, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, names)
 
 
 def _check_ids(ids: Any) -> Array:
-    """Integers or text.
+    """Ids as integers or text.
 
     Raises
     ------
     DataError
-        Anything else: the third item of a batch is something else than ids.
+        Anything else: the third item of a batch is not an array of ids.
     """
     values = as_array(ids)
     if values.ndim != 1 or values.dtype.kind not in "iuUSO":
         raise DataError(
-            f"ids are {values.dtype} of shape {values.shape}: expected integers or text, one an example. "
+            f"ids are {values.dtype} of shape {values.shape}: expected integers or text, one per example. "
             f"The third item of a batch is read as ids. {SEVERAL_INPUTS_HINT}"
         )
     return values.astype(np.int64) if values.dtype.kind in "iu" else values.astype(str)

@@ -1,4 +1,4 @@
-"""What a network's training data may come as: loaders, datasets, and batches or examples in anything re-iterable."""
+"""Conversion of a network's training data: loaders, datasets, and batches or examples in any re-iterable object."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from memorymaps.posteriors.registry import as_examples
 
 
 def from_loader(loader: Any) -> Examples:
-    """A loader over a map-style dataset is read through its dataset, in order, as far as its sampler goes.
+    """Examples of a loader: a map-style dataset is read directly, in order, restricted to the rows its sampler visits.
 
-    Any other loader is read as it comes.
+    Any other loader is iterated as it is.
     """
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return LoaderExamples(loader)
@@ -30,12 +30,12 @@ def from_loader(loader: Any) -> Examples:
 
 
 def from_dataset(dataset: Dataset[Any]) -> Examples:
-    """A dataset, in its own order."""
+    """Examples of a dataset, in its own order."""
     return LoaderExamples(dataset) if isinstance(dataset, IterableDataset) else DatasetExamples(dataset)
 
 
 def from_anything(model: Any, data: Any) -> Examples:
-    """A network's data: what is known by its class, one batch, or batches or examples one after the other.
+    """Examples of a registered type, of one batch, or of an iterable of batches or of single examples.
 
     Raises
     ------
@@ -53,12 +53,12 @@ def from_anything(model: Any, data: Any) -> Examples:
 
 
 def _is_one_batch(data: Any) -> bool:
-    """`(x, y)` or `(x, y, ids)` of arrays."""
+    """Whether data are `(x, y)` or `(x, y, ids)` of arrays."""
     return isinstance(data, (tuple, list)) and len(data) in (2, 3) and hasattr(data[0], "shape")
 
 
 def _from_items(data: Iterable[Any]) -> Examples:
-    batches = LoaderExamples(data)  # refuses what can be read only once
+    batches = LoaderExamples(data)  # raises for iterators, which can be read only once
     first = next(iter(data), None)
     if first is None:
         raise DataError("the data has no rows")
@@ -68,12 +68,12 @@ def _from_items(data: Iterable[Any]) -> Examples:
 
 
 def _is_batch(inputs: Any, target: Any) -> bool:
-    """Whether inputs and targets go row by row.
+    """Whether inputs and targets have the same number of rows.
 
     Raises
     ------
     DataError
-        One example with several targets would look the same.
+        Ambiguous: one example with several targets has the same shapes.
     """
     x, y = tuple(getattr(next(leaves(inputs), None), "shape", ())), tuple(np.shape(target))
     if x[:1] != y[:1] or not y:

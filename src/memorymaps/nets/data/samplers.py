@@ -1,4 +1,4 @@
-"""Which examples a loader trains on: those that its sampler visits, whatever their order."""
+"""The set of examples that a loader's sampler visits, whatever their order."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from memorymaps.nets.random_state import PrivateRandomState
 
 _ADVICE = (
     "a map has every training example once. Pass the dataset itself, or DataLoader(Subset(dataset, indices)) for a "
-    "part of it, with sample_weight=… where examples counted unequally"
+    "part of it, with sample_weight=… where examples have unequal weights"
 )
 
 
 def visited_indices(loader: DataLoader[Any]) -> list[int] | None:
-    """Indices of the loader's dataset that training visits, ascending; `None`: all of them.
+    """Indices of the loader's dataset that are visited in an epoch, ascending; None: all of them.
 
-    A sampler that is not torch's own is asked twice.
+    A sampler that is not torch's own is iterated twice.
 
     Raises
     ------
     DataError
-        It draws with replacement, a part at a time, or other examples in another pass.
+        It samples with replacement, some examples at a time, or different ones in each pass.
     """
     sampler, n = _innermost(loader), len(loader.dataset)
     known = _known_indices(sampler, bool(getattr(loader.batch_sampler, "drop_last", False)))
@@ -44,18 +44,18 @@ def visited_indices(loader: DataLoader[Any]) -> list[int] | None:
 
 
 def _innermost(loader: DataLoader[Any]) -> Any:
-    """What chooses examples: batches of torch's own kind only cut its choice."""
+    """The object that selects examples; a `BatchSampler` of torch only groups its sampler's indices."""
     return loader.batch_sampler.sampler if type(loader.batch_sampler) is BatchSampler else loader.batch_sampler
 
 
 def _known_indices(sampler: Sampler[Any], drop_last: bool) -> Iterable[int] | None:
-    """What torch's own samplers visit over many epochs; what a shuffling one drops at the end, it visits in another."""
+    """Indices that torch's own samplers visit over many epochs, those dropped by `drop_last` in one epoch included."""
     if isinstance(sampler, WeightedRandomSampler) or (isinstance(sampler, RandomSampler) and not _is_plain(sampler)):
-        raise _unsupported(sampler, "draws examples with replacement, or some of them a time")
+        raise _unsupported(sampler, "draws examples with replacement, or only some of them per epoch")
     if isinstance(sampler, SubsetRandomSampler):
         indices: Iterable[int] = sampler.indices
         return indices
-    if isinstance(sampler, DistributedSampler):  # a share a process: the network learns from all of them
+    if isinstance(sampler, DistributedSampler):  # one part per process: the network is trained on all of them
         return range(len(sampler.dataset))
     if isinstance(sampler, RandomSampler) or (isinstance(sampler, SequentialSampler) and not drop_last):
         return range(len(sampler.data_source))
@@ -70,16 +70,16 @@ def _observed_indices(loader: DataLoader[Any], sampler: Any, n: int) -> list[int
     with PrivateRandomState():  # asking leaves the user's random numbers as they were
         first, second = (_unique_indices(chain.from_iterable(loader.batch_sampler), sampler, n) for _ in range(2))
     if first != second:
-        raise _unsupported(sampler, "visits other examples in every pass")
+        raise _unsupported(sampler, "visits different examples in every pass")
     return first
 
 
 def _unique_indices(indices: Iterable[Any], sampler: Any, n: int) -> list[int]:
-    """Ascending; a sampler that goes on for ever repeats itself after `n`."""
+    """Sorted indices; an endless sampler is detected after `n + 1` of them."""
     try:
         found = sorted(operator.index(index) for index in islice(indices, n + 1))
     except TypeError as error:
-        raise _unsupported(sampler, f"gives something else than row numbers ({error})") from error
+        raise _unsupported(sampler, f"returns values that are not row numbers ({error})") from error
     if len(set(found)) < len(found):
         raise _unsupported(sampler, "visits examples more than once in a pass")
     return found

@@ -1,1 +1,1 @@
-"""Networks of other libraries: scikit-learn's multilayer perceptrons, laplace-torch."""
+"""Models of other libraries: scikit-learn's multilayer perceptrons, laplace-torch, GPyTorch."""

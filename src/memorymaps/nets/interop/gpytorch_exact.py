@@ -1,8 +1,8 @@
-"""GPyTorch: exact Gaussian processes, and sparse variational ones with any of its likelihoods [MPE App. H].
+"""GPyTorch: exact Gaussian processes [MPE App. H].
 
-Priors are asked through `model.forward`, which is the same in training and evaluation mode, so that a map may be drawn
-in the middle of a training; nothing of the model is changed. Kernels are evaluated in the model's own precision,
-everything after them in float64.
+Priors are evaluated through `model.forward`, which is the same in training and evaluation mode, so that a map can be
+computed during training; the model is not modified. Kernels are evaluated in the model's own precision, everything
+else in float64.
 """
 
 from __future__ import annotations
@@ -29,30 +29,32 @@ from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
-FIXED_HYPERPARAMETERS = "Hyperparameters are held at their values: leaving an example out does not optimise them again."
+FIXED_HYPERPARAMETERS = (
+    "Hyperparameters are fixed at their values: they are not optimised again when an example is left out."
+)
 
 
 @dataclass(frozen=True)
 class GPPrior:
-    """Prior mean and covariance of a GPyTorch model as functions of inputs, float64 NumPy."""
+    """Prior mean and covariance of a GPyTorch model as functions of inputs, as float64 NumPy arrays."""
 
     model: Any
 
     def tensor(self, inputs: Any) -> Tensor:
-        """Inputs `[n, d]` where the model's parameters live."""
+        """Inputs `[n, d]` on the device and in the precision of the model's parameters."""
         like = next(self.model.parameters())
         x = inputs if isinstance(inputs, Tensor) else torch.as_tensor(np.array(inputs, dtype=float))
         return (x[:, None] if x.ndim == 1 else x).to(like)
 
     def joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean `[..., n]` and covariance `[..., n, n]`, float64; of several tasks `[n, c]` and `[nc, nc]`."""
+        """Mean `[..., n]` and covariance `[..., n, n]`, float64; for several tasks `[n, c]` and `[nc, nc]`."""
         with torch.no_grad(), _evaluation_mode(self.model):
             f = self.model.forward(x)
             covariance = f.covariance_matrix.detach().double()
             return f.mean.detach().double(), covariance if getattr(f, "_interleaved", True) else _interleaved(f)
 
     def kernel(self, a: Any, b: Any) -> Array:
-        """`k(a, b) [n, n']`, tasks of an example side by side: `[nc, n'c]`."""
+        """`k(a, b) [n, n']`; for several tasks `[nc, n'c]` with the tasks of an example adjacent."""
         first = self.tensor(a)
         if a is b:
             return self.joint(first)[1].cpu().numpy()
@@ -66,7 +68,7 @@ class GPPrior:
 
 
 def _interleaved(f: Any) -> Tensor:
-    """Covariance with an example's tasks side by side, of a distribution that keeps task by task."""
+    """Covariance with the tasks of an example adjacent, of a distribution that stores task by task."""
     n, c = f.mean.shape
     whole: Tensor = f.covariance_matrix.detach().double()
     return whole.reshape(c, n, c, n).permute(1, 0, 3, 2).reshape(n * c, n * c)
@@ -74,7 +76,7 @@ def _interleaved(f: Any) -> Tensor:
 
 @contextlib.contextmanager
 def _evaluation_mode(model: Any) -> Iterator[None]:
-    """Every module in evaluation mode (feature extractors may hold dropout), and back to the mode each was in."""
+    """Context: every module in evaluation mode; the modes are restored afterwards."""
     modes = {module: module.training for module in model.modules()}
     for module in modes:
         module.training = False
@@ -119,7 +121,7 @@ def _exact_data(model: Any, examples: Examples | None) -> Examples:
     check_same(whole.inputs, x, "the model")
     check_same(whole.target, y, "the model")
     if whole.weight is not None:
-        raise DataError("ExactGP knows no sample_weight: give each example its noise, FixedNoiseGaussianLikelihood")
+        raise DataError("ExactGP has no sample_weight: give each example its noise, FixedNoiseGaussianLikelihood")
     weight = np.broadcast_to(np.mean(noise) / noise, (len(y),)).copy() if noise.ndim == 1 < len(noise) else None
     return ArrayExamples(dataclasses.replace(whole, target=y.astype(float), weight=weight), max(len(y), 1))
 
@@ -131,7 +133,7 @@ def _exact(model: Any, examples: Examples) -> Any:
 
 @functools.singledispatch
 def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
-    """The process after all its data, by the kind of its noise."""
+    """Posterior of an exact process conditioned on all its data; dispatches on the likelihood."""
     prior = GPPrior(model)
     noise = np.broadcast_to(noise_of(likelihood), (len(whole),))
     gram = prior.kernel(whole.inputs, whole.inputs)
@@ -157,7 +159,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
 
 def _needs_likelihood(model: Any, *_: Any) -> Any:
     raise TypeError(
-        f"{type(model).__name__} does not hold its likelihood: memory_map(model, X, y, likelihood=likelihood, "
+        f"{type(model).__name__} does not contain its likelihood: memory_map(model, X, y, likelihood=likelihood, "
         "posterior=Variational()) with memorymaps.nets.interop.gpytorch_variational.Variational"
     )
 
@@ -167,6 +169,6 @@ training_data.register(ApproximateGP)(_needs_likelihood)
 
 
 def numpy_targets(batch: Batch) -> Batch:
-    """Targets as NumPy; inputs stay what they are."""
+    """A batch with its targets as NumPy arrays; inputs are unchanged."""
     target = batch.target.detach().cpu() if isinstance(batch.target, Tensor) else batch.target
     return dataclasses.replace(batch, target=np.asarray(target))

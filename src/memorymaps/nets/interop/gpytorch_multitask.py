@@ -1,4 +1,4 @@
-"""GPyTorch's exact processes of several tasks: one joint Gaussian over all outputs of all examples.
+"""GPyTorch's exact multitask processes: one joint Gaussian over all outputs of all examples.
 
     K [Nc, Nc]  prior covariance        Σ [c, c]  noise of one example's tasks
     V(x, x) = K(x, x) − K(x, X) (K + I ⊗ Σ)⁻¹ K(X, x)        e = Σ⁻¹(f − y),  Λ = Σ⁻¹
@@ -29,7 +29,7 @@ from memorymaps.posteriors.contract import Description, Marginals
 
 @noise_of.register(MultitaskGaussianLikelihood)
 def task_noise(likelihood: Any) -> Array:
-    """`Σ [c, c]`: task noises, or their covariance where its rank is positive, and the noise of all tasks."""
+    """Noise covariance `Σ [c, c]`: task noises (their covariance if its rank is positive) plus the global noise."""
     noise = np.zeros((likelihood.num_tasks, likelihood.num_tasks))
     if likelihood.has_task_noise:
         noise += _numpy(likelihood.task_noise_covar) if likelihood.rank else np.diag(_numpy(likelihood.task_noises))
@@ -44,7 +44,7 @@ def _numpy(tensor: Any) -> Array:
 
 @dataclass(frozen=True)
 class CorrelatedGaussian(Likelihood):
-    """`y ~ N(f, Σ)` with noise that the outputs share, `covariance = Σ [c, c]`.
+    """`y ~ N(f, Σ)` with correlated noise of the outputs, `covariance = Σ [c, c]`.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class CorrelatedGaussian(Likelihood):
         return np.broadcast_to(self.precision, (len(f), *self.precision.shape))
 
     def encode(self, y: Array, c: int) -> Array:
-        """As it is."""
+        """Targets unchanged."""
         return y
 
     def check_target(self, y: Array, c: int) -> None:
@@ -93,7 +93,7 @@ class CorrelatedGaussian(Likelihood):
 
 @dataclass(frozen=True)
 class MultitaskPosterior:
-    """`q(f)` of a process of several tasks; group removal is exact."""
+    """Posterior `q(f)` of a multitask process; group removal is exact."""
 
     likelihood: Likelihood
     description: Description

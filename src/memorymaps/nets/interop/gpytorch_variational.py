@@ -2,14 +2,14 @@
 
 For an example with `a_i = K_ZZ⁻¹ k_Zi` (whitened: `L⁻¹k_Zi`):
 
-    f_i = m(x_i) + a_iᵀm        V_i = a_iᵀ S a_i        spread_i = k_ii − k_iZ K_ZZ⁻¹ k_Zi
-    e_i = E_q[∇ℓ_i]             Λ_i = E_q[∇²ℓ_i]        under N(f_i, V_i + spread_i)
+    f_i = m(x_i) + a_iᵀm        V_i = a_iᵀ S a_i        r_i = k_ii − k_iZ K_ZZ⁻¹ k_Zi
+    e_i = E_q[∇ℓ_i]             Λ_i = E_q[∇²ℓ_i]        under N(f_i, V_i + r_i)
 
-Removing data moves `q(u)`, so deviations follow `V`; the spread is what the inducing points do not see.
+Removing data changes `q(u)`, so deviations follow `V`; the residual variance `r` does not depend on `q(u)`.
 
-Several outputs are a mixture `f = C g` of independent processes `g`, each with its own `q(u)`: `C` holds the
+Several outputs are a mixture `f = C g` of independent processes `g`, each with its own `q(u)`: `C` is the matrix of
 coefficients of an `LMCVariationalStrategy`, times the mixing weights of a `SoftmaxLikelihood` (`f` are then logits);
-otherwise it is the identity. `V` and the spread are `C diag(·) Cᵀ`, joint over outputs.
+otherwise the identity. `V` and `r` are `C diag(·) Cᵀ`, joint over outputs.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Variational:
 
 
 def as_memorymaps_likelihood(likelihood: Any) -> Likelihood:
-    """A GPyTorch likelihood as one of ours, at `f`; see `ExpectedLikelihood` for its expectations.
+    """The package's likelihood for a GPyTorch likelihood, at `f`; `ExpectedLikelihood` gives its expectations.
 
     Raises
     ------
@@ -85,11 +85,11 @@ def as_memorymaps_likelihood(likelihood: Any) -> Likelihood:
         return Gaussian(float(likelihood.noise.detach().reshape(-1)[0]))
     if isinstance(likelihood, gpl.BernoulliLikelihood):
         return Bernoulli(link=Probit())
-    if isinstance(likelihood, gpl.LaplaceLikelihood):  # |y − f|/b, whose kink no quadrature meets
+    if isinstance(likelihood, gpl.LaplaceLikelihood):  # |y − f|/b: not smooth, in closed form instead of by quadrature
         return Pinball(0.5, cost=2 / float(likelihood.noise.detach().reshape(-1)[0]) ** 0.5)
     if isinstance(likelihood, gpl.SoftmaxLikelihood):
         return Categorical()
-    if isinstance(likelihood, gpl.MultitaskGaussianLikelihood):  # variational training sees the diagonal alone
+    if isinstance(likelihood, gpl.MultitaskGaussianLikelihood):  # the variational objective uses the diagonal only
         return Gaussian(tuple(np.diagonal(task_noise(likelihood)).tolist()))
     if isinstance(likelihood, gpl.likelihood._OneDimensionalLikelihood):
         return _one_dimensional(likelihood)
@@ -113,7 +113,7 @@ def _one_dimensional(likelihood: Any) -> Custom:
 
 @dataclass(frozen=True)
 class VariationalPosterior:
-    """`q(f)`, `f = C g`, through `q(u) = N(m, R Rᵀ)` of each `g`: `m [l, M]`, `R [l, M, M]`, `C [c, l]`."""
+    """`q(f)`, `f = C g`, with `q(u) = N(m, R Rᵀ)` for each `g`: `m [l, M]`, `R [l, M, M]`, `C [c, l]`."""
 
     likelihood: Likelihood
     description: Description
@@ -130,7 +130,7 @@ class VariationalPosterior:
         return Capabilities(covariance_root=self.covariance_root)
 
     def marginals(self, inputs: Any) -> Marginals:
-        """`f`, `V = C diag(aᵀSa) Cᵀ` and the spread that no example can move."""
+        """`f [n, c]`, `V = C diag(aᵀSa) Cᵀ [n, c, c]` and the residual variance."""
         g, z, residual_variance = self._latent_statistics(inputs)
         return Marginals(g @ self.mixing.T, self._mixed(np.sum(z**2, axis=-1)), self._mixed(residual_variance))
 
@@ -148,7 +148,7 @@ class VariationalPosterior:
         return (self.mixing[:, :, None] * z[:, None]).reshape(len(z), len(self.mixing), -1)
 
     def _latent_statistics(self, inputs: Any) -> tuple[Array, Array, Array]:
-        """`g [n, l]`, `Rᵀa [n, l, M]`, spread `[n, l]`."""
+        """`g [n, l]`, `Rᵀa [n, l, M]` and residual variances `r [n, l]`."""
         x = self.prior.tensor(inputs)
         parts = [self._block(block) for block in torch.split(x, _CHUNK)]
         f, z, residual_variance = (torch.cat([part[k] for part in parts]).cpu().numpy() for k in range(3))
@@ -206,7 +206,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         algorithm="variational inference, at the current q(u)",
         coverage=(f"q(u) of {m} inducing points: full covariance",),
         estimator="bounded_cavity",
-        notes=("Hyperparameters and inducing points are held at their values.",),
+        notes=("Hyperparameters and inducing points are fixed at their values.",),
     )
     return VariationalPosterior(
         likelihood if isinstance(likelihood, Kinked) else ExpectedLikelihood(likelihood),
@@ -221,12 +221,12 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
 
 
 def _mixing(strategy: Any, likelihood: Any, latents: int) -> Array:
-    """`C [c, l]`: from independent processes to the outputs of the likelihood.
+    """Mixing matrix `C [c, l]`, from independent processes to the outputs of the likelihood.
 
     Raises
     ------
     TypeError
-        Another number of variational distributions than of processes.
+        The number of variational distributions differs from that of processes.
     """
     expected = getattr(strategy, "num_latents", getattr(strategy, "num_tasks", latents))
     if expected != latents:

@@ -1,6 +1,6 @@
-"""Posteriors of the laplace-torch package, as its users have fitted them: `memory_map(la, X, y)`.
+"""Fitted posteriors of the laplace-torch package: `memory_map(la, X, y)`.
 
-Its own variances are used, by its own public functions, on batches small enough for the Jacobians they are made of.
+Variances are computed by its own public functions, on batches small enough for the Jacobians they need.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from memorymaps.nets.data.loaders import from_anything
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import examples_for, posterior, training_data
 
-_MAX_JACOBIAN_NUMBERS = 2**26  # in the Jacobians of one part: 256 MB in single precision
+_MAX_JACOBIAN_NUMBERS = 2**26  # largest number of values in the Jacobians of one chunk: 256 MB in single precision
 
 
 @dataclass(frozen=True)
 class LaplaceTorchPosterior:
-    """`q(θ)` as laplace-torch holds it."""
+    """Posterior `q(θ)` of laplace-torch."""
 
     fitted: Any
     network: Network
@@ -38,7 +38,7 @@ class LaplaceTorchPosterior:
 
     @property
     def likelihood(self) -> Likelihood:
-        """How outputs and targets meet."""
+        """Observation model `p(y | f)`."""
         return self.network.likelihood
 
     def marginals(self, inputs: Any) -> Marginals:
@@ -61,7 +61,7 @@ class LaplaceTorchPosterior:
 @posterior.register(BaseLaplace)
 def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
     if isinstance(model, FunctionalLaplace):
-        raise TypeError("FunctionalLaplace holds no parameter posterior: fit laplace.Laplace with another structure")
+        raise TypeError("FunctionalLaplace has no parameter posterior: fit laplace.Laplace with another structure")
     likelihood = _likelihood(model)
     structure = type(model).__name__
     exact = isinstance(model, FullLaplace)

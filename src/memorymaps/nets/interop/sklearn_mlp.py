@@ -1,9 +1,9 @@
-"""scikit-learn's multi-layer perceptrons, through the network engine: the same weights in an equivalent torch module.
+"""scikit-learn's multi-layer perceptrons as torch networks with the same weights.
 
-scikit-learn minimises `(Σ_i w_i ℓ_i + alpha ‖W‖²/2)/Σw` over each *batch* (all data for L-BFGS): in the sum-loss
-convention the weights' prior precision is `δ = alpha · n/batch_size`, and biases have none. Squared error is a Gaussian
-likelihood whose noise is estimated, `φ = Σ_i w_i ‖e_i‖²/(c Σw)`; the prior is then `δ/φ`, and leverage does not depend
-on φ. (With several targets scikit-learn's own loss and gradient differ by a factor `c`; its gradient is followed here.)
+scikit-learn minimises `(Σ_i w_i ℓ_i + alpha ‖W‖²/2)/Σw` over each *batch* (all data for L-BFGS): for the summed loss
+the weights' prior precision is `δ = alpha · n/batch_size`, and biases have none. Squared error is a Gaussian
+likelihood with estimated noise, `φ = Σ_i w_i ‖e_i‖²/(c Σw)`; the prior is then `δ/φ`, and leverage does not depend on
+φ. (With several targets scikit-learn's loss and gradient differ by a factor `c`; its gradient is used here.)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from memorymaps.nets.recipe import Laplace, LaplaceNetwork
 from memorymaps.posteriors.origin import check_targets
 from memorymaps.posteriors.registry import posterior, training_data
 
-FREE_PRECISION = 1e-6  # precision of what scikit-learn leaves free: the engine's matrices must be invertible
+FREE_PRECISION = 1e-6  # prior precision of unregularised parameters: precision matrices must be invertible
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
     "logistic": nn.Sigmoid,
@@ -47,7 +47,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def as_module(model: MLPClassifier | MLPRegressor) -> nn.Sequential:
-    """The fitted network in torch, double precision, up to its output before the last activation: logits, log rates.
+    """The fitted network as a torch module in double precision, without its last activation: logits, log rates.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def as_module(model: MLPClassifier | MLPRegressor) -> nn.Sequential:
 
 
 def prior_of(model: MLPClassifier | MLPRegressor, module: nn.Module, n: int, dispersion: float = 1.0) -> Prior:
-    """`δ/φ` of weights, `δ = alpha · n/batch_size`, and next to nothing on biases."""
+    """Prior precision `δ/φ` of weights, and `FREE_PRECISION/φ` of biases."""
     size = n if model.solver == "lbfgs" else min(200, n) if model.batch_size == "auto" else min(model.batch_size, n)
     delta = float(model.alpha) * n / size
     values = {
@@ -96,8 +96,8 @@ def _check(model: Any) -> None:
         raise NotFittedError(f"{type(model).__name__} is not fitted: call model.fit(X, y) before memory_map") from error
     if model.early_stopping:
         raise ValueError(
-            f"{type(model).__name__}(early_stopping=True) held {model.validation_fraction:.0%} of the rows out of "
-            "training without saying which: fit with early_stopping=False"
+            f"{type(model).__name__}(early_stopping=True) excluded {model.validation_fraction:.0%} of the rows from "
+            "training and does not record which: fit with early_stopping=False"
         )
 
 
@@ -117,17 +117,17 @@ def _check_columns(model: Any, examples: Examples) -> None:
 
 @dataclass(frozen=True)
 class TableNetwork(Network):
-    """A network of tables: features are checked before they become tensors."""
+    """A network of tabular inputs; features are checked before they become tensors."""
 
     design: Callable[[Any], Array] = np.asarray
 
     def to_device(self, inputs: Any) -> Any:
-        """Finite numbers, in double precision."""
+        """Finite features, in double precision."""
         return super().to_device(self.design(inputs))
 
 
 def _likelihood(model: Any) -> Likelihood:
-    """By the activation that scikit-learn gave the output."""
+    """The likelihood that belongs to scikit-learn's output activation."""
     found: dict[str, Likelihood] = {"softmax": Categorical(), "logistic": Bernoulli(), "exp": Poisson()}
     return found.get(model.out_activation_, Gaussian())
 
@@ -143,7 +143,7 @@ def _noise_variance(network: Network, examples: Examples) -> float:
         total += float(w @ np.sum(network.likelihood.residual(f, batch.target) ** 2, axis=1))
         weight += float(np.sum(w))
     if total == 0:
-        raise DataError("all residuals are exactly zero: there is no noise to measure leverage against")
+        raise DataError("all residuals are exactly zero: the noise variance is zero and leverage is undefined")
     return total / (c * weight)
 
 
@@ -170,7 +170,7 @@ def _posterior(model: Any, examples: Examples) -> NetworkPosterior:
 
 
 def _classes(model: Any) -> tuple[Any, ...]:
-    """Labels, where an example has one."""
+    """Class labels, if each example has exactly one."""
     single = isinstance(model, MLPClassifier) and (model.out_activation_ == "softmax" or len(model.coefs_[-1].T) == 1)
     return tuple(model.classes_.tolist()) if single else ()
 

@@ -1,4 +1,4 @@
-"""What a posterior says of itself, and how far it can be trusted: its own checks, made before any map is drawn."""
+"""Description of a Laplace posterior and diagnostics of its approximations."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from memorymaps.posteriors.contract import Description
 _MAX_DEFICIT, _MAX_EXCESS = (
     0.2,
     0.05,
-)  # parts by which effective parameters may be off: the cavity form blows an excess up
-_DEFAULT_PROBES, _STEPS = 8, 50  # random vectors of a check, conjugate-gradient steps
-_MAX_RESIDUAL = 0.05  # relative residual from which the check says nothing
+)  # relative errors of effective parameters that are accepted: the cavity estimator amplifies an excess
+_DEFAULT_PROBES, _STEPS = 8, 50  # random vectors of the check, conjugate-gradient steps
+_MAX_RESIDUAL = 0.05  # relative residual above which the check is inconclusive
 _RANKS_NOTE = "sizes by the first-order estimator, read them as ranks."
 
 
@@ -35,7 +35,7 @@ def posterior_description(
     why: tuple[str, ...],
     source: str,
 ) -> Description:
-    """The description of a finished posterior; `why` the structure was chosen, `source` of the prior."""
+    """Description of a fitted posterior; `why` is the reason for the structure, `source` that of the prior."""
     effective = problem.num_parameters - covariance.inverse_trace(
         [group.pack(problem.prior) for group in covariance.groups]
     )
@@ -67,7 +67,7 @@ def posterior_description(
 
 
 def _averaged_prior_note(problem: LaplaceProblem, structure: str) -> tuple[str, ...]:
-    """Kronecker factors take one `δ` a layer: said where the prior has several."""
+    """Note for Kronecker factors, which use one `δ` per layer, if the prior has several within a layer."""
     ranges = {
         block.name: torch.aminmax(block.pack(problem.prior))
         for block in problem.blocks
@@ -79,14 +79,14 @@ def _averaged_prior_note(problem: LaplaceProblem, structure: str) -> tuple[str, 
     low, high = (pick(each[side] for each in several.values()) for side, pick in ((0, min), (1, max)))
     return (
         f"The prior differs within {len(several)} layer{'s' * (len(several) > 1)} (δ from {low:.3g} to {high:.3g}): "
-        f"{structure} takes each layer's mean. 'diag' and 'active_set' keep every parameter's own.",
+        f"{structure} uses each layer's mean. 'diag' and 'active_set' use every parameter's own.",
     )
 
 
 def _choose_estimator(
     problem: LaplaceProblem, covariance: PosteriorCovariance, held: Held[Any]
 ) -> tuple[str, tuple[str, ...]]:
-    """Which form the sizes can be trusted with: the cavity form only where the curvature is exact or verified."""
+    """Estimator for which sizes are reliable, and notes; the cavity form requires an exact or verified curvature."""
     if held.share == 1.0:
         return "cavity" if held.bounded else "bounded_cavity", ()
     if held.share >= TRUSTED_SHARE and not problem.recipe.probes:
@@ -99,15 +99,15 @@ def _choose_estimator(
     approximate, exact, residual = _effective_parameters(problem, covariance, probes)
     statement = f"Effective parameters {approximate:.1f}, by the exact curvature {exact:.1f}"
     if not residual <= _MAX_RESIDUAL:
-        return "first_order", (f"{statement}, which {_STEPS} steps have not settled: {_RANKS_NOTE}",)
+        return "first_order", (f"{statement}, not converged in {_STEPS} steps: {_RANKS_NOTE}",)
     agrees = (1 - _MAX_DEFICIT) * exact <= approximate <= (1 + _MAX_EXCESS) * exact
     return ("bounded_cavity" if agrees else "first_order"), (
-        f"{statement}: {'trusted with the cavity estimator.' if agrees else _RANKS_NOTE}",
+        f"{statement}: {'reliable with the cavity estimator.' if agrees else _RANKS_NOTE}",
     )
 
 
 def _num_probes(problem: LaplaceProblem) -> int:
-    """As many as asked for; unasked, some where they come cheap."""
+    """Number of probes: as requested, or the default if they take less than about ten seconds."""
     if problem.recipe.probes is not None:
         return problem.recipe.probes
     each = 5 * forward_macs(problem)  # one pass forward, two with a tangent, two back
@@ -121,9 +121,9 @@ def _num_probes(problem: LaplaceProblem) -> int:
 def _effective_parameters(
     problem: LaplaceProblem, covariance: PosteriorCovariance, probes: int
 ) -> tuple[float, float, float]:
-    """Effective parameters `tr(GGN S⁻¹)` with this covariance and with the exact one, and the latter's residual.
+    """Effective parameters `tr(GGN S⁻¹)` with this covariance and with the exact one, and the relative residual.
 
-    By the same random signs [Hutchinson].
+    Both traces use the same random signs [Hutchinson].
     """
     operator, solve = ggn_operator(in_memory(problem)), preconditioner(problem, covariance)
     generator = torch.Generator().manual_seed(0)
@@ -135,7 +135,7 @@ def _effective_parameters(
 
 
 def _distance_to_optimum(problem: LaplaceProblem, covariance: PosteriorCovariance, effective: float) -> float:
-    """`‖S^{-1/2}∇L‖/√d`: how many posterior standard deviations an effective parameter is from the optimum."""
+    """`‖S^{-1/2}∇L‖/√d`: distance from the optimum in posterior standard deviations per effective parameter."""
     total = {name: problem.prior[name] * value.detach() for name, value in problem.covered.items()}
     for batch in problem.examples:
         work = functools.partial(_loss_gradient, problem, problem.target(batch), problem.weights(batch))
@@ -156,7 +156,7 @@ def _loss_gradient(problem: LaplaceProblem, y: Tensor, w: Tensor, x: Any, rows: 
 
 
 def coverage(problem: LaplaceProblem, structure: str) -> tuple[str, ...]:
-    """Every parameter of the network: covered, and how, or held fixed, and why."""
+    """One line per parameter of the network: covered and by which structure, or held fixed and the reason."""
     exact = structure in ("hessian", "full", "dual", "block")
     lines = []
     for block in problem.blocks:

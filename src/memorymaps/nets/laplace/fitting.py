@@ -1,4 +1,4 @@
-"""From a network, a recipe and the training data to its posterior."""
+"""Fit of the Laplace posterior from a network, a recipe and the training data."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _STRUCTURES = {**STRUCTURES, "sampled": sampled}
 
 
 def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
-    """The posterior of a trained network.
+    """Laplace posterior of a trained network.
 
     Raises
     ------
     DataError
         Outputs that are not finite or not one row an example, examples that influence each other.
     ValueError
-        A subset that names no parameter, a prior that does not cover one, a Hessian where the loss is at no minimum.
+        A subset that names no parameter, a prior that does not cover one, a Hessian that is not positive definite.
     """
     with evaluation_mode(model.network.module), name_failing_example(model.network, examples):
         problem = build_problem(model, examples)
@@ -59,7 +59,7 @@ def _data(model: LaplaceNetwork, examples: Examples | None) -> Examples:
 
 
 def training_examples(examples: Examples | None) -> Examples:
-    """A network's data, arrays in batches that suit it.
+    """A network's training data; arrays in batches of at most 1,024 examples.
 
     Raises
     ------
@@ -76,6 +76,6 @@ def training_examples(examples: Examples | None) -> Examples:
 @posterior.register(nn.Module)
 def _refuse_bare_module(model: nn.Module, examples: Examples) -> Any:
     raise ValueError(
-        "a network alone does not say what its outputs mean and how it was regularised: "
+        "a network specifies neither its likelihood nor its regularisation: "
         'memory_map(net, data, likelihood="categorical", posterior=Laplace(prior=prior_from(optimizer, n)))'
     )

@@ -1,4 +1,4 @@
-"""A network's Gaussian posterior, and what it answers to a batch."""
+"""Gaussian posterior of a network: marginals, covariance products, group removal and refits."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
-_MAX_FULL_OUTPUTS = 32  # outputs beyond which V is asked for along directions only
+_MAX_FULL_OUTPUTS = 32  # number of outputs beyond which V is computed along directions only
 _DEFAULT_DIRECTIONS = 1
-_OUTPUTS_PER_PASS = 16  # outputs whose variances are asked for in one set of reverse passes
+_OUTPUTS_PER_PASS = 16  # outputs whose variances are computed in one set of reverse passes
 _DIRECTIONAL_NOTE = (
-    "Leverage along {} leading direction{} of each Λ beside the error, one signed random rest: unbiased, not exact. "
-    "Deviations are exact to first order; the cavity form sees Λ along these directions. directions=0: all C × C."
+    "Leverage along {} leading direction{} of each Λ, the error and one signed random direction: unbiased, not exact. "
+    "Deviations are exact to first order; the cavity form uses Λ along these directions. directions=0: all C × C."
 )
 
 
 @dataclass(frozen=True)
 class NetworkPosterior:
-    """`q(θ) = N(θ*, S⁻¹)` of a network's covered parameters, all others held fixed."""
+    """`q(θ) = N(θ*, S⁻¹)` over a network's covered parameters; all others are fixed."""
 
     problem: LaplaceProblem
     covariance: PosteriorCovariance
@@ -56,12 +56,12 @@ class NetworkPosterior:
 
     @property
     def network(self) -> Network:
-        """The network itself."""
+        """The network."""
         return self.problem.network
 
     @property
     def likelihood(self) -> Likelihood:
-        """How outputs and targets meet."""
+        """Observation model `p(y | f)`."""
         return self.network.likelihood
 
     @property
@@ -73,7 +73,7 @@ class NetworkPosterior:
         return name_failing_example(self.network, self.problem.examples)
 
     def marginals(self, inputs: Any) -> Marginals:
-        """`f [n, c]` and `V = J S⁻¹ Jᵀ [n, c, c]`, as double-precision arrays."""
+        """`f [n, c]` and `V = J S⁻¹ Jᵀ [n, c, c]`, as float64 arrays."""
 
         def work(x: Any, rows: slice) -> tuple[Array, Array]:
             batch = linearize(self.network, self.problem.owners, x, rows, lambda f, _: one_hot_directions(f))
@@ -85,7 +85,7 @@ class NetworkPosterior:
         return Marginals(f, variance)
 
     def along(self, inputs: Any, choose: ChooseDirections) -> DirectionalBatch:
-        """A batch along directions `D = choose(f, rows) [n, c, k]`: `k` reverse passes."""
+        """The batch restricted to directions `D = choose(f, rows) [n, c, k]`: `k` reverse passes."""
         with self._error_context():
             return DirectionalBatch.of(self.problem, self.covariance, inputs, choose)
 
@@ -108,14 +108,14 @@ class NetworkPosterior:
         return top, Marginals(np.take_along_axis(batch.f, top, axis=1), batch.gram)
 
     def variances(self, inputs: Any) -> Array:
-        """The diagonals of all `V`, `[n, c]`: no `C × C` matrix is formed."""
+        """Diagonals of all `V`, `[n, c]`, without `C × C` matrices."""
         c = self.problem.num_outputs
         parts = (np.arange(start, min(c, start + _OUTPUTS_PER_PASS)) for start in range(0, c, _OUTPUTS_PER_PASS))
         batch = (self.along(inputs, functools.partial(_fixed_outputs, rows)) for rows in parts)
         return np.concatenate([np.diagonal(each.gram, axis1=1, axis2=2) for each in batch], axis=1)
 
     def respond(self, inputs: Any, direction: Array) -> Array:
-        """`V d [n, c]` for one direction `d [n, c]` an example: a reverse pass, a solve and a forward-mode product.
+        """`V d [n, c]` for one direction `d [n, c]` per example: a reverse pass, a solve, a forward-mode product.
 
         Raises
         ------
@@ -124,12 +124,12 @@ class NetworkPosterior:
         """
         d, shape = np.asarray(direction, dtype=float), (length(inputs), self.problem.num_outputs)
         if d.shape != shape:
-            raise ValueError(f"directions of shape {d.shape}: expected one an example, {shape}")
+            raise ValueError(f"directions of shape {d.shape}: expected one per example, {shape}")
         batch = self.along(inputs, lambda _, rows: d[rows, :, None])
         return batch.respond(np.ones((len(batch.f), 1)))
 
     def outputs(self, inputs: Any) -> Array:
-        """`f [n, c]`."""
+        """Outputs `f [n, c]`."""
         with evaluation_mode(self.network.module), torch.no_grad():
             found = self.problem.batch_size.run(
                 inputs, lambda x, _: to_numpy(self.network.outputs(self.network.to_device(x)))
@@ -139,34 +139,36 @@ class NetworkPosterior:
     def parameter_change(
         self, groups: Sequence[Array], steps: int = 200, tolerance: float = 1e-4
     ) -> tuple[Array, Array]:
-        """What leaving each group of training rows out does to the parameters: `([g, P], residual [g])`.
+        """Parameter changes for removed groups of training rows, `[g, P]`,
+        and relative residuals `[g]` (influence functions).
 
-        `(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` on the exact curvature, by conjugate gradients with this posterior as
-        preconditioner; one pass over the data a step, for all groups together.
+        `(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` with the exact curvature, by conjugate gradients with this posterior as
+        preconditioner; one pass over the data per step, for all groups together.
         """
         with evaluation_mode(self.network.module):
             return removal_influence(self.problem, self.covariance, groups, steps, tolerance)
 
     def output_change(self, inputs: Any, deltas: Array) -> Array:
-        """`J θ [n, c, g]`: how outputs answer to moves of the parameters `[g, P]`."""
+        """`J δ [n, c, g]`: output changes for parameter changes `δ [g, P]`, to first order."""
         with evaluation_mode(self.network.module):
             operator = ggn_operator(self.problem)
-            along = torch.as_tensor(deltas).to(operator.prior)
-            found = self.problem.batch_size.run(inputs, lambda x, _: to_numpy(operator.jvp(x, along)))
+            changes = torch.as_tensor(deltas).to(operator.prior)
+            found = self.problem.batch_size.run(inputs, lambda x, _: to_numpy(operator.jvp(x, changes)))
             return np.concatenate([each.transpose(1, 2, 0) for each in found])
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
-        """The network really trained without some rows: outputs `f [n, c]` of the rows `wanted`, and their last moves.
+        """Retrain without some rows: outputs `f [n, c]` of the rows `wanted`,
+        and the fraction of their change in the last steps.
 
-        `argmin L(θ) − Σ_{i∈M} w_iℓ_i(θ)` from `θ°` on, where `L` leads from the trained weights, until predictions have
-        moved, since half the steps, by no more than `tolerance` of their whole way. With nothing removed: `f(θ°)`.
-        The module keeps its weights.
+        `argmin L(θ) − Σ_{i∈M} w_iℓ_i(θ)`, started at the minimum `θ°` that training leads to from the trained weights.
+        Stops when, over the second half of the steps, outputs have changed by at most `tolerance` of their total
+        change. With no rows removed: `f(θ°)`. The module's weights are unchanged.
         """
         with evaluation_mode(self.network.module), self._error_context():
             return refit_outputs(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
 
     def affordable(self) -> int:
-        """How many refits `"auto"` makes unasked, where one step may be too long: what a minute or two allow."""
+        """Number of refits that `"auto"` makes by default where sizes may be unreliable: about a minute or two."""
         return affordable_refits(self.problem, self.covariance) if self.problem.recipe.structure == "auto" else 0
 
     @functools.cached_property
@@ -176,7 +178,7 @@ class NetworkPosterior:
 
 @dataclass(frozen=True)
 class FactoredNetworkPosterior(NetworkPosterior):
-    """The same for networks small enough to write out each example's `Z [c, P]`."""
+    """A network posterior that can materialise each example's `Z [c, P]`, for small networks."""
 
     covariance: BlockDiagonalCovariance
 
@@ -186,7 +188,7 @@ class FactoredNetworkPosterior(NetworkPosterior):
         return Capabilities(covariance_root=self.covariance_root, removal=self, refit=self)
 
     def covariance_root(self, inputs: Any) -> Array:
-        """`Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
+        """Whitened Jacobians `Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
 
         def work(x: Any, rows: slice) -> Array:
             return to_numpy(
@@ -201,7 +203,7 @@ class FactoredNetworkPosterior(NetworkPosterior):
 
 @dataclass(frozen=True)
 class DirectionalNetworkPosterior(NetworkPosterior):
-    """The same for networks with many outputs: `V` along chosen directions, at a cost that does not grow with `c`."""
+    """A network posterior for many outputs: `V` along chosen directions, at a cost that does not depend on `c`."""
 
     directions: int = 2
 
@@ -211,29 +213,29 @@ class DirectionalNetworkPosterior(NetworkPosterior):
         return Capabilities(directional=self, removal=self, refit=self)
 
     def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
-        """Inputs in parts of which everything that is recorded fits in memory."""
+        """Inputs in chunks whose recorded tensors fit in memory, with their rows."""
         return self.problem.batch_size.run(inputs, lambda x, rows: (rows, x))
 
 
 def _top_outputs(f: Array, k: int) -> Array:
-    """Places `[n, k]` of the largest outputs, the largest first."""
+    """Indices `[n, k]` of the largest outputs, in descending order."""
     return np.argsort(-f, axis=1, kind="stable")[:, :k]
 
 
 def _one_hot_columns(positions: Array, c: int) -> Array:
-    """Directions `[n, c, k]`: each example's outputs at `positions [n, k]`, alone."""
+    """One-hot directions `[n, c, k]` for the outputs at `positions [n, k]`."""
     return np.swapaxes(np.eye(c)[positions], 1, 2)
 
 
 def _fixed_outputs(rows: Array, f: Array, _: slice) -> Array:
-    """The same outputs of every example."""
+    """One-hot directions of the same outputs for every example."""
     return _one_hot_columns(np.broadcast_to(rows, (len(f), len(rows))), f.shape[1])
 
 
 def build_posterior(
     problem: LaplaceProblem, covariance: PosteriorCovariance, description: Description, directions: int | None
 ) -> NetworkPosterior:
-    """The kind of posterior that suits its size, with as many leading directions as asked for or needed."""
+    """The posterior class for the problem's size, with the requested (or default) number of leading directions."""
     wanted = (
         (_DEFAULT_DIRECTIONS if problem.num_outputs > _MAX_FULL_OUTPUTS else 0) if directions is None else directions
     )

@@ -1,1 +1,1 @@
-"""Posteriors from an optimiser's state, and the variational learning rule as an optimiser."""
+"""Posteriors from an optimizer's state, and a variational Newton optimizer."""

@@ -1,6 +1,6 @@
-"""The posterior that a network's optimiser knows, as a recipe: `memory_map(net, data, posterior=FromOptimizer(…))`.
+"""Recipe for the posterior in an optimizer's state: `memory_map(net, data, posterior=FromOptimizer(…))`.
 
-How each optimiser's state is read: `memorymaps.nets.optimizers.state_precision`.
+Precisions by optimizer: `memorymaps.nets.optimizers.state_precision`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _AVERAGED = ("Losses, means, errors and curvatures are averages over the posteri
 
 @dataclass(frozen=True)
 class FromOptimizer:
-    """Recipe: the posterior that the optimiser's own state describes, at whatever step training is.
+    """Recipe for the posterior described by the optimizer's state, at any step of training.
 
     `memory_map(net, data, likelihood=…, posterior=FromOptimizer(optimizer, n))`; no pass for curvature is needed.
-    Parameters that the optimiser does not hold are held fixed and listed.
+    Parameters that are not in the optimizer are fixed and listed.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ class FromOptimizer:
     forward : as for `Laplace`.
     directions : as for `Laplace`, taken where they are fewer reverse passes than outputs (`directions + 2`) and
         nothing is averaged.
-    prior : precision `δ` added to the state's, for weights that nothing else holds: rows of an embedding whose token
-        has not come yet, say.
-    average : meet losses, means, errors and curvatures in expectation under `q(f) = N(f, V)`, as a variational
-        optimiser does in training, instead of at the mean. Default: where the optimiser is variational. Up to 32
-        outputs; beyond, where `V` is known along directions only, all is at the mean.
+    prior : precision `δ` added to the state's, for weights without gradient or decay so far: for example rows of an
+        embedding whose token has not occurred yet.
+    average : take losses, means, errors and curvatures in expectation under `q(f) = N(f, V)`, as a variational
+        optimizer does in training, instead of at the mean. Default: True for variational optimizers. Up to 32
+        outputs; beyond, where `V` is computed along directions only, all are at the mean.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class FromOptimizer:
     average: bool | None = None
 
     def __call__(self, module: Any, likelihood: Any) -> OptimizedNetwork:
-        """The recipe applied to a module: a model the map can be drawn of.
+        """Bind the recipe to a module and its likelihood.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class FromOptimizer:
 
 @dataclass(frozen=True)
 class OptimizedNetwork:
-    """A network and the optimiser it is trained with."""
+    """A network and the recipe with its optimizer."""
 
     network: Network
     recipe: FromOptimizer
@@ -126,7 +126,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
 
 
 def _useful_directions(directions: int | None, outputs: int) -> int | None:
-    """Directions that save reverse passes."""
+    """The number of directions, or None where they need as many reverse passes as all outputs."""
     return None if directions is not None and outputs <= directions + 2 else directions
 
 
@@ -134,7 +134,7 @@ def _covered_names(module: nn.Module, state: OptimizerPrecision) -> list[str]:
     names = [name for name, value in module.named_parameters() if value.requires_grad and id(value) in state.precision]
     if not names:
         raise OptimizerStateError(
-            "the optimiser holds none of this network's parameters: pass the one it is trained with"
+            "none of this network's parameters are in the optimizer: pass the one it is trained with"
         )
     return names
 
@@ -143,8 +143,8 @@ def _require_positive(name: str, precision: Tensor) -> Tensor:
     if not bool((precision > 0).all()):
         lost = int((precision <= 0).sum())
         raise OptimizerStateError(
-            f"{lost:,} weights of {name!r} have had no gradient and no weight decay: nothing holds them. Train with "
-            "weight_decay, freeze them, or add a prior: Tracker(prior=…), FromOptimizer(prior=…)"
+            f"{lost:,} weights of {name!r} have had no gradient and no weight decay: their precision is zero. Train "
+            "with weight_decay, freeze them, or add a prior: Tracker(prior=…), FromOptimizer(prior=…)"
         )
     return precision
 

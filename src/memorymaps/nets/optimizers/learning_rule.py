@@ -1,10 +1,10 @@
-"""A network and its optimiser as an instance of the Bayesian learning rule: `λ`, and each example's `g̃`.
+"""A network and its optimizer as an instance of the Bayesian learning rule: `λ`, and each example's `g̃`.
 
-    SGD, RMSprop, Adam    q = N(m, S⁻¹), S as it stands    λ = S m            g̃_i = ∇ℓ_i(m)
+    SGD, RMSprop, Adam    q = N(m, S⁻¹), S fixed           λ = S m            g̃_i = ∇ℓ_i(m)
     IVON, VON             q = N(m, S⁻¹), S = diag s        λ = (S m, −S/2)    g̃_i = (E∇ℓ_i − ĥ_i m, ½ ĥ_i)
 
-with `ĥ_i = diag E[J_iᵀΛ_iJ_i]`. The first row's algorithms scale their steps by an `S` that is no sum over examples, so
-removing one moves the mean alone. Sources: [BLR], [MPE] Table 1.
+with `ĥ_i = diag E[J_iᵀΛ_iJ_i]`. The algorithms of the first row scale their steps by an `S` that is not a sum over
+examples, so removing an example changes the mean only. Sources: [BLR], [MPE] Table 1.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from memorymaps.posteriors.origin import Origin
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
 
-_MAX_NUMBERS = 250_000_000  # numbers of all natural gradients together: 2 GB
+_MAX_NUMBERS = 250_000_000  # largest number of values in all natural gradients: 2 GB
 
 
 def rule_of(m: MemoryMap, recipe: FromOptimizer, rate: float = 1.0) -> BLR:
-    """The learning rule at the state that a map was drawn of, with every example's natural gradient.
+    """The learning rule at the state for which a map was computed, with the natural gradient of every example.
 
     Parameters
     ----------
-    m : a map by `FromOptimizer`, with its network and data in memory.
-    recipe : the recipe it was drawn with; the optimiser has not stepped since.
+    m : a map computed with `FromOptimizer`, its network and data in memory.
+    recipe : the recipe it was computed with; the optimizer has taken no step since.
     rate : `ρ`; 1 takes the whole step that the state's precision describes.
 
     Returns
     -------
-    `natural [k]`, `gradients [n, k]` of all training examples (also where the map shows only some of them), with
+    `natural [k]`, `gradients [n, k]` of all training examples (also if the map contains only some of them), with
     `k = P` (or `2P` for variational optimisers), in the order of `m.origin.posterior.blocks`.
 
     Raises
     ------
     TypeError
-        The map is not of this optimiser's state as it stands, or its network is no longer in memory.
+        The map does not belong to this optimizer's current state, or its network is no longer in memory.
     DataError
         All natural gradients together would take more than 2 GB.
 
@@ -75,7 +75,7 @@ def rule_of(m: MemoryMap, recipe: FromOptimizer, rate: float = 1.0) -> BLR:
     gradient, hessian = (
         np.concatenate(each) for each in zip(*_gradient_chunks(origin, source, variational), strict=True)
     )
-    # the prior's δm − δm = 0 where S is learned; where it is fixed, KL's part −Sm keeps what is there
+    # S learned: the prior contributes δm − δm = 0; S fixed: the KL term contributes −Sm
     prior = family.natural_gradients(mean, (delta * mean)[None], delta[None])[0]
     constant = prior if variational else prior - precision * mean
     return BLR(family, family.pack(mean, precision), family.natural_gradients(mean, gradient, hessian), constant, rate)
@@ -89,7 +89,7 @@ def _source(m: MemoryMap, state: OptimizerPrecision) -> tuple[Origin, NetworkPos
     if source.description.algorithm != state.algorithm:
         raise TypeError(
             f"the map is of {source.description.algorithm!r} and the optimiser is at {state.algorithm!r}: "
-            "draw it again with posterior=FromOptimizer(optimizer, n)"
+            "compute it again with posterior=FromOptimizer(optimizer, n)"
         )
     return m.origin, source
 
@@ -105,7 +105,7 @@ def _refuse_large(source: NetworkPosterior, variational: bool) -> None:
 
 
 def _state(source: NetworkPosterior, recipe: FromOptimizer, state: OptimizerPrecision) -> Iterator[dict[str, Tensor]]:
-    """Means, precisions and the prior's precisions by parameter."""
+    """Means, precisions and prior precisions by parameter."""
     decays = prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).by_parameter
     covered = source.problem.covered
     yield {name: value.detach() for name, value in covered.items()}
@@ -118,7 +118,7 @@ def _packed(source: NetworkPosterior, values: dict[str, Tensor]) -> Array:
 
 
 def _gradient_chunks(origin: Origin, source: NetworkPosterior, variational: bool) -> Iterator[tuple[Array, Array]]:
-    """`J_iᵀe_i` and `diag J_iᵀΛ_iJ_i` (`Λ = RRᵀ`: the sum of squares of `J_iᵀR`), a part of a batch at a time."""
+    """`J_iᵀe_i` and `diag J_iᵀΛ_iJ_i` (row sums of `(J_iᵀR)²` with `Λ = RRᵀ`), chunk by chunk."""
     problem = source.problem
     for batch in (rows for whole in problem.examples for rows in origin.parts(whole)):
         at = origin.local(batch)

@@ -1,11 +1,11 @@
-"""What an optimiser already knows: the posterior precision in its state, read by duck typing [MPE Table 1].
+"""Posterior precision in an optimizer's state, recognised by its state's keys [MPE Table 1].
 
-    IVON, VON, iBLR       S = ess (h + δ/N)     any optimiser whose groups hold `hess`, `ess`, `weight_decay`
-    Adam, AdamW, NAdam    S = N √v̂ + δ          v̂ = v/(1 − β₂ᵗ) corrected for its start (the largest so far: AMSGrad)
-    RMSprop               S = N √v + δ          v as it stands: RMSprop corrects nothing
-    SGD, with momentum    S = N/ρ + δ           its step as a precision: sizes are up to scale, ranks are not
+    IVON, VON, iBLR       S = ess (h + δ/N)     any optimizer whose groups have `hess`, `ess`, `weight_decay`
+    Adam, AdamW, NAdam    S = N √v̂ + δ          v̂ = v/(1 − β₂ᵗ), bias-corrected (AMSGrad: its maximum)
+    RMSprop               S = N √v + δ          v without bias correction
+    SGD, with momentum    S = N/ρ + δ           its step size as a precision: sizes are up to scale, ranks are not
 
-for a loss averaged over `N` examples. The optimiser's ε guards a division and is no curvature: it is left out.
+for a loss averaged over `N` examples. The optimizer's ε guards a division and is no curvature: it is not included.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 
 class OptimizerStateError(ValueError):
-    """The optimiser's state holds no precision yet, or none that is known how to read."""
+    """The optimizer's state contains no precision yet, or is of an unknown kind."""
 
 
 @dataclass(frozen=True)
 class OptimizerPrecision:
-    """Precisions by parameter (its `id`), the algorithm and the step they were read at.
+    """Precisions by parameter (its `id`), with the algorithm and step they belong to.
 
-    `variational`: the algorithm learns `q` itself, by losses at draws from it.
+    `variational`: the algorithm learns `q` itself, from losses at samples of it.
     """
 
     precision: Mapping[int, Tensor]
@@ -36,7 +36,7 @@ class OptimizerPrecision:
 
 
 def precision_from_state(optimizer: Any, n: int, loss: str = "mean") -> OptimizerPrecision:
-    """The posterior precision in an optimiser's state.
+    """Posterior precision in an optimizer's state.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def precision_from_state(optimizer: Any, n: int, loss: str = "mean") -> Optimize
     Raises
     ------
     OptimizerStateError
-        It has taken no step, its state is not finite, or it is of a kind that holds no precision.
+        No step has been taken, the state is not finite, or it contains no precision of a known kind.
     """
     if n < 1 or loss not in ("mean", "sum"):
         raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
@@ -62,7 +62,7 @@ def precision_from_state(optimizer: Any, n: int, loss: str = "mean") -> Optimize
 
 @dataclass(frozen=True)
 class OptimizerFamily:
-    """A family of optimisers: how to know one, and how to read it."""
+    """A family of optimizers: a test for membership, and functions that read precision and step."""
 
     matches: Callable[[Any], bool]
     precision: Callable[[Any, float], dict[int, Tensor]]
@@ -77,10 +77,10 @@ def _family_of(optimizer: Any) -> OptimizerFamily:
         return found
     name = type(optimizer).__name__
     if not getattr(optimizer, "state", None):
-        raise OptimizerStateError(f"{name} has taken no step yet: draw the map after training has begun")
+        raise OptimizerStateError(f"{name} has taken no step yet: compute the map after training has begun")
     raise OptimizerStateError(
-        f"the state of {name} holds no precision that is known: expected exp_avg_sq (Adam), square_avg (RMSprop), "
-        "hess and ess (IVON), or SGD; those that need a closure (LBFGS) keep none. Use posterior=Laplace(...) for the "
+        f"the state of {name} contains no known precision: expected exp_avg_sq (Adam), square_avg (RMSprop), "
+        "hess and ess (IVON), or SGD; those that need a closure (LBFGS) store none. Use posterior=Laplace(...) for the "
         "curvature of the loss itself"
     )
 
@@ -110,7 +110,7 @@ def _adam(optimizer: Any, scale: float) -> dict[int, Tensor]:
         key = "max_exp_avg_sq" if group.get("amsgrad") else "exp_avg_sq"
         corrected = _state(optimizer, p, key) / (1 - group["betas"][1] ** float(optimizer.state[p]["step"]))
         decay = float(group.get("weight_decay", 0.0))
-        # AdamW decays after the preconditioner: at its rest the prior is δ = N · decay · √v̂
+        # AdamW decays after the preconditioner: at a stationary point the prior is δ = N · decay · √v̂
         decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False)
         found[id(p)] = scale * (corrected.sqrt() * (1 + decay) if decoupled else corrected.sqrt() + decay)
     return found
@@ -131,7 +131,7 @@ def _sgd(optimizer: Any, scale: float) -> dict[int, Tensor]:
 
 
 def _variational_newton(optimizer: Any, scale: float) -> dict[int, Tensor]:
-    """`hess` is one vector a group, in the order of its parameters."""
+    """`hess` is one vector per group, in the order of its parameters."""
     found = {}
     for group in optimizer.param_groups:
         sizes = [p.numel() for p in group["params"]]

@@ -1,4 +1,4 @@
-"""A diagonal variational Newton method for networks, written from the papers' equations: `q(θ) = N(m, diag σ²)`.
+"""A diagonal variational Newton optimizer for networks, by the papers' equations: `q(θ) = N(m, diag σ²)`.
 
     σ² = 1/(λ (h + δ)),  θ ~ q                       λ = `ess`, δ = `weight_decay`
     ĝ = ∇ℓ̄(θ),  ĥ = ĝ · (θ − m)/σ²                  both averaged over the samples of a step
@@ -6,10 +6,10 @@
     h ← β₂ h + (1 − β₂) ĥ + ½ (1 − β₂)² (h − ĥ)²/(h + δ)
     m ← m − α (g/(1 − β₁ᵗ) + δ m)/(h + δ)
 
-`ℓ̄` is the mean loss of an example. The third line's last term keeps `h + δ > 0` whatever `ĥ` says: it is the
-Riemannian correction of the improved Bayesian learning rule. Sources: [BLR]; Lin, Schmidt, Khan, *Handling the
-Positive-Definite Constraint in the Bayesian Learning Rule*, ICML 2020; Shen et al., *Variational Learning is Effective
-for Large Deep Networks*, ICML 2024.
+`ℓ̄` is the mean loss per example. The last term of the update of `h` ensures `h + δ > 0` for any `ĥ`: the Riemannian
+correction of the improved Bayesian learning rule. Sources: [BLR]; Lin, Schmidt, Khan, *Handling the Positive-Definite
+Constraint in the Bayesian Learning Rule*, ICML 2020; Shen et al., *Variational Learning is Effective for Large Deep
+Networks*, ICML 2024.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
 
-class VariationalNewton(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not read by mypy here
-    """Learns `q(θ) = N(m, 1/(λ(h + δ)))` at about Adam's cost; `FromOptimizer` reads the posterior from its state.
+class VariationalNewton(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not type-checked here
+    """Learns `q(θ) = N(m, 1/(λ(h + δ)))` at about Adam's cost; `FromOptimizer` takes the posterior from its state.
 
-    The parameters hold `m`. Each loss is evaluated at a draw from `q`:
+    The parameters are `m`. Each loss is evaluated at a sample of `q`:
 
         for x, y in loader:
             for _ in range(samples):
@@ -39,9 +39,9 @@ class VariationalNewton(torch.optim.Optimizer):  # type: ignore[misc]  # torch i
     Parameters
     ----------
     lr : α, on the scale of Newton steps divided by `hess_init + weight_decay`, as for Adam: the first step from
-        `h = hess_init` moves by `lr · g`.
-    ess : λ, the effective number of examples: `N`, for the posterior of the data as it is.
-    hess_init : `h` at the start.
+        `h = hess_init` is `lr · g`.
+    ess : λ, the effective number of examples: `N`, for the posterior of the data without tempering.
+    hess_init : initial `h`.
     betas : β₁, β₂. `1 − β₂` is the rate at which curvature is learned.
     weight_decay : δ, for the *mean* loss: the prior's precision is `λ δ`.
     clip_radius : bound on each coordinate of `(g + δm)/(h + δ)`.
@@ -49,7 +49,7 @@ class VariationalNewton(torch.optim.Optimizer):  # type: ignore[misc]  # torch i
     Raises
     ------
     ValueError
-        A number out of its range.
+        A parameter out of its range.
     RuntimeError
         `step()` without a sample since the last one, or a sample within a sample.
 
@@ -84,18 +84,18 @@ class VariationalNewton(torch.optim.Optimizer):  # type: ignore[misc]  # torch i
         self._reset()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As every optimiser's; the group's curvature begins at `hess_init`."""
+        """As for any torch optimizer; the group's curvature starts at `hess_init`."""
         super().add_param_group(param_group)
         _initialise_group(self.param_groups[-1])
 
     @property
     def current_step(self) -> int:
-        """Steps taken."""
+        """Number of steps taken."""
         return int(self.param_groups[0]["step"])
 
     @contextmanager
     def sampled_params(self, train: bool = False) -> Iterator[None]:
-        """Parameters are a draw from `q` inside; with `train=True` their gradients are taken in at the end."""
+        """Context: parameters are a sample of `q`; with `train=True` gradients are accumulated at exit."""
         if self._sampling:
             raise RuntimeError("a sample within a sample: leave the first `with optimizer.sampled_params()` before")
         means = [parameters_to_vector(group["params"]).detach().clone() for group in self.param_groups]
@@ -128,7 +128,7 @@ class VariationalNewton(torch.optim.Optimizer):  # type: ignore[misc]  # torch i
         self._products: list[Any] = [0.0] * len(self.param_groups)
 
     def step(self) -> None:
-        """One step of the learning rule from the samples taken since the last."""
+        """One step of the learning rule, from the samples since the last step."""
         if self._samples == 0:
             raise RuntimeError("no sample since the last step: put the loss in `with optimizer.sampled_params(True):`")
         with torch.no_grad():
@@ -156,7 +156,7 @@ def _initialise_group(group: dict[str, Any]) -> None:
 
 
 def _copy_into(group: dict[str, Any], value: Tensor) -> None:
-    """Copied into the parameters as they are, so that whoever holds them sees it."""
+    """Copy values into the parameter tensors in place."""
     pieces = torch.split(value, [p.numel() for p in group["params"]])
     for p, piece in zip(group["params"], pieces, strict=True):
         p.copy_(piece.view_as(p))
@@ -169,7 +169,7 @@ def _standard_deviation(group: dict[str, Any]) -> Tensor:
 
 
 def _gradient(group: dict[str, Any]) -> Tensor:
-    """The group's gradients as one vector; zero for parameters that the loss does not reach."""
+    """Gradients of a group as one vector; zero for parameters without gradient."""
     return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in group["params"]])
 
 

@@ -1,1 +1,1 @@
-"""Networks trained on without some examples, and the influence of groups by iteration."""
+"""Retraining without some examples, and influence of groups by iterative solvers."""

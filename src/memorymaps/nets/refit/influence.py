@@ -1,4 +1,4 @@
-"""What removing training examples does to the parameters, by the exact curvature: systems solved by iteration."""
+"""Parameter changes for removed training examples with the exact curvature, by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, pr
 from memorymaps.nets.curvature.ggn import GaussNewton, ggn_operator
 from memorymaps.nets.problem import LaplaceProblem
 
-_CHUNK = 64  # examples of a group looked at together
+_CHUNK = 64  # examples of a group processed together
 
 
 def removal_influence(
     problem: LaplaceProblem, covariance: PosteriorCovariance, groups: Sequence[Array], steps: int, tolerance: float
 ) -> tuple[Array, Array]:
-    """`(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M` for every group of rows: moves `[g, P]` and relative residuals `[g]`."""
+    """Parameter changes `(S − J_MᵀΛ_MJ_M)⁻¹ J_Mᵀe_M [g, P]` for groups of rows, and relative residuals `[g]`."""
     operator = ggn_operator(problem)
-    batches = [_batches(problem, rows) for rows in groups]
+    batches_by_group = [_batches(problem, rows) for rows in groups]
     gradients = torch.stack(
-        [sum((_group_gradient(operator, problem, b) for b in batches), operator.prior * 0) for batches in batches]
+        [
+            sum((_group_gradient(operator, problem, b) for b in batches), operator.prior * 0)
+            for batches in batches_by_group
+        ]
     )
 
     def remaining(v: Tensor) -> Tensor:
         return operator(v) - torch.stack(
-            [_group_ggn_product(operator, b, each) for b, each in zip(batches, v, strict=True)]
+            [_group_ggn_product(operator, b, each) for b, each in zip(batches_by_group, v, strict=True)]
         )
 
     deltas, residual = conjugate_gradients(remaining, gradients, preconditioner(problem, covariance), steps, tolerance)
@@ -41,7 +44,7 @@ def _batches(problem: LaplaceProblem, rows: Array) -> list[Batch]:
 
 
 def _group_gradient(operator: GaussNewton, problem: LaplaceProblem, batch: Batch) -> Tensor:
-    """`J_Mᵀ e_M [P]`."""
+    """`J_Mᵀ e_M [P]` for one batch of a group."""
     with torch.enable_grad():
         f = problem.network.outputs(problem.network.to_device(batch.inputs))
         error = problem.network.likelihood.error(f.detach().double(), problem.target(batch))

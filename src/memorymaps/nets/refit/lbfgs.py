@@ -1,4 +1,4 @@
-"""L-BFGS in a metric of one's own: a posterior covariance as the first guess of the inverse Hessian."""
+"""L-BFGS with a posterior covariance as initial inverse Hessian."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from memorymaps.core.arrays import Array
 ValueAndGradient = Callable[[Array], tuple[float, Array]]  # θ [P] → the value and its gradient
 InverseHessian = Callable[[Array], Array]  # g [P] → S⁻¹g
 
-_MAX_PAIRS = 30  # moves remembered
-_MAX_PAIR_NUMBERS = 10**8  # that the moves and their gradients may take: 0.8 GB
-_MIN_COSINE = 1e-12  # cosine between a move and its gradient's below which the pair tells nothing
+_MAX_PAIRS = 30  # largest number of stored pairs
+_MAX_PAIR_NUMBERS = 10**8  # largest number of values in all pairs: 0.8 GB
+_MIN_COSINE = 1e-12  # cosine between s and y below which a pair is discarded
 
 
 def preconditioned_lbfgs(
     objective: ValueAndGradient, initial_inverse_hessian: InverseHessian, start: Array
 ) -> Iterator[tuple[Array, float]]:
-    """The places `θ [P]`, the start and after each step, with the gradient's size `√(gᵀS⁻¹g)` there.
+    """Iterates `θ [P]`, from the start on, each with the preconditioned gradient norm `√(gᵀS⁻¹g)`.
 
-    Ends where no step along the direction goes down: at the minimum, or in the noise of the objective's arithmetic.
-    Source: Nocedal & Wright 2006, algorithm 7.4, with strong Wolfe steps.
+    Ends where no step along the direction decreases the objective: at the minimum, or at the objective's rounding
+    error. Source: Nocedal & Wright 2006, algorithm 7.4, with strong Wolfe steps.
     """
     cached = _LastEvaluation(objective)
     theta, gradient = start, cached.gradient(start)
@@ -55,7 +55,7 @@ def preconditioned_lbfgs(
 
 
 class CurvaturePair(NamedTuple):
-    """A move, its gradient's change, and the metric's scale along it."""
+    """A step `s`, the gradient's change `y`, and the scale `sᵀy/(yᵀS⁻¹y)` of the initial inverse Hessian."""
 
     s: Array
     y: Array
@@ -63,13 +63,13 @@ class CurvaturePair(NamedTuple):
 
 
 def _gradient_norm(gradient: Array, preconditioned_gradient: Array) -> float:
-    """`√(gᵀS⁻¹g)`; infinite where the gradient is not finite or rounding has made the metric negative."""
+    """`√(gᵀS⁻¹g)`; infinite where the gradient is not finite or rounding has made the square negative."""
     squared = float(gradient @ preconditioned_gradient)
     return squared**0.5 if squared >= 0 else np.inf
 
 
 def _two_loop_recursion(gradient: Array, pairs: deque[CurvaturePair], initial_inverse_hessian: InverseHessian) -> Array:
-    """The inverse Hessian, as the last moves tell it, times the gradient."""
+    """L-BFGS approximation of the inverse Hessian times the gradient."""
     q, coefficients = gradient.copy(), []
     for s, y, _ in reversed(pairs):
         coefficients.append(s @ q / (s @ y))
@@ -86,13 +86,13 @@ def _wolfe_step(cached: _LastEvaluation, theta: Array, direction: Array, gradien
     if not gradient @ direction < 0:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # SciPy's that none was found: None says so
+        warnings.simplefilter("ignore")  # SciPy warns if no step is found; None is returned then
         found = line_search(cached.value, cached.gradient, theta, direction, gradient, cached.value(theta))
     return None if found[0] is None else float(found[0])
 
 
 class _LastEvaluation:
-    """Value and gradient where they were asked for last: line searches ask for one after the other."""
+    """Caches value and gradient at the last point: line searches evaluate one after the other."""
 
     def __init__(self, objective: ValueAndGradient):
         self._objective, self._at = objective, np.empty(0)

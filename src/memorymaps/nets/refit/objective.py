@@ -1,10 +1,10 @@
-"""Really leaving rows out: the training loss without them, minimised again from the network at rest.
+"""Retraining without some rows: the training loss without them, minimised again from the minimum of the full loss.
 
     F(θ) = Σ_{i∉M} w_i (ℓ_i(θ) − ℓ_i(θ°)) + ½ Σ_j δ_j (θ_j² − θ°_j²) − ⟨∇L(θ°), θ − θ°⟩
 
-`θ°` is where the training loss leads from the trained weights; the last term takes away what little slope is left
-there, so that parameters stay unless something is left out. L-BFGS starts from the posterior's covariance: tens of
-passes over the data, not a training from scratch.
+`θ°` is the minimum that L-BFGS reaches from the trained weights; the last term removes the remaining gradient there, so
+that parameters change only if rows are left out. L-BFGS is preconditioned by the posterior covariance: tens of passes
+over the data instead of a training from scratch.
 """
 
 from __future__ import annotations
@@ -28,16 +28,19 @@ from memorymaps.nets.curvature.ggn import NamedTensors, ParameterVector, ggn_ope
 from memorymaps.nets.problem import LaplaceProblem
 from memorymaps.nets.refit.lbfgs import InverseHessian, preconditioned_lbfgs
 
-_MIN_STEPS = 10  # steps before it is asked whether outputs have settled
-_MAX_CONVERGENCE_STEPS = 300  # steps that the network itself may take until it rests
-_GRADIENT_TOLERANCE = 1e-2  # its slope then, in posterior standard deviations over all parameters
-_MAX_AUTO_REFITS = 30  # examples that `"auto"` leaves out by itself, fewer where passes are dear
-_PASSES_PER_REFIT = 60  # over the data that an example takes (benchmarks: 16 to 80)
+_MIN_STEPS = 10  # steps before convergence of outputs is tested
+_MAX_CONVERGENCE_STEPS = 300  # largest number of steps from the trained weights to the minimum
+_GRADIENT_TOLERANCE = 1e-2  # gradient norm there, in posterior standard deviations over all parameters
+_MAX_AUTO_REFITS = 30  # refits that `"auto"` makes by default, fewer where passes are expensive
+_PASSES_PER_REFIT = 60  # passes over the data per refit (benchmarks: 16 to 80)
 
 
 @dataclass(frozen=True)
 class LeaveOutObjective:
-    """`F` and its gradient for `included [N]`, ones and zeros; with everything kept, its minimum is `θ°`, the origin."""
+    """`F` and its gradient; `included [N]` is 1 for rows in the loss and 0 for rows left out.
+
+    With all rows included the minimum is `origin`, `θ° [P]`; `residual_gradient` is `∇L(θ°)`.
+    """
 
     problem: LaplaceProblem
     parameters: ParameterVector
@@ -49,7 +52,7 @@ class LeaveOutObjective:
 
     @classmethod
     def at_parameters(cls, problem: LaplaceProblem, theta: Array | None = None) -> LeaveOutObjective:
-        """One pass over the data: `ℓ_i(θ°)` and `∇L(θ°)`, at the network's own weights or at others."""
+        """The objective with `θ°` at the network's weights, or at `theta [P]`; one pass over the data."""
         operator = ggn_operator(problem)
         parameters, prior = operator.parameters, to_numpy(operator.prior)
         origin = to_numpy(parameters.flatten(parameters.values)) if theta is None else theta
@@ -62,7 +65,7 @@ class LeaveOutObjective:
 
     @classmethod
     def at_minimum(cls, problem: LaplaceProblem, covariance: PosteriorCovariance) -> LeaveOutObjective:
-        """Where the training loss leads from the network's own weights."""
+        """The objective with `θ°` at the minimum that is reached from the network's weights."""
         problem = in_memory(problem)
         start = cls.at_parameters(problem)
         free = replace(start, residual_gradient=np.zeros_like(start.residual_gradient))
@@ -76,13 +79,13 @@ class LeaveOutObjective:
         return start if minimum is start.origin else cls.at_parameters(problem, minimum)
 
     def without(self, rows: Array) -> LeaveOutObjective:
-        """The same without some rows."""
+        """The objective without some rows."""
         included = np.ones_like(self.included)
         included[rows] = 0
         return replace(self, included=included)
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
-        """One pass over the data; infinite where outputs are not finite."""
+        """Value and gradient at `theta [P]`, one pass over the data; infinite where outputs are not finite."""
         delta = theta - self.origin
         value = float(self.prior * delta @ (self.origin + delta / 2) - self.residual_gradient @ delta)
         gradient, start = self.prior * theta - self.residual_gradient, 0
@@ -94,14 +97,14 @@ class LeaveOutObjective:
         return (value if np.isfinite(value) else np.inf), gradient
 
     def values(self, theta: Array) -> NamedTensors:
-        """The covered parameters at `θ [P]`, by name."""
+        """The covered parameters at `theta [P]`, by name."""
         return self.parameters.unflatten(self.parameters.to_device(theta))
 
 
 def _loss_chunks(
     problem: LaplaceProblem, values: NamedTensors, included: Array
 ) -> Iterator[tuple[Array, NamedTensors]]:
-    """Weighted losses `[n]` of all rows, and the gradient of those kept, part by part."""
+    """Weighted losses `[n]` of all rows, and the gradient of the included ones, chunk by chunk."""
     start = 0
     for batch in problem.examples:
         mask = included[start : start + len(batch)]
@@ -131,10 +134,11 @@ def _losses_and_gradient(
 def refit_outputs(
     objective: LeaveOutObjective, covariance: PosteriorCovariance, wanted: Array, steps: int, tolerance: float
 ) -> tuple[Array, float]:
-    """Outputs `f [n, c]` of the rows `wanted` at the minimum of `F`, and how far they still moved.
+    """Outputs `f [n, c]` of the rows `wanted` at the minimum of `F`, and the fraction of their change in the last
+    steps.
 
-    Stops where predictions have moved, since half of ten or more steps, by no more than `tolerance` of the whole way,
-    or where the slope has fallen to that part of what it was.
+    Stops when, over the second half of ten or more steps, predictions have changed by at most `tolerance` of their
+    total change, or when the gradient norm has decreased to that fraction of its initial value.
     """
     problem, outputs, norms, remaining = objective.problem, [], [], 0.0
     mean, inputs = problem.network.likelihood.mean, problem.examples.take(wanted).inputs
@@ -155,11 +159,11 @@ def refit_outputs(
 
 
 def affordable_refits(problem: LaplaceProblem, covariance: PosteriorCovariance) -> int:
-    """How many refits a minute or two of a core allow; none where no dense matrix holds the posterior."""
+    """Number of refits that take a minute or two of a core; 0 unless the posterior is one dense matrix."""
     if not covariance.is_block_diagonal or len(covariance.groups) > 1 or not fits_in_memory(problem):
         return 0
     each = _PASSES_PER_REFIT * (3 * forward_macs(problem) + 2 * problem.num_parameters**2)
-    return int(min(_MAX_AUTO_REFITS, MACS_PER_MINUTE / 2 // each))  # many small products take twice as long
+    return int(min(_MAX_AUTO_REFITS, MACS_PER_MINUTE / 2 // each))  # small matrix products take twice as long
 
 
 def _inverse_hessian(objective: LeaveOutObjective, covariance: PosteriorCovariance) -> InverseHessian:
@@ -169,7 +173,7 @@ def _inverse_hessian(objective: LeaveOutObjective, covariance: PosteriorCovarian
 
 
 def _outputs(problem: LaplaceProblem, values: NamedTensors, inputs: Any) -> Array:
-    """`f [n, c]` at other parameters."""
+    """Outputs `f [n, c]` at other parameters."""
 
     def work(x: Any, _: slice) -> Array:
         return to_numpy(functional_forward(problem.network, values, problem.network.to_device(x)))
@@ -179,7 +183,7 @@ def _outputs(problem: LaplaceProblem, values: NamedTensors, inputs: Any) -> Arra
 
 
 def _remaining_change(first: Array, middle: Array, last: Array) -> float:
-    """How much of the way from the first to the last lies behind the middle one."""
+    """Fraction of the change from first to last that happened after the middle."""
     return _fraction(float(np.linalg.norm(last - middle)), float(np.linalg.norm(last - first)))
 
 

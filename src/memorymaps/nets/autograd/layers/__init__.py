@@ -1,1 +1,1 @@
-"""Layers with formulas of their own, and layers rewritten so that they can be differentiated twice."""
+"""Layers with closed-form parameter gradients, and layers decomposed for second derivatives."""

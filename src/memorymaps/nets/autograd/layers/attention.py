@@ -1,6 +1,7 @@
-"""`nn.MultiheadAttention` written out in projections that can be seen: its weights are layers `W a + b` on tokens.
+"""`nn.MultiheadAttention` decomposed into projection layers, so that forward hooks record its weights' inputs.
 
-torch projects behind the modules' backs: `in_proj_weight [3e, e]` belongs to no layer, `out_proj` is never called.
+torch computes both projections without calling a submodule: `in_proj_weight [3e, e]` belongs to no layer and
+`out_proj` is never called.
 """
 
 from __future__ import annotations
@@ -10,30 +11,30 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_PROJECTION = "in_proj"  # the name of the layer that holds `in_proj_weight` and `in_proj_bias`
+_PROJECTION = "in_proj"  # name of the added layer with `in_proj_weight` and `in_proj_bias`
 
 
 def add_projection(module: nn.MultiheadAttention) -> None:
-    """The weights of the input projection as a layer, the same tensors."""
+    """Add the input projection as a linear layer that shares its tensors with the module."""
     layer = nn.Linear(1, 1, device="meta")
     layer.weight, layer.bias = module.in_proj_weight, module.in_proj_bias
     module.add_module(_PROJECTION, layer)
 
 
 def remove_projection(module: nn.MultiheadAttention) -> None:
-    """The module as it was."""
+    """Undo `add_projection`."""
     delattr(module, _PROJECTION)
 
 
 def projection_parameter_path(parameter: str) -> str:
-    """Where a parameter sits in the layer: `….in_proj_weight` is `….in_proj.weight`; any other stays in its place."""
+    """Path in the added layer: `….in_proj_weight` → `….in_proj.weight`; other paths are unchanged."""
     path, _, name = parameter.rpartition(".")
     inner = {f"{_PROJECTION}_{each}": f"{path}.{_PROJECTION}.{each}" for each in ("weight", "bias")}
     return inner.get(name, parameter)
 
 
 def has_packed_projection(module: nn.MultiheadAttention) -> bool:
-    """Whether queries, keys and values have one matrix, and nothing is added to them."""
+    """Whether queries, keys and values share one packed projection, without extra key or value biases."""
     return module.in_proj_weight is not None and module.bias_k is None and not module.add_zero_attn
 
 
@@ -48,7 +49,7 @@ def forward(
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """What `module(query, key, value, …)` returns; a single sequence is left to torch."""
+    """The result of `module(query, key, value, …)`; unbatched and nested inputs are delegated to torch."""
     if query.ndim != 3 or query.is_nested or (is_causal and attn_mask is None):
         found: tuple[Tensor, Tensor | None] = type(module).forward(
             module, query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
@@ -67,7 +68,7 @@ def forward(
 
 
 def _project(module: Any, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values `[n, t, e]`; each input passes the layer once."""
+    """Queries, keys and values `[n, t, e]`; equal inputs are projected once."""
     projected: dict[int, tuple[Tensor, ...]] = {}
     for each in (query, key, value):
         if id(each) not in projected:
@@ -81,7 +82,7 @@ def _heads(module: Any, x: Tensor) -> Tensor:
 
 
 def _additive_mask(q: Tensor, padding: Tensor | None, attention: Tensor | None) -> Tensor | None:
-    """What is added to scores `[n, heads, t, s]`."""
+    """Sum of the masks as an additive term for scores `[n, heads, t, s]`; None without masks."""
     found = None
     if attention is not None:
         found = (

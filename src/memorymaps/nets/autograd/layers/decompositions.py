@@ -1,4 +1,4 @@
-"""Layers whose kernels hide what a map needs, written out in small operations while it is drawn."""
+"""Context manager that replaces fused layers by decompositions into elementary operations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DECOMPOSED_FORWARDS: dict[type[nn.Module], Callable[..., Any]] = {
 
 @contextmanager
 def decomposed_layers(module: nn.Module) -> Iterator[None]:
-    """Recurrent layers in steps and attention in projections; all is put back afterwards."""
+    """Context: recurrent layers as loops over steps, attention as projections; restored afterwards."""
     changed = [(layer, forward) for layer in module.modules() if (forward := _decomposed_forward(layer)) is not None]
     for layer, forward in changed:
         layer.forward = functools.partial(forward, layer)
@@ -37,7 +37,7 @@ def decomposed_layers(module: nn.Module) -> Iterator[None]:
 
 
 def _decomposed_forward(layer: nn.Module) -> Callable[..., Any] | None:
-    """`None` for a forward that is not torch's own, or is written out already."""
+    """The decomposition of a layer; None if its forward is not torch's own or is decomposed already."""
     if "forward" in vars(layer) or (
         isinstance(layer, nn.MultiheadAttention) and not attention.has_packed_projection(layer)
     ):

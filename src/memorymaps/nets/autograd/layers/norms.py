@@ -1,8 +1,8 @@
-"""Gradients of a norm's scale and shift, `y_t = γ ∘ x̂_t + β`, in closed form.
+"""Gradients of a normalisation layer's scale and shift, `y_t = γ ∘ x̂_t + β`, in closed form.
 
     ∂γ = Σ_t g_t ∘ x̂_t        ∂β = Σ_t g_t
 
-for normalised inputs `x̂ [n, q, t]` at `t` positions: what torch's own norm gives with ones for `γ`, zeros for `β`.
+for normalised inputs `x̂ [n, q, t]` at `t` positions: the layer's own output with ones for `γ` and zeros for `β`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from memorymaps.nets.autograd.cotangents import Cotangents
 from memorymaps.nets.autograd.hooks import OwnerCall, submodule
 from memorymaps.nets.autograd.network import Network
 
-ParameterUse = tuple[OwnerCall, Cotangents]  # a call, and the cotangents at its output
+ParameterUse = tuple[OwnerCall, Cotangents]  # a call and the cotangents at its output
 
 _CHANNELS_FIRST = (
     nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
@@ -28,7 +28,7 @@ _CHANNELS_LAST = (nn.LayerNorm, nn.RMSNorm)
 
 
 def is_single_norm(network: Network, uses: Sequence[ParameterUse]) -> bool:
-    """Whether all are calls of one module that scales and shifts normalised inputs, exactly as torch defines it."""
+    """Whether all uses are calls of one unmodified normalisation layer of torch with untied parameters."""
     owner = uses[0][0].owner
     module, kinds = submodule(network, owner), (*_CHANNELS_FIRST, *_CHANNELS_LAST)
     plain = any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
@@ -38,9 +38,9 @@ def is_single_norm(network: Network, uses: Sequence[ParameterUse]) -> bool:
 
 @dataclass(frozen=True)
 class NormGradient:
-    """Gradients of the parameters `keys` (scale, shift, or both) over all calls of one norm.
+    """Gradients of the parameters `keys` (scale, shift, or both) over all calls of one normalisation layer.
 
-    For each call its output's shape, `x̂ [n, q, t]` and lanes `g [n, q, t]`; `channels_last` says that channels come last there.
+    For each call: its output's shape, `x̂ [n, q, t]` and cotangents `g [n, q, t]`; `channels_last` is the layout.
     """
 
     keys: tuple[str, ...]
@@ -51,7 +51,7 @@ class NormGradient:
 
     @classmethod
     def of(cls, network: Network, names: Sequence[str], uses: Sequence[ParameterUse]) -> NormGradient:
-        """From what came into each call and the cotangents at its output."""
+        """From the inputs of each call and the cotangents at its output."""
         owner = uses[0][0].owner
         module, local_names = submodule(network, owner), {name: key for key, name in owner.parameters.items()}
         channels = torch.Size(module.normalized_shape) if isinstance(module, _CHANNELS_LAST) else None
@@ -63,7 +63,7 @@ class NormGradient:
         return cls(keys, channels is not None, shapes, x, g)
 
     def materialize(self, rows: slice) -> Tensor:
-        """`G [n', k, q]`."""
+        """Gradients `G [n', k, q]` of some examples."""
         each = (
             self._call_gradient(x[rows], [cotangent[rows] for cotangent in g.tensors])
             for x, g in zip(self.x, self.g, strict=True)
@@ -75,7 +75,7 @@ class NormGradient:
         return torch.stack([torch.cat([sums[key](g) for key in self.keys], 1) for g in cotangents], 1)
 
     def jvp(self, tangents: Tensor, rows: slice) -> list[Tensor]:
-        """What moves `[n', q]` of the parameters do to the output of every call: `[n', …]` each."""
+        """Tangents `[n', …]` of every call's output for parameter tangents `[n', q]`."""
         pieces = dict(zip(self.keys, tangents.chunk(len(self.keys), dim=1), strict=True))
         zero = tangents.new_zeros(1, 1)
         scale, shift = (pieces.get(key, zero)[..., None] for key in ("weight", "bias"))
@@ -85,7 +85,7 @@ class NormGradient:
 
 
 def _normalized_output(module: nn.Module, call: OwnerCall) -> Tensor:
-    """`x̂` in the shape of the call's output."""
+    """Normalised inputs `x̂` in the shape of the call's output."""
     plain = {"weight": torch.ones_like, "bias": torch.zeros_like}
     values = {name: plain[name](value) for name, value in module.named_parameters()}
     with torch.no_grad():
@@ -94,5 +94,5 @@ def _normalized_output(module: nn.Module, call: OwnerCall) -> Tensor:
 
 
 def _channels_by_positions(z: Tensor, channels: torch.Size | None) -> Tensor:
-    """`[n, q, t]`, from channels that come last or, where none are given, first."""
+    """Reshape to `[n, q, t]`, from channels in the last axes, or in the first if `channels` is None."""
     return z.reshape(*z.shape[:2], -1) if channels is None else z.reshape(len(z), -1, channels.numel()).mT

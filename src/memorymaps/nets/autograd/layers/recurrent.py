@@ -1,6 +1,6 @@
-"""`nn.LSTM`, `nn.GRU` and `nn.RNN` written out in steps, as torch defines them.
+"""`nn.LSTM`, `nn.GRU` and `nn.RNN` as loops over time steps, with torch's definitions.
 
-torch's own kernels can neither be batched over examples, nor pushed forward, nor (on a GPU) differentiated at rest.
+torch's fused kernels support neither `vmap` over examples, nor forward mode, nor (cuDNN) gradients in eval mode.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ State = tuple[Tensor, ...]  # (h,) or (h, c), [n, …] each
 
 
 def forward(module: Any, x: Any, hx: Any = None) -> tuple[Tensor, Any]:
-    """What `module(x, hx)` returns; packed sequences and single ones are left to torch."""
+    """The result of `module(x, hx)`; packed and unbatched sequences are delegated to torch."""
     if not isinstance(x, Tensor) or x.ndim != 3:
         with torch.backends.cudnn.flags(enabled=False):
             found: tuple[Tensor, Any] = type(module).forward(module, x, hx)
@@ -33,7 +33,7 @@ def forward(module: Any, x: Any, hx: Any = None) -> tuple[Tensor, Any]:
 
 
 def _initial_states(module: Any, sequence: Tensor, hx: Any) -> Any:
-    """First states, layer by layer and way by way."""
+    """Initial states in the order layer, direction."""
     if hx is None:
         count, n = module.num_layers * (1 + module.bidirectional), sequence.shape[1]
         sizes = [module.proj_size or module.hidden_size, module.hidden_size][: 1 + (module.mode == "LSTM")]
@@ -42,7 +42,7 @@ def _initial_states(module: Any, sequence: Tensor, hx: Any) -> Any:
 
 
 def _run_direction(module: Any, suffix: str, sequence: Tensor, state: State) -> tuple[Tensor, State]:
-    """Outputs `[t, n, h]` of one layer one way, and its last state."""
+    """Outputs `[t, n, h]` of one layer in one direction, and its last state."""
     input_gates = F.linear(sequence, *_weights(module, "ih", suffix))
     hidden_gates = _weights(module, "hh", suffix)
     cell, outputs = _CELLS[module.mode], []
