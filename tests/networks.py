@@ -1,4 +1,4 @@
-"""Small networks of every kind of layer, in double precision, with inputs: the cases that all structures must pass."""
+"""Small networks of every kind of layer, in double precision, with inputs: test cases for all structures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """Attention with a residual, norms before, and a free scale used behind no layer's back."""
+    """Attention with a residual connection, preceding norms, and a free scale parameter of no layer."""
 
     def __init__(self, d: int = 4):
         super().__init__()
@@ -23,7 +23,7 @@ class Residual(nn.Module):
 
 
 class Tied(nn.Module):
-    """Tokens in and out through the same matrix, as GPT-2 ties them."""
+    """Token embedding and output layer with one tied matrix, as in GPT-2."""
 
     def __init__(self, vocabulary: int = 5, d: int = 3):
         super().__init__()
@@ -37,7 +37,7 @@ class Tied(nn.Module):
 
 
 class Positions(nn.Module):
-    """Tokens plus embeddings of their positions, looked up once for the whole batch, with or without a batch axis.
+    """Tokens plus embeddings of their positions, computed once for the whole batch, with or without a batch axis.
 
     There are as many positions as rows in the batch that the library looks at first.
     """
@@ -65,7 +65,7 @@ class Twice(nn.Module):
 
 
 class Tempered(nn.Module):
-    """A learned temperature: a number without a dimension, alone and beside a layer's own tensor."""
+    """A learned temperature: a zero-dimensional parameter, alone and together with a layer's own tensor."""
 
     def __init__(self):
         super().__init__()
@@ -77,7 +77,7 @@ class Tempered(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """The mean of what a recurrent layer says of a sequence, with the batch as second axis or first."""
+    """The mean output of a recurrent layer over a sequence, with the batch as second axis or first."""
 
     def __init__(self, layer: nn.Module, width: int):
         super().__init__()
@@ -173,7 +173,7 @@ def case(name: str, n: int = 11) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def jacobian(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """`{parameter: [n, c, *shape]}`, one example at a time, by autograd alone."""
+    """`{parameter: [n, c, *shape]}`, one example at a time, by autograd only."""
     names, values = zip(*net.named_parameters(), strict=True)
     rows = []
     for row in x:

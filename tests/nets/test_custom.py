@@ -1,4 +1,4 @@
-"""Losses by automatic differentiation against the likelihoods written by hand."""
+"""Losses by automatic differentiation against the analytic likelihoods."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_heteroscedastic_networks_are_mapped():
         mm.memory_map(net, x, torch.stack([y, y], 1), likelihood="heteroscedastic", posterior=mm.Laplace(prior=1.0))
 
 
-def test_class_numbers_are_met_by_probabilities_as_one_hot_rows():
+def test_class_numbers_are_compared_with_probabilities_as_one_hot_rows():
     torch.manual_seed(0)
     net = torch.nn.Linear(4, 3).double()
     x, y = torch.randn(20, 4, dtype=torch.float64), torch.randint(0, 3, (20,))
@@ -113,7 +113,7 @@ def test_targets_that_predictions_cannot_be_compared_with_are_refused(custom, y)
             ask()
 
 
-def test_reduced_losses_teach_the_reduction():
+def test_errors_for_reduced_losses_name_the_reduction():
     with pytest.raises(mm.TargetError, match="reduction='none'"):
         mm.Custom(lambda f, y: ((f - y) ** 2).mean()).nll(F[:, :1], COUNTS)
 

@@ -1,4 +1,4 @@
-"""Other packages: laplace-torch's posteriors in, cleanlab's arguments out."""
+"""Other packages: posteriors of laplace-torch, arguments for cleanlab."""
 
 from __future__ import annotations
 

@@ -105,14 +105,14 @@ def test_the_gram_form_follows_a_prior_that_differs_by_parameter(gram):
     np.testing.assert_allclose(variances(m, x), dense_variance(j, gauss_newton(j, h) + torch.diag(delta)), rtol=1e-8)
 
 
-def test_the_gram_form_tunes_its_prior_as_the_full_matrix_does(gram):
+def test_the_gram_form_has_the_evidence_prior_of_the_full_matrix(gram):
     net, x, y = case("mlp")
     forms = [drawn(net, x, y, structure, prior="evidence") for structure in ("dual", "full")]
     np.testing.assert_allclose(*(variances(m, x) for m in forms), rtol=1e-3)
 
 
 @pytest.mark.parametrize("directions", [0, 1])
-def test_the_gram_form_answers_along_directions_and_leaves_groups_out(directions, gram):
+def test_the_gram_form_along_directions_and_for_removed_groups(directions, gram):
     net, x, y = case("mlp")
     forms = [drawn(net, x, y, structure, directions=directions) for structure in ("dual", "full")]
     for column in ("leverage", "sensitivity"):
@@ -121,14 +121,14 @@ def test_the_gram_form_answers_along_directions_and_leaves_groups_out(directions
     np.testing.assert_allclose(*(found.select_dtypes("number") for found in left), rtol=1e-3)
 
 
-def test_the_gram_form_knows_the_trace_for_its_own_prior_only(gram):
+def test_the_gram_form_has_the_trace_for_its_own_prior_only(gram):
     net, x, y = case("mlp")
     covariance = drawn(net, x, y, "dual").origin.posterior.covariance
     with pytest.raises(ValueError, match="its own prior"):
         covariance.inverse_trace([2 * part.eigenvalues for part in covariance.prior.precisions])
 
 
-def test_a_gram_form_that_does_not_fit_says_what_does(gram, monkeypatch):
+def test_the_error_of_a_gram_form_that_does_not_fit_names_alternatives(gram, monkeypatch):
     net, x, y = case("mlp")
     monkeypatch.setattr(active_set, "_MAX_ROW_NUMBERS", 10)
     with pytest.raises(ValueError, match=r"examples × outputs.*Use 'auto'"):
@@ -289,7 +289,7 @@ def test_lowrank_is_the_leading_part_of_the_dense_matrix(rank):
     np.testing.assert_allclose(variances(drawn(net, x, y, "lowrank", rows=rank), x), expected, rtol=1e-8, atol=1e-10)
 
 
-def test_dense_matrices_that_no_machine_holds_are_refused_with_what_to_type():
+def test_dense_matrices_that_exceed_memory_are_refused_with_alternatives():
     net = torch.nn.Sequential(torch.nn.Linear(300, 200), torch.nn.Tanh(), torch.nn.Linear(200, 2))
     x, y = torch.randn(4, 300), torch.arange(4) % 2
     for structure in ("full", "block"):
@@ -298,7 +298,7 @@ def test_dense_matrices_that_no_machine_holds_are_refused_with_what_to_type():
 
 
 @pytest.mark.parametrize("structure", ["full", "dual", "ekfac", "diag", "block"])
-def test_leverage_sums_to_the_posteriors_own_count(structure):
+def test_leverage_sums_to_the_effective_parameters(structure):
     net, x, y = case("cnn")
     m = drawn(net, x, y, structure)
     np.testing.assert_allclose(m["leverage"].sum(), m.provenance.description.effective_parameters, rtol=1e-8)
@@ -330,7 +330,7 @@ def recipe_along(structure, k):
 @pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"])
 @pytest.mark.parametrize("name", CASES)
-def test_responses_and_grams_are_those_of_the_whole_variance(name, structure):
+def test_products_and_grams_are_those_of_the_full_variance(name, structure):
     net, x, y = case(name)
     whole, along = (
         mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along(structure, k)).origin.posterior
@@ -340,7 +340,7 @@ def test_responses_and_grams_are_those_of_the_whole_variance(name, structure):
     rng = np.random.default_rng(0)
     d = rng.normal(size=(len(x), v.shape[1], 3))
     share = rng.normal(size=(len(x), 3))
-    for size in (len(x), 4):  # in one part, and in several, which are looked at anew
+    for size in (len(x), 4):  # in one chunk, and in several, which are linearised again
         along.problem.batch_size.size = size
         seen = along.along(x, lambda f, rows: d[rows])
         np.testing.assert_allclose(seen.gram, d.swapaxes(1, 2) @ v @ d, rtol=1e-8, atol=1e-10)
@@ -350,7 +350,7 @@ def test_responses_and_grams_are_those_of_the_whole_variance(name, structure):
 
 
 @pytest.mark.parametrize("structure", ["full", "kfac", "dual"])
-def test_top_outputs_diagonals_and_single_responses_are_parts_of_the_whole_variance(structure, monkeypatch):
+def test_top_outputs_diagonals_and_single_products_are_those_of_the_full_variance(structure, monkeypatch):
     monkeypatch.setattr("memorymaps.nets.laplace.posterior._OUTPUTS_PER_PASS", 2)
     net, x, y = case("attention")
     source = drawn(net, x, y, structure).origin.posterior
@@ -391,7 +391,7 @@ def test_the_cavity_form_along_few_directions_lies_between_first_order_and_the_w
         mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", k), estimator=form)
         for k, form in ((0, "F"), (1, "R"), (0, "R"))
     )
-    assert whole["leverage"].mean() > 1  # where one signed direction for all the rest would pass the bound
+    assert whole["leverage"].mean() > 1  # one signed direction for all others would exceed the bound
     assert not along["warning"].any()
     sizes = [m["output_sensitivity"] for m in (first, along, whole)]
     assert np.all(sizes[0] < sizes[1])
@@ -399,7 +399,7 @@ def test_the_cavity_form_along_few_directions_lies_between_first_order_and_the_w
     assert np.median(sizes[1] / sizes[2]) > 0.9
 
 
-def test_weights_act_along_directions_as_on_the_whole():
+def test_weights_have_the_same_effect_along_directions():
     net, x, y = case("mlp")
     weight = np.linspace(0.5, 2, len(y))
     whole, along = (
@@ -461,7 +461,7 @@ def test_the_tuned_prior_makes_the_log_evidence_stationary(structure):
     assert delta == pytest.approx(np.exp(best.x), rel=2e-3)
 
 
-def test_the_active_set_keeps_to_its_memory_and_says_so(monkeypatch):
+def test_the_active_set_is_limited_by_memory_with_a_note(monkeypatch):
     net, x, y = case("mlp")
     size = sum(value.numel() for value in net.parameters())
     monkeypatch.setattr("memorymaps.nets.curvature.active_set._MAX_ROW_NUMBERS", 2.5 * 3 * size)
@@ -471,7 +471,7 @@ def test_the_active_set_keeps_to_its_memory_and_says_so(monkeypatch):
     assert "6 were requested: no more fit in memory" in notes
 
 
-def test_the_active_set_grows_no_further_than_its_eigenvectors_are_found_soon(monkeypatch):
+def test_the_active_set_is_limited_by_the_cost_of_its_eigenvectors(monkeypatch):
     monkeypatch.setattr("memorymaps.nets.curvature.active_set._MAX_EIGH_ROWS", 12)
     net, x, y = case("mlp", 12)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("active_set", prior=0.5, rows=1))
@@ -489,7 +489,7 @@ def test_the_active_set_grows_no_further_than_its_eigenvectors_are_found_soon(mo
         (300, 64, 10, 10_000, "ekfac"),
     ],
 )
-def test_auto_takes_what_costs_less_than_a_minute(width, inputs, outputs, n, structure):
+def test_auto_selects_structures_that_cost_less_than_a_minute(width, inputs, outputs, n, structure):
     net = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
     model = Laplace("auto", prior=1.0)(net, "categorical")
     problem = build_problem(model, ArrayExamples.of(np.zeros((n, inputs), np.float32), np.arange(n) % outputs))
@@ -499,7 +499,7 @@ def test_auto_takes_what_costs_less_than_a_minute(width, inputs, outputs, n, str
     assert ("'dual' would be exact" in why[0]) == (structure == "sampled")
 
 
-def test_leverage_along_directions_is_said_to_be():
+def test_leverage_along_directions_is_noted():
     net, x, y = case("mlp")
     for directions, told in ((0, False), (1, True)):
         recipe = mm.Laplace("diag", prior=0.5, directions=directions)

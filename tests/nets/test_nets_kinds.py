@@ -85,7 +85,7 @@ def test_a_tied_language_model_under_other_structures(gpt, structure):
 
 
 class Padded(nn.Module):
-    """A language model in its default settings, told which tokens are padding."""
+    """A language model in its default settings, with a mask of padding tokens."""
 
     def __init__(self, language: nn.Module):
         super().__init__()
@@ -127,14 +127,14 @@ def test_a_masked_language_model_under_kfac(directions):
 
 
 class Last(nn.Module):
-    """What is said of the last token."""
+    """The output at the last token."""
 
     def forward(self, logits):
         return logits[:, -1]
 
 
 class Mixing(nn.Module):
-    """Tokens mixed by a matrix that is the same for all examples, scaled by tensors of the module's own."""
+    """Tokens mixed by a matrix that is the same for all examples, scaled by the module's own tensors."""
 
     def __init__(self):
         super().__init__()
@@ -158,7 +158,7 @@ class Summing(nn.Module):
 @pytest.mark.parametrize("structure", ["full", "dual"])
 @pytest.mark.parametrize("directions", [0, 3])
 @pytest.mark.parametrize("n", [3, 4, 7])
-def test_what_all_examples_share_is_no_row_an_example(structure, directions, n):
+def test_arguments_without_a_batch_axis(structure, directions, n):
     torch.manual_seed(0)
     net, x, y = Summing().double(), torch.randn(n, n, 4, dtype=torch.float64), torch.arange(n) % 3
     m = drawn(net, x, y, structure, directions=directions)
@@ -166,7 +166,7 @@ def test_what_all_examples_share_is_no_row_an_example(structure, directions, n):
 
 
 class Wide(nn.Module):
-    """Layers of a perceptron on tokens, whose kind is given."""
+    """A perceptron on tokens, made of the given layers."""
 
     def __init__(self, first: nn.Module, second: nn.Module):
         super().__init__()
@@ -176,8 +176,8 @@ class Wide(nn.Module):
         return self.second(torch.tanh(self.first(x))).mean(1)
 
 
-def turned(layer):
-    """GPT-2's layer with a linear layer's numbers."""
+def transposed(layer):
+    """GPT-2's `Conv1D` layer with the weights of a linear layer."""
     conv = pytest.importorskip("transformers.pytorch_utils").Conv1D(*layer.weight.shape)
     conv.weight.data, conv.bias.data = layer.weight.data.T.clone(), layer.bias.data.clone()
     return conv
@@ -185,10 +185,10 @@ def turned(layer):
 
 @pytest.mark.parametrize("structure", ["full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"])
 @pytest.mark.parametrize("options", [{}, {"reduce": True}, {"directions": 3}, {"probes": 2}])
-def test_layers_that_hold_their_matrix_turned_are_linear_layers(structure, options):
+def test_layers_with_a_transposed_matrix_are_linear_layers(structure, options):
     torch.manual_seed(0)
     linear = Wide(nn.Linear(4, 5), nn.Linear(5, 3)).double()
-    other = Wide(turned(linear.first), turned(linear.second))
+    other = Wide(transposed(linear.first), transposed(linear.second))
     x, y = torch.randn(9, 3, 4, dtype=torch.float64), torch.arange(9) % 3
     found, expected = (drawn(net, x, y, structure, **{"probes": 0, **options}) for net in (other, linear))
     exact = structure != "lowrank" and "probes" not in options  # whose random start goes by the order of parameters
@@ -222,7 +222,7 @@ class Choosing(nn.Module):
 
 @pytest.mark.parametrize("structure", ["full", "dual", "active_set"])
 @pytest.mark.parametrize("directions", [0, 3])
-def test_a_network_that_decides_by_its_data_passes_example_by_example(structure, directions):
+def test_a_network_with_data_dependent_control_flow_is_evaluated_example_by_example(structure, directions):
     torch.manual_seed(0)
     net, x, y = Choosing().double(), torch.randn(11, 4, dtype=torch.float64), torch.arange(11) % 3
     with pytest.warns(VmapFallbackWarning, match=r"the whole network.*one after another.*exclude scale"):
@@ -232,7 +232,7 @@ def test_a_network_that_decides_by_its_data_passes_example_by_example(structure,
 
 
 class Own(torch.autograd.Function):
-    """A square as people write their own operations, unknown to torch's function transforms."""
+    """A square as a custom `autograd.Function`, without support for `torch.func`."""
 
     @staticmethod
     def forward(ctx, x):
@@ -245,7 +245,7 @@ class Own(torch.autograd.Function):
 
 
 class WithOwn(nn.Module):
-    """An operation of one's own after a free scale."""
+    """A custom operation after a free scale."""
 
     def __init__(self):
         super().__init__()
@@ -256,7 +256,7 @@ class WithOwn(nn.Module):
 
 
 @pytest.mark.parametrize("directions", [0, 3])
-def test_operations_of_ones_own_pass_example_by_example(directions):
+def test_custom_operations_are_evaluated_example_by_example(directions):
     torch.manual_seed(0)
     net, x, y = WithOwn().double(), torch.randn(11, 4, dtype=torch.float64), torch.arange(11) % 3
     with pytest.warns(VmapFallbackWarning):
@@ -332,8 +332,8 @@ def test_the_layout_in_memory_changes_nothing(structure, directions):
     net, x, y = case("cnn", 12)
     last = copy.deepcopy(net).to(memory_format=torch.channels_last)
     expected = drawn(net, x, y, structure, directions=directions)
-    turned = x.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)  # the same numbers, no dimension in its place
-    for one, inputs in ((last, x.contiguous(memory_format=torch.channels_last)), (net, turned)):
+    permuted = x.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)  # the same numbers, no dimension in its place
+    for one, inputs in ((last, x.contiguous(memory_format=torch.channels_last)), (net, permuted)):
         assert not inputs.is_contiguous()
         m = drawn(one, inputs, y, structure, directions=directions)
         for column in COLUMNS[: 1 if directions else None]:  # signs of the rest come from content: layout-free too
@@ -348,7 +348,7 @@ def test_every_second_row_of_an_array_is_that_row():
         np.testing.assert_allclose(drawn(net, inputs, y)["leverage"], drawn(net, x, y)["leverage"], rtol=1e-12)
 
 
-# --- what goes wrong in the middle -----------------------------------------------------------------------------------
+# --- failures during a fit -------------------------------------------------------------------------------------------
 
 
 class Watched(nn.Module):
@@ -364,7 +364,7 @@ class Watched(nn.Module):
 
 
 @pytest.mark.parametrize("structure", ["full", "ekfac", "active_set"])
-def test_a_map_survives_a_full_memory(structure):
+def test_a_fit_continues_after_memory_has_run_out(structure):
     net, x, y = case("mlp", 40)
     expected = drawn(net, x, y, structure)
 
@@ -378,7 +378,7 @@ def test_a_map_survives_a_full_memory(structure):
         np.testing.assert_allclose(m[column], expected[column], rtol=1e-9, err_msg=column)
 
 
-def test_logits_that_break_down_later_are_refused_by_row():
+def test_logits_that_become_nonfinite_later_are_refused_by_row():
     net, x, y = case("mlp", 20)
     bad = x.clone()
     bad[13] = float("inf")

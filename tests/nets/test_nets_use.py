@@ -332,7 +332,7 @@ def test_groups_are_left_out_as_in_the_dense_posterior(mlp):
     np.testing.assert_allclose(one["sensitivity"], m["sensitivity"][5], rtol=1e-8)
 
 
-# --- the trust logic ---------------------------------------------------------------------------------------------
+# --- choice of the estimator -------------------------------------------------------------------------------------
 
 
 def test_exact_structures_use_the_cavity_form_and_unverified_ones_the_first_order_form(mlp, monkeypatch):
@@ -340,14 +340,14 @@ def test_exact_structures_use_the_cavity_form_and_unverified_ones_the_first_orde
     assert drawn(net, x, y).provenance.estimator.name == "cavity"
     unasked = mm.Laplace("ekfac", prior=0.5)
     assert "by the exact curvature" in drawn(net, x, y, unasked).provenance.description.notes[0]
-    monkeypatch.setattr("memorymaps.nets.laplace.diagnostics.MACS_PER_MINUTE", 0)  # too dear
+    monkeypatch.setattr("memorymaps.nets.laplace.diagnostics.MACS_PER_MINUTE", 0)  # too expensive
     for recipe in (unasked, mm.Laplace("ekfac", prior=0.5, probes=0)):
         m = drawn(net, x, y, recipe)
         assert m.provenance.estimator.name == "first_order"
         assert "unverified" in m.provenance.description.notes[0]
 
 
-def test_an_approximation_that_has_lost_nothing_is_verified_unasked(mlp):
+def test_an_exact_approximation_is_verified_by_default(mlp):
     net, x, y = mlp
     exact = drawn(net, x, y, mm.Laplace("full", prior=0.5))
     m = drawn(net, x, y, mm.Laplace("lowrank", prior=0.5, rows=sum(p.numel() for p in net.parameters())))
@@ -370,7 +370,7 @@ def test_an_approximation_that_has_lost_nothing_is_verified_unasked(mlp):
         ((100.0, 100.0, 0.5), "first_order", "have not settled"),
     ],
 )
-def test_a_count_too_large_blows_the_cavity_form_up(mlp, monkeypatch, found, estimator, word):
+def test_too_many_effective_parameters_exclude_the_cavity_form(mlp, monkeypatch, found, estimator, word):
     monkeypatch.setattr("memorymaps.nets.laplace.diagnostics._effective_parameters", lambda *_: found)
     m = drawn(*mlp, recipe=mm.Laplace("kfac", prior=0.5))
     assert m.provenance.estimator.name == estimator
@@ -390,7 +390,7 @@ def test_an_untrained_network_is_far_from_its_optimum(mlp):
     assert any("from the optimum" in line for line in drawn(net, x, y).summary().warnings)
 
 
-def test_first_order_sizes_of_a_model_that_leans_on_every_example_are_warned_of(mlp):
+def test_first_order_sizes_at_large_leverage_give_a_warning(mlp):
     net, x, y = mlp
     for prior, expected in ((0.01, True), (1000.0, False)):
         lines = drawn(net, x, y, mm.Laplace("kfac", prior=prior)).summary().warnings
@@ -400,7 +400,7 @@ def test_first_order_sizes_of_a_model_that_leans_on_every_example_are_warned_of(
     )
 
 
-def test_cavity_sizes_of_a_network_that_leans_on_each_example_are_said_to_be_one_newton_step():
+def test_cavity_sizes_at_large_leverage_are_described_as_one_newton_step():
     net, x, y = case("mlp")
 
     def warned(delta):
@@ -430,8 +430,8 @@ def test_a_summed_loss_takes_weight_decay_as_it_is():
 
 
 @pytest.mark.slow
-def test_adamw_comes_to_rest_under_its_prior():
-    """Where AdamW settles on noisy batches, the gradient of `Σℓ + Σδθ²/2` vanishes."""
+def test_adamw_is_stationary_under_its_prior():
+    """Where AdamW has converged on noisy batches, the gradient of `Σℓ + Σδθ²/2` vanishes."""
     torch.manual_seed(0)
     net, n = nn.Linear(2, 1, bias=False).double(), 50
     x = torch.randn(n, 2, dtype=torch.float64)
@@ -452,7 +452,7 @@ def test_adamw_comes_to_rest_under_its_prior():
     assert (data + pull).norm() < 0.2 * pull.norm()
 
 
-def test_adamw_leaves_out_what_it_never_trained_and_knows_amsgrad():
+def test_adamw_priors_of_untrained_parameters_and_of_amsgrad():
     net, x, y = case("mlp", 23)
     net[0].requires_grad_(False)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=0.1, amsgrad=True)
@@ -518,7 +518,7 @@ def test_a_group_without_decay_is_refused_by_name(mlp):
 # --- bad input -----------------------------------------------------------------------------------------------------
 
 
-def test_a_network_alone_is_refused_with_what_to_type(mlp):
+def test_a_network_without_recipe_is_refused_with_what_to_type(mlp):
     net, x, y = mlp
     with pytest.raises(ValueError, match="posterior=Laplace"):
         mm.memory_map(net, x, y)
@@ -586,7 +586,7 @@ def test_recipes_that_are_no_recipes_are_refused_with_what_to_type(mlp):
         mm.memory_map(net, x, y, likelihood="categorical")
 
 
-def test_networks_that_cannot_be_looked_into_are_refused_with_the_reason(mlp):
+def test_networks_without_per_example_gradients_are_refused_with_the_reason(mlp):
     _, x, y = mlp
     with pytest.raises(ValueError, match="Flatten has no parameters"):
         drawn(nn.Flatten(), x, y)
@@ -601,7 +601,7 @@ def test_networks_that_cannot_be_looked_into_are_refused_with_the_reason(mlp):
 
 
 @pytest.mark.parametrize("wrap", [lambda batches: batches, mm.LoaderExamples])
-def test_what_can_be_read_only_once_is_refused(mlp, wrap):
+def test_iterators_are_refused(mlp, wrap):
     net, x, y = mlp
     with pytest.raises(mm.DataError, match="generator is exhausted after one pass"):
         drawn(net, wrap((x[k : k + 5], y[k : k + 5]) for k in range(0, 20, 5)))
@@ -665,7 +665,7 @@ def test_shuffled_batches_are_refused(mlp):
         drawn(net, mm.LoaderExamples(Shuffled()))
 
 
-def test_examples_that_see_each_other_are_refused():
+def test_examples_that_influence_each_other_are_refused():
     torch.manual_seed(0)
 
     class Centred(nn.Module):
@@ -682,7 +682,7 @@ def test_examples_that_see_each_other_are_refused():
 
 
 @pytest.mark.parametrize("batch", [{"x": 1}, torch.zeros(3), (1, 2, 3, 4)])
-def test_unknown_batch_layouts_teach_the_accessor(mlp, batch):
+def test_errors_for_unknown_batch_layouts_contain_the_accessor(mlp, batch):
     with pytest.raises(mm.DataError, match="split=lambda batch"):
         drawn(mlp[0], mm.LoaderExamples([batch]))
 
@@ -729,7 +729,7 @@ def test_one_example_that_does_not_fit_is_an_error():
         list(BatchSize(2).run(torch.zeros(4, 1), work))
 
 
-def test_data_sets_are_taken_by_position(mlp):
+def test_data_sets_are_indexed_by_position(mlp):
     _, x, y = mlp
     batch = DatasetExamples(TensorDataset(x, y)).take([7, 2])
     np.testing.assert_array_equal(batch.ids, [7, 2])

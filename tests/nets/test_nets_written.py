@@ -1,4 +1,4 @@
-"""Recurrent layers and attention written out: torch's own numbers, and weights that are layers of their own."""
+"""Decomposed recurrent layers and attention: the same numbers as torch's, and weights that are separate layers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def same_as_torch(module, *args, **kwargs):
     )
     with decomposed_layers(module):
         assert "forward" in vars(module)
-        with decomposed_layers(module):  # as when one posterior asks another
+        with decomposed_layers(module):  # nested, as when one posterior evaluates another
             close(module(*args, **kwargs), expected)
         close(module(*args, **kwargs), expected)
     assert set(vars(module)) == before
@@ -56,11 +56,11 @@ RECURRENT = {
 
 
 @pytest.mark.parametrize("name", RECURRENT)
-def test_recurrence_in_steps_is_torchs_own(name):
+def test_decomposed_recurrence_equals_torchs(name):
     torch.manual_seed(0)
     module, x = RECURRENT[name](), torch.randn(5, 6, 3, dtype=torch.float64)
     same_as_torch(module, x)
-    same_as_torch(module, x[0])  # a sequence alone
+    same_as_torch(module, x[0])  # a single sequence
     start = torch.randn_like(module(x)[1]) if "lstm" not in name else tuple(map(torch.randn_like, module(x)[1]))
     same_as_torch(module, x, start)
 
@@ -79,7 +79,7 @@ class Packed(nn.Module):
 
 
 @pytest.mark.parametrize("directions", [0, 3])
-def test_packed_sequences_pass_one_after_another(directions):
+def test_packed_sequences_are_evaluated_one_after_another(directions):
     torch.manual_seed(0)
     net, x, y = Packed().double(), torch.randn(7, 4, 2, dtype=torch.float64), torch.arange(7) % 3
     x[2:5, 2:] = 0
@@ -114,7 +114,7 @@ def masks(batch):
 @pytest.mark.parametrize("told", [{"need_weights": False}, {}, {"average_attn_weights": False}])
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
-def test_attention_in_projections_is_torchs_own(mask, told, batch_first, bias):
+def test_decomposed_attention_equals_torchs(mask, told, batch_first, bias):
     torch.manual_seed(0)
     module = nn.MultiheadAttention(E, 2, batch_first=batch_first, bias=bias)
     x = torch.randn(*((N, T) if batch_first else (T, N)), E, dtype=torch.float64)
@@ -122,7 +122,7 @@ def test_attention_in_projections_is_torchs_own(mask, told, batch_first, bias):
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
-def test_attention_to_other_tokens_is_torchs_own(batch_first):
+def test_decomposed_cross_attention_equals_torchs(batch_first):
     torch.manual_seed(0)
     module = nn.MultiheadAttention(E, 3, batch_first=batch_first)
     shapes = ((N, T), (N, S), (N, S)) if batch_first else ((T, N), (S, N), (S, N))
@@ -133,7 +133,7 @@ def test_attention_to_other_tokens_is_torchs_own(batch_first):
 
 
 class Spelled(nn.Module):
-    """An encoder layer's attention out of two linear layers, written anew."""
+    """An encoder layer's attention implemented with two linear layers."""
 
     def __init__(self, attention: nn.MultiheadAttention):
         super().__init__()
@@ -149,7 +149,7 @@ class Spelled(nn.Module):
 
 
 class Attending(nn.Module):
-    """A layer of attention and a head, with whatever makes the attention."""
+    """An attention layer, given as a module, and a head."""
 
     def __init__(self, attend: nn.Module):
         super().__init__()
@@ -231,7 +231,7 @@ def test_other_attention_is_left_to_torch(options):
     np.testing.assert_allclose(m["leverage"], dense_leverage(net.eval(), x), rtol=1e-8)
 
 
-def test_a_network_is_put_back_as_it_was():
+def test_a_network_is_restored():
     net, x, y = case("attention")
     before, state = [name for name, _ in net.named_modules()], list(net.state_dict())
     mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("kfac", prior=0.5))

@@ -1,4 +1,4 @@
-"""A network's optimiser as the learning rule: it steps as the optimiser does, and removing agrees with the map."""
+"""A network's optimiser as the learning rule: its steps equal the optimiser's, and removal agrees with the map."""
 
 import dataclasses
 
@@ -66,7 +66,7 @@ def test_gradient_descent_steps_as_the_rule_does(loss):
 def test_rmsprop_with_decay_steps_as_the_rule_does_at_its_rate():
     net, x, y, optimizer = trained(lambda p: torch.optim.RMSprop(p, lr=0.01, eps=0.0, weight_decay=0.1))
     optimizer.param_groups[0]["alpha"] = 1.0
-    for state in optimizer.state.values():  # α = 1 keeps what is put there
+    for state in optimizer.state.values():  # α = 1 preserves this state
         state["square_avg"] = torch.full_like(state["square_avg"], 0.25)
     m, rule = ruled(net, x, y, optimizer)
     # S = N(√v + decay) where the optimiser divides by N√v: its step is the rule's, scaled
@@ -77,7 +77,7 @@ def test_rmsprop_with_decay_steps_as_the_rule_does_at_its_rate():
 
 
 @pytest.mark.parametrize("make", [torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.SGD])
-def test_removing_moves_outputs_as_the_first_order_map_says(make):
+def test_removal_changes_outputs_as_in_the_first_order_map(make):
     net, x, y, optimizer = trained(lambda p: make(p, lr=0.01, weight_decay=0.1))
     m, rule = ruled(net, x, y, optimizer)
     j, before = jacobians(m, net, x), parameters(m, net)
@@ -110,7 +110,7 @@ def test_a_variational_optimiser_loses_the_curvature_of_what_is_removed():
     np.testing.assert_allclose(rule.candidate.unpack(rule.at(1.0).step())[1], bent.sum(0) + 0.1 * N, rtol=1e-8)
 
 
-def test_many_outputs_are_asked_along_directions():
+def test_many_outputs_along_directions():
     net, x, y, optimizer = trained(lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1))
     whole = ruled(net, x, y, optimizer)[1]
     thin = ruled(net, x, y, optimizer, directions=1)[1]
@@ -136,7 +136,7 @@ def test_other_maps_are_refused(diabetes_map):
         rule_of(read_back, recipe)
 
 
-def test_an_optimiser_that_has_gone_on_is_refused():
+def test_an_optimiser_that_has_stepped_since_is_refused():
     net, x, y, optimizer = trained(lambda p: torch.optim.Adam(p, lr=0.01))
     recipe = mm.FromOptimizer(optimizer, n=N)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)

@@ -1,4 +1,4 @@
-"""Gradients of scales and shifts in closed form are those of local vector–Jacobian products."""
+"""Closed-form gradients of scales and shifts equal vector–Jacobian products."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS = {
 
 
 class Normed(nn.Module):
-    """A norm, called some times, between what has no parameters and a head."""
+    """A norm, called `times` times, between layers without parameters and a head."""
 
     def __init__(self, norm, shape, times):
         super().__init__()
@@ -48,7 +48,7 @@ class Normed(nn.Module):
 
 
 def gradients(norm, shape, times=1, frozen=()):
-    """The norm's gradients as they are found and by local products, for all outputs of seven examples."""
+    """The norm's gradients in closed form and by vector–Jacobian products, for all outputs of seven examples."""
     torch.manual_seed(0)
     net = Normed(norm, shape, times).double().eval()
     for name, value in net.norm.named_parameters():
@@ -71,12 +71,12 @@ def gradients(norm, shape, times=1, frozen=()):
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
-def test_closed_form_is_the_local_product(kind, times):
+def test_the_closed_form_equals_the_vector_jacobian_product(kind, times):
     mine, local, block = gradients(*KINDS[kind], times)
     assert isinstance(mine, NormGradient)
     torch.testing.assert_close(mine.materialize(slice(2, 6)), local.materialize(slice(2, 6)), rtol=1e-9, atol=1e-12)
-    moves = torch.randn(4, block.size, dtype=torch.float64)
-    for found, expected in zip(mine.jvp(moves, slice(2, 6)), local.jvp(moves, slice(2, 6)), strict=True):
+    tangents = torch.randn(4, block.size, dtype=torch.float64)
+    for found, expected in zip(mine.jvp(tangents, slice(2, 6)), local.jvp(tangents, slice(2, 6)), strict=True):
         torch.testing.assert_close(found, expected.reshape(found.shape), rtol=1e-9, atol=1e-12)
 
 
@@ -85,11 +85,13 @@ def test_half_a_norm(frozen):
     mine, local, block = gradients(nn.GroupNorm(2, 4), (4, 3, 3), frozen=(frozen,))
     assert isinstance(mine, NormGradient)
     torch.testing.assert_close(mine.materialize(slice(0, 7)), local.materialize(slice(0, 7)), rtol=1e-9, atol=1e-12)
-    moves = torch.randn(7, block.size, dtype=torch.float64)
-    torch.testing.assert_close(mine.jvp(moves, slice(0, 7))[0], local.jvp(moves, slice(0, 7))[0].reshape(7, 4, 3, 3))
+    tangents = torch.randn(7, block.size, dtype=torch.float64)
+    torch.testing.assert_close(
+        mine.jvp(tangents, slice(0, 7))[0], local.jvp(tangents, slice(0, 7))[0].reshape(7, 4, 3, 3)
+    )
 
 
-def test_norms_of_ones_own_and_tied_ones_take_local_products():
+def test_custom_and_tied_norms_use_vector_jacobian_products():
     class Own(nn.LayerNorm):
         def forward(self, x):
             return super().forward(x) ** 2

@@ -98,7 +98,7 @@ def test_variants_of_adam_read_the_same():
 
 
 def test_a_capturable_state_reads_the_same():
-    """On the device its step is a tensor that graphs advance; how it is read does not depend on where it lies."""
+    """On the device its step is a tensor that graphs advance; its precision does not depend on the device."""
     net, x, y, optimizer = trained(MAKERS["adam"])
     expected = drawn(net, x, y, optimizer)
     for group in optimizer.param_groups:
@@ -127,7 +127,7 @@ def test_a_variational_optimiser_is_read_by_its_attributes():
     net, x, y = case("mlp", N)
 
     class Variational(torch.optim.Optimizer):
-        """What IVON's state looks like."""
+        """The attributes of IVON's state."""
 
         def __init__(self, parameters):
             super().__init__(parameters, {"ess": 50.0, "weight_decay": 0.2})
@@ -160,7 +160,7 @@ def test_ivon_itself_is_read():
     assert drawn(net, x, y, optimizer).provenance.description.algorithm == "IVON, step 3"
 
 
-def test_parameters_outside_the_optimiser_are_held_fixed():
+def test_parameters_outside_the_optimiser_are_fixed():
     net, x, y, optimizer = trained(lambda p: torch.optim.Adam(list(p)[2:], lr=1e-2, weight_decay=0.1))
     lines = drawn(net, x, y, optimizer).provenance.description.coverage
     assert "held fixed: 0.weight (24), outside the subset" in lines
@@ -213,8 +213,8 @@ def test_accumulated_gradients_read_as_the_large_batch():
     np.testing.assert_allclose(drawn(net, x, y, optimizer)["leverage"], drawn(*whole)["leverage"], rtol=1e-9)
 
 
-def test_scaled_gradients_are_unscaled_before_the_optimiser_sees_them():
-    """As `GradScaler` does: loss times `2¹⁰`, gradients divided by it again; the map itself is drawn in float64."""
+def test_scaled_gradients_are_unscaled_before_the_optimiser_step():
+    """As `GradScaler` does: loss times `2¹⁰`, gradients divided by it again; the map itself is computed in float64."""
     net, x, y = case("mlp", N)
     net, x = net.float(), x.float()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=0.01)
@@ -236,7 +236,7 @@ def test_another_networks_optimiser_is_refused():
         drawn(case("mlp")[0], x, y, optimizer)
 
 
-def test_weights_that_nothing_holds_are_refused():
+def test_weights_with_zero_precision_are_refused():
     net, x, y = case("tied", N)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     nn.functional.cross_entropy(net(x * 0), y).backward()
@@ -283,8 +283,8 @@ def map_along(net, x, y, optimizer, directions):
 
 
 def test_along_directions_deviations_are_exact_and_leverages_close():
-    setting = many_outputs()
-    whole, few, almost = (map_along(*setting, directions) for directions in (0, 1, 7))
+    case = many_outputs()
+    whole, few, almost = (map_along(*case, directions) for directions in (0, 1, 7))
     for column in ("deviation", "sensitivity", "loo_loss", "memorization"):
         np.testing.assert_allclose(few[column], whole[column], rtol=1e-8, atol=1e-12)
     assert "leverage_norm" not in list(few)
@@ -293,6 +293,6 @@ def test_along_directions_deviations_are_exact_and_leverages_close():
     np.testing.assert_allclose(few["leverage"].sum(), whole["leverage"].sum(), rtol=0.05)
 
 
-def test_directions_that_save_nothing_are_not_taken():
-    setting = many_outputs(c=4)
-    np.testing.assert_array_equal(map_along(*setting, 2)["leverage_norm"], map_along(*setting, 0)["leverage_norm"])
+def test_directions_that_need_as_many_passes_are_not_used():
+    case = many_outputs(c=4)
+    np.testing.assert_array_equal(map_along(*case, 2)["leverage_norm"], map_along(*case, 0)["leverage_norm"])

@@ -1,4 +1,4 @@
-"""Networks on another device than main memory, without one at hand: a process in which torch has a second device."""
+"""Networks on another device than main memory, simulated in a process in which torch has a second device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps of draws that real samplers made (NumPyro, PyMC), and of a bagged ensemble, against what is known exactly."""
+"""Maps of posterior samples (NumPyro, PyMC) and of a bagged ensemble, against exact results."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ RNG = np.random.default_rng(11)
 N, DELTA = 60, 1.0
 X = np.column_stack([np.ones(N), RNG.normal(size=N)])
 Y = (RNG.random(N) < 1 / (1 + np.exp(-X @ [0.3, 1.5]))).astype(int)
-Y[np.argmax(X[:, 1])] = 0  # one surprise far out
+Y[np.argmax(X[:, 1])] = 0  # one unlikely label at large x
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the samplers' own
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the samplers
 
 
 def quadrature():
@@ -97,7 +97,7 @@ def test_pymc():
 
 
 def members(ensemble, answer):
-    """What a user of a black box writes: inputs → one answer of every member, draws first."""
+    """Predict function of a black box: inputs → one prediction per member, draws first."""
     columns = ensemble.estimators_features_
     return lambda x: np.stack(
         [answer(e, np.asarray(x)[:, c]) for e, c in zip(ensemble.estimators_, columns, strict=True)]
@@ -117,7 +117,7 @@ def test_a_bagged_ridge_is_close_to_the_exact_posterior_of_ridge():
     assert m.provenance.description.model == "bagged ridge"
 
 
-def test_a_bagged_black_box_finds_the_example_whose_absence_moves_it():
+def test_a_bagged_black_box_identifies_the_most_influential_example():
     x = np.sort(RNG.uniform(0, 6, 80))[:, None]
     y = np.sin(x[:, 0]) + 0.1 * RNG.normal(size=80)
     y[40] += 3

@@ -71,7 +71,7 @@ def test_a_quadratic_is_learned_exactly():
     np.testing.assert_allclose(torch.stack(found[500:]).mean(0), a, rtol=0.1)
 
 
-def test_means_are_put_back_after_sampling_and_the_state_resumes():
+def test_means_are_restored_after_sampling_and_the_state_resumes():
     net, x, y = case("mlp", 20)
     optimizer = train(net, x, y, made(net.parameters()), 3)
     means = parameters_to_vector(net.parameters()).detach().clone()

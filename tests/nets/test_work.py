@@ -1,4 +1,4 @@
-"""Work is counted as one would by hand."""
+"""Counted multiplications equal those computed by hand."""
 
 from __future__ import annotations
 

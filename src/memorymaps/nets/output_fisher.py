@@ -27,7 +27,7 @@ def exact(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
 
 def leading_directions(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
     """The three leading directions of `Λ` and a signed sum of the others, `[4, n, c]`; unbiased."""
-    root: Tensor = leading(likelihood, f.double(), y, 3, seed=1)
+    root: Tensor = nystrom_sketch(likelihood, f.double(), y, 3, seed=1)
     return root.permute(2, 0, 1)
 
 

@@ -101,8 +101,9 @@ def _warn_fallback(slow: Sequence[ParameterOwner]) -> None:
         names = ", ".join(repr(owner.module) if owner.module else "the whole network" for owner in slow)
         without = ", ".join(slow[0].parameters.values())
         warnings.warn(
-            f"torch.func.vmap cannot be used for {names} (as for masks that depend on the data): examples are evaluated one "
-            f"after another. The map is the same but slower; exclude {without} to avoid it: Laplace(subset=[...])",
+            f"torch.func.vmap cannot be used for {names} (as for masks that depend on the data): examples are "
+            "evaluated one after another. The map is the same but slower; "
+            f"exclude {without} to avoid it: Laplace(subset=[...])",
             VmapFallbackWarning,
             stacklevel=2,
         )
