@@ -22,11 +22,9 @@ def _identity(f: Tensor) -> Tensor:
 class Custom(Likelihood):
     """Likelihood of a user-defined loss `ℓ_i = nll(f, y)_i`: outputs `[n, c]` and targets to unreduced losses `[n]`.
 
-    `e = ∇_f ℓ`; `Λ` is the positive part of `∇²_f ℓ` at the observed target (the Fisher information of a non-convex
-    loss is
-    not defined). `predict(f)` gives what the target is compared with: `[n, m]` for targets `[n, m]`, or probabilities
-    of `m`
-    classes for integer labels `[n]`; default: the outputs themselves, for targets of their shape.
+    `e = ∇_f ℓ`; `Λ` is the positive part of `∇²_f ℓ` at the observed target, because a non-convex loss has no Fisher
+    information. `predict(f)` gives what the target is compared with: `[n, m]` for targets `[n, m]`, or probabilities of
+    `m` classes for integer labels `[n]`; default: the outputs themselves, for targets of their shape.
 
     Raises
     ------

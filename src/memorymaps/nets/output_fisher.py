@@ -1,5 +1,4 @@
-"""Root directions of the output curvature: `L [k, n, c]` with `Σ_k L_k L_kᵀ = w Λ`, the cotangents of the curvature
-pass.
+"""Root directions of the output curvature, `L [k, n, c]` with `Σ_k L_k L_kᵀ = w Λ`, for the curvature pass.
 
 exact       all directions of Λ (the generalised Gauss–Newton matrix, the Fisher information)
 leading     three leading directions of each Λ and one signed sum of the others: for many outputs

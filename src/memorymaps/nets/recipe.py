@@ -60,8 +60,7 @@ class Laplace:
     prior : `δ`, a number or `prior_from(optimizer, n)`.
         `"evidence"` fits one `δ` by the marginal likelihood instead [MacKay 1992].
     fisher : `"exact"`, `"leading"` (three directions and a signed sum of the others: for many outputs), `"mc"` (one
-        sample) or
-        `"empirical"`.
+        sample) or `"empirical"`.
     rows : number of examples (`active_set`; increased if their fraction of the curvature is too small) or eigenvectors
         (`lowrank`).
     directions : number of leading directions of each `Λ`, in addition to the error,

@@ -165,8 +165,7 @@ def differentiable_cotangents(
     """Cotangents for a direction `cotangent [n, c]` that requires a gradient, and for `others`.
 
     Returns the first direction's cotangents as differentiable functions of it (for layers that autograd can
-    differentiate
-    twice) and the `Cotangents` of all directions at every call.
+    differentiate twice) and the `Cotangents` of all directions at every call.
     """
     gradients = torch.autograd.grad(f, [call.edge for call in calls], cotangent, create_graph=True, allow_unused=True)
     call_cotangents = [f.new_zeros(call.shape) if g is None else g for call, g in zip(calls, gradients, strict=True)]

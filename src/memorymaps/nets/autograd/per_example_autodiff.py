@@ -33,15 +33,15 @@ def per_example_vjp(network: Network, call: OwnerCall, local: Tensors, g: Tensor
 
 
 def _vjp_vmap(local: Tensors, outputs: OutputFunction, cotangents: Tensor) -> Tensors:
-    _, back = vjp(outputs, local)
-    found: Tensors = vmap(lambda cotangent: back(cotangent[None])[0])(cotangents)
+    _, pull_back = vjp(outputs, local)
+    found: Tensors = vmap(lambda cotangent: pull_back(cotangent[None])[0])(cotangents)
     return found
 
 
 def _vjp_loop(local: Tensors, outputs: OutputFunction, cotangents: Tensor) -> Tensors:
     """The same by a loop over cotangents: under two nested `vmap`s torch's gradient of PReLU is wrong."""
-    _, back = vjp(outputs, local)
-    found: Tensors = _stack_results([back(cotangent[None])[0] for cotangent in cotangents])
+    _, pull_back = vjp(outputs, local)
+    found: Tensors = _stack_results([pull_back(cotangent[None])[0] for cotangent in cotangents])
     return found
 
 

@@ -30,8 +30,7 @@ class RotatedGradients:
     """Gradients in factored form, rotated once into the eigenbasis `Q_G ⊗ Q_A` of a precision, for repeated products.
 
     Either the factors or their products are rotated, whichever have fewer numbers: `x` are the (rotated) factors,
-    `rotated_by` is `Q_G` if `g` has been rotated, `output_basis` and `input_basis` still have to be applied to
-    products.
+    `rotated_by` is `Q_G` if `g` has been rotated, `output_basis` and `input_basis` are still to be applied.
     """
 
     x: OuterProductGradient
@@ -142,9 +141,9 @@ def variance(
 def _pairwise_is_cheaper(x: OuterProductGradient, d: int, rotating: bool) -> bool:
     """Whether the pairwise form needs fewer multiplications per example than the products, rotations included."""
     k, (_, t, o) = len(x.g), x.g.shape
-    matrices = k * t * o * d + k * k * o * d + rotating * (min(t, k * o) * d * d + k * min(t, d) * o * o)
+    products = k * t * o * d + k * k * o * d + rotating * (min(t, k * o) * d * d + k * min(t, d) * o * o)
     by_pairs = t * t * d * o / 2 + k * t * t * o + k * k * t * o + rotating * (t * d * d + k * t * o * o)
-    return bool(by_pairs < matrices)
+    return bool(by_pairs < products)
 
 
 def _pairwise_positions(x: OuterProductGradient, eigenvalues: Tensor) -> Tensor:
@@ -155,10 +154,10 @@ def _pairwise_positions(x: OuterProductGradient, eigenvalues: Tensor) -> Tensor:
     for rows in chunk_slices(n, pairs.shape[1] * max(x.a.shape[-1], o), _CACHE_NUMBERS):
         a, g = x.a[rows], x.g[rows].permute(0, 3, 1, 2)  # [n', o, k, t]
         half = (a[:, pairs[0]] * a[:, pairs[1]]) @ weight
-        both = half.new_empty(len(a), t, t, o)
-        both[:, pairs[0], pairs[1]] = half
-        both[:, pairs[1], pairs[0]] = half
-        weighted = torch.matmul(g, both.permute(0, 3, 1, 2))
+        full = half.new_empty(len(a), t, t, o)
+        full[:, pairs[0], pairs[1]] = half
+        full[:, pairs[1], pairs[0]] = half
+        weighted = torch.matmul(g, full.permute(0, 3, 1, 2))
         sides = (side.transpose(1, 2).reshape(len(a), k, o * t) for side in (g, weighted))
         found[rows] = torch.matmul(next(sides), next(sides).transpose(1, 2))
     return found

@@ -23,8 +23,7 @@ CallTangents = list[tuple[OwnerCall, Tensor]]  # tangents of the calls' outputs
 
 @dataclass(frozen=True)
 class PreconditionedBatch:
-    """Per-example gradients of a batch, rotated once into each group's eigenbasis,
-    for variances and posterior tangents.
+    """Per-example gradients of a batch, rotated once into each group's eigenbasis for repeated products.
 
     `rotated` has one entry per group; None where there is no eigenbasis or the gradients are not in factored form.
     """

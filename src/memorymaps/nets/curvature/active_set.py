@@ -36,8 +36,7 @@ def _active_set(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
 
 
 def _active_set_size(problem: LaplaceProblem, trace: Tensor) -> int:
-    """Number of exact examples: at least `rows`, more until their fraction of the trace suffices,
-    no more than memory allows.
+    """Number of exact examples: at least `rows`, more until their fraction of the trace suffices.
 
     More only up to the number of rows whose eigenvectors take half a minute.
     """

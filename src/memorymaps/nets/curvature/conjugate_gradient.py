@@ -13,8 +13,8 @@ from memorymaps.nets.problem import LaplaceProblem
 def preconditioner(problem: LaplaceProblem, covariance: PosteriorCovariance) -> Operator:
     """`v ↦ S⁻¹v` for vectors `[v, P]` in the order of the named parameters."""
     order = group_order(problem, covariance.groups)
-    back = order.argsort()
-    return lambda v: covariance.solve(v[:, order])[:, back]
+    inverse_order = order.argsort()
+    return lambda v: covariance.solve(v[:, order])[:, inverse_order]
 
 
 def conjugate_gradients(

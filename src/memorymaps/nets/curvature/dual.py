@@ -43,20 +43,21 @@ def _rows_fit(problem: LaplaceProblem) -> bool:
 def _gram(problem: LaplaceProblem) -> Held[GramCovariance]:
     """Gram form with all rows, in factored form where the layer allows it."""
     r, kinds = len(problem.examples) * problem.num_outputs, _rows_types(problem)
-    written = _num_dense_row_parameters(problem, kinds)
-    if not _gram_fits(r, written):
+    dense_parameters = _num_dense_row_parameters(problem, kinds)
+    if not _gram_fits(r, dense_parameters):
         raise ValueError(
-            f"structure='dual' needs a matrix of {r:,} × {r:,} (examples × outputs) and rows of {written:,} parameters "
-            f"of layers used more than once: more than 2 GB. Use 'auto', 'active_set' or 'ekfac'"
+            f"structure='dual' needs a matrix of {r:,} × {r:,} (examples × outputs) and rows of "
+            f"{dense_parameters:,} parameters of layers used more than once: more than 2 GB. "
+            "Use 'auto', 'active_set' or 'ekfac'"
         )
     each = [_gram_rows(problem, batch, kinds) for batch in problem.examples]
     rows = tuple(kind.concatenate(pieces) for kind, pieces in zip(kinds, zip(*each, strict=True), strict=True))
     return Held(lambda deltas: GramCovariance.from_rows(_prior_only(problem, deltas), rows), (), 1.0)
 
 
-def _gram_fits(r: int, written: int) -> bool:
+def _gram_fits(r: int, dense_parameters: int) -> bool:
     """Whether an `r × r` matrix and the materialised rows fit in memory."""
-    return max(r, written) * r <= _MAX_ROW_NUMBERS
+    return max(r, dense_parameters) * r <= _MAX_ROW_NUMBERS
 
 
 def _rows_types(problem: LaplaceProblem) -> list[RowsType]:

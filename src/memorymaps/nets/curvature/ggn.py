@@ -47,7 +47,7 @@ class ParameterVector:
         """The inverse of `flatten`."""
         parts = torch.split(flat, [value.numel() for value in self.values.values()], dim=-1)
         shaped = zip(self.values.items(), parts, strict=True)
-        return {name: rows.reshape((*flat.shape[:-1], *value.shape)) for (name, value), rows in shaped}
+        return {name: part.reshape((*flat.shape[:-1], *value.shape)) for (name, value), part in shaped}
 
     def to_device(self, flat: Array) -> Tensor:
         """A vector in main memory as a tensor on the parameters' device, in their precision."""

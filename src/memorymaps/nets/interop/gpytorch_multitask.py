@@ -126,12 +126,12 @@ class MultitaskPosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V [n, c, c]`."""
-        cross, own = self.prior.kernel(inputs, self.train_inputs), self.prior.kernel(inputs, inputs)
+        cross, prior_covariance = self.prior.kernel(inputs, self.train_inputs), self.prior.kernel(inputs, inputs)
         c = len(self.noise)
-        n = len(own) // c
+        n = len(prior_covariance) // c
         whitened = solve_triangular(self._cholesky, cross.T, lower=True).T.reshape(n, c, -1)
         rows = np.arange(n)
-        prior = own.reshape(n, c, n, c)[rows, :, rows]
+        prior = prior_covariance.reshape(n, c, n, c)[rows, :, rows]
         f = self.prior.mean(inputs) + (cross @ self._weights).reshape(n, c)
         return Marginals(f, prior - whitened @ whitened.mT)
 

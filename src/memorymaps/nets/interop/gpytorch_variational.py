@@ -168,8 +168,8 @@ class VariationalPosterior:
         a = whitened_cross if self.whitened else torch.linalg.solve_triangular(cholesky.mT, whitened_cross, upper=True)
         centre = self.mean if self.whitened else self.mean - mean[:, :m]
         f = mean[:, m:] + (a.mT @ centre[..., None])[..., 0]
-        own = torch.diagonal(covariance[:, m:, m:], dim1=-2, dim2=-1)
-        residual_variance = (own - (whitened_cross**2).sum(-2)).clamp(min=0)
+        prior_variance = torch.diagonal(covariance[:, m:, m:], dim1=-2, dim2=-1)
+        residual_variance = (prior_variance - (whitened_cross**2).sum(-2)).clamp(min=0)
         return f.T, (a.mT @ self.root).transpose(0, 1), residual_variance.T
 
 

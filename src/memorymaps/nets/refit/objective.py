@@ -70,11 +70,11 @@ class LeaveOutObjective:
         start = cls.at_parameters(problem)
         free = replace(start, residual_gradient=np.zeros_like(start.residual_gradient))
         minimum = start.origin
-        for theta, residual_gradient in islice(
+        for theta, norm in islice(
             preconditioned_lbfgs(free, _inverse_hessian(free, covariance), minimum), _MAX_CONVERGENCE_STEPS + 1
         ):
             minimum = theta
-            if residual_gradient <= _GRADIENT_TOLERANCE:
+            if norm <= _GRADIENT_TOLERANCE:
                 break
         return start if minimum is start.origin else cls.at_parameters(problem, minimum)
 
@@ -124,9 +124,9 @@ def _losses_and_gradient(
         f64 = f.detach().double()
         if not bool(torch.isfinite(f64).all()):
             return np.full(len(f), np.inf), {name: torch.zeros_like(value) for name, value in values.items()}
-        chunk_gradient = (w * torch.as_tensor(included[rows]).to(w))[:, None] * likelihood.error(f64, y)
+        cotangent = (w * torch.as_tensor(included[rows]).to(w))[:, None] * likelihood.error(f64, y)
         found = torch.autograd.grad(
-            f, list(leaves.values()), chunk_gradient.to(f), materialize_grads=True, allow_unused=True
+            f, list(leaves.values()), cotangent.to(f), materialize_grads=True, allow_unused=True
         )
     return to_numpy(w * likelihood.nll(f64, y)), dict(zip(values, found, strict=True))
 
@@ -134,10 +134,10 @@ def _losses_and_gradient(
 def refit_outputs(
     objective: LeaveOutObjective, covariance: PosteriorCovariance, wanted: Array, steps: int, tolerance: float
 ) -> tuple[Array, float]:
-    """Outputs `f [n, c]` of the rows `wanted` at the minimum of `F`, and the fraction of their change in the last
-    steps.
+    """Outputs `f [n, c]` of the rows `wanted` at the minimum of `F`, and how much of their change was recent.
 
-    Stops when, over the second half of ten or more steps, predictions have changed by at most `tolerance` of their
+    The second number is the fraction of the change during the second half of the steps. Stops when, over the second
+    half of ten or more steps, predictions have changed by at most `tolerance` of their
     total change, or when the gradient norm has decreased to that fraction of its initial value.
     """
     problem, outputs, norms, remaining = objective.problem, [], [], 0.0
@@ -145,10 +145,10 @@ def refit_outputs(
     if objective.included.all():
         return _outputs(problem, objective.values(objective.origin), inputs), 0.0
     iterates = preconditioned_lbfgs(objective, _inverse_hessian(objective, covariance), objective.origin)
-    for theta, residual_gradient in islice(iterates, steps + 1):
+    for theta, norm in islice(iterates, steps + 1):
         outputs.append(_outputs(problem, objective.values(theta), inputs))
-        norms.append(residual_gradient)
-        remaining = _fraction(residual_gradient, norms[0])
+        norms.append(norm)
+        remaining = _fraction(norm, norms[0])
         if len(outputs) > _MIN_STEPS:
             remaining = min(
                 remaining, _remaining_change(*map(mean, (outputs[0], outputs[len(outputs) // 2], outputs[-1])))
