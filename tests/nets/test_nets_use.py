@@ -123,7 +123,7 @@ class Unsteady:
         (RandomSampler(range(23), num_samples=5), "some of them per epoch"),
         (Unsteady(), "Unsteady visits different examples in every pass"),
         ([3, 3, 4], "more than once"),
-        (["a"], "something else than row numbers"),
+        (["a"], "not row numbers"),
     ],
 )
 def test_samplers_that_single_no_examples_out_are_refused(mlp, sampler, words):
@@ -352,22 +352,22 @@ def test_an_exact_approximation_is_verified_by_default(mlp):
     exact = drawn(net, x, y, mm.Laplace("full", prior=0.5))
     m = drawn(net, x, y, mm.Laplace("lowrank", prior=0.5, rows=sum(p.numel() for p in net.parameters())))
     assert m.provenance.estimator.name == "bounded_cavity"
-    assert "trusted with the cavity estimator" in str(m.summary())
+    assert "reliable with the cavity estimator" in str(m.summary())
     np.testing.assert_allclose(m["deviation"], exact["deviation"], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(
     ("found", "estimator", "word"),
     [
-        ((100.0, 100.0, 0.01), "bounded_cavity", "trusted"),
-        ((85.0, 100.0, 0.01), "bounded_cavity", "trusted"),
+        ((100.0, 100.0, 0.01), "bounded_cavity", "reliable"),
+        ((85.0, 100.0, 0.01), "bounded_cavity", "reliable"),
         ((75.0, 100.0, 0.01), "first_order", "ranks"),
         (
             (113.0, 100.0, 0.01),
             "first_order",
             "ranks",
-        ),  # softmax regression under kfac: the cavity form doubles the error
-        ((100.0, 100.0, 0.5), "first_order", "have not settled"),
+        ),  # softmax regression under kfac: the cavity estimator doubles the error
+        ((100.0, 100.0, 0.5), "first_order", "not converged in 50 steps"),
     ],
 )
 def test_too_many_effective_parameters_exclude_the_cavity_form(mlp, monkeypatch, found, estimator, word):
@@ -466,7 +466,7 @@ def test_adamw_priors_of_untrained_parameters_and_of_amsgrad():
     torch.testing.assert_close(prior.tensors({"bias": net[-1].bias})["bias"], expected)
     assert "√v̂" in prior.source
     m = drawn(net, x, y, mm.Laplace("kfac", prior=prior))
-    assert any("kfac takes each layer's mean" in note for note in m.provenance.description.notes)
+    assert any("kfac uses each layer's mean" in note for note in m.provenance.description.notes)
     net[0].requires_grad_(True)
     with pytest.raises(ValueError, match=r"'0\.weight' was not in the optimizer, or had no gradient"):
         drawn(net, x, y, mm.Laplace("diag", prior=prior))

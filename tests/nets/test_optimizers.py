@@ -198,7 +198,7 @@ def test_optimisers_that_need_a_closure_are_refused():
         return loss
 
     optimizer.step(closure)
-    with pytest.raises(OptimizerStateError, match=r"closure \(LBFGS\) keep none"):
+    with pytest.raises(OptimizerStateError, match=r"closure \(LBFGS\) store none"):
         drawn(net, x, y, optimizer)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.perturbation.curvature_sketch import signs
+from memorymaps.core.perturbation.curvature_sketch import nystrom_sketch, signs
 
 FisherRoot = Callable[[Likelihood, Tensor, Tensor], Tensor]
 

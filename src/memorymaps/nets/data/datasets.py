@@ -174,7 +174,7 @@ class DatasetExamples(Examples):
         _update_fingerprint(content, inputs)
         if self._fingerprints.setdefault(start, content.hexdigest()) != content.hexdigest():
             raise DataError(
-                "the dataset returns different inputs when read again: random augmentation. "
+                "the dataset returns different inputs when read again: it augments at random. "
                 "Use the evaluation transform, with which predictions are made"
             )
 
