@@ -16,7 +16,7 @@ from sklearn.linear_model import Ridge
 
 import memorymaps as mm
 from memorymaps.cli.commands import main
-from memorymaps.files.printable import printable
+from memorymaps.files.safe_text import printable
 from memorymaps.maps.store import MapFileError
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"

@@ -195,7 +195,7 @@ def _plot(args: argparse.Namespace) -> None:
 
 
 def _top(args: argparse.Namespace) -> None:
-    from memorymaps.files.printable import printable
+    from memorymaps.files.safe_text import printable
     from memorymaps.maps.memory_map import load
 
     names = ["id", "target", "prediction", "error", "leverage", "sensitivity", "loss", "loo_loss", "loo_prediction"]
@@ -279,7 +279,7 @@ def _steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
 
 
 def _say(words: str) -> None:
-    from memorymaps.files.printable import printable
+    from memorymaps.files.safe_text import printable
 
     print(printable(words), file=sys.stderr)
 

@@ -30,7 +30,7 @@ def _add(kinds: Any, name: str, run: Any, words: str) -> argparse.ArgumentParser
 
 
 def _info(args: argparse.Namespace) -> None:
-    from memorymaps.files.printable import printable
+    from memorymaps.files.safe_text import printable
     from memorymaps.maps.trajectory import Trajectory
 
     run = Trajectory.load(args.run_folder)

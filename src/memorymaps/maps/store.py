@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import replacing
-from memorymaps.files.printable import printable
+from memorymaps.files.safe_text import printable
 from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.schema import check_provenance, check_table
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
-from memorymaps.files.printable import printable
+from memorymaps.files.safe_text import printable
 from memorymaps.maps.loo_averages import leave_one_out
 
 if TYPE_CHECKING:

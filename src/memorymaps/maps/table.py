@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from memorymaps._imports import require
 from memorymaps.core.arrays import Array
-from memorymaps.files.printable import printable
+from memorymaps.files.safe_text import printable
 from memorymaps.maps.provenance import Provenance
 from memorymaps.posteriors.origin import Origin
 

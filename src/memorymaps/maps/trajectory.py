@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memorymaps.core.arrays import Array
-from memorymaps.files.printable import printable
+from memorymaps.files.safe_text import printable
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.memory_map import load as load_map
 

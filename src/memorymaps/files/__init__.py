@@ -1,0 +1,1 @@
+"""Files that survive kills, threads and strangers: atomic writing, locks, text that is safe to print."""
