@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import random
@@ -208,6 +209,25 @@ def test_a_map_changes_nothing(family):
     bad = {**options, "ids": ["a"] * 40} if len(given) < 3 else {**options, "sample_weight": [-1.0] * 40}
     with nothing_changes(), pytest.raises(ValueError):
         mm.memory_map(*given, **bad)
+
+
+def test_threads_that_read_loaders_change_nothing_either():
+    arguments, options = network(PLAIN, structure="diag")
+    want, found = mm.memory_map(*arguments(), **options), []
+    with nothing_changes():
+        threads = [
+            threading.Thread(
+                target=lambda: found.append(mm.memory_map(copy.deepcopy(arguments()[0]), PLAIN, **options))
+            )
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(found) == 4
+    for m in found:
+        np.testing.assert_allclose(m["leverage"], want["leverage"], rtol=1e-12)
 
 
 class Stopped(nn.Module):
