@@ -200,12 +200,13 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_map_changes_nothing(family):
+def test_a_map_changes_nothing_and_is_read_back(family, tmp_path):
     arguments, options = FAMILIES[family]()
     given = arguments()
     mm.memory_map(*given, **options)  # what libraries do when they are loaded is their own
     with nothing_changes():
-        mm.memory_map(*given, **options)
+        m = mm.memory_map(*given, **options)
+        assert mm.load(m.save(tmp_path / "m.parquet")).table.schema == m.table.schema
     bad = {**options, "ids": ["a"] * 40} if len(given) < 3 else {**options, "sample_weight": [-1.0] * 40}
     with nothing_changes(), pytest.raises(ValueError):
         mm.memory_map(*given, **bad)

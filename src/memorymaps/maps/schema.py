@@ -37,12 +37,12 @@ _INTEGER, _NUMBER = pa.types.is_integer, pa.types.is_floating
 _REQUIRED: dict[str, Check] = {
     "id": _is_name, "row": _INTEGER, "target": _is_value, "prediction": _is_value, "error": _NUMBER,
     "leverage": _NUMBER, "sensitivity": _NUMBER, "loss": _NUMBER, "loo_loss": _NUMBER, "loo_prediction": _is_value,
-    "memorization": _NUMBER, "leverage_norm": _NUMBER, "output_sensitivity": _NUMBER, "warning": _INTEGER,
+    "memorization": _NUMBER, "output_sensitivity": _NUMBER, "warning": _INTEGER,
 }  # fmt: skip
 _OPTIONAL: dict[str, Check] = {
-    "weight": _is_number, "output": _is_outputs, "deviation": _is_outputs, "residual": _is_outputs,
-    "standardised_error": _NUMBER, "mean": _is_outputs, "loo_mean": _is_outputs, "refined": pa.types.is_boolean,
-    "refitted": pa.types.is_boolean,
+    "weight": _is_number, "leverage_norm": _NUMBER, "output": _is_outputs, "deviation": _is_outputs,
+    "residual": _is_outputs, "standardised_error": _NUMBER, "mean": _is_outputs, "loo_mean": _is_outputs,
+    "refined": pa.types.is_boolean, "refitted": pa.types.is_boolean,
 }  # fmt: skip
 
 
@@ -57,7 +57,8 @@ def check_table(table: pa.Table) -> None:
         if name not in names:
             continue
         column = table.column(name)
-        if not check(column.type) or column.null_count:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if not check(kind) or column.null_count:
             raise ValueError(f"column {name!r} is of type {column.type} with {column.null_count} nulls")
 
 
