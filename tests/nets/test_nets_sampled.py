@@ -470,3 +470,16 @@ def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordab
         setting = build_problem(mm.Laplace("auto", prior=1.0)(net, "categorical"), examples)
         with evaluation_mode(net):
             assert approximations.chosen(setting)[0] == structure
+
+
+def test_the_preconditioner_without_groups_is_the_inverse_without_their_rows():
+    net, x, y = case("mlp")
+    source = drawn_map(net, x, y, Sampled(rows=14)).origin.posterior.covariance
+    groups = [torch.tensor([3]), torch.tensor([0, 1, 5, 7]), torch.arange(11)]
+    v = torch.randn(3, source.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = source.without(groups)(v)
+    rows = torch.cat([each.back(torch.eye(len(source.owners), dtype=v.dtype)) for each in source.gram.rows], dim=-1)
+    for group, one, expected in zip(groups, found, v, strict=True):
+        others = rows[~torch.isin(source.owners, group)]
+        precision = DELTA * torch.eye(source.size, dtype=v.dtype) + others.T @ others
+        np.testing.assert_allclose(one, torch.linalg.solve(precision, expected), rtol=1e-8, atol=1e-10)
