@@ -37,7 +37,7 @@ from memorymaps.cli.report import write_report
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.models.draws.draws import Draws
-from memorymaps.nets.autograd.batch_size import keep_pages
+from memorymaps.nets.autograd.batch_size import retain_allocator_pages
 from memorymaps.nets.ensembles import mc_dropout
 from memorymaps.training.tracker import Tracker
 from memorymaps.viz.explorer.server import Server
@@ -265,7 +265,7 @@ def test_the_allocator_is_left_alone_where_the_environment_says_so(value, blocks
     monkeypatch.delenv("MEMORYMAPS_KEEP_PAGES", raising=False)
     if value is not None:
         monkeypatch.setenv("MEMORYMAPS_KEEP_PAGES", value)
-    keep_pages.__wrapped__()
+    retain_allocator_pages.__wrapped__()
     assert len(asked) == blocks
 
 

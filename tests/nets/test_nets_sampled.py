@@ -22,7 +22,7 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.data.examples import DataError
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.autograd.hooks import onehots
+from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.curvature.accumulators import structures as approximations
 from memorymaps.nets.problem import build_problem
@@ -196,7 +196,7 @@ def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says(monkeypatch):
     m = drawn_map(net, x, y, Sampled(rows=9))
     source = m.origin.posterior
     setting, whole = source.problem, source.covariance
-    batch = linearize(source.network, setting.owners, x, slice(0, len(x)), lambda f, _: onehots(f))
+    batch = linearize(source.network, setting.owners, x, slice(0, len(x)), lambda f, _: one_hot_directions(f))
     positions = torch.arange(len(x))
     (_, before), = whole.cavities(batch, positions)  # fmt: skip
     weight = whole.weights

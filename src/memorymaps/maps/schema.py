@@ -93,15 +93,19 @@ def _maybe(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
+def _is_estimator(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"name", "change"} and all(map(_text, value.values()))
+
+
 _DESCRIPTION: dict[str, Check] = {
-    "model": _text, "posterior": _text, "likelihood": _text, "prior": _text, "algorithm": _text, "form": _text,
+    "model": _text, "posterior": _text, "likelihood": _text, "prior": _text, "algorithm": _text, "estimator": _text,
     "coverage": _several(_text), "parameters": _several(_text), "aliased": _several(_text), "notes": _several(_text),
     "methods": _several(_text), "classes": _several(_label), "rank": _maybe(_count),
     "effective_parameters": _maybe(_number), "dispersion": _maybe(lambda v: _number(v) or _several(_number)(v)),
-    "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number), "bends": _flag,
+    "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number), "nonlinear": _flag,
 }  # fmt: skip
 _PROVENANCE: dict[str, Check] = {
-    "form": _text, "n": _count, "outputs": lambda v: _count(v) and v > 0, "fingerprint": _text,
+    "estimator": _is_estimator, "n": _count, "outputs": lambda v: _count(v) and v > 0, "fingerprint": _text,
     "versions": lambda v: isinstance(v, dict) and all(map(_text, v.values())),
 }  # fmt: skip
 
