@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from memorymaps.data.in_memory import Cached
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.autograd.pytree import leaves, take_rows
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 MACS_PER_MINUTE = 5e11  # multiply–accumulates of a core in less than a minute, in large matrix products
 _MAX_INPUT_NUMBERS = 5e7  # largest number of cached input values: 0.2 GB in single precision

@@ -18,7 +18,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.autograd.pytree import length
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.covariance.tangents import PreconditionedBatch
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 ChooseDirections = Callable[[Array, slice], Array]
 

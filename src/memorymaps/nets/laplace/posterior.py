@@ -26,7 +26,7 @@ from memorymaps.nets.covariance.block_diagonal import (
 )
 from memorymaps.nets.covariance.directional import ChooseDirections, DirectionalBatch
 from memorymaps.nets.curvature.ggn import ggn_operator
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.influence import removal_influence
 from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs
 from memorymaps.posteriors.capabilities import Capabilities
@@ -169,7 +169,7 @@ class NetworkPosterior:
 
     def affordable(self) -> int:
         """Number of refits that `"auto"` makes by default where sizes may be unreliable: about a minute or two."""
-        return affordable_refits(self.problem, self.covariance) if self.problem.recipe.structure == "auto" else 0
+        return affordable_refits(self.problem, self.covariance) if self.problem.refits_unasked else 0
 
     @functools.cached_property
     def _objective(self) -> LeaveOutObjective:
