@@ -19,7 +19,7 @@ from memorymaps.data.coercion import as_array, check_unique
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.views import Subset, WithColumns
-from memorymaps.maps.columns import columns_of, record_of
+from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
 from memorymaps.maps.summary import newton_step_unreliable, not_stationary
@@ -49,14 +49,14 @@ class _CheckedExamples(Examples):
                     column.update(_bytes(values))
                 yield batch
                 bar.update(len(batch))
-        self._compare("".join(column.hexdigest() for column in seen))
+        self._check_fingerprint("".join(column.hexdigest() for column in seen))
 
     def _bar(self) -> Any:
         self.passes += 1
         hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
         return tqdm(total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden)
 
-    def _compare(self, digest: str) -> None:
+    def _check_fingerprint(self, digest: str) -> None:
         if self.fingerprint not in (None, digest):
             raise DataError(
                 "the data came in another order or with other targets on the second pass: "
@@ -137,7 +137,7 @@ def memory_map(
     >>> m.top(3)["id"].tolist()
     [213, 68, 190]
     """
-    chosen = _asked_for(estimator, change)
+    chosen = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     given = _as_examples(model, data, target, (ids, sample_weight, offset))
     examples = _CheckedExamples(training_data(model, given), progress)
@@ -160,7 +160,7 @@ def memory_map(
     return m if chosen else _refit_largest(m, progress)
 
 
-def _asked_for(estimator: str | None, change: str | None) -> Estimator | None:
+def _parse_estimator(estimator: str | None, change: str | None) -> Estimator | None:
     if estimator is None:
         if change is not None:
             raise ValueError(
@@ -178,7 +178,7 @@ def _refit_largest(m: MemoryMap, progress: bool | None) -> MemoryMap:
     source = capabilities_of(require_origin(m).posterior).refit
     if source is None or not_stationary(m) or not newton_step_unreliable(m):
         return m
-    many = min(source.affordable(), len(m))
+    many = min(source.max_automatic_refits(), len(m))
     return refit(m, top=many, progress=progress) if many else m
 
 
@@ -228,12 +228,12 @@ def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, An
     return WithColumns.of(found, *columns) if brought else found
 
 
-def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, at: Any) -> dict[str, Array]:
+def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, stats: Any) -> dict[str, Array]:
     """The columns, with those that the posterior has to add."""
     add = capabilities_of(source).extra_columns
     if add is None:
         return columns
-    own = dict(add(batch, at))
+    own = dict(add(batch, stats))
     lights = np.asarray(own.pop("warning", 0), dtype=np.int8)
     return {**columns, "warning": columns["warning"] | lights, **own}
 
@@ -241,12 +241,12 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, at
 def _table(origin: Origin, drawn: Examples, rows: Array, estimator: Estimator) -> tuple[pa.Table, int]:
     """One row an example, and the number of outputs; `rows` are the positions of those drawn."""
     records, start, outputs = [], 0, 1
-    for batch in (part for whole in drawn for part in origin.parts(whole)):
-        at = origin.local(batch)
+    for batch in (part for whole in drawn for part in origin.chunks(whole)):
+        stats = origin.batch_statistics(batch)
         named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
-        columns = columns_of(at, perturb(at, estimator), origin.posterior.description)
-        records.append(record_of(named | _with_extra_columns(columns, origin.posterior, batch, at)))
-        outputs = int(at.f.shape[1])
+        columns = columns_of(stats, perturb(stats, estimator), origin.posterior.description)
+        records.append(to_record_batch(named | _with_extra_columns(columns, origin.posterior, batch, stats)))
+        outputs = int(stats.f.shape[1])
         start += len(batch)
     if not records:
         raise DataError("the data has no rows")

@@ -343,10 +343,10 @@ def test_products_and_grams_are_those_of_the_full_variance(name, structure):
     share = rng.normal(size=(len(x), 3))
     for size in (len(x), 4):  # in one chunk, and in several, which are linearised again
         along.problem.batch_size.size = size
-        seen = along.along(x, lambda f, rows: d[rows])
+        seen = along.directional_marginals(x, lambda f, rows: d[rows])
         np.testing.assert_allclose(seen.gram, d.swapaxes(1, 2) @ v @ d, rtol=1e-8, atol=1e-10)
         expected = np.einsum("ncd,ndk,nk->nc", v, d, share)
-        np.testing.assert_allclose(seen.respond(share), expected, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(seen.matvec(share), expected, rtol=1e-8, atol=1e-10)
         np.testing.assert_allclose(seen.f, whole.marginals(x).f, rtol=1e-12)
 
 

@@ -459,7 +459,7 @@ def test_new_inputs_are_asked_of_the_whole_posterior():
     found, wanted = (each.origin.posterior.marginals(new).variance for each in (m, exact))
     np.testing.assert_allclose(found, wanted, rtol=1e-8)
     with pytest.raises(DataError, match="17 is no training example's id"):
-        m.origin.local(ArrayExamples.of(new, np.zeros(5, int), ids=[3, 17, 1, 0, 2]).whole)
+        m.origin.batch_statistics(ArrayExamples.of(new, np.zeros(5, int), ids=[3, 17, 1, 0, 2]).whole)
 
 
 def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordable():

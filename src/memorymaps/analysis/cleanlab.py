@@ -37,7 +37,7 @@ def for_cleanlab(m: MemoryMap) -> dict[str, Any]:
             f"the map is of a {d.likelihood} likelihood with {m.provenance.outputs} output(s): for_cleanlab needs a "
             "classifier's: Categorical with up to 100 classes, or Bernoulli with one output and targets 0 and 1"
         )
-    p = m["loo_mean"] if several else _two_columns(m)
+    p = m["loo_mean"] if several else _binary_probabilities(m)
     if not np.all(np.isfinite(p)):
         lost = int(np.count_nonzero(~np.isfinite(p).all(axis=1)))
         raise ValueError(f"{lost} example(s) have no leave-one-out prediction: m.filter(m['warning'] == 0) first")
@@ -45,7 +45,7 @@ def for_cleanlab(m: MemoryMap) -> dict[str, Any]:
     return {"labels": np.asarray([codes[label] for label in m["target"].tolist()]), "pred_probs": p}
 
 
-def _two_columns(m: MemoryMap) -> Any:
+def _binary_probabilities(m: MemoryMap) -> Any:
     """`(1 − p, p)` of a binary map: its prediction where that is a probability, else from the move of its output."""
     if is_binary(m):
         p = np.clip(m["loo_prediction"], 0, 1)

@@ -39,7 +39,7 @@ def pearson_residuals(m: MemoryMap) -> Array:
     return -np.copysign(m["standardised_error"], m["residual"])  # a decreasing link turns e around, not y − μ
 
 
-def _room(m: MemoryMap) -> Array:
+def _one_minus_leverage(m: MemoryMap) -> Array:
     """`1 − h`, NaN where the example cannot be left out."""
     h = hat_values(m)
     return np.where(1 - h < 1e-10, np.nan, 1 - h)
@@ -47,7 +47,7 @@ def _room(m: MemoryMap) -> Array:
 
 def internally_studentised(m: MemoryMap) -> Array:
     """`r_i/√(1 − h_i)` with the dispersion of the whole fit: `[n]`. R: `rstandard`."""
-    return pearson_residuals(m) / np.sqrt(_room(m))
+    return pearson_residuals(m) / np.sqrt(_one_minus_leverage(m))
 
 
 def loo_scale(m: MemoryMap) -> Array:
@@ -64,7 +64,7 @@ def externally_studentised(m: MemoryMap) -> Array:
     return internally_studentised(m) / loo_scale(m)
 
 
-def _parameters(m: MemoryMap) -> int:
+def _num_parameters(m: MemoryMap) -> int:
     rank = m.provenance.description.rank
     if rank is None:
         raise ValueError("the posterior of this map does not say how many parameters it has")
@@ -73,22 +73,22 @@ def _parameters(m: MemoryMap) -> int:
 
 def cooks_distance(m: MemoryMap) -> Array:
     """`D_i = t_i² h_i/((1 − h_i) p)`: `[n]` [CW]."""
-    return internally_studentised(m) ** 2 * hat_values(m) / (_room(m) * _parameters(m))
+    return internally_studentised(m) ** 2 * hat_values(m) / (_one_minus_leverage(m) * _num_parameters(m))
 
 
 def dffits(m: MemoryMap) -> Array:
     """Change of the fit in units of its own standard error, `t*_i √(h_i/(1 − h_i))`: `[n]`, external scale."""
-    return externally_studentised(m) * np.sqrt(hat_values(m) / _room(m))
+    return externally_studentised(m) * np.sqrt(hat_values(m) / _one_minus_leverage(m))
 
 
 def dffits_internal(m: MemoryMap) -> Array:
     """DFFITS with the dispersion of the whole fit: `[n]`."""
-    return internally_studentised(m) * np.sqrt(hat_values(m) / _room(m))
+    return internally_studentised(m) * np.sqrt(hat_values(m) / _one_minus_leverage(m))
 
 
 def covratio(m: MemoryMap) -> Array:
     """`det Cov(θ̂_(i))/det Cov(θ̂) = (s_(i)/s)^{2p}/(1 − h_i)`: `[n]`."""
-    return loo_scale(m) ** (2 * _parameters(m)) / _room(m)
+    return loo_scale(m) ** (2 * _num_parameters(m)) / _one_minus_leverage(m)
 
 
 def press_residuals(m: MemoryMap) -> Array:
@@ -120,9 +120,9 @@ def dfbeta(m: MemoryMap) -> Array:
         The posterior has no parameters to move.
     """
     _one_output(m)
-    parts = [_moves(m, batch) for batch in _origin(m).examples]
+    parts = [_parameter_changes(m, batch) for batch in _origin(m).examples]
     change = np.concatenate(parts)[m["row"]]
-    return np.where(_aliased(m), np.nan, change)
+    return np.where(_aliased_mask(m), np.nan, change)
 
 
 def _origin(m: MemoryMap) -> Origin:
@@ -131,7 +131,7 @@ def _origin(m: MemoryMap) -> Origin:
     return m.origin
 
 
-def _changes(origin: Origin) -> tuple[Callable[[Any], Array], Callable[[Array], Array]]:
+def _parameter_maps(origin: Origin) -> tuple[Callable[[Any], Array], Callable[[Array], Array]]:
     """`Z` of inputs, and parameters from its coordinates."""
     able = capabilities_of(origin.posterior)
     if able.covariance_root is None or able.from_whitened is None:
@@ -142,16 +142,16 @@ def _changes(origin: Origin) -> tuple[Callable[[Any], Array], Callable[[Array], 
     return able.covariance_root, able.from_whitened
 
 
-def _moves(m: MemoryMap, batch: Batch) -> Array:
+def _parameter_changes(m: MemoryMap, batch: Batch) -> Array:
     origin = _origin(m)
-    at = origin.local(batch)
-    room = 1 - at.leverage
-    push = at.error[:, 0] / np.where(room < 1e-10, np.nan, room)
-    root, from_whitened = _changes(origin)
+    stats = origin.batch_statistics(batch)
+    one_minus_h = 1 - stats.leverage
+    push = stats.error[:, 0] / np.where(one_minus_h < 1e-10, np.nan, one_minus_h)
+    root, from_whitened = _parameter_maps(origin)
     return -from_whitened(root(batch.inputs)[:, 0] * push[:, None])[..., 0]
 
 
-def _aliased(m: MemoryMap) -> Array:
+def _aliased_mask(m: MemoryMap) -> Array:
     d = m.provenance.description
     return np.asarray([name in d.aliased for name in d.parameters])
 
@@ -159,8 +159,8 @@ def _aliased(m: MemoryMap) -> Array:
 def standard_errors(m: MemoryMap) -> Array:
     """`√diag S⁻¹`: `[p]`, the parameters' posterior standard deviations."""
     _one_output(m)
-    from_whitened = _changes(_origin(m))[1]
-    basis = from_whitened(np.eye(_parameters(m)))[..., 0]
+    from_whitened = _parameter_maps(_origin(m))[1]
+    basis = from_whitened(np.eye(_num_parameters(m)))[..., 0]
     return np.sqrt(np.sum(basis**2, axis=0))
 
 

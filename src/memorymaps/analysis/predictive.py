@@ -62,7 +62,7 @@ def loo_predictive(m: MemoryMap) -> LooPredictive:
         raise TypeError(f"the likelihood is {d.likelihood}: closed forms need Gaussian noise; see the column loo_loss")
     mean = m["loo_prediction"].reshape(len(m), -1)
     gap = mean - (m["prediction"].reshape(len(m), -1) - m["residual"].reshape(len(m), -1))
-    covariance = _covariances(m)
+    covariance = _loo_covariances(m)
     solved = np.linalg.solve(covariance, gap[..., None])[..., 0]
     with np.errstate(invalid="ignore"):  # undefined rows are NaN and stay it
         spread = np.linalg.slogdet(2 * math.pi * covariance)[1]
@@ -70,7 +70,7 @@ def loo_predictive(m: MemoryMap) -> LooPredictive:
     return LooPredictive(mean, np.linalg.diagonal(covariance), log_density)
 
 
-def _covariances(m: MemoryMap) -> Array:
+def _loo_covariances(m: MemoryMap) -> Array:
     """Noise and uncertainty of each example's outputs without it, `[n, c, c]`; NaN at the bound and without weight."""
     if m.provenance.outputs == 1:
         h = m["leverage"]
@@ -79,10 +79,12 @@ def _covariances(m: MemoryMap) -> Array:
         return np.asarray(noise / np.where(1 - h < 1e-10, np.nan, 1 - h))[:, None, None]
     if m.origin is None:
         raise ValueError("several outputs need the posterior, and a map read from disk has none: use the live map")
-    seen: Any = (m.origin.local(batch) for batch in m.origin.examples)
-    return np.concatenate([_noise(at) + cavity_variance(at.variance, at.curvature) for at in seen])[m["row"]]
+    seen: Any = (m.origin.batch_statistics(batch) for batch in m.origin.examples)
+    return np.concatenate(
+        [_noise_covariance(stats) + cavity_variance(stats.variance, stats.curvature) for stats in seen]
+    )[m["row"]]
 
 
-def _noise(at: Any) -> Array:
+def _noise_covariance(stats: Any) -> Array:
     """`(wΛ)⁻¹ [n, c, c]`; NaN for examples without weight."""
-    return np.linalg.inv(np.where(at.weight[:, None, None] > 0, at.curvature, np.nan))
+    return np.linalg.inv(np.where(stats.weight[:, None, None] > 0, stats.curvature, np.nan))

@@ -55,18 +55,18 @@ def refit(
     if top < 1 or steps < 1 or not tolerance > 0:
         raise ValueError(f"top = {top}, steps = {steps}, tolerance = {tolerance}: expected positive numbers")
     origin, rows = require_origin(m), top_positions(m, top, by)
-    source, where = refits_of(origin.posterior), m["row"][rows]
-    f = origin.local(origin.examples.take(where)).f
-    what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **own_recipe(m)}
-    with Journal.opened(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:
+    source, where = require_refit(origin.posterior), m["row"][rows]
+    f = origin.batch_statistics(origin.examples.take(where)).f
+    what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **refit_settings(m)}
+    with Journal.resume(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:
         _run(source, where, journal, steps, tolerance, progress)
         rest, found = (
             journal.result(-1, where)[0],
             [journal.result(row, where[k : k + 1]) for k, row in enumerate(where)],
         )
     deviation = np.stack([output[0] for output, _ in found]) - rest
-    moving = np.asarray([moved for _, moved in found])
-    warning = np.where(moving > tolerance, int(Warn.NOT_CONVERGED), 0)
+    remaining_change = np.asarray([moved for _, moved in found])
+    warning = np.where(remaining_change > tolerance, int(Warn.NOT_CONVERGED), 0)
     mean = origin.posterior.likelihood.mean
     drift = float(np.max(np.sum(np.abs(mean(rest) - mean(f)), axis=-1)))
     note = (
@@ -76,7 +76,7 @@ def refit(
     return replace_deviations(m, rows, deviation, warning, "refitted", note)
 
 
-def refits_of(source: Posterior) -> Refit:
+def require_refit(source: Posterior) -> Refit:
     """The posterior's own refits.
 
     Raises
@@ -93,7 +93,7 @@ def refits_of(source: Posterior) -> Refit:
     return found
 
 
-def own_recipe(m: MemoryMap) -> dict[str, str]:
+def refit_settings(m: MemoryMap) -> dict[str, str]:
     """What a model's own refits depend on beside the data: a journal of another loss, prior or network is not read."""
     d = m.provenance.description
     return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
@@ -102,7 +102,7 @@ def own_recipe(m: MemoryMap) -> dict[str, str]:
 def _run(source: Refit, rows: Array, journal: Journal, steps: int, tolerance: float, progress: bool | None) -> None:
     """Everything that the journal lacks; first the model at rest, with nothing removed."""
     tasks = [(-1, rows[:0], rows), *((int(row), rows[k : k + 1], rows[k : k + 1]) for k, row in enumerate(rows))]
-    lacking = [task for task in tasks if not journal.knows(task[0], task[2])]
+    lacking = [task for task in tasks if not journal.has_result(task[0], task[2])]
     hidden = None if progress is None else not progress
     for row, removed, wanted in tqdm(lacking, desc="refitting", unit="model", delay=1.0, disable=hidden):
         journal.add(row, wanted, *source.refit(removed, wanted, steps, tolerance))

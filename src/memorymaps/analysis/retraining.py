@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from tqdm.auto import tqdm
 
 from memorymaps.analysis.journal import Journal
-from memorymaps.analysis.refitting import own_recipe, refits_of
+from memorymaps.analysis.refitting import refit_settings, require_refit
 from memorymaps.core.arrays import Array
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.posteriors.capabilities import Refit
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Retrain = Callable[[Array, Array], Array]
-_WHAT = {"memorymaps": "retrain_check"}
+_RUN_KIND = {"memorymaps": "retrain_check"}
 
 
 class RetrainingError(RuntimeError):
@@ -53,29 +53,29 @@ class RetrainCheck:
         """As a pandas data frame."""
         return self.table.to_pandas()
 
-    def _pairs(self) -> tuple[Array, Array]:
+    def _finite_pairs(self) -> tuple[Array, Array]:
         known = np.isfinite(self["estimate"])
         return self["estimate"][known], self["truth"][known]
 
     @property
     def slope(self) -> float:
         """Estimate on truth, a regression through the origin; 1 is right."""
-        s, t = self._pairs()
+        s, t = self._finite_pairs()
         return float(s @ t / (t @ t)) if np.any(t) else float("nan")
 
     @property
     def relative_error(self) -> float:
         """`‖estimate − truth‖/‖truth‖`."""
-        s, t = self._pairs()
+        s, t = self._finite_pairs()
         return float(np.linalg.norm(s - t) / np.linalg.norm(t)) if np.any(t) else float("nan")
 
     @property
     def spearman(self) -> float:
         """Rank correlation."""
-        return float(spearmanr(*self._pairs()).statistic)
+        return float(spearmanr(*self._finite_pairs()).statistic)
 
     def __str__(self) -> str:
-        lost = len(self) - len(self._pairs()[0])
+        lost = len(self) - len(self._finite_pairs()[0])
         return (
             f"{len(self)} examples retrained without: slope {self.slope:.2f}, relative error "
             f"{self.relative_error:.3f}, "
@@ -127,22 +127,22 @@ def retrain_check(
     """
     if m.origin is None:
         raise ValueError("the check needs the likelihood, and a map read from disk has none: use memory_map's own map")
-    chosen = _chosen(m, k) if ids is None else m.select(ids)
+    chosen = _choose_examples(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
         raise ValueError("executor= runs your own retrain(removed, wanted): the network's own refit goes one by one")
-    what = {**_WHAT, "recipe": "retrain"} if retrain else {**_WHAT, **own_recipe(m)}
-    retrain, at = retrain or _own(refits_of(m.origin.posterior)), m.origin.local(batch).f
-    with Journal.opened(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
+    what = {**_RUN_KIND, "recipe": "retrain"} if retrain else {**_RUN_KIND, **refit_settings(m)}
+    retrain, at = retrain or _refit_as_retrain(require_refit(m.origin.posterior)), m.origin.batch_statistics(batch).f
+    with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
         _run(chosen, retrain, journal, executor, progress)
-        return _compared(m, chosen, at, journal)
+        return _comparison(m, chosen, at, journal)
 
 
-def _own(source: Refit) -> Retrain:
+def _refit_as_retrain(source: Refit) -> Retrain:
     return lambda removed, wanted: source.refit(removed, wanted)[0]
 
 
-def _chosen(m: MemoryMap, k: int) -> MemoryMap:
+def _choose_examples(m: MemoryMap, k: int) -> MemoryMap:
     if k < 2:
         raise ValueError(f"k = {k}: expected at least 2 examples")
     ranked = m.top(len(m))["id"]
@@ -155,30 +155,30 @@ def _run(chosen: MemoryMap, retrain: Retrain, journal: Journal, executor: Execut
     rows = np.array(chosen["row"])  # a copy: the recipe may hand it to torch, which wants to write
     none = (-1, np.asarray([], dtype=np.int64), rows)
     tasks = [none, *((int(row), np.asarray([row]), np.asarray([row])) for row in rows)]
-    lacking = [task for task in tasks if not journal.knows(task[0], task[2])]
+    lacking = [task for task in tasks if not journal.has_result(task[0], task[2])]
     hidden = None if bar is None else not bar
     with tqdm(total=len(lacking), desc="retraining", unit="model", delay=1.0, disable=hidden) as shown:
         for row, wanted, f in _results(lacking, retrain, executor):
-            journal.add(row, wanted, _checked(row, wanted, f, chosen.provenance.outputs))
+            journal.add(row, wanted, _check_outputs(row, wanted, f, chosen.provenance.outputs))
             shown.update()
 
 
 def _results(tasks: list[Any], retrain: Retrain, executor: Executor | None) -> Iterator[tuple[int, Array, Any]]:
     if executor is None:
         for row, removed, wanted in tasks:
-            yield row, wanted, _guarded(row, functools.partial(retrain, removed, wanted))
+            yield row, wanted, _call_retrain(row, functools.partial(retrain, removed, wanted))
         return
     pending = {executor.submit(retrain, removed, wanted): (row, wanted) for row, removed, wanted in tasks}
     try:
         for done in as_completed(pending):
             row, wanted = pending[done]
-            yield row, wanted, _guarded(row, done.result)
+            yield row, wanted, _call_retrain(row, done.result)
     finally:
         for rest in pending:
             rest.cancel()
 
 
-def _guarded(row: int, work: Callable[[], Any]) -> Any:
+def _call_retrain(row: int, work: Callable[[], Any]) -> Any:
     try:
         return work()
     except Exception as error:
@@ -186,7 +186,7 @@ def _guarded(row: int, work: Callable[[], Any]) -> Any:
         raise RetrainingError(f"retraining {what} failed: {type(error).__name__}: {error}") from error
 
 
-def _checked(row: int, wanted: Array, f: Any, c: int) -> Array:
+def _check_outputs(row: int, wanted: Array, f: Any, c: int) -> Array:
     """Outputs `[len(wanted), c]`."""
     found = np.asarray(f.detach().cpu() if hasattr(f, "detach") else f, dtype=float)
     shaped = found[:, None] if found.ndim == 1 else found
@@ -198,7 +198,7 @@ def _checked(row: int, wanted: Array, f: Any, c: int) -> Array:
     return shaped
 
 
-def _compared(m: MemoryMap, chosen: MemoryMap, at: Array, journal: Journal) -> RetrainCheck:
+def _comparison(m: MemoryMap, chosen: MemoryMap, at: Array, journal: Journal) -> RetrainCheck:
     assert m.origin is not None
     likelihood, rows = m.origin.posterior.likelihood, chosen["row"]
     y, before = np.asarray(m.origin.examples.take(rows).target), journal.result(-1, rows)[0]

@@ -27,7 +27,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def cut(self, rows: slice, inputs: Any = None) -> Batch:
+    def take_slice(self, rows: slice, inputs: Any = None) -> Batch:
         """Some of the examples; their inputs are cut by whoever knows how."""
         weight, offset = (None if each is None else each[rows] for each in (self.weight, self.offset))
         return Batch(inputs, self.target[rows], self.ids[rows], weight, offset)

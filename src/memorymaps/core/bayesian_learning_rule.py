@@ -155,11 +155,11 @@ class BLR:
         total = self.prior + np.sum(self.gradients, axis=0)
         return (1 - self.rate) * self.natural - self.rate * total
 
-    def gap(self) -> float:
+    def relative_gap(self) -> float:
         """`‖λ + Σ g̃_j‖/‖λ‖`: how far the rule is from its fixed point, where the equation speaks of the optimum."""
         rest = self.natural + self.prior + np.sum(self.gradients, axis=0)
         return float(np.linalg.norm(rest) / max(np.linalg.norm(self.natural), np.finfo(float).tiny))
 
-    def at(self, rate: float) -> BLR:
+    def with_rate(self, rate: float) -> BLR:
         """The same state with another step."""
         return replace(self, rate=rate)

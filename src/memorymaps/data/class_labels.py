@@ -11,7 +11,7 @@ from memorymaps.core.likelihoods.base import TargetError
 from memorymaps.data.examples import first_missing
 
 
-def numbered(classes: Array, batch: Batch) -> Batch:
+def encode_labels(classes: Array, batch: Batch) -> Batch:
     """A batch with labels as positions in the sorted `classes`; text and numbers that read the same are the same.
 
     Raises

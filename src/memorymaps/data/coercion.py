@@ -56,12 +56,12 @@ def count_rows(inputs: Any) -> int:
     return int(counts.pop()[0])
 
 
-def rows_of(inputs: Any, rows: Any) -> Any:
+def take_rows(inputs: Any, rows: Any) -> Any:
     """Rows of inputs of any kind: arrays, data frames, mappings and tuples of arrays."""
     if isinstance(inputs, Mapping):
-        return {key: rows_of(value, rows) for key, value in inputs.items()}
+        return {key: take_rows(value, rows) for key, value in inputs.items()}
     if isinstance(inputs, tuple):
-        return tuple(rows_of(value, rows) for value in inputs)
+        return tuple(take_rows(value, rows) for value in inputs)
     return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
 
 
@@ -129,7 +129,7 @@ def as_ids(ids: Any) -> Array:
     return np.asarray([str(value) for value in values])
 
 
-def sliced(values: Array | None, rows: Any) -> Array | None:
+def take_optional(values: Array | None, rows: Any) -> Array | None:
     """Some rows of a column that may be absent."""
     return None if values is None else values[rows]
 

@@ -33,7 +33,7 @@ class Examples(ABC):
         """The examples at these positions (a slice or an integer array), in the order asked for."""
 
     @property
-    def named(self) -> bool:
+    def has_ids(self) -> bool:
         """Whether the data say themselves what their examples are called."""
         return True
 

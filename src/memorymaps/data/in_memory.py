@@ -16,8 +16,8 @@ from memorymaps.data.coercion import (
     checked_ids,
     checked_weights,
     count_rows,
-    rows_of,
-    sliced,
+    take_optional,
+    take_rows,
 )
 from memorymaps.data.examples import BATCH, DataError, Examples
 
@@ -73,7 +73,7 @@ class ArrayExamples(Examples):
         return cls(batch, batch_size)
 
     @property
-    def named(self) -> bool:
+    def has_ids(self) -> bool:
         """Whether ids are other than row numbers."""
         return not np.array_equal(self.whole.ids, np.arange(len(self)))
 
@@ -89,19 +89,23 @@ class ArrayExamples(Examples):
         b = self.whole
         rows = rows if isinstance(rows, slice) else np.array(rows)  # a copy: torch wants indices it could write to
         return Batch(
-            rows_of(b.inputs, rows), b.target[rows], b.ids[rows], sliced(b.weight, rows), sliced(b.offset, rows)
+            take_rows(b.inputs, rows),
+            b.target[rows],
+            b.ids[rows],
+            take_optional(b.weight, rows),
+            take_optional(b.offset, rows),
         )
 
 
 @dataclass(frozen=True)
-class Cached(Examples):
+class CachedExamples(Examples):
     """Examples that were read once and stay in memory, for those who pass over them often."""
 
     source: Examples
     batches: tuple[Batch, ...]
 
     @classmethod
-    def of(cls, source: Examples) -> Cached:
+    def of(cls, source: Examples) -> CachedExamples:
         """Read them."""
         return cls(source, tuple(source))
 

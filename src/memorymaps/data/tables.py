@@ -78,9 +78,9 @@ def encoder(features: pd.DataFrame) -> Any:
     """A transformer: numbers as they are (standardised), every other column one-hot without its first level."""
     compose, prep = require("sklearn.compose"), require("sklearn.preprocessing")
     numbers = _numeric_columns(features)
-    words = [c for c in features.columns if c not in numbers]
+    text_columns = [c for c in features.columns if c not in numbers]
     onehot = prep.OneHotEncoder(drop="first", sparse_output=False)
-    steps = [("numbers", prep.StandardScaler(), numbers), ("words", onehot, words)]
+    steps = [("numbers", prep.StandardScaler(), numbers), ("words", onehot, text_columns)]
     return compose.ColumnTransformer(steps, verbose_feature_names_out=False)
 
 
@@ -156,12 +156,12 @@ def read_images(source: str) -> Any:
         raise FileNotFoundError(f"no file {file}")
     if file.suffix == ".npy":
         return np.load(file, mmap_mode="r", allow_pickle=False)
-    with np.load(file, allow_pickle=False) as held:
-        if not name and len(held.files) != 1:
-            raise DataError(f"{file} holds {held.files}: say which, as {file}:{held.files[0]}")
-        if name and name not in held.files:
-            raise DataError(f"{file} has no array {name!r}; it holds {held.files}")
-        return held[name or held.files[0]]
+    with np.load(file, allow_pickle=False) as arrays:
+        if not name and len(arrays.files) != 1:
+            raise DataError(f"{file} holds {arrays.files}: say which, as {file}:{arrays.files[0]}")
+        if name and name not in arrays.files:
+            raise DataError(f"{file} has no array {name!r}; it holds {arrays.files}")
+        return arrays[name or arrays.files[0]]
 
 
 def read_texts(source: str) -> list[str]:

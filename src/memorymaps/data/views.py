@@ -51,7 +51,7 @@ class WithColumns(Examples):
             Other lengths than that of the data, duplicate ids, ids although the data bring their own.
         """
         n = len(source)
-        if ids is not None and source.named:
+        if ids is not None and source.has_ids:
             raise DataError("ids=… were given and the data bring ids of their own: leave one of them out")
         names = None if ids is None else checked_ids(ids, None, n)
         return cls(source, names, checked_weights(sample_weight, n), checked_column(offset, n, "offset"))

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
 
 
-_TOGETHER = 256  # members whose factors are held at a time
+_CHUNK = 256  # members whose factors are held at a time
 
 
-_SOLVED = 1e-2  # relative residual of an iterative removal that still gives two digits
+_MAX_RESIDUAL = 1e-2  # relative residual of an iterative removal that still gives two digits
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
     """
     origin = _origin(m)
     members = {name: m["row"][rows] for name, rows in resolve_groups(m, groups).items()}
-    respond = _responses(origin, list(members.values()))
-    effects, start = _Effects(list(members.values()), m.provenance.n), 0
+    respond = _deviation_function(origin, list(members.values()))
+    effects, start = _GroupSums(list(members.values()), m.provenance.n), 0
     for batch in origin.examples:
-        effects.add(start, respond(batch.inputs), origin.local(batch))
+        effects.add(start, respond(batch.inputs), origin.batch_statistics(batch))
         start += len(batch)
     return LeaveOut(pa.table({"group": pa.array([str(name) for name in members]), **effects.columns()}))
 
@@ -86,12 +86,12 @@ def _origin(m: ExampleTable) -> Origin:
     return m.origin
 
 
-def _responses(origin: Origin, members: list[Array]) -> Callable[[Any], Array]:
+def _deviation_function(origin: Origin, members: list[Array]) -> Callable[[Any], Array]:
     """Deviations `[n, c, groups]` of any batch of inputs."""
     able = capabilities_of(origin.posterior)
     if able.covariance_root is not None:
         root = able.covariance_root
-        shifts = np.stack([_shift(origin, root, rows) for rows in members], axis=1)
+        shifts = np.stack([_group_coordinates(origin, root, rows) for rows in members], axis=1)
         return lambda inputs: np.tensordot(root(inputs), shifts, axes=(-1, 0))
     if able.removal is None:
         raise TypeError(
@@ -100,48 +100,48 @@ def _responses(origin: Origin, members: list[Array]) -> Callable[[Any], Array]:
         )
     influence = able.removal
     deltas, residual = influence.parameter_change([np.sort(rows) for rows in members])
-    if np.any(residual > _SOLVED):
+    if np.any(residual > _MAX_RESIDUAL):
         raise ValueError(f"removal was solved to a relative residual of {residual.max():.1g} only: try smaller groups")
     return lambda inputs: influence.output_change(inputs, deltas)
 
 
-def _shift(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
+def _group_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
     members = np.sort(rows)
-    pieces = (origin.examples.take(members[start : start + _TOGETHER]) for start in range(0, len(members), _TOGETHER))
-    return group_coordinates(_of_members(origin, root, batch) for batch in pieces)
+    pieces = (origin.examples.take(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK))
+    return group_coordinates(_member_terms(origin, root, batch) for batch in pieces)
 
 
-def _of_members(origin: Origin, root: Callable[[Any], Array], batch: Batch) -> tuple[Array, Array, Array]:
+def _member_terms(origin: Origin, root: Callable[[Any], Array], batch: Batch) -> tuple[Array, Array, Array]:
     """`e`, `Z` and `Λ`."""
-    at: Any = origin.local(batch)
-    return at.error, root(batch.inputs), at.curvature
+    stats: Any = origin.batch_statistics(batch)
+    return stats.error, root(batch.inputs), stats.curvature
 
 
-class _Effects:
+class _GroupSums:
     """Sums over members and over everybody else, batch by batch."""
 
     def __init__(self, members: list[Array], n: int):
-        self._inside = np.zeros((n, len(members)), dtype=bool)
+        self._is_member = np.zeros((n, len(members)), dtype=bool)
         for k, rows in enumerate(members):
-            self._inside[rows, k] = True
+            self._is_member[rows, k] = True
         self._sums = np.zeros((7, len(members)))
 
-    def add(self, start: int, deviation: Array, at: Any) -> None:
+    def add(self, start: int, deviation: Array, stats: Any) -> None:
         """Take in a batch with deviations `[n, c, groups]`."""
-        inside = self._inside[start : start + len(deviation)]
-        loss, mean = at.likelihood.nll(at.f, at.y), at.likelihood.mean(at.f)
+        inside = self._is_member[start : start + len(deviation)]
+        loss, mean = stats.likelihood.nll(stats.f, stats.y), stats.likelihood.mean(stats.f)
         for k in range(deviation.shape[-1]):
-            moved = at.f + deviation[..., k]
-            change = np.sum(np.abs(at.likelihood.mean(moved) - mean), axis=1)
-            rows = np.stack([change, loss, at.likelihood.nll(moved, at.y)])
+            moved = stats.f + deviation[..., k]
+            change = np.sum(np.abs(stats.likelihood.mean(moved) - mean), axis=1)
+            rows = np.stack([change, loss, stats.likelihood.nll(moved, stats.y)])
             self._sums[:3, k] += rows @ inside[:, k]
             self._sums[3:6, k] += rows @ ~inside[:, k]
-            self._sums[6, k] += at.leverage @ inside[:, k]
+            self._sums[6, k] += stats.leverage @ inside[:, k]
 
     def columns(self) -> dict[str, Array]:
         """The columns of `LeaveOut`."""
-        size = np.count_nonzero(self._inside, axis=0)
-        rest = len(self._inside) - size
+        size = np.count_nonzero(self._is_member, axis=0)
+        rest = len(self._is_member) - size
         s = self._sums
         return {
             "size": size, "leverage": s[6], "sensitivity": s[0], "loss": s[1] / size, "leave_out_loss": s[2] / size,
@@ -151,14 +151,14 @@ class _Effects:
 
 def resolve_groups(m: ExampleTable, groups: Any) -> dict[str, Array]:
     """Positions in the map of each group's members; see `leave_out` for what `groups` may be."""
-    found = _mapped(m, groups) if isinstance(groups, Mapping) else _labelled(m, groups)
+    found = _groups_from_mapping(m, groups) if isinstance(groups, Mapping) else _groups_from_labels(m, groups)
     for name, rows in found.items():
         if not 0 < len(np.unique(rows)) < m.provenance.n:
             raise ValueError(f"group {name!r} has {len(rows)} of {m.provenance.n} examples: expected some, not all")
     return found
 
 
-def _mapped(m: ExampleTable, groups: Mapping[Any, Any]) -> dict[str, Array]:
+def _groups_from_mapping(m: ExampleTable, groups: Mapping[Any, Any]) -> dict[str, Array]:
     if not groups:
         raise ValueError("no groups given")
     position = {value: row for row, value in enumerate(m["id"].tolist())}
@@ -168,7 +168,7 @@ def _mapped(m: ExampleTable, groups: Mapping[Any, Any]) -> dict[str, Array]:
     return {str(name): np.unique([position[value] for value in ids]) for name, ids in groups.items()}
 
 
-def _labelled(m: ExampleTable, groups: Any) -> dict[str, Array]:
+def _groups_from_labels(m: ExampleTable, groups: Any) -> dict[str, Array]:
     labels = m[groups] if isinstance(groups, str) else np.asarray(groups)
     if labels.shape != (len(m),):
         raise ValueError(f"group labels of shape {labels.shape}: expected one for each of {len(m)} examples")

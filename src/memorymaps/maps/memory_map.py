@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memorymaps.maps import group_removal as _leave_out
+from memorymaps.maps import group_removal as _group_removal
 from memorymaps.maps import loo_averages, store
 from memorymaps.maps import summary as _summary
 from memorymaps.maps.citations import bibtex
@@ -49,13 +49,13 @@ class MemoryMap(ExampleTable):
         """Leave-one-out estimates of the whole training set: loss, error, accuracy without retraining."""
         return loo_averages.leave_one_out(self)
 
-    def leave_out(self, groups: Any) -> _leave_out.LeaveOut:
+    def leave_out(self, groups: Any) -> _group_removal.LeaveOut:
         """What removing whole groups would do to their members and to everybody else.
 
         `groups` is a column's name (`"target"`: leave one class out), a mapping from names to ids, or one
         label for every example of this map.
         """
-        return _leave_out.leave_out(self, groups)
+        return _group_removal.leave_out(self, groups)
 
     def citation(self) -> str:
         """BibTeX of the methods behind this map.

@@ -43,7 +43,7 @@ class Provenance:
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """The inverse of `to_dict`, also after a trip through JSON."""
         known = {field.name for field in dataclasses.fields(Description)}
-        facts = {key: _frozen(value) for key, value in values["description"].items() if key in known}
+        facts = {key: _as_tuples(value) for key, value in values["description"].items() if key in known}
         made = {"description": Description(**facts), "estimator": Estimator(**values["estimator"])}
         return cls(**{**values, **made})
 
@@ -62,8 +62,8 @@ def upgraded(values: Any) -> Any:
     return {**values, "description": facts}
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 @cache

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _HIGH_LEVERAGE = 0.3  # mean leverage from which first-order sizes deserve a warning
 _LONG_STEP = 0.18  # mean leverage from which one Newton step can be a fifth and more too long (benchmarks)
-_RANKS = (
+_RANKS_ONLY = (
     "first-order sizes of a network: read them as ranks. refine(m, top=…) or refit(m, top=…) gives sizes of the largest"
 )
 _DISTANCE = 0.1  # posterior standard deviations per effective parameter that deserve a warning
@@ -48,17 +48,17 @@ def summarise(m: ExampleTable) -> Summary:
     if not len(m):
         return Summary((("Map", ("no examples",)),))
     sections = [
-        ("Map", _what(m)),
-        ("Scores (unit, sign)", _units()),
-        ("Complexity", _complexity(m)),
-        ("Memory", _memory(m)),
+        ("Map", _map_lines(m)),
+        ("Scores (unit, sign)", _unit_lines()),
+        ("Complexity", _complexity_lines(m)),
+        ("Memory", _concentration_lines(m)),
         ("Leave-one-out", (str(leave_one_out(m)),)),
         ("Warnings", warnings_of(m)),
     ]
     return Summary(tuple(sections))
 
 
-def _what(m: ExampleTable) -> tuple[str, ...]:
+def _map_lines(m: ExampleTable) -> tuple[str, ...]:
     d = m.provenance.description
     part = "" if len(m) == m.provenance.n else f" (of {m.provenance.n:,} in training; sums below are over these only)"
     lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
@@ -66,7 +66,7 @@ def _what(m: ExampleTable) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _units() -> tuple[str, ...]:
+def _unit_lines() -> tuple[str, ...]:
     return (
         "error        ≥ 0, units of the target: ‖prediction − truth‖",
         "leverage     ≥ 0, effective parameters: how far the model lets an example move its own prediction",
@@ -75,7 +75,7 @@ def _units() -> tuple[str, ...]:
     )
 
 
-def _complexity(m: ExampleTable) -> tuple[str, ...]:
+def _complexity_lines(m: ExampleTable) -> tuple[str, ...]:
     d, total = m.provenance.description, float(np.sum(m["leverage"]))
     lines = [f"Σ leverage = {total:.2f} effective parameters, {total / len(m):.4f} an example"]
     if d.effective_parameters is not None and len(m) == m.provenance.n:
@@ -86,14 +86,16 @@ def _complexity(m: ExampleTable) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _memory(m: ExampleTable) -> tuple[str, ...]:
+def _concentration_lines(m: ExampleTable) -> tuple[str, ...]:
     s = m["sensitivity"]
-    lines = [f"{share(s, part):.0%} of the sensitivity is in {part:.0%} of the examples" for part in (0.01, 0.05, 0.2)]
+    lines = [
+        f"{top_share(s, part):.0%} of the sensitivity is in {part:.0%} of the examples" for part in (0.01, 0.05, 0.2)
+    ]
     top = m.top(5)
     return (*lines, "most sensitive: " + ", ".join(str(value) for value in top["id"].tolist()))
 
 
-def share(sensitivity: Array, part: float) -> float:
+def top_share(sensitivity: Array, part: float) -> float:
     """Share of the total that the largest `part` of the examples hold (at least one example).
 
     Examples
@@ -109,11 +111,11 @@ def share(sensitivity: Array, part: float) -> float:
 def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warning lights of the map and its examples, in words."""
     codes = m["warning"]
-    lines = [_light(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
-    return (*_far(m), *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
+    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
+    return (*_warn_not_stationary(m), *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
 
-def _light(flag: Warn, count: int, n: int) -> str:
+def _warning_line(flag: Warn, count: int, n: int) -> str:
     meaning = {
         Warn.BOUND: "at the bound: the model hangs on them alone and cannot be refitted without them (NaN)",
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
@@ -135,7 +137,7 @@ def _warn_first_order(m: ExampleTable) -> tuple[str, ...]:
             "leave-one-out loss with it, is understated. Use an exact structure, refine(m) or refit(m), or read ranks "
             "only",
         )
-    return (_RANKS,) if m.provenance.description.nonlinear else ()
+    return (_RANKS_ONLY,) if m.provenance.description.nonlinear else ()
 
 
 def newton_step_unreliable(m: ExampleTable) -> bool:
@@ -170,7 +172,7 @@ def not_stationary(m: ExampleTable) -> bool:
     return distance is not None and distance >= _DISTANCE
 
 
-def _far(m: ExampleTable) -> tuple[str, ...]:
+def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
     if not not_stationary(m):
         return ()
     return (

@@ -33,7 +33,7 @@ class RunFolderError(ValueError):
     """Something in a run's folder that no Tracker wrote, or that has been damaged; the message names it."""
 
 
-def recorded(run: Path) -> dict[int, Path]:
+def recorded_steps(run: Path) -> dict[int, Path]:
     """Steps on disk, in order.
 
     Raises
@@ -85,14 +85,14 @@ class Trajectory:
     @classmethod
     def load(cls, run: str | Path) -> Trajectory:
         """The trajectory in a folder."""
-        if not recorded(Path(run)):
+        if not recorded_steps(Path(run)):
             raise FileNotFoundError(f"{run} holds no recorded steps: expected a folder that a Tracker wrote to")
         return cls(Path(run))
 
     @property
     def steps(self) -> list[int]:
         """Recorded steps."""
-        return list(recorded(self.run))
+        return list(recorded_steps(self.run))
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -120,7 +120,7 @@ class Trajectory:
         (Σ leverage), `seconds` that recording took."""
         import pandas as pd
 
-        rows = {step: _scalars(folder) for step, folder in recorded(self.run).items()}
+        rows = {step: _scalars(folder) for step, folder in recorded_steps(self.run).items()}
         return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="step"))
 
     def explore(self, path: str | Path | None = None, **options: Any) -> Any:
@@ -159,9 +159,9 @@ class Trajectory:
         """Share of all sensitivity in the most sensitive `parts` of the examples, one row a step."""
         import pandas as pd
 
-        from memorymaps.maps.summary import share
+        from memorymaps.maps.summary import top_share
 
-        rows = [{part: share(m["sensitivity"], part) for part in parts} for m in self._tables.values()]
+        rows = [{part: top_share(m["sensitivity"], part) for part in parts} for m in self._tables.values()]
         return pd.DataFrame(rows, index=pd.Index(self.steps, name="step"))
 
     def cartography(self) -> pd.DataFrame:

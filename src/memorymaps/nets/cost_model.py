@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from memorymaps.data.in_memory import Cached
+from memorymaps.data.in_memory import CachedExamples
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.autograd.pytree import leaves, take_rows
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -40,4 +40,4 @@ def fits_in_memory(problem: LaplaceProblem) -> bool:
 
 def in_memory(problem: LaplaceProblem) -> LaplaceProblem:
     """The problem with its data cached in memory if they are small, for algorithms that make many passes."""
-    return replace(problem, examples=Cached.of(problem.examples)) if fits_in_memory(problem) else problem
+    return replace(problem, examples=CachedExamples.of(problem.examples)) if fits_in_memory(problem) else problem

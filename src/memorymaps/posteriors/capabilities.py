@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.perturbation.local import Local
-from memorymaps.data.coercion import rows_of
+from memorymaps.core.perturbation.local import FullVariance
+from memorymaps.data.coercion import take_rows
 from memorymaps.posteriors.contract import Marginals, Posterior
 
 Transform = Callable[[Any], Any]
 
 
-class Along(Protocol):
+class DirectionalMarginals(Protocol):
     """A batch restricted to directions `D [n, c, k]`: outputs `f [n, c]` and `gram = DᵀVD [n, k, k]`."""
 
     @property
@@ -34,21 +34,21 @@ class Along(Protocol):
     def gram(self) -> Array:
         """`DᵀVD [n, k, k]`."""
 
-    def respond(self, share: Array) -> Array:
+    def matvec(self, coefficients: Array) -> Array:
         """`V D s [n, c]` for coefficients `s [n, k]` of the directions."""
 
 
-class Directional(Protocol):
+class DirectionalCovariance(Protocol):
     """`V` restricted to chosen directions, at a cost that does not grow with `c`, for models with many outputs."""
 
     @property
     def directions(self) -> int:
         """Number of leading directions of each `Λ` that the map uses."""
 
-    def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
+    def chunks(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
         """Consecutive parts of a batch that fit in memory, each with its rows."""
 
-    def along(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> Along:
+    def directional_marginals(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> DirectionalMarginals:
         """A batch restricted to `D = choose(f, rows)`, which depends on the outputs `f` of these rows."""
 
 
@@ -65,7 +65,7 @@ class RemovalInfluence(Protocol):
 class Refit(Protocol):
     """The model fitted again without some training rows, starting from its own parameters."""
 
-    def affordable(self) -> int:
+    def max_automatic_refits(self) -> int:
         """Number of refits that a map may make without being asked; 0: only on request."""
 
     def refit(self, removed: Array, wanted: Array, steps: int = ..., tolerance: float = ...) -> tuple[Array, float]:
@@ -87,7 +87,7 @@ class Capabilities:
     directional : `V` along chosen directions only, for many outputs.
     removal : removal of groups by iteration on the exact curvature, for models of any size.
     refit : refitting without some rows.
-    extra_columns : `(batch, at) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
+    extra_columns : `(batch, stats) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows).
     subgradient : `ids → w e [n, c]`, the element of `∂ℓ` that the optimum selects (dual variables), for losses with
@@ -96,10 +96,10 @@ class Capabilities:
 
     covariance_root: Callable[[Any], Array] | None = None
     from_whitened: Callable[[Array], Array] | None = None
-    directional: Directional | None = None
+    directional: DirectionalCovariance | None = None
     removal: RemovalInfluence | None = None
     refit: Refit | None = None
-    extra_columns: Callable[[Batch, Local], Mapping[str, Array]] | None = None
+    extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None
 
@@ -114,17 +114,17 @@ class Capabilities:
             ),
             removal=_optional(self.removal, lambda inner: _TransformedRemoval(inner, transform)),
             extra_columns=_optional(
-                self.extra_columns, lambda add: lambda batch, at: add(_transformed(batch, transform), at)
+                self.extra_columns, lambda add: lambda batch, stats: add(_transformed(batch, transform), stats)
             ),
         )
 
 
-NONE = Capabilities()
+NO_CAPABILITIES = Capabilities()
 
 
 def capabilities_of(source: Posterior) -> Capabilities:
     """The posterior's record; a posterior without the attribute `capabilities` has none."""
-    found: Capabilities = getattr(source, "capabilities", NONE)
+    found: Capabilities = getattr(source, "capabilities", NO_CAPABILITIES)
     return found
 
 
@@ -138,20 +138,20 @@ def _transformed(batch: Batch, transform: Transform) -> Batch:
 
 @dataclass(frozen=True)
 class _TransformedDirections:
-    inner: Directional
+    inner: DirectionalCovariance
     transform: Transform
 
     @property
     def directions(self) -> int:
         return self.inner.directions
 
-    def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
+    def chunks(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
         whole = self.transform(inputs)
-        for rows, _ in self.inner.parts(whole):
-            yield rows, rows_of(inputs, rows)
+        for rows, _ in self.inner.chunks(whole):
+            yield rows, take_rows(inputs, rows)
 
-    def along(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> Along:
-        return self.inner.along(self.transform(inputs), choose)
+    def directional_marginals(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> DirectionalMarginals:
+        return self.inner.directional_marginals(self.transform(inputs), choose)
 
 
 @dataclass(frozen=True)

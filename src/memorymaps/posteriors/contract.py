@@ -13,13 +13,13 @@ from memorymaps.core.likelihoods.base import Likelihood
 class Marginals:
     """Outputs `f [n, c]` and their posterior covariances `V [n, c, c]`.
 
-    `spread [n, c, c]` is uncertainty of `f` beyond `V` that no example can move (a sparse Gaussian process has some):
-    expectations are taken under `V + spread`, deviations follow `V`.
+    `residual_variance [n, c, c]` is uncertainty of `f` beyond `V` that no example can move (a sparse Gaussian process has some):
+    expectations are taken under `V + residual_variance`, deviations follow `V`.
     """
 
     f: Array
     variance: Array
-    spread: Array | None = None
+    residual_variance: Array | None = None
 
 
 @dataclass(frozen=True)

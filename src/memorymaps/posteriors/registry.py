@@ -24,7 +24,7 @@ class UnsupportedModelError(TypeError):
     """No adapter knows this kind of model."""
 
 
-class OpenFunction:
+class LazyDispatch:
     """A function of a model, open to new model kinds: dispatch on the class of its first argument.
 
     Adapters of this package are imported on first use, by the package names in the class's ancestry, so that
@@ -46,12 +46,12 @@ class OpenFunction:
         """Decorator: this function answers for models of class `kind` and its subclasses."""
         return self._dispatch.register(kind)
 
-    def kinds(self) -> list[type]:
+    def registered_classes(self) -> list[type]:
         """The model classes with an answer so far."""
         return [kind for kind in self._dispatch.registry if kind is not object]
 
 
-@OpenFunction
+@LazyDispatch
 def posterior(model: Any, examples: Examples) -> Any:
     """Posterior of a fitted model, given the examples it was trained on (as `training_data` returns them).
 
@@ -60,20 +60,20 @@ def posterior(model: Any, examples: Examples) -> Any:
     UnsupportedModelError
         No adapter for this kind of model; the message lists those there are.
     """
-    kinds = ", ".join(sorted({kind.__name__ for kind in posterior.kinds()})) or "none loaded"
+    kinds = ", ".join(sorted({kind.__name__ for kind in posterior.registered_classes()})) or "none loaded"
     raise UnsupportedModelError(
         f"no posterior for {type(model).__module__}.{type(model).__qualname__}; supported here: {kinds}. "
         "To add a model kind: @memorymaps.posterior.register(YourModel)"
     )
 
 
-@OpenFunction
+@LazyDispatch
 def examples_for(model: Any, data: Any) -> Any:
     """Training data that come as one object, as this kind of model reads it: networks also take batches of any kind."""
     return as_examples(data)
 
 
-@OpenFunction
+@LazyDispatch
 def as_examples(data: Any) -> Any:
     """Training data that comes as one object (a loader, a data set) as `Examples`.
 
@@ -90,7 +90,7 @@ def as_examples(data: Any) -> Any:
     )
 
 
-@OpenFunction
+@LazyDispatch
 def training_data(model: Any, examples: Examples | None) -> Any:
     """The examples as the model's training saw them: encoded targets, class weights, offsets.
 

@@ -29,7 +29,7 @@ class TargetError(ValueError):
         super().__init__(message)
         self.row = row
 
-    def named(self, ids: Array) -> TargetError:
+    def with_id(self, ids: Array) -> TargetError:
         """The same complaint about an example by its id, whatever part of the data was checked."""
         if self.row is None:
             return self
@@ -123,7 +123,7 @@ class Likelihood(ABC):
         return xp.matmul(xp.matrix_transpose(columns), columns)
 
 
-def refuse(bad: Array, y: Array, expected: str) -> None:
+def raise_for_targets(bad: Array, y: Array, expected: str) -> None:
     """Raise `TargetError` for the targets `y` where `bad [n]`, naming the first and what was expected."""
     xp = array_namespace(y)
     if xp.any(bad):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace, device
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, raise_for_targets
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.core.special_functions import logsumexp
 
@@ -32,7 +32,7 @@ class Categorical(Likelihood):
 
     def cached_at(self, f: Array) -> Likelihood:
         """With the class probabilities of `f` remembered; subclasses, whose mean may be another, as they are."""
-        return _CategoricalAt(f, self.mean(f)) if type(self) is Categorical else self
+        return _CachedCategorical(f, self.mean(f)) if type(self) is Categorical else self
 
     def mean(self, f: Array) -> Array:
         """Class probabilities."""
@@ -65,13 +65,13 @@ class Categorical(Likelihood):
     def fisher_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`p ∘ v − p(pᵀv)`."""
         p = self.mean(f)
-        return _spread_less_mean(p, p, v)
+        return _centred_product(p, p, v)
 
     def fisher_root_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`L = diag(√p) − p√pᵀ`: column `k` is `√p_k (1_k − p)`."""
         p = self.mean(f)
         half = array_namespace(f).sqrt(p)
-        return _spread_less_mean(half, p, v)
+        return _centred_product(half, p, v)
 
     def fisher_root(self, f: Array, y: Array) -> Array:
         """Cholesky's: `c − 1` columns, `L_kk = √(p_k q_k/q_{k−1})` and `L_jk = −(p_j/q_k) L_kk`, `q_k = Σ_{j>k} p_j`.
@@ -115,10 +115,12 @@ class Categorical(Likelihood):
         if y.ndim != 1:
             raise TargetError(f"class numbers of shape {tuple(y.shape)}: expected (n,)")
         y = as_numbers(y)
-        refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1} (classes are counted from 0)")
+        raise_for_targets(
+            ~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1} (classes are counted from 0)"
+        )
 
 
-def _spread_less_mean(a: Array, p: Array, v: Array) -> Array:
+def _centred_product(a: Array, p: Array, v: Array) -> Array:
     """`a ∘ v − p(aᵀv)` for directions `v [n, c, k]`, each of which had better lie together in memory."""
     xp = array_namespace(p)
     spread = a[:, None] * xp.matrix_transpose(v)
@@ -126,7 +128,7 @@ def _spread_less_mean(a: Array, p: Array, v: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class _CategoricalAt(Categorical):
+class _CachedCategorical(Categorical):
     """Knows the class probabilities of one array of outputs; for all others it asks anew."""
 
     f: Array

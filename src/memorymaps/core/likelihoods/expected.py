@@ -26,23 +26,23 @@ from memorymaps.core.likelihoods.exponential_family import (
 from memorymaps.core.likelihoods.links import Identity, Log, Probit
 from memorymaps.core.special_functions import logsumexp
 
-_ORDER = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63
-_POINTS = 1024  # quasi-random points for softmax
-_NUMBERS = 100_000  # of them held at once: they stay in the caches
+_HERMITE_NODES = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63
+_SOBOL_POINTS = 1024  # quasi-random points for softmax
+_CHUNK_NUMBERS = 100_000  # of them held at once: they stay in the caches
 
 
 @functools.cache
-def _hermite() -> tuple[Array, Array]:
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_ORDER)
+def _hermite_rule() -> tuple[Array, Array]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_HERMITE_NODES)
     return nodes[:, None], weights / weights.sum()
 
 
 @functools.cache
-def _quasi_normal(c: int) -> tuple[Array, Array]:
+def _sobol_rule(c: int) -> tuple[Array, Array]:
     from scipy.stats import norm, qmc
 
-    half = norm.ppf(qmc.Sobol(c, scramble=True, rng=0).random(_POINTS // 2))
-    return np.concatenate([half, -half]), np.full(_POINTS, 1 / _POINTS)
+    half = norm.ppf(qmc.Sobol(c, scramble=True, rng=0).random(_SOBOL_POINTS // 2))
+    return np.concatenate([half, -half]), np.full(_SOBOL_POINTS, 1 / _SOBOL_POINTS)
 
 
 def _root(variance: Array) -> Array:
@@ -55,12 +55,12 @@ def _root(variance: Array) -> Array:
 def expectation(g: Callable[[Array], Array], f: Array, variance: Array, rule: tuple[Array, Array]) -> Array:
     """`Σ_k w_k g(f + B z_k)` with `B Bᵀ = V`: the mean of `g` over `N(f, V)`, `f [n, c]`, `V [n, c, c]`."""
     total = 0.0
-    for z, w in _points(f, variance, rule):
+    for z, w in _quadrature_points(f, variance, rule):
         total = total + w * g(z)
     return total
 
 
-def _points(f: Array, variance: Array, rule: tuple[Array, Array]) -> Iterator[tuple[Array, float]]:
+def _quadrature_points(f: Array, variance: Array, rule: tuple[Array, Array]) -> Iterator[tuple[Array, float]]:
     """The places `f + B z_k [n, c]` and their weights."""
     xp = array_namespace(f)
     root = _root(variance)
@@ -74,7 +74,7 @@ def _diagonal(variance: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class _SameTargets(Likelihood):
+class _DelegatedTargets(Likelihood):
     """A likelihood that reads targets and decides as another one does."""
 
     likelihood: Likelihood
@@ -93,7 +93,7 @@ class _SameTargets(Likelihood):
 
 
 @dataclass(frozen=True)
-class GaussianExpectation(_SameTargets):
+class GaussianExpectation(_DelegatedTargets):
     """A likelihood whose answers are expectations under `N(f, V)`: same contract, `f` now being the mean.
 
     `E_q[ℓ]`, `E_q[σ(f)]`, `E_q[∇ℓ]`, `E_q[Λ]` (Bonnet's and Price's theorems make the last two the first and
@@ -111,17 +111,17 @@ class GaussianExpectation(_SameTargets):
     variance: Array
 
     def _average(self, g: Callable[[Array], Array], f: Array) -> Array:
-        return expectation(g, f, *self._rule(f))
+        return expectation(g, f, *self._quadrature_rule(f))
 
-    def _rule(self, f: Array) -> tuple[Array, tuple[Array, Array]]:
+    def _quadrature_rule(self, f: Array) -> tuple[Array, tuple[Array, Array]]:
         """The variance that counts, and a rule for it."""
         if isinstance(self.likelihood, ExponentialFamily) or f.shape[-1] == 1:
             # outputs do not interact: only the marginal variances count
             xp = array_namespace(f)
             spread = _diagonal(self.variance)[..., None] * xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
-            nodes, weights = _hermite()
+            nodes, weights = _hermite_rule()
             return spread, (np.repeat(nodes, f.shape[-1], axis=1), weights)
-        return self.variance, _quasi_normal(f.shape[-1])
+        return self.variance, _sobol_rule(f.shape[-1])
 
     def predictive_loss(self, f: Array, y: Array) -> Array:
         """`−log E_q[p(y ∣ f)]`: `[n]`, in nats, the log score of the posterior predictive."""
@@ -129,7 +129,7 @@ class GaussianExpectation(_SameTargets):
         if c == 1 and isinstance(self.likelihood, Gaussian) and isinstance(self.likelihood.link, Identity):
             total = self.likelihood.dispersion + _diagonal(self.variance)[:, 0]
             return 0.5 * (self.likelihood.residual(f, y)[:, 0] ** 2 / total + xp.log(2 * np.pi * total))
-        points = _points(f, *(self._rule(f) if c == 1 else (self.variance, _quasi_normal(c))))
+        points = _quadrature_points(f, *(self._quadrature_rule(f) if c == 1 else (self.variance, _sobol_rule(c))))
         return -logsumexp(xp.stack([np.log(w) - self.likelihood.nll(z, y) for z, w in points], axis=-1))
 
     def nll(self, f: Array, y: Array) -> Array:
@@ -138,7 +138,7 @@ class GaussianExpectation(_SameTargets):
 
     def mean(self, f: Array) -> Array:
         """`E_q[σ(f)]`."""
-        closed = _CLOSED_MEANS.get(_kind(self.likelihood))
+        closed = _CLOSED_MEANS.get(_family_and_link(self.likelihood))
         return closed(f, _diagonal(self.variance)) if closed else self._average(self.likelihood.mean, f)
 
     def mean_jacobian(self, f: Array) -> Array:
@@ -155,7 +155,7 @@ class GaussianExpectation(_SameTargets):
 
 
 @dataclass(frozen=True)
-class Moments:
+class SoftmaxMoments:
     """Of softmax under `N(f, V)`: `E log Σ exp f [n]`, `E p [n, c]`, `E ppᵀ [n, c, c]`."""
 
     total: Array
@@ -163,15 +163,15 @@ class Moments:
     pp: Array
 
 
-def softmax_moments(f: Array, variance: Array) -> Moments:
+def softmax_moments(f: Array, variance: Array) -> SoftmaxMoments:
     """All that a softmax is asked for in expectation, from one pass over the quasi-random points."""
     xp = array_namespace(f)
-    z, _ = _quasi_normal(f.shape[-1])
+    z, _ = _sobol_rule(f.shape[-1])
     steps, root = xp.asarray(z, dtype=f.dtype, device=device(f)), xp.matrix_transpose(_root(variance))
-    size = max(1, _NUMBERS // z.size)
+    size = max(1, _CHUNK_NUMBERS // z.size)
     parts = [slice(k, k + size) for k in range(0, max(1, f.shape[0]), size)]
     pieces = [_moments(f[part], xp.matmul(steps, root[part])) for part in parts]
-    return Moments(*(xp.concat(list(each)) for each in zip(*pieces, strict=True)))
+    return SoftmaxMoments(*(xp.concat(list(each)) for each in zip(*pieces, strict=True)))
 
 
 def _moments(f: Array, steps: Array) -> tuple[Array, Array, Array]:
@@ -190,14 +190,14 @@ def _moments(f: Array, steps: Array) -> tuple[Array, Array, Array]:
 class SoftmaxExpectation(GaussianExpectation):
     """`GaussianExpectation(Categorical(), V)` with its moments at `f` cached."""
 
-    known: tuple[Array, Moments] | None = None
+    cached: tuple[Array, SoftmaxMoments] | None = None
 
     def cached_at(self, f: Array) -> SoftmaxExpectation:
         """With the moments at `f` computed."""
-        return replace(self, known=(f, softmax_moments(f, self.variance)))
+        return replace(self, cached=(f, softmax_moments(f, self.variance)))
 
-    def _moments(self, f: Array) -> Moments:
-        return self.known[1] if self.known and self.known[0] is f else softmax_moments(f, self.variance)
+    def _moments(self, f: Array) -> SoftmaxMoments:
+        return self.cached[1] if self.cached and self.cached[0] is f else softmax_moments(f, self.variance)
 
     def nll(self, f: Array, y: Array) -> Array:
         """`E_q[log Σ exp f] − f_y`."""
@@ -222,7 +222,7 @@ class SoftmaxExpectation(GaussianExpectation):
 
 
 @dataclass(frozen=True)
-class ExpectedLikelihood(_SameTargets):
+class ExpectedLikelihood(_DelegatedTargets):
     """A likelihood met in expectation: `E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[Λ]` under each example's own `N(f, V)`.
 
     What variational posteriors (SVGP, VON, IVON) minimise [MPE App. H]. Without a variance it answers as the
@@ -264,7 +264,7 @@ class ExpectedLikelihood(_SameTargets):
         return self.likelihood.curvature(f, y)
 
 
-def _kind(likelihood: Likelihood) -> tuple[type, type]:
+def _family_and_link(likelihood: Likelihood) -> tuple[type, type]:
     return type(likelihood), type(getattr(likelihood, "link", None))
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from array_api_compat import array_namespace, device
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, raise_for_targets
 from memorymaps.core.likelihoods.links import BinaryLink, Identity, Link, Log, Logit
 from memorymaps.core.special_functions import gammaln, xlogy
 
@@ -24,7 +24,7 @@ class ExponentialFamily(Likelihood):
     """
 
     support: ClassVar[str] = "finite numbers"
-    canonical: ClassVar[tuple[type[Link], ...]] = ()  # links for which σ'(f) = v(μ)
+    canonical_links: ClassVar[tuple[type[Link], ...]] = ()  # links for which σ'(f) = v(μ)
     dispersion: float | tuple[float, ...]
     link: Link
 
@@ -36,16 +36,16 @@ class ExponentialFamily(Likelihood):
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         """Loss of every output, `[n, c]`."""
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         xp = array_namespace(y)
         return ~xp.isfinite(y)
 
-    def _phi(self, f: Array) -> Array:
+    def _dispersion(self, f: Array) -> Array:
         return array_namespace(f).asarray(self.dispersion, dtype=f.dtype, device=device(f))
 
-    def _gain(self, f: Array) -> Array:
+    def _derivative_over_variance(self, f: Array) -> Array:
         """`σ'(f) / v(μ)`, exactly one for the canonical link."""
-        if isinstance(self.link, self.canonical):
+        if isinstance(self.link, self.canonical_links):
             return array_namespace(f).ones_like(f)
         return self.link.derivative(f) / self.unit_variance(self.mean(f))
 
@@ -62,7 +62,7 @@ class ExponentialFamily(Likelihood):
         """Raise `TargetError` where a target lies outside the support."""
         y = self.encode(y, c)
         xp = array_namespace(y)
-        refuse(xp.any(self._unsupported(y), axis=1), y, f"{self.support} for {type(self).__name__}")
+        raise_for_targets(xp.any(self._outside_support(y), axis=1), y, f"{self.support} for {type(self).__name__}")
 
     def mean(self, f: Array) -> Array:
         """`μ = σ(f)`."""
@@ -75,15 +75,15 @@ class ExponentialFamily(Likelihood):
     def nll(self, f: Array, y: Array) -> Array:
         """Loss summed over outputs, `[n]`."""
         xp = array_namespace(f)
-        return xp.sum(self._nll(f, self.encode(y, f.shape[-1]), self._phi(f)), axis=-1)
+        return xp.sum(self._nll(f, self.encode(y, f.shape[-1]), self._dispersion(f)), axis=-1)
 
     def error(self, f: Array, y: Array) -> Array:
         """`(μ − y) σ'(f) / (φ v(μ))`."""
-        return self.residual(f, y) * self._gain(f) / self._phi(f)
+        return self.residual(f, y) * self._derivative_over_variance(f) / self._dispersion(f)
 
     def fisher_diagonal(self, f: Array, y: Array) -> Array:
         """The diagonal of `Λ`, `σ'(f)² / (φ v(μ))`: `[n, c]`."""
-        return self.link.derivative(f) * self._gain(f) / self._phi(f)
+        return self.link.derivative(f) * self._derivative_over_variance(f) / self._dispersion(f)
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`diag(σ'(f)² / (φ v(μ)))`."""
@@ -130,7 +130,7 @@ class Gaussian(ExponentialFamily):
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Identity()
-    canonical = (Identity,)
+    canonical_links = (Identity,)
 
     def unit_variance(self, mu: Array) -> Array:
         """One."""
@@ -156,18 +156,18 @@ class Bernoulli(ExponentialFamily):
 
     dispersion: float | tuple[float, ...] = 1.0
     link: BinaryLink = Logit()
-    canonical = (Logit,)
+    canonical_links = (Logit,)
     support = "values in [0, 1]"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~((y >= 0) & (y <= 1))
 
     def unit_variance(self, mu: Array) -> Array:
         """`μ(1 − μ)`."""
         return mu * (1 - mu)
 
-    def _gain(self, f: Array) -> Array:
-        if isinstance(self.link, self.canonical):
+    def _derivative_over_variance(self, f: Array) -> Array:
+        if isinstance(self.link, self.canonical_links):
             return array_namespace(f).ones_like(f)
         return self.link.derivative(f) / (self.link.mean(f) * self.link.complement(f))
 
@@ -186,10 +186,10 @@ class Poisson(ExponentialFamily):
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Log()
-    canonical = (Log,)
+    canonical_links = (Log,)
     support = "values ≥ 0"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~(array_namespace(y).isfinite(y) & (y >= 0))
 
     def unit_variance(self, mu: Array) -> Array:
@@ -209,7 +209,7 @@ class Gamma(ExponentialFamily):
     link: Link = Log()
     support = "values > 0"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~(array_namespace(y).isfinite(y) & (y > 0))
 
     def unit_variance(self, mu: Array) -> Array:
@@ -230,7 +230,7 @@ class InverseGaussian(ExponentialFamily):
     link: Link = Log()
     support = "values > 0"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~(array_namespace(y).isfinite(y) & (y > 0))
 
     def unit_variance(self, mu: Array) -> Array:
@@ -251,7 +251,7 @@ class NegativeBinomial(ExponentialFamily):
     link: Link = Log()
     support = "values ≥ 0"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~(array_namespace(y).isfinite(y) & (y >= 0))
 
     def unit_variance(self, mu: Array) -> Array:
@@ -286,7 +286,7 @@ class Tweedie(ExponentialFamily):
                 "Gamma, InverseGaussian"
             )
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         low = y > 0 if self.power > 2 else y >= 0
         return ~(array_namespace(y).isfinite(y) & low)
 

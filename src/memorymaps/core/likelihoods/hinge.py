@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from memorymaps.core.likelihoods.piecewise_linear import Deviation, Margin, Ramp
+from memorymaps.core.likelihoods.piecewise_linear import MarginLoss, Ramp, ResidualLoss
 
 
 @dataclass(frozen=True)
-class Hinge(Margin):
+class Hinge(MarginLoss):
     """`cost · max(0, 1 − u)`: smoothed, `e = −(2y − 1)Φ((1 − u)/√v)`, `Λ = φ(·)/√v` times cost [MPE App. G].
 
     Examples
@@ -28,7 +28,7 @@ class Hinge(Margin):
 
 
 @dataclass(frozen=True)
-class SquaredHinge(Margin):
+class SquaredHinge(MarginLoss):
     """`cost · max(0, 1 − u)²`."""
 
     cost: float = 1.0
@@ -40,7 +40,7 @@ class SquaredHinge(Margin):
 
 
 @dataclass(frozen=True)
-class ModifiedHuber(Margin):
+class ModifiedHuber(MarginLoss):
     """`cost · max(0, 1 − u)²`, a line of slope −4 below `u = −1`."""
 
     cost: float = 1.0
@@ -52,11 +52,11 @@ class ModifiedHuber(Margin):
 
 
 @dataclass(frozen=True)
-class Perceptron(Margin):
+class Perceptron(MarginLoss):
     """`cost · max(0, −u)`."""
 
     cost: float = 1.0
-    enough: ClassVar[float] = 0.0
+    required_margin: ClassVar[float] = 0.0
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
@@ -65,7 +65,7 @@ class Perceptron(Margin):
 
 
 @dataclass(frozen=True)
-class EpsilonInsensitive(Deviation):
+class EpsilonInsensitive(ResidualLoss):
     """`cost · max(0, |u| − ε)`."""
 
     epsilon: float = 0.1
@@ -78,7 +78,7 @@ class EpsilonInsensitive(Deviation):
 
 
 @dataclass(frozen=True)
-class SquaredEpsilonInsensitive(Deviation):
+class SquaredEpsilonInsensitive(ResidualLoss):
     """`cost · max(0, |u| − ε)²`."""
 
     epsilon: float = 0.1
@@ -91,7 +91,7 @@ class SquaredEpsilonInsensitive(Deviation):
 
 
 @dataclass(frozen=True)
-class Huber(Deviation):
+class Huber(ResidualLoss):
     """`cost · (½u²` up to `|u| = threshold`, a line beyond`)`.
 
     Examples
@@ -113,7 +113,7 @@ class Huber(Deviation):
 
 
 @dataclass(frozen=True)
-class Pinball(Deviation):
+class Pinball(ResidualLoss):
     """`cost · (quantile · max(0, −u) + (1 − quantile) · max(0, u))`: its minimum is the quantile."""
 
     quantile: float = 0.5

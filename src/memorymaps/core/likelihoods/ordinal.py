@@ -11,7 +11,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.links import BinaryLink, Logit
 
-_TINY = 1e-300
+_MIN_PROBABILITY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Ordinal(Likelihood):
 
     link: BinaryLink = Logit()
 
-    def _edges(self, f: Array) -> Array:
+    def _padded_outputs(self, f: Array) -> Array:
         ends = np.full((len(f), 1), np.inf)
         return np.concatenate([-ends, f, ends], axis=1)
 
     def mean(self, f: Array) -> Array:
         """`p_j = F(f_j) − F(f_{j−1})`, from the tail it lies in: `[n, c + 1]`."""
-        edges = self._edges(f)
+        edges = self._padded_outputs(f)
         low, high = edges[:, :-1], edges[:, 1:]
         turned = low > 0
         low, high = np.where(turned, -high, low), np.where(turned, -low, high)
-        return np.maximum(self.link.mean(high) - self.link.mean(low), _TINY)
+        return np.maximum(self.link.mean(high) - self.link.mean(low), _MIN_PROBABILITY)
 
     def mean_jacobian(self, f: Array) -> Array:
         """`dp/df`: `F'(f_k)` from class `k + 1` to class `k`: `[n, c + 1, c]`."""

@@ -12,12 +12,12 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, raise_for_targets
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 
 
 @dataclass(frozen=True)
-class Coded(Likelihood):
+class OutputCode(Likelihood):
     """Class numbers `y [n]` met output by output by one `binary` likelihood with targets 0 and 1.
 
     `code [classes, c]` says which; NaN: examples of this class take no part in that output (`e = Λ = ℓ = 0`).
@@ -35,14 +35,14 @@ class Coded(Likelihood):
         """The code's rows, NaN as it is: `[n, c]`."""
         return self.code[np.asarray(y).astype(np.intp)]
 
-    def _met(self, f: Array, y: Array) -> tuple[Array, Array]:
+    def _binary_targets(self, f: Array, y: Array) -> tuple[Array, Array]:
         target = self.encode(y, f.shape[1])
         taking_part = np.isfinite(target)
         return np.where(taking_part, target, 0.0), taking_part
 
     def nll(self, f: Array, y: Array) -> Array:
         """Summed over the outputs that the example takes part in."""
-        target, part = self._met(f, y)
+        target, part = self._binary_targets(f, y)
         columns = [self.binary.nll(f[:, [k]], target[:, k]) for k in range(f.shape[1])]
         return np.asarray(np.sum(np.stack(columns, axis=1) * part, axis=1))
 
@@ -56,17 +56,17 @@ class Coded(Likelihood):
 
     def residual(self, f: Array, y: Array) -> Array:
         """Zero where the example takes no part."""
-        target, part = self._met(f, y)
+        target, part = self._binary_targets(f, y)
         return self.binary.residual(f, target) * part
 
     def error(self, f: Array, y: Array) -> Array:
         """Zero where the example takes no part."""
-        target, part = self._met(f, y)
+        target, part = self._binary_targets(f, y)
         return self.binary.error(f, target) * part
 
     def curvature(self, f: Array, y: Array) -> Array:
         """Zero where the example takes no part."""
-        target, part = self._met(f, y)
+        target, part = self._binary_targets(f, y)
         return self.binary.curvature(f, target) * diagonal_matrix(part.astype(float))
 
     def averaged_over(self, variance: Array) -> Likelihood:
@@ -77,11 +77,11 @@ class Coded(Likelihood):
         """Raise `TargetError` unless every target is a class number."""
         if c != self.code.shape[1]:
             raise TargetError(f"{c} outputs: expected {self.code.shape[1]} for {self.classes} classes")
-        refuse(~((y >= 0) & (y < self.classes) & (y == y // 1)), y, f"class numbers 0 … {self.classes - 1}")
+        raise_for_targets(~((y >= 0) & (y < self.classes) & (y == y // 1)), y, f"class numbers 0 … {self.classes - 1}")
 
 
 @dataclass(frozen=True)
-class OneVsRest(Coded):
+class OneVsRest(OutputCode):
     """Output `k` tells class `k` from all others; the largest mean wins."""
 
     @property
@@ -95,7 +95,7 @@ class OneVsRest(Coded):
 
 
 @dataclass(frozen=True)
-class OneVsOne(Coded):
+class OneVsOne(OutputCode):
     """One output for each pair `i < j` of classes, positive for `i`; other classes take no part in it."""
 
     @property
@@ -111,7 +111,7 @@ class OneVsOne(Coded):
             code[i, k], code[j, k] = 1.0, 0.0
         return code
 
-    def note(self, classes: Sequence[Any], machines: str) -> str:
+    def describe_outputs(self, classes: Sequence[Any], machines: str) -> str:
         """What the outputs are, for users: `classes` by name, and what the model fits for each pair."""
         names = ", ".join(f"{classes[i]}|{classes[j]}" for i, j in self.pairs)
         return (

@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple
 from array_api_compat import array_namespace
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, raise_for_targets
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.core.special_functions import ndtr, normal_density
 
@@ -31,7 +31,7 @@ class Ramp(NamedTuple):
     start: float
     power: int = 1
 
-    def smoothed(self, u: Array, sd: Array) -> tuple[Array, Array, Array]:
+    def expected_derivatives(self, u: Array, sd: Array) -> tuple[Array, Array, Array]:
         """Value, first and second derivative of `E[ramp]` in `u`, under standard deviations `sd ≥ 0`."""
         xp = array_namespace(u)
         g, sharp = self.side * u - self.start, sd == 0
@@ -46,7 +46,7 @@ class Ramp(NamedTuple):
         return self.height * value, self.height * self.side * first, self.height * second
 
 
-class Kinked(Likelihood):
+class NonsmoothLoss(Likelihood):
     """A loss `cost · (½ q u² + Σ ramps(u))` of one number `u` an output; several outputs add up."""
 
     cost: float
@@ -58,26 +58,28 @@ class Kinked(Likelihood):
         """The pieces."""
 
     @abstractmethod
-    def position(self, f: Array, y: Array) -> tuple[Array, Array]:
+    def loss_argument(self, f: Array, y: Array) -> tuple[Array, Array]:
         """`u [n, c]` and `du/df = ±1 [n, c]`."""
 
-    def smoothed(self, f: Array, y: Array, sd: Array) -> tuple[Array, Array, Array]:
+    def expected_derivatives(self, f: Array, y: Array, sd: Array) -> tuple[Array, Array, Array]:
         """`E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[∇²ℓ]` of every output, `[n, c]` each, under `N(f, sd²)`."""
-        u, turn = self.position(f, y)
+        u, turn = self.loss_argument(f, y)
         value, first, second = self.quadratic * (u**2 + sd**2) / 2, self.quadratic * u, self.quadratic + 0 * u
         for ramp in self.ramps:
-            v, d, dd = ramp.smoothed(u, sd)
+            v, d, dd = ramp.expected_derivatives(u, sd)
             value, first, second = value + v, first + d, second + dd
         return self.cost * value, self.cost * turn * first, self.cost * array_namespace(f).clip(second, min=0)
 
     def subgradients(self, f: Array, y: Array, tolerance: float) -> tuple[Array, Array]:
         """The interval of `∇ℓ` within `tolerance` of `f`: `[n, c]` twice; a point away from kinks."""
         none = 0 * f
-        return self.smoothed(f - tolerance, y, none)[1], self.smoothed(f + tolerance, y, none)[1]
+        return self.expected_derivatives(f - tolerance, y, none)[1], self.expected_derivatives(f + tolerance, y, none)[
+            1
+        ]
 
     def nll(self, f: Array, y: Array) -> Array:
         """The loss, `[n]`."""
-        return array_namespace(f).sum(self.smoothed(f, y, 0 * f)[0], axis=-1)
+        return array_namespace(f).sum(self.expected_derivatives(f, y, 0 * f)[0], axis=-1)
 
     def mean(self, f: Array) -> Array:
         """The output itself."""
@@ -89,19 +91,19 @@ class Kinked(Likelihood):
 
     def error(self, f: Array, y: Array) -> Array:
         """A subgradient, the middle one at a kink."""
-        return self.smoothed(f, y, 0 * f)[1]
+        return self.expected_derivatives(f, y, 0 * f)[1]
 
     def curvature(self, f: Array, y: Array) -> Array:
         """Of the pieces between kinks; `under(V)` sees the kinks."""
-        return diagonal_matrix(self.smoothed(f, y, 0 * f)[2])
+        return diagonal_matrix(self.expected_derivatives(f, y, 0 * f)[2])
 
     def averaged_over(self, variance: Array) -> Likelihood:
         """With gradient and curvature averaged over `N(f, V)`."""
-        return Smoothed(self, variance)
+        return SmoothedLoss(self, variance)
 
 
 @dataclass(frozen=True)
-class Smoothed(Likelihood):
+class SmoothedLoss(Likelihood):
     """A kinked loss whose gradient and curvature are expectations under `N(f, V)`; loss and mean stay its own.
 
     Examples
@@ -113,12 +115,12 @@ class Smoothed(Likelihood):
     array([[[0.798]]])
     """
 
-    loss: Kinked
+    loss: NonsmoothLoss
     variance: Array
 
-    def _smoothed(self, f: Array, y: Array) -> tuple[Array, Array, Array]:
+    def _expected_derivatives(self, f: Array, y: Array) -> tuple[Array, Array, Array]:
         xp = array_namespace(f)
-        return self.loss.smoothed(f, y, xp.sqrt(xp.clip(xp.linalg.diagonal(self.variance), min=0)))
+        return self.loss.expected_derivatives(f, y, xp.sqrt(xp.clip(xp.linalg.diagonal(self.variance), min=0)))
 
     def nll(self, f: Array, y: Array) -> Array:
         """The loss itself."""
@@ -138,11 +140,11 @@ class Smoothed(Likelihood):
 
     def error(self, f: Array, y: Array) -> Array:
         """`E_q[∇ℓ]`."""
-        return self._smoothed(f, y)[1]
+        return self._expected_derivatives(f, y)[1]
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`diag E_q[∇²ℓ]`."""
-        return diagonal_matrix(self._smoothed(f, y)[2])
+        return diagonal_matrix(self._expected_derivatives(f, y)[2])
 
     def predict_target(self, mean: Array) -> Array:
         """As the loss itself."""
@@ -157,20 +159,20 @@ class Smoothed(Likelihood):
         self.loss.check_target(y, c)
 
 
-class Margin(Kinked):
-    """A loss of the margin `u = (2y − 1) f`, for targets 0 and 1; wanted: `u ≥ enough`."""
+class MarginLoss(NonsmoothLoss):
+    """A loss of the margin `u = (2y − 1) f`, for targets 0 and 1; wanted: `u ≥ required_margin`."""
 
-    enough: ClassVar[float] = 1.0
+    required_margin: ClassVar[float] = 1.0
 
-    def position(self, f: Array, y: Array) -> tuple[Array, Array]:
+    def loss_argument(self, f: Array, y: Array) -> tuple[Array, Array]:
         """`(2y − 1) f` and its sign."""
         side = 2.0 * self.encode(y, f.shape[-1]) - 1
         return side * f, side + 0 * f
 
     def residual(self, f: Array, y: Array) -> Array:
         """What the margin lacks, signed like `f − y`: zero for examples that are right by enough, `[n, c]`."""
-        u, side = self.position(f, y)
-        return -side * array_namespace(f).clip(self.enough - u, min=0)
+        u, side = self.loss_argument(f, y)
+        return -side * array_namespace(f).clip(self.required_margin - u, min=0)
 
     def predict_target(self, mean: Array) -> Array:
         """Class 1 where `f > 0` (one output)."""
@@ -183,13 +185,13 @@ class Margin(Kinked):
 
     def check_target(self, y: Array, c: int) -> None:
         """Raise `TargetError` unless targets are 0 or 1."""
-        refuse(~((y == 0) | (y == 1)), y, "0 or 1")
+        raise_for_targets(~((y == 0) | (y == 1)), y, "0 or 1")
 
 
-class Deviation(Kinked):
+class ResidualLoss(NonsmoothLoss):
     """A loss of the residual `u = f − y`."""
 
-    def position(self, f: Array, y: Array) -> tuple[Array, Array]:
+    def loss_argument(self, f: Array, y: Array) -> tuple[Array, Array]:
         """`f − y` and one."""
         u = f - self.encode(y, f.shape[-1])
         return u, array_namespace(f).ones_like(u)
@@ -204,4 +206,4 @@ class Deviation(Kinked):
     def check_target(self, y: Array, c: int) -> None:
         """Raise `TargetError` where a target is not finite."""
         xp = array_namespace(y)
-        refuse(xp.any(~xp.isfinite(self.encode(y, c)), axis=1), y, "finite numbers")
+        raise_for_targets(xp.any(~xp.isfinite(self.encode(y, c)), axis=1), y, "finite numbers")

@@ -11,7 +11,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 
-_FLOOR = 1e-12  # vote share at which the loss of a class that no tree voted for is taken
+_MIN_VOTE_SHARE = 1e-12  # vote share at which the loss of a class that no tree voted for is taken
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Votes(Categorical):
     def nll(self, f: Array, y: Array) -> Array:
         """`−log f_y`: `[n]`."""
         xp = array_namespace(f)
-        return -xp.log(xp.clip(xp.sum(f * self.encode(y, f.shape[-1]), axis=-1), min=_FLOOR, max=1.0))
+        return -xp.log(xp.clip(xp.sum(f * self.encode(y, f.shape[-1]), axis=-1), min=_MIN_VOTE_SHARE, max=1.0))
 
     def mean(self, f: Array) -> Array:
         """`f` itself."""

@@ -18,7 +18,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 
 # Inside, a direction lies together in memory, [n, k, c]; at the doors it is the usual [n, c, k].
-_SPARE = 6  # outputs that are rotated with those that give the directions
+_OVERSAMPLING = 6  # outputs that are rotated with those that give the directions
 
 
 def nystrom_sketch(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int = 0) -> Array:
@@ -50,7 +50,7 @@ def deflated_nystrom(likelihood: Likelihood, f: Array, y: Array, error: Array, k
     part = _reciprocal(along(e))[..., None]
     bent = bent - kappa[:, None, None] * part * xp.matmul(u, xp.matrix_transpose(e)) * e
     rest = rest - part * along(rest)[..., None] * e
-    return xp.matrix_transpose(xp.concat(_top_k(*_nystrom(u, bent, rest), k, signs(f[:, :1], seed)), axis=-2))
+    return xp.matrix_transpose(xp.concat(_top_k(*_nystrom(u, bent, rest), k, random_signs(f[:, :1], seed)), axis=-2))
 
 
 def error_and_roots(likelihood: Likelihood, f: Array, y: Array, weight: Array, k: int) -> Array:
@@ -72,7 +72,7 @@ def root_scales(likelihood: Likelihood, f: Array, y: Array, d: Array) -> Array:
 def _range_and_image(likelihood: Likelihood, f: Array, y: Array, k: int, seed: int) -> tuple[Array, Array, Array]:
     """`Uᵀ [n, k, c]`, `(ΛU)ᵀ` and the signed sum of all columns of `L`, `[n, 1, c]`."""
     xp = array_namespace(f)
-    guess = likelihood.fisher_root_matvec(f, y, _rotated(likelihood, f, y, k, signs(f, seed)))
+    guess = likelihood.fisher_root_matvec(f, y, _initial_subspace(likelihood, f, y, k, random_signs(f, seed)))
     bent = likelihood.fisher_matvec(f, y, guess[..., :-1])
     return tuple(xp.matrix_transpose(each) for each in (guess[..., :-1], bent, guess[..., -1:]))
 
@@ -100,10 +100,10 @@ def _reciprocal(size: Array) -> Array:
     return xp.where(size > 0, 1 / xp.where(size > 0, size, xp.ones_like(size)), xp.zeros_like(size))
 
 
-def _rotated(likelihood: Likelihood, f: Array, y: Array, k: int, sign: Array) -> Array:
+def _initial_subspace(likelihood: Likelihood, f: Array, y: Array, k: int, sign: Array) -> Array:
     """`[n, c, k + 1]`: `L` times it are the `k` longest rotated columns, and all columns summed with signs."""
     xp, c = array_namespace(f), f.shape[1]
-    top = _largest(likelihood.fisher_diagonal(f, y), min(k + _SPARE, c))
+    top = _top_positions(likelihood.fisher_diagonal(f, y), min(k + _OVERSAMPLING, c))
     rotation = xp.flip(xp.linalg.eigh(likelihood.fisher_root_gram(f, y, top))[1], axis=-1)
     rest = xp.sum(rotation * sign[:, None, : rotation.shape[-1]], axis=-1)
     v = xp.zeros((len(f), min(k, c) + 1, c), dtype=f.dtype, device=device(f))
@@ -123,7 +123,7 @@ def _inverse_root(m: Array) -> Array:
     return scale[..., :, None] * vectors * root[:, None]
 
 
-def _largest(values: Array, m: int) -> Array:
+def _top_positions(values: Array, m: int) -> Array:
     """Places `[n, m]` of the `m` largest values in each row, without sorting a thousand of them."""
     xp = array_namespace(values)
     left, rows = xp.asarray(values, copy=True), xp.arange(len(values), device=device(values))
@@ -134,7 +134,7 @@ def _largest(values: Array, m: int) -> Array:
     return xp.stack(found, axis=-1)
 
 
-def signs(f: Array, seed: int = 0) -> Array:
+def random_signs(f: Array, seed: int = 0) -> Array:
     """Random signs in the shape of `f`, decided by seed and content: the same for the same batch, unlike for others."""
     xp = array_namespace(f)
     content = f.detach().cpu().numpy() if is_torch_array(f) else np.asarray(f)

@@ -38,7 +38,7 @@ class Warn(enum.IntFlag):
     """Importance sampling does not reach the posterior without the example: too few draws, or too much influence."""
 
     @property
-    def words(self) -> str:
+    def labels(self) -> str:
         """The lights by name, comma separated."""
         return ", ".join(str(flag.name).lower().replace("_", " ") for flag in Warn if flag and flag in self)
 
@@ -88,8 +88,8 @@ def cavity_variance(variance: Array, curvature: Array) -> Array:
 def inflated_variance(variance: Array, h: Array, basis: Array) -> Array:
     """`V + B diag(h/(1 − h)) Bᵀ`: the cavity variance, symmetric and free of cancellation."""
     xp = array_namespace(variance)
-    room = xp.where(1 - h < AT_BOUND, xp.nan * h, 1 - h)
-    return variance + xp.matmul(basis * (h / room)[..., None, :], xp.matrix_transpose(basis))
+    one_minus_h = xp.where(1 - h < AT_BOUND, xp.nan * h, 1 - h)
+    return variance + xp.matmul(basis * (h / one_minus_h)[..., None, :], xp.matrix_transpose(basis))
 
 
 def spectrum_of(variance: Array, curvature: Array) -> tuple[Array, Array]:
@@ -117,11 +117,11 @@ def bound_warnings(variance: Array, curvature: Array) -> Array:
     return bound_codes(array_namespace(variance).max(spectrum_of(variance, curvature)[0], axis=-1))
 
 
-def bound_codes(largest: Array) -> Array:
+def bound_codes(largest_eigenvalue: Array) -> Array:
     """`Warn` codes `[n]` from the largest eigenvalues of `ΛV`, `[n]`."""
-    xp = array_namespace(largest)
-    room = 1 - largest
-    bound, near = room < AT_BOUND, room < NEARLY_SINGULAR
+    xp = array_namespace(largest_eigenvalue)
+    one_minus_h = 1 - largest_eigenvalue
+    bound, near = one_minus_h < AT_BOUND, one_minus_h < NEARLY_SINGULAR
     return xp.where(bound, int(Warn.BOUND), xp.where(near, int(Warn.NEAR_SINGULAR), 0))
 
 
@@ -140,13 +140,13 @@ def implicit(likelihood: Likelihood, f: Array, y: Array, weight: Array, variance
     delta, rest = xp.zeros_like(f), gap(xp.zeros_like(f))
     for _ in range(_ITERATIONS):
         slope = eye - xp.matmul(variance, weight[:, None, None] * likelihood.curvature(f + delta, y))
-        delta, rest = _damped(gap, delta, rest, xp.linalg.solve(slope, rest[..., None])[..., 0])
+        delta, rest = _damped_step(gap, delta, rest, xp.linalg.solve(slope, rest[..., None])[..., 0])
     size = xp.linalg.vector_norm(delta, axis=-1)
     converged = xp.linalg.vector_norm(rest, axis=-1) <= _TOLERANCE * (1 + size)
     return xp.where(converged[:, None], delta, xp.nan * delta), converged
 
 
-def _damped(gap: Callable[[Array], Array], delta: Array, rest: Array, step: Array) -> tuple[Array, Array]:
+def _damped_step(gap: Callable[[Array], Array], delta: Array, rest: Array, step: Array) -> tuple[Array, Array]:
     """Halve each example's step until its gap shrinks; where it never does, stay."""
     xp = array_namespace(delta)
     size = xp.linalg.vector_norm(rest, axis=-1)

@@ -9,18 +9,18 @@ from array_api_compat import array_namespace, device
 from memorymaps.core.arrays import Array
 
 
-def group_deviation(error: Array, within: Array, curvature: Array, across: Array) -> Array:
+def group_deviation(error: Array, member_covariance: Array, curvature: Array, cross_covariance: Array) -> Array:
     """What removing `m` examples together does elsewhere: `V_{·M} (I − Λ_M V_{MM})⁻¹ e_M` [MPE Eq. 14].
 
-    `error [m, c]`, `within` = `V_{MM} [m, c, m, c]`, `curvature [m, c, c]`, `across` = `V_{·M} [k, c, m, c]`;
-    returns `[k, c]`. With `across = within` these are the members' own deviations.
+    `error [m, c]`, `member_covariance` = `V_{MM} [m, c, m, c]`, `curvature [m, c, c]`, `cross_covariance` = `V_{·M} [k, c, m, c]`;
+    returns `[k, c]`. With `cross_covariance = member_covariance` these are the members' own deviations.
     """
     xp = array_namespace(error)
     m, c = error.shape
-    loaded = xp.matmul(curvature, xp.reshape(within, (m, c, m * c)))
+    loaded = xp.matmul(curvature, xp.reshape(member_covariance, (m, c, m * c)))
     system = xp.eye(m * c, dtype=error.dtype, device=device(error)) - xp.reshape(loaded, (m * c, m * c))
     push = xp.linalg.solve(system, xp.reshape(error, (m * c, 1)))
-    return xp.reshape(xp.matmul(xp.reshape(across, (-1, m * c)), push), (-1, c))
+    return xp.reshape(xp.matmul(xp.reshape(cross_covariance, (-1, m * c)), push), (-1, c))
 
 
 def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]]) -> Array:

@@ -35,20 +35,20 @@ class BatchStatistics:
 
 
 @dataclass(frozen=True)
-class Local(BatchStatistics):
+class FullVariance(BatchStatistics):
     """With the variances `V [n, c, c]` and what follows from them.
 
-    `fitted [n, c]` are the errors `w e` that the fit itself ended with, where the loss has kinks: there `∇_f ℓ` is an
+    `subgradient [n, c]` are the errors `w e` that the fit itself ended with, where the loss has kinks: there `∇_f ℓ` is an
     interval, and the optimum has chosen one of its numbers.
     """
 
     variance: Array
-    fitted: Array | None = None
+    subgradient: Array | None = None
 
     @cached_property
     def error(self) -> Array:
         """`w e`: `[n, c]`."""
-        return super().error if self.fitted is None else self.fitted
+        return super().error if self.subgradient is None else self.subgradient
 
     @cached_property
     def curvature(self) -> Array:
@@ -61,7 +61,7 @@ class Local(BatchStatistics):
         return spectrum_of(self.variance, self.curvature)
 
     @cached_property
-    def largest(self) -> Array:
+    def largest_eigenvalue(self) -> Array:
         """Largest eigenvalue of `ΛV`: `[n]`."""
         return array_namespace(self.f).max(self.spectrum[0], axis=-1)
 
@@ -83,6 +83,6 @@ class Local(BatchStatistics):
         """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
         return matvec(inflated_variance(self.variance, *self.spectrum), self.error)
 
-    def cavity_unless(self, broken: Array) -> Array:
-        """The cavity form, first order for the `broken [n]`."""
-        return array_namespace(self.f).where(broken[:, None], self.first_order(), self.cavity())
+    def bounded_cavity(self, exceeds_bound: Array) -> Array:
+        """The cavity form, first order for the `exceeds_bound [n]`."""
+        return array_namespace(self.f).where(exceeds_bound[:, None], self.first_order(), self.cavity())

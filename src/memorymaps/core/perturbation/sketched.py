@@ -14,7 +14,7 @@ from memorymaps.core.perturbation.local import BatchStatistics
 
 
 @dataclass(frozen=True)
-class Sketched(BatchStatistics):
+class SketchedVariance(BatchStatistics):
     """With `V` along a few directions only, for many outputs: `D = [e, …, r]`, `Λ ≈ R Rᵀ` with `R = D diag(scale)`.
 
     `directions = D [n, c, k]`, `scale [n, k]`, `gram = DᵀVD [n, k, k]`, `respond(s) = V D s [n, c]`. As
@@ -28,7 +28,7 @@ class Sketched(BatchStatistics):
     directions: Array
     scale: Array
     gram: Array
-    respond: Callable[[Array], Array]
+    matvec: Callable[[Array], Array]
 
     @cached_property
     def error(self) -> Array:
@@ -36,18 +36,18 @@ class Sketched(BatchStatistics):
         return self.directions[..., 0]
 
     @cached_property
-    def _loaded(self) -> Array:
+    def _root_gram(self) -> Array:
         """`RᵀVR`: `[n, k, k]`."""
         return self.scale[..., :, None] * self.gram * self.scale[..., None, :]
 
     @cached_property
     def spectrum(self) -> tuple[Array, Array]:
         """Eigenvalues of `RᵀVR` without the rest (at most those of `ΛV`) and their basis, `k − 1` of them."""
-        values, vectors = batched_eigh(self._loaded[..., :-1, :-1])
+        values, vectors = batched_eigh(self._root_gram[..., :-1, :-1])
         return array_namespace(self.f).clip(values, min=0), vectors
 
     @cached_property
-    def largest(self) -> Array:
+    def largest_eigenvalue(self) -> Array:
         """Largest eigenvalue of `ΛV` along the directions that are no random rest: `[n]`."""
         return array_namespace(self.f).max(self.spectrum[0], axis=-1)
 
@@ -55,7 +55,7 @@ class Sketched(BatchStatistics):
     def leverage(self) -> Array:
         """`h = tr(RᵀVR)`: `[n]`."""
         xp = array_namespace(self.f)
-        return xp.sum(xp.linalg.diagonal(self._loaded), axis=-1)
+        return xp.sum(xp.linalg.diagonal(self._root_gram), axis=-1)
 
     @property
     def leverage_norm(self) -> Array | None:
@@ -73,28 +73,30 @@ class Sketched(BatchStatistics):
 
     def first_order(self) -> Array:
         """`V e`: `[n, c]`."""
-        return self._respond(array_namespace(self.f).zeros_like(self.scale))
+        return self._matvec_with(array_namespace(self.f).zeros_like(self.scale))
 
     def cavity(self) -> Array:
         """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
-        return self._respond(self._more)
+        return self._matvec_with(self._coefficients)
 
-    def cavity_unless(self, broken: Array) -> Array:
-        """The cavity form, first order for the `broken [n]`."""
+    def bounded_cavity(self, exceeds_bound: Array) -> Array:
+        """The cavity form, first order for the `exceeds_bound [n]`."""
         xp = array_namespace(self.f)
-        return self._respond(xp.where(broken[:, None], xp.zeros_like(self._more), self._more))
+        return self._matvec_with(
+            xp.where(exceeds_bound[:, None], xp.zeros_like(self._coefficients), self._coefficients)
+        )
 
-    def _respond(self, more: Array) -> Array:
+    def _matvec_with(self, more: Array) -> Array:
         """`V (e + D m)`."""
         xp = array_namespace(self.f)
-        return self.respond(xp.concat([1 + more[:, :1], more[:, 1:]], axis=-1))
+        return self.matvec(xp.concat([1 + more[:, :1], more[:, 1:]], axis=-1))
 
     @cached_property
-    def _more(self) -> Array:
+    def _coefficients(self) -> Array:
         """`diag(scale) (I − RᵀVR)⁻¹ RᵀVe`: `[n, k]`, zero for the rest, NaN at the bound."""
         xp = array_namespace(self.f)
         h, basis = self.spectrum
-        room = xp.where(1 - h < AT_BOUND, xp.nan * h, 1 - h)
+        one_minus_h = xp.where(1 - h < AT_BOUND, xp.nan * h, 1 - h)
         pulled = matvec(xp.matrix_transpose(basis), (self.scale * self.gram[..., 0])[:, :-1])
-        more = self.scale[:, :-1] * matvec(basis, pulled / room)
+        more = self.scale[:, :-1] * matvec(basis, pulled / one_minus_h)
         return xp.concat([more, xp.zeros_like(self.scale[:, :1])], axis=-1)
