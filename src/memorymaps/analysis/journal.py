@@ -42,9 +42,9 @@ class JournalWarning(RuntimeWarning):
 class Journal:
     """Results so far, by the row that was left out (−1: none) and the rows `wanted`.
 
-    A line holds the rows `wanted`, the outputs `outputs` them of the model that is left behind, `f` after retraining, and
-    `remaining_change`, how much of the way they still moved at last, where that is known. `whole` is the length in bytes of the
-    file's whole lines.
+    A line has the rows `wanted`, the original model's outputs there (`at`), the outputs `f` after the refit, and
+    `moving`, their relative change in its second half (0 if unknown). `outputs[row]` are the original model's outputs;
+    `whole` is the length in bytes of the file's complete lines.
     """
 
     outputs: Mapping[int, Array]
@@ -90,7 +90,7 @@ class Journal:
         return cls(outputs, *_read_results(path), lock=lock)
 
     def has_result(self, row: int, wanted: Array) -> bool:
-        """Whether this was asked before, and answered for the same model.
+        """Whether a result for this row and these `wanted` rows exists, for the same model.
 
         Raises
         ------

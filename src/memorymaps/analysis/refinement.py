@@ -1,4 +1,4 @@
-"""The most sensitive examples again, on the exact curvature: an approximate posterior becomes a preconditioner."""
+"""`refine`: deviations of the most sensitive examples with the exact curvature."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.posteriors.capabilities import RemovalInfluence, capabilities_of
 from memorymaps.posteriors.origin import Origin
 
-_CHUNK = 32  # examples solved for in one set of passes
+_CHUNK = 32  # examples solved together
 
 
 def refine(
     m: MemoryMap, top: int = 50, *, by: str = "sensitivity", steps: int = 20, tolerance: float = 1e-2,
     progress: bool | None = None,
 ) -> MemoryMap:  # fmt: skip
-    """A map whose `top` examples have deviations from the exact curvature, all others as they were.
+    """A map whose `top` examples have deviations computed with the exact curvature; others are unchanged.
 
-    `Δf_i = J_i (S − J_iᵀΛ_iJ_i)⁻¹ J_iᵀe_i` (the cavity form on the exact Gauss–Newton matrix), by conjugate gradients
-    with the map's posterior as preconditioner; each step is one pass over the data. The column `refined` tells which
-    rows were solved; one that misses `tolerance` after `steps` keeps its solution and the light `NOT_CONVERGED`.
-    Leverage stays the posterior's.
+    `Δf_i = J_i (S − J_iᵀΛ_iJ_i)⁻¹ J_iᵀe_i` (the cavity form with the exact Gauss–Newton matrix), by conjugate
+    gradients with the map's posterior as preconditioner; each step is one pass over the data. The column `refined`
+    marks these rows; one that misses `tolerance` after `steps` has its last iterate and the warning `NOT_CONVERGED`.
+    Leverage is unchanged.
 
     Raises
     ------
     ValueError
         The map was read from disk, or `top` or `steps` is not positive.
     TypeError
-        The posterior is exact already: there is nothing to refine.
+        The posterior is exact and cannot be refined.
 
     Examples
     --------
@@ -58,12 +58,12 @@ def refine(
     found = [_solve_deviations(source, origin, m["row"][rows], steps, tolerance) for rows in shown]
     deviation, residual = (np.concatenate(each) for each in zip(*found, strict=True))
     warning = np.where(residual > tolerance, int(Warn.NOT_CONVERGED), 0)
-    note = f"{len(chosen):,} examples (largest {by}) refined on the exact curvature, column 'refined'"
+    note = f"{len(chosen):,} examples (largest {by}) refined with the exact curvature, column 'refined'"
     return replace_deviations(m, chosen, deviation, warning, "refined", note)
 
 
 def require_origin(m: MemoryMap) -> Origin:
-    """Where the map came from.
+    """The map's posterior and examples.
 
     Raises
     ------
@@ -71,7 +71,9 @@ def require_origin(m: MemoryMap) -> Origin:
         The map was read from disk.
     """
     if m.origin is None:
-        raise ValueError("this needs the posterior, and a map read from disk has none: use the map memory_map made")
+        raise ValueError(
+            "this needs the posterior, which a map read from disk does not have: use the map returned by memory_map"
+        )
     return m.origin
 
 
@@ -79,7 +81,7 @@ def _require_removal(origin: Origin) -> RemovalInfluence:
     found = capabilities_of(origin.posterior).removal
     if found is None:
         kind = type(origin.posterior).__name__
-        raise TypeError(f"{kind} needs no refining: refine() is for networks with approximate curvature")
+        raise TypeError(f"{kind} cannot be refined: refine() is for networks with approximate curvature")
     return found
 
 
@@ -100,7 +102,7 @@ def _solve_deviations(
 def replace_deviations(
     m: MemoryMap, rows: Array, deviation: Array, warning: Array, column: str, note: str
 ) -> MemoryMap:
-    """A map some of whose rows have better deviations `[k, c]`, and a column that tells which; leverage stays."""
+    """The map with deviations `[k, c]` of some rows replaced, marked in the boolean column `column`."""
     parts = [slice(start, start + _CHUNK) for start in range(0, len(rows), _CHUNK)]
     records = [_record(m, rows[part], deviation[part], warning[part]) for part in parts]
     table = _replace_rows(m.table, rows, pa.Table.from_batches(records), column)
@@ -124,10 +126,10 @@ def _replace_rows(table: pa.Table, rows: Array, replacement: pa.Table, column: s
     order = np.arange(table.num_rows)
     order[rows] = table.num_rows + np.arange(len(rows))
     marks = [name for name in ("refined", "refitted") if name in table.column_names]
-    kept = table.drop_columns(marks)
-    joined = pa.concat_tables([kept, replacement.select(kept.column_names).cast(kept.schema)]).take(pa.array(order))
+    rest = table.drop_columns(marks)
+    joined = pa.concat_tables([rest, replacement.select(rest.column_names).cast(rest.schema)]).take(pa.array(order))
     for name in dict.fromkeys([*marks, column]):
-        was = np.array(table.column(name)) if name in marks else np.zeros(len(order), bool)
-        was[rows] = name == column
-        joined = joined.append_column(name, pa.array(was))
+        marked = np.array(table.column(name)) if name in marks else np.zeros(len(order), bool)
+        marked[rows] = name == column
+        joined = joined.append_column(name, pa.array(marked))
     return joined.combine_chunks()

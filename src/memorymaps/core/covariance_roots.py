@@ -1,10 +1,11 @@
-"""Structures of a posterior covariance: how `S⁻¹` is held, and what it gives for linear outputs.
+"""Square roots `W` of a posterior covariance `S⁻¹ = W Wᵀ` for linear outputs, from streamed rows.
 
-A structure answers for features `x [n, p]` of outputs `f_i = Bᵀx_i` (Jacobian `I_c ⊗ xᵀ`):
+For features `x [n, p]` of outputs `f_i = Bᵀx_i` (Jacobian `I_c ⊗ xᵀ`) a root provides
 
-    factor(x)      Z with V_ij = Z_i Z_jᵀ            [n, c, r]
-    variance(x)    V_i = Z_i Z_iᵀ                    [n, c, c]
-    shift(u)       the parameters' move S^{-1/2} u   [p, c]
+    covariance_root(x)   Z with V_ij = Z_i Z_jᵀ          [n, c, r]
+    variance(x)          V_i = Z_i Z_iᵀ                  [n, c, c]
+    from_whitened(u)     change of parameters W u        [p, c]
+    whiten(g)            Wᵀ g of a gradient g            [r]
 """
 
 from __future__ import annotations
@@ -17,23 +18,23 @@ import scipy.linalg as sl
 
 from memorymaps.core.arrays import Array
 
-_MAX_ROWS = 65_536  # rows taken in at once
-_BLOCK_ROWS = 8_192  # rows of one orthogonal step: small enough for the cache, large enough for BLAS
-_WELL_CONDITIONED = 1e4  # a preconditioner up to here costs four of sixteen digits at most
+_MAX_ROWS = 65_536  # rows processed at once
+_BLOCK_ROWS = 8_192  # rows of one Householder QR: small enough for the cache, large enough for BLAS
+_WELL_CONDITIONED = 1e4  # with such a preconditioner at most four of sixteen digits are lost
 _NEARLY_ORTHOGONAL = 1e3  # condition number of the preconditioned Gram matrix
 _ALIASING_TOLERANCE = 1e-7  # R's tolerance: a column this close to the span of earlier ones is aliased
-_NO_CURVATURE = 1e-12  # relative curvature of a common move of all outputs that is none
+_NO_CURVATURE = 1e-12  # relative curvature below which a common change of all outputs counts as unpenalised
 
 
 @dataclass(frozen=True)
 class CovarianceRoot:
-    """`S⁻¹ = W Wᵀ` over all outputs together; `root W [c, p, r]`."""
+    """Root `W [c, p, r]` of the joint covariance `S⁻¹ = W Wᵀ` of all outputs' parameters."""
 
     root: Array
 
     @property
     def rank(self) -> int:
-        """Number of directions the parameters can move in."""
+        """Rank `r` of the covariance."""
         return int(self.root.shape[-1])
 
     def covariance_root(self, x: Array) -> Array:
@@ -52,11 +53,11 @@ class CovarianceRoot:
         return np.moveaxis(np.tensordot(u, self.root, axes=(-1, -1)), -2, -1)
 
     def whiten(self, gradient: Array) -> Array:
-        """`Wᵀg [r]` of a gradient `[p, c]`; its norm is the gradient's size in posterior standard deviations."""
+        """`Wᵀg [r]` of a gradient `g [p, c]`; its norm is the gradient's in units of posterior standard deviations."""
         return np.einsum("cpr,pc->r", self.root, gradient)
 
     def effective_parameters(self, penalty: Array) -> Array:
-        """`r − Σ_j δ_j (S⁻¹)_jj`, the trace of the hat matrix, for `δ [p, c]`: `[1]`."""
+        """Trace of the hat matrix, `r − Σ_j δ_j (S⁻¹)_jj`, for penalties `δ [p, c]`: `[1]`."""
         return np.asarray([self.rank - np.sum(penalty.T * np.sum(self.root**2, axis=-1))])
 
     def scale_outputs(self, scale: Array) -> CovarianceRoot:
@@ -66,13 +67,13 @@ class CovarianceRoot:
 
 @dataclass(frozen=True)
 class IndependentCovarianceRoots:
-    """Outputs that share no parameter: one `CovarianceRoot` each, `V` diagonal."""
+    """One `CovarianceRoot` per output, for outputs that share no parameter; `V` is diagonal."""
 
     roots: tuple[CovarianceRoot, ...]
 
     @property
     def rank(self) -> int:
-        """Number of directions, all outputs together."""
+        """Sum of the outputs' ranks."""
         return sum(root.rank for root in self.roots)
 
     def covariance_root(self, x: Array) -> Array:
@@ -85,7 +86,7 @@ class IndependentCovarianceRoots:
         return z
 
     def variance(self, x: Array) -> Array:
-        """`diag` of the outputs' own variances: `[n, c, c]`."""
+        """Diagonal matrices of the outputs' variances: `[n, c, c]`."""
         v = np.concatenate([root.variance(x)[..., 0] for root in self.roots], axis=1)
         return v[..., None] * np.eye(len(self.roots))
 
@@ -96,7 +97,7 @@ class IndependentCovarianceRoots:
         return np.concatenate([root.from_whitened(part) for root, part in zip(self.roots, parts, strict=True)], axis=-1)
 
     def whiten(self, gradient: Array) -> Array:
-        """Each output's `Wᵀg`, one after the other: `[r]`."""
+        """Concatenation of the outputs' `Wᵀg`: `[r]`."""
         return np.concatenate([root.whiten(gradient[:, [k]]) for k, root in enumerate(self.roots)])
 
     def effective_parameters(self, penalty: Array) -> Array:
@@ -104,7 +105,7 @@ class IndependentCovarianceRoots:
         return np.concatenate([root.effective_parameters(penalty[:, [k]]) for k, root in enumerate(self.roots)])
 
     def scale_outputs(self, scale: Array) -> IndependentCovarianceRoots:
-        """Each output's parameters multiplied by its `scale [c]`."""
+        """The covariance with each output's parameters multiplied by `scale [c]`."""
         return IndependentCovarianceRoots(tuple(root.scale_outputs(scale[[k]]) for k, root in enumerate(self.roots)))
 
 
@@ -112,24 +113,24 @@ AnyCovarianceRoot = CovarianceRoot | IndependentCovarianceRoots
 
 
 class TriangularFactor:
-    """`R` with `RᵀR = Σ_i a_i a_iᵀ`, grown row block by row block by orthogonal steps.
+    """Upper-triangular `R` with `RᵀR = Σ_i a_i a_iᵀ`, updated by QR decompositions of row blocks (TSQR).
 
-    Never squares the condition number, needs memory for one block and `p × p` only.
+    The condition number is not squared; memory is that of one block and `p × p`.
     """
 
     def __init__(self, p: int):
         self._r = np.zeros((0, p))
 
     def add(self, rows: Array, scale: Array) -> None:
-        """Take in rows `a_i = s_i x_i` from `x [n, p]` and `s [n]`."""
+        """Add the rows `a_i = s_i x_i` for `x [n, p]` and `s [n]`."""
         for block in _blocks(len(rows), _MAX_ROWS):
             self._r = _qr(np.concatenate([self._r, _block_factor(rows[block], scale[block])]))
 
     def with_penalty(self, penalty: Array) -> Array:
-        """Upper-triangular `R` of the rows so far plus `diag(penalty)`: `[≤ p, p]`."""
-        priced = np.flatnonzero(penalty)
-        rows = np.zeros((len(priced), len(penalty)))
-        rows[np.arange(len(priced)), priced] = np.sqrt(penalty[priced])
+        """`R [≤ p, p]` with `RᵀR = Σ_i a_i a_iᵀ + diag(penalty)`."""
+        penalised = np.flatnonzero(penalty)
+        rows = np.zeros((len(penalised), len(penalty)))
+        rows[np.arange(len(penalised)), penalised] = np.sqrt(penalty[penalised])
         return _qr(np.concatenate([self._r, rows]))
 
 
@@ -143,23 +144,23 @@ def _blocks(n: int, size: int) -> Iterator[slice]:
 
 
 def _block_factor(x: Array, s: Array) -> Array:
-    """`R` of the rows `s_i x_i`. Tall blocks by a preconditioned Cholesky step, three times as fast as Householder's.
+    """`R` of the rows `s_i x_i`; tall blocks by preconditioned Cholesky QR, three times as fast as Householder QR.
 
-    Every k-th row gives a first triangle `R₀`; the rows times `R₀⁻¹` are nearly orthogonal, so that their Gram matrix
-    loses no digits. Where that fails (rare columns, collinearity), orthogonal steps do it.
+    A QR decomposition of every k-th row gives the preconditioner `R₀`; the rows times `R₀⁻¹` are nearly orthogonal, so
+    that their Gram matrix loses no digits. Otherwise (rare columns, collinearity) Householder QR by blocks.
     """
     if len(x) <= _BLOCK_ROWS:
         return _qr_by_blocks(x, s)
-    some = slice(None, None, len(x) // (_BLOCK_ROWS // 2))
-    first = _qr(s[some, None] * x[some])
-    if _condition(first) > _WELL_CONDITIONED:
+    sample = slice(None, None, len(x) // (_BLOCK_ROWS // 2))
+    preconditioner = _qr(s[sample, None] * x[sample])
+    if _condition(preconditioner) > _WELL_CONDITIONED:
         return _qr_by_blocks(x, s)
-    inverse = sl.solve_triangular(first, np.eye(len(first)))
-    near = (s[b, None] * (x[b] @ inverse) for b in _blocks(len(x), _BLOCK_ROWS))
-    gram = np.sum([a.T @ a for a in near], axis=0)
+    inverse = sl.solve_triangular(preconditioner, np.eye(len(preconditioner)))
+    preconditioned = (s[b, None] * (x[b] @ inverse) for b in _blocks(len(x), _BLOCK_ROWS))
+    gram = np.sum([a.T @ a for a in preconditioned], axis=0)
     if np.linalg.cond(gram) > _NEARLY_ORTHOGONAL:
         return _qr_by_blocks(x, s)
-    return np.linalg.cholesky(gram).T @ first
+    return np.linalg.cholesky(gram).T @ preconditioner
 
 
 def _qr_by_blocks(x: Array, s: Array) -> Array:
@@ -178,16 +179,16 @@ def _condition(triangle: Array) -> float:
 
 
 def unaliased_columns(triangle: Array) -> Array:
-    """Columns that are not linear combinations of earlier ones, as R's `lm` decides it.
+    """Positions of the columns that are not linear combinations of earlier ones, by the rule of R's `lm`.
 
-    Goes from left to right and drops a column whose part outside the span of those kept is smaller than
-    1e-7 of its length (R's LINPACK `dqrdc2`). `triangle [q, p]` is any matrix with the design's Gram matrix.
+    From left to right, a column is dropped if its component orthogonal to the earlier ones is shorter than 1e-7 of its
+    length (R's LINPACK `dqrdc2`). `triangle [q, p]` is any matrix with the design's Gram matrix.
     """
     basis = np.zeros((len(triangle), 0))
     unaliased = []
     for j, column in enumerate(triangle.T):
         rest = column - basis @ (basis.T @ column)
-        rest = rest - basis @ (basis.T @ rest)  # twice is enough
+        rest = rest - basis @ (basis.T @ rest)  # second Gram–Schmidt pass: orthogonal to rounding
         size = np.linalg.norm(rest)
         if size > _ALIASING_TOLERANCE * np.linalg.norm(column):
             unaliased.append(j)
@@ -196,7 +197,7 @@ def unaliased_columns(triangle: Array) -> Array:
 
 
 def root_from_triangular(triangle: Array) -> tuple[Array, Array]:
-    """`W [p, r]` with `W Wᵀ` a generalised inverse of `RᵀR`, zero in aliased rows; and the kept columns `[r]`."""
+    """`W [p, r]` with `W Wᵀ` a generalised inverse of `RᵀR`, zero in aliased rows; and the unaliased columns `[r]`."""
     unaliased = unaliased_columns(triangle)
     root = np.zeros((triangle.shape[1], len(unaliased)))
     r = _qr(triangle[:, unaliased])
@@ -214,18 +215,18 @@ def root_from_gram(gram: Array) -> Array:
 
 
 class IndependentCurvature:
-    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` where every `Λ_i` is diagonal: one triangle for each output."""
+    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` with diagonal `Λ_i`: one triangular factor per output."""
 
     def __init__(self, p: int, c: int):
         self._factors = [TriangularFactor(p) for _ in range(c)]
 
     def add(self, x: Array, curvature: Array) -> None:
-        """Take in features `x [n, p]` with output curvatures `Λ [n, c, c]`."""
+        """Add examples with features `x [n, p]` and output curvatures `Λ [n, c, c]`."""
         for k, triangle in enumerate(self._factors):
             triangle.add(x, np.sqrt(curvature[:, k, k]))
 
     def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
-        """Covariance for `S = Σ + diag(penalty [p, c])` among the `free [p, c]` parameters; and who can move."""
+        """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free [p, c]` parameters; estimable ones."""
         roots = [_restricted_root(t.with_penalty(penalty[:, k]), free[:, k]) for k, t in enumerate(self._factors)]
         estimable = np.stack([unaliased for _, unaliased in roots], axis=1)
         parts = tuple(CovarianceRoot(root[None]) for root, _ in roots)
@@ -233,13 +234,13 @@ class IndependentCurvature:
 
 
 class CoupledCurvature:
-    """The same for any PSD `Λ_i`, as one Gram matrix over all outputs."""
+    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` for any PSD `Λ_i`, as one Gram matrix over all outputs."""
 
     def __init__(self, p: int, c: int):
         self._gram = np.zeros((c, p, c, p))
 
     def add(self, x: Array, curvature: Array) -> None:
-        """Take in features `x [n, p]` with output curvatures `Λ [n, c, c]`."""
+        """Add examples with features `x [n, p]` and output curvatures `Λ [n, c, c]`."""
         for a in range(curvature.shape[1]):
             for b in range(a + 1):
                 block = (x * curvature[:, a, b, None]).T @ x
@@ -248,7 +249,7 @@ class CoupledCurvature:
                     self._gram[b, :, a] += block
 
     def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
-        """Covariance for `S = Σ + diag(penalty [p, c])` among the `free [p, c]` parameters; and who can move."""
+        """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free [p, c]` parameters; estimable ones."""
         c, p = self._gram.shape[:2]
         chosen = np.flatnonzero(free.T)
         gram = self._gram.reshape(c * p, c * p) + np.diag(penalty.T.reshape(-1))
@@ -261,14 +262,14 @@ class CoupledCurvature:
 
 
 def _centred_over_outputs(root: Array, gram: Array, free: Array) -> Array:
-    """`W [c, p, r]` with its mean over outputs taken away where `S` does not see it: `1ᵀS_jj1 = 0`, all `free [p]`.
+    """`W [c, p, r]` minus its mean over outputs for parameters `j` with `1ᵀS_jj1 = 0` that are free in all outputs.
 
-    A softmax does not change when all its outputs move together. Without a penalty nothing decides how far they do, and
-    a fit that starts at zero leaves them where they are.
+    A softmax is invariant to a common change of all outputs: without a penalty the data do not determine it, and a fit
+    started at zero leaves it at zero.
     """
-    together, apart = np.einsum("ajbj->j", gram), np.einsum("ajaj->j", gram)
-    unseen = free & (together <= _NO_CURVATURE * apart)
-    return root - unseen[None, :, None] * np.mean(root, axis=0, keepdims=True)
+    common, separate = np.einsum("ajbj->j", gram), np.einsum("ajaj->j", gram)
+    undetermined = free & (common <= _NO_CURVATURE * separate)
+    return root - undetermined[None, :, None] * np.mean(root, axis=0, keepdims=True)
 
 
 def _restricted_root(triangle: Array, free: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""From the labels that users write to class numbers."""
+"""Encoding of class labels as class numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memorymaps.data.examples import first_missing
 
 
 def encode_labels(classes: Array, batch: Batch) -> Batch:
-    """A batch with labels as positions in the sorted `classes`; text and numbers that read the same are the same.
+    """The batch with labels replaced by their positions in the sorted `classes`; labels may match as text.
 
     Raises
     ------

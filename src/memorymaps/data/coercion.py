@@ -13,39 +13,39 @@ from memorymaps.data.examples import DataError, _check_names, _sliceable
 
 
 def as_array(values: Any) -> Array:
-    """A NumPy array; a torch tensor leaves its graph and its device."""
+    """A NumPy array; torch tensors are detached and copied to the CPU."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def as_inputs(inputs: Any, n: int) -> Any:
-    """A mapping or a tuple of arrays with `n` rows each stays one, for models with several inputs; a list is an array.
+    """Model inputs: arrays, data frames, and mappings or tuples of arrays with `n` rows; lists become arrays.
 
     Raises
     ------
     DataError
-        Neither these nor an array.
+        Any other type.
     """
     if sparse.issparse(inputs):
         return _sliceable(inputs)
     if isinstance(inputs, Mapping):
         return {key: value if hasattr(value, "shape") else np.asarray(value) for key, value in inputs.items()}
     if isinstance(inputs, Sequence):
-        beside = (
+        several = (
             isinstance(inputs, tuple)
             and len(inputs) != n
             and all(getattr(value, "shape", ())[:1] == (n,) for value in inputs)
         )
-        return tuple(inputs) if beside else np.asarray(inputs)
+        return tuple(inputs) if several else np.asarray(inputs)
     if not hasattr(inputs, "shape") and not hasattr(inputs, "__getitem__"):
         raise DataError(
-            f"inputs are a {type(inputs).__name__} and targets came beside them: expected arrays, a data frame, or a "
-            "mapping or tuple of arrays. A loader holds its own targets: memory_map(net, loader, …)"
+            f"inputs are a {type(inputs).__name__} and targets were given: expected arrays, a data frame, or a "
+            "mapping or tuple of arrays. A loader contains its targets: memory_map(net, loader, …)"
         )
     return inputs
 
 
 def count_rows(inputs: Any) -> int:
-    """Number of rows; `DataError` if several inputs differ in it."""
+    """Number of rows of inputs; `DataError` if several inputs have different numbers."""
     if not isinstance(inputs, (Mapping, tuple)):
         return int(inputs.shape[0] if hasattr(inputs, "shape") else len(inputs))
     named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
@@ -57,7 +57,7 @@ def count_rows(inputs: Any) -> int:
 
 
 def take_rows(inputs: Any, rows: Any) -> Any:
-    """Rows of inputs of any kind: arrays, data frames, mappings and tuples of arrays."""
+    """Selected rows of inputs: arrays, data frames, mappings and tuples of arrays."""
     if isinstance(inputs, Mapping):
         return {key: take_rows(value, rows) for key, value in inputs.items()}
     if isinstance(inputs, tuple):
@@ -66,7 +66,7 @@ def take_rows(inputs: Any, rows: Any) -> Any:
 
 
 def checked_column(values: Any, n: int, name: str) -> Array | None:
-    """A column `[n, …]` given beside the inputs, or `None`; `DataError` for another length."""
+    """A column `[n, …]` as an array, or `None`; `DataError` for another length than `n`."""
     if values is None:
         return None
     column = as_array(values)
@@ -87,17 +87,17 @@ def checked_weights(values: Any, n: int) -> Array | None:
 
 
 def check_unique(ids: Array) -> None:
-    """Raise `DataError` if an id occurs twice: ids join everything."""
+    """Raise `DataError` if an id occurs twice."""
     values, counts = np.unique(np.asarray(ids), return_counts=True)
     if len(values) < len(ids):
-        worst = int(np.argmax(counts))
+        most = int(np.argmax(counts))
         raise DataError(
-            f"ids must be unique: {values[worst]!r} occurs {counts[worst]} times. Pass ids=…, for instance ids=range(n)"
+            f"ids must be unique: {values[most]!r} occurs {counts[most]} times. Pass ids=…, for instance ids=range(n)"
         )
 
 
 def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
-    """Unique ids `[n]`: those given, else a data frame's index, else row numbers."""
+    """Unique ids `[n]`: the given ones, else a data frame's index, else row numbers."""
     if ids is None:
         index = getattr(inputs, "index", None)
         ids = np.arange(n) if index is None or callable(index) else index
@@ -130,7 +130,7 @@ def as_ids(ids: Any) -> Array:
 
 
 def take_optional(values: Array | None, rows: Any) -> Array | None:
-    """Some rows of a column that may be absent."""
+    """Rows of an optional column; `None` if it is `None`."""
     return None if values is None else values[rows]
 
 

@@ -1,4 +1,4 @@
-"""All training examples of a kernel model in memory at once, as its Gram matrix needs them."""
+"""All training examples as one batch in memory, for models with a Gram matrix."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from memorymaps.data.in_memory import ArrayExamples
 
 
 def gather_examples(examples: Examples) -> Batch:
-    """The examples as one batch.
+    """All examples as one batch.
 
     Raises
     ------
     DataError
-        An offset, which kernel models do not have.
+        The examples have an offset, which kernel models do not support.
     """
     batches = list(examples)
     if any(batch.offset is not None for batch in batches):
@@ -47,7 +47,7 @@ def _concatenate_inputs(parts: list[Any]) -> Any:
 
 
 def reweight_examples(examples: Examples, weight_factor: Callable[[Batch], Array]) -> Examples:
-    """The examples, gathered, with their weights multiplied by `weight_factor(batch) [n]`."""
+    """The examples in one batch, with weights multiplied by `weight_factor(batch) [n]`."""
     whole = gather_examples(examples)
     factor = weight_factor(whole)
     weight = factor if whole.weight is None else factor * whole.weight
@@ -55,7 +55,7 @@ def reweight_examples(examples: Examples, weight_factor: Callable[[Batch], Array
 
 
 def check_training_data(inputs: Any, training_inputs: Any, model: str) -> None:
-    """Raise `DataError` unless the inputs `inputs` are the ones that the model keeps from its fit."""
+    """Raise `DataError` unless `inputs` equal the training inputs that the fitted model contains."""
     a = inputs.toarray() if hasattr(inputs, "toarray") else np.asarray(inputs)
     b = training_inputs.toarray() if hasattr(training_inputs, "toarray") else np.asarray(training_inputs)
     numeric = a.dtype.kind in "biuf" and b.dtype.kind in "biuf"

@@ -1,4 +1,4 @@
-"""Training examples held in memory."""
+"""Training examples in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from memorymaps.data.examples import BATCH, DataError, Examples
 
 @dataclass(frozen=True)
 class ArrayExamples(Examples):
-    """Examples held in memory: arrays, data frames, sparse matrices.
+    """Examples in memory: arrays, data frames, sparse matrices.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class ArrayExamples(Examples):
         offset: Any = None,
         batch_size: int = BATCH,
     ) -> ArrayExamples:
-        """Check lengths, weights and ids, and take ids from a data frame's index where none are given.
+        """Examples from checked arguments; ids default to a data frame's index, else row numbers.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class ArrayExamples(Examples):
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
         b = self.whole
-        rows = rows if isinstance(rows, slice) else np.array(rows)  # a copy: torch wants indices it could write to
+        rows = rows if isinstance(rows, slice) else np.array(rows)  # a copy: torch needs writable indices
         return Batch(
             take_rows(b.inputs, rows),
             b.target[rows],
@@ -99,14 +99,14 @@ class ArrayExamples(Examples):
 
 @dataclass(frozen=True)
 class CachedExamples(Examples):
-    """Examples that were read once and stay in memory, for those who pass over them often."""
+    """Examples whose batches are read once and cached in memory, for repeated passes."""
 
     source: Examples
     batches: tuple[Batch, ...]
 
     @classmethod
     def of(cls, source: Examples) -> CachedExamples:
-        """Read them."""
+        """Read and cache all batches of `source`."""
         return cls(source, tuple(source))
 
     def __len__(self) -> int:
@@ -116,5 +116,5 @@ class CachedExamples(Examples):
         return iter(self.batches)
 
     def take(self, rows: Any) -> Batch:
-        """From where they were read."""
+        """The examples at these positions, from the source."""
         return self.source.take(rows)

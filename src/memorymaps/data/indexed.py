@@ -1,4 +1,4 @@
-"""Inputs that know their positions, for posteriors that are known at their training examples only."""
+"""Inputs together with their row numbers, for posteriors that are defined at training examples only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memorymaps.data.examples import Examples
 
 @dataclass(frozen=True)
 class InputsWithRows:
-    """A batch of inputs and their positions in the training data."""
+    """Inputs of a batch and their positions `rows [n]` in the training data."""
 
     inputs: Any
     rows: Array
@@ -26,7 +26,7 @@ class InputsWithRows:
 
 @dataclass(frozen=True)
 class ExamplesWithRows(Examples):
-    """The same examples, their inputs `InputsWithRows`.
+    """Examples whose inputs are `InputsWithRows`.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def _with_rows(batch: Batch, rows: Array) -> Batch:
 
 
 def preserving_rows(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A transformation of inputs that keeps their numbers, where they have any."""
+    """The transformation, applied to the inputs inside `InputsWithRows` with the row numbers unchanged."""
 
     def apply(inputs: Any) -> Any:
         if isinstance(inputs, InputsWithRows):

@@ -1,4 +1,4 @@
-"""From what leaving examples out does to the columns of a map."""
+"""The columns of a map, from a batch's statistics and perturbation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.core.perturbation.sketched import SketchedVariance
 from memorymaps.posteriors.contract import Description
 
-_MAX_OUTPUT_COLUMNS = 100  # outputs up to which a map keeps a column for each of them
+_MAX_OUTPUT_COLUMNS = 100  # largest number of outputs with columns per output
 
 
 def columns_of(
     stats: FullVariance | SketchedVariance, effect: Perturbation, description: Description
 ) -> dict[str, Array]:
-    """One batch's rows, in the order of `maps.COLUMNS`; ids and rows are the caller's."""
+    """Columns of one batch, in the order of `maps.table.COLUMNS`, without `id` and `row`."""
     mean, residual = stats.likelihood.mean(stats.f), stats.likelihood.residual(stats.f, stats.y)
     loss, without = stats.likelihood.nll(stats.f, stats.y), loo_loss(stats, effect.deviation)
     loo_mean = mean + effect.change
@@ -55,7 +55,7 @@ def _per_output_columns(stats: FullVariance | SketchedVariance, mean: Array, loo
 
 @dataclass(frozen=True)
 class _Labels:
-    """Class numbers back to the user's labels, means to predictions."""
+    """Conversion of class numbers to the user's labels, and of means to predictions."""
 
     likelihood: Likelihood
     description: Description
@@ -65,21 +65,21 @@ class _Labels:
         return np.asarray(classes)[y.astype(np.intp)] if classes else y
 
     def predictions(self, mean: Array) -> Array:
-        decided, classes = self.likelihood.predict_target(mean), self.description.classes
+        predicted, classes = self.likelihood.predict_target(mean), self.description.classes
         if not classes:
-            return decided
-        second = decided[:, 0] > 0.5 if decided.ndim == 2 else decided  # a probability of the second class
-        return np.asarray(classes)[np.asarray(second, dtype=np.intp)]
+            return predicted
+        codes = predicted[:, 0] > 0.5 if predicted.ndim == 2 else predicted  # 2-d: probability of the second class
+        return np.asarray(classes)[np.asarray(codes, dtype=np.intp)]
 
 
 def to_record_batch(columns: dict[str, Array]) -> pa.RecordBatch:
-    """Columns as Arrow, several outputs as lists of fixed length."""
+    """The columns as an Arrow record batch; columns of several outputs as lists of fixed length."""
     arrays = {name: _arrow(np.asarray(values)) for name, values in columns.items()}
     return pa.RecordBatch.from_pydict(arrays)
 
 
 def _arrow(values: Array) -> pa.Array:
-    if values.ndim == 1:  # text by way of Python: pyarrow cuts NumPy's text at a null character
+    if values.ndim == 1:  # as Python strings: pyarrow truncates NumPy strings at null characters
         return pa.array(values.tolist() if values.dtype.kind == "U" else values)
     if values.shape[1] == 1:
         return pa.array(values[:, 0])

@@ -1,4 +1,4 @@
-"""Maps on disk: one Parquet file, provenance as JSON in its schema, a version, no pickle."""
+"""Saving and loading of maps: one Parquet file with provenance as JSON in its schema metadata; no pickle."""
 
 from __future__ import annotations
 

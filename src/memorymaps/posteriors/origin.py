@@ -1,4 +1,4 @@
-"""Where a map came from while it is in memory: its posterior and its training examples."""
+"""The posterior and the training examples of a map in memory."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from memorymaps.posteriors.contract import Posterior
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a map came from, while it is still in memory: the posterior and the examples it was fitted to."""
+    """The posterior of a map and the examples that its model was trained on; not saved with the map."""
 
     posterior: Posterior
     examples: Examples
 
     def batch_statistics(self, batch: Batch) -> FullVariance | SketchedVariance:
-        """A batch seen from the posterior: outputs with their offset, variances, weights; float64."""
-        able = capabilities_of(self.posterior)
-        if able.directional is not None:
-            return self._sketched(able.directional, batch)
-        own = able.training_marginals
+        """Outputs (with offset), variances, targets and weights of a batch, in float64, for the estimators."""
+        capabilities = capabilities_of(self.posterior)
+        if capabilities.directional is not None:
+            return self._sketched(capabilities.directional, batch)
+        own = capabilities.training_marginals
         marginals = self.posterior.marginals(batch.inputs) if own is None else own(batch)
         xp = array_namespace(marginals.f)
         variance = xp.astype(marginals.variance, xp.float64)
-        belief = variance if marginals.residual_variance is None else variance + marginals.residual_variance
-        subgradient = None if able.subgradient is None else able.subgradient(batch.ids)
+        total = variance if marginals.residual_variance is None else variance + marginals.residual_variance
+        subgradient = None if capabilities.subgradient is None else capabilities.subgradient(batch.ids)
         f, y, weight = self._checked_columns(marginals.f, batch)
         return FullVariance(
-            self.posterior.likelihood.averaged_over(belief).cached_at(f), f, y, weight, variance, subgradient
+            self.posterior.likelihood.averaged_over(total).cached_at(f), f, y, weight, variance, subgradient
         )
 
     def chunks(self, batch: Batch) -> Iterator[Batch]:
-        """A batch in the parts that the posterior looks at together."""
+        """The batch in the chunks that the posterior processes at once."""
         directional = capabilities_of(self.posterior).directional
         if directional is None:
             yield batch
@@ -56,14 +56,14 @@ class Origin:
             f, y, weight = self._checked_columns(f, batch.take_slice(rows))
             return error_and_roots(likelihood.cached_at(f), f, y, weight, source.directions)
 
-        seen = source.directional_marginals(batch.inputs, choose)
-        f, y, weight = self._checked_columns(seen.f, batch)
+        marginals = source.directional_marginals(batch.inputs, choose)
+        f, y, weight = self._checked_columns(marginals.f, batch)
         likelihood = likelihood.cached_at(f)
-        scale = root_scales(likelihood, f, y, seen.directions)
-        return SketchedVariance(likelihood, f, y, weight, seen.directions, scale, seen.gram, seen.matvec)
+        scale = root_scales(likelihood, f, y, marginals.directions)
+        return SketchedVariance(likelihood, f, y, weight, marginals.directions, scale, marginals.gram, marginals.matvec)
 
     def _checked_columns(self, f: Array, batch: Batch) -> tuple[Array, Array, Array]:
-        """Outputs with their offset, targets that were checked, weights."""
+        """Outputs plus offset, checked targets, and weights."""
         xp = array_namespace(f)
         f = xp.astype(f, xp.float64, copy=False)
         n, c = f.shape
@@ -79,8 +79,8 @@ def check_targets(likelihood: Likelihood, batch: Batch, c: int) -> None:
     y = batch.target
     if len(y) and isinstance(y[0], str):
         raise TargetError(
-            f"targets are text, the first is {str(y[0])!r}: expected numbers. The model does not know its classes' "
-            "names: pass their numbers, [names.index(label) for label in y], counted from 0 in the order of its outputs"
+            f"targets are text, the first is {str(y[0])!r}: expected numbers. The model has no class names: pass class "
+            "numbers, [names.index(label) for label in y], counted from 0 in the order of the model's outputs"
         )
     try:
         likelihood.check_target(y, c)

@@ -17,9 +17,9 @@ from memorymaps.core.special_functions import gammaln, xlogy
 
 
 class ExponentialFamily(Likelihood):
-    """A generalised linear model's likelihood: a unit variance `v(μ)`, a dispersion `φ` and a link.
+    """Likelihood of a generalised linear model: unit variance `v(μ)`, dispersion `φ` and a link.
 
-    Outputs are independent of each other, so `c > 1` means several targets at once:
+    Outputs are independent given `f`; `c > 1` means several targets:
     `e = (μ − y) σ'(f) / (φ v(μ))` and `Λ = diag(σ'(f)² / (φ v(μ)))`.
     """
 
@@ -30,7 +30,7 @@ class ExponentialFamily(Likelihood):
 
     @abstractmethod
     def unit_variance(self, mu: Array) -> Array:
-        """`v(μ)`, so that `Var y = φ v(μ)`."""
+        """Unit variance function `v(μ)`, with `Var y = φ v(μ)`."""
 
     @abstractmethod
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
@@ -44,7 +44,7 @@ class ExponentialFamily(Likelihood):
         return array_namespace(f).asarray(self.dispersion, dtype=f.dtype, device=device(f))
 
     def _derivative_over_variance(self, f: Array) -> Array:
-        """`σ'(f) / v(μ)`, exactly one for the canonical link."""
+        """`σ'(f) / v(μ)`; one for the canonical link."""
         if isinstance(self.link, self.canonical_links):
             return array_namespace(f).ones_like(f)
         return self.link.derivative(f) / self.unit_variance(self.mean(f))
@@ -90,29 +90,29 @@ class ExponentialFamily(Likelihood):
         return diagonal_matrix(self.fisher_diagonal(f, y))
 
     def fisher_matvec(self, f: Array, y: Array, v: Array) -> Array:
-        """`Λ v`, row by row."""
+        """`Λ v`; `Λ` is diagonal."""
         return self.fisher_diagonal(f, y)[..., None] * v
 
     def fisher_root_matvec(self, f: Array, y: Array, v: Array) -> Array:
-        """`√Λ v`, row by row."""
+        """`√Λ v`; `Λ` is diagonal."""
         return array_namespace(f).sqrt(self.fisher_diagonal(f, y))[..., None] * v
 
     def score_preimage(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
-        """`e/Λ` where there is curvature at every output that has an error, `κ = 1`."""
+        """`x = e/Λ`, `κ = 1`, where every output with an error has curvature; zeros elsewhere."""
         xp = array_namespace(f)
-        bend, error = self.fisher_diagonal(f, y), self.error(f, y)
-        known = xp.all((bend > 0) | (error == 0), axis=-1)
-        x = xp.where(bend > 0, error / xp.where(bend > 0, bend, xp.ones_like(bend)), xp.zeros_like(bend))
-        kappa = xp.astype(known, f.dtype)
+        fisher, error = self.fisher_diagonal(f, y), self.error(f, y)
+        solvable = xp.all((fisher > 0) | (error == 0), axis=-1)
+        x = xp.where(fisher > 0, error / xp.where(fisher > 0, fisher, xp.ones_like(fisher)), xp.zeros_like(fisher))
+        kappa = xp.astype(solvable, f.dtype)
         return lambda v: xp.matmul(v, (kappa[:, None] * x)[..., None])[..., 0], kappa
 
     def fisher_root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
-        """A part of `Λ` itself."""
+        """The entries of `Λ` at these outputs."""
         return diagonal_matrix(array_namespace(f).take_along_axis(self.fisher_diagonal(f, y), outputs, axis=-1))
 
 
 def diagonal_matrix(d: Array) -> Array:
-    """Put the last axis on a diagonal: `[n, c]` → `[n, c, c]`."""
+    """Diagonal matrices `[n, c, c]` from `d [n, c]`."""
     xp = array_namespace(d)
     return d[..., :, None] * xp.eye(d.shape[-1], dtype=d.dtype, device=device(d))
 
@@ -144,8 +144,7 @@ class Gaussian(ExponentialFamily):
 class Bernoulli(ExponentialFamily):
     """`y ∈ [0, 1]` with mean `μ`: 0/1 labels, or proportions whose number of trials is the weight.
 
-    Several outputs are independent labels. The binomial coefficient, which no map depends on, is left out
-    of the loss.
+    Several outputs are independent labels. The loss is without the binomial coefficient, which affects no map.
 
     Examples
     --------
@@ -262,8 +261,8 @@ class NegativeBinomial(ExponentialFamily):
         xp, a = array_namespace(f), self.alpha
         am = a * self.mean(f)
         r = xp.ones_like(am) / a
-        counting = gammaln(y + 1) + gammaln(r) - gammaln(y + r)
-        return (counting + (y + r) * xp.log1p(am) - xlogy(y, am)) / phi
+        constant = gammaln(y + 1) + gammaln(r) - gammaln(y + r)
+        return (constant + (y + r) * xp.log1p(am) - xlogy(y, am)) / phi
 
 
 @dataclass(frozen=True)
@@ -287,8 +286,8 @@ class Tweedie(ExponentialFamily):
             )
 
     def _outside_support(self, y: Array) -> Array:
-        low = y > 0 if self.power > 2 else y >= 0
-        return ~(array_namespace(y).isfinite(y) & low)
+        in_range = y > 0 if self.power > 2 else y >= 0
+        return ~(array_namespace(y).isfinite(y) & in_range)
 
     def unit_variance(self, mu: Array) -> Array:
         """`μ^power`."""

@@ -16,8 +16,8 @@ from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 class HeteroscedasticGaussian(Likelihood):
     """`y ~ N(m, exp s)` with outputs `f = (m, s)`: mean and log variance, learned together.
 
-    For one learned noise level let the network give the same `s` for every example.
-    `Λ = diag(e⁻ˢ, ½)`; the mean, and with it error and sensitivity, is that of `m` alone.
+    For homoscedastic noise, use a network whose `s` is the same for every example. `Λ = diag(e⁻ˢ, ½)`; the mean, and
+    with it error and sensitivity, concerns `m` only.
 
     Examples
     --------

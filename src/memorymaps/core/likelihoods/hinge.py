@@ -1,4 +1,4 @@
-"""The named losses with kinks: support vector machines, robust and quantile regression. Mathematics: `margins`."""
+"""Losses with kinks of support vector machines, robust and quantile regression, as sums of ramps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Hinge(MarginLoss):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One."""
+        """One ramp."""
         return (Ramp(1.0, -1, -1.0),)
 
 
@@ -35,19 +35,19 @@ class SquaredHinge(MarginLoss):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One."""
+        """One ramp."""
         return (Ramp(1.0, -1, -1.0, 2),)
 
 
 @dataclass(frozen=True)
 class ModifiedHuber(MarginLoss):
-    """`cost · max(0, 1 − u)²`, a line of slope −4 below `u = −1`."""
+    """`cost · max(0, 1 − u)²`, linear with slope −4 below `u = −1`. scikit-learn: `modified_huber`."""
 
     cost: float = 1.0
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """The squared hinge, less what grows beyond the line."""
+        """The squared hinge minus a second one that makes it linear below `u = −1`."""
         return (Ramp(1.0, -1, -1.0, 2), Ramp(-1.0, -1, 1.0, 2))
 
 
@@ -60,7 +60,7 @@ class Perceptron(MarginLoss):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One."""
+        """One ramp."""
         return (Ramp(1.0, -1, 0.0),)
 
 
@@ -73,7 +73,7 @@ class EpsilonInsensitive(ResidualLoss):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One on either side."""
+        """One ramp on each side."""
         return (Ramp(1.0, 1, self.epsilon), Ramp(1.0, -1, self.epsilon))
 
 
@@ -86,13 +86,13 @@ class SquaredEpsilonInsensitive(ResidualLoss):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One on either side."""
+        """One ramp on each side."""
         return (Ramp(1.0, 1, self.epsilon, 2), Ramp(1.0, -1, self.epsilon, 2))
 
 
 @dataclass(frozen=True)
 class Huber(ResidualLoss):
-    """`cost · (½u²` up to `|u| = threshold`, a line beyond`)`.
+    """`cost · ½u²` up to `|u| = threshold`, linear beyond.
 
     Examples
     --------
@@ -108,18 +108,18 @@ class Huber(ResidualLoss):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """What a parabola has more than the lines."""
+        """The excess of the parabola over the linear parts."""
         return (Ramp(-0.5, 1, self.threshold, 2), Ramp(-0.5, -1, self.threshold, 2))
 
 
 @dataclass(frozen=True)
 class Pinball(ResidualLoss):
-    """`cost · (quantile · max(0, −u) + (1 − quantile) · max(0, u))`: its minimum is the quantile."""
+    """`cost · (quantile · max(0, −u) + (1 − quantile) · max(0, u))`: minimised by the quantile."""
 
     quantile: float = 0.5
     cost: float = 1.0
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One on either side."""
+        """One ramp on each side."""
         return (Ramp(1 - self.quantile, 1, 0.0), Ramp(self.quantile, -1, 0.0))

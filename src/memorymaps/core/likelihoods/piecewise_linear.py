@@ -1,4 +1,4 @@
-"""Losses with kinks and flat parts (hinge, ε-insensitive, Huber, pinball), smoothed by the posterior in closed form.
+"""Nonsmooth losses (hinge, ε-insensitive, Huber, pinball) and their closed-form expectations under `N(f, v)`.
 
 Each is a sum of ramps `a·max(0, ±u − t)^p`, `p ∈ {1, 2}`, of the margin `u = ±f` or the residual `u = f − y`. Under
 `q(f) = N(f, v)`, with `g = ±u − t`, `z = g/√v` and Bonnet's and Price's theorems [MPE App. G]:
@@ -6,7 +6,7 @@ Each is a sum of ramps `a·max(0, ±u − t)^p`, `p ∈ {1, 2}`, of the margin `
     E max(0, g)  = gΦ(z) + √v φ(z)            first derivative Φ(z)               second φ(z)/√v
     E max(0, g)² = (g² + v)Φ(z) + g√v φ(z)    first derivative 2(gΦ(z) + √v φ(z)) second 2Φ(z)
 
-`v = 0` gives the loss itself, at a kink the middle of its subgradients. Sign as everywhere: `e = prediction − truth`.
+`v = 0` gives the loss itself, and at a kink the midpoint of its subdifferential. `e = prediction − truth`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Ramp(NamedTuple):
     def expected_derivatives(self, u: Array, sd: Array) -> tuple[Array, Array, Array]:
         """Value, first and second derivative of `E[ramp]` in `u`, under standard deviations `sd ≥ 0`."""
         xp = array_namespace(u)
-        g, sharp = self.side * u - self.start, sd == 0
-        z = xp.where(sharp, 1e6 * xp.sign(g), g / xp.where(sharp, xp.ones_like(sd), sd))
+        g, exact = self.side * u - self.start, sd == 0
+        z = xp.where(exact, 1e6 * xp.sign(g), g / xp.where(exact, xp.ones_like(sd), sd))
         below, density = ndtr(z), normal_density(z)
         line = g * below + sd * density
         if self.power == 1:
-            peak = xp.where(sharp, xp.zeros_like(sd), density / xp.where(sharp, xp.ones_like(sd), sd))
+            peak = xp.where(exact, xp.zeros_like(sd), density / xp.where(exact, xp.ones_like(sd), sd))
             value, first, second = line, below, peak
         else:
             value, first, second = (g**2 + sd**2) * below + g * sd * density, 2 * line, 2 * below
@@ -47,7 +47,7 @@ class Ramp(NamedTuple):
 
 
 class NonsmoothLoss(Likelihood):
-    """A loss `cost · (½ q u² + Σ ramps(u))` of one number `u` an output; several outputs add up."""
+    """A loss `cost · (½ q u² + Σ ramps(u))` of a scalar `u` per output, summed over outputs."""
 
     cost: float
     quadratic: ClassVar[float] = 0.0
@@ -55,7 +55,7 @@ class NonsmoothLoss(Likelihood):
     @property
     @abstractmethod
     def ramps(self) -> tuple[Ramp, ...]:
-        """The pieces."""
+        """The ramps of the loss."""
 
     @abstractmethod
     def loss_argument(self, f: Array, y: Array) -> tuple[Array, Array]:
@@ -63,17 +63,17 @@ class NonsmoothLoss(Likelihood):
 
     def expected_derivatives(self, f: Array, y: Array, sd: Array) -> tuple[Array, Array, Array]:
         """`E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[∇²ℓ]` of every output, `[n, c]` each, under `N(f, sd²)`."""
-        u, turn = self.loss_argument(f, y)
+        u, sign = self.loss_argument(f, y)
         value, first, second = self.quadratic * (u**2 + sd**2) / 2, self.quadratic * u, self.quadratic + 0 * u
         for ramp in self.ramps:
             v, d, dd = ramp.expected_derivatives(u, sd)
             value, first, second = value + v, first + d, second + dd
-        return self.cost * value, self.cost * turn * first, self.cost * array_namespace(f).clip(second, min=0)
+        return self.cost * value, self.cost * sign * first, self.cost * array_namespace(f).clip(second, min=0)
 
     def subgradients(self, f: Array, y: Array, tolerance: float) -> tuple[Array, Array]:
-        """The interval of `∇ℓ` within `tolerance` of `f`: `[n, c]` twice; a point away from kinks."""
-        none = 0 * f
-        return self.expected_derivatives(f - tolerance, y, none)[1], self.expected_derivatives(f + tolerance, y, none)[
+        """Bounds of the gradient for outputs within `tolerance` of `f`, `[n, c]` each; equal away from kinks."""
+        zero = 0 * f
+        return self.expected_derivatives(f - tolerance, y, zero)[1], self.expected_derivatives(f + tolerance, y, zero)[
             1
         ]
 
@@ -90,28 +90,28 @@ class NonsmoothLoss(Likelihood):
         return diagonal_matrix(array_namespace(f).ones_like(f))
 
     def error(self, f: Array, y: Array) -> Array:
-        """A subgradient, the middle one at a kink."""
+        """A subgradient; at a kink the midpoint of the subdifferential."""
         return self.expected_derivatives(f, y, 0 * f)[1]
 
     def curvature(self, f: Array, y: Array) -> Array:
-        """Of the pieces between kinks; `under(V)` sees the kinks."""
+        """Second derivative between the kinks; `averaged_over(V)` includes the kinks."""
         return diagonal_matrix(self.expected_derivatives(f, y, 0 * f)[2])
 
     def averaged_over(self, variance: Array) -> Likelihood:
-        """With gradient and curvature averaged over `N(f, V)`."""
+        """The loss with gradient and curvature averaged over `N(f, V)`."""
         return SmoothedLoss(self, variance)
 
 
 @dataclass(frozen=True)
 class SmoothedLoss(Likelihood):
-    """A kinked loss whose gradient and curvature are expectations under `N(f, V)`; loss and mean stay its own.
+    """A nonsmooth loss with gradient and curvature replaced by expectations under `N(f, V)`; loss and mean unchanged.
 
     Examples
     --------
     >>> import numpy as np
     >>> from memorymaps.core.likelihoods.hinge import Hinge
-    >>> seen = Hinge().under(np.full((1, 1, 1), 0.25))
-    >>> seen.curvature(np.array([[1.0]]), np.array([1]))  # on the margin: φ(0)/√v
+    >>> smoothed = Hinge().averaged_over(np.full((1, 1, 1), 0.25))
+    >>> smoothed.curvature(np.array([[1.0]]), np.array([1]))  # on the margin: φ(0)/√v
     array([[[0.798]]])
     """
 
@@ -135,7 +135,7 @@ class SmoothedLoss(Likelihood):
         return self.loss.mean_jacobian(f)
 
     def residual(self, f: Array, y: Array) -> Array:
-        """Of the loss itself."""
+        """As the loss itself."""
         return self.loss.residual(f, y)
 
     def error(self, f: Array, y: Array) -> Array:
@@ -160,7 +160,7 @@ class SmoothedLoss(Likelihood):
 
 
 class MarginLoss(NonsmoothLoss):
-    """A loss of the margin `u = (2y − 1) f`, for targets 0 and 1; wanted: `u ≥ required_margin`."""
+    """A loss of the margin `u = (2y − 1) f`, for targets 0 and 1, zero for `u ≥ required_margin`."""
 
     required_margin: ClassVar[float] = 1.0
 
@@ -170,7 +170,7 @@ class MarginLoss(NonsmoothLoss):
         return side * f, side + 0 * f
 
     def residual(self, f: Array, y: Array) -> Array:
-        """What the margin lacks, signed like `f − y`: zero for examples that are right by enough, `[n, c]`."""
+        """Shortfall of the margin, `max(0, required_margin − u)`, signed like `f − y`: `[n, c]`."""
         u, side = self.loss_argument(f, y)
         return -side * array_namespace(f).clip(self.required_margin - u, min=0)
 

@@ -1,9 +1,9 @@
-"""The perturbation equation: what leaving an example out does, from `(f, V, Λ, e)` (method.md §3, §8).
+"""Estimators of the memory-perturbation equation: effects of leaving an example out (method.md §3, §8).
 
-Arrays in, arrays out, for a batch of `n` examples with `c` outputs: `error e [n, c]`, `variance V [n, c, c]`,
-`curvature Λ [n, c, c]`. The example's weight is a factor of `e` and `Λ`.
+For a batch of `n` examples with `c` outputs: `error e [n, c]`, `variance V [n, c, c]`, `curvature Λ [n, c, c]`. The
+example's weight is a factor of `e` and `Λ`.
 
-Estimators of the deviation `Δf = f^{\\i} − f`, with the letters of the papers:
+Estimators of the deviation `Δf = f^{\\i} − f`, with the letters used in the papers:
 
     diagonal         P     diag(V) e             diagonal products
     first_order      F     V e                   [MPE Eq. 12]
@@ -11,7 +11,7 @@ Estimators of the deviation `Δf = f^{\\i} − f`, with the letters of the paper
     bounded_cavity   R/F   cavity where all eigenvalues of ΛV are below 1, first order elsewhere
     implicit         I     Δf = V e(f + Δf)      the removed loss exact, the remaining losses quadratic
 
-and two of the change of the mean: `exact`, `σ(f + Δf) − σ(f)` (the suffix `-sm` of the letters), or `linearised`,
+and of the change of the mean: `exact`, `σ(f + Δf) − σ(f)` (the suffix `-sm` of the letters), or `linearised`,
 `(dσ/df) Δf` (`Λ Δf` for canonical links).
 """
 
@@ -53,7 +53,7 @@ def _implicit(stats: FullVariance) -> tuple[Array, Array]:
 
 
 def _bounded_cavity(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
-    """The cavity form within the bound; the first-order one where an approximate posterior breaks it."""
+    """Cavity where all eigenvalues of `ΛV` are below 1, first order elsewhere (approximate posteriors)."""
     return stats.bounded_cavity(_exceeds_bound(stats)), _first_order_warnings(stats)
 
 
@@ -66,7 +66,7 @@ def _exceeds_bound(stats: FullVariance | SketchedVariance) -> Array:
 
 
 def _first_order_warnings(stats: FullVariance | SketchedVariance) -> Array:
-    """First-order sizes stay finite at the bound and past it, where they are too small."""
+    """`Warn.FIRST_ORDER` at and beyond the bound, where first-order deviations are finite but too small."""
     return array_namespace(stats.f).where(_exceeds_bound(stats), int(Warn.FIRST_ORDER), 0)
 
 
@@ -93,12 +93,12 @@ _CHANGES: dict[str, Callable[[BatchStatistics, Array], Array]] = {
 
 @dataclass(frozen=True)
 class Estimator:
-    """How the deviation `Δf` and the change of the mean are estimated: one name each, as listed above.
+    """How the deviation `Δf` and the change of the mean are estimated; names as listed in the module's docstring.
 
     Raises
     ------
     ValueError
-        No such name; the message lists them.
+        Unknown name; the message lists the known ones.
     """
 
     name: str = "cavity"
@@ -118,7 +118,7 @@ class Estimator:
         return _DEVIATIONS[self.name](stats)
 
     def mean_change(self, stats: BatchStatistics, deviation: Array) -> Array:
-        """`Δμ [n, c]`; diagonal products stay diagonal."""
+        """`Δμ [n, c]`; for the linearised diagonal estimator only the diagonal of `dσ/df` is used."""
         if (self.name, self.change) == ("diagonal", "linearised"):
             return array_namespace(stats.f).linalg.diagonal(stats.likelihood.mean_jacobian(stats.f)) * deviation
         return _CHANGES[self.change](stats, deviation)
@@ -133,12 +133,12 @@ CODES: dict[str, Estimator] = {
 
 
 def estimator_named(name: str, change: str | None = None) -> Estimator:
-    """The estimator of that name, with exact changes of the mean by default; the papers' codes (`R-sm`) say both.
+    """The estimator `name`, by default with exact change of the mean; the papers' codes (`R-sm`) fix both.
 
     Raises
     ------
     ValueError
-        No such name; a code together with `change`.
+        Unknown name, or a code together with `change`.
 
     Examples
     --------
@@ -149,14 +149,14 @@ def estimator_named(name: str, change: str | None = None) -> Estimator:
         return Estimator(name, "exact" if change is None else change)
     if change is not None:
         raise ValueError(
-            f"the code {name!r} says how the mean changes, and change = {change!r} was given: leave one out"
+            f"the code {name!r} includes the change of the mean, and change = {change!r} was given: pass only one"
         )
     return CODES[name]
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """What leaving each example of a batch out does; one row an example."""
+    """Effects of leaving out each example of a batch; arrays with one row per example."""
 
     leverage: Array
     leverage_norm: Array | None

@@ -1,4 +1,4 @@
-"""A batch with its full output covariances `V [n, c, c]`."""
+"""Statistics of a batch with full output covariances `V [n, c, c]`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from memorymaps.core.perturbation.deviation import (
 
 @dataclass(frozen=True)
 class BatchStatistics:
-    """A batch seen from its posterior: outputs `f [n, c]`, targets, weights `[n]`."""
+    """What the estimators need of a batch: likelihood, outputs `f [n, c]`, targets `y`, weights `[n]`."""
 
     likelihood: Likelihood
     f: Array
@@ -36,10 +36,10 @@ class BatchStatistics:
 
 @dataclass(frozen=True)
 class FullVariance(BatchStatistics):
-    """With the variances `V [n, c, c]` and what follows from them.
+    """Statistics with the full output covariances `V [n, c, c]`.
 
-    `subgradient [n, c]` are the errors `w e` that the fit itself ended with, where the loss has kinks: there `∇_f ℓ` is an
-    interval, and the optimum has chosen one of its numbers.
+    `subgradient [n, c]` replaces `w ∇_f ℓ` for losses with kinks: the element of the subdifferential that the fit
+    selected (dual variables).
     """
 
     variance: Array
@@ -57,7 +57,7 @@ class FullVariance(BatchStatistics):
 
     @cached_property
     def spectrum(self) -> tuple[Array, Array]:
-        """Eigenvalues of `ΛV` and their basis."""
+        """Eigenvalues `h [n, c]` of `ΛV` and their basis `B [n, c, c]`, see `spectrum_of`."""
         return spectrum_of(self.variance, self.curvature)
 
     @cached_property
@@ -84,5 +84,5 @@ class FullVariance(BatchStatistics):
         return matvec(inflated_variance(self.variance, *self.spectrum), self.error)
 
     def bounded_cavity(self, exceeds_bound: Array) -> Array:
-        """The cavity form, first order for the `exceeds_bound [n]`."""
+        """Cavity deviations `[n, c]`; first order where `exceeds_bound [n]`."""
         return array_namespace(self.f).where(exceeds_bound[:, None], self.first_order(), self.cavity())
