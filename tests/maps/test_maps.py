@@ -129,7 +129,7 @@ def test_summary_says_units_complexity_and_concentration(digits_map):
 def test_summary_of_a_part_says_so(digits_map):
     words = str(digits_map.top(100).summary())
     assert "100 examples (of 1,797 in training" in words
-    assert "own count" not in words
+    assert "computed by the posterior" not in words
 
 
 def test_data_the_model_was_not_trained_on_is_noticed():

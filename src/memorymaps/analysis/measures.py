@@ -128,7 +128,7 @@ def dfbeta(m: MemoryMap) -> Array:
 def _origin(m: MemoryMap) -> Origin:
     if m.origin is None:
         raise ValueError(
-            "DFBETA needs the posterior, which a map read from disk does not have: use the map returned by memory_map"
+            "DFBETA needs the posterior, and a map read from disk has none: use the map returned by memory_map"
         )
     return m.origin
 

@@ -78,9 +78,7 @@ def _loo_covariances(m: MemoryMap) -> Array:
         noise = np.asarray(m.provenance.description.dispersion, dtype=float).reshape(1) / weight
         return np.asarray(noise / np.where(1 - h < 1e-10, np.nan, 1 - h))[:, None, None]
     if m.origin is None:
-        raise ValueError(
-            "several outputs need the posterior, which a map read from disk does not have: use the map in memory"
-        )
+        raise ValueError("several outputs need the posterior, and a map read from disk has none: use the map in memory")
     batches: Any = (m.origin.batch_statistics(batch) for batch in m.origin.examples)
     return np.concatenate(
         [_noise_covariance(stats) + cavity_variance(stats.variance, stats.curvature) for stats in batches]

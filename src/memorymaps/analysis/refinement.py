@@ -72,7 +72,7 @@ def require_origin(m: MemoryMap) -> Origin:
     """
     if m.origin is None:
         raise ValueError(
-            "this needs the posterior, which a map read from disk does not have: use the map returned by memory_map"
+            "this needs the posterior, and a map read from disk has none: use the map returned by memory_map"
         )
     return m.origin
 

@@ -20,7 +20,7 @@ def refit(
     m: MemoryMap, top: int = 20, *, by: str = "sensitivity", steps: int = 200, tolerance: float = 0.05,
     path: str | Path | None = None, progress: bool | None = None,
 ) -> MemoryMap:  # fmt: skip
-    """A map whose `top` examples have deviations measured by refits without each; others unchanged.
+    """A map whose `top` examples have deviations from refits without each; others unchanged.
 
     `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, where `θ°` minimises the training loss `L`, starting from the trained weights, and
     `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, starting from `θ°`. By L-BFGS with the posterior covariance as initial inverse

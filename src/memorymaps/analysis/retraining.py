@@ -127,7 +127,7 @@ def retrain_check(
     """
     if m.origin is None:
         raise ValueError(
-            "the check needs the likelihood, which a map read from disk does not have: use the map from memory_map"
+            "the check needs the likelihood, and a map read from disk has none: use the map from memory_map"
         )
     chosen = _choose_examples(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])

@@ -39,7 +39,7 @@ def as_inputs(inputs: Any, n: int) -> Any:
     if not hasattr(inputs, "shape") and not hasattr(inputs, "__getitem__"):
         raise DataError(
             f"inputs are a {type(inputs).__name__} and targets were given: expected arrays, a data frame, or a "
-            "mapping or tuple of arrays. A loader contains its targets: memory_map(net, loader, …)"
+            "mapping or tuple of arrays. A loader holds its own targets: memory_map(net, loader, …)"
         )
     return inputs
 

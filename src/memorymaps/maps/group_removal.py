@@ -80,7 +80,7 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
 def _origin(m: ExampleTable) -> Origin:
     if m.origin is None:
         raise ValueError(
-            "group removal needs the posterior, which a map read from disk does not have: "
+            "group removal needs the posterior, and a map read from disk has none: "
             "call leave_out on the map that memory_map returned"
         )
     return m.origin

@@ -18,7 +18,7 @@ class MemoryMap(ExampleTable):
     """A memory map: an immutable Arrow table with one row per example, and its provenance.
 
     Columns are described in `memorymaps.maps.table.COLUMNS`. Group removal and parameter changes need the posterior,
-    which a map read from disk does not have.
+    and a map read from disk has none.
 
     Examples
     --------

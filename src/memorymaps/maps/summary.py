@@ -121,7 +121,7 @@ def _warning_line(flag: Warn, count: int, n: int) -> str:
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes have few significant digits",
         Warn.FIRST_ORDER: "at or beyond the bound: first-order sizes, too small",
         Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or too few steps (refine, refit)",
-        Warn.PARETO_K: "with a Pareto k above the limit of importance sampling: use more draws, or refit without them",
+        Warn.PARETO_K: "with a Pareto-k above the limit of importance sampling: use more draws, or refit without them",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
 
@@ -156,8 +156,8 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
     refitted = int(np.count_nonzero(m["refitted"])) if "refitted" in m else 0
     if refitted:
         return (
-            f"{why}one Newton step may overstate sizes. {refitted:,} examples were refitted (column 'refitted'); "
-            "refit(m, top=…) does so for more, retrain_check(m) measures the agreement",
+            f"{why}one Newton step may overstate sizes. {refitted:,} examples were refitted without, column "
+            "'refitted'; refit(m, top=…) does so for more, retrain_check(m) measures the agreement",
         )
     return (
         f"{why}one Newton step may overstate the largest sizes, and the leave-one-out loss more. refit(m, top=…) "

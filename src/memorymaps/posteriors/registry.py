@@ -85,7 +85,7 @@ def as_examples(data: Any) -> Any:
     if isinstance(data, Examples):
         return data
     raise DataError(
-        f"{type(data).__name__} has no targets: pass memory_map(model, X, y), a torch Dataset or DataLoader, "
+        f"{type(data).__name__} holds no targets: pass memory_map(model, X, y), a torch Dataset or DataLoader, "
         "or LoaderExamples([(x, y), …]) for batches"
     )
 
