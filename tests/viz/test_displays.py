@@ -18,7 +18,7 @@ import memorymaps as mm
 from memorymaps.viz.displays.leave_out import GroupDisplay, LeaveOutDisplay
 from memorymaps.viz.displays.map import MapDisplay
 from memorymaps.viz.displays.sensitivity import SensitivityDisplay
-from memorymaps.viz.displays.style import literal
+from memorymaps.viz.displays.style import escape_label
 
 OF_MAPS = (MapDisplay, SensitivityDisplay, LeaveOutDisplay)
 HOSTILE = [
@@ -69,7 +69,7 @@ def hostile_map():
 def names_on(ax, ids):
     """Which ids are written at points."""
     written = {text.get_text() for text in ax.texts}
-    return {value for value in ids if literal(value) in written}
+    return {value for value in ids if escape_label(value) in written}
 
 
 def words(texts):
@@ -189,11 +189,11 @@ def test_hostile_names_are_drawn_literally(display, tmp_path):
 
 def test_hostile_groups_and_classes_are_written_literally(tmp_path):
     groups = GroupDisplay.from_leave_out(hostile_map().leave_out({name: [name] for name in HOSTILE}))
-    assert set(words(groups.ax_.get_yticklabels())) == {f"{literal(name)} (1)" for name in HOSTILE}
+    assert set(words(groups.ax_.get_yticklabels())) == {f"{escape_label(name)} (1)" for name in HOSTILE}
     m = with_columns(linear_map(len(HOSTILE) * 2), target=HOSTILE * 2)
     classes = MapDisplay.from_map(m, color="target")
     legend = words(classes.ax_.get_legend().get_texts())
-    assert {text.lstrip("\u200b") for text in legend} == set(map(literal, HOSTILE))
+    assert {text.lstrip("\u200b") for text in legend} == set(map(escape_label, HOSTILE))
     for drawn in (groups, classes):
         drawn.figure_.savefig(tmp_path / "a.pdf")
 

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
-from memorymaps.viz.explorer.html_page import asset
+from memorymaps.viz.explorer.html_page import static_asset
 from memorymaps.viz.explorer.metadata import VERSION
 from memorymaps.viz.explorer.options import ExplorerOptions
 from memorymaps.viz.explorer.server import Server
@@ -461,7 +461,7 @@ def test_the_widgets_page_talks_to_its_model(browser, digits_map):
     made = ExplorerOptions(payload=X.reshape(-1, 8, 8)).packed(digits_map, lazy=True)
     parts = [base64.b64encode(part).decode() for part in (made.compressed(), made.sheet(0))]
     page = new_page(browser, viewport={"width": 1200, "height": 700})
-    page.evaluate(STUB, [asset("widget.js"), asset("explorer.css"), made.meta_json(), *parts])
+    page.evaluate(STUB, [static_asset("widget.js"), static_asset("explorer.css"), made.meta_json(), *parts])
     page.wait_for_selector(".mm-line")
     assert page.locator(".mm-src").inner_text() == "by Python"
     assert page.locator(".mm-kpi b").first.inner_text() == "1"

@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
 from memorymaps.maps.trajectory import Trajectory
-from memorymaps.training.tracker import _write
+from memorymaps.training.tracker import _write_step
 from memorymaps.viz.explorer.options import ExplorerOptions
 from memorymaps.viz.explorer.server import Server
 
@@ -37,7 +37,7 @@ def run(data, tmp_path_factory):
         m = map_of(data, 0.01 * 1.6**step)
         loo = m.leave_one_out()
         losses = {"loss": loo.loss, "loo_loss": loo.loo_loss, "test_loss": 0.25 + step, "seconds": 0.0}
-        _write(folder, 100 * step + 100, m, losses | {"effective": float(m["leverage"].sum())})
+        _write_step(folder, 100 * step + 100, m, losses | {"effective": float(m["leverage"].sum())})
     return Trajectory.load(folder)
 
 

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 import memorymaps as mm
 from memorymaps.cli.commands import main
 from memorymaps.maps.trajectory import Trajectory
-from memorymaps.training.tracker import _write
+from memorymaps.training.tracker import _write_step
 from memorymaps.viz.explorer.explorer import explore
 from memorymaps.viz.explorer.options import ExplorerOptions
 from memorymaps.viz.explorer.server import Server
@@ -36,7 +36,7 @@ def run(three_classes, tmp_path_factory):
         m = map_of(three_classes, C)
         loo = m.leave_one_out()
         losses = {"loss": loo.loss, "loo_loss": loo.loo_loss, "test_loss": step / 7, "seconds": 0.1}
-        _write(folder, step, m, losses | {"effective": float(m["leverage"].sum())})
+        _write_step(folder, step, m, losses | {"effective": float(m["leverage"].sum())})
     return folder
 
 
@@ -66,7 +66,7 @@ def test_a_trajectory_is_its_last_map_with_a_slider(run):
 def test_runs_without_test_data_have_no_test_loss(three_classes, tmp_path):
     for step in (1, 2):
         losses = {"loss": 0.5, "loo_loss": 0.6, "test_loss": float("nan"), "effective": 3.0, "seconds": 0.0}
-        _write(tmp_path, step, map_of(three_classes), losses)
+        _write_step(tmp_path, step, map_of(three_classes), losses)
     assert [step["test_loss"] for step in ExplorerOptions().packed(Trajectory.load(tmp_path)).meta["steps"]] == [
         None
     ] * 2
@@ -74,7 +74,7 @@ def test_runs_without_test_data_have_no_test_loss(three_classes, tmp_path):
 
 def test_a_run_that_has_only_begun_is_a_map(run, three_classes, tmp_path):
     losses = {"loss": 0.5, "loo_loss": 0.6, "test_loss": 0.7, "effective": 3.0, "seconds": 0.0}
-    _write(tmp_path, 1, map_of(three_classes), losses)
+    _write_step(tmp_path, 1, map_of(three_classes), losses)
     assert ExplorerOptions().packed(Trajectory.load(tmp_path)).meta["steps"] == []
 
 

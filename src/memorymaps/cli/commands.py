@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MODELS = ("auto", "ols", "ridge", "lasso", "logistic", "poisson", "gamma")
 
-_RUN = "a map (.parquet), a folder that holds map.parquet, or a run that a Tracker wrote"
+_RUN_HELP = "a map (.parquet), a folder that holds map.parquet, or a run that a Tracker wrote"
 
 _EXAMPLES = """examples:
   memorymaps demo
@@ -35,7 +35,7 @@ _EXAMPLES = """examples:
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "memorymaps",
         description="Memory maps: what does a model remember, and which examples does it hang on?",
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, run: Any, words: str, example: str) -> argparse.ArgumentParser:
+def _add_command(commands: Any, name: str, run: Any, words: str, example: str) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(
         name, help=words, description=words, epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -63,14 +63,14 @@ def _command(commands: Any, name: str, run: Any, words: str, example: str) -> ar
 
 def _add_demo(commands: Any) -> None:
     words = "fit logistic regression to scikit-learn's digits and draw its map"
-    made = _command(commands, "demo", _demo, words, "memorymaps demo --out demo/")
+    made = _add_command(commands, "demo", _run_demo, words, "memorymaps demo --out demo/")
     made.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
 
 
 def _add_map(commands: Any) -> None:
     words = "fit a model to a table and draw its map"
-    made = _command(
-        commands, "map", _map, words, "memorymaps map houses.csv --target price --model ridge --out houses/"
+    made = _add_command(
+        commands, "map", _run_map, words, "memorymaps map houses.csv --target price --model ridge --out houses/"
     )
     made.add_argument("table", type=Path, metavar="TABLE", help="a .csv, .tsv or .parquet file, one example a row")
     made.add_argument("--target", required=True, metavar="COL", help="the column to predict")
@@ -83,7 +83,7 @@ def _add_map(commands: Any) -> None:
 
 def _add_plot(commands: Any) -> None:
     words = "draw a saved map"
-    made = _command(commands, "plot", _plot, words, "memorymaps plot map.parquet --out map.pdf --color target")
+    made = _add_command(commands, "plot", _run_plot, words, "memorymaps plot map.parquet --out map.pdf --color target")
     made.add_argument("map", type=Path, metavar="MAP")
     made.add_argument("--out", type=Path, required=True, help="picture to write: .png, .pdf, .svg")
     made.add_argument("--color", metavar="COL", help="column to colour by")
@@ -92,7 +92,7 @@ def _add_plot(commands: Any) -> None:
 
 def _add_top(commands: Any) -> None:
     words = "list the examples with the largest score"
-    made = _command(commands, "top", _top, words, "memorymaps top map.parquet -k 20 --by loo_loss")
+    made = _add_command(commands, "top", _run_top, words, "memorymaps top map.parquet -k 20 --by loo_loss")
     made.add_argument("map", type=Path, metavar="MAP")
     made.add_argument("-k", type=int, default=10, help="how many (default: 10)")
     made.add_argument("--by", default="sensitivity", metavar="COL", help="column to sort by (default: sensitivity)")
@@ -100,32 +100,36 @@ def _add_top(commands: Any) -> None:
 
 
 def _add_info(commands: Any) -> None:
-    made = _command(commands, "info", _info, "say what a saved map says", "memorymaps info map.parquet")
+    made = _add_command(commands, "info", _run_info, "say what a saved map says", "memorymaps info map.parquet")
     made.add_argument("map", type=Path, metavar="MAP")
     made.add_argument("--cite", action="store_true", help="print BibTeX of the methods instead")
 
 
 def _add_export(commands: Any) -> None:
     words = "write a map as one offline HTML page to walk around in"
-    made = _command(commands, "export", _export, words, "memorymaps export run/ map.html --images images.npz:x_train")
-    made.add_argument("map", type=Path, metavar="RUN", help=_RUN)
-    _add_shown(made)
+    made = _add_command(
+        commands, "export", _run_export, words, "memorymaps export run/ map.html --images images.npz:x_train"
+    )
+    made.add_argument("map", type=Path, metavar="RUN", help=_RUN_HELP)
+    _add_explorer_options(made)
     made.add_argument("page", type=Path, metavar="PAGE", help="the .html file to write")
     made.add_argument("--max-mb", type=float, default=8.5, help="size of the file, 10⁶ bytes (default: %(default)s)")
 
 
 def _add_explore(commands: Any) -> None:
     words = "walk around in a map, served to this machine's browser (for large maps)"
-    made = _command(commands, "explore", _explore, words, "memorymaps explore first/map.parquet second/ tracked-run/")
-    made.add_argument(
-        "map", type=Path, nargs="+", metavar="RUN", help=_RUN + "; several: choose among them in the page"
+    made = _add_command(
+        commands, "explore", _run_explore, words, "memorymaps explore first/map.parquet second/ tracked-run/"
     )
-    _add_shown(made)
+    made.add_argument(
+        "map", type=Path, nargs="+", metavar="RUN", help=_RUN_HELP + "; several: choose among them in the page"
+    )
+    _add_explorer_options(made)
     made.add_argument("--port", type=int, default=0, help="default: any free one")
     made.add_argument("--open", action="store_true", help="open the browser")
 
 
-def _add_shown(made: argparse.ArgumentParser) -> None:
+def _add_explorer_options(made: argparse.ArgumentParser) -> None:
     looks = made.add_mutually_exclusive_group()
     looks.add_argument("--images", metavar="FILE[:NAME]", help="pictures in the order of training: .npy, or .npz:array")
     looks.add_argument("--texts", metavar="TABLE:COL", help="texts in the order of training")
@@ -138,15 +142,15 @@ def _add_shown(made: argparse.ArgumentParser) -> None:
     made.add_argument("--color", metavar="COL", help="column to colour by at first")
 
 
-def _demo(args: argparse.Namespace) -> None:
+def _run_demo(args: argparse.Namespace) -> None:
     from memorymaps.build import memory_map
     from memorymaps.data.datasets import demo_model
 
     model, X, y = demo_model()
-    _write(memory_map(model, X, y), args.out, X.reshape(-1, 8, 8), "Digits")
+    _write_all(memory_map(model, X, y), args.out, X.reshape(-1, 8, 8), "Digits")
 
 
-def _map(args: argparse.Namespace) -> None:
+def _run_map(args: argparse.Namespace) -> None:
     from memorymaps.build import memory_map
     from memorymaps.data.tables import as_ids, check_cells, fit, guess_model, read_table
 
@@ -159,9 +163,9 @@ def _map(args: argparse.Namespace) -> None:
     ids = as_ids(table[args.id]) if args.id else table.index
     features = table.drop(columns=[args.target, *([args.id] if args.id else [])])
     name = guess_model(target) if args.model == "auto" else args.model
-    _say(f"fitting {name} to {len(table):,} rows × {features.shape[1]} columns")
+    _print_to_stderr(f"fitting {name} to {len(table):,} rows × {features.shape[1]} columns")
     m = memory_map(fit(name, features, target), features, target, ids=ids)
-    _write(m, args.out, features, args.table.stem)
+    _write_all(m, args.out, features, args.table.stem)
 
 
 def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
@@ -172,7 +176,7 @@ def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
         )
 
 
-def _write(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
+def _write_all(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
     from memorymaps.cli.report import write_report
 
     report = write_report(m, folder)
@@ -183,18 +187,18 @@ def _write(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
     print(f"explorer  {page}")
 
 
-def _plot(args: argparse.Namespace) -> None:
+def _run_plot(args: argparse.Namespace) -> None:
     from memorymaps.maps.memory_map import load
     from memorymaps.viz.displays.figure_files import write_figure
     from memorymaps.viz.displays.map import MapDisplay
-    from memorymaps.viz.displays.style import off_screen
+    from memorymaps.viz.displays.style import offscreen_axes
 
-    axes = off_screen(MapDisplay.size)
+    axes = offscreen_axes(MapDisplay.size)
     display = MapDisplay.from_map(load(args.map), color=args.color, label=args.label, ax=axes)
     print(write_figure(display.figure_, args.out, dpi=200))
 
 
-def _top(args: argparse.Namespace) -> None:
+def _run_top(args: argparse.Namespace) -> None:
     from memorymaps.files.safe_text import printable
     from memorymaps.maps.memory_map import load
 
@@ -204,29 +208,31 @@ def _top(args: argparse.Namespace) -> None:
     print(frame.to_csv(index=False) if args.csv else printable(frame.to_string(index=False)))
 
 
-def _info(args: argparse.Namespace) -> None:
+def _run_info(args: argparse.Namespace) -> None:
     from memorymaps.maps.memory_map import load
 
     m = load(args.map)
     print(m.citation() if args.cite else m.summary())
 
 
-def _export(args: argparse.Namespace) -> None:
+def _run_export(args: argparse.Namespace) -> None:
     from memorymaps.viz.explorer.explorer import explore
 
-    page = explore(_explorable(args.map), args.page, max_mb=args.max_mb, **_shown(args))
+    page = explore(_load_map_or_run(args.map), args.page, max_mb=args.max_mb, **_explorer_options(args))
     print(f"{page}  ({page.stat().st_size / 1e6:.1f} MB)")
 
 
-def _explore(args: argparse.Namespace) -> None:
+def _run_explore(args: argparse.Namespace) -> None:
     import contextlib
     import webbrowser
 
     from memorymaps.viz.explorer.options import ExplorerOptions
     from memorymaps.viz.explorer.server import Server
 
-    options = ExplorerOptions(**_shown(args))
-    packed = {name: options.packed(_explorable(path), lazy=True) for name, path in _names(args.map).items()}
+    options = ExplorerOptions(**_explorer_options(args))
+    packed = {
+        name: options.packed(_load_map_or_run(path), lazy=True) for name, path in _distinct_paths(args.map).items()
+    }
     with Server(packed, args.port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"{server.url}\nCtrl-C stops it", flush=True)
         if args.open:
@@ -234,25 +240,25 @@ def _explore(args: argparse.Namespace) -> None:
         server.wait()
 
 
-def _names(paths: list[Path]) -> dict[str, Path]:
+def _distinct_paths(paths: list[Path]) -> dict[str, Path]:
     """What the chooser calls each map: its path as it was typed."""
     return {str(path): path for path in dict.fromkeys(paths)}
 
 
-def _loaded(path: Path) -> MemoryMap:
+def _load_map(path: Path) -> MemoryMap:
     from memorymaps.maps.memory_map import load
 
     return load(path / "map.parquet" if path.is_dir() else path)
 
 
-def _explorable(path: Path) -> MemoryMap | Trajectory:
+def _load_map_or_run(path: Path) -> MemoryMap | Trajectory:
     """A map, or the trajectory of a tracked run."""
     from memorymaps.maps.trajectory import Trajectory, recorded_steps
 
-    return Trajectory.load(path) if path.is_dir() and recorded_steps(path) else _loaded(path)
+    return Trajectory.load(path) if path.is_dir() and recorded_steps(path) else _load_map(path)
 
 
-def _shown(args: argparse.Namespace) -> dict[str, Any]:
+def _explorer_options(args: argparse.Namespace) -> dict[str, Any]:
     """The options of an explorer that were typed."""
     from memorymaps.data.tables import read_images, read_table, read_texts
 
@@ -262,12 +268,12 @@ def _shown(args: argparse.Namespace) -> dict[str, Any]:
         (args.rows, read_table),
     ]
     payload = next((read(source) for source, read in looks if source is not None), None)
-    other = {args.compare.stem: _loaded(args.compare)} if args.compare else None
-    steps = _steps(args.trajectory) if args.trajectory else None
+    other = {args.compare.stem: _load_map(args.compare)} if args.compare else None
+    steps = _load_steps(args.trajectory) if args.trajectory else None
     return {"payload": payload, "compare": other, "trajectory": steps, "title": args.title, "color": args.color}
 
 
-def _steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
+def _load_steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
     from memorymaps.maps.trajectory import Trajectory, recorded_steps
 
     if recorded_steps(folder):
@@ -275,10 +281,10 @@ def _steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
     files = sorted(folder.glob("*.parquet"))
     if len(files) < 2:
         raise ValueError(f"{folder} holds {len(files)} maps: a trajectory has at least two .parquet files")
-    return {file.stem: _loaded(file) for file in files}
+    return {file.stem: _load_map(file) for file in files}
 
 
-def _say(words: str) -> None:
+def _print_to_stderr(words: str) -> None:
     from memorymaps.files.safe_text import printable
 
     print(printable(words), file=sys.stderr)
@@ -286,11 +292,11 @@ def _say(words: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    args = _parser().parse_args(argv)
+    args = _build_parser().parse_args(argv)
     try:
         args.run(args)
     except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
         words = error.args[0] if isinstance(error, KeyError) and error.args else error
-        _say(f"memorymaps: {words}")
+        _print_to_stderr(f"memorymaps: {words}")
         return 1
     return 0

@@ -29,7 +29,7 @@ from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded_steps,
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for
 
-_ASIDE = ".aside"  # ending of a step that is being replaced
+_BACKUP = ".aside"  # ending of a step that is being replaced
 Schedule = Callable[[int], bool]
 Log = Callable[[int, MemoryMap, Mapping[str, float]], None]
 
@@ -97,8 +97,8 @@ class Tracker:
         prior: float = 0.0, directions: int | None = None, log: Log | None = None,
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
-        self._due, self._model = schedule(every), model
-        self._examples = _examples(model, data, target)
+        self._is_due, self._model = schedule(every), model
+        self._examples = _as_examples(model, data, target)
         self._likelihood = likelihood
         if posterior is not None and (prior or directions is not None):
             raise ValueError(
@@ -106,15 +106,15 @@ class Tracker:
                 "in FromOptimizer(optimizer, n, prior=…, directions=…)"
             )
         along = 1 if directions is None else directions
-        self._posterior = posterior or _from_optimizer(optimizer, len(self._examples), prior, along)
-        self._rows, self._log = _rows(subset, len(self._examples)), log
-        self._test = None if test is None else _examples(model, *(test if isinstance(test, tuple) else (test, None)))
-        self._began, self._spent = time.perf_counter(), 0.0
+        self._posterior = posterior or _optimizer_posterior(optimizer, len(self._examples), prior, along)
+        self._mapped_rows, self._log = _subset_rows(subset, len(self._examples)), log
+        self._test = None if test is None else _as_examples(model, *(test if isinstance(test, tuple) else (test, None)))
+        self._start_time, self._recording_seconds = time.perf_counter(), 0.0
         self.run.mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(self.run, self.run / ".lock")
         self._lock.acquire()
         try:
-            self._fingerprint = _open(self.run, start)
+            self._fingerprint = _open_run(self.run, start)
         except BaseException:
             self._lock.release()
             raise
@@ -133,7 +133,7 @@ class Tracker:
     def step(self) -> MemoryMap | None:
         """Count one optimiser step; record if one is due. Returns the map that was recorded."""
         self.steps += 1
-        return self.record() if self._due(self.steps) else None
+        return self.record() if self._is_due(self.steps) else None
 
     def record(self) -> MemoryMap:
         """Record a map now.
@@ -146,15 +146,15 @@ class Tracker:
         self._lock.acquire()
         start = time.perf_counter()
         m = memory_map(
-            self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior, rows=self._rows,
+            self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior, rows=self._mapped_rows,
             progress=False,
         )  # fmt: skip
         self._check_same(m)
         scalars = self._scalars(m) | {"seconds": time.perf_counter() - start}
-        _write(self.run, self.steps, m, scalars)
+        _write_step(self.run, self.steps, m, scalars)
         if self._log is not None:
             self._log(self.steps, m, scalars)
-        self._spent += time.perf_counter() - start
+        self._recording_seconds += time.perf_counter() - start
         return m
 
     def _check_same(self, m: MemoryMap) -> None:
@@ -177,19 +177,19 @@ class Tracker:
     def _test_loss(self, m: MemoryMap) -> float:
         if self._test is None or m.origin is None:
             return float("nan")
-        return sum(float(np.sum(_losses(m.origin, batch))) for batch in self._test) / len(self._test)
+        return sum(float(np.sum(_test_losses(m.origin, batch))) for batch in self._test) / len(self._test)
 
     @property
     def overhead(self) -> float:
         """Seconds spent recording for each second of everything else, since this tracker was made."""
-        return self._spent / max(1e-9, time.perf_counter() - self._began - self._spent)
+        return self._recording_seconds / max(1e-9, time.perf_counter() - self._start_time - self._recording_seconds)
 
     def trajectory(self) -> Trajectory:
         """What has been recorded so far."""
         return Trajectory.load(self.run)
 
 
-def _losses(origin: Origin, batch: Batch) -> Array:
+def _test_losses(origin: Origin, batch: Batch) -> Array:
     """Losses of unseen examples, averaged over the posterior where those of training are."""
     source: Any = origin.posterior
     if isinstance(source.likelihood, ExpectedLikelihood):
@@ -198,62 +198,62 @@ def _losses(origin: Origin, batch: Batch) -> Array:
     return source.likelihood.nll(source.outputs(batch.inputs), batch.target)
 
 
-def _examples(model: Any, data: Any, target: Any) -> Examples:
+def _as_examples(model: Any, data: Any, target: Any) -> Examples:
     if target is not None:
         return ArrayExamples.of(data, target)
     found: Examples = examples_for(model, data)
     return found
 
 
-def _from_optimizer(optimizer: Any, n: int, prior: float, directions: int) -> Any:
+def _optimizer_posterior(optimizer: Any, n: int, prior: float, directions: int) -> Any:
     from memorymaps.nets.optimizers.from_optimizer import FromOptimizer
 
     return FromOptimizer(optimizer, n, prior=prior, directions=directions)
 
 
-def _rows(subset: int | Array | None, n: int) -> Array | None:
+def _subset_rows(subset: int | Array | None, n: int) -> Array | None:
     """Which examples to map: the posterior is that of all of them."""
     if isinstance(subset, int):
         return np.random.default_rng(0).permutation(n)[:subset]
     return subset
 
 
-def _open(run: Path, start: int) -> str | None:
+def _open_run(run: Path, start: int) -> str | None:
     """Tidy up after a run that was killed; the fingerprint of its data, if it has recorded any."""
-    _tidy(run)
+    _clean_up_run(run)
     found = recorded_steps(run)
     if found and start == 0:
         raise ValueError(f"{run} holds a run up to step {max(found)}: go on with start=…, or choose another path")
     for step, folder in found.items():
         if step > start:
-            _drop(folder)
+            _delete_step(folder)
     kept = [step for step in found if step <= start]
     return Trajectory(run).at(kept[-1]).provenance.fingerprint if kept else None
 
 
-def _tidy(run: Path) -> None:
+def _clean_up_run(run: Path) -> None:
     """Delete what a killed run left half done; a step that it was about to replace gets its name back."""
     for unfinished in run.glob(".step=*"):
-        final = run / unfinished.name[1:].removesuffix(_ASIDE)
-        if unfinished.name.endswith(_ASIDE) and not final.exists():
+        final = run / unfinished.name[1:].removesuffix(_BACKUP)
+        if unfinished.name.endswith(_BACKUP) and not final.exists():
             unfinished.rename(final)
         else:
             discard(unfinished)
 
 
-def _drop(folder: Path) -> None:
+def _delete_step(folder: Path) -> None:
     """Delete a step: first its name, so that no half-deleted one is ever read."""
     partial = partial_path(folder)
     folder.rename(partial)
     discard(partial)
 
 
-def _write(run: Path, step: int, m: MemoryMap, scalars: dict[str, float]) -> None:
+def _write_step(run: Path, step: int, m: MemoryMap, scalars: dict[str, float]) -> None:
     """All of a step, then its name: a folder without a leading dot is whole.
 
-    A step that is recorded again is put aside until the new one has its name (`_tidy` puts it back after a kill).
+    A step that is recorded again is put aside until the new one has its name (`_clean_up_run` puts it back after a kill).
     """
-    final, aside = step_folder(run, step), run / f".{step_folder(run, step).name}{_ASIDE}"
+    final, aside = step_folder(run, step), run / f".{step_folder(run, step).name}{_BACKUP}"
     partial = partial_path(final)
     try:
         m.save(partial / MAP)
@@ -264,7 +264,7 @@ def _write(run: Path, step: int, m: MemoryMap, scalars: dict[str, float]) -> Non
         partial.rename(final)
     except BaseException:
         discard(partial)
-        _tidy(run)
+        _clean_up_run(run)
         raise
     flush_folder(run)
     discard(aside)

@@ -1,4 +1,4 @@
-"""Hugging Face Trainer: `Trainer(…, callbacks=[MemoryMaps(data, likelihood="categorical", path="run", every=100)])`."""
+"""Hugging Face Trainer: `Trainer(…, callbacks=[HuggingFaceCallback(data, likelihood="categorical", path="run", every=100)])`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 from memorymaps.training.tracker import Tracker
 
 
-class MemoryMaps(TrainerCallback):  # type: ignore[misc]  # transformers is not read by mypy
+class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]  # transformers is not read by mypy
     """Records maps of the model in training; `options` are those of `Tracker`, steps are optimiser steps.
 
     `data` gives dictionaries of `inputs` with `labels`, padded alike. With LoRA the adapters, which are what the

@@ -1,4 +1,4 @@
-"""PyTorch Lightning: `Trainer(callbacks=[MemoryMaps(data, likelihood="categorical", path="run", every=100)])`."""
+"""PyTorch Lightning: `Trainer(callbacks=[LightningCallback(data, likelihood="categorical", path="run", every=100)])`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning.pytorch import Callback
 from memorymaps.training.tracker import Tracker
 
 
-class MemoryMaps(Callback):  # type: ignore[misc]  # lightning is not read by mypy
+class LightningCallback(Callback):  # type: ignore[misc]  # lightning is not read by mypy
     """Records maps of the module in training; `options` are those of `Tracker`, steps are optimiser steps.
 
     Attributes

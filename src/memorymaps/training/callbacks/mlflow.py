@@ -8,7 +8,7 @@ from typing import Any
 
 from memorymaps._imports import require
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.training.callbacks.figures import drawn, finite
+from memorymaps.training.callbacks.figures import finite_scalars, map_image
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,6 @@ class MLflow:
 
     def __call__(self, step: int, m: MemoryMap, scalars: Mapping[str, float]) -> None:
         """Log one record."""
-        for name, value in finite(scalars).items():
+        for name, value in finite_scalars(scalars).items():
             self.client.log_metric(self.run_id, name, value, step=step)
-        self.client.log_image(self.run_id, drawn(m), f"memorymaps/map-{step:09d}.png")
+        self.client.log_image(self.run_id, map_image(m), f"memorymaps/map-{step:09d}.png")

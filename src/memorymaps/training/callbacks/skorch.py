@@ -1,4 +1,4 @@
-"""skorch: `NeuralNetClassifier(…, callbacks=[("maps", MemoryMaps(likelihood="categorical", path="run", every=9))])`."""
+"""skorch: `NeuralNetClassifier(…, callbacks=[("maps", SkorchCallback(likelihood="categorical", path="run", every=9))])`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skorch.callbacks import Callback
 from memorymaps.training.tracker import Tracker
 
 
-class MemoryMaps(Callback):  # type: ignore[misc]  # skorch is not read by mypy
+class SkorchCallback(Callback):  # type: ignore[misc]  # skorch is not read by mypy
     """Records maps of the data given to `fit`; `options` are those of `Tracker`.
 
     The module gives logits (`criterion=nn.CrossEntropyLoss`). With skorch's own train split, pass `data` and `target`:

@@ -8,7 +8,7 @@ from typing import Any
 
 from memorymaps._imports import require
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.training.callbacks.figures import drawn, finite
+from memorymaps.training.callbacks.figures import finite_scalars, map_image
 
 
 @dataclass(frozen=True)
@@ -19,5 +19,5 @@ class WandB:
 
     def __call__(self, step: int, m: MemoryMap, scalars: Mapping[str, float]) -> None:
         """Log one record: steps of the run's own count may differ, hence a column for ours."""
-        picture = require("wandb").Image(drawn(m))
-        self.run.log({"memorymaps/step": step, "memorymaps/map": picture, **finite(scalars)})
+        picture = require("wandb").Image(map_image(m))
+        self.run.log({"memorymaps/step": step, "memorymaps/map": picture, **finite_scalars(scalars)})

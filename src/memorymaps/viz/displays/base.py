@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from memorymaps.viz.displays.style import axes, literal, look
+from memorymaps.viz.displays.style import axes_or_new, escape_label, style_context
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -39,8 +39,8 @@ class Display:
 
     def plot(self, ax: Any = None) -> Display:
         """Draw on `ax` or on a new figure; returns itself."""
-        with look():
-            self.ax_ = axes(ax, self._size())
+        with style_context():
+            self.ax_ = axes_or_new(ax, self._size())
             self.ax_.set_title(self.title, loc="left")
             self._draw(self.ax_)
         return self
@@ -52,13 +52,13 @@ class Display:
         raise NotImplementedError
 
 
-def named(m: MemoryMap, lost: int = 0) -> str:
+def map_title(m: MemoryMap, lost: int = 0) -> str:
     """Title of a map: its model, how many examples, how many of them undefined."""
     undefined = f" ({lost:,} undefined)" if lost else ""
-    return f"{literal(m.provenance.description.model, 40)}, {len(m):,} examples{undefined}"
+    return f"{escape_label(m.provenance.description.model, 40)}, {len(m):,} examples{undefined}"
 
 
-def refuse_empty(m: MemoryMap) -> None:
+def require_examples(m: MemoryMap) -> None:
     """Raises `ValueError` where there is nothing to draw."""
     if len(m) == 0:
         raise ValueError("the map has no examples: nothing to draw")

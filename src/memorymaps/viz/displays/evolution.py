@@ -15,7 +15,7 @@ from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.displays.base import Display
 from memorymaps.viz.displays.style import PALETTE
 
-_LINES = 5  # checkpoints drawn where none are named
+_DEFAULT_STEPS = 5  # checkpoints drawn where none are named
 
 
 @dataclass
@@ -70,7 +70,7 @@ class EvolutionDisplay(Display):
             A step that was not recorded, or no such column.
         """
         pieces = []
-        for step in spread(run.steps) if steps is None else steps:
+        for step in evenly_spaced_steps(run.steps) if steps is None else steps:
             values = run.at(step)[by]
             values = np.sort(values[np.isfinite(values)])[::-1]
             part = np.arange(1, len(values) + 1) / len(values)
@@ -94,12 +94,12 @@ class EvolutionDisplay(Display):
         ax.legend(title="step: share of\nthe first 1 %")
 
 
-def spread(steps: Sequence[int], count: int = _LINES) -> list[int]:
+def evenly_spaced_steps(steps: Sequence[int], count: int = _DEFAULT_STEPS) -> list[int]:
     """At most `count` of the steps, evenly over those recorded, first and last among them.
 
     Examples
     --------
-    >>> spread(list(range(1, 12)), 3)
+    >>> evenly_spaced_steps(list(range(1, 12)), 3)
     [1, 6, 11]
     """
     rows = np.unique(np.round(np.linspace(0, len(steps) - 1, count)).astype(int))

@@ -19,7 +19,7 @@ def write_figure(figure: Any, path: str | Path, dpi: int) -> Path:
     return path
 
 
-def write_film(film: Any, path: Path, writer: Any, dpi: int) -> Path:
+def write_animation(film: Any, path: Path, writer: Any, dpi: int) -> Path:
     """Write a matplotlib animation; its writers take the format from the file's name, hence a folder for a while."""
     with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
         film.save(Path(folder) / path.name, writer=writer, dpi=dpi)

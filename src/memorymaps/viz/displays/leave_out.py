@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 
 from memorymaps.maps.group_removal import LeaveOut
-from memorymaps.viz.displays.base import Display, named, refuse_empty
+from memorymaps.viz.displays.base import Display, map_title, require_examples
 from memorymaps.viz.displays.log_scales import spans_decades
-from memorymaps.viz.displays.point_labels import names
-from memorymaps.viz.displays.style import GREY, PALETTE, literal
+from memorymaps.viz.displays.point_labels import label_points
+from memorymaps.viz.displays.style import GREY, PALETTE, escape_label
 
 if TYPE_CHECKING:
     from memorymaps.analysis.retraining import RetrainCheck
     from memorymaps.maps.memory_map import MemoryMap
 
-_GROUPS = 30  # more groups than this do not fit on a page
+_MAX_GROUPS = 30  # more groups than this do not fit on a page
 
 
 @dataclass
@@ -34,10 +34,10 @@ class LeaveOutDisplay(Display):
         ValueError
             The map is empty.
         """
-        refuse_empty(m)
+        require_examples(m)
         data = pd.DataFrame({name: m[name] for name in ("id", "loss", "loo_loss", "sensitivity")})
         data["labelled"] = (data["loo_loss"] - data["loss"]).rank(ascending=False, method="first") <= label
-        made = cls(data, named(m, int(np.count_nonzero(~np.isfinite(data["loo_loss"])))))
+        made = cls(data, map_title(m, int(np.count_nonzero(~np.isfinite(data["loo_loss"])))))
         made.plot(ax)
         return made
 
@@ -53,13 +53,13 @@ class LeaveOutDisplay(Display):
         if log:
             ax.set_xscale("log")
             ax.set_yscale("log")
-        self._means(ax, good)
+        self._draw_means(ax, good)
         ax.set_xlabel("loss, seen in training (nats)" + ", log scale" * log)
         ax.set_ylabel("loss, left out (nats)" + ", log scale" * log)
-        names(ax, good[good["labelled"]], "loss", "loo_loss")
+        label_points(ax, good[good["labelled"]], "loss", "loo_loss")
         ax.legend(loc="lower right")
 
-    def _means(self, ax: Any, good: pd.DataFrame) -> None:
+    def _draw_means(self, ax: Any, good: pd.DataFrame) -> None:
         low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
         ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
         seen, unseen = good["loss"].mean(), good["loo_loss"].mean()
@@ -92,7 +92,7 @@ class RetrainingDisplay(Display):
         ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
         ax.set_xlabel("sensitivity by retraining (units of the target)" + ", log scale" * log)
         ax.set_ylabel("estimated sensitivity" + ", log scale" * log)
-        names(ax, good[good["labelled"]], "truth", "estimate", "truth")
+        label_points(ax, good[good["labelled"]], "truth", "estimate", "truth")
 
 
 @dataclass
@@ -104,8 +104,8 @@ class GroupDisplay(Display):
         """Draw the groups with the largest rise in loss (at most 30; the title says so)."""
         data = result.to_pandas()
         rise = (data["leave_out_loss"] - data["loss"]).sort_values(ascending=False)
-        shown = data.loc[rise.index[:_GROUPS]]
-        cut = f"{_GROUPS} of " if len(data) > _GROUPS else ""
+        shown = data.loc[rise.index[:_MAX_GROUPS]]
+        cut = f"{_MAX_GROUPS} of " if len(data) > _MAX_GROUPS else ""
         made = cls(shown, f"{cut}{len(data)} groups, largest rise first")
         made.plot(ax)
         return made
@@ -116,7 +116,7 @@ class GroupDisplay(Display):
 
     def _labels(self) -> list[str]:
         named = zip(self.data["group"], self.data["size"], strict=True)
-        return [f"{literal(group)} ({size:,})" for group, size in named]
+        return [f"{escape_label(group)} ({size:,})" for group, size in named]
 
     def _draw(self, ax: Any) -> None:
         rows = np.arange(len(self.data))[::-1]

@@ -9,23 +9,23 @@ import numpy as np
 import pandas as pd
 
 from memorymaps.core.arrays import Array
-from memorymaps.viz.displays.log_scales import inside
-from memorymaps.viz.displays.style import GREY, literal
+from memorymaps.viz.displays.log_scales import clip_to_axes
+from memorymaps.viz.displays.style import GREY, escape_label
 
 _Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
-def names(ax: Any, rows: pd.DataFrame, x: str = "leverage", y: str = "error", by: str = "sensitivity") -> None:
+def label_points(ax: Any, rows: pd.DataFrame, x: str = "leverage", y: str = "error", by: str = "sensitivity") -> None:
     """Write ids beside their points, inside the axes and apart from each other and from the points they name."""
     ax.figure.canvas.figure.draw_without_rendering()  # where the points are is known once the layout is
-    across, up = inside(ax, rows[x], rows[y])
+    across, up = clip_to_axes(ax, rows[x], rows[y])
     points = 72 / ax.figure.dpi
     spots = ax.transData.transform(np.column_stack([across, up])) * points
     frame = tuple(ax.bbox.extents * points)
     taken: list[_Box] = [(px - 2, py - 2, px + 2, py + 2) for px, py in spots]
     for k in np.argsort(-np.nan_to_num(rows[by], nan=np.inf), kind="stable"):
-        text = literal(rows["id"].iloc[k])
-        dx, dy = _free_place(spots[k], text, taken, frame)
+        text = escape_label(rows["id"].iloc[k])
+        dx, dy = _free_offset(spots[k], text, taken, frame)
         ax.annotate(
             text, (across.iloc[k], up.iloc[k]), xytext=(dx, dy), textcoords="offset points",
             ha="left" if dx > 0 else "right", fontsize=7, bbox={"color": "white", "alpha": 0.6, "pad": 0.3, "lw": 0},
@@ -39,7 +39,7 @@ def _offsets() -> Iterator[tuple[float, float]]:
             yield radius * float(np.cos(angle)), radius * float(np.sin(angle))
 
 
-def _free_place(spot: Array, text: str, taken: list[_Box], frame: _Box) -> tuple[float, float]:
+def _free_offset(spot: Array, text: str, taken: list[_Box], frame: _Box) -> tuple[float, float]:
     """The nearest offset (in points) where the text hides nothing; adds its box to those taken."""
     width, height = 4.8 * len(text.replace("\\$", "$")), 8.5
     for dx, dy in _offsets():

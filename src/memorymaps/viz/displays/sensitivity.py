@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from memorymaps.maps.summary import top_share
-from memorymaps.viz.displays.base import Display, named, refuse_empty
+from memorymaps.viz.displays.base import Display, map_title, require_examples
 from memorymaps.viz.displays.style import GREY, PALETTE
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
 
-_VECTORS = 5_000  # lines of more points than this are drawn as pixels
+_MAX_VECTOR_POINTS = 5_000  # lines of more points than this are drawn as pixels
 
 
 @dataclass
@@ -31,7 +31,7 @@ class SensitivityDisplay(Display):
         ValueError
             The map is empty.
         """
-        refuse_empty(m)
+        require_examples(m)
         finite = m.filter(np.isfinite(m["sensitivity"]))
         ordered = finite.top(len(finite))
         s = ordered["sensitivity"]
@@ -46,13 +46,13 @@ class SensitivityDisplay(Display):
             }
         )
         lost = len(m) - len(finite)
-        made = cls(data, named(m, lost))
+        made = cls(data, map_title(m, lost))
         made.plot(ax)
         return made
 
     def _draw(self, ax: Any) -> None:
         part, s = 100 * self.data["part"], self.data["sensitivity"]
-        ax.plot(part, s, color=PALETTE[0], rasterized=len(s) > _VECTORS)
+        ax.plot(part, s, color=PALETTE[0], rasterized=len(s) > _MAX_VECTOR_POINTS)
         if np.any(s > 0):
             ax.set_yscale("log")
         ax.set_xlabel("examples, most sensitive first (%)")
@@ -62,9 +62,9 @@ class SensitivityDisplay(Display):
         right.set_ylabel("share of all sensitivity (%)", color=PALETTE[1])
         right.set_ylim(0, 102)
         right.spines["right"].set_visible(True)
-        self._mark(right)
+        self._annotate_share(right)
 
-    def _mark(self, right: Any) -> None:
+    def _annotate_share(self, right: Any) -> None:
         held = top_share(self.data["sensitivity"].to_numpy(), 0.05)
         right.plot([5], [100 * held], "o", color=PALETTE[1], ms=5)
         words = f"{held:.0%} of the sensitivity\nin 5% of the examples"

@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 MISSING = 65535
 
 
-class Columns:
+class ArrowColumns:
     """Numbers, classes and texts, added one by one."""
 
     def __init__(self, n: int) -> None:
         self.n = n
         self.arrays: dict[str, pa.Array] = {}
-        self.metas: list[dict[str, Any]] = []
+        self.metadata: list[dict[str, Any]] = []
 
-    def add(self, name: str, values: Array, names: tuple[Any, ...] = (), shown: str = "") -> None:
+    def add(self, name: str, values: Array, names: tuple[Any, ...] = (), described_as: str = "") -> None:
         """A column of numbers (32-bit), of classes (codes), or of texts, as its values ask for."""
-        unit, words = COLUMNS.get(shown or name, ("", ""))
+        unit, words = COLUMNS.get(described_as or name, ("", ""))
         meta: dict[str, Any] = {"name": name, "unit": unit, "words": words}
-        if names or _is_class(values):
-            self.arrays[name], found = _codes(values, names)
+        if names or _is_categorical(values):
+            self.arrays[name], found = _category_codes(values, names)
             meta |= {"kind": "class", "names": found}
         elif values.dtype.kind in "biuf":
             self.arrays[name] = pa.array(values.astype(np.float32))
             meta["kind"] = "number"
         else:
-            self.arrays[name] = pa.array([text(value) for value in values], pa.string())
+            self.arrays[name] = pa.array([to_text(value) for value in values], pa.string())
             meta["kind"] = "text"
-        self.metas.append(meta)
+        self.metadata.append(meta)
 
-    def raw(self, name: str, values: Array) -> None:
+    def add_unlisted(self, name: str, values: Array) -> None:
         """A column that the page uses but does not list."""
         self.arrays[name] = pa.array(values)
 
@@ -49,32 +49,32 @@ class Columns:
         return pa.table(self.arrays)
 
 
-def text(value: Any) -> str:
+def to_text(value: Any) -> str:
     """Text that every encoder takes: lone surrogates become question marks, missing values are empty."""
     missing = value is None or (isinstance(value, float) and np.isnan(value))
     return "" if missing else str(value).encode("utf-8", "replace").decode("utf-8")
 
 
-def _is_class(values: Array) -> bool:
+def _is_categorical(values: Array) -> bool:
     if values.dtype.kind in "biuf":
         return bool(values.dtype.kind == "b")
     kinds = len(pd.unique(values))
     return kinds <= 50 or (kinds <= 1000 and kinds < len(values) / 4)
 
 
-def _codes(values: Array, names: tuple[Any, ...]) -> tuple[pa.Array, list[str]]:
-    known = list(names) or sorted({v for v in values.tolist() if text(v) or isinstance(v, bool)}, key=str)
+def _category_codes(values: Array, names: tuple[Any, ...]) -> tuple[pa.Array, list[str]]:
+    known = list(names) or sorted({v for v in values.tolist() if to_text(v) or isinstance(v, bool)}, key=str)
     place = {value: code for code, value in enumerate(known)}
     codes = [place.get(value, MISSING) for value in values.tolist()]
-    return pa.array(np.asarray(codes, dtype=np.uint16)), [text(value) for value in known]
+    return pa.array(np.asarray(codes, dtype=np.uint16)), [to_text(value) for value in known]
 
 
-def joined(m: MemoryMap, other: MemoryMap) -> Array:
+def rows_by_id(m: MemoryMap, other: MemoryMap) -> Array:
     """Where each example of `m` is in another map; −1 where it is not."""
     return np.asarray(pd.Index(other["id"].tolist()).get_indexer(m["id"].tolist()))
 
 
-def mean(values: Array) -> float | None:
+def finite_mean(values: Array) -> float | None:
     """The mean of the finite ones, if there are any."""
     finite = values[np.isfinite(values)]
     return float(np.mean(finite)) if len(finite) else None

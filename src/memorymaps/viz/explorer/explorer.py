@@ -9,7 +9,7 @@ from memorymaps.maps.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.viz.explorer.options import options_from, unfold
+from memorymaps.viz.explorer.options import options_from_keywords, resolve_trajectory
 
 
 def explore(m: MemoryMap | Trajectory, path: str | Path | None = None, **options: Any) -> Any:
@@ -40,7 +40,7 @@ def explore(m: MemoryMap | Trajectory, path: str | Path | None = None, **options
     >>> explore(m, tempfile.mkdtemp() + "/map.html", payload=X.reshape(-1, 8, 8)).name
     'map.html'
     """
-    last, chosen = unfold(m, options_from(options))
+    last, chosen = resolve_trajectory(m, options_from_keywords(options))
     if path is None:
         from memorymaps.viz.explorer.widget import ExplorerWidget
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from memorymaps.maps.trajectory import Trajectory
-from memorymaps.viz.explorer.packing import Packed, pack
+from memorymaps.viz.explorer.packing import PackedMap, pack
 from memorymaps.viz.explorer.rank_agreement import MEASURES
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ class ExplorerOptions:
     max_steps: int = 60
     height: int = 680
 
-    def packed(self, shown: MemoryMap | Trajectory, *, lazy: bool = False) -> Packed:
+    def packed(self, shown: MemoryMap | Trajectory, *, lazy: bool = False) -> PackedMap:
         """The map, or the trajectory, as the page reads it."""
-        m, options = unfold(shown, self)
+        m, options = resolve_trajectory(shown, self)
         if len(m) == 0:
             raise ValueError("the map has no examples: nothing to explore")
         return pack(m, options, lazy=lazy)
 
 
-def options_from(changes: Mapping[str, Any]) -> ExplorerOptions:
+def options_from_keywords(changes: Mapping[str, Any]) -> ExplorerOptions:
     """Options from keyword arguments.
 
     Raises
@@ -72,7 +72,7 @@ def options_from(changes: Mapping[str, Any]) -> ExplorerOptions:
     return ExplorerOptions(**changes)
 
 
-def unfold(shown: MemoryMap | Trajectory, options: ExplorerOptions) -> tuple[MemoryMap, ExplorerOptions]:
+def resolve_trajectory(shown: MemoryMap | Trajectory, options: ExplorerOptions) -> tuple[MemoryMap, ExplorerOptions]:
     """A trajectory is its last map, with the slider over all of its steps."""
     if not isinstance(shown, Trajectory):
         return shown, options

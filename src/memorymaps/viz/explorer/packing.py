@@ -18,25 +18,25 @@ import pyarrow as pa
 
 from memorymaps.core.arrays import Array
 from memorymaps.maps.table import COLUMNS
-from memorymaps.viz.explorer.arrow_columns import Columns, joined, text
-from memorymaps.viz.explorer.group_table import groups_of
-from memorymaps.viz.explorer.metadata import describe
-from memorymaps.viz.explorer.payloads import Pictures, Rows, Texts, payload_of
-from memorymaps.viz.explorer.thumbnails import GRID, PER, sheet, slots_of, sprites
+from memorymaps.viz.explorer.arrow_columns import ArrowColumns, rows_by_id, to_text
+from memorymaps.viz.explorer.group_table import group_tables
+from memorymaps.viz.explorer.metadata import page_metadata
+from memorymaps.viz.explorer.payloads import Pictures, Rows, Texts, join_payload
+from memorymaps.viz.explorer.thumbnails import GRID, PER_SHEET, sprite_sheet, sprite_sheets, thumbnail_slots
 from memorymaps.viz.explorer.training_steps import add_steps
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
     from memorymaps.viz.explorer.options import ExplorerOptions
 
-_CHUNK = 1024  # texts fetched at once
-_PAGE = 200e3  # bytes of script, style and description
-_SHOWN = ("target", "prediction", "error", "leverage", "sensitivity", "loss", "loo_loss", "loo_prediction",
+_TEXTS_PER_CHUNK = 1024  # texts fetched at once
+_PAGE_BYTES = 200e3  # bytes of script, style and description
+_MAP_COLUMNS = ("target", "prediction", "error", "leverage", "sensitivity", "loss", "loo_loss", "loo_prediction",
           "memorization", "weight", "warning")  # fmt: skip
 
 
 @dataclass
-class Packed:
+class PackedMap:
     """Everything a page shows: description, columns, and the parts that are read lazily."""
 
     meta: dict[str, Any]
@@ -56,55 +56,57 @@ class Packed:
             stream.write_table(whole)
         return bytes(sink.getvalue().to_pybytes())
 
-    def chunk(self, k: int) -> bytes:
+    def text_chunk(self, k: int) -> bytes:
         """The `k`-th thousand of texts as JSON."""
-        return json.dumps(self.texts[k * _CHUNK : (k + 1) * _CHUNK]).encode()
+        return json.dumps(self.texts[k * _TEXTS_PER_CHUNK : (k + 1) * _TEXTS_PER_CHUNK]).encode()
 
     def compressed(self) -> bytes:
         """The columns, gzipped (the same bytes every time)."""
         return gzip.compress(self.arrow(), 9, mtime=0)
 
 
-def pack(m: MemoryMap, options: ExplorerOptions, *, lazy: bool) -> Packed:
+def pack(m: MemoryMap, options: ExplorerOptions, *, lazy: bool) -> PackedMap:
     """A map and its options as the page reads them; `lazy` parts are made when asked for, without a budget."""
-    columns = Columns(len(m))
-    _add_map(columns, m)
-    models = [m.provenance.description.model, *_add_other(columns, m, options)]
+    columns = ArrowColumns(len(m))
+    _add_map_columns(columns, m)
+    models = [m.provenance.description.model, *_add_compared_map(columns, m, options)]
     recorded = options.trajectory or {}
     steps = add_steps(columns, m, recorded, options.max_steps)
-    _add_extra(columns, m, options)
+    _add_user_columns(columns, m, options)
     order = np.argsort(-np.nan_to_num(m["sensitivity"], nan=-np.inf), kind="stable")
-    made, texts, pictures = _payload(columns, m, options, order, lazy)
-    meta = describe(m, options, columns, models, steps)
+    made, texts, pictures = _pack_payload(columns, m, options, order, lazy)
+    meta = page_metadata(m, options, columns, models, steps)
     if 0 < len(steps) < len(recorded):
         meta["notes"].append(f"the slider holds {len(steps)} of {len(recorded)} recorded steps (max_steps)")
-    meta["groups"] = groups_of(m, options.leave_out)
+    meta["groups"] = group_tables(m, options.leave_out)
     meta["pictures"] = pictures
-    meta["texts"] = {"per": _CHUNK, "chunks": -(-len(texts) // _CHUNK)} if texts else None
-    return Packed(meta, columns.table(), made, texts)
+    meta["texts"] = {"per": _TEXTS_PER_CHUNK, "chunks": -(-len(texts) // _TEXTS_PER_CHUNK)} if texts else None
+    return PackedMap(meta, columns.table(), made, texts)
 
 
-def _add_map(columns: Columns, m: MemoryMap) -> None:
+def _add_map_columns(columns: ArrowColumns, m: MemoryMap) -> None:
     _add_ids(columns, m["id"])
-    classes = _classes(m)
-    for name in _SHOWN:
-        if name in m.table.column_names and m[name].ndim == 1 and not _idle(name, m[name]):
+    classes = _class_names(m)
+    for name in _MAP_COLUMNS:
+        if name in m.table.column_names and m[name].ndim == 1 and not _is_unit_weight(name, m[name]):
             columns.add(name, m[name], classes if name in ("target", "prediction", "loo_prediction") else ())
     for name in m.table.column_names:
         if name not in COLUMNS and m[name].ndim == 1:
             columns.add(name, m[name])
 
 
-def _idle(name: str, values: Array) -> bool:
+def _is_unit_weight(name: str, values: Array) -> bool:
     return name == "weight" and bool(np.all(values == 1))
 
 
-def _add_ids(columns: Columns, ids: Array) -> None:
+def _add_ids(columns: ArrowColumns, ids: Array) -> None:
     small = ids.dtype.kind in "iu" and (len(ids) == 0 or np.abs(ids).max() < 2**31)
-    columns.raw("id", ids.astype(np.int32) if small else np.asarray([text(value) for value in ids], dtype=object))
+    columns.add_unlisted(
+        "id", ids.astype(np.int32) if small else np.asarray([to_text(value) for value in ids], dtype=object)
+    )
 
 
-def _classes(m: MemoryMap) -> tuple[Any, ...]:
+def _class_names(m: MemoryMap) -> tuple[Any, ...]:
     """Names of the classes, with any label that the description does not list."""
     described = m.provenance.description.classes
     if not described:
@@ -113,7 +115,7 @@ def _classes(m: MemoryMap) -> tuple[Any, ...]:
     return (*described, *sorted(found - set(described), key=str))
 
 
-def _other_map(options: ExplorerOptions) -> tuple[str, MemoryMap] | None:
+def _compared_map(options: ExplorerOptions) -> tuple[str, MemoryMap] | None:
     other = options.compare
     if other is None:
         return None
@@ -124,35 +126,35 @@ def _other_map(options: ExplorerOptions) -> tuple[str, MemoryMap] | None:
     return f"{other.provenance.description.model} (compared)", other
 
 
-def _add_other(columns: Columns, m: MemoryMap, options: ExplorerOptions) -> list[str]:
-    found = _other_map(options)
+def _add_compared_map(columns: ArrowColumns, m: MemoryMap, options: ExplorerOptions) -> list[str]:
+    found = _compared_map(options)
     if found is None:
         return []
     name, other = found
-    rows = joined(m, other)
+    rows = rows_by_id(m, other)
     if np.all(rows < 0):
         raise ValueError("the compared map shares no id with this one: maps are linked by id")
     for score in ("leverage", "error", "sensitivity"):
         values = np.where(rows >= 0, other[score][np.maximum(rows, 0)], np.nan)
-        columns.add(f"{score}@1", values, shown=score)
+        columns.add(f"{score}@1", values, described_as=score)
     return [name]
 
 
-def _add_extra(columns: Columns, m: MemoryMap, options: ExplorerOptions) -> None:
+def _add_user_columns(columns: ArrowColumns, m: MemoryMap, options: ExplorerOptions) -> None:
     if options.columns is None:
         return
-    joined = payload_of(m, options.columns if hasattr(options.columns, "iloc") else pd.DataFrame(options.columns))
+    joined = join_payload(m, options.columns if hasattr(options.columns, "iloc") else pd.DataFrame(options.columns))
     if isinstance(joined, Rows):
-        _add_frame(columns, joined.frame)
+        _add_data_frame(columns, joined.frame)
 
 
-def _add_frame(columns: Columns, frame: pd.DataFrame) -> None:
+def _add_data_frame(columns: ArrowColumns, frame: pd.DataFrame) -> None:
     for name in frame.columns:
         known = str(name) in columns.arrays or "@" in str(name) or "#" in str(name)
-        columns.add(f"{text(name)} (yours)" if known else text(name), _plain(frame[name]))
+        columns.add(f"{to_text(name)} (yours)" if known else to_text(name), _to_numpy(frame[name]))
 
 
-def _plain(series: pd.Series) -> Array:
+def _to_numpy(series: pd.Series) -> Array:
     kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else "O"
     return series.to_numpy() if kind in "biuf" else series.astype(object).where(series.notna(), None).to_numpy()
 
@@ -164,49 +166,49 @@ def _no_sheet(k: int) -> bytes:
     raise KeyError(f"no sheet {k}: this map has no pictures")
 
 
-def _payload(
-    columns: Columns, m: MemoryMap, options: ExplorerOptions, order: Array, lazy: bool
+def _pack_payload(
+    columns: ArrowColumns, m: MemoryMap, options: ExplorerOptions, order: Array, lazy: bool
 ) -> tuple[Callable[[int], bytes], list[str], dict[str, Any] | None]:
     if options.payload is None:
         return _no_sheet, [], None
-    found = payload_of(m, options.payload)
+    found = join_payload(m, options.payload)
     if isinstance(found, Texts):
-        return _no_sheet, [text(value) for value in found.values], None
+        return _no_sheet, [to_text(value) for value in found.values], None
     if isinstance(found, Rows):
-        _add_frame(columns, found.frame)
+        _add_data_frame(columns, found.frame)
         return _no_sheet, [], None
-    return _pictures(columns, found, options, order, lazy)
+    return _pack_pictures(columns, found, options, order, lazy)
 
 
-def _pictures(
-    columns: Columns, pictures: Pictures, options: ExplorerOptions, order: Array, lazy: bool
+def _pack_pictures(
+    columns: ArrowColumns, pictures: Pictures, options: ExplorerOptions, order: Array, lazy: bool
 ) -> tuple[Callable[[int], bytes], list[str], dict[str, Any]]:
-    slots, readable = _all_slots(pictures, order) if lazy else slots_of(pictures, order)
-    columns.raw("slot", slots)
+    slots, readable = _slots_unread(pictures, order) if lazy else thumbnail_slots(pictures, order)
+    columns.add_unlisted("slot", slots)
     rows = np.argsort(slots, kind="stable")[len(slots) - readable :]
     read: Callable[[int], bytes]
     if lazy:
-        read = lru_cache(64)(lambda k: sheet(pictures, rows[k * PER : (k + 1) * PER]))
-        included, count = readable, -(-readable // PER)
+        read = lru_cache(64)(lambda k: sprite_sheet(pictures, rows[k * PER_SHEET : (k + 1) * PER_SHEET]))
+        included, count = readable, -(-readable // PER_SHEET)
     else:
-        sheets = sprites(pictures, rows, _room(columns, options.max_mb))
+        sheets = sprite_sheets(pictures, rows, _thumbnail_budget(columns, options.max_mb))
         read = sheets.__getitem__
-        included, count = min(readable, len(sheets) * PER), len(sheets)
+        included, count = min(readable, len(sheets) * PER_SHEET), len(sheets)
     about = {"width": pictures.width, "height": pictures.height, "grid": GRID, "sheets": count, "mime": "image/webp",
              "included": included}  # fmt: skip
     return read, [], about
 
 
-def _room(columns: Columns, max_mb: float) -> float:
+def _thumbnail_budget(columns: ArrowColumns, max_mb: float) -> float:
     """Bytes left for pictures beside the columns, the script and the style; base64 makes four bytes of three."""
-    table = Packed({}, columns.table(), _no_sheet).compressed()
-    return 0.75 * (1e6 * max_mb - _PAGE) - len(table)
+    table = PackedMap({}, columns.table(), _no_sheet).compressed()
+    return 0.75 * (1e6 * max_mb - _PAGE_BYTES) - len(table)
 
 
-def _all_slots(pictures: Pictures, order: Array) -> tuple[Array, int]:
+def _slots_unread(pictures: Pictures, order: Array) -> tuple[Array, int]:
     """Slots without reading a single picture where there are too many to try them all."""
     if len(order) <= 20_000:
-        return slots_of(pictures, order)
+        return thumbnail_slots(pictures, order)
     slots = np.empty(len(order), dtype=np.float32)
     slots[order] = np.arange(len(order))
     return slots, len(order)

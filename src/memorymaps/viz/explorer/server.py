@@ -14,22 +14,22 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from memorymaps.viz.explorer.arrow_columns import text
-from memorymaps.viz.explorer.html_page import policy, shell
-from memorymaps.viz.explorer.packing import Packed
+from memorymaps.viz.explorer.arrow_columns import to_text
+from memorymaps.viz.explorer.html_page import content_security_policy, html_document
+from memorymaps.viz.explorer.packing import PackedMap
 
-_LONGEST = 200  # characters of a path that this server could have sent
-_SECONDS = 20  # that a client may take over a request
+_MAX_PATH_LENGTH = 200  # characters of a path that this server could have sent
+_TIMEOUT = 20  # that a client may take over a request
 
 
-class _Served:
+class _ServedMap:
     """The parts of one map."""
 
-    def __init__(self, packed: Packed, names: list[str], at: int) -> None:
+    def __init__(self, packed: PackedMap, names: list[str], at: int) -> None:
         self.packed = packed
         chooser = json.dumps({"names": names, "at": at}).encode()
         self._parts = {
-            "": ("text/html; charset=utf-8", shell(packed.meta["title"], [], "'self'").encode()),
+            "": ("text/html; charset=utf-8", html_document(packed.meta["title"], [], "'self'").encode()),
             "meta": ("application/json", packed.meta_json().encode()),
             "maps": ("application/json", chooser),
             "table.arrow": ("application/vnd.apache.arrow.stream", packed.arrow()),
@@ -46,7 +46,7 @@ class _Served:
         if kind == "sheet" and meta["pictures"] and k < meta["pictures"]["sheets"]:
             return meta["pictures"]["mime"], self.packed.sheet(k)
         if kind == "texts" and meta["texts"] and k < meta["texts"]["chunks"]:
-            return "application/json", self.packed.chunk(k)
+            return "application/json", self.packed.text_chunk(k)
         return None
 
 
@@ -69,12 +69,12 @@ class Server:
     200
     """
 
-    def __init__(self, packed: Packed | Mapping[str, Packed], port: int = 0) -> None:
-        named = {"": packed} if isinstance(packed, Packed) else packed
+    def __init__(self, packed: PackedMap | Mapping[str, PackedMap], port: int = 0) -> None:
+        named = {"": packed} if isinstance(packed, PackedMap) else packed
         if not named:
             raise ValueError("no maps to serve: expected at least one, {name: packed map}")
-        names = [text(name) for name in named]
-        self._maps = [_Served(one, names, k) for k, one in enumerate(named.values())]
+        names = [to_text(name) for name in named]
+        self._maps = [_ServedMap(one, names, k) for k, one in enumerate(named.values())]
         self.token = secrets.token_urlsafe(24)
         self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._http.daemon_threads = True
@@ -115,14 +115,14 @@ class Server:
             return self._maps[0].part(path)
         return self._maps[int(first)].part(rest) if int(first) < len(self._maps) else None
 
-    def refusal(self, host: str | None, origin: str | None, path: str) -> HTTPStatus | None:
+    def refusal_status(self, host: str | None, origin: str | None, path: str) -> HTTPStatus | None:
         """Why a request is not answered; None where it is."""
         hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         if host not in hosts:  # a foreign name that resolves to this machine
             return HTTPStatus.FORBIDDEN
         if origin is not None and origin not in {f"http://{name}" for name in hosts}:
             return HTTPStatus.FORBIDDEN
-        if len(path) > _LONGEST:
+        if len(path) > _MAX_PATH_LENGTH:
             return HTTPStatus.REQUEST_URI_TOO_LONG
         given = path.lstrip("/").partition("/")[0]
         if not secrets.compare_digest(given.encode(), self.token.encode()):
@@ -132,7 +132,7 @@ class Server:
 
 def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
     headers = {
-        "Content-Security-Policy": policy("'self'") + "; frame-ancestors 'none'",
+        "Content-Security-Policy": content_security_policy("'self'") + "; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Resource-Policy": "same-origin",
@@ -142,19 +142,19 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version = "memorymaps"
         sys_version = ""
-        timeout = _SECONDS
+        timeout = _TIMEOUT
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            refused = server.refusal(self.headers.get("Host"), self.headers.get("Origin"), path)
+            refused = server.refusal_status(self.headers.get("Host"), self.headers.get("Origin"), path)
             if refused is not None:
                 return self.send_error(refused)
             found = server.part(path.lstrip("/").partition("/")[2])
             if found is None:
                 return self.send_error(HTTPStatus.NOT_FOUND)
-            return self._answer(*found)
+            return self._send(*found)
 
-        def _answer(self, kind: str, content: bytes) -> None:
+        def _send(self, kind: str, content: bytes) -> None:
             self.send_response(HTTPStatus.OK)
             for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
                 self.send_header(name, value)

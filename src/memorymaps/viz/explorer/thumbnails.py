@@ -12,13 +12,13 @@ from memorymaps.core.arrays import Array
 from memorymaps.viz.explorer.payloads import Pictures
 
 GRID = 32  # pictures along a side of a sheet
-PER = GRID * GRID
-_BEST = 60
+PER_SHEET = GRID * GRID
+_BEST_QUALITY = 60
 _QUALITIES = (60, 40, 25, 15, 10, 5)
-_FIRST = 0.125  # this share of the sheets, the most sensitive, keeps the best quality
+_BEST_QUALITY_SHARE = 0.125  # this share of the sheets, the most sensitive, keeps the best quality
 
 
-def slots_of(pictures: Pictures, order: Array) -> tuple[Array, int]:
+def thumbnail_slots(pictures: Pictures, order: Array) -> tuple[Array, int]:
     """Slots by sensitivity; examples whose picture cannot be read get none and are warned of."""
     slots = np.full(len(order), -1.0, dtype=np.float32)
     readable = [int(row) for row in order if pictures.read(int(row)) is not None]
@@ -30,7 +30,7 @@ def slots_of(pictures: Pictures, order: Array) -> tuple[Array, int]:
     return slots, len(readable)
 
 
-def sheet(pictures: Pictures, rows: Array, quality: int = _BEST) -> bytes:
+def sprite_sheet(pictures: Pictures, rows: Array, quality: int = _BEST_QUALITY) -> bytes:
     """One sheet with the pictures of at most 1,024 rows."""
     canvas = np.zeros((GRID * pictures.height, GRID * pictures.width, 3), dtype=np.uint8)
     for place, row in enumerate(rows):
@@ -47,16 +47,16 @@ def _webp(canvas: Array, quality: int) -> bytes:
     return out.getvalue()
 
 
-def sprites(pictures: Pictures, rows: Array, budget: float) -> list[bytes]:
+def sprite_sheets(pictures: Pictures, rows: Array, budget: float) -> list[bytes]:
     """Sheets of these rows within `budget` bytes: the bulk loses quality first, then the last rows are left out."""
-    parts = [rows[start : start + PER] for start in range(0, len(rows), PER)]
-    best = max(1, round(_FIRST * len(parts)))
-    first = [sheet(pictures, part) for part in parts[:best]]
-    quality = _affordable(pictures, parts[best:], budget - sum(map(len, first)))
+    parts = [rows[start : start + PER_SHEET] for start in range(0, len(rows), PER_SHEET)]
+    best = max(1, round(_BEST_QUALITY_SHARE * len(parts)))
+    first = [sprite_sheet(pictures, part) for part in parts[:best]]
+    quality = _quality_within(pictures, parts[best:], budget - sum(map(len, first)))
     sheets: list[bytes] = []
     rest = budget
     for k, part in enumerate(parts):
-        made = first[k] if k < best else sheet(pictures, part, quality)
+        made = first[k] if k < best else sprite_sheet(pictures, part, quality)
         if len(made) > rest:
             break
         sheets.append(made)
@@ -64,13 +64,13 @@ def sprites(pictures: Pictures, rows: Array, budget: float) -> list[bytes]:
     return sheets
 
 
-def _affordable(pictures: Pictures, parts: list[Array], budget: float) -> int:
+def _quality_within(pictures: Pictures, parts: list[Array], budget: float) -> int:
     """The best quality at which the sheets fit, judged by three of them."""
     if not parts:
-        return _BEST
+        return _BEST_QUALITY
     sample = [parts[k] for k in sorted({0, len(parts) // 2, len(parts) - 1})]
     for quality in _QUALITIES:
-        mean = np.mean([len(sheet(pictures, part, quality)) / len(part) for part in sample])
+        mean = np.mean([len(sprite_sheet(pictures, part, quality)) / len(part) for part in sample])
         if 1.02 * mean * sum(map(len, parts)) <= budget:
             return quality
     return _QUALITIES[-1]
