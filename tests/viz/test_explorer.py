@@ -25,6 +25,7 @@ from memorymaps.viz.explorer.arrow_columns import MISSING
 from memorymaps.viz.explorer.explorer import explore
 from memorymaps.viz.explorer.html_page import content_security_policy, page_script, single_file_html
 from memorymaps.viz.explorer.options import ExplorerOptions, options_from_keywords
+from memorymaps.viz.explorer.packing import pack, pack_lazily
 from memorymaps.viz.explorer.payloads import PayloadError
 from memorymaps.viz.explorer.server import Server
 
@@ -45,7 +46,7 @@ def with_columns(m, **columns):
 
 
 def packed(m, *, lazy=False, **options):
-    return ExplorerOptions(**options).packed(m, lazy=lazy)
+    return (pack_lazily if lazy else pack)(m, ExplorerOptions(**options))
 
 
 def part(page, name):
@@ -215,7 +216,7 @@ def test_texts_and_rows(diabetes_map):
         ({0: "a"}, r"no entry for 59 of 60 ids of the map, for instance \[1, 2, 3\]"),
         (pd.DataFrame({"id": range(1, 61), "a": 0}), r"no row for 1 of 60 ids"),
         (pd.DataFrame({"id": [0] * 60, "a": 0}), r"the id 0 more than once"),
-        (np.zeros((60, 64)), r"Flat pictures want a shape: X.reshape"),
+        (np.zeros((60, 64)), r"Reshape flat pictures: X.reshape"),
         (np.zeros((60, 8, 8, 7)), r"a picture has shape \(8, 8, 7\)"),
         ("a text", r"payload is a str"),
         (17, r"payload is a int"),

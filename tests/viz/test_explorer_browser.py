@@ -19,6 +19,7 @@ import memorymaps as mm
 from memorymaps.viz.explorer.html_page import static_asset
 from memorymaps.viz.explorer.metadata import VERSION
 from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack_lazily
 from memorymaps.viz.explorer.server import Server
 
 pytestmark = pytest.mark.browser
@@ -426,7 +427,7 @@ PICTURES = """() => {
 
 def test_the_server_sends_what_is_looked_at(opened, digits_map):
     X, _ = digits()
-    with Server(ExplorerOptions(payload=X.reshape(-1, 8, 8)).packed(digits_map, lazy=True)) as server:
+    with Server(pack_lazily(digits_map, ExplorerOptions(payload=X.reshape(-1, 8, 8)))) as server:
         page = opened(server.url)
         page.page.wait_for_function(PICTURES)
         assert page.listed()[:3] == list(map(str, digits_map.top(3)["id"].tolist()))
@@ -458,7 +459,7 @@ STUB = """async ([code, css, meta, table, sheet]) => {
 
 def test_the_widgets_page_talks_to_its_model(browser, digits_map):
     X, _ = digits()
-    made = ExplorerOptions(payload=X.reshape(-1, 8, 8)).packed(digits_map, lazy=True)
+    made = pack_lazily(digits_map, ExplorerOptions(payload=X.reshape(-1, 8, 8)))
     parts = [base64.b64encode(part).decode() for part in (made.compressed(), made.sheet(0))]
     page = new_page(browser, viewport={"width": 1200, "height": 700})
     page.evaluate(STUB, [static_asset("widget.js"), static_asset("explorer.css"), made.meta_json(), *parts])

@@ -12,6 +12,7 @@ import memorymaps as mm
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.training.tracker import _write_step
 from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack_lazily
 from memorymaps.viz.explorer.server import Server
 
 pytestmark = pytest.mark.browser
@@ -97,7 +98,7 @@ def test_changes_are_offered_where_there_are_any(data, tmp_path, opened):
 
 def test_the_chooser_opens_the_other_map(data, run, opened):
     maps = {"<i>weak": map_of(data, 0.01), "run": run}
-    packed = {name: ExplorerOptions(title=f"title of {name}").packed(one, lazy=True) for name, one in maps.items()}
+    packed = {name: pack_lazily(one, ExplorerOptions(title=f"title of {name}")) for name, one in maps.items()}
     with Server(packed) as server:
         page = opened(server.url)
         chooser = page.page.get_by_label("Map", exact=True)

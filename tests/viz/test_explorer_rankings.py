@@ -11,10 +11,11 @@ from sklearn.linear_model import LinearRegression
 
 import memorymaps as mm
 from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack
 
 
 def rankings(m, **options):
-    return ExplorerOptions(**options).packed(m).meta["agreement"]
+    return pack(m, ExplorerOptions(**options)).meta["agreement"]
 
 
 def test_correlations_and_overlaps_are_those_of_scipy(diabetes_map):

@@ -227,12 +227,11 @@ def _run_explore(args: argparse.Namespace) -> None:
     import webbrowser
 
     from memorymaps.viz.explorer.options import ExplorerOptions
+    from memorymaps.viz.explorer.packing import pack_lazily
     from memorymaps.viz.explorer.server import Server
 
     options = ExplorerOptions(**_explorer_options(args))
-    packed = {
-        name: options.packed(_load_map_or_run(path), lazy=True) for name, path in _distinct_paths(args.map).items()
-    }
+    packed = {name: pack_lazily(_load_map_or_run(path), options) for name, path in _distinct_paths(args.map).items()}
     with Server(packed, args.port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"{server.url}\nCtrl-C stops it", flush=True)
         if args.open:

@@ -1,24 +1,22 @@
-"""Arrow columns of a page, and what the page must know of each."""
+"""Arrow columns of the explorer's page, each with its metadata (name, kind, unit, description)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.table import COLUMNS
 
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
-
-MISSING = 65535
+MISSING = 65535  # code of a value that belongs to no class
 
 
 class ArrowColumns:
-    """Numbers, classes and texts, added one by one."""
+    """Columns of numbers, classes and texts with `n` values each, in the order in which they were added."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -26,7 +24,10 @@ class ArrowColumns:
         self.metadata: list[dict[str, Any]] = []
 
     def add(self, name: str, values: Array, names: tuple[Any, ...] = (), described_as: str = "") -> None:
-        """A column of numbers (32-bit), of classes (codes), or of texts, as its values ask for."""
+        """Add numbers as float32, categories as uint16 codes, everything else as strings, depending on the dtype.
+
+        `names` are the categories in order (default: sorted); unit and description are those of `described_as`.
+        """
         unit, words = COLUMNS.get(described_as or name, ("", ""))
         meta: dict[str, Any] = {"name": name, "unit": unit, "words": words}
         if names or _is_categorical(values):
@@ -41,16 +42,16 @@ class ArrowColumns:
         self.metadata.append(meta)
 
     def add_unlisted(self, name: str, values: Array) -> None:
-        """A column that the page uses but does not list."""
+        """Add a column without metadata: the page uses it and does not list it."""
         self.arrays[name] = pa.array(values)
 
     def table(self) -> pa.Table:
-        """All of them."""
+        """All columns as one Arrow table."""
         return pa.table(self.arrays)
 
 
 def to_text(value: Any) -> str:
-    """Text that every encoder takes: lone surrogates become question marks, missing values are empty."""
+    """The value as text that UTF-8 can encode: lone surrogates become `?`; None and NaN become the empty string."""
     missing = value is None or (isinstance(value, float) and np.isnan(value))
     return "" if missing else str(value).encode("utf-8", "replace").decode("utf-8")
 
@@ -64,17 +65,17 @@ def _is_categorical(values: Array) -> bool:
 
 def _category_codes(values: Array, names: tuple[Any, ...]) -> tuple[pa.Array, list[str]]:
     known = list(names) or sorted({v for v in values.tolist() if to_text(v) or isinstance(v, bool)}, key=str)
-    place = {value: code for code, value in enumerate(known)}
-    codes = [place.get(value, MISSING) for value in values.tolist()]
+    code_of = {value: code for code, value in enumerate(known)}
+    codes = [code_of.get(value, MISSING) for value in values.tolist()]
     return pa.array(np.asarray(codes, dtype=np.uint16)), [to_text(value) for value in known]
 
 
 def rows_by_id(m: MemoryMap, other: MemoryMap) -> Array:
-    """Where each example of `m` is in another map; −1 where it is not."""
+    """Row of each example of `m` in another map, joined by id, `[n]`; −1 where the id is missing."""
     return np.asarray(pd.Index(other["id"].tolist()).get_indexer(m["id"].tolist()))
 
 
 def finite_mean(values: Array) -> float | None:
-    """The mean of the finite ones, if there are any."""
+    """Mean of the finite values; None if there are none."""
     finite = values[np.isfinite(values)]
     return float(np.mean(finite)) if len(finite) else None

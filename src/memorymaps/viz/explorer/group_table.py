@@ -1,44 +1,42 @@
-"""Classes, and groups left out together, as small tables beside the map; every number is Python's."""
+"""Tables of classes and of groups that are removed together, for the explorer's page."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from memorymaps.core.arrays import Array
 from memorymaps.maps.group_removal import LeaveOut
+from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.viz.explorer.arrow_columns import to_text
 
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
-
 _CLASS_COLUMNS = {
-    "size": ("", "how many examples of this class are in the map"),
-    "sensitivity": ("share", "their share of all sensitivity"),
+    "size": ("", "number of examples of this class in the map"),
+    "sensitivity": ("share", "share of all sensitivity"),
     "leverage": ("effective parameters", "Σ leverage of the class"),
-    "accuracy": ("share", "predicted as labelled"),
-    "left out": ("share", "predicted as labelled by a model without the example"),
+    "accuracy": ("share", "share of examples predicted as labelled"),
+    "left out": ("share", "share predicted as labelled when the example is left out"),
     "loo loss": ("nats", "mean leave-one-out loss"),
 }
 _GROUP_COLUMNS = {
-    "size": ("", "how many examples are removed together"),
-    "loss": ("nats", "mean loss of the members, seen in training"),
+    "size": ("", "number of examples removed together"),
+    "loss": ("nats", "mean loss of the members with the group in training"),
     "leave_out_loss": ("nats", "mean loss of the members when the whole group is left out"),
-    "rest_loss": ("nats", "mean loss of everybody else with the group in training"),
-    "rest_leave_out_loss": ("nats", "mean loss of everybody else when the group is left out"),
-    "rest_sensitivity": ("target", "Σ of everybody else's changes of prediction when the group is left out"),
+    "rest_loss": ("nats", "mean loss of all other examples with the group in training"),
+    "rest_leave_out_loss": ("nats", "mean loss of all other examples when the group is left out"),
+    "rest_sensitivity": ("target", "Σ of the changes of all other predictions when the group is left out"),
 }
 
 
 def group_tables(m: MemoryMap, leave_out: LeaveOut | str | None) -> list[dict[str, Any]]:
-    """Tables of classes and of groups; none where there are neither.
+    """Tables of the classes and of the groups that are removed together, if the map has them.
 
     Raises
     ------
     ValueError, TypeError
-        `leave_out` names a column, and the map was read from disk or its posterior has no cross-covariances.
+        `leave_out` names a column, but the map was read from disk or its posterior has no cross-covariances.
     """
     classes = [_class_table(m)] if m.provenance.description.classes else []
     return classes if leave_out is None else [*classes, _leave_out_table(m, leave_out)]
@@ -62,11 +60,11 @@ def _is_correct(m: MemoryMap, name: str) -> Array:
     return np.asarray(m[name] == m["target"], dtype=float)
 
 
-def _leave_out_table(m: MemoryMap, given: LeaveOut | str) -> dict[str, Any]:
-    by = given if isinstance(given, str) else None
-    effects = m.leave_out(given) if isinstance(given, str) else given
+def _leave_out_table(m: MemoryMap, leave_out: LeaveOut | str) -> dict[str, Any]:
+    by = leave_out if isinstance(leave_out, str) else None
+    effects = m.leave_out(leave_out) if isinstance(leave_out, str) else leave_out
     if not isinstance(effects, LeaveOut):
-        raise TypeError(f"leave_out is a {type(given).__name__}: expected a column's name or m.leave_out(…)")
+        raise TypeError(f"leave_out is a {type(leave_out).__name__}: expected a column's name or m.leave_out(…)")
     values = [effects[name] for name in _GROUP_COLUMNS]
     order = sorted(range(len(effects)), key=lambda k: -np.nan_to_num(values[-1][k], nan=np.inf))
     table = _table("Left out together", _GROUP_COLUMNS, effects.table["group"].to_pylist(), values, order)

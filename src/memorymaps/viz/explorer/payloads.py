@@ -1,4 +1,4 @@
-"""What an example looks like: pictures, texts or rows, joined to a map by id or by position.
+"""Payloads: pictures, texts or table rows of the examples, joined to a map by id or by position.
 
 A payload may be an array of pictures, a list of PIL pictures or of file names, a list of texts, a data frame, a
 mapping from ids to any of these, or the data set a network was trained on (its inputs are taken).
@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from memorymaps.core.arrays import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.memory_map import MemoryMap
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _THUMBNAIL_PIXELS = 64  # pixels of a thumbnail's longer side
@@ -31,7 +28,7 @@ class PayloadError(ValueError):
 
 @dataclass(frozen=True)
 class Pictures:
-    """`read(k)` gives the picture of the map's row `k`, uint8 `[height, width, 3]`; None where there is none."""
+    """`read(k)` returns the picture of the map's row `k`, uint8 `[height, width, 3]`, or None if it cannot be read."""
 
     width: int
     height: int
@@ -40,14 +37,14 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Texts:
-    """One text for every row of the map."""
+    """One text for each row of the map."""
 
     values: list[str]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Columns for every row of the map."""
+    """A data frame with one row for each row of the map."""
 
     frame: pd.DataFrame
 
@@ -88,7 +85,7 @@ def _examples_by_id(m: MemoryMap, payload: Mapping[Any, Any]) -> list[Any]:
     missing = [value for value in ids if value not in payload]
     if missing:
         raise PayloadError(f"payload has no entry for {len(missing)} of {len(ids)} ids of the map, for instance "
-                           f"{missing[:3]}; its own ids look like {list(payload)[:3]}")  # fmt: skip
+                           f"{missing[:3]}; its own ids are, for instance, {list(payload)[:3]}")  # fmt: skip
     return [payload[value] for value in ids]
 
 
@@ -106,7 +103,7 @@ def _data_frame_by_id(m: MemoryMap, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _positions(m: MemoryMap, length: int) -> Array:
-    """Where each row of the map is in a payload without ids: the whole training set, or exactly this map."""
+    """Position of each row of the map in a payload without ids, which has the length of the training set or the map."""
     if length == m.provenance.n:
         return m["row"]
     if length == len(m):
@@ -118,7 +115,7 @@ def _positions(m: MemoryMap, length: int) -> Array:
 
 
 def _inputs_of_items(payload: Any) -> Any:
-    """An indexable of examples: of a data set with (input, target) items, the inputs."""
+    """The examples as something indexable; for a data set with (input, target) items, the inputs."""
     if hasattr(payload, "detach"):
         return np.asarray(payload.detach().cpu())
     if isinstance(payload, str | bytes) or not hasattr(payload, "__len__"):
@@ -146,7 +143,7 @@ def _payload_from(values: Any, rows: Array) -> Payload:
         return _pictures_from_arrays(values, rows)
     raise PayloadError(
         f"payload holds {type(first).__name__} of shape {np.shape(first)}: expected pictures [h, w] or [h, w, 3], "
-        "texts, or a data frame. Flat pictures want a shape: X.reshape(-1, 28, 28)"
+        "texts, or a data frame. Reshape flat pictures: X.reshape(-1, 28, 28)"
     )
 
 
@@ -162,7 +159,7 @@ def _pictures_from_arrays(values: Any, rows: Array) -> Pictures:
 
 
 def _intensity_range(values: Any, rows: Array) -> tuple[float, float]:
-    """Black and white: 0 and 255 for bytes, 0 and 1 or the extremes of a sample for other numbers."""
+    """Values shown as black and white: 0 and 255 for uint8; else 0 and 1, or the extremes of a sample of pictures."""
     sample = [np.asarray(values[int(row)]) for row in rows[:: max(1, len(rows) // 500)]]
     if sample[0].dtype == np.uint8:
         return 0.0, 255.0
@@ -190,14 +187,14 @@ def _thumbnail(picture: Array) -> Array:
 
 
 def _fit_inside(picture: Array, width: int, height: int) -> Array:
-    """The picture inside `width × height`, its proportions kept."""
+    """The picture scaled down to fit into `width × height`, aspect ratio unchanged, centred on black."""
     if picture.shape[:2] == (height, width):
         return picture
     image = Image.fromarray(picture)
     image.thumbnail((width, height))
-    sheet = Image.new("RGB", (width, height))
-    sheet.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
-    return np.asarray(sheet)
+    canvas = Image.new("RGB", (width, height))
+    canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return np.asarray(canvas)
 
 
 def _pictures_from_files(values: Any, rows: Array) -> Pictures:
@@ -215,7 +212,7 @@ def _pictures_from_files(values: Any, rows: Array) -> Pictures:
 
 
 def _read_image(value: Any) -> Array | None:
-    """Pixels of a PIL picture or of a file; None for a file that is missing or damaged (the page says so)."""
+    """Pixels `[height, width, 3]` of a PIL picture or a file; None if the file is missing or damaged."""
     try:
         image = value if isinstance(value, Image.Image) else Image.open(value)
         return np.asarray(image.convert("RGB"))

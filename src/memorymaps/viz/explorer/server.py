@@ -1,7 +1,7 @@
-"""A small local server for large maps: columns as Arrow, pictures and texts when they are first shown.
+"""A local HTTP server for large maps: columns as Arrow, pictures and texts when they are first displayed.
 
-It listens on this machine only, answers only under a random token, only to pages it sent itself, and only with the
-parts of its own maps.
+It listens on 127.0.0.1 only, serves paths under a random token only, refuses foreign hosts and origins, and serves
+nothing but the resources of its own maps.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from memorymaps.viz.explorer.arrow_columns import to_text
 from memorymaps.viz.explorer.html_page import content_security_policy, html_document
 from memorymaps.viz.explorer.packing import PackedMap
 
-_MAX_PATH_LENGTH = 200  # characters of a path that this server could have sent
-_TIMEOUT = 20  # that a client may take over a request
+_MAX_PATH_LENGTH = 200  # characters; paths of this server are shorter
+_TIMEOUT = 20  # seconds per request
 
 
 class _ServedMap:
-    """The parts of one map."""
+    """The resources of one map."""
 
     def __init__(self, packed: PackedMap, names: list[str], at: int) -> None:
         self.packed = packed
@@ -36,7 +36,7 @@ class _ServedMap:
         }
 
     def part(self, name: str) -> tuple[str, bytes] | None:
-        """Media type and bytes of a part; None where there is none."""
+        """Media type and bytes of a resource; None if there is no such resource."""
         kind, _, number = name.partition("/")
         if name in self._parts:
             return self._parts[name]
@@ -55,7 +55,7 @@ def _is_number(text: str) -> bool:
 
 
 class Server:
-    """Serves a map, or several, `{name: map}`, to choose among; a context manager, so that it stops cleanly.
+    """Serves one packed map, or several as `{name: packed map}`, until the context is left.
 
     Examples
     --------
@@ -63,8 +63,9 @@ class Server:
     >>> from memorymaps import memory_map
     >>> from memorymaps.data.datasets import demo_model
     >>> from memorymaps.viz.explorer.options import ExplorerOptions
+    >>> from memorymaps.viz.explorer.packing import pack_lazily
     >>> m = memory_map(*demo_model())
-    >>> with Server(ExplorerOptions().packed(m, lazy=True)) as server:
+    >>> with Server(pack_lazily(m, ExplorerOptions())) as server:
     ...     urlopen(server.url).status
     200
     """
@@ -82,12 +83,12 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The TCP port."""
         return int(self._http.server_address[1])
 
     @property
     def url(self) -> str:
-        """The address to open, with its token."""
+        """The address to open; contains the token."""
         return f"http://127.0.0.1:{self.port}/{self.token}/"
 
     def __enter__(self) -> Server:
@@ -109,16 +110,16 @@ class Server:
             self._thread.join(1)
 
     def part(self, path: str) -> tuple[str, bytes] | None:
-        """A part of the `k`-th map under `k/…`, of the first one without a number; None where there is none."""
+        """A resource of map `k` under `k/…`, of the first map without a number; None if there is no such resource."""
         first, slash, rest = path.partition("/")
         if not (slash and _is_number(first)):
             return self._maps[0].part(path)
         return self._maps[int(first)].part(rest) if int(first) < len(self._maps) else None
 
     def refusal_status(self, host: str | None, origin: str | None, path: str) -> HTTPStatus | None:
-        """Why a request is not answered; None where it is."""
+        """HTTP status with which a request is refused; None if it is served."""
         hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
-        if host not in hosts:  # a foreign name that resolves to this machine
+        if host not in hosts:  # DNS rebinding: a foreign name that resolves to this machine
             return HTTPStatus.FORBIDDEN
         if origin is not None and origin not in {f"http://{name}" for name in hosts}:
             return HTTPStatus.FORBIDDEN
@@ -162,6 +163,6 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing: addresses hold the token."""
+            """No log: addresses contain the token."""
 
     return Handler

@@ -1,26 +1,24 @@
-"""Recorded steps of training as the page reads them: where every example was, and the losses beside the slider."""
+"""Recorded training steps for the page: every example's leverage and error, and the mean losses of each step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.explorer.arrow_columns import MISSING, ArrowColumns, finite_mean, rows_by_id, to_text
-
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
 
 _AXES = ("leverage", "error")
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One recorded step: scores in the order of the explored map, mean losses in nats."""
+    """One recorded step: scores in the row order of the explored map, mean losses in nats."""
 
     name: str
     scores: dict[str, Array]
@@ -30,9 +28,17 @@ class _Step:
 def add_steps(
     columns: ArrowColumns, m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMap], max_steps: int
 ) -> list[dict[str, Any]]:
-    """Add positions at no more than `max_steps` steps; returns what the page must know of these steps."""
+    """Add leverage and error at no more than `max_steps` steps; returns names, losses and value ranges of the steps.
+
+    Columns `leverage#t` and `error#t` are uint16 codes of log10: those of step 0, then differences modulo 2¹⁶.
+
+    Raises
+    ------
+    ValueError
+        A mapping with one map, a map that lacks ids, or `max_steps` below 2.
+    """
     if len(trajectory) == 1 and isinstance(trajectory, Trajectory):
-        return []  # a run that has only begun is a map without a slider
+        return []  # a run with one record is a map without a slider
     if len(trajectory) == 1:
         raise ValueError("a trajectory of one map: expected at least two, {step: map}")
     steps = list(_recorded_steps(m, trajectory, max_steps))
@@ -44,16 +50,16 @@ def add_steps(
 
 
 def _evenly_spaced(steps: Iterable[Any], max_steps: int) -> list[Any]:
-    """The first, the last, and evenly spaced ones between them."""
+    """At most `max_steps` steps: the first, the last, and evenly spaced ones between them."""
     if max_steps < 2:
         raise ValueError(f"max_steps is {max_steps}: expected at least 2, the first step and the last")
     every = list(steps)
-    places = np.linspace(0, len(every) - 1, min(max_steps, len(every)))
-    return [every[round(place)] for place in places.tolist()]
+    positions = np.linspace(0, len(every) - 1, min(max_steps, len(every)))
+    return [every[round(position)] for position in positions.tolist()]
 
 
 def _recorded_steps(m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMap], max_steps: int) -> Iterator[_Step]:
-    """One map in memory at a time."""
+    """The steps one by one, with one map in memory at a time."""
     if isinstance(trajectory, Trajectory):
         losses = trajectory.losses()
         for step in _evenly_spaced(trajectory.steps, max_steps):
@@ -81,7 +87,7 @@ def _add_axis(columns: ArrowColumns, axis: str, steps: list[_Step]) -> tuple[flo
     values = [step.scores[axis] for step in steps]
     low, high = _log_range(values)
     codes = [_log_codes(value, low, high) for value in values]
-    for t, code in enumerate(codes):  # unsigned differences wrap round, and so do the page's sums
+    for t, code in enumerate(codes):  # unsigned differences modulo 2¹⁶; the page adds them modulo 2¹⁶
         columns.add_unlisted(f"{axis}#{t}", code - codes[t - 1] if t else code)
     return low, high
 
@@ -95,8 +101,11 @@ def _log_range(columns: list[Array]) -> tuple[float, float]:
 
 
 def _log_codes(values: Array, low: float, high: float) -> Array:
-    """16 bits of log10: 0 zero, 65535 undefined, else a relative error below 1e-4 for eight decades."""
+    """log10 of values in [10^low, 10^high] as 16-bit codes: 0 for zero, 65535 for undefined values.
+
+    The relative error is below 1e-4 for a range of eight decades.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        part = (np.log10(values) - low) / (high - low)
-    codes = np.where(np.isfinite(part), 1 + np.rint(65533 * np.clip(np.nan_to_num(part), 0, 1)), MISSING)
+        scaled = (np.log10(values) - low) / (high - low)
+    codes = np.where(np.isfinite(scaled), 1 + np.rint(65533 * np.clip(np.nan_to_num(scaled), 0, 1)), MISSING)
     return np.where(values == 0, 0, codes).astype(np.uint16)
