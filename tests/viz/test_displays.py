@@ -128,7 +128,7 @@ def test_groups_are_drawn_largest_rise_first_and_cut_at_thirty(diabetes_map):
     order = np.argsort(result["loss"] - result["leave_out_loss"])[:30]
     assert words(drawn.ax_.get_yticklabels()) == [f"{result['group'][k]} ({result['size'][k]})" for k in order]
     np.testing.assert_array_equal(line_with(drawn.ax_, "s").get_xdata(), result["leave_out_loss"][order])
-    assert drawn.ax_.get_title(loc="left") == "30 of 41 groups, largest rise first"
+    assert drawn.ax_.get_title(loc="left") == "30 of 41 groups, largest increase first"
     extents = [text.get_window_extent() for text in drawn.ax_.get_yticklabels()]
     assert not any(a.overlaps(b) for a, b in itertools.pairwise(extents))
 
@@ -153,7 +153,7 @@ def test_examples_that_cannot_be_left_out_are_stars_inside(errors):
     stars = line_with(ax, "*")
     np.testing.assert_allclose(stars.get_xdata(), [1, 1, 1])
     assert np.all(stars.get_ydata() >= ax.get_ylim()[0])
-    assert words(ax.get_legend().get_texts()) == ["cannot be left out (3)"]
+    assert words(ax.get_legend().get_texts()) == ["undefined sensitivity (3)"]
     assert names_on(ax, range(3)) == {0, 1, 2}
 
 
@@ -209,7 +209,7 @@ def test_classes_have_a_marker_each_in_their_order(digits_map):
 def test_colours_that_make_no_sense_are_refused_before_drawing(diabetes_map, digits_map):
     with pytest.raises(KeyError, match=r"no column 'colour'.*'leverage'"):
         MapDisplay.from_map(diabetes_map, color="colour")
-    with pytest.raises(ValueError, match="cannot colour by 'mean': it has 10 values an example"):
+    with pytest.raises(ValueError, match="cannot colour by 'mean': it has 10 values per example"):
         MapDisplay.from_map(digits_map, color="mean")
     with pytest.raises(ValueError, match="cannot colour by 'target': 1000 different values"):
         MapDisplay.from_map(with_columns(digits_map, target=[f"c{k % 1000}" for k in range(1797)]), color="target")

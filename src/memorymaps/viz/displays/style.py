@@ -1,4 +1,4 @@
-"""One look for all pictures: paper-sized, colour-blind safe, global settings left alone."""
+"""Style of all figures: sizes for print, a colour-blind safe palette; global Matplotlib settings are not changed."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ _RC_PARAMS: Any = {
 
 
 def style_context() -> contextlib.AbstractContextManager[Any]:
-    """A context in which pictures are drawn."""
+    """Context manager with the figures' settings, `matplotlib.rc_context`."""
     return mpl.rc_context(_RC_PARAMS)
 
 
 def axes_or_new(ax: Any, size: tuple[float, float]) -> Any:
-    """The given axes, or those of a new figure of `size` inches."""
+    """The given axes, or, for None, those of a new pyplot figure of `size` inches."""
     return ax if ax is not None else plt.subplots(figsize=size, layout="constrained")[1]
 
 
 def offscreen_axes(size: tuple[float, float]) -> Any:
-    """Axes of a figure that no window and no notebook knows: for files."""
+    """Axes of a figure that is not registered with pyplot, for writing to a file."""
     return Figure(figsize=size, layout="constrained").add_subplot()
 
 
 def escape_label(value: Any, limit: int = 28) -> str:
-    """A label shown as it is written: no mathematics, no control characters, at most `limit` characters.
+    """A label that Matplotlib draws literally: `$` escaped, control characters replaced, at most `limit` characters.
 
     Examples
     --------
