@@ -187,7 +187,7 @@ def test_export_writes_one_page(mapped, tmp_path, capsys):
     assert run("export", folder / "map.parquet", page, "--images", tmp_path / "images.npy") == 0
     assert run("export", folder, page, "--images", f"{tmp_path / 'two.npz'}:a", "--compare", folder) == 0
     assert run("export", folder, page, "--texts", f"{source}:age", "--trajectory", folder) == 1
-    assert "a trajectory has at least two .parquet files" in capsys.readouterr().err
+    assert "expected at least two .parquet files" in capsys.readouterr().err
 
 
 @pytest.mark.slow

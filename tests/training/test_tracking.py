@@ -202,5 +202,5 @@ def test_regressions_have_no_cartography(tmp_path):
 
 @pytest.mark.parametrize("option", [{"prior": 1.0}, {"directions": 0}])
 def test_options_of_another_posterior_are_refused(option, tmp_path):
-    with pytest.raises(ValueError, match=r"posterior= was given: say them there"):
+    with pytest.raises(ValueError, match=r"posterior= was given: pass them to the recipe"):
         trained(tmp_path, posterior=mm.Laplace("diag", prior=0.3), **option)

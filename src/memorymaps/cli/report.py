@@ -1,4 +1,4 @@
-"""A map on paper: its files (Parquet, picture, words) side by side in one folder."""
+"""A report of a map: Parquet file, figures and text in one folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """Where the files of a map are."""
+    """Paths of the files of a report."""
 
     map: Path
     pictures: tuple[Path, ...]
@@ -27,7 +27,7 @@ class Report:
 
 
 def write_report(m: MemoryMap, folder: str | Path) -> Report:
-    """Write `map.parquet`, three pictures and `report.md` into a folder, made if need be."""
+    """Write `map.parquet`, three figures and `report.md` into a folder, which is created if necessary."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     pictures = tuple(

@@ -1,4 +1,4 @@
-"""The commands `memorymaps track info|plot|export RUN`, about a folder that a `Tracker` wrote to."""
+"""The commands `memorymaps track info|plot|export RUN` for the folder of a tracked run."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 
 
 def add_track(commands: Any) -> None:
-    """The sub-command and its own sub-commands."""
-    words = "what a run that was tracked in training says: losses, pictures, films, tables"
-    made = commands.add_parser("track", help=words, description=words)
-    kinds = made.add_subparsers(dest="what", required=True, metavar="WHAT")
-    _add_subcommand(kinds, "info", _run_info, "print losses and the concentration of sensitivity, one line a step")
+    """Add the subcommand `track` with its own subcommands."""
+    description = "results of a tracked run: losses, figures, animations, tables"
+    parser = commands.add_parser("track", help=description, description=description)
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    _add_subcommand(kinds, "info", _run_info, "print losses and the concentration of sensitivity, one line per step")
     plot = _add_subcommand(
         kinds, "plot", _run_plot, "draw the run: losses, evolution of sensitivities, paths, small multiples"
     )
-    plot.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the pictures")
+    plot.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the figures")
     plot.add_argument("--kind", choices=(".png", ".pdf", ".svg"), default=".png", help="default: %(default)s")
-    export = _add_subcommand(kinds, "export", _run_export, "write the run as one table, or as a film")
+    export = _add_subcommand(kinds, "export", _run_export, "write the run as one table, or as an animation")
     export.add_argument(
-        "file", type=Path, metavar="FILE", help=".parquet or .csv: all steps; .gif, .mp4, .html: a film"
+        "file", type=Path, metavar="FILE", help=".parquet or .csv: all steps; .gif, .mp4, .html: an animation"
     )
 
 
-def _add_subcommand(kinds: Any, name: str, run: Any, words: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = kinds.add_parser(name, help=words, description=words)
-    made.add_argument("run_folder", type=Path, metavar="RUN", help="the folder given as Tracker(path=…)")
-    made.set_defaults(run=run)
-    return made
+def _add_subcommand(kinds: Any, name: str, run: Any, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(name, help=description, description=description)
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder given as Tracker(path=…)")
+    parser.set_defaults(run=run)
+    return parser
 
 
 def _run_info(args: argparse.Namespace) -> None:
@@ -83,7 +83,7 @@ def _run_export(args: argparse.Namespace) -> None:
 
 
 def _write_table(run: Any, path: Path) -> None:
-    """All steps one under the other, the step as a column; for CSV without the columns of several outputs."""
+    """Write the maps of all steps as one table with a column `step`; CSV omits columns with several outputs."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 

@@ -1,4 +1,4 @@
-"""What every logger is given: a map as pixels, and scalars under one heading."""
+"""Input of the loggers: a map as an image, and scalars with a common prefix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memorymaps.viz.displays.style import offscreen_axes
 
 
 def map_image(m: MemoryMap) -> Array:
-    """The map's picture: `[height, width, 3]`, bytes."""
+    """The figure of a map as an RGB image, uint8 `[height, width, 3]`."""
     page = io.BytesIO()
     MapDisplay.from_map(m, label=5, ax=offscreen_axes(MapDisplay.size)).figure_.savefig(page, dpi=120)
     with Image.open(page) as picture:
@@ -24,5 +24,5 @@ def map_image(m: MemoryMap) -> Array:
 
 
 def finite_scalars(scalars: Mapping[str, float]) -> dict[str, float]:
-    """Those that are numbers (`test_loss` is not, without test data), named `memorymaps/…`."""
+    """The finite scalars, named `memorymaps/…`; `test_loss` is NaN without test data."""
     return {f"memorymaps/{name}": float(value) for name, value in scalars.items() if math.isfinite(value)}

@@ -1,4 +1,4 @@
-"""MLflow: `Tracker(…, log=MLflow(run_id))`, to whatever store the tracking URI names."""
+"""MLflow: `Tracker(…, log=MLflow(run_id))`, into the store of the tracking URI."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from memorymaps.training.callbacks.figures import finite_scalars, map_image
 
 @dataclass(frozen=True)
 class MLflow:
-    """Scalars and the map's picture of every record, to a run; `client` default: the tracking URI's own."""
+    """Logs scalars and the map's figure of every record to a run; `client` defaults to that of the tracking URI."""
 
     run_id: str
     client: Any = field(default_factory=lambda: require("mlflow").MlflowClient())

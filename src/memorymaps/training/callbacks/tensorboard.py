@@ -12,7 +12,7 @@ from memorymaps.training.callbacks.figures import finite_scalars, map_image
 
 @dataclass(frozen=True)
 class TensorBoard:
-    """Scalars and the map's picture of every record, to a `torch.utils.tensorboard.SummaryWriter`."""
+    """Logs scalars and the map's figure of every record to a `torch.utils.tensorboard.SummaryWriter`."""
 
     writer: Any
 
