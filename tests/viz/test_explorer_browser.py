@@ -190,7 +190,7 @@ def test_compared_maps_are_linked_by_id(digits_page, opened):
     other = digits_model(1e-2)
     found = np.asarray(page.page.evaluate("() => [...window.memorymaps.views[1].positions.x]"))
     np.testing.assert_allclose(10**found, other["leverage"], rtol=1e-5)
-    page.page.get_by_role("tab", name="Movers").click()
+    page.page.get_by_role("tab", name="Changes").click()
     assert page.page.locator(".mm-movers .mm-entry").count() == 40
 
 
@@ -279,7 +279,7 @@ def test_the_same_state_gives_the_same_pixels(digits_page, opened):
 
 def test_nothing_is_asked_of_the_network(digits_page, opened):
     page = opened(digits_page)
-    for name in ("Concentration", "Rankings", "Movers", "About", "Examples"):
+    for name in ("Concentration", "Rankings", "Changes", "About", "Examples"):
         page.page.get_by_role("tab", name=name).click()
     assert {url.partition(":")[0] for url in page.requests} <= {"file", "blob"}
 
@@ -300,7 +300,7 @@ def test_accessible(scheme, digits_page, browser):
     page = Explorer(browser, digits_page.as_uri(), color_scheme=scheme, bypass_csp=True).ready()
     page.page.add_script_tag(content=AXE.read_text())
     serious = []
-    for name in ("Examples", "Concentration", "Rankings", "Movers", "About"):
+    for name in ("Examples", "Concentration", "Rankings", "Changes", "About"):
         page.page.get_by_role("tab", name=name).click()
         found = page.page.evaluate("() => axe.run()")["violations"]
         serious += [
@@ -343,7 +343,7 @@ def test_hostile_strings_are_shown_and_never_run(tmp_path, opened):
         )
         assert shown == f"{row}:{literal(text)}."
     page.run("s.hover.value = 0; s.compare.value = 'side'; s.color.value = 'label'")
-    for name in ("Concentration", "Rankings", "Movers", "About", "Examples"):
+    for name in ("Concentration", "Rankings", "Changes", "About", "Examples"):
         page.page.get_by_role("tab", name=name).click()
         page.settle()
     assert (

@@ -187,7 +187,7 @@ def test_svg_of_two_maps_and_of_a_crowd(data, tmp_path, opened):
 def test_outliers_are_named_where_there_are_no_pictures(data, tmp_path, opened):
     m = mm.memory_map(LogisticRegression(tol=1e-8).fit(*data), *data, ids=[f"no{k}" for k in range(90)])
     page = opened(m.explore(tmp_path / "map.html"))
-    box = page.page.get_by_label("name outliers")
+    box = page.page.get_by_label("label outliers")
     assert box.is_checked()
     ids = {f"no{k}" for k in range(90)}
     named = {text.text for text in saved(page).iter(f"{SVG}text")} & ids

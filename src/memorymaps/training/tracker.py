@@ -104,8 +104,8 @@ class Tracker:
         self._likelihood = likelihood
         if posterior is not None and (prior or directions is not None):
             raise ValueError(
-                "prior= and directions= belong to the optimiser's posterior, but posterior= was given: pass them to the "
-                "recipe, for instance FromOptimizer(optimizer, n, prior=…, directions=…)"
+                "prior= and directions= belong to the optimiser's posterior, but posterior= was given: pass them to the"
+                " recipe, for instance FromOptimizer(optimizer, n, prior=…, directions=…)"
             )
         directions = 1 if directions is None else directions
         self._posterior = posterior or _optimizer_posterior(optimizer, len(self._examples), prior, directions)
