@@ -77,7 +77,7 @@ def test_top_lists_the_examples(saved, capsys):
     assert [int(line.split(",")[0]) for line in lines[1:]] == m.top(7, "leverage")["id"].tolist()
 
 
-def test_info_says_what_the_map_says(saved, capsys):
+def test_info_prints_the_summary(saved, capsys):
     path, m = saved
     assert run("info", path) == 0
     assert capsys.readouterr().out.strip() == str(m.summary())
@@ -203,7 +203,7 @@ def test_export_writes_one_page(mapped, tmp_path, capsys):
         (["--color", "nothing"], "cannot colour by 'nothing'"),
     ],
 )
-def test_what_cannot_be_exported_is_said(arguments, words, mapped, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_exported_is_an_error(arguments, words, mapped, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.savez("two.npz", a=np.zeros((442, 4, 4)), b=np.zeros((3, 4, 4)))
     assert run("export", "o", "map.html", *arguments) == 1

@@ -182,7 +182,7 @@ def test_a_step_before_the_first_is_refused(tmp_path):
         Tracker(net, optimizer, x, y, likelihood="categorical", path=tmp_path).record()
 
 
-def test_missing_steps_and_folders_say_what_there_is(tmp_path):
+def test_missing_steps_and_folders_list_the_existing(tmp_path):
     t = trained(tmp_path)[0].trajectory()
     with pytest.raises(KeyError, match="4, 8, 12"):
         t.at(5)

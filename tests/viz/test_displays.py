@@ -239,7 +239,7 @@ def test_drawing_uses_the_given_axes_and_leaves_settings_alone(display, diabetes
     assert drawn.plot().figure_ is not fig
 
 
-def test_figure_before_plot_teaches(diabetes_map):
+def test_figure_before_plot_is_an_error_with_advice(diabetes_map):
     with pytest.raises(AttributeError, match=r"MapDisplay has not been drawn: call plot\(\)"):
         _ = MapDisplay(diabetes_map.to_pandas(), "title").figure_
 

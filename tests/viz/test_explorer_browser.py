@@ -172,7 +172,7 @@ def test_axes_switch_and_the_points_follow(digits_page, digits_map, opened):
     np.testing.assert_allclose(found, digits_map["leverage"], rtol=1e-6)
 
 
-def test_the_slider_moves_points_to_the_recorded_coordinates(digits_page, opened):
+def test_the_slider_sets_the_recorded_coordinates(digits_page, opened):
     page = opened(digits_page)
     first = digits_model(1e-3)
     page.page.locator("input[type=range]").fill("0")
@@ -194,7 +194,7 @@ def test_compared_maps_are_linked_by_id(digits_page, opened):
     assert page.page.locator(".mm-movers .mm-entry").count() == 40
 
 
-def test_the_link_restores_what_was_seen(digits_page, opened):
+def test_the_link_restores_the_view(digits_page, opened):
     page = opened(digits_page)
     page.page.get_by_role("button", name="wrong", exact=True).click()
     page.page.locator(".mm-pane").first.focus()
@@ -226,7 +226,7 @@ def test_a_link_pasted_into_an_open_page_is_shown(digits_page, opened):
     assert second.ready().run("return s.count.value") == first.run("return s.count.value")
 
 
-def test_crowded_points_are_fainter_than_lonely_ones(opened, tmp_path):
+def test_overlapping_points_are_fainter_than_isolated_ones(opened, tmp_path):
     X = np.zeros((3000, 1))
     X[:, 0] = np.r_[np.full(2999, 1.0), 3.0] + 1e-4 * np.arange(3000) / 3000
     y = X[:, 0] + np.r_[1e-3 * np.sin(np.arange(2999)), 0.1]
@@ -245,7 +245,7 @@ def test_damaged_links_show_the_whole_map(link, digits_page, opened):
     assert page.run("return s.count.value") == 1797
 
 
-def test_the_keyboard_walks_the_table(digits_page, digits_map, opened):
+def test_the_keyboard_moves_through_the_table(digits_page, digits_map, opened):
     page = opened(digits_page)
     page.page.locator(".mm-pane").first.focus()
     for _ in range(3):
@@ -277,7 +277,7 @@ def test_the_same_state_gives_the_same_pixels(digits_page, opened):
     assert len(found) == 1
 
 
-def test_nothing_is_asked_of_the_network(digits_page, opened):
+def test_no_network_requests(digits_page, opened):
     page = opened(digits_page)
     for name in ("Concentration", "Rankings", "Changes", "About", "Examples"):
         page.page.get_by_role("tab", name=name).click()
@@ -409,7 +409,7 @@ def test_a_thousand_classes_are_a_list(tmp_path, opened):
     assert sorted(page.listed()) == ["1007", "7"]
 
 
-def test_a_page_of_a_newer_version_says_so(tmp_path, browser, diabetes_map):
+def test_a_page_of_a_newer_version_is_an_error(tmp_path, browser, diabetes_map):
     path = diabetes_map.explore(tmp_path / "map.html")
     path.write_text(path.read_text().replace(f'"version":{VERSION}', '"version":99'))
     page = Explorer(browser, path.as_uri())
@@ -425,7 +425,7 @@ PICTURES = """() => {
 }"""
 
 
-def test_the_server_sends_what_is_looked_at(opened, digits_map):
+def test_the_server_sends_only_displayed_parts(opened, digits_map):
     X, _ = digits()
     with Server(pack_lazily(digits_map, ExplorerOptions(payload=X.reshape(-1, 8, 8)))) as server:
         page = opened(server.url)

@@ -114,7 +114,7 @@ def test_the_chooser_opens_the_other_map(data, run, opened):
         assert opened(server.url).page.get_by_label("Map", exact=True).count() == 0
 
 
-def test_the_class_table_says_what_python_says_and_filters(data, tmp_path, opened):
+def test_the_class_table_equals_python_and_filters(data, tmp_path, opened):
     m = map_of(data)
     page = opened(m.explore(tmp_path / "map.html", leave_out="target"))
     page.page.get_by_role("tab", name="Classes").click()

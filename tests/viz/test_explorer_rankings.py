@@ -79,7 +79,7 @@ def test_undefined_scores_are_left_out(diabetes_map):
 
 
 @pytest.mark.browser
-def test_a_reader_sees_both_ranks(diabetes_map, tmp_path, opened):
+def test_the_page_displays_both_ranks(diabetes_map, tmp_path, opened):
     tracin = np.random.default_rng(0).normal(size=442)
     page = opened(
         diabetes_map.explore(

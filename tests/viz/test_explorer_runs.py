@@ -181,7 +181,7 @@ def test_classes_are_counted_from_the_columns(three_classes):
         assert found[name] == pytest.approx(expected, rel=1e-12)
 
 
-def test_leaving_classes_out_is_what_leave_out_says(three_classes):
+def test_leaving_classes_out_equals_leave_out(three_classes):
     m = map_of(three_classes)
     effects = m.leave_out("target")
     by_name, given = (pack(m, ExplorerOptions(leave_out=wanted)).meta["groups"][1] for wanted in ("target", effects))
@@ -214,7 +214,7 @@ def test_undefined_scores_leave_undefined_cells(three_classes):
     assert {row["loo loss"] for row in rows_of(pack(odd, ExplorerOptions()).meta["groups"][0]).values()} == {None}
 
 
-def test_a_long_run_is_thinned_and_says_so(diabetes_map):
+def test_a_long_run_is_thinned_with_a_note(diabetes_map):
     maps = {f"{k}": diabetes_map for k in range(101)}
     packed = pack(diabetes_map, ExplorerOptions(trajectory=maps, max_steps=11))
     assert [step["name"] for step in packed.meta["steps"]] == [f"{10 * k}" for k in range(11)]
