@@ -111,7 +111,7 @@ def refused(capsys, words, *arguments):
 
 def test_unusable_tables_are_refused(tmp_path, capsys):
     path, out = table(tmp_path), tmp_path / "o"
-    refused(capsys, "no column 'z'; the table has age, bmi, bp, y", "map", path, "--target", "z", "--out", out)
+    refused(capsys, "no column 'z': expected some of age, bmi, bp, y", "map", path, "--target", "z", "--out", out)
     refused(capsys, "no file", "map", tmp_path / "no.csv", "--target", "y", "--out", out)
     refused(capsys, "not a table this command reads", "map", tmp_path / "no.xlsx", "--target", "y", "--out", out)
     (tmp_path / "e.csv").write_text("a,y\n")
