@@ -66,7 +66,7 @@ ODD_DESCRIPTION = {
     "dispersion": "x",
     "distance": [],
     "rank": 1.5,
-    "bends": 1,
+    "nonlinear": 1,
 }
 
 
