@@ -34,7 +34,7 @@ def _hessian(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
     _check_dense(problem, group)
     made: list[CurvatureAccumulator] = [DenseCurvature(problem.zeros(group.size, group.size))]
     _stream(problem, (group,), made)
-    made[0].accumulate(residual_curvature(problem, group))
+    made[0].accumulate(_residual_curvature(problem, group))
     held = _streamed((group,), made, 1.0)
 
     def build(deltas: Deltas) -> BlockDiagonalCovariance:
@@ -47,6 +47,16 @@ def _hessian(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
             ) from None
 
     return Held(build, (_OWN_RESIDUAL_NOTE,), 1.0, bounded=False)
+
+
+def _residual_curvature(problem: LaplaceProblem, group: ParameterGroup) -> torch.Tensor:
+    try:
+        return residual_curvature(problem, group)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"structure='hessian' needs second derivatives, which an operation of this network does not have ({error}). "
+            "Use structure='full'"
+        ) from error
 
 
 def _check_dense(problem: LaplaceProblem, group: ParameterGroup) -> None:

@@ -24,6 +24,7 @@ _MAX_DEFICIT, _MAX_EXCESS = (
 )  # relative errors of effective parameters that are accepted: the cavity estimator amplifies an excess
 _DEFAULT_PROBES, _STEPS = 8, 50  # random vectors of the check, conjugate-gradient steps
 _MAX_RESIDUAL = 0.05  # relative residual above which the check is inconclusive
+_SLOW_PRODUCTS = " (an operation of the network can be differentiated only once, each probe would be slow)"
 _RANKS_NOTE = "sizes by the first-order estimator, read them as ranks."
 
 
@@ -93,8 +94,10 @@ def _choose_estimator(
         return "bounded_cavity", ()
     probes = _num_probes(problem)
     if not probes:
+        why = "" if problem.recipe.probes is not None or _has_fast_products(problem) else _SLOW_PRODUCTS
         return "first_order", (
-            f"Curvature is approximate and unverified: {_RANKS_NOTE} Laplace(probes={_DEFAULT_PROBES}) verifies it.",
+            f"Curvature is approximate and unverified{why}: {_RANKS_NOTE} Laplace(probes={_DEFAULT_PROBES}) verifies "
+            "it.",
         )
     approximate, exact, residual = _effective_parameters(problem, covariance, probes)
     statement = f"Effective parameters {approximate:.1f}, by the exact curvature {exact:.1f}"
@@ -106,10 +109,16 @@ def _choose_estimator(
     )
 
 
+def _has_fast_products(problem: LaplaceProblem) -> bool:
+    return problem.product_strategy != "per example"
+
+
 def _num_probes(problem: LaplaceProblem) -> int:
     """Number of probes: as requested, or the default if they take less than about ten seconds."""
     if problem.recipe.probes is not None:
         return problem.recipe.probes
+    if not _has_fast_products(problem):
+        return 0
     each = 5 * forward_macs(problem)  # one pass forward, two with a tangent, two back
     return (
         _DEFAULT_PROBES

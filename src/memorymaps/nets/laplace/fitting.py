@@ -11,6 +11,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.checks.loss_curvature import check_curvature
 from memorymaps.nets.curvature.auto import select_structure
 from memorymaps.nets.curvature.structures import STRUCTURES
 from memorymaps.nets.laplace.diagnostics import posterior_description
@@ -32,12 +33,13 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
     Raises
     ------
     DataError
-        Outputs that are not finite or not one row an example, examples that influence each other.
+        Outputs that are not finite or not one row an example, examples that influence each other, a loss without curvature.
     ValueError
         A subset that names no parameter, a prior that does not cover one, a Hessian that is not positive definite.
     """
     with evaluation_mode(model.network.module), name_failing_example(model.network, examples):
         problem = build_problem(model, examples)
+        check_curvature(problem)
         structure, why = select_structure(problem)
         held, source = _STRUCTURES[structure](problem), model.prior.source
         if model.prior.by_evidence:

@@ -15,6 +15,7 @@ from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
+from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.laplace.diagnostics import coverage
@@ -76,10 +77,11 @@ class FromOptimizer:
         Raises
         ------
         TypeError
-            Not a `torch.nn.Module`.
+            Not a `torch.nn.Module`, or a TorchScript or sharded one.
         """
         if not isinstance(module, nn.Module):
             raise TypeError(f"FromOptimizer is for torch.nn.Module, got {type(module).__name__}")
+        module = unwrapped(module, keep_parallel=self.forward is not call_module)
         return OptimizedNetwork(Network(module, as_likelihood(likelihood), self.forward), self)
 
 
