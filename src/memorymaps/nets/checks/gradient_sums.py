@@ -17,7 +17,6 @@ from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
 from memorymaps.nets.autograd.vmap_fallback import warn_fallback
 
-
 _DIRECTIONS = 2  # one would not show faults of `vmap` over directions
 
 

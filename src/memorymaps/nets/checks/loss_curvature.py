@@ -6,7 +6,7 @@ import torch
 
 from memorymaps.core.arrays import Batch
 from memorymaps.data.examples import DataError
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 NO_CURVATURE = (
     "the loss has no curvature at any example, as L1 and quantile losses away from their kink: the posterior is the prior "

@@ -18,7 +18,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.autograd.pytree import length
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.covariance.tangents import PreconditionedBatch
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 _OUTPUTS_PER_PASS = 16  # outputs whose covariances are computed in one set of reverse passes
 ChooseDirections = Callable[[Array, slice], Array]
@@ -60,7 +60,7 @@ class DirectionalChunk:
         """`DᵀVD [n, k, k]`."""
         return to_numpy(self.preconditioned.variance())
 
-    def respond(self, coefficients: Array) -> Array:
+    def matvec(self, coefficients: Array) -> Array:
         """`V D s [n, c]` for coefficients `s [n, k]`: one solve and a double-backward pass."""
         tangents = self.preconditioned.posterior_tangents(torch.as_tensor(coefficients).to(self.cotangent))
         pairs = [(self.call_cotangents[id(call)], tangent.to(self.cotangent.dtype)) for call, tangent in tangents]
@@ -97,14 +97,14 @@ class DirectionalBatch:
             f, directions, gram = map(_concatenate, found)
         return cls(problem, covariance, inputs, f, directions, gram, cached)
 
-    def respond(self, coefficients: Array) -> Array:
+    def matvec(self, coefficients: Array) -> Array:
         """`V D s [n, c]` for coefficients `s [n, k]`."""
 
         def work(x: Any, rows: slice) -> Array:
             if self.problem.has_second_derivatives:
-                return self._chunk(x, rows).respond(coefficients[rows])
+                return self._chunk(x, rows).matvec(coefficients[rows])
             d = np.einsum("nck,nk->nc", self.directions[rows], coefficients[rows])
-            return _respond_by_gradients(self.problem, self.covariance, x, torch.as_tensor(d))
+            return _matvec_by_gradients(self.problem, self.covariance, x, torch.as_tensor(d))
 
         with evaluation_mode(self.problem.network.module):
             return _concatenate(list(self.problem.batch_size.run(self.inputs, work)))
@@ -120,7 +120,7 @@ class DirectionalBatch:
         )
 
 
-def _respond_by_gradients(
+def _matvec_by_gradients(
     problem: LaplaceProblem, covariance: PosteriorCovariance, inputs: Any, d: torch.Tensor
 ) -> Array:
     """`V d [n, c]` for directions `d [n, c]` from the gradients of all outputs, for networks that cannot be

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.examples import Examples
+from memorymaps.nets.autograd.batch_size import BatchSize
+from memorymaps.nets.autograd.network import Network
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.jacobian.batch_products import (
     BatchProducts,
     JacobianSite,
@@ -23,10 +26,7 @@ from memorymaps.nets.jacobian.batch_products import (
     ProductStrategy,
     batch_products,
 )
-from memorymaps.nets.autograd.batch_size import BatchSize
-from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 Operator = Callable[[Tensor], Tensor]
 

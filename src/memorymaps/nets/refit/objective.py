@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.nets.jacobian.batch_products import NamedTensors
 from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.per_example_autodiff import functional_forward
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_macs, in_memory
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.conjugate_gradient import preconditioner
 from memorymaps.nets.curvature.ggn import ParameterVector
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.jacobian.batch_products import NamedTensors
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.lbfgs import InverseHessian, preconditioned_lbfgs
 
 _MIN_STEPS = 10  # steps before convergence of outputs is tested
