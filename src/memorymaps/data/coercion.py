@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from memorymaps.core.arrays import Array
-from memorymaps.data.examples import DataError
+from memorymaps.data.examples import DataError, first_missing
 
 
 def as_array(values: Any) -> Array:

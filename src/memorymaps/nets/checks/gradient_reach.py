@@ -58,11 +58,10 @@ def _output_depends_on(network: Network, names: Sequence[str], f: Tensor, inputs
 
 def _message(blocked: Sequence[str], others: Sequence[str]) -> str:
     names = ", ".join(map(repr, blocked[:6])) + (f" and {len(blocked) - 6} more" if len(blocked) > 6 else "")
-    exclude = (
-        f"exclude them: Laplace(subset={list(others)[:6]}{'' if len(others) <= 6 else ' + …'}), or " if others else ""
-    )
+    rest = f"{list(others)[:6]}{'' if len(others) <= 6 else ' + …'}"
+    exclude = f"exclude them, Laplace(subset={rest}), or " if others else ""
     return (
-        f"no gradient reaches {names} although the output depends on them: it passes quantised (int8) layers, detach(), "
-        f"no_grad, rounding or argmax. Expected a gradient for every covered parameter: {exclude}remove what blocks it; "
-        "of a quantised network map the one it was made from"
+        f"no gradient reaches {names} although the output depends on them: the path passes quantised (int8) layers, "
+        f"detach(), no_grad, rounding or argmax. Expected a gradient for every covered parameter: {exclude}remove what "
+        "blocks it; of a quantised network map the one it was made from"
     )

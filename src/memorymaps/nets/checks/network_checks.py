@@ -47,7 +47,7 @@ def check_network(network: Network, covered: Sequence[str], batch: Batch) -> Non
     with torch.enable_grad():
         f = network.outputs(inputs)
     check_output_scale(likelihood, f)
-    few = batch.cut(rows, inputs)
+    few = batch.take_slice(rows, inputs)
     check_targets(likelihood, few, f.shape[1])
     check_losses_independent(likelihood, f.detach().double(), torch.as_tensor(few.target, device=f.device))
 

@@ -90,8 +90,8 @@ def _residual_curvature(problem: LaplaceProblem, group: ParameterGroup) -> torch
         return residual_curvature(problem, group)
     except NotImplementedError as error:
         raise ValueError(
-            f"structure='hessian' needs second derivatives, which an operation of this network does not have ({error}). "
-            "Use structure='full'"
+            "structure='hessian' needs second derivatives, which an operation of this network does not have "
+            f"({error}). Use structure='full'"
         ) from error
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def eager_modules(module: nn.Module) -> Iterator[None]:
-    """Context: submodules made by `torch.compile(layer)` or `layer.compile()` call the original; restored afterwards."""
+    """Context: modules made by `torch.compile(layer)` or `layer.compile()` call the original; restored afterwards."""
     library = sys.modules.get("torch._dynamo.eval_frame")  # loaded by the first torch.compile
     kinds = () if library is None else (library.OptimizedModule,)
     compiled = [each for each in module.modules() if isinstance(each, kinds)]
