@@ -16,6 +16,7 @@ from memorymaps.nets.autograd.parameter_blocks import find_blocks, is_matrix_lay
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.autograd.pytree import leaves, length, take_rows
 from memorymaps.nets.autograd.vmap_fallback import select_strategies
+from memorymaps.nets.checks.example_count import check_example_count
 from memorymaps.nets.checks.gradient_sums import check_gradient_sums, looped_where_wrong
 from memorymaps.nets.checks.network_checks import check_network
 from memorymaps.nets.data.datasets import SEVERAL_INPUTS_HINT
@@ -42,6 +43,7 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     first = next(iter(examples), None)
     if first is None or length(first.inputs) == 0:
         raise DataError("the data has no rows")
+    check_example_count(model.prior.examples, examples, "prior_from(optimizer, n={n})")
     inputs = network.to_device(take_rows(first.inputs, slice(0, 4)))
     _check_call(network, inputs)
     covered = covered_names(network, model.recipe, inputs)
