@@ -117,12 +117,14 @@ def retrain_check(
     chosen = _choose_examples(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
-        raise ValueError("executor= runs your own retrain(removed, wanted): the network's own refit goes one by one")
-    what = {**_RUN_KIND, "recipe": "retrain"} if retrain else {**_RUN_KIND, **refit_settings(m)}
-    retrain, at = retrain or _refit_as_retrain(require_refit(m.origin.posterior)), m.origin.batch_statistics(batch).f
-    with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
+        raise ValueError(
+            "executor= needs retrain=, your own retrain(removed, wanted): the built-in refits run one by one"
+        )
+    settings = {**_RUN_KIND, "recipe": "retrain"} if retrain else {**_RUN_KIND, **refit_settings(m)}
+    retrain, f = retrain or _refit_as_retrain(require_refit(m.origin.posterior)), m.origin.batch_statistics(batch).f
+    with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), f, strict=True)), settings) as journal:
         _run(chosen, retrain, journal, executor, progress)
-        return _comparison(m, chosen, at, journal)
+        return _comparison(m, chosen, f, journal)
 
 
 def _refit_as_retrain(source: Refit) -> Retrain:

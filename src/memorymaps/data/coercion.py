@@ -111,7 +111,7 @@ def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
 
 
 def as_ids(ids: Any) -> Array:
-    """Integers of at most 64 bits stay integers, everything else becomes text.
+    """Ids as integers if all are integers of at most 64 bits, else as text.
 
     Raises
     ------
@@ -135,12 +135,12 @@ def take_optional(values: Array | None, rows: Any) -> Array | None:
 
 
 def wide_as_text(names: Any) -> Any:
-    """Unsigned integers of 64 bits as text in every batch, not only in those where one does not fit."""
+    """Unsigned 64-bit integers as text (so that all batches have the same type); others unchanged."""
     return names.astype(str) if names.dtype == np.uint64 else names
 
 
 def _as_sliceable(inputs: Any) -> Any:
-    """A sparse matrix in a format whose rows can be taken: COO, BSR, DIA and DOK become CSR, with short indices."""
+    """A sparse matrix in a row-indexable format: COO, BSR, DIA and DOK are converted to CSR with 32-bit indices."""
     if inputs.ndim != 2:
         raise DataError(f"sparse inputs of shape {inputs.shape}: expected a matrix with one row an example")
     if inputs.format in ("csr", "csc", "lil"):

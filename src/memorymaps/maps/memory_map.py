@@ -58,12 +58,12 @@ class MemoryMap(ExampleTable):
         return _group_removal.leave_out(self, groups)
 
     def citation(self) -> str:
-        """BibTeX of the methods behind this map.
+        """BibTeX of the methods used for this map.
 
         Raises
         ------
         KeyError
-            A posterior of another package names a method that has no entry here.
+            A posterior of another package lists a method without an entry in `maps.citations`.
         """
         return bibtex(self.provenance.description.methods)
 

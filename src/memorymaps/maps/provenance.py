@@ -49,7 +49,7 @@ class Provenance:
 
 
 def upgraded(values: Any) -> Any:
-    """Provenance as read from a file of 0.1, which used the papers' codes for estimators, in the current keys."""
+    """Provenance read from a file, with keys and estimator codes of version 0.1 replaced by the current ones."""
     if not isinstance(values, dict) or not isinstance(values.get("description"), dict):
         return values
     facts, values = dict(values["description"]), dict(values)
