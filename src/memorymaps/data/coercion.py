@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from memorymaps.core.arrays import Array
-from memorymaps.data.examples import DataError, first_missing
+from memorymaps.data.examples import DataError
 
 
 def as_array(values: Any) -> Array:

@@ -142,7 +142,9 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     if n < 1 or loss not in ("mean", "sum"):
         raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
     if not 0 <= floor < float("inf"):
-        raise ValueError(f"floor = {floor!r}: expected a number ≥ 0, the prior precision of groups without weight decay")
+        raise ValueError(
+            f"floor = {floor!r}: expected a number ≥ 0, the prior precision of groups without weight decay"
+        )
     kind, scale = type(inner_optimizer(optimizer)).__name__, n if loss == "mean" else 1
     decays = {
         id(parameter): decay_coefficient(optimizer, group, parameter)

@@ -47,7 +47,7 @@ def are_in_unit_interval(values: Tensor) -> bool:
     return bool(((values >= 0) & (values <= 1)).all())
 
 
-def prefers_probabilities(likelihood: Likelihood, f: Tensor, y: Tensor) -> tuple[float, float]:
+def losses_as_probabilities_and_logits(likelihood: Likelihood, f: Tensor, y: Tensor) -> tuple[float, float]:
     """Sum of the losses of `f` read as probabilities, and read as logits."""
     as_logits = torch.logit(f.clamp(1e-12, 1 - 1e-12))
     return float(likelihood.nll(as_logits, y).sum()), float(likelihood.nll(f, y).sum())

@@ -6,8 +6,8 @@
     SGD, with momentum    S = N/ρ + δ           its step size as a precision: sizes are up to scale, ranks are not
                                                 (at the end of a schedule, where ρ = 0: the rate at its start)
 
-for a loss averaged over `N` examples. The optimizer's ε guards a division and is no curvature: it is not included, except in the prior of a decoupled decay,
-`δ = N w (√v̂ + ε)`, where it acts as one (`weight_decay.py`).
+for a loss averaged over `N` examples. The optimizer's ε guards a division and is no curvature: it is not included,
+except in the prior of a decoupled decay, `δ = N w (√v̂ + ε)`, where it acts as one (`weight_decay.py`).
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ def _family_of(optimizer: Any) -> OptimizerFamily:
     if not getattr(optimizer, "state", None):
         raise OptimizerStateError(f"{name} has taken no step yet: compute the map after training has begun")
     raise OptimizerStateError(
-        f"the state of {name} contains no known precision: expected exp_avg_sq (Adam), square_avg (RMSprop), "
-        "hess and ess (IVON), or SGD (Adadelta has a step size of its own beside it); those that need a closure (LBFGS) store none. Use posterior=Laplace(...) for the "
-        "curvature of the loss itself"
+        f"the state of {name} contains no known precision: expected exp_avg_sq (Adam), square_avg (RMSprop, not "
+        "Adadelta), hess and ess (IVON), or SGD; those that need a closure (LBFGS) store none. Use "
+        "posterior=Laplace(...) for the curvature of the loss itself"
     )
 
 
@@ -101,6 +101,10 @@ def _parameters(optimizer: Any) -> list[tuple[Mapping[str, Any], nn.Parameter]]:
 
 def _has_state(key: str) -> Callable[[Any], bool]:
     return lambda optimizer: any(isinstance(s, Mapping) and key in s for s in optimizer.state.values())
+
+
+def _is_rmsprop(optimizer: Any) -> bool:
+    return _has_state("square_avg")(optimizer) and not _has_state("acc_delta")(optimizer)  # Adadelta
 
 
 def _state(optimizer: Any, parameter: nn.Parameter, key: str) -> Tensor:
@@ -188,6 +192,6 @@ _FAMILIES = (
         lambda o: str(getattr(o, "current_step", "?")), "ess (h + δ/N)", variational=True,
     ),
     OptimizerFamily(_has_state("exp_avg_sq"), _adam, _step_count, "N √v̂ + δ"),
-    OptimizerFamily(lambda o: _has_state("square_avg")(o) and not _has_state("acc_delta")(o), _rmsprop, _step_count, "N √v + δ"),
+    OptimizerFamily(_is_rmsprop, _rmsprop, _step_count, "N √v + δ"),
     OptimizerFamily(lambda o: isinstance(o, torch.optim.SGD), _sgd, lambda _: "?", "N/ρ + δ, up to scale"),
 )  # fmt: skip

@@ -115,8 +115,8 @@ def decay_kind(optimizer: Any, group: Mapping[str, Any]) -> DecayKind:
         )
     if not {"exp_avg_sq", "square_avg"} & {k for k, v in plain.state.items() if getattr(v, "shape", None) == (2, 2)}:
         raise ValueError(
-            f"the decoupled weight decay of {type(optimizer).__name__} follows a step without a diagonal preconditioner "
-            f"in its state and corresponds to no quadratic prior: {_WAY_OUT}"
+            f"the decoupled weight decay of {type(optimizer).__name__} follows a step without a diagonal "
+            f"preconditioner in its state and corresponds to no quadratic prior: {_WAY_OUT}"
         )
     return "decoupled"
 
@@ -128,8 +128,9 @@ def has_second_moment(optimizer: Any, group: Mapping[str, Any]) -> bool:
         return True
     found = _run(optimizer, group, 0.0, lambda theta: torch.zeros_like(theta)).state.get("exp_avg_sq")
     g, beta = torch.tensor(_GRADIENT, dtype=torch.float64), float(group["betas"][1])
-    expected = g.square() * (1 - beta**_STEPS)
-    return getattr(found, "shape", None) == g.shape and torch.allclose(found.double(), expected, rtol=1e-3)
+    if not isinstance(found, Tensor) or found.shape != g.shape:
+        return False
+    return bool(torch.allclose(found.double(), g.square() * (1 - beta**_STEPS), rtol=1e-3))
 
 
 def _run(optimizer: Any, group: Mapping[str, Any], decay: float, added: Callable[[Tensor], Tensor]) -> ProbeRun:
