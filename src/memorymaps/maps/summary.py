@@ -112,7 +112,8 @@ def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warnings about the map and its examples, as sentences."""
     codes = m["warning"]
     lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
-    return (*_warn_not_stationary(m), *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
+    cautions = (*m.provenance.description.cautions, *_warn_not_stationary(m))
+    return (*cautions, *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
 
 def _warning_line(flag: Warn, count: int, n: int) -> str:

@@ -29,7 +29,8 @@ class Description:
     `estimator` is the default estimator of deviations for this posterior;
     `effective_parameters` is computed by the posterior, independently of the map (`P − δ tr S⁻¹` where known);
     `distance` of the parameters from the optimum, in posterior standard deviations per effective parameter;
-    `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step.
+    `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
+    `cautions` are sentences on what its sizes cannot be trusted for, printed as warnings.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Description:
     nonlinear: bool = False
     estimator: str = "cavity"
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
 
 
