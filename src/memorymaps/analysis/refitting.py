@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -18,25 +21,28 @@ from memorymaps.posteriors.contract import Posterior
 
 def refit(
     m: MemoryMap, top: int = 20, *, by: str = "sensitivity", steps: int = 200, tolerance: float = 0.05,
-    path: str | Path | None = None, progress: bool | None = None,
+    jobs: int = 1, path: str | Path | None = None, progress: bool | None = None,
 ) -> MemoryMap:  # fmt: skip
     """A map whose `top` examples have the deviations of a model trained again without each, all others as they were.
 
-    `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)` from `θ°` on, where the training loss `L` leads
-    from the trained weights: the network comes to rest first, if training has not brought it there. By L-BFGS with the
-    posterior's covariance as its first inverse Hessian. Each step is one pass over the data; it stops when the
-    example's prediction has moved, since half the steps, by no more than `tolerance` of its whole way: a few percent
-    short. The column `refitted` tells which rows; one that still moves after `steps` has the light `NOT_CONVERGED`.
-    Leverage stays the posterior's. For networks whose summary warns that one Newton step may be too long.
+    `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, and `θ°` the minimum with all examples: a model
+    whose training stopped early comes to rest first. Linear models and GLMs, scikit-learn's and statsmodels': damped
+    Newton steps from the fit, to 1e-6 of the way. Gaussian processes and kernel ridge: closed form, or Newton steps.
+    Support vector machines, L1 penalties and trees: the estimator is cloned and fitted, hyperparameters and random
+    draws as they were, splits free. Networks: L-BFGS with the posterior's covariance as its first inverse Hessian, one
+    pass over the data a step, until the example's prediction has moved, since half the steps, by no more than
+    `tolerance` of its whole way: a few percent short. Preprocessing is held fixed. The column `refitted` tells which
+    rows; one that still moves after `steps` has the warning `NOT_CONVERGED`. Leverage stays the posterior's.
 
     Parameters
     ----------
+    jobs : refits at a time, in threads; for networks 1, as each of their passes uses all cores.
     path : file that each result is appended to as soon as it is there; a second call goes on where it was stopped.
 
     Raises
     ------
     ValueError
-        The map was read from disk, `top`, `steps` or `tolerance` is not positive, or `path` is no journal or that of
+        The map was read from disk, `top`, `steps`, `tolerance` or `jobs` is not positive, `jobs` > 1 for a network, or `path` is no journal or that of
         another map, model or recipe (`JournalError`).
     InUseError
         Another process computes the results of `path`.
@@ -52,14 +58,18 @@ def refit(
     >>> int(mm.refit(m, top=5)["refitted"].sum())
     5
     """
-    if top < 1 or steps < 1 or not tolerance > 0:
-        raise ValueError(f"top = {top}, steps = {steps}, tolerance = {tolerance}: expected positive numbers")
+    if top < 1 or steps < 1 or not tolerance > 0 or jobs < 1:
+        raise ValueError(
+            f"top = {top}, steps = {steps}, tolerance = {tolerance}, jobs = {jobs}: expected positive numbers"
+        )
     origin, rows = require_origin(m), top_positions(m, top, by)
     source, where = refits_of(origin.posterior), m["row"][rows]
+    if jobs > 1 and not source.concurrent:
+        raise ValueError(f"jobs = {jobs}: refits of this model cannot run at once (each uses all cores): leave jobs out")
     f = origin.local(origin.examples.take(where)).f
     what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **own_recipe(m)}
     with Journal.opened(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:
-        _run(source, where, journal, steps, tolerance, progress)
+        _run(source, where, journal, (steps, tolerance, jobs), progress)
         rest, found = (
             journal.result(-1, where)[0],
             [journal.result(row, where[k : k + 1]) for k, row in enumerate(where)],
@@ -70,7 +80,7 @@ def refit(
     mean = origin.posterior.likelihood.mean
     drift = float(np.max(np.sum(np.abs(mean(rest) - mean(f)), axis=-1)))
     note = (
-        f"{len(rows):,} examples (largest {by}) really left out, column 'refitted'; the network came to rest first, "
+        f"{len(rows):,} examples (largest {by}) really left out, column 'refitted'; the model came to rest first, "
         f"which moved their predictions by up to {drift:.2g}"
     )
     return replace_deviations(m, rows, deviation, warning, "refitted", note)
@@ -99,10 +109,35 @@ def own_recipe(m: MemoryMap) -> dict[str, str]:
     return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
 
 
-def _run(source: Refit, rows: Array, journal: Journal, steps: int, tolerance: float, progress: bool | None) -> None:
+def _run(
+    source: Refit, rows: Array, journal: Journal, settings: tuple[int, float, int], progress: bool | None
+) -> None:
     """Everything that the journal lacks; first the model at rest, with nothing removed."""
+    steps, tolerance, jobs = settings
     tasks = [(-1, rows[:0], rows), *((int(row), rows[k : k + 1], rows[k : k + 1]) for k, row in enumerate(rows))]
     lacking = [task for task in tasks if not journal.knows(task[0], task[2])]
     hidden = None if progress is None else not progress
-    for row, removed, wanted in tqdm(lacking, desc="refitting", unit="model", delay=1.0, disable=hidden):
-        journal.add(row, wanted, *source.refit(removed, wanted, steps, tolerance))
+    with tqdm(total=len(lacking), desc="refitting", unit="model", delay=1.0, disable=hidden) as bar:
+        for task in [task for task in lacking if task[0] < 0]:
+            journal.add(task[0], task[2], *source.refit(*task[1:], steps, tolerance))
+            bar.update()
+        others = [task for task in lacking if task[0] >= 0]
+        for (row, _, wanted), found in _each(lambda task: source.refit(*task[1:], steps, tolerance), others, jobs):
+            journal.add(row, wanted, *found)
+            bar.update()
+
+
+def _each(work: Callable[[Any], Any], tasks: list[Any], jobs: int) -> Iterator[tuple[Any, Any]]:
+    """Tasks with their results, as they are done."""
+    if jobs == 1:
+        for task in tasks:
+            yield task, work(task)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        pending = {pool.submit(work, task): task for task in tasks}
+        try:
+            for done in as_completed(pending):
+                yield pending[done], done.result()
+        finally:
+            for rest in pending:
+                rest.cancel()

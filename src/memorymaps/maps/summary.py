@@ -119,6 +119,7 @@ def _light(flag: Warn, count: int, n: int) -> str:
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
         Warn.FIRST_ORDER: "at or past the bound: first-order sizes, too small",
         Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or more steps to refine or refit",
+        Warn.LONG_STEP: "with a Newton step that may be too long: read sizes as ranks, or refit(m, top=…)",
         Warn.PARETO_K: "with a Pareto-k beyond what importance sampling can bear: more draws, or leave out for real",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""

@@ -65,6 +65,10 @@ class RemovalInfluence(Protocol):
 class Refit(Protocol):
     """The model fitted again without some training rows, starting from its own parameters."""
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether several refits may run at once, in threads."""
+
     def affordable(self) -> int:
         """Number of refits that a map may make without being asked; 0: only on request."""
 
@@ -73,6 +77,13 @@ class Refit(Protocol):
 
         With nothing removed: the outputs at the optimum, from which the changes are counted.
         """
+
+
+class NewtonRefit(Refit, Protocol):
+    """Refits by Newton's method, of which a map takes the first step: cheap enough to be made unasked."""
+
+    def second_step(self, rows: Array) -> tuple[Array, Array]:
+        """What a second Newton step would add to the deviation of each row left out: the step, and a bound `[k, c]`."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,8 @@ class Capabilities:
     directional : `V` along chosen directions only, for many outputs.
     removal : removal of groups by iteration on the exact curvature, for models of any size.
     refit : refitting without some rows.
+    newton : refitting by Newton's method, for models that are not linear in their parameters: removal of groups is
+        solved by it, and maps check their steps.
     extra_columns : `(batch, at) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows).
@@ -99,6 +112,7 @@ class Capabilities:
     directional: Directional | None = None
     removal: RemovalInfluence | None = None
     refit: Refit | None = None
+    newton: NewtonRefit | None = None
     extra_columns: Callable[[Batch, Local], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None

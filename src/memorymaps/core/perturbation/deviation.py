@@ -37,6 +37,9 @@ class Warn(enum.IntFlag):
     PARETO_K = 16
     """Importance sampling does not reach the posterior without the example: too few draws, or too much influence."""
 
+    LONG_STEP = 32
+    """One Newton step may be too long here, and the example was not refitted: read sizes as ranks."""
+
     @property
     def words(self) -> str:
         """The lights by name, comma separated."""

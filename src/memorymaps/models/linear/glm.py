@@ -8,8 +8,9 @@ posterior, for the others Laplace's approximation at the fitted parameters.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvature, Structure
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
+from memorymaps.core.likelihoods.links import Identity
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
@@ -62,11 +65,15 @@ class LinearPosterior:
     coefficients: Array
     design: Callable[[Any], Array]
     structure: Structure
+    refits: LinearRefit | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances and changes of parameters."""
-        return Capabilities(covariance_root=self.covariance_root, from_whitened=self.from_whitened)
+        """Cross-covariances, changes of parameters, and refits; by Newton's method where the loss is not quadratic."""
+        return Capabilities(
+            covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
+            newton=None if is_quadratic(self.likelihood) else self.refits,
+        )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""
@@ -113,7 +120,21 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
     distance = np.linalg.norm(structure.project(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
     description = _describe(model, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
     likelihood = _with_dispersion(model.likelihood, phi)
-    return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scaled(scale))
+    load = functools.partial(_training_rows, model, examples)
+    refits = LinearRefit(unit, model.coefficients, penalty, structure, load, sums.n)
+    return LinearPosterior(
+        likelihood, description, model.coefficients, model.design, structure.scaled(scale), refits=refits
+    )
+
+
+def is_quadratic(likelihood: Likelihood) -> bool:
+    """Whether one Newton step reaches the optimum: a Gaussian with the identity link."""
+    return isinstance(likelihood, Gaussian) and isinstance(likelihood.link, Identity)
+
+
+def _training_rows(model: LinearModel, examples: Examples) -> TrainingRows:
+    whole = examples.take(np.arange(len(examples)))
+    return TrainingRows.of(model.design, [whole], model.coefficients.shape[1])
 
 
 def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> _DataSums:
@@ -131,7 +152,7 @@ def _add_batch(sums: _DataSums, model: LinearModel, unit: Likelihood, batch: Bat
     error = weight[:, None] * unit.error(f, batch.target)
     sums.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
     sums.gradient += x.T @ error
-    if isinstance(unit, ExponentialFamily):
+    if isinstance(unit, ExponentialFamily) and model.dispersion is None and not model.dispersion_known:
         unit_variance = unit.unit_variance(unit.mean(f))
         sums.chi2 += np.sum(weight[:, None] * unit.residual(f, batch.target) ** 2 / unit_variance, axis=0)
     sums.weight += float(np.sum(weight))

@@ -22,6 +22,7 @@ _LIGHTS = {
     Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
     Warn.FIRST_ORDER: "at or past the bound: first-order sizes, too small",
     Warn.NOT_CONVERGED: "iteration not converged: no fixed point (sizes undefined), or too few steps",
+    Warn.LONG_STEP: "long step: one Newton step may miss the refit; read sizes as ranks",
     Warn.PARETO_K: "Pareto-k too large: importance sampling from the full posterior cannot be trusted here",
 }
 
