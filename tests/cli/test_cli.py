@@ -194,8 +194,8 @@ def test_export_writes_one_page(mapped, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--images", "two.npz"], "two.npz holds ['a', 'b']: say which, as"),
-        (["--images", "two.npz:c"], "has no array 'c'; it holds ['a', 'b']"),
+        (["--images", "two.npz"], "two.npz contains ['a', 'b']: choose one, as"),
+        (["--images", "two.npz:c"], "has no array 'c'; it has ['a', 'b']"),
         (["--images", "two.npz:b"], "payload has 3 examples, the map 442"),
         (["--images", "no.npy"], "no file no.npy"),
         (["--images", "a.jpg"], "a.jpg is not a file this command reads: expected .npy, .npz"),

@@ -13,7 +13,7 @@ from networks import case
 from PIL import Image
 from torch import nn
 
-from memorymaps.maps.summary import share
+from memorymaps.maps.summary import top_share
 from memorymaps.training.tracker import Tracker
 from memorymaps.viz.displays.evolution import EvolutionDisplay, GeneralisationDisplay
 from memorymaps.viz.displays.trajectory import TrajectoryDisplay
@@ -58,7 +58,7 @@ def test_sorted_sensitivities_at_the_steps_asked_for(run):
     for step, line in zip((2, 24), display.ax_.lines, strict=True):
         s = run.at(step)["sensitivity"]
         np.testing.assert_array_equal(line.get_ydata(), np.sort(s)[::-1])
-        assert line.get_label() == f"{step}: {share(s, 0.01):.0%}"
+        assert line.get_label() == f"{step}: {top_share(s, 0.01):.0%}"
     assert len(EvolutionDisplay.from_trajectory(run).ax_.lines) == 5
     with pytest.raises(KeyError, match="not recorded"):
         EvolutionDisplay.from_trajectory(run, steps=[3])

@@ -19,7 +19,7 @@ from memorymaps.analysis.refitting import refit
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import perturb
-from memorymaps.core.perturbation.local import Local
+from memorymaps.core.perturbation.local import BatchStatistics
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.summary import newton_step_unreliable, not_stationary
 from memorymaps.posteriors.capabilities import NewtonRefit, capabilities_of
@@ -42,7 +42,7 @@ def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
         return m
     if able.newton is not None:
         return _verified(m, able.newton)
-    many = min(able.refit.affordable(), len(m)) if newton_step_unreliable(m) else 0
+    many = min(able.refit.max_automatic_refits(), len(m)) if newton_step_unreliable(m) else 0
     return refit(m, top=many, progress=progress) if many else m
 
 
@@ -51,7 +51,7 @@ def _verified(m: MemoryMap, source: NewtonRefit) -> MemoryMap:
 
     The bound is conservative: what the refits find of it is assumed of those that remain, with a margin.
     """
-    affordable = source.affordable()
+    affordable = source.max_automatic_refits()
     if not affordable:
         return _marked(m, np.flatnonzero(m["leverage"] >= _UNCHECKED))
     checked = _CheckedSteps.of(m, source, _candidates(m))
@@ -85,7 +85,7 @@ class _CheckedSteps:
     @classmethod
     def of(cls, m: MemoryMap, source: NewtonRefit, places: Array) -> _CheckedSteps:
         origin, rows = require_origin(m), m["row"][places]
-        at: Any = origin.local(origin.examples.take(rows))
+        at: Any = origin.batch_statistics(origin.examples.take(rows))
         deviation = perturb(at, m.provenance.estimator).deviation
         scales = (_root_mean_square(m["sensitivity"]), _root_mean_square(m["loo_loss"]))
         return cls(places, rows, at, deviation, np.linalg.norm(source.second_step(rows)[1], axis=1), scales)
@@ -121,12 +121,12 @@ def _own_deviation(source: NewtonRefit, row: int) -> Array | None:
     return np.asarray((f - source.refit(own[:0], own)[0])[0])
 
 
-def _sensitivity(at: Local, deviation: Array) -> Array:
+def _sensitivity(at: BatchStatistics, deviation: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         return np.sum(np.abs(at.likelihood.mean(at.f + deviation) - at.likelihood.mean(at.f)), axis=1)
 
 
-def _loss(at: Local, deviation: Array) -> Array:
+def _loss(at: BatchStatistics, deviation: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         return at.likelihood.nll(at.f + deviation, at.y)
 

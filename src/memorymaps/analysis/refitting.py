@@ -1,4 +1,4 @@
-"""The most sensitive examples really left out, one at a time: truth in place of estimates where they matter most."""
+"""`refit`: deviations of the most sensitive examples measured by refits without them, one at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def refit(
     m: MemoryMap, top: int = 20, *, by: str = "sensitivity", steps: int = 200, tolerance: float = 0.05,
     jobs: int = 1, path: str | Path | None = None, progress: bool | None = None,
 ) -> MemoryMap:  # fmt: skip
-    """A map whose `top` examples have the deviations of a model trained again without each, all others as they were.
+    """A map whose `top` examples have deviations from refits without each; others unchanged.
 
     `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, and `θ°` the minimum with all examples: a model
     whose training stopped early comes to rest first. Linear models and GLMs, scikit-learn's and statsmodels': damped
@@ -63,48 +63,48 @@ def refit(
             f"top = {top}, steps = {steps}, tolerance = {tolerance}, jobs = {jobs}: expected positive numbers"
         )
     origin, rows = require_origin(m), top_positions(m, top, by)
-    source, where = refits_of(origin.posterior), m["row"][rows]
+    source, where = require_refit(origin.posterior), m["row"][rows]
     if jobs > 1 and not source.concurrent:
         raise ValueError(f"jobs = {jobs}: refits of this model cannot run at once (each uses all cores): leave jobs out")
-    f = origin.local(origin.examples.take(where)).f
-    what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **own_recipe(m)}
-    with Journal.opened(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:
+    f = origin.batch_statistics(origin.examples.take(where)).f
+    settings = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **refit_settings(m)}
+    with Journal.resume(path, m, dict(zip(where.tolist(), f, strict=True)), settings) as journal:
         _run(source, where, journal, (steps, tolerance, jobs), progress)
         rest, found = (
             journal.result(-1, where)[0],
             [journal.result(row, where[k : k + 1]) for k, row in enumerate(where)],
         )
     deviation = np.stack([output[0] for output, _ in found]) - rest
-    moving = np.asarray([moved for _, moved in found])
-    warning = np.where(moving > tolerance, int(Warn.NOT_CONVERGED), 0)
+    remaining_change = np.asarray([moved for _, moved in found])
+    warning = np.where(remaining_change > tolerance, int(Warn.NOT_CONVERGED), 0)
     mean = origin.posterior.likelihood.mean
     drift = float(np.max(np.sum(np.abs(mean(rest) - mean(f)), axis=-1)))
     note = (
-        f"{len(rows):,} examples (largest {by}) really left out, column 'refitted'; the model came to rest first, "
-        f"which moved their predictions by up to {drift:.2g}"
+        f"{len(rows):,} examples (largest {by}) refitted without each, column 'refitted'; the fit to the minimum "
+        f"with all changed their predictions by up to {drift:.2g}"
     )
     return replace_deviations(m, rows, deviation, warning, "refitted", note)
 
 
-def refits_of(source: Posterior) -> Refit:
-    """The posterior's own refits.
+def require_refit(source: Posterior) -> Refit:
+    """The posterior's capability `refit`.
 
     Raises
     ------
     TypeError
-        It cannot.
+        The posterior does not offer it.
     """
     found = capabilities_of(source).refit
     if found is None:
         raise TypeError(
-            f"{type(source).__name__} cannot refit its model itself: retrain_check(m, retrain), where "
+            f"{type(source).__name__} cannot refit its model: use retrain_check(m, retrain), where "
             "retrain(removed, wanted) fits it without the rows `removed` and returns the outputs of the rows `wanted`"
         )
     return found
 
 
-def own_recipe(m: MemoryMap) -> dict[str, str]:
-    """What a model's own refits depend on beside the data: a journal of another loss, prior or network is not read."""
+def refit_settings(m: MemoryMap) -> dict[str, str]:
+    """Settings besides the data on which refits depend, for the journal: model, likelihood and prior."""
     d = m.provenance.description
     return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
 
@@ -112,16 +112,16 @@ def own_recipe(m: MemoryMap) -> dict[str, str]:
 def _run(
     source: Refit, rows: Array, journal: Journal, settings: tuple[int, float, int], progress: bool | None
 ) -> None:
-    """Everything that the journal lacks; first the model at rest, with nothing removed."""
+    """Run all refits that are missing in the journal; first the one with nothing removed."""
     steps, tolerance, jobs = settings
     tasks = [(-1, rows[:0], rows), *((int(row), rows[k : k + 1], rows[k : k + 1]) for k, row in enumerate(rows))]
-    lacking = [task for task in tasks if not journal.knows(task[0], task[2])]
+    missing = [task for task in tasks if not journal.has_result(task[0], task[2])]
     hidden = None if progress is None else not progress
-    with tqdm(total=len(lacking), desc="refitting", unit="model", delay=1.0, disable=hidden) as bar:
-        for task in [task for task in lacking if task[0] < 0]:
+    with tqdm(total=len(missing), desc="refitting", unit="model", delay=1.0, disable=hidden) as bar:
+        for task in [task for task in missing if task[0] < 0]:
             journal.add(task[0], task[2], *source.refit(*task[1:], steps, tolerance))
             bar.update()
-        others = [task for task in lacking if task[0] >= 0]
+        others = [task for task in missing if task[0] >= 0]
         for (row, _, wanted), found in _each(lambda task: source.refit(*task[1:], steps, tolerance), others, jobs):
             journal.add(row, wanted, *found)
             bar.update()

@@ -247,9 +247,9 @@ def _loaded(path: Path) -> MemoryMap:
 
 def _explorable(path: Path) -> MemoryMap | Trajectory:
     """A map, or the trajectory of a tracked run."""
-    from memorymaps.maps.trajectory import Trajectory, recorded
+    from memorymaps.maps.trajectory import Trajectory, recorded_steps
 
-    return Trajectory.load(path) if path.is_dir() and recorded(path) else _loaded(path)
+    return Trajectory.load(path) if path.is_dir() and recorded_steps(path) else _loaded(path)
 
 
 def _shown(args: argparse.Namespace) -> dict[str, Any]:
@@ -268,9 +268,9 @@ def _shown(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
-    from memorymaps.maps.trajectory import Trajectory, recorded
+    from memorymaps.maps.trajectory import Trajectory, recorded_steps
 
-    if recorded(folder):
+    if recorded_steps(folder):
         return Trajectory.load(folder)
     files = sorted(folder.glob("*.parquet"))
     if len(files) < 2:

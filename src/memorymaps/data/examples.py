@@ -1,4 +1,4 @@
-"""Training examples in memory or in a Parquet file, read in batches, always in the same order."""
+"""`Examples`: training examples, read in batches, always in the same order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH = 65_536  # rows read at once: 50 MB of 100 float64 features
 
 
 class DataError(ValueError):
-    """Training data that no map can be drawn from."""
+    """Invalid training data."""
 
 
 class Examples(ABC):
@@ -30,11 +30,11 @@ class Examples(ABC):
 
     @abstractmethod
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions (a slice or an integer array), in the order asked for."""
+        """The examples at these positions (a slice or an integer array), in the given order."""
 
     @property
-    def named(self) -> bool:
-        """Whether the data say themselves what their examples are called."""
+    def has_ids(self) -> bool:
+        """Whether the examples have ids of their own, other than row numbers."""
         return True
 
     def map(self, change: Callable[[Batch], Batch]) -> Examples:
@@ -79,7 +79,7 @@ def _is_missing(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class MappedExamples(Examples):
-    """Examples seen through a function of batches."""
+    """Examples with a function applied to every batch, as by `map`."""
 
     source: Examples
     change: Callable[[Batch], Batch]

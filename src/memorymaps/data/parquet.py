@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.data.coercion import checked_ids, checked_weights
+from memorymaps.data.coercion import checked_ids, checked_weights, wide_as_text
 from memorymaps.data.examples import BATCH, DataError, Examples
 
 
 @dataclass(frozen=True)
 class ParquetExamples(Examples):
-    """Examples in a Parquet file, streamed: memory for one batch, whatever the file's size.
+    """Examples streamed from a Parquet file: memory of one batch, for files of any size.
 
-    `target`, `id`, `weight` and `offset` name columns; all others, or those in `features`, are inputs and
-    arrive as a pandas data frame. Without `id`, ids are row numbers.
+    `target`, `id`, `weight` and `offset` name columns; all others, or those in `features`, are inputs, as
+    a pandas data frame. Without `id`, ids are row numbers.
 
     Raises
     ------
@@ -46,7 +46,7 @@ class ParquetExamples(Examples):
     def _file(self) -> Any:
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(self.path, pre_buffer=False)  # a pre-buffered file is a file in memory
+        return pq.ParquetFile(self.path, pre_buffer=False)  # pre-buffering would read the whole file into memory
 
     def _schema(self) -> list[str]:
         return list(self._file().schema_arrow.names)
@@ -69,11 +69,11 @@ class ParquetExamples(Examples):
         named = table.select(list(dict.fromkeys(self._special()))).to_pandas()
 
         def column(name: str | None) -> Array | None:
-            # a copy: a view would keep the whole batch alive in the map
+            # a copy: a view would keep the whole batch in memory
             return None if name is None else named[name].to_numpy(copy=True)
 
         n = len(inputs)
-        ids = rows if self.id is None else checked_ids(named[self.id], None, n)
+        ids = rows if self.id is None else checked_ids(wide_as_text(named[self.id]), None, n)
         return Batch(inputs, column(self.target), ids, checked_weights(column(self.weight), n), column(self.offset))
 
     def __iter__(self) -> Iterator[Batch]:
@@ -83,7 +83,7 @@ class ParquetExamples(Examples):
             start += len(record)
 
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions, in the order asked for."""
+        """The examples at these positions, in the given order."""
         import pyarrow.dataset as ds
 
         rows = np.arange(len(self))[rows]

@@ -1,4 +1,4 @@
-"""Where a map came from: everything needed to read its numbers, to repeat it and to cite it."""
+"""Provenance of a map: posterior, estimator, data fingerprint and versions."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Provenance:
 
     Attributes
     ----------
-    description : what the posterior says of itself.
+    description : the posterior's description.
     estimator : how deviations and changes of the mean were estimated.
-    n : number of training examples, also where the map has been cut to some of them.
+    n : number of training examples, also if the map has only some of them.
     outputs : number of outputs `c`.
-    fingerprint : hash of ids, targets and weights in their order.
-    versions : packages that made the map.
+    fingerprint : hash of ids, targets and weights, in order.
+    versions : versions of the packages used.
     """
 
     description: Description
@@ -36,37 +36,39 @@ class Provenance:
     versions: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists: fit for JSON."""
+        """As numbers, strings, lists and dicts, for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """The inverse of `to_dict`, also after a trip through JSON."""
-        values = dict(values)
-        facts = _translated(values["description"])
         known = {field.name for field in dataclasses.fields(Description)}
-        description = Description(**{key: _frozen(value) for key, value in facts.items() if key in known})
-        estimator = CODES[values.pop("form")] if "form" in values else Estimator(**values["estimator"])
-        return cls(**{**values, "description": description, "estimator": estimator})
+        facts = {key: _as_tuples(value) for key, value in values["description"].items() if key in known}
+        made = {"description": Description(**facts), "estimator": Estimator(**values["estimator"])}
+        return cls(**{**values, **made})
 
 
-def _translated(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """A description as written by 0.1, which used the papers' codes and other names."""
-    facts = dict(facts)
-    if "form" in facts:
-        facts["estimator"] = CODES[facts.pop("form")].name
+def upgraded(values: Any) -> Any:
+    """Provenance as read from a file of 0.1, which used the papers' codes for estimators, in the current keys."""
+    if not isinstance(values, dict) or not isinstance(values.get("description"), dict):
+        return values
+    facts, values = dict(values["description"]), dict(values)
     if "bends" in facts:
         facts["nonlinear"] = facts.pop("bends")
-    return facts
+    if facts.get("form") in CODES:
+        facts["estimator"] = CODES[facts.pop("form")].name
+    if values.get("form") in CODES:
+        values["estimator"] = dataclasses.asdict(CODES[values.pop("form")])
+    return {**values, "description": facts}
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 @cache
 def _distributions() -> Mapping[str, list[str]]:
-    """Import names to distributions; reading it off the disk takes longer than a small map."""
+    """Mapping from import names to distributions; cached, as reading it is slow."""
     return metadata.packages_distributions()
 
 

@@ -25,7 +25,7 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing
 from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded, step_folder
+from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded_steps, step_folder
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for
 
@@ -193,7 +193,7 @@ def _losses(origin: Origin, batch: Batch) -> Array:
     """Losses of unseen examples, averaged over the posterior where those of training are."""
     source: Any = origin.posterior
     if isinstance(source.likelihood, ExpectedLikelihood):
-        at = origin.local(batch)
+        at = origin.batch_statistics(batch)
         return at.likelihood.nll(at.f, at.y)
     return source.likelihood.nll(source.outputs(batch.inputs), batch.target)
 
@@ -221,7 +221,7 @@ def _rows(subset: int | Array | None, n: int) -> Array | None:
 def _open(run: Path, start: int) -> str | None:
     """Tidy up after a run that was killed; the fingerprint of its data, if it has recorded any."""
     _tidy(run)
-    found = recorded(run)
+    found = recorded_steps(run)
     if found and start == 0:
         raise ValueError(f"{run} holds a run up to step {max(found)}: go on with start=…, or choose another path")
     for step, folder in found.items():

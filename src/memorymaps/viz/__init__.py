@@ -2,7 +2,7 @@
 
 from memorymaps._imports import lazy_names
 
-_HOMES = {
+_MODULES = {
     "Display": "memorymaps.viz.displays.base",
     "EvolutionDisplay": "memorymaps.viz.displays.evolution",
     "ExplorerOptions": "memorymaps.viz.explorer.options",
@@ -39,4 +39,4 @@ __all__ = [
     "TrajectoryDisplay",
     "explore",
 ]
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvature, Structure
+from memorymaps.core.covariance_roots import AnyCovarianceRoot, CoupledCurvature, IndependentCurvature
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
 from memorymaps.core.likelihoods.links import Identity
@@ -64,7 +64,7 @@ class LinearPosterior:
     description: Description
     coefficients: Array
     design: Callable[[Any], Array]
-    structure: Structure
+    structure: AnyCovarianceRoot
     refits: LinearRefit | None = field(default=None, kw_only=True)
 
     @property
@@ -82,11 +82,11 @@ class LinearPosterior:
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `V_ij = Z_i Z_jᵀ`."""
-        return self.structure.factor(self.design(inputs))
+        return self.structure.covariance_root(self.design(inputs))
 
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., p, c]` for coordinates `u [..., r]`."""
-        return self.structure.shift(u)
+        return self.structure.from_whitened(u)
 
 
 @dataclass
@@ -112,18 +112,18 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
     unit = _with_dispersion(model.likelihood, 1.0)
     sums = _sum_over_data(model, unit, examples)
     penalty = model.penalty(sums.weight)
-    structure, estimated = sums.curvature.structure(penalty, model.free)
+    structure, estimated = sums.curvature.posterior_root(penalty, model.free)
     gradient = sums.gradient + penalty * model.coefficients
     effective = structure.effective_parameters(penalty)
     phi, df = _dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
-    distance = np.linalg.norm(structure.project(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
+    distance = np.linalg.norm(structure.whiten(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
     description = _describe(model, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
     likelihood = _with_dispersion(model.likelihood, phi)
     load = functools.partial(_training_rows, model, examples)
     refits = LinearRefit(unit, model.coefficients, penalty, structure, load, sums.n)
     return LinearPosterior(
-        likelihood, description, model.coefficients, model.design, structure.scaled(scale), refits=refits
+        likelihood, description, model.coefficients, model.design, structure.scale_outputs(scale), refits=refits
     )
 
 
@@ -192,7 +192,7 @@ def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[
 
 def _describe(
     model: LinearModel,
-    structure: Structure,
+    structure: AnyCovarianceRoot,
     estimated: Array,
     effective: float,
     phi: Any,

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.covariance_roots import Structure
+from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.perturbation.group_removal import group_coordinates
 
@@ -73,7 +73,7 @@ class PenalisedLoss:
     likelihood: Likelihood
     coefficients: Array
     penalty: Array
-    structure: Structure
+    structure: AnyCovarianceRoot
 
     def without(self, removed: Array) -> PenalisedLoss:
         """The loss without some rows."""
@@ -81,7 +81,7 @@ class PenalisedLoss:
 
     def parameters(self, u: Array) -> Array:
         """`B̂ + W u [p, c]`."""
-        return self.coefficients + self.structure.shift(u)
+        return self.coefficients + self.structure.from_whitened(u)
 
     def outputs(self, u: Array, wanted: Array | slice = slice(None)) -> Array:
         """`f [n, c]` of some rows."""
@@ -98,12 +98,12 @@ class PenalisedLoss:
     def gradient(self, u: Array, f: Array) -> Array:
         """`∇L [r]` at outputs `f` of `u`."""
         error = self.rows.weight[:, None] * self.likelihood.error(f, self.rows.target)
-        return self.structure.project(self.rows.x.T @ error + self.penalty * self.parameters(u))
+        return self.structure.whiten(self.rows.x.T @ error + self.penalty * self.parameters(u))
 
     def hessian_product(self, v: Array, curvature: Callable[[Array], Array]) -> Array:
         """`∇²L v [r]`, `curvature(d) = wΛd` for directions `d [n, c]`."""
-        move = self.structure.shift(v)
-        return self.structure.project(self.rows.x.T @ curvature(self.rows.x @ move) + self.penalty * move)
+        move = self.structure.from_whitened(v)
+        return self.structure.whiten(self.rows.x.T @ curvature(self.rows.x @ move) + self.penalty * move)
 
     def curvature_at(self, f: Array) -> Callable[[Array], Array]:
         """`d ↦ wΛd` at outputs `f`."""
@@ -178,7 +178,7 @@ class LinearRefit:
     likelihood: Likelihood
     coefficients: Array
     penalty: Array
-    structure: Structure
+    structure: AnyCovarianceRoot
     load: Callable[[], TrainingRows]
     examples: int
 
@@ -198,7 +198,7 @@ class LinearRefit:
         """Several refits may run at once."""
         return True
 
-    def affordable(self) -> int:
+    def max_automatic_refits(self) -> int:
         """Number of refits that take no longer than a fit, or a quarter of a second of one core."""
         p, c = self.coefficients.shape
         if self.examples * p > _IN_MEMORY:
@@ -228,7 +228,7 @@ class LinearRefit:
         weight, y = rows.weight[removed], rows.target[removed]
         error = weight[:, None] * self.likelihood.error(f, y)
         curvature = weight[:, None, None] * self.likelihood.curvature(f, y)
-        return error, self.structure.factor(rows.x[removed]), curvature
+        return error, self.structure.covariance_root(rows.x[removed]), curvature
 
     def second_step(self, rows: Array) -> tuple[Array, Array]:
         """What a second Newton step would change after the first, for each of some rows left out alone.
@@ -246,8 +246,8 @@ class LinearRefit:
         variance = z @ z.mT
         room = np.eye(error.shape[1]) - curvature @ variance
         u = (z.mT @ np.linalg.solve(room, error[..., None]))[..., 0]  # Zᵀ(I − ΛV)⁻¹e
-        gradient = _gradients(rest, rest.coefficients + self.structure.shift(u), rows)
-        whitened = np.stack([self.structure.project(each) for each in gradient])
+        gradient = _gradients(rest, rest.coefficients + self.structure.from_whitened(u), rows)
+        whitened = np.stack([self.structure.whiten(each) for each in gradient])
         own = z @ whitened[..., None]
         step = np.linalg.solve(room.mT, own)
         squared = np.sum(whitened**2, axis=1) + (own.mT @ curvature @ step)[:, 0, 0]

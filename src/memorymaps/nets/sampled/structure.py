@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
+from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.curvature import sampled
+from memorymaps.nets.sampled.posterior import sampled_posterior
 
 
 @dataclass(frozen=True)
-class Sampled:
+class Sampled(CurvatureStructure):
     """Rows of the weighted Jacobian drawn at random, each example's own rows left out of its own posterior.
 
     `S̃ = diag δ + Σ_{drawn} W a aᵀ`, `a_ij = L_ijᵀJ_i`, `Λ_i = L_iL_iᵀ`. No leverage can pass its bound, however few
@@ -37,6 +43,7 @@ class Sampled:
     error: float = 0.1
     seed: int = 0
     minutes: float = 10.0
+    name = "sampled"
 
     def __post_init__(self) -> None:
         if self.rows is not None and (isinstance(self.rows, bool) or self.rows != int(self.rows) or self.rows < 1):
@@ -45,3 +52,7 @@ class Sampled:
             raise ValueError(f"error = {self.error!r}, minutes = {self.minutes!r}: expected positive numbers")
         if self.seed != int(self.seed) or self.seed < 0:
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
+        """Rows drawn until the requested error, the budget or memory is reached, or as many as were requested."""
+        return replace(sampled(problem, self), posterior=sampled_posterior)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 
-from memorymaps.maps.summary import share
+from memorymaps.maps.summary import top_share
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.displays.base import Display
 from memorymaps.viz.displays.style import PALETTE
@@ -82,7 +82,7 @@ class EvolutionDisplay(Display):
     def _draw(self, ax: Any) -> None:
         groups = list(self.data.groupby("step"))
         for (step, rows), tone in zip(groups, np.linspace(0.9, 0.1, len(groups)), strict=True):
-            held = share(rows["value"].to_numpy(), 0.01)
+            held = top_share(rows["value"].to_numpy(), 0.01)
             color = colormaps["viridis"](tone)
             ax.plot(100 * rows["part"], rows["value"], color=color, label=f"{step:,}: {held:.0%}", rasterized=True)
         ax.set_xscale("log")

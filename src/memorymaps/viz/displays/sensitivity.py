@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from memorymaps.maps.summary import share
+from memorymaps.maps.summary import top_share
 from memorymaps.viz.displays.base import Display, named, refuse_empty
 from memorymaps.viz.displays.style import GREY, PALETTE
 
@@ -65,7 +65,7 @@ class SensitivityDisplay(Display):
         self._mark(right)
 
     def _mark(self, right: Any) -> None:
-        held = share(self.data["sensitivity"].to_numpy(), 0.05)
+        held = top_share(self.data["sensitivity"].to_numpy(), 0.05)
         right.plot([5], [100 * held], "o", color=PALETTE[1], ms=5)
         words = f"{held:.0%} of the sensitivity\nin 5% of the examples"
         right.annotate(
