@@ -10,17 +10,16 @@ import pyarrow as pa
 from scipy.stats import spearmanr
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.result_table import SummarisedTable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from memorymaps.maps.memory_map import MemoryMap
 
 _SCORES = ("leverage", "error", "sensitivity", "loss", "loo_loss")
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(SummarisedTable):
     """Scores of two maps, joined by id.
 
     Attributes
@@ -29,17 +28,13 @@ class Comparison:
     only_a, only_b : number of examples in one map only.
     """
 
-    table: pa.Table
     only_a: int
     only_b: int
     effective_parameters: tuple[float, float]
 
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
     def pair(self, score: str) -> tuple[Array, Array]:
         """A score in both maps, for examples where both are finite: two arrays `[≤ n]`."""
-        a, b = (np.asarray(self.table.column(f"{score}_{side}").combine_chunks()) for side in "ab")
+        a, b = (self[f"{score}_{side}"] for side in "ab")
         finite = np.isfinite(a) & np.isfinite(b)
         return a[finite], b[finite]
 
@@ -61,10 +56,6 @@ class Comparison:
         a, b = self.pair(score)
         return float(a @ b / (a @ a)) if np.any(a) else float("nan")
 
-    def to_pandas(self) -> pd.DataFrame:
-        """As a pandas data frame."""
-        return self.table.to_pandas()
-
     def __str__(self) -> str:
         rows = [
             f"  {score:<12} rank correlation {self.spearman(score):6.3f}   top 1 % in common "
@@ -74,8 +65,6 @@ class Comparison:
         a, b = self.effective_parameters
         head = f"{len(self):,} examples in both maps, {self.only_a:,} only in a, {self.only_b:,} only in b"
         return "\n".join([head, f"effective parameters: a {a:.2f}, b {b:.2f}", *rows])
-
-    __repr__ = __str__
 
 
 def compare(a: MemoryMap, b: MemoryMap) -> Comparison:

@@ -7,32 +7,47 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import cavity_variance
+from memorymaps.maps.columns import to_record_batch
+from memorymaps.maps.result_table import ResultTable
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
 
 
-@dataclass(frozen=True)
-class LooPredictive:
+@dataclass(frozen=True, repr=False)
+class LooPredictive(ResultTable):
     """`p(y_i ∣ x_i, data without i) = N(mean_i, variance_i)` including noise, for every example of the map.
 
-    Attributes
-    ----------
-    mean, variance : `[n, c]`, in units of the target and its square; `variance` contains the noise.
-    log_density : `[n]`, `log p(y_i ∣ ·)` in nats, of all outputs jointly.
+    Columns: `id`; `mean`, `variance` (one or `c` values); `log_density`.
     """
 
-    mean: Array
-    variance: Array
-    log_density: Array
+    @property
+    def mean(self) -> Array:
+        """Means, `[n, c]`, in units of the target."""
+        return _by_output(self["mean"])
+
+    @property
+    def variance(self) -> Array:
+        """Variances with the noise, `[n, c]`, in squared units of the target."""
+        return _by_output(self["variance"])
+
+    @property
+    def log_density(self) -> Array:
+        """`log p(y_i ∣ ·)` of all outputs jointly, `[n]`, in nats."""
+        return self["log_density"]
 
     @property
     def total(self) -> float:
         """`Σ_i log p(y_i ∣ ·)`, the leave-one-out log pseudo-likelihood of the hyperparameters."""
         return float(np.sum(self.log_density))
+
+
+def _by_output(values: Array) -> Array:
+    return values if values.ndim == 2 else values[:, None]
 
 
 def loo_predictive(m: MemoryMap) -> LooPredictive:
@@ -67,7 +82,8 @@ def loo_predictive(m: MemoryMap) -> LooPredictive:
     with np.errstate(invalid="ignore"):  # undefined rows are NaN
         log_determinant = np.linalg.slogdet(2 * math.pi * covariance)[1]
     log_density = -0.5 * (np.sum(gap * solved, axis=1) + log_determinant)
-    return LooPredictive(mean, np.linalg.diagonal(covariance), log_density)
+    columns = {"id": m["id"], "mean": mean, "variance": np.linalg.diagonal(covariance), "log_density": log_density}
+    return LooPredictive(pa.Table.from_batches([to_record_batch(columns)]))
 
 
 def _loo_covariances(m: MemoryMap) -> Array:

@@ -42,8 +42,8 @@ def refit(
     Raises
     ------
     ValueError
-        The map was read from disk, `top`, `steps`, `tolerance` or `jobs` is not positive, `jobs` > 1 for a network, or `path` is no journal or that of
-        another map, model or recipe (`JournalError`).
+        The map was read from disk; `top`, `steps`, `tolerance` or `jobs` is not positive; `jobs` > 1 for a network;
+        `path` is no journal or that of another map, model or recipe (`JournalError`).
     InUseError
         Another process computes the results of `path`.
     TypeError
@@ -80,8 +80,8 @@ def refit(
     mean = origin.posterior.likelihood.mean
     drift = float(np.max(np.sum(np.abs(mean(rest) - mean(f)), axis=-1)))
     note = (
-        f"{len(rows):,} examples (largest {by}) refitted without each, column 'refitted'; the fit to the minimum "
-        f"with all changed their predictions by up to {drift:.2g}"
+        f"{len(rows):,} examples (largest {by}) refitted without each, column 'refitted'; training to the minimum "
+        f"first changed their predictions by up to {drift:.2g}"
     )
     return replace_deviations(m, rows, deviation, warning, "refitted", note)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,8 @@ from memorymaps.analysis.journal import Journal
 from memorymaps.analysis.refitting import refit_settings, require_refit
 from memorymaps.core.arrays import Array
 from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.posteriors.capabilities import Refit
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Retrain = Callable[[Array, Array], Array]
 _RUN_KIND = {"memorymaps": "retrain_check"}
@@ -31,8 +29,8 @@ class RetrainingError(RuntimeError):
     """The user's `retrain` raised an error or returned invalid outputs."""
 
 
-@dataclass(frozen=True)
-class RetrainCheck:
+@dataclass(frozen=True, repr=False)
+class RetrainCheck(SummarisedTable):
     """Estimated and true changes of each chosen example's prediction when it is left out.
 
     Columns: `id`, `row`; `estimate`, `truth` (sensitivities `Σ_c |Δμ_c|`); `loo_loss`, `true_loo_loss`.
@@ -40,18 +38,7 @@ class RetrainCheck:
     changes cannot be compared.
     """
 
-    table: pa.Table
     drift: float
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def __getitem__(self, name: str) -> Array:
-        return np.asarray(self.table.column(name).combine_chunks())
-
-    def to_pandas(self) -> pd.DataFrame:
-        """As a pandas data frame."""
-        return self.table.to_pandas()
 
     def _finite_pairs(self) -> tuple[Array, Array]:
         finite = np.isfinite(self["estimate"])
@@ -81,8 +68,6 @@ class RetrainCheck:
             f"relative error {self.relative_error:.3f}, rank correlation {self.spearman:.3f}; "
             f"{undefined} without an estimate; drift of retraining {self.drift:.2g}"
         )
-
-    __repr__ = __str__
 
 
 def retrain_check(

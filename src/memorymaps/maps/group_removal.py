@@ -11,12 +11,11 @@ import pyarrow as pa
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.group_removal import group_coordinates
+from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from memorymaps.maps.table import ExampleTable
 
 
@@ -26,32 +25,14 @@ _CHUNK = 256  # members processed at once
 _MAX_RESIDUAL = 1e-2  # largest relative residual of iterative solves: two digits
 
 
-@dataclass(frozen=True)
-class LeaveOut:
+@dataclass(frozen=True, repr=False)
+class LeaveOut(ResultTable):
     """Effects of removing groups; one row per group.
 
     Columns: `group`; `size`; `leverage` (Σ of members); `sensitivity` (Σ of the members' changes of prediction);
     `loss`, `leave_out_loss` (members' mean loss before and after); `rest_sensitivity` (Σ of the other examples'
     changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after).
     """
-
-    table: pa.Table
-
-    def to_pandas(self) -> pd.DataFrame:
-        """As a pandas data frame."""
-        return self.table.to_pandas()
-
-    def __getitem__(self, name: str) -> Array:
-        return np.asarray(self.table.column(name).combine_chunks())
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def __repr__(self) -> str:
-        return str(self.to_pandas().to_string())
-
-    def _repr_html_(self) -> str:
-        return str(self.to_pandas().to_html())
 
 
 def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:

@@ -15,6 +15,7 @@ from memorymaps._imports import require
 from memorymaps.core.arrays import Array
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.provenance import Provenance
+from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
@@ -55,30 +56,15 @@ COLUMNS: dict[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class ExampleTable:
+@dataclass(frozen=True, repr=False)
+class ExampleTable(ResultTable):
     """An immutable Arrow table with one row per example, its provenance, and its posterior if in memory.
 
     Columns are described in `COLUMNS`. `origin` (posterior and data) is `None` for a map read from disk.
     """
 
-    table: pa.Table
     provenance: Provenance
     origin: Origin | None = field(default=None, repr=False, compare=False)
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def __getitem__(self, name: str) -> Array:
-        """One column as a NumPy array: `[n]`, or `[n, c]` for columns with several outputs."""
-        if name not in self.table.column_names:
-            raise KeyError(f"no column {name!r}; this map has {self.table.column_names}")
-        column = self.table.column(name).combine_chunks()
-        if pa.types.is_fixed_size_list(column.type):
-            return np.asarray(column.flatten()).reshape(len(self), column.type.list_size)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        return np.asarray(column)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.table.column_names)
@@ -97,10 +83,6 @@ class ExampleTable:
     def arrow(self) -> pa.Table:
         """The Arrow table."""
         return self.table
-
-    def to_pandas(self) -> pd.DataFrame:
-        """As a pandas data frame; columns of several outputs hold an array in each cell."""
-        return self.table.to_pandas()
 
     def to_polars(self) -> pl.DataFrame:
         """As a polars data frame (needs `memorymaps[polars]`)."""

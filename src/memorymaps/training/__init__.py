@@ -1,6 +1,6 @@
-"""Maps recorded during training, and what they say about each example.
+"""Maps recorded during training, and learning events computed from them.
 
-Callbacks for other libraries are in `memorymaps.training.callbacks`: one file a library.
+Callbacks for training frameworks and loggers are in `memorymaps.training.callbacks`, one module per library.
 """
 
 from memorymaps._imports import lazy_names

@@ -1,4 +1,4 @@
-"""Pictures of maps: Matplotlib displays and the interactive explorer."""
+"""Figures of maps: Matplotlib displays and the interactive explorer."""
 
 from memorymaps._imports import lazy_names
 
