@@ -106,9 +106,7 @@ def test_statsmodels_refits_with_weights_and_offset():
     y = rng.poisson(np.exp(x @ [0.2, 0.5, -0.5] + offset))
 
     def fitted(keep):
-        model = sm.GLM(
-            y[keep], x[keep], family=sm.families.Poisson(), offset=offset[keep], freq_weights=weight[keep]
-        )
+        model = sm.GLM(y[keep], x[keep], family=sm.families.Poisson(), offset=offset[keep], freq_weights=weight[keep])
         return model.fit(tol=1e-14, maxiter=200)
 
     whole = fitted(np.ones(50, bool))

@@ -1,4 +1,4 @@
-"""Steps that are too long: where one Newton step misses the refit, the example is really left out, or a warning says so.
+"""Newton steps that are too long: where one step misses the refit, the example is refitted, or a warning is set.
 
 A map takes one Newton step from the fit. For models that are refitted by Newton's method, the second step is bounded at
 the examples where it can be long (largest leverage, largest deviation): examples whose sensitivity or left-out loss it
@@ -143,10 +143,8 @@ def _replaced(m: MemoryMap, places: Array, done: dict[int, Array | None], rest: 
     good = sorted(k for k, found in done.items() if found is not None)
     if not good:
         return marked
-    deviation, none = np.stack([done[k] for k in good]), np.zeros(len(good), np.int8)
-    note = (
-        f"{len(good):,} examples at which one Newton step may be too long were refitted without, column 'refitted'"
-    )
+    deviation, none = np.stack([np.asarray(done[k]) for k in good]), np.zeros(len(good), np.int8)
+    note = f"{len(good):,} examples at which one Newton step may be too long were refitted without, column 'refitted'"
     return replace_deviations(marked, places[good], deviation, none, "refitted", note)
 
 

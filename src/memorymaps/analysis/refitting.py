@@ -25,8 +25,8 @@ def refit(
 ) -> MemoryMap:  # fmt: skip
     """A map whose `top` examples have deviations from refits without each; others unchanged.
 
-    `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, and `θ°` the minimum with all examples: a model
-    whose training stopped early comes to rest first. Linear models and GLMs, scikit-learn's and statsmodels': damped
+    `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, and `θ°` the minimum with all examples,
+    to which a model is trained first if its training stopped early. Linear models and GLMs, scikit-learn's and statsmodels': damped
     Newton steps from the fit, to 1e-6 of the way. Gaussian processes and kernel ridge: closed form, or Newton steps.
     Support vector machines, L1 penalties and trees: the estimator is cloned and fitted, hyperparameters and random
     draws as they were, splits free. Networks: L-BFGS with the posterior's covariance as its first inverse Hessian, one
@@ -65,7 +65,7 @@ def refit(
     origin, rows = require_origin(m), top_positions(m, top, by)
     source, where = require_refit(origin.posterior), m["row"][rows]
     if jobs > 1 and not source.concurrent:
-        raise ValueError(f"jobs = {jobs}: refits of this model cannot run at once (each uses all cores): leave jobs out")
+        raise ValueError(f"jobs = {jobs}: each refit of this model uses all cores: leave jobs out")
     f = origin.batch_statistics(origin.examples.take(where)).f
     settings = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **refit_settings(m)}
     with Journal.resume(path, m, dict(zip(where.tolist(), f, strict=True)), settings) as journal:
@@ -109,9 +109,7 @@ def refit_settings(m: MemoryMap) -> dict[str, str]:
     return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
 
 
-def _run(
-    source: Refit, rows: Array, journal: Journal, settings: tuple[int, float, int], progress: bool | None
-) -> None:
+def _run(source: Refit, rows: Array, journal: Journal, settings: tuple[int, float, int], progress: bool | None) -> None:
     """Run all refits that are missing in the journal; first the one with nothing removed."""
     steps, tolerance, jobs = settings
     tasks = [(-1, rows[:0], rows), *((int(row), rows[k : k + 1], rows[k : k + 1]) for k, row in enumerate(rows))]
@@ -119,10 +117,12 @@ def _run(
     hidden = None if progress is None else not progress
     with tqdm(total=len(missing), desc="refitting", unit="model", delay=1.0, disable=hidden) as bar:
         for task in [task for task in missing if task[0] < 0]:
-            journal.add(task[0], task[2], *source.refit(*task[1:], steps, tolerance))
+            journal.add(task[0], task[2], *source.refit(task[1], task[2], steps, tolerance))
             bar.update()
         others = [task for task in missing if task[0] >= 0]
-        for (row, _, wanted), found in _each(lambda task: source.refit(*task[1:], steps, tolerance), others, jobs):
+        for (row, _, wanted), found in _each(
+            lambda task: source.refit(task[1], task[2], steps, tolerance), others, jobs
+        ):
             journal.add(row, wanted, *found)
             bar.update()
 

@@ -204,7 +204,7 @@ class LinearRefit:
         if self.examples * p > _IN_MEMORY:
             return 0
         budget = max(_BUDGET, _FITS * self.examples * (p * c) ** 2)
-        return budget // (_REFIT_PRODUCTS * (2 * self.examples * p * c + _CALL))
+        return int(budget // (_REFIT_PRODUCTS * (2 * self.examples * p * c + _CALL)))
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` at the minimum without the rows `removed`; how far it still is."""
