@@ -26,8 +26,8 @@ def refit(
     """A map whose `top` examples have deviations from refits without each; others unchanged.
 
     `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, and `θ°` the minimum with all examples,
-    to which a model is trained first if its training stopped early. Linear models and GLMs, scikit-learn's and statsmodels': damped
-    Newton steps from the fit, to 1e-6 of the way. Gaussian processes and kernel ridge: closed form, or Newton steps.
+    to which a model is trained first if its training stopped early. Linear models and GLMs, scikit-learn's and
+    statsmodels': damped Newton steps from the fit, to 1e-6 of the way. Gaussian processes and kernel ridge: closed form, or Newton steps.
     Support vector machines, L1 penalties and trees: the estimator is cloned and fitted, hyperparameters and random
     draws as they were, splits free. Networks: L-BFGS with the posterior's covariance as its first inverse Hessian, one
     pass over the data a step, until the example's prediction has moved, since half the steps, by no more than
