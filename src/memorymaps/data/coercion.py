@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from memorymaps.core.arrays import Array
-from memorymaps.data.examples import DataError, _check_names, _sliceable
+from memorymaps.data.examples import DataError, first_missing
 
 
 def as_array(values: Any) -> Array:
@@ -26,7 +26,7 @@ def as_inputs(inputs: Any, n: int) -> Any:
         Any other type.
     """
     if sparse.issparse(inputs):
-        return _sliceable(inputs)
+        return _as_sliceable(inputs)
     if isinstance(inputs, Mapping):
         return {key: value if hasattr(value, "shape") else np.asarray(value) for key, value in inputs.items()}
     if isinstance(inputs, Sequence):
@@ -122,7 +122,7 @@ def as_ids(ids: Any) -> Array:
     if isinstance(ids, (range, np.ndarray)) and getattr(ids, "dtype", np.dtype(int)).kind == "i":
         return np.asarray(ids, dtype=np.int64)
     values = list(ids)
-    _check_names(values)
+    _check_ids(values)
     whole = all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in values)
     if whole and all(-(2**63) <= value < 2**63 for value in values):
         return np.asarray(values, dtype=np.int64)
@@ -137,3 +137,24 @@ def take_optional(values: Array | None, rows: Any) -> Array | None:
 def wide_as_text(names: Any) -> Any:
     """Unsigned integers of 64 bits as text in every batch, not only in those where one does not fit."""
     return names.astype(str) if names.dtype == np.uint64 else names
+
+
+def _as_sliceable(inputs: Any) -> Any:
+    """A sparse matrix in a format whose rows can be taken: COO, BSR, DIA and DOK become CSR, with short indices."""
+    if inputs.ndim != 2:
+        raise DataError(f"sparse inputs of shape {inputs.shape}: expected a matrix with one row an example")
+    if inputs.format in ("csr", "csc", "lil"):
+        return inputs
+    rows = inputs.tocsr()
+    index = sparse.get_index_dtype(maxval=max(*rows.shape, rows.nnz))
+    parts = (rows.data, rows.indices.astype(index), rows.indptr.astype(index))
+    return type(rows)(parts, shape=rows.shape)
+
+
+def _check_ids(values: list[Any]) -> None:
+    row = first_missing(values)
+    if row is not None:
+        raise DataError(f"the id of row {row} is missing ({values[row]}): every example needs a name of its own")
+    for row, value in enumerate(values):
+        if isinstance(value, (list, dict, set, np.ndarray)):
+            raise DataError(f"the id of row {row} is a {type(value).__name__}: expected a text or an integer")

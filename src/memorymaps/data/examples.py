@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from memorymaps.core.arrays import Batch
 
@@ -40,27 +39,6 @@ class Examples(ABC):
     def map(self, change: Callable[[Batch], Batch]) -> Examples:
         """The same examples with `change` applied to every batch, lazily."""
         return MappedExamples(self, change)
-
-
-def _sliceable(inputs: Any) -> Any:
-    """A sparse matrix in a format whose rows can be taken: COO, BSR, DIA and DOK become CSR, with short indices."""
-    if inputs.ndim != 2:
-        raise DataError(f"sparse inputs of shape {inputs.shape}: expected a matrix with one row an example")
-    if inputs.format in ("csr", "csc", "lil"):
-        return inputs
-    rows = inputs.tocsr()
-    index = sparse.get_index_dtype(maxval=max(*rows.shape, rows.nnz))
-    parts = (rows.data, rows.indices.astype(index), rows.indptr.astype(index))
-    return type(rows)(parts, shape=rows.shape)
-
-
-def _check_names(values: list[Any]) -> None:
-    row = first_missing(values)
-    if row is not None:
-        raise DataError(f"the id of row {row} is missing ({values[row]}): every example needs a name of its own")
-    for row, value in enumerate(values):
-        if isinstance(value, (list, dict, set, np.ndarray)):
-            raise DataError(f"the id of row {row} is a {type(value).__name__}: expected a text or an integer")
 
 
 def first_missing(values: Any) -> int | None:

@@ -24,6 +24,7 @@ from memorymaps.nets.sampled.rows import RowPool
 _FIRST = 256  # rows of the first sample
 _PROBED = 256  # examples whose standard errors decide whether rows are enough
 _LEFT = 0.25  # part of a removed bias that may be left (benchmarks)
+_TOLD = 5e-4  # relative bias from which it is told
 _TINY = 1e-300
 
 
@@ -76,13 +77,17 @@ class Stated:
 
     @property
     def worst(self) -> float:
-        """The larger of leverage's and sensitivity's errors, with what may be left of the bias."""
-        return max(math.hypot(e, _LEFT * b) for e, b in zip(self.error[:2], self.bias[:2], strict=True))
+        """The largest of the three errors, with what may be left of the bias."""
+        return max(math.hypot(e, _LEFT * b) for e, b in zip(self.error, self.bias, strict=True))
 
     def __str__(self) -> str:
         names = ("leverage", "sensitivity", "mean left-out loss")
         named = zip(names, self.error, self.bias, strict=True)
-        return ", ".join(f"{name} {error:.1%} (bias of {bias:+.1%} removed)" for name, error, bias in named)
+        return ", ".join(f"{name} {error:.1%}{_removed(bias)}" for name, error, bias in named)
+
+
+def _removed(bias: float) -> str:
+    return f" (bias of {bias:+.1%} removed)" if abs(bias) >= _TOLD else ""
 
 
 @dataclass(frozen=True)

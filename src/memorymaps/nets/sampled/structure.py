@@ -23,7 +23,8 @@ class Sampled(CurvatureStructure):
     ----------
     rows : how many rows to draw. Default: 256, and twice as many until the map's own standard error is at most `error`
         or the next step would pass `minutes` or 4 GB; the map says which.
-    error : relative standard error asked of leverage and sensitivity over the training examples.
+    error : relative standard error asked of leverage and sensitivity over the training examples, and of the mean
+        left-out loss.
     seed : of the draw; the same seed, data and network give the same map.
     minutes : what the map may cost, in multiplications that take one core a minute: counted before, not timed, so
         that the map does not depend on the machine.
