@@ -25,14 +25,18 @@ def refit(
 ) -> MemoryMap:  # fmt: skip
     """A map whose `top` examples have deviations from refits without each; others unchanged.
 
-    `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, and `θ°` the minimum with all examples,
-    to which a model is trained first if its training stopped early. Linear models and GLMs, scikit-learn's and
-    statsmodels': damped Newton steps from the fit, to 1e-6 of the way. Gaussian processes and kernel ridge: closed form, or Newton steps.
-    Support vector machines, L1 penalties and trees: the estimator is cloned and fitted, hyperparameters and random
-    draws as they were, splits free. Networks: L-BFGS with the posterior's covariance as its first inverse Hessian, one
-    pass over the data a step, until the example's prediction has moved, since half the steps, by no more than
-    `tolerance` of its whole way: a few percent short. Preprocessing is held fixed. The column `refitted` tells which
-    rows; one that still moves after `steps` has the warning `NOT_CONVERGED`. Leverage stays the posterior's.
+    `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, and `θ°` the minimum with all examples, to
+    which a model is trained first if its training stopped early. Preprocessing is held fixed, hyperparameters too.
+
+    - linear models and GLMs: damped Newton steps from the fit, until a step is at most 1e-6 of the first
+    - Gaussian processes and kernel ridge: closed form; of classes, Newton's method
+    - support vector machines, L1 penalties, tree ensembles: the estimator is cloned and fitted, its splits are free
+    - networks: L-BFGS with the posterior covariance as initial inverse Hessian, one pass over the data a step, until
+      the example's prediction has changed in the second half of the steps by at most `tolerance` of its total change
+      (deviations are then a few percent too small)
+
+    The column `refitted` marks these rows; one that has not converged after `steps` has the warning `NOT_CONVERGED`.
+    Leverage is unchanged.
 
     Parameters
     ----------

@@ -98,8 +98,9 @@ class Capabilities:
     directional : covariances along chosen directions only, for many outputs.
     removal : removal of groups by iterative solves with the exact curvature, for models of any size.
     refit : refitting without some rows.
-    newton : refitting by Newton's method, for models that are not linear in their parameters: removal of groups is
-        solved by it, and maps check their steps.
+    newton : refitting by Newton's method, for models whose loss is not quadratic in the parameters: maps check their
+        steps by it.
+    group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows).
@@ -113,6 +114,7 @@ class Capabilities:
     removal: RemovalInfluence | None = None
     refit: Refit | None = None
     newton: NewtonRefit | None = None
+    group_refit: Refit | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None

@@ -22,7 +22,7 @@ from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Ga
 from memorymaps.core.likelihoods.links import Identity
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
 
@@ -65,14 +65,16 @@ class LinearPosterior:
     coefficients: Array
     design: Callable[[Any], Array]
     structure: AnyCovarianceRoot
-    refits: LinearRefit | None = field(default=None, kw_only=True)
+    refits: Refit | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, changes of parameters, and refits; by Newton's method where the loss is not quadratic."""
+        newton = self.refits if isinstance(self.refits, LinearRefit) else None
+        exact = is_quadratic(self.likelihood)
         return Capabilities(
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
-            newton=None if is_quadratic(self.likelihood) else self.refits,
+            newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
         )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
