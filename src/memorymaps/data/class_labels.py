@@ -8,7 +8,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import TargetError
-from memorymaps.data.examples import first_missing
+from memorymaps.data.coercion import first_missing
 
 
 def encode_labels(classes: Array, batch: Batch) -> Batch:

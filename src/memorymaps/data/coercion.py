@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from memorymaps.core.arrays import Array
-from memorymaps.data.examples import DataError, first_missing
+from memorymaps.data.examples import DataError
 
 
 def as_array(values: Any) -> Array:
@@ -158,3 +158,17 @@ def _check_ids(values: list[Any]) -> None:
     for row, value in enumerate(values):
         if isinstance(value, (list, dict, set, np.ndarray)):
             raise DataError(f"the id of row {row} is a {type(value).__name__}: expected a text or an integer")
+
+
+def first_missing(values: Any) -> int | None:
+    """Position of the first missing value (None, NaN, NaT, pandas' NA), if there is one."""
+    array = np.asarray(values) if isinstance(values, np.ndarray) else None
+    if array is not None and array.dtype.kind not in "fOmM":
+        return None
+    return next((row for row, value in enumerate(values) if _is_missing(value)), None)
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating, np.datetime64)) and bool(value != value)

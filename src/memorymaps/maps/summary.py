@@ -100,7 +100,7 @@ def top_share(sensitivity: Array, part: float) -> float:
 
     Examples
     --------
-    >>> share(np.array([9.0, 1.0, 0.0, 0.0]), 0.25)
+    >>> top_share(np.array([9.0, 1.0, 0.0, 0.0]), 0.25)
     0.9
     """
     s = np.sort(sensitivity[np.isfinite(sensitivity)])[::-1]
