@@ -122,7 +122,9 @@ def softmax_case():
 def binary_case():
     results = sm.GLM(BITS, ONES, family=sm.families.Binomial()).fit(tol=1e-14, maxiter=300, tol_criterion="params")
     b = results.params[:, None]
-    return Case(mm.memory_map(results, estimator="cavity"), linear(bernoulli(), ONES, BITS, np.ones(N), b, penalty(0.0)))
+    return Case(
+        mm.memory_map(results, estimator="cavity"), linear(bernoulli(), ONES, BITS, np.ones(N), b, penalty(0.0))
+    )
 
 
 CASES = {

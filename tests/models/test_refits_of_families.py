@@ -72,7 +72,8 @@ CASES = {
     "elastic net": (ElasticNet(alpha=0.02, tol=1e-12, max_iter=10**5), XR, YR, predictions, per_example("alpha"), 1e-5),
     "non-negative": (LinearRegression(positive=True), XR, YR, predictions, same, 1e-8),
     "L1 logistic": (
-        LogisticRegression(l1_ratio=1.0, solver="saga", C=0.5, tol=1e-10, max_iter=10**5), XC, YC, decisions, same, 1e-4,
+        LogisticRegression(l1_ratio=1.0, solver="saga", C=0.5, tol=1e-10, max_iter=10**5),
+        XC, YC, decisions, same, 1e-4,
     ),
     "ridge": (Ridge(1.0), XR, YR, predictions, same, 1e-7),
     "kernel ridge": (KernelRidge(alpha=0.5, kernel="rbf", gamma=0.1), XR, YR, predictions, same, 1e-7),

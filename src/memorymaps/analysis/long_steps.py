@@ -65,10 +65,10 @@ def _verified(m: MemoryMap, source: NewtonRefit) -> MemoryMap:
 
 
 def _candidates(m: MemoryMap) -> Array:
-    """Positions of the examples with the largest leverage, and of those with the largest deviations."""
-    half = _CHECKED // 2
-    ranked = [np.argsort(-np.nan_to_num(m[by], nan=np.inf), kind="stable") for by in ("leverage", "output_sensitivity")]
-    return np.unique(np.concatenate([order[:half] for order in ranked]))
+    """Positions of the examples with the largest leverage, deviation, sensitivity and left-out loss."""
+    names = ("leverage", "output_sensitivity", "sensitivity", "loo_loss")
+    ranked = [np.argsort(-np.nan_to_num(m[name], nan=np.inf), kind="stable") for name in names]
+    return np.unique(np.concatenate([order[: _CHECKED // len(names)] for order in ranked]))
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class PenalisedLoss:
         """`d ↦ wΛd` at outputs `f`."""
         weight, likelihood = self.rows.weight[:, None], self.likelihood.cached_at(f)
         if f.shape[1] == 1:
-            diagonal = weight * likelihood.fisher_diagonal(f, self.rows.target)
+            diagonal = weight * likelihood.curvature(f, self.rows.target)[:, :, 0]
             return lambda d: diagonal * d
         return lambda d: weight * likelihood.fisher_matvec(f, self.rows.target, d[..., None])[..., 0]
 
