@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm.auto import tqdm
 
-from memorymaps.analysis.refinement import require_origin
-from memorymaps.analysis.refitting import refit
+from memorymaps.analysis.long_steps import refit_unasked
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.estimators import Estimator, estimator_named, perturb
 from memorymaps.data.coercion import as_array, check_unique
@@ -22,7 +21,6 @@ from memorymaps.data.views import Subset, WithColumns
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
-from memorymaps.maps.summary import newton_step_unreliable, not_stationary
 from memorymaps.posteriors import registry as posteriors
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
@@ -158,7 +156,7 @@ def memory_map(
         versions=versions(model),
     )
     m = MemoryMap(table, provenance, origin)
-    return m if requested else _refit_largest(m, progress)
+    return m if requested else refit_unasked(m, progress)
 
 
 def _parse_estimator(estimator: str | None, change: str | None) -> Estimator | None:
@@ -169,18 +167,6 @@ def _parse_estimator(estimator: str | None, change: str | None) -> Estimator | N
             )
         return None
     return estimator_named(estimator, change)
-
-
-def _refit_largest(m: MemoryMap, progress: bool | None) -> MemoryMap:
-    """The map with its most sensitive examples refitted, if one Newton step may overstate deviations.
-
-    Only for a model at the minimum of its training loss: otherwise a refit also contains the remaining training.
-    """
-    source = capabilities_of(require_origin(m).posterior).refit
-    if source is None or not_stationary(m) or not newton_step_unreliable(m):
-        return m
-    count = min(source.max_automatic_refits(), len(m))
-    return refit(m, top=count, progress=progress) if count else m
 
 
 def _positions(rows: Any, n: int) -> Array:

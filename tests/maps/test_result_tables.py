@@ -82,7 +82,7 @@ def dispersion(x, y, weight, delta, fitted):
 def least_squares(model, y, x=X, weight=WEIGHT, alpha=ALPHA):
     """A map of a Gaussian linear model and its dense twin."""
     model.fit(x, y, sample_weight=weight)
-    m = mm.memory_map(model, x, y, sample_weight=weight, ids=IDS)
+    m = mm.memory_map(model, x, y, sample_weight=weight, ids=IDS, estimator="cavity")
     b = coefficients(model)
     design, targets = np.column_stack([np.ones(len(x)), x]), np.reshape(y, (len(x), -1))
     delta = np.full(b.shape, alpha)
@@ -100,21 +100,21 @@ def at_the_bound():
 
 def poisson_case():
     model = PoissonRegressor(alpha=0.05, **TIGHT).fit(X, COUNTS, sample_weight=WEIGHT)
-    m = mm.memory_map(model, X, COUNTS, sample_weight=WEIGHT, ids=IDS)
+    m = mm.memory_map(model, X, COUNTS, sample_weight=WEIGHT, ids=IDS, estimator="cavity")
     return Case(m, linear(poisson(), ONES, COUNTS, WEIGHT, coefficients(model), penalty(0.05 * WEIGHT.sum())))
 
 
 def logistic_case():
     labels = np.array(["no", "yes"])[BITS]
     model = LogisticRegression(C=2.0, **TIGHT).fit(X, labels, sample_weight=WEIGHT)
-    m = mm.memory_map(model, X, labels, sample_weight=WEIGHT, ids=IDS)
+    m = mm.memory_map(model, X, labels, sample_weight=WEIGHT, ids=IDS, estimator="cavity")
     return Case(m, linear(bernoulli(), ONES, BITS, WEIGHT, coefficients(model), penalty(0.5)), ("no", "yes"))
 
 
 def softmax_case():
     labels = np.array(["b", "c", "a"])[THREE]
     model = LogisticRegression(C=2.0, **TIGHT).fit(X, labels, sample_weight=WEIGHT)
-    m = mm.memory_map(model, X, labels, sample_weight=WEIGHT, ids=IDS)
+    m = mm.memory_map(model, X, labels, sample_weight=WEIGHT, ids=IDS, estimator="cavity")
     codes = np.array([1, 2, 0])[THREE]
     return Case(m, linear(categorical(3), ONES, codes, WEIGHT, coefficients(model), penalty(0.5, 3)), ("a", "b", "c"))
 
@@ -122,7 +122,9 @@ def softmax_case():
 def binary_case():
     results = sm.GLM(BITS, ONES, family=sm.families.Binomial()).fit(tol=1e-14, maxiter=300, tol_criterion="params")
     b = results.params[:, None]
-    return Case(mm.memory_map(results), linear(bernoulli(), ONES, BITS, np.ones(N), b, penalty(0.0)))
+    return Case(
+        mm.memory_map(results, estimator="cavity"), linear(bernoulli(), ONES, BITS, np.ones(N), b, penalty(0.0))
+    )
 
 
 CASES = {

@@ -135,7 +135,7 @@ def _choose_examples(m: MemoryMap, k: int) -> MemoryMap:
     if k < 2:
         raise ValueError(f"k = {k}: expected at least 2 examples")
     ranked = m.top(len(m))["id"]
-    rest = np.random.default_rng(0).permutation(ranked[k // 2 :])
+    rest = np.random.default_rng(0).permutation(np.array(ranked[k // 2 :]))
     return m.select(np.concatenate([ranked[: k // 2], rest[: k - k // 2]]).tolist())
 
 

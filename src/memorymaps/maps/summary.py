@@ -122,6 +122,7 @@ def _warning_line(flag: Warn, count: int, n: int) -> str:
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes have few significant digits",
         Warn.FIRST_ORDER: "at or beyond the bound: first-order sizes, too small",
         Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or too few steps (refine, refit)",
+        Warn.LONG_STEP: "whose Newton step may be too long: read sizes as ranks, or refit(m, top=…)",
         Warn.PARETO_K: "with a Pareto-k above the limit of importance sampling: use more draws, or refit without them",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""

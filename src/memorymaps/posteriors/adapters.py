@@ -30,6 +30,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "arviz": ("memorymaps.models.draws.arviz_inference_data",),
     "xarray": ("memorymaps.models.draws.arviz_datatree",),
     "memorymaps.models.linear.newton_methods": ("memorymaps.models.linear.newton_methods",),
+    "memorymaps.models.linear.expected_information": ("memorymaps.models.linear.expected_information",),
     "memorymaps.nets": ("memorymaps.nets.register",),
 }
 

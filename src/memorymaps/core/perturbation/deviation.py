@@ -37,6 +37,9 @@ class Warn(enum.IntFlag):
     PARETO_K = 16
     """The Pareto k of importance sampling exceeds its limit: too few draws, or too influential an example."""
 
+    LONG_STEP = 32
+    """One Newton step may be too long here, and the example was not refitted: read sizes as ranks."""
+
     @property
     def labels(self) -> str:
         """Names of the flags, comma separated."""

@@ -25,6 +25,7 @@ from memorymaps.data.gather import check_training_data, gather_examples
 from memorymaps.data.indexed import ExamplesWithRows, InputsWithRows
 from memorymaps.data.views import with_inputs
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.models.kernels.kernel_refits import LatentProblem, LatentRefit
 from memorymaps.models.kernels.sklearn_gpr import (
     HYPERPARAMETERS_FIXED,
     METHODS,
@@ -120,7 +121,17 @@ def _classification(model: Any, examples: Examples) -> GramPosterior:
         notes=(HYPERPARAMETERS_FIXED, _MODE_NOTE, *note, *((_WHITE_NOISE_NOTE,) if has_white_noise else ())),
         methods=(*METHODS, "rasmussen2006gaussian"),
     )
-    return GramPosterior(likelihood, description, functools.partial(_latent_mode, binaries, x), parts)
+    refits = LatentRefit([_latent_problem(binary, part, x) for binary, part in zip(binaries, parts, strict=True)])
+    return GramPosterior(likelihood, description, functools.partial(_latent_mode, binaries, x), parts, refits=refits)
+
+
+def _latent_problem(binary: _BinaryClassifier, part: KernelOutput, x: Any) -> LatentProblem:
+    rows, fit = binary.rows, binary.fit
+    gram = part.gram
+    return LatentProblem(
+        rows, gram[np.ix_(rows, rows)], np.asarray(fit.y_train_, dtype=float), fit.y_train_ - fit.pi_,
+        lambda wanted: gram[np.ix_(wanted, rows)], binary.sign,
+    )  # fmt: skip
 
 
 def _multiclass_likelihood(model: Any) -> tuple[Likelihood, str, tuple[str, ...]]:

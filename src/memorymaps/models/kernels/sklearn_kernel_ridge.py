@@ -19,6 +19,7 @@ from memorymaps.models.kernels.kernel_functions import (
     require_fitted,
     with_raw_inputs,
 )
+from memorymaps.models.kernels.kernel_refits import GaussianRefit
 from memorymaps.models.sklearn_targets import numeric_target
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
@@ -56,6 +57,7 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
         residual_df=float(np.count_nonzero(weight) - effective[0]),
     )
     likelihood = Gaussian(description.dispersion or 1.0)
-    return GramPosterior(
+    found = GramPosterior(
         likelihood, description, lambda x: model.predict(features(x)).reshape(-1, y.shape[1]), kernel_outputs
     )
+    return dataclasses.replace(found, refits=GaussianRefit(found, examples))

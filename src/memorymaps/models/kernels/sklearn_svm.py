@@ -22,6 +22,7 @@ from memorymaps.core.likelihoods.output_codes import OneVsOne
 from memorymaps.data.class_labels import encode_labels
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_training_data
+from memorymaps.models.clone_refit import CloneRefit
 from memorymaps.models.kernels.gram_posterior import GramConditional, GramPosterior, Kernel, KernelOutput
 from memorymaps.models.kernels.kernel_functions import (
     feature_map,
@@ -36,6 +37,8 @@ from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_s
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
+
+_REFIT_TOLERANCE = 1e-6  # of refits: differences between two fits are what is measured
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -53,8 +56,8 @@ class SupportVectorPosterior(GramPosterior):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, and the dual variables."""
-        return Capabilities(covariance_root=self.covariance_root, subgradient=self.subgradient)
+        """Cross-covariances, refits, and the dual variables."""
+        return dataclasses.replace(super().capabilities, subgradient=self.subgradient)
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the variance of `f` due to the solver's tolerance."""
@@ -90,7 +93,8 @@ def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
     duals = np.zeros((len(data), 1))
     duals[model.support_, 0] = _dense(model.dual_coef_)[0]
     scaled = dataclasses.replace(loss, cost=loss.cost / phi)
-    return _svm_posterior(model, data, weight, scaled, duals, description)
+    found = _svm_posterior(model, data, weight, scaled, duals, description)
+    return dataclasses.replace(found, refits=_clone_refit(model, examples, data.inputs))
 
 
 def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> float:
@@ -120,7 +124,19 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
         dispersion_estimated=True,
         notes=() if classes == 2 else (loss.describe_outputs(model.classes_, "binary machines"),),
     )
-    return _svm_posterior(model, data, weight, scaled, duals, description)
+    found = _svm_posterior(model, data, weight, scaled, duals, description)
+    return dataclasses.replace(found, refits=_clone_refit(model, examples, data.inputs))
+
+
+def _clone_refit(model: Any, examples: Examples, x: Array) -> CloneRefit:
+    """Clones with the kernel's width fixed and the solver's tolerance tightened."""
+    settings: dict[str, Any] = {"tol": min(float(model.tol), _REFIT_TOLERANCE)}
+    if not callable(model.kernel):
+        settings["gamma"] = libsvm_gamma(model, x)
+    if isinstance(model, SVC):
+        settings |= {"decision_function_shape": "ovo", "break_ties": False, "class_weight": None}
+        return CloneRefit(model, examples, lambda fresh, inputs: fresh.decision_function(inputs), settings)
+    return CloneRefit(model, examples, lambda fresh, inputs: fresh.predict(inputs), settings)
 
 
 def _binary_duals(model: Any, n: int) -> Array:

@@ -8,8 +8,9 @@ posterior, for the others Laplace's approximation at the fitted parameters.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,19 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.covariance_roots import AnyCovarianceRoot, CoupledCurvature, IndependentCurvature
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
+from memorymaps.core.likelihoods.links import Identity
+from memorymaps.core.likelihoods.observed_information import ObservedInformation, has_observed_information
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.models.linear.concave_curvature import subtract_curvature
+from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
+from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
+
+_EXPECTED_NOTE = (
+    "Curvature: expected (Fisher) information, as asked for or as the observed one is not positive definite. The link "
+    "is not canonical: sizes are those of one scoring step, which may differ from a Newton step's."
+)
 
 
 @dataclass(frozen=True)
@@ -62,11 +72,18 @@ class LinearPosterior:
     coefficients: Array
     design: Callable[[Any], Array]
     structure: AnyCovarianceRoot
+    refits: Refit | None = field(default=None, kw_only=True)
+    with_expected_information: Callable[[], LinearPosterior] | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances and changes of parameters."""
-        return Capabilities(covariance_root=self.covariance_root, from_whitened=self.from_whitened)
+        """Cross-covariances, changes of parameters, and refits; by Newton's method where the loss is not quadratic."""
+        newton = self.refits if isinstance(self.refits, LinearRefit) else None
+        exact = is_quadratic(self.likelihood)
+        return Capabilities(
+            covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
+            newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
+        )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""
@@ -89,12 +106,15 @@ class _DataSums:
     curvature: IndependentCurvature | CoupledCurvature
     gradient: Array
     chi2: Array
+    concave: Array  # Σ w max(−∇²ℓ, 0) x xᵀ of each output [c, p, p]
     weight: float = 0.0
     n: int = 0
 
 
-def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
+def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> LinearPosterior:
     """Posterior of a fitted linear predictor from one pass over its training data.
+
+    `observed`: with the Hessian of the loss itself where it is positive definite, else with the expected one.
 
     Raises
     ------
@@ -102,24 +122,57 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
         Non-finite features or targets outside the support; more free parameters than examples where the
         noise has to be estimated.
     """
-    unit = _with_dispersion(model.likelihood, 1.0)
-    sums = _sum_over_data(model, unit, examples)
+    unit, sums, structure, estimated = _information(model, examples, observed)
     penalty = model.penalty(sums.weight)
-    structure, estimated = sums.curvature.posterior_root(penalty, model.free)
     gradient = sums.gradient + penalty * model.coefficients
     effective = structure.effective_parameters(penalty)
     phi, df = _dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
     distance = np.linalg.norm(structure.whiten(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
-    description = _describe(model, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
-    likelihood = _with_dispersion(model.likelihood, phi)
-    return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scale_outputs(scale))
+    description = _describe(model, unit, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
+    likelihood = _with_dispersion(unit, phi)
+    load = functools.partial(_training_rows, model, examples)
+    refits = LinearRefit(unit, model.coefficients, penalty, structure, load, sums.n)
+    return LinearPosterior(
+        likelihood, description, model.coefficients, model.design, structure.scale_outputs(scale), refits=refits,
+        with_expected_information=functools.partial(laplace, model, examples, observed=False),
+    )  # fmt: skip
+
+
+def is_quadratic(likelihood: Likelihood) -> bool:
+    """Whether one Newton step reaches the optimum: a Gaussian with the identity link."""
+    return isinstance(likelihood, Gaussian) and isinstance(likelihood.link, Identity)
+
+
+def _training_rows(model: LinearModel, examples: Examples) -> TrainingRows:
+    whole = examples.take(np.arange(len(examples)))
+    return TrainingRows.of(model.design, [whole], model.coefficients.shape[1])
+
+
+def _information(
+    model: LinearModel, examples: Examples, observed: bool
+) -> tuple[Likelihood, _DataSums, AnyCovarianceRoot, Array]:
+    """The likelihood of unit dispersion, sums, `S^{-1/2}`, and which parameters are estimated.
+
+    With observed information where it is positive definite, else with the expected one.
+    """
+    unit = _with_dispersion(model.likelihood, 1.0)
+    if observed and isinstance(unit, ExponentialFamily) and has_observed_information(unit):
+        hessian = ObservedInformation(unit)
+        sums = _sum_over_data(model, hessian, examples)
+        convex, estimated = sums.curvature.posterior_root(model.penalty(sums.weight), model.free)
+        root = subtract_curvature(convex, sums.concave)
+        if root is not None:
+            return hessian, sums, root, estimated
+    sums = _sum_over_data(model, unit, examples)
+    return unit, sums, *sums.curvature.posterior_root(model.penalty(sums.weight), model.free)
 
 
 def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> _DataSums:
     p, c = model.coefficients.shape
-    kind = IndependentCurvature if isinstance(unit, ExponentialFamily) else CoupledCurvature
-    sums = _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c))
+    independent = isinstance(unit, (ExponentialFamily, ObservedInformation))
+    kind = IndependentCurvature if independent else CoupledCurvature
+    sums = _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c), np.zeros((c, p, p)))
     for batch in examples:
         _add_batch(sums, model, unit, batch)
     return sums
@@ -131,9 +184,15 @@ def _add_batch(sums: _DataSums, model: LinearModel, unit: Likelihood, batch: Bat
     error = weight[:, None] * unit.error(f, batch.target)
     sums.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
     sums.gradient += x.T @ error
-    if isinstance(unit, ExponentialFamily):
-        unit_variance = unit.unit_variance(unit.mean(f))
-        sums.chi2 += np.sum(weight[:, None] * unit.residual(f, batch.target) ** 2 / unit_variance, axis=0)
+    if isinstance(unit, ObservedInformation):
+        concave = weight[:, None] * unit.concave_diagonal(f, batch.target)
+        sums.concave += np.stack(
+            [(x.T * column) @ x if np.any(column) else 0 * sums.concave[0] for column in concave.T]
+        )
+    family = model.likelihood
+    if isinstance(family, ExponentialFamily) and model.dispersion is None and not model.dispersion_known:
+        unit_variance = family.unit_variance(family.mean(f))
+        sums.chi2 += np.sum(weight[:, None] * family.residual(f, batch.target) ** 2 / unit_variance, axis=0)
     sums.weight += float(np.sum(weight))
     sums.n += int(np.count_nonzero(weight))
 
@@ -147,6 +206,8 @@ def _outputs(model: LinearModel, batch: Batch) -> tuple[Array, Array, Array]:
 
 
 def _with_dispersion(likelihood: Likelihood, phi: float | tuple[float, ...]) -> Likelihood:
+    if isinstance(likelihood, ObservedInformation):
+        return ObservedInformation(_with_dispersion(likelihood.likelihood, phi))  # type: ignore[arg-type]
     if not isinstance(likelihood, ExponentialFamily):
         return likelihood
     changed: Likelihood = dataclasses.replace(likelihood, dispersion=phi)  # type: ignore[type-var]  # an abstract base
@@ -169,8 +230,13 @@ def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[
     return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
 
 
+def _kind_of_information(unit: Likelihood) -> str:
+    return "observed" if isinstance(unit, ObservedInformation) else "Fisher"
+
+
 def _describe(
     model: LinearModel,
+    unit: Likelihood,
     structure: AnyCovarianceRoot,
     estimated: Array,
     effective: float,
@@ -179,7 +245,7 @@ def _describe(
     distance: float,
 ) -> Description:
     names = np.asarray(model.parameters, dtype=object)
-    exact = isinstance(model.likelihood, Gaussian)
+    exact = is_quadratic(model.likelihood)
     at_zero = int(np.size(model.free) - np.count_nonzero(model.free))
     aliased = tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
     coverage = [f"{np.count_nonzero(estimated)} of {np.size(estimated)} coefficients: exact, full covariance"]
@@ -187,7 +253,7 @@ def _describe(
     coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
     return Description(
         model=model.name,
-        posterior="exact Gaussian" if exact else "Laplace, full Fisher information",
+        posterior="exact Gaussian" if exact else f"Laplace, full {_kind_of_information(unit)} information",
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
         algorithm="Newton's method (the fitted optimum)",
@@ -201,6 +267,6 @@ def _describe(
         dispersion_estimated=not model.dispersion_known,
         residual_df=df,
         distance=distance,
-        notes=model.notes,
+        notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )

@@ -22,11 +22,13 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gamma, Gaussian, InverseGaussian, Poisson, Tweedie
 from memorymaps.core.likelihoods.links import Identity, Log
 from memorymaps.data.examples import Examples
+from memorymaps.models.clone_refit import CloneRefit, without_class_weight
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors.registry import posterior, training_data
 
+_REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-10, 100_000
 Penalty = Callable[[float], Any]  # total weight → δ, a number for all outputs or one each
 
 _SQUARED = (sk.LinearRegression, sk.Ridge, sk.RidgeCV, sk.Lasso, sk.LassoCV, sk.ElasticNet, sk.ElasticNetCV)
@@ -241,7 +243,35 @@ def _format_numbers(values: Array) -> str:
 
 def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     _check(model)
-    return laplace(_translate(model), examples)
+    found = laplace(_translate(model), examples)
+    template = _constrained(model)
+    if template is None:
+        return found
+    settings: dict[str, Any] = {"tol": _REFIT_TOLERANCE, "max_iter": _REFIT_ITERATIONS}
+    settings = {name: value for name, value in settings.items() if name in template.get_params()}
+    held = functools.partial(_held_alpha, template)
+    outputs = lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh)  # noqa: E731
+    refits = CloneRefit(template, examples, outputs, settings | without_class_weight(template), held)
+    return dataclasses.replace(found, refits=refits)
+
+
+def _constrained(model: Any) -> Any:
+    """The estimator to clone where coefficients are held at zero (L1, signs), with the fit's choices; else `None`."""
+    if isinstance(model, (sk.ElasticNet, sk.ElasticNetCV, sk.LassoCV)):
+        alpha = float(getattr(model, "alpha_", getattr(model, "alpha", np.nan)))
+        l1 = float(getattr(model, "l1_ratio_", getattr(model, "l1_ratio", 1.0)))
+        positive, selection = bool(model.positive), model.selection
+        return sk.ElasticNet(
+            alpha=alpha, l1_ratio=l1, fit_intercept=model.fit_intercept, positive=positive, selection=selection
+        )
+    if isinstance(model, _LOGISTIC):
+        return model if _l1_ratio(model) > 0 and isinstance(model, sk.LogisticRegression) else None
+    return model if getattr(model, "positive", False) else None
+
+
+def _held_alpha(template: Any, share: float) -> dict[str, Any]:
+    """`alpha` of the elastic net is a penalty per unit of weight."""
+    return {"alpha": template.alpha / share} if isinstance(template, sk.ElasticNet) else {}
 
 
 def regression_data(model: Any, examples: Examples | None) -> Examples:

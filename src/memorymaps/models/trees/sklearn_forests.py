@@ -28,6 +28,7 @@ from memorymaps.models.trees.training_leaves import (
     consecutive_indices,
     pearson_dispersion,
 )
+from memorymaps.models.trees.tree_refits import ForestRefit
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -74,9 +75,16 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     unit_variance = np.divide(leverage_share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
     phi = np.ones(f.shape[1]) if is_classifier else np.broadcast_to(likelihood.dispersion, f.shape[1])
     variance = unit_variance[:, None, None] * np.diag(phi)
-    return LeafPosterior(
-        likelihood, _describe(model, forest, likelihood), f, variance, values.ravel(), _ForestLeafModel(forest)
+    trees = tuple(getattr(model, "estimators_", [model]))
+    refits = ForestRefit(
+        trees,
+        forest.bag_weight,
+        data.target,
+        examples,
+        lambda tree, x: tree.predict_proba(x) if is_classifier else tree.predict(x),
     )
+    description = _describe(model, forest, likelihood)
+    return LeafPosterior(likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits)
 
 
 def _leaves(model: Any, inputs: Any) -> Array:
