@@ -155,6 +155,8 @@ def memory_map(
         outputs=outputs,
         fingerprint=str(drawn.fingerprint),
         versions=versions(model),
+        weights_are_precisions=source.likelihood.weights_are_precisions,
+        loss_is_density=source.likelihood.is_density,
     )
     m = MemoryMap(table, provenance, origin)
     return m if chosen else _refit_largest(m, progress)

@@ -202,6 +202,7 @@ def _compared(m: MemoryMap, chosen: MemoryMap, at: Array, journal: Journal) -> R
     assert m.origin is not None
     likelihood, rows = m.origin.posterior.likelihood, chosen["row"]
     y, before = np.asarray(m.origin.examples.take(rows).target), journal.result(-1, rows)[0]
+    weight = np.asarray(chosen["weight"] if "weight" in chosen else np.ones(len(rows)), dtype=float)
     after = np.stack([journal.result(int(row), rows[k : k + 1])[0][0] for k, row in enumerate(rows)])
     moved = at + (after - before)  # the recipe's own drift is not the example's doing
     mean = likelihood.mean
@@ -211,7 +212,7 @@ def _compared(m: MemoryMap, chosen: MemoryMap, at: Array, journal: Journal) -> R
         "estimate": chosen["sensitivity"],
         "truth": np.sum(np.abs(mean(moved) - mean(at)), axis=-1),
         "loo_loss": chosen["loo_loss"],
-        "true_loo_loss": likelihood.nll(moved, y),
+        "true_loo_loss": likelihood.example_loss(moved, y, weight),
     }
     drift = float(np.max(np.sum(np.abs(mean(before) - mean(at)), axis=-1)))
     return RetrainCheck(pa.table(table), drift)

@@ -20,7 +20,7 @@ _WIDE = 100  # outputs up to which a map keeps a column for each of them
 def columns_of(at: Local | Sketched, effect: Perturbation, description: Description) -> dict[str, Array]:
     """One batch's rows, in the order of `maps.COLUMNS`; ids and rows are the caller's."""
     mean, residual = at.likelihood.mean(at.f), at.likelihood.residual(at.f, at.y)
-    loss, without = at.likelihood.nll(at.f, at.y), loo_loss(at, effect.deviation)
+    loss, without = at.likelihood.example_loss(at.f, at.y, at.weight), loo_loss(at, effect.deviation)
     loo_mean = mean + effect.change
     labels = _Labels(at.likelihood, description)
     columns = {

@@ -32,7 +32,8 @@ class LeaveOut:
 
     Columns: `group`; `size`; `leverage` (Σ of members); `sensitivity` (Σ of the members' changes of prediction);
     `loss`, `leave_out_loss` (members' mean loss before and after); `rest_sensitivity` (Σ of everybody else's
-    changes); `rest_loss`, `rest_leave_out_loss` (everybody else's mean loss before and after).
+    changes); `rest_loss`, `rest_leave_out_loss` (everybody else's mean loss before and after). Means are weighted:
+    an example of weight `w` counts as `w` examples, unless weights are precisions.
     """
 
     table: pa.Table
@@ -124,28 +125,31 @@ class _Effects:
         self._inside = np.zeros((n, len(members)), dtype=bool)
         for k, rows in enumerate(members):
             self._inside[rows, k] = True
-        self._sums = np.zeros((7, len(members)))
+        self._sums = np.zeros((9, len(members)))
 
     def add(self, start: int, deviation: Array, at: Any) -> None:
         """Take in a batch with deviations `[n, c, groups]`."""
         inside = self._inside[start : start + len(deviation)]
-        loss, mean = at.likelihood.nll(at.f, at.y), at.likelihood.mean(at.f)
+        loss, mean = at.likelihood.example_loss(at.f, at.y, at.weight), at.likelihood.mean(at.f)
+        counts = (at.weight > 0) * 1.0 if at.likelihood.weights_are_precisions else at.weight
         for k in range(deviation.shape[-1]):
             moved = at.f + deviation[..., k]
             change = np.sum(np.abs(at.likelihood.mean(moved) - mean), axis=1)
-            rows = np.stack([change, loss, at.likelihood.nll(moved, at.y)])
-            self._sums[:3, k] += rows @ inside[:, k]
-            self._sums[3:6, k] += rows @ ~inside[:, k]
-            self._sums[6, k] += at.leverage @ inside[:, k]
+            after = at.likelihood.example_loss(moved, at.y, at.weight)
+            rows = np.stack([change, counts * loss, counts * after, counts])
+            self._sums[:4, k] += rows @ inside[:, k]
+            self._sums[4:8, k] += rows @ ~inside[:, k]
+            self._sums[8, k] += at.leverage @ inside[:, k]
 
     def columns(self) -> dict[str, Array]:
         """The columns of `LeaveOut`."""
-        size = np.count_nonzero(self._inside, axis=0)
-        rest = len(self._inside) - size
         s = self._sums
+        with np.errstate(invalid="ignore"):  # nobody with weight: no mean
+            means = np.stack([s[1], s[2], s[5], s[6]]) / np.stack([s[3], s[3], s[7], s[7]])
         return {
-            "size": size, "leverage": s[6], "sensitivity": s[0], "loss": s[1] / size, "leave_out_loss": s[2] / size,
-            "rest_sensitivity": s[3], "rest_loss": s[4] / rest, "rest_leave_out_loss": s[5] / rest,
+            "size": np.count_nonzero(self._inside, axis=0), "leverage": s[8], "sensitivity": s[0], "loss": means[0],
+            "leave_out_loss": means[1], "rest_sensitivity": s[4], "rest_loss": means[2],
+            "rest_leave_out_loss": means[3],
         }  # fmt: skip
 
 

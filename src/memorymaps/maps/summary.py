@@ -52,7 +52,7 @@ def summarise(m: ExampleTable) -> Summary:
         ("Scores (unit, sign)", _units()),
         ("Complexity", _complexity(m)),
         ("Memory", _memory(m)),
-        ("Leave-one-out", (str(leave_one_out(m)),)),
+        ("Leave-one-out", (str(leave_one_out(m)), *_not_a_density(m))),
         ("Warnings", warnings_of(m)),
     ]
     return Summary(tuple(sections))
@@ -64,6 +64,14 @@ def _what(m: ExampleTable) -> tuple[str, ...]:
     lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
     lines += [f"prior: {d.prior}", f"estimator: {m.provenance.estimator}", *d.coverage, *d.notes]
     return tuple(lines)
+
+
+def _not_a_density(m: ExampleTable) -> tuple[str, ...]:
+    if m.provenance.loss_is_density:
+        return ()
+    return (
+        "losses are no log densities (quasi-likelihood, half deviance, another loss): only differences have a meaning",
+    )
 
 
 def _units() -> tuple[str, ...]:

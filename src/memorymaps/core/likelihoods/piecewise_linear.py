@@ -75,6 +75,11 @@ class Kinked(Likelihood):
         none = 0 * f
         return self.smoothed(f - tolerance, y, none)[1], self.smoothed(f + tolerance, y, none)[1]
 
+    @property
+    def is_density(self) -> bool:
+        """No: `exp(−ℓ)` is not normalised."""
+        return False
+
     def nll(self, f: Array, y: Array) -> Array:
         """The loss, `[n]`."""
         return array_namespace(f).sum(self.smoothed(f, y, 0 * f)[0], axis=-1)
@@ -119,6 +124,11 @@ class Smoothed(Likelihood):
     def _smoothed(self, f: Array, y: Array) -> tuple[Array, Array, Array]:
         xp = array_namespace(f)
         return self.loss.smoothed(f, y, xp.sqrt(xp.clip(xp.linalg.diagonal(self.variance), min=0)))
+
+    @property
+    def is_density(self) -> bool:
+        """No: `exp(−ℓ)` is not normalised."""
+        return False
 
     def nll(self, f: Array, y: Array) -> Array:
         """The loss itself."""

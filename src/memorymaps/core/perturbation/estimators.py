@@ -189,7 +189,7 @@ def perturb(at: Local | Sketched, estimator: Estimator) -> Perturbation:
 
 def loo_loss(at: BatchStatistics, deviation: Array) -> Array:
     """`ℓ_i(f_i + Δf_i)`: `[n]`, in nats [MPE Eq. 15]."""
-    return at.likelihood.nll(at.f + deviation, at.y)
+    return at.likelihood.example_loss(at.f + deviation, at.y, at.weight)
 
 
 def memorization(loss: Array, loo_loss: Array) -> Array:

@@ -18,6 +18,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvature, Structure
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
+from memorymaps.core.likelihoods.links import Identity
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
@@ -179,7 +180,7 @@ def _describe(
     distance: float,
 ) -> Description:
     names = np.asarray(model.parameters, dtype=object)
-    exact = isinstance(model.likelihood, Gaussian)
+    exact = isinstance(model.likelihood, Gaussian) and isinstance(model.likelihood.link, Identity)
     at_zero = int(np.size(model.free) - np.count_nonzero(model.free))
     aliased = tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
     coverage = [f"{np.count_nonzero(estimated)} of {np.size(estimated)} coefficients: exact, full covariance"]

@@ -5,6 +5,7 @@ The ancillary parameters of a fit (σ², dispersion, the negative binomial's α)
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import (
     Bernoulli,
+    DispersionFamily,
     ExponentialFamily,
     Gamma,
     Gaussian,
@@ -97,7 +99,15 @@ def _glm_likelihood(results: Any) -> Likelihood:
             f"Binomial with link {type(family.link).__name__} does not keep probabilities between 0 and 1, which a "
             "map needs when it leaves examples out: use Logit, Probit or CLogLog",
         )
-    return _FAMILIES[type(family)](family)(link=link)
+    return _with_counts(results.model, _FAMILIES[type(family)](family)(link=link))
+
+
+def _with_counts(model: Any, likelihood: Likelihood) -> Likelihood:
+    """The likelihood of a fit whose weights are `freq_weights`: numbers of equal rows, not precisions."""
+    counts = np.any(np.asarray(model.freq_weights) != 1) and np.all(np.asarray(model.var_weights) == 1)
+    if counts and isinstance(likelihood, DispersionFamily):
+        return dataclasses.replace(likelihood, counts=True)  # type: ignore[type-var]  # an abstract base
+    return likelihood
 
 
 # --- translation of models -------------------------------------------------------------------------------------------

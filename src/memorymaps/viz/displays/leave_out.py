@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from memorymaps.maps.group_removal import LeaveOut
+from memorymaps.maps.loo_averages import loss_weights
 from memorymaps.viz.displays.base import Display, named, refuse_empty
 from memorymaps.viz.displays.log_scales import spans_decades
 from memorymaps.viz.displays.point_labels import names
@@ -36,6 +37,7 @@ class LeaveOutDisplay(Display):
         """
         refuse_empty(m)
         data = pd.DataFrame({name: m[name] for name in ("id", "loss", "loo_loss", "sensitivity")})
+        data["weight"] = loss_weights(m)
         data["labelled"] = (data["loo_loss"] - data["loss"]).rank(ascending=False, method="first") <= label
         made = cls(data, named(m, int(np.count_nonzero(~np.isfinite(data["loo_loss"])))))
         made.plot(ax)
@@ -62,7 +64,7 @@ class LeaveOutDisplay(Display):
     def _means(self, ax: Any, good: pd.DataFrame) -> None:
         low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
         ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
-        seen, unseen = good["loss"].mean(), good["loo_loss"].mean()
+        seen, unseen = (np.average(good[name], weights=good["weight"]) for name in ("loss", "loo_loss"))
         ax.axvline(seen, ls=":", lw=1, color=PALETTE[2], label=f"mean seen {seen:.3g}")
         ax.axhline(unseen, ls="--", lw=1, color=PALETTE[1], label=f"mean left out {unseen:.3g}")
 

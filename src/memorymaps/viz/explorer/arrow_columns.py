@@ -74,7 +74,6 @@ def joined(m: MemoryMap, other: MemoryMap) -> Array:
     return np.asarray(pd.Index(other["id"].tolist()).get_indexer(m["id"].tolist()))
 
 
-def mean(values: Array) -> float | None:
-    """The mean of the finite ones, if there are any."""
-    finite = values[np.isfinite(values)]
-    return float(np.mean(finite)) if len(finite) else None
+def finite(value: float) -> float | None:
+    """A number that JSON has, or None."""
+    return float(value) if np.isfinite(value) else None

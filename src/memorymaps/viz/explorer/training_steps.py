@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.loo_averages import weighted_mean
 from memorymaps.maps.trajectory import Trajectory
-from memorymaps.viz.explorer.arrow_columns import MISSING, Columns, joined, mean, text
+from memorymaps.viz.explorer.arrow_columns import MISSING, Columns, finite, joined, text
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -58,12 +59,12 @@ def _recorded(m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMap], mo
         losses = trajectory.losses()
         for step in _thinned(trajectory.steps, most):
             row = losses.loc[step]
-            known = {name: mean(np.atleast_1d(row[name])) for name in ("loss", "loo_loss", "test_loss", "effective")}
+            known = {name: finite(row[name]) for name in ("loss", "loo_loss", "test_loss", "effective")}
             yield _step(m, trajectory.at(step), f"step {step:,}", known)
         return
     for name in _thinned(trajectory, most):
         other = trajectory[name]
-        known = {"loss": mean(other["loss"]), "loo_loss": mean(other["loo_loss"]), "test_loss": None}
+        known = {name: finite(weighted_mean(other, other[name])) for name in ("loss", "loo_loss")} | {"test_loss": None}
         effective = float(np.nansum(other["leverage"])) if np.all(np.isfinite(other["leverage"])) else None
         yield _step(m, other, name, known | {"effective": effective})
 
