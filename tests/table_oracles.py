@@ -14,7 +14,7 @@ BOUND, NEAR_SINGULAR = 1, 2
 
 @dataclass(frozen=True)
 class Loss:
-    """One example's loss in nats, given its weight, mean `[c]`, gradient `[c]` and Fisher information `[c, c]` at outputs `f [c]`."""
+    """Loss in nats of one example of a weight; mean `[c]`, gradient `[c]`, Fisher information `[c, c]` at `f [c]`."""
 
     nll: Callable[[Any, Any, float], float]
     mean: Callable[[Any], Any]

@@ -15,7 +15,7 @@ from memorymaps.analysis.refinement import require_origin
 from memorymaps.analysis.refitting import refit
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.estimators import Estimator, estimator_named, perturb
-from memorymaps.data.coercion import as_array, check_unique
+from memorymaps.data.coercion import as_array, check_unique, checked_ids
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.views import Subset, WithColumns
@@ -106,7 +106,8 @@ def memory_map(
         of arrays), or `ParquetExamples`, or any `Examples`; for networks a dataset, a loader or batches, which hold
         their targets; nothing for statsmodels results, which keep theirs.
     target : `[n]` or `[n, c]`, as passed to `fit`.
-    ids : `[n]` unique names of the examples; default: a data frame's index, else row numbers.
+    ids : `[n]` unique names of the examples; default: a data frame's index, else row numbers. Alone, without `data`,
+        for models that carry their training data.
     sample_weight : `[n]`, as passed to `fit`.
     offset : `[n]`, added to the model's output.
     likelihood : for models that do not say it themselves: `"categorical"`, `"gaussian"`, … or a `Likelihood`.
@@ -140,7 +141,7 @@ def memory_map(
     chosen = _asked_for(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     given = _as_examples(model, data, target, (ids, sample_weight, offset))
-    examples = _CheckedExamples(training_data(model, given), progress)
+    examples = _CheckedExamples(_carried_or_given(model, given, ids), progress)
     source = posteriors.posterior(model, examples)
     used = chosen or Estimator(source.description.estimator)
     origin = Origin(source, examples)
@@ -217,8 +218,8 @@ def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
 def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) -> Examples | None:
     brought = any(value is not None for value in (target, *columns))
     if data is None:
-        if brought:
-            raise ValueError("targets, ids, weights or an offset without inputs: call memory_map(model, X, y, …)")
+        if any(value is not None for value in (target, *columns[1:])):
+            raise ValueError("targets, weights or an offset without inputs: call memory_map(model, X, y, …)")
         return None
     if isinstance(data, Examples):
         if brought:
@@ -228,6 +229,14 @@ def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, An
         return ArrayExamples.of(data, target, *columns)
     found: Examples = examples_for(model, data)
     return WithColumns.of(found, *columns) if brought else found
+
+
+def _carried_or_given(model: Any, given: Examples | None, ids: Any) -> Examples:
+    """The examples as training saw them; those that a model carries with it under the `ids` that were given."""
+    found: Examples = training_data(model, given)
+    if given is None and ids is not None:
+        return WithColumns(found, checked_ids(ids, None, len(found)))
+    return found
 
 
 def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, at: Any) -> dict[str, Array]:

@@ -47,7 +47,7 @@ def test_counts_are_the_rows_written_out(name):
     a, b = short.leave_one_out(), long.leave_one_out()
     close([a.loss, a.score, a.weight], [b.loss, b.score, F.sum()], 1e-6)
     # a row that stands for several is left out with all of them
-    groups = long.leave_out({str(i): np.flatnonzero(OWNER == i).tolist() for i in range(N)})
+    groups = long.leave_out({str(i): np.flatnonzero(i == OWNER).tolist() for i in range(N)})
     close(short["loo_loss"], groups["leave_out_loss"], 1e-6)
     close(a.loo_loss, np.average(groups["leave_out_loss"], weights=F), 1e-6)
     # groups
@@ -89,7 +89,7 @@ def test_left_out_loss_with_the_scale_refitted(weight):
 def test_left_out_loss_with_the_scale_refitted_of_counts_takes_all_rows():
     m = mm.memory_map(sm.GLM(Y, ONES, freq_weights=F).fit())
     for i in (0, 11):
-        keep = OWNER != i
+        keep = i != OWNER
         refit = sm.OLS(Y[OWNER][keep], ONES[OWNER][keep]).fit()
         expected = -stats.norm.logpdf(Y[i], ONES[i] @ refit.params, math.sqrt(refit.scale))
         close(loo_loss_scale_refitted(m)[i], expected, 1e-7)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from scipy.stats import spearmanr
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.ids import check_same_examples, positions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,13 +79,16 @@ class Comparison:
     __repr__ = __str__
 
 
-def compare(a: MemoryMap, b: MemoryMap) -> Comparison:
+def compare(a: MemoryMap, b: MemoryMap, *, targets_changed: bool = False) -> Comparison:
     """Join two maps by id and compare their scores.
+
+    Maps joined by row numbers, which they have where no ids were given, must have the same targets, unless these
+    `targets_changed` between the maps (corrected labels).
 
     Raises
     ------
     ValueError
-        No id in common, or ids of different kinds.
+        No id in common, ids of different kinds, or joined by row numbers and the targets differ.
 
     Examples
     --------
@@ -98,10 +102,18 @@ def compare(a: MemoryMap, b: MemoryMap) -> Comparison:
     """
     kinds = [m.table.schema.field("id").type for m in (a, b)]
     if kinds[0] != kinds[1]:
-        raise ValueError(f"ids of different kinds, {kinds[0]} and {kinds[1]}: give both maps the same ids")
+        raise ValueError(
+            f"ids of different kinds, {kinds[0]} and {kinds[1]}: pass memory_map(…, ids=…) the same names in both maps"
+        )
     joined = _scores(a, "a").join(_scores(b, "b"), keys="id", join_type="inner").sort_by("id")
     if joined.num_rows == 0:
-        raise ValueError("the two maps have no id in common")
+        raise ValueError(
+            f"the two maps have no id in common: {a['id'][:2].tolist()} … and {b['id'][:2].tolist()} …. Pass "
+            "memory_map(…, ids=…) the same names in both"
+        )
+    if not targets_changed:
+        shared = np.asarray(joined.column("id").combine_chunks())
+        check_same_examples(a, b, (positions(a, shared), positions(b, shared)))
     totals = (float(np.sum(a["leverage"])), float(np.sum(b["leverage"])))
     return Comparison(joined, len(a) - joined.num_rows, len(b) - joined.num_rows, totals)
 

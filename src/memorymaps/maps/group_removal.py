@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.group_removal import group_coordinates
+from memorymaps.maps.ids import positions
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
 
@@ -165,11 +166,7 @@ def resolve_groups(m: ExampleTable, groups: Any) -> dict[str, Array]:
 def _mapped(m: ExampleTable, groups: Mapping[Any, Any]) -> dict[str, Array]:
     if not groups:
         raise ValueError("no groups given")
-    position = {value: row for row, value in enumerate(m["id"].tolist())}
-    missing = [value for ids in groups.values() for value in ids if value not in position]
-    if missing:
-        raise KeyError(f"{len(missing)} id(s) are not in this map: {missing[:5]}")
-    return {str(name): np.unique([position[value] for value in ids]) for name, ids in groups.items()}
+    return {str(name): np.unique(positions(m, ids)) for name, ids in groups.items()}
 
 
 def _labelled(m: ExampleTable, groups: Any) -> dict[str, Array]:

@@ -244,6 +244,22 @@ def check_data(model: Any) -> None:
         )
 
 
+def refuse_other_data(model: Any, examples: Examples | None) -> None:
+    """Raise `ValueError` if results have lost their training data, or others are given."""
+    check_data(model)
+    if examples is not None:
+        raise ValueError(
+            "statsmodels results carry their training data: call memory_map(results), or memory_map(results, ids=…), "
+            "without X and y"
+        )
+
+
+def row_ids(model: Any) -> Any:
+    """The data frame's index, or row numbers."""
+    labels = model.data.row_labels
+    return np.arange(len(model.endog)) if labels is None else labels
+
+
 def _offset(model: Any) -> Array | None:
     """Offset plus log exposure, as in the linear predictor; `None` if zero."""
     parts = [getattr(model, name, None) for name in ("offset", "exposure")]
@@ -254,14 +270,11 @@ def _offset(model: Any) -> Array | None:
 @training_data.register(ResultsWrapper)
 @training_data.register(LikelihoodModelResults)
 def _data(results: Any, examples: Examples | None) -> Examples:
-    if examples is not None:
-        raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
     model = results.model
-    check_data(model)
+    refuse_other_data(model, examples)
     _translate(model, results)  # raises for unsupported models before the data is read
-    return ArrayExamples.of(
-        model.exog, model.endog, ids=model.data.row_labels, sample_weight=_weight(model), offset=_offset(model)
-    )
+    ids = row_ids(model)
+    return ArrayExamples.carried(model.exog, model.endog, ids, _weight(model), _offset(model))
 
 
 @posterior.register(ResultsWrapper)

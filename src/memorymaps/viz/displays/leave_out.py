@@ -64,7 +64,8 @@ class LeaveOutDisplay(Display):
     def _means(self, ax: Any, good: pd.DataFrame) -> None:
         low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
         ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
-        seen, unseen = (np.average(good[name], weights=good["weight"]) for name in ("loss", "loo_loss"))
+        weight = good["weight"] / (good["weight"].sum() or np.nan)
+        seen, unseen = ((weight * good[name]).sum(min_count=1) for name in ("loss", "loo_loss"))
         ax.axvline(seen, ls=":", lw=1, color=PALETTE[2], label=f"mean seen {seen:.3g}")
         ax.axhline(unseen, ls="--", lw=1, color=PALETTE[1], label=f"mean left out {unseen:.3g}")
 

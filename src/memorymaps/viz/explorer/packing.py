@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.ids import check_same_examples
 from memorymaps.maps.table import COLUMNS
 from memorymaps.viz.explorer.arrow_columns import Columns, joined, text
 from memorymaps.viz.explorer.group_table import groups_of
@@ -132,6 +133,7 @@ def _add_other(columns: Columns, m: MemoryMap, options: ExplorerOptions) -> list
     rows = joined(m, other)
     if np.all(rows < 0):
         raise ValueError("the compared map shares no id with this one: maps are linked by id")
+    check_same_examples(m, other, (np.flatnonzero(rows >= 0), rows[rows >= 0]))
     for score in ("leverage", "error", "sensitivity"):
         values = np.where(rows >= 0, other[score][np.maximum(rows, 0)], np.nan)
         columns.add(f"{score}@1", values, shown=score)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.ids import check_same_examples
 from memorymaps.maps.loo_averages import weighted_mean
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.explorer.arrow_columns import MISSING, Columns, finite, joined, text
@@ -73,6 +74,7 @@ def _step(m: MemoryMap, other: MemoryMap, name: str, losses: dict[str, float | N
     rows = joined(m, other)
     if np.any(rows < 0):
         raise ValueError(f"step {name!r} lacks {np.count_nonzero(rows < 0):,} of the map's {len(m):,} ids")
+    check_same_examples(m, other, (np.arange(len(m)), rows))
     return _Step(name, {axis: other[axis][rows] for axis in _AXES}, losses)
 
 
