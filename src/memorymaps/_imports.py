@@ -49,8 +49,8 @@ def require(module: str) -> ModuleType:
         raise ImportError(f"this needs the package {missing!r}, which is not installed: {line}") from error
 
 
-def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Any]:
-    """`__getattr__` and `__dir__` of a package whose public names live in the modules `homes[name]`.
+def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Any]:
+    """`__getattr__` and `__dir__` of a package whose public names live in the modules `modules[name]`.
 
     A home with a colon, `module:`, stands for the module itself. A missing optional library is an `ImportError` that
     names the `pip` line.
@@ -63,10 +63,10 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
     """
 
     def get(name: str) -> Any:
-        if name not in homes:
+        if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = homes[name]
+        home = modules[name]
         module = require(home.removesuffix(":"))
         return module if home.endswith(":") else getattr(module, name)
 
-    return get, lambda: sorted(homes)
+    return get, lambda: sorted(modules)

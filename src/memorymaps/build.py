@@ -1,4 +1,4 @@
-"""From a model and its training data to a memory map: two streamed passes, in bounded memory."""
+"""`memory_map`: from a model and its training data to a memory map, in streamed passes with bounded memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from memorymaps.data.coercion import as_array, check_unique, checked_ids
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.views import Subset, WithColumns
-from memorymaps.maps.columns import columns_of, record_of
+from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
 from memorymaps.maps.summary import newton_step_unreliable, not_stationary
@@ -31,7 +31,7 @@ from memorymaps.posteriors.registry import examples_for, training_data
 
 @dataclass
 class _CheckedExamples(Examples):
-    """Examples that must come the same in every complete pass (checked, never assumed), with a bar for each."""
+    """Examples that are checked to be the same in every complete pass, with a progress bar for each pass."""
 
     source: Examples
     progress: bool | None = None
@@ -42,24 +42,24 @@ class _CheckedExamples(Examples):
         return len(self.source)
 
     def __iter__(self) -> Iterator[Batch]:
-        seen = [hashlib.blake2b(digest_size=8) for _ in range(3)]
+        hashes = [hashlib.blake2b(digest_size=8) for _ in range(3)]
         with self._bar() as bar:
             for batch in self.source:
-                for column, values in zip(seen, (batch.ids, batch.target, batch.weight), strict=True):
+                for column, values in zip(hashes, (batch.ids, batch.target, batch.weight), strict=True):
                     column.update(_bytes(values))
                 yield batch
                 bar.update(len(batch))
-        self._compare("".join(column.hexdigest() for column in seen))
+        self._check_fingerprint("".join(column.hexdigest() for column in hashes))
 
     def _bar(self) -> Any:
         self.passes += 1
-        hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
+        hidden = None if self.progress is None else not self.progress  # None: tqdm shows bars on a terminal only
         return tqdm(total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden)
 
-    def _compare(self, digest: str) -> None:
+    def _check_fingerprint(self, digest: str) -> None:
         if self.fingerprint not in (None, digest):
             raise DataError(
-                "the data came in another order or with other targets on the second pass: "
+                "the data have another order or other targets in the second pass: "
                 "pass arrays, or a loader that does not shuffle"
             )
         self.fingerprint = digest
@@ -69,7 +69,7 @@ class _CheckedExamples(Examples):
 
 
 def _bytes(values: Array | None) -> bytes:
-    """A column's content, the same however it is cut into batches."""
+    """A column's content as bytes, independent of the division into batches."""
     if values is None:
         return b""
     column = as_array(values)
@@ -95,36 +95,37 @@ def memory_map(
 ) -> MemoryMap:
     """Draw the memory map of a fitted model over its training data.
 
-    For every example: leverage `h = tr(ΛV)`, prediction error, and what leaving it out would do,
-    `Δf = V(I − ΛV)⁻¹e` and what follows from it.
+    For every example: leverage `h = tr(ΛV)`, prediction error, and the effect of leaving it out: the deviation
+    `Δf = V(I − ΛV)⁻¹e`, the changes of prediction and loss.
 
     Parameters
     ----------
     model : a fitted scikit-learn estimator or pipeline, a statsmodels result, or any model registered with
         `memorymaps.posterior.register`.
     data : inputs `[n, p]` as the model was fitted on (array, data frame, sparse; for networks also a mapping or tuple
-        of arrays), or `ParquetExamples`, or any `Examples`; for networks a dataset, a loader or batches, which hold
-        their targets; nothing for statsmodels results, which keep theirs.
+        of arrays), or `ParquetExamples`, or any `Examples`; for networks a dataset, a loader or batches, which contain
+        the targets; nothing for statsmodels results, which contain their data.
     target : `[n]` or `[n, c]`, as passed to `fit`.
-    ids : `[n]` unique names of the examples; default: a data frame's index, else row numbers. Alone, without `data`,
-        for models that carry their training data.
+    ids : `[n]` unique identifiers of the examples; default: a data frame's index, else row numbers. Without `data`, for
+        models that contain their training data.
     sample_weight : `[n]`, as passed to `fit`.
     offset : `[n]`, added to the model's output.
-    likelihood : for models that do not say it themselves: `"categorical"`, `"gaussian"`, … or a `Likelihood`.
-    posterior : recipe for a posterior, for models that have none of their own: `Laplace(...)` for networks.
+    likelihood : for models without a likelihood of their own: `"categorical"`, `"gaussian"`, … or a `Likelihood`.
+    posterior : recipe for a posterior, for models without one of their own: `Laplace(...)` for networks.
     estimator : how deviations are estimated: `"diagonal"`, `"first_order"`, `"cavity"`, `"bounded_cavity"`,
-        `"implicit"`; default: the one that can be trusted with the posterior, and `refit` for the largest where none
-        can and the model is small (networks with `Laplace("auto")`). The papers' codes (`"R-sm"`) are accepted.
-    change : how the change of the mean follows from it: `"exact"` (default) or `"linearised"`.
-    rows : positions of the examples to draw; the posterior is still that of all of them. Default: all.
-    progress : show a progress bar; default: on a terminal, for work longer than a second.
+        `"implicit"`; default: the posterior's recommendation, plus `refit` of the most sensitive examples if deviations
+        may be inaccurate and the model is small (networks with `Laplace("auto")`). The papers' codes (`"R-sm"`) are
+        accepted.
+    change : how the change of the mean is computed from the deviation: `"exact"` (default) or `"linearised"`.
+    rows : positions of the examples in the map; the posterior is that of all examples. Default: all.
+    progress : show a progress bar; default: on a terminal, after one second.
 
     Raises
     ------
     UnsupportedModelError
-        No adapter for this kind of model.
+        No adapter for this class of models.
     DataError, TargetError
-        Data no map can be drawn from; the message says what was got and expected.
+        Invalid data; the message has what was given and what is expected.
 
     Examples
     --------
@@ -138,16 +139,16 @@ def memory_map(
     >>> m.top(3)["id"].tolist()
     [213, 68, 190]
     """
-    chosen = _asked_for(estimator, change)
+    requested = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     given = _as_examples(model, data, target, (ids, sample_weight, offset))
-    examples = _CheckedExamples(_carried_or_given(model, given, ids), progress)
+    examples = _CheckedExamples(_training_examples(model, given, ids), progress)
     source = posteriors.posterior(model, examples)
-    used = chosen or Estimator(source.description.estimator)
+    used = requested or Estimator(source.description.estimator)
     origin = Origin(source, examples)
-    places = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
-    drawn = examples if rows is None else _CheckedExamples(Subset(examples, places), progress)
-    table, outputs = _table(origin, drawn, places, used)
+    positions = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
+    drawn = examples if rows is None else _CheckedExamples(Subset(examples, positions), progress)
+    table, outputs = _table(origin, drawn, positions, used)
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,
@@ -160,10 +161,10 @@ def memory_map(
         loss_is_density=source.likelihood.is_density,
     )
     m = MemoryMap(table, provenance, origin)
-    return m if chosen else _refit_largest(m, progress)
+    return m if requested else _refit_largest(m, progress)
 
 
-def _asked_for(estimator: str | None, change: str | None) -> Estimator | None:
+def _parse_estimator(estimator: str | None, change: str | None) -> Estimator | None:
     if estimator is None:
         if change is not None:
             raise ValueError(
@@ -174,24 +175,24 @@ def _asked_for(estimator: str | None, change: str | None) -> Estimator | None:
 
 
 def _refit_largest(m: MemoryMap, progress: bool | None) -> MemoryMap:
-    """Where one Newton step may be too long: with the most sensitive really left out, as many as the posterior affords.
+    """The map with its most sensitive examples refitted, if one Newton step may overstate deviations.
 
-    Only for a model at rest: left where it is not, it moves by more than what is left out.
+    Only for a model at the minimum of its training loss: otherwise a refit also contains the remaining training.
     """
     source = capabilities_of(require_origin(m).posterior).refit
     if source is None or not_stationary(m) or not newton_step_unreliable(m):
         return m
-    many = min(source.affordable(), len(m))
-    return refit(m, top=many, progress=progress) if many else m
+    count = min(source.max_automatic_refits(), len(m))
+    return refit(m, top=count, progress=progress) if count else m
 
 
 def _positions(rows: Any, n: int) -> Array:
-    """Ascending positions, each once.
+    """Sorted unique positions.
 
     Raises
     ------
     DataError
-        None, or one that is not a position among `n`.
+        No position, or one outside `0 … n − 1`.
     """
     found = np.unique(as_array(rows))
     if found.size == 0 or found.dtype.kind not in "iu" or found[0] < 0 or found[-1] >= n:
@@ -205,7 +206,7 @@ def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
     if recipe is None:
         raise ValueError(
             f"likelihood = {likelihood!r} without posterior=…: a network needs both, posterior=Laplace(prior="
-            "prior_from(optimizer, n)); any other model brings its own likelihood: leave it out"
+            "prior_from(optimizer, n)); any other model has its own likelihood: leave out likelihood="
         )
     if isinstance(recipe, type) or not callable(recipe):
         raise TypeError(
@@ -216,48 +217,48 @@ def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
 
 
 def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) -> Examples | None:
-    brought = any(value is not None for value in (target, *columns))
+    has_columns = any(value is not None for value in (target, *columns))
     if data is None:
         if any(value is not None for value in (target, *columns[1:])):
             raise ValueError("targets, weights or an offset without inputs: call memory_map(model, X, y, …)")
         return None
     if isinstance(data, Examples):
-        if brought:
-            raise ValueError(f"{type(data).__name__} brings its own targets, ids, weights and offset: pass it alone")
+        if has_columns:
+            raise ValueError(f"{type(data).__name__} has its own targets, ids, weights and offset: pass no others")
         return data
     if target is not None:
         return ArrayExamples.of(data, target, *columns)
     found: Examples = examples_for(model, data)
-    return WithColumns.of(found, *columns) if brought else found
+    return WithColumns.of(found, *columns) if has_columns else found
 
 
-def _carried_or_given(model: Any, given: Examples | None, ids: Any) -> Examples:
-    """The examples as training saw them; those that a model carries with it under the `ids` that were given."""
+def _training_examples(model: Any, given: Examples | None, ids: Any) -> Examples:
+    """The examples as the model was trained on them; those contained in a model with the `ids` that were given."""
     found: Examples = training_data(model, given)
     if given is None and ids is not None:
         return WithColumns(found, checked_ids(ids, None, len(found)))
     return found
 
 
-def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, at: Any) -> dict[str, Array]:
-    """The columns, with those that the posterior has to add."""
+def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, stats: Any) -> dict[str, Array]:
+    """The map's columns plus the posterior's `extra_columns`; warnings are combined."""
     add = capabilities_of(source).extra_columns
     if add is None:
         return columns
-    own = dict(add(batch, at))
-    lights = np.asarray(own.pop("warning", 0), dtype=np.int8)
-    return {**columns, "warning": columns["warning"] | lights, **own}
+    extra = dict(add(batch, stats))
+    warning = np.asarray(extra.pop("warning", 0), dtype=np.int8)
+    return {**columns, "warning": columns["warning"] | warning, **extra}
 
 
 def _table(origin: Origin, drawn: Examples, rows: Array, estimator: Estimator) -> tuple[pa.Table, int]:
-    """One row an example, and the number of outputs; `rows` are the positions of those drawn."""
+    """The table with one row per example, and the number of outputs; `rows` are the positions of the drawn examples."""
     records, start, outputs = [], 0, 1
-    for batch in (part for whole in drawn for part in origin.parts(whole)):
-        at = origin.local(batch)
+    for batch in (part for whole in drawn for part in origin.chunks(whole)):
+        stats = origin.batch_statistics(batch)
         named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
-        columns = columns_of(at, perturb(at, estimator), origin.posterior.description)
-        records.append(record_of(named | _with_extra_columns(columns, origin.posterior, batch, at)))
-        outputs = int(at.f.shape[1])
+        columns = columns_of(stats, perturb(stats, estimator), origin.posterior.description)
+        records.append(to_record_batch(named | _with_extra_columns(columns, origin.posterior, batch, stats)))
+        outputs = int(stats.f.shape[1])
         start += len(batch)
     if not records:
         raise DataError("the data has no rows")

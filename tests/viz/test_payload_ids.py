@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 import memorymaps as mm
 from memorymaps.viz.explorer.payload_ids import PayloadError
-from memorymaps.viz.explorer.payloads import payload_of
+from memorymaps.viz.explorer.payloads import join_payload
 
 RNG = np.random.default_rng(2)
 N = 12
@@ -26,7 +26,7 @@ def drawn(frame, y=Y):
 
 
 def names(m, payload):
-    found = payload_of(m, payload)
+    found = join_payload(m, payload)
     return found.frame["name"].tolist() if hasattr(found, "frame") else found.values
 
 
@@ -56,7 +56,7 @@ def test_row_numbers_in_another_order_are_asked_about(kind):
     m, other = drawn(FRAME), FRAME.sort_values("x")
     payload = other if kind == "frame" else other["name"]
     with pytest.raises(PayloadError, match="in another order: say which holds") as caught:
-        payload_of(m, payload)
+        join_payload(m, payload)
     by_index, by_position = (words.partition("payload=")[2] for words in str(caught.value).split("; by position"))
     assert names(m, eval(by_index, {"payload": payload, "dict": dict})) == FRAME["name"].tolist()  # the remedies
     assert names(m, eval(by_position, {"payload": payload})) == other["name"].tolist()
@@ -65,14 +65,14 @@ def test_row_numbers_in_another_order_are_asked_about(kind):
 def test_ids_of_a_payload_join_by_value():
     m = drawn(FRAME.set_axis(np.arange(N) * 3))
     texts = {f"{3 * k}": f"text {k}" for k in range(N)}
-    assert payload_of(m, texts).values == list(texts.values())
+    assert join_payload(m, texts).values == list(texts.values())
     with pytest.raises(PayloadError, match=f"no row for 1 of {N} ids of the map, for instance \\[33\\]"):
-        payload_of(m, {k: v for k, v in texts.items() if k != "33"})
+        join_payload(m, {k: v for k, v in texts.items() if k != "33"})
     with pytest.raises(PayloadError, match="the id 0 more than once"):
-        payload_of(m, pd.DataFrame({"id": [0, *np.arange(N) * 3], "name": "a"}))
+        join_payload(m, pd.DataFrame({"id": [0, *np.arange(N) * 3], "name": "a"}))
     written = drawn(FRAME.set_axis([f"{k:05d}" for k in range(N)]))
     with pytest.raises(PayloadError, match="no row for 12"):
-        payload_of(written, pd.DataFrame({"id": np.arange(N), "name": "a"}))
+        join_payload(written, pd.DataFrame({"id": np.arange(N), "name": "a"}))
 
 
 def picture(**options):
@@ -92,5 +92,5 @@ def test_encoded_pictures_and_upright_ones(tmp_path):
         ([{"bytes": picture(format="PNG"), "path": None}] * N, (20, 40, 3)),
         ([{"bytes": None, "path": path}] * N, (40, 20, 3)),
     ):
-        assert payload_of(m, payload).read(0).shape == shape
-    assert payload_of(m, [path] * (N - 1) + [{"bytes": None, "path": None}]).read(N - 1) is None
+        assert join_payload(m, payload).read(0).shape == shape
+    assert join_payload(m, [path] * (N - 1) + [{"bytes": None, "path": None}]).read(N - 1) is None

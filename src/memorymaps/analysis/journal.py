@@ -24,10 +24,10 @@ from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
 
 _VERSION = 3
-_ANOTHER = "holds the retrainings of another map or model"
-_ELSE = "give this run its own file, path="
-_HEADER = 2**26  # bytes a header may take
-_NUMBERS = 4096  # outputs in a header that tell one model from another
+_OTHER_MAP = "holds the retrainings of another map or model"
+_USE_OTHER_FILE = "give this run its own file, path="
+_MAX_HEADER_BYTES = 2**26  # bytes a header may take
+_HEADER_NUMBERS = 4096  # outputs in a header that tell one model from another
 
 
 class JournalError(ValueError):
@@ -42,12 +42,12 @@ class JournalWarning(RuntimeWarning):
 class Journal:
     """Results so far, by the row that was left out (−1: none) and the rows `wanted`.
 
-    A line holds the rows `wanted`, the outputs `at` them of the model that is left behind, `f` after retraining, and
-    `moving`, how much of the way they still moved at last, where that is known. `whole` is the length in bytes of the
-    file's whole lines.
+    A line has the rows `wanted`, the original model's outputs there (`at`), the outputs `f` after the refit, and
+    `moving`, their relative change in its second half (0 if unknown). `outputs[row]` are the original model's outputs;
+    `whole` is the length in bytes of the file's complete lines.
     """
 
-    at: Mapping[int, Array]
+    outputs: Mapping[int, Array]
     results: dict[tuple[int, ...], dict[str, Any]] = field(default_factory=dict)
     path: Path | None = None
     whole: int = 0
@@ -55,8 +55,10 @@ class Journal:
     file: Any = None
 
     @classmethod
-    def opened(cls, path: str | Path | None, m: MemoryMap, at: Mapping[int, Array], what: Mapping[str, Any]) -> Journal:
-        """Read what an earlier run left, and go on; `what` was run, and how. Nothing is written but a new header.
+    def resume(
+        cls, path: str | Path | None, m: MemoryMap, outputs: Mapping[int, Array], settings: Mapping[str, Any]
+    ) -> Journal:
+        """Read what an earlier run left, and go on; `settings` was run, and how. Nothing is written but a new header.
 
         Raises
         ------
@@ -66,29 +68,29 @@ class Journal:
             Another process computes this journal.
         """
         if path is None:
-            return cls(at)
+            return cls(outputs)
         path = Path(path).resolve()
-        if _is_there(path):
+        if _has_content(path):
             _read_header(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(path, path.with_name(f".{path.name}.lock"))
         lock.acquire()
         try:
-            return cls._read(path, at, _header(m, what), lock)
+            return cls._read(path, outputs, _header(m, settings), lock)
         except BaseException:
             lock.release()
             raise
 
     @classmethod
-    def _read(cls, path: Path, at: Mapping[int, Array], header: dict[str, Any], lock: WriterLock) -> Journal:
-        if not _is_there(path):
+    def _read(cls, path: Path, outputs: Mapping[int, Array], header: dict[str, Any], lock: WriterLock) -> Journal:
+        if not _has_content(path):
             with replacing(path) as partial:
                 partial.write_bytes(_encoded(header))
-        _check_same(path, _read_header(path), header)
-        return cls(at, *_read_results(path), lock=lock)
+        _check_header(path, _read_header(path), header)
+        return cls(outputs, *_read_results(path), lock=lock)
 
-    def knows(self, row: int, wanted: Array) -> bool:
-        """Whether this was asked before, and answered for the same model.
+    def has_result(self, row: int, wanted: Array) -> bool:
+        """Whether a result for this row and these `wanted` rows exists, for the same model.
 
         Raises
         ------
@@ -99,15 +101,17 @@ class Journal:
         if line is None:
             return False
         if not _agree(np.asarray(line["at"], dtype=float), self._outputs(wanted)):
-            raise JournalError(f"{self.path} {_ANOTHER}: the outputs of rows {wanted.tolist()[:5]} differ; {_ELSE}")
+            raise JournalError(
+                f"{self.path} {_OTHER_MAP}: the outputs of rows {wanted.tolist()[:5]} differ; {_USE_OTHER_FILE}"
+            )
         return True
 
     def result(self, row: int, wanted: Array) -> tuple[Array, float]:
-        """Outputs `[len(wanted), c]` after retraining without `row`, and `moving`."""
+        """Outputs `[len(wanted), c]` after retraining without `row`, and `remaining_change`."""
         line = self.results[_key(row, wanted)]
         return np.asarray(line["f"], dtype=float), float(line["moving"])
 
-    def add(self, row: int, wanted: Array, f: Array, moving: float = 0.0) -> None:
+    def add(self, row: int, wanted: Array, f: Array, remaining_change: float = 0.0) -> None:
         """Keep one result: it is on the disk when this returns.
 
         Raises
@@ -115,8 +119,8 @@ class Journal:
         OSError
             The disk is full, or the file has gone; earlier results are as they were.
         """
-        at = self._outputs(wanted).tolist()
-        line = {"row": row, "wanted": wanted.tolist(), "at": at, "f": f.tolist(), "moving": moving}
+        outputs = self._outputs(wanted).tolist()
+        line = {"row": row, "wanted": wanted.tolist(), "at": outputs, "f": f.tolist(), "moving": remaining_change}
         if self.path is not None:
             self._append(_encoded(line))
         self.results[_key(row, wanted)] = line
@@ -135,7 +139,7 @@ class Journal:
         self.whole += len(line)
 
     def _outputs(self, wanted: Array) -> Array:
-        return np.stack([np.asarray(self.at[row]) for row in wanted.tolist()])
+        return np.stack([np.asarray(self.outputs[row]) for row in wanted.tolist()])
 
     def __enter__(self) -> Journal:
         return self
@@ -157,20 +161,20 @@ def _key(row: int, wanted: Array) -> tuple[int, ...]:
 def _encoded(line: Mapping[str, Any]) -> bytes:
     """JSON whose last member is a checksum of all before it."""
     head = json.dumps(line)[:-1].encode()
-    return head + _seal(head)
+    return head + _checksum_member(head)
 
 
-def _seal(head: bytes) -> bytes:
+def _checksum_member(head: bytes) -> bytes:
     return b', "check": "%s"}\n' % hashlib.blake2b(head, digest_size=8).hexdigest().encode()
 
 
-_SEAL = len(_seal(b""))
+_CHECKSUM_LENGTH = len(_checksum_member(b""))
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:
     """The line, or None if it is not whole."""
-    head = line[:-_SEAL]
-    if line[-_SEAL:] != _seal(head):
+    head = line[:-_CHECKSUM_LENGTH]
+    if line[-_CHECKSUM_LENGTH:] != _checksum_member(head):
         return None
     try:
         found = json.loads(head + b"}")
@@ -204,27 +208,27 @@ def _is_result(line: Mapping[str, Any]) -> bool:
     if not isinstance(wanted, list) or not all(type(value) is int for value in [line.get("row"), *wanted]):
         return False
     try:
-        at, f = (np.asarray(line.get(name), dtype=float) for name in ("at", "f"))
-        finite = bool(np.isfinite(at).all() and np.isfinite(line["moving"]))
+        outputs, f = (np.asarray(line.get(name), dtype=float) for name in ("at", "f"))
+        finite = bool(np.isfinite(outputs).all() and np.isfinite(line["moving"]))
     except (KeyError, TypeError, ValueError):
         return False
-    return finite and at.shape == f.shape and at.ndim == 2 and len(at) == len(wanted)
+    return finite and outputs.shape == f.shape and outputs.ndim == 2 and len(outputs) == len(wanted)
 
 
 # --- the header ----------------------------------------------------------------------------------------------------
 
 
-def _header(m: MemoryMap, what: Mapping[str, Any]) -> dict[str, Any]:
+def _header(m: MemoryMap, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe, the data's fingerprint, and the model's: its outputs at a few rows."""
     assert m.origin is not None  # the callers have asked
     n, c = m.provenance.n, m.provenance.outputs
-    rows = np.unique(np.linspace(0, n - 1, max(1, min(8, _NUMBERS // c))).astype(int))
-    outputs = m.origin.local(m.origin.examples.take(rows)).f
+    rows = np.unique(np.linspace(0, n - 1, max(1, min(8, _HEADER_NUMBERS // c))).astype(int))
+    outputs = m.origin.batch_statistics(m.origin.examples.take(rows)).f
     model = {"rows": rows.tolist(), "outputs": np.asarray(outputs, dtype=float).tolist()}
-    return {**what, "version": _VERSION, "n": n, "data": m.provenance.fingerprint, "fingerprint": model}
+    return {**settings, "version": _VERSION, "n": n, "data": m.provenance.fingerprint, "fingerprint": model}
 
 
-def _is_there(path: Path) -> bool:
+def _has_content(path: Path) -> bool:
     """Whether there is a file with something in it."""
     return path.exists() and not (path.is_file() and path.stat().st_size == 0)
 
@@ -238,15 +242,17 @@ def _read_header(path: Path) -> dict[str, Any]:
         It is not a journal's.
     """
     if not path.is_file():
-        raise JournalError(f"{path} is not a file: {_ELSE}")
+        raise JournalError(f"{path} is not a file: {_USE_OTHER_FILE}")
     with open(path, "rb") as file:
-        found = _decoded(file.readline(_HEADER))
+        found = _decoded(file.readline(_MAX_HEADER_BYTES))
     if found is None or "memorymaps" not in found or found.get("version") != _VERSION:
-        raise JournalError(f"{path} is not a journal that this version can read, and is left as it is: {_ELSE}")
+        raise JournalError(
+            f"{path} is not a journal that this version can read, and is left as it is: {_USE_OTHER_FILE}"
+        )
     return found
 
 
-def _check_same(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def _check_header(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise `JournalError` with what differs between two headers."""
     names = [name for name in {**here, **there} if name not in ("fingerprint", "data", "check")]
     differ = [
@@ -257,7 +263,9 @@ def _check_same(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -
     elif not differ and not _same_model(there.get("fingerprint"), here["fingerprint"]):
         differ.append("the model's outputs differ")
     if differ:
-        raise JournalError(f"{path} {_ANOTHER}, or of another recipe: {'; '.join(differ)}. To go on: {_ELSE}")
+        raise JournalError(
+            f"{path} {_OTHER_MAP}, or of another recipe: {'; '.join(differ)}. To go on: {_USE_OTHER_FILE}"
+        )
 
 
 def _differs(name: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:

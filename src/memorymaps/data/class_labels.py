@@ -1,4 +1,4 @@
-"""From the labels that users write to class numbers."""
+"""Encoding of class labels as class numbers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from memorymaps.core.likelihoods.base import TargetError
 from memorymaps.data.examples import first_missing
 
 
-def numbered(classes: Array, batch: Batch) -> Batch:
-    """A batch with labels as positions in the sorted `classes`; text and numbers that read the same are the same.
+def encode_labels(classes: Array, batch: Batch) -> Batch:
+    """The batch with labels replaced by their positions in the sorted `classes`; labels may match as text.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Training examples in memory or in a Parquet file, read in batches, always in the same order."""
+"""`Examples`: training examples, read in batches, always in the same order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from memorymaps.core.arrays import Batch
 
@@ -16,7 +15,7 @@ BATCH = 65_536  # rows read at once: 50 MB of 100 float64 features
 
 
 class DataError(ValueError):
-    """Training data that no map can be drawn from."""
+    """Invalid training data."""
 
 
 class Examples(ABC):
@@ -30,37 +29,16 @@ class Examples(ABC):
 
     @abstractmethod
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions (a slice or an integer array), in the order asked for."""
+        """The examples at these positions (a slice or an integer array), in the given order."""
 
     @property
-    def named(self) -> bool:
-        """Whether the data say themselves what their examples are called."""
+    def has_ids(self) -> bool:
+        """Whether the examples have ids of their own, other than row numbers."""
         return True
 
     def map(self, change: Callable[[Batch], Batch]) -> Examples:
         """The same examples with `change` applied to every batch, lazily."""
         return MappedExamples(self, change)
-
-
-def _sliceable(inputs: Any) -> Any:
-    """A sparse matrix in a format whose rows can be taken: COO, BSR, DIA and DOK become CSR, with short indices."""
-    if inputs.ndim != 2:
-        raise DataError(f"sparse inputs of shape {inputs.shape}: expected a matrix with one row an example")
-    if inputs.format in ("csr", "csc", "lil"):
-        return inputs
-    rows = inputs.tocsr()
-    index = sparse.get_index_dtype(maxval=max(*rows.shape, rows.nnz))
-    parts = (rows.data, rows.indices.astype(index), rows.indptr.astype(index))
-    return type(rows)(parts, shape=rows.shape)
-
-
-def _check_names(values: list[Any]) -> None:
-    row = first_missing(values)
-    if row is not None:
-        raise DataError(f"the id of row {row} is missing ({values[row]}): every example needs a name of its own")
-    for row, value in enumerate(values):
-        if isinstance(value, (list, dict, set, np.ndarray)):
-            raise DataError(f"the id of row {row} is a {type(value).__name__}: expected a text or an integer")
 
 
 def first_missing(values: Any) -> int | None:
@@ -79,7 +57,7 @@ def _is_missing(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class MappedExamples(Examples):
-    """Examples seen through a function of batches."""
+    """Examples with a function applied to every batch, as by `map`."""
 
     source: Examples
     change: Callable[[Batch], Batch]

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Averages over the training set, with every example predicted by a model that has seen it and one that has not.
+    """Averages over the training set, of predictions by the model and of leave-one-out predictions.
 
     Attributes
     ----------
-    n, defined : examples in the map, and those whose leave-one-out prediction exists.
-    loss, loo_loss : mean negative log-likelihood, nats an example.
-    score, loo_score : accuracy for classes, root mean squared error otherwise; `metric` says which.
-    weight : sum of the weights of the `defined` examples, where they are not all one.
+    n, defined : number of examples in the map, and of those with a leave-one-out prediction.
+    loss, loo_loss : mean negative log-likelihood, in nats per example.
+    score, loo_score : accuracy for classes, root mean squared error otherwise; named by `metric`.
+    weight : sum of the weights of the `defined` examples; None if all are one.
     """
 
     n: int
@@ -37,30 +37,30 @@ class LeaveOneOut:
     def __str__(self) -> str:
         weighted = "" if self.weight is None else f" (weighted, sum of weights {self.weight:,.6g})"
         return (
-            f"over {self.defined:,} of {self.n:,} examples{weighted}: loss {self.loss:.4f} seen, {self.loo_loss:.4f} "
-            f"left out; {self.metric} {self.score:.4f} seen, {self.loo_score:.4f} left out"
+            f"over {self.defined:,} of {self.n:,} examples{weighted}: loss {self.loss:.4f} in training, "
+            f"{self.loo_loss:.4f} left out; {self.metric} {self.score:.4f} in training, {self.loo_score:.4f} left out"
         )
 
 
 def leave_one_out(m: ExampleTable) -> LeaveOneOut:
     """Training and leave-one-out loss, and accuracy or root mean squared error, weighted as training was.
 
-    `loo_loss = Σ w ℓ_i(f_i + Δf_i)/Σ w` [MPE Eq. 15]. Where weights are precisions they are in the loss already and
-    count no second time; the root mean squared error is weighted in both cases. Each example is left out with its whole
-    weight: a row that stands for `w` equal rows leaves with all of them. Examples whose deviation is undefined are left
-    out of all averages and counted.
+    `loo_loss = Σ w ℓ_i(f_i + Δf_i)/Σ w` [MPE Eq. 15]. Weights that are precisions are part of the loss and not applied
+    again; root mean squared errors are weighted in both cases. Each example is left out with its whole weight: a row
+    that stands for `w` equal rows is left out with all of them. Examples whose deviation is undefined are excluded from
+    all averages.
     """
-    good = np.isfinite(m["loo_loss"])
-    weight, seen, unseen = weights_of(m)[good], *(score[good] for score in _scores(m))
+    defined = np.isfinite(m["loo_loss"])
+    weight, score, loo_score = weights_of(m)[defined], *(values[defined] for values in _scores(m))
     classes = _is_classes(m)
     return LeaveOneOut(
         n=len(m),
-        defined=int(np.count_nonzero(good)),
+        defined=int(np.count_nonzero(defined)),
         loss=weighted_mean(m, m["loss"]),
         loo_loss=weighted_mean(m, m["loo_loss"]),
         metric="accuracy" if classes else "RMSE",
-        score=_score(seen, weight, classes),
-        loo_score=_score(unseen, weight, classes),
+        score=_score(score, weight, classes),
+        loo_score=_score(loo_score, weight, classes),
         weight=None if np.all(weight == 1) else float(np.sum(weight)),
     )
 
@@ -99,14 +99,14 @@ def _is_classes(m: ExampleTable) -> bool:
 
 
 def is_binary(m: ExampleTable) -> bool:
-    """Whether targets are 0 or 1 without names, and predictions the probability of 1."""
+    """Whether targets are 0 or 1 without class names, and predictions are the probability of 1."""
     d = m.provenance.description
-    one = d.likelihood == "Bernoulli" and not d.classes and m.provenance.outputs == 1
-    return one and bool(np.isin(m["target"], (0, 1)).all())
+    unnamed = d.likelihood == "Bernoulli" and not d.classes and m.provenance.outputs == 1
+    return unnamed and bool(np.isin(m["target"], (0, 1)).all())
 
 
 def _scores(m: ExampleTable) -> tuple[Array, Array]:
-    """Right or wrong for classes, squared errors otherwise; with and without the example."""
+    """Correctness for classes, squared errors otherwise: of the model and leave-one-out, `[n]` each."""
     if is_binary(m):
         return (m["prediction"] > 0.5) == (m["target"] == 1), (m["loo_prediction"] > 0.5) == (m["target"] == 1)
     if _is_classes(m):

@@ -1,4 +1,4 @@
-"""Where a map came from: everything needed to read its numbers, to repeat it and to cite it."""
+"""Provenance of a map: posterior, estimator, data fingerprint and versions."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Provenance:
 
     Attributes
     ----------
-    description : what the posterior says of itself.
+    description : the posterior's description.
     estimator : how deviations and changes of the mean were estimated.
-    n : number of training examples, also where the map has been cut to some of them.
+    n : number of training examples, also if the map has only some of them.
     outputs : number of outputs `c`.
-    fingerprint : hash of ids, targets and weights in their order.
-    versions : packages that made the map.
+    fingerprint : hash of ids, targets and weights, in order.
+    versions : versions of the packages used.
     weights_are_precisions : whether an example of weight `w` is one observation of dispersion `φ/w`; else `w` examples.
     loss_is_density : whether `exp(−loss)` is a probability or density; else only differences of losses have a meaning.
     """
@@ -40,14 +40,14 @@ class Provenance:
     loss_is_density: bool = True
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists: fit for JSON."""
+        """As numbers, strings, lists and dicts, for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """The inverse of `to_dict`, also after a trip through JSON."""
         known = {field.name for field in dataclasses.fields(Description)}
-        facts = {key: _frozen(value) for key, value in values["description"].items() if key in known}
+        facts = {key: _as_tuples(value) for key, value in values["description"].items() if key in known}
         made = {"description": Description(**facts), "estimator": Estimator(**values["estimator"])}
         return cls(**{**values, **made})
 
@@ -66,13 +66,13 @@ def upgraded(values: Any) -> Any:
     return {**values, "description": facts}
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 @cache
 def _distributions() -> Mapping[str, list[str]]:
-    """Import names to distributions; reading it off the disk takes longer than a small map."""
+    """Mapping from import names to distributions; cached, as reading it is slow."""
     return metadata.packages_distributions()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvature, Structure
+from memorymaps.core.covariance_roots import AnyCovarianceRoot, CoupledCurvature, IndependentCurvature
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
 from memorymaps.core.likelihoods.links import Identity
@@ -62,7 +62,7 @@ class LinearPosterior:
     description: Description
     coefficients: Array
     design: Callable[[Any], Array]
-    structure: Structure
+    structure: AnyCovarianceRoot
 
     @property
     def capabilities(self) -> Capabilities:
@@ -76,11 +76,11 @@ class LinearPosterior:
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `V_ij = Z_i Z_jᵀ`."""
-        return self.structure.factor(self.design(inputs))
+        return self.structure.covariance_root(self.design(inputs))
 
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., p, c]` for coordinates `u [..., r]`."""
-        return self.structure.shift(u)
+        return self.structure.from_whitened(u)
 
 
 @dataclass
@@ -106,15 +106,15 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
     unit = _with_dispersion(model.likelihood, 1.0)
     sums = _sum_over_data(model, unit, examples)
     penalty = model.penalty(sums.weight)
-    structure, estimated = sums.curvature.structure(penalty, model.free)
+    structure, estimated = sums.curvature.posterior_root(penalty, model.free)
     gradient = sums.gradient + penalty * model.coefficients
     effective = structure.effective_parameters(penalty)
     phi, df = _dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
-    distance = np.linalg.norm(structure.project(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
+    distance = np.linalg.norm(structure.whiten(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
     description = _describe(model, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
     likelihood = _with_dispersion(model.likelihood, phi)
-    return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scaled(scale))
+    return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scale_outputs(scale))
 
 
 def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> _DataSums:
@@ -172,7 +172,7 @@ def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[
 
 def _describe(
     model: LinearModel,
-    structure: Structure,
+    structure: AnyCovarianceRoot,
     estimated: Array,
     effective: float,
     phi: Any,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from memorymaps.core.arrays import Array
 from memorymaps.maps.ids import are_row_numbers, find
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.memory_map import MemoryMap
 
 
 class PayloadError(ValueError):
@@ -33,7 +30,7 @@ def examples_by_id(m: MemoryMap, payload: Mapping[Any, Any]) -> list[Any]:
     return [values[k] for k in place]
 
 
-def frame_by_id(m: MemoryMap, frame: pd.DataFrame) -> pd.DataFrame:
+def data_frame_by_id(m: MemoryMap, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of a data frame with a column `id`, in the map's order, without it.
 
     Raises
