@@ -21,8 +21,8 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.premises import newton_step_unreliable, not_stationary
 from memorymaps.maps.provenance import Provenance, versions
-from memorymaps.maps.summary import newton_step_unreliable, not_stationary
 from memorymaps.posteriors import registry as posteriors
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin

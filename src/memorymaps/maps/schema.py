@@ -103,6 +103,7 @@ _DESCRIPTION: dict[str, Check] = {
     "methods": _several(_text), "classes": _several(_label), "rank": _maybe(_count),
     "effective_parameters": _maybe(_number), "dispersion": _maybe(lambda v: _number(v) or _several(_number)(v)),
     "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number), "nonlinear": _flag,
+    "approximation": _text, "relative_error": _maybe(_number),
 }  # fmt: skip
 _PROVENANCE: dict[str, Check] = {
     "estimator": _is_estimator, "n": _count, "outputs": lambda v: _count(v) and v > 0, "fingerprint": _text,

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.posteriors.approximation import Approximation
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Description:
     `estimator` is the default estimator of deviations for this posterior;
     `effective_parameters` is computed by the posterior, independently of the map (`P − δ tr S⁻¹` where known);
     `distance` of the parameters from the optimum, in posterior standard deviations per effective parameter;
-    `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step.
+    `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
+    `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
+    `relative_error` relative standard error of leverages that the approximation itself states (draws, sampled rows).
     """
 
     model: str
@@ -51,6 +54,8 @@ class Description:
     estimator: str = "cavity"
     notes: tuple[str, ...] = ()
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
+    approximation: str = Approximation.UNSTATED
+    relative_error: float | None = None
 
 
 @runtime_checkable

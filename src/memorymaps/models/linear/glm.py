@@ -20,6 +20,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
 from memorymaps.core.likelihoods.links import Identity
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
@@ -181,13 +182,15 @@ def _describe(
 ) -> Description:
     names = np.asarray(model.parameters, dtype=object)
     exact = isinstance(model.likelihood, Gaussian) and isinstance(model.likelihood.link, Identity)
-    at_zero = int(np.size(model.free) - np.count_nonzero(model.free))
+    penalised = model.free[:, np.any(model.free, axis=0)]  # without the reference class
+    at_zero = int(np.size(penalised) - np.count_nonzero(penalised))
     aliased = tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
     coverage = [f"{np.count_nonzero(estimated)} of {np.size(estimated)} coefficients: exact, full covariance"]
     coverage += [f"{at_zero} fixed at zero by the L1 penalty or a sign constraint"] if at_zero else []
     coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
     return Description(
         model=model.name,
+        approximation=_approximation(exact, at_zero),
         posterior="exact Gaussian" if exact else "Laplace, full Fisher information",
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
@@ -205,3 +208,9 @@ def _describe(
         notes=model.notes,
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
+
+
+def _approximation(exact: bool, at_zero: int) -> Approximation:
+    if at_zero:
+        return Approximation.ACTIVE_SET
+    return Approximation.EXACT if exact else Approximation.ONE_STEP

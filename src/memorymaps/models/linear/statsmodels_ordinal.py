@@ -14,6 +14,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_root
 from memorymaps.models.linear.statsmodels import refuse_other_data, row_ids
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -47,6 +48,7 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
     names = tuple(map(str, model.exog_names))
     description = Description(
         model=f"statsmodels OrderedModel, {type(fitted.likelihood.link).__name__.lower()}, {model.k_levels} classes",
+        approximation=Approximation.ONE_STEP,
         posterior="Laplace, full Fisher information",
         likelihood="Ordinal",
         algorithm="Newton's method (the fitted optimum)",

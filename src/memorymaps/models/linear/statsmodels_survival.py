@@ -13,6 +13,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.proportional_hazards import CoxPosterior, cox_posterior
 from memorymaps.models.linear.statsmodels import refuse_other_data, row_ids
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -43,6 +44,7 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
     p = len(beta)
     description = Description(
         model=f"statsmodels PHReg, {p} coefficient(s), {int(status.sum())} events, ties by {model.ties}",
+        approximation=Approximation.ONE_STEP,
         posterior="Laplace, coefficients and baseline jumps",
         likelihood="CountingProcess",
         algorithm="Newton's method (the fitted optimum)",

@@ -31,6 +31,7 @@ from memorymaps.models.trees.training_leaves import (
     consecutive_indices,
     pearson_dispersion,
 )
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import LazyDispatch, UnsupportedModelError, posterior, training_data
 
@@ -265,6 +266,7 @@ def _describe(
     base = "" if model.base is None else f"; base value {np.round(model.base, 6).tolist()} fixed"
     return Description(
         model=spec.name,
+        approximation=Approximation.STRUCTURE_FIXED,
         posterior="Newton steps on leaf values, structure of the trees fixed",
         likelihood=type(model.likelihood).__name__,
         prior=f"ridge {model.ridge:.4g} on leaf values, learning rate {model.learning_rate:.4g}",

@@ -12,7 +12,7 @@ from memorymaps.analysis.retraining import RetrainCheck
 from memorymaps.maps.group_removal import LeaveOut
 from memorymaps.maps.loo_averages import loss_weights
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.viz.displays.base import Display, map_title, require_examples
+from memorymaps.viz.displays.base import Display, caveat, map_title, require_examples
 from memorymaps.viz.displays.log_scales import spans_decades
 from memorymaps.viz.displays.point_labels import label_points
 from memorymaps.viz.displays.style import GREY, PALETTE, escape_label
@@ -23,6 +23,8 @@ _MAX_GROUPS = 30  # groups drawn at most
 @dataclass
 class LeaveOutDisplay(Display):
     """Leave-one-out loss of each example against its training loss."""
+
+    caveat: str = ""
 
     @classmethod
     def from_map(cls, m: MemoryMap, *, label: int = 8, ax: Any = None) -> LeaveOutDisplay:
@@ -37,7 +39,8 @@ class LeaveOutDisplay(Display):
         data = pd.DataFrame({name: m[name] for name in ("id", "loss", "loo_loss", "sensitivity")})
         data["weight"] = loss_weights(m)
         data["labelled"] = (data["loo_loss"] - data["loss"]).rank(ascending=False, method="first") <= label
-        display = cls(data, map_title(m, int(np.count_nonzero(~np.isfinite(data["loo_loss"])))))
+        undefined = int(np.count_nonzero(~np.isfinite(data["loo_loss"])))
+        display = cls(data, map_title(m, undefined), caveat=caveat(m, "loo_loss"))
         display.plot(ax)
         return display
 
@@ -55,7 +58,7 @@ class LeaveOutDisplay(Display):
             ax.set_yscale("log")
         self._draw_means(ax, finite)
         ax.set_xlabel("loss, example in training (nats)" + ", log scale" * log)
-        ax.set_ylabel("loss, example left out (nats)" + ", log scale" * log)
+        ax.set_ylabel("loss, example left out (nats)" + ", log scale" * log + self.caveat)
         label_points(ax, finite[finite["labelled"]], "loss", "loo_loss")
         ax.legend(loc="lower right")
 
