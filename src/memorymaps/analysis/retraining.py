@@ -193,6 +193,7 @@ def _comparison(m: MemoryMap, chosen: MemoryMap, f: Array, journal: Journal) -> 
     assert m.origin is not None
     likelihood, rows = m.origin.posterior.likelihood, chosen["row"]
     y, baseline = np.asarray(m.origin.examples.take(rows).target), journal.result(-1, rows)[0]
+    weight = np.asarray(chosen["weight"] if "weight" in chosen else np.ones(len(rows)), dtype=float)
     retrained = np.stack([journal.result(int(row), rows[k : k + 1])[0][0] for k, row in enumerate(rows)])
     f_without = f + (retrained - baseline)  # the recipe's own drift cancels
     mean = likelihood.mean
@@ -202,7 +203,7 @@ def _comparison(m: MemoryMap, chosen: MemoryMap, f: Array, journal: Journal) -> 
         "estimate": chosen["sensitivity"],
         "truth": np.sum(np.abs(mean(f_without) - mean(f)), axis=-1),
         "loo_loss": chosen["loo_loss"],
-        "true_loo_loss": likelihood.nll(f_without, y),
+        "true_loo_loss": likelihood.example_loss(f_without, y, weight),
     }
     drift = float(np.max(np.sum(np.abs(mean(baseline) - mean(f)), axis=-1)))
     return RetrainCheck(pa.table(table), drift)

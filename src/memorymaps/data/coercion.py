@@ -92,7 +92,8 @@ def check_unique(ids: Array) -> None:
     if len(values) < len(ids):
         most = int(np.argmax(counts))
         raise DataError(
-            f"ids must be unique: {values[most]!r} occurs {counts[most]} times. Pass ids=…, for instance ids=range(n)"
+            f"ids must be unique: {values[most : most + 1].tolist()[0]!r} occurs {counts[most]} times. Pass "
+            f"memory_map(…, ids=…) other names, for instance row numbers, ids=range({len(ids)})"
         )
 
 
@@ -119,7 +120,8 @@ def as_ids(ids: Any) -> Array:
         A missing id, or a list in place of one.
     """
     ids = as_array(ids) if hasattr(ids, "detach") else ids
-    if isinstance(ids, (range, np.ndarray)) and getattr(ids, "dtype", np.dtype(int)).kind == "i":
+    short = isinstance(ids, range) and all(-(2**63) <= end < 2**63 for end in (ids.start, ids.stop))
+    if short or (isinstance(ids, np.ndarray) and ids.dtype.kind == "i"):
         return np.asarray(ids, dtype=np.int64)
     values = list(ids)
     _check_ids(values)
