@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm.auto import tqdm
 
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.analysis.refitting import refit
@@ -18,6 +14,7 @@ from memorymaps.core.perturbation.estimators import Estimator, estimator_named, 
 from memorymaps.data.coercion import as_array, check_unique
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.maps.columns import columns_of, record_of
 from memorymaps.maps.memory_map import MemoryMap
@@ -25,57 +22,10 @@ from memorymaps.maps.provenance import Provenance, versions
 from memorymaps.maps.summary import newton_step_unreliable, not_stationary
 from memorymaps.posteriors import registry as posteriors
 from memorymaps.posteriors.capabilities import capabilities_of
+from memorymaps.posteriors.gate import Gate, undefined_lights
+from memorymaps.posteriors.model_state import ModelState
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for, training_data
-
-
-@dataclass
-class _CheckedExamples(Examples):
-    """Examples that must come the same in every complete pass (checked, never assumed), with a bar for each."""
-
-    source: Examples
-    progress: bool | None = None
-    fingerprint: str | None = field(default=None)
-    passes: int = 0
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __iter__(self) -> Iterator[Batch]:
-        seen = [hashlib.blake2b(digest_size=8) for _ in range(3)]
-        with self._bar() as bar:
-            for batch in self.source:
-                for column, values in zip(seen, (batch.ids, batch.target, batch.weight), strict=True):
-                    column.update(_bytes(values))
-                yield batch
-                bar.update(len(batch))
-        self._compare("".join(column.hexdigest() for column in seen))
-
-    def _bar(self) -> Any:
-        self.passes += 1
-        hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
-        return tqdm(total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden)
-
-    def _compare(self, digest: str) -> None:
-        if self.fingerprint not in (None, digest):
-            raise DataError(
-                "the data came in another order or with other targets on the second pass: "
-                "pass arrays, or a loader that does not shuffle"
-            )
-        self.fingerprint = digest
-
-    def take(self, rows: Any) -> Batch:
-        return self.source.take(rows)
-
-
-def _bytes(values: Array | None) -> bytes:
-    """A column's content, the same however it is cut into batches."""
-    if values is None:
-        return b""
-    column = as_array(values)
-    if column.dtype.kind in "biuf":
-        return bytes(column.tobytes())
-    return "".join(f"{value}\0" for value in column.tolist()).encode()
 
 
 def memory_map(
@@ -140,21 +90,25 @@ def memory_map(
     chosen = _asked_for(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     given = _as_examples(model, data, target, (ids, sample_weight, offset))
-    examples = _CheckedExamples(training_data(model, given), progress)
+    examples = RepeatedExamples(training_data(model, given), progress)
     source = posteriors.posterior(model, examples)
     used = chosen or Estimator(source.description.estimator)
-    origin = Origin(source, examples)
+    gate = Gate(model, source)
+    gate.check_posterior()
+    origin = Origin(source, examples, ModelState.of(model))
     places = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
-    drawn = examples if rows is None else _CheckedExamples(Subset(examples, places), progress)
-    table, outputs = _table(origin, drawn, places, used)
+    drawn = examples if rows is None else RepeatedExamples(Subset(examples, places), progress)
+    table, outputs = _table(origin, gate, drawn, places, used)
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,
         estimator=used,
         n=len(examples),
         outputs=outputs,
-        fingerprint=str(drawn.fingerprint),
+        fingerprint=drawn.first.columns,
         versions=versions(model),
+        inputs=drawn.first.inputs,
+        model_state=origin.model.parameters,
     )
     m = MemoryMap(table, provenance, origin)
     return m if chosen else _refit_largest(m, progress)
@@ -238,13 +192,16 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, at
     return {**columns, "warning": columns["warning"] | lights, **own}
 
 
-def _table(origin: Origin, drawn: Examples, rows: Array, estimator: Estimator) -> tuple[pa.Table, int]:
+def _table(origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: Estimator) -> tuple[pa.Table, int]:
     """One row an example, and the number of outputs; `rows` are the positions of those drawn."""
     records, start, outputs = [], 0, 1
     for batch in (part for whole in drawn for part in origin.parts(whole)):
         at = origin.local(batch)
         named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
-        columns = columns_of(at, perturb(at, estimator), origin.posterior.description)
+        effect = perturb(at, estimator)
+        gate.check_batch(batch, named["row"], at, effect)
+        columns = columns_of(at, effect, origin.posterior.description)
+        columns["warning"] = columns["warning"] | undefined_lights(effect, columns["loo_loss"]).astype(np.int8)
         records.append(record_of(named | _with_extra_columns(columns, origin.posterior, batch, at)))
         outputs = int(at.f.shape[1])
         start += len(batch)

@@ -120,6 +120,7 @@ def dfbeta(m: MemoryMap) -> Array:
         The posterior has no parameters to move.
     """
     _one_output(m)
+    _origin(m).check_unchanged()
     parts = [_moves(m, batch) for batch in _origin(m).examples]
     change = np.concatenate(parts)[m["row"]]
     return np.where(_aliased(m), np.nan, change)

@@ -56,6 +56,7 @@ def refit(
         raise ValueError(f"top = {top}, steps = {steps}, tolerance = {tolerance}: expected positive numbers")
     origin, rows = require_origin(m), top_positions(m, top, by)
     source, where = refits_of(origin.posterior), m["row"][rows]
+    origin.check_unchanged()
     f = origin.local(origin.examples.take(where)).f
     what = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **own_recipe(m)}
     with Journal.opened(path, m, dict(zip(where.tolist(), f, strict=True)), what) as journal:

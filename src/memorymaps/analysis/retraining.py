@@ -127,6 +127,7 @@ def retrain_check(
     """
     if m.origin is None:
         raise ValueError("the check needs the likelihood, and a map read from disk has none: use memory_map's own map")
+    m.origin.check_unchanged()
     chosen = _chosen(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
@@ -146,7 +147,7 @@ def _chosen(m: MemoryMap, k: int) -> MemoryMap:
     if k < 2:
         raise ValueError(f"k = {k}: expected at least 2 examples")
     ranked = m.top(len(m))["id"]
-    rest = np.random.default_rng(0).permutation(ranked[k // 2 :])
+    rest = np.random.default_rng(0).permutation(np.array(ranked[k // 2 :]))
     return m.select(np.concatenate([ranked[: k // 2], rest[: k - k // 2]]).tolist())
 
 

@@ -68,6 +68,7 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
         The posterior gives no cross-covariances.
     """
     origin = _origin(m)
+    origin.check_unchanged()
     members = {name: m["row"][rows] for name, rows in resolve_groups(m, groups).items()}
     respond = _responses(origin, list(members.values()))
     effects, start = _Effects(list(members.values()), m.provenance.n), 0

@@ -26,6 +26,8 @@ class Provenance:
     outputs : number of outputs `c`.
     fingerprint : hash of ids, targets and weights in their order.
     versions : packages that made the map.
+    inputs : hash of inputs and offsets; empty where they do not repeat, and in maps of earlier versions.
+    model_state : hash of the model's parameters; empty where the kind of model does not tell them.
     """
 
     description: Description
@@ -34,6 +36,8 @@ class Provenance:
     outputs: int
     fingerprint: str
     versions: Mapping[str, str]
+    inputs: str = ""
+    model_state: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists: fit for JSON."""

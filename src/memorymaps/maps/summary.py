@@ -120,6 +120,8 @@ def _light(flag: Warn, count: int, n: int) -> str:
         Warn.FIRST_ORDER: "at or past the bound: first-order sizes, too small",
         Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or more steps to refine or refit",
         Warn.PARETO_K: "with a Pareto-k beyond what importance sampling can bear: more draws, or leave out for real",
+        Warn.UNDEFINED: "whose left-out prediction leaves the range of the family: no left-out loss (NaN or infinite)",
+        Warn.ACTIVE_SET: "without which other coefficients are zero: sizes hold the zeros fixed, leave out for real",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
 

@@ -13,8 +13,10 @@ from memorymaps.core.perturbation.curvature_sketch import error_and_roots, root_
 from memorymaps.core.perturbation.local import Local
 from memorymaps.core.perturbation.sketched import Sketched
 from memorymaps.data.examples import Examples
+from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.posteriors.capabilities import Directional, capabilities_of
 from memorymaps.posteriors.contract import Posterior
+from memorymaps.posteriors.model_state import ModelState
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,14 @@ class Origin:
 
     posterior: Posterior
     examples: Examples
+    model: ModelState | None = None
+
+    def check_unchanged(self) -> None:
+        """Raise `DataError` if the data or the model's parameters are others than when the map was drawn."""
+        if self.model is not None:
+            self.model.check_unchanged()
+        if isinstance(self.examples, RepeatedExamples):
+            self.examples.check_unchanged()
 
     def local(self, batch: Batch) -> Local | Sketched:
         """A batch seen from the posterior: outputs with their offset, variances, weights; float64."""

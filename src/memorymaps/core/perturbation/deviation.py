@@ -36,6 +36,10 @@ class Warn(enum.IntFlag):
     """`ΛV` reaches or passes its bound and the deviation is of first order: finite, but too small."""
     PARETO_K = 16
     """Importance sampling does not reach the posterior without the example: too few draws, or too much influence."""
+    UNDEFINED = 32
+    """Without the example the prediction leaves the family's range: its left-out loss is not a finite number."""
+    ACTIVE_SET = 64
+    """Without the example other coefficients are zero (L1 penalty, sign constraint): sizes hold the zeros fixed."""
 
     @property
     def words(self) -> str:

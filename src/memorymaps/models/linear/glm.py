@@ -102,6 +102,7 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
         Non-finite features or targets outside the support; more free parameters than examples where the
         noise has to be estimated.
     """
+    check_coefficients(model)
     unit = _with_dispersion(model.likelihood, 1.0)
     sums = _sum_over_data(model, unit, examples)
     penalty = model.penalty(sums.weight)
@@ -114,6 +115,17 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
     description = _describe(model, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
     likelihood = _with_dispersion(model.likelihood, phi)
     return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scaled(scale))
+
+
+def check_coefficients(model: LinearModel) -> None:
+    """Raise `DataError` for coefficients that are not finite."""
+    bad = ~np.all(np.isfinite(model.coefficients), axis=1)
+    if np.any(bad):
+        names = [name for name, is_bad in zip(model.parameters, bad, strict=True) if is_bad]
+        raise DataError(
+            f"{model.name} has coefficients that are not finite, of {', '.join(names[:5])}: the fit has diverged or "
+            "was edited. Expected finite numbers: scale the features and fit again"
+        )
 
 
 def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> _DataSums:
