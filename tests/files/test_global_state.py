@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import random
@@ -36,7 +37,7 @@ from memorymaps.cli.report import write_report
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.models.draws.draws import Draws
-from memorymaps.nets.autograd.batch_size import keep_pages
+from memorymaps.nets.autograd.batch_size import retain_allocator_pages
 from memorymaps.nets.ensembles import mc_dropout
 from memorymaps.training.tracker import Tracker
 from memorymaps.viz.explorer.server import Server
@@ -199,15 +200,35 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_map_changes_nothing(family):
+def test_a_map_changes_nothing_and_is_read_back(family, tmp_path):
     arguments, options = FAMILIES[family]()
     given = arguments()
     mm.memory_map(*given, **options)  # what libraries do when they are loaded is their own
     with nothing_changes():
-        mm.memory_map(*given, **options)
+        m = mm.memory_map(*given, **options)
+        assert mm.load(m.save(tmp_path / "m.parquet")).table.schema == m.table.schema
     bad = {**options, "ids": ["a"] * 40} if len(given) < 3 else {**options, "sample_weight": [-1.0] * 40}
     with nothing_changes(), pytest.raises(ValueError):
         mm.memory_map(*given, **bad)
+
+
+def test_threads_that_read_loaders_change_nothing_either():
+    arguments, options = network(PLAIN, structure="diag")
+    want, found = mm.memory_map(*arguments(), **options), []
+    with nothing_changes():
+        threads = [
+            threading.Thread(
+                target=lambda: found.append(mm.memory_map(copy.deepcopy(arguments()[0]), PLAIN, **options))
+            )
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(found) == 4
+    for m in found:
+        np.testing.assert_allclose(m["leverage"], want["leverage"], rtol=1e-12)
 
 
 class Stopped(nn.Module):
@@ -244,7 +265,7 @@ def test_the_allocator_is_left_alone_where_the_environment_says_so(value, blocks
     monkeypatch.delenv("MEMORYMAPS_KEEP_PAGES", raising=False)
     if value is not None:
         monkeypatch.setenv("MEMORYMAPS_KEEP_PAGES", value)
-    keep_pages.__wrapped__()
+    retain_allocator_pages.__wrapped__()
     assert len(asked) == blocks
 
 

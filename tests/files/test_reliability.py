@@ -107,6 +107,16 @@ def test_columns_of_other_kinds_are_refused(m, tmp_path, name):
             mm.load(written(table, text, tmp_path / "m.parquet"))
 
 
+@pytest.mark.parametrize("directions", [0, 1])
+def test_maps_along_directions_are_read_back(tmp_path, directions):
+    torch = pytest.importorskip("torch")
+    x, y = torch.randn(30, 3), torch.arange(30) % 5
+    recipe = mm.Laplace("ekfac", prior=1.0, directions=directions)
+    m = mm.memory_map(torch.nn.Linear(3, 5), x, y, likelihood="categorical", posterior=recipe)
+    assert ("leverage_norm" in m) == (directions == 0)
+    assert mm.load(m.save(tmp_path / "m.parquet")) == m
+
+
 def test_missing_columns_are_named_and_others_are_kept(m, tmp_path):
     text = json.dumps(note(m, tmp_path / "m.parquet"))
     with pytest.raises(MapFileError, match=r"expected each name once, and \['error'\]"):

@@ -16,7 +16,7 @@ from memorymaps.analysis import measures
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.models.draws.draws import Draws, Sampler
-from memorymaps.models.draws.importance_sampling import Reweighted
+from memorymaps.models.draws.importance_sampling import ImportanceWeights
 
 RNG = np.random.default_rng(61)
 N, P = 24, 3
@@ -248,7 +248,7 @@ def weights_as_they_are(log_likelihood):
     logs = -log_likelihood
     top = logs.max(axis=1, keepdims=True)
     total = top + np.log(np.exp(logs - top).sum(axis=1, keepdims=True))
-    return Reweighted(logs - total, np.linspace(0.3, 0.8, len(logs)))
+    return ImportanceWeights(logs - total, np.linspace(0.3, 0.8, len(logs)))
 
 
 @pytest.mark.parametrize("s", [50, 4000])

@@ -22,7 +22,7 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.data.examples import DataError
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.autograd.hooks import onehots
+from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.curvature.accumulators import structures as approximations
 from memorymaps.nets.problem import build_problem
@@ -196,7 +196,7 @@ def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says(monkeypatch):
     m = drawn_map(net, x, y, Sampled(rows=9))
     source = m.origin.posterior
     setting, whole = source.problem, source.covariance
-    batch = linearize(source.network, setting.owners, x, slice(0, len(x)), lambda f, _: onehots(f))
+    batch = linearize(source.network, setting.owners, x, slice(0, len(x)), lambda f, _: one_hot_directions(f))
     positions = torch.arange(len(x))
     (_, before), = whole.cavities(batch, positions)  # fmt: skip
     weight = whole.weights
@@ -470,3 +470,16 @@ def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordab
         setting = build_problem(mm.Laplace("auto", prior=1.0)(net, "categorical"), examples)
         with evaluation_mode(net):
             assert approximations.chosen(setting)[0] == structure
+
+
+def test_the_preconditioner_without_groups_is_the_inverse_without_their_rows():
+    net, x, y = case("mlp")
+    source = drawn_map(net, x, y, Sampled(rows=14)).origin.posterior.covariance
+    groups = [torch.tensor([3]), torch.tensor([0, 1, 5, 7]), torch.arange(11)]
+    v = torch.randn(3, source.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = source.without(groups)(v)
+    rows = torch.cat([each.back(torch.eye(len(source.owners), dtype=v.dtype)) for each in source.gram.rows], dim=-1)
+    for group, one, expected in zip(groups, found, v, strict=True):
+        others = rows[~torch.isin(source.owners, group)]
+        precision = DELTA * torch.eye(source.size, dtype=v.dtype) + others.T @ others
+        np.testing.assert_allclose(one, torch.linalg.solve(precision, expected), rtol=1e-8, atol=1e-10)

@@ -115,9 +115,10 @@ def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
     if ids is None:
         index = getattr(inputs, "index", None)
         ids = np.arange(n) if index is None or callable(index) else index
-    if getattr(ids, "ndim", 1) != 1 or len(ids) != n:
-        shape = tuple(getattr(ids, "shape", (len(ids),)))
-        raise DataError(f"ids of shape {shape}: expected one name an example, ({n},)")
+    if getattr(ids, "ndim", 1) != 1:
+        raise DataError(f"ids of shape {tuple(ids.shape)}: expected one name an example, ({n},)")
+    if len(ids) != n:
+        raise DataError(f"ids has {len(ids)} rows, the inputs have {n}")
     column = as_ids(ids)
     check_unique(column)
     return column
@@ -145,3 +146,8 @@ def as_ids(ids: Any) -> Array:
 def sliced(values: Array | None, rows: Any) -> Array | None:
     """Some rows of a column that may be absent."""
     return None if values is None else values[rows]
+
+
+def wide_as_text(names: Any) -> Any:
+    """Unsigned integers of 64 bits as text in every batch, not only in those where one does not fit."""
+    return names.astype(str) if names.dtype == np.uint64 else names

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.data.coercion import checked_ids, checked_weights
+from memorymaps.data.coercion import checked_ids, checked_weights, wide_as_text
 from memorymaps.data.examples import BATCH, DataError, Examples
 
 
@@ -73,7 +73,7 @@ class ParquetExamples(Examples):
             return None if name is None else named[name].to_numpy(copy=True)
 
         n = len(inputs)
-        ids = rows if self.id is None else checked_ids(named[self.id], None, n)
+        ids = rows if self.id is None else checked_ids(wide_as_text(named[self.id]), None, n)
         return Batch(inputs, column(self.target), ids, checked_weights(column(self.weight), n), column(self.offset))
 
     def __iter__(self) -> Iterator[Batch]:

@@ -46,22 +46,24 @@ class Provenance:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """The inverse of `to_dict`, also after a trip through JSON."""
-        values = dict(values)
-        facts = _translated(values["description"])
         known = {field.name for field in dataclasses.fields(Description)}
-        description = Description(**{key: _frozen(value) for key, value in facts.items() if key in known})
-        estimator = CODES[values.pop("form")] if "form" in values else Estimator(**values["estimator"])
-        return cls(**{**values, "description": description, "estimator": estimator})
+        facts = {key: _frozen(value) for key, value in values["description"].items() if key in known}
+        made = {"description": Description(**facts), "estimator": Estimator(**values["estimator"])}
+        return cls(**{**values, **made})
 
 
-def _translated(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """A description as written by 0.1, which used the papers' codes and other names."""
-    facts = dict(facts)
-    if "form" in facts:
-        facts["estimator"] = CODES[facts.pop("form")].name
+def upgraded(values: Any) -> Any:
+    """Provenance as read from a file of 0.1, which used the papers' codes for estimators, in the current keys."""
+    if not isinstance(values, dict) or not isinstance(values.get("description"), dict):
+        return values
+    facts, values = dict(values["description"]), dict(values)
     if "bends" in facts:
         facts["nonlinear"] = facts.pop("bends")
-    return facts
+    if facts.get("form") in CODES:
+        facts["estimator"] = CODES[facts.pop("form")].name
+    if values.get("form") in CODES:
+        values["estimator"] = dataclasses.asdict(CODES[values.pop("form")])
+    return {**values, "description": facts}
 
 
 def _frozen(value: Any) -> Any:

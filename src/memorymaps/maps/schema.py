@@ -37,12 +37,12 @@ _INTEGER, _NUMBER = pa.types.is_integer, pa.types.is_floating
 _REQUIRED: dict[str, Check] = {
     "id": _is_name, "row": _INTEGER, "target": _is_value, "prediction": _is_value, "error": _NUMBER,
     "leverage": _NUMBER, "sensitivity": _NUMBER, "loss": _NUMBER, "loo_loss": _NUMBER, "loo_prediction": _is_value,
-    "memorization": _NUMBER, "leverage_norm": _NUMBER, "output_sensitivity": _NUMBER, "warning": _INTEGER,
+    "memorization": _NUMBER, "output_sensitivity": _NUMBER, "warning": _INTEGER,
 }  # fmt: skip
 _OPTIONAL: dict[str, Check] = {
-    "weight": _is_number, "output": _is_outputs, "deviation": _is_outputs, "residual": _is_outputs,
-    "standardised_error": _NUMBER, "mean": _is_outputs, "loo_mean": _is_outputs, "refined": pa.types.is_boolean,
-    "refitted": pa.types.is_boolean,
+    "weight": _is_number, "leverage_norm": _NUMBER, "output": _is_outputs, "deviation": _is_outputs,
+    "residual": _is_outputs, "standardised_error": _NUMBER, "mean": _is_outputs, "loo_mean": _is_outputs,
+    "refined": pa.types.is_boolean, "refitted": pa.types.is_boolean,
 }  # fmt: skip
 
 
@@ -57,7 +57,8 @@ def check_table(table: pa.Table) -> None:
         if name not in names:
             continue
         column = table.column(name)
-        if not check(column.type) or column.null_count:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if not check(kind) or column.null_count:
             raise ValueError(f"column {name!r} is of type {column.type} with {column.null_count} nulls")
 
 
@@ -92,15 +93,19 @@ def _maybe(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
+def _is_estimator(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"name", "change"} and all(map(_text, value.values()))
+
+
 _DESCRIPTION: dict[str, Check] = {
-    "model": _text, "posterior": _text, "likelihood": _text, "prior": _text, "algorithm": _text, "form": _text,
+    "model": _text, "posterior": _text, "likelihood": _text, "prior": _text, "algorithm": _text, "estimator": _text,
     "coverage": _several(_text), "parameters": _several(_text), "aliased": _several(_text), "notes": _several(_text),
     "methods": _several(_text), "classes": _several(_label), "rank": _maybe(_count),
     "effective_parameters": _maybe(_number), "dispersion": _maybe(lambda v: _number(v) or _several(_number)(v)),
-    "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number), "bends": _flag,
+    "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number), "nonlinear": _flag,
 }  # fmt: skip
 _PROVENANCE: dict[str, Check] = {
-    "form": _text, "n": _count, "outputs": lambda v: _count(v) and v > 0, "fingerprint": _text,
+    "estimator": _is_estimator, "n": _count, "outputs": lambda v: _count(v) and v > 0, "fingerprint": _text,
     "versions": lambda v: isinstance(v, dict) and all(map(_text, v.values())),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import replacing
 from memorymaps.files.safe_text import printable
-from memorymaps.maps.provenance import Provenance
+from memorymaps.maps.provenance import Provenance, upgraded
 from memorymaps.maps.schema import check_provenance, check_table
 
 SCHEMA_VERSION = 1
@@ -59,9 +59,10 @@ def _loaded(path: str | Path) -> tuple[pa.Table, Provenance]:
             "memorymaps"
         )
     try:
-        check_provenance(note.get("provenance"))
-        provenance = Provenance.from_dict(note["provenance"])
-    except (KeyError, TypeError) as error:
+        values = upgraded(note.get("provenance"))
+        check_provenance(values)
+        provenance = Provenance.from_dict(values)
+    except (KeyError, TypeError, ValueError) as error:
         raise MapFileError(f"{path} has a damaged provenance: {error}") from error
     try:
         check_table(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 _END = object()
+_TURN = threading.RLock()  # the generators are the process's: threads that read data take turns
 
 
 class PrivateRandomState:
@@ -33,6 +35,7 @@ class PrivateRandomState:
         self._user: list[Any] = []
 
     def __enter__(self) -> PrivateRandomState:
+        _TURN.acquire()
         self._user.append(_states())
         if self._own is not None:
             _set(self._own)
@@ -41,6 +44,7 @@ class PrivateRandomState:
     def __exit__(self, *_: object) -> None:
         self._own = _states()
         _set(self._user.pop())
+        _TURN.release()
 
     def batches(self, source: Iterable[Any]) -> Iterator[Any]:
         """The elements of `source`, read inside; what is done with them is not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
 from memorymaps.nets.autograd.layers.decompositions import decomposed_layers
 from memorymaps.nets.autograd.pytree import as_tensor_like, length, tree_map
+
+_PROCESS_LOCK = threading.RLock()
+
 
 Forward = Callable[[nn.Module, Any], Tensor]
 
@@ -81,8 +85,14 @@ class Network:
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Context: dropout off, BatchNorm on running statistics, attention and recurrence decomposed; restored afterwards.
 
-    Fused attention kernels support neither forward-mode nor second derivatives nor `vmap` over examples.
+    Fused attention kernels support neither forward-mode nor second derivatives nor `vmap` over examples. Threads take
+    turns: these switches and torch's forward-mode levels belong to the process.
     """
+    with _PROCESS_LOCK:
+        yield from _switched(module)
+
+
+def _switched(module: nn.Module) -> Iterator[None]:
     training = [child for child in module.modules() if child.training]
     fused = torch.backends.mha.get_fastpath_enabled()
     module.eval()

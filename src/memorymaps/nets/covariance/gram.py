@@ -232,14 +232,25 @@ class GramCovariance:
 
     def solve(self, v: Tensor) -> Tensor:
         """`S⁻¹v [..., P]`, in the order of the groups."""
-        inverse = torch.cat([each.reshape(-1) for each in inverses_of(self.prior.precisions)])
-        base = v.double() * inverse
-        pieces = zip(self.rows, torch.split(base, [group.size for group in self.groups], dim=-1), strict=True)
-        products = sum((rows.matvec(piece) for rows, piece in pieces), start=torch.tensor(0.0))
+        base, products = self.project(v)
         x = torch.cholesky_solve(products.reshape(-1, len(self.cholesky_factor)).T, self.cholesky_factor).T.view(
             products.shape
         )
-        return (base - torch.cat([rows.rmatvec(x) for rows in self.rows], dim=-1) * inverse).to(v.dtype)
+        return self.expand(base, x).to(v.dtype)
+
+    def project(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """`D⁻¹v [..., P]` and `A D⁻¹v [..., R]`, in double precision."""
+        base = v.double() * self._inverse
+        pieces = zip(self.rows, torch.split(base, [group.size for group in self.groups], dim=-1), strict=True)
+        return base, sum((rows.matvec(piece) for rows, piece in pieces), start=torch.tensor(0.0))
+
+    def expand(self, base: Tensor, x: Tensor) -> Tensor:
+        """`D⁻¹v − D⁻¹Aᵀx [..., P]` for `x [..., R]`; `S⁻¹v` where `x = (I + K)⁻¹A D⁻¹v`."""
+        return base - torch.cat([rows.rmatvec(x) for rows in self.rows], dim=-1) * self._inverse
+
+    @property
+    def _inverse(self) -> Tensor:
+        return torch.cat([each.reshape(-1) for each in inverses_of(self.prior.precisions)])
 
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(D S⁻¹) = P − R + tr (I + K)⁻¹`, for the prior of this covariance.

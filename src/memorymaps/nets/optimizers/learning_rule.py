@@ -132,8 +132,15 @@ def _gradient_chunks(origin: Origin, source: NetworkPosterior, variational: bool
             )
             return to_numpy(g[:, 0]), to_numpy(g[:, 1:].square().sum(1))
 
-        with evaluation_mode(source.network.module):
-            yield from problem.batch_size.run(batch.inputs, work)
+        parts = problem.batch_size.run(batch.inputs, work)
+        while True:
+            with evaluation_mode(
+                source.network.module
+            ):  # not around `yield`: what is done with a part is not our doing
+                found = next(parts, None)
+            if found is None:
+                break
+            yield found
 
 
 def _root(at: Local | Sketched) -> Array:

@@ -11,8 +11,9 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
-from memorymaps.nets.curvature.ggn import GaussNewton, ggn_operator
+from memorymaps.nets.curvature.ggn import GaussNewton, Operator, ggn_operator, group_order
 from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.sampled.covariance import SampledCovariance
 
 _CHUNK = 64  # examples of a group processed together
 
@@ -35,8 +36,18 @@ def removal_influence(
             [_group_ggn_product(operator, b, each) for b, each in zip(batches_by_group, v, strict=True)]
         )
 
-    deltas, residual = conjugate_gradients(remaining, gradients, preconditioner(problem, covariance), steps, tolerance)
+    precondition = _preconditioner(problem, covariance, groups)
+    deltas, residual = conjugate_gradients(remaining, gradients, precondition, steps, tolerance)
     return to_numpy(deltas), to_numpy(residual)
+
+
+def _preconditioner(problem: LaplaceProblem, covariance: PosteriorCovariance, groups: Sequence[Array]) -> Operator:
+    """`S⁻¹`, without each group's own rows where it is made of rows."""
+    if not isinstance(covariance, SampledCovariance):
+        return preconditioner(problem, covariance)
+    order = group_order(problem, covariance.groups)
+    solve, back = covariance.without([torch.as_tensor(rows, device=order.device) for rows in groups]), order.argsort()
+    return lambda v: solve(v[:, order])[:, back]
 
 
 def _batches(problem: LaplaceProblem, rows: Array) -> list[Batch]:

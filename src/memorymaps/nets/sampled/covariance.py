@@ -15,7 +15,7 @@ taken away. All in double precision.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,28 @@ class SampledCovariance:
     def solve(self, v: Tensor) -> Tensor:
         """`S̃⁻¹v [..., P]`, in the order of the groups."""
         return self.gram.solve(v)
+
+    def without(self, groups: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+        """`v_g ↦ S̃_{−g}⁻¹v_g [g, P]`, without the drawn rows of the examples at each group's positions."""
+        owned = [torch.nonzero(torch.isin(self.owners, positions)).flatten() for positions in groups]
+        columns = [self._inverse_columns(own) for own in owned]
+
+        def solve(v: Tensor) -> Tensor:
+            base, answers = self.gram.project(v)
+            x = torch.cholesky_solve(answers.T, self.gram.cholesky_factor).T
+            parts = [
+                each - column @ torch.linalg.solve(column[own], each[own])
+                for each, own, column in zip(x, owned, columns, strict=True)
+            ]
+            return self.gram.expand(base, torch.stack(parts)).to(v.dtype)
+
+        return solve
+
+    def _inverse_columns(self, places: Tensor) -> Tensor:
+        """Columns `[m, r]` of `K⁻¹`."""
+        units = torch.zeros(len(self.owners), len(places), dtype=self.q.dtype, device=self.q.device)
+        units[places, torch.arange(len(places), device=places.device)] = 1
+        return torch.cholesky_solve(units, self.gram.cholesky_factor)
 
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(D S̃⁻¹) = P − Σ_j (1 − κ_j)` for the prior that it holds."""

@@ -93,7 +93,7 @@ class Probe:
             share = self.share[start : start + found.value.shape[1]].to(device)
             pieces.append(_sums(found, share))
             start += len(share)
-        square, error, bias, loss = (torch.stack(each).sum(0) for each in zip(*pieces, strict=True))
+        square, error, bias, loss = (torch.stack(each).sum(0).cpu() for each in zip(*pieces, strict=True))
         square, mean = square.clamp(min=_TINY), loss[0].clamp(min=_TINY)
         return Stated(
             (*(error / square).sqrt().tolist(), float(loss[1:].norm() / mean)),
