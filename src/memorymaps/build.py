@@ -25,6 +25,7 @@ from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.gate import Gate, undefined_lights
 from memorymaps.posteriors.model_state import ModelState
 from memorymaps.posteriors.origin import Origin
+from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import examples_for, training_data
 
 
@@ -41,6 +42,7 @@ def memory_map(
     estimator: str | None = None,
     change: str | None = None,
     rows: Any = None,
+    polish: bool = False,
     progress: bool | None = None,
 ) -> MemoryMap:
     """Draw the memory map of a fitted model over its training data.
@@ -66,6 +68,8 @@ def memory_map(
         can and the model is small (networks with `Laplace("auto")`). The papers' codes (`"R-sm"`) are accepted.
     change : how the change of the mean follows from it: `"exact"` (default) or `"linearised"`.
     rows : positions of the examples to draw; the posterior is still that of all of them. Default: all.
+    polish : make the Newton steps that a solver which stopped early has left, on a copy, and map that (linear models).
+    polish : make the Newton steps that a solver which stopped early has left, on a copy, and map that (linear models).
     progress : show a progress bar; default: on a terminal, for work longer than a second.
 
     Raises
@@ -91,11 +95,11 @@ def memory_map(
     model = _with_recipe(model, likelihood, posterior)
     given = _as_examples(model, data, target, (ids, sample_weight, offset))
     examples = RepeatedExamples(training_data(model, given), progress)
-    source = posteriors.posterior(model, examples)
+    gate = _checked(model, examples, polish)
+    source = gate.posterior
     used = chosen or Estimator(source.description.estimator)
-    gate = Gate(model, source)
-    gate.check_posterior()
-    origin = Origin(source, examples, ModelState.of(model))
+    state = ModelState.of(model)
+    origin = Origin(source, examples, state)
     places = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
     drawn = examples if rows is None else RepeatedExamples(Subset(examples, places), progress)
     table, outputs = _table(origin, gate, drawn, places, used)
@@ -105,13 +109,25 @@ def memory_map(
         estimator=used,
         n=len(examples),
         outputs=outputs,
-        fingerprint=drawn.first.columns,
+        fingerprint=drawn.fingerprint.columns,
         versions=versions(model),
-        inputs=drawn.first.inputs,
-        model_state=origin.model.parameters,
+        inputs=drawn.fingerprint.inputs,
+        model_state=state.parameters,
     )
     m = MemoryMap(table, provenance, origin)
     return m if chosen else _refit_largest(m, progress)
+
+
+def _checked(model: Any, examples: Examples, polish: bool) -> Gate:
+    """The gate of the model's posterior, after the Newton steps that its solver left where `polish`."""
+    gate = Gate(model, posteriors.posterior(model, examples))
+    gate.check_posterior()
+    if not polish:
+        return gate
+    gate.check_outputs(examples)
+    at_rest = Gate(None, polished(gate.posterior, examples))
+    at_rest.check_posterior()
+    return at_rest
 
 
 def _asked_for(estimator: str | None, change: str | None) -> Estimator | None:

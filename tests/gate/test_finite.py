@@ -25,7 +25,7 @@ def data():
 def test_offsets_are_finite(data, bad):
     x, y = data
     offset = np.where(np.arange(60) == 3, bad, 0.0)
-    with pytest.raises(DataError, match="offset of 1 row.*first of row 3.*0 where there is no offset"):
+    with pytest.raises(DataError, match=r"offset of 1 row.*first of row 3.*0 where there is no offset"):
         mm.memory_map(Ridge().fit(x, y), x, y, offset=offset)
     assert len(mm.memory_map(Ridge().fit(x, y), x, y, offset=np.zeros(60))) == 60
 

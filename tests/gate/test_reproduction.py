@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 
 import memorymaps as mm
+from memorymaps.data.examples import DataError
 from memorymaps.posteriors.registry import UnsupportedModelError
 
 rng = np.random.default_rng(0)
@@ -21,9 +22,7 @@ CLASSES = (Y > 0).astype(int) + (Y > 1)
 
 def _shifted(kind, method):
     """A subclass whose `method` answers otherwise."""
-    return type(
-        f"Other{kind.__name__}", (kind,), {method: lambda self, x: 0.1 + 0.8 * getattr(kind, method)(self, x)}
-    )
+    return type(f"Other{kind.__name__}", (kind,), {method: lambda self, x: 0.1 + 0.8 * getattr(kind, method)(self, x)})
 
 
 CASES = {
@@ -60,12 +59,12 @@ def test_a_classifier_that_decides_otherwise_is_refused():
 
 def test_pipelines_and_transformed_targets_are_compared_as_a_whole():
     other = _shifted(Ridge, "predict")
+    pipeline = make_pipeline(StandardScaler(), other()).fit(X, Y)
     with pytest.raises(UnsupportedModelError, match="predict is not what"):
-        model = make_pipeline(StandardScaler(), other())
-        mm.memory_map(model.fit(X, Y), X, Y)
+        mm.memory_map(pipeline, X, Y)
+    transformed = TransformedTargetRegressor(other(), func=np.log, inverse_func=np.exp).fit(X, np.exp(Y))
     with pytest.raises(UnsupportedModelError, match="predict is not what"):
-        model = TransformedTargetRegressor(other(), func=np.log, inverse_func=np.exp)
-        mm.memory_map(model.fit(X, np.exp(Y)), X, np.exp(Y))
+        mm.memory_map(transformed, X, np.exp(Y))
     model = TransformedTargetRegressor(make_pipeline(StandardScaler(), Ridge()), func=np.log, inverse_func=np.exp)
     assert len(mm.memory_map(model.fit(X, np.exp(Y)), X, np.exp(Y))) == len(X)
 
@@ -92,7 +91,7 @@ def test_statsmodels_data_that_were_edited_after_the_fit_are_refused():
     results = sm.OLS(Y, x).fit()
     assert len(mm.memory_map(results)) == len(X)
     x[:, 1] *= 2
-    with pytest.raises(UnsupportedModelError, match="changed after the fit: fit again"):
+    with pytest.raises(DataError, match="or fit again"):
         mm.memory_map(results)
     assert len(mm.memory_map(sm.OLS(Y, x).fit())) == len(X)
 

@@ -125,6 +125,10 @@ class Triangle:
         for block in _blocks(len(rows), _TALL):
             self._r = _qr(np.concatenate([self._r, _triangle(rows[block], scale[block])]))
 
+    def diagonal(self) -> Array:
+        """Diagonal of the Gram matrix so far: `[p]`."""
+        return np.asarray(np.sum(self._r**2, axis=0))
+
     def matrix(self, penalty: Array) -> Array:
         """Upper-triangular `R` of the rows so far plus `diag(penalty)`: `[≤ p, p]`."""
         priced = np.flatnonzero(penalty)
@@ -224,6 +228,10 @@ class IndependentCurvature:
         for k, triangle in enumerate(self._triangles):
             triangle.add(x, np.sqrt(curvature[:, k, k]))
 
+    def diagonal(self) -> Array:
+        """Diagonal of the curvature of each output: `[p, c]`."""
+        return np.stack([triangle.diagonal() for triangle in self._triangles], axis=1)
+
     def structure(self, penalty: Array, free: Array) -> tuple[Structure, Array]:
         """Covariance for `S = Σ + diag(penalty [p, c])` among the `free [p, c]` parameters; and who can move."""
         roots = [_restricted_root(t.matrix(penalty[:, k]), free[:, k]) for k, t in enumerate(self._triangles)]
@@ -246,6 +254,10 @@ class CoupledCurvature:
                 self._gram[a, :, b] += block
                 if a != b:
                     self._gram[b, :, a] += block
+
+    def diagonal(self) -> Array:
+        """Diagonal of the curvature of each output: `[p, c]`."""
+        return np.einsum("ajaj->ja", self._gram)
 
     def structure(self, penalty: Array, free: Array) -> tuple[Structure, Array]:
         """Covariance for `S = Σ + diag(penalty [p, c])` among the `free [p, c]` parameters; and who can move."""

@@ -84,7 +84,9 @@ def _frame_blocks(frame: Any, name: str) -> Iterator[tuple[str, Any]]:
 
     if frame.ndim == 1:
         frame = frame.to_frame()
-    kinds = np.asarray([str(kind) if isinstance(kind, np.dtype) and kind.kind in "biuf" else "" for kind in frame.dtypes])
+    kinds = np.asarray(
+        [str(kind) if isinstance(kind, np.dtype) and kind.kind in "biuf" else "" for kind in frame.dtypes]
+    )
     for kind in sorted(set(kinds) - {""}):
         yield f"{name}.{kind}", frame.iloc[:, np.flatnonzero(kinds == kind)].to_numpy()
     for k in np.flatnonzero(kinds == ""):

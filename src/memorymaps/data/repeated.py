@@ -84,6 +84,19 @@ class RepeatedExamples(Examples):
                 "pass arrays, or a loader that does not shuffle"
             )
 
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Of the first complete pass.
+
+        Raises
+        ------
+        DataError
+            There was none: no rows.
+        """
+        if self.first is None:
+            raise DataError("the data has no rows")
+        return self.first
+
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
         return self.source.take(rows)

@@ -20,7 +20,7 @@ _LONG_STEP = 0.18  # mean leverage from which one Newton step can be a fifth and
 _RANKS = (
     "first-order sizes of a network: read them as ranks. refine(m, top=…) or refit(m, top=…) gives sizes of the largest"
 )
-_DISTANCE = 0.1  # posterior standard deviations per effective parameter that deserve a warning
+_DISTANCE = 0.05  # posterior standard deviations per effective parameter that deserve a warning
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,15 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
 def not_stationary(m: ExampleTable) -> bool:
     """Whether the parameters are not where training would come to rest."""
     distance = m.provenance.description.distance
-    return distance is not None and distance >= _DISTANCE
+    return distance is not None and not distance < _DISTANCE
 
 
 def _far(m: ExampleTable) -> tuple[str, ...]:
+    d = m.provenance.description
     if not not_stationary(m):
         return ()
     return (
-        f"the parameters are {m.provenance.description.distance:.2g} posterior standard deviations (each) from the "
-        "optimum on this data: not the training data or weights, or the fit has not converged",
+        f"the parameters are {d.distance:.2g} posterior standard deviations (each) from the "
+        "optimum on this data: not the training data or weights, or the fit has not converged"
+        + (": memory_map(…, polish=True) makes the remaining Newton steps on a copy" if d.polishable else ""),
     )

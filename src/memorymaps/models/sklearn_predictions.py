@@ -44,6 +44,8 @@ def _inputs(model: Any, seen: AdapterOutputs) -> Any:
     """Inputs as scikit-learn takes them: a data frame's columns in the order of the fit."""
     inputs = seen.batch.inputs
     inputs = inputs.inputs if isinstance(inputs, Numbered) else inputs
+    if hasattr(inputs, "toarray") and getattr(_last_step(model), "_sparse", None) is False:
+        inputs = inputs.toarray()  # support vector machines that were trained on dense data predict for dense only
     names = getattr(model, "feature_names_in_", None)
     if names is None or not hasattr(inputs, "columns") or list(inputs.columns) == list(names):
         return inputs
@@ -87,8 +89,8 @@ def _last_step(model: Any) -> Any:
 
 def _own_labels(model: Any, inputs: Any, seen: AdapterOutputs) -> Iterator[Comparand]:
     """Predicted classes of subclasses that predict in their own way, where no two classes are nearly tied."""
-    method = getattr(type(model), "predict", None)
-    if getattr(method, "__module__", "sklearn").startswith("sklearn.") or seen.f.shape[1] not in (1, len(model.classes_)):
+    module = getattr(getattr(type(model), "predict", None), "__module__", "sklearn.")
+    if module.startswith("sklearn.") or seen.f.shape[1] not in (1, len(model.classes_)):
         return
     mean = seen.likelihood.mean(seen.f)
     clear = _clear(seen.f)

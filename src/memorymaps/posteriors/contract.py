@@ -29,6 +29,7 @@ class Description:
     `estimator` is the estimator of deviations whose sizes can be trusted with this posterior;
     `effective_parameters` is the posterior's own count, independent of the map (`P − δ tr S⁻¹` where known);
     `distance` how far the parameters are from the optimum: posterior standard deviations per effective parameter;
+    `polishable` whether `memory_map(…, polish=True)` can bring them there;
     `nonlinear` whether outputs are not linear in the parameters, so that sizes are those of one Newton step.
     """
 
@@ -47,6 +48,7 @@ class Description:
     dispersion_estimated: bool = False
     residual_df: float | None = None
     distance: float | None = None
+    polishable: bool = False
     nonlinear: bool = False
     estimator: str = "cavity"
     notes: tuple[str, ...] = ()

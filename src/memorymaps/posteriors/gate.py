@@ -13,9 +13,10 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import Perturbation
 from memorymaps.data.coercion import rows_of
-from memorymaps.data.examples import DataError
+from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.indexed import Numbered
 from memorymaps.posteriors.contract import Description, Posterior
+from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.reproduction import AdapterOutputs, check_reproduction
 
 _COMPARED = 1024  # examples of a batch whose outputs are compared with the model's own
@@ -23,7 +24,10 @@ _COMPARED = 1024  # examples of a batch whose outputs are compared with the mode
 
 @dataclass(frozen=True)
 class Gate:
-    """The checks of one map: `check_posterior` once, `check_batch` for each batch that is mapped."""
+    """The checks of one map: `check_posterior` once, `check_batch` for each batch that is mapped.
+
+    `model` is `None` where the posterior is no longer that of the model's own parameters (`polish=True`).
+    """
 
     model: Any
     posterior: Posterior
@@ -60,6 +64,12 @@ class Gate:
             _require_finite(name, values, batch)
         check_reproduction(self.model, self._seen(batch, rows, at))
 
+    def check_outputs(self, examples: Examples) -> None:
+        """Raise `UnsupportedModelError` if the model's own predictions at some of the examples are others."""
+        rows = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _COMPARED)).astype(int))
+        batch = examples.take(rows)
+        check_reproduction(self.model, self._seen(batch, rows, Origin(self.posterior, examples).local(batch)))
+
     def _seen(self, batch: Batch, rows: Array, at: Any) -> AdapterOutputs:
         some = np.unique(np.linspace(0, len(batch) - 1, min(len(batch), _COMPARED)).astype(int))
         whole = len(some) == len(batch)
@@ -87,11 +97,12 @@ def undefined_lights(effect: Perturbation, loo_loss: Array) -> Array:
 
 def _dispersions(likelihood: Likelihood, description: Description) -> list[float]:
     """All dispersions that the likelihood, those inside it, and the description state."""
-    found = [description.dispersion] if description.dispersion is not None else []
-    while likelihood is not None:
-        own = getattr(likelihood, "dispersion", None)
+    found: list[Any] = [] if description.dispersion is None else [description.dispersion]
+    inside: Any = likelihood
+    while inside is not None:
+        own = getattr(inside, "dispersion", None)
         found += [own] if isinstance(own, (int, float, tuple, np.floating, np.ndarray)) else []
-        likelihood = getattr(likelihood, "likelihood", None)  # type: ignore[assignment]
+        inside = getattr(inside, "likelihood", None)
     return [float(value) for each in found for value in np.ravel(np.asarray(each, dtype=float))]
 
 

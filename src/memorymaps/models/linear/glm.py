@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvat
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.linear.stationarity import Gradient, check_stationary, distance_in_deviations
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
@@ -36,6 +37,10 @@ class LinearModel:
     free : `[p, c]`, True for parameters that are estimated; the others are fixed (at zero by an L1 penalty).
     dispersion : `φ` where the fit gives it; `None`: Pearson's estimate, for families that have one.
     residual_df : degrees of freedom belonging to a given `dispersion`.
+    l1 : total weight `Σw` → `λ [p, c]`, the L1 penalty on each parameter; `None`: no such penalty.
+    shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
+    positive : whether `shrinkable` parameters are constrained to be ≥ 0.
+    closed_form : whether the solver ends at the optimum up to rounding.
     """
 
     name: str
@@ -51,6 +56,10 @@ class LinearModel:
     residual_df: float | None = None
     classes: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
+    l1: Callable[[float], Array] | None = None
+    shrinkable: Array | None = None
+    positive: bool = False
+    closed_form: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class LinearPosterior:
     coefficients: Array
     design: Callable[[Any], Array]
     structure: Structure
+    model: LinearModel | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -91,6 +101,7 @@ class _DataSums:
     chi2: Array
     weight: float = 0.0
     n: int = 0
+    unweighted: Array | None = None
 
 
 def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
@@ -103,18 +114,67 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
         noise has to be estimated.
     """
     check_coefficients(model)
-    unit = _with_dispersion(model.likelihood, 1.0)
-    sums = _sum_over_data(model, unit, examples)
-    penalty = model.penalty(sums.weight)
-    structure, estimated = sums.curvature.structure(penalty, model.free)
-    gradient = sums.gradient + penalty * model.coefficients
+    quadratic = LocalQuadratic.of(model, examples)
+    structure, penalty, sums = quadratic.structure, quadratic.penalty, quadratic.sums
     effective = structure.effective_parameters(penalty)
     phi, df = _dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
-    distance = np.linalg.norm(structure.project(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
-    description = _describe(model, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
+    count = float(np.sum(effective))
+    distance = distance_in_deviations(quadratic.gradient, structure, quadratic.diagonal, scale, count)
+    check_stationary(model, quadratic.gradient, structure, distance, examples)
+    description = _describe(model, structure, quadratic.estimated, count, phi, df, distance)
     likelihood = _with_dispersion(model.likelihood, phi)
-    return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scaled(scale))
+    return LinearPosterior(
+        likelihood, description, model.coefficients, model.design, structure.scaled(scale), model=model
+    )
+
+
+@dataclass(frozen=True)
+class LocalQuadratic:
+    """The objective around the coefficients, at unit dispersion: gradient, curvature, sums over the data."""
+
+    sums: _DataSums
+    penalty: Array
+    structure: Structure
+    estimated: Array
+    gradient: Gradient
+
+    @classmethod
+    def of(cls, model: LinearModel, examples: Examples) -> LocalQuadratic:
+        """One pass over the data."""
+        sums = _sum_over_data(model, _with_dispersion(model.likelihood, 1.0), examples)
+        penalty, zeros = model.penalty(sums.weight), np.zeros(model.coefficients.shape)
+        structure, estimated = sums.curvature.structure(penalty, model.free)
+        gradient = Gradient(
+            sums.gradient, sums.unweighted, model.coefficients, penalty,
+            zeros if model.l1 is None else model.l1(sums.weight), model.free,
+            zeros > 0 if model.shrinkable is None else model.shrinkable, model.positive,
+        )  # fmt: skip
+        return cls(sums, penalty, structure, estimated, gradient)
+
+    def freed(self, free: Array) -> LocalQuadratic:
+        """The same with other coefficients free."""
+        structure, estimated = self.sums.curvature.structure(self.penalty, free)
+        gradient = dataclasses.replace(self.gradient, free=free)
+        return LocalQuadratic(self.sums, self.penalty, structure, estimated, gradient)
+
+    @property
+    def diagonal(self) -> Array:
+        """`S_jj [p, c]`."""
+        return self.sums.curvature.diagonal() + self.penalty
+
+
+def objective(model: LinearModel, examples: Examples) -> float:
+    """`Σ w ℓ + ½ Σ δB² + Σ λ|B|` at unit dispersion; infinite where it is not finite."""
+    unit, total, weights = _with_dispersion(model.likelihood, 1.0), 0.0, 0.0
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for batch in examples:
+            _, f, weight = _outputs(model, batch)
+            total += float(np.sum(np.where(weight > 0, weight * unit.nll(f, batch.target), 0.0)))
+            weights += float(np.sum(weight))
+        total += 0.5 * float(np.sum(model.penalty(weights) * model.coefficients**2))
+        total += 0.0 if model.l1 is None else float(np.sum(model.l1(weights) * np.abs(model.coefficients)))
+    return total if np.isfinite(total) else np.inf
 
 
 def check_coefficients(model: LinearModel) -> None:
@@ -143,7 +203,10 @@ def _add_batch(sums: _DataSums, model: LinearModel, unit: Likelihood, batch: Bat
     error = weight[:, None] * unit.error(f, batch.target)
     sums.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
     sums.gradient += x.T @ error
-    if isinstance(unit, ExponentialFamily):
+    if batch.weight is not None:
+        before = np.zeros_like(sums.gradient) if sums.unweighted is None else sums.unweighted
+        sums.unweighted = before + x.T @ unit.error(f, batch.target)
+    if isinstance(unit, ExponentialFamily) and not model.dispersion_known and model.dispersion is None:
         unit_variance = unit.unit_variance(unit.mean(f))
         sums.chi2 += np.sum(weight[:, None] * unit.residual(f, batch.target) ** 2 / unit_variance, axis=0)
     sums.weight += float(np.sum(weight))
@@ -213,6 +276,7 @@ def _describe(
         dispersion_estimated=not model.dispersion_known,
         residual_df=df,
         distance=distance,
+        polishable=True,
         notes=model.notes,
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )

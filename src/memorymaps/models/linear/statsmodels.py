@@ -143,7 +143,7 @@ def _(model: Any, results: Any) -> LinearModel:
         raise _unsupported(results, "was fitted with a penalty")
     return _linear(
         results, Gaussian(), _column(results.params), prior="none (least squares)", dispersion=float(results.scale),
-        dispersion_known=False, residual_df=float(results.df_resid),
+        dispersion_known=False, residual_df=float(results.df_resid), closed_form=True,
     )  # fmt: skip
 
 
