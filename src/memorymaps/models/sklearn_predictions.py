@@ -60,21 +60,25 @@ def _scores(model: Any, inputs: Any, seen: AdapterOutputs) -> Iterator[Comparand
     if isinstance(seen.likelihood, (Bernoulli, Categorical)) and hasattr(model, "predict_proba"):
         own = np.asarray(model.predict_proba(inputs))
         yield Comparand("predict_proba", own[:, 1] if seen.f.shape[1] == 1 else own, seen.likelihood.mean(seen.f))
+    elif isinstance(last, SVC) and seen.f.shape[1] > 1:
+        yield Comparand("decision_function", _by_pairs(model, inputs), seen.f)
     elif hasattr(model, "decision_function"):
-        own = np.asarray(_pairwise(model, last).decision_function(inputs))
+        own = np.asarray(model.decision_function(inputs))
         if own.size == seen.f.size:
             yield Comparand("decision_function", own, seen.f)
 
 
-def _pairwise(model: Any, last: Any) -> Any:
-    """The model with the decision values of an SVC pair by pair, as they were fitted."""
-    if not isinstance(last, SVC) or last.decision_function_shape == "ovo":
-        return model
-    if last is model:
-        changed = copy.copy(model)
-        changed.decision_function_shape = "ovo"
-        return changed
-    return model
+def _by_pairs(model: Any, inputs: Any) -> Array:
+    """Decision values of an SVC for each pair of classes, as they were fitted, through pipelines and searches."""
+    while not isinstance(model, SVC):
+        if hasattr(model, "best_estimator_"):
+            model = model.best_estimator_
+            continue
+        inputs = model[:-1].transform(inputs) if len(model.steps) > 1 else inputs
+        model = model.steps[-1][1]
+    changed = copy.copy(model)
+    changed.decision_function_shape = "ovo"
+    return np.asarray(changed.decision_function(inputs))
 
 
 def _last_step(model: Any) -> Any:
