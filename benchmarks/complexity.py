@@ -76,9 +76,9 @@ def study(data: tuple[torch.Tensor, ...], width: int, structure: str) -> list[tu
 def draw(curves: dict[int, list[tuple[float, float, float]]], path: str) -> None:
     from matplotlib import pyplot as plt
 
-    from memorymaps.viz.displays.style import PALETTE, look
+    from memorymaps.viz.displays.style import PALETTE, style_context
 
-    with look():
+    with style_context():
         figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
         for color, (width, found) in zip(PALETTE, curves.items(), strict=False):
             total, loo, test = zip(*found, strict=True)

@@ -27,6 +27,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
 from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack_lazily
 from memorymaps.viz.explorer.server import Server
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -167,7 +168,7 @@ def measure_fashion(playwright, folder, limit):
 
 def measure_million(playwright, folder, limit):
     m = million()
-    with Server(ExplorerOptions().packed(m, lazy=True)) as server:
+    with Server(pack_lazily(m, ExplorerOptions())) as server:
         report(playwright, "explorer, 1,000,000, server", server.url, "–")
     peers("1,000,000", m, folder, limit)
 

@@ -194,9 +194,9 @@ class Journals:
         before = path.read_bytes()
         at = dict(enumerate(self.map["output"]))
         try:
-            with Journal.opened(path, self.map, at, {"memorymaps": "retrain_check", "recipe": "retrain"}) as journal:
+            with Journal.resume(path, self.map, at, {"memorymaps": "retrain_check", "recipe": "retrain"}) as journal:
                 for row in (1, 2, 3):
-                    journal.knows(row, np.array([row]))
+                    journal.has_result(row, np.array([row]))
         finally:
             if before and path.read_bytes() != before:
                 raise AssertionError("opening has changed the file")

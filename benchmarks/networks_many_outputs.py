@@ -63,9 +63,9 @@ def study(name: str, c: int, n: int, directions: int) -> None:
     part = data.take(np.arange(200))
     error = top = float("nan")
     if directions and c <= 100:
-        h = origin.local(part).leverage
+        h = origin.batch_statistics(part).leverage
         whole = Laplace("kfac", prior=1.0, fisher="leading", directions=0)(net, "categorical")
-        exact = Origin(posterior(whole, data), data).local(part).leverage
+        exact = Origin(posterior(whole, data), data).batch_statistics(part).leverage
         error = float(np.median(np.abs(h / exact - 1)))
         top = len(np.intersect1d(np.argsort(-h)[:10], np.argsort(-exact)[:10])) / 10
     print(

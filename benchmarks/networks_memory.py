@@ -50,8 +50,8 @@ def many(n: int) -> None:
     source = posterior(model, data)
     origin = Origin(source, data)
     for batch in data:
-        for part in origin.parts(batch):
-            origin.local(part).first_order()
+        for part in origin.chunks(batch):
+            origin.batch_statistics(part).first_order()
     print(sum(p.numel() for p in net.parameters()), peak())
 
 

@@ -22,7 +22,7 @@ from torch.func import functional_call, jacrev, vmap
 
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.network import evaluation_mode
-from memorymaps.nets.curvature.structures import STRUCTURES
+from memorymaps.nets.curvature.structures import as_structure
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import Laplace
 from memorymaps.posteriors.registry import posterior, training_data
@@ -154,7 +154,7 @@ def study(name: str, structures: tuple[str, ...], alone: bool) -> None:
         source, held = posterior(model, data), []
         with evaluation_mode(net):
             problem = build_problem(model, data)
-            fit = best(lambda: held.append(STRUCTURES[structure](problem))) / unit  # noqa: B023
+            fit = best(lambda: held.append(as_structure(structure).fit(problem))) / unit  # noqa: B023
             once = seconds(lambda: held[0].build(problem.prior))  # noqa: B023
         variance = best(lambda: [source.marginals(batch.inputs) for batch in data]) / unit  # noqa: B023
         lt_fit, lt_variance = (n * each / unit for each in peers.get(structure, (float("nan"),) * 2))

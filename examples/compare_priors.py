@@ -23,16 +23,16 @@ for delta in strengths:
         (m["leverage"].sum(), m["loss"].mean(), m["loo_loss"].mean(), log_loss(y_test, model.predict_proba(X_test)))
     )
     print(
-        "δ = {:6.2f}: {:6.1f} effective parameters; loss {:.3f} seen, {:.3f} left out, {:.3f} held out".format(
+        "δ = {:6.2f}: {:6.1f} effective parameters; training loss {:.3f}, left out {:.3f}, held out {:.3f}".format(
             delta, *rows[-1]
         )
     )
 
 # %% [markdown]
-# The training loss always prefers the weakest prior; left-out and held-out loss agree on where to stop.
+# The training loss is always lowest for the weakest prior; left-out and held-out losses have nearly the same minimum.
 
 # %%
-seen, left_out, held_out = (np.argmin([row[column] for row in rows]) for column in (1, 2, 3))
-print(f"best δ: {strengths[seen]} by training loss, {strengths[left_out]} left out, {strengths[held_out]} held out")
+training, left_out, held_out = (np.argmin([row[column] for row in rows]) for column in (1, 2, 3))
+print(f"best δ: {strengths[training]} by training loss, {strengths[left_out]} left out, {strengths[held_out]} held out")
 assert abs(left_out - held_out) <= 1
-assert seen == 0
+assert training == 0

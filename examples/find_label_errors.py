@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Finding wrong labels
-# Flip 5 % of the digits' labels, fit, and rank the examples by what the map says of them.
+# Flip 5 % of the digits' labels, fit, and rank the examples by columns of the map.
 
 # %%
 import numpy as np
@@ -21,7 +21,7 @@ model = LogisticRegression(C=1.0, max_iter=2000).fit(X, noisy)
 m = mm.memory_map(model, X, noisy)
 
 # %% [markdown]
-# Precision at k: of the k highest-ranked examples, how many labels were really flipped?
+# Precision at k: of the k highest-ranked examples, how many labels were flipped?
 
 # %%
 k = len(wrong)
@@ -33,13 +33,13 @@ for column in ("loss", "loo_loss", "sensitivity", "leverage"):
 assert found["loo_loss"] > 0.8  # by chance it would be 5 %
 
 # %% [markdown]
-# Correct what leave-one-out loss points at, and refit: the model agrees with the clean labels on more examples.
+# Correct the labels with the largest leave-one-out losses and refit: the model agrees with more of the clean labels.
 
 # %%
 suspects = np.argsort(-m["loo_loss"])[:k]
 corrected = noisy.copy()
 corrected[suspects] = y[suspects]
-again = LogisticRegression(C=1.0, max_iter=2000).fit(X, corrected)
-before, after = (fitted.score(X, y) for fitted in (model, again))
+refitted = LogisticRegression(C=1.0, max_iter=2000).fit(X, corrected)
+before, after = (fitted.score(X, y) for fitted in (model, refitted))
 print(f"agreement with the clean labels: {before:.2%} before, {after:.2%} after")
 assert after > before

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Brownlee's stack loss: Cook's distance, and a refit that checks it
+# # Brownlee's stack loss: Cook's distance, verified by a refit
 
 # %%
 import os
@@ -23,8 +23,8 @@ print(m.summary())
 distance = measures.cooks_distance(m)
 worst = int(np.argmax(distance))
 print(f"day {m['id'][worst]}: Cook's distance {distance[worst]:.3f}")
-kept = np.arange(len(m)) != worst
-refit = sm.OLS(data.endog[kept], sm.add_constant(data.exog)[kept]).fit()
+others = np.arange(len(m)) != worst
+refit = sm.OLS(data.endog[others], sm.add_constant(data.exog)[others]).fit()
 predicted = m["loo_prediction"][worst]
 actual = refit.predict(sm.add_constant(data.exog).iloc[[worst]]).iloc[0]
 print(f"left-out prediction: {predicted:.6f} from the map, {actual:.6f} from refitting")

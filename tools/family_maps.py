@@ -98,7 +98,8 @@ def measures(m: mm.MemoryMap) -> Entries:
 
 def predictive(m: mm.MemoryMap) -> Entries:
     """Leave-one-out predictive distributions."""
-    yield from dataclasses.asdict(find("loo_predictive")(m)).items()
+    found = find("loo_predictive")(m)
+    yield from ((name, getattr(found, name)) for name in ("mean", "variance", "log_density"))
 
 
 def cleanlab(m: mm.MemoryMap) -> Entries:

@@ -77,7 +77,7 @@ def study(name: str, k: int) -> None:
     model.fit(x, y)
     m = mm.memory_map(model, x, y)
     rows = scores.chosen(m["sensitivity"], k)
-    at = m.origin.local(m.origin.examples.take(rows))
+    at = m.origin.batch_statistics(m.origin.examples.take(rows))
     truth = np.stack([(means(without(model, x, y, i), x[[i]]) - means(model, x[[i]]))[0] for i in rows])
     scores.show(name, {form: perturb(at, CODES[form]).change for form in CODES}, truth)
 

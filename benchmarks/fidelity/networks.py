@@ -174,7 +174,7 @@ def study(name: str, k: int, folder: Path, structures: tuple[str, ...], top: lis
     truth = end - problem.net(x[rows]).softmax(1).detach().numpy()
     left_out = -np.log(end[np.arange(k), y[rows]]).mean()
     for s, m in maps.items():
-        at = m.origin.local(m.origin.examples.take(rows))
+        at = m.origin.batch_statistics(m.origin.examples.take(rows))
         codes = [m.provenance.estimator, CODES["F-sm"], CODES["R/F-sm"], CODES["P"]]
         total = f"{name}; {s}, Σh {m['leverage'].sum():.0f}, chose {m.provenance.estimator}"
         own = {str(m.provenance.estimator): (m["loo_mean"] - m["mean"])[rows]}  # with what auto has refitted

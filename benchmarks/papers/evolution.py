@@ -21,7 +21,7 @@ from setting import NETWORKS, Data, load, parser, tracked
 from memorymaps.build import memory_map
 from memorymaps.core.likelihoods.exponential_family import Bernoulli
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.maps.summary import share
+from memorymaps.maps.summary import top_share
 from memorymaps.models.linear.newton_methods import von
 from memorymaps.nets.prior import prior_from
 from memorymaps.nets.recipe import Laplace
@@ -84,7 +84,7 @@ def main() -> None:
     maps = (logistic if args.net == "logistic" else network)(args, data, run)
     print("| checkpoint | first 1 % | first 5 % |\n|---|---|---|")
     for step, m in maps.items():
-        print(f"| {step} | {share(m['sensitivity'], 0.01):.1%} | {share(m['sensitivity'], 0.05):.1%} |")
+        print(f"| {step} | {top_share(m['sensitivity'], 0.01):.1%} | {top_share(m['sensitivity'], 0.05):.1%} |")
     extremes(list(maps.values())[-1], data, Path(f"{run}-examples.png"))
 
 

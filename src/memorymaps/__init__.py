@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from memorymaps.viz.displays.map import MapDisplay
     from memorymaps.viz.explorer.explorer import explore
 
-_HOMES = {
+_MODULES = {
     "ArrayExamples": "memorymaps.data.in_memory",
     "Bernoulli": "memorymaps.core.likelihoods.exponential_family",
     "Capabilities": "memorymaps.posteriors.capabilities",
@@ -129,4 +129,4 @@ __all__ = [
     "training_data",
     "viz",
 ]
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

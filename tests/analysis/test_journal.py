@@ -222,9 +222,9 @@ def test_a_second_process_is_refused_by_name_and_a_dead_ones_lock_is_free(m, tmp
 
 def test_a_second_journal_of_one_process_is_refused(m, tmp_path):
     path = tmp_path / "check.jsonl"
-    with Journal.opened(path, m, {}, {"memorymaps": "x"}), pytest.raises(InUseError, match="this process already"):
-        Journal.opened(path, m, {}, {"memorymaps": "x"})
-    Journal.opened(path, m, {}, {"memorymaps": "x"}).__exit__()
+    with Journal.resume(path, m, {}, {"memorymaps": "x"}), pytest.raises(InUseError, match="this process already"):
+        Journal.resume(path, m, {}, {"memorymaps": "x"})
+    Journal.resume(path, m, {}, {"memorymaps": "x"}).__exit__()
 
 
 def test_an_unreadable_holder_is_another_process(tmp_path):

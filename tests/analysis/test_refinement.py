@@ -30,7 +30,7 @@ def test_refined_deviations_are_those_of_the_exact_posterior(name):
         np.testing.assert_allclose(fine[column][rows], exact[column][rows], rtol=1e-6, atol=1e-9, err_msg=column)
     np.testing.assert_array_equal(np.delete(fine["sensitivity"], rows), np.delete(rough["sensitivity"], rows))
     assert not np.any(fine["warning"][rows])
-    assert "refined on the exact curvature" in fine.provenance.description.notes[-1]
+    assert "refined with the exact curvature" in fine.provenance.description.notes[-1]
 
 
 def test_weights_are_removed_with_their_examples():
@@ -70,7 +70,7 @@ def test_nothing_to_do_is_refused(options):
 
 def test_exact_models_and_maps_from_disk_are_refused(tmp_path):
     m = mm.memory_map(*demo_model())
-    with pytest.raises(TypeError, match="needs no refining"):
+    with pytest.raises(TypeError, match="cannot be refined"):
         mm.refine(m)
     with pytest.raises(ValueError, match="read from disk"):
         mm.refine(mm.load(drawn("mlp", "diag").save(tmp_path / "m.parquet")))

@@ -77,7 +77,7 @@ def test_top_lists_the_examples(saved, capsys):
     assert [int(line.split(",")[0]) for line in lines[1:]] == m.top(7, "leverage")["id"].tolist()
 
 
-def test_info_says_what_the_map_says(saved, capsys):
+def test_info_prints_the_summary(saved, capsys):
     path, m = saved
     assert run("info", path) == 0
     assert capsys.readouterr().out.strip() == str(m.summary())
@@ -111,7 +111,7 @@ def refused(capsys, words, *arguments):
 
 def test_unusable_tables_are_refused(tmp_path, capsys):
     path, out = table(tmp_path), tmp_path / "o"
-    refused(capsys, "no column 'z'; the table has age, bmi, bp, y", "map", path, "--target", "z", "--out", out)
+    refused(capsys, "no column 'z': expected some of age, bmi, bp, y", "map", path, "--target", "z", "--out", out)
     refused(capsys, "no file", "map", tmp_path / "no.csv", "--target", "y", "--out", out)
     refused(capsys, "not a table this command reads", "map", tmp_path / "no.xlsx", "--target", "y", "--out", out)
     (tmp_path / "e.csv").write_text("a,y\n")
@@ -187,15 +187,15 @@ def test_export_writes_one_page(mapped, tmp_path, capsys):
     assert run("export", folder / "map.parquet", page, "--images", tmp_path / "images.npy") == 0
     assert run("export", folder, page, "--images", f"{tmp_path / 'two.npz'}:a", "--compare", folder) == 0
     assert run("export", folder, page, "--texts", f"{source}:age", "--trajectory", folder) == 1
-    assert "a trajectory has at least two .parquet files" in capsys.readouterr().err
+    assert "expected at least two .parquet files" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--images", "two.npz"], "two.npz holds ['a', 'b']: say which, as"),
-        (["--images", "two.npz:c"], "has no array 'c'; it holds ['a', 'b']"),
+        (["--images", "two.npz"], "two.npz contains ['a', 'b']: choose one, as"),
+        (["--images", "two.npz:c"], "has no array 'c'; it has ['a', 'b']"),
         (["--images", "two.npz:b"], "payload has 3 examples, the map 442"),
         (["--images", "no.npy"], "no file no.npy"),
         (["--images", "a.jpg"], "a.jpg is not a file this command reads: expected .npy, .npz"),
@@ -203,7 +203,7 @@ def test_export_writes_one_page(mapped, tmp_path, capsys):
         (["--color", "nothing"], "cannot colour by 'nothing'"),
     ],
 )
-def test_what_cannot_be_exported_is_said(arguments, words, mapped, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_exported_is_an_error(arguments, words, mapped, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.savez("two.npz", a=np.zeros((442, 4, 4)), b=np.zeros((3, 4, 4)))
     assert run("export", "o", "map.html", *arguments) == 1

@@ -44,6 +44,6 @@ def test_export_writes_tables_and_films(run, tmp_path):
     assert len(pd.read_csv(tmp_path / "run.csv")) == 90
 
 
-def test_what_is_not_a_run_is_said(tmp_path, capsys):
+def test_what_is_not_a_run_is_an_error(tmp_path, capsys):
     assert main(["track", "info", str(tmp_path)]) == 1
     assert "no recorded steps" in capsys.readouterr().err

@@ -41,7 +41,7 @@ def test_the_signed_rest_is_unbiased(name, monkeypatch):
     draws = []
     for seed in range(4000):
         rng = np.random.default_rng(seed)
-        monkeypatch.setattr(directions, "signs", lambda f, seed, rng=rng: rng.integers(0, 2, f.shape) * 2.0 - 1)
+        monkeypatch.setattr(directions, "random_signs", lambda f, seed, rng=rng: rng.integers(0, 2, f.shape) * 2.0 - 1)
         r = nystrom_sketch(likelihood, f, y, 1)
         draws.append(r @ r.swapaxes(1, 2))
     np.testing.assert_allclose(np.mean(draws, axis=0), likelihood.curvature(f, y), atol=0.012)
@@ -81,7 +81,7 @@ def test_the_rest_beside_the_error_is_unbiased(name, monkeypatch):
     draws = []
     for seed in range(4000):
         rng = np.random.default_rng(seed)
-        monkeypatch.setattr(directions, "signs", lambda f, seed, rng=rng: rng.integers(0, 2, f.shape) * 2.0 - 1)
+        monkeypatch.setattr(directions, "random_signs", lambda f, seed, rng=rng: rng.integers(0, 2, f.shape) * 2.0 - 1)
         r = deflated_nystrom(likelihood, f, y, e, 1)
         draws.append(r @ r.swapaxes(1, 2))
     expected = likelihood.curvature(f, y) - first[..., :, None] * first[..., None, :]
@@ -89,9 +89,9 @@ def test_the_rest_beside_the_error_is_unbiased(name, monkeypatch):
 
 
 def test_signs_depend_on_the_content_alone(torch):
-    assert np.array_equal(directions.signs(F), directions.signs(F.copy()))
-    assert not np.array_equal(directions.signs(F), directions.signs(F + 1))
-    assert np.array_equal(directions.signs(torch.tensor(F)).numpy(), directions.signs(F))
+    assert np.array_equal(directions.random_signs(F), directions.random_signs(F.copy()))
+    assert not np.array_equal(directions.random_signs(F), directions.random_signs(F + 1))
+    assert np.array_equal(directions.random_signs(torch.tensor(F)).numpy(), directions.random_signs(F))
 
 
 def test_equal_outputs_and_flat_curvature_give_finite_directions():

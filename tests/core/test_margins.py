@@ -59,7 +59,7 @@ def test_smoothed_values_and_derivatives_equal_quadrature(loss, y, sd):
             0
         ]
 
-    value, first, second = loss.smoothed(F[:, None], np.full(7, y), np.full((7, 1), sd))
+    value, first, second = loss.expected_derivatives(F[:, None], np.full(7, y), np.full((7, 1), sd))
     for row, f in enumerate(F):
         assert value[row, 0] == pytest.approx(mean(lambda z: naive(loss, y, z), f), abs=1e-8)
         # Bonnet and Price: derivatives of the expectation, with the loss itself under the integral

@@ -18,7 +18,7 @@ from memorymaps.core.perturbation.deviation import (
 )
 from memorymaps.core.perturbation.estimators import CODES, estimator_named, loo_loss, memorization, perturb
 from memorymaps.core.perturbation.group_removal import group_coordinates, group_deviation
-from memorymaps.core.perturbation.local import Local
+from memorymaps.core.perturbation.local import FullVariance
 
 rng = np.random.default_rng(2)
 N, C = 7, 4
@@ -27,7 +27,7 @@ V = ROOT @ np.swapaxes(ROOT, 1, 2)
 F = rng.normal(size=(N, C))
 Y = rng.integers(0, C, N)
 W = rng.uniform(0.5, 2, N)
-AT = Local(Categorical(), F, Y, W, V)
+AT = FullVariance(Categorical(), F, Y, W, V)
 
 
 def test_cavity_is_its_dense_definition():
@@ -55,14 +55,14 @@ def test_implicit_form_solves_its_equation():
 
 def test_implicit_form_equals_cavity_for_gaussians():
     f, y, v = F[:, :1], rng.normal(size=N), 0.2 * V[:, :1, :1]
-    at = Local(Gaussian(0.8), f, y, np.ones(N), v)
+    at = FullVariance(Gaussian(0.8), f, y, np.ones(N), v)
     delta, _ = implicit(at.likelihood, f, y, at.weight, v)
     np.testing.assert_allclose(delta, cavity(at.error, v, at.curvature), rtol=1e-9)
 
 
 def test_implicit_form_without_fixed_point_says_so():
     f, y, v = np.array([[0.0], [3.0]]), np.array([1.0, 1.0]), np.array([[[0.1]], [[5.0]]])
-    effect = perturb(Local(Poisson(), f, y, np.ones(2), v), CODES["I-sm"])
+    effect = perturb(FullVariance(Poisson(), f, y, np.ones(2), v), CODES["I-sm"])
     assert np.isfinite(effect.sensitivity[0])
     assert np.isnan(effect.sensitivity[1])
     assert Warn(int(effect.warning[0])) == Warn.NONE
@@ -71,10 +71,10 @@ def test_implicit_form_without_fixed_point_says_so():
 
 def binary_pair():
     f, y, v = F[:, :1], (Y > 1).astype(float), V[:, :1, :1]
-    one = Local(Bernoulli(), f, y, W, v)
+    one = FullVariance(Bernoulli(), f, y, W, v)
     # two logits ±f/2, so that their difference has the variance of f
     basis = np.array([[-0.5], [0.5]])
-    two = Local(Categorical(), f @ basis.T, y.astype(int), W, basis @ v @ basis.T)
+    two = FullVariance(Categorical(), f @ basis.T, y.astype(int), W, basis @ v @ basis.T)
     return one, two
 
 
@@ -91,7 +91,7 @@ def test_diagonal_products_do_not_share_that_invariance():
 
 
 def test_small_variances_make_all_full_forms_agree():
-    at = Local(Categorical(), F, Y, W, V * 1e-6)
+    at = FullVariance(Categorical(), F, Y, W, V * 1e-6)
     reference = perturb(at, CODES["F"]).change
     for name in ("F-sm", "R", "R-sm", "I", "I-sm"):
         np.testing.assert_allclose(perturb(at, CODES[name]).change, reference, rtol=1e-4, atol=1e-12)
@@ -107,7 +107,7 @@ def test_diagonal_form_is_the_papers_product():
 @pytest.mark.parametrize("name", CODES)
 def test_torch_and_numpy_agree(name, torch):
     t = torch.tensor
-    ours, theirs = perturb(AT, CODES[name]), perturb(Local(Categorical(), t(F), t(Y), t(W), t(V)), CODES[name])
+    ours, theirs = perturb(AT, CODES[name]), perturb(FullVariance(Categorical(), t(F), t(Y), t(W), t(V)), CODES[name])
     np.testing.assert_allclose(ours.change, theirs.change.numpy(), rtol=1e-7, atol=1e-10)
     np.testing.assert_allclose(ours.leverage, theirs.leverage.numpy(), rtol=1e-10)
 
@@ -150,8 +150,8 @@ def test_warnings_at_the_bound(h, flag):
 
 
 def test_words_of_warnings():
-    assert (Warn.BOUND | Warn.NOT_CONVERGED).words == "bound, not converged"
-    assert Warn.NONE.words == ""
+    assert (Warn.BOUND | Warn.NOT_CONVERGED).labels == "bound, not converged"
+    assert Warn.NONE.labels == ""
 
 
 def test_loss_and_memorization_follow_from_the_deviation():
@@ -171,7 +171,7 @@ def test_sensitivities_are_norms_of_the_changes():
 
 
 def test_zero_weight_means_no_influence():
-    effect = perturb(Local(Categorical(), F, Y, np.zeros(N), V), CODES["R-sm"])
+    effect = perturb(FullVariance(Categorical(), F, Y, np.zeros(N), V), CODES["R-sm"])
     np.testing.assert_array_equal(effect.sensitivity, 0)
     np.testing.assert_array_equal(effect.leverage, 0)
 

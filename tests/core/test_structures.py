@@ -6,10 +6,10 @@ import pytest
 from memorymaps.core.covariance_roots import (
     CoupledCurvature,
     IndependentCurvature,
-    Triangle,
-    free_columns,
+    TriangularFactor,
     root_from_gram,
-    root_from_triangle,
+    root_from_triangular,
+    unaliased_columns,
 )
 
 rng = np.random.default_rng(3)
@@ -20,24 +20,24 @@ def spread(curvature, penalty, batches=3):
     made = curvature
     for part in np.array_split(np.arange(50), batches):
         made[0].add(X[part], made[1][part])
-    return made[0].structure(penalty, np.ones(penalty.shape, dtype=bool))
+    return made[0].posterior_root(penalty, np.ones(penalty.shape, dtype=bool))
 
 
 def test_triangle_has_the_gram_matrix_however_rows_arrive():
-    whole, parts = Triangle(4), Triangle(4)
+    whole, parts = TriangularFactor(4), TriangularFactor(4)
     whole.add(X, np.ones(len(X)))
     for row in X:
         parts.add(row[None], np.ones(1))
     for triangle in (whole, parts):
-        r = triangle.matrix(np.array([0, 0, 2.0, 0]))
+        r = triangle.with_penalty(np.array([0, 0, 2.0, 0]))
         np.testing.assert_allclose(r.T @ r, X.T @ X + np.diag([0, 0, 2.0, 0]), rtol=1e-12)
 
 
 def test_independent_outputs_are_separate_regressions():
     weight = rng.uniform(0.5, 2, (50, 2))
     penalty = np.array([[0.0, 1.0]] * 4)
-    structure, moving = spread((IndependentCurvature(4, 2), weight[:, :, None] * np.eye(2)), penalty)
-    assert moving.all()
+    structure, estimable = spread((IndependentCurvature(4, 2), weight[:, :, None] * np.eye(2)), penalty)
+    assert estimable.all()
     for k in range(2):
         dense = np.linalg.inv((X.T * weight[:, k]) @ X + np.diag(penalty[:, k]))
         np.testing.assert_allclose(structure.variance(X)[:, k, k], np.einsum("np,pq,nq->n", X, dense, X), rtol=1e-10)
@@ -56,7 +56,7 @@ def test_coupled_outputs_are_one_dense_inverse():
     _, inverse = dense_coupled(curvature, penalty)
     expected = np.einsum("np,apbq,nq->nab", X, inverse.reshape(3, 4, 3, 4), X)
     np.testing.assert_allclose(structure.variance(X), expected, rtol=1e-9)
-    z = structure.factor(X)
+    z = structure.covariance_root(X)
     np.testing.assert_allclose(z @ np.swapaxes(z, 1, 2), expected, rtol=1e-9)
 
 
@@ -64,9 +64,9 @@ def test_coupled_outputs_are_one_dense_inverse():
 def test_shift_is_the_root_of_the_covariance(kind):
     curvature = rng.uniform(1, 2, (50, 2))[..., None] * np.eye(2)
     structure, _ = spread((kind(4, 2), curvature), np.zeros((4, 2)))
-    basis = structure.shift(np.eye(structure.rank))  # [r, p, c]
+    basis = structure.from_whitened(np.eye(structure.rank))  # [r, p, c]
     outputs = np.einsum("np,rpc->ncr", X, basis)
-    np.testing.assert_allclose(outputs, structure.factor(X), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(outputs, structure.covariance_root(X), rtol=1e-9, atol=1e-12)
 
 
 def test_softmax_gauge_direction_is_dropped():
@@ -76,7 +76,9 @@ def test_softmax_gauge_direction_is_dropped():
     assert structure.rank == 8
     total = np.einsum("nab,nba->", curvature, structure.variance(X))
     assert total == pytest.approx(8, abs=1e-9)
-    np.testing.assert_allclose(structure.factor(X).sum(axis=1), 0, atol=1e-12)  # the Moore–Penrose inverse's choice
+    np.testing.assert_allclose(
+        structure.covariance_root(X).sum(axis=1), 0, atol=1e-12
+    )  # the Moore–Penrose inverse's choice
     _, inverse = dense_coupled(curvature, np.zeros((4, 3)))
     expected = np.einsum("np,apbq,nq->nab", X, inverse.reshape(3, 4, 3, 4), X)
     np.testing.assert_allclose(structure.variance(X), expected, rtol=1e-8, atol=1e-10)
@@ -86,7 +88,7 @@ def test_held_parameters_do_not_move():
     curvature, free = np.ones((50, 1, 1)), np.array([[True], [False], [True], [True]])
     made = IndependentCurvature(4, 1)
     made.add(X, curvature)
-    structure, _ = made.structure(np.zeros((4, 1)), free)
+    structure, _ = made.posterior_root(np.zeros((4, 1)), free)
     keep = X[:, [0, 2, 3]]
     np.testing.assert_allclose(
         structure.variance(X)[:, 0, 0], np.einsum("np,pq,nq->n", keep, np.linalg.inv(keep.T @ keep), keep), rtol=1e-10
@@ -96,18 +98,18 @@ def test_held_parameters_do_not_move():
 
 def test_later_columns_are_the_aliased_ones():
     x = np.column_stack([X[:, 0], X[:, 1], X[:, 0] - 2 * X[:, 1], X[:, 2], np.zeros(50), X[:, 2] * 1e6])
-    assert free_columns(np.linalg.qr(x, mode="r")).tolist() == [0, 1, 3]
+    assert unaliased_columns(np.linalg.qr(x, mode="r")).tolist() == [0, 1, 3]
 
 
 def test_nearly_collinear_columns_survive_r_s_tolerance():
     x = np.column_stack([X[:, 0], X[:, 0] + 1e-5 * X[:, 1], X[:, 0] + 1e-9 * X[:, 2]])
-    assert free_columns(np.linalg.qr(x, mode="r")).tolist() == [0, 1]
+    assert unaliased_columns(np.linalg.qr(x, mode="r")).tolist() == [0, 1]
 
 
 def test_column_scales_do_not_matter():
     scale = np.array([1e-8, 1.0, 1e8, 1e3])
-    plain, _ = root_from_triangle(np.linalg.qr(X, mode="r"))
-    scaled, _ = root_from_triangle(np.linalg.qr(X * scale, mode="r"))
+    plain, _ = root_from_triangular(np.linalg.qr(X, mode="r"))
+    scaled, _ = root_from_triangular(np.linalg.qr(X * scale, mode="r"))
     np.testing.assert_allclose(np.sum((X * scale @ scaled) ** 2, 1), np.sum((X @ plain) ** 2, 1), rtol=1e-11)
 
 
@@ -128,9 +130,9 @@ def test_tall_blocks_lose_no_digits(kind):
         x *= [1e-9, 1e9, 1.0, 1e4, 1e-4]
     if kind == "sorted":
         x = x[np.argsort(x[:, 0])]
-    triangle = Triangle(5)
+    triangle = TriangularFactor(5)
     triangle.add(x, np.ones(len(x)))
-    root, kept = root_from_triangle(triangle.matrix(np.zeros(5)))
+    root, unaliased = root_from_triangular(triangle.with_penalty(np.zeros(5)))
     q, _ = np.linalg.qr(x / np.linalg.norm(x, axis=0))
-    assert len(kept) == 5
+    assert len(unaliased) == 5
     np.testing.assert_allclose(np.sum((x @ root) ** 2, 1), np.sum(q**2, 1), rtol=1e-7 if kind == "collinear" else 1e-11)

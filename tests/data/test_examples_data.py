@@ -130,7 +130,7 @@ def test_unusable_data_is_refused(arguments, words):
 
 def test_examples_bring_their_own_targets():
     examples = ArrayExamples.of(X3, Y3)
-    with pytest.raises(ValueError, match="brings its own targets"):
+    with pytest.raises(ValueError, match="has its own targets"):
         mm.memory_map(LinearRegression().fit(X3, Y3), examples, Y3)
 
 

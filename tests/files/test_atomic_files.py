@@ -194,9 +194,9 @@ def test_figures_have_the_format_of_their_ending(tmp_path, ending):
 
 
 def test_films_have_the_format_of_their_ending(tmp_path):
-    from memorymaps.viz.displays.figure_files import write_film
+    from memorymaps.viz.displays.figure_files import write_animation
 
     film = animation.FuncAnimation(figure(), lambda step: [], frames=[1, 2], init_func=lambda: [])
-    path = write_film(film, tmp_path / "new" / "f.gif", animation.PillowWriter(fps=2), dpi=20)
+    path = write_animation(film, tmp_path / "new" / "f.gif", animation.PillowWriter(fps=2), dpi=20)
     assert path.read_bytes().startswith(b"GIF8")
     assert os.listdir(path.parent) == ["f.gif"]

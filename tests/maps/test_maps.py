@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 import memorymaps as mm
 from memorymaps.maps.store import MapFileError
-from memorymaps.maps.summary import share
+from memorymaps.maps.summary import top_share
 from memorymaps.maps.table import COLUMNS
 
 rng = np.random.default_rng(4)
@@ -120,7 +120,7 @@ def test_summary_says_units_complexity_and_concentration(digits_map):
     words = str(digits_map.summary())
     total = digits_map["leverage"].sum()
     assert f"Σ leverage = {total:.2f} effective parameters" in words
-    assert f"{share(digits_map['sensitivity'], 0.05):.0%} of the sensitivity is in 5% of the examples" in words
+    assert f"{top_share(digits_map['sensitivity'], 0.05):.0%} of the sensitivity is in 5% of the examples" in words
     assert "units of the target" in words
     assert digits_map.summary().warnings == ()
     assert words.endswith("Warnings\n  none")
@@ -129,7 +129,7 @@ def test_summary_says_units_complexity_and_concentration(digits_map):
 def test_summary_of_a_part_says_so(digits_map):
     words = str(digits_map.top(100).summary())
     assert "100 examples (of 1,797 in training" in words
-    assert "own count" not in words
+    assert "computed by the posterior" not in words
 
 
 def test_data_the_model_was_not_trained_on_is_noticed():
@@ -143,9 +143,9 @@ def test_data_the_model_was_not_trained_on_is_noticed():
 
 
 def test_share_of_ties_and_zeros():
-    assert share(np.ones(100), 0.05) == pytest.approx(0.05)
-    assert share(np.zeros(10), 0.1) == 0.0
-    assert share(np.array([np.nan, 3.0, 1.0]), 0.5) == 0.75
+    assert top_share(np.ones(100), 0.05) == pytest.approx(0.05)
+    assert top_share(np.zeros(10), 0.1) == 0.0
+    assert top_share(np.array([np.nan, 3.0, 1.0]), 0.5) == 0.75
 
 
 def test_citation_is_bibtex_of_the_methods(diabetes_map):

@@ -234,8 +234,8 @@ def test_every_field_of_leave_one_out(name):
         assert found == pytest.approx(expected, rel=1e-7)
     assert len({loo.loss, loo.loo_loss}) == 2
     assert str(loo) == (
-        f"over {defined} of {N} examples: loss {loss:.4f} seen, {loo_loss:.4f} left out; "
-        f"{metric} {score:.4f} seen, {loo_score:.4f} left out"
+        f"over {defined} of {N} examples: loss {loss:.4f} in training, {loo_loss:.4f} left out; "
+        f"{metric} {score:.4f} in training, {loo_score:.4f} left out"
     )
 
 
@@ -247,8 +247,8 @@ def test_every_number_of_the_summary(name):
     d, sensitivity = m.provenance.description, m["sensitivity"].tolist()
     assert text["Map"][0] == f"{N} examples, {d.model}"
     assert text["Complexity"][:2] == (
-        f"Σ leverage = {total:.2f} effective parameters, {total / N:.4f} an example",
-        f"the posterior's own count: {total:.2f}",
+        f"Σ leverage = {total:.2f} effective parameters, {total / N:.4f} per example",
+        f"computed by the posterior: {total:.2f}",
     )
     phi = 1 / case(name).d.loss.curvature(case(name).d.f[0])[0, 0]
     if name in ("ridge", "at the bound"):
@@ -273,8 +273,8 @@ def test_the_summary_of_some_examples_counts_these():
     text = dict(part.summary().sections)
     total = sum(column(rows("ridge")[::3], "leverage"))
     assert text["Map"][0].startswith(f"12 examples (of {N} in training; ")
-    assert text["Complexity"][0] == f"Σ leverage = {total:.2f} effective parameters, {total / 12:.4f} an example"
-    assert not any("own count" in line for line in text["Complexity"])
+    assert text["Complexity"][0] == f"Σ leverage = {total:.2f} effective parameters, {total / 12:.4f} per example"
+    assert not any("computed by the posterior" in line for line in text["Complexity"])
 
 
 def test_numbers_in_warnings():
@@ -295,7 +295,7 @@ def test_numbers_in_warnings():
     small = mm.memory_map(Ridge(alpha=0.01).fit(X[few], Y[few]), X[few], Y[few], estimator="F-sm")
     mean = sum(small["leverage"].tolist()) / 9
     assert mean > 0.3
-    assert small.summary().warnings[0].startswith(f"first-order sizes with {mean:.2g} effective parameters an example")
+    assert small.summary().warnings[0].startswith(f"first-order sizes with {mean:.2g} effective parameters per example")
 
 
 def test_labels_and_probabilities_for_cleanlab():

@@ -132,8 +132,8 @@ def test_refined_and_refitted_rows_are_told_apart():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("first_order", "first-order sizes with 0.45 effective parameters an example"),
-        ("directions", "0.53 effective parameters an example, and outputs that are not linear in the parameters"),
+        ("first_order", "first-order sizes with 0.45 effective parameters per example"),
+        ("directions", "0.53 effective parameters per example, and outputs that are not linear in the parameters"),
         ("directions", "the parameters are 2.1 posterior standard deviations (each) from the optimum"),
     ],
 )

@@ -281,7 +281,7 @@ def test_svgp_errors_are_gpytorchs_expected_gradients(name):
     spread = gpytorch.distributions.MultivariateNormal(mean, torch.diag(q.variance))
     with gpytorch.settings.num_gauss_hermite_locs(60):
         likelihood.expected_log_prob(y, spread).sum().backward()
-    at = m.origin.local(next(iter(m.origin.examples)))
+    at = m.origin.batch_statistics(next(iter(m.origin.examples)))
     np.testing.assert_allclose(at.error[:, 0], -mean.grad.numpy(), atol=2e-3)
 
 
@@ -296,7 +296,7 @@ def test_svgp_with_laplace_noise_has_closed_forms():
         q, b = model(x), likelihood.noise.sqrt()
         gap, sd = q.mean - y, q.variance.sqrt()
         draws = gap[:, None] + sd[:, None] * torch.randn(30, 20_000, dtype=torch.float64)
-    at = m.origin.local(next(iter(m.origin.examples)))
+    at = m.origin.batch_statistics(next(iter(m.origin.examples)))
     np.testing.assert_allclose(at.error[:, 0], (draws.sign().mean(1) / b).numpy(), atol=0.05)
 
 
@@ -327,7 +327,7 @@ def test_svgp_softmax_in_minibatches_and_in_a_tracker(tmp_path):
 
 def seen(model, likelihood, x, target):
     m = memory_map(model, x.numpy(), target.numpy(), likelihood=likelihood, posterior=Variational())
-    return m, m.origin.local(next(iter(m.origin.examples))), m.origin.posterior.marginals(x.numpy())
+    return m, m.origin.batch_statistics(next(iter(m.origin.examples))), m.origin.posterior.marginals(x.numpy())
 
 
 MIXED = {
@@ -357,7 +357,7 @@ def test_svgp_mixtures_are_gpytorchs_joint_gaussian_and_its_expected_gradient(na
         mean = q.mean @ weights.T
         covariance = torch.stack([weights @ q[i].covariance_matrix @ weights.T for i in range(30)])
     np.testing.assert_allclose(m["output"], mean.numpy(), atol=1e-5)
-    np.testing.assert_allclose(marginals.variance + marginals.spread, covariance.numpy(), atol=2e-3)
+    np.testing.assert_allclose(marginals.variance + marginals.residual_variance, covariance.numpy(), atol=2e-3)
     draws = torch.randn(8_000, 3, dtype=torch.float64)
     root = torch.linalg.cholesky(covariance + 1e-9 * torch.eye(3))
     centre = mean.clone().requires_grad_()
@@ -397,7 +397,7 @@ def test_svgp_multitask_errors_are_gpytorchs_expected_gradients():
         pass
     _, at, marginals = seen(model, likelihood, x, y)
     centre = torch.as_tensor(marginals.f).requires_grad_()
-    belief = torch.block_diag(*torch.as_tensor(marginals.variance + marginals.spread))
+    belief = torch.block_diag(*torch.as_tensor(marginals.variance + marginals.residual_variance))
     q = gpytorch.distributions.MultitaskMultivariateNormal(centre, belief + 1e-8 * torch.eye(90))
     likelihood.expected_log_prob(y, q).sum().backward()
     np.testing.assert_allclose(at.error, -centre.grad.numpy(), rtol=1e-6, atol=1e-8)

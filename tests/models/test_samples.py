@@ -174,7 +174,7 @@ def test_large_pareto_k_sets_the_warning():
     np.testing.assert_array_equal(lit, m["pareto_k"] > min(1 - 1 / np.log10(400), 0.7))
     assert lit.any()
     assert not lit.all()
-    assert "pareto k" in Warn(int(m["warning"][np.argmax(lit)])).words
+    assert "pareto k" in Warn(int(m["warning"][np.argmax(lit)])).labels
     assert "Pareto-k" in str(m.summary())
     assert "vehtari2024pareto" in m.citation()
 

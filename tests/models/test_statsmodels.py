@@ -157,7 +157,7 @@ DISCRETE = {
 def test_discrete_models_are_the_dense_laplace_posterior(name):
     fit, parameters = DISCRETE[name]
     m = mm.memory_map(fit())
-    at = m.origin.local(next(iter(m.origin.examples)))
+    at = m.origin.batch_statistics(next(iter(m.origin.examples)))
     free = slice(1, None) if name == "mnlogit" else slice(None)
     h, _ = dense_leverage(X, at.curvature[:, free, free], np.zeros(parameters))
     np.testing.assert_allclose(m["leverage"], h, rtol=1e-8)

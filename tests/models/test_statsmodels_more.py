@@ -184,7 +184,7 @@ def test_first_order_coefficient_changes_are_score_residuals(options):
     fit = survival(**options)
     posterior, examples = (lambda o: (o.posterior, o.examples))(mm.memory_map(fit).origin)
     batch = examples.take(slice(None))
-    at = mm.memory_map(fit).origin.local(batch)
+    at = mm.memory_map(fit).origin.batch_statistics(batch)
     p = X.shape[1]
     moves = np.einsum("ncp,nc->np", posterior.covariance_root(batch.inputs)[:, :, -p:], at.error) @ posterior.root.T
     score = fit.score_residuals
@@ -227,7 +227,7 @@ def test_first_order_changes_with_efrons_ties_are_derivatives_by_case_weights():
     fit = survival(COARSE, ties="efron")
     origin = mm.memory_map(fit).origin
     batch = origin.examples.take(slice(None))
-    p, at, posterior = X.shape[1], origin.local(batch), origin.posterior
+    p, at, posterior = X.shape[1], origin.batch_statistics(batch), origin.posterior
     moves = np.einsum("ncp,nc->np", posterior.covariance_root(batch.inputs)[:, :, -p:], at.error) @ posterior.root.T
 
     def refitted(weight):

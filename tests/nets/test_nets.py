@@ -20,7 +20,8 @@ from memorymaps.nets.autograd.network import Network, evaluation_mode
 from memorymaps.nets.autograd.parameter_blocks import find_blocks
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.covariance.gram import GramCovariance
-from memorymaps.nets.curvature import active_set, auto, dual
+from memorymaps.nets.curvature import dual
+from memorymaps.nets.curvature.auto import Auto
 from memorymaps.nets.curvature.ggn import ggn_operator, group_order
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import Laplace
@@ -68,7 +69,7 @@ def test_exact_structures_are_the_dense_posterior(name, structure):
 @pytest.fixture
 def gram(monkeypatch):
     """As for problems whose rows do not fit in memory."""
-    monkeypatch.setattr(dual, "_MAX_EIGH_ROWS", 0)
+    monkeypatch.setattr(dual, "MAX_EIGH_ROWS", 0)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -130,7 +131,7 @@ def test_the_gram_form_has_the_trace_for_its_own_prior_only(gram):
 
 def test_the_error_of_a_gram_form_that_does_not_fit_names_alternatives(gram, monkeypatch):
     net, x, y = case("mlp")
-    monkeypatch.setattr(active_set, "_MAX_ROW_NUMBERS", 10)
+    monkeypatch.setattr(dual, "MAX_ROW_NUMBERS", 10)
     with pytest.raises(ValueError, match=r"examples × outputs.*Use 'auto'"):
         drawn(net, x, y, "dual")
 
@@ -342,10 +343,10 @@ def test_products_and_grams_are_those_of_the_full_variance(name, structure):
     share = rng.normal(size=(len(x), 3))
     for size in (len(x), 4):  # in one chunk, and in several, which are linearised again
         along.problem.batch_size.size = size
-        seen = along.along(x, lambda f, rows: d[rows])
+        seen = along.directional_marginals(x, lambda f, rows: d[rows])
         np.testing.assert_allclose(seen.gram, d.swapaxes(1, 2) @ v @ d, rtol=1e-8, atol=1e-10)
         expected = np.einsum("ncd,ndk,nk->nc", v, d, share)
-        np.testing.assert_allclose(seen.respond(share), expected, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(seen.matvec(share), expected, rtol=1e-8, atol=1e-10)
         np.testing.assert_allclose(seen.f, whole.marginals(x).f, rtol=1e-12)
 
 
@@ -464,7 +465,7 @@ def test_the_tuned_prior_makes_the_log_evidence_stationary(structure):
 def test_the_active_set_is_limited_by_memory_with_a_note(monkeypatch):
     net, x, y = case("mlp")
     size = sum(value.numel() for value in net.parameters())
-    monkeypatch.setattr("memorymaps.nets.curvature.active_set._MAX_ROW_NUMBERS", 2.5 * 3 * size)
+    monkeypatch.setattr("memorymaps.nets.curvature.active_set.MAX_ROW_NUMBERS", 2.5 * 3 * size)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("active_set", prior=0.5, rows=6))
     notes = " ".join(m.provenance.description.notes)
     assert "exact curvature of 2 examples" in notes
@@ -472,7 +473,7 @@ def test_the_active_set_is_limited_by_memory_with_a_note(monkeypatch):
 
 
 def test_the_active_set_is_limited_by_the_cost_of_its_eigenvectors(monkeypatch):
-    monkeypatch.setattr("memorymaps.nets.curvature.active_set._MAX_EIGH_ROWS", 12)
+    monkeypatch.setattr("memorymaps.nets.curvature.active_set.MAX_EIGH_ROWS", 12)
     net, x, y = case("mlp", 12)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("active_set", prior=0.5, rows=1))
     assert "exact curvature of 4 examples" in " ".join(m.provenance.description.notes)  # of three outputs each
@@ -494,8 +495,8 @@ def test_auto_selects_structures_that_cost_less_than_a_minute(width, inputs, out
     model = Laplace("auto", prior=1.0)(net, "categorical")
     problem = build_problem(model, ArrayExamples.of(np.zeros((n, inputs), np.float32), np.arange(n) % outputs))
     with evaluation_mode(net):
-        found, why = auto.select_structure(problem)
-    assert found == structure
+        found, why = Auto().resolve(problem)
+    assert found.name == structure
     assert ("'dual' would be exact" in why[0]) == (structure == "sampled")
 
 

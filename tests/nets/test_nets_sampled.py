@@ -24,11 +24,11 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
-from memorymaps.nets.curvature.accumulators import structures as approximations
+from memorymaps.nets.curvature.auto import Auto
 from memorymaps.nets.problem import build_problem
+from memorymaps.nets.sampled import covariance as sampled_covariance
 from memorymaps.nets.sampled.row_sampling import debiased_weights, drawn, probabilities, uniform_numbers
 from memorymaps.nets.sampled.structure import Sampled
-from memorymaps.nets.sampled.structure import covariance as sampled_covariance
 
 DELTA = 0.3
 MEASURES = ("leverage", "sensitivity", "loo_loss")
@@ -51,7 +51,7 @@ def test_with_all_rows_it_is_the_exact_posterior_and_says_so(name):
         np.testing.assert_allclose(m[column], exact[column], rtol=1e-8, atol=1e-10)
     assert all(np.all(m[f"{column}_se"] == 0) for column in MEASURES)
     assert "all there are, the exact posterior" in notes(m)
-    assert m.provenance.form == "R-sm"
+    assert m.provenance.estimator.name == "cavity"
     own, theirs = (each.provenance.description.effective_parameters for each in (m, exact))
     assert own == pytest.approx(theirs, rel=1e-8)
 
@@ -72,7 +72,7 @@ def test_it_follows_a_prior_that_differs_by_parameter_and_by_layer():
 def dense_rows(net, x):
     """`J [n, c, P]` and the weighted rows `A = LᵀJ [n, k, P]`, by autograd alone."""
     j = torch.cat([each.reshape(*each.shape[:2], -1) for each in jacobian(net, x).values()], dim=2)
-    return j, Categorical().columns(net(x).detach(), None).mT @ j
+    return j, Categorical().fisher_root(net(x).detach(), None).mT @ j
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "attention", "tied"])
@@ -83,7 +83,7 @@ def test_own_rows_are_taken_out_as_from_a_dense_matrix(name, rows):
     source = m.origin.posterior.covariance
     j, a = dense_rows(net, x)
     k = a.shape[1]
-    size = a.new_zeros(len(x), k) + Categorical().columns(net(x).detach(), None).square().sum(1)
+    size = a.new_zeros(len(x), k) + Categorical().fisher_root(net(x).detach(), None).square().sum(1)
     places = drawn(probabilities(size.flatten(), rows), uniform_numbers(size.numel(), 3))
     assert source.owners.tolist() == (places // k).tolist()
     total = DELTA * torch.eye(j.shape[2], dtype=torch.float64)
@@ -91,7 +91,7 @@ def test_own_rows_are_taken_out_as_from_a_dense_matrix(name, rows):
     f = net(x).detach()
     error = (f.softmax(1) - nn.functional.one_hot(y, f.shape[1])).double()
     drawn_rows = source.weights.sqrt()[:, None] * a.flatten(0, 1)[places]
-    root = Categorical().columns(f, None)
+    root = Categorical().fisher_root(f, None)
     for i in range(len(x)):
         others = source.owners != i
         inverse = torch.linalg.inv(total + outer[others].sum(0))
@@ -203,8 +203,8 @@ def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says(monkeypatch):
     for j in range(len(weight)):
         rest = torch.arange(len(weight)) != j
         rows = tuple(each.take(rest) for each in whole.gram.rows)
-        gram = type(whole.gram).of(whole.gram.prior, rows)
-        kept = sampled_covariance.inverse_diagonal(gram.lower)
+        gram = type(whole.gram).from_rows(whole.gram.prior, rows)
+        kept = sampled_covariance.inverse_diagonal(gram.cholesky_factor)
         less = sampled_covariance.SampledCovariance(gram, whole.owners[rest], whole.q[rest], weight[rest], kept)
         (_, after), = less.cavities(batch, positions)  # fmt: skip
         change = before.moves[..., j, None] * before.moves[..., j][:, None] / before.kept[:, j, None, None]
@@ -440,8 +440,7 @@ def test_groups_are_left_out_and_examples_refined_on_the_exact_curvature():
 
 
 def test_a_pipeline_knows_its_training_examples(monkeypatch):
-    monkeypatch.setattr(approximations, "chosen", lambda setting: ("sampled", ()))
-    monkeypatch.setattr("memorymaps.nets.laplace.fitting.chosen", lambda setting: ("sampled", ()))
+    monkeypatch.setattr(Auto, "resolve", lambda self, problem: (Sampled(minutes=2.0), ()))
     x, y = load_digits(return_X_y=True)
     x, y = x[:120], y[:120]
     model = make_pipeline(StandardScaler(), MLPClassifier((8,), max_iter=300, random_state=0, alpha=1.0, tol=0))
@@ -460,7 +459,7 @@ def test_new_inputs_are_asked_of_the_whole_posterior():
     found, wanted = (each.origin.posterior.marginals(new).variance for each in (m, exact))
     np.testing.assert_allclose(found, wanted, rtol=1e-8)
     with pytest.raises(DataError, match="17 is no training example's id"):
-        m.origin.local(ArrayExamples.of(new, np.zeros(5, int), ids=[3, 17, 1, 0, 2]).whole)
+        m.origin.batch_statistics(ArrayExamples.of(new, np.zeros(5, int), ids=[3, 17, 1, 0, 2]).whole)
 
 
 def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordable():
@@ -469,7 +468,7 @@ def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordab
         examples = ArrayExamples.of(np.zeros((n, 64), np.float32), np.arange(n) % 10)
         setting = build_problem(mm.Laplace("auto", prior=1.0)(net, "categorical"), examples)
         with evaluation_mode(net):
-            assert approximations.chosen(setting)[0] == structure
+            assert Auto().resolve(setting)[0].name == structure
 
 
 def test_the_preconditioner_without_groups_is_the_inverse_without_their_rows():
@@ -478,7 +477,7 @@ def test_the_preconditioner_without_groups_is_the_inverse_without_their_rows():
     groups = [torch.tensor([3]), torch.tensor([0, 1, 5, 7]), torch.arange(11)]
     v = torch.randn(3, source.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = source.without(groups)(v)
-    rows = torch.cat([each.back(torch.eye(len(source.owners), dtype=v.dtype)) for each in source.gram.rows], dim=-1)
+    rows = torch.cat([each.rmatvec(torch.eye(len(source.owners), dtype=v.dtype)) for each in source.gram.rows], dim=-1)
     for group, one, expected in zip(groups, found, v, strict=True):
         others = rows[~torch.isin(source.owners, group)]
         precision = DELTA * torch.eye(source.size, dtype=v.dtype) + others.T @ others

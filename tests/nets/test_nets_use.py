@@ -211,9 +211,9 @@ def test_ids_and_weights_may_come_beside_a_data_set(mlp):
     with pytest.raises(mm.DataError, match="ids has 23 rows, the inputs have 10"):
         drawn(net, DataLoader(TensorDataset(x, y), sampler=SubsetRandomSampler(range(10))), ids=names)
     assert drawn(net, (x, y), ids=names)["id"].tolist() == names
-    with pytest.raises(mm.DataError, match="bring ids of their own"):
+    with pytest.raises(mm.DataError, match="have ids of their own"):
         drawn(net, {"input": x, "labels": y, "id": torch.arange(23, 0, -1)}, ids=names)
-    with pytest.raises(mm.DataError, match="bring ids of their own"):
+    with pytest.raises(mm.DataError, match="have ids of their own"):
         drawn(net, TensorDataset(x, y, torch.arange(23)), ids=names)
 
 

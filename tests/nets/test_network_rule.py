@@ -82,7 +82,7 @@ def test_removal_changes_outputs_as_in_the_first_order_map(make):
     m, rule = ruled(net, x, y, optimizer)
     j, before = jacobians(m, net, x), parameters(m, net)
     moved = np.stack([j[i] @ (rule.without(i)[0] - before) for i in range(N)])
-    at = m.origin.local(next(iter(m.origin.examples)))
+    at = m.origin.batch_statistics(next(iter(m.origin.examples)))
     np.testing.assert_allclose(moved, perturb(at, CODES["F"]).deviation, rtol=1e-7, atol=1e-12)
     np.testing.assert_allclose(rule.deviation([2, 5]), rule.deviations()[[2, 5]].sum(0))
 
@@ -96,7 +96,7 @@ def test_a_variational_optimiser_loses_the_curvature_of_what_is_removed():
             nn.functional.cross_entropy(net(x), y).backward()
         optimizer.step()
     m, rule = ruled(net, x, y, optimizer)
-    at = m.origin.local(next(iter(m.origin.examples)))
+    at = m.origin.batch_statistics(next(iter(m.origin.examples)))
     j = jacobians(m, net, x)
     gradient = np.einsum("ncp,nc->np", j, at.error)
     bent = np.einsum("ncp,ncd,ndp->np", j, at.curvature, j)
@@ -107,7 +107,7 @@ def test_a_variational_optimiser_loses_the_curvature_of_what_is_removed():
         moved, left = rule.without(i)
         np.testing.assert_allclose(left, precision - bent[i], rtol=1e-8)
         np.testing.assert_allclose(moved, mean + gradient[i] / left, rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(rule.candidate.unpack(rule.at(1.0).step())[1], bent.sum(0) + 0.1 * N, rtol=1e-8)
+    np.testing.assert_allclose(rule.candidate.unpack(rule.with_rate(1.0).step())[1], bent.sum(0) + 0.1 * N, rtol=1e-8)
 
 
 def test_many_outputs_along_directions():

@@ -39,7 +39,7 @@ def the_same(m, net, optimizer, data, target=None, n=30):
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_lightning(tmp_path, accumulate):
     lightning = package("lightning.pytorch")
-    from memorymaps.training.callbacks.lightning import MemoryMaps
+    from memorymaps.training.callbacks.lightning import LightningCallback
 
     class Module(lightning.LightningModule):
         def __init__(self):
@@ -57,7 +57,7 @@ def test_lightning(tmp_path, accumulate):
 
     _, x, y = case("mlp", 30)
     loader = DataLoader(TensorDataset(x, y), 10, shuffle=True)
-    callback = MemoryMaps(loader, likelihood="categorical", path=tmp_path / "run", every=2)
+    callback = LightningCallback(loader, likelihood="categorical", path=tmp_path / "run", every=2)
     trainer = lightning.Trainer(
         max_epochs=4, callbacks=[callback], logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, accelerator="cpu", default_root_dir=tmp_path, accumulate_grad_batches=accumulate,
@@ -74,7 +74,7 @@ def test_lightning(tmp_path, accumulate):
 @pytest.mark.parametrize("lora", [False, True])
 def test_hugging_face(tmp_path, lora):
     transformers = package("transformers")
-    from memorymaps.training.callbacks.huggingface import MemoryMaps
+    from memorymaps.training.callbacks.huggingface import HuggingFaceCallback
 
     torch.manual_seed(0)
     config = transformers.BertConfig(
@@ -90,7 +90,7 @@ def test_hugging_face(tmp_path, lora):
     rows = [
         {"input_ids": t, "attention_mask": torch.ones(6, dtype=torch.long), "labels": int(t[0] > 9)} for t in tokens
     ]
-    callback = MemoryMaps(Rows(rows), likelihood="categorical", path=tmp_path / "run", every=3, prior=1.0)
+    callback = HuggingFaceCallback(Rows(rows), likelihood="categorical", path=tmp_path / "run", every=3, prior=1.0)
     arguments = transformers.TrainingArguments(
         output_dir=str(tmp_path), per_device_train_batch_size=4, num_train_epochs=2, report_to=[], use_cpu=True,
         save_strategy="no", disable_tqdm=True, weight_decay=0.01, logging_strategy="no",
@@ -118,10 +118,10 @@ class Rows(torch.utils.data.Dataset):
 
 def test_skorch(tmp_path):
     skorch = package("skorch")
-    from memorymaps.training.callbacks.skorch import MemoryMaps
+    from memorymaps.training.callbacks.skorch import SkorchCallback
 
     net, x, y = case("mlp", 30)
-    callback = MemoryMaps(likelihood="categorical", path=tmp_path / "run", every=3)
+    callback = SkorchCallback(likelihood="categorical", path=tmp_path / "run", every=3)
     model = skorch.NeuralNetClassifier(
         net, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.Adam, lr=0.05, max_epochs=3, batch_size=10,
         train_split=None, callbacks=[("maps", callback)], verbose=0, optimizer__weight_decay=0.01,

@@ -103,7 +103,7 @@ def test_every_column_and_number_of_the_retraining_check():
     assert abs(slope - 1) > 1e-3  # estimate on truth is not truth on estimate
     assert str(found) == (
         f"12 examples retrained without: slope {slope:.2f}, relative error {error:.3f}, rank correlation "
-        f"{ranked:.3f}; 1 without an estimate; drift of the recipe {drift:.2g}"
+        f"{ranked:.3f}; 1 without an estimate; drift of retraining {drift:.2g}"
     )
     data = RetrainingDisplay.from_check(found, label=3).frame()
     gaps = [-math.inf if math.isnan(row["estimate"]) else abs(row["estimate"] - row["truth"]) for row in rows]
@@ -207,7 +207,7 @@ def test_every_column_of_refitted_rows(tmp_path):
     drift = max(sum(abs(a - b) for a, b in zip(softmax(rest[k]), softmax(d.f[k]), strict=True)) for k in chosen)
     assert drift > 1e-3
     assert fine.provenance.description.notes[-1].endswith(f"up to {drift:.2g}")
-    assert fine.provenance.description.notes[-1].startswith("4 examples (largest sensitivity) really left out")
+    assert fine.provenance.description.notes[-1].startswith("4 examples (largest sensitivity) refitted without each")
 
 
 # --- the tracker -----------------------------------------------------------------------------------------------------

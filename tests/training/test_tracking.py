@@ -182,7 +182,7 @@ def test_a_step_before_the_first_is_refused(tmp_path):
         Tracker(net, optimizer, x, y, likelihood="categorical", path=tmp_path).record()
 
 
-def test_missing_steps_and_folders_say_what_there_is(tmp_path):
+def test_missing_steps_and_folders_list_the_existing(tmp_path):
     t = trained(tmp_path)[0].trajectory()
     with pytest.raises(KeyError, match="4, 8, 12"):
         t.at(5)
@@ -202,5 +202,5 @@ def test_regressions_have_no_cartography(tmp_path):
 
 @pytest.mark.parametrize("option", [{"prior": 1.0}, {"directions": 0}])
 def test_options_of_another_posterior_are_refused(option, tmp_path):
-    with pytest.raises(ValueError, match=r"posterior= was given: say them there"):
+    with pytest.raises(ValueError, match=r"posterior= was given: pass them to the recipe"):
         trained(tmp_path, posterior=mm.Laplace("diag", prior=0.3), **option)

@@ -18,7 +18,7 @@ import memorymaps as mm
 from memorymaps.viz.displays.leave_out import GroupDisplay, LeaveOutDisplay
 from memorymaps.viz.displays.map import MapDisplay
 from memorymaps.viz.displays.sensitivity import SensitivityDisplay
-from memorymaps.viz.displays.style import literal
+from memorymaps.viz.displays.style import escape_label
 
 OF_MAPS = (MapDisplay, SensitivityDisplay, LeaveOutDisplay)
 HOSTILE = [
@@ -69,7 +69,7 @@ def hostile_map():
 def names_on(ax, ids):
     """Which ids are written at points."""
     written = {text.get_text() for text in ax.texts}
-    return {value for value in ids if literal(value) in written}
+    return {value for value in ids if escape_label(value) in written}
 
 
 def words(texts):
@@ -128,7 +128,7 @@ def test_groups_are_drawn_largest_rise_first_and_cut_at_thirty(diabetes_map):
     order = np.argsort(result["loss"] - result["leave_out_loss"])[:30]
     assert words(drawn.ax_.get_yticklabels()) == [f"{result['group'][k]} ({result['size'][k]})" for k in order]
     np.testing.assert_array_equal(line_with(drawn.ax_, "s").get_xdata(), result["leave_out_loss"][order])
-    assert drawn.ax_.get_title(loc="left") == "30 of 41 groups, largest rise first"
+    assert drawn.ax_.get_title(loc="left") == "30 of 41 groups, largest increase first"
     extents = [text.get_window_extent() for text in drawn.ax_.get_yticklabels()]
     assert not any(a.overlaps(b) for a, b in itertools.pairwise(extents))
 
@@ -153,7 +153,7 @@ def test_examples_that_cannot_be_left_out_are_stars_inside(errors):
     stars = line_with(ax, "*")
     np.testing.assert_allclose(stars.get_xdata(), [1, 1, 1])
     assert np.all(stars.get_ydata() >= ax.get_ylim()[0])
-    assert words(ax.get_legend().get_texts()) == ["cannot be left out (3)"]
+    assert words(ax.get_legend().get_texts()) == ["undefined sensitivity (3)"]
     assert names_on(ax, range(3)) == {0, 1, 2}
 
 
@@ -189,11 +189,11 @@ def test_hostile_names_are_drawn_literally(display, tmp_path):
 
 def test_hostile_groups_and_classes_are_written_literally(tmp_path):
     groups = GroupDisplay.from_leave_out(hostile_map().leave_out({name: [name] for name in HOSTILE}))
-    assert set(words(groups.ax_.get_yticklabels())) == {f"{literal(name)} (1)" for name in HOSTILE}
+    assert set(words(groups.ax_.get_yticklabels())) == {f"{escape_label(name)} (1)" for name in HOSTILE}
     m = with_columns(linear_map(len(HOSTILE) * 2), target=HOSTILE * 2)
     classes = MapDisplay.from_map(m, color="target")
     legend = words(classes.ax_.get_legend().get_texts())
-    assert {text.lstrip("\u200b") for text in legend} == set(map(literal, HOSTILE))
+    assert {text.lstrip("\u200b") for text in legend} == set(map(escape_label, HOSTILE))
     for drawn in (groups, classes):
         drawn.figure_.savefig(tmp_path / "a.pdf")
 
@@ -209,7 +209,7 @@ def test_classes_have_a_marker_each_in_their_order(digits_map):
 def test_colours_that_make_no_sense_are_refused_before_drawing(diabetes_map, digits_map):
     with pytest.raises(KeyError, match=r"no column 'colour'.*'leverage'"):
         MapDisplay.from_map(diabetes_map, color="colour")
-    with pytest.raises(ValueError, match="cannot colour by 'mean': it has 10 values an example"):
+    with pytest.raises(ValueError, match="cannot colour by 'mean': it has 10 values per example"):
         MapDisplay.from_map(digits_map, color="mean")
     with pytest.raises(ValueError, match="cannot colour by 'target': 1000 different values"):
         MapDisplay.from_map(with_columns(digits_map, target=[f"c{k % 1000}" for k in range(1797)]), color="target")
@@ -239,7 +239,7 @@ def test_drawing_uses_the_given_axes_and_leaves_settings_alone(display, diabetes
     assert drawn.plot().figure_ is not fig
 
 
-def test_figure_before_plot_teaches(diabetes_map):
+def test_figure_before_plot_is_an_error_with_advice(diabetes_map):
     with pytest.raises(AttributeError, match=r"MapDisplay has not been drawn: call plot\(\)"):
         _ = MapDisplay(diabetes_map.to_pandas(), "title").figure_
 

@@ -23,8 +23,9 @@ from timeouts import TIMEOUT
 import memorymaps as mm
 from memorymaps.viz.explorer.arrow_columns import MISSING
 from memorymaps.viz.explorer.explorer import explore
-from memorymaps.viz.explorer.html_page import policy, script, single_file
-from memorymaps.viz.explorer.options import ExplorerOptions, options_from
+from memorymaps.viz.explorer.html_page import content_security_policy, page_script, single_file_html
+from memorymaps.viz.explorer.options import ExplorerOptions, options_from_keywords
+from memorymaps.viz.explorer.packing import pack, pack_lazily
 from memorymaps.viz.explorer.payloads import PayloadError
 from memorymaps.viz.explorer.server import Server
 
@@ -45,7 +46,7 @@ def with_columns(m, **columns):
 
 
 def packed(m, *, lazy=False, **options):
-    return ExplorerOptions(**options).packed(m, lazy=lazy)
+    return (pack_lazily if lazy else pack)(m, ExplorerOptions(**options))
 
 
 def part(page, name):
@@ -82,11 +83,11 @@ def test_the_same_map_gives_the_same_page(digits_map, tmp_path):
 def test_the_page_names_no_address_and_only_its_own_script(digits_map, tmp_path):
     page = digits_map.explore(tmp_path / "map.html").read_text()
     assert "default-src &#x27;none&#x27;" in page
-    assert "connect-src 'none'" in policy("'none'")
+    assert "connect-src 'none'" in content_security_policy("'none'")
     assert not re.findall(r"\s(?:src|href)=", re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL))
     assert len(re.findall("<script>", page)) == 1
-    assert "eval(" not in script()
-    assert "new Function" not in script()
+    assert "eval(" not in page_script()
+    assert "new Function" not in page_script()
 
 
 def test_trajectories_keep_positions_to_a_ten_thousandth(diabetes_map):
@@ -194,7 +195,7 @@ def test_small_budgets_leave_out_the_least_sensitive():
     made = packed(regression_map(4000), payload=noise, max_mb=0.7)
     included = made.meta["pictures"]["included"]
     assert 0 < included < 4000
-    assert 0.5e6 < len(single_file(made)) < 0.7e6
+    assert 0.5e6 < len(single_file_html(made)) < 0.7e6
     slots, sensitivity = np.asarray(made.table["slot"]), np.asarray(made.table["sensitivity"])
     assert sensitivity[slots < included].min() >= sensitivity[slots >= included].max()
 
@@ -202,7 +203,7 @@ def test_small_budgets_leave_out_the_least_sensitive():
 def test_texts_and_rows(diabetes_map):
     texts = [f"text {k}" for k in range(442)]
     made = packed(diabetes_map, payload=texts)
-    assert json.loads(made.chunk(0)) == texts
+    assert json.loads(made.text_chunk(0)) == texts
     rows = pd.DataFrame({"id": np.arange(442)[::-1], "height": np.arange(442)[::-1] * 2.0})
     made = packed(diabetes_map, payload=rows)
     np.testing.assert_array_equal(made.table["height"], np.arange(442) * 2.0)
@@ -215,7 +216,7 @@ def test_texts_and_rows(diabetes_map):
         ({0: "a"}, r"no entry for 59 of 60 ids of the map, for instance \[1, 2, 3\]"),
         (pd.DataFrame({"id": range(1, 61), "a": 0}), r"no row for 1 of 60 ids"),
         (pd.DataFrame({"id": [0] * 60, "a": 0}), r"the id 0 more than once"),
-        (np.zeros((60, 64)), r"Flat pictures want a shape: X.reshape"),
+        (np.zeros((60, 64)), r"Reshape flat pictures: X.reshape"),
         (np.zeros((60, 8, 8, 7)), r"a picture has shape \(8, 8, 7\)"),
         ("a text", r"payload is a str"),
         (17, r"payload is a int"),
@@ -229,7 +230,7 @@ def test_payloads_that_do_not_fit_are_refused(payload, words):
 
 def test_options_that_make_no_sense_are_refused(diabetes_map, cancer_map):
     with pytest.raises(TypeError, match="no option 'colour': expected some of payload, columns"):
-        options_from({"colour": "target"})
+        options_from_keywords({"colour": "target"})
     with pytest.raises(KeyError, match="cannot colour by 'nothing'"):
         packed(diabetes_map, color="nothing")
     with pytest.raises(ValueError, match="no examples"):
@@ -340,7 +341,7 @@ def test_the_widgets_selection_goes_both_ways(diabetes_map):
     sent = []
     widget.send = lambda message, buffers: sent.append((message, buffers))
     for want in ("texts/0", "texts/x", "../secret", None):
-        widget._answer(widget, {"want": want}, [])
+        widget._send_part(widget, {"want": want}, [])
     assert [message for message, _ in sent] == [{"part": "texts/0"}]
     assert json.loads(sent[0][1][0])[441] == "text 441"
 

@@ -16,9 +16,10 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
-from memorymaps.viz.explorer.html_page import asset
+from memorymaps.viz.explorer.html_page import static_asset
 from memorymaps.viz.explorer.metadata import VERSION
 from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack_lazily
 from memorymaps.viz.explorer.server import Server
 
 pytestmark = pytest.mark.browser
@@ -171,7 +172,7 @@ def test_axes_switch_and_the_points_follow(digits_page, digits_map, opened):
     np.testing.assert_allclose(found, digits_map["leverage"], rtol=1e-6)
 
 
-def test_the_slider_moves_points_to_the_recorded_coordinates(digits_page, opened):
+def test_the_slider_sets_the_recorded_coordinates(digits_page, opened):
     page = opened(digits_page)
     first = digits_model(1e-3)
     page.page.locator("input[type=range]").fill("0")
@@ -189,11 +190,11 @@ def test_compared_maps_are_linked_by_id(digits_page, opened):
     other = digits_model(1e-2)
     found = np.asarray(page.page.evaluate("() => [...window.memorymaps.views[1].positions.x]"))
     np.testing.assert_allclose(10**found, other["leverage"], rtol=1e-5)
-    page.page.get_by_role("tab", name="Movers").click()
+    page.page.get_by_role("tab", name="Changes").click()
     assert page.page.locator(".mm-movers .mm-entry").count() == 40
 
 
-def test_the_link_restores_what_was_seen(digits_page, opened):
+def test_the_link_restores_the_view(digits_page, opened):
     page = opened(digits_page)
     page.page.get_by_role("button", name="wrong", exact=True).click()
     page.page.locator(".mm-pane").first.focus()
@@ -225,7 +226,7 @@ def test_a_link_pasted_into_an_open_page_is_shown(digits_page, opened):
     assert second.ready().run("return s.count.value") == first.run("return s.count.value")
 
 
-def test_crowded_points_are_fainter_than_lonely_ones(opened, tmp_path):
+def test_overlapping_points_are_fainter_than_isolated_ones(opened, tmp_path):
     X = np.zeros((3000, 1))
     X[:, 0] = np.r_[np.full(2999, 1.0), 3.0] + 1e-4 * np.arange(3000) / 3000
     y = X[:, 0] + np.r_[1e-3 * np.sin(np.arange(2999)), 0.1]
@@ -244,7 +245,7 @@ def test_damaged_links_show_the_whole_map(link, digits_page, opened):
     assert page.run("return s.count.value") == 1797
 
 
-def test_the_keyboard_walks_the_table(digits_page, digits_map, opened):
+def test_the_keyboard_moves_through_the_table(digits_page, digits_map, opened):
     page = opened(digits_page)
     page.page.locator(".mm-pane").first.focus()
     for _ in range(3):
@@ -276,9 +277,9 @@ def test_the_same_state_gives_the_same_pixels(digits_page, opened):
     assert len(found) == 1
 
 
-def test_nothing_is_asked_of_the_network(digits_page, opened):
+def test_no_network_requests(digits_page, opened):
     page = opened(digits_page)
-    for name in ("Concentration", "Rankings", "Movers", "About", "Examples"):
+    for name in ("Concentration", "Rankings", "Changes", "About", "Examples"):
         page.page.get_by_role("tab", name=name).click()
     assert {url.partition(":")[0] for url in page.requests} <= {"file", "blob"}
 
@@ -299,7 +300,7 @@ def test_accessible(scheme, digits_page, browser):
     page = Explorer(browser, digits_page.as_uri(), color_scheme=scheme, bypass_csp=True).ready()
     page.page.add_script_tag(content=AXE.read_text())
     serious = []
-    for name in ("Examples", "Concentration", "Rankings", "Movers", "About"):
+    for name in ("Examples", "Concentration", "Rankings", "Changes", "About"):
         page.page.get_by_role("tab", name=name).click()
         found = page.page.evaluate("() => axe.run()")["violations"]
         serious += [
@@ -342,7 +343,7 @@ def test_hostile_strings_are_shown_and_never_run(tmp_path, opened):
         )
         assert shown == f"{row}:{literal(text)}."
     page.run("s.hover.value = 0; s.compare.value = 'side'; s.color.value = 'label'")
-    for name in ("Concentration", "Rankings", "Movers", "About", "Examples"):
+    for name in ("Concentration", "Rankings", "Changes", "About", "Examples"):
         page.page.get_by_role("tab", name=name).click()
         page.settle()
     assert (
@@ -408,7 +409,7 @@ def test_a_thousand_classes_are_a_list(tmp_path, opened):
     assert sorted(page.listed()) == ["1007", "7"]
 
 
-def test_a_page_of_a_newer_version_says_so(tmp_path, browser, diabetes_map):
+def test_a_page_of_a_newer_version_is_an_error(tmp_path, browser, diabetes_map):
     path = diabetes_map.explore(tmp_path / "map.html")
     path.write_text(path.read_text().replace(f'"version":{VERSION}', '"version":99'))
     page = Explorer(browser, path.as_uri())
@@ -424,9 +425,9 @@ PICTURES = """() => {
 }"""
 
 
-def test_the_server_sends_what_is_looked_at(opened, digits_map):
+def test_the_server_sends_only_displayed_parts(opened, digits_map):
     X, _ = digits()
-    with Server(ExplorerOptions(payload=X.reshape(-1, 8, 8)).packed(digits_map, lazy=True)) as server:
+    with Server(pack_lazily(digits_map, ExplorerOptions(payload=X.reshape(-1, 8, 8)))) as server:
         page = opened(server.url)
         page.page.wait_for_function(PICTURES)
         assert page.listed()[:3] == list(map(str, digits_map.top(3)["id"].tolist()))
@@ -458,10 +459,10 @@ STUB = """async ([code, css, meta, table, sheet]) => {
 
 def test_the_widgets_page_talks_to_its_model(browser, digits_map):
     X, _ = digits()
-    made = ExplorerOptions(payload=X.reshape(-1, 8, 8)).packed(digits_map, lazy=True)
+    made = pack_lazily(digits_map, ExplorerOptions(payload=X.reshape(-1, 8, 8)))
     parts = [base64.b64encode(part).decode() for part in (made.compressed(), made.sheet(0))]
     page = new_page(browser, viewport={"width": 1200, "height": 700})
-    page.evaluate(STUB, [asset("widget.js"), asset("explorer.css"), made.meta_json(), *parts])
+    page.evaluate(STUB, [static_asset("widget.js"), static_asset("explorer.css"), made.meta_json(), *parts])
     page.wait_for_selector(".mm-line")
     assert page.locator(".mm-src").inner_text() == "by Python"
     assert page.locator(".mm-kpi b").first.inner_text() == "1"

@@ -70,7 +70,7 @@ def test_text_runs_the_way_its_letters_do(text, way, tmp_path, opened):
     page.page.wait_for_function("() => window.memorymaps.store.count.value === 1")
 
 
-def test_missing_pictures_say_so(tmp_path, opened):
+def test_missing_pictures_are_marked(tmp_path, opened):
     for k in range(30):
         if k != 7:
             Image.fromarray(np.full((8, 8, 3), 8 * k, dtype=np.uint8)).save(tmp_path / f"{k}.png")

@@ -10,8 +10,9 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
 from memorymaps.maps.trajectory import Trajectory
-from memorymaps.training.tracker import _write
+from memorymaps.training.tracker import _write_step
 from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack_lazily
 from memorymaps.viz.explorer.server import Server
 
 pytestmark = pytest.mark.browser
@@ -37,7 +38,7 @@ def run(data, tmp_path_factory):
         m = map_of(data, 0.01 * 1.6**step)
         loo = m.leave_one_out()
         losses = {"loss": loo.loss, "loo_loss": loo.loo_loss, "test_loss": 0.25 + step, "seconds": 0.0}
-        _write(folder, 100 * step + 100, m, losses | {"effective": float(m["leverage"].sum())})
+        _write_step(folder, 100 * step + 100, m, losses | {"effective": float(m["leverage"].sum())})
     return Trajectory.load(folder)
 
 
@@ -97,7 +98,7 @@ def test_changes_are_offered_where_there_are_any(data, tmp_path, opened):
 
 def test_the_chooser_opens_the_other_map(data, run, opened):
     maps = {"<i>weak": map_of(data, 0.01), "run": run}
-    packed = {name: ExplorerOptions(title=f"title of {name}").packed(one, lazy=True) for name, one in maps.items()}
+    packed = {name: pack_lazily(one, ExplorerOptions(title=f"title of {name}")) for name, one in maps.items()}
     with Server(packed) as server:
         page = opened(server.url)
         chooser = page.page.get_by_label("Map", exact=True)
@@ -113,7 +114,7 @@ def test_the_chooser_opens_the_other_map(data, run, opened):
         assert opened(server.url).page.get_by_label("Map", exact=True).count() == 0
 
 
-def test_the_class_table_says_what_python_says_and_filters(data, tmp_path, opened):
+def test_the_class_table_equals_python_and_filters(data, tmp_path, opened):
     m = map_of(data)
     page = opened(m.explore(tmp_path / "map.html", leave_out="target"))
     page.page.get_by_role("tab", name="Classes").click()
@@ -186,7 +187,7 @@ def test_svg_of_two_maps_and_of_a_crowd(data, tmp_path, opened):
 def test_outliers_are_named_where_there_are_no_pictures(data, tmp_path, opened):
     m = mm.memory_map(LogisticRegression(tol=1e-8).fit(*data), *data, ids=[f"no{k}" for k in range(90)])
     page = opened(m.explore(tmp_path / "map.html"))
-    box = page.page.get_by_label("name outliers")
+    box = page.page.get_by_label("label outliers")
     assert box.is_checked()
     ids = {f"no{k}" for k in range(90)}
     named = {text.text for text in saved(page).iter(f"{SVG}text")} & ids

@@ -11,10 +11,11 @@ from sklearn.linear_model import LinearRegression
 
 import memorymaps as mm
 from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack
 
 
 def rankings(m, **options):
-    return ExplorerOptions(**options).packed(m).meta["agreement"]
+    return pack(m, ExplorerOptions(**options)).meta["agreement"]
 
 
 def test_correlations_and_overlaps_are_those_of_scipy(diabetes_map):
@@ -78,7 +79,7 @@ def test_undefined_scores_are_left_out(diabetes_map):
 
 
 @pytest.mark.browser
-def test_a_reader_sees_both_ranks(diabetes_map, tmp_path, opened):
+def test_the_page_displays_both_ranks(diabetes_map, tmp_path, opened):
     tracin = np.random.default_rng(0).normal(size=442)
     page = opened(
         diabetes_map.explore(

@@ -11,9 +11,10 @@ from sklearn.linear_model import LogisticRegression
 import memorymaps as mm
 from memorymaps.cli.commands import main
 from memorymaps.maps.trajectory import Trajectory
-from memorymaps.training.tracker import _write
+from memorymaps.training.tracker import _write_step
 from memorymaps.viz.explorer.explorer import explore
 from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack, pack_lazily
 from memorymaps.viz.explorer.server import Server
 
 
@@ -36,7 +37,7 @@ def run(three_classes, tmp_path_factory):
         m = map_of(three_classes, C)
         loo = m.leave_one_out()
         losses = {"loss": loo.loss, "loo_loss": loo.loo_loss, "test_loss": step / 7, "seconds": 0.1}
-        _write(folder, step, m, losses | {"effective": float(m["leverage"].sum())})
+        _write_step(folder, step, m, losses | {"effective": float(m["leverage"].sum())})
     return folder
 
 
@@ -53,7 +54,7 @@ def positions(made, axis, side):
 
 def test_a_trajectory_is_its_last_map_with_a_slider(run):
     t = Trajectory.load(run)
-    made = ExplorerOptions().packed(t)
+    made = pack(t, ExplorerOptions())
     np.testing.assert_array_equal(made.table["leverage"], t.at(30)["leverage"].astype(np.float32))
     assert [step["name"] for step in made.meta["steps"]] == ["step 10", "step 20", "step 30"]
     for side, axis in enumerate(("leverage", "error")):
@@ -66,16 +67,16 @@ def test_a_trajectory_is_its_last_map_with_a_slider(run):
 def test_runs_without_test_data_have_no_test_loss(three_classes, tmp_path):
     for step in (1, 2):
         losses = {"loss": 0.5, "loo_loss": 0.6, "test_loss": float("nan"), "effective": 3.0, "seconds": 0.0}
-        _write(tmp_path, step, map_of(three_classes), losses)
-    assert [step["test_loss"] for step in ExplorerOptions().packed(Trajectory.load(tmp_path)).meta["steps"]] == [
+        _write_step(tmp_path, step, map_of(three_classes), losses)
+    assert [step["test_loss"] for step in pack(Trajectory.load(tmp_path), ExplorerOptions()).meta["steps"]] == [
         None
     ] * 2
 
 
 def test_a_run_that_has_only_begun_is_a_map(run, three_classes, tmp_path):
     losses = {"loss": 0.5, "loo_loss": 0.6, "test_loss": 0.7, "effective": 3.0, "seconds": 0.0}
-    _write(tmp_path, 1, map_of(three_classes), losses)
-    assert ExplorerOptions().packed(Trajectory.load(tmp_path)).meta["steps"] == []
+    _write_step(tmp_path, 1, map_of(three_classes), losses)
+    assert pack(Trajectory.load(tmp_path), ExplorerOptions()).meta["steps"] == []
 
 
 def test_a_trajectory_explores_itself_in_every_delivery(run, tmp_path):
@@ -86,7 +87,7 @@ def test_a_trajectory_explores_itself_in_every_delivery(run, tmp_path):
     widget.selection = [3]
     assert widget.selected["leverage"][0] == t.at(30).select([3])["leverage"][0]
     assert len(json.loads(widget._meta)["steps"]) == 3
-    with pytest.raises(TypeError, match="given trajectory= as well"):
+    with pytest.raises(TypeError, match="Trajectory to explore and trajectory= as well"):
         t.explore(tmp_path / "c.html", trajectory=t)
 
 
@@ -124,7 +125,7 @@ def get(server, path):
 
 def test_the_server_has_several_maps(run, three_classes):
     maps = {"weak <b>": map_of(three_classes, 0.01), "run": Trajectory.load(run)}
-    packed = {name: ExplorerOptions(title=name).packed(one, lazy=True) for name, one in maps.items()}
+    packed = {name: pack_lazily(one, ExplorerOptions(title=name)) for name, one in maps.items()}
     with Server(packed) as server:
         for prefix, k in (("", 0), ("0/", 0), ("1/", 1)):
             name = list(maps)[k]
@@ -163,7 +164,7 @@ def rows_of(groups):
 
 def test_classes_are_counted_from_the_columns(three_classes):
     m = map_of(three_classes)
-    (classes,) = ExplorerOptions().packed(m).meta["groups"]
+    (classes,) = pack(m, ExplorerOptions()).meta["groups"]
     found = rows_of(classes)
     assert list(found) == sorted(found, key=lambda name: -found[name]["sensitivity"])
     for name in "abc":
@@ -180,10 +181,10 @@ def test_classes_are_counted_from_the_columns(three_classes):
         assert found[name] == pytest.approx(expected, rel=1e-12)
 
 
-def test_leaving_classes_out_is_what_leave_out_says(three_classes):
+def test_leaving_classes_out_equals_leave_out(three_classes):
     m = map_of(three_classes)
     effects = m.leave_out("target")
-    by_name, given = (ExplorerOptions(leave_out=wanted).packed(m).meta["groups"][1] for wanted in ("target", effects))
+    by_name, given = (pack(m, ExplorerOptions(leave_out=wanted)).meta["groups"][1] for wanted in ("target", effects))
     assert rows_of(by_name) == rows_of(given)
     assert (by_name["by"], given["by"]) == ("target", None)
     for k, name in enumerate(effects["group"]):
@@ -192,37 +193,37 @@ def test_leaving_classes_out_is_what_leave_out_says(three_classes):
 
 
 def test_groups_of_a_regression_and_of_nothing(diabetes_map):
-    assert ExplorerOptions().packed(diabetes_map).meta["groups"] == []
+    assert pack(diabetes_map, ExplorerOptions()).meta["groups"] == []
     halves = diabetes_map.leave_out(np.arange(442) % 2)
-    (groups,) = ExplorerOptions(leave_out=halves).packed(diabetes_map).meta["groups"]
+    (groups,) = pack(diabetes_map, ExplorerOptions(leave_out=halves)).meta["groups"]
     assert set(rows_of(groups)) == {"0", "1"}
 
 
 def test_groups_that_cannot_be_removed_are_refused(three_classes, tmp_path):
     m = mm.load(map_of(three_classes).save(tmp_path / "map.parquet"))
     with pytest.raises(ValueError, match="a map read from disk has none"):
-        ExplorerOptions(leave_out="target").packed(m)
+        pack(m, ExplorerOptions(leave_out="target"))
     with pytest.raises(TypeError, match=r"leave_out is a list: expected a column's name or m.leave_out\(…\)"):
-        ExplorerOptions(leave_out=["a"]).packed(m)
+        pack(m, ExplorerOptions(leave_out=["a"]))
 
 
 def test_undefined_scores_leave_undefined_cells(three_classes):
     m = map_of(three_classes)
     table = m.table.set_column(m.table.column_names.index("loo_loss"), "loo_loss", [np.full(90, np.nan)])
     odd = type(m)(table, m.provenance)
-    assert {row["loo loss"] for row in rows_of(ExplorerOptions().packed(odd).meta["groups"][0]).values()} == {None}
+    assert {row["loo loss"] for row in rows_of(pack(odd, ExplorerOptions()).meta["groups"][0]).values()} == {None}
 
 
-def test_a_long_run_is_thinned_and_says_so(diabetes_map):
+def test_a_long_run_is_thinned_with_a_note(diabetes_map):
     maps = {f"{k}": diabetes_map for k in range(101)}
-    packed = ExplorerOptions(trajectory=maps, max_steps=11).packed(diabetes_map)
+    packed = pack(diabetes_map, ExplorerOptions(trajectory=maps, max_steps=11))
     assert [step["name"] for step in packed.meta["steps"]] == [f"{10 * k}" for k in range(11)]
-    assert "the slider holds 11 of 101 recorded steps (max_steps)" in packed.meta["notes"]
-    whole = ExplorerOptions(trajectory=maps, max_steps=101).packed(diabetes_map)
+    assert "the slider has 11 of 101 recorded steps (max_steps)" in packed.meta["notes"]
+    whole = pack(diabetes_map, ExplorerOptions(trajectory=maps, max_steps=101))
     assert len(whole.meta["steps"]) == 101
     assert not any("slider" in note for note in whole.meta["notes"])
 
 
 def test_a_slider_needs_two_steps(diabetes_map):
     with pytest.raises(ValueError, match="max_steps is 1: expected at least 2"):
-        ExplorerOptions(trajectory={"a": diabetes_map, "b": diabetes_map}, max_steps=1).packed(diabetes_map)
+        pack(diabetes_map, ExplorerOptions(trajectory={"a": diabetes_map, "b": diabetes_map}, max_steps=1))

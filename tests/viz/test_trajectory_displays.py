@@ -13,7 +13,7 @@ from networks import case
 from PIL import Image
 from torch import nn
 
-from memorymaps.maps.summary import share
+from memorymaps.maps.summary import top_share
 from memorymaps.training.tracker import Tracker
 from memorymaps.viz.displays.evolution import EvolutionDisplay, GeneralisationDisplay
 from memorymaps.viz.displays.trajectory import TrajectoryDisplay
@@ -48,17 +48,17 @@ def test_losses_are_drawn_as_they_were_recorded(run):
     losses = run.losses()
     assert display.ax_.get_xlabel() == "epoch"
     drawn = lines(display.ax_)
-    np.testing.assert_allclose(drawn["left out, estimated"][:, 1], losses["loo_loss"])
+    np.testing.assert_allclose(drawn["leave-one-out, estimated"][:, 1], losses["loo_loss"])
     np.testing.assert_allclose(drawn["test"], np.column_stack([losses.index / 2, losses["test_loss"]]))
 
 
-def test_sorted_sensitivities_at_the_steps_asked_for(run):
+def test_sorted_sensitivities_at_given_steps(run):
     display = EvolutionDisplay.from_trajectory(run, steps=[2, 24])
     assert len(display.ax_.lines) == 2
     for step, line in zip((2, 24), display.ax_.lines, strict=True):
         s = run.at(step)["sensitivity"]
         np.testing.assert_array_equal(line.get_ydata(), np.sort(s)[::-1])
-        assert line.get_label() == f"{step}: {share(s, 0.01):.0%}"
+        assert line.get_label() == f"{step}: {top_share(s, 0.01):.0%}"
     assert len(EvolutionDisplay.from_trajectory(run).ax_.lines) == 5
     with pytest.raises(KeyError, match="not recorded"):
         EvolutionDisplay.from_trajectory(run, steps=[3])
@@ -83,7 +83,7 @@ def test_small_multiples_share_their_axes_and_show_every_example(run):
 
 
 @pytest.mark.slow
-def test_films_are_what_they_are_called(run, tmp_path):
+def test_animations_have_the_format_of_their_suffix(run, tmp_path):
     display = TrajectoryDisplay.from_trajectory(run)
     with Image.open(display.animate(tmp_path / "film.gif", steps=[2, 12, 24])) as film:
         assert film.n_frames == 3
@@ -93,7 +93,7 @@ def test_films_are_what_they_are_called(run, tmp_path):
         display.animate(tmp_path / "film.avi")
 
 
-def test_a_film_without_ffmpeg_names_the_other_kinds(run, tmp_path, monkeypatch):
+def test_an_mp4_without_ffmpeg_lists_the_other_formats(run, tmp_path, monkeypatch):
     monkeypatch.setattr("matplotlib.animation.FFMpegWriter.isAvailable", lambda: False)
     with pytest.raises(ValueError, match="needs the program ffmpeg"):
         TrajectoryDisplay.from_trajectory(run).animate(tmp_path / "film.mp4")

@@ -1,4 +1,4 @@
-// What Python says about the map beside its columns. The Python side is `viz/packing.py`; both change together.
+// Metadata of the map, written by Python: `viz/explorer/metadata.py`, `packing.py`; both sides change together.
 
 export type Kind = "number" | "class" | "text";
 

@@ -126,7 +126,7 @@ function Pane({ store, k, views }: { store: Store; k: number; views: MapView[] }
       made.root.remove();
     };
   }, []);
-  const words = `Map of ${store.n} examples: leverage across, prediction error up. Arrow keys walk through the examples by the table's order.`;
+  const words = `Map of ${store.n} examples: leverage across, prediction error up. Arrow keys move through the examples in the table's order.`;
   return (
     <div class="mm-pane" ref={ref} tabIndex={0} role="group" aria-label={words}>
       <HoverCard store={store} view={view} />
@@ -142,7 +142,7 @@ function Side({ store }: { store: Store }) {
     ["curve", "Concentration", true],
     ["rankings", "Rankings", store.meta.agreement !== null],
     ["groups", groupsTitle(store), store.meta.groups.length > 0],
-    ["movers", "Movers", store.models.length > 1],
+    ["movers", "Changes", store.models.length > 1],
     ["about", "About", true],
   ];
   const tab = store.tab.value;

@@ -25,7 +25,7 @@ export function Examples({ store }: { store: Store }) {
 function Nothing({ store }: { store: Store }) {
   return (
     <div class="mm-empty">
-      <p>No example passes the filters.</p>
+      <p>No example matches the filters.</p>
       <button
         type="button"
         onClick={() => {
@@ -83,12 +83,16 @@ function TakeAway({ store }: { store: Store }) {
   return (
     <div class="mm-act">
       <span class="mm-src">{some ? store.origin.value : "nothing selected"}</span>
-      <button type="button" title="copy the ids, one a line" onClick={() => copy(store, ids(store).join("\n"), "ids")}>
+      <button
+        type="button"
+        title="copy the ids, one per line"
+        onClick={() => copy(store, ids(store).join("\n"), "ids")}
+      >
         ids
       </button>
       <button
         type="button"
-        title="copy the line of Python that gives these examples"
+        title="copy Python code that selects these examples"
         onClick={() => copy(store, python(store), "Python")}
       >
         Python

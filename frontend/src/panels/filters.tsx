@@ -19,7 +19,7 @@ export function FilterBar({ store }: { store: Store }) {
         <Toggle
           on={filters.warned}
           words="warnings"
-          hint="examples whose sizes must be read with care"
+          hint="examples whose scores carry a warning"
           click={() => set({ warned: !filters.warned })}
         />
       )}

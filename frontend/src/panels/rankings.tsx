@@ -142,7 +142,7 @@ export function Movers({ store }: { store: Store }) {
     .slice(0, 40);
   return (
     <div class="mm-col" tabIndex={0} role="region" aria-label="Panel">
-      <h2>Whose sensitivity differs most</h2>
+      <h2>Largest changes of sensitivity</h2>
       <p class="mm-note" dir="auto">{`${a.name} → ${b.name}, linked by id`}</p>
       <div class="mm-movers">
         {Array.from(top, (i) => (
@@ -180,8 +180,8 @@ export function About({ store }: { store: Store }) {
       </dl>
       <h2>Keys</h2>
       <p class="mm-note">
-        Arrows walk the table, Shift and arrows move the map, + − 0 zoom, v l b pan, lasso, box, Enter selects, Esc
-        clears, / searches. Shift and drag draws a lasso, double click shows everything.
+        Arrows move through the table, Shift and arrows pan the map, + − 0 zoom, v l b pan, lasso, box, Enter selects,
+        Esc clears, / searches. Shift and drag draws a lasso, double click resets the view.
       </p>
     </div>
   );

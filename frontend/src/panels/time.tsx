@@ -63,10 +63,10 @@ export function Time({ store }: { store: Store }) {
           <span key={name} class={style} title={hint}>{`${words} ${number(step[name]!)}`}</span>
         ))}
         {step.effective !== null && (
-          <span title="sum of the leverages: parameters that the data determine">{`effective parameters ${number(step.effective)}`}</span>
+          <span title="effective number of parameters: sum of the leverages">{`effective parameters ${number(step.effective)}`}</span>
         )}
         {at < last && (
-          <span title="scores beside the map are those of the last step">{`table and cards: ${steps[last].name.slice(0, 24)}`}</span>
+          <span title="table and cards show the scores of the last step">{`table and cards: ${steps[last].name.slice(0, 24)}`}</span>
         )}
       </div>
     </div>

@@ -68,7 +68,7 @@ export function Tools({ store, picture }: { store: Store; picture: (kind: "png" 
           checked={store.pins.value}
           onChange={(e) => (store.pins.value = e.currentTarget.checked)}
         />{" "}
-        {store.sheets ? "pin pictures" : "name outliers"}
+        {store.sheets ? "pin pictures" : "label outliers"}
       </label>
       {store.models.length > 1 && (
         <Choices<Compare>
@@ -82,15 +82,11 @@ export function Tools({ store, picture }: { store: Store; picture: (kind: "png" 
           ]}
         />
       )}
-      <fieldset class="mm-seg" aria-label="Save the map as a picture">
-        <button type="button" title="save the map as a PNG picture" onClick={() => picture("png")}>
+      <fieldset class="mm-seg" aria-label="Save the map as an image">
+        <button type="button" title="save the map as a PNG image" onClick={() => picture("png")}>
           PNG
         </button>
-        <button
-          type="button"
-          title="save the map as an SVG picture: lines and words stay sharp"
-          onClick={() => picture("svg")}
-        >
+        <button type="button" title="save the map as an SVG image (vector graphics)" onClick={() => picture("svg")}>
           SVG
         </button>
       </fieldset>

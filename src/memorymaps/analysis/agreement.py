@@ -1,4 +1,4 @@
-"""Do two maps of the same examples agree? Joined by id: rank correlations, top-k overlap, sizes."""
+"""Agreement of two maps of the same examples: rank correlations, top-k overlap, regression slopes."""
 
 from __future__ import annotations
 
@@ -10,60 +10,51 @@ import pyarrow as pa
 from scipy.stats import spearmanr
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.result_table import SummarisedTable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from memorymaps.maps.memory_map import MemoryMap
 
 _SCORES = ("leverage", "error", "sensitivity", "loss", "loo_loss")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two maps side by side.
+@dataclass(frozen=True, repr=False)
+class Comparison(SummarisedTable):
+    """Scores of two maps, joined by id.
 
     Attributes
     ----------
-    table : joined by id; every score twice, with suffixes `_a` and `_b`.
+    table : one row per common id; every score with the suffixes `_a` and `_b`.
     only_a, only_b : number of examples in one map only.
     """
 
-    table: pa.Table
     only_a: int
     only_b: int
     effective_parameters: tuple[float, float]
 
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
     def pair(self, score: str) -> tuple[Array, Array]:
-        """One score of both maps, where both are finite: two arrays `[≤ n]`."""
-        a, b = (np.asarray(self.table.column(f"{score}_{side}").combine_chunks()) for side in "ab")
-        good = np.isfinite(a) & np.isfinite(b)
-        return a[good], b[good]
+        """A score in both maps, for examples where both are finite: two arrays `[≤ n]`."""
+        a, b = (self[f"{score}_{side}"] for side in "ab")
+        finite = np.isfinite(a) & np.isfinite(b)
+        return a[finite], b[finite]
 
     def spearman(self, score: str = "sensitivity") -> float:
-        """Rank correlation of a score; NaN where one map's score is constant."""
+        """Rank correlation of a score; NaN if one map's score is constant."""
         a, b = self.pair(score)
         if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
             return float("nan")
         return float(spearmanr(a, b).statistic)
 
     def overlap(self, score: str = "sensitivity", part: float = 0.01) -> float:
-        """Share of examples that both maps put into their top `part` (default: the top 1 %, as the papers do)."""
+        """Share of the top fraction `part` (default 1 %, as in the papers) that both maps have in common."""
         a, b = self.pair(score)
         k = max(1, round(part * len(a)))
         return len(set(np.argsort(-a, kind="stable")[:k]) & set(np.argsort(-b, kind="stable")[:k])) / k
 
     def slope(self, score: str = "sensitivity") -> float:
-        """Regression of map b on map a through the origin: 1 where sizes agree, not only ranks."""
+        """Slope of the regression of map b on map a through the origin; 1 if sizes agree, not only ranks."""
         a, b = self.pair(score)
         return float(a @ b / (a @ a)) if np.any(a) else float("nan")
-
-    def to_pandas(self) -> pd.DataFrame:
-        """As a pandas data frame."""
-        return self.table.to_pandas()
 
     def __str__(self) -> str:
         rows = [
@@ -74,8 +65,6 @@ class Comparison:
         a, b = self.effective_parameters
         head = f"{len(self):,} examples in both maps, {self.only_a:,} only in a, {self.only_b:,} only in b"
         return "\n".join([head, f"effective parameters: a {a:.2f}, b {b:.2f}", *rows])
-
-    __repr__ = __str__
 
 
 def compare(a: MemoryMap, b: MemoryMap) -> Comparison:

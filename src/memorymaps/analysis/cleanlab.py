@@ -1,4 +1,4 @@
-"""A map's numbers in the form that other packages take."""
+"""Conversion of a map to the input of cleanlab."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def for_cleanlab(m: MemoryMap) -> dict[str, Any]:
-    """`labels [n]` and leave-one-out `pred_probs [n, c]`, as `cleanlab.filter.find_label_issues` takes them.
+    """`labels [n]` and leave-one-out `pred_probs [n, c]`, for `cleanlab.filter.find_label_issues`.
 
-    Out-of-sample probabilities without cross-validation: `σ(f_i + Δf_i)` from the one model that was trained.
+    Out-of-sample probabilities without cross-validation: `σ(f_i + Δf_i)` from the one trained model.
 
     Raises
     ------
     ValueError
-        The map is not one of classes, keeps no columns for each class, or has undefined examples.
+        The map is not of classes, has no columns per class, or has undefined examples.
 
     Examples
     --------
@@ -37,16 +37,16 @@ def for_cleanlab(m: MemoryMap) -> dict[str, Any]:
             f"the map is of a {d.likelihood} likelihood with {m.provenance.outputs} output(s): for_cleanlab needs a "
             "classifier's: Categorical with up to 100 classes, or Bernoulli with one output and targets 0 and 1"
         )
-    p = m["loo_mean"] if several else _two_columns(m)
+    p = m["loo_mean"] if several else _binary_probabilities(m)
     if not np.all(np.isfinite(p)):
-        lost = int(np.count_nonzero(~np.isfinite(p).all(axis=1)))
-        raise ValueError(f"{lost} example(s) have no leave-one-out prediction: m.filter(m['warning'] == 0) first")
+        undefined = int(np.count_nonzero(~np.isfinite(p).all(axis=1)))
+        raise ValueError(f"{undefined} example(s) have no leave-one-out prediction: m.filter(m['warning'] == 0) first")
     codes = {label: code for code, label in enumerate(classes)}
     return {"labels": np.asarray([codes[label] for label in m["target"].tolist()]), "pred_probs": p}
 
 
-def _two_columns(m: MemoryMap) -> Any:
-    """`(1 − p, p)` of a binary map: its prediction where that is a probability, else from the move of its output."""
+def _binary_probabilities(m: MemoryMap) -> Any:
+    """Leave-one-out `(1 − p, p) [n, 2]` of a binary map: from `loo_prediction` if a probability, else `σ(f + Δf)`."""
     if is_binary(m):
         p = np.clip(m["loo_prediction"], 0, 1)
         return np.stack([1 - p, p], axis=1)

@@ -1,4 +1,4 @@
-"""What happens to examples in training, read off a run: learned, forgotten, and how fast memory forms."""
+"""Learning events of a recorded run: examples learned and forgotten, and the speed of memorisation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def events(run: Trajectory) -> pd.DataFrame:
-    """Every turn of an example, in order: columns `step`, `id`, `event`; for classes.
+    """Changes between right and wrong predictions, in order: columns `step`, `id`, `event`; for classes.
 
     `first learned` (right for the first time), `learned` (right again), `forgotten` (wrong after having been right
-    [Toneva et al. 2019]), as seen at the recorded steps.
+    [Toneva et al. 2019]), at the recorded steps.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def events(run: Trajectory) -> pd.DataFrame:
     import pandas as pd
 
     if not run.at(run.steps[0]).provenance.description.classes:
-        raise ValueError("events are right and wrong predictions: these maps have no classes")
+        raise ValueError("learning events need maps of classes: the likelihood of these maps has none")
     ids, predicted = run.column("prediction")
     right = predicted == run.column("target")[1]
     before = np.concatenate([np.zeros_like(right[:1]), right[:-1]])
@@ -38,17 +38,17 @@ def events(run: Trajectory) -> pd.DataFrame:
     }
     pieces = []
     for name, happened in kinds.items():
-        at, who = np.nonzero(happened)
-        pieces.append(pd.DataFrame({"step": np.asarray(run.steps)[at], "id": ids[who], "event": name}))
+        step, row = np.nonzero(happened)
+        pieces.append(pd.DataFrame({"step": np.asarray(run.steps)[step], "id": ids[row], "event": name}))
     return pd.concat(pieces).sort_values(["step", "id"], kind="stable", ignore_index=True)
 
 
 def memorisation_speed(run: Trajectory, threshold: float = 0.25) -> pd.DataFrame:
-    """How fast memory forms: one row a step.
+    """Mean memorisation and its rate of change: one row per step.
 
-    `memorization` is the mean over examples of `p(y∣f) − p(y∣f + Δf)`, what their predictions owe to having been
-    seen; `memorized` the share of examples above `threshold` [FZ]; `speed` the change of the mean a training step
-    since the last record. Examples without a number (NaN) are left out of both.
+    `memorization` is the mean over examples of `p(y∣f) − p(y∣f + Δf)`; `memorized` the share of examples above
+    `threshold` [FZ]; `speed` the change of the mean per training step since the last record. Undefined examples (NaN)
+    are excluded.
     """
     import pandas as pd
 
@@ -61,14 +61,14 @@ def memorisation_speed(run: Trajectory, threshold: float = 0.25) -> pd.DataFrame
 
 
 def half_steps(run: Trajectory, column: str = "memorization") -> pd.Series:
-    """The first recorded step at which each example's `column` has gone half its way from first to last value.
+    """The first recorded step at which each example's `column` has made half its change from first to last value.
 
-    One value an example (index: id); −1 where it ends where it began.
+    One value per example (index: id); −1 if first and last value are equal.
     """
     import pandas as pd
 
     ids, values = run.column(column)
-    way = values[-1] - values[0]
-    gone = np.divide(values - values[0], way, out=np.zeros_like(values), where=way != 0) >= 0.5
-    found = np.where(gone.any(axis=0), np.asarray(run.steps)[np.argmax(gone, axis=0)], -1)
+    change = values[-1] - values[0]
+    reached = np.divide(values - values[0], change, out=np.zeros_like(values), where=change != 0) >= 0.5
+    found = np.where(reached.any(axis=0), np.asarray(run.steps)[np.argmax(reached, axis=0)], -1)
     return pd.Series(found, index=pd.Index(ids, name="id"), name="half_step")

@@ -1,6 +1,6 @@
-"""Classical case statistics under their classical names, from a linear or GLM map, without refits.
+"""Classical influence measures of linear models and GLMs, from a map, without refits.
 
-Signs are the classics': residual = truth − prediction. Leave-one-out scale: `s²_(i) = ((n−p) s² − r_i²)/(n−p−1)`
+Signs as in the literature: residual = truth − prediction. Leave-one-out scale: `s²_(i) = ((n−p) s² − r_i²)/(n−p−1)`
 where the dispersion was estimated (one-step for GLMs), the known dispersion otherwise. GLM versions are one-step, on
 Pearson residuals.
 """
@@ -34,24 +34,24 @@ def hat_values(m: MemoryMap) -> Array:
 
 
 def pearson_residuals(m: MemoryMap) -> Array:
-    """`(y − μ)√w/√(φ v(μ))`: `[n]`, in standard deviations; the weight counts, so a case of weight 4 counts double."""
+    """`(y − μ)√w/√(φ v(μ))`: `[n]`, in standard deviations; proportional to the square root of the weight."""
     _one_output(m)
-    return -np.copysign(m["standardised_error"], m["residual"])  # a decreasing link turns e around, not y − μ
+    return -np.copysign(m["standardised_error"], m["residual"])  # a decreasing link changes the sign of e, not of y − μ
 
 
-def _room(m: MemoryMap) -> Array:
-    """`1 − h`, NaN where the example cannot be left out."""
+def _one_minus_leverage(m: MemoryMap) -> Array:
+    """`1 − h`: `[n]`, NaN at the bound `h = 1`."""
     h = hat_values(m)
     return np.where(1 - h < 1e-10, np.nan, 1 - h)
 
 
 def internally_studentised(m: MemoryMap) -> Array:
     """`r_i/√(1 − h_i)` with the dispersion of the whole fit: `[n]`. R: `rstandard`."""
-    return pearson_residuals(m) / np.sqrt(_room(m))
+    return pearson_residuals(m) / np.sqrt(_one_minus_leverage(m))
 
 
 def loo_scale(m: MemoryMap) -> Array:
-    """`s_(i)/s`: `[n]`, the scale without example `i` relative to the scale of the fit; one if it is known."""
+    """`s_(i)/s`: `[n]`, the scale without example `i` relative to that of the fit; one for known dispersion."""
     d = m.provenance.description
     if not d.dispersion_estimated or d.residual_df is None:
         return np.ones(len(m))
@@ -64,31 +64,31 @@ def externally_studentised(m: MemoryMap) -> Array:
     return internally_studentised(m) / loo_scale(m)
 
 
-def _parameters(m: MemoryMap) -> int:
+def _num_parameters(m: MemoryMap) -> int:
     rank = m.provenance.description.rank
     if rank is None:
-        raise ValueError("the posterior of this map does not say how many parameters it has")
+        raise ValueError("the posterior of this map has no number of parameters (Description.rank)")
     return rank
 
 
 def cooks_distance(m: MemoryMap) -> Array:
     """`D_i = t_i² h_i/((1 − h_i) p)`: `[n]` [CW]."""
-    return internally_studentised(m) ** 2 * hat_values(m) / (_room(m) * _parameters(m))
+    return internally_studentised(m) ** 2 * hat_values(m) / (_one_minus_leverage(m) * _num_parameters(m))
 
 
 def dffits(m: MemoryMap) -> Array:
     """Change of the fit in units of its own standard error, `t*_i √(h_i/(1 − h_i))`: `[n]`, external scale."""
-    return externally_studentised(m) * np.sqrt(hat_values(m) / _room(m))
+    return externally_studentised(m) * np.sqrt(hat_values(m) / _one_minus_leverage(m))
 
 
 def dffits_internal(m: MemoryMap) -> Array:
     """DFFITS with the dispersion of the whole fit: `[n]`."""
-    return internally_studentised(m) * np.sqrt(hat_values(m) / _room(m))
+    return internally_studentised(m) * np.sqrt(hat_values(m) / _one_minus_leverage(m))
 
 
 def covratio(m: MemoryMap) -> Array:
     """`det Cov(θ̂_(i))/det Cov(θ̂) = (s_(i)/s)^{2p}/(1 − h_i)`: `[n]`."""
-    return loo_scale(m) ** (2 * _parameters(m)) / _room(m)
+    return loo_scale(m) ** (2 * _num_parameters(m)) / _one_minus_leverage(m)
 
 
 def press_residuals(m: MemoryMap) -> Array:
@@ -103,12 +103,12 @@ def _change_of_mean(m: MemoryMap) -> Array:
 
 
 def press(m: MemoryMap) -> float:
-    """`Σ (y_i − ŷ_(i))²`, the predicted residual sum of squares; undefined rows are left out."""
+    """`Σ (y_i − ŷ_(i))²`, the predicted residual sum of squares, without undefined rows."""
     return float(np.nansum(press_residuals(m) ** 2))
 
 
 def dfbeta(m: MemoryMap) -> Array:
-    """`θ̂ − θ̂_(i)`, minus the parameters' move `S⁻¹J_iᵀ(1 − h_i)⁻¹e_i`: `[n, p]`, one pass, no refit.
+    """`θ̂ − θ̂_(i) = −S⁻¹J_iᵀ(1 − h_i)⁻¹e_i`: `[n, p]`, in one pass, without refits. R: `dfbeta`.
 
     Columns in the order of `m.provenance.description.parameters`; aliased parameters are NaN.
 
@@ -117,42 +117,44 @@ def dfbeta(m: MemoryMap) -> Array:
     ValueError
         The map was read from disk, or has several outputs.
     TypeError
-        The posterior has no parameters to move.
+        The posterior has no parameters.
     """
     _one_output(m)
     _origin(m).check_unchanged()
-    parts = [_moves(m, batch) for batch in _origin(m).examples]
+    parts = [_parameter_changes(m, batch) for batch in _origin(m).examples]
     change = np.concatenate(parts)[m["row"]]
-    return np.where(_aliased(m), np.nan, change)
+    return np.where(_aliased_mask(m), np.nan, change)
 
 
 def _origin(m: MemoryMap) -> Origin:
     if m.origin is None:
-        raise ValueError("DFBETA needs the posterior, and a map read from disk has none: use the map memory_map made")
+        raise ValueError(
+            "DFBETA needs the posterior, and a map read from disk has none: use the map returned by memory_map"
+        )
     return m.origin
 
 
-def _changes(origin: Origin) -> tuple[Callable[[Any], Array], Callable[[Array], Array]]:
-    """`Z` of inputs, and parameters from its coordinates."""
-    able = capabilities_of(origin.posterior)
-    if able.covariance_root is None or able.from_whitened is None:
+def _parameter_maps(origin: Origin) -> tuple[Callable[[Any], Array], Callable[[Array], Array]]:
+    """The posterior's `covariance_root` and `from_whitened`."""
+    capabilities = capabilities_of(origin.posterior)
+    if capabilities.covariance_root is None or capabilities.from_whitened is None:
         raise TypeError(
             f"{type(origin.posterior).__name__} has no parameters to compare: its capabilities lack covariance_root "
             "or from_whitened"
         )
-    return able.covariance_root, able.from_whitened
+    return capabilities.covariance_root, capabilities.from_whitened
 
 
-def _moves(m: MemoryMap, batch: Batch) -> Array:
+def _parameter_changes(m: MemoryMap, batch: Batch) -> Array:
     origin = _origin(m)
-    at = origin.local(batch)
-    room = 1 - at.leverage
-    push = at.error[:, 0] / np.where(room < 1e-10, np.nan, room)
-    root, from_whitened = _changes(origin)
-    return -from_whitened(root(batch.inputs)[:, 0] * push[:, None])[..., 0]
+    stats = origin.batch_statistics(batch)
+    one_minus_h = 1 - stats.leverage
+    scaled = stats.error[:, 0] / np.where(one_minus_h < 1e-10, np.nan, one_minus_h)
+    root, from_whitened = _parameter_maps(origin)
+    return -from_whitened(root(batch.inputs)[:, 0] * scaled[:, None])[..., 0]
 
 
-def _aliased(m: MemoryMap) -> Array:
+def _aliased_mask(m: MemoryMap) -> Array:
     d = m.provenance.description
     return np.asarray([name in d.aliased for name in d.parameters])
 
@@ -160,8 +162,8 @@ def _aliased(m: MemoryMap) -> Array:
 def standard_errors(m: MemoryMap) -> Array:
     """`√diag S⁻¹`: `[p]`, the parameters' posterior standard deviations."""
     _one_output(m)
-    from_whitened = _changes(_origin(m))[1]
-    basis = from_whitened(np.eye(_parameters(m)))[..., 0]
+    from_whitened = _parameter_maps(_origin(m))[1]
+    basis = from_whitened(np.eye(_num_parameters(m)))[..., 0]
     return np.sqrt(np.sum(basis**2, axis=0))
 
 
@@ -176,15 +178,46 @@ def dfbetas_internal(m: MemoryMap) -> Array:
 
 
 def influence_table(m: MemoryMap) -> pd.DataFrame:
-    """All measures side by side, indexed by id; DFBETAS as `dfb_<parameter>` where the posterior is at hand."""
+    """All measures of `TABLE`, one row per example (index: id); with DFBETAS as `dfb_<parameter>` for a map in memory.
+
+    The explorer shows them with `m.explore(path, columns=influence_table(m))`.
+    """
     import pandas as pd
 
-    named = {
-        "hat": hat_values(m), "rstandard": internally_studentised(m), "rstudent": externally_studentised(m),
-        "cooks_distance": cooks_distance(m), "dffits": dffits(m), "covratio": covratio(m),
-        "press_residual": press_residuals(m),
-    }  # fmt: skip
+    columns = {name: measure(m) for name, measure in TABLE.items()}
     if m.origin is not None:
         betas = dfbetas(m)
-        named |= {f"dfb_{name}": betas[:, j] for j, name in enumerate(m.provenance.description.parameters)}
-    return pd.DataFrame(named, index=pd.Index(m["id"], name="id"))
+        columns |= {f"dfb_{name}": betas[:, j] for j, name in enumerate(m.provenance.description.parameters)}
+    return pd.DataFrame(columns, index=pd.Index(m["id"], name="id"))
+
+
+Measure = Callable[["MemoryMap"], Array]
+
+# the columns of `influence_table`, in order: one number per example `[n]`
+TABLE: dict[str, Measure] = {
+    "hat": hat_values,
+    "rstandard": internally_studentised,
+    "rstudent": externally_studentised,
+    "cooks_distance": cooks_distance,
+    "dffits": dffits,
+    "covratio": covratio,
+    "press_residual": press_residuals,
+}
+
+
+def register(name: str) -> Callable[[Measure], Measure]:
+    """Decorator: add a function of a map, one number per example, to `influence_table` as the column `name`.
+
+    Raises
+    ------
+    ValueError
+        There is a measure of that name already.
+    """
+    if name in TABLE:
+        raise ValueError(f"there is a measure {name!r} already: choose another name, the table has {list(TABLE)}")
+
+    def add(measure: Measure) -> Measure:
+        TABLE[name] = measure
+        return measure
+
+    return add

@@ -7,27 +7,38 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import cavity_variance
+from memorymaps.maps.columns import to_record_batch
+from memorymaps.maps.result_table import ResultTable
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
 
 
-@dataclass(frozen=True)
-class LooPredictive:
-    """`p(y_i ∣ x_i, data without i) = N(mean_i, variance_i)`, noise included; one row an example of the map.
+@dataclass(frozen=True, repr=False)
+class LooPredictive(ResultTable):
+    """`p(y_i ∣ x_i, data without i) = N(mean_i, variance_i)` including noise, for every example of the map.
 
-    Attributes
-    ----------
-    mean, variance : `[n, c]`, in units of the target and its square; `variance` contains the noise.
-    log_density : `[n]`, `log p(y_i ∣ ·)` in nats, of all outputs jointly.
+    Columns: `id`; `mean`, `variance` (one or `c` values); `log_density`.
     """
 
-    mean: Array
-    variance: Array
-    log_density: Array
+    @property
+    def mean(self) -> Array:
+        """Means, `[n, c]`, in units of the target."""
+        return _by_output(self["mean"])
+
+    @property
+    def variance(self) -> Array:
+        """Variances with the noise, `[n, c]`, in squared units of the target."""
+        return _by_output(self["variance"])
+
+    @property
+    def log_density(self) -> Array:
+        """`log p(y_i ∣ ·)` of all outputs jointly, `[n]`, in nats."""
+        return self["log_density"]
 
     @property
     def total(self) -> float:
@@ -35,11 +46,15 @@ class LooPredictive:
         return float(np.sum(self.log_density))
 
 
+def _by_output(values: Array) -> Array:
+    return values if values.ndim == 2 else values[:, None]
+
+
 def loo_predictive(m: MemoryMap) -> LooPredictive:
     """Leave-one-out predictive means, variances and log densities [Rasmussen & Williams 2006, eqs. 5.10–5.12].
 
-    `mean = f + Δf`, `variance = φ/w + V(I − ΛV)⁻¹ = 1/[(K + φ/w)⁻¹]_ii`, its diagonal for several outputs. For models
-    whose dispersion was estimated, it is held at its value.
+    `mean = f + Δf`, `variance = φ/w + V(I − ΛV)⁻¹ = 1/[(K + φ/w)⁻¹]_ii`, its diagonal for several outputs. An
+    estimated dispersion is kept fixed.
 
     Raises
     ------
@@ -62,27 +77,30 @@ def loo_predictive(m: MemoryMap) -> LooPredictive:
         raise TypeError(f"the likelihood is {d.likelihood}: closed forms need Gaussian noise; see the column loo_loss")
     mean = m["loo_prediction"].reshape(len(m), -1)
     gap = mean - (m["prediction"].reshape(len(m), -1) - m["residual"].reshape(len(m), -1))
-    covariance = _covariances(m)
+    covariance = _loo_covariances(m)
     solved = np.linalg.solve(covariance, gap[..., None])[..., 0]
-    with np.errstate(invalid="ignore"):  # undefined rows are NaN and stay it
-        spread = np.linalg.slogdet(2 * math.pi * covariance)[1]
-    log_density = -0.5 * (np.sum(gap * solved, axis=1) + spread)
-    return LooPredictive(mean, np.linalg.diagonal(covariance), log_density)
+    with np.errstate(invalid="ignore"):  # undefined rows are NaN
+        log_determinant = np.linalg.slogdet(2 * math.pi * covariance)[1]
+    log_density = -0.5 * (np.sum(gap * solved, axis=1) + log_determinant)
+    columns = {"id": m["id"], "mean": mean, "variance": np.linalg.diagonal(covariance), "log_density": log_density}
+    return LooPredictive(pa.Table.from_batches([to_record_batch(columns)]))
 
 
-def _covariances(m: MemoryMap) -> Array:
-    """Noise and uncertainty of each example's outputs without it, `[n, c, c]`; NaN at the bound and without weight."""
+def _loo_covariances(m: MemoryMap) -> Array:
+    """Leave-one-out predictive covariances, noise included: `[n, c, c]`; NaN at the bound and for weight 0."""
     if m.provenance.outputs == 1:
         h = m["leverage"]
         weight = np.where(m["weight"] > 0, m["weight"], np.nan)
         noise = np.asarray(m.provenance.description.dispersion, dtype=float).reshape(1) / weight
         return np.asarray(noise / np.where(1 - h < 1e-10, np.nan, 1 - h))[:, None, None]
     if m.origin is None:
-        raise ValueError("several outputs need the posterior, and a map read from disk has none: use the live map")
-    seen: Any = (m.origin.local(batch) for batch in m.origin.examples)
-    return np.concatenate([_noise(at) + cavity_variance(at.variance, at.curvature) for at in seen])[m["row"]]
+        raise ValueError("several outputs need the posterior, and a map read from disk has none: use the map in memory")
+    batches: Any = (m.origin.batch_statistics(batch) for batch in m.origin.examples)
+    return np.concatenate(
+        [_noise_covariance(stats) + cavity_variance(stats.variance, stats.curvature) for stats in batches]
+    )[m["row"]]
 
 
-def _noise(at: Any) -> Array:
-    """`(wΛ)⁻¹ [n, c, c]`; NaN for examples without weight."""
-    return np.linalg.inv(np.where(at.weight[:, None, None] > 0, at.curvature, np.nan))
+def _noise_covariance(stats: Any) -> Array:
+    """Noise covariance `(wΛ)⁻¹ [n, c, c]`; NaN for weight 0."""
+    return np.linalg.inv(np.where(stats.weight[:, None, None] > 0, stats.curvature, np.nan))

@@ -1,4 +1,4 @@
-"""The most sensitive examples again, on the exact curvature: an approximate posterior becomes a preconditioner."""
+"""`refine`: deviations of the most sensitive examples with the exact curvature."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from tqdm.auto import tqdm
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import Estimator, Perturbation
-from memorymaps.maps.columns import columns_of, record_of
+from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.posteriors.capabilities import RemovalInfluence, capabilities_of
 from memorymaps.posteriors.origin import Origin
 
-_TOGETHER = 32  # examples solved for in one set of passes
+_CHUNK = 32  # examples solved together
 
 
 def refine(
     m: MemoryMap, top: int = 50, *, by: str = "sensitivity", steps: int = 20, tolerance: float = 1e-2,
     progress: bool | None = None,
 ) -> MemoryMap:  # fmt: skip
-    """A map whose `top` examples have deviations from the exact curvature, all others as they were.
+    """A map whose `top` examples have deviations computed with the exact curvature; others are unchanged.
 
-    `Δf_i = J_i (S − J_iᵀΛ_iJ_i)⁻¹ J_iᵀe_i` (the cavity form on the exact Gauss–Newton matrix), by conjugate gradients
-    with the map's posterior as preconditioner; each step is one pass over the data. The column `refined` tells which
-    rows were solved; one that misses `tolerance` after `steps` keeps its solution and the light `NOT_CONVERGED`.
-    Leverage stays the posterior's.
+    `Δf_i = J_i (S − J_iᵀΛ_iJ_i)⁻¹ J_iᵀe_i` (the cavity form with the exact Gauss–Newton matrix), by conjugate
+    gradients with the map's posterior as preconditioner; each step is one pass over the data. The column `refined`
+    marks these rows; one that misses `tolerance` after `steps` has its last iterate and the warning `NOT_CONVERGED`.
+    Leverage is unchanged.
 
     Raises
     ------
     ValueError
         The map was read from disk, or `top` or `steps` is not positive.
     TypeError
-        The posterior is exact already: there is nothing to refine.
+        The posterior is exact and cannot be refined.
 
     Examples
     --------
@@ -48,23 +48,23 @@ def refine(
     5
     """
     origin = require_origin(m)
-    source = _influence(origin)
+    source = _require_removal(origin)
     origin.check_unchanged()
     if top < 1 or steps < 1:
         raise ValueError(f"top = {top}, steps = {steps}: expected positive numbers")
     chosen = top_positions(m, top, by)
-    pieces = [chosen[start : start + _TOGETHER] for start in range(0, len(chosen), _TOGETHER)]
+    pieces = [chosen[start : start + _CHUNK] for start in range(0, len(chosen), _CHUNK)]
     hidden = None if progress is None else not progress
-    shown = tqdm(pieces, desc="refining", unit=f"×{_TOGETHER} ex", delay=1.0, disable=hidden)
-    found = [_solved(source, origin, m["row"][rows], steps, tolerance) for rows in shown]
+    shown = tqdm(pieces, desc="refining", unit=f"×{_CHUNK} ex", delay=1.0, disable=hidden)
+    found = [_solve_deviations(source, origin, m["row"][rows], steps, tolerance) for rows in shown]
     deviation, residual = (np.concatenate(each) for each in zip(*found, strict=True))
     warning = np.where(residual > tolerance, int(Warn.NOT_CONVERGED), 0)
-    note = f"{len(chosen):,} examples (largest {by}) refined on the exact curvature, column 'refined'"
+    note = f"{len(chosen):,} examples (largest {by}) refined with the exact curvature, column 'refined'"
     return replace_deviations(m, chosen, deviation, warning, "refined", note)
 
 
 def require_origin(m: MemoryMap) -> Origin:
-    """Where the map came from.
+    """The map's posterior and examples.
 
     Raises
     ------
@@ -72,15 +72,17 @@ def require_origin(m: MemoryMap) -> Origin:
         The map was read from disk.
     """
     if m.origin is None:
-        raise ValueError("this needs the posterior, and a map read from disk has none: use the map memory_map made")
+        raise ValueError(
+            "this needs the posterior, and a map read from disk has none: use the map returned by memory_map"
+        )
     return m.origin
 
 
-def _influence(origin: Origin) -> RemovalInfluence:
+def _require_removal(origin: Origin) -> RemovalInfluence:
     found = capabilities_of(origin.posterior).removal
     if found is None:
         kind = type(origin.posterior).__name__
-        raise TypeError(f"{kind} needs no refining: refine() is for networks with approximate curvature")
+        raise TypeError(f"{kind} cannot be refined: refine() is for networks with approximate curvature")
     return found
 
 
@@ -89,7 +91,9 @@ def top_positions(m: MemoryMap, top: int, by: str) -> Array:
     return np.flatnonzero(np.isin(m["id"], m.top(top, by=by)["id"]))
 
 
-def _solved(source: RemovalInfluence, origin: Origin, rows: Array, steps: int, tolerance: float) -> tuple[Array, Array]:
+def _solve_deviations(
+    source: RemovalInfluence, origin: Origin, rows: Array, steps: int, tolerance: float
+) -> tuple[Array, Array]:
     """Deviations `[n, c]` and relative residuals `[n]`."""
     deltas, residual = source.parameter_change([np.asarray([row]) for row in rows], steps, tolerance)
     own = np.arange(len(rows))
@@ -99,10 +103,10 @@ def _solved(source: RemovalInfluence, origin: Origin, rows: Array, steps: int, t
 def replace_deviations(
     m: MemoryMap, rows: Array, deviation: Array, warning: Array, column: str, note: str
 ) -> MemoryMap:
-    """A map some of whose rows have better deviations `[k, c]`, and a column that tells which; leverage stays."""
-    parts = [slice(start, start + _TOGETHER) for start in range(0, len(rows), _TOGETHER)]
+    """The map with deviations `[k, c]` of some rows replaced, marked in the boolean column `column`."""
+    parts = [slice(start, start + _CHUNK) for start in range(0, len(rows), _CHUNK)]
     records = [_record(m, rows[part], deviation[part], warning[part]) for part in parts]
-    table = _replaced(m.table, rows, pa.Table.from_batches(records), column)
+    table = _replace_rows(m.table, rows, pa.Table.from_batches(records), column)
     description = dataclasses.replace(m.provenance.description, notes=(*m.provenance.description.notes, note))
     return MemoryMap(table, dataclasses.replace(m.provenance, description=description), m.origin)
 
@@ -110,23 +114,23 @@ def replace_deviations(
 def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array) -> pa.RecordBatch:
     origin, where = require_origin(m), m["row"][rows]
     batch = origin.examples.take(where)
-    at: Any = origin.local(batch)
-    change = Estimator("cavity").mean_change(at, deviation)
-    effect = Perturbation(at.leverage, at.leverage_norm, deviation, change, warning)
-    columns = {"id": batch.ids, "row": where} | columns_of(at, effect, origin.posterior.description)
+    stats: Any = origin.batch_statistics(batch)
+    change = Estimator("cavity").mean_change(stats, deviation)
+    effect = Perturbation(stats.leverage, stats.leverage_norm, deviation, change, warning)
+    columns = {"id": batch.ids, "row": where} | columns_of(stats, effect, origin.posterior.description)
     add = capabilities_of(origin.posterior).extra_columns
-    own = {} if add is None else add(batch, at)
-    return record_of(columns | {name: values for name, values in own.items() if name != "warning"})
+    own = {} if add is None else add(batch, stats)
+    return to_record_batch(columns | {name: values for name, values in own.items() if name != "warning"})
 
 
-def _replaced(table: pa.Table, rows: Array, better: pa.Table, column: str) -> pa.Table:
+def _replace_rows(table: pa.Table, rows: Array, replacement: pa.Table, column: str) -> pa.Table:
     order = np.arange(table.num_rows)
     order[rows] = table.num_rows + np.arange(len(rows))
     marks = [name for name in ("refined", "refitted") if name in table.column_names]
-    kept = table.drop_columns(marks)
-    joined = pa.concat_tables([kept, better.select(kept.column_names).cast(kept.schema)]).take(pa.array(order))
+    rest = table.drop_columns(marks)
+    joined = pa.concat_tables([rest, replacement.select(rest.column_names).cast(rest.schema)]).take(pa.array(order))
     for name in dict.fromkeys([*marks, column]):
-        was = np.array(table.column(name)) if name in marks else np.zeros(len(order), bool)
-        was[rows] = name == column
-        joined = joined.append_column(name, pa.array(was))
+        marked = np.array(table.column(name)) if name in marks else np.zeros(len(order), bool)
+        marked[rows] = name == column
+        joined = joined.append_column(name, pa.array(marked))
     return joined.combine_chunks()

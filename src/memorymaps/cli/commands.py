@@ -1,6 +1,6 @@
-"""The command `memorymaps`: each sub-command calls one public function.
+"""The command `memorymaps`: each subcommand calls one public function.
 
-Exit codes: 0 done, 1 the data or the file cannot be used (the message says why), 2 wrong arguments.
+Exit codes: 0 success, 1 unusable data or file (with a message), 2 wrong arguments.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MODELS = ("auto", "ols", "ridge", "lasso", "logistic", "poisson", "gamma")
 
-_RUN = "a map (.parquet), a folder that holds map.parquet, or a run that a Tracker wrote"
+_RUN_HELP = "a map (.parquet), a folder with map.parquet, or the folder of a tracked run"
 
 _EXAMPLES = """examples:
   memorymaps demo
@@ -35,7 +35,7 @@ _EXAMPLES = """examples:
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "memorymaps",
         description="Memory maps: what does a model remember, and which examples does it hang on?",
@@ -52,101 +52,117 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, run: Any, words: str, example: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = commands.add_parser(
-        name, help=words, description=words, epilog=f"example:\n  {example}",
+def _add_command(commands: Any, name: str, run: Any, description: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=description, description=description, epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    made.set_defaults(run=run)
-    return made
+    parser.set_defaults(run=run)
+    return parser
 
 
 def _add_demo(commands: Any) -> None:
-    words = "fit logistic regression to scikit-learn's digits and draw its map"
-    made = _command(commands, "demo", _demo, words, "memorymaps demo --out demo/")
-    made.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
+    description = "fit logistic regression to scikit-learn's digits and draw its map"
+    parser = _add_command(commands, "demo", _run_demo, description, "memorymaps demo --out demo/")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
 
 
 def _add_map(commands: Any) -> None:
-    words = "fit a model to a table and draw its map"
-    made = _command(
-        commands, "map", _map, words, "memorymaps map houses.csv --target price --model ridge --out houses/"
+    description = "fit a model to a table and draw its map"
+    parser = _add_command(
+        commands, "map", _run_map, description, "memorymaps map houses.csv --target price --model ridge --out houses/"
     )
-    made.add_argument("table", type=Path, metavar="TABLE", help="a .csv, .tsv or .parquet file, one example a row")
-    made.add_argument("--target", required=True, metavar="COL", help="the column to predict")
-    made.add_argument("--model", choices=_MODELS, default="auto", help="default: logistic for labels, ols for numbers")
-    made.add_argument("--id", metavar="COL", help="column of unique names (default: row numbers)")
-    made.add_argument("--ignore", nargs="+", default=[], metavar="COL", help="columns to leave out")
-    made.add_argument("--drop-missing", action="store_true", help="leave out rows with missing values")
-    made.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("table", type=Path, metavar="TABLE", help="a .csv, .tsv or .parquet file, one example per row")
+    parser.add_argument("--target", required=True, metavar="COL", help="the column to predict")
+    parser.add_argument(
+        "--model", choices=_MODELS, default="auto", help="default: logistic for labels, ols for numbers"
+    )
+    parser.add_argument("--id", metavar="COL", help="column of unique ids (default: row numbers)")
+    parser.add_argument("--ignore", nargs="+", default=[], metavar="COL", help="columns to ignore")
+    parser.add_argument("--drop-missing", action="store_true", help="drop rows with missing values")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 
 def _add_plot(commands: Any) -> None:
-    words = "draw a saved map"
-    made = _command(commands, "plot", _plot, words, "memorymaps plot map.parquet --out map.pdf --color target")
-    made.add_argument("map", type=Path, metavar="MAP")
-    made.add_argument("--out", type=Path, required=True, help="picture to write: .png, .pdf, .svg")
-    made.add_argument("--color", metavar="COL", help="column to colour by")
-    made.add_argument("--label", type=int, default=10, metavar="K", help="name the K most sensitive (default: 10)")
+    description = "draw a saved map"
+    parser = _add_command(
+        commands, "plot", _run_plot, description, "memorymaps plot map.parquet --out map.pdf --color target"
+    )
+    parser.add_argument("map", type=Path, metavar="MAP")
+    parser.add_argument("--out", type=Path, required=True, help="figure to write: .png, .pdf, .svg")
+    parser.add_argument("--color", metavar="COL", help="column to colour by")
+    parser.add_argument(
+        "--label", type=int, default=10, metavar="K", help="label the K most sensitive examples (default: 10)"
+    )
 
 
 def _add_top(commands: Any) -> None:
-    words = "list the examples with the largest score"
-    made = _command(commands, "top", _top, words, "memorymaps top map.parquet -k 20 --by loo_loss")
-    made.add_argument("map", type=Path, metavar="MAP")
-    made.add_argument("-k", type=int, default=10, help="how many (default: 10)")
-    made.add_argument("--by", default="sensitivity", metavar="COL", help="column to sort by (default: sensitivity)")
-    made.add_argument("--csv", action="store_true", help="print comma-separated values")
+    description = "list the examples with the largest score"
+    parser = _add_command(commands, "top", _run_top, description, "memorymaps top map.parquet -k 20 --by loo_loss")
+    parser.add_argument("map", type=Path, metavar="MAP")
+    parser.add_argument("-k", type=int, default=10, help="number of examples (default: 10)")
+    parser.add_argument("--by", default="sensitivity", metavar="COL", help="column to sort by (default: sensitivity)")
+    parser.add_argument("--csv", action="store_true", help="print comma-separated values")
 
 
 def _add_info(commands: Any) -> None:
-    made = _command(commands, "info", _info, "say what a saved map says", "memorymaps info map.parquet")
-    made.add_argument("map", type=Path, metavar="MAP")
-    made.add_argument("--cite", action="store_true", help="print BibTeX of the methods instead")
+    parser = _add_command(
+        commands, "info", _run_info, "print the summary of a saved map", "memorymaps info map.parquet"
+    )
+    parser.add_argument("map", type=Path, metavar="MAP")
+    parser.add_argument("--cite", action="store_true", help="print BibTeX of the methods instead")
 
 
 def _add_export(commands: Any) -> None:
-    words = "write a map as one offline HTML page to walk around in"
-    made = _command(commands, "export", _export, words, "memorymaps export run/ map.html --images images.npz:x_train")
-    made.add_argument("map", type=Path, metavar="RUN", help=_RUN)
-    _add_shown(made)
-    made.add_argument("page", type=Path, metavar="PAGE", help="the .html file to write")
-    made.add_argument("--max-mb", type=float, default=8.5, help="size of the file, 10⁶ bytes (default: %(default)s)")
+    description = "write a map as one interactive offline HTML page"
+    parser = _add_command(
+        commands, "export", _run_export, description, "memorymaps export run/ map.html --images images.npz:x_train"
+    )
+    parser.add_argument("map", type=Path, metavar="RUN", help=_RUN_HELP)
+    _add_explorer_options(parser)
+    parser.add_argument("page", type=Path, metavar="PAGE", help="the .html file to write")
+    parser.add_argument("--max-mb", type=float, default=8.5, help="size of the file, 10⁶ bytes (default: %(default)s)")
 
 
 def _add_explore(commands: Any) -> None:
-    words = "walk around in a map, served to this machine's browser (for large maps)"
-    made = _command(commands, "explore", _explore, words, "memorymaps explore first/map.parquet second/ tracked-run/")
-    made.add_argument(
-        "map", type=Path, nargs="+", metavar="RUN", help=_RUN + "; several: choose among them in the page"
+    description = "explore maps interactively, from a local server (for large maps)"
+    parser = _add_command(
+        commands, "explore", _run_explore, description, "memorymaps explore first/map.parquet second/ tracked-run/"
     )
-    _add_shown(made)
-    made.add_argument("--port", type=int, default=0, help="default: any free one")
-    made.add_argument("--open", action="store_true", help="open the browser")
-
-
-def _add_shown(made: argparse.ArgumentParser) -> None:
-    looks = made.add_mutually_exclusive_group()
-    looks.add_argument("--images", metavar="FILE[:NAME]", help="pictures in the order of training: .npy, or .npz:array")
-    looks.add_argument("--texts", metavar="TABLE:COL", help="texts in the order of training")
-    looks.add_argument("--rows", type=Path, metavar="TABLE", help="the table's columns, to read and to filter by")
-    made.add_argument("--compare", type=Path, metavar="MAP", help="a second map of the same examples")
-    made.add_argument(
-        "--trajectory", type=Path, metavar="FOLDER", help="maps at recorded steps, or a tracked run, in order"
+    parser.add_argument(
+        "map", type=Path, nargs="+", metavar="RUN", help=_RUN_HELP + "; several can be chosen on the page"
     )
-    made.add_argument("--title", help="heading of the page")
-    made.add_argument("--color", metavar="COL", help="column to colour by at first")
+    _add_explorer_options(parser)
+    parser.add_argument("--port", type=int, default=0, help="port of the server (default: any free one)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
-def _demo(args: argparse.Namespace) -> None:
+def _add_explorer_options(parser: argparse.ArgumentParser) -> None:
+    payload = parser.add_mutually_exclusive_group()
+    payload.add_argument(
+        "--images", metavar="FILE[:NAME]", help="pictures in the order of the training data: .npy, or .npz:array"
+    )
+    payload.add_argument("--texts", metavar="TABLE:COL", help="texts in the order of the training data")
+    payload.add_argument(
+        "--rows", type=Path, metavar="TABLE", help="a table whose columns are displayed and can be filtered by"
+    )
+    parser.add_argument("--compare", type=Path, metavar="MAP", help="a second map of the same examples")
+    parser.add_argument(
+        "--trajectory", type=Path, metavar="FOLDER", help="maps of recorded steps, in order, or a tracked run"
+    )
+    parser.add_argument("--title", help="heading of the page")
+    parser.add_argument("--color", metavar="COL", help="column to colour by at first")
+
+
+def _run_demo(args: argparse.Namespace) -> None:
     from memorymaps.build import memory_map
     from memorymaps.data.datasets import demo_model
 
     model, X, y = demo_model()
-    _write(memory_map(model, X, y), args.out, X.reshape(-1, 8, 8), "Digits")
+    _write_all(memory_map(model, X, y), args.out, X.reshape(-1, 8, 8), "Digits")
 
 
-def _map(args: argparse.Namespace) -> None:
+def _run_map(args: argparse.Namespace) -> None:
     from memorymaps.build import memory_map
     from memorymaps.data.tables import as_ids, check_cells, fit, guess_model, read_table
 
@@ -159,20 +175,20 @@ def _map(args: argparse.Namespace) -> None:
     ids = as_ids(table[args.id]) if args.id else table.index
     features = table.drop(columns=[args.target, *([args.id] if args.id else [])])
     name = guess_model(target) if args.model == "auto" else args.model
-    _say(f"fitting {name} to {len(table):,} rows × {features.shape[1]} columns")
+    _print_to_stderr(f"fitting {name} to {len(table):,} rows × {features.shape[1]} columns")
     m = memory_map(fit(name, features, target), features, target, ids=ids)
-    _write(m, args.out, features, args.table.stem)
+    _write_all(m, args.out, features, args.table.stem)
 
 
 def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         raise ValueError(
-            f"no column {', '.join(map(repr, missing))}; the table has {', '.join(map(str, table.columns))}"
+            f"no column {', '.join(map(repr, missing))}: expected some of {', '.join(map(str, table.columns))}"
         )
 
 
-def _write(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
+def _write_all(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
     from memorymaps.cli.report import write_report
 
     report = write_report(m, folder)
@@ -183,18 +199,18 @@ def _write(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
     print(f"explorer  {page}")
 
 
-def _plot(args: argparse.Namespace) -> None:
+def _run_plot(args: argparse.Namespace) -> None:
     from memorymaps.maps.memory_map import load
     from memorymaps.viz.displays.figure_files import write_figure
     from memorymaps.viz.displays.map import MapDisplay
-    from memorymaps.viz.displays.style import off_screen
+    from memorymaps.viz.displays.style import offscreen_axes
 
-    axes = off_screen(MapDisplay.size)
+    axes = offscreen_axes(MapDisplay.size)
     display = MapDisplay.from_map(load(args.map), color=args.color, label=args.label, ax=axes)
     print(write_figure(display.figure_, args.out, dpi=200))
 
 
-def _top(args: argparse.Namespace) -> None:
+def _run_top(args: argparse.Namespace) -> None:
     from memorymaps.files.safe_text import printable
     from memorymaps.maps.memory_map import load
 
@@ -204,29 +220,30 @@ def _top(args: argparse.Namespace) -> None:
     print(frame.to_csv(index=False) if args.csv else printable(frame.to_string(index=False)))
 
 
-def _info(args: argparse.Namespace) -> None:
+def _run_info(args: argparse.Namespace) -> None:
     from memorymaps.maps.memory_map import load
 
     m = load(args.map)
     print(m.citation() if args.cite else m.summary())
 
 
-def _export(args: argparse.Namespace) -> None:
+def _run_export(args: argparse.Namespace) -> None:
     from memorymaps.viz.explorer.explorer import explore
 
-    page = explore(_explorable(args.map), args.page, max_mb=args.max_mb, **_shown(args))
+    page = explore(_load_map_or_run(args.map), args.page, max_mb=args.max_mb, **_explorer_options(args))
     print(f"{page}  ({page.stat().st_size / 1e6:.1f} MB)")
 
 
-def _explore(args: argparse.Namespace) -> None:
+def _run_explore(args: argparse.Namespace) -> None:
     import contextlib
     import webbrowser
 
     from memorymaps.viz.explorer.options import ExplorerOptions
+    from memorymaps.viz.explorer.packing import pack_lazily
     from memorymaps.viz.explorer.server import Server
 
-    options = ExplorerOptions(**_shown(args))
-    packed = {name: options.packed(_explorable(path), lazy=True) for name, path in _names(args.map).items()}
+    options = ExplorerOptions(**_explorer_options(args))
+    packed = {name: pack_lazily(_load_map_or_run(path), options) for name, path in _distinct_paths(args.map).items()}
     with Server(packed, args.port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"{server.url}\nCtrl-C stops it", flush=True)
         if args.open:
@@ -234,63 +251,63 @@ def _explore(args: argparse.Namespace) -> None:
         server.wait()
 
 
-def _names(paths: list[Path]) -> dict[str, Path]:
-    """What the chooser calls each map: its path as it was typed."""
+def _distinct_paths(paths: list[Path]) -> dict[str, Path]:
+    """Maps by the name that the page's menu displays: the path as it was typed."""
     return {str(path): path for path in dict.fromkeys(paths)}
 
 
-def _loaded(path: Path) -> MemoryMap:
+def _load_map(path: Path) -> MemoryMap:
     from memorymaps.maps.memory_map import load
 
     return load(path / "map.parquet" if path.is_dir() else path)
 
 
-def _explorable(path: Path) -> MemoryMap | Trajectory:
+def _load_map_or_run(path: Path) -> MemoryMap | Trajectory:
     """A map, or the trajectory of a tracked run."""
-    from memorymaps.maps.trajectory import Trajectory, recorded
+    from memorymaps.maps.trajectory import Trajectory, recorded_steps
 
-    return Trajectory.load(path) if path.is_dir() and recorded(path) else _loaded(path)
+    return Trajectory.load(path) if path.is_dir() and recorded_steps(path) else _load_map(path)
 
 
-def _shown(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of an explorer that were typed."""
+def _explorer_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of the explorer from the command line's arguments."""
     from memorymaps.data.tables import read_images, read_table, read_texts
 
-    looks: list[tuple[Any, Callable[[Any], Any]]] = [
+    sources: list[tuple[Any, Callable[[Any], Any]]] = [
         (args.images, read_images),
         (args.texts, read_texts),
         (args.rows, read_table),
     ]
-    payload = next((read(source) for source, read in looks if source is not None), None)
-    other = {args.compare.stem: _loaded(args.compare)} if args.compare else None
-    steps = _steps(args.trajectory) if args.trajectory else None
+    payload = next((read(source) for source, read in sources if source is not None), None)
+    other = {args.compare.stem: _load_map(args.compare)} if args.compare else None
+    steps = _load_steps(args.trajectory) if args.trajectory else None
     return {"payload": payload, "compare": other, "trajectory": steps, "title": args.title, "color": args.color}
 
 
-def _steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
-    from memorymaps.maps.trajectory import Trajectory, recorded
+def _load_steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
+    from memorymaps.maps.trajectory import Trajectory, recorded_steps
 
-    if recorded(folder):
+    if recorded_steps(folder):
         return Trajectory.load(folder)
     files = sorted(folder.glob("*.parquet"))
     if len(files) < 2:
-        raise ValueError(f"{folder} holds {len(files)} maps: a trajectory has at least two .parquet files")
-    return {file.stem: _loaded(file) for file in files}
+        raise ValueError(f"{folder} contains {len(files)} maps: expected at least two .parquet files")
+    return {file.stem: _load_map(file) for file in files}
 
 
-def _say(words: str) -> None:
+def _print_to_stderr(text: str) -> None:
     from memorymaps.files.safe_text import printable
 
-    print(printable(words), file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    args = _parser().parse_args(argv)
+    args = _build_parser().parse_args(argv)
     try:
         args.run(args)
     except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
-        words = error.args[0] if isinstance(error, KeyError) and error.args else error
-        _say(f"memorymaps: {words}")
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        _print_to_stderr(f"memorymaps: {message}")
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""A map on paper: its files (Parquet, picture, words) side by side in one folder."""
+"""A report of a map: Parquet file, figures and text in one folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from memorymaps.viz.displays.figure_files import write_figure
 from memorymaps.viz.displays.leave_out import LeaveOutDisplay
 from memorymaps.viz.displays.map import MapDisplay
 from memorymaps.viz.displays.sensitivity import SensitivityDisplay
-from memorymaps.viz.displays.style import off_screen
+from memorymaps.viz.displays.style import offscreen_axes
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """Where the files of a map are."""
+    """Paths of the files of a report."""
 
     map: Path
     pictures: tuple[Path, ...]
@@ -27,11 +27,11 @@ class Report:
 
 
 def write_report(m: MemoryMap, folder: str | Path) -> Report:
-    """Write `map.parquet`, three pictures and `report.md` into a folder, made if need be."""
+    """Write `map.parquet`, three figures and `report.md` into a folder, which is created if necessary."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     pictures = tuple(
-        _draw(display, folder / f"{name}.png", m)
+        _save_display(display, folder / f"{name}.png", m)
         for name, display in (
             ("map", MapDisplay),
             ("sensitivity", SensitivityDisplay),
@@ -40,24 +40,24 @@ def write_report(m: MemoryMap, folder: str | Path) -> Report:
     )
     text = folder / "report.md"
     with replacing(text) as partial:
-        partial.write_text(_words(m, pictures), encoding="utf-8")
+        partial.write_text(_report_text(m, pictures), encoding="utf-8")
     return Report(m.save(folder / "map.parquet"), pictures, text)
 
 
-def _draw(display: type[MapDisplay | SensitivityDisplay | LeaveOutDisplay], path: Path, m: MemoryMap) -> Path:
-    return write_figure(display.from_map(m, ax=off_screen(display.size)).figure_, path, dpi=150)
+def _save_display(display: type[MapDisplay | SensitivityDisplay | LeaveOutDisplay], path: Path, m: MemoryMap) -> Path:
+    return write_figure(display.from_map(m, ax=offscreen_axes(display.size)).figure_, path, dpi=150)
 
 
-def _words(m: MemoryMap, pictures: tuple[Path, ...]) -> str:
+def _report_text(m: MemoryMap, pictures: tuple[Path, ...]) -> str:
     parts = [f"# Memory map: {m.provenance.description.model}", f"```text\n{m.summary()}\n```"]
     parts += [f"![{path.stem}]({path.name})" for path in pictures]
     parts += [
-        f"## Most sensitive examples\n\n```text\n{_table(m)}\n```",
+        f"## Most sensitive examples\n\n```text\n{_most_sensitive(m)}\n```",
         f"## To cite\n\n```bibtex\n{m.citation()}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(m: MemoryMap) -> str:
+def _most_sensitive(m: MemoryMap) -> str:
     names = ["id", "target", "prediction", "error", "leverage", "sensitivity", "loo_prediction"]
     return str(m.top(15).table.select(names).to_pandas().to_string(index=False))

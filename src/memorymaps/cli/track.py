@@ -1,4 +1,4 @@
-"""The commands `memorymaps track info|plot|export RUN`, about a folder that a `Tracker` wrote to."""
+"""The commands `memorymaps track info|plot|export RUN` for the folder of a tracked run."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from typing import Any
 
 
 def add_track(commands: Any) -> None:
-    """The sub-command and its own sub-commands."""
-    words = "what a run that was tracked in training says: losses, pictures, films, tables"
-    made = commands.add_parser("track", help=words, description=words)
-    kinds = made.add_subparsers(dest="what", required=True, metavar="WHAT")
-    _add(kinds, "info", _info, "print losses and the concentration of sensitivity, one line a step")
-    plot = _add(kinds, "plot", _plot, "draw the run: losses, evolution of sensitivities, paths, small multiples")
-    plot.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the pictures")
+    """Add the subcommand `track` with its own subcommands."""
+    description = "results of a tracked run: losses, figures, animations, tables"
+    parser = commands.add_parser("track", help=description, description=description)
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    _add_subcommand(kinds, "info", _run_info, "print losses and the concentration of sensitivity, one line per step")
+    plot = _add_subcommand(
+        kinds, "plot", _run_plot, "draw the run: losses, evolution of sensitivities, paths, small multiples"
+    )
+    plot.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the figures")
     plot.add_argument("--kind", choices=(".png", ".pdf", ".svg"), default=".png", help="default: %(default)s")
-    export = _add(kinds, "export", _export, "write the run as one table, or as a film")
+    export = _add_subcommand(kinds, "export", _run_export, "write the run as one table, or as an animation")
     export.add_argument(
-        "file", type=Path, metavar="FILE", help=".parquet or .csv: all steps; .gif, .mp4, .html: a film"
+        "file", type=Path, metavar="FILE", help=".parquet or .csv: all steps; .gif, .mp4, .html: an animation"
     )
 
 
-def _add(kinds: Any, name: str, run: Any, words: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = kinds.add_parser(name, help=words, description=words)
-    made.add_argument("run_folder", type=Path, metavar="RUN", help="the folder given as Tracker(path=…)")
-    made.set_defaults(run=run)
-    return made
+def _add_subcommand(kinds: Any, name: str, run: Any, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = kinds.add_parser(name, help=description, description=description)
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="the folder given as Tracker(path=…)")
+    parser.set_defaults(run=run)
+    return parser
 
 
-def _info(args: argparse.Namespace) -> None:
+def _run_info(args: argparse.Namespace) -> None:
     from memorymaps.files.safe_text import printable
     from memorymaps.maps.trajectory import Trajectory
 
@@ -43,10 +45,10 @@ def _info(args: argparse.Namespace) -> None:
     print(run.losses().join(shares).to_string(float_format=lambda value: f"{value:.4g}"))
 
 
-def _plot(args: argparse.Namespace) -> None:
+def _run_plot(args: argparse.Namespace) -> None:
     from memorymaps.maps.trajectory import Trajectory
     from memorymaps.viz.displays.evolution import EvolutionDisplay, GeneralisationDisplay
-    from memorymaps.viz.displays.style import off_screen
+    from memorymaps.viz.displays.style import offscreen_axes
     from memorymaps.viz.displays.trajectory import TrajectoryDisplay
 
     run = Trajectory.load(args.run_folder)
@@ -55,33 +57,33 @@ def _plot(args: argparse.Namespace) -> None:
         "generalisation": GeneralisationDisplay, "evolution": EvolutionDisplay, "paths": TrajectoryDisplay
     }  # fmt: skip
     for name, kind in kinds.items():
-        _save(kind.from_trajectory(run, ax=off_screen(kind.size)).figure_, args.out / f"{name}{args.kind}")
-    paths = TrajectoryDisplay.from_trajectory(run, ax=off_screen(TrajectoryDisplay.size))
-    _save(paths.multiples(), args.out / f"multiples{args.kind}")
+        _save_figure(kind.from_trajectory(run, ax=offscreen_axes(kind.size)).figure_, args.out / f"{name}{args.kind}")
+    paths = TrajectoryDisplay.from_trajectory(run, ax=offscreen_axes(TrajectoryDisplay.size))
+    _save_figure(paths.multiples(), args.out / f"multiples{args.kind}")
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save_figure(figure: Any, path: Path) -> None:
     from memorymaps.viz.displays.figure_files import write_figure
 
     print(write_figure(figure, path, dpi=200))
 
 
-def _export(args: argparse.Namespace) -> None:
+def _run_export(args: argparse.Namespace) -> None:
     from memorymaps.maps.trajectory import Trajectory
-    from memorymaps.viz.displays.style import off_screen
+    from memorymaps.viz.displays.style import offscreen_axes
     from memorymaps.viz.displays.trajectory import TrajectoryDisplay
 
     run = Trajectory.load(args.run_folder)
     if args.file.suffix in (".parquet", ".csv"):
-        _table(run, args.file)
+        _write_table(run, args.file)
     else:
-        display = TrajectoryDisplay.from_trajectory(run, ax=off_screen(TrajectoryDisplay.size))
+        display = TrajectoryDisplay.from_trajectory(run, ax=offscreen_axes(TrajectoryDisplay.size))
         display.animate(args.file)
     print(f"{args.file}  ({args.file.stat().st_size / 1e6:.1f} MB)")
 
 
-def _table(run: Any, path: Path) -> None:
-    """All steps one under the other, the step as a column; for CSV without the columns of several outputs."""
+def _write_table(run: Any, path: Path) -> None:
+    """Write the maps of all steps as one table with a column `step`; CSV omits columns with several outputs."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 

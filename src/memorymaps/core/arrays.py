@@ -1,4 +1,4 @@
-"""Shapes, arrays and the one record that travels: a batch of examples."""
+"""The array type and `Batch`, the record of training examples that every module passes on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Array: TypeAlias = Any
 
 @dataclass(frozen=True)
 class Batch:
-    """A few training examples, side by side.
+    """A batch of `n` training examples.
 
-    `inputs` is whatever the model takes (array, data frame, …), `target [n]` or `[n, c]`, `ids [n]`;
-    `weight [n]` multiplies the example's loss, `offset [n]` or `[n, c]` is added to the model's output
-    (`None`: ones and zeros).
+    `inputs` is what the model takes (array, data frame, …), `target [n]` or `[n, c]`, `ids [n]`;
+    `weight [n]` multiplies the example's loss (`None`: ones), `offset [n]` or `[n, c]` is added to the model's output
+    (`None`: zeros).
     """
 
     inputs: Any
@@ -27,7 +27,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def cut(self, rows: slice, inputs: Any = None) -> Batch:
-        """Some of the examples; their inputs are cut by whoever knows how."""
+    def take_slice(self, rows: slice, inputs: Any = None) -> Batch:
+        """The examples in `rows`, with `inputs` as their inputs (slicing inputs depends on their type)."""
         weight, offset = (None if each is None else each[rows] for each in (self.weight, self.offset))
         return Batch(inputs, self.target[rows], self.ids[rows], weight, offset)

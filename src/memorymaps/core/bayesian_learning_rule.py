@@ -1,11 +1,11 @@
-"""The Bayesian learning rule as a thing: candidate distribution, natural gradients, step — and what removing does.
+"""The Bayesian learning rule as an object: candidate distribution, natural gradients, step, and removal of examples.
 
     λ ← (1 − ρ) λ − ρ Σ_{j=0}^{N} g̃_j(λ)        g̃_j = ∇_μ E_q[ℓ_j], g̃_0 the prior's
     λ^{∖M} − λ = ρ Σ_{j∈M} g̃_j(λ)               the memory-perturbation equation [MPE Thm. 1–2]
 
-Numbers only: any algorithm and any conjugate family that can name its `λ` and `g̃_j` fits. For conjugate models
-`g̃_j = −λ̃_j`, the natural parameter of example `j`'s factor, and `ρ = 1` makes the equation exact. Sources: [BLR],
-[MPE].
+NumPy arrays only: usable with any algorithm or conjugate family for which `λ` and `g̃_j` are known. For conjugate
+models `g̃_j = −λ̃_j`, the natural parameter of example `j`'s factor, and the equation is exact at `ρ = 1`. Sources:
+[BLR], [MPE].
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from memorymaps.core.arrays import Array
 
 
 class Candidate(Protocol):
-    """A minimal exponential family: how its natural parameters, laid out in one vector, become a distribution."""
+    """A minimal exponential family, with its natural parameters flattened into one vector."""
 
     @property
     def name(self) -> str:
-        """What the family is called."""
+        """Name of the family."""
 
     @property
     def size(self) -> int:
         """Length of `λ`."""
 
     def unpack(self, natural: Array) -> Any:
-        """The distribution's usual parameters."""
+        """The distribution's standard parameters."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class GaussianCandidate:
     Parameters
     ----------
     p : number of parameters.
-    structure : `"full"`, `"diag"` (`S = diag s`), or `"fixed"` (`S` is given once and `λ = S m` alone: SGD, `S = I`).
+    structure : `"full"`, `"diag"` (`S = diag s`), or `"fixed"` (`S` is constant and `λ = S m`: SGD, `S = I`).
     precision : `S` for `"fixed"`: `[p]`, default ones.
 
     Examples
@@ -71,12 +71,12 @@ class GaussianCandidate:
         return self.p * {"full": 1 + self.p, "diag": 2, "fixed": 1}[self.structure]
 
     def pack(self, mean: Array, precision: Array) -> Array:
-        """`λ` of `m [p]` and `S [p, p]` (or its diagonal)."""
+        """Natural parameters `λ` of `m [p]` and `S [p, p]` (or its diagonal `[p]`)."""
         first = precision @ mean if precision.ndim == 2 else precision * mean
         return first if self.structure == "fixed" else np.concatenate([first, -0.5 * precision.reshape(-1)])
 
     def unpack(self, natural: Array) -> tuple[Array, Array]:
-        """`m [p]` and `S [p, p]`, or `[p]` where it is diagonal."""
+        """`m [p]` and `S [p, p]`, or its diagonal `[p]` for the structures `"diag"` and `"fixed"`."""
         first, rest = natural[: self.p], natural[self.p :]
         if self.structure == "full":
             precision = -2 * rest.reshape(self.p, self.p)
@@ -88,22 +88,22 @@ class GaussianCandidate:
     def natural_gradients(self, mean: Array, gradient: Array, hessian: Array) -> Array:
         """`g̃ = (E∇ℓ − E∇²ℓ m, ½E∇²ℓ)`: `[n, size]` of `E∇ℓ [n, p]` and `E∇²ℓ [n, p, p]` (or diagonals `[n, p]`).
 
-        Bonnet's and Price's theorems; for `"fixed"` candidates `E∇ℓ − S m` lacks its curvature, and `g̃ = E∇ℓ`.
+        By Bonnet's and Price's theorems; for `"fixed"` candidates, which have no curvature parameter, `g̃ = E∇ℓ`.
         """
         if self.structure == "fixed":
             return gradient
-        bent = hessian @ mean if hessian.ndim == 3 else hessian * mean
-        return np.concatenate([gradient - bent, 0.5 * hessian.reshape(len(gradient), -1)], axis=1)
+        product = hessian @ mean if hessian.ndim == 3 else hessian * mean
+        return np.concatenate([gradient - product, 0.5 * hessian.reshape(len(gradient), -1)], axis=1)
 
 
 @dataclass(frozen=True)
 class BLR:
-    """One state of the learning rule: `λ [k]`, `g̃ [n, k]` of the examples, `g̃_0 [k]` of the prior, step `ρ`.
+    """State of the learning rule: `λ [k]`, `g̃ [n, k]` of the examples, `g̃_0 [k]` of the prior, learning rate `ρ`.
 
     Raises
     ------
     ValueError
-        Shapes that do not belong together, numbers that are not finite, `ρ` outside (0, 1].
+        Inconsistent shapes, numbers that are not finite, or `ρ` outside (0, 1].
 
     Examples
     --------
@@ -143,11 +143,11 @@ class BLR:
         return self.rate * np.sum(self.gradients[np.atleast_1d(members)], axis=0)
 
     def deviations(self) -> Array:
-        """Each example left out alone: `[n, k]`."""
+        """Deviations of `λ` for each example left out by itself: `[n, k]`."""
         return self.rate * self.gradients
 
     def without(self, members: Any) -> Any:
-        """The candidate's usual parameters with these examples left out."""
+        """Standard parameters of the candidate with these examples left out."""
         return self.candidate.unpack(self.natural + self.deviation(members))
 
     def step(self) -> Array:
@@ -155,11 +155,11 @@ class BLR:
         total = self.prior + np.sum(self.gradients, axis=0)
         return (1 - self.rate) * self.natural - self.rate * total
 
-    def gap(self) -> float:
-        """`‖λ + Σ g̃_j‖/‖λ‖`: how far the rule is from its fixed point, where the equation speaks of the optimum."""
+    def relative_gap(self) -> float:
+        """`‖λ + Σ g̃_j‖/‖λ‖`: relative distance from the fixed point, the optimum."""
         rest = self.natural + self.prior + np.sum(self.gradients, axis=0)
         return float(np.linalg.norm(rest) / max(np.linalg.norm(self.natural), np.finfo(float).tiny))
 
-    def at(self, rate: float) -> BLR:
-        """The same state with another step."""
+    def with_rate(self, rate: float) -> BLR:
+        """The same state with learning rate `rate`."""
         return replace(self, rate=rate)

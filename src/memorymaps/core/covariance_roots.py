@@ -1,10 +1,11 @@
-"""Structures of a posterior covariance: how `S⁻¹` is held, and what it gives for linear outputs.
+"""Square roots `W` of a posterior covariance `S⁻¹ = W Wᵀ` for linear outputs, from streamed rows.
 
-A structure answers for features `x [n, p]` of outputs `f_i = Bᵀx_i` (Jacobian `I_c ⊗ xᵀ`):
+For features `x [n, p]` of outputs `f_i = Bᵀx_i` (Jacobian `I_c ⊗ xᵀ`) a root provides
 
-    factor(x)      Z with V_ij = Z_i Z_jᵀ            [n, c, r]
-    variance(x)    V_i = Z_i Z_iᵀ                    [n, c, c]
-    shift(u)       the parameters' move S^{-1/2} u   [p, c]
+    covariance_root(x)   Z with V_ij = Z_i Z_jᵀ          [n, c, r]
+    variance(x)          V_i = Z_i Z_iᵀ                  [n, c, c]
+    from_whitened(u)     change of parameters W u        [p, c]
+    whiten(g)            Wᵀ g of a gradient g            [r]
 """
 
 from __future__ import annotations
@@ -17,123 +18,123 @@ import scipy.linalg as sl
 
 from memorymaps.core.arrays import Array
 
-_TALL = 65_536  # rows taken in at once
-_BLOCK = 8_192  # rows of one orthogonal step: small enough for the cache, large enough for BLAS
-_WELL_CONDITIONED = 1e4  # a preconditioner up to here costs four of sixteen digits at most
+_MAX_ROWS = 65_536  # rows processed at once
+_BLOCK_ROWS = 8_192  # rows of one Householder QR: small enough for the cache, large enough for BLAS
+_WELL_CONDITIONED = 1e4  # with such a preconditioner at most four of sixteen digits are lost
 _NEARLY_ORTHOGONAL = 1e3  # condition number of the preconditioned Gram matrix
-_ALIASED = 1e-7  # R's tolerance: a column this close to the span of earlier ones is aliased
-_UNSEEN = 1e-12  # relative curvature of a common move of all outputs that is none
+_ALIASING_TOLERANCE = 1e-7  # R's tolerance: a column this close to the span of earlier ones is aliased
+_NO_CURVATURE = 1e-12  # relative curvature below which a common change of all outputs counts as unpenalised
 
 
 @dataclass(frozen=True)
-class Root:
-    """`S⁻¹ = W Wᵀ` over all outputs together; `root W [c, p, r]`."""
+class CovarianceRoot:
+    """Root `W [c, p, r]` of the joint covariance `S⁻¹ = W Wᵀ` of all outputs' parameters."""
 
     root: Array
 
     @property
     def rank(self) -> int:
-        """Number of directions the parameters can move in."""
+        """Rank `r` of the covariance."""
         return int(self.root.shape[-1])
 
-    def factor(self, x: Array) -> Array:
+    def covariance_root(self, x: Array) -> Array:
         """`Z_i = (I_c ⊗ x_iᵀ) W`: `[n, c, r]`."""
         return np.moveaxis(np.matmul(x, self.root), 0, 1)
 
     def variance(self, x: Array) -> Array:
         """`V_i = Z_i Z_iᵀ`: `[n, c, c]`."""
-        z = self.factor(x)
+        z = self.covariance_root(x)
         if z.shape[1] == 1:
             return np.einsum("ncr,ncr->nc", z, z)[..., None]
         return np.matmul(z, np.swapaxes(z, 1, 2))
 
-    def shift(self, u: Array) -> Array:
+    def from_whitened(self, u: Array) -> Array:
         """`W u`: `[..., p, c]` for coordinates `u [..., r]`."""
         return np.moveaxis(np.tensordot(u, self.root, axes=(-1, -1)), -2, -1)
 
-    def project(self, gradient: Array) -> Array:
-        """`Wᵀg [r]` of a gradient `[p, c]`; its norm is the gradient's size in posterior standard deviations."""
+    def whiten(self, gradient: Array) -> Array:
+        """`Wᵀg [r]` of a gradient `g [p, c]`; its norm is the gradient's in units of posterior standard deviations."""
         return np.einsum("cpr,pc->r", self.root, gradient)
 
     def effective_parameters(self, penalty: Array) -> Array:
-        """`r − Σ_j δ_j (S⁻¹)_jj`, the trace of the hat matrix, for `δ [p, c]`: `[1]`."""
+        """Trace of the hat matrix, `r − Σ_j δ_j (S⁻¹)_jj`, for penalties `δ [p, c]`: `[1]`."""
         return np.asarray([self.rank - np.sum(penalty.T * np.sum(self.root**2, axis=-1))])
 
-    def scaled(self, scale: Array) -> Root:
+    def scale_outputs(self, scale: Array) -> CovarianceRoot:
         """The covariance with each output's parameters multiplied by `scale [c]`."""
-        return Root(self.root * scale[:, None, None])
+        return CovarianceRoot(self.root * scale[:, None, None])
 
 
 @dataclass(frozen=True)
-class IndependentRoots:
-    """Outputs that share no parameter: one `Root` each, `V` diagonal."""
+class IndependentCovarianceRoots:
+    """One `CovarianceRoot` per output, for outputs that share no parameter; `V` is diagonal."""
 
-    roots: tuple[Root, ...]
+    roots: tuple[CovarianceRoot, ...]
 
     @property
     def rank(self) -> int:
-        """Number of directions, all outputs together."""
+        """Sum of the outputs' ranks."""
         return sum(root.rank for root in self.roots)
 
-    def factor(self, x: Array) -> Array:
+    def covariance_root(self, x: Array) -> Array:
         """Block-diagonal `Z_i`: `[n, c, r]`."""
         z = np.zeros((len(x), len(self.roots), self.rank))
         start = 0
         for k, root in enumerate(self.roots):
-            z[:, k, start : start + root.rank] = root.factor(x)[:, 0]
+            z[:, k, start : start + root.rank] = root.covariance_root(x)[:, 0]
             start += root.rank
         return z
 
     def variance(self, x: Array) -> Array:
-        """`diag` of the outputs' own variances: `[n, c, c]`."""
+        """Diagonal matrices of the outputs' variances: `[n, c, c]`."""
         v = np.concatenate([root.variance(x)[..., 0] for root in self.roots], axis=1)
         return v[..., None] * np.eye(len(self.roots))
 
-    def shift(self, u: Array) -> Array:
+    def from_whitened(self, u: Array) -> Array:
         """Each output's `W u`: `[..., p, c]`."""
         edges = np.cumsum([root.rank for root in self.roots])[:-1]
         parts = np.split(u, edges, axis=-1)
-        return np.concatenate([root.shift(part) for root, part in zip(self.roots, parts, strict=True)], axis=-1)
+        return np.concatenate([root.from_whitened(part) for root, part in zip(self.roots, parts, strict=True)], axis=-1)
 
-    def project(self, gradient: Array) -> Array:
-        """Each output's `Wᵀg`, one after the other: `[r]`."""
-        return np.concatenate([root.project(gradient[:, [k]]) for k, root in enumerate(self.roots)])
+    def whiten(self, gradient: Array) -> Array:
+        """Concatenation of the outputs' `Wᵀg`: `[r]`."""
+        return np.concatenate([root.whiten(gradient[:, [k]]) for k, root in enumerate(self.roots)])
 
     def effective_parameters(self, penalty: Array) -> Array:
         """Each output's trace of the hat matrix: `[c]`."""
         return np.concatenate([root.effective_parameters(penalty[:, [k]]) for k, root in enumerate(self.roots)])
 
-    def scaled(self, scale: Array) -> IndependentRoots:
-        """Each output's parameters multiplied by its `scale [c]`."""
-        return IndependentRoots(tuple(root.scaled(scale[[k]]) for k, root in enumerate(self.roots)))
+    def scale_outputs(self, scale: Array) -> IndependentCovarianceRoots:
+        """The covariance with each output's parameters multiplied by `scale [c]`."""
+        return IndependentCovarianceRoots(tuple(root.scale_outputs(scale[[k]]) for k, root in enumerate(self.roots)))
 
 
-Structure = Root | IndependentRoots
+AnyCovarianceRoot = CovarianceRoot | IndependentCovarianceRoots
 
 
-class Triangle:
-    """`R` with `RᵀR = Σ_i a_i a_iᵀ`, grown row block by row block by orthogonal steps.
+class TriangularFactor:
+    """Upper-triangular `R` with `RᵀR = Σ_i a_i a_iᵀ`, updated by QR decompositions of row blocks (TSQR).
 
-    Never squares the condition number, needs memory for one block and `p × p` only.
+    The condition number is not squared; memory is that of one block and `p × p`.
     """
 
     def __init__(self, p: int):
         self._r = np.zeros((0, p))
 
     def add(self, rows: Array, scale: Array) -> None:
-        """Take in rows `a_i = s_i x_i` from `x [n, p]` and `s [n]`."""
-        for block in _blocks(len(rows), _TALL):
-            self._r = _qr(np.concatenate([self._r, _triangle(rows[block], scale[block])]))
+        """Add the rows `a_i = s_i x_i` for `x [n, p]` and `s [n]`."""
+        for block in _blocks(len(rows), _MAX_ROWS):
+            self._r = _qr(np.concatenate([self._r, _block_factor(rows[block], scale[block])]))
 
     def diagonal(self) -> Array:
-        """Diagonal of the Gram matrix so far: `[p]`."""
+        """Diagonal of `Σ_i a_i a_iᵀ`: `[p]`."""
         return np.asarray(np.sum(self._r**2, axis=0))
 
-    def matrix(self, penalty: Array) -> Array:
-        """Upper-triangular `R` of the rows so far plus `diag(penalty)`: `[≤ p, p]`."""
-        priced = np.flatnonzero(penalty)
-        rows = np.zeros((len(priced), len(penalty)))
-        rows[np.arange(len(priced)), priced] = np.sqrt(penalty[priced])
+    def with_penalty(self, penalty: Array) -> Array:
+        """`R [≤ p, p]` with `RᵀR = Σ_i a_i a_iᵀ + diag(penalty)`."""
+        penalised = np.flatnonzero(penalty)
+        rows = np.zeros((len(penalised), len(penalty)))
+        rows[np.arange(len(penalised)), penalised] = np.sqrt(penalty[penalised])
         return _qr(np.concatenate([self._r, rows]))
 
 
@@ -146,29 +147,29 @@ def _blocks(n: int, size: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, n, size))
 
 
-def _triangle(x: Array, s: Array) -> Array:
-    """`R` of the rows `s_i x_i`. Tall blocks by a preconditioned Cholesky step, three times as fast as Householder's.
+def _block_factor(x: Array, s: Array) -> Array:
+    """`R` of the rows `s_i x_i`; tall blocks by preconditioned Cholesky QR, three times as fast as Householder QR.
 
-    Every k-th row gives a first triangle `R₀`; the rows times `R₀⁻¹` are nearly orthogonal, so that their Gram matrix
-    loses no digits. Where that fails (rare columns, collinearity), orthogonal steps do it.
+    A QR decomposition of every k-th row gives the preconditioner `R₀`; the rows times `R₀⁻¹` are nearly orthogonal, so
+    that their Gram matrix loses no digits. Otherwise (rare columns, collinearity) Householder QR by blocks.
     """
-    if len(x) <= _BLOCK:
-        return _orthogonal_steps(x, s)
-    some = slice(None, None, len(x) // (_BLOCK // 2))
-    first = _qr(s[some, None] * x[some])
-    if _condition(first) > _WELL_CONDITIONED:
-        return _orthogonal_steps(x, s)
-    inverse = sl.solve_triangular(first, np.eye(len(first)))
-    near = (s[b, None] * (x[b] @ inverse) for b in _blocks(len(x), _BLOCK))
-    gram = np.sum([a.T @ a for a in near], axis=0)
+    if len(x) <= _BLOCK_ROWS:
+        return _qr_by_blocks(x, s)
+    sample = slice(None, None, len(x) // (_BLOCK_ROWS // 2))
+    preconditioner = _qr(s[sample, None] * x[sample])
+    if _condition(preconditioner) > _WELL_CONDITIONED:
+        return _qr_by_blocks(x, s)
+    inverse = sl.solve_triangular(preconditioner, np.eye(len(preconditioner)))
+    preconditioned = (s[b, None] * (x[b] @ inverse) for b in _blocks(len(x), _BLOCK_ROWS))
+    gram = np.sum([a.T @ a for a in preconditioned], axis=0)
     if np.linalg.cond(gram) > _NEARLY_ORTHOGONAL:
-        return _orthogonal_steps(x, s)
-    return np.linalg.cholesky(gram).T @ first
+        return _qr_by_blocks(x, s)
+    return np.linalg.cholesky(gram).T @ preconditioner
 
 
-def _orthogonal_steps(x: Array, s: Array) -> Array:
+def _qr_by_blocks(x: Array, s: Array) -> Array:
     r = np.zeros((0, x.shape[1]))
-    for b in _blocks(len(x), _BLOCK):
+    for b in _blocks(len(x), _BLOCK_ROWS):
         r = _qr(np.concatenate([r, s[b, None] * x[b]]))
     return r
 
@@ -181,31 +182,31 @@ def _condition(triangle: Array) -> float:
     return float(np.linalg.cond(triangle / size))
 
 
-def free_columns(triangle: Array) -> Array:
-    """Columns that are not linear combinations of earlier ones, as R's `lm` decides it.
+def unaliased_columns(triangle: Array) -> Array:
+    """Positions of the columns that are not linear combinations of earlier ones, by the rule of R's `lm`.
 
-    Goes from left to right and drops a column whose part outside the span of those kept is smaller than
-    1e-7 of its length (R's LINPACK `dqrdc2`). `triangle [q, p]` is any matrix with the design's Gram matrix.
+    From left to right, a column is dropped if its component orthogonal to the earlier ones is shorter than 1e-7 of its
+    length (R's LINPACK `dqrdc2`). `triangle [q, p]` is any matrix with the design's Gram matrix.
     """
     basis = np.zeros((len(triangle), 0))
-    kept = []
+    unaliased = []
     for j, column in enumerate(triangle.T):
         rest = column - basis @ (basis.T @ column)
-        rest = rest - basis @ (basis.T @ rest)  # twice is enough
+        rest = rest - basis @ (basis.T @ rest)  # second Gram–Schmidt pass: orthogonal to rounding
         size = np.linalg.norm(rest)
-        if size > _ALIASED * np.linalg.norm(column):
-            kept.append(j)
+        if size > _ALIASING_TOLERANCE * np.linalg.norm(column):
+            unaliased.append(j)
             basis = np.column_stack([basis, rest / size])
-    return np.asarray(kept, dtype=np.intp)
+    return np.asarray(unaliased, dtype=np.intp)
 
 
-def root_from_triangle(triangle: Array) -> tuple[Array, Array]:
-    """`W [p, r]` with `W Wᵀ` a generalised inverse of `RᵀR`, zero in aliased rows; and the kept columns `[r]`."""
-    kept = free_columns(triangle)
-    root = np.zeros((triangle.shape[1], len(kept)))
-    r = _qr(triangle[:, kept])
-    root[kept] = sl.solve_triangular(r, np.eye(len(kept)))
-    return root, kept
+def root_from_triangular(triangle: Array) -> tuple[Array, Array]:
+    """`W [p, r]` with `W Wᵀ` a generalised inverse of `RᵀR`, zero in aliased rows; and the unaliased columns `[r]`."""
+    unaliased = unaliased_columns(triangle)
+    root = np.zeros((triangle.shape[1], len(unaliased)))
+    r = _qr(triangle[:, unaliased])
+    root[unaliased] = sl.solve_triangular(r, np.eye(len(unaliased)))
+    return root, unaliased
 
 
 def root_from_gram(gram: Array) -> Array:
@@ -218,36 +219,36 @@ def root_from_gram(gram: Array) -> Array:
 
 
 class IndependentCurvature:
-    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` where every `Λ_i` is diagonal: one triangle for each output."""
+    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` with diagonal `Λ_i`: one triangular factor per output."""
 
     def __init__(self, p: int, c: int):
-        self._triangles = [Triangle(p) for _ in range(c)]
+        self._factors = [TriangularFactor(p) for _ in range(c)]
 
     def add(self, x: Array, curvature: Array) -> None:
-        """Take in features `x [n, p]` with output curvatures `Λ [n, c, c]`."""
-        for k, triangle in enumerate(self._triangles):
+        """Add examples with features `x [n, p]` and output curvatures `Λ [n, c, c]`."""
+        for k, triangle in enumerate(self._factors):
             triangle.add(x, np.sqrt(curvature[:, k, k]))
 
     def diagonal(self) -> Array:
-        """Diagonal of the curvature of each output: `[p, c]`."""
-        return np.stack([triangle.diagonal() for triangle in self._triangles], axis=1)
+        """Diagonal of the curvature for each output: `[p, c]`."""
+        return np.stack([factor.diagonal() for factor in self._factors], axis=1)
 
-    def structure(self, penalty: Array, free: Array) -> tuple[Structure, Array]:
-        """Covariance for `S = Σ + diag(penalty [p, c])` among the `free [p, c]` parameters; and who can move."""
-        roots = [_restricted_root(t.matrix(penalty[:, k]), free[:, k]) for k, t in enumerate(self._triangles)]
-        moving = np.stack([kept for _, kept in roots], axis=1)
-        parts = tuple(Root(root[None]) for root, _ in roots)
-        return (parts[0] if len(parts) == 1 else IndependentRoots(parts)), moving
+    def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
+        """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free [p, c]` parameters; estimable ones."""
+        roots = [_restricted_root(t.with_penalty(penalty[:, k]), free[:, k]) for k, t in enumerate(self._factors)]
+        estimable = np.stack([unaliased for _, unaliased in roots], axis=1)
+        parts = tuple(CovarianceRoot(root[None]) for root, _ in roots)
+        return (parts[0] if len(parts) == 1 else IndependentCovarianceRoots(parts)), estimable
 
 
 class CoupledCurvature:
-    """The same for any PSD `Λ_i`, as one Gram matrix over all outputs."""
+    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` for any PSD `Λ_i`, as one Gram matrix over all outputs."""
 
     def __init__(self, p: int, c: int):
         self._gram = np.zeros((c, p, c, p))
 
     def add(self, x: Array, curvature: Array) -> None:
-        """Take in features `x [n, p]` with output curvatures `Λ [n, c, c]`."""
+        """Add examples with features `x [n, p]` and output curvatures `Λ [n, c, c]`."""
         for a in range(curvature.shape[1]):
             for b in range(a + 1):
                 block = (x * curvature[:, a, b, None]).T @ x
@@ -256,36 +257,38 @@ class CoupledCurvature:
                     self._gram[b, :, a] += block
 
     def diagonal(self) -> Array:
-        """Diagonal of the curvature of each output: `[p, c]`."""
+        """Diagonal of the curvature for each output: `[p, c]`."""
         return np.einsum("ajaj->ja", self._gram)
 
-    def structure(self, penalty: Array, free: Array) -> tuple[Structure, Array]:
-        """Covariance for `S = Σ + diag(penalty [p, c])` among the `free [p, c]` parameters; and who can move."""
+    def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
+        """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free [p, c]` parameters; estimable ones."""
         c, p = self._gram.shape[:2]
         chosen = np.flatnonzero(free.T)
         gram = self._gram.reshape(c * p, c * p) + np.diag(penalty.T.reshape(-1))
         inner = root_from_gram(gram[np.ix_(chosen, chosen)])
         root = np.zeros((c * p, inner.shape[1]))
         root[chosen] = inner
-        return Root(_centred(root.reshape(c, p, -1), gram.reshape(c, p, c, p), np.all(free, axis=1))), free
+        return CovarianceRoot(
+            _centred_over_outputs(root.reshape(c, p, -1), gram.reshape(c, p, c, p), np.all(free, axis=1))
+        ), free
 
 
-def _centred(root: Array, gram: Array, free: Array) -> Array:
-    """`W [c, p, r]` with its mean over outputs taken away where `S` does not see it: `1ᵀS_jj1 = 0`, all `free [p]`.
+def _centred_over_outputs(root: Array, gram: Array, free: Array) -> Array:
+    """`W [c, p, r]` minus its mean over outputs for parameters `j` with `1ᵀS_jj1 = 0` that are free in all outputs.
 
-    A softmax does not change when all its outputs move together. Without a penalty nothing decides how far they do, and
-    a fit that starts at zero leaves them where they are.
+    A softmax is invariant to a common change of all outputs: without a penalty the data do not determine it, and a fit
+    started at zero leaves it at zero.
     """
-    together, apart = np.einsum("ajbj->j", gram), np.einsum("ajaj->j", gram)
-    unseen = free & (together <= _UNSEEN * apart)
-    return root - unseen[None, :, None] * np.mean(root, axis=0, keepdims=True)
+    common, separate = np.einsum("ajbj->j", gram), np.einsum("ajaj->j", gram)
+    undetermined = free & (common <= _NO_CURVATURE * separate)
+    return root - undetermined[None, :, None] * np.mean(root, axis=0, keepdims=True)
 
 
 def _restricted_root(triangle: Array, free: Array) -> tuple[Array, Array]:
     chosen = np.flatnonzero(free)
-    inner, kept = root_from_triangle(triangle[:, chosen])
+    inner, unaliased = root_from_triangular(triangle[:, chosen])
     root = np.zeros((len(free), inner.shape[1]))
     root[chosen] = inner
-    moving = np.zeros(len(free), dtype=bool)
-    moving[chosen[kept]] = True
-    return root, moving
+    estimable = np.zeros(len(free), dtype=bool)
+    estimable[chosen[unaliased]] = True
+    return root, estimable

@@ -1,4 +1,4 @@
-"""Special functions that the array API standard lacks, for NumPy and torch alike."""
+"""Special functions that the array API standard lacks, for NumPy arrays and torch tensors."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training examples: in memory, in Parquet files, selections of them, and the checks they pass."""
+"""Training examples: in memory or in Parquet files, subsets of them, and checks of user input."""

@@ -9,43 +9,43 @@ import numpy as np
 from scipy import sparse
 
 from memorymaps.core.arrays import Array
-from memorymaps.data.examples import DataError, _check_names, _sliceable
+from memorymaps.data.examples import DataError
 
 
 def as_array(values: Any) -> Array:
-    """A NumPy array; a torch tensor leaves its graph and its device."""
+    """A NumPy array; torch tensors are detached and copied to the CPU."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def as_inputs(inputs: Any, n: int) -> Any:
-    """A mapping or a tuple of arrays with `n` rows each stays one, for models with several inputs; a list is an array.
+    """Model inputs: arrays, data frames, and mappings or tuples of arrays with `n` rows; lists become arrays.
 
     Raises
     ------
     DataError
-        Neither these nor an array.
+        Any other type.
     """
     if sparse.issparse(inputs):
-        return _sliceable(inputs)
+        return _as_sliceable(inputs)
     if isinstance(inputs, Mapping):
         return {key: value if hasattr(value, "shape") else np.asarray(value) for key, value in inputs.items()}
     if isinstance(inputs, Sequence):
-        beside = (
+        several = (
             isinstance(inputs, tuple)
             and len(inputs) != n
             and all(getattr(value, "shape", ())[:1] == (n,) for value in inputs)
         )
-        return tuple(inputs) if beside else np.asarray(inputs)
+        return tuple(inputs) if several else np.asarray(inputs)
     if not hasattr(inputs, "shape") and not hasattr(inputs, "__getitem__"):
         raise DataError(
-            f"inputs are a {type(inputs).__name__} and targets came beside them: expected arrays, a data frame, or a "
+            f"inputs are a {type(inputs).__name__} and targets were given: expected arrays, a data frame, or a "
             "mapping or tuple of arrays. A loader holds its own targets: memory_map(net, loader, …)"
         )
     return inputs
 
 
 def count_rows(inputs: Any) -> int:
-    """Number of rows; `DataError` if several inputs differ in it."""
+    """Number of rows of inputs; `DataError` if several inputs have different numbers."""
     if not isinstance(inputs, (Mapping, tuple)):
         return int(inputs.shape[0] if hasattr(inputs, "shape") else len(inputs))
     named = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
@@ -56,17 +56,17 @@ def count_rows(inputs: Any) -> int:
     return int(counts.pop()[0])
 
 
-def rows_of(inputs: Any, rows: Any) -> Any:
-    """Rows of inputs of any kind: arrays, data frames, mappings and tuples of arrays."""
+def take_rows(inputs: Any, rows: Any) -> Any:
+    """Selected rows of inputs: arrays, data frames, mappings and tuples of arrays."""
     if isinstance(inputs, Mapping):
-        return {key: rows_of(value, rows) for key, value in inputs.items()}
+        return {key: take_rows(value, rows) for key, value in inputs.items()}
     if isinstance(inputs, tuple):
-        return tuple(rows_of(value, rows) for value in inputs)
+        return tuple(take_rows(value, rows) for value in inputs)
     return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
 
 
 def checked_column(values: Any, n: int, name: str) -> Array | None:
-    """A column `[n, …]` given beside the inputs, or `None`; `DataError` for another length."""
+    """A column `[n, …]` as an array, or `None`; `DataError` for another length than `n`."""
     if values is None:
         return None
     column = as_array(values)
@@ -101,17 +101,17 @@ def checked_weights(values: Any, n: int) -> Array | None:
 
 
 def check_unique(ids: Array) -> None:
-    """Raise `DataError` if an id occurs twice: ids join everything."""
+    """Raise `DataError` if an id occurs twice."""
     values, counts = np.unique(np.asarray(ids), return_counts=True)
     if len(values) < len(ids):
-        worst = int(np.argmax(counts))
+        most = int(np.argmax(counts))
         raise DataError(
-            f"ids must be unique: {values[worst]!r} occurs {counts[worst]} times. Pass ids=…, for instance ids=range(n)"
+            f"ids must be unique: {values[most]!r} occurs {counts[most]} times. Pass ids=…, for instance ids=range(n)"
         )
 
 
 def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
-    """Unique ids `[n]`: those given, else a data frame's index, else row numbers."""
+    """Unique ids `[n]`: the given ones, else a data frame's index, else row numbers."""
     if ids is None:
         index = getattr(inputs, "index", None)
         ids = np.arange(n) if index is None or callable(index) else index
@@ -125,7 +125,7 @@ def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
 
 
 def as_ids(ids: Any) -> Array:
-    """Integers of at most 64 bits stay integers, everything else becomes text.
+    """Ids as integers if all are integers of at most 64 bits, else as text.
 
     Raises
     ------
@@ -136,18 +136,53 @@ def as_ids(ids: Any) -> Array:
     if isinstance(ids, (range, np.ndarray)) and getattr(ids, "dtype", np.dtype(int)).kind == "i":
         return np.asarray(ids, dtype=np.int64)
     values = list(ids)
-    _check_names(values)
+    _check_ids(values)
     whole = all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in values)
     if whole and all(-(2**63) <= value < 2**63 for value in values):
         return np.asarray(values, dtype=np.int64)
     return np.asarray([str(value) for value in values])
 
 
-def sliced(values: Array | None, rows: Any) -> Array | None:
-    """Some rows of a column that may be absent."""
+def take_optional(values: Array | None, rows: Any) -> Array | None:
+    """Rows of an optional column; `None` if it is `None`."""
     return None if values is None else values[rows]
 
 
 def wide_as_text(names: Any) -> Any:
-    """Unsigned integers of 64 bits as text in every batch, not only in those where one does not fit."""
+    """Unsigned 64-bit integers as text (so that all batches have the same type); others unchanged."""
     return names.astype(str) if names.dtype == np.uint64 else names
+
+
+def _as_sliceable(inputs: Any) -> Any:
+    """A sparse matrix in a row-indexable format: COO, BSR, DIA and DOK are converted to CSR with 32-bit indices."""
+    if inputs.ndim != 2:
+        raise DataError(f"sparse inputs of shape {inputs.shape}: expected a matrix with one row an example")
+    if inputs.format in ("csr", "csc", "lil"):
+        return inputs
+    rows = inputs.tocsr()
+    index = sparse.get_index_dtype(maxval=max(*rows.shape, rows.nnz))
+    parts = (rows.data, rows.indices.astype(index), rows.indptr.astype(index))
+    return type(rows)(parts, shape=rows.shape)
+
+
+def _check_ids(values: list[Any]) -> None:
+    row = first_missing(values)
+    if row is not None:
+        raise DataError(f"the id of row {row} is missing ({values[row]}): every example needs a name of its own")
+    for row, value in enumerate(values):
+        if isinstance(value, (list, dict, set, np.ndarray)):
+            raise DataError(f"the id of row {row} is a {type(value).__name__}: expected a text or an integer")
+
+
+def first_missing(values: Any) -> int | None:
+    """Position of the first missing value (None, NaN, NaT, pandas' NA), if there is one."""
+    array = np.asarray(values) if isinstance(values, np.ndarray) else None
+    if array is not None and array.dtype.kind not in "fOmM":
+        return None
+    return next((row for row, value in enumerate(values) if _is_missing(value)), None)
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating, np.datetime64)) and bool(value != value)

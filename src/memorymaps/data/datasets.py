@@ -1,4 +1,4 @@
-"""The demo's data and model: scikit-learn's bundled digits, nothing to download."""
+"""Data and model of the demo: scikit-learn's bundled digits (no download)."""
 
 from __future__ import annotations
 

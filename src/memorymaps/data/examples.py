@@ -1,4 +1,4 @@
-"""Training examples in memory or in a Parquet file, read in batches, always in the same order."""
+"""`Examples`: training examples, read in batches, always in the same order."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from scipy import sparse
-
 from memorymaps.core.arrays import Batch
 
 BATCH = 65_536  # rows read at once: 50 MB of 100 float64 features
 
 
 class DataError(ValueError):
-    """Training data that no map can be drawn from."""
+    """Invalid training data."""
 
 
 class Examples(ABC):
@@ -30,11 +27,11 @@ class Examples(ABC):
 
     @abstractmethod
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions (a slice or an integer array), in the order asked for."""
+        """The examples at these positions (a slice or an integer array), in the given order."""
 
     @property
-    def named(self) -> bool:
-        """Whether the data say themselves what their examples are called."""
+    def has_ids(self) -> bool:
+        """Whether the examples have ids of their own, other than row numbers."""
         return True
 
     def map(self, change: Callable[[Batch], Batch]) -> Examples:
@@ -42,44 +39,9 @@ class Examples(ABC):
         return MappedExamples(self, change)
 
 
-def _sliceable(inputs: Any) -> Any:
-    """A sparse matrix in a format whose rows can be taken: COO, BSR, DIA and DOK become CSR, with short indices."""
-    if inputs.ndim != 2:
-        raise DataError(f"sparse inputs of shape {inputs.shape}: expected a matrix with one row an example")
-    if inputs.format in ("csr", "csc", "lil"):
-        return inputs
-    rows = inputs.tocsr()
-    index = sparse.get_index_dtype(maxval=max(*rows.shape, rows.nnz))
-    parts = (rows.data, rows.indices.astype(index), rows.indptr.astype(index))
-    return type(rows)(parts, shape=rows.shape)
-
-
-def _check_names(values: list[Any]) -> None:
-    row = first_missing(values)
-    if row is not None:
-        raise DataError(f"the id of row {row} is missing ({values[row]}): every example needs a name of its own")
-    for row, value in enumerate(values):
-        if isinstance(value, (list, dict, set, np.ndarray)):
-            raise DataError(f"the id of row {row} is a {type(value).__name__}: expected a text or an integer")
-
-
-def first_missing(values: Any) -> int | None:
-    """Position of the first missing value (None, NaN, NaT, pandas' NA), if there is one."""
-    array = np.asarray(values) if isinstance(values, np.ndarray) else None
-    if array is not None and array.dtype.kind not in "fOmM":
-        return None
-    return next((row for row, value in enumerate(values) if _is_missing(value)), None)
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (float, np.floating, np.datetime64)) and bool(value != value)
-
-
 @dataclass(frozen=True)
 class MappedExamples(Examples):
-    """Examples seen through a function of batches."""
+    """Examples with a function applied to every batch, as by `map`."""
 
     source: Examples
     change: Callable[[Batch], Batch]

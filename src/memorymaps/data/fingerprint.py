@@ -15,7 +15,7 @@ from scipy import sparse
 
 from memorymaps.core.arrays import Array
 from memorymaps.data.coercion import as_array
-from memorymaps.data.indexed import Numbered
+from memorymaps.data.indexed import InputsWithRows
 
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -60,7 +60,7 @@ def digest_of(values: Any) -> str:
 
 def _blocks(rows: Any, name: str) -> Iterator[tuple[str, Any]]:
     """Numeric blocks `[n, …]` of rows of any kind, each with a name."""
-    if isinstance(rows, Numbered):
+    if isinstance(rows, InputsWithRows):
         yield from _blocks(rows.inputs, name)
     elif isinstance(rows, Mapping):
         for key in rows:

@@ -1,4 +1,4 @@
-"""All training examples of a kernel model in memory at once, as its Gram matrix needs them."""
+"""All training examples as one batch in memory, for models with a Gram matrix."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 
 
-def gathered(examples: Examples) -> Batch:
-    """The examples as one batch.
+def gather_examples(examples: Examples) -> Batch:
+    """All examples as one batch.
 
     Raises
     ------
     DataError
-        An offset, which kernel models do not have.
+        The examples have an offset, which kernel models do not support.
     """
     batches = list(examples)
     if any(batch.offset is not None for batch in batches):
@@ -27,14 +27,14 @@ def gathered(examples: Examples) -> Batch:
     if len(batches) == 1:
         return batches[0]
     return Batch(
-        _stacked([b.inputs for b in batches]),
+        _concatenate_inputs([b.inputs for b in batches]),
         np.concatenate([b.target for b in batches]),
         np.concatenate([b.ids for b in batches]),
         None if batches[0].weight is None else np.concatenate([np.asarray(b.weight) for b in batches]),
     )
 
 
-def _stacked(parts: list[Any]) -> Any:
+def _concatenate_inputs(parts: list[Any]) -> Any:
     if hasattr(parts[0], "iloc"):
         import pandas as pd
 
@@ -46,18 +46,18 @@ def _stacked(parts: list[Any]) -> Any:
     return np.concatenate([np.asarray(part) for part in parts])
 
 
-def weighted(examples: Examples, weigh: Callable[[Batch], Array]) -> Examples:
-    """The examples, gathered, with their weights multiplied by `weigh(batch) [n]`."""
-    whole = gathered(examples)
-    factor = weigh(whole)
+def reweight_examples(examples: Examples, weight_factor: Callable[[Batch], Array]) -> Examples:
+    """The examples in one batch, with weights multiplied by `weight_factor(batch) [n]`."""
+    whole = gather_examples(examples)
+    factor = weight_factor(whole)
     weight = factor if whole.weight is None else factor * whole.weight
     return ArrayExamples(dataclasses.replace(whole, weight=weight), max(len(whole), 1))
 
 
-def check_same(mine: Any, theirs: Any, model: str) -> None:
-    """Raise `DataError` unless the inputs `mine` are the ones that the model keeps from its fit."""
-    a = mine.toarray() if hasattr(mine, "toarray") else np.asarray(mine)
-    b = theirs.toarray() if hasattr(theirs, "toarray") else np.asarray(theirs)
+def check_training_data(inputs: Any, training_inputs: Any, model: str) -> None:
+    """Raise `DataError` unless `inputs` equal the training inputs that the fitted model contains."""
+    a = inputs.toarray() if hasattr(inputs, "toarray") else np.asarray(inputs)
+    b = training_inputs.toarray() if hasattr(training_inputs, "toarray") else np.asarray(training_inputs)
     numeric = a.dtype.kind in "biuf" and b.dtype.kind in "biuf"
     same = a.shape == b.shape and (np.allclose(a, b, rtol=1e-6) if numeric else np.array_equal(a, b))
     if not same:

@@ -1,4 +1,4 @@
-"""Training examples held in memory."""
+"""Training examples in memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from memorymaps.data.coercion import (
     checked_offset,
     checked_weights,
     count_rows,
-    rows_of,
-    sliced,
+    take_optional,
+    take_rows,
 )
 from memorymaps.data.examples import BATCH, DataError, Examples
 
 
 @dataclass(frozen=True)
 class ArrayExamples(Examples):
-    """Examples held in memory: arrays, data frames, sparse matrices.
+    """Examples in memory: arrays, data frames, sparse matrices.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class ArrayExamples(Examples):
         offset: Any = None,
         batch_size: int = BATCH,
     ) -> ArrayExamples:
-        """Check lengths, weights and ids, and take ids from a data frame's index where none are given.
+        """Examples from checked arguments; ids default to a data frame's index, else row numbers.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class ArrayExamples(Examples):
         return cls(batch, batch_size)
 
     @property
-    def named(self) -> bool:
+    def has_ids(self) -> bool:
         """Whether ids are other than row numbers."""
         return not np.array_equal(self.whole.ids, np.arange(len(self)))
 
@@ -88,22 +88,26 @@ class ArrayExamples(Examples):
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
         b = self.whole
-        rows = rows if isinstance(rows, slice) else np.array(rows)  # a copy: torch wants indices it could write to
+        rows = rows if isinstance(rows, slice) else np.array(rows)  # a copy: torch needs writable indices
         return Batch(
-            rows_of(b.inputs, rows), b.target[rows], b.ids[rows], sliced(b.weight, rows), sliced(b.offset, rows)
+            take_rows(b.inputs, rows),
+            b.target[rows],
+            b.ids[rows],
+            take_optional(b.weight, rows),
+            take_optional(b.offset, rows),
         )
 
 
 @dataclass(frozen=True)
-class Cached(Examples):
-    """Examples that were read once and stay in memory, for those who pass over them often."""
+class CachedExamples(Examples):
+    """Examples whose batches are read once and cached in memory, for repeated passes."""
 
     source: Examples
     batches: tuple[Batch, ...]
 
     @classmethod
-    def of(cls, source: Examples) -> Cached:
-        """Read them."""
+    def of(cls, source: Examples) -> CachedExamples:
+        """Read and cache all batches of `source`."""
         return cls(source, tuple(source))
 
     def __len__(self) -> int:
@@ -113,5 +117,5 @@ class Cached(Examples):
         return iter(self.batches)
 
     def take(self, rows: Any) -> Batch:
-        """From where they were read."""
+        """The examples at these positions, from the source."""
         return self.source.take(rows)

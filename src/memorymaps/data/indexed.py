@@ -1,4 +1,4 @@
-"""Inputs that know their positions, for posteriors that are known at their training examples only."""
+"""Inputs together with their row numbers, for posteriors that are defined at training examples only."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from memorymaps.data.examples import Examples
 
 
 @dataclass(frozen=True)
-class Numbered:
-    """A batch of inputs and their positions in the training data."""
+class InputsWithRows:
+    """Inputs of a batch and their positions `rows [n]` in the training data."""
 
     inputs: Any
     rows: Array
@@ -25,13 +25,13 @@ class Numbered:
 
 
 @dataclass(frozen=True)
-class NumberedExamples(Examples):
-    """The same examples, their inputs `Numbered`.
+class ExamplesWithRows(Examples):
+    """Examples whose inputs are `InputsWithRows`.
 
     Examples
     --------
     >>> from memorymaps.data.in_memory import ArrayExamples
-    >>> NumberedExamples(ArrayExamples.of([[1.0], [2.0]], [0, 1])).take([1]).inputs.rows
+    >>> ExamplesWithRows(ArrayExamples.of([[1.0], [2.0]], [0, 1])).take([1]).inputs.rows
     array([1])
     """
 
@@ -43,24 +43,24 @@ class NumberedExamples(Examples):
     def __iter__(self) -> Iterator[Batch]:
         start = 0
         for batch in self.source:
-            yield _numbered(batch, np.arange(start, start + len(batch)))
+            yield _with_rows(batch, np.arange(start, start + len(batch)))
             start += len(batch)
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
-        return _numbered(self.source.take(rows), np.arange(len(self))[rows])
+        return _with_rows(self.source.take(rows), np.arange(len(self))[rows])
 
 
-def _numbered(batch: Batch, rows: Array) -> Batch:
-    return dataclasses.replace(batch, inputs=Numbered(batch.inputs, rows))
+def _with_rows(batch: Batch, rows: Array) -> Batch:
+    return dataclasses.replace(batch, inputs=InputsWithRows(batch.inputs, rows))
 
 
-def through(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A transformation of inputs that keeps their numbers, where they have any."""
+def preserving_rows(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The transformation, applied to the inputs inside `InputsWithRows` with the row numbers unchanged."""
 
     def apply(inputs: Any) -> Any:
-        if isinstance(inputs, Numbered):
-            return Numbered(transform(inputs.inputs), inputs.rows)
+        if isinstance(inputs, InputsWithRows):
+            return InputsWithRows(transform(inputs.inputs), inputs.rows)
         return transform(inputs)
 
     return apply

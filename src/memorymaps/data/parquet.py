@@ -16,10 +16,10 @@ from memorymaps.data.examples import BATCH, DataError, Examples
 
 @dataclass(frozen=True)
 class ParquetExamples(Examples):
-    """Examples in a Parquet file, streamed: memory for one batch, whatever the file's size.
+    """Examples streamed from a Parquet file: memory of one batch, for files of any size.
 
-    `target`, `id`, `weight` and `offset` name columns; all others, or those in `features`, are inputs and
-    arrive as a pandas data frame. Without `id`, ids are row numbers.
+    `target`, `id`, `weight` and `offset` name columns; all others, or those in `features`, are inputs, as
+    a pandas data frame. Without `id`, ids are row numbers.
 
     Raises
     ------
@@ -46,7 +46,7 @@ class ParquetExamples(Examples):
     def _file(self) -> Any:
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(self.path, pre_buffer=False)  # a pre-buffered file is a file in memory
+        return pq.ParquetFile(self.path, pre_buffer=False)  # pre-buffering would read the whole file into memory
 
     def _schema(self) -> list[str]:
         return list(self._file().schema_arrow.names)
@@ -69,7 +69,7 @@ class ParquetExamples(Examples):
         named = table.select(list(dict.fromkeys(self._special()))).to_pandas()
 
         def column(name: str | None) -> Array | None:
-            # a copy: a view would keep the whole batch alive in the map
+            # a copy: a view would keep the whole batch in memory
             return None if name is None else named[name].to_numpy(copy=True)
 
         n = len(inputs)
@@ -83,7 +83,7 @@ class ParquetExamples(Examples):
             start += len(record)
 
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions, in the order asked for."""
+        """The examples at these positions, in the given order."""
         import pyarrow.dataset as ds
 
         rows = np.arange(len(self))[rows]

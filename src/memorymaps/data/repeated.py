@@ -10,10 +10,10 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.data.coercion import as_array, rows_of
+from memorymaps.data.coercion import as_array, take_rows
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.fingerprint import ContentHash
-from memorymaps.data.indexed import Numbered
+from memorymaps.data.indexed import InputsWithRows
 
 _CHANGED = "To go on, draw the map again: memory_map(…)"
 _HEAD = 1024  # first rows whose inputs are compared in every pass: random augmentation shows there
@@ -69,7 +69,7 @@ class RepeatedExamples(Examples):
 
     def _compare_head(self, batch: Batch) -> None:
         head = ContentHash()
-        head.update(rows_of(_plain(batch.inputs), slice(0, _HEAD)))
+        head.update(take_rows(_plain(batch.inputs), slice(0, _HEAD)))
         found = head.hexdigest()
         if self.head not in (None, found) and self.first is not None:
             self.first = Fingerprint(self.first.columns)
@@ -116,7 +116,7 @@ class RepeatedExamples(Examples):
 
 
 def _plain(inputs: Any) -> Any:
-    return inputs.inputs if isinstance(inputs, Numbered) else inputs
+    return inputs.inputs if isinstance(inputs, InputsWithRows) else inputs
 
 
 def _add_inputs(inputs: ContentHash, batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""Tables on disk and the scikit-learn models that the command line fits to them."""
+"""Reading of tables from disk, and the scikit-learn models that the command line fits to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_table(path: str | Path, text: str | None = None) -> pd.DataFrame:
     FileNotFoundError
         No such file.
     DataError
-        Another kind of file, an unreadable one, or one without rows.
+        Another file type, an unreadable file, or a table without rows.
     """
     import pandas as pd
 
@@ -75,12 +75,12 @@ def _numeric_columns(features: pd.DataFrame) -> list[str]:
 
 
 def encoder(features: pd.DataFrame) -> Any:
-    """A transformer: numbers as they are (standardised), every other column one-hot without its first level."""
+    """A transformer: numeric columns standardised, every other column one-hot without its first level."""
     compose, prep = require("sklearn.compose"), require("sklearn.preprocessing")
     numbers = _numeric_columns(features)
-    words = [c for c in features.columns if c not in numbers]
+    text_columns = [c for c in features.columns if c not in numbers]
     onehot = prep.OneHotEncoder(drop="first", sparse_output=False)
-    steps = [("numbers", prep.StandardScaler(), numbers), ("words", onehot, words)]
+    steps = [("numbers", prep.StandardScaler(), numbers), ("words", onehot, text_columns)]
     return compose.ColumnTransformer(steps, verbose_feature_names_out=False)
 
 
@@ -101,14 +101,14 @@ MODELS = ("ols", "ridge", "lasso", "logistic", "poisson", "gamma")
 
 
 def guess_model(target: pd.Series) -> str:
-    """Logistic for labels (text, truth values, or integers of at most 20 kinds), least squares otherwise."""
+    """`"logistic"` for labels (text, booleans, or integers with at most 20 values), else `"ols"` (least squares)."""
     few = target.nunique() <= 20
     labels = target.dtype.kind not in "iuf" or (target.dtype.kind in "iu" and few)
     return "logistic" if labels else "ols"
 
 
 def fit(name: str, features: pd.DataFrame, target: pd.Series) -> Any:
-    """Fit one of `MODELS` behind the encoder; returns the fitted pipeline.
+    """Fit a pipeline of the encoder and one of `MODELS`; returns the fitted pipeline.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
             f"missing values in column(s) {missing}: drop or fill them first (--drop-missing drops the rows)"
         )
     if name == "logistic" and target.nunique() < 2:
-        raise DataError(f"target {target.name!r} has one class only, {target.iloc[0]!r}: nothing to tell apart")
+        raise DataError(f"target {target.name!r} has one class only, {target.iloc[0]!r}: expected at least two")
     numbers = set(_numeric_columns(features))
     wide = [str(c) for c in features.columns if c not in numbers and features[c].nunique() > 50]
     if wide:
@@ -140,28 +140,28 @@ def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
         raise DataError(f"target {target.name!r} is not numeric: --model logistic, or another target")
 
 
-# --- what examples look like -----------------------------------------------------------------------------------------
+# --- pictures and texts of the examples ------------------------------------------------------------
 
 
 def read_images(source: str) -> Any:
-    """Pictures from `FILE.npy`, or `FILE.npz` with the array's name behind a colon where it holds several.
+    """Pictures from `FILE.npy`, or `FILE.npz` with the array's name after a colon if the file contains several.
 
     Raises
     ------
     DataError
-        Another kind of file, or no array of that name.
+        Another file type, or no array of that name.
     """
     file, name = _split(source, (".npy", ".npz"))
     if not file.exists():
         raise FileNotFoundError(f"no file {file}")
     if file.suffix == ".npy":
         return np.load(file, mmap_mode="r", allow_pickle=False)
-    with np.load(file, allow_pickle=False) as held:
-        if not name and len(held.files) != 1:
-            raise DataError(f"{file} holds {held.files}: say which, as {file}:{held.files[0]}")
-        if name and name not in held.files:
-            raise DataError(f"{file} has no array {name!r}; it holds {held.files}")
-        return held[name or held.files[0]]
+    with np.load(file, allow_pickle=False) as arrays:
+        if not name and len(arrays.files) != 1:
+            raise DataError(f"{file} contains {arrays.files}: choose one, as {file}:{arrays.files[0]}")
+        if name and name not in arrays.files:
+            raise DataError(f"{file} has no array {name!r}; it has {arrays.files}")
+        return arrays[name or arrays.files[0]]
 
 
 def read_texts(source: str) -> list[str]:
@@ -180,7 +180,7 @@ def read_texts(source: str) -> list[str]:
 
 
 def _split(source: str, endings: tuple[str, ...]) -> tuple[Path, str]:
-    """A file's name and what stands behind its colon."""
+    """A file's path and the text after the colon."""
     for ending in endings:
         head, found, tail = source.partition(ending)
         if found and (not tail or tail.startswith(":")):

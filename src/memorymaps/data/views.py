@@ -1,4 +1,4 @@
-"""Training examples seen through a selection, or with further columns."""
+"""Views of training examples: subsets, and replaced ids, weights or offsets."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Subset(Examples):
             yield self.take(slice(start, start + self.batch_size))
 
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions of the selection."""
+        """The examples at these positions of the subset."""
         return self.source.take(self.rows[rows])
 
 
 @dataclass(frozen=True)
 class WithColumns(Examples):
-    """Examples of one source with ids, weights or offsets that were brought beside it, row by row."""
+    """Examples of a source with ids, weights or offsets given separately, in the same order."""
 
     source: Examples
     ids: Array | None = None
@@ -48,11 +48,11 @@ class WithColumns(Examples):
         Raises
         ------
         DataError
-            Other lengths than that of the data, duplicate ids, ids although the data bring their own.
+            Lengths that differ from the data's, duplicate ids, or ids for data that have their own.
         """
         n = len(source)
-        if ids is not None and source.named:
-            raise DataError("ids=… were given and the data bring ids of their own: leave one of them out")
+        if ids is not None and source.has_ids:
+            raise DataError("ids=… were given and the data have ids of their own: pass only one of them")
         names = None if ids is None else checked_ids(ids, None, n)
         return cls(source, names, checked_weights(sample_weight, n), checked_offset(offset, n))
 
@@ -66,14 +66,15 @@ class WithColumns(Examples):
             start += len(batch)
 
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions, in the order asked for."""
+        """The examples at these positions, in the given order."""
         return self._with(self.source.take(rows), rows)
 
     def _with(self, batch: Batch, rows: Any) -> Batch:
-        own = {"ids": self.ids, "weight": self.weight, "offset": self.offset}
-        return dataclasses.replace(batch, **{name: column[rows] for name, column in own.items() if column is not None})
+        columns = {"ids": self.ids, "weight": self.weight, "offset": self.offset}
+        given = {name: column[rows] for name, column in columns.items() if column is not None}
+        return dataclasses.replace(batch, **given)
 
 
 def with_inputs(transform: Callable[[Any], Any]) -> Callable[[Batch], Batch]:
-    """A change of batches that only transforms their inputs."""
+    """A function of batches that transforms their inputs only, for `Examples.map`."""
     return lambda batch: dataclasses.replace(batch, inputs=transform(batch.inputs))

@@ -1,4 +1,4 @@
-"""BibTeX of the methods that maps name in their provenance."""
+"""BibTeX entries of the methods listed in a map's provenance."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def bibtex(keys: Iterable[str]) -> str:
     Raises
     ------
     KeyError
-        A key without an entry: a posterior names a method nobody has written down here.
+        A key without an entry: add the reference of a posterior's method to this module.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From what leaving examples out does to the columns of a map."""
+"""The columns of a map, from a batch's statistics and perturbation."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ import pyarrow as pa
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.perturbation.estimators import Perturbation, loo_loss, memorization
-from memorymaps.core.perturbation.local import Local
-from memorymaps.core.perturbation.sketched import Sketched
+from memorymaps.core.perturbation.local import FullVariance
+from memorymaps.core.perturbation.sketched import SketchedVariance
 from memorymaps.posteriors.contract import Description
 
-_WIDE = 100  # outputs up to which a map keeps a column for each of them
+_MAX_OUTPUT_COLUMNS = 100  # largest number of outputs with columns per output
 
 
-def columns_of(at: Local | Sketched, effect: Perturbation, description: Description) -> dict[str, Array]:
-    """One batch's rows, in the order of `maps.COLUMNS`; ids and rows are the caller's."""
-    mean, residual = at.likelihood.mean(at.f), at.likelihood.residual(at.f, at.y)
-    loss, without = at.likelihood.nll(at.f, at.y), loo_loss(at, effect.deviation)
+def columns_of(
+    stats: FullVariance | SketchedVariance, effect: Perturbation, description: Description
+) -> dict[str, Array]:
+    """Columns of one batch, in the order of `maps.table.COLUMNS`, without `id` and `row`."""
+    mean, residual = stats.likelihood.mean(stats.f), stats.likelihood.residual(stats.f, stats.y)
+    loss, without = stats.likelihood.nll(stats.f, stats.y), loo_loss(stats, effect.deviation)
     loo_mean = mean + effect.change
-    labels = _Labels(at.likelihood, description)
+    labels = _Labels(stats.likelihood, description)
     columns = {
-        "target": labels.targets(at.y),
+        "target": labels.targets(stats.y),
         "prediction": labels.predictions(mean),
         "error": np.linalg.vector_norm(residual, axis=-1),
         "leverage": effect.leverage,
@@ -33,27 +35,27 @@ def columns_of(at: Local | Sketched, effect: Perturbation, description: Descript
         "loo_loss": without,
         "loo_prediction": labels.predictions(loo_mean),
         "memorization": memorization(loss, without),
-        "weight": at.weight,
+        "weight": stats.weight,
         "leverage_norm": effect.leverage_norm,
         "output_sensitivity": effect.output_sensitivity,
         "warning": np.asarray(effect.warning, dtype=np.int8),
     }
-    if at.f.shape[1] <= _WIDE:
-        columns |= {"output": at.f, "deviation": effect.deviation, "residual": residual}
-        columns |= _by_outputs(at, mean, loo_mean)
+    if stats.f.shape[1] <= _MAX_OUTPUT_COLUMNS:
+        columns |= {"output": stats.f, "deviation": effect.deviation, "residual": residual}
+        columns |= _per_output_columns(stats, mean, loo_mean)
     return {name: values for name, values in columns.items() if values is not None}
 
 
-def _by_outputs(at: Local | Sketched, mean: Array, loo_mean: Array) -> dict[str, Array]:
-    if at.f.shape[1] > 1:
+def _per_output_columns(stats: FullVariance | SketchedVariance, mean: Array, loo_mean: Array) -> dict[str, Array]:
+    if stats.f.shape[1] > 1:
         return {"mean": mean, "loo_mean": loo_mean}
-    scale = np.sqrt(at.weight[:, None] * at.likelihood.fisher_diagonal(at.f, at.y))
-    return {"standardised_error": np.divide(at.error, scale, out=np.zeros_like(scale), where=scale > 0)}
+    scale = np.sqrt(stats.weight[:, None] * stats.likelihood.fisher_diagonal(stats.f, stats.y))
+    return {"standardised_error": np.divide(stats.error, scale, out=np.zeros_like(scale), where=scale > 0)}
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """Class numbers back to the user's labels, means to predictions."""
+    """Conversion of class numbers to the user's labels, and of means to predictions."""
 
     likelihood: Likelihood
     description: Description
@@ -63,21 +65,21 @@ class _Labels:
         return np.asarray(classes)[y.astype(np.intp)] if classes else y
 
     def predictions(self, mean: Array) -> Array:
-        decided, classes = self.likelihood.predict_target(mean), self.description.classes
+        predicted, classes = self.likelihood.predict_target(mean), self.description.classes
         if not classes:
-            return decided
-        second = decided[:, 0] > 0.5 if decided.ndim == 2 else decided  # a probability of the second class
-        return np.asarray(classes)[np.asarray(second, dtype=np.intp)]
+            return predicted
+        codes = predicted[:, 0] > 0.5 if predicted.ndim == 2 else predicted  # 2-d: probability of the second class
+        return np.asarray(classes)[np.asarray(codes, dtype=np.intp)]
 
 
-def record_of(columns: dict[str, Array]) -> pa.RecordBatch:
-    """Columns as Arrow, several outputs as lists of fixed length."""
+def to_record_batch(columns: dict[str, Array]) -> pa.RecordBatch:
+    """The columns as an Arrow record batch; columns of several outputs as lists of fixed length."""
     arrays = {name: _arrow(np.asarray(values)) for name, values in columns.items()}
     return pa.RecordBatch.from_pydict(arrays)
 
 
 def _arrow(values: Array) -> pa.Array:
-    if values.ndim == 1:  # text by way of Python: pyarrow cuts NumPy's text at a null character
+    if values.ndim == 1:  # as Python strings: pyarrow truncates NumPy strings at null characters
         return pa.array(values.tolist() if values.dtype.kind == "U" else values)
     if values.shape[1] == 1:
         return pa.array(values[:, 0])

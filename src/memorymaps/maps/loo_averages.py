@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Averages over the training set, with every example predicted by a model that has seen it and one that has not.
+    """Averages over the training set, of predictions by the model and of leave-one-out predictions.
 
     Attributes
     ----------
-    n, defined : examples in the map, and those whose leave-one-out prediction exists.
-    loss, loo_loss : mean negative log-likelihood, nats an example.
-    score, loo_score : accuracy for classes, root mean squared error otherwise; `metric` says which.
+    n, defined : number of examples in the map, and of those with a leave-one-out prediction.
+    loss, loo_loss : mean negative log-likelihood, in nats per example.
+    score, loo_score : accuracy for classes, root mean squared error otherwise; named by `metric`.
     """
 
     n: int
@@ -34,29 +34,29 @@ class LeaveOneOut:
 
     def __str__(self) -> str:
         return (
-            f"over {self.defined:,} of {self.n:,} examples: loss {self.loss:.4f} seen, {self.loo_loss:.4f} left out; "
-            f"{self.metric} {self.score:.4f} seen, {self.loo_score:.4f} left out"
+            f"over {self.defined:,} of {self.n:,} examples: loss {self.loss:.4f} in training, "
+            f"{self.loo_loss:.4f} left out; {self.metric} {self.score:.4f} in training, {self.loo_score:.4f} left out"
         )
 
 
 def leave_one_out(m: ExampleTable) -> LeaveOneOut:
     """Training and leave-one-out loss, and accuracy or root mean squared error.
 
-    `loo_loss = mean ℓ_i(f_i + Δf_i)` [MPE Eq. 15]. Examples whose deviation is undefined are left out of all
-    averages and counted.
+    `loo_loss = mean ℓ_i(f_i + Δf_i)` [MPE Eq. 15]. Examples whose deviation is undefined are excluded from
+    all averages.
     """
-    good = np.isfinite(m["loo_loss"])
-    seen, unseen = _scores(m)
+    defined = np.isfinite(m["loo_loss"])
+    score, loo_score = _scores(m)
     classes = _is_classes(m)
     reduce = np.mean if classes else _root_mean
     return LeaveOneOut(
         n=len(m),
-        defined=int(np.count_nonzero(good)),
-        loss=float(np.mean(m["loss"][good])),
-        loo_loss=float(np.mean(m["loo_loss"][good])),
+        defined=int(np.count_nonzero(defined)),
+        loss=float(np.mean(m["loss"][defined])),
+        loo_loss=float(np.mean(m["loo_loss"][defined])),
         metric="accuracy" if classes else "RMSE",
-        score=float(reduce(seen[good])),
-        loo_score=float(reduce(unseen[good])),
+        score=float(reduce(score[defined])),
+        loo_score=float(reduce(loo_score[defined])),
     )
 
 
@@ -67,10 +67,10 @@ def _is_classes(m: ExampleTable) -> bool:
 
 
 def is_binary(m: ExampleTable) -> bool:
-    """Whether targets are 0 or 1 without names, and predictions the probability of 1."""
+    """Whether targets are 0 or 1 without class names, and predictions are the probability of 1."""
     d = m.provenance.description
-    one = d.likelihood == "Bernoulli" and not d.classes and m.provenance.outputs == 1
-    return one and bool(np.isin(m["target"], (0, 1)).all())
+    unnamed = d.likelihood == "Bernoulli" and not d.classes and m.provenance.outputs == 1
+    return unnamed and bool(np.isin(m["target"], (0, 1)).all())
 
 
 def _root_mean(squares: Array) -> float:
@@ -78,7 +78,7 @@ def _root_mean(squares: Array) -> float:
 
 
 def _scores(m: ExampleTable) -> tuple[Array, Array]:
-    """Right or wrong for classes, squared errors otherwise; with and without the example."""
+    """Correctness for classes, squared errors otherwise: of the model and leave-one-out, `[n]` each."""
     if is_binary(m):
         return (m["prediction"] > 0.5) == (m["target"] == 1), (m["loo_prediction"] > 0.5) == (m["target"] == 1)
     if _is_classes(m):

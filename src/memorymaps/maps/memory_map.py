@@ -1,4 +1,4 @@
-"""The memory map: one row an example, and where the numbers came from."""
+"""The memory map: a table with one row per example, its provenance, and methods on both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memorymaps.maps import group_removal as _leave_out
+from memorymaps.maps import group_removal as _group_removal
 from memorymaps.maps import loo_averages, store
 from memorymaps.maps import summary as _summary
 from memorymaps.maps.citations import bibtex
@@ -15,10 +15,10 @@ from memorymaps.maps.table import ExampleTable
 
 @dataclass(frozen=True, repr=False)
 class MemoryMap(ExampleTable):
-    """A memory map: an immutable Arrow table with one row an example, its provenance, and what follows from both.
+    """A memory map: an immutable Arrow table with one row per example, and its provenance.
 
     Columns are described in `memorymaps.maps.table.COLUMNS`. Group removal and parameter changes need the posterior,
-    which is present until the map is written to disk.
+    and a map read from disk has none.
 
     Examples
     --------
@@ -36,34 +36,34 @@ class MemoryMap(ExampleTable):
         return store.save(self.table, self.provenance, path)
 
     def explore(self, path: str | Path | None = None, **options: Any) -> Any:
-        """Walk around in the map: one offline HTML file at `path`, or a notebook's widget; see `memorymaps.explore`."""
-        import memorymaps  # the package's own door: pictures are loaded when they are asked for
+        """Interactive explorer: an offline HTML file at `path`, or a notebook widget; see `memorymaps.explore`."""
+        import memorymaps  # lazy: loads the plotting code on first use
 
         return memorymaps.explore(self, path, **options)
 
     def summary(self) -> _summary.Summary:
-        """What the map says, in words: units and signs, effective parameters, concentration, warnings."""
+        """Text summary: units and signs, effective parameters, concentration of sensitivity, warnings."""
         return _summary.summarise(self)
 
     def leave_one_out(self) -> loo_averages.LeaveOneOut:
-        """Leave-one-out estimates of the whole training set: loss, error, accuracy without retraining."""
+        """Estimated leave-one-out loss, and accuracy or error, over the training set."""
         return loo_averages.leave_one_out(self)
 
-    def leave_out(self, groups: Any) -> _leave_out.LeaveOut:
-        """What removing whole groups would do to their members and to everybody else.
+    def leave_out(self, groups: Any) -> _group_removal.LeaveOut:
+        """Estimated effects of removing whole groups, on their members and on the other examples.
 
-        `groups` is a column's name (`"target"`: leave one class out), a mapping from names to ids, or one
-        label for every example of this map.
+        `groups` is a column's name (`"target"`: leave one class out), a mapping from group names to
+        ids, or labels `[n]` of the examples of this map.
         """
-        return _leave_out.leave_out(self, groups)
+        return _group_removal.leave_out(self, groups)
 
     def citation(self) -> str:
-        """BibTeX of the methods behind this map.
+        """BibTeX of the methods used for this map.
 
         Raises
         ------
         KeyError
-            A posterior of another package names a method that has no entry here.
+            A posterior of another package lists a method without an entry in `maps.citations`.
         """
         return bibtex(self.provenance.description.methods)
 

@@ -1,4 +1,4 @@
-"""Where a map came from: everything needed to read its numbers, to repeat it and to cite it."""
+"""Provenance of a map: posterior, estimator, data fingerprint and versions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Provenance:
 
     Attributes
     ----------
-    description : what the posterior says of itself.
+    description : the posterior's description.
     estimator : how deviations and changes of the mean were estimated.
-    n : number of training examples, also where the map has been cut to some of them.
+    n : number of training examples, also if the map has only some of them.
     outputs : number of outputs `c`.
-    fingerprint : hash of ids, targets and weights in their order.
-    versions : packages that made the map.
-    inputs : hash of inputs and offsets; empty where they do not repeat, and in maps of earlier versions.
-    model_state : hash of the model's parameters; empty where the kind of model does not tell them.
+    fingerprint : hash of ids, targets and weights, in order.
+    versions : versions of the packages used.
+    inputs : hash of inputs and offsets; empty if they differ between passes, and in maps of earlier versions.
+    model_state : hash of the model's parameters; empty for kinds of models without `parameters_of`.
     """
 
     description: Description
@@ -40,20 +40,20 @@ class Provenance:
     model_state: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings, lists: fit for JSON."""
+        """As numbers, strings, lists and dicts, for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
         """The inverse of `to_dict`, also after a trip through JSON."""
         known = {field.name for field in dataclasses.fields(Description)}
-        facts = {key: _frozen(value) for key, value in values["description"].items() if key in known}
+        facts = {key: _as_tuples(value) for key, value in values["description"].items() if key in known}
         made = {"description": Description(**facts), "estimator": Estimator(**values["estimator"])}
         return cls(**{**values, **made})
 
 
 def upgraded(values: Any) -> Any:
-    """Provenance as read from a file of 0.1, which used the papers' codes for estimators, in the current keys."""
+    """Provenance read from a file, with keys and estimator codes of version 0.1 replaced by the current ones."""
     if not isinstance(values, dict) or not isinstance(values.get("description"), dict):
         return values
     facts, values = dict(values["description"]), dict(values)
@@ -66,13 +66,13 @@ def upgraded(values: Any) -> Any:
     return {**values, "description": facts}
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 @cache
 def _distributions() -> Mapping[str, list[str]]:
-    """Import names to distributions; reading it off the disk takes longer than a small map."""
+    """Mapping from import names to distributions; cached, as reading it is slow."""
     return metadata.packages_distributions()
 
 

@@ -1,4 +1,4 @@
-"""Maps on disk: one Parquet file, provenance as JSON in its schema, a version, no pickle."""
+"""Saving and loading of maps: one Parquet file with provenance as JSON in its schema metadata; no pickle."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from memorymaps.maps.provenance import Provenance, upgraded
 from memorymaps.maps.schema import check_provenance, check_table
 
 SCHEMA_VERSION = 1
-_KEY = b"memorymaps"
-_NOTE = 2**26  # bytes a provenance may take
+_METADATA_KEY = b"memorymaps"
+_MAX_METADATA_BYTES = 2**26  # largest size of a provenance in bytes
 
 
 class MapFileError(ValueError):
@@ -24,10 +24,10 @@ class MapFileError(ValueError):
 
 
 def save(table: pa.Table, provenance: Provenance, path: str | Path) -> Path:
-    """Write table and provenance; the file appears whole or not at all, its pages with checksums."""
+    """Write table and provenance atomically, with page checksums."""
     path = Path(path)
     note = json.dumps({"schema": SCHEMA_VERSION, "provenance": provenance.to_dict()}, allow_nan=True)
-    stamped = table.replace_schema_metadata({_KEY: note.encode()})
+    stamped = table.replace_schema_metadata({_METADATA_KEY: note.encode()})
     with replacing(path) as partial:
         pq.write_table(stamped, partial, compression="zstd", write_page_checksum=True)
     return path
@@ -41,7 +41,7 @@ def load(path: str | Path) -> tuple[pa.Table, Provenance]:
     FileNotFoundError
         No such file.
     MapFileError
-        Not Parquet, damaged, without a map's note or columns, or of a newer schema.
+        Not Parquet, damaged, without a map's metadata or columns, or of a newer schema.
     """
     try:
         return _loaded(path)
@@ -51,7 +51,7 @@ def load(path: str | Path) -> tuple[pa.Table, Provenance]:
 
 def _loaded(path: str | Path) -> tuple[pa.Table, Provenance]:
     table = _read(Path(path))
-    note = _note(table, path)
+    note = _metadata(table, path)
     version = note.get("schema")
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise MapFileError(
@@ -72,7 +72,7 @@ def _loaded(path: str | Path) -> tuple[pa.Table, Provenance]:
 
 
 def _read(path: Path) -> pa.Table:
-    """The file, opened once: whoever replaces it meanwhile, footer and columns are of one file."""
+    """The table; the file is opened once, so that a concurrent replacement cannot mix two files."""
     if not path.exists():
         raise FileNotFoundError(f"no file {path}")
     try:
@@ -82,12 +82,12 @@ def _read(path: Path) -> pa.Table:
         raise MapFileError(f"{path} is not a readable Parquet file: {error}") from error
 
 
-def _note(table: pa.Table, path: str | Path) -> dict[str, Any]:
-    raw = (table.schema.metadata or {}).get(_KEY)
+def _metadata(table: pa.Table, path: str | Path) -> dict[str, Any]:
+    raw = (table.schema.metadata or {}).get(_METADATA_KEY)
     if raw is None:
         raise MapFileError(f"{path} is a Parquet file but not a memory map: expected one written by MemoryMap.save")
-    if len(raw) > _NOTE:
-        raise MapFileError(f"{path} has a provenance of {len(raw):,} bytes: expected {_NOTE:,} at most")
+    if len(raw) > _MAX_METADATA_BYTES:
+        raise MapFileError(f"{path} has a provenance of {len(raw):,} bytes: expected {_MAX_METADATA_BYTES:,} at most")
     try:
         note = json.loads(raw)
     except (ValueError, RecursionError) as error:

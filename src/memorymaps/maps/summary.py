@@ -1,4 +1,4 @@
-"""A map in words: what each score says, how complex the model is, where its memory sits, what to distrust."""
+"""Text summary of a map: units of the scores, effective parameters, concentration of sensitivity, warnings."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from memorymaps.maps.loo_averages import leave_one_out
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
 
-_HIGH_LEVERAGE = 0.3  # mean leverage from which first-order sizes deserve a warning
-_LONG_STEP = 0.18  # mean leverage from which one Newton step can be a fifth and more too long (benchmarks)
-_RANKS = (
-    "first-order sizes of a network: read them as ranks. refine(m, top=…) or refit(m, top=…) gives sizes of the largest"
+_HIGH_LEVERAGE = 0.3  # mean leverage above which first-order sizes are too small
+_LONG_STEP = 0.18  # mean leverage above which one Newton step can be a fifth or more too long (benchmarks)
+_RANKS_ONLY = (
+    "first-order sizes of a network: use ranks only. refine(m, top=…) or refit(m, top=…) gives sizes of the largest"
 )
-_DISTANCE = 0.05  # posterior standard deviations per effective parameter that deserve a warning
+_DISTANCE = 0.05  # posterior standard deviations per effective parameter above which the fit is not stationary
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Lines of text under headings; prints as itself."""
+    """Sections of text, each a heading with lines; `str` and `print` give the text."""
 
     sections: tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -44,21 +44,21 @@ class Summary:
 
 
 def summarise(m: ExampleTable) -> Summary:
-    """What a map says, in words a user understands."""
+    """The `Summary` of a map."""
     if not len(m):
         return Summary((("Map", ("no examples",)),))
     sections = [
-        ("Map", _what(m)),
-        ("Scores (unit, sign)", _units()),
-        ("Complexity", _complexity(m)),
-        ("Memory", _memory(m)),
+        ("Map", _map_lines(m)),
+        ("Scores (unit, sign)", _unit_lines()),
+        ("Complexity", _complexity_lines(m)),
+        ("Memory", _concentration_lines(m)),
         ("Leave-one-out", (str(leave_one_out(m)),)),
         ("Warnings", warnings_of(m)),
     ]
     return Summary(tuple(sections))
 
 
-def _what(m: ExampleTable) -> tuple[str, ...]:
+def _map_lines(m: ExampleTable) -> tuple[str, ...]:
     d = m.provenance.description
     part = "" if len(m) == m.provenance.n else f" (of {m.provenance.n:,} in training; sums below are over these only)"
     lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
@@ -66,39 +66,41 @@ def _what(m: ExampleTable) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _units() -> tuple[str, ...]:
+def _unit_lines() -> tuple[str, ...]:
     return (
         "error        ≥ 0, units of the target: ‖prediction − truth‖",
-        "leverage     ≥ 0, effective parameters: how far the model lets an example move its own prediction",
-        "sensitivity  ≥ 0, units of the target: how far its prediction moves if it is left out",
+        "leverage     ≥ 0, effective parameters: sensitivity of an example's prediction to its own target",
+        "sensitivity  ≥ 0, units of the target: change of its prediction if it is left out",
         "deviation    signed, units of the output: prediction without the example − prediction with it",
     )
 
 
-def _complexity(m: ExampleTable) -> tuple[str, ...]:
+def _complexity_lines(m: ExampleTable) -> tuple[str, ...]:
     d, total = m.provenance.description, float(np.sum(m["leverage"]))
-    lines = [f"Σ leverage = {total:.2f} effective parameters, {total / len(m):.4f} an example"]
+    lines = [f"Σ leverage = {total:.2f} effective parameters, {total / len(m):.4f} per example"]
     if d.effective_parameters is not None and len(m) == m.provenance.n:
-        lines.append(f"the posterior's own count: {d.effective_parameters:.2f}")
+        lines.append(f"computed by the posterior: {d.effective_parameters:.2f}")
     if isinstance(d.dispersion, float):
         how = "estimated" if d.dispersion_estimated else "known"
         lines.append(f"dispersion {d.dispersion:.4g} ({how})")
     return tuple(lines)
 
 
-def _memory(m: ExampleTable) -> tuple[str, ...]:
+def _concentration_lines(m: ExampleTable) -> tuple[str, ...]:
     s = m["sensitivity"]
-    lines = [f"{share(s, part):.0%} of the sensitivity is in {part:.0%} of the examples" for part in (0.01, 0.05, 0.2)]
+    lines = [
+        f"{top_share(s, part):.0%} of the sensitivity is in {part:.0%} of the examples" for part in (0.01, 0.05, 0.2)
+    ]
     top = m.top(5)
     return (*lines, "most sensitive: " + ", ".join(str(value) for value in top["id"].tolist()))
 
 
-def share(sensitivity: Array, part: float) -> float:
-    """Share of the total that the largest `part` of the examples hold (at least one example).
+def top_share(sensitivity: Array, part: float) -> float:
+    """Share of the total in the fraction `part` of the examples with the largest values (at least one example).
 
     Examples
     --------
-    >>> share(np.array([9.0, 1.0, 0.0, 0.0]), 0.25)
+    >>> top_share(np.array([9.0, 1.0, 0.0, 0.0]), 0.25)
     0.9
     """
     s = np.sort(sensitivity[np.isfinite(sensitivity)])[::-1]
@@ -107,41 +109,40 @@ def share(sensitivity: Array, part: float) -> float:
 
 
 def warnings_of(m: ExampleTable) -> tuple[str, ...]:
-    """Warning lights of the map and its examples, in words."""
+    """Warnings about the map and its examples, as sentences."""
     codes = m["warning"]
-    lines = [_light(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
-    return (*_far(m), *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
+    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
+    return (*_warn_not_stationary(m), *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
 
-def _light(flag: Warn, count: int, n: int) -> str:
+def _warning_line(flag: Warn, count: int, n: int) -> str:
     meaning = {
-        Warn.BOUND: "at the bound: the model hangs on them alone and cannot be refitted without them (NaN)",
-        Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
-        Warn.FIRST_ORDER: "at or past the bound: first-order sizes, too small",
-        Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or more steps to refine or refit",
-        Warn.PARETO_K: "with a Pareto-k beyond what importance sampling can bear: more draws, or leave out for real",
-        Warn.UNDEFINED: "whose left-out prediction leaves the range of the family: no left-out loss (NaN or infinite)",
-        Warn.ACTIVE_SET: "without which other coefficients are zero: sizes hold the zeros fixed, leave out for real",
+        Warn.BOUND: "at the bound: the model is determined by them alone and cannot be refitted without them (NaN)",
+        Warn.NEAR_SINGULAR: "nearly at the bound: sizes have few significant digits",
+        Warn.FIRST_ORDER: "at or beyond the bound: first-order sizes, too small",
+        Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or too few steps (refine, refit)",
+        Warn.PARETO_K: "with a Pareto-k above the limit of importance sampling: use more draws, or refit without them",
+        Warn.UNDEFINED: "whose left-out prediction is outside the family's range: no left-out loss (NaN or infinite)",
+        Warn.ACTIVE_SET: "without which other coefficients are zero: sizes fix the zeros, refit without them",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
 
 
 def _warn_first_order(m: ExampleTable) -> tuple[str, ...]:
-    """First-order sizes fall short by about `1/(1 − h)`: too much where the model leans on each example."""
+    """First-order sizes are too small by a factor of about `1 − h`, which matters for large mean leverage."""
     mean = float(np.mean(m["leverage"])) if len(m) else 0.0
     if m.provenance.estimator.name != "first_order":
         return ()
     if mean >= _HIGH_LEVERAGE:
         return (
-            f"first-order sizes with {mean:.2g} effective parameters an example: what leaving out does, and the "
-            "leave-one-out loss with it, is understated. Use an exact structure, refine(m) or refit(m), or read ranks "
-            "only",
+            f"first-order sizes with {mean:.2g} effective parameters per example: deviations and the leave-one-out "
+            "loss are understated. Use an exact structure, refine(m) or refit(m), or ranks only",
         )
-    return (_RANKS,) if m.provenance.description.nonlinear else ()
+    return (_RANKS_ONLY,) if m.provenance.description.nonlinear else ()
 
 
 def newton_step_unreliable(m: ExampleTable) -> bool:
-    """Whether cavity sizes, one Newton step's, may be too large: the network leans on each example, and nonlinear."""
+    """Whether cavity deviations (one Newton step) may be too large: nonlinear outputs and large mean leverage."""
     if not len(m) or not m.provenance.description.nonlinear or m.provenance.estimator.name == "first_order":
         return False
     return float(np.mean(m["leverage"])) >= _LONG_STEP
@@ -151,28 +152,28 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
     if not newton_step_unreliable(m):
         return ()
     why = (
-        f"{float(np.mean(m['leverage'])):.2g} effective parameters an example, and outputs that are not linear in the "
-        "parameters: "
+        f"{float(np.mean(m['leverage'])):.2g} effective parameters per example, and outputs that are not linear in "
+        "the parameters: "
     )
-    many = int(np.count_nonzero(m["refitted"])) if "refitted" in m else 0
-    if many:
+    refitted = int(np.count_nonzero(m["refitted"])) if "refitted" in m else 0
+    if refitted:
         return (
-            f"{why}one Newton step may overstate sizes. {many:,} examples were really left out, column 'refitted'; "
-            "refit(m, top=…) does so for more, retrain_check(m) tells how sizes compare",
+            f"{why}one Newton step may overstate sizes. {refitted:,} examples were refitted without, column "
+            "'refitted'; refit(m, top=…) does so for more, retrain_check(m) measures the agreement",
         )
     return (
         f"{why}one Newton step may overstate the largest sizes, and the leave-one-out loss more. refit(m, top=…) "
-        "really leaves the largest out, retrain_check(m) tells how sizes compare",
+        "refits without the largest, retrain_check(m) measures the agreement",
     )
 
 
 def not_stationary(m: ExampleTable) -> bool:
-    """Whether the parameters are not where training would come to rest."""
+    """Whether the parameters are not at the minimum of the training loss, by `Description.distance`."""
     distance = m.provenance.description.distance
     return distance is not None and not distance < _DISTANCE
 
 
-def _far(m: ExampleTable) -> tuple[str, ...]:
+def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
     d = m.provenance.description
     if not not_stationary(m):
         return ()

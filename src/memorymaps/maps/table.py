@@ -1,4 +1,4 @@
-"""A table with one row an example: its columns, and selections of its rows."""
+"""`ExampleTable`: a table with one row per example, its columns, and selections of its rows."""
 
 from __future__ import annotations
 
@@ -15,28 +15,32 @@ from memorymaps._imports import require
 from memorymaps.core.arrays import Array
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.provenance import Provenance
+from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-# name → (unit, what it says); the order of the table's columns
+# name → (unit, meaning), in the order of the table's columns
 COLUMNS: dict[str, tuple[str, str]] = {
-    "id": ("", "the example's name, which joins everything"),
+    "id": ("", "the example's unique identifier"),
     "row": ("", "its position in the training data"),
-    "target": ("target", "what was observed"),
+    "target": ("target", "the observed target"),
     "prediction": ("target", "predicted mean, or the most probable class"),
     "error": ("target", "size of the prediction error, ‖μ − y‖₂ ≥ 0: the map's y-axis"),
-    "leverage": ("effective parameters", "tr(ΛV), how far the posterior lets the example move its own prediction"),
-    "sensitivity": ("target", "Σ_c |Δμ_c| ≥ 0, how far the prediction moves if the example is left out"),
+    "leverage": ("effective parameters", "tr(ΛV), sensitivity of the example's prediction to its own target"),
+    "sensitivity": ("target", "Σ_c |Δμ_c| ≥ 0, change of the prediction if the example is left out"),
     "loss": ("nats", "−log p(y | f) with the example in the training data"),
     "loo_loss": ("nats", "the same with the example left out"),
     "loo_prediction": ("target", "prediction with the example left out"),
-    "memorization": ("probability or density", "p(y | f) − p(y | f + Δf), what the model owes to having seen it"),
+    "memorization": (
+        "probability or density",
+        "p(y | f) − p(y | f + Δf), gain from having the example in the training data",
+    ),
     "weight": ("", "weight of the example's loss in training"),
     "leverage_norm": ("effective parameters", "‖diag(VΛ)‖₂, the leverage of the 2023 reference code"),
-    "output_sensitivity": ("output", "‖Δf‖₂ ≥ 0, the move on the scale of the linear predictor or logits"),
+    "output_sensitivity": ("output", "‖Δf‖₂ ≥ 0, the change on the scale of the linear predictor or logits"),
     "warning": ("", "0, or a sum of: 1 at the bound, 2 near singular, 4 not converged, 8 first order, 16 Pareto-k"),
     "output": ("output", "f, linear predictor or logits"),
     "deviation": ("output", "Δf = f without the example − f with it (signed)"),
@@ -44,35 +48,20 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "standardised_error": ("standard deviations", "e/√Λ, the negative Pearson residual (one output only)"),
     "mean": ("target", "μ of every output (several outputs only)"),
     "loo_mean": ("target", "the same with the example left out (several outputs only)"),
-    "refined": ("", "whether the deviation was solved on the exact curvature (after `refine` only)"),
-    "refitted": ("", "whether the example was really left out (after `refit` only)"),
+    "refined": ("", "whether the deviation was computed with the exact curvature (after `refine` only)"),
+    "refitted": ("", "whether the deviation was measured by a refit (after `refit` only)"),
 }
 
 
-@dataclass(frozen=True)
-class ExampleTable:
-    """An immutable Arrow table with one row an example, its provenance, and the posterior it came from, if in memory.
+@dataclass(frozen=True, repr=False)
+class ExampleTable(ResultTable):
+    """An immutable Arrow table with one row per example, its provenance, and its posterior if in memory.
 
-    Columns are described in `COLUMNS`. `origin` (posterior and data) is absent once a map was written to disk.
+    Columns are described in `COLUMNS`. `origin` (posterior and data) is `None` for a map read from disk.
     """
 
-    table: pa.Table
     provenance: Provenance
     origin: Origin | None = field(default=None, repr=False, compare=False)
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def __getitem__(self, name: str) -> Array:
-        """One column as a NumPy array: `[n]`, or `[n, c]` for columns with several outputs."""
-        if name not in self.table.column_names:
-            raise KeyError(f"no column {name!r}; this map has {self.table.column_names}")
-        column = self.table.column(name).combine_chunks()
-        if pa.types.is_fixed_size_list(column.type):
-            return np.asarray(column.flatten()).reshape(len(self), column.type.list_size)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        return np.asarray(column)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.table.column_names)
@@ -89,12 +78,8 @@ class ExampleTable:
         return self.table.select(names).to_pandas()
 
     def arrow(self) -> pa.Table:
-        """The table itself."""
+        """The Arrow table."""
         return self.table
-
-    def to_pandas(self) -> pd.DataFrame:
-        """As a pandas data frame; columns of several outputs hold an array in each cell."""
-        return self.table.to_pandas()
 
     def to_polars(self) -> pl.DataFrame:
         """As a polars data frame (needs `memorymaps[polars]`)."""
@@ -104,7 +89,7 @@ class ExampleTable:
         return dataclasses.replace(self, table=self.table.take(pa.array(rows)))
 
     def select(self, ids: Iterable[Any]) -> Self:
-        """The examples with these ids, in the order asked for.
+        """The examples with these ids, in the given order.
 
         Raises
         ------
@@ -131,6 +116,6 @@ class ExampleTable:
         """The `k` examples with the largest `by`, largest first; undefined (NaN) values come first of all."""
         values = self[by]
         if values.ndim != 1 or values.dtype.kind not in "iuf":
-            raise ValueError(f"cannot sort by {by!r}: expected a numeric column with one value an example")
+            raise ValueError(f"cannot sort by {by!r}: expected a numeric column with one value per example")
         ranked = np.lexsort((np.arange(len(self)), -np.nan_to_num(values, nan=np.inf)))
         return self._rows(ranked[:k])

@@ -1,4 +1,4 @@
-"""Maps of one model at several steps of its training, and what becomes of each example on the way."""
+"""Maps of one model at several steps of its training, and their evolution."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAP, SCALARS = "map.parquet", "scalars.json"
-_DROP = "Delete this step's folder, or resume the run before it with Tracker(…, start=…)"
+_REMEDY = "Delete this step's folder, or resume the run before it with Tracker(…, start=…)"
 
 
 def step_folder(run: Path, step: int) -> Path:
-    """Where a step's map lies: a Hive partition, so that any Parquet reader sees the column `step`."""
+    """Folder of a step's map, a Hive partition: Parquet readers add the column `step`."""
     return run / f"step={step:09d}"
 
 
 class RunFolderError(ValueError):
-    """Something in a run's folder that no Tracker wrote, or that has been damaged; the message names it."""
+    """A run's folder has a file that no Tracker wrote, or a damaged one; the message names it."""
 
 
-def recorded(run: Path) -> dict[int, Path]:
-    """Steps on disk, in order.
+def recorded_steps(run: Path) -> dict[int, Path]:
+    """Recorded steps and their folders, in ascending order.
 
     Raises
     ------
     RunFolderError
-        A name begins with `step=` and is not that of a recorded step.
+        A path begins with `step=` but is not a recorded step.
     """
     return dict(sorted((_step_of(path), path) for path in run.glob("step=*")))
 
@@ -53,7 +53,7 @@ def _step_of(path: Path) -> int:
 
 
 def _scalars(folder: Path) -> dict[str, float]:
-    """What was recorded beside a step's map.
+    """Scalars recorded with a step's map.
 
     Raises
     ------
@@ -67,12 +67,12 @@ def _scalars(folder: Path) -> dict[str, float]:
             raise TypeError(f"expected an object, got {type(found).__name__}")
         return {str(name): float(value) for name, value in found.items()}
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise RunFolderError(f"{str(path)!r} is missing or damaged: {printable(str(error))}. {_DROP}") from error
+        raise RunFolderError(f"{str(path)!r} is missing or damaged: {printable(str(error))}. {_REMEDY}") from error
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A run that a `Tracker` recorded; maps are read when they are asked for.
+    """A run recorded by a `Tracker`; maps are read from disk on demand.
 
     Raises
     ------
@@ -84,15 +84,15 @@ class Trajectory:
 
     @classmethod
     def load(cls, run: str | Path) -> Trajectory:
-        """The trajectory in a folder."""
-        if not recorded(Path(run)):
-            raise FileNotFoundError(f"{run} holds no recorded steps: expected a folder that a Tracker wrote to")
+        """The trajectory recorded in the folder `run`."""
+        if not recorded_steps(Path(run)):
+            raise FileNotFoundError(f"{run} has no recorded steps: expected a folder written by a Tracker")
         return cls(Path(run))
 
     @property
     def steps(self) -> list[int]:
         """Recorded steps."""
-        return list(recorded(self.run))
+        return list(recorded_steps(self.run))
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -113,19 +113,19 @@ class Trajectory:
         try:
             return load_map(path)
         except FileNotFoundError as error:
-            raise RunFolderError(f"{str(path)!r} is missing. {_DROP}") from error
+            raise RunFolderError(f"{str(path)!r} is missing. {_REMEDY}") from error
 
     def losses(self) -> pd.DataFrame:
-        """One row a step: `loss` (training), `loo_loss`, `test_loss` (nats; NaN without test data), `effective`
+        """One row per step: `loss` (training), `loo_loss`, `test_loss` (nats; NaN without test data), `effective`
         (Σ leverage), `seconds` that recording took."""
         import pandas as pd
 
-        rows = {step: _scalars(folder) for step, folder in recorded(self.run).items()}
+        rows = {step: _scalars(folder) for step, folder in recorded_steps(self.run).items()}
         return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="step"))
 
     def explore(self, path: str | Path | None = None, **options: Any) -> Any:
-        """Walk around in the last map, with a slider over all steps; see `memorymaps.explore`."""
-        import memorymaps  # the package's own door: pictures are loaded when they are asked for
+        """Interactive explorer of the last map, with a slider over all steps; see `memorymaps.explore`."""
+        import memorymaps  # lazy: loads the plotting code on first use
 
         return memorymaps.explore(self, path, **options)
 
@@ -140,7 +140,7 @@ class Trajectory:
         return np.asarray(first), np.stack(values)
 
     def example(self, id: Any) -> pd.DataFrame:  # the column's name
-        """One example's path through the map: one row a step."""
+        """One example's scores over training: one row per step."""
         import pandas as pd
 
         names = ["error", "leverage", "sensitivity", "loss", "loo_loss", "memorization", "target", "prediction"]
@@ -148,7 +148,7 @@ class Trajectory:
         return pd.DataFrame(rows, index=pd.Index(self.steps, name="step"))
 
     def rank_evolution(self, by: str = "sensitivity") -> tuple[Array, Array]:
-        """Ids `[n]` and ranks `[steps, n]`, 1 the largest."""
+        """Ids `[n]` and ranks `[steps, n]` by a column; rank 1 is the largest."""
         ids, values = self.column(by)
         order = np.argsort(-np.nan_to_num(values, nan=np.inf), axis=1, kind="stable")
         ranks = np.empty_like(order)
@@ -156,20 +156,20 @@ class Trajectory:
         return ids, ranks
 
     def concentration(self, parts: Sequence[float] = (0.01, 0.05)) -> pd.DataFrame:
-        """Share of all sensitivity in the most sensitive `parts` of the examples, one row a step."""
+        """Share of all sensitivity in the most sensitive `parts` of the examples, one row per step."""
         import pandas as pd
 
-        from memorymaps.maps.summary import share
+        from memorymaps.maps.summary import top_share
 
-        rows = [{part: share(m["sensitivity"], part) for part in parts} for m in self._tables.values()]
+        rows = [{part: top_share(m["sensitivity"], part) for part in parts} for m in self._tables.values()]
         return pd.DataFrame(rows, index=pd.Index(self.steps, name="step"))
 
     def cartography(self) -> pd.DataFrame:
-        """Data cartography [Swayamdipta et al. 2020], and when each example was learned; one row an example.
+        """Data cartography [Swayamdipta et al. 2020], and when each example was learned; one row per example.
 
         `confidence` and `variability` are mean and standard deviation over steps of `p(y ∣ f)`, `correctness` the
         share of steps with the right prediction; `first_learned` the first such step, `learned` the step from which it
-        stays right (−1: never), `forgotten` how often it turns from right to wrong. For classes.
+        stays right (−1: never), `forgotten` the number of changes from right to wrong. For classes.
 
         Raises
         ------
@@ -179,7 +179,7 @@ class Trajectory:
         import pandas as pd
 
         if not next(iter(self._tables.values())).provenance.description.classes:
-            raise ValueError("cartography counts right and wrong predictions: these maps have no classes")
+            raise ValueError("cartography needs maps of classes: the likelihood of these maps has none")
         ids, loss = self.column("loss")
         right = self.column("prediction")[1] == self.column("target")[1]
         p, steps = np.exp(-loss), np.asarray(self.steps)

@@ -6,7 +6,7 @@ as they are.
 
 from memorymaps._imports import lazy_names
 
-_HOMES = {
+_MODULES = {
     "BetaBernoulli": "memorymaps.models.conjugate.discrete",
     "BoostedTrees": "memorymaps.models.trees.boosting_posterior",
     "DirichletCategorical": "memorymaps.models.conjugate.discrete",
@@ -43,4 +43,4 @@ __all__ = [
     "support_vectors",
     "von",
 ]
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli
-from memorymaps.data.indexed import Numbered
+from memorymaps.data.indexed import InputsWithRows
 from memorymaps.posteriors.reproduction import AdapterOutputs, Comparand, own_predictions
 
 _TIE = 1e-3  # two classes whose means are closer than this (relative) may be told apart differently
@@ -43,7 +43,7 @@ def _transformed(model: Any, seen: AdapterOutputs) -> tuple[Comparand, ...]:
 def _inputs(model: Any, seen: AdapterOutputs) -> Any:
     """Inputs as scikit-learn takes them: a data frame's columns in the order of the fit."""
     inputs = seen.batch.inputs
-    inputs = inputs.inputs if isinstance(inputs, Numbered) else inputs
+    inputs = inputs.inputs if isinstance(inputs, InputsWithRows) else inputs
     if hasattr(inputs, "toarray") and getattr(_last_step(model), "_sparse", None) is False:
         inputs = inputs.toarray()  # support vector machines that were trained on dense data predict for dense only
     names = getattr(model, "feature_names_in_", None)

@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import TargetError
-from memorymaps.data.class_labels import numbered
+from memorymaps.data.class_labels import encode_labels
 from memorymaps.data.examples import Examples
 
 _WEIGHTED_COUNT_MODELS = (
@@ -49,7 +49,7 @@ def class_data(model: Any, examples: Examples | None) -> Examples:
     ValueError
         No examples given: the estimator does not store them.
     """
-    indexed = _require_examples(model, examples).map(functools.partial(numbered, model.classes_))
+    indexed = _require_examples(model, examples).map(functools.partial(encode_labels, model.classes_))
     if not has_class_weights(model):
         return indexed
     return indexed.map(functools.partial(apply_class_weights, class_weights(model, indexed)))

@@ -42,7 +42,7 @@ class FittedErrors:
 
 def with_solver_tolerance(marginals: Marginals, tolerance_variance: float) -> Marginals:
     """Marginals with `tolerance_variance`, the square of the solver's tolerance of `f`, added in expectations."""
-    return replace(marginals, spread=tolerance_variance * diagonal_matrix(np.ones(marginals.f.shape)))
+    return replace(marginals, residual_variance=tolerance_variance * diagonal_matrix(np.ones(marginals.f.shape)))
 
 
 def smoothed_curvature(

@@ -6,7 +6,7 @@ together with a module.
 
 from memorymaps._imports import lazy_names
 
-_HOMES = {
+_MODULES = {
     "Custom": "memorymaps.nets.custom",
     "FromOptimizer": "memorymaps.nets.optimizers.from_optimizer",
     "VmapFallbackWarning": "memorymaps.nets.autograd.vmap_fallback",
@@ -41,4 +41,4 @@ __all__ = [
     "prior_from",
     "snapshots",
 ]
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

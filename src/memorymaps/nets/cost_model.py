@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from memorymaps.data.in_memory import Cached
+from memorymaps.data.in_memory import CachedExamples
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.autograd.pytree import leaves, take_rows
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 MACS_PER_MINUTE = 5e11  # multiply–accumulates of a core in less than a minute, in large matrix products
 _MAX_INPUT_NUMBERS = 5e7  # largest number of cached input values: 0.2 GB in single precision
@@ -40,4 +40,4 @@ def fits_in_memory(problem: LaplaceProblem) -> bool:
 
 def in_memory(problem: LaplaceProblem) -> LaplaceProblem:
     """The problem with its data cached in memory if they are small, for algorithms that make many passes."""
-    return replace(problem, examples=Cached.of(problem.examples)) if fits_in_memory(problem) else problem
+    return replace(problem, examples=CachedExamples.of(problem.examples)) if fits_in_memory(problem) else problem

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.perturbation.curvature_sketch import nystrom_sketch, signs
+from memorymaps.core.perturbation.curvature_sketch import nystrom_sketch, random_signs
 
 FisherRoot = Callable[[Likelihood, Tensor, Tensor], Tensor]
 
@@ -33,7 +33,7 @@ def leading_directions(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
 def monte_carlo(likelihood: Likelihood, f: Tensor, y: Tensor) -> Tensor:
     """A random signed sum of the columns of a root of `Λ`, `[1, n, c]`; unbiased, seeded by the batch content."""
     f = f.double()
-    root: Tensor = likelihood.fisher_root_matvec(f, y, signs(f, seed=1)[..., None])
+    root: Tensor = likelihood.fisher_root_matvec(f, y, random_signs(f, seed=1)[..., None])
     return root.permute(2, 0, 1)
 
 

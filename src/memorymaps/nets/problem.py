@@ -3,69 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from memorymaps.core.arrays import Batch
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.nets.autograd.batch_size import BatchSize, initial_batch_size, linearize, retain_allocator_pages
+from memorymaps.nets.autograd.batch_size import initial_batch_size, linearize, retain_allocator_pages
 from memorymaps.nets.autograd.hooks import ROOT_MODULE, ParameterOwner, record_forward, submodule
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup, find_blocks, is_matrix_layer
+from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, find_blocks, is_matrix_layer
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.autograd.pytree import leaves, length, take_rows
 from memorymaps.nets.autograd.vmap_fallback import select_strategies
 from memorymaps.nets.data.datasets import SEVERAL_INPUTS_HINT
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork
-from memorymaps.posteriors.origin import check_targets
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-@dataclass(frozen=True)
-class LaplaceProblem:
-    """The inputs shared by every step of a Laplace fit."""
-
-    network: Network
-    recipe: Laplace
-    examples: Examples
-    owners: tuple[ParameterOwner, ...]
-    blocks: tuple[ParameterBlock, ...]
-    prior: dict[str, Tensor]
-    batch_size: BatchSize
-    num_outputs: int
-
-    @property
-    def num_parameters(self) -> int:
-        """Number of covered parameters `P`."""
-        return sum(block.size for block in self.blocks)
-
-    @property
-    def covered(self) -> dict[str, nn.Parameter]:
-        """Covered parameters by name."""
-        return {name: value for name, value in self.network.module.named_parameters() if name in self.prior}
-
-    @property
-    def block_groups(self) -> tuple[ParameterGroup, ...]:
-        """One group per block."""
-        return tuple(ParameterGroup((block,)) for block in self.blocks)
-
-    def target(self, batch: Batch) -> Tensor:
-        """Targets of a batch on the network's device; raises `TargetError` for invalid ones."""
-        check_targets(self.network.likelihood, batch, self.num_outputs)
-        return torch.as_tensor(batch.target, device=self.network.device)
-
-    def weights(self, batch: Batch) -> Tensor:
-        """Example weights `[n]` in double precision, ones by default."""
-        given = torch.ones(length(batch.inputs)) if batch.weight is None else torch.as_tensor(batch.weight)
-        return given.double().to(self.network.device)
-
-    def zeros(self, *shape: int) -> Tensor:
-        """Zeros in double precision on the network's device."""
-        return torch.zeros(shape, dtype=torch.float64, device=self.network.device)
 
 
 def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
@@ -96,7 +51,10 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     f, calls = record_forward(network, inputs, owners)
     _check_examples_independent(network, owners, blocks, inputs)
     size = initial_batch_size(calls, _num_cotangents(model.recipe, f.shape[1]), len(f))
-    return LaplaceProblem(network, model.recipe, examples, owners, blocks, prior, size, f.shape[1])
+    return LaplaceProblem(
+        network, model.recipe.options, examples, owners, blocks, prior, size, f.shape[1],
+        model.prior.by_evidence, model.structure.chosen_by_size,
+    )  # fmt: skip
 
 
 def _check_module(module: nn.Module) -> None:

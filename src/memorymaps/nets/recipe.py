@@ -19,11 +19,12 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, 
 from memorymaps.core.likelihoods.heteroscedastic import HeteroscedasticGaussian
 from memorymaps.nets.autograd.network import Forward, Network, call_module
 from memorymaps.nets.autograd.parameter_blocks import is_matrix_layer
+from memorymaps.nets.curvature.structure import CurvatureStructure
+from memorymaps.nets.curvature.structures import DEFAULT_ROWS, as_structure
+from memorymaps.nets.laplace_problem import FitOptions
 from memorymaps.nets.output_fisher import FISHER_ROOTS
 from memorymaps.nets.prior import Prior, as_prior
-from memorymaps.nets.sampled.structure import Sampled
 
-STRUCTURES = ("auto", "hessian", "full", "block", "kfac", "ekfac", "diag", "lowrank", "active_set", "dual", "sampled")
 _LIKELIHOODS: dict[str, type[Likelihood]] = {
     "categorical": Categorical,
     "bernoulli": Bernoulli,
@@ -84,27 +85,30 @@ class Laplace:
     'δ = 1, given'
     """
 
-    structure: str | Sampled = "auto"
+    structure: str | CurvatureStructure = "auto"
     subset: str | Iterable[str] = "all"
     prior: Any = None
     fisher: str = "exact"
-    rows: int = 400
+    rows: int = DEFAULT_ROWS
     probes: int | None = None
     directions: int | None = None
     forward: Forward = call_module
     reduce: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.structure, Sampled) and self.structure not in STRUCTURES:
-            hint = "; subset='last_layer' covers that layer alone" if self.structure == "last_layer" else ""
-            raise ValueError(f"no structure {self.structure!r}: choose one of {', '.join(STRUCTURES)}{hint}")
         if self.fisher not in FISHER_ROOTS:
             raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(FISHER_ROOTS)}")
         if self.rows < 1 or (self.probes or 0) < 0:
             raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
         if self.directions is not None and self.directions < 0:
             raise ValueError(f"directions = {self.directions}: expected 0 (all C × C) or the number of directions")
+        object.__setattr__(self, "structure", as_structure(self.structure, self.rows, self.reduce))
         object.__setattr__(self, "prior", as_prior(self.prior))
+
+    @property
+    def options(self) -> FitOptions:
+        """What the fit needs of the recipe, whatever its structure."""
+        return FitOptions(self.fisher, self.probes, self.directions)
 
     def __call__(self, module: Any, likelihood: Any) -> LaplaceNetwork:
         """Bind the recipe to a module and its likelihood.
@@ -127,6 +131,11 @@ class LaplaceNetwork:
 
     network: Network
     recipe: Laplace
+
+    @property
+    def structure(self) -> CurvatureStructure:
+        """The recipe's structure as an object."""
+        return as_structure(self.recipe.structure)
 
     @property
     def prior(self) -> Prior:

@@ -1,7 +1,7 @@
-"""Which adapters know which library: the one table that a new model kind of this package adds a line to.
+"""The table of adapter modules for each supported library; a new model family adds one line here.
 
-A key is the package, or the module, in which a model's class or one of its ancestors is defined; its modules register
-themselves with `posterior` and `training_data` when they are imported, on first use.
+A key is the package or module that defines a model's class or one of its base classes; the adapter modules register
+their functions with `posterior` and `training_data` when they are imported, on first use.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
 
 
 def adapters_for(module: str) -> list[str]:
-    """Modules to import for a class defined in `module`, those of whole packages first.
+    """Adapter modules to import for a class defined in `module`, in the order of the table.
 
     Examples
     --------

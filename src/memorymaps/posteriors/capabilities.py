@@ -1,7 +1,7 @@
-"""What a posterior offers beside outputs and variances: one record of optional functions.
+"""Optional functions of a posterior besides outputs and variances, as one record.
 
-A posterior lists what it has in its attribute `capabilities`; a wrapper passes the record of the posterior inside on,
-with `on_inputs` where it transforms the inputs. Nothing else in the library asks a posterior for its kind.
+A posterior has its record in the attribute `capabilities`; a wrapper returns the record of the wrapped posterior,
+changed by `on_inputs` if it transforms inputs. The library uses this record only, never `isinstance` of a posterior.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.perturbation.local import Local
-from memorymaps.data.coercion import rows_of
+from memorymaps.core.perturbation.local import FullVariance
+from memorymaps.data.coercion import take_rows
 from memorymaps.posteriors.contract import Marginals, Posterior
 
 Transform = Callable[[Any], Any]
 
 
-class Along(Protocol):
-    """A batch restricted to directions `D [n, c, k]`: outputs `f [n, c]` and `gram = DᵀVD [n, k, k]`."""
+class DirectionalMarginals(Protocol):
+    """Outputs `f [n, c]` of a batch and their covariance along directions `D [n, c, k]`: `gram = DᵀVD [n, k, k]`."""
 
     @property
     def f(self) -> Array:
@@ -34,26 +34,26 @@ class Along(Protocol):
     def gram(self) -> Array:
         """`DᵀVD [n, k, k]`."""
 
-    def respond(self, share: Array) -> Array:
+    def matvec(self, coefficients: Array) -> Array:
         """`V D s [n, c]` for coefficients `s [n, k]` of the directions."""
 
 
-class Directional(Protocol):
-    """`V` restricted to chosen directions, at a cost that does not grow with `c`, for models with many outputs."""
+class DirectionalCovariance(Protocol):
+    """Output covariances along chosen directions, at a cost that does not grow with `c²`, for many outputs."""
 
     @property
     def directions(self) -> int:
-        """Number of leading directions of each `Λ` that the map uses."""
+        """Number of leading directions of each `Λ` that a map uses."""
 
-    def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
-        """Consecutive parts of a batch that fit in memory, each with its rows."""
+    def chunks(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
+        """Consecutive chunks of a batch that fit in memory, each with its rows."""
 
-    def along(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> Along:
-        """A batch restricted to `D = choose(f, rows)`, which depends on the outputs `f` of these rows."""
+    def directional_marginals(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> DirectionalMarginals:
+        """Marginals of a batch along `D = choose(f, rows)`, chosen from the outputs `f` of these rows."""
 
 
 class RemovalInfluence(Protocol):
-    """Changes of parameters and outputs when groups of training rows are removed, on the exact curvature."""
+    """Changes of parameters and outputs when groups of training rows are removed, with the exact curvature matrix."""
 
     def parameter_change(self, groups: Sequence[Array], steps: int = ..., tolerance: float = ...) -> tuple[Any, Array]:
         """Changes `Δθ [g, P]` for groups of training rows, and the relative residuals `[g]` of the linear systems."""
@@ -63,15 +63,15 @@ class RemovalInfluence(Protocol):
 
 
 class Refit(Protocol):
-    """The model fitted again without some training rows, starting from its own parameters."""
+    """Refits without some training rows, started from the fitted parameters."""
 
-    def affordable(self) -> int:
-        """Number of refits that a map may make without being asked; 0: only on request."""
+    def max_automatic_refits(self) -> int:
+        """Number of refits that `memory_map` may run by default; 0: only on request."""
 
     def refit(self, removed: Array, wanted: Array, steps: int = ..., tolerance: float = ...) -> tuple[Array, float]:
-        """Outputs `f [n, c]` of the rows `wanted`, and the fraction by which they still changed in the last half.
+        """Outputs `f [n, c]` of the rows `wanted` after the refit, and their relative change in its second half.
 
-        With nothing removed: the outputs at the optimum, from which the changes are counted.
+        With nothing removed: the outputs at the optimum, to which the others are compared.
         """
 
 
@@ -81,30 +81,30 @@ class Capabilities:
 
     Attributes
     ----------
-    covariance_root : `inputs → Z [n, c, r]` with prediction covariances `V_ij = Z_i Z_jᵀ`; gives removal of groups.
+    covariance_root : `inputs → Z [n, c, r]` with prediction covariances `V_ij = Z_i Z_jᵀ`; for group removal.
         (linear_operator: `root_decomposition`)
-    from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; gives DFBETA.
-    directional : `V` along chosen directions only, for many outputs.
-    removal : removal of groups by iteration on the exact curvature, for models of any size.
+    from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; for DFBETA.
+    directional : covariances along chosen directions only, for many outputs.
+    removal : removal of groups by iterative solves with the exact curvature, for models of any size.
     refit : refitting without some rows.
-    extra_columns : `(batch, at) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
+    extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows).
-    subgradient : `ids → w e [n, c]`, the element of `∂ℓ` that the optimum selects (dual variables), for losses with
-        kinks.
+    subgradient : `ids → w e [n, c]`, the element of `∂ℓ` selected by the optimum (dual variables), for nonsmooth
+        losses.
     """
 
     covariance_root: Callable[[Any], Array] | None = None
     from_whitened: Callable[[Array], Array] | None = None
-    directional: Directional | None = None
+    directional: DirectionalCovariance | None = None
     removal: RemovalInfluence | None = None
     refit: Refit | None = None
-    extra_columns: Callable[[Batch, Local], Mapping[str, Array]] | None = None
+    extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None
 
     def on_inputs(self, transform: Transform) -> Capabilities:
-        """The capabilities of a posterior whose inputs pass through `transform` first (a pipeline's)."""
+        """The capabilities of a wrapper that applies `transform` to inputs first (a pipeline)."""
         return dataclasses.replace(
             self,
             covariance_root=_optional(self.covariance_root, lambda root: lambda x: root(transform(x))),
@@ -114,17 +114,17 @@ class Capabilities:
             ),
             removal=_optional(self.removal, lambda inner: _TransformedRemoval(inner, transform)),
             extra_columns=_optional(
-                self.extra_columns, lambda add: lambda batch, at: add(_transformed(batch, transform), at)
+                self.extra_columns, lambda add: lambda batch, stats: add(_transformed(batch, transform), stats)
             ),
         )
 
 
-NONE = Capabilities()
+NO_CAPABILITIES = Capabilities()
 
 
 def capabilities_of(source: Posterior) -> Capabilities:
-    """The posterior's record; a posterior without the attribute `capabilities` has none."""
-    found: Capabilities = getattr(source, "capabilities", NONE)
+    """The posterior's record; an empty one for posteriors without the attribute `capabilities`."""
+    found: Capabilities = getattr(source, "capabilities", NO_CAPABILITIES)
     return found
 
 
@@ -138,20 +138,20 @@ def _transformed(batch: Batch, transform: Transform) -> Batch:
 
 @dataclass(frozen=True)
 class _TransformedDirections:
-    inner: Directional
+    inner: DirectionalCovariance
     transform: Transform
 
     @property
     def directions(self) -> int:
         return self.inner.directions
 
-    def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
+    def chunks(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
         whole = self.transform(inputs)
-        for rows, _ in self.inner.parts(whole):
-            yield rows, rows_of(inputs, rows)
+        for rows, _ in self.inner.chunks(whole):
+            yield rows, take_rows(inputs, rows)
 
-    def along(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> Along:
-        return self.inner.along(self.transform(inputs), choose)
+    def directional_marginals(self, inputs: Any, choose: Callable[[Array, slice], Array]) -> DirectionalMarginals:
+        return self.inner.directional_marginals(self.transform(inputs), choose)
 
 
 @dataclass(frozen=True)

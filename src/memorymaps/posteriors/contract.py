@@ -1,4 +1,4 @@
-"""The contract: what a posterior must answer."""
+"""The interface between models and maps: the protocol `Posterior` and its records."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from memorymaps.core.likelihoods.base import Likelihood
 class Marginals:
     """Outputs `f [n, c]` and their posterior covariances `V [n, c, c]`.
 
-    `spread [n, c, c]` is uncertainty of `f` beyond `V` that no example can move (a sparse Gaussian process has some):
-    expectations are taken under `V + spread`, deviations follow `V`.
+    `residual_variance [n, c, c]` is variance of `f` that does not depend on the training data (of a sparse Gaussian
+    process: `K_xx − Q_xx`): expectations are taken under `V + residual_variance`, deviations follow `V`.
     """
 
     f: Array
     variance: Array
-    spread: Array | None = None
+    residual_variance: Array | None = None
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a posterior says of itself; it travels into the map's provenance as it is.
+    """Description of a model and its posterior, stored in the map's provenance.
 
-    `estimator` is the estimator of deviations whose sizes can be trusted with this posterior;
-    `effective_parameters` is the posterior's own count, independent of the map (`P − δ tr S⁻¹` where known);
-    `distance` how far the parameters are from the optimum: posterior standard deviations per effective parameter;
-    `polishable` whether `memory_map(…, polish=True)` can bring them there;
-    `nonlinear` whether outputs are not linear in the parameters, so that sizes are those of one Newton step.
+    `estimator` is the default estimator of deviations for this posterior;
+    `effective_parameters` is computed by the posterior, independently of the map (`P − δ tr S⁻¹` where known);
+    `distance` of the parameters from the optimum, in posterior standard deviations per effective parameter;
+    `polishable` whether `memory_map(…, polish=True)` minimises the objective from these parameters;
+    `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step.
     """
 
     model: str
@@ -57,15 +57,15 @@ class Description:
 
 @runtime_checkable
 class Posterior(Protocol):
-    """A Gaussian belief about outputs: all that the map needs of a model."""
+    """A Gaussian posterior over a model's outputs: what a map needs of a model."""
 
     @property
     def likelihood(self) -> Likelihood:
-        """How outputs and targets meet."""
+        """Observation model `p(y ∣ f)`."""
 
     @property
     def description(self) -> Description:
-        """What this posterior is, for provenance."""
+        """Model, prior and approximation, for the map's provenance."""
 
     def marginals(self, inputs: Any) -> Marginals:
-        """`f` and `V` of a batch, in one pass."""
+        """Outputs `f [n, c]` and covariances `V [n, c, c]` of a batch."""

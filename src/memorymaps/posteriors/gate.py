@@ -12,9 +12,9 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import Perturbation
-from memorymaps.data.coercion import rows_of
+from memorymaps.data.coercion import take_rows
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.data.indexed import Numbered
+from memorymaps.data.indexed import InputsWithRows
 from memorymaps.posteriors.contract import Description, Posterior
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.reproduction import AdapterOutputs, check_reproduction
@@ -68,7 +68,9 @@ class Gate:
         """Raise `UnsupportedModelError` if the model's own predictions at some of the examples are others."""
         rows = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _COMPARED)).astype(int))
         batch = examples.take(rows)
-        check_reproduction(self.model, self._seen(batch, rows, Origin(self.posterior, examples).local(batch)))
+        check_reproduction(
+            self.model, self._seen(batch, rows, Origin(self.posterior, examples).batch_statistics(batch))
+        )
 
     def _seen(self, batch: Batch, rows: Array, at: Any) -> AdapterOutputs:
         some = np.unique(np.linspace(0, len(batch) - 1, min(len(batch), _COMPARED)).astype(int))
@@ -82,12 +84,12 @@ class Gate:
 
 
 def _rows_of(inputs: Any, rows: Array) -> Any:
-    if isinstance(inputs, Numbered):
-        return Numbered(rows_of(inputs.inputs, rows), inputs.rows[rows])
-    return rows_of(inputs, rows)
+    if isinstance(inputs, InputsWithRows):
+        return InputsWithRows(take_rows(inputs.inputs, rows), inputs.rows[rows])
+    return take_rows(inputs, rows)
 
 
-def undefined_lights(effect: Perturbation, loo_loss: Array) -> Array:
+def undefined_warnings(effect: Perturbation, loo_loss: Array) -> Array:
     """`Warn.UNDEFINED [n]` where no left-out prediction or loss exists and no other light says why."""
     xp = array_namespace(effect.deviation)
     finite = xp.all(xp.isfinite(effect.deviation), axis=-1) & xp.isfinite(loo_loss)

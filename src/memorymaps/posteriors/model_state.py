@@ -11,10 +11,10 @@ import numpy as np
 
 from memorymaps.data.examples import DataError
 from memorymaps.data.fingerprint import digest_of
-from memorymaps.posteriors.registry import OpenFunction
+from memorymaps.posteriors.registry import LazyDispatch
 
 
-@OpenFunction
+@LazyDispatch
 def parameters_of(model: Any) -> Any:
     """Everything that a fit or the user may set, as nested mappings and lists of arrays, numbers and texts."""
     return {}

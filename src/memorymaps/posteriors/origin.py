@@ -1,4 +1,4 @@
-"""Where a map came from while it is in memory: its posterior and its training examples."""
+"""The posterior and the training examples of a map in memory."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from array_api_compat import array_namespace
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.perturbation.curvature_sketch import error_and_roots, root_scales
-from memorymaps.core.perturbation.local import Local
-from memorymaps.core.perturbation.sketched import Sketched
+from memorymaps.core.perturbation.local import FullVariance
+from memorymaps.core.perturbation.sketched import SketchedVariance
 from memorymaps.data.examples import Examples
 from memorymaps.data.repeated import RepeatedExamples
-from memorymaps.posteriors.capabilities import Directional, capabilities_of
+from memorymaps.posteriors.capabilities import DirectionalCovariance, capabilities_of
 from memorymaps.posteriors.contract import Posterior
 from memorymaps.posteriors.model_state import ModelState
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a map came from, while it is still in memory: the posterior and the examples it was fitted to."""
+    """The posterior of a map and the examples that its model was trained on; not saved with the map."""
 
     posterior: Posterior
     examples: Examples
@@ -34,44 +34,46 @@ class Origin:
         if isinstance(self.examples, RepeatedExamples):
             self.examples.check_unchanged()
 
-    def local(self, batch: Batch) -> Local | Sketched:
-        """A batch seen from the posterior: outputs with their offset, variances, weights; float64."""
-        able = capabilities_of(self.posterior)
-        if able.directional is not None:
-            return self._sketched(able.directional, batch)
-        own = able.training_marginals
+    def batch_statistics(self, batch: Batch) -> FullVariance | SketchedVariance:
+        """Outputs (with offset), variances, targets and weights of a batch, in float64, for the estimators."""
+        capabilities = capabilities_of(self.posterior)
+        if capabilities.directional is not None:
+            return self._sketched(capabilities.directional, batch)
+        own = capabilities.training_marginals
         marginals = self.posterior.marginals(batch.inputs) if own is None else own(batch)
         xp = array_namespace(marginals.f)
         variance = xp.astype(marginals.variance, xp.float64)
-        belief = variance if marginals.spread is None else variance + marginals.spread
-        fitted = None if able.subgradient is None else able.subgradient(batch.ids)
-        f, y, weight = self._seen(marginals.f, batch)
-        return Local(self.posterior.likelihood.averaged_over(belief).cached_at(f), f, y, weight, variance, fitted)
+        total = variance if marginals.residual_variance is None else variance + marginals.residual_variance
+        subgradient = None if capabilities.subgradient is None else capabilities.subgradient(batch.ids)
+        f, y, weight = self._checked_columns(marginals.f, batch)
+        return FullVariance(
+            self.posterior.likelihood.averaged_over(total).cached_at(f), f, y, weight, variance, subgradient
+        )
 
-    def parts(self, batch: Batch) -> Iterator[Batch]:
-        """A batch in the parts that the posterior looks at together."""
+    def chunks(self, batch: Batch) -> Iterator[Batch]:
+        """The batch in the chunks that the posterior processes at once."""
         directional = capabilities_of(self.posterior).directional
         if directional is None:
             yield batch
             return
-        for rows, inputs in directional.parts(batch.inputs):
-            yield batch.cut(rows, inputs)
+        for rows, inputs in directional.chunks(batch.inputs):
+            yield batch.take_slice(rows, inputs)
 
-    def _sketched(self, source: Directional, batch: Batch) -> Sketched:
+    def _sketched(self, source: DirectionalCovariance, batch: Batch) -> SketchedVariance:
         likelihood = self.posterior.likelihood
 
         def choose(f: Array, rows: slice) -> Array:
-            f, y, weight = self._seen(f, batch.cut(rows))
+            f, y, weight = self._checked_columns(f, batch.take_slice(rows))
             return error_and_roots(likelihood.cached_at(f), f, y, weight, source.directions)
 
-        seen = source.along(batch.inputs, choose)
-        f, y, weight = self._seen(seen.f, batch)
+        marginals = source.directional_marginals(batch.inputs, choose)
+        f, y, weight = self._checked_columns(marginals.f, batch)
         likelihood = likelihood.cached_at(f)
-        scale = root_scales(likelihood, f, y, seen.directions)
-        return Sketched(likelihood, f, y, weight, seen.directions, scale, seen.gram, seen.respond)
+        scale = root_scales(likelihood, f, y, marginals.directions)
+        return SketchedVariance(likelihood, f, y, weight, marginals.directions, scale, marginals.gram, marginals.matvec)
 
-    def _seen(self, f: Array, batch: Batch) -> tuple[Array, Array, Array]:
-        """Outputs with their offset, targets that were checked, weights."""
+    def _checked_columns(self, f: Array, batch: Batch) -> tuple[Array, Array, Array]:
+        """Outputs plus offset, checked targets, and weights."""
         xp = array_namespace(f)
         f = xp.astype(f, xp.float64, copy=False)
         n, c = f.shape
@@ -87,10 +89,10 @@ def check_targets(likelihood: Likelihood, batch: Batch, c: int) -> None:
     y = batch.target
     if len(y) and isinstance(y[0], str):
         raise TargetError(
-            f"targets are text, the first is {str(y[0])!r}: expected numbers. The model does not know its classes' "
-            "names: pass their numbers, [names.index(label) for label in y], counted from 0 in the order of its outputs"
+            f"targets are text, the first is {str(y[0])!r}: expected numbers. The model has no class names: pass class "
+            "numbers, [names.index(label) for label in y], counted from 0 in the order of the model's outputs"
         )
     try:
         likelihood.check_target(y, c)
     except TargetError as error:
-        raise error.named(batch.ids) from None
+        raise error.with_id(batch.ids) from None

@@ -1,12 +1,12 @@
-"""The contract: what a posterior must answer, and the two open functions that model kinds plug into.
+"""The dispatch functions `posterior` and `training_data`, with which model families are registered.
 
-A model kind is added from outside, in any package, by registering two functions:
+A model family is added in any package by registering two functions:
 
     @posterior.register(MyModel)
     def _(model, examples): ...      # → Posterior
 
     @training_data.register(MyModel)
-    def _(model, examples): ...      # → the examples as the model's training saw them
+    def _(model, examples): ...      # → the examples as used in training
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from memorymaps.posteriors.adapters import adapters_for
 
 
 class UnsupportedModelError(TypeError):
-    """No adapter knows this kind of model."""
+    """No adapter is registered for the model's class."""
 
 
-class OpenFunction:
-    """A function of a model, open to new model kinds: dispatch on the class of its first argument.
+class LazyDispatch:
+    """A function that dispatches on the class of its first argument and imports adapters on first use.
 
-    Adapters of this package are imported on first use, by the package names in the class's ancestry, so that
-    a subclass of a scikit-learn estimator is found and nobody pays for libraries they do not use.
+    As `functools.singledispatch`; before a call, the adapters listed for the packages of the class and its base
+    classes are imported, so that subclasses are supported and unused libraries are not loaded.
     """
 
     def __init__(self, default: Callable[..., Any]):
@@ -36,51 +36,51 @@ class OpenFunction:
         functools.update_wrapper(self, default)
 
     def __call__(self, model: Any, *args: Any) -> Any:
-        """Answer for this model."""
+        """Call the function registered for the class of `model`."""
         for kind in type(model).__mro__:
             for module in adapters_for(kind.__module__):
                 require(module)
         return self._dispatch(model, *args)
 
     def register(self, kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: this function answers for models of class `kind` and its subclasses."""
+        """Decorator: register a function for models of class `kind` and its subclasses."""
         return self._dispatch.register(kind)
 
-    def kinds(self) -> list[type]:
-        """The model classes with an answer so far."""
+    def registered_classes(self) -> list[type]:
+        """The registered model classes (adapters that are not imported yet are missing)."""
         return [kind for kind in self._dispatch.registry if kind is not object]
 
 
-@OpenFunction
+@LazyDispatch
 def posterior(model: Any, examples: Examples) -> Any:
     """Posterior of a fitted model, given the examples it was trained on (as `training_data` returns them).
 
     Raises
     ------
     UnsupportedModelError
-        No adapter for this kind of model; the message lists those there are.
+        No adapter for this class; the message lists the registered ones.
     """
-    kinds = ", ".join(sorted({kind.__name__ for kind in posterior.kinds()})) or "none loaded"
+    kinds = ", ".join(sorted({kind.__name__ for kind in posterior.registered_classes()})) or "none loaded"
     raise UnsupportedModelError(
         f"no posterior for {type(model).__module__}.{type(model).__qualname__}; supported here: {kinds}. "
         "To add a model kind: @memorymaps.posterior.register(YourModel)"
     )
 
 
-@OpenFunction
+@LazyDispatch
 def examples_for(model: Any, data: Any) -> Any:
-    """Training data that come as one object, as this kind of model reads it: networks also take batches of any kind."""
+    """Training data given as one object, as `Examples`, read as this kind of model requires (networks: any batches)."""
     return as_examples(data)
 
 
-@OpenFunction
+@LazyDispatch
 def as_examples(data: Any) -> Any:
-    """Training data that comes as one object (a loader, a data set) as `Examples`.
+    """Training data given as one object (a loader, a dataset) as `Examples`.
 
     Raises
     ------
     DataError
-        Not a kind of data that holds its own targets.
+        An object without targets.
     """
     if isinstance(data, Examples):
         return data
@@ -90,16 +90,16 @@ def as_examples(data: Any) -> Any:
     )
 
 
-@OpenFunction
+@LazyDispatch
 def training_data(model: Any, examples: Examples | None) -> Any:
-    """The examples as the model's training saw them: encoded targets, class weights, offsets.
+    """The examples as used in the model's training: encoded targets, class weights, offsets.
 
-    A model that carries its own training data (statsmodels results) answers with `examples=None`.
+    For models that contain their training data (statsmodels results) `examples` may be `None`.
 
     Raises
     ------
     ValueError
-        The model does not carry its data and none was given.
+        The model does not contain its training data, and none was given.
     """
     if examples is None:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")

@@ -10,7 +10,7 @@ import numpy as np
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.posteriors.contract import Description
-from memorymaps.posteriors.registry import OpenFunction, UnsupportedModelError
+from memorymaps.posteriors.registry import LazyDispatch, UnsupportedModelError
 
 _RELATIVE = 1e-4  # of the range of the outputs: float32 predictions of large features lose this much
 _ROUNDING = 1e-5  # of their size
@@ -45,7 +45,7 @@ class Comparand:
     adapted: Array
 
 
-@OpenFunction
+@LazyDispatch
 def own_predictions(model: Any, seen: AdapterOutputs) -> Any:
     """Comparands at these examples, for kinds of models that make predictions themselves; none by default."""
     return ()

@@ -1,11 +1,11 @@
-"""Maps recorded during training, and what they say about each example.
+"""Maps recorded during training, and learning events computed from them.
 
-Callbacks for other libraries are in `memorymaps.training.callbacks`: one file a library.
+Callbacks for training frameworks and loggers are in `memorymaps.training.callbacks`, one module per library.
 """
 
 from memorymaps._imports import lazy_names
 
-_HOMES = {
+_MODULES = {
     "Tracker": "memorymaps.training.tracker",
     "Trajectory": "memorymaps.maps.trajectory",
     "events": "memorymaps.analysis.learning_events",
@@ -22,4 +22,4 @@ __all__ = [
     "memorisation_speed",
     "schedule",
 ]
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

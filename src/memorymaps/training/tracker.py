@@ -1,4 +1,4 @@
-"""Memory maps while a model trains: one line in anybody's loop, a folder that survives being killed.
+"""Memory maps recorded while a network is trained: one line in the training loop, one folder per run.
 
 with Tracker(net, optimizer, data, every=100, likelihood="categorical", path="run") as tracker:
     for x, y in loader:
@@ -25,18 +25,20 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing
 from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded, step_folder
+from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded_steps, step_folder
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for
 
-_ASIDE = ".aside"  # ending of a step that is being replaced
+_BACKUP = ".aside"  # suffix of a step's folder while the step is recorded again
 Schedule = Callable[[int], bool]
 Log = Callable[[int, MemoryMap, Mapping[str, float]], None]
 
 
 def schedule(every: int | str | Collection[int] | Schedule | None) -> Schedule:
-    """When to record: a number of steps (an epoch: `len(loader)`), `"log"` (1, 2, 5, 10, 20, 50, …), the steps
-    themselves, a function of the step, or `None` for `tracker.record()` alone.
+    """The function `step → bool` that decides whether a step is recorded.
+
+    `every` is a number of steps (an epoch: `len(loader)`), `"log"` (1, 2, 5, 10, 20, 50, …), a collection of steps, a
+    function of the step, or None: recording only by `tracker.record()`.
 
     Examples
     --------
@@ -58,35 +60,35 @@ def schedule(every: int | str | Collection[int] | Schedule | None) -> Schedule:
 
 
 class Tracker:
-    """Records maps of a network in training.
+    """Records memory maps of a network during training, in a folder.
 
     Parameters
     ----------
-    model, optimizer : what is being trained; the posterior is read from the optimiser's state (`FromOptimizer`), or
-        made by `posterior`, a recipe such as `Laplace(...)`.
-    data, target : the training data, as for `memory_map`; ids join it with the loader, whatever that shuffles.
+    model, optimizer : the network and its optimiser; the posterior is read from the optimiser's state
+        (`FromOptimizer`), or computed by `posterior`, a recipe such as `Laplace(...)`.
+    data, target : the training data, as for `memory_map`; examples are identified by id, so the loader may shuffle.
     every : see `schedule`.
     likelihood : as for `memory_map`.
-    path : folder of the run. A step appears there whole or not at all.
-    test : `(X, y)` or a data set whose loss is recorded beside the leave-one-out loss.
-    subset : how many examples (drawn once, seed 0), or which rows, to map; default: all. The posterior is that of
-        all the data.
-    start : the step that training stands at; on a resumed run that of the checkpoint: steps recorded after it are
-        dropped and recorded again.
+    path : folder of the run. Each step is written atomically.
+    test : `(X, y)` or a data set whose mean loss is recorded in addition to the leave-one-out loss.
+    subset : number of examples to map (drawn once, seed 0), or their rows; default: all. The posterior is always that
+        of all the data.
+    start : current training step; for a resumed run that of the checkpoint: records of later steps are deleted.
     prior : precision added to the optimiser's own, as for `FromOptimizer`.
-    directions : how many leading directions of each `Λ` (default 1) the leverage is asked along, with one signed random
-        direction for the rest (deviations and all that follows from them stay exact); `0`: along every output, which
-        maps of optimisers that average over `q` always are.
-    log : called with step, map and scalars after each record: a logger of `memorymaps.callbacks`, or any function.
+    directions : number of leading eigenvectors of each `Λ` (default 1) used for the leverage, with one random signed
+        direction for the remainder (deviations, and all columns computed from them, are exact); `0`: all outputs, as
+        always for optimisers whose curvature is an average over `q`.
+    log : called with step, map and scalars after each record: a logger of `memorymaps.training.callbacks`, or any
+        function.
 
     Raises
     ------
     ValueError
-        The folder holds a run already and no `start` was given, or a run of other data.
+        The folder contains a run already and no `start` was given, or a run of other data.
     InUseError
-        Another Tracker, of this process or another, writes to the folder.
+        Another tracker, of this process or another one, writes to the folder.
     RunFolderError
-        The folder holds something named like a step that is none.
+        The folder contains something that is named like a step and is not one.
     DataError
         The data set has changed between two records.
     """
@@ -97,24 +99,24 @@ class Tracker:
         prior: float = 0.0, directions: int | None = None, log: Log | None = None,
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
-        self._due, self._model = schedule(every), model
-        self._examples = _examples(model, data, target)
+        self._is_due, self._model = schedule(every), model
+        self._examples = _as_examples(model, data, target)
         self._likelihood = likelihood
         if posterior is not None and (prior or directions is not None):
             raise ValueError(
-                "prior= and directions= are of the optimiser's posterior, and posterior= was given: say them there, as "
-                "in FromOptimizer(optimizer, n, prior=…, directions=…)"
+                "prior= and directions= belong to the optimiser's posterior, but posterior= was given: pass them to the"
+                " recipe, for instance FromOptimizer(optimizer, n, prior=…, directions=…)"
             )
-        along = 1 if directions is None else directions
-        self._posterior = posterior or _from_optimizer(optimizer, len(self._examples), prior, along)
-        self._rows, self._log = _rows(subset, len(self._examples)), log
-        self._test = None if test is None else _examples(model, *(test if isinstance(test, tuple) else (test, None)))
-        self._began, self._spent = time.perf_counter(), 0.0
+        directions = 1 if directions is None else directions
+        self._posterior = posterior or _optimizer_posterior(optimizer, len(self._examples), prior, directions)
+        self._mapped_rows, self._log = _subset_rows(subset, len(self._examples)), log
+        self._test = None if test is None else _as_examples(model, *(test if isinstance(test, tuple) else (test, None)))
+        self._start_time, self._recording_seconds = time.perf_counter(), 0.0
         self.run.mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(self.run, self.run / ".lock")
         self._lock.acquire()
         try:
-            self._fingerprint = _open(self.run, start)
+            self._fingerprint = _open_run(self.run, start)
         except BaseException:
             self._lock.release()
             raise
@@ -127,41 +129,41 @@ class Tracker:
         self.close()
 
     def close(self) -> None:
-        """Let another Tracker write to the folder; every record is complete on disk already."""
+        """Release the folder for other trackers; all records are on disk already."""
         self._lock.release()
 
     def step(self) -> MemoryMap | None:
-        """Count one optimiser step; record if one is due. Returns the map that was recorded."""
+        """Count one optimiser step and record a map if the schedule says so; returns that map, else None."""
         self.steps += 1
-        return self.record() if self._due(self.steps) else None
+        return self.record() if self._is_due(self.steps) else None
 
     def record(self) -> MemoryMap:
-        """Record a map now.
+        """Record and return a map at the current step.
 
         Raises
         ------
         InUseError
-            This Tracker was closed, and another one writes to the folder.
+            This tracker was closed, and another one writes to the folder.
         """
         self._lock.acquire()
         start = time.perf_counter()
         m = memory_map(
-            self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior, rows=self._rows,
+            self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior, rows=self._mapped_rows,
             progress=False,
         )  # fmt: skip
         self._check_same(m)
         scalars = self._scalars(m) | {"seconds": time.perf_counter() - start}
-        _write(self.run, self.steps, m, scalars)
+        _write_step(self.run, self.steps, m, scalars)
         if self._log is not None:
             self._log(self.steps, m, scalars)
-        self._spent += time.perf_counter() - start
+        self._recording_seconds += time.perf_counter() - start
         return m
 
     def _check_same(self, m: MemoryMap) -> None:
         if self._fingerprint not in (None, m.provenance.fingerprint):
             raise DataError(
-                "ids, targets or weights differ from those of this run's earlier records: a trajectory is of one data "
-                "set. Give the new data a path of its own"
+                "ids, targets or weights differ from those of this run's earlier records: expected one data set per "
+                "trajectory. Use another path= for the new data"
             )
         self._fingerprint = m.provenance.fingerprint
 
@@ -177,94 +179,96 @@ class Tracker:
     def _test_loss(self, m: MemoryMap) -> float:
         if self._test is None or m.origin is None:
             return float("nan")
-        return sum(float(np.sum(_losses(m.origin, batch))) for batch in self._test) / len(self._test)
+        return sum(float(np.sum(_test_losses(m.origin, batch))) for batch in self._test) / len(self._test)
 
     @property
     def overhead(self) -> float:
-        """Seconds spent recording for each second of everything else, since this tracker was made."""
-        return self._spent / max(1e-9, time.perf_counter() - self._began - self._spent)
+        """Ratio of the time spent recording to all other time since this tracker was created."""
+        return self._recording_seconds / max(1e-9, time.perf_counter() - self._start_time - self._recording_seconds)
 
     def trajectory(self) -> Trajectory:
-        """What has been recorded so far."""
+        """The trajectory of all steps recorded so far."""
         return Trajectory.load(self.run)
 
 
-def _losses(origin: Origin, batch: Batch) -> Array:
-    """Losses of unseen examples, averaged over the posterior where those of training are."""
+def _test_losses(origin: Origin, batch: Batch) -> Array:
+    """Losses of test examples `[n]`, in nats; averaged over the posterior if the training loss is."""
     source: Any = origin.posterior
     if isinstance(source.likelihood, ExpectedLikelihood):
-        at = origin.local(batch)
-        return at.likelihood.nll(at.f, at.y)
+        statistics = origin.batch_statistics(batch)
+        return statistics.likelihood.nll(statistics.f, statistics.y)
     return source.likelihood.nll(source.outputs(batch.inputs), batch.target)
 
 
-def _examples(model: Any, data: Any, target: Any) -> Examples:
+def _as_examples(model: Any, data: Any, target: Any) -> Examples:
     if target is not None:
         return ArrayExamples.of(data, target)
     found: Examples = examples_for(model, data)
     return found
 
 
-def _from_optimizer(optimizer: Any, n: int, prior: float, directions: int) -> Any:
+def _optimizer_posterior(optimizer: Any, n: int, prior: float, directions: int) -> Any:
     from memorymaps.nets.optimizers.from_optimizer import FromOptimizer
 
     return FromOptimizer(optimizer, n, prior=prior, directions=directions)
 
 
-def _rows(subset: int | Array | None, n: int) -> Array | None:
-    """Which examples to map: the posterior is that of all of them."""
+def _subset_rows(subset: int | Array | None, n: int) -> Array | None:
+    """Rows to map; None: all."""
     if isinstance(subset, int):
         return np.random.default_rng(0).permutation(n)[:subset]
     return subset
 
 
-def _open(run: Path, start: int) -> str | None:
-    """Tidy up after a run that was killed; the fingerprint of its data, if it has recorded any."""
-    _tidy(run)
-    found = recorded(run)
+def _open_run(run: Path, start: int) -> str | None:
+    """Prepare a folder for recording from step `start` on; returns the data's fingerprint, if there are records."""
+    _clean_up_run(run)
+    found = recorded_steps(run)
     if found and start == 0:
-        raise ValueError(f"{run} holds a run up to step {max(found)}: go on with start=…, or choose another path")
+        raise ValueError(
+            f"{run} contains a run up to step {max(found)}: continue it with start=…, or choose another path"
+        )
     for step, folder in found.items():
         if step > start:
-            _drop(folder)
-    kept = [step for step in found if step <= start]
-    return Trajectory(run).at(kept[-1]).provenance.fingerprint if kept else None
+            _delete_step(folder)
+    earlier = [step for step in found if step <= start]
+    return Trajectory(run).at(earlier[-1]).provenance.fingerprint if earlier else None
 
 
-def _tidy(run: Path) -> None:
-    """Delete what a killed run left half done; a step that it was about to replace gets its name back."""
+def _clean_up_run(run: Path) -> None:
+    """Delete incomplete folders of a killed run; a step that it was replacing is restored."""
     for unfinished in run.glob(".step=*"):
-        final = run / unfinished.name[1:].removesuffix(_ASIDE)
-        if unfinished.name.endswith(_ASIDE) and not final.exists():
+        final = run / unfinished.name[1:].removesuffix(_BACKUP)
+        if unfinished.name.endswith(_BACKUP) and not final.exists():
             unfinished.rename(final)
         else:
             discard(unfinished)
 
 
-def _drop(folder: Path) -> None:
-    """Delete a step: first its name, so that no half-deleted one is ever read."""
+def _delete_step(folder: Path) -> None:
+    """Delete a step: its folder is renamed first, so that no partly deleted step can be read."""
     partial = partial_path(folder)
     folder.rename(partial)
     discard(partial)
 
 
-def _write(run: Path, step: int, m: MemoryMap, scalars: dict[str, float]) -> None:
-    """All of a step, then its name: a folder without a leading dot is whole.
+def _write_step(run: Path, step: int, m: MemoryMap, scalars: dict[str, float]) -> None:
+    """Write a step into a folder with a leading dot, then rename it: folders without a dot are complete.
 
-    A step that is recorded again is put aside until the new one has its name (`_tidy` puts it back after a kill).
+    A step that is recorded again is kept as a backup until the rename (`_clean_up_run` restores it after a kill).
     """
-    final, aside = step_folder(run, step), run / f".{step_folder(run, step).name}{_ASIDE}"
+    final, backup = step_folder(run, step), run / f".{step_folder(run, step).name}{_BACKUP}"
     partial = partial_path(final)
     try:
         m.save(partial / MAP)
         with replacing(partial / SCALARS) as file:
             file.write_text(json.dumps(scalars), encoding="utf-8")
         if final.exists():
-            final.rename(aside)
+            final.rename(backup)
         partial.rename(final)
     except BaseException:
         discard(partial)
-        _tidy(run)
+        _clean_up_run(run)
         raise
     flush_folder(run)
-    discard(aside)
+    discard(backup)

@@ -1,8 +1,8 @@
-"""Pictures of maps: Matplotlib displays and the interactive explorer."""
+"""Figures of maps: Matplotlib displays and the interactive explorer."""
 
 from memorymaps._imports import lazy_names
 
-_HOMES = {
+_MODULES = {
     "Display": "memorymaps.viz.displays.base",
     "EvolutionDisplay": "memorymaps.viz.displays.evolution",
     "ExplorerOptions": "memorymaps.viz.explorer.options",
@@ -39,4 +39,4 @@ __all__ = [
     "TrajectoryDisplay",
     "explore",
 ]
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -2,7 +2,7 @@
 
 from memorymaps._imports import lazy_names
 
-_HOMES = {
+_MODULES = {
     "Bernoulli": "memorymaps.core.likelihoods.exponential_family",
     "BinaryLink": "memorymaps.core.likelihoods.links",
     "Categorical": "memorymaps.core.likelihoods.categorical",
@@ -67,4 +67,4 @@ __all__ = [
     "TargetError",
     "Tweedie",
 ]
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

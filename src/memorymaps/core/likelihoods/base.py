@@ -1,7 +1,6 @@
-"""Likelihoods: what an output `f` says about a target `y`.
+"""The interface of likelihoods (observation models) `p(y ∣ f)`.
 
-Every likelihood answers the same questions about one example (sum-loss convention, sign
-`e = prediction − truth`), with `f [n, c]`, `y [n]` or `[n, c]`:
+For outputs `f [n, c]` and targets `y [n]` or `[n, c]` (losses are summed, `e = prediction − truth`):
 
     nll        −log p(y ∣ f)                       [n]
     mean       μ = σ(f)                            [n, c]
@@ -9,7 +8,7 @@ Every likelihood answers the same questions about one example (sum-loss conventi
     curvature  Λ ≈ ∇²_f nll, PSD                   [n, c, c]
 
 `curvature` is the Fisher information `E_y[∇²_f nll]` of the outputs where it has a closed form; for canonical links
-(and every Gaussian) it is the Hessian itself and does not depend on `y`. NumPy arrays and torch tensors work alike.
+(and every Gaussian) it is the Hessian itself and does not depend on `y`. For NumPy arrays and torch tensors.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from memorymaps.core.arrays import Array
 
 
 class TargetError(ValueError):
-    """A target outside the likelihood's support; `row` is the first one's place among those that were checked."""
+    """A target outside the likelihood's support; `row` is the position of the first one among the checked targets."""
 
     def __init__(self, message: str, row: int | None = None):
         super().__init__(message)
         self.row = row
 
-    def named(self, ids: Array) -> TargetError:
-        """The same complaint about an example by its id, whatever part of the data was checked."""
+    def with_id(self, ids: Array) -> TargetError:
+        """The same error with the example's id in place of its row, which refers to the checked batch."""
         if self.row is None:
             return self
         return TargetError(
@@ -39,7 +38,7 @@ class TargetError(ValueError):
 
 
 class Likelihood(ABC):
-    """What the map needs to know about the loss of one example."""
+    """Observation model `p(y ∣ f)`: loss, mean, and derivatives of the loss in `f`, for every example of a batch."""
 
     @abstractmethod
     def nll(self, f: Array, y: Array) -> Array:
@@ -51,11 +50,11 @@ class Likelihood(ABC):
 
     @abstractmethod
     def mean_jacobian(self, f: Array) -> Array:
-        """`dσ/df`: `[n, c, c]`."""
+        """Jacobian `dσ/df` of the mean: `[n, c, c]`. For a GLM: the inverse link's derivative on the diagonal."""
 
     @abstractmethod
     def error(self, f: Array, y: Array) -> Array:
-        """`e = ∇_f ℓ`: `[n, c]`; positive where the prediction is too high."""
+        """`e = ∇_f ℓ`: `[n, c]`; positive where the prediction is too high. Minus the score of statistics."""
 
     @abstractmethod
     def curvature(self, f: Array, y: Array) -> Array:
@@ -63,7 +62,7 @@ class Likelihood(ABC):
 
     @abstractmethod
     def encode(self, y: Array, c: int) -> Array:
-        """Targets in the space of the mean, `[n, c]`."""
+        """Targets in the space of the mean (one-hot for classes): `[n, c]`."""
 
     @abstractmethod
     def check_target(self, y: Array, c: int) -> None:
@@ -74,18 +73,18 @@ class Likelihood(ABC):
         return self.mean(f) - self.encode(y, f.shape[-1])
 
     def predict_target(self, mean: Array) -> Array:
-        """Predicted targets: the mean itself `[n, c]` where targets are numbers, class numbers `[n]` otherwise."""
+        """Predicted targets: the mean `[n, c]` for numeric targets, class numbers `[n]` for classes."""
         return mean
 
     def cached_at(self, f: Array) -> Likelihood:
-        """This likelihood, for many questions about the same outputs; itself, unless it has something to remember."""
+        """Likelihood with quantities at `f` precomputed, for repeated calls with the same `f`; by default itself."""
         return self
 
     def averaged_over(self, variance: Array) -> Likelihood:
-        """This likelihood as a belief `N(f, V)` sees it, `V [n, c, c]`; itself, unless it averages over `q`."""
+        """Likelihood whose methods are expectations under `N(f, V)`, `V [n, c, c]`; by default itself."""
         return self
 
-    # --- Λ without forming it, for likelihoods with structure and many outputs ---------------------------------
+    # --- products with Λ and its roots; overridden where Λ need not be formed ---------------------------------------
 
     def fisher_diagonal(self, f: Array, y: Array) -> Array:
         """The diagonal of `Λ`: `[n, c]`."""
@@ -100,31 +99,31 @@ class Likelihood(ABC):
         xp = array_namespace(f)
         values, vectors = xp.linalg.eigh(self.curvature(f, y))
         scaled = xp.sqrt(xp.clip(values, min=0))[..., None] * xp.matmul(xp.matrix_transpose(vectors), v)
-        return xp.matmul(vectors, scaled)  # the symmetric root: each of its columns belongs to an output
+        return xp.matmul(vectors, scaled)  # the symmetric root: column k belongs to output k
 
     def fisher_root(self, f: Array, y: Array) -> Array:
-        """A root `L [n, c, r]` of `Λ = L Lᵀ` with as few columns as are known to do."""
+        """A root `L [n, c, r]` of `Λ = L Lᵀ`; likelihoods override it with fewer columns where possible."""
         xp, (n, c) = array_namespace(f), f.shape
         return self.fisher_root_matvec(f, y, xp.broadcast_to(xp.eye(c, dtype=f.dtype, device=device(f)), (n, c, c)))
 
     def score_preimage(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
-        """With `x [n, c]` and `κ ≥ 0 [n]` such that `Λx = κe`: products `xᵀv [n, k]` with any `v [n, k, c]`, and `κ`.
+        """Function `v ↦ xᵀv [n, k]` for `v [n, k, c]`, and `κ ≥ 0 [n]`, where `x [n, c]` solves `Λx = κe`.
 
-        Zeros where no such `x` is known.
+        Zeros where no solution is known.
         """
         xp = array_namespace(f)
         return lambda v: xp.zeros_like(v[..., 0]), xp.zeros_like(f[:, 0])
 
     def fisher_root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
-        """Inner products `[n, m, m]` of the columns of `L` that belong to some outputs `[n, m]`."""
+        """Inner products `[n, m, m]` of the columns of `L` for the outputs at positions `outputs [n, m]`."""
         xp = array_namespace(f)
-        places = xp.arange(f.shape[-1], device=device(f))
-        columns = self.fisher_root_matvec(f, y, xp.astype(places[:, None] == outputs[:, None], f.dtype))
+        positions = xp.arange(f.shape[-1], device=device(f))
+        columns = self.fisher_root_matvec(f, y, xp.astype(positions[:, None] == outputs[:, None], f.dtype))
         return xp.matmul(xp.matrix_transpose(columns), columns)
 
 
-def refuse(bad: Array, y: Array, expected: str) -> None:
-    """Raise `TargetError` for the targets `y` where `bad [n]`, naming the first and what was expected."""
+def raise_for_targets(bad: Array, y: Array, expected: str) -> None:
+    """Raise `TargetError` if any of `bad [n]`; the message has the first such target of `y` and what was expected."""
     xp = array_namespace(y)
     if xp.any(bad):
         row = int(xp.nonzero(bad)[0][0])
@@ -133,6 +132,6 @@ def refuse(bad: Array, y: Array, expected: str) -> None:
 
 
 def as_numbers(y: Array) -> Array:
-    """Truth values as 0 and 1, in which one can compute; everything else as it is."""
+    """Booleans as integers 0 and 1; other dtypes unchanged."""
     xp = array_namespace(y)
     return xp.astype(y, xp.int64) if xp.isdtype(y.dtype, "bool") else y

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace, device
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, raise_for_targets
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.core.special_functions import logsumexp
 
@@ -31,14 +31,14 @@ class Categorical(Likelihood):
         return logsumexp(f) - xp.take_along_axis(f, chosen, axis=-1)[:, 0]
 
     def cached_at(self, f: Array) -> Likelihood:
-        """With the class probabilities of `f` remembered; subclasses, whose mean may be another, as they are."""
-        return _CategoricalAt(f, self.mean(f)) if type(self) is Categorical else self
+        """With the class probabilities at `f` cached; subclasses, whose mean may differ, return themselves."""
+        return _CachedCategorical(f, self.mean(f)) if type(self) is Categorical else self
 
     def mean(self, f: Array) -> Array:
         """Class probabilities."""
         xp = array_namespace(f)
-        grown = xp.exp(f - xp.max(f, axis=-1, keepdims=True))
-        return grown / xp.sum(grown, axis=-1, keepdims=True)
+        unnormalised = xp.exp(f - xp.max(f, axis=-1, keepdims=True))
+        return unnormalised / xp.sum(unnormalised, axis=-1, keepdims=True)
 
     def predict_target(self, mean: Array) -> Array:
         """The most probable class."""
@@ -65,32 +65,32 @@ class Categorical(Likelihood):
     def fisher_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`p ∘ v − p(pᵀv)`."""
         p = self.mean(f)
-        return _spread_less_mean(p, p, v)
+        return _centred_product(p, p, v)
 
     def fisher_root_matvec(self, f: Array, y: Array, v: Array) -> Array:
         """`L = diag(√p) − p√pᵀ`: column `k` is `√p_k (1_k − p)`."""
         p = self.mean(f)
         half = array_namespace(f).sqrt(p)
-        return _spread_less_mean(half, p, v)
+        return _centred_product(half, p, v)
 
     def fisher_root(self, f: Array, y: Array) -> Array:
-        """Cholesky's: `c − 1` columns, `L_kk = √(p_k q_k/q_{k−1})` and `L_jk = −(p_j/q_k) L_kk`, `q_k = Σ_{j>k} p_j`.
+        """Cholesky factor `[n, c, c − 1]`: `L_kk = √(p_k q_k/q_{k−1})`, `L_jk = −(p_j/q_k) L_kk`, `q_k = Σ_{j>k} p_j`.
 
-        Source: Tanabe & Sagae 1992. Sums of positive numbers only: no digits are lost.
+        Source: Tanabe & Sagae 1992. Only positive numbers are summed: no cancellation.
         """
         xp, p = array_namespace(f), self.mean(f)
         if p.shape[1] < 2:
             return super().fisher_root(f, y)
-        before = xp.flip(xp.cumulative_sum(xp.flip(p, axis=1), axis=1), axis=1)
-        after = before[:, 1:]
-        known = after > 0
-        diagonal = xp.sqrt(p[:, :-1] * after / xp.where(known, before[:, :-1], xp.ones_like(after)))
-        below = xp.tril(-p[:, :, None] / xp.where(known, after, xp.ones_like(after))[:, None, :], k=-1)
+        tails = xp.flip(xp.cumulative_sum(xp.flip(p, axis=1), axis=1), axis=1)
+        q = tails[:, 1:]
+        positive = q > 0
+        diagonal = xp.sqrt(p[:, :-1] * q / xp.where(positive, tails[:, :-1], xp.ones_like(q)))
+        below = xp.tril(-p[:, :, None] / xp.where(positive, q, xp.ones_like(q))[:, None, :], k=-1)
         unit = xp.eye(p.shape[1], p.shape[1] - 1, dtype=p.dtype, device=device(p))
         return (below + unit) * diagonal[:, None, :]
 
     def score_preimage(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
-        """`Λ(−1_y) = p_y e`."""
+        """`x = −1_y`, `κ = p_y`: `Λ(−1_y) = p_y e`."""
         xp = array_namespace(f)
         rows, chosen = xp.arange(len(f), device=device(f)), xp.astype(y, xp.int64)
         return lambda v: -v[rows, :, chosen], self.mean(f)[rows, chosen]
@@ -99,10 +99,10 @@ class Categorical(Likelihood):
         """`√p_a √p_b (1_ab − p_a − p_b + pᵀp)`."""
         xp = array_namespace(f)
         p = self.mean(f)
-        some = xp.take_along_axis(p, outputs, axis=-1)
-        inner = xp.sum(p * p, axis=-1)[:, None, None] - some[..., :, None] - some[..., None, :]
-        half = xp.sqrt(some)
-        return diagonal_matrix(some) + half[..., :, None] * half[..., None, :] * inner
+        selected = xp.take_along_axis(p, outputs, axis=-1)
+        inner = xp.sum(p * p, axis=-1)[:, None, None] - selected[..., :, None] - selected[..., None, :]
+        half = xp.sqrt(selected)
+        return diagonal_matrix(selected) + half[..., :, None] * half[..., None, :] * inner
 
     def encode(self, y: Array, c: int) -> Array:
         """One-hot rows."""
@@ -115,19 +115,21 @@ class Categorical(Likelihood):
         if y.ndim != 1:
             raise TargetError(f"class numbers of shape {tuple(y.shape)}: expected (n,)")
         y = as_numbers(y)
-        refuse(~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1} (classes are counted from 0)")
+        raise_for_targets(
+            ~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1} (classes are counted from 0)"
+        )
 
 
-def _spread_less_mean(a: Array, p: Array, v: Array) -> Array:
-    """`a ∘ v − p(aᵀv)` for directions `v [n, c, k]`, each of which had better lie together in memory."""
+def _centred_product(a: Array, p: Array, v: Array) -> Array:
+    """`a ∘ v − p(aᵀv)` for directions `v [n, c, k]`; fastest if `vᵀ` is contiguous."""
     xp = array_namespace(p)
-    spread = a[:, None] * xp.matrix_transpose(v)
-    return xp.matrix_transpose(spread - p[:, None] * xp.sum(spread, axis=-1, keepdims=True))
+    scaled = a[:, None] * xp.matrix_transpose(v)
+    return xp.matrix_transpose(scaled - p[:, None] * xp.sum(scaled, axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True)
-class _CategoricalAt(Categorical):
-    """Knows the class probabilities of one array of outputs; for all others it asks anew."""
+class _CachedCategorical(Categorical):
+    """Categorical likelihood with the class probabilities `p` at the outputs `f` cached."""
 
     f: Array
     p: Array

@@ -1,7 +1,7 @@
 """Likelihoods averaged over the uncertainty of `f`: `E_q[·]` under `q(f) = N(f, V)`.
 
-Closed forms where they exist, Gauss–Hermite quadrature for outputs that do not interact, and a fixed
-quasi-random rule for softmax, whose expectation has no lower-dimensional form.
+Closed forms where they exist, Gauss–Hermite quadrature for losses that are sums over outputs, and a fixed
+quasi-Monte Carlo rule for the softmax, whose expectation does not reduce to one dimension.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from memorymaps.core.likelihoods.exponential_family import (
 from memorymaps.core.likelihoods.links import Identity, Log, Probit
 from memorymaps.core.special_functions import logsumexp
 
-_ORDER = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63
-_POINTS = 1024  # quasi-random points for softmax
-_NUMBERS = 100_000  # of them held at once: they stay in the caches
+_HERMITE_NODES = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63
+_SOBOL_POINTS = 1024  # quasi-random points for softmax
+_CHUNK_NUMBERS = 100_000  # numbers per chunk of points: fits in the processor caches
 
 
 @functools.cache
-def _hermite() -> tuple[Array, Array]:
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_ORDER)
+def _hermite_rule() -> tuple[Array, Array]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_HERMITE_NODES)
     return nodes[:, None], weights / weights.sum()
 
 
 @functools.cache
-def _quasi_normal(c: int) -> tuple[Array, Array]:
+def _sobol_rule(c: int) -> tuple[Array, Array]:
     from scipy.stats import norm, qmc
 
-    half = norm.ppf(qmc.Sobol(c, scramble=True, rng=0).random(_POINTS // 2))
-    return np.concatenate([half, -half]), np.full(_POINTS, 1 / _POINTS)
+    half = norm.ppf(qmc.Sobol(c, scramble=True, rng=0).random(_SOBOL_POINTS // 2))
+    return np.concatenate([half, -half]), np.full(_SOBOL_POINTS, 1 / _SOBOL_POINTS)
 
 
 def _root(variance: Array) -> Array:
@@ -55,13 +55,13 @@ def _root(variance: Array) -> Array:
 def expectation(g: Callable[[Array], Array], f: Array, variance: Array, rule: tuple[Array, Array]) -> Array:
     """`Σ_k w_k g(f + B z_k)` with `B Bᵀ = V`: the mean of `g` over `N(f, V)`, `f [n, c]`, `V [n, c, c]`."""
     total = 0.0
-    for z, w in _points(f, variance, rule):
+    for z, w in _quadrature_points(f, variance, rule):
         total = total + w * g(z)
     return total
 
 
-def _points(f: Array, variance: Array, rule: tuple[Array, Array]) -> Iterator[tuple[Array, float]]:
-    """The places `f + B z_k [n, c]` and their weights."""
+def _quadrature_points(f: Array, variance: Array, rule: tuple[Array, Array]) -> Iterator[tuple[Array, float]]:
+    """Quadrature points `f + B z_k [n, c]` and their weights."""
     xp = array_namespace(f)
     root = _root(variance)
     for z, w in zip(*rule, strict=True):
@@ -74,30 +74,30 @@ def _diagonal(variance: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class _SameTargets(Likelihood):
-    """A likelihood that reads targets and decides as another one does."""
+class _DelegatedTargets(Likelihood):
+    """Base class that delegates the treatment of targets and predictions to another likelihood."""
 
     likelihood: Likelihood
 
     def predict_target(self, mean: Array) -> Array:
-        """As the likelihood itself."""
+        """As the underlying likelihood."""
         return self.likelihood.predict_target(mean)
 
     def encode(self, y: Array, c: int) -> Array:
-        """As the likelihood itself."""
+        """As the underlying likelihood."""
         return self.likelihood.encode(y, c)
 
     def check_target(self, y: Array, c: int) -> None:
-        """As the likelihood itself."""
+        """As the underlying likelihood."""
         self.likelihood.check_target(y, c)
 
 
 @dataclass(frozen=True)
-class GaussianExpectation(_SameTargets):
-    """A likelihood whose answers are expectations under `N(f, V)`: same contract, `f` now being the mean.
+class GaussianExpectation(_DelegatedTargets):
+    """Likelihood whose methods are expectations under `q = N(f, V)`; `f` is the mean of `q`.
 
-    `E_q[ℓ]`, `E_q[σ(f)]`, `E_q[∇ℓ]`, `E_q[Λ]` (Bonnet's and Price's theorems make the last two the first and
-    second derivatives that variational learning uses). Source: [MPE] App. H, [BLR].
+    `E_q[ℓ]`, `E_q[σ(f)]`, `E_q[∇ℓ]`, `E_q[Λ]`; by Bonnet's and Price's theorems the last two are the derivatives of
+    `E_q[ℓ]` used in variational inference. GPyTorch: `expected_log_prob`. Source: [MPE] App. H, [BLR].
 
     Examples
     --------
@@ -111,25 +111,24 @@ class GaussianExpectation(_SameTargets):
     variance: Array
 
     def _average(self, g: Callable[[Array], Array], f: Array) -> Array:
-        return expectation(g, f, *self._rule(f))
+        return expectation(g, f, *self._quadrature_rule(f))
 
-    def _rule(self, f: Array) -> tuple[Array, tuple[Array, Array]]:
-        """The variance that counts, and a rule for it."""
+    def _quadrature_rule(self, f: Array) -> tuple[Array, tuple[Array, Array]]:
+        """The variance to integrate over (diagonal if the loss is a sum over outputs), and a quadrature rule."""
         if isinstance(self.likelihood, ExponentialFamily) or f.shape[-1] == 1:
-            # outputs do not interact: only the marginal variances count
             xp = array_namespace(f)
-            spread = _diagonal(self.variance)[..., None] * xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
-            nodes, weights = _hermite()
-            return spread, (np.repeat(nodes, f.shape[-1], axis=1), weights)
-        return self.variance, _quasi_normal(f.shape[-1])
+            marginal = _diagonal(self.variance)[..., None] * xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
+            nodes, weights = _hermite_rule()
+            return marginal, (np.repeat(nodes, f.shape[-1], axis=1), weights)
+        return self.variance, _sobol_rule(f.shape[-1])
 
     def predictive_loss(self, f: Array, y: Array) -> Array:
-        """`−log E_q[p(y ∣ f)]`: `[n]`, in nats, the log score of the posterior predictive."""
+        """`−log E_q[p(y ∣ f)]`: `[n]`, in nats, the negative log score of the posterior predictive."""
         xp, c = array_namespace(f), f.shape[-1]
         if c == 1 and isinstance(self.likelihood, Gaussian) and isinstance(self.likelihood.link, Identity):
             total = self.likelihood.dispersion + _diagonal(self.variance)[:, 0]
             return 0.5 * (self.likelihood.residual(f, y)[:, 0] ** 2 / total + xp.log(2 * np.pi * total))
-        points = _points(f, *(self._rule(f) if c == 1 else (self.variance, _quasi_normal(c))))
+        points = _quadrature_points(f, *(self._quadrature_rule(f) if c == 1 else (self.variance, _sobol_rule(c))))
         return -logsumexp(xp.stack([np.log(w) - self.likelihood.nll(z, y) for z, w in points], axis=-1))
 
     def nll(self, f: Array, y: Array) -> Array:
@@ -138,7 +137,7 @@ class GaussianExpectation(_SameTargets):
 
     def mean(self, f: Array) -> Array:
         """`E_q[σ(f)]`."""
-        closed = _CLOSED_MEANS.get(_kind(self.likelihood))
+        closed = _CLOSED_MEANS.get(_family_and_link(self.likelihood))
         return closed(f, _diagonal(self.variance)) if closed else self._average(self.likelihood.mean, f)
 
     def mean_jacobian(self, f: Array) -> Array:
@@ -155,31 +154,31 @@ class GaussianExpectation(_SameTargets):
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Of softmax under `N(f, V)`: `E log Σ exp f [n]`, `E p [n, c]`, `E ppᵀ [n, c, c]`."""
+class SoftmaxMoments:
+    """Moments of the softmax `p` under `N(f, V)`: `E log Σ exp f [n]`, `E p [n, c]`, `E ppᵀ [n, c, c]`."""
 
     total: Array
     p: Array
     pp: Array
 
 
-def softmax_moments(f: Array, variance: Array) -> Moments:
-    """All that a softmax is asked for in expectation, from one pass over the quasi-random points."""
+def softmax_moments(f: Array, variance: Array) -> SoftmaxMoments:
+    """`SoftmaxMoments` for `f [n, c]` and `V [n, c, c]`, from one pass over the quasi-random points."""
     xp = array_namespace(f)
-    z, _ = _quasi_normal(f.shape[-1])
+    z, _ = _sobol_rule(f.shape[-1])
     steps, root = xp.asarray(z, dtype=f.dtype, device=device(f)), xp.matrix_transpose(_root(variance))
-    size = max(1, _NUMBERS // z.size)
+    size = max(1, _CHUNK_NUMBERS // z.size)
     parts = [slice(k, k + size) for k in range(0, max(1, f.shape[0]), size)]
-    pieces = [_moments(f[part], xp.matmul(steps, root[part])) for part in parts]
-    return Moments(*(xp.concat(list(each)) for each in zip(*pieces, strict=True)))
+    pieces = [_chunk_moments(f[part], xp.matmul(steps, root[part])) for part in parts]
+    return SoftmaxMoments(*(xp.concat(list(each)) for each in zip(*pieces, strict=True)))
 
 
-def _moments(f: Array, steps: Array) -> tuple[Array, Array, Array]:
-    """At `f [m, c]` plus `steps [m, s, c]`, all points of equal weight."""
+def _chunk_moments(f: Array, steps: Array) -> tuple[Array, Array, Array]:
+    """The moments over the points `f [m, c] + steps [m, s, c]`, of equal weight."""
     xp = array_namespace(f)
-    places = f[:, None] + steps
-    top = xp.max(places, axis=-1, keepdims=True)
-    p = xp.exp(places - top)
+    points = f[:, None] + steps
+    top = xp.max(points, axis=-1, keepdims=True)
+    p = xp.exp(points - top)
     sums = xp.sum(p, axis=-1, keepdims=True)
     p = p / sums
     total = xp.mean((top + xp.log(sums))[..., 0], axis=-1)
@@ -188,16 +187,16 @@ def _moments(f: Array, steps: Array) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class SoftmaxExpectation(GaussianExpectation):
-    """`GaussianExpectation(Categorical(), V)` with its moments at `f` cached."""
+    """`GaussianExpectation(Categorical(), V)`, from moments that `cached_at(f)` computes once."""
 
-    known: tuple[Array, Moments] | None = None
+    cached: tuple[Array, SoftmaxMoments] | None = None
 
     def cached_at(self, f: Array) -> SoftmaxExpectation:
-        """With the moments at `f` computed."""
-        return replace(self, known=(f, softmax_moments(f, self.variance)))
+        """With the moments at `f` cached."""
+        return replace(self, cached=(f, softmax_moments(f, self.variance)))
 
-    def _moments(self, f: Array) -> Moments:
-        return self.known[1] if self.known and self.known[0] is f else softmax_moments(f, self.variance)
+    def _moments(self, f: Array) -> SoftmaxMoments:
+        return self.cached[1] if self.cached and self.cached[0] is f else softmax_moments(f, self.variance)
 
     def nll(self, f: Array, y: Array) -> Array:
         """`E_q[log Σ exp f] − f_y`."""
@@ -222,49 +221,47 @@ class SoftmaxExpectation(GaussianExpectation):
 
 
 @dataclass(frozen=True)
-class ExpectedLikelihood(_SameTargets):
-    """A likelihood met in expectation: `E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[Λ]` under each example's own `N(f, V)`.
+class ExpectedLikelihood(_DelegatedTargets):
+    """Likelihood used in expectation, `E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[Λ]` under `N(f, V)` of each example.
 
-    What variational posteriors (SVGP, VON, IVON) minimise [MPE App. H]. Without a variance it answers as the
-    likelihood at the mean; the map asks it `under(V)`.
+    The loss of variational posteriors (SVGP, VON, IVON) [MPE App. H]. Its own methods are those of `likelihood` at the
+    mean `f`; maps call `averaged_over(V)` first.
 
     Examples
     --------
     >>> import numpy as np
     >>> from memorymaps.core.likelihoods.exponential_family import Poisson
-    >>> Expected(Poisson()).under(np.full((1, 1, 1), 0.5)).mean(np.zeros((1, 1)))  # exp(V/2)
+    >>> ExpectedLikelihood(Poisson()).averaged_over(np.full((1, 1, 1), 0.5)).mean(np.zeros((1, 1)))  # exp(V/2)
     array([[1.284]])
     """
 
     def averaged_over(self, variance: Array) -> Likelihood:
         """`GaussianExpectation(likelihood, V)`."""
-        kind = (
-            SoftmaxExpectation if type(self.likelihood) is Categorical else GaussianExpectation
-        )  # subclasses have other means
-        return kind(self.likelihood, variance)
+        is_softmax = type(self.likelihood) is Categorical  # subclasses have other means
+        return (SoftmaxExpectation if is_softmax else GaussianExpectation)(self.likelihood, variance)
 
     def nll(self, f: Array, y: Array) -> Array:
-        """At the mean."""
+        """As `likelihood`, at the mean `f`."""
         return self.likelihood.nll(f, y)
 
     def mean(self, f: Array) -> Array:
-        """At the mean."""
+        """As `likelihood`, at the mean `f`."""
         return self.likelihood.mean(f)
 
     def mean_jacobian(self, f: Array) -> Array:
-        """At the mean."""
+        """As `likelihood`, at the mean `f`."""
         return self.likelihood.mean_jacobian(f)
 
     def error(self, f: Array, y: Array) -> Array:
-        """At the mean."""
+        """As `likelihood`, at the mean `f`."""
         return self.likelihood.error(f, y)
 
     def curvature(self, f: Array, y: Array) -> Array:
-        """At the mean."""
+        """As `likelihood`, at the mean `f`."""
         return self.likelihood.curvature(f, y)
 
 
-def _kind(likelihood: Likelihood) -> tuple[type, type]:
+def _family_and_link(likelihood: Likelihood) -> tuple[type, type]:
     return type(likelihood), type(getattr(likelihood, "link", None))
 
 

@@ -11,41 +11,41 @@ from typing import ClassVar
 from array_api_compat import array_namespace, device
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, as_numbers, raise_for_targets
 from memorymaps.core.likelihoods.links import BinaryLink, Identity, Link, Log, Logit
 from memorymaps.core.special_functions import gammaln, xlogy
 
 
 class ExponentialFamily(Likelihood):
-    """A generalised linear model's likelihood: a unit variance `v(μ)`, a dispersion `φ` and a link.
+    """Likelihood of a generalised linear model: unit variance `v(μ)`, dispersion `φ` and a link.
 
-    Outputs are independent of each other, so `c > 1` means several targets at once:
+    Outputs are independent given `f`; `c > 1` means several targets:
     `e = (μ − y) σ'(f) / (φ v(μ))` and `Λ = diag(σ'(f)² / (φ v(μ)))`.
     """
 
     support: ClassVar[str] = "finite numbers"
-    canonical: ClassVar[tuple[type[Link], ...]] = ()  # links for which σ'(f) = v(μ)
+    canonical_links: ClassVar[tuple[type[Link], ...]] = ()  # links for which σ'(f) = v(μ)
     dispersion: float | tuple[float, ...]
     link: Link
 
     @abstractmethod
     def unit_variance(self, mu: Array) -> Array:
-        """`v(μ)`, so that `Var y = φ v(μ)`."""
+        """Unit variance function `v(μ)`, with `Var y = φ v(μ)`."""
 
     @abstractmethod
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         """Loss of every output, `[n, c]`."""
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         xp = array_namespace(y)
         return ~xp.isfinite(y)
 
-    def _phi(self, f: Array) -> Array:
+    def _dispersion(self, f: Array) -> Array:
         return array_namespace(f).asarray(self.dispersion, dtype=f.dtype, device=device(f))
 
-    def _gain(self, f: Array) -> Array:
-        """`σ'(f) / v(μ)`, exactly one for the canonical link."""
-        if isinstance(self.link, self.canonical):
+    def _derivative_over_variance(self, f: Array) -> Array:
+        """`σ'(f) / v(μ)`; one for the canonical link."""
+        if isinstance(self.link, self.canonical_links):
             return array_namespace(f).ones_like(f)
         return self.link.derivative(f) / self.unit_variance(self.mean(f))
 
@@ -62,7 +62,7 @@ class ExponentialFamily(Likelihood):
         """Raise `TargetError` where a target lies outside the support."""
         y = self.encode(y, c)
         xp = array_namespace(y)
-        refuse(xp.any(self._unsupported(y), axis=1), y, f"{self.support} for {type(self).__name__}")
+        raise_for_targets(xp.any(self._outside_support(y), axis=1), y, f"{self.support} for {type(self).__name__}")
 
     def mean(self, f: Array) -> Array:
         """`μ = σ(f)`."""
@@ -75,44 +75,44 @@ class ExponentialFamily(Likelihood):
     def nll(self, f: Array, y: Array) -> Array:
         """Loss summed over outputs, `[n]`."""
         xp = array_namespace(f)
-        return xp.sum(self._nll(f, self.encode(y, f.shape[-1]), self._phi(f)), axis=-1)
+        return xp.sum(self._nll(f, self.encode(y, f.shape[-1]), self._dispersion(f)), axis=-1)
 
     def error(self, f: Array, y: Array) -> Array:
         """`(μ − y) σ'(f) / (φ v(μ))`."""
-        return self.residual(f, y) * self._gain(f) / self._phi(f)
+        return self.residual(f, y) * self._derivative_over_variance(f) / self._dispersion(f)
 
     def fisher_diagonal(self, f: Array, y: Array) -> Array:
         """The diagonal of `Λ`, `σ'(f)² / (φ v(μ))`: `[n, c]`."""
-        return self.link.derivative(f) * self._gain(f) / self._phi(f)
+        return self.link.derivative(f) * self._derivative_over_variance(f) / self._dispersion(f)
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`diag(σ'(f)² / (φ v(μ)))`."""
         return diagonal_matrix(self.fisher_diagonal(f, y))
 
     def fisher_matvec(self, f: Array, y: Array, v: Array) -> Array:
-        """`Λ v`, row by row."""
+        """`Λ v`; `Λ` is diagonal."""
         return self.fisher_diagonal(f, y)[..., None] * v
 
     def fisher_root_matvec(self, f: Array, y: Array, v: Array) -> Array:
-        """`√Λ v`, row by row."""
+        """`√Λ v`; `Λ` is diagonal."""
         return array_namespace(f).sqrt(self.fisher_diagonal(f, y))[..., None] * v
 
     def score_preimage(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
-        """`e/Λ` where there is curvature at every output that has an error, `κ = 1`."""
+        """`x = e/Λ`, `κ = 1`, where every output with an error has curvature; zeros elsewhere."""
         xp = array_namespace(f)
-        bend, error = self.fisher_diagonal(f, y), self.error(f, y)
-        known = xp.all((bend > 0) | (error == 0), axis=-1)
-        x = xp.where(bend > 0, error / xp.where(bend > 0, bend, xp.ones_like(bend)), xp.zeros_like(bend))
-        kappa = xp.astype(known, f.dtype)
+        fisher, error = self.fisher_diagonal(f, y), self.error(f, y)
+        solvable = xp.all((fisher > 0) | (error == 0), axis=-1)
+        x = xp.where(fisher > 0, error / xp.where(fisher > 0, fisher, xp.ones_like(fisher)), xp.zeros_like(fisher))
+        kappa = xp.astype(solvable, f.dtype)
         return lambda v: xp.matmul(v, (kappa[:, None] * x)[..., None])[..., 0], kappa
 
     def fisher_root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
-        """A part of `Λ` itself."""
+        """The entries of `Λ` at these outputs."""
         return diagonal_matrix(array_namespace(f).take_along_axis(self.fisher_diagonal(f, y), outputs, axis=-1))
 
 
 def diagonal_matrix(d: Array) -> Array:
-    """Put the last axis on a diagonal: `[n, c]` → `[n, c, c]`."""
+    """Diagonal matrices `[n, c, c]` from `d [n, c]`."""
     xp = array_namespace(d)
     return d[..., :, None] * xp.eye(d.shape[-1], dtype=d.dtype, device=device(d))
 
@@ -130,7 +130,7 @@ class Gaussian(ExponentialFamily):
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Identity()
-    canonical = (Identity,)
+    canonical_links = (Identity,)
 
     def unit_variance(self, mu: Array) -> Array:
         """One."""
@@ -144,8 +144,7 @@ class Gaussian(ExponentialFamily):
 class Bernoulli(ExponentialFamily):
     """`y ∈ [0, 1]` with mean `μ`: 0/1 labels, or proportions whose number of trials is the weight.
 
-    Several outputs are independent labels. The binomial coefficient, which no map depends on, is left out
-    of the loss.
+    Several outputs are independent labels. The loss is without the binomial coefficient, which affects no map.
 
     Examples
     --------
@@ -156,18 +155,18 @@ class Bernoulli(ExponentialFamily):
 
     dispersion: float | tuple[float, ...] = 1.0
     link: BinaryLink = Logit()
-    canonical = (Logit,)
+    canonical_links = (Logit,)
     support = "values in [0, 1]"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~((y >= 0) & (y <= 1))
 
     def unit_variance(self, mu: Array) -> Array:
         """`μ(1 − μ)`."""
         return mu * (1 - mu)
 
-    def _gain(self, f: Array) -> Array:
-        if isinstance(self.link, self.canonical):
+    def _derivative_over_variance(self, f: Array) -> Array:
+        if isinstance(self.link, self.canonical_links):
             return array_namespace(f).ones_like(f)
         return self.link.derivative(f) / (self.link.mean(f) * self.link.complement(f))
 
@@ -186,10 +185,10 @@ class Poisson(ExponentialFamily):
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Log()
-    canonical = (Log,)
+    canonical_links = (Log,)
     support = "values ≥ 0"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~(array_namespace(y).isfinite(y) & (y >= 0))
 
     def unit_variance(self, mu: Array) -> Array:
@@ -209,7 +208,7 @@ class Gamma(ExponentialFamily):
     link: Link = Log()
     support = "values > 0"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~(array_namespace(y).isfinite(y) & (y > 0))
 
     def unit_variance(self, mu: Array) -> Array:
@@ -230,7 +229,7 @@ class InverseGaussian(ExponentialFamily):
     link: Link = Log()
     support = "values > 0"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~(array_namespace(y).isfinite(y) & (y > 0))
 
     def unit_variance(self, mu: Array) -> Array:
@@ -251,7 +250,7 @@ class NegativeBinomial(ExponentialFamily):
     link: Link = Log()
     support = "values ≥ 0"
 
-    def _unsupported(self, y: Array) -> Array:
+    def _outside_support(self, y: Array) -> Array:
         return ~(array_namespace(y).isfinite(y) & (y >= 0))
 
     def unit_variance(self, mu: Array) -> Array:
@@ -262,8 +261,8 @@ class NegativeBinomial(ExponentialFamily):
         xp, a = array_namespace(f), self.alpha
         am = a * self.mean(f)
         r = xp.ones_like(am) / a
-        counting = gammaln(y + 1) + gammaln(r) - gammaln(y + r)
-        return (counting + (y + r) * xp.log1p(am) - xlogy(y, am)) / phi
+        constant = gammaln(y + 1) + gammaln(r) - gammaln(y + r)
+        return (constant + (y + r) * xp.log1p(am) - xlogy(y, am)) / phi
 
 
 @dataclass(frozen=True)
@@ -286,9 +285,9 @@ class Tweedie(ExponentialFamily):
                 "Gamma, InverseGaussian"
             )
 
-    def _unsupported(self, y: Array) -> Array:
-        low = y > 0 if self.power > 2 else y >= 0
-        return ~(array_namespace(y).isfinite(y) & low)
+    def _outside_support(self, y: Array) -> Array:
+        in_range = y > 0 if self.power > 2 else y >= 0
+        return ~(array_namespace(y).isfinite(y) & in_range)
 
     def unit_variance(self, mu: Array) -> Array:
         """`μ^power`."""

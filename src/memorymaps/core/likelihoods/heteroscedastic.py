@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, raise_for_targets
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 
 
@@ -16,8 +16,8 @@ from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 class HeteroscedasticGaussian(Likelihood):
     """`y ~ N(m, exp s)` with outputs `f = (m, s)`: mean and log variance, learned together.
 
-    For one learned noise level let the network give the same `s` for every example.
-    `Λ = diag(e⁻ˢ, ½)`; the mean, and with it error and sensitivity, is that of `m` alone.
+    For homoscedastic noise, use a network whose `s` is the same for every example. `Λ = diag(e⁻ˢ, ½)`; the mean, and
+    with it error and sensitivity, concerns `m` only.
 
     Examples
     --------
@@ -59,4 +59,4 @@ class HeteroscedasticGaussian(Likelihood):
         """Raise `TargetError` unless there are two outputs and one finite number an example."""
         if c != 2 or self.encode(y, c).shape[1] != 1:
             raise TargetError(f"{c} outputs, targets {tuple(y.shape)}: expected the outputs (m, log σ²), targets (n,)")
-        refuse(~array_namespace(y).isfinite(self.encode(y, c)[:, 0]), y, "finite numbers")
+        raise_for_targets(~array_namespace(y).isfinite(self.encode(y, c)[:, 0]), y, "finite numbers")

@@ -1,15 +1,15 @@
-"""The named losses with kinks: support vector machines, robust and quantile regression. Mathematics: `margins`."""
+"""Losses with kinks of support vector machines, robust and quantile regression, as sums of ramps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from memorymaps.core.likelihoods.piecewise_linear import Deviation, Margin, Ramp
+from memorymaps.core.likelihoods.piecewise_linear import MarginLoss, Ramp, ResidualLoss
 
 
 @dataclass(frozen=True)
-class Hinge(Margin):
+class Hinge(MarginLoss):
     """`cost · max(0, 1 − u)`: smoothed, `e = −(2y − 1)Φ((1 − u)/√v)`, `Λ = φ(·)/√v` times cost [MPE App. G].
 
     Examples
@@ -23,49 +23,49 @@ class Hinge(Margin):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One."""
+        """One ramp."""
         return (Ramp(1.0, -1, -1.0),)
 
 
 @dataclass(frozen=True)
-class SquaredHinge(Margin):
+class SquaredHinge(MarginLoss):
     """`cost · max(0, 1 − u)²`."""
 
     cost: float = 1.0
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One."""
+        """One ramp."""
         return (Ramp(1.0, -1, -1.0, 2),)
 
 
 @dataclass(frozen=True)
-class ModifiedHuber(Margin):
-    """`cost · max(0, 1 − u)²`, a line of slope −4 below `u = −1`."""
+class ModifiedHuber(MarginLoss):
+    """`cost · max(0, 1 − u)²`, linear with slope −4 below `u = −1`. scikit-learn: `modified_huber`."""
 
     cost: float = 1.0
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """The squared hinge, less what grows beyond the line."""
+        """The squared hinge minus a second one that makes it linear below `u = −1`."""
         return (Ramp(1.0, -1, -1.0, 2), Ramp(-1.0, -1, 1.0, 2))
 
 
 @dataclass(frozen=True)
-class Perceptron(Margin):
+class Perceptron(MarginLoss):
     """`cost · max(0, −u)`."""
 
     cost: float = 1.0
-    enough: ClassVar[float] = 0.0
+    required_margin: ClassVar[float] = 0.0
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One."""
+        """One ramp."""
         return (Ramp(1.0, -1, 0.0),)
 
 
 @dataclass(frozen=True)
-class EpsilonInsensitive(Deviation):
+class EpsilonInsensitive(ResidualLoss):
     """`cost · max(0, |u| − ε)`."""
 
     epsilon: float = 0.1
@@ -73,12 +73,12 @@ class EpsilonInsensitive(Deviation):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One on either side."""
+        """One ramp on each side."""
         return (Ramp(1.0, 1, self.epsilon), Ramp(1.0, -1, self.epsilon))
 
 
 @dataclass(frozen=True)
-class SquaredEpsilonInsensitive(Deviation):
+class SquaredEpsilonInsensitive(ResidualLoss):
     """`cost · max(0, |u| − ε)²`."""
 
     epsilon: float = 0.1
@@ -86,13 +86,13 @@ class SquaredEpsilonInsensitive(Deviation):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One on either side."""
+        """One ramp on each side."""
         return (Ramp(1.0, 1, self.epsilon, 2), Ramp(1.0, -1, self.epsilon, 2))
 
 
 @dataclass(frozen=True)
-class Huber(Deviation):
-    """`cost · (½u²` up to `|u| = threshold`, a line beyond`)`.
+class Huber(ResidualLoss):
+    """`cost · ½u²` up to `|u| = threshold`, linear beyond.
 
     Examples
     --------
@@ -108,18 +108,18 @@ class Huber(Deviation):
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """What a parabola has more than the lines."""
+        """The excess of the parabola over the linear parts."""
         return (Ramp(-0.5, 1, self.threshold, 2), Ramp(-0.5, -1, self.threshold, 2))
 
 
 @dataclass(frozen=True)
-class Pinball(Deviation):
-    """`cost · (quantile · max(0, −u) + (1 − quantile) · max(0, u))`: its minimum is the quantile."""
+class Pinball(ResidualLoss):
+    """`cost · (quantile · max(0, −u) + (1 − quantile) · max(0, u))`: minimised by the quantile."""
 
     quantile: float = 0.5
     cost: float = 1.0
 
     @property
     def ramps(self) -> tuple[Ramp, ...]:
-        """One on either side."""
+        """One ramp on each side."""
         return (Ramp(1 - self.quantile, 1, 0.0), Ramp(self.quantile, -1, 0.0))

@@ -1,4 +1,4 @@
-"""Link functions: how an output `f` becomes a mean `μ = σ(f)`."""
+"""Inverse link functions `μ = σ(f)` and their derivatives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memorymaps.core.special_functions import log_ndtr, ndtr, normal_density, so
 
 
 class Link(ABC):
-    """A smooth map from outputs to means, element by element."""
+    """An elementwise inverse link `σ` from outputs to means (statsmodels: `link.inverse`)."""
 
     @abstractmethod
     def mean(self, f: Array) -> Array:
@@ -24,7 +24,7 @@ class Link(ABC):
 
 
 class BinaryLink(Link):
-    """A link onto (0, 1) that keeps its accuracy where `μ` rounds to 0 or 1."""
+    """A link onto (0, 1), accurate also where `μ` rounds to 0 or 1."""
 
     @abstractmethod
     def complement(self, f: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Likelihoods in their mean parameter where `likelihoods` has none: probabilities, a simplex, correlated Gaussians."""
+"""Likelihoods whose output is the mean parameter: probabilities, the simplex, multivariate Gaussians."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memorymaps.core.likelihoods.links import BinaryLink
 
 @dataclass(frozen=True)
 class SimplexCategorical(Categorical):
-    """One of `c` classes with probabilities `f [n, c]` themselves: `ℓ = −log f_y`, `Λ = diag(1/f)`."""
+    """One of `c` classes; the outputs `f [n, c]` are the probabilities: `ℓ = −log f_y`, `Λ = diag(1/f)`."""
 
     def nll(self, f: Array, y: Array) -> Array:
         """`−log f_y`."""
@@ -36,7 +36,7 @@ class SimplexCategorical(Categorical):
         """`diag(1/f)`."""
         return np.eye(f.shape[1]) / f[:, :, None]
 
-    # Categorical's closed forms are those of logits
+    # Categorical's closed forms hold for logits only
     fisher_diagonal, fisher_matvec, fisher_root_matvec, fisher_root = (
         Likelihood.fisher_diagonal,
         Likelihood.fisher_matvec,
@@ -88,7 +88,7 @@ class MultivariateGaussian(Likelihood):
 
 @dataclass(frozen=True)
 class Probability(BinaryLink):
-    """The output is the probability itself, `μ = f`."""
+    """Identity link for probabilities, `μ = f`."""
 
     def mean(self, f: Array) -> Array:
         """`f`."""

@@ -11,7 +11,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.links import BinaryLink, Logit
 
-_TINY = 1e-300
+_MIN_PROBABILITY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,20 @@ class Ordinal(Likelihood):
 
     link: BinaryLink = Logit()
 
-    def _edges(self, f: Array) -> Array:
+    def _padded_outputs(self, f: Array) -> Array:
         ends = np.full((len(f), 1), np.inf)
         return np.concatenate([-ends, f, ends], axis=1)
 
     def mean(self, f: Array) -> Array:
-        """`p_j = F(f_j) − F(f_{j−1})`, from the tail it lies in: `[n, c + 1]`."""
-        edges = self._edges(f)
-        low, high = edges[:, :-1], edges[:, 1:]
-        turned = low > 0
-        low, high = np.where(turned, -high, low), np.where(turned, -low, high)
-        return np.maximum(self.link.mean(high) - self.link.mean(low), _TINY)
+        """`p_j = F(f_j) − F(f_{j−1})`, computed in the lower tail by symmetry of `F`: `[n, c + 1]`."""
+        padded = self._padded_outputs(f)
+        low, high = padded[:, :-1], padded[:, 1:]
+        reflect = low > 0
+        low, high = np.where(reflect, -high, low), np.where(reflect, -low, high)
+        return np.maximum(self.link.mean(high) - self.link.mean(low), _MIN_PROBABILITY)
 
     def mean_jacobian(self, f: Array) -> Array:
-        """`dp/df`: `F'(f_k)` from class `k + 1` to class `k`: `[n, c + 1, c]`."""
+        """`dp/df`: `F'(f_k)` in row `k`, `−F'(f_k)` in row `k + 1` of column `k`: `[n, c + 1, c]`."""
         density = self.link.derivative(f)
         out, k = np.zeros((len(f), f.shape[1] + 1, f.shape[1])), np.arange(f.shape[1])
         out[:, k, k], out[:, k + 1, k] = density, -density
@@ -59,8 +59,8 @@ class Ordinal(Likelihood):
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`Σ_j (dp_j/df)(dp_j/df)ᵀ/p_j`, the Fisher information."""
-        slope = self.mean_jacobian(f)
-        return np.asarray(slope.mT @ (slope / self.mean(f)[..., None]))
+        jacobian = self.mean_jacobian(f)
+        return np.asarray(jacobian.mT @ (jacobian / self.mean(f)[..., None]))
 
     def predict_target(self, mean: Array) -> Array:
         """The most probable class."""

@@ -1,4 +1,4 @@
-"""Several classes by several binary models: a code says which class is which side of which output."""
+"""Multiclass likelihoods from several binary models: one-vs-rest and one-vs-one output codes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.likelihoods.base import Likelihood, TargetError, refuse
+from memorymaps.core.likelihoods.base import Likelihood, TargetError, raise_for_targets
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 
 
 @dataclass(frozen=True)
-class Coded(Likelihood):
-    """Class numbers `y [n]` met output by output by one `binary` likelihood with targets 0 and 1.
+class OutputCode(Likelihood):
+    """Likelihood of class numbers `y [n]`: a sum over outputs of one `binary` likelihood with targets 0 and 1.
 
-    `code [classes, c]` says which; NaN: examples of this class take no part in that output (`e = Λ = ℓ = 0`).
+    `code [classes, c]` has the binary target of each class for each output; NaN excludes the class from that output
+    (`e = Λ = ℓ = 0`). scikit-learn: `OutputCodeClassifier.code_book_`.
     """
 
     binary: Likelihood
@@ -32,57 +33,58 @@ class Coded(Likelihood):
         """`[classes, c]` of 0, 1 and NaN."""
 
     def encode(self, y: Array, c: int) -> Array:
-        """The code's rows, NaN as it is: `[n, c]`."""
+        """Rows of the code, with NaN for excluded outputs: `[n, c]`."""
         return self.code[np.asarray(y).astype(np.intp)]
 
-    def _met(self, f: Array, y: Array) -> tuple[Array, Array]:
+    def _binary_targets(self, f: Array, y: Array) -> tuple[Array, Array]:
+        """Targets 0 and 1, and the mask of outputs that the example is used for: `[n, c]` each."""
         target = self.encode(y, f.shape[1])
-        taking_part = np.isfinite(target)
-        return np.where(taking_part, target, 0.0), taking_part
+        used = np.isfinite(target)
+        return np.where(used, target, 0.0), used
 
     def nll(self, f: Array, y: Array) -> Array:
-        """Summed over the outputs that the example takes part in."""
-        target, part = self._met(f, y)
+        """Sum over the outputs that the example is used for: `[n]`."""
+        target, used = self._binary_targets(f, y)
         columns = [self.binary.nll(f[:, [k]], target[:, k]) for k in range(f.shape[1])]
-        return np.asarray(np.sum(np.stack(columns, axis=1) * part, axis=1))
+        return np.asarray(np.sum(np.stack(columns, axis=1) * used, axis=1))
 
     def mean(self, f: Array) -> Array:
         """The binary models' means."""
         return self.binary.mean(f)
 
     def mean_jacobian(self, f: Array) -> Array:
-        """The binary models' slopes."""
+        """The binary models' derivatives of the mean."""
         return self.binary.mean_jacobian(f)
 
     def residual(self, f: Array, y: Array) -> Array:
-        """Zero where the example takes no part."""
-        target, part = self._met(f, y)
-        return self.binary.residual(f, target) * part
+        """Zero for outputs that exclude the example."""
+        target, used = self._binary_targets(f, y)
+        return self.binary.residual(f, target) * used
 
     def error(self, f: Array, y: Array) -> Array:
-        """Zero where the example takes no part."""
-        target, part = self._met(f, y)
-        return self.binary.error(f, target) * part
+        """Zero for outputs that exclude the example."""
+        target, used = self._binary_targets(f, y)
+        return self.binary.error(f, target) * used
 
     def curvature(self, f: Array, y: Array) -> Array:
-        """Zero where the example takes no part."""
-        target, part = self._met(f, y)
-        return self.binary.curvature(f, target) * diagonal_matrix(part.astype(float))
+        """Zero for outputs that exclude the example."""
+        target, used = self._binary_targets(f, y)
+        return self.binary.curvature(f, target) * diagonal_matrix(used.astype(float))
 
     def averaged_over(self, variance: Array) -> Likelihood:
-        """The binary likelihood under each output's variance."""
+        """The code with `binary.averaged_over(V)`."""
         return type(self)(self.binary.averaged_over(variance), self.classes)
 
     def check_target(self, y: Array, c: int) -> None:
         """Raise `TargetError` unless every target is a class number."""
         if c != self.code.shape[1]:
             raise TargetError(f"{c} outputs: expected {self.code.shape[1]} for {self.classes} classes")
-        refuse(~((y >= 0) & (y < self.classes) & (y == y // 1)), y, f"class numbers 0 … {self.classes - 1}")
+        raise_for_targets(~((y >= 0) & (y < self.classes) & (y == y // 1)), y, f"class numbers 0 … {self.classes - 1}")
 
 
 @dataclass(frozen=True)
-class OneVsRest(Coded):
-    """Output `k` tells class `k` from all others; the largest mean wins."""
+class OneVsRest(OutputCode):
+    """Output `k` separates class `k` from all others; the prediction is the class with the largest mean."""
 
     @property
     def code(self) -> Array:
@@ -95,12 +97,12 @@ class OneVsRest(Coded):
 
 
 @dataclass(frozen=True)
-class OneVsOne(Coded):
-    """One output for each pair `i < j` of classes, positive for `i`; other classes take no part in it."""
+class OneVsOne(OutputCode):
+    """One output for each pair `i < j` of classes, positive for `i`; examples of other classes are excluded."""
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """The outputs' pairs of classes."""
+        """Pairs of classes, one per output."""
         return list(itertools.combinations(range(self.classes), 2))
 
     @property
@@ -111,19 +113,19 @@ class OneVsOne(Coded):
             code[i, k], code[j, k] = 1.0, 0.0
         return code
 
-    def note(self, classes: Sequence[Any], machines: str) -> str:
-        """What the outputs are, for users: `classes` by name, and what the model fits for each pair."""
+    def describe_outputs(self, classes: Sequence[Any], machines: str) -> str:
+        """A note for users: the pair of `classes` of each output; `machines` names the model's binary parts."""
         names = ", ".join(f"{classes[i]}|{classes[j]}" for i, j in self.pairs)
         return (
             f"Several classes are separated pair by pair: the outputs are {len(self.pairs)} {machines}, positive for "
-            f"the first class ({names}); an example takes part in those of its own class."
+            f"the first class ({names}); an example is used for the pairs that contain its class."
         )
 
     def predict_target(self, mean: Array) -> Array:
-        """The class with most votes of the pairs; the first one of several."""
-        votes, even = np.zeros((len(mean), self.classes)), self.binary.mean(np.zeros((1, 1)))[0, 0]
+        """The class with most votes of the pairs; the first of them if tied."""
+        votes, threshold = np.zeros((len(mean), self.classes)), self.binary.mean(np.zeros((1, 1)))[0, 0]
         for k, (i, j) in enumerate(self.pairs):
-            positive = mean[:, k] > even
+            positive = mean[:, k] > threshold
             votes[:, i] += positive
             votes[:, j] += ~positive
         return np.asarray(np.argmax(votes, axis=1))

@@ -1,4 +1,4 @@
-"""The likelihood of forests that vote: outputs are class probabilities themselves."""
+"""The likelihood of classification forests, whose outputs are class probabilities (mean leaf frequencies)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 
-_FLOOR = 1e-12  # vote share at which the loss of a class that no tree voted for is taken
+_MIN_VOTE_SHARE = 1e-12  # vote share at which the loss of a class that no tree voted for is taken
 
 
 @dataclass(frozen=True)
 class Votes(Categorical):
-    """One of `c` classes, with probabilities `f [n, c]` that sum to one: no softmax between output and mean.
+    """One of `c` classes; the outputs `f [n, c]` are probabilities that sum to one (no softmax).
 
-    Leaf frequencies minimise the Brier score, so `e = f − onehot(y)`, and `Λ = I − 11ᵀ/c` because probabilities move
-    along `Σ f = 1` only. The loss that maps show is `−log f_y`, floored.
+    Leaf frequencies minimise the Brier score, so `e = f − onehot(y)`, and `Λ = I − 11ᵀ/c`, the projection onto changes
+    with `Σ f = 1`. The reported loss is `−log f_y`, with `f_y` bounded from below.
 
     Examples
     --------
@@ -31,7 +31,7 @@ class Votes(Categorical):
     def nll(self, f: Array, y: Array) -> Array:
         """`−log f_y`: `[n]`."""
         xp = array_namespace(f)
-        return -xp.log(xp.clip(xp.sum(f * self.encode(y, f.shape[-1]), axis=-1), min=_FLOOR, max=1.0))
+        return -xp.log(xp.clip(xp.sum(f * self.encode(y, f.shape[-1]), axis=-1), min=_MIN_VOTE_SHARE, max=1.0))
 
     def mean(self, f: Array) -> Array:
         """`f` itself."""
@@ -56,18 +56,18 @@ class Votes(Categorical):
         return v - array_namespace(f).mean(v, axis=-2, keepdims=True)
 
     def fisher_root_matvec(self, f: Array, y: Array, v: Array) -> Array:
-        """`Λ` is a projector: its own root."""
+        """`Λ v`: a projection is its own root."""
         return self.fisher_matvec(f, y, v)
 
-    fisher_root = Likelihood.fisher_root  # Categorical's are those of logits
+    fisher_root = Likelihood.fisher_root  # Categorical's root holds for logits only
 
     def score_preimage(self, f: Array, y: Array) -> tuple[Callable[[Array], Array], Array]:
-        """`Λe = e`, as errors sum to zero."""
+        """`x = e`, `κ = 1`: errors sum to zero, so `Λe = e`."""
         error = self.error(f, y)
         xp = array_namespace(f)
         return lambda v: xp.matmul(v, error[..., None])[..., 0], xp.ones_like(f[:, 0])
 
     def fisher_root_gram(self, f: Array, y: Array, outputs: Array) -> Array:
-        """A part of `Λ` itself."""
+        """The entries of `Λ` for `m` outputs (the same for any)."""
         m = outputs.shape[-1]
         return self.curvature(f, y)[:, :m, :m]

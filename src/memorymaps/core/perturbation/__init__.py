@@ -1,1 +1,1 @@
-"""From `(f, V, Λ, e)` to what leaving examples out does."""
+"""Effects of leaving examples out, from outputs `f`, variances `V`, curvatures `Λ` and errors `e`."""

@@ -23,27 +23,27 @@ _TOLERANCE = 1e-10
 
 
 class Warn(enum.IntFlag):
-    """Warning lights of one example; several can shine at once, 0 means none."""
+    """Warnings of one example, as bit flags that can be combined; 0 means none."""
 
     NONE = 0
     BOUND = 1
-    """An eigenvalue of `ΛV` reaches its bound 1: leaving the example out is undefined in this posterior."""
+    """An eigenvalue of `ΛV` reaches its bound 1: the posterior without the example is undefined."""
     NEAR_SINGULAR = 2
-    """`I − ΛV` is nearly singular: sizes carry few digits."""
+    """`I − ΛV` is nearly singular: deviations have few significant digits."""
     NOT_CONVERGED = 4
-    """The implicit form found no fixed point."""
+    """An iteration did not converge (the implicit estimator found no fixed point; refine or refit ran out of steps)."""
     FIRST_ORDER = 8
-    """`ΛV` reaches or passes its bound and the deviation is of first order: finite, but too small."""
+    """An eigenvalue of `ΛV` reaches or exceeds its bound; the deviation is first-order, finite but too small."""
     PARETO_K = 16
-    """Importance sampling does not reach the posterior without the example: too few draws, or too much influence."""
+    """The Pareto k of importance sampling exceeds its limit: too few draws, or too influential an example."""
     UNDEFINED = 32
-    """Without the example the prediction leaves the family's range: its left-out loss is not a finite number."""
+    """The left-out prediction is outside the family's range: the left-out loss is not a finite number."""
     ACTIVE_SET = 64
-    """Without the example other coefficients are zero (L1 penalty, sign constraint): sizes hold the zeros fixed."""
+    """Other coefficients are zero without the example (L1 penalty, sign constraint); deviations fix the zeros."""
 
     @property
-    def words(self) -> str:
-        """The lights by name, comma separated."""
+    def labels(self) -> str:
+        """Names of the flags, comma separated."""
         return ", ".join(str(flag.name).lower().replace("_", " ") for flag in Warn if flag and flag in self)
 
 
@@ -73,7 +73,7 @@ def first_order(error: Array, variance: Array) -> Array:
 
 
 def cavity(error: Array, variance: Array, curvature: Array) -> Array:
-    """`Δf = V (I − ΛV)⁻¹ e`: `[n, c]`; exact for linear regression [CW]. NaN where `ΛV` reaches its bound.
+    """`Δf = V (I − ΛV)⁻¹ e`: `[n, c]`; exact for linear regression [CW]. NaN where an eigenvalue of `ΛV` is 1.
 
     Examples
     --------
@@ -90,79 +90,79 @@ def cavity_variance(variance: Array, curvature: Array) -> Array:
 
 
 def inflated_variance(variance: Array, h: Array, basis: Array) -> Array:
-    """`V + B diag(h/(1 − h)) Bᵀ`: the cavity variance, symmetric and free of cancellation."""
+    """`V + B diag(h/(1 − h)) Bᵀ`: the cavity variance, symmetric and without cancellation."""
     xp = array_namespace(variance)
-    room = xp.where(1 - h < AT_BOUND, xp.nan * h, 1 - h)
-    return variance + xp.matmul(basis * (h / room)[..., None, :], xp.matrix_transpose(basis))
+    one_minus_h = xp.where(1 - h < AT_BOUND, xp.nan * h, 1 - h)
+    return variance + xp.matmul(basis * (h / one_minus_h)[..., None, :], xp.matrix_transpose(basis))
 
 
 def spectrum_of(variance: Array, curvature: Array) -> tuple[Array, Array]:
-    """Eigenvalues `h [n, c]` of `ΛV` and `B = V L Q h^{-1/2}` (zero where h is), with `Λ = L Lᵀ`."""
+    """Eigenvalues `h [n, c]` of `ΛV` and `B = V L Q h^{-1/2}` (zero where `h` is), with `Λ = L Lᵀ`."""
     xp = array_namespace(variance)
     values, vectors = batched_eigh(curvature)
     root = vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :]
-    spread = xp.matmul(variance, root)
-    h, rotation = batched_eigh(xp.matmul(xp.matrix_transpose(root), spread))
+    product = xp.matmul(variance, root)
+    h, rotation = batched_eigh(xp.matmul(xp.matrix_transpose(root), product))
     h = xp.clip(h, min=0)
     scale = xp.where(h > 0, 1 / xp.sqrt(xp.where(h > 0, h, xp.ones_like(h))), xp.zeros_like(h))
-    return h, xp.matmul(spread, rotation) * scale[..., None, :]
+    return h, xp.matmul(product, rotation) * scale[..., None, :]
 
 
 def batched_eigh(matrix: Array) -> tuple[Array, Array]:
     """Eigenvalues `[n, c]` and eigenvectors `[n, c, c]` of symmetric matrices `[n, c, c]`."""
     xp = array_namespace(matrix)
-    if matrix.shape[-1] == 1:  # one output: nothing to rotate, and a million LAPACK calls saved
+    if matrix.shape[-1] == 1:  # scalars: no LAPACK call for each example
         return matrix[..., 0], xp.ones_like(matrix)
     return tuple(xp.linalg.eigh((matrix + xp.matrix_transpose(matrix)) / 2))
 
 
 def bound_warnings(variance: Array, curvature: Array) -> Array:
-    """`Warn` codes `[n]` from the largest eigenvalue of `ΛV`, which any honest posterior keeps below 1."""
+    """`Warn` codes `[n]` from the largest eigenvalue of `ΛV`, which is below 1 in an exact posterior."""
     return bound_codes(array_namespace(variance).max(spectrum_of(variance, curvature)[0], axis=-1))
 
 
-def bound_codes(largest: Array) -> Array:
+def bound_codes(largest_eigenvalue: Array) -> Array:
     """`Warn` codes `[n]` from the largest eigenvalues of `ΛV`, `[n]`."""
-    xp = array_namespace(largest)
-    room = 1 - largest
-    bound, near = room < AT_BOUND, room < NEARLY_SINGULAR
+    xp = array_namespace(largest_eigenvalue)
+    one_minus_h = 1 - largest_eigenvalue
+    bound, near = one_minus_h < AT_BOUND, one_minus_h < NEARLY_SINGULAR
     return xp.where(bound, int(Warn.BOUND), xp.where(near, int(Warn.NEAR_SINGULAR), 0))
 
 
 def implicit(likelihood: Likelihood, f: Array, y: Array, weight: Array, variance: Array) -> tuple[Array, Array]:
     """`Δf` with `Δf = V w e(f + Δf)`, by damped Newton steps of size `c × c`: `([n, c], converged [n])`.
 
-    The remaining losses are kept quadratic while the removed one is exact; for Gaussian likelihoods this is
-    `cavity`. Examples without a fixed point come back NaN and not converged.
+    The removed loss is exact, the remaining ones quadratic; equal to `cavity` for Gaussian likelihoods. `Δf` is NaN
+    for examples that have not converged.
     """
     xp = array_namespace(f)
     eye = xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
 
-    def gap(delta: Array) -> Array:
+    def residual(delta: Array) -> Array:
         return delta - matvec(variance, weight[:, None] * likelihood.error(f + delta, y))
 
-    delta, rest = xp.zeros_like(f), gap(xp.zeros_like(f))
+    delta, rest = xp.zeros_like(f), residual(xp.zeros_like(f))
     for _ in range(_ITERATIONS):
-        slope = eye - xp.matmul(variance, weight[:, None, None] * likelihood.curvature(f + delta, y))
-        delta, rest = _damped(gap, delta, rest, xp.linalg.solve(slope, rest[..., None])[..., 0])
+        jacobian = eye - xp.matmul(variance, weight[:, None, None] * likelihood.curvature(f + delta, y))
+        delta, rest = _damped_step(residual, delta, rest, xp.linalg.solve(jacobian, rest[..., None])[..., 0])
     size = xp.linalg.vector_norm(delta, axis=-1)
     converged = xp.linalg.vector_norm(rest, axis=-1) <= _TOLERANCE * (1 + size)
     return xp.where(converged[:, None], delta, xp.nan * delta), converged
 
 
-def _damped(gap: Callable[[Array], Array], delta: Array, rest: Array, step: Array) -> tuple[Array, Array]:
-    """Halve each example's step until its gap shrinks; where it never does, stay."""
+def _damped_step(residual: Callable[[Array], Array], delta: Array, rest: Array, step: Array) -> tuple[Array, Array]:
+    """Each example's step, halved until its residual decreases (no step after 12 halvings), and the new residual."""
     xp = array_namespace(delta)
     size = xp.linalg.vector_norm(rest, axis=-1)
     scale = xp.ones_like(size)
     for _ in range(12):
-        tried = gap(delta - scale[:, None] * step)
+        tried = residual(delta - scale[:, None] * step)
         better = xp.linalg.vector_norm(tried, axis=-1) < size
         if xp.all(better):
             break
         scale = xp.where(better, scale, scale / 2)
-    moved = xp.where(better[:, None], delta - scale[:, None] * step, delta)
-    return moved, gap(moved)
+    new = xp.where(better[:, None], delta - scale[:, None] * step, delta)
+    return new, residual(new)
 
 
 def matvec(matrix: Array, vector: Array) -> Array:

@@ -1,9 +1,9 @@
-"""The perturbation equation: what leaving an example out does, from `(f, V, Λ, e)` (method.md §3, §8).
+"""Estimators of the memory-perturbation equation: effects of leaving an example out (method.md §3, §8).
 
-Arrays in, arrays out, for a batch of `n` examples with `c` outputs: `error e [n, c]`, `variance V [n, c, c]`,
-`curvature Λ [n, c, c]`. The example's weight is a factor of `e` and `Λ`.
+For a batch of `n` examples with `c` outputs: `error e [n, c]`, `variance V [n, c, c]`, `curvature Λ [n, c, c]`. The
+example's weight is a factor of `e` and `Λ`.
 
-Estimators of the deviation `Δf = f^{\\i} − f`, with the letters of the papers:
+Estimators of the deviation `Δf = f^{\\i} − f`, with the letters used in the papers:
 
     diagonal         P     diag(V) e             diagonal products
     first_order      F     V e                   [MPE Eq. 12]
@@ -11,7 +11,7 @@ Estimators of the deviation `Δf = f^{\\i} − f`, with the letters of the paper
     bounded_cavity   R/F   cavity where all eigenvalues of ΛV are below 1, first order elsewhere
     implicit         I     Δf = V e(f + Δf)      the removed loss exact, the remaining losses quadratic
 
-and two of the change of the mean: `exact`, `σ(f + Δf) − σ(f)` (the suffix `-sm` of the letters), or `linearised`,
+and of the change of the mean: `exact`, `σ(f + Δf) − σ(f)` (the suffix `-sm` of the letters), or `linearised`,
 `(dσ/df) Δf` (`Λ Δf` for canonical links).
 """
 
@@ -31,51 +31,51 @@ from memorymaps.core.perturbation.deviation import (
     implicit,
     matvec,
 )
-from memorymaps.core.perturbation.local import BatchStatistics, Local
-from memorymaps.core.perturbation.sketched import Sketched
+from memorymaps.core.perturbation.local import BatchStatistics, FullVariance
+from memorymaps.core.perturbation.sketched import SketchedVariance
 
 
-def _diagonal(at: Local) -> tuple[Array, Array]:
-    return array_namespace(at.f).linalg.diagonal(at.variance) * at.error, _too_small(at)
+def _diagonal(stats: FullVariance) -> tuple[Array, Array]:
+    return array_namespace(stats.f).linalg.diagonal(stats.variance) * stats.error, _first_order_warnings(stats)
 
 
-def _first_order(at: Local | Sketched) -> tuple[Array, Array]:
-    return at.first_order(), _too_small(at)
+def _first_order(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
+    return stats.first_order(), _first_order_warnings(stats)
 
 
-def _cavity(at: Local | Sketched) -> tuple[Array, Array]:
-    return at.cavity(), _bound(at)
+def _cavity(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
+    return stats.cavity(), _bound_warnings(stats)
 
 
-def _implicit(at: Local) -> tuple[Array, Array]:
-    delta, converged = implicit(at.likelihood, at.f, at.y, at.weight, at.variance)
-    return delta, _bound(at) + array_namespace(at.f).where(converged, 0, int(Warn.NOT_CONVERGED))
+def _implicit(stats: FullVariance) -> tuple[Array, Array]:
+    delta, converged = implicit(stats.likelihood, stats.f, stats.y, stats.weight, stats.variance)
+    return delta, _bound_warnings(stats) + array_namespace(stats.f).where(converged, 0, int(Warn.NOT_CONVERGED))
 
 
-def _bounded_cavity(at: Local | Sketched) -> tuple[Array, Array]:
-    """The cavity form within the bound; the first-order one where an approximate posterior breaks it."""
-    return at.cavity_unless(_broken(at)), _too_small(at)
+def _bounded_cavity(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
+    """Cavity where all eigenvalues of `ΛV` are below 1, first order elsewhere (approximate posteriors)."""
+    return stats.bounded_cavity(_exceeds_bound(stats)), _first_order_warnings(stats)
 
 
-def _bound(at: Local | Sketched) -> Array:
-    return bound_codes(at.largest)
+def _bound_warnings(stats: FullVariance | SketchedVariance) -> Array:
+    return bound_codes(stats.largest_eigenvalue)
 
 
-def _broken(at: Local | Sketched) -> Array:
-    return 1 - at.largest < NEARLY_SINGULAR
+def _exceeds_bound(stats: FullVariance | SketchedVariance) -> Array:
+    return 1 - stats.largest_eigenvalue < NEARLY_SINGULAR
 
 
-def _too_small(at: Local | Sketched) -> Array:
-    """First-order sizes stay finite at the bound and past it, where they are too small."""
-    return array_namespace(at.f).where(_broken(at), int(Warn.FIRST_ORDER), 0)
+def _first_order_warnings(stats: FullVariance | SketchedVariance) -> Array:
+    """`Warn.FIRST_ORDER` at and beyond the bound, where first-order deviations are finite but too small."""
+    return array_namespace(stats.f).where(_exceeds_bound(stats), int(Warn.FIRST_ORDER), 0)
 
 
-def _exact_change(at: BatchStatistics, delta: Array) -> Array:
-    return at.likelihood.mean(at.f + delta) - at.likelihood.mean(at.f)
+def _exact_change(stats: BatchStatistics, delta: Array) -> Array:
+    return stats.likelihood.mean(stats.f + delta) - stats.likelihood.mean(stats.f)
 
 
-def _linearised_change(at: BatchStatistics, delta: Array) -> Array:
-    return matvec(at.likelihood.mean_jacobian(at.f), delta)
+def _linearised_change(stats: BatchStatistics, delta: Array) -> Array:
+    return matvec(stats.likelihood.mean_jacobian(stats.f), delta)
 
 
 _DEVIATIONS: dict[str, Callable[[Any], tuple[Array, Array]]] = {
@@ -93,12 +93,12 @@ _CHANGES: dict[str, Callable[[BatchStatistics, Array], Array]] = {
 
 @dataclass(frozen=True)
 class Estimator:
-    """How the deviation `Δf` and the change of the mean are estimated: one name each, as listed above.
+    """How the deviation `Δf` and the change of the mean are estimated; names as listed in the module's docstring.
 
     Raises
     ------
     ValueError
-        No such name; the message lists them.
+        Unknown name; the message lists the known ones.
     """
 
     name: str = "cavity"
@@ -113,15 +113,15 @@ class Estimator:
     def __str__(self) -> str:
         return self.name if self.change == "exact" else f"{self.name}, linearised change of the mean"
 
-    def deviation(self, at: Any) -> tuple[Array, Array]:
+    def deviation(self, stats: Any) -> tuple[Array, Array]:
         """`Δf [n, c]` and `Warn` codes `[n]`."""
-        return _DEVIATIONS[self.name](at)
+        return _DEVIATIONS[self.name](stats)
 
-    def mean_change(self, at: BatchStatistics, deviation: Array) -> Array:
-        """`Δμ [n, c]`; diagonal products stay diagonal."""
+    def mean_change(self, stats: BatchStatistics, deviation: Array) -> Array:
+        """`Δμ [n, c]`; for the linearised diagonal estimator only the diagonal of `dσ/df` is used."""
         if (self.name, self.change) == ("diagonal", "linearised"):
-            return array_namespace(at.f).linalg.diagonal(at.likelihood.mean_jacobian(at.f)) * deviation
-        return _CHANGES[self.change](at, deviation)
+            return array_namespace(stats.f).linalg.diagonal(stats.likelihood.mean_jacobian(stats.f)) * deviation
+        return _CHANGES[self.change](stats, deviation)
 
 
 _LETTERS = {"P": "diagonal", "F": "first_order", "R": "cavity", "R/F": "bounded_cavity", "I": "implicit"}
@@ -133,12 +133,12 @@ CODES: dict[str, Estimator] = {
 
 
 def estimator_named(name: str, change: str | None = None) -> Estimator:
-    """The estimator of that name, with exact changes of the mean by default; the papers' codes (`R-sm`) say both.
+    """The estimator `name`, by default with exact change of the mean; the papers' codes (`R-sm`) fix both.
 
     Raises
     ------
     ValueError
-        No such name; a code together with `change`.
+        Unknown name, or a code together with `change`.
 
     Examples
     --------
@@ -149,14 +149,14 @@ def estimator_named(name: str, change: str | None = None) -> Estimator:
         return Estimator(name, "exact" if change is None else change)
     if change is not None:
         raise ValueError(
-            f"the code {name!r} says how the mean changes, and change = {change!r} was given: leave one out"
+            f"the code {name!r} includes the change of the mean, and change = {change!r} was given: pass only one"
         )
     return CODES[name]
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """What leaving each example of a batch out does; one row an example."""
+    """Effects of leaving out each example of a batch; arrays with one row per example."""
 
     leverage: Array
     leverage_norm: Array | None
@@ -175,21 +175,21 @@ class Perturbation:
         return array_namespace(self.deviation).linalg.vector_norm(self.deviation, axis=-1)
 
 
-def perturb(at: Local | Sketched, estimator: Estimator) -> Perturbation:
+def perturb(stats: FullVariance | SketchedVariance, estimator: Estimator) -> Perturbation:
     """Leverage, deviation, change of the mean and warnings of every example of a batch."""
-    deviation, warning = estimator.deviation(at)
+    deviation, warning = estimator.deviation(stats)
     return Perturbation(
-        at.leverage,
-        at.leverage_norm,
+        stats.leverage,
+        stats.leverage_norm,
         deviation,
-        estimator.mean_change(at, deviation),
+        estimator.mean_change(stats, deviation),
         warning,
     )
 
 
-def loo_loss(at: BatchStatistics, deviation: Array) -> Array:
+def loo_loss(stats: BatchStatistics, deviation: Array) -> Array:
     """`ℓ_i(f_i + Δf_i)`: `[n]`, in nats [MPE Eq. 15]."""
-    return at.likelihood.nll(at.f + deviation, at.y)
+    return stats.likelihood.nll(stats.f + deviation, stats.y)
 
 
 def memorization(loss: Array, loo_loss: Array) -> Array:

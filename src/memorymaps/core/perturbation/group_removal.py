@@ -1,4 +1,4 @@
-"""What removing a group of examples together does: `Δf = V_{·M}(I − Λ_M V_{MM})⁻¹e_M`."""
+"""Effect of removing a group `M` of examples together: `Δf = V_{·M}(I − Λ_M V_{MM})⁻¹e_M`."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from array_api_compat import array_namespace, device
 from memorymaps.core.arrays import Array
 
 
-def group_deviation(error: Array, within: Array, curvature: Array, across: Array) -> Array:
-    """What removing `m` examples together does elsewhere: `V_{·M} (I − Λ_M V_{MM})⁻¹ e_M` [MPE Eq. 14].
+def group_deviation(error: Array, member_covariance: Array, curvature: Array, cross_covariance: Array) -> Array:
+    """Deviations of `k` examples when `m` examples are removed together: `V_{·M} (I − Λ_M V_{MM})⁻¹ e_M` [MPE Eq. 14].
 
-    `error [m, c]`, `within` = `V_{MM} [m, c, m, c]`, `curvature [m, c, c]`, `across` = `V_{·M} [k, c, m, c]`;
-    returns `[k, c]`. With `across = within` these are the members' own deviations.
+    `error [m, c]`, `member_covariance` `V_{MM} [m, c, m, c]`, `curvature [m, c, c]`, `cross_covariance`
+    `V_{·M} [k, c, m, c]`; returns `[k, c]`. With `cross_covariance = member_covariance`: the members' own deviations.
     """
     xp = array_namespace(error)
     m, c = error.shape
-    loaded = xp.matmul(curvature, xp.reshape(within, (m, c, m * c)))
-    system = xp.eye(m * c, dtype=error.dtype, device=device(error)) - xp.reshape(loaded, (m * c, m * c))
-    push = xp.linalg.solve(system, xp.reshape(error, (m * c, 1)))
-    return xp.reshape(xp.matmul(xp.reshape(across, (-1, m * c)), push), (-1, c))
+    product = xp.matmul(curvature, xp.reshape(member_covariance, (m, c, m * c)))
+    system = xp.eye(m * c, dtype=error.dtype, device=device(error)) - xp.reshape(product, (m * c, m * c))
+    solution = xp.linalg.solve(system, xp.reshape(error, (m * c, 1)))
+    return xp.reshape(xp.matmul(xp.reshape(cross_covariance, (-1, m * c)), solution), (-1, c))
 
 
 def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]]) -> Array:
-    """The same in the posterior's own coordinates: `u = (I − ZᵀΛZ)⁻¹ Zᵀe`, so that `Δf = z u` anywhere.
+    """The same removal in whitened coordinates: `u = (I − ZᵀΛZ)⁻¹ Zᵀe [r]`, with `Δf = z u` for any example.
 
-    A group comes in pieces `(e [m, c], Z [m, c, r], Λ [m, c, c])` with `V_{ij} = z_i z_jᵀ`; an `r × r` system however
-    large the group. `[r]`.
+    The group is given in pieces `(e [m, c], Z [m, c, r], Λ [m, c, c])` with `V_{ij} = z_i z_jᵀ`; the linear system is
+    `r × r` for groups of any size.
     """
-    parts = iter(pieces)
-    load, push = _normal_equations(*next(parts))
-    for piece in parts:
+    remaining = iter(pieces)
+    gram, gradient = _normal_equations(*next(remaining))
+    for piece in remaining:
         more = _normal_equations(*piece)
-        load, push = load + more[0], push + more[1]
-    xp = array_namespace(load)
-    return xp.linalg.solve(xp.eye(len(load), dtype=load.dtype, device=device(load)) - load, push)[:, 0]
+        gram, gradient = gram + more[0], gradient + more[1]
+    xp = array_namespace(gram)
+    return xp.linalg.solve(xp.eye(len(gram), dtype=gram.dtype, device=device(gram)) - gram, gradient)[:, 0]
 
 
 def _normal_equations(error: Array, factor: Array, curvature: Array) -> tuple[Array, Array]:
     """`ZᵀΛZ [r, r]` and `Zᵀe [r, 1]`."""
     xp, r = array_namespace(error), factor.shape[-1]
     flat = xp.matrix_transpose(xp.reshape(factor, (-1, r)))
-    bent = xp.reshape(xp.matmul(curvature, factor), (-1, r))
-    return xp.matmul(flat, bent), xp.matmul(flat, xp.reshape(error, (-1, 1)))
+    product = xp.reshape(xp.matmul(curvature, factor), (-1, r))
+    return xp.matmul(flat, product), xp.matmul(flat, xp.reshape(error, (-1, 1)))

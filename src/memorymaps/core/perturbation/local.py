@@ -1,4 +1,4 @@
-"""A batch with its full output covariances `V [n, c, c]`."""
+"""Statistics of a batch with full output covariances `V [n, c, c]`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from memorymaps.core.perturbation.deviation import (
 
 @dataclass(frozen=True)
 class BatchStatistics:
-    """A batch seen from its posterior: outputs `f [n, c]`, targets, weights `[n]`."""
+    """What the estimators need of a batch: likelihood, outputs `f [n, c]`, targets `y`, weights `[n]`."""
 
     likelihood: Likelihood
     f: Array
@@ -35,20 +35,20 @@ class BatchStatistics:
 
 
 @dataclass(frozen=True)
-class Local(BatchStatistics):
-    """With the variances `V [n, c, c]` and what follows from them.
+class FullVariance(BatchStatistics):
+    """Statistics with the full output covariances `V [n, c, c]`.
 
-    `fitted [n, c]` are the errors `w e` that the fit itself ended with, where the loss has kinks: there `∇_f ℓ` is an
-    interval, and the optimum has chosen one of its numbers.
+    `subgradient [n, c]` replaces `w ∇_f ℓ` for losses with kinks: the element of the subdifferential that the fit
+    selected (dual variables).
     """
 
     variance: Array
-    fitted: Array | None = None
+    subgradient: Array | None = None
 
     @cached_property
     def error(self) -> Array:
         """`w e`: `[n, c]`."""
-        return super().error if self.fitted is None else self.fitted
+        return super().error if self.subgradient is None else self.subgradient
 
     @cached_property
     def curvature(self) -> Array:
@@ -57,11 +57,11 @@ class Local(BatchStatistics):
 
     @cached_property
     def spectrum(self) -> tuple[Array, Array]:
-        """Eigenvalues of `ΛV` and their basis."""
+        """Eigenvalues `h [n, c]` of `ΛV` and their basis `B [n, c, c]`, see `spectrum_of`."""
         return spectrum_of(self.variance, self.curvature)
 
     @cached_property
-    def largest(self) -> Array:
+    def largest_eigenvalue(self) -> Array:
         """Largest eigenvalue of `ΛV`: `[n]`."""
         return array_namespace(self.f).max(self.spectrum[0], axis=-1)
 
@@ -83,6 +83,6 @@ class Local(BatchStatistics):
         """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
         return matvec(inflated_variance(self.variance, *self.spectrum), self.error)
 
-    def cavity_unless(self, broken: Array) -> Array:
-        """The cavity form, first order for the `broken [n]`."""
-        return array_namespace(self.f).where(broken[:, None], self.first_order(), self.cavity())
+    def bounded_cavity(self, exceeds_bound: Array) -> Array:
+        """Cavity deviations `[n, c]`; first order where `exceeds_bound [n]`."""
+        return array_namespace(self.f).where(exceeds_bound[:, None], self.first_order(), self.cavity())

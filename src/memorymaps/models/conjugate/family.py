@@ -31,7 +31,7 @@ import numpy as np
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.core.perturbation.local import Local
+from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.draws.draws import RowIndexedExamples
@@ -172,7 +172,7 @@ class ConjugatePosterior:
         values, vectors = np.linalg.eigh(variance)
         return np.tile(vectors * np.sqrt(np.clip(values, 0, None)), (len(inputs), 1, 1))
 
-    def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+    def extra_columns(self, batch: Batch, at: FullVariance) -> Mapping[str, Array]:
         """`kl`, `KL(q^{\\i} ‖ q)`; `loo_predictive_loss`, `−log p(y_i ∣ y_{−i})` under the posterior predictive.
 
         Both in nats and exact; an example of weight `w` counts as `p^w`.

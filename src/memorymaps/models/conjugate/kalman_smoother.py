@@ -20,7 +20,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.likelihoods.mean_parameter import MultivariateGaussian
 from memorymaps.core.perturbation.deviation import cavity_variance
-from memorymaps.core.perturbation.local import Local
+from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.conjugate.family import ImproperError, as_positive_definite
@@ -165,7 +165,7 @@ class SmoothedPosterior:
         """`f` and `V` of these times."""
         return Marginals(self.f[inputs], self.variance[inputs])
 
-    def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+    def extra_columns(self, batch: Batch, at: FullVariance) -> Mapping[str, Array]:
         """`kl`, `KL(q^{\\t} ‖ q)` of all states, which is that of `f_t`; `loo_predictive_loss`, `−log p(y_t ∣ y_{−t})`;
         `deletion_residual`, prediction without `y_t` minus `y_t` in predictive standard deviations (whitened, `c > 1`).
         """
@@ -178,11 +178,11 @@ class SmoothedPosterior:
             "deletion_residual": np.linalg.solve(np.linalg.cholesky(total), gap[..., None])[..., 0],
         }
 
-    def _noise(self, at: Local) -> Array:
+    def _noise(self, at: FullVariance) -> Array:
         return np.linalg.inv(at.likelihood.curvature(at.f, at.y))
 
 
-def gaussian_kl(at: Local) -> Array:
+def gaussian_kl(at: FullVariance) -> Array:
     """`KL(q^{\\i} ‖ q) = ½ Σ_k (h_k/(1 − h_k) + log(1 − h_k)) + ½ uᵀVu`, `u = (I − ΛV)⁻¹e`: `[n]`, in nats.
 
     For Gaussian posteriors of linear models, whatever the number of parameters: without `y_i`, the posterior differs

@@ -13,7 +13,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
 from memorymaps.core.perturbation.deviation import Warn, cavity_variance
-from memorymaps.core.perturbation.local import Local
+from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
 from memorymaps.models.draws.importance_sampling import ImportanceSampler
 from memorymaps.posteriors.capabilities import Capabilities
@@ -57,7 +57,7 @@ class ImportanceWeightedPosterior(SampledPosterior):
         """Cross-covariances of the draws, and columns of importance sampling."""
         return Capabilities(covariance_root=self.covariance_root, extra_columns=self.extra_columns)
 
-    def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+    def extra_columns(self, batch: Batch, at: FullVariance) -> Mapping[str, Array]:
         """`pareto_k`; `psis_loo_loss` and `gaussian_loo_loss`, `−log p(y_i ∣ y_{−i})` in nats by PSIS and by
         `N(f + Δf, V^{\\i})`; `psis_deviation`, the change of the posterior mean by PSIS.
         """
@@ -75,7 +75,7 @@ class ImportanceWeightedPosterior(SampledPosterior):
             "warning": warning,
         }
 
-    def _log_likelihood(self, f: Array, batch: Batch, at: Local) -> Array:
+    def _log_likelihood(self, f: Array, batch: Batch, at: FullVariance) -> Array:
         if self.log_likelihood is not None:
             return self.log_likelihood[:, batch.inputs].T
         return -np.stack([without_expectation(self.likelihood).nll(draw, at.y) for draw in f], axis=1)
@@ -92,7 +92,7 @@ def covariance(f: Array) -> Array:
     return np.asarray(z @ np.swapaxes(z, 1, 2)) / (len(f) - 1)
 
 
-def gaussian_loo_loss(at: Local) -> Array:
+def gaussian_loo_loss(at: FullVariance) -> Array:
     """`−log ∫ p(y ∣ f) N(f; f_i + Δf_i, V_i^{\\i}) df`: `[n]`; NaN where an eigenvalue of `ΛV` is 1."""
     averaged = GaussianExpectation(_without_average(at.likelihood), cavity_variance(at.variance, at.curvature))
     deviation = at.cavity()

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.data.gather import gathered
+from memorymaps.data.gather import gather_examples
 from memorymaps.data.views import with_inputs
 from memorymaps.models.kernels.gram_posterior import Kernel, KernelOutput
 from memorymaps.models.linear.design_matrix import Design
@@ -83,7 +83,7 @@ def require_fitted(model: Any, attribute: str, examples: Examples | None) -> Exa
 
 def gather_features(model: Any, examples: Examples) -> tuple[Batch, Array]:
     """All examples in one batch with converted inputs (`feature_map`), and their weights `[N]`."""
-    data = gathered(examples.map(with_inputs(feature_map(model))))
+    data = gather_examples(examples.map(with_inputs(feature_map(model))))
     return data, np.ones(len(data)) if data.weight is None else data.weight
 
 

@@ -19,10 +19,10 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli
 from memorymaps.core.likelihoods.output_codes import OneVsOne, OneVsRest
-from memorymaps.data.class_labels import numbered
+from memorymaps.data.class_labels import encode_labels
 from memorymaps.data.examples import Examples
-from memorymaps.data.gather import check_same, gathered
-from memorymaps.data.indexed import Numbered, NumberedExamples
+from memorymaps.data.gather import check_training_data, gather_examples
+from memorymaps.data.indexed import ExamplesWithRows, InputsWithRows
 from memorymaps.data.views import with_inputs
 from memorymaps.models.kernels.fit_checks import refuse_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
@@ -78,13 +78,13 @@ class _BinaryClassifier:
         if a is b:
             return np.asarray(kernel(x))
         gram = np.asarray(kernel(x, _plain_inputs(b)))
-        if isinstance(a, Numbered) and isinstance(b, Numbered):
+        if isinstance(a, InputsWithRows) and isinstance(b, InputsWithRows):
             gram = gram + (a.rows[:, None] == b.rows) * white_noise_variance(kernel, x)[:, None]
         return gram
 
 
 def _plain_inputs(inputs: Any) -> Array:
-    return np.asarray(inputs.inputs if isinstance(inputs, Numbered) else inputs)
+    return np.asarray(inputs.inputs if isinstance(inputs, InputsWithRows) else inputs)
 
 
 @training_data.register(GaussianProcessClassifier)
@@ -92,9 +92,9 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
     check_fitted(model, "base_estimator_")
     if examples is None:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
-    indexed = examples.map(refuse_weights).map(functools.partial(numbered, model.classes_))
+    indexed = examples.map(refuse_weights).map(functools.partial(encode_labels, model.classes_))
     return (
-        NumberedExamples(indexed)
+        ExamplesWithRows(indexed)
         if any(_BinaryClassifier(fit, np.arange(0)).has_white_noise for fit in _fits(model))
         else indexed
     )
@@ -102,14 +102,14 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
 
 @posterior.register(GaussianProcessClassifier)
 def _classification(model: Any, examples: Examples) -> GramPosterior:
-    data = gathered(examples.map(with_inputs(_plain_inputs)))
+    data = gather_examples(examples.map(with_inputs(_plain_inputs)))
     binaries, classes = _binaries(model, data.target), len(model.classes_)
     has_white_noise = any(binary.has_white_noise for binary in binaries)
-    x = Numbered(data.inputs, np.arange(len(data))) if has_white_noise else data.inputs
+    x = InputsWithRows(data.inputs, np.arange(len(data))) if has_white_noise else data.inputs
     likelihood, several, note = _multiclass_likelihood(model)
     _check_labels(model, binaries, likelihood.encode(data.target, len(binaries)))
     for binary in binaries:
-        check_same(data.inputs[binary.rows], binary.fit.X_train_, type(model).__name__)
+        check_training_data(data.inputs[binary.rows], binary.fit.X_train_, type(model).__name__)
     parts = tuple(binary.kernel_output(x) for binary in binaries)
     description = Description(
         model="scikit-learn GaussianProcessClassifier",
@@ -158,7 +158,7 @@ def _multiclass_likelihood(model: Any) -> tuple[Likelihood, str, tuple[str, ...]
     return (
         pairs,
         f", {len(pairs.pairs)} binary classifiers (one for each pair)",
-        (pairs.note(model.classes_, "binary classifiers"), _TIES_NOTE),
+        (pairs.describe_outputs(model.classes_, "binary classifiers"), _TIES_NOTE),
     )
 
 

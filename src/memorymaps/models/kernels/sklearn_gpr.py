@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.data.gather import check_same, gathered, weighted
+from memorymaps.data.gather import check_training_data, gather_examples, reweight_examples
 from memorymaps.models.kernels.fit_checks import check_regression_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.sklearn_targets import numeric_target
@@ -80,13 +80,13 @@ def _regression_data(model: Any, examples: Examples | None) -> Examples:
         return examples
     if len(noise) != len(examples):
         raise DataError(f"{len(examples)} examples: the model was fitted on {len(noise)}")
-    return weighted(examples, lambda batch: np.mean(noise) / noise)
+    return reweight_examples(examples, lambda batch: np.mean(noise) / noise)
 
 
 @posterior.register(GaussianProcessRegressor)
 def _regression(model: Any, examples: Examples) -> GramPosterior:
-    data = gathered(examples)
-    check_same(data.inputs, model.X_train_, type(model).__name__)
+    data = gather_examples(examples)
+    check_training_data(data.inputs, model.X_train_, type(model).__name__)
     noise, y = _noise(model, model.X_train_), data.target.reshape(len(data), -1)
     scale = _target_variance(y) if model.normalize_y else np.ones(y.shape[1])
     phi = scale * np.mean(noise)

@@ -10,7 +10,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import Examples
-from memorymaps.data.gather import check_same
+from memorymaps.data.gather import check_training_data
 from memorymaps.models.kernels.fit_checks import check_ridge_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.kernels.kernel_functions import (
@@ -34,7 +34,7 @@ def _ridge_data(model: Any, examples: Examples | None) -> Examples:
 def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
     data, weight = gather_features(model, examples)
     kernel, features = kernel_function(model, model.gamma), feature_map(model)
-    check_same(data.inputs, model.X_fit_, type(model).__name__)
+    check_training_data(data.inputs, model.X_fit_, type(model).__name__)
     gram, y = kernel(data.inputs, data.inputs), data.target.reshape(len(data), -1)
     alpha = np.broadcast_to(np.asarray(model.alpha, dtype=float), (y.shape[1],))
     check_ridge_fit(model, gram, alpha, y, weight, data.weight is not None)

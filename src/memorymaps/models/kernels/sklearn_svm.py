@@ -19,9 +19,9 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.hinge import EpsilonInsensitive, Hinge
 from memorymaps.core.likelihoods.output_codes import OneVsOne
-from memorymaps.data.class_labels import numbered
+from memorymaps.data.class_labels import encode_labels
 from memorymaps.data.examples import Examples
-from memorymaps.data.gather import check_same
+from memorymaps.data.gather import check_training_data
 from memorymaps.models.kernels.fit_checks import (
     check_bounds,
     check_labels,
@@ -77,7 +77,7 @@ def _regression_data(model: Any, examples: Examples | None) -> Examples:
 
 @training_data.register(SVC)
 def _class_data(model: Any, examples: Examples | None) -> Examples:
-    indexed = require_fitted(model, "support_", examples).map(functools.partial(numbered, model.classes_))
+    indexed = require_fitted(model, "support_", examples).map(functools.partial(encode_labels, model.classes_))
     if model.class_weight is None:
         return indexed
     return indexed.map(functools.partial(apply_class_weights, model.class_weight_))
@@ -133,7 +133,7 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
         classes=tuple(model.classes_.tolist()),
         dispersion=phi,
         dispersion_estimated=True,
-        notes=() if classes == 2 else (loss.note(model.classes_, "binary machines"),),
+        notes=() if classes == 2 else (loss.describe_outputs(model.classes_, "binary machines"),),
     )
     return _svm_posterior(model, data, weight, scaled, duals, description)
 
@@ -170,7 +170,7 @@ def _svm_posterior(
 ) -> SupportVectorPosterior:
     """The posterior from dual variables `[N, c]`: `f = K·duals + b`, `e = −duals/φ`."""
     if not callable(model.kernel):  # scikit-learn stores no support vectors for a callable kernel
-        check_same(data.inputs[_support(model, weight)], model.support_vectors_, type(model).__name__)
+        check_training_data(data.inputs[_support(model, weight)], model.support_vectors_, type(model).__name__)
     features, x = feature_map(model), data.inputs
     kernel = _kernel(model, x)
     gram, phi, intercept = kernel(x, x), float(description.dispersion or 1.0), np.asarray(model.intercept_)  # type: ignore[arg-type]

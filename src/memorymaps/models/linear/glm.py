@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvature, Structure
+from memorymaps.core.covariance_roots import AnyCovarianceRoot, CoupledCurvature, IndependentCurvature
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
 from memorymaps.data.examples import DataError, Examples
@@ -70,7 +70,7 @@ class LinearPosterior:
     description: Description
     coefficients: Array
     design: Callable[[Any], Array]
-    structure: Structure
+    structure: AnyCovarianceRoot
     model: LinearModel | None = field(default=None, kw_only=True)
 
     @property
@@ -85,11 +85,11 @@ class LinearPosterior:
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `V_ij = Z_i Z_jᵀ`."""
-        return self.structure.factor(self.design(inputs))
+        return self.structure.covariance_root(self.design(inputs))
 
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., p, c]` for coordinates `u [..., r]`."""
-        return self.structure.shift(u)
+        return self.structure.from_whitened(u)
 
 
 @dataclass
@@ -125,7 +125,7 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
     description = _describe(model, structure, quadratic.estimated, count, phi, df, distance)
     likelihood = _with_dispersion(model.likelihood, phi)
     return LinearPosterior(
-        likelihood, description, model.coefficients, model.design, structure.scaled(scale), model=model
+        likelihood, description, model.coefficients, model.design, structure.scale_outputs(scale), model=model
     )
 
 
@@ -135,7 +135,7 @@ class LocalQuadratic:
 
     sums: _DataSums
     penalty: Array
-    structure: Structure
+    structure: AnyCovarianceRoot
     estimated: Array
     gradient: Gradient
 
@@ -144,7 +144,7 @@ class LocalQuadratic:
         """One pass over the data."""
         sums = _sum_over_data(model, _with_dispersion(model.likelihood, 1.0), examples)
         penalty, zeros = model.penalty(sums.weight), np.zeros(model.coefficients.shape)
-        structure, estimated = sums.curvature.structure(penalty, model.free)
+        structure, estimated = sums.curvature.posterior_root(penalty, model.free)
         gradient = Gradient(
             sums.gradient, sums.unweighted, model.coefficients, penalty,
             zeros if model.l1 is None else model.l1(sums.weight), model.free,
@@ -154,7 +154,7 @@ class LocalQuadratic:
 
     def freed(self, free: Array) -> LocalQuadratic:
         """The same with other coefficients free."""
-        structure, estimated = self.sums.curvature.structure(self.penalty, free)
+        structure, estimated = self.sums.curvature.posterior_root(self.penalty, free)
         gradient = dataclasses.replace(self.gradient, free=free)
         return LocalQuadratic(self.sums, self.penalty, structure, estimated, gradient)
 
@@ -246,7 +246,7 @@ def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[
 
 def _describe(
     model: LinearModel,
-    structure: Structure,
+    structure: AnyCovarianceRoot,
     estimated: Array,
     effective: float,
     phi: Any,

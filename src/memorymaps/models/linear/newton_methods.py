@@ -18,7 +18,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.bayesian_learning_rule import BLR, GaussianCandidate
-from memorymaps.core.covariance_roots import Root
+from memorymaps.core.covariance_roots import CovarianceRoot
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
@@ -60,7 +60,7 @@ class GLMState:
         """Outputs `f [n, c]` at the mean; the likelihood, averaged over `q(f)` if `variational`."""
         f = x @ self.mean.T
         return f, GaussianExpectation(
-            self.likelihood, Root(self.root).variance(x)
+            self.likelihood, CovarianceRoot(self.root).variance(x)
         ) if self.variational else self.likelihood
 
 
@@ -250,5 +250,5 @@ def _posterior(model: GLMState, examples: Examples) -> LinearPosterior:
     )
     likelihood = ExpectedLikelihood(model.likelihood) if model.variational else model.likelihood
     return LinearPosterior(
-        likelihood, description, model.mean.T, lambda x: np.asarray(x, dtype=float), Root(model.root)
+        likelihood, description, model.mean.T, lambda x: np.asarray(x, dtype=float), CovarianceRoot(model.root)
     )

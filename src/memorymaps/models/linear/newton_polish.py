@@ -76,7 +76,7 @@ def _descend(model: LinearModel, examples: Examples) -> tuple[LinearModel, float
     value, slope = objective(model, examples), np.inf
     for _ in range(_STEPS):
         here, direction = _direction(model, LocalQuadratic.of(model, examples))
-        slope = float(np.linalg.norm(here.structure.project(here.gradient.residual())))
+        slope = float(np.linalg.norm(here.structure.whiten(here.gradient.residual())))
         if slope <= _STATIONARY:
             break
         tried, found = _line_search(model, here, direction, value, examples)
@@ -104,8 +104,8 @@ def _direction(model: LinearModel, here: LocalQuadratic) -> tuple[LocalQuadratic
 
 
 def _step(here: LocalQuadratic) -> Array:
-    slope = here.structure.project(np.where(here.gradient.free, here.gradient.residual(), 0.0))
-    return -here.structure.shift(slope)
+    slope = here.structure.whiten(np.where(here.gradient.free, here.gradient.residual(), 0.0))
+    return -here.structure.from_whitened(slope)
 
 
 def _line_search(
@@ -116,7 +116,7 @@ def _line_search(
     for first in dict.fromkeys((1.0, _first_crossing(model, direction))):
         step = first
         for _ in range(_HALVINGS if first < 1 or model.shrinkable is None else _PROJECTED):
-            tried = _moved(model, step * direction, residual)
+            tried = _updated(model, step * direction, residual)
             found = objective(tried, examples)
             if found < value:
                 return tried, found
@@ -132,7 +132,7 @@ def _first_crossing(model: LinearModel, direction: Array) -> float:
     return float(np.min(-model.coefficients[crossing] / direction[crossing], initial=1.0))
 
 
-def _moved(model: LinearModel, step: Array, residual: Array) -> LinearModel:
+def _updated(model: LinearModel, step: Array, residual: Array) -> LinearModel:
     """The model after a step, coefficients that leave their orthant at zero."""
     coefficients = model.coefficients + step
     if model.shrinkable is None:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.covariance_roots import IndependentCurvature, Structure
+from memorymaps.core.covariance_roots import AnyCovarianceRoot, IndependentCurvature
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.core.likelihoods.output_codes import OneVsRest
-from memorymaps.core.likelihoods.piecewise_linear import Kinked
+from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
-from memorymaps.data.gather import gathered
+from memorymaps.data.gather import gather_examples
 from memorymaps.data.views import with_inputs
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, check_coefficients
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, stationary_subgradients, with_solver_tolerance
@@ -35,7 +35,7 @@ class NonsmoothLinearModel:
     """
 
     linear: LinearModel
-    loss: Kinked
+    loss: NonsmoothLoss
     penalty_gradient: Array
     tolerance: float
 
@@ -63,15 +63,15 @@ def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> Nons
     """The posterior of a linear model with a nonsmooth loss."""
     linear = model.linear
     check_coefficients(linear)
-    data = gathered(examples.map(with_inputs(linear.design)))
+    data = gather_examples(examples.map(with_inputs(linear.design)))
     linear.likelihood.check_target(data.target, linear.coefficients.shape[1])
     weight = np.ones(len(data)) if data.weight is None else data.weight
     f, penalty = data.inputs @ linear.coefficients, linear.penalty(float(np.sum(weight)))
 
-    def structure(curvature: Array) -> Structure:
+    def structure(curvature: Array) -> AnyCovarianceRoot:
         total = IndependentCurvature(*linear.coefficients.shape)
         total.add(data.inputs, diagonal_matrix(curvature))
-        return total.structure(penalty, linear.free)[0]
+        return total.posterior_root(penalty, linear.free)[0]
 
     def variance(curvature: Array) -> Array:
         return np.asarray(np.linalg.diagonal(structure(curvature).variance(data.inputs)))
@@ -109,7 +109,9 @@ def _fitted_subgradients(model: NonsmoothLinearModel, data: Batch, f: Array, wei
     return np.stack(columns, axis=1)
 
 
-def _describe(model: NonsmoothLinearModel, structure: Structure, penalty: Array, gradient: Array) -> Description:
+def _describe(
+    model: NonsmoothLinearModel, structure: AnyCovarianceRoot, penalty: Array, gradient: Array
+) -> Description:
     linear = model.linear
     effective = float(np.sum(structure.effective_parameters(penalty)))
     return Description(
@@ -125,7 +127,7 @@ def _describe(model: NonsmoothLinearModel, structure: Structure, penalty: Array,
         effective_parameters=effective,
         dispersion=linear.dispersion,
         dispersion_estimated=linear.dispersion is not None,
-        distance=float(np.linalg.norm(structure.project(gradient)) / np.sqrt(max(1.0, effective))),
+        distance=float(np.linalg.norm(structure.whiten(gradient)) / np.sqrt(max(1.0, effective))),
         notes=linear.notes,
     )
 

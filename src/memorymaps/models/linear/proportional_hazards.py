@@ -28,7 +28,7 @@ import numpy as np
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
-from memorymaps.core.perturbation.local import Local
+from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import DataError
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
@@ -186,7 +186,7 @@ class CoxPosterior:
         slopes = (np.where(nonzero, s.x[:, None], 0) - weights @ self.means) @ self.root
         return np.concatenate([weights / np.sqrt(self.cells.events), slopes], axis=2)
 
-    def extra_columns(self, batch: Batch, at: Local) -> Mapping[str, Array]:
+    def extra_columns(self, batch: Batch, at: FullVariance) -> Mapping[str, Array]:
         """`coefficient_shift`, `β` without the subject − `β` with it: `[n, p]`."""
         scaled_error = np.linalg.solve(np.eye(2) - at.curvature @ at.variance, at.error[..., None])
         slopes = self.covariance_root(batch.inputs)[:, :, -len(self.beta) :]

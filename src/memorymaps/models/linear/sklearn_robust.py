@@ -28,7 +28,7 @@ from memorymaps.core.likelihoods.hinge import (
     SquaredHinge,
 )
 from memorymaps.core.likelihoods.output_codes import OneVsRest
-from memorymaps.core.likelihoods.piecewise_linear import Kinked
+from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
@@ -165,7 +165,7 @@ def _sgd_strengths(model: Any, examples: Examples) -> tuple[float, float]:
     return strength * (1 - share), strength * share
 
 
-_CLASSIFIER_LOSSES: dict[str, tuple[Kinked, int]] = {
+_CLASSIFIER_LOSSES: dict[str, tuple[NonsmoothLoss, int]] = {
     "hinge": (Hinge(), 1),
     "squared_hinge": (SquaredHinge(), 2),
     "modified_huber": (ModifiedHuber(), 2),

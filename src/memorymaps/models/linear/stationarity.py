@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.covariance_roots import Structure
+from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.fit_evidence import target_association
 
@@ -59,16 +59,18 @@ class Gradient:
 
 
 def distance_in_deviations(
-    gradient: Gradient, structure: Structure, diagonal: Array, scale: Array, effective: float
+    gradient: Gradient, structure: AnyCovarianceRoot, diagonal: Array, scale: Array, effective: float
 ) -> float:
     """Distance from the optimum in posterior standard deviations per effective parameter; `scale = √φ [c]`."""
     residual = gradient.residual() / scale
     held = np.where(gradient.free | (diagonal <= 0), 0.0, residual / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)))
-    inside = structure.project(np.where(gradient.free, residual, 0.0))
+    inside = structure.whiten(np.where(gradient.free, residual, 0.0))
     return float(np.sqrt(np.sum(inside**2) + np.sum(held**2)) / np.sqrt(max(1.0, effective)))
 
 
-def check_stationary(model: Any, gradient: Gradient, structure: Structure, distance: float, examples: Examples) -> None:
+def check_stationary(
+    model: Any, gradient: Gradient, structure: AnyCovarianceRoot, distance: float, examples: Examples
+) -> None:
     """Raise `DataError` where it can be told that targets, weights, penalty or rows are not those of the fit.
 
     An iterative solver may have stopped early: that alone is no reason to refuse.
@@ -91,13 +93,13 @@ def check_stationary(model: Any, gradient: Gradient, structure: Structure, dista
         )
 
 
-def _changed_penalty(model: Any, gradient: Gradient, structure: Structure) -> str:
+def _changed_penalty(model: Any, gradient: Gradient, structure: AnyCovarianceRoot) -> str:
     """Whether another factor on the penalty explains the gradient."""
     pull = np.where(gradient.free, gradient.ridge * gradient.coefficients, 0.0)
     pull = pull + np.where(gradient.free, gradient.l1 * np.sign(gradient.coefficients), 0.0)
     if np.count_nonzero(pull) < _FEWEST:
         return ""
-    data, penalty = structure.project(np.where(gradient.free, gradient.data, 0.0)), structure.project(pull)
+    data, penalty = structure.whiten(np.where(gradient.free, gradient.data, 0.0)), structure.whiten(pull)
     factor = float(-data @ penalty / (penalty @ penalty))
     left = np.linalg.norm(data + factor * penalty)
     if not (factor > 0 and left < _EXPLAINED * np.linalg.norm(data + penalty)):
@@ -108,11 +110,11 @@ def _changed_penalty(model: Any, gradient: Gradient, structure: Structure) -> st
     )
 
 
-def _other_weights(gradient: Gradient, structure: Structure) -> str:
+def _other_weights(gradient: Gradient, structure: AnyCovarianceRoot) -> str:
     if gradient.unweighted is None:
         return ""
     pull = gradient.ridge * gradient.coefficients + gradient.l1 * np.sign(gradient.coefficients)
-    left = structure.project(np.where(gradient.free, gradient.unweighted + pull, 0.0))
-    if not np.linalg.norm(left) < _EXPLAINED * np.linalg.norm(structure.project(gradient.residual())):
+    left = structure.whiten(np.where(gradient.free, gradient.unweighted + pull, 0.0))
+    if not np.linalg.norm(left) < _EXPLAINED * np.linalg.norm(structure.whiten(gradient.residual())):
         return ""
     return "weights: the model was fitted without any. Leave sample_weight out, or fit with it"

@@ -135,9 +135,9 @@ class MultiOutputPosterior:
 
 def _joint_spread(found: Sequence[Marginals]) -> Array | None:
     """Block-diagonal residual variances, zero for the parts without."""
-    if all(m.spread is None for m in found):
+    if all(m.residual_variance is None for m in found):
         return None
-    return _blocks([np.zeros_like(m.variance) if m.spread is None else m.spread for m in found])
+    return _blocks([np.zeros_like(m.variance) if m.residual_variance is None else m.residual_variance for m in found])
 
 
 def combined(parts: Sequence[Posterior]) -> Capabilities:
@@ -180,9 +180,9 @@ class JointRefit:
 
     parts: tuple[Refit, ...]
 
-    def affordable(self) -> int:
+    def max_automatic_refits(self) -> int:
         """What the most expensive of the models affords."""
-        return min(part.affordable() for part in self.parts)
+        return min(part.max_automatic_refits() for part in self.parts)
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `[n, Σc_k]`, and the largest remaining change."""

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import Examples
-from memorymaps.data.indexed import through
+from memorymaps.data.indexed import preserving_rows
 from memorymaps.data.views import with_inputs
 from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
@@ -38,11 +38,11 @@ class TransformedPosterior:
     @property
     def capabilities(self) -> Capabilities:
         """The inner posterior's, behind the transformer."""
-        return capabilities_of(self.inner).on_inputs(through(self.steps.transform))
+        return capabilities_of(self.inner).on_inputs(preserving_rows(self.steps.transform))
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f` and `V` of the transformed inputs."""
-        return self.inner.marginals(through(self.steps.transform)(inputs))
+        return self.inner.marginals(preserving_rows(self.steps.transform)(inputs))
 
 
 def _features(steps: Pipeline, description: Description) -> Description:
@@ -67,7 +67,7 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
     if len(model) == 1:
         return posterior(model[-1], examples)
     steps = model[:-1]
-    inner = posterior(model[-1], examples.map(with_inputs(through(steps.transform))))
+    inner = posterior(model[-1], examples.map(with_inputs(preserving_rows(steps.transform))))
     named = _features(steps, inner.description)
     names = " → ".join(type(step).__name__ for _, step in model.steps)
     note = "Preprocessing steps are held fixed: the map is that of the final estimator."
@@ -78,7 +78,7 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
 @polished.register(TransformedPosterior)
 def _polished_pipeline(source: TransformedPosterior, examples: Examples) -> TransformedPosterior:
     named = dataclasses.replace(source.inner, description=source.description)  # type: ignore[type-var]
-    inner = polished(named, examples.map(with_inputs(through(source.steps.transform))))
+    inner = polished(named, examples.map(with_inputs(preserving_rows(source.steps.transform))))
     return TransformedPosterior(source.steps, inner, inner.description)
 
 

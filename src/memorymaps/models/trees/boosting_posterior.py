@@ -32,7 +32,7 @@ from memorymaps.models.trees.training_leaves import (
     pearson_dispersion,
 )
 from memorymaps.posteriors.contract import Description
-from memorymaps.posteriors.registry import OpenFunction, UnsupportedModelError, posterior, training_data
+from memorymaps.posteriors.registry import LazyDispatch, UnsupportedModelError, posterior, training_data
 
 _MAX_EXACT_LEAF_VALUES = 6_000  # leverage is exact by default up to this number of leaf values
 _MAX_EXACT_PAIRS = 3e8  # and up to this number of pairs of trees times examples
@@ -84,7 +84,7 @@ def constant_ridge(value: Any) -> Callable[[Array], float]:
     return lambda weight: float(value)
 
 
-@OpenFunction
+@LazyDispatch
 def to_spec(model: Any) -> Any:
     """Convert a fitted model to `EnsembleSpec`; each library registers its classes."""
     raise UnsupportedModelError(f"{type(model).__name__} is no boosted ensemble: call memory_map without posterior=")

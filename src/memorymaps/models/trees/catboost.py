@@ -15,7 +15,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.data.examples import Examples
-from memorymaps.data.indexed import NumberedExamples
+from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.boosting import FixedStructureBoosting, MultiOutputTreeBoosting
 from memorymaps.models.trees.boosting_posterior import EnsembleSpec, boosted_posterior, require_settings, to_spec
@@ -65,7 +65,7 @@ def _spec(model: Any) -> EnsembleSpec:
 @training_data.register(cb.CatBoost)
 def _data(model: Any, examples: Examples | None) -> Examples:
     _check_fitted(model)
-    return NumberedExamples((class_data if isinstance(model, cb.CatBoostClassifier) else numeric_data)(model, examples))
+    return ExamplesWithRows((class_data if isinstance(model, cb.CatBoostClassifier) else numeric_data)(model, examples))
 
 
 posterior.register(cb.CatBoost)(boosted_posterior)

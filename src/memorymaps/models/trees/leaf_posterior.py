@@ -11,7 +11,7 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
-from memorymaps.data.indexed import Numbered
+from memorymaps.data.indexed import InputsWithRows
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -64,7 +64,7 @@ class LeafPosterior:
 
 
 def _training_rows(inputs: Any) -> Array:
-    if not isinstance(inputs, Numbered):
+    if not isinstance(inputs, InputsWithRows):
         raise DataError(
             f"the posterior of a tree ensemble is defined at its training examples only, got {type(inputs).__name__}: "
             "read examples from memory_map(...).origin.examples"

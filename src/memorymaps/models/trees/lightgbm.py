@@ -13,7 +13,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.data.examples import Examples
-from memorymaps.data.indexed import NumberedExamples
+from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.trees.boosting_posterior import (
     UNKNOWN_SUBSAMPLE,
     EnsembleSpec,
@@ -95,7 +95,7 @@ def _data(model: Any, examples: Examples | None) -> Examples:
 
     booster = _booster(model)
     training = (class_data if isinstance(model, lgb.LGBMClassifier) else numeric_data)(model, examples)
-    return NumberedExamples(weight_positives(training, float(_parameters(booster)["scale_pos_weight"])))
+    return ExamplesWithRows(weight_positives(training, float(_parameters(booster)["scale_pos_weight"])))
 
 
 posterior.register(lgb.Booster)(boosted_posterior)

@@ -22,7 +22,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.data.examples import Examples
-from memorymaps.data.indexed import NumberedExamples
+from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.boosting_posterior import (
     EnsembleSpec,
@@ -185,7 +185,7 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     check_is_fitted(model)
     is_classifier = isinstance(model, _CLASSIFIERS)
     training = (class_data if is_classifier else numeric_data)(model, examples)
-    excluded, indexed = _validation_rows(model, training), NumberedExamples(training)
+    excluded, indexed = _validation_rows(model, training), ExamplesWithRows(training)
     return indexed if excluded is None else _WithoutValidationRows(indexed, excluded)
 
 
@@ -216,7 +216,7 @@ def _refuse_early_stopping(model: Any) -> Array:
 class _WithoutValidationRows(Examples):
     """Training examples with weight 0 for the rows of the validation set."""
 
-    source: NumberedExamples
+    source: ExamplesWithRows
     excluded: Array
 
     def __len__(self) -> int:

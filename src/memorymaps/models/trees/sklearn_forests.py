@@ -17,7 +17,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.likelihoods.vote_share import Votes
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.data.indexed import NumberedExamples
+from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.forest import FixedStructureForest
 from memorymaps.models.trees.leaf_posterior import LeafPosterior
@@ -158,12 +158,12 @@ def _check_supported(model: Any) -> None:
 
 def _regression_data(model: Any, examples: Examples | None) -> Examples:
     _check_supported(model)
-    return NumberedExamples(numeric_data(model, examples))
+    return ExamplesWithRows(numeric_data(model, examples))
 
 
 def _classification_data(model: Any, examples: Examples | None) -> Examples:
     _check_supported(model)
-    return NumberedExamples(class_data(model, examples))
+    return ExamplesWithRows(class_data(model, examples))
 
 
 for _kind in (*_REGRESSORS, *_CLASSIFIERS):

@@ -14,7 +14,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.data.examples import Examples
-from memorymaps.data.indexed import NumberedExamples
+from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.trees.boosting_posterior import (
     UNKNOWN_SUBSAMPLE,
     EnsembleSpec,
@@ -116,7 +116,7 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     booster = _booster(model)
     training = (class_data if isinstance(model, xgb.XGBClassifier) else numeric_data)(model, examples)
     losses = _configuration(booster)["objective"].get("reg_loss_param", {})
-    return NumberedExamples(weight_positives(training, float(losses.get("scale_pos_weight", 1))))
+    return ExamplesWithRows(weight_positives(training, float(losses.get("scale_pos_weight", 1))))
 
 
 posterior.register(xgb.Booster)(boosted_posterior)

@@ -18,7 +18,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.autograd.pytree import length
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.covariance.tangents import PreconditionedBatch
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 ChooseDirections = Callable[[Array, slice], Array]
 
@@ -59,7 +59,7 @@ class DirectionalChunk:
         """`DᵀVD [n, k, k]`."""
         return to_numpy(self.preconditioned.variance())
 
-    def respond(self, coefficients: Array) -> Array:
+    def matvec(self, coefficients: Array) -> Array:
         """`V D s [n, c]` for coefficients `s [n, k]`: one solve and a double-backward pass."""
         tangents = self.preconditioned.posterior_tangents(torch.as_tensor(coefficients).to(self.cotangent))
         pairs = [(self.call_cotangents[id(call)], tangent.to(self.cotangent.dtype)) for call, tangent in tangents]
@@ -96,11 +96,11 @@ class DirectionalBatch:
             f, directions, gram = map(_concatenate, found)
         return cls(problem, covariance, inputs, f, directions, gram, cached)
 
-    def respond(self, coefficients: Array) -> Array:
+    def matvec(self, coefficients: Array) -> Array:
         """`V D s [n, c]` for coefficients `s [n, k]`."""
 
         def work(x: Any, rows: slice) -> Array:
-            return self._chunk(x, rows).respond(coefficients[rows])
+            return self._chunk(x, rows).matvec(coefficients[rows])
 
         with evaluation_mode(self.problem.network.module):
             return _concatenate(list(self.problem.batch_size.run(self.inputs, work)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,41 +10,50 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
-from memorymaps.nets.curvature.dual import _MAX_EIGH_ROWS, _MAX_ROW_NUMBERS
-from memorymaps.nets.curvature.kronecker import _diag
-from memorymaps.nets.curvature.structure import Held, _exact_rows, _with_rows
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.curvature.dual import MAX_EIGH_ROWS, MAX_ROW_NUMBERS
+from memorymaps.nets.curvature.kronecker import diagonal_curvature
+from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure, exact_rows, with_exact_rows
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
-TRUSTED_SHARE = 0.8  # fraction of the curvature's trace in exact rows from which sizes are reliable
-
-
-def _active_set(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
-    """Exact rows of the examples with the largest `tr Λ`, diagonal curvature of all others [method: Woodbury]."""
-    trace = torch.cat([_output_curvature_traces(problem, batch) for batch in problem.examples]).cpu()
-    order = trace.argsort(descending=True)
-    chosen = order[: _active_set_size(problem, trace[order])].sort().values
-    outside = torch.ones(len(trace), dtype=torch.float64)
-    outside[chosen] = 0
-    parts = iter(torch.split(outside.to(problem.network.device), [len(batch) for batch in problem.examples]))
-    base = _diag(problem, lambda batch: problem.weights(batch) * next(parts))
-    pieces = torch.split(chosen, 64)
-    rows = torch.cat([_exact_rows(problem, problem.examples.take(piece.numpy())) for piece in pieces])
-    share = float(trace[chosen].sum() / trace.sum())
-    note = f"exact curvature of {len(chosen):,} examples with {share:.0%} of its trace, diagonal for the rest"
-    if len(chosen) < min(len(trace), problem.recipe.rows):
-        note += f" ({problem.recipe.rows:,} were requested: no more fit in memory)"
-    return Held(lambda deltas: _with_rows(base.build(deltas), rows), (note,), share)
+TRUSTED_FRACTION = 0.8  # fraction of the curvature's trace in exact rows from which sizes are reliable
 
 
-def _active_set_size(problem: LaplaceProblem, trace: Tensor) -> int:
-    """Number of exact examples: at least `rows`, more until their fraction of the trace suffices.
+@dataclass(frozen=True)
+class ActiveSet(CurvatureStructure):
+    """Exact rows of the examples with the largest `tr Λ`, diagonal curvature of all others [method: Woodbury].
 
-    More only up to the number of rows whose eigenvectors take half a minute.
+    `rows`: number of exact examples; more where their fraction of the curvature's trace is too small.
     """
-    share = trace.cumsum(0) / trace.sum()
-    trusted = int((share < TRUSTED_SHARE + 0.05).sum()) + 1
-    wanted = max(problem.recipe.rows, min(trusted, _MAX_EIGH_ROWS // problem.num_outputs))
-    return min(len(trace), wanted, max(1, int(_MAX_ROW_NUMBERS / problem.num_outputs / problem.num_parameters)))
+
+    rows: int = 400
+    name = "active_set"
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
+        """The diagonal of most examples and the exact rows of some: two passes over the data."""
+        trace = torch.cat([_output_curvature_traces(problem, batch) for batch in problem.examples]).cpu()
+        order = trace.argsort(descending=True)
+        chosen = order[: self._size(problem, trace[order])].sort().values
+        outside = torch.ones(len(trace), dtype=torch.float64)
+        outside[chosen] = 0
+        parts = iter(torch.split(outside.to(problem.network.device), [len(batch) for batch in problem.examples]))
+        base = diagonal_curvature(problem, lambda batch: problem.weights(batch) * next(parts))
+        pieces = torch.split(chosen, 64)
+        rows = torch.cat([exact_rows(problem, problem.examples.take(piece.numpy())) for piece in pieces])
+        fraction = float(trace[chosen].sum() / trace.sum())
+        note = f"exact curvature of {len(chosen):,} examples with {fraction:.0%} of its trace, diagonal for the rest"
+        if len(chosen) < min(len(trace), self.rows):
+            note += f" ({self.rows:,} were requested: no more fit in memory)"
+        return CurvatureEstimate(lambda deltas: with_exact_rows(base.build(deltas), rows), (note,), fraction)
+
+    def _size(self, problem: LaplaceProblem, trace: Tensor) -> int:
+        """Number of exact examples: at least `rows`, more until their fraction of the trace suffices.
+
+        More only up to the number of rows whose eigenvectors take half a minute.
+        """
+        fraction = trace.cumsum(0) / trace.sum()
+        sufficient = int((fraction < TRUSTED_FRACTION + 0.05).sum()) + 1
+        wanted = max(self.rows, min(sufficient, MAX_EIGH_ROWS // problem.num_outputs))
+        return min(len(trace), wanted, max(1, int(MAX_ROW_NUMBERS / problem.num_outputs / problem.num_parameters)))
 
 
 def _output_curvature_traces(problem: LaplaceProblem, batch: Batch) -> Tensor:

@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from memorymaps.nets.cost_model import MACS_PER_MINUTE
+from memorymaps.nets.curvature.active_set import ActiveSet
+from memorymaps.nets.curvature.dense import Full
 from memorymaps.nets.curvature.dual import (
-    _MAX_EIGH_ROWS,
-    _MAX_GRAM_ROWS,
-    _MAX_ROW_NUMBERS,
-    _gram_fits,
-    _num_dense_row_parameters,
-    _rows_fit,
-    _rows_types,
+    MAX_EIGH_ROWS,
+    MAX_GRAM_ROWS,
+    MAX_ROW_NUMBERS,
+    Dual,
+    gram_fits,
+    num_dense_row_parameters,
+    rows_fit,
+    rows_types,
 )
-from memorymaps.nets.problem import LaplaceProblem
-from memorymaps.nets.sampled.cost import affordable
+from memorymaps.nets.curvature.kronecker import EKFAC
+from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
+from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.cost import UNASKED, affordable
 from memorymaps.nets.sampled.structure import Sampled
 
 _MAX_FULL_PARAMETERS = 4_000  # parameters: a dense float64 precision of 128 MB
 
 
-def select_structure(problem: LaplaceProblem) -> tuple[str, tuple[str, ...]]:
-    """The requested structure (`"auto"`: the most accurate one for the problem's size), and the reason."""
-    requested = problem.recipe.structure
-    if isinstance(requested, Sampled):
-        return "sampled", ()
-    if requested != "auto":
-        return requested, ()
-    n, c, p, m = len(problem.examples), problem.num_outputs, problem.num_parameters, problem.recipe.rows
-    size = f"{n:,} examples × {c} outputs, {p:,} parameters"
-    if p <= _MAX_FULL_PARAMETERS and n * c * p**2 <= MACS_PER_MINUTE:
-        return "full", (f"auto chose full: {size}",)
-    if _rows_fit(problem) or (
-        n * c <= _MAX_GRAM_ROWS and n * c * _num_dense_row_parameters(problem, _rows_types(problem)) <= _MAX_ROW_NUMBERS
-    ):
-        return "dual", (f"auto chose dual: {size}",)
-    within_reach = _gram_fits(n * c, 0) and _gram_fits(n * c, _num_dense_row_parameters(problem, _rows_types(problem)))
-    exact = " 'dual' would be exact and take minutes." if within_reach else ""
-    if affordable(problem, _rows_types(problem)):
-        return "sampled", (f"auto chose sampled: {size}.{exact}",)
-    if m * c <= _MAX_EIGH_ROWS and m * c * p <= _MAX_ROW_NUMBERS and m * c * p * (m + n) * c <= MACS_PER_MINUTE:
-        return "active_set", (f"auto chose active_set: {size}",)
-    return "ekfac", (f"auto chose ekfac: {size}.{exact}",)
+@dataclass(frozen=True)
+class Auto(CurvatureStructure):
+    """The most accurate of full, dual, sampled, active set and EKFAC that costs about a minute or two of one core."""
+
+    rows: int = 400
+    name = "auto"
+    chosen_by_size = True
+
+    def resolve(self, problem: LaplaceProblem) -> tuple[CurvatureStructure, tuple[str, ...]]:
+        """The structure for this problem's size, and the reason."""
+        n, c, p = len(problem.examples), problem.num_outputs, problem.num_parameters
+        chosen, remark = self._choice(problem, n * c, p)
+        return chosen, (f"auto chose {chosen.name}: {n:,} examples × {c} outputs, {p:,} parameters.{remark}",)
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[Any]:
+        """The estimate of the structure that is selected."""
+        return self.resolve(problem)[0].fit(problem)
+
+    def _choice(self, problem: LaplaceProblem, r: int, p: int) -> tuple[CurvatureStructure, str]:
+        if p <= _MAX_FULL_PARAMETERS and r * p**2 <= MACS_PER_MINUTE:
+            return Full(), ""
+        types = rows_types(problem)
+        written = num_dense_row_parameters(problem, types)
+        if rows_fit(problem) or (r <= MAX_GRAM_ROWS and r * written <= MAX_ROW_NUMBERS):
+            return Dual(), ""
+        exact = " 'dual' would be exact and take minutes." if gram_fits(r, 0) and gram_fits(r, written) else ""
+        if affordable(problem, types):
+            return Sampled(minutes=UNASKED), exact
+        m = self.rows * problem.num_outputs
+        if m <= MAX_EIGH_ROWS and m * p <= MAX_ROW_NUMBERS and m * p * (m + r) <= MACS_PER_MINUTE:
+            return ActiveSet(self.rows), ""
+        return EKFAC(), exact

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.ggn import Operator, group_order
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 
 def preconditioner(problem: LaplaceProblem, covariance: PosteriorCovariance) -> Operator:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DenseCurvature
 from memorymaps.nets.curvature.residual_hessian import residual_curvature
-from memorymaps.nets.curvature.structure import Deltas, Held, _stream, _streamed
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.curvature.structure import (
+    CurvatureEstimate,
+    CurvatureStructure,
+    Deltas,
+    accumulate_over_data,
+    estimate_of,
+)
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 _MAX_DENSE_PARAMETERS = 40_000  # parameters of one dense matrix: 13 GB
 
@@ -20,53 +28,75 @@ _OWN_RESIDUAL_NOTE = (
 )
 
 
-def _hessian(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
-    """The Gauss–Newton matrix plus the residual part of the loss's Hessian.
+@dataclass(frozen=True)
+class Full(CurvatureStructure):
+    """One dense matrix of all covered parameters: exact."""
 
-    Raises
-    ------
-    ValueError
-        A sampled or truncated Fisher; when built, a matrix that is not positive definite.
-    """
-    if problem.recipe.fisher != "exact":
-        raise ValueError(f"structure='hessian' with fisher={problem.recipe.fisher!r}: expected fisher='exact'")
-    group = ParameterGroup(problem.blocks)
-    _check_dense(problem, group)
-    made: list[CurvatureAccumulator] = [DenseCurvature(problem.zeros(group.size, group.size))]
-    _stream(problem, (group,), made)
-    made[0].accumulate(residual_curvature(problem, group))
-    held = _streamed((group,), made, 1.0)
+    name = "full"
 
-    def build(deltas: Deltas) -> BlockDiagonalCovariance:
-        try:
-            return held.build(deltas)
-        except torch.linalg.LinAlgError:
-            raise ValueError(
-                "structure='hessian': the loss curves downwards along some direction at these parameters (a saddle "
-                "point, a kink, or unfinished training). Train longer, or use structure='full'"
-            ) from None
-
-    return Held(build, (_OWN_RESIDUAL_NOTE,), 1.0, bounded=False)
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
+        """The Gauss–Newton matrix."""
+        return _dense(self.name, problem, (ParameterGroup(problem.blocks),), 1.0)
 
 
-def _check_dense(problem: LaplaceProblem, group: ParameterGroup) -> None:
+@dataclass(frozen=True)
+class Block(CurvatureStructure):
+    """One dense matrix per block of parameters; exact for networks of a single layer."""
+
+    name = "block"
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
+        """The diagonal blocks of the Gauss–Newton matrix."""
+        return _dense(self.name, problem, problem.block_groups, 1.0 if len(problem.blocks) == 1 else 0.0)
+
+
+@dataclass(frozen=True)
+class Hessian(CurvatureStructure):
+    """The Hessian of the loss: the Gauss–Newton matrix plus the residual part."""
+
+    name = "hessian"
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
+        """The Gauss–Newton matrix plus the residual part of the loss's Hessian.
+
+        Raises
+        ------
+        ValueError
+            A sampled or truncated Fisher; when built, a matrix that is not positive definite.
+        """
+        if problem.options.fisher != "exact":
+            raise ValueError(f"structure='hessian' with fisher={problem.options.fisher!r}: expected fisher='exact'")
+        group = ParameterGroup(problem.blocks)
+        _check_size(self.name, group)
+        curvatures: list[CurvatureAccumulator] = [DenseCurvature(problem.zeros(group.size, group.size))]
+        accumulate_over_data(problem, (group,), curvatures)
+        curvatures[0].accumulate(residual_curvature(problem, group))
+        gauss_newton = estimate_of((group,), curvatures, 1.0)
+
+        def build(deltas: Deltas) -> BlockDiagonalCovariance:
+            try:
+                return gauss_newton.build(deltas)
+            except torch.linalg.LinAlgError:
+                raise ValueError(
+                    "structure='hessian': the loss curves downwards along some direction at these parameters (a saddle "
+                    "point, a kink, or unfinished training). Train longer, or use structure='full'"
+                ) from None
+
+        return CurvatureEstimate(build, (_OWN_RESIDUAL_NOTE,), 1.0, loo_bounded=False)
+
+
+def _check_size(name: str, group: ParameterGroup) -> None:
     if group.size > _MAX_DENSE_PARAMETERS:
         raise ValueError(
-            f"structure={problem.recipe.structure!r} needs a dense matrix of {group.size:,} × {group.size:,} "
+            f"structure={name!r} needs a dense matrix of {group.size:,} × {group.size:,} "
             f"({group.name}): {8e-9 * group.size**2:,.0f} GB. Use 'auto', 'active_set' or 'ekfac', or a subset"
         )
 
 
-def _dense(problem: LaplaceProblem, groups: tuple[ParameterGroup, ...], share: float) -> Held[BlockDiagonalCovariance]:
-    _check_dense(problem, max(groups, key=lambda group: group.size))
-    made: list[CurvatureAccumulator] = [DenseCurvature(problem.zeros(group.size, group.size)) for group in groups]
-    _stream(problem, groups, made)
-    return _streamed(groups, made, share)
-
-
-def _full(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
-    return _dense(problem, (ParameterGroup(problem.blocks),), 1.0)
-
-
-def _block(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
-    return _dense(problem, problem.block_groups, 1.0 if len(problem.blocks) == 1 else 0.0)
+def _dense(
+    name: str, problem: LaplaceProblem, groups: tuple[ParameterGroup, ...], exact: float
+) -> CurvatureEstimate[BlockDiagonalCovariance]:
+    _check_size(name, max(groups, key=lambda group: group.size))
+    curvatures: list[CurvatureAccumulator] = [DenseCurvature(problem.zeros(group.size, group.size)) for group in groups]
+    accumulate_over_data(problem, groups, curvatures)
+    return estimate_of(groups, curvatures, exact)

@@ -21,7 +21,7 @@ from memorymaps.nets.autograd.batch_size import BatchSize
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.per_example_autodiff import functional_forward
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 NamedTensors = dict[str, Tensor]  # parameter → [v, *shape]
 

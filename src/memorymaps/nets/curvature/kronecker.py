@@ -2,44 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DiagonalCurvature, KroneckerCurvature
-from memorymaps.nets.curvature.structure import Held, Weight, _stream, _streamed
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.curvature.structure import (
+    CurvatureEstimate,
+    CurvatureStructure,
+    Weight,
+    accumulate_over_data,
+    estimate_of,
+)
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 
-def _diag(problem: LaplaceProblem, weight: Weight | None = None) -> Held[BlockDiagonalCovariance]:
-    made: list[CurvatureAccumulator] = [DiagonalCurvature(problem.zeros(*block.shape)) for block in problem.blocks]
-    _stream(problem, problem.block_groups, made, weight)
-    return _streamed(problem.block_groups, made)
+@dataclass(frozen=True)
+class Diagonal(CurvatureStructure):
+    """One number per parameter."""
+
+    name = "diag"
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
+        """The diagonal of the Gauss–Newton matrix."""
+        return diagonal_curvature(problem)
 
 
-def _kronecker(problem: LaplaceProblem) -> list[CurvatureAccumulator]:
+@dataclass(frozen=True)
+class KFAC(CurvatureStructure):
+    """Kronecker factors per matrix layer, a diagonal for all other parameters [Martens & Grosse 2015].
+
+    `reduce`: sum over positions of shared weights before the outer product ("reduce" instead of "expand").
+    """
+
+    reduce: bool = False
+    name = "kfac"
+    averages_prior = True
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
+        """The factors `A ⊗ G` of every layer, one pass over the data."""
+        return estimate_of(problem.block_groups, _kronecker_factors(problem, self.reduce))
+
+    def representation(self, block: ParameterBlock) -> str:
+        """Kronecker factors of a matrix, a diagonal of anything else."""
+        return self.name if block.is_matrix else "diagonal"
+
+
+@dataclass(frozen=True)
+class EKFAC(KFAC):
+    """KFAC with the exact diagonal in its eigenbasis; a second pass over the data [George et al. 2018]."""
+
+    name = "ekfac"
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
+        """The eigenbases of KFAC and the exact eigenvalues in them."""
+        dtype = next(iter(problem.prior.values())).dtype
+
+        def corrected(block: ParameterBlock, factors: CurvatureAccumulator) -> CurvatureAccumulator:
+            bases = factors.eigenbases(dtype)[:2] if isinstance(factors, KroneckerCurvature) else ()
+            return DiagonalCurvature(problem.zeros(*block.shape), *bases)
+
+        pairs = zip(problem.blocks, _kronecker_factors(problem, self.reduce), strict=True)
+        curvatures = [corrected(block, factors) for block, factors in pairs]
+        accumulate_over_data(problem, problem.block_groups, curvatures)
+        return estimate_of(problem.block_groups, curvatures)
+
+
+def diagonal_curvature(
+    problem: LaplaceProblem, weight: Weight | None = None
+) -> CurvatureEstimate[BlockDiagonalCovariance]:
+    """The diagonal of `Σ_i w_i J_iᵀΛ_iJ_i`, with other weights than the data's where `weight` is given."""
+    curvatures: list[CurvatureAccumulator] = [DiagonalCurvature(problem.zeros(*b.shape)) for b in problem.blocks]
+    accumulate_over_data(problem, problem.block_groups, curvatures, weight)
+    return estimate_of(problem.block_groups, curvatures)
+
+
+def _kronecker_factors(problem: LaplaceProblem, reduce: bool) -> list[CurvatureAccumulator]:
     n = len(problem.examples)
 
     def start(block: ParameterBlock) -> CurvatureAccumulator:
         if not block.is_matrix:
             return DiagonalCurvature(problem.zeros(*block.shape))
         o, d = block.shape
-        return KroneckerCurvature(problem.zeros(d, d), problem.zeros(o, o), n, problem.recipe.reduce)
+        return KroneckerCurvature(problem.zeros(d, d), problem.zeros(o, o), n, reduce)
 
-    made = [start(block) for block in problem.blocks]
-    _stream(problem, problem.block_groups, made)
-    return made
-
-
-def _kfac(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
-    return _streamed(problem.block_groups, _kronecker(problem))
-
-
-def _ekfac(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
-    dtype = next(iter(problem.prior.values())).dtype
-
-    def corrected(block: ParameterBlock, first: CurvatureAccumulator) -> CurvatureAccumulator:
-        bases = first.eigenbases(dtype)[:2] if isinstance(first, KroneckerCurvature) else ()
-        return DiagonalCurvature(problem.zeros(*block.shape), *bases)
-
-    made = [corrected(b, first) for b, first in zip(problem.blocks, _kronecker(problem), strict=True)]
-    _stream(problem, problem.block_groups, made)
-    return _streamed(problem.block_groups, made)
+    curvatures = [start(block) for block in problem.blocks]
+    accumulate_over_data(problem, problem.block_groups, curvatures)
+    return curvatures

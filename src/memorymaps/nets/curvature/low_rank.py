@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,18 +14,26 @@ from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.woodbury import Woodbury
 from memorymaps.nets.curvature.ggn import ggn_operator, group_order
-from memorymaps.nets.curvature.structure import Deltas, Held, _prior_only
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure, Deltas, prior_covariance
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 
-def _lowrank(problem: LaplaceProblem) -> Held[BlockDiagonalCovariance]:
-    """Leading eigenvectors of the whitened curvature by Lanczos, the prior for all other directions."""
-    rank = min(problem.recipe.rows, problem.num_parameters)
-    return Held(lambda deltas: _leading_covariance(problem, deltas, rank), (f"{rank:,} leading eigenvectors",))
+@dataclass(frozen=True)
+class LowRank(CurvatureStructure):
+    """The `rows` leading eigenvectors of the whitened curvature by Lanczos, the prior for all other directions."""
+
+    rows: int = 400
+    name = "lowrank"
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
+        """Eigenvectors are computed for the prior that is added."""
+        rank = min(self.rows, problem.num_parameters)
+        note = f"{rank:,} leading eigenvectors"
+        return CurvatureEstimate(lambda deltas: _leading_covariance(problem, deltas, rank), (note,))
 
 
 def _leading_covariance(problem: LaplaceProblem, deltas: Deltas, rank: int) -> BlockDiagonalCovariance:
-    base, operator = _prior_only(problem, deltas), ggn_operator(problem, with_prior=False)
+    base, operator = prior_covariance(problem, deltas), ggn_operator(problem, with_prior=False)
     order = group_order(problem, base.groups)
 
     def whitened(q: Array) -> Array:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 
 def residual_curvature(problem: LaplaceProblem, group: ParameterGroup) -> Tensor:

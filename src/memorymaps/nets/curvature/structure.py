@@ -1,23 +1,25 @@
-"""Common parts of the curvature structures: the curvature before a prior is added, and the pass over the data."""
+"""The contract of a curvature structure, and what the structures share: the pass over the data, exact rows."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
+from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance, PosteriorCovariance, group_gradient
 from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.covariance.woodbury import Woodbury
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.output_fisher import FISHER_ROOTS
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.posteriors.contract import Description
 
 Deltas = dict[str, Tensor]  # prior precisions by parameter
 
@@ -26,32 +28,68 @@ S = TypeVar("S", bound=PosteriorCovariance)
 
 
 @dataclass(frozen=True)
-class Held(Generic[S]):
+class CurvatureEstimate(Generic[S]):
     """Curvature of one structure before a prior is added: `build(δ)` is the posterior covariance.
 
-    `share` is the fraction of the curvature's trace that is exact. `bounded` is whether the curvature contains each
-    example's own `J_iᵀΛ_iJ_i` and no negative part, so that the eigenvalues of `ΛV` are below 1.
+    `exact_trace_fraction` is the fraction of the curvature's trace that is exact. `loo_bounded` is whether the
+    curvature contains each example's own `J_iᵀΛ_iJ_i` and no negative part, so that the eigenvalues of `ΛV` are
+    below 1. `posterior` makes the posterior where it is not the usual one of networks.
     """
 
     build: Callable[[Deltas], S]
     notes: tuple[str, ...] = ()
-    share: float = 0.0
-    bounded: bool = True
+    exact_trace_fraction: float = 0.0
+    loo_bounded: bool = True
+    posterior: Callable[[LaplaceProblem, S, Description], Any] | None = None
 
 
-def _streamed(
-    groups: tuple[ParameterGroup, ...], made: list[CurvatureAccumulator], share: float = 0.0
-) -> Held[BlockDiagonalCovariance]:
+class CurvatureStructure(ABC):
+    """A representation of the curvature `Σ_i J_iᵀΛ_iJ_i` of a network (curvlinops, laplace-torch: structure).
+
+    `Laplace(structure)` takes an instance, or the name of one that `structures.STRUCTURES` lists. To add one, subclass
+    and implement `fit`.
+    """
+
+    name: ClassVar[str]
+    chosen_by_size: ClassVar[bool] = False
+    """Whether the structure only selects another one."""
+    averages_prior: ClassVar[bool] = False
+    """Whether a matrix layer takes the mean of its prior precisions."""
+
+    @abstractmethod
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[Any]:
+        """The curvature from passes over the data.
+
+        Raises
+        ------
+        ValueError
+            The problem is too large for this structure, or its options do not suit it; the message says what to type.
+        """
+
+    def resolve(self, problem: LaplaceProblem) -> tuple[CurvatureStructure, tuple[str, ...]]:
+        """The structure to fit and the reason for it: itself, without a reason."""
+        return self, ()
+
+    def representation(self, block: ParameterBlock) -> str:
+        """How a block of parameters is represented, for the coverage report."""
+        return self.name
+
+
+def estimate_of(
+    groups: tuple[ParameterGroup, ...], made: list[CurvatureAccumulator], exact: float = 0.0
+) -> CurvatureEstimate[BlockDiagonalCovariance]:
+    """The estimate whose blocks are independent: each accumulated curvature plus its prior."""
+
     def build(deltas: Deltas) -> BlockDiagonalCovariance:
         parts = (c.precision(group.pack(deltas)) for c, group in zip(made, groups, strict=True))
         return BlockDiagonalCovariance(groups, tuple(parts))
 
-    return Held(build, (), share)
+    return CurvatureEstimate(build, (), exact)
 
 
-def _directions(problem: LaplaceProblem, batch: Batch, weight: Tensor) -> Callable[[Tensor, slice], Tensor]:
+def root_directions(problem: LaplaceProblem, batch: Batch, weight: Tensor) -> Callable[[Tensor, slice], Tensor]:
     """Root directions `[k, n, c]` of `wΛ` for some rows of a batch."""
-    root, y = FISHER_ROOTS[problem.recipe.fisher], problem.target(batch)
+    root, y = FISHER_ROOTS[problem.options.fisher], problem.target(batch)
 
     def directions(f: Tensor, rows: slice) -> Tensor:
         return root(problem.network.likelihood, f, y[rows]) * weight[rows, None].sqrt()
@@ -62,7 +100,7 @@ def _directions(problem: LaplaceProblem, batch: Batch, weight: Tensor) -> Callab
 Weight = Callable[[Batch], Tensor]
 
 
-def _stream(
+def accumulate_over_data(
     problem: LaplaceProblem,
     groups: tuple[ParameterGroup, ...],
     made: list[CurvatureAccumulator],
@@ -70,7 +108,7 @@ def _stream(
 ) -> None:
     """One pass over the data: accumulate every group's curvature along the root directions of `wΛ`."""
     for batch in problem.examples:
-        directions = _directions(problem, batch, (weight or problem.weights)(batch))
+        directions = root_directions(problem, batch, (weight or problem.weights)(batch))
 
         def work(x: Any, part: slice, directions: Any = directions) -> list[Any]:
             seen = linearize(problem.network, problem.owners, x, part, directions)
@@ -82,19 +120,21 @@ def _stream(
                 curvature.accumulate(increment)
 
 
-def _prior_only(problem: LaplaceProblem, deltas: Deltas) -> BlockDiagonalCovariance:
+def prior_covariance(problem: LaplaceProblem, deltas: Deltas) -> BlockDiagonalCovariance:
+    """The covariance `D⁻¹` of the prior alone."""
     return BlockDiagonalCovariance(
         problem.block_groups, tuple(EigenbasisPrecision(group.pack(deltas)) for group in problem.block_groups)
     )
 
 
-def _with_rows(base: BlockDiagonalCovariance, rows: Tensor) -> BlockDiagonalCovariance:
+def with_exact_rows(base: BlockDiagonalCovariance, rows: Tensor) -> BlockDiagonalCovariance:
+    """`(S_base + AᵀA)⁻¹` for rows `A [r, P]`."""
     return BlockDiagonalCovariance(base.groups, base.precisions, Woodbury.from_rows(base.block_inv_sqrt_rmatvec(rows)))
 
 
-def _exact_rows(problem: LaplaceProblem, batch: Batch) -> Tensor:
+def exact_rows(problem: LaplaceProblem, batch: Batch) -> Tensor:
     """Rows `√w L_iᵀ J_i [n·k, P]`."""
-    directions = _directions(problem, batch, problem.weights(batch))
+    directions = root_directions(problem, batch, problem.weights(batch))
 
     def work(x: Any, part: slice) -> Tensor:
         seen = linearize(problem.network, problem.owners, x, part, directions)

@@ -1,33 +1,67 @@
-"""Curvature structures by name: each makes its passes over the data and returns a curvature for any prior.
+"""Curvature structures by name, for `Laplace("name")`.
 
 full, block        dense matrices                       Σ Gᵀ G
 hessian            dense, with the residual part        row by row
 kfac, ekfac, diag  Kronecker factors, diagonals         one or two passes
 dual, active_set   exact rows plus a diagonal           solved in the rows' space; a large dual layer by layer
+sampled            sampled rows, own rows left out      solved in the rows' space, with standard errors
 lowrank            leading eigenvectors                 Lanczos
+auto               one of these, by the problem's size
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from memorymaps.nets.curvature.active_set import _active_set
-from memorymaps.nets.curvature.dense import _block, _full, _hessian
-from memorymaps.nets.curvature.dual import _dual
-from memorymaps.nets.curvature.kronecker import _diag, _ekfac, _kfac
-from memorymaps.nets.curvature.low_rank import _lowrank
-from memorymaps.nets.curvature.structure import Held
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.curvature.active_set import ActiveSet
+from memorymaps.nets.curvature.auto import Auto
+from memorymaps.nets.curvature.dense import Block, Full, Hessian
+from memorymaps.nets.curvature.dual import Dual
+from memorymaps.nets.curvature.kronecker import EKFAC, KFAC, Diagonal
+from memorymaps.nets.curvature.low_rank import LowRank
+from memorymaps.nets.curvature.structure import CurvatureStructure
+from memorymaps.nets.sampled.structure import Sampled
 
-STRUCTURES: dict[str, Callable[[LaplaceProblem], Held[Any]]] = {
-    "hessian": _hessian,
-    "full": _full,
-    "block": _block,
-    "diag": _diag,
-    "kfac": _kfac,
-    "ekfac": _ekfac,
-    "dual": _dual,
-    "active_set": _active_set,
-    "lowrank": _lowrank,
+DEFAULT_ROWS = 400
+
+# name → structure, given the recipe's `rows` and `reduce`
+STRUCTURES: dict[str, Callable[[int, bool], CurvatureStructure]] = {
+    "auto": lambda rows, _: Auto(rows),
+    "hessian": lambda *_: Hessian(),
+    "full": lambda *_: Full(),
+    "block": lambda *_: Block(),
+    "kfac": lambda _, reduce: KFAC(reduce),
+    "ekfac": lambda _, reduce: EKFAC(reduce),
+    "diag": lambda *_: Diagonal(),
+    "lowrank": lambda rows, _: LowRank(rows),
+    "active_set": lambda rows, _: ActiveSet(rows),
+    "dual": lambda *_: Dual(),
+    "sampled": lambda rows, _: _sampled(rows),
 }
+
+
+def as_structure(
+    structure: str | CurvatureStructure, rows: int = DEFAULT_ROWS, reduce: bool = False
+) -> CurvatureStructure:
+    """The structure itself, or the one of that name.
+
+    Raises
+    ------
+    ValueError
+        An unknown name; the message lists the known ones.
+    """
+    if isinstance(structure, CurvatureStructure):
+        return structure
+    if structure not in STRUCTURES:
+        hint = "; subset='last_layer' covers that layer alone" if structure == "last_layer" else ""
+        raise ValueError(f"no structure {structure!r}: choose one of {', '.join(STRUCTURES)}{hint}")
+    return STRUCTURES[structure](rows, reduce)
+
+
+def _sampled(rows: int) -> Sampled:
+    if rows != DEFAULT_ROWS:
+        raise ValueError(
+            f"structure='sampled' with Laplace(rows={rows}), which is for 'active_set' and 'lowrank': write "
+            f"Laplace(Sampled(rows={rows}))"
+        )
+    return Sampled()

@@ -82,7 +82,7 @@ class LoaderExamples(Examples):
             )
 
     @property
-    def named(self) -> bool:
+    def has_ids(self) -> bool:
         """Whether batches contain ids."""
         return any(self.split(raw)[2] is not None for raw in islice(self._random.batches(self.source), 1))
 
@@ -143,7 +143,7 @@ class DatasetExamples(Examples):
         return len(self.dataset)
 
     @property
-    def named(self) -> bool:
+    def has_ids(self) -> bool:
         """Whether examples contain ids."""
         return len(self) > 0 and self.split(self.collate([self.dataset[0]]))[2] is not None
 

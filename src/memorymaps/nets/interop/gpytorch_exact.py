@@ -23,7 +23,7 @@ from torch import Tensor
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.data.gather import check_same, gathered
+from memorymaps.data.gather import check_training_data, gather_examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.posteriors.contract import Description
@@ -117,9 +117,9 @@ def _exact_data(model: Any, examples: Examples | None) -> Examples:
     shape = (len(x), len(noise)) if noise.ndim == 2 else (len(x),)
     if y.shape != shape:
         raise DataError(f"train_targets of shape {y.shape}: expected {shape}, and no batch of models")
-    whole = ArrayExamples.of(x, y).whole if examples is None else gathered(examples)
-    check_same(whole.inputs, x, "the model")
-    check_same(whole.target, y, "the model")
+    whole = ArrayExamples.of(x, y).whole if examples is None else gather_examples(examples)
+    check_training_data(whole.inputs, x, "the model")
+    check_training_data(whole.target, y, "the model")
     if whole.weight is not None:
         raise DataError("ExactGP has no sample_weight: give each example its noise, FixedNoiseGaussianLikelihood")
     weight = np.broadcast_to(np.mean(noise) / noise, (len(y),)).copy() if noise.ndim == 1 < len(noise) else None
@@ -128,7 +128,7 @@ def _exact_data(model: Any, examples: Examples | None) -> Examples:
 
 @posterior.register(ExactGP)
 def _exact(model: Any, examples: Examples) -> Any:
-    return exact_process(model.likelihood, model, gathered(examples))
+    return exact_process(model.likelihood, model, gather_examples(examples))
 
 
 @functools.singledispatch

@@ -18,7 +18,7 @@ from gpytorch.likelihoods import MultitaskGaussianLikelihood
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.likelihoods.base import Likelihood, refuse
+from memorymaps.core.likelihoods.base import Likelihood, raise_for_targets
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError
 from memorymaps.models.kernels.gram_posterior import gram_coordinates
@@ -88,7 +88,7 @@ class CorrelatedGaussian(Likelihood):
 
     def check_target(self, y: Array, c: int) -> None:
         """Raise `TargetError` unless every task has a finite target."""
-        refuse(~np.all(np.isfinite(np.reshape(y, (len(y), -1))), axis=1), y, f"{c} finite numbers")
+        raise_for_targets(~np.all(np.isfinite(np.reshape(y, (len(y), -1))), axis=1), y, f"{c} finite numbers")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.core.likelihoods.hinge import Pinball
 from memorymaps.core.likelihoods.links import Probit
-from memorymaps.core.likelihoods.piecewise_linear import Kinked
+from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.custom import Custom
 from memorymaps.nets.interop.gpytorch_exact import GPPrior, numpy_targets
@@ -209,7 +209,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         notes=("Hyperparameters and inducing points are fixed at their values.",),
     )
     return VariationalPosterior(
-        likelihood if isinstance(likelihood, Kinked) else ExpectedLikelihood(likelihood),
+        likelihood if isinstance(likelihood, NonsmoothLoss) else ExpectedLikelihood(likelihood),
         description,
         GPPrior(bound.model),
         inner.inducing_points.detach(),

@@ -26,7 +26,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
-from memorymaps.data.class_labels import numbered
+from memorymaps.data.class_labels import encode_labels
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.nets.autograd.network import Network
@@ -181,7 +181,7 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     _check(model)
     if examples is None:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
-    coded = functools.partial(numbered, model.classes_) if _classes(model) else _numeric
+    coded = functools.partial(encode_labels, model.classes_) if _classes(model) else _numeric
     return training_examples(examples).map(coded)
 
 

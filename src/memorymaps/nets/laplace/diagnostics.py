@@ -11,11 +11,11 @@ from torch import Tensor
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_macs, in_memory
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
-from memorymaps.nets.curvature.active_set import TRUSTED_SHARE
+from memorymaps.nets.curvature.active_set import TRUSTED_FRACTION
 from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
 from memorymaps.nets.curvature.ggn import ggn_operator
-from memorymaps.nets.curvature.structure import Held
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.contract import Description
 
 _MAX_DEFICIT, _MAX_EXCESS = (
@@ -29,8 +29,8 @@ _RANKS_NOTE = "sizes by the first-order estimator, read them as ranks."
 
 def posterior_description(
     problem: LaplaceProblem,
-    structure: str,
-    held: Held[Any],
+    structure: CurvatureStructure,
+    estimate: CurvatureEstimate[Any],
     covariance: PosteriorCovariance,
     why: tuple[str, ...],
     source: str,
@@ -39,13 +39,13 @@ def posterior_description(
     effective = problem.num_parameters - covariance.inverse_trace(
         [group.pack(problem.prior) for group in covariance.groups]
     )
-    what = f"{problem.recipe.fisher} Gauss–Newton" if held.bounded else "exact Gauss–Newton and residuals"
-    estimator, notes = _choose_estimator(problem, covariance, held)
+    what = f"{problem.options.fisher} Gauss–Newton" if estimate.loo_bounded else "exact Gauss–Newton and residuals"
+    estimator, notes = _choose_estimator(problem, covariance, estimate)
     n, c = len(problem.examples), problem.num_outputs
     return Description(
         model=f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in problem.network.module.parameters()):,} parameters",
-        posterior=f"Laplace, {structure}, {what}",
+        posterior=f"Laplace, {structure.name}, {what}",
         likelihood=type(problem.network.likelihood).__name__,
         prior=source,
         algorithm="the trained network (a stationary point)",
@@ -53,11 +53,11 @@ def posterior_description(
         classes=tuple(range(c)) if isinstance(problem.network.likelihood, Categorical) else (),
         effective_parameters=effective,
         distance=_distance_to_optimum(problem, covariance, effective),
-        nonlinear=len(problem.blocks) > 1 and held.bounded,
+        nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
         notes=(
             *why,
-            *held.notes,
+            *estimate.notes,
             *_averaged_prior_note(problem, structure),
             *notes,
             f"{n:,} examples in batches of up to {problem.batch_size.size}",
@@ -66,12 +66,12 @@ def posterior_description(
     )
 
 
-def _averaged_prior_note(problem: LaplaceProblem, structure: str) -> tuple[str, ...]:
+def _averaged_prior_note(problem: LaplaceProblem, structure: CurvatureStructure) -> tuple[str, ...]:
     """Note for Kronecker factors, which use one `δ` per layer, if the prior has several within a layer."""
     ranges = {
         block.name: torch.aminmax(block.pack(problem.prior))
         for block in problem.blocks
-        if structure in ("kfac", "ekfac") and block.is_matrix
+        if structure.averages_prior and block.is_matrix
     }
     several = {name: (float(low), float(high)) for name, (low, high) in ranges.items() if high > 1.01 * low}
     if not several:
@@ -79,17 +79,17 @@ def _averaged_prior_note(problem: LaplaceProblem, structure: str) -> tuple[str, 
     low, high = (pick(each[side] for each in several.values()) for side, pick in ((0, min), (1, max)))
     return (
         f"The prior differs within {len(several)} layer{'s' * (len(several) > 1)} (δ from {low:.3g} to {high:.3g}): "
-        f"{structure} uses each layer's mean. 'diag' and 'active_set' use every parameter's own.",
+        f"{structure.name} uses each layer's mean. 'diag' and 'active_set' use every parameter's own.",
     )
 
 
 def _choose_estimator(
-    problem: LaplaceProblem, covariance: PosteriorCovariance, held: Held[Any]
+    problem: LaplaceProblem, covariance: PosteriorCovariance, estimate: CurvatureEstimate[Any]
 ) -> tuple[str, tuple[str, ...]]:
     """Estimator for which sizes are reliable, and notes; the cavity form requires an exact or verified curvature."""
-    if held.share == 1.0:
-        return "cavity" if held.bounded else "bounded_cavity", ()
-    if held.share >= TRUSTED_SHARE and not problem.recipe.probes:
+    if estimate.exact_trace_fraction == 1.0:
+        return "cavity" if estimate.loo_bounded else "bounded_cavity", ()
+    if estimate.exact_trace_fraction >= TRUSTED_FRACTION and not problem.options.probes:
         return "bounded_cavity", ()
     probes = _num_probes(problem)
     if not probes:
@@ -108,8 +108,8 @@ def _choose_estimator(
 
 def _num_probes(problem: LaplaceProblem) -> int:
     """Number of probes: as requested, or the default if they take less than about ten seconds."""
-    if problem.recipe.probes is not None:
-        return problem.recipe.probes
+    if problem.options.probes is not None:
+        return problem.options.probes
     each = 5 * forward_macs(problem)  # one pass forward, two with a tangent, two back
     return (
         _DEFAULT_PROBES
@@ -155,14 +155,12 @@ def _loss_gradient(problem: LaplaceProblem, y: Tensor, w: Tensor, x: Any, rows: 
     return {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(named.items(), found, strict=True)}
 
 
-def coverage(problem: LaplaceProblem, structure: str) -> tuple[str, ...]:
+def coverage(problem: LaplaceProblem, structure: CurvatureStructure) -> tuple[str, ...]:
     """One line per parameter of the network: covered and by which structure, or held fixed and the reason."""
-    exact = structure in ("hessian", "full", "dual", "block")
     lines = []
     for block in problem.blocks:
         shape = " × ".join(map(str, block.shape))
-        how = structure if exact or block.is_matrix or structure not in ("kfac", "ekfac") else "diagonal"
-        lines.append(f"covered: {', '.join(block.parameters)} ({shape}), {how}")
+        lines.append(f"covered: {', '.join(block.parameters)} ({shape}), {structure.representation(block)}")
     for name, value in problem.network.module.named_parameters():
         if name not in problem.prior:
             reason = "outside the subset" if value.requires_grad else "frozen (requires_grad=False)"

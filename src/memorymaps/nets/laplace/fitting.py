@@ -11,19 +11,12 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import evaluation_mode
-from memorymaps.nets.curvature.auto import select_structure
-from memorymaps.nets.curvature.structures import STRUCTURES
 from memorymaps.nets.laplace.diagnostics import posterior_description
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
 from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import LaplaceNetwork
-from memorymaps.nets.sampled.covariance import SampledCovariance
-from memorymaps.nets.sampled.curvature import sampled
-from memorymaps.nets.sampled.posterior import sampled_posterior
 from memorymaps.posteriors.registry import posterior, training_data
-
-_STRUCTURES = {**STRUCTURES, "sampled": sampled}
 
 
 def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
@@ -38,16 +31,17 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
     """
     with evaluation_mode(model.network.module), name_failing_example(model.network, examples):
         problem = build_problem(model, examples)
-        structure, why = select_structure(problem)
-        held, source = _STRUCTURES[structure](problem), model.prior.source
-        if model.prior.by_evidence:
-            prior, source = evidence_prior(problem.prior, problem.covered, held.build)
+        structure, why = model.structure.resolve(problem)
+        estimate, source = structure.fit(problem), model.prior.source
+        if problem.prior_by_evidence:
+            prior, source = evidence_prior(problem.prior, problem.covered, estimate.build)
             problem = replace(problem, prior=prior)
-        covariance = held.build(problem.prior)
-        description = posterior_description(problem, structure, held, covariance, why, source)
-    if isinstance(covariance, SampledCovariance):
-        return sampled_posterior(problem, covariance, description)
-    return build_posterior(problem, covariance, description, model.recipe.directions)
+        covariance = estimate.build(problem.prior)
+        description = posterior_description(problem, structure, estimate, covariance, why, source)
+    if estimate.posterior is not None:
+        made: NetworkPosterior = estimate.posterior(problem, covariance, description)
+        return made
+    return build_posterior(problem, covariance, description, problem.options.directions)
 
 
 posterior.register(LaplaceNetwork)(fit)

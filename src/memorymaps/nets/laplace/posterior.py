@@ -26,7 +26,7 @@ from memorymaps.nets.covariance.block_diagonal import (
 )
 from memorymaps.nets.covariance.directional import ChooseDirections, DirectionalBatch
 from memorymaps.nets.curvature.ggn import ggn_operator
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.influence import removal_influence
 from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs
 from memorymaps.posteriors.capabilities import Capabilities
@@ -84,7 +84,7 @@ class NetworkPosterior:
         f, variance = (np.concatenate(each) for each in zip(*found, strict=True))
         return Marginals(f, variance)
 
-    def along(self, inputs: Any, choose: ChooseDirections) -> DirectionalBatch:
+    def directional_marginals(self, inputs: Any, choose: ChooseDirections) -> DirectionalBatch:
         """The batch restricted to directions `D = choose(f, rows) [n, c, k]`: `k` reverse passes."""
         with self._error_context():
             return DirectionalBatch.of(self.problem, self.covariance, inputs, choose)
@@ -103,7 +103,7 @@ class NetworkPosterior:
         def choose(f: Array, _: slice) -> Array:
             return _one_hot_columns(_top_outputs(f, k), f.shape[1])
 
-        batch = self.along(inputs, choose)
+        batch = self.directional_marginals(inputs, choose)
         top = _top_outputs(batch.f, k)
         return top, Marginals(np.take_along_axis(batch.f, top, axis=1), batch.gram)
 
@@ -111,7 +111,7 @@ class NetworkPosterior:
         """Diagonals of all `V`, `[n, c]`, without `C × C` matrices."""
         c = self.problem.num_outputs
         parts = (np.arange(start, min(c, start + _OUTPUTS_PER_PASS)) for start in range(0, c, _OUTPUTS_PER_PASS))
-        batch = (self.along(inputs, functools.partial(_fixed_outputs, rows)) for rows in parts)
+        batch = (self.directional_marginals(inputs, functools.partial(_fixed_outputs, rows)) for rows in parts)
         return np.concatenate([np.diagonal(each.gram, axis1=1, axis2=2) for each in batch], axis=1)
 
     def respond(self, inputs: Any, direction: Array) -> Array:
@@ -125,8 +125,8 @@ class NetworkPosterior:
         d, shape = np.asarray(direction, dtype=float), (length(inputs), self.problem.num_outputs)
         if d.shape != shape:
             raise ValueError(f"directions of shape {d.shape}: expected one per example, {shape}")
-        batch = self.along(inputs, lambda _, rows: d[rows, :, None])
-        return batch.respond(np.ones((len(batch.f), 1)))
+        batch = self.directional_marginals(inputs, lambda _, rows: d[rows, :, None])
+        return batch.matvec(np.ones((len(batch.f), 1)))
 
     def outputs(self, inputs: Any) -> Array:
         """Outputs `f [n, c]`."""
@@ -167,9 +167,9 @@ class NetworkPosterior:
         with evaluation_mode(self.network.module), self._error_context():
             return refit_outputs(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
 
-    def affordable(self) -> int:
+    def max_automatic_refits(self) -> int:
         """Number of refits that `"auto"` makes by default where sizes may be unreliable: about a minute or two."""
-        return affordable_refits(self.problem, self.covariance) if self.problem.recipe.structure == "auto" else 0
+        return affordable_refits(self.problem, self.covariance) if self.problem.refits_unasked else 0
 
     @functools.cached_property
     def _objective(self) -> LeaveOutObjective:
@@ -212,7 +212,7 @@ class DirectionalNetworkPosterior(NetworkPosterior):
         """Variances along directions, removal of groups by iteration, and refits."""
         return Capabilities(directional=self, removal=self, refit=self)
 
-    def parts(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
+    def chunks(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
         """Inputs in chunks whose recorded tensors fit in memory, with their rows."""
         return self.problem.batch_size.run(inputs, lambda x, rows: (rows, x))
 

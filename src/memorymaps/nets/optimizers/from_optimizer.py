@@ -17,6 +17,7 @@ from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
+from memorymaps.nets.curvature.kronecker import Diagonal
 from memorymaps.nets.laplace.diagnostics import coverage
 from memorymaps.nets.laplace.fitting import training_examples
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
@@ -116,7 +117,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
         likelihood=type(likelihood).__name__,
         prior=prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source + (f" + {recipe.prior:g}" * added),
         algorithm=state.algorithm,
-        coverage=coverage(problem, "diag"),
+        coverage=coverage(problem, Diagonal()),
         classes=tuple(range(problem.num_outputs)) if isinstance(likelihood, Categorical) else (),
         estimator="first_order",
         notes=("The optimiser's own curvature: read sizes as ranks.", *(_AVERAGED if average else ())),

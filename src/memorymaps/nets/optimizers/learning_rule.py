@@ -18,8 +18,8 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.bayesian_learning_rule import BLR, GaussianCandidate
-from memorymaps.core.perturbation.local import Local
-from memorymaps.core.perturbation.sketched import Sketched
+from memorymaps.core.perturbation.local import FullVariance
+from memorymaps.core.perturbation.sketched import SketchedVariance
 from memorymaps.data.examples import DataError
 from memorymaps.nets.autograd.batch_size import linearize, to_numpy
 from memorymaps.nets.autograd.network import evaluation_mode
@@ -120,8 +120,8 @@ def _packed(source: NetworkPosterior, values: dict[str, Tensor]) -> Array:
 def _gradient_chunks(origin: Origin, source: NetworkPosterior, variational: bool) -> Iterator[tuple[Array, Array]]:
     """`J_iᵀe_i` and `diag J_iᵀΛ_iJ_i` (row sums of `(J_iᵀR)²` with `Λ = RRᵀ`), chunk by chunk."""
     problem = source.problem
-    for batch in (rows for whole in problem.examples for rows in origin.parts(whole)):
-        at = origin.local(batch)
+    for batch in (rows for whole in problem.examples for rows in origin.chunks(whole)):
+        at = origin.batch_statistics(batch)
         roots = list(np.moveaxis(_root(at), -1, 0)) if variational else []
         directions = torch.as_tensor(np.stack([at.error, *roots]))
 
@@ -143,7 +143,7 @@ def _gradient_chunks(origin: Origin, source: NetworkPosterior, variational: bool
             yield found
 
 
-def _root(at: Local | Sketched) -> Array:
+def _root(at: FullVariance | SketchedVariance) -> Array:
     """`R [n, c, c]` with `RRᵀ = wΛ`."""
     curvature = at.weight[:, None, None] * at.likelihood.curvature(at.f, at.y)
     values, vectors = np.linalg.eigh(curvature)

@@ -12,7 +12,7 @@ from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
 from memorymaps.nets.curvature.ggn import GaussNewton, Operator, ggn_operator, group_order
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.covariance import SampledCovariance
 
 _CHUNK = 64  # examples of a group processed together

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, forward_macs
 from memorymaps.nets.covariance.gram import RankOneRows, RowsType
-from memorymaps.nets.problem import LaplaceProblem
-from memorymaps.nets.sampled.structure import Sampled
+from memorymaps.nets.laplace_problem import LaplaceProblem
 
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
-_UNASKED = Sampled(minutes=2.0)  # what "auto" may spend
+UNASKED = 2.0  # what "auto" may spend
 
 
 @dataclass(frozen=True)
@@ -59,20 +58,14 @@ def cost_of(problem: LaplaceProblem, kinds: Sequence[RowsType]) -> SampledCost:
     return SampledCost(len(problem.examples), k, product, 2 * written, (1 + 2 * k) * forward_macs(problem))
 
 
-def recipe_of(problem: LaplaceProblem) -> Sampled:
-    """What was asked for; the default where only the name was given, less of it where "auto" chose."""
-    asked = problem.recipe.structure
-    return asked if isinstance(asked, Sampled) else Sampled() if asked == "sampled" else _UNASKED
-
-
 def affordable(problem: LaplaceProblem, kinds: Sequence[RowsType]) -> bool:
     """Whether "auto" can have a row for each example, which are four an effective parameter of most networks."""
-    recipe = problem.recipe
-    many = problem.num_outputs > MANY if recipe.directions is None else recipe.directions > 0
-    if recipe.fisher != "exact" or many or recipe.prior.by_evidence:
+    options = problem.options
+    many = problem.num_outputs > MANY if options.directions is None else options.directions > 0
+    if options.fisher != "exact" or many or problem.prior_by_evidence:
         return False
     n = len(problem.examples)
-    return cost_of(problem, kinds).most(_UNASKED.minutes) >= n
+    return cost_of(problem, kinds).most(UNASKED) >= n
 
 
 def _product(kind: RowsType, group: ParameterGroup, k: int) -> float:

@@ -142,8 +142,8 @@ class SampledCovariance:
 
     def _cavity(self, seen: list[Any], positions: Tensor) -> Cavity:
         triples = list(zip(seen, self.gram.rows, inverses_of(self.gram.prior.precisions), strict=True))
-        alone = sum((mine.within(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
-        x = sum((mine.across(rows, inverse) for mine, rows, inverse in triples), start=torch.tensor(0.0))
+        alone = sum((mine.example_gram(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
+        x = sum((mine.cross_gram(rows, inverse) for mine, rows, inverse in triples), start=torch.tensor(0.0))
         places, there = self._own(positions)
         n, k = alone.shape[:2]
         units = torch.zeros(len(self.owners), int(there.sum()), dtype=x.dtype, device=x.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,19 +14,38 @@ from torch import Tensor
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
-from memorymaps.nets.curvature.structure import Deltas, Held
-from memorymaps.nets.problem import LaplaceProblem
-from memorymaps.nets.recipe import Laplace
-from memorymaps.nets.sampled.cost import MANY, SampledCost, cost_of, recipe_of
+from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
+from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.cost import MANY, SampledCost, cost_of
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.jackknife import Estimates, estimates
 from memorymaps.nets.sampled.rows import RowPool
-from memorymaps.nets.sampled.structure import Sampled
 
 _FIRST = 256  # rows of the first sample
 _PROBED = 256  # examples whose standard errors decide whether rows are enough
 _LEFT = 0.25  # part of a removed bias that may be left (benchmarks)
+_MIN_REPORTED_BIAS = 5e-4  # relative bias from which it is stated
 _TINY = 1e-300
+
+
+class SampleSize(Protocol):
+    """How many rows to draw: a number, or a relative error and a budget in minutes of a core; and the draw's seed."""
+
+    @property
+    def rows(self) -> int | None:
+        """Number of rows; `None`: they grow."""
+
+    @property
+    def error(self) -> float:
+        """Relative standard error of leverage and sensitivity at which they stop growing."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the draw."""
+
+    @property
+    def minutes(self) -> float:
+        """Budget of the map."""
 
 
 def estimated(
@@ -58,13 +77,17 @@ class Stated:
 
     @property
     def worst(self) -> float:
-        """The larger of leverage's and sensitivity's errors, with what may be left of the bias."""
-        return max(math.hypot(e, _LEFT * b) for e, b in zip(self.error[:2], self.bias[:2], strict=True))
+        """The largest of the three errors, with what may be left of the bias."""
+        return max(math.hypot(e, _LEFT * b) for e, b in zip(self.error, self.bias, strict=True))
 
     def __str__(self) -> str:
         names = ("leverage", "sensitivity", "mean left-out loss")
         named = zip(names, self.error, self.bias, strict=True)
-        return ", ".join(f"{name} {error:.1%} (bias of {bias:+.1%} removed)" for name, error, bias in named)
+        return ", ".join(f"{name} {error:.1%}{_removed(bias)}" for name, error, bias in named)
+
+
+def _removed(bias: float) -> str:
+    return f" (bias of {bias:+.1%} removed)" if abs(bias) >= _MIN_REPORTED_BIAS else ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +134,7 @@ def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss
 
 
-def sampled(problem: LaplaceProblem) -> Held[SampledCovariance]:
+def sampled(problem: LaplaceProblem, recipe: SampleSize) -> CurvatureEstimate[SampledCovariance]:
     """Rows drawn until the asked error, the budget or memory is reached, or as many as were asked for.
 
     Raises
@@ -120,7 +143,6 @@ def sampled(problem: LaplaceProblem) -> Held[SampledCovariance]:
         A Fisher other than the exact one, leading directions, or a prior by evidence; the message says what to type.
     """
     _check(problem)
-    recipe = recipe_of(problem)
     pool = RowPool.of(problem, recipe.seed)
     cost, probe = cost_of(problem, pool.kinds), Probe.of(pool.by_example, recipe.seed)
     _check_memory(cost, recipe, pool.total)
@@ -136,7 +158,7 @@ def sampled(problem: LaplaceProblem) -> Held[SampledCovariance]:
     def build(deltas: Deltas) -> SampledCovariance:
         return grown.covariance if deltas is problem.prior else pool.covariance(grown.rows, deltas)
 
-    return Held(build, notes, 1.0)
+    return CurvatureEstimate(build, notes, 1.0)
 
 
 @dataclass(frozen=True)
@@ -147,7 +169,7 @@ class _Grown:
     why: str
 
 
-def _grown(pool: RowPool, recipe: Sampled, cost: SampledCost, probe: Probe) -> _Grown:
+def _grown(pool: RowPool, recipe: SampleSize, cost: SampledCost, probe: Probe) -> _Grown:
     """From a first sample to one that is large enough, twice as large each time."""
     most = min(pool.total, max(1, cost.most(recipe.minutes)))
     rows = recipe.rows or min(_FIRST, most)
@@ -160,7 +182,7 @@ def _grown(pool: RowPool, recipe: Sampled, cost: SampledCost, probe: Probe) -> _
         rows = min(2 * rows, most)
 
 
-def _enough(rows: int, recipe: Sampled, pool: RowPool, cost: SampledCost, stated: Stated) -> str:
+def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, stated: Stated) -> str:
     """Why no more rows are drawn; empty where more should be."""
     if rows >= pool.total:
         return "all there are, the exact posterior"
@@ -175,32 +197,27 @@ def _enough(rows: int, recipe: Sampled, pool: RowPool, cost: SampledCost, stated
 
 
 def _check(problem: LaplaceProblem) -> None:
-    recipe = problem.recipe
-    if problem.num_outputs > MANY and recipe.directions is None:
+    options = problem.options
+    if problem.num_outputs > MANY and options.directions is None:
         raise ValueError(
             f"structure='sampled' holds all C × C variances, of {problem.num_outputs} outputs here: say so with "
             "Laplace('sampled', directions=0), or use 'ekfac', which answers along directions"
         )
-    if recipe.structure != "auto" and recipe.rows != Laplace.rows:
+    if options.fisher != "exact":
+        raise ValueError(f"structure='sampled' with fisher={options.fisher!r}: expected fisher='exact'")
+    if options.directions:
         raise ValueError(
-            f"structure='sampled' with Laplace(rows={recipe.rows}), which is for 'active_set' and 'lowrank': write "
-            f"Laplace(Sampled(rows={recipe.rows}))"
-        )
-    if recipe.fisher != "exact":
-        raise ValueError(f"structure='sampled' with fisher={recipe.fisher!r}: expected fisher='exact'")
-    if recipe.directions:
-        raise ValueError(
-            f"structure='sampled' with directions={recipe.directions}: it takes examples' own rows out of all C × C "
+            f"structure='sampled' with directions={options.directions}: it takes examples' own rows out of all C × C "
             "variances. Leave directions out, or use 'ekfac', which answers along directions"
         )
-    if recipe.prior.by_evidence:
+    if problem.prior_by_evidence:
         raise ValueError(
             "structure='sampled' with prior='evidence': how many rows are enough depends on the prior. Pass "
             "prior_from(optimizer, n) or a number; Laplace('ekfac', prior='evidence') finds one"
         )
 
 
-def _check_memory(cost: SampledCost, recipe: Sampled, total: int) -> None:
+def _check_memory(cost: SampledCost, recipe: SampleSize, total: int) -> None:
     if recipe.rows and not cost.fits(min(recipe.rows, total)):
         most = cost.most(float("inf"))
         raise ValueError(

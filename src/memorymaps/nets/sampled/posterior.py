@@ -15,7 +15,7 @@ from memorymaps.data.examples import DataError
 from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.laplace.posterior import NetworkPosterior
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.curvature import estimated
 from memorymaps.nets.sampled.jackknife import MEASURES, Estimates

@@ -13,9 +13,9 @@ from torch import Tensor
 from memorymaps.core.arrays import Batch
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.covariance.gram import RowsType, group_rows, inverses_of
-from memorymaps.nets.curvature.dual import _rows_types
-from memorymaps.nets.curvature.structure import Deltas, _directions, _prior_only
-from memorymaps.nets.problem import LaplaceProblem
+from memorymaps.nets.curvature.dual import rows_types
+from memorymaps.nets.curvature.structure import Deltas, prior_covariance, root_directions
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.row_sampling import drawn, probabilities, uniform_numbers
 
@@ -48,7 +48,7 @@ class RowPool:
         if bool(whole.max() - whole.min() <= _CONSTANT * whole.max()):
             size, measure = torch.cat(list(_lengths(problem))), "squared length"
         numbers = uniform_numbers(size.numel(), seed)
-        return cls(problem, size.flatten(), measure, size.shape[1], numbers, _rows_types(problem))
+        return cls(problem, size.flatten(), measure, size.shape[1], numbers, rows_types(problem))
 
     @property
     def total(self) -> int:
@@ -66,7 +66,7 @@ class RowPool:
         wanted = drawn(q, self.numbers)
         held, device = self._hold(wanted), self.problem.network.device
         owners, q = (wanted // self.k).to(device), q[wanted].to(device)
-        return SampledCovariance.of(_prior_only(self.problem, deltas), held, owners, q)
+        return SampledCovariance.of(prior_covariance(self.problem, deltas), held, owners, q)
 
     def _hold(self, wanted: Tensor) -> list[Any]:
         """The rows at places `wanted`: those that are new are made, the others were kept."""
@@ -91,7 +91,7 @@ class RowPool:
 def _traces(problem: LaplaceProblem) -> Iterator[tuple[Tensor, Tensor]]:
     """`‖L_ij‖² [n, k]` of every batch with and without weights, from forward passes."""
     for batch in problem.examples:
-        directions = _directions(problem, batch, torch.ones_like(problem.weights(batch)))
+        directions = root_directions(problem, batch, torch.ones_like(problem.weights(batch)))
         work = functools.partial(_trace, problem, directions)
         with torch.no_grad():
             plain = torch.cat(list(problem.batch_size.run(batch.inputs, work)))
@@ -106,10 +106,10 @@ def _trace(problem: LaplaceProblem, directions: Any, x: Any, part: slice) -> Ten
 def _lengths(problem: LaplaceProblem) -> Iterator[Tensor]:
     """`‖D^{-1/2}a_ij‖² [n, k]` of every batch."""
     length = functools.partial(
-        _length, problem, _rows_types(problem), inverses_of(_prior_only(problem, problem.prior).precisions)
+        _length, problem, rows_types(problem), inverses_of(prior_covariance(problem, problem.prior).precisions)
     )
     for batch in problem.examples:
-        work = functools.partial(length, _directions(problem, batch, problem.weights(batch)))
+        work = functools.partial(length, root_directions(problem, batch, problem.weights(batch)))
         yield torch.cat(list(problem.batch_size.run(batch.inputs, work)))
 
 
@@ -117,7 +117,7 @@ def _length(
     problem: LaplaceProblem, kinds: list[RowsType], inverses: list[Tensor], directions: Any, x: Any, part: slice
 ) -> Tensor:
     rows = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, kinds)
-    squares = (each.within(inverse) for each, inverse in zip(rows, inverses, strict=True))
+    squares = (each.example_gram(inverse) for each, inverse in zip(rows, inverses, strict=True))
     return sum((each.diagonal(dim1=1, dim2=2).cpu() for each in squares), start=torch.tensor(0.0))
 
 
@@ -136,7 +136,7 @@ def _piece(
     problem: LaplaceProblem, kinds: list[RowsType], batch: Batch, which: Tensor, column: Tensor
 ) -> Iterator[list[Any]]:
     """The rows of a few examples: row `r` is direction `column[r]` of example `which[r]`."""
-    directions = _directions(problem, batch, problem.weights(batch))
+    directions = root_directions(problem, batch, problem.weights(batch))
 
     def work(x: Any, part: slice) -> list[Any]:
         found = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, kinds)

@@ -1,1 +1,1 @@
-"""One line for each training framework and each logger; every module here needs the package it is named after."""
+"""Callbacks for training frameworks and loggers; each module needs the package that it is named after."""

@@ -1,4 +1,4 @@
-"""skorch: `NeuralNetClassifier(…, callbacks=[("maps", MemoryMaps(likelihood="categorical", path="run", every=9))])`."""
+"""skorch: `callbacks=[("maps", SkorchCallback(likelihood="categorical", path="run", every=100))]`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from skorch.callbacks import Callback
 from memorymaps.training.tracker import Tracker
 
 
-class MemoryMaps(Callback):  # type: ignore[misc]  # skorch is not read by mypy
+class SkorchCallback(Callback):  # type: ignore[misc]  # skorch is not read by mypy
     """Records maps of the data given to `fit`; `options` are those of `Tracker`.
 
-    The module gives logits (`criterion=nn.CrossEntropyLoss`). With skorch's own train split, pass `data` and `target`:
-    what `fit` is given then holds its validation data too.
+    The module returns logits (`criterion=nn.CrossEntropyLoss`). With skorch's own train split, pass `data` and
+    `target`: the arguments of `fit` contain the validation data too.
 
     Attributes
     ----------
-    tracker : from the start of training on.
+    tracker : the `Tracker`, from the start of training on.
     """
 
     def __init__(self, data: Any = None, target: Any = None, **options: Any):
         self.data, self.target, self.options = data, target, options
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
-        """Begin a run, or go on with one."""
+        """Create the tracker; a resumed run continues at its step."""
         data, target = (X, y) if self.data is None else (self.data, self.target)
         self.tracker = Tracker(net.module_, net.optimizer_, data, target, **self.options)
 
@@ -34,5 +34,5 @@ class MemoryMaps(Callback):  # type: ignore[misc]  # skorch is not read by mypy
             self.tracker.step()
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
-        """Let another run write to the folder."""
+        """Release the folder for other runs."""
         self.tracker.close()

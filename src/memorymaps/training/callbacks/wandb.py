@@ -1,4 +1,4 @@
-"""Weights & Biases: `Tracker(…, log=WandB(wandb.init(project="mine")))`; offline runs too."""
+"""Weights & Biases: `Tracker(…, log=WandB(wandb.init(project="mine")))`; offline runs work too."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from memorymaps._imports import require
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.training.callbacks.figures import drawn, finite
+from memorymaps.training.callbacks.figures import finite_scalars, map_image
 
 
 @dataclass(frozen=True)
 class WandB:
-    """Scalars and the map's picture of every record, to a run; the step is logged as `memorymaps/step`."""
+    """Logs scalars and the map's figure of every record to a run, the training step as `memorymaps/step`."""
 
     run: Any
 
     def __call__(self, step: int, m: MemoryMap, scalars: Mapping[str, float]) -> None:
-        """Log one record: steps of the run's own count may differ, hence a column for ours."""
-        picture = require("wandb").Image(drawn(m))
-        self.run.log({"memorymaps/step": step, "memorymaps/map": picture, **finite(scalars)})
+        """Log one record; the run counts its own steps, hence the separate scalar."""
+        image = require("wandb").Image(map_image(m))
+        self.run.log({"memorymaps/step": step, "memorymaps/map": image, **finite_scalars(scalars)})

@@ -1,1 +1,1 @@
-"""Matplotlib displays."""
+"""Matplotlib displays of maps, group removal, retraining checks and tracked runs."""

@@ -1,25 +1,22 @@
-"""What every picture is: numbers that are kept, drawn when made, and drawn again where one wants them.
+"""Base class of the displays, in the manner of scikit-learn's `Display` objects.
 
-Each display keeps the numbers it draws (`frame()`), is computed once by a `from_…` method, which also draws it, and
-can be drawn again with `plot`.
+A class method `from_…` computes the data of a figure and draws it; `frame()` returns the data; `plot` draws again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 
-from memorymaps.viz.displays.style import axes, literal, look
-
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.viz.displays.style import axes_or_new, escape_label, style_context
 
 
 @dataclass
 class Display:
-    """Numbers of a picture; `ax_` and `figure_` after it has been drawn."""
+    """Data and title of a figure; `ax_` and `figure_` are set once it is drawn."""
 
     data: pd.DataFrame
     title: str
@@ -28,19 +25,25 @@ class Display:
 
     @property
     def figure_(self) -> Any:
-        """The figure last drawn on."""
+        """The figure last drawn on.
+
+        Raises
+        ------
+        AttributeError
+            Nothing has been drawn.
+        """
         if self.ax_ is None:
             raise AttributeError(f"{type(self).__name__} has not been drawn: call plot()")
         return self.ax_.figure
 
     def frame(self) -> pd.DataFrame:
-        """The numbers behind the picture."""
+        """A copy of the data that is drawn."""
         return self.data.copy()
 
     def plot(self, ax: Any = None) -> Display:
-        """Draw on `ax` or on a new figure; returns itself."""
-        with look():
-            self.ax_ = axes(ax, self._size())
+        """Draw on `ax` or on a new figure; returns the display itself."""
+        with style_context():
+            self.ax_ = axes_or_new(ax, self._size())
             self.ax_.set_title(self.title, loc="left")
             self._draw(self.ax_)
         return self
@@ -52,13 +55,13 @@ class Display:
         raise NotImplementedError
 
 
-def named(m: MemoryMap, lost: int = 0) -> str:
-    """Title of a map: its model, how many examples, how many of them undefined."""
-    undefined = f" ({lost:,} undefined)" if lost else ""
-    return f"{literal(m.provenance.description.model, 40)}, {len(m):,} examples{undefined}"
+def map_title(m: MemoryMap, undefined: int = 0) -> str:
+    """Title of a map's figure: model, number of examples, number of examples with undefined values."""
+    suffix = f" ({undefined:,} undefined)" if undefined else ""
+    return f"{escape_label(m.provenance.description.model, 40)}, {len(m):,} examples{suffix}"
 
 
-def refuse_empty(m: MemoryMap) -> None:
-    """Raises `ValueError` where there is nothing to draw."""
+def require_examples(m: MemoryMap) -> None:
+    """Raise `ValueError` if the map has no examples."""
     if len(m) == 0:
         raise ValueError("the map has no examples: nothing to draw")

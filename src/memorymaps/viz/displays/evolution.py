@@ -1,4 +1,4 @@
-"""Pictures of a run over time: losses left out and unseen, and how sensitivity gathers on few examples."""
+"""Figures of a tracked run over its steps: mean losses, and the distribution of the sensitivity over examples."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 
-from memorymaps.maps.summary import share
+from memorymaps.maps.summary import top_share
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.displays.base import Display
 from memorymaps.viz.displays.style import PALETTE
 
-_LINES = 5  # checkpoints drawn where none are named
+_DEFAULT_STEPS = 5  # steps drawn by default
 
 
 @dataclass
 class GeneralisationDisplay(Display):
-    """Leave-one-out loss beside test loss over training [MPE Figs. 1b, 5, 8–10]: nats an example, against steps."""
+    """Mean training, leave-one-out and test loss against the training step, in nats [MPE Figs. 1b, 5, 8–10]."""
 
     unit: str = "step"
     size: ClassVar[tuple[float, float]] = (3.6, 2.7)
@@ -29,30 +29,30 @@ class GeneralisationDisplay(Display):
     def from_trajectory(
         cls, run: Trajectory, *, unit: str = "step", scale: float = 1.0, title: str = "", ax: Any = None
     ) -> GeneralisationDisplay:
-        """Draw a run's losses; `scale` divides its steps, into epochs for instance (`scale=len(loader)`)."""
+        """Draw a run's losses; steps are divided by `scale`, for instance into epochs (`scale=len(loader)`)."""
         data = run.losses().reset_index()
         data["step"] = data["step"] / scale
-        made = cls(data, title, unit=unit)
-        made.plot(ax)
-        return made
+        display = cls(data, title, unit=unit)
+        display.plot(ax)
+        return display
 
     def _draw(self, ax: Any) -> None:
         lines = {
-            "loo_loss": ("left out, estimated", PALETTE[1], "-"),
+            "loo_loss": ("leave-one-out, estimated", PALETTE[1], "-"),
             "test_loss": ("test", PALETTE[0], "--"),
             "loss": ("training", PALETTE[7], ":"),
         }
-        for name, (words, color, dash) in lines.items():
+        for name, (label, color, dash) in lines.items():
             if np.isfinite(self.data[name]).any():
-                ax.plot(self.data["step"], self.data[name], dash, color=color, label=words)
+                ax.plot(self.data["step"], self.data[name], dash, color=color, label=label)
         ax.set_xlabel(self.unit)
-        ax.set_ylabel("loss (nats an example)")
+        ax.set_ylabel("mean loss (nats)")
         ax.legend()
 
 
 @dataclass
 class EvolutionDisplay(Display):
-    """A column sorted, largest first, at several steps of training [MPE Fig. 3b]."""
+    """One column sorted in decreasing order, at several training steps [MPE Fig. 3b]."""
 
     by: str = "sensitivity"
     size: ClassVar[tuple[float, float]] = (4.2, 3.0)
@@ -62,44 +62,46 @@ class EvolutionDisplay(Display):
         cls, run: Trajectory, *, steps: Sequence[int] | None = None, by: str = "sensitivity", title: str = "",
         ax: Any = None,
     ) -> EvolutionDisplay:  # fmt: skip
-        """Draw `by` at the `steps`; default: five of those recorded, first and last among them.
+        """Draw the column `by` at the `steps`; default: five recorded steps including the first and the last.
 
         Raises
         ------
         KeyError
-            A step that was not recorded, or no such column.
+            A step was not recorded, or there is no such column.
         """
         pieces = []
-        for step in spread(run.steps) if steps is None else steps:
+        for step in evenly_spaced_steps(run.steps) if steps is None else steps:
             values = run.at(step)[by]
             values = np.sort(values[np.isfinite(values)])[::-1]
             part = np.arange(1, len(values) + 1) / len(values)
             pieces.append(pd.DataFrame({"step": step, "part": part, "value": values}))
-        made = cls(pd.concat(pieces, ignore_index=True), title, by=by)
-        made.plot(ax)
-        return made
+        display = cls(pd.concat(pieces, ignore_index=True), title, by=by)
+        display.plot(ax)
+        return display
 
     def _draw(self, ax: Any) -> None:
         groups = list(self.data.groupby("step"))
         for (step, rows), tone in zip(groups, np.linspace(0.9, 0.1, len(groups)), strict=True):
-            held = share(rows["value"].to_numpy(), 0.01)
+            top_percent = top_share(rows["value"].to_numpy(), 0.01)
             color = colormaps["viridis"](tone)
-            ax.plot(100 * rows["part"], rows["value"], color=color, label=f"{step:,}: {held:.0%}", rasterized=True)
+            ax.plot(
+                100 * rows["part"], rows["value"], color=color, label=f"{step:,}: {top_percent:.0%}", rasterized=True
+            )
         ax.set_xscale("log")
         if (self.data["value"] > 0).any():
             ax.set_yscale("log")
             ax.set_ylim(bottom=max(self.data["value"].max() * 1e-6, self.data["value"].min()))
         ax.set_xlabel(f"examples, largest {self.by} first (%)")
         ax.set_ylabel(self.by)
-        ax.legend(title="step: share of\nthe first 1 %")
+        ax.legend(title="step: share of\nthe top 1 %")
 
 
-def spread(steps: Sequence[int], count: int = _LINES) -> list[int]:
-    """At most `count` of the steps, evenly over those recorded, first and last among them.
+def evenly_spaced_steps(steps: Sequence[int], count: int = _DEFAULT_STEPS) -> list[int]:
+    """At most `count` of the steps, evenly spaced, including the first and the last.
 
     Examples
     --------
-    >>> spread(list(range(1, 12)), 3)
+    >>> evenly_spaced_steps(list(range(1, 12)), 3)
     [1, 6, 11]
     """
     rows = np.unique(np.round(np.linspace(0, len(steps) - 1, count)).astype(int))

@@ -1,4 +1,4 @@
-"""Figures and films on disk: the file appears whole or not at all."""
+"""Figures and animations written to files atomically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from memorymaps.files.atomic_files import replacing
 
 
 def write_figure(figure: Any, path: str | Path, dpi: int) -> Path:
-    """Write a matplotlib figure in the format of the file's ending (`.png` where it has none), cut to its content."""
+    """Write a figure, cropped to its content, in the format of the path's suffix (default `.png`); returns the path."""
     path = Path(path)
     path = path if path.suffix else path.with_suffix(".png")
     with replacing(path) as partial:
@@ -19,9 +19,9 @@ def write_figure(figure: Any, path: str | Path, dpi: int) -> Path:
     return path
 
 
-def write_film(film: Any, path: Path, writer: Any, dpi: int) -> Path:
-    """Write a matplotlib animation; its writers take the format from the file's name, hence a folder for a while."""
+def write_animation(movie: Any, path: Path, writer: Any, dpi: int) -> Path:
+    """Write an animation; Matplotlib's writers infer the format from the name, hence a temporary folder."""
     with tempfile.TemporaryDirectory() as folder, replacing(path) as partial:
-        film.save(Path(folder) / path.name, writer=writer, dpi=dpi)
+        movie.save(Path(folder) / path.name, writer=writer, dpi=dpi)
         shutil.copyfile(Path(folder) / path.name, partial)
     return path

@@ -1,90 +1,88 @@
-"""Leaving out: single examples, whole groups, and estimates against retraining."""
+"""Figures of removal: of single examples, of whole groups, and estimates against retraining."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from memorymaps.analysis.retraining import RetrainCheck
 from memorymaps.maps.group_removal import LeaveOut
-from memorymaps.viz.displays.base import Display, named, refuse_empty
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.viz.displays.base import Display, map_title, require_examples
 from memorymaps.viz.displays.log_scales import spans_decades
-from memorymaps.viz.displays.point_labels import names
-from memorymaps.viz.displays.style import GREY, PALETTE, literal
+from memorymaps.viz.displays.point_labels import label_points
+from memorymaps.viz.displays.style import GREY, PALETTE, escape_label
 
-if TYPE_CHECKING:
-    from memorymaps.analysis.retraining import RetrainCheck
-    from memorymaps.maps.memory_map import MemoryMap
-
-_GROUPS = 30  # more groups than this do not fit on a page
+_MAX_GROUPS = 30  # groups drawn at most
 
 
 @dataclass
 class LeaveOutDisplay(Display):
-    """Loss with an example in the training data against loss without it; or the same for whole groups."""
+    """Leave-one-out loss of each example against its training loss."""
 
     @classmethod
     def from_map(cls, m: MemoryMap, *, label: int = 8, ax: Any = None) -> LeaveOutDisplay:
-        """Draw leave-one-out losses against training losses.
+        """Draw leave-one-out losses against training losses; the `label` largest increases are labelled with their ids.
 
         Raises
         ------
         ValueError
             The map is empty.
         """
-        refuse_empty(m)
+        require_examples(m)
         data = pd.DataFrame({name: m[name] for name in ("id", "loss", "loo_loss", "sensitivity")})
         data["labelled"] = (data["loo_loss"] - data["loss"]).rank(ascending=False, method="first") <= label
-        made = cls(data, named(m, int(np.count_nonzero(~np.isfinite(data["loo_loss"])))))
-        made.plot(ax)
-        return made
+        display = cls(data, map_title(m, int(np.count_nonzero(~np.isfinite(data["loo_loss"])))))
+        display.plot(ax)
+        return display
 
     @classmethod
     def from_leave_out(cls, result: LeaveOut, *, ax: Any = None) -> GroupDisplay:
-        """Draw what removing groups does (see `MemoryMap.leave_out`)."""
+        """Draw the effects of removing groups (see `MemoryMap.leave_out`)."""
         return GroupDisplay.from_leave_out(result, ax=ax)
 
     def _draw(self, ax: Any) -> None:
-        good = self.data[np.isfinite(self.data["loo_loss"])]
-        ax.plot(good["loss"], good["loo_loss"], "o", ms=3, mew=0, alpha=0.5, color=PALETTE[0], rasterized=True)
-        log = bool((good[["loss", "loo_loss"]] > 0).all(axis=None)) and spans_decades(good["loss"])
+        finite = self.data[np.isfinite(self.data["loo_loss"])]
+        ax.plot(finite["loss"], finite["loo_loss"], "o", ms=3, mew=0, alpha=0.5, color=PALETTE[0], rasterized=True)
+        log = bool((finite[["loss", "loo_loss"]] > 0).all(axis=None)) and spans_decades(finite["loss"])
         if log:
             ax.set_xscale("log")
             ax.set_yscale("log")
-        self._means(ax, good)
-        ax.set_xlabel("loss, seen in training (nats)" + ", log scale" * log)
-        ax.set_ylabel("loss, left out (nats)" + ", log scale" * log)
-        names(ax, good[good["labelled"]], "loss", "loo_loss")
+        self._draw_means(ax, finite)
+        ax.set_xlabel("loss, example in training (nats)" + ", log scale" * log)
+        ax.set_ylabel("loss, example left out (nats)" + ", log scale" * log)
+        label_points(ax, finite[finite["labelled"]], "loss", "loo_loss")
         ax.legend(loc="lower right")
 
-    def _means(self, ax: Any, good: pd.DataFrame) -> None:
+    def _draw_means(self, ax: Any, finite: pd.DataFrame) -> None:
         low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
         ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
-        seen, unseen = good["loss"].mean(), good["loo_loss"].mean()
-        ax.axvline(seen, ls=":", lw=1, color=PALETTE[2], label=f"mean seen {seen:.3g}")
-        ax.axhline(unseen, ls="--", lw=1, color=PALETTE[1], label=f"mean left out {unseen:.3g}")
+        training, left_out = finite["loss"].mean(), finite["loo_loss"].mean()
+        ax.axvline(training, ls=":", lw=1, color=PALETTE[2], label=f"mean in training {training:.3g}")
+        ax.axhline(left_out, ls="--", lw=1, color=PALETTE[1], label=f"mean left out {left_out:.3g}")
 
 
 @dataclass
 class RetrainingDisplay(Display):
-    """Estimated sensitivities against those measured by retraining; on the line they are equal."""
+    """Estimated sensitivities against those measured by retraining, with the line of equality."""
 
     @classmethod
     def from_check(cls, check: RetrainCheck, *, label: int = 5, ax: Any = None) -> RetrainingDisplay:
         """Draw the result of `retrain_check`."""
         data = check.to_pandas()
         data["labelled"] = (data["estimate"] - data["truth"]).abs().rank(ascending=False, method="first") <= label
-        words = f"slope {check.slope:.2f}, relative error {check.relative_error:.2f},\nrank correlation "
-        made = cls(data, f"{words}{check.spearman:.2f} ({len(data)} retrainings)")
-        made.plot(ax)
-        return made
+        summary = f"slope {check.slope:.2f}, relative error {check.relative_error:.2f},\nrank correlation "
+        display = cls(data, f"{summary}{check.spearman:.2f} ({len(data)} retrainings)")
+        display.plot(ax)
+        return display
 
     def _draw(self, ax: Any) -> None:
-        good = self.data[np.isfinite(self.data["estimate"])]
-        ax.plot(good["truth"], good["estimate"], "o", ms=4, mew=0, alpha=0.6, color=PALETTE[0])
-        log = bool((good[["truth", "estimate"]] > 0).all(axis=None)) and spans_decades(good["truth"])
+        finite = self.data[np.isfinite(self.data["estimate"])]
+        ax.plot(finite["truth"], finite["estimate"], "o", ms=4, mew=0, alpha=0.6, color=PALETTE[0])
+        log = bool((finite[["truth", "estimate"]] > 0).all(axis=None)) and spans_decades(finite["truth"])
         if log:
             ax.set_xscale("log")
             ax.set_yscale("log")
@@ -92,31 +90,31 @@ class RetrainingDisplay(Display):
         ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
         ax.set_xlabel("sensitivity by retraining (units of the target)" + ", log scale" * log)
         ax.set_ylabel("estimated sensitivity" + ", log scale" * log)
-        names(ax, good[good["labelled"]], "truth", "estimate", "truth")
+        label_points(ax, finite[finite["labelled"]], "truth", "estimate", "truth")
 
 
 @dataclass
 class GroupDisplay(Display):
-    """One line a group: its members' mean loss with and without the group in the training data."""
+    """One line per group: its members' mean loss with and without the group in the training data."""
 
     @classmethod
     def from_leave_out(cls, result: LeaveOut, *, ax: Any = None) -> GroupDisplay:
-        """Draw the groups with the largest rise in loss (at most 30; the title says so)."""
+        """Draw the groups with the largest increase in loss (at most 30; the title gives the total)."""
         data = result.to_pandas()
-        rise = (data["leave_out_loss"] - data["loss"]).sort_values(ascending=False)
-        shown = data.loc[rise.index[:_GROUPS]]
-        cut = f"{_GROUPS} of " if len(data) > _GROUPS else ""
-        made = cls(shown, f"{cut}{len(data)} groups, largest rise first")
-        made.plot(ax)
-        return made
+        increase = (data["leave_out_loss"] - data["loss"]).sort_values(ascending=False)
+        shown = data.loc[increase.index[:_MAX_GROUPS]]
+        prefix = f"{_MAX_GROUPS} of " if len(data) > _MAX_GROUPS else ""
+        display = cls(shown, f"{prefix}{len(data)} groups, largest increase first")
+        display.plot(ax)
+        return display
 
     def _size(self) -> tuple[float, float]:
         longest = max(map(len, self._labels()))
         return max(self.size[0], 4.2 + 0.075 * longest), max(self.size[1], 1.4 + 0.18 * len(self.data))
 
     def _labels(self) -> list[str]:
-        named = zip(self.data["group"], self.data["size"], strict=True)
-        return [f"{literal(group)} ({size:,})" for group, size in named]
+        groups = zip(self.data["group"], self.data["size"], strict=True)
+        return [f"{escape_label(group)} ({size:,})" for group, size in groups]
 
     def _draw(self, ax: Any) -> None:
         rows = np.arange(len(self.data))[::-1]

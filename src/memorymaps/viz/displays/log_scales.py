@@ -1,4 +1,4 @@
-"""When an axis is logarithmic, and where points go that it cannot show."""
+"""When an axis is logarithmic, and where values are drawn that a logarithmic axis cannot show."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-_DECADES = 1.4  # when the middle 80 % of the data spans more decades than this, the axis is logarithmic
-_SHOWN = 0.8  # an axis that would hide more of the examples than the rest is linear
-_NOTHING = 1e-9  # of the largest value: drawn as zero where the axis is logarithmic
+_MIN_DECADES = 1.4  # the axis is logarithmic if the middle 80 % of the data span at least this many decades
+_MIN_POSITIVE_SHARE = 0.8  # the axis is linear unless more than this share of the values can be drawn on it
+_RELATIVE_ZERO = 1e-9  # relative to the largest value: smaller values count as zero on a logarithmic axis
 
 
-def inside(ax: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    """Positions moved to the axes' edges where they would be outside (zero on a logarithmic axis)."""
+def clip_to_axes(ax: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Coordinates clipped to the axes' limits, for points outside them (such as zero on a logarithmic axis)."""
     return np.clip(x, *ax.get_xlim()), np.clip(y, *ax.get_ylim())
 
 
-def floor(values: pd.Series) -> float:
-    """What counts as zero on a logarithmic axis: far from a margin a leverage is 1e-80, and nothing to look at."""
-    return float(values.max()) * _NOTHING
+def effective_zero(values: pd.Series) -> float:
+    """Largest value that counts as zero on a logarithmic axis: leverages far from a margin can be as small as 1e-80."""
+    return float(values.max()) * _RELATIVE_ZERO
 
 
 def spans_decades(values: pd.Series) -> bool:
-    """Whether the middle of the data wants a logarithmic axis, and enough of it is positive."""
-    positive = values[values > floor(values)]
-    return len(positive) > max(1, _SHOWN * len(values)) and bool(
-        np.log10(positive.quantile(0.9) / positive.quantile(0.1)) >= _DECADES
+    """Whether the middle 80 % of the positive values span 1.4 decades and more than 80 % of the values are positive."""
+    positive = values[values > effective_zero(values)]
+    return len(positive) > max(1, _MIN_POSITIVE_SHARE * len(values)) and bool(
+        np.log10(positive.quantile(0.9) / positive.quantile(0.1)) >= _MIN_DECADES
     )

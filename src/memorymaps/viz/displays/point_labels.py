@@ -1,4 +1,4 @@
-"""Ids beside their points: inside the axes, apart from each other and from the points they name."""
+"""Labels of points with their ids, inside the axes and without overlap."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 import pandas as pd
 
 from memorymaps.core.arrays import Array
-from memorymaps.viz.displays.log_scales import inside
-from memorymaps.viz.displays.style import GREY, literal
+from memorymaps.viz.displays.log_scales import clip_to_axes
+from memorymaps.viz.displays.style import GREY, escape_label
 
 _Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
-def names(ax: Any, rows: pd.DataFrame, x: str = "leverage", y: str = "error", by: str = "sensitivity") -> None:
-    """Write ids beside their points, inside the axes and apart from each other and from the points they name."""
-    ax.figure.canvas.figure.draw_without_rendering()  # where the points are is known once the layout is
-    across, up = inside(ax, rows[x], rows[y])
-    points = 72 / ax.figure.dpi
-    spots = ax.transData.transform(np.column_stack([across, up])) * points
-    frame = tuple(ax.bbox.extents * points)
-    taken: list[_Box] = [(px - 2, py - 2, px + 2, py + 2) for px, py in spots]
+def label_points(ax: Any, rows: pd.DataFrame, x: str = "leverage", y: str = "error", by: str = "sensitivity") -> None:
+    """Annotate points with their ids, largest `by` first, so that labels overlap neither each other nor the points."""
+    ax.figure.canvas.figure.draw_without_rendering()  # pixel positions are defined once the layout is computed
+    xs, ys = clip_to_axes(ax, rows[x], rows[y])
+    points_per_pixel = 72 / ax.figure.dpi
+    positions = ax.transData.transform(np.column_stack([xs, ys])) * points_per_pixel
+    frame = tuple(ax.bbox.extents * points_per_pixel)
+    occupied: list[_Box] = [(px - 2, py - 2, px + 2, py + 2) for px, py in positions]
     for k in np.argsort(-np.nan_to_num(rows[by], nan=np.inf), kind="stable"):
-        text = literal(rows["id"].iloc[k])
-        dx, dy = _free_place(spots[k], text, taken, frame)
+        text = escape_label(rows["id"].iloc[k])
+        dx, dy = _free_offset(positions[k], text, occupied, frame)
         ax.annotate(
-            text, (across.iloc[k], up.iloc[k]), xytext=(dx, dy), textcoords="offset points",
+            text, (xs.iloc[k], ys.iloc[k]), xytext=(dx, dy), textcoords="offset points",
             ha="left" if dx > 0 else "right", fontsize=7, bbox={"color": "white", "alpha": 0.6, "pad": 0.3, "lw": 0},
             arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 2},
         )  # fmt: skip
@@ -39,14 +39,14 @@ def _offsets() -> Iterator[tuple[float, float]]:
             yield radius * float(np.cos(angle)), radius * float(np.sin(angle))
 
 
-def _free_place(spot: Array, text: str, taken: list[_Box], frame: _Box) -> tuple[float, float]:
-    """The nearest offset (in points) where the text hides nothing; adds its box to those taken."""
+def _free_offset(position: Array, text: str, occupied: list[_Box], frame: _Box) -> tuple[float, float]:
+    """The smallest offset (in points) at which the text overlaps nothing; its box is added to `occupied`."""
     width, height = 4.8 * len(text.replace("\\$", "$")), 8.5
     for dx, dy in _offsets():
-        left, low = spot[0] + dx - (width if dx < 0 else 0), spot[1] + dy - 1.5
+        left, low = position[0] + dx - (width if dx < 0 else 0), position[1] + dy - 1.5
         box = (left, low, left + width, low + height)
-        if _contains(frame, box) and not any(_overlap(box, other) for other in taken):
-            taken.append(box)
+        if _contains(frame, box) and not any(_overlap(box, other) for other in occupied):
+            occupied.append(box)
             return dx, dy
     return 7.0, 7.0
 

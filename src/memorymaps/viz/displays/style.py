@@ -1,4 +1,4 @@
-"""One look for all pictures: paper-sized, colour-blind safe, global settings left alone."""
+"""Style of all figures: sizes for print, a colour-blind safe palette; global Matplotlib settings are not changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#8C510A", "#542788")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 GREY = "#8A8A8A"
-_LOOK: Any = {
+_RC_PARAMS: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -27,27 +27,27 @@ _LOOK: Any = {
 }
 
 
-def look() -> contextlib.AbstractContextManager[Any]:
-    """A context in which pictures are drawn."""
-    return mpl.rc_context(_LOOK)
+def style_context() -> contextlib.AbstractContextManager[Any]:
+    """Context manager with the figures' settings, `matplotlib.rc_context`."""
+    return mpl.rc_context(_RC_PARAMS)
 
 
-def axes(ax: Any, size: tuple[float, float]) -> Any:
-    """The given axes, or those of a new figure of `size` inches."""
+def axes_or_new(ax: Any, size: tuple[float, float]) -> Any:
+    """The given axes, or, for None, those of a new pyplot figure of `size` inches."""
     return ax if ax is not None else plt.subplots(figsize=size, layout="constrained")[1]
 
 
-def off_screen(size: tuple[float, float]) -> Any:
-    """Axes of a figure that no window and no notebook knows: for files."""
+def offscreen_axes(size: tuple[float, float]) -> Any:
+    """Axes of a figure that is not registered with pyplot, for writing to a file."""
     return Figure(figsize=size, layout="constrained").add_subplot()
 
 
-def literal(value: Any, limit: int = 28) -> str:
-    """A label shown as it is written: no mathematics, no control characters, at most `limit` characters.
+def escape_label(value: Any, limit: int = 28) -> str:
+    """A label that Matplotlib draws literally: `$` escaped, control characters replaced, at most `limit` characters.
 
     Examples
     --------
-    >>> literal("$x$")
+    >>> escape_label("$x$")
     '\\\\$x\\\\$'
     """
     text = "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in str(value)[:200])

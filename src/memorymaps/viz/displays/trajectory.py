@@ -1,4 +1,4 @@
-"""A map that moves: examples' paths through it, its states side by side, and as a film."""
+"""Maps of a tracked run: paths of examples, small multiples, and an animation."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from matplotlib.figure import Figure
 from memorymaps.files.atomic_files import replacing
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.displays.base import Display
-from memorymaps.viz.displays.evolution import spread
-from memorymaps.viz.displays.figure_files import write_film
-from memorymaps.viz.displays.style import GREY, MARKERS, PALETTE, literal, look
+from memorymaps.viz.displays.evolution import evenly_spaced_steps
+from memorymaps.viz.displays.figure_files import write_animation
+from memorymaps.viz.displays.style import GREY, MARKERS, PALETTE, escape_label, style_context
 
-_SHOWN = 5_000  # points a frame; more are drawn as a fixed random part
+_MAX_POINTS = 5_000  # points per frame; of more, a fixed random subset is drawn
 
 
 @dataclass
 class TrajectoryDisplay(Display):
-    """Where examples go on the map as training proceeds, all states on the same axes.
+    """Leverage and error of the examples over the training steps, on the same axes for all steps.
 
-    `plot` draws the paths of the `followed` examples over the last state, `multiples` the states side by side,
-    `animate` a film.
+    `plot` draws the paths of the `followed` examples over the map of the last step, `multiples` one panel per step,
+    `animate` an animation.
     """
 
     followed: tuple[Any, ...] = ()
@@ -42,28 +42,28 @@ class TrajectoryDisplay(Display):
         Raises
         ------
         KeyError
-            An id that is not in the run.
+            An id is not in the run.
         """
         last = run.at(run.steps[-1])
-        wanted = last.top(follow)["id"].tolist() if ids is None else last.select(ids)["id"].tolist()
-        made = cls(_frame(run), title or _words(run), followed=tuple(wanted))
-        made.plot(ax)
-        return made
+        followed = last.top(follow)["id"].tolist() if ids is None else last.select(ids)["id"].tolist()
+        display = cls(_positions(run), title or _default_title(run), followed=tuple(followed))
+        display.plot(ax)
+        return display
 
     def _draw(self, ax: Any) -> None:
-        self._scale(ax)
-        last = self._state(self.data["step"].max())
+        self._set_axes(ax)
+        last = self._rows_at(self.data["step"].max())
         ax.plot(last["leverage"], last["error"], "o", ms=2, mew=0, alpha=0.35, color=GREY, rasterized=True)
         for id, color, marker in zip(self.followed, PALETTE * 9, MARKERS * 9, strict=False):
             path = self.data[self.data["id"] == id].sort_values("step")
             x, y = path["leverage"].to_numpy(), path["error"].to_numpy()
             ax.plot(x, y, "-", lw=0.9, color=color)
             ax.plot(x, y, marker, ms=2.5, mew=0, color=color)
-            ax.plot(x[-1:], y[-1:], marker, ms=6, mew=0.5, mec="white", color=color, label=literal(id))
-        ax.legend(title="example, large: now", loc="upper left", bbox_to_anchor=(1, 1))
+            ax.plot(x[-1:], y[-1:], marker, ms=6, mew=0.5, mec="white", color=color, label=escape_label(id))
+        ax.legend(title="example (large: last step)", loc="upper left", bbox_to_anchor=(1, 1))
 
-    def _scale(self, ax: Any) -> None:
-        """The same axes for every state: all of them fit."""
+    def _set_axes(self, ax: Any) -> None:
+        """Labels, and the same limits for every step, such that all steps fit."""
         positive = self.data["leverage"][self.data["leverage"] > 0]
         ax.set_xscale("log")
         ax.set_xlim(positive.quantile(0.002) / 1.3, positive.max() * 1.3)
@@ -71,88 +71,92 @@ class TrajectoryDisplay(Display):
         ax.set_xlabel("leverage (effective parameters), log scale")
         ax.set_ylabel("prediction error")
 
-    def _state(self, step: int) -> pd.DataFrame:
+    def _rows_at(self, step: int) -> pd.DataFrame:
         rows = self.data[self.data["step"] == step]
-        keep = np.random.default_rng(0).permutation(len(rows))[:_SHOWN]
-        return rows.iloc[np.sort(keep)]
+        subset = np.random.default_rng(0).permutation(len(rows))[:_MAX_POINTS]
+        return rows.iloc[np.sort(subset)]
 
-    def _points(self, ax: Any, step: int) -> None:
-        rows = self._state(step)
+    def _draw_points(self, ax: Any, step: int) -> None:
+        rows = self._rows_at(step)
         for kind, color, marker in zip(sorted(rows["kind"].unique()), PALETTE, MARKERS, strict=False):
-            part = rows[rows["kind"] == kind]
+            points = rows[rows["kind"] == kind]
             ax.plot(
-                part["leverage"], part["error"], marker, ms=2.4, mew=0, alpha=0.6, color=color, rasterized=True,
-                label=literal(kind),
+                points["leverage"], points["error"], marker, ms=2.4, mew=0, alpha=0.6, color=color, rasterized=True,
+                label=escape_label(kind),
             )  # fmt: skip
 
     def multiples(self, steps: Sequence[int] | None = None, columns: int = 4) -> Any:
-        """One panel a step, the same axes and the class as colour; default: eight steps. Returns the figure."""
-        shown = spread(sorted(self.data["step"].unique().tolist()), 2 * columns) if steps is None else list(steps)
+        """Draw one panel per step, with the same axes, classes as colours; default: eight steps. Returns the figure."""
+        shown = (
+            evenly_spaced_steps(sorted(self.data["step"].unique().tolist()), 2 * columns)
+            if steps is None
+            else list(steps)
+        )
         across, down = min(columns, len(shown)), -(-len(shown) // columns)
-        with look():
+        with style_context():
             figure = Figure(figsize=(2.3 * across + 0.9, 2.2 * down), layout="constrained")
             panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
             for k, panel in enumerate(panels.flat):
                 if k >= len(shown):
                     panel.axis("off")
                     continue
-                self._scale(panel)
-                self._points(panel, shown[k])
+                self._set_axes(panel)
+                self._draw_points(panel, shown[k])
                 panel.set_title(f"step {shown[k]:,}", loc="left")
                 panel.set(xlabel="", ylabel="")
             figure.supxlabel("leverage (effective parameters), log scale", fontsize=9)
             figure.supylabel("prediction error", fontsize=9)
-            self._legend(figure, panels.flat[0])
+            self._draw_legend(figure, panels.flat[0])
         return figure
 
-    def _legend(self, figure: Any, panel: Any) -> None:
-        handles, words = panel.get_legend_handles_labels()
-        if len(words) > 1:
-            figure.legend(handles, words, loc="outside right upper", markerscale=2)
+    def _draw_legend(self, figure: Any, panel: Any) -> None:
+        handles, labels = panel.get_legend_handles_labels()
+        if len(labels) > 1:
+            figure.legend(handles, labels, loc="outside right upper", markerscale=2)
 
     def animate(self, path: str | Path, *, fps: int = 4, steps: Sequence[int] | None = None) -> Path:
-        """Write a film: `.gif`, `.mp4` (needs ffmpeg) or `.html` (a page with its own buttons).
+        """Write a `.gif`, `.mp4` (needs ffmpeg) or `.html` animation (a page with playback buttons); returns the path.
 
         Raises
         ------
         ValueError
-            Another ending; `.mp4` without ffmpeg.
+            Another suffix; `.mp4` without ffmpeg.
         """
         path = Path(path)
         shown = sorted(self.data["step"].unique().tolist()) if steps is None else list(steps)
-        writer = _writer(path, fps)
-        with look():
+        writer = _movie_writer(path, fps)
+        with style_context():
             figure = Figure(figsize=(5.6, 4.0), layout="constrained")
             ax = figure.add_subplot()
 
             def draw(step: int) -> list[Any]:
                 ax.clear()
-                self._scale(ax)
-                self._points(ax, step)
+                self._set_axes(ax)
+                self._draw_points(ax, step)
                 ax.set_title(f"{self.title}  step {step:,}", loc="left")
                 if len(self.data["kind"].unique()) > 1:
                     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)
                 return []
 
-            film = animation.FuncAnimation(figure, draw, frames=shown, init_func=lambda: [])
+            movie = animation.FuncAnimation(figure, draw, frames=shown, init_func=lambda: [])
             if path.suffix == ".html":
                 with replacing(path) as partial:
-                    partial.write_text(film.to_jshtml(fps=fps), encoding="utf-8")
+                    partial.write_text(movie.to_jshtml(fps=fps), encoding="utf-8")
             else:
-                write_film(film, path, writer, dpi=120)
+                write_animation(movie, path, writer, dpi=120)
         return path
 
 
-def _writer(path: Path, fps: int) -> Any:
+def _movie_writer(path: Path, fps: int) -> Any:
     if path.suffix == ".mp4" and not animation.FFMpegWriter.isAvailable():
-        raise ValueError("a .mp4 film needs the program ffmpeg, which is not installed: write a .gif or .html")
+        raise ValueError("an .mp4 animation needs the program ffmpeg, which is not installed: write a .gif or .html")
     if path.suffix not in (".gif", ".mp4", ".html"):
-        raise ValueError(f"a film called {path.name}: expected .gif, .mp4 or .html")
+        raise ValueError(f"cannot write an animation to {path.name}: expected .gif, .mp4 or .html")
     kinds: dict[str, Any] = {".gif": animation.PillowWriter, ".mp4": animation.FFMpegWriter}
     return kinds[path.suffix](fps=fps) if path.suffix in kinds else None
 
 
-def _frame(run: Trajectory) -> pd.DataFrame:
+def _positions(run: Trajectory) -> pd.DataFrame:
     names = ["id", "leverage", "error", "sensitivity"]
     pieces = []
     for step in run.steps:
@@ -163,6 +167,6 @@ def _frame(run: Trajectory) -> pd.DataFrame:
     return pd.concat(pieces, ignore_index=True)
 
 
-def _words(run: Trajectory) -> str:
+def _default_title(run: Trajectory) -> str:
     first = run.at(run.steps[0])
-    return f"{literal(first.provenance.description.model, 40)}, {len(first):,} examples"
+    return f"{escape_label(first.provenance.description.model, 40)}, {len(first):,} examples"

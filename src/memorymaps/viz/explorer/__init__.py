@@ -1,1 +1,1 @@
-"""The interactive explorer: one file, a widget, or a local server."""
+"""The interactive explorer, one way: options → columns and metadata → packing → page, server, widget → explore."""

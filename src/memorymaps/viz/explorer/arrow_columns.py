@@ -1,80 +1,81 @@
-"""Arrow columns of a page, and what the page must know of each."""
+"""Arrow columns of the explorer's page, each with its metadata (name, kind, unit, description)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.table import COLUMNS
 
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
-
-MISSING = 65535
+MISSING = 65535  # code of a value that belongs to no class
 
 
-class Columns:
-    """Numbers, classes and texts, added one by one."""
+class ArrowColumns:
+    """Columns of numbers, classes and texts with `n` values each, in the order in which they were added."""
 
     def __init__(self, n: int) -> None:
         self.n = n
         self.arrays: dict[str, pa.Array] = {}
-        self.metas: list[dict[str, Any]] = []
+        self.metadata: list[dict[str, Any]] = []
 
-    def add(self, name: str, values: Array, names: tuple[Any, ...] = (), shown: str = "") -> None:
-        """A column of numbers (32-bit), of classes (codes), or of texts, as its values ask for."""
-        unit, words = COLUMNS.get(shown or name, ("", ""))
+    def add(self, name: str, values: Array, names: tuple[Any, ...] = (), described_as: str = "") -> None:
+        """Add numbers as float32, categories as uint16 codes, everything else as strings, depending on the dtype.
+
+        `names` are the categories in order (default: sorted); unit and description are those of `described_as`.
+        """
+        unit, words = COLUMNS.get(described_as or name, ("", ""))
         meta: dict[str, Any] = {"name": name, "unit": unit, "words": words}
-        if names or _is_class(values):
-            self.arrays[name], found = _codes(values, names)
+        if names or _is_categorical(values):
+            self.arrays[name], found = _category_codes(values, names)
             meta |= {"kind": "class", "names": found}
         elif values.dtype.kind in "biuf":
             self.arrays[name] = pa.array(values.astype(np.float32))
             meta["kind"] = "number"
         else:
-            self.arrays[name] = pa.array([text(value) for value in values], pa.string())
+            self.arrays[name] = pa.array([to_text(value) for value in values], pa.string())
             meta["kind"] = "text"
-        self.metas.append(meta)
+        self.metadata.append(meta)
 
-    def raw(self, name: str, values: Array) -> None:
-        """A column that the page uses but does not list."""
+    def add_unlisted(self, name: str, values: Array) -> None:
+        """Add a column without metadata: the page uses it and does not list it."""
         self.arrays[name] = pa.array(values)
 
     def table(self) -> pa.Table:
-        """All of them."""
+        """All columns as one Arrow table."""
         return pa.table(self.arrays)
 
 
-def text(value: Any) -> str:
-    """Text that every encoder takes: lone surrogates become question marks, missing values are empty."""
+def to_text(value: Any) -> str:
+    """The value as text that UTF-8 can encode: lone surrogates become `?`; None and NaN become the empty string."""
     missing = value is None or (isinstance(value, float) and np.isnan(value))
     return "" if missing else str(value).encode("utf-8", "replace").decode("utf-8")
 
 
-def _is_class(values: Array) -> bool:
+def _is_categorical(values: Array) -> bool:
     if values.dtype.kind in "biuf":
         return bool(values.dtype.kind == "b")
     kinds = len(pd.unique(values))
     return kinds <= 50 or (kinds <= 1000 and kinds < len(values) / 4)
 
 
-def _codes(values: Array, names: tuple[Any, ...]) -> tuple[pa.Array, list[str]]:
-    known = list(names) or sorted({v for v in values.tolist() if text(v) or isinstance(v, bool)}, key=str)
-    place = {value: code for code, value in enumerate(known)}
-    codes = [place.get(value, MISSING) for value in values.tolist()]
-    return pa.array(np.asarray(codes, dtype=np.uint16)), [text(value) for value in known]
+def _category_codes(values: Array, names: tuple[Any, ...]) -> tuple[pa.Array, list[str]]:
+    known = list(names) or sorted({v for v in values.tolist() if to_text(v) or isinstance(v, bool)}, key=str)
+    code_of = {value: code for code, value in enumerate(known)}
+    codes = [code_of.get(value, MISSING) for value in values.tolist()]
+    return pa.array(np.asarray(codes, dtype=np.uint16)), [to_text(value) for value in known]
 
 
-def joined(m: MemoryMap, other: MemoryMap) -> Array:
-    """Where each example of `m` is in another map; −1 where it is not."""
+def rows_by_id(m: MemoryMap, other: MemoryMap) -> Array:
+    """Row of each example of `m` in another map, joined by id, `[n]`; −1 where the id is missing."""
     return np.asarray(pd.Index(other["id"].tolist()).get_indexer(m["id"].tolist()))
 
 
-def mean(values: Array) -> float | None:
-    """The mean of the finite ones, if there are any."""
+def finite_mean(values: Array) -> float | None:
+    """Mean of the finite values; None if there are none."""
     finite = values[np.isfinite(values)]
     return float(np.mean(finite)) if len(finite) else None

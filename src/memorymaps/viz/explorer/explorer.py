@@ -1,24 +1,24 @@
-"""The explorer: a map one can walk around in, as one file, in a notebook, or from a local server."""
+"""The interactive explorer of a map: one offline HTML file, or a notebook's widget."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.trajectory import Trajectory
-
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.viz.explorer.options import options_from, unfold
+from memorymaps.viz.explorer.html_page import write_page
+from memorymaps.viz.explorer.options import options_from_keywords
+from memorymaps.viz.explorer.packing import pack
 
 
 def explore(m: MemoryMap | Trajectory, path: str | Path | None = None, **options: Any) -> Any:
-    """Walk around in a map: `path` writes one offline file, without it a notebook's widget is returned.
+    """Explore a map interactively: with `path` one offline HTML file is written, without it a widget is returned.
 
     Parameters
     ----------
     m : a map, or the `Trajectory` of a tracked run (its last map, with a slider over its steps).
-    path : HTML file to write; opens by double-click, needs no network, can be sent as it is.
+    path : HTML file to write; it opens in a browser and needs no network.
     options : the fields of `ExplorerOptions`.
 
     Returns
@@ -40,11 +40,9 @@ def explore(m: MemoryMap | Trajectory, path: str | Path | None = None, **options
     >>> explore(m, tempfile.mkdtemp() + "/map.html", payload=X.reshape(-1, 8, 8)).name
     'map.html'
     """
-    last, chosen = unfold(m, options_from(options))
-    if path is None:
-        from memorymaps.viz.explorer.widget import ExplorerWidget
+    chosen = options_from_keywords(options)
+    if path is not None:
+        return write_page(pack(m, chosen), path)
+    from memorymaps.viz.explorer.widget import ExplorerWidget  # needs anywidget
 
-        return ExplorerWidget(last, chosen)
-    from memorymaps.viz.explorer.html_page import write_page
-
-    return write_page(chosen.packed(last), path)
+    return ExplorerWidget(m, chosen)

@@ -1,81 +1,81 @@
-"""Classes, and groups left out together, as small tables beside the map; every number is Python's."""
+"""Tables of classes and of groups that are removed together, for the explorer's page."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from memorymaps.core.arrays import Array
 from memorymaps.maps.group_removal import LeaveOut
-from memorymaps.viz.explorer.arrow_columns import text
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.viz.explorer.arrow_columns import to_text
 
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
-
-_CLASSES = {
-    "size": ("", "how many examples of this class are in the map"),
-    "sensitivity": ("share", "their share of all sensitivity"),
+_CLASS_COLUMNS = {
+    "size": ("", "number of examples of this class in the map"),
+    "sensitivity": ("share", "share of all sensitivity"),
     "leverage": ("effective parameters", "Σ leverage of the class"),
-    "accuracy": ("share", "predicted as labelled"),
-    "left out": ("share", "predicted as labelled by a model without the example"),
+    "accuracy": ("share", "share of examples predicted as labelled"),
+    "left out": ("share", "share predicted as labelled when the example is left out"),
     "loo loss": ("nats", "mean leave-one-out loss"),
 }
-_GROUPS = {
-    "size": ("", "how many examples are removed together"),
-    "loss": ("nats", "mean loss of the members, seen in training"),
+_GROUP_COLUMNS = {
+    "size": ("", "number of examples removed together"),
+    "loss": ("nats", "mean loss of the members with the group in training"),
     "leave_out_loss": ("nats", "mean loss of the members when the whole group is left out"),
-    "rest_loss": ("nats", "mean loss of everybody else with the group in training"),
-    "rest_leave_out_loss": ("nats", "mean loss of everybody else when the group is left out"),
-    "rest_sensitivity": ("target", "Σ of everybody else's changes of prediction when the group is left out"),
+    "rest_loss": ("nats", "mean loss of all other examples with the group in training"),
+    "rest_leave_out_loss": ("nats", "mean loss of all other examples when the group is left out"),
+    "rest_sensitivity": ("target", "Σ of the changes of all other predictions when the group is left out"),
 }
 
 
-def groups_of(m: MemoryMap, leave_out: LeaveOut | str | None) -> list[dict[str, Any]]:
-    """Tables of classes and of groups; none where there are neither.
+def group_tables(m: MemoryMap, leave_out: LeaveOut | str | None) -> list[dict[str, Any]]:
+    """Tables of the classes and of the groups that are removed together, if the map has them.
 
     Raises
     ------
     ValueError, TypeError
-        `leave_out` names a column, and the map was read from disk or its posterior has no cross-covariances.
+        `leave_out` names a column, but the map was read from disk or its posterior has no cross-covariances.
     """
-    classes = [_classes(m)] if m.provenance.description.classes else []
-    return classes if leave_out is None else [*classes, _left_out(m, leave_out)]
+    classes = [_class_table(m)] if m.provenance.description.classes else []
+    return classes if leave_out is None else [*classes, _leave_out_table(m, leave_out)]
 
 
-def _classes(m: MemoryMap) -> dict[str, Any]:
+def _class_table(m: MemoryMap) -> dict[str, Any]:
     codes, labels = pd.factorize(pd.Series(m["target"].tolist(), dtype=object), sort=False)
     size = np.bincount(codes)
-    means = [np.bincount(codes, weights=v) / size for v in (_right(m, "prediction"), _right(m, "loo_prediction"))]
+    means = [
+        np.bincount(codes, weights=v) / size for v in (_is_correct(m, "prediction"), _is_correct(m, "loo_prediction"))
+    ]
     loss = pd.Series(m["loo_loss"]).where(np.isfinite(m["loo_loss"])).groupby(codes).mean().to_numpy()
     sums = [np.bincount(codes, weights=np.nan_to_num(m[name], posinf=0)) for name in ("sensitivity", "leverage")]
     share = sums[0] / (sums[0].sum() or 1.0)
     order = sorted(range(len(labels)), key=lambda k: -share[k])
-    table = _table("Classes", _CLASSES, labels, [size, share, sums[1], *means, loss], order)
+    table = _table("Classes", _CLASS_COLUMNS, labels, [size, share, sums[1], *means, loss], order)
     return table | {"by": "target", "note": "from the map's columns, one example left out at a time"}
 
 
-def _right(m: MemoryMap, name: str) -> Array:
+def _is_correct(m: MemoryMap, name: str) -> Array:
     return np.asarray(m[name] == m["target"], dtype=float)
 
 
-def _left_out(m: MemoryMap, given: LeaveOut | str) -> dict[str, Any]:
-    by = given if isinstance(given, str) else None
-    effects = m.leave_out(given) if isinstance(given, str) else given
+def _leave_out_table(m: MemoryMap, leave_out: LeaveOut | str) -> dict[str, Any]:
+    by = leave_out if isinstance(leave_out, str) else None
+    effects = m.leave_out(leave_out) if isinstance(leave_out, str) else leave_out
     if not isinstance(effects, LeaveOut):
-        raise TypeError(f"leave_out is a {type(given).__name__}: expected a column's name or m.leave_out(…)")
-    values = [effects[name] for name in _GROUPS]
+        raise TypeError(f"leave_out is a {type(leave_out).__name__}: expected a column's name or m.leave_out(…)")
+    values = [effects[name] for name in _GROUP_COLUMNS]
     order = sorted(range(len(effects)), key=lambda k: -np.nan_to_num(values[-1][k], nan=np.inf))
-    table = _table("Left out together", _GROUPS, effects.table["group"].to_pylist(), values, order)
+    table = _table("Left out together", _GROUP_COLUMNS, effects.table["group"].to_pylist(), values, order)
     return table | {"by": by, "note": "each whole group removed from training at once"}
 
 
 def _table(title: str, columns: dict[str, Any], names: Any, values: list[Array], order: list[int]) -> dict[str, Any]:
     about = [{"name": name.replace("_", " "), "unit": unit, "words": words} for name, (unit, words) in columns.items()]
-    rows = [{"name": text(names[k]), "values": [_number(column[k]) for column in values]} for k in order]
+    rows = [{"name": to_text(names[k]), "values": [_finite_or_none(column[k]) for column in values]} for k in order]
     return {"title": title, "columns": about, "rows": rows}
 
 
-def _number(value: Any) -> float | None:
+def _finite_or_none(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None

@@ -1,6 +1,6 @@
-"""One HTML file with everything inside: no network, nothing executed but the page's own script.
+"""The explorer as one HTML file without network access; only the page's own script is executed.
 
-Labels, texts and names are data in a script element that no browser executes; the page puts them in as text.
+Labels, texts and names are data in script elements that browsers do not execute; the page inserts them as text.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from importlib import resources
 from pathlib import Path
 
 from memorymaps.files.atomic_files import replacing
-from memorymaps.viz.explorer.packing import Packed
+from memorymaps.viz.explorer.packing import PackedMap
 
 _RESET = "html,body,#mm-root{height:100%;margin:0}"
 
 
 @cache
-def asset(name: str) -> str:
-    """A built file of the front-end."""
+def static_asset(name: str) -> str:
+    """Text of a built file of the front end (`static/`)."""
     return resources.files("memorymaps.viz.explorer").joinpath("static", name).read_text(encoding="utf-8")
 
 
-def script() -> str:
-    """The page's script, safe inside a script element."""
-    return asset("explorer.js").strip().replace("</script", "<\\/script").replace("<!--", "<\\!--")
+def page_script() -> str:
+    """The page's JavaScript, escaped for a script element."""
+    return static_asset("explorer.js").strip().replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def style() -> str:
-    """The page's style."""
-    return asset("explorer.css").strip() + _RESET
+def page_style() -> str:
+    """The page's CSS."""
+    return static_asset("explorer.css").strip() + _RESET
 
 
-def policy(connect: str) -> str:
-    """The Content-Security-Policy: only this script and this style; pictures from the page; `connect` for data."""
+def content_security_policy(connect: str) -> str:
+    """Content-Security-Policy: this script and style only, pictures embedded, data from `connect` (a CSP source)."""
     return (
-        f"default-src 'none'; script-src {_hash(script())}; style-src {_hash(style())}; img-src data: blob:; "
+        f"default-src 'none'; script-src {_hash(page_script())}; style-src {_hash(page_style())}; img-src data: blob:; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
 
@@ -47,47 +47,47 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def shell(title: str, parts: list[str], connect: str = "'none'") -> str:
-    """The page around its parts."""
+def html_document(title: str, elements: list[str], connect: str = "'none'") -> str:
+    """The HTML document with the given elements in its body, after the root element and before the script."""
     return "".join(
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy(connect))}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{html.escape(content_security_policy(connect))}">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            f"<title>{html.escape(title)}</title><style>{style()}</style></head>",
+            f"<title>{html.escape(title)}</title><style>{page_style()}</style></head>",
             '<body><div id="mm-root"></div>',
-            *parts,
-            f"<script>{script()}</script></body></html>",
+            *elements,
+            f"<script>{page_script()}</script></body></html>",
         ]
     )
 
 
-def _part(name: str, content: bytes) -> str:
+def _data_element(name: str, content: bytes) -> str:
     text = base64.b64encode(content).decode()
     return f'<script type="application/octet-stream" id="mm-{name}">{text}</script>'
 
 
-def _json_part(text: str) -> str:
-    """JSON is ASCII here; three characters are escaped so that no markup can begin inside it."""
+def _metadata_element(text: str) -> str:
+    """A script element with JSON (ASCII); `<`, `>` and `&` are escaped so that it contains no markup."""
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return f'<script type="application/json" id="mm-meta">{text}</script>'
 
 
-def single_file(packed: Packed) -> str:
-    """The whole page as text."""
+def single_file_html(packed: PackedMap) -> str:
+    """The whole page as HTML text."""
     meta = packed.meta
-    parts = [_json_part(packed.meta_json()), _part("table", packed.compressed())]
+    elements = [_metadata_element(packed.meta_json()), _data_element("table", packed.compressed())]
     for k in range(meta["pictures"]["sheets"] if meta["pictures"] else 0):
-        parts.append(_part(f"sheet-{k}", packed.sheet(k)))
+        elements.append(_data_element(f"sheet-{k}", packed.sheet(k)))
     for k in range(meta["texts"]["chunks"] if meta["texts"] else 0):
-        parts.append(_part(f"texts-{k}", gzip.compress(packed.chunk(k), 9, mtime=0)))
-    return shell(meta["title"], parts)
+        elements.append(_data_element(f"texts-{k}", gzip.compress(packed.text_chunk(k), 9, mtime=0)))
+    return html_document(meta["title"], elements)
 
 
-def write_page(packed: Packed, path: str | Path) -> Path:
-    """Write the page; it appears whole or not at all."""
+def write_page(packed: PackedMap, path: str | Path) -> Path:
+    """Write the page atomically (temporary file, then rename); returns its path."""
     path = Path(path)
     with replacing(path) as partial:
-        partial.write_text(single_file(packed), encoding="utf-8")
+        partial.write_text(single_file_html(packed), encoding="utf-8")
     return path

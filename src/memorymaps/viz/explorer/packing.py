@@ -1,43 +1,38 @@
-"""A map as the page reads it: Arrow columns, a description in JSON, parts that are fetched when they are shown.
+"""A map and options packed for the explorer's page: Arrow columns, metadata as JSON, sprite sheets and texts.
 
-The page's side is `frontend/src/data`; `description.VERSION` changes with either.
+The page reads them in `frontend/src/data`; `metadata.VERSION` is raised when the format changes.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array
-from memorymaps.maps.table import COLUMNS
-from memorymaps.viz.explorer.arrow_columns import Columns, joined, text
-from memorymaps.viz.explorer.group_table import groups_of
-from memorymaps.viz.explorer.metadata import describe
-from memorymaps.viz.explorer.payloads import Pictures, Rows, Texts, payload_of
-from memorymaps.viz.explorer.thumbnails import GRID, PER, sheet, slots_of, sprites
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.trajectory import Trajectory
+from memorymaps.viz.explorer.arrow_columns import ArrowColumns, to_text
+from memorymaps.viz.explorer.group_table import group_tables
+from memorymaps.viz.explorer.metadata import page_metadata
+from memorymaps.viz.explorer.options import ExplorerOptions, resolve_trajectory
+from memorymaps.viz.explorer.page_columns import add_compared_map, add_data_frame, add_map, add_user_columns
+from memorymaps.viz.explorer.payloads import Pictures, Rows, Texts, join_payload
+from memorymaps.viz.explorer.thumbnails import GRID, SpriteSheets, sheets_on_demand, sheets_within
 from memorymaps.viz.explorer.training_steps import add_steps
 
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
-    from memorymaps.viz.explorer.options import ExplorerOptions
-
-_CHUNK = 1024  # texts fetched at once
-_PAGE = 200e3  # bytes of script, style and description
-_SHOWN = ("target", "prediction", "error", "leverage", "sensitivity", "loss", "loo_loss", "loo_prediction",
-          "memorization", "weight", "warning")  # fmt: skip
+_TEXTS_PER_CHUNK = 1024
+_PAGE_BYTES = 200e3  # of script, style and metadata
 
 
 @dataclass
-class Packed:
-    """Everything a page shows: description, columns, and the parts that are read lazily."""
+class PackedMap:
+    """Everything a page shows: metadata, columns, and the parts that the page reads when it shows them."""
 
     meta: dict[str, Any]
     table: pa.Table
@@ -45,168 +40,111 @@ class Packed:
     texts: list[str] = field(default_factory=list, repr=False)
 
     def meta_json(self) -> str:
-        """The description; infinite and undefined numbers are null."""
+        """The metadata as JSON; infinite and undefined numbers are null."""
         return json.dumps(self.meta, allow_nan=False, separators=(",", ":"))
 
     def arrow(self) -> bytes:
         """The columns as an Arrow stream."""
-        sink = pa.BufferOutputStream()
-        whole = self.table.combine_chunks()
-        with pa.ipc.new_stream(sink, whole.schema) as stream:
-            stream.write_table(whole)
-        return bytes(sink.getvalue().to_pybytes())
+        return _arrow_stream(self.table)
 
-    def chunk(self, k: int) -> bytes:
-        """The `k`-th thousand of texts as JSON."""
-        return json.dumps(self.texts[k * _CHUNK : (k + 1) * _CHUNK]).encode()
+    def text_chunk(self, k: int) -> bytes:
+        """Texts `1024 k` to `1024 (k + 1)` as JSON."""
+        return json.dumps(self.texts[k * _TEXTS_PER_CHUNK : (k + 1) * _TEXTS_PER_CHUNK]).encode()
 
     def compressed(self) -> bytes:
-        """The columns, gzipped (the same bytes every time)."""
-        return gzip.compress(self.arrow(), 9, mtime=0)
+        """The columns, compressed with gzip; the same bytes every time."""
+        return _compressed(self.table)
 
 
-def pack(m: MemoryMap, options: ExplorerOptions, *, lazy: bool) -> Packed:
-    """A map and its options as the page reads them; `lazy` parts are made when asked for, without a budget."""
-    columns = Columns(len(m))
-    _add_map(columns, m)
-    models = [m.provenance.description.model, *_add_other(columns, m, options)]
-    recorded = options.trajectory or {}
-    steps = add_steps(columns, m, recorded, options.max_steps)
-    _add_extra(columns, m, options)
+def _arrow_stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    whole = table.combine_chunks()
+    with pa.ipc.new_stream(sink, whole.schema) as stream:
+        stream.write_table(whole)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _compressed(table: pa.Table) -> bytes:
+    return gzip.compress(_arrow_stream(table), 9, mtime=0)
+
+
+def pack(m: MemoryMap | Trajectory, options: ExplorerOptions) -> PackedMap:
+    """Pack a map for a single file: thumbnails are encoded at once, within `options.max_mb`.
+
+    Raises
+    ------
+    ValueError
+        The map has no examples, or an option does not fit the map.
+    """
+    content = _content(m, options)
+    if content.pictures is None:
+        return content.packed()
+    sheets = sheets_within(
+        content.pictures, content.order, lambda slots: _thumbnail_budget(content.table, slots, options.max_mb)
+    )
+    return content.packed_with(content.pictures, sheets)
+
+
+def pack_lazily(m: MemoryMap | Trajectory, options: ExplorerOptions) -> PackedMap:
+    """Pack a map for a server or a widget: as `pack`, but thumbnails are encoded when requested, without a budget."""
+    content = _content(m, options)
+    if content.pictures is None:
+        return content.packed()
+    return content.packed_with(content.pictures, sheets_on_demand(content.pictures, content.order))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Everything of a page but the sprite sheets; `order` lists the rows, the most sensitive first."""
+
+    metadata: dict[str, Any]
+    table: pa.Table
+    texts: list[str]
+    pictures: Pictures | None
+    order: Array
+
+    def packed(self) -> PackedMap:
+        """A page without pictures."""
+        return PackedMap(self.metadata, self.table, _no_sheet, self.texts)
+
+    def packed_with(self, pictures: Pictures, sheets: SpriteSheets) -> PackedMap:
+        """A page with the pictures of these sheets."""
+        about = {"width": pictures.width, "height": pictures.height, "grid": GRID, "sheets": sheets.count,
+                 "mime": "image/webp", "included": sheets.included}  # fmt: skip
+        return PackedMap(self.metadata | {"pictures": about}, _with_slots(self.table, sheets.slots), sheets.read)
+
+
+def _content(m: MemoryMap | Trajectory, options: ExplorerOptions) -> _Content:
+    m, options = resolve_trajectory(m, options)
+    if len(m) == 0:
+        raise ValueError("the map has no examples: nothing to explore")
+    columns = ArrowColumns(len(m))
+    add_map(columns, m)
+    models = [m.provenance.description.model, *add_compared_map(columns, m, options.compare)]
+    steps = add_steps(columns, m, options.trajectory or {}, options.max_steps)
+    add_user_columns(columns, m, options.columns)
+    payload = None if options.payload is None else join_payload(m, options.payload)
+    if isinstance(payload, Rows):
+        add_data_frame(columns, payload.frame)
+    texts = [to_text(value) for value in payload.values] if isinstance(payload, Texts) else []
+    metadata = page_metadata(m, options, columns, models, steps) | {
+        "groups": group_tables(m, options.leave_out),
+        "pictures": None,
+        "texts": {"per": _TEXTS_PER_CHUNK, "chunks": -(-len(texts) // _TEXTS_PER_CHUNK)} if texts else None,
+    }
     order = np.argsort(-np.nan_to_num(m["sensitivity"], nan=-np.inf), kind="stable")
-    made, texts, pictures = _payload(columns, m, options, order, lazy)
-    meta = describe(m, options, columns, models, steps)
-    if 0 < len(steps) < len(recorded):
-        meta["notes"].append(f"the slider holds {len(steps)} of {len(recorded)} recorded steps (max_steps)")
-    meta["groups"] = groups_of(m, options.leave_out)
-    meta["pictures"] = pictures
-    meta["texts"] = {"per": _CHUNK, "chunks": -(-len(texts) // _CHUNK)} if texts else None
-    return Packed(meta, columns.table(), made, texts)
-
-
-def _add_map(columns: Columns, m: MemoryMap) -> None:
-    _add_ids(columns, m["id"])
-    classes = _classes(m)
-    for name in _SHOWN:
-        if name in m.table.column_names and m[name].ndim == 1 and not _idle(name, m[name]):
-            columns.add(name, m[name], classes if name in ("target", "prediction", "loo_prediction") else ())
-    for name in m.table.column_names:
-        if name not in COLUMNS and m[name].ndim == 1:
-            columns.add(name, m[name])
-
-
-def _idle(name: str, values: Array) -> bool:
-    return name == "weight" and bool(np.all(values == 1))
-
-
-def _add_ids(columns: Columns, ids: Array) -> None:
-    small = ids.dtype.kind in "iu" and (len(ids) == 0 or np.abs(ids).max() < 2**31)
-    columns.raw("id", ids.astype(np.int32) if small else np.asarray([text(value) for value in ids], dtype=object))
-
-
-def _classes(m: MemoryMap) -> tuple[Any, ...]:
-    """Names of the classes, with any label that the description does not list."""
-    described = m.provenance.description.classes
-    if not described:
-        return ()
-    found = {v for name in ("target", "prediction", "loo_prediction") for v in m[name].tolist()}
-    return (*described, *sorted(found - set(described), key=str))
-
-
-def _other_map(options: ExplorerOptions) -> tuple[str, MemoryMap] | None:
-    other = options.compare
-    if other is None:
-        return None
-    if isinstance(other, Mapping):
-        if len(other) != 1:
-            raise ValueError(f"compare has {len(other)} maps: expected one, {{name: map}}")
-        return next(iter(other.items()))
-    return f"{other.provenance.description.model} (compared)", other
-
-
-def _add_other(columns: Columns, m: MemoryMap, options: ExplorerOptions) -> list[str]:
-    found = _other_map(options)
-    if found is None:
-        return []
-    name, other = found
-    rows = joined(m, other)
-    if np.all(rows < 0):
-        raise ValueError("the compared map shares no id with this one: maps are linked by id")
-    for score in ("leverage", "error", "sensitivity"):
-        values = np.where(rows >= 0, other[score][np.maximum(rows, 0)], np.nan)
-        columns.add(f"{score}@1", values, shown=score)
-    return [name]
-
-
-def _add_extra(columns: Columns, m: MemoryMap, options: ExplorerOptions) -> None:
-    if options.columns is None:
-        return
-    joined = payload_of(m, options.columns if hasattr(options.columns, "iloc") else pd.DataFrame(options.columns))
-    if isinstance(joined, Rows):
-        _add_frame(columns, joined.frame)
-
-
-def _add_frame(columns: Columns, frame: pd.DataFrame) -> None:
-    for name in frame.columns:
-        known = str(name) in columns.arrays or "@" in str(name) or "#" in str(name)
-        columns.add(f"{text(name)} (yours)" if known else text(name), _plain(frame[name]))
-
-
-def _plain(series: pd.Series) -> Array:
-    kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else "O"
-    return series.to_numpy() if kind in "biuf" else series.astype(object).where(series.notna(), None).to_numpy()
-
-
-# --- payload ---------------------------------------------------------------------------------------------------------
+    pictures = payload if isinstance(payload, Pictures) else None
+    return _Content(metadata, columns.table(), texts, pictures, order)
 
 
 def _no_sheet(k: int) -> bytes:
     raise KeyError(f"no sheet {k}: this map has no pictures")
 
 
-def _payload(
-    columns: Columns, m: MemoryMap, options: ExplorerOptions, order: Array, lazy: bool
-) -> tuple[Callable[[int], bytes], list[str], dict[str, Any] | None]:
-    if options.payload is None:
-        return _no_sheet, [], None
-    found = payload_of(m, options.payload)
-    if isinstance(found, Texts):
-        return _no_sheet, [text(value) for value in found.values], None
-    if isinstance(found, Rows):
-        _add_frame(columns, found.frame)
-        return _no_sheet, [], None
-    return _pictures(columns, found, options, order, lazy)
+def _with_slots(table: pa.Table, slots: Array) -> pa.Table:
+    return table.append_column("slot", pa.array(slots))
 
 
-def _pictures(
-    columns: Columns, pictures: Pictures, options: ExplorerOptions, order: Array, lazy: bool
-) -> tuple[Callable[[int], bytes], list[str], dict[str, Any]]:
-    slots, readable = _all_slots(pictures, order) if lazy else slots_of(pictures, order)
-    columns.raw("slot", slots)
-    rows = np.argsort(slots, kind="stable")[len(slots) - readable :]
-    read: Callable[[int], bytes]
-    if lazy:
-        read = lru_cache(64)(lambda k: sheet(pictures, rows[k * PER : (k + 1) * PER]))
-        included, count = readable, -(-readable // PER)
-    else:
-        sheets = sprites(pictures, rows, _room(columns, options.max_mb))
-        read = sheets.__getitem__
-        included, count = min(readable, len(sheets) * PER), len(sheets)
-    about = {"width": pictures.width, "height": pictures.height, "grid": GRID, "sheets": count, "mime": "image/webp",
-             "included": included}  # fmt: skip
-    return read, [], about
-
-
-def _room(columns: Columns, max_mb: float) -> float:
-    """Bytes left for pictures beside the columns, the script and the style; base64 makes four bytes of three."""
-    table = Packed({}, columns.table(), _no_sheet).compressed()
-    return 0.75 * (1e6 * max_mb - _PAGE) - len(table)
-
-
-def _all_slots(pictures: Pictures, order: Array) -> tuple[Array, int]:
-    """Slots without reading a single picture where there are too many to try them all."""
-    if len(order) <= 20_000:
-        return slots_of(pictures, order)
-    slots = np.empty(len(order), dtype=np.float32)
-    slots[order] = np.arange(len(order))
-    return slots, len(order)
+def _thumbnail_budget(table: pa.Table, slots: Array, max_mb: float) -> float:
+    """Bytes that remain for thumbnails besides columns, script and style; base64 turns three bytes into four."""
+    return 0.75 * (1e6 * max_mb - _PAGE_BYTES) - len(_compressed(_with_slots(table, slots)))

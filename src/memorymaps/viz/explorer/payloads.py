@@ -1,4 +1,4 @@
-"""What an example looks like: pictures, texts or rows, joined to a map by id or by position.
+"""Payloads: pictures, texts or table rows of the examples, joined to a map by id or by position.
 
 A payload may be an array of pictures, a list of PIL pictures or of file names, a list of texts, a data frame, a
 mapping from ids to any of these, or the data set a network was trained on (its inputs are taken).
@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.memory_map import MemoryMap
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from memorymaps.maps.memory_map import MemoryMap
-
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-_LARGEST = 64  # pixels of a thumbnail's longer side
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_THUMBNAIL_PIXELS = 64  # pixels of a thumbnail's longer side
 
 
 class PayloadError(ValueError):
@@ -31,7 +28,7 @@ class PayloadError(ValueError):
 
 @dataclass(frozen=True)
 class Pictures:
-    """`read(k)` gives the picture of the map's row `k`, uint8 `[height, width, 3]`; None where there is none."""
+    """`read(k)` returns the picture of the map's row `k`, uint8 `[height, width, 3]`, or None if it cannot be read."""
 
     width: int
     height: int
@@ -40,14 +37,14 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Texts:
-    """One text for every row of the map."""
+    """One text for each row of the map."""
 
     values: list[str]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Columns for every row of the map."""
+    """A data frame with one row for each row of the map."""
 
     frame: pd.DataFrame
 
@@ -55,7 +52,7 @@ class Rows:
 Payload = Pictures | Texts | Rows
 
 
-def payload_of(m: MemoryMap, payload: Any) -> Payload:
+def join_payload(m: MemoryMap, payload: Any) -> Payload:
     """Join a payload to the rows of a map.
 
     Raises
@@ -68,31 +65,31 @@ def payload_of(m: MemoryMap, payload: Any) -> Payload:
     >>> from memorymaps import memory_map
     >>> from memorymaps.data.datasets import demo_model
     >>> model, X, y = demo_model()
-    >>> payload_of(memory_map(model, X, y), X.reshape(-1, 8, 8)).width
+    >>> join_payload(memory_map(model, X, y), X.reshape(-1, 8, 8)).width
     8
     """
     if isinstance(payload, Mapping):
-        return _kind(_by_id(m, payload), np.arange(len(m)))
-    if _is_frame(payload) and "id" in payload.columns:
-        return Rows(_frame_by_id(m, payload))
-    values = _inputs(payload)
-    return _kind(values, _positions(m, len(values)))
+        return _payload_from(_examples_by_id(m, payload), np.arange(len(m)))
+    if _is_data_frame(payload) and "id" in payload.columns:
+        return Rows(_data_frame_by_id(m, payload))
+    values = _inputs_of_items(payload)
+    return _payload_from(values, _positions(m, len(values)))
 
 
-def _is_frame(values: Any) -> bool:
+def _is_data_frame(values: Any) -> bool:
     return hasattr(values, "columns") and hasattr(values, "iloc")
 
 
-def _by_id(m: MemoryMap, payload: Mapping[Any, Any]) -> list[Any]:
+def _examples_by_id(m: MemoryMap, payload: Mapping[Any, Any]) -> list[Any]:
     ids = m["id"].tolist()
     missing = [value for value in ids if value not in payload]
     if missing:
         raise PayloadError(f"payload has no entry for {len(missing)} of {len(ids)} ids of the map, for instance "
-                           f"{missing[:3]}; its own ids look like {list(payload)[:3]}")  # fmt: skip
+                           f"{missing[:3]}; its own ids are, for instance, {list(payload)[:3]}")  # fmt: skip
     return [payload[value] for value in ids]
 
 
-def _frame_by_id(m: MemoryMap, frame: pd.DataFrame) -> pd.DataFrame:
+def _data_frame_by_id(m: MemoryMap, frame: pd.DataFrame) -> pd.DataFrame:
     if frame["id"].duplicated().any():
         raise PayloadError(
             f"payload has the id {frame.loc[frame['id'].duplicated(), 'id'].iloc[0]!s:.80} more than once"
@@ -106,7 +103,7 @@ def _frame_by_id(m: MemoryMap, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _positions(m: MemoryMap, length: int) -> Array:
-    """Where each row of the map is in a payload without ids: the whole training set, or exactly this map."""
+    """Position of each row of the map in a payload without ids, which has the length of the training set or the map."""
     if length == m.provenance.n:
         return m["row"]
     if length == len(m):
@@ -117,8 +114,8 @@ def _positions(m: MemoryMap, length: int) -> Array:
     )
 
 
-def _inputs(payload: Any) -> Any:
-    """An indexable of examples: of a data set with (input, target) items, the inputs."""
+def _inputs_of_items(payload: Any) -> Any:
+    """The examples as something indexable; for a data set with (input, target) items, the inputs."""
     if hasattr(payload, "detach"):
         return np.asarray(payload.detach().cpu())
     if isinstance(payload, str | bytes) or not hasattr(payload, "__len__"):
@@ -126,43 +123,43 @@ def _inputs(payload: Any) -> Any:
             f"payload is a {type(payload).__name__}: expected pictures, texts, a data frame or {{id: …}}"
         )
     if len(payload) and not hasattr(payload, "shape") and isinstance(payload[0], tuple):
-        return [_array(payload[k][0]) for k in range(len(payload))]
+        return [_to_numpy(payload[k][0]) for k in range(len(payload))]
     return payload
 
 
-def _array(value: Any) -> Any:
+def _to_numpy(value: Any) -> Any:
     return np.asarray(value.detach().cpu()) if hasattr(value, "detach") else value
 
 
-def _kind(values: Any, rows: Array) -> Payload:
-    if _is_frame(values):
+def _payload_from(values: Any, rows: Array) -> Payload:
+    if _is_data_frame(values):
         return Rows(values.iloc[rows].reset_index(drop=True))
     first = values[int(rows[0])] if len(rows) else ""
-    if isinstance(first, str) and not first.lower().endswith(_PICTURES):
+    if isinstance(first, str) and not first.lower().endswith(_IMAGE_SUFFIXES):
         return Texts([str(values[int(row)]) for row in rows])
     if isinstance(first, str | Path | Image.Image):
-        return _from_images(values, rows)
+        return _pictures_from_files(values, rows)
     if np.ndim(first) in (2, 3):
-        return _from_arrays(values, rows)
+        return _pictures_from_arrays(values, rows)
     raise PayloadError(
         f"payload holds {type(first).__name__} of shape {np.shape(first)}: expected pictures [h, w] or [h, w, 3], "
-        "texts, or a data frame. Flat pictures want a shape: X.reshape(-1, 28, 28)"
+        "texts, or a data frame. Reshape flat pictures: X.reshape(-1, 28, 28)"
     )
 
 
-def _from_arrays(values: Any, rows: Array) -> Pictures:
-    low, high = _range(values, rows)
-    first = _picture(np.asarray(values[int(rows[0])]), low, high)
+def _pictures_from_arrays(values: Any, rows: Array) -> Pictures:
+    low, high = _intensity_range(values, rows)
+    first = _to_rgb(np.asarray(values[int(rows[0])]), low, high)
     height, width = _thumbnail(first).shape[:2]
 
     def read(k: int) -> Array:
-        return _sized(_picture(np.asarray(values[int(rows[k])]), low, high), width, height)
+        return _fit_inside(_to_rgb(np.asarray(values[int(rows[k])]), low, high), width, height)
 
     return Pictures(width, height, read)
 
 
-def _range(values: Any, rows: Array) -> tuple[float, float]:
-    """Black and white: 0 and 255 for bytes, 0 and 1 or the extremes of a sample for other numbers."""
+def _intensity_range(values: Any, rows: Array) -> tuple[float, float]:
+    """Values shown as black and white: 0 and 255 for uint8; else 0 and 1, or the extremes of a sample of pictures."""
     sample = [np.asarray(values[int(row)]) for row in rows[:: max(1, len(rows) // 500)]]
     if sample[0].dtype == np.uint8:
         return 0.0, 255.0
@@ -170,7 +167,7 @@ def _range(values: Any, rows: Array) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _picture(values: Array, low: float, high: float) -> Array:
+def _to_rgb(values: Array, low: float, high: float) -> Array:
     if values.ndim == 3 and values.shape[0] in (1, 3) and values.shape[2] not in (1, 3, 4):
         values = np.moveaxis(values, 0, 2)
     if values.ndim == 3 and values.shape[2] not in (1, 3, 4):
@@ -185,37 +182,37 @@ def _picture(values: Array, low: float, high: float) -> Array:
 
 def _thumbnail(picture: Array) -> Array:
     height, width = picture.shape[:2]
-    scale = min(1.0, _LARGEST / max(height, width))
-    return _sized(picture, max(1, round(width * scale)), max(1, round(height * scale)))
+    scale = min(1.0, _THUMBNAIL_PIXELS / max(height, width))
+    return _fit_inside(picture, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
-def _sized(picture: Array, width: int, height: int) -> Array:
-    """The picture inside `width × height`, its proportions kept."""
+def _fit_inside(picture: Array, width: int, height: int) -> Array:
+    """The picture scaled down to fit into `width × height`, aspect ratio unchanged, centred on black."""
     if picture.shape[:2] == (height, width):
         return picture
     image = Image.fromarray(picture)
     image.thumbnail((width, height))
-    sheet = Image.new("RGB", (width, height))
-    sheet.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
-    return np.asarray(sheet)
+    canvas = Image.new("RGB", (width, height))
+    canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return np.asarray(canvas)
 
 
-def _from_images(values: Any, rows: Array) -> Pictures:
-    sizes = [opened for opened in (_open(values[int(row)]) for row in rows[:20]) if opened is not None]
+def _pictures_from_files(values: Any, rows: Array) -> Pictures:
+    sizes = [opened for opened in (_read_image(values[int(row)]) for row in rows[:20]) if opened is not None]
     if not sizes:
         raise PayloadError(f"none of the first {min(20, len(rows))} pictures can be read, for instance "
                            f"{values[int(rows[0])]!s:.200}")  # fmt: skip
     height, width = _thumbnail(sizes[0]).shape[:2]
 
     def read(k: int) -> Array | None:
-        found = _open(values[int(rows[k])])
-        return None if found is None else _sized(found, width, height)
+        found = _read_image(values[int(rows[k])])
+        return None if found is None else _fit_inside(found, width, height)
 
     return Pictures(width, height, read)
 
 
-def _open(value: Any) -> Array | None:
-    """Pixels of a PIL picture or of a file; None for a file that is missing or damaged (the page says so)."""
+def _read_image(value: Any) -> Array | None:
+    """Pixels `[height, width, 3]` of a PIL picture or a file; None if the file is missing or damaged."""
     try:
         image = value if isinstance(value, Image.Image) else Image.open(value)
         return np.asarray(image.convert("RGB"))

@@ -1,7 +1,7 @@
-"""A small local server for large maps: columns as Arrow, pictures and texts when they are first shown.
+"""A local HTTP server for large maps: columns as Arrow, pictures and texts when they are first displayed.
 
-It listens on this machine only, answers only under a random token, only to pages it sent itself, and only with the
-parts of its own maps.
+It listens on 127.0.0.1 only, serves paths under a random token only, refuses foreign hosts and origins, and serves
+nothing but the resources of its own maps.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from memorymaps.viz.explorer.arrow_columns import text
-from memorymaps.viz.explorer.html_page import policy, shell
-from memorymaps.viz.explorer.packing import Packed
+from memorymaps.viz.explorer.arrow_columns import to_text
+from memorymaps.viz.explorer.html_page import content_security_policy, html_document
+from memorymaps.viz.explorer.packing import PackedMap
 
-_LONGEST = 200  # characters of a path that this server could have sent
-_SECONDS = 20  # that a client may take over a request
+_MAX_PATH_LENGTH = 200  # characters; paths of this server are shorter
+_TIMEOUT = 20  # seconds per request
 
 
-class _Served:
-    """The parts of one map."""
+class _ServedMap:
+    """The resources of one map."""
 
-    def __init__(self, packed: Packed, names: list[str], at: int) -> None:
+    def __init__(self, packed: PackedMap, names: list[str], at: int) -> None:
         self.packed = packed
         chooser = json.dumps({"names": names, "at": at}).encode()
         self._parts = {
-            "": ("text/html; charset=utf-8", shell(packed.meta["title"], [], "'self'").encode()),
+            "": ("text/html; charset=utf-8", html_document(packed.meta["title"], [], "'self'").encode()),
             "meta": ("application/json", packed.meta_json().encode()),
             "maps": ("application/json", chooser),
             "table.arrow": ("application/vnd.apache.arrow.stream", packed.arrow()),
         }
 
     def part(self, name: str) -> tuple[str, bytes] | None:
-        """Media type and bytes of a part; None where there is none."""
+        """Media type and bytes of a resource; None if there is no such resource."""
         kind, _, number = name.partition("/")
         if name in self._parts:
             return self._parts[name]
@@ -46,7 +46,7 @@ class _Served:
         if kind == "sheet" and meta["pictures"] and k < meta["pictures"]["sheets"]:
             return meta["pictures"]["mime"], self.packed.sheet(k)
         if kind == "texts" and meta["texts"] and k < meta["texts"]["chunks"]:
-            return "application/json", self.packed.chunk(k)
+            return "application/json", self.packed.text_chunk(k)
         return None
 
 
@@ -55,7 +55,7 @@ def _is_number(text: str) -> bool:
 
 
 class Server:
-    """Serves a map, or several, `{name: map}`, to choose among; a context manager, so that it stops cleanly.
+    """Serves one packed map, or several as `{name: packed map}`, until the context is left.
 
     Examples
     --------
@@ -63,18 +63,19 @@ class Server:
     >>> from memorymaps import memory_map
     >>> from memorymaps.data.datasets import demo_model
     >>> from memorymaps.viz.explorer.options import ExplorerOptions
+    >>> from memorymaps.viz.explorer.packing import pack_lazily
     >>> m = memory_map(*demo_model())
-    >>> with Server(ExplorerOptions().packed(m, lazy=True)) as server:
+    >>> with Server(pack_lazily(m, ExplorerOptions())) as server:
     ...     urlopen(server.url).status
     200
     """
 
-    def __init__(self, packed: Packed | Mapping[str, Packed], port: int = 0) -> None:
-        named = {"": packed} if isinstance(packed, Packed) else packed
+    def __init__(self, packed: PackedMap | Mapping[str, PackedMap], port: int = 0) -> None:
+        named = {"": packed} if isinstance(packed, PackedMap) else packed
         if not named:
             raise ValueError("no maps to serve: expected at least one, {name: packed map}")
-        names = [text(name) for name in named]
-        self._maps = [_Served(one, names, k) for k, one in enumerate(named.values())]
+        names = [to_text(name) for name in named]
+        self._maps = [_ServedMap(one, names, k) for k, one in enumerate(named.values())]
         self.token = secrets.token_urlsafe(24)
         self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._http.daemon_threads = True
@@ -82,12 +83,12 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The TCP port."""
         return int(self._http.server_address[1])
 
     @property
     def url(self) -> str:
-        """The address to open, with its token."""
+        """The address to open; contains the token."""
         return f"http://127.0.0.1:{self.port}/{self.token}/"
 
     def __enter__(self) -> Server:
@@ -109,20 +110,20 @@ class Server:
             self._thread.join(1)
 
     def part(self, path: str) -> tuple[str, bytes] | None:
-        """A part of the `k`-th map under `k/…`, of the first one without a number; None where there is none."""
+        """A resource of map `k` under `k/…`, of the first map without a number; None if there is no such resource."""
         first, slash, rest = path.partition("/")
         if not (slash and _is_number(first)):
             return self._maps[0].part(path)
         return self._maps[int(first)].part(rest) if int(first) < len(self._maps) else None
 
-    def refusal(self, host: str | None, origin: str | None, path: str) -> HTTPStatus | None:
-        """Why a request is not answered; None where it is."""
+    def refusal_status(self, host: str | None, origin: str | None, path: str) -> HTTPStatus | None:
+        """HTTP status with which a request is refused; None if it is served."""
         hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
-        if host not in hosts:  # a foreign name that resolves to this machine
+        if host not in hosts:  # DNS rebinding: a foreign name that resolves to this machine
             return HTTPStatus.FORBIDDEN
         if origin is not None and origin not in {f"http://{name}" for name in hosts}:
             return HTTPStatus.FORBIDDEN
-        if len(path) > _LONGEST:
+        if len(path) > _MAX_PATH_LENGTH:
             return HTTPStatus.REQUEST_URI_TOO_LONG
         given = path.lstrip("/").partition("/")[0]
         if not secrets.compare_digest(given.encode(), self.token.encode()):
@@ -132,7 +133,7 @@ class Server:
 
 def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
     headers = {
-        "Content-Security-Policy": policy("'self'") + "; frame-ancestors 'none'",
+        "Content-Security-Policy": content_security_policy("'self'") + "; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Resource-Policy": "same-origin",
@@ -142,19 +143,19 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version = "memorymaps"
         sys_version = ""
-        timeout = _SECONDS
+        timeout = _TIMEOUT
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            refused = server.refusal(self.headers.get("Host"), self.headers.get("Origin"), path)
+            refused = server.refusal_status(self.headers.get("Host"), self.headers.get("Origin"), path)
             if refused is not None:
                 return self.send_error(refused)
             found = server.part(path.lstrip("/").partition("/")[2])
             if found is None:
                 return self.send_error(HTTPStatus.NOT_FOUND)
-            return self._answer(*found)
+            return self._send(*found)
 
-        def _answer(self, kind: str, content: bytes) -> None:
+        def _send(self, kind: str, content: bytes) -> None:
             self.send_response(HTTPStatus.OK)
             for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
                 self.send_header(name, value)
@@ -162,6 +163,6 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing: addresses hold the token."""
+            """No log: addresses contain the token."""
 
     return Handler

@@ -1,9 +1,12 @@
-"""Thumbnails as WebP sprite sheets, the most sensitive examples first, within a budget of bytes."""
+"""Thumbnails as WebP sprite sheets of 32 × 32 pictures, the most sensitive examples first."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -12,26 +15,75 @@ from memorymaps.core.arrays import Array
 from memorymaps.viz.explorer.payloads import Pictures
 
 GRID = 32  # pictures along a side of a sheet
-PER = GRID * GRID
-_BEST = 60
+PER_SHEET = GRID * GRID
+_BEST_QUALITY = 60
 _QUALITIES = (60, 40, 25, 15, 10, 5)
-_FIRST = 0.125  # this share of the sheets, the most sensitive, keeps the best quality
+_BEST_QUALITY_SHARE = 0.125  # share of the sheets, the most sensitive ones, that is stored at the best quality
+_MAX_READ = 20_000  # with more examples than this, pictures are not read before they are requested
 
 
-def slots_of(pictures: Pictures, order: Array) -> tuple[Array, int]:
-    """Slots by sensitivity; examples whose picture cannot be read get none and are warned of."""
+@dataclass(frozen=True)
+class SpriteSheets:
+    """Sprite sheets of a map's pictures: `read(k)` returns sheet `k < count`, encoded as WebP.
+
+    `slots [n]` (float32) is each example's position over all sheets, −1 without a picture; examples in slots below
+    `included` are on a sheet.
+    """
+
+    slots: Array
+    included: int
+    count: int
+    read: Callable[[int], bytes]
+
+
+def sheets_within(pictures: Pictures, order: Array, budget: Callable[[Array], float]) -> SpriteSheets:
+    """All sheets, encoded within `budget(slots)` bytes; `order` lists the rows, the most sensitive first.
+
+    Over budget the less sensitive sheets lose quality first, then the last sheets are dropped.
+    """
+    slots, readable = _readable_slots(pictures, order)
+    sheets = _encode_within(pictures, _rows_in_order(slots, readable), budget(slots))
+    return SpriteSheets(slots, min(readable, len(sheets) * PER_SHEET), len(sheets), sheets.__getitem__)
+
+
+def sheets_on_demand(pictures: Pictures, order: Array) -> SpriteSheets:
+    """Sheets that are encoded when they are first read, at the best quality and without a budget.
+
+    Up to 20,000 examples, unreadable pictures get no slot; above, no picture is read in advance.
+    """
+    slots, readable = _readable_slots(pictures, order) if len(order) <= _MAX_READ else _unread_slots(order)
+    rows = _rows_in_order(slots, readable)
+    read = lru_cache(64)(lambda k: sprite_sheet(pictures, rows[k * PER_SHEET : (k + 1) * PER_SHEET]))
+    return SpriteSheets(slots, readable, -(-readable // PER_SHEET), read)
+
+
+def _readable_slots(pictures: Pictures, order: Array) -> tuple[Array, int]:
+    """Slots by sensitivity and their number; −1, with a warning, for pictures that cannot be read."""
     slots = np.full(len(order), -1.0, dtype=np.float32)
     readable = [int(row) for row in order if pictures.read(int(row)) is not None]
     slots[readable] = np.arange(len(readable))
-    lost = len(order) - len(readable)
-    if lost:
+    unreadable = len(order) - len(readable)
+    if unreadable:
         first = int(np.flatnonzero(slots < 0)[0])
-        warnings.warn(f"{lost:,} of {len(order):,} pictures cannot be read (the first is row {first})", stacklevel=2)
+        warnings.warn(
+            f"{unreadable:,} of {len(order):,} pictures cannot be read (the first is row {first})", stacklevel=2
+        )
     return slots, len(readable)
 
 
-def sheet(pictures: Pictures, rows: Array, quality: int = _BEST) -> bytes:
-    """One sheet with the pictures of at most 1,024 rows."""
+def _unread_slots(order: Array) -> tuple[Array, int]:
+    """Slots by sensitivity, one for every example."""
+    slots = np.empty(len(order), dtype=np.float32)
+    slots[order] = np.arange(len(order))
+    return slots, len(order)
+
+
+def _rows_in_order(slots: Array, readable: int) -> Array:
+    return np.argsort(slots, kind="stable")[len(slots) - readable :]
+
+
+def sprite_sheet(pictures: Pictures, rows: Array, quality: int = _BEST_QUALITY) -> bytes:
+    """One sheet with the pictures of at most 1,024 rows, encoded as WebP."""
     canvas = np.zeros((GRID * pictures.height, GRID * pictures.width, 3), dtype=np.uint8)
     for place, row in enumerate(rows):
         top, left = (place // GRID) * pictures.height, (place % GRID) * pictures.width
@@ -47,30 +99,30 @@ def _webp(canvas: Array, quality: int) -> bytes:
     return out.getvalue()
 
 
-def sprites(pictures: Pictures, rows: Array, budget: float) -> list[bytes]:
-    """Sheets of these rows within `budget` bytes: the bulk loses quality first, then the last rows are left out."""
-    parts = [rows[start : start + PER] for start in range(0, len(rows), PER)]
-    best = max(1, round(_FIRST * len(parts)))
-    first = [sheet(pictures, part) for part in parts[:best]]
-    quality = _affordable(pictures, parts[best:], budget - sum(map(len, first)))
+def _encode_within(pictures: Pictures, rows: Array, budget: float) -> list[bytes]:
+    """Sheets of these rows within `budget` bytes."""
+    chunks = [rows[start : start + PER_SHEET] for start in range(0, len(rows), PER_SHEET)]
+    best = max(1, round(_BEST_QUALITY_SHARE * len(chunks)))
+    first = [sprite_sheet(pictures, chunk) for chunk in chunks[:best]]
+    quality = _quality_within(pictures, chunks[best:], budget - sum(map(len, first)))
     sheets: list[bytes] = []
-    rest = budget
-    for k, part in enumerate(parts):
-        made = first[k] if k < best else sheet(pictures, part, quality)
-        if len(made) > rest:
+    remaining = budget
+    for k, chunk in enumerate(chunks):
+        encoded = first[k] if k < best else sprite_sheet(pictures, chunk, quality)
+        if len(encoded) > remaining:
             break
-        sheets.append(made)
-        rest -= len(made)
+        sheets.append(encoded)
+        remaining -= len(encoded)
     return sheets
 
 
-def _affordable(pictures: Pictures, parts: list[Array], budget: float) -> int:
-    """The best quality at which the sheets fit, judged by three of them."""
-    if not parts:
-        return _BEST
-    sample = [parts[k] for k in sorted({0, len(parts) // 2, len(parts) - 1})]
+def _quality_within(pictures: Pictures, chunks: list[Array], budget: float) -> int:
+    """The best quality at which the sheets fit into the budget, estimated from three of them."""
+    if not chunks:
+        return _BEST_QUALITY
+    sample = [chunks[k] for k in sorted({0, len(chunks) // 2, len(chunks) - 1})]
     for quality in _QUALITIES:
-        mean = np.mean([len(sheet(pictures, part, quality)) / len(part) for part in sample])
-        if 1.02 * mean * sum(map(len, parts)) <= budget:
+        mean = np.mean([len(sprite_sheet(pictures, chunk, quality)) / len(chunk) for chunk in sample])
+        if 1.02 * mean * sum(map(len, chunks)) <= budget:
             return quality
     return _QUALITIES[-1]

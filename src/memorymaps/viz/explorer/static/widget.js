@@ -2511,7 +2511,7 @@ function Rr({ store: e }) {
 function zr({ store: e }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-empty",
-		children: [/* @__PURE__ */ U("p", { children: "No example passes the filters." }), /* @__PURE__ */ U("button", {
+		children: [/* @__PURE__ */ U("p", { children: "No example matches the filters." }), /* @__PURE__ */ U("button", {
 			type: "button",
 			onClick: () => {
 				e.clear(), e.seek(""), e.filters.value = {
@@ -2557,13 +2557,13 @@ function Vr({ store: e }) {
 			}),
 			/* @__PURE__ */ U("button", {
 				type: "button",
-				title: "copy the ids, one a line",
+				title: "copy the ids, one per line",
 				onClick: () => hr(e, sr(e).join("\n"), "ids"),
 				children: "ids"
 			}),
 			/* @__PURE__ */ U("button", {
 				type: "button",
-				title: "copy the line of Python that gives these examples",
+				title: "copy Python code that selects these examples",
 				onClick: () => hr(e, ur(e), "Python"),
 				children: "Python"
 			}),
@@ -2745,7 +2745,7 @@ function ti({ store: e }) {
 			r && /* @__PURE__ */ U(ni, {
 				on: t.warned,
 				words: "warnings",
-				hint: "examples whose sizes must be read with care",
+				hint: "examples whose scores carry a warning",
 				click: () => n({ warned: !t.warned })
 			}),
 			e.undrawn > 0 && /* @__PURE__ */ U(ni, {
@@ -3076,7 +3076,7 @@ function vi({ store: e }) {
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ U("h2", { children: "Whose sensitivity differs most" }),
+			/* @__PURE__ */ U("h2", { children: "Largest changes of sensitivity" }),
 			/* @__PURE__ */ U("p", {
 				class: "mm-note",
 				dir: "auto",
@@ -3113,7 +3113,7 @@ function yi({ store: e }) {
 			/* @__PURE__ */ U("h2", { children: "Keys" }),
 			/* @__PURE__ */ U("p", {
 				class: "mm-note",
-				children: "Arrows walk the table, Shift and arrows move the map, + − 0 zoom, v l b pan, lasso, box, Enter selects, Esc clears, / searches. Shift and drag draws a lasso, double click shows everything."
+				children: "Arrows move through the table, Shift and arrows pan the map, + − 0 zoom, v l b pan, lasso, box, Enter selects, Esc clears, / searches. Shift and drag draws a lasso, double click resets the view."
 			})
 		]
 	});
@@ -3193,11 +3193,11 @@ function Si({ store: e }) {
 						children: `${t} ${L(i[e])}`
 					}, e)),
 					i.effective !== null && /* @__PURE__ */ U("span", {
-						title: "sum of the leverages: parameters that the data determine",
+						title: "effective number of parameters: sum of the leverages",
 						children: `effective parameters ${L(i.effective)}`
 					}),
 					r < n && /* @__PURE__ */ U("span", {
-						title: "scores beside the map are those of the last step",
+						title: "table and cards show the scores of the last step",
 						children: `table and cards: ${t[n].name.slice(0, 24)}`
 					})
 				]
@@ -3313,7 +3313,7 @@ function Ei({ store: e, picture: t }) {
 					onChange: (t) => e.pins.value = t.currentTarget.checked
 				}),
 				" ",
-				e.sheets ? "pin pictures" : "name outliers"
+				e.sheets ? "pin pictures" : "label outliers"
 			] }),
 			e.models.length > 1 && /* @__PURE__ */ U(yr, {
 				label: "Compare",
@@ -3327,15 +3327,15 @@ function Ei({ store: e, picture: t }) {
 			}),
 			/* @__PURE__ */ U("fieldset", {
 				class: "mm-seg",
-				"aria-label": "Save the map as a picture",
+				"aria-label": "Save the map as an image",
 				children: [/* @__PURE__ */ U("button", {
 					type: "button",
-					title: "save the map as a PNG picture",
+					title: "save the map as a PNG image",
 					onClick: () => t("png"),
 					children: "PNG"
 				}), /* @__PURE__ */ U("button", {
 					type: "button",
-					title: "save the map as an SVG picture: lines and words stay sharp",
+					title: "save the map as an SVG image (vector graphics)",
 					onClick: () => t("svg"),
 					children: "SVG"
 				})]
@@ -3525,7 +3525,7 @@ function Ni({ store: e, k: t, views: n }) {
 		ref: r,
 		tabIndex: 0,
 		role: "group",
-		"aria-label": `Map of ${e.n} examples: leverage across, prediction error up. Arrow keys walk through the examples by the table's order.`,
+		"aria-label": `Map of ${e.n} examples: leverage across, prediction error up. Arrow keys move through the examples in the table's order.`,
 		children: /* @__PURE__ */ U(wr, {
 			store: e,
 			view: i
@@ -3557,7 +3557,7 @@ function Fi({ store: e }) {
 		],
 		[
 			"movers",
-			"Movers",
+			"Changes",
 			e.models.length > 1
 		],
 		[

@@ -1,0 +1,61 @@
+"""Results with one row per example or group, kept as an Arrow table."""
+
+from __future__ import annotations
+
+import html
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from memorymaps.core.arrays import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class ResultTable:
+    """An Arrow table whose columns are read as NumPy arrays, `result["name"]`; displayed as a data frame."""
+
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __getitem__(self, name: str) -> Array:
+        """One column as a NumPy array: `[n]`, or `[n, c]` for columns with several outputs."""
+        if name not in self.table.column_names:
+            raise KeyError(f"no column {name!r}: expected one of {self.table.column_names}")
+        column = self.table.column(name).combine_chunks()
+        if pa.types.is_fixed_size_list(column.type):
+            return np.asarray(column.flatten()).reshape(len(self), column.type.list_size)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        return np.asarray(column)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As a pandas data frame; columns of several outputs contain an array in each cell."""
+        return self.table.to_pandas()
+
+    def __repr__(self) -> str:
+        return str(self.to_pandas().to_string())
+
+    def _repr_html_(self) -> str:
+        return str(self.to_pandas().to_html())
+
+
+@dataclass(frozen=True, repr=False)
+class SummarisedTable(ResultTable, ABC):
+    """A result table that is displayed by a summary, `str(result)`, instead of its rows."""
+
+    @abstractmethod
+    def __str__(self) -> str: ...
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"

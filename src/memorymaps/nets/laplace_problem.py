@@ -1,0 +1,76 @@
+"""The inputs shared by every step of a Laplace fit: network, covered parameters, prior, data, options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from memorymaps.core.arrays import Batch
+from memorymaps.data.examples import Examples
+from memorymaps.nets.autograd.batch_size import BatchSize
+from memorymaps.nets.autograd.hooks import ParameterOwner
+from memorymaps.nets.autograd.network import Network
+from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup
+from memorymaps.nets.autograd.pytree import length
+from memorymaps.posteriors.origin import check_targets
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a fit takes from the user's recipe, whatever its curvature structure.
+
+    `fisher` names the root of `Λ` (`output_fisher.FISHER_ROOTS`); `probes` is the number of random vectors of the
+    check of approximate curvature, `None`: the default if it is fast; `directions` the number of leading directions of
+    each `Λ`, `None`: by the number of outputs.
+    """
+
+    fisher: str = "exact"
+    probes: int | None = None
+    directions: int | None = None
+
+
+@dataclass(frozen=True)
+class LaplaceProblem:
+    """The inputs shared by every step of a Laplace fit."""
+
+    network: Network
+    options: FitOptions
+    examples: Examples
+    owners: tuple[ParameterOwner, ...]
+    blocks: tuple[ParameterBlock, ...]
+    prior: dict[str, Tensor]
+    batch_size: BatchSize
+    num_outputs: int
+    prior_by_evidence: bool = False
+    refits_unasked: bool = False
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of covered parameters `P`."""
+        return sum(block.size for block in self.blocks)
+
+    @property
+    def covered(self) -> dict[str, nn.Parameter]:
+        """Covered parameters by name."""
+        return {name: value for name, value in self.network.module.named_parameters() if name in self.prior}
+
+    @property
+    def block_groups(self) -> tuple[ParameterGroup, ...]:
+        """One group per block."""
+        return tuple(ParameterGroup((block,)) for block in self.blocks)
+
+    def target(self, batch: Batch) -> Tensor:
+        """Targets of a batch on the network's device; raises `TargetError` for invalid ones."""
+        check_targets(self.network.likelihood, batch, self.num_outputs)
+        return torch.as_tensor(batch.target, device=self.network.device)
+
+    def weights(self, batch: Batch) -> Tensor:
+        """Example weights `[n]` in double precision, ones by default."""
+        given = torch.ones(length(batch.inputs)) if batch.weight is None else torch.as_tensor(batch.weight)
+        return given.double().to(self.network.device)
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Zeros in double precision on the network's device."""
+        return torch.zeros(shape, dtype=torch.float64, device=self.network.device)
