@@ -361,7 +361,7 @@ def with_hole(a, value=np.nan):
         (FITTED, X[:, :2], Y, mm.DataError, r"shape \(60, 2\): the model was fitted on \(n, 3\)"),
         (FITTED, X.astype(str).astype(object) + "a", Y, mm.DataError, "non-numeric inputs"),
         (FITTED, X[:0], Y[:0], mm.DataError, "no rows"),
-        (FITTED, X, BITS.astype(str), None, None),
+        (sk.LinearRegression().fit(X, BITS), X, BITS.astype(str), None, None),
         (FITTED, X, np.where(BITS, "yes", "no"), mm.TargetError, "numeric targets"),
         (sk.LinearRegression(), X, Y, NotFittedError, "not fitted: call model.fit"),
         (sk.PoissonRegressor().fit(X, np.abs(Y)), X, Y - 9, mm.TargetError, "≥ 0 for Poisson"),

@@ -68,6 +68,7 @@ def refit(
         )
     origin, rows = require_origin(m), top_positions(m, top, by)
     source, where = require_refit(origin.posterior), m["row"][rows]
+    origin.check_unchanged()
     if jobs > 1 and not source.concurrent:
         raise ValueError(f"jobs = {jobs}: each refit of this model uses all cores: leave jobs out")
     f = origin.batch_statistics(origin.examples.take(where)).f

@@ -114,6 +114,7 @@ def retrain_check(
         raise ValueError(
             "the check needs the likelihood, and a map read from disk has none: use the map from memory_map"
         )
+    m.origin.check_unchanged()
     chosen = _choose_examples(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:

@@ -75,6 +75,20 @@ def checked_column(values: Any, n: int, name: str) -> Array | None:
     return column
 
 
+def checked_offset(values: Any, n: int) -> Array | None:
+    """Offsets `[n]` or `[n, c]`, or `None`; `DataError` unless they are finite numbers."""
+    offset = checked_column(values, n, "offset")
+    if offset is None:
+        return None
+    if offset.dtype.kind not in "biuf" or not np.all(np.isfinite(offset)):
+        bad = ~np.isfinite(offset.astype(float)).reshape(n, -1).all(axis=1) if offset.dtype.kind in "biuf" else [True]
+        raise DataError(
+            f"offset of {np.count_nonzero(bad)} row(s) is not a finite number, first of row {int(np.argmax(bad))}: "
+            "expected finite numbers, 0 where there is no offset"
+        )
+    return offset
+
+
 def checked_weights(values: Any, n: int) -> Array | None:
     """Weights `[n]` as floats, or `None`; `DataError` unless finite and not negative."""
     weight = checked_column(values, n, "sample_weight")

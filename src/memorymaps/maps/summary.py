@@ -132,6 +132,8 @@ def _warning_line(flag: Warn, count: int, n: int) -> str:
         Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or too few steps (refine, refit)",
         Warn.LONG_STEP: "whose Newton step may be too long: read sizes as ranks, or refit(m, top=…)",
         Warn.PARETO_K: "with a Pareto-k above the limit of importance sampling: use more draws, or refit without them",
+        Warn.UNDEFINED: "whose left-out prediction is outside the family's range: no left-out loss (NaN or infinite)",
+        Warn.ACTIVE_SET: "without which other coefficients are zero: sizes fix the zeros, refit without them",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
 
@@ -169,9 +171,11 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
 
 
 def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
+    d = m.provenance.description
     if not not_stationary(m):
         return ()
     return (
-        f"the parameters are {m.provenance.description.distance:.2g} posterior standard deviations (each) from the "
-        "optimum on this data: not the training data or weights, or the fit has not converged",
+        f"the parameters are {d.distance:.2g} posterior standard deviations (each) from the "
+        "optimum on this data: not the training data or weights, or the fit has not converged"
+        + (": memory_map(…, polish=True) makes the remaining Newton steps on a copy" if d.polishable else ""),
     )

@@ -18,6 +18,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.gather import check_training_data, gather_examples, reweight_examples
+from memorymaps.models.kernels.fit_checks import check_regression_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.kernels.kernel_refits import GaussianRefit
 from memorymaps.models.sklearn_targets import numeric_target
@@ -93,6 +94,7 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
     scale = _target_variance(y) if model.normalize_y else np.ones(y.shape[1])
     phi = scale * np.mean(noise)
     gram = model.kernel_(model.X_train_, model.X_train_)
+    check_regression_fit(model, gram, noise, y)
     parts = tuple(KernelOutput(_kernel(model), model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
     description = Description(
         model="scikit-learn GaussianProcessRegressor",

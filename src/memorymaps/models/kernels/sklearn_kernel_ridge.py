@@ -11,6 +11,7 @@ from sklearn.kernel_ridge import KernelRidge
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_training_data
+from memorymaps.models.kernels.fit_checks import check_ridge_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.kernels.kernel_functions import (
     feature_map,
@@ -38,6 +39,7 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
     check_training_data(data.inputs, model.X_fit_, type(model).__name__)
     gram, y = kernel(data.inputs, data.inputs), data.target.reshape(len(data), -1)
     alpha = np.broadcast_to(np.asarray(model.alpha, dtype=float), (y.shape[1],))
+    check_ridge_fit(model, gram, alpha, y, weight, data.weight is not None)
     unit_dispersion = [KernelOutput(kernel, data.inputs, gram, weight, scale=1 / a) for a in alpha]
     effective = np.asarray([part.effective_parameters for part in unit_dispersion])
     phi = weight @ (y - model.predict(data.inputs).reshape(y.shape)) ** 2 / (np.count_nonzero(weight) - effective)

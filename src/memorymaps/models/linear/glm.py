@@ -24,6 +24,7 @@ from memorymaps.core.likelihoods.observed_information import ObservedInformation
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.concave_curvature import subtract_curvature
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
+from memorymaps.models.linear.stationarity import Gradient, check_stationary, distance_in_deviations
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
@@ -47,6 +48,10 @@ class LinearModel:
     free : `[p, c]`, True for parameters that are estimated; the others are fixed (at zero by an L1 penalty).
     dispersion : `φ` where the fit gives it; `None`: Pearson's estimate, for families that have one.
     residual_df : degrees of freedom belonging to a given `dispersion`.
+    l1 : total weight `Σw` → `λ [p, c]`, the L1 penalty on each parameter; `None`: no such penalty.
+    shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
+    positive : whether `shrinkable` parameters are constrained to be ≥ 0.
+    closed_form : whether the solver ends at the optimum up to rounding.
     """
 
     name: str
@@ -62,6 +67,10 @@ class LinearModel:
     residual_df: float | None = None
     classes: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
+    l1: Callable[[float], Array] | None = None
+    shrinkable: Array | None = None
+    positive: bool = False
+    closed_form: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ class LinearPosterior:
     structure: AnyCovarianceRoot
     refits: Refit | None = field(default=None, kw_only=True)
     with_expected_information: Callable[[], LinearPosterior] | None = field(default=None, kw_only=True)
+    model: LinearModel | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -110,6 +120,7 @@ class _DataSums:
     concave: Array  # Σ w max(−∇²ℓ, 0) x xᵀ of each output [c, p, p]
     weight: float = 0.0
     n: int = 0
+    unweighted: Array | None = None
 
 
 def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> LinearPosterior:
@@ -123,21 +134,81 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
         Non-finite features or targets outside the support; more free parameters than examples where the
         noise has to be estimated.
     """
-    unit, sums, structure, estimated = _information(model, examples, observed)
-    penalty = model.penalty(sums.weight)
-    gradient = sums.gradient + penalty * model.coefficients
+    check_coefficients(model)
+    quadratic = LocalQuadratic.of(model, examples, observed)
+    structure, penalty, sums = quadratic.structure, quadratic.penalty, quadratic.sums
     effective = structure.effective_parameters(penalty)
     phi, df = _dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
-    distance = np.linalg.norm(structure.whiten(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
-    description = _describe(model, unit, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
-    likelihood = _with_dispersion(unit, phi)
+    count, unit = float(np.sum(effective)), quadratic.likelihood
+    distance = distance_in_deviations(quadratic.gradient, structure, quadratic.diagonal, scale, count)
+    check_stationary(model, quadratic.gradient, structure, distance, examples)
+    description = _describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
     load = functools.partial(_training_rows, model, examples)
-    refits = LinearRefit(unit, model.coefficients, penalty, structure, load, sums.n)
     return LinearPosterior(
-        likelihood, description, model.coefficients, model.design, structure.scale_outputs(scale), refits=refits,
+        _with_dispersion(unit, phi), description, model.coefficients, model.design, structure.scale_outputs(scale),
+        model=model, refits=LinearRefit(unit, model.coefficients, penalty, structure, load, sums.n),
         with_expected_information=functools.partial(laplace, model, examples, observed=False),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LocalQuadratic:
+    """The objective around the coefficients, at unit dispersion: gradient, curvature, sums over the data."""
+
+    likelihood: Likelihood
+    sums: _DataSums
+    penalty: Array
+    structure: AnyCovarianceRoot
+    estimated: Array
+    gradient: Gradient
+
+    @classmethod
+    def of(cls, model: LinearModel, examples: Examples, observed: bool = False) -> LocalQuadratic:
+        """From passes over the data; `observed`: with the Hessian itself where it is positive definite."""
+        unit, sums, structure, estimated = _information(model, examples, observed)
+        penalty, zeros = model.penalty(sums.weight), np.zeros(model.coefficients.shape)
+        gradient = Gradient(
+            sums.gradient, sums.unweighted, model.coefficients, penalty,
+            zeros if model.l1 is None else model.l1(sums.weight), model.free,
+            zeros > 0 if model.shrinkable is None else model.shrinkable, model.positive,
+        )  # fmt: skip
+        return cls(unit, sums, penalty, structure, estimated, gradient)
+
+    def freed(self, free: Array) -> LocalQuadratic:
+        """The same with other coefficients free."""
+        structure, estimated = self.sums.curvature.posterior_root(self.penalty, free)
+        gradient = dataclasses.replace(self.gradient, free=free)
+        return LocalQuadratic(self.likelihood, self.sums, self.penalty, structure, estimated, gradient)
+
+    @property
+    def diagonal(self) -> Array:
+        """`S_jj [p, c]`."""
+        return self.sums.curvature.diagonal() + self.penalty
+
+
+def objective(model: LinearModel, examples: Examples) -> float:
+    """`Σ w ℓ + ½ Σ δB² + Σ λ|B|` at unit dispersion; infinite where it is not finite."""
+    unit, total, weights = _with_dispersion(model.likelihood, 1.0), 0.0, 0.0
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for batch in examples:
+            _, f, weight = _outputs(model, batch)
+            total += float(np.sum(np.where(weight > 0, weight * unit.nll(f, batch.target), 0.0)))
+            weights += float(np.sum(weight))
+        total += 0.5 * float(np.sum(model.penalty(weights) * model.coefficients**2))
+        total += 0.0 if model.l1 is None else float(np.sum(model.l1(weights) * np.abs(model.coefficients)))
+    return total if np.isfinite(total) else np.inf
+
+
+def check_coefficients(model: LinearModel) -> None:
+    """Raise `DataError` for coefficients that are not finite."""
+    bad = ~np.all(np.isfinite(model.coefficients), axis=1)
+    if np.any(bad):
+        names = [name for name, is_bad in zip(model.parameters, bad, strict=True) if is_bad]
+        raise DataError(
+            f"{model.name} has coefficients that are not finite, of {', '.join(names[:5])}: the fit has diverged or "
+            "was edited. Expected finite numbers: scale the features and fit again"
+        )
 
 
 def is_quadratic(likelihood: Likelihood) -> bool:
@@ -190,6 +261,9 @@ def _add_batch(sums: _DataSums, model: LinearModel, unit: Likelihood, batch: Bat
         sums.concave += np.stack(
             [(x.T * column) @ x if np.any(column) else 0 * sums.concave[0] for column in concave.T]
         )
+    if batch.weight is not None:
+        before = np.zeros_like(sums.gradient) if sums.unweighted is None else sums.unweighted
+        sums.unweighted = before + x.T @ unit.error(f, batch.target)
     family = model.likelihood
     if isinstance(family, ExponentialFamily) and model.dispersion is None and not model.dispersion_known:
         unit_variance = family.unit_variance(family.mean(f))
@@ -270,6 +344,7 @@ def _describe(
         dispersion_estimated=not model.dispersion_known,
         residual_df=df,
         distance=distance,
+        polishable=True,
         notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )

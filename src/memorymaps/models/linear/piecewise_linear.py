@@ -21,7 +21,7 @@ from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import gather_examples
 from memorymaps.data.views import with_inputs
-from memorymaps.models.linear.glm import LinearModel, LinearPosterior
+from memorymaps.models.linear.glm import LinearModel, LinearPosterior, check_coefficients
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, stationary_subgradients, with_solver_tolerance
 from memorymaps.posteriors.approximation import Approximation
@@ -66,6 +66,7 @@ class NonsmoothLinearPosterior(LinearPosterior):
 def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> NonsmoothLinearPosterior:
     """The posterior of a linear model with a nonsmooth loss."""
     linear = model.linear
+    check_coefficients(linear)
     data = gather_examples(examples.map(with_inputs(linear.design)))
     linear.likelihood.check_target(data.target, linear.coefficients.shape[1])
     weight = np.ones(len(data)) if data.weight is None else data.weight

@@ -49,13 +49,14 @@ def _linear(
 ) -> LinearModel:
     coefficients, design = coefficients_of(model), design_of(model)
     free = np.abs(coefficients) > (1e-9 * np.max(np.abs(coefficients)) if l1 > 0 else -1.0)  # a linear program's zeros
-    penalty = np.full(coefficients.shape, ridge)
+    penalty, strength = np.full(coefficients.shape, ridge), np.full(coefficients.shape, l1)
     if model.fit_intercept:
-        free[0], penalty[0] = True, intercept_ridge
+        free[0], penalty[0], strength[0] = True, intercept_ridge, 0.0
     notes = (*facts.pop("notes", ()), *((_L1,) if l1 > 0 else ()))
     return LinearModel(
         name=f"scikit-learn {type(model).__name__}", likelihood=likelihood, coefficients=coefficients, design=design,
-        parameters=design.parameters, penalty=lambda w: penalty, free=free, notes=notes, **facts,
+        parameters=design.parameters, penalty=lambda w: penalty, free=free, notes=notes,
+        l1=(lambda w: strength) if l1 > 0 else None, shrinkable=strength > 0 if l1 > 0 else None, **facts,
     )  # fmt: skip
 
 

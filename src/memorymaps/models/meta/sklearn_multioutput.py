@@ -26,6 +26,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.sklearn_targets import apply_class_weights, class_weights, has_class_weights
 from memorymaps.posteriors.capabilities import Capabilities, NewtonRefit, Refit, RemovalInfluence, capabilities_of
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
+from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import posterior, training_data
 
 
@@ -308,3 +309,31 @@ def _posterior(model: Any, examples: Examples) -> MultiOutputPosterior:
         distance=max((part.description.distance or 0.0) for part in parts),
     )  # fmt: skip
     return MultiOutputPosterior(parts, ProductLikelihood(likelihoods, sizes), description)
+
+
+def _training_target(k: int, likelihood: Likelihood) -> Callable[[Batch], Batch]:
+    """A change of batches to target `k`, with its class weights."""
+    select = _select_target(k)
+    if not isinstance(likelihood, ClassWeightedLikelihood):
+        return select
+    return lambda batch: apply_class_weights(likelihood.weights, select(batch))
+
+
+@polished.register(MultiOutputPosterior)
+def _polished_targets(source: MultiOutputPosterior, examples: Examples) -> MultiOutputPosterior:
+    columns = [_training_target(k, likelihood) for k, likelihood in enumerate(source.likelihood.parts)]
+    parts = tuple(polished(part, examples.map(of)) for part, of in zip(source.parts, columns, strict=True))
+    notes = parts[0].description.notes[-1:]
+    description = dataclasses.replace(
+        source.description,
+        distance=max((part.description.distance or 0.0) for part in parts),
+        notes=(*source.description.notes, *notes),
+    )
+    likelihoods = tuple(
+        dataclasses.replace(before, likelihood=part.likelihood)
+        if isinstance(before, ClassWeightedLikelihood)
+        else part.likelihood
+        for before, part in zip(source.likelihood.parts, parts, strict=True)
+    )
+    likelihood = dataclasses.replace(source.likelihood, parts=likelihoods)
+    return MultiOutputPosterior(parts, likelihood, description)

@@ -60,6 +60,7 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     data = collect_training_leaves(
         examples, functools.partial(_leaves, model), model.predict_proba if is_classifier else model.predict
     )
+    _check_rows(model, data.n)
     target = Votes().encode(data.target, len(model.classes_)) if is_classifier else data.target.reshape(data.n, -1)
     forest = _reproduced_forest(model, data, target)
     leverage_share = forest.leverage()
@@ -86,6 +87,16 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     )
     description = _describe(model, forest, likelihood)
     return LeafPosterior(likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits)
+
+
+def _check_rows(model: Any, n: int) -> None:
+    """Raise `DataError` unless the forest was fitted on `n` rows (single trees do not store their number)."""
+    fitted = getattr(model, "_n_samples", n)
+    if fitted != n:
+        raise DataError(
+            f"{type(model).__name__}: not those of the fit: rows: it was trained on {fitted}, {n} were given. Pass the "
+            "rows of the fit, no others"
+        )
 
 
 def _leaves(model: Any, inputs: Any) -> Array:
