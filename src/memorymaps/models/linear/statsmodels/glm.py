@@ -38,7 +38,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
-from memorymaps.models.linear.statsmodels_kinds import check_kind, unsupported
+from memorymaps.models.linear.statsmodels.kinds import check_kind, unsupported
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 # --- likelihoods -------------------------------------------------------------------------------------------------
