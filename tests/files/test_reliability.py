@@ -53,7 +53,7 @@ def written(table, text, path):
 ODD = {
     "n": -1,
     "outputs": 0,
-    "form": None,
+    "estimator": None,
     "fingerprint": 3,
     "versions": [],
     "description": [],

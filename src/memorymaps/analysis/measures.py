@@ -120,6 +120,7 @@ def dfbeta(m: MemoryMap) -> Array:
         The posterior has no parameters.
     """
     _one_output(m)
+    _origin(m).check_unchanged()
     parts = [_parameter_changes(m, batch) for batch in _origin(m).examples]
     change = np.concatenate(parts)[m["row"]]
     return np.where(_aliased_mask(m), np.nan, change)

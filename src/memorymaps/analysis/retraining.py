@@ -114,6 +114,7 @@ def retrain_check(
         raise ValueError(
             "the check needs the likelihood, and a map read from disk has none: use the map from memory_map"
         )
+    m.origin.check_unchanged()
     chosen = _choose_examples(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
@@ -135,7 +136,7 @@ def _choose_examples(m: MemoryMap, k: int) -> MemoryMap:
     if k < 2:
         raise ValueError(f"k = {k}: expected at least 2 examples")
     ranked = m.top(len(m))["id"]
-    rest = np.random.default_rng(0).permutation(ranked[k // 2 :])
+    rest = np.random.default_rng(0).permutation(np.array(ranked[k // 2 :]))
     return m.select(np.concatenate([ranked[: k // 2], rest[: k - k // 2]]).tolist())
 
 
@@ -193,6 +194,7 @@ def _comparison(m: MemoryMap, chosen: MemoryMap, f: Array, journal: Journal) -> 
     assert m.origin is not None
     likelihood, rows = m.origin.posterior.likelihood, chosen["row"]
     y, baseline = np.asarray(m.origin.examples.take(rows).target), journal.result(-1, rows)[0]
+    weight = np.asarray(chosen["weight"] if "weight" in chosen else np.ones(len(rows)), dtype=float)
     retrained = np.stack([journal.result(int(row), rows[k : k + 1])[0][0] for k, row in enumerate(rows)])
     f_without = f + (retrained - baseline)  # the recipe's own drift cancels
     mean = likelihood.mean
@@ -202,7 +204,7 @@ def _comparison(m: MemoryMap, chosen: MemoryMap, f: Array, journal: Journal) -> 
         "estimate": chosen["sensitivity"],
         "truth": np.sum(np.abs(mean(f_without) - mean(f)), axis=-1),
         "loo_loss": chosen["loo_loss"],
-        "true_loo_loss": likelihood.nll(f_without, y),
+        "true_loo_loss": likelihood.example_loss(f_without, y, weight),
     }
     drift = float(np.max(np.sum(np.abs(mean(baseline) - mean(f)), axis=-1)))
     return RetrainCheck(pa.table(table), drift)

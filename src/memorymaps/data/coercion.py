@@ -75,6 +75,20 @@ def checked_column(values: Any, n: int, name: str) -> Array | None:
     return column
 
 
+def checked_offset(values: Any, n: int) -> Array | None:
+    """Offsets `[n]` or `[n, c]`, or `None`; `DataError` unless they are finite numbers."""
+    offset = checked_column(values, n, "offset")
+    if offset is None:
+        return None
+    if offset.dtype.kind not in "biuf" or not np.all(np.isfinite(offset)):
+        bad = ~np.isfinite(offset.astype(float)).reshape(n, -1).all(axis=1) if offset.dtype.kind in "biuf" else [True]
+        raise DataError(
+            f"offset of {np.count_nonzero(bad)} row(s) is not a finite number, first of row {int(np.argmax(bad))}: "
+            "expected finite numbers, 0 where there is no offset"
+        )
+    return offset
+
+
 def checked_weights(values: Any, n: int) -> Array | None:
     """Weights `[n]` as floats, or `None`; `DataError` unless finite and not negative."""
     weight = checked_column(values, n, "sample_weight")
@@ -92,7 +106,8 @@ def check_unique(ids: Array) -> None:
     if len(values) < len(ids):
         most = int(np.argmax(counts))
         raise DataError(
-            f"ids must be unique: {values[most]!r} occurs {counts[most]} times. Pass ids=…, for instance ids=range(n)"
+            f"ids must be unique: {values[most : most + 1].tolist()[0]!r} occurs {counts[most]} times. Pass "
+            f"memory_map(…, ids=…) other names, for instance row numbers, ids=range({len(ids)})"
         )
 
 
@@ -119,7 +134,8 @@ def as_ids(ids: Any) -> Array:
         A missing id, or a list in place of one.
     """
     ids = as_array(ids) if hasattr(ids, "detach") else ids
-    if isinstance(ids, (range, np.ndarray)) and getattr(ids, "dtype", np.dtype(int)).kind == "i":
+    short = isinstance(ids, range) and all(-(2**63) <= end < 2**63 for end in (ids.start, ids.stop))
+    if short or (isinstance(ids, np.ndarray) and ids.dtype.kind == "i"):
         return np.asarray(ids, dtype=np.int64)
     values = list(ids)
     _check_ids(values)

@@ -11,6 +11,7 @@ from memorymaps.maps import loo_averages, store
 from memorymaps.maps import summary as _summary
 from memorymaps.maps.citations import bibtex
 from memorymaps.maps.table import ExampleTable
+from memorymaps.maps.trust import Trust, trust_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,6 +45,11 @@ class MemoryMap(ExampleTable):
     def summary(self) -> _summary.Summary:
         """Text summary: units and signs, effective parameters, concentration of sensitivity, warnings."""
         return _summary.summarise(self)
+
+    @property
+    def trust(self) -> Trust:
+        """How far each figure can be trusted and why: leverage, sensitivity, left-out loss, ranks, groups."""
+        return trust_of(self)
 
     def leave_one_out(self) -> loo_averages.LeaveOneOut:
         """Estimated leave-one-out loss, and accuracy or error, over the training set."""

@@ -26,6 +26,10 @@ class Provenance:
     outputs : number of outputs `c`.
     fingerprint : hash of ids, targets and weights, in order.
     versions : versions of the packages used.
+    weights_are_precisions : whether an example of weight `w` is one observation of dispersion `φ/w`; else `w` examples.
+    loss_is_density : whether `exp(−loss)` is a probability or density; else only differences of losses have a meaning.
+    inputs : hash of inputs and offsets; empty if they differ between passes, and in maps of earlier versions.
+    model_state : hash of the model's parameters; empty for kinds of models without `parameters_of`.
     """
 
     description: Description
@@ -34,6 +38,10 @@ class Provenance:
     outputs: int
     fingerprint: str
     versions: Mapping[str, str]
+    weights_are_precisions: bool = False
+    loss_is_density: bool = True
+    inputs: str = ""
+    model_state: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As numbers, strings, lists and dicts, for JSON."""

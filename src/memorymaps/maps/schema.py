@@ -103,10 +103,12 @@ _DESCRIPTION: dict[str, Check] = {
     "methods": _several(_text), "classes": _several(_label), "rank": _maybe(_count),
     "effective_parameters": _maybe(_number), "dispersion": _maybe(lambda v: _number(v) or _several(_number)(v)),
     "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number), "nonlinear": _flag,
+    "approximation": _text, "relative_error": _maybe(_number),
 }  # fmt: skip
 _PROVENANCE: dict[str, Check] = {
     "estimator": _is_estimator, "n": _count, "outputs": lambda v: _count(v) and v > 0, "fingerprint": _text,
     "versions": lambda v: isinstance(v, dict) and all(map(_text, v.values())),
+    "weights_are_precisions": _flag, "loss_is_density": _flag,
 }  # fmt: skip
 
 
@@ -115,7 +117,7 @@ def check_provenance(values: Any) -> None:
     description = values.get("description") if isinstance(values, dict) else None
     if not isinstance(description, dict):
         raise TypeError("expected an object with a description")
-    _check_kinds(values, _PROVENANCE, set(_PROVENANCE))
+    _check_kinds(values, _PROVENANCE, set(_PROVENANCE) - {"weights_are_precisions", "loss_is_density"})
     _check_kinds(description, _DESCRIPTION, {"model", "posterior", "likelihood"})
 
 

@@ -34,6 +34,20 @@ class DelegatingLikelihood(Likelihood):
         """`ℓ [n]` of `likelihood`."""
         return self.likelihood.nll(f, y)
 
+    @property
+    def is_density(self) -> bool:
+        """As the likelihood inside."""
+        return self.likelihood.is_density
+
+    @property
+    def weights_are_precisions(self) -> bool:
+        """As the likelihood inside."""
+        return self.likelihood.weights_are_precisions
+
+    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
+        """Loss of one example of weight `w [n]`, by the likelihood inside."""
+        return self.likelihood.example_loss(f, y, weight)
+
     def mean(self, f: Array) -> Array:
         """`μ [n, c]` of `likelihood`."""
         return self.likelihood.mean(f)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 from memorymaps.core.arrays import Array
@@ -28,9 +29,18 @@ class ExponentialFamily(Likelihood):
     dispersion: float | tuple[float, ...]
     link: Link
 
+    @property
+    def is_density(self) -> bool:
+        """For `φ = 1`; with another dispersion it is a quasi-likelihood."""
+        return bool(np.all(np.asarray(self.dispersion) == 1))
+
     @abstractmethod
     def unit_variance(self, mu: Array) -> Array:
         """Unit variance function `v(μ)`, with `Var y = φ v(μ)`."""
+
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`dv/dμ`, for observed information; NaN where a family does not give it."""
+        return array_namespace(mu).nan * mu
 
     @abstractmethod
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
@@ -85,6 +95,14 @@ class ExponentialFamily(Likelihood):
         """The diagonal of `Λ`, `σ'(f)² / (φ v(μ))`: `[n, c]`."""
         return self.link.derivative(f) * self._derivative_over_variance(f) / self._dispersion(f)
 
+    def observed_diagonal(self, f: Array, y: Array) -> Array:
+        """The diagonal of `∇²_f ℓ`, `[σ' g + (μ − y) g']/φ`, `g = σ'/v`: `[n, c]`; negative where `ℓ` is concave."""
+        if isinstance(self.link, self.canonical_links):
+            return self.fisher_diagonal(f, y)
+        gain = self._derivative_over_variance(f)
+        slope = gain * (self.link.log_derivative_slope(f) - gain * self.unit_variance_slope(self.mean(f)))
+        return self.fisher_diagonal(f, y) + self.residual(f, y) * slope / self._dispersion(f)
+
     def curvature(self, f: Array, y: Array) -> Array:
         """`diag(σ'(f)² / (φ v(μ)))`."""
         return diagonal_matrix(self.fisher_diagonal(f, y))
@@ -111,6 +129,33 @@ class ExponentialFamily(Likelihood):
         return diagonal_matrix(array_namespace(f).take_along_axis(self.fisher_diagonal(f, y), outputs, axis=-1))
 
 
+class DispersionFamily(ExponentialFamily):
+    """A family whose dispersion is a parameter of the density: a weight is a precision, `Var y = φ v(μ)/w`.
+
+    With `counts=True` an example of weight `w` stands for `w` equal rows of dispersion `φ` instead.
+    """
+
+    counts: bool
+
+    @property
+    def is_density(self) -> bool:
+        """For every `φ`."""
+        return True
+
+    @property
+    def weights_are_precisions(self) -> bool:
+        """Unless they are `counts`."""
+        return not self.counts
+
+    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
+        """`−log p(y ∣ f)` with the dispersion `φ/w`: `[n]`; an example without weight as one of weight 1."""
+        if self.counts:
+            return self.nll(f, y)
+        xp = array_namespace(f)
+        phi = self._dispersion(f) / xp.where(weight > 0, weight, xp.ones_like(weight))[:, None]
+        return xp.sum(self._nll(f, self.encode(y, f.shape[-1]), phi), axis=-1)
+
+
 def diagonal_matrix(d: Array) -> Array:
     """Diagonal matrices `[n, c, c]` from `d [n, c]`."""
     xp = array_namespace(d)
@@ -118,8 +163,10 @@ def diagonal_matrix(d: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Gaussian(ExponentialFamily):
+class Gaussian(DispersionFamily):
     """`y ~ N(μ, φ)`; the dispersion is the noise variance σ², one for all outputs or one each.
+
+    An example of weight `w` has the variance `φ/w`, or stands for `w` equal rows where weights are `counts`.
 
     Examples
     --------
@@ -130,11 +177,16 @@ class Gaussian(ExponentialFamily):
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Identity()
+    counts: bool = False
     canonical_links = (Identity,)
 
     def unit_variance(self, mu: Array) -> Array:
         """One."""
         return array_namespace(mu).ones_like(mu)
+
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """Zero."""
+        return array_namespace(mu).zeros_like(mu)
 
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         return 0.5 * ((self.mean(f) - y) ** 2 / phi + array_namespace(f).log(2 * math.pi * phi))
@@ -144,7 +196,8 @@ class Gaussian(ExponentialFamily):
 class Bernoulli(ExponentialFamily):
     """`y ∈ [0, 1]` with mean `μ`: 0/1 labels, or proportions whose number of trials is the weight.
 
-    Several outputs are independent labels. The loss is without the binomial coefficient, which affects no map.
+    Several outputs are independent labels. The loss of a proportion is the mean of `−log p` over its trials, the same
+    as with one row a trial: no binomial coefficient, which counts their orders.
 
     Examples
     --------
@@ -164,6 +217,10 @@ class Bernoulli(ExponentialFamily):
     def unit_variance(self, mu: Array) -> Array:
         """`μ(1 − μ)`."""
         return mu * (1 - mu)
+
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`1 − 2μ`."""
+        return 1 - 2 * mu
 
     def _derivative_over_variance(self, f: Array) -> Array:
         if isinstance(self.link, self.canonical_links):
@@ -195,17 +252,22 @@ class Poisson(ExponentialFamily):
         """`μ`."""
         return mu
 
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """One."""
+        return array_namespace(mu).ones_like(mu)
+
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         mu = self.mean(f)
         return (mu - xlogy(y, mu) + gammaln(y + 1)) / phi
 
 
 @dataclass(frozen=True)
-class Gamma(ExponentialFamily):
+class Gamma(DispersionFamily):
     """Positive targets, `Var y = φμ²` (shape `1/φ`)."""
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Log()
+    counts: bool = False
     support = "values > 0"
 
     def _outside_support(self, y: Array) -> Array:
@@ -215,6 +277,10 @@ class Gamma(ExponentialFamily):
         """`μ²`."""
         return mu**2
 
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`2μ`."""
+        return 2 * mu
+
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         xp = array_namespace(f)
         k, mu = 1 / phi, self.mean(f)
@@ -222,11 +288,12 @@ class Gamma(ExponentialFamily):
 
 
 @dataclass(frozen=True)
-class InverseGaussian(ExponentialFamily):
+class InverseGaussian(DispersionFamily):
     """Positive targets, `Var y = φμ³`."""
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Log()
+    counts: bool = False
     support = "values > 0"
 
     def _outside_support(self, y: Array) -> Array:
@@ -235,6 +302,10 @@ class InverseGaussian(ExponentialFamily):
     def unit_variance(self, mu: Array) -> Array:
         """`μ³`."""
         return mu**3
+
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`3μ²`."""
+        return 3 * mu**2
 
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         mu = self.mean(f)
@@ -257,6 +328,10 @@ class NegativeBinomial(ExponentialFamily):
         """`μ + αμ²`."""
         return mu + self.alpha * mu**2
 
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`1 + 2αμ`."""
+        return 1 + 2 * self.alpha * mu
+
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         xp, a = array_namespace(f), self.alpha
         am = a * self.mean(f)
@@ -278,6 +353,11 @@ class Tweedie(ExponentialFamily):
     link: Link = Log()
     support = "values ≥ 0 (> 0 from power 2 on)"
 
+    @property
+    def is_density(self) -> bool:
+        """No: the normalising term is left out."""
+        return False
+
     def __post_init__(self) -> None:
         if not (self.power > 1 and self.power not in (2.0, 3.0)):
             raise ValueError(
@@ -292,6 +372,10 @@ class Tweedie(ExponentialFamily):
     def unit_variance(self, mu: Array) -> Array:
         """`μ^power`."""
         return mu**self.power
+
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`power · μ^(power − 1)`."""
+        return self.power * mu ** (self.power - 1)
 
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         p, mu = self.power, self.mean(f)

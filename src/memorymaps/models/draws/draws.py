@@ -26,6 +26,7 @@ from memorymaps.models.draws.sample_posterior import (
     covariance,
     without_expectation,
 )
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -211,6 +212,8 @@ def _describe(model: Any, f: Array, shrinkage: ShrinkageTarget) -> Description:
     citations = () if model.importance is None else ("vehtari2024pareto",)
     return Description(
         model=model.name,
+        approximation=Approximation.DRAWS,
+        relative_error=float(np.sqrt(2 / (s - 1))),
         posterior=f"{s:,} draws: empirical mean and covariance",
         likelihood=type(without_expectation(model.likelihood)).__name__,
         prior="that of the sampler",

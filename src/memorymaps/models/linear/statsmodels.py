@@ -5,23 +5,26 @@ The ancillary parameters of a fit (σ², dispersion, the negative binomial's α)
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from statsmodels.base.elastic_net import RegularizedResults
 from statsmodels.base.model import LikelihoodModelResults
 from statsmodels.base.wrapper import ResultsWrapper
 from statsmodels.discrete import discrete_model as discrete
 from statsmodels.genmod import families
-from statsmodels.genmod.generalized_linear_model import GLM, GLMResults
-from statsmodels.regression.linear_model import OLS, WLS, RegressionResults
+from statsmodels.genmod.generalized_linear_model import GLM
+from statsmodels.regression.linear_model import OLS, WLS
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import (
     Bernoulli,
+    DispersionFamily,
     ExponentialFamily,
     Gamma,
     Gaussian,
@@ -35,16 +38,8 @@ from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
+from memorymaps.models.linear.statsmodels_kinds import check_kind, unsupported
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
-
-_SUPPORTED = "OLS, WLS, GLM, Logit, Probit, Poisson, MNLogit, NegativeBinomial"
-
-
-def _unsupported(results: Any, reason: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"statsmodels {type(results.model).__name__} {reason}; supported: unpenalised fits of {_SUPPORTED}"
-    )
-
 
 # --- likelihoods -------------------------------------------------------------------------------------------------
 
@@ -89,15 +84,23 @@ def _tweedie(power: float) -> Any:
 def _glm_likelihood(results: Any) -> Likelihood:
     family = results.model.family
     if type(family) not in _FAMILIES:
-        raise _unsupported(results, f"with family {type(family).__name__} has no likelihood here")
+        raise unsupported(results, f"with family {type(family).__name__} has no likelihood here")
     link = _link(family.link)
     if isinstance(family, families.Binomial) and not isinstance(link, BinaryLink):
-        raise _unsupported(
+        raise unsupported(
             results,
             f"Binomial with link {type(family.link).__name__} does not keep probabilities between 0 and 1, which a "
             "map needs when it leaves examples out: use Logit, Probit or CLogLog",
         )
-    return _FAMILIES[type(family)](family)(link=link)
+    return _with_counts(results.model, _FAMILIES[type(family)](family)(link=link))
+
+
+def _with_counts(model: Any, likelihood: Likelihood) -> Likelihood:
+    """The likelihood of a fit whose weights are `freq_weights`: numbers of equal rows, not precisions."""
+    counts = np.any(np.asarray(model.freq_weights) != 1) and np.all(np.asarray(model.var_weights) == 1)
+    if counts and isinstance(likelihood, DispersionFamily):
+        return dataclasses.replace(likelihood, counts=True)  # type: ignore[type-var]  # an abstract base
+    return likelihood
 
 
 # --- translation of models -------------------------------------------------------------------------------------------
@@ -105,15 +108,10 @@ def _glm_likelihood(results: Any) -> Likelihood:
 
 @functools.singledispatch
 def _translate(model: Any, results: Any) -> LinearModel:
-    raise _unsupported(results, "is not supported")
-
-
-_PENALISED = (discrete.L1BinaryResults, discrete.L1CountResults, discrete.L1MultinomialResults)
+    raise unsupported(results, "is not supported")
 
 
 def _linear(results: Any, likelihood: Likelihood, coefficients: Array, **facts: Any) -> LinearModel:
-    if isinstance(_unwrapped(results), _PENALISED):
-        raise _unsupported(results, "was fitted with an L1 penalty")
     names = tuple(map(str, results.model.exog_names))[: len(coefficients)]
     shape = coefficients.shape
     fields = {
@@ -139,18 +137,14 @@ def _column(values: Any) -> Array:
 @_translate.register(OLS)
 @_translate.register(WLS)
 def _(model: Any, results: Any) -> LinearModel:
-    if not isinstance(_unwrapped(results), RegressionResults):
-        raise _unsupported(results, "was fitted with a penalty")
     return _linear(
         results, Gaussian(), _column(results.params), prior="none (least squares)", dispersion=float(results.scale),
-        dispersion_known=False, residual_df=float(results.df_resid),
+        dispersion_known=False, residual_df=float(results.df_resid), closed_form=True,
     )  # fmt: skip
 
 
 @_translate.register(GLM)
 def _(model: Any, results: Any) -> LinearModel:
-    if not isinstance(_unwrapped(results), GLMResults):
-        raise _unsupported(results, "was fitted with a penalty")
     fixed = isinstance(model.family, (families.Poisson, families.Binomial, families.NegativeBinomial))
     return _linear(
         results, _glm_likelihood(results), _column(results.params), dispersion=float(results.scale),
@@ -177,7 +171,7 @@ def _(model: Any, results: Any) -> LinearModel:
 @_translate.register(discrete.NegativeBinomial)
 def _(model: Any, results: Any) -> LinearModel:
     if model.loglike_method != "nb2":
-        raise _unsupported(
+        raise unsupported(
             results, f"with loglike_method={model.loglike_method!r} has no likelihood here (expected 'nb2')"
         )
     params = np.asarray(results.params, dtype=float)
@@ -209,10 +203,6 @@ def _class_labels(model: Any) -> tuple[Any, ...]:
     return tuple(str(name).partition("[")[2].rstrip("]") for name in endog.columns)
 
 
-def _unwrapped(results: Any) -> Any:
-    return getattr(results, "_results", results)
-
-
 # --- data ---------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +224,22 @@ def check_data(model: Any) -> None:
         )
 
 
+def refuse_other_data(model: Any, examples: Examples | None) -> None:
+    """Raise `ValueError` if results have lost their training data, or others are given."""
+    check_data(model)
+    if examples is not None:
+        raise ValueError(
+            "statsmodels results carry their training data: call memory_map(results), or memory_map(results, ids=…), "
+            "without X and y"
+        )
+
+
+def row_ids(model: Any) -> Any:
+    """The data frame's index, or row numbers."""
+    labels = model.data.row_labels
+    return np.arange(len(model.endog)) if labels is None else labels
+
+
 def _offset(model: Any) -> Array | None:
     """Offset plus log exposure, as in the linear predictor; `None` if zero."""
     parts = [getattr(model, name, None) for name in ("offset", "exposure")]
@@ -243,19 +249,19 @@ def _offset(model: Any) -> Array | None:
 
 @training_data.register(ResultsWrapper)
 @training_data.register(LikelihoodModelResults)
+@training_data.register(RegularizedResults)
 def _data(results: Any, examples: Examples | None) -> Examples:
-    if examples is not None:
-        raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
+    check_kind(results)
     model = results.model
-    check_data(model)
+    refuse_other_data(model, examples)
     _translate(model, results)  # raises for unsupported models before the data is read
-    return ArrayExamples.of(
-        model.exog, model.endog, ids=model.data.row_labels, sample_weight=_weight(model), offset=_offset(model)
-    )
+    ids = row_ids(model)
+    return ArrayExamples.carried(model.exog, model.endog, ids, _weight(model), _offset(model))
 
 
 @posterior.register(ResultsWrapper)
 @posterior.register(LikelihoodModelResults)
 def _posterior(results: Any, examples: Examples) -> LinearPosterior:
+    check_kind(results)
     model = results.model
     return laplace(_translate(model, results), examples)

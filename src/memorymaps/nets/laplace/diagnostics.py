@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_macs, in_memory
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.active_set import TRUSTED_FRACTION
@@ -17,6 +18,7 @@ from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace.cautions import structure_name, subset_cautions, unreached_notes
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 
 _MAX_DEFICIT, _MAX_EXCESS = (
@@ -47,6 +49,7 @@ def posterior_description(
     return Description(
         model=f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in problem.network.module.parameters()):,} parameters",
+        approximation=_approximation(problem, estimator, estimate),
         posterior=f"Laplace, {structure_name(problem, structure)}, {what}",
         likelihood=type(problem.network.likelihood).__name__,
         prior=source,
@@ -68,6 +71,19 @@ def posterior_description(
         cautions=(*estimate.cautions, *subset_cautions(problem)),
         methods=("nickl2023memory", "tailor2023maps"),
     )
+
+
+def _approximation(problem: LaplaceProblem, estimator: str, estimate: CurvatureEstimate[Any]) -> Approximation:
+    """The kind of posterior that a Laplace approximation of these parameters is."""
+    if problem.num_parameters < sum(v.numel() for v in problem.network.module.parameters()):
+        return Approximation.SOME_PARAMETERS
+    if estimator == "first_order":
+        return Approximation.APPROXIMATE_CURVATURE
+    if estimate.exact_trace_fraction < 1.0 or not estimate.loo_bounded:
+        return Approximation.CHECKED_CURVATURE
+    linear = len(problem.blocks) == 1
+    gaussian = isinstance(problem.network.likelihood, Gaussian)
+    return Approximation.EXACT_CURVATURE if not linear else Approximation.EXACT if gaussian else Approximation.ONE_STEP
 
 
 def _averaged_prior_note(problem: LaplaceProblem, structure: CurvatureStructure) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from memorymaps.nets.optimizers.state_precision import OptimizerPrecision, Optim
 from memorymaps.nets.prior import prior_from
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork, as_likelihood
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -126,6 +127,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     description = Description(
         model=f"{type(network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in network.module.parameters()):,} parameters",
+        approximation=Approximation.VARIATIONAL if average else Approximation.OPTIMIZER_STATE,
         posterior=f"diagonal, from the optimiser's state: S = {state.formula}",
         likelihood=type(likelihood).__name__,
         prior=prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source + (f" + {recipe.prior:g}" * added),
