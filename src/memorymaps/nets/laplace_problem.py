@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,16 @@ from memorymaps.nets.autograd.hooks import ParameterOwner
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup
 from memorymaps.nets.autograd.pytree import length, take_rows
-from memorymaps.nets.jacobian.batch_products import JacobianSite, ProductStrategy, select_product_strategy
+from memorymaps.nets.jacobian.batch_products import (
+    STRATEGIES,
+    JacobianSite,
+    ProductStrategy,
+    select_product_strategy,
+)
 from memorymaps.nets.jacobian.second_derivatives import has_second_derivatives
 from memorymaps.posteriors.origin import check_targets
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,17 +79,18 @@ class LaplaceProblem:
     @functools.cached_property
     def product_strategy(self) -> ProductStrategy:
         """How products with the Jacobian of a whole batch are computed, tried on the first examples."""
-        return select_product_strategy(self.site, self._samples)
+        found = self._tried(lambda inputs, _: select_product_strategy(self.site, inputs))
+        return max(found, key=STRATEGIES.index)
 
     @functools.cached_property
     def has_second_derivatives(self) -> bool:
         """Whether output tangents follow from a differentiated reverse pass, tried on the first examples."""
-        return all(has_second_derivatives(self.site, inputs) for inputs in self._samples)
+        return all(self._tried(lambda inputs, _: has_second_derivatives(self.site, inputs)))
 
-    @property
-    def _samples(self) -> tuple[Any, ...]:
-        """Two batches to try products on, because operations differ by batch size (`cdist` beyond 25 rows)."""
-        return self.sample, take_rows(self.sample, slice(0, 2))
+    def _tried(self, work: Callable[[Any, slice], T]) -> list[T]:
+        """Results for two batches, because operations differ by batch size (`cdist` beyond 25 rows)."""
+        batches = self.sample, take_rows(self.sample, slice(0, 2))
+        return [found for inputs in batches for found in self.batch_size.run(inputs, work)]
 
     @property
     def block_groups(self) -> tuple[ParameterGroup, ...]:

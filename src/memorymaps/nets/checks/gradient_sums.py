@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from memorymaps.data.examples import DataError
-from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.autograd.batch_size import BatchSize, linearize
 from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.hooks import ParameterOwner, record_forward
 from memorymaps.nets.autograd.network import Network
@@ -21,16 +21,20 @@ _DIRECTIONS = 2  # one would not show faults of `vmap` over directions
 
 
 def check_gradient_sums(
-    network: Network, owners: Sequence[ParameterOwner], blocks: Sequence[ParameterBlock], inputs: Any
+    network: Network,
+    owners: Sequence[ParameterOwner],
+    blocks: Sequence[ParameterBlock],
+    inputs: Any,
+    precision: torch.dtype,
 ) -> None:
-    """Raise unless the gradients of every block sum to the gradient of the batch.
+    """Raise unless the gradients of every block, computed in `precision`, sum to the gradient of the batch.
 
     Raises
     ------
     DataError
         They do not: examples of a batch influence each other there.
     """
-    wrong = _differences(network, owners, blocks, inputs)
+    wrong = _differences(network, owners, blocks, inputs, precision)
     if wrong:
         name, difference = next(iter(wrong.items()))
         raise DataError(
@@ -40,11 +44,19 @@ def check_gradient_sums(
 
 
 def looped_where_wrong(
-    network: Network, owners: tuple[ParameterOwner, ...], blocks: Sequence[ParameterBlock], inputs: Any
+    network: Network,
+    owners: tuple[ParameterOwner, ...],
+    blocks: Sequence[ParameterBlock],
+    inputs: Any,
+    size: BatchSize,
+    precision: torch.dtype,
 ) -> tuple[ParameterOwner, ...]:
     """Owners with a loop over examples where `vmap` is wrong on a larger batch (`cdist` beyond 25 rows)."""
     local = [block for block in blocks if not block.is_matrix]
-    wrong = set(_differences(network, owners, local, inputs)) if local else set()
+    if not local:
+        return owners
+    found = size.run(inputs, lambda x, _: _differences(network, owners, local, x, precision))
+    wrong = {name for differences in found for name in differences}
     names = {name for block in local if block.name in wrong for name in block.parameters}
     slow = [owner for owner in owners if names & set(owner.parameters.values())]
     warn_fallback(slow)
@@ -52,7 +64,11 @@ def looped_where_wrong(
 
 
 def _differences(
-    network: Network, owners: Sequence[ParameterOwner], blocks: Sequence[ParameterBlock], inputs: Any
+    network: Network,
+    owners: Sequence[ParameterOwner],
+    blocks: Sequence[ParameterBlock],
+    inputs: Any,
+    precision: torch.dtype,
 ) -> dict[str, float]:
     """Blocks whose gradients do not sum to autograd's, with the largest difference."""
     f, _ = record_forward(network, inputs, owners)
@@ -65,9 +81,15 @@ def _differences(
     for block in blocks:
         autograd = torch.stack([block.pack(each).reshape(-1) for each in whole])
         summed = _sum(batch.gradient(block), block, len(f))
-        if not torch.allclose(summed, autograd, rtol=1e-2, atol=1e-3 * float(autograd.abs().max()) + 1e-6):
+        if not bool(((summed - autograd).abs() <= _allowed(autograd, precision)).all()):
             found[block.name] = float((summed - autograd).abs().max())
     return found
+
+
+def _allowed(gradient: Tensor, precision: torch.dtype) -> Tensor:
+    """Rounding errors, of the size of those of the precision in which the network computes."""
+    relative, absolute = (1e-2, 1e-3) if precision in (torch.float32, torch.float64) else (0.1, 0.05)
+    return relative * gradient.abs() + absolute * gradient.abs().max() + 1e-6
 
 
 def _batch_gradient(f: Tensor, named: dict[str, Tensor], direction: Tensor) -> dict[str, Tensor]:

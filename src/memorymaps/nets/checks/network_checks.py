@@ -25,8 +25,10 @@ from memorymaps.posteriors.origin import check_targets
 _ROWS = 6  # examples, spread over the first batch
 
 
-def check_network(network: Network, covered: Sequence[str], batch: Batch) -> None:
+def check_network(network: Network, covered: Sequence[str], batch: Batch) -> torch.dtype:
     """Raise for a network of which no map can be right, by its behaviour on a few examples of the first batch.
+
+    Returns the precision in which it computes its outputs (autocast lowers it).
 
     Raises
     ------
@@ -50,6 +52,7 @@ def check_network(network: Network, covered: Sequence[str], batch: Batch) -> Non
     few = batch.take_slice(rows, inputs)
     check_targets(likelihood, few, f.shape[1])
     check_losses_independent(likelihood, f.detach().double(), torch.as_tensor(few.target, device=f.device))
+    return dtype
 
 
 def _spread(n: int) -> slice:

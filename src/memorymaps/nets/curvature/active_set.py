@@ -20,7 +20,7 @@ TRUSTED_FRACTION = 0.8  # fraction of the curvature's trace in exact rows from w
 _EQUAL = 1e-9  # relative difference of curvatures that are the same
 _ARBITRARY_CAUTION = (
     "structure='active_set': all examples have the same curvature, as in regression, so that which {:,} of {:,} are "
-    "exact is arbitrary and the two kinds of sizes do not compare. Use 'full', 'dual', 'sampled', or rows= all of them"
+    "exact is arbitrary and sizes of the two kinds do not compare. Use 'full', 'dual' or 'sampled', or rows= all"
 )
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.autograd.batch_size import is_out_of_memory, linearize
 from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.hooks import ParameterOwner, one_hot_directions
 from memorymaps.nets.autograd.network import Network
@@ -27,6 +27,7 @@ from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
 from memorymaps.nets.autograd.per_example_autodiff import functional_forward
 
 ProductStrategy = Literal["torch.func", "double backward", "per example"]
+STRATEGIES: tuple[ProductStrategy, ...] = ("torch.func", "double backward", "per example")  # from the fastest
 NamedTensors = dict[str, Tensor]  # parameter → tensor, or [v, *shape]
 _VMAP_CHUNK = 8  # vectors per vmap chunk
 _OUTPUTS_PER_PASS = 16  # outputs whose gradients are computed in one set of reverse passes
@@ -150,20 +151,17 @@ def _pushed_to_outputs(site: JacobianSite, inputs: Any, outputs: Tensor, packed:
     return found
 
 
-def select_product_strategy(site: JacobianSite, samples: Sequence[Any]) -> ProductStrategy:
-    """The fastest strategy that works for a network, tried on some batches of inputs.
+def select_product_strategy(site: JacobianSite, inputs: Any) -> ProductStrategy:
+    """The fastest strategy that works for a network, tried on a batch of inputs.
 
     Its products must satisfy `⟨u, J v⟩ = ⟨Jᵀu, v⟩` with `Jᵀu` by plain reverse mode.
     """
-    works: tuple[ProductStrategy, ...] = ("torch.func", "double backward")
-    for inputs in samples:
-        generator = torch.Generator().manual_seed(0)
-        exact = batch_products(site, inputs, "per example")
-        u = torch.randn((2, *exact.f.shape), generator=generator).to(exact.f)
-        v = {n: torch.randn((2, *value.shape), generator=generator).to(value) for n, value in site.values.items()}
-        pulled = exact.vjp(u)
-        works = tuple(strategy for strategy in works if _agrees(site, inputs, strategy, u, v, pulled))
-    return works[0] if works else "per example"
+    generator = torch.Generator().manual_seed(0)
+    exact = batch_products(site, inputs, "per example")
+    u = torch.randn((2, *exact.f.shape), generator=generator).to(exact.f)
+    v = {name: torch.randn((2, *value.shape), generator=generator).to(value) for name, value in site.values.items()}
+    pulled = exact.vjp(u)
+    return next((each for each in STRATEGIES[:-1] if _agrees(site, inputs, each, u, v, pulled)), STRATEGIES[-1])
 
 
 def _agrees(
@@ -173,13 +171,16 @@ def _agrees(
     try:
         products = batch_products(site, inputs, strategy)
         pushed, found = products.jvp(v), products.vjp(u)
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         return False
     left = (u * pushed).flatten(1).double().sum(1)
     right = torch.stack([(pulled[name] * v[name]).reshape(2, -1).double().sum(1) for name in v]).sum(0)
     size = u.flatten(1).double().norm(dim=1) * pushed.flatten(1).double().norm(dim=1) + right.abs()
-    same = all(
-        torch.allclose(found[name], each, rtol=_TOLERANCE, atol=_TOLERANCE * float(each.abs().max()) + 1e-6)
-        for name, each in pulled.items()
-    )
+    same = all(_close(found[name], each) for name, each in pulled.items())
     return same and bool(((left - right).abs() <= _TOLERANCE * size + 1e-6).all())
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    return bool(((found - expected).abs() <= _TOLERANCE * (expected.abs() + expected.abs().max()) + 1e-6).all())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from memorymaps.nets.autograd.batch_size import is_out_of_memory
 from memorymaps.nets.autograd.hooks import differentiable_cotangents, record_forward
 from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.jacobian.batch_products import JacobianSite
@@ -27,7 +28,9 @@ def has_second_derivatives(site: JacobianSite, inputs: object) -> bool:
     try:
         pairs, expected = _tangents(batch, site, by_call, generator)
         pushed = torch.autograd.grad([a for a, _ in pairs], u, [b for _, b in pairs])[0]
-    except RuntimeError:  # torch: not implemented, or not differentiable twice
+    except RuntimeError as error:  # torch: not implemented, or not differentiable twice
+        if is_out_of_memory(error):
+            raise
         return False
     found = (u.detach() * pushed).double().sum(1)
     size = u.detach().double().norm(dim=1) * pushed.double().norm(dim=1) + expected.abs()
