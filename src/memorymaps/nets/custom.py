@@ -159,9 +159,9 @@ def _check_finite(derivative: Tensor, what: str) -> None:
     bad = torch.nonzero(~torch.isfinite(derivative).flatten(1).all(1)).flatten().tolist()
     if bad:
         raise TargetError(
-            f"the {what} of nll(f, y) is not finite for {len(bad)} example(s), first of row {bad[0]}, but its loss is, "
-            "as of powers below 2 at 0 (a focal loss with gamma < 2 where p rounds to 1): avoid that point, "
-            "(1 - p).clamp(min=1e-3)**gamma, and take logarithms by log_softmax",
+            f"the {what} of nll(f, y) is not finite for {len(bad)} example(s), first of row {bad[0]}, although its "
+            "loss is, as of powers below 2 at 0 (a focal loss with gamma < 2 where p rounds to 1): keep away from that "
+            "point, (1 - p).clamp(min=1e-3)**gamma, and take logarithms by log_softmax",
             bad[0],
         )
 

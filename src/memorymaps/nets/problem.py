@@ -18,9 +18,10 @@ from memorymaps.nets.autograd.pytree import leaves, length, take_rows
 from memorymaps.nets.autograd.vmap_fallback import select_strategies
 from memorymaps.nets.checks.example_count import check_example_count
 from memorymaps.nets.checks.gradient_sums import check_gradient_sums, looped_where_wrong
-from memorymaps.nets.checks.network_checks import check_network
+from memorymaps.nets.checks.network_checks import check_network, check_parameters
 from memorymaps.nets.data.datasets import SEVERAL_INPUTS_HINT
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.random_state import PrivateRandomState
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork
 
 _SAMPLE_ROWS = 64  # examples on which the ways to compute products are tried
@@ -45,7 +46,9 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
         raise DataError("the data has no rows")
     check_example_count(model.prior.examples, examples, "prior_from(optimizer, n={n})")
     inputs = network.to_device(take_rows(first.inputs, slice(0, 4)))
-    _check_call(network, inputs)
+    check_parameters(network)
+    with PrivateRandomState():
+        _check_call(network, inputs)
     covered = covered_names(network, model.recipe, inputs)
     precision = check_network(network, covered, first)
     owners = find_owners(network, inputs, covered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ def _switched(module: nn.Module) -> Iterator[None]:
     module.eval()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), eager_modules(module), decomposed_layers(module):
+        with sdpa_kernel(SDPBackend.MATH), eager_modules(module), decomposed_layers(module), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")  # of torch.func.vmap, by operation
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -33,13 +33,12 @@ def check_network(network: Network, covered: Sequence[str], batch: Batch) -> tor
     Raises
     ------
     DataError
-        Parameters that are not finite, outputs or losses that depend on the batch, outputs on another scale.
+        Outputs or losses that depend on the batch, outputs on another scale.
     ValueError
         Covered parameters without gradient.
     TargetError
         Targets that the likelihood does not allow.
     """
-    _check_parameters(network, covered)
     rows = _spread(length(batch.inputs))
     inputs = network.to_device(take_rows(batch.inputs, rows))
     dtype = check_outputs_repeatable(network, inputs)
@@ -66,12 +65,12 @@ def _at_the_mean(likelihood: Any) -> Likelihood:
     return likelihood.likelihood if isinstance(likelihood, ExpectedLikelihood) else likelihood
 
 
-def _check_parameters(network: Network, covered: Sequence[str]) -> None:
-    values = dict(network.module.named_parameters())
-    for name in covered:
-        if not bool(torch.isfinite(values[name].detach()).all()):
-            count = int((~torch.isfinite(values[name].detach())).sum())
+def check_parameters(network: Network) -> None:
+    """Raise `DataError` for a trained parameter with values that are not finite, by name."""
+    for name, value in network.module.named_parameters():
+        if value.requires_grad and not bool(torch.isfinite(value.detach()).all()):
+            count = int((~torch.isfinite(value.detach())).sum())
             raise DataError(
-                f"parameter {name!r} has {count:,} of {values[name].numel():,} values that are not finite: training "
-                "has diverged. Load an earlier state, net.load_state_dict(...), or train again with a smaller rate"
+                f"parameter {name!r} has {count:,} of {value.numel():,} values that are not finite: training has "
+                "diverged. Load an earlier state, net.load_state_dict(...), or train again with a smaller rate"
             )
