@@ -76,8 +76,8 @@ def check_stray_texts(table: pd.DataFrame, labels: Collection[str]) -> None:
         quoted = f"'{first}'" if "'" not in str(first) else f'"{first}"'
         raise DataError(
             f"column {str(name)!r} is numbers but for {len(rows):,} of {len(table):,} cells, the first "
-            f"{str(first)!r:.80} in row {rows[0]}: correct it, mark it missing (--missing {quoted} --drop-missing), "
-            f"leave the column out (--ignore {name}), or take the column for labels (--labels {name})"
+            f"{str(first)!r:.80} in row {rows[0]}: correct it, take it for missing (--missing {quoted} "
+            f"--drop-missing), leave the column out (--ignore {name}), or take the column for labels (--labels {name})"
         )
 
 
