@@ -19,6 +19,7 @@ from memorymaps.core.covariance_roots import AnyCovarianceRoot, CoupledCurvature
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.linear.active_set import ActiveSet, ActiveSetWarnings, roots_of
 from memorymaps.models.linear.stationarity import Gradient, check_stationary, distance_in_deviations
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
@@ -72,11 +73,14 @@ class LinearPosterior:
     design: Callable[[Any], Array]
     structure: AnyCovarianceRoot
     model: LinearModel | None = field(default=None, kw_only=True)
+    active_set: ActiveSetWarnings | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances and changes of parameters."""
-        return Capabilities(covariance_root=self.covariance_root, from_whitened=self.from_whitened)
+        return Capabilities(
+            covariance_root=self.covariance_root, from_whitened=self.from_whitened, extra_columns=self.active_set
+        )
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""
@@ -125,8 +129,26 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
     description = _describe(model, structure, quadratic.estimated, count, phi, df, distance)
     likelihood = _with_dispersion(model.likelihood, phi)
     return LinearPosterior(
-        likelihood, description, model.coefficients, model.design, structure.scale_outputs(scale), model=model
-    )
+        likelihood, description, model.coefficients, model.design, structure.scale_outputs(scale), model=model,
+        active_set=_active_set(model, quadratic, scale),
+    )  # fmt: skip
+
+
+def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> ActiveSetWarnings | None:
+    """The check of changes of the active set, for independent outputs with an L1 penalty or a sign constraint."""
+    curvature, gradient = quadratic.sums.curvature, quadratic.gradient
+    if model.shrinkable is None or not isinstance(curvature, IndependentCurvature):
+        return None
+    pieces = zip(curvature.factors(quadratic.penalty), roots_of(quadratic.structure), strict=True)
+    smooth = gradient.smooth()
+    outputs = tuple(
+        ActiveSet(
+            model.coefficients[:, k], gradient.l1[:, k], smooth[:, k], factor, root, gradient.shrinkable[:, k],
+            model.positive,
+        )
+        for k, (factor, root) in enumerate(pieces)
+    )  # fmt: skip
+    return ActiveSetWarnings(model.design, outputs, scale)
 
 
 @dataclass(frozen=True)
