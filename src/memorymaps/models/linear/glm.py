@@ -42,6 +42,7 @@ class LinearModel:
     shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
     positive : whether `shrinkable` parameters are constrained to be ≥ 0.
     closed_form : whether the solver ends at the optimum up to rounding.
+    to_original : changes of the coefficients `[..., p, c]` → of those of the model's own columns (see `centring`).
     """
 
     name: str
@@ -61,6 +62,7 @@ class LinearModel:
     shrinkable: Array | None = None
     positive: bool = False
     closed_form: bool = False
+    to_original: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,10 @@ class LinearPosterior:
 
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., p, c]` for coordinates `u [..., r]`."""
-        return self.structure.from_whitened(u)
+        change = self.structure.from_whitened(u)
+        if self.model is None or self.model.to_original is None:
+            return change
+        return self.model.to_original(change)
 
 
 @dataclass

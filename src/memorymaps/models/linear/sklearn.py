@@ -22,6 +22,7 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gamma, Gaussian, InverseGaussian, Poisson, Tweedie
 from memorymaps.core.likelihoods.links import Identity, Log
 from memorymaps.data.examples import Examples
+from memorymaps.models.linear.centring import centred
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.sklearn_targets import class_data, numeric_data
@@ -280,7 +281,7 @@ def _format_numbers(values: Array) -> str:
 
 def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     _check(model)
-    return laplace(_translate(model), examples)
+    return laplace(centred(_translate(model), examples), examples)
 
 
 def regression_data(model: Any, examples: Examples | None) -> Examples:
