@@ -92,7 +92,7 @@ class LinearPosterior:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, parameter changes, the active set, refits; Newton's method if the loss is not quadratic."""
+        """Cross-covariances, parameter changes, active set, refits; Newton's method where the loss is not quadratic."""
         newton = self.refits if isinstance(self.refits, LinearRefit) else None
         exact = is_quadratic(self.likelihood)
         return Capabilities(
