@@ -200,7 +200,7 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, st
     if add is None:
         return columns
     extra = dict(add(batch, stats))
-    warning = np.asarray(extra.pop("warning", 0), dtype=np.int8)
+    warning = np.asarray(extra.pop("warning", 0), dtype=np.int16)
     return {**columns, "warning": columns["warning"] | warning, **extra}
 
 
@@ -213,7 +213,7 @@ def _table(origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: 
         effect = perturb(stats, estimator)
         gate.check_batch(batch, named["row"], stats, effect)
         columns = columns_of(stats, effect, origin.posterior.description)
-        columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"]).astype(np.int8)
+        columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"]).astype(np.int16)
         records.append(to_record_batch(named | _with_extra_columns(columns, origin.posterior, batch, stats)))
         outputs = int(stats.f.shape[1])
         start += len(batch)

@@ -131,7 +131,7 @@ def test_unusable_columns_are_refused(tmp_path, capsys):
     refused(capsys, "one class only, 'a'", "map", one, "--target", "c", "--out", out)
     refused(capsys, "not numeric", "map", one, "--target", "c", "--model", "ols", "--out", out)
     many = table(tmp_path, "m.csv", word=[f"w{k}" for k in range(442)])
-    refused(capsys, "more than 50 levels", "map", many, "--target", "y", "--out", out)
+    refused(capsys, "name the rows", "map", many, "--target", "y", "--out", out)
     twice = table(tmp_path, "i.csv", name="same")
     refused(capsys, "ids must be unique", "map", twice, "--target", "y", "--id", "name", "--out", out)
     minus = table(tmp_path, "p.csv", count=-1.0)

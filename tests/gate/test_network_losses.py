@@ -74,7 +74,7 @@ def test_phreg_is_the_remedy_of_coxs_loss():
 
 
 def test_fixed_negatives_are_the_remedy_of_a_contrastive_loss():
-    net, x, y = data(3)
+    net, x, _ = data(3)
     anchors = torch.randn(5, 3, dtype=torch.float64)
     loss = mm.Custom(
         lambda f, y: functional.cross_entropy(f @ anchors.T, y.long(), reduction="none"),

@@ -283,9 +283,7 @@ def test_rates_are_refused_where_log_rates_are_expected(link):
         mapped(Rate(), x, y, likelihood="poisson")
     m = mapped(Rate(), x, y, likelihood="poisson", forward=lambda net, x: torch.log(net(x)))
     if link is torch.exp:
-        np.testing.assert_allclose(
-            m["leverage"], mapped(logits(1), x, y, likelihood="poisson")["leverage"], rtol=1e-9
-        )
+        np.testing.assert_allclose(m["leverage"], mapped(logits(1), x, y, likelihood="poisson")["leverage"], rtol=1e-9)
 
 
 def test_variances_are_refused_where_their_logarithms_are_expected():

@@ -200,13 +200,13 @@ def test_the_link_restores_the_view(digits_page, opened):
     page.page.locator(".mm-pane").first.focus()
     draw_lasso(page, LASSO)
     page.page.keyboard.press("+")
-    page.run("s.threshold.value = s.productOfTop(7)")
+    page.run("s.top.value = 7")
     page.page.get_by_role("button", name="Dark page").click()
     again = opened(page.address())
-    seen = ("[...s.selection.value]", "s.filters.value", "s.frame.value", "s.log.value", "s.threshold.value")
+    seen = ("[...s.selection.value]", "s.filters.value", "s.frame.value", "s.log.value", "s.top.value")
     for what in (*seen, "s.theme.value"):
         assert again.run(f"return {what}") == page.run(f"return {what}"), what
-    assert again.run("return [s.countAbove(s.threshold.value), s.theme.value]") == [7, "dark"]
+    assert again.run("return [s.scores(0).countAbove(s.scores(0).cutOfTop(s.top.value)), s.theme.value]") == [7, "dark"]
 
 
 def test_a_link_leaves_the_scheme_to_the_machine_that_opens_it(digits_page, opened):

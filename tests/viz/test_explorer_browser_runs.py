@@ -1,6 +1,8 @@
 """In a real browser: tracked runs, several maps on a server, classes, colours of change, pictures to take away."""
 
+import dataclasses
 import json
+import pathlib
 import re
 import xml.etree.ElementTree as ET
 
@@ -51,7 +53,7 @@ def test_the_losses_stand_beside_the_slider(run, tmp_path, opened):
     assert words.startswith("step 400")
     for name, value in (("loss", losses["loss"]), ("leave-one-out", losses["loo_loss"]), ("test", 3.25)):
         assert float(re.search(rf"^{name} (\S+)$", words, re.MULTILINE).group(1)) == pytest.approx(value, rel=5e-3)
-    assert "table and cards: step 1,200" in words
+    assert "predictions: step 1,200" in words
     named = [text for text in page.page.locator(".mm-steps span").all_inner_texts() if text]
     assert (named[0], named[-1], len(named)) == ("step 100", "step 1,200", 6)
 
@@ -67,6 +69,79 @@ def test_colour_by_change_over_time_is_the_recorded_ratio(run, tmp_path, opened)
     assert page.page.locator(".mm-legend").inner_text().strip().startswith("÷")
     again = opened(page.address())
     assert again.run("return [s.color.value, s.time.value]") == ["drift", 5]
+
+
+def test_line_card_ranks_and_table_follow_the_step(run, tmp_path, opened):
+    page = opened(run.explore(tmp_path / "run.html"))
+    page.page.locator("input[type=range]").fill("2")
+    page.settle()
+    m = run.at(300)
+    product = m["leverage"] * m["error"]  # three outputs: an indication of the sensitivity, called what it is
+    ids = m["id"].tolist()
+    by_score = [ids[k] for k in np.argsort(-product)]
+    page.run("s.top.value = 9")
+    page.settle()
+    above = page.run("const c = s.scores(0).cutOfTop(9); return [...s.scores(0).values].map((v) => v >= c)")
+    assert sorted(np.asarray(ids)[above].tolist()) == sorted(by_score[:9])
+    assert [int(row.get_attribute("data-example")) for row in page.page.locator(".mm-line").all()[:5]] == by_score[:5]
+    assert "leverage × error" in page.page.locator(".mm-head").inner_text()
+    page.page.locator(".mm-line").nth(2).click()
+    page.settle()
+    card = page.page.locator(".mm-focus").inner_text()
+    assert "3 of 90 by leverage × error" in card
+    assert "at the last step predicted" in card
+    shown = page.run("return [s.cell('leverage', s.focus.value), s.cell('error', s.focus.value)].map(Number)")
+    place = ids.index(by_score[2])
+    np.testing.assert_allclose(shown, [m["leverage"][place], m["error"][place]], rtol=6e-3)
+    page.page.locator("input[type=range]").fill("11")
+    page.settle()
+    last = run.at(1200)
+    assert page.run("return s.rank.value[s.focus.value]") == list(np.argsort(-last["sensitivity"])).index(place)
+    assert "by sensitivity" in page.page.locator(".mm-focus").inner_text()
+
+
+def test_each_map_has_its_own_line_and_card(data, tmp_path, opened):
+    m, weak = map_of(data), map_of(data, 0.001)
+    page = opened(m.explore(tmp_path / "map.html", compare={"weak": weak}))
+    page.run("s.compare.value = 'side'; s.top.value = 9")
+    page.settle()
+    for k, shown in enumerate((m, weak)):
+        product = shown["leverage"] * shown["error"]
+        above = page.run(
+            "const c = s.scores(a).cutOfTop(s.top.value); return [...s.scores(a).values].map((v) => v >= c)", k
+        )
+        assert set(np.flatnonzero(above)) == set(np.argsort(-product)[:9])
+    most = int(weak["sensitivity"].argmax())
+    page.run("s.hover.value = a", most)
+    page.settle()
+    first, second = (card.inner_text() for card in page.page.locator(".mm-card").all())
+    assert "1 of 90 by sensitivity" in second
+    assert f"{list(np.argsort(-m['sensitivity'])).index(most) + 1} of 90 by sensitivity" in first
+    assert "weak" in second
+    for name in ("leverage", "error", "sensitivity"):
+        found = float(re.search(rf"{name}\n(\S+)", second).group(1))
+        assert found == pytest.approx(weak[name][most], rel=6e-3)
+
+
+def test_lines_of_one_output_are_those_of_the_sensitivity(tmp_path, opened):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(70, 3)), rng.normal(size=70)
+    m = mm.memory_map(LinearRegression().fit(X, y), X, y)
+    page = opened(m.explore(tmp_path / "line.html"))
+    found = np.asarray(page.run("return [...s.scores(0).values]"))
+    np.testing.assert_allclose(found, m["sensitivity"], rtol=1e-5)
+    assert page.run("return s.meta.trust.map((v) => v.level)") == ["exact"] * 5
+    page.run("s.focus.value = 0")
+    page.settle()
+    assert "sensitivity exact" in page.page.locator(".mm-focus").inner_text()
+    ids = ["-1", "+1", "=1", "@1", "00041"]
+    named = m.filter(np.arange(70) < 5)
+    table = named.table.set_column(0, "id", [ids])
+    other = opened(dataclasses.replace(named, table=table).explore(tmp_path / "ids.html"))
+    with other.page.expect_download() as caught:
+        other.page.get_by_role("button", name="CSV").click()
+    rows = pathlib.Path(caught.value.path()).read_text(encoding="utf-8").splitlines()[1:]
+    assert sorted(row.split(",")[0] for row in rows) == sorted(ids)
 
 
 def test_colour_by_change_between_maps(data, tmp_path, opened):

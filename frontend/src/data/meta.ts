@@ -1,5 +1,7 @@
 // Metadata of the map, written by Python: `viz/explorer/metadata.py`, `packing.py`; both sides change together.
 
+import type { Iso } from "../state/scores";
+
 export type Kind = "number" | "class" | "text";
 
 export interface ColumnMeta {
@@ -79,7 +81,18 @@ export interface Meta {
   groups: Groups[];
   color: string;
   log: [boolean, boolean];
+  /** The score whose level lines the map shows. */
+  iso: Iso;
+  /** How far each figure can be trusted, and why. */
+  trust: Verdict[];
 }
 
-export const VERSION = 3;
+export interface Verdict {
+  figure: string;
+  level: "exact" | "verified" | "estimated" | "ranks only" | "not to be used";
+  reasons: string[];
+  error: number | null;
+}
+
+export const VERSION = 4;
 export const MISSING = 65535;

@@ -1,5 +1,6 @@
 // Axes, iso-lines and histograms: everything around the points.
 import { number, percent, power, ticks } from "../numbers";
+import { errorAt, FORMULA, type Iso, scoreOf } from "../state/scores";
 import type { Theme } from "../theme";
 import { type Frame, MARGIN } from "./frame";
 
@@ -90,13 +91,13 @@ function stroke(pen: Pen, alpha: number, [x0, y0, x1, y1]: Box): void {
   pen.globalAlpha = 1;
 }
 
-/** The curve `leverage × error = value`, a straight line where both axes are logarithmic. */
-export function isoPath(pen: Pen, frame: Frame, log: [boolean, boolean], value: number): void {
+/** The curve along which the score has one value. */
+export function isoPath(pen: Pen, frame: Frame, log: [boolean, boolean], iso: Iso, value: number): void {
   pen.beginPath();
   let down = false;
   for (let px = MARGIN.left; px <= frame.right; px += 2) {
     const [x] = frame.back(px, 0);
-    const py = isoHeight(frame, log, value, x);
+    const py = isoHeight(frame, log, iso, value, x);
     if (!Number.isFinite(py) || py < MARGIN.top - 500) continue;
     if (down) pen.lineTo(px, py);
     else pen.moveTo(px, py);
@@ -105,16 +106,19 @@ export function isoPath(pen: Pen, frame: Frame, log: [boolean, boolean], value: 
   pen.stroke();
 }
 
-export function isoHeight(frame: Frame, log: [boolean, boolean], value: number, x: number): number {
+export function isoHeight(frame: Frame, log: [boolean, boolean], iso: Iso, value: number, x: number): number {
   const leverage = log[0] ? 10 ** x : x;
   if (!(leverage > 0) || !(value > 0)) return Number.NaN;
-  return frame.y(log[1] ? Math.log10(value / leverage) : value / leverage);
+  const error = errorAt(iso, leverage, value);
+  return frame.y(log[1] ? Math.log10(error) : error);
 }
 
-/** Decades of leverage × error, each named once inside the frame; returns where the names are. */
-export function isoLines(pen: Pen, frame: Frame, theme: Theme, log: [boolean, boolean], kept: Box[]): Box[] {
+/** Decades of the score, each named once inside the frame; returns where the names are. */
+export function isoLines(pen: Pen, frame: Frame, theme: Theme, log: [boolean, boolean], iso: Iso, kept: Box[]): Box[] {
   const [, x1, , y1] = frame.domain;
-  const corner = Math.log10((log[0] ? 10 ** x1 : x1) * (log[1] ? 10 ** y1 : y1));
+  const right = log[0] ? 10 ** x1 : x1;
+  const far = iso === "cavity" ? Math.min(0.99, right) : right;
+  const corner = Math.log10(scoreOf(iso, far, log[1] ? 10 ** y1 : y1));
   const taken = [...kept];
   if (!Number.isFinite(corner)) return taken;
   let named: boolean = false;
@@ -124,11 +128,11 @@ export function isoLines(pen: Pen, frame: Frame, theme: Theme, log: [boolean, bo
     pen.globalAlpha = 0.5;
     pen.lineWidth = 1;
     pen.setLineDash([2, 4]);
-    isoPath(pen, frame, log, 10 ** e);
+    isoPath(pen, frame, log, iso, 10 ** e);
     pen.setLineDash([]);
     pen.globalAlpha = 1;
-    const label: string = `${named ? "" : "leverage × error = "}${power(e)}`;
-    named = isoName(pen, frame, theme, log, 10 ** e, label, taken) || named;
+    const label: string = `${named ? "" : `${FORMULA[iso]} = `}${power(e)}`;
+    named = isoName(pen, frame, theme, log, iso, 10 ** e, label, taken) || named;
   }
   return taken;
 }
@@ -138,6 +142,7 @@ function isoName(
   frame: Frame,
   theme: Theme,
   log: [boolean, boolean],
+  iso: Iso,
   value: number,
   label: string,
   taken: Box[],
@@ -146,7 +151,7 @@ function isoName(
   const width = pen.measureText(label).width;
   const spots = [frame.right - 8, ...Array.from({ length: 40 }, (_, k) => frame.right - 8 - 20 * (k + 1))];
   for (const px of spots) {
-    const py = isoHeight(frame, log, value, frame.back(px, 0)[0]);
+    const py = isoHeight(frame, log, iso, value, frame.back(px, 0)[0]);
     const box: Box = [px - width, py - 15, px, py];
     if (px - width < MARGIN.left || !(py - 15 > MARGIN.top && py < frame.bottom - 4)) continue;
     if (taken.some((other) => overlap(other, box))) continue;
@@ -176,13 +181,14 @@ export function threshold(
   frame: Frame,
   theme: Theme,
   log: [boolean, boolean],
+  iso: Iso,
   value: number,
   part: number,
 ): { handle: [number, number] | null; box: Box | null } {
   pen.strokeStyle = theme.accent;
   pen.lineWidth = 1.5;
-  isoPath(pen, frame, log, value);
-  const handle = handleOf(frame, log, value);
+  isoPath(pen, frame, log, iso, value);
+  const handle = handleOf(frame, log, iso, value);
   if (!handle) return { handle, box: null };
   pen.fillStyle = theme.paper;
   pen.beginPath();
@@ -205,10 +211,10 @@ export function threshold(
   return { handle, box: [left - 4, top - 4, left + width + 4, top + 22] };
 }
 
-function handleOf(frame: Frame, log: [boolean, boolean], value: number): [number, number] | null {
+function handleOf(frame: Frame, log: [boolean, boolean], iso: Iso, value: number): [number, number] | null {
   const seen: [number, number][] = [];
   for (let px = MARGIN.left + 12; px < frame.right - 12; px += 4) {
-    const py = isoHeight(frame, log, value, frame.back(px, 0)[0]);
+    const py = isoHeight(frame, log, iso, value, frame.back(px, 0)[0]);
     if (py > MARGIN.top + 12 && py < frame.bottom - 12) seen.push([px, py]);
   }
   return seen.length ? seen[Math.floor(seen.length * 0.3)] : null;

@@ -81,7 +81,8 @@ export function paint(store: Store, k: number, cache: Map<string, Uint8Array>): 
     return { codes, lut: lutOf([...hues, rgb(THEMES[mode].faint)]), alpha };
   }
   const column = k && table.has(`${name}@${k}`) ? `${name}@${k}` : name;
-  const codes = cached(column, () => store.shade(column).codes);
+  const moving = k === 0 && store.earlier.value !== null;
+  const codes = moving ? store.shade(column).codes : cached(column, () => store.shade(column).codes);
   for (let i = 0; i < 256; i++) alpha[i] = FAINT + (0.95 - FAINT) * (i / 255) ** 1.5;
   return { codes, lut: THEMES[mode].ramp, alpha };
 }

@@ -1,5 +1,7 @@
 // What pointer and keys do on the map.
+
 import { inPolygon, number, type Point } from "../numbers";
+import { FORMULA, scoreOf } from "../state/scores";
 import type { MapView } from "./view";
 
 type Mode = "pan" | "lasso" | "box" | "threshold";
@@ -95,7 +97,7 @@ export function listen(view: MapView): () => void {
 function follow(view: MapView, drag: Drag, x: number, y: number): void {
   const { frame, store } = view;
   if (drag.mode === "pan") view.show(frame.shifted(drag.domain, x - drag.x, y - drag.y));
-  else if (drag.mode === "threshold") store.threshold.value = product(view, x, y);
+  else if (drag.mode === "threshold") store.top.value = Math.max(1, store.scores(view.k).countAbove(score(view, x, y)));
   else if (drag.mode === "box")
     view.lasso = [
       [drag.x, drag.y],
@@ -107,20 +109,21 @@ function follow(view: MapView, drag: Drag, x: number, y: number): void {
   view.changed("hover");
 }
 
-function product(view: MapView, px: number, py: number): number {
+function score(view: MapView, px: number, py: number): number {
   const [x, y] = view.frame.back(px, py);
   const [lx, ly] = view.store.log.peek();
-  return Math.max(0, (lx ? 10 ** x : x) * (ly ? 10 ** y : y));
+  return Math.max(0, scoreOf(view.store.meta.iso, lx ? 10 ** x : x, ly ? 10 ** y : y));
 }
 
 function finish(view: MapView, drag: Drag): void {
   const { store, frame } = view;
   if (drag.mode === "pan") return;
   if (drag.mode === "threshold") {
-    const cut = store.threshold.peek();
+    const scores = store.scores(view.k);
+    const cut = scores.cutOfTop(store.top.peek());
     const shown = store.shown.peek();
-    const top = store.byProduct.slice(store.byProduct.length - store.countAbove(cut)).filter((i) => shown[i]);
-    store.select(top, `leverage × error ≥ ${number(cut)}`);
+    const top = [...scores.values.keys()].filter((i) => shown[i] && scores.values[i] >= cut);
+    store.select(top, `${FORMULA[store.meta.iso]} ≥ ${number(cut)}`);
     return;
   }
   const polygon = view.lasso.map(([x, y]) => frame.back(x, y));

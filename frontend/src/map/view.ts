@@ -110,7 +110,7 @@ export class MapView {
       this.changed("points", "axes", "hover");
     });
     on(() => {
-      s.threshold.value;
+      s.top.value;
       s.pins.value;
       this.changed("axes");
     });
@@ -352,20 +352,22 @@ export class MapView {
   private lines(pen: Pen, moved: boolean): void {
     const { store, frame, theme } = this;
     const log = store.log.peek();
-    const cut = store.threshold.peek();
+    const { iso } = store.meta;
+    const scores = store.scores(this.k);
+    const cut = scores.cutOfTop(store.top.peek());
     let taken: Box[] = [];
     axes(pen, frame, theme, log);
     titles(pen, frame, theme, this.hiddenWords());
     this.histograms.draw(pen, frame, theme, this.some);
     this.clipped(pen, () => {
-      const part = store.countAbove(cut) / store.n;
-      const mark = threshold(pen, frame, theme, log, cut, part);
+      const part = scores.countAbove(cut) / store.n;
+      const mark = threshold(pen, frame, theme, log, iso, cut, part);
       this.handle = mark.handle;
       if (mark.box) taken.push(mark.box);
       if (mark.handle) taken.push([mark.handle[0] - 10, mark.handle[1] - 10, mark.handle[0] + 10, mark.handle[1] + 10]);
-      taken = isoLines(pen, frame, theme, log, taken);
+      taken = isoLines(pen, frame, theme, log, iso, taken);
       if (store.compare.peek() === "arrows" && this.k === 0) this.arrows(pen);
-      threshold(pen, frame, theme, log, cut, part); // again, above the lines that it made room among
+      threshold(pen, frame, theme, log, iso, cut, part); // again, above the lines that it made room among
       this.rings(pen);
     });
     if (store.compare.peek() === "side") this.modelName(pen);
@@ -437,7 +439,9 @@ export class MapView {
 
   /** The most sensitive of those shown. */
   private *candidates(): Generator<number> {
-    const { order } = this.store.models[this.k];
+    const { store } = this;
+    const order =
+      this.k === 0 && store.earlier.peek() ? store.orderBy("sensitivity", false) : store.models[this.k].order;
     for (let q = order.length - 1; q >= Math.max(0, order.length - 600); q--) {
       const i = order[q];
       if (this.state[i] >= SHOWN && (this.store.sheets?.has(i) ?? true)) yield i;

@@ -29,27 +29,34 @@ export function HoverCard({ store, view }: { store: Store; view: MapView | null 
     <div class="mm-card" style={`left:${Math.max(4, left)}px;top:${top}px`}>
       <Picture store={store} i={i} size={84} />
       <div class="mm-card-body">
-        <Head store={store} i={i} />
+        <Head store={store} i={i} k={view.k} />
         {text && (
           <p class="mm-text" dir="auto">
             {text.slice(0, 180)}
           </p>
         )}
-        <Numbers store={store} i={i} names={["leverage", "error", "sensitivity"]} />
+        <Numbers store={store} i={i} names={["leverage", "error", "sensitivity"]} k={view.k} />
       </div>
     </div>
   );
 }
 
-function Head({ store, i }: { store: Store; i: number }) {
-  const rank = store.rank[i] + 1;
+/** An example's name and its rank on the `k`-th map as drawn. */
+function Head({ store, i, k }: { store: Store; i: number; k: number }) {
+  const rank = (k ? store.models[k].rank : store.rank.value)[i] + 1;
+  const by = k ? "sensitivity" : store.rankedBy.value;
   return (
     <>
       <div class="mm-card-id" dir="auto">
         {store.table.id(i)}
       </div>
-      <div class="mm-rank">{`${whole(rank)} of ${whole(store.n)} by sensitivity · top ${percent(rank / store.n)}`}</div>
-      <Verdict store={store} i={i} />
+      <div class="mm-rank">{`${whole(rank)} of ${whole(store.n)} by ${by} · top ${percent(rank / store.n)}`}</div>
+      {k > 0 && (
+        <div class="mm-note" dir="auto">
+          {store.models[k].name}
+        </div>
+      )}
+      {k === 0 && <Verdict store={store} i={i} />}
     </>
   );
 }
@@ -57,6 +64,8 @@ function Head({ store, i }: { store: Store; i: number }) {
 function Verdict({ store, i }: { store: Store; i: number }) {
   const [target, prediction, loo] = ["target", "prediction", "loo_prediction"].map((name) => store.cell(name, i));
   const wrong = store.wrong(i);
+  // predictions are recorded at the last step only
+  if (store.earlier.value) return <div dir="auto">{`target ${target}, at the last step predicted ${prediction}`}</div>;
   if (!store.meta.classification) return <div>{`observed ${target}, predicted ${prediction}`}</div>;
   return (
     <div class={wrong ? "mm-bad" : "mm-ok"} dir="auto">
@@ -72,17 +81,17 @@ function Verdict({ store, i }: { store: Store; i: number }) {
   );
 }
 
-function Numbers({ store, i, names }: { store: Store; i: number; names: string[] }) {
+function Numbers({ store, i, names, k = 0 }: { store: Store; i: number; names: string[]; k?: number }) {
   return (
     <dl>
       {names.map((name) => {
         const { unit, words } = store.table.about(name);
         return [
           <dt key={`t${name}`} title={words} dir="auto">
-            {name.replaceAll("_", " ")}
+            {k ? name : store.heading(name)}
           </dt>,
           <dd key={`d${name}`} title={unit} dir="auto">
-            {store.cell(name, i)}
+            {store.cell(k ? `${name}@${k}` : name, i)}
           </dd>,
         ];
       })}
@@ -107,7 +116,7 @@ export function FocusCard({ store }: { store: Store }) {
       <div class="mm-focus-top">
         <Picture store={store} i={i} size={112} />
         <div class="mm-card-body">
-          <Head store={store} i={i} />
+          <Head store={store} i={i} k={0} />
         </div>
       </div>
       {text && (
@@ -116,11 +125,17 @@ export function FocusCard({ store }: { store: Store }) {
         </p>
       )}
       <p class={warnings.length ? "mm-light warn" : "mm-light"}>
-        {warnings.length ? `◯ ${warnings.join("; ")}` : "● no warning: sizes can be read as they are"}
+        {warnings.length ? `◯ ${warnings.join("; ")}` : `● no warning of its own; ${verdict(store)}`}
       </p>
       <Numbers store={store} i={i} names={names} />
     </section>
   );
+}
+
+/** How far the sensitivity can be trusted. */
+function verdict(store: Store): string {
+  const found = store.meta.trust.find(({ figure }) => figure === "sensitivity");
+  return found ? `sensitivity ${found.level}: ${found.reasons.join("; ")}` : "";
 }
 
 const HEAD = new Set(["target", "prediction", "loo_prediction", "warning", "slot"]);

@@ -7,8 +7,10 @@ import { Drawing } from "./parts";
 const [W, H, LEFT, LOW] = [380, 220, 44, 32];
 
 export function Curve({ store }: { store: Store }) {
-  const { n, share } = store;
-  const count = store.countAbove(store.threshold.value);
+  const { n } = store;
+  const share = store.share.value;
+  const count = store.top.value;
+  const what = store.rankedBy.value;
   const start = Math.log10(1 / n);
   const x = (part: number) => LEFT + ((Math.log10(Math.max(part, 1 / n)) - start) / -start || 0) * (W - LEFT - 12);
   const y = (value: number) => 10 + (1 - value) * (H - LOW - 10);
@@ -39,21 +41,21 @@ export function Curve({ store }: { store: Store }) {
   };
   const drag = (px: number) => {
     const part = 10 ** (start * (1 - Math.max(0, Math.min(1, (px - LEFT) / (W - LEFT - 12)))));
-    store.threshold.value = store.productOfTop(Math.max(1, Math.round(part * n)));
+    store.top.value = Math.max(1, Math.round(part * n));
   };
   const half = share.findIndex((v) => v >= 0.5);
   return (
     <div class="mm-col" tabIndex={0} role="region" aria-label="Panel">
       <p class="mm-lead">
-        <b>{percent(share[count])}</b> of the sensitivity is in <b>{percent(count / n)}</b> of the examples{" "}
+        <b>{percent(share[count])}</b> of the {what} is in <b>{percent(count / n)}</b> of the examples{" "}
         <span>({whole(count)})</span>
       </p>
       <Drawing
         width={W}
         height={H}
-        label={`Share of the sensitivity in the most sensitive examples; half of it in ${percent(half / n)}`}
+        label={`Share of the ${what} in the largest examples; half of it in ${percent(half / n)}`}
         draw={draw}
-        deps={[count, store.theme.value]}
+        deps={[count, store.theme.value, share]}
         onDrag={drag}
       />
       <p class="mm-note">{`Half of it is in ${percent(half / n)} (${whole(half)} examples). Drag here, or drag the line on the map.`}</p>
@@ -61,7 +63,7 @@ export function Curve({ store }: { store: Store }) {
         type="button"
         class="mm-big"
         onClick={() => store.selectTop(count)}
-      >{`Select the ${whole(count)} most sensitive`}</button>
+      >{`Select the ${whole(count)} largest by ${what}`}</button>
     </div>
   );
 }

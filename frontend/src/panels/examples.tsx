@@ -50,7 +50,7 @@ function Nothing({ store }: { store: Store }) {
 }
 
 function Figures({ store, listed }: { store: Store; listed: Uint32Array }) {
-  const { sensitivity } = store.models[0];
+  const sensitivity = store.ranked.value;
   let [part, all, wrong] = [0, 0, 0];
   for (const v of sensitivity) if (Number.isFinite(v)) all += v;
   for (const i of listed) {
@@ -65,7 +65,7 @@ function Figures({ store, listed }: { store: Store; listed: Uint32Array }) {
       </div>
       <div>
         <b>{percent(all > 0 ? part / all : 0)}</b>
-        <span>of all sensitivity</span>
+        <span>of all {store.rankedBy.value}</span>
       </div>
       {store.meta.classification && (
         <div>
@@ -171,7 +171,7 @@ function HeadRow({ store }: { store: Store }) {
           title={store.table.about(name).words}
           onClick={() => click(name)}
         >
-          {name === "prediction" ? "predicted" : name.replaceAll("_", " ")}
+          {name === "prediction" ? "predicted" : store.heading(name)}
           {name === key && (down ? "↓" : "↑")}
         </button>
       ))}

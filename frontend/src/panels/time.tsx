@@ -66,7 +66,7 @@ export function Time({ store }: { store: Store }) {
           <span title="effective number of parameters: sum of the leverages">{`effective parameters ${number(step.effective)}`}</span>
         )}
         {at < last && (
-          <span title="table and cards show the scores of the last step">{`table and cards: ${steps[last].name.slice(0, 24)}`}</span>
+          <span title="leverage and error are recorded at every step, predictions and losses of an example at the last one only">{`predictions: ${steps[last].name.slice(0, 24)}`}</span>
         )}
       </div>
     </div>

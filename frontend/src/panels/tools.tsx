@@ -124,7 +124,7 @@ function Legend({ store }: { store: Store }) {
   const lut = density ? theme.density : theme.ramp;
   const ends = density
     ? ["few", "many examples"]
-    : [`${name.replaceAll("_", " ")} ${number(store.shade(name).low)}`, number(store.shade(name).high)];
+    : [`${store.heading(name)} ${number(store.shade(name).low)}`, number(store.shade(name).high)];
   return <Scale lut={lut} ends={ends} />;
 }
 

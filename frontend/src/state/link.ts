@@ -14,7 +14,7 @@ interface Link {
   filters: Record<string, unknown>;
   frame: number[] | null;
   /** Leverage × error that the movable line marks. */
-  threshold: number;
+  top: number;
   /** Only where the reader changed it: a link does not overrule what another reader's machine prefers. */
   theme: Mode | null;
   selection: number[] | null;
@@ -33,7 +33,7 @@ export function write(store: Store): string {
     marks: store.marks.value,
     filters: { ...store.filters.value },
     frame: store.frame.value,
-    threshold: store.threshold.value,
+    top: store.top.value,
     theme: store.theme.value === preferred() ? null : store.theme.value,
     selection: selection.length <= LONGEST ? [...selection] : null,
     focus: store.focus.value,
@@ -67,7 +67,7 @@ function apply(store: Store, link: Link): void {
   store.filters.value = { ...filters, classes: filters.classes.filter(Number.isInteger) };
   if (filters.search) void store.seek(String(filters.search));
   if (link.frame?.length === 4 && link.frame.every(Number.isFinite)) store.frame.value = link.frame;
-  if (link.threshold > 0) store.threshold.value = link.threshold;
+  if (Number.isInteger(link.top) && link.top > 0 && link.top <= store.n) store.top.value = link.top;
   if (link.theme === "light" || link.theme === "dark") store.theme.value = link.theme;
   if (link.selection?.length) store.select(link.selection.filter(known), "by the link");
   if (link.time >= 0 && link.time <= store.meta.steps.length - 1) store.time.value = link.time;

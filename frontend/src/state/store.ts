@@ -8,6 +8,7 @@ import { Texts } from "../data/texts";
 import { argsort, figures, type Point, quantile, ranks, whole } from "../numbers";
 import type { Mode } from "../theme";
 import { type Filters, NO_FILTERS, passing, search } from "./filters";
+import { FORMULA, Scores } from "./scores";
 import { Trajectory } from "./trajectory";
 
 const CROWD = 700_000; // more points than this are more than the map has pixels: shown as a density
@@ -19,6 +20,8 @@ export interface Model {
   error: Float32Array;
   sensitivity: Float32Array;
   order: Uint32Array;
+  /** Ranks by sensitivity, 0 for the largest. */
+  rank: Uint32Array;
 }
 
 export type Tool = "pan" | "lasso" | "box";
@@ -36,13 +39,9 @@ export class Store {
   /** 1 where both coordinates are finite. */
   readonly drawn: Uint8Array;
   readonly undrawn: number;
-  /** Rank by sensitivity, 0 for the largest. */
-  readonly rank: Uint32Array;
-  /** Leverage × error of the first map, and the examples in its ascending order: what iso-lines cut. */
-  readonly product: Float32Array;
-  readonly byProduct: Uint32Array;
-  /** Share of the total sensitivity that the first k examples hold. */
-  readonly share: Float64Array;
+  /** How many examples the line on each map cuts off, by the score of that map at the step that is drawn. */
+  readonly top = signal(1);
+  private readonly last: Scores[];
   private readonly orders = new Map<string, Uint32Array>();
 
   readonly log = signal<[boolean, boolean]>([true, true]);
@@ -63,13 +62,29 @@ export class Store {
   readonly focus = signal(-1);
   readonly focusClass = signal(-1);
   readonly sort = signal<{ key: string; down: boolean }>({ key: "sensitivity", down: true });
-  readonly threshold = signal(0);
   readonly time = signal(0);
   readonly playing = signal(false);
   readonly said = signal("");
   readonly frame = signal<number[] | null>(null);
 
   readonly shown = computed(() => passing(this.table, this.drawn, this.filters.value, this.sought.value));
+  /** The first map at an earlier step than its last: leverage, error and score as drawn; null at the last step. */
+  readonly earlier = computed(() => {
+    const { trajectory } = this;
+    const time = this.time.value;
+    if (!trajectory || time >= trajectory.steps - 1) return null;
+    const [leverage, error] = [new Float32Array(this.n), new Float32Array(this.n)];
+    trajectory.fill(time, leverage, error);
+    const raised = [leverage, error].map((values) => values.map((v) => 10 ** v));
+    return { leverage: raised[0], error: raised[1], scores: new Scores(this.meta.iso, raised[0], raised[1]) };
+  });
+  /** What examples are ranked by: the sensitivity, or at an earlier step, which has none, the score. */
+  readonly ranked = computed(() => this.earlier.value?.scores.values ?? this.models[0].sensitivity);
+  readonly rankedBy = computed(() => (this.earlier.value ? FORMULA[this.meta.iso] : "sensitivity"));
+  /** Ranks of the first map as drawn, 0 for the largest. */
+  readonly rank = computed(() => (this.earlier.value ? ranks(this.ranked.value) : this.models[0].rank));
+  /** Share of the total that the first k examples hold. */
+  readonly share = computed(() => shares(this.ranked.value, this.rank.value));
   readonly count = computed(() => this.shown.value.reduce((sum, one) => sum + one, 0));
   readonly chosen = computed(() => {
     const mask = new Uint8Array(this.n);
@@ -96,6 +111,7 @@ export class Store {
     this.time.value = Math.max(0, this.meta.steps.length - 1);
     this.models = this.meta.models.map((name, k) => this.model(name, k));
     const [first] = this.models;
+    this.last = this.models.map((model) => new Scores(this.meta.iso, model.leverage, model.error));
     this.trajectory = this.meta.steps.length > 1 ? new Trajectory(table) : null;
     this.sheets = this.meta.pictures ? new Sheets(source, table.numbers("slot"), this.meta.pictures) : null;
     this.texts = this.meta.texts ? new Texts(source, this.meta.texts.per, this.meta.texts.chunks) : null;
@@ -103,11 +119,7 @@ export class Store {
       Number.isFinite(v) && Number.isFinite(first.error[i]) ? 1 : 0,
     );
     this.undrawn = this.drawn.reduce((sum, one) => sum - one, this.n);
-    this.rank = ranks(first.sensitivity);
-    this.product = first.leverage.map((v, i) => v * first.error[i]);
-    this.byProduct = argsort(this.product).filter((i) => this.drawn[i] === 1);
-    this.share = this.shares(first);
-    this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
+    this.top.value = Math.max(1, Math.round(this.n / 100));
   }
 
   static async open(source: Source): Promise<Store> {
@@ -122,20 +134,34 @@ export class Store {
   private model(name: string, k: number): Model {
     const get = (column: string) => this.table.numbers(k ? `${column}@${k}` : column);
     const sensitivity = get("sensitivity");
-    return { name, leverage: get("leverage"), error: get("error"), sensitivity, order: argsort(sensitivity) };
+    const order = argsort(sensitivity);
+    return { name, leverage: get("leverage"), error: get("error"), sensitivity, order, rank: ranks(sensitivity) };
   }
 
-  private shares(first: Model): Float64Array {
-    const sums = new Float64Array(this.n + 1);
-    const down = [...this.rank.keys()].sort((a, b) => this.rank[a] - this.rank[b]);
-    down.forEach((i, j) => {
-      sums[j + 1] = sums[j] + (Number.isFinite(first.sensitivity[i]) ? first.sensitivity[i] : 0);
-    });
-    const total = sums[this.n];
-    return total > 0 ? sums.map((sum) => sum / total) : sums;
+  /** Scores of the `k`-th map as it is drawn. */
+  scores(k: number): Scores {
+    return (k === 0 && this.earlier.value?.scores) || this.last[k];
+  }
+
+  /** A column of numbers as drawn: at an earlier step leverage and error, and the score in place of the sensitivity. */
+  numbers(name: string): Float32Array {
+    const then = this.earlier.value;
+    if (then && name === "leverage") return then.leverage;
+    if (then && name === "error") return then.error;
+    return name === "sensitivity" ? this.ranked.value : (this.table.numbers(name) as Float32Array);
+  }
+
+  /** A column's heading. */
+  heading(name: string): string {
+    return name === "sensitivity" ? this.rankedBy.value : name.replaceAll("_", " ");
+  }
+
+  private moves(key: string): boolean {
+    return this.earlier.value !== null && ["leverage", "error", "sensitivity"].includes(key);
   }
 
   orderBy(key: string, down: boolean): Uint32Array {
+    if (this.moves(key)) return this.ordered(key, down);
     const name = `${key} ${down}`;
     let order = this.orders.get(name);
     if (!order) {
@@ -158,25 +184,9 @@ export class Store {
   }
 
   private sortable(key: string): Float32Array {
-    if (key !== "move") return this.table.numbers(key) as Float32Array;
+    if (key !== "move") return this.numbers(key);
     const [a, b] = this.models;
     return a.sensitivity.map((v, i) => Math.abs(b.sensitivity[i] - v));
-  }
-
-  /** How many examples have leverage × error of at least `value`. */
-  countAbove(value: number): number {
-    let [low, high] = [0, this.byProduct.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.product[this.byProduct[middle]] < value) low = middle + 1;
-      else high = middle;
-    }
-    return this.byProduct.length - low;
-  }
-
-  productOfTop(k: number): number {
-    const m = this.byProduct.length;
-    return m ? this.product[this.byProduct[Math.max(0, m - k)]] : 0;
   }
 
   select(examples: ArrayLike<number>, origin: string): void {
@@ -188,7 +198,7 @@ export class Store {
 
   selectTop(count: number): void {
     const top = this.orderBy("sensitivity", true).slice(0, count);
-    this.select(top, `the ${whole(count)} most sensitive`);
+    this.select(top, `the ${whole(count)} largest by ${this.rankedBy.value}`);
   }
 
   async seek(words: string): Promise<void> {
@@ -225,12 +235,14 @@ export class Store {
   }
 
   cell(name: string, i: number): string {
-    return name === "id" ? this.table.id(i) : this.table.cell(name, i, figures);
+    if (name === "id") return this.table.id(i);
+    return this.moves(name) ? figures(this.numbers(name)[i]) : this.table.cell(name, i, figures);
   }
 
   describe(i: number): string {
-    const cells = ["target", "prediction", "leverage", "error", "sensitivity"].map((c) => `${c} ${this.cell(c, i)}`);
-    return `Example ${this.table.id(i)}, rank ${whole(this.rank[i] + 1)} of ${whole(this.n)}, ${cells.join(", ")}`;
+    const names = ["target", "prediction", "leverage", "error", "sensitivity"];
+    const cells = names.map((name) => `${this.heading(name)} ${this.cell(name, i)}`);
+    return `Example ${this.table.id(i)}, rank ${whole(this.rank.value[i] + 1)} of ${whole(this.n)}, ${cells.join(", ")}`;
   }
 
   warningsOf(i: number): string[] {
@@ -240,7 +252,7 @@ export class Store {
 
   /** Colour codes 0–255 of every example under a numeric column, and the values at both ends. */
   shade(name: string): { codes: Uint8Array; low: number; high: number } {
-    const values = this.table.numbers(name) as Float32Array;
+    const values = this.numbers(name);
     const positive = values.filter((v) => v > 0);
     let [low, high] = [quantile(positive, 0.02), quantile(positive, 0.999)];
     const log = positive.length > 0.9 * values.length && high > 30 * low;
@@ -248,4 +260,16 @@ export class Store {
     const scale = (v: number) => (log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low || 1));
     return { codes: Uint8Array.from(values, (v) => 255 * Math.min(1, Math.max(0, scale(v)))), low, high };
   }
+}
+
+/** Share of the total of the finite values that the first k by rank hold. */
+function shares(values: Float32Array, rank: Uint32Array): Float64Array {
+  const sums = new Float64Array(values.length + 1);
+  const down = new Uint32Array(values.length);
+  for (let i = 0; i < values.length; i++) down[rank[i]] = i;
+  down.forEach((i, j) => {
+    sums[j + 1] = sums[j] + (Number.isFinite(values[i]) ? values[i] : 0);
+  });
+  const total = sums[values.length];
+  return total > 0 ? sums.map((sum) => sum / total) : sums;
 }

@@ -14,20 +14,23 @@ export const python = (store: Store): string => `m.select([${literals(store).joi
 export function csv(store: Store): string {
   const names = ["id", ...store.meta.columns.map((column) => column.name).filter((name) => name !== "slot")];
   const lines = Array.from(store.listed.value, (i) => names.map((name) => cell(store, name, i)).join(","));
-  return `${[names.map(quoted).join(","), ...lines].join("\n")}\n`;
+  const heading = (name: string) => (store.earlier.value && name === "sensitivity" ? store.heading(name) : name);
+  return `${[names.map(heading).map(quoted).join(","), ...lines].join("\n")}\n`;
 }
 
 function cell(store: Store, name: string, i: number): string {
-  if (name === "id") return store.meta.integers ? store.table.id(i) : quoted(store.table.id(i));
-  const value = store.table.cell(name, i, String);
-  return store.table.about(name).kind === "number" ? value : quoted(value);
+  if (name === "id") return written(store.table.id(i)); // ids are kept as they are: other files are joined by them
+  if (store.table.about(name).kind === "number") return String(store.numbers(name)[i]);
+  return quoted(store.table.cell(name, i, String));
 }
 
 /** A spreadsheet must not take text for a formula. */
 export function quoted(text: string): string {
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\n\r]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
+  return written(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text);
 }
+
+/** Text as a CSV file holds it. */
+export const written = (text: string): string => (/[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
 
 export function download(name: string, content: Blob): void {
   const link = document.createElement("a");

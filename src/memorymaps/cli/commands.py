@@ -77,8 +77,17 @@ def _add_map(commands: Any) -> None:
     parser.add_argument(
         "--model", choices=_MODELS, default="auto", help="default: logistic for labels, ols for numbers"
     )
-    parser.add_argument("--id", metavar="COL", help="column of unique ids (default: row numbers)")
+    parser.add_argument(
+        "--id", metavar="COL", help="column of unique ids (default: a first column without a heading, or row numbers)"
+    )
     parser.add_argument("--ignore", nargs="+", default=[], metavar="COL", help="columns to ignore")
+    parser.add_argument(
+        "--predictor", nargs="+", default=[], metavar="COL", help="columns that number the rows, to predict by anyway"
+    )
+    parser.add_argument(
+        "--labels", nargs="+", default=[], metavar="COL", help="columns of labels although most cells are numbers"
+    )
+    parser.add_argument("--missing", nargs="+", default=[], metavar="TEXT", help="cells that are missing values")
     parser.add_argument("--drop-missing", action="store_true", help="drop rows with missing values")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
@@ -146,6 +155,9 @@ def _add_explorer_options(parser: argparse.ArgumentParser) -> None:
     payload.add_argument(
         "--rows", type=Path, metavar="TABLE", help="a table whose columns are displayed and can be filtered by"
     )
+    parser.add_argument(
+        "--id", metavar="COL", help="the table's column with the map's ids (default: id, else row by row)"
+    )
     parser.add_argument("--compare", type=Path, metavar="MAP", help="a second map of the same examples")
     parser.add_argument(
         "--trajectory", type=Path, metavar="FOLDER", help="maps of recorded steps, in order, or a tracked run"
@@ -164,20 +176,48 @@ def _run_demo(args: argparse.Namespace) -> None:
 
 def _run_map(args: argparse.Namespace) -> None:
     from memorymaps.build import memory_map
-    from memorymaps.data.tables import as_ids, check_cells, fit, guess_model, read_table
+    from memorymaps.data.tables import fit, guess_model
 
-    table = read_table(args.table, text=args.id)
-    _check_columns(table, [args.target, *args.ignore, *([args.id] if args.id else [])])
-    table = table.drop(columns=args.ignore)
-    check_cells(table)
-    table = table.dropna() if args.drop_missing else table
-    target = table[args.target]
-    ids = as_ids(table[args.id]) if args.id else table.index
-    features = table.drop(columns=[args.target, *([args.id] if args.id else [])])
+    table, ids = _read_examples(args)
+    target, features = table[args.target], table.drop(columns=args.target)
     name = guess_model(target) if args.model == "auto" else args.model
     _print_to_stderr(f"fitting {name} to {len(table):,} rows × {features.shape[1]} columns")
     m = memory_map(fit(name, features, target), features, target, ids=ids)
-    _write_all(m, args.out, features, args.table.stem)
+    payload = features.rename(columns={"id": "id (predictor)"})  # a payload's column `id` joins it to the map
+    _write_all(m, args.out, payload.reset_index(drop=True), args.table.stem)
+
+
+def _read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
+    """Target and predictors of the table, and the examples' ids."""
+    from memorymaps.data.table_checks import check_row_names, check_stray_texts, unnamed_ids
+    from memorymaps.data.tables import as_ids, check_cells, read_table
+
+    table = read_table(args.table, text=args.id, missing=args.missing)
+    wanted = [args.target, *args.ignore, *args.predictor, *args.labels, *([args.id] if args.id else [])]
+    _check_columns(table, wanted)
+    id = args.id or unnamed_ids(table, wanted)
+    if id is not None and args.id is None:
+        _print_to_stderr("the first column has no heading and names the rows: its values are the examples' ids")
+        table = read_table(args.table, text=id, missing=args.missing)
+    table = table if id is None else table.reset_index(drop=True)  # the rows' own labels are not used
+    table = table.drop(columns=[name for name in args.ignore if name != id])
+    check_cells(table)
+    others = table if id is None else table.drop(columns=id)
+    check_stray_texts(others, [*args.labels, *([args.target] if args.model == "logistic" else [])])
+    check_row_names(others.drop(columns=args.target), args.predictor)
+    kept = others.assign(**{name: others[name].astype(str) for name in args.labels if name in others})
+    kept = kept[others.notna().all(axis=1)] if args.drop_missing else kept
+    _check_index(kept)
+    return kept, kept.index if id is None else as_ids(table.loc[kept.index, id])
+
+
+def _check_index(table: pd.DataFrame) -> None:
+    """Row labels without a heading of their own, or a Parquet file's index, are ids."""
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()][0]
+        raise ValueError(
+            f"the rows' labels are not unique, {str(twice)!r} occurs twice: name the examples by another column (--id)"
+        )
 
 
 def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
@@ -215,7 +255,10 @@ def _run_top(args: argparse.Namespace) -> None:
     from memorymaps.maps.memory_map import load
 
     names = ["id", "target", "prediction", "error", "leverage", "sensitivity", "loss", "loo_loss", "loo_prediction"]
-    found = load(args.map).top(args.k, args.by).table
+    m = load(args.map)
+    found = m.top(args.k, args.by).table
+    if args.by in m.trust and not m.trust[args.by].sizes:
+        _print_to_stderr(str(m.trust[args.by]))
     frame = found.select(list(dict.fromkeys([*names, args.by, "warning"]))).to_pandas()
     print(frame.to_csv(index=False) if args.csv else printable(frame.to_string(index=False)))
 
@@ -271,12 +314,12 @@ def _load_map_or_run(path: Path) -> MemoryMap | Trajectory:
 
 def _explorer_options(args: argparse.Namespace) -> dict[str, Any]:
     """Options of the explorer from the command line's arguments."""
-    from memorymaps.data.tables import read_images, read_table, read_texts
+    from memorymaps.data.tables import read_images, read_rows, read_texts
 
     sources: list[tuple[Any, Callable[[Any], Any]]] = [
         (args.images, read_images),
-        (args.texts, read_texts),
-        (args.rows, read_table),
+        (args.texts, lambda source: read_texts(source, args.id)),
+        (args.rows, lambda path: read_rows(path, args.id)),
     ]
     payload = next((read(source) for source, read in sources if source is not None), None)
     other = {args.compare.stem: _load_map(args.compare)} if args.compare else None

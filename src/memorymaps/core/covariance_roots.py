@@ -233,6 +233,10 @@ class IndependentCurvature:
         """Diagonal of the curvature for each output: `[p, c]`."""
         return np.stack([factor.diagonal() for factor in self._factors], axis=1)
 
+    def factors(self, penalty: Array) -> tuple[Array, ...]:
+        """`R [≤ p, p]` of each output, with `RᵀR = Σ_i Λ_i x_i x_iᵀ + diag(penalty [p, c])`."""
+        return tuple(factor.with_penalty(penalty[:, k]) for k, factor in enumerate(self._factors))
+
     def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
         """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free [p, c]` parameters; estimable ones."""
         roots = [_restricted_root(t.with_penalty(penalty[:, k]), free[:, k]) for k, t in enumerate(self._factors)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_table(path: str | Path, text: str | None = None) -> pd.DataFrame:
+def read_table(path: str | Path, text: str | None = None, missing: Sequence[str] = ()) -> pd.DataFrame:
     """A CSV or Parquet file as a data frame; in a CSV file the column `text` is kept as it is written (`00041`).
+
+    Cells that read `missing` are missing values, beside those that pandas takes for missing.
 
     Raises
     ------
@@ -30,8 +32,8 @@ def read_table(path: str | Path, text: str | None = None) -> pd.DataFrame:
 
     kept = {} if text is None else {text: lambda cell: f"={cell}"}  # "=NA" is not taken for a missing value
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": lambda file: pd.read_csv(file, converters=kept),
-        ".tsv": lambda file: pd.read_csv(file, sep="\t", converters=kept),
+        ".csv": lambda file: pd.read_csv(file, converters=kept, na_values=list(missing)),
+        ".tsv": lambda file: pd.read_csv(file, sep="\t", converters=kept, na_values=list(missing)),
         ".parquet": pd.read_parquet,
     }
     path = Path(path)
@@ -134,7 +136,8 @@ def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
     wide = [str(c) for c in features.columns if c not in numbers and features[c].nunique() > 50]
     if wide:
         raise DataError(
-            f"text column(s) {wide} have more than 50 levels each: leave them out with --ignore, or use --id"
+            f"text column(s) {wide} have more than 50 levels each: leave them out (--ignore {' '.join(wide)}), or name "
+            "the examples by one of them (--id)"
         )
     if name != "logistic" and target.dtype.kind not in "biuf":
         raise DataError(f"target {target.name!r} is not numeric: --model logistic, or another target")
@@ -164,8 +167,24 @@ def read_images(source: str) -> Any:
         return arrays[name or arrays.files[0]]
 
 
-def read_texts(source: str) -> list[str]:
-    """Texts from a column of a table, `TABLE:COLUMN`.
+def read_rows(path: str | Path, id: str | None = None) -> pd.DataFrame:
+    """A table's columns to show beside a map; `id` names the column with the map's ids, as they are written there.
+
+    Raises
+    ------
+    DataError
+        No such column.
+    """
+    table = read_table(path, text=id or "id")
+    if id is None or id == "id":
+        return table
+    if id not in table.columns:
+        raise DataError(f"{path} has no column {id!r}: expected --id with one of {list(map(str, table.columns))}")
+    return table.drop(columns="id", errors="ignore").rename(columns={id: "id"})
+
+
+def read_texts(source: str, id: str | None = None) -> list[str] | dict[str, str]:
+    """Texts from a column of a table, `TABLE:COLUMN`; by id where a column `id` is named.
 
     Raises
     ------
@@ -173,10 +192,12 @@ def read_texts(source: str) -> list[str]:
         No such column.
     """
     file, column = _split(source, (".csv", ".tsv", ".parquet"))
-    table = read_table(file)
-    if column not in table.columns:
-        raise DataError(f"{file} has no column {column!r}: expected TABLE:COLUMN with one of {list(table.columns)}")
-    return [str(value) for value in table[column]]
+    table = read_table(file, text=id)
+    for name in (column, *(() if id is None else (id,))):
+        if name not in table.columns:
+            raise DataError(f"{file} has no column {name!r}: expected TABLE:COLUMN with one of {list(table.columns)}")
+    texts = [str(value) for value in table[column]]
+    return texts if id is None else dict(zip(map(str, table[id]), texts, strict=True))
 
 
 def _split(source: str, endings: tuple[str, ...]) -> tuple[Path, str]:

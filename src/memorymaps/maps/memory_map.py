@@ -9,9 +9,9 @@ from typing import Any
 from memorymaps.maps import group_removal as _group_removal
 from memorymaps.maps import loo_averages, store
 from memorymaps.maps import summary as _summary
-from memorymaps.maps.citations import bibtex
 from memorymaps.maps.table import ExampleTable
 from memorymaps.maps.trust import Trust, trust_of
+from memorymaps.posteriors.citations import bibtex
 
 
 @dataclass(frozen=True, repr=False)

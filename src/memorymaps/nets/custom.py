@@ -26,7 +26,7 @@ class Custom(Likelihood):
     information. `predict(f)` gives what the target is compared with: `[n, m]` for targets `[n, m]`, or probabilities of
     `m` classes for integer labels `[n]`; default: the outputs themselves, for targets of their shape.
 
-    Integer targets equal to `ignore_index` (of padded tokens or pixels without a label) have no residual, as they have no
+    Integer targets equal to `ignore_index` (of padded tokens or pixels without a label) have no residual and no
     loss: −100 as in torch's `cross_entropy`; `None` where −100 is a number like any other.
 
     Raises
@@ -91,7 +91,7 @@ class Custom(Likelihood):
         return found if bool(found.any()) else None
 
     def _check_ignored(self, f: Array, y: Array, ignored: Tensor | None) -> None:
-        """Raise `TargetError` if an example whose targets are all ignored has an error: they are numbers to the loss."""
+        """Raise `TargetError` if an example whose targets are all ignored has an error: the loss uses them."""
         if ignored is None:
             return
         nothing = _columns(ignored).flatten(1).all(1)
@@ -99,7 +99,7 @@ class Custom(Likelihood):
         bad = torch.nonzero(nothing & (error > 0)).flatten().tolist()
         if bad:
             raise TargetError(
-                f"row {bad[0]} has no target but {self.ignore_index} (ignore_index), and the loss has a gradient there: "
+                f"row {bad[0]} has no target but {self.ignore_index} (ignore_index), and the loss has a gradient: "
                 f"to the loss it is a number like any other. Pass Custom(nll, predict=…, ignore_index=None), or "
                 f"ignore_index={self.ignore_index} to the loss, too",
                 bad[0],

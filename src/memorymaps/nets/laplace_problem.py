@@ -17,7 +17,7 @@ from memorymaps.nets.autograd.hooks import ParameterOwner
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup
 from memorymaps.nets.autograd.pytree import length, take_rows
-from memorymaps.nets.jacobian.batch_products import (
+from memorymaps.nets.jacobian.products import (
     STRATEGIES,
     JacobianSite,
     ProductStrategy,

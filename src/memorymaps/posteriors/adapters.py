@@ -25,12 +25,12 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn.svm": ("memorymaps.models.kernels.sklearn_svm", "memorymaps.models.linear.sklearn_robust"),
     "sklearn.tree": ("memorymaps.models.trees.sklearn_forests",),
     "statsmodels": (
-        "memorymaps.models.linear.statsmodels",
-        "memorymaps.models.linear.statsmodels_results",
+        "memorymaps.models.linear.statsmodels.glm",
+        "memorymaps.models.linear.statsmodels.results",
         "memorymaps.models.linear.newton_polish",
     ),
-    "statsmodels.duration": ("memorymaps.models.linear.statsmodels_survival",),
-    "statsmodels.miscmodels": ("memorymaps.models.linear.statsmodels_ordinal",),
+    "statsmodels.duration": ("memorymaps.models.linear.statsmodels.survival",),
+    "statsmodels.miscmodels": ("memorymaps.models.linear.statsmodels.ordinal",),
     "lightgbm": ("memorymaps.models.trees.lightgbm",),
     "xgboost": ("memorymaps.models.trees.xgboost",),
     "catboost": ("memorymaps.models.trees.catboost",),
@@ -51,6 +51,6 @@ def adapters_for(module: str) -> list[str]:
     Examples
     --------
     >>> adapters_for("statsmodels.regression.linear_model")
-    ['memorymaps.models.linear.statsmodels', 'memorymaps.models.linear.statsmodels_results', ...]
+    ['memorymaps.models.linear.statsmodels.glm', 'memorymaps.models.linear.statsmodels.results', ...]
     """
     return [name for key, found in ADAPTERS.items() if f"{module}.".startswith(f"{key}.") for name in found]

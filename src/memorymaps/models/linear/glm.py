@@ -22,6 +22,7 @@ from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Ga
 from memorymaps.core.likelihoods.links import Identity
 from memorymaps.core.likelihoods.observed_information import ObservedInformation, has_observed_information
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.linear.active_set import ActiveSet, ActiveSetWarnings, roots_of
 from memorymaps.models.linear.concave_curvature import subtract_curvature
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.linear.stationarity import Gradient, check_stationary, distance_in_deviations
@@ -52,6 +53,7 @@ class LinearModel:
     shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
     positive : whether `shrinkable` parameters are constrained to be ≥ 0.
     closed_form : whether the solver ends at the optimum up to rounding.
+    to_original : changes of the coefficients `[..., p, c]` → of those of the model's own columns (see `centring`).
     """
 
     name: str
@@ -71,6 +73,7 @@ class LinearModel:
     shrinkable: Array | None = None
     positive: bool = False
     closed_form: bool = False
+    to_original: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,16 @@ class LinearPosterior:
     refits: Refit | None = field(default=None, kw_only=True)
     with_expected_information: Callable[[], LinearPosterior] | None = field(default=None, kw_only=True)
     model: LinearModel | None = field(default=None, kw_only=True)
+    active_set: ActiveSetWarnings | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, changes of parameters, and refits; by Newton's method where the loss is not quadratic."""
+        """Cross-covariances, parameter changes, active set, refits; Newton's method where the loss is not quadratic."""
         newton = self.refits if isinstance(self.refits, LinearRefit) else None
         exact = is_quadratic(self.likelihood)
         return Capabilities(
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
+            extra_columns=self.active_set,
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
         )  # fmt: skip
 
@@ -107,7 +112,10 @@ class LinearPosterior:
 
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., p, c]` for coordinates `u [..., r]`."""
-        return self.structure.from_whitened(u)
+        change = self.structure.from_whitened(u)
+        if self.model is None or self.model.to_original is None:
+            return change
+        return self.model.to_original(change)
 
 
 @dataclass
@@ -149,7 +157,25 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
         _with_dispersion(unit, phi), description, model.coefficients, model.design, structure.scale_outputs(scale),
         model=model, refits=LinearRefit(unit, model.coefficients, penalty, structure, load, sums.n),
         with_expected_information=functools.partial(laplace, model, examples, observed=False),
+        active_set=_active_set(model, quadratic, scale),
     )  # fmt: skip
+
+
+def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> ActiveSetWarnings | None:
+    """The check of changes of the active set, for independent outputs with an L1 penalty or a sign constraint."""
+    curvature, gradient = quadratic.sums.curvature, quadratic.gradient
+    if model.shrinkable is None or not isinstance(curvature, IndependentCurvature):
+        return None
+    pieces = zip(curvature.factors(quadratic.penalty), roots_of(quadratic.structure), strict=True)
+    smooth = gradient.smooth()
+    outputs = tuple(
+        ActiveSet(
+            model.coefficients[:, k], gradient.l1[:, k], smooth[:, k], factor, root, gradient.shrinkable[:, k],
+            model.positive,
+        )
+        for k, (factor, root) in enumerate(pieces)
+    )  # fmt: skip
+    return ActiveSetWarnings(model.design, outputs, scale)
 
 
 @dataclass(frozen=True)

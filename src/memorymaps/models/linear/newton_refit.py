@@ -126,13 +126,13 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
         f = loss.outputs(u)
         gradient = loss.gradient(u, f)
         curvature = loss.curvature_at(f)
-        direction = -_solve(lambda v, bend=curvature: loss.hessian_product(v, bend), gradient)  # type: ignore[misc]
+        direction = -_solve(lambda v, weights=curvature: loss.hessian_product(v, weights), gradient)  # type: ignore[misc]
         decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
         first = decrement if first is None else first
         if decrement <= max(_STATIONARY, tolerance**2 * first):
             return u + direction, 0.0
-        u, value, moved = _line_search(loss, u, value, direction, -(decrement**2))
-        if not moved:
+        u, value, found = _line_search(loss, u, value, direction, -(decrement**2))
+        if not found:
             break
     way = float(np.linalg.norm(u))
     return u, min(1.0, decrement / way) if way > 0 else float(decrement > _STATIONARY)

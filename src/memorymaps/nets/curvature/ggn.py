@@ -1,6 +1,6 @@
 """The exact generalised Gauss–Newton matrix as a linear operator, `(Σ_i w_i J_iᵀ Λ_i J_i + diag δ) v`.
 
-One product with the Jacobian and one with its transpose per batch and vector (`jacobian.batch_products`); linear
+One product with the Jacobian and one with its transpose per batch and vector (`jacobian.products`); linear
 systems by preconditioned conjugate gradients. Equals `GGNLinearOperator` of curvlinops plus the prior.
 """
 
@@ -19,7 +19,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.batch_size import BatchSize
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
-from memorymaps.nets.jacobian.batch_products import (
+from memorymaps.nets.jacobian.products import (
     BatchProducts,
     JacobianSite,
     NamedTensors,

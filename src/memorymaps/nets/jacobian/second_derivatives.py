@@ -8,7 +8,7 @@ from torch import Tensor
 from memorymaps.nets.autograd.batch_size import is_out_of_memory
 from memorymaps.nets.autograd.hooks import differentiable_cotangents, record_forward
 from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
-from memorymaps.nets.jacobian.batch_products import JacobianSite
+from memorymaps.nets.jacobian.products import JacobianSite
 
 _TOLERANCE = 1e-2  # relative difference of two ways to compute one product
 

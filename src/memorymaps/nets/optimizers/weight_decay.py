@@ -31,7 +31,7 @@ _HOOKS = (
     "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks", "_optimizer_load_state_dict_post_hooks",
 )  # fmt: skip
 DecayKind = Literal["coupled", "decoupled"]
-_WAY_OUT = "pass Laplace(prior=δ) or prior='evidence'"
+_ALTERNATIVE = "pass Laplace(prior=δ) or prior='evidence'"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def decay_coefficient(optimizer: Any, group: Mapping[str, Any], parameter: nn.Pa
     """
     decay = float(group.get("weight_decay", 0.0))
     if not 0 <= decay < float("inf"):
-        raise ValueError(f"weight_decay = {decay:g} of {type(optimizer).__name__}: expected a number ≥ 0; {_WAY_OUT}")
+        raise ValueError(
+            f"weight_decay = {decay:g} of {type(optimizer).__name__}: expected a number ≥ 0; {_ALTERNATIVE}"
+        )
     if decay == 0 or is_variational(group) or decay_kind(optimizer, group) == "coupled":
         return decay
     root = preconditioner_root(optimizer, group, parameter)
@@ -111,12 +113,12 @@ def decay_kind(optimizer: Any, group: Mapping[str, Any]) -> DecayKind:
     if not any(torch.allclose(shrink, rate, rtol=0.05, atol=0.0) for rate in rates):
         raise ValueError(
             f"the weight decay of {type(optimizer).__name__} neither adds weight_decay·θ to the gradient nor shrinks "
-            f"weights by lr·weight_decay: it corresponds to no quadratic prior; {_WAY_OUT}"
+            f"weights by lr·weight_decay: it corresponds to no quadratic prior; {_ALTERNATIVE}"
         )
     if not {"exp_avg_sq", "square_avg"} & {k for k, v in plain.state.items() if getattr(v, "shape", None) == (2, 2)}:
         raise ValueError(
             f"the decoupled weight decay of {type(optimizer).__name__} follows a step without a diagonal "
-            f"preconditioner in its state and corresponds to no quadratic prior: {_WAY_OUT}"
+            f"preconditioner in its state and corresponds to no quadratic prior: {_ALTERNATIVE}"
         )
     return "decoupled"
 
@@ -151,7 +153,7 @@ def _run(optimizer: Any, group: Mapping[str, Any], decay: float, added: Callable
     except Exception as error:  # of a library's own step, whatever it is
         raise ValueError(
             f"how the weight decay of {type(optimizer).__name__} acts cannot be told: its step() failed on a trial "
-            f"parameter ({type(error).__name__}: {error}). {_WAY_OUT[0].upper()}{_WAY_OUT[1:]}"
+            f"parameter ({type(error).__name__}: {error}). {_ALTERNATIVE[0].upper()}{_ALTERNATIVE[1:]}"
         ) from error
     return ProbeRun(tuple(path), probe.state.get(theta, {}))
 

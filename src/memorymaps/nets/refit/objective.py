@@ -25,7 +25,7 @@ from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.conjugate_gradient import preconditioner
 from memorymaps.nets.curvature.ggn import ParameterVector
-from memorymaps.nets.jacobian.batch_products import NamedTensors
+from memorymaps.nets.jacobian.products import NamedTensors
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.lbfgs import InverseHessian, preconditioned_lbfgs
 

@@ -15,7 +15,7 @@ from memorymaps.viz.explorer.arrow_columns import ArrowColumns, to_text
 from memorymaps.viz.explorer.options import ExplorerOptions
 from memorymaps.viz.explorer.rank_agreement import compare_rankings
 
-VERSION = 3
+VERSION = 4
 _WARNINGS = {
     Warn.BOUND: "at the bound: this example alone determines its prediction, its sizes are undefined",
     Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",

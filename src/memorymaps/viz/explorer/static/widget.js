@@ -37,33 +37,33 @@ function C(e, t) {
 	for (var n; t < e.__k.length; t++) if ((n = e.__k[t]) && n.__e) return n.__e;
 	return typeof e.type != "function" || e.props.__P ? null : C(e);
 }
-function w(t) {
+function ee(t) {
 	var n, r = t.__v, i = r.__e, a = [], o = [], s = t.__P;
-	s && ((n = _({ constructor: d }, r)).__v = r.__v + 1, e.vnode && e.vnode(n), oe(s, n, r, t.__n, s.namespaceURI, 32 & r.__u ? [i] : null, a, i || C(r), 32 & r.__u, o), n.__v = r.__v, n.__.__k[n.__i] = n, k(a, n, o), r.__ = r.__e = null, n.__e != i && T(n));
+	s && ((n = _({ constructor: d }, r)).__v = r.__v + 1, e.vnode && e.vnode(n), se(s, n, r, t.__n, s.namespaceURI, 32 & r.__u ? [i] : null, a, i || C(r), 32 & r.__u, o), n.__v = r.__v, n.__.__k[n.__i] = n, O(a, n, o), r.__ = r.__e = null, n.__e != i && w(n));
 }
-function T(e) {
+function w(e) {
 	if ((e = e.__) && e.__c && !e.props.__P) return e.__e = null, e.__k.some(function(t) {
 		return t && (e.__e = t.__e);
-	}), T(e);
+	}), w(e);
 }
-function E(t) {
-	(8 & t.__g || (t.__g |= 8, r.push(t), a++)) && i == e.debounceRendering || ((i = e.debounceRendering) || queueMicrotask)(D);
+function T(t) {
+	(8 & t.__g || (t.__g |= 8, r.push(t), a++)) && i == e.debounceRendering || ((i = e.debounceRendering) || queueMicrotask)(E);
 }
-function D() {
+function E() {
 	try {
-		for (var e, t = 1; r.length;) r.length > t && r.sort(o), e = r.shift(), t = r.length, 8 & e.__g && w(e);
+		for (var e, t = 1; r.length;) r.length > t && r.sort(o), e = r.shift(), t = r.length, 8 & e.__g && ee(e);
 	} finally {
-		(a = r.length) && (i || queueMicrotask)(D);
+		(a = r.length) && (i || queueMicrotask)(E);
 	}
 }
-function ee(e, t, n, r, i, a, o, s, c, l, u) {
+function te(e, t, n, r, i, a, o, s, c, l, u) {
 	var d, m, h, g, _, v, y = r.__k || p, b = t.length;
-	for (c = te(n, t, y, c, b), d = 0; d < b; d++) (h = n.__k[d]) != null && (m = ~h.__i && y[h.__i] || f, h.__i = d, v = oe(e, h, m, i, a, o, s, c, l, u), g = h.__e, (m.ref != h.ref || 8 & m.__u) && (m.ref && A(m.ref, null, h, m), h.ref && u.push(h.ref, h.__c || g, h)), _ ||= g, 4 & h.__u ? (c = O(h, c, e, !m.__v), m.__e && (m.__e = null)) : typeof h.type == "function" && v !== void 0 ? c = v : g && (c = g.nextSibling), h.__u &= -21);
+	for (c = ne(n, t, y, c, b), d = 0; d < b; d++) (h = n.__k[d]) != null && (m = ~h.__i && y[h.__i] || f, h.__i = d, v = se(e, h, m, i, a, o, s, c, l, u), g = h.__e, (m.ref != h.ref || 8 & m.__u) && (m.ref && k(m.ref, null, h, m), h.ref && u.push(h.ref, h.__c || g, h)), _ ||= g, 4 & h.__u ? (c = D(h, c, e, !m.__v), m.__e && (m.__e = null)) : typeof h.type == "function" && v !== void 0 ? c = v : g && (c = g.nextSibling), h.__u &= -21);
 	return n.__e = _, c;
 }
-function te(e, t, n, r, i) {
+function ne(e, t, n, r, i) {
 	var a, o, s, c, l, u, f, p, m, g = n.length, _ = g, v = 0, y = 0, S = e.__k = Array(i);
-	for (a = 0; a < i; a++) (o = t[a]) != null && typeof o != "boolean" && typeof o != "function" ? (typeof o != "object" || o.constructor === String ? o = S[a] = b(null, o) : h(o) ? o = S[a] = b(x, { children: o }) : o.constructor === d && o.__b ? o = S[a] = b(o.type, o.props, o.key, o.ref, o.__v) : S[a] = o, c = a + v, o.__ = e, o.__b = e.__b + 1, s = null, ~(l = o.__i = ne(o, n, c, _)) && (_--, (s = n[l]) && (s.__u |= 2)), s && s.__v ? (o.__u |= 16, l == c - 1 ? v-- : l == c + 1 ? v++ : l != c && (l > c ? v-- : v++, y = 1)) : (~l || (i > g ? v-- : i < g && v++), typeof o.type != "function" && (o.__u |= 4))) : S[a] = null;
+	for (a = 0; a < i; a++) (o = t[a]) != null && typeof o != "boolean" && typeof o != "function" ? (typeof o != "object" || o.constructor === String ? o = S[a] = b(null, o) : h(o) ? o = S[a] = b(x, { children: o }) : o.constructor === d && o.__b ? o = S[a] = b(o.type, o.props, o.key, o.ref, o.__v) : S[a] = o, c = a + v, o.__ = e, o.__b = e.__b + 1, s = null, ~(l = o.__i = re(o, n, c, _)) && (_--, (s = n[l]) && (s.__u |= 2)), s && s.__v ? (o.__u |= 16, l == c - 1 ? v-- : l == c + 1 ? v++ : l != c && (l > c ? v-- : v++, y = 1)) : (~l || (i > g ? v-- : i < g && v++), typeof o.type != "function" && (o.__u |= 4))) : S[a] = null;
 	if (y) {
 		for (u = [], f = [], a = 0; a < i; a++) if ((o = S[a]) && 16 & o.__u) {
 			for (v = 0, p = u.length; v < p;) u[m = v + p >> 1] < o.__i ? v = m + 1 : p = m;
@@ -71,21 +71,21 @@ function te(e, t, n, r, i) {
 		}
 		for (v = u.length; a--;) f[a] && (f[a] == v ? v-- : S[a].__u |= 4);
 	}
-	if (_) for (a = 0; a < g; a++) !(s = n[a]) || 2 & s.__u || (s.__e == r && (r = C(s)), ue(s, s));
+	if (_) for (a = 0; a < g; a++) !(s = n[a]) || 2 & s.__u || (s.__e == r && (r = C(s)), de(s, s));
 	return r;
 }
-function O(e, t, n, r) {
+function D(e, t, n, r) {
 	var i, a, o, s;
 	if (typeof e.type == "function") {
 		if (e.props.__P) return t;
-		if (i = e.__k) for (a = 0; a < i.length; a++) i[a] && (i[a].__ = e, t = O(i[a], t, n, !1));
+		if (i = e.__k) for (a = 0; a < i.length; a++) i[a] && (i[a].__ = e, t = D(i[a], t, n, !1));
 		return t;
 	}
 	for (t && !t.parentNode && (t = C(e)) && !t.parentNode && (t = null), o = e.__e, s = t; s && s.nodeType == 8;) s = s.nextSibling;
 	for (o != s && (!r && n.moveBefore && o.parentNode ? n.moveBefore(o, t) : n.insertBefore(o, t || null)), t = o; (t &&= t.nextSibling) && t.nodeType == 8 && !t.data.startsWith("$s"););
 	return t;
 }
-function ne(e, t, n, r) {
+function re(e, t, n, r) {
 	var i, a = e.key, o = e.type, s = t[n], c = s && !(2 & s.__u);
 	if (s === null && a == null || c && a == s.key && o == s.type) return n;
 	if (r > +!!c) {
@@ -94,18 +94,18 @@ function ne(e, t, n, r) {
 	}
 	return -1;
 }
-function re(e, t, n) {
+function ie(e, t, n) {
 	n ??= "", t[0] == "-" ? e.setProperty(t, n) : e[t] = n;
 }
-function ie(e, t, n, r, i) {
+function ae(e, t, n, r, i) {
 	var a, o;
 	if (t == "style") {
 		if (typeof n == "string") e.style.cssText = n;
 		else {
-			if (typeof r == "string" && (e.style.cssText = r = ""), r) for (t in r) n && t in n || re(e.style, t);
-			if (n) for (t in n) r && n[t] == r[t] || re(e.style, t, n[t]);
+			if (typeof r == "string" && (e.style.cssText = r = ""), r) for (t in r) n && t in n || ie(e.style, t);
+			if (n) for (t in n) r && n[t] == r[t] || ie(e.style, t, n[t]);
 		}
-	} else if (t[0] == "o" && t[1] == "n") typeof n != "function" && (n = null), typeof r != "function" && (r = null), (e.__e ||= {})[t] = n, n && r || (o = u[t] || (u[t] = ae(t)), (e.__a ||= {})[t] = l, a = t != (t = t.replace(c, "$1")), (t = t.slice(2))[0] < "a" && (t = t.toLowerCase()), n ? e.addEventListener(t, o, a) : e.removeEventListener(t, o, a));
+	} else if (t[0] == "o" && t[1] == "n") typeof n != "function" && (n = null), typeof r != "function" && (r = null), (e.__e ||= {})[t] = n, n && r || (o = u[t] || (u[t] = oe(t)), (e.__a ||= {})[t] = l, a = t != (t = t.replace(c, "$1")), (t = t.slice(2))[0] < "a" && (t = t.toLowerCase()), n ? e.addEventListener(t, o, a) : e.removeEventListener(t, o, a));
 	else {
 		if (i == "http://www.w3.org/2000/svg") t = t.replace(/xlink(H|:h)/, "h").replace(/sName$/, "s");
 		else if (t != "width" && t != "height" && t != "href" && t != "list" && t != "form" && t != "tabIndex" && t != "download" && t != "rowSpan" && t != "colSpan" && t != "role" && t != "popover" && t in e) try {
@@ -116,7 +116,7 @@ function ie(e, t, n, r, i) {
 		n == null || !1 === n && t[4] != "-" ? e.removeAttribute(t) : e.setAttribute(t, t == "popover" && n == 1 ? "" : n);
 	}
 }
-function ae(t) {
+function oe(t) {
 	return function(n) {
 		var r = this.__e;
 		if (r) {
@@ -126,58 +126,58 @@ function ae(t) {
 		}
 	};
 }
-function oe(t, n, r, i, a, o, s, c, l, u) {
-	var f, m, g, y, b, w, T, E, D, te, O, ne, re, ie, ae, oe, k, A, j = n.type;
+function se(t, n, r, i, a, o, s, c, l, u) {
+	var f, m, g, y, b, ee, w, T, E, ne, D, re, ie, ae, oe, se, O, k, A = n.type;
 	if (n.constructor !== d) return null;
-	128 & r.__u && (l = 32 & r.__u, f = r.__c.__z) && (n.__u |= l, m = o = [], f.nodeType == 8 ? c = se(f, o) : o.push(f), c = o[0] || c), (f = e.__b) && f(n);
-	n: if (typeof j == "function") {
+	128 & r.__u && (l = 32 & r.__u, f = r.__c.__z) && (n.__u |= l, m = o = [], f.nodeType == 8 ? c = ce(f, o) : o.push(f), c = o[0] || c), (f = e.__b) && f(n);
+	n: if (typeof A == "function") {
 		g = s.length;
 		try {
-			if (E = n.props, D = (f = j.prototype) && f.render, te = (f = j.contextType) && i[f.__c], O = f ? te ? te.props.value : f.__ : i, (y = r.__c) ? (n.__c = y, 2 & y.__g && (y.__g |= 1)) : (D ? n.__c = y = new j(E, O) : (n.__c = y = new S(E, O), y.constructor = j, y.render = de), te && te.sub(y), y.state || (y.state = {}), y.__n = i, y.__g |= 8, y.__h = [], y.__k = []), D && (y.__s || (y.__s = y.state), j.getDerivedStateFromProps && (y.__s == y.state && (y.__s = _({}, y.__s)), _(y.__s, j.getDerivedStateFromProps(E, y.__s)))), b = y.props, w = y.state, y.__v = n, r.__c) {
-				if (E !== b && D && !j.getDerivedStateFromProps && y.componentWillReceiveProps && y.componentWillReceiveProps(E, O), n.__v == r.__v && !(8 & y.__g) || !(4 & y.__g) && y.shouldComponentUpdate && !1 === y.shouldComponentUpdate(E, y.__s, O)) {
-					n.__v != r.__v && (y.props = E, y.state = y.__s, y.__g &= -9), n.__e = r.__e, n.__k = r.__k, n.__k.some(function(e) {
+			if (T = n.props, E = (f = A.prototype) && f.render, ne = (f = A.contextType) && i[f.__c], D = f ? ne ? ne.props.value : f.__ : i, (y = r.__c) ? (n.__c = y, 2 & y.__g && (y.__g |= 1)) : (E ? n.__c = y = new A(T, D) : (n.__c = y = new S(T, D), y.constructor = A, y.render = fe), ne && ne.sub(y), y.state || (y.state = {}), y.__n = i, y.__g |= 8, y.__h = [], y.__k = []), E && (y.__s || (y.__s = y.state), A.getDerivedStateFromProps && (y.__s == y.state && (y.__s = _({}, y.__s)), _(y.__s, A.getDerivedStateFromProps(T, y.__s)))), b = y.props, ee = y.state, y.__v = n, r.__c) {
+				if (T !== b && E && !A.getDerivedStateFromProps && y.componentWillReceiveProps && y.componentWillReceiveProps(T, D), n.__v == r.__v && !(8 & y.__g) || !(4 & y.__g) && y.shouldComponentUpdate && !1 === y.shouldComponentUpdate(T, y.__s, D)) {
+					n.__v != r.__v && (y.props = T, y.state = y.__s, y.__g &= -9), n.__e = r.__e, n.__k = r.__k, n.__k.some(function(e) {
 						e && (e.__ = n);
 					}), p.push.apply(y.__h, y.__k), y.__k = [], y.__h.length && s.push(y), c = C(r);
 					break n;
 				}
-				y.componentWillUpdate && y.componentWillUpdate(E, y.__s, O), D && y.componentDidUpdate && y.__h.push(function() {
-					y.componentDidUpdate(b, w, T);
+				y.componentWillUpdate && y.componentWillUpdate(T, y.__s, D), E && y.componentDidUpdate && y.__h.push(function() {
+					y.componentDidUpdate(b, ee, w);
 				});
-			} else D && !j.getDerivedStateFromProps && y.componentWillMount && y.componentWillMount(), D && y.componentDidMount && y.__h.push(y.componentDidMount);
-			y.context = O, y.props = E, y.__P = t, y.__g &= -5, ne = e.__r, re = D ? 25 : 0;
+			} else E && !A.getDerivedStateFromProps && y.componentWillMount && y.componentWillMount(), E && y.componentDidMount && y.__h.push(y.componentDidMount);
+			y.context = D, y.props = T, y.__P = t, y.__g &= -5, re = e.__r, ie = E ? 25 : 0;
 			do
-				y.__g &= -9, ne && ne(n), f = y.render(y.props, y.state = y.__s, y.context);
-			while (8 & y.__g && ++re < 25);
-			D && (p.push.apply(y.__h, y.__k), y.__k = []), y.state = y.__s, y.getChildContext && (i = _({}, i, y.getChildContext())), D && r.__c && y.getSnapshotBeforeUpdate && (T = y.getSnapshotBeforeUpdate(b, w)), ie = f && f.type === x && f.key == null ? f.props.children : f, E.__P && (f = c, a = (t = E.__P).namespaceURI, l = o = null, r.props && r.props.__P != t && (r.__k.some(function(e) {
-				e && ue(e, e);
-			}), r.__k = null), c = r.__k ? C(r, 0) : null), c = ee(t, h(ie) ? ie : [ie], n, r, i, a, o, s, c, l, u), E.__P && (n.__e = null, c = f), n.__u &= -161, m && m.some(v), y.__h.length && s.push(y), 1 & y.__g && (y.__g &= -4);
+				y.__g &= -9, re && re(n), f = y.render(y.props, y.state = y.__s, y.context);
+			while (8 & y.__g && ++ie < 25);
+			E && (p.push.apply(y.__h, y.__k), y.__k = []), y.state = y.__s, y.getChildContext && (i = _({}, i, y.getChildContext())), E && r.__c && y.getSnapshotBeforeUpdate && (w = y.getSnapshotBeforeUpdate(b, ee)), ae = f && f.type === x && f.key == null ? f.props.children : f, T.__P && (f = c, a = (t = T.__P).namespaceURI, l = o = null, r.props && r.props.__P != t && (r.__k.some(function(e) {
+				e && de(e, e);
+			}), r.__k = null), c = r.__k ? C(r, 0) : null), c = te(t, h(ae) ? ae : [ae], n, r, i, a, o, s, c, l, u), T.__P && (n.__e = null, c = f), n.__u &= -161, m && m.some(v), y.__h.length && s.push(y), 1 & y.__g && (y.__g &= -4);
 		} catch (t) {
 			if (s.length = g, n.__v = null, l || o) {
 				if (t && t.then) {
 					if (n.__u |= 128 | l, o) {
-						for (~(k = o.indexOf(c || void 0)) || (k = o.length); (A = o[k - 1]) && A.nodeType == 8;) k--;
-						for (; k < o.length; k++) if (A = o[k]) {
-							if (o[k] = null, ae) {
-								if (A == oe) break;
+						for (~(O = o.indexOf(c || void 0)) || (O = o.length); (k = o[O - 1]) && k.nodeType == 8;) O--;
+						for (; O < o.length; O++) if (k = o[O]) {
+							if (o[O] = null, oe) {
+								if (k == se) break;
 							} else {
-								if (A.nodeType != 8) break;
-								A.data.startsWith("$s") && (oe = se(ae = A));
+								if (k.nodeType != 8) break;
+								k.data.startsWith("$s") && (se = ce(oe = k));
 							}
 						}
 					}
-					if (!ae) {
+					if (!oe) {
 						for (; c && c.nodeType == 8 && c.nextSibling;) c = c.nextSibling;
-						ae = c;
+						oe = c;
 					}
-					(f = se(ae = n.__c.__z || (n.__c.__z = ae))) ? (n.__e = ae, c = f) : n.__e = c, c &&= c.nextSibling;
+					(f = ce(oe = n.__c.__z || (n.__c.__z = oe))) ? (n.__e = oe, c = f) : n.__e = c, c &&= c.nextSibling;
 				} else o && o.some(v);
 			} else n.__e = r.__e;
-			n.__k ||= r.__k || [], t && t.then || ce(n), e.__e(t, n, r);
+			n.__k ||= r.__k || [], t && t.then || le(n), e.__e(t, n, r);
 		}
-	} else c = n.__e = le(r.__e, n, r, i, a, o, s, l, u, t);
+	} else c = n.__e = ue(r.__e, n, r, i, a, o, s, l, u, t);
 	return (f = e.diffed) && f(n), c;
 }
-function se(e, t) {
+function ce(e, t) {
 	if (e && e.nodeType == 8 && e.data.startsWith("$s")) for (var n = 1; e = e.nextSibling;) {
 		if (e.nodeType == 8) {
 			if (e.data.startsWith("$s")) n++;
@@ -186,11 +186,11 @@ function se(e, t) {
 		t && t.push(e);
 	}
 }
-function ce(e) {
-	e && (e.__c && (e.__c.__g |= 4), e.__k && e.__k.some(ce));
+function le(e) {
+	e && (e.__c && (e.__c.__g |= 4), e.__k && e.__k.some(le));
 }
-function k(t, n, r) {
-	for (var i = 0; i < r.length;) A(r[i++], r[i++], r[i++]);
+function O(t, n, r) {
+	for (var i = 0; i < r.length;) k(r[i++], r[i++], r[i++]);
 	e.__c && e.__c(n, t), t.some(function(n) {
 		try {
 			t = n.__h, n.__h = [], t.some(function(e) {
@@ -201,36 +201,36 @@ function k(t, n, r) {
 		}
 	});
 }
-function le(t, n, r, i, a, o, s, c, l, u) {
-	var d, p, _, y, b, x, S, w, T = r.props || f, E = n.props, D = n.type;
-	if (D == "svg" ? a = "http://www.w3.org/2000/svg" : D == "math" ? a = "http://www.w3.org/1998/Math/MathML" : a ||= "http://www.w3.org/1999/xhtml", o) {
-		for (d = 0; d < o.length; d++) if ((b = o[d]) && (D ? b.localName == D : b.nodeType == 3)) {
+function ue(t, n, r, i, a, o, s, c, l, u) {
+	var d, p, _, y, b, x, S, ee, w = r.props || f, T = n.props, E = n.type;
+	if (E == "svg" ? a = "http://www.w3.org/2000/svg" : E == "math" ? a = "http://www.w3.org/1998/Math/MathML" : a ||= "http://www.w3.org/1999/xhtml", o) {
+		for (d = 0; d < o.length; d++) if ((b = o[d]) && (E ? b.localName == E : b.nodeType == 3)) {
 			t = b, o[d] = null;
 			break;
 		}
 	}
 	if (!t) {
-		if (w = u.ownerDocument || document, !D) return w.createTextNode(E);
-		t = w.createElementNS(a, D, E.is ? E : u), c &&= (e.__m && e.__m(n, o), !1), o = null;
+		if (ee = u.ownerDocument || document, !E) return ee.createTextNode(T);
+		t = ee.createElementNS(a, E, T.is ? T : u), c &&= (e.__m && e.__m(n, o), !1), o = null;
 	}
-	if (D) {
-		if (u = D == "template" && t.content || t, o = D == "textarea" && E.defaultValue != null ? null : o && g.call(u.childNodes), !c && o) for (T = {}, d = 0; d < t.attributes.length; d++) T[(b = t.attributes[d]).name] = b.value;
-		for (d in T) b = T[d], d == "dangerouslySetInnerHTML" ? _ = b : d == "children" || d in E || d == "value" && "defaultValue" in E || d == "checked" && "defaultChecked" in E || ie(t, d, null, b, a);
-		for (d in E) b = E[d], d == "children" ? y = b : d == "dangerouslySetInnerHTML" ? p = b : d == "value" ? x = b : d == "checked" ? S = b : c && typeof b != "function" || T[d] === b || ie(t, d, b, T[d], a);
-		p ? (c || _ && (p.__html == _.__html || p.__html == t.innerHTML) || (t.innerHTML = p.__html), n.__k = []) : (_ && (t.textContent = ""), (D == "foreignObject" || a == "http://www.w3.org/1998/Math/MathML" && m.test(D)) && (a = "http://www.w3.org/1999/xhtml"), ee(u, h(y) ? y : [y], n, r, i, a, o, s, o ? o[0] : r.__k && C(r, 0), c, l), o && o.some(v)), c && D != "textarea" || (d = "value", D == "progress" && x == null ? t.removeAttribute(d) : x == null || x === t[d] && (D != "progress" || x) || ie(t, d, x, T[d], a), d = "checked", S != null && S != t[d] && ie(t, d, S, T[d], a));
-	} else T === E || c && t.data == E || (t.data = E);
+	if (E) {
+		if (u = E == "template" && t.content || t, o = E == "textarea" && T.defaultValue != null ? null : o && g.call(u.childNodes), !c && o) for (w = {}, d = 0; d < t.attributes.length; d++) w[(b = t.attributes[d]).name] = b.value;
+		for (d in w) b = w[d], d == "dangerouslySetInnerHTML" ? _ = b : d == "children" || d in T || d == "value" && "defaultValue" in T || d == "checked" && "defaultChecked" in T || ae(t, d, null, b, a);
+		for (d in T) b = T[d], d == "children" ? y = b : d == "dangerouslySetInnerHTML" ? p = b : d == "value" ? x = b : d == "checked" ? S = b : c && typeof b != "function" || w[d] === b || ae(t, d, b, w[d], a);
+		p ? (c || _ && (p.__html == _.__html || p.__html == t.innerHTML) || (t.innerHTML = p.__html), n.__k = []) : (_ && (t.textContent = ""), (E == "foreignObject" || a == "http://www.w3.org/1998/Math/MathML" && m.test(E)) && (a = "http://www.w3.org/1999/xhtml"), te(u, h(y) ? y : [y], n, r, i, a, o, s, o ? o[0] : r.__k && C(r, 0), c, l), o && o.some(v)), c && E != "textarea" || (d = "value", E == "progress" && x == null ? t.removeAttribute(d) : x == null || x === t[d] && (E != "progress" || x) || ae(t, d, x, w[d], a), d = "checked", S != null && S != t[d] && ae(t, d, S, w[d], a));
+	} else w === T || c && t.data == T || (t.data = T);
 	return t;
 }
-function A(t, n, r, i) {
+function k(t, n, r, i) {
 	try {
 		typeof t == "function" ? n ? n.__x = t(n) || 1 : (i &&= i.__c || i.__e) && (n = i.__x) && (i.__x = null, typeof n == "function" ? n() : t(null)) : t.current = n;
 	} catch (t) {
 		e.__e(t, r);
 	}
 }
-function ue(t, n, r) {
+function de(t, n, r) {
 	var i, a, o, s;
-	if (e.unmount && e.unmount(t), !(i = t.ref) || i.current && i.current != t.__e || A(i, null, n, t), i = t.__c) {
+	if (e.unmount && e.unmount(t), !(i = t.ref) || i.current && i.current != t.__e || k(i, null, n, t), i = t.__c) {
 		if (i.componentWillUnmount) try {
 			i.componentWillUnmount();
 		} catch (t) {
@@ -238,15 +238,15 @@ function ue(t, n, r) {
 		}
 		i.__P = i.__n = null;
 	}
-	if (i = t.__k) for (s = 0; s < i.length; s++) i[s] && ue(i[s], n, typeof t.type != "function" || r && !t.props.__P);
-	!r && (i = t.__c) && (i = i.__z) && (a = se(i, o = [])) && (i == t.__e && o.some(v), v(a), v(i)), r || v(t.__e), t.__e = t.__c = t.__ = null;
+	if (i = t.__k) for (s = 0; s < i.length; s++) i[s] && de(i[s], n, typeof t.type != "function" || r && !t.props.__P);
+	!r && (i = t.__c) && (i = i.__z) && (a = ce(i, o = [])) && (i == t.__e && o.some(v), v(a), v(i)), r || v(t.__e), t.__e = t.__c = t.__ = null;
 }
-function de(e, t, n) {
+function fe(e, t, n) {
 	return this.constructor(e, n);
 }
-function j(t, n) {
+function A(t, n) {
 	var r, i, a, o;
-	e.__ && e.__(t, n), n.nodeType == 9 && (n = n.documentElement), i = (r = t && 32 & t.__u) ? null : n.__k, n.__k = b(x, { children: [t] }), a = [], o = [], oe(n, n.__k, i || f, f, n.namespaceURI, i ? null : n.firstChild ? g.call(n.childNodes) : null, a, i ? i.__e : n.firstChild, r, o), k(a, n.__k, o), n.__k.props.children = null;
+	e.__ && e.__(t, n), n.nodeType == 9 && (n = n.documentElement), i = (r = t && 32 & t.__u) ? null : n.__k, n.__k = b(x, { children: [t] }), a = [], o = [], se(n, n.__k, i || f, f, n.namespaceURI, i ? null : n.firstChild ? g.call(n.childNodes) : null, a, i ? i.__e : n.firstChild, r, o), O(a, n.__k, o), n.__k.props.children = null;
 }
 e = { __e: function(e, t, n, r) {
 	for (var i, o, s; t = t.__;) if ((i = t.__c) && !(1 & i.__g)) {
@@ -262,39 +262,39 @@ e = { __e: function(e, t, n, r) {
 	return e != null && e.constructor === d;
 }, S.prototype.setState = function(e, t) {
 	var n = this.__s;
-	n && n != this.state || (n = this.__s = _({}, this.state)), typeof e == "function" && (e = e(_({}, n), this.props)), e && (_(n, e), this.__v && (t && this.__k.push(t), E(this)));
+	n && n != this.state || (n = this.__s = _({}, this.state)), typeof e == "function" && (e = e(_({}, n), this.props)), e && (_(n, e), this.__v && (t && this.__k.push(t), T(this)));
 }, S.prototype.forceUpdate = function(e) {
-	this.__v && (this.__g |= 4, e && this.__h.push(e), E(this));
+	this.__v && (this.__g |= 4, e && this.__h.push(e), T(this));
 }, S.prototype.render = x, r = [], a = 0, o = function(e, t) {
 	return e.__v.__b - t.__v.__b;
 }, s = Symbol(), c = /(PointerCapture)$|Capture$/i, l = 0, u = {};
 // node_modules/preact/hooks/dist/hooks.mjs
-var fe, M, pe, me, he = Object.is, ge = 0, _e = [], ve = [], N = e, ye = N.__b, be = N.__r, xe = N.diffed, Se = N.__c, Ce = N.unmount, we = N.__;
-function Te(e, t) {
-	N.__h && N.__h(M, e, ge || t), ge = 0;
-	var n = M.__H || (M.__H = {
+var pe, j, me, he, ge = Object.is, _e = 0, ve = [], ye = [], M = e, be = M.__b, xe = M.__r, Se = M.diffed, Ce = M.__c, we = M.unmount, Te = M.__;
+function Ee(e, t) {
+	M.__h && M.__h(j, e, _e || t), _e = 0;
+	var n = j.__H || (j.__H = {
 		__: [],
 		__h: []
 	});
 	return e >= n.__.length && n.__.push({}), n.__[e];
 }
-function Ee(e) {
-	return ge = 1, De(Re, e);
+function De(e) {
+	return _e = 1, Oe(ze, e);
 }
-function De(e, t, n) {
-	var r = Te(fe++, 2);
-	if (r.t = e, !r.__c && (r.__ = [n ? n(t) : Re(void 0, t), function(e) {
+function Oe(e, t, n) {
+	var r = Ee(pe++, 2);
+	if (r.t = e, !r.__c && (r.__ = [n ? n(t) : ze(void 0, t), function(e) {
 		var t = (r.__N || r.__)[0], n = r.t(t, e);
-		he(t, n) || (r.__N = [n, r.__[1]], r.__c.setState({}));
-	}], r.__c = M, !M.__f)) {
-		M.__f = !0;
-		var i = M.shouldComponentUpdate;
-		M.shouldComponentUpdate = function(e, t, n) {
+		ge(t, n) || (r.__N = [n, r.__[1]], r.__c.setState({}));
+	}], r.__c = j, !j.__f)) {
+		j.__f = !0;
+		var i = j.shouldComponentUpdate;
+		j.shouldComponentUpdate = function(e, t, n) {
 			var r = this.__H;
 			if (!r) return !0;
 			var a = !1, o = this.props != e;
 			if (r.__.some(function(e) {
-				e.__N && (a = !0, he(e.__[0], e.__N[0]) || (o = !0));
+				e.__N && (a = !0, ge(e.__[0], e.__N[0]) || (o = !0));
 			}), i) {
 				var s = i.call(this, e, t, n);
 				return a ? s || o : s;
@@ -304,67 +304,67 @@ function De(e, t, n) {
 	}
 	return r.__;
 }
-function Oe(e, t) {
-	var n = Te(fe++, 3);
-	!N.__s && Le(n.__H, t) && (n.__P = !0, n.__ = e, n.u = t, M.__H.__h.push(n));
+function ke(e, t) {
+	var n = Ee(pe++, 3);
+	!M.__s && Re(n.__H, t) && (n.__P = !0, n.__ = e, n.u = t, j.__H.__h.push(n));
 }
-function ke(e) {
-	return ge = 5, Ae(function() {
+function Ae(e) {
+	return _e = 5, je(function() {
 		return { current: e };
 	}, []);
 }
-function Ae(e, t) {
-	var n = Te(fe++, 7);
-	return Le(n.__H, t) && (n.__ = e(), n.__H = t), n.__;
+function je(e, t) {
+	var n = Ee(pe++, 7);
+	return Re(n.__H, t) && (n.__ = e(), n.__H = t), n.__;
 }
-function je() {
+function Me() {
 	var e;
 	do {
-		for (; e = ve.shift();) try {
-			Fe(e);
+		for (; e = ye.shift();) try {
+			Ie(e);
 		} catch (t) {
-			N.__e(t, { __: (e = e.__P) && e.__v });
+			M.__e(t, { __: (e = e.__P) && e.__v });
 		}
-		for (; e = _e.shift();) {
+		for (; e = ve.shift();) {
 			var t = e.__H;
 			if (e.__P && t) try {
-				t.__h.some(Fe), t.__h.some(Ie), t.__h = [];
+				t.__h.some(Ie), t.__h.some(Le), t.__h = [];
 			} catch (n) {
-				t.__h = [], N.__e(n, e.__v);
+				t.__h = [], M.__e(n, e.__v);
 			}
 		}
-	} while (ve.length);
+	} while (ye.length);
 }
-N.__b = function(e) {
-	M = null, ye && ye(e);
-}, N.__ = function(e, t) {
-	e && t.__k && t.__k.__m && (e.__m = t.__k.__m), we && we(e, t);
-}, N.__r = function(e) {
-	be && be(e), fe = 0;
-	var t = (M = e.__c).__H;
-	t && (pe == M ? M.__h = [] : (t.__h.some(Fe), t.__h.some(Ie), fe = 0), t.__h = [], t.__.some(function(e) {
+M.__b = function(e) {
+	j = null, be && be(e);
+}, M.__ = function(e, t) {
+	e && t.__k && t.__k.__m && (e.__m = t.__k.__m), Te && Te(e, t);
+}, M.__r = function(e) {
+	xe && xe(e), pe = 0;
+	var t = (j = e.__c).__H;
+	t && (me == j ? j.__h = [] : (t.__h.some(Ie), t.__h.some(Le), pe = 0), t.__h = [], t.__.some(function(e) {
 		e.__N && (e.__ = e.__N), e.u = e.__N = void 0;
-	})), pe = M;
-}, N.diffed = function(e) {
-	xe && xe(e);
+	})), me = j;
+}, M.diffed = function(e) {
+	Se && Se(e);
 	var t = e.__c;
-	t && t.__H && (t.__H.__h.length && Pe(_e.push(t)), t.__H.__.some(function(e) {
+	t && t.__H && (t.__H.__h.length && Fe(ve.push(t)), t.__H.__.some(function(e) {
 		e.u && (e.__H = e.u);
-	})), pe = M = null;
-}, N.__c = function(e, t) {
+	})), me = j = null;
+}, M.__c = function(e, t) {
 	t.some(function(e) {
 		try {
-			e.__h.some(Fe), e.__h = e.__h.filter(function(e) {
-				return !e.__ || Ie(e);
+			e.__h.some(Ie), e.__h = e.__h.filter(function(e) {
+				return !e.__ || Le(e);
 			});
 		} catch (t) {
 			e.__h = [function() {
 				throw t;
 			}];
 		}
-	}), Se && Se(e, t);
-}, N.unmount = function(e) {
-	Ce && Ce(e);
+	}), Ce && Ce(e, t);
+}, M.unmount = function(e) {
+	we && we(e);
 	var t, n, r = e.__c;
 	r && r.__H && (r.__H.__.some(function(r) {
 		try {
@@ -373,57 +373,57 @@ N.__b = function(e) {
 					for (n = e.__; n && (!n.__c || !n.__c.__P);) n = n.__;
 					n &&= n.__c;
 				}
-				r.__P = n, Pe(ve.push(r));
-			} else Fe(r);
+				r.__P = n, Fe(ye.push(r));
+			} else Ie(r);
 		} catch (e) {
 			t = e;
 		}
-	}), r.__H = void 0, t && N.__e(t, r.__v));
+	}), r.__H = void 0, t && M.__e(t, r.__v));
 };
-var Me = typeof requestAnimationFrame == "function";
-function Ne(e) {
-	var t, n = function() {
-		clearTimeout(r), Me && cancelAnimationFrame(t), setTimeout(e);
-	}, r = setTimeout(n, 35);
-	Me && (t = requestAnimationFrame(n));
-}
+var Ne = typeof requestAnimationFrame == "function";
 function Pe(e) {
-	e != 1 && me == N.requestAnimationFrame || ((me = N.requestAnimationFrame) || Ne)(je);
+	var t, n = function() {
+		clearTimeout(r), Ne && cancelAnimationFrame(t), setTimeout(e);
+	}, r = setTimeout(n, 35);
+	Ne && (t = requestAnimationFrame(n));
 }
 function Fe(e) {
-	var t = M, n = e.__c;
-	typeof n == "function" && (e.__c = void 0, n()), M = t;
+	e != 1 && he == M.requestAnimationFrame || ((he = M.requestAnimationFrame) || Pe)(Me);
 }
 function Ie(e) {
-	var t = M;
-	e.__c = e.__(), M = t;
+	var t = j, n = e.__c;
+	typeof n == "function" && (e.__c = void 0, n()), j = t;
 }
-function Le(e, t) {
-	return !e || e.length != t.length || t.some(function(t, n) {
-		return !he(t, e[n]);
-	});
+function Le(e) {
+	var t = j;
+	e.__c = e.__(), j = t;
 }
 function Re(e, t) {
+	return !e || e.length != t.length || t.some(function(t, n) {
+		return !ge(t, e[n]);
+	});
+}
+function ze(e, t) {
 	return typeof t == "function" ? t(e) : t;
 }
 // node_modules/@preact/signals-core/dist/signals-core.module.js
-var ze = Symbol.for("preact-signals");
-function Be() {
-	if (Ge > 1) Ge--;
+var Be = Symbol.for("preact-signals");
+function Ve() {
+	if (Ke > 1) Ke--;
 	else {
 		var e, t = !1;
 		for ((function() {
-			var e = Ye;
-			for (Ye = void 0; e !== void 0;) {
+			var e = Xe;
+			for (Xe = void 0; e !== void 0;) {
 				var t = e.S;
 				if (t.v === e.v) for (var n = t.t; n !== void 0; n = n.x) n.i === e.i && (n.i = t.i);
 				e = e.o;
 			}
-		})(); We !== void 0;) {
-			var n = We;
-			for (We = void 0, Ke++; n !== void 0;) {
+		})(); Ge !== void 0;) {
+			var n = Ge;
+			for (Ge = void 0, qe++; n !== void 0;) {
 				var r = n.u;
-				if (n.u = void 0, n.f &= -3, !(8 & n.f) && Qe(n)) try {
+				if (n.u = void 0, n.f &= -3, !(8 & n.f) && $e(n)) try {
 					n.c();
 				} catch (n) {
 					t ||= (e = n, !0);
@@ -431,116 +431,116 @@ function Be() {
 				n = r;
 			}
 		}
-		if (Ke = 0, Ge--, t) throw e;
+		if (qe = 0, Ke--, t) throw e;
 	}
 }
-function Ve(e) {
-	if (Ge > 0) return e();
-	Je = ++qe, Ge++;
+function He(e) {
+	if (Ke > 0) return e();
+	Ye = ++Je, Ke++;
 	try {
 		return e();
 	} finally {
-		Be();
+		Ve();
 	}
 }
-var He, P = void 0;
-function Ue(e) {
-	var t = P, n = He;
-	P = void 0, He = void 0;
+var Ue, N = void 0;
+function We(e) {
+	var t = N, n = Ue;
+	N = void 0, Ue = void 0;
 	try {
 		return e();
 	} finally {
-		P = t, He = n;
+		N = t, Ue = n;
 	}
 }
-var We = void 0, Ge = 0, Ke = 0, qe = 0, Je = 0, Ye = void 0, Xe = 0;
-function Ze(e) {
-	if (P !== void 0) {
+var Ge = void 0, Ke = 0, qe = 0, Je = 0, Ye = 0, Xe = void 0, Ze = 0;
+function Qe(e) {
+	if (N !== void 0) {
 		var t = e.n;
-		if (t === void 0 || t.t !== P) return t = {
+		if (t === void 0 || t.t !== N) return t = {
 			i: 0,
 			S: e,
-			p: P.s,
+			p: N.s,
 			n: void 0,
-			t: P,
+			t: N,
 			e: void 0,
 			x: void 0,
 			r: t
-		}, P.s !== void 0 && (P.s.n = t), P.s = t, e.n = t, 32 & P.f && e.S(t), t;
-		if (t.i === -1) return t.i = 0, t.n !== void 0 && (t.n.p = t.p, t.p !== void 0 && (t.p.n = t.n), t.p = P.s, t.n = void 0, P.s.n = t, P.s = t), t;
+		}, N.s !== void 0 && (N.s.n = t), N.s = t, e.n = t, 32 & N.f && e.S(t), t;
+		if (t.i === -1) return t.i = 0, t.n !== void 0 && (t.n.p = t.p, t.p !== void 0 && (t.p.n = t.n), t.p = N.s, t.n = void 0, N.s.n = t, N.s = t), t;
 	}
 }
-function F(e, t) {
+function P(e, t) {
 	this.v = e, this.i = 0, this.n = void 0, this.t = void 0, this.l = 0, this.W = t?.watched, this.Z = t?.unwatched, this.name = t?.name;
 }
-F.prototype.brand = ze, F.prototype.h = function() {
+P.prototype.brand = Be, P.prototype.h = function() {
 	return !0;
-}, F.prototype.S = function(e) {
+}, P.prototype.S = function(e) {
 	var t = this, n = this.t;
-	n !== e && e.e === void 0 && (e.x = n, this.t = e, n === void 0 ? Ue(function() {
+	n !== e && e.e === void 0 && (e.x = n, this.t = e, n === void 0 ? We(function() {
 		var e;
 		(e = t.W) == null || e.call(t);
 	}) : n.e = e);
-}, F.prototype.U = function(e) {
+}, P.prototype.U = function(e) {
 	var t = this;
 	if (this.t !== void 0) {
 		var n = e.e, r = e.x;
-		n !== void 0 && (n.x = r, e.e = void 0), r !== void 0 && (r.e = n, e.x = void 0), e === this.t && (this.t = r, r === void 0 && Ue(function() {
+		n !== void 0 && (n.x = r, e.e = void 0), r !== void 0 && (r.e = n, e.x = void 0), e === this.t && (this.t = r, r === void 0 && We(function() {
 			var e;
 			(e = t.Z) == null || e.call(t);
 		}));
 	}
-}, F.prototype.subscribe = function(e) {
+}, P.prototype.subscribe = function(e) {
 	var t = this;
 	return st(function() {
 		var n = t.value;
-		Ue(function() {
+		We(function() {
 			return e(n);
 		});
 	}, { name: "sub" });
-}, F.prototype.valueOf = function() {
+}, P.prototype.valueOf = function() {
 	return this.value;
-}, F.prototype.toString = function() {
+}, P.prototype.toString = function() {
 	return this.value + "";
-}, F.prototype.toJSON = function() {
+}, P.prototype.toJSON = function() {
 	return this.value;
-}, F.prototype.peek = function() {
+}, P.prototype.peek = function() {
 	var e = this;
-	return Ue(function() {
+	return We(function() {
 		return e.value;
 	});
-}, Object.defineProperty(F.prototype, "value", {
+}, Object.defineProperty(P.prototype, "value", {
 	get: function() {
-		var e = Ze(this);
+		var e = Qe(this);
 		return e !== void 0 && (e.i = this.i), this.v;
 	},
 	set: function(e) {
 		if (e !== this.v) {
-			if (Ke > 100) throw Error("Cycle detected");
+			if (qe > 100) throw Error("Cycle detected");
 			(function(e) {
-				Ge !== 0 && Ke === 0 && e.l !== Je && (e.l = Je, Ye = {
+				Ke !== 0 && qe === 0 && e.l !== Ye && (e.l = Ye, Xe = {
 					S: e,
 					v: e.v,
 					i: e.i,
-					o: Ye
+					o: Xe
 				});
-			})(this), this.v = e, this.i++, Xe++, Ge++;
+			})(this), this.v = e, this.i++, Ze++, Ke++;
 			try {
 				for (var t = this.t; t !== void 0; t = t.x) t.t.N();
 			} finally {
-				Be();
+				Ve();
 			}
 		}
 	}
 });
-function I(e, t) {
-	return new F(e, t);
+function F(e, t) {
+	return new P(e, t);
 }
-function Qe(e) {
+function $e(e) {
 	for (var t = e.s; t !== void 0; t = t.n) if (t.S.i !== t.i || !t.S.h() || t.S.i !== t.i) return !0;
 	return !1;
 }
-function $e(e) {
+function et(e) {
 	for (var t = e.s; t !== void 0; t = t.n) {
 		var n = t.S.n;
 		if (n !== void 0 && (t.r = n), t.S.n = t, t.i = -1, t.n === void 0) {
@@ -549,66 +549,66 @@ function $e(e) {
 		}
 	}
 }
-function et(e) {
+function tt(e) {
 	for (var t = e.s, n = void 0; t !== void 0;) {
 		var r = t.p;
 		t.i === -1 ? (t.S.U(t), r !== void 0 && (r.n = t.n), t.n !== void 0 && (t.n.p = r)) : n = t, t.S.n = t.r, t.r !== void 0 && (t.r = void 0), t = r;
 	}
 	e.s = n;
 }
-function tt(e, t) {
-	F.call(this, void 0, t), this.x = e, this.s = void 0, this.g = Xe - 1, this.f = 4;
+function nt(e, t) {
+	P.call(this, void 0, t), this.x = e, this.s = void 0, this.g = Ze - 1, this.f = 4;
 }
-tt.prototype = new F(), tt.prototype.h = function() {
+nt.prototype = new P(), nt.prototype.h = function() {
 	if (this.f &= -3, 1 & this.f) return !1;
-	if ((36 & this.f) == 32 || (this.f &= -5, this.g === Xe)) return !0;
-	if (this.g = Xe, this.f |= 1, this.i > 0 && !Qe(this)) return this.f &= -2, !0;
-	var e = P;
+	if ((36 & this.f) == 32 || (this.f &= -5, this.g === Ze)) return !0;
+	if (this.g = Ze, this.f |= 1, this.i > 0 && !$e(this)) return this.f &= -2, !0;
+	var e = N;
 	try {
-		$e(this), P = this;
+		et(this), N = this;
 		var t = this.x();
 		(16 & this.f || this.v !== t || this.i === 0) && (this.v = t, this.f &= -17, this.i++);
 	} catch (e) {
 		this.v = e, this.f |= 16, this.i++;
 	}
-	return P = e, et(this), this.f &= -2, !0;
-}, tt.prototype.S = function(e) {
+	return N = e, tt(this), this.f &= -2, !0;
+}, nt.prototype.S = function(e) {
 	if (this.t === void 0) {
 		this.f |= 36;
 		for (var t = this.s; t !== void 0; t = t.n) t.S.S(t);
 	}
-	F.prototype.S.call(this, e);
-}, tt.prototype.U = function(e) {
-	if (this.t !== void 0 && (F.prototype.U.call(this, e), this.t === void 0)) {
+	P.prototype.S.call(this, e);
+}, nt.prototype.U = function(e) {
+	if (this.t !== void 0 && (P.prototype.U.call(this, e), this.t === void 0)) {
 		this.f &= -33;
 		for (var t = this.s; t !== void 0; t = t.n) t.S.U(t);
 	}
-}, tt.prototype.N = function() {
+}, nt.prototype.N = function() {
 	if (!(2 & this.f)) {
 		this.f |= 6;
 		for (var e = this.t; e !== void 0; e = e.x) e.t.N();
 	}
-}, Object.defineProperty(tt.prototype, "value", { get: function() {
+}, Object.defineProperty(nt.prototype, "value", { get: function() {
 	if (1 & this.f) throw Error("Cycle detected");
-	var e = Ze(this);
+	var e = Qe(this);
 	if (this.h(), e !== void 0 && (e.i = this.i), 16 & this.f) throw this.v;
 	return this.v;
 } });
-function nt(e, t) {
-	return new tt(e, t);
+function I(e, t) {
+	return new nt(e, t);
 }
 function rt(e) {
 	var t = e.j;
 	if (e.j = void 0, typeof t == "function") {
-		Ge++;
-		var n = P;
-		P = void 0;
+		Ke++;
+		var n = N;
+		N = void 0;
 		try {
 			t();
 		} catch (t) {
 			throw e.f &= -2, e.f |= 8, it(e), t;
 		} finally {
-			P = n, Be();
+			N = n, Ve();
 		}
 	}
 }
@@ -617,16 +617,16 @@ function it(e) {
 	e.x = void 0, e.s = void 0, rt(e);
 }
 function at(e) {
-	if (P !== this) throw Error("Out-of-order effect");
-	et(this), P = e, this.f &= -2;
+	if (N !== this) throw Error("Out-of-order effect");
+	tt(this), N = e, this.f &= -2;
 	try {
 		8 & this.f && it(this);
 	} finally {
-		Be();
+		Ve();
 	}
 }
 function ot(e, t) {
-	this.x = e, this.j = void 0, this.s = void 0, this.u = void 0, this.f = 32, this.name = t?.name, He && He.push(this);
+	this.x = e, this.j = void 0, this.s = void 0, this.u = void 0, this.f = 32, this.name = t?.name, Ue && Ue.push(this);
 }
 ot.prototype.c = function() {
 	var e = this.S();
@@ -639,11 +639,11 @@ ot.prototype.c = function() {
 	}
 }, ot.prototype.S = function() {
 	if (1 & this.f) throw Error("Cycle detected");
-	this.f |= 1, this.f &= -9, rt(this), $e(this), Ge++;
-	var e = P;
-	return P = this, at.bind(this, e);
+	this.f |= 1, this.f &= -9, rt(this), et(this), Ke++;
+	var e = N;
+	return N = this, at.bind(this, e);
 }, ot.prototype.N = function() {
-	2 & this.f || (this.f |= 2, this.u = We, We = this);
+	2 & this.f || (this.f |= 2, this.u = Ge, Ge = this);
 }, ot.prototype.d = function() {
 	this.f |= 8, 1 & this.f || it(this);
 }, ot.prototype.dispose = function() {
@@ -677,15 +677,15 @@ function pt(e) {
 function mt(e) {
 	var t = this, r = e.data, i = gt(r);
 	i.name = "ReactiveDom", i.value = r;
-	var a = Ae(function() {
+	var a = je(function() {
 		for (var e = t, r = t.__v; r = r.__;) if (r.__c) {
 			r.__c.__$f |= 4;
 			break;
 		}
-		var a = nt(function() {
+		var a = I(function() {
 			var e = i.value.value;
 			return e === 0 ? 0 : !0 === e ? "" : e || "";
-		}), o = nt(function() {
+		}), o = I(function() {
 			return !Array.isArray(a.value) && !n(a.value);
 		}), s = st(function() {
 			if (this.N = yt, o.value) {
@@ -699,7 +699,7 @@ function mt(e) {
 	}, []), o = a[0], s = a[1];
 	return o.value ? s.peek() : s.value;
 }
-mt.displayName = "ReactiveTextNode", Object.defineProperties(F.prototype, {
+mt.displayName = "ReactiveTextNode", Object.defineProperties(P.prototype, {
 	constructor: {
 		configurable: !0,
 		value: y(x, null).constructor
@@ -726,7 +726,7 @@ mt.displayName = "ReactiveTextNode", Object.defineProperties(F.prototype, {
 		var n, r = t.props;
 		for (var i in r) if (i !== "children") {
 			var a = r[i];
-			a instanceof F && (n || (t.__np = n = {}), n[i] = a, r[i] = a.peek());
+			a instanceof P && (n || (t.__np = n = {}), n[i] = a, r[i] = a.peek());
 		}
 	}
 	e(t);
@@ -765,7 +765,7 @@ mt.displayName = "ReactiveTextNode", Object.defineProperties(F.prototype, {
 	e(t);
 });
 function ht(e, t, n, r) {
-	var i = t in e && e.ownerSVGElement === void 0, a = I(n);
+	var i = t in e && e.ownerSVGElement === void 0, a = F(n);
 	return {
 		o: function(e, t) {
 			a.value = e, r = t;
@@ -817,8 +817,8 @@ ft("unmount", function(e, t) {
 	return !1;
 };
 function gt(e, t) {
-	return Ae(function() {
-		return I(e, t);
+	return je(function() {
+		return F(e, t);
 	}, []);
 }
 var _t = function(e) {
@@ -827,7 +827,7 @@ var _t = function(e) {
 	});
 };
 function vt() {
-	Ve(function() {
+	He(function() {
 		for (var e; e = dt.shift();) ct.call(e);
 	});
 }
@@ -951,8 +951,38 @@ function Nt(e, t) {
 	for (let t = 0; t < e.length; t += n) Number.isFinite(e[t]) && r.push(e[t]);
 	return r.sort((e, t) => e - t), r.length ? r[Math.round(t * (r.length - 1))] : NaN;
 }
+// src/state/scores.ts
+var Pt = {
+	cavity: "leverage × error / (1 − leverage)",
+	product: "leverage × error"
+};
+function Ft(e, t, n) {
+	return e === "product" ? t * n : t < 1 ? t * n / (1 - t) : t >= 1 ? Infinity : NaN;
+}
+function It(e, t, n) {
+	return e === "product" ? n / t : t < 1 ? n * (1 - t) / t : NaN;
+}
+var Lt = class {
+	values;
+	ascending;
+	constructor(e, t, n) {
+		this.values = t.map((t, r) => Ft(e, t, n[r])), this.ascending = this.values.filter((e) => !Number.isNaN(e)).sort();
+	}
+	countAbove(e) {
+		let [t, n] = [0, this.ascending.length];
+		for (; t < n;) {
+			let r = t + n >> 1;
+			this.ascending[r] < e ? t = r + 1 : n = r;
+		}
+		return this.ascending.length - t;
+	}
+	cutOfTop(e) {
+		let t = this.ascending.length;
+		return t ? this.ascending[Math.min(t - 1, Math.max(0, t - e))] : 0;
+	}
+};
 // src/map/gestures.ts
-function Pt(e) {
+function Rt(e) {
 	let { store: t, top: n } = e, r = new AbortController(), { signal: i } = r, a = null, o = (t) => e.handle !== null && Math.hypot(e.handle[0] - t.offsetX, e.handle[1] - t.offsetY) < 12, s = (t) => {
 		let n = e.pinAt(t.offsetX, t.offsetY);
 		return n >= 0 ? n : e.pick(t.offsetX, t.offsetY);
@@ -970,10 +1000,10 @@ function Pt(e) {
 			add: s
 		}, e.lasso = i === "lasso" ? [[r.offsetX, r.offsetY]] : [];
 	}, { signal: i }), n.addEventListener("pointermove", (r) => {
-		a ? (Math.hypot(r.offsetX - a.x, r.offsetY - a.y) > 3 && (a.moved = !0), a.moved && Ft(e, a, r.offsetX, r.offsetY)) : (t.hover.value = s(r), n.style.cursor = o(r) ? "grab" : t.hover.peek() >= 0 ? "pointer" : t.tool.peek() === "pan" ? "default" : "crosshair");
+		a ? (Math.hypot(r.offsetX - a.x, r.offsetY - a.y) > 3 && (a.moved = !0), a.moved && zt(e, a, r.offsetX, r.offsetY)) : (t.hover.value = s(r), n.style.cursor = o(r) ? "grab" : t.hover.peek() >= 0 ? "pointer" : t.tool.peek() === "pan" ? "default" : "crosshair");
 	}, { signal: i }), n.addEventListener("pointerup", (t) => {
 		let n = a;
-		a = null, n && (n.moved ? Lt(e, n) : Rt(e, s(t), n.add), e.lasso = [], e.changed("hover"));
+		a = null, n && (n.moved ? Vt(e, n) : Ht(e, s(t), n.add), e.lasso = [], e.changed("hover"));
 	}, { signal: i }), n.addEventListener("pointerleave", () => {
 		a || (t.hover.value = -1);
 	}, { signal: i }), n.addEventListener("dblclick", () => e.reset(), { signal: i }), n.addEventListener("wheel", (t) => {
@@ -985,35 +1015,35 @@ function Pt(e) {
 		passive: !1
 	}), () => r.abort();
 }
-function Ft(e, t, n, r) {
+function zt(e, t, n, r) {
 	let { frame: i, store: a } = e;
-	t.mode === "pan" ? e.show(i.shifted(t.domain, n - t.x, r - t.y)) : t.mode === "threshold" ? a.threshold.value = It(e, n, r) : t.mode === "box" ? e.lasso = [
+	t.mode === "pan" ? e.show(i.shifted(t.domain, n - t.x, r - t.y)) : t.mode === "threshold" ? a.top.value = Math.max(1, a.scores(e.k).countAbove(Bt(e, n, r))) : t.mode === "box" ? e.lasso = [
 		[t.x, t.y],
 		[n, t.y],
 		[n, r],
 		[t.x, r]
 	] : e.lasso.push([n, r]), e.changed("hover");
 }
-function It(e, t, n) {
+function Bt(e, t, n) {
 	let [r, i] = e.frame.back(t, n), [a, o] = e.store.log.peek();
-	return Math.max(0, (a ? 10 ** r : r) * (o ? 10 ** i : i));
+	return Math.max(0, Ft(e.store.meta.iso, a ? 10 ** r : r, o ? 10 ** i : i));
 }
-function Lt(e, t) {
+function Vt(e, t) {
 	let { store: n, frame: r } = e;
 	if (t.mode === "pan") return;
 	if (t.mode === "threshold") {
-		let e = n.threshold.peek(), t = n.shown.peek(), r = n.byProduct.slice(n.byProduct.length - n.countAbove(e)).filter((e) => t[e]);
-		n.select(r, `leverage × error ≥ ${L(e)}`);
+		let t = n.scores(e.k), r = t.cutOfTop(n.top.peek()), i = n.shown.peek(), a = [...t.values.keys()].filter((e) => i[e] && t.values[e] >= r);
+		n.select(a, `${Pt[n.meta.iso]} ≥ ${L(r)}`);
 		return;
 	}
 	let i = e.lasso.map(([e, t]) => r.back(e, t)), a = e.within((e, t) => Et(e, t, i)), [o, s] = n.log.peek();
 	n.region.value = i.map(([e, t]) => [o ? 10 ** e : e, s ? 10 ** t : t]), n.select(t.add ? [.../* @__PURE__ */ new Set([...n.selection.peek(), ...a])] : a, `inside the ${t.mode}`);
 }
-function Rt(e, t, n) {
+function Ht(e, t, n) {
 	let { store: r } = e;
 	t < 0 ? n || r.clear() : (r.focus.value = t, n && r.select([.../* @__PURE__ */ new Set([...r.selection.peek(), t])], "picked one by one"));
 }
-function zt(e, t) {
+function Ut(e, t) {
 	let { store: n, frame: r } = e, [i, a] = [r.width / 2, r.height / 2], o = (t, n) => e.show(r.shifted(r.domain, t * 80, n * 80)), s = {
 		ArrowDown: () => t.shiftKey ? o(0, -1) : n.step(1),
 		ArrowUp: () => t.shiftKey ? o(0, 1) : n.step(-1),
@@ -1033,17 +1063,17 @@ function zt(e, t) {
 	return !s || t.ctrlKey || t.metaKey || t.altKey ? !1 : (s(), !0);
 }
 // src/theme.ts
-var Bt = (e) => [
+var Wt = (e) => [
 	1,
 	3,
 	5
 ].map((t) => Number.parseInt(e.slice(t, t + 2), 16));
-function Vt(e) {
+function Gt(e) {
 	let t = /* @__PURE__ */ new Uint8Array(768);
 	for (let n = 0; n < 256; n++) {
 		let r = n / 255, i = 0;
 		for (; i < e.length - 2 && r > e[i + 1][0];) i++;
-		let a = (r - e[i][0]) / (e[i + 1][0] - e[i][0]), [o, s] = [Bt(e[i][1]), Bt(e[i + 1][1])];
+		let a = (r - e[i][0]) / (e[i + 1][0] - e[i][0]), [o, s] = [Wt(e[i][1]), Wt(e[i + 1][1])];
 		for (let e = 0; e < 3; e++) t[3 * n + e] = Math.round(o[e] + (s[e] - o[e]) * a);
 	}
 	return t;
@@ -1059,7 +1089,7 @@ var B = {
 		faint: "#d5d9de",
 		right: "#4477aa",
 		wrong: "#c4400f",
-		ramp: Vt([
+		ramp: Gt([
 			[0, "#bfcad8"],
 			[.3, "#a1b6d3"],
 			[.55, "#7f93cb"],
@@ -1067,13 +1097,13 @@ var B = {
 			[.86, "#b23a86"],
 			[1, "#d9481c"]
 		]),
-		density: Vt([
+		density: Gt([
 			[0, "#dfe6ee"],
 			[.35, "#9db6d8"],
 			[.65, "#5a6fb6"],
 			[1, "#2b1f5e"]
 		]),
-		diverging: Vt([
+		diverging: Gt([
 			[0, "#0b4f9e"],
 			[.3, "#5b93d0"],
 			[.5, "#c3c8cf"],
@@ -1103,7 +1133,7 @@ var B = {
 		faint: "#333a44",
 		right: "#6fa8dc",
 		wrong: "#ff8a5c",
-		ramp: Vt([
+		ramp: Gt([
 			[0, "#3f4959"],
 			[.3, "#446a9c"],
 			[.55, "#6f7ad2"],
@@ -1111,13 +1141,13 @@ var B = {
 			[.86, "#fb93a6"],
 			[1, "#ffd678"]
 		]),
-		density: Vt([
+		density: Gt([
 			[0, "#262d3a"],
 			[.35, "#3f5590"],
 			[.65, "#a765c4"],
 			[1, "#ffe2a8"]
 		]),
-		diverging: Vt([
+		diverging: Gt([
 			[0, "#7cc4ff"],
 			[.3, "#3f7fbf"],
 			[.5, "#5a6472"],
@@ -1137,12 +1167,12 @@ var B = {
 			"#8f9e4a"
 		]
 	}
-}, Ht = () => matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light", Ut = (e, t) => B[e].classes[t % 10], V = {
+}, Kt = () => matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light", qt = (e, t) => B[e].classes[t % 10], V = {
 	left: 62,
 	right: 62,
 	top: 62,
 	bottom: 46
-}, Wt = class {
+}, Jt = class {
 	width = 0;
 	height = 0;
 	domain = [
@@ -1197,22 +1227,22 @@ var B = {
 		];
 	}
 };
-function Gt(e, t) {
+function Yt(e, t) {
 	let [n, r] = [Infinity, -Infinity];
 	for (let t of e) Number.isFinite(t) && (t < n && (n = t), t > r && (r = t));
 	return r >= n ? t ? r - n < 1e-6 ? [n - 1, r + 1] : [n - .06 * (r - n) - .05, r + .08 * (r - n) + .05] : r > 0 ? [-.02 * r, 1.08 * r] : [n - 1, 1] : t ? [-3, 1] : [0, 1];
 }
 // src/map/svg.ts
-var Kt = {
+var Xt = {
 	top: .8,
 	middle: .35,
 	bottom: -.22,
 	alphabetic: 0
-}, qt = {
+}, Zt = {
 	left: "start",
 	center: "middle",
 	right: "end"
-}, Jt = (e) => Array.from(e, (e) => /^[\ud800-\udfff]$/.test(e) ? "�" : e).join("").replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "�").replace(/[&<>"]/g, (e) => `&#${e.charCodeAt(0)};`), H = (e) => String(Number(e.toFixed(2))), Yt = {
+}, Qt = (e) => Array.from(e, (e) => /^[\ud800-\udfff]$/.test(e) ? "�" : e).join("").replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "�").replace(/[&<>"]/g, (e) => `&#${e.charCodeAt(0)};`), H = (e) => String(Number(e.toFixed(2))), $t = {
 	fillStyle: "#000",
 	strokeStyle: "#000",
 	lineWidth: 1,
@@ -1221,19 +1251,19 @@ var Kt = {
 	lineJoin: "miter",
 	textAlign: "left",
 	textBaseline: "alphabetic"
-}, Xt = class {
+}, en = class {
 	width;
 	height;
 	name;
 	measure;
-	fillStyle = Yt.fillStyle;
-	strokeStyle = Yt.strokeStyle;
-	lineWidth = Yt.lineWidth;
-	globalAlpha = Yt.globalAlpha;
-	font = Yt.font;
-	lineJoin = Yt.lineJoin;
-	textAlign = Yt.textAlign;
-	textBaseline = Yt.textBaseline;
+	fillStyle = $t.fillStyle;
+	strokeStyle = $t.strokeStyle;
+	lineWidth = $t.lineWidth;
+	globalAlpha = $t.globalAlpha;
+	font = $t.font;
+	lineJoin = $t.lineJoin;
+	textAlign = $t.textAlign;
+	textBaseline = $t.textBaseline;
 	out = [];
 	open = [];
 	groups = 0;
@@ -1315,8 +1345,8 @@ var Kt = {
 			"400",
 			"10",
 			"sans-serif"
-		], s = `font-family="${Jt(o)}" font-size="${a}" font-weight="${i}"`, c = `x="${H(t)}" y="${H(n + Kt[this.textBaseline] * Number(a))}"`;
-		this.out.push(`<text ${c} text-anchor="${qt[this.textAlign]}" ${s} ${r}>${Jt(e)}</text>`);
+		], s = `font-family="${Qt(o)}" font-size="${a}" font-weight="${i}"`, c = `x="${H(t)}" y="${H(n + Xt[this.textBaseline] * Number(a))}"`;
+		this.out.push(`<text ${c} text-anchor="${Zt[this.textAlign]}" ${s} ${r}>${Qt(e)}</text>`);
 	}
 	line() {
 		let e = this.dash.length ? ` stroke-dasharray="${this.dash.join(" ")}"` : "";
@@ -1325,8 +1355,8 @@ var Kt = {
 	ink() {
 		return `fill="${this.fillStyle}" fill-opacity="${H(this.globalAlpha)}"`;
 	}
-}, Zt = 2e4;
-function Qt(e) {
+}, tn = 2e4;
+function nn(e) {
 	let t = document.createElement("canvas");
 	t.width = e.reduce((e, t) => e + t.top.width, 0), t.height = Math.max(...e.map((e) => e.top.height));
 	let n = t.getContext("2d");
@@ -1342,51 +1372,51 @@ function Qt(e) {
 	}
 	return new Promise((e) => t.toBlob(e));
 }
-function $t(e) {
+function rn(e) {
 	let t = e.reduce((e, t) => e + t.frame.width, 0), n = Math.max(...e.map((e) => e.frame.height)), { paper: r } = B[e[0].store.theme.peek()], i = 0, a = e.map((e, t) => {
-		let n = en(e, `map${t}`).nested(i);
+		let n = an(e, `map${t}`).nested(i);
 		return i += e.frame.width, n;
 	});
 	return `<svg xmlns="http://www.w3.org/2000/svg" ${`width="${t}" height="${n}" viewBox="0 0 ${t} ${n}"`}>${`<rect width="100%" height="100%" fill="${r}"/>`}${a.join("")}</svg>\n`;
 }
-function en(e, t) {
-	let { frame: n } = e, r = document.createElement("canvas").getContext("2d"), i = new Xt(n.width, n.height, t, (e, t) => (r.font = e, r.measureText(t)));
-	if (e.store.n > Zt || e.store.marks.peek() === "density") i.drawImage(e.pixels, V.left, V.top, n.plotWidth, n.plotHeight);
+function an(e, t) {
+	let { frame: n } = e, r = document.createElement("canvas").getContext("2d"), i = new en(n.width, n.height, t, (e, t) => (r.font = e, r.measureText(t)));
+	if (e.store.n > tn || e.store.marks.peek() === "density") i.drawImage(e.pixels, V.left, V.top, n.plotWidth, n.plotHeight);
 	else for (let t of e.discs()) i.disc(...t);
 	return e.overlay(i), i;
 }
 // src/map/axes.ts
-var tn = (e, t, n = 400) => {
+var on = (e, t, n = 400) => {
 	e.font = `${n} ${t}px Inter, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
 };
-function nn(e, t, n, r) {
+function sn(e, t, n, r) {
 	let { right: i, bottom: a } = t, o = kt(t.domain[0], t.domain[1], t.plotWidth, r[0]), s = kt(t.domain[2], t.domain[3], t.plotHeight, r[1]);
 	e.lineWidth = 1, e.strokeStyle = n.ink;
-	for (let n of o) an(e, n.major ? .07 : 0, [
+	for (let n of o) ln(e, n.major ? .07 : 0, [
 		t.x(n.at),
 		V.top,
 		t.x(n.at),
 		a
 	]);
-	for (let n of s) an(e, n.major ? .07 : 0, [
+	for (let n of s) ln(e, n.major ? .07 : 0, [
 		V.left,
 		t.y(n.at),
 		i,
 		t.y(n.at)
 	]);
-	for (let n of o) an(e, .6, [
+	for (let n of o) ln(e, .6, [
 		t.x(n.at),
 		a,
 		t.x(n.at),
 		a + (n.major ? 5 : 3)
 	]);
-	for (let n of s) an(e, .6, [
+	for (let n of s) ln(e, .6, [
 		V.left - (n.major ? 5 : 3),
 		t.y(n.at),
 		V.left,
 		t.y(n.at)
 	]);
-	tn(e, 11), e.fillStyle = n.muted, e.textAlign = "center", e.textBaseline = "top";
+	on(e, 11), e.fillStyle = n.muted, e.textAlign = "center", e.textBaseline = "top";
 	let c = 0;
 	for (let n of o) {
 		let r = e.measureText(n.label).width / 2;
@@ -1395,86 +1425,88 @@ function nn(e, t, n, r) {
 	e.textAlign = "right", e.textBaseline = "middle";
 	for (let n of s) n.label && e.fillText(n.label, V.left - 9, t.y(n.at));
 }
-function rn(e, t, n, r) {
-	tn(e, 12, 500), e.fillStyle = n.ink, e.textBaseline = "alphabetic", e.textAlign = "right", e.fillText("Bayesian leverage (effective parameters) →", t.right, t.bottom + 38), e.textAlign = "left", e.fillText("↑ Prediction error (units of the target)", 10, 18), tn(e, 11), e.fillStyle = n.muted, e.fillText(r[0], V.left, t.bottom + 38), e.fillText(r[1], 10, 34);
+function cn(e, t, n, r) {
+	on(e, 12, 500), e.fillStyle = n.ink, e.textBaseline = "alphabetic", e.textAlign = "right", e.fillText("Bayesian leverage (effective parameters) →", t.right, t.bottom + 38), e.textAlign = "left", e.fillText("↑ Prediction error (units of the target)", 10, 18), on(e, 11), e.fillStyle = n.muted, e.fillText(r[0], V.left, t.bottom + 38), e.fillText(r[1], 10, 34);
 }
-function an(e, t, [n, r, i, a]) {
+function ln(e, t, [n, r, i, a]) {
 	t && (e.globalAlpha = t, e.beginPath(), e.moveTo(Math.round(n) + .5, Math.round(r) + .5), e.lineTo(Math.round(i) + .5, Math.round(a) + .5), e.stroke(), e.globalAlpha = 1);
 }
-function on(e, t, n, r) {
+function un(e, t, n, r, i) {
 	e.beginPath();
-	let i = !1;
-	for (let a = V.left; a <= t.right; a += 2) {
-		let [o] = t.back(a, 0), s = sn(t, n, r, o);
-		!Number.isFinite(s) || s < V.top - 500 || (i ? e.lineTo(a, s) : e.moveTo(a, s), i = !0);
+	let a = !1;
+	for (let o = V.left; o <= t.right; o += 2) {
+		let [s] = t.back(o, 0), c = dn(t, n, r, i, s);
+		!Number.isFinite(c) || c < V.top - 500 || (a ? e.lineTo(o, c) : e.moveTo(o, c), a = !0);
 	}
 	e.stroke();
 }
-function sn(e, t, n, r) {
-	let i = t[0] ? 10 ** r : r;
-	return !(i > 0) || !(n > 0) ? NaN : e.y(t[1] ? Math.log10(n / i) : n / i);
+function dn(e, t, n, r, i) {
+	let a = t[0] ? 10 ** i : i;
+	if (!(a > 0) || !(r > 0)) return NaN;
+	let o = It(n, a, r);
+	return e.y(t[1] ? Math.log10(o) : o);
 }
-function cn(e, t, n, r, i) {
-	let [, a, , o] = t.domain, s = Math.log10((r[0] ? 10 ** a : a) * (r[1] ? 10 ** o : o)), c = [...i];
-	if (!Number.isFinite(s)) return c;
-	let l = !1, u = r[0] && r[1] ? 14 : 4;
-	for (let i = Math.floor(s); i > s - u; i--) {
-		e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), on(e, t, r, 10 ** i), e.setLineDash([]), e.globalAlpha = 1;
-		let a = `${l ? "" : "leverage × error = "}${Ot(i)}`;
-		l = ln(e, t, n, r, 10 ** i, a, c) || l;
+function fn(e, t, n, r, i, a) {
+	let [, o, , s] = t.domain, c = r[0] ? 10 ** o : o, l = Math.log10(Ft(i, i === "cavity" ? Math.min(.99, c) : c, r[1] ? 10 ** s : s)), u = [...a];
+	if (!Number.isFinite(l)) return u;
+	let d = !1, f = r[0] && r[1] ? 14 : 4;
+	for (let a = Math.floor(l); a > l - f; a--) {
+		e.strokeStyle = n.muted, e.globalAlpha = .5, e.lineWidth = 1, e.setLineDash([2, 4]), un(e, t, r, i, 10 ** a), e.setLineDash([]), e.globalAlpha = 1;
+		let o = `${d ? "" : `${Pt[i]} = `}${Ot(a)}`;
+		d = pn(e, t, n, r, i, 10 ** a, o, u) || d;
 	}
-	return c;
+	return u;
 }
-function ln(e, t, n, r, i, a, o) {
-	tn(e, 10.5);
-	let s = e.measureText(a).width, c = [t.right - 8, ...Array.from({ length: 40 }, (e, n) => t.right - 8 - 20 * (n + 1))];
-	for (let l of c) {
-		let c = sn(t, r, i, t.back(l, 0)[0]), u = [
-			l - s,
-			c - 15,
-			l,
-			c
+function pn(e, t, n, r, i, a, o, s) {
+	on(e, 10.5);
+	let c = e.measureText(o).width, l = [t.right - 8, ...Array.from({ length: 40 }, (e, n) => t.right - 8 - 20 * (n + 1))];
+	for (let u of l) {
+		let l = dn(t, r, i, a, t.back(u, 0)[0]), d = [
+			u - c,
+			l - 15,
+			u,
+			l
 		];
-		if (!(l - s < V.left || !(c - 15 > V.top && c < t.bottom - 4)) && !o.some((e) => un(e, u))) return e.textAlign = "right", e.textBaseline = "bottom", dn(e, n, a, l, c - 2, n.muted), o.push(u), !0;
+		if (!(u - c < V.left || !(l - 15 > V.top && l < t.bottom - 4)) && !s.some((e) => mn(e, d))) return e.textAlign = "right", e.textBaseline = "bottom", hn(e, n, o, u, l - 2, n.muted), s.push(d), !0;
 	}
 	return !1;
 }
-var un = (e, t) => e[0] < t[2] && t[0] < e[2] && e[1] < t[3] && t[1] < e[3];
-function dn(e, t, n, r, i, a) {
+var mn = (e, t) => e[0] < t[2] && t[0] < e[2] && e[1] < t[3] && t[1] < e[3];
+function hn(e, t, n, r, i, a) {
 	e.strokeStyle = t.paper, e.lineWidth = 3.5, e.lineJoin = "round", e.strokeText(n, r, i), e.fillStyle = a, e.fillText(n, r, i);
 }
-function fn(e, t, n, r, i, a) {
-	e.strokeStyle = n.accent, e.lineWidth = 1.5, on(e, t, r, i);
-	let o = pn(t, r, i);
-	if (!o) return {
-		handle: o,
+function gn(e, t, n, r, i, a, o) {
+	e.strokeStyle = n.accent, e.lineWidth = 1.5, un(e, t, r, i, a);
+	let s = _n(t, r, i, a);
+	if (!s) return {
+		handle: s,
 		box: null
 	};
-	e.fillStyle = n.paper, e.beginPath(), e.arc(o[0], o[1], 5.5, 0, 7), e.fill(), e.stroke(), tn(e, 11, 600);
-	let s = `top ${z(a)}`, c = e.measureText(s).width + 14, l = o[0] + 12 + c > t.right ? o[0] - c - 12 : o[0] + 12, u = o[1] - 24 < V.top + 2 ? o[1] + 8 : o[1] - 24;
-	return e.fillStyle = n.accent, e.beginPath(), e.roundRect(l, u, c, 18, 9), e.fill(), e.fillStyle = n.onAccent, e.textAlign = "left", e.textBaseline = "middle", e.fillText(s, l + 7, u + 9.5), {
-		handle: o,
+	e.fillStyle = n.paper, e.beginPath(), e.arc(s[0], s[1], 5.5, 0, 7), e.fill(), e.stroke(), on(e, 11, 600);
+	let c = `top ${z(o)}`, l = e.measureText(c).width + 14, u = s[0] + 12 + l > t.right ? s[0] - l - 12 : s[0] + 12, d = s[1] - 24 < V.top + 2 ? s[1] + 8 : s[1] - 24;
+	return e.fillStyle = n.accent, e.beginPath(), e.roundRect(u, d, l, 18, 9), e.fill(), e.fillStyle = n.onAccent, e.textAlign = "left", e.textBaseline = "middle", e.fillText(c, u + 7, d + 9.5), {
+		handle: s,
 		box: [
-			l - 4,
 			u - 4,
-			l + c + 4,
-			u + 22
+			d - 4,
+			u + l + 4,
+			d + 22
 		]
 	};
 }
-function pn(e, t, n) {
-	let r = [];
-	for (let i = V.left + 12; i < e.right - 12; i += 4) {
-		let a = sn(e, t, n, e.back(i, 0)[0]);
-		a > V.top + 12 && a < e.bottom - 12 && r.push([i, a]);
+function _n(e, t, n, r) {
+	let i = [];
+	for (let a = V.left + 12; a < e.right - 12; a += 4) {
+		let o = dn(e, t, n, r, e.back(a, 0)[0]);
+		o > V.top + 12 && o < e.bottom - 12 && i.push([a, o]);
 	}
-	return r.length ? r[Math.floor(r.length * .3)] : null;
+	return i.length ? i[Math.floor(i.length * .3)] : null;
 }
-var mn = 5, hn = class {
+var vn = 5, yn = class {
 	across = [];
 	up = [];
 	count(e, t, n, r, i, a) {
-		let [o, s] = [Math.ceil(e.plotWidth / mn), Math.ceil(e.plotHeight / mn)], [c, l, u, d] = e.domain;
+		let [o, s] = [Math.ceil(e.plotWidth / vn), Math.ceil(e.plotHeight / vn)], [c, l, u, d] = e.domain;
 		this.across = [new Float32Array(o), new Float32Array(o)], this.up = [new Float32Array(s), new Float32Array(s)];
 		for (let e = 0; e < t.length; e += a) {
 			if (r[e] === 0 || !(t[e] >= c && t[e] < l && n[e] >= u && n[e] < d)) continue;
@@ -1483,7 +1515,7 @@ var mn = 5, hn = class {
 		}
 	}
 	draw(e, t, n, r) {
-		for (let i of r ? [0, 1] : [0]) e.fillStyle = i ? n.accent : n.bars, e.globalAlpha = i ? 1 : r ? .5 : .85, this.bars(this.across[0], this.across[i], 20, (t, n) => e.fillRect(V.left + t * mn, V.top - 5 - n, 4, n)), this.bars(this.up[0], this.up[i], V.right - 18, (n, r) => e.fillRect(t.right + 6, V.top + n * mn, r, 4));
+		for (let i of r ? [0, 1] : [0]) e.fillStyle = i ? n.accent : n.bars, e.globalAlpha = i ? 1 : r ? .5 : .85, this.bars(this.across[0], this.across[i], 20, (t, n) => e.fillRect(V.left + t * vn, V.top - 5 - n, 4, n)), this.bars(this.up[0], this.up[i], V.right - 18, (n, r) => e.fillRect(t.right + 6, V.top + n * vn, r, 4));
 		e.globalAlpha = 1;
 	}
 	bars(e, t, n, r) {
@@ -1492,22 +1524,22 @@ var mn = 5, hn = class {
 			e && r(t, Math.sqrt(e / i) * n);
 		});
 	}
-}, gn = {
+}, bn = {
 	change: "change of sensitivity between the maps",
 	drift: "change of leverage × error since the first step"
-}, _n = (e) => e === "change" || e === "drift", vn = (e) => [...e.models.length > 1 ? ["change"] : [], ...e.trajectory ? ["drift"] : []];
-function yn(e, t, n) {
+}, xn = (e) => e === "change" || e === "drift", Sn = (e) => [...e.models.length > 1 ? ["change"] : [], ...e.trajectory ? ["drift"] : []];
+function Cn(e, t, n) {
 	if (t === "drift") return e.trajectory.drift(n);
 	let [r, i] = e.models;
 	return r.sensitivity.map((e, t) => e > 0 && i.sensitivity[t] > 0 ? Math.log10(i.sensitivity[t] / e) : NaN);
 }
-var bn = (e) => Math.max(Math.log10(1.1), Nt(e.map(Math.abs), .99) || 0), xn = (e, t, n) => bn(yn(e, t, n));
-function Sn(e, t, n) {
-	let r = yn(e, t, n), i = bn(r);
+var wn = (e) => Math.max(Math.log10(1.1), Nt(e.map(Math.abs), .99) || 0), Tn = (e, t, n) => wn(Cn(e, t, n));
+function En(e, t, n) {
+	let r = Cn(e, t, n), i = wn(r);
 	return Uint8Array.from(r, (e) => Number.isFinite(e) ? Math.round(127 + 127 * Math.max(-1, Math.min(1, e / i))) : 255);
 }
 // src/map/cloud.ts
-var Cn = class {
+var Dn = class {
 	store;
 	k;
 	x;
@@ -1518,29 +1550,29 @@ var Cn = class {
 	}
 	update() {
 		let { trajectory: e, time: t, log: n, models: r } = this.store;
-		this.k === 0 && e !== null && t.value < e.steps - 1 ? (e.fill(t.value, this.x, this.y), n.value[0] || kn(this.x), n.value[1] || kn(this.y)) : (this.x.set(n.value[0] ? r[this.k].leverage.map(Math.log10) : r[this.k].leverage), this.y.set(n.value[1] ? r[this.k].error.map(Math.log10) : r[this.k].error)), this.hidden = [wn(this.x), wn(this.y)];
+		this.k === 0 && e !== null && t.value < e.steps - 1 ? (e.fill(t.value, this.x, this.y), n.value[0] || Nn(this.x), n.value[1] || Nn(this.y)) : (this.x.set(n.value[0] ? r[this.k].leverage.map(Math.log10) : r[this.k].leverage), this.y.set(n.value[1] ? r[this.k].error.map(Math.log10) : r[this.k].error)), this.hidden = [On(this.x), On(this.y)];
 	}
-}, wn = (e) => e.reduce((e, t) => e + +(t === -Infinity), 0), Tn = .6, En = (e) => {
+}, On = (e) => e.reduce((e, t) => e + +(t === -Infinity), 0), kn = .6, An = (e) => {
 	let t = /* @__PURE__ */ new Uint8Array(768);
 	for (let [n, r] of e.entries()) t.set(r, 3 * n);
 	return t;
 };
-function Dn(e, t, n) {
+function jn(e, t, n) {
 	let { table: r, n: i } = e, a = e.color.value, o = e.theme.value, s = (/* @__PURE__ */ new Float32Array(256)).fill(.88), c = (e, t) => (n.has(e) || n.set(e, t()), n.get(e));
 	if (a === "correct") {
 		let t = c("correct", () => Uint8Array.from({ length: i }, (t, n) => +!!e.wrong(n)));
 		return s.set([.35, .92]), {
 			codes: t,
-			lut: En([Bt(B[o].right), Bt(B[o].wrong)]),
+			lut: An([Wt(B[o].right), Wt(B[o].wrong)]),
 			alpha: s
 		};
 	}
-	if (_n(a)) {
-		let t = () => Sn(e, a, e.time.value), n = a === "drift" ? t() : c(a, t);
-		for (let e = 0; e < 255; e++) s[e] = Tn + .35 * Math.abs(e / 127 - 1);
-		s[255] = Tn;
+	if (xn(a)) {
+		let t = () => En(e, a, e.time.value), n = a === "drift" ? t() : c(a, t);
+		for (let e = 0; e < 255; e++) s[e] = kn + .35 * Math.abs(e / 127 - 1);
+		s[255] = kn;
 		let r = B[o].diverging.slice();
-		return r.set(Bt(B[o].faint), 765), {
+		return r.set(Wt(B[o].faint), 765), {
 			codes: n,
 			lut: r,
 			alpha: s
@@ -1548,25 +1580,25 @@ function Dn(e, t, n) {
 	}
 	if (r.about(a).kind === "class") return {
 		codes: c(a, () => Uint8Array.from(r.codes(a), (e) => e === 65535 ? 255 : e % 255)),
-		lut: En([...Array.from({ length: 255 }, (e, t) => Bt(Ut(o, t))), Bt(B[o].faint)]),
+		lut: An([...Array.from({ length: 255 }, (e, t) => Wt(qt(o, t))), Wt(B[o].faint)]),
 		alpha: s
 	};
-	let l = t && r.has(`${a}@${t}`) ? `${a}@${t}` : a, u = c(l, () => e.shade(l).codes);
-	for (let e = 0; e < 256; e++) s[e] = Tn + .35 * (e / 255) ** 1.5;
+	let l = t && r.has(`${a}@${t}`) ? `${a}@${t}` : a, u = t === 0 && e.earlier.value !== null ? e.shade(l).codes : c(l, () => e.shade(l).codes);
+	for (let e = 0; e < 256; e++) s[e] = kn + .35 * (e / 255) ** 1.5;
 	return {
 		codes: u,
 		lut: B[o].ramp,
 		alpha: s
 	};
 }
-function On(e, t) {
+function Mn(e, t) {
 	return (e < 3e3 ? 2.9 : e < 2e4 ? 2.1 : e < 15e4 ? 1.5 : 1.05) * Math.min(2.2, Math.max(1, t ** .35));
 }
-function kn(e) {
+function Nn(e) {
 	for (let t = 0; t < e.length; t++) e[t] = 10 ** e[t];
 }
 // src/map/crowd.ts
-function An(e, t, n, r, i = 1) {
+function Pn(e, t, n, r, i = 1) {
 	let { x: a, y: o, state: s, kx: c, bx: l, ky: u, by: d } = e, f = Math.ceil(t / r), p = new Float32Array(f * Math.ceil(n / r));
 	for (let e = 0; e < a.length; e += i) {
 		if (s[e] === 0) continue;
@@ -1575,23 +1607,23 @@ function An(e, t, n, r, i = 1) {
 	}
 	return p;
 }
-var jn = 2, Mn = .25, Nn = class {
+var Fn = 2, In = .25, Ln = class {
 	cell;
 	columns;
 	strengths;
 	constructor(e, t, n, r, i, a) {
 		this.cell = r, this.columns = Math.ceil(t / r);
-		let o = Fn(An(e, t, n, r, a), this.columns), s = Math.PI * i ** 2 / r ** 2;
-		this.strengths = o.map((e) => Pn(e * s));
+		let o = zn(Pn(e, t, n, r, a), this.columns), s = Math.PI * i ** 2 / r ** 2;
+		this.strengths = o.map((e) => Rn(e * s));
 	}
 	at(e, t) {
 		return this.strengths[(t / this.cell | 0) * this.columns + (e / this.cell | 0)] ?? 1;
 	}
-}, Pn = (e) => Math.max(Mn, Math.min(1, (jn / e) ** .5));
-function Fn(e, t) {
-	return In(In(e, 1, (e) => e % t > 0, (e) => e % t < t - 1), t, (e) => e >= t, (n) => n < e.length - t);
+}, Rn = (e) => Math.max(In, Math.min(1, (Fn / e) ** .5));
+function zn(e, t) {
+	return Bn(Bn(e, 1, (e) => e % t > 0, (e) => e % t < t - 1), t, (e) => e >= t, (n) => n < e.length - t);
 }
-var In = (e, t, n, r) => e.map((i, a) => (i + (n(a) ? e[a - t] : i) + (r(a) ? e[a + t] : i)) / 3), Ln = 8, Rn = 81, zn = class {
+var Bn = (e, t, n, r) => e.map((i, a) => (i + (n(a) ? e[a - t] : i) + (r(a) ? e[a + t] : i)) / 3), Vn = 8, Hn = 81, Un = class {
 	px;
 	py;
 	columns;
@@ -1599,33 +1631,33 @@ var In = (e, t, n, r) => e.map((i, a) => (i + (n(a) ? e[a - t] : i) + (r(a) ? e[
 	head;
 	next;
 	constructor(e, t, n, r, i, a) {
-		this.px = e, this.py = t, this.columns = Math.ceil(n / Ln) + 1, this.rows = Math.ceil(r / Ln) + 1, this.head = new Int32Array(this.columns * this.rows).fill(-1), this.next = new Int32Array(a.length);
+		this.px = e, this.py = t, this.columns = Math.ceil(n / Vn) + 1, this.rows = Math.ceil(r / Vn) + 1, this.head = new Int32Array(this.columns * this.rows).fill(-1), this.next = new Int32Array(a.length);
 		for (let e of i) a[e] && this.add(e);
 	}
 	add(e) {
 		let [t, n] = [this.px(e), this.py(e)];
 		if (!(t >= 0 && n >= 0)) return;
-		let [r, i] = [Math.floor(t / Ln), Math.floor(n / Ln)];
+		let [r, i] = [Math.floor(t / Vn), Math.floor(n / Vn)];
 		if (r >= this.columns || i >= this.rows) return;
 		let a = i * this.columns + r;
 		this.next[e] = this.head[a], this.head[a] = e;
 	}
 	nearest(e, t) {
-		let [n, r] = [Math.floor(e / Ln), Math.floor(t / Ln)], [i, a] = [-1, Rn];
+		let [n, r] = [Math.floor(e / Vn), Math.floor(t / Vn)], [i, a] = [-1, Hn];
 		for (let o = Math.max(0, r - 1); o <= Math.min(this.rows - 1, r + 1); o++) for (let r = Math.max(0, n - 1); r <= Math.min(this.columns - 1, n + 1); r++) for (let n = this.head[o * this.columns + r]; n >= 0; n = this.next[n]) {
 			let r = (this.px(n) - e) ** 2 + (this.py(n) - t) ** 2;
 			r < a && ([i, a] = [n, r]);
 		}
 		return i;
 	}
-}, Bn = 12;
-function Vn(e, t, n, r, i, a) {
+}, Wn = 12;
+function Gn(e, t, n, r, i, a) {
 	let o = [];
 	for (let s of t) {
 		if (o.length >= a) break;
 		let [t, c] = n(s);
 		if (!e.inside(t, c) || o.some((e) => Math.hypot(e.x - t, e.y - c) < 24)) continue;
-		let l = Wn(e, t, c, r, [...i, ...o.map(Un)], o);
+		let l = Jn(e, t, c, r, [...i, ...o.map(qn)], o);
 		l && o.push({
 			example: s,
 			x: t,
@@ -1636,7 +1668,7 @@ function Vn(e, t, n, r, i, a) {
 	}
 	return o;
 }
-function Hn(e, t, n, r, i, a) {
+function Kn(e, t, n, r, i, a) {
 	let o = [], s = [...i], c = 0;
 	for (let i of t) {
 		if (o.length >= a || c++ > 4 * a) break;
@@ -1647,7 +1679,7 @@ function Hn(e, t, n, r, i, a) {
 			l - 15 / 2,
 			e + u,
 			l + 15 / 2
-		]).find((t) => t[0] > V.left && t[2] < e.right && t[1] > V.top && !s.some((e) => un(e, t)));
+		]).find((t) => t[0] > V.left && t[2] < e.right && t[1] > V.top && !s.some((e) => mn(e, t)));
 		d && (s.push([
 			d[0] - 3,
 			d[1],
@@ -1666,13 +1698,13 @@ function Hn(e, t, n, r, i, a) {
 	}
 	return o;
 }
-var Un = (e) => [
+var qn = (e) => [
 	e.left - 4,
 	e.top - 4,
 	e.left + 32 + 4,
 	e.top + 32 + 4
 ];
-function Wn(e, t, n, r, i, a) {
+function Jn(e, t, n, r, i, a) {
 	let [o, s] = [null, Infinity];
 	for (let c of [
 		36,
@@ -1687,23 +1719,23 @@ function Wn(e, t, n, r, i, a) {
 			u + 32 + 2,
 			d + 32 + 2
 		];
-		if (f[0] < V.left || f[1] < V.top || f[2] > e.right || f[3] > e.bottom || i.some((e) => un(e, f))) continue;
+		if (f[0] < V.left || f[1] < V.top || f[2] > e.right || f[3] > e.bottom || i.some((e) => mn(e, f))) continue;
 		let p = a.filter((e) => Math.hypot(e.x - u - 16, e.y - d - 16) < 26).length, m = 1.2 * r(u, d) + .35 * c + 40 * p;
 		m < s && ([o, s] = [[u, d], m]);
 	}
 	return o;
 }
-function Gn(e, t) {
-	let n = Math.ceil(e.width / Bn) + 1, r = new Float32Array(n * (Math.ceil(e.height / Bn) + 1));
-	for (let [i, a] of t) e.inside(i, a) && r[Math.floor(a / Bn) * n + Math.floor(i / Bn)]++;
+function Yn(e, t) {
+	let n = Math.ceil(e.width / Wn) + 1, r = new Float32Array(n * (Math.ceil(e.height / Wn) + 1));
+	for (let [i, a] of t) e.inside(i, a) && r[Math.floor(a / Wn) * n + Math.floor(i / Wn)]++;
 	return (e, t) => {
 		let i = 0;
-		for (let a = t; a < t + 32; a += Bn) for (let t = e; t < e + 32; t += Bn) i += r[Math.floor(a / Bn) * n + Math.floor(t / Bn)];
+		for (let a = t; a < t + 32; a += Wn) for (let t = e; t < e + 32; t += Wn) i += r[Math.floor(a / Wn) * n + Math.floor(t / Wn)];
 		return i;
 	};
 }
 // src/map/raster.ts
-var Kn = class {
+var Xn = class {
 	canvas;
 	pen;
 	image;
@@ -1730,19 +1762,19 @@ var Kn = class {
 			if (i[p] !== a) continue;
 			let _ = n[p] * l + u, x = r[p] * d + f;
 			if (!(_ >= v && x >= v && _ < y && x < b)) continue;
-			let [S, C] = [_ | 0, x | 0], { offsets: w, weights: T } = this.kernels[((x - C) * 4 | 0) << 2 | (_ - S) * 4], E = o[p], D = c[E] * (m ? m.at(_, x) : 1) * 256 | 0, [ee, te, O] = [
-				s[3 * E],
-				s[3 * E + 1],
-				s[3 * E + 2]
-			], ne = (C * g + S) * 4;
-			for (let e = 0; e < w.length; e++) {
-				let t = ne + w[e], n = T[e] * D >> 8;
-				h[t] += (ee - h[t]) * n + 128 >> 8, h[t + 1] += (te - h[t + 1]) * n + 128 >> 8, h[t + 2] += (O - h[t + 2]) * n + 128 >> 8;
+			let [S, C] = [_ | 0, x | 0], { offsets: ee, weights: w } = this.kernels[((x - C) * 4 | 0) << 2 | (_ - S) * 4], T = o[p], E = c[T] * (m ? m.at(_, x) : 1) * 256 | 0, [te, ne, D] = [
+				s[3 * T],
+				s[3 * T + 1],
+				s[3 * T + 2]
+			], re = (C * g + S) * 4;
+			for (let e = 0; e < ee.length; e++) {
+				let t = re + ee[e], n = w[e] * E >> 8;
+				h[t] += (te - h[t]) * n + 128 >> 8, h[t + 1] += (ne - h[t + 1]) * n + 128 >> 8, h[t + 2] += (D - h[t + 2]) * n + 128 >> 8;
 			}
 		}
 	}
 	density(e, t) {
-		let { width: n, height: r } = this.image, i = Math.ceil(n / t), a = An(e, n, r, t), o = 254 / Math.log1p(a.reduce((e, t) => Math.max(e, t), 1)), s = new Uint32Array(this.image.data.buffer);
+		let { width: n, height: r } = this.image, i = Math.ceil(n / t), a = Pn(e, n, r, t), o = 254 / Math.log1p(a.reduce((e, t) => Math.max(e, t), 1)), s = new Uint32Array(this.image.data.buffer);
 		for (let c = 0; c < r; c++) for (let r = 0; r < n; r++) {
 			let l = a[(c / t | 0) * i + (r / t | 0)];
 			if (!l) continue;
@@ -1765,17 +1797,17 @@ var Kn = class {
 			weights: Uint8Array.from(a)
 		};
 	}
-}, qn = 0, Jn = 1, Yn = 2, Xn = 3, Zn = 2e5, Qn = 400, $n = 400, er = 6, tr = 24, nr = class {
+}, Zn = 0, Qn = 1, $n = 2, er = 3, tr = 2e5, nr = 400, rr = 400, ir = 6, ar = 24, or = class {
 	store;
 	k;
-	frame = new Wt();
+	frame = new Jt();
 	positions;
 	root = document.createElement("div");
 	top;
 	handle = null;
 	lasso = [];
 	state;
-	histograms = new hn();
+	histograms = new yn();
 	raster;
 	middle;
 	upper;
@@ -1796,13 +1828,13 @@ var Kn = class {
 	quick = !1;
 	stale = /* @__PURE__ */ new Set();
 	constructor(e, t) {
-		this.store = e, this.k = t, this.root.className = "mm-map", this.positions = new Cn(e, t), this.state = new Uint8Array(e.n);
+		this.store = e, this.k = t, this.root.className = "mm-map", this.positions = new Dn(e, t), this.state = new Uint8Array(e.n);
 		let [n, r, i] = [
 			"mm-points",
 			"mm-lines",
 			"mm-top"
 		].map((e) => this.canvas(e));
-		this.top = i, this.raster = new Kn(n), this.middle = r.getContext("2d"), this.upper = i.getContext("2d");
+		this.top = i, this.raster = new Xn(n), this.middle = r.getContext("2d"), this.upper = i.getContext("2d");
 		let a = new ResizeObserver(() => this.resize());
 		a.observe(this.root), this.stops.push(() => a.disconnect()), this.react();
 	}
@@ -1822,13 +1854,13 @@ var Kn = class {
 			let [t, n] = [e.shown.value, e.chosen.value], r = e.selection.value.length > 0, i = e.focusClass.value, a = i >= 0 ? e.table.codes("target") : null, o = e.table.numbers("warning");
 			for (let s = 0; s < e.n; s++) {
 				let c = r && !n[s] || a !== null && a[s] !== i;
-				this.state[s] = !t[s] || !e.drawn[s] ? qn : c ? Jn : o[s] > 0 ? Xn : Yn;
+				this.state[s] = !t[s] || !e.drawn[s] ? Zn : c ? Qn : o[s] > 0 ? er : $n;
 			}
 			this.changed("points", "axes", "hover");
 		}), t(() => {
 			e.theme.value, e.color.value, e.marks.value, this.changed("points", "axes", "hover");
 		}), t(() => {
-			e.threshold.value, e.pins.value, this.changed("axes");
+			e.top.value, e.pins.value, this.changed("axes");
 		}), t(() => {
 			e.hover.value, e.focus.value, this.changed("hover");
 		}), t(() => {
@@ -1845,7 +1877,7 @@ var Kn = class {
 	}
 	homeDomain() {
 		let { log: e, compare: t, models: n, trajectory: r } = this.store, i = t.peek() === "off" ? [n[this.k]] : n, a = (e, t) => {
-			let n = i.map((n) => Gt(t ? n[e].map(Math.log10) : n[e], t)), a = r ? this.store.meta.steps : [], o = e === "leverage" ? 0 : 1;
+			let n = i.map((n) => Yt(t ? n[e].map(Math.log10) : n[e], t)), a = r ? this.store.meta.steps : [], o = e === "leverage" ? 0 : 1;
 			for (let e of a) n.push(t ? [e.low[o], e.high[o]] : [0, 10 ** e.high[o] * 1.05]);
 			return [Math.min(...n.map((e) => e[0])), Math.max(...n.map((e) => e[1]))];
 		};
@@ -1862,7 +1894,7 @@ var Kn = class {
 		this.move(e), this.store.frame.value = e.join() === this.home.join() ? null : [...e];
 	}
 	move(e) {
-		this.frame.domain = e, this.quick = this.store.n > Zn, this.quick && (clearTimeout(this.idle), this.idle = window.setTimeout(() => {
+		this.frame.domain = e, this.quick = this.store.n > tr, this.quick && (clearTimeout(this.idle), this.idle = window.setTimeout(() => {
 			this.quick = !1, this.changed("points", "axes");
 		}, 140)), this.changed("points", "axes", "hover");
 	}
@@ -1877,7 +1909,7 @@ var Kn = class {
 	pick(e, t) {
 		if (!this.frame.inside(e, t)) return -1;
 		let { width: n, height: r } = this.frame;
-		return this.grid ??= new zn(this.px, this.py, n, r, this.store.models[this.k].order, this.state), this.grid.nearest(e, t);
+		return this.grid ??= new Un(this.px, this.py, n, r, this.store.models[this.k].order, this.state), this.grid.nearest(e, t);
 	}
 	pinAt(e, t) {
 		let n = this.pins.find((n) => e >= n.left && e <= n.left + 32 && t >= n.top && t <= n.top + 32);
@@ -1907,7 +1939,7 @@ var Kn = class {
 	}
 	drawPoints() {
 		let { store: e, frame: t, ratio: n, placed: r } = this;
-		if (this.raster.clear(Bt(this.theme.paper)), e.marks.peek() === "density") this.raster.density({
+		if (this.raster.clear(Wt(this.theme.paper)), e.marks.peek() === "density") this.raster.density({
 			...r,
 			lut: this.theme.density
 		}, Math.round(2 * n));
@@ -1932,35 +1964,35 @@ var Kn = class {
 	}
 	crowd(e) {
 		let { width: t, height: n } = this.raster.canvas;
-		return new Nn(this.placed, t, n, er * this.ratio, e * this.ratio, this.stride);
+		return new Ln(this.placed, t, n, ir * this.ratio, e * this.ratio, this.stride);
 	}
 	passes() {
-		let { store: e, frame: t } = this, n = (this.home[1] - this.home[0]) / (t.domain[1] - t.domain[0]), r = On(e.n, n), i = {
+		let { store: e, frame: t } = this, n = (this.home[1] - this.home[0]) / (t.domain[1] - t.domain[0]), r = Mn(e.n, n), i = {
 			order: e.models[this.k].order,
 			stride: this.stride,
 			hollow: !1,
 			radius: r,
 			crowd: null
-		}, a = Dn(e, this.k, this.shades), o = {
+		}, a = jn(e, this.k, this.shades), o = {
 			...a,
 			alpha: (/* @__PURE__ */ new Float32Array(256)).fill(1)
 		};
 		return [
 			...this.some ? [{
 				...i,
-				want: Jn,
+				want: Qn,
 				...this.grey()
 			}] : [],
 			{
 				...i,
 				...a,
-				want: Yn,
+				want: $n,
 				crowd: this.crowd(r)
 			},
 			{
 				...i,
 				...o,
-				want: Xn,
+				want: er,
 				hollow: !0,
 				radius: r + 1.6,
 				stride: 1
@@ -1989,7 +2021,7 @@ var Kn = class {
 	}
 	grey() {
 		let e = /* @__PURE__ */ new Uint8Array(768);
-		return e.set(Bt(this.theme.faint), 0), {
+		return e.set(Wt(this.theme.faint), 0), {
 			codes: new Uint8Array(this.store.n),
 			lut: e,
 			alpha: (/* @__PURE__ */ new Float32Array(256)).fill(this.store.theme.peek() === "dark" ? .75 : .5)
@@ -2002,16 +2034,16 @@ var Kn = class {
 		e.save(), e.beginPath(), e.rect(V.left, V.top, this.frame.plotWidth, this.frame.plotHeight), e.clip(), t(), e.restore();
 	}
 	lines(e, t) {
-		let { store: n, frame: r, theme: i } = this, a = n.log.peek(), o = n.threshold.peek(), s = [];
-		nn(e, r, i, a), rn(e, r, i, this.hiddenWords()), this.histograms.draw(e, r, i, this.some), this.clipped(e, () => {
-			let t = n.countAbove(o) / n.n, c = fn(e, r, i, a, o, t);
-			this.handle = c.handle, c.box && s.push(c.box), c.handle && s.push([
-				c.handle[0] - 10,
-				c.handle[1] - 10,
-				c.handle[0] + 10,
-				c.handle[1] + 10
-			]), s = cn(e, r, i, a, s), n.compare.peek() === "arrows" && this.k === 0 && this.arrows(e), fn(e, r, i, a, o, t), this.rings(e);
-		}), n.compare.peek() === "side" && this.modelName(e), n.pins.peek() && (n.sheets ? this.drawPins(e, s, t) : this.names(e, s));
+		let { store: n, frame: r, theme: i } = this, a = n.log.peek(), { iso: o } = n.meta, s = n.scores(this.k), c = s.cutOfTop(n.top.peek()), l = [];
+		sn(e, r, i, a), cn(e, r, i, this.hiddenWords()), this.histograms.draw(e, r, i, this.some), this.clipped(e, () => {
+			let t = s.countAbove(c) / n.n, u = gn(e, r, i, a, o, c, t);
+			this.handle = u.handle, u.box && l.push(u.box), u.handle && l.push([
+				u.handle[0] - 10,
+				u.handle[1] - 10,
+				u.handle[0] + 10,
+				u.handle[1] + 10
+			]), l = fn(e, r, i, a, o, l), n.compare.peek() === "arrows" && this.k === 0 && this.arrows(e), gn(e, r, i, a, o, c, t), this.rings(e);
+		}), n.compare.peek() === "side" && this.modelName(e), n.pins.peek() && (n.sheets ? this.drawPins(e, l, t) : this.names(e, l));
 	}
 	hiddenWords() {
 		let { hidden: e, x: t, y: n } = this.positions, [, r, , i] = this.frame.domain, a = (e, t) => [e && `${R(e)} at zero not drawn`, t && `${R(t)} beyond the frame`].filter(Boolean).join(", ");
@@ -2024,21 +2056,21 @@ var Kn = class {
 		return n;
 	}
 	modelName(e) {
-		tn(e, 12, 600), e.textAlign = "left", e.textBaseline = "top", dn(e, this.theme, this.store.models[this.k].name.slice(0, 60), V.left + 10, V.top + 8, this.theme.ink);
+		on(e, 12, 600), e.textAlign = "left", e.textBaseline = "top", hn(e, this.theme, this.store.models[this.k].name.slice(0, 60), V.left + 10, V.top + 8, this.theme.ink);
 	}
 	rings(e) {
 		let t = this.store.selection.peek();
-		if (!(!t.length || t.length > Qn || this.store.marks.peek() === "density")) {
+		if (!(!t.length || t.length > nr || this.store.marks.peek() === "density")) {
 			e.strokeStyle = this.theme.accent, e.lineWidth = 1;
-			for (let n of t) rr(e, this.px(n), this.py(n), 4.5);
+			for (let n of t) sr(e, this.px(n), this.py(n), 4.5);
 		}
 	}
 	arrows(e) {
-		let { store: t, frame: n } = this, r = t.selection.peek(), i = r.length ? r.slice(0, $n) : t.orderBy("move", !0).slice(0, 60), [a, o] = t.log.peek(), s = t.models[1];
+		let { store: t, frame: n } = this, r = t.selection.peek(), i = r.length ? r.slice(0, rr) : t.orderBy("move", !0).slice(0, 60), [a, o] = t.log.peek(), s = t.models[1];
 		e.strokeStyle = this.theme.accent, e.fillStyle = this.theme.accent, e.lineWidth = 1.2;
 		for (let t of i) {
 			let r = n.x(a ? Math.log10(s.leverage[t]) : s.leverage[t]), i = n.y(o ? Math.log10(s.error[t]) : s.error[t]);
-			ar(e, this.px(t), this.py(t), r, i);
+			lr(e, this.px(t), this.py(t), r, i);
 		}
 	}
 	*spots() {
@@ -2046,26 +2078,26 @@ var Kn = class {
 		for (let t = 0; t < this.store.n; t += e) this.state[t] && (yield [this.px(t), this.py(t)]);
 	}
 	*candidates() {
-		let { order: e } = this.store.models[this.k];
-		for (let t = e.length - 1; t >= Math.max(0, e.length - 600); t--) {
-			let n = e[t];
-			this.state[n] >= Yn && (this.store.sheets?.has(n) ?? !0) && (yield n);
+		let { store: e } = this, t = this.k === 0 && e.earlier.peek() ? e.orderBy("sensitivity", !1) : e.models[this.k].order;
+		for (let e = t.length - 1; e >= Math.max(0, t.length - 600); e--) {
+			let n = t[e];
+			this.state[n] >= $n && (this.store.sheets?.has(n) ?? !0) && (yield n);
 		}
 	}
 	names(e, t) {
 		let { frame: n, theme: r } = this;
-		tn(e, 11);
-		let i = (t) => e.measureText(this.store.table.id(t).slice(0, tr)).width, a = (e) => [this.px(e), this.py(e)];
+		on(e, 11);
+		let i = (t) => e.measureText(this.store.table.id(t).slice(0, ar)).width, a = (e) => [this.px(e), this.py(e)];
 		e.textAlign = "left", e.textBaseline = "middle";
-		for (let { example: o, left: s, top: c } of Hn(n, this.candidates(), a, i, t, n.plotWidth < 420 ? 6 : 10)) dn(e, r, this.store.table.id(o).slice(0, tr), s, c + 15 / 2, r.ink);
+		for (let { example: o, left: s, top: c } of Kn(n, this.candidates(), a, i, t, n.plotWidth < 420 ? 6 : 10)) hn(e, r, this.store.table.id(o).slice(0, ar), s, c + 15 / 2, r.ink);
 	}
 	drawPins(e, t, n) {
 		let { frame: r, theme: i } = this;
 		if (n || !this.pins.length) {
 			let e = r.plotWidth < 420 ? 5 : 8, n = (e) => [this.px(e), this.py(e)];
-			this.pins = Vn(r, this.candidates(), n, Gn(r, this.spots()), t, e);
+			this.pins = Gn(r, this.candidates(), n, Yn(r, this.spots()), t, e);
 		}
-		for (let t of this.pins) e.strokeStyle = i.ink, e.lineWidth = 1, e.globalAlpha = .5, ir(e, t.x, t.y, t.left + 16, t.top + 16), e.globalAlpha = 1;
+		for (let t of this.pins) e.strokeStyle = i.ink, e.lineWidth = 1, e.globalAlpha = .5, cr(e, t.x, t.y, t.left + 16, t.top + 16), e.globalAlpha = 1;
 		for (let t of this.pins) e.fillStyle = i.paper, e.strokeStyle = this.store.wrong(t.example) ? i.wrong : i.muted, e.lineWidth = 1.5, e.beginPath(), e.roundRect(t.left - 2, t.top - 2, 36, 36, 4), e.fill(), e.stroke(), e.drawImage(this.tile(t.example), t.left, t.top, 32, 32);
 	}
 	tile(e) {
@@ -2077,12 +2109,12 @@ var Kn = class {
 		this.clipped(e, () => {
 			for (let n of t.selection.peek().slice(0, 24)) this.trail(e, n, .5);
 			for (let [n, r] of [[t.focus.peek(), 2.2], [t.hover.peek(), 1.6]]) n < 0 || !this.frame.inside(this.px(n), this.py(n)) || (this.trail(e, n, 1), this.mark(e, n, r));
-			this.lasso.length > 1 && or(e, n, this.lasso);
+			this.lasso.length > 1 && ur(e, n, this.lasso);
 		});
 	}
 	mark(e, t, n) {
 		let [r, i] = [this.px(t), this.py(t)];
-		e.strokeStyle = this.theme.paper, e.lineWidth = n + 2.5, rr(e, r, i, 7), e.strokeStyle = this.theme.ink, e.lineWidth = n, rr(e, r, i, 7), e.globalAlpha = .4, e.lineWidth = 1, e.setLineDash([2, 3]), ir(e, r, i + 8, r, this.frame.bottom), ir(e, r - 8, i, V.left, i), e.setLineDash([]), e.globalAlpha = 1;
+		e.strokeStyle = this.theme.paper, e.lineWidth = n + 2.5, sr(e, r, i, 7), e.strokeStyle = this.theme.ink, e.lineWidth = n, sr(e, r, i, 7), e.globalAlpha = .4, e.lineWidth = 1, e.setLineDash([2, 3]), cr(e, r, i + 8, r, this.frame.bottom), cr(e, r - 8, i, V.left, i), e.setLineDash([]), e.globalAlpha = 1;
 	}
 	trail(e, t, n) {
 		let { trajectory: r, log: i } = this.store;
@@ -2092,60 +2124,58 @@ var Kn = class {
 			return [this.frame.x(a ? n : 10 ** n), this.frame.y(o ? i : 10 ** i)];
 		};
 		e.strokeStyle = n === 1 ? this.theme.ink : this.theme.accent, e.lineWidth = 1.3;
-		for (let t = 0; t < r.steps - 1; t++) e.globalAlpha = n * (.15 + .75 * (t + 1) / r.steps), ir(e, ...s(t), ...s(t + 1)), rr(e, ...s(t), 1.3);
+		for (let t = 0; t < r.steps - 1; t++) e.globalAlpha = n * (.15 + .75 * (t + 1) / r.steps), cr(e, ...s(t), ...s(t + 1)), sr(e, ...s(t), 1.3);
 		e.globalAlpha = 1;
 	}
 };
-function rr(e, t, n, r) {
+function sr(e, t, n, r) {
 	e.beginPath(), e.arc(t, n, r, 0, 2 * Math.PI), e.stroke();
 }
-function ir(e, t, n, r, i) {
+function cr(e, t, n, r, i) {
 	e.beginPath(), e.moveTo(t, n), e.lineTo(r, i), e.stroke();
 }
-function ar(e, t, n, r, i) {
+function lr(e, t, n, r, i) {
 	let a = Math.atan2(i - n, r - t);
-	e.globalAlpha = .65, ir(e, t, n, r, i), e.beginPath(), e.moveTo(r, i);
+	e.globalAlpha = .65, cr(e, t, n, r, i), e.beginPath(), e.moveTo(r, i);
 	for (let t of [2.7, -2.7]) e.lineTo(r + 7 * Math.cos(a + t), i + 7 * Math.sin(a + t));
 	e.fill(), e.globalAlpha = 1;
 }
-function or(e, t, n) {
+function ur(e, t, n) {
 	e.beginPath();
 	for (let [t, r] of n) e.lineTo(t, r);
 	e.closePath(), e.fillStyle = t.accent, e.globalAlpha = .1, e.fill(), e.globalAlpha = 1, e.strokeStyle = t.accent, e.lineWidth = 1.25, e.stroke();
 }
 // src/state/take.ts
-var sr = (e) => Array.from(e.listed.value, (t) => e.table.id(t)), cr = (e) => sr(e).map((t) => e.meta.integers ? t : JSON.stringify(t)), lr = (e) => `{"format": "memorymaps-selection", "ids": [${cr(e).join(", ")}]}\n`, ur = (e) => `m.select([${cr(e).join(", ")}])`;
-function dr(e) {
-	let t = ["id", ...e.meta.columns.map((e) => e.name).filter((e) => e !== "slot")], n = Array.from(e.listed.value, (n) => t.map((t) => fr(e, t, n)).join(","));
-	return `${[t.map(pr).join(","), ...n].join("\n")}\n`;
+var dr = (e) => Array.from(e.listed.value, (t) => e.table.id(t)), fr = (e) => dr(e).map((t) => e.meta.integers ? t : JSON.stringify(t)), pr = (e) => `{"format": "memorymaps-selection", "ids": [${fr(e).join(", ")}]}\n`, mr = (e) => `m.select([${fr(e).join(", ")}])`;
+function hr(e) {
+	let t = ["id", ...e.meta.columns.map((e) => e.name).filter((e) => e !== "slot")], n = Array.from(e.listed.value, (n) => t.map((t) => gr(e, t, n)).join(","));
+	return `${[t.map((t) => e.earlier.value && t === "sensitivity" ? e.heading(t) : t).map(_r).join(","), ...n].join("\n")}\n`;
 }
-function fr(e, t, n) {
-	if (t === "id") return e.meta.integers ? e.table.id(n) : pr(e.table.id(n));
-	let r = e.table.cell(t, n, String);
-	return e.table.about(t).kind === "number" ? r : pr(r);
+function gr(e, t, n) {
+	return t === "id" ? vr(e.table.id(n)) : e.table.about(t).kind === "number" ? String(e.numbers(t)[n]) : _r(e.table.cell(t, n, String));
 }
-function pr(e) {
-	let t = /^[=+\-@\t\r]/.test(e) ? `'${e}` : e;
-	return /[",\n\r]/.test(t) ? `"${t.replace(/"/g, "\"\"")}"` : t;
+function _r(e) {
+	return vr(/^[=+\-@\t\r]/.test(e) ? `'${e}` : e);
 }
-function mr(e, t) {
+var vr = (e) => /[",\n\r]/.test(e) ? `"${e.replace(/"/g, "\"\"")}"` : e;
+function yr(e, t) {
 	let n = document.createElement("a");
 	n.href = URL.createObjectURL(t), n.download = e, n.click(), setTimeout(() => URL.revokeObjectURL(n.href), 5e3);
 }
-async function hr(e, t, n) {
+async function br(e, t, n) {
 	try {
 		await navigator.clipboard.writeText(t);
 	} catch {
-		gr(t);
+		xr(t);
 	}
 	e.said.value = `${n} copied`;
 }
-function gr(e) {
+function xr(e) {
 	let t = document.createElement("textarea");
 	t.value = e, document.body.append(t), t.select(), document.execCommand("copy"), t.remove();
 }
 // node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
-var _r = Symbol.for("pv"), vr = 0;
+var Sr = Symbol.for("pv"), Cr = 0;
 Array.isArray;
 function U(t, n, r, i, a, o) {
 	n ||= {};
@@ -2161,15 +2191,15 @@ function U(t, n, r, i, a, o) {
 		__b: 0,
 		__e: null,
 		__c: null,
-		constructor: _r,
-		__v: --vr,
+		constructor: Sr,
+		__v: --Cr,
 		__i: -1,
 		__u: 0
 	};
 	return (a || o) && (u.__source = a, u.__self = o), e.vnode && e.vnode(u), u;
 }
 // src/panels/parts.tsx
-function yr({ label: e, value: t, set: n, options: r }) {
+function wr({ label: e, value: t, set: n, options: r }) {
 	return /* @__PURE__ */ U("fieldset", {
 		class: "mm-seg",
 		"aria-label": e,
@@ -2183,9 +2213,9 @@ function yr({ label: e, value: t, set: n, options: r }) {
 		}, e))
 	});
 }
-function br({ store: e, i: t, size: n }) {
-	let r = ke(null), i = Math.round(n * Math.min(2, devicePixelRatio || 1)), a = e.sheets?.has(t) ?? !1;
-	if (Oe(() => {
+function Tr({ store: e, i: t, size: n }) {
+	let r = Ae(null), i = Math.round(n * Math.min(2, devicePixelRatio || 1)), a = e.sheets?.has(t) ?? !1;
+	if (ke(() => {
 		let n = !0, o = r.current?.getContext("2d");
 		return o?.clearRect(0, 0, i, i), o && a && e.sheets.draw(t, o, i, () => n), () => {
 			n = !1;
@@ -2209,7 +2239,7 @@ function br({ store: e, i: t, size: n }) {
 		children: "–"
 	});
 }
-function xr({ store: e, i: t, size: n }) {
+function Er({ store: e, i: t, size: n }) {
 	let r = e.wrong(t), i = e.describe(t);
 	return /* @__PURE__ */ U("button", {
 		type: "button",
@@ -2221,7 +2251,7 @@ function xr({ store: e, i: t, size: n }) {
 		onMouseLeave: () => e.hover.value = -1,
 		onFocus: () => e.hover.value = t,
 		onClick: () => e.focus.value = t,
-		children: [/* @__PURE__ */ U(br, {
+		children: [/* @__PURE__ */ U(Tr, {
 			store: e,
 			i: t,
 			size: n
@@ -2231,9 +2261,9 @@ function xr({ store: e, i: t, size: n }) {
 		})]
 	});
 }
-function Sr({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid: o }) {
-	let s = ke(null);
-	Oe(() => {
+function Dr({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid: o }) {
+	let s = Ae(null);
+	ke(() => {
 		let n = Math.min(2, devicePixelRatio || 1), i = s.current;
 		i.width = e * n, i.height = t * n;
 		let a = i.getContext("2d");
@@ -2253,53 +2283,55 @@ function Sr({ width: e, height: t, label: n, draw: r, deps: i, onDrag: a, fluid:
 	});
 }
 // src/panels/card.tsx
-function Cr(e, t) {
-	let [n, r] = Ee("");
-	return Oe(() => {
+function Or(e, t) {
+	let [n, r] = De("");
+	return ke(() => {
 		let n = !0;
 		return r(""), t >= 0 && e.texts?.get(t).then((e) => n && r(e)), () => {
 			n = !1;
 		};
 	}, [t]), n;
 }
-function wr({ store: e, view: t }) {
-	let n = e.hover.value, r = Cr(e, n);
+function kr({ store: e, view: t }) {
+	let n = e.hover.value, r = Or(e, n);
 	if (n < 0 || !t || !t.frame.inside(t.px(n), t.py(n))) return null;
 	let [i, a] = [t.px(n), t.py(n)], o = i + 320 > t.frame.width ? i - 300 : i + 20, s = Math.max(8, Math.min(t.frame.height - 190, a - 60));
 	return /* @__PURE__ */ U("div", {
 		class: "mm-card",
 		style: `left:${Math.max(4, o)}px;top:${s}px`,
-		children: [/* @__PURE__ */ U(br, {
+		children: [/* @__PURE__ */ U(Tr, {
 			store: e,
 			i: n,
 			size: 84
 		}), /* @__PURE__ */ U("div", {
 			class: "mm-card-body",
 			children: [
-				/* @__PURE__ */ U(Tr, {
+				/* @__PURE__ */ U(Ar, {
 					store: e,
-					i: n
+					i: n,
+					k: t.k
 				}),
 				r && /* @__PURE__ */ U("p", {
 					class: "mm-text",
 					dir: "auto",
 					children: r.slice(0, 180)
 				}),
-				/* @__PURE__ */ U(Dr, {
+				/* @__PURE__ */ U(Mr, {
 					store: e,
 					i: n,
 					names: [
 						"leverage",
 						"error",
 						"sensitivity"
-					]
+					],
+					k: t.k
 				})
 			]
 		})]
 	});
 }
-function Tr({ store: e, i: t }) {
-	let n = e.rank[t] + 1;
+function Ar({ store: e, i: t, k: n }) {
+	let r = (n ? e.models[n].rank : e.rank.value)[t] + 1, i = n ? "sensitivity" : e.rankedBy.value;
 	return /* @__PURE__ */ U(x, { children: [
 		/* @__PURE__ */ U("div", {
 			class: "mm-card-id",
@@ -2308,21 +2340,29 @@ function Tr({ store: e, i: t }) {
 		}),
 		/* @__PURE__ */ U("div", {
 			class: "mm-rank",
-			children: `${R(n)} of ${R(e.n)} by sensitivity · top ${z(n / e.n)}`
+			children: `${R(r)} of ${R(e.n)} by ${i} · top ${z(r / e.n)}`
 		}),
-		/* @__PURE__ */ U(Er, {
+		n > 0 && /* @__PURE__ */ U("div", {
+			class: "mm-note",
+			dir: "auto",
+			children: e.models[n].name
+		}),
+		n === 0 && /* @__PURE__ */ U(jr, {
 			store: e,
 			i: t
 		})
 	] });
 }
-function Er({ store: e, i: t }) {
+function jr({ store: e, i: t }) {
 	let [n, r, i] = [
 		"target",
 		"prediction",
 		"loo_prediction"
 	].map((n) => e.cell(n, t)), a = e.wrong(t);
-	return e.meta.classification ? /* @__PURE__ */ U("div", {
+	return e.earlier.value ? /* @__PURE__ */ U("div", {
+		dir: "auto",
+		children: `target ${n}, at the last step predicted ${r}`
+	}) : e.meta.classification ? /* @__PURE__ */ U("div", {
 		class: a ? "mm-bad" : "mm-ok",
 		dir: "auto",
 		children: [
@@ -2342,24 +2382,24 @@ function Er({ store: e, i: t }) {
 		]
 	}) : /* @__PURE__ */ U("div", { children: `observed ${n}, predicted ${r}` });
 }
-function Dr({ store: e, i: t, names: n }) {
+function Mr({ store: e, i: t, names: n, k: r = 0 }) {
 	return /* @__PURE__ */ U("dl", { children: n.map((n) => {
-		let { unit: r, words: i } = e.table.about(n);
+		let { unit: i, words: a } = e.table.about(n);
 		return [/* @__PURE__ */ U("dt", {
+			title: a,
+			dir: "auto",
+			children: r ? n : e.heading(n)
+		}, `t${n}`), /* @__PURE__ */ U("dd", {
 			title: i,
 			dir: "auto",
-			children: n.replaceAll("_", " ")
-		}, `t${n}`), /* @__PURE__ */ U("dd", {
-			title: r,
-			dir: "auto",
-			children: e.cell(n, t)
+			children: e.cell(r ? `${n}@${r}` : n, t)
 		}, `d${n}`)];
 	}) });
 }
-function Or({ store: e }) {
-	let t = e.focus.value, n = Cr(e, t);
+function Nr({ store: e }) {
+	let t = e.focus.value, n = Or(e, t);
 	if (t < 0) return null;
-	let r = e.meta.columns.map((e) => e.name).filter((e) => !kr.has(e) && !e.includes("@")), i = e.warningsOf(t);
+	let r = e.meta.columns.map((e) => e.name).filter((e) => !Fr.has(e) && !e.includes("@")), i = e.warningsOf(t);
 	return /* @__PURE__ */ U("section", {
 		class: "mm-focus",
 		"aria-label": "Example in focus",
@@ -2373,15 +2413,16 @@ function Or({ store: e }) {
 			}),
 			/* @__PURE__ */ U("div", {
 				class: "mm-focus-top",
-				children: [/* @__PURE__ */ U(br, {
+				children: [/* @__PURE__ */ U(Tr, {
 					store: e,
 					i: t,
 					size: 112
 				}), /* @__PURE__ */ U("div", {
 					class: "mm-card-body",
-					children: /* @__PURE__ */ U(Tr, {
+					children: /* @__PURE__ */ U(Ar, {
 						store: e,
-						i: t
+						i: t,
+						k: 0
 					})
 				})]
 			}),
@@ -2392,9 +2433,9 @@ function Or({ store: e }) {
 			}),
 			/* @__PURE__ */ U("p", {
 				class: i.length ? "mm-light warn" : "mm-light",
-				children: i.length ? `◯ ${i.join("; ")}` : "● no warning: sizes can be read as they are"
+				children: i.length ? `◯ ${i.join("; ")}` : `● no warning of its own; ${Pr(e)}`
 			}),
-			/* @__PURE__ */ U(Dr, {
+			/* @__PURE__ */ U(Mr, {
 				store: e,
 				i: t,
 				names: r
@@ -2402,31 +2443,35 @@ function Or({ store: e }) {
 		]
 	});
 }
-var kr = /* @__PURE__ */ new Set([
+function Pr(e) {
+	let t = e.meta.trust.find(({ figure: e }) => e === "sensitivity");
+	return t ? `sensitivity ${t.level}: ${t.reasons.join("; ")}` : "";
+}
+var Fr = /* @__PURE__ */ new Set([
 	"target",
 	"prediction",
 	"loo_prediction",
 	"warning",
 	"slot"
-]), [Ar, jr, Mr, Nr] = [
+]), [Ir, Lr, Rr, zr] = [
 	380,
 	220,
 	44,
 	32
 ];
-function Pr({ store: e }) {
-	let { n: t, share: n } = e, r = e.countAbove(e.threshold.value), i = Math.log10(1 / t), a = (e) => Mr + ((Math.log10(Math.max(e, 1 / t)) - i) / -i || 0) * (Ar - Mr - 12), o = (e) => 10 + (1 - e) * (jr - Nr - 10), s = (s) => {
+function Br({ store: e }) {
+	let { n: t } = e, n = e.share.value, r = e.top.value, i = e.rankedBy.value, a = Math.log10(1 / t), o = (e) => Rr + ((Math.log10(Math.max(e, 1 / t)) - a) / -a || 0) * (Ir - Rr - 12), s = (e) => 10 + (1 - e) * (Lr - zr - 10), c = (i) => {
 		let c = B[e.theme.value];
-		s.font = "11px system-ui, sans-serif", Fr(s, c.muted, i, a, o), s.beginPath();
+		i.font = "11px system-ui, sans-serif", Vr(i, c.muted, a, o, s), i.beginPath();
 		for (let e = 0; e <= 240; e++) {
-			let r = 10 ** (i * (1 - e / 240));
-			s.lineTo(a(r), o(n[Math.min(t, Math.round(r * t))]));
+			let r = 10 ** (a * (1 - e / 240));
+			i.lineTo(o(r), s(n[Math.min(t, Math.round(r * t))]));
 		}
-		s.strokeStyle = c.ink, s.lineWidth = 2, s.stroke(), s.strokeStyle = s.fillStyle = c.accent, s.lineWidth = 1, s.setLineDash([3, 3]), s.beginPath(), s.moveTo(a(r / t), o(0)), s.lineTo(a(r / t), o(n[r])), s.lineTo(Mr, o(n[r])), s.stroke(), s.setLineDash([]), s.beginPath(), s.arc(a(r / t), o(n[r]), 5, 0, 7), s.fill();
-	}, c = (n) => {
-		let r = 10 ** (i * (1 - Math.max(0, Math.min(1, (n - Mr) / (Ar - Mr - 12)))));
-		e.threshold.value = e.productOfTop(Math.max(1, Math.round(r * t)));
-	}, l = n.findIndex((e) => e >= .5);
+		i.strokeStyle = c.ink, i.lineWidth = 2, i.stroke(), i.strokeStyle = i.fillStyle = c.accent, i.lineWidth = 1, i.setLineDash([3, 3]), i.beginPath(), i.moveTo(o(r / t), s(0)), i.lineTo(o(r / t), s(n[r])), i.lineTo(Rr, s(n[r])), i.stroke(), i.setLineDash([]), i.beginPath(), i.arc(o(r / t), s(n[r]), 5, 0, 7), i.fill();
+	}, l = (n) => {
+		let r = 10 ** (a * (1 - Math.max(0, Math.min(1, (n - Rr) / (Ir - Rr - 12)))));
+		e.top.value = Math.max(1, Math.round(r * t));
+	}, u = n.findIndex((e) => e >= .5);
 	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
 		tabIndex: 0,
@@ -2437,7 +2482,9 @@ function Pr({ store: e }) {
 				class: "mm-lead",
 				children: [
 					/* @__PURE__ */ U("b", { children: z(n[r]) }),
-					" of the sensitivity is in ",
+					" of the ",
+					i,
+					" is in ",
 					/* @__PURE__ */ U("b", { children: z(r / t) }),
 					" of the examples",
 					" ",
@@ -2448,28 +2495,32 @@ function Pr({ store: e }) {
 					] })
 				]
 			}),
-			/* @__PURE__ */ U(Sr, {
-				width: Ar,
-				height: jr,
-				label: `Share of the sensitivity in the most sensitive examples; half of it in ${z(l / t)}`,
-				draw: s,
-				deps: [r, e.theme.value],
-				onDrag: c
+			/* @__PURE__ */ U(Dr, {
+				width: Ir,
+				height: Lr,
+				label: `Share of the ${i} in the largest examples; half of it in ${z(u / t)}`,
+				draw: c,
+				deps: [
+					r,
+					e.theme.value,
+					n
+				],
+				onDrag: l
 			}),
 			/* @__PURE__ */ U("p", {
 				class: "mm-note",
-				children: `Half of it is in ${z(l / t)} (${R(l)} examples). Drag here, or drag the line on the map.`
+				children: `Half of it is in ${z(u / t)} (${R(u)} examples). Drag here, or drag the line on the map.`
 			}),
 			/* @__PURE__ */ U("button", {
 				type: "button",
 				class: "mm-big",
 				onClick: () => e.selectTop(r),
-				children: `Select the ${R(r)} most sensitive`
+				children: `Select the ${R(r)} largest by ${i}`
 			})
 		]
 	});
 }
-function Fr(e, t, n, r, i) {
+function Vr(e, t, n, r, i) {
 	e.fillStyle = e.strokeStyle = t, e.textAlign = "right", e.textBaseline = "middle";
 	for (let t of [
 		0,
@@ -2477,13 +2528,13 @@ function Fr(e, t, n, r, i) {
 		.5,
 		.75,
 		1
-	]) e.globalAlpha = .2, e.beginPath(), e.moveTo(Mr, i(t)), e.lineTo(Ar - 12, i(t)), e.stroke(), e.globalAlpha = 1, e.fillText(z(t), Mr - 6, i(t));
+	]) e.globalAlpha = .2, e.beginPath(), e.moveTo(Rr, i(t)), e.lineTo(Ir - 12, i(t)), e.stroke(), e.globalAlpha = 1, e.fillText(z(t), Rr - 6, i(t));
 	e.textAlign = "center", e.textBaseline = "top";
-	for (let t = Math.ceil(n); t <= 0; t++) e.fillText(z(10 ** t), Math.min(Ar - 20, r(10 ** t)), jr - Nr + 8);
+	for (let t = Math.ceil(n); t <= 0; t++) e.fillText(z(10 ** t), Math.min(Ir - 20, r(10 ** t)), Lr - zr + 8);
 }
 // src/panels/examples.tsx
-var Ir = 30, Lr = 8e6;
-function Rr({ store: e }) {
+var Hr = 30, Ur = 8e6;
+function Wr({ store: e }) {
 	let t = e.listed.value;
 	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
@@ -2491,24 +2542,24 @@ function Rr({ store: e }) {
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ U(Or, { store: e }),
-			/* @__PURE__ */ U(Br, {
+			/* @__PURE__ */ U(Nr, { store: e }),
+			/* @__PURE__ */ U(Kr, {
 				store: e,
 				listed: t
 			}),
-			/* @__PURE__ */ U(Vr, { store: e }),
-			t.length === 0 ? /* @__PURE__ */ U(zr, { store: e }) : /* @__PURE__ */ U(Hr, {
+			/* @__PURE__ */ U(qr, { store: e }),
+			t.length === 0 ? /* @__PURE__ */ U(Gr, { store: e }) : /* @__PURE__ */ U(Jr, {
 				store: e,
 				listed: t
 			}),
-			t.length > 0 && /* @__PURE__ */ U(Wr, {
+			t.length > 0 && /* @__PURE__ */ U(Xr, {
 				store: e,
 				listed: t
 			})
 		]
 	});
 }
-function zr({ store: e }) {
+function Gr({ store: e }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-empty",
 		children: [/* @__PURE__ */ U("p", { children: "No example matches the filters." }), /* @__PURE__ */ U("button", {
@@ -2529,8 +2580,8 @@ function zr({ store: e }) {
 		})]
 	});
 }
-function Br({ store: e, listed: t }) {
-	let { sensitivity: n } = e.models[0], [r, i, a] = [
+function Kr({ store: e, listed: t }) {
+	let n = e.ranked.value, [r, i, a] = [
 		0,
 		0,
 		0
@@ -2541,13 +2592,13 @@ function Br({ store: e, listed: t }) {
 		class: "mm-kpi",
 		children: [
 			/* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("b", { children: R(t.length) }), /* @__PURE__ */ U("span", { children: e.selection.value.length ? "selected" : "shown" })] }),
-			/* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("b", { children: z(i > 0 ? r / i : 0) }), /* @__PURE__ */ U("span", { children: "of all sensitivity" })] }),
+			/* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("b", { children: z(i > 0 ? r / i : 0) }), /* @__PURE__ */ U("span", { children: ["of all ", e.rankedBy.value] })] }),
 			e.meta.classification && /* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("b", { children: z(t.length ? a / t.length : 0) }), /* @__PURE__ */ U("span", { children: "misclassified" })] })
 		]
 	});
 }
-function Vr({ store: e }) {
-	let t = e.selection.value.length > 0, n = (e, t, n) => mr(e, new Blob([t], { type: n }));
+function qr({ store: e }) {
+	let t = e.selection.value.length > 0, n = (e, t, n) => yr(e, new Blob([t], { type: n }));
 	return /* @__PURE__ */ U("div", {
 		class: "mm-act",
 		children: [
@@ -2558,23 +2609,23 @@ function Vr({ store: e }) {
 			/* @__PURE__ */ U("button", {
 				type: "button",
 				title: "copy the ids, one per line",
-				onClick: () => hr(e, sr(e).join("\n"), "ids"),
+				onClick: () => br(e, dr(e).join("\n"), "ids"),
 				children: "ids"
 			}),
 			/* @__PURE__ */ U("button", {
 				type: "button",
 				title: "copy Python code that selects these examples",
-				onClick: () => hr(e, ur(e), "Python"),
+				onClick: () => br(e, mr(e), "Python"),
 				children: "Python"
 			}),
 			/* @__PURE__ */ U("button", {
 				type: "button",
-				onClick: () => n("selection.csv", dr(e), "text/csv"),
+				onClick: () => n("selection.csv", hr(e), "text/csv"),
 				children: "CSV"
 			}),
 			/* @__PURE__ */ U("button", {
 				type: "button",
-				onClick: () => n("selection.json", lr(e), "application/json"),
+				onClick: () => n("selection.json", pr(e), "application/json"),
 				children: "JSON"
 			}),
 			t && /* @__PURE__ */ U("button", {
@@ -2585,11 +2636,11 @@ function Vr({ store: e }) {
 		]
 	});
 }
-function Hr({ store: e, listed: t }) {
-	let [n, r] = Ee(28);
+function Jr({ store: e, listed: t }) {
+	let [n, r] = De(28);
 	return e.sheets ? /* @__PURE__ */ U("div", {
 		class: "mm-gallery",
-		children: [Array.from(t.slice(0, n), (t) => /* @__PURE__ */ U(xr, {
+		children: [Array.from(t.slice(0, n), (t) => /* @__PURE__ */ U(Er, {
 			store: e,
 			i: t,
 			size: 49
@@ -2601,15 +2652,15 @@ function Hr({ store: e, listed: t }) {
 		})]
 	}) : null;
 }
-var Ur = [
+var Yr = [
 	"target",
 	"prediction",
 	"leverage",
 	"error",
 	"sensitivity"
 ];
-function Wr({ store: e, listed: t }) {
-	let [n, r] = Ee(0), i = Math.min(t.length * Ir, Lr), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = a / t.length * i;
+function Xr({ store: e, listed: t }) {
+	let [n, r] = De(0), i = Math.min(t.length * Hr, Ur), a = Math.max(0, Math.floor(n / i * t.length) - 3), o = a / t.length * i;
 	return /* @__PURE__ */ U("div", {
 		class: `mm-tablebox${e.sheets ? "" : " plain"}${e.meta.classification ? "" : " numeric"}`,
 		children: /* @__PURE__ */ U("div", {
@@ -2618,36 +2669,36 @@ function Wr({ store: e, listed: t }) {
 			role: "region",
 			"aria-label": "Rows of the table",
 			onScroll: (e) => r(e.currentTarget.scrollTop),
-			children: [/* @__PURE__ */ U(Gr, { store: e }), /* @__PURE__ */ U("div", {
+			children: [/* @__PURE__ */ U(Zr, { store: e }), /* @__PURE__ */ U("div", {
 				style: `height:${i}px;position:relative`,
-				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ U(qr, {
+				children: Array.from(t.slice(a, a + 30), (t, n) => /* @__PURE__ */ U($r, {
 					store: e,
 					i: t,
-					top: o + n * Ir
+					top: o + n * Hr
 				}, t))
 			})]
 		})
 	});
 }
-function Gr({ store: e }) {
+function Zr({ store: e }) {
 	let { key: t, down: n } = e.sort.value, r = (r) => e.sort.value = {
 		key: r,
 		down: r !== t || !n
 	};
 	return /* @__PURE__ */ U("div", {
 		class: "mm-row mm-head",
-		children: [/* @__PURE__ */ U("span", {}), ["id", ...Ur].map((i) => /* @__PURE__ */ U("button", {
+		children: [/* @__PURE__ */ U("span", {}), ["id", ...Yr].map((i) => /* @__PURE__ */ U("button", {
 			type: "button",
 			"data-sort": i,
-			class: `${i === t ? "on " : ""}${Kr(e, i) ? "num" : ""}`,
+			class: `${i === t ? "on " : ""}${Qr(e, i) ? "num" : ""}`,
 			title: e.table.about(i).words,
 			onClick: () => r(i),
-			children: [i === "prediction" ? "predicted" : i.replaceAll("_", " "), i === t && (n ? "↓" : "↑")]
+			children: [i === "prediction" ? "predicted" : e.heading(i), i === t && (n ? "↓" : "↑")]
 		}, i))]
 	});
 }
-var Kr = (e, t) => t !== "id" && e.table.about(t).kind === "number";
-function qr({ store: e, i: t, top: n }) {
+var Qr = (e, t) => t !== "id" && e.table.about(t).kind === "number";
+function $r({ store: e, i: t, top: n }) {
 	let r = `top:${n}px`;
 	return /* @__PURE__ */ U("button", {
 		type: "button",
@@ -2659,22 +2710,22 @@ function qr({ store: e, i: t, top: n }) {
 		onMouseLeave: () => e.hover.value = -1,
 		onClick: () => e.focus.value = t,
 		children: [
-			/* @__PURE__ */ U(br, {
+			/* @__PURE__ */ U(Tr, {
 				store: e,
 				i: t,
 				size: 24
 			}),
 			!e.sheets && /* @__PURE__ */ U("span", {}),
-			["id", ...Ur].map((n) => /* @__PURE__ */ U("span", {
+			["id", ...Yr].map((n) => /* @__PURE__ */ U("span", {
 				dir: "auto",
-				class: `${Kr(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
+				class: `${Qr(e, n) ? "num" : ""}${n === "prediction" && e.wrong(t) ? " mm-bad" : ""}`,
 				children: e.cell(n, t)
 			}, n))
 		]
 	});
 }
 // src/state/filters.ts
-var Jr = {
+var ei = {
 	classes: [],
 	predicted: -1,
 	correct: "all",
@@ -2683,17 +2734,17 @@ var Jr = {
 	undrawn: !1,
 	where: null,
 	search: ""
-}, Yr = (e) => JSON.stringify(e) === JSON.stringify(Jr);
-function Xr(e, t, n, r) {
-	let i = Zr(e, t, n);
+}, ti = (e) => JSON.stringify(e) === JSON.stringify(ei);
+function ni(e, t, n, r) {
+	let i = ri(e, t, n);
 	r && i.push((e) => r[e] === 1);
 	let a = new Uint8Array(e.n);
 	for (let t = 0; t < e.n; t++) a[t] = +!!i.every((e) => e(t));
 	return a;
 }
-function Zr(e, t, n) {
+function ri(e, t, n) {
 	let r = [];
-	if (e.meta.classification && r.push(...Qr(e, n)), n.warned) {
+	if (e.meta.classification && r.push(...ii(e, n)), n.warned) {
 		let t = e.numbers("warning");
 		r.push((e) => t[e] > 0);
 	}
@@ -2703,7 +2754,7 @@ function Zr(e, t, n) {
 	}
 	return r;
 }
-function Qr(e, t) {
+function ii(e, t) {
 	let n = e.codes("target"), r = e.codes("prediction"), i = [];
 	if (t.classes.length) {
 		let e = new Set(t.classes);
@@ -2715,7 +2766,7 @@ function Qr(e, t) {
 	}
 	return i;
 }
-function $r(e, t, n) {
+function ai(e, t, n) {
 	if (!t) return null;
 	let r = new Uint8Array(e.n);
 	if (t.startsWith("=")) {
@@ -2728,8 +2779,8 @@ function $r(e, t, n) {
 	return r;
 }
 // src/panels/filters.tsx
-var ei = 12;
-function ti({ store: e }) {
+var oi = 12;
+function si({ store: e }) {
 	let t = e.filters.value, n = (t) => e.filters.value = {
 		...e.filters.peek(),
 		...t
@@ -2737,32 +2788,32 @@ function ti({ store: e }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-bar",
 		children: [
-			e.meta.classification && /* @__PURE__ */ U(ri, {
+			e.meta.classification && /* @__PURE__ */ U(li, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			r && /* @__PURE__ */ U(ni, {
+			r && /* @__PURE__ */ U(ci, {
 				on: t.warned,
 				words: "warnings",
 				hint: "examples whose scores carry a warning",
 				click: () => n({ warned: !t.warned })
 			}),
-			e.undrawn > 0 && /* @__PURE__ */ U(ni, {
+			e.undrawn > 0 && /* @__PURE__ */ U(ci, {
 				on: t.undrawn,
 				words: `not drawn (${R(e.undrawn)})`,
 				hint: "examples without finite coordinates: listed in the table, not on the map",
 				click: () => n({ undrawn: !t.undrawn })
 			}),
-			/* @__PURE__ */ U(ai, {
+			/* @__PURE__ */ U(di, {
 				store: e,
 				filters: t,
 				set: n
 			}),
-			!Yr(t) && /* @__PURE__ */ U("button", {
+			!ti(t) && /* @__PURE__ */ U("button", {
 				type: "button",
 				onClick: () => {
-					e.seek(""), e.filters.value = Jr;
+					e.seek(""), e.filters.value = ei;
 				},
 				children: "show all"
 			}),
@@ -2774,7 +2825,7 @@ function ti({ store: e }) {
 		]
 	});
 }
-function ni({ on: e, words: t, hint: n, click: r }) {
+function ci({ on: e, words: t, hint: n, click: r }) {
 	return /* @__PURE__ */ U("button", {
 		type: "button",
 		class: e ? "on" : "",
@@ -2784,10 +2835,10 @@ function ni({ on: e, words: t, hint: n, click: r }) {
 		children: t
 	});
 }
-function ri({ store: e, filters: t, set: n }) {
+function li({ store: e, filters: t, set: n }) {
 	let r = e.table.about("target").names;
 	return /* @__PURE__ */ U(x, { children: [
-		r.length <= ei ? /* @__PURE__ */ U(ii, {
+		r.length <= oi ? /* @__PURE__ */ U(ui, {
 			store: e,
 			names: r,
 			filters: t,
@@ -2819,7 +2870,7 @@ function ri({ store: e, filters: t, set: n }) {
 				children: `predicted: ${e.slice(0, 80)}`
 			}, t))]
 		}),
-		/* @__PURE__ */ U(yr, {
+		/* @__PURE__ */ U(wr, {
 			label: "Correctness",
 			value: t.correct,
 			set: (e) => n({ correct: e }),
@@ -2829,7 +2880,7 @@ function ri({ store: e, filters: t, set: n }) {
 				["wrong", "wrong"]
 			]
 		}),
-		/* @__PURE__ */ U(ni, {
+		/* @__PURE__ */ U(ci, {
 			on: t.flips,
 			words: "flips when left out",
 			hint: "the predicted class changes if the example is left out of training",
@@ -2837,7 +2888,7 @@ function ri({ store: e, filters: t, set: n }) {
 		})
 	] });
 }
-function ii({ store: e, names: t, filters: n, set: r }) {
+function ui({ store: e, names: t, filters: n, set: r }) {
 	let i = (e) => !n.classes.length || n.classes.includes(e), a = (e, t) => {
 		let { classes: i } = n;
 		if (t) return r({ classes: i.includes(e) ? i.filter((t) => t !== e) : [...i, e] });
@@ -2854,14 +2905,14 @@ function ii({ store: e, names: t, filters: n, set: r }) {
 			onMouseEnter: () => e.focusClass.value = n,
 			onMouseLeave: () => e.focusClass.value = -1,
 			onClick: (e) => a(n, e.shiftKey),
-			children: [/* @__PURE__ */ U("i", { style: `background:${e.color.value === "target" ? Ut(e.theme.value, n) : "var(--muted)"}` }), /* @__PURE__ */ U("span", {
+			children: [/* @__PURE__ */ U("i", { style: `background:${e.color.value === "target" ? qt(e.theme.value, n) : "var(--muted)"}` }), /* @__PURE__ */ U("span", {
 				dir: "auto",
 				children: t || "(empty)"
 			})]
 		}, n))
 	});
 }
-function ai({ store: e, filters: t, set: n }) {
+function di({ store: e, filters: t, set: n }) {
 	let r = e.table.ofKind("class").filter((e) => ![
 		"target",
 		"prediction",
@@ -2892,20 +2943,20 @@ function ai({ store: e, filters: t, set: n }) {
 	});
 }
 // src/panels/groups.tsx
-function oi({ store: e }) {
+function fi({ store: e }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
 		tabIndex: 0,
 		role: "region",
 		"aria-label": "Panel",
-		children: e.meta.groups.map((t) => /* @__PURE__ */ U(si, {
+		children: e.meta.groups.map((t) => /* @__PURE__ */ U(pi, {
 			store: e,
 			groups: t
 		}, t.title))
 	});
 }
-function si({ store: e, groups: t }) {
-	let [n, r] = Ee(null), i = n ? ui(t.rows, n.column, n.down) : t.rows, a = (e) => r({
+function pi({ store: e, groups: t }) {
+	let [n, r] = De(null), i = n ? gi(t.rows, n.column, n.down) : t.rows, a = (e) => r({
 		column: e,
 		down: n?.column !== e || !n.down
 	});
@@ -2928,20 +2979,20 @@ function si({ store: e, groups: t }) {
 				})
 			}, e))] }) }), /* @__PURE__ */ U("tbody", { children: i.map((n) => /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", {
 				scope: "row",
-				children: /* @__PURE__ */ U(ci, {
+				children: /* @__PURE__ */ U(mi, {
 					store: e,
 					groups: t,
 					name: n.name
 				})
-			}), n.values.map((e, n) => /* @__PURE__ */ U("td", { children: di(e, t.columns[n].unit) }, n))] }, n.name)) })] })
+			}), n.values.map((e, n) => /* @__PURE__ */ U("td", { children: _i(e, t.columns[n].unit) }, n))] }, n.name)) })] })
 		})
 	] });
 }
-function ci({ store: e, groups: t, name: n }) {
+function mi({ store: e, groups: t, name: n }) {
 	let r = /* @__PURE__ */ U("span", {
 		dir: "auto",
 		children: n || "(empty)"
-	}), i = t.by === "target" && e.meta.classification ? li(e, n) : -1;
+	}), i = t.by === "target" && e.meta.classification ? hi(e, n) : -1;
 	if (i < 0) return r;
 	let { classes: a } = e.filters.value, o = a.length === 1 && a[0] === i;
 	return /* @__PURE__ */ U("button", {
@@ -2956,17 +3007,17 @@ function ci({ store: e, groups: t, name: n }) {
 		children: r
 	});
 }
-var li = (e, t) => e.table.about("target").names.indexOf(t);
-function ui(e, t, n) {
+var hi = (e, t) => e.table.about("target").names.indexOf(t);
+function gi(e, t, n) {
 	let r = (e) => e.values[t] ?? -Infinity;
 	return [...e].sort((e, t) => n ? r(t) - r(e) : r(e) - r(t));
 }
-function di(e, t) {
+function _i(e, t) {
 	return e === null ? "–" : t === "share" ? z(e) : t === "" ? R(e) : L(e);
 }
 // src/panels/rankings.tsx
-var fi = 8, pi = (e) => e.replaceAll("_", " ");
-function mi({ store: e, i: t, words: n }) {
+var vi = 8, yi = (e) => e.replaceAll("_", " ");
+function bi({ store: e, i: t, words: n }) {
 	return /* @__PURE__ */ U("button", {
 		type: "button",
 		class: "mm-entry",
@@ -2975,7 +3026,7 @@ function mi({ store: e, i: t, words: n }) {
 		onMouseEnter: () => e.hover.value = t,
 		onMouseLeave: () => e.hover.value = -1,
 		onClick: () => e.focus.value = t,
-		children: [/* @__PURE__ */ U(br, {
+		children: [/* @__PURE__ */ U(Tr, {
 			store: e,
 			i: t,
 			size: 32
@@ -2985,7 +3036,7 @@ function mi({ store: e, i: t, words: n }) {
 		})] })]
 	});
 }
-function hi({ store: e }) {
+function xi({ store: e }) {
 	let { agreement: t } = e.meta, n = e.shown.value;
 	return t ? /* @__PURE__ */ U("div", {
 		class: "mm-col",
@@ -2993,13 +3044,13 @@ function hi({ store: e }) {
 		role: "region",
 		"aria-label": "Panel",
 		children: [
-			/* @__PURE__ */ U("h2", { children: `Top ${fi} by each measure` }),
+			/* @__PURE__ */ U("h2", { children: `Top ${vi} by each measure` }),
 			/* @__PURE__ */ U("div", {
 				class: "mm-rank-grid",
 				children: t.measures.map((t) => /* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("h3", {
 					title: e.table.about(t).words,
-					children: pi(t)
-				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, fi), (n) => /* @__PURE__ */ U(mi, {
+					children: yi(t)
+				}), Array.from(e.orderBy(t, !0).filter((e) => n[e]).slice(0, vi), (n) => /* @__PURE__ */ U(bi, {
 					store: e,
 					i: n,
 					words: e.cell(t, n)
@@ -3010,10 +3061,10 @@ function hi({ store: e }) {
 				class: "mm-matrix",
 				children: [/* @__PURE__ */ U("thead", { children: /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", {}), t.measures.map((e) => /* @__PURE__ */ U("th", {
 					scope: "col",
-					children: pi(e)
+					children: yi(e)
 				}, e))] }) }), /* @__PURE__ */ U("tbody", { children: t.measures.map((e, n) => /* @__PURE__ */ U("tr", { children: [/* @__PURE__ */ U("th", {
 					scope: "row",
-					children: pi(e)
+					children: yi(e)
 				}), t.measures.map((e, r) => {
 					if (n === r) return /* @__PURE__ */ U("td", {
 						class: "same",
@@ -3030,15 +3081,15 @@ function hi({ store: e }) {
 				class: "mm-note",
 				children: `Above the diagonal: Spearman's rank correlation. Below: examples in common among the top ${R(t.top)}.`
 			}),
-			t.disagreements.length > 0 && /* @__PURE__ */ U(gi, {
+			t.disagreements.length > 0 && /* @__PURE__ */ U(Si, {
 				store: e,
 				agreement: t
 			})
 		]
 	}) : null;
 }
-function gi({ store: e, agreement: t }) {
-	let [n, r] = Ee(0), { measures: i, disagreements: a } = t, { pair: o, first: s, second: c } = a[n], [l, u] = o.map((e) => pi(i[e])), d = e.shown.value, f = [[`higher by ${l}`, s], [`higher by ${u}`, c]];
+function Si({ store: e, agreement: t }) {
+	let [n, r] = De(0), { measures: i, disagreements: a } = t, { pair: o, first: s, second: c } = a[n], [l, u] = o.map((e) => yi(i[e])), d = e.shown.value, f = [[`higher by ${l}`, s], [`higher by ${u}`, c]];
 	return /* @__PURE__ */ U("section", {
 		"aria-label": "Disagreements",
 		children: [
@@ -3049,15 +3100,15 @@ function gi({ store: e, agreement: t }) {
 				onChange: (e) => r(Number(e.currentTarget.value)),
 				children: a.map(({ pair: [e, t] }, n) => /* @__PURE__ */ U("option", {
 					value: n,
-					children: `${pi(i[e])} against ${pi(i[t])}`
+					children: `${yi(i[e])} against ${yi(i[t])}`
 				}, n))
 			}),
 			/* @__PURE__ */ U("div", {
 				class: "mm-rank-grid",
-				children: f.map(([t, n]) => /* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("h3", { children: t }), n.filter(([e]) => d[e]).slice(0, fi).map(([t, n, r]) => /* @__PURE__ */ U(mi, {
+				children: f.map(([t, n]) => /* @__PURE__ */ U("div", { children: [/* @__PURE__ */ U("h3", { children: t }), n.filter(([e]) => d[e]).slice(0, vi).map(([t, n, r]) => /* @__PURE__ */ U(bi, {
 					store: e,
 					i: t,
-					words: `${_i(n)} · ${_i(r)}`
+					words: `${Ci(n)} · ${Ci(r)}`
 				}, t))] }, t))
 			}),
 			/* @__PURE__ */ U("p", {
@@ -3067,8 +3118,8 @@ function gi({ store: e, agreement: t }) {
 		]
 	});
 }
-var _i = (e) => R(Math.round(e));
-function vi({ store: e }) {
+var Ci = (e) => R(Math.round(e));
+function wi({ store: e }) {
 	let [t, n] = e.models, r = e.shown.value, i = e.orderBy("move", !0).filter((e) => r[e]).slice(0, 40);
 	return /* @__PURE__ */ U("div", {
 		class: "mm-col",
@@ -3084,7 +3135,7 @@ function vi({ store: e }) {
 			}),
 			/* @__PURE__ */ U("div", {
 				class: "mm-movers",
-				children: Array.from(i, (r) => /* @__PURE__ */ U(mi, {
+				children: Array.from(i, (r) => /* @__PURE__ */ U(bi, {
 					store: e,
 					i: r,
 					words: `${L(t.sensitivity[r])} → ${L(n.sensitivity[r])}`
@@ -3093,7 +3144,7 @@ function vi({ store: e }) {
 		]
 	});
 }
-function yi({ store: e }) {
+function Ti({ store: e }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-col mm-about",
 		tabIndex: 0,
@@ -3119,7 +3170,7 @@ function yi({ store: e }) {
 	});
 }
 // src/panels/time.tsx
-var bi = 650, xi = [
+var Ei = 650, Di = [
 	{
 		name: "loss",
 		words: "loss",
@@ -3139,9 +3190,9 @@ var bi = 650, xi = [
 		style: "dotted"
 	}
 ];
-function Si({ store: e }) {
+function Oi({ store: e }) {
 	let { steps: t } = e.meta, n = t.length - 1;
-	wi(e, n);
+	Ai(e, n);
 	let r = Math.round(e.time.value), i = t[r];
 	return /* @__PURE__ */ U("div", {
 		class: "mm-time",
@@ -3156,7 +3207,7 @@ function Si({ store: e }) {
 			/* @__PURE__ */ U("div", {
 				class: "mm-track",
 				children: [
-					/* @__PURE__ */ U(Ti, { store: e }),
+					/* @__PURE__ */ U(ji, { store: e }),
 					/* @__PURE__ */ U("input", {
 						type: "range",
 						min: 0,
@@ -3175,7 +3226,7 @@ function Si({ store: e }) {
 							class: t === r ? "on" : "",
 							style: `left:calc(8px + ${t / n} * (100% - 16px));translate:${t / n * -100}%`,
 							dir: "auto",
-							children: Ci(t, n) && e.name.slice(0, 24)
+							children: ki(t, n) && e.name.slice(0, 24)
 						}, t))
 					})
 				]
@@ -3187,7 +3238,7 @@ function Si({ store: e }) {
 						dir: "auto",
 						children: i.name
 					}),
-					xi.filter(({ name: e }) => i[e] !== null).map(({ name: e, words: t, hint: n, style: r }) => /* @__PURE__ */ U("span", {
+					Di.filter(({ name: e }) => i[e] !== null).map(({ name: e, words: t, hint: n, style: r }) => /* @__PURE__ */ U("span", {
 						class: r,
 						title: n,
 						children: `${t} ${L(i[e])}`
@@ -3197,38 +3248,38 @@ function Si({ store: e }) {
 						children: `effective parameters ${L(i.effective)}`
 					}),
 					r < n && /* @__PURE__ */ U("span", {
-						title: "table and cards show the scores of the last step",
-						children: `table and cards: ${t[n].name.slice(0, 24)}`
+						title: "leverage and error are recorded at every step, predictions and losses of an example at the last one only",
+						children: `predictions: ${t[n].name.slice(0, 24)}`
 					})
 				]
 			})
 		]
 	});
 }
-var Ci = (e, t) => {
+var ki = (e, t) => {
 	let n = Math.ceil((t + 1) / 8);
 	return e === t || e % n === 0 && t - e >= n;
 };
-function wi(e, t) {
+function Ai(e, t) {
 	let n = e.playing.value;
-	Oe(() => {
+	ke(() => {
 		if (!n) return;
 		e.time.peek() >= t && (e.time.value = 0);
 		let [r, i] = [0, performance.now()], a = (n) => {
-			e.time.value = Math.min(t, e.time.peek() + (n - i) / bi), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
+			e.time.value = Math.min(t, e.time.peek() + (n - i) / Ei), i = n, e.time.peek() >= t ? e.playing.value = !1 : r = requestAnimationFrame(a);
 		};
 		return r = requestAnimationFrame(a), () => cancelAnimationFrame(r);
 	}, [n]);
 }
-function Ti({ store: e }) {
+function ji({ store: e }) {
 	let { steps: t } = e.meta, [n, r] = [600, 30];
-	return /* @__PURE__ */ U(Sr, {
+	return /* @__PURE__ */ U(Dr, {
 		fluid: !0,
 		width: n,
 		height: r,
 		label: "Mean training, leave-one-out and test loss over the recorded steps, with a line at the one shown",
 		draw: (i) => {
-			let a = B[e.theme.value], o = t.flatMap((e) => xi.map(({ name: t }) => e[t])).filter((e) => e !== null), [s, c] = [Math.min(...o), Math.max(...o)], l = (e) => r - 3 - (e - s) / (c - s || 1) * (r - 6), u = (e) => 8 + e / (t.length - 1) * (n - 16), d = (e, n, r) => {
+			let a = B[e.theme.value], o = t.flatMap((e) => Di.map(({ name: t }) => e[t])).filter((e) => e !== null), [s, c] = [Math.min(...o), Math.max(...o)], l = (e) => r - 3 - (e - s) / (c - s || 1) * (r - 6), u = (e) => 8 + e / (t.length - 1) * (n - 16), d = (e, n, r) => {
 				i.strokeStyle = n, i.lineWidth = 1.5, i.setLineDash(r), i.beginPath(), t.forEach((t, n) => {
 					let r = t[e];
 					r !== null && i.lineTo(u(n), l(r));
@@ -3240,11 +3291,11 @@ function Ti({ store: e }) {
 	});
 }
 // src/panels/tools.tsx
-function Ei({ store: e, picture: t }) {
+function Mi({ store: e, picture: t }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-tools",
 		children: [
-			/* @__PURE__ */ U(yr, {
+			/* @__PURE__ */ U(wr, {
 				label: "Tool",
 				value: e.tool.value,
 				set: (t) => e.tool.value = t,
@@ -3277,7 +3328,7 @@ function Ei({ store: e, picture: t }) {
 					children: ["log ", t]
 				}, t))
 			}),
-			/* @__PURE__ */ U(yr, {
+			/* @__PURE__ */ U(wr, {
 				label: "Marks",
 				value: e.marks.value,
 				set: (t) => e.marks.value = t,
@@ -3295,9 +3346,9 @@ function Ei({ store: e, picture: t }) {
 							value: "correct",
 							children: "correct or wrong"
 						}),
-						vn(e).map((e) => /* @__PURE__ */ U("option", {
+						Sn(e).map((e) => /* @__PURE__ */ U("option", {
 							value: e,
-							children: gn[e]
+							children: bn[e]
 						}, e)),
 						e.meta.columns.filter((e) => e.kind !== "text" && e.name !== "slot" && !e.name.includes("@")).map((e) => /* @__PURE__ */ U("option", {
 							value: e.name,
@@ -3315,7 +3366,7 @@ function Ei({ store: e, picture: t }) {
 				" ",
 				e.sheets ? "pin pictures" : "label outliers"
 			] }),
-			e.models.length > 1 && /* @__PURE__ */ U(yr, {
+			e.models.length > 1 && /* @__PURE__ */ U(wr, {
 				label: "Compare",
 				value: e.compare.value,
 				set: (t) => e.compare.value = t,
@@ -3340,11 +3391,11 @@ function Ei({ store: e, picture: t }) {
 					children: "SVG"
 				})]
 			}),
-			/* @__PURE__ */ U(Di, { store: e })
+			/* @__PURE__ */ U(Ni, { store: e })
 		]
 	});
 }
-function Di({ store: e }) {
+function Ni({ store: e }) {
 	let t = B[e.theme.value], n = e.color.value, r = e.marks.value === "density";
 	if (!r && n === "correct") return /* @__PURE__ */ U("span", {
 		class: "mm-legend",
@@ -3355,7 +3406,7 @@ function Di({ store: e }) {
 			" wrong"
 		]
 	});
-	if (!r && _n(n)) return /* @__PURE__ */ U(ki, {
+	if (!r && xn(n)) return /* @__PURE__ */ U(Fi, {
 		store: e,
 		name: n
 	});
@@ -3364,21 +3415,21 @@ function Di({ store: e }) {
 		class: "mm-legend",
 		children: [a.slice(0, 10).map((t, n) => /* @__PURE__ */ U("span", {
 			dir: "auto",
-			children: [/* @__PURE__ */ U("i", { style: `background:${Ut(e.theme.value, n)}` }), t.slice(0, 14)]
+			children: [/* @__PURE__ */ U("i", { style: `background:${qt(e.theme.value, n)}` }), t.slice(0, 14)]
 		}, n)), a.length > 10 && "…"]
-	}) : /* @__PURE__ */ U(Oi, {
+	}) : /* @__PURE__ */ U(Pi, {
 		lut: r ? t.density : t.ramp,
-		ends: r ? ["few", "many examples"] : [`${n.replaceAll("_", " ")} ${L(e.shade(n).low)}`, L(e.shade(n).high)]
+		ends: r ? ["few", "many examples"] : [`${e.heading(n)} ${L(e.shade(n).low)}`, L(e.shade(n).high)]
 	});
 }
-function Oi({ lut: e, ends: t, title: n }) {
+function Pi({ lut: e, ends: t, title: n }) {
 	return /* @__PURE__ */ U("span", {
 		class: "mm-legend",
 		title: n,
 		children: [
 			t[0],
 			" ",
-			/* @__PURE__ */ U(Sr, {
+			/* @__PURE__ */ U(Dr, {
 				width: 120,
 				height: 8,
 				label: "colour scale",
@@ -3395,27 +3446,27 @@ function Oi({ lut: e, ends: t, title: n }) {
 		]
 	});
 }
-function ki({ store: e, name: t }) {
-	let n = L(10 ** xn(e, t, e.time.value));
-	return /* @__PURE__ */ U(Oi, {
+function Fi({ store: e, name: t }) {
+	let n = L(10 ** Tn(e, t, e.time.value));
+	return /* @__PURE__ */ U(Pi, {
 		lut: B[e.theme.value].diverging,
 		ends: [`÷ ${n}`, `× ${n}`],
-		title: `${gn[t]}; grey: unchanged`
+		title: `${bn[t]}; grey: unchanged`
 	});
 }
 // src/panels/app.tsx
-function Ai({ store: e, views: t }) {
-	let n = ke(null), r = ke(null), i = (e) => {
+function Ii({ store: e, views: t }) {
+	let n = Ae(null), r = Ae(null), i = (e) => {
 		let r = e.target;
 		if (/^(INPUT|SELECT|TEXTAREA)$/.test(r.tagName)) e.key === "Escape" && r.blur();
 		else {
 			if (e.key === "/") n.current?.focus();
 			else if (r.tagName === "BUTTON" && (e.key === "Enter" || e.key === " ")) return;
-			else if (!t[0] || !zt(t[0], e)) return;
+			else if (!t[0] || !Ut(t[0], e)) return;
 			e.preventDefault();
 		}
 	};
-	return Oe(() => {
+	return ke(() => {
 		let t = e.source.permalinks ? document : r.current;
 		return t.addEventListener("keydown", i), () => t.removeEventListener("keydown", i);
 	}, []), /* @__PURE__ */ U("div", {
@@ -3423,34 +3474,34 @@ function Ai({ store: e, views: t }) {
 		ref: r,
 		tabIndex: -1,
 		children: [
-			/* @__PURE__ */ U(ji, {
+			/* @__PURE__ */ U(Li, {
 				store: e,
 				field: n
 			}),
-			/* @__PURE__ */ U(ti, { store: e }),
+			/* @__PURE__ */ U(si, { store: e }),
 			/* @__PURE__ */ U("main", { children: [/* @__PURE__ */ U("section", {
 				class: "mm-left",
 				"aria-label": "Memory map",
 				children: [
-					/* @__PURE__ */ U(Ei, {
+					/* @__PURE__ */ U(Mi, {
 						store: e,
-						picture: (n) => void Ii(e, t, n)
+						picture: (n) => void Hi(e, t, n)
 					}),
 					/* @__PURE__ */ U("div", {
 						class: "mm-maps",
-						children: [/* @__PURE__ */ U(Ni, {
+						children: [/* @__PURE__ */ U(zi, {
 							store: e,
 							k: 0,
 							views: t
-						}), e.compare.value === "side" && /* @__PURE__ */ U(Ni, {
+						}), e.compare.value === "side" && /* @__PURE__ */ U(zi, {
 							store: e,
 							k: 1,
 							views: t
 						})]
 					}),
-					e.trajectory && /* @__PURE__ */ U(Si, { store: e })
+					e.trajectory && /* @__PURE__ */ U(Oi, { store: e })
 				]
-			}), /* @__PURE__ */ U(Fi, { store: e })] }),
+			}), /* @__PURE__ */ U(Vi, { store: e })] }),
 			/* @__PURE__ */ U("div", {
 				class: "mm-said",
 				role: "status",
@@ -3460,8 +3511,8 @@ function Ai({ store: e, views: t }) {
 		]
 	});
 }
-function ji({ store: e, field: t }) {
-	let n = ke(0), r = (t) => {
+function Li({ store: e, field: t }) {
+	let n = Ae(0), r = (t) => {
 		clearTimeout(n.current), n.current = window.setTimeout(() => void e.seek(t), e.n > 5e4 ? 250 : 80);
 	}, i = e.theme.value === "dark";
 	return /* @__PURE__ */ U("header", { children: [
@@ -3469,7 +3520,7 @@ function ji({ store: e, field: t }) {
 			dir: "auto",
 			children: e.meta.title
 		}),
-		e.source.maps && e.source.maps.names.length > 1 && /* @__PURE__ */ U(Mi, { maps: e.source.maps }),
+		e.source.maps && e.source.maps.names.length > 1 && /* @__PURE__ */ U(Ri, { maps: e.source.maps }),
 		/* @__PURE__ */ U("span", {
 			class: "mm-sub",
 			dir: "auto",
@@ -3501,7 +3552,7 @@ function ji({ store: e, field: t }) {
 		})
 	] });
 }
-function Mi({ maps: e }) {
+function Ri({ maps: e }) {
 	return /* @__PURE__ */ U("select", {
 		"aria-label": "Map",
 		title: e.names[e.at],
@@ -3513,10 +3564,10 @@ function Mi({ maps: e }) {
 		}, t))
 	});
 }
-function Ni({ store: e, k: t, views: n }) {
-	let r = ke(null), [i, a] = Ee(null);
-	return Oe(() => {
-		let i = new nr(e, t), o = Pt(i);
+function zi({ store: e, k: t, views: n }) {
+	let r = Ae(null), [i, a] = De(null);
+	return ke(() => {
+		let i = new or(e, t), o = Rt(i);
 		return r.current.prepend(i.root), n[t] = i, a(i), () => {
 			o(), i.destroy(), i.root.remove();
 		};
@@ -3526,14 +3577,14 @@ function Ni({ store: e, k: t, views: n }) {
 		tabIndex: 0,
 		role: "group",
 		"aria-label": `Map of ${e.n} examples: leverage across, prediction error up. Arrow keys move through the examples in the table's order.`,
-		children: /* @__PURE__ */ U(wr, {
+		children: /* @__PURE__ */ U(kr, {
 			store: e,
 			view: i
 		})
 	});
 }
-var Pi = (e) => e.meta.classification ? "Classes" : "Groups";
-function Fi({ store: e }) {
+var Bi = (e) => e.meta.classification ? "Classes" : "Groups";
+function Vi({ store: e }) {
 	let t = [
 		[
 			"examples",
@@ -3552,7 +3603,7 @@ function Fi({ store: e }) {
 		],
 		[
 			"groups",
-			Pi(e),
+			Bi(e),
 			e.meta.groups.length > 0
 		],
 		[
@@ -3581,33 +3632,33 @@ function Fi({ store: e }) {
 					children: r
 				}, t))
 			}),
-			n === "examples" && /* @__PURE__ */ U(Rr, { store: e }),
-			n === "curve" && /* @__PURE__ */ U(Pr, { store: e }),
-			n === "rankings" && /* @__PURE__ */ U(hi, { store: e }),
-			n === "groups" && /* @__PURE__ */ U(oi, { store: e }),
-			n === "movers" && /* @__PURE__ */ U(vi, { store: e }),
-			n === "about" && /* @__PURE__ */ U(yi, { store: e })
+			n === "examples" && /* @__PURE__ */ U(Wr, { store: e }),
+			n === "curve" && /* @__PURE__ */ U(Br, { store: e }),
+			n === "rankings" && /* @__PURE__ */ U(xi, { store: e }),
+			n === "groups" && /* @__PURE__ */ U(fi, { store: e }),
+			n === "movers" && /* @__PURE__ */ U(wi, { store: e }),
+			n === "about" && /* @__PURE__ */ U(Ti, { store: e })
 		]
 	});
 }
-async function Ii(e, t, n) {
+async function Hi(e, t, n) {
 	let r = t.slice(0, e.compare.peek() === "side" ? 2 : 1);
 	if (!r.length) return;
-	let i = n === "png" ? await Qt(r) : new Blob([$t(r)], { type: "image/svg+xml" });
-	i && mr(`map.${n}`, i);
+	let i = n === "png" ? await nn(r) : new Blob([rn(r)], { type: "image/svg+xml" });
+	i && yr(`map.${n}`, i);
 }
 // src/state/link.ts
-var Li = 2e3;
-function Ri(e) {
+var Ui = 2e3;
+function Wi(e) {
 	let t = e.selection.value, n = {
 		log: e.log.value,
 		color: e.color.value,
 		marks: e.marks.value,
 		filters: { ...e.filters.value },
 		frame: e.frame.value,
-		threshold: e.threshold.value,
-		theme: e.theme.value === Ht() ? null : e.theme.value,
-		selection: t.length <= Li ? [...t] : null,
+		top: e.top.value,
+		theme: e.theme.value === Kt() ? null : e.theme.value,
+		selection: t.length <= Ui ? [...t] : null,
 		focus: e.focus.value,
 		time: e.time.value,
 		compare: e.compare.value,
@@ -3616,38 +3667,38 @@ function Ri(e) {
 	};
 	return `#${encodeURIComponent(JSON.stringify(n))}`;
 }
-function zi(e, t) {
+function Gi(e, t) {
 	if (!(t.length < 2)) try {
-		Bi(e, JSON.parse(decodeURIComponent(t.slice(1))));
+		Ki(e, JSON.parse(decodeURIComponent(t.slice(1))));
 	} catch {
 		e.said.value = "the link could not be read: showing the whole map";
 	}
 }
-function Bi(e, t) {
+function Ki(e, t) {
 	let n = (t) => Number.isInteger(t) && t >= 0 && t < e.n, r = (t) => typeof t == "string" && e.table.has(t);
 	Array.isArray(t.log) && (e.log.value = [!!t.log[0], !!t.log[1]]);
-	let i = _n(t.color) && vn(e).includes(t.color);
+	let i = xn(t.color) && Sn(e).includes(t.color);
 	(r(t.color) || t.color === "correct" || i) && (e.color.value = t.color), (t.marks === "density" || t.marks === "points") && (e.marks.value = t.marks), r(t.sort?.key) && (e.sort.value = {
 		key: t.sort.key,
 		down: !!t.sort.down
 	});
 	let a = {
-		...Jr,
+		...ei,
 		...t.filters
 	};
 	e.filters.value = {
 		...a,
 		classes: a.classes.filter(Number.isInteger)
-	}, a.search && e.seek(String(a.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), t.threshold > 0 && (e.threshold.value = t.threshold), (t.theme === "light" || t.theme === "dark") && (e.theme.value = t.theme), t.selection?.length && e.select(t.selection.filter(n), "by the link"), t.time >= 0 && t.time <= e.meta.steps.length - 1 && (e.time.value = t.time), e.models.length > 1 && (t.compare === "side" || t.compare === "arrows") && (e.compare.value = t.compare), n(t.focus) && (e.focus.value = t.focus);
+	}, a.search && e.seek(String(a.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), Number.isInteger(t.top) && t.top > 0 && t.top <= e.n && (e.top.value = t.top), (t.theme === "light" || t.theme === "dark") && (e.theme.value = t.theme), t.selection?.length && e.select(t.selection.filter(n), "by the link"), t.time >= 0 && t.time <= e.meta.steps.length - 1 && (e.time.value = t.time), e.models.length > 1 && (t.compare === "side" || t.compare === "arrows") && (e.compare.value = t.compare), n(t.focus) && (e.focus.value = t.focus);
 }
-function Vi(e) {
-	zi(e, location.hash);
+function qi(e) {
+	Gi(e, location.hash);
 	let [t, n] = [0, location.hash], r = (e) => {
 		location.hash === n && (history.replaceState(null, "", e), n = location.hash);
 	}, i = () => location.reload();
 	addEventListener("hashchange", i);
 	let a = st(() => {
-		let n = Ri(e);
+		let n = Wi(e);
 		clearTimeout(t), t = window.setTimeout(r, 250, n);
 	});
 	return () => {
@@ -3655,7 +3706,7 @@ function Vi(e) {
 	};
 }
 // src/data/sheets.ts
-var Hi = 32, Ui = class {
+var Ji = 32, Yi = class {
 	source;
 	slots;
 	about;
@@ -3669,7 +3720,7 @@ var Hi = 32, Ui = class {
 	}
 	sheet(e) {
 		let t = this.kept.get(e) ?? this.source.sheet(e).then((e) => createImageBitmap(e));
-		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > Hi && this.forget(), t;
+		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > Ji && this.forget(), t;
 	}
 	forget() {
 		let [e, t] = this.kept.entries().next().value;
@@ -3681,13 +3732,13 @@ var Hi = 32, Ui = class {
 		let l = s % (o * o), u = Math.min(n / i, n / a), [d, f] = [i * u, a * u];
 		t.imageSmoothingEnabled = u < 3, t.drawImage(c, l % o * i, Math.floor(l / o) * a, i, a, (n - d) / 2, (n - f) / 2, d, f);
 	}
-}, Wi = Uint8Array.of(65, 82, 82, 79, 87, 49), Gi = {
+}, Xi = Uint8Array.of(65, 82, 82, 79, 87, 49), Zi = {
 	V1: 0,
 	V2: 1,
 	V3: 2,
 	V4: 3,
 	V5: 4
-}, Ki = {
+}, Qi = {
 	NONE: 0,
 	Schema: 1,
 	DictionaryBatch: 2,
@@ -3723,11 +3774,11 @@ var Hi = 32, Ui = class {
 	Utf8View: 24,
 	ListView: 25,
 	LargeListView: 26
-}, qi = {
+}, $i = {
 	HALF: 0,
 	SINGLE: 1,
 	DOUBLE: 2
-}, Ji = {
+}, ea = {
 	DAY: 0,
 	MILLISECOND: 1
 }, G = {
@@ -3735,41 +3786,41 @@ var Hi = 32, Ui = class {
 	MILLISECOND: 1,
 	MICROSECOND: 2,
 	NANOSECOND: 3
-}, Yi = {
+}, ta = {
 	YEAR_MONTH: 0,
 	DAY_TIME: 1,
 	MONTH_DAY_NANO: 2
-}, Xi = {
+}, na = {
 	Sparse: 0,
 	Dense: 1
-}, Zi = {
+}, ra = {
 	LZ4_FRAME: 0,
 	ZSTD: 1
-}, Qi = { BUFFER: 0 }, $i = Uint8Array, ea = Uint16Array, ta = Uint32Array, na = BigUint64Array, ra = Int8Array, ia = Int16Array, K = Int32Array, q = BigInt64Array, aa = Float32Array, oa = Float64Array;
-function sa(e) {
+}, ia = { BUFFER: 0 }, aa = Uint8Array, oa = Uint16Array, sa = Uint32Array, ca = BigUint64Array, la = Int8Array, ua = Int16Array, K = Int32Array, q = BigInt64Array, da = Float32Array, fa = Float64Array;
+function pa(e) {
 	return Object.prototype.toString.call(e);
 }
-function ca(e) {
-	return sa(e) === "[object ArrayBuffer]" || sa(e) === "[object SharedArrayBuffer]";
+function ma(e) {
+	return pa(e) === "[object ArrayBuffer]" || pa(e) === "[object SharedArrayBuffer]";
 }
-function la(e) {
-	return sa(e) === "[object Uint8Array]";
+function ha(e) {
+	return pa(e) === "[object Uint8Array]";
 }
-function ua(e, t) {
+function ga(e, t) {
 	let n = Math.log2(e) - 3;
 	return (t ? [
-		ra,
-		ia,
+		la,
+		ua,
 		K,
 		q
 	] : [
-		$i,
-		ea,
-		ta,
-		na
+		aa,
+		oa,
+		sa,
+		ca
 	])[n];
 }
-function da(e, t) {
+function _a(e, t) {
 	let n = 0, r = e.length;
 	if (r <= 2147483648) do {
 		let i = n + r >>> 1;
@@ -3782,40 +3833,40 @@ function da(e, t) {
 	return n;
 }
 // node_modules/@uwdata/flechette/src/util/objects.js
-function fa(e, t, n) {
+function va(e, t, n) {
 	if (t(e)) return e;
 	throw Error(n(e));
 }
 function J(e, t, n) {
-	return t = Array.isArray(t) ? t : Object.values(t), fa(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
+	return t = Array.isArray(t) ? t : Object.values(t), va(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
 }
-function pa(e, t) {
+function ya(e, t) {
 	for (let [n, r] of Object.entries(e)) if (r === t) return n;
 	return "<Unknown>";
 }
 // node_modules/@uwdata/flechette/src/data-types.js
-var ma = (e) => `Unsupported data type: "${pa(W, e)}" (id ${e})`, ha = (e, t, n = !0, r = null) => ({
+var ba = (e) => `Unsupported data type: "${ya(W, e)}" (id ${e})`, xa = (e, t, n = !0, r = null) => ({
 	name: e,
 	type: t,
 	nullable: n,
 	metadata: r
 });
-function ga(e) {
-	return Object.hasOwn(e, "name") && _a(e.type);
+function Sa(e) {
+	return Object.hasOwn(e, "name") && Ca(e.type);
 }
-function _a(e) {
+function Ca(e) {
 	return typeof e?.typeId == "number";
 }
-function va(e, t = "", n = !0) {
-	return ga(e) ? e : ha(t, fa(e, _a, () => "Data type expected."), n);
+function wa(e, t = "", n = !0) {
+	return Sa(e) ? e : xa(t, va(e, Ca, () => "Data type expected."), n);
 }
-var ya = (e, t, n = !1, r = -1) => ({
+var Ta = (e, t, n = !1, r = -1) => ({
 	typeId: W.Dictionary,
 	id: r,
 	dictionary: e,
-	indices: t || xa(),
+	indices: t || Da(),
 	ordered: n
-}), ba = (e = 32, t = !0) => ({
+}), Ea = (e = 32, t = !0) => ({
 	typeId: W.Int,
 	bitWidth: J(e, [
 		8,
@@ -3824,22 +3875,22 @@ var ya = (e, t, n = !1, r = -1) => ({
 		64
 	]),
 	signed: t,
-	values: ua(e, t)
-}), xa = () => ba(32), Sa = (e = 2) => ({
+	values: ga(e, t)
+}), Da = () => Ea(32), Oa = (e = 2) => ({
 	typeId: W.Float,
-	precision: J(e, qi),
+	precision: J(e, $i),
 	values: [
-		ea,
-		aa,
-		oa
+		oa,
+		da,
+		fa
 	][e]
-}), Ca = () => ({
+}), ka = () => ({
 	typeId: W.Binary,
 	offsets: K
-}), wa = () => ({
+}), Aa = () => ({
 	typeId: W.Utf8,
 	offsets: K
-}), Ta = (e, t, n = 128) => ({
+}), ja = (e, t, n = 128) => ({
 	typeId: W.Decimal,
 	precision: e,
 	scale: t,
@@ -3849,12 +3900,12 @@ var ya = (e, t, n = !1, r = -1) => ({
 		128,
 		256
 	]),
-	values: n === 32 ? K : na
-}), Ea = (e) => ({
+	values: n === 32 ? K : ca
+}), Ma = (e) => ({
 	typeId: W.Date,
-	unit: J(e, Ji),
-	values: e === Ji.DAY ? K : q
-}), Da = (e = G.MILLISECOND) => {
+	unit: J(e, ea),
+	values: e === ea.DAY ? K : q
+}), Na = (e = G.MILLISECOND) => {
 	e = J(e, G);
 	let t = e === G.SECOND || e === G.MILLISECOND ? 32 : 64;
 	return {
@@ -3863,95 +3914,95 @@ var ya = (e, t, n = !1, r = -1) => ({
 		bitWidth: t,
 		values: t === 32 ? K : q
 	};
-}, Oa = (e = G.MILLISECOND, t = null) => ({
+}, Pa = (e = G.MILLISECOND, t = null) => ({
 	typeId: W.Timestamp,
 	unit: J(e, G),
 	timezone: t,
 	values: q
-}), ka = (e = Yi.MONTH_DAY_NANO) => ({
+}), Fa = (e = ta.MONTH_DAY_NANO) => ({
 	typeId: W.Interval,
-	unit: J(e, Yi),
-	values: e === Yi.MONTH_DAY_NANO ? void 0 : K
-}), Aa = (e) => ({
+	unit: J(e, ta),
+	values: e === ta.MONTH_DAY_NANO ? void 0 : K
+}), Ia = (e) => ({
 	typeId: W.List,
-	children: [va(e)],
+	children: [wa(e)],
 	offsets: K
-}), ja = (e) => ({
+}), La = (e) => ({
 	typeId: W.Struct,
-	children: Array.isArray(e) && e.length > 0 && ga(e[0]) ? e : Object.entries(e).map(([e, t]) => ha(e, t))
-}), Ma = (e, t, n, r) => (n ??= t.map((e, t) => t), {
+	children: Array.isArray(e) && e.length > 0 && Sa(e[0]) ? e : Object.entries(e).map(([e, t]) => xa(e, t))
+}), Ra = (e, t, n, r) => (n ??= t.map((e, t) => t), {
 	typeId: W.Union,
-	mode: J(e, Xi),
+	mode: J(e, na),
 	typeIds: n,
 	typeMap: n.reduce((e, t, n) => (e[t] = n, e), {}),
-	children: t.map((e, t) => va(e, `_${t}`)),
+	children: t.map((e, t) => wa(e, `_${t}`)),
 	typeIdForValue: r,
 	offsets: K
-}), Na = (e) => ({
+}), za = (e) => ({
 	typeId: W.FixedSizeBinary,
 	stride: e
-}), Pa = (e, t) => ({
+}), Ba = (e, t) => ({
 	typeId: W.FixedSizeList,
 	stride: t,
-	children: [va(e)]
-}), Fa = (e, t) => ({
+	children: [wa(e)]
+}), Va = (e, t) => ({
 	typeId: W.Map,
 	keysSorted: e,
 	children: [t],
 	offsets: K
-}), Ia = (e = G.MILLISECOND) => ({
+}), Ha = (e = G.MILLISECOND) => ({
 	typeId: W.Duration,
 	unit: J(e, G),
 	values: q
-}), La = () => ({
+}), Ua = () => ({
 	typeId: W.LargeBinary,
 	offsets: q
-}), Ra = () => ({
+}), Wa = () => ({
 	typeId: W.LargeUtf8,
 	offsets: q
-}), za = (e) => ({
+}), Ga = (e) => ({
 	typeId: W.LargeList,
-	children: [va(e)],
+	children: [wa(e)],
 	offsets: q
-}), Ba = (e, t) => ({
+}), Ka = (e, t) => ({
 	typeId: W.RunEndEncoded,
-	children: [fa(va(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), va(t, "values")]
-}), Va = (e) => ({
+	children: [va(wa(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), wa(t, "values")]
+}), qa = (e) => ({
 	typeId: W.ListView,
-	children: [va(e, "value")],
+	children: [wa(e, "value")],
 	offsets: K
-}), Ha = (e) => ({
+}), Ja = (e) => ({
 	typeId: W.LargeListView,
-	children: [va(e, "value")],
+	children: [wa(e, "value")],
 	offsets: q
-}), Ua = new oa(2).buffer;
-new q(Ua), new ta(Ua), new K(Ua), new $i(Ua);
-function Wa(e) {
+}), Ya = new fa(2).buffer;
+new q(Ya), new sa(Ya), new K(Ya), new aa(Ya);
+function Xa(e) {
 	if (e > 2 ** 53 - 1 || e < -(2 ** 53 - 1)) throw Error(`BigInt exceeds integer number representation: ${e}`);
 	return Number(e);
 }
-function Ga(e, t) {
+function Za(e, t) {
 	return Number(e / t) + Number(e % t) / Number(t);
 }
-var Ka = (e) => BigInt.asUintN(64, e);
-function qa(e, t) {
+var Qa = (e) => BigInt.asUintN(64, e);
+function $a(e, t) {
 	return BigInt.asIntN(64, e[t]);
 }
-function Ja(e, t) {
+function eo(e, t) {
 	let n = t << 1, r;
-	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = Ka(~e[n]) | Ka(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
+	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = Qa(~e[n]) | Qa(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
 }
-function Ya(e, t) {
+function to(e, t) {
 	let n = t << 2, r;
-	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = Ka(~e[n]) | Ka(~e[n + 1]) << 64n | Ka(~e[n + 2]) << 128n | Ka(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
+	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = Qa(~e[n]) | Qa(~e[n + 1]) << 64n | Qa(~e[n + 2]) << 128n | Qa(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
 }
 // node_modules/@uwdata/flechette/src/util/strings.js
-var Xa = new TextDecoder("utf-8");
+var no = new TextDecoder("utf-8");
 new TextEncoder();
-function Za(e) {
-	return Xa.decode(e);
+function ro(e) {
+	return no.decode(e);
 }
-function Qa(e, t) {
+function io(e, t) {
 	return !!(e[t >> 3] & 1 << t % 8);
 }
 function Y(e, t) {
@@ -3964,51 +4015,51 @@ function Y(e, t) {
 		return o;
 	};
 }
-function $a(e, t) {
+function ao(e, t) {
 	return t;
 }
-function eo(e, t) {
-	return !!to(e, t);
+function oo(e, t) {
+	return !!so(e, t);
 }
-function to(e, t) {
-	return no(e, t) << 24 >> 24;
+function so(e, t) {
+	return co(e, t) << 24 >> 24;
 }
-function no(e, t) {
+function co(e, t) {
 	return e[t];
 }
 function X(e, t) {
-	return ro(e, t) << 16 >> 16;
+	return lo(e, t) << 16 >> 16;
 }
-function ro(e, t) {
+function lo(e, t) {
 	return e[t] | e[t + 1] << 8;
 }
 function Z(e, t) {
 	return e[t] | e[t + 1] << 8 | e[t + 2] << 16 | e[t + 3] << 24;
 }
-function io(e, t) {
+function uo(e, t) {
 	return Z(e, t) >>> 0;
 }
 function Q(e, t) {
-	return Wa(BigInt.asIntN(64, BigInt(io(e, t)) + (BigInt(io(e, t + 4)) << 32n)));
+	return Xa(BigInt.asIntN(64, BigInt(uo(e, t)) + (BigInt(uo(e, t + 4)) << 32n)));
 }
-function ao(e, t) {
+function fo(e, t) {
 	let n = t + Z(e, t), r = Z(e, n);
-	return n += 4, Za(e.subarray(n, n + r));
+	return n += 4, ro(e.subarray(n, n + r));
 }
-function oo(e, t, n, r) {
+function po(e, t, n, r) {
 	if (!t) return [];
 	let i = t + Z(e, t);
 	return Array.from({ length: Z(e, i) }, (t, a) => r(e, i + 4 + a * n));
 }
 // node_modules/@uwdata/flechette/src/util/struct.js
-var so = Symbol("rowIndex");
-function co(e, t) {
+var mo = Symbol("rowIndex");
+function ho(e, t) {
 	class n {
 		constructor(e) {
-			this[so] = e;
+			this[mo] = e;
 		}
 		toJSON() {
-			return uo(e, t, this[so]);
+			return _o(e, t, this[mo]);
 		}
 	}
 	let r = n.prototype;
@@ -4017,26 +4068,26 @@ function co(e, t) {
 		let i = t[n];
 		Object.defineProperty(r, e[n], {
 			get() {
-				return i.at(this[so]);
+				return i.at(this[mo]);
 			},
 			enumerable: !0
 		});
 	}
 	return (e) => new n(e);
 }
-function lo(e, t) {
-	return (n) => uo(e, t, n);
+function go(e, t) {
+	return (n) => _o(e, t, n);
 }
-function uo(e, t, n) {
+function _o(e, t, n) {
 	let r = {};
 	for (let i = 0; i < e.length; ++i) r[e[i]] = t[i].at(n);
 	return r;
 }
 // node_modules/@uwdata/flechette/src/batch.js
-function fo(e) {
-	return e instanceof mo;
+function vo(e) {
+	return e instanceof bo;
 }
-var po = class {
+var yo = class {
 	static ArrayType = null;
 	constructor({ length: e, nullCount: t, type: n, validity: r, values: i, offsets: a, sizes: o, children: s }) {
 		this.length = e, this.nullCount = t, this.type = n, this.validity = r, this.values = i, this.offsets = a, this.sizes = o, this.children = s, t && this.validity || (this.at = (e) => this.value(e));
@@ -4048,7 +4099,7 @@ var po = class {
 		return this.isValid(e) ? this.value(e) : null;
 	}
 	isValid(e) {
-		return Qa(this.validity, e);
+		return io(this.validity, e);
 	}
 	value(e) {
 		return this.values[e];
@@ -4061,7 +4112,7 @@ var po = class {
 	*[Symbol.iterator]() {
 		for (let e = 0; e < this.length; ++e) yield this.at(e);
 	}
-}, mo = class extends po {
+}, bo = class extends yo {
 	constructor(e) {
 		super(e);
 		let { length: t, values: n } = this;
@@ -4073,19 +4124,19 @@ var po = class {
 	[Symbol.iterator]() {
 		return this.nullCount ? super[Symbol.iterator]() : this.values[Symbol.iterator]();
 	}
-}, ho = class extends po {
-	static ArrayType = oa;
-}, $ = class extends po {
+}, xo = class extends yo {
+	static ArrayType = fa;
+}, $ = class extends yo {
 	static ArrayType = Array;
-}, go = class extends $ {
+}, So = class extends $ {
 	value(e) {
 		return null;
 	}
-}, _o = class extends ho {
+}, Co = class extends xo {
 	value(e) {
-		return Wa(this.values[e]);
+		return Xa(this.values[e]);
 	}
-}, vo = class extends ho {
+}, wo = class extends xo {
 	value(e) {
 		let t = this.values[e], n = (t & 31744) >> 10, r = (t & 1023) / 1024, i = (-1) ** ((t & 32768) >> 15);
 		switch (n) {
@@ -4094,11 +4145,11 @@ var po = class {
 		}
 		return i * 2 ** (n - 15) * (1 + r);
 	}
-}, yo = class extends $ {
+}, To = class extends $ {
 	value(e) {
-		return Qa(this.values, e);
+		return io(this.values, e);
 	}
-}, bo = class extends ho {
+}, Eo = class extends xo {
 	constructor(e) {
 		super(e);
 		let { scale: t } = this.type;
@@ -4107,119 +4158,119 @@ var po = class {
 	value(e) {
 		return this.values[e] / this.scale;
 	}
-}, xo = class extends po {
+}, Do = class extends yo {
 	constructor(e) {
 		super(e);
 		let { bitWidth: t, scale: n } = this.type;
-		this.decimal = t === 64 ? qa : t === 128 ? Ja : Ya, this.scale = 10n ** BigInt(n);
+		this.decimal = t === 64 ? $a : t === 128 ? eo : to, this.scale = 10n ** BigInt(n);
 	}
-}, So = class extends xo {
-	static ArrayType = oa;
+}, Oo = class extends Do {
+	static ArrayType = fa;
 	value(e) {
-		return Ga(this.decimal(this.values, e), this.scale);
+		return Za(this.decimal(this.values, e), this.scale);
 	}
-}, Co = class extends xo {
+}, ko = class extends Do {
 	static ArrayType = Array;
 	value(e) {
 		return this.decimal(this.values, e);
 	}
-}, wo = class extends $ {
+}, Ao = class extends $ {
 	constructor(e) {
 		super(e), this.source = e;
 	}
 	value(e) {
 		return new Date(this.source.value(e));
 	}
-}, To = class extends ho {
+}, jo = class extends xo {
 	value(e) {
 		return 864e5 * this.values[e];
 	}
-}, Eo = _o, Do = class extends _o {
+}, Mo = Co, No = class extends Co {
 	value(e) {
 		return super.value(e) * 1e3;
 	}
-}, Oo = _o, ko = class extends _o {
+}, Po = Co, Fo = class extends Co {
 	value(e) {
-		return Ga(this.values[e], 1000n);
+		return Za(this.values[e], 1000n);
 	}
-}, Ao = class extends _o {
+}, Io = class extends Co {
 	value(e) {
-		return Ga(this.values[e], 1000000n);
+		return Za(this.values[e], 1000000n);
 	}
-}, jo = class extends $ {
+}, Lo = class extends $ {
 	value(e) {
 		return this.values.subarray(e << 1, e + 1 << 1);
 	}
-}, Mo = class extends $ {
+}, Ro = class extends $ {
 	value(e) {
 		let t = this.values, n = e << 4;
 		return Float64Array.of(Z(t, n), Z(t, n + 4), Q(t, n + 8));
 	}
-}, No = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Po = ({ values: e, offsets: t }, n) => e.subarray(Wa(t[n]), Wa(t[n + 1])), Fo = class extends $ {
+}, zo = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Bo = ({ values: e, offsets: t }, n) => e.subarray(Xa(t[n]), Xa(t[n + 1])), Vo = class extends $ {
 	value(e) {
-		return No(this, e);
+		return zo(this, e);
 	}
-}, Io = class extends $ {
+}, Ho = class extends $ {
 	value(e) {
-		return Po(this, e);
+		return Bo(this, e);
 	}
-}, Lo = class extends $ {
+}, Uo = class extends $ {
 	value(e) {
-		return Za(No(this, e));
+		return ro(zo(this, e));
 	}
-}, Ro = class extends $ {
+}, Wo = class extends $ {
 	value(e) {
-		return Za(Po(this, e));
+		return ro(Bo(this, e));
 	}
-}, zo = class extends $ {
+}, Go = class extends $ {
 	value(e) {
 		let t = this.offsets;
 		return this.children[0].slice(t[e], t[e + 1]);
 	}
-}, Bo = class extends $ {
+}, Ko = class extends $ {
 	value(e) {
 		let t = this.offsets;
-		return this.children[0].slice(Wa(t[e]), Wa(t[e + 1]));
+		return this.children[0].slice(Xa(t[e]), Xa(t[e + 1]));
 	}
-}, Vo = class extends $ {
+}, qo = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
 		return this.children[0].slice(t, n);
 	}
-}, Ho = class extends $ {
+}, Jo = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
-		return this.children[0].slice(Wa(t), Wa(n));
+		return this.children[0].slice(Xa(t), Xa(n));
 	}
-}, Uo = class extends $ {
+}, Yo = class extends $ {
 	constructor(e) {
 		super(e), this.stride = this.type.stride;
 	}
-}, Wo = class extends Uo {
+}, Xo = class extends Yo {
 	value(e) {
 		let { stride: t, values: n } = this;
 		return n.subarray(e * t, (e + 1) * t);
 	}
-}, Go = class extends Uo {
+}, Zo = class extends Yo {
 	value(e) {
 		let { children: t, stride: n } = this;
 		return t[0].slice(e * n, (e + 1) * n);
 	}
 };
-function Ko({ children: e, offsets: t }, n) {
+function Qo({ children: e, offsets: t }, n) {
 	let [r, i] = e[0].children, a = t[n], o = t[n + 1], s = [];
 	for (let e = a; e < o; ++e) s.push([r.at(e), i.at(e)]);
 	return s;
 }
-var qo = class extends $ {
+var $o = class extends $ {
 	value(e) {
-		return Ko(this, e);
+		return Qo(this, e);
 	}
-}, Jo = class extends $ {
+}, es = class extends $ {
 	value(e) {
-		return new Map(Ko(this, e));
+		return new Map(Qo(this, e));
 	}
-}, Yo = class extends $ {
+}, ts = class extends $ {
 	constructor({ typeIds: e, ...t }) {
 		super(t), this.typeIds = e, this.typeMap = this.type.typeMap;
 	}
@@ -4227,27 +4278,27 @@ var qo = class extends $ {
 		let { typeIds: n, children: r, typeMap: i } = this;
 		return r[i[n[e]]].at(t);
 	}
-}, Xo = class extends Yo {
+}, ns = class extends ts {
 	value(e) {
 		return super.value(e, this.offsets[e]);
 	}
-}, Zo = class extends $ {
-	constructor(e, t = lo) {
+}, rs = class extends $ {
+	constructor(e, t = go) {
 		super(e), this.names = this.type.children.map((e) => e.name), this.factory = t(this.names, this.children);
 	}
 	value(e) {
 		return this.factory(e);
 	}
-}, Qo = class extends Zo {
+}, is = class extends rs {
 	constructor(e) {
-		super(e, co);
+		super(e, ho);
 	}
-}, $o = class extends $ {
+}, as = class extends $ {
 	value(e) {
 		let [{ values: t }, n] = this.children;
-		return n.at(da(t, e));
+		return n.at(_a(t, e));
 	}
-}, es = class extends $ {
+}, os = class extends $ {
 	setDictionary(e) {
 		return this.dictionary = e, this.cache = e.cache(), this;
 	}
@@ -4257,7 +4308,7 @@ var qo = class extends $ {
 	key(e) {
 		return this.values[e];
 	}
-}, ts = class extends $ {
+}, ss = class extends $ {
 	constructor({ data: e, ...t }) {
 		super(t), this.data = e;
 	}
@@ -4265,27 +4316,27 @@ var qo = class extends $ {
 		let { values: t, data: n } = this, r = e << 4, i = r + 4, a = t, o = Z(a, r);
 		return o > 12 && (i = Z(a, r + 12), a = n[Z(a, r + 8)]), a.subarray(i, i + o);
 	}
-}, ns = class extends ts {
+}, cs = class extends ss {
 	value(e) {
 		return this.view(e);
 	}
-}, rs = class extends ts {
+}, ls = class extends ss {
 	value(e) {
-		return Za(this.view(e));
+		return ro(this.view(e));
 	}
 };
 // node_modules/@uwdata/flechette/src/column.js
-function is(e) {
+function us(e) {
 	let t = [];
 	return {
 		add(e) {
 			return t.push(e), this;
 		},
 		clear: () => t = [],
-		done: () => new as(t, e)
+		done: () => new ds(t, e)
 	};
 }
-var as = class {
+var ds = class {
 	constructor(e, t = e[0]?.type) {
 		this.type = t, this.length = e.reduce((e, t) => e + t.length, 0), this.nullCount = e.reduce((e, t) => e + t.nullCount, 0), this.data = e;
 		let n = e.length, r = new Int32Array(n + 1);
@@ -4300,39 +4351,39 @@ var as = class {
 	}
 	[Symbol.iterator]() {
 		let e = this.data;
-		return e.length === 1 ? e[0][Symbol.iterator]() : os(e);
+		return e.length === 1 ? e[0][Symbol.iterator]() : fs(e);
 	}
 	at(e) {
-		let { data: t, offsets: n } = this, r = da(n, e) - 1;
+		let { data: t, offsets: n } = this, r = _a(n, e) - 1;
 		return t[r]?.at(e - n[r]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 	toArray() {
-		let { length: e, nullCount: t, data: n } = this, r = !t && fo(n[0]), i = n.length;
+		let { length: e, nullCount: t, data: n } = this, r = !t && vo(n[0]), i = n.length;
 		if (r && i === 1) return n[0].values;
 		let a = new (!i || t > 0 ? Array : n[0].constructor.ArrayType ?? n[0].values.constructor)(e);
-		return r ? ss(a, n) : cs(a, n);
+		return r ? ps(a, n) : ms(a, n);
 	}
 	cache() {
 		return this._cache ??= this.toArray();
 	}
 };
-function* os(e) {
+function* fs(e) {
 	for (let t = 0; t < e.length; ++t) {
 		let n = e[t][Symbol.iterator]();
 		for (let e = n.next(); !e.done; e = n.next()) yield e.value;
 	}
 }
-function ss(e, t) {
+function ps(e, t) {
 	for (let n = 0, r = 0; n < t.length; ++n) {
 		let { values: i } = t[n];
 		e.set(i, r), r += i.length;
 	}
 	return e;
 }
-function cs(e, t) {
+function ms(e, t) {
 	let n = -1;
 	for (let r = 0; r < t.length; ++r) {
 		let i = t[r];
@@ -4341,10 +4392,10 @@ function cs(e, t) {
 	return e;
 }
 // node_modules/@uwdata/flechette/src/table.js
-var ls = class e {
+var hs = class e {
 	constructor(e, t, n = !1) {
 		let r = e.fields.map((e) => e.name);
-		this.schema = e, this.names = r, this.children = t, this.factory = n ? co : lo;
+		this.schema = e, this.names = r, this.children = t, this.factory = n ? ho : go;
 		let i = [];
 		this.getFactory = (e) => i[e] ?? (i[e] = this.factory(r, t.map((t) => t.data[e])));
 	}
@@ -4368,8 +4419,8 @@ var ls = class e {
 		let { children: r, factory: i, schema: a } = this, { fields: o } = a;
 		return new e({
 			...a,
-			fields: t.map((e, t) => us(o[e], n[t]))
-		}, t.map((e) => r[e]), i === co);
+			fields: t.map((e, t) => gs(o[e], n[t]))
+		}, t.map((e) => r[e]), i === ho);
 	}
 	select(e, t) {
 		let n = this.names, r = e.map((e) => n.indexOf(e));
@@ -4397,54 +4448,54 @@ var ls = class e {
 	at(e) {
 		let { children: t, getFactory: n, numRows: r } = this;
 		if (e < 0 || e >= r) return null;
-		let [{ offsets: i }] = t, a = da(i, e) - 1;
+		let [{ offsets: i }] = t, a = _a(i, e) - 1;
 		return n(a)(e - i[a]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 };
-function us(e, t) {
+function gs(e, t) {
 	return t != null && t !== e.name ? {
 		...e,
 		name: t
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/batch-type.js
-function ds(e, t = {}) {
+function _s(e, t = {}) {
 	let { typeId: n, bitWidth: r, mode: i, precision: a, unit: o } = e, { useBigInt: s, useBigIntTimestamp: c, useDate: l, useDecimalInt: u, useMap: d, useProxy: f } = t;
 	switch (n) {
-		case W.Null: return go;
-		case W.Bool: return yo;
+		case W.Null: return So;
+		case W.Bool: return To;
 		case W.Int:
 		case W.Time:
-		case W.Duration: return s || r < 64 ? mo : _o;
-		case W.Float: return a ? mo : vo;
-		case W.Date: return fs(o === Ji.DAY ? To : Eo, l && wo);
-		case W.Timestamp: return c ? mo : fs(o === G.SECOND ? Do : o === G.MILLISECOND ? Oo : o === G.MICROSECOND ? ko : Ao, l && wo);
-		case W.Decimal: return r === 32 ? u ? mo : bo : u ? Co : So;
-		case W.Interval: return o === Yi.DAY_TIME ? jo : o === Yi.YEAR_MONTH ? mo : Mo;
-		case W.FixedSizeBinary: return Wo;
-		case W.Utf8: return Lo;
-		case W.LargeUtf8: return Ro;
-		case W.Binary: return Fo;
-		case W.LargeBinary: return Io;
-		case W.BinaryView: return ns;
-		case W.Utf8View: return rs;
-		case W.List: return zo;
-		case W.LargeList: return Bo;
-		case W.Map: return d ? Jo : qo;
-		case W.ListView: return Vo;
-		case W.LargeListView: return Ho;
-		case W.FixedSizeList: return Go;
-		case W.Struct: return f ? Qo : Zo;
-		case W.RunEndEncoded: return $o;
-		case W.Dictionary: return es;
-		case W.Union: return i ? Xo : Yo;
+		case W.Duration: return s || r < 64 ? bo : Co;
+		case W.Float: return a ? bo : wo;
+		case W.Date: return vs(o === ea.DAY ? jo : Mo, l && Ao);
+		case W.Timestamp: return c ? bo : vs(o === G.SECOND ? No : o === G.MILLISECOND ? Po : o === G.MICROSECOND ? Fo : Io, l && Ao);
+		case W.Decimal: return r === 32 ? u ? bo : Eo : u ? ko : Oo;
+		case W.Interval: return o === ta.DAY_TIME ? Lo : o === ta.YEAR_MONTH ? bo : Ro;
+		case W.FixedSizeBinary: return Xo;
+		case W.Utf8: return Uo;
+		case W.LargeUtf8: return Wo;
+		case W.Binary: return Vo;
+		case W.LargeBinary: return Ho;
+		case W.BinaryView: return cs;
+		case W.Utf8View: return ls;
+		case W.List: return Go;
+		case W.LargeList: return Ko;
+		case W.Map: return d ? es : $o;
+		case W.ListView: return qo;
+		case W.LargeListView: return Jo;
+		case W.FixedSizeList: return Zo;
+		case W.Struct: return f ? is : rs;
+		case W.RunEndEncoded: return as;
+		case W.Dictionary: return os;
+		case W.Union: return i ? ns : ts;
 	}
-	throw Error(ma(n));
+	throw Error(ba(n));
 }
-function fs(e, t) {
+function vs(e, t) {
 	return t ? class extends t {
 		constructor(t) {
 			super(new e(t));
@@ -4452,21 +4503,21 @@ function fs(e, t) {
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/compression.js
-var ps = -1, ms = 8;
-function hs(e) {
-	return `Missing compression codec "${pa(Zi, e)}" (id ${e})`;
+var ys = -1, bs = 8;
+function xs(e) {
+	return `Missing compression codec "${ya(ra, e)}" (id ${e})`;
 }
-var gs = /* @__PURE__ */ new Map();
-function _s(e) {
-	return e != null && gs.get(e) || null;
+var Ss = /* @__PURE__ */ new Map();
+function Cs(e) {
+	return e != null && Ss.get(e) || null;
 }
-function vs(e, { offset: t, length: n }, r) {
+function ws(e, { offset: t, length: n }, r) {
 	if (n === 0) return {
 		bytes: /* @__PURE__ */ new Uint8Array(),
 		offset: 0,
 		length: 0
 	};
-	let i = Q(e, t), a = e.subarray(t + ms, t + n), o = i === ps ? a : r.decode(a, i);
+	let i = Q(e, t), a = e.subarray(t + bs, t + n), o = i === ys ? a : r.decode(a, i);
 	return {
 		bytes: o,
 		offset: 0,
@@ -4474,137 +4525,137 @@ function vs(e, { offset: t, length: n }, r) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/block.js
-function ys(e, t) {
+function Ts(e, t) {
 	return {
 		offset: Q(e, t),
 		metadataLength: Z(e, t + 8),
 		bodyLength: Q(e, t + 16)
 	};
 }
-function bs(e, t) {
-	return oo(e, t, 24, ys);
+function Es(e, t) {
+	return po(e, t, 24, Ts);
 }
 // node_modules/@uwdata/flechette/src/decode/body-compression.js
-function xs(e, t) {
+function Ds(e, t) {
 	let n = Y(e, t);
 	return {
-		codec: n(4, to, Zi.LZ4_FRAME),
-		method: n(6, to, Qi.BUFFER)
+		codec: n(4, so, ra.LZ4_FRAME),
+		method: n(6, so, ia.BUFFER)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/record-batch.js
-function Ss(e, t, n) {
-	let r = Y(e, t), i = n < Gi.V4 ? 8 : 0;
+function Os(e, t, n) {
+	let r = Y(e, t), i = n < Zi.V4 ? 8 : 0;
 	return {
 		length: r(4, Q, 0),
-		nodes: oo(e, r(6, $a), 16, (e, t) => ({
+		nodes: po(e, r(6, ao), 16, (e, t) => ({
 			length: Q(e, t),
 			nullCount: Q(e, t + 8)
 		})),
-		regions: oo(e, r(8, $a), 16 + i, (e, t) => ({
+		regions: po(e, r(8, ao), 16 + i, (e, t) => ({
 			offset: Q(e, t + i),
 			length: Q(e, t + i + 8)
 		})),
-		compression: r(10, xs),
-		variadic: oo(e, r(12, $a), 8, Q)
+		compression: r(10, Ds),
+		variadic: po(e, r(12, ao), 8, Q)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/dictionary-batch.js
-function Cs(e, t, n) {
+function ks(e, t, n) {
 	let r = Y(e, t);
 	return {
 		id: r(4, Q, 0),
-		data: r(6, (e, t) => Ss(e, t, n)),
-		isDelta: r(8, eo, !1)
+		data: r(6, (e, t) => Os(e, t, n)),
+		isDelta: r(8, oo, !1)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/data-type.js
-function ws(e, t, n, r) {
-	J(n, W, ma);
+function As(e, t, n, r) {
+	J(n, W, ba);
 	let i = Y(e, t);
 	switch (n) {
-		case W.Binary: return Ca();
-		case W.Utf8: return wa();
-		case W.LargeBinary: return La();
-		case W.LargeUtf8: return Ra();
-		case W.List: return Aa(r[0]);
-		case W.ListView: return Va(r[0]);
-		case W.LargeList: return za(r[0]);
-		case W.LargeListView: return Ha(r[0]);
-		case W.Struct: return ja(r);
-		case W.RunEndEncoded: return Ba(r[0], r[1]);
-		case W.Int: return ba(i(4, Z, 0), i(6, eo, !1));
-		case W.Float: return Sa(i(4, X, qi.HALF));
-		case W.Decimal: return Ta(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
-		case W.Date: return Ea(i(4, X, Ji.MILLISECOND));
-		case W.Time: return Da(i(4, X, G.MILLISECOND));
-		case W.Timestamp: return Oa(i(4, X, G.SECOND), i(6, ao));
-		case W.Interval: return ka(i(4, X, Yi.YEAR_MONTH));
-		case W.Duration: return Ia(i(4, X, G.MILLISECOND));
-		case W.FixedSizeBinary: return Na(i(4, Z, 0));
-		case W.FixedSizeList: return Pa(r[0], i(4, Z, 0));
-		case W.Map: return Fa(i(4, eo, !1), r[0]);
-		case W.Union: return Ma(i(4, X, Xi.Sparse), r, oo(e, i(6, $a), 4, Z));
+		case W.Binary: return ka();
+		case W.Utf8: return Aa();
+		case W.LargeBinary: return Ua();
+		case W.LargeUtf8: return Wa();
+		case W.List: return Ia(r[0]);
+		case W.ListView: return qa(r[0]);
+		case W.LargeList: return Ga(r[0]);
+		case W.LargeListView: return Ja(r[0]);
+		case W.Struct: return La(r);
+		case W.RunEndEncoded: return Ka(r[0], r[1]);
+		case W.Int: return Ea(i(4, Z, 0), i(6, oo, !1));
+		case W.Float: return Oa(i(4, X, $i.HALF));
+		case W.Decimal: return ja(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
+		case W.Date: return Ma(i(4, X, ea.MILLISECOND));
+		case W.Time: return Na(i(4, X, G.MILLISECOND));
+		case W.Timestamp: return Pa(i(4, X, G.SECOND), i(6, fo));
+		case W.Interval: return Fa(i(4, X, ta.YEAR_MONTH));
+		case W.Duration: return Ha(i(4, X, G.MILLISECOND));
+		case W.FixedSizeBinary: return za(i(4, Z, 0));
+		case W.FixedSizeList: return Ba(r[0], i(4, Z, 0));
+		case W.Map: return Va(i(4, oo, !1), r[0]);
+		case W.Union: return Ra(i(4, X, na.Sparse), r, po(e, i(6, ao), 4, Z));
 	}
 	return { typeId: n };
 }
 // node_modules/@uwdata/flechette/src/decode/metadata.js
-function Ts(e, t) {
-	let n = oo(e, t, 4, (e, t) => {
+function js(e, t) {
+	let n = po(e, t, 4, (e, t) => {
 		let n = Y(e, t);
-		return [n(4, ao), n(6, ao)];
+		return [n(4, fo), n(6, fo)];
 	});
 	return n.length ? new Map(n) : null;
 }
 // node_modules/@uwdata/flechette/src/decode/schema.js
-function Es(e, t, n) {
+function Ms(e, t, n) {
 	let r = Y(e, t);
 	return {
 		version: n,
 		endianness: r(4, X, 0),
-		fields: r(6, Ds, []),
-		metadata: r(8, Ts)
+		fields: r(6, Ns, []),
+		metadata: r(8, js)
 	};
 }
-function Ds(e, t) {
-	return oo(e, t, 4, Os);
+function Ns(e, t) {
+	return po(e, t, 4, Ps);
 }
-function Os(e, t) {
-	let n = Y(e, t), r = n(8, no, W.NONE), i = n(10, $a, 0), a = n(12, As), o = ws(e, i, r, n(14, ks, []));
+function Ps(e, t) {
+	let n = Y(e, t), r = n(8, co, W.NONE), i = n(10, ao, 0), a = n(12, Is), o = As(e, i, r, n(14, Fs, []));
 	return a && (a.dictionary = o, o = a), {
-		name: n(4, ao),
+		name: n(4, fo),
 		type: o,
-		nullable: n(6, eo, !1),
-		metadata: n(16, Ts)
+		nullable: n(6, oo, !1),
+		metadata: n(16, js)
 	};
 }
-function ks(e, t) {
-	return oo(e, t, 4, Os);
+function Fs(e, t) {
+	return po(e, t, 4, Ps);
 }
-function As(e, t) {
+function Is(e, t) {
 	if (!t) return null;
 	let n = Y(e, t);
-	return ya(null, n(6, js, xa()), n(8, eo, !1), n(4, Q, 0));
+	return Ta(null, n(6, Ls, Da()), n(8, oo, !1), n(4, Q, 0));
 }
-function js(e, t) {
-	return ws(e, t, W.Int);
+function Ls(e, t) {
+	return As(e, t, W.Int);
 }
 // node_modules/@uwdata/flechette/src/decode/message.js
-var Ms = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, Ns = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Ps = (e) => `Unsupported message type: ${e} (${pa(Ki, e)})`;
-function Fs(e, t) {
+var Rs = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, zs = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Bs = (e) => `Unsupported message type: ${e} (${ya(Qi, e)})`;
+function Vs(e, t) {
 	let n = Z(e, t) || 0;
 	if (t += 4, n === -1 && (n = Z(e, t) || 0, t += 4), n === 0) return null;
 	let r = e.subarray(t, t += n);
-	if (r.byteLength < n) throw Error(Ms(n, r.byteLength));
-	let i = Y(r, 0), a = i(4, X, Gi.V1), o = i(6, no, Ki.NONE), s = i(8, $a, 0), c = i(10, Q, 0), l;
+	if (r.byteLength < n) throw Error(Rs(n, r.byteLength));
+	let i = Y(r, 0), a = i(4, X, Zi.V1), o = i(6, co, Qi.NONE), s = i(8, ao, 0), c = i(10, Q, 0), l;
 	if (s) {
-		let n = o === Ki.Schema ? Es : o === Ki.DictionaryBatch ? Cs : o === Ki.RecordBatch ? Ss : null;
-		if (!n) throw Error(Ps(o));
+		let n = o === Qi.Schema ? Ms : o === Qi.DictionaryBatch ? ks : o === Qi.RecordBatch ? Os : null;
+		if (!n) throw Error(Bs(o));
 		if (l = n(r, s, a), c > 0) {
 			let n = e.subarray(t, t += c);
-			if (n.byteLength < c) throw Error(Ns(c, n.byteLength));
+			if (n.byteLength < c) throw Error(zs(c, n.byteLength));
 			l.body = n;
-		} else o !== Ki.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
+		} else o !== Qi.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
 	}
 	return {
 		version: a,
@@ -4614,31 +4665,31 @@ function Fs(e, t) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/decode-ipc.js
-function Is(e) {
-	let t = ca(e) ? new Uint8Array(e) : e;
-	return la(t) && Ls(t) ? zs(t) : Rs(t);
+function Hs(e) {
+	let t = ma(e) ? new Uint8Array(e) : e;
+	return ha(t) && Us(t) ? Gs(t) : Ws(t);
 }
-function Ls(e) {
+function Us(e) {
 	if (!e || e.length < 4) return !1;
-	for (let t = 0; t < 6; ++t) if (Wi[t] !== e[t]) return !1;
+	for (let t = 0; t < 6; ++t) if (Xi[t] !== e[t]) return !1;
 	return !0;
 }
-function Rs(e) {
+function Ws(e) {
 	let t = [e].flat(), n, r = [], i = [], a = [];
 	for (let e of t) {
-		if (!la(e)) throw Error("IPC data batch was not a Uint8Array.");
+		if (!ha(e)) throw Error("IPC data batch was not a Uint8Array.");
 		let t = 0;
 		for (;;) {
-			let o = Fs(e, t);
+			let o = Vs(e, t);
 			if (o === null) break;
 			if (t = o.index, o.content) switch (o.type) {
-				case Ki.Schema:
+				case Qi.Schema:
 					n ||= o.content;
 					break;
-				case Ki.RecordBatch:
+				case Qi.RecordBatch:
 					r.push(o.content), a.push(i.length);
 					break;
-				case Ki.DictionaryBatch: i.push(o.content);
+				case Qi.DictionaryBatch: i.push(o.content);
 			}
 		}
 	}
@@ -4650,52 +4701,52 @@ function Rs(e) {
 		metadata: null
 	};
 }
-function zs(e) {
-	let t = e.byteLength - (Wi.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, Gi.V1), i = n(8, bs, []), a = n(10, bs, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
+function Gs(e) {
+	let t = e.byteLength - (Xi.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, Zi.V1), i = n(8, Es, []), a = n(10, Es, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
 	return {
-		schema: n(6, (e, t) => Es(e, t, r)),
-		dictionaries: i.map(({ offset: t }) => Fs(e, t).content),
-		records: a.map(({ offset: t }) => Fs(e, t).content),
+		schema: n(6, (e, t) => Ms(e, t, r)),
+		dictionaries: i.map(({ offset: t }) => Vs(e, t).content),
+		records: a.map(({ offset: t }) => Vs(e, t).content),
 		dictsBeforeRecord: o,
-		metadata: n(12, Ts)
+		metadata: n(12, js)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/table-from-ipc.js
-function Bs(e, t) {
-	return Vs(Is(e), t);
+function Ks(e, t) {
+	return qs(Hs(e), t);
 }
-function Vs(e, t = {}) {
-	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = Us(t, o, c), u = /* @__PURE__ */ new Map();
-	Hs(n, (e) => {
+function qs(e, t = {}) {
+	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = Ys(t, o, c), u = /* @__PURE__ */ new Map();
+	Js(n, (e) => {
 		let t = e.type;
 		t.typeId === W.Dictionary && u.set(t.id, t.dictionary);
 	});
 	let d = (e) => {
-		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = Gs(a, l({
+		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = Zs(a, l({
 			...n,
 			body: i
 		})), s = c.get(t);
-		if (s) r ? c.set(t, new as([...s.data, o], a)) : c.set(t, new as([o], a));
+		if (s) r ? c.set(t, new ds([...s.data, o], a)) : c.set(t, new ds([o], a));
 		else {
 			if (r) throw Error("Delta update can not be first dictionary batch.");
-			c.set(t, new as([o], a));
+			c.set(t, new ds([o], a));
 		}
-	}, f = s.map((e) => is(e.type)), p = 0;
+	}, f = s.map((e) => us(e.type)), p = 0;
 	for (let e = 0; e < i.length; e++) {
 		let t = a ? a[e] : r.length;
 		for (; p < t;) d(r[p++]);
 		let n = l(i[e]);
-		s.forEach((e, t) => f[t].add(Gs(e.type, n)));
+		s.forEach((e, t) => f[t].add(Zs(e.type, n)));
 	}
 	for (; p < r.length;) d(r[p++]);
-	return new ls(n, f.map((e) => e.done()), t.useProxy);
+	return new hs(n, f.map((e) => e.done()), t.useProxy);
 }
-function Hs(e, t) {
+function Js(e, t) {
 	e.fields.forEach(function e(n) {
 		t(n), n.type.dictionary?.children?.forEach(e), n.type.children?.forEach(e);
 	});
 }
-function Us(e, t, n) {
+function Ys(e, t, n) {
 	let r = {
 		version: t,
 		options: e,
@@ -4708,30 +4759,30 @@ function Us(e, t, n) {
 			length: t,
 			node: () => n[++c],
 			buffer: (e) => {
-				let { bytes: t, length: n, offset: r } = Ws(s, i[++l], a);
+				let { bytes: t, length: n, offset: r } = Xs(s, i[++l], a);
 				return e ? new e(t.buffer, t.byteOffset + r, n / e.BYTES_PER_ELEMENT) : t.subarray(r, r + n);
 			},
 			variadic: () => o[++u],
 			visit(e) {
-				return e.map((e) => Gs(e.type, this));
+				return e.map((e) => Zs(e.type, this));
 			}
 		};
 	};
 }
-function Ws(e, t, n) {
+function Xs(e, t, n) {
 	if (!n) return {
 		bytes: e,
 		...t
 	};
-	if (n.method !== Qi.BUFFER) throw Error(`Unknown compression method (${n.method})`);
+	if (n.method !== ia.BUFFER) throw Error(`Unknown compression method (${n.method})`);
 	{
-		let r = n.codec, i = _s(r);
-		if (!i) throw Error(hs(r));
-		return vs(e, t, i);
+		let r = n.codec, i = Cs(r);
+		if (!i) throw Error(xs(r));
+		return ws(e, t, i);
 	}
 }
-function Gs(e, t) {
-	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = ds(e, r), l = {
+function Zs(e, t) {
+	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = _s(e, r), l = {
 		...i(),
 		type: e
 	};
@@ -4804,25 +4855,25 @@ function Gs(e, t) {
 				values: a(r.values)
 			}).setDictionary(t.dictionary(n));
 		}
-		case W.Union: return s < Gi.V5 && a(), new c({
+		case W.Union: return s < Zi.V5 && a(), new c({
 			...l,
-			typeIds: a(ra),
-			offsets: e.mode === Xi.Sparse ? null : a(e.offsets),
+			typeIds: a(la),
+			offsets: e.mode === na.Sparse ? null : a(e.offsets),
 			children: t.visit(e.children)
 		});
-		default: throw Error(ma(n));
+		default: throw Error(ba(n));
 	}
 }
 new Uint16Array(new Uint8Array([1, 0]).buffer)[0];
 // src/data/table.ts
-var Ks = class {
+var Qs = class {
 	meta;
 	n;
 	arrow;
 	metas;
 	floats = /* @__PURE__ */ new Map();
 	constructor(e, t) {
-		this.meta = t, this.arrow = Bs(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
+		this.meta = t, this.arrow = Ks(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
 	}
 	has(e) {
 		return this.metas.has(e);
@@ -4867,7 +4918,7 @@ var Ks = class {
 		let i = this.codes(e)[t];
 		return i === 65535 ? "–" : r.names[i];
 	}
-}, qs = class {
+}, $s = class {
 	source;
 	per;
 	count;
@@ -4885,26 +4936,26 @@ var Ks = class {
 		let t = this.chunks.get(e);
 		return t || (t = this.source.texts(e), this.chunks.set(e, t)), t;
 	}
-}, Js = 65533, Ys = class {
+}, ec = 65533, tc = class {
 	steps;
 	x;
 	y;
 	constructor(e) {
 		let { steps: t } = e.meta;
-		this.steps = t.length, this.x = Zs(e, "leverage", 0), this.y = Zs(e, "error", 1);
+		this.steps = t.length, this.x = rc(e, "leverage", 0), this.y = rc(e, "error", 1);
 	}
 	at(e, t) {
 		let [n, r, i] = this.between(e);
-		return [Xs(this.x[n][t], this.x[r][t], i), Xs(this.y[n][t], this.y[r][t], i)];
+		return [nc(this.x[n][t], this.x[r][t], i), nc(this.y[n][t], this.y[r][t], i)];
 	}
 	fill(e, t, n) {
 		let [r, i, a] = this.between(e);
-		for (let e = 0; e < t.length; e++) t[e] = Xs(this.x[r][e], this.x[i][e], a), n[e] = Xs(this.y[r][e], this.y[i][e], a);
+		for (let e = 0; e < t.length; e++) t[e] = nc(this.x[r][e], this.x[i][e], a), n[e] = nc(this.y[r][e], this.y[i][e], a);
 	}
 	drift(e) {
 		let [t, n, r] = this.between(e), { x: i, y: a } = this;
 		return i[0].map((e, o) => {
-			let s = Xs(i[t][o] + a[t][o], i[n][o] + a[n][o], r) - e - a[0][o];
+			let s = nc(i[t][o] + a[t][o], i[n][o] + a[n][o], r) - e - a[0][o];
 			return Number.isFinite(s) ? s : NaN;
 		});
 	}
@@ -4916,21 +4967,21 @@ var Ks = class {
 			e - t
 		];
 	}
-}, Xs = (e, t, n) => n === 0 ? e : e + (t - e) * n;
-function Zs(e, t, n) {
+}, nc = (e, t, n) => n === 0 ? e : e + (t - e) * n;
+function rc(e, t, n) {
 	let r = new Uint16Array(e.n);
 	return e.meta.steps.map((i, a) => {
 		let o = e.differences(`${t}#${a}`), [s, c] = [i.low[n], i.high[n]], l = new Float32Array(e.n);
 		for (let t = 0; t < e.n; t++) {
 			r[t] += o[t];
 			let e = r[t];
-			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / Js * (c - s);
+			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / ec * (c - s);
 		}
 		return l;
 	});
 }
 // src/state/store.ts
-var Qs = 7e5, $s = class e {
+var ic = 7e5, ac = class e {
 	source;
 	table;
 	meta;
@@ -4941,75 +4992,99 @@ var Qs = 7e5, $s = class e {
 	texts;
 	drawn;
 	undrawn;
-	rank;
-	product;
-	byProduct;
-	share;
+	top = F(1);
+	last;
 	orders = /* @__PURE__ */ new Map();
-	log = I([!0, !0]);
-	color = I("sensitivity");
-	marks = I("points");
-	tool = I("pan");
-	pins = I(!0);
-	compare = I("off");
-	tab = I("examples");
-	theme = I("light");
-	filters = I(Jr);
-	sought = I(null);
-	selection = I(/* @__PURE__ */ new Uint32Array());
-	origin = I("");
-	region = I([]);
-	hover = I(-1);
-	focus = I(-1);
-	focusClass = I(-1);
-	sort = I({
+	log = F([!0, !0]);
+	color = F("sensitivity");
+	marks = F("points");
+	tool = F("pan");
+	pins = F(!0);
+	compare = F("off");
+	tab = F("examples");
+	theme = F("light");
+	filters = F(ei);
+	sought = F(null);
+	selection = F(/* @__PURE__ */ new Uint32Array());
+	origin = F("");
+	region = F([]);
+	hover = F(-1);
+	focus = F(-1);
+	focusClass = F(-1);
+	sort = F({
 		key: "sensitivity",
 		down: !0
 	});
-	threshold = I(0);
-	time = I(0);
-	playing = I(!1);
-	said = I("");
-	frame = I(null);
-	shown = nt(() => Xr(this.table, this.drawn, this.filters.value, this.sought.value));
-	count = nt(() => this.shown.value.reduce((e, t) => e + t, 0));
-	chosen = nt(() => {
+	time = F(0);
+	playing = F(!1);
+	said = F("");
+	frame = F(null);
+	shown = I(() => ni(this.table, this.drawn, this.filters.value, this.sought.value));
+	earlier = I(() => {
+		let { trajectory: e } = this, t = this.time.value;
+		if (!e || t >= e.steps - 1) return null;
+		let [n, r] = [new Float32Array(this.n), new Float32Array(this.n)];
+		e.fill(t, n, r);
+		let i = [n, r].map((e) => e.map((e) => 10 ** e));
+		return {
+			leverage: i[0],
+			error: i[1],
+			scores: new Lt(this.meta.iso, i[0], i[1])
+		};
+	});
+	ranked = I(() => this.earlier.value?.scores.values ?? this.models[0].sensitivity);
+	rankedBy = I(() => this.earlier.value ? Pt[this.meta.iso] : "sensitivity");
+	rank = I(() => this.earlier.value ? Tt(this.ranked.value) : this.models[0].rank);
+	share = I(() => oc(this.ranked.value, this.rank.value));
+	count = I(() => this.shown.value.reduce((e, t) => e + t, 0));
+	chosen = I(() => {
 		let e = new Uint8Array(this.n);
 		for (let t of this.selection.value) e[t] = 1;
 		return e;
 	});
-	listed = nt(() => {
+	listed = I(() => {
 		let e = this.shown.value, t = this.selection.value.length ? this.chosen.value : null, { key: n, down: r } = this.sort.value;
 		return this.orderBy(n, r).filter((n) => e[n] === 1 && (t === null || t[n] === 1));
 	});
 	constructor(e, t) {
-		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > Qs ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
+		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > ic ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
 		let [n] = this.models;
-		this.trajectory = this.meta.steps.length > 1 ? new Ys(t) : null, this.sheets = this.meta.pictures ? new Ui(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new qs(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.rank = Tt(n.sensitivity), this.product = n.leverage.map((e, t) => e * n.error[t]), this.byProduct = Ct(this.product).filter((e) => this.drawn[e] === 1), this.share = this.shares(n), this.threshold.value = this.productOfTop(Math.max(1, Math.round(this.n / 100)));
+		this.last = this.models.map((e) => new Lt(this.meta.iso, e.leverage, e.error)), this.trajectory = this.meta.steps.length > 1 ? new tc(t) : null, this.sheets = this.meta.pictures ? new Yi(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new $s(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.top.value = Math.max(1, Math.round(this.n / 100));
 	}
 	static async open(t) {
-		if (t.meta.version > 3) throw Error(`this page holds data of version ${t.meta.version} and reads up to 3: write it again`);
-		return new e(t, new Ks(await t.table(), t.meta));
+		if (t.meta.version > 4) throw Error(`this page holds data of version ${t.meta.version} and reads up to 4: write it again`);
+		return new e(t, new Qs(await t.table(), t.meta));
 	}
 	model(e, t) {
-		let n = (e) => this.table.numbers(t ? `${e}@${t}` : e), r = n("sensitivity");
+		let n = (e) => this.table.numbers(t ? `${e}@${t}` : e), r = n("sensitivity"), i = Ct(r);
 		return {
 			name: e,
 			leverage: n("leverage"),
 			error: n("error"),
 			sensitivity: r,
-			order: Ct(r)
+			order: i,
+			rank: Tt(r)
 		};
 	}
-	shares(e) {
-		let t = new Float64Array(this.n + 1);
-		[...this.rank.keys()].sort((e, t) => this.rank[e] - this.rank[t]).forEach((n, r) => {
-			t[r + 1] = t[r] + (Number.isFinite(e.sensitivity[n]) ? e.sensitivity[n] : 0);
-		});
-		let n = t[this.n];
-		return n > 0 ? t.map((e) => e / n) : t;
+	scores(e) {
+		return e === 0 && this.earlier.value?.scores || this.last[e];
+	}
+	numbers(e) {
+		let t = this.earlier.value;
+		return t && e === "leverage" ? t.leverage : t && e === "error" ? t.error : e === "sensitivity" ? this.ranked.value : this.table.numbers(e);
+	}
+	heading(e) {
+		return e === "sensitivity" ? this.rankedBy.value : e.replaceAll("_", " ");
+	}
+	moves(e) {
+		return this.earlier.value !== null && [
+			"leverage",
+			"error",
+			"sensitivity"
+		].includes(e);
 	}
 	orderBy(e, t) {
+		if (this.moves(e)) return this.ordered(e, t);
 		let n = `${e} ${t}`, r = this.orders.get(n);
 		return r || (r = this.ordered(e, t), this.orders.set(n, r)), r;
 	}
@@ -5023,28 +5098,16 @@ var Qs = 7e5, $s = class e {
 		return Ct(t ? r.map((e) => -e) : r);
 	}
 	sortable(e) {
-		if (e !== "move") return this.table.numbers(e);
+		if (e !== "move") return this.numbers(e);
 		let [t, n] = this.models;
 		return t.sensitivity.map((e, t) => Math.abs(n.sensitivity[t] - e));
-	}
-	countAbove(e) {
-		let [t, n] = [0, this.byProduct.length];
-		for (; t < n;) {
-			let r = t + n >> 1;
-			this.product[this.byProduct[r]] < e ? t = r + 1 : n = r;
-		}
-		return this.byProduct.length - t;
-	}
-	productOfTop(e) {
-		let t = this.byProduct.length;
-		return t ? this.product[this.byProduct[Math.max(0, t - e)]] : 0;
 	}
 	select(e, t) {
 		this.selection.value = Uint32Array.from(e).sort(), this.origin.value = t, this.said.value = e.length ? `${R(e.length)} examples selected, ${t}` : "selection cleared", e.length && (this.tab.value = "examples");
 	}
 	selectTop(e) {
 		let t = this.orderBy("sensitivity", !0).slice(0, e);
-		this.select(t, `the ${R(e)} most sensitive`);
+		this.select(t, `the ${R(e)} largest by ${this.rankedBy.value}`);
 	}
 	async seek(e) {
 		this.filters.value = {
@@ -5052,7 +5115,7 @@ var Qs = 7e5, $s = class e {
 			search: e
 		};
 		let t = e && !e.startsWith("=") && this.texts ? await this.texts.all() : null;
-		this.filters.peek().search === e && (this.sought.value = $r(this.table, e, t));
+		this.filters.peek().search === e && (this.sought.value = ai(this.table, e, t));
 	}
 	toggleLog(e) {
 		let [t, n] = this.log.peek();
@@ -5071,7 +5134,7 @@ var Qs = 7e5, $s = class e {
 		return this.meta.classification && this.table.codes("target")[e] !== this.table.codes("prediction")[e];
 	}
 	cell(e, t) {
-		return e === "id" ? this.table.id(t) : this.table.cell(e, t, Mt);
+		return e === "id" ? this.table.id(t) : this.moves(e) ? Mt(this.numbers(e)[t]) : this.table.cell(e, t, Mt);
 	}
 	describe(e) {
 		let t = [
@@ -5080,15 +5143,15 @@ var Qs = 7e5, $s = class e {
 			"leverage",
 			"error",
 			"sensitivity"
-		].map((t) => `${t} ${this.cell(t, e)}`);
-		return `Example ${this.table.id(e)}, rank ${R(this.rank[e] + 1)} of ${R(this.n)}, ${t.join(", ")}`;
+		].map((t) => `${this.heading(t)} ${this.cell(t, e)}`);
+		return `Example ${this.table.id(e)}, rank ${R(this.rank.value[e] + 1)} of ${R(this.n)}, ${t.join(", ")}`;
 	}
 	warningsOf(e) {
 		let t = this.table.numbers("warning")[e];
 		return Object.entries(this.meta.warnings).flatMap(([e, n]) => t & Number(e) ? [n] : []);
 	}
 	shade(e) {
-		let t = this.table.numbers(e), n = t.filter((e) => e > 0), [r, i] = [Nt(n, .02), Nt(n, .999)], a = n.length > .9 * t.length && i > 30 * r;
+		let t = this.numbers(e), n = t.filter((e) => e > 0), [r, i] = [Nt(n, .02), Nt(n, .999)], a = n.length > .9 * t.length && i > 30 * r;
 		a || ([r, i] = [Nt(t, .005), Nt(t, .995)]);
 		let o = (e) => a ? Math.log(e / r) / Math.log(i / r) : (e - r) / (i - r || 1);
 		return {
@@ -5098,31 +5161,40 @@ var Qs = 7e5, $s = class e {
 		};
 	}
 };
+function oc(e, t) {
+	let n = new Float64Array(e.length + 1), r = new Uint32Array(e.length);
+	for (let n = 0; n < e.length; n++) r[t[n]] = n;
+	r.forEach((t, r) => {
+		n[r + 1] = n[r] + (Number.isFinite(e[t]) ? e[t] : 0);
+	});
+	let i = n[e.length];
+	return i > 0 ? n.map((e) => e / i) : n;
+}
 // src/mount.tsx
-async function ec(e, t) {
-	let n = await $s.open(t), r = [];
-	n.theme.value = Ht(), j(/* @__PURE__ */ U(Ai, {
+async function sc(e, t) {
+	let n = await ac.open(t), r = [];
+	n.theme.value = Kt(), A(/* @__PURE__ */ U(Ii, {
 		store: n,
 		views: r
 	}), e);
-	let i = t.permalinks ? Vi(n) : () => {};
+	let i = t.permalinks ? qi(n) : () => {};
 	return {
 		store: n,
 		views: r,
 		unmount: () => {
-			i(), j(null, e);
+			i(), A(null, e);
 		}
 	};
 }
-function tc(e, t) {
+function cc(e, t) {
 	let n = document.createElement("p");
 	n.className = "mm-refused", n.textContent = `This map cannot be shown: ${t instanceof Error ? t.message : String(t)}`, e.replaceChildren(n);
 }
 // src/widget.tsx
-var nc = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
-function rc(e) {
+var lc = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
+function uc(e) {
 	let t = /* @__PURE__ */ new Map(), n = (e, n) => {
-		t.get(e.part)?.(nc(n[0])), t.delete(e.part);
+		t.get(e.part)?.(lc(n[0])), t.delete(e.part);
 	};
 	e.on("msg:custom", n);
 	let r = (n) => new Promise((r) => {
@@ -5132,19 +5204,19 @@ function rc(e) {
 		source: {
 			meta: i,
 			permalinks: !1,
-			table: () => xt(nc(e.get("_table"))),
+			table: () => xt(lc(e.get("_table"))),
 			sheet: async (e) => new Blob([await r(`sheet/${e}`)], { type: i.pictures?.mime }),
 			texts: async (e) => St(await r(`texts/${e}`))
 		},
 		stop: () => e.off("msg:custom", n)
 	};
 }
-async function ic({ model: e, el: t }) {
+async function dc({ model: e, el: t }) {
 	let n = document.createElement("div");
 	n.className = "mm-host", n.style.height = `${e.get("height")}px`, t.append(n);
-	let { source: r, stop: i } = rc(e);
+	let { source: r, stop: i } = uc(e);
 	try {
-		let { store: t, unmount: a } = await ec(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
+		let { store: t, unmount: a } = await sc(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
 			let n = e.get("_rows");
 			JSON.stringify([...t.selection.peek()]) !== JSON.stringify(n) && t.select(n, "by Python");
 		};
@@ -5157,8 +5229,8 @@ async function ic({ model: e, el: t }) {
 			c(), e.off("change:_rows", s), i(), a();
 		};
 	} catch (e) {
-		return tc(n, e), i;
+		return cc(n, e), i;
 	}
 }
-var ac = { render: ic };
-export { ac as default };
+var fc = { render: dc };
+export { fc as default };

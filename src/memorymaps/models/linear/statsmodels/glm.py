@@ -36,9 +36,10 @@ from memorymaps.core.likelihoods.exponential_family import (
 from memorymaps.core.likelihoods.links import BinaryLink, ComplementaryLogLog, Identity, Link, Log, Logit, Power, Probit
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.linear.centring import centred
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
-from memorymaps.models.linear.statsmodels_kinds import check_kind, unsupported
+from memorymaps.models.linear.statsmodels.kinds import check_kind, unsupported
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 # --- likelihoods -------------------------------------------------------------------------------------------------
@@ -264,4 +265,21 @@ def _data(results: Any, examples: Examples | None) -> Examples:
 def _posterior(results: Any, examples: Examples) -> LinearPosterior:
     check_kind(results)
     model = results.model
-    return laplace(_translate(model, results), examples)
+    return laplace(centred(_without_zero_weights(model, _translate(model, results)), examples), examples)
+
+
+def _without_zero_weights(model: Any, translated: LinearModel) -> LinearModel:
+    """The model with degrees of freedom that rows of weight zero do not count in, as if they were dropped.
+
+    statsmodels counts rows of zero `weights` (WLS) or `var_weights` (GLM); R and scikit-learn do not.
+    """
+    weights = getattr(model, "weights", getattr(model, "var_weights", None))
+    counts = getattr(model, "freq_weights", None)
+    if weights is None or translated.dispersion_known or not np.any(np.asarray(weights) == 0):
+        return translated
+    rows = np.ones(len(model.endog)) if counts is None else np.asarray(counts, dtype=float)
+    zeros = float(np.sum(rows[np.broadcast_to(np.asarray(weights) == 0, len(rows))]))
+    before = float(translated.residual_df or 0.0)
+    left = before - zeros
+    dispersion = float(np.asarray(translated.dispersion)) * before / left if left > 0 else np.inf
+    return dataclasses.replace(translated, dispersion=dispersion, residual_df=left)

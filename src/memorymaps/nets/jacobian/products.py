@@ -70,14 +70,14 @@ def _outputs(site: JacobianSite, inputs: Any, parameters: NamedTensors) -> Tenso
 
 
 def _functional(outputs: Callable[[NamedTensors], Tensor], values: NamedTensors) -> BatchProducts:
-    f, pull_back = vjp(outputs, values)
+    f, vjp_of = vjp(outputs, values)
 
     def one(tangent: NamedTensors) -> Tensor:
         product: Tensor = jvp(outputs, (values,), (tangent,))[1]
         return product
 
     return BatchProducts(
-        f.detach(), vmap(one, chunk_size=_VMAP_CHUNK), vmap(lambda u: pull_back(u)[0], chunk_size=_VMAP_CHUNK)
+        f.detach(), vmap(one, chunk_size=_VMAP_CHUNK), vmap(lambda u: vjp_of(u)[0], chunk_size=_VMAP_CHUNK)
     )
 
 
@@ -89,11 +89,11 @@ def _recorded(
         leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
         f = outputs(leaves)
 
-    def pull_back(cotangents: Tensor) -> NamedTensors:
+    def vjp_of(cotangents: Tensor) -> NamedTensors:
         each = [_gradient(f, leaves, cotangent) for cotangent in cotangents]
         return {name: torch.stack(found) for name, found in zip(leaves, zip(*each, strict=True), strict=True)}
 
-    return f, leaves, pull_back
+    return f, leaves, vjp_of
 
 
 def _gradient(f: Tensor, leaves: NamedTensors, cotangent: Tensor, **options: bool) -> Sequence[Tensor]:
@@ -104,9 +104,9 @@ def _gradient(f: Tensor, leaves: NamedTensors, cotangent: Tensor, **options: boo
 
 
 def _double_backward(outputs: Callable[[NamedTensors], Tensor], values: NamedTensors) -> BatchProducts:
-    f, leaves, pull_back = _recorded(outputs, values)
+    f, leaves, vjp_of = _recorded(outputs, values)
 
-    def push(tangents: NamedTensors) -> Tensor:
+    def jvp(tangents: NamedTensors) -> Tensor:
         with torch.enable_grad():
             cotangent = torch.zeros_like(f, requires_grad=True)
             gradient = _gradient(f, leaves, cotangent, create_graph=True)
@@ -118,25 +118,25 @@ def _double_backward(outputs: Callable[[NamedTensors], Tensor], values: NamedTen
         ]
         return torch.stack(each)
 
-    return BatchProducts(f.detach(), push, pull_back)
+    return BatchProducts(f.detach(), jvp, vjp_of)
 
 
 def _per_example(site: JacobianSite, inputs: Any) -> BatchProducts:
-    f, _, pull_back = _recorded(functools.partial(_outputs, site, inputs), dict(site.values))
+    f, _, vjp_of = _recorded(functools.partial(_outputs, site, inputs), dict(site.values))
 
-    def push(tangents: NamedTensors) -> Tensor:
+    def jvp(tangents: NamedTensors) -> Tensor:
         v = range(len(next(iter(tangents.values()))))
         packed = [
             torch.stack([block.pack({name: tangents[name][k] for name in block.parameters}).reshape(-1) for k in v])
             for block in site.blocks
         ]
         parts = torch.arange(f.shape[1]).split(_OUTPUTS_PER_PASS)
-        return torch.cat([_pushed_to_outputs(site, inputs, outputs, packed) for outputs in parts], dim=2)
+        return torch.cat([_jvp_of_outputs(site, inputs, outputs, packed) for outputs in parts], dim=2)
 
-    return BatchProducts(f.detach(), push, pull_back)
+    return BatchProducts(f.detach(), jvp, vjp_of)
 
 
-def _pushed_to_outputs(site: JacobianSite, inputs: Any, outputs: Tensor, packed: Sequence[Tensor]) -> Tensor:
+def _jvp_of_outputs(site: JacobianSite, inputs: Any, outputs: Tensor, packed: Sequence[Tensor]) -> Tensor:
     """`J v [v, n, c']` for some outputs, from per-example gradients of every block."""
 
     def one_hot(f: Tensor, _: slice) -> Tensor:
@@ -160,25 +160,25 @@ def select_product_strategy(site: JacobianSite, inputs: Any) -> ProductStrategy:
     exact = batch_products(site, inputs, "per example")
     u = torch.randn((2, *exact.f.shape), generator=generator).to(exact.f)
     v = {name: torch.randn((2, *value.shape), generator=generator).to(value) for name, value in site.values.items()}
-    pulled = exact.vjp(u)
-    return next((each for each in STRATEGIES[:-1] if _agrees(site, inputs, each, u, v, pulled)), STRATEGIES[-1])
+    expected_vjp = exact.vjp(u)
+    return next((each for each in STRATEGIES[:-1] if _agrees(site, inputs, each, u, v, expected_vjp)), STRATEGIES[-1])
 
 
 def _agrees(
-    site: JacobianSite, inputs: Any, strategy: ProductStrategy, u: Tensor, v: NamedTensors, pulled: NamedTensors
+    site: JacobianSite, inputs: Any, strategy: ProductStrategy, u: Tensor, v: NamedTensors, expected_vjp: NamedTensors
 ) -> bool:
     """Whether a strategy's products are right; torch raises for an operation that it does not support."""
     try:
         products = batch_products(site, inputs, strategy)
-        pushed, found = products.jvp(v), products.vjp(u)
+        found_jvp, found = products.jvp(v), products.vjp(u)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
         return False
-    left = (u * pushed).flatten(1).double().sum(1)
-    right = torch.stack([(pulled[name] * v[name]).reshape(2, -1).double().sum(1) for name in v]).sum(0)
-    size = u.flatten(1).double().norm(dim=1) * pushed.flatten(1).double().norm(dim=1) + right.abs()
-    same = all(_close(found[name], each) for name, each in pulled.items())
+    left = (u * found_jvp).flatten(1).double().sum(1)
+    right = torch.stack([(expected_vjp[name] * v[name]).reshape(2, -1).double().sum(1) for name in v]).sum(0)
+    size = u.flatten(1).double().norm(dim=1) * found_jvp.flatten(1).double().norm(dim=1) + right.abs()
+    same = all(_close(found[name], each) for name, each in expected_vjp.items())
     return same and bool(((left - right).abs() <= _TOLERANCE * size + 1e-6).all())
 
 
