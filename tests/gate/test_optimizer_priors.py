@@ -241,9 +241,7 @@ def test_schedule_free_adamw_is_read_in_eval_mode_only():
     assert m.provenance.description.algorithm == "ScheduleFreeAdamW, step 20"
     p = net[0].weight
     root = (optimizer.state[p]["exp_avg_sq"] / (1 - 0.999**20)).sqrt()
-    torch.testing.assert_close(
-        precision_from_state(optimizer, N).precision[id(p)], N * (root + DECAY * (root + 1e-8))
-    )
+    torch.testing.assert_close(precision_from_state(optimizer, N).precision[id(p)], N * (root + DECAY * (root + 1e-8)))
 
 
 def test_adadelta_is_no_rmsprop():
@@ -288,7 +286,9 @@ def test_wrapped_optimizers_are_read_inside():
 @pytest.mark.parametrize("n", [N - 1, 10 * N])
 def test_another_number_of_examples_is_refused_with_the_right_one(n):
     net, x, y, optimizer = trained(O.Adam)
-    with pytest.raises(mm.DataError, match=rf"n = {n}, and the data has {N} examples.*FromOptimizer\(optimizer, n={N}\)"):
+    with pytest.raises(
+        mm.DataError, match=rf"n = {n}, and the data has {N} examples.*FromOptimizer\(optimizer, n={N}\)"
+    ):
         mapped(net, x, y, mm.FromOptimizer(optimizer, n))
     with pytest.raises(mm.DataError, match=rf"n = {n}, and the data has {N} examples.*prior_from\(optimizer, n={N}\)"):
         mapped(net, x, y, mm.Laplace("full", prior=mm.prior_from(optimizer, n)))
