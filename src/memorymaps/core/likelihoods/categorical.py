@@ -113,7 +113,10 @@ class Categorical(Likelihood):
     def check_target(self, y: Array, c: int) -> None:
         """Raise `TargetError` unless every target is a class number."""
         if y.ndim != 1:
-            raise TargetError(f"class numbers of shape {tuple(y.shape)}: expected (n,)")
+            raise TargetError(
+                f"class numbers of shape {tuple(y.shape)}: expected (n,), one for each example. Several for each "
+                "(tokens, pixels) are the targets of a loss of your own, nets.Custom(nll, predict=…, ignore_index=…)"
+            )
         y = as_numbers(y)
         raise_for_targets(
             ~((y >= 0) & (y < c) & (y == y // 1)), y, f"class numbers 0 … {c - 1} (classes are counted from 0)"
