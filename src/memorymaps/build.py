@@ -2,80 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm.auto import tqdm
 
-from memorymaps.analysis.refinement import require_origin
-from memorymaps.analysis.refitting import refit
+from memorymaps.analysis.long_steps import refit_unasked
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.estimators import Estimator, estimator_named, perturb
 from memorymaps.data.coercion import as_array, check_unique, checked_ids
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.maps.premises import newton_step_unreliable, not_stationary
 from memorymaps.maps.provenance import Provenance, versions
 from memorymaps.posteriors import registry as posteriors
 from memorymaps.posteriors.capabilities import capabilities_of
+from memorymaps.posteriors.gate import Gate, undefined_warnings
+from memorymaps.posteriors.model_state import ModelState
 from memorymaps.posteriors.origin import Origin
+from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import examples_for, training_data
-
-
-@dataclass
-class _CheckedExamples(Examples):
-    """Examples that are checked to be the same in every complete pass, with a progress bar for each pass."""
-
-    source: Examples
-    progress: bool | None = None
-    fingerprint: str | None = field(default=None)
-    passes: int = 0
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __iter__(self) -> Iterator[Batch]:
-        hashes = [hashlib.blake2b(digest_size=8) for _ in range(3)]
-        with self._bar() as bar:
-            for batch in self.source:
-                for column, values in zip(hashes, (batch.ids, batch.target, batch.weight), strict=True):
-                    column.update(_bytes(values))
-                yield batch
-                bar.update(len(batch))
-        self._check_fingerprint("".join(column.hexdigest() for column in hashes))
-
-    def _bar(self) -> Any:
-        self.passes += 1
-        hidden = None if self.progress is None else not self.progress  # None: tqdm shows bars on a terminal only
-        return tqdm(total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden)
-
-    def _check_fingerprint(self, digest: str) -> None:
-        if self.fingerprint not in (None, digest):
-            raise DataError(
-                "the data have another order or other targets in the second pass: "
-                "pass arrays, or a loader that does not shuffle"
-            )
-        self.fingerprint = digest
-
-    def take(self, rows: Any) -> Batch:
-        return self.source.take(rows)
-
-
-def _bytes(values: Array | None) -> bytes:
-    """A column's content as bytes, independent of the division into batches."""
-    if values is None:
-        return b""
-    column = as_array(values)
-    if column.dtype.kind in "biuf":
-        return bytes(column.tobytes())
-    return "".join(f"{value}\0" for value in column.tolist()).encode()
 
 
 def memory_map(
@@ -91,6 +40,7 @@ def memory_map(
     estimator: str | None = None,
     change: str | None = None,
     rows: Any = None,
+    polish: bool = False,
     progress: bool | None = None,
 ) -> MemoryMap:
     """Draw the memory map of a fitted model over its training data.
@@ -118,6 +68,7 @@ def memory_map(
         accepted.
     change : how the change of the mean is computed from the deviation: `"exact"` (default) or `"linearised"`.
     rows : positions of the examples in the map; the posterior is that of all examples. Default: all.
+    polish : for solvers that stopped early: make the remaining Newton steps on a copy, and map that (linear models).
     progress : show a progress bar; default: on a terminal, after one second.
 
     Raises
@@ -142,26 +93,41 @@ def memory_map(
     requested = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     given = _as_examples(model, data, target, (ids, sample_weight, offset))
-    examples = _CheckedExamples(_training_examples(model, given, ids), progress)
-    source = posteriors.posterior(model, examples)
+    examples = RepeatedExamples(_training_examples(model, given, ids), progress)
+    gate = _checked_posterior(model, examples, polish)
+    source, state = gate.posterior, ModelState.of(model)
     used = requested or Estimator(source.description.estimator)
-    origin = Origin(source, examples)
+    origin = Origin(source, examples, state)
     positions = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
-    drawn = examples if rows is None else _CheckedExamples(Subset(examples, positions), progress)
-    table, outputs = _table(origin, drawn, positions, used)
+    drawn = examples if rows is None else RepeatedExamples(Subset(examples, positions), progress)
+    table, outputs = _table(origin, gate, drawn, positions, used)
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,
         estimator=used,
         n=len(examples),
         outputs=outputs,
-        fingerprint=str(drawn.fingerprint),
+        fingerprint=drawn.fingerprint.columns,
         versions=versions(model),
         weights_are_precisions=source.likelihood.weights_are_precisions,
         loss_is_density=source.likelihood.is_density,
+        inputs=drawn.fingerprint.inputs,
+        model_state=state.parameters,
     )
     m = MemoryMap(table, provenance, origin)
-    return m if requested else _refit_largest(m, progress)
+    return m if requested else refit_unasked(m, progress)
+
+
+def _checked_posterior(model: Any, examples: Examples, polish: bool) -> Gate:
+    """The gate with the model's posterior, or with that at the optimum of its objective where `polish`."""
+    gate = Gate(model, posteriors.posterior(model, examples))
+    gate.check_posterior()
+    if not polish:
+        return gate
+    gate.check_outputs(examples)
+    at_optimum = Gate(None, polished(gate.posterior, examples))
+    at_optimum.check_posterior()
+    return at_optimum
 
 
 def _parse_estimator(estimator: str | None, change: str | None) -> Estimator | None:
@@ -172,18 +138,6 @@ def _parse_estimator(estimator: str | None, change: str | None) -> Estimator | N
             )
         return None
     return estimator_named(estimator, change)
-
-
-def _refit_largest(m: MemoryMap, progress: bool | None) -> MemoryMap:
-    """The map with its most sensitive examples refitted, if one Newton step may overstate deviations.
-
-    Only for a model at the minimum of its training loss: otherwise a refit also contains the remaining training.
-    """
-    source = capabilities_of(require_origin(m).posterior).refit
-    if source is None or not_stationary(m) or not newton_step_unreliable(m):
-        return m
-    count = min(source.max_automatic_refits(), len(m))
-    return refit(m, top=count, progress=progress) if count else m
 
 
 def _positions(rows: Any, n: int) -> Array:
@@ -246,17 +200,20 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, st
     if add is None:
         return columns
     extra = dict(add(batch, stats))
-    warning = np.asarray(extra.pop("warning", 0), dtype=np.int8)
+    warning = np.asarray(extra.pop("warning", 0), dtype=np.int16)
     return {**columns, "warning": columns["warning"] | warning, **extra}
 
 
-def _table(origin: Origin, drawn: Examples, rows: Array, estimator: Estimator) -> tuple[pa.Table, int]:
+def _table(origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: Estimator) -> tuple[pa.Table, int]:
     """The table with one row per example, and the number of outputs; `rows` are the positions of the drawn examples."""
     records, start, outputs = [], 0, 1
     for batch in (part for whole in drawn for part in origin.chunks(whole)):
         stats = origin.batch_statistics(batch)
         named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
-        columns = columns_of(stats, perturb(stats, estimator), origin.posterior.description)
+        effect = perturb(stats, estimator)
+        gate.check_batch(batch, named["row"], stats, effect)
+        columns = columns_of(stats, effect, origin.posterior.description)
+        columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"]).astype(np.int16)
         records.append(to_record_batch(named | _with_extra_columns(columns, origin.posterior, batch, stats)))
         outputs = int(stats.f.shape[1])
         start += len(batch)

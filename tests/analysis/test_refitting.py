@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import memorymaps as mm
-from memorymaps.data.datasets import demo_model
 from memorymaps.maps.summary import warnings_of
+from memorymaps.models.linear.newton_methods import newton
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.refit.lbfgs import preconditioned_lbfgs
 from memorymaps.nets.refit.objective import LeaveOutObjective
@@ -323,7 +323,8 @@ def test_networks_check_themselves(tmp_path):
 
 
 def test_models_that_cannot_are_refused(tmp_path):
-    m = mm.memory_map(*demo_model())
+    state = list(newton([[0.0], [1.0], [2.0]], np.array([0, 1, 1]), likelihood=mm.Bernoulli(), prior=1.0))[-1]
+    m = mm.memory_map(state, [[0.0], [1.0], [2.0]], [0, 1, 1])  # an algorithm's state is no optimum
     with pytest.raises(TypeError, match="cannot refit its model"):
         mm.refit(m)
     with pytest.raises(TypeError, match="retrain_check\\(m, retrain\\)"):

@@ -136,7 +136,9 @@ def test_data_the_model_was_not_trained_on_is_noticed():
     X, y = load_diabetes(return_X_y=True)
     model = Ridge(alpha=0.1).fit(X, y)
     assert mm.memory_map(model, X, y).summary().warnings == ()
-    (warning,) = mm.memory_map(model, X, rng.permutation(y)).summary().warnings
+    with pytest.raises(mm.DataError, match="Not those of the fit: targets"):
+        mm.memory_map(model, X, rng.permutation(y))
+    (warning,) = mm.memory_map(Ridge(alpha=0.1, solver="saga").fit(X[::2], y[::2]), X, y).summary().warnings
     assert "not the training data" in warning
 
 

@@ -22,6 +22,7 @@ from sklearn.utils.class_weight import compute_class_weight
 import memorymaps as mm
 from memorymaps.analysis import measures as me
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.models import ExpectedInformation
 
 rng = np.random.default_rng(8)
 ANY_SPEED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -223,11 +224,31 @@ GLMS = {
 def test_glm_regressors_are_the_dense_laplace_posterior(name, alpha):
     make, information, y = GLMS[name]
     model = make(alpha=alpha, tol=1e-10, max_iter=10_000).fit(X, y, sample_weight=W)
-    m = mm.memory_map(model, X, y, sample_weight=W)
+    m = mm.memory_map(model, X, y, sample_weight=W, posterior=ExpectedInformation())
     curvature = (W * information(model.predict(X)))[:, None, None]
     h, _ = dense_leverage(ONES, curvature, np.r_[0, [W.sum() * alpha] * 3])
     np.testing.assert_allclose(m["leverage"], h, rtol=1e-8)
     assert m.provenance.description.distance < 1e-3
+
+
+OBSERVED = {
+    "gamma": lambda mu, y: y / mu,
+    "tweedie": lambda mu, y: (mu + y) / (2 * np.sqrt(mu)),
+    "inverse gaussian": lambda mu, y: (2 * y - mu) / mu**2,
+}
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_links_that_are_not_canonical_have_the_hessian_of_the_loss(name, alpha):
+    make, _, y = GLMS[name]
+    model = make(alpha=alpha, tol=1e-10, max_iter=10_000).fit(X, y, sample_weight=W)
+    m = mm.memory_map(model, X, y, sample_weight=W, estimator="cavity")
+    weight = W * OBSERVED[name](model.predict(X), y)
+    hessian = (ONES.T * weight) @ ONES + np.diag(np.r_[0, [W.sum() * alpha] * 3])
+    h = np.clip(weight, 0, None) * np.einsum("np,pq,nq->n", ONES, np.linalg.inv(hessian), ONES)
+    np.testing.assert_allclose(m["leverage"], h, rtol=1e-8, atol=1e-12)
+    assert (weight < 0).any() == (name == "inverse gaussian")
 
 
 CONVEX = {
@@ -340,7 +361,7 @@ def with_hole(a, value=np.nan):
         (FITTED, X[:, :2], Y, mm.DataError, r"shape \(60, 2\): the model was fitted on \(n, 3\)"),
         (FITTED, X.astype(str).astype(object) + "a", Y, mm.DataError, "non-numeric inputs"),
         (FITTED, X[:0], Y[:0], mm.DataError, "no rows"),
-        (FITTED, X, BITS.astype(str), None, None),
+        (sk.LinearRegression().fit(X, BITS), X, BITS.astype(str), None, None),
         (FITTED, X, np.where(BITS, "yes", "no"), mm.TargetError, "numeric targets"),
         (sk.LinearRegression(), X, Y, NotFittedError, "not fitted: call model.fit"),
         (sk.PoissonRegressor().fit(X, np.abs(Y)), X, Y - 9, mm.TargetError, "≥ 0 for Poisson"),

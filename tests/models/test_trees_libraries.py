@@ -257,3 +257,28 @@ def test_refitted_leaf_values_are_the_librarys():
         values = [model.booster_.get_leaf_output(t, leaf) for leaf in range(int(plain.leaves[:, t].max()) + 1)]
         first = plain.first_leaf[t, 0]
         np.testing.assert_allclose(run.values[first : first + len(values)], values, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["lightgbm", "xgboost", "catboost"])
+def test_refits_are_the_librarys_without_the_example(kind):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    y = (x[:, 0] + 0.5 * rng.normal(size=60) > 0).astype(int)
+    if kind == "lightgbm":
+        model = pytest.importorskip("lightgbm").LGBMClassifier(n_estimators=5, min_child_samples=5, verbose=-1)
+        outputs = lambda fit, x: fit.predict(x, raw_score=True)  # noqa: E731
+    elif kind == "xgboost":
+        model = pytest.importorskip("xgboost").XGBClassifier(n_estimators=5, max_depth=2)
+        outputs = lambda fit, x: fit.predict(x, output_margin=True)  # noqa: E731
+    else:
+        model = pytest.importorskip("catboost").CatBoostClassifier(
+            iterations=5, depth=2, verbose=0, boosting_type="Plain", leaf_estimation_iterations=1, random_seed=0,
+            leaf_estimation_method="Newton", allow_writing_files=False, bootstrap_type="No",
+        )  # fmt: skip
+        outputs = lambda fit, x: fit.predict(x, prediction_type="RawFormulaVal")  # noqa: E731
+    m = mm.refit(mm.memory_map(model.fit(x, y), x, y), top=3)
+    for i in np.flatnonzero(m["refitted"]):
+        kept = np.arange(60) != i
+        fresh = type(model)(**model.get_params()).fit(x[kept], y[kept])
+        change = outputs(fresh, x[[i]])[0] - outputs(model, x[[i]])[0]
+        assert m["deviation"][i] == pytest.approx(change, abs=1e-5)

@@ -99,7 +99,7 @@ def test_the_gram_form_follows_a_prior_that_differs_by_parameter(gram):
     for value in values.values():
         square = torch.rand(value.shape, generator=generator, dtype=value.dtype)
         optimizer.state[value] = {"step": torch.tensor(1e9), "exp_avg_sq": square}
-    prior = mm.prior_from(optimizer, 10)
+    prior = mm.prior_from(optimizer, 11)
     m = drawn(net, x, y, "dual", prior=prior)
     j, h = flat(jacobian(net, x)), curvature(net, x)
     delta = torch.cat([prior.by_parameter[id(value)].reshape(-1) for value in values.values()])

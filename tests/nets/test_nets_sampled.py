@@ -63,7 +63,7 @@ def test_it_follows_a_prior_that_differs_by_parameter_and_by_layer():
         optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.1)
         for value in net.parameters():
             optimizer.state[value] = {"step": torch.tensor(1e9), "exp_avg_sq": values(value)}
-        prior = mm.prior_from(optimizer, 10)
+        prior = mm.prior_from(optimizer, 11)
         m, exact = (drawn_map(net, x, y, structure, prior=prior) for structure in (ALL, "full"))
         for column in MEASURES:
             np.testing.assert_allclose(m[column], exact[column], rtol=1e-8)

@@ -120,6 +120,7 @@ def dfbeta(m: MemoryMap) -> Array:
         The posterior has no parameters.
     """
     _one_output(m)
+    _origin(m).check_unchanged()
     parts = [_parameter_changes(m, batch) for batch in _origin(m).examples]
     change = np.concatenate(parts)[m["row"]]
     return np.where(_aliased_mask(m), np.nan, change)
@@ -177,15 +178,46 @@ def dfbetas_internal(m: MemoryMap) -> Array:
 
 
 def influence_table(m: MemoryMap) -> pd.DataFrame:
-    """All measures, one row per example (index: id); with DFBETAS as `dfb_<parameter>` for a map in memory."""
+    """All measures of `TABLE`, one row per example (index: id); with DFBETAS as `dfb_<parameter>` for a map in memory.
+
+    The explorer shows them with `m.explore(path, columns=influence_table(m))`.
+    """
     import pandas as pd
 
-    named = {
-        "hat": hat_values(m), "rstandard": internally_studentised(m), "rstudent": externally_studentised(m),
-        "cooks_distance": cooks_distance(m), "dffits": dffits(m), "covratio": covratio(m),
-        "press_residual": press_residuals(m),
-    }  # fmt: skip
+    columns = {name: measure(m) for name, measure in TABLE.items()}
     if m.origin is not None:
         betas = dfbetas(m)
-        named |= {f"dfb_{name}": betas[:, j] for j, name in enumerate(m.provenance.description.parameters)}
-    return pd.DataFrame(named, index=pd.Index(m["id"], name="id"))
+        columns |= {f"dfb_{name}": betas[:, j] for j, name in enumerate(m.provenance.description.parameters)}
+    return pd.DataFrame(columns, index=pd.Index(m["id"], name="id"))
+
+
+Measure = Callable[["MemoryMap"], Array]
+
+# the columns of `influence_table`, in order: one number per example `[n]`
+TABLE: dict[str, Measure] = {
+    "hat": hat_values,
+    "rstandard": internally_studentised,
+    "rstudent": externally_studentised,
+    "cooks_distance": cooks_distance,
+    "dffits": dffits,
+    "covratio": covratio,
+    "press_residual": press_residuals,
+}
+
+
+def register(name: str) -> Callable[[Measure], Measure]:
+    """Decorator: add a function of a map, one number per example, to `influence_table` as the column `name`.
+
+    Raises
+    ------
+    ValueError
+        There is a measure of that name already.
+    """
+    if name in TABLE:
+        raise ValueError(f"there is a measure {name!r} already: choose another name, the table has {list(TABLE)}")
+
+    def add(measure: Measure) -> Measure:
+        TABLE[name] = measure
+        return measure
+
+    return add

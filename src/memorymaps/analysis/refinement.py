@@ -49,6 +49,7 @@ def refine(
     """
     origin = require_origin(m)
     source = _require_removal(origin)
+    origin.check_unchanged()
     if top < 1 or steps < 1:
         raise ValueError(f"top = {top}, steps = {steps}: expected positive numbers")
     chosen = top_positions(m, top, by)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -18,26 +21,33 @@ from memorymaps.posteriors.contract import Posterior
 
 def refit(
     m: MemoryMap, top: int = 20, *, by: str = "sensitivity", steps: int = 200, tolerance: float = 0.05,
-    path: str | Path | None = None, progress: bool | None = None,
+    jobs: int = 1, path: str | Path | None = None, progress: bool | None = None,
 ) -> MemoryMap:  # fmt: skip
     """A map whose `top` examples have deviations from refits without each; others unchanged.
 
-    `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, where `θ°` minimises the training loss `L`, starting from the trained weights, and
-    `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, starting from `θ°`. By L-BFGS with the posterior covariance as initial inverse
-    Hessian; each step is one pass over the data. A refit stops when the change of the example's prediction in the
-    second half of the steps is at most `tolerance` of its total change (deviations are then a few percent too small).
-    The column `refitted` marks these rows; one that has not stopped after `steps` has the warning `NOT_CONVERGED`.
-    Leverage is unchanged. For networks whose summary warns that one Newton step may overstate sizes.
+    `Δf_i = f_i(θ^{\\i}) − f_i(θ°)`, `θ^{\\i} = argmin L(θ) − w_iℓ_i(θ)`, and `θ°` the minimum with all examples, to
+    which a model is trained first if its training stopped early. Preprocessing is held fixed, hyperparameters too.
+
+    - linear models and GLMs: damped Newton steps from the fit, until a step is at most 1e-6 of the first
+    - Gaussian processes and kernel ridge: closed form; of classes, Newton's method
+    - support vector machines, L1 penalties, tree ensembles: the estimator is cloned and fitted, its splits are free
+    - networks: L-BFGS with the posterior covariance as initial inverse Hessian, one pass over the data a step, until
+      the example's prediction has changed in the second half of the steps by at most `tolerance` of its total change
+      (deviations are then a few percent too small)
+
+    The column `refitted` marks these rows; one that has not converged after `steps` has the warning `NOT_CONVERGED`.
+    Leverage is unchanged.
 
     Parameters
     ----------
-    path : file to which each result is appended when it is finished; a second call resumes from it.
+    jobs : refits at a time, in threads; for networks 1, as each of their passes uses all cores.
+    path : file that each result is appended to as soon as it is there; a second call goes on where it was stopped.
 
     Raises
     ------
     ValueError
-        The map was read from disk, `top`, `steps` or `tolerance` is not positive, or `path` is no journal or that of
-        another map, model or recipe (`JournalError`).
+        The map was read from disk; `top`, `steps`, `tolerance` or `jobs` is not positive; `jobs` > 1 for a network;
+        `path` is no journal or that of another map, model or recipe (`JournalError`).
     InUseError
         Another process computes the results of `path`.
     TypeError
@@ -52,20 +62,25 @@ def refit(
     >>> int(mm.refit(m, top=5)["refitted"].sum())
     5
     """
-    if top < 1 or steps < 1 or not tolerance > 0:
-        raise ValueError(f"top = {top}, steps = {steps}, tolerance = {tolerance}: expected positive numbers")
+    if top < 1 or steps < 1 or not tolerance > 0 or jobs < 1:
+        raise ValueError(
+            f"top = {top}, steps = {steps}, tolerance = {tolerance}, jobs = {jobs}: expected positive numbers"
+        )
     origin, rows = require_origin(m), top_positions(m, top, by)
     source, where = require_refit(origin.posterior), m["row"][rows]
+    origin.check_unchanged()
+    if jobs > 1 and not source.concurrent:
+        raise ValueError(f"jobs = {jobs}: each refit of this model uses all cores: leave jobs out")
     f = origin.batch_statistics(origin.examples.take(where)).f
     settings = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **refit_settings(m)}
     with Journal.resume(path, m, dict(zip(where.tolist(), f, strict=True)), settings) as journal:
-        _run(source, where, journal, steps, tolerance, progress)
+        _run(source, where, journal, (steps, tolerance, jobs), progress)
         rest, found = (
             journal.result(-1, where)[0],
             [journal.result(row, where[k : k + 1]) for k, row in enumerate(where)],
         )
     deviation = np.stack([output[0] for output, _ in found]) - rest
-    remaining_change = np.asarray([moved for _, moved in found])
+    remaining_change = np.asarray([change for _, change in found])
     warning = np.where(remaining_change > tolerance, int(Warn.NOT_CONVERGED), 0)
     mean = origin.posterior.likelihood.mean
     drift = float(np.max(np.sum(np.abs(mean(rest) - mean(f)), axis=-1)))
@@ -99,10 +114,35 @@ def refit_settings(m: MemoryMap) -> dict[str, str]:
     return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
 
 
-def _run(source: Refit, rows: Array, journal: Journal, steps: int, tolerance: float, progress: bool | None) -> None:
+def _run(source: Refit, rows: Array, journal: Journal, settings: tuple[int, float, int], progress: bool | None) -> None:
     """Run all refits that are missing in the journal; first the one with nothing removed."""
+    steps, tolerance, jobs = settings
     tasks = [(-1, rows[:0], rows), *((int(row), rows[k : k + 1], rows[k : k + 1]) for k, row in enumerate(rows))]
     missing = [task for task in tasks if not journal.has_result(task[0], task[2])]
     hidden = None if progress is None else not progress
-    for row, removed, wanted in tqdm(missing, desc="refitting", unit="model", delay=1.0, disable=hidden):
-        journal.add(row, wanted, *source.refit(removed, wanted, steps, tolerance))
+    with tqdm(total=len(missing), desc="refitting", unit="model", delay=1.0, disable=hidden) as bar:
+        for task in [task for task in missing if task[0] < 0]:
+            journal.add(task[0], task[2], *source.refit(task[1], task[2], steps, tolerance))
+            bar.update()
+        others = [task for task in missing if task[0] >= 0]
+        for (row, _, wanted), found in _each(
+            lambda task: source.refit(task[1], task[2], steps, tolerance), others, jobs
+        ):
+            journal.add(row, wanted, *found)
+            bar.update()
+
+
+def _each(work: Callable[[Any], Any], tasks: list[Any], jobs: int) -> Iterator[tuple[Any, Any]]:
+    """Tasks with their results, as they are done."""
+    if jobs == 1:
+        for task in tasks:
+            yield task, work(task)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        pending = {pool.submit(work, task): task for task in tasks}
+        try:
+            for done in as_completed(pending):
+                yield pending[done], done.result()
+        finally:
+            for rest in pending:
+                rest.cancel()

@@ -114,15 +114,18 @@ def retrain_check(
         raise ValueError(
             "the check needs the likelihood, and a map read from disk has none: use the map from memory_map"
         )
+    m.origin.check_unchanged()
     chosen = _choose_examples(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
-        raise ValueError("executor= runs your own retrain(removed, wanted): the network's own refit goes one by one")
-    what = {**_RUN_KIND, "recipe": "retrain"} if retrain else {**_RUN_KIND, **refit_settings(m)}
-    retrain, at = retrain or _refit_as_retrain(require_refit(m.origin.posterior)), m.origin.batch_statistics(batch).f
-    with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
+        raise ValueError(
+            "executor= needs retrain=, your own retrain(removed, wanted): the built-in refits run one by one"
+        )
+    settings = {**_RUN_KIND, "recipe": "retrain"} if retrain else {**_RUN_KIND, **refit_settings(m)}
+    retrain, f = retrain or _refit_as_retrain(require_refit(m.origin.posterior)), m.origin.batch_statistics(batch).f
+    with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), f, strict=True)), settings) as journal:
         _run(chosen, retrain, journal, executor, progress)
-        return _comparison(m, chosen, at, journal)
+        return _comparison(m, chosen, f, journal)
 
 
 def _refit_as_retrain(source: Refit) -> Retrain:
@@ -133,7 +136,7 @@ def _choose_examples(m: MemoryMap, k: int) -> MemoryMap:
     if k < 2:
         raise ValueError(f"k = {k}: expected at least 2 examples")
     ranked = m.top(len(m))["id"]
-    rest = np.random.default_rng(0).permutation(ranked[k // 2 :])
+    rest = np.random.default_rng(0).permutation(np.array(ranked[k // 2 :]))
     return m.select(np.concatenate([ranked[: k // 2], rest[: k - k // 2]]).tolist())
 
 

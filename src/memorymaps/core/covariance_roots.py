@@ -126,6 +126,10 @@ class TriangularFactor:
         for block in _blocks(len(rows), _MAX_ROWS):
             self._r = _qr(np.concatenate([self._r, _block_factor(rows[block], scale[block])]))
 
+    def diagonal(self) -> Array:
+        """Diagonal of `Σ_i a_i a_iᵀ`: `[p]`."""
+        return np.asarray(np.sum(self._r**2, axis=0))
+
     def with_penalty(self, penalty: Array) -> Array:
         """`R [≤ p, p]` with `RᵀR = Σ_i a_i a_iᵀ + diag(penalty)`."""
         penalised = np.flatnonzero(penalty)
@@ -225,6 +229,14 @@ class IndependentCurvature:
         for k, triangle in enumerate(self._factors):
             triangle.add(x, np.sqrt(curvature[:, k, k]))
 
+    def diagonal(self) -> Array:
+        """Diagonal of the curvature for each output: `[p, c]`."""
+        return np.stack([factor.diagonal() for factor in self._factors], axis=1)
+
+    def factors(self, penalty: Array) -> tuple[Array, ...]:
+        """`R [≤ p, p]` of each output, with `RᵀR = Σ_i Λ_i x_i x_iᵀ + diag(penalty [p, c])`."""
+        return tuple(factor.with_penalty(penalty[:, k]) for k, factor in enumerate(self._factors))
+
     def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
         """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free [p, c]` parameters; estimable ones."""
         roots = [_restricted_root(t.with_penalty(penalty[:, k]), free[:, k]) for k, t in enumerate(self._factors)]
@@ -247,6 +259,10 @@ class CoupledCurvature:
                 self._gram[a, :, b] += block
                 if a != b:
                     self._gram[b, :, a] += block
+
+    def diagonal(self) -> Array:
+        """Diagonal of the curvature for each output: `[p, c]`."""
+        return np.einsum("ajaj->ja", self._gram)
 
     def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
         """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free [p, c]` parameters; estimable ones."""

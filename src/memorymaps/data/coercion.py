@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from memorymaps.core.arrays import Array
-from memorymaps.data.examples import DataError, first_missing
+from memorymaps.data.examples import DataError
 
 
 def as_array(values: Any) -> Array:
@@ -75,6 +75,20 @@ def checked_column(values: Any, n: int, name: str) -> Array | None:
     return column
 
 
+def checked_offset(values: Any, n: int) -> Array | None:
+    """Offsets `[n]` or `[n, c]`, or `None`; `DataError` unless they are finite numbers."""
+    offset = checked_column(values, n, "offset")
+    if offset is None:
+        return None
+    if offset.dtype.kind not in "biuf" or not np.all(np.isfinite(offset)):
+        bad = ~np.isfinite(offset.astype(float)).reshape(n, -1).all(axis=1) if offset.dtype.kind in "biuf" else [True]
+        raise DataError(
+            f"offset of {np.count_nonzero(bad)} row(s) is not a finite number, first of row {int(np.argmax(bad))}: "
+            "expected finite numbers, 0 where there is no offset"
+        )
+    return offset
+
+
 def checked_weights(values: Any, n: int) -> Array | None:
     """Weights `[n]` as floats, or `None`; `DataError` unless finite and not negative."""
     weight = checked_column(values, n, "sample_weight")
@@ -112,7 +126,7 @@ def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
 
 
 def as_ids(ids: Any) -> Array:
-    """Integers of at most 64 bits stay integers, everything else becomes text.
+    """Ids as integers if all are integers of at most 64 bits, else as text.
 
     Raises
     ------
@@ -137,12 +151,12 @@ def take_optional(values: Array | None, rows: Any) -> Array | None:
 
 
 def wide_as_text(names: Any) -> Any:
-    """Unsigned integers of 64 bits as text in every batch, not only in those where one does not fit."""
+    """Unsigned 64-bit integers as text (so that all batches have the same type); others unchanged."""
     return names.astype(str) if names.dtype == np.uint64 else names
 
 
 def _as_sliceable(inputs: Any) -> Any:
-    """A sparse matrix in a format whose rows can be taken: COO, BSR, DIA and DOK become CSR, with short indices."""
+    """A sparse matrix in a row-indexable format: COO, BSR, DIA and DOK are converted to CSR with 32-bit indices."""
     if inputs.ndim != 2:
         raise DataError(f"sparse inputs of shape {inputs.shape}: expected a matrix with one row an example")
     if inputs.format in ("csr", "csc", "lil"):
@@ -160,3 +174,17 @@ def _check_ids(values: list[Any]) -> None:
     for row, value in enumerate(values):
         if isinstance(value, (list, dict, set, np.ndarray)):
             raise DataError(f"the id of row {row} is a {type(value).__name__}: expected a text or an integer")
+
+
+def first_missing(values: Any) -> int | None:
+    """Position of the first missing value (None, NaN, NaT, pandas' NA), if there is one."""
+    array = np.asarray(values) if isinstance(values, np.ndarray) else None
+    if array is not None and array.dtype.kind not in "fOmM":
+        return None
+    return next((row for row, value in enumerate(values) if _is_missing(value)), None)
+
+
+def _is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating, np.datetime64)) and bool(value != value)

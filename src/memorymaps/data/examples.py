@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from memorymaps.core.arrays import Batch
 
 BATCH = 65_536  # rows read at once: 50 MB of 100 float64 features
@@ -39,20 +37,6 @@ class Examples(ABC):
     def map(self, change: Callable[[Batch], Batch]) -> Examples:
         """The same examples with `change` applied to every batch, lazily."""
         return MappedExamples(self, change)
-
-
-def first_missing(values: Any) -> int | None:
-    """Position of the first missing value (None, NaN, NaT, pandas' NA), if there is one."""
-    array = np.asarray(values) if isinstance(values, np.ndarray) else None
-    if array is not None and array.dtype.kind not in "fOmM":
-        return None
-    return next((row for row, value in enumerate(values) if _is_missing(value)), None)
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (float, np.floating, np.datetime64)) and bool(value != value)
 
 
 @dataclass(frozen=True)

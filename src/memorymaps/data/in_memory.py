@@ -15,6 +15,7 @@ from memorymaps.data.coercion import (
     as_inputs,
     checked_column,
     checked_ids,
+    checked_offset,
     checked_weights,
     count_rows,
     take_optional,
@@ -69,7 +70,7 @@ class ArrayExamples(Examples):
             y,
             checked_ids(ids, inputs, n),
             checked_weights(sample_weight, n),
-            checked_column(offset, n, "offset"),
+            checked_offset(offset, n),
         )
         return cls(batch, batch_size)
 

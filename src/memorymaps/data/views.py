@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.data.coercion import checked_column, checked_ids, checked_weights
+from memorymaps.data.coercion import checked_ids, checked_offset, checked_weights
 from memorymaps.data.examples import DataError, Examples
 
 
@@ -54,7 +54,7 @@ class WithColumns(Examples):
         if ids is not None and source.has_ids:
             raise DataError("ids=… were given and the data have ids of their own: pass only one of them")
         names = None if ids is None else checked_ids(ids, None, n)
-        return cls(source, names, checked_weights(sample_weight, n), checked_column(offset, n, "offset"))
+        return cls(source, names, checked_weights(sample_weight, n), checked_offset(offset, n))
 
     def __len__(self) -> int:
         return len(self.source)

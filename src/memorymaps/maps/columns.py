@@ -39,7 +39,7 @@ def columns_of(
         "weight": stats.weight,
         "leverage_norm": effect.leverage_norm,
         "output_sensitivity": effect.output_sensitivity,
-        "warning": np.asarray(effect.warning, dtype=np.int8),
+        "warning": np.asarray(effect.warning, dtype=np.int16),
     }
     if stats.f.shape[1] <= _MAX_OUTPUT_COLUMNS:
         columns |= {"output": stats.f, "deviation": effect.deviation, "residual": residual}

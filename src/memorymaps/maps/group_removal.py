@@ -51,6 +51,7 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
         The posterior offers no group removal.
     """
     origin = _origin(m)
+    origin.check_unchanged()
     members = {name: m["row"][rows] for name, rows in resolve_groups(m, groups).items()}
     deviation_of = _deviation_function(origin, list(members.values()))
     sums, start = _GroupSums(list(members.values()), m.provenance.n), 0

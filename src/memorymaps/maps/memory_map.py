@@ -9,9 +9,9 @@ from typing import Any
 from memorymaps.maps import group_removal as _group_removal
 from memorymaps.maps import loo_averages, store
 from memorymaps.maps import summary as _summary
-from memorymaps.maps.citations import bibtex
 from memorymaps.maps.table import ExampleTable
 from memorymaps.maps.trust import Trust, trust_of
+from memorymaps.posteriors.citations import bibtex
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,12 +64,12 @@ class MemoryMap(ExampleTable):
         return _group_removal.leave_out(self, groups)
 
     def citation(self) -> str:
-        """BibTeX of the methods behind this map.
+        """BibTeX of the methods used for this map.
 
         Raises
         ------
         KeyError
-            A posterior of another package names a method that has no entry here.
+            A posterior of another package lists a method without an entry in `maps.citations`.
         """
         return bibtex(self.provenance.description.methods)
 

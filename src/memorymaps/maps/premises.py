@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 HIGH_LEVERAGE = 0.3  # mean leverage above which first-order sizes are too small
 LONG_STEP = 0.18  # mean leverage above which one Newton step can be a fifth or more too long (benchmarks)
-DISTANCE = 0.1  # posterior standard deviations per effective parameter above which the fit is not stationary
+DISTANCE = 0.05  # posterior standard deviations per effective parameter above which the fit is not stationary
 LONG_STEP_EACH = 0.4  # leverage of one example above which its Newton step was found too long in convex models
 LONG_SHARE, LONG_SHARE_OF_ONE_OUTPUT = 0.3, 0.6  # their share of the sensitivity from which sizes were off
 

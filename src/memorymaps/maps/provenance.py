@@ -28,6 +28,8 @@ class Provenance:
     versions : versions of the packages used.
     weights_are_precisions : whether an example of weight `w` is one observation of dispersion `φ/w`; else `w` examples.
     loss_is_density : whether `exp(−loss)` is a probability or density; else only differences of losses have a meaning.
+    inputs : hash of inputs and offsets; empty if they differ between passes, and in maps of earlier versions.
+    model_state : hash of the model's parameters; empty for kinds of models without `parameters_of`.
     """
 
     description: Description
@@ -38,6 +40,8 @@ class Provenance:
     versions: Mapping[str, str]
     weights_are_precisions: bool = False
     loss_is_density: bool = True
+    inputs: str = ""
+    model_state: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As numbers, strings, lists and dicts, for JSON."""
@@ -53,7 +57,7 @@ class Provenance:
 
 
 def upgraded(values: Any) -> Any:
-    """Provenance as read from a file of 0.1, which used the papers' codes for estimators, in the current keys."""
+    """Provenance read from a file, with keys and estimator codes of version 0.1 replaced by the current ones."""
     if not isinstance(values, dict) or not isinstance(values.get("description"), dict):
         return values
     facts, values = dict(values["description"]), dict(values)

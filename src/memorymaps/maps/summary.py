@@ -108,7 +108,7 @@ def top_share(sensitivity: Array, part: float) -> float:
 
     Examples
     --------
-    >>> share(np.array([9.0, 1.0, 0.0, 0.0]), 0.25)
+    >>> top_share(np.array([9.0, 1.0, 0.0, 0.0]), 0.25)
     0.9
     """
     s = np.sort(sensitivity[np.isfinite(sensitivity)])[::-1]
@@ -120,7 +120,8 @@ def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warnings about the map and its examples, as sentences."""
     codes = m["warning"]
     lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
-    return (*_warn_not_stationary(m), *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
+    cautions = (*m.provenance.description.cautions, *_warn_not_stationary(m))
+    return (*cautions, *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
 
 def _warning_line(flag: Warn, count: int, n: int) -> str:
@@ -129,7 +130,10 @@ def _warning_line(flag: Warn, count: int, n: int) -> str:
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes have few significant digits",
         Warn.FIRST_ORDER: "at or beyond the bound: first-order sizes, too small",
         Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or too few steps (refine, refit)",
+        Warn.LONG_STEP: "whose Newton step may be too long: read sizes as ranks, or refit(m, top=…)",
         Warn.PARETO_K: "with a Pareto-k above the limit of importance sampling: use more draws, or refit without them",
+        Warn.UNDEFINED: "whose left-out prediction is outside the family's range: no left-out loss (NaN or infinite)",
+        Warn.ACTIVE_SET: "without which other coefficients are zero: sizes fix the zeros, refit without them",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
 
@@ -167,9 +171,11 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
 
 
 def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
+    d = m.provenance.description
     if not not_stationary(m):
         return ()
     return (
-        f"the parameters are {m.provenance.description.distance:.2g} posterior standard deviations (each) from the "
-        "optimum on this data: not the training data or weights, or the fit has not converged",
+        f"the parameters are {d.distance:.2g} posterior standard deviations (each) from the "
+        "optimum on this data: not the training data or weights, or the fit has not converged"
+        + (": memory_map(…, polish=True) makes the remaining Newton steps on a copy" if d.polishable else ""),
     )

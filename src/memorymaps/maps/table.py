@@ -42,7 +42,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "weight": ("", "weight of the example's loss in training"),
     "leverage_norm": ("effective parameters", "‖diag(VΛ)‖₂, the leverage of the 2023 reference code"),
     "output_sensitivity": ("output", "‖Δf‖₂ ≥ 0, the change on the scale of the linear predictor or logits"),
-    "warning": ("", "0, or a sum of: 1 at the bound, 2 near singular, 4 not converged, 8 first order, 16 Pareto-k"),
+    "warning": (
+        "",
+        "0, or a sum of: 1 at the bound, 2 near singular, 4 not converged, 8 first order, 16 Pareto-k, 32 long step",
+    ),
     "output": ("output", "f, linear predictor or logits"),
     "deviation": ("output", "Δf = f without the example − f with it (signed)"),
     "residual": ("target", "μ − y (signed; prediction − truth)"),

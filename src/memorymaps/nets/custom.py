@@ -26,10 +26,13 @@ class Custom(Likelihood):
     information. `predict(f)` gives what the target is compared with: `[n, m]` for targets `[n, m]`, or probabilities of
     `m` classes for integer labels `[n]`; default: the outputs themselves, for targets of their shape.
 
+    Integer targets equal to `ignore_index` (of padded tokens or pixels without a label) have no residual and no
+    loss: −100 as in torch's `cross_entropy`; `None` where −100 is a number like any other.
+
     Raises
     ------
     TargetError
-        Losses that are not one finite number an example; predictions that cannot be compared with the targets.
+        Losses, errors or curvatures that are not finite; predictions that cannot be compared with the targets.
 
     Examples
     --------
@@ -41,6 +44,7 @@ class Custom(Likelihood):
 
     loss: Callable[[Tensor, Tensor], Tensor]
     predict: Callable[[Tensor], Tensor] = _identity
+    ignore_index: int | None = -100
 
     @property
     def is_density(self) -> bool:
@@ -70,8 +74,36 @@ class Custom(Likelihood):
 
     def residual(self, f: Array, y: Array) -> Array:
         """`predict(f) − y`, class numbers as one-hot rows: `[n, m]`."""
-        mean = self.mean(f)
-        return mean - _as_input_type(f, self._targets_like_prediction(_tensor(y), mean.shape[1]).to(_tensor(mean)))
+        mean, target = _columns(self.predict(_tensor(f))), _tensor(y)
+        ignored = self._ignored(target)
+        self._check_ignored(f, y, ignored)
+        known = target if ignored is None else torch.where(ignored, torch.zeros_like(target), target)
+        found = mean - self._targets_like_prediction(known, mean.shape[1]).to(mean)
+        if ignored is not None:
+            found = torch.where(_columns(ignored), torch.zeros_like(found), found)
+        return _as_input_type(f, found)
+
+    def _ignored(self, y: Tensor) -> Tensor | None:
+        """Which targets are `ignore_index`; None if none is."""
+        if self.ignore_index is None or y.is_floating_point() or y.dtype == torch.bool:
+            return None
+        found = y == self.ignore_index
+        return found if bool(found.any()) else None
+
+    def _check_ignored(self, f: Array, y: Array, ignored: Tensor | None) -> None:
+        """Raise `TargetError` if an example whose targets are all ignored has an error: the loss uses them."""
+        if ignored is None:
+            return
+        nothing = _columns(ignored).flatten(1).all(1)
+        error = _tensor(self.error(f, y)).abs().amax(1)
+        bad = torch.nonzero(nothing & (error > 0)).flatten().tolist()
+        if bad:
+            raise TargetError(
+                f"row {bad[0]} has no target but {self.ignore_index} (ignore_index), and the loss has a gradient: "
+                f"to the loss it is a number like any other. Pass Custom(nll, predict=…, ignore_index=None), or "
+                f"ignore_index={self.ignore_index} to the loss, too",
+                bad[0],
+            )
 
     def _targets_like_prediction(self, y: Tensor, m: int) -> Tensor:
         """Targets in the shape of the prediction, `[n, m]`; integer labels as one-hot rows."""
@@ -90,7 +122,9 @@ class Custom(Likelihood):
     def error(self, f: Array, y: Array) -> Array:
         """`∇_f ℓ`."""
         target = _tensor(y)
-        return _as_input_type(f, _derivative(lambda z: self._loss(z, target)[:, None], _tensor(f))[:, 0])
+        found = _derivative(lambda z: self._loss(z, target)[:, None], _tensor(f))[:, 0]
+        _check_finite(found, "gradient")
+        return _as_input_type(f, found)
 
     def curvature(self, f: Array, y: Array) -> Array:
         """The positive part of `∇²_f ℓ`."""
@@ -99,7 +133,9 @@ class Custom(Likelihood):
         def gradient(z: Tensor) -> Tensor:
             return torch.autograd.grad(self._loss(z, target).sum(), z, create_graph=True)[0]
 
-        values, vectors = torch.linalg.eigh(_derivative(gradient, _tensor(f)))
+        hessian = _derivative(gradient, _tensor(f))
+        _check_finite(hessian, "curvature")
+        values, vectors = torch.linalg.eigh(hessian)
         return _as_input_type(f, (vectors * values.clamp(min=0)[:, None]) @ vectors.mT)
 
     def encode(self, y: Array, c: int) -> Array:
@@ -113,7 +149,21 @@ class Custom(Likelihood):
         if bad:
             raise TargetError(f"{len(bad)} target(s) are not finite: row {bad[0]} is {y[bad[0]]}", bad[0])
         prediction = self.predict(torch.zeros(1, c, dtype=torch.float64, device=target.device))
-        self._targets_like_prediction(target, _columns(prediction).shape[1])
+        ignored = self._ignored(target)
+        known = target if ignored is None else torch.where(ignored, torch.zeros_like(target), target)
+        self._targets_like_prediction(known, _columns(prediction).shape[1])
+
+
+def _check_finite(derivative: Tensor, what: str) -> None:
+    """Raise `TargetError` for the first example whose derivative is not finite."""
+    bad = torch.nonzero(~torch.isfinite(derivative).flatten(1).all(1)).flatten().tolist()
+    if bad:
+        raise TargetError(
+            f"the {what} of nll(f, y) is not finite for {len(bad)} example(s), first of row {bad[0]}, although its "
+            "loss is, as of powers below 2 at 0 (a focal loss with gamma < 2 where p rounds to 1): keep away from that "
+            "point, (1 - p).clamp(min=1e-3)**gamma, and take logarithms by log_softmax",
+            bad[0],
+        )
 
 
 def _derivative(g: Callable[[Tensor], Tensor], f: Tensor) -> Tensor:

@@ -21,7 +21,15 @@ from memorymaps.models.draws.draws import Sampler
 from memorymaps.models.draws.importance_sampling import ImportanceSampler
 from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
+from memorymaps.nets.autograd.pytree import take_rows
+from memorymaps.nets.checks.batch_independence import check_outputs_independent, check_outputs_repeatable
+from memorymaps.nets.checks.module_wrappers import unwrapped
 
+_ENSEMBLE_CAUTION = (
+    "a deep ensemble: its members are trained networks, not draws of a posterior, so that their differences have no "
+    "unit of leaving an example out. Read ranks only; Laplace(...) of one network, or retraining, gives sizes"
+)
+_FEW = 4  # examples on which a network's outputs are checked
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -38,6 +46,8 @@ def ensemble(
     ------
     TypeError
         Not networks.
+    DataError
+        When a map is computed: a network whose outputs are random or depend on the batch.
 
     Examples
     --------
@@ -52,12 +62,14 @@ def ensemble(
     strange = [type(net).__name__ for net in nets if not isinstance(net, nn.Module)]
     if strange or not nets:
         raise TypeError(f"an ensemble of {strange or 'nothing'}: expected torch.nn.Module objects")
-    members = [Network(net, likelihood, forward) for net in nets]
+    members = [Network(unwrapped(net, forward is not call_module), likelihood, forward) for net in nets]
 
     def predict(inputs: Any) -> Array:
+        _check_independent(members[0], inputs)
         return np.stack([_outputs(member, inputs) for member in members])
 
-    return Sampler(predict, likelihood, importance, f"deep ensemble of {len(nets)} {type(nets[0]).__name__}")
+    name = f"deep ensemble of {len(nets)} {type(nets[0]).__name__}"
+    return Sampler(predict, likelihood, importance, name, (_ENSEMBLE_CAUTION,))
 
 
 def snapshots(
@@ -77,6 +89,7 @@ def snapshots(
         found = []
         for state in states:
             network.module.load_state_dict(state)
+            _check_independent(network, inputs)
             found.append(_outputs(network, inputs))
         return np.stack(found)
 
@@ -108,6 +121,13 @@ def mc_dropout(
         return np.stack(found)
 
     return Sampler(predict, likelihood, importance, f"MC-dropout, {draws} masks of {type(net).__name__}")
+
+
+def _check_independent(network: Network, inputs: Any) -> None:
+    """Raise `DataError` for outputs that are random or depend on the batch, by a few examples."""
+    few = network.to_device(take_rows(inputs, slice(0, _FEW)))
+    with evaluation_mode(network.module):
+        check_outputs_independent(network, few, check_outputs_repeatable(network, few))
 
 
 def _outputs(network: Network, inputs: Any) -> Array:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +16,17 @@ from memorymaps.nets.autograd.batch_size import BatchSize
 from memorymaps.nets.autograd.hooks import ParameterOwner
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup
-from memorymaps.nets.autograd.pytree import length
+from memorymaps.nets.autograd.pytree import length, take_rows
+from memorymaps.nets.jacobian.products import (
+    STRATEGIES,
+    JacobianSite,
+    ProductStrategy,
+    select_product_strategy,
+)
+from memorymaps.nets.jacobian.second_derivatives import has_second_derivatives
 from memorymaps.posteriors.origin import check_targets
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class LaplaceProblem:
     prior: dict[str, Tensor]
     batch_size: BatchSize
     num_outputs: int
+    sample: Any  # inputs of the first examples, on the network's device
     prior_by_evidence: bool = False
     refits_unasked: bool = False
 
@@ -55,6 +68,29 @@ class LaplaceProblem:
     def covered(self) -> dict[str, nn.Parameter]:
         """Covered parameters by name."""
         return {name: value for name, value in self.network.module.named_parameters() if name in self.prior}
+
+    @functools.cached_property
+    def site(self) -> JacobianSite:
+        """The network at its trained parameters, in the order of the blocks' names."""
+        values = dict(self.network.module.named_parameters())
+        names = [name for block in self.blocks for name in block.parameters]
+        return JacobianSite(self.network, self.owners, self.blocks, {name: values[name].detach() for name in names})
+
+    @functools.cached_property
+    def product_strategy(self) -> ProductStrategy:
+        """How products with the Jacobian of a whole batch are computed, tried on the first examples."""
+        found = self._tried(lambda inputs, _: select_product_strategy(self.site, inputs))
+        return max(found, key=STRATEGIES.index)
+
+    @functools.cached_property
+    def has_second_derivatives(self) -> bool:
+        """Whether output tangents follow from a differentiated reverse pass, tried on the first examples."""
+        return all(self._tried(lambda inputs, _: has_second_derivatives(self.site, inputs)))
+
+    def _tried(self, work: Callable[[Any, slice], T]) -> list[T]:
+        """Results for two batches, because operations differ by batch size (`cdist` beyond 25 rows)."""
+        batches = self.sample, take_rows(self.sample, slice(0, 2))
+        return [found for inputs in batches for found in self.batch_size.run(inputs, work)]
 
     @property
     def block_groups(self) -> tuple[ParameterGroup, ...]:

@@ -7,7 +7,13 @@ their functions with `posterior` and `training_data` when they are imported, on 
 from __future__ import annotations
 
 ADAPTERS: dict[str, tuple[str, ...]] = {
-    "sklearn": ("memorymaps.models.linear.sklearn", "memorymaps.models.meta.sklearn_pipeline"),
+    "sklearn": (
+        "memorymaps.models.linear.sklearn",
+        "memorymaps.models.linear.newton_polish",
+        "memorymaps.models.meta.sklearn_pipeline",
+        "memorymaps.models.sklearn_predictions",
+        "memorymaps.models.sklearn_parameters",
+    ),
     "sklearn.calibration": ("memorymaps.models.meta.sklearn_wrappers",),
     "sklearn.compose": ("memorymaps.models.meta.sklearn_wrappers",),
     "sklearn.ensemble": ("memorymaps.models.trees.sklearn_forests", "memorymaps.models.trees.sklearn_boosting"),
@@ -18,9 +24,13 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "sklearn.neural_network": ("memorymaps.nets.interop.sklearn_mlp",),
     "sklearn.svm": ("memorymaps.models.kernels.sklearn_svm", "memorymaps.models.linear.sklearn_robust"),
     "sklearn.tree": ("memorymaps.models.trees.sklearn_forests",),
-    "statsmodels": ("memorymaps.models.linear.statsmodels",),
-    "statsmodels.duration": ("memorymaps.models.linear.statsmodels_survival",),
-    "statsmodels.miscmodels": ("memorymaps.models.linear.statsmodels_ordinal",),
+    "statsmodels": (
+        "memorymaps.models.linear.statsmodels.glm",
+        "memorymaps.models.linear.statsmodels.results",
+        "memorymaps.models.linear.newton_polish",
+    ),
+    "statsmodels.duration": ("memorymaps.models.linear.statsmodels.survival",),
+    "statsmodels.miscmodels": ("memorymaps.models.linear.statsmodels.ordinal",),
     "lightgbm": ("memorymaps.models.trees.lightgbm",),
     "xgboost": ("memorymaps.models.trees.xgboost",),
     "catboost": ("memorymaps.models.trees.catboost",),
@@ -30,6 +40,7 @@ ADAPTERS: dict[str, tuple[str, ...]] = {
     "arviz": ("memorymaps.models.draws.arviz_inference_data",),
     "xarray": ("memorymaps.models.draws.arviz_datatree",),
     "memorymaps.models.linear.newton_methods": ("memorymaps.models.linear.newton_methods",),
+    "memorymaps.models.linear.expected_information": ("memorymaps.models.linear.expected_information",),
     "memorymaps.nets": ("memorymaps.nets.register",),
 }
 
@@ -40,6 +51,6 @@ def adapters_for(module: str) -> list[str]:
     Examples
     --------
     >>> adapters_for("statsmodels.regression.linear_model")
-    ['memorymaps.models.linear.statsmodels']
+    ['memorymaps.models.linear.statsmodels.glm', 'memorymaps.models.linear.statsmodels.results', ...]
     """
     return [name for key, found in ADAPTERS.items() if f"{module}.".startswith(f"{key}.") for name in found]

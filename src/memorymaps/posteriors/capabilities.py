@@ -65,6 +65,10 @@ class RemovalInfluence(Protocol):
 class Refit(Protocol):
     """Refits without some training rows, started from the fitted parameters."""
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether several refits may run at once, in threads."""
+
     def max_automatic_refits(self) -> int:
         """Number of refits that `memory_map` may run by default; 0: only on request."""
 
@@ -73,6 +77,13 @@ class Refit(Protocol):
 
         With nothing removed: the outputs at the optimum, to which the others are compared.
         """
+
+
+class NewtonRefit(Refit, Protocol):
+    """Refits by Newton's method, of which a map takes the first step: cheap enough to be made unasked."""
+
+    def second_step(self, rows: Array) -> tuple[Array, Array]:
+        """What a second Newton step would add to the deviation of each row left out: the step, and a bound `[k, c]`."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,9 @@ class Capabilities:
     directional : covariances along chosen directions only, for many outputs.
     removal : removal of groups by iterative solves with the exact curvature, for models of any size.
     refit : refitting without some rows.
+    newton : refitting by Newton's method, for models whose loss is not quadratic in the parameters: maps check their
+        steps by it.
+    group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows).
@@ -99,6 +113,8 @@ class Capabilities:
     directional: DirectionalCovariance | None = None
     removal: RemovalInfluence | None = None
     refit: Refit | None = None
+    newton: NewtonRefit | None = None
+    group_refit: Refit | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None

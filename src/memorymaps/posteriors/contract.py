@@ -30,9 +30,11 @@ class Description:
     `estimator` is the default estimator of deviations for this posterior;
     `effective_parameters` is computed by the posterior, independently of the map (`P − δ tr S⁻¹` where known);
     `distance` of the parameters from the optimum, in posterior standard deviations per effective parameter;
+    `polishable` whether `memory_map(…, polish=True)` minimises the objective from these parameters;
     `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
     `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
     `relative_error` relative standard error of leverages that the approximation itself states (draws, sampled rows).
+    `cautions` are sentences on what its sizes cannot be trusted for, printed as warnings.
     """
 
     model: str
@@ -50,9 +52,11 @@ class Description:
     dispersion_estimated: bool = False
     residual_df: float | None = None
     distance: float | None = None
+    polishable: bool = False
     nonlinear: bool = False
     estimator: str = "cavity"
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
     approximation: str = Approximation.UNSTATED
     relative_error: float | None = None

@@ -13,8 +13,10 @@ from memorymaps.core.perturbation.curvature_sketch import error_and_roots, root_
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.core.perturbation.sketched import SketchedVariance
 from memorymaps.data.examples import Examples
+from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.posteriors.capabilities import DirectionalCovariance, capabilities_of
 from memorymaps.posteriors.contract import Posterior
+from memorymaps.posteriors.model_state import ModelState
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,14 @@ class Origin:
 
     posterior: Posterior
     examples: Examples
+    model: ModelState | None = None
+
+    def check_unchanged(self) -> None:
+        """Raise `DataError` if the data or the model's parameters are others than when the map was drawn."""
+        if self.model is not None:
+            self.model.check_unchanged()
+        if isinstance(self.examples, RepeatedExamples):
+            self.examples.check_unchanged()
 
     def batch_statistics(self, batch: Batch) -> FullVariance | SketchedVariance:
         """Outputs (with offset), variances, targets and weights of a batch, in float64, for the estimators."""

@@ -38,6 +38,10 @@ class ExponentialFamily(Likelihood):
     def unit_variance(self, mu: Array) -> Array:
         """Unit variance function `v(μ)`, with `Var y = φ v(μ)`."""
 
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`dv/dμ`, for observed information; NaN where a family does not give it."""
+        return array_namespace(mu).nan * mu
+
     @abstractmethod
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         """Loss of every output, `[n, c]`."""
@@ -90,6 +94,14 @@ class ExponentialFamily(Likelihood):
     def fisher_diagonal(self, f: Array, y: Array) -> Array:
         """The diagonal of `Λ`, `σ'(f)² / (φ v(μ))`: `[n, c]`."""
         return self.link.derivative(f) * self._derivative_over_variance(f) / self._dispersion(f)
+
+    def observed_diagonal(self, f: Array, y: Array) -> Array:
+        """The diagonal of `∇²_f ℓ`, `[σ' g + (μ − y) g']/φ`, `g = σ'/v`: `[n, c]`; negative where `ℓ` is concave."""
+        if isinstance(self.link, self.canonical_links):
+            return self.fisher_diagonal(f, y)
+        gain = self._derivative_over_variance(f)
+        slope = gain * (self.link.log_derivative_slope(f) - gain * self.unit_variance_slope(self.mean(f)))
+        return self.fisher_diagonal(f, y) + self.residual(f, y) * slope / self._dispersion(f)
 
     def curvature(self, f: Array, y: Array) -> Array:
         """`diag(σ'(f)² / (φ v(μ)))`."""
@@ -172,6 +184,10 @@ class Gaussian(DispersionFamily):
         """One."""
         return array_namespace(mu).ones_like(mu)
 
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """Zero."""
+        return array_namespace(mu).zeros_like(mu)
+
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         return 0.5 * ((self.mean(f) - y) ** 2 / phi + array_namespace(f).log(2 * math.pi * phi))
 
@@ -201,6 +217,10 @@ class Bernoulli(ExponentialFamily):
     def unit_variance(self, mu: Array) -> Array:
         """`μ(1 − μ)`."""
         return mu * (1 - mu)
+
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`1 − 2μ`."""
+        return 1 - 2 * mu
 
     def _derivative_over_variance(self, f: Array) -> Array:
         if isinstance(self.link, self.canonical_links):
@@ -232,6 +252,10 @@ class Poisson(ExponentialFamily):
         """`μ`."""
         return mu
 
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """One."""
+        return array_namespace(mu).ones_like(mu)
+
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         mu = self.mean(f)
         return (mu - xlogy(y, mu) + gammaln(y + 1)) / phi
@@ -252,6 +276,10 @@ class Gamma(DispersionFamily):
     def unit_variance(self, mu: Array) -> Array:
         """`μ²`."""
         return mu**2
+
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`2μ`."""
+        return 2 * mu
 
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         xp = array_namespace(f)
@@ -275,6 +303,10 @@ class InverseGaussian(DispersionFamily):
         """`μ³`."""
         return mu**3
 
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`3μ²`."""
+        return 3 * mu**2
+
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         mu = self.mean(f)
         return (y - mu) ** 2 / (2 * phi * y * mu**2) + 0.5 * array_namespace(f).log(2 * math.pi * phi * y**3)
@@ -295,6 +327,10 @@ class NegativeBinomial(ExponentialFamily):
     def unit_variance(self, mu: Array) -> Array:
         """`μ + αμ²`."""
         return mu + self.alpha * mu**2
+
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`1 + 2αμ`."""
+        return 1 + 2 * self.alpha * mu
 
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         xp, a = array_namespace(f), self.alpha
@@ -336,6 +372,10 @@ class Tweedie(ExponentialFamily):
     def unit_variance(self, mu: Array) -> Array:
         """`μ^power`."""
         return mu**self.power
+
+    def unit_variance_slope(self, mu: Array) -> Array:
+        """`power · μ^(power − 1)`."""
+        return self.power * mu ** (self.power - 1)
 
     def _nll(self, f: Array, y: Array, phi: Array) -> Array:
         p, mu = self.power, self.mean(f)

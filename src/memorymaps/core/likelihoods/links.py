@@ -22,6 +22,10 @@ class Link(ABC):
     def derivative(self, f: Array) -> Array:
         """`dμ/df`."""
 
+    def log_derivative_slope(self, f: Array) -> Array:
+        """`d log ∣σ'∣/df = σ''/σ'`, for observed information; NaN where a link does not give it."""
+        return array_namespace(f).nan * f
+
 
 class BinaryLink(Link):
     """A link onto (0, 1), accurate also where `μ` rounds to 0 or 1."""
@@ -51,6 +55,10 @@ class Identity(Link):
         """One."""
         return array_namespace(f).ones_like(f)
 
+    def log_derivative_slope(self, f: Array) -> Array:
+        """Zero."""
+        return array_namespace(f).zeros_like(f)
+
 
 @dataclass(frozen=True)
 class Log(Link):
@@ -63,6 +71,10 @@ class Log(Link):
     def derivative(self, f: Array) -> Array:
         """`exp f`."""
         return array_namespace(f).exp(f)
+
+    def log_derivative_slope(self, f: Array) -> Array:
+        """One."""
+        return array_namespace(f).ones_like(f)
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,10 @@ class Power(Link):
     def derivative(self, f: Array) -> Array:
         """`f^(1/exponent − 1) / exponent`."""
         return f ** (1 / self.exponent - 1) / self.exponent
+
+    def log_derivative_slope(self, f: Array) -> Array:
+        """`(1/exponent − 1)/f`."""
+        return (1 / self.exponent - 1) / f
 
 
 @dataclass(frozen=True)
@@ -95,6 +111,10 @@ class Logit(BinaryLink):
     def derivative(self, f: Array) -> Array:
         """`μ(1 − μ)`."""
         return self.mean(f) * self.mean(-f)
+
+    def log_derivative_slope(self, f: Array) -> Array:
+        """`1 − 2μ`."""
+        return self.mean(-f) - self.mean(f)
 
     def log_mean(self, f: Array) -> Array:
         """`−log(1 + e^−f)`."""
@@ -120,6 +140,10 @@ class Probit(BinaryLink):
     def derivative(self, f: Array) -> Array:
         """`φ(f)`."""
         return normal_density(f)
+
+    def log_derivative_slope(self, f: Array) -> Array:
+        """`−f`."""
+        return -f
 
     def log_mean(self, f: Array) -> Array:
         """`log Φ(f)`."""
@@ -148,6 +172,10 @@ class ComplementaryLogLog(BinaryLink):
         """`exp(f − e^f)`."""
         xp = array_namespace(f)
         return xp.exp(f - xp.exp(f))
+
+    def log_derivative_slope(self, f: Array) -> Array:
+        """`1 − e^f`."""
+        return 1 - array_namespace(f).exp(f)
 
     def log_mean(self, f: Array) -> Array:
         """`log(1 − exp(−e^f))`."""

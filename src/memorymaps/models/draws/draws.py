@@ -98,7 +98,7 @@ class Sampler:
     """A model that returns draws of its outputs: `predict(inputs)` → `[s, n, c]`, draw `k` one function in all calls.
 
     For ensembles, MC-dropout and snapshots of networks see `memorymaps.nets.ensembles`. The other parameters are those
-    of `Draws`.
+    of `Draws`; `cautions` are sentences that become the map's warnings.
 
     Examples
     --------
@@ -115,6 +115,7 @@ class Sampler:
     likelihood: Likelihood
     importance: ImportanceSampler | None = None
     name: str = "black box"
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_likelihood(self.likelihood)
@@ -219,5 +220,6 @@ def _describe(model: Any, f: Array, shrinkage: ShrinkageTarget) -> Description:
         algorithm="sampling",
         estimator="bounded_cavity",
         notes=(note + prior + ".",),
+        cautions=getattr(model, "cautions", ()),
         methods=("nickl2023memory", "tailor2023maps", "chen2010shrinkage", "smyth2004linear", *citations),
     )

@@ -12,7 +12,7 @@ Memory is `N²` numbers: 10,000 examples take 0.8 GB.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,9 +21,9 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
+from memorymaps.core.likelihoods.exponential_family import Gaussian, diagonal_matrix
 from memorymaps.data.examples import DataError
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
 Kernel = Callable[[Any, Any], Array]  # k(x, x') [n, n'], without noise
@@ -151,11 +151,15 @@ class GramPosterior:
     description: Description
     outputs: Callable[[Any], Array]
     kernel_outputs: tuple[KernelOutput, ...]
+    refits: Refit | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances."""
-        return Capabilities(covariance_root=self.covariance_root)
+        """Cross-covariances, and refits."""
+        exact = isinstance(self.likelihood, Gaussian)
+        return Capabilities(
+            covariance_root=self.covariance_root, refit=self.refits, group_refit=None if exact else self.refits
+        )
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and the diagonal `V [n, c, c]`."""

@@ -24,7 +24,9 @@ from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_training_data, gather_examples
 from memorymaps.data.indexed import ExamplesWithRows, InputsWithRows
 from memorymaps.data.views import with_inputs
+from memorymaps.models.kernels.fit_checks import refuse_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.models.kernels.kernel_refits import LatentProblem, LatentRefit
 from memorymaps.models.kernels.sklearn_gpr import (
     HYPERPARAMETERS_FIXED,
     METHODS,
@@ -106,10 +108,11 @@ def _classification(model: Any, examples: Examples) -> GramPosterior:
     binaries, classes = _binaries(model, data.target), len(model.classes_)
     has_white_noise = any(binary.has_white_noise for binary in binaries)
     x = InputsWithRows(data.inputs, np.arange(len(data))) if has_white_noise else data.inputs
+    likelihood, several, note = _multiclass_likelihood(model)
+    _check_labels(model, binaries, likelihood.encode(data.target, len(binaries)))
     for binary in binaries:
         check_training_data(data.inputs[binary.rows], binary.fit.X_train_, type(model).__name__)
     parts = tuple(binary.kernel_output(x) for binary in binaries)
-    likelihood, several, note = _multiclass_likelihood(model)
     description = Description(
         model="scikit-learn GaussianProcessClassifier",
         approximation=Approximation.ONE_STEP,
@@ -119,10 +122,42 @@ def _classification(model: Any, examples: Examples) -> GramPosterior:
         coverage=(f"f at {len(data)} training inputs: full covariance",),
         classes=tuple(model.classes_.tolist()),
         effective_parameters=sum(part.effective_parameters for part in parts),
+        distance=_distance(binaries, parts),
         notes=(HYPERPARAMETERS_FIXED, _MODE_NOTE, *note, *((_WHITE_NOISE_NOTE,) if has_white_noise else ())),
         methods=(*METHODS, "rasmussen2006gaussian"),
     )
-    return GramPosterior(likelihood, description, functools.partial(_latent_mode, binaries, x), parts)
+    refits = LatentRefit([_latent_problem(binary, part, x) for binary, part in zip(binaries, parts, strict=True)])
+    return GramPosterior(likelihood, description, functools.partial(_latent_mode, binaries, x), parts, refits=refits)
+
+
+def _latent_problem(binary: _BinaryClassifier, part: KernelOutput, x: Any) -> LatentProblem:
+    rows, fit = binary.rows, binary.fit
+    gram = part.gram
+    return LatentProblem(
+        rows, gram[np.ix_(rows, rows)], np.asarray(fit.y_train_, dtype=float), fit.y_train_ - fit.pi_,
+        lambda wanted: gram[np.ix_(wanted, rows)], binary.sign,
+    )  # fmt: skip
+
+
+def _check_labels(model: Any, binaries: list[_BinaryClassifier], code: Array) -> None:
+    """Raise `DataError` unless the classifiers were fitted to these targets `[n, c]` of 0 and 1."""
+    for k, binary in enumerate(binaries):
+        expected = code[binary.rows, k] if binary.sign > 0 else 1 - code[binary.rows, k]
+        fitted = np.asarray(binary.fit.y_train_, dtype=float)
+        if len(fitted) == len(expected) and not np.array_equal(fitted, expected):
+            raise refuse_fit(model, "targets. Pass those of the fit, row by row in the order of the inputs")
+
+
+def _distance(binaries: list[_BinaryClassifier], parts: tuple[KernelOutput, ...]) -> float:
+    """Root mean square of `(f − f(π))/√V` at the training examples: how far the modes are from where `π` was left."""
+    squares = []
+    for binary, part in zip(binaries, parts, strict=True):
+        f = (part.gram @ binary.duals(len(part.gram)))[binary.rows]
+        pi = np.clip(binary.fit.pi_, 1e-12, 1 - 1e-12)
+        variance = part.scale * part.conditional.variance(part.gram, np.diagonal(part.gram))[binary.rows]
+        step = (binary.sign * f - np.log(pi / (1 - pi))) ** 2 / np.maximum(variance, 1e-12)
+        squares.append(np.mean(step * binary.fit.pi_ * (1 - binary.fit.pi_)))
+    return float(np.sqrt(np.mean(squares)))
 
 
 def _multiclass_likelihood(model: Any) -> tuple[Likelihood, str, tuple[str, ...]]:

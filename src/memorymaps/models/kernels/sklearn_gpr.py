@@ -5,6 +5,7 @@ Hyperparameters are fixed at their fitted values, and so are the mean and scale 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,9 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.gather import check_training_data, gather_examples, reweight_examples
+from memorymaps.models.kernels.fit_checks import check_regression_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.models.kernels.kernel_refits import GaussianRefit
 from memorymaps.models.sklearn_targets import numeric_target
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
@@ -91,6 +94,7 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
     scale = _target_variance(y) if model.normalize_y else np.ones(y.shape[1])
     phi = scale * np.mean(noise)
     gram = model.kernel_(model.X_train_, model.X_train_)
+    check_regression_fit(model, gram, noise, y)
     parts = tuple(KernelOutput(_kernel(model), model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
     description = Description(
         model="scikit-learn GaussianProcessRegressor",
@@ -104,7 +108,8 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
         notes=(HYPERPARAMETERS_FIXED, *((_NORMALISATION_FIXED,) if model.normalize_y else ())),
         methods=(*METHODS, "rasmussen2006gaussian"),
     )
-    return GramPosterior(Gaussian(description.dispersion or 1.0), description, _predict_function(model), parts)
+    found = GramPosterior(Gaussian(description.dispersion or 1.0), description, _predict_function(model), parts)
+    return dataclasses.replace(found, refits=GaussianRefit(found, examples))
 
 
 def _target_variance(y: Array) -> Array:

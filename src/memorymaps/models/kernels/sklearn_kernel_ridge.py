@@ -11,6 +11,7 @@ from sklearn.kernel_ridge import KernelRidge
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_training_data
+from memorymaps.models.kernels.fit_checks import check_ridge_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.kernels.kernel_functions import (
     feature_map,
@@ -19,6 +20,7 @@ from memorymaps.models.kernels.kernel_functions import (
     require_fitted,
     with_raw_inputs,
 )
+from memorymaps.models.kernels.kernel_refits import GaussianRefit
 from memorymaps.models.sklearn_targets import numeric_target
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
@@ -37,6 +39,7 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
     check_training_data(data.inputs, model.X_fit_, type(model).__name__)
     gram, y = kernel(data.inputs, data.inputs), data.target.reshape(len(data), -1)
     alpha = np.broadcast_to(np.asarray(model.alpha, dtype=float), (y.shape[1],))
+    check_ridge_fit(model, gram, alpha, y, weight, data.weight is not None)
     unit_dispersion = [KernelOutput(kernel, data.inputs, gram, weight, scale=1 / a) for a in alpha]
     effective = np.asarray([part.effective_parameters for part in unit_dispersion])
     phi = weight @ (y - model.predict(data.inputs).reshape(y.shape)) ** 2 / (np.count_nonzero(weight) - effective)
@@ -58,6 +61,7 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
         residual_df=float(np.count_nonzero(weight) - effective[0]),
     )
     likelihood = Gaussian(description.dispersion or 1.0)
-    return GramPosterior(
+    found = GramPosterior(
         likelihood, description, lambda x: model.predict(features(x)).reshape(-1, y.shape[1]), kernel_outputs
     )
+    return dataclasses.replace(found, refits=GaussianRefit(found, examples))

@@ -22,6 +22,16 @@ from memorymaps.core.likelihoods.output_codes import OneVsOne
 from memorymaps.data.class_labels import encode_labels
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_training_data
+from memorymaps.models.clone_refit import CloneRefit
+from memorymaps.models.kernels.fit_checks import (
+    check_bounds,
+    check_labels,
+    check_related,
+    check_rows,
+    margin_violation,
+    tube_violation,
+    violation_in_deviations,
+)
 from memorymaps.models.kernels.gram_posterior import GramConditional, GramPosterior, Kernel, KernelOutput
 from memorymaps.models.kernels.kernel_functions import (
     feature_map,
@@ -37,6 +47,8 @@ from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
+
+_REFIT_TOLERANCE = 1e-6  # of refits: differences between two fits are what is measured
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -54,8 +66,8 @@ class SupportVectorPosterior(GramPosterior):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, and the dual variables."""
-        return Capabilities(covariance_root=self.covariance_root, subgradient=self.subgradient)
+        """Cross-covariances, refits, and the dual variables."""
+        return dataclasses.replace(super().capabilities, subgradient=self.subgradient)
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the variance of `f` due to the solver's tolerance."""
@@ -78,6 +90,7 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
 @posterior.register(SVR)
 def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
     data, weight = gather_features(model, examples)
+    check_rows(model, len(data))
     loss = EpsilonInsensitive(epsilon=float(model.epsilon), cost=float(model.C))
     phi = _noise_scale(model, loss, model.predict(data.inputs)[:, None], data.target, weight)
     description = Description(
@@ -90,9 +103,10 @@ def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
         dispersion_estimated=True,
     )
     duals = np.zeros((len(data), 1))
-    duals[model.support_, 0] = _dense(model.dual_coef_)[0]
+    duals[_support(model, weight), 0] = _dense(model.dual_coef_)[0]
     scaled = dataclasses.replace(loss, cost=loss.cost / phi)
-    return _svm_posterior(model, data, weight, scaled, duals, description)
+    found = _svm_posterior(model, data, weight, scaled, duals, description)
+    return dataclasses.replace(found, refits=_clone_refit(model, examples, data.inputs))
 
 
 def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> float:
@@ -104,8 +118,13 @@ def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> fl
 @posterior.register(SVC)
 def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
     data, weight = gather_features(model, examples)
+    check_rows(model, len(data))
+    support = _support(model, weight)
+    check_labels(model, data.target[support])
     classes = len(model.classes_)
-    duals = _binary_duals(model, len(data)) if classes == 2 else _pair_duals(model, data.target, classes)
+    duals = (
+        _binary_duals(model, support, len(data)) if classes == 2 else _pair_duals(model, support, data.target, classes)
+    )
     x = data.inputs
     f = _decision_values(_kernel(model, x), x, x, duals) + np.asarray(model.intercept_)
     loss: Any = Hinge(cost=float(model.C)) if classes == 2 else OneVsOne(Hinge(cost=float(model.C)), classes)
@@ -123,22 +142,39 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
         dispersion_estimated=True,
         notes=() if classes == 2 else (loss.describe_outputs(model.classes_, "binary machines"),),
     )
-    return _svm_posterior(model, data, weight, scaled, duals, description)
+    found = _svm_posterior(model, data, weight, scaled, duals, description)
+    return dataclasses.replace(found, refits=_clone_refit(model, examples, data.inputs))
 
 
-def _binary_duals(model: Any, n: int) -> Array:
+def _clone_refit(model: Any, examples: Examples, x: Array) -> CloneRefit:
+    """Clones with the kernel's width fixed and the solver's tolerance tightened."""
+    settings: dict[str, Any] = {"tol": min(float(model.tol), _REFIT_TOLERANCE)}
+    if not callable(model.kernel):
+        settings["gamma"] = libsvm_gamma(model, x)
+    if isinstance(model, SVC):
+        settings |= {"decision_function_shape": "ovo", "break_ties": False, "class_weight": None}
+        return CloneRefit(model, examples, lambda fresh, inputs: fresh.decision_function(inputs), settings)
+    return CloneRefit(model, examples, lambda fresh, inputs: fresh.predict(inputs), settings)
+
+
+def _support(model: Any, weight: Array) -> Array:
+    """Positions of the support vectors; libsvm leaves rows of weight zero out and counts without them."""
+    return np.asarray(np.flatnonzero(weight > 0)[model.support_])
+
+
+def _binary_duals(model: Any, support: Array, n: int) -> Array:
     duals = np.zeros((n, 1))
-    duals[model.support_, 0] = _dense(model.dual_coef_)[0]
+    duals[support, 0] = _dense(model.dual_coef_)[0]
     return duals
 
 
-def _pair_duals(model: Any, y: Array, classes: int) -> Array:
+def _pair_duals(model: Any, support: Array, y: Array, classes: int) -> Array:
     """Dual variables `[n, pairs]`; libsvm has pair `(i, j)` in row `j − 1` for class `i`, in row `i` for class `j`."""
     pairs = list(itertools.combinations(range(classes), 2))
     coefficients, duals = _dense(model.dual_coef_), np.zeros((len(y), len(pairs)))
-    of_class = y[model.support_]
+    of_class = y[support]
     for k, (i, j) in enumerate(pairs):
-        duals[model.support_, k] = np.where(of_class == i, coefficients[j - 1], 0) + np.where(
+        duals[support, k] = np.where(of_class == i, coefficients[j - 1], 0) + np.where(
             of_class == j, coefficients[i], 0
         )
     return duals
@@ -153,7 +189,7 @@ def _svm_posterior(
 ) -> SupportVectorPosterior:
     """The posterior from dual variables `[N, c]`: `f = K·duals + b`, `e = −duals/φ`."""
     if not callable(model.kernel):  # scikit-learn stores no support vectors for a callable kernel
-        check_training_data(data.inputs[model.support_], model.support_vectors_, type(model).__name__)
+        check_training_data(data.inputs[_support(model, weight)], model.support_vectors_, type(model).__name__)
     features, x = feature_map(model), data.inputs
     kernel = _kernel(model, x)
     gram, phi, intercept = kernel(x, x), float(description.dispersion or 1.0), np.asarray(model.intercept_)  # type: ignore[arg-type]
@@ -169,8 +205,10 @@ def _svm_posterior(
     curvature = smoothed_curvature(loss, f, data.target, weight, tolerance_variance, start, variance)
     parts = tuple(with_raw_inputs(KernelOutput(kernel, x, gram, c, True, phi), features) for c in curvature.T)
     alphas, top = np.abs(duals), float(model.C) * weight[:, None]
+    distance = _check_optimal(model, data, weight, duals, f, variance(curvature))
     description = dataclasses.replace(
         description,
+        distance=distance,
         coverage=(f"f at {len(data)} training inputs: full covariance",),
         effective_parameters=float(np.sum(curvature * variance(curvature))),
         notes=(*description.notes, _support_note(alphas, top)),
@@ -184,6 +222,37 @@ def _svm_posterior(
         errors,
         tolerance_variance,
     )
+
+
+def _check_optimal(model: Any, data: Batch, weight: Array, duals: Array, f: Array, variance: Array) -> float:
+    """Distance from the optimality conditions in posterior standard deviations.
+
+    Raises
+    ------
+    DataError
+        `C`, weights or targets are told not to be those of the fit.
+    """
+    top = float(model.C) * weight[:, None]
+    if isinstance(model, SVR):
+        violation = tube_violation(data.target[:, None] - f, duals, top, float(model.epsilon))
+    else:
+        side = _sides(model, data.target)
+        violation = np.where(side == 0, 0.0, margin_violation(side * f, np.abs(duals), top))
+    violation = np.where(top > 0, violation, 0.0)  # a row of weight zero has no condition
+    distance = violation_in_deviations(violation, variance, duals, 2 * float(model.tol))
+    check_bounds(model, duals, weight, data.weight is not None, distance)
+    if isinstance(model, SVR):
+        check_related(model, f, data.target[:, None], distance)
+    return distance
+
+
+def _sides(model: Any, y: Array) -> Array:
+    """±1 for the two classes of each machine, 0 for the others: `[n, c]`."""
+    classes = len(model.classes_)
+    if classes == 2:
+        return 2.0 * y[:, None] - 1
+    code = OneVsOne(Hinge(), classes).encode(y, classes * (classes - 1) // 2)
+    return np.nan_to_num(2 * code - 1)
 
 
 def _kernel(model: Any, x: Any) -> Kernel:

@@ -8,8 +8,9 @@ posterior, for the others Laplace's approximation at the fitted parameters.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,21 @@ from memorymaps.core.covariance_roots import AnyCovarianceRoot, CoupledCurvature
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
 from memorymaps.core.likelihoods.links import Identity
+from memorymaps.core.likelihoods.observed_information import ObservedInformation, has_observed_information
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.linear.active_set import ActiveSet, ActiveSetWarnings, roots_of
+from memorymaps.models.linear.concave_curvature import subtract_curvature
+from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
+from memorymaps.models.linear.stationarity import Gradient, check_stationary, distance_in_deviations
 from memorymaps.posteriors.approximation import Approximation
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
+
+_EXPECTED_NOTE = (
+    "Curvature: expected (Fisher) information, as asked for or as the observed one is not positive definite. The link "
+    "is not canonical: sizes are those of one scoring step, which may differ from a Newton step's."
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,11 @@ class LinearModel:
     free : `[p, c]`, True for parameters that are estimated; the others are fixed (at zero by an L1 penalty).
     dispersion : `φ` where the fit gives it; `None`: Pearson's estimate, for families that have one.
     residual_df : degrees of freedom belonging to a given `dispersion`.
+    l1 : total weight `Σw` → `λ [p, c]`, the L1 penalty on each parameter; `None`: no such penalty.
+    shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
+    positive : whether `shrinkable` parameters are constrained to be ≥ 0.
+    closed_form : whether the solver ends at the optimum up to rounding.
+    to_original : changes of the coefficients `[..., p, c]` → of those of the model's own columns (see `centring`).
     """
 
     name: str
@@ -53,6 +69,11 @@ class LinearModel:
     residual_df: float | None = None
     classes: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
+    l1: Callable[[float], Array] | None = None
+    shrinkable: Array | None = None
+    positive: bool = False
+    closed_form: bool = False
+    to_original: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,11 +85,21 @@ class LinearPosterior:
     coefficients: Array
     design: Callable[[Any], Array]
     structure: AnyCovarianceRoot
+    refits: Refit | None = field(default=None, kw_only=True)
+    with_expected_information: Callable[[], LinearPosterior] | None = field(default=None, kw_only=True)
+    model: LinearModel | None = field(default=None, kw_only=True)
+    active_set: ActiveSetWarnings | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances and changes of parameters."""
-        return Capabilities(covariance_root=self.covariance_root, from_whitened=self.from_whitened)
+        """Cross-covariances, parameter changes, active set, refits; Newton's method where the loss is not quadratic."""
+        newton = self.refits if isinstance(self.refits, LinearRefit) else None
+        exact = is_quadratic(self.likelihood)
+        return Capabilities(
+            covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
+            extra_columns=self.active_set,
+            newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
+        )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""
@@ -81,7 +112,10 @@ class LinearPosterior:
 
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., p, c]` for coordinates `u [..., r]`."""
-        return self.structure.from_whitened(u)
+        change = self.structure.from_whitened(u)
+        if self.model is None or self.model.to_original is None:
+            return change
+        return self.model.to_original(change)
 
 
 @dataclass
@@ -91,12 +125,16 @@ class _DataSums:
     curvature: IndependentCurvature | CoupledCurvature
     gradient: Array
     chi2: Array
+    concave: Array  # Σ w max(−∇²ℓ, 0) x xᵀ of each output [c, p, p]
     weight: float = 0.0
     n: int = 0
+    unweighted: Array | None = None
 
 
-def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
+def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> LinearPosterior:
     """Posterior of a fitted linear predictor from one pass over its training data.
+
+    `observed`: with the Hessian of the loss itself where it is positive definite, else with the expected one.
 
     Raises
     ------
@@ -104,24 +142,135 @@ def laplace(model: LinearModel, examples: Examples) -> LinearPosterior:
         Non-finite features or targets outside the support; more free parameters than examples where the
         noise has to be estimated.
     """
-    unit = _with_dispersion(model.likelihood, 1.0)
-    sums = _sum_over_data(model, unit, examples)
-    penalty = model.penalty(sums.weight)
-    structure, estimated = sums.curvature.posterior_root(penalty, model.free)
-    gradient = sums.gradient + penalty * model.coefficients
+    check_coefficients(model)
+    quadratic = LocalQuadratic.of(model, examples, observed)
+    structure, penalty, sums = quadratic.structure, quadratic.penalty, quadratic.sums
     effective = structure.effective_parameters(penalty)
     phi, df = _dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
-    distance = np.linalg.norm(structure.whiten(gradient / scale)) / np.sqrt(max(1.0, np.sum(effective)))
-    description = _describe(model, structure, estimated, float(np.sum(effective)), phi, df, float(distance))
-    likelihood = _with_dispersion(model.likelihood, phi)
-    return LinearPosterior(likelihood, description, model.coefficients, model.design, structure.scale_outputs(scale))
+    count, unit = float(np.sum(effective)), quadratic.likelihood
+    distance = distance_in_deviations(quadratic.gradient, structure, quadratic.diagonal, scale, count)
+    check_stationary(model, quadratic.gradient, structure, distance, examples)
+    description = _describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
+    load = functools.partial(_training_rows, model, examples)
+    return LinearPosterior(
+        _with_dispersion(unit, phi), description, model.coefficients, model.design, structure.scale_outputs(scale),
+        model=model, refits=LinearRefit(unit, model.coefficients, penalty, structure, load, sums.n),
+        with_expected_information=functools.partial(laplace, model, examples, observed=False),
+        active_set=_active_set(model, quadratic, scale),
+    )  # fmt: skip
+
+
+def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> ActiveSetWarnings | None:
+    """The check of changes of the active set, for independent outputs with an L1 penalty or a sign constraint."""
+    curvature, gradient = quadratic.sums.curvature, quadratic.gradient
+    if model.shrinkable is None or not isinstance(curvature, IndependentCurvature):
+        return None
+    pieces = zip(curvature.factors(quadratic.penalty), roots_of(quadratic.structure), strict=True)
+    smooth = gradient.smooth()
+    outputs = tuple(
+        ActiveSet(
+            model.coefficients[:, k], gradient.l1[:, k], smooth[:, k], factor, root, gradient.shrinkable[:, k],
+            model.positive,
+        )
+        for k, (factor, root) in enumerate(pieces)
+    )  # fmt: skip
+    return ActiveSetWarnings(model.design, outputs, scale)
+
+
+@dataclass(frozen=True)
+class LocalQuadratic:
+    """The objective around the coefficients, at unit dispersion: gradient, curvature, sums over the data."""
+
+    likelihood: Likelihood
+    sums: _DataSums
+    penalty: Array
+    structure: AnyCovarianceRoot
+    estimated: Array
+    gradient: Gradient
+
+    @classmethod
+    def of(cls, model: LinearModel, examples: Examples, observed: bool = False) -> LocalQuadratic:
+        """From passes over the data; `observed`: with the Hessian itself where it is positive definite."""
+        unit, sums, structure, estimated = _information(model, examples, observed)
+        penalty, zeros = model.penalty(sums.weight), np.zeros(model.coefficients.shape)
+        gradient = Gradient(
+            sums.gradient, sums.unweighted, model.coefficients, penalty,
+            zeros if model.l1 is None else model.l1(sums.weight), model.free,
+            zeros > 0 if model.shrinkable is None else model.shrinkable, model.positive,
+        )  # fmt: skip
+        return cls(unit, sums, penalty, structure, estimated, gradient)
+
+    def freed(self, free: Array) -> LocalQuadratic:
+        """The same with other coefficients free."""
+        structure, estimated = self.sums.curvature.posterior_root(self.penalty, free)
+        gradient = dataclasses.replace(self.gradient, free=free)
+        return LocalQuadratic(self.likelihood, self.sums, self.penalty, structure, estimated, gradient)
+
+    @property
+    def diagonal(self) -> Array:
+        """`S_jj [p, c]`."""
+        return self.sums.curvature.diagonal() + self.penalty
+
+
+def objective(model: LinearModel, examples: Examples) -> float:
+    """`Σ w ℓ + ½ Σ δB² + Σ λ|B|` at unit dispersion; infinite where it is not finite."""
+    unit, total, weights = _with_dispersion(model.likelihood, 1.0), 0.0, 0.0
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for batch in examples:
+            _, f, weight = _outputs(model, batch)
+            total += float(np.sum(np.where(weight > 0, weight * unit.nll(f, batch.target), 0.0)))
+            weights += float(np.sum(weight))
+        total += 0.5 * float(np.sum(model.penalty(weights) * model.coefficients**2))
+        total += 0.0 if model.l1 is None else float(np.sum(model.l1(weights) * np.abs(model.coefficients)))
+    return total if np.isfinite(total) else np.inf
+
+
+def check_coefficients(model: LinearModel) -> None:
+    """Raise `DataError` for coefficients that are not finite."""
+    bad = ~np.all(np.isfinite(model.coefficients), axis=1)
+    if np.any(bad):
+        names = [name for name, is_bad in zip(model.parameters, bad, strict=True) if is_bad]
+        raise DataError(
+            f"{model.name} has coefficients that are not finite, of {', '.join(names[:5])}: the fit has diverged or "
+            "was edited. Expected finite numbers: scale the features and fit again"
+        )
+
+
+def is_quadratic(likelihood: Likelihood) -> bool:
+    """Whether one Newton step reaches the optimum: a Gaussian with the identity link."""
+    return isinstance(likelihood, Gaussian) and isinstance(likelihood.link, Identity)
+
+
+def _training_rows(model: LinearModel, examples: Examples) -> TrainingRows:
+    whole = examples.take(np.arange(len(examples)))
+    return TrainingRows.of(model.design, [whole], model.coefficients.shape[1])
+
+
+def _information(
+    model: LinearModel, examples: Examples, observed: bool
+) -> tuple[Likelihood, _DataSums, AnyCovarianceRoot, Array]:
+    """The likelihood of unit dispersion, sums, `S^{-1/2}`, and which parameters are estimated.
+
+    With observed information where it is positive definite, else with the expected one.
+    """
+    unit = _with_dispersion(model.likelihood, 1.0)
+    if observed and isinstance(unit, ExponentialFamily) and has_observed_information(unit):
+        hessian = ObservedInformation(unit)
+        sums = _sum_over_data(model, hessian, examples)
+        convex, estimated = sums.curvature.posterior_root(model.penalty(sums.weight), model.free)
+        root = subtract_curvature(convex, sums.concave)
+        if root is not None:
+            return hessian, sums, root, estimated
+    sums = _sum_over_data(model, unit, examples)
+    return unit, sums, *sums.curvature.posterior_root(model.penalty(sums.weight), model.free)
 
 
 def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> _DataSums:
     p, c = model.coefficients.shape
-    kind = IndependentCurvature if isinstance(unit, ExponentialFamily) else CoupledCurvature
-    sums = _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c))
+    independent = isinstance(unit, (ExponentialFamily, ObservedInformation))
+    kind = IndependentCurvature if independent else CoupledCurvature
+    sums = _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c), np.zeros((c, p, p)))
     for batch in examples:
         _add_batch(sums, model, unit, batch)
     return sums
@@ -133,9 +282,18 @@ def _add_batch(sums: _DataSums, model: LinearModel, unit: Likelihood, batch: Bat
     error = weight[:, None] * unit.error(f, batch.target)
     sums.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
     sums.gradient += x.T @ error
-    if isinstance(unit, ExponentialFamily):
-        unit_variance = unit.unit_variance(unit.mean(f))
-        sums.chi2 += np.sum(weight[:, None] * unit.residual(f, batch.target) ** 2 / unit_variance, axis=0)
+    if isinstance(unit, ObservedInformation):
+        concave = weight[:, None] * unit.concave_diagonal(f, batch.target)
+        sums.concave += np.stack(
+            [(x.T * column) @ x if np.any(column) else 0 * sums.concave[0] for column in concave.T]
+        )
+    if batch.weight is not None:
+        before = np.zeros_like(sums.gradient) if sums.unweighted is None else sums.unweighted
+        sums.unweighted = before + x.T @ unit.error(f, batch.target)
+    family = model.likelihood
+    if isinstance(family, ExponentialFamily) and model.dispersion is None and not model.dispersion_known:
+        unit_variance = family.unit_variance(family.mean(f))
+        sums.chi2 += np.sum(weight[:, None] * family.residual(f, batch.target) ** 2 / unit_variance, axis=0)
     sums.weight += float(np.sum(weight))
     sums.n += int(np.count_nonzero(weight))
 
@@ -149,6 +307,8 @@ def _outputs(model: LinearModel, batch: Batch) -> tuple[Array, Array, Array]:
 
 
 def _with_dispersion(likelihood: Likelihood, phi: float | tuple[float, ...]) -> Likelihood:
+    if isinstance(likelihood, ObservedInformation):
+        return ObservedInformation(_with_dispersion(likelihood.likelihood, phi))  # type: ignore[arg-type]
     if not isinstance(likelihood, ExponentialFamily):
         return likelihood
     changed: Likelihood = dataclasses.replace(likelihood, dispersion=phi)  # type: ignore[type-var]  # an abstract base
@@ -171,8 +331,13 @@ def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[
     return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
 
 
+def _kind_of_information(unit: Likelihood) -> str:
+    return "observed" if isinstance(unit, ObservedInformation) else "Fisher"
+
+
 def _describe(
     model: LinearModel,
+    unit: Likelihood,
     structure: AnyCovarianceRoot,
     estimated: Array,
     effective: float,
@@ -181,7 +346,7 @@ def _describe(
     distance: float,
 ) -> Description:
     names = np.asarray(model.parameters, dtype=object)
-    exact = isinstance(model.likelihood, Gaussian) and isinstance(model.likelihood.link, Identity)
+    exact = is_quadratic(model.likelihood)
     penalised = model.free[:, np.any(model.free, axis=0)]  # without the reference class
     at_zero = int(np.size(penalised) - np.count_nonzero(penalised))
     aliased = tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
@@ -191,7 +356,7 @@ def _describe(
     return Description(
         model=model.name,
         approximation=_approximation(exact, at_zero),
-        posterior="exact Gaussian" if exact else "Laplace, full Fisher information",
+        posterior="exact Gaussian" if exact else f"Laplace, full {_kind_of_information(unit)} information",
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
         algorithm="Newton's method (the fitted optimum)",
@@ -205,7 +370,8 @@ def _describe(
         dispersion_estimated=not model.dispersion_known,
         residual_df=df,
         distance=distance,
-        notes=model.notes,
+        polishable=True,
+        notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
 

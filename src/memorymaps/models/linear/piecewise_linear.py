@@ -6,6 +6,7 @@ the subgradients for which the fit is stationary (`models.smoothing`). The desig
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,8 @@ from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import gather_examples
 from memorymaps.data.views import with_inputs
-from memorymaps.models.linear.glm import LinearModel, LinearPosterior
+from memorymaps.models.linear.glm import LinearModel, LinearPosterior, check_coefficients
+from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, stationary_subgradients, with_solver_tolerance
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
@@ -50,10 +52,11 @@ class NonsmoothLinearPosterior(LinearPosterior):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, changes of parameters, and the dual variables."""
+        """Cross-covariances, changes of parameters, refits, and the dual variables."""
         return Capabilities(
-            covariance_root=self.covariance_root, from_whitened=self.from_whitened, subgradient=self.subgradient
-        )
+            covariance_root=self.covariance_root, from_whitened=self.from_whitened, subgradient=self.subgradient,
+            refit=self.refits, group_refit=self.refits,
+        )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the variance of `f` due to the solver's tolerance."""
@@ -63,6 +66,7 @@ class NonsmoothLinearPosterior(LinearPosterior):
 def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> NonsmoothLinearPosterior:
     """The posterior of a linear model with a nonsmooth loss."""
     linear = model.linear
+    check_coefficients(linear)
     data = gather_examples(examples.map(with_inputs(linear.design)))
     linear.likelihood.check_target(data.target, linear.coefficients.shape[1])
     weight = np.ones(len(data)) if data.weight is None else data.weight
@@ -91,7 +95,19 @@ def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> Nons
         final,
         FittedErrors.of(data.ids, errors),
         tolerance_variance,
+        refits=_newton_refits(model, final, penalty, data) if _is_differentiable(model) else None,
     )
+
+
+def _is_differentiable(model: NonsmoothLinearModel) -> bool:
+    """Whether Newton's method reaches the optimum: squared ramps only, no L1 penalty."""
+    return all(ramp.power == 2 for ramp in model.loss.ramps) and not np.any(model.penalty_gradient)
+
+
+def _newton_refits(model: NonsmoothLinearModel, root: AnyCovarianceRoot, penalty: Array, data: Batch) -> LinearRefit:
+    c = model.linear.coefficients.shape[1]
+    load = functools.partial(TrainingRows.of, lambda x: x, [data], c)
+    return LinearRefit(model.linear.likelihood, model.linear.coefficients, penalty, root, load, len(data))
 
 
 def _fitted_subgradients(model: NonsmoothLinearModel, data: Batch, f: Array, weight: Array, penalty: Array) -> Array:

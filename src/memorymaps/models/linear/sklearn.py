@@ -22,11 +22,14 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gamma, Gaussian, InverseGaussian, Poisson, Tweedie
 from memorymaps.core.likelihoods.links import Identity, Log
 from memorymaps.data.examples import Examples
+from memorymaps.models.clone_refit import CloneRefit, without_class_weight
+from memorymaps.models.linear.centring import centred
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors.registry import posterior, training_data
 
+_REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-10, 100_000
 Penalty = Callable[[float], Any]  # total weight → δ, a number for all outputs or one each
 
 _SQUARED = (sk.LinearRegression, sk.Ridge, sk.RidgeCV, sk.Lasso, sk.LassoCV, sk.ElasticNet, sk.ElasticNetCV)
@@ -75,8 +78,9 @@ def _penalty_matrix(model: Any, shape: tuple[int, ...], penalty: Penalty) -> Pen
 
 
 def _linear(
-    model: Any, likelihood: Likelihood, penalty: Penalty, prior: str, sparse: bool, **facts: Any
-) -> LinearModel:
+    model: Any, likelihood: Likelihood, penalty: Penalty, prior: str, sparse: bool, l1: Penalty | None = None,
+    **facts: Any,
+) -> LinearModel:  # fmt: skip
     design, coefficients = design_of(model), coefficients_of(model)
     free = coefficients != 0 if sparse else np.ones(coefficients.shape, dtype=bool)
     if model.fit_intercept:
@@ -92,8 +96,27 @@ def _linear(
         free=free,
         prior=prior,
         dispersion_known=known,
+        l1=None if l1 is None else _penalty_matrix(model, coefficients.shape, l1),
+        shrinkable=_shrinkable(model, coefficients.shape) if sparse else None,
+        positive=bool(getattr(model, "positive", False)),
         **facts,
     )
+
+
+def _shrinkable(model: Any, shape: tuple[int, ...]) -> Array:
+    """All coefficients but the intercept `[p, c]`."""
+    shrinkable = np.ones(shape, dtype=bool)
+    shrinkable[: int(model.fit_intercept)] = False
+    return shrinkable
+
+
+def _is_direct(model: Any) -> bool:
+    """Whether least squares or ridge were solved directly, in double precision."""
+    if np.asarray(model.coef_).dtype != np.float64 or getattr(model, "positive", False):
+        return False
+    if isinstance(model, sk.LinearRegression):
+        return hasattr(model, "singular_")  # LAPACK; sparse inputs are solved by iterations, which have none
+    return getattr(model, "solver_", "") in ("svd", "cholesky")
 
 
 _ACTIVE_SET = (
@@ -111,7 +134,9 @@ def _translate(model: Any) -> LinearModel:
 def _(model: Any) -> LinearModel:
     sparse = bool(model.positive)
     notes = _ACTIVE_SET if sparse else ()
-    return _linear(model, Gaussian(), lambda w: 0.0, "none (least squares)", sparse, notes=notes)
+    return _linear(
+        model, Gaussian(), lambda w: 0.0, "none (least squares)", sparse, notes=notes, closed_form=_is_direct(model)
+    )
 
 
 @_translate.register(sk.Ridge)
@@ -120,7 +145,10 @@ def _(model: Any) -> LinearModel:
     alpha = np.asarray(model.alpha_ if isinstance(model, sk.RidgeCV) else model.alpha, dtype=float)
     sparse = bool(getattr(model, "positive", False))
     prior = f"δ = alpha/σ² with alpha = {_format_numbers(alpha)}, from the model"
-    return _linear(model, Gaussian(), lambda w: alpha, prior, sparse, notes=_ACTIVE_SET if sparse else ())
+    return _linear(
+        model, Gaussian(), lambda w: alpha, prior, sparse, notes=_ACTIVE_SET if sparse else (),
+        closed_form=_is_direct(model),
+    )  # fmt: skip
 
 
 @_translate.register(sk.ElasticNet)
@@ -130,7 +158,9 @@ def _(model: Any) -> LinearModel:
     alpha = float(getattr(model, "alpha_", getattr(model, "alpha", np.nan)))
     l1 = float(getattr(model, "l1_ratio_", getattr(model, "l1_ratio", 1.0)))
     prior = f"δ = Σw·alpha·(1 − l1_ratio)/σ² with alpha = {alpha:.4g}, l1_ratio = {l1:.4g}, from the model"
-    return _linear(model, Gaussian(), lambda w: w * alpha * (1 - l1), prior, True, notes=_ACTIVE_SET)
+    return _linear(
+        model, Gaussian(), lambda w: w * alpha * (1 - l1), prior, True, lambda w: w * alpha * l1, notes=_ACTIVE_SET
+    )
 
 
 @_translate.register(sk.PoissonRegressor)
@@ -178,8 +208,8 @@ def _(model: Any) -> LinearModel:
     ridge = 0.0 if np.isinf(c) else (1 - l1) / c
     prior = "none" if np.isinf(c) else f"δ = (1 − l1_ratio)/C = {ridge:.4g} with C = {c:.4g}, from the model"
     translated = _linear(
-        model, likelihood, lambda w: ridge, prior, l1 > 0, classes=tuple(model.classes_.tolist()),
-        notes=_ACTIVE_SET if l1 > 0 else (),
+        model, likelihood, lambda w: ridge, prior, l1 > 0, (lambda w: l1 / c) if l1 > 0 else None,
+        classes=tuple(model.classes_.tolist()), notes=_ACTIVE_SET if l1 > 0 else (),
     )  # fmt: skip
     return (
         _liblinear_intercept(model, translated, ridge)
@@ -208,9 +238,21 @@ def _liblinear_intercept(model: Any, translated: LinearModel, ridge: float) -> L
         delta[0] = ridge / model.intercept_scaling**2
         return delta
 
-    return dataclasses.replace(
-        translated, penalty=penalty, notes=(*translated.notes, "liblinear penalises the intercept; so does the map.")
-    )
+    notes = (*translated.notes, "liblinear penalises the intercept; so does the map.")
+    penalised = dataclasses.replace(translated, penalty=penalty, notes=notes)
+    return penalised if translated.l1 is None else _liblinear_l1(model, penalised, translated.l1)
+
+
+def _liblinear_l1(model: Any, translated: LinearModel, l1: Penalty) -> LinearModel:
+    """liblinear's L1 penalty on the intercept, which it may hold at zero."""
+
+    def strength(weight: float) -> Array:
+        values = l1(weight)
+        values[0] = np.max(values) / model.intercept_scaling
+        return values
+
+    free, every = translated.coefficients != 0, np.ones(translated.coefficients.shape, dtype=bool)
+    return dataclasses.replace(translated, l1=strength, free=free, shrinkable=every)
 
 
 def _inverse_strength(model: Any) -> float:
@@ -241,7 +283,35 @@ def _format_numbers(values: Array) -> str:
 
 def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     _check(model)
-    return laplace(_translate(model), examples)
+    found = laplace(centred(_translate(model), examples), examples)
+    template = _constrained(model)
+    if template is None:
+        return found
+    settings: dict[str, Any] = {"tol": _REFIT_TOLERANCE, "max_iter": _REFIT_ITERATIONS}
+    settings = {name: value for name, value in settings.items() if name in template.get_params()}
+    held = functools.partial(_held_alpha, template)
+    outputs = lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh)  # noqa: E731
+    refits = CloneRefit(template, examples, outputs, settings | without_class_weight(template), held)
+    return dataclasses.replace(found, refits=refits)
+
+
+def _constrained(model: Any) -> Any:
+    """The estimator to clone where coefficients are held at zero (L1, signs), with the fit's choices; else `None`."""
+    if isinstance(model, (sk.ElasticNet, sk.ElasticNetCV, sk.LassoCV)):
+        alpha = float(getattr(model, "alpha_", getattr(model, "alpha", np.nan)))
+        l1 = float(getattr(model, "l1_ratio_", getattr(model, "l1_ratio", 1.0)))
+        positive, selection = bool(model.positive), model.selection
+        return sk.ElasticNet(
+            alpha=alpha, l1_ratio=l1, fit_intercept=model.fit_intercept, positive=positive, selection=selection
+        )
+    if isinstance(model, _LOGISTIC):
+        return model if _l1_ratio(model) > 0 and isinstance(model, sk.LogisticRegression) else None
+    return model if getattr(model, "positive", False) else None
+
+
+def _held_alpha(template: Any, share: float) -> dict[str, Any]:
+    """`alpha` of the elastic net is a penalty per unit of weight."""
+    return {"alpha": template.alpha / share} if isinstance(template, sk.ElasticNet) else {}
 
 
 def regression_data(model: Any, examples: Examples | None) -> Examples:

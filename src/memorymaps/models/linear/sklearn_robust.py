@@ -30,6 +30,7 @@ from memorymaps.core.likelihoods.hinge import (
 from memorymaps.core.likelihoods.output_codes import OneVsRest
 from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
+from memorymaps.models.clone_refit import CloneRefit
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
@@ -37,6 +38,7 @@ from memorymaps.posteriors.registry import posterior, training_data
 
 _TOLERANCE = 1e-6  # relative to the scale of the outputs, for exact solvers
 _COORDINATE_DESCENT_TOLERANCE = 1e-3  # LinearSVC, LinearSVR: accuracy of coordinate descent
+_REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-8, 1_000_000
 _SCALE_FIXED = "The scale that HuberRegressor estimates with the coefficients is fixed at its value."
 _SGD = "SGD stops near the optimum, not at it: the map treats its coefficients as the optimum; see `distance`."
 _L1 = "The L1 penalty is not smooth: coefficients at zero are fixed there, the others are free (active set)."
@@ -47,13 +49,14 @@ def _linear(
 ) -> LinearModel:
     coefficients, design = coefficients_of(model), design_of(model)
     free = np.abs(coefficients) > (1e-9 * np.max(np.abs(coefficients)) if l1 > 0 else -1.0)  # a linear program's zeros
-    penalty = np.full(coefficients.shape, ridge)
+    penalty, strength = np.full(coefficients.shape, ridge), np.full(coefficients.shape, l1)
     if model.fit_intercept:
-        free[0], penalty[0] = True, intercept_ridge
+        free[0], penalty[0], strength[0] = True, intercept_ridge, 0.0
     notes = (*facts.pop("notes", ()), *((_L1,) if l1 > 0 else ()))
     return LinearModel(
         name=f"scikit-learn {type(model).__name__}", likelihood=likelihood, coefficients=coefficients, design=design,
-        parameters=design.parameters, penalty=lambda w: penalty, free=free, notes=notes, **facts,
+        parameters=design.parameters, penalty=lambda w: penalty, free=free, notes=notes,
+        l1=(lambda w: strength) if l1 > 0 else None, shrinkable=strength > 0 if l1 > 0 else None, **facts,
     )  # fmt: skip
 
 
@@ -99,9 +102,25 @@ class _Objective:
         loss = dataclasses.replace(self.loss, cost=self.loss.cost / phi)
         facts |= {"dispersion": phi, "classes": tuple(getattr(model, "classes_", np.empty(0)).tolist())}
         linear = _linear(model, wrap(loss), self.ridge / phi, self.l1, self.intercept_ridge / phi, **facts)
-        return nonsmooth_posterior(
+        found = nonsmooth_posterior(
             NonsmoothLinearModel(linear, loss, _l1_gradient(model, self.l1 / phi), self.tolerance), examples
         )
+        return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples))
+
+
+def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
+    """Clones with the solver's tolerance tightened; penalties per example are held."""
+    own = model.get_params()
+    settings: dict[str, Any] = (
+        {"tol": _REFIT_TOLERANCE, "max_iter": _REFIT_ITERATIONS} if isinstance(model, (LinearSVC, LinearSVR)) else {}
+    )
+    if own.get("class_weight") is not None:
+        settings["class_weight"] = None
+    per_example = isinstance(model, QuantileRegressor)
+    return CloneRefit(
+        model, examples, lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh), settings,
+        lambda share: {"alpha": model.alpha / share} if per_example else {},
+    )  # fmt: skip
 
 
 def _total_weight(examples: Examples) -> float:

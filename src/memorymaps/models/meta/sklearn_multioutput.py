@@ -24,8 +24,9 @@ from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.delegating import DelegatingLikelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.sklearn_targets import apply_class_weights, class_weights, has_class_weights
-from memorymaps.posteriors.capabilities import Capabilities, Refit, RemovalInfluence, capabilities_of
+from memorymaps.posteriors.capabilities import Capabilities, NewtonRefit, Refit, RemovalInfluence, capabilities_of
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
+from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import posterior, training_data
 
 
@@ -161,11 +162,14 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
         return able[0]
     roots, chosen = [each.covariance_root for each in able], [each.subgradient for each in able]
     removals, refits = [each.removal for each in able], [each.refit for each in able]
+    newton, grouped = [each.newton for each in able], [each.group_refit for each in able]
     return Capabilities(
         covariance_root=None if None in roots else lambda x: _blocks([root(x) for root in roots if root]),
         subgradient=None if None in chosen else lambda ids: np.concatenate([of(ids) for of in chosen if of], axis=1),
         removal=None if None in removals else JointRemoval(tuple(each for each in removals if each)),
         refit=None if None in refits else JointRefit(tuple(each for each in refits if each)),
+        group_refit=None if None in grouped else JointRefit(tuple(each for each in grouped if each)),
+        newton=None if None in newton else JointNewtonRefit(tuple(each for each in newton if each)),
     )
 
 
@@ -194,6 +198,11 @@ class JointRefit:
 
     parts: tuple[Refit, ...]
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether all models' refits may run at once."""
+        return all(part.concurrent for part in self.parts)
+
     def max_automatic_refits(self) -> int:
         """What the most expensive of the models affords."""
         return min(part.max_automatic_refits() for part in self.parts)
@@ -202,6 +211,18 @@ class JointRefit:
         """Outputs `[n, Σc_k]`, and the largest remaining change."""
         outputs, changes = zip(*(part.refit(removed, wanted, steps, tolerance) for part in self.parts), strict=True)
         return np.concatenate(outputs, axis=1), max(changes)
+
+
+@dataclass(frozen=True)
+class JointNewtonRefit(JointRefit):
+    """Refits of independent models by Newton's method."""
+
+    parts: tuple[NewtonRefit, ...]
+
+    def second_step(self, rows: Array) -> tuple[Array, Array]:
+        """Second steps and their bounds, concatenated over models: `[k, Σc_k]`."""
+        steps, bounds = zip(*(part.second_step(rows) for part in self.parts), strict=True)
+        return np.concatenate(steps, axis=1), np.concatenate(bounds, axis=1)
 
 
 @dataclass(frozen=True)
@@ -288,3 +309,31 @@ def _posterior(model: Any, examples: Examples) -> MultiOutputPosterior:
         distance=max((part.description.distance or 0.0) for part in parts),
     )  # fmt: skip
     return MultiOutputPosterior(parts, ProductLikelihood(likelihoods, sizes), description)
+
+
+def _training_target(k: int, likelihood: Likelihood) -> Callable[[Batch], Batch]:
+    """A change of batches to target `k`, with its class weights."""
+    select = _select_target(k)
+    if not isinstance(likelihood, ClassWeightedLikelihood):
+        return select
+    return lambda batch: apply_class_weights(likelihood.weights, select(batch))
+
+
+@polished.register(MultiOutputPosterior)
+def _polished_targets(source: MultiOutputPosterior, examples: Examples) -> MultiOutputPosterior:
+    columns = [_training_target(k, likelihood) for k, likelihood in enumerate(source.likelihood.parts)]
+    parts = tuple(polished(part, examples.map(of)) for part, of in zip(source.parts, columns, strict=True))
+    notes = parts[0].description.notes[-1:]
+    description = dataclasses.replace(
+        source.description,
+        distance=max((part.description.distance or 0.0) for part in parts),
+        notes=(*source.description.notes, *notes),
+    )
+    likelihoods = tuple(
+        dataclasses.replace(before, likelihood=part.likelihood)
+        if isinstance(before, ClassWeightedLikelihood)
+        else part.likelihood
+        for before, part in zip(source.likelihood.parts, parts, strict=True)
+    )
+    likelihood = dataclasses.replace(source.likelihood, parts=likelihoods)
+    return MultiOutputPosterior(parts, likelihood, description)

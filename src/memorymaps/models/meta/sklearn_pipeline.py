@@ -18,6 +18,7 @@ from memorymaps.data.indexed import preserving_rows
 from memorymaps.data.views import with_inputs
 from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
+from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import posterior, training_data
 
 
@@ -72,6 +73,13 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
     note = "Preprocessing steps are held fixed: the map is that of the final estimator."
     description = dataclasses.replace(named, model=f"scikit-learn Pipeline {names}", notes=(*named.notes, note))
     return TransformedPosterior(steps, inner, description)
+
+
+@polished.register(TransformedPosterior)
+def _polished_pipeline(source: TransformedPosterior, examples: Examples) -> TransformedPosterior:
+    named = dataclasses.replace(source.inner, description=source.description)  # type: ignore[type-var]
+    inner = polished(named, examples.map(with_inputs(preserving_rows(source.steps.transform))))
+    return TransformedPosterior(source.steps, inner, inner.description)
 
 
 @training_data.register(Pipeline)

@@ -31,6 +31,7 @@ from memorymaps.models.trees.training_leaves import (
     consecutive_indices,
     pearson_dispersion,
 )
+from memorymaps.models.trees.tree_refits import boosting_refit
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import LazyDispatch, UnsupportedModelError, posterior, training_data
@@ -144,7 +145,7 @@ class WithRecipe:
 
 @posterior.register(WithRecipe)
 def _recipe_posterior(model: Any, examples: Examples) -> LeafPosterior:
-    return posterior_from_spec(to_spec(model.model), examples, model.recipe)
+    return _posterior(model.model, examples, model.recipe)
 
 
 @training_data.register(WithRecipe)
@@ -154,7 +155,20 @@ def _recipe_data(model: Any, examples: Examples | None) -> Any:
 
 def boosted_posterior(model: Any, examples: Examples) -> LeafPosterior:
     """Posterior of any model class registered with `to_spec`, with the default recipe."""
-    return posterior_from_spec(to_spec(model), examples, None)
+    return _posterior(model, examples, None)
+
+
+def _posterior(model: Any, examples: Examples, recipe: BoostedTrees | None) -> LeafPosterior:
+    spec = to_spec(model)
+    found = posterior_from_spec(spec, examples, recipe)
+    c = found.f.shape[1]
+    refits = boosting_refit(model, examples, lambda fresh, x: _outputs_of(to_spec(fresh), x, c), spec.scale_pos_weight)
+    return dataclasses.replace(found, refits=refits)
+
+
+def _outputs_of(spec: EnsembleSpec, inputs: Any, c: int) -> Array:
+    """Outputs `[n, c]`, centred over classes as the map's are compared."""
+    return np.reshape(np.asarray(spec.outputs(inputs), dtype=float), (-1, c))
 
 
 def require_settings(name: str, settings: Mapping[str, Any], expected: Mapping[str, Any], reason: str) -> None:

@@ -12,7 +12,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
 from memorymaps.data.indexed import InputsWithRows
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
 
@@ -39,11 +39,12 @@ class LeafPosterior:
     variance: Array
     leaf_values: Array
     leaf_model: LeafModel
+    refits: Refit | None = None
 
     @property
     def capabilities(self) -> Capabilities:
-        """Removal by replaying the training on the same leaves."""
-        return Capabilities(removal=self)
+        """Removal by refitting the values of the same leaves; refits with splits free, of estimators."""
+        return Capabilities(removal=self, refit=self.refits)
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V [n, c, c]` of training examples."""

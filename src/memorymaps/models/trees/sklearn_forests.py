@@ -28,6 +28,7 @@ from memorymaps.models.trees.training_leaves import (
     consecutive_indices,
     pearson_dispersion,
 )
+from memorymaps.models.trees.tree_refits import ForestRefit
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
@@ -59,6 +60,7 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     data = collect_training_leaves(
         examples, functools.partial(_leaves, model), model.predict_proba if is_classifier else model.predict
     )
+    _check_rows(model, data.n)
     target = Votes().encode(data.target, len(model.classes_)) if is_classifier else data.target.reshape(data.n, -1)
     forest = _reproduced_forest(model, data, target)
     leverage_share = forest.leverage()
@@ -75,9 +77,26 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     unit_variance = np.divide(leverage_share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
     phi = np.ones(f.shape[1]) if is_classifier else np.broadcast_to(likelihood.dispersion, f.shape[1])
     variance = unit_variance[:, None, None] * np.diag(phi)
-    return LeafPosterior(
-        likelihood, _describe(model, forest, likelihood), f, variance, values.ravel(), _ForestLeafModel(forest)
+    trees = tuple(getattr(model, "estimators_", [model]))
+    refits = ForestRefit(
+        trees,
+        forest.bag_weight,
+        data.target,
+        examples,
+        lambda tree, x: tree.predict_proba(x) if is_classifier else tree.predict(x),
     )
+    description = _describe(model, forest, likelihood)
+    return LeafPosterior(likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits)
+
+
+def _check_rows(model: Any, n: int) -> None:
+    """Raise `DataError` unless the forest was fitted on `n` rows (single trees do not store their number)."""
+    fitted = getattr(model, "_n_samples", n)
+    if fitted != n:
+        raise DataError(
+            f"{type(model).__name__}: not those of the fit: rows: it was trained on {fitted}, {n} were given. Pass the "
+            "rows of the fit, no others"
+        )
 
 
 def _leaves(model: Any, inputs: Any) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
+from memorymaps.nets.autograd.layers.compiled import eager_modules
 from memorymaps.nets.autograd.layers.decompositions import decomposed_layers
 from memorymaps.nets.autograd.pytree import as_tensor_like, length, tree_map
 
@@ -98,7 +100,8 @@ def _switched(module: nn.Module) -> Iterator[None]:
     module.eval()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), decomposed_layers(module):
+        with sdpa_kernel(SDPBackend.MATH), eager_modules(module), decomposed_layers(module), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")  # of torch.func.vmap, by operation
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -167,6 +167,11 @@ class NetworkPosterior:
         with evaluation_mode(self.network.module), self._error_context():
             return refit_outputs(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
 
+    @property
+    def concurrent(self) -> bool:
+        """One refit at a time: each pass uses all cores."""
+        return False
+
     def max_automatic_refits(self) -> int:
         """Number of refits that `"auto"` makes by default where sizes may be unreliable: about a minute or two."""
         return affordable_refits(self.problem, self.covariance) if self.problem.refits_unasked else 0

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from statsmodels.base.elastic_net import RegularizedResults
 from statsmodels.base.model import LikelihoodModelResults
 from statsmodels.base.wrapper import ResultsWrapper
 from statsmodels.discrete import discrete_model as discrete
 from statsmodels.genmod import families
-from statsmodels.genmod.generalized_linear_model import GLM, GLMResults
-from statsmodels.regression.linear_model import OLS, WLS, RegressionResults
+from statsmodels.genmod.generalized_linear_model import GLM
+from statsmodels.regression.linear_model import OLS, WLS
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
@@ -35,18 +36,11 @@ from memorymaps.core.likelihoods.exponential_family import (
 from memorymaps.core.likelihoods.links import BinaryLink, ComplementaryLogLog, Identity, Link, Log, Logit, Power, Probit
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.linear.centring import centred
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
+from memorymaps.models.linear.statsmodels.kinds import check_kind, unsupported
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
-
-_SUPPORTED = "OLS, WLS, GLM, Logit, Probit, Poisson, MNLogit, NegativeBinomial"
-
-
-def _unsupported(results: Any, reason: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"statsmodels {type(results.model).__name__} {reason}; supported: unpenalised fits of {_SUPPORTED}"
-    )
-
 
 # --- likelihoods -------------------------------------------------------------------------------------------------
 
@@ -91,10 +85,10 @@ def _tweedie(power: float) -> Any:
 def _glm_likelihood(results: Any) -> Likelihood:
     family = results.model.family
     if type(family) not in _FAMILIES:
-        raise _unsupported(results, f"with family {type(family).__name__} has no likelihood here")
+        raise unsupported(results, f"with family {type(family).__name__} has no likelihood here")
     link = _link(family.link)
     if isinstance(family, families.Binomial) and not isinstance(link, BinaryLink):
-        raise _unsupported(
+        raise unsupported(
             results,
             f"Binomial with link {type(family.link).__name__} does not keep probabilities between 0 and 1, which a "
             "map needs when it leaves examples out: use Logit, Probit or CLogLog",
@@ -115,15 +109,10 @@ def _with_counts(model: Any, likelihood: Likelihood) -> Likelihood:
 
 @functools.singledispatch
 def _translate(model: Any, results: Any) -> LinearModel:
-    raise _unsupported(results, "is not supported")
-
-
-_PENALISED = (discrete.L1BinaryResults, discrete.L1CountResults, discrete.L1MultinomialResults)
+    raise unsupported(results, "is not supported")
 
 
 def _linear(results: Any, likelihood: Likelihood, coefficients: Array, **facts: Any) -> LinearModel:
-    if isinstance(_unwrapped(results), _PENALISED):
-        raise _unsupported(results, "was fitted with an L1 penalty")
     names = tuple(map(str, results.model.exog_names))[: len(coefficients)]
     shape = coefficients.shape
     fields = {
@@ -149,18 +138,14 @@ def _column(values: Any) -> Array:
 @_translate.register(OLS)
 @_translate.register(WLS)
 def _(model: Any, results: Any) -> LinearModel:
-    if not isinstance(_unwrapped(results), RegressionResults):
-        raise _unsupported(results, "was fitted with a penalty")
     return _linear(
         results, Gaussian(), _column(results.params), prior="none (least squares)", dispersion=float(results.scale),
-        dispersion_known=False, residual_df=float(results.df_resid),
+        dispersion_known=False, residual_df=float(results.df_resid), closed_form=True,
     )  # fmt: skip
 
 
 @_translate.register(GLM)
 def _(model: Any, results: Any) -> LinearModel:
-    if not isinstance(_unwrapped(results), GLMResults):
-        raise _unsupported(results, "was fitted with a penalty")
     fixed = isinstance(model.family, (families.Poisson, families.Binomial, families.NegativeBinomial))
     return _linear(
         results, _glm_likelihood(results), _column(results.params), dispersion=float(results.scale),
@@ -187,7 +172,7 @@ def _(model: Any, results: Any) -> LinearModel:
 @_translate.register(discrete.NegativeBinomial)
 def _(model: Any, results: Any) -> LinearModel:
     if model.loglike_method != "nb2":
-        raise _unsupported(
+        raise unsupported(
             results, f"with loglike_method={model.loglike_method!r} has no likelihood here (expected 'nb2')"
         )
     params = np.asarray(results.params, dtype=float)
@@ -217,10 +202,6 @@ def _class_labels(model: Any) -> tuple[Any, ...]:
     if np.ndim(endog) == 1:
         return tuple(np.unique(np.asarray(endog)).tolist())
     return tuple(str(name).partition("[")[2].rstrip("]") for name in endog.columns)
-
-
-def _unwrapped(results: Any) -> Any:
-    return getattr(results, "_results", results)
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -269,7 +250,9 @@ def _offset(model: Any) -> Array | None:
 
 @training_data.register(ResultsWrapper)
 @training_data.register(LikelihoodModelResults)
+@training_data.register(RegularizedResults)
 def _data(results: Any, examples: Examples | None) -> Examples:
+    check_kind(results)
     model = results.model
     refuse_other_data(model, examples)
     _translate(model, results)  # raises for unsupported models before the data is read
@@ -280,5 +263,23 @@ def _data(results: Any, examples: Examples | None) -> Examples:
 @posterior.register(ResultsWrapper)
 @posterior.register(LikelihoodModelResults)
 def _posterior(results: Any, examples: Examples) -> LinearPosterior:
+    check_kind(results)
     model = results.model
-    return laplace(_translate(model, results), examples)
+    return laplace(centred(_without_zero_weights(model, _translate(model, results)), examples), examples)
+
+
+def _without_zero_weights(model: Any, translated: LinearModel) -> LinearModel:
+    """The model with degrees of freedom that rows of weight zero do not count in, as if they were dropped.
+
+    statsmodels counts rows of zero `weights` (WLS) or `var_weights` (GLM); R and scikit-learn do not.
+    """
+    weights = getattr(model, "weights", getattr(model, "var_weights", None))
+    counts = getattr(model, "freq_weights", None)
+    if weights is None or translated.dispersion_known or not np.any(np.asarray(weights) == 0):
+        return translated
+    rows = np.ones(len(model.endog)) if counts is None else np.asarray(counts, dtype=float)
+    zeros = float(np.sum(rows[np.broadcast_to(np.asarray(weights) == 0, len(rows))]))
+    before = float(translated.residual_df or 0.0)
+    left = before - zeros
+    dispersion = float(np.asarray(translated.dispersion)) * before / left if left > 0 else np.inf
+    return dataclasses.replace(translated, dispersion=dispersion, residual_df=left)

@@ -13,7 +13,7 @@ from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_root
-from memorymaps.models.linear.statsmodels import refuse_other_data, row_ids
+from memorymaps.models.linear.statsmodels.glm import refuse_other_data, row_ids
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data

@@ -12,7 +12,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.proportional_hazards import CoxPosterior, cox_posterior
-from memorymaps.models.linear.statsmodels import refuse_other_data, row_ids
+from memorymaps.models.linear.statsmodels.glm import refuse_other_data, row_ids
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data

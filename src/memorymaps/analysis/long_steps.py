@@ -1,0 +1,159 @@
+"""Newton steps that are too long: where one step misses the refit, the example is refitted, or a warning is set.
+
+A map takes one Newton step from the fit. For models that are refitted by Newton's method, the second step is bounded at
+the examples where it can be long (largest leverage, largest deviation): examples whose sensitivity or left-out loss it
+could change by a fifth are refitted, as many as a fit's own time affords; the others carry `Warn.LONG_STEP`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from memorymaps.analysis.refinement import replace_deviations, require_origin
+from memorymaps.analysis.refitting import refit
+from memorymaps.core.arrays import Array
+from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.core.perturbation.estimators import perturb
+from memorymaps.core.perturbation.local import BatchStatistics
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.premises import newton_step_unreliable, not_stationary
+from memorymaps.posteriors.capabilities import NewtonRefit, capabilities_of
+
+_CHECKED = 200  # examples whose second step is bounded
+_LONG = 0.2  # relative change of a sensitivity or left-out loss that makes a step too long
+_SMALL = 0.02  # of the root mean square over the map: changes below are of no consequence
+_CONVERGED = 1e-2  # a refit that still moves by more is not taken
+_MARGIN = 2.0  # on the share of the bound that refits reach
+_UNCHECKED = 0.4  # leverage in one direction from which a step that was not checked counts as too long
+
+
+def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
+    """The map, with examples refitted where one Newton step may be too long and the posterior affords it.
+
+    Only for a model at rest: left where it is not, it moves by more than what is left out.
+    """
+    able = capabilities_of(require_origin(m).posterior)
+    if able.refit is None or not_stationary(m):
+        return m
+    if able.newton is not None:
+        return _verified(m, able.newton)
+    many = min(able.refit.max_automatic_refits(), len(m)) if newton_step_unreliable(m) else 0
+    return refit(m, top=many, progress=progress) if many else m
+
+
+def _verified(m: MemoryMap, source: NewtonRefit) -> MemoryMap:
+    """Steps checked at the likeliest examples; the long ones refitted, as many as are affordable, or marked.
+
+    The bound is conservative: what the refits find of it is assumed of those that remain, with a margin.
+    """
+    affordable = source.max_automatic_refits()
+    if not affordable:
+        return _marked(m, np.flatnonzero(m["leverage"] >= _UNCHECKED))
+    checked = _CheckedSteps.of(m, source, _candidates(m))
+    severity = checked.severity(1.0)
+    long = [k for k in np.argsort(-severity, kind="stable").tolist() if severity[k] > 0]
+    done = {k: _own_deviation(source, checked.rows[k]) for k in long[:affordable]}
+    if len(long) > affordable:
+        share = min(1.0, _MARGIN * max(checked.reached(k, found) for k, found in done.items()))
+        severity = checked.severity(share)
+    return _replaced(m, checked.places, done, [k for k in long[affordable:] if severity[k] > 0])
+
+
+def _candidates(m: MemoryMap) -> Array:
+    """Positions of the examples with the largest leverage, deviation, sensitivity and left-out loss."""
+    names = ("leverage", "output_sensitivity", "sensitivity", "loo_loss")
+    ranked = [np.argsort(-np.nan_to_num(m[name], nan=np.inf), kind="stable") for name in names]
+    return np.unique(np.concatenate([order[: _CHECKED // len(names)] for order in ranked]))
+
+
+@dataclass(frozen=True)
+class _CheckedSteps:
+    """Examples whose second step is bounded: their `places` in the map, training rows, deviations, and bounds."""
+
+    places: Array
+    rows: Array
+    at: Any
+    deviation: Array
+    bound: Array
+    scales: tuple[float, float]
+
+    @classmethod
+    def of(cls, m: MemoryMap, source: NewtonRefit, places: Array) -> _CheckedSteps:
+        origin, rows = require_origin(m), m["row"][places]
+        at: Any = origin.batch_statistics(origin.examples.take(rows))
+        deviation = perturb(at, m.provenance.estimator).deviation
+        scales = (_root_mean_square(m["sensitivity"]), _root_mean_square(m["loo_loss"]))
+        return cls(places, rows, at, deviation, np.linalg.norm(source.second_step(rows)[1], axis=1), scales)
+
+    def severity(self, share: float) -> Array:
+        """How much a second step of that `share` of the bound would change, `[k]`, relative to the map's root mean
+        squares; 0 where the first step will do, infinite where it is undefined.
+        """
+        way = np.linalg.norm(self.deviation, axis=1)
+        stretch = np.divide(share * self.bound, way, out=np.zeros(len(way)), where=way > 0)[:, None]
+        ends = [self.deviation * (1 + stretch), self.deviation * np.clip(1 - stretch, 0, None)]
+        total = np.zeros(len(way))
+        for score, scale in zip((_sensitivity, _loss), self.scales, strict=True):
+            value = score(self.at, self.deviation)
+            change = np.max([np.abs(score(self.at, end) - value) for end in ends], axis=0)
+            total += np.where((change > _LONG * np.abs(value)) & (change > _SMALL * scale), change / scale, 0.0)
+        return np.where(np.isfinite(self.deviation).all(axis=1), np.nan_to_num(total, nan=np.inf), np.inf)
+
+    def reached(self, k: int, found: Array | None) -> float:
+        """Share of the bound by which a refit differs from the first step; 1 where that is not known."""
+        if found is None or not self.bound[k] > 0:
+            return 1.0
+        share = float(np.linalg.norm(found - self.deviation[k]) / self.bound[k])
+        return share if np.isfinite(share) else 1.0
+
+
+def _own_deviation(source: NewtonRefit, row: int) -> Array | None:
+    """`Δf [c]` of a row by a refit; none if that has not converged."""
+    own = np.asarray([row])
+    f, moving = source.refit(own, own)
+    if not (moving <= _CONVERGED and np.isfinite(f).all()):
+        return None
+    return np.asarray((f - source.refit(own[:0], own)[0])[0])
+
+
+def _sensitivity(at: BatchStatistics, deviation: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.sum(np.abs(at.likelihood.mean(at.f + deviation) - at.likelihood.mean(at.f)), axis=1)
+
+
+def _loss(at: BatchStatistics, deviation: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return at.likelihood.nll(at.f + deviation, at.y)
+
+
+def _root_mean_square(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean(finite**2))) if len(finite) else 1.0
+
+
+def _replaced(m: MemoryMap, places: Array, done: dict[int, Array | None], rest: list[int]) -> MemoryMap:
+    """The map with the refits that are `done`; marked are those that have not converged, and the `rest`."""
+    failed = [k for k, found in done.items() if found is None]
+    marked = _marked(m, places[np.asarray([*failed, *rest], dtype=int)])
+    good = sorted(k for k, found in done.items() if found is not None)
+    if not good:
+        return marked
+    deviation, none = np.stack([np.asarray(done[k]) for k in good]), np.zeros(len(good), np.int8)
+    note = f"{len(good):,} examples at which one Newton step may be too long were refitted without, column 'refitted'"
+    return replace_deviations(marked, places[good], deviation, none, "refitted", note)
+
+
+def _marked(m: MemoryMap, places: Array) -> MemoryMap:
+    """The map with `Warn.LONG_STEP` at some of its examples."""
+    if not len(places):
+        return m
+    codes = np.array(m["warning"])
+    undefined = codes[places] & int(Warn.BOUND)
+    codes[places] |= np.where(undefined, 0, int(Warn.LONG_STEP)).astype(codes.dtype)
+    column = m.table.column_names.index("warning")
+    return dataclasses.replace(m, table=m.table.set_column(column, "warning", pa.array(codes)))

@@ -1,0 +1,149 @@
+"""Examples that must come the same in every complete pass: checked, never assumed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.data.coercion import as_array, take_rows
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.fingerprint import ContentHash
+from memorymaps.data.indexed import InputsWithRows
+
+_CHANGED = "To go on, draw the map again: memory_map(…)"
+_HEAD = 1024  # first rows whose inputs are compared in every pass: random augmentation shows there
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Hashes of a complete pass: `columns` of ids, targets and weights, `inputs` of inputs and offsets.
+
+    `inputs` is empty where they do not repeat (random augmentation).
+    """
+
+    columns: str
+    inputs: str = ""
+
+
+@dataclass
+class RepeatedExamples(Examples):
+    """The examples, with a progress bar for each pass.
+
+    Raises
+    ------
+    DataError
+        A pass with other ids, targets, weights, or in another order than the first one.
+    """
+
+    source: Examples
+    progress: bool | None = None
+    first: Fingerprint | None = None
+    head: str | None = None
+    passes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Batch]:
+        columns, inputs, complete = _ColumnHash(), ContentHash(), self.first is None
+        with self._bar() as bar:
+            for batch in self.source:
+                if not columns.rows:
+                    self._compare_head(batch)
+                columns.update(batch)
+                if complete:
+                    _add_inputs(inputs, batch)
+                yield batch
+                bar.update(len(batch))
+        self._compare(Fingerprint(columns.hexdigest(), inputs.hexdigest() if complete else ""))
+
+    def _bar(self) -> Any:
+        self.passes += 1
+        hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
+        return tqdm(total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden)
+
+    def _compare_head(self, batch: Batch) -> None:
+        head = ContentHash()
+        head.update(take_rows(_plain(batch.inputs), slice(0, _HEAD)))
+        found = head.hexdigest()
+        if self.head not in (None, found) and self.first is not None:
+            self.first = Fingerprint(self.first.columns)
+        self.head = found
+
+    def _compare(self, now: Fingerprint) -> None:
+        if self.first is None:
+            self.first = now
+        elif now.columns != self.first.columns:
+            raise DataError(
+                "the data came in another order or with other targets on the second pass: "
+                "pass arrays, or a loader that does not shuffle"
+            )
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Of the first complete pass.
+
+        Raises
+        ------
+        DataError
+            There was none: no rows.
+        """
+        if self.first is None:
+            raise DataError("the data has no rows")
+        return self.first
+
+    def take(self, rows: Any) -> Batch:
+        """The examples at these positions."""
+        return self.source.take(rows)
+
+    def check_unchanged(self) -> None:
+        """One more pass; raise `DataError` with what is not as it was when the map was drawn."""
+        if self.first is None:
+            return
+        columns, inputs = _ColumnHash(), ContentHash()
+        for batch in self.source:
+            columns.update(batch)
+            _add_inputs(inputs, batch)
+        if columns.hexdigest() != self.first.columns:
+            raise DataError(f"ids, targets or weights of the data have changed since the map was drawn. {_CHANGED}")
+        if self.first.inputs and inputs.hexdigest() != self.first.inputs:
+            raise DataError(f"the inputs have changed since the map was drawn, perhaps in place. {_CHANGED}")
+
+
+def _plain(inputs: Any) -> Any:
+    return inputs.inputs if isinstance(inputs, InputsWithRows) else inputs
+
+
+def _add_inputs(inputs: ContentHash, batch: Batch) -> None:
+    inputs.update({"inputs": batch.inputs} if batch.offset is None else {"inputs": batch.inputs, "o": batch.offset})
+
+
+class _ColumnHash:
+    """Ids, targets and weights; `rows` so far."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._columns = [hashlib.blake2b(digest_size=8) for _ in range(3)]
+
+    def update(self, batch: Batch) -> None:
+        self.rows += len(batch)
+        for column, values in zip(self._columns, (batch.ids, batch.target, batch.weight), strict=True):
+            column.update(_bytes(values))
+
+    def hexdigest(self) -> str:
+        return "".join(column.hexdigest() for column in self._columns)
+
+
+def _bytes(values: Array | None) -> bytes:
+    """A column's content, the same however it is cut into batches."""
+    if values is None:
+        return b""
+    column = as_array(values)
+    if column.dtype.kind in "biuf":
+        return bytes(column.tobytes())
+    return "".join(f"{value}\0" for value in column.tolist()).encode()

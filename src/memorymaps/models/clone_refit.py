@@ -1,0 +1,106 @@
+"""Refits of any scikit-learn-like estimator: clone it, fit it without some rows, ask it for its outputs.
+
+Hyperparameters, class weights and penalties are those of the fitted estimator; what the estimator decides itself
+(splits of trees, support vectors, coefficients at zero) is decided again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.data.coercion import take_rows
+from memorymaps.data.examples import Examples
+from memorymaps.data.indexed import InputsWithRows
+
+
+def plain_inputs(inputs: Any) -> Any:
+    """Inputs as the estimator reads them, without row numbers."""
+    return inputs.inputs if isinstance(inputs, InputsWithRows) else inputs
+
+
+@dataclass(frozen=True)
+class CloneRefit:
+    """Refits by `clone(estimator).fit`, `posteriors.capabilities.Refit`.
+
+    Attributes
+    ----------
+    estimator : fitted.
+    examples : its training data, targets and weights as in training.
+    outputs : `(fitted estimator, inputs) → f [n, c]`.
+    settings : parameters of the clones that differ: choices of the fit made hyperparameters, tighter tolerances.
+    held : share of the weight that is left → parameters that hold a penalty per unit of weight fixed.
+    by_weight : removed rows stay with weight zero, which leaves the random draws of the fit as they were.
+    """
+
+    estimator: Any
+    examples: Examples
+    outputs: Callable[[Any, Any], Array]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    held: Callable[[float], Mapping[str, Any]] = lambda share: {}
+    by_weight: bool = False
+
+    @property
+    def concurrent(self) -> bool:
+        """Several refits may run at once."""
+        return True
+
+    def max_automatic_refits(self) -> int:
+        """None: a fit from scratch each."""
+        return 0
+
+    @cached_property
+    def data(self) -> Batch:
+        """All training examples."""
+        return self.examples.take(np.arange(len(self.examples)))
+
+    def fitted_without(self, removed: Array) -> Any:
+        """A clone fitted without some rows; those of weight zero are no rows.
+
+        Raises
+        ------
+        ValueError
+            A class has no example left.
+        """
+        data, weight = self.data, _weight(self.data)
+        share = float(1 - np.sum(weight[removed]) / np.sum(weight))
+        weight[removed] = 0.0
+        _require_classes(self.estimator, np.asarray(data.target)[weight > 0])
+        fresh = clone(self.estimator).set_params(**self.settings, **self.held(share))
+        if self.by_weight:
+            return fresh.fit(plain_inputs(data.inputs), np.asarray(data.target), sample_weight=weight)
+        kept = np.flatnonzero(weight > 0)
+        x, y = take_rows(plain_inputs(data.inputs), kept), np.asarray(data.target)[kept]
+        return fresh.fit(x, y) if data.weight is None else fresh.fit(x, y, sample_weight=weight[kept])
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """Outputs `f [n, c]` of the rows `wanted`; the estimator's own settings say when its fit stops."""
+        fresh = self.fitted_without(np.asarray(removed, dtype=np.intp))
+        f = np.asarray(self.outputs(fresh, take_rows(plain_inputs(self.data.inputs), wanted)), dtype=float)
+        return f.reshape(len(f), -1), 0.0
+
+
+def _weight(data: Batch) -> Array:
+    """A copy of the weights `[n]`."""
+    return np.ones(len(data)) if data.weight is None else np.array(data.weight, dtype=float)
+
+
+def _require_classes(estimator: Any, y: Array) -> None:
+    classes, present = getattr(estimator, "classes_", None), np.unique(y)
+    if classes is not None and len(present) < len(classes):
+        missing = sorted(set(range(len(classes))) - set(present.astype(int).tolist()))
+        raise ValueError(
+            f"without these rows no example of class {np.asarray(classes)[missing].tolist()} is left, and the "
+            "estimator cannot be fitted: leave fewer rows out"
+        )
+
+
+def without_class_weight(estimator: Any) -> dict[str, Any]:
+    """Settings of a clone whose examples carry their class's weight already."""
+    return {"class_weight": None} if getattr(estimator, "class_weight", None) is not None else {}

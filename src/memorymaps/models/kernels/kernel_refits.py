@@ -1,0 +1,109 @@
+"""Refits of Gaussian processes with hyperparameters fixed: closed form, or Newton's method for classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.perturbation.group_removal import group_coordinates
+from memorymaps.data.examples import Examples
+from memorymaps.posteriors.origin import Origin
+
+_CONVERGED = 1e-10  # largest change of a dual variable in a Newton step at which it ends
+
+
+@dataclass(frozen=True)
+class GaussianRefit:
+    """Refits of a model with Gaussian noise, `Δf = Z(I − Z_MᵀΛ_MZ_M)⁻¹Z_Mᵀe_M`; `posteriors.capabilities.Refit`."""
+
+    posterior: Any
+    examples: Examples
+
+    @property
+    def concurrent(self) -> bool:
+        """Several refits may run at once."""
+        return True
+
+    def max_automatic_refits(self) -> int:
+        """None: the map has them already."""
+        return 0
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """Outputs `f [n, c]` of the rows `wanted` without the rows `removed`."""
+        inputs, root = self.examples.take(wanted).inputs, self.posterior.covariance_root
+        f = self.posterior.marginals(inputs).f
+        if not len(removed):
+            return f, 0.0
+        batch = self.examples.take(removed)
+        stats: Any = Origin(self.posterior, self.examples).batch_statistics(batch)
+        u = group_coordinates([(stats.error, root(batch.inputs), stats.curvature)])
+        return f + root(inputs) @ u, 0.0
+
+
+@dataclass(frozen=True)
+class LatentProblem:
+    """A binary Gaussian process classifier on its `rows [m]` of all training examples.
+
+    `gram [m, m]`, targets 0 or 1 `[m]`, dual variables `y − π [m]` of the fit; `cross`: positions of rows among all →
+    `k(x, X) [n, m]`; `sign` of the map's output.
+    """
+
+    rows: Array
+    gram: Array
+    target: Array
+    duals: Array
+    cross: Callable[[Array], Array]
+    sign: float
+
+    def without(self, removed: Array, steps: int) -> tuple[Array, bool]:
+        """Dual variables `[m]` at the mode without some rows, zero there, and whether Newton's method has converged.
+
+        Source: Rasmussen & Williams 2006, algorithm 3.1.
+        """
+        kept = np.flatnonzero(~np.isin(self.rows, removed))
+        gram, y, duals = self.gram[np.ix_(kept, kept)], self.target[kept], self.duals[kept]
+        converged = False
+        for _ in range(steps):
+            f = gram @ duals
+            mean = 1 / (1 + np.exp(-f))
+            root = np.sqrt(mean * (1 - mean))
+            b = root**2 * f + y - mean
+            factor = cholesky(np.eye(len(kept)) + root[:, None] * gram * root, lower=True)
+            new = b - root * cho_solve((factor, True), root * (gram @ b))
+            converged = bool(np.max(np.abs(new - duals), initial=0.0) <= _CONVERGED)
+            duals = new
+            if converged:
+                break
+        found = np.zeros(len(self.rows))
+        found[kept] = duals
+        return found, converged
+
+
+@dataclass(frozen=True)
+class LatentRefit:
+    """Refits of binary Gaussian process classifiers, one an output; `posteriors.capabilities.Refit`."""
+
+    problems: Sequence[LatentProblem]
+
+    @property
+    def concurrent(self) -> bool:
+        """Several refits may run at once."""
+        return True
+
+    def max_automatic_refits(self) -> int:
+        """None: each factorises the Gram matrix a few times."""
+        return 0
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """Outputs `f [n, c]` of the rows `wanted` at the mode without the rows `removed`."""
+        found = [problem.without(np.asarray(removed, dtype=np.intp), steps) for problem in self.problems]
+        columns = [
+            problem.sign * (problem.cross(wanted) @ duals)
+            for problem, (duals, _) in zip(self.problems, found, strict=True)
+        ]
+        return np.stack(columns, axis=1), float(not all(converged for _, converged in found))

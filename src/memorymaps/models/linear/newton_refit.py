@@ -1,0 +1,268 @@
+"""Linear predictors fitted again without some rows: damped Newton steps from the fitted optimum.
+
+    L(B) = Σ_{i∉M} w_i ℓ_i(Bᵀx_i + offset_i) + ½ Σ δ B²,    B = B̂ + W u
+
+in the posterior's own coordinates `u`, where the Hessian of the whole loss at `B̂` is the identity: each Newton system
+is solved by a few conjugate-gradient products at `O(n p c)` each, and no Hessian is formed. The penalty `δ`, the
+dispersion and the preprocessing are held fixed. Source: Nocedal & Wright 2006, algorithm 7.1 (Newton-CG).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.covariance_roots import AnyCovarianceRoot
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.perturbation.group_removal import group_coordinates
+
+_MAX_PRODUCTS = 100  # conjugate-gradient products a Newton step
+_MAX_HALVINGS = 30
+_STATIONARY = 1e-9  # Newton decrement, in posterior standard deviations, at which the iteration ends
+_DESCENT = 1e-4  # share of the predicted decrease that a step must reach
+_FORCING = 0.1  # largest relative residual of a Newton system
+_ROUNDING = 1e-12  # of the loss: differences below are not decreases
+_CALL = 200_000  # multiplications that take as long as NumPy's overhead of one product
+_REFIT_PRODUCTS = 100  # products with the data in a refit (measured: 20 to 120)
+_BUDGET = 10**9  # multiplications for refits that nobody asked for: a quarter of a second of one core …
+_FITS = 2  # … or that many Hessians, what a fit takes by Newton's method
+_CHUNK = 2 * 10**6  # outputs held at a time when many rows are left out one by one
+_IN_MEMORY = 2 * 10**7  # numbers in the design matrix up to which refits are made unasked
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The training data of a linear predictor in memory: `x [n, p]`, targets, weights `[n]`, offsets `[n, c]`."""
+
+    x: Array
+    target: Array
+    weight: Array
+    offset: Array
+
+    @classmethod
+    def of(cls, design: Callable[[object], Array], batches: list[Batch], outputs: int) -> TrainingRows:
+        """Gather batches."""
+        x = np.concatenate([design(batch.inputs) for batch in batches])
+        weights = [np.ones(len(b)) if b.weight is None else np.asarray(b.weight, dtype=float) for b in batches]
+        offsets = [np.zeros((len(b), outputs)) if b.offset is None else _columns(b.offset, outputs) for b in batches]
+        target = np.concatenate([np.asarray(batch.target) for batch in batches])
+        return cls(x, target, np.concatenate(weights), np.concatenate(offsets))
+
+    def without(self, removed: Array) -> TrainingRows:
+        """The same rows, those removed with weight zero."""
+        weight = self.weight.copy()
+        weight[removed] = 0.0
+        return dataclasses.replace(self, weight=weight)
+
+
+def _columns(offset: Array, outputs: int) -> Array:
+    values = np.reshape(np.asarray(offset, dtype=float), (len(offset), -1))
+    return np.broadcast_to(values, (len(values), outputs))
+
+
+@dataclass(frozen=True)
+class PenalisedLoss:
+    """`L` and its derivatives in the coordinates `u [r]`; `likelihood` and `structure` of unit dispersion."""
+
+    rows: TrainingRows
+    likelihood: Likelihood
+    coefficients: Array
+    penalty: Array
+    structure: AnyCovarianceRoot
+
+    def without(self, removed: Array) -> PenalisedLoss:
+        """The loss without some rows."""
+        return dataclasses.replace(self, rows=self.rows.without(removed))
+
+    def parameters(self, u: Array) -> Array:
+        """`B̂ + W u [p, c]`."""
+        return self.coefficients + self.structure.from_whitened(u)
+
+    def outputs(self, u: Array, wanted: Array | slice = slice(None)) -> Array:
+        """`f [n, c]` of some rows."""
+        return self.rows.x[wanted] @ self.parameters(u) + self.rows.offset[wanted]
+
+    def value(self, u: Array) -> float:
+        """`L`; infinite where it is not finite."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            f = self.outputs(u)
+            losses = np.where(self.rows.weight > 0, self.likelihood.nll(f, self.rows.target), 0.0)
+            total = self.rows.weight @ losses + 0.5 * np.sum(self.penalty * self.parameters(u) ** 2)
+        return float(total) if np.isfinite(total) else np.inf
+
+    def gradient(self, u: Array, f: Array) -> Array:
+        """`∇L [r]` at outputs `f` of `u`."""
+        error = self.rows.weight[:, None] * self.likelihood.error(f, self.rows.target)
+        return self.structure.whiten(self.rows.x.T @ error + self.penalty * self.parameters(u))
+
+    def hessian_product(self, v: Array, curvature: Callable[[Array], Array]) -> Array:
+        """`∇²L v [r]`, `curvature(d) = wΛd` for directions `d [n, c]`."""
+        move = self.structure.from_whitened(v)
+        return self.structure.whiten(self.rows.x.T @ curvature(self.rows.x @ move) + self.penalty * move)
+
+    def curvature_at(self, f: Array) -> Callable[[Array], Array]:
+        """`d ↦ wΛd` at outputs `f`."""
+        weight, likelihood = self.rows.weight[:, None], self.likelihood.cached_at(f)
+        if f.shape[1] == 1:
+            diagonal = weight * likelihood.curvature(f, self.rows.target)[:, :, 0]
+            return lambda d: diagonal * d
+        return lambda d: weight * likelihood.fisher_matvec(f, self.rows.target, d[..., None])[..., 0]
+
+
+def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) -> tuple[Array, float]:
+    """`u [r]` at the minimum, and the last step's size relative to the whole way (0 at the minimum).
+
+    Ends where a step's Newton decrement has fallen below 1e-9 posterior standard deviations, or below
+    `tolerance²` of the first one's: Newton's steps converge quadratically.
+    """
+    u, first, decrement = start, None, np.inf
+    value = loss.value(u)
+    for _ in range(steps):
+        f = loss.outputs(u)
+        gradient = loss.gradient(u, f)
+        curvature = loss.curvature_at(f)
+        direction = -_solve(lambda v, weights=curvature: loss.hessian_product(v, weights), gradient)  # type: ignore[misc]
+        decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
+        first = decrement if first is None else first
+        if decrement <= max(_STATIONARY, tolerance**2 * first):
+            return u + direction, 0.0
+        u, value, found = _line_search(loss, u, value, direction, -(decrement**2))
+        if not found:
+            break
+    way = float(np.linalg.norm(u))
+    return u, min(1.0, decrement / way) if way > 0 else float(decrement > _STATIONARY)
+
+
+def _solve(product: Callable[[Array], Array], right: Array) -> Array:
+    """`H⁻¹g` by conjugate gradients, as accurately as Newton's steps at that gradient deserve: to `min(0.1, ‖g‖)`."""
+    x, residual = np.zeros_like(right), right.copy()
+    direction, square = residual.copy(), float(residual @ residual)
+    goal = max(1e-24, min(_FORCING**2, square)) * square
+    for _ in range(min(_MAX_PRODUCTS, 2 * len(right) + 2)):
+        if square <= goal:
+            break
+        image = product(direction)
+        bend = float(direction @ image)
+        if not bend > 0:
+            break
+        x = x + (square / bend) * direction
+        residual = residual - (square / bend) * image
+        new = float(residual @ residual)
+        direction, square = residual + (new / square) * direction, new
+    return x if np.any(x) else right
+
+
+def _line_search(
+    loss: PenalisedLoss, u: Array, value: float, direction: Array, slope: float
+) -> tuple[Array, float, bool]:
+    """Halve the step until the loss decreases by a share of what its slope predicts."""
+    step = 1.0
+    for _ in range(_MAX_HALVINGS):
+        tried = u + step * direction
+        found = loss.value(tried)
+        if found <= value + _DESCENT * step * slope + _ROUNDING * abs(value):
+            return tried, found, True
+        step /= 2
+    return u, value, False
+
+
+@dataclass(frozen=True)
+class LinearRefit:
+    """Refits of a linear predictor, `posteriors.capabilities.NewtonRefit`; `load` reads the training rows once."""
+
+    likelihood: Likelihood
+    coefficients: Array
+    penalty: Array
+    structure: AnyCovarianceRoot
+    load: Callable[[], TrainingRows]
+    examples: int
+
+    @cached_property
+    def loss(self) -> PenalisedLoss:
+        """The loss with all rows."""
+        return PenalisedLoss(self.load(), self.likelihood, self.coefficients, self.penalty, self.structure)
+
+    @cached_property
+    def _rest(self) -> PenalisedLoss:
+        """The loss in coordinates around its own minimum, which the fit may have missed by a little."""
+        u, _ = minimise(self.loss, np.zeros(self.structure.rank), 50, 0.0)
+        return dataclasses.replace(self.loss, coefficients=self.loss.parameters(u))
+
+    @property
+    def concurrent(self) -> bool:
+        """Several refits may run at once."""
+        return True
+
+    def max_automatic_refits(self) -> int:
+        """Number of refits that take no longer than a fit, or a quarter of a second of one core."""
+        p, c = self.coefficients.shape
+        if self.examples * p > _IN_MEMORY:
+            return 0
+        budget = max(_BUDGET, _FITS * self.examples * (p * c) ** 2)
+        return int(budget // (_REFIT_PRODUCTS * (2 * self.examples * p * c + _CALL)))
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """Outputs `f [n, c]` of the rows `wanted` at the minimum without the rows `removed`; how far it still is."""
+        if not len(removed):
+            return self._rest.outputs(np.zeros(self.structure.rank), wanted), 0.0
+        u, moving = minimise(self._rest.without(removed), self._first_step(removed), steps, min(tolerance, 1e-3))
+        return self._rest.outputs(u, wanted), moving
+
+    def _first_step(self, removed: Array) -> Array:
+        """`(I − Z_MᵀΛ_MZ_M)⁻¹Z_Mᵀe_M`, the map's own step; zero where that is not defined."""
+        try:
+            u = group_coordinates([self._pieces(removed)])
+        except np.linalg.LinAlgError:
+            return np.zeros(self.structure.rank)
+        loss = self._rest.without(removed)
+        return u if loss.value(u) <= loss.value(0 * u) else 0 * u
+
+    def _pieces(self, removed: Array) -> tuple[Array, Array, Array]:
+        """`e`, `Z`, `Λ` of some rows at the minimum."""
+        rows, f = self._rest.rows, self._rest.outputs(np.zeros(self.structure.rank), removed)
+        weight, y = rows.weight[removed], rows.target[removed]
+        error = weight[:, None] * self.likelihood.error(f, y)
+        curvature = weight[:, None, None] * self.likelihood.curvature(f, y)
+        return error, self.structure.covariance_root(rows.x[removed]), curvature
+
+    def second_step(self, rows: Array) -> tuple[Array, Array]:
+        """What a second Newton step would change after the first, for each of some rows left out alone.
+
+        `Δf₂ − Δf₁ [k, c]` of its own outputs, and a bound on it in every direction `√(V_{\\i} ∇LᵀS_{\\i}⁻¹∇L) [k, c]`
+        (Cauchy–Schwarz), both with the Hessian of the first step: two products with the data for all rows together.
+        """
+        parts = np.array_split(rows, max(1, -(-len(rows) * self.loss.rows.offset.size // _CHUNK)))
+        found = [self._second(part) for part in parts]
+        return np.concatenate([step for step, _ in found]), np.concatenate([bound for _, bound in found])
+
+    def _second(self, rows: Array) -> tuple[Array, Array]:
+        rest = self._rest
+        error, z, curvature = self._pieces(rows)
+        variance = z @ z.mT
+        room = np.eye(error.shape[1]) - curvature @ variance
+        u = (z.mT @ np.linalg.solve(room, error[..., None]))[..., 0]  # Zᵀ(I − ΛV)⁻¹e
+        gradient = _gradients(rest, rest.coefficients + self.structure.from_whitened(u), rows)
+        whitened = np.stack([self.structure.whiten(each) for each in gradient])
+        own = z @ whitened[..., None]
+        step = np.linalg.solve(room.mT, own)
+        squared = np.sum(whitened**2, axis=1) + (own.mT @ curvature @ step)[:, 0, 0]
+        spread = np.linalg.diagonal(np.linalg.solve(room.mT, variance))
+        return -step[..., 0], np.sqrt(np.clip(squared[:, None] * spread, 0, None))
+
+
+def _gradients(loss: PenalisedLoss, coefficients: Array, rows: Array) -> Array:
+    """Gradients `[k, p, c]` at coefficients `[k, p, c]`, each without its row."""
+    data, (k, p, c) = loss.rows, coefficients.shape
+    f = (data.x @ np.moveaxis(coefficients, 1, 0).reshape(p, k * c)).reshape(-1, k, c) + data.offset[:, None]
+    weight = np.repeat(data.weight[:, None], k, axis=1)
+    weight[rows, np.arange(k)] = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = loss.likelihood.error(f.reshape(-1, c), np.repeat(data.target, k, axis=0)).reshape(f.shape)
+        weighted = np.where(weight[..., None] > 0, weight[..., None] * error, 0.0)
+    total = (data.x.T @ weighted.reshape(len(f), k * c)).reshape(p, k, c)
+    return np.moveaxis(total, 1, 0) + loss.penalty * coefficients

@@ -1,0 +1,120 @@
+"""Is a fitted linear predictor at the optimum of its objective on these data, and if not: what is not that of its fit?
+
+The gradient `g = ∇L(B̂)`, subgradients of an L1 penalty or a sign constraint included, in posterior standard deviations:
+`‖Wᵀg‖` over coefficients that are free, `|g_j|/√S_jj` over those that are held at zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.core.covariance_roots import AnyCovarianceRoot
+from memorymaps.data.examples import DataError, Examples
+from memorymaps.posteriors.fit_evidence import target_association
+
+CLOSED_FORM_LIMIT = 1e-2  # posterior standard deviations per effective parameter that no direct solver leaves
+_FAR = 1.0  # from which unrelated targets are looked for, whatever the solver
+_EXPLAINED = 0.05  # share of the gradient that is left where a hypothesis explains it
+_FEWEST = 3  # penalised coefficients from which one factor for all of them is evidence
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Gradient of a linear model's objective at its coefficients, all `[p, c]`, at unit dispersion.
+
+    Attributes
+    ----------
+    data : of `Σ w ℓ`; `unweighted`: of `Σ ℓ`, where weights were given.
+    ridge, l1 : penalties `δ` and `λ` of each coefficient.
+    free : coefficients that are not held at zero or fixed.
+    shrinkable : coefficients that a nonsmooth penalty or constraint may hold at zero.
+    """
+
+    data: Array
+    unweighted: Array | None
+    coefficients: Array
+    ridge: Array
+    l1: Array
+    free: Array
+    shrinkable: Array
+    positive: bool
+
+    def smooth(self) -> Array:
+        """`Σ w e xᵀ + δB`."""
+        return self.data + self.ridge * self.coefficients
+
+    def residual(self) -> Array:
+        """The smallest subgradient: zero at the optimum, and for coefficients that are fixed."""
+        smooth = self.smooth()
+        at_zero = np.sign(smooth) * np.maximum(np.abs(smooth) - self.l1, 0.0)
+        if self.positive:
+            at_zero = np.minimum(smooth + self.l1, 0.0)
+        free = smooth + self.l1 * np.sign(self.coefficients)
+        held = self.shrinkable & (~self.free | (self.coefficients == 0))
+        return np.where(held, at_zero, np.where(self.free, free, 0.0))
+
+
+def distance_in_deviations(
+    gradient: Gradient, structure: AnyCovarianceRoot, diagonal: Array, scale: Array, effective: float
+) -> float:
+    """Distance from the optimum in posterior standard deviations per effective parameter; `scale = √φ [c]`."""
+    residual = gradient.residual() / scale
+    held = np.where(gradient.free | (diagonal <= 0), 0.0, residual / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)))
+    inside = structure.whiten(np.where(gradient.free, residual, 0.0))
+    return float(np.sqrt(np.sum(inside**2) + np.sum(held**2)) / np.sqrt(max(1.0, effective)))
+
+
+def check_stationary(
+    model: Any, gradient: Gradient, structure: AnyCovarianceRoot, distance: float, examples: Examples
+) -> None:
+    """Raise `DataError` where it can be told that targets, weights, penalty or rows are not those of the fit.
+
+    An iterative solver may have stopped early: that alone is no reason to refuse.
+    """
+    limit = CLOSED_FORM_LIMIT if model.closed_form else _FAR
+    if distance < limit:
+        return
+    reason = _changed_penalty(model, gradient, structure) or _other_weights(gradient, structure)
+    if not reason and target_association(model, examples) < 2:
+        reason = (
+            "targets: the model's outputs have nothing to do with them. Expected the targets of the fit, row by row in "
+            "the order of the inputs"
+        )
+    if not reason and model.closed_form:
+        reason = "targets, weights or rows: pass X, y and sample_weight exactly as to fit, or fit again"
+    if reason:
+        raise DataError(
+            f"{model.name}: the parameters are {distance:.2g} posterior standard deviations (each) from the optimum on "
+            f"these data. Not those of the fit: {reason}"
+        )
+
+
+def _changed_penalty(model: Any, gradient: Gradient, structure: AnyCovarianceRoot) -> str:
+    """Whether another factor on the penalty explains the gradient."""
+    pull = np.where(gradient.free, gradient.ridge * gradient.coefficients, 0.0)
+    pull = pull + np.where(gradient.free, gradient.l1 * np.sign(gradient.coefficients), 0.0)
+    if np.count_nonzero(pull) < _FEWEST:
+        return ""
+    data, penalty = structure.whiten(np.where(gradient.free, gradient.data, 0.0)), structure.whiten(pull)
+    factor = float(-data @ penalty / (penalty @ penalty))
+    left = np.linalg.norm(data + factor * penalty)
+    if not (factor > 0 and left < _EXPLAINED * np.linalg.norm(data + penalty)):
+        return ""
+    return (
+        f"penalty: the coefficients are those of a penalty {factor:.4g} times as strong as the one that the model "
+        "states now. Set the hyperparameters back, or fit again"
+    )
+
+
+def _other_weights(gradient: Gradient, structure: AnyCovarianceRoot) -> str:
+    if gradient.unweighted is None:
+        return ""
+    pull = gradient.ridge * gradient.coefficients + gradient.l1 * np.sign(gradient.coefficients)
+    left = structure.whiten(np.where(gradient.free, gradient.unweighted + pull, 0.0))
+    if not np.linalg.norm(left) < _EXPLAINED * np.linalg.norm(structure.whiten(gradient.residual())):
+        return ""
+    return "weights: the model was fitted without any. Leave sample_weight out, or fit with it"

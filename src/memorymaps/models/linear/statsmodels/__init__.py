@@ -1,0 +1,1 @@
+"""Results of statsmodels: one file a kind of result."""

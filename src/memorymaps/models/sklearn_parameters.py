@@ -1,0 +1,45 @@
+"""What scikit-learn's estimators have learned and were told, for the fingerprint of a map's model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.tree._tree import Tree
+
+from memorymaps.posteriors.model_state import parameters_of
+
+
+@parameters_of.register(BaseEstimator)
+def _estimator(model: Any) -> dict[str, Any]:
+    return _of_attributes(model)
+
+
+def _of_attributes(model: Any) -> dict[str, Any]:
+    found = {name: _plain(value) for name, value in vars(model).items() if not name.startswith("__")}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """Arrays, numbers, texts, and estimators among them; None for anything else."""
+    if isinstance(value, (bool, int, float, str, np.generic)):
+        return value
+    if isinstance(value, np.ndarray):
+        return _of_array(value)
+    if isinstance(value, BaseEstimator):
+        return _of_attributes(value)
+    if isinstance(value, Tree):
+        return {"value": value.value, "threshold": value.threshold, "feature": value.feature}
+    if sparse.issparse(value):
+        return {"data": value.data, "shape": str(value.shape)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if hasattr(value, "theta") and hasattr(value, "get_params"):  # a kernel of a Gaussian process
+        return repr(value)
+    return None
+
+
+def _of_array(value: np.ndarray[Any, Any]) -> Any:
+    return [_plain(each) for each in value.ravel()] if value.dtype == object else value

@@ -1,0 +1,68 @@
+"""Is the model still the one that the map was drawn of? A fingerprint of its parameters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.data.examples import DataError
+from memorymaps.data.fingerprint import digest_of
+from memorymaps.posteriors.registry import LazyDispatch
+
+
+@LazyDispatch
+def parameters_of(model: Any) -> Any:
+    """Everything that a fit or the user may set, as nested mappings and lists of arrays, numbers and texts."""
+    return {}
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """A model and the fingerprint of its parameters when the map was drawn."""
+
+    model: Any
+    parameters: str
+
+    @classmethod
+    def of(cls, model: Any) -> ModelState:
+        """As the model is now."""
+        return cls(model, fingerprint_of(model))
+
+    def check_unchanged(self) -> None:
+        """Raise `DataError` if the parameters are others now."""
+        if fingerprint_of(self.model) != self.parameters:
+            raise DataError(
+                f"the {type(self.model).__name__} has changed since the map was drawn (fitted again, trained on, or "
+                "edited): what its parts say would mix two models. To go on, draw the map again: memory_map(…)"
+            )
+
+
+def fingerprint_of(model: Any) -> str:
+    """Hash of `parameters_of(model)`; empty for kinds of models that do not tell their parameters."""
+    found = parameters_of(model)
+    return digest_of([tuple(f"{name}={value}" for name, value in _flat(found, ""))]) if found else ""
+
+
+def _flat(values: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(values, Mapping):
+        for key in sorted(values, key=str):
+            yield from _flat(values[key], f"{name}.{key}")
+    elif isinstance(values, (list, tuple)) and any(isinstance(v, (Mapping, list, tuple, np.ndarray)) for v in values):
+        for k, value in enumerate(values):
+            yield from _flat(value, f"{name}.{k}")
+    else:
+        yield name, _digest(values)
+
+
+@functools.singledispatch
+def _digest(value: Any) -> str:
+    return str(value)
+
+
+@_digest.register
+def _(value: np.ndarray) -> str:
+    return f"{value.shape}{digest_of(value)}" if value.ndim else str(value)

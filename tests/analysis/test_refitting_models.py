@@ -1,0 +1,139 @@
+"""Refits of linear models are those of their own library, asked for or made unasked where one step is too long."""
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import memorymaps as mm
+from memorymaps.posteriors.capabilities import capabilities_of
+
+EXACT = {"tol": 1e-12, "max_iter": 1000}
+CANCER = load_breast_cancer(return_X_y=True)
+X, Y = StandardScaler().fit_transform(CANCER[0]), CANCER[1]
+NEWTON = LogisticRegression(C=100.0, solver="newton-cholesky", **EXACT)
+
+
+def decision(model, x):
+    found = model.decision_function(x) if hasattr(model, "decision_function") else np.log(model.predict(x))
+    return found.reshape(len(x), -1)
+
+
+def assert_refits_are(m, model, x, y):
+    """Refitted rows of the map against the library's fit; softmax outputs are compared up to a constant."""
+    rows = np.flatnonzero(m["refitted"])
+    assert len(rows)
+    for i in rows:
+        kept = np.arange(len(x)) != i
+        fresh = clone(model)
+        if isinstance(model, PoissonRegressor):
+            fresh.set_params(alpha=model.alpha * len(x) / (len(x) - 1))  # its penalty is per unit of weight
+        change = decision(fresh.fit(x[kept], y[kept]), x[[i]])[0] - decision(model, x[[i]])[0]
+        found = np.atleast_1d(m["deviation"][i])
+        if len(found) > 1:
+            change, found = change - change.mean(), found - found.mean()
+        np.testing.assert_allclose(found, change, rtol=1e-4, atol=1e-6)
+
+
+def test_long_steps_of_a_weak_prior_are_refitted_unasked():
+    m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
+    assert_refits_are(m, NEWTON, X, Y)
+    assert m.summary().warnings == ()
+    assert "one Newton step may be too long were refitted" in str(m.summary())
+    assert "refitted" not in mm.memory_map(NEWTON, X, Y, estimator="cavity")
+
+
+def test_refitted_unasked_the_sizes_are_those_of_refits():
+    m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
+    truth = mm.refit(m, top=60, by="loo_loss")
+    for column in ("sensitivity", "loo_loss"):
+        rows = truth["refitted"]
+        error = np.linalg.norm(m[column][rows] - truth[column][rows]) / np.linalg.norm(truth[column][rows])
+        assert error < 0.1
+    once = mm.memory_map(NEWTON, X, Y, estimator="cavity")
+    assert np.linalg.norm(once["loo_loss"] - truth["loo_loss"]) > 0.15 * np.linalg.norm(truth["loo_loss"])
+
+
+def test_where_the_budget_ends_the_rest_carries_a_warning(monkeypatch):
+    monkeypatch.setattr("memorymaps.models.linear.newton_refit._BUDGET", 0)
+    monkeypatch.setattr("memorymaps.models.linear.newton_refit._FITS", 0)
+    m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
+    lit = (m["warning"] & int(mm.Warn.LONG_STEP)) > 0
+    np.testing.assert_array_equal(lit, m["leverage"] >= 0.4)
+    assert any("Newton step may be too long" in line for line in m.summary().warnings)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(C=1.0, solver="newton-cholesky", **EXACT),
+        LogisticRegression(C=np.inf, solver="newton-cholesky", fit_intercept=False, **EXACT),
+    ],
+)
+def test_softmax_refits_are_scikit_learns(model):
+    x, y = load_iris(return_X_y=True)
+    m = mm.refit(mm.memory_map(model.fit(x[::3], y[::3]), x[::3], y[::3]), top=3)
+    if np.isfinite(model.C):
+        assert_refits_are(m, model, x[::3], y[::3])
+    assert m["refitted"].sum() >= 3
+
+
+def test_poisson_refits_hold_the_penalty():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    y = rng.poisson(np.exp(x @ [0.5, -1.0, 0.2]))
+    model = PoissonRegressor(alpha=0.01, tol=1e-12, solver="newton-cholesky").fit(x, y)
+    assert_refits_are(mm.refit(mm.memory_map(model, x, y), top=5), model, x, y)
+
+
+def test_refits_of_least_squares_change_nothing():
+    x, y = X[:, :5], X[:, 6]
+    m = mm.memory_map(make_pipeline(StandardScaler(), Ridge(2.0)).fit(x, y), x, y)
+    again = mm.refit(m, top=5)
+    np.testing.assert_allclose(again["deviation"], m["deviation"], rtol=1e-6)
+    assert "refitted" not in m
+
+
+def test_statsmodels_refits_with_weights_and_offset():
+    rng = np.random.default_rng(1)
+    x = sm.add_constant(rng.normal(size=(50, 2)))
+    offset, weight = rng.normal(size=50) / 3, rng.integers(1, 4, 50)
+    y = rng.poisson(np.exp(x @ [0.2, 0.5, -0.5] + offset))
+
+    def fitted(keep):
+        model = sm.GLM(y[keep], x[keep], family=sm.families.Poisson(), offset=offset[keep], freq_weights=weight[keep])
+        return model.fit(tol=1e-14, maxiter=200)
+
+    whole = fitted(np.ones(50, bool))
+    m = mm.refit(mm.memory_map(whole), top=5)
+    for i in np.flatnonzero(m["refitted"]):
+        change = x[i] @ (fitted(np.arange(50) != i).params - whole.params)
+        np.testing.assert_allclose(m["deviation"][i], change, rtol=1e-5)
+
+
+def test_two_targets_are_checked_together():
+    both = np.column_stack([Y, 1 - Y])
+    joint = mm.memory_map(MultiOutputClassifier(NEWTON).fit(X, both), X, both)
+    able, rows = capabilities_of(joint.origin.posterior), np.array([68, 190, 213])
+    alone = capabilities_of(mm.memory_map(NEWTON.fit(X, Y), X, Y).origin.posterior)
+    found, expected = able.newton.second_step(rows), alone.newton.second_step(rows)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.abs(ours), np.abs(np.hstack([theirs, theirs])), rtol=1e-5)
+    assert joint["refitted"].any()
+
+
+def test_jobs_and_a_journal_give_the_same(tmp_path):
+    m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
+    one = mm.refit(m, top=8)
+    several = mm.refit(m, top=8, jobs=3, path=tmp_path / "journal")
+    np.testing.assert_allclose(several["deviation"], one["deviation"], rtol=1e-12)
+    size = (tmp_path / "journal").stat().st_size
+    mm.refit(m, top=8, jobs=2, path=tmp_path / "journal")
+    assert (tmp_path / "journal").stat().st_size == size
+    with pytest.raises(ValueError, match="jobs = 0"):
+        mm.refit(m, top=8, jobs=0)

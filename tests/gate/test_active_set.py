@@ -1,0 +1,82 @@
+"""The light of an L1 active set that changes when an example is left out, against refits."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+import memorymaps as mm
+from memorymaps.core.perturbation.deviation import Warn
+
+rng = np.random.default_rng(0)
+WIDE = rng.normal(size=(120, 200))
+WIDE_Y = WIDE[:, :8] @ rng.normal(size=8) + rng.normal(size=120)
+
+
+def _logistic(**options):
+    return LogisticRegression(solver="liblinear", **options)
+
+
+def _cases():
+    x, y = load_diabetes(return_X_y=True)
+    z, labels = load_breast_cancer(return_X_y=True)
+    z = StandardScaler().fit_transform(z)
+    return {
+        "diabetes": (Lasso(0.02), x, y),
+        "wide": (Lasso(0.3), WIDE, WIDE_Y),
+        "elastic net": (ElasticNet(0.2), WIDE, WIDE_Y),
+        "logistic": (_logistic(**_l1()), z, labels),
+    }
+
+
+def _l1():
+    return {"l1_ratio": 1.0} if "l1_ratio" in LogisticRegression().get_params() else {"penalty": "l1"}
+
+
+def _output(model, x):
+    return (model.decision_function(x) if hasattr(model, "decision_function") else model.predict(x))[0]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["diabetes", "wide", "elastic net", "logistic"])
+def test_deviations_without_a_light_are_those_of_refits(name):
+    model, x, y = _cases()[name]
+    tight = clone(model).set_params(tol=1e-10, max_iter=200_000).fit(x, y)
+    m = mm.memory_map(tight, x, y)
+    rows = np.union1d(np.argsort(-m["sensitivity"])[:15], np.random.default_rng(0).permutation(len(y))[:25])
+    refits = [clone(tight).fit(np.delete(x, row, 0), np.delete(y, row)) for row in rows]
+    truth = np.asarray(
+        [_output(refit, x[[row]]) - _output(tight, x[[row]]) for refit, row in zip(refits, rows, strict=True)]
+    )
+    found, lit = m["deviation"].ravel()[rows], (m["warning"][rows] & int(Warn.ACTIVE_SET)) != 0
+    dark = ~lit
+    assert 0.85 < found[dark] @ truth[dark] / (truth[dark] @ truth[dark]) < 1.15
+    assert np.linalg.norm((found - truth)[dark]) < 0.3 * np.linalg.norm(truth[dark])
+    accurate = np.abs(found - truth) < 0.05 * np.abs(truth)
+    assert not np.any(lit & accurate)
+    assert np.mean(m["warning"] != 0) < 0.1
+    if name == "logistic":
+        assert np.any(lit)
+        assert any("without which other coefficients are zero" in line for line in m.summary().warnings)
+
+
+def test_sign_constraints_have_the_light_too():
+    """One example holds a coefficient away from zero: without it the constraint binds."""
+    x = np.r_[np.linspace(0, 1, 20), 4.0][:, None]
+    y = np.r_[-0.2 * x[:-1, 0] + 0.02 * np.sin(40 * x[:-1, 0]), 3.0]
+    m = mm.memory_map(LinearRegression(positive=True).fit(x, y), x, y)
+    without = LinearRegression(positive=True).fit(x[:-1], y[:-1])
+    assert without.coef_[0] == 0
+    assert m["warning"][-1] == int(Warn.ACTIVE_SET)
+    assert abs(m["loo_prediction"][-1] - without.predict(x[[-1]])[0]) > 0.15 * abs(m["deviation"][-1])
+
+
+def test_smooth_penalties_have_no_such_light():
+    with warnings.catch_warnings(action="error"):
+        m = mm.memory_map(LinearRegression().fit(WIDE[:, :5], WIDE_Y), WIDE[:, :5], WIDE_Y)
+    assert not np.any(m["warning"] & int(Warn.ACTIVE_SET))
