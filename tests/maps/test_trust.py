@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sklearn.svm import SVC, LinearSVC
 
 import memorymaps as mm
 from memorymaps.core.likelihoods import Gaussian
-from memorymaps.maps.trust import FIGURES, Level
+from memorymaps.maps.trust import BASE_VERDICTS, FIGURES, Level
 from memorymaps.models import Draws
 from memorymaps.posteriors.approximation import Approximation
 
@@ -189,3 +190,55 @@ def test_a_posterior_that_does_not_say_is_estimated():
     other = dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, description=facts))
     assert other.trust["sensitivity"].level == Level.ESTIMATED
     assert "does not state its approximation" in str(other.trust["sensitivity"])
+
+
+def test_the_page_lists_every_kind_with_its_verdicts():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "trust.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- verdicts -->\n")[2].partition("\n\n")[0].splitlines()[2:]
+    listed = {
+        cells[1].strip(" `"): [cell.strip() for cell in cells[3:8]] for cells in (row.split("|") for row in table)
+    }
+    expected = {str(kind): [str(level) for level in found[:5]] for kind, found in BASE_VERDICTS.items() if kind}
+    assert listed == expected
+    for level in Level:
+        assert f"| {level} |" in page
+
+
+@pytest.mark.parametrize("name", ["least squares", "forest", "first order"])
+def test_pictures_comparison_and_command_line_read_the_verdicts(name, tmp_path, capsys):
+    from memorymaps.cli.commands import main
+    from memorymaps.viz.displays.leave_out import LeaveOutDisplay
+    from memorymaps.viz.displays.map import MapDisplay
+    from memorymaps.viz.displays.sensitivity import SensitivityDisplay
+
+    m = CASES[name][0]()
+    for display, figure in ((LeaveOutDisplay, "loo_loss"), (SensitivityDisplay, "sensitivity")):
+        label = display.from_map(m).ax_.get_ylabel()
+        assert label.endswith(f": {m.trust[figure].level}") == (not m.trust[figure].sizes)
+    words = [text.get_text() for text in MapDisplay.from_map(m, label=0).ax_.texts]
+    assert any(f"sensitivity: {m.trust['sensitivity'].level}" in text for text in words) == (name != "least squares")
+    assert ("a: " in str(mm.compare(m, m)).split("sensitivity")[1].splitlines()[0]) == (name != "least squares")
+    assert main(["top", str(m.save(tmp_path / "m.parquet"))]) == 0
+    assert (str(m.trust["sensitivity"]) in capsys.readouterr().err) == (name != "least squares")
+
+
+def test_lines_of_the_picture_are_those_of_the_sensitivity():
+    from memorymaps.maps.iso_lines import IsoScore, iso_score_of
+    from memorymaps.viz.displays.map import MapDisplay
+
+    m = CASES["least squares"][0]()
+    assert iso_score_of(m) == IsoScore.CAVITY
+    np.testing.assert_allclose(IsoScore.CAVITY.score(m["leverage"], m["error"]), m["sensitivity"], rtol=1e-9)
+    display = MapDisplay.from_map(m, label=0)
+    lines = [line for line in display.ax_.lines if line.get_color() == "0.6" or line.get_linewidth() == 0.7]
+    levels = []
+    for line in lines:
+        h, e = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        level = h * e / (1 - h)
+        np.testing.assert_allclose(level, level[0], rtol=1e-9)
+        levels.append(level[0])
+    np.testing.assert_allclose(sorted(levels), np.quantile(m["sensitivity"], [0.5, 0.9, 0.99]), rtol=1e-9)
+    assert "lines: leverage × error / (1 − leverage)" in [text.get_text() for text in display.ax_.texts]
+    assert iso_score_of(CASES["first order"][0]()) == IsoScore.PRODUCT
+    assert iso_score_of(CASES["softmax"][0]()) == IsoScore.PRODUCT
+    assert np.isnan(IsoScore.CAVITY.score(np.array([1.0]), np.array([1.0])))[0]

@@ -49,7 +49,7 @@ def long_step_share(m: ExampleTable) -> float:
 def many_long_steps(m: ExampleTable) -> bool:
     """Whether `long_step_share` reaches what was off by more than 15 % in slope or 30 % in error or left-out loss.
 
-    Of 17 logistic regressions on bundled data (`benchmarks/README.md`): with one output probabilities saturate and
-    sizes stay right for longer.
+    From 14 logistic regressions on bundled data (`benchmarks/fidelity/long_steps.py`): with one output probabilities
+    saturate, and sizes stay right for longer.
     """
     return long_step_share(m) > (LONG_SHARE if m.provenance.outputs > 1 else LONG_SHARE_OF_ONE_OUTPUT)

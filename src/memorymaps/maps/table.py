@@ -112,7 +112,11 @@ class ExampleTable(ResultTable):
         return dataclasses.replace(self, table=self.table.filter(mask))
 
     def top(self, k: int = 10, by: str = "sensitivity") -> Self:
-        """The `k` examples with the largest `by`, largest first; undefined (NaN) values come first of all."""
+        """The `k` examples with the largest `by`, largest first; undefined (NaN) values come first of all.
+
+        `sensitivity` finds influential and ambiguous examples, `error` and `loo_loss` find wrong labels (average
+        precision 0.01 to 0.21 against 0.68 to 0.99 on flipped digits), `leverage` finds unusual inputs.
+        """
         values = self[by]
         if values.ndim != 1 or values.dtype.kind not in "iuf":
             raise ValueError(f"cannot sort by {by!r}: expected a numeric column with one value per example")

@@ -47,7 +47,7 @@ _FIGURE_OF = {
 }  # fmt: skip
 
 _E, _V, _S, _R, _U = Level
-_BASE: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
+BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     Approximation.EXACT: (_E, _E, _E, _E, _E, "Gaussian and linear in the parameters: removal is exact"),
     Approximation.ACTIVE_SET: (
         _E, _S, _S, _S, _S, "right as long as the same coefficients stay at zero when an example is left out",
@@ -142,7 +142,7 @@ class Trust:
 def trust_of(m: ExampleTable) -> Trust:
     """The verdicts on a map, from its description and its table alone: the same after a trip through a file."""
     d = m.provenance.description
-    *levels, reason = _BASE[_approximation(m)]
+    *levels, reason = BASE_VERDICTS[_approximation(m)]
     found = {
         figure: Verdict(figure, level, (reason,), d.relative_error if figure != "groups" else None)
         for figure, level in zip(FIGURES, levels, strict=True)
@@ -156,7 +156,7 @@ def trust_of(m: ExampleTable) -> Trust:
 def _approximation(m: ExampleTable) -> str:
     d = m.provenance.description
     if d.approximation or not d.posterior.startswith("exact"):
-        return d.approximation if d.approximation in _BASE else Approximation.UNSTATED
+        return d.approximation if d.approximation in BASE_VERDICTS else Approximation.UNSTATED
     return Approximation.EXACT  # written before descriptions had the field
 
 
