@@ -16,6 +16,7 @@ At the end every journal and run is completed and compared, bit for bit, with on
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import random
 import resource
@@ -171,6 +172,7 @@ class Journals:
         """All retrainings that the journal lacks; the n-th begins when n results are on the disk."""
         begun = 0
 
+        @functools.wraps(self.recipe)
         def recipe(removed: Any, wanted: Any) -> Any:
             nonlocal begun
             begun += 1

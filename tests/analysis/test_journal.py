@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -48,6 +49,7 @@ def forked(work):
 
 
 def counted(calls, then=lambda: None):
+    @functools.wraps(refit)
     def retrain(removed, wanted):
         calls.append(removed.tolist())
         then()

@@ -1,6 +1,7 @@
 """After the model or the data changed, nothing is computed from the map's parts any more."""
 
 import copy
+import functools
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from sklearn.tree import DecisionTreeRegressor
 
 import memorymaps as mm
 from memorymaps.analysis import measures
+from memorymaps.analysis.journal import JournalError
+from memorymaps.analysis.recipe_fingerprint import fingerprint_of_function, same_function
 from memorymaps.data.examples import DataError
 from memorymaps.data.fingerprint import digest_of
 
@@ -130,3 +133,61 @@ def test_fingerprints_see_every_kind_of_change(kind):
 
 def test_the_same_numbers_in_both_memory_orders_have_one_fingerprint():
     assert digest_of(np.asfortranarray(X)) == digest_of(X)
+
+
+def _journal(path, retrain, x=X):
+    m = mm.memory_map(Ridge().fit(x, Y), x, Y)
+    return mm.retrain_check(m, retrain, k=4, path=path)
+
+
+def test_a_journal_of_another_function_or_other_inputs_is_refused(tmp_path):
+    path = tmp_path / "retrain.jsonl"
+    first = _journal(path, _retrain)
+    np.testing.assert_array_equal(_journal(path, _retrain)["truth"], first["truth"])
+    with pytest.raises(JournalError, match=r"the function retrain differs.*use another file, path="):
+        _journal(path, lambda removed, wanted: _retrain(removed, wanted) + len(removed))
+
+    @functools.wraps(_retrain)
+    def logged(removed, wanted):
+        return _retrain(removed, wanted)
+
+    assert len(_journal(path, logged)) == 4
+    x = X.copy()
+    x[70] += 1e-6
+    with pytest.raises(JournalError, match="inputs of the data differ"):
+        _journal(path, _retrain, x)
+    assert len(_journal(tmp_path / "other.jsonl", _retrain, x)) == 4
+
+
+def test_functions_are_told_by_what_they_do():
+    def make(scale, shift=0.0):
+        return lambda removed, wanted: scale * wanted + shift
+
+    same = fingerprint_of_function(make(2.0))
+    assert fingerprint_of_function(make(2.0)) == same
+    others = [make(3.0), make(2.0, 1.0), make(X), make(X + 1), functools.partial(make(2.0), 1), _retrain]
+    found = [same, *(fingerprint_of_function(each) for each in others)]
+    assert len(set(found)) == len(found)
+    assert same_function(same, "2.7:0123")
+
+
+def test_a_resumed_tracker_refuses_other_inputs_and_another_architecture(tmp_path):
+    torch = pytest.importorskip("torch")
+    x, y = torch.tensor(X, dtype=torch.float32), torch.tensor((Y > 0).astype(int))
+
+    def record(hidden, inputs, start):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(3, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 2))
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+        torch.nn.functional.cross_entropy(net(inputs), y).backward()
+        optimizer.step()
+        with mm.Tracker(net, optimizer, inputs, y, likelihood="categorical", path=tmp_path, start=start) as tracker:
+            tracker.steps = start + 1
+            tracker.record()
+
+    record(4, x, 0)
+    record(4, x, 1)
+    with pytest.raises(DataError, match=r"inputs differ from.*Use another path="):
+        record(4, x + 1, 2)
+    with pytest.raises(DataError, match=r"the model is another.*22 parameters|the model is another.*Use another path="):
+        record(5, x, 2)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from memorymaps.analysis.recipe_fingerprint import same_function
 from memorymaps.core.arrays import Array
 from memorymaps.files.atomic_files import replacing
 from memorymaps.files.locks import WriterLock
@@ -225,7 +226,8 @@ def _header(m: MemoryMap, settings: Mapping[str, Any]) -> dict[str, Any]:
     rows = np.unique(np.linspace(0, n - 1, max(1, min(8, _HEADER_NUMBERS // c))).astype(int))
     outputs = m.origin.batch_statistics(m.origin.examples.take(rows)).f
     model = {"rows": rows.tolist(), "outputs": np.asarray(outputs, dtype=float).tolist()}
-    return {**settings, "version": _VERSION, "n": n, "data": m.provenance.fingerprint, "fingerprint": model}
+    data = {"data": m.provenance.fingerprint, "inputs": m.provenance.inputs}
+    return {**settings, "version": _VERSION, "n": n, **data, "fingerprint": model}
 
 
 def _has_content(path: Path) -> bool:
@@ -252,9 +254,12 @@ def _read_header(path: Path) -> dict[str, Any]:
     return found
 
 
+_SINCE_0_2 = ("inputs", "function")  # missing in journals of earlier versions
+
+
 def _check_header(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raise `JournalError`, with the differences, unless two headers are of the same run."""
-    names = [name for name in {**expected, **found} if name not in ("fingerprint", "data", "check")]
+    names = [name for name in {**expected, **found} if name not in ("fingerprint", "check", "data", *_SINCE_0_2)]
     differ = [
         f"{name} {found.get(name)!r} there, {expected.get(name)!r} here"
         for name in names
@@ -262,7 +267,11 @@ def _check_header(path: Path, found: Mapping[str, Any], expected: Mapping[str, A
     ]
     if _differs("data", found, expected):
         differ.append("ids, targets or weights of the data differ")
-    elif not differ and not _same_model(found.get("fingerprint"), expected["fingerprint"]):
+    if found.get("inputs") and expected.get("inputs") and _differs("inputs", found, expected):
+        differ.append("inputs of the data differ")
+    if not same_function(found.get("function", ":"), expected.get("function", ":")):
+        differ.append("the function retrain differs (one that only logs around the same: functools.wraps(it))")
+    if not differ and not _same_model(found.get("fingerprint"), expected["fingerprint"]):
         differ.append("the model's outputs differ")
     if differ:
         raise JournalError(

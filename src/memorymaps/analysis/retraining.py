@@ -15,6 +15,7 @@ from scipy.stats import spearmanr
 from tqdm.auto import tqdm
 
 from memorymaps.analysis.journal import Journal
+from memorymaps.analysis.recipe_fingerprint import fingerprint_of_function
 from memorymaps.analysis.refitting import refit_settings, require_refit
 from memorymaps.core.arrays import Array
 from memorymaps.maps.memory_map import MemoryMap
@@ -121,11 +122,16 @@ def retrain_check(
         raise ValueError(
             "executor= needs retrain=, your own retrain(removed, wanted): the built-in refits run one by one"
         )
-    settings = {**_RUN_KIND, "recipe": "retrain"} if retrain else {**_RUN_KIND, **refit_settings(m)}
+    settings = {**_RUN_KIND, **(_retrain_settings(retrain) if retrain else refit_settings(m))}
     retrain, f = retrain or _refit_as_retrain(require_refit(m.origin.posterior)), m.origin.batch_statistics(batch).f
     with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), f, strict=True)), settings) as journal:
         _run(chosen, retrain, journal, executor, progress)
         return _comparison(m, chosen, f, journal)
+
+
+def _retrain_settings(retrain: Retrain) -> dict[str, str]:
+    """What the results depend on beside the map: a journal of another function is not read."""
+    return {"recipe": "retrain", "function": fingerprint_of_function(retrain)}
 
 
 def _refit_as_retrain(source: Refit) -> Retrain:

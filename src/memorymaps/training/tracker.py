@@ -25,6 +25,7 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing
 from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded_steps, step_folder
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for
@@ -116,7 +117,7 @@ class Tracker:
         self._lock = WriterLock(self.run, self.run / ".lock")
         self._lock.acquire()
         try:
-            self._fingerprint = _open_run(self.run, start)
+            self._earlier = _open_run(self.run, start)
         except BaseException:
             self._lock.release()
             raise
@@ -160,12 +161,9 @@ class Tracker:
         return m
 
     def _check_same(self, m: MemoryMap) -> None:
-        if self._fingerprint not in (None, m.provenance.fingerprint):
-            raise DataError(
-                "ids, targets or weights differ from those of this run's earlier records: expected one data set per "
-                "trajectory. Use another path= for the new data"
-            )
-        self._fingerprint = m.provenance.fingerprint
+        if self._earlier is not None:
+            _check_same_run(self._earlier, m.provenance)
+        self._earlier = m.provenance
 
     def _scalars(self, m: MemoryMap) -> dict[str, float]:
         loo = m.leave_one_out()
@@ -220,8 +218,31 @@ def _subset_rows(subset: int | Array | None, n: int) -> Array | None:
     return subset
 
 
-def _open_run(run: Path, start: int) -> str | None:
-    """Prepare a folder for recording from step `start` on; returns the data's fingerprint, if there are records."""
+def _check_same_run(earlier: Provenance, now: Provenance) -> None:
+    """Raise `DataError` unless two records are of the same data and of networks of the same kind and size."""
+    differ = ["ids, targets or weights differ"] if earlier.fingerprint != now.fingerprint else []
+    if earlier.inputs and now.inputs and earlier.inputs != now.inputs:
+        differ.append("inputs differ")
+    if differ:
+        raise DataError(
+            f"{' and '.join(differ)} from those of this run's earlier records: expected one data set per "
+            "trajectory. Use another path= for the new data"
+        )
+    if _architecture(earlier) != _architecture(now):
+        raise DataError(
+            f"the model is another than in this run's earlier records: {earlier.description.model} with "
+            f"{earlier.outputs} output(s) there, {now.description.model} with {now.outputs} here. Use another path="
+        )
+
+
+def _architecture(provenance: Provenance) -> tuple[str, str, int]:
+    """Class, number of all parameters (some may be trained later on), and number of outputs."""
+    kind, _, counts = provenance.description.model.partition(",")
+    return kind, counts.partition(" of ")[2], provenance.outputs
+
+
+def _open_run(run: Path, start: int) -> Provenance | None:
+    """Prepare a folder for recording from step `start` on; returns the latest record's provenance, if there is one."""
     _clean_up_run(run)
     found = recorded_steps(run)
     if found and start == 0:
@@ -232,7 +253,7 @@ def _open_run(run: Path, start: int) -> str | None:
         if step > start:
             _delete_step(folder)
     earlier = [step for step in found if step <= start]
-    return Trajectory(run).at(earlier[-1]).provenance.fingerprint if earlier else None
+    return Trajectory(run).at(earlier[-1]).provenance if earlier else None
 
 
 def _clean_up_run(run: Path) -> None:
