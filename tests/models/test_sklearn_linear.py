@@ -20,9 +20,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
 import memorymaps as mm
-from memorymaps.models import ExpectedInformation
 from memorymaps.analysis import measures as me
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.models import ExpectedInformation
 
 rng = np.random.default_rng(8)
 ANY_SPEED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
