@@ -1,6 +1,6 @@
-"""Save small maps of every kind of content, a run and journals: `python tools/save_examples.py tests/saved/VERSION`.
+"""Save small maps of every kind, a run and journals: `python tools/save_examples.py tests/maps/saved/VERSION`.
 
-Run once with each released version and kept: `tests/test_saved_by_earlier_versions.py` loads what earlier ones wrote.
+Run once with each released version: `tests/maps/test_saved_by_earlier_versions.py` loads what earlier ones wrote.
 """
 
 from __future__ import annotations

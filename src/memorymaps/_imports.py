@@ -1,4 +1,4 @@
-"""Imports on first use: optional libraries, with the `pip` line for a missing one, and lazy public names (PEP 562)."""
+"""Imports on first use: optional libraries, with the `pip` command in the error, and lazy public names (PEP 562)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _EXTRAS = {
 
 
 def require(module: str) -> ModuleType:
-    """Import an optional package, or a module that needs one, or say what to type to have it.
+    """Import an optional package, or a module that needs one; if missing, raise an error with the `pip` command.
 
     Raises
     ------
     ImportError
-        The optional package is not installed; the message names the `pip` line.
+        The optional package is not installed; the message has the `pip` command.
 
     Examples
     --------
@@ -50,10 +50,10 @@ def require(module: str) -> ModuleType:
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Any]:
-    """`__getattr__` and `__dir__` of a package whose public names live in the modules `modules[name]`.
+    """`__getattr__` and `__dir__` of a package whose public name `name` is defined in the module `modules[name]`.
 
-    A home with a colon, `module:`, stands for the module itself. A missing optional library is an `ImportError` that
-    names the `pip` line.
+    A value that ends with a colon, `module:`, stands for the module itself. If an optional library is missing, access
+    raises an `ImportError` with the `pip` command.
 
     Examples
     --------
@@ -65,8 +65,8 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str]
     def get(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = modules[name]
-        module = require(home.removesuffix(":"))
-        return module if home.endswith(":") else getattr(module, name)
+        path = modules[name]
+        module = require(path.removesuffix(":"))
+        return module if path.endswith(":") else getattr(module, name)
 
     return get, lambda: sorted(modules)

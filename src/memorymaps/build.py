@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from memorymaps.analysis.long_steps import refit_unasked
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.estimators import Estimator, estimator_named, perturb
-from memorymaps.data.coercion import as_array, check_unique
+from memorymaps.data.coercion import as_array, check_unique, checked_ids
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.views import Subset, WithColumns
@@ -104,7 +104,8 @@ def memory_map(
         of arrays), or `ParquetExamples`, or any `Examples`; for networks a dataset, a loader or batches, which contain
         the targets; nothing for statsmodels results, which contain their data.
     target : `[n]` or `[n, c]`, as passed to `fit`.
-    ids : `[n]` unique identifiers of the examples; default: a data frame's index, else row numbers.
+    ids : `[n]` unique identifiers of the examples; default: a data frame's index, else row numbers. Without `data`, for
+        models that contain their training data.
     sample_weight : `[n]`, as passed to `fit`.
     offset : `[n]`, added to the model's output.
     likelihood : for models without a likelihood of their own: `"categorical"`, `"gaussian"`, … or a `Likelihood`.
@@ -139,7 +140,7 @@ def memory_map(
     requested = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     given = _as_examples(model, data, target, (ids, sample_weight, offset))
-    examples = _CheckedExamples(training_data(model, given), progress)
+    examples = _CheckedExamples(_training_examples(model, given, ids), progress)
     source = posteriors.posterior(model, examples)
     used = requested or Estimator(source.description.estimator)
     origin = Origin(source, examples)
@@ -154,6 +155,8 @@ def memory_map(
         outputs=outputs,
         fingerprint=str(drawn.fingerprint),
         versions=versions(model),
+        weights_are_precisions=source.likelihood.weights_are_precisions,
+        loss_is_density=source.likelihood.is_density,
     )
     m = MemoryMap(table, provenance, origin)
     return m if requested else refit_unasked(m, progress)
@@ -202,8 +205,8 @@ def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
 def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) -> Examples | None:
     has_columns = any(value is not None for value in (target, *columns))
     if data is None:
-        if has_columns:
-            raise ValueError("targets, ids, weights or an offset without inputs: call memory_map(model, X, y, …)")
+        if any(value is not None for value in (target, *columns[1:])):
+            raise ValueError("targets, weights or an offset without inputs: call memory_map(model, X, y, …)")
         return None
     if isinstance(data, Examples):
         if has_columns:
@@ -213,6 +216,14 @@ def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, An
         return ArrayExamples.of(data, target, *columns)
     found: Examples = examples_for(model, data)
     return WithColumns.of(found, *columns) if has_columns else found
+
+
+def _training_examples(model: Any, given: Examples | None, ids: Any) -> Examples:
+    """The examples as the model was trained on them; those contained in a model with the `ids` that were given."""
+    found: Examples = training_data(model, given)
+    if given is None and ids is not None:
+        return WithColumns(found, checked_ids(ids, None, len(found)))
+    return found
 
 
 def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, stats: Any) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from memorymaps.cli.commands import main
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.store import MapFileError
 
-BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, signals and limits")
@@ -53,7 +53,7 @@ def written(table, text, path):
 ODD = {
     "n": -1,
     "outputs": 0,
-    "form": None,
+    "estimator": None,
     "fingerprint": 3,
     "versions": [],
     "description": [],
@@ -66,7 +66,7 @@ ODD_DESCRIPTION = {
     "dispersion": "x",
     "distance": [],
     "rank": 1.5,
-    "bends": 1,
+    "nonlinear": 1,
 }
 
 

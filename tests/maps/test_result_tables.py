@@ -207,16 +207,17 @@ def expected_leave_one_out(name):
     c, d = case(name), case(name).d
     found = [(i, row) for i, row in enumerate(rows(name)) if math.isfinite(row["loo_loss"])]
     classes = name in ("logistic", "softmax", "binary")
-    scores = []
+    scores, total = [], sum(d.weight[i] for i, _ in found)
     for mean in ("mean", "loo_mean"):
         if classes:
-            right = [_right(row[mean], d.target(i), c) for i, row in found]
-            scores.append(sum(right) / len(right))
+            scores.append(sum(d.weight[i] * _right(row[mean], d.target(i), c) for i, row in found) / total)
         else:
-            squares = [sum((a - b) ** 2 for a, b in zip(row[mean], d.target(i), strict=True)) for i, row in found]
-            scores.append(math.sqrt(sum(squares) / len(squares)))
-    losses = [sum(row[key] for _, row in found) / len(found) for key in ("loss", "loo_loss")]
-    return len(found), *losses, "accuracy" if classes else "RMSE", *scores
+            squares = [(i, zip(row[mean], d.target(i), strict=True)) for i, row in found]
+            summed = sum(d.weight[i] * sum((a - b) ** 2 for a, b in pairs) for i, pairs in squares)
+            scores.append(math.sqrt(summed / total))
+    counts = sum(d.counts(i) for i, _ in found)
+    losses = [sum(d.counts(i) * row[key] for i, row in found) / counts for key in ("loss", "loo_loss")]
+    return len(found), total, *losses, "accuracy" if classes else "RMSE", *scores
 
 
 def _right(mean, target, c):
@@ -226,7 +227,7 @@ def _right(mean, target, c):
 @pytest.mark.parametrize("name", CASES)
 def test_every_field_of_leave_one_out(name):
     loo = case(name).m.leave_one_out()
-    defined, loss, loo_loss, metric, score, loo_score = expected_leave_one_out(name)
+    defined, total, loss, loo_loss, metric, score, loo_score = expected_leave_one_out(name)
     assert (loo.n, loo.defined, loo.metric) == (N, defined, metric)
     assert defined == N - (name == "at the bound")
     for found, expected in zip(
@@ -234,8 +235,9 @@ def test_every_field_of_leave_one_out(name):
     ):
         assert found == pytest.approx(expected, rel=1e-7)
     assert len({loo.loss, loo.loo_loss}) == 2
+    weighted = "" if total == defined else f" (weighted, sum of weights {total:,.6g})"
     assert str(loo) == (
-        f"over {defined} of {N} examples: loss {loss:.4f} in training, {loo_loss:.4f} left out; "
+        f"over {defined} of {N} examples{weighted}: loss {loss:.4f} in training, {loo_loss:.4f} left out; "
         f"{metric} {score:.4f} in training, {loo_score:.4f} left out"
     )
 
@@ -266,7 +268,7 @@ def test_every_number_of_the_summary(name):
         assert len(text["Warnings"]) == 1
         assert text["Warnings"][0].startswith(f"1 of {N} examples at the bound")
     else:
-        assert text["Warnings"] == ("none",)
+        assert text["Warnings"] == ()
 
 
 def test_the_summary_of_some_examples_counts_these():

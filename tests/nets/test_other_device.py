@@ -26,7 +26,7 @@ def test_maps_of_networks_on_another_device_are_those_of_main_memory():
         "-o",
         "addopts=",
         "-o",
-        f"pythonpath={TESTS}",
+        f"pythonpath={TESTS} {TESTS}/shared",
     ]
     done = subprocess.run([*command, str(TESTS / "elsewhere" / "check_networks.py")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -12,7 +12,7 @@ from extras import skip_without_extras
 
 from memorymaps.maps.trajectory import Trajectory
 
-TESTS = os.path.dirname(os.path.dirname(__file__))
+TESTS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "shared")
 
 # Forks of one process, so that torch is imported once. Each kills itself at a random one of its file operations in the
 # run's folder (audit events of Python) or, after it, in the middle of the next Parquet file (written by C++, without

@@ -213,7 +213,7 @@ def test_texts_and_rows(diabetes_map):
     ("payload", "words"),
     [
         (np.zeros((59, 8, 8)), r"payload has 59 examples, the map 60"),
-        ({0: "a"}, r"no entry for 59 of 60 ids of the map, for instance \[1, 2, 3\]"),
+        ({0: "a"}, r"no row for 59 of 60 ids of the map, for instance \[1, 2, 3\]"),
         (pd.DataFrame({"id": range(1, 61), "a": 0}), r"no row for 1 of 60 ids"),
         (pd.DataFrame({"id": [0] * 60, "a": 0}), r"the id 0 more than once"),
         (np.zeros((60, 64)), r"Reshape flat pictures: X.reshape"),

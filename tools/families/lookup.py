@@ -45,7 +45,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "newton": ("newton",),
     "online_newton": ("online_newton",),
     "psis": ("psis",),
-    "rule_at": ("rule_at",),
+    "rule_at": ("rule_at", "learning_rule_at"),
     "rule_of": ("rule_of",),
     "snapshots": ("snapshots",),
     "von": ("von",),

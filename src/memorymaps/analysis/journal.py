@@ -1,8 +1,8 @@
-"""Results of retrainings, each on disk as soon as it is there: a killed run goes on where it was.
+"""Results of refits, each written to disk when it is finished, so that an interrupted run can be resumed.
 
-A journal is a file of JSON lines that only grows. Each line ends in a checksum of itself. The first line, the header,
-names the recipe, the data and the model; every other line is one result. A last line that was cut by a kill or a full
-disk is dropped when the next result is appended; nothing before it is ever written again.
+A journal is an append-only file of JSON lines, each with a checksum as its last member. The first line, the header,
+identifies recipe, data and model; every other line is one result. An incomplete last line (the process was killed, the
+disk was full) is dropped when the next result is appended; earlier lines are never rewritten.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
 
 _VERSION = 3
-_OTHER_MAP = "holds the retrainings of another map or model"
-_USE_OTHER_FILE = "give this run its own file, path="
-_MAX_HEADER_BYTES = 2**26  # bytes a header may take
-_HEADER_NUMBERS = 4096  # outputs in a header that tell one model from another
+_OTHER_MAP = "has results of another map or model"
+_USE_OTHER_FILE = "use another file, path="
+_MAX_HEADER_BYTES = 2**26  # largest size of a header
+_HEADER_NUMBERS = 4096  # outputs in a header, which identify the model
 
 
 class JournalError(ValueError):
-    """A file that is not a journal, or that of another run."""
+    """A file that is not a journal, or belongs to another run."""
 
 
 class JournalWarning(RuntimeWarning):
-    """Lines of a journal are damaged; their results are computed again."""
+    """Damaged lines of a journal, whose results are computed again."""
 
 
 @dataclass
 class Journal:
-    """Results so far, by the row that was left out (−1: none) and the rows `wanted`.
+    """Results by the removed row (−1: none) and the rows `wanted`, in memory and optionally in a file.
 
     A line has the rows `wanted`, the original model's outputs there (`at`), the outputs `f` after the refit, and
-    `moving`, their relative change in its second half (0 if unknown). `outputs[row]` are the original model's outputs;
+    `moving`, their relative change in its second half (0 if unknown). `outputs[row]` are the original model's outputs,
     `whole` is the length in bytes of the file's complete lines.
     """
 
@@ -63,9 +63,9 @@ class Journal:
         Raises
         ------
         JournalError
-            The file is no journal, or another map's, model's or recipe's.
+            The file is no journal, or belongs to another map, model or recipe.
         InUseError
-            Another process computes this journal.
+            Another process writes to this journal.
         """
         if path is None:
             return cls(outputs)
@@ -107,17 +107,17 @@ class Journal:
         return True
 
     def result(self, row: int, wanted: Array) -> tuple[Array, float]:
-        """Outputs `[len(wanted), c]` after retraining without `row`, and `remaining_change`."""
+        """Outputs `[len(wanted), c]` after the refit without `row`, and their remaining relative change."""
         line = self.results[_key(row, wanted)]
         return np.asarray(line["f"], dtype=float), float(line["moving"])
 
     def add(self, row: int, wanted: Array, f: Array, remaining_change: float = 0.0) -> None:
-        """Keep one result: it is on the disk when this returns.
+        """Store one result; it is on disk when this returns.
 
         Raises
         ------
         OSError
-            The disk is full, or the file has gone; earlier results are as they were.
+            The disk is full, or the file was removed; earlier results are unchanged.
         """
         outputs = self._outputs(wanted).tolist()
         line = {"row": row, "wanted": wanted.tolist(), "at": outputs, "f": f.tolist(), "moving": remaining_change}
@@ -130,7 +130,7 @@ class Journal:
             self.file = open(self.path, "r+b", buffering=0)  # type: ignore[arg-type]  # noqa: SIM115  # closed at exit
         if os.fstat(self.file.fileno()).st_size < self.whole:
             raise OSError(f"{self.path} has become shorter than it was: another program has changed it")
-        self.file.truncate(self.whole)  # what a kill or a full disk left of a line
+        self.file.truncate(self.whole)  # drops an incomplete line
         self.file.seek(self.whole)
         written = 0
         while written < len(line):
@@ -159,7 +159,7 @@ def _key(row: int, wanted: Array) -> tuple[int, ...]:
 
 
 def _encoded(line: Mapping[str, Any]) -> bytes:
-    """JSON whose last member is a checksum of all before it."""
+    """JSON whose last member is a checksum of the others."""
     head = json.dumps(line)[:-1].encode()
     return head + _checksum_member(head)
 
@@ -172,7 +172,7 @@ _CHECKSUM_LENGTH = len(_checksum_member(b""))
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:
-    """The line, or None if it is not whole."""
+    """The line, or `None` if it is incomplete or damaged."""
     head = line[:-_CHECKSUM_LENGTH]
     if line[-_CHECKSUM_LENGTH:] != _checksum_member(head):
         return None
@@ -184,7 +184,7 @@ def _decoded(line: bytes) -> dict[str, Any] | None:
 
 
 def _read_results(path: Path) -> tuple[dict[tuple[int, ...], dict[str, Any]], Path, int]:
-    """Results, the path, and the length of the whole lines; the last line is dropped if it is cut."""
+    """Results, the path, and the length of the complete lines; an incomplete last line is dropped."""
     results, whole, damaged = {}, 0, []
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
@@ -203,7 +203,7 @@ def _read_results(path: Path) -> tuple[dict[tuple[int, ...], dict[str, Any]], Pa
 
 
 def _is_result(line: Mapping[str, Any]) -> bool:
-    """Whether a line has the members of a result, of the right kinds and shapes."""
+    """Whether a line has the members of a result, with the right types and shapes."""
     wanted = line.get("wanted")
     if not isinstance(wanted, list) or not all(type(value) is int for value in [line.get("row"), *wanted]):
         return False
@@ -219,8 +219,8 @@ def _is_result(line: Mapping[str, Any]) -> bool:
 
 
 def _header(m: MemoryMap, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe, the data's fingerprint, and the model's: its outputs at a few rows."""
-    assert m.origin is not None  # the callers have asked
+    """The recipe, the fingerprint of the data, and that of the model (its outputs at a few rows)."""
+    assert m.origin is not None  # checked by the callers
     n, c = m.provenance.n, m.provenance.outputs
     rows = np.unique(np.linspace(0, n - 1, max(1, min(8, _HEADER_NUMBERS // c))).astype(int))
     outputs = m.origin.batch_statistics(m.origin.examples.take(rows)).f
@@ -229,17 +229,17 @@ def _header(m: MemoryMap, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _has_content(path: Path) -> bool:
-    """Whether there is a file with something in it."""
+    """Whether the file exists and is not empty."""
     return path.exists() and not (path.is_file() and path.stat().st_size == 0)
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    """The first line.
+    """The header.
 
     Raises
     ------
     JournalError
-        It is not a journal's.
+        The first line is not a journal's header.
     """
     if not path.is_file():
         raise JournalError(f"{path} is not a file: {_USE_OTHER_FILE}")
@@ -252,36 +252,38 @@ def _read_header(path: Path) -> dict[str, Any]:
     return found
 
 
-def _check_header(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise `JournalError` with what differs between two headers."""
-    names = [name for name in {**here, **there} if name not in ("fingerprint", "data", "check")]
+def _check_header(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raise `JournalError`, with the differences, unless two headers are of the same run."""
+    names = [name for name in {**expected, **found} if name not in ("fingerprint", "data", "check")]
     differ = [
-        f"{name} {there.get(name)!r} there, {here.get(name)!r} here" for name in names if _differs(name, there, here)
+        f"{name} {found.get(name)!r} there, {expected.get(name)!r} here"
+        for name in names
+        if _differs(name, found, expected)
     ]
-    if _differs("data", there, here):
+    if _differs("data", found, expected):
         differ.append("ids, targets or weights of the data differ")
-    elif not differ and not _same_model(there.get("fingerprint"), here["fingerprint"]):
+    elif not differ and not _same_model(found.get("fingerprint"), expected["fingerprint"]):
         differ.append("the model's outputs differ")
     if differ:
         raise JournalError(
-            f"{path} {_OTHER_MAP}, or of another recipe: {'; '.join(differ)}. To go on: {_USE_OTHER_FILE}"
+            f"{path} {_OTHER_MAP}, or of another recipe: {'; '.join(differ)}. To continue: {_USE_OTHER_FILE}"
         )
 
 
-def _differs(name: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
-    return bool(there.get(name) != here.get(name))
+def _differs(name: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    return bool(found.get(name) != expected.get(name))
 
 
-def _same_model(there: Any, here: Mapping[str, Any]) -> bool:
-    if not isinstance(there, dict) or there.get("rows") != here["rows"]:
+def _same_model(found: Any, expected: Mapping[str, Any]) -> bool:
+    if not isinstance(found, dict) or found.get("rows") != expected["rows"]:
         return False
     try:
-        was = np.asarray(there.get("outputs"), dtype=float)
+        outputs = np.asarray(found.get("outputs"), dtype=float)
     except (TypeError, ValueError):
         return False
-    return _agree(was, np.asarray(here["outputs"]))
+    return _agree(outputs, np.asarray(expected["outputs"]))
 
 
-def _agree(was: Array, now: Array) -> bool:
-    """Equal up to what another machine or number of threads changes."""
-    return was.shape == now.shape and bool(np.allclose(was, now, rtol=1e-3, atol=1e-3 * float(np.abs(now).max())))
+def _agree(old: Array, new: Array) -> bool:
+    """Equal up to rounding differences between machines or numbers of threads."""
+    return old.shape == new.shape and bool(np.allclose(old, new, rtol=1e-3, atol=1e-3 * float(np.abs(new).max())))

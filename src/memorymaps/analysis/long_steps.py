@@ -21,7 +21,7 @@ from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import perturb
 from memorymaps.core.perturbation.local import BatchStatistics
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.maps.summary import newton_step_unreliable, not_stationary
+from memorymaps.maps.premises import newton_step_unreliable, not_stationary
 from memorymaps.posteriors.capabilities import NewtonRefit, capabilities_of
 
 _CHECKED = 200  # examples whose second step is bounded

@@ -79,7 +79,7 @@ def refit(
             [journal.result(row, where[k : k + 1]) for k, row in enumerate(where)],
         )
     deviation = np.stack([output[0] for output, _ in found]) - rest
-    remaining_change = np.asarray([moved for _, moved in found])
+    remaining_change = np.asarray([change for _, change in found])
     warning = np.where(remaining_change > tolerance, int(Warn.NOT_CONVERGED), 0)
     mean = origin.posterior.likelihood.mean
     drift = float(np.max(np.sum(np.abs(mean(rest) - mean(f)), axis=-1)))

@@ -117,12 +117,14 @@ def retrain_check(
     chosen = _choose_examples(m, k) if ids is None else m.select(ids)
     batch = m.origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
-        raise ValueError("executor= runs your own retrain(removed, wanted): the network's own refit goes one by one")
-    what = {**_RUN_KIND, "recipe": "retrain"} if retrain else {**_RUN_KIND, **refit_settings(m)}
-    retrain, at = retrain or _refit_as_retrain(require_refit(m.origin.posterior)), m.origin.batch_statistics(batch).f
-    with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), at, strict=True)), what) as journal:
+        raise ValueError(
+            "executor= needs retrain=, your own retrain(removed, wanted): the built-in refits run one by one"
+        )
+    settings = {**_RUN_KIND, "recipe": "retrain"} if retrain else {**_RUN_KIND, **refit_settings(m)}
+    retrain, f = retrain or _refit_as_retrain(require_refit(m.origin.posterior)), m.origin.batch_statistics(batch).f
+    with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), f, strict=True)), settings) as journal:
         _run(chosen, retrain, journal, executor, progress)
-        return _comparison(m, chosen, at, journal)
+        return _comparison(m, chosen, f, journal)
 
 
 def _refit_as_retrain(source: Refit) -> Retrain:
@@ -191,6 +193,7 @@ def _comparison(m: MemoryMap, chosen: MemoryMap, f: Array, journal: Journal) -> 
     assert m.origin is not None
     likelihood, rows = m.origin.posterior.likelihood, chosen["row"]
     y, baseline = np.asarray(m.origin.examples.take(rows).target), journal.result(-1, rows)[0]
+    weight = np.asarray(chosen["weight"] if "weight" in chosen else np.ones(len(rows)), dtype=float)
     retrained = np.stack([journal.result(int(row), rows[k : k + 1])[0][0] for k, row in enumerate(rows)])
     f_without = f + (retrained - baseline)  # the recipe's own drift cancels
     mean = likelihood.mean
@@ -200,7 +203,7 @@ def _comparison(m: MemoryMap, chosen: MemoryMap, f: Array, journal: Journal) -> 
         "estimate": chosen["sensitivity"],
         "truth": np.sum(np.abs(mean(f_without) - mean(f)), axis=-1),
         "loo_loss": chosen["loo_loss"],
-        "true_loo_loss": likelihood.nll(f_without, y),
+        "true_loo_loss": likelihood.example_loss(f_without, y, weight),
     }
     drift = float(np.max(np.sum(np.abs(mean(baseline) - mean(f)), axis=-1)))
     return RetrainCheck(pa.table(table), drift)

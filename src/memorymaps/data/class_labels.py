@@ -25,7 +25,7 @@ def encode_labels(classes: Array, batch: Batch) -> Batch:
         raise TargetError(f"the target of row {missing} of its batch is missing ({target[missing]}): drop such rows")
     if target.dtype.kind not in "biuf" or classes.dtype.kind not in "biuf":
         classes, target = classes.astype(str), target.astype(str)
-    order = np.argsort(classes, kind="stable")  # numbers that have become text are in another order
+    order = np.argsort(classes, kind="stable")  # numbers as text are sorted differently
     codes = order[np.clip(np.searchsorted(classes[order], target), 0, len(classes) - 1)]
     unknown = np.flatnonzero(classes[codes] != target)
     if len(unknown):

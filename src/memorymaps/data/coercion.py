@@ -92,7 +92,8 @@ def check_unique(ids: Array) -> None:
     if len(values) < len(ids):
         most = int(np.argmax(counts))
         raise DataError(
-            f"ids must be unique: {values[most]!r} occurs {counts[most]} times. Pass ids=…, for instance ids=range(n)"
+            f"ids must be unique: {values[most : most + 1].tolist()[0]!r} occurs {counts[most]} times. Pass "
+            f"memory_map(…, ids=…) other names, for instance row numbers, ids=range({len(ids)})"
         )
 
 
@@ -111,7 +112,7 @@ def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
 
 
 def as_ids(ids: Any) -> Array:
-    """Integers of at most 64 bits stay integers, everything else becomes text.
+    """Ids as integers if all are integers of at most 64 bits, else as text.
 
     Raises
     ------
@@ -119,7 +120,8 @@ def as_ids(ids: Any) -> Array:
         A missing id, or a list in place of one.
     """
     ids = as_array(ids) if hasattr(ids, "detach") else ids
-    if isinstance(ids, (range, np.ndarray)) and getattr(ids, "dtype", np.dtype(int)).kind == "i":
+    short = isinstance(ids, range) and all(-(2**63) <= end < 2**63 for end in (ids.start, ids.stop))
+    if short or (isinstance(ids, np.ndarray) and ids.dtype.kind == "i"):
         return np.asarray(ids, dtype=np.int64)
     values = list(ids)
     _check_ids(values)
@@ -135,12 +137,12 @@ def take_optional(values: Array | None, rows: Any) -> Array | None:
 
 
 def wide_as_text(names: Any) -> Any:
-    """Unsigned integers of 64 bits as text in every batch, not only in those where one does not fit."""
+    """Unsigned 64-bit integers as text (so that all batches have the same type); others unchanged."""
     return names.astype(str) if names.dtype == np.uint64 else names
 
 
 def _as_sliceable(inputs: Any) -> Any:
-    """A sparse matrix in a format whose rows can be taken: COO, BSR, DIA and DOK become CSR, with short indices."""
+    """A sparse matrix in a row-indexable format: COO, BSR, DIA and DOK are converted to CSR with 32-bit indices."""
     if inputs.ndim != 2:
         raise DataError(f"sparse inputs of shape {inputs.shape}: expected a matrix with one row an example")
     if inputs.format in ("csr", "csc", "lil"):

@@ -11,6 +11,7 @@ import numpy as np
 from memorymaps.core.arrays import Batch
 from memorymaps.data.coercion import (
     as_array,
+    as_ids,
     as_inputs,
     checked_column,
     checked_ids,
@@ -71,6 +72,20 @@ class ArrayExamples(Examples):
             checked_column(offset, n, "offset"),
         )
         return cls(batch, batch_size)
+
+    @classmethod
+    def carried(
+        cls, inputs: Any, target: Any, ids: Any, sample_weight: Any = None, offset: Any = None
+    ) -> ArrayExamples:
+        """Examples that a fitted model carries with it.
+
+        Its names may occur twice: `memory_map` may be given others, and checks those that it uses.
+        """
+        n, y = len(inputs), as_array(target)
+        checked_column(y, n, "target")
+        return cls(
+            Batch(inputs, y, as_ids(ids), checked_weights(sample_weight, n), checked_column(offset, n, "offset"))
+        )
 
     @property
     def has_ids(self) -> bool:

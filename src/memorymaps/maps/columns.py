@@ -22,7 +22,8 @@ def columns_of(
 ) -> dict[str, Array]:
     """Columns of one batch, in the order of `maps.table.COLUMNS`, without `id` and `row`."""
     mean, residual = stats.likelihood.mean(stats.f), stats.likelihood.residual(stats.f, stats.y)
-    loss, without = stats.likelihood.nll(stats.f, stats.y), loo_loss(stats, effect.deviation)
+    loss = stats.likelihood.example_loss(stats.f, stats.y, stats.weight)
+    without = loo_loss(stats, effect.deviation)
     loo_mean = mean + effect.change
     labels = _Labels(stats.likelihood, description)
     columns = {

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.group_removal import group_coordinates
+from memorymaps.maps.ids import positions
 from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
@@ -31,7 +32,8 @@ class LeaveOut(ResultTable):
 
     Columns: `group`; `size`; `leverage` (Σ of members); `sensitivity` (Σ of the members' changes of prediction);
     `loss`, `leave_out_loss` (members' mean loss before and after); `rest_sensitivity` (Σ of the other examples'
-    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after).
+    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after). Means are weighted:
+    an example of weight `w` counts as `w` examples, unless weights are precisions.
     """
 
 
@@ -105,28 +107,31 @@ class _GroupSums:
         self._is_member = np.zeros((n, len(members)), dtype=bool)
         for k, rows in enumerate(members):
             self._is_member[rows, k] = True
-        self._sums = np.zeros((7, len(members)))
+        self._sums = np.zeros((9, len(members)))
 
     def add(self, start: int, deviation: Array, stats: Any) -> None:
         """Add a batch with deviations `[n, c, groups]`; `start` is its first row."""
-        inside = self._is_member[start : start + len(deviation)]
-        loss, mean = stats.likelihood.nll(stats.f, stats.y), stats.likelihood.mean(stats.f)
+        inside, likelihood = self._is_member[start : start + len(deviation)], stats.likelihood
+        loss, mean = likelihood.example_loss(stats.f, stats.y, stats.weight), likelihood.mean(stats.f)
+        counts = (stats.weight > 0) * 1.0 if likelihood.weights_are_precisions else stats.weight
         for k in range(deviation.shape[-1]):
             f = stats.f + deviation[..., k]
-            change = np.sum(np.abs(stats.likelihood.mean(f) - mean), axis=1)
-            rows = np.stack([change, loss, stats.likelihood.nll(f, stats.y)])
-            self._sums[:3, k] += rows @ inside[:, k]
-            self._sums[3:6, k] += rows @ ~inside[:, k]
-            self._sums[6, k] += stats.leverage @ inside[:, k]
+            change = np.sum(np.abs(likelihood.mean(f) - mean), axis=1)
+            after = likelihood.example_loss(f, stats.y, stats.weight)
+            rows = np.stack([change, counts * loss, counts * after, counts])
+            self._sums[:4, k] += rows @ inside[:, k]
+            self._sums[4:8, k] += rows @ ~inside[:, k]
+            self._sums[8, k] += stats.leverage @ inside[:, k]
 
     def columns(self) -> dict[str, Array]:
         """The columns of `LeaveOut`."""
-        size = np.count_nonzero(self._is_member, axis=0)
-        rest = len(self._is_member) - size
         s = self._sums
+        with np.errstate(invalid="ignore"):  # nobody with weight: no mean
+            means = np.stack([s[1], s[2], s[5], s[6]]) / np.stack([s[3], s[3], s[7], s[7]])
         return {
-            "size": size, "leverage": s[6], "sensitivity": s[0], "loss": s[1] / size, "leave_out_loss": s[2] / size,
-            "rest_sensitivity": s[3], "rest_loss": s[4] / rest, "rest_leave_out_loss": s[5] / rest,
+            "size": np.count_nonzero(self._is_member, axis=0), "leverage": s[8], "sensitivity": s[0], "loss": means[0],
+            "leave_out_loss": means[1], "rest_sensitivity": s[4], "rest_loss": means[2],
+            "rest_leave_out_loss": means[3],
         }  # fmt: skip
 
 
@@ -142,11 +147,7 @@ def resolve_groups(m: ExampleTable, groups: Any) -> dict[str, Array]:
 def _groups_from_mapping(m: ExampleTable, groups: Mapping[Any, Any]) -> dict[str, Array]:
     if not groups:
         raise ValueError("no groups given")
-    position = {value: row for row, value in enumerate(m["id"].tolist())}
-    missing = [value for ids in groups.values() for value in ids if value not in position]
-    if missing:
-        raise KeyError(f"{len(missing)} id(s) are not in this map: {missing[:5]}")
-    return {str(name): np.unique([position[value] for value in ids]) for name, ids in groups.items()}
+    return {str(name): np.unique(positions(m, ids)) for name, ids in groups.items()}
 
 
 def _groups_from_labels(m: ExampleTable, groups: Any) -> dict[str, Array]:

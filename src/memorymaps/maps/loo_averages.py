@@ -22,6 +22,7 @@ class LeaveOneOut:
     n, defined : number of examples in the map, and of those with a leave-one-out prediction.
     loss, loo_loss : mean negative log-likelihood, in nats per example.
     score, loo_score : accuracy for classes, root mean squared error otherwise; named by `metric`.
+    weight : sum of the weights of the `defined` examples; None if all are one.
     """
 
     n: int
@@ -31,33 +32,64 @@ class LeaveOneOut:
     metric: str
     score: float
     loo_score: float
+    weight: float | None = None
 
     def __str__(self) -> str:
+        weighted = "" if self.weight is None else f" (weighted, sum of weights {self.weight:,.6g})"
         return (
-            f"over {self.defined:,} of {self.n:,} examples: loss {self.loss:.4f} in training, "
+            f"over {self.defined:,} of {self.n:,} examples{weighted}: loss {self.loss:.4f} in training, "
             f"{self.loo_loss:.4f} left out; {self.metric} {self.score:.4f} in training, {self.loo_score:.4f} left out"
         )
 
 
 def leave_one_out(m: ExampleTable) -> LeaveOneOut:
-    """Training and leave-one-out loss, and accuracy or root mean squared error.
+    """Training and leave-one-out loss, and accuracy or root mean squared error, weighted as training was.
 
-    `loo_loss = mean ℓ_i(f_i + Δf_i)` [MPE Eq. 15]. Examples whose deviation is undefined are excluded from
+    `loo_loss = Σ w ℓ_i(f_i + Δf_i)/Σ w` [MPE Eq. 15]. Weights that are precisions are part of the loss and not applied
+    again; root mean squared errors are weighted in both cases. Each example is left out with its whole weight: a row
+    that stands for `w` equal rows is left out with all of them. Examples whose deviation is undefined are excluded from
     all averages.
     """
     defined = np.isfinite(m["loo_loss"])
-    score, loo_score = _scores(m)
+    weight, score, loo_score = weights_of(m)[defined], *(values[defined] for values in _scores(m))
     classes = _is_classes(m)
-    reduce = np.mean if classes else _root_mean
     return LeaveOneOut(
         n=len(m),
         defined=int(np.count_nonzero(defined)),
-        loss=float(np.mean(m["loss"][defined])),
-        loo_loss=float(np.mean(m["loo_loss"][defined])),
+        loss=weighted_mean(m, m["loss"]),
+        loo_loss=weighted_mean(m, m["loo_loss"]),
         metric="accuracy" if classes else "RMSE",
-        score=float(reduce(score[defined])),
-        loo_score=float(reduce(loo_score[defined])),
+        score=_score(score, weight, classes),
+        loo_score=_score(loo_score, weight, classes),
+        weight=None if np.all(weight == 1) else float(np.sum(weight)),
     )
+
+
+def weights_of(m: ExampleTable) -> Array:
+    """Weights of the examples in training, `[n]`; ones in maps that keep none."""
+    return np.asarray(m["weight"], dtype=float) if "weight" in m.table.column_names else np.ones(len(m))
+
+
+def loss_weights(m: ExampleTable) -> Array:
+    """How much each example counts in an average loss, `[n]`: its weight, or 1 where the weight is in the loss."""
+    weight = weights_of(m)
+    return (weight > 0).astype(float) if m.provenance.weights_are_precisions else weight
+
+
+def weighted_mean(m: ExampleTable, losses: Array) -> float:
+    """Weighted mean of losses `[n]` of a map's examples, over those whose leave-one-out loss is defined; else NaN."""
+    weight = loss_weights(m) * np.isfinite(m["loo_loss"])
+    return _mean(np.where(weight > 0, losses, 0.0), weight)
+
+
+def _mean(values: Array, weight: Array) -> float:
+    total = float(np.sum(weight))
+    return float(weight @ values) / total if total > 0 else float("nan")
+
+
+def _score(values: Array, weight: Array, classes: bool) -> float:
+    mean = _mean(np.asarray(values, dtype=float), weight)
+    return mean if classes else float(np.sqrt(mean))
 
 
 def _is_classes(m: ExampleTable) -> bool:
@@ -71,10 +103,6 @@ def is_binary(m: ExampleTable) -> bool:
     d = m.provenance.description
     unnamed = d.likelihood == "Bernoulli" and not d.classes and m.provenance.outputs == 1
     return unnamed and bool(np.isin(m["target"], (0, 1)).all())
-
-
-def _root_mean(squares: Array) -> float:
-    return float(np.sqrt(np.mean(squares)))
 
 
 def _scores(m: ExampleTable) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ from memorymaps.maps import loo_averages, store
 from memorymaps.maps import summary as _summary
 from memorymaps.maps.citations import bibtex
 from memorymaps.maps.table import ExampleTable
+from memorymaps.maps.trust import Trust, trust_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +46,11 @@ class MemoryMap(ExampleTable):
         """Text summary: units and signs, effective parameters, concentration of sensitivity, warnings."""
         return _summary.summarise(self)
 
+    @property
+    def trust(self) -> Trust:
+        """How far each figure can be trusted and why: leverage, sensitivity, left-out loss, ranks, groups."""
+        return trust_of(self)
+
     def leave_one_out(self) -> loo_averages.LeaveOneOut:
         """Estimated leave-one-out loss, and accuracy or error, over the training set."""
         return loo_averages.leave_one_out(self)
@@ -58,12 +64,12 @@ class MemoryMap(ExampleTable):
         return _group_removal.leave_out(self, groups)
 
     def citation(self) -> str:
-        """BibTeX of the methods behind this map.
+        """BibTeX of the methods used for this map.
 
         Raises
         ------
         KeyError
-            A posterior of another package names a method that has no entry here.
+            A posterior of another package lists a method without an entry in `maps.citations`.
         """
         return bibtex(self.provenance.description.methods)
 

@@ -26,6 +26,8 @@ class Provenance:
     outputs : number of outputs `c`.
     fingerprint : hash of ids, targets and weights, in order.
     versions : versions of the packages used.
+    weights_are_precisions : whether an example of weight `w` is one observation of dispersion `φ/w`; else `w` examples.
+    loss_is_density : whether `exp(−loss)` is a probability or density; else only differences of losses have a meaning.
     """
 
     description: Description
@@ -34,6 +36,8 @@ class Provenance:
     outputs: int
     fingerprint: str
     versions: Mapping[str, str]
+    weights_are_precisions: bool = False
+    loss_is_density: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As numbers, strings, lists and dicts, for JSON."""
@@ -49,7 +53,7 @@ class Provenance:
 
 
 def upgraded(values: Any) -> Any:
-    """Provenance as read from a file of 0.1, which used the papers' codes for estimators, in the current keys."""
+    """Provenance read from a file, with keys and estimator codes of version 0.1 replaced by the current ones."""
     if not isinstance(values, dict) or not isinstance(values.get("description"), dict):
         return values
     facts, values = dict(values["description"]), dict(values)

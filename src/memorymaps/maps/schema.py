@@ -1,4 +1,4 @@
-"""What a map's file must hold: the columns that every reading relies on, and a provenance of the right kinds."""
+"""Schema of a map's file: required and optional columns, and the types of the provenance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Check = Callable[[Any], bool]
 
 
 def _is_value(kind: pa.DataType) -> bool:
-    """Numbers, truth values, texts, or a fixed number of numbers."""
+    """Whether a column type is numeric, boolean, text, or a fixed-size list of these."""
     if pa.types.is_fixed_size_list(kind):
         return _is_number(kind.value_type) or pa.types.is_boolean(kind.value_type)
     return _is_number(kind) or pa.types.is_boolean(kind) or _is_text(kind)
@@ -47,7 +47,7 @@ _OPTIONAL: dict[str, Check] = {
 
 
 def check_table(table: pa.Table) -> None:
-    """Raise `ValueError` if a column is missing, twice there, of another kind, or has nulls."""
+    """Raise `ValueError` if a column is missing, duplicated, of another type, or has nulls."""
     table.validate(full=True)
     names = table.column_names
     missing = [name for name in _REQUIRED if name not in names]
@@ -103,19 +103,21 @@ _DESCRIPTION: dict[str, Check] = {
     "methods": _several(_text), "classes": _several(_label), "rank": _maybe(_count),
     "effective_parameters": _maybe(_number), "dispersion": _maybe(lambda v: _number(v) or _several(_number)(v)),
     "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number), "nonlinear": _flag,
+    "approximation": _text, "relative_error": _maybe(_number),
 }  # fmt: skip
 _PROVENANCE: dict[str, Check] = {
     "estimator": _is_estimator, "n": _count, "outputs": lambda v: _count(v) and v > 0, "fingerprint": _text,
     "versions": lambda v: isinstance(v, dict) and all(map(_text, v.values())),
+    "weights_are_precisions": _flag, "loss_is_density": _flag,
 }  # fmt: skip
 
 
 def check_provenance(values: Any) -> None:
-    """Raise `TypeError` if a value of the provenance, as read from JSON, is missing or of another kind."""
+    """Raise `TypeError` if a value of the provenance, as read from JSON, is missing or of another type."""
     description = values.get("description") if isinstance(values, dict) else None
     if not isinstance(description, dict):
         raise TypeError("expected an object with a description")
-    _check_kinds(values, _PROVENANCE, set(_PROVENANCE))
+    _check_kinds(values, _PROVENANCE, set(_PROVENANCE) - {"weights_are_precisions", "loss_is_density"})
     _check_kinds(description, _DESCRIPTION, {"model", "posterior", "likelihood"})
 
 

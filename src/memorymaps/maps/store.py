@@ -16,7 +16,7 @@ from memorymaps.maps.schema import check_provenance, check_table
 
 SCHEMA_VERSION = 1
 _METADATA_KEY = b"memorymaps"
-_NOTE = 2**26  # bytes a provenance may take
+_MAX_METADATA_BYTES = 2**26  # largest size of a provenance in bytes
 
 
 class MapFileError(ValueError):
@@ -24,7 +24,7 @@ class MapFileError(ValueError):
 
 
 def save(table: pa.Table, provenance: Provenance, path: str | Path) -> Path:
-    """Write table and provenance; the file appears whole or not at all, its pages with checksums."""
+    """Write table and provenance atomically, with page checksums."""
     path = Path(path)
     note = json.dumps({"schema": SCHEMA_VERSION, "provenance": provenance.to_dict()}, allow_nan=True)
     stamped = table.replace_schema_metadata({_METADATA_KEY: note.encode()})
@@ -41,7 +41,7 @@ def load(path: str | Path) -> tuple[pa.Table, Provenance]:
     FileNotFoundError
         No such file.
     MapFileError
-        Not Parquet, damaged, without a map's note or columns, or of a newer schema.
+        Not Parquet, damaged, without a map's metadata or columns, or of a newer schema.
     """
     try:
         return _loaded(path)
@@ -72,7 +72,7 @@ def _loaded(path: str | Path) -> tuple[pa.Table, Provenance]:
 
 
 def _read(path: Path) -> pa.Table:
-    """The file, opened once: whoever replaces it meanwhile, footer and columns are of one file."""
+    """The table; the file is opened once, so that a concurrent replacement cannot mix two files."""
     if not path.exists():
         raise FileNotFoundError(f"no file {path}")
     try:
@@ -86,8 +86,8 @@ def _metadata(table: pa.Table, path: str | Path) -> dict[str, Any]:
     raw = (table.schema.metadata or {}).get(_METADATA_KEY)
     if raw is None:
         raise MapFileError(f"{path} is a Parquet file but not a memory map: expected one written by MemoryMap.save")
-    if len(raw) > _NOTE:
-        raise MapFileError(f"{path} has a provenance of {len(raw):,} bytes: expected {_NOTE:,} at most")
+    if len(raw) > _MAX_METADATA_BYTES:
+        raise MapFileError(f"{path} has a provenance of {len(raw):,} bytes: expected {_MAX_METADATA_BYTES:,} at most")
     try:
         note = json.loads(raw)
     except (ValueError, RecursionError) as error:

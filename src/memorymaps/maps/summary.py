@@ -11,16 +11,15 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.loo_averages import leave_one_out
+from memorymaps.maps.premises import HIGH_LEVERAGE, newton_step_unreliable, not_stationary
+from memorymaps.maps.trust import trust_of
 
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
 
-_HIGH_LEVERAGE = 0.3  # mean leverage above which first-order sizes are too small
-_LONG_STEP = 0.18  # mean leverage above which one Newton step can be a fifth or more too long (benchmarks)
 _RANKS_ONLY = (
     "first-order sizes of a network: use ranks only. refine(m, top=…) or refit(m, top=…) gives sizes of the largest"
 )
-_DISTANCE = 0.1  # posterior standard deviations per effective parameter above which the fit is not stationary
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ def summarise(m: ExampleTable) -> Summary:
         ("Scores (unit, sign)", _unit_lines()),
         ("Complexity", _complexity_lines(m)),
         ("Memory", _concentration_lines(m)),
-        ("Leave-one-out", (str(leave_one_out(m)),)),
+        ("Leave-one-out", (str(leave_one_out(m)), *_loss_lines(m))),
+        ("Trust", tuple(map(str, trust_of(m)))),
         ("Warnings", warnings_of(m)),
     ]
     return Summary(tuple(sections))
@@ -64,6 +64,14 @@ def _map_lines(m: ExampleTable) -> tuple[str, ...]:
     lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
     lines += [f"prior: {d.prior}", f"estimator: {m.provenance.estimator}", *d.coverage, *d.notes]
     return tuple(lines)
+
+
+def _loss_lines(m: ExampleTable) -> tuple[str, ...]:
+    if m.provenance.loss_is_density:
+        return ()
+    return (
+        "losses are no log densities (quasi-likelihood, half deviance, another loss): only differences have a meaning",
+    )
 
 
 def _unit_lines() -> tuple[str, ...]:
@@ -112,7 +120,8 @@ def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warnings about the map and its examples, as sentences."""
     codes = m["warning"]
     lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
-    return (*_warn_not_stationary(m), *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
+    cautions = (*m.provenance.description.cautions, *_warn_not_stationary(m))
+    return (*cautions, *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
 
 def _warning_line(flag: Warn, count: int, n: int) -> str:
@@ -132,19 +141,12 @@ def _warn_first_order(m: ExampleTable) -> tuple[str, ...]:
     mean = float(np.mean(m["leverage"])) if len(m) else 0.0
     if m.provenance.estimator.name != "first_order":
         return ()
-    if mean >= _HIGH_LEVERAGE:
+    if mean >= HIGH_LEVERAGE:
         return (
             f"first-order sizes with {mean:.2g} effective parameters per example: deviations and the leave-one-out "
             "loss are understated. Use an exact structure, refine(m) or refit(m), or ranks only",
         )
     return (_RANKS_ONLY,) if m.provenance.description.nonlinear else ()
-
-
-def newton_step_unreliable(m: ExampleTable) -> bool:
-    """Whether cavity deviations (one Newton step) may be too large: nonlinear outputs and large mean leverage."""
-    if not len(m) or not m.provenance.description.nonlinear or m.provenance.estimator.name == "first_order":
-        return False
-    return float(np.mean(m["leverage"])) >= _LONG_STEP
 
 
 def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
@@ -164,12 +166,6 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
         f"{why}one Newton step may overstate the largest sizes, and the leave-one-out loss more. refit(m, top=…) "
         "refits without the largest, retrain_check(m) measures the agreement",
     )
-
-
-def not_stationary(m: ExampleTable) -> bool:
-    """Whether the parameters are not at the minimum of the training loss, by `Description.distance`."""
-    distance = m.provenance.description.distance
-    return distance is not None and distance >= _DISTANCE
 
 
 def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from memorymaps._imports import require
 from memorymaps.core.arrays import Array
 from memorymaps.files.safe_text import printable
+from memorymaps.maps.ids import positions
 from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.origin import Origin
@@ -99,12 +100,7 @@ class ExampleTable(ResultTable):
         KeyError
             An id that is not in the map.
         """
-        wanted = pa.array(np.asarray(list(ids))).cast(self.table.schema.field("id").type)
-        rows = pc.index_in(wanted, value_set=self.table.column("id").combine_chunks())
-        if rows.null_count:
-            missing = wanted.filter(pc.is_null(rows)).to_pylist()
-            raise KeyError(f"{len(missing)} id(s) are not in this map: {missing[:5]}")
-        return self._rows(rows)
+        return self._rows(positions(self, ids))
 
     def filter(self, mask: Any) -> Self:
         """The examples where `mask [n]` is true; `mask` may be a `pyarrow.compute` expression on columns."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAP, SCALARS = "map.parquet", "scalars.json"
-_DROP = "Delete this step's folder, or resume the run before it with Tracker(…, start=…)"
+_REMEDY = "Delete this step's folder, or resume the run before it with Tracker(…, start=…)"
 
 
 def step_folder(run: Path, step: int) -> Path:
@@ -30,16 +30,16 @@ def step_folder(run: Path, step: int) -> Path:
 
 
 class RunFolderError(ValueError):
-    """Something in a run's folder that no Tracker wrote, or that has been damaged; the message names it."""
+    """A run's folder has a file that no Tracker wrote, or a damaged one; the message names it."""
 
 
 def recorded_steps(run: Path) -> dict[int, Path]:
-    """Steps on disk, in order.
+    """Recorded steps and their folders, in ascending order.
 
     Raises
     ------
     RunFolderError
-        A name begins with `step=` and is not that of a recorded step.
+        A path begins with `step=` but is not a recorded step.
     """
     return dict(sorted((_step_of(path), path) for path in run.glob("step=*")))
 
@@ -53,7 +53,7 @@ def _step_of(path: Path) -> int:
 
 
 def _scalars(folder: Path) -> dict[str, float]:
-    """What was recorded beside a step's map.
+    """Scalars recorded with a step's map.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def _scalars(folder: Path) -> dict[str, float]:
             raise TypeError(f"expected an object, got {type(found).__name__}")
         return {str(name): float(value) for name, value in found.items()}
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise RunFolderError(f"{str(path)!r} is missing or damaged: {printable(str(error))}. {_DROP}") from error
+        raise RunFolderError(f"{str(path)!r} is missing or damaged: {printable(str(error))}. {_REMEDY}") from error
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Trajectory:
         try:
             return load_map(path)
         except FileNotFoundError as error:
-            raise RunFolderError(f"{str(path)!r} is missing. {_DROP}") from error
+            raise RunFolderError(f"{str(path)!r} is missing. {_REMEDY}") from error
 
     def losses(self) -> pd.DataFrame:
         """One row per step: `loss` (training), `loo_loss`, `test_loss` (nats; NaN without test data), `effective`

@@ -42,6 +42,11 @@ class Custom(Likelihood):
     loss: Callable[[Tensor, Tensor], Tensor]
     predict: Callable[[Tensor], Tensor] = _identity
 
+    @property
+    def is_density(self) -> bool:
+        """Unknown of a loss of the user's own: taken as no."""
+        return False
+
     def nll(self, f: Array, y: Array) -> Array:
         """The user's loss, `[n]`."""
         return _as_input_type(f, self._loss(_tensor(f), _tensor(y)))

@@ -22,6 +22,10 @@ from memorymaps.models.draws.importance_sampling import ImportanceSampler
 from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
 
+_ENSEMBLE_CAUTION = (
+    "a deep ensemble: its members are trained networks, not draws of a posterior, so that their differences have no "
+    "unit of leaving an example out. Read ranks only; Laplace(...) of one network, or retraining, gives sizes"
+)
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -57,7 +61,8 @@ def ensemble(
     def predict(inputs: Any) -> Array:
         return np.stack([_outputs(member, inputs) for member in members])
 
-    return Sampler(predict, likelihood, importance, f"deep ensemble of {len(nets)} {type(nets[0]).__name__}")
+    name = f"deep ensemble of {len(nets)} {type(nets[0]).__name__}"
+    return Sampler(predict, likelihood, importance, name, (_ENSEMBLE_CAUTION,))
 
 
 def snapshots(

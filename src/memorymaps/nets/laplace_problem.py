@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,9 @@ from memorymaps.nets.autograd.batch_size import BatchSize
 from memorymaps.nets.autograd.hooks import ParameterOwner
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup
-from memorymaps.nets.autograd.pytree import length
+from memorymaps.nets.autograd.pytree import length, take_rows
+from memorymaps.nets.jacobian.batch_products import JacobianSite, ProductStrategy, select_product_strategy
+from memorymaps.nets.jacobian.second_derivatives import has_second_derivatives
 from memorymaps.posteriors.origin import check_targets
 
 
@@ -43,6 +47,7 @@ class LaplaceProblem:
     prior: dict[str, Tensor]
     batch_size: BatchSize
     num_outputs: int
+    sample: Any  # inputs of the first examples, on the network's device
     prior_by_evidence: bool = False
     refits_unasked: bool = False
 
@@ -55,6 +60,28 @@ class LaplaceProblem:
     def covered(self) -> dict[str, nn.Parameter]:
         """Covered parameters by name."""
         return {name: value for name, value in self.network.module.named_parameters() if name in self.prior}
+
+    @functools.cached_property
+    def site(self) -> JacobianSite:
+        """The network at its trained parameters, in the order of the blocks' names."""
+        values = dict(self.network.module.named_parameters())
+        names = [name for block in self.blocks for name in block.parameters]
+        return JacobianSite(self.network, self.owners, self.blocks, {name: values[name].detach() for name in names})
+
+    @functools.cached_property
+    def product_strategy(self) -> ProductStrategy:
+        """How products with the Jacobian of a whole batch are computed, tried on the first examples."""
+        return select_product_strategy(self.site, self._samples)
+
+    @functools.cached_property
+    def has_second_derivatives(self) -> bool:
+        """Whether output tangents follow from a differentiated reverse pass, tried on the first examples."""
+        return all(has_second_derivatives(self.site, inputs) for inputs in self._samples)
+
+    @property
+    def _samples(self) -> tuple[Any, ...]:
+        """Two batches to try products on, because operations differ by batch size (`cdist` beyond 25 rows)."""
+        return self.sample, take_rows(self.sample, slice(0, 2))
 
     @property
     def block_groups(self) -> tuple[ParameterGroup, ...]:

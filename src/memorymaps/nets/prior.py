@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from memorymaps.nets.optimizers.weight_decay import decay_coefficient, inner_optimizer
+
 _EVIDENCE_STEPS = 100
-_UNSUPPORTED = ("Adafactor", "Lion", "Muon")  # decoupled decay after a step without a diagonal preconditioner
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Prior:
     source: str
     by_parameter: Mapping[int, float | Tensor] = field(default_factory=dict)  # id of the parameter → δ
     by_evidence: bool = False
+    examples: int | None = None  # the number of training examples that it was computed for
 
     def tensors(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
         """Prior precision `δ` of every parameter, each in the parameter's shape.
@@ -115,20 +117,20 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     """Prior implied by a PyTorch optimizer's weight decay: `δ = n · weight_decay` for a loss averaged over examples.
 
     AdamW's decay acts after its preconditioner; a stationary point of AdamW is one of the loss with
-    `δ_j = n · weight_decay · (√v̂_j + ε)`.
+    `δ_j = n · weight_decay · (√v̂_j + ε)`. Which of the two an optimizer does is recognised by its steps.
 
     Parameters
     ----------
     optimizer : the one used in training, its state included.
     n : number of training examples.
     loss : `"mean"` or `"sum"`, how the training loss was reduced.
-    floor : smallest `δ`, for parameter groups without weight decay.
+    floor : `δ` of parameter groups without weight decay.
 
     Raises
     ------
     ValueError
-        `n` is not positive, `loss` is unknown, AdamW has no state yet, or the optimizer's decay corresponds to no
-        quadratic prior.
+        `n` is not positive, `loss` is unknown, `floor` is negative, AdamW has no state yet, or the optimizer's decay
+        corresponds to no quadratic prior.
 
     Examples
     --------
@@ -139,42 +141,29 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     """
     if n < 1 or loss not in ("mean", "sum"):
         raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
-    kind = type(optimizer).__name__
-    if kind in _UNSUPPORTED:
+    if not 0 <= floor < float("inf"):
         raise ValueError(
-            f"the decoupled weight decay of {kind} corresponds to no quadratic prior: "
-            "pass Laplace(prior=δ) or prior='evidence'"
+            f"floor = {floor!r}: expected a number ≥ 0, the prior precision of groups without weight decay"
         )
-    scale = n if loss == "mean" else 1
+    kind, scale = type(inner_optimizer(optimizer)).__name__, n if loss == "mean" else 1
     decays = {
-        id(parameter): _decay(optimizer, group, parameter)
+        id(parameter): decay_coefficient(optimizer, group, parameter)
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
-    found = {key: _floored(scale * decay, floor) for key, decay in decays.items() if decay is not None}
+    found = {key: _with_floor(scale * decay, floor) for key, decay in decays.items() if decay is not None}
     if not found:
         raise ValueError(f"{kind} has taken no step yet: its prior follows from its state after training")
     listed = sorted({float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups})
     factor = " · (√v̂ + ε)" if any(isinstance(delta, Tensor) for delta in found.values()) else ""
     words = f"δ = {scale} · weight_decay{factor} from {kind} (weight_decay {_format_values(listed)})"
-    return Prior(None, words + (f", at least {floor:g}" if floor else ""), found)
+    words += f", {floor:g} for groups without" if floor else ""
+    return Prior(None, words, found, examples=n if loss == "mean" else None)
 
 
-def _floored(delta: float | Tensor, floor: float) -> float | Tensor:
-    return delta.clamp(min=floor) if isinstance(delta, Tensor) else max(delta, floor)
-
-
-def _decay(optimizer: Any, group: Mapping[str, Any], parameter: nn.Parameter) -> float | Tensor | None:
-    """Decay coefficient as it acts on the gradient; None if it depends on optimizer state that does not exist yet."""
-    decay = float(group.get("weight_decay", 0.0))
-    decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False)
-    if decay == 0 or not decoupled:
-        return decay
-    state, key = optimizer.state.get(parameter, {}), "max_exp_avg_sq" if group.get("amsgrad") else "exp_avg_sq"
-    if key not in state:
-        return None
-    corrected = state[key] / (1 - group["betas"][1] ** float(state["step"]))
-    return decay * (corrected.sqrt() + group["eps"])
+def _with_floor(delta: float | Tensor, floor: float) -> float | Tensor:
+    """`δ`, or the floor for a group without weight decay."""
+    return delta if isinstance(delta, Tensor) or delta > 0 else floor
 
 
 def _format_values(values: Iterable[float]) -> str:

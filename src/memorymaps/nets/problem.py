@@ -9,17 +9,21 @@ import torch
 from torch import nn
 
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.nets.autograd.batch_size import initial_batch_size, linearize, retain_allocator_pages
-from memorymaps.nets.autograd.hooks import ROOT_MODULE, ParameterOwner, record_forward, submodule
+from memorymaps.nets.autograd.batch_size import initial_batch_size, retain_allocator_pages
+from memorymaps.nets.autograd.hooks import ROOT_MODULE, record_forward, submodule
 from memorymaps.nets.autograd.network import Network
-from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, find_blocks, is_matrix_layer
+from memorymaps.nets.autograd.parameter_blocks import find_blocks, is_matrix_layer
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.autograd.pytree import leaves, length, take_rows
 from memorymaps.nets.autograd.vmap_fallback import select_strategies
+from memorymaps.nets.checks.example_count import check_example_count
+from memorymaps.nets.checks.gradient_sums import check_gradient_sums, looped_where_wrong
+from memorymaps.nets.checks.network_checks import check_network
 from memorymaps.nets.data.datasets import SEVERAL_INPUTS_HINT
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork
 
+_SAMPLE_ROWS = 64  # examples on which the ways to compute products are tried
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -39,20 +43,24 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     first = next(iter(examples), None)
     if first is None or length(first.inputs) == 0:
         raise DataError("the data has no rows")
+    check_example_count(model.prior.examples, examples, "prior_from(optimizer, n={n})")
     inputs = network.to_device(take_rows(first.inputs, slice(0, 4)))
     _check_call(network, inputs)
     covered = covered_names(network, model.recipe, inputs)
+    check_network(network, covered, first)
     owners = find_owners(network, inputs, covered)
     blocks = find_blocks(network, owners)
     vjp_parameters = (name for block in blocks if not block.is_matrix for name in block.parameters)
     owners = select_strategies(network, owners, vjp_parameters, inputs)
     values = dict(network.module.named_parameters())
     prior = model.prior.tensors({name: values[name] for name in covered})
+    check_gradient_sums(network, owners, blocks, inputs)
     f, calls = record_forward(network, inputs, owners)
-    _check_examples_independent(network, owners, blocks, inputs)
     size = initial_batch_size(calls, _num_cotangents(model.recipe, f.shape[1]), len(f))
+    sample = network.to_device(take_rows(first.inputs, slice(0, min(size.size, _SAMPLE_ROWS))))
+    owners = looped_where_wrong(network, owners, blocks, sample)
     return LaplaceProblem(
-        network, model.recipe.options, examples, owners, blocks, prior, size, f.shape[1],
+        network, model.recipe.options, examples, owners, blocks, prior, size, f.shape[1], sample,
         model.prior.by_evidence, model.structure.chosen_by_size,
     )  # fmt: skip
 
@@ -136,28 +144,3 @@ def _names_matching(module: nn.Module, subset: str | Iterable[str]) -> list[str]
         got = f"{frozen} are frozen: call requires_grad_(True)" if frozen else f"{wanted} names no parameter"
         raise ValueError(f"subset: {got}. Parameters: {', '.join(list(values)[:12])}, …")
     return chosen
-
-
-def _check_examples_independent(
-    network: Network, owners: tuple[ParameterOwner, ...], blocks: tuple[ParameterBlock, ...], inputs: Any
-) -> None:
-    """Raise unless per-example gradients sum to autograd's gradient of the batch."""
-    f, _ = record_forward(network, inputs, owners)
-    generator = torch.Generator().manual_seed(0)
-    direction = torch.randn(f.shape, generator=generator).to(f)
-    values = dict(network.module.named_parameters())
-    names = [name for block in blocks for name in block.parameters]
-    found = torch.autograd.grad(f, [values[name] for name in names], direction, allow_unused=True)
-    whole = {name: torch.zeros_like(values[name]) if g is None else g for name, g in zip(names, found, strict=True)}
-    batch = linearize(network, owners, inputs, slice(None), lambda *_: direction[None])
-    for block in blocks:
-        summed, autograd = (
-            batch.gradient(block).materialize(slice(None)).sum((0, 1)).detach(),
-            block.pack(whole).reshape(-1),
-        )
-        if not torch.allclose(summed, autograd, rtol=1e-2, atol=1e-3 * float(autograd.abs().max()) + 1e-6):
-            raise DataError(
-                f"gradients of {block.name!r} do not sum to the gradient of the batch (difference "
-                f"{float((summed - autograd).abs().max()):.2g}): examples of a batch influence each other there. "
-                "Exclude it with Laplace(subset=[...])"
-            )

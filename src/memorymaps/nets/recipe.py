@@ -19,6 +19,7 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, 
 from memorymaps.core.likelihoods.heteroscedastic import HeteroscedasticGaussian
 from memorymaps.nets.autograd.network import Forward, Network, call_module
 from memorymaps.nets.autograd.parameter_blocks import is_matrix_layer
+from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.curvature.structure import CurvatureStructure
 from memorymaps.nets.curvature.structures import DEFAULT_ROWS, as_structure
 from memorymaps.nets.laplace_problem import FitOptions
@@ -116,10 +117,11 @@ class Laplace:
         Raises
         ------
         TypeError
-            Not a `torch.nn.Module`, or a subset that names no parameter.
+            Not a `torch.nn.Module`, a TorchScript or sharded module, or a subset that names no parameter.
         """
         if not isinstance(module, nn.Module):
             raise TypeError(f"Laplace is for torch.nn.Module, got {type(module).__name__}: call memory_map without it")
+        module = unwrapped(module, keep_parallel=self.forward is not call_module)
         if is_matrix_layer(module):  # a single layer becomes the only layer of a network
             module = nn.Sequential(module)
         return LaplaceNetwork(Network(module, as_likelihood(likelihood), self.forward), self)

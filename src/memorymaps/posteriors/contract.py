@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.posteriors.approximation import Approximation
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class Description:
     `estimator` is the default estimator of deviations for this posterior;
     `effective_parameters` is computed by the posterior, independently of the map (`P − δ tr S⁻¹` where known);
     `distance` of the parameters from the optimum, in posterior standard deviations per effective parameter;
-    `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step.
+    `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
+    `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
+    `relative_error` relative standard error of leverages that the approximation itself states (draws, sampled rows).
+    `cautions` are sentences on what its sizes cannot be trusted for, printed as warnings.
     """
 
     model: str
@@ -50,7 +54,10 @@ class Description:
     nonlinear: bool = False
     estimator: str = "cavity"
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
+    approximation: str = Approximation.UNSTATED
+    relative_error: float | None = None
 
 
 @runtime_checkable

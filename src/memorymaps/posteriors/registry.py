@@ -46,6 +46,10 @@ class LazyDispatch:
         """Decorator: register a function for models of class `kind` and its subclasses."""
         return self._dispatch.register(kind)
 
+    def is_registered(self, model: Any) -> bool:
+        """Whether a function has been registered for this kind of model."""
+        return self._dispatch.dispatch(type(model)) is not self._dispatch.registry[object]
+
     def registered_classes(self) -> list[type]:
         """The registered model classes (adapters that are not imported yet are missing)."""
         return [kind for kind in self._dispatch.registry if kind is not object]
@@ -102,5 +106,7 @@ def training_data(model: Any, examples: Examples | None) -> Any:
         The model does not contain its training data, and none was given.
     """
     if examples is None:
+        if not posterior.is_registered(model):
+            posterior(model, None)  # no adapter: raises, whatever data would be passed
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")
     return examples

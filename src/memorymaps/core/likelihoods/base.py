@@ -68,6 +68,20 @@ class Likelihood(ABC):
     def check_target(self, y: Array, c: int) -> None:
         """Raise `TargetError` where a target lies outside the support."""
 
+    @property
+    def is_density(self) -> bool:
+        """Whether `exp(−ℓ)` is a probability or density of `y`; otherwise only differences of `ℓ` have a meaning."""
+        return True
+
+    @property
+    def weights_are_precisions(self) -> bool:
+        """Whether an example of weight `w` is one observation of dispersion `φ/w`; otherwise it is `w` examples."""
+        return False
+
+    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
+        """Loss of one example of weight `w [n]`: `[n]`, in nats; `nll`, unless the weight is a precision."""
+        return self.nll(f, y)
+
     def residual(self, f: Array, y: Array) -> Array:
         """`μ − y`: `[n, c]`, in units of the target."""
         return self.mean(f) - self.encode(y, f.shape[-1])

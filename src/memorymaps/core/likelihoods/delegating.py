@@ -1,4 +1,4 @@
-"""A likelihood that changes some answers of another one and passes all other questions on."""
+"""A likelihood that delegates to another one, with overrides for what differs."""
 
 from __future__ import annotations
 
@@ -12,52 +12,66 @@ from memorymaps.core.likelihoods.base import Likelihood
 
 @dataclass(frozen=True)
 class DelegatingLikelihood(Likelihood):
-    """The likelihood inside, method by method; subclasses override what differs.
+    """Delegates every method to `likelihood`; subclasses override what differs.
 
-    Averages over `N(f, V)` and cached quantities are those of the likelihood inside, under the same change.
+    `averaged_over` and `cached_at` return the same subclass around `likelihood.averaged_over(V)` and `.cached_at(f)`.
     """
 
     likelihood: Likelihood
 
-    def _around(self, likelihood: Likelihood) -> Self:
+    def _wrap(self, likelihood: Likelihood) -> Self:
         return dataclasses.replace(self, likelihood=likelihood)
 
     def averaged_over(self, variance: Array) -> Likelihood:
-        """The same change of the likelihood averaged over `N(f, V)`."""
-        return self._around(self.likelihood.averaged_over(variance))
+        """The same subclass around the likelihood averaged over `N(f, V)`."""
+        return self._wrap(self.likelihood.averaged_over(variance))
 
     def cached_at(self, f: Array) -> Likelihood:
-        """The same change of the likelihood with its quantities at `f` precomputed."""
-        return self._around(self.likelihood.cached_at(f))
+        """The same subclass around the likelihood with quantities at `f` precomputed."""
+        return self._wrap(self.likelihood.cached_at(f))
 
     def nll(self, f: Array, y: Array) -> Array:
-        """`ℓ [n]` of the likelihood inside."""
+        """`ℓ [n]` of `likelihood`."""
         return self.likelihood.nll(f, y)
 
+    @property
+    def is_density(self) -> bool:
+        """As the likelihood inside."""
+        return self.likelihood.is_density
+
+    @property
+    def weights_are_precisions(self) -> bool:
+        """As the likelihood inside."""
+        return self.likelihood.weights_are_precisions
+
+    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
+        """Loss of one example of weight `w [n]`, by the likelihood inside."""
+        return self.likelihood.example_loss(f, y, weight)
+
     def mean(self, f: Array) -> Array:
-        """`μ [n, c]` of the likelihood inside."""
+        """`μ [n, c]` of `likelihood`."""
         return self.likelihood.mean(f)
 
     def mean_jacobian(self, f: Array) -> Array:
-        """`dσ/df [n, c, c]` of the likelihood inside."""
+        """`dσ/df [n, c, c]` of `likelihood`."""
         return self.likelihood.mean_jacobian(f)
 
     def error(self, f: Array, y: Array) -> Array:
-        """`e [n, c]` of the likelihood inside."""
+        """`e [n, c]` of `likelihood`."""
         return self.likelihood.error(f, y)
 
     def curvature(self, f: Array, y: Array) -> Array:
-        """`Λ [n, c, c]` of the likelihood inside."""
+        """`Λ [n, c, c]` of `likelihood`."""
         return self.likelihood.curvature(f, y)
 
     def encode(self, y: Array, c: int) -> Array:
-        """Targets in the space of the mean, by the likelihood inside."""
+        """Targets in the space of the mean, by `likelihood`."""
         return self.likelihood.encode(y, c)
 
     def predict_target(self, mean: Array) -> Array:
-        """Predicted targets by the likelihood inside."""
+        """Predicted targets by `likelihood`."""
         return self.likelihood.predict_target(mean)
 
     def check_target(self, y: Array, c: int) -> None:
-        """Raise `TargetError` where the likelihood inside does."""
+        """Raise `TargetError` where `likelihood` does."""
         self.likelihood.check_target(y, c)

@@ -83,6 +83,16 @@ class _DelegatedTargets(Likelihood):
         """As the underlying likelihood."""
         return self.likelihood.predict_target(mean)
 
+    @property
+    def is_density(self) -> bool:
+        """As the likelihood itself."""
+        return self.likelihood.is_density
+
+    @property
+    def weights_are_precisions(self) -> bool:
+        """As the likelihood itself."""
+        return self.likelihood.weights_are_precisions
+
     def encode(self, y: Array, c: int) -> Array:
         """As the underlying likelihood."""
         return self.likelihood.encode(y, c)
@@ -134,6 +144,10 @@ class GaussianExpectation(_DelegatedTargets):
     def nll(self, f: Array, y: Array) -> Array:
         """`E_q[ℓ]`."""
         return self._average(lambda z: self.likelihood.nll(z, y), f)
+
+    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
+        """`E_q[ℓ]` of one example of weight `w [n]`."""
+        return self._average(lambda z: self.likelihood.example_loss(z, y, weight), f)
 
     def mean(self, f: Array) -> Array:
         """`E_q[σ(f)]`."""
@@ -202,6 +216,10 @@ class SoftmaxExpectation(GaussianExpectation):
         """`E_q[log Σ exp f] − f_y`."""
         return self._moments(f).total - array_namespace(f).sum(f * self.encode(y, f.shape[-1]), axis=-1)
 
+    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
+        """The same: a weight is a number of examples."""
+        return self.nll(f, y)
+
     def mean(self, f: Array) -> Array:
         """`E_q[p]`."""
         return self._moments(f).p
@@ -243,6 +261,10 @@ class ExpectedLikelihood(_DelegatedTargets):
     def nll(self, f: Array, y: Array) -> Array:
         """As `likelihood`, at the mean `f`."""
         return self.likelihood.nll(f, y)
+
+    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
+        """At the mean."""
+        return self.likelihood.example_loss(f, y, weight)
 
     def mean(self, f: Array) -> Array:
         """As `likelihood`, at the mean `f`."""

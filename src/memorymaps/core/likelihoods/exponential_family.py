@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 from memorymaps.core.arrays import Array
@@ -27,6 +28,11 @@ class ExponentialFamily(Likelihood):
     canonical_links: ClassVar[tuple[type[Link], ...]] = ()  # links for which σ'(f) = v(μ)
     dispersion: float | tuple[float, ...]
     link: Link
+
+    @property
+    def is_density(self) -> bool:
+        """For `φ = 1`; with another dispersion it is a quasi-likelihood."""
+        return bool(np.all(np.asarray(self.dispersion) == 1))
 
     @abstractmethod
     def unit_variance(self, mu: Array) -> Array:
@@ -123,6 +129,33 @@ class ExponentialFamily(Likelihood):
         return diagonal_matrix(array_namespace(f).take_along_axis(self.fisher_diagonal(f, y), outputs, axis=-1))
 
 
+class DispersionFamily(ExponentialFamily):
+    """A family whose dispersion is a parameter of the density: a weight is a precision, `Var y = φ v(μ)/w`.
+
+    With `counts=True` an example of weight `w` stands for `w` equal rows of dispersion `φ` instead.
+    """
+
+    counts: bool
+
+    @property
+    def is_density(self) -> bool:
+        """For every `φ`."""
+        return True
+
+    @property
+    def weights_are_precisions(self) -> bool:
+        """Unless they are `counts`."""
+        return not self.counts
+
+    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
+        """`−log p(y ∣ f)` with the dispersion `φ/w`: `[n]`; an example without weight as one of weight 1."""
+        if self.counts:
+            return self.nll(f, y)
+        xp = array_namespace(f)
+        phi = self._dispersion(f) / xp.where(weight > 0, weight, xp.ones_like(weight))[:, None]
+        return xp.sum(self._nll(f, self.encode(y, f.shape[-1]), phi), axis=-1)
+
+
 def diagonal_matrix(d: Array) -> Array:
     """Diagonal matrices `[n, c, c]` from `d [n, c]`."""
     xp = array_namespace(d)
@@ -130,8 +163,10 @@ def diagonal_matrix(d: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Gaussian(ExponentialFamily):
+class Gaussian(DispersionFamily):
     """`y ~ N(μ, φ)`; the dispersion is the noise variance σ², one for all outputs or one each.
+
+    An example of weight `w` has the variance `φ/w`, or stands for `w` equal rows where weights are `counts`.
 
     Examples
     --------
@@ -142,6 +177,7 @@ class Gaussian(ExponentialFamily):
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Identity()
+    counts: bool = False
     canonical_links = (Identity,)
 
     def unit_variance(self, mu: Array) -> Array:
@@ -160,7 +196,8 @@ class Gaussian(ExponentialFamily):
 class Bernoulli(ExponentialFamily):
     """`y ∈ [0, 1]` with mean `μ`: 0/1 labels, or proportions whose number of trials is the weight.
 
-    Several outputs are independent labels. The loss is without the binomial coefficient, which affects no map.
+    Several outputs are independent labels. The loss of a proportion is the mean of `−log p` over its trials, the same
+    as with one row a trial: no binomial coefficient, which counts their orders.
 
     Examples
     --------
@@ -225,11 +262,12 @@ class Poisson(ExponentialFamily):
 
 
 @dataclass(frozen=True)
-class Gamma(ExponentialFamily):
+class Gamma(DispersionFamily):
     """Positive targets, `Var y = φμ²` (shape `1/φ`)."""
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Log()
+    counts: bool = False
     support = "values > 0"
 
     def _outside_support(self, y: Array) -> Array:
@@ -250,11 +288,12 @@ class Gamma(ExponentialFamily):
 
 
 @dataclass(frozen=True)
-class InverseGaussian(ExponentialFamily):
+class InverseGaussian(DispersionFamily):
     """Positive targets, `Var y = φμ³`."""
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Log()
+    counts: bool = False
     support = "values > 0"
 
     def _outside_support(self, y: Array) -> Array:
@@ -313,6 +352,11 @@ class Tweedie(ExponentialFamily):
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Log()
     support = "values ≥ 0 (> 0 from power 2 on)"
+
+    @property
+    def is_density(self) -> bool:
+        """No: the normalising term is left out."""
+        return False
 
     def __post_init__(self) -> None:
         if not (self.power > 1 and self.power not in (2.0, 3.0)):

@@ -48,6 +48,11 @@ class OutputCode(Likelihood):
         columns = [self.binary.nll(f[:, [k]], target[:, k]) for k in range(f.shape[1])]
         return np.asarray(np.sum(np.stack(columns, axis=1) * used, axis=1))
 
+    @property
+    def is_density(self) -> bool:
+        """As the binary likelihood: of the code, output by output."""
+        return self.binary.is_density
+
     def mean(self, f: Array) -> Array:
         """The binary models' means."""
         return self.binary.mean(f)

@@ -77,6 +77,11 @@ class NonsmoothLoss(Likelihood):
             1
         ]
 
+    @property
+    def is_density(self) -> bool:
+        """No: `exp(−ℓ)` is not normalised."""
+        return False
+
     def nll(self, f: Array, y: Array) -> Array:
         """The loss, `[n]`."""
         return array_namespace(f).sum(self.expected_derivatives(f, y, 0 * f)[0], axis=-1)
@@ -121,6 +126,11 @@ class SmoothedLoss(Likelihood):
     def _expected_derivatives(self, f: Array, y: Array) -> tuple[Array, Array, Array]:
         xp = array_namespace(f)
         return self.loss.expected_derivatives(f, y, xp.sqrt(xp.clip(xp.linalg.diagonal(self.variance), min=0)))
+
+    @property
+    def is_density(self) -> bool:
+        """No: `exp(−ℓ)` is not normalised."""
+        return False
 
     def nll(self, f: Array, y: Array) -> Array:
         """The loss itself."""

@@ -189,7 +189,7 @@ def perturb(stats: FullVariance | SketchedVariance, estimator: Estimator) -> Per
 
 def loo_loss(stats: BatchStatistics, deviation: Array) -> Array:
     """`ℓ_i(f_i + Δf_i)`: `[n]`, in nats [MPE Eq. 15]."""
-    return stats.likelihood.nll(stats.f + deviation, stats.y)
+    return stats.likelihood.example_loss(stats.f + deviation, stats.y, stats.weight)
 
 
 def memorization(loss: Array, loo_loss: Array) -> Array:

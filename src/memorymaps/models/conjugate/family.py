@@ -35,6 +35,7 @@ from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.draws.draws import RowIndexedExamples
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
@@ -199,6 +200,7 @@ def _posterior(model: ConjugateUpdate, examples: Examples) -> ConjugatePosterior
     mean, variance, likelihood = model.family.mean_parameter_marginal(model.natural)
     description = Description(
         model=f"{type(model.family).__name__} posterior",
+        approximation=Approximation.EXACT,
         posterior="exact, conjugate",
         likelihood=type(likelihood).__name__,
         prior=f"{model.family}",

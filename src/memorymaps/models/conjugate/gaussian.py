@@ -66,7 +66,7 @@ class NormalMean(ConjugateFamily):
         """Posterior mean and covariance, and the Gaussian likelihood with the known noise."""
         covariance = np.linalg.inv(natural[:, 1:])
         one = len(covariance) == 1
-        likelihood = Gaussian(dispersion=float(self._noise[0, 0])) if one else MultivariateGaussian(self._noise)
+        likelihood = Gaussian(float(self._noise[0, 0]), counts=True) if one else MultivariateGaussian(self._noise)
         return covariance @ natural[:, 0], covariance, likelihood
 
 
@@ -140,4 +140,4 @@ class NormalWishart(ConjugateFamily):
         m, kappa, inverse_scale, nu = self.standard_parameters(natural)
         noise = inverse_scale / nu
         one = self._d == 1
-        return m, noise / kappa, Gaussian(dispersion=float(noise[0, 0])) if one else MultivariateGaussian(noise)
+        return m, noise / kappa, Gaussian(float(noise[0, 0]), counts=True) if one else MultivariateGaussian(noise)

@@ -25,6 +25,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.conjugate.family import ImproperError, as_positive_definite
 from memorymaps.models.draws.draws import RowIndexedExamples
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
@@ -206,6 +207,7 @@ def _posterior(model: SmoothedSeries, examples: Examples) -> SmoothedPosterior:
     weight, precision = model.weight, np.linalg.inv(space.noise)
     description = Description(
         model=f"linear-Gaussian state space, {len(space.first_mean)} state(s)",
+        approximation=Approximation.EXACT,
         posterior="exact, Kalman smoother",
         likelihood=type(space.likelihood).__name__,
         prior="the state process",

@@ -26,6 +26,7 @@ from memorymaps.models.draws.sample_posterior import (
     covariance,
     without_expectation,
 )
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -97,7 +98,7 @@ class Sampler:
     """A model that returns draws of its outputs: `predict(inputs)` → `[s, n, c]`, draw `k` one function in all calls.
 
     For ensembles, MC-dropout and snapshots of networks see `memorymaps.nets.ensembles`. The other parameters are those
-    of `Draws`.
+    of `Draws`; `cautions` are sentences that become the map's warnings.
 
     Examples
     --------
@@ -114,6 +115,7 @@ class Sampler:
     likelihood: Likelihood
     importance: ImportanceSampler | None = None
     name: str = "black box"
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_likelihood(self.likelihood)
@@ -210,11 +212,14 @@ def _describe(model: Any, f: Array, shrinkage: ShrinkageTarget) -> Description:
     citations = () if model.importance is None else ("vehtari2024pareto",)
     return Description(
         model=model.name,
+        approximation=Approximation.DRAWS,
+        relative_error=float(np.sqrt(2 / (s - 1))),
         posterior=f"{s:,} draws: empirical mean and covariance",
         likelihood=type(without_expectation(model.likelihood)).__name__,
         prior="that of the sampler",
         algorithm="sampling",
         estimator="bounded_cavity",
         notes=(note + prior + ".",),
+        cautions=getattr(model, "cautions", ()),
         methods=("nickl2023memory", "tailor2023maps", "chen2010shrinkage", "smyth2004linear", *citations),
     )

@@ -33,6 +33,7 @@ from memorymaps.models.kernels.sklearn_gpr import (
     refuse_weights,
     white_noise_variance,
 )
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -112,6 +113,7 @@ def _classification(model: Any, examples: Examples) -> GramPosterior:
     likelihood, several, note = _multiclass_likelihood(model)
     description = Description(
         model="scikit-learn GaussianProcessClassifier",
+        approximation=Approximation.ONE_STEP,
         posterior="Laplace at the mode" + several,
         likelihood="Bernoulli" if classes == 2 else f"{model.multi_class.replace('_', '-')} Bernoulli",
         prior=f"kernel {model.kernel_}, from the model",

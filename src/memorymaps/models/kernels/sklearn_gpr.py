@@ -21,6 +21,7 @@ from memorymaps.data.gather import check_training_data, gather_examples, reweigh
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.kernels.kernel_refits import GaussianRefit
 from memorymaps.models.sklearn_targets import numeric_target
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -95,6 +96,7 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
     parts = tuple(KernelOutput(_kernel(model), model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
     description = Description(
         model="scikit-learn GaussianProcessRegressor",
+        approximation=Approximation.EXACT,
         posterior="exact Gaussian process",
         likelihood="Gaussian",
         prior=f"kernel {model.kernel_}, from the model",

@@ -21,6 +21,7 @@ from memorymaps.models.kernels.kernel_functions import (
 )
 from memorymaps.models.kernels.kernel_refits import GaussianRefit
 from memorymaps.models.sklearn_targets import numeric_target
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -47,6 +48,7 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
     kernel_outputs = tuple(with_raw_inputs(part, features) for part in parts)
     description = Description(
         model="scikit-learn KernelRidge",
+        approximation=Approximation.EXACT,
         posterior="exact Gaussian process with prior σ²K/alpha",
         likelihood="Gaussian",
         prior=f"K/alpha, kernel {model.kernel}, alpha = {', '.join(f'{a:.4g}' for a in alpha)}, from the model",

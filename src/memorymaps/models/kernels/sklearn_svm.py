@@ -34,6 +34,7 @@ from memorymaps.models.kernels.kernel_functions import (
 )
 from memorymaps.models.sklearn_targets import apply_class_weights, numeric_target
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_solver_tolerance
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
@@ -84,6 +85,7 @@ def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
     phi = _noise_scale(model, loss, model.predict(data.inputs)[:, None], data.target, weight)
     description = Description(
         model="scikit-learn SVR",
+        approximation=Approximation.NONSMOOTH,
         posterior="Gaussian process, losses smoothed by the posterior",
         likelihood="EpsilonInsensitive",
         prior=f"kernel {model.kernel}, C = {model.C:.4g}, from the model; flat on the intercept",
@@ -116,6 +118,7 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
     scaled = scaled_hinge if classes == 2 else OneVsOne(scaled_hinge, classes)
     description = Description(
         model="scikit-learn SVC",
+        approximation=Approximation.NONSMOOTH,
         posterior="Gaussian process, losses smoothed by the posterior",
         likelihood="Hinge" if classes == 2 else "one-vs-one Hinge",
         prior=f"kernel {model.kernel}, C = {model.C:.4g}, from the model; flat on the intercept",

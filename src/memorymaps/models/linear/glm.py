@@ -24,6 +24,7 @@ from memorymaps.core.likelihoods.observed_information import ObservedInformation
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.concave_curvature import subtract_curvature
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
@@ -246,13 +247,15 @@ def _describe(
 ) -> Description:
     names = np.asarray(model.parameters, dtype=object)
     exact = is_quadratic(model.likelihood)
-    at_zero = int(np.size(model.free) - np.count_nonzero(model.free))
+    penalised = model.free[:, np.any(model.free, axis=0)]  # without the reference class
+    at_zero = int(np.size(penalised) - np.count_nonzero(penalised))
     aliased = tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
     coverage = [f"{np.count_nonzero(estimated)} of {np.size(estimated)} coefficients: exact, full covariance"]
     coverage += [f"{at_zero} fixed at zero by the L1 penalty or a sign constraint"] if at_zero else []
     coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
     return Description(
         model=model.name,
+        approximation=_approximation(exact, at_zero),
         posterior="exact Gaussian" if exact else f"Laplace, full {_kind_of_information(unit)} information",
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
@@ -270,3 +273,9 @@ def _describe(
         notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
+
+
+def _approximation(exact: bool, at_zero: int) -> Approximation:
+    if at_zero:
+        return Approximation.ACTIVE_SET
+    return Approximation.EXACT if exact else Approximation.ONE_STEP

@@ -24,6 +24,7 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.glm import LinearPosterior
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior
 
@@ -235,11 +236,18 @@ def _iterate(
         yield state
 
 
+def _approximation(model: GLMState, full: bool) -> Approximation:
+    if model.variational:
+        return Approximation.VARIATIONAL
+    return Approximation.ONE_STEP if full else Approximation.OPTIMIZER_STATE
+
+
 @posterior.register(GLMState)
 def _posterior(model: GLMState, examples: Examples) -> LinearPosterior:
     full = model.precision.ndim == 2
     description = Description(
         model=f"{type(model.likelihood).__name__} GLM, {model.mean.size} coefficients",
+        approximation=_approximation(model, full),
         posterior="full covariance" if full else "diagonal, from the algorithm's precision",
         likelihood=type(model.likelihood).__name__,
         prior=f"δ = {model.prior:g}, given",

@@ -24,6 +24,7 @@ from memorymaps.data.views import with_inputs
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, stationary_subgradients, with_solver_tolerance
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -130,6 +131,7 @@ def _describe(
     effective = float(np.sum(structure.effective_parameters(penalty)))
     return Description(
         model=linear.name,
+        approximation=Approximation.NONSMOOTH,
         posterior="Laplace, losses smoothed by the posterior",
         likelihood=type(model.loss).__name__,
         prior=linear.prior,

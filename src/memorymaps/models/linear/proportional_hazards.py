@@ -40,6 +40,11 @@ _MIN_HAZARD = 1e-300  # the cumulative hazard of a subject that is at risk at no
 class CountingProcess(Likelihood):
     """`δ ∈ {0, 1}` events at cumulative hazard `H`: outputs `f = (log H, log hazard at the event)`, mean `H`."""
 
+    @property
+    def is_density(self) -> bool:
+        """No: a part of the partial likelihood."""
+        return False
+
     def nll(self, f: Array, y: Array) -> Array:
         """`H − δ log hazard`."""
         return np.exp(f[:, 0]) - y * f[:, 1]

@@ -5,6 +5,7 @@ The ancillary parameters of a fit (σ², dispersion, the negative binomial's α)
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import (
     Bernoulli,
+    DispersionFamily,
     ExponentialFamily,
     Gamma,
     Gaussian,
@@ -97,7 +99,15 @@ def _glm_likelihood(results: Any) -> Likelihood:
             f"Binomial with link {type(family.link).__name__} does not keep probabilities between 0 and 1, which a "
             "map needs when it leaves examples out: use Logit, Probit or CLogLog",
         )
-    return _FAMILIES[type(family)](family)(link=link)
+    return _with_counts(results.model, _FAMILIES[type(family)](family)(link=link))
+
+
+def _with_counts(model: Any, likelihood: Likelihood) -> Likelihood:
+    """The likelihood of a fit whose weights are `freq_weights`: numbers of equal rows, not precisions."""
+    counts = np.any(np.asarray(model.freq_weights) != 1) and np.all(np.asarray(model.var_weights) == 1)
+    if counts and isinstance(likelihood, DispersionFamily):
+        return dataclasses.replace(likelihood, counts=True)  # type: ignore[type-var]  # an abstract base
+    return likelihood
 
 
 # --- translation of models -------------------------------------------------------------------------------------------
@@ -234,6 +244,22 @@ def check_data(model: Any) -> None:
         )
 
 
+def refuse_other_data(model: Any, examples: Examples | None) -> None:
+    """Raise `ValueError` if results have lost their training data, or others are given."""
+    check_data(model)
+    if examples is not None:
+        raise ValueError(
+            "statsmodels results carry their training data: call memory_map(results), or memory_map(results, ids=…), "
+            "without X and y"
+        )
+
+
+def row_ids(model: Any) -> Any:
+    """The data frame's index, or row numbers."""
+    labels = model.data.row_labels
+    return np.arange(len(model.endog)) if labels is None else labels
+
+
 def _offset(model: Any) -> Array | None:
     """Offset plus log exposure, as in the linear predictor; `None` if zero."""
     parts = [getattr(model, name, None) for name in ("offset", "exposure")]
@@ -244,14 +270,11 @@ def _offset(model: Any) -> Array | None:
 @training_data.register(ResultsWrapper)
 @training_data.register(LikelihoodModelResults)
 def _data(results: Any, examples: Examples | None) -> Examples:
-    if examples is not None:
-        raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
     model = results.model
-    check_data(model)
+    refuse_other_data(model, examples)
     _translate(model, results)  # raises for unsupported models before the data is read
-    return ArrayExamples.of(
-        model.exog, model.endog, ids=model.data.row_labels, sample_weight=_weight(model), offset=_offset(model)
-    )
+    ids = row_ids(model)
+    return ArrayExamples.carried(model.exog, model.endog, ids, _weight(model), _offset(model))
 
 
 @posterior.register(ResultsWrapper)

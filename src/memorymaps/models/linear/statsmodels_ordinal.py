@@ -13,7 +13,8 @@ from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_root
-from memorymaps.models.linear.statsmodels import check_data
+from memorymaps.models.linear.statsmodels import refuse_other_data, row_ids
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -47,6 +48,7 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
     names = tuple(map(str, model.exog_names))
     description = Description(
         model=f"statsmodels OrderedModel, {type(fitted.likelihood.link).__name__.lower()}, {model.k_levels} classes",
+        approximation=Approximation.ONE_STEP,
         posterior="Laplace, full Fisher information",
         likelihood="Ordinal",
         algorithm="Newton's method (the fitted optimum)",
@@ -63,11 +65,9 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
 @training_data.register(OrderedResults)
 @training_data.register(OrderedResultsWrapper)
 def _data(results: Any, examples: Examples | None) -> Examples:
-    if examples is not None:
-        raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
     model = results.model
-    check_data(model)
+    refuse_other_data(model, examples)
     _link(model)
     x = np.zeros((len(model.endog), 0)) if model.exog is None else model.exog
     offset = None if model.offset is None else -np.asarray(model.offset, dtype=float)
-    return ArrayExamples.of(x, np.asarray(model.endog), ids=model.data.row_labels, offset=offset)
+    return ArrayExamples.carried(x, np.asarray(model.endog), row_ids(model), offset=offset)

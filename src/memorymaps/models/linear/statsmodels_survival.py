@@ -12,7 +12,8 @@ from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.proportional_hazards import CoxPosterior, cox_posterior
-from memorymaps.models.linear.statsmodels import check_data
+from memorymaps.models.linear.statsmodels import refuse_other_data, row_ids
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -43,6 +44,7 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
     p = len(beta)
     description = Description(
         model=f"statsmodels PHReg, {p} coefficient(s), {int(status.sum())} events, ties by {model.ties}",
+        approximation=Approximation.ONE_STEP,
         posterior="Laplace, coefficients and baseline jumps",
         likelihood="CountingProcess",
         algorithm="Newton's method (the fitted optimum)",
@@ -58,8 +60,6 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
 
 @training_data.register(PHRegResults)
 def _data(results: Any, examples: Examples | None) -> Examples:
-    if examples is not None:
-        raise ValueError("statsmodels results carry their training data: call memory_map(results), without X and y")
-    check_data(results.model)
+    refuse_other_data(results.model, examples)
     model = _check(results)
-    return ArrayExamples.of(_inputs(model), np.asarray(model.status, dtype=float), ids=model.data.row_labels)
+    return ArrayExamples.carried(_inputs(model), np.asarray(model.status, dtype=float), row_ids(model))

@@ -62,6 +62,21 @@ class ProductLikelihood(Likelihood):
         """The sum of losses."""
         return np.sum(self._each("nll", f, y), axis=0)
 
+    @property
+    def is_density(self) -> bool:
+        """Whether all parts' losses are."""
+        return all(part.is_density for part in self.parts)
+
+    @property
+    def weights_are_precisions(self) -> bool:
+        """Whether all parts read them so."""
+        return all(part.weights_are_precisions for part in self.parts)
+
+    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
+        """The sum of losses of one example of weight `w [n]`."""
+        columns = zip(self.parts, self._split(f), self._targets(y), strict=True)
+        return np.sum([part.example_loss(own, column, weight) for part, own, column in columns], axis=0)
+
     def mean(self, f: Array) -> Array:
         """Means of all targets, concatenated: `[n, m]`."""
         return np.concatenate(self._each("mean", f), axis=1)

@@ -32,6 +32,7 @@ from memorymaps.models.trees.training_leaves import (
     pearson_dispersion,
 )
 from memorymaps.models.trees.tree_refits import boosting_refit
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import LazyDispatch, UnsupportedModelError, posterior, training_data
 
@@ -279,6 +280,7 @@ def _describe(
     base = "" if model.base is None else f"; base value {np.round(model.base, 6).tolist()} fixed"
     return Description(
         model=spec.name,
+        approximation=Approximation.STRUCTURE_FIXED,
         posterior="Newton steps on leaf values, structure of the trees fixed",
         likelihood=type(model.likelihood).__name__,
         prior=f"ridge {model.ridge:.4g} on leaf values, learning rate {model.learning_rate:.4g}",

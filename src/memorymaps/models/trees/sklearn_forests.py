@@ -29,6 +29,7 @@ from memorymaps.models.trees.training_leaves import (
     pearson_dispersion,
 )
 from memorymaps.models.trees.tree_refits import ForestRefit
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -126,6 +127,7 @@ def _describe(model: Any, forest: FixedStructureForest, likelihood: Any) -> Desc
     gaussian = isinstance(likelihood, Gaussian)
     return Description(
         model=f"scikit-learn {type(model).__name__}",
+        approximation=Approximation.STRUCTURE_FIXED,
         posterior="exact leverage, structure of the trees fixed",
         likelihood=type(likelihood).__name__,
         algorithm="weighted means in leaves",

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
+from memorymaps.nets.autograd.layers.compiled import eager_modules
 from memorymaps.nets.autograd.layers.decompositions import decomposed_layers
 from memorymaps.nets.autograd.pytree import as_tensor_like, length, tree_map
 
@@ -98,7 +99,7 @@ def _switched(module: nn.Module) -> Iterator[None]:
     module.eval()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), decomposed_layers(module):
+        with sdpa_kernel(SDPBackend.MATH), eager_modules(module), decomposed_layers(module):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

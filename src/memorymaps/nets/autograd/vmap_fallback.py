@@ -34,12 +34,12 @@ def select_strategies(
     """Owners of the parameters `names`, each with the fastest strategy that agrees with a loop over examples."""
     owners = [replace(owner, unbatched=unbatched) for owner, unbatched in _unbatched_arguments(network, owners, inputs)]
     f, calls = record_forward(network, inputs, owners)
-    direction = torch.randn(f.shape, generator=torch.Generator().manual_seed(0)).to(f)
+    directions = torch.randn((2, *f.shape), generator=torch.Generator().manual_seed(0)).to(f)  # one hides faults
     local, found = set(names), {owner.module: 0 for owner in owners}
-    for call, g in zip(calls, backward_cotangents(f, calls, direction[None]), strict=True):
+    for call, g in zip(calls, backward_cotangents(f, calls, directions), strict=True):
         if local & set(call.owner.parameters.values()):
             found[call.owner.module] = max(found[call.owner.module], _fastest_strategy(network, call, g[_TEST_ROWS]))
-    _warn_fallback([owner for owner in owners if _STRATEGIES[found[owner.module]] == "loop over examples"])
+    warn_fallback([owner for owner in owners if _STRATEGIES[found[owner.module]] == "loop over examples"])
     return tuple(replace(owner, strategy=_STRATEGIES[found[owner.module]]) for owner in owners)
 
 
@@ -96,7 +96,8 @@ def _all_close(found: Tensors, expected: Tensors) -> bool:
     )
 
 
-def _warn_fallback(slow: Sequence[ParameterOwner]) -> None:
+def warn_fallback(slow: Sequence[ParameterOwner]) -> None:
+    """Warn that the parameters of some modules take a loop over examples."""
     if slow:
         names = ", ".join(repr(owner.module) if owner.module else "the whole network" for owner in slow)
         without = ", ".join(slow[0].parameters.values())

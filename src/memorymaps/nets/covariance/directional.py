@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Array
-from memorymaps.nets.autograd.batch_size import to_numpy
-from memorymaps.nets.autograd.hooks import differentiable_cotangents, record_forward
+from memorymaps.nets.autograd.batch_size import linearize, to_numpy
+from memorymaps.nets.autograd.hooks import differentiable_cotangents, one_hot_directions, record_forward
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.autograd.pytree import length
@@ -20,6 +20,7 @@ from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.covariance.tangents import PreconditionedBatch
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
+_OUTPUTS_PER_PASS = 16  # outputs whose covariances are computed in one set of reverse passes
 ChooseDirections = Callable[[Array, slice], Array]
 
 
@@ -100,7 +101,10 @@ class DirectionalBatch:
         """`V D s [n, c]` for coefficients `s [n, k]`."""
 
         def work(x: Any, rows: slice) -> Array:
-            return self._chunk(x, rows).matvec(coefficients[rows])
+            if self.problem.has_second_derivatives:
+                return self._chunk(x, rows).matvec(coefficients[rows])
+            d = np.einsum("nck,nk->nc", self.directions[rows], coefficients[rows])
+            return _matvec_by_gradients(self.problem, self.covariance, x, torch.as_tensor(d))
 
         with evaluation_mode(self.problem.network.module):
             return _concatenate(list(self.problem.batch_size.run(self.inputs, work)))
@@ -114,6 +118,23 @@ class DirectionalBatch:
             if self._cached
             else DirectionalChunk.of(self.problem, self.covariance, x, lambda _: self.directions[rows])
         )
+
+
+def _matvec_by_gradients(
+    problem: LaplaceProblem, covariance: PosteriorCovariance, inputs: Any, d: torch.Tensor
+) -> Array:
+    """`V d [n, c]` for directions `d [n, c]` from the gradients of all outputs, for networks that cannot be
+    differentiated twice.
+    """
+    found = []
+    for outputs in torch.arange(d.shape[1]).split(_OUTPUTS_PER_PASS):
+
+        def directions(f: torch.Tensor, _: slice, outputs: torch.Tensor = outputs) -> torch.Tensor:
+            return torch.cat([one_hot_directions(f)[outputs.to(f.device)], d.to(f)[None]])
+
+        batch = linearize(problem.network, problem.owners, inputs, slice(None), directions)
+        found.append(to_numpy(PreconditionedBatch.of(covariance, batch).variance()[:, :-1, -1]))
+    return np.concatenate(found, axis=1)
 
 
 def _concatenate(pieces: Sequence[Array]) -> Array:

@@ -17,6 +17,12 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 
 TRUSTED_FRACTION = 0.8  # fraction of the curvature's trace in exact rows from which sizes are reliable
 
+_EQUAL = 1e-9  # relative difference of curvatures that are the same
+_ARBITRARY_CAUTION = (
+    "structure='active_set': all examples have the same curvature, as in regression, so that which {:,} of {:,} are "
+    "exact is arbitrary and the two kinds of sizes do not compare. Use 'full', 'dual' or 'sampled', or rows= all of them"
+)
+
 
 @dataclass(frozen=True)
 class ActiveSet(CurvatureStructure):
@@ -43,7 +49,11 @@ class ActiveSet(CurvatureStructure):
         note = f"exact curvature of {len(chosen):,} examples with {fraction:.0%} of its trace, diagonal for the rest"
         if len(chosen) < min(len(trace), self.rows):
             note += f" ({self.rows:,} were requested: no more fit in memory)"
-        return CurvatureEstimate(lambda deltas: with_exact_rows(base.build(deltas), rows), (note,), fraction)
+        arbitrary = len(chosen) < len(trace) and bool(trace.max() - trace.min() <= _EQUAL * trace.max())
+        return CurvatureEstimate(
+            lambda deltas: with_exact_rows(base.build(deltas), rows), (note,), 0.0 if arbitrary else fraction,
+            cautions=(_ARBITRARY_CAUTION.format(len(chosen), len(trace)),) if arbitrary else (),
+        )  # fmt: skip
 
     def _size(self, problem: LaplaceProblem, trace: Tensor) -> int:
         """Number of exact examples: at least `rows`, more until their fraction of the trace suffices.

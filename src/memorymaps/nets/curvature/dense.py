@@ -22,9 +22,9 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 _MAX_DENSE_PARAMETERS = 40_000  # parameters of one dense matrix: 13 GB
 
 
-_OWN_RESIDUAL_NOTE = (
-    "An example that is left out keeps its own part of the residual curvature: sizes tend to be too small, not too "
-    "large."
+_OWN_RESIDUAL_CAUTION = (
+    "structure='hessian': an example that is left out keeps its own part of the residual curvature, sizes tend to be "
+    "too small, not too large. structure='full' errs the other way; refit(m, top=…) computes the largest"
 )
 
 
@@ -70,7 +70,7 @@ class Hessian(CurvatureStructure):
         _check_size(self.name, group)
         curvatures: list[CurvatureAccumulator] = [DenseCurvature(problem.zeros(group.size, group.size))]
         accumulate_over_data(problem, (group,), curvatures)
-        curvatures[0].accumulate(residual_curvature(problem, group))
+        curvatures[0].accumulate(_residual_curvature(problem, group))
         gauss_newton = estimate_of((group,), curvatures, 1.0)
 
         def build(deltas: Deltas) -> BlockDiagonalCovariance:
@@ -82,7 +82,17 @@ class Hessian(CurvatureStructure):
                     "point, a kink, or unfinished training). Train longer, or use structure='full'"
                 ) from None
 
-        return CurvatureEstimate(build, (_OWN_RESIDUAL_NOTE,), 1.0, loo_bounded=False)
+        return CurvatureEstimate(build, (), 1.0, loo_bounded=False, cautions=(_OWN_RESIDUAL_CAUTION,))
+
+
+def _residual_curvature(problem: LaplaceProblem, group: ParameterGroup) -> torch.Tensor:
+    try:
+        return residual_curvature(problem, group)
+    except NotImplementedError as error:
+        raise ValueError(
+            "structure='hessian' needs second derivatives, which an operation of this network does not have "
+            f"({error}). Use structure='full'"
+        ) from error
 
 
 def _check_size(name: str, group: ParameterGroup) -> None:

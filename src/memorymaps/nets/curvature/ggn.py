@@ -1,7 +1,7 @@
 """The exact generalised Gauss–Newton matrix as a linear operator, `(Σ_i w_i J_iᵀ Λ_i J_i + diag δ) v`.
 
-One forward-mode and one reverse-mode product per batch and vector; linear systems by preconditioned conjugate
-gradients. Equals `GGNLinearOperator` of curvlinops plus the prior.
+One product with the Jacobian and one with its transpose per batch and vector (`jacobian.batch_products`); linear
+systems by preconditioned conjugate gradients. Equals `GGNLinearOperator` of curvlinops plus the prior.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vjp, vmap
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.batch_size import BatchSize
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
-from memorymaps.nets.autograd.per_example_autodiff import functional_forward
+from memorymaps.nets.jacobian.batch_products import (
+    BatchProducts,
+    JacobianSite,
+    NamedTensors,
+    ProductStrategy,
+    batch_products,
+)
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
-NamedTensors = dict[str, Tensor]  # parameter → [v, *shape]
-
-
 Operator = Callable[[Tensor], Tensor]
-
-
-_VMAP_CHUNK = 8  # vectors per vmap chunk
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,8 @@ class GaussNewton:
     parameters: ParameterVector
     prior: Tensor
     batch_size: BatchSize
+    site: JacobianSite
+    strategy: ProductStrategy
 
     def __call__(self, v: Tensor) -> Tensor:
         """Product with vectors `[v, P]`: one pass over the data."""
@@ -75,48 +76,34 @@ class GaussNewton:
 
     def batch_product(self, batch: Batch, v: Tensor, inputs: Any, rows: slice) -> Tensor:
         """`Σ_i w_i J_iᵀ Λ_i J_i v` over some rows of a batch."""
-        x = self.network.to_device(inputs)
-        f, pull_back = vjp(functools.partial(self._outputs, x), dict(self.parameters.values))
-        f64, y = f.detach().double(), torch.as_tensor(batch.target, device=f.device)[rows]
-        weighted = self.network.likelihood.fisher_matvec(f64, y, self._jvp(x, v).permute(1, 2, 0).double())
+        products = self._products(inputs)
+        f64, y = products.f.double(), torch.as_tensor(batch.target, device=products.f.device)[rows]
+        tangents = products.jvp(self.parameters.unflatten(v)).permute(1, 2, 0).double()
+        weighted = self.network.likelihood.fisher_matvec(f64, y, tangents)
         if batch.weight is not None:
             weighted = torch.as_tensor(batch.weight[rows]).to(weighted)[:, None, None] * weighted
-        gradients: NamedTensors = vmap(lambda cotangent: pull_back(cotangent)[0], chunk_size=_VMAP_CHUNK)(
-            weighted.permute(2, 0, 1).to(f)
-        )
-        return self.parameters.flatten(gradients)
+        return self.parameters.flatten(products.vjp(weighted.permute(2, 0, 1).to(products.f)))
 
     def jvp(self, inputs: Any, v: Tensor) -> Tensor:
         """`J v [v, n, c]`: output tangents of a batch for parameter tangents `[v, P]`."""
-        return self._jvp(self.network.to_device(inputs), v)
+        return self._products(inputs).jvp(self.parameters.unflatten(v))
 
-    def _jvp(self, x: Any, v: Tensor) -> Tensor:
-        outputs, values = functools.partial(self._outputs, x), dict(self.parameters.values)
-
-        def one(tangent: NamedTensors) -> Tensor:
-            product: Tensor = jvp(outputs, (values,), (tangent,))[1]
-            return product
-
-        products: Tensor = vmap(one, chunk_size=_VMAP_CHUNK)(self.parameters.unflatten(v))
-        return products
-
-    def _outputs(self, x: Any, values: NamedTensors) -> Tensor:
-        return functional_forward(self.network, values, x)
+    def _products(self, inputs: Any) -> BatchProducts:
+        return batch_products(self.site, self.network.to_device(inputs), self.strategy)
 
 
 def ggn_operator(problem: LaplaceProblem, with_prior: bool = True) -> GaussNewton:
     """The exact matrix for a problem's covered parameters, in the order of the blocks' names."""
-    values = dict(problem.network.module.named_parameters())
-    names = [name for block in problem.blocks for name in block.parameters]
-    parameters = ParameterVector({name: values[name].detach() for name in names})
-    prior = parameters.flatten({name: problem.prior[name] for name in names})
+    parameters = ParameterVector(problem.site.values)
+    prior = parameters.flatten({name: problem.prior[name] for name in parameters.values})
     return GaussNewton(
-        problem.network, problem.examples, parameters, prior if with_prior else prior * 0, problem.batch_size
-    )
+        problem.network, problem.examples, parameters, prior if with_prior else prior * 0, problem.batch_size,
+        problem.site, problem.product_strategy,
+    )  # fmt: skip
 
 
 def group_order(problem: LaplaceProblem, groups: tuple[ParameterGroup, ...]) -> Tensor:
     """Positions of the groups' coordinates in a vector of the named parameters: `packed = v[..., order]`."""
-    parameters = ggn_operator(problem).parameters
+    parameters = ParameterVector(problem.site.values)
     positions = parameters.unflatten(torch.arange(problem.num_parameters, device=problem.network.device))
     return torch.cat([group.pack(positions).reshape(-1) for group in groups])

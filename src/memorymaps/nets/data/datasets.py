@@ -216,7 +216,8 @@ def _check_ids(ids: Any) -> Array:
             f"ids are {values.dtype} of shape {values.shape}: expected integers or text, one per example. "
             f"The third item of a batch is read as ids. {SEVERAL_INPUTS_HINT}"
         )
-    return values.astype(np.int64) if values.dtype.kind in "iu" else values.astype(str)
+    short = values.dtype.kind in "iu" and values.dtype != np.uint64  # which may not fit: text, in every batch
+    return values.astype(np.int64) if short else values.astype(str)
 
 
 def _single_row(batch: Batch, row: int) -> Batch:

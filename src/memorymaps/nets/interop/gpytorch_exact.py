@@ -26,6 +26,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.gather import check_training_data, gather_examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -141,6 +142,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
     alpha = np.linalg.solve(gram + np.diag(noise), whole.target - prior.mean(whole.inputs))
     description = Description(
         model=f"GPyTorch {type(model).__name__} (ExactGP)",
+        approximation=Approximation.EXACT,
         posterior="exact Gaussian process",
         likelihood="Gaussian",
         prior="the model's mean and kernel, from the model",

@@ -23,6 +23,7 @@ from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError
 from memorymaps.models.kernels.gram_posterior import gram_coordinates
 from memorymaps.nets.interop.gpytorch_exact import FIXED_HYPERPARAMETERS, GPPrior, exact_process, noise_of
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -155,6 +156,7 @@ def _multitask(likelihood: Any, model: Any, whole: Batch) -> MultitaskPosterior:
     effective = np.trace(np.linalg.solve(gram + np.kron(np.eye(len(whole)), noise), gram))
     description = Description(
         model=f"GPyTorch {type(model).__name__} (ExactGP), {len(noise)} tasks",
+        approximation=Approximation.EXACT,
         posterior="exact Gaussian process, joint over tasks",
         likelihood="Gaussian" if phi else "correlated Gaussian",
         prior="the model's mean and kernel, from the model",

@@ -40,6 +40,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.custom import Custom
 from memorymaps.nets.interop.gpytorch_exact import GPPrior, numpy_targets
 from memorymaps.nets.interop.gpytorch_multitask import task_noise
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
@@ -200,6 +201,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
     likelihood = as_memorymaps_likelihood(bound.likelihood)
     description = Description(
         model=f"GPyTorch {type(bound.model).__name__} (ApproximateGP)",
+        approximation=Approximation.VARIATIONAL,
         posterior=f"variational q(u) at {m} inducing points, {type(inner).__name__}",
         likelihood=f"expected {type(likelihood).__name__}",
         prior="the model's mean and kernel, from the model",

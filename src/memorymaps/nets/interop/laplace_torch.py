@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from laplace.baselaplace import BaseLaplace, FullLaplace, FunctionalLaplace
 from laplace.lllaplace import LLLaplace
+from laplace.subnetlaplace import SubnetLaplace
 
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
@@ -22,6 +23,7 @@ from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.network import Network, evaluation_mode
 from memorymaps.nets.autograd.pytree import length, take_rows
 from memorymaps.nets.data.loaders import from_anything
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import examples_for, posterior, training_data
 
@@ -58,6 +60,12 @@ class LaplaceTorchPosterior:
         return to_numpy(f), to_numpy(self.fitted.functional_variance(jacobians))
 
 
+def _approximation(model: BaseLaplace) -> Approximation:
+    if isinstance(model, (LLLaplace, SubnetLaplace)):
+        return Approximation.SOME_PARAMETERS
+    return Approximation.EXACT_CURVATURE if isinstance(model, FullLaplace) else Approximation.APPROXIMATE_CURVATURE
+
+
 @posterior.register(BaseLaplace)
 def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
     if isinstance(model, FunctionalLaplace):
@@ -68,6 +76,7 @@ def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
     delta = torch.as_tensor(model.prior_precision).reshape(-1)
     description = Description(
         model=f"{type(model.model).__name__}, {model.n_params:,} parameters in laplace-torch",
+        approximation=_approximation(model),
         posterior=f"{structure} of laplace-torch",
         likelihood=type(likelihood).__name__,
         prior=f"δ = {float(delta.min()):.4g}" + (f" … {float(delta.max()):.4g}" if len(delta) > 1 else ""),

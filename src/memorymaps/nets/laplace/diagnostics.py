@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_macs, in_memory
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.active_set import TRUSTED_FRACTION
 from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
+from memorymaps.nets.laplace.cautions import structure_name, subset_cautions, unreached_notes
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 
 _MAX_DEFICIT, _MAX_EXCESS = (
@@ -24,6 +27,7 @@ _MAX_DEFICIT, _MAX_EXCESS = (
 )  # relative errors of effective parameters that are accepted: the cavity estimator amplifies an excess
 _DEFAULT_PROBES, _STEPS = 8, 50  # random vectors of the check, conjugate-gradient steps
 _MAX_RESIDUAL = 0.05  # relative residual above which the check is inconclusive
+_SLOW_PRODUCTS = " (an operation of the network can be differentiated only once, each probe would be slow)"
 _RANKS_NOTE = "sizes by the first-order estimator, read them as ranks."
 
 
@@ -41,18 +45,19 @@ def posterior_description(
     )
     what = f"{problem.options.fisher} Gauss–Newton" if estimate.loo_bounded else "exact Gauss–Newton and residuals"
     estimator, notes = _choose_estimator(problem, covariance, estimate)
-    n, c = len(problem.examples), problem.num_outputs
+    n, c, gradient = len(problem.examples), problem.num_outputs, _loss_gradient(problem)
     return Description(
         model=f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in problem.network.module.parameters()):,} parameters",
-        posterior=f"Laplace, {structure.name}, {what}",
+        approximation=_approximation(problem, estimator, estimate),
+        posterior=f"Laplace, {structure_name(problem, structure)}, {what}",
         likelihood=type(problem.network.likelihood).__name__,
         prior=source,
         algorithm="the trained network (a stationary point)",
         coverage=coverage(problem, structure),
         classes=tuple(range(c)) if isinstance(problem.network.likelihood, Categorical) else (),
         effective_parameters=effective,
-        distance=_distance_to_optimum(problem, covariance, effective),
+        distance=_distance_to_optimum(problem, covariance, effective, gradient),
         nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
         notes=(
@@ -60,10 +65,25 @@ def posterior_description(
             *estimate.notes,
             *_averaged_prior_note(problem, structure),
             *notes,
+            *unreached_notes([name for name in problem.covered if name not in gradient]),
             f"{n:,} examples in batches of up to {problem.batch_size.size}",
         ),
+        cautions=(*estimate.cautions, *subset_cautions(problem)),
         methods=("nickl2023memory", "tailor2023maps"),
     )
+
+
+def _approximation(problem: LaplaceProblem, estimator: str, estimate: CurvatureEstimate[Any]) -> Approximation:
+    """The kind of posterior that a Laplace approximation of these parameters is."""
+    if problem.num_parameters < sum(v.numel() for v in problem.network.module.parameters()):
+        return Approximation.SOME_PARAMETERS
+    if estimator == "first_order":
+        return Approximation.APPROXIMATE_CURVATURE
+    if estimate.exact_trace_fraction < 1.0 or not estimate.loo_bounded:
+        return Approximation.CHECKED_CURVATURE
+    linear = len(problem.blocks) == 1
+    gaussian = isinstance(problem.network.likelihood, Gaussian)
+    return Approximation.EXACT_CURVATURE if not linear else Approximation.EXACT if gaussian else Approximation.ONE_STEP
 
 
 def _averaged_prior_note(problem: LaplaceProblem, structure: CurvatureStructure) -> tuple[str, ...]:
@@ -93,8 +113,10 @@ def _choose_estimator(
         return "bounded_cavity", ()
     probes = _num_probes(problem)
     if not probes:
+        why = "" if problem.options.probes is not None or _has_fast_products(problem) else _SLOW_PRODUCTS
         return "first_order", (
-            f"Curvature is approximate and unverified: {_RANKS_NOTE} Laplace(probes={_DEFAULT_PROBES}) verifies it.",
+            f"Curvature is approximate and unverified{why}: {_RANKS_NOTE} Laplace(probes={_DEFAULT_PROBES}) verifies "
+            "it.",
         )
     approximate, exact, residual = _effective_parameters(problem, covariance, probes)
     statement = f"Effective parameters {approximate:.1f}, by the exact curvature {exact:.1f}"
@@ -106,10 +128,16 @@ def _choose_estimator(
     )
 
 
+def _has_fast_products(problem: LaplaceProblem) -> bool:
+    return problem.product_strategy != "per example"
+
+
 def _num_probes(problem: LaplaceProblem) -> int:
     """Number of probes: as requested, or the default if they take less than about ten seconds."""
     if problem.options.probes is not None:
         return problem.options.probes
+    if not _has_fast_products(problem):
+        return 0
     each = 5 * forward_macs(problem)  # one pass forward, two with a tangent, two back
     return (
         _DEFAULT_PROBES
@@ -134,25 +162,34 @@ def _effective_parameters(
     return float(approximate), float((z * x).sum(-1).mean()), float(residual.max())
 
 
-def _distance_to_optimum(problem: LaplaceProblem, covariance: PosteriorCovariance, effective: float) -> float:
+def _distance_to_optimum(
+    problem: LaplaceProblem, covariance: PosteriorCovariance, effective: float, gradient: dict[str, Tensor]
+) -> float:
     """`‖S^{-1/2}∇L‖/√d`: distance from the optimum in posterior standard deviations per effective parameter."""
     total = {name: problem.prior[name] * value.detach() for name, value in problem.covered.items()}
-    for batch in problem.examples:
-        work = functools.partial(_loss_gradient, problem, problem.target(batch), problem.weights(batch))
-        for found in problem.batch_size.run(batch.inputs, work):
-            total = {name: total[name] + found[name] for name in total}
+    total |= {name: total[name] + found for name, found in gradient.items()}
     packed = torch.cat([group.pack(total).reshape(-1) for group in covariance.groups])
     squared = (packed.double() * covariance.solve(packed).double()).sum().clamp(min=0)
     return float(squared.sqrt() / max(1.0, effective) ** 0.5)
 
 
-def _loss_gradient(problem: LaplaceProblem, y: Tensor, w: Tensor, x: Any, rows: slice) -> dict[str, Tensor]:
+def _loss_gradient(problem: LaplaceProblem) -> dict[str, Tensor]:
+    """Gradient of the loss over all data, without the parameters that no gradient reaches in any batch."""
+    total: dict[str, Tensor] = {}
+    for batch in problem.examples:
+        work = functools.partial(_chunk_gradient, problem, problem.target(batch), problem.weights(batch))
+        for found in problem.batch_size.run(batch.inputs, work):
+            total |= {name: total[name] + g if name in total else g for name, g in found.items()}
+    return total
+
+
+def _chunk_gradient(problem: LaplaceProblem, y: Tensor, w: Tensor, x: Any, rows: slice) -> dict[str, Tensor]:
     with torch.enable_grad():
         f = problem.network.outputs(problem.network.to_device(x))
         error = w[rows, None] * problem.network.likelihood.error(f.detach().double(), y[rows])
         named = problem.covered
         found = torch.autograd.grad(f, list(named.values()), error.to(f), allow_unused=True)
-    return {n: torch.zeros_like(v) if g is None else g for (n, v), g in zip(named.items(), found, strict=True)}
+    return {name: g for name, g in zip(named, found, strict=True) if g is not None}
 
 
 def coverage(problem: LaplaceProblem, structure: CurvatureStructure) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.checks.loss_curvature import check_curvature
+from memorymaps.nets.checks.unit_interval import check_probabilities
 from memorymaps.nets.laplace.diagnostics import posterior_description
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
 from memorymaps.nets.prior import evidence_prior
@@ -31,6 +33,8 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
     """
     with evaluation_mode(model.network.module), name_failing_example(model.network, examples):
         problem = build_problem(model, examples)
+        check_curvature(problem)
+        check_probabilities(problem)
         structure, why = model.structure.resolve(problem)
         estimate, source = structure.fit(problem), model.prior.source
         if problem.prior_by_evidence:

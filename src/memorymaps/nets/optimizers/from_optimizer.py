@@ -15,6 +15,8 @@ from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
+from memorymaps.nets.checks.example_count import check_example_count
+from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.curvature.kronecker import Diagonal
@@ -25,6 +27,7 @@ from memorymaps.nets.optimizers.state_precision import OptimizerPrecision, Optim
 from memorymaps.nets.prior import prior_from
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork, as_likelihood
+from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -41,7 +44,7 @@ class FromOptimizer:
     Parameters
     ----------
     optimizer : IVON or its family, Adam and its family, RMSprop, or SGD, after at least one step.
-    n : number of training examples.
+    n : number of training examples, or the sum of their weights.
     loss : how the training loss is reduced, `"mean"` or `"sum"`.
     forward : as for `Laplace`.
     directions : as for `Laplace`, taken where they are fewer reverse passes than outputs (`directions + 2`) and
@@ -51,6 +54,11 @@ class FromOptimizer:
     average : take losses, means, errors and curvatures in expectation under `q(f) = N(f, V)`, as a variational
         optimizer does in training, instead of at the mean. Default: True for variational optimizers. Up to 32
         outputs; beyond, where `V` is computed along directions only, all are at the mean.
+
+    Raises
+    ------
+    ValueError
+        A prior that is negative or not finite.
 
     Examples
     --------
@@ -71,16 +79,21 @@ class FromOptimizer:
     prior: float = 0.0
     average: bool | None = None
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.prior < float("inf"):
+            raise ValueError(f"prior = {self.prior!r}: expected a number ≥ 0, the precision added to the optimiser's")
+
     def __call__(self, module: Any, likelihood: Any) -> OptimizedNetwork:
         """Bind the recipe to a module and its likelihood.
 
         Raises
         ------
         TypeError
-            Not a `torch.nn.Module`.
+            Not a `torch.nn.Module`, or a TorchScript or sharded one.
         """
         if not isinstance(module, nn.Module):
             raise TypeError(f"FromOptimizer is for torch.nn.Module, got {type(module).__name__}")
+        module = unwrapped(module, keep_parallel=self.forward is not call_module)
         return OptimizedNetwork(Network(module, as_likelihood(likelihood), self.forward), self)
 
 
@@ -102,6 +115,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     names = _covered_names(network.module, state)
     directions = None if average else recipe.directions
     diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=directions)
+    check_example_count(recipe.n, examples, "FromOptimizer(optimizer, n={n})")
     with evaluation_mode(network.module), name_failing_example(network, examples):
         problem = build_problem(LaplaceNetwork(network, diagonal), examples)
         precision = {
@@ -113,6 +127,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     description = Description(
         model=f"{type(network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in network.module.parameters()):,} parameters",
+        approximation=Approximation.VARIATIONAL if average else Approximation.OPTIMIZER_STATE,
         posterior=f"diagonal, from the optimiser's state: S = {state.formula}",
         likelihood=type(likelihood).__name__,
         prior=prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source + (f" + {recipe.prior:g}" * added),

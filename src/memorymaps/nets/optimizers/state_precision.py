@@ -4,8 +4,10 @@
     Adam, AdamW, NAdam    S = N √v̂ + δ          v̂ = v/(1 − β₂ᵗ), bias-corrected (AMSGrad: its maximum)
     RMSprop               S = N √v + δ          v without bias correction
     SGD, with momentum    S = N/ρ + δ           its step size as a precision: sizes are up to scale, ranks are not
+                                                (at the end of a schedule, where ρ = 0: the rate at its start)
 
-for a loss averaged over `N` examples. The optimizer's ε guards a division and is no curvature: it is not included.
+for a loss averaged over `N` examples. The optimizer's ε guards a division and is no curvature: it is not included,
+except in the prior of a decoupled decay, `δ = N w (√v̂ + ε)`, where it acts as one (`weight_decay.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from memorymaps.nets.optimizers.weight_decay import (
+    decay_coefficient,
+    has_second_moment,
+    inner_optimizer,
+    preconditioner_root,
+)
 
 
 class OptimizerStateError(ValueError):
@@ -50,6 +59,7 @@ def precision_from_state(optimizer: Any, n: int, loss: str = "mean") -> Optimize
     """
     if n < 1 or loss not in ("mean", "sum"):
         raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
+    optimizer = inner_optimizer(optimizer)
     family = _family_of(optimizer)
     found = family.precision(optimizer, n if loss == "mean" else 1)
     for value in found.values():
@@ -79,9 +89,9 @@ def _family_of(optimizer: Any) -> OptimizerFamily:
     if not getattr(optimizer, "state", None):
         raise OptimizerStateError(f"{name} has taken no step yet: compute the map after training has begun")
     raise OptimizerStateError(
-        f"the state of {name} contains no known precision: expected exp_avg_sq (Adam), square_avg (RMSprop), "
-        "hess and ess (IVON), or SGD; those that need a closure (LBFGS) store none. Use posterior=Laplace(...) for the "
-        "curvature of the loss itself"
+        f"the state of {name} contains no known precision: expected exp_avg_sq (Adam), square_avg (RMSprop, not "
+        "Adadelta), hess and ess (IVON), or SGD; those that need a closure (LBFGS) store none. Use "
+        "posterior=Laplace(...) for the curvature of the loss itself"
     )
 
 
@@ -91,6 +101,10 @@ def _parameters(optimizer: Any) -> list[tuple[Mapping[str, Any], nn.Parameter]]:
 
 def _has_state(key: str) -> Callable[[Any], bool]:
     return lambda optimizer: any(isinstance(s, Mapping) and key in s for s in optimizer.state.values())
+
+
+def _is_rmsprop(optimizer: Any) -> bool:
+    return _has_state("square_avg")(optimizer) and not _has_state("acc_delta")(optimizer)  # Adadelta
 
 
 def _state(optimizer: Any, parameter: nn.Parameter, key: str) -> Tensor:
@@ -105,29 +119,54 @@ def _state(optimizer: Any, parameter: nn.Parameter, key: str) -> Tensor:
 
 
 def _adam(optimizer: Any, scale: float) -> dict[int, Tensor]:
-    found = {}
-    for group, p in _parameters(optimizer):
-        key = "max_exp_avg_sq" if group.get("amsgrad") else "exp_avg_sq"
-        corrected = _state(optimizer, p, key) / (1 - group["betas"][1] ** float(optimizer.state[p]["step"]))
-        decay = float(group.get("weight_decay", 0.0))
-        # AdamW decays after the preconditioner: at a stationary point the prior is δ = N · decay · √v̂
-        decoupled = isinstance(optimizer, torch.optim.AdamW) or group.get("decoupled_weight_decay", False)
-        found[id(p)] = scale * (corrected.sqrt() * (1 + decay) if decoupled else corrected.sqrt() + decay)
-    return found
+    return _preconditioned(optimizer, scale, "exp_avg_sq")
 
 
 def _rmsprop(optimizer: Any, scale: float) -> dict[int, Tensor]:
-    return {
-        id(p): scale * (_state(optimizer, p, "square_avg").sqrt() + float(group["weight_decay"]))
-        for group, p in _parameters(optimizer)
-    }
+    return _preconditioned(optimizer, scale, "square_avg")
+
+
+def _preconditioned(optimizer: Any, scale: float, key: str) -> dict[int, Tensor]:
+    """`N (√v̂ + w)`, with the decay as it acts on the gradient."""
+    found = {}
+    for group, p in _parameters(optimizer):
+        _check_second_moment(optimizer, group)
+        _state(optimizer, p, "max_exp_avg_sq" if group.get("amsgrad") else key)
+        root, decay = preconditioner_root(optimizer, group, p), decay_coefficient(optimizer, group, p)
+        found[id(p)] = scale * (root + decay)  # type: ignore[operator]  # both exist, as the state does
+    return found
+
+
+def _check_second_moment(optimizer: Any, group: Mapping[str, Any]) -> None:
+    if group.get("train_mode"):
+        raise OptimizerStateError(
+            f"{type(optimizer).__name__} is in training mode, its parameters are not those it returns: call "
+            "optimizer.eval() before the map, optimizer.train() after it"
+        )
+    if "betas" in group and not has_second_moment(optimizer, group):
+        raise OptimizerStateError(
+            f"exp_avg_sq in the state of {type(optimizer).__name__} is not the running mean of squared gradients as "
+            "Adam's is: it contains no known precision. Use posterior=Laplace(...) for the curvature of the loss itself"
+        )
 
 
 def _sgd(optimizer: Any, scale: float) -> dict[int, Tensor]:
     return {
-        id(p): torch.full_like(p, scale * (1 / float(group["lr"]) + float(group["weight_decay"])))
+        id(p): torch.full_like(p, scale * (1 / _rate(optimizer, group) + float(group["weight_decay"])))
         for group, p in _parameters(optimizer)
     }
+
+
+def _rate(optimizer: Any, group: Mapping[str, Any]) -> float:
+    """The learning rate; where a schedule has brought it to 0, that at its start."""
+    rate = float(group["lr"]) or float(group.get("initial_lr", 0.0))
+    if not 0 < rate < float("inf"):
+        raise OptimizerStateError(
+            f"the learning rate of {type(optimizer).__name__} is {float(group['lr']):g}: its precision N/ρ does not "
+            "exist. Set the rate it was trained with, optimizer.param_groups[0]['lr'] = …, for the map, or use "
+            "posterior=Laplace(...)"
+        )
+    return rate
 
 
 def _variational_newton(optimizer: Any, scale: float) -> dict[int, Tensor]:
@@ -142,9 +181,9 @@ def _variational_newton(optimizer: Any, scale: float) -> dict[int, Tensor]:
 
 
 def _step_count(optimizer: Any) -> str:
-    return str(
-        max((int(s["step"]) for s in optimizer.state.values() if isinstance(s, Mapping) and "step" in s), default=0)
-    )
+    states = (s for s in optimizer.state.values() if isinstance(s, Mapping) and "step" in s)
+    groups = (group["k"] for group in optimizer.param_groups if "k" in group)  # schedule-free
+    return str(max((*(int(s["step"]) for s in states), *map(int, groups)), default=0))
 
 
 _FAMILIES = (
@@ -153,6 +192,6 @@ _FAMILIES = (
         lambda o: str(getattr(o, "current_step", "?")), "ess (h + δ/N)", variational=True,
     ),
     OptimizerFamily(_has_state("exp_avg_sq"), _adam, _step_count, "N √v̂ + δ"),
-    OptimizerFamily(_has_state("square_avg"), _rmsprop, _step_count, "N √v + δ"),
+    OptimizerFamily(_is_rmsprop, _rmsprop, _step_count, "N √v + δ"),
     OptimizerFamily(lambda o: isinstance(o, torch.optim.SGD), _sgd, lambda _: "?", "N/ρ + δ, up to scale"),
 )  # fmt: skip

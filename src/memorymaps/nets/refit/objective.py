@@ -24,7 +24,8 @@ from memorymaps.nets.autograd.per_example_autodiff import functional_forward
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_macs, in_memory
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.curvature.conjugate_gradient import preconditioner
-from memorymaps.nets.curvature.ggn import NamedTensors, ParameterVector, ggn_operator
+from memorymaps.nets.curvature.ggn import ParameterVector
+from memorymaps.nets.jacobian.batch_products import NamedTensors
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.lbfgs import InverseHessian, preconditioned_lbfgs
 
@@ -53,8 +54,8 @@ class LeaveOutObjective:
     @classmethod
     def at_parameters(cls, problem: LaplaceProblem, theta: Array | None = None) -> LeaveOutObjective:
         """The objective with `θ°` at the network's weights, or at `theta [P]`; one pass over the data."""
-        operator = ggn_operator(problem)
-        parameters, prior = operator.parameters, to_numpy(operator.prior)
+        parameters = ParameterVector(problem.site.values)
+        prior = to_numpy(parameters.flatten({name: problem.prior[name] for name in parameters.values}))
         origin = to_numpy(parameters.flatten(parameters.values)) if theta is None else theta
         included, values = np.ones(len(problem.examples)), parameters.unflatten(parameters.to_device(origin))
         losses, chunk_gradients = zip(*_loss_chunks(problem, values, included), strict=True)

@@ -24,7 +24,7 @@ from memorymaps.nets.sampled.rows import RowPool
 _FIRST = 256  # rows of the first sample
 _PROBED = 256  # examples whose standard errors decide whether rows are enough
 _LEFT = 0.25  # part of a removed bias that may be left (benchmarks)
-_TOLD = 5e-4  # relative bias from which it is told
+_MIN_REPORTED_BIAS = 5e-4  # relative bias from which it is stated
 _TINY = 1e-300
 
 
@@ -87,7 +87,7 @@ class Stated:
 
 
 def _removed(bias: float) -> str:
-    return f" (bias of {bias:+.1%} removed)" if abs(bias) >= _TOLD else ""
+    return f" (bias of {bias:+.1%} removed)" if abs(bias) >= _MIN_REPORTED_BIAS else ""
 
 
 @dataclass(frozen=True)

@@ -62,15 +62,16 @@ def estimates(
         [
             torch.matmul(inside, kept).diagonal(dim1=1, dim2=2).sum(-1),
             change.abs().sum(-1),
-            likelihood.nll(moved, y),
+            likelihood.example_loss(moved, y, w),
         ]
     )
     pulled = _along(cavity.moves, error)
+    gain = w[:, None] if likelihood.weights_are_precisions else torch.ones_like(w)[:, None]
     changes = torch.stack(
         [
             torch.matmul(torch.matmul(root, kept).mT, cavity.moves).square().sum(1),
             _along(cavity.moves, ahead) * pulled,
-            _along(cavity.moves, likelihood.error(moved, y)) * pulled,
+            _along(cavity.moves, gain * likelihood.error(moved, y)) * pulled,
         ]
     )
     variance = cavity.variance - torch.matmul(torch.matmul(loaded, kept), loaded.mT)

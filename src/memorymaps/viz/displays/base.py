@@ -61,6 +61,12 @@ def map_title(m: MemoryMap, undefined: int = 0) -> str:
     return f"{escape_label(m.provenance.description.model, 40)}, {len(m):,} examples{suffix}"
 
 
+def caveat(m: MemoryMap, figure: str) -> str:
+    """What to add to a figure's axis label: nothing where sizes can be used, else the verdict."""
+    verdict = m.trust[figure]
+    return "" if verdict.sizes else f": {verdict.level}"
+
+
 def require_examples(m: MemoryMap) -> None:
     """Raise `ValueError` if the map has no examples."""
     if len(m) == 0:

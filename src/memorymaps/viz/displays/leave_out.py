@@ -10,8 +10,9 @@ import pandas as pd
 
 from memorymaps.analysis.retraining import RetrainCheck
 from memorymaps.maps.group_removal import LeaveOut
+from memorymaps.maps.loo_averages import loss_weights
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.viz.displays.base import Display, map_title, require_examples
+from memorymaps.viz.displays.base import Display, caveat, map_title, require_examples
 from memorymaps.viz.displays.log_scales import spans_decades
 from memorymaps.viz.displays.point_labels import label_points
 from memorymaps.viz.displays.style import GREY, PALETTE, escape_label
@@ -22,6 +23,8 @@ _MAX_GROUPS = 30  # groups drawn at most
 @dataclass
 class LeaveOutDisplay(Display):
     """Leave-one-out loss of each example against its training loss."""
+
+    caveat: str = ""
 
     @classmethod
     def from_map(cls, m: MemoryMap, *, label: int = 8, ax: Any = None) -> LeaveOutDisplay:
@@ -34,8 +37,10 @@ class LeaveOutDisplay(Display):
         """
         require_examples(m)
         data = pd.DataFrame({name: m[name] for name in ("id", "loss", "loo_loss", "sensitivity")})
+        data["weight"] = loss_weights(m)
         data["labelled"] = (data["loo_loss"] - data["loss"]).rank(ascending=False, method="first") <= label
-        display = cls(data, map_title(m, int(np.count_nonzero(~np.isfinite(data["loo_loss"])))))
+        undefined = int(np.count_nonzero(~np.isfinite(data["loo_loss"])))
+        display = cls(data, map_title(m, undefined), caveat=caveat(m, "loo_loss"))
         display.plot(ax)
         return display
 
@@ -53,14 +58,15 @@ class LeaveOutDisplay(Display):
             ax.set_yscale("log")
         self._draw_means(ax, finite)
         ax.set_xlabel("loss, example in training (nats)" + ", log scale" * log)
-        ax.set_ylabel("loss, example left out (nats)" + ", log scale" * log)
+        ax.set_ylabel("loss, example left out (nats)" + ", log scale" * log + self.caveat)
         label_points(ax, finite[finite["labelled"]], "loss", "loo_loss")
         ax.legend(loc="lower right")
 
     def _draw_means(self, ax: Any, finite: pd.DataFrame) -> None:
         low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
         ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
-        training, left_out = finite["loss"].mean(), finite["loo_loss"].mean()
+        weight = finite["weight"] / (finite["weight"].sum() or np.nan)
+        training, left_out = ((weight * finite[name]).sum(min_count=1) for name in ("loss", "loo_loss"))
         ax.axvline(training, ls=":", lw=1, color=PALETTE[2], label=f"mean in training {training:.3g}")
         ax.axhline(left_out, ls="--", lw=1, color=PALETTE[1], label=f"mean left out {left_out:.3g}")
 

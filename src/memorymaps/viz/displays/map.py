@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.iso_lines import IsoScore, iso_score_of
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.viz.displays.base import Display, map_title, require_examples
+from memorymaps.viz.displays.base import Display, caveat, map_title, require_examples
 from memorymaps.viz.displays.log_scales import clip_to_axes, effective_zero, spans_decades
 from memorymaps.viz.displays.point_labels import label_points
 from memorymaps.viz.displays.style import GREY, MARKERS, PALETTE, escape_label
@@ -33,6 +34,8 @@ class MapDisplay(Display):
     """
 
     color: str = ""
+    iso: IsoScore = IsoScore.PRODUCT
+    caveat: str = ""
     size: ClassVar[tuple[float, float]] = (6.4, 4.8)
 
     @classmethod
@@ -57,7 +60,7 @@ class MapDisplay(Display):
         data = pd.DataFrame({name: m[name] for name in ("id", "leverage", "error", "sensitivity")})
         data["color"] = _color_values(m, color)
         data["labelled"] = [value in top for value in data["id"]]
-        display = cls(data, map_title(m), color=color)
+        display = cls(data, map_title(m), color=color, iso=iso_score_of(m), caveat=caveat(m, "sensitivity"))
         display.plot(ax)
         return display
 
@@ -68,7 +71,9 @@ class MapDisplay(Display):
         ax.set_xlabel("leverage (effective parameters)" + logs[0])
         ax.set_ylabel("prediction error (units of the target)" + logs[1])
         _set_limits(ax, self.data)
-        _draw_iso_lines(ax, shown)
+        _draw_iso_lines(ax, shown, self.iso)
+        words = f"lines: {self.iso.formula}" + (f"\nsensitivity{self.caveat}" if self.caveat else "")
+        ax.text(0.99, 0.99, words, transform=ax.transAxes, fontsize=6, color=GREY, ha="right", va="top")
         self._draw_undefined(ax)
         _draw_marginals(ax, self.data)
         self._draw_legend(ax, shown)
@@ -183,22 +188,22 @@ def _set_limits(ax: Any, data: pd.DataFrame) -> None:
             getattr(ax, f"set_{axis}lim")(0, top * 1.12 if top > 0 else 1.0)
 
 
-def _draw_iso_lines(ax: Any, shown: pd.DataFrame) -> None:
-    """Hyperbolas `leverage × error = constant` at the 50, 90 and 99 % quantiles of the product."""
-    product = shown["leverage"] * shown["error"]
+def _draw_iso_lines(ax: Any, shown: pd.DataFrame, iso: IsoScore) -> None:
+    """Lines of equal score through its median, 90 % and 99 % quantiles."""
+    scores = pd.Series(iso.score(shown["leverage"].to_numpy(), shown["error"].to_numpy())).dropna()
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     x = np.geomspace(max(x0, x1 / 1e4), x1, 200)
-    last_label = -np.inf  # vertical position of the last label, in pixels
-    for level in np.unique(product.quantile([0.5, 0.9, 0.99])) if len(product) else ():
-        y = level / x
-        visible = (y >= y0) & (y <= y1)
-        if level > 0 and np.any(visible):
-            ax.plot(x[visible], y[visible], "-", lw=0.7, color=GREY, zorder=0)
-            end = (x[visible][-1], y[visible][-1])
+    last_label_height = -np.inf  # pixels
+    for level in np.unique(scores.quantile([0.5, 0.9, 0.99])) if len(scores) else ():
+        y = iso.error(x, level)
+        inside = (y >= y0) & (y <= y1)
+        if level > 0 and np.any(inside):
+            ax.plot(x[inside], y[inside], "-", lw=0.7, color=GREY, zorder=0)
+            end = (x[inside][-1], y[inside][-1])
             height = ax.transData.transform(end)[1]
-            if height - last_label > 8 * ax.figure.dpi / 72:
+            if height - last_label_height > 8 * ax.figure.dpi / 72:
                 ax.annotate(f"{level:.2g}", end, fontsize=6, color=GREY, ha="right", va="bottom")
-                last_label = height
+                last_label_height = height
 
 
 def _draw_marginals(ax: Any, data: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.summary import top_share
-from memorymaps.viz.displays.base import Display, map_title, require_examples
+from memorymaps.viz.displays.base import Display, caveat, map_title, require_examples
 from memorymaps.viz.displays.style import GREY, PALETTE
 
 _MAX_VECTOR_POINTS = 5_000  # lines with more points than this are rasterised
@@ -19,6 +19,8 @@ _MAX_VECTOR_POINTS = 5_000  # lines with more points than this are rasterised
 @dataclass
 class SensitivityDisplay(Display):
     """Sensitivities in decreasing order, and their cumulative share of the sum."""
+
+    caveat: str = ""
 
     @classmethod
     def from_map(cls, m: MemoryMap, *, ax: Any = None) -> SensitivityDisplay:
@@ -43,7 +45,7 @@ class SensitivityDisplay(Display):
                 "share": np.cumsum(s) / total if total > 0 else np.zeros(len(s)),
             }
         )
-        display = cls(data, map_title(m, len(m) - len(finite)))
+        display = cls(data, map_title(m, len(m) - len(finite)), caveat=caveat(m, "sensitivity"))
         display.plot(ax)
         return display
 
@@ -53,7 +55,7 @@ class SensitivityDisplay(Display):
         if np.any(s > 0):
             ax.set_yscale("log")
         ax.set_xlabel("examples, most sensitive first (%)")
-        ax.set_ylabel("sensitivity (units of the target)", color=PALETTE[0])
+        ax.set_ylabel(f"sensitivity (units of the target){self.caveat}", color=PALETTE[0])
         right = ax.twinx()
         right.plot(part, 100 * self.data["share"], color=PALETTE[1], ls="--")
         right.set_ylabel("share of all sensitivity (%)", color=PALETTE[1])

@@ -75,7 +75,6 @@ def rows_by_id(m: MemoryMap, other: MemoryMap) -> Array:
     return np.asarray(pd.Index(other["id"].tolist()).get_indexer(m["id"].tolist()))
 
 
-def finite_mean(values: Array) -> float | None:
-    """Mean of the finite values; None if there are none."""
-    finite = values[np.isfinite(values)]
-    return float(np.mean(finite)) if len(finite) else None
+def finite_or_none(value: float) -> float | None:
+    """A finite number, or None, which JSON can hold."""
+    return float(value) if np.isfinite(value) else None

@@ -9,6 +9,7 @@ import pandas as pd
 
 from memorymaps.core.arrays import Array
 from memorymaps.maps.group_removal import LeaveOut
+from memorymaps.maps.loo_averages import loss_weights, weights_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.viz.explorer.arrow_columns import to_text
 
@@ -45,15 +46,22 @@ def group_tables(m: MemoryMap, leave_out: LeaveOut | str | None) -> list[dict[st
 def _class_table(m: MemoryMap) -> dict[str, Any]:
     codes, labels = pd.factorize(pd.Series(m["target"].tolist(), dtype=object), sort=False)
     size = np.bincount(codes)
-    means = [
-        np.bincount(codes, weights=v) / size for v in (_is_correct(m, "prediction"), _is_correct(m, "loo_prediction"))
-    ]
-    loss = pd.Series(m["loo_loss"]).where(np.isfinite(m["loo_loss"])).groupby(codes).mean().to_numpy()
+    weight = weights_of(m)
+    means = [_means(codes, weight, v) for v in (_is_correct(m, "prediction"), _is_correct(m, "loo_prediction"))]
+    loss = _means(codes, loss_weights(m), m["loo_loss"])
     sums = [np.bincount(codes, weights=np.nan_to_num(m[name], posinf=0)) for name in ("sensitivity", "leverage")]
     share = sums[0] / (sums[0].sum() or 1.0)
     order = sorted(range(len(labels)), key=lambda k: -share[k])
     table = _table("Classes", _CLASS_COLUMNS, labels, [size, share, sums[1], *means, loss], order)
     return table | {"by": "target", "note": "from the map's columns, one example left out at a time"}
+
+
+def _means(codes: Array, weight: Array, values: Array) -> Array:
+    """Weighted mean of the finite values of each class; NaN for a class without weight."""
+    finite = np.isfinite(values)
+    total = np.bincount(codes, weights=weight * finite)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.bincount(codes, weights=weight * np.where(finite, values, 0.0)) / total)
 
 
 def _is_correct(m: MemoryMap, name: str) -> Array:

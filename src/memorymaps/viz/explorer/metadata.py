@@ -8,6 +8,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.maps.iso_lines import iso_score_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.summary import warnings_of
 from memorymaps.viz.explorer.arrow_columns import ArrowColumns, to_text
@@ -41,6 +42,8 @@ def page_metadata(
         "models": [to_text(name) for name in models],
         "steps": steps,
         "classification": classification,
+        "iso": str(iso_score_of(m)),
+        "trust": m.trust.to_dict(),
         "warnings": {str(int(flag)): words for flag, words in _WARNINGS.items()},
         "notes": [*_notes(m), *_steps_note(len(steps), options)],
         "agreement": compare_rankings(columns, options.measures),
@@ -59,7 +62,7 @@ def _initial_color(options: ExplorerOptions, columns: ArrowColumns) -> str:
 def _notes(m: MemoryMap) -> list[str]:
     d = m.provenance.description
     lines = [f"likelihood {d.likelihood}, posterior {d.posterior}", f"prior: {d.prior}", *d.coverage, *d.notes]
-    return [to_text(line) for line in (*lines, *warnings_of(m))]
+    return [to_text(line) for line in (*lines, *map(str, m.trust), *warnings_of(m))]
 
 
 def _steps_note(count: int, options: ExplorerOptions) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.ids import check_same_examples
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.table import COLUMNS
 from memorymaps.viz.explorer.arrow_columns import ArrowColumns, rows_by_id, to_text
@@ -58,7 +59,7 @@ def add_compared_map(
     Raises
     ------
     ValueError
-        More than one map, or no id in common.
+        More than one map, no id in common, or joined by row numbers and the targets differ.
     """
     if compared is None:
         return []
@@ -66,6 +67,7 @@ def add_compared_map(
     rows = rows_by_id(m, other)
     if np.all(rows < 0):
         raise ValueError("the compared map shares no id with this one: maps are linked by id")
+    check_same_examples(m, other, (np.flatnonzero(rows >= 0), rows[rows >= 0]))
     for score in ("leverage", "error", "sensitivity"):
         values = np.where(rows >= 0, other[score][np.maximum(rows, 0)], np.nan)
         columns.add(f"{score}@1", values, described_as=score)

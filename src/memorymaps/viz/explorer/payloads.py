@@ -1,11 +1,13 @@
 """Payloads: pictures, texts or table rows of the examples, joined to a map by id or by position.
 
-A payload may be an array of pictures, a list of PIL pictures or of file names, a list of texts, a data frame, a
-mapping from ids to any of these, or the data set a network was trained on (its inputs are taken).
+A payload may be an array of pictures, a list of PIL pictures, of file names or of encoded pictures
+(`{"bytes": …, "path": …}`, as Hugging Face datasets hold them), a list of texts, a data frame or series, a mapping from
+ids to any of these, or the data set a network was trained on (its inputs are taken).
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +15,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from memorymaps.core.arrays import Array
 from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.viz.explorer.payload_ids import PayloadError, data_frame_by_id, examples_by_id, rows_by_index
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _THUMBNAIL_PIXELS = 64  # pixels of a thumbnail's longer side
-
-
-class PayloadError(ValueError):
-    """Examples that cannot be joined to the map, or that are neither pictures, texts nor rows."""
 
 
 @dataclass(frozen=True)
@@ -69,37 +68,19 @@ def join_payload(m: MemoryMap, payload: Any) -> Payload:
     8
     """
     if isinstance(payload, Mapping):
-        return _payload_from(_examples_by_id(m, payload), np.arange(len(m)))
+        return _payload_from(examples_by_id(m, payload), np.arange(len(m)))
     if _is_data_frame(payload) and "id" in payload.columns:
-        return Rows(_data_frame_by_id(m, payload))
+        return Rows(data_frame_by_id(m, payload))
+    if hasattr(payload, "iloc"):  # a data frame or a series
+        rows = rows_by_index(m, payload)
+        rows = _positions(m, len(payload)) if rows is None else rows
+        return _payload_from(payload if _is_data_frame(payload) else payload.tolist(), rows)
     values = _inputs_of_items(payload)
     return _payload_from(values, _positions(m, len(values)))
 
 
 def _is_data_frame(values: Any) -> bool:
     return hasattr(values, "columns") and hasattr(values, "iloc")
-
-
-def _examples_by_id(m: MemoryMap, payload: Mapping[Any, Any]) -> list[Any]:
-    ids = m["id"].tolist()
-    missing = [value for value in ids if value not in payload]
-    if missing:
-        raise PayloadError(f"payload has no entry for {len(missing)} of {len(ids)} ids of the map, for instance "
-                           f"{missing[:3]}; its own ids are, for instance, {list(payload)[:3]}")  # fmt: skip
-    return [payload[value] for value in ids]
-
-
-def _data_frame_by_id(m: MemoryMap, frame: pd.DataFrame) -> pd.DataFrame:
-    if frame["id"].duplicated().any():
-        raise PayloadError(
-            f"payload has the id {frame.loc[frame['id'].duplicated(), 'id'].iloc[0]!s:.80} more than once"
-        )
-    rows = frame.set_index("id").index.get_indexer(m["id"].tolist())
-    if np.any(rows < 0):
-        missing = m["id"][rows < 0].tolist()
-        raise PayloadError(f"payload has no row for {len(missing)} of {len(m)} ids of the map, for instance "
-                           f"{missing[:3]}")  # fmt: skip
-    return frame.drop(columns="id").iloc[rows].reset_index(drop=True)
 
 
 def _positions(m: MemoryMap, length: int) -> Array:
@@ -137,7 +118,7 @@ def _payload_from(values: Any, rows: Array) -> Payload:
     first = values[int(rows[0])] if len(rows) else ""
     if isinstance(first, str) and not first.lower().endswith(_IMAGE_SUFFIXES):
         return Texts([str(values[int(row)]) for row in rows])
-    if isinstance(first, str | Path | Image.Image):
+    if isinstance(first, str | Path | Image.Image) or _is_encoded(first):
         return _pictures_from_files(values, rows)
     if np.ndim(first) in (2, 3):
         return _pictures_from_arrays(values, rows)
@@ -211,10 +192,17 @@ def _pictures_from_files(values: Any, rows: Array) -> Pictures:
     return Pictures(width, height, read)
 
 
+def _is_encoded(value: Any) -> bool:
+    """Whether an example is an encoded picture: a mapping with its bytes, its path, or both."""
+    return isinstance(value, Mapping) and set(value) == {"bytes", "path"}
+
+
 def _read_image(value: Any) -> Array | None:
-    """Pixels `[height, width, 3]` of a PIL picture or a file; None if the file is missing or damaged."""
+    """Pixels `[height, width, 3]` of a picture, upright; None if its file is missing or damaged."""
     try:
+        if _is_encoded(value):
+            value = value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
         image = value if isinstance(value, Image.Image) else Image.open(value)
-        return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError):
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, AttributeError):  # AttributeError: neither bytes nor a path
         return None

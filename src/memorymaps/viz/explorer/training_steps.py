@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.ids import check_same_examples
+from memorymaps.maps.loo_averages import weighted_mean
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.trajectory import Trajectory
-from memorymaps.viz.explorer.arrow_columns import MISSING, ArrowColumns, finite_mean, rows_by_id, to_text
+from memorymaps.viz.explorer.arrow_columns import MISSING, ArrowColumns, finite_or_none, rows_by_id, to_text
 
 _AXES = ("leverage", "error")
 
@@ -64,14 +66,13 @@ def _recorded_steps(m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMa
         losses = trajectory.losses()
         for step in _evenly_spaced(trajectory.steps, max_steps):
             row = losses.loc[step]
-            known = {
-                name: finite_mean(np.atleast_1d(row[name])) for name in ("loss", "loo_loss", "test_loss", "effective")
-            }
+            known = {name: finite_or_none(row[name]) for name in ("loss", "loo_loss", "test_loss", "effective")}
             yield _step_of(m, trajectory.at(step), f"step {step:,}", known)
         return
     for name in _evenly_spaced(trajectory, max_steps):
         other = trajectory[name]
-        known = {"loss": finite_mean(other["loss"]), "loo_loss": finite_mean(other["loo_loss"]), "test_loss": None}
+        losses = {name: finite_or_none(weighted_mean(other, other[name])) for name in ("loss", "loo_loss")}
+        known = losses | {"test_loss": None}
         effective = float(np.nansum(other["leverage"])) if np.all(np.isfinite(other["leverage"])) else None
         yield _step_of(m, other, name, known | {"effective": effective})
 
@@ -80,6 +81,7 @@ def _step_of(m: MemoryMap, other: MemoryMap, name: str, losses: dict[str, float 
     rows = rows_by_id(m, other)
     if np.any(rows < 0):
         raise ValueError(f"step {name!r} lacks {np.count_nonzero(rows < 0):,} of the map's {len(m):,} ids")
+    check_same_examples(m, other, (np.arange(len(m)), rows))
     return _Step(name, {axis: other[axis][rows] for axis in _AXES}, losses)
 
 

@@ -14,25 +14,28 @@ BOUND, NEAR_SINGULAR = 1, 2
 
 @dataclass(frozen=True)
 class Loss:
-    """One example's loss in nats, mean `[c]`, gradient `[c]` and Fisher information `[c, c]` at outputs `f [c]`."""
+    """Loss in nats of one example of a weight; mean `[c]`, gradient `[c]`, Fisher information `[c, c]` at `f [c]`."""
 
-    nll: Callable[[Any, Any], float]
+    nll: Callable[[Any, Any, float], float]
     mean: Callable[[Any], Any]
     error: Callable[[Any, Any], Any]
     curvature: Callable[[Any], Any]
     encode: Callable[[Any], Any]
+    precise: bool = False  # an example of weight w has the variance φ/w; otherwise it stands for w examples
 
 
 def gaussian(*phi: float) -> Loss:
-    def nll(f, y):
-        return sum(0.5 * (a - b) ** 2 / v + 0.5 * math.log(2 * math.pi * v) for a, b, v in zip(f, y, phi, strict=True))
+    def nll(f, y, w):
+        own = [v / (w if w > 0 else 1.0) for v in phi]
+        return sum(0.5 * (a - b) ** 2 / v + 0.5 * math.log(2 * math.pi * v) for a, b, v in zip(f, y, own, strict=True))
 
-    return Loss(nll, lambda f: f, lambda f, y: (f - y) / np.array(phi), lambda f: np.diag(1 / np.array(phi)), np.array)
+    noise = np.array(phi)
+    return Loss(nll, lambda f: f, lambda f, y: (f - y) / noise, lambda f: np.diag(1 / noise), np.array, precise=True)
 
 
 def poisson() -> Loss:
     return Loss(
-        lambda f, y: math.exp(f[0]) - y[0] * f[0] + math.lgamma(y[0] + 1),
+        lambda f, y, w: math.exp(f[0]) - y[0] * f[0] + math.lgamma(y[0] + 1),
         np.exp,
         lambda f, y: np.exp(f) - y,
         lambda f: np.diag(np.exp(f)),
@@ -46,7 +49,7 @@ def sigmoid(f):
 
 def bernoulli() -> Loss:
     return Loss(
-        lambda f, y: -math.log(sigmoid(f)[0] if y[0] == 1 else 1 - sigmoid(f)[0]),
+        lambda f, y, w: -math.log(sigmoid(f)[0] if y[0] == 1 else 1 - sigmoid(f)[0]),
         sigmoid,
         lambda f, y: sigmoid(f) - y,
         lambda f: np.diag(sigmoid(f) * (1 - sigmoid(f))),
@@ -61,7 +64,7 @@ def softmax(f):
 
 def categorical(c: int) -> Loss:
     return Loss(
-        lambda f, y: -math.log(softmax(f)[int(np.argmax(y))]),
+        lambda f, y, w: -math.log(softmax(f)[int(np.argmax(y))]),
         softmax,
         lambda f, y: softmax(f) - y,
         lambda f: np.diag(softmax(f)) - np.outer(softmax(f), softmax(f)),
@@ -85,6 +88,10 @@ class Dense:
 
     def __len__(self) -> int:
         return len(self.f)
+
+    def counts(self, i: int) -> float:
+        """How much an example counts in a mean loss."""
+        return float(self.weight[i] > 0) if self.loss.precise else float(self.weight[i])
 
     def target(self, i: int):
         return self.loss.encode(self.y[i])
@@ -128,7 +135,8 @@ def map_row(d: Dense, i: int) -> dict[str, Any]:
     deviation = d.jacobian[i] @ d.shift([i]) if room >= 1e-10 else np.full(len(d.f[i]), np.nan)
     f, y, after = d.f[i], d.target(i), d.f[i] + deviation
     mean, loo_mean = d.loss.mean(f), d.loss.mean(after)
-    loss, loo_loss = d.loss.nll(f, y), (d.loss.nll(after, y) if room >= 1e-10 else math.nan)
+    w = d.weight[i]
+    loss, loo_loss = d.loss.nll(f, y, w), (d.loss.nll(after, y, w) if room >= 1e-10 else math.nan)
     return {
         "error": math.sqrt(sum((a - b) ** 2 for a, b in zip(mean, y, strict=True))),
         "leverage": sum(h[k, k] for k in range(len(f))),
@@ -150,25 +158,25 @@ def map_row(d: Dense, i: int) -> dict[str, Any]:
 
 def expected_group(d: Dense, members) -> dict[str, float]:
     """The row of a group in the table of `leave_out`: sums and means over members and over everybody else."""
-    shift, sums, rest = d.shift(members), np.zeros(3), np.zeros(3)
+    shift, sums, rest = d.shift(members), np.zeros(4), np.zeros(4)
     for i in range(len(d)):
         after, target = d.f[i] + d.jacobian[i] @ shift, d.target(i)
         change = sum(abs(a - b) for a, b in zip(d.loss.mean(after), d.loss.mean(d.f[i]), strict=True))
-        row = np.array([change, d.loss.nll(d.f[i], target), d.loss.nll(after, target)])
+        w, count = d.weight[i], d.counts(i)
+        row = np.array([change, count * d.loss.nll(d.f[i], target, w), count * d.loss.nll(after, target, w), count])
         if i in members:
             sums += row
         else:
             rest += row
-    inside, outside = len(members), len(d) - len(members)
     return {
-        "size": inside,
+        "size": len(members),
         "leverage": sum(np.trace(d.leverage_matrix(i)) for i in members),
         "sensitivity": sums[0],
-        "loss": sums[1] / inside,
-        "leave_out_loss": sums[2] / inside,
+        "loss": sums[1] / sums[3],
+        "leave_out_loss": sums[2] / sums[3],
         "rest_sensitivity": rest[0],
-        "rest_loss": rest[1] / outside,
-        "rest_leave_out_loss": rest[2] / outside,
+        "rest_loss": rest[1] / rest[3],
+        "rest_leave_out_loss": rest[2] / rest[3],
     }
 
 

@@ -1,0 +1,224 @@
+"""Which figures of a map can be used: exact, verified, estimated, as ranks only, or not at all, with reasons."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from memorymaps.maps.premises import (
+    HIGH_LEVERAGE,
+    long_step_share,
+    many_long_steps,
+    newton_step_unreliable,
+    not_stationary,
+    verified_rows,
+)
+from memorymaps.posteriors.approximation import Approximation
+
+if TYPE_CHECKING:
+    from memorymaps.maps.table import ExampleTable
+
+
+class Level(enum.StrEnum):
+    """How far a figure can be trusted, best first."""
+
+    EXACT = "exact"
+    """Equal to refitting, to rounding, with what the reasons name held at its value."""
+    VERIFIED = "verified"
+    """Computed by refitting, or on the exact curvature."""
+    ESTIMATED = "estimated"
+    """Sizes agree with refitting up to an error that was measured for this kind of model, or that is stated."""
+    RANKS = "ranks only"
+    """The order of examples is informative, sizes are not."""
+    UNUSABLE = "not to be used"
+    """Measured to be wrong, or without any measurement that it is right."""
+
+
+_ORDER = list(Level)
+FIGURES = ("leverage", "sensitivity", "loo_loss", "ranks", "groups")
+_FIGURE_OF = {
+    "leverage_norm": "leverage", "output_sensitivity": "sensitivity", "deviation": "sensitivity",
+    "loo_prediction": "sensitivity", "loo_mean": "sensitivity", "memorization": "loo_loss",
+}  # fmt: skip
+
+_E, _V, _S, _R, _U = Level
+_BASE: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
+    Approximation.EXACT: (_E, _E, _E, _E, _E, "Gaussian and linear in the parameters: removal is exact"),
+    Approximation.ACTIVE_SET: (
+        _E, _S, _S, _S, _S, "right as long as the same coefficients stay at zero when an example is left out",
+    ),
+    Approximation.ONE_STEP: (_E, _S, _S, _S, _S, "one Newton step from the optimum; errors of a few percent measured"),
+    Approximation.NONSMOOTH: (
+        _S, _S, _R, _S, _R, "the loss has kinks: curvature is that of the loss smoothed by the posterior",
+    ),
+    Approximation.EXACT_CURVATURE: (_S, _S, _S, _S, _S, "one Newton step of a nonlinear model, on its full curvature"),
+    Approximation.CHECKED_CURVATURE: (
+        _S, _S, _S, _S, _S, "approximate curvature whose effective parameters agree with the exact one",
+    ),
+    Approximation.APPROXIMATE_CURVATURE: (_S, _R, _R, _S, _R, "approximate curvature that was not verified"),
+    Approximation.SOME_PARAMETERS: (
+        _S, _R, _U, _S, _U, "only some of the parameters are covered: the others would change, too",
+    ),
+    Approximation.OPTIMIZER_STATE: (
+        _R, _R, _U, _S, _U, "curvature from the optimiser's state: left-out losses of it were measured to be wrong",
+    ),
+    Approximation.STRUCTURE_FIXED: (
+        _S, _R, _U, _S, _U, "splits are fixed, and were chosen with the example: retraining changes them",
+    ),
+    Approximation.DRAWS: (_S, _S, _S, _S, _S, "moments of posterior draws"),
+    Approximation.VARIATIONAL: (_S, _S, _S, _S, _R, "a variational posterior, its hyperparameters held"),
+    Approximation.UNSTATED: (_S, _S, _S, _S, _S, "the posterior does not state its approximation"),
+}  # fmt: skip
+_LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
+_MANY = 0.05  # share of examples with a warning from which it counts for the map
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far one figure of a map can be trusted.
+
+    Attributes
+    ----------
+    figure : `"leverage"`, `"sensitivity"`, `"loo_loss"`, `"ranks"` or `"groups"`.
+    level : see `Level`.
+    reasons : why, most basic first.
+    error : relative standard error of sizes where the posterior states one.
+    """
+
+    figure: str
+    level: Level
+    reasons: tuple[str, ...] = ()
+    error: float | None = None
+
+    @property
+    def sizes(self) -> bool:
+        """Whether sizes can be used, not only their order."""
+        return self.level in (Level.EXACT, Level.VERIFIED, Level.ESTIMATED)
+
+    def at_most(self, level: Level, reason: str) -> Verdict:
+        """This verdict, or the lower `level`, with one more reason."""
+        lower = max(self.level, level, key=_ORDER.index)
+        return dataclasses.replace(self, level=lower, reasons=(*self.reasons, reason))
+
+    def __str__(self) -> str:
+        error = "" if self.error is None else f", relative error about {self.error:.0%}"
+        return f"{self.figure}: {self.level}{error} ({'; '.join(self.reasons)})"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The verdicts on a map's figures; `trust["loo_loss"]`, or any column of the map."""
+
+    verdicts: tuple[Verdict, ...]
+
+    def __getitem__(self, name: str) -> Verdict:
+        figure = _FIGURE_OF.get(name, name)
+        for verdict in self.verdicts:
+            if verdict.figure == figure:
+                return verdict
+        raise KeyError(f"no verdict on {name!r}: expected one of {', '.join((*FIGURES, *_FIGURE_OF))}")
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return iter(self.verdicts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in FIGURES or name in _FIGURE_OF
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.verdicts))
+
+    __repr__ = __str__
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Plain strings, numbers and lists, for JSON."""
+        return [{**dataclasses.asdict(v), "level": str(v.level), "reasons": list(v.reasons)} for v in self.verdicts]
+
+
+def trust_of(m: ExampleTable) -> Trust:
+    """The verdicts on a map, from its description and its table alone: the same after a trip through a file."""
+    d = m.provenance.description
+    *levels, reason = _BASE[_approximation(m)]
+    found = {
+        figure: Verdict(figure, level, (reason,), d.relative_error if figure != "groups" else None)
+        for figure, level in zip(FIGURES, levels, strict=True)
+    }
+    for rule in _RULES:
+        for figures, level, why in rule(m):
+            found |= {figure: found[figure].at_most(level, why) for figure in figures}
+    return Trust(tuple(_verified(m, verdict) for verdict in found.values()))
+
+
+def _approximation(m: ExampleTable) -> str:
+    d = m.provenance.description
+    if d.approximation or not d.posterior.startswith("exact"):
+        return d.approximation if d.approximation in _BASE else Approximation.UNSTATED
+    return Approximation.EXACT  # written before descriptions had the field
+
+
+_Finding = tuple[tuple[str, ...], Level, str]
+_SIZES = ("sensitivity", "loo_loss", "groups")
+
+
+def _held(m: ExampleTable) -> Iterator[_Finding]:
+    d = m.provenance.description
+    if d.dispersion_estimated and d.likelihood == "Gaussian":
+        yield ("loo_loss",), Level.EXACT, "the noise scale is held at its value"
+    if not m.provenance.loss_is_density:
+        yield ("loo_loss",), Level.ESTIMATED, "not a log density: only differences have a meaning"
+
+
+def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
+    if not_stationary(m):
+        distance = m.provenance.description.distance
+        yield _SIZES, Level.RANKS, f"the fit stands {distance:.2g} posterior standard deviations from the optimum"
+
+
+def _first_order(m: ExampleTable) -> Iterator[_Finding]:
+    if m.provenance.estimator.name not in ("first_order", "diagonal"):
+        return
+    yield ("sensitivity", "loo_loss"), Level.RANKS, "first-order sizes are too small by a factor of about 1 − h"
+    if len(m) and not np.mean(m["leverage"]) < HIGH_LEVERAGE:
+        yield ("loo_loss",), Level.UNUSABLE, "and the model has many effective parameters per example"
+
+
+def _long_step(m: ExampleTable) -> Iterator[_Finding]:
+    approximation = m.provenance.description.approximation
+    if newton_step_unreliable(m):
+        yield _SIZES, Level.RANKS, "one Newton step may be too long for a model this flexible"
+    elif approximation == Approximation.ONE_STEP and many_long_steps(m):
+        share = long_step_share(m)
+        yield _SIZES, Level.RANKS, f"{share:.0%} of the sensitivity is in examples whose Newton step may be too long"
+
+
+def _stated_error(m: ExampleTable) -> Iterator[_Finding]:
+    error = m.provenance.description.relative_error
+    if error is not None and not error < _LARGE_ERROR:
+        yield ("leverage", "sensitivity", "loo_loss"), Level.RANKS, "with an error this large"
+
+
+def _marked(m: ExampleTable) -> Iterator[_Finding]:
+    many = int(np.count_nonzero(m["warning"])) if len(m) else 0
+    if many > _MANY * len(m):
+        yield ("sensitivity", "loo_loss"), Level.RANKS, f"{many:,} of {len(m):,} examples carry a warning"
+    elif many:
+        yield ("sensitivity", "loo_loss"), Level.EXACT, f"{many:,} of {len(m):,} examples carry a warning of their own"
+
+
+_RULES = (_held, _stated_error, _first_order, _not_at_optimum, _long_step, _marked)
+
+
+def _verified(m: ExampleTable, verdict: Verdict) -> Verdict:
+    """Sensitivities that were all computed by refitting are verified; some of them are named."""
+    rows = verified_rows(m)
+    many = int(np.count_nonzero(rows))
+    if verdict.figure not in ("sensitivity", "loo_loss") or not many:
+        return verdict
+    if many == len(m):
+        return dataclasses.replace(verdict, level=Level.VERIFIED, reasons=("every example was refitted without",))
+    words = f"{many:,} of {len(m):,} examples are verified, columns 'refitted' and 'refined'"
+    return dataclasses.replace(verdict, reasons=(*verdict.reasons, words))

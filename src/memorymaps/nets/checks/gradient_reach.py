@@ -1,0 +1,67 @@
+"""Every covered parameter that the output depends on has a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorymaps.nets.autograd.network import Network
+from memorymaps.nets.autograd.per_example_autodiff import functional_forward
+from memorymaps.nets.checks.tolerance import difference_beyond
+
+_STEP, _ZERO_SIZE = 0.05, 0.2  # size of a parameter change relative to the parameter, and to one that is zero
+
+
+def check_gradients_reach(network: Network, covered: Sequence[str], inputs: Any) -> None:
+    """Raise for parameters that change the output but receive no gradient: int8 layers, `detach`, rounding.
+
+    A parameter that the forward pass does not use, or that a zero multiplies (LoRA's at the start), is none of these.
+
+    Raises
+    ------
+    ValueError
+        Parameters without gradient, by name.
+    """
+    with torch.enable_grad():
+        f = network.outputs(inputs)
+    without = _without_gradient(network, covered, f)
+    if not without or not _output_depends_on(network, without, f, inputs):
+        return
+    blocked = [name for name in without if _output_depends_on(network, [name], f, inputs)] or without
+    raise ValueError(_message(blocked, [name for name in covered if name not in without]))
+
+
+def _without_gradient(network: Network, covered: Sequence[str], f: Tensor) -> list[str]:
+    """Parameters with no gradient, or one that is exactly zero."""
+    if not f.requires_grad:
+        return list(covered)
+    values = dict(network.module.named_parameters())
+    direction = torch.randn(f.shape, generator=torch.Generator().manual_seed(0)).to(f)
+    found = torch.autograd.grad(f, [values[name] for name in covered], direction, allow_unused=True)
+    return [name for name, g in zip(covered, found, strict=True) if g is None or not bool(g.any())]
+
+
+def _output_depends_on(network: Network, names: Sequence[str], f: Tensor, inputs: Any) -> bool:
+    """Whether outputs change with these parameters."""
+    values, generator = dict(network.module.named_parameters()), torch.Generator().manual_seed(0)
+    changed = {}
+    for name in names:
+        value = values[name].detach()
+        size = _STEP * (float(value.float().abs().mean()) + _ZERO_SIZE)
+        changed[name] = value + size * torch.randn(value.shape, generator=generator).to(value)
+    with torch.no_grad():
+        return difference_beyond(functional_forward(network, changed, inputs), f.detach(), f.dtype) > 0
+
+
+def _message(blocked: Sequence[str], others: Sequence[str]) -> str:
+    names = ", ".join(map(repr, blocked[:6])) + (f" and {len(blocked) - 6} more" if len(blocked) > 6 else "")
+    rest = f"{list(others)[:6]}{'' if len(others) <= 6 else ' + …'}"
+    exclude = f"exclude them, Laplace(subset={rest}), or " if others else ""
+    return (
+        f"no gradient reaches {names} although the output depends on them: the path passes quantised (int8) layers, "
+        f"detach(), no_grad, rounding or argmax. Expected a gradient for every covered parameter: {exclude}remove what "
+        "blocks it; of a quantised network map the one it was made from"
+    )

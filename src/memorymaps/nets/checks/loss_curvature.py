@@ -1,0 +1,44 @@
+"""Losses without curvature (L1, quantile) have no Gauss–Newton posterior."""
+
+from __future__ import annotations
+
+import torch
+
+from memorymaps.core.arrays import Batch
+from memorymaps.data.examples import DataError
+from memorymaps.nets.laplace_problem import LaplaceProblem
+
+NO_CURVATURE = (
+    "the loss has no curvature at any example, as L1 and quantile losses away from their kink: the posterior is the "
+    "prior and Σ leverage 0. Expected a smooth loss, with a scale s of its own: Custom(lambda f, y: "
+    "torch.sqrt((f[:, 0] - y)**2 + s**2)) for L1, Custom(lambda f, y: q*(y - f[:, 0]) + "
+    "s*torch.nn.functional.softplus((f[:, 0] - y)/s)) for the quantile q"
+)
+
+
+def check_curvature(problem: LaplaceProblem) -> None:
+    """Raise if `Λ = 0` for every training example; reads no further than the first one with curvature.
+
+    Raises
+    ------
+    DataError
+        It is.
+    """
+    if not has_curvature(problem):
+        raise DataError(NO_CURVATURE)
+
+
+def has_curvature(problem: LaplaceProblem) -> bool:
+    """Whether an example with `Λ ≠ 0` exists."""
+    return any(_has_curvature(problem, batch) for batch in problem.examples)
+
+
+def _has_curvature(problem: LaplaceProblem, batch: Batch) -> bool:
+    y, likelihood = problem.target(batch), problem.network.likelihood
+
+    def work(x: object, rows: slice) -> bool:
+        f = problem.network.outputs(problem.network.to_device(x)).double()
+        return bool((likelihood.fisher_diagonal(f, y[rows]) != 0).any())
+
+    with torch.no_grad():
+        return any(problem.batch_size.run(batch.inputs, work))

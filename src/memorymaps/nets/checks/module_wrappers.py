@@ -1,0 +1,59 @@
+"""Networks inside wrappers: compiled, data-parallel and averaged modules are unwrapped, others refused in words."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module is the result of `torch.compile(net)`."""
+    library = sys.modules.get("torch._dynamo.eval_frame")  # loaded by the first torch.compile
+    return library is not None and isinstance(module, library.OptimizedModule)
+
+
+def unwrapped(module: nn.Module, keep_parallel: bool = False) -> nn.Module:
+    """The network inside `torch.compile`, `DataParallel`, `DistributedDataParallel` and `AveragedModel`.
+
+    `keep_parallel`: only a compiled module is unwrapped, for a user's own `forward`, which is written for the wrapper.
+
+    Raises
+    ------
+    TypeError
+        A TorchScript module, or parameters that are spread over processes (FSDP).
+    """
+    while True:
+        if is_compiled(module):
+            module = module._orig_mod
+        elif isinstance(module, _PARALLEL) and not keep_parallel:
+            module = module.module
+        else:
+            break
+    _refuse_unsupported(module)
+    return module
+
+
+def _refuse_unsupported(module: nn.Module) -> None:
+    kind = type(module).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(
+            f"{kind} is a TorchScript module, which allows neither hooks nor per-example gradients: pass the nn.Module "
+            "it was made from, with its weights, net.load_state_dict(scripted.state_dict())"
+        )
+    if _is_sharded(module):
+        raise TypeError(
+            f"the parameters of {kind} are spread over processes (FSDP): gather them into a module of one process, "
+            "net.load_state_dict(get_model_state_dict(sharded, options=StateDictOptions(full_state_dict=True))) from "
+            "torch.distributed.checkpoint.state_dict, and pass net"
+        )
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    kinds: list[Any] = [*(type(each) for each in module.modules()), *(type(each) for each in module.parameters())]
+    return any(base.__name__ in ("FullyShardedDataParallel", "DTensor") for kind in kinds for base in kind.__mro__)

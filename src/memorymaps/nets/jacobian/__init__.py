@@ -1,0 +1,1 @@
+"""Products with the Jacobian of a whole batch."""

@@ -1,0 +1,45 @@
+"""What a user must know of a posterior before reading sizes: its name with every fallback, and its cautions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memorymaps.nets.curvature.structure import CurvatureStructure
+from memorymaps.nets.laplace_problem import LaplaceProblem
+
+_SUBSET = (
+    "only {covered:,} of {trained:,} trained parameters are covered: the others are held fixed, as if leaving an "
+    "example out did not change them. Sizes are those of the covered part and much too small for the network; read "
+    "ranks with care, retrain_check(m) measures the agreement"
+)
+
+
+def structure_name(problem: LaplaceProblem, structure: CurvatureStructure) -> str:
+    """The structure's name, with the number of parameters for which it falls back to another."""
+    other: dict[str, int] = {}
+    for block in problem.blocks:
+        how = structure.representation(block)
+        if how != structure.name:
+            other[how] = other.get(how, 0) + block.size
+    total = problem.num_parameters
+    named = (f"{how} for {'all' if n == total else f'{n:,} of'} {total:,} parameters" for how, n in other.items())
+    return structure.name + (f" ({', '.join(named)})" if other else "")
+
+
+def subset_cautions(problem: LaplaceProblem) -> tuple[str, ...]:
+    """A caution where parameters that were trained are held fixed."""
+    trained = sum(p.numel() for p in problem.network.module.parameters() if p.requires_grad)
+    if problem.num_parameters == trained:
+        return ()
+    return (_SUBSET.format(covered=problem.num_parameters, trained=trained),)
+
+
+def unreached_notes(names: Sequence[str]) -> tuple[str, ...]:
+    """A note on parameters that no output of the training data depends on."""
+    if not names:
+        return ()
+    listed = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return (
+        f"No output depends on {listed}: no gradient reaches them in any batch. They keep the prior's variance and "
+        "change no score.",
+    )

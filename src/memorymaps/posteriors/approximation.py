@@ -1,0 +1,36 @@
+"""What a posterior approximates: the one fact of its description that the verdicts on a map's figures start from."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Approximation(enum.StrEnum):
+    """Kinds of posteriors, by how what they say about a removed example relates to refitting without it."""
+
+    UNSTATED = ""
+    """A posterior that does not say."""
+    EXACT = "exact"
+    """Gaussian, and linear in the parameters (or a Gaussian process): removal is exact, hyperparameters held."""
+    ACTIVE_SET = "active set"
+    """The coefficients that an L1 penalty or a constraint has set to zero are fixed there."""
+    ONE_STEP = "one step"
+    """Laplace approximation at the optimum of a convex loss: removal is one Newton step."""
+    NONSMOOTH = "smoothed"
+    """A loss with kinks, its curvature smoothed by the posterior."""
+    EXACT_CURVATURE = "exact curvature"
+    """Nonlinear in the parameters, on the full curvature of all of them."""
+    CHECKED_CURVATURE = "checked curvature"
+    """Approximate curvature that was compared with the exact one."""
+    APPROXIMATE_CURVATURE = "approximate curvature"
+    """Approximate curvature that was not."""
+    SOME_PARAMETERS = "some parameters"
+    """A posterior of some of the parameters only, such as the last layer's."""
+    OPTIMIZER_STATE = "optimiser state"
+    """Curvature read from an optimiser's running averages."""
+    STRUCTURE_FIXED = "structure fixed"
+    """Trees whose splits do not change."""
+    DRAWS = "draws"
+    """Moments of draws from the posterior."""
+    VARIATIONAL = "variational"
+    """A variational approximation."""

@@ -1,0 +1,191 @@
+"""The verdict on each figure: from the map's facts alone, the same in a file, read by everything that shows figures."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, PoissonRegressor, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+import memorymaps as mm
+from memorymaps.core.likelihoods import Gaussian
+from memorymaps.maps.trust import FIGURES, Level
+from memorymaps.models import Draws
+from memorymaps.posteriors.approximation import Approximation
+
+RNG = np.random.default_rng(4)
+N = 60
+X = RNG.normal(size=(N, 3))
+Y = X @ [1.0, -1.0, 0.5] + RNG.normal(size=N)
+LABELS = (Y > 0).astype(int)
+THREE = np.digitize(Y, [-0.8, 0.8])
+TIGHT = {"tol": 1e-9, "max_iter": 10_000}
+E, V, S, R, U = Level
+
+
+def fitted(model, y):
+    return lambda: mm.memory_map(model.fit(X, y), X, y)
+
+
+CASES = {
+    "least squares": (fitted(LinearRegression(), Y), (E, E, E, E, E)),
+    "ridge in a pipeline": (fitted(make_pipeline(StandardScaler(), Ridge()), Y), (E, E, E, E, E)),
+    "gaussian process": (fitted(GaussianProcessRegressor(alpha=1.0, optimizer=None), Y), (E, E, E, E, E)),
+    "lasso": (fitted(Lasso(alpha=0.3, tol=1e-10), Y), None),
+    "logistic": (fitted(LogisticRegression(**TIGHT), LABELS), (E, S, S, S, S)),
+    "softmax": (fitted(LogisticRegression(**TIGHT), THREE), (E, S, S, S, S)),
+    "poisson": (fitted(PoissonRegressor(tol=1e-10, max_iter=1000), np.abs(THREE)), (E, S, S, S, S)),
+    "gaussian with a log link": (
+        lambda: mm.memory_map(
+            sm.GLM(np.exp(Y / 4), sm.add_constant(X), family=sm.families.Gaussian(sm.families.links.Log())).fit(
+                tol=1e-14
+            )
+        ),
+        (E, S, S, S, S),
+    ),
+    "multinomial": (lambda: mm.memory_map(sm.MNLogit(THREE, sm.add_constant(X)).fit(disp=0)), (E, S, S, S, S)),
+    "stopped early": (
+        fitted(LogisticRegression(C=100, max_iter=2), LABELS),
+        (E, R, R, S, R),
+    ),
+    "forest": (fitted(RandomForestClassifier(10, random_state=0), LABELS), (S, R, U, S, U)),
+    "boosting": (fitted(GradientBoostingRegressor(n_estimators=10, random_state=0), Y), (S, R, U, S, U)),
+    "first order": (
+        lambda: mm.memory_map(LinearRegression().fit(X, Y), X, Y, estimator="first_order"),
+        (E, R, R, E, E),
+    ),
+    "svm": (fitted(SVC(), LABELS), None),
+    "linear svm": (fitted(LinearSVC(loss="hinge", tol=1e-8, max_iter=100_000), LABELS), None),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_the_verdict_on_every_figure(name, tmp_path):
+    make, expected = CASES[name]
+    m = make()
+    assert [verdict.figure for verdict in m.trust] == list(FIGURES)
+    if expected is not None:
+        assert tuple(verdict.level for verdict in m.trust) == expected
+    assert all(verdict.reasons for verdict in m.trust)
+    assert m.provenance.description.approximation != Approximation.UNSTATED
+    read = mm.load(m.save(tmp_path / "m.parquet"))
+    assert read.trust == m.trust
+    assert read.trust.to_dict() == m.trust.to_dict()
+    for verdict in m.trust:
+        assert f"  {verdict}" in str(m.summary())
+    assert m.trust["deviation"] == m.trust["sensitivity"]
+    with pytest.raises(KeyError, match="expected one of leverage"):
+        m.trust["colour"]
+
+
+def test_an_active_set_is_no_exact_model():
+    m = fitted(Lasso(alpha=0.8, tol=1e-12), Y)()
+    assert np.any(Lasso(alpha=0.8).fit(X, Y).coef_ == 0)
+    assert m.provenance.description.approximation == Approximation.ACTIVE_SET
+    assert m.trust["sensitivity"].level != Level.EXACT
+
+
+def test_steps_that_are_too_long_are_told_by_leverage():
+    """Verdicts against refits: what is called estimated is right in slope, error and loss."""
+    for C in (1.0, 1e4):
+        model = LogisticRegression(C=C, solver="newton-cg", **TIGHT)
+        x = np.repeat(np.eye(15), 4, axis=0)  # one-hot: four examples a category
+        y = (RNG.uniform(size=60) < 0.5).astype(int)
+        m = mm.memory_map(model.fit(x, y), x, y)
+        truth = []
+        for i in range(60):
+            keep = np.arange(60) != i
+            left = LogisticRegression(C=C, solver="newton-cg", **TIGHT).fit(x[keep], y[keep])
+            truth.append(abs(left.predict_proba(x[[i]])[0, 1] - model.predict_proba(x[[i]])[0, 1]))
+        t, e = np.array(truth), m["sensitivity"]
+        off = abs(t @ e / (t @ t) - 1) > 0.15 or np.linalg.norm(e - t) > 0.3 * np.linalg.norm(t)
+        assert not (off and m.trust["sensitivity"].sizes), (C, m.trust["sensitivity"])
+
+
+def test_warnings_of_examples_lower_the_verdict_when_they_are_many():
+    m = CASES["logistic"][0]()
+    assert m.trust["loo_loss"].level == Level.ESTIMATED
+    some = with_column(m, "warning", np.where(np.arange(N) < 2, 2, 0).astype(np.int8))
+    assert some.trust["loo_loss"].level == Level.ESTIMATED
+    assert "2 of 60 examples carry a warning" in str(some.trust["loo_loss"])
+    many = with_column(m, "warning", np.where(np.arange(N) < 20, 2, 0).astype(np.int8))
+    assert many.trust["loo_loss"].level == Level.RANKS
+
+
+def with_column(m, name, values):
+    import pyarrow as pa
+
+    table = m.table
+    if name in table.column_names:
+        table = table.drop_columns([name])
+    return dataclasses.replace(m, table=table.append_column(name, pa.array(values)))
+
+
+def test_refitted_examples_are_verified():
+    m = CASES["forest"][0]()
+    assert with_column(m, "refitted", np.ones(N, bool)).trust["sensitivity"].level == Level.VERIFIED
+    some = with_column(m, "refitted", np.arange(N) < 5).trust["sensitivity"]
+    assert some.level == Level.RANKS
+    assert "5 of 60 examples are verified" in str(some)
+
+
+def test_networks():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    x, y = torch.tensor(X).float(), torch.tensor(LABELS)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+
+    def drawn(recipe):
+        return mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)
+
+    state = drawn(mm.FromOptimizer(optimizer, N, prior=1.0))
+    assert state.provenance.description.approximation == Approximation.OPTIMIZER_STATE
+    assert state.trust["loo_loss"].level == Level.UNUSABLE
+    assert state.trust["sensitivity"].level == Level.RANKS
+    assert state.trust["ranks"].level == Level.ESTIMATED
+    last = drawn(mm.Laplace("full", subset="last_layer", prior=1.0))
+    assert last.trust["loo_loss"].level == Level.UNUSABLE
+    diagonal = drawn(mm.Laplace("diag", prior=1.0, probes=0))
+    assert diagonal.trust["sensitivity"].level == Level.RANKS
+    linear = mm.memory_map(
+        torch.nn.Linear(3, 1),
+        x,
+        torch.tensor(Y).float(),
+        likelihood="gaussian",
+        posterior=mm.Laplace("full", prior=1.0),
+    )
+    assert linear.provenance.description.approximation == Approximation.EXACT
+    assert linear.trust["sensitivity"].level == Level.RANKS  # untrained
+    assert "from the optimum" in str(linear.trust["sensitivity"])
+
+
+def test_few_draws_give_ranks():
+    f = RNG.normal(size=(8, N, 1)) / 5 + Y[None, :, None]
+    for draws, level in (
+        (f, Level.RANKS),
+        (np.concatenate([f + RNG.normal(size=f.shape) / 5 for _ in range(60)]), None),
+    ):
+        m = mm.memory_map(Draws(draws, Gaussian(1.0)), X, Y)
+        assert m.trust["leverage"].error == pytest.approx(np.sqrt(2 / (len(draws) - 1)))
+        assert level is None or m.trust["leverage"].level == level
+
+
+def test_a_posterior_that_does_not_say_is_estimated():
+    m = CASES["least squares"][0]()
+    facts = dataclasses.replace(m.provenance.description, approximation="something else", posterior="of mine")
+    other = dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, description=facts))
+    assert other.trust["sensitivity"].level == Level.ESTIMATED
+    assert "does not state its approximation" in str(other.trust["sensitivity"])
