@@ -174,3 +174,92 @@ def test_stochastic_gradient_descent_refits_a_smooth_loss_from_its_own_minimum()
     m = mm.refit(mm.memory_map(model, XR, YR), top=2)
     assert m["refitted"].sum() == 2
     assert np.isfinite(m["deviation"]).all()
+
+
+def test_forests_are_left_out_by_their_out_of_bag_trees():
+    model = RandomForestClassifier(60, min_samples_leaf=3, oob_score=True, random_state=0).fit(XC, YC)
+    m = mm.memory_map(model, XC, YC)
+    np.testing.assert_allclose(m["loo_mean"], model.oob_decision_function_, atol=1e-12)
+    assert m.leave_one_out().loo_score == pytest.approx(model.oob_score_)
+    assert m.summary().warnings == ()
+    assert "out-of-bag" in str(m.summary())
+    truth = mm.refit(m, top=len(XC))["sensitivity"]
+    fixed = mm.memory_map(model, XC, YC, estimator="cavity")
+    slopes = [each["sensitivity"] @ truth / (truth @ truth) for each in (m, fixed)]
+    assert 0.75 < slopes[0] < 1.25
+    assert slopes[1] < 0.6
+
+
+def test_an_example_in_every_bag_is_marked():
+    model = RandomForestClassifier(2, random_state=0).fit(XC, YC)
+    m = mm.memory_map(model, XC, YC)
+    everywhere = (m.origin.posterior.leaf_model.forest.bag_weight > 0).all(axis=1)
+    np.testing.assert_array_equal((m["warning"] & int(mm.Warn.LONG_STEP)) > 0, everywhere)
+    assert 0 < everywhere.sum() < len(XC)
+
+
+def test_out_of_bag_is_for_forests():
+    with pytest.raises(ValueError, match="leave estimator out"):
+        mm.memory_map(Ridge().fit(XR, YR), XR, YR, estimator="out_of_bag")
+
+
+@pytest.mark.parametrize("model", [DecisionTreeClassifier(min_samples_leaf=3), HistGradientBoostingClassifier()])
+def test_splits_that_are_held_fixed_are_said_everywhere(model):
+    m = mm.memory_map(model.fit(XC, YC), XC, YC)
+    assert any("splits of the trees fixed: read as ranks" in line for line in m.summary().warnings)
+    assert "splits of trees held fixed" in str(m.leave_one_out())
+    assert m.leave_out({"a few": [1, 2, 3]})["warning"].tolist() == ["splits of trees held fixed: read as a rank"]
+    honest = m.leave_one_out(cross_fit=5)
+    assert honest.folds == 5
+    assert "5-fold cross-fitting" in str(honest)
+    assert "held fixed" not in str(honest)
+
+
+def test_cross_fitting_is_cross_validation():
+    from sklearn.model_selection import cross_val_predict
+
+    from memorymaps.posteriors.cross_fitting import fold_of
+
+    model = HistGradientBoostingClassifier(max_iter=20).fit(XC, YC)
+    fold = fold_of(YC, 4, classes=True)
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(4)]
+    predicted = cross_val_predict(model, XC, YC, cv=splits)
+    found = mm.memory_map(model, XC, YC).leave_one_out(cross_fit=4)
+    assert found.loo_score == pytest.approx(np.mean(predicted == YC))
+    linear = mm.memory_map(Ridge(1.0).fit(XR, YR), XR, YR)
+    fold = fold_of(YR, 5, classes=False)
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(5)]
+    error = cross_val_predict(Ridge(1.0), XR, YR, cv=splits) - YR
+    assert linear.leave_one_out(cross_fit=5).loo_score == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-6)
+    for folds in (1, 81):
+        with pytest.raises(ValueError, match="number of folds"):
+            linear.leave_one_out(cross_fit=folds)
+
+
+@pytest.mark.parametrize("c", [1.0, 100.0])
+def test_groups_of_a_glm_are_refitted(c):
+    model = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(XC, YC)
+    m = mm.memory_map(model, XC, YC)
+    half = np.flatnonzero(YC == 0)[::2]
+    found = m.leave_out({"half a class": m["id"][half].tolist(), "a few": [1, 2, 3]})
+    for k, gone in enumerate((half, np.array([1, 2, 3]))):
+        kept = np.setdiff1d(np.arange(len(XC)), gone)
+        fresh = clone(model).fit(XC[kept], YC[kept])
+        change = np.abs(fresh.predict_proba(XC)[:, 1] - model.predict_proba(XC)[:, 1])
+        assert found["sensitivity"][k] == pytest.approx(change[gone].sum(), rel=1e-4)
+        assert found["rest_sensitivity"][k] == pytest.approx(change[kept].sum(), rel=1e-3)
+    assert found["warning"].tolist() == ["", ""]
+
+
+def test_a_group_that_cannot_be_refitted_says_why():
+    m = mm.memory_map(SVC(C=1.0, gamma=0.1).fit(XC, YC), XC, YC)
+    found = m.leave_out("target")
+    assert np.isnan(found["leave_out_loss"]).all()
+    assert all("no example of class" in line for line in found["warning"])
+    fine = m.leave_out({"few": [1, 2]})
+    assert fine["warning"].tolist() == [""]
+    assert np.isfinite(fine["rest_leave_out_loss"]).all()
+
+
+def test_every_group_table_has_warnings():
+    assert mm.memory_map(Ridge(1.0).fit(XR, YR), XR, YR).leave_out({"a": [1, 2]})["warning"].tolist() == [""]

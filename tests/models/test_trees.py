@@ -67,7 +67,7 @@ def test_a_single_tree_without_an_example_is_the_mean_of_the_rest_of_its_leaf(we
 @pytest.mark.parametrize("weight", [None, W], ids=["unweighted", "weighted"])
 def test_a_forest_is_linear_in_its_targets(bootstrap, weight):
     forest = ExtraTreesRegressor(20, min_samples_leaf=2, bootstrap=bootstrap, random_state=0)
-    m = mm.memory_map(forest.fit(X, Y, sample_weight=weight), X, Y, sample_weight=weight)
+    m = mm.memory_map(forest.fit(X, Y, sample_weight=weight), X, Y, sample_weight=weight, estimator="cavity")
     averaging = m.origin.posterior.leaf_model.forest
     for i in range(0, N, 31):
         target = averaging.target.copy()
@@ -104,7 +104,7 @@ def test_left_out_predictions_of_unpruned_forests_are_out_of_bag():
 @pytest.mark.parametrize("kind", [RandomForestClassifier, ExtraTreesClassifier])
 def test_voting_forests(kind, class_weight):
     forest = kind(20, min_samples_leaf=3, class_weight=class_weight, random_state=0, bootstrap=True).fit(X, LABEL)
-    m = mm.memory_map(forest, X, LABEL)
+    m = mm.memory_map(forest, X, LABEL, estimator="cavity")
     np.testing.assert_allclose(m["mean"], forest.predict_proba(X), atol=1e-12)
     assert set(m["prediction"]) <= {"yes", "no"}
     share = m.origin.posterior.leaf_model.forest.leverage()

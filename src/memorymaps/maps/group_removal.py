@@ -14,6 +14,7 @@ from memorymaps.core.perturbation.group_removal import group_coordinates
 from memorymaps.maps.ids import positions
 from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.capabilities import capabilities_of
+from memorymaps.posteriors.group_refits import refit_groups, step_warnings
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
@@ -32,16 +33,19 @@ class LeaveOut(ResultTable):
 
     Columns: `group`; `size`; `leverage` (Σ of members); `sensitivity` (Σ of the members' changes of prediction);
     `loss`, `leave_out_loss` (members' mean loss before and after); `rest_sensitivity` (Σ of the other examples'
-    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after). Means are weighted:
-    an example of weight `w` counts as `w` examples, unless weights are precisions.
+    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after); `warning` (what to
+    distrust, empty if nothing). Means are weighted: an example of weight `w` counts as `w` examples, unless weights
+    are precisions.
     """
 
 
 def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
     """Remove whole groups at once: `Δf = V_{·M}(I − Λ_M V_{MM})⁻¹e_M` for all examples [MPE Eq. 14].
 
-    Exact for linear regression and ridge. Small models: one pass over the training data for all groups, an `r × r`
-    system each, where `r` is the number of parameters. Large networks: conjugate gradients with the exact curvature.
+    Exact for linear regression and ridge: one pass over the training data for all groups, an `r × r` system each, where
+    `r` is the number of parameters. GLMs are refitted without each group by Newton's method; support vector machines,
+    L1 penalties and forests are cloned and fitted for up to 20 groups. Other models take one step: small networks by
+    the same system, large ones by conjugate gradients with the exact curvature.
 
     Raises
     ------
@@ -53,12 +57,19 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
     origin = _origin(m)
     origin.check_unchanged()
     members = {name: m["row"][rows] for name, rows in resolve_groups(m, groups).items()}
-    deviation_of = _deviation_function(origin, list(members.values()))
-    sums, start = _GroupSums(list(members.values()), m.provenance.n), 0
+    rows = list(members.values())
+    refits = refit_groups(origin, rows)
+    deviation_of = _deviation_function(origin, rows) if refits is None else None
+    sums, start = _GroupSums(rows, m.provenance.n), 0
     for batch in origin.examples:
-        sums.add(start, deviation_of(batch.inputs), origin.batch_statistics(batch))
-        start += len(batch)
-    return LeaveOut(pa.table({"group": pa.array([str(name) for name in members]), **sums.columns()}))
+        end = start + len(batch)
+        deviation = refits.deviation[start:end] if deviation_of is None else deviation_of(batch.inputs)  # type: ignore[union-attr]
+        sums.add(start, deviation, origin.batch_statistics(batch))
+        start = end
+    columns = sums.columns()
+    warning = step_warnings(origin, columns) if refits is None else list(refits.warning)
+    names = pa.array([str(name) for name in members])
+    return LeaveOut(pa.table({"group": names, **columns, "warning": pa.array(warning, pa.string())}))
 
 
 def _origin(m: ExampleTable) -> Origin:

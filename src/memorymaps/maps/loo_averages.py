@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.perturbation.estimators import Perturbation
+from memorymaps.maps.columns import columns_of, to_record_batch
+from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
 
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
@@ -22,6 +27,8 @@ class LeaveOneOut:
     n, defined : number of examples in the map, and of those with a leave-one-out prediction.
     loss, loo_loss : mean negative log-likelihood, in nats per example.
     score, loo_score : accuracy for classes, root mean squared error otherwise; named by `metric`.
+    folds : number of folds, if predictions are cross-fitted and not leave-one-out.
+    caution : what the left-out figures cannot be trusted for, empty if nothing.
     weight : sum of the weights of the `defined` examples; None if all are one.
     """
 
@@ -33,12 +40,17 @@ class LeaveOneOut:
     score: float
     loo_score: float
     weight: float | None = None
+    folds: int | None = None
+    caution: str = ""
 
     def __str__(self) -> str:
         weighted = "" if self.weight is None else f" (weighted, sum of weights {self.weight:,.6g})"
+        how = "left out" if self.folds is None else f"in {self.folds}-fold cross-fitting"
+        caution = f" ({self.caution})" if self.caution else ""
         return (
             f"over {self.defined:,} of {self.n:,} examples{weighted}: loss {self.loss:.4f} in training, "
-            f"{self.loo_loss:.4f} left out; {self.metric} {self.score:.4f} in training, {self.loo_score:.4f} left out"
+            f"{self.loo_loss:.4f} {how}; {self.metric} {self.score:.4f} in training, {self.loo_score:.4f} {how}"
+            f"{caution}"
         )
 
 
@@ -62,7 +74,39 @@ def leave_one_out(m: ExampleTable) -> LeaveOneOut:
         score=_score(score, weight, classes),
         loo_score=_score(loo_score, weight, classes),
         weight=None if np.all(weight == 1) else float(np.sum(weight)),
+        caution=_caution(m),
     )
+
+
+def cross_fitted(m: ExampleTable, folds: int) -> LeaveOneOut:
+    """The same averages with every example predicted by a refit without its fold: `folds` refits.
+
+    Raises
+    ------
+    ValueError
+        The map was read from disk; `folds` is not from 2 to the number of examples.
+    TypeError
+        The posterior cannot refit its model.
+    """
+    origin = m.origin
+    if origin is None:
+        raise ValueError("cross_fit refits the model, and a map read from disk has none: use the map of memory_map")
+    outputs = cross_fitted_outputs(origin, folds, _is_classes(m))[m["row"]]
+    stats: Any = origin.batch_statistics(origin.examples.take(m["row"]))
+    deviation = outputs - stats.f
+    change = stats.likelihood.mean(outputs) - stats.likelihood.mean(stats.f)
+    effect = Perturbation(stats.leverage, stats.leverage_norm, deviation, change, m["warning"])
+    columns = columns_of(stats, effect, m.provenance.description)
+    table = pa.Table.from_batches([to_record_batch({"row": m["row"], **columns})])
+    averages = leave_one_out(dataclasses.replace(m, table=table))
+    return dataclasses.replace(averages, folds=folds, caution="")
+
+
+def _caution(m: ExampleTable) -> str:
+    held = m.provenance.description.held_fixed
+    if not held or m.provenance.estimator.name == "out_of_bag":
+        return ""
+    return f"{held} held fixed: read as ranks; leave_one_out(cross_fit=5) refits"
 
 
 def weights_of(m: ExampleTable) -> Array:

@@ -51,9 +51,13 @@ class MemoryMap(ExampleTable):
         """How far each figure can be trusted and why: leverage, sensitivity, left-out loss, ranks, groups."""
         return trust_of(self)
 
-    def leave_one_out(self) -> loo_averages.LeaveOneOut:
-        """Estimated leave-one-out loss, and accuracy or error, over the training set."""
-        return loo_averages.leave_one_out(self)
+    def leave_one_out(self, cross_fit: int | None = None) -> loo_averages.LeaveOneOut:
+        """Training and leave-one-out averages over the map: loss, accuracy or root mean squared error.
+
+        With `cross_fit=5`, every example is predicted by one of five refits, each without a fifth of the data: for
+        models whose leave-one-out predictions hold something fixed (splits of trees).
+        """
+        return loo_averages.leave_one_out(self) if cross_fit is None else loo_averages.cross_fitted(self, cross_fit)
 
     def leave_out(self, groups: Any) -> _group_removal.LeaveOut:
         """Estimated effects of removing whole groups, on their members and on the other examples.

@@ -101,6 +101,8 @@ class Capabilities:
     newton : refitting by Newton's method, for models whose loss is not quadratic in the parameters: maps check their
         steps by it.
     group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
+    out_of_bag : `batch → f [n, c]`, outputs of those members of an ensemble that were not trained on the example, NaN
+        where there are none.
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows).
@@ -115,6 +117,7 @@ class Capabilities:
     refit: Refit | None = None
     newton: NewtonRefit | None = None
     group_refit: Refit | None = None
+    out_of_bag: Callable[[Batch], Array] | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None
@@ -128,6 +131,7 @@ class Capabilities:
             training_marginals=_optional(
                 self.training_marginals, lambda of: lambda batch: of(_transformed(batch, transform))
             ),
+            out_of_bag=_optional(self.out_of_bag, lambda of: lambda batch: of(_transformed(batch, transform))),
             removal=_optional(self.removal, lambda inner: _TransformedRemoval(inner, transform)),
             extra_columns=_optional(
                 self.extra_columns, lambda add: lambda batch, stats: add(_transformed(batch, transform), stats)

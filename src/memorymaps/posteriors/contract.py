@@ -34,6 +34,7 @@ class Description:
     `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
     `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
     `relative_error` relative standard error of leverages that the approximation itself states (draws, sampled rows).
+    `held_fixed` names what a removal holds fixed although a refit would change it ("splits of trees").
     `cautions` are sentences on what its sizes cannot be trusted for, printed as warnings.
     """
 
@@ -57,6 +58,7 @@ class Description:
     estimator: str = "cavity"
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    held_fixed: str = ""
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
     approximation: str = Approximation.UNSTATED
     relative_error: float | None = None

@@ -46,8 +46,9 @@ class Origin:
         total = variance if marginals.residual_variance is None else variance + marginals.residual_variance
         subgradient = None if capabilities.subgradient is None else capabilities.subgradient(batch.ids)
         f, y, weight = self._checked_columns(marginals.f, batch)
+        out_of_bag = None if capabilities.out_of_bag is None else capabilities.out_of_bag(batch)
         return FullVariance(
-            self.posterior.likelihood.averaged_over(total).cached_at(f), f, y, weight, variance, subgradient
+            self.posterior.likelihood.averaged_over(total).cached_at(f), f, y, weight, variance, subgradient, out_of_bag
         )
 
     def chunks(self, batch: Batch) -> Iterator[Batch]:

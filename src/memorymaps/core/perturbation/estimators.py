@@ -10,6 +10,7 @@ Estimators of the deviation `Δf = f^{\\i} − f`, with the letters used in the 
     cavity           R     V (I − ΛV)⁻¹ e        exact for linear regression [CW]
     bounded_cavity   R/F   cavity where all eigenvalues of ΛV are below 1, first order elsewhere
     implicit         I     Δf = V e(f + Δf)      the removed loss exact, the remaining losses quadratic
+    out_of_bag       –     f_oob − f             the members of an ensemble that were not trained on the example
 
 and of the change of the mean: `exact`, `σ(f + Δf) − σ(f)` (the suffix `-sm` of the letters), or `linearised`,
 `(dσ/df) Δf` (`Λ Δf` for canonical links).
@@ -57,6 +58,24 @@ def _bounded_cavity(stats: FullVariance | SketchedVariance) -> tuple[Array, Arra
     return stats.bounded_cavity(_exceeds_bound(stats)), _first_order_warnings(stats)
 
 
+def _out_of_bag(stats: FullVariance) -> tuple[Array, Array]:
+    """Cavity, marked as a long step, where all members were trained on the example.
+
+    Raises
+    ------
+    ValueError
+        The model is no ensemble of members that were trained on parts of the data.
+    """
+    if getattr(stats, "out_of_bag", None) is None:
+        raise ValueError(
+            "estimator='out_of_bag' is for forests with bootstrap=True: leave estimator out for the model's own"
+        )
+    xp = array_namespace(stats.f)
+    known = xp.all(xp.isfinite(stats.out_of_bag), axis=-1)
+    delta = xp.where(known[:, None], stats.out_of_bag - stats.f, stats.cavity())
+    return delta, xp.where(known, 0, _bound_warnings(stats) | int(Warn.LONG_STEP))
+
+
 def _bound_warnings(stats: FullVariance | SketchedVariance) -> Array:
     return bound_codes(stats.largest_eigenvalue)
 
@@ -84,6 +103,7 @@ _DEVIATIONS: dict[str, Callable[[Any], tuple[Array, Array]]] = {
     "cavity": _cavity,
     "bounded_cavity": _bounded_cavity,
     "implicit": _implicit,
+    "out_of_bag": _out_of_bag,
 }
 _CHANGES: dict[str, Callable[[BatchStatistics, Array], Array]] = {
     "exact": _exact_change,

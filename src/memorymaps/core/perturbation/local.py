@@ -39,11 +39,13 @@ class FullVariance(BatchStatistics):
     """Statistics with the full output covariances `V [n, c, c]`.
 
     `subgradient [n, c]` replaces `w ∇_f ℓ` for losses with kinks: the element of the subdifferential that the fit
-    selected (dual variables).
+    selected (dual variables). `out_of_bag [n, c]`: outputs of those members of an ensemble that were not trained on the
+    example, NaN where there are none.
     """
 
     variance: Array
     subgradient: Array | None = None
+    out_of_bag: Array | None = None
 
     @cached_property
     def error(self) -> Array:

@@ -23,7 +23,7 @@ from memorymaps.models.trees.boosting import (
 )
 from memorymaps.models.trees.boosting_tangents import fastest_exact_variance
 from memorymaps.models.trees.boosting_variance import can_be_sampled, sampled_variance
-from memorymaps.models.trees.leaf_posterior import LeafPosterior
+from memorymaps.models.trees.leaf_posterior import SPLITS, SPLITS_CAUTION, LeafPosterior
 from memorymaps.models.trees.training_leaves import (
     TrainingLeaves,
     check_reproduced,
@@ -290,5 +290,7 @@ def _describe(
         effective_parameters=effective,
         dispersion=phi,
         dispersion_estimated=phi is not None,
+        cautions=(SPLITS_CAUTION,),
+        held_fixed=SPLITS,
         notes=("Splits do not change when an example is left out; refine(m) refits the leaf values exactly.",),
     )

@@ -80,6 +80,13 @@ class FixedStructureForest:
             count = count + np.isfinite(value)
         return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=np.asarray(count) > 0)
 
+    def out_of_bag_outputs(self, values: Array) -> Array:
+        """Outputs `[n, c]` averaged over the trees that did not draw the example; NaN where all drew it."""
+        index, out = self.leaf_indices(), self.bag_weight == 0
+        with np.errstate(invalid="ignore"):
+            columns = [np.sum(np.where(out, column[index], 0.0), axis=1) / np.sum(out, axis=1) for column in values.T]
+        return np.stack(columns, axis=1)
+
     def without_examples(self, rows: Array) -> FixedStructureForest:
         """The forest with in-bag weights of some examples set to zero; empty leaves are left out of the average."""
         bag_weight = self.bag_weight.copy()

@@ -8,12 +8,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from memorymaps.core.arrays import Array
+from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
 from memorymaps.data.indexed import InputsWithRows
 from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
+
+SPLITS = "splits of trees"
+SPLITS_CAUTION = (
+    "sizes hold the splits of the trees fixed: read as ranks. refit(m, top=…) grows the trees again, "
+    "leave_one_out(cross_fit=5) gives honest averages"
+)
 
 
 class LeafModel(Protocol):
@@ -30,6 +36,7 @@ class LeafModel(Protocol):
 class LeafPosterior:
     """Posterior `N(f_i, V_i)` of a tree ensemble's outputs at its training examples, with the tree structure fixed.
 
+    `out_of_bag [n, c]`: outputs of the trees that did not draw the example, NaN where all did; `None` without draws.
     `removal` refits the leaf values without the examples, without linearisation.
     """
 
@@ -40,11 +47,18 @@ class LeafPosterior:
     leaf_values: Array
     leaf_model: LeafModel
     refits: Refit | None = None
+    out_of_bag: Array | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """Removal by refitting the values of the same leaves; refits with splits free, of estimators."""
-        return Capabilities(removal=self, refit=self.refits)
+        return Capabilities(
+            removal=self, refit=self.refits, out_of_bag=None if self.out_of_bag is None else self._out_of_bag,
+            group_refit=None if self.out_of_bag is None else self.refits,
+        )  # fmt: skip
+
+    def _out_of_bag(self, batch: Batch) -> Array:
+        return np.asarray(self.out_of_bag)[_training_rows(batch.inputs)]
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V [n, c, c]` of training examples."""

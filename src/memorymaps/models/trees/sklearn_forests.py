@@ -20,7 +20,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.forest import FixedStructureForest
-from memorymaps.models.trees.leaf_posterior import LeafPosterior
+from memorymaps.models.trees.leaf_posterior import SPLITS, SPLITS_CAUTION, LeafPosterior
 from memorymaps.models.trees.training_leaves import (
     TrainingLeaves,
     check_reproduced,
@@ -37,6 +37,14 @@ _FORESTS = (RandomForestRegressor, RandomForestClassifier, ExtraTreesRegressor, 
 _REGRESSORS = (RandomForestRegressor, ExtraTreesRegressor, DecisionTreeRegressor)
 _CLASSIFIERS = (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier)
 _MEAN_CRITERIA = ("squared_error", "friedman_mse", "poisson")  # criteria whose leaves predict mean targets
+
+_FIXED_SPLITS_NOTE = (
+    "Left-out predictions average the other examples' targets with the forest's weights; splits do not change."
+)
+_OUT_OF_BAG_NOTE = (
+    "Left-out predictions are out-of-bag: those of the trees that did not draw the example, whose splits have not seen "
+    "it. Leverage holds the splits fixed."
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,10 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
         lambda tree, x: tree.predict_proba(x) if is_classifier else tree.predict(x),
     )
     description = _describe(model, forest, likelihood)
-    return LeafPosterior(likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits)
+    out_of_bag = forest.out_of_bag_outputs(values) if getattr(model, "bootstrap", False) else None
+    return LeafPosterior(
+        likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag
+    )
 
 
 def _check_rows(model: Any, n: int) -> None:
@@ -147,9 +158,10 @@ def _describe(model: Any, forest: FixedStructureForest, likelihood: Any) -> Desc
         effective_parameters=float(forest.leverage().sum()) * (1 if gaussian else len(model.classes_) - 1),
         dispersion=likelihood.dispersion if gaussian else None,
         dispersion_estimated=gaussian,
-        notes=(
-            "Left-out predictions average the other examples' targets with the forest's weights; splits do not change.",
-        ),
+        estimator="out_of_bag" if getattr(model, "bootstrap", False) else "cavity",
+        cautions=() if getattr(model, "bootstrap", False) else (SPLITS_CAUTION,),
+        held_fixed=SPLITS,
+        notes=(_OUT_OF_BAG_NOTE if getattr(model, "bootstrap", False) else _FIXED_SPLITS_NOTE,),
     )
 
 

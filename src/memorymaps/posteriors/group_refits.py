@@ -1,0 +1,63 @@
+"""Removal of groups by refits, where one linear step may be too long, and what to distrust of a removal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array
+from memorymaps.posteriors.capabilities import Refit, capabilities_of
+from memorymaps.posteriors.origin import Origin
+
+_MAX_CLONES = 20  # groups for which estimators are fitted from scratch
+_STEPS, _TOLERANCE = 200, 1e-4
+_CONVERGED = 1e-2  # relative change of a refit's outputs that counts as none
+_LONG_STEP = 0.18  # effective parameters per member from which one step of a nonlinear model may be a fifth too long
+
+
+@dataclass(frozen=True)
+class GroupRefits:
+    """Deviations `[n, c, groups]` of all training examples by refits, NaN where one failed, and `warning [groups]`."""
+
+    deviation: Array
+    warning: tuple[str, ...]
+
+
+def refit_groups(origin: Origin, members: list[Array]) -> GroupRefits | None:
+    """Refits without each group; `None` where the posterior's linear step is exact, or refits are not affordable."""
+    source = capabilities_of(origin.posterior).group_refit
+    if source is None or (not source.max_automatic_refits() and len(members) > _MAX_CLONES):
+        return None
+    everyone = np.arange(len(origin.examples))
+    rest = source.refit(everyone[:0], everyone, _STEPS, _TOLERANCE)[0]
+    found = [_refit(source, rows, everyone, rest) for rows in members]
+    return GroupRefits(np.stack([each for each, _ in found], axis=-1), tuple(words for _, words in found))
+
+
+def _refit(source: Refit, rows: Array, everyone: Array, rest: Array) -> tuple[Array, str]:
+    try:
+        f, moving = source.refit(np.sort(rows), everyone, _STEPS, _TOLERANCE)
+    except ValueError as error:
+        return np.full(rest.shape, np.nan), f"cannot be refitted: {error}"
+    if not np.all(np.isfinite(f)):
+        return np.full(rest.shape, np.nan), "cannot be refitted: outputs are not finite"
+    return f - rest, "" if moving <= _CONVERGED else f"the refit has not converged in {_STEPS} steps"
+
+
+def step_warnings(origin: Origin, columns: dict[str, Array]) -> list[str]:
+    """What to distrust of groups that were removed by one linear step, from the columns of `LeaveOut`."""
+    description = origin.posterior.description
+    each = np.asarray(columns["leverage"]) / np.asarray(columns["size"])
+    return [_step_warning(description, h, bool(np.isfinite(columns["sensitivity"][k]))) for k, h in enumerate(each)]
+
+
+def _step_warning(description: Any, leverage: float, finite: bool) -> str:
+    if not finite:
+        return "the other examples do not determine the model"
+    if description.held_fixed:
+        return f"{description.held_fixed} held fixed: read as a rank"
+    if description.nonlinear and leverage >= _LONG_STEP:
+        return "one Newton step, which may be too long: read as a rank"
+    return ""
