@@ -165,6 +165,7 @@ def test_a_class_that_vanishes_is_named():
     y = np.where(np.arange(len(XC)) == 3, "rare", np.where(YC == 1, "a", "b"))
     model = SVC(C=1.0, gamma=0.1).fit(XC, y)
     refits = mm.memory_map(model, XC, y).origin.posterior.capabilities.refit
+    assert mm.memory_map(model, XC, y)["warning"][3] == int(mm.Warn.LONG_STEP)
     with pytest.raises(ValueError, match="no example of class \\['rare'\\] is left"):
         refits.refit(np.array([3]), np.array([3]))
 

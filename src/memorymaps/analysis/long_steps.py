@@ -22,13 +22,14 @@ from memorymaps.core.perturbation.estimators import perturb
 from memorymaps.core.perturbation.local import BatchStatistics
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.premises import newton_step_unreliable, not_stationary
-from memorymaps.posteriors.capabilities import NewtonRefit, capabilities_of
+from memorymaps.posteriors.capabilities import NewtonRefit, Refit, capabilities_of
 
 _CHECKED = 200  # examples whose second step is bounded
 _LONG = 0.2  # relative change of a sensitivity or left-out loss that makes a step too long
 _SMALL = 0.02  # of the root mean square over the map: changes below are of no consequence
 _CONVERGED = 1e-2  # a refit that still moves by more is not taken
 _MARGIN = 2.0  # on the share of the bound that refits reach
+_WRONG_SLOPE, _WRONG_SIZE = 0.15, 0.3  # expected error of a map's sizes from which they are ranks only
 _UNCHECKED = 0.4  # leverage in one direction from which a step that was not checked counts as too long
 
 
@@ -42,6 +43,8 @@ def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
         return m
     if able.newton is not None:
         return _verified(m, able.newton)
+    if able.check is not None:
+        return _checked(m, able.check)
     many = min(able.refit.max_automatic_refits(), len(m)) if newton_step_unreliable(m) else 0
     return refit(m, top=many, progress=progress) if many else m
 
@@ -69,6 +72,44 @@ def _candidates(m: MemoryMap) -> Array:
     names = ("leverage", "output_sensitivity", "sensitivity", "loo_loss")
     ranked = [np.argsort(-np.nan_to_num(m[name], nan=np.inf), kind="stable") for name in names]
     return np.unique(np.concatenate([order[: _CHECKED // len(names)] for order in ranked]))
+
+
+def _checked(m: MemoryMap, source: Refit) -> MemoryMap:
+    """The largest sizes replaced by refits; a caution where those differ so much that the others cannot be trusted."""
+    s = np.nan_to_num(m["sensitivity"], nan=np.inf)
+    places = np.sort(np.argsort(-s, kind="stable")[: source.max_automatic_refits()])
+    places = places[s[places] > 0]
+    if not len(places):
+        return m
+    rows = m["row"][places]
+    found = [_own_deviation(source, row) for row in rows]
+    refitted = _replaced(m, places, dict(enumerate(found)), [])
+    caution = _verdict(m, refitted, places)
+    if not caution:
+        return refitted
+    description = refitted.provenance.description
+    description = dataclasses.replace(description, cautions=(*description.cautions, caution))
+    return dataclasses.replace(refitted, provenance=dataclasses.replace(refitted.provenance, description=description))
+
+
+def _verdict(m: MemoryMap, refitted: MemoryMap, places: Array) -> str:
+    """What the refits say of the sizes that were not refitted; empty where these matter little or are right."""
+    s, truth = m["sensitivity"][places], refitted["sensitivity"][places]
+    known = np.isfinite(s) & np.isfinite(truth)
+    total = float(np.linalg.norm(truth[known]))
+    if not total > 0:
+        return ""
+    slope = float(s[known] @ truth[known]) / total**2
+    error = float(np.linalg.norm(s[known] - truth[known])) / total
+    rest = np.delete(m["sensitivity"], places)
+    share = float(np.linalg.norm(rest[np.isfinite(rest)]))
+    share /= float(np.hypot(share, total))
+    if abs(slope - 1) * share**2 <= _WRONG_SLOPE and error * share <= _WRONG_SIZE:
+        return ""
+    return (
+        f"{known.sum()} refits differ from the estimates (slope {slope:.2f}, relative error {error:.2f}): read the "
+        "sizes of the other examples as ranks, or refit(m, top=…)"
+    )
 
 
 @dataclass(frozen=True)
@@ -112,10 +153,13 @@ class _CheckedSteps:
         return share if np.isfinite(share) else 1.0
 
 
-def _own_deviation(source: NewtonRefit, row: int) -> Array | None:
+def _own_deviation(source: Refit, row: int) -> Array | None:
     """`Δf [c]` of a row by a refit; none if that has not converged."""
     own = np.asarray([row])
-    f, moving = source.refit(own, own)
+    try:
+        f, moving = source.refit(own, own)
+    except ValueError:  # the only example of its class: no refit exists
+        return None
     if not (moving <= _CONVERGED and np.isfinite(f).all()):
         return None
     return np.asarray((f - source.refit(own[:0], own)[0])[0])

@@ -161,12 +161,12 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
     refitted = int(np.count_nonzero(m["refitted"])) if "refitted" in m else 0
     if refitted:
         return (
-            f"{why}one Newton step may overstate sizes. {refitted:,} examples were refitted without, column "
-            "'refitted'; refit(m, top=…) does so for more, retrain_check(m) measures the agreement",
+            f"{why}one Newton step may differ from the refit by a fifth and more. {refitted:,} examples were refitted "
+            "without, column 'refitted'; refit(m, top=…) does so for more, retrain_check(m) measures the agreement",
         )
     return (
-        f"{why}one Newton step may overstate the largest sizes, and the leave-one-out loss more. refit(m, top=…) "
-        "refits without the largest, retrain_check(m) measures the agreement",
+        f"{why}one Newton step may differ from the refit by a fifth and more, in the leave-one-out loss most. "
+        "refit(m, top=…) refits without the largest, retrain_check(m) measures the agreement",
     )
 
 

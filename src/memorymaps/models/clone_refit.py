@@ -36,6 +36,7 @@ class CloneRefit:
     outputs : `(fitted estimator, inputs) → f [n, c]`.
     settings : parameters of the clones that differ: choices of the fit made hyperparameters, tighter tolerances.
     held : share of the weight that is left → parameters that hold a penalty per unit of weight fixed.
+    automatic : number of refits that a map may make without being asked.
     by_weight : removed rows stay with weight zero, which leaves the random draws of the fit as they were.
     """
 
@@ -45,6 +46,7 @@ class CloneRefit:
     settings: Mapping[str, Any] = field(default_factory=dict)
     held: Callable[[float], Mapping[str, Any]] = lambda share: {}
     by_weight: bool = False
+    automatic: int = 0
 
     @property
     def concurrent(self) -> bool:
@@ -52,8 +54,8 @@ class CloneRefit:
         return True
 
     def max_automatic_refits(self) -> int:
-        """None: a fit from scratch each."""
-        return 0
+        """As many as the adapter affords: a fit from scratch each."""
+        return self.automatic
 
     @cached_property
     def data(self) -> Batch:

@@ -100,6 +100,7 @@ class Capabilities:
     refit : refitting without some rows.
     newton : refitting by Newton's method, for models whose loss is not quadratic in the parameters: maps check their
         steps by it.
+    check : refitting by which maps check their largest sizes, for losses that one smoothed step may miss.
     group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
     out_of_bag : `batch → f [n, c]`, outputs of those members of an ensemble that were not trained on the example, NaN
         where there are none.
@@ -116,6 +117,7 @@ class Capabilities:
     removal: RemovalInfluence | None = None
     refit: Refit | None = None
     newton: NewtonRefit | None = None
+    check: Refit | None = None
     group_refit: Refit | None = None
     out_of_bag: Callable[[Batch], Array] | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None

@@ -48,6 +48,9 @@ from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
 
+_NARROWEST = 1e-3  # of the margin: libsvm's default tolerance
+_MANY = 1_000  # examples from which the map makes fewer fits to check its sizes
+_CHECKS, _FEW_CHECKS = 16, 8
 _REFIT_TOLERANCE = 1e-6  # of refits: differences between two fits are what is measured
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ class SupportVectorPosterior(GramPosterior):
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, refits, and the dual variables."""
-        return dataclasses.replace(super().capabilities, subgradient=self.subgradient)
+        return dataclasses.replace(super().capabilities, subgradient=self.subgradient, check=self.refits)
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the variance of `f` due to the solver's tolerance."""
@@ -110,9 +113,12 @@ def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
 
 
 def _noise_scale(model: Any, loss: Any, f: Array, y: Array, weight: Array) -> float:
-    """The maximum-likelihood `φ` of `exp(−ℓ/φ)`: the mean loss, at least `C · tol`, the accuracy of the solver."""
+    """The maximum-likelihood `φ` of `exp(−ℓ/φ)`: the mean loss, at least `C` times the narrowest smoothing.
+
+    Nearly separable classes have almost no loss: kinks would be smoothed over less than the width of rounding errors.
+    """
     machines = loss.classes - 1 if isinstance(loss, OneVsOne) else 1  # trained on each example
-    return float(max(weight @ loss.nll(f, y) / (np.sum(weight) * machines), model.C * model.tol))
+    return float(max(weight @ loss.nll(f, y) / (np.sum(weight) * machines), model.C * max(model.tol, _NARROWEST)))
 
 
 @posterior.register(SVC)
@@ -149,12 +155,15 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
 def _clone_refit(model: Any, examples: Examples, x: Array) -> CloneRefit:
     """Clones with the kernel's width fixed and the solver's tolerance tightened."""
     settings: dict[str, Any] = {"tol": min(float(model.tol), _REFIT_TOLERANCE)}
+    automatic = _CHECKS if len(examples) <= _MANY else _FEW_CHECKS
     if not callable(model.kernel):
         settings["gamma"] = libsvm_gamma(model, x)
     if isinstance(model, SVC):
         settings |= {"decision_function_shape": "ovo", "break_ties": False, "class_weight": None}
-        return CloneRefit(model, examples, lambda fresh, inputs: fresh.decision_function(inputs), settings)
-    return CloneRefit(model, examples, lambda fresh, inputs: fresh.predict(inputs), settings)
+        return CloneRefit(
+            model, examples, lambda fresh, inputs: fresh.decision_function(inputs), settings, automatic=automatic
+        )
+    return CloneRefit(model, examples, lambda fresh, inputs: fresh.predict(inputs), settings, automatic=automatic)
 
 
 def _support(model: Any, weight: Array) -> Array:

@@ -99,6 +99,7 @@ class LinearPosterior:
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
             extra_columns=self.active_set,
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
+            check=None if newton else self.refits,
         )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:

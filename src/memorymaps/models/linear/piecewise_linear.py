@@ -28,6 +28,12 @@ from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
+_LINEAR_SHARE = 0.4  # share of examples on linear parts of the loss from which sizes are ranks only
+_RANKS_CAUTION = (
+    "the loss has kinks, which few coefficients smooth little: read sizes as ranks. refit(m, top=…) gives sizes of the "
+    "largest"
+)
+
 
 @dataclass(frozen=True)
 class NonsmoothLinearModel:
@@ -86,7 +92,7 @@ def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> Nons
     errors = _fitted_subgradients(model, data, f, weight, penalty)
     final = structure(curvature)
     gradient = data.inputs.T @ errors + penalty * linear.coefficients + model.penalty_gradient
-    description = _describe(model, final, penalty, gradient * linear.free)
+    description = _describe(model, final, penalty, gradient * linear.free, data, f)
     return NonsmoothLinearPosterior(
         linear.likelihood,
         description,
@@ -125,8 +131,17 @@ def _fitted_subgradients(model: NonsmoothLinearModel, data: Batch, f: Array, wei
     return np.stack(columns, axis=1)
 
 
+def _is_mostly_linear(model: NonsmoothLinearModel, data: Batch, f: Array) -> bool:
+    """Whether the loss has kinks, or most of what it does is linear: few curvatures then decide all sizes."""
+    if any(ramp.power == 1 for ramp in model.loss.ramps):
+        return True
+    target = model.linear.likelihood.encode(data.target, f.shape[1])
+    _, slope, bend = model.loss.expected_derivatives(f, target, np.zeros_like(f))
+    return float(np.mean((slope != 0) & (bend == 0))) > _LINEAR_SHARE
+
+
 def _describe(
-    model: NonsmoothLinearModel, structure: AnyCovarianceRoot, penalty: Array, gradient: Array
+    model: NonsmoothLinearModel, structure: AnyCovarianceRoot, penalty: Array, gradient: Array, data: Batch, f: Array
 ) -> Description:
     linear = model.linear
     effective = float(np.sum(structure.effective_parameters(penalty)))
@@ -144,6 +159,7 @@ def _describe(
         effective_parameters=effective,
         dispersion=linear.dispersion,
         dispersion_estimated=linear.dispersion is not None,
+        cautions=(_RANKS_CAUTION,) if _is_mostly_linear(model, data, f) else (),
         distance=float(np.linalg.norm(structure.whiten(gradient)) / np.sqrt(max(1.0, effective))),
         notes=linear.notes,
     )

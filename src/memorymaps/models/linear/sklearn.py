@@ -29,6 +29,7 @@ from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors.registry import posterior, training_data
 
+_CHECKS, _SMALL = 8, 200_000  # fits by which the map checks its sizes, up to this size of the data
 _REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-10, 100_000
 Penalty = Callable[[float], Any]  # total weight → δ, a number for all outputs or one each
 
@@ -291,7 +292,11 @@ def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     settings = {name: value for name, value in settings.items() if name in template.get_params()}
     held = functools.partial(_held_alpha, template)
     outputs = lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh)  # noqa: E731
-    refits = CloneRefit(template, examples, outputs, settings | without_class_weight(template), held)
+    size = len(examples) * found.coefficients.size
+    refits = CloneRefit(
+        template, examples, outputs, settings | without_class_weight(template), held,
+        automatic=_CHECKS if size <= _SMALL else 0,
+    )  # fmt: skip
     return dataclasses.replace(found, refits=refits)
 
 
