@@ -41,7 +41,7 @@ class AdamWByHand(torch.optim.Optimizer):
 
 
 class ScheduleFreeAdamW(torch.optim.Optimizer):
-    """The update of schedulefree 1.4: parameters are `y` in training, `x` after `eval()`; steps are counted in groups."""
+    """The update of schedulefree 1.4: `y` are the parameters in training, `x` after `eval()`."""
 
     def __init__(self, parameters, lr, weight_decay, betas=(0.9, 0.999), eps=1e-8):
         options = {"lr": lr, "weight_decay": weight_decay, "betas": betas, "eps": eps}
@@ -222,7 +222,7 @@ def test_decays_that_are_no_quadratic_prior_are_refused_and_the_way_out_works(na
 
 @pytest.mark.parametrize("kind", [O.AdamW, AdamWByHand])
 def test_adamws_prior_is_one_formula_in_both_places(kind):
-    net, x, y, optimizer = trained(kind)
+    net, _, _, optimizer = trained(kind)
     tensors = mm.prior_from(optimizer, N).tensors(dict(net.named_parameters()))
     beta = optimizer.param_groups[0]["betas"][1]
     for name, p in net.named_parameters():

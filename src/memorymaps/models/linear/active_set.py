@@ -25,7 +25,7 @@ _CANDIDATES = 64  # inactive coefficients closest to becoming active that are ex
 
 
 @dataclass(frozen=True)
-class ActiveSet:
+class L1ActiveSet:
     """One output's coefficients at the optimum, at unit dispersion.
 
     Attributes
@@ -45,11 +45,11 @@ class ActiveSet:
     shrinkable: Array
     positive: bool
 
-    def correction(self, x: Array, pull: Array) -> Array:
+    def correction(self, x: Array, residual: Array) -> Array:
         """What changes of the active set add to `Δf [n]`, for features `x [n, p]` and `e' [n]`."""
         z = x @ self.root
-        change = (z * pull[:, None]) @ self.root.T
-        return self._of_zeroed(z, change) + self._of_activated(x, z, change, pull)
+        change = (z * residual[:, None]) @ self.root.T
+        return self._of_zeroed(z, change) + self._of_activated(x, z, change, residual)
 
     def _of_zeroed(self, z: Array, change: Array) -> Array:
         """Active coefficients that would change their sign: the largest effect of one of them."""
@@ -60,11 +60,11 @@ class ActiveSet:
         effect = beyond * (z @ self.root[active].T) / np.where(variance > 0, variance, np.inf)
         return _largest(effect)
 
-    def _of_activated(self, x: Array, z: Array, change: Array, pull: Array) -> Array:
+    def _of_activated(self, x: Array, z: Array, change: Array, residual: Array) -> Array:
         """Inactive coefficients whose gradient would exceed `λ`: the largest effect of one of them."""
         chosen = self._closest()
         columns = self.factor[:, chosen]
-        after = self.gradient[chosen] + (change @ self.factor.T) @ columns - x[:, chosen] * pull[:, None]
+        after = self.gradient[chosen] + (change @ self.factor.T) @ columns - x[:, chosen] * residual[:, None]
         limit = self.penalty[chosen]
         beyond = np.minimum(after + limit, 0.0) if self.positive else np.sign(after) * np.maximum(abs(after) - limit, 0)
         shared = (columns.T @ self.factor) @ self.root  # [k, r]
@@ -87,21 +87,21 @@ def _largest(effect: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class ActiveSetWarnings:
+class L1ActiveSetWarnings:
     """Warnings of the examples of a batch, a posterior's `extra_columns`; `scale = √φ` of each output."""
 
     design: Callable[[Any], Array]
-    outputs: tuple[ActiveSet, ...]
+    outputs: tuple[L1ActiveSet, ...]
     scale: Array
 
     def __call__(self, batch: Batch, stats: Any) -> dict[str, Array]:
         """`warning [n]`: `Warn.ACTIVE_SET` where the deviation of an output would be another by 15 % or more."""
         x, deviation = self.design(batch.inputs), stats.cavity()
         curvature = np.linalg.diagonal(stats.curvature)
-        pull = (stats.error + curvature * np.nan_to_num(deviation)) * self.scale**2
+        residual = (stats.error + curvature * np.nan_to_num(deviation)) * self.scale**2
         flagged = np.zeros(len(x), dtype=bool)
         for k, output in enumerate(self.outputs):
-            correction = output.correction(x, pull[:, k])
+            correction = output.correction(x, residual[:, k])
             flagged |= np.abs(correction) > _MATERIAL * np.abs(deviation[:, k])
         return {"warning": np.where(flagged, int(Warn.ACTIVE_SET), 0)}
 

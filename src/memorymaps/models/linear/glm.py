@@ -22,7 +22,7 @@ from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Ga
 from memorymaps.core.likelihoods.links import Identity
 from memorymaps.core.likelihoods.observed_information import ObservedInformation, has_observed_information
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.models.linear.active_set import ActiveSet, ActiveSetWarnings, roots_of
+from memorymaps.models.linear.active_set import L1ActiveSet, L1ActiveSetWarnings, roots_of
 from memorymaps.models.linear.concave_curvature import subtract_curvature
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.linear.stationarity import Gradient, check_stationary, distance_in_deviations
@@ -88,7 +88,7 @@ class LinearPosterior:
     refits: Refit | None = field(default=None, kw_only=True)
     with_expected_information: Callable[[], LinearPosterior] | None = field(default=None, kw_only=True)
     model: LinearModel | None = field(default=None, kw_only=True)
-    active_set: ActiveSetWarnings | None = field(default=None, kw_only=True)
+    active_set: L1ActiveSetWarnings | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -162,7 +162,7 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
     )  # fmt: skip
 
 
-def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> ActiveSetWarnings | None:
+def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> L1ActiveSetWarnings | None:
     """The check of changes of the active set, for independent outputs with an L1 penalty or a sign constraint."""
     curvature, gradient = quadratic.sums.curvature, quadratic.gradient
     if model.shrinkable is None or not isinstance(curvature, IndependentCurvature):
@@ -170,13 +170,13 @@ def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> 
     pieces = zip(curvature.factors(quadratic.penalty), roots_of(quadratic.structure), strict=True)
     smooth = gradient.smooth()
     outputs = tuple(
-        ActiveSet(
+        L1ActiveSet(
             model.coefficients[:, k], gradient.l1[:, k], smooth[:, k], factor, root, gradient.shrinkable[:, k],
             model.positive,
         )
         for k, (factor, root) in enumerate(pieces)
     )  # fmt: skip
-    return ActiveSetWarnings(model.design, outputs, scale)
+    return L1ActiveSetWarnings(model.design, outputs, scale)
 
 
 @dataclass(frozen=True)

@@ -95,11 +95,11 @@ def check_stationary(
 
 def _changed_penalty(model: Any, gradient: Gradient, structure: AnyCovarianceRoot) -> str:
     """Whether another factor on the penalty explains the gradient."""
-    pull = np.where(gradient.free, gradient.ridge * gradient.coefficients, 0.0)
-    pull = pull + np.where(gradient.free, gradient.l1 * np.sign(gradient.coefficients), 0.0)
-    if np.count_nonzero(pull) < _FEWEST:
+    shrinkage_gradient = np.where(gradient.free, gradient.ridge * gradient.coefficients, 0.0)
+    shrinkage_gradient = shrinkage_gradient + np.where(gradient.free, gradient.l1 * np.sign(gradient.coefficients), 0.0)
+    if np.count_nonzero(shrinkage_gradient) < _FEWEST:
         return ""
-    data, penalty = structure.whiten(np.where(gradient.free, gradient.data, 0.0)), structure.whiten(pull)
+    data, penalty = structure.whiten(np.where(gradient.free, gradient.data, 0.0)), structure.whiten(shrinkage_gradient)
     factor = float(-data @ penalty / (penalty @ penalty))
     left = np.linalg.norm(data + factor * penalty)
     if not (factor > 0 and left < _EXPLAINED * np.linalg.norm(data + penalty)):
@@ -113,8 +113,8 @@ def _changed_penalty(model: Any, gradient: Gradient, structure: AnyCovarianceRoo
 def _other_weights(gradient: Gradient, structure: AnyCovarianceRoot) -> str:
     if gradient.unweighted is None:
         return ""
-    pull = gradient.ridge * gradient.coefficients + gradient.l1 * np.sign(gradient.coefficients)
-    left = structure.whiten(np.where(gradient.free, gradient.unweighted + pull, 0.0))
+    shrinkage_gradient = gradient.ridge * gradient.coefficients + gradient.l1 * np.sign(gradient.coefficients)
+    left = structure.whiten(np.where(gradient.free, gradient.unweighted + shrinkage_gradient, 0.0))
     if not np.linalg.norm(left) < _EXPLAINED * np.linalg.norm(structure.whiten(gradient.residual())):
         return ""
     return "weights: the model was fitted without any. Leave sample_weight out, or fit with it"
