@@ -40,6 +40,8 @@ from memorymaps.models.draws.draws import Draws
 from memorymaps.nets.autograd.batch_size import retain_allocator_pages
 from memorymaps.nets.ensembles import mc_dropout
 from memorymaps.training.tracker import Tracker
+from memorymaps.viz.explorer.options import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack_lazily
 from memorymaps.viz.explorer.server import Server
 
 RNG = np.random.default_rng(0)
@@ -302,7 +304,7 @@ def tracked(folder):
 
 
 def served(m):
-    with Server({"m": mm.viz.explorer.ExplorerOptions().packed(m, lazy=True)}, 0):
+    with Server({"m": pack_lazily(m, ExplorerOptions())}, 0):
         pass
 
 

@@ -44,7 +44,7 @@ def test_derivatives_are_those_of_the_loss(link):
         slope = (link.nll(f + moved, y) - link.nll(f - moved, y)) / (2 * step)
         np.testing.assert_allclose(link.error(f, y)[:, k], slope, rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(
-            link.derivative(f)[:, :, k], (link.mean(f + moved) - link.mean(f - moved)) / (2 * step), atol=1e-8
+            link.mean_jacobian(f)[:, :, k], (link.mean(f + moved) - link.mean(f - moved)) / (2 * step), atol=1e-8
         )
     p = link.mean(f)
     outer = [link.error(f, np.full(9, j)) for j in range(4)]

@@ -186,7 +186,7 @@ def test_missing_steps_and_folders_list_the_existing(tmp_path):
     t = trained(tmp_path)[0].trajectory()
     with pytest.raises(KeyError, match="4, 8, 12"):
         t.at(5)
-    with pytest.raises(FileNotFoundError, match="Tracker wrote"):
+    with pytest.raises(FileNotFoundError, match="written by a Tracker"):
         Trajectory.load(tmp_path)
 
 
@@ -196,7 +196,7 @@ def test_regressions_have_no_cartography(tmp_path):
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     tracker = Tracker(net, optimizer, x, y, likelihood="gaussian", path=tmp_path / "r")
     tracker.record()
-    with pytest.raises(ValueError, match="no classes"):
+    with pytest.raises(ValueError, match="needs maps of classes"):
         tracker.trajectory().cartography()
 
 

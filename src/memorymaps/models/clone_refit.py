@@ -75,6 +75,7 @@ class CloneRefit:
         weight[removed] = 0.0
         _require_classes(self.estimator, np.asarray(data.target)[weight > 0])
         fresh = clone(self.estimator).set_params(**self.settings, **self.held(share))
+        fresh.set_params(**_seeds(fresh))
         if self.by_weight:
             return fresh.fit(plain_inputs(data.inputs), np.asarray(data.target), sample_weight=weight)
         kept = np.flatnonzero(weight > 0)
@@ -86,6 +87,12 @@ class CloneRefit:
         fresh = self.fitted_without(np.asarray(removed, dtype=np.intp))
         f = np.asarray(self.outputs(fresh, take_rows(plain_inputs(self.data.inputs), wanted)), dtype=float)
         return f.reshape(len(f), -1), 0.0
+
+
+def _seeds(estimator: Any) -> dict[str, int]:
+    """Zero for every `random_state` that is None, also of nested estimators: refits leave `numpy.random` as it was."""
+    parameters = estimator.get_params(deep=True).items()
+    return {key: 0 for key, value in parameters if key.split("__")[-1] == "random_state" and value is None}
 
 
 def _weight(data: Batch) -> Array:
