@@ -118,7 +118,7 @@ def top_share(sensitivity: Array, part: float) -> float:
 
 def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warnings about the map and its examples, as sentences."""
-    codes = m["warning"]
+    codes = m["warning"].astype(np.int64)  # files of earlier versions hold 8 bits
     lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
     cautions = (*m.provenance.description.cautions, *_warn_not_stationary(m))
     return (*cautions, *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
