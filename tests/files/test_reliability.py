@@ -93,7 +93,7 @@ def test_notes_of_other_shapes_are_refused(m, tmp_path, text):
 
 
 def test_a_note_that_is_too_long_is_refused(m, tmp_path, monkeypatch):
-    monkeypatch.setattr("memorymaps.maps.store._NOTE", 100)
+    monkeypatch.setattr("memorymaps.maps.store._MAX_METADATA_BYTES", 100)
     with pytest.raises(MapFileError, match="expected 100 at most"):
         mm.load(m.save(tmp_path / "m.parquet"))
 

@@ -69,7 +69,7 @@ def test_sign_constraints_have_the_light_too():
     """One example holds a coefficient away from zero: without it the constraint binds."""
     x = np.r_[np.linspace(0, 1, 20), 4.0][:, None]
     y = np.r_[-0.2 * x[:-1, 0] + 0.02 * np.sin(40 * x[:-1, 0]), 3.0]
-    m = mm.memory_map(LinearRegression(positive=True).fit(x, y), x, y)
+    m = mm.memory_map(LinearRegression(positive=True).fit(x, y), x, y, estimator="cavity")
     without = LinearRegression(positive=True).fit(x[:-1], y[:-1])
     assert without.coef_[0] == 0
     assert m["warning"][-1] == int(Warn.ACTIVE_SET)

@@ -210,7 +210,9 @@ def test_every_column_of_a_map_of_draws(c, s):
     for model in (Draws(f, likelihood), Sampler(lambda x: f[:, np.asarray(x, dtype=int)[:, 0]], likelihood)):
         m = mm.memory_map(model, np.arange(N)[:, None], targets, sample_weight=WEIGHT)
         check_rows(m, expected)
-        note = f"Each V is estimated from {s:,} draws: about {math.sqrt(2 / (s - 1)):.0%} relative error of one leverage"
+        note = (
+            f"Each V is estimated from {s:,} draws: about {math.sqrt(2 / (s - 1)):.0%} relative error of one leverage"
+        )
         assert m.provenance.description.notes[0].startswith(note)
 
 

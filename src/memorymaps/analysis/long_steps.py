@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
+from warnings import catch_warnings
 
 import numpy as np
 import pyarrow as pa
@@ -41,10 +42,11 @@ def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
     able = capabilities_of(require_origin(m).posterior)
     if able.refit is None or not_stationary(m):
         return m
-    if able.newton is not None:
-        return _verified(m, able.newton)
-    if able.check is not None:
-        return _checked(m, able.check)
+    with catch_warnings(action="ignore"):  # the estimator gave them when it was fitted
+        if able.newton is not None:
+            return _verified(m, able.newton)
+        if able.check is not None:
+            return _checked(m, able.check)
     many = min(able.refit.max_automatic_refits(), len(m)) if newton_step_unreliable(m) else 0
     return refit(m, top=many, progress=progress) if many else m
 

@@ -75,6 +75,7 @@ class LatentProblem:
             b = root**2 * f + y - mean
             factor = cholesky(np.eye(len(kept)) + root[:, None] * gram * root, lower=True)
             new = b - root * cho_solve((factor, True), root * (gram @ b))
+            new = _halved(duals, new, gram, y)
             converged = bool(np.max(np.abs(new - duals), initial=0.0) <= _CONVERGED)
             duals = new
             if converged:
@@ -82,6 +83,22 @@ class LatentProblem:
         found = np.zeros(len(self.rows))
         found[kept] = duals
         return found, converged
+
+
+def _halved(old: Array, new: Array, gram: Array, y: Array) -> Array:
+    """The step from `old` to `new` dual variables, halved until the log posterior of `f = K a` does not decrease."""
+    reached = _log_posterior(old, gram, y)
+    for _ in range(30):
+        if _log_posterior(new, gram, y) >= reached - 1e-12 * abs(reached):
+            return new
+        new = (old + new) / 2
+    return old
+
+
+def _log_posterior(duals: Array, gram: Array, y: Array) -> float:
+    """`Σ y f − log(1 + eᶠ) − aᵀ K a / 2` at `f = K a`."""
+    f = gram @ duals
+    return float(np.sum(y * f - np.logaddexp(0, f)) - duals @ f / 2)
 
 
 @dataclass(frozen=True)
