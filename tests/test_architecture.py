@@ -1,4 +1,4 @@
-"""The house stays the house: light imports, one-way layers, small functions."""
+"""The structure of the package: cheap imports, one-way layers, small functions."""
 
 import ast
 import importlib.util

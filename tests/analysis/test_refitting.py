@@ -165,7 +165,7 @@ def test_a_network_comes_to_rest_before_anything_is_left_out():
 
 
 def leaning(n=60):
-    """A network at rest that leans on each of its examples."""
+    """A stationary network with a large leverage of each example."""
     net, x, y = trained(n)
     return net, x, y, drawn(net, x, y, "full")
 

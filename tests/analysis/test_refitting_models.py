@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 import memorymaps as mm
 from memorymaps.posteriors.capabilities import capabilities_of
@@ -137,3 +138,19 @@ def test_jobs_and_a_journal_give_the_same(tmp_path):
     assert (tmp_path / "journal").stat().st_size == size
     with pytest.raises(ValueError, match="jobs = 0"):
         mm.refit(m, top=8, jobs=0)
+
+
+def test_sizes_of_a_squared_hinge_are_checked_by_refits():
+    m = mm.memory_map(LinearSVC(C=0.5, tol=1e-10, max_iter=10**6).fit(X, Y), X, Y)
+    rows = m["refitted"]
+    assert 0 < rows.sum() <= 16
+    truth = mm.refit(m, top=16)
+    both = rows & truth["refitted"]
+    assert both.any()
+    np.testing.assert_allclose(m["sensitivity"][both], truth["sensitivity"][both], rtol=1e-4)
+
+
+def test_slow_solvers_are_not_run_unasked():
+    model = LogisticRegression(l1_ratio=1.0, solver="saga", C=0.5, tol=1e-6, max_iter=10**4).fit(X[:100], Y[:100])
+    source = capabilities_of(mm.memory_map(model, X[:100], Y[:100]).origin.posterior).refit
+    assert source.max_automatic_refits() == 0

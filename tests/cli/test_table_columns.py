@@ -93,7 +93,7 @@ def test_a_column_that_names_the_rows_is_asked_about(name, drawn):
 
 
 def test_ordinary_columns_are_predictors():
-    """No crying wolf: scikit-learn's bundled tables, a year, a rank that was drawn."""
+    """No question about ordinary columns: scikit-learn's bundled tables, a year, a rank that was drawn."""
     tables = [
         getattr(datasets, f"load_{n}")(as_frame=True).frame for n in ("diabetes", "iris", "wine", "breast_cancer")
     ]

@@ -1,4 +1,4 @@
-"""A NaN or an infinity anywhere is refused, or has a light."""
+"""A NaN or an infinity anywhere is refused, or warned of."""
 
 import copy
 
@@ -11,6 +11,7 @@ import memorymaps as mm
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.data.examples import DataError
+from memorymaps.models import ExpectedInformation
 from memorymaps.models.draws.draws import Draws
 
 
@@ -61,13 +62,13 @@ def test_saturated_least_squares_are_refused():
 
 
 @pytest.mark.filterwarnings("ignore:The Identity link")
-def test_a_left_out_prediction_outside_the_range_of_the_family_has_a_light():
+def test_a_left_out_prediction_outside_the_range_of_the_family_is_warned_of():
     x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
     y = np.array([0.5, 1.0, 4.0, 7.0, 10.0, 13.0])
     with np.errstate(all="ignore"):
         link = sm.families.links.Identity()
         results = sm.GLM(y, sm.add_constant(x), family=sm.families.Gamma(link=link)).fit()
-        m = mm.memory_map(results, estimator="cavity")
+        m = mm.memory_map(results, posterior=ExpectedInformation(), estimator="cavity")
     assert np.any(m["warning"] == int(Warn.UNDEFINED))
     undefined = ~np.isfinite(m["loo_loss"])
     assert np.array_equal((m["warning"] & int(Warn.UNDEFINED)) != 0, undefined & ((m["warning"] & 1) == 0))

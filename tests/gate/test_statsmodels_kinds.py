@@ -85,7 +85,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_plain_fits_and_harmless_subclasses_are_mapped_without_a_light(name):
+def test_plain_fits_and_harmless_subclasses_are_mapped_without_a_warning(name):
     m = mm.memory_map(PLAIN[name]())
     assert m.summary().warnings == ()
 

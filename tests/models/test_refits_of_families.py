@@ -1,5 +1,8 @@
 """Every family refits: its refits are those of its own library without the example."""
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -155,6 +158,16 @@ def test_a_tree_without_an_example_is_the_tree_of_the_others():
         np.testing.assert_allclose(m["loo_mean"][i], fresh.predict_proba(XC[[i]])[0], atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Objective did not converge")
+def test_a_refit_that_ran_out_of_iterations_is_no_refit():
+    m = mm.memory_map(Lasso(0.01, tol=1e-8, max_iter=10**5).fit(XR, YR), XR, YR, estimator="cavity")
+    source = m.origin.posterior.capabilities.refit
+    short = dataclasses.replace(source, settings={**source.settings, "max_iter": 1})
+    assert source.refit(np.array([3]), np.array([3]))[1] == 0
+    assert short.refit(np.array([3]), np.array([3]))[1] == np.inf
+
+
+@pytest.mark.filterwarnings("ignore:The max_iter was reached")  # saga refits to a tight tolerance
 def test_class_weights_stay_those_of_the_fit():
     model = LogisticRegression(l1_ratio=1.0, solver="saga", C=0.5, class_weight="balanced", tol=1e-10, max_iter=10**5)
     m = mm.memory_map(model.fit(XC, YC), XC, YC)
@@ -183,9 +196,12 @@ def test_forests_are_left_out_by_their_out_of_bag_trees():
     m = mm.memory_map(model, XC, YC)
     np.testing.assert_allclose(m["loo_mean"], model.oob_decision_function_, atol=1e-12)
     assert m.leave_one_out().loo_score == pytest.approx(model.oob_score_)
-    assert m.summary().warnings == ()
     assert "out-of-bag" in str(m.summary())
-    truth = mm.refit(m, top=len(XC))["sensitivity"]
+    refitted = mm.refit(m, top=len(XC))
+    (caution,) = m.summary().warnings
+    error = np.linalg.norm(m["deviation"] - refitted["deviation"]) / np.linalg.norm(refitted["deviation"])
+    assert float(re.search(r"make up (\d+)%", caution).group(1)) / 100 == pytest.approx(error, rel=0.3)
+    truth = refitted["sensitivity"]
     fixed = mm.memory_map(model, XC, YC, estimator="cavity")
     slopes = [each["sensitivity"] @ truth / (truth @ truth) for each in (m, fixed)]
     assert 0.75 < slopes[0] < 1.25
@@ -211,10 +227,10 @@ def test_splits_that_are_held_fixed_are_said_everywhere(model):
     assert any("splits of the trees fixed: read as ranks" in line for line in m.summary().warnings)
     assert "splits of trees held fixed" in str(m.leave_one_out())
     assert m.leave_out({"a few": [1, 2, 3]})["warning"].tolist() == ["splits of trees held fixed: read as a rank"]
-    honest = m.leave_one_out(cross_fit=5)
-    assert honest.folds == 5
-    assert "5-fold cross-fitting" in str(honest)
-    assert "held fixed" not in str(honest)
+    held_out = m.leave_one_out(cross_fit=5)
+    assert held_out.folds == 5
+    assert "5-fold cross-fitting" in str(held_out)
+    assert "held fixed" not in str(held_out)
 
 
 def test_cross_fitting_is_cross_validation():

@@ -277,8 +277,8 @@ def test_columns_of_reweighted_draws(s):
         gap = mean[i, 0] + variance[i] / room * WEIGHT[i] * (mean[i, 0] - y[i]) / phi - y[i]
         loss = 0.5 * (gap**2 / around + math.log(2 * math.pi * around))
         assert m["gaussian_loo_loss"][i] == pytest.approx(loss, rel=1e-9)
-        lit = (m["warning"][i] & int(mm.Warn.PARETO_K)) > 0
-        assert lit == (0.3 + 0.5 * i / (N - 1) > limit)
+        flagged = (m["warning"][i] & int(mm.Warn.PARETO_K)) > 0
+        assert flagged == (0.3 + 0.5 * i / (N - 1) > limit)
 
 
 def test_reweighted_classes_in_expectation():

@@ -170,11 +170,11 @@ def test_large_pareto_k_sets_the_warning():
     y = Y.copy()
     y[3] += 30  # far from everything: the draws do not reach the posterior without it
     m = mm.memory_map(Draws(draws(400), Gaussian(NOISE), importance=psis), X, y)
-    lit = (m["warning"] & int(Warn.PARETO_K)) > 0
-    np.testing.assert_array_equal(lit, m["pareto_k"] > min(1 - 1 / np.log10(400), 0.7))
-    assert lit.any()
-    assert not lit.all()
-    assert "pareto k" in Warn(int(m["warning"][np.argmax(lit)])).labels
+    flagged = (m["warning"] & int(Warn.PARETO_K)) > 0
+    np.testing.assert_array_equal(flagged, m["pareto_k"] > min(1 - 1 / np.log10(400), 0.7))
+    assert flagged.any()
+    assert not flagged.all()
+    assert "pareto k" in Warn(int(m["warning"][np.argmax(flagged)])).labels
     assert "Pareto-k" in str(m.summary())
     assert "vehtari2024pareto" in m.citation()
 

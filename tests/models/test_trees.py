@@ -498,3 +498,10 @@ def test_bundled_data_end_to_end():
     x, y = load_breast_cancer(return_X_y=True)
     m = mm.memory_map(HistGradientBoostingClassifier(max_iter=20).fit(x, y), x, y)
     assert 0 < m["leverage"].max() < 1
+
+
+def test_too_few_trees_for_out_of_bag_sizes_are_said():
+    few = mm.memory_map(RandomForestClassifier(8, min_samples_leaf=3, random_state=0).fit(X, LABEL), X, LABEL)
+    assert any("8 trees: the random draws make up" in line for line in few.summary().warnings)
+    many = mm.memory_map(RandomForestClassifier(400, min_samples_leaf=3, random_state=0).fit(X, LABEL), X, LABEL)
+    assert not any("random draws" in line for line in many.summary().warnings)

@@ -189,7 +189,7 @@ def test_every_column_of_a_network_s_map_and_of_a_refined_one():
 
 
 def test_every_column_of_refitted_rows(tmp_path):
-    """Deviations are those of the journal: outputs without the example minus outputs at rest, row by row."""
+    """Deviations of the journal: outputs without the example minus outputs of the trained model, row by row."""
     net, x, y = small_network()
     m = drawn(net, x, y, estimator="R-sm")
     fine = mm.refit(m, top=4, path=tmp_path / "journal")

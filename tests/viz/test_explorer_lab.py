@@ -93,7 +93,7 @@ def test_the_widget_in_a_real_jupyterlab(tmp_path):
         ids = [page.locator(".mm-line > span:not(.mm-nopic)").nth(6 * k).inner_text() for k in range(5)]
         assert ids == [str(value) for value in m.top(5)["id"].tolist()]
         page.get_by_role("tab", name="Concentration").click()
-        page.get_by_role("button", name="Select the 18 most sensitive").click()
+        page.get_by_role("button", name="Select the 18 largest by sensitivity").click()
         page.wait_for_function("() => document.querySelector('.mm-kpi b')?.textContent === '18'")
         wait_until_python_reads(page, sorted(m.top(18)["id"].tolist()))
         run_cell(page, 2)

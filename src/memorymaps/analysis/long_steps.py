@@ -25,6 +25,7 @@ from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.premises import newton_step_unreliable, not_stationary
 from memorymaps.posteriors.capabilities import NewtonRefit, Refit, capabilities_of
 
+_MAX_CHECKS = 16  # refits by which sizes are checked where no second step tells
 _CHECKED = 200  # examples whose second step is bounded
 _LONG = 0.2  # relative change of a sensitivity or left-out loss that makes a step too long
 _SMALL = 0.02  # of the root mean square over the map: changes below are of no consequence
@@ -37,16 +38,15 @@ _UNCHECKED = 0.4  # leverage in one direction from which a step that was not che
 def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
     """The map, with examples refitted where one Newton step may be too long and the posterior affords it.
 
-    Only for a model at rest: left where it is not, it moves by more than what is left out.
+    Only for a stationary model: elsewhere a refit also moves by what the training left undone.
     """
     able = capabilities_of(require_origin(m).posterior)
     if able.refit is None or not_stationary(m):
         return m
-    with catch_warnings(action="ignore"):  # the estimator gave them when it was fitted
-        if able.newton is not None:
-            return _verified(m, able.newton)
-        if able.check is not None:
-            return _checked(m, able.check)
+    if able.newton is not None:
+        return _verified(m, able.newton)
+    if able.check is not None:
+        return _checked(m, able.check)
     many = min(able.refit.max_automatic_refits(), len(m)) if newton_step_unreliable(m) else 0
     return refit(m, top=many, progress=progress) if many else m
 
@@ -77,16 +77,18 @@ def _candidates(m: MemoryMap) -> Array:
 
 
 def _checked(m: MemoryMap, source: Refit) -> MemoryMap:
-    """The largest sizes replaced by refits; a caution where those differ so much that the others cannot be trusted."""
-    s = np.nan_to_num(m["sensitivity"], nan=np.inf)
-    places = np.sort(np.argsort(-s, kind="stable")[: source.max_automatic_refits()])
-    places = places[s[places] > 0]
+    """The largest sizes, and those that fix an active set that changes, replaced by refits; a caution where the largest
+    differ so much that the sizes of the others cannot be trusted.
+    """
+    s, other = np.nan_to_num(m["sensitivity"], nan=np.inf), (m["warning"] & int(Warn.ACTIVE_SET)) != 0
+    order, affordable = np.argsort(-s, kind="stable"), source.max_automatic_refits()
+    largest = order[: min(affordable, _MAX_CHECKS)]
+    places = np.union1d(largest[s[largest] > 0], order[other[order]][:affordable])
     if not len(places):
         return m
-    rows = m["row"][places]
-    found = [_own_deviation(source, row) for row in rows]
+    found = [_own_deviation(source, row) for row in m["row"][places]]
     refitted = _replaced(m, places, dict(enumerate(found)), [])
-    caution = _verdict(m, refitted, places)
+    caution = _verdict(m, refitted, places, ~other[places])
     if not caution:
         return refitted
     description = refitted.provenance.description
@@ -94,10 +96,12 @@ def _checked(m: MemoryMap, source: Refit) -> MemoryMap:
     return dataclasses.replace(refitted, provenance=dataclasses.replace(refitted.provenance, description=description))
 
 
-def _verdict(m: MemoryMap, refitted: MemoryMap, places: Array) -> str:
-    """What the refits say of the sizes that were not refitted; empty where these matter little or are right."""
+def _verdict(m: MemoryMap, refitted: MemoryMap, places: Array, judged: Array) -> str:
+    """What the refits of the `judged` places say of the sizes that were not refitted; empty where these matter little
+    or are right.
+    """
     s, truth = m["sensitivity"][places], refitted["sensitivity"][places]
-    known = np.isfinite(s) & np.isfinite(truth)
+    known = judged & np.isfinite(s) & np.isfinite(truth)
     total = float(np.linalg.norm(truth[known]))
     if not total > 0:
         return ""
@@ -159,7 +163,8 @@ def _own_deviation(source: Refit, row: int) -> Array | None:
     """`Δf [c]` of a row by a refit; none if that has not converged."""
     own = np.asarray([row])
     try:
-        f, moving = source.refit(own, own)
+        with catch_warnings(action="ignore"):  # the user has seen those of the fit; that of no convergence is `moving`
+            f, moving = source.refit(own, own)
     except ValueError:  # the only example of its class: no refit exists
         return None
     if not (moving <= _CONVERGED and np.isfinite(f).all()):
@@ -190,7 +195,9 @@ def _replaced(m: MemoryMap, places: Array, done: dict[int, Array | None], rest: 
     if not good:
         return marked
     deviation, none = np.stack([np.asarray(done[k]) for k in good]), np.zeros(len(good), np.int8)
-    note = f"{len(good):,} examples at which one Newton step may be too long were refitted without, column 'refitted'"
+    note = (
+        f"{len(good):,} examples at which one Newton step may be too long were refitted without each, column 'refitted'"
+    )
     return replace_deviations(marked, places[good], deviation, none, "refitted", note)
 
 

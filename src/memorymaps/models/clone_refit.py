@@ -83,10 +83,17 @@ class CloneRefit:
         return fresh.fit(x, y) if data.weight is None else fresh.fit(x, y, sample_weight=weight[kept])
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
-        """Outputs `f [n, c]` of the rows `wanted`; the estimator's own settings say when its fit stops."""
+        """Outputs `f [n, c]` of the rows `wanted`, and infinity if the fit used all its iterations."""
         fresh = self.fitted_without(np.asarray(removed, dtype=np.intp))
         f = np.asarray(self.outputs(fresh, take_rows(plain_inputs(self.data.inputs), wanted)), dtype=float)
-        return f.reshape(len(f), -1), 0.0
+        return f.reshape(len(f), -1), np.inf if self._is_stopped_early(fresh) else 0.0
+
+    def _is_stopped_early(self, fresh: Any) -> bool:
+        """Whether a fit to the tolerance of `settings` used all its iterations; other fits stop by their own rule."""
+        used = getattr(fresh, "n_iter_", None)
+        if used is None or not {"tol", "max_iter"} <= self.settings.keys():
+            return False
+        return bool(np.max(used) >= self.settings["max_iter"])
 
 
 def _seeds(estimator: Any) -> dict[str, int]:

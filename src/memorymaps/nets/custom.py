@@ -96,7 +96,7 @@ class Custom(Likelihood):
             return
         nothing = _columns(ignored).flatten(1).all(1)
         error = _tensor(self.error(f, y)).abs().amax(1)
-        bad = torch.nonzero(nothing & (error > 0)).flatten().tolist()
+        bad = _true_rows(nothing & (error > 0))
         if bad:
             raise TargetError(
                 f"row {bad[0]} has no target but {self.ignore_index} (ignore_index), and the loss has a gradient: "
@@ -145,7 +145,7 @@ class Custom(Likelihood):
     def check_target(self, y: Array, c: int) -> None:
         """Raise `TargetError` for targets that are not finite or whose shape differs from the prediction's."""
         target = _tensor(y)
-        bad = torch.nonzero(~torch.isfinite(target).reshape(len(target), -1).all(1)).flatten().tolist()
+        bad = _true_rows(~torch.isfinite(target).reshape(len(target), -1).all(1))
         if bad:
             raise TargetError(f"{len(bad)} target(s) are not finite: row {bad[0]} is {y[bad[0]]}", bad[0])
         prediction = self.predict(torch.zeros(1, c, dtype=torch.float64, device=target.device))
@@ -154,9 +154,15 @@ class Custom(Likelihood):
         self._targets_like_prediction(known, _columns(prediction).shape[1])
 
 
+def _true_rows(mask: Tensor) -> list[int]:
+    """Positions of the true entries of `[n]`."""
+    found: list[int] = torch.nonzero(mask.cpu()).flatten().tolist()
+    return found
+
+
 def _check_finite(derivative: Tensor, what: str) -> None:
     """Raise `TargetError` for the first example whose derivative is not finite."""
-    bad = torch.nonzero(~torch.isfinite(derivative).flatten(1).all(1)).flatten().tolist()
+    bad = _true_rows(~torch.isfinite(derivative).flatten(1).all(1))
     if bad:
         raise TargetError(
             f"the {what} of nll(f, y) is not finite for {len(bad)} example(s), first of row {bad[0]}, although its "

@@ -90,11 +90,11 @@ def _rows_of(inputs: Any, rows: Array) -> Any:
 
 
 def undefined_warnings(effect: Perturbation, loo_loss: Array) -> Array:
-    """`Warn.UNDEFINED [n]` where no left-out prediction or loss exists and no other light says why."""
+    """`Warn.UNDEFINED [n]` where no left-out prediction or loss exists and no other warning says why."""
     xp = array_namespace(effect.deviation)
     finite = xp.all(xp.isfinite(effect.deviation), axis=-1) & xp.isfinite(loo_loss)
-    dark = ~finite & (xp.asarray(effect.warning) == 0)
-    return np.where(np.asarray(dark), int(Warn.UNDEFINED), 0)
+    unexplained = ~finite & (xp.asarray(effect.warning) == 0)
+    return np.where(np.asarray(unexplained), int(Warn.UNDEFINED), 0)
 
 
 def _dispersions(likelihood: Likelihood, description: Description) -> list[float]:

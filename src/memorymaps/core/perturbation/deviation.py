@@ -36,13 +36,12 @@ class Warn(enum.IntFlag):
     """An eigenvalue of `ΛV` reaches or exceeds its bound; the deviation is first-order, finite but too small."""
     PARETO_K = 16
     """The Pareto k of importance sampling exceeds its limit: too few draws, or too influential an example."""
-    UNDEFINED = 128
-    """The left-out prediction is outside the family's range: the left-out loss is not a finite number."""
-    ACTIVE_SET = 64
-    """Other coefficients are zero without the example (L1 penalty, sign constraint); deviations fix the zeros."""
-
     LONG_STEP = 32
     """One Newton step may be too long here, and the example was not refitted: read sizes as ranks."""
+    ACTIVE_SET = 64
+    """Other coefficients are zero without the example (L1 penalty, sign constraint); deviations fix the zeros."""
+    UNDEFINED = 128
+    """The left-out prediction is outside the family's range: the left-out loss is not a finite number."""
 
     @property
     def labels(self) -> str:

@@ -87,7 +87,7 @@ def _descend(model: LinearModel, examples: Examples) -> tuple[LinearModel, float
 
 
 def _direction(model: LinearModel, here: LocalQuadratic) -> tuple[LocalQuadratic, Array]:
-    """Newton's step `[p, c]`; coefficients at zero move only where their gradient pulls them."""
+    """Newton's step `[p, c]`; coefficients at zero move only where their gradient exceeds the penalty."""
     if model.shrinkable is None:
         return here, _step(here)
     residual, at_zero = here.gradient.residual(), model.shrinkable & (model.coefficients == 0)

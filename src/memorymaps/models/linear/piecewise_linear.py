@@ -62,6 +62,7 @@ class NonsmoothLinearPosterior(LinearPosterior):
         return Capabilities(
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, subgradient=self.subgradient,
             refit=self.refits, group_refit=self.refits,
+            check=self.refits,
         )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:

@@ -29,7 +29,7 @@ from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors.registry import posterior, training_data
 
-_CHECKS, _SMALL = 8, 200_000  # fits by which the map checks its sizes, up to this size of the data
+_REFITS, _SMALL = 64, 200_000  # refits that a map may make unasked, up to this size of the data
 _REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-10, 100_000
 Penalty = Callable[[float], Any]  # total weight → δ, a number for all outputs or one each
 
@@ -292,11 +292,10 @@ def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     settings = {name: value for name, value in settings.items() if name in template.get_params()}
     held = functools.partial(_held_alpha, template)
     outputs = lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh)  # noqa: E731
-    size = len(examples) * found.coefficients.size
+    small = len(examples) * found.coefficients.size <= _SMALL and not isinstance(template, _LOGISTIC)  # saga is slow
     refits = CloneRefit(
-        template, examples, outputs, settings | without_class_weight(template), held,
-        automatic=_CHECKS if size <= _SMALL else 0,
-    )  # fmt: skip
+        template, examples, outputs, settings | without_class_weight(template), held, automatic=_REFITS if small else 0
+    )
     return dataclasses.replace(found, refits=refits)
 
 

@@ -87,6 +87,23 @@ class FixedStructureForest:
             columns = [np.sum(np.where(out, column[index], 0.0), axis=1) / np.sum(out, axis=1) for column in values.T]
         return np.stack(columns, axis=1)
 
+    def out_of_bag_noise(self, values: Array) -> Array:
+        """Monte-Carlo variance `[n]`, summed over outputs, of `f_oob − f_refit` over the random draws of the trees.
+
+        A refit keeps the trees that did not draw the example and grows the others again: with a share `q` of drawn
+        ones and tree outputs of variance `σ²`, `q²σ²(1/T_oob + 1/T_drawn)`; NaN where one kind is missing.
+        """
+        index, out = self.leaf_indices(), self.bag_weight == 0
+        trees, kept = out.shape[1], np.sum(out, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = self.out_of_bag_outputs(values)
+            squares = sum(
+                np.sum(np.where(out, column[index] - mean[:, None], 0.0) ** 2, axis=1)
+                for column, mean in zip(values.T, means.T, strict=True)
+            )
+            spread = squares / (kept - 1)
+            return np.asarray((1 - kept / trees) ** 2 * spread * (1 / kept + 1 / (trees - kept)))
+
     def without_examples(self, rows: Array) -> FixedStructureForest:
         """The forest with in-bag weights of some examples set to zero; empty leaves are left out of the average."""
         bag_weight = self.bag_weight.copy()

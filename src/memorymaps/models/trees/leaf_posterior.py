@@ -18,7 +18,7 @@ from memorymaps.posteriors.contract import Description, Marginals
 SPLITS = "splits of trees"
 SPLITS_CAUTION = (
     "sizes hold the splits of the trees fixed: read as ranks. refit(m, top=…) grows the trees again, "
-    "leave_one_out(cross_fit=5) gives honest averages"
+    "leave_one_out(cross_fit=5) gives averages of held-out predictions"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _MEAN_CRITERIA = ("squared_error", "friedman_mse", "poisson")  # criteria whose 
 _FIXED_SPLITS_NOTE = (
     "Left-out predictions average the other examples' targets with the forest's weights; splits do not change."
 )
+_NOISY = 0.3  # relative Monte-Carlo error of a forest's sizes that deserves a caution
 _OUT_OF_BAG_NOTE = (
     "Left-out predictions are out-of-bag: those of the trees that did not draw the example, whose splits have not seen "
     "it. Leverage holds the splits fixed."
@@ -95,8 +97,25 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     )
     description = _describe(model, forest, likelihood)
     out_of_bag = forest.out_of_bag_outputs(values) if getattr(model, "bootstrap", False) else None
+    if out_of_bag is not None:
+        cautions = _monte_carlo_cautions(out_of_bag - f, forest.out_of_bag_noise(values), len(trees))
+        description = dataclasses.replace(description, cautions=(*description.cautions, *cautions))
     return LeafPosterior(
         likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag
+    )
+
+
+def _monte_carlo_cautions(deviation: Array, noise: Array, trees: int) -> tuple[str, ...]:
+    """A caution where the random draws of the trees make up much of the out-of-bag deviations `[n, c]`."""
+    size = np.sum(deviation**2, axis=1)
+    known = np.isfinite(size) & np.isfinite(noise)
+    total = float(np.sum(size[known]))
+    error = float(np.sqrt(np.sum(noise[known]) / total)) if total > 0 else 0.0
+    if error <= _NOISY:
+        return ()
+    return (
+        f"{trees} trees: the random draws make up {error:.0%} of the out-of-bag sizes; read them as ranks, or fit more "
+        "trees",
     )
 
 
