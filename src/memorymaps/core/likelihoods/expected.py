@@ -16,6 +16,7 @@ from array_api_compat import array_namespace, device
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.delegating import DelegatingLikelihood
 from memorymaps.core.likelihoods.exponential_family import (
     Bernoulli,
     ExponentialFamily,
@@ -74,36 +75,7 @@ def _diagonal(variance: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class _DelegatedTargets(Likelihood):
-    """Base class that delegates the treatment of targets and predictions to another likelihood."""
-
-    likelihood: Likelihood
-
-    def predict_target(self, mean: Array) -> Array:
-        """As the underlying likelihood."""
-        return self.likelihood.predict_target(mean)
-
-    @property
-    def is_density(self) -> bool:
-        """As the likelihood itself."""
-        return self.likelihood.is_density
-
-    @property
-    def weights_are_precisions(self) -> bool:
-        """As the likelihood itself."""
-        return self.likelihood.weights_are_precisions
-
-    def encode(self, y: Array, c: int) -> Array:
-        """As the underlying likelihood."""
-        return self.likelihood.encode(y, c)
-
-    def check_target(self, y: Array, c: int) -> None:
-        """As the underlying likelihood."""
-        self.likelihood.check_target(y, c)
-
-
-@dataclass(frozen=True)
-class GaussianExpectation(_DelegatedTargets):
+class GaussianExpectation(DelegatingLikelihood):
     """Likelihood whose methods are expectations under `q = N(f, V)`; `f` is the mean of `q`.
 
     `E_q[ℓ]`, `E_q[σ(f)]`, `E_q[∇ℓ]`, `E_q[Λ]`; by Bonnet's and Price's theorems the last two are the derivatives of
@@ -119,6 +91,14 @@ class GaussianExpectation(_DelegatedTargets):
     """
 
     variance: Array
+
+    def averaged_over(self, variance: Array) -> Likelihood:
+        """Itself: it is averaged already."""
+        return self
+
+    def cached_at(self, f: Array) -> Likelihood:
+        """Itself: its quadrature points depend on `f`."""
+        return self
 
     def _average(self, g: Callable[[Array], Array], f: Array) -> Array:
         return expectation(g, f, *self._quadrature_rule(f))
@@ -239,7 +219,7 @@ class SoftmaxExpectation(GaussianExpectation):
 
 
 @dataclass(frozen=True)
-class ExpectedLikelihood(_DelegatedTargets):
+class ExpectedLikelihood(DelegatingLikelihood):
     """Likelihood used in expectation, `E_q[ℓ]`, `E_q[∇ℓ]`, `E_q[Λ]` under `N(f, V)` of each example.
 
     The loss of variational posteriors (SVGP, VON, IVON) [MPE App. H]. Its own methods are those of `likelihood` at the
@@ -258,29 +238,9 @@ class ExpectedLikelihood(_DelegatedTargets):
         is_softmax = type(self.likelihood) is Categorical  # subclasses have other means
         return (SoftmaxExpectation if is_softmax else GaussianExpectation)(self.likelihood, variance)
 
-    def nll(self, f: Array, y: Array) -> Array:
-        """As `likelihood`, at the mean `f`."""
-        return self.likelihood.nll(f, y)
-
-    def example_loss(self, f: Array, y: Array, weight: Array) -> Array:
-        """At the mean."""
-        return self.likelihood.example_loss(f, y, weight)
-
-    def mean(self, f: Array) -> Array:
-        """As `likelihood`, at the mean `f`."""
-        return self.likelihood.mean(f)
-
-    def mean_jacobian(self, f: Array) -> Array:
-        """As `likelihood`, at the mean `f`."""
-        return self.likelihood.mean_jacobian(f)
-
-    def error(self, f: Array, y: Array) -> Array:
-        """As `likelihood`, at the mean `f`."""
-        return self.likelihood.error(f, y)
-
-    def curvature(self, f: Array, y: Array) -> Array:
-        """As `likelihood`, at the mean `f`."""
-        return self.likelihood.curvature(f, y)
+    def cached_at(self, f: Array) -> Likelihood:
+        """Itself: quantities are cached after `averaged_over`."""
+        return self
 
 
 def _family_and_link(likelihood: Likelihood) -> tuple[type, type]:

@@ -262,8 +262,8 @@ class Poisson(ExponentialFamily):
 
 
 @dataclass(frozen=True)
-class Gamma(DispersionFamily):
-    """Positive targets, `Var y = φμ²` (shape `1/φ`)."""
+class PositiveFamily(DispersionFamily):
+    """A dispersion family of positive targets."""
 
     dispersion: float | tuple[float, ...] = 1.0
     link: Link = Log()
@@ -272,6 +272,11 @@ class Gamma(DispersionFamily):
 
     def _outside_support(self, y: Array) -> Array:
         return ~(array_namespace(y).isfinite(y) & (y > 0))
+
+
+@dataclass(frozen=True)
+class Gamma(PositiveFamily):
+    """Positive targets, `Var y = φμ²` (shape `1/φ`)."""
 
     def unit_variance(self, mu: Array) -> Array:
         """`μ²`."""
@@ -288,16 +293,8 @@ class Gamma(DispersionFamily):
 
 
 @dataclass(frozen=True)
-class InverseGaussian(DispersionFamily):
+class InverseGaussian(PositiveFamily):
     """Positive targets, `Var y = φμ³`."""
-
-    dispersion: float | tuple[float, ...] = 1.0
-    link: Link = Log()
-    counts: bool = False
-    support = "values > 0"
-
-    def _outside_support(self, y: Array) -> Array:
-        return ~(array_namespace(y).isfinite(y) & (y > 0))
 
     def unit_variance(self, mu: Array) -> Array:
         """`μ³`."""
