@@ -45,6 +45,8 @@ def deletion(i) -> dict[str, float]:
     (b, s2, inverse), (b_i, s2_i, inverse_i) = weighted_fit(range(N)), weighted_fit(keep)
     x, w = ONES[i], WEIGHT[i]
     hat = w * x @ inverse @ x
+    rss = s2 * (N - P)
+    share = w * (Y[i] - x @ b) ** 2 / rss
     moved = [ONES[k] @ (b - b_i) for k in range(N)]
     errors = [math.sqrt(inverse[j, j]) for j in range(P)]
     named = {
@@ -55,6 +57,7 @@ def deletion(i) -> dict[str, float]:
         "dffits": moved[i] / math.sqrt(s2_i * x @ inverse @ x),
         "covratio": np.linalg.det(s2_i * inverse_i) / np.linalg.det(s2 * inverse),
         "press_residual": Y[i] - x @ b_i,
+        "hadi": hat / (1 - hat) + P / (1 - hat) * share / (1 - share),
     }
     names = ("(Intercept)", "x0", "x1")
     return named | {f"dfb_{n}": (b - b_i)[j] / (math.sqrt(s2_i) * errors[j]) for j, n in enumerate(names)}
@@ -92,6 +95,7 @@ def test_the_influence_table_with_a_known_dispersion_is_one_step():
     b = np.r_[model.intercept_, model.coef_][:, None]
     d = linear(poisson(), ONES, counts, np.ones(N), b, np.zeros((P, 1)))
     table, covariance = measures.influence_table(m), d.covariance()
+    total = sum((counts[i] - math.exp(d.f[i, 0])) ** 2 / math.exp(d.f[i, 0]) for i in range(N))
     for i in range(N):
         mu, x = math.exp(d.f[i, 0]), ONES[i]
         hat, pearson, shift = mu * x @ covariance @ x, (counts[i] - mu) / math.sqrt(mu), -d.shift([i])
@@ -103,6 +107,7 @@ def test_the_influence_table_with_a_known_dispersion_is_one_step():
             "dffits": x @ shift / math.sqrt(x @ covariance @ x),
             "covratio": 1 / (1 - hat),
             "press_residual": counts[i] - math.exp(d.f[i, 0] + map_row(d, i)["deviation"][0]),
+            "hadi": hat / (1 - hat) + P / (1 - hat) * pearson**2 / (total - pearson**2),
         }
         expected |= {
             f"dfb_{n}": shift[j] / math.sqrt(covariance[j, j]) for j, n in enumerate(("(Intercept)", "x0", "x1"))

@@ -20,9 +20,10 @@ from memorymaps.nets.autograd.network import Network, evaluation_mode
 from memorymaps.nets.autograd.parameter_blocks import find_blocks
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.covariance.gram import GramCovariance
-from memorymaps.nets.curvature import dual
+from memorymaps.nets.curvature import dual, unit_block
 from memorymaps.nets.curvature.auto import Auto
 from memorymaps.nets.curvature.ggn import ggn_operator, group_order
+from memorymaps.nets.curvature.unit_block import UnitBlock
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import Laplace
 
@@ -164,6 +165,50 @@ def test_block_is_block_diagonal(name):
     np.testing.assert_allclose(variances(m, x), expected, rtol=1e-8, atol=1e-10)
 
 
+def unit_masks(net, x):
+    """Masks of the Gauss–Newton matrix, in the order of the parameters: which pairs belong to one unit."""
+    units = {}
+    for block in blocks_of(net, x):
+        for name in block.parameters:
+            value = net.get_parameter(name)
+            shared = torch.arange(len(value))[(...,) + (None,) * (value.ndim - 1)].expand(value.shape).reshape(-1)
+            own = torch.arange(value.numel())
+            units[name] = [
+                (block.name if block.is_matrix else name, int(u)) for u in (shared if block.is_matrix else own)
+            ]
+    every = [unit for name, _ in net.named_parameters() for unit in units[name]]
+    return torch.tensor([[a == b for b in every] for a in every])
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "norms", "attention"])
+def test_unit_block_is_block_diagonal_over_units(name):
+    net, x, y = case(name)
+    m = drawn(net, x, y, UnitBlock())
+    j, h = flat(jacobian(net, x), [n for n, _ in net.named_parameters()]), curvature(net, x)
+    kept = gauss_newton(j, h) * unit_masks(net, x) + DELTA * torch.eye(j.shape[2], dtype=torch.float64)
+    expected = dense_variance(j, kept)
+    np.testing.assert_allclose(variances(m, x), expected, rtol=1e-8, atol=1e-10)
+    effective = j.shape[2] - DELTA * float(torch.linalg.inv(kept).trace())
+    assert m.provenance.description.effective_parameters == pytest.approx(effective, rel=1e-8)
+
+
+def test_unit_block_is_full_for_one_output():
+    x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    net, y = nn.Linear(3, 1).double(), x[:, 0] + 0.1
+    units, full = (
+        mm.memory_map(net, x, y, likelihood="gaussian", posterior=Laplace(structure, prior=DELTA))
+        for structure in ("unit_block", "full")
+    )
+    np.testing.assert_allclose(units["leverage"], full["leverage"], rtol=1e-10)
+    assert units.provenance.estimator == full.provenance.estimator
+
+
+def test_unit_block_says_its_size_before_it_is_made(monkeypatch):
+    monkeypatch.setattr(unit_block, "_MAX_NUMBERS", 10)
+    with pytest.raises(ValueError, match=r"unit_block.*Use 'ekfac'"):
+        drawn(*case("mlp"), "unit_block")
+
+
 def layer_factors(net, x, layer):
     """Inputs `a [n, t, d]` of a linear layer or a convolution, by its own definition, and `g [n, c, t, o]`."""
     kept = []
@@ -298,7 +343,7 @@ def test_dense_matrices_that_exceed_memory_are_refused_with_alternatives():
             drawn(net, x, y, structure)
 
 
-@pytest.mark.parametrize("structure", ["full", "dual", "ekfac", "diag", "block"])
+@pytest.mark.parametrize("structure", ["full", "dual", "ekfac", "diag", "block", "unit_block"])
 def test_leverage_sums_to_the_effective_parameters(structure):
     net, x, y = case("cnn")
     m = drawn(net, x, y, structure)
@@ -329,7 +374,9 @@ def recipe_along(structure, k):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("structure", ["full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"])
+@pytest.mark.parametrize(
+    "structure", ["full", "block", "unit_block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"]
+)
 @pytest.mark.parametrize("name", CASES)
 def test_products_and_grams_are_those_of_the_full_variance(name, structure):
     net, x, y = case(name)

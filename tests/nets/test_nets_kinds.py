@@ -183,7 +183,9 @@ def transposed(layer):
     return conv
 
 
-@pytest.mark.parametrize("structure", ["full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"])
+@pytest.mark.parametrize(
+    "structure", ["full", "block", "unit_block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"]
+)
 @pytest.mark.parametrize("options", [{}, {"reduce": True}, {"directions": 3}, {"probes": 2}])
 def test_layers_with_a_transposed_matrix_are_linear_layers(structure, options):
     torch.manual_seed(0)
@@ -399,7 +401,7 @@ class Norm(nn.Module):
         return self.head(from_layer + from_scale)
 
 
-STRUCTURES = ("full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank", "auto")
+STRUCTURES = ("full", "block", "unit_block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank", "auto")
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

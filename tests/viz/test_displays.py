@@ -15,12 +15,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import memorymaps as mm
+from memorymaps.viz.displays.half_normal import HalfNormalDisplay
 from memorymaps.viz.displays.leave_out import GroupDisplay, LeaveOutDisplay
 from memorymaps.viz.displays.map import MapDisplay
 from memorymaps.viz.displays.sensitivity import SensitivityDisplay
 from memorymaps.viz.displays.style import escape_label
 
-OF_MAPS = (MapDisplay, SensitivityDisplay, LeaveOutDisplay)
+OF_MAPS = (MapDisplay, SensitivityDisplay, LeaveOutDisplay, HalfNormalDisplay)
 HOSTILE = [
     "$x^2$",
     "<script>alert(1)</script>",

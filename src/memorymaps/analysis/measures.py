@@ -91,6 +91,25 @@ def covratio(m: MemoryMap) -> Array:
     return loo_scale(m) ** (2 * _num_parameters(m)) / _one_minus_leverage(m)
 
 
+def hadi(m: MemoryMap) -> Array:
+    """Potential plus residual, `h_i/(1 − h_i) + p/(1 − h_i) · d_i²/(1 − d_i²)` with `d_i² = r_i²/Σ r_j²`: `[n]`.
+
+    Large for unusual inputs, for badly fitted targets, and for both; R: `olsrr::ols_hadi` [Hadi 1992]. Of a part of a
+    map `Σ r_j²` is the residual degrees of freedom; NaN where these are unknown.
+    """
+    share = pearson_residuals(m) ** 2 / _sum_of_squares(m)
+    with np.errstate(divide="ignore"):
+        return (hat_values(m) + _num_parameters(m) * share / (1 - share)) / _one_minus_leverage(m)
+
+
+def _sum_of_squares(m: MemoryMap) -> float:
+    """`Σ r_j²` over all training examples, in units of the dispersion."""
+    d = m.provenance.description
+    if len(m) == m.provenance.n:
+        return float(np.sum(pearson_residuals(m) ** 2))
+    return d.residual_df if d.dispersion_estimated and d.residual_df is not None else np.nan
+
+
 def press_residuals(m: MemoryMap) -> Array:
     """`y_i − ŷ_(i)`: `[n]`, in units of the target."""
     _one_output(m)
@@ -202,6 +221,7 @@ TABLE: dict[str, Measure] = {
     "dffits": dffits,
     "covratio": covratio,
     "press_residual": press_residuals,
+    "hadi": hadi,
 }
 
 

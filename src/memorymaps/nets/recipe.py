@@ -52,6 +52,7 @@ class Laplace:
           taken out of its own posterior: sizes, with standard errors, for networks beyond `"full"` and `"dual"`.
         - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the others.
         - `"block"` one dense matrix per layer.
+        - `"unit_block"` one dense matrix per output unit of a layer.
         - `"ekfac"`, `"kfac"` Kronecker factors per layer, with or without corrected eigenvalues.
         - `"diag"` one number per parameter.
         - `"lowrank"` the `rows` leading eigenvectors of the curvature.

@@ -1,4 +1,4 @@
-"""scikit-learn's linear models: least squares, ridge, lasso, logistic and the GLM regressors.
+"""scikit-learn's linear models: least squares, ridge, Bayesian ridge, lasso, logistic and the GLM regressors.
 
 Each estimator is translated into a `LinearModel`: its likelihood, its coefficients and the ridge of its objective,
 rewritten in the sum-loss convention `Σ_i w_i ℓ_i + δ‖θ‖²/2` with an unpenalised intercept.
@@ -33,7 +33,9 @@ _REFITS, _SMALL = 64, 200_000  # refits that a map may make unasked, up to this 
 _REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-10, 100_000
 Penalty = Callable[[float], Any]  # total weight → δ, a number for all outputs or one each
 
-_SQUARED = (sk.LinearRegression, sk.Ridge, sk.RidgeCV, sk.Lasso, sk.LassoCV, sk.ElasticNet, sk.ElasticNetCV)
+_SQUARED = (
+    sk.LinearRegression, sk.Ridge, sk.RidgeCV, sk.BayesianRidge, sk.Lasso, sk.LassoCV, sk.ElasticNet, sk.ElasticNetCV,
+)  # fmt: skip
 _GLM = (sk.PoissonRegressor, sk.GammaRegressor, sk.TweedieRegressor)
 _LOGISTIC = (sk.LogisticRegression, sk.LogisticRegressionCV)
 # subclasses of the above with other objectives
@@ -115,6 +117,8 @@ def _is_direct(model: Any) -> bool:
     """Whether least squares or ridge were solved directly, in double precision."""
     if np.asarray(model.coef_).dtype != np.float64 or getattr(model, "positive", False):
         return False
+    if isinstance(model, sk.BayesianRidge):
+        return True  # a singular value decomposition, at the final precisions
     if isinstance(model, sk.LinearRegression):
         return hasattr(model, "singular_")  # LAPACK; sparse inputs are solved by iterations, which have none
     return getattr(model, "solver_", "") in ("svd", "cholesky")
@@ -149,6 +153,19 @@ def _(model: Any) -> LinearModel:
     return _linear(
         model, Gaussian(), lambda w: alpha, prior, sparse, notes=_ACTIVE_SET if sparse else (),
         closed_form=_is_direct(model),
+    )  # fmt: skip
+
+
+_PRECISIONS_HELD = "alpha_ and lambda_, which the evidence has chosen, are held when examples are left out."
+
+
+@_translate.register(sk.BayesianRidge)
+def _(model: Any) -> LinearModel:
+    noise, weights = float(model.alpha_), float(model.lambda_)  # precisions; δ = weights/noise at φ = 1
+    prior = f"δ = lambda_ = {weights:.4g} with 1/σ² = alpha_ = {noise:.4g}, from the model"
+    return _linear(
+        model, Gaussian(), lambda w: weights / noise, prior, False, notes=(_PRECISIONS_HELD,),
+        closed_form=_is_direct(model), dispersion=1 / noise,
     )  # fmt: skip
 
 

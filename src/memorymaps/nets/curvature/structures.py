@@ -1,6 +1,7 @@
 """Curvature structures by name, for `Laplace("name")`.
 
 full, block        dense matrices                       Σ Gᵀ G
+unit_block         a dense matrix per output unit       Σ G_uᵀ G_u
 hessian            dense, with the residual part        row by row
 kfac, ekfac, diag  Kronecker factors, diagonals         one or two passes
 dual, active_set   exact rows plus a diagonal           solved in the rows' space; a large dual layer by layer
@@ -20,6 +21,7 @@ from memorymaps.nets.curvature.dual import Dual
 from memorymaps.nets.curvature.kronecker import EKFAC, KFAC, Diagonal
 from memorymaps.nets.curvature.low_rank import LowRank
 from memorymaps.nets.curvature.structure import CurvatureStructure
+from memorymaps.nets.curvature.unit_block import UnitBlock
 from memorymaps.nets.sampled.structure import Sampled
 
 DEFAULT_ROWS = 400
@@ -30,6 +32,7 @@ STRUCTURES: dict[str, Callable[[int, bool], CurvatureStructure]] = {
     "hessian": lambda *_: Hessian(),
     "full": lambda *_: Full(),
     "block": lambda *_: Block(),
+    "unit_block": lambda *_: UnitBlock(),
     "kfac": lambda _, reduce: KFAC(reduce),
     "ekfac": lambda _, reduce: EKFAC(reduce),
     "diag": lambda *_: Diagonal(),
