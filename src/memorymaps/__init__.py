@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from memorymaps import models, nets, training, viz
     from memorymaps.analysis import measures
     from memorymaps.analysis.agreement import compare
+    from memorymaps.analysis.query_influence import influence_on
     from memorymaps.analysis.refinement import refine
     from memorymaps.analysis.refitting import refit
     from memorymaps.analysis.retraining import retrain_check
@@ -69,6 +70,7 @@ _MODULES = {
     "Warn": "memorymaps.core.perturbation.deviation",
     "compare": "memorymaps.analysis.agreement",
     "explore": "memorymaps.viz.explorer.explorer",
+    "influence_on": "memorymaps.analysis.query_influence",
     "likelihoods": "memorymaps.core.likelihoods:",
     "load": "memorymaps.maps.memory_map",
     "measures": "memorymaps.analysis.measures:",
@@ -114,6 +116,7 @@ __all__ = [
     "Warn",
     "compare",
     "explore",
+    "influence_on",
     "likelihoods",
     "load",
     "measures",
