@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from memorymaps import models, nets, training, viz
     from memorymaps.analysis import measures
     from memorymaps.analysis.agreement import compare
+    from memorymaps.analysis.label_errors import label_issues
     from memorymaps.analysis.query_influence import influence_on
     from memorymaps.analysis.refinement import refine
     from memorymaps.analysis.refitting import refit
@@ -71,6 +72,7 @@ _MODULES = {
     "compare": "memorymaps.analysis.agreement",
     "explore": "memorymaps.viz.explorer.explorer",
     "influence_on": "memorymaps.analysis.query_influence",
+    "label_issues": "memorymaps.analysis.label_errors",
     "likelihoods": "memorymaps.core.likelihoods:",
     "load": "memorymaps.maps.memory_map",
     "measures": "memorymaps.analysis.measures:",
@@ -117,6 +119,7 @@ __all__ = [
     "compare",
     "explore",
     "influence_on",
+    "label_issues",
     "likelihoods",
     "load",
     "measures",

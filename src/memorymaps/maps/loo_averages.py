@@ -64,7 +64,7 @@ def leave_one_out(m: ExampleTable) -> LeaveOneOut:
     """
     defined = np.isfinite(m["loo_loss"])
     weight, score, loo_score = weights_of(m)[defined], *(values[defined] for values in _scores(m))
-    classes = _is_classes(m)
+    classes = is_classes(m)
     return LeaveOneOut(
         n=len(m),
         defined=int(np.count_nonzero(defined)),
@@ -91,7 +91,7 @@ def cross_fitted(m: ExampleTable, folds: int) -> LeaveOneOut:
     origin = m.origin
     if origin is None:
         raise ValueError("cross_fit refits the model, and a map read from disk has none: use the map of memory_map")
-    outputs = cross_fitted_outputs(origin, folds, _is_classes(m))[m["row"]]
+    outputs = cross_fitted_outputs(origin, folds, is_classes(m))[m["row"]]
     stats: Any = origin.batch_statistics(origin.examples.take(m["row"]))
     deviation = outputs - stats.f
     change = stats.likelihood.mean(outputs) - stats.likelihood.mean(stats.f)
@@ -136,7 +136,8 @@ def _score(values: Array, weight: Array, classes: bool) -> float:
     return mean if classes else float(np.sqrt(mean))
 
 
-def _is_classes(m: ExampleTable) -> bool:
+def is_classes(m: ExampleTable) -> bool:
+    """Whether the targets are classes."""
     return (
         bool(m.provenance.description.classes) or m.provenance.description.likelihood == "Categorical" or is_binary(m)
     )
@@ -153,7 +154,7 @@ def _scores(m: ExampleTable) -> tuple[Array, Array]:
     """Correctness for classes, squared errors otherwise: of the model and leave-one-out, `[n]` each."""
     if is_binary(m):
         return (m["prediction"] > 0.5) == (m["target"] == 1), (m["loo_prediction"] > 0.5) == (m["target"] == 1)
-    if _is_classes(m):
+    if is_classes(m):
         return m["prediction"] == m["target"], m["loo_prediction"] == m["target"]
     residual = m["residual"].reshape(len(m), -1)
     target = m["prediction"].reshape(len(m), -1) - residual
