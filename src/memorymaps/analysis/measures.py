@@ -147,11 +147,15 @@ def _parameter_maps(origin: Origin) -> tuple[Callable[[Any], Array], Callable[[A
 
 def _parameter_changes(m: MemoryMap, batch: Batch) -> Array:
     origin = _origin(m)
-    stats = origin.batch_statistics(batch)
+    stats: Any = origin.batch_statistics(batch)
     one_minus_h = 1 - stats.leverage
-    scaled = stats.error[:, 0] / np.where(one_minus_h < 1e-10, np.nan, one_minus_h)
+    error, penalty = stats.error, capabilities_of(origin.posterior).penalty
+    if penalty is not None:
+        error = error + stats.curvature[..., 0] * stats.penalty_response
+    scaled = error[:, 0] / np.where(one_minus_h < 1e-10, np.nan, one_minus_h)
     root, from_whitened = _parameter_maps(origin)
-    return -from_whitened(root(batch.inputs)[:, 0] * scaled[:, None])[..., 0]
+    u = root(batch.inputs)[:, 0] * scaled[:, None]
+    return -from_whitened(u if penalty is None else u + stats.weight[:, None] * penalty.coordinates)[..., 0]
 
 
 def _aliased_mask(m: MemoryMap) -> Array:

@@ -27,7 +27,7 @@ from memorymaps.models.linear.concave_curvature import subtract_curvature
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.linear.stationarity import Gradient, check_stationary, distance_in_deviations
 from memorymaps.posteriors.approximation import Approximation
-from memorymaps.posteriors.capabilities import Capabilities, Refit
+from memorymaps.posteriors.capabilities import Capabilities, PenaltyPerWeight, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
 
@@ -45,7 +45,8 @@ class LinearModel:
     ----------
     coefficients : `[p, c]`, in the columns of `design`.
     design : inputs → features `x [n, p]`, intercept included.
-    penalty : total weight `Σw` → `δ [p, c]`, the ridge on each parameter in units where the dispersion is 1.
+    penalty : total weight `Σw` → `δ [p, c]`, the ridge on each parameter in units where the dispersion is 1; whether it
+        grows with the weight decides what a removed example takes of it along.
     free : `[p, c]`, True for parameters that are estimated; the others are fixed (at zero by an L1 penalty).
     dispersion : `φ` where the fit gives it; `None`: Pearson's estimate, for families that have one.
     residual_df : degrees of freedom belonging to a given `dispersion`.
@@ -89,17 +90,18 @@ class LinearPosterior:
     with_expected_information: Callable[[], LinearPosterior] | None = field(default=None, kw_only=True)
     model: LinearModel | None = field(default=None, kw_only=True)
     active_set: L1ActiveSetWarnings | None = field(default=None, kw_only=True)
+    penalty: PenaltyPerWeight | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, parameter changes, active set, refits; Newton's method where the loss is not quadratic."""
         newton = self.refits if isinstance(self.refits, LinearRefit) else None
-        exact = is_quadratic(self.likelihood)
+        exact = is_quadratic(self.likelihood) and self.penalty is None
         return Capabilities(
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
             extra_columns=self.active_set,
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
-            check=None if newton else self.refits,
+            check=None if newton else self.refits, penalty=self.penalty,
         )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
@@ -154,12 +156,33 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
     check_stationary(model, quadratic.gradient, structure, distance, examples)
     description = _describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
     load = functools.partial(_training_rows, model, examples)
+    scaled = structure.scale_outputs(scale)
     return LinearPosterior(
-        _with_dispersion(unit, phi), description, model.coefficients, model.design, structure.scale_outputs(scale),
-        model=model, refits=LinearRefit(unit, model.coefficients, penalty, structure, load, sums.n),
+        _with_dispersion(unit, phi), description, model.coefficients, model.design, scaled,
+        model=model, refits=LinearRefit(unit, model.coefficients, model.penalty, structure, load, sums.n),
+        penalty=penalty_per_weight(model.design, scaled, penalty_rate(model, sums.weight) / scale**2),
         with_expected_information=functools.partial(laplace, model, examples, observed=False),
         active_set=_active_set(model, quadratic, scale),
     )  # fmt: skip
+
+
+def penalty_per_weight(
+    design: Callable[[Any], Array], structure: AnyCovarianceRoot, rate: Array
+) -> PenaltyPerWeight | None:
+    """The capability `penalty` for the gradient `∇ψ [p, c]` of a penalty per unit of weight; `None` if it is zero."""
+    if not np.any(rate):
+        return None
+    u = structure.whiten(rate)
+    change = structure.from_whitened(u)
+    return PenaltyPerWeight(lambda inputs: design(inputs) @ change, u)
+
+
+def penalty_rate(model: LinearModel, weight: float) -> Array:
+    """`∇ψ [p, c]`: what one unit of the total weight adds to the gradient of ridge and L1 penalties."""
+    rate = (model.penalty(weight) - model.penalty(weight - 1.0)) * model.coefficients
+    if model.l1 is not None:
+        rate = rate + (model.l1(weight) - model.l1(weight - 1.0)) * np.sign(model.coefficients)
+    return np.where(model.free, rate, 0.0)
 
 
 def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> L1ActiveSetWarnings | None:
@@ -168,11 +191,13 @@ def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> 
     if model.shrinkable is None or not isinstance(curvature, IndependentCurvature):
         return None
     pieces = zip(curvature.factors(quadratic.penalty), roots_of(quadratic.structure), strict=True)
-    smooth = gradient.smooth()
+    smooth, weight = gradient.smooth(), quadratic.sums.weight
+    rate = penalty_rate(model, weight)
+    l1_rate = gradient.l1 - (0.0 if model.l1 is None else model.l1(weight - 1.0))
     outputs = tuple(
         L1ActiveSet(
             model.coefficients[:, k], gradient.l1[:, k], smooth[:, k], factor, root, gradient.shrinkable[:, k],
-            model.positive,
+            model.positive, rate[:, k], l1_rate[:, k],
         )
         for k, (factor, root) in enumerate(pieces)
     )  # fmt: skip
@@ -356,7 +381,7 @@ def _describe(
     coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
     return Description(
         model=model.name,
-        approximation=_approximation(exact, at_zero),
+        approximation=_approximation(exact and not _is_ridge_per_weight(model), at_zero),
         posterior="exact Gaussian" if exact else f"Laplace, full {_kind_of_information(unit)} information",
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
@@ -375,6 +400,11 @@ def _describe(
         notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
+
+
+def _is_ridge_per_weight(model: LinearModel) -> bool:
+    """Whether the ridge, and with it the curvature, changes with the total weight."""
+    return bool(np.any(model.penalty(2.0) != model.penalty(1.0)))
 
 
 def _approximation(exact: bool, at_zero: int) -> Approximation:

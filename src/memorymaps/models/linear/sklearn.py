@@ -290,11 +290,10 @@ def _posterior(model: Any, examples: Examples) -> LinearPosterior:
         return found
     settings: dict[str, Any] = {"tol": _REFIT_TOLERANCE, "max_iter": _REFIT_ITERATIONS}
     settings = {name: value for name, value in settings.items() if name in template.get_params()}
-    held = functools.partial(_held_alpha, template)
     outputs = lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh)  # noqa: E731
     small = len(examples) * found.coefficients.size <= _SMALL and not isinstance(template, _LOGISTIC)  # saga is slow
     refits = CloneRefit(
-        template, examples, outputs, settings | without_class_weight(template), held, automatic=_REFITS if small else 0
+        template, examples, outputs, settings | without_class_weight(template), automatic=_REFITS if small else 0
     )
     return dataclasses.replace(found, refits=refits)
 
@@ -311,11 +310,6 @@ def _constrained(model: Any) -> Any:
     if isinstance(model, _LOGISTIC):
         return model if _l1_ratio(model) > 0 and isinstance(model, sk.LogisticRegression) else None
     return model if getattr(model, "positive", False) else None
-
-
-def _held_alpha(template: Any, share: float) -> dict[str, Any]:
-    """`alpha` of the elastic net is a penalty per unit of weight."""
-    return {"alpha": template.alpha / share} if isinstance(template, sk.ElasticNet) else {}
 
 
 def regression_data(model: Any, examples: Examples | None) -> Examples:
