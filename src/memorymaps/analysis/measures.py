@@ -166,6 +166,9 @@ def _aliased_mask(m: MemoryMap) -> Array:
 def standard_errors(m: MemoryMap) -> Array:
     """`√diag S⁻¹`: `[p]`, the parameters' posterior standard deviations."""
     _one_output(m)
+    variance = capabilities_of(_origin(m).posterior).parameter_variance
+    if variance is not None:
+        return np.sqrt(variance()[:, 0])
     from_whitened = _parameter_maps(_origin(m))[1]
     basis = from_whitened(np.eye(_num_parameters(m)))[..., 0]
     return np.sqrt(np.sum(basis**2, axis=0))

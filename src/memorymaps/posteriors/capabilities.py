@@ -123,6 +123,7 @@ class Capabilities:
         estimate of `S` that must not contain the example's own rows).
     subgradient : `ids → w e [n, c]`, the element of `∂ℓ` selected by the optimum (dual variables), for nonsmooth
         losses.
+    parameter_variance : `() → diag S⁻¹ [p, c]`, the parameters' posterior variances.
     penalty : a penalty that grows with the total weight, as in objectives that average losses; `None`: the penalty
         stays as it is when examples are left out.
     """
@@ -140,6 +141,7 @@ class Capabilities:
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None
     penalty: PenaltyPerWeight | None = None
+    parameter_variance: Callable[[], Array] | None = None
 
     def on_inputs(self, transform: Transform) -> Capabilities:
         """The capabilities of a wrapper that applies `transform` to inputs first (a pipeline)."""

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -54,7 +54,9 @@ class LinearModel:
     shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
     positive : whether `shrinkable` parameters are constrained to be ≥ 0.
     closed_form : whether the solver ends at the optimum up to rounding.
-    to_original : changes of the coefficients `[..., p, c]` → of those of the model's own columns (see `centring`).
+    to_original : changes of the coefficients `[..., p, c]` → of those of the model's own columns (see `coordinates`),
+        whose names `parameters` are.
+    prior_variance : variance that the prior alone determines, outside of these coordinates (see `row_space`).
     """
 
     name: str
@@ -75,6 +77,17 @@ class LinearModel:
     positive: bool = False
     closed_form: bool = False
     to_original: Callable[[Array], Array] | None = None
+    prior_variance: OutsideVariance | None = None
+
+
+class OutsideVariance(Protocol):
+    """Variance outside the coordinates of a linear model, at unit dispersion."""
+
+    def of_outputs(self, inputs: Any) -> Array:
+        """`[n, c]`."""
+
+    def of_parameters(self) -> Array:
+        """`[p, c]`, of the model's own columns."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,8 @@ class LinearPosterior:
     model: LinearModel | None = field(default=None, kw_only=True)
     active_set: L1ActiveSetWarnings | None = field(default=None, kw_only=True)
     penalty: PenaltyPerWeight | None = field(default=None, kw_only=True)
+    to_original: Callable[[Array], Array] | None = field(default=None, kw_only=True)
+    prior_variance: OutsideVariance | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -101,13 +116,31 @@ class LinearPosterior:
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
             extra_columns=self.active_set,
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
-            check=None if newton else self.refits, penalty=self.penalty,
+            check=None if newton else self.refits, penalty=self.penalty, parameter_variance=self.parameter_variance,
         )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""
         x = self.design(inputs)
-        return Marginals(x @ self.coefficients, self.structure.variance(x))
+        f, variance = x @ self.coefficients, self.structure.variance(x)
+        if self.prior_variance is not None:
+            outside = self.prior_variance.of_outputs(inputs) * self.dispersions
+            variance = variance + outside[..., None] * np.eye(f.shape[1])
+        return Marginals(f, variance)
+
+    @property
+    def dispersions(self) -> Array:
+        """`φ`, one for all outputs or one each, by which the prior's variance is multiplied."""
+        phi = self.description.dispersion
+        return np.asarray(1.0 if phi is None else phi, dtype=float)
+
+    def parameter_variance(self) -> Array:
+        """`diag S⁻¹ [p, c]`."""
+        basis = self.from_whitened(np.eye(self.structure.rank))
+        inside = np.sum(basis**2, axis=0)
+        return (
+            inside if self.prior_variance is None else inside + self.dispersions * self.prior_variance.of_parameters()
+        )
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `V_ij = Z_i Z_jᵀ`."""
@@ -116,9 +149,7 @@ class LinearPosterior:
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., p, c]` for coordinates `u [..., r]`."""
         change = self.structure.from_whitened(u)
-        if self.model is None or self.model.to_original is None:
-            return change
-        return self.model.to_original(change)
+        return change if self.to_original is None else self.to_original(change)
 
 
 @dataclass
@@ -163,6 +194,7 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
         penalty=penalty_per_weight(model.design, scaled, penalty_rate(model, sums.weight) / scale**2),
         with_expected_information=functools.partial(laplace, model, examples, observed=False),
         active_set=_active_set(model, quadratic, scale),
+        to_original=model.to_original, prior_variance=model.prior_variance,
     )  # fmt: skip
 
 
@@ -371,12 +403,13 @@ def _describe(
     df: float | None,
     distance: float,
 ) -> Description:
-    names = np.asarray(model.parameters, dtype=object)
+    names, rotated = np.asarray(model.parameters, dtype=object), model.prior_variance is not None
     exact = is_quadratic(model.likelihood)
     penalised = model.free[:, np.any(model.free, axis=0)]  # without the reference class
     at_zero = int(np.size(penalised) - np.count_nonzero(penalised))
-    aliased = tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
-    coverage = [f"{np.count_nonzero(estimated)} of {np.size(estimated)} coefficients: exact, full covariance"]
+    aliased = () if rotated else tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
+    every = len(names) * model.free.shape[1]
+    coverage = [f"{every if rotated else np.count_nonzero(estimated)} of {every} coefficients: exact, full covariance"]
     coverage += [f"{at_zero} fixed at zero by the L1 penalty or a sign constraint"] if at_zero else []
     coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
     return Description(

@@ -23,7 +23,8 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gamma, Gau
 from memorymaps.core.likelihoods.links import Identity, Log
 from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit, without_class_weight
-from memorymaps.models.linear.centring import centred
+from memorymaps.models.linear.coordinates.centring import centred
+from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.sklearn_targets import class_data, numeric_data
@@ -284,7 +285,7 @@ def _format_numbers(values: Array) -> str:
 
 def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     _check(model)
-    found = laplace(centred(_translate(model), examples), examples)
+    found = laplace(in_row_space(centred(_translate(model), examples), examples), examples)
     template = _constrained(model)
     if template is None:
         return found

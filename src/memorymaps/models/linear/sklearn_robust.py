@@ -32,6 +32,7 @@ from memorymaps.core.likelihoods.output_codes import OneVsRest
 from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit
+from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
@@ -111,12 +112,10 @@ class _Objective:
         phi = phi or _noise_scale(model, wrap(self.loss), self.power, floor, examples)
         loss = dataclasses.replace(self.loss, cost=self.loss.cost / phi)
         facts |= {"dispersion": phi, "classes": tuple(getattr(model, "classes_", np.empty(0)).tolist())}
-        linear = _linear(
-            model, wrap(loss), self.ridge / phi, self.l1 / phi, self.intercept_ridge / phi, self.weight, **facts
-        )
-        found = nonsmooth_posterior(
-            NonsmoothLinearModel(linear, loss, _l1_gradient(model, self.l1 / phi), self.tolerance), examples
-        )
+        ridges = (self.ridge / phi, self.l1 / phi, self.intercept_ridge / phi)
+        linear = in_row_space(_linear(model, wrap(loss), *ridges, self.weight, **facts), examples)
+        gradient = _l1_gradient(model, self.l1 / phi) if self.l1 else np.zeros_like(linear.coefficients)
+        found = nonsmooth_posterior(NonsmoothLinearModel(linear, loss, gradient, self.tolerance), examples)
         return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples))
 
 
@@ -208,7 +207,7 @@ def _sgd_classifier(model: Any, examples: Examples) -> LinearPosterior:
         classes = tuple(model.classes_.tolist())
         likelihood = multiclass_loss(Bernoulli(), len(classes))
         linear = _linear(model, likelihood, ridge, l1, weight=weight, classes=classes, **facts)
-        return laplace(linear, examples)
+        return laplace(in_row_space(linear, examples), examples)
     if model.loss not in _CLASSIFIER_LOSSES:
         raise TypeError(
             f"SGDClassifier(loss={model.loss!r}) is not supported: choose log_loss, {', '.join(_CLASSIFIER_LOSSES)}"
@@ -223,7 +222,7 @@ def _sgd_regressor(model: Any, examples: Examples) -> LinearPosterior:
     facts: dict[str, Any] = {"prior": f"δ = n·alpha/φ with alpha = {model.alpha:.4g}, from the model", "notes": (_SGD,)}
     if model.loss == "squared_error":
         linear = _linear(model, Gaussian(), ridge, l1, weight=weight, dispersion_known=False, **facts)
-        return laplace(linear, examples)
+        return laplace(in_row_space(linear, examples), examples)
     epsilon = float(model.epsilon)
     losses = {
         "huber": (Huber(epsilon), 2),

@@ -36,7 +36,7 @@ from memorymaps.core.likelihoods.exponential_family import (
 from memorymaps.core.likelihoods.links import BinaryLink, ComplementaryLogLog, Identity, Link, Log, Logit, Power, Probit
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.linear.centring import centred
+from memorymaps.models.linear.coordinates.centring import centred
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.linear.statsmodels.kinds import check_kind, unsupported
