@@ -41,6 +41,7 @@ from memorymaps.posteriors.registry import posterior, training_data
 _TOLERANCE = 1e-6  # relative to the scale of the outputs, for exact solvers
 _COORDINATE_DESCENT_TOLERANCE = 1e-3  # LinearSVC, LinearSVR: accuracy of coordinate descent
 _REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-8, 1_000_000
+_REFITS, _SMALL = 32, 10_000  # refits that a map may make unasked, up to this size of the data (a second, measured)
 _SCALE_FIXED = "The scale that HuberRegressor estimates with the coefficients is fixed at its value."
 _SGD = "SGD stops near the optimum, not at it: the map treats its coefficients as the optimum; see `distance`."
 _L1 = "The L1 penalty is not smooth: coefficients at zero are fixed there, the others are free (active set)."
@@ -127,7 +128,11 @@ def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
     )
     if own.get("class_weight") is not None:
         settings["class_weight"] = None
-    return CloneRefit(model, examples, lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh), settings)
+    small = len(examples) * np.size(model.coef_) <= _SMALL and not isinstance(model, (SGDClassifier, SGDRegressor))
+    return CloneRefit(
+        model, examples, lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh), settings,
+        automatic=_REFITS if small else 0,
+    )  # fmt: skip
 
 
 def _total_weight(examples: Examples) -> float:

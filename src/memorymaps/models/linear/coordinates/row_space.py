@@ -2,9 +2,9 @@
 
     L(θ) = Σ w ℓ(xᵀθ) + ½ θᵀDθ,    θ = D^{-1/2}Q β,    Q [p, n]: orthonormal basis of span{D^{-1/2}x_i}
 
-The optimum lies in the row space (representer theorem), and across it the posterior is the prior: with the features
-`xᵀD^{-1/2}Q` and the ridge `½|β|²` leverages, deviations and refits are the same, at a cost cubic in `n` instead of `p`,
-without any `p × p` matrix. Hastie & Tibshirani 2004, Efficient quadratic regularization for expression arrays.
+The optimum lies in the row space (representer theorem), and across it the posterior is the prior. With the features
+`xᵀD^{-1/2}Q` and the ridge `½|β|²` leverages, deviations and refits are the same, at a cost cubic in `n` instead of
+`p`, without any `p × p` matrix. Hastie & Tibshirani 2004, Efficient quadratic regularization for expression arrays.
 """
 
 from __future__ import annotations
