@@ -183,3 +183,26 @@ def test_the_largest_sizes_of_losses_with_kinks_are_refitted(model):
     found = m["sensitivity"][rows]
     assert found @ truth / (truth @ truth) == pytest.approx(1, abs=0.15)
     assert np.linalg.norm(found - truth) < 0.3 * np.linalg.norm(truth)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(solver="newton-cholesky", **EXACT), NEWTON,
+        PoissonRegressor(solver="newton-cholesky", **EXACT),
+        LinearSVC(tol=1e-9, max_iter=10**6),
+    ],
+    ids=["logistic", "weak prior", "poisson", "squared hinge"],
+)  # fmt: skip
+def test_half_a_class_is_removed_by_refits(model):
+    model = clone(model).fit(X, Y)
+    m = mm.memory_map(model, X, Y)
+    halves = {f"half of {c}": np.flatnonzero(c == Y)[::2] for c in (0, 1)}
+    found = m.leave_out(halves)
+    mean = m.origin.posterior.likelihood.mean
+    for k, rows in enumerate(halves.values()):
+        fresh = clone(model).fit(np.delete(X, rows, 0), np.delete(Y, rows))
+        truth = np.abs(mean(decision(fresh, X)) - mean(decision(model, X))).sum(1)
+        assert found["sensitivity"][k] == pytest.approx(truth[rows].sum(), rel=1e-3)
+        assert found["rest_sensitivity"][k] == pytest.approx(np.delete(truth, rows).sum(), rel=1e-3)
+    assert found["warning"].tolist() == ["", ""]

@@ -72,6 +72,7 @@ class LinearModel:
     residual_df: float | None = None
     classes: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
     l1: Callable[[float], Array] | None = None
     shrinkable: Array | None = None
     positive: bool = False
@@ -430,6 +431,7 @@ def _describe(
         residual_df=df,
         distance=distance,
         polishable=True,
+        cautions=model.cautions,
         notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
