@@ -114,7 +114,7 @@ FAMILIES = {
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("precise", [False, True])
 def test_frequency_weights_are_rows_written_out(name, precise):
-    """With variance weights beside them, losses of densities cannot tell both: the map says so, and the remedy works."""
+    """With variance weights beside them losses of densities cannot tell both: the map says so; the remedy works."""
     family, y = FAMILIES[name]
     counts, precision = rng.integers(1, 4, N), WEIGHT if precise else np.ones(N)
     rows = np.repeat(np.arange(N), counts)
