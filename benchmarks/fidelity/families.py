@@ -1,10 +1,10 @@
 """All convex families and trees on real data against real refits: slope, relative error, ρ, left-out loss, warnings.
 
-Truth: the library's own fit without the example, tolerances tightened, penalties on the sum of losses held; `k`
-examples a case (half the most sensitive, half random). Trees, Gaussian process classes and Huber (scale held):
-`mm.refit`'s own refits. A case is off where a slope misses 1 by more than 0.15, or a relative error exceeds 0.3, of
-sensitivities or of left-out losses; `silent` marks one that carries no warning. Rows that the map itself refitted are
-in these figures, as they are in the map; `rest-…` are the same of the chosen rows that it did not refit.
+Truth: the library's own fit without the example, tolerances tightened, hyperparameters as they are; `k` examples a case
+(half the most sensitive, half random). Trees, Gaussian process classes and Huber (scale held): `mm.refit`'s own refits.
+A case is off where a slope misses 1 by more than 0.15, or a relative error exceeds 0.3, of sensitivities or of left-out
+losses; `silent` marks one that carries no warning. Rows that the map itself refitted are in these figures, as they are
+in the map; `rest-…` are the same of the chosen rows that it did not refit.
 
     MEMORYMAPS_DATA=… python benchmarks/fidelity/families.py [--only TEXT] [--k 30]
 """
@@ -130,7 +130,6 @@ def tiny(name: str, target: str) -> Data:
 EXACT = {"tol": 1e-10, "max_iter": 5000}
 NEWTON = {"solver": "newton-cholesky", **EXACT}
 GLMS = (lm.PoissonRegressor, lm.GammaRegressor, lm.TweedieRegressor)
-PER_EXAMPLE = (lm.Lasso, lm.ElasticNet, lm.QuantileRegressor, *GLMS)  # penalties per unit of weight
 TREES = (en.RandomForestClassifier, en.RandomForestRegressor, en.ExtraTreesClassifier, DecisionTreeClassifier)
 TREES += (en.HistGradientBoostingClassifier, en.HistGradientBoostingRegressor, en.GradientBoostingRegressor)
 OWN = (*TREES, GaussianProcessClassifier, lm.HuberRegressor)
@@ -147,8 +146,6 @@ def outputs(model, x: np.ndarray) -> np.ndarray:
 
 def estimator_without(model, x: np.ndarray, y: np.ndarray, i: int):
     kept, fresh = np.arange(len(x)) != i, clone(model)
-    if isinstance(model, PER_EXAMPLE):
-        fresh.set_params(alpha=model.alpha * len(x) / (len(x) - 1))
     if isinstance(model, (SVC, SVR)) and model.gamma == "scale":
         fresh.set_params(gamma=1 / (x.shape[1] * x.var()))
     if isinstance(model, GaussianProcessRegressor):
@@ -247,6 +244,17 @@ def trees() -> Iterator[tuple[str, object, Data]]:
     yield "boosting diabetes", en.GradientBoostingRegressor(n_estimators=50, random_state=0), DIABETES
 
 
+def newton_fit(kind) -> Callable:
+    """Fits by Newton's method, started at the polished coefficients of a scoring fit."""
+
+    def fit(y, x):
+        scoring = sm.GLM(y, x, family=kind).fit(maxiter=300)
+        start = mm.memory_map(scoring, polish=True).origin.posterior.coefficients[:, 0]
+        return sm.GLM(y, x, family=kind).fit(start_params=start, method="newton", tol=1e-12, maxiter=300, disp=0)
+
+    return fit
+
+
 def glms() -> Iterator[tuple[str, Callable, Data]]:
     family, link = sm.families, sm.families.links
     for name, data, kind in (
@@ -262,6 +270,8 @@ def glms() -> Iterator[tuple[str, Callable, Data]]:
         ("cloglog births", births, family.Binomial(link.CLogLog())),
     ):
         yield f"GLM {name}", lambda y, x, kind=kind: sm.GLM(y, x, family=kind).fit(tol=1e-12, maxiter=300), data
+    # scoring does not converge for the inverse Gaussian with a log link on these data: the case above is warned of
+    yield "GLM inverse Gaussian log diamonds, Newton's method", newton_fit(family.InverseGaussian(link.Log())), diamonds
     yield "OLS houses", lambda y, x: sm.OLS(y, x).fit(), houses()
     yield "Probit births", lambda y, x: sm.Probit(y, x).fit(disp=0, tol=1e-12, maxiter=300), births
     yield "Logit births", lambda y, x: sm.Logit(y, x).fit(disp=0, tol=1e-12, maxiter=300), births

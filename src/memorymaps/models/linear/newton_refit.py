@@ -3,8 +3,9 @@
     L(B) = Σ_{i∉M} w_i ℓ_i(Bᵀx_i + offset_i) + ½ Σ δ B²,    B = B̂ + W u
 
 in the posterior's own coordinates `u`, where the Hessian of the whole loss at `B̂` is the identity: each Newton system
-is solved by a few conjugate-gradient products at `O(n p c)` each, and no Hessian is formed. The penalty `δ`, the
-dispersion and the preprocessing are held fixed. Source: Nocedal & Wright 2006, algorithm 7.1 (Newton-CG).
+is solved by a few conjugate-gradient products at `O(n p c)` each, and no Hessian is formed. The penalty `δ` is that of
+the weight that is left; the dispersion and the preprocessing are held fixed. Source: Nocedal & Wright 2006,
+algorithm 7.1 (Newton-CG).
 """
 
 from __future__ import annotations
@@ -67,13 +68,32 @@ def _columns(offset: Array, outputs: int) -> Array:
 
 @dataclass(frozen=True)
 class PenalisedLoss:
-    """`L` and its derivatives in the coordinates `u [r]`; `likelihood` and `structure` of unit dispersion."""
+    """`L` and its derivatives in the coordinates `u [r]`; `likelihood` and `structure` of unit dispersion.
+
+    `penalty_of`: total weight → `δ [p, c]`.
+    """
 
     rows: TrainingRows
     likelihood: Likelihood
     coefficients: Array
-    penalty: Array
+    penalty_of: Callable[[float], Array]
     structure: AnyCovarianceRoot
+
+    @cached_property
+    def total_weight(self) -> float:
+        """`Σw`."""
+        return float(np.sum(self.rows.weight))
+
+    @cached_property
+    def penalty(self) -> Array:
+        """`δ [p, c]`."""
+        return self.penalty_of(self.total_weight)
+
+    @cached_property
+    def penalty_coordinates(self) -> Array:
+        """`Wᵀ∇ψ [r]`, the gradient of the penalty for each unit of weight; zero where it does not depend on weight."""
+        less = self.penalty - self.penalty_of(self.total_weight - 1.0)
+        return self.structure.whiten(less * self.coefficients)
 
     def without(self, removed: Array) -> PenalisedLoss:
         """The loss without some rows."""
@@ -177,7 +197,7 @@ class LinearRefit:
 
     likelihood: Likelihood
     coefficients: Array
-    penalty: Array
+    penalty_of: Callable[[float], Array]
     structure: AnyCovarianceRoot
     load: Callable[[], TrainingRows]
     examples: int
@@ -185,7 +205,7 @@ class LinearRefit:
     @cached_property
     def loss(self) -> PenalisedLoss:
         """The loss with all rows."""
-        return PenalisedLoss(self.load(), self.likelihood, self.coefficients, self.penalty, self.structure)
+        return PenalisedLoss(self.load(), self.likelihood, self.coefficients, self.penalty_of, self.structure)
 
     @cached_property
     def _rest(self) -> PenalisedLoss:
@@ -214,9 +234,10 @@ class LinearRefit:
         return self._rest.outputs(u, wanted), moving
 
     def _first_step(self, removed: Array) -> Array:
-        """`(I − Z_MᵀΛ_MZ_M)⁻¹Z_Mᵀe_M`, the map's own step; zero where that is not defined."""
+        """`(I − Z_MᵀΛ_MZ_M)⁻¹(Z_Mᵀe_M + w_M Wᵀ∇ψ)`, the map's own step; zero where that is not defined."""
+        share = float(np.sum(self._rest.rows.weight[removed])) * self._rest.penalty_coordinates
         try:
-            u = group_coordinates([self._pieces(removed)])
+            u = group_coordinates([self._pieces(removed)], share)
         except np.linalg.LinAlgError:
             return np.zeros(self.structure.rank)
         loss = self._rest.without(removed)
@@ -245,7 +266,9 @@ class LinearRefit:
         error, z, curvature = self._pieces(rows)
         variance = z @ z.mT
         room = np.eye(error.shape[1]) - curvature @ variance
-        u = (z.mT @ np.linalg.solve(room, error[..., None]))[..., 0]  # Zᵀ(I − ΛV)⁻¹e
+        share = rest.rows.weight[rows, None] * rest.penalty_coordinates
+        error = error[..., None] + curvature @ (z @ share[..., None])
+        u = (z.mT @ np.linalg.solve(room, error))[..., 0] + share  # Zᵀ(I − ΛV)⁻¹(e + Λs) + w Wᵀ∇ψ
         gradient = _gradients(rest, rest.coefficients + self.structure.from_whitened(u), rows)
         whitened = np.stack([self.structure.whiten(each) for each in gradient])
         own = z @ whitened[..., None]
@@ -265,4 +288,6 @@ def _gradients(loss: PenalisedLoss, coefficients: Array, rows: Array) -> Array:
         error = loss.likelihood.error(f.reshape(-1, c), np.repeat(data.target, k, axis=0)).reshape(f.shape)
         weighted = np.where(weight[..., None] > 0, weight[..., None] * error, 0.0)
     total = (data.x.T @ weighted.reshape(len(f), k * c)).reshape(p, k, c)
-    return np.moveaxis(total, 1, 0) + loss.penalty * coefficients
+    left = loss.total_weight - data.weight[rows]
+    penalties = np.stack([loss.penalty_of(float(each)) for each in left])
+    return np.moveaxis(total, 1, 0) + penalties * coefficients

@@ -67,7 +67,8 @@ def add_compared_map(
     rows = rows_by_id(m, other)
     if np.all(rows < 0):
         raise ValueError("the compared map shares no id with this one: maps are linked by id")
-    check_same_examples(m, other, (np.flatnonzero(rows >= 0), rows[rows >= 0]))
+    names = ". If the targets were corrected between the maps, any names do: ids=[f'row {i}' for i in range(n)]"
+    check_same_examples(m, other, (np.flatnonzero(rows >= 0), rows[rows >= 0]), names)
     for score in ("leverage", "error", "sensitivity"):
         values = np.where(rows >= 0, other[score][np.maximum(rows, 0)], np.nan)
         columns.add(f"{score}@1", values, described_as=score)
