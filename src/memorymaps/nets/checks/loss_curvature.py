@@ -7,13 +7,7 @@ import torch
 from memorymaps.core.arrays import Batch
 from memorymaps.data.examples import DataError
 from memorymaps.nets.laplace_problem import LaplaceProblem
-
-NO_CURVATURE = (
-    "the loss has no curvature at any example, as L1 and quantile losses away from their kink: the posterior is the "
-    "prior and Σ leverage 0. Expected a smooth loss, with a scale s of its own: Custom(lambda f, y: "
-    "torch.sqrt((f[:, 0] - y)**2 + s**2)) for L1, Custom(lambda f, y: q*(y - f[:, 0]) + "
-    "s*torch.nn.functional.softplus((f[:, 0] - y)/s)) for the quantile q"
-)
+from memorymaps.posteriors.gate import NO_CURVATURE
 
 
 def check_curvature(problem: LaplaceProblem) -> None:
