@@ -1,9 +1,9 @@
 """Does the left-out loss say when to stop, under label noise? Held-out loss against it, by optimiser and posterior.
 
-Digits, an MLP with one hidden layer, a fifth of the labels (of training and of held-out examples) drawn at random,
-60 epochs, a map after 1, 2 and every fifth. For each optimiser and posterior: Spearman's ρ over the checkpoints between left-out and
-held-out loss, the epochs at which they are lowest, what stopping there costs in held-out loss (nats above its
-lowest), and the trust verdicts on the left-out loss.
+Digits, an MLP with one hidden layer, a fifth of the labels (of training and of held-out examples) drawn at random, 60
+epochs, a map after 1, 2 and every fifth. For each optimiser and posterior: Spearman's ρ between left-out and held-out
+loss over the checkpoints, the epochs at which they are lowest, what stopping there costs in held-out loss (nats above
+its lowest), and the trust verdicts on the left-out loss.
 
     python benchmarks/papers/early_stopping.py
 """

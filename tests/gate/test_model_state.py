@@ -232,7 +232,6 @@ def test_boosters_inside_a_pipeline_count():
 
 def test_draws_that_were_edited_in_place_are_refused():
     from memorymaps.core.likelihoods.exponential_family import Gaussian
-
     from memorymaps.models.draws.draws import Draws
 
     f = rng.normal(size=(50, 60, 1))

@@ -72,11 +72,12 @@ class Gate:
         check_reproduction(self.model, self._seen(batch, rows, at))
 
     def check_curvature(self, examples: Examples, leverage: Array) -> None:
-        """Raise `DataError` if every `leverage [n]` is 0 because `Λ = 0` for every training example that has an error.
+        """Raise `DataError` if every `leverage [n]` is 0 because a loss that is no log density is flat everywhere.
 
-        Reads no data if a leverage is not 0, and no further than the first example with curvature.
+        Reads no data if a leverage is not 0, and no further than the first example with `Λ ≠ 0`. Probabilities that are
+        saturated have no curvature either: there the fit has run away, not the loss, and the distance says so.
         """
-        if np.any(leverage):
+        if np.any(leverage) or self.posterior.likelihood.is_density:
             return
         origin, error = Origin(self.posterior, examples), 0.0
         for batch in (part for whole in examples for part in origin.chunks(whole)):
