@@ -112,10 +112,7 @@ def test_dropout_masks_of_every_kind_are_one_function():
 def test_equal_members_are_refused_and_what_the_message_says_to_type_works():
     x, y = data()
     net = Core(1)
-    for sampler in (
-        ensemble([net] * 5, Categorical()),
-        ensemble([copy.deepcopy(net) for _ in range(5)], Categorical()),
-    ):
+    for nets in ([net] * 5, [copy.deepcopy(net) for _ in range(5)]):
         with pytest.raises(mm.DataError, match=r"all 5 draws of 'deep ensemble of 5 Core' are equal.*different seeds"):
             mm.memory_map(ensemble(nets, Categorical()), x, y)
     assert mm.memory_map(ensemble([Core(k) for k in range(5)], Categorical()), x, y)["leverage"].sum() > 0
