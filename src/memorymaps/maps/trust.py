@@ -14,6 +14,7 @@ from memorymaps.maps.premises import (
     HIGH_LEVERAGE,
     long_step_share,
     many_long_steps,
+    mean_leverage,
     newton_step_unreliable,
     not_stationary,
     verified_rows,
@@ -182,7 +183,7 @@ def _first_order(m: ExampleTable) -> Iterator[_Finding]:
     if m.provenance.estimator.name not in ("first_order", "diagonal"):
         return
     yield ("sensitivity", "loo_loss"), Level.RANKS, "first-order sizes are too small by a factor of about 1 − h"
-    if len(m) and not np.mean(m["leverage"]) < HIGH_LEVERAGE:
+    if len(m) and not mean_leverage(m) < HIGH_LEVERAGE:
         yield ("loo_loss",), Level.UNUSABLE, "and the model has many effective parameters per example"
 
 

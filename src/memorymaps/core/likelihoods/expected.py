@@ -83,6 +83,10 @@ class _DelegatedTargets(Likelihood):
         """As the underlying likelihood."""
         return self.likelihood.predict_target(mean)
 
+    def without_target(self, y: Array) -> Array | None:
+        """As the likelihood itself."""
+        return self.likelihood.without_target(y)
+
     @property
     def is_density(self) -> bool:
         """As the likelihood itself."""

@@ -18,6 +18,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.views import without_weight
 from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
 from memorymaps.models.draws.importance_sampling import ImportanceSampler
 from memorymaps.models.draws.sample_posterior import (
@@ -182,15 +183,16 @@ def _draws_data(model: Draws, examples: Examples | None) -> Examples:
         raise DataError(
             f"draws at {model.f.shape[1]} examples, data with {len(source)}: expected one for each, in order"
         )
-    return RowIndexedExamples(source)
+    return RowIndexedExamples(source.map(without_weight(model.likelihood.without_target)))
 
 
 @training_data.register(Sampler)
 def _sampler_data(model: Sampler, examples: Examples | None) -> Examples:
     if examples is None:
         raise ValueError("a Sampler does not keep its training data: call memory_map(sampler, X, y)")
-    small = isinstance(examples, ArrayExamples)
-    return dataclasses.replace(examples, batch_size=min(examples.batch_size, 1024)) if small else examples  # type: ignore[type-var, attr-defined]
+    if isinstance(examples, ArrayExamples):
+        examples = dataclasses.replace(examples, batch_size=min(examples.batch_size, 1024))
+    return examples.map(without_weight(model.likelihood.without_target))
 
 
 @parameters_of.register(Draws)

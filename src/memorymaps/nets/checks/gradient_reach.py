@@ -63,7 +63,7 @@ def _message(blocked: Sequence[str], others: Sequence[str]) -> str:
     exclude = f"exclude them, Laplace(subset={rest}), or " if others else ""
     return (
         f"no gradient reaches {names} although the output depends on them: the path passes quantised (int8) layers, "
-        "detach(), no_grad, rounding, argmax or a reentrant checkpoint. Expected a gradient for every covered parameter: "
-        f"{exclude}remove what blocks it; for a checkpoint, checkpoint(…, use_reentrant=False); of a quantised network "
-        "map the one it was made from"
+        "detach(), no_grad, rounding, argmax or a reentrant checkpoint. Expected a gradient for every covered "
+        f"parameter: {exclude}remove what blocks it; for a checkpoint, checkpoint(…, use_reentrant=False); of a "
+        "quantised network map the one it was made from"
     )
