@@ -40,6 +40,11 @@ class Level(enum.StrEnum):
     UNUSABLE = "not to be used"
     """Measured to be wrong, or without any measurement that it is right."""
 
+    @property
+    def sizes(self) -> bool:
+        """Whether sizes can be used, not only their order."""
+        return self in (Level.EXACT, Level.VERIFIED, Level.ESTIMATED)
+
 
 _ORDER = list(Level)
 FIGURES = ("leverage", "sensitivity", "loo_loss", "ranks", "groups")
@@ -102,7 +107,7 @@ class Verdict:
     @property
     def sizes(self) -> bool:
         """Whether sizes can be used, not only their order."""
-        return self.level in (Level.EXACT, Level.VERIFIED, Level.ESTIMATED)
+        return self.level.sizes
 
     def at_most(self, level: Level, reason: str) -> Verdict:
         """This verdict, or the lower `level`, with one more reason."""

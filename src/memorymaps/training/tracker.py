@@ -27,7 +27,7 @@ from memorymaps.files.atomic_files import discard, flush_folder, partial_path, r
 from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance
-from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded_steps, step_folder
+from memorymaps.maps.trajectory import LOO_TRUST, MAP, SCALARS, Trajectory, recorded_steps, step_folder
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for
 
@@ -294,7 +294,8 @@ def _write_step(run: Path, step: int, m: MemoryMap, scalars: dict[str, float]) -
     try:
         m.save(partial / MAP)
         with replacing(partial / SCALARS) as file:
-            file.write_text(json.dumps(scalars), encoding="utf-8")
+            words = {LOO_TRUST: str(m.trust["loo_loss"].level)}
+            file.write_text(json.dumps({**scalars, **words}), encoding="utf-8")
         if final.exists():
             final.rename(backup)
         partial.rename(final)
