@@ -79,6 +79,7 @@ def expected_check():
                 "row": row,
                 "estimate": m["sensitivity"][row],
                 "truth": sum(abs(a - b) for a, b in zip(softmax(after), softmax(at[row]), strict=True)),
+                "loss": m["loss"][row],
                 "loo_loss": m["loo_loss"][row],
                 "true_loo_loss": -math.log(softmax(after)[THREE[row]]),
             }
