@@ -101,6 +101,7 @@ def memory_map(
     positions = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
     drawn = examples if rows is None else RepeatedExamples(Subset(examples, positions), progress)
     table, outputs = _table(origin, gate, drawn, positions, used)
+    gate.check_curvature(examples, np.asarray(table.column("leverage")))
     check_unique(np.asarray(table.column("id")))
     provenance = Provenance(
         description=source.description,

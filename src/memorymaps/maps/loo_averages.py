@@ -24,7 +24,7 @@ class LeaveOneOut:
 
     Attributes
     ----------
-    n, defined : number of examples in the map, and of those with a leave-one-out prediction.
+    n, defined : number of examples in the map that have a weight, and of those with a leave-one-out prediction.
     loss, loo_loss : mean negative log-likelihood, in nats per example.
     score, loo_score : accuracy for classes, root mean squared error otherwise; named by `metric`.
     folds : number of folds, if predictions are cross-fitted and not leave-one-out.
@@ -62,11 +62,11 @@ def leave_one_out(m: ExampleTable) -> LeaveOneOut:
     that stands for `w` equal rows is left out with all of them. Examples whose deviation is undefined are excluded from
     all averages.
     """
-    defined = np.isfinite(m["loo_loss"])
+    defined = np.isfinite(m["loo_loss"]) & (weights_of(m) > 0)
     weight, score, loo_score = weights_of(m)[defined], *(values[defined] for values in _scores(m))
     classes = is_classes(m)
     return LeaveOneOut(
-        n=len(m),
+        n=int(np.count_nonzero(weights_of(m) > 0)),
         defined=int(np.count_nonzero(defined)),
         loss=weighted_mean(m, m["loss"]),
         loo_loss=weighted_mean(m, m["loo_loss"]),

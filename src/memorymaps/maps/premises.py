@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.maps.loo_averages import weights_of
 
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
@@ -22,7 +23,13 @@ def newton_step_unreliable(m: ExampleTable) -> bool:
     """Whether cavity deviations (one Newton step) may be too large: nonlinear outputs and large mean leverage."""
     if not len(m) or not m.provenance.description.nonlinear or m.provenance.estimator.name == "first_order":
         return False
-    return float(np.mean(m["leverage"])) >= LONG_STEP
+    return mean_leverage(m) >= LONG_STEP
+
+
+def mean_leverage(m: ExampleTable) -> float:
+    """Effective parameters per example, over the examples with a weight; 0 if there are none."""
+    counts = weights_of(m) > 0
+    return float(np.mean(m["leverage"][counts])) if np.any(counts) else 0.0
 
 
 def not_stationary(m: ExampleTable) -> bool:

@@ -15,6 +15,32 @@ from memorymaps.posteriors.contract import Description
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Of estimates `s [k]` with true values `t [k]`: `sᵀt/tᵀt`, `‖s − t‖/‖t‖`, Spearman's ρ, `‖t‖/√k`."""
+
+    slope: float
+    relative_error: float
+    spearman: float
+    typical: float
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What `retrain_check` found: agreement of sensitivities and of left-out changes of the loss, and the drift."""
+
+    examples: int
+    drift: float
+    sensitivity: Agreement
+    loo_loss: Agreement
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Retrained:
+        """The inverse of `dataclasses.asdict`."""
+        made = {name: Agreement(**values[name]) for name in ("sensitivity", "loo_loss")}
+        return cls(**{**values, **made})
+
+
+@dataclass(frozen=True)
 class Provenance:
     """The posterior's own description, the estimator, and a fingerprint of the data.
 
@@ -30,6 +56,7 @@ class Provenance:
     loss_is_density : whether `exp(−loss)` is a probability or density; else only differences of losses have a meaning.
     inputs : hash of inputs and offsets; empty if they differ between passes, and in maps of earlier versions.
     model_state : hash of the model's parameters; empty for kinds of models without `parameters_of`.
+    retrained : what `retrain_check` found, in the map that it returns.
     """
 
     description: Description
@@ -42,6 +69,7 @@ class Provenance:
     loss_is_density: bool = True
     inputs: str = ""
     model_state: str = ""
+    retrained: Retrained | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As numbers, strings, lists and dicts, for JSON."""
@@ -52,7 +80,9 @@ class Provenance:
         """The inverse of `to_dict`, also after a trip through JSON."""
         known = {field.name for field in dataclasses.fields(Description)}
         facts = {key: _as_tuples(value) for key, value in values["description"].items() if key in known}
-        made = {"description": Description(**facts), "estimator": Estimator(**values["estimator"])}
+        made: dict[str, Any] = {"description": Description(**facts), "estimator": Estimator(**values["estimator"])}
+        if values.get("retrained"):
+            made["retrained"] = Retrained.from_dict(values["retrained"])
         return cls(**{**values, **made})
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.files.safe_text import printable
-from memorymaps.maps.loo_averages import leave_one_out
-from memorymaps.maps.premises import HIGH_LEVERAGE, newton_step_unreliable, not_stationary
+from memorymaps.maps.loo_averages import leave_one_out, weights_of
+from memorymaps.maps.premises import HIGH_LEVERAGE, mean_leverage, newton_step_unreliable, not_stationary
 from memorymaps.maps.trust import trust_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def summarise(m: ExampleTable) -> Summary:
 def _map_lines(m: ExampleTable) -> tuple[str, ...]:
     d = m.provenance.description
     part = "" if len(m) == m.provenance.n else f" (of {m.provenance.n:,} in training; sums below are over these only)"
+    without = int(np.count_nonzero(weights_of(m) == 0))
+    part += f", {without:,} of weight 0, which count nowhere" * (without > 0)
     lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
     lines += [f"prior: {d.prior}", f"estimator: {m.provenance.estimator}", *d.coverage, *d.notes]
     return tuple(lines)
@@ -85,7 +87,7 @@ def _unit_lines() -> tuple[str, ...]:
 
 def _complexity_lines(m: ExampleTable) -> tuple[str, ...]:
     d, total = m.provenance.description, float(np.sum(m["leverage"]))
-    lines = [f"Σ leverage = {total:.2f} effective parameters, {total / len(m):.4f} per example"]
+    lines = [f"Σ leverage = {total:.2f} effective parameters, {mean_leverage(m):.4f} per example"]
     if d.effective_parameters is not None and len(m) == m.provenance.n:
         lines.append(f"computed by the posterior: {d.effective_parameters:.2f}")
     if isinstance(d.dispersion, float):
@@ -140,7 +142,7 @@ def _warning_line(flag: Warn, count: int, n: int) -> str:
 
 def _warn_first_order(m: ExampleTable) -> tuple[str, ...]:
     """First-order sizes are too small by a factor of about `1 − h`, which matters for large mean leverage."""
-    mean = float(np.mean(m["leverage"])) if len(m) else 0.0
+    mean = mean_leverage(m)
     if m.provenance.estimator.name != "first_order":
         return ()
     if mean >= HIGH_LEVERAGE:
@@ -155,8 +157,7 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
     if not newton_step_unreliable(m):
         return ()
     why = (
-        f"{float(np.mean(m['leverage'])):.2g} effective parameters per example, and outputs that are not linear in "
-        "the parameters: "
+        f"{mean_leverage(m):.2g} effective parameters per example, and outputs that are not linear in the parameters: "
     )
     refitted = int(np.count_nonzero(m["refitted"])) if "refitted" in m else 0
     if refitted:

@@ -16,7 +16,7 @@ from memorymaps.nets.autograd.parameter_blocks import find_blocks, is_matrix_lay
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.autograd.pytree import leaves, length, take_rows
 from memorymaps.nets.autograd.vmap_fallback import select_strategies
-from memorymaps.nets.checks.example_count import check_example_count
+from memorymaps.nets.checks.example_count import example_count_notes
 from memorymaps.nets.checks.gradient_sums import check_gradient_sums, looped_where_wrong
 from memorymaps.nets.checks.network_checks import check_network, check_parameters
 from memorymaps.nets.data.datasets import SEVERAL_INPUTS_HINT
@@ -44,7 +44,7 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     first = next(iter(examples), None)
     if first is None or length(first.inputs) == 0:
         raise DataError("the data has no rows")
-    check_example_count(model.prior.examples, examples, "prior_from(optimizer, n={n})")
+    notes = example_count_notes(model.prior.examples, examples, "prior_from(optimizer, n={n})")
     inputs = network.to_device(take_rows(first.inputs, slice(0, 4)))
     check_parameters(network)
     with PrivateRandomState():
@@ -64,7 +64,7 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     owners = looped_where_wrong(network, owners, blocks, sample, size, precision)
     return LaplaceProblem(
         network, model.recipe.options, examples, owners, blocks, prior, size, f.shape[1], sample,
-        model.prior.by_evidence, model.structure.chosen_by_size,
+        model.prior.by_evidence, model.structure.chosen_by_size, notes,
     )  # fmt: skip
 
 

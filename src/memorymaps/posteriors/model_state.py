@@ -20,6 +20,12 @@ def parameters_of(model: Any) -> Any:
     return {}
 
 
+@LazyDispatch
+def model_name(model: Any) -> Any:
+    """What a message calls the model: its class; of a recipe bound to a model, the class of that model."""
+    return type(model).__name__
+
+
 @dataclass(frozen=True)
 class ModelState:
     """A model and the fingerprint of its parameters when the map was drawn."""
@@ -36,7 +42,7 @@ class ModelState:
         """Raise `DataError` if the parameters are others now."""
         if fingerprint_of(self.model) != self.parameters:
             raise DataError(
-                f"the {type(self.model).__name__} has changed since the map was drawn (fitted again, trained on, or "
+                f"the {model_name(self.model)} has changed since the map was drawn (fitted again, trained on, or "
                 "edited): what its parts say would mix two models. To go on, draw the map again: memory_map(…)"
             )
 

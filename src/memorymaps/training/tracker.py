@@ -19,6 +19,7 @@ import numpy as np
 
 from memorymaps.build import memory_map
 from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
@@ -26,7 +27,7 @@ from memorymaps.files.atomic_files import discard, flush_folder, partial_path, r
 from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance
-from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded_steps, step_folder
+from memorymaps.maps.trajectory import LOO_TRUST, MAP, SCALARS, Trajectory, recorded_steps, step_folder
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for
 
@@ -109,7 +110,9 @@ class Tracker:
                 " recipe, for instance FromOptimizer(optimizer, n, prior=…, directions=…)"
             )
         directions = 1 if directions is None else directions
-        self._posterior = posterior or _optimizer_posterior(optimizer, len(self._examples), prior, directions)
+        self._posterior = posterior or _optimizer_posterior(
+            optimizer, _number_with_target(self._examples, likelihood), prior, directions
+        )
         self._mapped_rows, self._log = _subset_rows(subset, len(self._examples)), log
         self._test = None if test is None else _as_examples(model, *(test if isinstance(test, tuple) else (test, None)))
         self._start_time, self._recording_seconds = time.perf_counter(), 0.0
@@ -205,6 +208,14 @@ def _as_examples(model: Any, data: Any, target: Any) -> Examples:
     return found
 
 
+def _number_with_target(examples: Examples, likelihood: Any) -> int:
+    """Number of examples that have a target: all, but for losses with `ignore_index`, which are asked."""
+    if not isinstance(likelihood, Likelihood) or type(likelihood).without_target is Likelihood.without_target:
+        return len(examples)
+    without = (likelihood.without_target(batch.target) for batch in examples)
+    return len(examples) - sum(int(np.count_nonzero(found)) for found in without if found is not None)
+
+
 def _optimizer_posterior(optimizer: Any, n: int, prior: float, directions: int) -> Any:
     from memorymaps.nets.optimizers.from_optimizer import FromOptimizer
 
@@ -283,7 +294,8 @@ def _write_step(run: Path, step: int, m: MemoryMap, scalars: dict[str, float]) -
     try:
         m.save(partial / MAP)
         with replacing(partial / SCALARS) as file:
-            file.write_text(json.dumps(scalars), encoding="utf-8")
+            words = {LOO_TRUST: str(m.trust["loo_loss"].level)}
+            file.write_text(json.dumps({**scalars, **words}), encoding="utf-8")
         if final.exists():
             final.rename(backup)
         partial.rename(final)

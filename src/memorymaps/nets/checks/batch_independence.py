@@ -48,7 +48,7 @@ def check_outputs_independent(network: Network, inputs: Any, dtype: torch.dtype)
     """
     with torch.no_grad():
         f = network.outputs(inputs)
-        for what, rows in _arrangements(len(f)):
+        for what, rows in arrangements(len(f)):
             changed = difference_beyond(network.outputs(_rows(inputs, rows)), f[rows], dtype)
             if changed:
                 raise DataError(_influence_message(what, changed, f))
@@ -70,13 +70,13 @@ def check_losses_independent(likelihood: Likelihood, f: Tensor, y: Tensor) -> No
                 f"the loss is random: two calls on the same outputs and targets differ by {changed:.2g}. Expected a "
                 "function of f and y: draw its random numbers once, outside of it"
             )
-        for what, rows in _arrangements(len(f)):
+        for what, rows in arrangements(len(f)):
             changed = difference_beyond(likelihood.nll(f[rows], y[rows]), losses[rows], losses.dtype)
             if changed:
                 raise DataError(_coupled_loss_message(what, changed, losses))
 
 
-def _arrangements(n: int) -> Iterator[tuple[str, Tensor]]:
+def arrangements(n: int) -> Iterator[tuple[str, Tensor]]:
     """Descriptions and rows of the batches in which the examples are seen again."""
     yield "among copies of itself", torch.zeros(n, dtype=torch.long)
     if n > 1:

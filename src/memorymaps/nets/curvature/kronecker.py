@@ -78,13 +78,11 @@ def diagonal_curvature(
 
 
 def _kronecker_factors(problem: LaplaceProblem, reduce: bool) -> list[CurvatureAccumulator]:
-    n = len(problem.examples)
-
     def start(block: ParameterBlock) -> CurvatureAccumulator:
         if not block.is_matrix:
             return DiagonalCurvature(problem.zeros(*block.shape))
         o, d = block.shape
-        return KroneckerCurvature(problem.zeros(d, d), problem.zeros(o, o), n, reduce)
+        return KroneckerCurvature(problem.zeros(d, d), problem.zeros(o, o), reduce)
 
     curvatures = [start(block) for block in problem.blocks]
     accumulate_over_data(problem, problem.block_groups, curvatures)

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import nn
 
+from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.views import without_weight
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.checks.loss_curvature import check_curvature
@@ -53,7 +55,15 @@ posterior.register(LaplaceNetwork)(fit)
 
 @training_data.register(LaplaceNetwork)
 def _data(model: LaplaceNetwork, examples: Examples | None) -> Examples:
-    return training_examples(examples)
+    return without_ignored(training_examples(examples), model.network.likelihood)
+
+
+def without_ignored(examples: Examples, likelihood: Likelihood) -> Examples:
+    """The examples, those without a target (`ignore_index`) with weight 0."""
+    change = without_weight(likelihood.without_target)
+    return (
+        replace(examples, whole=change(examples.whole)) if isinstance(examples, ArrayExamples) else examples.map(change)
+    )
 
 
 def training_examples(examples: Examples | None) -> Examples:

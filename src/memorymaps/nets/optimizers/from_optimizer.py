@@ -15,13 +15,13 @@ from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
-from memorymaps.nets.checks.example_count import check_example_count
+from memorymaps.nets.checks.example_count import example_count_notes
 from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.curvature.kronecker import Diagonal
 from memorymaps.nets.laplace.diagnostics import coverage
-from memorymaps.nets.laplace.fitting import training_examples
+from memorymaps.nets.laplace.fitting import training_examples, without_ignored
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
 from memorymaps.nets.optimizers.state_precision import OptimizerPrecision, OptimizerStateError, precision_from_state
 from memorymaps.nets.prior import prior_from
@@ -115,7 +115,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     names = _covered_names(network.module, state)
     directions = None if average else recipe.directions
     diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=directions)
-    check_example_count(recipe.n, examples, "FromOptimizer(optimizer, n={n})")
+    counted = example_count_notes(recipe.n, examples, "FromOptimizer(optimizer, n={n})")
     with evaluation_mode(network.module), name_failing_example(network, examples):
         problem = build_problem(LaplaceNetwork(network, diagonal), examples)
         precision = {
@@ -135,7 +135,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
         coverage=coverage(problem, Diagonal()),
         classes=tuple(range(problem.num_outputs)) if isinstance(likelihood, Categorical) else (),
         estimator="first_order",
-        notes=("The optimiser's own curvature: read sizes as ranks.", *(_AVERAGED if average else ())),
+        notes=("The optimiser's own curvature: read sizes as ranks.", *counted, *(_AVERAGED if average else ())),
     )
     covariance = BlockDiagonalCovariance(problem.block_groups, precisions)
     return build_posterior(problem, covariance, description, _useful_directions(directions, problem.num_outputs))
@@ -167,4 +167,4 @@ def _require_positive(name: str, precision: Tensor) -> Tensor:
 
 @training_data.register(OptimizedNetwork)
 def _data(model: OptimizedNetwork, examples: Examples | None) -> Examples:
-    return training_examples(examples)
+    return without_ignored(training_examples(examples), model.network.likelihood)
