@@ -2,9 +2,9 @@
 
 A use is right where sensitivities of the 10 most sensitive and 15 random examples have a slope within 1 ± 0.15 against
 refits and a relative error of at most 0.3. Warned: `summary().warnings`, or a Python warning of `memory_map`. A map
-that is right and warned of is a false alarm; one that is wrong and not warned of is silent. Losses left out are judged the
-same way, in columns of their own. Truth: `references.py`, refits to tight tolerances without one example; for trees,
-boosting and networks the library's own refits. Results are kept in `--keep`, one line a use: a stopped run goes on.
+that is right and warned of is a false alarm; one that is wrong and not warned of is silent. Losses left out are judged
+the same way, in columns of their own. Truth: `references.py`, refits to tight tolerances without one example; trees,
+boosting, networks: the library's own refits. Results are kept in `--keep`, one line a use: a stopped run goes on.
 
     MEMORYMAPS_DATA=… python benchmarks/fidelity/ordinary_uses.py --keep uses.jsonl [--only TEXT] [--table]
 """

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy import sparse
+from scipy.optimize import minimize
 from sklearn import linear_model as lm
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
@@ -75,7 +76,37 @@ def _(model, x, share):
 
 @exact.register(lm.HuberRegressor)
 def _(model, x, share):
-    return clone(model).set_params(tol=1e-8, max_iter=20_000)
+    return _Huber(model.epsilon, model.alpha)
+
+
+class _Huber:
+    """`min nσ + Σ σ H_ε((y − xᵀw − b)/σ) + α‖w‖²` on standardised columns, where its solver does not stop short."""
+
+    def __init__(self, epsilon: float, alpha: float):
+        self.epsilon, self.alpha = epsilon, alpha
+
+    def fit(self, x, y):
+        middle, width, unit = x.mean(0), x.std(0), y.std()
+        z, t = (x - middle) / width, (y - y.mean()) / unit
+        penalty = self.alpha * unit / width**2  # of the objective in units of y's standard deviation
+
+        def value(theta):
+            w, b, scale = theta[:-2], theta[-2], np.exp(theta[-1])
+            u = np.clip((t - z @ w - b) / scale, -self.epsilon, self.epsilon)
+            r = (t - z @ w - b) / scale
+            h, slope = 2 * np.abs(r) * np.abs(u) - u**2, 2 * u
+            loss = len(t) * scale + scale * np.sum(h) + penalty @ w**2
+            to_scale = len(t) * scale + scale * np.sum(h - slope * r)
+            return loss, np.concatenate([-z.T @ slope + 2 * penalty * w, [-np.sum(slope), to_scale]])
+
+        start = np.zeros(x.shape[1] + 2)
+        found = minimize(value, start, jac=True, method="BFGS", options={"gtol": 1e-8, "maxiter": 5000}).x
+        self.coef_ = found[:-2] * unit / width
+        self.intercept_ = y.mean() + unit * found[-2] - middle @ self.coef_
+        return self
+
+    def predict(self, x):
+        return x @ self.coef_ + self.intercept_
 
 
 @exact.register(lm.QuantileRegressor)
@@ -84,9 +115,13 @@ def _(model, x, share):
 
 
 @exact.register(LinearSVC)
+def _(model, x, share):
+    return clone(model).set_params(dual=False, tol=1e-9, max_iter=10_000)  # of the squared hinge, by Newton's method
+
+
 @exact.register(LinearSVR)
 def _(model, x, share):
-    return clone(model).set_params(tol=1e-7, max_iter=1_000_000)
+    return clone(model).set_params(tol=1e-6, max_iter=200_000)
 
 
 @exact.register(SVC)
@@ -114,7 +149,7 @@ def _(model, x, share):
     """The hinge or logistic loss of SGD's objective with `C = 1/(n·alpha)`, one machine a class."""
     c = 1 / (model.alpha * x.shape[0])
     one = lm.LogisticRegression(C=c, solver="newton-cholesky", tol=1e-10, max_iter=1000)
-    one = one if model.loss == "log_loss" else SVC(kernel="linear", C=c, tol=1e-6)
+    one = one if model.loss == "log_loss" else SVC(kernel="linear", C=c, tol=1e-6, max_iter=100_000)
     return one if len(model.classes_) == 2 else OneVsRestClassifier(one)
 
 
@@ -129,7 +164,8 @@ def outputs(model, x) -> np.ndarray:
     elif hasattr(model, "decision_function"):
         f = model.decision_function(x)
     else:
-        f = np.log(model.predict(x)) if isinstance(model, GLMS) else model.predict(x)
+        logarithmic = isinstance(model, GLMS) and getattr(model, "power", 1) > 0
+        f = np.log(model.predict(x)) if logarithmic else model.predict(x)
     return np.reshape(f, (x.shape[0], -1))
 
 

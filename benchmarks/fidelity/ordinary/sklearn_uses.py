@@ -94,7 +94,7 @@ REGRESSORS = (
 )  # fmt: skip
 CLASSIFIERS = (lm.LogisticRegression, lm.LogisticRegressionCV, lm.SGDClassifier, LinearSVC, SVC)
 SEEDED = (lm.SGDRegressor, lm.SGDClassifier, LinearSVR, LinearSVC)
-SCALED_ONLY = (SVR, KernelRidge, SVC)  # nobody fits a kernel to raw columns of many units
+SCALED_ONLY = (SVR, KernelRidge, SVC, LinearSVR)  # on raw columns of many units: no refit of LinearSVR converges
 TREES = {
     "classes": (
         DecisionTreeClassifier, en.RandomForestClassifier, en.ExtraTreesClassifier, en.GradientBoostingClassifier,

@@ -94,7 +94,7 @@ def counts() -> Iterator[Use]:
         yield _use(f"Poisson {name}", lambda f=formula, d=data: smf.poisson(f, d()).fit(disp=0), disp=0, **LONG)
         yield _use(f"NegativeBinomial {name}", lambda f=formula, d=data: smf.negativebinomial(f, d()).fit(disp=0),
                    disp=0, **LONG)  # fmt: skip
-        for family in (FAMILY.Poisson(), FAMILY.NegativeBinomial()):
+        for family in (FAMILY.Poisson(), FAMILY.NegativeBinomial(alpha=1.0)):
             yield _use(f"GLM {type(family).__name__} {name}",
                        lambda f=formula, d=data, k=family: smf.glm(f, d(), family=k).fit())  # fmt: skip
     yield _use("GLM Poisson exposure bikes", lambda: smf.glm(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 HIGH_LEVERAGE = 0.3  # mean leverage above which first-order sizes are too small
 LONG_STEP = 0.18  # mean leverage above which one Newton step can be a fifth or more too long (benchmarks)
 DISTANCE = 0.05  # posterior standard deviations per effective parameter above which the fit is not stationary
+FAR = 1.0  # … above which it is not, whatever its sizes are: perhaps other data than those of the fit
+GAP_SLOPE, GAP_ERROR = 0.12, 0.25  # of sizes against those at the optimum, from which they are off
 LONG_STEP_EACH = 0.4  # leverage of one example above which its Newton step was found too long in convex models
 LONG_SHARE, LONG_SHARE_OF_ONE_OUTPUT = 0.3, 0.6  # their share of the sensitivity from which sizes were off
 
@@ -25,10 +27,20 @@ def newton_step_unreliable(m: ExampleTable) -> bool:
     return float(np.mean(m["leverage"])) >= LONG_STEP
 
 
-def not_stationary(m: ExampleTable) -> bool:
+def stands_off_optimum(m: ExampleTable) -> bool:
     """Whether the parameters are not at the minimum of the training loss, by `Description.distance`."""
     distance = m.provenance.description.distance
     return distance is not None and not distance < DISTANCE
+
+
+def not_stationary(m: ExampleTable) -> bool:
+    """Whether the fit stands off its optimum and sizes are off for it, or may be: not known to be right."""
+    d = m.provenance.description
+    if not stands_off_optimum(m) or d.optimum_gap is None or d.distance is None or not d.distance < FAR:
+        return stands_off_optimum(m)
+    slope, error, loss_slope, loss_error = d.optimum_gap
+    near = abs(slope - 1) <= GAP_SLOPE and abs(loss_slope - 1) <= GAP_SLOPE  # a NaN is not
+    return not (near and error <= GAP_ERROR and loss_error <= GAP_ERROR)
 
 
 def verified_rows(m: ExampleTable) -> Array:

@@ -177,5 +177,13 @@ def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
     return (
         f"the parameters are {d.distance:.2g} posterior standard deviations (each) from the "
         "optimum on this data: not the training data or weights, or the fit has not converged"
+        + _gap_words(d.optimum_gap)
         + (": memory_map(…, polish=True) makes the remaining Newton steps on a copy" if d.polishable else ""),
     )
+
+
+def _gap_words(gap: tuple[float, ...] | None) -> str:
+    if gap is None:
+        return ""
+    slope, error, _, loss_error = gap
+    return f". Sizes differ from those at the optimum (slope {slope:.2f}, error {error:.2f}; losses {loss_error:.2f})"
