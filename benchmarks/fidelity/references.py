@@ -129,7 +129,7 @@ def _(model, x, share):
 def _(model, x, share):
     held = {"gamma": 1 / (x.shape[1] * _variance(x))} if model.gamma == "scale" else {}
     ovo = {"decision_function_shape": "ovo", "probability": False} if isinstance(model, SVC) else {}
-    return clone(model).set_params(tol=1e-6, **held, **ovo)
+    return clone(model).set_params(tol=1e-5, max_iter=1_000_000, **held, **ovo)
 
 
 @exact.register(GaussianProcessRegressor)
