@@ -11,7 +11,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.loo_averages import leave_one_out
-from memorymaps.maps.premises import HIGH_LEVERAGE, newton_step_unreliable, not_stationary
+from memorymaps.maps.premises import HIGH_LEVERAGE, long_steps_matter, newton_step_unreliable, not_stationary
 from memorymaps.maps.trust import trust_of
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def top_share(sensitivity: Array, part: float) -> float:
 def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warnings about the map and its examples, as sentences."""
     codes = m["warning"].astype(np.int64)  # files of earlier versions hold 8 bits
-    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
+    shown = [flag for flag in Warn if flag and (flag != Warn.LONG_STEP or long_steps_matter(m))]
+    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in shown]
     cautions = (*m.provenance.description.cautions, *_warn_not_stationary(m))
     return (*cautions, *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
