@@ -151,7 +151,7 @@ def kernels() -> Iterator[Use]:
         noisy = functools.partial(_scaled, gp.GaussianProcessRegressor, kernel=RBF() + WhiteKernel(), normalize_y=True)
         yield estimator_use(f"scaled GaussianProcessRegressor {name}", "kernels", noisy, NUMBERS[name])
     for name in ("births", "cancer"):
-        make = functools.partial(_scaled, gp.GaussianProcessClassifier, 1.0 * RBF(1.0))
+        make = functools.partial(_scaled, gp.GaussianProcessClassifier, kernel=1.0 * RBF(1.0))
         data = CLASSES[name] if name == "births" else raw("breast_cancer", 4)
         yield estimator_use(f"scaled GaussianProcessClassifier {name}", "kernels", make, data)
 

@@ -47,7 +47,7 @@ def not_stationary(m: ExampleTable) -> bool:
 
 
 def long_steps_matter(m: ExampleTable) -> bool:
-    """Whether examples marked `LONG_STEP` have so much of the sensitivity that the map's sizes are off if theirs are."""
+    """Whether examples marked `LONG_STEP` have so much of the sensitivity that sizes are off if theirs are."""
     marked = (m["warning"] & int(Warn.LONG_STEP)) != 0
     s = m["sensitivity"]
     if not np.all(np.isfinite(s[marked])):

@@ -19,7 +19,7 @@ from memorymaps.posteriors.contract import Description, Posterior
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.reproduction import AdapterOutputs, check_reproduction
 
-_COMPARED = 1024  # examples of a batch whose outputs are compared with the model's own
+_COMPARED = 256  # examples, evenly spread over a batch, whose outputs are compared with the model's own
 
 
 @dataclass(frozen=True)
