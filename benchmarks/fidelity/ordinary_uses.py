@@ -28,6 +28,7 @@ import memorymaps as mm
 MODULES = ("sklearn_uses", "statsmodels_uses", "boosting_uses", "network_uses")
 TOP, RANDOM = 10, 15
 SLOPE, ERROR = 0.15, 0.3
+FEWEST = 10  # converged refits, without which nothing can be said
 
 
 def uses() -> Iterator[Use]:
@@ -74,10 +75,12 @@ def compared(m: mm.MemoryMap, fitted: Fitted) -> dict:
     truth = np.abs(mean(after) - mean(before)).sum(1)
     found, loss = m["sensitivity"][rows], m["loo_loss"][rows]
     true_loss = at.likelihood.example_loss(after, at.y, at.weight)
-    both = np.isfinite(found) & np.isfinite(truth)
-    sizes = line_through_origin(found[both], truth[both])
+    known = np.isfinite(truth)
+    both = known & np.isfinite(found)
+    sizes, undefined = line_through_origin(found[both], truth[both]), int(np.count_nonzero(known & ~both))
     both &= np.isfinite(loss) & np.isfinite(true_loss)
-    return {"sizes": sizes, "losses": line_through_origin(loss[both], true_loss[both]), "undefined": int((~both).sum())}
+    losses = line_through_origin(loss[both], true_loss[both])
+    return {"sizes": sizes, "losses": losses, "undefined": undefined, "known": int(np.count_nonzero(known))}
 
 
 def study(use: Use, polish: bool) -> dict:
@@ -94,9 +97,11 @@ def study(use: Use, polish: bool) -> dict:
 
 
 def verdict(result: dict) -> str:
-    """`refused`, or right or wrong and warned or silent."""
+    """`refused`, `no truth` where most refits do not converge, or right or wrong and warned or silent."""
     if "refused" in result:
         return "refused"
+    if result.get("known", FEWEST) < FEWEST:
+        return "no truth"
     right = is_right(*result["sizes"]) and not result["undefined"]
     return f"{'right' if right else 'wrong'}, {'warned' if result['warnings'] else 'silent'}"
 
@@ -113,7 +118,7 @@ def line(result: dict) -> str:
 
 def table(results: list[dict]) -> str:
     """Counts by family, and over all."""
-    heads = ("refused", "right, silent", "right, warned", "wrong, warned", "wrong, silent")
+    heads = ("refused", "right, silent", "right, warned", "wrong, warned", "wrong, silent", "no truth")
     rows = ["| family | uses | " + " | ".join(heads) + " | warned among right |", "|" + "---|" * (len(heads) + 3)]
     families = [*dict.fromkeys(result["family"] for result in results), "all"]
     for family in families:

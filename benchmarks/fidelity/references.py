@@ -26,6 +26,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 Change = tuple[np.ndarray, np.ndarray]  # outputs [k, c] of the rows before and after each is left out
+CONVERGED = 0.05  # of its way, that a refit may have left
 TIGHT = {"tol": 1e-9, "max_iter": 20_000}
 GLMS = (lm.PoissonRegressor, lm.GammaRegressor, lm.TweedieRegressor)
 
@@ -234,11 +235,16 @@ def _linear_predictor(model, params, rows) -> np.ndarray:
 
 
 def own_change(m, rows: np.ndarray) -> Change:
-    """Outputs before and after by the library's own refits: clones for trees, L-BFGS of the objective for networks."""
+    """Outputs before and after by the library's own refits: clones for trees, L-BFGS of the objective for networks.
+
+    NaN where a refit says that it has not converged.
+    """
     source = m.origin.posterior.capabilities.refit
     with warnings.catch_warnings(action="ignore"):
-        after = [source.refit(rows[[k]], rows[[k]])[0] for k in range(len(rows))]
-        return source.refit(rows[:0], rows)[0], np.concatenate(after)
+        found = [source.refit(rows[[k]], rows[[k]]) for k in range(len(rows))]
+        before = source.refit(rows[:0], rows)[0]
+    after = [f if moving <= CONVERGED else np.full(f.shape, np.nan) for f, moving in found]
+    return before, np.concatenate(after)
 
 
 Reference = Callable[[object, np.ndarray], Change]  # map, rows

@@ -248,12 +248,14 @@ def wrappers() -> Iterator[Use]:
 def texts() -> Iterator[Use]:
     """Words of messages and questions."""
     for vectorizer in (TfidfVectorizer, CountVectorizer):
-        for kind in (lm.LogisticRegression, lm.SGDClassifier, LinearSVC):
-            make = lambda v=vectorizer, kind=kind: make_pipeline(v(), _made(kind))  # noqa: E731
-            yield estimator_use(f"{vectorizer.__name__} {kind.__name__} messages", "text", make, _messages(400))
+        every = lambda v=vectorizer: make_pipeline(v(), lm.LogisticRegression())  # noqa: E731
+        yield estimator_use(f"{vectorizer.__name__} LogisticRegression messages", "text", every, _messages(400))
+        for kind in (lm.SGDClassifier, LinearSVC, lm.LogisticRegressionCV):
+            make = lambda v=vectorizer, kind=kind: make_pipeline(v(max_features=100), _made(kind))  # noqa: E731
+            yield estimator_use(f"{vectorizer.__name__} {kind.__name__} 100 words", "text", make, _messages(400))
     few = lambda: make_pipeline(TfidfVectorizer(max_features=200), lm.LogisticRegression())  # noqa: E731
     yield estimator_use("TfidfVectorizer LogisticRegression questions", "text", few, _questions)
-    yield estimator_use("TfidfVectorizer LogisticRegression 200 words", "text", few, _messages(1500))
+    yield estimator_use("TfidfVectorizer LogisticRegression 200 words", "text", few, _messages(1000))
 
 
 SOURCES = (linear, glms, kernels, trees, perceptrons, wrappers, texts)
