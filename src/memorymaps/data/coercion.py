@@ -102,7 +102,10 @@ def checked_weights(values: Any, n: int) -> Array | None:
 
 def check_unique(ids: Array) -> None:
     """Raise `DataError` if an id occurs twice."""
-    values, counts = np.unique(np.asarray(ids), return_counts=True)
+    column = np.asarray(ids)
+    if column.dtype.kind in "iu" and np.all(column[1:] > column[:-1]):  # row numbers: nothing to sort
+        return
+    values, counts = np.unique(column, return_counts=True)
     if len(values) < len(ids):
         most = int(np.argmax(counts))
         raise DataError(

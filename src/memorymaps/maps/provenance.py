@@ -110,6 +110,12 @@ def _distributions() -> Mapping[str, list[str]]:
     return metadata.packages_distributions()
 
 
+@cache
+def _version(distribution: str) -> str:
+    """Cached, as it is parsed from a file of metadata."""
+    return metadata.version(distribution)
+
+
 def versions(model: object) -> dict[str, str]:
     """Versions of Python, of this package and of the packages the model's class comes from."""
     packages = ["memorymaps", "numpy", *sorted({kind.__module__.partition(".")[0] for kind in type(model).__mro__})]
@@ -117,5 +123,5 @@ def versions(model: object) -> dict[str, str]:
     names = _distributions()
     for package in packages:
         for distribution in names.get(package, ())[:1]:
-            found[distribution] = metadata.version(distribution)
+            found[distribution] = _version(distribution)
     return found

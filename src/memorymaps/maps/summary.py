@@ -11,7 +11,13 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.loo_averages import leave_one_out, weights_of
-from memorymaps.maps.premises import HIGH_LEVERAGE, mean_leverage, newton_step_unreliable, not_stationary
+from memorymaps.maps.premises import (
+    HIGH_LEVERAGE,
+    long_steps_matter,
+    mean_leverage,
+    newton_step_unreliable,
+    not_stationary,
+)
 from memorymaps.maps.trust import trust_of
 
 if TYPE_CHECKING:
@@ -121,7 +127,8 @@ def top_share(sensitivity: Array, part: float) -> float:
 def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warnings about the map and its examples, as sentences."""
     codes = m["warning"].astype(np.int64)  # files of earlier versions hold 8 bits
-    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
+    shown = [flag for flag in Warn if flag and (flag != Warn.LONG_STEP or long_steps_matter(m))]
+    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in shown]
     cautions = (*m.provenance.description.cautions, *_warn_not_stationary(m))
     return (*cautions, *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
@@ -178,5 +185,13 @@ def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
     return (
         f"the parameters are {d.distance:.2g} posterior standard deviations (each) from the "
         "optimum on this data: not the training data or weights, or the fit has not converged"
+        + _gap_words(d.optimum_gap)
         + (": memory_map(…, polish=True) makes the remaining Newton steps on a copy" if d.polishable else ""),
     )
+
+
+def _gap_words(gap: tuple[float, ...] | None) -> str:
+    if gap is None:
+        return ""
+    slope, error, _, loss_error = gap
+    return f". Sizes differ from those at the optimum (slope {slope:.2f}, error {error:.2f}; losses {loss_error:.2f})"

@@ -20,6 +20,7 @@ from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.posteriors.contract import Marginals
 
 _MAX_ITERATIONS = 400
+_MAX_RATIO = 100.0  # of variances in one step: far from all kinks no curvature is left, and variances are infinite
 _TOLERANCE = 1e-4  # largest relative change of a standard deviation
 
 
@@ -68,7 +69,7 @@ def smoothed_curvature(
     for iteration in range(_MAX_ITERATIONS):
         smoothed = loss.averaged_over(diagonal_matrix(v + tolerance_variance))
         curvature = weight[:, None] * np.linalg.diagonal(smoothed.curvature(f, y))
-        new = np.maximum(variance(curvature), np.finfo(float).tiny)
+        new = np.clip(np.maximum(variance(curvature), np.finfo(float).tiny), v / _MAX_RATIO, v * _MAX_RATIO)
         if np.max(np.abs(np.sqrt((new + tolerance_variance) / (v + tolerance_variance)) - 1)) < _TOLERANCE:
             return curvature
         damping = 0.5 if iteration < _MAX_ITERATIONS // 4 else 0.2

@@ -19,7 +19,6 @@ from memorymaps.posteriors.contract import Description, Posterior
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.reproduction import AdapterOutputs, check_reproduction
 
-_COMPARED = 1024  # examples of a batch whose outputs are compared with the model's own
 NO_CURVATURE = (
     "the loss has no curvature at any example, as L1, quantile and hinge losses away from their kink: Σ leverage is 0 "
     "and says nothing. Expected a smooth loss, with a scale s of its own: Custom(lambda f, y: "
@@ -27,6 +26,7 @@ NO_CURVATURE = (
     "s*torch.nn.functional.softplus((f[:, 0] - y)/s)) for the quantile q, Custom(lambda f, y: "
     "s*torch.nn.functional.softplus((1 - y*f[:, 0])/s)) for the hinge"
 )
+_COMPARED = 256  # examples, evenly spread over a batch, whose outputs are compared with the model's own
 
 
 @dataclass(frozen=True)

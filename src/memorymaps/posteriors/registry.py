@@ -24,6 +24,12 @@ class UnsupportedModelError(TypeError):
     """No adapter is registered for the model's class."""
 
 
+@functools.cache
+def _adapters_of(kind: type) -> tuple[str, ...]:
+    """Adapter modules of a class and its base classes."""
+    return tuple(dict.fromkeys(module for each in kind.__mro__ for module in adapters_for(each.__module__)))
+
+
 class LazyDispatch:
     """A function that dispatches on the class of its first argument and imports adapters on first use.
 
@@ -37,9 +43,8 @@ class LazyDispatch:
 
     def __call__(self, model: Any, *args: Any) -> Any:
         """Call the function registered for the class of `model`."""
-        for kind in type(model).__mro__:
-            for module in adapters_for(kind.__module__):
-                require(module)
+        for module in _adapters_of(type(model)):
+            require(module)
         return self._dispatch(model, *args)
 
     def register(self, kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -51,7 +51,8 @@ from memorymaps.posteriors.registry import posterior, training_data
 _NARROWEST = 1e-3  # of the margin: libsvm's default tolerance
 _MANY = 1_000  # examples from which the map makes fewer fits to check its sizes
 _CHECKS, _FEW_CHECKS = 16, 8
-_REFIT_TOLERANCE = 1e-6  # of refits: differences between two fits are what is measured
+_REFIT_TOLERANCE = 1e-5  # of refits: differences between two fits are what is measured …
+_REFIT_ITERATIONS = 200_000  # … within so many steps: libsvm goes on for ever where rounding keeps it from 1e-6
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -154,7 +155,7 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
 
 def _clone_refit(model: Any, examples: Examples, x: Array) -> CloneRefit:
     """Clones with the kernel's width fixed and the solver's tolerance tightened."""
-    settings: dict[str, Any] = {"tol": min(float(model.tol), _REFIT_TOLERANCE)}
+    settings: dict[str, Any] = {"tol": min(float(model.tol), _REFIT_TOLERANCE), "max_iter": _REFIT_ITERATIONS}
     automatic = _CHECKS if len(examples) <= _MANY else _FEW_CHECKS
     if not callable(model.kernel):
         settings["gamma"] = libsvm_gamma(model, x)

@@ -54,6 +54,7 @@ class LinearModel:
     shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
     positive : whether `shrinkable` parameters are constrained to be ≥ 0.
     closed_form : whether the solver ends at the optimum up to rounding.
+    stochastic : whether it may end anywhere (stochastic gradients): its distance says nothing about the data.
     to_original : changes of the coefficients `[..., p, c]` → of those of the model's own columns (see `coordinates`),
         whose names `parameters` are.
     prior_variance : variance that the prior alone determines, outside of these coordinates (see `row_space`).
@@ -77,6 +78,7 @@ class LinearModel:
     shrinkable: Array | None = None
     positive: bool = False
     closed_form: bool = False
+    stochastic: bool = False
     to_original: Callable[[Array], Array] | None = None
     prior_variance: OutsideVariance | None = None
 

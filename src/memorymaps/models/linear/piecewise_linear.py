@@ -7,7 +7,7 @@ the subgradients for which the fit is stationary (`models.smoothing`). The desig
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,7 @@ class NonsmoothLinearPosterior(LinearPosterior):
 
     subgradient: FittedErrors
     tolerance_variance: float
+    nonsmooth: NonsmoothLinearModel | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -117,6 +118,7 @@ def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> Nons
         prior_variance=linear.prior_variance,
         penalty=penalty_per_weight(linear.design, final, penalty_rate(linear, float(np.sum(weight)))),
         refits=_newton_refits(model, final, data) if _is_differentiable(model) else None,
+        nonsmooth=model,
     )
 
 
@@ -176,6 +178,7 @@ def _describe(
         dispersion_estimated=linear.dispersion is not None,
         cautions=(_RANKS_CAUTION,) if _is_mostly_linear(model, data, f) else (),
         distance=float(np.linalg.norm(structure.whiten(gradient)) / np.sqrt(max(1.0, effective))),
+        polishable=_is_differentiable(model),
         notes=linear.notes,
     )
 

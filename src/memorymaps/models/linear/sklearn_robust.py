@@ -34,7 +34,12 @@ from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit
 from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
-from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
+from memorymaps.models.linear.piecewise_linear import (
+    NonsmoothLinearModel,
+    NonsmoothLinearPosterior,
+    multiclass_loss,
+    nonsmooth_posterior,
+)  # fmt: skip
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -117,7 +122,14 @@ class _Objective:
         linear = in_row_space(_linear(model, wrap(loss), *ridges, self.weight, **facts), examples)
         gradient = _l1_gradient(model, self.l1 / phi) if self.l1 else np.zeros_like(linear.coefficients)
         found = nonsmooth_posterior(NonsmoothLinearModel(linear, loss, gradient, self.tolerance), examples)
-        return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples))
+        return found if found.refits else _with_clones(found, _clone_refit(model, examples))
+
+
+def _with_clones(found: NonsmoothLinearPosterior, refits: CloneRefit) -> NonsmoothLinearPosterior:
+    """The posterior with refits; where a map makes some unasked, these decide which caution it carries."""
+    if not refits.automatic:
+        return dataclasses.replace(found, refits=refits)
+    return dataclasses.replace(found, refits=refits, description=dataclasses.replace(found.description, cautions=()))
 
 
 def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
@@ -211,7 +223,7 @@ def _sgd_classifier(model: Any, examples: Examples) -> LinearPosterior:
     if model.loss == "log_loss":
         classes = tuple(model.classes_.tolist())
         likelihood = multiclass_loss(Bernoulli(), len(classes))
-        linear = _linear(model, likelihood, ridge, l1, weight=weight, classes=classes, **facts)
+        linear = _linear(model, likelihood, ridge, l1, weight=weight, classes=classes, stochastic=True, **facts)
         return laplace(in_row_space(linear, examples), examples)
     if model.loss not in _CLASSIFIER_LOSSES:
         raise TypeError(
@@ -226,7 +238,9 @@ def _sgd_regressor(model: Any, examples: Examples) -> LinearPosterior:
     (ridge, l1), weight = _sgd_strengths(model, examples), _total_weight(examples)
     facts: dict[str, Any] = {"prior": f"δ = n·alpha/φ with alpha = {model.alpha:.4g}, from the model", "notes": (_SGD,)}
     if model.loss == "squared_error":
-        linear = _linear(model, Gaussian(), ridge, l1, weight=weight, dispersion_known=False, **facts)
+        linear = _linear(
+            model, Gaussian(), ridge, l1, weight=weight, dispersion_known=False, stochastic=True, **facts
+        )  # fmt: skip
         return laplace(in_row_space(linear, examples), examples)
     epsilon = float(model.epsilon)
     losses = {

@@ -14,10 +14,11 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.posteriors.fit_evidence import target_association
+from memorymaps.posteriors.fit_evidence import tells_other_targets
 
 CLOSED_FORM_LIMIT = 1e-2  # posterior standard deviations per effective parameter that no direct solver leaves
 _FAR = 1.0  # from which unrelated targets are looked for, whatever the solver
+_UNRELATED, _REVERSED = 2.0, -4.0  # associations of outputs and targets below which they are not those of a fit
 _EXPLAINED = 0.05  # share of the gradient that is left where a hypothesis explains it
 _FEWEST = 3  # penalised coefficients from which one factor for all of them is evidence
 
@@ -79,7 +80,7 @@ def check_stationary(
     if distance < limit:
         return
     reason = _changed_penalty(model, gradient, structure) or _other_weights(gradient, structure)
-    if not reason and target_association(model, examples) < 2:
+    if not reason and tells_other_targets(model, examples, _REVERSED if model.stochastic else _UNRELATED):
         reason = (
             "targets: the model's outputs have nothing to do with them. Expected the targets of the fit, row by row in "
             "the order of the inputs"
