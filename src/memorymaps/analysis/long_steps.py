@@ -28,6 +28,7 @@ from memorymaps.posteriors.capabilities import NewtonRefit, Refit, capabilities_
 _MAX_CHECKS = 16  # refits by which sizes are checked where no second step tells
 _CHECKED = 200  # examples whose second step is bounded
 _LONG = 0.2  # relative change of a sensitivity or left-out loss that makes a step too long
+_WORTH = 0.1  # relative change from which an example is refitted where that is affordable
 _SMALL = 0.02  # of the root mean square over the map: changes below are of no consequence
 _CONVERGED = 1e-2  # a refit that still moves by more is not taken
 _MARGIN = 2.0  # on the share of the bound that refits reach
@@ -59,13 +60,16 @@ def _verified(m: MemoryMap, source: NewtonRefit) -> MemoryMap:
     affordable = source.max_automatic_refits()
     if not affordable:
         return _marked(m, np.flatnonzero(m["leverage"] >= _UNCHECKED))
-    checked = _CheckedSteps.of(m, source, _candidates(m))
-    severity = checked.severity(1.0)
+    places = _candidates(m)
+    if not len(places):
+        return m
+    checked = _CheckedSteps.of(m, source, places)
+    severity = checked.severity(1.0, _WORTH)
     long = [k for k in np.argsort(-severity, kind="stable").tolist() if severity[k] > 0]
     done = {k: _own_deviation(source, checked.rows[k]) for k in long[:affordable]}
     if len(long) > affordable:
         share = min(1.0, _MARGIN * max(checked.reached(k, found) for k, found in done.items()))
-        severity = checked.severity(share)
+        severity = checked.severity(share, _LONG)
     return _replaced(m, checked.places, done, [k for k in long[affordable:] if severity[k] > 0])
 
 
@@ -73,7 +77,8 @@ def _candidates(m: MemoryMap) -> Array:
     """Positions of the examples with the largest leverage, deviation, sensitivity and left-out loss."""
     names = ("leverage", "output_sensitivity", "sensitivity", "loo_loss")
     ranked = [np.argsort(-np.nan_to_num(m[name], nan=np.inf), kind="stable") for name in names]
-    return np.unique(np.concatenate([order[: _CHECKED // len(names)] for order in ranked]))
+    found = np.unique(np.concatenate([order[: _CHECKED // len(names)] for order in ranked]))
+    return found[(m["warning"][found] & int(Warn.BOUND)) == 0]  # those at the bound have no refit
 
 
 def _checked(m: MemoryMap, source: Refit) -> MemoryMap:
@@ -82,6 +87,8 @@ def _checked(m: MemoryMap, source: Refit) -> MemoryMap:
     """
     s, other = np.nan_to_num(m["sensitivity"], nan=np.inf), (m["warning"] & int(Warn.ACTIVE_SET)) != 0
     order, affordable = np.argsort(-s, kind="stable"), source.max_automatic_refits()
+    if not affordable and m.provenance.description.likelihood != "Gaussian":
+        return _marked(m, np.flatnonzero(m["leverage"] >= _UNCHECKED))
     largest = order[: min(affordable, _MAX_CHECKS)]
     places = np.union1d(largest[s[largest] > 0], order[other[order]][:affordable])
     if not len(places):
@@ -137,9 +144,9 @@ class _CheckedSteps:
         scales = (_root_mean_square(m["sensitivity"]), _root_mean_square(m["loo_loss"]))
         return cls(places, rows, at, deviation, np.linalg.norm(source.second_step(rows)[1], axis=1), scales)
 
-    def severity(self, share: float) -> Array:
+    def severity(self, share: float, limit: float) -> Array:
         """How much a second step of that `share` of the bound would change, `[k]`, relative to the map's root mean
-        squares; 0 where the first step will do, infinite where it is undefined.
+        squares; 0 where that is less than the relative `limit`, infinite where the first step is undefined.
         """
         way = np.linalg.norm(self.deviation, axis=1)
         stretch = np.divide(share * self.bound, way, out=np.zeros(len(way)), where=way > 0)[:, None]
@@ -148,7 +155,7 @@ class _CheckedSteps:
         for score, scale in zip((_sensitivity, _loss), self.scales, strict=True):
             value = score(self.at, self.deviation)
             change = np.max([np.abs(score(self.at, end) - value) for end in ends], axis=0)
-            total += np.where((change > _LONG * np.abs(value)) & (change > _SMALL * scale), change / scale, 0.0)
+            total += np.where((change > limit * np.abs(value)) & (change > _SMALL * scale), change / scale, 0.0)
         return np.where(np.isfinite(self.deviation).all(axis=1), np.nan_to_num(total, nan=np.inf), np.inf)
 
     def reached(self, k: int, found: Array | None) -> float:

@@ -9,11 +9,13 @@ import numpy as np
 from memorymaps.core.arrays import Array
 
 if TYPE_CHECKING:
+    from memorymaps.posteriors.contract import Description
     from memorymaps.maps.table import ExampleTable
 
 HIGH_LEVERAGE = 0.3  # mean leverage above which first-order sizes are too small
 LONG_STEP = 0.18  # mean leverage above which one Newton step can be a fifth or more too long (benchmarks)
 DISTANCE = 0.05  # posterior standard deviations per effective parameter above which the fit is not stationary
+ERROR_CHANGE = 0.15  # relative change of the errors in the step that remains, above which the fit is not stationary
 LONG_STEP_EACH = 0.4  # leverage of one example above which its Newton step was found too long in convex models
 LONG_SHARE, LONG_SHARE_OF_ONE_OUTPUT = 0.3, 0.6  # their share of the sensitivity from which sizes were off
 
@@ -26,9 +28,18 @@ def newton_step_unreliable(m: ExampleTable) -> bool:
 
 
 def not_stationary(m: ExampleTable) -> bool:
-    """Whether the parameters are not at the minimum of the training loss, by `Description.distance`."""
-    distance = m.provenance.description.distance
-    return distance is not None and not distance < DISTANCE
+    """Whether the parameters are not at the minimum of the training loss, by `distance` and `error_change`."""
+    d = m.provenance.description
+    limits = ((d.distance, DISTANCE), (d.error_change, ERROR_CHANGE))
+    return any(value is not None and not value < limit for value, limit in limits)
+
+
+def remaining_way(d: Description) -> str:
+    """How far the parameters are from the optimum, in words."""
+    words = "" if d.distance is None else f"{d.distance:.2g} posterior standard deviations (each)"
+    if d.error_change is None or d.error_change < ERROR_CHANGE:
+        return words
+    return f"{words} and a step that changes the errors by {d.error_change:.0%}"
 
 
 def verified_rows(m: ExampleTable) -> Array:
