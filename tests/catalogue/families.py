@@ -33,6 +33,9 @@ class Family:
         of the right data.
     weighted : whether it takes weights.
     ordered : whether the fit depends on the order of the rows.
+    coefficients : whether it keeps its fitted parameters as an array.
+    noisy : whether fits are not repeatable to the accuracy of leaving one example out (stochastic gradients).
+    wide : whether it can be fitted with many columns in reasonable time.
     penalty : hyperparameters that make a larger difference when they are changed after the fit.
     """
 
@@ -46,6 +49,9 @@ class Family:
     weighted: bool = True
     ordered: bool = False
     offset: bool = False
+    coefficients: bool = True
+    noisy: bool = False
+    wide: bool = True
     penalty: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,7 +78,8 @@ class Family:
                 try:
                     with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
                         without = self._without(model, data, row)
-                        after.append(self._f(without, data.x[[row]])[0])
+                        found = self._f(without, data.x[[row]])[0]
+                        after.append(found if len(found) == before.shape[1] else np.full(before.shape[1], np.nan))
                 except Exception:  # without the row there is no fit
                     after.append(np.full(before.shape[1], np.nan))
             return before, np.reshape(after, before.shape)

@@ -1,6 +1,6 @@
 """Faults of inputs: what a user may hand over wrongly, and data on which models are hard to leave examples out of.
 
-A fault is a function of a family that returns the case, or None where it has no meaning for the family.
+A fault is a function of a family that returns the case, registered with the condition for it to have a meaning.
 """
 
 from __future__ import annotations
@@ -19,13 +19,72 @@ from verdict import Case, Truth
 
 import memorymaps as mm
 
-Fault = Callable[[Family], Case | None]
+Fault = Callable[[Family], Case]
+Condition = Callable[[Family], bool]
 REGISTERED: dict[str, Fault] = {}
+CONDITIONS: dict[str, Condition] = {}
 
 
-def fault(make: Fault) -> Fault:
-    REGISTERED[make.__name__] = make
-    return make
+def fault(condition: Condition) -> Callable[[Fault], Fault]:
+    """Register a fault for the families on which it has a meaning."""
+
+    def register(make: Fault) -> Fault:
+        REGISTERED[make.__name__], CONDITIONS[make.__name__] = make, condition
+        return make
+
+    return register
+
+
+def applies(family: Family, name: str) -> bool:
+    return CONDITIONS[name](family)
+
+
+def always(family: Family) -> bool:
+    return True
+
+
+def carries(family: Family) -> bool:
+    return family.carries
+
+
+def drops_data(family: Family) -> bool:
+    return family.carries and family.name != "hazards"  # statsmodels' own remove_data() fails
+
+
+def handed(family: Family) -> bool:
+    """Whether the data is handed over, and not carried by the model."""
+    return not family.carries
+
+
+def handed_numbers(family: Family) -> bool:
+    return handed(family) and family.kind not in ("two", "three", "count")
+
+
+def handed_weighted(family: Family) -> bool:
+    return handed(family) and family.weighted
+
+
+def takes_offset(family: Family) -> bool:
+    return family.offset
+
+
+def has_penalty(family: Family) -> bool:
+    return bool(family.penalty)
+
+
+def has_coefficients(family: Family) -> bool:
+    return family.coefficients
+
+
+def knows_rows(family: Family) -> bool:
+    """Whether the penalty or the dual variables tell how many rows there were; other models are the same fit."""
+    return family.name in KNOW_ROWS
+
+
+KNOW_ROWS = (
+    "ridge", "ridge lsqr", "ridge cv", "logistic", "softmax", "logistic l1", "svc", "svc of three", "svr",
+    "kernel ridge", "gp regression", "gp classes", "forest", "forest of classes", "search of svc", "perceptron",
+)  # fmt: skip
 
 
 def clean(family: Family) -> mm.MemoryMap:
@@ -76,94 +135,80 @@ def changed(array: np.ndarray, where: Any, value: Any) -> np.ndarray:
 # --- numbers that are none -------------------------------------------------------------------------------------------
 
 
-@fault
-def nan_in_inputs(family: Family) -> Case | None:
-    if family.carries:
-        return None
+@fault(handed)
+def nan_in_inputs(family: Family) -> Case:
     return given(family, family.data.with_(x=changed(family.data.x, (3, 0), np.nan)))
 
 
-@fault
-def infinity_in_inputs(family: Family) -> Case | None:
-    if family.carries:
-        return None
+@fault(handed)
+def infinity_in_inputs(family: Family) -> Case:
     return given(family, family.data.with_(x=changed(family.data.x, (3, 0), np.inf)))
 
 
-@fault
-def nan_target(family: Family) -> Case | None:
-    return None if family.carries else never_right(family, family.data.with_(y=changed(family.data.y, 3, np.nan)))
+@fault(handed)
+def nan_target(family: Family) -> Case:
+    return never_right(family, family.data.with_(y=changed(family.data.y, 3, np.nan)))
 
 
-@fault
-def infinite_target(family: Family) -> Case | None:
-    return None if family.carries else never_right(family, family.data.with_(y=changed(family.data.y, 3, np.inf)))
+@fault(handed)
+def infinite_target(family: Family) -> Case:
+    return never_right(family, family.data.with_(y=changed(family.data.y, 3, np.inf)))
 
 
-@fault
-def stray_text_target(family: Family) -> Case | None:
-    if family.carries:
-        return None
+@fault(handed)
+def stray_text_target(family: Family) -> Case:
     y = np.array(family.data.y, dtype=object)
     y[3] = "n/a"
     return never_right(family, family.data.with_(y=y))
 
 
-@fault
-def nan_weight(family: Family) -> Case | None:
-    if family.carries:
-        return None
+@fault(handed)
+def nan_weight(family: Family) -> Case:
     return never_right(family, family.data.with_(weight=changed(np.ones(len(family.data)), 3, np.nan)), "weight")
 
 
-@fault
-def negative_weight(family: Family) -> Case | None:
-    if family.carries:
-        return None
+@fault(handed)
+def negative_weight(family: Family) -> Case:
     return never_right(family, family.data.with_(weight=changed(np.ones(len(family.data)), 3, -1.0)), "weight")
 
 
-@fault
-def nan_offset(family: Family) -> Case | None:
-    if not family.offset:
-        return None
+@fault(takes_offset)
+def nan_offset(family: Family) -> Case:
     return never_right(family, family.data, "offset", offset=changed(np.zeros(len(family.data)), 3, np.nan))
 
 
 # --- shapes and names ------------------------------------------------------------------------------------------------
 
 
-@fault
-def fewer_targets(family: Family) -> Case | None:
-    return None if family.carries else never_right(family, family.data.with_(y=family.data.y[:-1]))
+@fault(handed)
+def fewer_targets(family: Family) -> Case:
+    return never_right(family, family.data.with_(y=family.data.y[:-1]))
 
 
-@fault
-def one_column_less(family: Family) -> Case | None:
-    return None if family.carries else given(family, family.data.with_(x=family.data.x[:, :-1]))
+@fault(handed)
+def one_column_less(family: Family) -> Case:
+    return given(family, family.data.with_(x=family.data.x[:, :-1]))
 
 
-@fault
-def one_column_more(family: Family) -> Case | None:
-    if family.carries:
-        return None
+@fault(handed)
+def one_column_more(family: Family) -> Case:
     return given(family, family.data.with_(x=np.c_[family.data.x, family.data.x[:, 0]]))
 
 
-@fault
-def duplicate_ids(family: Family) -> Case | None:
+@fault(always)
+def duplicate_ids(family: Family) -> Case:
     ids = np.arange(len(family.data))
     ids[5] = 4
     return _with_ids(family, ids)
 
 
-@fault
-def nan_ids(family: Family) -> Case | None:
+@fault(always)
+def nan_ids(family: Family) -> Case:
     return _with_ids(family, changed(np.arange(len(family.data)), [4, 5], np.nan))
 
 
-@fault
-def too_few_ids(family: Family) -> Case | None:
+@fault(always)
+def too_few_ids(family: Family) -> Case:
     return _with_ids(family, np.arange(len(family.data) - 1))
 
 
@@ -171,8 +216,8 @@ def _with_ids(family: Family, ids: Any) -> Case:
     return Case(lambda: family.map(family.model, family.data, ids=ids), None, lambda: clean(family), "ids?", usual(family))
 
 
-@fault
-def unsigned_ids(family: Family) -> Case | None:
+@fault(always)
+def unsigned_ids(family: Family) -> Case:
     """Large unsigned ids are kept: right, and found again."""
     ids = np.arange(len(family.data), dtype=np.uint64) + np.uint64(2**63)
 
@@ -188,74 +233,62 @@ def unsigned_ids(family: Family) -> Case | None:
 # --- other data than that of the fit ---------------------------------------------------------------------------------
 
 
-@fault
-def shuffled_targets(family: Family) -> Case | None:
-    if family.carries:
-        return None
+@fault(handed)
+def shuffled_targets(family: Family) -> Case:
     return given(family, family.data.with_(y=family.data.y[np.random.default_rng(1).permutation(len(family.data))]))
 
 
-@fault
-def other_targets(family: Family) -> Case | None:
+@fault(handed)
+def other_targets(family: Family) -> Case:
     """Flipped labels, negated or rescaled numbers."""
-    if family.carries:
-        return None
     y = family.data.y
     flip = {"two": lambda: 1 - y, "three": lambda: (y + 1) % 3, "count": lambda: y.max() - y}
     return given(family, family.data.with_(y=flip.get(family.kind, lambda: y.mean() / (y + 1e-3) if family.kind == "positive" else -y)()))
 
 
-@fault
-def rescaled_targets(family: Family) -> Case | None:
+@fault(handed_numbers)
+def rescaled_targets(family: Family) -> Case:
     """Targets in other units."""
-    if family.carries or family.kind in ("two", "three", "count"):
-        return None
     return given(family, family.data.with_(y=10.0 * family.data.y))
 
 
-@fault
-def targets_shifted_by_a_row(family: Family) -> Case | None:
-    return None if family.carries else given(family, family.data.with_(y=np.roll(family.data.y, 1, axis=0)))
+@fault(handed)
+def targets_shifted_by_a_row(family: Family) -> Case:
+    return given(family, family.data.with_(y=np.roll(family.data.y, 1, axis=0)))
 
 
-@fault
-def some_targets_changed(family: Family) -> Case | None:
+@fault(handed)
+def some_targets_changed(family: Family) -> Case:
     """A tenth of the targets corrected after the fit."""
-    if family.carries:
-        return None
     y = np.array(family.data.y)
     y[:8] = y[8:16]
     return given(family, family.data.with_(y=y))
 
 
-@fault
-def shuffled_inputs(family: Family) -> Case | None:
-    if family.carries:
-        return None
+@fault(handed)
+def shuffled_inputs(family: Family) -> Case:
     return given(family, family.data.with_(x=family.data.x[np.random.default_rng(1).permutation(len(family.data))]))
 
 
-@fault
-def inputs_in_other_units(family: Family) -> Case | None:
-    return None if family.carries else given(family, family.data.with_(x=10.0 * family.data.x))
+@fault(handed)
+def inputs_in_other_units(family: Family) -> Case:
+    return given(family, family.data.with_(x=10.0 * family.data.x))
 
 
-@fault
-def columns_in_another_order(family: Family) -> Case | None:
-    return None if family.carries else given(family, family.data.with_(x=family.data.x[:, ::-1].copy()))
+@fault(handed)
+def columns_in_another_order(family: Family) -> Case:
+    return given(family, family.data.with_(x=family.data.x[:, ::-1].copy()))
 
 
-@fault
-def some_of_the_rows(family: Family) -> Case | None:
+@fault(handed)
+def some_of_the_rows(family: Family) -> Case:
     """Only the first half of the rows of the fit: everything depends on the others, too."""
-    return None if family.carries else given(family, family.data.rows(slice(0, len(family.data) // 2)))
+    return given(family, family.data.rows(slice(0, len(family.data) // 2)))
 
 
-@fault
-def rows_never_seen(family: Family) -> Case | None:
+@fault(handed)
+def rows_never_seen(family: Family) -> Case:
     """A model of half the rows, mapped on all; leaving an unseen row out changes nothing."""
-    if family.carries:
-        return None
     half = family.data.rows(slice(0, len(family.data) // 2))
     model = family.fitted(half)
     own = _own_truth(family, model, half)
@@ -284,11 +317,9 @@ def _own_truth(family: Family, model: Any, data: Table) -> Truth:
     return Truth(changes, y, weight)
 
 
-@fault
-def rows_twice(family: Family) -> Case | None:
+@fault(knows_rows)
+def rows_twice(family: Family) -> Case:
     """Every row twice, of a model whose penalty tells how many there were; others are the same fit."""
-    if family.carries or not family.penalty:
-        return None
     twice = family.data.rows(np.tile(np.arange(len(family.data)), 2))
 
     def changes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -299,11 +330,9 @@ def rows_twice(family: Family) -> Case | None:
     )
 
 
-@fault
-def rows_in_another_order(family: Family) -> Case | None:
+@fault(handed)
+def rows_in_another_order(family: Family) -> Case:
     """Inputs and targets in another order together: right where the order of rows plays no part."""
-    if family.carries:
-        return None
     order = np.random.default_rng(2).permutation(len(family.data))
     truth = right(family)
     moved = Truth(lambda rows: truth.changes(order[rows]), np.asarray(family.data.y)[order])
@@ -315,10 +344,8 @@ def rows_in_another_order(family: Family) -> Case | None:
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 
-@fault
-def forgotten_weights(family: Family) -> Case | None:
-    if family.carries or not family.weighted:
-        return None
+@fault(handed_weighted)
+def forgotten_weights(family: Family) -> Case:
     data = family.data.with_(weight=tables.weights(len(family.data)))
     model = family.fitted(data)
     own = _own_truth(family, model, data)
@@ -328,17 +355,13 @@ def forgotten_weights(family: Family) -> Case | None:
     )  # fmt: skip
 
 
-@fault
-def invented_weights(family: Family) -> Case | None:
-    if family.carries or not family.weighted:
-        return None
+@fault(handed_weighted)
+def invented_weights(family: Family) -> Case:
     return given(family, family.data.with_(weight=tables.weights(len(family.data))))
 
 
-@fault
-def other_weights(family: Family) -> Case | None:
-    if family.carries or not family.weighted:
-        return None
+@fault(handed_weighted)
+def other_weights(family: Family) -> Case:
     n = len(family.data)
     data = family.data.with_(weight=tables.weights(n))
     model = family.fitted(data)
@@ -352,10 +375,8 @@ def other_weights(family: Family) -> Case | None:
 # --- models changed after the fit ------------------------------------------------------------------------------------
 
 
-@fault
-def another_penalty(family: Family) -> Case | None:
-    if not family.penalty:
-        return None
+@fault(has_penalty)
+def another_penalty(family: Family) -> Case:
     model = copy.deepcopy(family.model)
     for name, value in family.penalty.items():
         setattr(model, name, value)
@@ -383,41 +404,33 @@ def _parameters(model: Any) -> np.ndarray | None:
 def _edited(family: Family, edit: Callable[[np.ndarray], Any]) -> Any:
     model = copy.deepcopy(family.model)
     parameters = _parameters(model)
-    if parameters is None or not parameters.flags.writeable:
-        return None
     edit(parameters)
     return model
 
 
-@fault
-def nan_parameter(family: Family) -> Case | None:
+@fault(has_coefficients)
+def nan_parameter(family: Family) -> Case:
     def edit(values: np.ndarray) -> None:
         values.flat[0] = np.nan
 
     model = _edited(family, edit)
-    if model is None:
-        return None
     return Case(lambda: family.map(model, family.data), None, lambda: clean(family), "", usual(family))
 
 
-@fault
-def edited_parameters(family: Family) -> Case | None:
+@fault(has_coefficients)
+def edited_parameters(family: Family) -> Case:
     """Coefficients halved after the fit: not at the optimum of anything."""
 
     def edit(values: np.ndarray) -> None:
         values *= 0.4
 
     model = _edited(family, edit)
-    if model is None:
-        return None
     return Case(lambda: family.map(model, family.data), right(family), lambda: clean(family), "", usual(family))
 
 
-@fault
-def predictions_of_its_own(family: Family) -> Case | None:
+@fault(handed)
+def predictions_of_its_own(family: Family) -> Case:
     """A subclass that predicts in another way."""
-    if family.carries:
-        return None
     model = copy.deepcopy(family.model)
     kind = type(model)
     names = [n for n in ("predict", "predict_proba", "decision_function") if hasattr(model, n)]
@@ -442,18 +455,16 @@ def _otherwise(values: Any) -> Any:
     return 0.1 + 0.6 * found
 
 
-@fault
-def not_fitted(family: Family) -> Case | None:
-    if family.carries:
-        return None
+@fault(handed)
+def not_fitted(family: Family) -> Case:
     from sklearn.base import clone
 
     fresh = clone(family.model)
     return Case(lambda: family.map(fresh, family.data), None, lambda: clean(family), "", usual(family))
 
 
-@fault
-def no_data(family: Family) -> Case | None:
+@fault(always)
+def no_data(family: Family) -> Case:
     """Models that carry no data need it; those that do refuse other data."""
     if family.carries:
         draw = lambda: mm.memory_map(family.model, family.data.x, family.data.y)  # noqa: E731
@@ -466,30 +477,24 @@ def _keeps(family: Family) -> bool:
     return hasattr(family.model, "y_train_") or family.name == "gp classes"
 
 
-@fault
-def results_with_other_targets(family: Family) -> Case | None:
+@fault(carries)
+def results_with_other_targets(family: Family) -> Case:
     """The targets inside results changed after the fit."""
-    if not family.carries:
-        return None
     model = family.fitted(family.data)
     model.model.endog = np.array(model.model.endog)[np.random.default_rng(1).permutation(len(family.data))]
     return Case(lambda: family.map(model, None), right(family), lambda: clean(family), "", usual(family))
 
 
-@fault
-def results_with_other_inputs(family: Family) -> Case | None:
+@fault(carries)
+def results_with_other_inputs(family: Family) -> Case:
     """The inputs inside results changed in place after the fit."""
-    if not family.carries:
-        return None
     model = family.fitted(family.data)
     model.model.exog[:, -1] *= 3.0
     return Case(lambda: family.map(model, None), right(family), lambda: clean(family), "", usual(family))
 
 
-@fault
-def results_without_data(family: Family) -> Case | None:
-    if not family.carries:
-        return None
+@fault(drops_data)
+def results_without_data(family: Family) -> Case:
     model = family.fitted(family.data)
     model.remove_data()
     return Case(lambda: family.map(model, None), None, lambda: clean(family), "", usual(family))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -59,8 +60,8 @@ def linear() -> Iterator[Family]:
         "tweedie", lm.TweedieRegressor(power=1.5, alpha=0.02, **NEWTON), "positive", log_outputs, "alpha",
         penalty={"alpha": 1.0},
     )  # fmt: skip
-    yield of("sgd logistic", lm.SGDClassifier(loss="log_loss", alpha=0.01, random_state=0), "two", sizes=False)
-    yield of("sgd regression", lm.SGDRegressor(alpha=0.01, random_state=0), "real", sizes=False)
+    yield of("sgd logistic", lm.SGDClassifier(loss="log_loss", alpha=0.01, random_state=0), "two", sizes=False, noisy=True)
+    yield of("sgd regression", lm.SGDRegressor(alpha=0.01, random_state=0), "real", sizes=False, noisy=True)
 
 
 def robust() -> Iterator[Family]:
@@ -84,6 +85,7 @@ def kernels() -> Iterator[Family]:
     )  # fmt: skip
     yield of(
         "gp classes", GaussianProcessClassifier(RBF(2.0), optimizer=None), "two", gp_latent, weighted=False,
+        coefficients=False,
     )  # fmt: skip
 
 
@@ -93,19 +95,23 @@ def gp_latent(model: Any, x: np.ndarray) -> np.ndarray:
     return base.kernel_(base.X_train_, x).T @ (base.y_train_ - base.pi_)
 
 
+def part_of_trees(name: str, estimator: Any, kind: str, outputs: Any = None, **facts: Any) -> Family:
+    return estimator_family(name, estimator, kind, outputs, sizes=False, coefficients=False, **facts)
+
+
 def trees() -> Iterator[Family]:
-    of, facts = estimator_family, {"sizes": False, "ordered": True}
-    yield of("tree of classes", DecisionTreeClassifier(min_samples_leaf=5, random_state=0), "three", proba, sizes=False)
-    yield of("tree", DecisionTreeRegressor(min_samples_leaf=5, random_state=0), "real", sizes=False)
+    of, facts = part_of_trees, {"ordered": True}
+    yield of("tree of classes", DecisionTreeClassifier(min_samples_leaf=5, random_state=0), "three", proba)
+    yield of("tree", DecisionTreeRegressor(min_samples_leaf=5, random_state=0), "real")
     yield of(
         "forest of classes", en.RandomForestClassifier(15, min_samples_leaf=3, random_state=0), "two", proba, **facts
     )
     yield of("forest", en.RandomForestRegressor(15, min_samples_leaf=3, random_state=0), "real", **facts)
     yield of("extra trees", en.ExtraTreesRegressor(15, min_samples_leaf=3, random_state=0), "real", **facts)
-    yield of("boosting", en.GradientBoostingRegressor(n_estimators=10, random_state=0), "real", sizes=False)
-    yield of("boosting of classes", en.GradientBoostingClassifier(n_estimators=10, random_state=0), "two", sizes=False)
-    yield of("hist boosting", en.HistGradientBoostingRegressor(max_iter=10), "real", sizes=False)
-    yield of("hist boosting of classes", en.HistGradientBoostingClassifier(max_iter=10), "three", sizes=False)
+    yield of("boosting", en.GradientBoostingRegressor(n_estimators=10, random_state=0), "real")
+    yield of("boosting of classes", en.GradientBoostingClassifier(n_estimators=10, random_state=0), "two")
+    yield of("hist boosting", en.HistGradientBoostingRegressor(max_iter=10), "real")
+    yield of("hist boosting of classes", en.HistGradientBoostingClassifier(max_iter=10), "three")
 
 
 def proba(model: Any, x: np.ndarray) -> np.ndarray:
@@ -113,28 +119,28 @@ def proba(model: Any, x: np.ndarray) -> np.ndarray:
 
 
 def boosting_libraries() -> Iterator[Family]:
-    of = estimator_family
+    of = part_of_trees
     if find_spec("lightgbm"):
         import lightgbm
 
         quiet = {"n_estimators": 10, "verbose": -1, "n_jobs": 1, "min_child_samples": 5}
-        yield of("lightgbm", lightgbm.LGBMRegressor(**quiet), "real", sizes=False)
-        yield of("lightgbm of classes", lightgbm.LGBMClassifier(**quiet), "two", logit_probabilities, sizes=False)
+        yield of("lightgbm", lightgbm.LGBMRegressor(**quiet), "real")
+        yield of("lightgbm of classes", lightgbm.LGBMClassifier(**quiet), "two", logit_probabilities)
     if find_spec("xgboost"):
         import xgboost
 
         few = {"n_estimators": 10, "n_jobs": 1, "max_depth": 3}
-        yield of("xgboost", xgboost.XGBRegressor(**few), "real", sizes=False)
-        yield of("xgboost of classes", xgboost.XGBClassifier(**few), "three", log_probabilities, sizes=False)
+        yield of("xgboost", xgboost.XGBRegressor(**few), "real")
+        yield of("xgboost of classes", xgboost.XGBClassifier(**few), "three", log_probabilities)
     if find_spec("catboost"):
         import catboost
 
         options = {"iterations": 10, "verbose": 0, "thread_count": 1, "depth": 3, "allow_writing_files": False}
-        yield of("catboost", catboost.CatBoostRegressor(**options), "real", sizes=False, ordered=True)
+        yield of("catboost", catboost.CatBoostRegressor(**options), "real", ordered=True)
 
 
 def wrapped() -> Iterator[Family]:
-    of = estimator_family
+    of = functools.partial(estimator_family, coefficients=False)
     yield of(
         "pipeline", make_pipeline(StandardScaler(), lm.LogisticRegression(**NEWTON)), "two", fixed_scaling, weighted=False
     )  # fmt: skip
@@ -165,11 +171,11 @@ if find_spec("torch"):
     FAMILIES += [
         estimator_family(
             "perceptron of classes",
-            MLPClassifier((3,), solver="lbfgs", alpha=1.0, tol=1e-9, max_iter=5000, random_state=0), "two",
+            MLPClassifier((3,), activation="tanh", solver="lbfgs", alpha=1.0, tol=1e-9, max_iter=5000, random_state=0), "two",
             logit_probabilities, sizes=False, weighted=False, penalty={"alpha": 30.0}, refit=from_weights,
         ),
         estimator_family(
-            "perceptron", MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", alpha=1.0, tol=1e-9, max_iter=5000, random_state=0),
+            "perceptron", MLPRegressor(hidden_layer_sizes=(3,), activation="tanh", solver="lbfgs", alpha=1.0, tol=1e-9, max_iter=5000, random_state=0),
             "real", sizes=False, weighted=False, penalty={"alpha": 30.0}, refit=from_weights,
         ),
     ]  # fmt: skip

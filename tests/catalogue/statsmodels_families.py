@@ -64,12 +64,12 @@ def families() -> Iterator[Family]:
     yield glm("tweedie", family.Tweedie(link.Log(), var_power=1.5), "positive")
     yield of("logit", lambda y, x, w: sm.Logit(y, x).fit(disp=0, **TIGHT), "two", weighted=False)
     yield of("probit", lambda y, x, w: sm.Probit(y, x).fit(disp=0, **TIGHT), "two", weighted=False)
-    yield of("poisson", lambda y, x, w: sm.Poisson(y, x).fit(disp=0, **TIGHT), "count", weighted=False)
+    yield of("discrete poisson", lambda y, x, w: sm.Poisson(y, x).fit(disp=0, **TIGHT), "count", weighted=False)
     yield of("mnlogit", lambda y, x, w: sm.MNLogit(y, x).fit(disp=0, **TIGHT), "three", weighted=False, outputs=classes)
-    yield of("ordered logit", ordered("logit"), "three", weighted=False, outputs=cumulative)
-    yield of("ordered probit", ordered("probit"), "three", weighted=False, outputs=cumulative)
-    yield of("hazards", hazards, "positive", weighted=False, outputs=no_outputs, sizes=False)
-    yield of("negative binomial", counts, "count", weighted=False, sizes=False)
+    yield of("ordered logit", ordered("logit"), "three", weighted=False, outputs=cumulative, wide=False)
+    yield of("ordered probit", ordered("probit"), "three", weighted=False, outputs=cumulative, wide=False)
+    yield of("hazards", hazards, "positive", weighted=False, outputs=no_outputs, sizes=False, noisy=True)
+    yield of("discrete negative binomial", counts, "count", weighted=False, sizes=False)
 
 
 def ordered(distribution: str) -> Callable[..., Any]:

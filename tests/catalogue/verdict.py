@@ -109,6 +109,8 @@ def judge_map(m: Any, truth: Truth | None, usual: tuple[str, ...] | None, requir
         return Verdict("silent", f"{strange} is not finite")
     if truth is None:
         return Verdict("warned" if said else ("silent" if required else "right"), said)
+    if not len(chosen(m)):
+        return Verdict("warned", "every example carries a warning")
     figures = compare(m, truth)
     off = {name for name in ("sensitivity", "loss") if _is_off(figures, name)}
     figures = {k: v for k, v in figures.items()}

@@ -26,11 +26,14 @@ from memorymaps.maps.premises import newton_step_unreliable, not_stationary
 from memorymaps.posteriors.capabilities import NewtonRefit, Refit, capabilities_of
 
 _MAX_CHECKS = 16  # refits by which sizes are checked where no second step tells
+_FEW_CHECKS = 4  # the same for networks, whose refits take longer …
+_DOUBTFUL = 0.05  # … from this mean leverage
 _CHECKED = 200  # examples whose second step is bounded
 _LONG = 0.2  # relative change of a sensitivity or left-out loss that makes a step too long
 _WORTH = 0.1  # relative change from which an example is refitted where that is affordable
 _SMALL = 0.02  # of the root mean square over the map: changes below are of no consequence
 _CONVERGED = 1e-2  # a refit that still moves by more is not taken
+_ROUGH = 0.3  # a network's refit that still moves by less tells whether sizes are right
 _MARGIN = 2.0  # on the share of the bound that refits reach
 _WRONG_SLOPE, _WRONG_SIZE = 0.15, 0.3  # expected error of a map's sizes from which they are ranks only
 _UNCHECKED = 0.4  # leverage in one direction from which a step that was not checked counts as too long
@@ -48,8 +51,11 @@ def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
         return _verified(m, able.newton)
     if able.check is not None:
         return _checked(m, able.check)
-    many = min(able.refit.max_automatic_refits(), len(m)) if newton_step_unreliable(m) else 0
-    return refit(m, top=many, progress=progress) if many else m
+    many = min(able.refit.max_automatic_refits(), len(m))
+    if newton_step_unreliable(m):
+        return refit(m, top=many, progress=progress) if many else m
+    doubtful = m.provenance.description.nonlinear and float(np.mean(m["leverage"])) >= _DOUBTFUL
+    return _compared(m, able.refit) if many and doubtful else m
 
 
 def _verified(m: MemoryMap, source: NewtonRefit) -> MemoryMap:
@@ -95,12 +101,27 @@ def _checked(m: MemoryMap, source: Refit) -> MemoryMap:
         return m
     found = [_own_deviation(source, row) for row in m["row"][places]]
     refitted = _replaced(m, places, dict(enumerate(found)), [])
-    caution = _verdict(m, refitted, places, ~other[places])
+    return _with_caution(refitted, _verdict(m, refitted, places, ~other[places]))
+
+
+def _compared(m: MemoryMap, source: Refit) -> MemoryMap:
+    """The map, with a caution where rough refits of its largest sizes are others. None is replaced."""
+    order = np.argsort(-np.nan_to_num(m["sensitivity"], nan=np.inf), kind="stable")
+    places = order[: min(source.max_automatic_refits(), _FEW_CHECKS)]
+    found = {k: _own_deviation(source, row, _ROUGH) for k, row in enumerate(m["row"][places])}
+    known = [k for k, deviation in found.items() if deviation is not None]
+    if not known:
+        return m
+    refitted = _replaced(m, places[known], {j: found[k] for j, k in enumerate(known)}, [])
+    return _with_caution(m, _verdict(m, refitted, places[known], np.ones(len(known), dtype=bool)))
+
+
+def _with_caution(m: MemoryMap, caution: str) -> MemoryMap:
     if not caution:
-        return refitted
-    description = refitted.provenance.description
+        return m
+    description = m.provenance.description
     description = dataclasses.replace(description, cautions=(*description.cautions, caution))
-    return dataclasses.replace(refitted, provenance=dataclasses.replace(refitted.provenance, description=description))
+    return dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, description=description))
 
 
 def _verdict(m: MemoryMap, refitted: MemoryMap, places: Array, judged: Array) -> str:
@@ -166,7 +187,7 @@ class _CheckedSteps:
         return share if np.isfinite(share) else 1.0
 
 
-def _own_deviation(source: Refit, row: int) -> Array | None:
+def _own_deviation(source: Refit, row: int, converged: float = _CONVERGED) -> Array | None:
     """`Δf [c]` of a row by a refit; none if that has not converged."""
     own = np.asarray([row])
     try:
@@ -174,7 +195,7 @@ def _own_deviation(source: Refit, row: int) -> Array | None:
             f, moving = source.refit(own, own)
     except ValueError:  # the only example of its class: no refit exists
         return None
-    if not (moving <= _CONVERGED and np.isfinite(f).all()):
+    if not (moving <= converged and np.isfinite(f).all()):
         return None
     return np.asarray((f - source.refit(own[:0], own)[0])[0])
 
