@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -213,7 +212,9 @@ def too_few_ids(family: Family) -> Case:
 
 
 def _with_ids(family: Family, ids: Any) -> Case:
-    return Case(lambda: family.map(family.model, family.data, ids=ids), None, lambda: clean(family), "ids?", usual(family))
+    return Case(
+        lambda: family.map(family.model, family.data, ids=ids), None, lambda: clean(family), "ids?", usual(family)
+    )
 
 
 @fault(always)
@@ -243,7 +244,12 @@ def other_targets(family: Family) -> Case:
     """Flipped labels, negated or rescaled numbers."""
     y = family.data.y
     flip = {"two": lambda: 1 - y, "three": lambda: (y + 1) % 3, "count": lambda: y.max() - y}
-    return given(family, family.data.with_(y=flip.get(family.kind, lambda: y.mean() / (y + 1e-3) if family.kind == "positive" else -y)()))
+    return given(
+        family,
+        family.data.with_(
+            y=flip.get(family.kind, lambda: y.mean() / (y + 1e-3) if family.kind == "positive" else -y)()
+        ),
+    )
 
 
 @fault(handed_numbers)
@@ -380,9 +386,7 @@ def another_penalty(family: Family) -> Case:
     model = copy.deepcopy(family.model)
     for name, value in family.penalty.items():
         setattr(model, name, value)
-    return Case(
-        lambda: family.map(model, family.data), right(family), lambda: clean(family), "", usual(family)
-    )
+    return Case(lambda: family.map(model, family.data), right(family), lambda: clean(family), "", usual(family))
 
 
 COEFFICIENTS = ("coef_", "dual_coef_", "alpha_", "_dual_coef_")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from families import (
     Family,
-    default_outputs,
     estimator_family,
     log_outputs,
     log_probabilities,
@@ -54,13 +53,17 @@ def linear() -> Iterator[Family]:
         "logistic l1", lm.LogisticRegression(l1_ratio=1.0, solver="liblinear", C=0.5, tol=1e-10, max_iter=5000), "two",
         penalty={"C": 0.1},
     )  # fmt: skip
-    yield of("poisson", lm.PoissonRegressor(alpha=0.02, **NEWTON), "count", log_outputs, "alpha", penalty={"alpha": 1.0})
+    yield of(
+        "poisson", lm.PoissonRegressor(alpha=0.02, **NEWTON), "count", log_outputs, "alpha", penalty={"alpha": 1.0}
+    )
     yield of("gamma", lm.GammaRegressor(alpha=0.02, **NEWTON), "positive", log_outputs, "alpha", penalty={"alpha": 1.0})
     yield of(
         "tweedie", lm.TweedieRegressor(power=1.5, alpha=0.02, **NEWTON), "positive", log_outputs, "alpha",
         penalty={"alpha": 1.0},
     )  # fmt: skip
-    yield of("sgd logistic", lm.SGDClassifier(loss="log_loss", alpha=0.01, random_state=0), "two", sizes=False, noisy=True)
+    yield of(
+        "sgd logistic", lm.SGDClassifier(loss="log_loss", alpha=0.01, random_state=0), "two", sizes=False, noisy=True
+    )
     yield of("sgd regression", lm.SGDRegressor(alpha=0.01, random_state=0), "real", sizes=False, noisy=True)
 
 
@@ -141,21 +144,20 @@ def boosting_libraries() -> Iterator[Family]:
 
 def wrapped() -> Iterator[Family]:
     of = functools.partial(estimator_family, coefficients=False)
-    yield of(
-        "pipeline", make_pipeline(StandardScaler(), lm.LogisticRegression(**NEWTON)), "two", fixed_scaling, weighted=False
-    )  # fmt: skip
+    scaled = make_pipeline(StandardScaler(), lm.LogisticRegression(**NEWTON))
+    yield of("pipeline", scaled, "two", weighted=False)
     yield of(
         "columns", make_pipeline(ColumnTransformer([("kept", "passthrough", [0, 2])]), lm.Ridge(3.0)), "real",
         weighted=False,
     )  # fmt: skip
     yield of("search", GridSearchCV(lm.Ridge(), {"alpha": [3.0]}, cv=3), "real")
     yield of("several outputs", MultiOutputRegressor(lm.Ridge(3.0)), "two columns")
-    yield of("transformed target", TransformedTargetRegressor(lm.Ridge(3.0), func=lambda y: y, inverse_func=lambda y: y), "real")
+    yield of(
+        "transformed target",
+        TransformedTargetRegressor(lm.Ridge(3.0), func=lambda y: y, inverse_func=lambda y: y),
+        "real",
+    )
     yield of("search of svc", GridSearchCV(SVC(tol=1e-6, gamma=0.3), {"C": [1.0]}, cv=3), "two")
-
-
-def fixed_scaling(model: Any, x: np.ndarray) -> np.ndarray:
-    return default_outputs(model, x)
 
 
 def from_weights(model: Any, data: Table, total: float) -> Any:
@@ -168,14 +170,14 @@ FAMILIES = [*linear(), *robust(), *kernels(), *trees(), *boosting_libraries(), *
 if find_spec("torch"):
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+    TANH: dict[str, Any] = {
+        "hidden_layer_sizes": (3,), "activation": "tanh", "solver": "lbfgs", "alpha": 1.0, "tol": 1e-9,
+        "max_iter": 5000, "random_state": 0,
+    }  # fmt: skip
+    FACTS: dict[str, Any] = {
+        "sizes": False, "weighted": False, "penalty": {"alpha": 30.0}, "refit": from_weights,
+    }  # fmt: skip
     FAMILIES += [
-        estimator_family(
-            "perceptron of classes",
-            MLPClassifier((3,), activation="tanh", solver="lbfgs", alpha=1.0, tol=1e-9, max_iter=5000, random_state=0), "two",
-            logit_probabilities, sizes=False, weighted=False, penalty={"alpha": 30.0}, refit=from_weights,
-        ),
-        estimator_family(
-            "perceptron", MLPRegressor(hidden_layer_sizes=(3,), activation="tanh", solver="lbfgs", alpha=1.0, tol=1e-9, max_iter=5000, random_state=0),
-            "real", sizes=False, weighted=False, penalty={"alpha": 30.0}, refit=from_weights,
-        ),
-    ]  # fmt: skip
+        estimator_family("perceptron of classes", MLPClassifier(**TANH), "two", logit_probabilities, **FACTS),
+        estimator_family("perceptron", MLPRegressor(**TANH), "real", **FACTS),
+    ]

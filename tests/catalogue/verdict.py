@@ -113,7 +113,6 @@ def judge_map(m: Any, truth: Truth | None, usual: tuple[str, ...] | None, requir
         return Verdict("warned", "every example carries a warning")
     figures = compare(m, truth)
     off = {name for name in ("sensitivity", "loss") if _is_off(figures, name)}
-    figures = {k: v for k, v in figures.items()}
     if not off:
         return Verdict("right", said, figures)
     if said:

@@ -27,7 +27,8 @@ from memorymaps.posteriors.capabilities import NewtonRefit, Refit, capabilities_
 
 _MAX_CHECKS = 16  # refits by which sizes are checked where no second step tells
 _FEW_CHECKS = 4  # the same for networks, whose refits take longer …
-_DOUBTFUL = 0.05  # … from this mean leverage
+_FEW_MARGIN = 1.5  # on what so few refits find
+_DOUBTFUL = 0.05  # … from this mean leverage of an output, weighted by sensitivity
 _CHECKED = 200  # examples whose second step is bounded
 _LONG = 0.2  # relative change of a sensitivity or left-out loss that makes a step too long
 _WORTH = 0.1  # relative change from which an example is refitted where that is affordable
@@ -54,8 +55,15 @@ def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
     many = min(able.refit.max_automatic_refits(), len(m))
     if newton_step_unreliable(m):
         return refit(m, top=many, progress=progress) if many else m
-    doubtful = m.provenance.description.nonlinear and float(np.mean(m["leverage"])) >= _DOUBTFUL
-    return _compared(m, able.refit) if many and doubtful else m
+    return _compared(m, able.refit) if many and _is_doubtful(m) else m
+
+
+def _is_doubtful(m: MemoryMap) -> bool:
+    """Whether outputs are nonlinear in the parameters and the examples with large sizes have much leverage."""
+    s = np.nan_to_num(m["sensitivity"], posinf=0.0)
+    total = float(np.sum(s))
+    mean = float(s @ m["leverage"]) / (total * m.provenance.outputs) if total > 0 else 0.0
+    return m.provenance.description.nonlinear and mean >= _DOUBTFUL
 
 
 def _verified(m: MemoryMap, source: NewtonRefit) -> MemoryMap:
@@ -101,7 +109,8 @@ def _checked(m: MemoryMap, source: Refit) -> MemoryMap:
         return m
     found = [_own_deviation(source, row) for row in m["row"][places]]
     refitted = _replaced(m, places, dict(enumerate(found)), [])
-    return _with_caution(refitted, _verdict(m, refitted, places, ~other[places]))
+    share = _share_of_rest(refitted, places[~other[places]])
+    return _with_caution(refitted, _verdict(m, refitted, places[~other[places]], share))
 
 
 def _compared(m: MemoryMap, source: Refit) -> MemoryMap:
@@ -113,7 +122,7 @@ def _compared(m: MemoryMap, source: Refit) -> MemoryMap:
     if not known:
         return m
     refitted = _replaced(m, places[known], {j: found[k] for j, k in enumerate(known)}, [])
-    return _with_caution(m, _verdict(m, refitted, places[known], np.ones(len(known), dtype=bool)))
+    return _with_caution(m, _verdict(m, refitted, places[known], _FEW_MARGIN))
 
 
 def _with_caution(m: MemoryMap, caution: str) -> MemoryMap:
@@ -124,26 +133,30 @@ def _with_caution(m: MemoryMap, caution: str) -> MemoryMap:
     return dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, description=description))
 
 
-def _verdict(m: MemoryMap, refitted: MemoryMap, places: Array, judged: Array) -> str:
-    """What the refits of the `judged` places say of the sizes that were not refitted; empty where these matter little
-    or are right.
+def _verdict(m: MemoryMap, refitted: MemoryMap, places: Array, share: float) -> str:
+    """What the refits at `places` say of sizes that make up a `share` of the map; empty where these are right or matter
+    little.
     """
     s, truth = m["sensitivity"][places], refitted["sensitivity"][places]
-    known = judged & np.isfinite(s) & np.isfinite(truth)
+    known = np.isfinite(s) & np.isfinite(truth)
     total = float(np.linalg.norm(truth[known]))
     if not total > 0:
         return ""
     slope = float(s[known] @ truth[known]) / total**2
     error = float(np.linalg.norm(s[known] - truth[known])) / total
-    rest = np.delete(m["sensitivity"], places)
-    share = float(np.linalg.norm(rest[np.isfinite(rest)]))
-    share /= float(np.hypot(share, total))
     if abs(slope - 1) * share**2 <= _WRONG_SLOPE and error * share <= _WRONG_SIZE:
         return ""
     return (
         f"{known.sum()} refits differ from the estimates (slope {slope:.2f}, relative error {error:.2f}): read the "
         "sizes of the other examples as ranks, or refit(m, top=…)"
     )
+
+
+def _share_of_rest(refitted: MemoryMap, places: Array) -> float:
+    """Share of the examples that are not at `places` in the norm of the sensitivities."""
+    s = np.nan_to_num(refitted["sensitivity"], posinf=0.0)
+    total = float(np.linalg.norm(s))
+    return float(np.linalg.norm(np.delete(s, places))) / total if total > 0 else 0.0
 
 
 @dataclass(frozen=True)

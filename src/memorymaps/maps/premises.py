@@ -9,8 +9,8 @@ import numpy as np
 from memorymaps.core.arrays import Array
 
 if TYPE_CHECKING:
-    from memorymaps.posteriors.contract import Description
     from memorymaps.maps.table import ExampleTable
+    from memorymaps.posteriors.contract import Description
 
 HIGH_LEVERAGE = 0.3  # mean leverage above which first-order sizes are too small
 LONG_STEP = 0.18  # mean leverage above which one Newton step can be a fifth or more too long (benchmarks)

@@ -87,7 +87,9 @@ def _not_numeric(target: Array) -> str:
             float(value)
         except (TypeError, ValueError):
             where = row // max(1, target[0].size if target.ndim > 1 else 1)
-            return f"a regression model needs numeric targets, got {value!r} in row {where} of its batch: drop such rows"
+            return (
+                f"a regression model needs numeric targets, got {value!r} in row {where} of its batch: drop such rows"
+            )
     return f"a regression model needs numeric targets, got an array of {target.dtype}: pass numbers"
 
 

@@ -38,8 +38,8 @@ class Design:
         x = _matrix(_in_order(inputs, self.features) if self.named else inputs)
         if x.ndim != 2 or x.shape[1] != len(self.features):
             raise DataError(
-                f"inputs of shape {x.shape}: the model was fitted on (n, {len(self.features)}). Pass the columns of the "
-                "fit, no others"
+                f"inputs of shape {x.shape}: the model was fitted on (n, {len(self.features)}). Pass the columns of "
+                "the fit, no others"
             )
         _check_finite(x, self.features)
         return _with_ones(x) if self.intercept else x
