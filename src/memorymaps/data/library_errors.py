@@ -34,4 +34,5 @@ def explained_errors(model: Any) -> Iterator[None]:
 def _is_by_library(error: Exception) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
     places = {*Path(frames[-1].filename).parts, type(error).__module__.partition(".")[0]} if frames else set()
-    return bool(places & set(_LIBRARIES))
+    shapes = "torch" in places and "shapes cannot be" in str(error)  # other errors of torch are the network's own
+    return shapes or bool(places & set(_LIBRARIES))
