@@ -13,6 +13,7 @@ from memorymaps.core.perturbation.estimators import Estimator, estimator_named, 
 from memorymaps.data.coercion import as_array, check_unique, checked_ids
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.library_errors import explained_errors
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.maps.columns import columns_of, to_record_batch
@@ -121,7 +122,8 @@ def memory_map(
 
 def _checked_posterior(model: Any, examples: Examples, polish: bool) -> Gate:
     """The gate with the model's posterior, or with that at the optimum of its objective where `polish`."""
-    gate = Gate(model, posteriors.posterior(model, examples))
+    with explained_errors(model):
+        gate = Gate(model, posteriors.posterior(model, examples))
     gate.check_posterior()
     if not polish:
         return gate
@@ -189,7 +191,8 @@ def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, An
 
 def _training_examples(model: Any, given: Examples | None, ids: Any) -> Examples:
     """The examples as the model was trained on them; those contained in a model with the `ids` that were given."""
-    found: Examples = training_data(model, given)
+    with explained_errors(model):
+        found: Examples = training_data(model, given)
     if given is None and ids is not None:
         return WithColumns(found, checked_ids(ids, None, len(found)))
     return found

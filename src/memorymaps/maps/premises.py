@@ -12,6 +12,7 @@ from memorymaps.maps.loo_averages import weights_of
 
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
+    from memorymaps.posteriors.contract import Description
 
 HIGH_LEVERAGE = 0.3  # mean leverage above which first-order sizes are too small
 LONG_STEP = 0.18  # mean leverage above which one Newton step can be a fifth or more too long (benchmarks)
@@ -20,6 +21,7 @@ SUSPECT = 0.01  # … above which sizes are compared with those at the optimum, 
 FAR = 1.0  # … above which it is not, whatever its sizes are: perhaps other data than those of the fit
 GAP_SLOPE, GAP_ERROR = 0.12, 0.25  # of sizes against those at the optimum, from which they are off
 LONG_STEP_SHARE = 0.15  # of the sizes, as a root of squares, up to which marked examples are not warned of
+ERROR_CHANGE = 0.15  # relative change of the errors in the step that remains, above which the fit is not stationary
 LONG_STEP_EACH = 0.4  # leverage of one example above which its Newton step was found too long in convex models
 LONG_SHARE, LONG_SHARE_OF_ONE_OUTPUT = 0.3, 0.6  # their share of the sensitivity from which sizes were off
 
@@ -45,12 +47,21 @@ def stands_off_optimum(m: ExampleTable, limit: float = SUSPECT) -> bool:
 
 def not_stationary(m: ExampleTable) -> bool:
     """Whether the fit stands off its optimum and sizes are off for it, or may be: not known to be right."""
-    gap = m.provenance.description.optimum_gap
-    if gap is None or stands_off_optimum(m, FAR):
-        return stands_off_optimum(m, DISTANCE)
-    slope, error, loss_slope, loss_error = gap
+    d = m.provenance.description
+    if d.optimum_gap is None or stands_off_optimum(m, FAR):
+        changes = d.error_change is not None and not d.error_change < ERROR_CHANGE
+        return changes or stands_off_optimum(m, DISTANCE)
+    slope, error, loss_slope, loss_error = d.optimum_gap
     near = abs(slope - 1) <= GAP_SLOPE and abs(loss_slope - 1) <= GAP_SLOPE  # a NaN is not
     return not (near and error <= GAP_ERROR and loss_error <= GAP_ERROR)
+
+
+def remaining_way(d: Description) -> str:
+    """How far the parameters are from the optimum, in words."""
+    words = "" if d.distance is None else f"{d.distance:.2g} posterior standard deviations (each)"
+    if d.error_change is None or d.error_change < ERROR_CHANGE:
+        return words
+    return f"{words} and a step that changes the errors by {d.error_change:.0%}"
 
 
 def long_steps_matter(m: ExampleTable) -> bool:

@@ -17,6 +17,7 @@ from memorymaps.maps.premises import (
     mean_leverage,
     newton_step_unreliable,
     not_stationary,
+    remaining_way,
 )
 from memorymaps.maps.trust import trust_of
 
@@ -183,7 +184,7 @@ def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
     if not not_stationary(m):
         return ()
     return (
-        f"the parameters are {d.distance:.2g} posterior standard deviations (each) from the "
+        f"the parameters are {remaining_way(d)} from the "
         "optimum on this data: not the training data or weights, or the fit has not converged"
         + _gap_words(d.optimum_gap)
         + (": memory_map(…, polish=True) makes the remaining Newton steps on a copy" if d.polishable else ""),

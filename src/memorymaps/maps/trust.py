@@ -17,6 +17,7 @@ from memorymaps.maps.premises import (
     mean_leverage,
     newton_step_unreliable,
     not_stationary,
+    remaining_way,
     verified_rows,
 )
 from memorymaps.posteriors.approximation import Approximation
@@ -183,8 +184,7 @@ def _held(m: ExampleTable) -> Iterator[_Finding]:
 
 def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
     if not_stationary(m):
-        distance = m.provenance.description.distance
-        yield _SIZES, Level.RANKS, f"the fit stands {distance:.2g} posterior standard deviations from the optimum"
+        yield _SIZES, Level.RANKS, f"the fit is not at its optimum: {remaining_way(m.provenance.description)}"
 
 
 def _first_order(m: ExampleTable) -> Iterator[_Finding]:

@@ -17,6 +17,7 @@ from scipy.optimize import lsq_linear
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
+from memorymaps.data.examples import DataError
 from memorymaps.posteriors.contract import Marginals
 
 _MAX_ITERATIONS = 400
@@ -62,7 +63,7 @@ def smoothed_curvature(
 
     Raises
     ------
-    ArithmeticError
+    DataError
         No convergence in 400 iterations.
     """
     v = np.maximum(start, np.finfo(float).tiny)
@@ -74,7 +75,11 @@ def smoothed_curvature(
             return curvature
         damping = 0.5 if iteration < _MAX_ITERATIONS // 4 else 0.2
         v = v ** (1 - damping) * new**damping
-    raise ArithmeticError(f"the curvature smoothed by the posterior did not converge in {_MAX_ITERATIONS} iterations")
+    raise DataError(
+        f"the curvature smoothed by the posterior did not converge in {_MAX_ITERATIONS} iterations: the noise scale is "
+        "nearly zero, or weights differ by orders of magnitude. Fit again with weights of like size, fewer features or "
+        "a stronger penalty"
+    )
 
 
 def stationary_subgradients(low: Array, high: Array, x: Array, penalty_gradient: Array) -> Array:

@@ -25,7 +25,7 @@ class UnsupportedModelError(TypeError):
 
 
 @functools.cache
-def _adapters_of(kind: type) -> tuple[str, ...]:
+def _adapters_of(kind: Any) -> tuple[str, ...]:
     """Adapter modules of a class and its base classes."""
     return tuple(dict.fromkeys(module for each in kind.__mro__ for module in adapters_for(each.__module__)))
 

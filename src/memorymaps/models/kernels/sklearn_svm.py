@@ -28,6 +28,7 @@ from memorymaps.models.kernels.fit_checks import (
     check_labels,
     check_related,
     check_rows,
+    check_support,
     margin_violation,
     tube_violation,
     violation_in_deviations,
@@ -95,8 +96,9 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
 def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
     data, weight = gather_features(model, examples)
     check_rows(model, len(data))
+    check_support(model)
     loss = EpsilonInsensitive(epsilon=float(model.epsilon), cost=float(model.C))
-    phi = _noise_scale(model, loss, model.predict(data.inputs)[:, None], data.target, weight)
+    phi = _noise_scale(model, loss, SVR.predict(model, data.inputs)[:, None], data.target, weight)
     description = Description(
         model="scikit-learn SVR",
         approximation=Approximation.NONSMOOTH,

@@ -52,7 +52,10 @@ class Design:
 
     def _check_shape(self, x: Any) -> None:
         if x.ndim != 2 or x.shape[1] != len(self.features):
-            raise DataError(f"inputs of shape {x.shape}: the model was fitted on (n, {len(self.features)})")
+            raise DataError(
+                f"inputs of shape {x.shape}: the model was fitted on (n, {len(self.features)}). Pass the columns of "
+                "the fit, no others"
+            )
 
     def _as_sparse(self, inputs: Any) -> Any:
         """Sparse inputs with the checks of dense ones; `None` for others."""

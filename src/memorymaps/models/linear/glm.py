@@ -25,7 +25,14 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.active_set import L1ActiveSet, L1ActiveSetWarnings, roots_of
 from memorymaps.models.linear.concave_curvature import subtract_curvature
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
-from memorymaps.models.linear.stationarity import Gradient, check_stationary, distance_in_deviations
+from memorymaps.models.linear.stationarity import (
+    NEARLY_STATIONARY,
+    Gradient,
+    change_of_errors,
+    check_curved,
+    check_stationary,
+    distance_in_deviations,
+)
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities, PenaltyPerWeight, Refit
 from memorymaps.posteriors.contract import Description, Marginals
@@ -182,6 +189,7 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
     check_coefficients(model)
     quadratic = LocalQuadratic.of(model, examples, observed)
     structure, penalty, sums = quadratic.structure, quadratic.penalty, quadratic.sums
+    check_curved(model, structure)
     effective = structure.effective_parameters(penalty)
     phi, df = _dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
@@ -189,6 +197,9 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
     distance = distance_in_deviations(quadratic.gradient, structure, quadratic.diagonal, scale, count)
     check_stationary(model, quadratic.gradient, structure, distance, examples)
     description = _describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
+    if distance > NEARLY_STATIONARY and not is_quadratic(unit):
+        change = change_of_errors(model, unit, quadratic.newton_step(), examples)
+        description = dataclasses.replace(description, error_change=change)
     load = functools.partial(_training_rows, model, examples)
     scaled = structure.scale_outputs(scale)
     return LinearPosterior(
@@ -267,6 +278,11 @@ class LocalQuadratic:
         structure, estimated = self.sums.curvature.posterior_root(self.penalty, free)
         gradient = dataclasses.replace(self.gradient, free=free)
         return LocalQuadratic(self.likelihood, self.sums, self.penalty, structure, estimated, gradient)
+
+    def newton_step(self) -> Array:
+        """`−S⁻¹∇L [p, c]` of the free coefficients, which remains to the optimum."""
+        rest = np.where(self.gradient.free, self.gradient.residual(), 0.0)
+        return -np.asarray(self.structure.from_whitened(self.structure.whiten(rest)))
 
     @property
     def diagonal(self) -> Array:
@@ -388,7 +404,10 @@ def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[
         )
     phi = sums.chi2 / df
     if np.any(phi == 0):
-        raise DataError("all residuals are exactly zero: the noise cannot be estimated")
+        raise DataError(
+            "all residuals are exactly zero: the noise cannot be estimated. Pass targets with noise; nothing is "
+            "remembered where a formula gives them all"
+        )
     return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
 
 

@@ -20,11 +20,13 @@ import numpy as np
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.perturbation.deviation import AT_BOUND
 from memorymaps.core.perturbation.group_removal import group_coordinates
 
 _MAX_PRODUCTS = 100  # conjugate-gradient products a Newton step
 _MAX_HALVINGS = 30
 _STATIONARY = 1e-9  # Newton decrement, in posterior standard deviations, at which the iteration ends
+_RUN_AWAY = 1e-2  # of the way: a last step as long goes on for ever, as the minimum is at infinity
 _DESCENT = 1e-4  # share of the predicted decrease that a step must reach
 _FORCING = 0.1  # largest relative residual of a Newton system
 _ROUNDING = 1e-12  # of the loss: differences below are not decreases
@@ -150,7 +152,9 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
         decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
         first = decrement if first is None else first
         if decrement <= max(_STATIONARY, tolerance**2 * first):
-            return u + direction, 0.0
+            last = float(np.linalg.norm(direction))
+            ran_away = last > _RUN_AWAY * float(np.linalg.norm(u)) and last > _STATIONARY / _RUN_AWAY
+            return u + direction, min(1.0, last / float(np.linalg.norm(u + direction))) if ran_away else 0.0
         u, value, found = _line_search(loss, u, value, direction, -(decrement**2))
         if not found:
             break
@@ -235,8 +239,19 @@ class LinearRefit:
         """Outputs `f [n, c]` of the rows `wanted` at the minimum without the rows `removed`; how far it still is."""
         if not len(removed):
             return self._rest.outputs(np.zeros(self.structure.rank), wanted), 0.0
+        if not self._is_determined(removed):
+            return self._rest.outputs(np.zeros(self.structure.rank), wanted), np.inf
         u, moving = minimise(self._rest.without(removed), self._first_step(removed), steps, min(tolerance, 1e-3))
         return self._rest.outputs(u, wanted), moving
+
+    def _is_determined(self, removed: Array) -> bool:
+        """Whether the other rows determine the outputs of these: no eigenvalue of `ΛV` is 1."""
+        _, z, curvature = self._pieces(removed)
+        values, vectors = np.linalg.eigh(curvature)
+        root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
+        rows = (root.mT @ z).reshape(-1, z.shape[-1])  # Λ^{1/2}Z
+        gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+        return bool(1 - np.linalg.eigvalsh(gram)[-1] > AT_BOUND)
 
     def _first_step(self, removed: Array) -> Array:
         """`(I − Z_MᵀΛ_MZ_M)⁻¹(Z_Mᵀe_M + w_M Wᵀ∇ψ)`, the map's own step; zero where that is not defined."""
