@@ -71,7 +71,9 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
 def _check_module(module: nn.Module) -> None:
     """Raise for networks without per-example gradients: batch statistics, sparse embeddings, no parameters."""
     if not any(True for _ in module.parameters()):
-        raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained")
+        quantised = any(".quantized" in type(layer).__module__ for layer in module.modules())
+        hint = ". Quantised (int8) layers have none: pass the network it was made from" if quantised else ""
+        raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained{hint}")
     for name, layer in module.named_modules():
         if isinstance(layer, _BATCH_NORMS) and layer.running_mean is None:
             raise DataError(

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -124,7 +124,8 @@ class Laplace:
         module = unwrapped(module, keep_parallel=self.forward is not call_module)
         if is_matrix_layer(module):  # a single layer becomes the only layer of a network
             module = nn.Sequential(module)
-        return LaplaceNetwork(Network(module, as_likelihood(likelihood), self.forward), self)
+        recipe = replace(self, prior=self.prior.of(module))
+        return LaplaceNetwork(Network(module, as_likelihood(likelihood), self.forward), recipe)
 
 
 @dataclass(frozen=True)

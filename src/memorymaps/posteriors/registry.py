@@ -17,7 +17,10 @@ from typing import Any
 
 from memorymaps._imports import require
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.loading import Loading
 from memorymaps.posteriors.adapters import adapters_for
+
+_DEFAULT = Loading()
 
 
 class UnsupportedModelError(TypeError):
@@ -72,8 +75,18 @@ def posterior(model: Any, examples: Examples) -> Any:
 
 
 @LazyDispatch
-def examples_for(model: Any, data: Any) -> Any:
-    """Training data given as one object, as `Examples`, read as this kind of model requires (networks: any batches)."""
+def examples_for(model: Any, data: Any, loading: Loading = _DEFAULT) -> Any:
+    """Training data given as one object, as `Examples`, read as this kind of model requires (networks: any batches).
+
+    Raises
+    ------
+    ValueError
+        Options of loading, which are for networks' data sets.
+    """
+    if loading.given:
+        raise ValueError(
+            f"{', '.join(loading.options)}: for data sets of networks only; leave it out for {type(data).__name__}"
+        )
     return as_examples(data)
 
 
