@@ -278,3 +278,19 @@ def test_options_of_loading_are_refused_where_they_mean_nothing():
         mm.memory_map(network(), list(zip(X, Y, strict=True)), batch_size=0, **options)
     with pytest.raises(ValueError, match="batch_size"):
         mm.memory_map(Ridge().fit(X, Y), torch.utils.data.TensorDataset(X, Y), batch_size=3)
+
+
+@pytest.mark.slow
+def test_auto_takes_leading_directions_for_many_outputs_and_says_so():
+    torch.manual_seed(0)
+    outputs = 64
+    net = nn.Sequential(nn.Linear(20, 70), nn.Tanh(), nn.Linear(70, outputs))
+    x, y = torch.randn(700, 20), torch.arange(700) % outputs
+    found, asked, exact = (drawn(net, mm.Laplace(prior=1.0, probes=0, fisher=kind), x, y)
+                           for kind in (None, "leading", "exact"))  # fmt: skip
+    assert "ekfac, leading Gauss–Newton" in found.provenance.description.posterior
+    assert any("fisher='exact'" in note for note in found.provenance.description.notes)
+    assert "exact Gauss–Newton" in exact.provenance.description.posterior
+    np.testing.assert_allclose(found["leverage"], asked["leverage"], rtol=0.05)
+    few = drawn(network(), mm.Laplace(prior=1.0))
+    assert "exact Gauss–Newton" in few.provenance.description.posterior

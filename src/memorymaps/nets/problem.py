@@ -103,7 +103,7 @@ def _check_call(network: Network, inputs: Any) -> None:
 
 def _num_cotangents(recipe: Laplace, c: int) -> int:
     """Largest number of reverse passes whose cotangents are stored at once."""
-    curvature = {"exact": c, "leading": 4}.get(recipe.fisher, 1)
+    curvature = {"exact": c, "leading": 4}.get(recipe.fisher or "exact", 1)
     return max(curvature, recipe.directions + 2 if recipe.directions else c if c <= 32 else 4)
 
 
