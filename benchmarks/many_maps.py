@@ -2,9 +2,9 @@
 
     python benchmarks/many_maps.py [--threads 8] [--rounds 3] [--row 200]
 
-First every family's map is drawn once; then `--threads` threads draw maps of all families at once, each of a model of its
-own, and every column is compared bit for bit. Then maps of each family are drawn in a row: the slope of the process's memory
-over the second half, temporary files and threads.
+First every family's map is drawn once; then `--threads` threads draw maps of all families at once and every column is
+compared bit for bit. Then maps of each family are drawn in a row: the slope of memory over the second half,
+temporary files and threads.
 """
 
 from __future__ import annotations
