@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from memorymaps.data.coercion import as_array, check_unique, checked_ids
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.library_errors import explained_errors
+from memorymaps.data.loading import Loading
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.maps.columns import columns_of, to_record_batch
@@ -42,6 +44,8 @@ def memory_map(
     change: str | None = None,
     rows: Any = None,
     polish: bool = False,
+    collate: Callable[[list[Any]], Any] | None = None,
+    batch_size: int | None = None,
     progress: bool | None = None,
 ) -> MemoryMap:
     """Draw the memory map of a fitted model over its training data.
@@ -70,6 +74,8 @@ def memory_map(
     change : how the change of the mean is computed from the deviation: `"exact"` (default) or `"linearised"`.
     rows : positions of the examples in the map; the posterior is that of all examples. Default: all.
     polish : for solvers that stopped early: make the remaining Newton steps on a copy, and map that (linear models).
+    collate, batch_size : for a network's data set, how examples are put together in batches that are read, as in
+        `DataLoader(collate_fn=…, batch_size=…)`.
     progress : show a progress bar; default: on a terminal, after one second.
 
     Raises
@@ -93,7 +99,7 @@ def memory_map(
     """
     requested = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
-    given = _as_examples(model, data, target, (ids, sample_weight, offset))
+    given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
     examples = RepeatedExamples(_training_examples(model, given, ids), progress)
     gate = _checked_posterior(model, examples, polish)
     source, state = gate.posterior, ModelState.of(model)
@@ -173,8 +179,15 @@ def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
     return recipe(model, likelihood)
 
 
-def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) -> Examples | None:
+def _as_examples(
+    model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any], loading: Loading
+) -> Examples | None:
     has_columns = any(value is not None for value in (target, *columns))
+    if loading.given and (data is None or target is not None or isinstance(data, Examples)):
+        raise ValueError(
+            f"{' and '.join(loading.options)}: for a network's data set, whose examples contain their targets; arrays "
+            "are divided into batches as memory allows: leave it out"
+        )
     if data is None:
         if any(value is not None for value in (target, *columns[1:])):
             raise ValueError("targets, weights or an offset without inputs: call memory_map(model, X, y, …)")
@@ -185,7 +198,7 @@ def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, An
         return data
     if target is not None:
         return ArrayExamples.of(data, target, *columns)
-    found: Examples = examples_for(model, data)
+    found: Examples = examples_for(model, data, loading)
     return WithColumns.of(found, *columns) if has_columns else found
 
 

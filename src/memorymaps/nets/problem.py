@@ -71,7 +71,9 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
 def _check_module(module: nn.Module) -> None:
     """Raise for networks without per-example gradients: batch statistics, sparse embeddings, no parameters."""
     if not any(True for _ in module.parameters()):
-        raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained")
+        quantised = any(".quantized" in type(layer).__module__ for layer in module.modules())
+        hint = ". Quantised (int8) layers have none: pass the network it was made from" if quantised else ""
+        raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained{hint}")
     for name, layer in module.named_modules():
         if isinstance(layer, _BATCH_NORMS) and layer.running_mean is None:
             raise DataError(
@@ -101,7 +103,7 @@ def _check_call(network: Network, inputs: Any) -> None:
 
 def _num_cotangents(recipe: Laplace, c: int) -> int:
     """Largest number of reverse passes whose cotangents are stored at once."""
-    curvature = {"exact": c, "leading": 4}.get(recipe.fisher, 1)
+    curvature = {"exact": c, "leading": 4}.get(recipe.fisher or "exact", 1)
     return max(curvature, recipe.directions + 2 if recipe.directions else c if c <= 32 else 4)
 
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -63,7 +63,8 @@ class Laplace:
     prior : `δ`, a number or `prior_from(optimizer, n)`.
         `"evidence"` fits one `δ` by the marginal likelihood instead [MacKay 1992].
     fisher : `"exact"`, `"leading"` (three directions and a signed sum of the others: for many outputs), `"mc"` (one
-        sample) or `"empirical"`.
+        sample) or `"empirical"`. Default: `"exact"`, except where `"auto"` chooses Kronecker factors for a network with
+        more than 32 outputs: `"leading"`.
     rows : number of examples (`active_set`; increased if their fraction of the curvature is too small) or eigenvectors
         (`lowrank`).
     directions : number of leading directions of each `Λ`, in addition to the error,
@@ -90,7 +91,7 @@ class Laplace:
     structure: str | CurvatureStructure = "auto"
     subset: str | Iterable[str] = "all"
     prior: Any = None
-    fisher: str = "exact"
+    fisher: str | None = None
     rows: int = DEFAULT_ROWS
     probes: int | None = None
     directions: int | None = None
@@ -98,7 +99,7 @@ class Laplace:
     reduce: bool = False
 
     def __post_init__(self) -> None:
-        if self.fisher not in FISHER_ROOTS:
+        if self.fisher not in (None, *FISHER_ROOTS):
             raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(FISHER_ROOTS)}")
         if self.rows < 1 or (self.probes or 0) < 0:
             raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
@@ -110,7 +111,7 @@ class Laplace:
     @property
     def options(self) -> FitOptions:
         """What the fit needs of the recipe, whatever its structure."""
-        return FitOptions(self.fisher, self.probes, self.directions)
+        return FitOptions(self.fisher or "exact", self.probes, self.directions)
 
     def __call__(self, module: Any, likelihood: Any) -> LaplaceNetwork:
         """Bind the recipe to a module and its likelihood.
@@ -125,7 +126,8 @@ class Laplace:
         module = unwrapped(module, keep_parallel=self.forward is not call_module)
         if is_matrix_layer(module):  # a single layer becomes the only layer of a network
             module = nn.Sequential(module)
-        return LaplaceNetwork(Network(module, as_likelihood(likelihood), self.forward), self)
+        recipe = replace(self, prior=self.prior.of(module))
+        return LaplaceNetwork(Network(module, as_likelihood(likelihood), self.forward), recipe)
 
 
 @dataclass(frozen=True)

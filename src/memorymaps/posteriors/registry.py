@@ -17,7 +17,10 @@ from typing import Any
 
 from memorymaps._imports import require
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.loading import Loading
 from memorymaps.posteriors.adapters import adapters_for
+
+_DEFAULT = Loading()
 
 
 class UnsupportedModelError(TypeError):
@@ -25,9 +28,9 @@ class UnsupportedModelError(TypeError):
 
 
 @functools.cache
-def _adapters_of(kind: Any) -> tuple[str, ...]:
-    """Adapter modules of a class and its base classes."""
-    return tuple(dict.fromkeys(module for each in kind.__mro__ for module in adapters_for(each.__module__)))
+def _adapters_of(packages: tuple[str, ...]) -> tuple[str, ...]:
+    """Adapter modules for the modules that define a class and its base classes."""
+    return tuple(dict.fromkeys(adapter for package in packages for adapter in adapters_for(package)))
 
 
 class LazyDispatch:
@@ -43,7 +46,7 @@ class LazyDispatch:
 
     def __call__(self, model: Any, *args: Any) -> Any:
         """Call the function registered for the class of `model`."""
-        for module in _adapters_of(type(model)):
+        for module in _adapters_of(tuple(each.__module__ for each in type(model).__mro__)):
             require(module)
         return self._dispatch(model, *args)
 
@@ -77,8 +80,18 @@ def posterior(model: Any, examples: Examples) -> Any:
 
 
 @LazyDispatch
-def examples_for(model: Any, data: Any) -> Any:
-    """Training data given as one object, as `Examples`, read as this kind of model requires (networks: any batches)."""
+def examples_for(model: Any, data: Any, loading: Loading = _DEFAULT) -> Any:
+    """Training data given as one object, as `Examples`, read as this kind of model requires (networks: any batches).
+
+    Raises
+    ------
+    ValueError
+        Options of loading, which are for networks' data sets.
+    """
+    if loading.given:
+        raise ValueError(
+            f"{', '.join(loading.options)}: for data sets of networks only; leave it out for {type(data).__name__}"
+        )
     return as_examples(data)
 
 

@@ -23,6 +23,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.loading import Loading
 from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing
 from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
@@ -30,6 +31,7 @@ from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.trajectory import LOO_TRUST, MAP, SCALARS, Trajectory, recorded_steps, step_folder
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for
+from memorymaps.training.recordable import check_recordable
 
 _BACKUP = ".aside"  # suffix of a step's folder while the step is recorded again
 Schedule = Callable[[int], bool]
@@ -82,6 +84,7 @@ class Tracker:
         always for optimisers whose curvature is an average over `q`.
     log : called with step, map and scalars after each record: a logger of `memorymaps.training.callbacks`, or any
         function.
+    collate, batch_size : as for `memory_map`; of the test data too.
 
     Raises
     ------
@@ -99,10 +102,12 @@ class Tracker:
         self, model: Any, optimizer: Any, data: Any, target: Any = None, *, likelihood: Any, path: str | Path,
         every: Any = None, posterior: Any = None, test: Any = None, subset: int | Array | None = None, start: int = 0,
         prior: float = 0.0, directions: int | None = None, log: Log | None = None,
+        collate: Callable[[list[Any]], Any] | None = None, batch_size: int | None = None,
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
         self._is_due, self._model = schedule(every), model
-        self._examples = _as_examples(model, data, target)
+        loading = Loading(collate, batch_size)
+        self._examples = _as_examples(model, data, target, loading)
         self._likelihood = likelihood
         if posterior is not None and (prior or directions is not None):
             raise ValueError(
@@ -114,7 +119,8 @@ class Tracker:
             optimizer, _number_with_target(self._examples, likelihood), prior, directions
         )
         self._mapped_rows, self._log = _subset_rows(subset, len(self._examples)), log
-        self._test = None if test is None else _as_examples(model, *(test if isinstance(test, tuple) else (test, None)))
+        inputs, labels = test if isinstance(test, tuple) else (test, None)
+        self._test = None if test is None else _as_examples(model, inputs, labels, loading)
         self._start_time, self._recording_seconds = time.perf_counter(), 0.0
         self.run.mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(self.run, self.run / ".lock")
@@ -135,6 +141,18 @@ class Tracker:
     def close(self) -> None:
         """Release the folder for other trackers; all records are on disk already."""
         self._lock.release()
+
+    def check(self) -> None:
+        """Raise, before training, what `record` would raise of network, data and optimiser at any step.
+
+        Some examples are mapped with `Laplace("diag")`; the optimiser takes some steps on numbers of its own.
+
+        Raises
+        ------
+        DataError, ValueError, TypeError
+            As for `memory_map`; an optimiser whose state will contain no precision.
+        """
+        check_recordable(self._model, self._examples, self._likelihood, self._posterior)
 
     def step(self) -> MemoryMap | None:
         """Count one optimiser step and record a map if the schedule says so; returns that map, else None."""
@@ -201,10 +219,10 @@ def _test_losses(origin: Origin, batch: Batch) -> Array:
     return source.likelihood.nll(source.outputs(batch.inputs), batch.target)
 
 
-def _as_examples(model: Any, data: Any, target: Any) -> Examples:
+def _as_examples(model: Any, data: Any, target: Any, loading: Loading) -> Examples:
     if target is not None:
         return ArrayExamples.of(data, target)
-    found: Examples = examples_for(model, data)
+    found: Examples = examples_for(model, data, loading)
     return found
 
 

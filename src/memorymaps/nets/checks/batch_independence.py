@@ -104,7 +104,8 @@ def _random_message(changed: float, f: Tensor) -> str:
 def _influence_message(what: str, changed: float, f: Tensor) -> str:
     return (
         f"the output for an example changes by {changed:.2g} (outputs up to {float(f.abs().max()):.2g}) {what}: "
-        "examples of a batch influence each other, as by batch statistics, attention across it or f − f.mean(0). "
+        "examples of a batch influence each other, as by batch statistics, attention across it, dynamic quantisation "
+        "(int8: pass the network it was made from) or f − f.mean(0). "
         "Expected one output row for each example, whatever its batch: store the statistic as a buffer, as BatchNorm "
         "does, or pass the part before it, Laplace(forward=lambda net, x: …)"
     )

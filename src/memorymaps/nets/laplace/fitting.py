@@ -15,11 +15,14 @@ from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.checks.loss_curvature import check_curvature
 from memorymaps.nets.checks.unit_interval import check_probabilities
+from memorymaps.nets.curvature.kronecker import EKFAC
 from memorymaps.nets.laplace.diagnostics import posterior_description
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import LaplaceNetwork
+from memorymaps.nets.sampled.cost import MANY
 from memorymaps.posteriors.registry import posterior, training_data
 
 
@@ -38,6 +41,8 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
         check_curvature(problem)
         check_probabilities(problem)
         structure, why = model.structure.resolve(problem)
+        if model.recipe.fisher is None and model.structure.chosen_by_size and isinstance(structure, EKFAC):
+            problem, why = _with_affordable_fisher(problem, why)
         estimate, source = structure.fit(problem), model.prior.source
         if problem.prior_by_evidence:
             prior, source = evidence_prior(problem.prior, problem.covered, estimate.build)
@@ -48,6 +53,14 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
         made: NetworkPosterior = estimate.posterior(problem, covariance, description)
         return made
     return build_posterior(problem, covariance, description, problem.options.directions)
+
+
+def _with_affordable_fisher(problem: LaplaceProblem, why: tuple[str, ...]) -> tuple[LaplaceProblem, tuple[str, ...]]:
+    """The Fisher along leading directions for many outputs, as the exact one takes a reverse pass for each of them."""
+    if problem.num_outputs <= MANY:
+        return problem, why
+    words = f"{problem.num_outputs:,} outputs: the Fisher along leading directions. fisher='exact': all."
+    return replace(problem, options=replace(problem.options, fisher="leading")), (*why, words)
 
 
 posterior.register(LaplaceNetwork)(fit)

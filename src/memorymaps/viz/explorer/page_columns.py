@@ -38,8 +38,11 @@ def _is_unit_weight(name: str, values: Array) -> bool:
 
 def _add_ids(columns: ArrowColumns, ids: Array) -> None:
     small = ids.dtype.kind in "iu" and (len(ids) == 0 or np.abs(ids).max() < 2**31)
-    texts = np.asarray([to_text(value) for value in ids], dtype=object)
-    columns.add_unlisted("id", ids.astype(np.int32) if small else texts)
+    columns.add_unlisted("id", ids.astype(np.int32) if small else _texts(ids))
+
+
+def _texts(values: Array) -> Array:
+    return np.asarray([to_text(value) for value in values.tolist()], dtype=object)
 
 
 def _class_names(m: MemoryMap) -> tuple[Any, ...]:
