@@ -24,9 +24,13 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.cost_model import MACS_PER_MINUTE, forward_macs
 from memorymaps.nets.curvature.auto import Auto
+from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.sampled import covariance as sampled_covariance
+from memorymaps.nets.sampled.cost import cost_of
+from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.row_sampling import debiased_weights, drawn, probabilities, uniform_numbers
 from memorymaps.nets.sampled.structure import Sampled
 
@@ -298,8 +302,8 @@ def test_rows_grow_until_the_asked_error_the_budget_or_all(monkeypatch):
     assert "enough for the asked error of 0.2" in notes(grown)
     few = len(grown.origin.posterior.covariance.q)
     assert 16 < few < 550
-    short = draw(Sampled(error=0.001, minutes=2e-5))
-    assert "as many as minutes=2e-05 allow, not enough for the asked error of 0.001" in notes(short)
+    short = draw(Sampled(error=0.001, budget=1.2e-3))
+    assert "as many as budget=0.0012 allows, not enough for the asked error of 0.001" in notes(short)
     assert "all there are, the exact posterior" in notes(draw(Sampled(error=1e-9)))
     assert "as many as were asked for" in notes(draw(Sampled(rows=few)))
 
@@ -378,7 +382,6 @@ def test_one_output(likelihood, rows):
         (lambda: Sampled(rows=True), "whole number of rows"),
         (lambda: Sampled(error=0), "positive"),
         (lambda: Sampled(error=float("nan")), "positive"),
-        (lambda: Sampled(minutes=-1), "positive"),
         (lambda: Sampled(seed=-1), "seed"),
     ],
 )
@@ -440,7 +443,7 @@ def test_groups_are_left_out_and_examples_refined_on_the_exact_curvature():
 
 
 def test_a_pipeline_knows_its_training_examples(monkeypatch):
-    monkeypatch.setattr(Auto, "resolve", lambda self, problem: (Sampled(minutes=2.0), ()))
+    monkeypatch.setattr(Auto, "resolve", lambda self, problem: (Sampled(budget=120), ()))
     x, y = load_digits(return_X_y=True)
     x, y = x[:120], y[:120]
     model = make_pipeline(StandardScaler(), MLPClassifier((8,), max_iter=300, random_state=0, alpha=1.0, tol=0))
@@ -462,13 +465,64 @@ def test_new_inputs_are_asked_of_the_whole_posterior():
         m.origin.batch_statistics(ArrayExamples.of(new, np.zeros(5, int), ids=[3, 17, 1, 0, 2]).whole)
 
 
-def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordable():
+def chosen_by_auto(net, n, **options):
+    x = torch.randn(n, 64, generator=torch.Generator().manual_seed(0))
+    recipe = mm.Laplace("auto", prior=100.0, **options)
+    setting = build_problem(recipe(net, "categorical"), ArrayExamples.of(x.numpy(), np.arange(n) % 10))
+    with evaluation_mode(net):
+        return recipe.structure.resolve(setting)
+
+
+def test_auto_takes_it_beyond_the_exact_forms_where_its_error_is_within_the_budget():
+    torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 300), nn.Tanh(), nn.Linear(300, 10))
-    for n, structure in ((1500, "sampled"), (10_000, "ekfac")):
-        examples = ArrayExamples.of(np.zeros((n, 64), np.float32), np.arange(n) % 10)
-        setting = build_problem(mm.Laplace("auto", prior=1.0)(net, "categorical"), examples)
-        with evaluation_mode(net):
-            assert Auto().resolve(setting)[0].name == structure
+    chosen, _ = chosen_by_auto(net, 1500)
+    assert chosen.name == "sampled"
+    assert chosen.estimate is not None  # the rows that were drawn in order to choose are used
+    for budget in (0.5, "0.5 epochs"):
+        quick, why = chosen_by_auto(net, 1500, budget=budget)
+        assert quick.name == "ekfac"
+        assert f"within budget={budget!r}: Laplace(budget=…) is more" in why[0]
+
+
+def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_first(monkeypatch, capsys):
+    monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 16)
+    net, x, y, prior = small("mlp", "number")
+    sizes = []
+    for budget in (1e-3, 4e-3, "5 epochs", "20 epochs"):
+        m = drawn_map(net, x, y, Sampled(error=1e-6, budget=budget), Gaussian(0.1), prior, progress=True)
+        sizes.append(len(m.origin.posterior.covariance.q))
+        printed = [line for line in capsys.readouterr().err.splitlines() if "forecast" in line]
+        assert "seconds of a core or" in printed[0]
+        assert "passes over the data" in printed[0]
+        assert f"budget={budget!r} allows" in notes(m) or "all there are" in notes(m)
+    assert sizes[0] < sizes[1]
+    assert sizes[2] < sizes[3]
+    recipe = mm.Laplace("sampled", prior=prior, budget="3 epochs")
+    assert recipe.structure == Sampled(budget="3 epochs")
+
+
+def test_a_forecast_is_spent_and_not_passed(monkeypatch):
+    monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 32)
+    net, x, y, prior = small("cnn", "classes")
+    setting = build_problem(mm.Laplace("sampled", prior=prior)(net, "categorical"), ArrayExamples.of(x, y))
+    cost = cost_of(setting, rows_types(setting))
+    assert cost.most(cost.multiplications(100)) == 100
+    forecast = Forecast.to_reach(cost, (32, 0.4), 0.1, 10_000)
+    assert (forecast.rows, forecast.error) == (512, pytest.approx(0.1))
+    assert forecast.seconds == pytest.approx(cost.multiplications(512) / (MACS_PER_MINUTE / 60))
+    assert forecast.epochs == pytest.approx(cost.multiplications(512) / (3 * forward_macs(setting)))
+    assert Forecast.to_reach(cost, (32, 0.4), 0.1, 128).error == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("budget", [0, -1, float("nan"), "ten minutes", "-3 epochs", "0 epochs", True, None, [1]])
+def test_a_budget_that_says_nothing_is_refused_with_what_to_type(budget):
+    with pytest.raises(ValueError, match=r'budget=600, .* budget="30 epochs"'):
+        Sampled(budget=budget)
+    assert Sampled(budget=600).budget == 600
+    assert Sampled(budget="30 epochs").budget == "30 epochs"
+    with pytest.raises(ValueError, match="Leave budget out"):
+        mm.Laplace("ekfac", prior=1.0, budget=60)
 
 
 def test_the_preconditioner_without_groups_is_the_inverse_without_their_rows():

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Array, Batch
+from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.budget import Budget, multiplications_of
 from memorymaps.nets.sampled.cost import MANY, SampledCost, cost_of
 from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.jackknife import Estimates, estimates
 from memorymaps.nets.sampled.rows import RowPool
 
@@ -29,7 +32,7 @@ _TINY = 1e-300
 
 
 class SampleSize(Protocol):
-    """How many rows to draw: a number, or a relative error and a budget in minutes of a core; and the draw's seed."""
+    """How many rows to draw: a number, or a relative error and a budget; and the draw's seed."""
 
     @property
     def rows(self) -> int | None:
@@ -44,8 +47,8 @@ class SampleSize(Protocol):
         """Seed of the draw."""
 
     @property
-    def minutes(self) -> float:
-        """Budget of the map."""
+    def budget(self) -> Budget:
+        """Of the map: seconds of a core, or epochs."""
 
 
 def estimated(
@@ -134,8 +137,9 @@ def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss
 
 
-def sampled(problem: LaplaceProblem, recipe: SampleSize) -> CurvatureEstimate[SampledCovariance]:
-    """Rows drawn until the asked error, the budget or memory is reached, or as many as were asked for.
+def sampled(problem: LaplaceProblem, recipe: SampleSize) -> tuple[CurvatureEstimate[SampledCovariance], bool]:
+    """Rows drawn until the asked error, the budget or memory is reached, or as many as were asked for; and whether
+    they are enough for that error.
 
     Raises
     ------
@@ -152,13 +156,13 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> CurvatureEstimate[Sa
         f"{rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {recipe.seed}): "
         f"{grown.why}. Each example's own rows are taken out of its posterior.",
         f"Relative standard errors, of the draw of the rows alone: {grown.stated}.",
-        f"Forecast of the map's work: {cost.minutes(rows):.2g} minutes of a core",
+        f"Forecast of the map's work: {Forecast.of(cost, rows, grown.stated.worst)}",
     )
 
     def build(deltas: Deltas) -> SampledCovariance:
         return grown.covariance if deltas is problem.prior else pool.covariance(grown.rows, deltas)
 
-    return CurvatureEstimate(build, notes, 1.0)
+    return CurvatureEstimate(build, notes, 1.0), rows >= pool.total or grown.stated.worst <= recipe.error
 
 
 @dataclass(frozen=True)
@@ -171,18 +175,27 @@ class _Grown:
 
 def _grown(pool: RowPool, recipe: SampleSize, cost: SampledCost, probe: Probe) -> _Grown:
     """From a first sample to one that is large enough, twice as large each time."""
-    most = min(pool.total, max(1, cost.most(recipe.minutes)))
+    most = min(pool.total, max(1, cost.most(multiplications_of(recipe.budget, cost.epoch))))
     rows = recipe.rows or min(_FIRST, most)
+    if recipe.rows:
+        _say(pool.problem, f"{rows:,} rows, {cost.seconds(rows):.3g} seconds of a core, {cost.gigabytes(rows):.2g} GB")
     while True:
         covariance = pool.covariance(rows, pool.problem.prior)
         stated = probe.state(pool.problem, covariance)
-        why = _enough(rows, recipe, pool, cost, stated)
+        why = _enough(rows, recipe, pool, cost, stated, most)
         if why:
             return _Grown(covariance, rows, stated, why)
+        _say(pool.problem, str(Forecast.to_reach(cost, (rows, stated.worst), recipe.error, most)))
         rows = min(2 * rows, most)
 
 
-def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, stated: Stated) -> str:
+def _say(problem: LaplaceProblem, words: str) -> None:
+    """Print a forecast where the data's progress is shown."""
+    if isinstance(problem.examples, RepeatedExamples):
+        problem.examples.say(f"memory map by sampled rows, forecast: {words}")
+
+
+def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, stated: Stated, most: int) -> str:
     """Why no more rows are drawn; empty where more should be."""
     if rows >= pool.total:
         return "all there are, the exact posterior"
@@ -190,9 +203,9 @@ def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, sta
         return "as many as were asked for"
     if stated.worst <= recipe.error:
         return f"enough for the asked error of {recipe.error:.3g}"
-    if rows < cost.most(recipe.minutes):
+    if rows < most:
         return ""
-    limit = f"minutes={recipe.minutes:g} allow" if cost.fits(rows + 1) else "memory allows"
+    limit = f"budget={recipe.budget!r} allows" if cost.fits(rows + 1) else "memory allows"
     return f"as many as {limit}, not enough for the asked error of {recipe.error:.3g}"
 
 
@@ -219,7 +232,7 @@ def _check(problem: LaplaceProblem) -> None:
 
 def _check_memory(cost: SampledCost, recipe: SampleSize, total: int) -> None:
     if recipe.rows and not cost.fits(min(recipe.rows, total)):
-        most = cost.most(float("inf"))
+        most = cost.most(math.inf)
         raise ValueError(
             f"Sampled(rows={recipe.rows:,}) holds three matrices of that size and {cost.written:,} numbers a row: more "
             f"than 4 GB. Use Sampled(rows={most}), or fewer parameters: Laplace(subset=[...])"
