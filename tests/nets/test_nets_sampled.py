@@ -25,12 +25,14 @@ from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, forward_macs
+from memorymaps.nets.covariance.gram import DenseRows
 from memorymaps.nets.curvature.auto import Auto
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.sampled import covariance as sampled_covariance
 from memorymaps.nets.sampled.cost import cost_of
 from memorymaps.nets.sampled.forecast import Forecast
+from memorymaps.nets.sampled.row_files import FiledRows
 from memorymaps.nets.sampled.row_sampling import debiased_weights, drawn, probabilities, uniform_numbers
 from memorymaps.nets.sampled.structure import Sampled
 
@@ -420,6 +422,46 @@ def test_many_outputs_and_too_many_rows_are_refused_with_what_to_type(monkeypatc
         drawn_map(net, x, y, Sampled(rows=22))
 
 
+@pytest.mark.parametrize("kind", ["cnn", "attention"])
+def test_rows_beyond_memory_are_kept_in_files(kind, monkeypatch, tmp_path):
+    monkeypatch.setattr("memorymaps.nets.sampled.row_files._PIECE", 200)
+    monkeypatch.setattr("memorymaps.nets.sampled.rows._PIECE", 5)
+    net, x, y = case(kind, 24)
+    held = drawn_map(net, x, y, Sampled(rows=30, seed=2))
+    count = sum(v.numel() for v in net.parameters())
+    monkeypatch.setattr("memorymaps.nets.sampled.cost.NUMBERS", 30 * (3 * 30 + count))
+    filed = drawn_map(net, x, y, Sampled(rows=30, seed=2, folder=tmp_path))
+    kinds = {type(rows) for rows in filed.origin.posterior.covariance.gram.rows}
+    assert FiledRows in kinds
+    assert FiledRows not in {type(rows) for rows in held.origin.posterior.covariance.gram.rows}
+    for column in (*MEASURES, "leverage_se", "deviation"):
+        np.testing.assert_allclose(filed[column], held[column], rtol=1e-5, atol=1e-7)
+    assert list(tmp_path.iterdir()) == []  # files without a name
+    left = [each.leave_out({"some": [1, 2]}).to_pandas()["rest_sensitivity"] for each in (held, filed)]
+    np.testing.assert_allclose(left[1], left[0], rtol=1e-3)
+
+
+def test_products_with_rows_in_files_are_those_of_rows_in_memory(monkeypatch):
+    monkeypatch.setattr("memorymaps.nets.sampled.row_files._PIECE", 50)
+    generator = torch.Generator().manual_seed(0)
+    rows, inverse = torch.randn(11, 1, 13, generator=generator).double(), torch.rand(13, generator=generator).double()
+    order, scale = torch.randperm(11, generator=generator)[:8], torch.rand(8, generator=generator).double()
+    dense = DenseRows(rows).take(order).scaled(scale)
+    parts = [FiledRows.written(DenseRows(rows[part]), None) for part in (slice(0, 4), slice(4, 4), slice(4, 11))]
+    filed = FiledRows.concatenate(parts).take(order).scaled(scale)
+    assert filed.shape == dense.shape
+    v, u = torch.randn(3, 13, generator=generator).double(), torch.randn(2, 8, generator=generator).double()
+    for found, wanted in (
+        (filed.matvec(v), dense.matvec(v)),
+        (filed.rmatvec(u), dense.rmatvec(u)),
+        (filed.cross_gram(filed, inverse), dense.cross_gram(dense, inverse)),
+        (dense.cross_gram(filed, inverse), dense.cross_gram(dense, inverse)),
+        (filed.example_gram(inverse), dense.example_gram(inverse)),
+        (filed.single(torch.tensor([2, 0]), torch.zeros(2, dtype=torch.long)).matvec(v), dense.take([2, 0]).matvec(v)),
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
 def test_ids_that_occur_twice_are_refused():
     net, x, y = case("mlp", 4)
     batches = [(x[:2], y[:2], ["a", "b"]), (x[2:], y[2:], ["b", "c"])]
@@ -482,7 +524,7 @@ def test_auto_takes_it_beyond_the_exact_forms_where_its_error_is_within_the_budg
     for budget in (0.5, "0.5 epochs"):
         quick, why = chosen_by_auto(net, 1500, budget=budget)
         assert quick.name == "ekfac"
-        assert f"within budget={budget!r}: Laplace(budget=…) is more" in why[0]
+        assert f"Sampled rows miss an error of a tenth within budget={budget!r}: Laplace(budget=…)" in why[0]
 
 
 def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_first(monkeypatch, capsys):

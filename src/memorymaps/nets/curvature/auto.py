@@ -67,7 +67,5 @@ class Auto(CurvatureStructure):
         m = self.rows * problem.num_outputs
         if m <= MAX_EIGH_ROWS and m * p <= MAX_ROW_NUMBERS and m * p * (m + r) <= MACS_PER_MINUTE:
             return ActiveSet(self.rows), ""
-        short = (
-            f" Sampled rows do not reach an error of a tenth within budget={self.budget!r}: Laplace(budget=…) is more."
-        )
+        short = f" Sampled rows miss an error of a tenth within budget={self.budget!r}: Laplace(budget=…) is more."
         return EKFAC(), exact + (short if possible(problem) else "")

@@ -79,7 +79,7 @@ def with_budget(structure: CurvatureStructure, budget: Budget) -> CurvatureStruc
     """
     if not isinstance(structure, (Auto, Sampled)):
         raise ValueError(
-            f"structure={structure.name!r} with budget={budget!r}: expected 'auto' or 'sampled', whose rows follow from "
-            "a budget. Leave budget out"
+            f"structure={structure.name!r} with budget={budget!r}: expected 'auto' or 'sampled', whose rows follow "
+            "from a budget. Leave budget out"
         )
     return replace(structure, budget=budget)

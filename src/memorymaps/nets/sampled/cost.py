@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, forward_macs
-from memorymaps.nets.covariance.gram import RankOneRows, RowsType
+from memorymaps.nets.covariance.gram import DenseRows, RankOneRows, RowsType
+from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH
+from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH, Budget, multiplications_of
+from memorymaps.nets.sampled.row_files import FiledRows
 
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
@@ -57,11 +59,26 @@ class SampledCost:
         return low
 
 
-def cost_of(problem: LaplaceProblem, kinds: Sequence[RowsType]) -> SampledCost:
+Kind = RowsType | type[FiledRows]
+
+
+def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None) -> list[Kind]:
+    """How each group's rows are kept: in memory, or those of layers used more than once in files, where the budget
+    allows more rows than memory does.
+    """
+    kinds = rows_types(problem)
+    filed: list[Kind] = [FiledRows if kind is DenseRows else kind for kind in kinds]
+    cost = cost_of(problem, kinds)
+    most = len(problem.examples) * problem.num_outputs
+    allowed = cost_of(problem, filed).most(multiplications_of(budget, cost.epoch))
+    return [*kinds] if cost.fits(allowed if rows is None else min(rows, most)) else filed
+
+
+def cost_of(problem: LaplaceProblem, kinds: Sequence[Kind]) -> SampledCost:
     """Of a problem whose groups' rows are held by these kinds: a reverse pass for each output, worth two forward."""
     pairs, k = list(zip(kinds, problem.block_groups, strict=True)), problem.num_outputs
     product = sum(_product(kind, group, k) for kind, group in pairs)
-    written = sum(sum(group.blocks[0].shape) if kind is RankOneRows else group.size for kind, group in pairs)
+    written = sum(_written(kind, group) for kind, group in pairs)
     forward = forward_macs(problem)
     return SampledCost(
         len(problem.examples), k, product, 2 * written, (1 + 2 * k) * forward, PASSES_PER_EPOCH * forward
@@ -75,7 +92,14 @@ def possible(problem: LaplaceProblem) -> bool:
     return options.fisher == "exact" and not many and not problem.prior_by_evidence
 
 
-def _product(kind: RowsType, group: ParameterGroup, k: int) -> float:
+def _written(kind: Kind, group: ParameterGroup) -> int:
+    """Numbers in memory for each row of a group."""
+    if kind is FiledRows:
+        return 0
+    return sum(group.blocks[0].shape) if kind is RankOneRows else group.size
+
+
+def _product(kind: Kind, group: ParameterGroup, k: int) -> float:
     """Multiplications an entry of `A D⁻¹A'ᵀ`: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
     if kind is not RankOneRows:
         return group.size

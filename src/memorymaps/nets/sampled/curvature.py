@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
-from memorymaps.nets.sampled.cost import MANY, SampledCost, cost_of
+from memorymaps.nets.sampled.cost import MANY, SampledCost, cost_of, kinds_within
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.jackknife import Estimates, estimates
@@ -45,6 +46,10 @@ class SampleSize(Protocol):
     @property
     def seed(self) -> int:
         """Seed of the draw."""
+
+    @property
+    def folder(self) -> str | Path | None:
+        """Where rows beyond memory are written."""
 
     @property
     def budget(self) -> Budget:
@@ -147,7 +152,8 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> tuple[CurvatureEstim
         A Fisher other than the exact one, leading directions, or a prior by evidence; the message says what to type.
     """
     _check(problem)
-    pool = RowPool.of(problem, recipe.seed)
+    folder = None if recipe.folder is None else Path(recipe.folder)
+    pool = RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows), recipe.seed, folder)
     cost, probe = cost_of(problem, pool.kinds), Probe.of(pool.by_example, recipe.seed)
     _check_memory(cost, recipe, pool.total)
     grown = _grown(pool, recipe, cost, probe)

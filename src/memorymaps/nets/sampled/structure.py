@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -29,6 +30,8 @@ class Sampled(CurvatureStructure):
     seed : of the draw; the same seed, data and network give the same map.
     budget : what the map may cost: seconds of a core, or `"30 epochs"` of training; multiplications counted before,
         not timed, so that the map does not depend on the machine. The forecast is printed where progress is shown.
+    folder : for rows beyond memory, in single precision, in files without a name that end with the map. Default: the
+        system's folder for temporary files.
 
     Raises
     ------
@@ -45,6 +48,7 @@ class Sampled(CurvatureStructure):
     error: float = 0.1
     seed: int = 0
     budget: Budget = 600.0
+    folder: str | Path | None = None
     name = "sampled"
 
     def __post_init__(self) -> None:
@@ -68,9 +72,8 @@ class Sampled(CurvatureStructure):
         estimate, enough = sampled(problem, self)
         if not enough:
             return None
-        return SampledAlready(
-            self.rows, self.error, self.seed, self.budget, replace(estimate, posterior=sampled_posterior)
-        )
+        usable = replace(estimate, posterior=sampled_posterior)
+        return SampledAlready(self.rows, self.error, self.seed, self.budget, self.folder, usable)
 
 
 @dataclass(frozen=True)
