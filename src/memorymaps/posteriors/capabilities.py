@@ -109,6 +109,8 @@ class Capabilities:
         estimate of `S` that must not contain the example's own rows).
     subgradient : `ids → w e [n, c]`, the element of `∂ℓ` selected by the optimum (dual variables), for nonsmooth
         losses.
+    fingerprint : hash of the model's parameters and of the recipe, for models that do not tell them otherwise
+        (`parameters_of`).
     """
 
     covariance_root: Callable[[Any], Array] | None = None
@@ -123,6 +125,7 @@ class Capabilities:
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None
+    fingerprint: Callable[[], str] | None = None
 
     def on_inputs(self, transform: Transform) -> Capabilities:
         """The capabilities of a wrapper that applies `transform` to inputs first (a pipeline)."""
