@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, forward_macs
@@ -15,6 +15,8 @@ from memorymaps.nets.sampled.row_files import FiledRows
 
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
+CALIBRATED = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
+_EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
 UNASKED = 120.0  # seconds of a core that "auto" may spend
 
 
@@ -57,6 +59,11 @@ class SampledCost:
             within = self.fits(middle) and self.multiplications(middle) <= work
             low, high = (middle, high) if within else (low, middle - 1)
         return low
+
+
+def partly(cost: SampledCost, examples: int) -> SampledCost:
+    """Of a map with so many examples by sampled rows and the others by EKFAC, worth three passes more."""
+    return replace(cost, n=min(cost.n, examples), passes=(1 + _EKFAC_PASSES) * cost.passes)
 
 
 Kind = RowsType | type[FiledRows]

@@ -19,7 +19,7 @@ from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
-from memorymaps.nets.sampled.cost import MANY, SampledCost, cost_of, kinds_within
+from memorymaps.nets.sampled.cost import CALIBRATED, MANY, SampledCost, cost_of, kinds_within, partly
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.jackknife import Estimates, estimates
@@ -27,6 +27,7 @@ from memorymaps.nets.sampled.rows import RowPool
 
 _FIRST = 256  # rows of the first sample
 _PROBED = 256  # examples whose standard errors decide whether rows are enough
+_SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
 _LEFT = 0.25  # part of a removed bias that may be left (benchmarks)
 _MIN_REPORTED_BIAS = 5e-4  # relative bias from which it is stated
 _TINY = 1e-300
@@ -46,6 +47,10 @@ class SampleSize(Protocol):
     @property
     def seed(self) -> int:
         """Seed of the draw."""
+
+    @property
+    def share(self) -> float | None:
+        """Of the examples that are mapped by sampled rows; `None`: all, or some percent where the budget is short."""
 
     @property
     def folder(self) -> str | Path | None:
@@ -142,9 +147,19 @@ def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss
 
 
-def sampled(problem: LaplaceProblem, recipe: SampleSize) -> tuple[CurvatureEstimate[SampledCovariance], bool]:
-    """Rows drawn until the asked error, the budget or memory is reached, or as many as were asked for; and whether
-    they are enough for that error.
+@dataclass(frozen=True)
+class DrawnRows:
+    """The curvature by the rows that were drawn, whether they are `enough` for the asked error, and the `share` of the
+    examples that the budget allows to be mapped by it.
+    """
+
+    estimate: CurvatureEstimate[SampledCovariance]
+    enough: bool
+    share: float
+
+
+def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
+    """Rows drawn until the asked error, the budget or memory is reached, or as many as were asked for.
 
     Raises
     ------
@@ -154,9 +169,15 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> tuple[CurvatureEstim
     _check(problem)
     folder = None if recipe.folder is None else Path(recipe.folder)
     pool = RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows), recipe.seed, folder)
-    cost, probe = cost_of(problem, pool.kinds), Probe.of(pool.by_example, recipe.seed)
-    _check_memory(cost, recipe, pool.total)
+    whole, probe = cost_of(problem, pool.kinds), Probe.of(pool.by_example, recipe.seed)
+    _check_memory(whole, recipe, pool.total)
+    n = len(problem.examples)
+    share = 1.0 if recipe.share is None else recipe.share
+    cost = whole if share == 1 else partly(whole, math.ceil(share * n) + CALIBRATED)
     grown = _grown(pool, recipe, cost, probe)
+    if recipe.share is None and _short_of_budget(grown, recipe, whole, n):
+        share, cost = _SHARE, partly(whole, math.ceil(_SHARE * n) + CALIBRATED)
+        grown = _grown(pool, recipe, cost, probe)
     rows = len(grown.covariance.q)
     notes = (
         f"{rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {recipe.seed}): "
@@ -168,7 +189,14 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> tuple[CurvatureEstim
     def build(deltas: Deltas) -> SampledCovariance:
         return grown.covariance if deltas is problem.prior else pool.covariance(grown.rows, deltas)
 
-    return CurvatureEstimate(build, notes, 1.0), rows >= pool.total or grown.stated.worst <= recipe.error
+    enough = rows >= pool.total or grown.stated.worst <= recipe.error
+    return DrawnRows(CurvatureEstimate(build, notes, 1.0), enough, share)
+
+
+def _short_of_budget(grown: _Grown, recipe: SampleSize, cost: SampledCost, n: int) -> bool:
+    """Whether a few percent of the examples could have more rows than all of them."""
+    few = grown.rows < min(cost.most(math.inf), cost.n * cost.k) and grown.stated.worst > recipe.error
+    return recipe.rows is None and few and n * _SHARE >= CALIBRATED
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStru
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
 from memorymaps.nets.sampled.covariance import SampledCovariance
-from memorymaps.nets.sampled.curvature import sampled
+from memorymaps.nets.sampled.curvature import DrawnRows, sampled
+from memorymaps.nets.sampled.partly import partly_sampled
 from memorymaps.nets.sampled.posterior import sampled_posterior
 
 
@@ -30,6 +31,9 @@ class Sampled(CurvatureStructure):
     seed : of the draw; the same seed, data and network give the same map.
     budget : what the map may cost: seconds of a core, or `"30 epochs"` of training; multiplications counted before,
         not timed, so that the map does not depend on the machine. The forecast is printed where progress is shown.
+    share : of the examples, the most sensitive ones, whose posterior is by sampled rows; the others have EKFAC's,
+        calibrated by a monotone fit on 512 at random that have both, and the column `sampled` says which. Default: all,
+        or 5 % of many where that is what the budget allows.
     folder : for rows beyond memory, in single precision, in files without a name that end with the map. Default: the
         system's folder for temporary files.
 
@@ -48,6 +52,7 @@ class Sampled(CurvatureStructure):
     error: float = 0.1
     seed: int = 0
     budget: Budget = 600.0
+    share: float | None = None
     folder: str | Path | None = None
     name = "sampled"
 
@@ -56,24 +61,29 @@ class Sampled(CurvatureStructure):
             raise ValueError(f"rows = {self.rows!r}: expected a whole number of rows ≥ 1, or None to let them grow")
         if not 0 < self.error < float("inf"):
             raise ValueError(f"error = {self.error!r}: expected a positive number")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise ValueError(f"share = {self.share!r}: expected a part of the examples, 0.05 for 5 %, or None")
         multiplications_of(self.budget, 1.0)
         if self.seed != int(self.seed) or self.seed < 0:
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
         """Rows drawn until the requested error, the budget or memory is reached, or as many as were requested."""
-        return replace(sampled(problem, self)[0], posterior=sampled_posterior)
+        return _with_posterior(sampled(problem, self))
 
     def within_budget(self, problem: LaplaceProblem) -> Sampled | None:
         """Itself with its rows drawn, if they are enough for the requested error; `None` where the budget ends before.
 
         Costs what the rows cost, not what the map does.
         """
-        estimate, enough = sampled(problem, self)
-        if not enough:
-            return None
-        usable = replace(estimate, posterior=sampled_posterior)
-        return SampledAlready(self.rows, self.error, self.seed, self.budget, self.folder, usable)
+        found = sampled(problem, self)
+        given = (self.rows, self.error, self.seed, self.budget, self.share, self.folder)
+        return SampledAlready(*given, _with_posterior(found)) if found.enough else None
+
+
+def _with_posterior(found: DrawnRows) -> CurvatureEstimate[SampledCovariance]:
+    """The estimate, for all examples or for a share of them."""
+    return replace(found.estimate, posterior=sampled_posterior if found.share == 1 else partly_sampled(found.share))
 
 
 @dataclass(frozen=True)
