@@ -29,11 +29,18 @@ from memorymaps.nets.covariance.gram import DenseRows
 from memorymaps.nets.curvature.auto import Auto
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.problem import build_problem
+from memorymaps.nets.refit.objective import LeaveOutObjective
 from memorymaps.nets.sampled import covariance as sampled_covariance
 from memorymaps.nets.sampled.cost import cost_of
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.row_files import FiledRows
-from memorymaps.nets.sampled.row_sampling import debiased_weights, drawn, probabilities, uniform_numbers
+from memorymaps.nets.sampled.row_sampling import (
+    debiased_weights,
+    drawn,
+    log_determinant,
+    probabilities,
+    uniform_numbers,
+)
 from memorymaps.nets.sampled.structure import Sampled
 
 DELTA = 0.3
@@ -167,6 +174,53 @@ def test_debiased_weights_make_the_inverse_right_on_average():
     plain, debiased = np.mean(found, axis=0)
     assert plain > 0.02
     assert abs(debiased) < plain / 4
+
+
+def test_the_log_determinant_is_right_on_average():
+    a = some_matrix()
+    gram, eye = a @ a.T, torch.eye(a.shape[1], dtype=a.dtype)
+    exact = float(torch.linalg.slogdet(a.T @ a + eye)[1])
+    rows = 2 * float(torch.linalg.solve(gram + torch.eye(len(a), dtype=a.dtype), gram).trace())
+    q, found = probabilities(a.square().sum(1), rows), []
+    for seed in range(200):
+        places = drawn(q, uniform_numbers(len(a), seed))
+        own = gram[places][:, places]
+
+        def lower(weight, own=own):
+            root = weight.sqrt()
+            return torch.linalg.cholesky(torch.eye(len(root), dtype=own.dtype) + root[:, None] * own * root)
+
+        weight = debiased_weights(q[places], lambda w, lower=lower: sampled_covariance.inverse_diagonal(lower(w)))
+        factor = lower(weight)
+        kept = sampled_covariance.inverse_diagonal(factor)
+        plain = 2 * float(lower(1 / q[places]).diagonal().log().sum())
+        found.append((log_determinant(factor, q[places], weight, kept) / exact - 1, plain / exact - 1))
+    corrected, plain = np.mean(found, axis=0)
+    assert plain < -0.1
+    assert abs(corrected) < abs(plain) / 4
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_the_log_determinant_of_all_rows_is_the_dense_matrixs(name):
+    net, x, y = case(name)
+    j, a = dense_rows(net, x)
+    dense = DELTA * torch.eye(j.shape[2], dtype=torch.float64) + a.flatten(0, 1).T @ a.flatten(0, 1)
+    source = drawn_map(net, x, y, ALL).origin.posterior.covariance
+    assert source.log_determinant == pytest.approx(float(torch.linalg.slogdet(dense)[1]), rel=1e-9)
+
+
+def test_the_prior_by_evidence_is_that_of_the_full_matrix():
+    net, x, y, _ = small("mlp", "classes")
+    full, some, grown = (
+        drawn_map(net, x, y, structure, prior="evidence") for structure in ("full", Sampled(rows=900), "sampled")
+    )
+    exact, found, free = (
+        float(next(iter(m.origin.posterior.problem.prior.values())).mean()) for m in (full, some, grown)
+    )
+    assert found == pytest.approx(exact, rel=0.03)
+    assert free == pytest.approx(exact, rel=0.03)
+    assert np.linalg.norm(some["leverage"] - full["leverage"]) < 0.1 * np.linalg.norm(full["leverage"])
+    assert "by the marginal likelihood" in some.provenance.description.prior
 
 
 def test_probabilities_sum_to_the_rows_and_never_pass_one():
@@ -397,7 +451,6 @@ def test_numbers_that_say_nothing_are_refused(make, message):
     [
         ({"fisher": "mc"}, "fisher='exact'"),
         ({"directions": 1}, "Leave directions out"),
-        ({"prior": "evidence"}, "depends on the prior"),
         ({"rows": 7}, r"Laplace\(Sampled\(rows=7\)\)"),
     ],
 )
@@ -482,6 +535,45 @@ def test_groups_are_left_out_and_examples_refined_on_the_exact_curvature():
     np.testing.assert_allclose(fine["sensitivity"][rows], exact["sensitivity"][rows], rtol=1e-5)
     assert "sensitivity_se" in fine
     assert len(mm.refit(m, top=2)) == len(m)
+
+
+def test_classes_are_left_out_without_their_own_rows_in_few_passes():
+    net, x, y, prior = small("mlp", "classes")
+    exact = drawn_map(net, x, y, "full", prior=prior)
+    m = drawn_map(net, x, y, Sampled(rows=round(4 * float(exact["leverage"].sum()))), prior=prior)
+    found, wanted = (each.leave_out("target").to_pandas() for each in (m, exact))
+    for column in ("rest_sensitivity", "leave_out_loss", "rest_leave_out_loss"):
+        np.testing.assert_allclose(found[column], wanted[column], rtol=2e-2, atol=1e-4)
+    groups = [np.flatnonzero(y.numpy() == k) for k in range(10)]
+    _, residual = m.origin.posterior.parameter_change(groups, steps=10, tolerance=1e-2)
+    assert residual.max() <= 1e-2
+    _, of_ekfac = drawn_map(net, x, y, "ekfac", prior=prior).origin.posterior.parameter_change(groups, 10, 1e-2)
+    assert of_ekfac.max() > 1e-2  # what the rows are for
+
+
+def test_refits_begin_with_the_step_without_the_own_rows(monkeypatch):
+    net, x, y, prior = small("mlp", "classes")
+    m = drawn_map(net, x, y, Sampled(rows=600), prior=prior)
+    source, seen = m.origin.posterior, []
+    value = LeaveOutObjective.__call__
+
+    def called(self, theta):
+        seen.append((self.included.min(), theta.copy()))
+        return value(self, theta)
+
+    monkeypatch.setattr(LeaveOutObjective, "__call__", called)
+    row = int(np.argmax(m["sensitivity"]))
+    at_optimum = source.refit(np.zeros(0, dtype=int), np.array([row]))[0]
+    seen.clear()
+    without, _ = source.refit(np.array([row]), np.array([row]))
+    first, second = (theta for _, theta in seen[:2])
+    assert seen[0][0] == 0
+    moved = source.output_change(x[row : row + 1], (second - first)[None])[0, :, 0]
+    assert np.linalg.norm(moved - m["deviation"][row]) < 0.1 * np.linalg.norm(moved)
+    none, one = np.zeros(0, dtype=int), np.array([row])
+    full = drawn_map(net, x, y, "full", prior=prior).origin.posterior
+    expected = full.refit(one, one)[0] - full.refit(none, one)[0]
+    np.testing.assert_allclose(without - at_optimum, expected, rtol=0.05, atol=0.02)
 
 
 def test_a_pipeline_knows_its_training_examples(monkeypatch):

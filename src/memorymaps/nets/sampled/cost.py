@@ -96,7 +96,7 @@ def possible(problem: LaplaceProblem) -> bool:
     """Whether the recipe's options are those of sampled rows."""
     options = problem.options
     many = problem.num_outputs > MANY if options.directions is None else options.directions > 0
-    return options.fisher == "exact" and not many and not problem.prior_by_evidence
+    return options.fisher == "exact" and not many
 
 
 def _written(kind: Kind, group: ParameterGroup) -> int:

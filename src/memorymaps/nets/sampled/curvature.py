@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
 from memorymaps.nets.sampled.cost import CALIBRATED, MANY, SampledCost, cost_of, kinds_within, partly
 from memorymaps.nets.sampled.covariance import SampledCovariance
@@ -28,6 +30,7 @@ from memorymaps.nets.sampled.rows import RowPool
 _FIRST = 256  # rows of the first sample
 _PROBED = 256  # examples whose standard errors decide whether rows are enough
 _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
+_OF_EVIDENCE = 2048  # rows by which a prior by evidence is found before they grow for it
 _LEFT = 0.25  # part of a removed bias that may be left (benchmarks)
 _MIN_REPORTED_BIAS = 5e-4  # relative bias from which it is stated
 _TINY = 1e-300
@@ -164,13 +167,15 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     Raises
     ------
     ValueError
-        A Fisher other than the exact one, leading directions, or a prior by evidence; the message says what to type.
+        A Fisher other than the exact one, or leading directions; the message says what to type.
     """
     _check(problem)
     folder = None if recipe.folder is None else Path(recipe.folder)
     pool = RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows), recipe.seed, folder)
     whole, probe = cost_of(problem, pool.kinds), Probe.of(pool.by_example, recipe.seed)
     _check_memory(whole, recipe, pool.total)
+    if problem.prior_by_evidence:
+        pool = _at_evidence(pool, whole, recipe)
     n = len(problem.examples)
     share = 1.0 if recipe.share is None else recipe.share
     cost = whole if share == 1 else partly(whole, math.ceil(share * n) + CALIBRATED)
@@ -187,10 +192,19 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     )
 
     def build(deltas: Deltas) -> SampledCovariance:
-        return grown.covariance if deltas is problem.prior else pool.covariance(grown.rows, deltas)
+        return grown.covariance if deltas is pool.problem.prior else pool.covariance(grown.rows, deltas)
 
     enough = rows >= pool.total or grown.stated.worst <= recipe.error
     return DrawnRows(CurvatureEstimate(build, notes, 1.0), enough, share)
+
+
+def _at_evidence(pool: RowPool, cost: SampledCost, recipe: SampleSize) -> RowPool:
+    """The same pool with the prior that the marginal likelihood gives with a few thousand rows."""
+    problem = pool.problem
+    most = min(pool.total, max(1, cost.most(multiplications_of(recipe.budget, cost.epoch))))
+    rows = recipe.rows or min(_OF_EVIDENCE, most)
+    prior, _ = evidence_prior(problem.prior, problem.covered, functools.partial(pool.covariance, rows))
+    return replace(pool, problem=replace(problem, prior=prior))
 
 
 def _short_of_budget(grown: _Grown, recipe: SampleSize, cost: SampledCost, n: int) -> bool:
@@ -256,11 +270,6 @@ def _check(problem: LaplaceProblem) -> None:
         raise ValueError(
             f"structure='sampled' with directions={options.directions}: it takes examples' own rows out of all C × C "
             "variances. Leave directions out, or use 'ekfac', which answers along directions"
-        )
-    if problem.prior_by_evidence:
-        raise ValueError(
-            "structure='sampled' with prior='evidence': how many rows are enough depends on the prior. Pass "
-            "prior_from(optimizer, n) or a number; Laplace('ekfac', prior='evidence') finds one"
         )
 
 
