@@ -27,11 +27,13 @@ from networks_speed import NETS
 from torch import nn
 
 import memorymaps as mm
+from memorymaps.nets.curvature.kronecker import EKFAC
 from memorymaps.nets.sampled.structure import Sampled
 
 DELTA, EPOCHS = 60.0, 3
 STRUCTURES: dict[str, Callable[[], Any]] = {
     "ekfac": lambda: "ekfac",
+    "ekfac, 4,096 examples": lambda: EKFAC(examples=4096),
     "sampled 5 %, 1,024 rows": lambda: Sampled(rows=1024, share=0.05),
     "sampled 5 %, 4,096 rows": lambda: Sampled(rows=4096, share=0.05),
     "sampled, 30 epochs": lambda: Sampled(budget="30 epochs", share=1.0),

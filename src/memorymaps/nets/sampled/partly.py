@@ -24,6 +24,8 @@ from memorymaps.nets.sampled.curvature import estimated
 from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, sampled_posterior
 from memorymaps.posteriors.contract import Description, Marginals
 
+_FACTORED = 8192  # examples that EKFAC's factors are taken from: what they leave open is calibrated
+
 
 @dataclass(frozen=True, kw_only=True)
 class PartlySampledPosterior(SampledNetworkPosterior):
@@ -107,7 +109,7 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
 
 def _quick_look(problem: LaplaceProblem) -> tuple[Tensor, Tensor, Tensor]:
     """EKFAC's variances `[N, c, c]`, sensitivities and leverages `[N]` in the cavity form; one pass more."""
-    covariance = EKFAC().fit(problem).build(problem.prior)
+    covariance = EKFAC(examples=_FACTORED).fit(problem).build(problem.prior)
     found = [part for batch in problem.examples for part in _quick_batch(problem, covariance, batch)]
     variance, score, leverage = (torch.cat(each) for each in zip(*found, strict=True))
     return variance, score, leverage

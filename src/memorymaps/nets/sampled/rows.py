@@ -47,7 +47,7 @@ class RowPool:
     @classmethod
     def of(cls, problem: LaplaceProblem, kinds: list[Kind], seed: int, folder: Path | None) -> RowPool:
         """One pass over the data: forward only where the curvature tells examples apart, else with reverse passes."""
-        size, plain = map(torch.cat, zip(*_traces(problem), strict=True))
+        size, plain = map(torch.cat, zip(*curvature_traces(problem), strict=True))
         whole, measure = plain.sum(1), "curvature"
         if bool(whole.max() - whole.min() <= _CONSTANT * whole.max()):
             size, measure = torch.cat(list(_lengths(problem))), "squared length"
@@ -95,7 +95,7 @@ class RowPool:
         return rows_at(self.problem, self.kinds, places, self.k, self.folder)
 
 
-def _traces(problem: LaplaceProblem) -> Iterator[tuple[Tensor, Tensor]]:
+def curvature_traces(problem: LaplaceProblem) -> Iterator[tuple[Tensor, Tensor]]:
     """`‖L_ij‖² [n, k]` of every batch with and without weights, from forward passes."""
     for batch in problem.examples:
         directions = root_directions(problem, batch, torch.ones_like(problem.weights(batch)))
