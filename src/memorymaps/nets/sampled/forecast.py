@@ -27,10 +27,10 @@ class Forecast:
         return cls(rows, cost.seconds(rows), work / cost.epoch, cost.gigabytes(rows), error)
 
     @classmethod
-    def to_reach(cls, cost: SampledCost, pilot: tuple[int, float], asked: float, most: int) -> Forecast:
+    def to_reach(cls, cost: SampledCost, pilot: tuple[int, float], requested: float, most: int) -> Forecast:
         """From a first sample of some rows and its error: errors fall at least as `1/√rows` [independent draws]."""
         rows, error = pilot
-        wanted = min(most, max(rows, math.ceil(rows * (error / asked) ** 2)))
+        wanted = min(most, max(rows, math.ceil(rows * (error / requested) ** 2)))
         return cls.of(cost, wanted, error * math.sqrt(rows / wanted))
 
     def __str__(self) -> str:
