@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,13 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.estimators import Estimator, estimator_named, perturb
 from memorymaps.data.coercion import as_array, check_unique, checked_ids
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.fingerprint import digest_of
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.library_errors import explained_errors
 from memorymaps.data.loading import Loading
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
+from memorymaps.files.batch_journal import BatchJournal
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
@@ -28,6 +33,8 @@ from memorymaps.posteriors.model_state import ModelState
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import examples_for, training_data
+
+_OUTPUTS = b"outputs"
 
 
 def memory_map(
@@ -47,6 +54,7 @@ def memory_map(
     collate: Callable[[list[Any]], Any] | None = None,
     batch_size: int | None = None,
     progress: bool | None = None,
+    path: str | Path | None = None,
 ) -> MemoryMap:
     """Draw the memory map of a fitted model over its training data.
 
@@ -77,9 +85,13 @@ def memory_map(
     collate, batch_size : for a network's data set, how examples are put together in batches that are read, as in
         `DataLoader(collate_fn=…, batch_size=…)`.
     progress : show a progress bar; default: on a terminal, after one second.
+    path : file for the finished map. Until then every finished batch is kept beside it: after an interruption or a
+        kill, the same call goes on from there, and its map is the same.
 
     Raises
     ------
+    BatchJournalError
+        Batches of another model, data or recipe are kept beside `path`.
     UnsupportedModelError
         No adapter for this class of models.
     DataError, TargetError
@@ -102,28 +114,51 @@ def memory_map(
     given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
     examples = RepeatedExamples(_training_examples(model, given, ids), progress)
     gate = _checked_posterior(model, examples, polish)
-    source, state = gate.posterior, ModelState.of(model)
-    used = requested or Estimator(source.description.estimator)
-    origin = Origin(source, examples, state)
+    used = requested or Estimator(gate.posterior.description.estimator)
+    origin = Origin(gate.posterior, examples, ModelState.of(model))
     positions = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
     drawn = examples if rows is None else RepeatedExamples(Subset(examples, positions), progress)
-    table, outputs = _table(origin, gate, drawn, positions, used)
+    journal = None if path is None else BatchJournal.resume(path, _header(origin, used, positions))
+    with journal or contextlib.nullcontext():
+        table, outputs = _table(origin, gate, drawn, positions, used, journal)
     gate.check_curvature(examples, np.asarray(table.column("leverage")))
     check_unique(np.asarray(table.column("id")))
-    provenance = Provenance(
+    m = MemoryMap(table, _provenance(origin, drawn, used, outputs), origin)
+    m = m if requested else refit_unasked(m, progress)
+    if path is not None and journal is not None:
+        m.save(path)
+        journal.delete()
+    return m
+
+
+def _provenance(origin: Origin, drawn: RepeatedExamples, estimator: Estimator, outputs: int) -> Provenance:
+    """Where the numbers of a map come from."""
+    source, state = origin.posterior, origin.model
+    assert state is not None  # `memory_map` has it
+    return Provenance(
         description=source.description,
-        estimator=used,
-        n=len(examples),
+        estimator=estimator,
+        n=len(origin.examples),
         outputs=outputs,
         fingerprint=drawn.fingerprint.columns,
-        versions=versions(model),
+        versions=versions(state.model),
         weights_are_precisions=source.likelihood.weights_are_precisions,
         loss_is_density=source.likelihood.is_density,
         inputs=drawn.fingerprint.inputs,
         model_state=state.parameters,
     )
-    m = MemoryMap(table, provenance, origin)
-    return m if requested else refit_unasked(m, progress)
+
+
+def _header(origin: Origin, estimator: Estimator, rows: Array) -> dict[str, Any]:
+    """What the batches of a map follow from: the data, the model and its posterior, the estimator."""
+    d, examples, own = origin.posterior.description, origin.examples, capabilities_of(origin.posterior).fingerprint
+    return {
+        "model": [d.model, "" if origin.model is None else origin.model.parameters, "" if own is None else own()],
+        "posterior": [d.posterior, d.likelihood, d.prior, d.algorithm, *d.notes],
+        "estimator": [estimator.name, estimator.change],
+        "data": [len(examples), digest_of(np.asarray(rows))],
+        "memorymaps": metadata.version("memorymaps"),
+    }
 
 
 def _checked_posterior(model: Any, examples: Examples, polish: bool) -> Gate:
@@ -221,19 +256,41 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, st
     return {**columns, "warning": columns["warning"] | warning, **extra}
 
 
-def _table(origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: Estimator) -> tuple[pa.Table, int]:
+def _table(
+    origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: Estimator, journal: BatchJournal | None
+) -> tuple[pa.Table, int]:
     """The table with one row per example, and the number of outputs; `rows` are the positions of the drawn examples."""
-    records, start, outputs = [], 0, 1
+    records, start = [], 0
     for batch in (part for whole in drawn for part in origin.chunks(whole)):
-        stats = origin.batch_statistics(batch)
-        named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
-        effect = perturb(stats, estimator)
-        gate.check_batch(batch, named["row"], stats, effect)
-        columns = columns_of(stats, effect, origin.posterior.description)
-        columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"]).astype(np.int16)
-        records.append(to_record_batch(named | _with_extra_columns(columns, origin.posterior, batch, stats)))
-        outputs = int(stats.f.shape[1])
-        start += len(batch)
+        part = slice(start, start + len(batch))
+        digest = "" if journal is None else _digest(batch)
+        record = None if journal is None else journal.read(part, digest)
+        if record is None:
+            record = _record(origin, gate, batch, rows[part], estimator)
+            if journal is not None:
+                journal.add(part, digest, record)
+        records.append(record)
+        start = part.stop
     if not records:
         raise DataError("the data has no rows")
-    return pa.Table.from_batches(records).combine_chunks(), outputs
+    table = pa.Table.from_batches(records).combine_chunks()
+    return table.replace_schema_metadata(None), int(records[0].schema.metadata[_OUTPUTS])
+
+
+def _record(origin: Origin, gate: Gate, batch: Batch, rows: Array, estimator: Estimator) -> pa.RecordBatch:
+    """The rows of one batch, with the number of outputs as a note."""
+    stats = origin.batch_statistics(batch)
+    effect = perturb(stats, estimator)
+    gate.check_batch(batch, rows, stats, effect)
+    columns = columns_of(stats, effect, origin.posterior.description)
+    columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"]).astype(np.int16)
+    named = {"id": batch.ids, "row": rows}
+    record = to_record_batch(named | _with_extra_columns(columns, origin.posterior, batch, stats))
+    return record.replace_schema_metadata({_OUTPUTS: str(stats.f.shape[1]).encode()})
+
+
+def _digest(batch: Batch) -> str:
+    """Of everything in a batch."""
+    parts = {"inputs": batch.inputs, "target": batch.target, "ids": batch.ids}
+    optional = {"weight": batch.weight, "offset": batch.offset}
+    return digest_of(parts | {name: values for name, values in optional.items() if values is not None})

@@ -8,6 +8,7 @@ from memorymaps._imports import lazy_names
 
 _MODULES = {
     "Custom": "memorymaps.nets.custom",
+    "EKFAC": "memorymaps.nets.curvature.kronecker",
     "FromOptimizer": "memorymaps.nets.optimizers.from_optimizer",
     "VmapFallbackWarning": "memorymaps.nets.autograd.vmap_fallback",
     "Laplace": "memorymaps.nets.recipe",
@@ -25,6 +26,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "EKFAC",
     "Custom",
     "FromOptimizer",
     "Laplace",

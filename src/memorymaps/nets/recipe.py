@@ -21,10 +21,11 @@ from memorymaps.nets.autograd.network import Forward, Network, call_module
 from memorymaps.nets.autograd.parameter_blocks import is_matrix_layer
 from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.curvature.structure import CurvatureStructure
-from memorymaps.nets.curvature.structures import DEFAULT_ROWS, as_structure
+from memorymaps.nets.curvature.structures import DEFAULT_ROWS, as_structure, with_budget
 from memorymaps.nets.laplace_problem import FitOptions
 from memorymaps.nets.output_fisher import FISHER_ROOTS
 from memorymaps.nets.prior import Prior, as_prior
+from memorymaps.nets.sampled.budget import Budget
 
 _LIKELIHOODS: dict[str, type[Likelihood]] = {
     "categorical": Categorical,
@@ -74,6 +75,8 @@ class Laplace:
     probes : conjugate-gradient probes that check an approximate structure's effective parameters against the exact
         matrix; its map uses the cavity form only where they agree. 0: unverified, first-order form. Default: 8 where
         that takes less than about ten seconds, else 0.
+    budget : what `"auto"` may spend on sampled rows, or `"sampled"` on its map: seconds of a core, or `"30 epochs"`
+        of training. Default: 120 of `"auto"`, 600 of `"sampled"`. The forecast is printed where progress is shown.
     forward : how to call the network on a batch of inputs; default: a mapping as keywords, a tuple as arguments.
     reduce : for KFAC with shared weights: sum over positions first ("reduce" instead of "expand").
 
@@ -97,6 +100,7 @@ class Laplace:
     directions: int | None = None
     forward: Forward = call_module
     reduce: bool = False
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         if self.fisher not in (None, *FISHER_ROOTS):
@@ -105,7 +109,10 @@ class Laplace:
             raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
         if self.directions is not None and self.directions < 0:
             raise ValueError(f"directions = {self.directions}: expected 0 (all C × C) or the number of directions")
-        object.__setattr__(self, "structure", as_structure(self.structure, self.rows, self.reduce))
+        structure = as_structure(self.structure, self.rows, self.reduce)
+        if self.budget is not None:
+            structure = with_budget(structure, self.budget)
+        object.__setattr__(self, "structure", structure)
         object.__setattr__(self, "prior", as_prior(self.prior))
 
     @property

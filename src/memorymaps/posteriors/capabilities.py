@@ -126,6 +126,8 @@ class Capabilities:
     parameter_variance : `() → diag S⁻¹ [p, c]`, the parameters' posterior variances.
     penalty : a penalty that grows with the total weight, as in objectives that average losses; `None`: the penalty
         stays as it is when examples are left out.
+    fingerprint : hash of the model's parameters and of the recipe, for models that do not tell them otherwise
+        (`parameters_of`).
     """
 
     covariance_root: Callable[[Any], Array] | None = None
@@ -142,6 +144,7 @@ class Capabilities:
     subgradient: Callable[[Array], Array] | None = None
     penalty: PenaltyPerWeight | None = None
     parameter_variance: Callable[[], Array] | None = None
+    fingerprint: Callable[[], str] | None = None
 
     def on_inputs(self, transform: Transform) -> Capabilities:
         """The capabilities of a wrapper that applies `transform` to inputs first (a pipeline)."""
