@@ -17,7 +17,8 @@ from sklearn.svm import SVC, LinearSVC
 
 import memorymaps as mm
 from memorymaps.core.likelihoods import Gaussian
-from memorymaps.maps.trust import BASE_VERDICTS, FIGURES, Level
+from memorymaps.maps.table import COLUMNS
+from memorymaps.maps.trust import BASE_VERDICTS, FIGURES, Level, Trust
 from memorymaps.models import Draws
 from memorymaps.posteriors.approximation import Approximation
 
@@ -83,8 +84,20 @@ def test_the_verdict_on_every_figure(name, tmp_path):
     for verdict in m.trust:
         assert f"  {verdict}" in str(m.summary())
     assert m.trust["deviation"] == m.trust["sensitivity"]
-    with pytest.raises(KeyError, match="expected one of leverage"):
+    with pytest.raises(KeyError, match="Expected one of leverage"):
         m.trust["colour"]
+
+
+def test_the_columns_that_a_left_out_example_changes_have_verdicts_and_the_docstring_names_them():
+    m = fitted(LinearRegression(), Y)()
+    of_the_fit = {"id", "row", "target", "prediction", "error", "loss", "weight", "warning", "output", "residual",
+                  "standardised_error", "mean", "refined", "refitted"}  # fmt: skip
+    for name in COLUMNS.keys() - of_the_fit:
+        assert isinstance(m.trust[name].level, Level)
+        assert f"`{name}`" in Trust.__doc__
+    for name in of_the_fit:
+        with pytest.raises(KeyError, match=f"no verdict on '{name}'.* Expected one of leverage, sensitivity, loo_loss"):
+            m.trust[name]
 
 
 def test_an_active_set_is_no_exact_model():
