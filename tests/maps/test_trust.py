@@ -10,7 +10,17 @@ import pytest
 import statsmodels.api as sm
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import (
+    ElasticNetCV,
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    PoissonRegressor,
+    Ridge,
+    RidgeCV,
+)
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -29,6 +39,8 @@ Y = X @ [1.0, -1.0, 0.5] + RNG.normal(size=N)
 LABELS = (Y > 0).astype(int)
 THREE = np.digitize(Y, [-0.8, 0.8])
 TIGHT = {"tol": 1e-9, "max_iter": 10_000}
+RENAMED = "use_legacy_attributes" in LogisticRegressionCV().get_params()
+RATIOS = {"l1_ratios": (0.0,), "use_legacy_attributes": False} if RENAMED else {}
 E, V, S, R, U = Level
 
 
@@ -98,6 +110,44 @@ def test_the_columns_that_a_left_out_example_changes_have_verdicts_and_the_docst
     for name in of_the_fit:
         with pytest.raises(KeyError, match=f"no verdict on '{name}'.* Expected one of leverage, sensitivity, loo_loss"):
             m.trust[name]
+
+
+CHOSEN = {
+    "alpha, by cross-validation": RidgeCV(),
+    "alpha and l1_ratio, by cross-validation": ElasticNetCV(tol=1e-9, max_iter=10_000),
+    "C, by cross-validation": LogisticRegressionCV(Cs=[0.1, 1.0], cv=3, scoring="neg_log_loss", **RATIOS, **TIGHT),
+    "alpha, by GridSearchCV": GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}),
+    "ridgecv__gcv_mode, by GridSearchCV": GridSearchCV(make_pipeline(RidgeCV()), {"ridgecv__gcv_mode": ["svd"]}),
+    "those of the kernel, by the marginal likelihood": GaussianProcessRegressor(alpha=1.0),
+}
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_hyperparameters_that_were_chosen_from_the_data_are_said_to_be_held(chosen, tmp_path):
+    y = LABELS if isinstance(CHOSEN[chosen], LogisticRegressionCV) else Y
+    m = fitted(CHOSEN[chosen], y)()
+    for figure in ("sensitivity", "loo_loss", "groups"):
+        assert chosen in " ".join(m.trust[figure].reasons)
+    assert "held" not in " ".join(m.trust["leverage"].reasons)
+    assert mm.load(m.save(tmp_path / "m.parquet")).trust == m.trust
+
+
+@pytest.mark.parametrize("model", [Ridge(), GaussianProcessRegressor(alpha=1.0, optimizer=None), GridSearchCV(Ridge(), {})])
+def test_hyperparameters_that_were_given_are_not(model):
+    assert "hyperparameters are held" not in str(fitted(model, Y)().trust)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (LinearRegression(), "linear equations, in closed form"),
+        (Ridge(), "linear equations, in closed form"),
+        (PoissonRegressor(tol=1e-10, max_iter=1000), "Newton's method (the fitted optimum)"),
+        (Lasso(alpha=0.8, tol=1e-12), "Newton's method on the active set"),
+    ],
+)
+def test_the_algorithm_is_that_of_the_optimum(model, words):
+    assert fitted(model, np.exp(Y / 4))().provenance.description.algorithm.startswith(words)
 
 
 def test_an_active_set_is_no_exact_model():

@@ -69,9 +69,19 @@ def test_the_loss_is_at_the_models_noise():
 
 def test_the_map_says_that_precisions_are_held():
     _, m = fitted(True, None)
-    assert any("held" in note for note in m.provenance.description.notes)
-    assert m.trust["sensitivity"].level == "exact"
-    assert "held" in " ".join(m.trust["loo_loss"].reasons)
+    for figure in ("sensitivity", "loo_loss", "groups"):
+        assert m.trust[figure].level == "exact"
+        assert "held at their values: alpha_ and lambda_, by the evidence" in " ".join(m.trust[figure].reasons)
+    assert "alpha_ and lambda_, by the evidence" in str(m.summary())
+
+
+def test_the_scale_is_held_where_the_fit_states_no_degrees_of_freedom():
+    _, m = fitted(True, None)
+    table = measures.influence_table(m)
+    assert m.provenance.description.residual_df is None
+    np.testing.assert_array_equal(table["rstudent"], table["rstandard"])
+    np.testing.assert_array_equal(table["dffits"], measures.dffits_internal(m))
+    assert "`rstudent`\n    equals `rstandard`" in measures.loo_scale.__doc__
 
 
 def test_an_intercept_adds_its_variance_to_the_models_own():

@@ -1,7 +1,7 @@
 """Classical influence measures of linear models and GLMs, from a map, without refits.
 
 Signs as in the literature: residual = truth − prediction. Leave-one-out scale: `s²_(i) = ((n−p) s² − r_i²)/(n−p−1)`
-where the dispersion was estimated (one-step for GLMs), the known dispersion otherwise. GLM versions are one-step, on
+where the dispersion was estimated (one-step for GLMs), the known or held dispersion otherwise. GLM versions are one-step, on
 Pearson residuals.
 """
 
@@ -51,7 +51,12 @@ def internally_studentised(m: MemoryMap) -> Array:
 
 
 def loo_scale(m: MemoryMap) -> Array:
-    """`s_(i)/s`: `[n]`, the scale without example `i` relative to that of the fit; one for known dispersion."""
+    """`s_(i)/s`: `[n]`, the scale without example `i` relative to that of the fit; one for known dispersion.
+
+    One, too, where the dispersion was estimated without residual degrees of freedom (`Description.residual_df` is
+    `None`, as for `BayesianRidge`, whose evidence chooses it): the scale is then held at its value, so that `rstudent`
+    equals `rstandard` and `dffits` equals `dffits_internal`.
+    """
     d = m.provenance.description
     if not d.dispersion_estimated or d.residual_df is None:
         return np.ones(len(m))
@@ -199,7 +204,8 @@ def dfbetas_internal(m: MemoryMap) -> Array:
 def influence_table(m: MemoryMap) -> pd.DataFrame:
     """All measures, one row per example (index: id); with DFBETAS as `dfb_<parameter>` for a map in memory.
 
-    The measures of `TABLE`, then those that were added by `register`. The explorer shows the table with
+    `rstudent`, `dffits`, `covratio` and DFBETAS use the scale without the example where the dispersion was estimated
+    with known degrees of freedom, else that of the whole fit (`loo_scale`). The measures of `TABLE`, then those that were added by `register`. The explorer shows the table with
     `m.explore(path, columns=influence_table(m))`.
 
     Raises

@@ -47,8 +47,14 @@ class LinearModel:
     design : inputs → features `x [n, p]`, intercept included.
     penalty : total weight `Σw` → `δ [p, c]`, the ridge on each parameter in units where the dispersion is 1.
     free : `[p, c]`, True for parameters that are estimated; the others are fixed (at zero by an L1 penalty).
-    dispersion : `φ` where the fit gives it; `None`: Pearson's estimate, for families that have one.
-    residual_df : degrees of freedom belonging to a given `dispersion`.
+    dispersion : `φ` where the fit gives it; `None`: 1 if `dispersion_known`, else Pearson's estimate `χ²/(n − tr H)`.
+    dispersion_known : True: `φ` is a constant of the model (Poisson, Bernoulli). False: it was estimated from the data,
+        which the map states; left-out losses hold it at its value, and classical measures estimate it without the
+        example where `residual_df` is known.
+    residual_df : degrees of freedom belonging to a given `dispersion`; `None`: not known (chosen by the evidence).
+    notes, cautions : sentences for the map's summary; cautions are printed as warnings.
+    hyperparameters_held : those that the fit chose from the data, as `"alpha, by cross-validation"`: a removal holds
+        them at their values.
     l1 : total weight `Σw` → `λ [p, c]`, the L1 penalty on each parameter; `None`: no such penalty.
     shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
     positive : whether `shrinkable` parameters are constrained to be ≥ 0.
@@ -69,6 +75,8 @@ class LinearModel:
     residual_df: float | None = None
     classes: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+    hyperparameters_held: str = ""
     l1: Callable[[float], Array] | None = None
     shrinkable: Array | None = None
     positive: bool = False
@@ -360,7 +368,7 @@ def _describe(
         posterior="exact Gaussian" if exact else f"Laplace, full {_kind_of_information(unit)} information",
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
-        algorithm="Newton's method (the fitted optimum)",
+        algorithm=_algorithm(exact, at_zero),
         coverage=tuple(coverage),
         parameters=model.parameters,
         aliased=aliased,
@@ -373,8 +381,16 @@ def _describe(
         distance=distance,
         polishable=True,
         notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
+        cautions=model.cautions,
+        hyperparameters_held=model.hyperparameters_held,
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
+
+
+def _algorithm(exact: bool, at_zero: int) -> str:
+    if at_zero:
+        return "Newton's method on the active set (the fitted optimum)"
+    return "linear equations, in closed form (the fitted optimum)" if exact else "Newton's method (the fitted optimum)"
 
 
 def _approximation(exact: bool, at_zero: int) -> Approximation:

@@ -90,7 +90,14 @@ def _pipeline_data(model: Any, examples: Examples | None) -> Any:
 @posterior.register(GridSearchCV)
 @posterior.register(RandomizedSearchCV)
 def _search_posterior(model: Any, examples: Examples) -> Any:
-    return posterior(_best(model), examples)
+    found = posterior(_best(model), examples)
+    if not model.best_params_ or not dataclasses.is_dataclass(found):
+        return found
+    chosen = f"{', '.join(model.best_params_)}, by {type(model).__name__}"
+    held = "; ".join(filter(None, (found.description.hyperparameters_held, chosen)))
+    return dataclasses.replace(
+        found, description=dataclasses.replace(found.description, hyperparameters_held=held)  # type: ignore[type-var]
+    )  # fmt: skip
 
 
 @training_data.register(GridSearchCV)

@@ -58,6 +58,7 @@ def posterior_description(
         classes=tuple(range(c)) if isinstance(problem.network.likelihood, Categorical) else (),
         effective_parameters=effective,
         distance=_distance_to_optimum(problem, covariance, effective, gradient),
+        hyperparameters_held="prior precision δ, by the marginal likelihood" if problem.prior_by_evidence else "",
         nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
         notes=(
