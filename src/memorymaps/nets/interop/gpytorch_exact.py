@@ -164,7 +164,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
 def _needs_likelihood(model: Any, *_: Any) -> Any:
     raise TypeError(
         f"{type(model).__name__} does not contain its likelihood: memory_map(model, X, y, likelihood=likelihood, "
-        "posterior=Variational()) with memorymaps.nets.interop.gpytorch_variational.Variational"
+        "posterior=Variational()) with memorymaps.nets.Variational"
     )
 
 
