@@ -152,7 +152,7 @@ def _effective_parameters(
 ) -> tuple[float, float, float]:
     """Effective parameters `tr(GGN S⁻¹)` with this covariance and with the exact one, and the relative residual.
 
-    Both traces use the same random signs [Hutchinson].
+    Both traces use the same random signs [Hutchinson 1990].
     """
     operator, solve = ggn_operator(in_memory(problem)), preconditioner(problem, covariance)
     generator = torch.Generator().manual_seed(0)
