@@ -51,6 +51,8 @@ def test_a_source_without_reference_is_found(text):
     assert len(unknown(text, tuple(keys()))) == 1
 
 
-@pytest.mark.parametrize("text", ["[MPE Eq. 12]", "[CW]", "Efron 1982; [BLR]", "`f [N]` and `[PP, QQ]`", "the 2023 code"])
+@pytest.mark.parametrize(
+    "text", ["[MPE Eq. 12]", "[CW]", "Efron 1982; [BLR]", "`f [N]` and `[PP, QQ]`", "the 2023 code"]
+)
 def test_a_source_with_reference_is_not(text):
     assert unknown(text, tuple(keys())) == []

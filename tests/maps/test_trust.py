@@ -132,7 +132,9 @@ def test_hyperparameters_that_were_chosen_from_the_data_are_said_to_be_held(chos
     assert mm.load(m.save(tmp_path / "m.parquet")).trust == m.trust
 
 
-@pytest.mark.parametrize("model", [Ridge(), GaussianProcessRegressor(alpha=1.0, optimizer=None), GridSearchCV(Ridge(), {})])
+@pytest.mark.parametrize(
+    "model", [Ridge(), GaussianProcessRegressor(alpha=1.0, optimizer=None), GridSearchCV(Ridge(), {})]
+)
 def test_hyperparameters_that_were_given_are_not(model):
     assert "hyperparameters are held" not in str(fitted(model, Y)().trust)
 

@@ -1,8 +1,8 @@
 """Classical influence measures of linear models and GLMs, from a map, without refits.
 
 Signs as in the literature: residual = truth − prediction. Leave-one-out scale: `s²_(i) = ((n−p) s² − r_i²)/(n−p−1)`
-where the dispersion was estimated (one-step for GLMs), the known or held dispersion otherwise. GLM versions are one-step, on
-Pearson residuals.
+where the dispersion was estimated (one-step for GLMs), the known or held dispersion otherwise. GLM versions are
+one-step, on Pearson residuals.
 """
 
 from __future__ import annotations
@@ -205,8 +205,8 @@ def influence_table(m: MemoryMap) -> pd.DataFrame:
     """All measures, one row per example (index: id); with DFBETAS as `dfb_<parameter>` for a map in memory.
 
     `rstudent`, `dffits`, `covratio` and DFBETAS use the scale without the example where the dispersion was estimated
-    with known degrees of freedom, else that of the whole fit (`loo_scale`). The measures of `TABLE`, then those that were added by `register`. The explorer shows the table with
-    `m.explore(path, columns=influence_table(m))`.
+    with known degrees of freedom, else that of the whole fit (`loo_scale`). The measures of `TABLE` come first, then
+    those that were added by `register`. The explorer shows all with `m.explore(path, columns=influence_table(m))`.
 
     Raises
     ------

@@ -36,7 +36,7 @@ def check_positive_number(name: str, value: Any) -> None:
     """Raise `TypeError` unless `value` is a real number, `ValueError` unless it is > 0."""
     if not isinstance(value, Real):
         raise TypeError(f"{name} = {_shown(value)}: expected a positive number")
-    if not value > 0:
+    if not float(value) > 0:
         raise ValueError(f"{name} = {value}: expected a positive number")
 
 

@@ -67,8 +67,8 @@ class LazyDispatch:
             No function is registered for this class.
         """
         if kind not in self._functions:
-            known = ", ".join(sorted({known.__name__ for known in self._functions})) or "none"
-            raise ValueError(f"nothing is registered for {kind.__qualname__}: expected one of the classes {known}")
+            names = ", ".join(sorted({each.__name__ for each in self._functions})) or "none"
+            raise ValueError(f"nothing is registered for {kind.__qualname__}: expected one of the classes {names}")
         self._functions[kind].pop()
         self._functions = {known: functions for known, functions in self._functions.items() if functions}
         self._dispatch = functools.singledispatch(self._default)
