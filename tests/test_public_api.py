@@ -45,6 +45,25 @@ def documented():
     return [*paths, *(f"{value.__module__}.{name}" for name, value in functions if not name.startswith("_"))]
 
 
+def imported():
+    """What pages and examples import from the package, as `module.name`."""
+    root = API.parents[1]
+    for page in (root / "README.md", root / "CONTRIBUTING.md", *API.parent.glob("*.md"), *root.glob("examples/*.py")):
+        for module, names in re.findall(
+            r"^ *from (memorymaps[\w.]*) import (.+)$", page.read_text("utf-8"), re.MULTILINE
+        ):
+            yield from ((page.name, f"{module}.{name.strip()}") for name in names.partition("#")[0].split(","))
+
+
+def test_pages_and_examples_import_public_names_only():
+    spaces = {space: getattr(mm, space).__all__ for space in NAMESPACES}
+    public = {f"memorymaps.{name}" for name in mm.__all__} | set(documented())
+    public |= {f"memorymaps.{space}.{name}" for space, names in spaces.items() for name in names}
+    found = list(imported())
+    assert len(found) > 20
+    assert [(page, path) for page, path in found if path not in public] == []
+
+
 def named(path):
     """The object of that path; a skip where a library is missing."""
     module, _, name = path.rpartition(".")
