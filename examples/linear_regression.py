@@ -9,7 +9,7 @@ import numpy as np
 import statsmodels.api as sm
 
 import memorymaps as mm
-from memorymaps.analysis import measures
+from memorymaps import measures
 
 data = sm.datasets.stackloss.load_pandas()
 result = sm.OLS(data.endog, sm.add_constant(data.exog)).fit()

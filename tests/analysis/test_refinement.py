@@ -64,7 +64,7 @@ def test_groups_of_a_posterior_without_factors_are_removed_by_iteration():
 
 @pytest.mark.parametrize("options", [{"top": 0}, {"steps": 0}])
 def test_nothing_to_do_is_refused(options):
-    with pytest.raises(ValueError, match="expected positive"):
+    with pytest.raises(ValueError, match="expected a positive"):
         mm.refine(drawn("mlp", "diag"), **options)
 
 

@@ -335,7 +335,7 @@ def test_models_that_cannot_are_refused(tmp_path):
 
 @pytest.mark.parametrize("options", [{"top": 0}, {"steps": 0}, {"tolerance": 0.0}, {"tolerance": np.nan}])
 def test_nothing_to_do_is_refused(options):
-    with pytest.raises(ValueError, match="expected positive"):
+    with pytest.raises(ValueError, match="expected a positive"):
         mm.refit(drawn(*trained()), **options)
 
 

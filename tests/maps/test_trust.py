@@ -11,14 +11,25 @@ import statsmodels.api as sm
 from sklearn.base import clone
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import (
+    ElasticNetCV,
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    PoissonRegressor,
+    Ridge,
+    RidgeCV,
+)
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 import memorymaps as mm
 from memorymaps.core.likelihoods import Gaussian
-from memorymaps.maps.trust import BASE_VERDICTS, FIGURES, Level
+from memorymaps.maps.table import COLUMNS
+from memorymaps.maps.trust import BASE_VERDICTS, FIGURES, Level, Trust
 from memorymaps.models import Draws
 from memorymaps.posteriors.approximation import Approximation
 
@@ -29,6 +40,8 @@ Y = X @ [1.0, -1.0, 0.5] + RNG.normal(size=N)
 LABELS = (Y > 0).astype(int)
 THREE = np.digitize(Y, [-0.8, 0.8])
 TIGHT = {"tol": 1e-9, "max_iter": 10_000}
+RENAMED = "use_legacy_attributes" in LogisticRegressionCV().get_params()
+RATIOS = {"l1_ratios": (0.0,), "use_legacy_attributes": False} if RENAMED else {}
 E, V, S, R, U = Level
 
 
@@ -84,8 +97,60 @@ def test_the_verdict_on_every_figure(name, tmp_path):
     for verdict in m.trust:
         assert f"  {verdict}" in str(m.summary())
     assert m.trust["deviation"] == m.trust["sensitivity"]
-    with pytest.raises(KeyError, match="expected one of leverage"):
+    with pytest.raises(KeyError, match="Expected one of leverage"):
         m.trust["colour"]
+
+
+def test_the_columns_that_a_left_out_example_changes_have_verdicts_and_the_docstring_names_them():
+    m = fitted(LinearRegression(), Y)()
+    of_the_fit = {"id", "row", "target", "prediction", "error", "loss", "weight", "warning", "output", "residual",
+                  "standardised_error", "mean", "refined", "refitted"}  # fmt: skip
+    for name in COLUMNS.keys() - of_the_fit:
+        assert isinstance(m.trust[name].level, Level)
+        assert f"`{name}`" in Trust.__doc__
+    for name in of_the_fit:
+        with pytest.raises(KeyError, match=f"no verdict on '{name}'.* Expected one of leverage, sensitivity, loo_loss"):
+            m.trust[name]
+
+
+CHOSEN = {
+    "alpha, by cross-validation": RidgeCV(),
+    "alpha and l1_ratio, by cross-validation": ElasticNetCV(tol=1e-9, max_iter=10_000),
+    "C, by cross-validation": LogisticRegressionCV(Cs=[0.1, 1.0], cv=3, scoring="neg_log_loss", **RATIOS, **TIGHT),
+    "alpha, by GridSearchCV": GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}),
+    "ridgecv__gcv_mode, by GridSearchCV": GridSearchCV(make_pipeline(RidgeCV()), {"ridgecv__gcv_mode": ["svd"]}),
+    "those of the kernel, by the marginal likelihood": GaussianProcessRegressor(alpha=1.0),
+}
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_hyperparameters_that_were_chosen_from_the_data_are_said_to_be_held(chosen, tmp_path):
+    y = LABELS if isinstance(CHOSEN[chosen], LogisticRegressionCV) else Y
+    m = fitted(CHOSEN[chosen], y)()
+    for figure in ("sensitivity", "loo_loss", "groups"):
+        assert chosen in " ".join(m.trust[figure].reasons)
+    assert "held" not in " ".join(m.trust["leverage"].reasons)
+    assert mm.load(m.save(tmp_path / "m.parquet")).trust == m.trust
+
+
+@pytest.mark.parametrize(
+    "model", [Ridge(), GaussianProcessRegressor(alpha=1.0, optimizer=None), GridSearchCV(Ridge(), {})]
+)
+def test_hyperparameters_that_were_given_are_not(model):
+    assert "hyperparameters are held" not in str(fitted(model, Y)().trust)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (LinearRegression(), "linear equations, in closed form"),
+        (Ridge(), "linear equations, in closed form"),
+        (PoissonRegressor(tol=1e-10, max_iter=1000), "Newton's method (the fitted optimum)"),
+        (Lasso(alpha=0.8, tol=1e-12), "Newton's method on the active set"),
+    ],
+)
+def test_the_algorithm_is_that_of_the_optimum(model, words):
+    assert fitted(model, np.exp(Y / 4))().provenance.description.algorithm.startswith(words)
 
 
 def test_an_active_set_is_no_exact_model():

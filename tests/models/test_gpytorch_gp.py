@@ -11,7 +11,7 @@ from memorymaps.training.tracker import Tracker
 torch = pytest.importorskip("torch")
 gpytorch = pytest.importorskip("gpytorch")
 
-from memorymaps.nets.interop.gpytorch_variational import Variational  # noqa: E402
+from memorymaps.nets import Variational  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

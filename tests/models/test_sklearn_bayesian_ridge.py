@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 import memorymaps as mm
 from memorymaps import measures
+from memorymaps.models import LinearModel, coefficients_of, design_of, laplace
 
 rng = np.random.default_rng(3)
 N = 50
@@ -69,9 +70,42 @@ def test_the_loss_is_at_the_models_noise():
 
 def test_the_map_says_that_precisions_are_held():
     _, m = fitted(True, None)
-    assert any("held" in note for note in m.provenance.description.notes)
-    assert m.trust["sensitivity"].level == "exact"
-    assert "held" in " ".join(m.trust["loo_loss"].reasons)
+    for figure in ("sensitivity", "loo_loss", "groups"):
+        assert m.trust[figure].level == "exact"
+        assert "held at their values: alpha_ and lambda_, by the evidence" in " ".join(m.trust[figure].reasons)
+    assert "alpha_ and lambda_, by the evidence" in str(m.summary())
+
+
+def test_the_scale_is_held_where_the_fit_states_no_degrees_of_freedom():
+    _, m = fitted(True, None)
+    table = measures.influence_table(m)
+    assert m.provenance.description.residual_df is None
+    np.testing.assert_array_equal(table["rstudent"], table["rstandard"])
+    np.testing.assert_array_equal(table["dffits"], measures.dffits_internal(m))
+    assert "`rstudent`\n    equals `rstandard`" in measures.loo_scale.__doc__
+
+
+def test_an_adapter_states_what_is_held_and_what_is_not_to_be_trusted():
+    class Mine(Ridge):
+        pass
+
+    @mm.posterior.register(Mine)
+    def _(model, examples):
+        design, coefficients = design_of(model), coefficients_of(model)
+        delta = np.full(coefficients.shape, 1.0)
+        delta[0] = 0.0
+        linear = LinearModel(
+            "mine", mm.Gaussian(), coefficients, design, design.parameters, lambda weight: delta,
+            np.ones(coefficients.shape, dtype=bool), dispersion_known=False, cautions=("not for sizes of any kind",),
+            hyperparameters_held="alpha, by hand",
+        )  # fmt: skip
+        return laplace(linear, examples)
+
+    m = mm.memory_map(Mine(alpha=1.0).fit(X, Y), X, Y)
+    mm.posterior.unregister(Mine)
+    assert "not for sizes of any kind" in m.summary().warnings
+    assert "alpha, by hand" in str(m.trust["groups"])
+    np.testing.assert_allclose(m["leverage"], mm.memory_map(Ridge(alpha=1.0).fit(X, Y), X, Y)["leverage"], rtol=1e-12)
 
 
 def test_an_intercept_adds_its_variance_to_the_models_own():

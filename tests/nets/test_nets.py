@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -19,10 +21,18 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.network import Network, evaluation_mode
 from memorymaps.nets.autograd.parameter_blocks import find_blocks
 from memorymaps.nets.autograd.parameter_owners import find_owners
+from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
+from memorymaps.nets.covariance.block_precision import CholeskyPrecision
 from memorymaps.nets.covariance.gram import GramCovariance
 from memorymaps.nets.curvature import dual, unit_block
 from memorymaps.nets.curvature.auto import Auto
 from memorymaps.nets.curvature.ggn import ggn_operator, group_order
+from memorymaps.nets.curvature.structure import (
+    CurvatureEstimate,
+    CurvatureStructure,
+    exact_rows,
+    with_exact_rows,
+)
 from memorymaps.nets.curvature.unit_block import UnitBlock
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import Laplace
@@ -207,6 +217,75 @@ def test_unit_block_says_its_size_before_it_is_made(monkeypatch):
     monkeypatch.setattr(unit_block, "_MAX_NUMBERS", 10)
     with pytest.raises(ValueError, match=r"unit_block.*Use 'ekfac'"):
         drawn(*case("mlp"), "unit_block")
+
+
+class ScaledIdentity:
+    """A block `S = s I`, of no class of the package."""
+
+    def __init__(self, scale):
+        self.scale, self.dtype = scale, scale.dtype
+
+    def variance(self, gradient, n, k):
+        g = gradient.materialize(slice(None))
+        return g @ g.mT / self.scale
+
+    def inv_sqrt_rmatvec(self, v):
+        return v * self.scale.rsqrt()
+
+    inv_sqrt_matvec = inv_sqrt_rmatvec
+
+    def solve(self, v):
+        return v / self.scale
+
+    def inverse_trace(self, prior):
+        return float(prior.sum() / self.scale)
+
+    def prior_over_precision(self, prior):
+        return (prior / self.scale).reshape(-1).double()
+
+
+@dataclass(frozen=True)
+class PriorAndRows(CurvatureStructure):
+    """The prior, as blocks of another form, and exact rows of some examples."""
+
+    rows: int
+    name = "prior_and_rows"
+
+    def fit(self, problem):
+        rows = exact_rows(problem, problem.examples.take(np.arange(self.rows))) if self.rows else None
+
+        def build(deltas):
+            blocks = (ScaledIdentity(group.pack(deltas).mean()) for group in problem.block_groups)
+            base = BlockDiagonalCovariance(problem.block_groups, tuple(blocks))
+            return base if rows is None else with_exact_rows(base, rows)
+
+        return CurvatureEstimate(build)
+
+
+@pytest.mark.parametrize("rows", [0, 4])
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_a_precision_of_another_form_plugs_in(name, rows):
+    net, x, y = case(name)
+    m = drawn(net, x, y, PriorAndRows(rows))
+    j, h = flat(jacobian(net, x)), curvature(net, x)
+    precision = gauss_newton(j[:rows], h[:rows]) + DELTA * torch.eye(j.shape[2], dtype=torch.float64)
+    np.testing.assert_allclose(variances(m, x), dense_variance(j, precision), rtol=1e-8, atol=1e-10)
+    effective = j.shape[2] - DELTA * float(torch.linalg.inv(precision).trace())
+    assert m.provenance.description.effective_parameters == pytest.approx(effective, rel=1e-8, abs=1e-8)
+    along = drawn(net, x, y, PriorAndRows(rows), directions=1)
+    np.testing.assert_allclose(along["deviation"][0], first_order(j, precision, m, x, y)[0], rtol=1e-6)
+
+
+def first_order(j, precision, m, x, y):
+    """`V_i e_i`, as maps of approximate curvature estimate deviations."""
+    e = torch.tensor(m.origin.posterior.likelihood.error(m["output"], y.numpy()))
+    return torch.einsum("ncd,nd->nc", torch.tensor(dense_variance(j, precision)), e).numpy()
+
+
+def test_a_dense_block_with_a_low_rank_term_is_refused_with_what_to_give():
+    dense = CholeskyPrecision(torch.eye(2, dtype=torch.float64))
+    with pytest.raises(TypeError, match=r"got a CholeskyPrecision.*EigenbasisPrecision blocks.*or low_rank=None"):
+        dense.prior_over_precision(torch.ones(2))
 
 
 def layer_factors(net, x, layer):

@@ -1,8 +1,8 @@
 """Classical influence measures of linear models and GLMs, from a map, without refits.
 
 Signs as in the literature: residual = truth − prediction. Leave-one-out scale: `s²_(i) = ((n−p) s² − r_i²)/(n−p−1)`
-where the dispersion was estimated (one-step for GLMs), the known dispersion otherwise. GLM versions are one-step, on
-Pearson residuals.
+where the dispersion was estimated (one-step for GLMs), the known or held dispersion otherwise. GLM versions are
+one-step, on Pearson residuals.
 """
 
 from __future__ import annotations
@@ -51,7 +51,12 @@ def internally_studentised(m: MemoryMap) -> Array:
 
 
 def loo_scale(m: MemoryMap) -> Array:
-    """`s_(i)/s`: `[n]`, the scale without example `i` relative to that of the fit; one for known dispersion."""
+    """`s_(i)/s`: `[n]`, the scale without example `i` relative to that of the fit; one for known dispersion.
+
+    One, too, where the dispersion was estimated without residual degrees of freedom (`Description.residual_df` is
+    `None`, as for `BayesianRidge`, whose evidence chooses it): the scale is then held at its value, so that `rstudent`
+    equals `rstandard` and `dffits` equals `dffits_internal`.
+    """
     d = m.provenance.description
     if not d.dispersion_estimated or d.residual_df is None:
         return np.ones(len(m))
@@ -204,13 +209,20 @@ def dfbetas_internal(m: MemoryMap) -> Array:
 
 
 def influence_table(m: MemoryMap) -> pd.DataFrame:
-    """All measures of `TABLE`, one row per example (index: id); with DFBETAS as `dfb_<parameter>` for a map in memory.
+    """All measures, one row per example (index: id); with DFBETAS as `dfb_<parameter>` for a map in memory.
 
-    The explorer shows them with `m.explore(path, columns=influence_table(m))`.
+    `rstudent`, `dffits`, `covratio` and DFBETAS use the scale without the example where the dispersion was estimated
+    with known degrees of freedom, else that of the whole fit (`loo_scale`). The measures of `TABLE` come first, then
+    those that were added by `register`. The explorer shows all with `m.explore(path, columns=influence_table(m))`.
+
+    Raises
+    ------
+    ValueError
+        The map has several outputs, or a registered measure is not one number per example.
     """
     import pandas as pd
 
-    columns = {name: measure(m) for name, measure in TABLE.items()}
+    columns = {name: evaluate(name, m) for name in (*TABLE, *REGISTERED)}
     if m.origin is not None:
         betas = dfbetas(m)
         columns |= {f"dfb_{name}": betas[:, j] for j, name in enumerate(m.provenance.description.parameters)}
@@ -219,7 +231,7 @@ def influence_table(m: MemoryMap) -> pd.DataFrame:
 
 Measure = Callable[["MemoryMap"], Array]
 
-# the columns of `influence_table`, in order: one number per example `[n]`
+# the package's columns of `influence_table`, in order: one number per example `[n]`
 TABLE: dict[str, Measure] = {
     "hat": hat_values,
     "rstandard": internally_studentised,
@@ -231,20 +243,64 @@ TABLE: dict[str, Measure] = {
     "hadi": hadi,
 }
 
+# the user's, added by `register`
+REGISTERED: dict[str, Measure] = {}
+
 
 def register(name: str) -> Callable[[Measure], Measure]:
-    """Decorator: add a function of a map, one number per example, to `influence_table` as the column `name`.
+    """Decorator: add a function of a map, one number per example, as the column `name`; `unregister(name)` undoes it.
+
+    It becomes a column of `influence_table` and of the explorer, and a score of `HalfNormalDisplay`.
 
     Raises
     ------
     ValueError
         There is a measure of that name already.
     """
-    if name in TABLE:
-        raise ValueError(f"there is a measure {name!r} already: choose another name, the table has {list(TABLE)}")
+    if name in TABLE or name in REGISTERED:
+        known = list(TABLE | REGISTERED)
+        raise ValueError(
+            f"there is a measure {name!r} already, of {known}: choose another name, or, for one of your own, "
+            f"measures.unregister({name!r}) first"
+        )
 
     def add(measure: Measure) -> Measure:
-        TABLE[name] = measure
+        REGISTERED[name] = measure
         return measure
 
     return add
+
+
+def unregister(name: str) -> None:
+    """Remove a measure that `register` has added.
+
+    Raises
+    ------
+    ValueError
+        No measure of that name was registered.
+    """
+    if name not in REGISTERED:
+        raise ValueError(f"no measure {name!r} was registered: expected one of {list(REGISTERED)}")
+    del REGISTERED[name]
+
+
+def evaluate(name: str, m: MemoryMap) -> Array:
+    """The measure `name`, of `TABLE` or registered, at every example of a map: `[n]`.
+
+    Raises
+    ------
+    KeyError
+        There is no measure of that name.
+    ValueError
+        It is not defined for this map, or returns something else than one number per example.
+    """
+    known = TABLE | REGISTERED
+    if name not in known:
+        raise KeyError(f"no measure {name!r}: expected one of {list(known)}")
+    values = np.asarray(known[name](m))
+    if values.shape != (len(m),) or values.dtype.kind not in "biuf":
+        raise ValueError(
+            f"the measure {name!r} returned {values.dtype} of shape {values.shape}: expected one number for each "
+            f"example, shape ({len(m)},)"
+        )
+    return values

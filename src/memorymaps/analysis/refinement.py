@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import Estimator, Perturbation
+from memorymaps.core.settings import as_count, check_positive_number
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.posteriors.capabilities import RemovalInfluence, capabilities_of
@@ -29,14 +30,14 @@ def refine(
     `Δf_i = J_i (S − J_iᵀΛ_iJ_i)⁻¹ J_iᵀe_i` (the cavity form with the exact Gauss–Newton matrix), by conjugate
     gradients with the map's posterior as preconditioner; each step is one pass over the data. The column `refined`
     marks these rows; one that misses `tolerance` after `steps` has its last iterate and the warning `NOT_CONVERGED`.
-    Leverage is unchanged.
+    Leverage is unchanged. For chosen examples: `refine(m.select(ids), top=len(ids))`.
 
     Raises
     ------
     ValueError
-        The map was read from disk, or `top` or `steps` is not positive.
+        The map was read from disk, or `top`, `steps` or `tolerance` is not positive.
     TypeError
-        The posterior is exact and cannot be refined.
+        The posterior is exact and cannot be refined, or an argument is of another kind.
 
     Examples
     --------
@@ -50,9 +51,9 @@ def refine(
     origin = require_origin(m)
     source = _require_removal(origin)
     origin.check_unchanged()
-    if top < 1 or steps < 1:
-        raise ValueError(f"top = {top}, steps = {steps}: expected positive numbers")
-    chosen = top_positions(m, top, by)
+    steps = as_count("steps", steps)
+    check_positive_number("tolerance", tolerance)
+    chosen = top_positions(m, as_number_of_examples(top, by, "refine"), by)
     pieces = [chosen[start : start + _CHUNK] for start in range(0, len(chosen), _CHUNK)]
     hidden = None if progress is None else not progress
     shown = tqdm(pieces, desc="refining", unit=f"×{_CHUNK} ex", delay=1.0, disable=hidden)
@@ -63,6 +64,14 @@ def refine(
     return replace_deviations(m, chosen, deviation, warning, "refined", note)
 
 
+def as_number_of_examples(top: Any, by: str, function: str) -> int:
+    """The argument `top` as a number; the error message says how examples are chosen by id."""
+    return as_count(
+        "top", top, instead=f": how many examples, those with the largest {by!r}. For chosen examples: "
+        f"{function}(m.select(ids), top=len(ids))",
+    )  # fmt: skip
+
+
 def require_origin(m: MemoryMap) -> Origin:
     """The map's posterior and examples.
 
@@ -70,7 +79,11 @@ def require_origin(m: MemoryMap) -> Origin:
     ------
     ValueError
         The map was read from disk.
+    TypeError
+        Not a map.
     """
+    if not isinstance(m, MemoryMap):
+        raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
     if m.origin is None:
         raise ValueError(
             "this needs the posterior, and a map read from disk has none: use the map returned by memory_map"

@@ -11,9 +11,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from memorymaps.analysis.journal import Journal
-from memorymaps.analysis.refinement import replace_deviations, require_origin, top_positions
+from memorymaps.analysis.refinement import as_number_of_examples, replace_deviations, require_origin, top_positions
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.core.settings import as_count, check_positive_number
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.posteriors.capabilities import Refit, capabilities_of
 from memorymaps.posteriors.contract import Posterior
@@ -40,6 +41,7 @@ def refit(
 
     Parameters
     ----------
+    top : how many examples, those with the largest `by`; for chosen ones `refit(m.select(ids), top=len(ids))`.
     jobs : refits at a time, in threads; for networks 1, as each of their passes uses all cores.
     path : file that each result is appended to as soon as it is there; a second call goes on where it was stopped.
 
@@ -51,7 +53,7 @@ def refit(
     InUseError
         Another process computes the results of `path`.
     TypeError
-        The posterior cannot refit its model.
+        The posterior cannot refit its model, or an argument is of another kind.
 
     Examples
     --------
@@ -62,11 +64,9 @@ def refit(
     >>> int(mm.refit(m, top=5)["refitted"].sum())
     5
     """
-    if top < 1 or steps < 1 or not tolerance > 0 or jobs < 1:
-        raise ValueError(
-            f"top = {top}, steps = {steps}, tolerance = {tolerance}, jobs = {jobs}: expected positive numbers"
-        )
-    origin, rows = require_origin(m), top_positions(m, top, by)
+    steps, jobs = as_count("steps", steps), as_count("jobs", jobs)
+    check_positive_number("tolerance", tolerance)
+    origin, rows = require_origin(m), top_positions(m, as_number_of_examples(top, by, "refit"), by)
     source, where = require_refit(origin.posterior), m["row"][rows]
     origin.check_unchanged()
     if jobs > 1 and not source.concurrent:

@@ -17,9 +17,11 @@ from tqdm.auto import tqdm
 
 from memorymaps.analysis.journal import Journal
 from memorymaps.analysis.recipe_fingerprint import fingerprint_of_function
+from memorymaps.analysis.refinement import require_origin
 from memorymaps.analysis.refitting import refit_settings, require_refit
 from memorymaps.analysis.retraining_verdict import with_verdict
 from memorymaps.core.arrays import Array
+from memorymaps.core.settings import as_count
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.posteriors.capabilities import Refit
@@ -97,7 +99,7 @@ def retrain_check(
     RetrainingError
         `retrain` raised, or returned another shape or numbers that are not finite; finished results remain in `path`.
     TypeError
-        No `retrain`, and the posterior cannot refit its model.
+        No `retrain`, and the posterior cannot refit its model; or an argument is of another kind.
     ValueError
         The map was read from disk, an `executor` is given without `retrain`, or `path` is no journal or that of
         another map, model or recipe (`JournalError`).
@@ -116,22 +118,28 @@ def retrain_check(
     >>> retrain_check(memory_map(Ridge(alpha=0.1).fit(X, y), X, y), retrain, k=6).slope
     1.0
     """
-    if m.origin is None:
-        raise ValueError(
-            "the check needs the likelihood, and a map read from disk has none: use the map from memory_map"
-        )
-    m.origin.check_unchanged()
+    origin = require_origin(m)
+    _check_callable(retrain)
+    origin.check_unchanged()
     chosen = _choose_examples(m, k) if ids is None else m.select(ids)
-    batch = m.origin.examples.take(chosen["row"])
+    batch = origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
         raise ValueError(
             "executor= needs retrain=, your own retrain(removed, wanted): the built-in refits run one by one"
         )
     settings = {**_RUN_KIND, **(_retrain_settings(retrain) if retrain else refit_settings(m))}
-    retrain, f = retrain or _refit_as_retrain(require_refit(m.origin.posterior)), m.origin.batch_statistics(batch).f
+    retrain, f = retrain or _refit_as_retrain(require_refit(origin.posterior)), origin.batch_statistics(batch).f
     with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), f, strict=True)), settings) as journal:
         _run(chosen, retrain, journal, executor, progress)
         return _comparison(m, chosen, f, journal)
+
+
+def _check_callable(retrain: Any) -> None:
+    if retrain is not None and not callable(retrain):
+        raise TypeError(
+            f"retrain is a {type(retrain).__name__}: expected a function retrain(removed, wanted). To choose the "
+            "examples: retrain_check(m, retrain, ids=ids)"
+        )
 
 
 def _retrain_settings(retrain: Retrain) -> dict[str, str]:
@@ -144,8 +152,7 @@ def _refit_as_retrain(source: Refit) -> Retrain:
 
 
 def _choose_examples(m: MemoryMap, k: int) -> MemoryMap:
-    if k < 2:
-        raise ValueError(f"k = {k}: expected at least 2 examples")
+    k = as_count("k", k, 2, ": how many examples. For chosen ones: retrain_check(m, retrain, ids=ids)")
     ranked = m.top(len(m))["id"]
     rest = np.random.default_rng(0).permutation(np.array(ranked[k // 2 :]))
     return m.select(np.concatenate([ranked[: k // 2], rest[: k - k // 2]]).tolist())

@@ -238,7 +238,11 @@ class IndependentCurvature:
         return tuple(factor.with_penalty(penalty[:, k]) for k, factor in enumerate(self._factors))
 
     def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
-        """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free [p, c]` parameters; estimable ones."""
+        """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free` parameters; which are estimable.
+
+        The second result is the mask `[p, c]` of the free parameters that are not aliased: those that the data and the
+        penalty determine. Rows of the root outside it are zero.
+        """
         roots = [_restricted_root(t.with_penalty(penalty[:, k]), free[:, k]) for k, t in enumerate(self._factors)]
         estimable = np.stack([unaliased for _, unaliased in roots], axis=1)
         parts = tuple(CovarianceRoot(root[None]) for root, _ in roots)
@@ -265,7 +269,11 @@ class CoupledCurvature:
         return np.einsum("ajaj->ja", self._gram)
 
     def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
-        """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free [p, c]` parameters; estimable ones."""
+        """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free` parameters; which are estimable.
+
+        The second result is `free [p, c]` itself: the root is that of a pseudo-inverse, which gives directions that the
+        data do not determine no variance and names no parameter as aliased.
+        """
         c, p = self._gram.shape[:2]
         chosen = np.flatnonzero(free.T)
         gram = self._gram.reshape(c * p, c * p) + np.diag(penalty.T.reshape(-1))

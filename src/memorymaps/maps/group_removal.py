@@ -162,12 +162,15 @@ def resolve_groups(m: ExampleTable, groups: Any) -> dict[str, Array]:
 
 def _groups_from_mapping(m: ExampleTable, groups: Mapping[Any, Any]) -> dict[str, Array]:
     if not groups:
-        raise ValueError("no groups given")
+        raise ValueError("no groups given: expected {name: ids} with at least one group, as {'chosen': [0, 3]}")
     return {str(name): np.unique(positions(m, ids)) for name, ids in groups.items()}
 
 
 def _groups_from_labels(m: ExampleTable, groups: Any) -> dict[str, Array]:
     labels = m[groups] if isinstance(groups, str) else np.asarray(groups)
     if labels.shape != (len(m),):
-        raise ValueError(f"group labels of shape {labels.shape}: expected one for each of {len(m)} examples")
+        raise ValueError(
+            f"group labels of shape {labels.shape}: expected one for each of {len(m)} examples, or a column's name. "
+            "For chosen examples as one group: m.leave_out({'chosen': ids})"
+        )
     return {str(value): np.flatnonzero(labels == value) for value in np.unique(labels)}

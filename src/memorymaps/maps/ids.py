@@ -38,13 +38,22 @@ def positions(m: ExampleTable, ids: Iterable[Any]) -> Array:
     ------
     KeyError
         An id that is not in the map.
+    TypeError
+        Not several ids.
     """
-    wanted = list(ids)
+    wanted = _as_list(ids)
     found = find(m, wanted)
     if np.any(found < 0):
         missing = [_plain(wanted[k]) for k in np.flatnonzero(found < 0)]
-        raise KeyError(f"{len(missing)} id(s) are not in this map: {missing[:5]}")
+        mask = ". For a mask of True and False: m.filter(mask)" * all(isinstance(each, bool) for each in missing)
+        raise KeyError(f"{len(missing)} id(s) are not in this map: {missing[:5]}{mask}")
     return found
+
+
+def _as_list(ids: Any) -> list[Any]:
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable) or getattr(ids, "shape", None) == ():
+        raise TypeError(f"ids = {ids!r}: expected several ids; for one: [{ids!r}]")
+    return list(ids)
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from memorymaps._imports import require
 from memorymaps.core.arrays import Array
+from memorymaps.core.settings import as_count
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.ids import positions
 from memorymaps.maps.provenance import Provenance
@@ -99,6 +100,8 @@ class ExampleTable(ResultTable):
         ------
         KeyError
             An id that is not in the map.
+        TypeError
+            Not several ids.
         """
         return self._rows(positions(self, ids))
 
@@ -120,5 +123,6 @@ class ExampleTable(ResultTable):
         values = self[by]
         if values.ndim != 1 or values.dtype.kind not in "iuf":
             raise ValueError(f"cannot sort by {by!r}: expected a numeric column with one value per example")
+        k = as_count("k", k, 0, ": how many examples. For chosen ones: m.select(ids)")
         ranked = np.lexsort((np.arange(len(self)), -np.nan_to_num(values, nan=np.inf)))
         return self._rows(ranked[:k])

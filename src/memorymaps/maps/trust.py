@@ -122,7 +122,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Trust:
-    """The verdicts on a map's figures; `trust["loo_loss"]`, or any column of the map."""
+    """The verdicts on a map's figures; `trust["loo_loss"]`, or any other column that leaving an example out changes.
+
+    Columns with a verdict: `leverage`, `leverage_norm` (leverage); `sensitivity`, `output_sensitivity`, `deviation`,
+    `loo_prediction`, `loo_mean` (sensitivity); `loo_loss`, `memorization` (left-out loss); `ranks` and `groups` are
+    verdicts on the order of examples and on `leave_out`. Columns of the fit itself (`error`, `residual`, `loss`,
+    `prediction`, …) are not estimates of another fit and have none.
+    """
 
     verdicts: tuple[Verdict, ...]
 
@@ -131,7 +137,10 @@ class Trust:
         for verdict in self.verdicts:
             if verdict.figure == figure:
                 return verdict
-        raise KeyError(f"no verdict on {name!r}: expected one of {', '.join((*FIGURES, *_FIGURE_OF))}")
+        raise KeyError(
+            f"no verdict on {name!r}: it is not a figure about leaving examples out. Expected one of "
+            f"{', '.join((*FIGURES, *_FIGURE_OF))}"
+        )
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
@@ -176,6 +185,8 @@ _SIZES = ("sensitivity", "loo_loss", "groups")
 
 def _held(m: ExampleTable) -> Iterator[_Finding]:
     d = m.provenance.description
+    if d.hyperparameters_held:
+        yield _SIZES, Level.EXACT, f"hyperparameters are held at their values: {d.hyperparameters_held}"
     if d.dispersion_estimated and d.likelihood == "Gaussian":
         yield ("loo_loss",), Level.EXACT, "the noise scale is held at its value"
     if not m.provenance.loss_is_density:

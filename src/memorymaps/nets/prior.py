@@ -101,7 +101,7 @@ def evidence_prior(
     """Scalar prior precision at which the marginal likelihood is stationary: `δ = (P − δ tr S⁻¹)/‖θ‖²`, iterated.
 
     Evaluated at the trained parameters. Returns the prior by parameter and a description of its source
-    [MacKay 1992, "Bayesian interpolation"].
+    [MacKay 1992].
 
     Raises
     ------

@@ -50,18 +50,18 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     with PrivateRandomState():
         _check_call(network, inputs)
     covered = covered_names(network, model.recipe, inputs)
-    precision = check_network(network, covered, first)
+    dtype = check_network(network, covered, first)
     owners = find_owners(network, inputs, covered)
     blocks = find_blocks(network, owners)
     vjp_parameters = (name for block in blocks if not block.is_matrix for name in block.parameters)
     owners = select_strategies(network, owners, vjp_parameters, inputs)
     values = dict(network.module.named_parameters())
     prior = model.prior.tensors({name: values[name] for name in covered})
-    check_gradient_sums(network, owners, blocks, inputs, precision)
+    check_gradient_sums(network, owners, blocks, inputs, dtype)
     f, calls = record_forward(network, inputs, owners)
     size = initial_batch_size(calls, _num_cotangents(model.recipe, f.shape[1]), len(f))
     sample = network.to_device(take_rows(first.inputs, slice(0, min(size.size, _SAMPLE_ROWS))))
-    owners = looped_where_wrong(network, owners, blocks, sample, size, precision)
+    owners = looped_where_wrong(network, owners, blocks, sample, size, dtype)
     return LaplaceProblem(
         network, model.recipe.options, examples, owners, blocks, prior, size, f.shape[1], sample,
         model.prior.by_evidence, model.structure.chosen_by_size, notes,

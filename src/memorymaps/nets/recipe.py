@@ -52,7 +52,7 @@ class Laplace:
         - `"sampled"`, `Sampled(rows=…, error=0.1)` rows of the weighted Jacobian drawn at random, each example's own
           taken out of its own posterior: sizes, with standard errors, for networks beyond `"full"` and `"dual"`.
         - `"active_set"` exact rows of the `rows` examples with the largest curvature, a diagonal for the others.
-        - `"block"` one dense matrix per layer.
+        - `"block"` one dense matrix per layer: its weight with its bias; a tied tensor is a block of its own.
         - `"unit_block"` one dense matrix per output unit of a layer.
         - `"ekfac"`, `"kfac"` Kronecker factors per layer, with or without corrected eigenvalues.
         - `"diag"` one number per parameter.
@@ -68,10 +68,9 @@ class Laplace:
         more than 32 outputs: `"leading"`.
     rows : number of examples (`active_set`; increased if their fraction of the curvature is too small) or eigenvectors
         (`lowrank`).
-    directions : number of leading directions of each `Λ`, in addition to the error,
-    along which variances are computed, so
-        that the cost does not grow with the number of outputs; 0: all `C × C` variances. Default: 0 up to 32 outputs,
-        1 beyond.
+    directions : number of leading directions of each `Λ`, in addition to the error, along which variances are computed,
+        so that the cost does not grow with the number of outputs; 0: all `C × C` variances. Default: 0 up to 32
+        outputs, 1 beyond.
     probes : conjugate-gradient probes that check an approximate structure's effective parameters against the exact
         matrix; its map uses the cavity form only where they agree. 0: unverified, first-order form. Default: 8 where
         that takes less than about ten seconds, else 0.

@@ -37,7 +37,11 @@ class Description:
     `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
     `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
     `relative_error` relative standard error of leverages that the approximation itself states (draws, sampled rows).
-    `held_fixed` names what a removal holds fixed although a refit would change it ("splits of trees").
+    `dispersion_estimated` whether `dispersion` was estimated from the data; it is held at its value when examples are
+    left out, but for classical measures where `residual_df`, its degrees of freedom, is known;
+    `held_fixed` names what a removal holds fixed although a refit would change it ("splits of trees");
+    `hyperparameters_held` names hyperparameters that were chosen from the data and that a removal holds at their
+    values ("alpha, by cross-validation"): a reason of the map's trust;
     `cautions` are sentences on what its sizes cannot be trusted for, printed as warnings.
     """
 
@@ -62,6 +66,7 @@ class Description:
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     held_fixed: str = ""
+    hyperparameters_held: str = ""
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
     approximation: str = Approximation.UNSTATED
     relative_error: float | None = None

@@ -37,30 +37,65 @@ class LazyDispatch:
     """A function that dispatches on the class of its first argument and imports adapters on first use.
 
     As `functools.singledispatch`; before a call, the adapters listed for the packages of the class and its base
-    classes are imported, so that subclasses are supported and unused libraries are not loaded.
+    classes are imported, so that subclasses are supported and unused libraries are not loaded. Of several functions
+    registered for one class the last one is called; those of this package count as registered first.
     """
 
     def __init__(self, default: Callable[..., Any]):
+        self._default = default
+        self._functions: dict[type, list[Callable[..., Any]]] = {}
         self._dispatch = functools.singledispatch(default)
         functools.update_wrapper(self, default)
 
     def __call__(self, model: Any, *args: Any) -> Any:
         """Call the function registered for the class of `model`."""
-        for module in _adapters_of(tuple(each.__module__ for each in type(model).__mro__)):
-            require(module)
+        _import_adapters(type(model))
         return self._dispatch(model, *args)
 
     def register(self, kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: register a function for models of class `kind` and its subclasses."""
-        return self._dispatch.register(kind)
+        """Decorator: register a function for models of class `kind` and its subclasses.
+
+        It replaces this package's own adapter of `kind`, if there is one; `unregister(kind)` undoes it.
+        """
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            if function.__module__.partition(".")[0] != __package__.partition(".")[0]:
+                _import_adapters(kind)  # before, so that they do not replace this one on first use
+            self._functions.setdefault(kind, []).append(function)
+            return self._dispatch.register(kind, function)
+
+        return add
+
+    def unregister(self, kind: type) -> None:
+        """Remove the function registered last for exactly the class `kind`; the one before it is called again.
+
+        Raises
+        ------
+        ValueError
+            No function is registered for this class.
+        """
+        if kind not in self._functions:
+            names = ", ".join(sorted({each.__name__ for each in self._functions})) or "none"
+            raise ValueError(f"nothing is registered for {kind.__qualname__}: expected one of the classes {names}")
+        self._functions[kind].pop()
+        self._functions = {known: functions for known, functions in self._functions.items() if functions}
+        self._dispatch = functools.singledispatch(self._default)
+        for known, functions in self._functions.items():
+            self._dispatch.register(known, functions[-1])
 
     def is_registered(self, model: Any) -> bool:
         """Whether a function has been registered for this kind of model."""
-        return self._dispatch.dispatch(type(model)) is not self._dispatch.registry[object]
+        return self._dispatch.dispatch(type(model)) is not self._default
 
     def registered_classes(self) -> list[type]:
         """The registered model classes (adapters that are not imported yet are missing)."""
-        return [kind for kind in self._dispatch.registry if kind is not object]
+        return list(self._functions)
+
+
+def _import_adapters(kind: type) -> None:
+    """Import the adapters listed for the packages that define `kind` and its base classes."""
+    for module in _adapters_of(tuple(each.__module__ for each in kind.__mro__)):
+        require(module)
 
 
 @LazyDispatch

@@ -1,6 +1,6 @@
 """Conjugate families for real numbers and vectors; each is a prior, and `.given(y)` returns its posterior.
 
-Parametrisations: Bernardo & Smith, *Bayesian Theory* (1994), App. A.
+Parametrisations: Bernardo & Smith 1994, App. A.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 The map's output is `f_t = C x_t`, with smoothed mean and covariance given *all* observations. The likelihood is
 Gaussian, so that leaving `y_t` out is exact: `V^{\\t} = V(I − R⁻¹V)⁻¹` is the smoothed covariance without it.
-Source: de Jong (1988), *A cross-validation filter for time series models*.
+Source: de Jong 1988.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Shrinkage of covariances estimated from few draws towards a target estimated from all examples.
 
 Each example's sample covariance `V_i [c, c]` of `s` draws is noisy: relative error `√(2/(s − 1))` for one output,
-singular for `c ≥ s`. Its *shape* is shrunk by OAS [Chen, Wiesel, Eldar, Hero 2010] in coordinates in which the average
+singular for `c ≥ s`. Its *shape* is shrunk by OAS [Chen et al. 2010] in coordinates in which the average
 covariance of all examples is the identity: equivariant under any linear change of outputs, with its size
 `tr(V̄⁻¹V_i)/c` unchanged. (OAS and Ledoit–Wolf towards the identity would depend on the units of the outputs, and
 have no effect for one output.) Its *size* is shrunk towards that of the other examples by the empirical-Bayes rule for

@@ -1,7 +1,7 @@
 """Leave-one-out by importance sampling: the draws of the posterior, reweighted by `1/p(y_i ∣ f_i)`.
 
 Pareto-smoothed importance sampling (PSIS) by ArviZ, with its diagnostic `k`, the shape of the tail of the weights. For
-`k` above `min(1 − 1/log₁₀ s, 0.7)` the weights are unreliable [Vehtari, Simpson, Gelman, Yao, Gabry 2024].
+`k` above `min(1 − 1/log₁₀ s, 0.7)` the weights are unreliable [Vehtari et al. 2024].
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from memorymaps.models.kernels.fit_checks import refuse_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.kernels.kernel_refits import LatentProblem, LatentRefit
 from memorymaps.models.kernels.sklearn_gpr import (
+    CHOSEN_BY_EVIDENCE,
     HYPERPARAMETERS_FIXED,
     METHODS,
     check_fitted,
@@ -123,6 +124,7 @@ def _classification(model: Any, examples: Examples) -> GramPosterior:
         classes=tuple(model.classes_.tolist()),
         effective_parameters=sum(part.effective_parameters for part in parts),
         distance=_distance(binaries, parts),
+        hyperparameters_held=CHOSEN_BY_EVIDENCE if model.optimizer is not None else "",
         notes=(HYPERPARAMETERS_FIXED, _MODE_NOTE, *note, *((_WHITE_NOISE_NOTE,) if has_white_noise else ())),
         methods=(*METHODS, "rasmussen2006gaussian"),
     )

@@ -26,6 +26,7 @@ from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
+CHOSEN_BY_EVIDENCE = "those of the kernel, by the marginal likelihood"
 HYPERPARAMETERS_FIXED = (
     "Hyperparameters are fixed at their fitted values: they are not optimised again when an example is left out."
 )
@@ -105,6 +106,7 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
         coverage=(f"f at {len(y)} training inputs: exact, full covariance",),
         effective_parameters=sum(part.effective_parameters for part in parts),
         dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
+        hyperparameters_held=CHOSEN_BY_EVIDENCE if model.optimizer is not None else "",
         notes=(HYPERPARAMETERS_FIXED, *((_NORMALISATION_FIXED,) if model.normalize_y else ())),
         methods=(*METHODS, "rasmussen2006gaussian"),
     )

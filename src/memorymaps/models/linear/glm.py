@@ -55,8 +55,14 @@ class LinearModel:
     penalty : total weight `Σw` → `δ [p, c]`, the ridge on each parameter in units where the dispersion is 1; whether it
         grows with the weight decides what a removed example takes of it along.
     free : `[p, c]`, True for parameters that are estimated; the others are fixed (at zero by an L1 penalty).
-    dispersion : `φ` where the fit gives it; `None`: Pearson's estimate, for families that have one.
-    residual_df : degrees of freedom belonging to a given `dispersion`.
+    dispersion : `φ` where the fit gives it; `None`: 1 if `dispersion_known`, else Pearson's estimate `χ²/(n − tr H)`.
+    dispersion_known : True: `φ` is a constant of the model (Poisson, Bernoulli). False: it was estimated from the data,
+        which the map states; left-out losses hold it at its value, and classical measures estimate it without the
+        example where `residual_df` is known.
+    residual_df : degrees of freedom belonging to a given `dispersion`; `None`: not known (chosen by the evidence).
+    notes, cautions : sentences for the map's summary; cautions are printed as warnings.
+    hyperparameters_held : those that the fit chose from the data, as `"alpha, by cross-validation"`: a removal holds
+        them at their values.
     l1 : total weight `Σw` → `λ [p, c]`, the L1 penalty on each parameter; `None`: no such penalty.
     shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
     positive : whether `shrinkable` parameters are constrained to be ≥ 0.
@@ -81,6 +87,7 @@ class LinearModel:
     classes: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    hyperparameters_held: str = ""
     l1: Callable[[float], Array] | None = None
     shrinkable: Array | None = None
     positive: bool = False
@@ -440,7 +447,7 @@ def _describe(
         posterior="exact Gaussian" if exact else f"Laplace, full {_kind_of_information(unit)} information",
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
-        algorithm="Newton's method (the fitted optimum)",
+        algorithm=_algorithm(exact, at_zero),
         coverage=tuple(coverage),
         parameters=model.parameters,
         aliased=aliased,
@@ -452,8 +459,9 @@ def _describe(
         residual_df=df,
         distance=distance,
         polishable=True,
-        cautions=model.cautions,
         notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
+        cautions=model.cautions,
+        hyperparameters_held=model.hyperparameters_held,
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
 
@@ -461,6 +469,12 @@ def _describe(
 def _is_ridge_per_weight(model: LinearModel) -> bool:
     """Whether the ridge, and with it the curvature, changes with the total weight."""
     return bool(np.any(model.penalty(2.0) != model.penalty(1.0)))
+
+
+def _algorithm(exact: bool, at_zero: int) -> str:
+    if at_zero:
+        return "Newton's method on the active set (the fitted optimum)"
+    return "linear equations, in closed form (the fitted optimum)" if exact else "Newton's method (the fitted optimum)"
 
 
 def _approximation(exact: bool, at_zero: int) -> Approximation:

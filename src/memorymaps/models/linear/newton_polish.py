@@ -62,7 +62,12 @@ def _kept(before: Description, after: Description) -> Description:
         "copy after the remaining Newton steps. Outputs and predictions are the copy's."
     )
     return dataclasses.replace(
-        after, model=before.model, parameters=before.parameters, aliased=before.aliased, notes=(*before.notes, note)
+        after,
+        model=before.model,
+        parameters=before.parameters,
+        aliased=before.aliased,
+        notes=(*before.notes, note),
+        hyperparameters_held=before.hyperparameters_held,
     )
 
 

@@ -2,8 +2,7 @@
 
     f_ik = θ_k − x_iᵀβ  (k = 1 … J − 1),    P(y_i ≤ k) = F(f_ik),    p_ij = F(f_ij) − F(f_i,j−1)
 
-All outputs share `β`; thresholds are treated as parameters. Source: McCullagh (1980), *Regression models for
-ordinal data*.
+All outputs share `β`; thresholds are treated as parameters. Source: McCullagh 1980.
 """
 
 from __future__ import annotations

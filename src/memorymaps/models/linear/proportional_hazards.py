@@ -14,7 +14,7 @@ Ties by Efron's method: `d` events at one time get `d` cells with one event each
 the event are at risk with weight `1 − j/d`, and each event counts `1/d` in every cell. Maximising over `g` gives
 Efron's partial likelihood. Leaving a tied subject out removes its terms and leaves the weights of the others in the tie
 unchanged (the limit of a case weight going to zero), where a refit would divide the tie among `d − 1`.
-Source: Breslow (1974); Efron (1977); Cain & Lange (1984) for the first-order change of `β` (score residuals).
+Source: Breslow 1974; Efron 1977; Cain & Lange 1984 for the first-order change of `β` (score residuals).
 """
 
 from __future__ import annotations

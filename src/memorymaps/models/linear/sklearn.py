@@ -45,6 +45,16 @@ _UNSUPPORTED = tuple(
 )
 
 
+# hyperparameters that an estimator chooses from the data
+_CHOSEN: dict[type, str] = {
+    sk.RidgeCV: "alpha, by cross-validation",
+    sk.BayesianRidge: "alpha_ and lambda_, by the evidence",
+    sk.LassoCV: "alpha, by cross-validation",
+    sk.ElasticNetCV: "alpha and l1_ratio, by cross-validation",
+    sk.LogisticRegressionCV: "C, by cross-validation",
+}
+
+
 def _check(model: Any) -> None:
     if isinstance(model, _UNSUPPORTED):
         raise TypeError(f"{type(model).__name__} is not supported yet: refit with Lasso or ElasticNet")
@@ -103,6 +113,7 @@ def _linear(
         l1=None if l1 is None else _penalty_matrix(model, coefficients.shape, l1),
         shrinkable=_shrinkable(model, coefficients.shape) if sparse else None,
         positive=bool(getattr(model, "positive", False)),
+        hyperparameters_held=next((words for kind, words in _CHOSEN.items() if isinstance(model, kind)), ""),
         **facts,
     )
 
@@ -157,16 +168,13 @@ def _(model: Any) -> LinearModel:
     )  # fmt: skip
 
 
-_PRECISIONS_HELD = "alpha_ and lambda_, which the evidence has chosen, are held when examples are left out."
-
-
 @_translate.register(sk.BayesianRidge)
 def _(model: Any) -> LinearModel:
     noise, weights = float(model.alpha_), float(model.lambda_)  # precisions; δ = weights/noise at φ = 1
     prior = f"δ = lambda_ = {weights:.4g} with 1/σ² = alpha_ = {noise:.4g}, from the model"
     return _linear(
-        model, Gaussian(), lambda w: weights / noise, prior, False, notes=(_PRECISIONS_HELD,),
-        closed_form=_is_direct(model), dispersion=1 / noise,
+        model, Gaussian(), lambda w: weights / noise, prior, False, closed_form=_is_direct(model),
+        dispersion=1 / noise,
     )  # fmt: skip
 
 

@@ -90,7 +90,19 @@ def _pipeline_data(model: Any, examples: Examples | None) -> Any:
 @posterior.register(GridSearchCV)
 @posterior.register(RandomizedSearchCV)
 def _search_posterior(model: Any, examples: Examples) -> Any:
-    return posterior(_best(model), examples)
+    found: Posterior = posterior(_best(model), examples)
+    if not model.best_params_:
+        return found
+    chosen = f"{', '.join(model.best_params_)}, by {type(model).__name__}"
+    held = "; ".join(filter(None, (found.description.hyperparameters_held, chosen)))
+    return _described(found, dataclasses.replace(found.description, hyperparameters_held=held))
+
+
+def _described(source: Any, description: Description) -> Any:
+    """The posterior with another description; one that is no dataclass keeps its own."""
+    if not dataclasses.is_dataclass(source):
+        return source
+    return dataclasses.replace(source, description=description)  # type: ignore[type-var]
 
 
 @training_data.register(GridSearchCV)

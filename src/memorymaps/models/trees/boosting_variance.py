@@ -13,7 +13,7 @@ for the diagonal of `V` (a third is in `boosting_tangents`):
 * `sampled_variance`: the recursion with random inputs. If `x ← (I − B_tK_t) x + B_t u_t + ξ_t` with
   `cov ξ_t = 2B_t − B_tK_tB_t` and perturbations with `cov(u_s, u_t) = K_{max(s,t)}`, then `cov x = V + Vᵀ`: so
   `V_ii = E[x_i²]/2`, with *relative* standard error `√(2/probes)` for every example, at `O(n T)` a probe. Random
-  signs on the targets (Hutchinson) have absolute errors instead, many times larger where `h` is small.
+  signs on the targets (Hutchinson 1990) have absolute errors instead, many times larger where `h` is small.
 """
 
 from __future__ import annotations

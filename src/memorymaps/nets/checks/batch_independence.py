@@ -21,7 +21,7 @@ from memorymaps.nets.random_state import PrivateRandomState
 
 
 def check_outputs_repeatable(network: Network, inputs: Any) -> torch.dtype:
-    """Raise unless two calls on the same inputs give the same outputs; returns the precision they are computed in.
+    """Raise unless two calls on the same inputs give the same outputs; returns their floating-point type.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def check_outputs_repeatable(network: Network, inputs: Any) -> torch.dtype:
 
 
 def check_outputs_independent(network: Network, inputs: Any, dtype: torch.dtype) -> None:
-    """Raise unless outputs, computed in the precision `dtype`, are a function of each example's own inputs.
+    """Raise unless outputs, computed in `dtype`, are a function of each example's own inputs.
 
     Raises
     ------

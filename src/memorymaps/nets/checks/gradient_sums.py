@@ -25,16 +25,16 @@ def check_gradient_sums(
     owners: Sequence[ParameterOwner],
     blocks: Sequence[ParameterBlock],
     inputs: Any,
-    precision: torch.dtype,
+    dtype: torch.dtype,
 ) -> None:
-    """Raise unless the gradients of every block, computed in `precision`, sum to the gradient of the batch.
+    """Raise unless the gradients of every block, computed in `dtype`, sum to the gradient of the batch.
 
     Raises
     ------
     DataError
         They do not: examples of a batch influence each other there.
     """
-    wrong = _differences(network, owners, blocks, inputs, precision)
+    wrong = _differences(network, owners, blocks, inputs, dtype)
     if wrong:
         name, difference = next(iter(wrong.items()))
         raise DataError(
@@ -49,13 +49,13 @@ def looped_where_wrong(
     blocks: Sequence[ParameterBlock],
     inputs: Any,
     size: BatchSize,
-    precision: torch.dtype,
+    dtype: torch.dtype,
 ) -> tuple[ParameterOwner, ...]:
     """Owners with a loop over examples where `vmap` is wrong on a larger batch (`cdist` beyond 25 rows)."""
     local = [block for block in blocks if not block.is_matrix]
     if not local:
         return owners
-    found = size.run(inputs, lambda x, _: _differences(network, owners, local, x, precision))
+    found = size.run(inputs, lambda x, _: _differences(network, owners, local, x, dtype))
     wrong = {name for differences in found for name in differences}
     names = {name for block in local if block.name in wrong for name in block.parameters}
     slow = [owner for owner in owners if names & set(owner.parameters.values())]
@@ -68,7 +68,7 @@ def _differences(
     owners: Sequence[ParameterOwner],
     blocks: Sequence[ParameterBlock],
     inputs: Any,
-    precision: torch.dtype,
+    dtype: torch.dtype,
 ) -> dict[str, float]:
     """Blocks whose gradients do not sum to autograd's, with the largest difference."""
     f, _ = record_forward(network, inputs, owners)
@@ -81,14 +81,14 @@ def _differences(
     for block in blocks:
         autograd = torch.stack([block.pack(each).reshape(-1) for each in whole])
         summed = _sum(batch.gradient(block), block, len(f))
-        if not bool(((summed - autograd).abs() <= _allowed(autograd, precision)).all()):
+        if not bool(((summed - autograd).abs() <= _allowed(autograd, dtype)).all()):
             found[block.name] = float((summed - autograd).abs().max())
     return found
 
 
-def _allowed(gradient: Tensor, precision: torch.dtype) -> Tensor:
-    """Rounding errors, of the size of those of the precision in which the network computes."""
-    relative, absolute = (1e-2, 1e-3) if precision in (torch.float32, torch.float64) else (0.1, 0.05)
+def _allowed(gradient: Tensor, dtype: torch.dtype) -> Tensor:
+    """Rounding errors, of the size of those of the floating-point type in which the network computes."""
+    relative, absolute = (1e-2, 1e-3) if dtype in (torch.float32, torch.float64) else (0.1, 0.05)
     return relative * gradient.abs() + absolute * gradient.abs().max() + 1e-6
 
 

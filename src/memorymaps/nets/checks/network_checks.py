@@ -28,7 +28,7 @@ _ROWS = 6  # examples, spread over the first batch
 def check_network(network: Network, covered: Sequence[str], batch: Batch) -> torch.dtype:
     """Raise for a network of which no map can be right, by its behaviour on a few examples of the first batch.
 
-    Returns the precision in which it computes its outputs (autocast lowers it).
+    Returns the floating-point type in which it computes its outputs (autocast lowers it).
 
     Raises
     ------

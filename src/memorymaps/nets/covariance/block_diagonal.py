@@ -12,7 +12,7 @@ from torch import Tensor
 from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
-from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, ConcatenatedGradients
+from memorymaps.nets.covariance.block_precision import BlockPrecision, ConcatenatedGradients
 from memorymaps.nets.covariance.woodbury import Woodbury
 
 MAX_FACTORED_PARAMETERS = 20_000  # largest number of parameters for which an example's Z is materialised
@@ -101,7 +101,7 @@ class BlockDiagonalCovariance:
         """`W z [..., P]` with `S_D⁻¹ = W Wᵀ`, without the low-rank term."""
         pieces = torch.split(z, [group.size for group in self.groups], dim=-1)
         pairs = zip(self.precisions, pieces, strict=True)
-        return torch.cat([precision.inv_sqrt_matvec(piece.to(_dtype(precision))) for precision, piece in pairs], dim=-1)
+        return torch.cat([precision.inv_sqrt_matvec(piece.to(precision.dtype)) for precision, piece in pairs], dim=-1)
 
     def inv_sqrt_matvec(self, u: Tensor) -> Tensor:
         """`W (I + UᵀU)^{-1/2} u [..., P]`, parameters for whitened coordinates `u`."""
@@ -113,7 +113,7 @@ class BlockDiagonalCovariance:
             return sum(precision.inverse_trace(delta) for precision, delta in zip(self.precisions, prior, strict=True))
         pairs = zip(self.precisions, prior, strict=True)
         return self.low_rank.inverse_trace(
-            torch.cat([_prior_over_precision(precision, delta) for precision, delta in pairs])
+            torch.cat([precision.prior_over_precision(delta) for precision, delta in pairs])
         )
 
     def _whitened_gradients(self, batch: LinearizedBatch, rows: slice) -> Tensor:
@@ -129,18 +129,6 @@ class BlockDiagonalCovariance:
     def items(self) -> Iterator[tuple[ParameterGroup, BlockPrecision]]:
         """Every group with its block of the precision."""
         return zip(self.groups, self.precisions, strict=True)
-
-
-def _dtype(precision: BlockPrecision) -> torch.dtype:
-    return precision.inv_sqrt.dtype if isinstance(precision, CholeskyPrecision) else precision.eigenvalues.dtype
-
-
-def _prior_over_precision(precision: BlockPrecision, delta: Tensor) -> Tensor:
-    """`δ/d` of a diagonal block, in its eigenbasis."""
-    if isinstance(precision, CholeskyPrecision):
-        raise TypeError("a low-rank term requires diagonal blocks, got a dense one")
-    flat = delta if precision.output_basis is None else delta.mean().expand(precision.eigenvalues.shape)
-    return (flat / precision.eigenvalues).reshape(-1).double()
 
 
 def group_gradient(batch: LinearizedBatch, group: ParameterGroup) -> Any:

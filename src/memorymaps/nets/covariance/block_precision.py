@@ -1,16 +1,16 @@
-"""Two representations of one block `S` of the posterior precision.
+"""One block `S` of the posterior precision: the protocol `BlockPrecision`, and two representations.
 
     EigenbasisPrecision   S = (Q_G ⊗ Q_A) diag(s) (Q_G ⊗ Q_A)ᵀ    diagonal (no Q), KFAC, EKFAC
     CholeskyPrecision     S⁻¹ = W Wᵀ                               full, block
 
-Both give `variance(G) = G S⁻¹Gᵀ [n, k, k]`, `solve(v) = S⁻¹v`, and with `S⁻¹ = W Wᵀ` the products
+All give `variance(G) = G S⁻¹Gᵀ [n, k, k]`, `solve(v) = S⁻¹v`, and with `S⁻¹ = W Wᵀ` the products
 `inv_sqrt_matvec(z) = W z` and `inv_sqrt_rmatvec(v) = Wᵀv`, on the last axis (as SciPy's `LinearOperator`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,38 @@ from memorymaps.nets.autograd.outer_product import OuterProductGradient
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
 from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
 from memorymaps.nets.covariance import kronecker_quadratic
+
+
+class BlockPrecision(Protocol):
+    """One block `S [q, q]` of the posterior precision (protocol); any class with these methods can be a block."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the numbers that represent it, in which `inv_sqrt_matvec` takes its argument."""
+
+    def variance(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
+        """Variances `V = G S⁻¹Gᵀ [n, k, k]` of the gradients of `n` examples in `k` directions."""
+
+    def inv_sqrt_rmatvec(self, v: Tensor) -> Tensor:
+        """`Wᵀv [..., q]` with `S⁻¹ = W Wᵀ`."""
+
+    def inv_sqrt_matvec(self, z: Tensor) -> Tensor:
+        """`W z [..., q]`."""
+
+    def solve(self, v: Tensor) -> Tensor:
+        """`S⁻¹v [..., q]`."""
+
+    def inverse_trace(self, prior: Tensor) -> float:
+        """`tr(diag(δ) S⁻¹)`, with the prior in the block's shape."""
+
+    def prior_over_precision(self, prior: Tensor) -> Tensor:
+        """Diagonal of `Wᵀ diag(δ) W [q]`, in double precision, where this matrix is diagonal (with a low-rank term).
+
+        Raises
+        ------
+        TypeError
+            It is not diagonal for this form of precision, so that it cannot be combined with a low-rank term.
+        """
 
 
 @dataclass(frozen=True)
@@ -32,6 +64,11 @@ class EigenbasisPrecision:
     eigenvalues: Tensor
     output_basis: Tensor | None = None
     input_basis: Tensor | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the eigenvalues."""
+        return self.eigenvalues.dtype
 
     def variance(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
         """Variances `V = G S⁻¹Gᵀ [n, k, k]`."""
@@ -60,6 +97,11 @@ class EigenbasisPrecision:
         delta = prior if self.output_basis is None else prior.mean()
         return float((delta / self.eigenvalues).sum())
 
+    def prior_over_precision(self, prior: Tensor) -> Tensor:
+        """`δ/s [q]`, in double precision; with bases, `δ` is replaced by its mean."""
+        delta = prior if self.output_basis is None else prior.mean().expand(self.eigenvalues.shape)
+        return (delta / self.eigenvalues).reshape(-1).double()
+
     def _to_eigenbasis(self, v: Tensor) -> Tensor:
         if self.output_basis is None or self.input_basis is None:
             return v
@@ -78,6 +120,11 @@ class CholeskyPrecision:
     """A dense precision, stored as `inv_sqrt` `W [q, q]` with `S⁻¹ = W Wᵀ`, in double precision."""
 
     inv_sqrt: Tensor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of `W`."""
+        return self.inv_sqrt.dtype
 
     def variance(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
         """Variances `V = G S⁻¹Gᵀ [n, k, k]`."""
@@ -103,8 +150,18 @@ class CholeskyPrecision:
         """`tr(diag(δ) S⁻¹)`."""
         return float((prior.reshape(-1, 1).to(self.inv_sqrt.dtype) * self.inv_sqrt.square()).sum())
 
+    def prior_over_precision(self, prior: Tensor) -> Tensor:
+        """Not available: `Wᵀ diag(δ) W` of a dense block is not diagonal.
 
-BlockPrecision = EigenbasisPrecision | CholeskyPrecision
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        raise TypeError(
+            f"a low-rank term requires blocks that are diagonal in a basis, got a {type(self).__name__}, which is "
+            "dense: give EigenbasisPrecision blocks to BlockDiagonalCovariance, or low_rank=None"
+        )
 
 
 def _gram(z: Tensor) -> Tensor:

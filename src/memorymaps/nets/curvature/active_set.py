@@ -26,7 +26,7 @@ _ARBITRARY_CAUTION = (
 
 @dataclass(frozen=True)
 class ActiveSet(CurvatureStructure):
-    """Exact rows of the examples with the largest `tr Λ`, diagonal curvature of all others [method: Woodbury].
+    """Exact rows of the examples with the largest `tr Λ`, diagonal curvature of all others (`covariance/woodbury.py`).
 
     `rows`: number of exact examples; more where their fraction of the curvature's trace is too small.
     """

@@ -41,7 +41,10 @@ class Full(CurvatureStructure):
 
 @dataclass(frozen=True)
 class Block(CurvatureStructure):
-    """One dense matrix per block of parameters; exact for networks of a single layer."""
+    """One dense matrix per layer (its weight with its bias; a tied tensor is a block of its own).
+
+    Exact for networks of a single layer.
+    """
 
     name = "block"
 

@@ -31,6 +31,7 @@ from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
+TRAINED_HYPERPARAMETERS = "those of mean, kernel and likelihood, by the training"
 FIXED_HYPERPARAMETERS = (
     "Hyperparameters are fixed at their values: they are not optimised again when an example is left out."
 )
@@ -152,6 +153,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
         coverage=(f"f at {len(whole)} training inputs: exact, full covariance",),
         effective_parameters=gram_output.effective_parameters,
         dispersion=float(np.mean(noise)),
+        hyperparameters_held=TRAINED_HYPERPARAMETERS,
         notes=(FIXED_HYPERPARAMETERS,),
         methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
     )
@@ -165,7 +167,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
 def _needs_likelihood(model: Any, *_: Any) -> Any:
     raise TypeError(
         f"{type(model).__name__} does not contain its likelihood: memory_map(model, X, y, likelihood=likelihood, "
-        "posterior=Variational()) with memorymaps.nets.interop.gpytorch_variational.Variational"
+        "posterior=Variational()) with memorymaps.nets.Variational"
     )
 
 

@@ -22,7 +22,13 @@ from memorymaps.core.likelihoods.base import Likelihood, raise_for_targets
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError
 from memorymaps.models.kernels.gram_posterior import gram_coordinates
-from memorymaps.nets.interop.gpytorch_exact import FIXED_HYPERPARAMETERS, GPPrior, exact_process, noise_of
+from memorymaps.nets.interop.gpytorch_exact import (
+    FIXED_HYPERPARAMETERS,
+    TRAINED_HYPERPARAMETERS,
+    GPPrior,
+    exact_process,
+    noise_of,
+)
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
@@ -163,6 +169,7 @@ def _multitask(likelihood: Any, model: Any, whole: Batch) -> MultitaskPosterior:
         coverage=(f"f of {len(noise)} tasks at {len(whole)} training inputs: exact, full covariance",),
         effective_parameters=float(effective),
         dispersion=phi,
+        hyperparameters_held=TRAINED_HYPERPARAMETERS,
         notes=(FIXED_HYPERPARAMETERS, "An example is left out with all its tasks."),
         methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
     )

@@ -1,8 +1,8 @@
-"""Sparse variational Gaussian processes of GPyTorch: `q(u) = N(m, S)` at `M` inducing points [MPE App. H].
+"""Sparse variational Gaussian processes of GPyTorch: `q(u) = N(m, Σ)` at `M` inducing points [MPE App. H].
 
 For an example with `a_i = K_ZZ⁻¹ k_Zi` (whitened: `L⁻¹k_Zi`):
 
-    f_i = m(x_i) + a_iᵀm        V_i = a_iᵀ S a_i        r_i = k_ii − k_iZ K_ZZ⁻¹ k_Zi
+    f_i = m(x_i) + a_iᵀm        V_i = a_iᵀ Σ a_i        r_i = k_ii − k_iZ K_ZZ⁻¹ k_Zi
     e_i = E_q[∇ℓ_i]             Λ_i = E_q[∇²ℓ_i]        under N(f_i, V_i + r_i)
 
 Removing data changes `q(u)`, so deviations follow `V`; the residual variance `r` does not depend on `q(u)`.
@@ -117,7 +117,7 @@ def _one_dimensional(likelihood: Any) -> Custom:
 
 @dataclass(frozen=True)
 class VariationalPosterior:
-    """`q(f)`, `f = C g`, with `q(u) = N(m, R Rᵀ)` for each `g`: `m [l, M]`, `R [l, M, M]`, `C [c, l]`."""
+    """`q(f)`, `f = C g`, with `q(u) = N(m, Σ)`, `Σ = R Rᵀ`, for each `g`: `m [l, M]`, `R [l, M, M]`, `C [c, l]`."""
 
     likelihood: Likelihood
     description: Description
@@ -134,7 +134,7 @@ class VariationalPosterior:
         return Capabilities(covariance_root=self.covariance_root)
 
     def marginals(self, inputs: Any) -> Marginals:
-        """`f [n, c]`, `V = C diag(aᵀSa) Cᵀ [n, c, c]` and the residual variance."""
+        """`f [n, c]`, `V = C diag(aᵀΣa) Cᵀ [n, c, c]` and the residual variance."""
         g, z, residual_variance = self._latent_statistics(inputs)
         return Marginals(g @ self.mixing.T, self._mixed(np.sum(z**2, axis=-1)), self._mixed(residual_variance))
 
@@ -147,7 +147,7 @@ class VariationalPosterior:
         return self._latent_statistics(inputs)[0] @ self.mixing.T
 
     def covariance_root(self, inputs: Any) -> Array:
-        """`Z [n, c, l·M]` with `Z_i Z_jᵀ = C diag(a_iᵀ S a_j) Cᵀ`."""
+        """`Z [n, c, l·M]` with `Z_i Z_jᵀ = C diag(a_iᵀ Σ a_j) Cᵀ`."""
         z = self._latent_statistics(inputs)[1]
         return (self.mixing[:, :, None] * z[:, None]).reshape(len(z), len(self.mixing), -1)
 

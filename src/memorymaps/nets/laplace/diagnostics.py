@@ -58,6 +58,7 @@ def posterior_description(
         classes=tuple(range(c)) if isinstance(problem.network.likelihood, Categorical) else (),
         effective_parameters=effective,
         distance=_distance_to_optimum(problem, covariance, effective, gradient),
+        hyperparameters_held="prior precision δ, by the marginal likelihood" if problem.prior_by_evidence else "",
         nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
         notes=(
@@ -152,7 +153,7 @@ def _effective_parameters(
 ) -> tuple[float, float, float]:
     """Effective parameters `tr(GGN S⁻¹)` with this covariance and with the exact one, and the relative residual.
 
-    Both traces use the same random signs [Hutchinson].
+    Both traces use the same random signs [Hutchinson 1990].
     """
     operator, solve = ggn_operator(in_memory(problem)), preconditioner(problem, covariance)
     generator = torch.Generator().manual_seed(0)

@@ -7,9 +7,8 @@
     m ← m − α (g/(1 − β₁ᵗ) + δ m)/(h + δ)
 
 `ℓ̄` is the mean loss per example. The last term of the update of `h` ensures `h + δ > 0` for any `ĥ`: the Riemannian
-correction of the improved Bayesian learning rule. Sources: [BLR]; Lin, Schmidt, Khan, *Handling the Positive-Definite
-Constraint in the Bayesian Learning Rule*, ICML 2020; Shen et al., *Variational Learning is Effective for Large Deep
-Networks*, ICML 2024.
+correction of the improved Bayesian learning rule. Sources: [BLR]; Lin, Schmidt & Khan 2020;
+Shen et al. 2024.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def debiased_weights(q: Tensor, kept: Callable[[Tensor], Tensor]) -> Tensor:
     `g_j = a_jᵀS̃_{−j}⁻¹a_j` is what a drawn row meets in the rest: `kept(W) = 1/(1 + W g)`. With `W = 1/q` the sum is
     unbiased and its inverse too large [Jensen]; averaging one row's rank-one update over its draw and asking for that
     of a row held with weight one gives `W`. It needs `q_j` above the row's own leverage `g/(1 + g)`; below, the
-    denominator is held at a part of `q`. Sampled inverses: Dereziński et al. 2020; Niu, Liao, Ling & Mahoney 2025.
+    denominator is held at a part of `q`. Sampled inverses: Dereziński et al. 2020; Niu et al. 2025.
     """
     weight = 1 / q
     for _ in range(_ROUNDS if bool((q < 1).any()) else 0):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from memorymaps.analysis.measures import TABLE
+from memorymaps.analysis.measures import REGISTERED, TABLE, evaluate
 from memorymaps.core.arrays import Array
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.table import COLUMNS
@@ -73,9 +73,10 @@ class HalfNormalDisplay(Display):
 
 def _score(m: MemoryMap, by: str) -> Array:
     """Numbers `[n]` of a column or a measure."""
-    if by not in m and by not in TABLE:
-        raise KeyError(f"no score {by!r}: expected a column of the map ({', '.join(m)}) or one of {', '.join(TABLE)}")
-    values = m[by] if by in m else TABLE[by](m)
+    known = (*TABLE, *REGISTERED)
+    if by not in m and by not in known:
+        raise KeyError(f"no score {by!r}: expected a column of the map ({', '.join(m)}) or one of {', '.join(known)}")
+    values = m[by] if by in m else evaluate(by, m)
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         raise ValueError(f"cannot draw sizes of {by!r}: expected a column with one number per example")
     return np.asarray(values, dtype=float)

@@ -21,15 +21,16 @@ class ExplorerOptions:
     Attributes
     ----------
     payload : what to display for an example: pictures, texts, rows, a mapping from ids, or the training data set.
-    columns : further columns (a data frame or a mapping from names to values) to filter, sort and colour by.
+    columns : further columns (a data frame or a mapping from names to values) to filter, sort and colour by; measures
+        that were added by `measures.register` are columns without being given here.
     compare : a second map of the same examples, or `{name: map}`; linked by id.
     trajectory : maps at recorded steps, `{step: map}`, oldest first, or the `Trajectory` of a tracked run.
     leave_out : effects of removing whole groups, `m.leave_out(…)`; or the column whose groups are removed, such as
         `"target"`: each class is left out (computed from the posterior, so not for maps read from disk).
     title : heading of the page.
     color : column to colour by at first (default: the sensitivity).
-    measures : numeric columns whose rankings are compared, largest first; columns given in `columns` are allowed,
-        for instance another influence measure.
+    measures : numeric columns whose rankings are compared, largest first; registered measures and columns given in
+        `columns` are allowed, for instance another influence measure.
     max_mb : size of the single file in 10⁶ bytes; thumbnails lose quality, then the least sensitive are left out.
     max_steps : maximum number of recorded steps on the slider; of longer runs evenly spaced ones are taken.
     height : height of the notebook's widget in pixels.

@@ -22,7 +22,13 @@ from memorymaps.viz.explorer.arrow_columns import ArrowColumns, to_text
 from memorymaps.viz.explorer.group_table import group_tables
 from memorymaps.viz.explorer.metadata import page_metadata
 from memorymaps.viz.explorer.options import ExplorerOptions, resolve_trajectory
-from memorymaps.viz.explorer.page_columns import add_compared_map, add_data_frame, add_map, add_user_columns
+from memorymaps.viz.explorer.page_columns import (
+    add_compared_map,
+    add_data_frame,
+    add_map,
+    add_registered_measures,
+    add_user_columns,
+)
 from memorymaps.viz.explorer.payloads import Pictures, Rows, Texts, join_payload
 from memorymaps.viz.explorer.thumbnails import GRID, SpriteSheets, sheets_on_demand, sheets_within
 from memorymaps.viz.explorer.training_steps import add_steps
@@ -129,6 +135,7 @@ def _content(m: MemoryMap | Trajectory, options: ExplorerOptions) -> _Content:
         models = [m.provenance.description.model, *add_compared_map(columns, m, options.compare)]
         steps = add_steps(columns, m, options.trajectory or {}, options.max_steps)
         add_user_columns(columns, m, options.columns)
+        add_registered_measures(columns, m, options.columns)
         payload = None if options.payload is None else join_payload(m, options.payload)
         if isinstance(payload, Rows):
             add_data_frame(columns, payload.frame)

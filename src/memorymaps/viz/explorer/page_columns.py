@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from memorymaps.analysis.measures import REGISTERED, evaluate
 from memorymaps.core.arrays import Array
 from memorymaps.maps.ids import check_same_examples
 from memorymaps.maps.memory_map import MemoryMap
@@ -93,6 +95,21 @@ def add_user_columns(columns: ArrowColumns, m: MemoryMap, given: Any) -> None:
     joined = join_payload(m, given if hasattr(given, "iloc") else pd.DataFrame(given))
     if isinstance(joined, Rows):
         add_data_frame(columns, joined.frame)
+
+
+def add_registered_measures(columns: ArrowColumns, m: MemoryMap, given: Any) -> None:
+    """Add the measures that `measures.register` has added, but for those that the option `columns` gives itself.
+
+    One that is not defined for this map (it raises `ValueError`) is left out, with a warning.
+    """
+    names = [name for name in REGISTERED if given is None or name not in given]
+    for name in names:
+        try:
+            values = evaluate(name, m)
+        except ValueError as error:
+            warnings.warn(f"the page has no column {name!r}, a registered measure: {error}", stacklevel=2)
+            continue
+        add_data_frame(columns, pd.DataFrame({name: values}))
 
 
 def add_data_frame(columns: ArrowColumns, frame: pd.DataFrame) -> None:
