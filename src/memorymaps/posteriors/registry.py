@@ -25,9 +25,9 @@ class UnsupportedModelError(TypeError):
 
 
 @functools.cache
-def _adapters_of(kind: type) -> tuple[str, ...]:
-    """Adapter modules of a class and its base classes."""
-    return tuple(dict.fromkeys(module for each in kind.__mro__ for module in adapters_for(each.__module__)))
+def _adapters_in(module: str) -> tuple[str, ...]:
+    """Adapter modules of classes that are defined in a module."""
+    return tuple(adapters_for(module))
 
 
 class LazyDispatch:
@@ -43,8 +43,9 @@ class LazyDispatch:
 
     def __call__(self, model: Any, *args: Any) -> Any:
         """Call the function registered for the class of `model`."""
-        for module in _adapters_of(type(model)):
-            require(module)
+        for kind in type(model).__mro__:
+            for module in _adapters_in(kind.__module__):
+                require(module)
         return self._dispatch(model, *args)
 
     def register(self, kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
