@@ -207,8 +207,11 @@ def results_change(results, rows: np.ndarray, **options) -> Change:
     with warnings.catch_warnings(action="ignore"):
         for i in rows:
             kept = np.arange(len(model.endog)) != i
-            fresh = _rows_of_model(model, kept).fit(**options)
-            after.append(_linear_predictor(model, fresh.params, [i]))
+            try:
+                params = _rows_of_model(model, kept).fit(**options).params
+            except ValueError:  # statsmodels' own iteration overflows: no truth for this row
+                params = np.full(np.shape(results.params), np.nan)
+            after.append(_linear_predictor(model, params, [i]))
     return before, np.concatenate(after)
 
 

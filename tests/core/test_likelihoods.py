@@ -223,3 +223,15 @@ def test_identity_link_is_a_link():
 def test_probabilities_curve_along_directions_as_their_whole_matrix_does(likelihood):
     f = np.random.default_rng(0).dirichlet(np.ones(4), size=6)
     test_curvature_along_directions_is_that_of_the_whole_matrix((likelihood, f, np.array([0, 1, 2, 3, 0, 2])))
+
+
+@pytest.mark.parametrize("link", [ComplementaryLogLog(), Probit()])
+def test_binary_links_stay_finite_where_the_mean_rounds_to_zero_or_one(link):
+    f = np.array([[-700.0], [-40.0], [-1.0], [0.5], [6.0], [8.0], [40.0]])
+    middle = slice(2, 4)
+    ratio = link.derivative(f[middle]) / (link.mean(f[middle]) * link.complement(f[middle]))
+    np.testing.assert_allclose(link.derivative_over_variance(f[middle]), ratio, rtol=1e-12)
+    for y in (0.0, 1.0):
+        family, target = Bernoulli(link=link), np.full(len(f), y)
+        assert np.isfinite(family.error(f, target)).all()
+        assert np.isfinite(family.observed_diagonal(f, target)).all()

@@ -9,6 +9,8 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
+import statsmodels.formula.api as smf
 from scipy.optimize import root
 from scipy.stats import spearmanr
 from statsmodels.duration.hazard_regression import PHReg
@@ -327,3 +329,13 @@ def test_survival_without_events_is_refused():
     fit.model.status = np.full(N, 2.0)
     with pytest.raises((mm.TargetError, mm.DataError)):
         mm.memory_map(fit)
+
+
+def test_class_numbers_in_a_formula_are_the_classes():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=90), "kind": np.repeat([0, 1, 2], 30)})
+    by_formula = smf.mnlogit("kind ~ x", frame).fit(disp=0)
+    by_arrays = sm.MNLogit(frame["kind"].to_numpy(), sm.add_constant(frame["x"].to_numpy())).fit(disp=0)
+    m, same = mm.memory_map(by_formula), mm.memory_map(by_arrays)
+    assert m.provenance.description.classes == (0, 1, 2)
+    np.testing.assert_allclose(m["sensitivity"], same["sensitivity"], rtol=1e-8)

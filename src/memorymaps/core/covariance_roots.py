@@ -88,7 +88,9 @@ class IndependentCovarianceRoots:
     def variance(self, x: Array) -> Array:
         """Diagonal matrices of the outputs' variances: `[n, c, c]`."""
         v = np.concatenate([root.variance(x)[..., 0] for root in self.roots], axis=1)
-        return v[..., None] * np.eye(len(self.roots))
+        diagonal = np.zeros((*v.shape, len(self.roots)))
+        diagonal[:, np.arange(len(self.roots)), np.arange(len(self.roots))] = v  # which may be infinite
+        return diagonal
 
     def from_whitened(self, u: Array) -> Array:
         """Each output's `W u`: `[..., p, c]`."""

@@ -225,7 +225,7 @@ class Bernoulli(ExponentialFamily):
     def _derivative_over_variance(self, f: Array) -> Array:
         if isinstance(self.link, self.canonical_links):
             return array_namespace(f).ones_like(f)
-        return self.link.derivative(f) / (self.link.mean(f) * self.link.complement(f))
+        return self.link.derivative_over_variance(f)
 
     def residual(self, f: Array, y: Array) -> Array:
         """`(1 − y) μ − y (1 − μ)`, without cancellation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -95,6 +96,10 @@ class Power(Link):
         """`(1/exponent − 1)/f`."""
         return (1 / self.exponent - 1) / f
 
+    def derivative_over_variance(self, f: Array) -> Array:
+        """`(dμ/df)/(μ(1 − μ))`; finite also where `μ` or `1 − μ` underflows, in links that override it."""
+        return self.derivative(f) / (self.mean(f) * self.complement(f))
+
 
 @dataclass(frozen=True)
 class Logit(BinaryLink):
@@ -153,6 +158,11 @@ class Probit(BinaryLink):
         """`log Φ(−f)`."""
         return log_ndtr(-f)
 
+    def derivative_over_variance(self, f: Array) -> Array:
+        """`φ(f)/(Φ(f)Φ(−f))`, from logarithms."""
+        log_density = -(f**2) / 2 - 0.5 * math.log(2 * math.pi)
+        return array_namespace(f).exp(log_density - self.log_mean(f) - self.log_complement(f))
+
 
 @dataclass(frozen=True)
 class ComplementaryLogLog(BinaryLink):
@@ -184,3 +194,10 @@ class ComplementaryLogLog(BinaryLink):
     def log_complement(self, f: Array) -> Array:
         """`−e^f`."""
         return -array_namespace(f).exp(f)
+
+    def derivative_over_variance(self, f: Array) -> Array:
+        """`e^f/μ`, one as `f → −∞`."""
+        xp = array_namespace(f)
+        rate, mean = xp.exp(f), self.mean(f)
+        known = mean > 0
+        return xp.where(known, rate / xp.where(known, mean, xp.ones_like(f)), xp.ones_like(f))

@@ -213,7 +213,7 @@ def _(model: Any, results: Any) -> LinearModel:
 def _class_labels(model: Any) -> tuple[Any, ...]:
     """Labels in statsmodels' order: sorted values, or the levels of a formula's columns `name[level]`."""
     endog = model.data.orig_endog
-    if np.ndim(endog) == 1:
+    if np.ndim(endog) == 1 or np.shape(endog)[1] == 1:  # numbers, also as the one column that a formula makes of them
         return tuple(np.unique(np.asarray(endog)).tolist())
     return tuple(str(name).partition("[")[2].rstrip("]") for name in endog.columns)
 

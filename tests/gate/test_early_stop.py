@@ -1,0 +1,121 @@
+"""Fits that stopped early: warned of where their sizes are off, measured against the optimum; every remedy works."""
+
+import dataclasses
+import json
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.linear_model import HuberRegressor, LogisticRegression, SGDClassifier, SGDRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+import memorymaps as mm
+from memorymaps.analysis.long_steps import _marked
+from memorymaps.maps.premises import GAP_ERROR, GAP_SLOPE, not_stationary
+from memorymaps.maps.provenance import Provenance
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(150, 4)) * [1.0, 5.0, 0.2, 1.0]
+Y = X @ [1.0, 0.2, -2.0, 0.0] + rng.standard_t(3, 150)
+LABELS = (Y + rng.normal(size=150) > 0).astype(int)
+
+
+def quietly(model, x, y):
+    with warnings.catch_warnings(action="ignore"):
+        return model.fit(x, y)
+
+
+def gap(m):
+    return m.provenance.description.optimum_gap
+
+
+STEPS = (4, 6, 8, 12)
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_the_warning_is_that_of_sizes_at_the_optimum(steps):
+    x, y = load_breast_cancer(return_X_y=True)
+    model = quietly(make_pipeline(StandardScaler(), LogisticRegression(max_iter=steps)), x, y)
+    m, polished = mm.memory_map(model, x, y), mm.memory_map(model, x, y, polish=True)
+    plain = mm.memory_map(model, x, y, estimator="cavity")["sensitivity"]
+    exact = mm.memory_map(model, x, y, estimator="cavity", polish=True)["sensitivity"]
+    top = np.union1d(np.argsort(-plain)[:25], np.argsort(-exact)[:25])
+    error = np.linalg.norm(plain[top] - exact[top]) / np.linalg.norm(exact[top])
+    assert gap(m)[1] == pytest.approx(error, rel=1e-6)
+    slope_off, loss_off = abs(gap(m)[0] - 1), abs(gap(m)[2] - 1)
+    off = max(slope_off, loss_off) > GAP_SLOPE or max(gap(m)[1], gap(m)[3]) > GAP_ERROR
+    assert not_stationary(m) == (off or m.provenance.description.distance >= 1)
+    assert any("polish=True" in line for line in m.summary().warnings) == not_stationary(m)
+    assert not not_stationary(polished)
+
+
+def test_both_verdicts_occur():
+    x, y = load_breast_cancer(return_X_y=True)
+    models = [quietly(make_pipeline(StandardScaler(), LogisticRegression(max_iter=k)), x, y) for k in STEPS]
+    maps = [mm.memory_map(model, x, y) for model in models]
+    assert {not_stationary(m) for m in maps} == {True, False}
+    near = next(m for m in maps if not not_stationary(m))
+    assert any("where the largest sizes differ by" in note for note in near.provenance.description.notes)
+
+
+def test_a_converged_fit_is_not_compared():
+    assert gap(mm.memory_map(LogisticRegression(tol=1e-8).fit(X, LABELS), X, LABELS)) is None
+
+
+def test_the_gap_survives_a_file():
+    description = dataclasses.replace(
+        mm.memory_map(LogisticRegression(tol=1e-8).fit(X, LABELS), X, LABELS).provenance.description,
+        distance=0.2, optimum_gap=(1.02, 0.05, 1.0, 0.03),
+    )  # fmt: skip
+    made = mm.memory_map(LogisticRegression(tol=1e-8).fit(X, LABELS), X, LABELS).provenance
+    made = dataclasses.replace(made, description=description)
+    assert Provenance.from_dict(json.loads(json.dumps(made.to_dict()))).description == description
+
+
+def test_stochastic_gradients_that_ran_away_are_mapped_warned_of_and_polished():
+    far = X * [1.0, 1000.0, 1.0, 1.0]
+    model = quietly(SGDRegressor(random_state=0), far, Y)
+    m = mm.memory_map(model, far, Y)
+    assert "polish=True" in m.summary().warnings[0]
+    polished = mm.memory_map(model, far, Y, polish=True)
+    assert polished.provenance.description.distance < 1e-2
+    assert not not_stationary(polished)
+
+
+def test_smooth_losses_of_ramps_are_polished():
+    for make, y, early, late in (
+        (HuberRegressor, Y, {"max_iter": 6}, {"max_iter": 5000, "tol": 1e-9}),
+        (LinearSVC, LABELS, {"max_iter": 5, "random_state": 0}, {"max_iter": 10**6, "tol": 1e-9, "random_state": 0}),
+    ):
+        model, tight = quietly(make(**early), X, y), quietly(make(**late), X, y)
+        if make is HuberRegressor:  # its scale is held
+            model.scale_ = tight.scale_
+        polished = mm.memory_map(model, X, y, polish=True)
+        truth = mm.memory_map(tight, X, y)["sensitivity"]
+        assert polished.provenance.description.distance < 1e-2
+        assert np.linalg.norm(polished["sensitivity"] - truth) < 0.02 * np.linalg.norm(truth)
+
+
+def test_outputs_far_from_every_kink_have_a_smoothed_curvature():
+    x, y = load_iris(return_X_y=True)
+    model = make_pipeline(StandardScaler(), SGDClassifier(random_state=0)).fit(x, y)
+    assert np.isfinite(mm.memory_map(model, x, y)["leverage"]).all()
+
+
+def test_refits_of_support_vector_machines_end():
+    m = mm.memory_map(SVC(kernel="linear").fit(X, LABELS), X, LABELS, estimator="cavity")
+    refits = m.origin.posterior.capabilities.refit
+    assert 0 < refits.settings["max_iter"] < 10**6  # without a limit libsvm goes on where rounding stops it
+
+
+def test_marked_examples_are_warned_of_where_they_matter():
+    m = mm.memory_map(LogisticRegression(tol=1e-8).fit(X, LABELS), X, LABELS)
+    order = np.argsort(m["sensitivity"])
+    small, large = _marked(m, order[:3]), _marked(m, order[-3:])
+    assert small.summary().warnings == ()
+    assert "3 of 150 examples whose Newton step may be too long" in large.summary().warnings[0]
+    for marked in (small, large):
+        assert any("3 of 150 examples carry a warning" in why for why in marked.trust["sensitivity"].reasons)
