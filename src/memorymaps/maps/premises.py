@@ -34,7 +34,7 @@ def not_stationary(m: ExampleTable) -> bool:
     return any(value is not None and not value < limit for value, limit in limits)
 
 
-def remaining_way(d: Description) -> str:
+def remaining_distance(d: Description) -> str:
     """How far the parameters are from the optimum, in words."""
     words = "" if d.distance is None else f"{d.distance:.2g} posterior standard deviations (each)"
     if d.error_change is None or d.error_change < ERROR_CHANGE:

@@ -11,7 +11,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.loo_averages import leave_one_out
-from memorymaps.maps.premises import HIGH_LEVERAGE, newton_step_unreliable, not_stationary, remaining_way
+from memorymaps.maps.premises import HIGH_LEVERAGE, newton_step_unreliable, not_stationary, remaining_distance
 from memorymaps.maps.trust import trust_of
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
     if not not_stationary(m):
         return ()
     return (
-        f"the parameters are {remaining_way(d)} from the "
+        f"the parameters are {remaining_distance(d)} from the "
         "optimum on this data: not the training data or weights, or the fit has not converged"
         + (": memory_map(…, polish=True) makes the remaining Newton steps on a copy" if d.polishable else ""),
     )

@@ -16,7 +16,7 @@ from memorymaps.maps.premises import (
     many_long_steps,
     newton_step_unreliable,
     not_stationary,
-    remaining_way,
+    remaining_distance,
     verified_rows,
 )
 from memorymaps.posteriors.approximation import Approximation
@@ -175,7 +175,7 @@ def _held(m: ExampleTable) -> Iterator[_Finding]:
 
 def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
     if not_stationary(m):
-        yield _SIZES, Level.RANKS, f"the fit is not at its optimum: {remaining_way(m.provenance.description)}"
+        yield _SIZES, Level.RANKS, f"the fit stands {remaining_distance(m.provenance.description)} from the optimum"
 
 
 def _first_order(m: ExampleTable) -> Iterator[_Finding]:
