@@ -124,6 +124,9 @@ def draws_case(name: str) -> Case:
     return Case(DRAWS[name], linear_truth() if name in MAPPED_RIGHTLY else None, draws_map, "")
 
 
+FLAT = models.DirichletCategorical(np.ones(3))
+
+
 def conjugate_map() -> mm.MemoryMap:
     return mm.memory_map(models.GammaPoisson(1.0, 1.0).given(COUNTS))
 
@@ -137,12 +140,8 @@ CONJUGATE: dict[str, Callable[[], Any]] = {
     "bernoulli-target_of_two": lambda: mm.memory_map(models.BetaBernoulli(1.0, 1.0).given(np.r_[2, BITS[1:]])),
     "bernoulli-nan_target": lambda: mm.memory_map(models.BetaBernoulli(1.0, 1.0).given(np.r_[np.nan, BITS[1:]])),
     "bernoulli-zero_prior": lambda: mm.memory_map(models.BetaBernoulli(0.0, 1.0).given(BITS)),
-    "categorical-class_out_of_range": lambda: mm.memory_map(
-        models.DirichletCategorical(np.ones(3)).given(np.r_[3, LABELS[1:]])
-    ),
-    "categorical-negative_class": lambda: mm.memory_map(
-        models.DirichletCategorical(np.ones(3)).given(np.r_[-1, LABELS[1:]])
-    ),
+    "categorical-class_out_of_range": lambda: mm.memory_map(FLAT.given(np.r_[3, LABELS[1:]])),
+    "categorical-negative_class": lambda: mm.memory_map(FLAT.given(np.r_[-1, LABELS[1:]])),
     "categorical-negative_prior": lambda: mm.memory_map(models.DirichletCategorical([1.0, -1.0, 1.0]).given(LABELS)),
 }
 

@@ -60,8 +60,8 @@ def retrained(m: mm.MemoryMap) -> np.ndarray:
 
 ACTIONS = {"leave_out": left_out, "refit": refitted, "retrain_check": retrained}
 HANDED = (
-    "least squares", "ridge", "logistic", "softmax", "poisson", "lasso", "linear svc", "svc", "kernel ridge", "gp regression",
-    "forest",
+    "least squares", "ridge", "logistic", "softmax", "poisson", "lasso", "linear svc", "svc", "kernel ridge",
+    "gp regression", "forest",
 )  # fmt: skip
 CARRIED = ("ols", "glm poisson", "logit", "glm gamma log")
 CHANGES: dict[str, tuple[Change, tuple[str, ...]]] = {

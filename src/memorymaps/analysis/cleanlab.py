@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memorymaps.core.arrays import Array
 from memorymaps.maps.loo_averages import is_binary
 
 if TYPE_CHECKING:
@@ -29,6 +30,23 @@ def for_cleanlab(m: MemoryMap) -> dict[str, Any]:
     >>> for_cleanlab(memory_map(*demo_model()))["pred_probs"].shape
     (1797, 10)
     """
+    labels, p = left_out_probabilities(m)
+    if not np.all(np.isfinite(p)):
+        undefined = int(np.count_nonzero(~np.isfinite(p).all(axis=1)))
+        raise ValueError(
+            f"{undefined} example(s) have no leave-one-out prediction: m.filter(np.isfinite(m['loo_loss'])) first"
+        )
+    return {"labels": labels, "pred_probs": p}
+
+
+def left_out_probabilities(m: MemoryMap) -> tuple[Array, Array]:
+    """Given classes as numbers `[n]`, and leave-one-out probabilities `[n, c]`, NaN where there are none.
+
+    Raises
+    ------
+    ValueError
+        The map is not of classes, or has no columns per class.
+    """
     classes = [0, 1] if is_binary(m) else list(m.provenance.description.classes)
     several = "loo_mean" in m.table.column_names
     if not classes or not (several or m.provenance.outputs == 1):
@@ -38,17 +56,14 @@ def for_cleanlab(m: MemoryMap) -> dict[str, Any]:
             "classifier's: Categorical with up to 100 classes, or Bernoulli with one output and targets 0 and 1"
         )
     p = m["loo_mean"] if several else _binary_probabilities(m)
-    if not np.all(np.isfinite(p)):
-        undefined = int(np.count_nonzero(~np.isfinite(p).all(axis=1)))
-        raise ValueError(f"{undefined} example(s) have no leave-one-out prediction: m.filter(m['warning'] == 0) first")
     codes = {label: code for code, label in enumerate(classes)}
-    return {"labels": np.asarray([codes[label] for label in m["target"].tolist()]), "pred_probs": p}
+    return np.asarray([codes[label] for label in m["target"].tolist()]), np.asarray(p)
 
 
-def _binary_probabilities(m: MemoryMap) -> Any:
+def _binary_probabilities(m: MemoryMap) -> Array:
     """Leave-one-out `(1 − p, p) [n, 2]` of a binary map: from `loo_prediction` if a probability, else `σ(f + Δf)`."""
     if is_binary(m):
         p = np.clip(m["loo_prediction"], 0, 1)
-        return np.stack([1 - p, p], axis=1)
+        return np.asarray(np.stack([1 - p, p], axis=1))
     p = 1 / (1 + np.exp(-(m["output"] + m["deviation"])))
     return np.stack([1 - p, p], axis=1)

@@ -107,8 +107,8 @@ def _weights_message(weight: Array) -> str:
         return f"sample_weight of shape {weight.shape}: expected one number an example, ({len(weight)},)"
     bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
     return (
-        f"sample_weight of {len(bad)} example(s) is no finite number ≥ 0, first of row {bad[0]}: {weight[bad[0]]}. "
-        "Expected the weights passed to fit; 0 leaves an example out"
+        f"sample_weight of {len(bad)} example(s), first of row {bad[0]}, is {weight[bad[0]]}: expected "
+        "finite numbers ≥ 0, the weights passed to fit; 0 leaves an example out"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats as distributions
 
-from memorymaps.analysis.cleanlab import for_cleanlab
+from memorymaps.analysis.cleanlab import left_out_probabilities
 from memorymaps.analysis.measures import externally_studentised
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
@@ -28,7 +28,7 @@ _FALSE_DISCOVERIES = 0.05  # share of false ones among the counted targets of a 
 
 @dataclass(frozen=True, repr=False)
 class LabelIssues(ResultTable):
-    """Examples by how suspicious their label is, most suspicious first.
+    """Examples by how suspicious their label is, most suspicious first; last those without a left-out prediction.
 
     Columns: `id`; `given`, `suggested` (labels, or targets of a regression); `score` (the larger, the more suspicious,
     in units of `ranked_by`); `probability` (of the given label, left out; in regressions the p-value of the left-out
@@ -114,12 +114,13 @@ def _of_classes(m: MemoryMap, folds: int | None) -> LabelIssues:
         )
     if folds is None and verdict.level == Level.RANKS and not out_of_bag:
         return _by_error(m)
-    given, p = _left_out(m) if folds is None else _cross_fitted(m, folds)
+    given, p = left_out_probabilities(m) if folds is None else _cross_fitted(m, folds)
     own = p[np.arange(len(p)), given]
     ranked_by = "left-out loss" if folds is None else f"loss in {folds}-fold cross-fitting"
-    count, recall = confident_count(given, p)
+    known = np.isfinite(p).all(axis=1)
+    count, recall = confident_count(given[known], p[known])
     score = -np.log(np.maximum(own, np.finfo(float).tiny))
-    return _table(m, _labels(m)[p.argmax(axis=1)], score, own, (ranked_by, count, recall))
+    return _table(m, _labels(m)[np.where(known, p.argmax(axis=1), given)], score, own, (ranked_by, count, recall))
 
 
 def _by_error(m: MemoryMap) -> LabelIssues:
@@ -132,15 +133,9 @@ def _labels(m: MemoryMap) -> Array:
     return np.asarray(m.provenance.description.classes or (0, 1))
 
 
-def _left_out(m: MemoryMap) -> tuple[Array, Array]:
-    """Given classes as numbers `[n]`, and left-out probabilities `[n, c]`."""
-    found = for_cleanlab(m)
-    return np.asarray(found["labels"]), np.asarray(found["pred_probs"])
-
-
 def _cross_fitted(m: MemoryMap, folds: int) -> tuple[Array, Array]:
     """The same from refits without each fold."""
-    given, origin = _left_out(m)[0], require_origin(m)
+    given, origin = left_out_probabilities(m)[0], require_origin(m)
     f = cross_fitted_outputs(origin, folds, True)[m["row"]]
     mean = origin.posterior.likelihood.mean(f)
     p = np.concatenate([1 - mean, mean], axis=1) if mean.shape[1] == 1 else mean
