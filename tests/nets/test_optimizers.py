@@ -232,8 +232,11 @@ def test_scaled_gradients_are_unscaled_before_the_optimiser_step():
 
 def test_another_networks_optimiser_is_refused():
     _, x, y, optimizer = trained(MAKERS["adam"])
+    apart = case("mlp")[0]  # the same shapes, other weights
+    for k, p in enumerate(apart.parameters()):
+        nn.init.normal_(p, generator=torch.Generator().manual_seed(100 + k))
     with pytest.raises(OptimizerStateError, match="none of this network's"):
-        drawn(case("mlp")[0], x, y, optimizer)
+        drawn(apart, x, y, optimizer)
 
 
 def test_weights_with_zero_precision_are_refused():

@@ -105,8 +105,11 @@ def test_a_copy_that_cannot_be_matched_is_refused_and_the_remedy_works():
     ):
         with pytest.raises(error, match="named_parameters"):
             drawn(copy.deepcopy(net), recipe)
-    with pytest.raises(OptimizerStateError, match="pass the one it is trained with"):
-        drawn(network(7), mm.FromOptimizer(trained()[1], n=N))
+    torch.manual_seed(5)
+    apart = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    for other in (network(7), apart):
+        with pytest.raises(OptimizerStateError, match="pass the one it is trained with"):
+            drawn(other, mm.FromOptimizer(trained()[1], n=N))
 
 
 class SharpnessAware(torch.optim.Optimizer):

@@ -7,18 +7,22 @@ those in the optimizer, with the same names, in the same order and of the same s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 _PREFIXES = ("_orig_mod.", "module.")  # of torch.compile, and of DataParallel and AveragedModel
+_SIMILAR = 0.5  # cosine between the parameters of a network and of its copy; of networks trained apart: about 0
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class TrainedParameters:
-    """The parameters of an optimizer: `id`, shape and, where the optimizer was made with `named_parameters()`, name.
+    """The parameters of an optimizer and, where it was made with `named_parameters()`, their names.
+
+    A network of the same shapes is taken for a copy if its parameters point the same way, `cos > 0.5`.
 
     Examples
     --------
@@ -31,8 +35,7 @@ class TrainedParameters:
     ('by order and shape', 'b')
     """
 
-    ids: tuple[int, ...]
-    shapes: tuple[tuple[int, ...], ...]
+    parameters: tuple[Tensor, ...] = field(repr=False, compare=False)
     names: tuple[str, ...]  # empty where they are not known
     one_group: bool
 
@@ -42,12 +45,7 @@ class TrainedParameters:
         groups = optimizer.param_groups
         parameters = [p for group in groups for p in group["params"]]
         names = [_plain_name(name) for group in groups for name in group.get("param_names", ())]
-        return cls(
-            tuple(id(p) for p in parameters),
-            tuple(tuple(p.shape) for p in parameters),
-            tuple(names) if len(names) == len(parameters) else (),
-            len(groups) == 1,
-        )
+        return cls(tuple(parameters), tuple(names) if len(names) == len(parameters) else (), len(groups) == 1)
 
     def matched(self, values: Mapping[int, _T], module: nn.Module) -> tuple[str, dict[int, _T]]:
         """Values by the optimizer's parameters as values by the network's, and how they were matched.
@@ -55,22 +53,29 @@ class TrainedParameters:
         How is `""` for the optimizer's own network; nothing is returned for a network that it cannot belong to.
         """
         own = dict(module.named_parameters())
-        if {id(p) for p in own.values()} & set(self.ids):
+        if {id(p) for p in own.values()} & {id(p) for p in self.parameters}:
             return "", dict(values)
-        how, pairs = self._pairs(own)
-        return how, {id(own[name]): values[key] for key, name in pairs.items() if key in values}
+        how, names = self._names(own)
+        if not names or not self._similar([own[name] for name in names]):
+            return "", {}
+        pairs = zip(self.parameters, names, strict=True)
+        return how, {id(own[name]): values[id(theirs)] for theirs, name in pairs if id(theirs) in values}
 
-    def _pairs(self, own: Mapping[str, nn.Parameter]) -> tuple[str, dict[int, str]]:
-        """`id` in the optimizer → name in the network."""
-        shapes = {name: tuple(p.shape) for name, p in own.items()}
+    def _names(self, own: Mapping[str, nn.Parameter]) -> tuple[str, list[str]]:
+        """Names in the network of the optimizer's parameters, in its order; none where they cannot belong to it."""
+        shapes, wanted = {name: p.shape for name, p in own.items()}, [p.shape for p in self.parameters]
         if self.names:
-            same = all(shapes.get(name) == shape for name, shape in zip(self.names, self.shapes, strict=True))
-            return "by name", dict(zip(self.ids, self.names, strict=True)) if same else {}
+            same = [shapes.get(name) for name in self.names] == wanted
+            return "by name", list(self.names) if same else []
         trainable = [name for name, p in own.items() if p.requires_grad]
         for names in (list(own), trainable):
-            if self.one_group and tuple(shapes[name] for name in names) == self.shapes:
-                return "by order and shape", dict(zip(self.ids, names, strict=True))
-        return "", {}
+            if self.one_group and [shapes[name] for name in names] == wanted:
+                return "by order and shape", names
+        return "", []
+
+    def _similar(self, own: list[nn.Parameter]) -> bool:
+        a, b = (torch.cat([p.detach().double().cpu().flatten() for p in each]) for each in (self.parameters, own))
+        return bool(torch.dot(a, b) > _SIMILAR * a.norm() * b.norm())
 
 
 def _plain_name(name: str) -> str:
