@@ -4,6 +4,7 @@ OLDEST_PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
+NEWEST := .venv-newest
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # two test workers on two cores: one thread each, or the threads of all workers fight for the cores; no screen
 export OMP_NUM_THREADS = 1
@@ -11,7 +12,7 @@ export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 export MPLBACKEND = Agg
 
-.PHONY: demo test quick oldest lint types layers docs frontend frontend-check clean
+.PHONY: demo test quick oldest newest wheels licences sbom lint types layers docs frontend frontend-check clean
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -46,6 +47,26 @@ oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest -n 2 -rs --doctest-ignore-import-errors -W ignore::DeprecationWarning \
 	  -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 
+# Every dependency at its newest, without the constraints file; made anew each time. Warnings are the libraries' own.
+newest:
+	rm -rf $(NEWEST)
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e ".[dev]"
+	$(NEWEST)/bin/python -m pytest -n 2 -rs -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning \
+	  -W ignore::FutureWarning
+
+# Wheel and sdist built, installed and used in clean environments, each extra alone.
+wheels:
+	$(PYTHON) tools/try_wheels.py
+
+licences: $(VENV)/.dev
+	$(BIN)/python tools/licences.py
+
+# What is installed for development and for every extra, as CycloneDX JSON.
+sbom: $(VENV)/.dev
+	mkdir -p out
+	$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-format JSON -o out/sbom.json
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -75,4 +96,4 @@ frontend-check: frontend/node_modules/.installed
 	  rm -r frontend/node_modules/.committed; exit $$status
 
 clean:
-	rm -rf $(VENV) $(OLDEST) out site
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) out site

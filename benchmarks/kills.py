@@ -4,7 +4,8 @@
 
 A child process writes one thing after another and acknowledges each through a pipe as soon as the call has returned (a
 journal: when the next retraining begins). It is killed with signal 9 after a random time, or its files may not grow
-beyond a random size (`RLIMIT_FSIZE`, what a full disk is to a writer). Afterwards the files are read:
+beyond a random size (`RLIMIT_FSIZE`), or the disk below it is full but for some bytes (`ENOSPC`; on a tmpfs,
+where it may be mounted). Afterwards the files are read:
 
 - lost: something acknowledged is not there;
 - mixtures: something there is neither one state nor the next;
@@ -23,6 +24,7 @@ import resource
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -307,6 +309,38 @@ def full_disk(rng: random.Random) -> Callable[[], None]:
     return prepare
 
 
+class Disk:
+    """A small disk of its own at `folder`; nothing, and `mounted` false, where this process may not mount one."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.filler = folder, folder / ".filler"
+        command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+        able = os.name == "posix" and shutil.which("mount") is not None
+        self.mounted = able and subprocess.run(command, capture_output=True).returncode == 0
+
+    def fill(self, left: int) -> None:
+        """Leave so many bytes free, in whole pages."""
+        free = os.statvfs(self.folder)
+        self.filler.write_bytes(bytes(max(0, free.f_bavail * free.f_bsize - left)))
+
+    def empty(self) -> None:
+        """Free again."""
+        self.filler.unlink()
+
+    def __enter__(self) -> Disk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.mounted:
+            subprocess.run(["umount", str(self.folder)], check=True)
+
+
+def no_space(writer: Any, disk: Disk, rng: random.Random) -> Counter[str]:
+    """One child on a disk that is full but for a random number of bytes."""
+    disk.fill(int(10 ** rng.uniform(1, 5)))
+    return refused(writer, lambda: None, disk.empty)
+
+
 def read_only(folder: Path) -> Callable[[], None]:
     """The folder may be read only; root, who may everything, becomes nobody."""
 
@@ -344,7 +378,7 @@ def refused(writer: Any, prepare: Callable[[], None], restore: Callable[[], None
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="of all writers together")
-    parser.add_argument("--disks", type=int, default=10, help="full disks, each writer")
+    parser.add_argument("--disks", type=int, default=10, help="size limits and full disks, each writer")
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -352,11 +386,13 @@ def main() -> int:
     rng, kinds, bad = random.Random(args.seed), (Maps, Pages, Reports, Journals, Runs), 0
     share = args.seconds / len(kinds)
     for kind in kinds:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, Disk(Path(folder)) as disk:
             writer = kind(Path(folder))
             rows = {"kill -9": killed(writer, rng, time.monotonic() + share, -(-args.kills // len(kinds)))}
             full = [refused(writer, full_disk(rng), lambda: None) for _ in range(args.disks)]
-            rows["full disk"] = sum(full, Counter())
+            rows["size limit"] = sum(full, Counter())
+            space = [no_space(writer, disk, rng) for _ in range(args.disks if disk.mounted else 0)]
+            rows["full disk"] = sum(space, Counter())
             rows["read-only"] = refused(writer, read_only(Path(folder)), lambda at=folder: writable(Path(at)))
             for name, found in rows.items():
                 tries = found["kills"] or found["tries"]

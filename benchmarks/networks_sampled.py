@@ -2,7 +2,8 @@
 
 Real images with 5 % of the labels drawn at random, trained to a minimum; the exact answer is that of `dual` or `full`.
 Each cell: slope (regression on the exact column through the origin), relative error; in brackets the share of examples
-within two stated standard errors, and the ratio of the lengths of stated and true errors.
+within two stated standard errors, the ratio of the lengths of stated and true errors, and the median over examples of
+the ratio of stated to true error (1.48 where errors are normal and the stated ones are right).
 
     MEMORYMAPS_DATA=… python benchmarks/networks_sampled.py --network lenet --n 800 --delta 20
 """
@@ -46,7 +47,65 @@ def pooled(c: int) -> nn.Module:
     )
 
 
-NETWORKS = {"mlp": mlp, "lenet": lenet, "pooled": pooled}
+class FRN(nn.Module):
+    """Filter response normalisation with its thresholded activation [Singh & Krishnan 2020]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        shape = (1, channels, 1, 1)
+        self.scale, self.shift = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+        self.floor = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As a module is called."""
+        size = x.square().mean((2, 3), keepdim=True)
+        return torch.maximum(self.scale * x * (size + 1e-6).rsqrt() + self.shift, self.floor)
+
+
+class Residual(nn.Module):
+    """Two convolutions and the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.way = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), FRN(channels), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+        self.end = FRN(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As a module is called."""
+        return self.end(x + self.way(x))
+
+
+def resnet(c: int) -> nn.Module:
+    """A residual network with filter response normalisation on images of 14 × 14."""
+    return nn.Sequential(
+        nn.AvgPool2d(2), nn.Conv2d(1, 8, 3, padding=1), FRN(8), Residual(8), nn.Conv2d(8, 16, 3, stride=2, padding=1),
+        FRN(16), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, c),
+    )  # fmt: skip
+
+
+class Transformer(nn.Module):
+    """One layer of attention over the 14 rows of an image of 14 × 14, each a token; the mean token is classified."""
+
+    def __init__(self, c: int, width: int = 16) -> None:
+        super().__init__()
+        self.embed, self.place = nn.Linear(14, width), nn.Parameter(0.1 * torch.randn(14, width))
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attend = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.wide, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.head = nn.Linear(width, c)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As a module is called."""
+        tokens = self.embed(nn.functional.avg_pool2d(x, 2)[:, 0]) + self.place
+        seen = self.first(tokens)
+        tokens = tokens + self.attend(seen, seen, seen, need_weights=False)[0]
+        tokens = tokens + self.narrow(nn.functional.gelu(self.wide(self.second(tokens))))
+        return self.head(tokens.mean(1))
+
+
+NETWORKS = {"mlp": mlp, "lenet": lenet, "pooled": pooled, "resnet": resnet, "transformer": Transformer}
 _FULL = 5_000  # parameters up to which the exact answer is the dense matrix's
 
 
@@ -103,7 +162,8 @@ def compared(m: mm.MemoryMap, exact: mm.MemoryMap, name: str) -> str:
         return words
     off, stated = np.abs(a - b), m[f"{name}_se"]
     covered = np.mean(off <= 2 * stated + 1e-12)
-    return f"{words} ({covered:.0%}, {np.linalg.norm(stated) / max(np.linalg.norm(off), 1e-12):.2f})"
+    lengths = np.linalg.norm(stated) / max(np.linalg.norm(off), 1e-12)
+    return f"{words} ({covered:.0%}, {lengths:.2f}, {np.median(stated / np.maximum(off, 1e-300)):.2f})"
 
 
 def main() -> None:
@@ -138,9 +198,9 @@ def main() -> None:
     print("| structure | rows | leverage | sensitivity | left-out loss | its mean | epochs | peak memory |")
     print("|---|---|---|---|---|---|---|---|")
     named = [(f"{k:g} Σh, seed {s}", Sampled(round(k * total), seed=s)) for k in a.multiples for s in a.seeds]
-    for name, structure in [("ekfac", "ekfac"), ("error=0.1", Sampled()), *named]:
+    for name, structure in [("ekfac", "ekfac"), ("auto", "auto"), *named]:
         m, cost = draw(structure)
-        rows = m.origin.posterior.covariance.q.numel() if isinstance(structure, Sampled) else 0
+        rows = m.origin.posterior.covariance.q.numel() if hasattr(m.origin.posterior.covariance, "q") else 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         columns = " | ".join(compared(m, exact, each) for each in MEASURES)
         print(

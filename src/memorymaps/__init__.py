@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from memorymaps import models, nets, training, viz
     from memorymaps.analysis import measures
     from memorymaps.analysis.agreement import compare
+    from memorymaps.analysis.label_errors import label_issues
+    from memorymaps.analysis.query_influence import influence_on
     from memorymaps.analysis.refinement import refine
     from memorymaps.analysis.refitting import refit
     from memorymaps.analysis.retraining import retrain_check
@@ -69,6 +71,8 @@ _MODULES = {
     "Warn": "memorymaps.core.perturbation.deviation",
     "compare": "memorymaps.analysis.agreement",
     "explore": "memorymaps.viz.explorer.explorer",
+    "influence_on": "memorymaps.analysis.query_influence",
+    "label_issues": "memorymaps.analysis.label_errors",
     "likelihoods": "memorymaps.core.likelihoods:",
     "load": "memorymaps.maps.memory_map",
     "measures": "memorymaps.analysis.measures:",
@@ -114,6 +118,8 @@ __all__ = [
     "Warn",
     "compare",
     "explore",
+    "influence_on",
+    "label_issues",
     "likelihoods",
     "load",
     "measures",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +16,13 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.estimators import Estimator, estimator_named, perturb
 from memorymaps.data.coercion import as_array, check_unique, checked_ids
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.fingerprint import digest_of
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.library_errors import explained_errors
+from memorymaps.data.loading import Loading
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
+from memorymaps.files.batch_journal import BatchJournal
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
@@ -25,6 +33,8 @@ from memorymaps.posteriors.model_state import ModelState
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import examples_for, training_data
+
+_OUTPUTS = b"outputs"
 
 
 def memory_map(
@@ -41,7 +51,10 @@ def memory_map(
     change: str | None = None,
     rows: Any = None,
     polish: bool = False,
+    collate: Callable[[list[Any]], Any] | None = None,
+    batch_size: int | None = None,
     progress: bool | None = None,
+    path: str | Path | None = None,
 ) -> MemoryMap:
     """Draw the memory map of a fitted model over its training data.
 
@@ -69,10 +82,16 @@ def memory_map(
     change : how the change of the mean is computed from the deviation: `"exact"` (default) or `"linearised"`.
     rows : positions of the examples in the map; the posterior is that of all examples. Default: all.
     polish : for solvers that stopped early: make the remaining Newton steps on a copy, and map that (linear models).
+    collate, batch_size : for a network's data set, how examples are put together in batches that are read, as in
+        `DataLoader(collate_fn=…, batch_size=…)`.
     progress : show a progress bar; default: on a terminal, after one second.
+    path : file for the finished map. Until then every finished batch is kept beside it: after an interruption or a
+        kill, the same call goes on from there, and its map is the same.
 
     Raises
     ------
+    BatchJournalError
+        Batches of another model, data or recipe are kept beside `path`.
     UnsupportedModelError
         No adapter for this class of models.
     DataError, TargetError
@@ -92,35 +111,60 @@ def memory_map(
     """
     requested = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
-    given = _as_examples(model, data, target, (ids, sample_weight, offset))
+    given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
     examples = RepeatedExamples(_training_examples(model, given, ids), progress)
     gate = _checked_posterior(model, examples, polish)
-    source, state = gate.posterior, ModelState.of(model)
-    used = requested or Estimator(source.description.estimator)
-    origin = Origin(source, examples, state)
+    used = requested or Estimator(gate.posterior.description.estimator)
+    origin = Origin(gate.posterior, examples, ModelState.of(model))
     positions = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
     drawn = examples if rows is None else RepeatedExamples(Subset(examples, positions), progress)
-    table, outputs = _table(origin, gate, drawn, positions, used)
+    journal = None if path is None else BatchJournal.resume(path, _header(origin, used, positions))
+    with journal or contextlib.nullcontext():
+        table, outputs = _table(origin, gate, drawn, positions, used, journal)
+    gate.check_curvature(examples, np.asarray(table.column("leverage")))
     check_unique(np.asarray(table.column("id")))
-    provenance = Provenance(
+    m = MemoryMap(table, _provenance(origin, drawn, used, outputs), origin)
+    m = m if requested else refit_unasked(m, progress)
+    if path is not None and journal is not None:
+        m.save(path)
+        journal.delete()
+    return m
+
+
+def _provenance(origin: Origin, drawn: RepeatedExamples, estimator: Estimator, outputs: int) -> Provenance:
+    """Where the numbers of a map come from."""
+    source, state = origin.posterior, origin.model
+    assert state is not None  # `memory_map` has it
+    return Provenance(
         description=source.description,
-        estimator=used,
-        n=len(examples),
+        estimator=estimator,
+        n=len(origin.examples),
         outputs=outputs,
         fingerprint=drawn.fingerprint.columns,
-        versions=versions(model),
+        versions=versions(state.model),
         weights_are_precisions=source.likelihood.weights_are_precisions,
         loss_is_density=source.likelihood.is_density,
         inputs=drawn.fingerprint.inputs,
         model_state=state.parameters,
     )
-    m = MemoryMap(table, provenance, origin)
-    return m if requested else refit_unasked(m, progress)
+
+
+def _header(origin: Origin, estimator: Estimator, rows: Array) -> dict[str, Any]:
+    """What the batches of a map follow from: the data, the model and its posterior, the estimator."""
+    d, examples, own = origin.posterior.description, origin.examples, capabilities_of(origin.posterior).fingerprint
+    return {
+        "model": [d.model, "" if origin.model is None else origin.model.parameters, "" if own is None else own()],
+        "posterior": [d.posterior, d.likelihood, d.prior, d.algorithm, *d.notes],
+        "estimator": [estimator.name, estimator.change],
+        "data": [len(examples), digest_of(np.asarray(rows))],
+        "memorymaps": metadata.version("memorymaps"),
+    }
 
 
 def _checked_posterior(model: Any, examples: Examples, polish: bool) -> Gate:
     """The gate with the model's posterior, or with that at the optimum of its objective where `polish`."""
-    gate = Gate(model, posteriors.posterior(model, examples))
+    with explained_errors(model):
+        gate = Gate(model, posteriors.posterior(model, examples))
     gate.check_posterior()
     if not polish:
         return gate
@@ -170,8 +214,15 @@ def _with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
     return recipe(model, likelihood)
 
 
-def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any]) -> Examples | None:
+def _as_examples(
+    model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any], loading: Loading
+) -> Examples | None:
     has_columns = any(value is not None for value in (target, *columns))
+    if loading.given and (data is None or target is not None or isinstance(data, Examples)):
+        raise ValueError(
+            f"{' and '.join(loading.options)}: for a network's data set, whose examples contain their targets; arrays "
+            "are divided into batches as memory allows: leave it out"
+        )
     if data is None:
         if any(value is not None for value in (target, *columns[1:])):
             raise ValueError("targets, weights or an offset without inputs: call memory_map(model, X, y, …)")
@@ -182,13 +233,14 @@ def _as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, An
         return data
     if target is not None:
         return ArrayExamples.of(data, target, *columns)
-    found: Examples = examples_for(model, data)
+    found: Examples = examples_for(model, data, loading)
     return WithColumns.of(found, *columns) if has_columns else found
 
 
 def _training_examples(model: Any, given: Examples | None, ids: Any) -> Examples:
     """The examples as the model was trained on them; those contained in a model with the `ids` that were given."""
-    found: Examples = training_data(model, given)
+    with explained_errors(model):
+        found: Examples = training_data(model, given)
     if given is None and ids is not None:
         return WithColumns(found, checked_ids(ids, None, len(found)))
     return found
@@ -204,19 +256,41 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, st
     return {**columns, "warning": columns["warning"] | warning, **extra}
 
 
-def _table(origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: Estimator) -> tuple[pa.Table, int]:
+def _table(
+    origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: Estimator, journal: BatchJournal | None
+) -> tuple[pa.Table, int]:
     """The table with one row per example, and the number of outputs; `rows` are the positions of the drawn examples."""
-    records, start, outputs = [], 0, 1
+    records, start = [], 0
     for batch in (part for whole in drawn for part in origin.chunks(whole)):
-        stats = origin.batch_statistics(batch)
-        named = {"id": batch.ids, "row": rows[start : start + len(batch)]}
-        effect = perturb(stats, estimator)
-        gate.check_batch(batch, named["row"], stats, effect)
-        columns = columns_of(stats, effect, origin.posterior.description)
-        columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"]).astype(np.int16)
-        records.append(to_record_batch(named | _with_extra_columns(columns, origin.posterior, batch, stats)))
-        outputs = int(stats.f.shape[1])
-        start += len(batch)
+        part = slice(start, start + len(batch))
+        digest = "" if journal is None else _digest(batch)
+        record = None if journal is None else journal.read(part, digest)
+        if record is None:
+            record = _record(origin, gate, batch, rows[part], estimator)
+            if journal is not None:
+                journal.add(part, digest, record)
+        records.append(record)
+        start = part.stop
     if not records:
         raise DataError("the data has no rows")
-    return pa.Table.from_batches(records).combine_chunks(), outputs
+    table = pa.Table.from_batches(records).combine_chunks()
+    return table.replace_schema_metadata(None), int(records[0].schema.metadata[_OUTPUTS])
+
+
+def _record(origin: Origin, gate: Gate, batch: Batch, rows: Array, estimator: Estimator) -> pa.RecordBatch:
+    """The rows of one batch, with the number of outputs as a note."""
+    stats = origin.batch_statistics(batch)
+    effect = perturb(stats, estimator)
+    gate.check_batch(batch, rows, stats, effect)
+    columns = columns_of(stats, effect, origin.posterior.description)
+    columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"]).astype(np.int16)
+    named = {"id": batch.ids, "row": rows}
+    record = to_record_batch(named | _with_extra_columns(columns, origin.posterior, batch, stats))
+    return record.replace_schema_metadata({_OUTPUTS: str(stats.f.shape[1]).encode()})
+
+
+def _digest(batch: Batch) -> str:
+    """Of everything in a batch."""
+    parts = {"inputs": batch.inputs, "target": batch.target, "ids": batch.ids}
+    optional = {"weight": batch.weight, "offset": batch.offset}
+    return digest_of(parts | {name: values for name, values in optional.items() if values is not None})

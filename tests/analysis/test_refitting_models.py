@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, QuantileRegressor, Ridge
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import LinearSVC, LinearSVR
 
 import memorymaps as mm
 from memorymaps.posteriors.capabilities import capabilities_of
@@ -31,10 +31,7 @@ def assert_refits_are(m, model, x, y):
     assert len(rows)
     for i in rows:
         kept = np.arange(len(x)) != i
-        fresh = clone(model)
-        if isinstance(model, PoissonRegressor):
-            fresh.set_params(alpha=model.alpha * len(x) / (len(x) - 1))  # its penalty is per unit of weight
-        change = decision(fresh.fit(x[kept], y[kept]), x[[i]])[0] - decision(model, x[[i]])[0]
+        change = decision(clone(model).fit(x[kept], y[kept]), x[[i]])[0] - decision(model, x[[i]])[0]
         found = np.atleast_1d(m["deviation"][i])
         if len(found) > 1:
             change, found = change - change.mean(), found - found.mean()
@@ -143,7 +140,7 @@ def test_jobs_and_a_journal_give_the_same(tmp_path):
 def test_sizes_of_a_squared_hinge_are_checked_by_refits():
     m = mm.memory_map(LinearSVC(C=0.5, tol=1e-10, max_iter=10**6).fit(X, Y), X, Y)
     rows = m["refitted"]
-    assert 0 < rows.sum() <= 16
+    assert 0 < rows.sum() <= 32
     truth = mm.refit(m, top=16)
     both = rows & truth["refitted"]
     assert both.any()
@@ -154,3 +151,58 @@ def test_slow_solvers_are_not_run_unasked():
     model = LogisticRegression(l1_ratio=1.0, solver="saga", C=0.5, tol=1e-6, max_iter=10**4).fit(X[:100], Y[:100])
     source = capabilities_of(mm.memory_map(model, X[:100], Y[:100]).origin.posterior).refit
     assert source.max_automatic_refits() == 0
+
+
+def test_a_category_that_is_separated_without_one_example_is_refitted():
+    """The first step goes a fifth of the way, and the second continues it: each later one adds about one."""
+    draws = np.random.default_rng(0)
+    category = np.repeat(np.arange(30), 10)
+    x, y = np.eye(30)[category], draws.integers(0, 2, 300)
+    y[:10], y[0] = 1, 0
+    model = LogisticRegression(C=1e4, solver="newton-cholesky", **EXACT).fit(x, y)
+    m = mm.memory_map(model, x, y)
+    truth = model.__class__(C=1e4, solver="newton-cholesky", **EXACT).fit(x[1:], y[1:])
+    assert m["refitted"][0]
+    change = truth.decision_function(x[:1]) - model.decision_function(x[:1])
+    assert m["deviation"].ravel()[0] == pytest.approx(change[0], rel=1e-3)
+    assert abs(change[0]) > 2 * abs(mm.memory_map(model, x, y, estimator="cavity")["deviation"].ravel()[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "model", [QuantileRegressor(alpha=0.0), LinearSVR(epsilon=0.1, tol=1e-6, max_iter=10**6)], ids=["quantile", "svr"]
+)
+def test_the_largest_sizes_of_losses_with_kinks_are_refitted(model):
+    x, y = load_diabetes(return_X_y=True)
+    x, y = StandardScaler().fit_transform(x)[:200], (y[:200] - 150) / 77
+    m = mm.memory_map(model.fit(x, y), x, y)
+    assert m["refitted"].sum() == 32
+    rows = np.union1d(np.argsort(-m["sensitivity"])[:8], np.arange(0, 200, 25))
+    fits = [clone(model).fit(np.delete(x, i, 0), np.delete(y, i)) for i in rows]
+    truth = np.array([abs((fit.predict(x[[i]]) - model.predict(x[[i]]))[0]) for i, fit in zip(rows, fits, strict=True)])
+    found = m["sensitivity"][rows]
+    assert found @ truth / (truth @ truth) == pytest.approx(1, abs=0.15)
+    assert np.linalg.norm(found - truth) < 0.3 * np.linalg.norm(truth)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(solver="newton-cholesky", **EXACT), NEWTON,
+        PoissonRegressor(solver="newton-cholesky", **EXACT),
+        LinearSVC(tol=1e-9, max_iter=10**6),
+    ],
+    ids=["logistic", "weak prior", "poisson", "squared hinge"],
+)  # fmt: skip
+def test_half_a_class_is_removed_by_refits(model):
+    model = clone(model).fit(X, Y)
+    m = mm.memory_map(model, X, Y)
+    halves = {f"half of {c}": np.flatnonzero(c == Y)[::2] for c in (0, 1)}
+    found = m.leave_out(halves)
+    mean = m.origin.posterior.likelihood.mean
+    for k, rows in enumerate(halves.values()):
+        fresh = clone(model).fit(np.delete(X, rows, 0), np.delete(Y, rows))
+        truth = np.abs(mean(decision(fresh, X)) - mean(decision(model, X))).sum(1)
+        assert found["sensitivity"][k] == pytest.approx(truth[rows].sum(), rel=1e-3)
+        assert found["rest_sensitivity"][k] == pytest.approx(np.delete(truth, rows).sum(), rel=1e-3)
+    assert found["warning"].tolist() == ["", ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("torch")
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import memorymaps as mm
 from memorymaps.core.likelihoods.categorical import Categorical
@@ -161,6 +163,53 @@ def test_parameters_behind_a_blocked_gradient_are_refused_by_name_and_the_subset
     net = kind()
     net.a.requires_grad_(False)
     np.testing.assert_allclose(mapped(net, x, y, structure)["leverage"], m["leverage"], rtol=1e-9)
+
+
+class Checkpointed(Body):
+    """Activations computed again in the reverse pass; `reentrant` is torch's older way."""
+
+    def __init__(self, reentrant, whole=False):
+        super().__init__()
+        self.reentrant, self.whole = reentrant, whole
+
+    def forward(self, x):
+        if self.whole:
+            return checkpoint(super().forward, x, use_reentrant=self.reentrant)
+        return self.b(checkpoint(lambda z: torch.tanh(self.a(z)), x, use_reentrant=self.reentrant))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_reentrant_checkpoints_are_refused_and_the_other_kind_has_the_map_without(structure, whole):
+    x, y = data()
+    with pytest.raises(ValueError, match=r"no gradient reaches 'a.weight'.*checkpoint\(…, use_reentrant=False\)"):
+        mapped(Checkpointed(True, whole), x, y, structure)
+    m = mapped(Checkpointed(False, whole), x, y, structure)
+    np.testing.assert_allclose(m["leverage"], mapped(Body(), x, y, structure)["leverage"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_decorated_forwards_and_losses_are_those_they_wrap(structure):
+    x, y = data()
+
+    def logged(function):
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            return function(*args, **kwargs)
+
+        return call
+
+    net, loss = (
+        Body(),
+        mm.Custom(
+            logged(lambda f, y: nn.functional.cross_entropy(f, y.long(), reduction="none")),
+            predict=lambda f: f.softmax(1),
+        ),
+    )
+    net.forward = logged(net.forward)
+    m = mapped(net, x, y, structure, likelihood=loss, forward=logged(lambda net, x: net(x)))
+    np.testing.assert_allclose(m["leverage"], mapped(Body(), x, y, structure)["leverage"], rtol=1e-8)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -104,7 +104,8 @@ def at_the_bound():
 def poisson_case():
     model = PoissonRegressor(alpha=0.05, **TIGHT).fit(X, COUNTS, sample_weight=WEIGHT)
     m = mm.memory_map(model, X, COUNTS, sample_weight=WEIGHT, ids=IDS, estimator="cavity")
-    return Case(m, linear(poisson(), ONES, COUNTS, WEIGHT, coefficients(model), penalty(0.05 * WEIGHT.sum())))
+    delta = penalty(0.05 * WEIGHT.sum())
+    return Case(m, linear(poisson(), ONES, COUNTS, WEIGHT, coefficients(model), delta, per_weight=True))
 
 
 def logistic_case():

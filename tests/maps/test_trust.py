@@ -8,7 +8,8 @@ import pathlib
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
+from sklearn.base import clone
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import (
     ElasticNetCV,
@@ -307,3 +308,77 @@ def test_lines_of_the_picture_are_those_of_the_sensitivity():
     assert iso_score_of(CASES["first order"][0]()) == IsoScore.PRODUCT
     assert iso_score_of(CASES["softmax"][0]()) == IsoScore.PRODUCT
     assert np.isnan(IsoScore.CAVITY.score(np.array([1.0]), np.array([1.0])))[0]
+
+
+# --- verified by retraining ------------------------------------------------------------------------------------------
+
+
+def retraining(model, y, noise=0.0, shift=0.0):
+    """Refits of a clone; `noise` on its outputs, and a drift of `shift`."""
+    rng = np.random.default_rng(0)
+
+    def retrain(removed, wanted):
+        fit = clone(model).fit(np.delete(X, removed, axis=0), np.delete(y, removed))
+        f = fit.decision_function(X[wanted]) if hasattr(fit, "decision_function") else fit.predict(X[wanted])
+        return f + noise * rng.normal(size=f.shape) + shift * (len(removed) == 0)
+
+    return retrain
+
+
+def test_what_retraining_confirms_is_verified_in_the_map_of_the_check_and_in_its_file(tmp_path):
+    model = LogisticRegression(**TIGHT).fit(X, LABELS)
+    m = mm.memory_map(model, X, LABELS)
+    check = mm.retrain_check(m, retraining(model, LABELS), k=20)
+    assert m.trust["sensitivity"].level == S
+    for found in (check.map, saved_and_loaded(check.map, tmp_path)):
+        levels = [found.trust[name].level for name in ("leverage", "sensitivity", "loo_loss", "ranks", "groups")]
+        assert levels == [E, V, V, V, S]
+        assert "20 examples retrained without: slope" in str(found.trust["sensitivity"])
+    np.testing.assert_array_equal(check.map["sensitivity"], m["sensitivity"])
+    assert "verified" in str(check.map.summary())
+    assert [v.level for v in dataclasses.replace(check.map, provenance=m.provenance).trust] == [E, S, S, S, S]
+
+
+def saved_and_loaded(m, tmp_path):
+    m.save(tmp_path / "m.parquet")
+    return mm.load(tmp_path / "m.parquet")
+
+
+def test_exact_stays_exact_and_few_examples_verify_nothing():
+    exact = mm.memory_map(Ridge().fit(X, Y), X, Y)
+    assert mm.retrain_check(exact, retraining(Ridge(), Y), k=12).map.trust["sensitivity"].level == E
+    model = LogisticRegression(**TIGHT).fit(X, LABELS)
+    few = mm.retrain_check(mm.memory_map(model, X, LABELS), retraining(model, LABELS), k=4).map.trust["sensitivity"]
+    assert few.level == S
+    assert "4 examples retrained" in few.reasons[-1]
+
+
+def test_what_retraining_contradicts_is_lowered():
+    model = LogisticRegression(**TIGHT).fit(X, LABELS)
+    m = mm.memory_map(model, X, LABELS)
+    double = dataclasses.replace(
+        m, table=m.table.set_column(m.table.column_names.index("sensitivity"), "sensitivity", [2 * m["sensitivity"]])
+    )
+    found = mm.retrain_check(double, retraining(model, LABELS), k=20).map.trust
+    assert [found[name].level for name in ("sensitivity", "ranks", "loo_loss")] == [R, V, V]
+    assert "slope 2." in str(found["sensitivity"]) or "slope 1.9" in str(found["sensitivity"])
+    shuffled = np.random.default_rng(0).permutation(m["sensitivity"])
+    wrong = dataclasses.replace(
+        m, table=m.table.set_column(m.table.column_names.index("sensitivity"), "sensitivity", [shuffled])
+    )
+    found = mm.retrain_check(wrong, retraining(model, LABELS), k=30).map.trust
+    assert found["sensitivity"].level == found["ranks"].level == U
+
+
+def test_a_drift_as_large_as_the_changes_verifies_nothing():
+    model = LogisticRegression(**TIGHT).fit(X, LABELS)
+    found = mm.retrain_check(mm.memory_map(model, X, LABELS), retraining(model, LABELS, shift=3.0), k=20).map.trust
+    assert found["sensitivity"].level == S
+    assert "nothing left out changes predictions as much" in str(found["sensitivity"])
+
+
+def test_trees_whose_sizes_disagree_with_retraining_say_so():
+    model = RandomForestRegressor(20, random_state=0).fit(X, Y)
+    found = mm.retrain_check(mm.memory_map(model, X, Y), retraining(model, Y), k=20).map.trust["sensitivity"]
+    assert found.level in (R, U)
+    assert "20 examples retrained without" in str(found)

@@ -76,7 +76,8 @@ def categorical(c: int) -> Loss:
 class Dense:
     """Outputs, Jacobians and targets of every example, and the precision of a diagonal prior.
 
-    `f [n, c]`, `jacobian [n, c, P]`, `y [n, c]` (numbers, or the class number), `weight [n]`, `delta [P]`.
+    `f [n, c]`, `jacobian [n, c, P]`, `y [n, c]` (numbers, or the class number), `weight [n]`, `delta [P]`; `share [P]`:
+    gradient of the penalty that an example takes along for each unit of its weight.
     """
 
     loss: Loss
@@ -85,6 +86,7 @@ class Dense:
     y: Any
     weight: Any
     delta: Any
+    share: Any = 0.0
 
     def __len__(self) -> int:
         return len(self.f)
@@ -111,8 +113,9 @@ class Dense:
         return np.linalg.pinv(s, rcond=1e-12, hermitian=True)
 
     def shift(self, members: Collection[int]):
-        """One Newton step of the parameters, `S_{\\M}⁻¹ Σ_M Jᵀe`."""
-        push = sum((self.jacobian[i].T @ self.error(i) for i in members), np.zeros(len(self.delta)))
+        """One Newton step of the parameters, `S_{\\M}⁻¹ Σ_M (Jᵀe + w share)`."""
+        moved = (self.jacobian[i].T @ self.error(i) + self.weight[i] * self.share for i in members)
+        push = sum(moved, np.zeros(len(self.delta)))
         return self.covariance(members) @ push
 
     def leverage_matrix(self, i: int):
@@ -120,12 +123,16 @@ class Dense:
         return self.curvature(i) @ self.jacobian[i] @ self.covariance() @ self.jacobian[i].T
 
 
-def linear(loss: Loss, x, y, weight, coefficients, penalty) -> Dense:
-    """A linear predictor `f = Bᵀx` with `x [n, p]`, `B [p, c]` and the ridge `penalty [p, c]`."""
+def linear(loss: Loss, x, y, weight, coefficients, penalty, per_weight=False) -> Dense:
+    """A linear predictor `f = Bᵀx` with `x [n, p]`, `B [p, c]` and the ridge `penalty [p, c]`.
+
+    `per_weight`: the penalty is proportional to the total weight.
+    """
     n, c = len(x), coefficients.shape[1]
     f = np.array([[sum(x[i, j] * coefficients[j, k] for j in range(x.shape[1])) for k in range(c)] for i in range(n)])
     jacobian = np.array([np.kron(np.eye(c), x[i]) for i in range(n)])
-    return Dense(loss, f, jacobian, np.reshape(y, (n, -1)), weight, penalty.T.reshape(-1))
+    share = (penalty * coefficients).T.reshape(-1) / np.sum(weight) if per_weight else 0.0
+    return Dense(loss, f, jacobian, np.reshape(y, (n, -1)), weight, penalty.T.reshape(-1), share)
 
 
 def map_row(d: Dense, i: int) -> dict[str, Any]:

@@ -79,6 +79,7 @@ def expected_check():
                 "row": row,
                 "estimate": m["sensitivity"][row],
                 "truth": sum(abs(a - b) for a, b in zip(softmax(after), softmax(at[row]), strict=True)),
+                "loss": m["loss"][row],
                 "loo_loss": m["loo_loss"][row],
                 "true_loo_loss": -math.log(softmax(after)[THREE[row]]),
             }
@@ -243,14 +244,14 @@ def test_every_scalar_of_a_record(tmp_path, subset, posterior):
     tracker, net, kept = tracked(tmp_path / "run", subset=subset, posterior=posterior, test=loader)
     table = tracker.trajectory().losses()
     assert table.index.tolist() == [2, 5, 6]
-    assert list(table.columns) == ["loss", "loo_loss", "test_loss", "effective", "seconds"]
+    assert list(table.columns) == ["loss", "loo_loss", "test_loss", "effective", "seconds", "loo_trust"]
     for step, (m, scalars) in kept.items():
         many = len(m)
         assert many == {0: 30, 1: 7, 2: 4}[0 if subset is None else 1 if isinstance(subset, int) else 2]
         assert scalars["loss"] == pytest.approx(sum(m["loss"].tolist()) / many)
         assert scalars["loo_loss"] == pytest.approx(sum(m["loo_loss"].tolist()) / many)
         assert scalars["effective"] == pytest.approx(sum(m["leverage"].tolist()) / many * 30)
-        assert table.loc[step].to_dict() == scalars
+        assert table.loc[step].to_dict() == {**scalars, "loo_trust": m.trust["loo_loss"].level}
         assert scalars["seconds"] > 0
         near(tracker.trajectory().at(step)["leverage"], m["leverage"])
     assert kept[6][1]["test_loss"] == pytest.approx(mean_loss(net, test_x, test_y), rel=1e-9)

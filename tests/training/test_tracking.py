@@ -19,6 +19,7 @@ import memorymaps as mm
 from memorymaps.files.locks import InUseError
 from memorymaps.maps.trajectory import RunFolderError, Trajectory
 from memorymaps.training.tracker import Tracker, schedule
+from memorymaps.viz.displays.evolution import GeneralisationDisplay
 
 
 def test_the_last_record_is_the_map_of_the_trained_network(tmp_path):
@@ -204,3 +205,32 @@ def test_regressions_have_no_cartography(tmp_path):
 def test_options_of_another_posterior_are_refused(option, tmp_path):
     with pytest.raises(ValueError, match=r"posterior= was given: pass them to the recipe"):
         trained(tmp_path, posterior=mm.Laplace("diag", prior=0.3), **option)
+
+
+def test_left_out_losses_that_cannot_be_trusted_say_so_in_table_picture_and_page(tmp_path):
+    torch.manual_seed(0)
+    x, y = torch.randn(40, 3), torch.arange(40) % 2
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01, weight_decay=0.01)
+
+    def recorded(path, posterior):
+        with Tracker(net, optimizer, x, y, likelihood="categorical", path=path, posterior=posterior) as tracker:
+            for _ in range(2):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(net(x), y).backward()
+                optimizer.step()
+                tracker.step()
+                m = tracker.record()
+        return tracker.trajectory(), m
+
+    state, m = recorded(tmp_path / "state", None)
+    assert state.losses()["loo_trust"].tolist() == ["not to be used"] * 2
+    assert state.loo_trust() == m.trust["loo_loss"].level
+    assert "optimiser's state" in str(m.trust["loo_loss"])
+    labels = [line.get_label() for line in GeneralisationDisplay.from_trajectory(state).ax_.lines]
+    assert "leave-one-out, estimated: not to be used" in labels
+    page = state.explore(tmp_path / "page.html")
+    assert page is not None
+    assert "leave-one-out losses of the steps: not to be used" in (tmp_path / "page.html").read_text()
+    exact, m = recorded(tmp_path / "exact", mm.Laplace("full", prior=50.0))
+    assert exact.losses()["loo_trust"].tolist()[-1] == m.trust["loo_loss"].level

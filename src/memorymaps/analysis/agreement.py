@@ -115,7 +115,8 @@ def compare(a: MemoryMap, b: MemoryMap, *, targets_changed: bool = False) -> Com
         )
     if not targets_changed:
         shared = np.asarray(joined.column("id").combine_chunks())
-        check_same_examples(a, b, (positions(a, shared), positions(b, shared)))
+        words = ". If the targets were corrected between the maps: compare(a, b, targets_changed=True)"
+        check_same_examples(a, b, (positions(a, shared), positions(b, shared)), words)
     totals = (float(np.sum(a["leverage"])), float(np.sum(b["leverage"])))
     return Comparison(joined, len(a) - joined.num_rows, len(b) - joined.num_rows, totals, (a.trust, b.trust))
 

@@ -171,11 +171,15 @@ def _parameter_maps(origin: Origin) -> tuple[Callable[[Any], Array], Callable[[A
 
 def _parameter_changes(m: MemoryMap, batch: Batch) -> Array:
     origin = _origin(m)
-    stats = origin.batch_statistics(batch)
+    stats: Any = origin.batch_statistics(batch)
     one_minus_h = 1 - stats.leverage
-    scaled = stats.error[:, 0] / np.where(one_minus_h < 1e-10, np.nan, one_minus_h)
+    error, penalty = stats.error, capabilities_of(origin.posterior).penalty
+    if penalty is not None:
+        error = error + stats.curvature[..., 0] * stats.penalty_response
+    scaled = error[:, 0] / np.where(one_minus_h < 1e-10, np.nan, one_minus_h)
     root, from_whitened = _parameter_maps(origin)
-    return -from_whitened(root(batch.inputs)[:, 0] * scaled[:, None])[..., 0]
+    u = root(batch.inputs)[:, 0] * scaled[:, None]
+    return -from_whitened(u if penalty is None else u + stats.weight[:, None] * penalty.coordinates)[..., 0]
 
 
 def _aliased_mask(m: MemoryMap) -> Array:
@@ -186,6 +190,9 @@ def _aliased_mask(m: MemoryMap) -> Array:
 def standard_errors(m: MemoryMap) -> Array:
     """`√diag S⁻¹`: `[p]`, the parameters' posterior standard deviations."""
     _one_output(m)
+    variance = capabilities_of(_origin(m).posterior).parameter_variance
+    if variance is not None:
+        return np.sqrt(variance()[:, 0])
     from_whitened = _parameter_maps(_origin(m))[1]
     basis = from_whitened(np.eye(_num_parameters(m)))[..., 0]
     return np.sqrt(np.sum(basis**2, axis=0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, as_completed
@@ -18,6 +19,7 @@ from memorymaps.analysis.journal import Journal
 from memorymaps.analysis.recipe_fingerprint import fingerprint_of_function
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.analysis.refitting import refit_settings, require_refit
+from memorymaps.analysis.retraining_verdict import with_verdict
 from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
 from memorymaps.maps.memory_map import MemoryMap
@@ -36,12 +38,13 @@ class RetrainingError(RuntimeError):
 class RetrainCheck(SummarisedTable):
     """Estimated and true changes of each chosen example's prediction when it is left out.
 
-    Columns: `id`, `row`; `estimate`, `truth` (sensitivities `Σ_c |Δμ_c|`); `loo_loss`, `true_loo_loss`.
+    Columns: `id`, `row`; `estimate`, `truth` (sensitivities `Σ_c |Δμ_c|`); `loss`, `loo_loss`, `true_loo_loss`.
     `drift` is the largest change `Σ_c |Δμ_c|` of these predictions by retraining with nothing left out: smaller
-    changes cannot be compared.
+    changes cannot be compared. `map` is the map that was checked, with the result in its `trust`.
     """
 
     drift: float
+    map: MemoryMap | None = None
 
     def _finite_pairs(self) -> tuple[Array, Array]:
         finite = np.isfinite(self["estimate"])
@@ -78,6 +81,8 @@ def retrain_check(
     executor: Executor | None = None, progress: bool | None = None,
 ) -> RetrainCheck:  # fmt: skip
     """Retrain without some examples, one at a time, and compare with the map.
+
+    The result's `map` is the same map with the agreement in its `trust`: `m = retrain_check(m, …).map`.
 
     Parameters
     ----------
@@ -216,8 +221,10 @@ def _comparison(m: MemoryMap, chosen: MemoryMap, f: Array, journal: Journal) -> 
         "row": chosen["row"],
         "estimate": chosen["sensitivity"],
         "truth": np.sum(np.abs(mean(f_without) - mean(f)), axis=-1),
+        "loss": chosen["loss"],
         "loo_loss": chosen["loo_loss"],
         "true_loo_loss": likelihood.example_loss(f_without, y, weight),
     }
     drift = float(np.max(np.sum(np.abs(mean(baseline) - mean(f)), axis=-1)))
-    return RetrainCheck(pa.table(table), drift)
+    check = RetrainCheck(pa.table(table), drift)
+    return dataclasses.replace(check, map=with_verdict(m, check))

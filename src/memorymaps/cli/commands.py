@@ -175,6 +175,7 @@ def _run_demo(args: argparse.Namespace) -> None:
 
 
 def _run_map(args: argparse.Namespace) -> None:
+    _print_to_stderr(f"reading {args.table}")
     from memorymaps.build import memory_map
     from memorymaps.data.tables import fit, guess_model
 
@@ -231,6 +232,7 @@ def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
 def _write_all(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
     from memorymaps.cli.report import write_report
 
+    _print_to_stderr(f"writing {folder}: {len(m):,} examples")
     report = write_report(m, folder)
     classes = "target" if m.provenance.description.classes else None
     page = m.explore(folder / "explorer.html", payload=payload, title=title, leave_out=classes)
@@ -271,9 +273,10 @@ def _run_info(args: argparse.Namespace) -> None:
 
 
 def _run_export(args: argparse.Namespace) -> None:
+    _print_to_stderr(f"reading {args.map}")
     from memorymaps.viz.explorer.explorer import explore
 
-    page = explore(_load_map_or_run(args.map), args.page, max_mb=args.max_mb, **_explorer_options(args))
+    page = explore(_load_announced(args.map), args.page, max_mb=args.max_mb, **_explorer_options(args))
     print(f"{page}  ({page.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -281,12 +284,13 @@ def _run_explore(args: argparse.Namespace) -> None:
     import contextlib
     import webbrowser
 
+    _print_to_stderr(f"reading {', '.join(map(str, args.map))}")
     from memorymaps.viz.explorer.options import ExplorerOptions
     from memorymaps.viz.explorer.packing import pack_lazily
     from memorymaps.viz.explorer.server import Server
 
     options = ExplorerOptions(**_explorer_options(args))
-    packed = {name: pack_lazily(_load_map_or_run(path), options) for name, path in _distinct_paths(args.map).items()}
+    packed = {name: pack_lazily(_load_announced(path), options) for name, path in _distinct_paths(args.map).items()}
     with Server(packed, args.port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"{server.url}\nCtrl-C stops it", flush=True)
         if args.open:
@@ -310,6 +314,19 @@ def _load_map_or_run(path: Path) -> MemoryMap | Trajectory:
     from memorymaps.maps.trajectory import Trajectory, recorded_steps
 
     return Trajectory.load(path) if path.is_dir() and recorded_steps(path) else _load_map(path)
+
+
+def _load_announced(path: Path) -> MemoryMap | Trajectory:
+    """A map or a run, and on standard error what is packed next, as that may take a minute."""
+    m = _load_map_or_run(path)
+    _print_to_stderr(f"packing {path}: {_size_of(m)}")
+    return m
+
+
+def _size_of(m: MemoryMap | Trajectory) -> str:
+    from memorymaps.maps.trajectory import Trajectory
+
+    return f"{len(m):,} recorded steps" if isinstance(m, Trajectory) else f"{len(m):,} examples"
 
 
 def _explorer_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -341,7 +358,7 @@ def _load_steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
 def _print_to_stderr(text: str) -> None:
     from memorymaps.files.safe_text import printable
 
-    print(printable(text), file=sys.stderr)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,5 +29,8 @@ def encode_labels(classes: Array, batch: Batch) -> Batch:
     codes = order[np.clip(np.searchsorted(classes[order], target), 0, len(classes) - 1)]
     unknown = np.flatnonzero(classes[codes] != target)
     if len(unknown):
-        raise TargetError(f"class {target[unknown[0]].item()!r} was not among the model's classes {classes.tolist()}")
+        raise TargetError(
+            f"class {target[unknown[0]].item()!r} of {len(unknown)} target(s) was not among the model's classes "
+            f"{classes.tolist()}: pass the targets as to fit, or fit again"
+        )
     return dataclasses.replace(batch, target=codes)

@@ -71,7 +71,9 @@ def checked_column(values: Any, n: int, name: str) -> Array | None:
         return None
     column = as_array(values)
     if column.shape[:1] != (n,):
-        raise DataError(f"{name} has {len(column) if column.ndim else 'no'} rows, the inputs have {n}")
+        raise DataError(
+            f"{name} has {len(column) if column.ndim else 'no'} rows, the inputs have {n}: pass one {name} an example"
+        )
     return column
 
 
@@ -96,13 +98,26 @@ def checked_weights(values: Any, n: int) -> Array | None:
         return None
     weight = weight.astype(float)
     if weight.ndim != 1 or not np.all(np.isfinite(weight)) or np.any(weight < 0):
-        raise DataError("sample_weight must be a vector of finite numbers ≥ 0")
+        raise DataError(_weights_message(weight))
     return weight
+
+
+def _weights_message(weight: Array) -> str:
+    if weight.ndim != 1:
+        return f"sample_weight of shape {weight.shape}: expected one number an example, ({len(weight)},)"
+    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    return (
+        f"sample_weight of {len(bad)} example(s) is no finite number ≥ 0, first of row {bad[0]}: {weight[bad[0]]}. "
+        "Expected the weights passed to fit; 0 leaves an example out"
+    )
 
 
 def check_unique(ids: Array) -> None:
     """Raise `DataError` if an id occurs twice."""
-    values, counts = np.unique(np.asarray(ids), return_counts=True)
+    column = np.asarray(ids)
+    if column.dtype.kind in "iu" and np.all(column[1:] > column[:-1]):  # row numbers: nothing to sort
+        return
+    values, counts = np.unique(column, return_counts=True)
     if len(values) < len(ids):
         most = int(np.argmax(counts))
         raise DataError(
@@ -119,7 +134,7 @@ def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
     if getattr(ids, "ndim", 1) != 1:
         raise DataError(f"ids of shape {tuple(ids.shape)}: expected one name an example, ({n},)")
     if len(ids) != n:
-        raise DataError(f"ids has {len(ids)} rows, the inputs have {n}")
+        raise DataError(f"ids has {len(ids)} rows, the inputs have {n}: pass one id an example")
     column = as_ids(ids)
     check_unique(column)
     return column
@@ -170,7 +185,10 @@ def _as_sliceable(inputs: Any) -> Any:
 def _check_ids(values: list[Any]) -> None:
     row = first_missing(values)
     if row is not None:
-        raise DataError(f"the id of row {row} is missing ({values[row]}): every example needs a name of its own")
+        raise DataError(
+            f"the id of row {row} is missing ({values[row]}): every example needs a name of its own. Pass others, for "
+            f"instance row numbers, ids=range({len(values)})"
+        )
     for row, value in enumerate(values):
         if isinstance(value, (list, dict, set, np.ndarray)):
             raise DataError(f"the id of row {row} is a {type(value).__name__}: expected a text or an integer")

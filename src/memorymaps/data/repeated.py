@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,11 @@ class RepeatedExamples(Examples):
         self.passes += 1
         hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
         return tqdm(total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden)
+
+    def say(self, words: str) -> None:
+        """Print a line beside the progress bars, where these are shown."""
+        if self.progress or (self.progress is None and sys.stderr.isatty()):
+            tqdm.write(words, file=sys.stderr)
 
     def _compare_head(self, batch: Batch) -> None:
         head = ContentHash()

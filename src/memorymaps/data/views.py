@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import checked_ids, checked_offset, checked_weights
 from memorymaps.data.examples import DataError, Examples
@@ -73,6 +75,19 @@ class WithColumns(Examples):
         columns = {"ids": self.ids, "weight": self.weight, "offset": self.offset}
         given = {name: column[rows] for name, column in columns.items() if column is not None}
         return dataclasses.replace(batch, **given)
+
+
+def without_weight(which: Callable[[Any], Array | None]) -> Callable[[Batch], Batch]:
+    """A function of batches that gives weight 0 to the examples `which(target) [n]`, for `Examples.map`."""
+
+    def change(batch: Batch) -> Batch:
+        found = which(batch.target)
+        if found is None or not np.any(found):
+            return batch
+        weight = np.ones(len(batch)) if batch.weight is None else np.asarray(batch.weight, dtype=float)
+        return dataclasses.replace(batch, weight=np.where(found, 0.0, weight))
+
+    return change
 
 
 def with_inputs(transform: Callable[[Any], Any]) -> Callable[[Batch], Batch]:

@@ -101,9 +101,13 @@ def _deviation_function(origin: Origin, members: list[Array]) -> Callable[[Any],
 
 
 def _group_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
-    members = np.sort(rows)
+    members, penalty = np.sort(rows), capabilities_of(origin.posterior).penalty
     pieces = (origin.examples.take(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK))
-    return group_coordinates(_member_terms(origin, root, batch) for batch in pieces)
+    if penalty is None:
+        return group_coordinates(_member_terms(origin, root, batch) for batch in pieces)
+    weight = origin.examples.take(members).weight
+    removed = len(members) if weight is None else np.sum(weight)
+    return group_coordinates((_member_terms(origin, root, b) for b in pieces), float(removed) * penalty.coordinates)
 
 
 def _member_terms(origin: Origin, root: Callable[[Any], Array], batch: Batch) -> tuple[Array, Array, Array]:
@@ -128,7 +132,7 @@ class _GroupSums:
         counts = (stats.weight > 0) * 1.0 if likelihood.weights_are_precisions else stats.weight
         for k in range(deviation.shape[-1]):
             f = stats.f + deviation[..., k]
-            change = np.sum(np.abs(likelihood.mean(f) - mean), axis=1)
+            change = np.sum(np.abs(likelihood.mean(f) - mean), axis=1) * (stats.weight > 0)
             after = likelihood.example_loss(f, stats.y, stats.weight)
             rows = np.stack([change, counts * loss, counts * after, counts])
             self._sums[:4, k] += rows @ inside[:, k]

@@ -78,11 +78,11 @@ def are_row_numbers(m: ExampleTable) -> bool:
     return ids.dtype.kind in "iu" and np.array_equal(ids, m["row"])
 
 
-def check_same_examples(a: ExampleTable, b: ExampleTable, rows: tuple[Array, Array]) -> None:
+def check_same_examples(a: ExampleTable, b: ExampleTable, rows: tuple[Array, Array], corrected: str = "") -> None:
     """Raise `ValueError` where maps are joined by row numbers and their targets tell that they are other examples.
 
     `rows` are the positions of the same ids in both. Targets are the same if they are equal, in other units, or class
-    by class under other names.
+    by class under other names. `corrected`: what to type if targets were corrected between the maps.
     """
     if not (are_row_numbers(a) and are_row_numbers(b)):
         return
@@ -92,8 +92,7 @@ def check_same_examples(a: ExampleTable, b: ExampleTable, rows: tuple[Array, Arr
     other = int(np.count_nonzero(~_equal_rows(x, y)))
     raise ValueError(
         f"the maps are joined by row numbers, and {other:,} of {len(x):,} targets differ: rows in another order, or "
-        "other data? Pass memory_map(…, ids=…) the examples' own names in both maps. If the targets were corrected "
-        "between the maps: compare(a, b, targets_changed=True)"
+        f"other data? Pass memory_map(…, ids=…) the examples' own names in both maps{corrected}"
     )
 
 

@@ -24,7 +24,7 @@ class LeaveOneOut:
 
     Attributes
     ----------
-    n, defined : number of examples in the map, and of those with a leave-one-out prediction.
+    n, defined : number of examples in the map that have a weight, and of those with a leave-one-out prediction.
     loss, loo_loss : mean negative log-likelihood, in nats per example.
     score, loo_score : accuracy for classes, root mean squared error otherwise; named by `metric`.
     folds : number of folds, if predictions are cross-fitted and not leave-one-out.
@@ -62,11 +62,11 @@ def leave_one_out(m: ExampleTable) -> LeaveOneOut:
     that stands for `w` equal rows is left out with all of them. Examples whose deviation is undefined are excluded from
     all averages.
     """
-    defined = np.isfinite(m["loo_loss"])
+    defined = np.isfinite(m["loo_loss"]) & (weights_of(m) > 0)
     weight, score, loo_score = weights_of(m)[defined], *(values[defined] for values in _scores(m))
-    classes = _is_classes(m)
+    classes = is_classes(m)
     return LeaveOneOut(
-        n=len(m),
+        n=int(np.count_nonzero(weights_of(m) > 0)),
         defined=int(np.count_nonzero(defined)),
         loss=weighted_mean(m, m["loss"]),
         loo_loss=weighted_mean(m, m["loo_loss"]),
@@ -91,7 +91,7 @@ def cross_fitted(m: ExampleTable, folds: int) -> LeaveOneOut:
     origin = m.origin
     if origin is None:
         raise ValueError("cross_fit refits the model, and a map read from disk has none: use the map of memory_map")
-    outputs = cross_fitted_outputs(origin, folds, _is_classes(m))[m["row"]]
+    outputs = cross_fitted_outputs(origin, folds, is_classes(m))[m["row"]]
     stats: Any = origin.batch_statistics(origin.examples.take(m["row"]))
     deviation = outputs - stats.f
     change = stats.likelihood.mean(outputs) - stats.likelihood.mean(stats.f)
@@ -136,7 +136,8 @@ def _score(values: Array, weight: Array, classes: bool) -> float:
     return mean if classes else float(np.sqrt(mean))
 
 
-def _is_classes(m: ExampleTable) -> bool:
+def is_classes(m: ExampleTable) -> bool:
+    """Whether the targets are classes."""
     return (
         bool(m.provenance.description.classes) or m.provenance.description.likelihood == "Categorical" or is_binary(m)
     )
@@ -153,7 +154,7 @@ def _scores(m: ExampleTable) -> tuple[Array, Array]:
     """Correctness for classes, squared errors otherwise: of the model and leave-one-out, `[n]` each."""
     if is_binary(m):
         return (m["prediction"] > 0.5) == (m["target"] == 1), (m["loo_prediction"] > 0.5) == (m["target"] == 1)
-    if _is_classes(m):
+    if is_classes(m):
         return m["prediction"] == m["target"], m["loo_prediction"] == m["target"]
     residual = m["residual"].reshape(len(m), -1)
     target = m["prediction"].reshape(len(m), -1) - residual

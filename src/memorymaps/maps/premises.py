@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.maps.loo_averages import weights_of
 
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
+    from memorymaps.posteriors.contract import Description
 
 HIGH_LEVERAGE = 0.3  # mean leverage above which first-order sizes are too small
 LONG_STEP = 0.18  # mean leverage above which one Newton step can be a fifth or more too long (benchmarks)
 DISTANCE = 0.05  # posterior standard deviations per effective parameter above which the fit is not stationary
+SUSPECT = 0.01  # … above which sizes are compared with those at the optimum, where that is affordable
+FAR = 1.0  # … above which it is not, whatever its sizes are: perhaps other data than those of the fit
+GAP_SLOPE, GAP_ERROR = 0.12, 0.25  # of sizes against those at the optimum, from which they are off
+LONG_STEP_SHARE = 0.15  # of the sizes, as a root of squares, up to which marked examples are not warned of
+ERROR_CHANGE = 0.15  # relative change of the errors in the step that remains, above which the fit is not stationary
 LONG_STEP_EACH = 0.4  # leverage of one example above which its Newton step was found too long in convex models
 LONG_SHARE, LONG_SHARE_OF_ONE_OUTPUT = 0.3, 0.6  # their share of the sensitivity from which sizes were off
 
@@ -22,13 +30,48 @@ def newton_step_unreliable(m: ExampleTable) -> bool:
     """Whether cavity deviations (one Newton step) may be too large: nonlinear outputs and large mean leverage."""
     if not len(m) or not m.provenance.description.nonlinear or m.provenance.estimator.name == "first_order":
         return False
-    return float(np.mean(m["leverage"])) >= LONG_STEP
+    return mean_leverage(m) >= LONG_STEP
+
+
+def mean_leverage(m: ExampleTable) -> float:
+    """Effective parameters per example, over the examples with a weight; 0 if there are none."""
+    counts = weights_of(m) > 0
+    return float(np.mean(m["leverage"][counts])) if np.any(counts) else 0.0
+
+
+def stands_off_optimum(m: ExampleTable, limit: float = SUSPECT) -> bool:
+    """Whether `Description.distance` from the minimum of the training loss reaches the limit."""
+    distance = m.provenance.description.distance
+    return distance is not None and not distance < limit
 
 
 def not_stationary(m: ExampleTable) -> bool:
-    """Whether the parameters are not at the minimum of the training loss, by `Description.distance`."""
-    distance = m.provenance.description.distance
-    return distance is not None and not distance < DISTANCE
+    """Whether the fit stands off its optimum and sizes are off for it, or may be: not known to be right."""
+    d = m.provenance.description
+    if d.optimum_gap is None or stands_off_optimum(m, FAR):
+        changes = d.error_change is not None and not d.error_change < ERROR_CHANGE
+        return changes or stands_off_optimum(m, DISTANCE)
+    slope, error, loss_slope, loss_error = d.optimum_gap
+    near = abs(slope - 1) <= GAP_SLOPE and abs(loss_slope - 1) <= GAP_SLOPE  # a NaN is not
+    return not (near and error <= GAP_ERROR and loss_error <= GAP_ERROR)
+
+
+def remaining_way(d: Description) -> str:
+    """How far the parameters are from the optimum, in words."""
+    words = "" if d.distance is None else f"{d.distance:.2g} posterior standard deviations (each)"
+    if d.error_change is None or d.error_change < ERROR_CHANGE:
+        return words
+    return f"{words} and a step that changes the errors by {d.error_change:.0%}"
+
+
+def long_steps_matter(m: ExampleTable) -> bool:
+    """Whether examples marked `LONG_STEP` have so much of the sensitivity that sizes are off if theirs are."""
+    marked = (m["warning"] & int(Warn.LONG_STEP)) != 0
+    s = m["sensitivity"]
+    if not np.all(np.isfinite(s[marked])):
+        return True
+    total = float(np.sum(s[np.isfinite(s)] ** 2))
+    return float(np.sum(s[marked] ** 2)) > LONG_STEP_SHARE**2 * total
 
 
 def verified_rows(m: ExampleTable) -> Array:

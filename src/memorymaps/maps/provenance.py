@@ -15,6 +15,32 @@ from memorymaps.posteriors.contract import Description
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Of estimates `s [k]` with true values `t [k]`: `sᵀt/tᵀt`, `‖s − t‖/‖t‖`, Spearman's ρ, `‖t‖/√k`."""
+
+    slope: float
+    relative_error: float
+    spearman: float
+    typical: float
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What `retrain_check` found: agreement of sensitivities and of left-out changes of the loss, and the drift."""
+
+    examples: int
+    drift: float
+    sensitivity: Agreement
+    loo_loss: Agreement
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Retrained:
+        """The inverse of `dataclasses.asdict`."""
+        made = {name: Agreement(**values[name]) for name in ("sensitivity", "loo_loss")}
+        return cls(**{**values, **made})
+
+
+@dataclass(frozen=True)
 class Provenance:
     """The posterior's own description, the estimator, and a fingerprint of the data.
 
@@ -30,6 +56,7 @@ class Provenance:
     loss_is_density : whether `exp(−loss)` is a probability or density; else only differences of losses have a meaning.
     inputs : hash of inputs and offsets; empty if they differ between passes, and in maps of earlier versions.
     model_state : hash of the model's parameters; empty for kinds of models without `parameters_of`.
+    retrained : what `retrain_check` found, in the map that it returns.
     """
 
     description: Description
@@ -42,6 +69,7 @@ class Provenance:
     loss_is_density: bool = True
     inputs: str = ""
     model_state: str = ""
+    retrained: Retrained | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As numbers, strings, lists and dicts, for JSON."""
@@ -52,7 +80,9 @@ class Provenance:
         """The inverse of `to_dict`, also after a trip through JSON."""
         known = {field.name for field in dataclasses.fields(Description)}
         facts = {key: _as_tuples(value) for key, value in values["description"].items() if key in known}
-        made = {"description": Description(**facts), "estimator": Estimator(**values["estimator"])}
+        made: dict[str, Any] = {"description": Description(**facts), "estimator": Estimator(**values["estimator"])}
+        if values.get("retrained"):
+            made["retrained"] = Retrained.from_dict(values["retrained"])
         return cls(**{**values, **made})
 
 
@@ -80,6 +110,12 @@ def _distributions() -> Mapping[str, list[str]]:
     return metadata.packages_distributions()
 
 
+@cache
+def _version(distribution: str) -> str:
+    """Cached, as it is parsed from a file of metadata."""
+    return metadata.version(distribution)
+
+
 def versions(model: object) -> dict[str, str]:
     """Versions of Python, of this package and of the packages the model's class comes from."""
     packages = ["memorymaps", "numpy", *sorted({kind.__module__.partition(".")[0] for kind in type(model).__mro__})]
@@ -87,5 +123,5 @@ def versions(model: object) -> dict[str, str]:
     names = _distributions()
     for package in packages:
         for distribution in names.get(package, ())[:1]:
-            found[distribution] = metadata.version(distribution)
+            found[distribution] = _version(distribution)
     return found

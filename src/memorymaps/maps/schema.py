@@ -102,8 +102,8 @@ _DESCRIPTION: dict[str, Check] = {
     "coverage": _several(_text), "parameters": _several(_text), "aliased": _several(_text), "notes": _several(_text),
     "methods": _several(_text), "classes": _several(_label), "rank": _maybe(_count),
     "effective_parameters": _maybe(_number), "dispersion": _maybe(lambda v: _number(v) or _several(_number)(v)),
-    "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number), "held_fixed": _text,
-    "hyperparameters_held": _text,
+    "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number),
+    "error_change": _maybe(_number), "held_fixed": _text, "hyperparameters_held": _text,
     "cautions": _several(_text), "nonlinear": _flag,
     "approximation": _text, "relative_error": _maybe(_number),
 }  # fmt: skip

@@ -10,8 +10,15 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.files.safe_text import printable
-from memorymaps.maps.loo_averages import leave_one_out
-from memorymaps.maps.premises import HIGH_LEVERAGE, newton_step_unreliable, not_stationary
+from memorymaps.maps.loo_averages import leave_one_out, weights_of
+from memorymaps.maps.premises import (
+    HIGH_LEVERAGE,
+    long_steps_matter,
+    mean_leverage,
+    newton_step_unreliable,
+    not_stationary,
+    remaining_way,
+)
 from memorymaps.maps.trust import trust_of
 
 if TYPE_CHECKING:
@@ -61,6 +68,8 @@ def summarise(m: ExampleTable) -> Summary:
 def _map_lines(m: ExampleTable) -> tuple[str, ...]:
     d = m.provenance.description
     part = "" if len(m) == m.provenance.n else f" (of {m.provenance.n:,} in training; sums below are over these only)"
+    without = int(np.count_nonzero(weights_of(m) == 0))
+    part += f", {without:,} of weight 0, which count nowhere" * (without > 0)
     lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
     lines += [f"prior: {d.prior}", f"estimator: {m.provenance.estimator}", *d.coverage, *d.notes]
     return tuple(lines)
@@ -85,7 +94,7 @@ def _unit_lines() -> tuple[str, ...]:
 
 def _complexity_lines(m: ExampleTable) -> tuple[str, ...]:
     d, total = m.provenance.description, float(np.sum(m["leverage"]))
-    lines = [f"Σ leverage = {total:.2f} effective parameters, {total / len(m):.4f} per example"]
+    lines = [f"Σ leverage = {total:.2f} effective parameters, {mean_leverage(m):.4f} per example"]
     if d.effective_parameters is not None and len(m) == m.provenance.n:
         lines.append(f"computed by the posterior: {d.effective_parameters:.2f}")
     if isinstance(d.dispersion, float):
@@ -119,7 +128,8 @@ def top_share(sensitivity: Array, part: float) -> float:
 def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warnings about the map and its examples, as sentences."""
     codes = m["warning"].astype(np.int64)  # files of earlier versions hold 8 bits
-    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in Warn if flag]
+    shown = [flag for flag in Warn if flag and (flag != Warn.LONG_STEP or long_steps_matter(m))]
+    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in shown]
     cautions = (*m.provenance.description.cautions, *_warn_not_stationary(m))
     return (*cautions, *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
@@ -140,7 +150,7 @@ def _warning_line(flag: Warn, count: int, n: int) -> str:
 
 def _warn_first_order(m: ExampleTable) -> tuple[str, ...]:
     """First-order sizes are too small by a factor of about `1 − h`, which matters for large mean leverage."""
-    mean = float(np.mean(m["leverage"])) if len(m) else 0.0
+    mean = mean_leverage(m)
     if m.provenance.estimator.name != "first_order":
         return ()
     if mean >= HIGH_LEVERAGE:
@@ -155,8 +165,7 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
     if not newton_step_unreliable(m):
         return ()
     why = (
-        f"{float(np.mean(m['leverage'])):.2g} effective parameters per example, and outputs that are not linear in "
-        "the parameters: "
+        f"{mean_leverage(m):.2g} effective parameters per example, and outputs that are not linear in the parameters: "
     )
     refitted = int(np.count_nonzero(m["refitted"])) if "refitted" in m else 0
     if refitted:
@@ -175,7 +184,15 @@ def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
     if not not_stationary(m):
         return ()
     return (
-        f"the parameters are {d.distance:.2g} posterior standard deviations (each) from the "
+        f"the parameters are {remaining_way(d)} from the "
         "optimum on this data: not the training data or weights, or the fit has not converged"
+        + _gap_words(d.optimum_gap)
         + (": memory_map(…, polish=True) makes the remaining Newton steps on a copy" if d.polishable else ""),
     )
+
+
+def _gap_words(gap: tuple[float, ...] | None) -> str:
+    if gap is None:
+        return ""
+    slope, error, _, loss_error = gap
+    return f". Sizes differ from those at the optimum (slope {slope:.2f}, error {error:.2f}; losses {loss_error:.2f})"

@@ -16,11 +16,12 @@ from memorymaps.core.arrays import Array
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.memory_map import load as load_map
+from memorymaps.maps.trust import Level
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAP, SCALARS = "map.parquet", "scalars.json"
+MAP, SCALARS, LOO_TRUST = "map.parquet", "scalars.json", "loo_trust"
 _REMEDY = "Delete this step's folder, or resume the run before it with Tracker(…, start=…)"
 
 
@@ -52,7 +53,7 @@ def _step_of(path: Path) -> int:
     return int(path.name.removeprefix("step="))
 
 
-def _scalars(folder: Path) -> dict[str, float]:
+def _scalars(folder: Path) -> dict[str, Any]:
     """Scalars recorded with a step's map.
 
     Raises
@@ -65,7 +66,7 @@ def _scalars(folder: Path) -> dict[str, float]:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise TypeError(f"expected an object, got {type(found).__name__}")
-        return {str(name): float(value) for name, value in found.items()}
+        return {str(name): value if name == LOO_TRUST else float(value) for name, value in found.items()}
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise RunFolderError(f"{str(path)!r} is missing or damaged: {printable(str(error))}. {_REMEDY}") from error
 
@@ -117,11 +118,17 @@ class Trajectory:
 
     def losses(self) -> pd.DataFrame:
         """One row per step: `loss` (training), `loo_loss`, `test_loss` (nats; NaN without test data), `effective`
-        (Σ leverage), `seconds` that recording took."""
+        (Σ leverage), `seconds` that recording took; `loo_trust`, how far the `loo_loss` can be trusted (`m.trust`)."""
         import pandas as pd
 
         rows = {step: _scalars(folder) for step, folder in recorded_steps(self.run).items()}
         return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="step"))
+
+    def loo_trust(self) -> Level | None:
+        """The lowest verdict on a step's left-out loss; None in runs that an earlier version recorded."""
+        found = [str(_scalars(folder).get(LOO_TRUST, "")) for folder in recorded_steps(self.run).values()]
+        known = [Level(word) for word in found if word in list(Level)]
+        return max(known, key=list(Level).index) if known else None
 
     def explore(self, path: str | Path | None = None, **options: Any) -> Any:
         """Interactive explorer of the last map, with a slider over all steps; see `memorymaps.explore`."""

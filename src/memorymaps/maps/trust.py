@@ -14,13 +14,16 @@ from memorymaps.maps.premises import (
     HIGH_LEVERAGE,
     long_step_share,
     many_long_steps,
+    mean_leverage,
     newton_step_unreliable,
     not_stationary,
+    remaining_way,
     verified_rows,
 )
 from memorymaps.posteriors.approximation import Approximation
 
 if TYPE_CHECKING:
+    from memorymaps.maps.provenance import Agreement
     from memorymaps.maps.table import ExampleTable
 
 
@@ -37,6 +40,11 @@ class Level(enum.StrEnum):
     """The order of examples is informative, sizes are not."""
     UNUSABLE = "not to be used"
     """Measured to be wrong, or without any measurement that it is right."""
+
+    @property
+    def sizes(self) -> bool:
+        """Whether sizes can be used, not only their order."""
+        return self in (Level.EXACT, Level.VERIFIED, Level.ESTIMATED)
 
 
 _ORDER = list(Level)
@@ -74,6 +82,8 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     Approximation.VARIATIONAL: (_S, _S, _S, _S, _R, "a variational posterior, its hyperparameters held"),
     Approximation.UNSTATED: (_S, _S, _S, _S, _S, "the posterior does not state its approximation"),
 }  # fmt: skip
+_SLOPE, _RANKS = 0.15, 0.9  # by how much a slope may differ from 1; rank correlation of an order that is verified
+_ENOUGH = 10  # retrained examples from which a figure of the map can be called verified
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
 _MANY = 0.05  # share of examples with a warning from which it counts for the map
 
@@ -98,7 +108,7 @@ class Verdict:
     @property
     def sizes(self) -> bool:
         """Whether sizes can be used, not only their order."""
-        return self.level in (Level.EXACT, Level.VERIFIED, Level.ESTIMATED)
+        return self.level.sizes
 
     def at_most(self, level: Level, reason: str) -> Verdict:
         """This verdict, or the lower `level`, with one more reason."""
@@ -159,7 +169,7 @@ def trust_of(m: ExampleTable) -> Trust:
     for rule in _RULES:
         for figures, level, why in rule(m):
             found |= {figure: found[figure].at_most(level, why) for figure in figures}
-    return Trust(tuple(_verified(m, verdict) for verdict in found.values()))
+    return Trust(tuple(_retrained(m, _verified(m, verdict)) for verdict in found.values()))
 
 
 def _approximation(m: ExampleTable) -> str:
@@ -185,15 +195,15 @@ def _held(m: ExampleTable) -> Iterator[_Finding]:
 
 def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
     if not_stationary(m):
-        distance = m.provenance.description.distance
-        yield _SIZES, Level.RANKS, f"the fit stands {distance:.2g} posterior standard deviations from the optimum"
+        yield _SIZES, Level.RANKS, f"the fit is not at its optimum: {remaining_way(m.provenance.description)}"
 
 
 def _first_order(m: ExampleTable) -> Iterator[_Finding]:
     if m.provenance.estimator.name not in ("first_order", "diagonal"):
         return
     yield ("sensitivity", "loo_loss"), Level.RANKS, "first-order sizes are too small by a factor of about 1 − h"
-    if len(m) and not np.mean(m["leverage"]) < HIGH_LEVERAGE:
+    averaged = m.provenance.description.approximation == Approximation.VARIATIONAL  # follows held-out loss in training
+    if len(m) and not averaged and not mean_leverage(m) < HIGH_LEVERAGE:
         yield ("loo_loss",), Level.UNUSABLE, "and the model has many effective parameters per example"
 
 
@@ -233,3 +243,38 @@ def _verified(m: ExampleTable, verdict: Verdict) -> Verdict:
         return dataclasses.replace(verdict, level=Level.VERIFIED, reasons=("every example was refitted without",))
     words = f"{many:,} of {len(m):,} examples are verified, columns 'refitted' and 'refined'"
     return dataclasses.replace(verdict, reasons=(*verdict.reasons, words))
+
+
+def _retrained(m: ExampleTable, verdict: Verdict) -> Verdict:
+    """The verdict after `retrain_check`: verified where sizes or order agree with retraining, lowered where not."""
+    found = m.provenance.retrained
+    if found is None or verdict.figure not in ("sensitivity", "loo_loss", "ranks"):
+        return verdict
+    at = found.loo_loss if verdict.figure == "loo_loss" else found.sensitivity
+    words = f"{found.examples:,} examples retrained without: {_measured(verdict.figure, at)}"
+    if not found.drift < at.typical:
+        why = f"{words}, but retraining with nothing left out changes predictions as much, by {found.drift:.2g}"
+        return dataclasses.replace(verdict, reasons=(*verdict.reasons, why))
+    agrees = at.spearman >= _RANKS if verdict.figure == "ranks" else _sizes_agree(at)
+    if not agrees:
+        return verdict.at_most(_level_without_agreement(verdict.figure, at), words)
+    if found.examples < _ENOUGH or verdict.level == Level.EXACT:
+        return dataclasses.replace(verdict, reasons=(*verdict.reasons, words))
+    return dataclasses.replace(verdict, level=Level.VERIFIED, reasons=(words,))
+
+
+def _measured(figure: str, at: Agreement) -> str:
+    if figure == "ranks":
+        return f"rank correlation {at.spearman:.2f}"
+    return f"slope {at.slope:.2f}, relative error {at.relative_error:.2f}"
+
+
+def _sizes_agree(at: Agreement) -> bool:
+    return abs(at.slope - 1) <= _SLOPE and at.relative_error <= _LARGE_ERROR
+
+
+def _level_without_agreement(figure: str, at: Agreement) -> Level:
+    """Of sizes that disagree: their order, if that agrees. Of an order that is not verified: as before, if positive."""
+    if figure == "ranks":
+        return Level.EXACT if at.spearman >= 0.5 else Level.UNUSABLE
+    return Level.RANKS if at.spearman >= 0.5 else Level.UNUSABLE

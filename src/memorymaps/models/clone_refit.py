@@ -1,7 +1,7 @@
 """Refits of any scikit-learn-like estimator: clone it, fit it without some rows, ask it for its outputs.
 
-Hyperparameters, class weights and penalties are those of the fitted estimator; what the estimator decides itself
-(splits of trees, support vectors, coefficients at zero) is decided again.
+Hyperparameters and class weights are those of the fitted estimator (a penalty per unit of weight stays one); what the
+estimator decides itself (splits of trees, support vectors, coefficients at zero) is decided again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ class CloneRefit:
     examples : its training data, targets and weights as in training.
     outputs : `(fitted estimator, inputs) → f [n, c]`.
     settings : parameters of the clones that differ: choices of the fit made hyperparameters, tighter tolerances.
-    held : share of the weight that is left → parameters that hold a penalty per unit of weight fixed.
     automatic : number of refits that a map may make without being asked.
     by_weight : removed rows stay with weight zero, which leaves the random draws of the fit as they were.
     """
@@ -44,7 +43,6 @@ class CloneRefit:
     examples: Examples
     outputs: Callable[[Any, Any], Array]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    held: Callable[[float], Mapping[str, Any]] = lambda share: {}
     by_weight: bool = False
     automatic: int = 0
 
@@ -71,10 +69,9 @@ class CloneRefit:
             A class has no example left.
         """
         data, weight = self.data, _weight(self.data)
-        share = float(1 - np.sum(weight[removed]) / np.sum(weight))
         weight[removed] = 0.0
         _require_classes(self.estimator, np.asarray(data.target)[weight > 0])
-        fresh = clone(self.estimator).set_params(**self.settings, **self.held(share))
+        fresh = clone(self.estimator).set_params(**self.settings)
         fresh.set_params(**_seeds(fresh))
         if self.by_weight:
             return fresh.fit(plain_inputs(data.inputs), np.asarray(data.target), sample_weight=weight)

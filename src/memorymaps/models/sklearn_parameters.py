@@ -14,10 +14,11 @@ from memorymaps.posteriors.model_state import parameters_of
 
 @parameters_of.register(BaseEstimator)
 def _estimator(model: Any) -> dict[str, Any]:
-    return _of_attributes(model)
+    return parameters_of_attributes(model)
 
 
-def _of_attributes(model: Any) -> dict[str, Any]:
+def parameters_of_attributes(model: Any) -> dict[str, Any]:
+    """Attributes that are numbers, texts, arrays, or estimators, trees and kernels."""
     found = {name: _plain(value) for name, value in vars(model).items() if not name.startswith("__")}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -28,8 +29,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray):
         return _of_array(value)
-    if isinstance(value, BaseEstimator):
-        return _of_attributes(value)
+    if isinstance(value, BaseEstimator) or (hasattr(value, "get_params") and hasattr(value, "predict")):
+        return parameters_of(value)
     if isinstance(value, Tree):
         return {"value": value.value, "threshold": value.threshold, "feature": value.feature}
     if sparse.issparse(value):

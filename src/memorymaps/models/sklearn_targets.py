@@ -77,7 +77,20 @@ def numeric_target(batch: Batch) -> Batch:
     try:
         return dataclasses.replace(batch, target=np.asarray(batch.target, dtype=float))
     except (TypeError, ValueError) as error:
-        raise TargetError(f"a regression model needs numeric targets, got {batch.target[0]!r}") from error
+        raise TargetError(_not_numeric(np.asarray(batch.target))) from error
+
+
+def _not_numeric(target: Array) -> str:
+    """Names the first target that is no number."""
+    for row, value in enumerate(target.ravel().tolist()):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            where = row // max(1, target[0].size if target.ndim > 1 else 1)
+            return (
+                f"a regression model needs numeric targets, got {value!r} in row {where} of its batch: drop such rows"
+            )
+    return f"a regression model needs numeric targets, got an array of {target.dtype}: pass numbers"
 
 
 def apply_class_weights(weights: Array, batch: Batch) -> Batch:

@@ -17,9 +17,11 @@ from scipy.optimize import lsq_linear
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
+from memorymaps.data.examples import DataError
 from memorymaps.posteriors.contract import Marginals
 
 _MAX_ITERATIONS = 400
+_MAX_RATIO = 100.0  # of variances in one step: far from all kinks no curvature is left, and variances are infinite
 _TOLERANCE = 1e-4  # largest relative change of a standard deviation
 
 
@@ -61,19 +63,23 @@ def smoothed_curvature(
 
     Raises
     ------
-    ArithmeticError
+    DataError
         No convergence in 400 iterations.
     """
     v = np.maximum(start, np.finfo(float).tiny)
     for iteration in range(_MAX_ITERATIONS):
         smoothed = loss.averaged_over(diagonal_matrix(v + tolerance_variance))
         curvature = weight[:, None] * np.linalg.diagonal(smoothed.curvature(f, y))
-        new = np.maximum(variance(curvature), np.finfo(float).tiny)
+        new = np.clip(np.maximum(variance(curvature), np.finfo(float).tiny), v / _MAX_RATIO, v * _MAX_RATIO)
         if np.max(np.abs(np.sqrt((new + tolerance_variance) / (v + tolerance_variance)) - 1)) < _TOLERANCE:
             return curvature
         damping = 0.5 if iteration < _MAX_ITERATIONS // 4 else 0.2
         v = v ** (1 - damping) * new**damping
-    raise ArithmeticError(f"the curvature smoothed by the posterior did not converge in {_MAX_ITERATIONS} iterations")
+    raise DataError(
+        f"the curvature smoothed by the posterior did not converge in {_MAX_ITERATIONS} iterations: the noise scale is "
+        "nearly zero, or weights differ by orders of magnitude. Fit again with weights of like size, fewer features or "
+        "a stronger penalty"
+    )
 
 
 def stationary_subgradients(low: Array, high: Array, x: Array, penalty_gradient: Array) -> Array:

@@ -27,7 +27,8 @@ class Custom(Likelihood):
     `m` classes for integer labels `[n]`; default: the outputs themselves, for targets of their shape.
 
     Integer targets equal to `ignore_index` (of padded tokens or pixels without a label) have no residual and no
-    loss: −100 as in torch's `cross_entropy`; `None` where −100 is a number like any other.
+    loss: −100 as in torch's `cross_entropy`; `None` where −100 is a number like any other. An example with no other
+    target has weight 0: it counts in no average and in no number of examples; its row stays in the map.
 
     Raises
     ------
@@ -82,6 +83,11 @@ class Custom(Likelihood):
         if ignored is not None:
             found = torch.where(_columns(ignored), torch.zeros_like(found), found)
         return _as_input_type(f, found)
+
+    def without_target(self, y: Array) -> Array | None:
+        """Examples whose targets are all `ignore_index`."""
+        ignored = self._ignored(_tensor(y))
+        return None if ignored is None else _columns(ignored).flatten(1).all(1).cpu().numpy()
 
     def _ignored(self, y: Tensor) -> Tensor | None:
         """Which targets are `ignore_index`; None if none is."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,14 @@ from memorymaps.models.draws.draws import Sampler
 from memorymaps.models.draws.importance_sampling import ImportanceSampler
 from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
-from memorymaps.nets.autograd.pytree import take_rows
-from memorymaps.nets.checks.batch_independence import check_outputs_independent, check_outputs_repeatable
 from memorymaps.nets.checks.module_wrappers import unwrapped
+from memorymaps.nets.checks.network_checks import check_outputs
+from memorymaps.nets.parameter_bits import module_state, tensor_state
 
 _ENSEMBLE_CAUTION = (
     "a deep ensemble: its members are trained networks, not draws of a posterior, so that their differences have no "
     "unit of leaving an example out. Read ranks only; Laplace(...) of one network, or retraining, gives sizes"
 )
-_FEW = 4  # examples on which a network's outputs are checked
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -47,7 +47,7 @@ def ensemble(
     TypeError
         Not networks.
     DataError
-        When a map is computed: a network whose outputs are random or depend on the batch.
+        When a map is computed: a network whose outputs are random or depend on the batch, or equal networks.
 
     Examples
     --------
@@ -63,13 +63,11 @@ def ensemble(
     if strange or not nets:
         raise TypeError(f"an ensemble of {strange or 'nothing'}: expected torch.nn.Module objects")
     members = [Network(unwrapped(net, forward is not call_module), likelihood, forward) for net in nets]
-
-    def predict(inputs: Any) -> Array:
-        _check_independent(members[0], inputs)
-        return np.stack([_outputs(member, inputs) for member in members])
-
     name = f"deep ensemble of {len(nets)} {type(nets[0]).__name__}"
-    return Sampler(predict, likelihood, importance, name, (_ENSEMBLE_CAUTION,))
+    return Sampler(
+        _Draws(members, members), likelihood, importance, name, (_ENSEMBLE_CAUTION,),
+        state=lambda: [module_state(member.module) for member in members],
+    )  # fmt: skip
 
 
 def snapshots(
@@ -82,18 +80,15 @@ def snapshots(
     ------
     RuntimeError
         A state that does not fit the network (raised by torch).
+    DataError
+        When a map is computed: outputs that are random or depend on the batch, states that are all the same.
     """
-    network = Network(copy.deepcopy(net), likelihood, forward)
-
-    def predict(inputs: Any) -> Array:
-        found = []
-        for state in states:
-            network.module.load_state_dict(state)
-            _check_independent(network, inputs)
-            found.append(_outputs(network, inputs))
-        return np.stack(found)
-
-    return Sampler(predict, likelihood, importance, f"{len(states)} snapshots of {type(net).__name__}")
+    module = copy.deepcopy(net)
+    members = [Network(module, likelihood, _at_state(forward, state)) for state in states]
+    return Sampler(
+        _Draws(members, members[:1]), likelihood, importance, f"{len(states)} snapshots of {type(net).__name__}",
+        state=lambda: [tensor_state(state) for state in states],
+    )  # fmt: skip
 
 
 def mc_dropout(
@@ -108,26 +103,46 @@ def mc_dropout(
     ------
     TypeError
         The network has no dropout layer (`nn.Dropout` or one of its kind).
+    DataError
+        When a map is computed: outputs that are random beside the dropout layers, or depend on the batch.
     """
     if not any(isinstance(layer, _DROPOUT) and layer.p > 0 for layer in net.modules()):
         raise TypeError(f"{type(net).__name__} has no nn.Dropout layer with p > 0: all its draws would be the same")
-    network = Network(net, likelihood, forward)
-
-    def predict(inputs: Any) -> Array:
-        found = []
-        for k in range(draws):
-            with _fixed_dropout_masks(net, seed + k):
-                found.append(_outputs(network, inputs))
-        return np.stack(found)
-
-    return Sampler(predict, likelihood, importance, f"MC-dropout, {draws} masks of {type(net).__name__}")
+    members = [Network(net, likelihood, _with_mask(forward, seed + k)) for k in range(draws)]
+    return Sampler(
+        _Draws(members, members[:1]), likelihood, importance, f"MC-dropout, {draws} masks of {type(net).__name__}",
+        state=lambda: module_state(net),
+    )  # fmt: skip
 
 
-def _check_independent(network: Network, inputs: Any) -> None:
-    """Raise `DataError` for outputs that are random or depend on the batch, by a few examples."""
-    few = network.to_device(take_rows(inputs, slice(0, _FEW)))
-    with evaluation_mode(network.module):
-        check_outputs_independent(network, few, check_outputs_repeatable(network, few))
+@dataclass
+class _Draws:
+    """Outputs `[s, n, c]` of all members; the `unchecked` ones are asked first whether each output row is its own."""
+
+    members: Sequence[Network]
+    unchecked: Sequence[Network]
+
+    def __call__(self, inputs: Any) -> Array:
+        for member in self.unchecked:
+            check_outputs(member, inputs)
+        self.unchecked = ()
+        return np.stack([_outputs(member, inputs) for member in self.members])
+
+
+def _at_state(forward: Forward, state: Mapping[str, Tensor]) -> Forward:
+    def call(module: nn.Module, inputs: Any) -> Tensor:
+        module.load_state_dict(state)
+        return forward(module, inputs)
+
+    return call
+
+
+def _with_mask(forward: Forward, seed: int) -> Forward:
+    def call(module: nn.Module, inputs: Any) -> Tensor:
+        with _fixed_dropout_masks(module, seed):
+            return forward(module, inputs)
+
+    return call
 
 
 def _outputs(network: Network, inputs: Any) -> Array:
@@ -137,7 +152,7 @@ def _outputs(network: Network, inputs: Any) -> Array:
 
 @contextmanager
 def _fixed_dropout_masks(net: nn.Module, seed: int) -> Iterator[None]:
-    """Context: every dropout layer uses one mask per seed for all examples; the network is in eval mode."""
+    """Context: every dropout layer uses one mask per seed for all examples of one call, in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     hooks = [
         layer.register_forward_hook(_dropout_hook(generator)) for layer in net.modules() if isinstance(layer, _DROPOUT)

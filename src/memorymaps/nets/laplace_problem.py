@@ -58,6 +58,7 @@ class LaplaceProblem:
     sample: Any  # inputs of the first examples, on the network's device
     prior_by_evidence: bool = False
     refits_unasked: bool = False
+    notes: tuple[str, ...] = ()  # for the map's description
 
     @property
     def num_parameters(self) -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from memorymaps.nets.optimizers.trained_parameters import TrainedParameters
 from memorymaps.nets.optimizers.weight_decay import decay_coefficient, inner_optimizer
 
 _EVIDENCE_STEPS = 100
@@ -28,6 +29,14 @@ class Prior:
     by_parameter: Mapping[int, float | Tensor] = field(default_factory=dict)  # id of the parameter → δ
     by_evidence: bool = False
     examples: int | None = None  # the number of training examples that it was computed for
+    trained: TrainedParameters | None = None  # those of the optimizer it was read from
+
+    def of(self, module: nn.Module) -> Prior:
+        """The prior of a network that is a copy of the optimizer's own: averaged, reloaded, deep-copied."""
+        if self.trained is None:
+            return self
+        how, found = self.trained.matched(self.by_parameter, module)
+        return replace(self, by_parameter=found, source=f"{self.source}, matched {how}") if how else self
 
     def tensors(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
         """Prior precision `δ` of every parameter, each in the parameter's shape.
@@ -44,7 +53,8 @@ class Prior:
         if found is None:
             raise ValueError(
                 f"parameter {name!r} was not in the optimizer, or had no gradient there: exclude it with "
-                "Laplace(subset=[...]), or pass Laplace(prior=δ)"
+                "Laplace(subset=[...]), or pass Laplace(prior=δ). A copy of the network (averaged, reloaded) is "
+                "matched by name: Adam(net.named_parameters()) instead of Adam(net.parameters())"
             )
         delta = torch.as_tensor(found, dtype=value.dtype, device=value.device).detach().expand(value.shape)
         if not bool(torch.isfinite(delta).all() and (delta > 0).all()):
@@ -145,7 +155,8 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
         raise ValueError(
             f"floor = {floor!r}: expected a number ≥ 0, the prior precision of groups without weight decay"
         )
-    kind, scale = type(inner_optimizer(optimizer)).__name__, n if loss == "mean" else 1
+    optimizer = inner_optimizer(optimizer)
+    kind, scale = type(optimizer).__name__, n if loss == "mean" else 1
     decays = {
         id(parameter): decay_coefficient(optimizer, group, parameter)
         for group in optimizer.param_groups
@@ -158,7 +169,7 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     factor = " · (√v̂ + ε)" if any(isinstance(delta, Tensor) for delta in found.values()) else ""
     words = f"δ = {scale} · weight_decay{factor} from {kind} (weight_decay {_format_values(listed)})"
     words += f", {floor:g} for groups without" if floor else ""
-    return Prior(None, words, found, examples=n if loss == "mean" else None)
+    return Prior(None, words, found, examples=n if loss == "mean" else None, trained=TrainedParameters.of(optimizer))
 
 
 def _with_floor(delta: float | Tensor, floor: float) -> float | Tensor:

@@ -16,7 +16,7 @@ from memorymaps.nets.autograd.parameter_blocks import find_blocks, is_matrix_lay
 from memorymaps.nets.autograd.parameter_owners import find_owners
 from memorymaps.nets.autograd.pytree import leaves, length, take_rows
 from memorymaps.nets.autograd.vmap_fallback import select_strategies
-from memorymaps.nets.checks.example_count import check_example_count
+from memorymaps.nets.checks.example_count import example_count_notes
 from memorymaps.nets.checks.gradient_sums import check_gradient_sums, looped_where_wrong
 from memorymaps.nets.checks.network_checks import check_network, check_parameters
 from memorymaps.nets.data.datasets import SEVERAL_INPUTS_HINT
@@ -44,7 +44,7 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     first = next(iter(examples), None)
     if first is None or length(first.inputs) == 0:
         raise DataError("the data has no rows")
-    check_example_count(model.prior.examples, examples, "prior_from(optimizer, n={n})")
+    notes = example_count_notes(model.prior.examples, examples, "prior_from(optimizer, n={n})")
     inputs = network.to_device(take_rows(first.inputs, slice(0, 4)))
     check_parameters(network)
     with PrivateRandomState():
@@ -64,14 +64,16 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     owners = looped_where_wrong(network, owners, blocks, sample, size, dtype)
     return LaplaceProblem(
         network, model.recipe.options, examples, owners, blocks, prior, size, f.shape[1], sample,
-        model.prior.by_evidence, model.structure.chosen_by_size,
+        model.prior.by_evidence, model.structure.chosen_by_size, notes,
     )  # fmt: skip
 
 
 def _check_module(module: nn.Module) -> None:
     """Raise for networks without per-example gradients: batch statistics, sparse embeddings, no parameters."""
     if not any(True for _ in module.parameters()):
-        raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained")
+        quantised = any(".quantized" in type(layer).__module__ for layer in module.modules())
+        hint = ". Quantised (int8) layers have none: pass the network it was made from" if quantised else ""
+        raise ValueError(f"{type(module).__name__} has no parameters: expected a network that was trained{hint}")
     for name, layer in module.named_modules():
         if isinstance(layer, _BATCH_NORMS) and layer.running_mean is None:
             raise DataError(
@@ -101,7 +103,7 @@ def _check_call(network: Network, inputs: Any) -> None:
 
 def _num_cotangents(recipe: Laplace, c: int) -> int:
     """Largest number of reverse passes whose cotangents are stored at once."""
-    curvature = {"exact": c, "leading": 4}.get(recipe.fisher, 1)
+    curvature = {"exact": c, "leading": 4}.get(recipe.fisher or "exact", 1)
     return max(curvature, recipe.directions + 2 if recipe.directions else c if c <= 32 else 4)
 
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -21,10 +21,11 @@ from memorymaps.nets.autograd.network import Forward, Network, call_module
 from memorymaps.nets.autograd.parameter_blocks import is_matrix_layer
 from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.curvature.structure import CurvatureStructure
-from memorymaps.nets.curvature.structures import DEFAULT_ROWS, as_structure
+from memorymaps.nets.curvature.structures import DEFAULT_ROWS, as_structure, with_budget
 from memorymaps.nets.laplace_problem import FitOptions
 from memorymaps.nets.output_fisher import FISHER_ROOTS
 from memorymaps.nets.prior import Prior, as_prior
+from memorymaps.nets.sampled.budget import Budget
 
 _LIKELIHOODS: dict[str, type[Likelihood]] = {
     "categorical": Categorical,
@@ -63,7 +64,8 @@ class Laplace:
     prior : `δ`, a number or `prior_from(optimizer, n)`.
         `"evidence"` fits one `δ` by the marginal likelihood instead [MacKay 1992].
     fisher : `"exact"`, `"leading"` (three directions and a signed sum of the others: for many outputs), `"mc"` (one
-        sample) or `"empirical"`.
+        sample) or `"empirical"`. Default: `"exact"`, except where `"auto"` chooses Kronecker factors for a network with
+        more than 32 outputs: `"leading"`.
     rows : number of examples (`active_set`; increased if their fraction of the curvature is too small) or eigenvectors
         (`lowrank`).
     directions : number of leading directions of each `Λ`, in addition to the error, along which variances are computed,
@@ -72,6 +74,8 @@ class Laplace:
     probes : conjugate-gradient probes that check an approximate structure's effective parameters against the exact
         matrix; its map uses the cavity form only where they agree. 0: unverified, first-order form. Default: 8 where
         that takes less than about ten seconds, else 0.
+    budget : what `"auto"` may spend on sampled rows, or `"sampled"` on its map: seconds of a core, or `"30 epochs"`
+        of training. Default: 120 of `"auto"`, 600 of `"sampled"`. The forecast is printed where progress is shown.
     forward : how to call the network on a batch of inputs; default: a mapping as keywords, a tuple as arguments.
     reduce : for KFAC with shared weights: sum over positions first ("reduce" instead of "expand").
 
@@ -89,27 +93,31 @@ class Laplace:
     structure: str | CurvatureStructure = "auto"
     subset: str | Iterable[str] = "all"
     prior: Any = None
-    fisher: str = "exact"
+    fisher: str | None = None
     rows: int = DEFAULT_ROWS
     probes: int | None = None
     directions: int | None = None
     forward: Forward = call_module
     reduce: bool = False
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
-        if self.fisher not in FISHER_ROOTS:
+        if self.fisher not in (None, *FISHER_ROOTS):
             raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(FISHER_ROOTS)}")
         if self.rows < 1 or (self.probes or 0) < 0:
             raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
         if self.directions is not None and self.directions < 0:
             raise ValueError(f"directions = {self.directions}: expected 0 (all C × C) or the number of directions")
-        object.__setattr__(self, "structure", as_structure(self.structure, self.rows, self.reduce))
+        structure = as_structure(self.structure, self.rows, self.reduce)
+        if self.budget is not None:
+            structure = with_budget(structure, self.budget)
+        object.__setattr__(self, "structure", structure)
         object.__setattr__(self, "prior", as_prior(self.prior))
 
     @property
     def options(self) -> FitOptions:
         """What the fit needs of the recipe, whatever its structure."""
-        return FitOptions(self.fisher, self.probes, self.directions)
+        return FitOptions(self.fisher or "exact", self.probes, self.directions)
 
     def __call__(self, module: Any, likelihood: Any) -> LaplaceNetwork:
         """Bind the recipe to a module and its likelihood.
@@ -124,7 +132,8 @@ class Laplace:
         module = unwrapped(module, keep_parallel=self.forward is not call_module)
         if is_matrix_layer(module):  # a single layer becomes the only layer of a network
             module = nn.Sequential(module)
-        return LaplaceNetwork(Network(module, as_likelihood(likelihood), self.forward), self)
+        recipe = replace(self, prior=self.prior.of(module))
+        return LaplaceNetwork(Network(module, as_likelihood(likelihood), self.forward), recipe)
 
 
 @dataclass(frozen=True)

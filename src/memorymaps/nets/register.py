@@ -7,9 +7,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from memorymaps.nets.data.loaders import from_anything, from_dataset, from_loader
 from memorymaps.nets.optimizers.from_optimizer import OptimizedNetwork
+from memorymaps.nets.parameter_bits import module_state
 from memorymaps.nets.recipe import (
     LaplaceNetwork,  # registers the posterior of networks
 )
+from memorymaps.posteriors.model_state import model_name, parameters_of
 from memorymaps.posteriors.registry import as_examples, examples_for
 
 as_examples.register(DataLoader)(from_loader)
@@ -17,3 +19,8 @@ as_examples.register(Dataset)(from_dataset)
 
 for kind in (nn.Module, LaplaceNetwork, OptimizedNetwork):
     examples_for.register(kind)(from_anything)
+
+parameters_of.register(nn.Module)(module_state)
+for bound in (LaplaceNetwork, OptimizedNetwork):
+    parameters_of.register(bound)(lambda model: module_state(model.network.module))
+    model_name.register(bound)(lambda model: type(model.network.module).__name__)

@@ -87,6 +87,20 @@ class NewtonRefit(Refit, Protocol):
 
 
 @dataclass(frozen=True)
+class PenaltyPerWeight:
+    """A penalty `W ψ(θ)` that is one per unit of total weight `W`: an example of weight `w` takes `w ψ` along.
+
+    Attributes
+    ----------
+    outputs : `inputs → xᵀS⁻¹∇ψ [n, c]`, the change of outputs to first order for each unit of weight removed.
+    coordinates : the same change of parameters, `[r]`, in the coordinates of `covariance_root`.
+    """
+
+    outputs: Callable[[Any], Array]
+    coordinates: Array
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """Optional functions of a posterior; `None` where it does not offer one.
 
@@ -109,6 +123,11 @@ class Capabilities:
         estimate of `S` that must not contain the example's own rows).
     subgradient : `ids → w e [n, c]`, the element of `∂ℓ` selected by the optimum (dual variables), for nonsmooth
         losses.
+    parameter_variance : `() → diag S⁻¹ [p, c]`, the parameters' posterior variances.
+    penalty : a penalty that grows with the total weight, as in objectives that average losses; `None`: the penalty
+        stays as it is when examples are left out.
+    fingerprint : hash of the model's parameters and of the recipe, for models that do not tell them otherwise
+        (`parameters_of`).
     """
 
     covariance_root: Callable[[Any], Array] | None = None
@@ -123,6 +142,9 @@ class Capabilities:
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None
+    penalty: PenaltyPerWeight | None = None
+    parameter_variance: Callable[[], Array] | None = None
+    fingerprint: Callable[[], str] | None = None
 
     def on_inputs(self, transform: Transform) -> Capabilities:
         """The capabilities of a wrapper that applies `transform` to inputs first (a pipeline)."""
@@ -134,6 +156,9 @@ class Capabilities:
                 self.training_marginals, lambda of: lambda batch: of(_transformed(batch, transform))
             ),
             out_of_bag=_optional(self.out_of_bag, lambda of: lambda batch: of(_transformed(batch, transform))),
+            penalty=_optional(
+                self.penalty, lambda own: dataclasses.replace(own, outputs=lambda x: own.outputs(transform(x)))
+            ),
             removal=_optional(self.removal, lambda inner: _TransformedRemoval(inner, transform)),
             extra_columns=_optional(
                 self.extra_columns, lambda add: lambda batch, stats: add(_transformed(batch, transform), stats)

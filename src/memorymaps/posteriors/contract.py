@@ -30,6 +30,9 @@ class Description:
     `estimator` is the default estimator of deviations for this posterior;
     `effective_parameters` is computed by the posterior, independently of the map (`P − δ tr S⁻¹` where known);
     `distance` of the parameters from the optimum, in posterior standard deviations per effective parameter;
+    `optimum_gap` slope and relative error of the map's sensitivities, then of its left-out losses, against those at the
+    optimum, where the fit stands off it and the remaining steps were made to compare;
+    `error_change` by which the errors would change, relatively, in the Newton step that remains to the optimum;
     `polishable` whether `memory_map(…, polish=True)` minimises the objective from these parameters;
     `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
     `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
@@ -67,6 +70,8 @@ class Description:
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
     approximation: str = Approximation.UNSTATED
     relative_error: float | None = None
+    optimum_gap: tuple[float, float, float, float] | None = None
+    error_change: float | None = None
 
 
 @runtime_checkable

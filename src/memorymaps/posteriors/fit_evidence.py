@@ -9,15 +9,24 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import Examples
 
+_RAN_AWAY = 3.0  # times the spread of the targets: predictions of no fit, whatever its targets were
 
-def target_association(model: Any, examples: Examples) -> float:
-    """Association of a linear model's outputs with the targets of the examples; see `association`."""
+
+def tells_other_targets(model: Any, examples: Examples, least: float) -> bool:
+    """Whether the `association` of a linear model's outputs with the targets of the examples is below `least`.
+
+    A fit that has run away (stochastic gradients on unscaled features) has nothing to do with its own targets either.
+    """
     outputs, targets = [], []
     for batch in examples:
         f = np.asarray(model.design(batch.inputs) @ model.coefficients)
         outputs.append(f)
         targets.append(np.asarray(model.likelihood.encode(batch.target, f.shape[1]), dtype=float))
-    return association(np.concatenate(outputs), np.concatenate(targets))
+    f, y = np.concatenate(outputs), np.concatenate(targets)
+    with np.errstate(over="ignore"):
+        mean = model.likelihood.mean(f)
+    spread = np.std(np.where(np.isfinite(y), y, 0.0), axis=0)
+    return association(f, y) < least and not np.any(np.std(mean, axis=0) > _RAN_AWAY * spread)
 
 
 def association(f: Array, y: Array) -> float:

@@ -19,7 +19,14 @@ from memorymaps.posteriors.contract import Description, Posterior
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.reproduction import AdapterOutputs, check_reproduction
 
-_COMPARED = 1024  # examples of a batch whose outputs are compared with the model's own
+NO_CURVATURE = (
+    "the loss has no curvature at any example, as L1, quantile and hinge losses away from their kink: Σ leverage is 0 "
+    "and says nothing. Expected a smooth loss, with a scale s of its own: Custom(lambda f, y: "
+    "torch.sqrt((f[:, 0] - y)**2 + s**2)) for L1, Custom(lambda f, y: q*(y - f[:, 0]) + "
+    "s*torch.nn.functional.softplus((f[:, 0] - y)/s)) for the quantile q, Custom(lambda f, y: "
+    "s*torch.nn.functional.softplus((1 - y*f[:, 0])/s)) for the hinge"
+)
+_COMPARED = 256  # examples, evenly spread over a batch, whose outputs are compared with the model's own
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,23 @@ class Gate:
         for name, values in (("model output", at.f), ("error", at.error), ("leverage", effect.leverage)):
             _require_finite(name, values, batch)
         check_reproduction(self.model, self._seen(batch, rows, at))
+
+    def check_curvature(self, examples: Examples, leverage: Array) -> None:
+        """Raise `DataError` if every `leverage [n]` is 0 because a loss that is no log density is flat everywhere.
+
+        Reads no data if a leverage is not 0, and no further than the first example with `Λ ≠ 0`. Probabilities that are
+        saturated have no curvature either: there the fit has run away, not the loss, and the distance says so.
+        """
+        if np.any(leverage) or self.posterior.likelihood.is_density:
+            return
+        origin, error = Origin(self.posterior, examples), 0.0
+        for batch in (part for whole in examples for part in origin.chunks(whole)):
+            at = origin.batch_statistics(batch)
+            if np.any(np.asarray(at.likelihood.fisher_diagonal(at.f, at.y)) != 0):
+                return
+            error += float(np.sum(np.abs(np.asarray(at.error))))
+        if error > 0:
+            raise DataError(NO_CURVATURE)
 
     def check_outputs(self, examples: Examples) -> None:
         """Raise `UnsupportedModelError` if the model's own predictions at some of the examples are others."""

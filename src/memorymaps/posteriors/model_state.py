@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,19 @@ from memorymaps.data.examples import DataError
 from memorymaps.data.fingerprint import digest_of
 from memorymaps.posteriors.registry import LazyDispatch
 
+_SMALL = 2**20  # bytes that are hashed as they are: the sums of larger arrays are faster
+
 
 @LazyDispatch
 def parameters_of(model: Any) -> Any:
     """Everything that a fit or the user may set, as nested mappings and lists of arrays, numbers and texts."""
     return {}
+
+
+@LazyDispatch
+def model_name(model: Any) -> Any:
+    """What a message calls the model: its class; of a recipe bound to a model, the class of that model."""
+    return type(model).__name__
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class ModelState:
         """Raise `DataError` if the parameters are others now."""
         if fingerprint_of(self.model) != self.parameters:
             raise DataError(
-                f"the {type(self.model).__name__} has changed since the map was drawn (fitted again, trained on, or "
+                f"the {model_name(self.model)} has changed since the map was drawn (fitted again, trained on, or "
                 "edited): what its parts say would mix two models. To go on, draw the map again: memory_map(…)"
             )
 
@@ -44,7 +53,8 @@ class ModelState:
 def fingerprint_of(model: Any) -> str:
     """Hash of `parameters_of(model)`; empty for kinds of models that do not tell their parameters."""
     found = parameters_of(model)
-    return digest_of([tuple(f"{name}={value}" for name, value in _flat(found, ""))]) if found else ""
+    words = ",".join(f"{name}={value}" for name, value in _flat(found, ""))
+    return hashlib.blake2b(words.encode(), digest_size=8).hexdigest() if found else ""
 
 
 def _flat(values: Any, name: str) -> Iterator[tuple[str, str]]:
@@ -65,4 +75,8 @@ def _digest(value: Any) -> str:
 
 @_digest.register
 def _(value: np.ndarray) -> str:
-    return f"{value.shape}{digest_of(value)}" if value.ndim else str(value)
+    if not value.ndim:
+        return str(value)
+    small = value.nbytes <= _SMALL and value.dtype.kind in "biufc"
+    own = hashlib.blake2b(value.tobytes(), digest_size=8).hexdigest() if small else digest_of(value)
+    return f"{value.dtype}{value.shape}{own}"

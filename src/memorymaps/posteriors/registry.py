@@ -17,11 +17,20 @@ from typing import Any
 
 from memorymaps._imports import require
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.loading import Loading
 from memorymaps.posteriors.adapters import adapters_for
+
+_DEFAULT = Loading()
 
 
 class UnsupportedModelError(TypeError):
     """No adapter is registered for the model's class."""
+
+
+@functools.cache
+def _adapters_of(packages: tuple[str, ...]) -> tuple[str, ...]:
+    """Adapter modules for the modules that define a class and its base classes."""
+    return tuple(dict.fromkeys(adapter for package in packages for adapter in adapters_for(package)))
 
 
 class LazyDispatch:
@@ -40,8 +49,7 @@ class LazyDispatch:
 
     def __call__(self, model: Any, *args: Any) -> Any:
         """Call the function registered for the class of `model`."""
-        for kind in type(model).__mro__:
-            _import_adapters(kind)
+        _import_adapters(type(model))
         return self._dispatch(model, *args)
 
     def register(self, kind: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -85,8 +93,8 @@ class LazyDispatch:
 
 
 def _import_adapters(kind: type) -> None:
-    """Import the adapters listed for the package that defines `kind`."""
-    for module in adapters_for(kind.__module__):
+    """Import the adapters listed for the packages that define `kind` and its base classes."""
+    for module in _adapters_of(tuple(each.__module__ for each in kind.__mro__)):
         require(module)
 
 
@@ -107,8 +115,18 @@ def posterior(model: Any, examples: Examples) -> Any:
 
 
 @LazyDispatch
-def examples_for(model: Any, data: Any) -> Any:
-    """Training data given as one object, as `Examples`, read as this kind of model requires (networks: any batches)."""
+def examples_for(model: Any, data: Any, loading: Loading = _DEFAULT) -> Any:
+    """Training data given as one object, as `Examples`, read as this kind of model requires (networks: any batches).
+
+    Raises
+    ------
+    ValueError
+        Options of loading, which are for networks' data sets.
+    """
+    if loading.given:
+        raise ValueError(
+            f"{', '.join(loading.options)}: for data sets of networks only; leave it out for {type(data).__name__}"
+        )
     return as_examples(data)
 
 

@@ -19,16 +19,19 @@ import numpy as np
 
 from memorymaps.build import memory_map
 from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.loading import Loading
 from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing
 from memorymaps.files.locks import WriterLock
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance
-from memorymaps.maps.trajectory import MAP, SCALARS, Trajectory, recorded_steps, step_folder
+from memorymaps.maps.trajectory import LOO_TRUST, MAP, SCALARS, Trajectory, recorded_steps, step_folder
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.registry import examples_for
+from memorymaps.training.recordable import check_recordable
 
 _BACKUP = ".aside"  # suffix of a step's folder while the step is recorded again
 Schedule = Callable[[int], bool]
@@ -81,6 +84,7 @@ class Tracker:
         always for optimisers whose curvature is an average over `q`.
     log : called with step, map and scalars after each record: a logger of `memorymaps.training.callbacks`, or any
         function.
+    collate, batch_size : as for `memory_map`; of the test data too.
 
     Raises
     ------
@@ -98,10 +102,12 @@ class Tracker:
         self, model: Any, optimizer: Any, data: Any, target: Any = None, *, likelihood: Any, path: str | Path,
         every: Any = None, posterior: Any = None, test: Any = None, subset: int | Array | None = None, start: int = 0,
         prior: float = 0.0, directions: int | None = None, log: Log | None = None,
+        collate: Callable[[list[Any]], Any] | None = None, batch_size: int | None = None,
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
         self._is_due, self._model = schedule(every), model
-        self._examples = _as_examples(model, data, target)
+        loading = Loading(collate, batch_size)
+        self._examples = _as_examples(model, data, target, loading)
         self._likelihood = likelihood
         if posterior is not None and (prior or directions is not None):
             raise ValueError(
@@ -109,9 +115,12 @@ class Tracker:
                 " recipe, for instance FromOptimizer(optimizer, n, prior=…, directions=…)"
             )
         directions = 1 if directions is None else directions
-        self._posterior = posterior or _optimizer_posterior(optimizer, len(self._examples), prior, directions)
+        self._posterior = posterior or _optimizer_posterior(
+            optimizer, _number_with_target(self._examples, likelihood), prior, directions
+        )
         self._mapped_rows, self._log = _subset_rows(subset, len(self._examples)), log
-        self._test = None if test is None else _as_examples(model, *(test if isinstance(test, tuple) else (test, None)))
+        inputs, labels = test if isinstance(test, tuple) else (test, None)
+        self._test = None if test is None else _as_examples(model, inputs, labels, loading)
         self._start_time, self._recording_seconds = time.perf_counter(), 0.0
         self.run.mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(self.run, self.run / ".lock")
@@ -132,6 +141,18 @@ class Tracker:
     def close(self) -> None:
         """Release the folder for other trackers; all records are on disk already."""
         self._lock.release()
+
+    def check(self) -> None:
+        """Raise, before training, what `record` would raise of network, data and optimiser at any step.
+
+        Some examples are mapped with `Laplace("diag")`; the optimiser takes some steps on numbers of its own.
+
+        Raises
+        ------
+        DataError, ValueError, TypeError
+            As for `memory_map`; an optimiser whose state will contain no precision.
+        """
+        check_recordable(self._model, self._examples, self._likelihood, self._posterior)
 
     def step(self) -> MemoryMap | None:
         """Count one optimiser step and record a map if the schedule says so; returns that map, else None."""
@@ -198,11 +219,19 @@ def _test_losses(origin: Origin, batch: Batch) -> Array:
     return source.likelihood.nll(source.outputs(batch.inputs), batch.target)
 
 
-def _as_examples(model: Any, data: Any, target: Any) -> Examples:
+def _as_examples(model: Any, data: Any, target: Any, loading: Loading) -> Examples:
     if target is not None:
         return ArrayExamples.of(data, target)
-    found: Examples = examples_for(model, data)
+    found: Examples = examples_for(model, data, loading)
     return found
+
+
+def _number_with_target(examples: Examples, likelihood: Any) -> int:
+    """Number of examples that have a target: all, but for losses with `ignore_index`, which are asked."""
+    if not isinstance(likelihood, Likelihood) or type(likelihood).without_target is Likelihood.without_target:
+        return len(examples)
+    without = (likelihood.without_target(batch.target) for batch in examples)
+    return len(examples) - sum(int(np.count_nonzero(found)) for found in without if found is not None)
 
 
 def _optimizer_posterior(optimizer: Any, n: int, prior: float, directions: int) -> Any:
@@ -283,7 +312,8 @@ def _write_step(run: Path, step: int, m: MemoryMap, scalars: dict[str, float]) -
     try:
         m.save(partial / MAP)
         with replacing(partial / SCALARS) as file:
-            file.write_text(json.dumps(scalars), encoding="utf-8")
+            words = {LOO_TRUST: str(m.trust["loo_loss"].level)}
+            file.write_text(json.dumps({**scalars, **words}), encoding="utf-8")
         if final.exists():
             final.rename(backup)
         partial.rename(final)

@@ -68,6 +68,10 @@ class Likelihood(ABC):
     def check_target(self, y: Array, c: int) -> None:
         """Raise `TargetError` where a target lies outside the support."""
 
+    def without_target(self, y: Array) -> Array | None:
+        """Which examples have no target at all (`ignore_index` throughout) and count nowhere: `[n]`; None: none."""
+        return None
+
     @property
     def is_density(self) -> bool:
         """Whether `exp(−ℓ)` is a probability or density of `y`; otherwise only differences of `ℓ` have a meaning."""

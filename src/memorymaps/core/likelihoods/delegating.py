@@ -34,6 +34,10 @@ class DelegatingLikelihood(Likelihood):
         """`ℓ [n]` of `likelihood`."""
         return self.likelihood.nll(f, y)
 
+    def without_target(self, y: Array) -> Array | None:
+        """As the likelihood inside."""
+        return self.likelihood.without_target(y)
+
     @property
     def is_density(self) -> bool:
         """As the likelihood inside."""

@@ -12,6 +12,8 @@ Estimators of the deviation `Δf = f^{\\i} − f`, with the letters used in the 
     implicit         I     Δf = V e(f + Δf)      the removed loss exact, the remaining losses quadratic
     out_of_bag       –     f_oob − f             the members of an ensemble that were not trained on the example
 
+Where the penalty is one per unit of weight, the example takes its share along: `V e` becomes `V e + s` in each of them.
+
 and of the change of the mean: `exact`, `σ(f + Δf) − σ(f)` (the suffix `-sm` of the letters), or `linearised`,
 `(dσ/df) Δf` (`Λ Δf` for canonical links).
 """
@@ -37,7 +39,8 @@ from memorymaps.core.perturbation.sketched import SketchedVariance
 
 
 def _diagonal(stats: FullVariance) -> tuple[Array, Array]:
-    return array_namespace(stats.f).linalg.diagonal(stats.variance) * stats.error, _first_order_warnings(stats)
+    deviation = array_namespace(stats.f).linalg.diagonal(stats.variance) * stats.error
+    return stats.with_penalty_response(deviation), _first_order_warnings(stats)
 
 
 def _first_order(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
@@ -49,7 +52,9 @@ def _cavity(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
 
 
 def _implicit(stats: FullVariance) -> tuple[Array, Array]:
-    delta, converged = implicit(stats.likelihood, stats.f, stats.y, stats.weight, stats.variance)
+    start = stats.with_penalty_response(stats.f)
+    delta, converged = implicit(stats.likelihood, start, stats.y, stats.weight, stats.variance)
+    delta = stats.with_penalty_response(delta)
     return delta, _bound_warnings(stats) + array_namespace(stats.f).where(converged, 0, int(Warn.NOT_CONVERGED))
 
 

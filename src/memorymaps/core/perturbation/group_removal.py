@@ -23,19 +23,22 @@ def group_deviation(error: Array, member_covariance: Array, curvature: Array, cr
     return xp.reshape(xp.matmul(xp.reshape(cross_covariance, (-1, m * c)), solution), (-1, c))
 
 
-def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]]) -> Array:
-    """The same removal in whitened coordinates: `u = (I − ZᵀΛZ)⁻¹ Zᵀe [r]`, with `Δf = z u` for any example.
+def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]], gradient: Array | float = 0.0) -> Array:
+    """The same removal in whitened coordinates: `u = (I − ZᵀΛZ)⁻¹ (Zᵀe + g) [r]`, with `Δf = z u` for any example.
+
+    `g [r]`: whitened gradient of what is removed besides losses (the members' share of a penalty per unit of weight).
 
     The group is given in pieces `(e [m, c], Z [m, c, r], Λ [m, c, c])` with `V_{ij} = z_i z_jᵀ`; the linear system is
     `r × r` for groups of any size.
     """
     remaining = iter(pieces)
-    gram, gradient = _normal_equations(*next(remaining))
+    gram, total = _normal_equations(*next(remaining))
     for piece in remaining:
         more = _normal_equations(*piece)
-        gram, gradient = gram + more[0], gradient + more[1]
+        gram, total = gram + more[0], total + more[1]
     xp = array_namespace(gram)
-    return xp.linalg.solve(xp.eye(len(gram), dtype=gram.dtype, device=device(gram)) - gram, gradient)[:, 0]
+    system = xp.eye(len(gram), dtype=gram.dtype, device=device(gram)) - gram
+    return xp.linalg.solve(system, (total[:, 0] + gradient)[:, None])[:, 0]
 
 
 def _normal_equations(error: Array, factor: Array, curvature: Array) -> tuple[Array, Array]:

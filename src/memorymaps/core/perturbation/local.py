@@ -40,12 +40,14 @@ class FullVariance(BatchStatistics):
 
     `subgradient [n, c]` replaces `w ∇_f ℓ` for losses with kinks: the element of the subdifferential that the fit
     selected (dual variables). `out_of_bag [n, c]`: outputs of those members of an ensemble that were not trained on the
-    example, NaN where there are none.
+    example, NaN where there are none. `penalty_response s [n, c]`: how outputs move as the example takes its share of a
+    penalty per unit of weight along, `w xᵀS⁻¹∇ψ`.
     """
 
     variance: Array
     subgradient: Array | None = None
     out_of_bag: Array | None = None
+    penalty_response: Array | None = None
 
     @cached_property
     def error(self) -> Array:
@@ -78,12 +80,19 @@ class FullVariance(BatchStatistics):
         return leverage_norm(self.variance, self.curvature)
 
     def first_order(self) -> Array:
-        """`V e`: `[n, c]`."""
-        return first_order(self.error, self.variance)
+        """`V e + s`: `[n, c]`."""
+        return self.with_penalty_response(first_order(self.error, self.variance))
 
     def cavity(self) -> Array:
-        """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
-        return matvec(inflated_variance(self.variance, *self.spectrum), self.error)
+        """`(I − VΛ)⁻¹ (V e + s)`: `[n, c]`."""
+        error = self.error
+        if self.penalty_response is not None:
+            error = error + matvec(self.curvature, self.penalty_response)
+        return self.with_penalty_response(matvec(inflated_variance(self.variance, *self.spectrum), error))
+
+    def with_penalty_response(self, deviation: Array) -> Array:
+        """A deviation plus `s`."""
+        return deviation if self.penalty_response is None else deviation + self.penalty_response
 
     def bounded_cavity(self, exceeds_bound: Array) -> Array:
         """Cavity deviations `[n, c]`; first order where `exceeds_bound [n]`."""

@@ -18,6 +18,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.views import without_weight
 from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
 from memorymaps.models.draws.importance_sampling import ImportanceSampler
 from memorymaps.models.draws.sample_posterior import (
@@ -28,8 +29,10 @@ from memorymaps.models.draws.sample_posterior import (
 )
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.model_state import model_name, parameters_of
 from memorymaps.posteriors.registry import posterior, training_data
 
+_ROUNDING = 1e-12  # size of differences between draws, relative to the draws, that is none
 _SHRINKAGE_EXAMPLES = 2048  # number of examples from which the shrinkage target is estimated
 
 
@@ -98,7 +101,8 @@ class Sampler:
     """A model that returns draws of its outputs: `predict(inputs)` → `[s, n, c]`, draw `k` one function in all calls.
 
     For ensembles, MC-dropout and snapshots of networks see `memorymaps.nets.ensembles`. The other parameters are those
-    of `Draws`; `cautions` are sentences that become the map's warnings.
+    of `Draws`; `cautions` are sentences that become the map's warnings; `state()` returns everything that `predict`
+    depends on, as nested mappings and lists of arrays, so that later changes are noticed.
 
     Examples
     --------
@@ -116,6 +120,7 @@ class Sampler:
     importance: ImportanceSampler | None = None
     name: str = "black box"
     cautions: tuple[str, ...] = ()
+    state: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
         _require_likelihood(self.likelihood)
@@ -178,15 +183,30 @@ def _draws_data(model: Draws, examples: Examples | None) -> Examples:
         raise DataError(
             f"draws at {model.f.shape[1]} examples, data with {len(source)}: expected one for each, in order"
         )
-    return RowIndexedExamples(source)
+    return RowIndexedExamples(source.map(without_weight(model.likelihood.without_target)))
 
 
 @training_data.register(Sampler)
 def _sampler_data(model: Sampler, examples: Examples | None) -> Examples:
     if examples is None:
         raise ValueError("a Sampler does not keep its training data: call memory_map(sampler, X, y)")
-    small = isinstance(examples, ArrayExamples)
-    return dataclasses.replace(examples, batch_size=min(examples.batch_size, 1024)) if small else examples  # type: ignore[type-var, attr-defined]
+    if isinstance(examples, ArrayExamples):
+        examples = dataclasses.replace(examples, batch_size=min(examples.batch_size, 1024))
+    return examples.map(without_weight(model.likelihood.without_target))
+
+
+@parameters_of.register(Draws)
+def _draws_state(model: Draws) -> dict[str, Array]:
+    return {"f": model.f}
+
+
+@parameters_of.register(Sampler)
+def _sampler_state(model: Sampler) -> dict[str, Any]:
+    return {} if model.state is None else {"state": model.state()}
+
+
+model_name.register(Draws)(lambda model: model.name)
+model_name.register(Sampler)(lambda model: model.name)
 
 
 @posterior.register(Draws)
@@ -194,11 +214,24 @@ def _sampler_data(model: Sampler, examples: Examples | None) -> Examples:
 def _posterior(model: Any, examples: Examples) -> SampledPosterior:
     rows = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _SHRINKAGE_EXAMPLES)).astype(int))
     f = model(examples.take(rows).inputs)
+    _require_variance(f, model.name)
     shrinkage = ShrinkageTarget.from_covariances(covariance(f), len(f))
     fields = (model, model.likelihood, _describe(model, f, shrinkage), shrinkage)
     if model.importance is None:
         return SampledPosterior(*fields)
     return ImportanceWeightedPosterior(*fields, model.importance, getattr(model, "log_likelihood", None))
+
+
+def _require_variance(f: Array, name: str) -> None:
+    """Raise `DataError` if all draws `f [s, n, c]` are the same function, to rounding."""
+    if np.max(np.std(f, axis=0)) <= _ROUNDING * np.max(np.abs(f)):
+        raise DataError(
+            f"all {len(f)} draws of {name!r} are equal: a posterior without variance, in which no example has an "
+            "influence. Expected draws that differ: networks trained from different seeds, not one network several "
+            "times; snapshots of different steps, copy.deepcopy(net.state_dict()) each; samples of a chain that has "
+            "moved. One network alone: memory_map(net, X, y, likelihood=…, posterior=Laplace(prior=prior_from("
+            "optimizer, n)))"
+        )
 
 
 def _describe(model: Any, f: Array, shrinkage: ShrinkageTarget) -> Description:

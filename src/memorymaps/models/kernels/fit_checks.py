@@ -78,6 +78,15 @@ def check_rows(model: Any, n: int) -> None:
         raise refuse_fit(model, f"rows: it was fitted on {fitted}, {n} were given. Pass the rows of the fit, no others")
 
 
+def check_support(model: Any) -> None:
+    """Raise `DataError` for a machine without support vectors."""
+    if not len(model.support_):
+        raise DataError(
+            f"{type(model).__name__} has no support vectors: every target is within epsilon = {model.epsilon:.4g} of a "
+            "constant, and no example has any influence. Fit again with a smaller epsilon"
+        )
+
+
 def check_labels(model: Any, y: Array) -> None:
     """Raise `DataError` unless `y`, of the support vectors, are the classes that libsvm keeps them by."""
     kept = np.repeat(np.arange(len(model.classes_)), model.n_support_)

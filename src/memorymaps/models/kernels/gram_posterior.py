@@ -55,7 +55,10 @@ class GramConditional:
         """
         rows = np.flatnonzero(curvature > _NEGLIGIBLE_CURVATURE * np.max(curvature, initial=0.0))
         if intercept and not len(rows):
-            raise DataError("all curvatures are zero: the intercept is not identified")
+            raise DataError(
+                "all curvatures are zero: no example is at the margin, and the intercept is not identified. Fit again "
+                "with other hyperparameters (a smaller epsilon), or with targets that vary"
+            )
         sqrt_curvature = np.sqrt(curvature[rows])
         system = np.eye(len(rows)) + sqrt_curvature[:, None] * gram[np.ix_(rows, rows)] * sqrt_curvature
         try:

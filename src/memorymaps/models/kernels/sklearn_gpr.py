@@ -125,7 +125,7 @@ def _kernel(model: Any) -> Callable[[Any, Any], Array]:
 
 def _predict_function(model: Any) -> Callable[[Any], Array]:
     def outputs(inputs: Any) -> Array:
-        f = model.predict(inputs)
+        f = GaussianProcessRegressor.predict(model, inputs)
         return np.reshape(f, (len(f), -1))
 
     return outputs

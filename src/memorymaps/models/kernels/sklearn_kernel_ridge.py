@@ -42,7 +42,11 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
     check_ridge_fit(model, gram, alpha, y, weight, data.weight is not None)
     unit_dispersion = [KernelOutput(kernel, data.inputs, gram, weight, scale=1 / a) for a in alpha]
     effective = np.asarray([part.effective_parameters for part in unit_dispersion])
-    phi = weight @ (y - model.predict(data.inputs).reshape(y.shape)) ** 2 / (np.count_nonzero(weight) - effective)
+    phi = (
+        weight
+        @ (y - KernelRidge.predict(model, data.inputs).reshape(y.shape)) ** 2
+        / (np.count_nonzero(weight) - effective)
+    )
     parts = tuple(
         dataclasses.replace(part, curvature=weight / p, scale=part.scale * p)
         for part, p in zip(unit_dispersion, phi, strict=True)
@@ -62,6 +66,9 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
     )
     likelihood = Gaussian(description.dispersion or 1.0)
     found = GramPosterior(
-        likelihood, description, lambda x: model.predict(features(x)).reshape(-1, y.shape[1]), kernel_outputs
+        likelihood,
+        description,
+        lambda x: KernelRidge.predict(model, features(x)).reshape(-1, y.shape[1]),
+        kernel_outputs,
     )
     return dataclasses.replace(found, refits=GaussianRefit(found, examples))

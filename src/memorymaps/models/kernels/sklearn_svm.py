@@ -28,6 +28,7 @@ from memorymaps.models.kernels.fit_checks import (
     check_labels,
     check_related,
     check_rows,
+    check_support,
     margin_violation,
     tube_violation,
     violation_in_deviations,
@@ -51,7 +52,8 @@ from memorymaps.posteriors.registry import posterior, training_data
 _NARROWEST = 1e-3  # of the margin: libsvm's default tolerance
 _MANY = 1_000  # examples from which the map makes fewer fits to check its sizes
 _CHECKS, _FEW_CHECKS = 16, 8
-_REFIT_TOLERANCE = 1e-6  # of refits: differences between two fits are what is measured
+_REFIT_TOLERANCE = 1e-5  # of refits: differences between two fits are what is measured …
+_REFIT_ITERATIONS = 200_000  # … within so many steps: libsvm goes on for ever where rounding keeps it from 1e-6
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -94,8 +96,9 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
 def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
     data, weight = gather_features(model, examples)
     check_rows(model, len(data))
+    check_support(model)
     loss = EpsilonInsensitive(epsilon=float(model.epsilon), cost=float(model.C))
-    phi = _noise_scale(model, loss, model.predict(data.inputs)[:, None], data.target, weight)
+    phi = _noise_scale(model, loss, SVR.predict(model, data.inputs)[:, None], data.target, weight)
     description = Description(
         model="scikit-learn SVR",
         approximation=Approximation.NONSMOOTH,
@@ -154,7 +157,7 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
 
 def _clone_refit(model: Any, examples: Examples, x: Array) -> CloneRefit:
     """Clones with the kernel's width fixed and the solver's tolerance tightened."""
-    settings: dict[str, Any] = {"tol": min(float(model.tol), _REFIT_TOLERANCE)}
+    settings: dict[str, Any] = {"tol": min(float(model.tol), _REFIT_TOLERANCE), "max_iter": _REFIT_ITERATIONS}
     automatic = _CHECKS if len(examples) <= _MANY else _FEW_CHECKS
     if not callable(model.kernel):
         settings["gamma"] = libsvm_gamma(model, x)

@@ -44,12 +44,14 @@ class L1ActiveSet:
     root: Array
     shrinkable: Array
     positive: bool
+    rate: Array  # gradient of the penalties for each unit of weight, zero where they do not depend on it [p]
+    l1_rate: Array  # what λ loses with a unit of weight [p]
 
-    def correction(self, x: Array, residual: Array) -> Array:
-        """What changes of the active set add to `Δf [n]`, for features `x [n, p]` and `e' [n]`."""
+    def correction(self, x: Array, residual: Array, weight: Array) -> Array:
+        """What changes of the active set add to `Δf [n]`, for features `x [n, p]`, `e' [n]` and weights `[n]`."""
         z = x @ self.root
-        change = (z * residual[:, None]) @ self.root.T
-        return self._of_zeroed(z, change) + self._of_activated(x, z, change, residual)
+        change = (z * residual[:, None] + weight[:, None] * (self.rate @ self.root)) @ self.root.T
+        return self._of_zeroed(z, change) + self._of_activated(x, z, change, residual, weight)
 
     def _of_zeroed(self, z: Array, change: Array) -> Array:
         """Active coefficients that would change their sign: the largest effect of one of them."""
@@ -60,12 +62,12 @@ class L1ActiveSet:
         effect = beyond * (z @ self.root[active].T) / np.where(variance > 0, variance, np.inf)
         return _largest(effect)
 
-    def _of_activated(self, x: Array, z: Array, change: Array, residual: Array) -> Array:
+    def _of_activated(self, x: Array, z: Array, change: Array, residual: Array, weight: Array) -> Array:
         """Inactive coefficients whose gradient would exceed `λ`: the largest effect of one of them."""
         chosen = self._closest()
         columns = self.factor[:, chosen]
         after = self.gradient[chosen] + (change @ self.factor.T) @ columns - x[:, chosen] * residual[:, None]
-        limit = self.penalty[chosen]
+        limit = self.penalty[chosen] - weight[:, None] * self.l1_rate[chosen]
         beyond = np.minimum(after + limit, 0.0) if self.positive else np.sign(after) * np.maximum(abs(after) - limit, 0)
         shared = (columns.T @ self.factor) @ self.root  # [k, r]
         stiffness = np.sum(columns**2, axis=0) - np.sum(shared**2, axis=1)
@@ -101,7 +103,7 @@ class L1ActiveSetWarnings:
         residual = (stats.error + curvature * np.nan_to_num(deviation)) * self.scale**2
         flagged = np.zeros(len(x), dtype=bool)
         for k, output in enumerate(self.outputs):
-            correction = output.correction(x, residual[:, k])
+            correction = output.correction(x, residual[:, k], stats.weight)
             flagged |= np.abs(correction) > _MATERIAL * np.abs(deviation[:, k])
         return {"warning": np.where(flagged, int(Warn.ACTIVE_SET), 0)}
 

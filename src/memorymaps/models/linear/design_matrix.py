@@ -36,10 +36,38 @@ class Design:
             Non-numeric columns, another number of features, missing columns, NaN or infinite values.
         """
         x = _matrix(_in_order(inputs, self.features) if self.named else inputs)
-        if x.ndim != 2 or x.shape[1] != len(self.features):
-            raise DataError(f"inputs of shape {x.shape}: the model was fitted on (n, {len(self.features)})")
+        self._check_shape(x)
         _check_finite(x, self.features)
         return _with_ones(x) if self.intercept else x
+
+    def matmul(self, inputs: Any, right: Array) -> Array:
+        """`x B [n, q]` for `B [p, q]`, without a dense copy of sparse inputs."""
+        x = self._as_sparse(inputs)
+        return self(inputs) @ right if x is None else self._sparse_product(x, right)
+
+    def squared_matmul(self, inputs: Any, right: Array) -> Array:
+        """`x² B [n, q]`, with the squares of elements."""
+        x = self._as_sparse(inputs)
+        return self(inputs) ** 2 @ right if x is None else self._sparse_product(x.multiply(x), right)
+
+    def _check_shape(self, x: Any) -> None:
+        if x.ndim != 2 or x.shape[1] != len(self.features):
+            raise DataError(
+                f"inputs of shape {x.shape}: the model was fitted on (n, {len(self.features)}). Pass the columns of "
+                "the fit, no others"
+            )
+
+    def _as_sparse(self, inputs: Any) -> Any:
+        """Sparse inputs with the checks of dense ones; `None` for others."""
+        if not hasattr(inputs, "toarray") or not hasattr(inputs, "multiply"):
+            return None
+        self._check_shape(inputs)
+        if not np.all(np.isfinite(inputs.data)):
+            _check_finite(inputs.toarray(), self.features)
+        return inputs.tocsr()
+
+    def _sparse_product(self, x: Any, right: Array) -> Array:
+        return np.asarray(x @ right[1:] + right[0]) if self.intercept else np.asarray(x @ right)
 
 
 def _with_ones(x: Array) -> Array:

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,9 +25,16 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.active_set import L1ActiveSet, L1ActiveSetWarnings, roots_of
 from memorymaps.models.linear.concave_curvature import subtract_curvature
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
-from memorymaps.models.linear.stationarity import Gradient, check_stationary, distance_in_deviations
+from memorymaps.models.linear.stationarity import (
+    NEARLY_STATIONARY,
+    Gradient,
+    change_of_errors,
+    check_curved,
+    check_stationary,
+    distance_in_deviations,
+)
 from memorymaps.posteriors.approximation import Approximation
-from memorymaps.posteriors.capabilities import Capabilities, Refit
+from memorymaps.posteriors.capabilities import Capabilities, PenaltyPerWeight, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
 
@@ -45,7 +52,8 @@ class LinearModel:
     ----------
     coefficients : `[p, c]`, in the columns of `design`.
     design : inputs → features `x [n, p]`, intercept included.
-    penalty : total weight `Σw` → `δ [p, c]`, the ridge on each parameter in units where the dispersion is 1.
+    penalty : total weight `Σw` → `δ [p, c]`, the ridge on each parameter in units where the dispersion is 1; whether it
+        grows with the weight decides what a removed example takes of it along.
     free : `[p, c]`, True for parameters that are estimated; the others are fixed (at zero by an L1 penalty).
     dispersion : `φ` where the fit gives it; `None`: 1 if `dispersion_known`, else Pearson's estimate `χ²/(n − tr H)`.
     dispersion_known : True: `φ` is a constant of the model (Poisson, Bernoulli). False: it was estimated from the data,
@@ -59,7 +67,10 @@ class LinearModel:
     shrinkable : `[p, c]`, parameters that an L1 penalty or a sign constraint may hold at zero; `None`: none.
     positive : whether `shrinkable` parameters are constrained to be ≥ 0.
     closed_form : whether the solver ends at the optimum up to rounding.
-    to_original : changes of the coefficients `[..., p, c]` → of those of the model's own columns (see `centring`).
+    stochastic : whether it may end anywhere (stochastic gradients): its distance says nothing about the data.
+    to_original : changes of the coefficients `[..., p, c]` → of those of the model's own columns (see `coordinates`),
+        whose names `parameters` are.
+    prior_variance : variance that the prior alone determines, outside of these coordinates (see `row_space`).
     """
 
     name: str
@@ -81,7 +92,19 @@ class LinearModel:
     shrinkable: Array | None = None
     positive: bool = False
     closed_form: bool = False
+    stochastic: bool = False
     to_original: Callable[[Array], Array] | None = None
+    prior_variance: OutsideVariance | None = None
+
+
+class OutsideVariance(Protocol):
+    """Variance outside the coordinates of a linear model, at unit dispersion."""
+
+    def of_outputs(self, inputs: Any) -> Array:
+        """`[n, c]`."""
+
+    def of_parameters(self) -> Array:
+        """`[p, c]`, of the model's own columns."""
 
 
 @dataclass(frozen=True)
@@ -97,23 +120,44 @@ class LinearPosterior:
     with_expected_information: Callable[[], LinearPosterior] | None = field(default=None, kw_only=True)
     model: LinearModel | None = field(default=None, kw_only=True)
     active_set: L1ActiveSetWarnings | None = field(default=None, kw_only=True)
+    penalty: PenaltyPerWeight | None = field(default=None, kw_only=True)
+    to_original: Callable[[Array], Array] | None = field(default=None, kw_only=True)
+    prior_variance: OutsideVariance | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, parameter changes, active set, refits; Newton's method where the loss is not quadratic."""
         newton = self.refits if isinstance(self.refits, LinearRefit) else None
-        exact = is_quadratic(self.likelihood)
+        exact = is_quadratic(self.likelihood) and self.penalty is None
         return Capabilities(
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
             extra_columns=self.active_set,
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
-            check=None if newton else self.refits,
+            check=None if newton else self.refits, penalty=self.penalty, parameter_variance=self.parameter_variance,
         )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""
         x = self.design(inputs)
-        return Marginals(x @ self.coefficients, self.structure.variance(x))
+        f, variance = x @ self.coefficients, self.structure.variance(x)
+        if self.prior_variance is not None:
+            outside = self.prior_variance.of_outputs(inputs) * self.dispersions
+            variance = variance + outside[..., None] * np.eye(f.shape[1])
+        return Marginals(f, variance)
+
+    @property
+    def dispersions(self) -> Array:
+        """`φ`, one for all outputs or one each, by which the prior's variance is multiplied."""
+        phi = self.description.dispersion
+        return np.asarray(1.0 if phi is None else phi, dtype=float)
+
+    def parameter_variance(self) -> Array:
+        """`diag S⁻¹ [p, c]`."""
+        basis = self.from_whitened(np.eye(self.structure.rank))
+        inside = np.sum(basis**2, axis=0)
+        return (
+            inside if self.prior_variance is None else inside + self.dispersions * self.prior_variance.of_parameters()
+        )
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]` with `V_ij = Z_i Z_jᵀ`."""
@@ -122,9 +166,7 @@ class LinearPosterior:
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., p, c]` for coordinates `u [..., r]`."""
         change = self.structure.from_whitened(u)
-        if self.model is None or self.model.to_original is None:
-            return change
-        return self.model.to_original(change)
+        return change if self.to_original is None else self.to_original(change)
 
 
 @dataclass
@@ -154,6 +196,7 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
     check_coefficients(model)
     quadratic = LocalQuadratic.of(model, examples, observed)
     structure, penalty, sums = quadratic.structure, quadratic.penalty, quadratic.sums
+    check_curved(model, structure)
     effective = structure.effective_parameters(penalty)
     phi, df = _dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
@@ -161,13 +204,38 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
     distance = distance_in_deviations(quadratic.gradient, structure, quadratic.diagonal, scale, count)
     check_stationary(model, quadratic.gradient, structure, distance, examples)
     description = _describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
+    if distance > NEARLY_STATIONARY and not is_quadratic(unit):
+        change = change_of_errors(model, unit, quadratic.newton_step(), examples)
+        description = dataclasses.replace(description, error_change=change)
     load = functools.partial(_training_rows, model, examples)
+    scaled = structure.scale_outputs(scale)
     return LinearPosterior(
-        _with_dispersion(unit, phi), description, model.coefficients, model.design, structure.scale_outputs(scale),
-        model=model, refits=LinearRefit(unit, model.coefficients, penalty, structure, load, sums.n),
+        _with_dispersion(unit, phi), description, model.coefficients, model.design, scaled,
+        model=model, refits=LinearRefit(unit, model.coefficients, model.penalty, structure, load, sums.n),
+        penalty=penalty_per_weight(model.design, scaled, penalty_rate(model, sums.weight) / scale**2),
         with_expected_information=functools.partial(laplace, model, examples, observed=False),
         active_set=_active_set(model, quadratic, scale),
+        to_original=model.to_original, prior_variance=model.prior_variance,
     )  # fmt: skip
+
+
+def penalty_per_weight(
+    design: Callable[[Any], Array], structure: AnyCovarianceRoot, rate: Array
+) -> PenaltyPerWeight | None:
+    """The capability `penalty` for the gradient `∇ψ [p, c]` of a penalty per unit of weight; `None` if it is zero."""
+    if not np.any(rate):
+        return None
+    u = structure.whiten(rate)
+    change = structure.from_whitened(u)
+    return PenaltyPerWeight(lambda inputs: design(inputs) @ change, u)
+
+
+def penalty_rate(model: LinearModel, weight: float) -> Array:
+    """`∇ψ [p, c]`: what one unit of the total weight adds to the gradient of ridge and L1 penalties."""
+    rate = (model.penalty(weight) - model.penalty(weight - 1.0)) * model.coefficients
+    if model.l1 is not None:
+        rate = rate + (model.l1(weight) - model.l1(weight - 1.0)) * np.sign(model.coefficients)
+    return np.where(model.free, rate, 0.0)
 
 
 def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> L1ActiveSetWarnings | None:
@@ -176,11 +244,13 @@ def _active_set(model: LinearModel, quadratic: LocalQuadratic, scale: Array) -> 
     if model.shrinkable is None or not isinstance(curvature, IndependentCurvature):
         return None
     pieces = zip(curvature.factors(quadratic.penalty), roots_of(quadratic.structure), strict=True)
-    smooth = gradient.smooth()
+    smooth, weight = gradient.smooth(), quadratic.sums.weight
+    rate = penalty_rate(model, weight)
+    l1_rate = gradient.l1 - (0.0 if model.l1 is None else model.l1(weight - 1.0))
     outputs = tuple(
         L1ActiveSet(
             model.coefficients[:, k], gradient.l1[:, k], smooth[:, k], factor, root, gradient.shrinkable[:, k],
-            model.positive,
+            model.positive, rate[:, k], l1_rate[:, k],
         )
         for k, (factor, root) in enumerate(pieces)
     )  # fmt: skip
@@ -215,6 +285,11 @@ class LocalQuadratic:
         structure, estimated = self.sums.curvature.posterior_root(self.penalty, free)
         gradient = dataclasses.replace(self.gradient, free=free)
         return LocalQuadratic(self.likelihood, self.sums, self.penalty, structure, estimated, gradient)
+
+    def newton_step(self) -> Array:
+        """`−S⁻¹∇L [p, c]` of the free coefficients, which remains to the optimum."""
+        rest = np.where(self.gradient.free, self.gradient.residual(), 0.0)
+        return -np.asarray(self.structure.from_whitened(self.structure.whiten(rest)))
 
     @property
     def diagonal(self) -> Array:
@@ -336,7 +411,10 @@ def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[
         )
     phi = sums.chi2 / df
     if np.any(phi == 0):
-        raise DataError("all residuals are exactly zero: the noise cannot be estimated")
+        raise DataError(
+            "all residuals are exactly zero: the noise cannot be estimated. Pass targets with noise; nothing is "
+            "remembered where a formula gives them all"
+        )
     return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
 
 
@@ -354,17 +432,18 @@ def _describe(
     df: float | None,
     distance: float,
 ) -> Description:
-    names = np.asarray(model.parameters, dtype=object)
+    names, rotated = np.asarray(model.parameters, dtype=object), model.prior_variance is not None
     exact = is_quadratic(model.likelihood)
     penalised = model.free[:, np.any(model.free, axis=0)]  # without the reference class
     at_zero = int(np.size(penalised) - np.count_nonzero(penalised))
-    aliased = tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
-    coverage = [f"{np.count_nonzero(estimated)} of {np.size(estimated)} coefficients: exact, full covariance"]
+    aliased = () if rotated else tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
+    every = len(names) * model.free.shape[1]
+    coverage = [f"{every if rotated else np.count_nonzero(estimated)} of {every} coefficients: exact, full covariance"]
     coverage += [f"{at_zero} fixed at zero by the L1 penalty or a sign constraint"] if at_zero else []
     coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
     return Description(
         model=model.name,
-        approximation=_approximation(exact, at_zero),
+        approximation=_approximation(exact and not _is_ridge_per_weight(model), at_zero),
         posterior="exact Gaussian" if exact else f"Laplace, full {_kind_of_information(unit)} information",
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
@@ -385,6 +464,11 @@ def _describe(
         hyperparameters_held=model.hyperparameters_held,
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
+
+
+def _is_ridge_per_weight(model: LinearModel) -> bool:
+    """Whether the ridge, and with it the curvature, changes with the total weight."""
+    return bool(np.any(model.penalty(2.0) != model.penalty(1.0)))
 
 
 def _algorithm(exact: bool, at_zero: int) -> str:

@@ -16,6 +16,8 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, LocalQuadratic, laplace, objective
+from memorymaps.models.linear.newton_refit import LinearRefit
+from memorymaps.models.linear.piecewise_linear import NonsmoothLinearPosterior, nonsmooth_posterior
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.polish import polished
 
@@ -32,11 +34,23 @@ _ROUNDING = 1e-12  # of the objective: smaller differences are none
 @polished.register(LinearPosterior)
 def _polished_linear(source: LinearPosterior, examples: Examples) -> LinearPosterior:
     if source.model is None:
-        raise TypeError(
-            f"polish=True: {type(source).__name__} has a loss that is not smooth and no Newton steps to make. Fit "
-            "again with a smaller tolerance and more iterations (tol=1e-8, max_iter=10_000) and map that"
-        )
+        raise TypeError(f"polish=True: {type(source).__name__} was made without a LinearModel: make it with laplace(…)")
     found = laplace(minimised(source.model, examples), examples)
+    return dataclasses.replace(found, description=_kept(source.description, found.description))
+
+
+@polished.register(NonsmoothLinearPosterior)
+def _polished_nonsmooth(source: NonsmoothLinearPosterior, examples: Examples) -> NonsmoothLinearPosterior:
+    """With squared ramps only, and their scale held: Huber's loss, the squared hinge."""
+    if source.nonsmooth is None or not isinstance(source.refits, LinearRefit):
+        raise TypeError(
+            f"polish=True: the loss of {source.description.model} has kinks and no Newton steps to make. Fit again "
+            "with a smaller tolerance and more iterations (tol=1e-8, max_iter=10_000) and map that"
+        )
+    linear = dataclasses.replace(source.nonsmooth.linear, coefficients=source.refits.minimum)
+    found = nonsmooth_posterior(dataclasses.replace(source.nonsmooth, linear=linear), examples)
+    if not (found.description.distance or 0.0) <= _REACHED:
+        raise _unreached(linear.name, found.description.distance or np.inf)
     return dataclasses.replace(found, description=_kept(source.description, found.description))
 
 
@@ -70,8 +84,12 @@ def minimised(model: LinearModel, examples: Examples) -> LinearModel:
         found, slope = _descend(start, examples)
         if slope <= _REACHED:
             return found
-    raise DataError(
-        f"polish=True: Newton's method did not reach the optimum of {model.name} on these data (still {slope:.2g} "
+    raise _unreached(model.name, slope)
+
+
+def _unreached(name: str, slope: float) -> DataError:
+    return DataError(
+        f"polish=True: Newton's method did not reach the optimum of {name} on these data (still {slope:.2g} "
         "posterior standard deviations away). Scale the features, make_pipeline(StandardScaler(), …), fit and map again"
     )
 

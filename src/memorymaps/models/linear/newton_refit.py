@@ -3,8 +3,9 @@
     L(B) = Σ_{i∉M} w_i ℓ_i(Bᵀx_i + offset_i) + ½ Σ δ B²,    B = B̂ + W u
 
 in the posterior's own coordinates `u`, where the Hessian of the whole loss at `B̂` is the identity: each Newton system
-is solved by a few conjugate-gradient products at `O(n p c)` each, and no Hessian is formed. The penalty `δ`, the
-dispersion and the preprocessing are held fixed. Source: Nocedal & Wright 2006, algorithm 7.1 (Newton-CG).
+is solved by a few conjugate-gradient products at `O(n p c)` each, and no Hessian is formed. The penalty `δ` is that of
+the weight that is left; the dispersion and the preprocessing are held fixed. Source: Nocedal & Wright 2006,
+algorithm 7.1 (Newton-CG).
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ import numpy as np
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.perturbation.deviation import AT_BOUND
 from memorymaps.core.perturbation.group_removal import group_coordinates
 
 _MAX_PRODUCTS = 100  # conjugate-gradient products a Newton step
 _MAX_HALVINGS = 30
 _STATIONARY = 1e-9  # Newton decrement, in posterior standard deviations, at which the iteration ends
+_RUN_AWAY = 1e-2  # of the way: a last step as long goes on for ever, as the minimum is at infinity
 _DESCENT = 1e-4  # share of the predicted decrease that a step must reach
 _FORCING = 0.1  # largest relative residual of a Newton system
 _ROUNDING = 1e-12  # of the loss: differences below are not decreases
 _CALL = 200_000  # multiplications that take as long as NumPy's overhead of one product
 _REFIT_PRODUCTS = 100  # products with the data in a refit (measured: 20 to 120)
-_BUDGET = 10**9  # multiplications for refits that nobody asked for: a quarter of a second of one core …
+_BUDGET = 2 * 10**9  # multiplications for refits that nobody asked for: half a second of one core …
 _FITS = 2  # … or that many Hessians, what a fit takes by Newton's method
 _CHUNK = 2 * 10**6  # outputs held at a time when many rows are left out one by one
 _IN_MEMORY = 2 * 10**7  # numbers in the design matrix up to which refits are made unasked
@@ -67,13 +70,32 @@ def _columns(offset: Array, outputs: int) -> Array:
 
 @dataclass(frozen=True)
 class PenalisedLoss:
-    """`L` and its derivatives in the coordinates `u [r]`; `likelihood` and `structure` of unit dispersion."""
+    """`L` and its derivatives in the coordinates `u [r]`; `likelihood` and `structure` of unit dispersion.
+
+    `penalty_of`: total weight → `δ [p, c]`.
+    """
 
     rows: TrainingRows
     likelihood: Likelihood
     coefficients: Array
-    penalty: Array
+    penalty_of: Callable[[float], Array]
     structure: AnyCovarianceRoot
+
+    @cached_property
+    def total_weight(self) -> float:
+        """`Σw`."""
+        return float(np.sum(self.rows.weight))
+
+    @cached_property
+    def penalty(self) -> Array:
+        """`δ [p, c]`."""
+        return self.penalty_of(self.total_weight)
+
+    @cached_property
+    def penalty_coordinates(self) -> Array:
+        """`Wᵀ∇ψ [r]`, the gradient of the penalty for each unit of weight; zero where it does not depend on weight."""
+        less = self.penalty - self.penalty_of(self.total_weight - 1.0)
+        return self.structure.whiten(less * self.coefficients)
 
     def without(self, removed: Array) -> PenalisedLoss:
         """The loss without some rows."""
@@ -130,7 +152,9 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
         decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
         first = decrement if first is None else first
         if decrement <= max(_STATIONARY, tolerance**2 * first):
-            return u + direction, 0.0
+            last = float(np.linalg.norm(direction))
+            ran_away = last > _RUN_AWAY * float(np.linalg.norm(u)) and last > _STATIONARY / _RUN_AWAY
+            return u + direction, min(1.0, last / float(np.linalg.norm(u + direction))) if ran_away else 0.0
         u, value, found = _line_search(loss, u, value, direction, -(decrement**2))
         if not found:
             break
@@ -177,7 +201,7 @@ class LinearRefit:
 
     likelihood: Likelihood
     coefficients: Array
-    penalty: Array
+    penalty_of: Callable[[float], Array]
     structure: AnyCovarianceRoot
     load: Callable[[], TrainingRows]
     examples: int
@@ -185,7 +209,7 @@ class LinearRefit:
     @cached_property
     def loss(self) -> PenalisedLoss:
         """The loss with all rows."""
-        return PenalisedLoss(self.load(), self.likelihood, self.coefficients, self.penalty, self.structure)
+        return PenalisedLoss(self.load(), self.likelihood, self.coefficients, self.penalty_of, self.structure)
 
     @cached_property
     def _rest(self) -> PenalisedLoss:
@@ -194,12 +218,17 @@ class LinearRefit:
         return dataclasses.replace(self.loss, coefficients=self.loss.parameters(u))
 
     @property
+    def minimum(self) -> Array:
+        """Coefficients `[p, c]` at the minimum with all rows."""
+        return self._rest.coefficients
+
+    @property
     def concurrent(self) -> bool:
         """Several refits may run at once."""
         return True
 
     def max_automatic_refits(self) -> int:
-        """Number of refits that take no longer than a fit, or a quarter of a second of one core."""
+        """Number of refits that take no longer than a fit, or half a second of one core."""
         p, c = self.coefficients.shape
         if self.examples * p > _IN_MEMORY:
             return 0
@@ -210,13 +239,25 @@ class LinearRefit:
         """Outputs `f [n, c]` of the rows `wanted` at the minimum without the rows `removed`; how far it still is."""
         if not len(removed):
             return self._rest.outputs(np.zeros(self.structure.rank), wanted), 0.0
+        if not self._is_determined(removed):
+            return self._rest.outputs(np.zeros(self.structure.rank), wanted), np.inf
         u, moving = minimise(self._rest.without(removed), self._first_step(removed), steps, min(tolerance, 1e-3))
         return self._rest.outputs(u, wanted), moving
 
+    def _is_determined(self, removed: Array) -> bool:
+        """Whether the other rows determine the outputs of these: no eigenvalue of `ΛV` is 1."""
+        _, z, curvature = self._pieces(removed)
+        values, vectors = np.linalg.eigh(curvature)
+        root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
+        rows = (root.mT @ z).reshape(-1, z.shape[-1])  # Λ^{1/2}Z
+        gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+        return bool(1 - np.linalg.eigvalsh(gram)[-1] > AT_BOUND)
+
     def _first_step(self, removed: Array) -> Array:
-        """`(I − Z_MᵀΛ_MZ_M)⁻¹Z_Mᵀe_M`, the map's own step; zero where that is not defined."""
+        """`(I − Z_MᵀΛ_MZ_M)⁻¹(Z_Mᵀe_M + w_M Wᵀ∇ψ)`, the map's own step; zero where that is not defined."""
+        share = float(np.sum(self._rest.rows.weight[removed])) * self._rest.penalty_coordinates
         try:
-            u = group_coordinates([self._pieces(removed)])
+            u = group_coordinates([self._pieces(removed)], share)
         except np.linalg.LinAlgError:
             return np.zeros(self.structure.rank)
         loss = self._rest.without(removed)
@@ -245,7 +286,9 @@ class LinearRefit:
         error, z, curvature = self._pieces(rows)
         variance = z @ z.mT
         room = np.eye(error.shape[1]) - curvature @ variance
-        u = (z.mT @ np.linalg.solve(room, error[..., None]))[..., 0]  # Zᵀ(I − ΛV)⁻¹e
+        share = rest.rows.weight[rows, None] * rest.penalty_coordinates
+        error = error[..., None] + curvature @ (z @ share[..., None])
+        u = (z.mT @ np.linalg.solve(room, error))[..., 0] + share  # Zᵀ(I − ΛV)⁻¹(e + Λs) + w Wᵀ∇ψ
         gradient = _gradients(rest, rest.coefficients + self.structure.from_whitened(u), rows)
         whitened = np.stack([self.structure.whiten(each) for each in gradient])
         own = z @ whitened[..., None]
@@ -265,4 +308,6 @@ def _gradients(loss: PenalisedLoss, coefficients: Array, rows: Array) -> Array:
         error = loss.likelihood.error(f.reshape(-1, c), np.repeat(data.target, k, axis=0)).reshape(f.shape)
         weighted = np.where(weight[..., None] > 0, weight[..., None] * error, 0.0)
     total = (data.x.T @ weighted.reshape(len(f), k * c)).reshape(p, k, c)
-    return np.moveaxis(total, 1, 0) + loss.penalty * coefficients
+    left = loss.total_weight - data.weight[rows]
+    penalties = np.stack([loss.penalty_of(float(each)) for each in left])
+    return np.moveaxis(total, 1, 0) + penalties * coefficients

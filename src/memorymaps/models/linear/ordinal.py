@@ -16,7 +16,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import Examples
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
 
@@ -46,11 +46,15 @@ class OrdinalPosterior:
     likelihood: Likelihood
     description: Description
     root: Array
+    refits: Refit | None = None
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances and changes of parameters."""
-        return Capabilities(covariance_root=self.covariance_root, from_whitened=self.from_whitened)
+        """Cross-covariances, changes of parameters, and refits, of groups, too."""
+        return Capabilities(
+            covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
+            group_refit=self.refits,
+        )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V_i = A_i S⁻¹ A_iᵀ [n, c, c]`."""

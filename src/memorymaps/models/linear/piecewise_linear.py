@@ -7,7 +7,7 @@ the subgradients for which the fit is stationary (`models.smoothing`). The desig
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,13 @@ from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import gather_examples
 from memorymaps.data.views import with_inputs
-from memorymaps.models.linear.glm import LinearModel, LinearPosterior, check_coefficients
+from memorymaps.models.linear.glm import (
+    LinearModel,
+    LinearPosterior,
+    check_coefficients,
+    penalty_per_weight,
+    penalty_rate,
+)
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, stationary_subgradients, with_solver_tolerance
 from memorymaps.posteriors.approximation import Approximation
@@ -55,6 +61,7 @@ class NonsmoothLinearPosterior(LinearPosterior):
 
     subgradient: FittedErrors
     tolerance_variance: float
+    nonsmooth: NonsmoothLinearModel | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -62,8 +69,13 @@ class NonsmoothLinearPosterior(LinearPosterior):
         return Capabilities(
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, subgradient=self.subgradient,
             refit=self.refits, group_refit=self.refits,
-            check=self.refits,
+            check=self.refits, penalty=self.penalty, parameter_variance=self.parameter_variance,
         )  # fmt: skip
+
+    @property
+    def dispersions(self) -> Array:
+        """1: the likelihood and the penalties are divided by the noise scale already."""
+        return np.ones(1)
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the variance of `f` due to the solver's tolerance."""
@@ -102,7 +114,11 @@ def nonsmooth_posterior(model: NonsmoothLinearModel, examples: Examples) -> Nons
         final,
         FittedErrors.of(data.ids, errors),
         tolerance_variance,
-        refits=_newton_refits(model, final, penalty, data) if _is_differentiable(model) else None,
+        to_original=linear.to_original,
+        prior_variance=linear.prior_variance,
+        penalty=penalty_per_weight(linear.design, final, penalty_rate(linear, float(np.sum(weight)))),
+        refits=_newton_refits(model, final, data) if _is_differentiable(model) else None,
+        nonsmooth=model,
     )
 
 
@@ -111,10 +127,10 @@ def _is_differentiable(model: NonsmoothLinearModel) -> bool:
     return all(ramp.power == 2 for ramp in model.loss.ramps) and not np.any(model.penalty_gradient)
 
 
-def _newton_refits(model: NonsmoothLinearModel, root: AnyCovarianceRoot, penalty: Array, data: Batch) -> LinearRefit:
+def _newton_refits(model: NonsmoothLinearModel, root: AnyCovarianceRoot, data: Batch) -> LinearRefit:
     c = model.linear.coefficients.shape[1]
     load = functools.partial(TrainingRows.of, lambda x: x, [data], c)
-    return LinearRefit(model.linear.likelihood, model.linear.coefficients, penalty, root, load, len(data))
+    return LinearRefit(model.linear.likelihood, model.linear.coefficients, model.linear.penalty, root, load, len(data))
 
 
 def _fitted_subgradients(model: NonsmoothLinearModel, data: Batch, f: Array, weight: Array, penalty: Array) -> Array:
@@ -153,7 +169,7 @@ def _describe(
         likelihood=type(model.loss).__name__,
         prior=linear.prior,
         algorithm="the fitted optimum",
-        coverage=(f"{np.count_nonzero(linear.free)} of {np.size(linear.free)} coefficients: exact, full covariance",),
+        coverage=(_coverage(linear),),
         parameters=linear.parameters,
         classes=linear.classes,
         rank=structure.rank,
@@ -162,8 +178,15 @@ def _describe(
         dispersion_estimated=linear.dispersion is not None,
         cautions=(_RANKS_CAUTION,) if _is_mostly_linear(model, data, f) else (),
         distance=float(np.linalg.norm(structure.whiten(gradient)) / np.sqrt(max(1.0, effective))),
+        polishable=_is_differentiable(model),
         notes=linear.notes,
     )
+
+
+def _coverage(linear: LinearModel) -> str:
+    every = len(linear.parameters) * linear.free.shape[1]
+    free = every if linear.prior_variance is not None else np.count_nonzero(linear.free)
+    return f"{free} of {every} coefficients: exact, full covariance"
 
 
 def multiclass_loss(loss: Likelihood, classes: int) -> Likelihood:

@@ -30,7 +30,7 @@ from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import DataError
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
 _MIN_HAZARD = 1e-300  # the cumulative hazard of a subject that is at risk at no event
@@ -160,20 +160,35 @@ class CoxPosterior:
     root: Array  # L [p, p] with L Lᵀ = inverse partial information
     description: Description
     likelihood: Likelihood = CountingProcess()
+    refits: Refit | None = None
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, and the change of the coefficients as a column."""
-        return Capabilities(covariance_root=self.covariance_root, extra_columns=self.extra_columns)
+        """Cross-covariances, the change of the coefficients as a column, and refits, of groups, too."""
+        return Capabilities(
+            covariance_root=self.covariance_root, extra_columns=self.extra_columns, refit=self.refits,
+            group_refit=self.refits,
+        )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, 2]` and `V [n, 2, 2]`."""
-        s = Subjects.of(inputs)
-        hazard = self._hazards(s)
-        total = np.maximum(hazard.sum(axis=1), _MIN_HAZARD)
-        log_hazard = self.cells.event_share(s) @ self.log_jump + s.x @ self.beta + s.offset
         z = self.covariance_root(inputs)
-        return Marginals(np.stack([np.log(total), log_hazard], axis=1), z @ z.mT)
+        return Marginals(self.outputs(inputs), z @ z.mT)
+
+    def outputs(self, inputs: Any) -> Array:
+        """`f [n, 2]`: `log H` and the log hazard at the subject's own event, whose jump is 1 where there is no cell."""
+        s = Subjects.of(inputs)
+        total = np.maximum(self._hazards(s).sum(axis=1), _MIN_HAZARD)
+        log_hazard = self.cells.event_share(s) @ self.log_jump + s.x @ self.beta + s.offset
+        return np.stack([np.log(total), log_hazard], axis=1)
+
+    def has_event_cell(self, inputs: Any) -> Array:
+        """Whether an event of others is at the subject's time, `[n]`."""
+        return np.any(self.cells.event_share(Subjects.of(inputs)) > 0, axis=1)
+
+    def jumps(self, inputs: Any) -> Array:
+        """Log jump of the baseline hazard at the subjects' times, `[n]`."""
+        return np.asarray(self.cells.event_share(Subjects.of(inputs)) @ self.log_jump)
 
     def _hazards(self, s: Subjects) -> Array:
         """`exp(g_k + x_iᵀβ)` in the cells each subject is at risk in, zero elsewhere: `[n, K]`."""

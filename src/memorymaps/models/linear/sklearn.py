@@ -23,7 +23,8 @@ from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gamma, Gau
 from memorymaps.core.likelihoods.links import Identity, Log
 from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit, without_class_weight
-from memorymaps.models.linear.centring import centred
+from memorymaps.models.linear.coordinates.centring import centred
+from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.sklearn_targets import class_data, numeric_data
@@ -309,17 +310,16 @@ def _format_numbers(values: Array) -> str:
 
 def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     _check(model)
-    found = laplace(centred(_translate(model), examples), examples)
+    found = laplace(in_row_space(centred(_translate(model), examples), examples), examples)
     template = _constrained(model)
     if template is None:
         return found
     settings: dict[str, Any] = {"tol": _REFIT_TOLERANCE, "max_iter": _REFIT_ITERATIONS}
     settings = {name: value for name, value in settings.items() if name in template.get_params()}
-    held = functools.partial(_held_alpha, template)
     outputs = lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh)  # noqa: E731
     small = len(examples) * found.coefficients.size <= _SMALL and not isinstance(template, _LOGISTIC)  # saga is slow
     refits = CloneRefit(
-        template, examples, outputs, settings | without_class_weight(template), held, automatic=_REFITS if small else 0
+        template, examples, outputs, settings | without_class_weight(template), automatic=_REFITS if small else 0
     )
     return dataclasses.replace(found, refits=refits)
 
@@ -336,11 +336,6 @@ def _constrained(model: Any) -> Any:
     if isinstance(model, _LOGISTIC):
         return model if _l1_ratio(model) > 0 and isinstance(model, sk.LogisticRegression) else None
     return model if getattr(model, "positive", False) else None
-
-
-def _held_alpha(template: Any, share: float) -> dict[str, Any]:
-    """`alpha` of the elastic net is a penalty per unit of weight."""
-    return {"alpha": template.alpha / share} if isinstance(template, sk.ElasticNet) else {}
 
 
 def regression_data(model: Any, examples: Examples | None) -> Examples:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,22 +32,31 @@ from memorymaps.core.likelihoods.output_codes import OneVsRest
 from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit
+from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
-from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
+from memorymaps.models.linear.piecewise_linear import (
+    NonsmoothLinearModel,
+    NonsmoothLinearPosterior,
+    multiclass_loss,
+    nonsmooth_posterior,
+)  # fmt: skip
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
 from memorymaps.posteriors.registry import posterior, training_data
 
 _TOLERANCE = 1e-6  # relative to the scale of the outputs, for exact solvers
 _COORDINATE_DESCENT_TOLERANCE = 1e-3  # LinearSVC, LinearSVR: accuracy of coordinate descent
 _REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-8, 1_000_000
+_REFITS, _SMALL = 32, 10_000  # refits that a map may make unasked, up to this size of the data (a second, measured)
 _SCALE_FIXED = "The scale that HuberRegressor estimates with the coefficients is fixed at its value."
 _SGD = "SGD stops near the optimum, not at it: the map treats its coefficients as the optimum; see `distance`."
 _L1 = "The L1 penalty is not smooth: coefficients at zero are fixed there, the others are free (active set)."
 
 
 def _linear(
-    model: Any, likelihood: Any, ridge: float, l1: float, intercept_ridge: float = 0.0, **facts: Any
-) -> LinearModel:
+    model: Any, likelihood: Any, ridge: float, l1: float, intercept_ridge: float = 0.0, weight: float = 0.0,
+    **facts: Any,
+) -> LinearModel:  # fmt: skip
+    """The linear model; `weight`: total weight of the data where penalties are proportional to it, else 0."""
     coefficients, design = coefficients_of(model), design_of(model)
     free = np.abs(coefficients) > (1e-9 * np.max(np.abs(coefficients)) if l1 > 0 else -1.0)  # a linear program's zeros
     penalty, strength = np.full(coefficients.shape, ridge), np.full(coefficients.shape, l1)
@@ -55,9 +65,14 @@ def _linear(
     notes = (*facts.pop("notes", ()), *((_L1,) if l1 > 0 else ()))
     return LinearModel(
         name=f"scikit-learn {type(model).__name__}", likelihood=likelihood, coefficients=coefficients, design=design,
-        parameters=design.parameters, penalty=lambda w: penalty, free=free, notes=notes,
-        l1=(lambda w: strength) if l1 > 0 else None, shrinkable=strength > 0 if l1 > 0 else None, **facts,
+        parameters=design.parameters, penalty=_of_weight(penalty, weight), free=free, notes=notes,
+        l1=_of_weight(strength, weight) if l1 > 0 else None, shrinkable=strength > 0 if l1 > 0 else None, **facts,
     )  # fmt: skip
+
+
+def _of_weight(values: Array, weight: float) -> Callable[[float], Array]:
+    """A penalty as a function of the total weight: proportional, with these `values` at `weight`, or constant."""
+    return (lambda w: values * (w / weight)) if weight else (lambda w: values)
 
 
 def _l1_gradient(model: Any, l1: float) -> Array:
@@ -84,7 +99,8 @@ def _noise_scale(model: Any, unit: Any, power: int, floor: float, examples: Exam
 class _Objective:
     """The estimator's objective `Σ w·loss + Σ ridge θ²/2 + l1 ‖θ‖₁`; `power`: growth of the loss in its tails.
 
-    `tolerance`: an output closer than this to a kink of the loss, in units of `f`, is taken to be at the kink.
+    `tolerance`: an output closer than this to a kink of the loss, in units of `f`, is taken to be at the kink;
+    `weight`: total weight of the data where the penalties are proportional to it, else 0.
     """
 
     loss: Any
@@ -93,6 +109,7 @@ class _Objective:
     tolerance: float
     l1: float = 0.0
     intercept_ridge: float = 0.0
+    weight: float = 0.0
 
     def posterior(self, model: Any, examples: Examples, phi: float | None = None, **facts: Any) -> LinearPosterior:
         """The posterior with likelihood `exp(−ℓ/φ)`, and ridge and L1 penalties divided by `φ`."""
@@ -101,25 +118,32 @@ class _Objective:
         phi = phi or _noise_scale(model, wrap(self.loss), self.power, floor, examples)
         loss = dataclasses.replace(self.loss, cost=self.loss.cost / phi)
         facts |= {"dispersion": phi, "classes": tuple(getattr(model, "classes_", np.empty(0)).tolist())}
-        linear = _linear(model, wrap(loss), self.ridge / phi, self.l1, self.intercept_ridge / phi, **facts)
-        found = nonsmooth_posterior(
-            NonsmoothLinearModel(linear, loss, _l1_gradient(model, self.l1 / phi), self.tolerance), examples
-        )
-        return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples))
+        ridges = (self.ridge / phi, self.l1 / phi, self.intercept_ridge / phi)
+        linear = in_row_space(_linear(model, wrap(loss), *ridges, self.weight, **facts), examples)
+        gradient = _l1_gradient(model, self.l1 / phi) if self.l1 else np.zeros_like(linear.coefficients)
+        found = nonsmooth_posterior(NonsmoothLinearModel(linear, loss, gradient, self.tolerance), examples)
+        return found if found.refits else _with_clones(found, _clone_refit(model, examples))
+
+
+def _with_clones(found: NonsmoothLinearPosterior, refits: CloneRefit) -> NonsmoothLinearPosterior:
+    """The posterior with refits; where a map makes some unasked, these decide which caution it carries."""
+    if not refits.automatic:
+        return dataclasses.replace(found, refits=refits)
+    return dataclasses.replace(found, refits=refits, description=dataclasses.replace(found.description, cautions=()))
 
 
 def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
-    """Clones with the solver's tolerance tightened; penalties per example are held."""
+    """Clones with the solver's tolerance tightened."""
     own = model.get_params()
     settings: dict[str, Any] = (
         {"tol": _REFIT_TOLERANCE, "max_iter": _REFIT_ITERATIONS} if isinstance(model, (LinearSVC, LinearSVR)) else {}
     )
     if own.get("class_weight") is not None:
         settings["class_weight"] = None
-    per_example = isinstance(model, QuantileRegressor)
+    small = len(examples) * np.size(model.coef_) <= _SMALL and not isinstance(model, (SGDClassifier, SGDRegressor))
     return CloneRefit(
         model, examples, lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh), settings,
-        lambda share: {"alpha": model.alpha / share} if per_example else {},
+        automatic=_REFITS if small else 0,
     )  # fmt: skip
 
 
@@ -172,7 +196,8 @@ def _huber(model: Any, examples: Examples) -> LinearPosterior:
 @posterior.register(QuantileRegressor)
 def _quantile(model: Any, examples: Examples) -> LinearPosterior:
     l1 = float(model.alpha) * _total_weight(examples)
-    fit = _Objective(Pinball(float(model.quantile)), 1, 0.0, _TOLERANCE * _target_std(examples), l1)
+    tolerance, weight = _TOLERANCE * _target_std(examples), _total_weight(examples)
+    fit = _Objective(Pinball(float(model.quantile)), 1, 0.0, tolerance, l1, weight=weight)
     return fit.posterior(model, examples, prior=f"L1 with alpha = {model.alpha:.4g}, from the model")
 
 
@@ -193,25 +218,30 @@ _CLASSIFIER_LOSSES: dict[str, tuple[NonsmoothLoss, int]] = {
 
 @posterior.register(SGDClassifier)
 def _sgd_classifier(model: Any, examples: Examples) -> LinearPosterior:
-    ridge, l1 = _sgd_strengths(model, examples)
+    (ridge, l1), weight = _sgd_strengths(model, examples), _total_weight(examples)
     facts: dict[str, Any] = {"prior": f"δ = n·alpha with alpha = {model.alpha:.4g}, from the model", "notes": (_SGD,)}
     if model.loss == "log_loss":
         classes = tuple(model.classes_.tolist())
         likelihood = multiclass_loss(Bernoulli(), len(classes))
-        return laplace(_linear(model, likelihood, ridge, l1, classes=classes, **facts), examples)
+        linear = _linear(model, likelihood, ridge, l1, weight=weight, classes=classes, stochastic=True, **facts)
+        return laplace(in_row_space(linear, examples), examples)
     if model.loss not in _CLASSIFIER_LOSSES:
         raise TypeError(
             f"SGDClassifier(loss={model.loss!r}) is not supported: choose log_loss, {', '.join(_CLASSIFIER_LOSSES)}"
         )
-    return _Objective(*_CLASSIFIER_LOSSES[model.loss], ridge, _TOLERANCE, l1).posterior(model, examples, **facts)
+    fit = _Objective(*_CLASSIFIER_LOSSES[model.loss], ridge, _TOLERANCE, l1, weight=weight)
+    return fit.posterior(model, examples, **facts)
 
 
 @posterior.register(SGDRegressor)
 def _sgd_regressor(model: Any, examples: Examples) -> LinearPosterior:
-    ridge, l1 = _sgd_strengths(model, examples)
+    (ridge, l1), weight = _sgd_strengths(model, examples), _total_weight(examples)
     facts: dict[str, Any] = {"prior": f"δ = n·alpha/φ with alpha = {model.alpha:.4g}, from the model", "notes": (_SGD,)}
     if model.loss == "squared_error":
-        return laplace(_linear(model, Gaussian(), ridge, l1, dispersion_known=False, **facts), examples)
+        linear = _linear(
+            model, Gaussian(), ridge, l1, weight=weight, dispersion_known=False, stochastic=True, **facts
+        )  # fmt: skip
+        return laplace(in_row_space(linear, examples), examples)
     epsilon = float(model.epsilon)
     losses = {
         "huber": (Huber(epsilon), 2),
@@ -219,7 +249,8 @@ def _sgd_regressor(model: Any, examples: Examples) -> LinearPosterior:
         "squared_epsilon_insensitive": (SquaredEpsilonInsensitive(epsilon), 2),
     }
     tolerance = _TOLERANCE * _target_std(examples)
-    return _Objective(*losses[model.loss], ridge, tolerance, l1).posterior(model, examples, **facts)
+    fit = _Objective(*losses[model.loss], ridge, tolerance, l1, weight=weight)
+    return fit.posterior(model, examples, **facts)
 
 
 for _kind in (LinearSVC, SGDClassifier):

@@ -14,10 +14,12 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.posteriors.fit_evidence import target_association
+from memorymaps.posteriors.fit_evidence import tells_other_targets
 
 CLOSED_FORM_LIMIT = 1e-2  # posterior standard deviations per effective parameter that no direct solver leaves
+NEARLY_STATIONARY = 1e-3  # below, the remaining step changes no figure
 _FAR = 1.0  # from which unrelated targets are looked for, whatever the solver
+_UNRELATED, _REVERSED = 2.0, -4.0  # associations of outputs and targets below which they are not those of a fit
 _EXPLAINED = 0.05  # share of the gradient that is left where a hypothesis explains it
 _FEWEST = 3  # penalised coefficients from which one factor for all of them is evidence
 
@@ -68,6 +70,36 @@ def distance_in_deviations(
     return float(np.sqrt(np.sum(inside**2) + np.sum(held**2)) / np.sqrt(max(1.0, effective)))
 
 
+def change_of_errors(model: Any, likelihood: Any, step: Array, examples: Examples) -> float:
+    """`‖w(e(f + xᵀΔ) − e(f))‖/‖w e(f)‖`, the relative change of all errors by a step `Δ [p, c]` of the coefficients.
+
+    Where the noise scale is estimated from residuals that are far too large, the distance in posterior standard
+    deviations is small at any parameters; this is not.
+    """
+    change = size = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for batch in examples:
+            x = model.design(batch.inputs)
+            f = x @ model.coefficients
+            f = f if batch.offset is None else f + np.reshape(batch.offset, (len(f), -1))
+            weight = np.ones((len(f), 1)) if batch.weight is None else np.reshape(batch.weight, (-1, 1))
+            before = weight * likelihood.error(f, batch.target)
+            change += float(np.sum((weight * likelihood.error(f + x @ step, batch.target) - before) ** 2))
+            size += float(np.sum(before**2))
+    return float(np.sqrt(change / size)) if size > 0 and np.isfinite(change) else (0.0 if size == 0 else 1.0)
+
+
+def check_curved(model: Any, structure: AnyCovarianceRoot) -> None:
+    """Raise `DataError` where the loss has no curvature in any free coefficient: outputs at infinity."""
+    if structure.rank == 0 and np.any(model.free) and np.any(model.coefficients):
+        size = float(np.max(np.abs(model.coefficients)))
+        raise DataError(
+            f"{model.name}: the loss has no curvature at these coefficients (up to {size:.2g}): the fit has run away, "
+            "and every example would have leverage 0. Fit again with a penalty, without columns that are combinations "
+            "of others, or with scaled features"
+        )
+
+
 def check_stationary(
     model: Any, gradient: Gradient, structure: AnyCovarianceRoot, distance: float, examples: Examples
 ) -> None:
@@ -79,7 +111,7 @@ def check_stationary(
     if distance < limit:
         return
     reason = _changed_penalty(model, gradient, structure) or _other_weights(gradient, structure)
-    if not reason and target_association(model, examples) < 2:
+    if not reason and tells_other_targets(model, examples, _REVERSED if model.stochastic else _UNRELATED):
         reason = (
             "targets: the model's outputs have nothing to do with them. Expected the targets of the fit, row by row in "
             "the order of the inputs"

@@ -24,7 +24,14 @@ from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.delegating import DelegatingLikelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.sklearn_targets import apply_class_weights, class_weights, has_class_weights
-from memorymaps.posteriors.capabilities import Capabilities, NewtonRefit, Refit, RemovalInfluence, capabilities_of
+from memorymaps.posteriors.capabilities import (
+    Capabilities,
+    NewtonRefit,
+    PenaltyPerWeight,
+    Refit,
+    RemovalInfluence,
+    capabilities_of,
+)
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
 from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import posterior, training_data
@@ -172,6 +179,19 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
         group_refit=None if None in grouped else JointRefit(tuple(each for each in grouped if each)),
         out_of_bag=None if None in bags else lambda batch: np.concatenate([of(batch) for of in bags if of], axis=1),
         newton=None if None in newton else JointNewtonRefit(tuple(each for each in newton if each)),
+        penalty=_joint_penalty(tuple(each.penalty for each in able if each.penalty), len(able)),
+    )
+
+
+def _joint_penalty(parts: tuple[PenaltyPerWeight, ...], models: int) -> PenaltyPerWeight | None:
+    """That of models of one kind, which all have a penalty per unit of weight or none of them."""
+    if not parts:
+        return None
+    if len(parts) < models:
+        raise TypeError("some of the models have a penalty on mean losses, others on summed ones: map them one by one")
+    return PenaltyPerWeight(
+        lambda x: np.concatenate([each.outputs(x) for each in parts], axis=1),
+        np.concatenate([each.coordinates for each in parts]),
     )
 
 

@@ -19,6 +19,7 @@ from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.boosting import FixedStructureBoosting, MultiOutputTreeBoosting
 from memorymaps.models.trees.boosting_posterior import EnsembleSpec, boosted_posterior, require_settings, to_spec
+from memorymaps.posteriors.model_state import parameters_of
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 _LOSSES: dict[str, Likelihood] = {
@@ -66,6 +67,14 @@ def _spec(model: Any) -> EnsembleSpec:
 def _data(model: Any, examples: Examples | None) -> Examples:
     _check_fitted(model)
     return ExamplesWithRows((class_data if isinstance(model, cb.CatBoostClassifier) else numeric_data)(model, examples))
+
+
+@parameters_of.register(cb.CatBoost)
+def _state(model: Any) -> dict[str, Any]:
+    if not model.is_fitted():
+        return {}
+    leaves = {"leaves": model.get_leaf_values(), "counts": model.get_tree_leaf_counts()}
+    return leaves | {"base": np.asarray(model.get_scale_and_bias()[1]), "trees": model.tree_count_}
 
 
 posterior.register(cb.CatBoost)(boosted_posterior)

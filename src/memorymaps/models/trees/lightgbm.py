@@ -14,6 +14,7 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import ExamplesWithRows
+from memorymaps.models.sklearn_parameters import parameters_of_attributes
 from memorymaps.models.trees.boosting_posterior import (
     UNKNOWN_SUBSAMPLE,
     EnsembleSpec,
@@ -23,6 +24,7 @@ from memorymaps.models.trees.boosting_posterior import (
     to_spec,
 )
 from memorymaps.models.trees.scale_pos_weight import weight_positives
+from memorymaps.posteriors.model_state import parameters_of
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 _FULL_DATA_SETTINGS = {"boosting": "gbdt", "data_sample_strategy": "bagging", "use_quantized_grad": "0"}
@@ -96,6 +98,17 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     booster = _booster(model)
     training = (class_data if isinstance(model, lgb.LGBMClassifier) else numeric_data)(model, examples)
     return ExamplesWithRows(weight_positives(training, float(_parameters(booster)["scale_pos_weight"])))
+
+
+@parameters_of.register(lgb.Booster)
+def _state(model: Any) -> dict[str, Any]:
+    text = model.model_to_string(num_iteration=-1)
+    return {"booster": np.frombuffer(text.encode(), dtype=np.uint8)}
+
+
+@parameters_of.register(lgb.LGBMModel)
+def _wrapper_state(model: Any) -> dict[str, Any]:
+    return parameters_of_attributes(model) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
 
 
 posterior.register(lgb.Booster)(boosted_posterior)

@@ -87,15 +87,15 @@ def _draws_rows(model: Any) -> bool:
 
 def _iterations(model: Any) -> dict[str, Any]:
     """The number of iterations that the fit stopped at, and no more stopping early."""
-    kind = type(model).__module__.partition(".")[0]
-    if kind == "xgboost":
+    kinds = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+    if "xgboost" in kinds:
         stopped = model.get_params().get("early_stopping_rounds") is not None
         rounds = model.best_iteration + 1 if stopped else model.get_booster().num_boosted_rounds()
         return {"n_estimators": rounds, "early_stopping_rounds": None}
-    if kind == "lightgbm":
+    if "lightgbm" in kinds:
         best = model.best_iteration_ if (model.best_iteration_ or 0) > 0 else model.booster_.current_iteration()
         return {"n_estimators": int(best)}
-    if kind == "catboost":
+    if "catboost" in kinds:
         return {"iterations": int(model.tree_count_)}
     if hasattr(model, "n_iter_"):
         return {"max_iter": int(model.n_iter_), "early_stopping": False}

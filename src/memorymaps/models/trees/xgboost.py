@@ -15,6 +15,7 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian, Poisson
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import ExamplesWithRows
+from memorymaps.models.sklearn_parameters import parameters_of_attributes
 from memorymaps.models.trees.boosting_posterior import (
     UNKNOWN_SUBSAMPLE,
     EnsembleSpec,
@@ -24,6 +25,7 @@ from memorymaps.models.trees.boosting_posterior import (
     to_spec,
 )
 from memorymaps.models.trees.scale_pos_weight import weight_positives
+from memorymaps.posteriors.model_state import parameters_of
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 # objective → likelihood, factor on its curvature, base_score → output
@@ -117,6 +119,16 @@ def _data(model: Any, examples: Examples | None) -> Examples:
     training = (class_data if isinstance(model, xgb.XGBClassifier) else numeric_data)(model, examples)
     losses = _configuration(booster)["objective"].get("reg_loss_param", {})
     return ExamplesWithRows(weight_positives(training, float(losses.get("scale_pos_weight", 1))))
+
+
+@parameters_of.register(xgb.Booster)
+def _state(model: Any) -> dict[str, Any]:
+    return {"booster": np.frombuffer(model.save_raw("ubj"), dtype=np.uint8)}
+
+
+@parameters_of.register(xgb.XGBModel)
+def _wrapper_state(model: Any) -> dict[str, Any]:
+    return parameters_of_attributes(model) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
 
 
 posterior.register(xgb.Booster)(boosted_posterior)

@@ -68,7 +68,10 @@ class Network:
             )
         if not torch.isfinite(f.detach()).all():
             row = int(torch.nonzero(~torch.isfinite(f.detach().reshape(len(f), -1)).all(1))[0, 0])
-            raise NotFiniteError(f"the network's output for example {row} of a batch is not finite: {f[row].tolist()}")
+            raise NotFiniteError(
+                f"the network's output for example {row} of a batch is not finite: {f[row].tolist()}. Load an earlier "
+                "state, or drop the example"
+            )
         f = f.to(next(self.module.parameters()).dtype)  # autocast lowers it
         return f[:, None] if f.ndim == 1 else f
 

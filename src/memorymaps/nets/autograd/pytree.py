@@ -21,6 +21,7 @@ def as_tensor_like(leaf: Any, like: Tensor) -> Any:
         raise DataError(f"inputs are a sparse {type(leaf).__name__}, networks take dense arrays: pass X.toarray()")
     if not isinstance(leaf, Tensor):
         return leaf
+    leaf = leaf.clone() if leaf.is_inference() else leaf  # which autograd cannot save
     is_float = leaf.is_floating_point() and leaf.dtype in (torch.float32, torch.float64)
     return leaf.to(like.device, like.dtype if is_float else leaf.dtype)
 

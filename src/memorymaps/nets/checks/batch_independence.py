@@ -48,7 +48,7 @@ def check_outputs_independent(network: Network, inputs: Any, dtype: torch.dtype)
     """
     with torch.no_grad():
         f = network.outputs(inputs)
-        for what, rows in _arrangements(len(f)):
+        for what, rows in arrangements(len(f)):
             changed = difference_beyond(network.outputs(_rows(inputs, rows)), f[rows], dtype)
             if changed:
                 raise DataError(_influence_message(what, changed, f))
@@ -70,13 +70,13 @@ def check_losses_independent(likelihood: Likelihood, f: Tensor, y: Tensor) -> No
                 f"the loss is random: two calls on the same outputs and targets differ by {changed:.2g}. Expected a "
                 "function of f and y: draw its random numbers once, outside of it"
             )
-        for what, rows in _arrangements(len(f)):
+        for what, rows in arrangements(len(f)):
             changed = difference_beyond(likelihood.nll(f[rows], y[rows]), losses[rows], losses.dtype)
             if changed:
                 raise DataError(_coupled_loss_message(what, changed, losses))
 
 
-def _arrangements(n: int) -> Iterator[tuple[str, Tensor]]:
+def arrangements(n: int) -> Iterator[tuple[str, Tensor]]:
     """Descriptions and rows of the batches in which the examples are seen again."""
     yield "among copies of itself", torch.zeros(n, dtype=torch.long)
     if n > 1:
@@ -104,7 +104,8 @@ def _random_message(changed: float, f: Tensor) -> str:
 def _influence_message(what: str, changed: float, f: Tensor) -> str:
     return (
         f"the output for an example changes by {changed:.2g} (outputs up to {float(f.abs().max()):.2g}) {what}: "
-        "examples of a batch influence each other, as by batch statistics, attention across it or f − f.mean(0). "
+        "examples of a batch influence each other, as by batch statistics, attention across it, dynamic quantisation "
+        "(int8: pass the network it was made from) or f − f.mean(0). "
         "Expected one output row for each example, whatever its batch: store the statistic as a buffer, as BatchNorm "
         "does, or pass the part before it, Laplace(forward=lambda net, x: …)"
     )

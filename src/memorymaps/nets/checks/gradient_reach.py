@@ -16,7 +16,8 @@ _STEP, _ZERO_SIZE = 0.05, 0.2  # size of a parameter change relative to the para
 
 
 def check_gradients_reach(network: Network, covered: Sequence[str], inputs: Any) -> None:
-    """Raise for parameters that change the output but receive no gradient: int8 layers, `detach`, rounding.
+    """Raise for parameters that change the output but receive no gradient: int8 layers, `detach`, rounding,
+    checkpoints with `use_reentrant=True` (which need `backward()` and refuse `autograd.grad`).
 
     A parameter that the forward pass does not use, or that a zero multiplies (LoRA's at the start), is none of these.
 
@@ -62,6 +63,7 @@ def _message(blocked: Sequence[str], others: Sequence[str]) -> str:
     exclude = f"exclude them, Laplace(subset={rest}), or " if others else ""
     return (
         f"no gradient reaches {names} although the output depends on them: the path passes quantised (int8) layers, "
-        f"detach(), no_grad, rounding or argmax. Expected a gradient for every covered parameter: {exclude}remove what "
-        "blocks it; of a quantised network map the one it was made from"
+        "detach(), no_grad, rounding, argmax or a reentrant checkpoint. Expected a gradient for every covered "
+        f"parameter: {exclude}remove what blocks it; for a checkpoint, checkpoint(…, use_reentrant=False); of a "
+        "quantised network map the one it was made from"
     )

@@ -26,7 +26,8 @@ def unwrapped(module: nn.Module, keep_parallel: bool = False) -> nn.Module:
     Raises
     ------
     TypeError
-        A TorchScript module, or parameters that are spread over processes (FSDP).
+        A module with TorchScript layers, parameters that are spread over processes (FSDP), or torch's
+        inference mode.
     """
     while True:
         if is_compiled(module):
@@ -41,16 +42,33 @@ def unwrapped(module: nn.Module, keep_parallel: bool = False) -> nn.Module:
 
 def _refuse_unsupported(module: nn.Module) -> None:
     kind = type(module).__name__
-    if isinstance(module, torch.jit.ScriptModule):
+    _refuse_inference_mode(module)
+    scripted = [name for name, each in module.named_modules() if isinstance(each, torch.jit.ScriptModule)]
+    if scripted:
+        what = f"{kind} is a TorchScript module" if not scripted[0] else f"{scripted[0]!r} is a TorchScript module"
         raise TypeError(
-            f"{kind} is a TorchScript module, which allows neither hooks nor per-example gradients: pass the nn.Module "
-            "it was made from, with its weights, net.load_state_dict(scripted.state_dict())"
+            f"{what}, which allows neither hooks nor per-example gradients: pass the nn.Module it was made from, with "
+            "its weights, net.load_state_dict(scripted.state_dict())"
         )
     if _is_sharded(module):
         raise TypeError(
             f"the parameters of {kind} are spread over processes (FSDP): gather them into a module of one process, "
             "net.load_state_dict(get_model_state_dict(sharded, options=StateDictOptions(full_state_dict=True))) from "
             "torch.distributed.checkpoint.state_dict, and pass net"
+        )
+
+
+def _refuse_inference_mode(module: nn.Module) -> None:
+    if torch.is_inference_mode_enabled():
+        raise TypeError(
+            "a map needs gradients, and torch.inference_mode() is on: call it outside of that block (torch.no_grad() "
+            "may be on)"
+        )
+    made = [name for name, value in module.named_parameters() if value.is_inference()]
+    if made:
+        raise TypeError(
+            f"parameter {made[0]!r} was made inside torch.inference_mode() and takes no gradient: make the network "
+            "outside of it and load the weights, net.load_state_dict(state)"
         )
 
 

@@ -11,7 +11,7 @@ from memorymaps.core.arrays import Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import DataError
-from memorymaps.nets.autograd.network import Network
+from memorymaps.nets.autograd.network import Network, evaluation_mode
 from memorymaps.nets.autograd.pytree import length, take_rows
 from memorymaps.nets.checks.batch_independence import (
     check_losses_independent,
@@ -52,6 +52,23 @@ def check_network(network: Network, covered: Sequence[str], batch: Batch) -> tor
     check_targets(likelihood, few, f.shape[1])
     check_losses_independent(likelihood, f.detach().double(), torch.as_tensor(few.target, device=f.device))
     return dtype
+
+
+def check_outputs(network: Network, inputs: Any) -> None:
+    """Raise for outputs that are random, depend on the batch, or are on another scale, by a few of these examples.
+
+    For networks whose posterior is made elsewhere: ensembles, dropout, other packages.
+
+    Raises
+    ------
+    DataError
+        They are.
+    """
+    few = network.to_device(take_rows(inputs, _spread(length(inputs))))
+    with evaluation_mode(network.module):
+        check_outputs_independent(network, few, check_outputs_repeatable(network, few))
+        with torch.enable_grad():
+            check_output_scale(_at_the_mean(network.likelihood), network.outputs(few))
 
 
 def _spread(n: int) -> slice:

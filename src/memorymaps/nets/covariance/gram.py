@@ -150,9 +150,9 @@ class DenseRows:
         """Every example's gradients multiplied by a number."""
         return DenseRows(self.rows * by[:, None, None])
 
-    def cross_gram(self, others: DenseRows, inverse: Tensor) -> Tensor:
+    def cross_gram(self, others: GradientRows, inverse: Tensor) -> Tensor:
         """`G D⁻¹G'ᵀ [n·k, n'·k']`."""
-        return (self.rows * inverse.reshape(-1)).flatten(0, 1) @ others.rows.flatten(0, 1).T
+        return others.matvec((self.rows * inverse.reshape(-1)).flatten(0, 1))
 
     def example_gram(self, inverse: Tensor) -> Tensor:
         """`G_i D⁻¹G_iᵀ [n, k, k]`."""

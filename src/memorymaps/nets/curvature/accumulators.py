@@ -1,7 +1,7 @@
 """Accumulators of curvature over the data, and the block of the posterior precision that each gives.
 
     DiagonalCurvature    Σ (Q_Gᵀ G Q_A)²    in the identity's or a given Kronecker basis (EKFAC's second pass)
-    KroneckerCurvature   A = Σ a aᵀ/(n t),  B = Σ g gᵀ   [Martens & Grosse 2015; Eschenhagen et al. 2023]
+    KroneckerCurvature   A = Σ w a aᵀ/(t Σ w),  B = Σ g gᵀ   [Martens & Grosse 2015; Eschenhagen et al. 2023]
     DenseCurvature       Σ Gᵀ G
 
 `G` are gradients along root directions of the output curvature: `Σ_k G_k G_kᵀ = J_iᵀ Λ_i J_i`. `contribution(gradient)`
@@ -29,8 +29,8 @@ _STRIP = 128  # rows of a symmetric product computed at once
 class CurvatureAccumulator(Protocol):
     """Curvature of one group, accumulated over batches (protocol)."""
 
-    def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Any:
-        """Contribution of a batch with `n` examples and `k` directions."""
+    def contribution(self, gradient: PerExampleGradient, weight: Tensor, k: int) -> Any:
+        """Contribution of a batch with weights `[n]`, which its gradients contain, and `k` directions."""
 
     def accumulate(self, contribution: Any) -> None:
         """Add a contribution."""
@@ -47,7 +47,7 @@ class DiagonalCurvature:
     output_basis: Tensor | None = None
     input_basis: Tensor | None = None
 
-    def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
+    def contribution(self, gradient: PerExampleGradient, weight: Tensor, k: int) -> Tensor:
         """Sum of squared gradients, `[o, d]` or `[q]`."""
         if isinstance(gradient, OuterProductGradient):
             rotated = gradient.rotate(self.output_basis, self.input_basis)
@@ -55,7 +55,7 @@ class DiagonalCurvature:
                 squares = sum((cotangent[:, 0].square() for cotangent in rotated.g.tensors), start=torch.tensor(0.0))
                 return squares.T @ rotated.a[:, 0].square()
             gradient = rotated
-        slices = chunk_slices(n, k * self.total.numel(), _CACHE_NUMBERS)
+        slices = chunk_slices(len(weight), k * self.total.numel(), _CACHE_NUMBERS)
         return sum((gradient.materialize(rows).square_().sum((0, 1)) for rows in slices), start=torch.tensor(0.0))
 
     def accumulate(self, contribution: Tensor) -> None:
@@ -73,25 +73,29 @@ class DiagonalCurvature:
 class KroneckerCurvature:
     """Kronecker factors `A ⊗ B` of a matrix block: input covariance `A [d, d]`, gradient covariance `B [o, o]`.
 
-    `reduce` sums over positions first (KFAC-reduce); otherwise each position counts as an example (KFAC-expand).
+    Both are weighted, so that an example of weight `w` counts as `w` examples, one of weight 0 as none; `total` is the
+    sum of the weights. `reduce` sums over positions first (KFAC-reduce); otherwise each position counts as an example
+    (KFAC-expand).
     """
 
     input_covariance: Tensor
     gradient_covariance: Tensor
-    n: int
     reduce: bool = False
+    total: float = 0.0
 
-    def contribution(self, gradient: Any, n: int, k: int) -> tuple[Tensor, Tensor]:
-        """`Σ a aᵀ/t` and `Σ g gᵀ` of a batch."""
+    def contribution(self, gradient: Any, weight: Tensor, k: int) -> tuple[Tensor, Tensor, float]:
+        """`Σ w a aᵀ/t`, `Σ g gᵀ` (weighted already) and `Σ w` of a batch."""
         a, g = gradient.a, gradient.g
+        if not bool((weight == 1).all()):
+            a = a * weight.to(a).sqrt()[:, None, None]
         if self.reduce:
             a, g = a.mean(1, keepdim=True), g.map(lambda cotangent: cotangent.sum(1, keepdim=True))
-        return _second_moment(a) / a.shape[1], torch.stack([_second_moment(cotangent) for cotangent in g.tensors]).sum(
-            0
-        )
+        of_gradients = torch.stack([_second_moment(cotangent) for cotangent in g.tensors]).sum(0)
+        return _second_moment(a) / a.shape[1], of_gradients, float(weight.sum())
 
-    def accumulate(self, contribution: tuple[Tensor, Tensor]) -> None:
+    def accumulate(self, contribution: tuple[Tensor, Tensor, float]) -> None:
         """Add in double precision."""
+        self.total += contribution[2]
         self.input_covariance += contribution[0].to(self.input_covariance)
         self.gradient_covariance += contribution[1].to(self.gradient_covariance)
 
@@ -99,7 +103,7 @@ class KroneckerCurvature:
         """`Q_G`, `Q_A` and the products of eigenvalues `[o, d]`."""
         check_factors(self.gradient_covariance, self.input_covariance)
         (la, qa), (lb, qb) = (
-            torch.linalg.eigh(self.input_covariance / self.n),
+            torch.linalg.eigh(self.input_covariance / max(self.total, 1e-300)),
             torch.linalg.eigh(self.gradient_covariance),
         )
         values = lb.clamp(min=0)[:, None] * la.clamp(min=0)
@@ -136,10 +140,10 @@ class DenseCurvature:
 
     total: Tensor
 
-    def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
+    def contribution(self, gradient: PerExampleGradient, weight: Tensor, k: int) -> Tensor:
         """`Gᵀ G [q, q]` of a batch."""
         found = torch.zeros_like(self.total)
-        for rows in chunk_slices(n, 2 * k * len(self.total)):
+        for rows in chunk_slices(len(weight), 2 * k * len(self.total)):
             g = gradient.materialize(rows).flatten(0, 1).to(found)
             found.addmm_(g.T, g)
         return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DiagonalCurvature, KroneckerCurvature
+from memorymaps.nets.curvature.sampled_factors import from_sample
 from memorymaps.nets.curvature.structure import (
     CurvatureEstimate,
     CurvatureStructure,
@@ -15,6 +16,8 @@ from memorymaps.nets.curvature.structure import (
     estimate_of,
 )
 from memorymaps.nets.laplace_problem import LaplaceProblem
+
+_FEWEST = 16  # examples that curvature is taken from
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,29 @@ class KFAC(CurvatureStructure):
 
 @dataclass(frozen=True)
 class EKFAC(KFAC):
-    """KFAC with the exact diagonal in its eigenbasis; a second pass over the data [George et al. 2018]."""
+    """KFAC with the exact diagonal in its eigenbasis; a second pass over the data [George et al. 2018].
 
+    `examples`: how many of the examples to take both from, drawn by their curvature with this `seed`; the map states
+    the error that this adds. Default: all.
+    """
+
+    examples: int | None = None
+    seed: int = 0
     name = "ekfac"
+
+    def __post_init__(self) -> None:
+        if self.examples is not None and self.examples < _FEWEST:
+            raise ValueError(
+                f"examples = {self.examples}: expected at least {_FEWEST}, EKFAC(examples=4096), or None for all"
+            )
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The eigenbases of KFAC and the exact eigenvalues in them."""
+        if self.examples is None or self.examples >= len(problem.examples):
+            return self._of_all(problem)
+        return from_sample(problem, self._of_all, self.examples, self.seed)
+
+    def _of_all(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         dtype = next(iter(problem.prior.values())).dtype
 
         def corrected(block: ParameterBlock, factors: CurvatureAccumulator) -> CurvatureAccumulator:
@@ -78,13 +98,11 @@ def diagonal_curvature(
 
 
 def _kronecker_factors(problem: LaplaceProblem, reduce: bool) -> list[CurvatureAccumulator]:
-    n = len(problem.examples)
-
     def start(block: ParameterBlock) -> CurvatureAccumulator:
         if not block.is_matrix:
             return DiagonalCurvature(problem.zeros(*block.shape))
         o, d = block.shape
-        return KroneckerCurvature(problem.zeros(d, d), problem.zeros(o, o), n, reduce)
+        return KroneckerCurvature(problem.zeros(d, d), problem.zeros(o, o), reduce)
 
     curvatures = [start(block) for block in problem.blocks]
     accumulate_over_data(problem, problem.block_groups, curvatures)

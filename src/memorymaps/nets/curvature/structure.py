@@ -110,12 +110,13 @@ def accumulate_over_data(
 ) -> None:
     """One pass over the data: accumulate every group's curvature along the root directions of `wΛ`."""
     for batch in problem.examples:
-        directions = root_directions(problem, batch, (weight or problem.weights)(batch))
+        weights = (weight or problem.weights)(batch)
+        directions = root_directions(problem, batch, weights)
 
-        def work(x: Any, part: slice, directions: Any = directions) -> list[Any]:
+        def work(x: Any, part: slice, directions: Any = directions, weights: Tensor = weights) -> list[Any]:
             seen = linearize(problem.network, problem.owners, x, part, directions)
-            k = len(seen.g[0])
-            return [c.contribution(group_gradient(seen, g), len(seen.f), k) for c, g in zip(made, groups, strict=True)]
+            k, w = len(seen.g[0]), weights[part]
+            return [c.contribution(group_gradient(seen, g), w, k) for c, g in zip(made, groups, strict=True)]
 
         for measured in problem.batch_size.run(batch.inputs, work):
             for curvature, increment in zip(made, measured, strict=True):

@@ -13,6 +13,7 @@ auto               one of these, by the problem's size
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from memorymaps.nets.curvature.active_set import ActiveSet
 from memorymaps.nets.curvature.auto import Auto
@@ -22,6 +23,7 @@ from memorymaps.nets.curvature.kronecker import EKFAC, KFAC, Diagonal
 from memorymaps.nets.curvature.low_rank import LowRank
 from memorymaps.nets.curvature.structure import CurvatureStructure
 from memorymaps.nets.curvature.unit_block import UnitBlock
+from memorymaps.nets.sampled.budget import Budget
 from memorymaps.nets.sampled.structure import Sampled
 
 DEFAULT_ROWS = 400
@@ -68,3 +70,19 @@ def _sampled(rows: int) -> Sampled:
             f"Laplace(Sampled(rows={rows}))"
         )
     return Sampled()
+
+
+def with_budget(structure: CurvatureStructure, budget: Budget) -> CurvatureStructure:
+    """`"auto"` or `"sampled"` with another budget.
+
+    Raises
+    ------
+    ValueError
+        Another structure, or no budget.
+    """
+    if not isinstance(structure, (Auto, Sampled)):
+        raise ValueError(
+            f"structure={structure.name!r} with budget={budget!r}: expected 'auto' or 'sampled', whose rows follow "
+            "from a budget. Leave budget out"
+        )
+    return replace(structure, budget=budget)

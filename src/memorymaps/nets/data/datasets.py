@@ -44,12 +44,29 @@ def split(batch: Any) -> tuple[Any, Any, Any]:
             return inputs, batch[target], None if name is None else batch[name]
     elif isinstance(batch, (tuple, list)) and len(batch) in (2, 3):
         return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+    refuse_graphs(batch)
     got = f"a mapping with {list(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
     raise DataError(
         f"a batch is {got}: expected (inputs, target), (inputs, target, ids) or a mapping with one of {_TARGETS}. "
         "For arrays with separate targets, memory_map(net, inputs, y); for anything else pass LoaderExamples(loader, "
         "split=lambda batch: (inputs, target, ids_or_None))"
     )
+
+
+def refuse_graphs(batch: Any) -> None:
+    """Raise for a batch of graphs, as PyTorch Geometric and DGL make it.
+
+    Raises
+    ------
+    DataError
+        Its nodes are concatenated: no axis of its arrays belongs to the examples.
+    """
+    if hasattr(batch, "num_graphs") or hasattr(batch, "batch_num_nodes"):
+        raise DataError(
+            f"a {type(batch).__name__} is a batch of graphs, whose nodes are concatenated: no axis belongs to the "
+            "examples. Expected arrays with a row for each graph: pass padded ones, (to_dense_batch(x, batch)[0], "
+            "to_dense_adj(edge_index, batch)) of torch_geometric.utils, to a network of torch_geometric's dense layers"
+        )
 
 
 def _first(batch: Mapping[str, Any], names: Iterable[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.loading import Loading
 from memorymaps.nets.autograd.pytree import leaves
-from memorymaps.nets.data.datasets import DatasetExamples, LoaderExamples, split
+from memorymaps.nets.data.datasets import DatasetExamples, LoaderExamples, refuse_graphs, split
 from memorymaps.nets.data.samplers import visited_indices
 from memorymaps.posteriors.registry import as_examples
+
+_DEFAULT = Loading()
 
 
 def from_loader(loader: Any) -> Examples:
@@ -34,14 +38,30 @@ def from_dataset(dataset: Dataset[Any]) -> Examples:
     return LoaderExamples(dataset) if isinstance(dataset, IterableDataset) else DatasetExamples(dataset)
 
 
-def from_anything(model: Any, data: Any) -> Examples:
+def from_anything(model: Any, data: Any, loading: Loading = _DEFAULT) -> Examples:
     """Examples of a registered type, of one batch, or of an iterable of batches or of single examples.
 
     Raises
     ------
     DataError
         No rows, no targets, or something that can be read only once.
+    ValueError
+        Options of loading for data that are batches already.
     """
+    if loading.collate is not None and isinstance(data, (list, tuple)):
+        return DatasetExamples(data, **loading.options)  # examples one by one, however they look
+    found = _found(data)
+    if not loading.given:
+        return found
+    if not isinstance(found, DatasetExamples):
+        raise ValueError(
+            f"{' and '.join(loading.options)} for a {type(data).__name__}, whose batches are made already: pass the "
+            "data set, one example at a time, or leave them out"
+        )
+    return replace(found, **loading.options)
+
+
+def _found(data: Any) -> Examples:
     if isinstance(data, (Examples, DataLoader, Dataset)) or hasattr(data, "shape"):
         found: Examples = as_examples(data)
         return found
@@ -73,8 +93,9 @@ def _is_batch(inputs: Any, target: Any) -> bool:
     Raises
     ------
     DataError
-        Ambiguous: one example with several targets has the same shapes.
+        Ambiguous: one example with several targets has the same shapes; or a batch of graphs.
     """
+    refuse_graphs(inputs)
     x, y = tuple(getattr(next(leaves(inputs), None), "shape", ())), tuple(np.shape(target))
     if x[:1] != y[:1] or not y:
         return False

@@ -26,6 +26,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.gather import check_training_data, gather_examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.nets.interop.gpytorch_checks import check_prior
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
@@ -130,7 +131,9 @@ def _exact_data(model: Any, examples: Examples | None) -> Examples:
 
 @posterior.register(ExactGP)
 def _exact(model: Any, examples: Examples) -> Any:
-    return exact_process(model.likelihood, model, gather_examples(examples))
+    whole = gather_examples(examples)
+    check_prior(GPPrior(model), whole.inputs)
+    return exact_process(model.likelihood, model, whole)
 
 
 @functools.singledispatch

@@ -38,11 +38,14 @@ from memorymaps.core.likelihoods.links import Probit
 from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.custom import Custom
+from memorymaps.nets.interop.gpytorch_checks import check_prior
 from memorymaps.nets.interop.gpytorch_exact import GPPrior, numpy_targets
 from memorymaps.nets.interop.gpytorch_multitask import task_noise
+from memorymaps.nets.parameter_bits import module_state
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
+from memorymaps.posteriors.model_state import model_name, parameters_of
 from memorymaps.posteriors.registry import posterior, training_data
 
 _MULTITASK_STRATEGIES = (IndependentMultitaskVariationalStrategy, LMCVariationalStrategy)
@@ -181,6 +184,16 @@ def _data(model: VariationalGP, examples: Examples | None) -> Examples:
     return examples.map(numpy_targets)
 
 
+@parameters_of.register(VariationalGP)
+def _state(bound: VariationalGP) -> dict[str, Any]:
+    likelihood = bound.likelihood
+    own = module_state(likelihood) if isinstance(likelihood, torch.nn.Module) else {}
+    return {"model": module_state(bound.model), "likelihood": own}
+
+
+model_name.register(VariationalGP)(lambda bound: type(bound.model).__name__)
+
+
 @posterior.register(VariationalGP)
 def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosterior:
     outer = bound.model.variational_strategy
@@ -192,6 +205,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         )
     if not bool(inner.variational_params_initialized):
         raise DataError("q(u) is not initialised yet: pass one batch through the model before the first map")
+    check_prior(GPPrior(bound.model), next(iter(examples)).inputs)
     with torch.no_grad():
         q = inner._variational_distribution()
         mean, covariance = q.mean.detach().double(), q.covariance_matrix.detach().double()

@@ -17,14 +17,17 @@ from laplace.subnetlaplace import SubnetLaplace
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
-from memorymaps.data.examples import Examples
+from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.network import Network, evaluation_mode
 from memorymaps.nets.autograd.pytree import length, take_rows
+from memorymaps.nets.checks.network_checks import check_outputs
 from memorymaps.nets.data.loaders import from_anything
+from memorymaps.nets.parameter_bits import module_state, tensor_state
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description, Marginals
+from memorymaps.posteriors.model_state import parameters_of
 from memorymaps.posteriors.registry import examples_for, posterior, training_data
 
 _MAX_JACOBIAN_NUMBERS = 2**26  # largest number of values in the Jacobians of one chunk: 256 MB in single precision
@@ -71,6 +74,8 @@ def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
     if isinstance(model, FunctionalLaplace):
         raise TypeError("FunctionalLaplace has no parameter posterior: fit laplace.Laplace with another structure")
     likelihood = _likelihood(model)
+    network = Network(model.model, likelihood)
+    _check_outputs(network, next(iter(examples)).inputs)
     structure = type(model).__name__
     exact = isinstance(model, FullLaplace)
     delta = torch.as_tensor(model.prior_precision).reshape(-1)
@@ -85,7 +90,26 @@ def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
         estimator="cavity" if exact else "first_order",
         notes=() if exact else ("Curvature is approximate: sizes by the first-order estimator, read them as ranks.",),
     )
-    return LaplaceTorchPosterior(model, Network(model.model, likelihood), description)
+    return LaplaceTorchPosterior(model, network, description)
+
+
+def _check_outputs(network: Network, inputs: Any) -> None:
+    try:
+        check_outputs(network, inputs)
+    except DataError as error:
+        raise DataError(
+            f"{error}. laplace-torch has no forward=: fit it to a module without that part, or map the network itself, "
+            "memory_map(net, X, y, likelihood=…, posterior=Laplace(forward=…, prior=δ))"
+        ) from error
+
+
+@parameters_of.register(BaseLaplace)
+def _state(model: Any) -> dict[str, Any]:
+    values = {name: getattr(model, name, None) for name in ("mean", "prior_precision", "sigma_noise", "temperature")}
+    return {
+        "network": module_state(model.model),
+        **tensor_state({name: torch.as_tensor(value) for name, value in values.items() if value is not None}),
+    }
 
 
 examples_for.register(BaseLaplace)(from_anything)

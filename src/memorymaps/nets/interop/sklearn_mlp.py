@@ -143,7 +143,10 @@ def _noise_variance(network: Network, examples: Examples) -> float:
         total += float(w @ np.sum(network.likelihood.residual(f, batch.target) ** 2, axis=1))
         weight += float(np.sum(w))
     if total == 0:
-        raise DataError("all residuals are exactly zero: the noise variance is zero and leverage is undefined")
+        raise DataError(
+            "all residuals are exactly zero: the noise variance is zero and leverage is undefined. Fit again with a "
+            "larger alpha"
+        )
     return total / (c * weight)
 
 

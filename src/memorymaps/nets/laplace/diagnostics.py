@@ -63,6 +63,7 @@ def posterior_description(
         estimator=estimator,
         notes=(
             *why,
+            *problem.notes,
             *estimate.notes,
             *_averaged_prior_note(problem, structure),
             *notes,

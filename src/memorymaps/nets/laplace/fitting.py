@@ -7,17 +7,22 @@ from typing import Any
 
 from torch import nn
 
+from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.views import without_weight
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.checks.loss_curvature import check_curvature
 from memorymaps.nets.checks.unit_interval import check_probabilities
+from memorymaps.nets.curvature.kronecker import EKFAC
 from memorymaps.nets.laplace.diagnostics import posterior_description
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import LaplaceNetwork
+from memorymaps.nets.sampled.cost import MANY
 from memorymaps.posteriors.registry import posterior, training_data
 
 
@@ -36,6 +41,8 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
         check_curvature(problem)
         check_probabilities(problem)
         structure, why = model.structure.resolve(problem)
+        if model.recipe.fisher is None and model.structure.chosen_by_size and isinstance(structure, EKFAC):
+            problem, why = _with_affordable_fisher(problem, why)
         estimate, source = structure.fit(problem), model.prior.source
         if problem.prior_by_evidence:
             prior, source = evidence_prior(problem.prior, problem.covered, estimate.build)
@@ -48,12 +55,28 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
     return build_posterior(problem, covariance, description, problem.options.directions)
 
 
+def _with_affordable_fisher(problem: LaplaceProblem, why: tuple[str, ...]) -> tuple[LaplaceProblem, tuple[str, ...]]:
+    """The Fisher along leading directions for many outputs, as the exact one takes a reverse pass for each of them."""
+    if problem.num_outputs <= MANY:
+        return problem, why
+    words = f"{problem.num_outputs:,} outputs: the Fisher along leading directions. fisher='exact': all."
+    return replace(problem, options=replace(problem.options, fisher="leading")), (*why, words)
+
+
 posterior.register(LaplaceNetwork)(fit)
 
 
 @training_data.register(LaplaceNetwork)
 def _data(model: LaplaceNetwork, examples: Examples | None) -> Examples:
-    return training_examples(examples)
+    return without_ignored(training_examples(examples), model.network.likelihood)
+
+
+def without_ignored(examples: Examples, likelihood: Likelihood) -> Examples:
+    """The examples, those without a target (`ignore_index`) with weight 0."""
+    change = without_weight(likelihood.without_target)
+    return (
+        replace(examples, whole=change(examples.whole)) if isinstance(examples, ArrayExamples) else examples.map(change)
+    )
 
 
 def training_examples(examples: Examples | None) -> Examples:

@@ -13,6 +13,7 @@ import torch
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.data.fingerprint import digest_of
 from memorymaps.nets.autograd.batch_size import linearize, to_numpy
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.hooks import one_hot_directions
@@ -52,7 +53,12 @@ class NetworkPosterior:
     @property
     def capabilities(self) -> Capabilities:
         """Removal of groups by iteration, and refits."""
-        return Capabilities(removal=self, refit=self)
+        return Capabilities(removal=self, refit=self, fingerprint=self.fingerprint)
+
+    def fingerprint(self) -> str:
+        """Hash of the module's parameters and buffers, and of the prior precisions."""
+        state = {**self.network.module.state_dict(), **{f"δ {n}": v for n, v in self.problem.prior.items()}}
+        return digest_of({name: value.reshape(-1) for name, value in state.items() if isinstance(value, torch.Tensor)})
 
     @property
     def network(self) -> Network:
@@ -190,7 +196,9 @@ class FactoredNetworkPosterior(NetworkPosterior):
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, removal of groups by iteration, and refits."""
-        return Capabilities(covariance_root=self.covariance_root, removal=self, refit=self)
+        return Capabilities(
+            covariance_root=self.covariance_root, removal=self, refit=self, fingerprint=self.fingerprint
+        )
 
     def covariance_root(self, inputs: Any) -> Array:
         """Whitened Jacobians `Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
@@ -215,7 +223,7 @@ class DirectionalNetworkPosterior(NetworkPosterior):
     @property
     def capabilities(self) -> Capabilities:
         """Variances along directions, removal of groups by iteration, and refits."""
-        return Capabilities(directional=self, removal=self, refit=self)
+        return replace(super().capabilities, directional=self)
 
     def chunks(self, inputs: Any) -> Iterator[tuple[slice, Any]]:
         """Inputs in chunks whose recorded tensors fit in memory, with their rows."""

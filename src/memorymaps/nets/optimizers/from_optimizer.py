@@ -15,15 +15,16 @@ from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import Forward, Network, call_module, evaluation_mode
-from memorymaps.nets.checks.example_count import check_example_count
+from memorymaps.nets.checks.example_count import example_count_notes
 from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.curvature.kronecker import Diagonal
 from memorymaps.nets.laplace.diagnostics import coverage
-from memorymaps.nets.laplace.fitting import training_examples
+from memorymaps.nets.laplace.fitting import training_examples, without_ignored
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
 from memorymaps.nets.optimizers.state_precision import OptimizerPrecision, OptimizerStateError, precision_from_state
+from memorymaps.nets.optimizers.trained_parameters import TrainedParameters
 from memorymaps.nets.prior import prior_from
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork, as_likelihood
@@ -109,13 +110,14 @@ class OptimizedNetwork:
 def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     recipe, likelihood = model.recipe, model.network.likelihood
     state = precision_from_state(recipe.optimizer, recipe.n, recipe.loss)
-    added = recipe.prior > 0
+    how, own = TrainedParameters.of(recipe.optimizer).matched(state.precision, model.network.module)
+    state = replace(state, precision=own)
     average = state.variational if recipe.average is None else recipe.average
     network = replace(model.network, likelihood=ExpectedLikelihood(likelihood) if average else likelihood)
     names = _covered_names(network.module, state)
     directions = None if average else recipe.directions
     diagonal = Laplace("diag", subset=names, prior=1.0, forward=recipe.forward, directions=directions)
-    check_example_count(recipe.n, examples, "FromOptimizer(optimizer, n={n})")
+    counted = example_count_notes(recipe.n, examples, "FromOptimizer(optimizer, n={n})")
     with evaluation_mode(network.module), name_failing_example(network, examples):
         problem = build_problem(LaplaceNetwork(network, diagonal), examples)
         precision = {
@@ -130,15 +132,32 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
         approximation=Approximation.VARIATIONAL if average else Approximation.OPTIMIZER_STATE,
         posterior=f"diagonal, from the optimiser's state: S = {state.formula}",
         likelihood=type(likelihood).__name__,
-        prior=prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source + (f" + {recipe.prior:g}" * added),
+        prior=_prior_words(recipe),
         algorithm=state.algorithm,
         coverage=coverage(problem, Diagonal()),
         classes=tuple(range(problem.num_outputs)) if isinstance(likelihood, Categorical) else (),
         estimator="first_order",
-        notes=("The optimiser's own curvature: read sizes as ranks.", *(_AVERAGED if average else ())),
+        notes=(
+            "The optimiser's own curvature: read sizes as ranks.",
+            *counted,
+            *(_AVERAGED if average else ()),
+            *_copied(how),
+        ),
     )
     covariance = BlockDiagonalCovariance(problem.block_groups, precisions)
     return build_posterior(problem, covariance, description, _useful_directions(directions, problem.num_outputs))
+
+
+def _prior_words(recipe: FromOptimizer) -> str:
+    """The optimizer's prior and what was added."""
+    added = f" + {recipe.prior:g}" if recipe.prior > 0 else ""
+    return prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).source + added
+
+
+def _copied(how: str) -> tuple[str, ...]:
+    """A note if the network is a copy of the optimizer's own."""
+    words = "The network is a copy of the optimiser's own (averaged or reloaded); its parameters were matched"
+    return (f"{words} {how}.",) if how else ()
 
 
 def _useful_directions(directions: int | None, outputs: int) -> int | None:
@@ -150,7 +169,9 @@ def _covered_names(module: nn.Module, state: OptimizerPrecision) -> list[str]:
     names = [name for name, value in module.named_parameters() if value.requires_grad and id(value) in state.precision]
     if not names:
         raise OptimizerStateError(
-            "none of this network's parameters are in the optimizer: pass the one it is trained with"
+            "none of this network's parameters are in the optimizer, nor are there as many of the same shapes: pass "
+            "the one it is trained with. A copy (averaged, reloaded) of a network with several parameter groups is "
+            "matched by name: Adam(net.named_parameters()), or groups of them, instead of net.parameters()"
         )
     return names
 
@@ -167,4 +188,4 @@ def _require_positive(name: str, precision: Tensor) -> Tensor:
 
 @training_data.register(OptimizedNetwork)
 def _data(model: OptimizedNetwork, examples: Examples | None) -> Examples:
-    return training_examples(examples)
+    return without_ignored(training_examples(examples), model.network.likelihood)

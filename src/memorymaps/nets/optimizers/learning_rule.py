@@ -26,6 +26,7 @@ from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.laplace.posterior import NetworkPosterior
 from memorymaps.nets.optimizers.from_optimizer import FromOptimizer
 from memorymaps.nets.optimizers.state_precision import OptimizerPrecision, precision_from_state
+from memorymaps.nets.optimizers.trained_parameters import TrainedParameters
 from memorymaps.nets.prior import prior_from
 from memorymaps.posteriors.origin import Origin
 
@@ -106,10 +107,11 @@ def _refuse_large(source: NetworkPosterior, variational: bool) -> None:
 
 def _state(source: NetworkPosterior, recipe: FromOptimizer, state: OptimizerPrecision) -> Iterator[dict[str, Tensor]]:
     """Means, precisions and prior precisions by parameter."""
-    decays = prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).by_parameter
-    covered = source.problem.covered
+    module, covered = source.problem.network.module, source.problem.covered
+    decays = prior_from(recipe.optimizer, recipe.n, loss=recipe.loss).of(module).by_parameter
+    precision = TrainedParameters.of(recipe.optimizer).matched(state.precision, module)[1]
     yield {name: value.detach() for name, value in covered.items()}
-    yield {name: state.precision[id(value)] + recipe.prior for name, value in covered.items()}
+    yield {name: precision[id(value)] + recipe.prior for name, value in covered.items()}
     yield {name: torch.as_tensor(decays.get(id(v), 0.0)).expand(v.shape) + recipe.prior for name, v in covered.items()}
 
 

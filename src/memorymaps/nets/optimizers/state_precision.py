@@ -23,7 +23,9 @@ from memorymaps.nets.optimizers.weight_decay import (
     decay_coefficient,
     has_second_moment,
     inner_optimizer,
+    is_variational,
     preconditioner_root,
+    trial_state,
 )
 
 
@@ -70,6 +72,25 @@ def precision_from_state(optimizer: Any, n: int, loss: str = "mean") -> Optimize
     )
 
 
+def check_will_have_precision(optimizer: Any) -> None:
+    """Raise, before training, if the optimizer's state will contain no precision of a known kind.
+
+    Raises
+    ------
+    OptimizerStateError
+        An optimizer of an unknown kind.
+    ValueError
+        It cannot take a step on numbers of its own, so that this cannot be told.
+    """
+    optimizer = inner_optimizer(optimizer)
+    group = optimizer.param_groups[0]
+    if isinstance(optimizer, torch.optim.SGD) or is_variational(group):
+        return
+    state = trial_state(optimizer, group)
+    if not ("exp_avg_sq" in state or ("square_avg" in state and "acc_delta" not in state)):
+        raise _unknown(optimizer)
+
+
 @dataclass(frozen=True)
 class OptimizerFamily:
     """A family of optimizers: a test for membership, and functions that read precision and step."""
@@ -88,9 +109,13 @@ def _family_of(optimizer: Any) -> OptimizerFamily:
     name = type(optimizer).__name__
     if not getattr(optimizer, "state", None):
         raise OptimizerStateError(f"{name} has taken no step yet: compute the map after training has begun")
-    raise OptimizerStateError(
-        f"the state of {name} contains no known precision: expected exp_avg_sq (Adam), square_avg (RMSprop, not "
-        "Adadelta), hess and ess (IVON), or SGD; those that need a closure (LBFGS) store none. Use "
+    raise _unknown(optimizer)
+
+
+def _unknown(optimizer: Any) -> OptimizerStateError:
+    return OptimizerStateError(
+        f"the state of {type(optimizer).__name__} contains no known precision: expected exp_avg_sq (Adam), square_avg "
+        "(RMSprop, not Adadelta), hess and ess (IVON), or SGD; those that need a closure (LBFGS) store none. Use "
         "posterior=Laplace(...) for the curvature of the loss itself"
     )
 

@@ -48,10 +48,13 @@ class ProbeRun:
 
 
 def inner_optimizer(optimizer: Any) -> Any:
-    """The optimizer inside a wrapper of a training library (accelerate, Lightning)."""
-    while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-        optimizer = optimizer.optimizer
-    return optimizer
+    """The optimizer inside a wrapper of a training library (accelerate, Lightning), or inside SAM."""
+    while True:
+        inside = [getattr(optimizer, name, None) for name in ("optimizer", "base_optimizer")]
+        found = [each for each in inside if isinstance(each, torch.optim.Optimizer)]
+        if not found:
+            return optimizer
+        optimizer = found[0]
 
 
 def decay_coefficient(optimizer: Any, group: Mapping[str, Any], parameter: nn.Parameter) -> float | Tensor | None:
@@ -133,6 +136,17 @@ def has_second_moment(optimizer: Any, group: Mapping[str, Any]) -> bool:
     if not isinstance(found, Tensor) or found.shape != g.shape:
         return False
     return bool(torch.allclose(found.double(), g.square() * (1 - beta**_STEPS), rtol=1e-3))
+
+
+def trial_state(optimizer: Any, group: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an optimizer stores for a parameter after some steps, taken on numbers of its own.
+
+    Raises
+    ------
+    ValueError
+        The optimizer cannot take a step of this kind.
+    """
+    return _run(inner_optimizer(optimizer), group, 0.0, lambda theta: torch.zeros_like(theta)).state
 
 
 def _run(optimizer: Any, group: Mapping[str, Any], decay: float, added: Callable[[Tensor], Tensor]) -> ProbeRun:

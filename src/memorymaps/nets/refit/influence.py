@@ -36,12 +36,14 @@ def removal_influence(
             [_group_ggn_product(operator, b, each) for b, each in zip(batches_by_group, v, strict=True)]
         )
 
-    precondition = _preconditioner(problem, covariance, groups)
+    precondition = preconditioner_without(problem, covariance, groups)
     deltas, residual = conjugate_gradients(remaining, gradients, precondition, steps, tolerance)
     return to_numpy(deltas), to_numpy(residual)
 
 
-def _preconditioner(problem: LaplaceProblem, covariance: PosteriorCovariance, groups: Sequence[Array]) -> Operator:
+def preconditioner_without(
+    problem: LaplaceProblem, covariance: PosteriorCovariance, groups: Sequence[Array]
+) -> Operator:
     """`S⁻¹`, without each group's own rows where it is made of rows."""
     if not isinstance(covariance, SampledCovariance):
         return preconditioner(problem, covariance)

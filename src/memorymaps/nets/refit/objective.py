@@ -27,6 +27,7 @@ from memorymaps.nets.curvature.conjugate_gradient import preconditioner
 from memorymaps.nets.curvature.ggn import ParameterVector
 from memorymaps.nets.jacobian.products import NamedTensors
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.refit.influence import preconditioner_without
 from memorymaps.nets.refit.lbfgs import InverseHessian, preconditioned_lbfgs
 
 _MIN_STEPS = 10  # steps before convergence of outputs is tested
@@ -168,8 +169,14 @@ def affordable_refits(problem: LaplaceProblem, covariance: PosteriorCovariance) 
 
 
 def _inverse_hessian(objective: LeaveOutObjective, covariance: PosteriorCovariance) -> InverseHessian:
-    """`g ↦ S⁻¹g` for vectors in main memory."""
-    solve = preconditioner(objective.problem, covariance)
+    """`g ↦ S⁻¹g` for vectors in main memory; of sampled rows `S_{−M}⁻¹g`, without those of the rows left out: the first
+    step is then to the parameters that the map's own leave-one-out leads to.
+    """
+    left_out = np.flatnonzero(objective.included == 0)
+    if len(left_out):
+        solve = preconditioner_without(objective.problem, covariance, [left_out])
+    else:
+        solve = preconditioner(objective.problem, covariance)
     return lambda g: to_numpy(solve(objective.parameters.to_device(g)[None])[0])
 
 

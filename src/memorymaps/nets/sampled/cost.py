@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, forward_macs
-from memorymaps.nets.covariance.gram import RankOneRows, RowsType
+from memorymaps.nets.covariance.gram import DenseRows, RankOneRows, RowsType
+from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH, Budget, multiplications_of
+from memorymaps.nets.sampled.row_files import FiledRows
 
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
-UNASKED = 2.0  # what "auto" may spend
+CALIBRATED = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
+_EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
+UNASKED = 120.0  # seconds of a core that "auto" may spend
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class SampledCost:
     """What a map by sampled rows costs: `n` examples of `k` outputs, `product` multiplications an entry of `X`.
 
     `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
-    are the multiplications of the network itself, forward and back.
+    are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training.
     """
 
     n: int
@@ -28,47 +33,80 @@ class SampledCost:
     product: float
     written: int
     passes: float
+    epoch: float
 
     def multiplications(self, rows: int) -> float:
         """`passes + n k m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
         return self.passes + self.n * self.k * rows * (self.product + rows) + 2 * rows**3
 
-    def minutes(self, rows: int) -> float:
-        """The same in minutes of a core."""
-        return self.multiplications(rows) / MACS_PER_MINUTE
+    def seconds(self, rows: int) -> float:
+        """The same in seconds of a core."""
+        return 60 * self.multiplications(rows) / MACS_PER_MINUTE
+
+    def gigabytes(self, rows: int) -> float:
+        """Memory of the matrices and the rows."""
+        return 8e-9 * rows * (3 * rows + self.written)
 
     def fits(self, rows: int) -> bool:
         """Whether three matrices of `m × m` and the rows stay within memory."""
         return rows * (3 * rows + self.written) <= NUMBERS
 
-    def most(self, minutes: float) -> int:
-        """The most rows within a budget and memory; 0 if not one is."""
+    def most(self, work: float) -> int:
+        """The most rows within so many multiplications and memory; 0 if not one is."""
         low, high = 0, max(1, self.n * self.k)
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.fits(middle) and self.minutes(middle) <= minutes else (low, middle - 1)
+            within = self.fits(middle) and self.multiplications(middle) <= work
+            low, high = (middle, high) if within else (low, middle - 1)
         return low
 
 
-def cost_of(problem: LaplaceProblem, kinds: Sequence[RowsType]) -> SampledCost:
+def partly(cost: SampledCost, examples: int) -> SampledCost:
+    """Of a map with so many examples by sampled rows and the others by EKFAC, worth three passes more."""
+    return replace(cost, n=min(cost.n, examples), passes=(1 + _EKFAC_PASSES) * cost.passes)
+
+
+Kind = RowsType | type[FiledRows]
+
+
+def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None) -> list[Kind]:
+    """How each group's rows are kept: in memory, or those of layers used more than once in files, where the budget
+    allows more rows than memory does.
+    """
+    kinds = rows_types(problem)
+    filed: list[Kind] = [FiledRows if kind is DenseRows else kind for kind in kinds]
+    cost = cost_of(problem, kinds)
+    most = len(problem.examples) * problem.num_outputs
+    allowed = cost_of(problem, filed).most(multiplications_of(budget, cost.epoch))
+    return [*kinds] if cost.fits(allowed if rows is None else min(rows, most)) else filed
+
+
+def cost_of(problem: LaplaceProblem, kinds: Sequence[Kind]) -> SampledCost:
     """Of a problem whose groups' rows are held by these kinds: a reverse pass for each output, worth two forward."""
     pairs, k = list(zip(kinds, problem.block_groups, strict=True)), problem.num_outputs
     product = sum(_product(kind, group, k) for kind, group in pairs)
-    written = sum(sum(group.blocks[0].shape) if kind is RankOneRows else group.size for kind, group in pairs)
-    return SampledCost(len(problem.examples), k, product, 2 * written, (1 + 2 * k) * forward_macs(problem))
+    written = sum(_written(kind, group) for kind, group in pairs)
+    forward = forward_macs(problem)
+    return SampledCost(
+        len(problem.examples), k, product, 2 * written, (1 + 2 * k) * forward, PASSES_PER_EPOCH * forward
+    )
 
 
-def affordable(problem: LaplaceProblem, kinds: Sequence[RowsType]) -> bool:
-    """Whether "auto" can have a row for each example, which are four an effective parameter of most networks."""
+def possible(problem: LaplaceProblem) -> bool:
+    """Whether the recipe's options are those of sampled rows."""
     options = problem.options
     many = problem.num_outputs > MANY if options.directions is None else options.directions > 0
-    if options.fisher != "exact" or many or problem.prior_by_evidence:
-        return False
-    n = len(problem.examples)
-    return cost_of(problem, kinds).most(UNASKED) >= n
+    return options.fisher == "exact" and not many
 
 
-def _product(kind: RowsType, group: ParameterGroup, k: int) -> float:
+def _written(kind: Kind, group: ParameterGroup) -> int:
+    """Numbers in memory for each row of a group."""
+    if kind is FiledRows:
+        return 0
+    return sum(group.blocks[0].shape) if kind is RankOneRows else group.size
+
+
+def _product(kind: Kind, group: ParameterGroup, k: int) -> float:
     """Multiplications an entry of `A D⁻¹A'ᵀ`: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
     if kind is not RankOneRows:
         return group.size

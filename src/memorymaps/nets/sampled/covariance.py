@@ -28,7 +28,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import BlockPrecision
 from memorymaps.nets.covariance.gram import GramCovariance, gram_matrix, group_rows, inverses_of
-from memorymaps.nets.sampled.row_sampling import debiased_weights
+from memorymaps.nets.sampled.row_sampling import debiased_weights, log_determinant
 
 _CHUNK = 512  # columns of an inverse found together
 _ROUNDING, _TINY = 1e-14, 1e-300
@@ -118,6 +118,12 @@ class SampledCovariance:
         units = torch.zeros(len(self.owners), len(places), dtype=self.q.dtype, device=self.q.device)
         units[places, torch.arange(len(places), device=places.device)] = 1
         return torch.cholesky_solve(units, self.gram.cholesky_factor)
+
+    @property
+    def log_determinant(self) -> float:
+        """`log det S` of the exact matrix, estimated: `Σ log δ` and what the rows add to it."""
+        prior = -sum(float(each.log().sum()) for each in inverses_of(self.gram.prior.precisions))
+        return prior + log_determinant(self.gram.cholesky_factor, self.q, self.weights, self.kept)
 
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(D S̃⁻¹) = P − Σ_j (1 − κ_j)` for the prior that it holds."""

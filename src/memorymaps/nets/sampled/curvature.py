@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,24 +14,30 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Array, Batch
+from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.cost import MANY, SampledCost, cost_of
+from memorymaps.nets.prior import evidence_prior
+from memorymaps.nets.sampled.budget import Budget, multiplications_of
+from memorymaps.nets.sampled.cost import CALIBRATED, MANY, SampledCost, cost_of, kinds_within, partly
 from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.jackknife import Estimates, estimates
 from memorymaps.nets.sampled.rows import RowPool
 
 _FIRST = 256  # rows of the first sample
 _PROBED = 256  # examples whose standard errors decide whether rows are enough
+_SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
+_OF_EVIDENCE = 2048  # rows by which a prior by evidence is found before they grow for it
 _LEFT = 0.25  # part of a removed bias that may be left (benchmarks)
 _MIN_REPORTED_BIAS = 5e-4  # relative bias from which it is stated
 _TINY = 1e-300
 
 
 class SampleSize(Protocol):
-    """How many rows to draw: a number, or a relative error and a budget in minutes of a core; and the draw's seed."""
+    """How many rows to draw: a number, or a relative error and a budget; and the draw's seed."""
 
     @property
     def rows(self) -> int | None:
@@ -44,8 +52,16 @@ class SampleSize(Protocol):
         """Seed of the draw."""
 
     @property
-    def minutes(self) -> float:
-        """Budget of the map."""
+    def share(self) -> float | None:
+        """Of the examples that are mapped by sampled rows; `None`: all, or some percent where the budget is short."""
+
+    @property
+    def folder(self) -> str | Path | None:
+        """Where rows beyond memory are written."""
+
+    @property
+    def budget(self) -> Budget:
+        """Of the map: seconds of a core, or epochs."""
 
 
 def estimated(
@@ -134,31 +150,67 @@ def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss
 
 
-def sampled(problem: LaplaceProblem, recipe: SampleSize) -> CurvatureEstimate[SampledCovariance]:
+@dataclass(frozen=True)
+class DrawnRows:
+    """The curvature by the rows that were drawn, whether they are `enough` for the asked error, and the `share` of the
+    examples that the budget allows to be mapped by it.
+    """
+
+    estimate: CurvatureEstimate[SampledCovariance]
+    enough: bool
+    share: float
+
+
+def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     """Rows drawn until the asked error, the budget or memory is reached, or as many as were asked for.
 
     Raises
     ------
     ValueError
-        A Fisher other than the exact one, leading directions, or a prior by evidence; the message says what to type.
+        A Fisher other than the exact one, or leading directions; the message says what to type.
     """
     _check(problem)
-    pool = RowPool.of(problem, recipe.seed)
-    cost, probe = cost_of(problem, pool.kinds), Probe.of(pool.by_example, recipe.seed)
-    _check_memory(cost, recipe, pool.total)
+    folder = None if recipe.folder is None else Path(recipe.folder)
+    pool = RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows), recipe.seed, folder)
+    whole, probe = cost_of(problem, pool.kinds), Probe.of(pool.by_example, recipe.seed)
+    _check_memory(whole, recipe, pool.total)
+    if problem.prior_by_evidence:
+        pool = _at_evidence(pool, whole, recipe)
+    n = len(problem.examples)
+    share = 1.0 if recipe.share is None else recipe.share
+    cost = whole if share == 1 else partly(whole, math.ceil(share * n) + CALIBRATED)
     grown = _grown(pool, recipe, cost, probe)
+    if recipe.share is None and _short_of_budget(grown, recipe, whole, n):
+        share, cost = _SHARE, partly(whole, math.ceil(_SHARE * n) + CALIBRATED)
+        grown = _grown(pool, recipe, cost, probe)
     rows = len(grown.covariance.q)
     notes = (
         f"{rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {recipe.seed}): "
         f"{grown.why}. Each example's own rows are taken out of its posterior.",
         f"Relative standard errors, of the draw of the rows alone: {grown.stated}.",
-        f"Forecast of the map's work: {cost.minutes(rows):.2g} minutes of a core",
+        f"Forecast of the map's work: {Forecast.of(cost, rows, grown.stated.worst)}",
     )
 
     def build(deltas: Deltas) -> SampledCovariance:
-        return grown.covariance if deltas is problem.prior else pool.covariance(grown.rows, deltas)
+        return grown.covariance if deltas is pool.problem.prior else pool.covariance(grown.rows, deltas)
 
-    return CurvatureEstimate(build, notes, 1.0)
+    enough = rows >= pool.total or grown.stated.worst <= recipe.error
+    return DrawnRows(CurvatureEstimate(build, notes, 1.0), enough, share)
+
+
+def _at_evidence(pool: RowPool, cost: SampledCost, recipe: SampleSize) -> RowPool:
+    """The same pool with the prior that the marginal likelihood gives with a few thousand rows."""
+    problem = pool.problem
+    most = min(pool.total, max(1, cost.most(multiplications_of(recipe.budget, cost.epoch))))
+    rows = recipe.rows or min(_OF_EVIDENCE, most)
+    prior, _ = evidence_prior(problem.prior, problem.covered, functools.partial(pool.covariance, rows))
+    return replace(pool, problem=replace(problem, prior=prior))
+
+
+def _short_of_budget(grown: _Grown, recipe: SampleSize, cost: SampledCost, n: int) -> bool:
+    """Whether a few percent of the examples could have more rows than all of them."""
+    few = grown.rows < min(cost.most(math.inf), cost.n * cost.k) and grown.stated.worst > recipe.error
+    return recipe.rows is None and few and n * _SHARE >= CALIBRATED
 
 
 @dataclass(frozen=True)
@@ -171,18 +223,27 @@ class _Grown:
 
 def _grown(pool: RowPool, recipe: SampleSize, cost: SampledCost, probe: Probe) -> _Grown:
     """From a first sample to one that is large enough, twice as large each time."""
-    most = min(pool.total, max(1, cost.most(recipe.minutes)))
+    most = min(pool.total, max(1, cost.most(multiplications_of(recipe.budget, cost.epoch))))
     rows = recipe.rows or min(_FIRST, most)
+    if recipe.rows:
+        _say(pool.problem, f"{rows:,} rows, {cost.seconds(rows):.3g} seconds of a core, {cost.gigabytes(rows):.2g} GB")
     while True:
         covariance = pool.covariance(rows, pool.problem.prior)
         stated = probe.state(pool.problem, covariance)
-        why = _enough(rows, recipe, pool, cost, stated)
+        why = _enough(rows, recipe, pool, cost, stated, most)
         if why:
             return _Grown(covariance, rows, stated, why)
+        _say(pool.problem, str(Forecast.to_reach(cost, (rows, stated.worst), recipe.error, most)))
         rows = min(2 * rows, most)
 
 
-def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, stated: Stated) -> str:
+def _say(problem: LaplaceProblem, words: str) -> None:
+    """Print a forecast where the data's progress is shown."""
+    if isinstance(problem.examples, RepeatedExamples):
+        problem.examples.say(f"memory map by sampled rows, forecast: {words}")
+
+
+def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, stated: Stated, most: int) -> str:
     """Why no more rows are drawn; empty where more should be."""
     if rows >= pool.total:
         return "all there are, the exact posterior"
@@ -190,9 +251,9 @@ def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, sta
         return "as many as were asked for"
     if stated.worst <= recipe.error:
         return f"enough for the asked error of {recipe.error:.3g}"
-    if rows < cost.most(recipe.minutes):
+    if rows < most:
         return ""
-    limit = f"minutes={recipe.minutes:g} allow" if cost.fits(rows + 1) else "memory allows"
+    limit = f"budget={recipe.budget!r} allows" if cost.fits(rows + 1) else "memory allows"
     return f"as many as {limit}, not enough for the asked error of {recipe.error:.3g}"
 
 
@@ -210,16 +271,11 @@ def _check(problem: LaplaceProblem) -> None:
             f"structure='sampled' with directions={options.directions}: it takes examples' own rows out of all C × C "
             "variances. Leave directions out, or use 'ekfac', which answers along directions"
         )
-    if problem.prior_by_evidence:
-        raise ValueError(
-            "structure='sampled' with prior='evidence': how many rows are enough depends on the prior. Pass "
-            "prior_from(optimizer, n) or a number; Laplace('ekfac', prior='evidence') finds one"
-        )
 
 
 def _check_memory(cost: SampledCost, recipe: SampleSize, total: int) -> None:
     if recipe.rows and not cost.fits(min(recipe.rows, total)):
-        most = cost.most(float("inf"))
+        most = cost.most(math.inf)
         raise ValueError(
             f"Sampled(rows={recipe.rows:,}) holds three matrices of that size and {cost.written:,} numbers a row: more "
             f"than 4 GB. Use Sampled(rows={most}), or fewer parameters: Laplace(subset=[...])"

@@ -39,8 +39,9 @@ class SampledNetworkPosterior(NetworkPosterior):
     def capabilities(self) -> Capabilities:
         """Marginals without own rows, standard errors as columns, removal of groups by iteration, and refits."""
         return Capabilities(
-            training_marginals=self.training_marginals, extra_columns=self.extra_columns, removal=self, refit=self
-        )
+            training_marginals=self.training_marginals, extra_columns=self.extra_columns, removal=self, refit=self,
+            fingerprint=self.fingerprint,
+        )  # fmt: skip
 
     def training_marginals(self, batch: Batch) -> Marginals:
         """`f [n, c]` and `V = V^{\\i}(I + ΛV^{\\i})⁻¹ [n, c, c]`, `V^{\\i}` from `S̃_{−i}⁻¹`: always `tr(ΛV) < c`.

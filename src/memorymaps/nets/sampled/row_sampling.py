@@ -53,6 +53,17 @@ def drawn(q: Tensor, numbers: Tensor) -> Tensor:
     return found if len(found) else torch.where(q > 0, numbers / q, torch.inf).argmin()[None]
 
 
+def log_determinant(lower: Tensor, q: Tensor, weights: Tensor, kept: Tensor) -> float:
+    """`log det (I + A D⁻¹Aᵀ)` of all rows from those drawn: `log det K + Σ_drawn [log(1 + g)/q − log(1 + W g)]`.
+
+    `K = L Lᵀ`, `kept` the diagonal of `K⁻¹`, `1/(1 + W g)`. Row by row, its part over its draw, `q log(1 + W g)`, is
+    replaced by that of a row held with weight one; `g` is the same before and after where `W` is the debiased weight.
+    """
+    grown = 1 / kept - 1  # W g
+    parts = torch.log1p(grown / weights) / q - torch.log1p(grown)
+    return 2 * float(lower.diagonal().log().sum()) + float(parts.sum())
+
+
 def debiased_weights(q: Tensor, kept: Callable[[Tensor], Tensor]) -> Tensor:
     """Weights `W = 1/(q − g(1 − q))` under which `S̃⁻¹`, not only `S̃`, is right on average to first order.
 

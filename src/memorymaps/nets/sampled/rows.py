@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.covariance.gram import RowsType, group_rows, inverses_of
+from memorymaps.nets.covariance.gram import DenseRows, RankOneRows, RowsType, group_rows, inverses_of
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import Deltas, prior_covariance, root_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.cost import Kind
 from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.row_files import FiledRows
 from memorymaps.nets.sampled.row_sampling import drawn, probabilities, uniform_numbers
 
 _PIECE = 1024  # examples read together, of those that have drawn rows: a loader is read once for each piece
@@ -36,19 +39,20 @@ class RowPool:
     measure: str
     k: int
     numbers: Tensor
-    kinds: list[RowsType]
+    kinds: list[Kind]
+    folder: Path | None = None
     places: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     held: list[Any] | None = None
 
     @classmethod
-    def of(cls, problem: LaplaceProblem, seed: int) -> RowPool:
+    def of(cls, problem: LaplaceProblem, kinds: list[Kind], seed: int, folder: Path | None) -> RowPool:
         """One pass over the data: forward only where the curvature tells examples apart, else with reverse passes."""
-        size, plain = map(torch.cat, zip(*_traces(problem), strict=True))
+        size, plain = map(torch.cat, zip(*curvature_traces(problem), strict=True))
         whole, measure = plain.sum(1), "curvature"
         if bool(whole.max() - whole.min() <= _CONSTANT * whole.max()):
             size, measure = torch.cat(list(_lengths(problem))), "squared length"
         numbers = uniform_numbers(size.numel(), seed)
-        return cls(problem, size.flatten(), measure, size.shape[1], numbers, rows_types(problem))
+        return cls(problem, size.flatten(), measure, size.shape[1], numbers, kinds, folder)
 
     @property
     def total(self) -> int:
@@ -72,7 +76,7 @@ class RowPool:
         """The rows at places `wanted`: those that are new are made, the others were kept."""
         new = wanted[~torch.isin(wanted, self.places)]
         if self.held is None:
-            self.held = rows_at(self.problem, self.kinds, new, self.k)
+            self.held = self._made(new)
         else:
             self.held = self._joined(wanted, new)
         self.places = wanted
@@ -84,11 +88,14 @@ class RowPool:
         old = [rows.take(kept) for rows in self.held or ()]
         if not len(new):
             return old
-        made = rows_at(self.problem, self.kinds, new, self.k)
-        return [kind.concatenate(each).take(order) for kind, *each in zip(self.kinds, old, made, strict=True)]
+        each = zip(self.kinds, old, self._made(new), strict=True)
+        return [kind.concatenate(both).take(order) for kind, *both in each]
+
+    def _made(self, places: Tensor) -> list[Any]:
+        return rows_at(self.problem, self.kinds, places, self.k, self.folder)
 
 
-def _traces(problem: LaplaceProblem) -> Iterator[tuple[Tensor, Tensor]]:
+def curvature_traces(problem: LaplaceProblem) -> Iterator[tuple[Tensor, Tensor]]:
     """`‖L_ij‖² [n, k]` of every batch with and without weights, from forward passes."""
     for batch in problem.examples:
         directions = root_directions(problem, batch, torch.ones_like(problem.weights(batch)))
@@ -121,25 +128,33 @@ def _length(
     return sum((each.diagonal(dim1=1, dim2=2).cpu() for each in squares), start=torch.tensor(0.0))
 
 
-def rows_at(problem: LaplaceProblem, kinds: list[RowsType], places: Tensor, k: int) -> list[Any]:
-    """Rows `a_ij` of every group at places `i·k + j`, ascending: one example and direction each."""
+def rows_at(
+    problem: LaplaceProblem, kinds: list[Kind], places: Tensor, k: int, folder: Path | None = None
+) -> list[Any]:
+    """Rows `a_ij` of every group at places `i·k + j`, ascending: one example and direction each; files in `folder`."""
     examples, which = torch.unique_consecutive(places // k, return_inverse=True)
     pieces: list[list[Any]] = []
     for start in range(0, len(examples), _PIECE):
         here = (which >= start) & (which < start + _PIECE)
         batch = problem.examples.take(examples[start : start + _PIECE].numpy())
-        pieces += _piece(problem, kinds, batch, which[here] - start, places[here] % k)
+        found = _piece(problem, kinds, batch, which[here] - start, places[here] % k)
+        pieces += [[_kept(kind, rows, folder) for kind, rows in zip(kinds, each, strict=True)] for each in found]
     return [kind.concatenate(each) for kind, each in zip(kinds, zip(*pieces, strict=True), strict=True)]
 
 
+def _kept(kind: Kind, rows: Any, folder: Path | None) -> Any:
+    return FiledRows.written(rows, folder) if kind is FiledRows else rows
+
+
 def _piece(
-    problem: LaplaceProblem, kinds: list[RowsType], batch: Batch, which: Tensor, column: Tensor
+    problem: LaplaceProblem, kinds: list[Kind], batch: Batch, which: Tensor, column: Tensor
 ) -> Iterator[list[Any]]:
     """The rows of a few examples: row `r` is direction `column[r]` of example `which[r]`."""
     directions = root_directions(problem, batch, problem.weights(batch))
+    made = [RankOneRows if kind is RankOneRows else DenseRows for kind in kinds]
 
     def work(x: Any, part: slice) -> list[Any]:
-        found = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, kinds)
+        found = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, made)
         here = (which >= part.start) & (which < part.stop)
         return [rows.single(which[here] - part.start, column[here]) for rows in found]
 

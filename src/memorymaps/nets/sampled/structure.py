@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.budget import Budget, multiplications_of
 from memorymaps.nets.sampled.covariance import SampledCovariance
-from memorymaps.nets.sampled.curvature import sampled
+from memorymaps.nets.sampled.curvature import DrawnRows, sampled
+from memorymaps.nets.sampled.partly import partly_sampled
 from memorymaps.nets.sampled.posterior import sampled_posterior
 
 
@@ -22,12 +25,17 @@ class Sampled(CurvatureStructure):
     Parameters
     ----------
     rows : how many rows to draw. Default: 256, and twice as many until the map's own standard error is at most `error`
-        or the next step would pass `minutes` or 4 GB; the map says which.
+        or the next step would pass `budget` or 4 GB; the map says which.
     error : relative standard error asked of leverage and sensitivity over the training examples, and of the mean
         left-out loss.
     seed : of the draw; the same seed, data and network give the same map.
-    minutes : what the map may cost, in multiplications that take one core a minute: counted before, not timed, so
-        that the map does not depend on the machine.
+    budget : what the map may cost: seconds of a core, or `"30 epochs"` of training; multiplications counted before,
+        not timed, so that the map does not depend on the machine. The forecast is printed where progress is shown.
+    share : of the examples, the most sensitive ones, whose posterior is by sampled rows; the others have EKFAC's,
+        calibrated by a monotone fit on 512 at random that have both, and the column `sampled` says which. Default: all,
+        or 5 % of many where that is what the budget allows.
+    folder : for rows beyond memory, in single precision, in files without a name that end with the map. Default: the
+        system's folder for temporary files.
 
     Raises
     ------
@@ -43,17 +51,47 @@ class Sampled(CurvatureStructure):
     rows: int | None = None
     error: float = 0.1
     seed: int = 0
-    minutes: float = 10.0
+    budget: Budget = 600.0
+    share: float | None = None
+    folder: str | Path | None = None
     name = "sampled"
 
     def __post_init__(self) -> None:
         if self.rows is not None and (isinstance(self.rows, bool) or self.rows != int(self.rows) or self.rows < 1):
             raise ValueError(f"rows = {self.rows!r}: expected a whole number of rows ≥ 1, or None to let them grow")
-        if not 0 < self.error < float("inf") or not 0 < self.minutes < float("inf"):
-            raise ValueError(f"error = {self.error!r}, minutes = {self.minutes!r}: expected positive numbers")
+        if not 0 < self.error < float("inf"):
+            raise ValueError(f"error = {self.error!r}: expected a positive number")
+        if self.share is not None and not 0 < self.share <= 1:
+            raise ValueError(f"share = {self.share!r}: expected a part of the examples, 0.05 for 5 %, or None")
+        multiplications_of(self.budget, 1.0)
         if self.seed != int(self.seed) or self.seed < 0:
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
         """Rows drawn until the requested error, the budget or memory is reached, or as many as were requested."""
-        return replace(sampled(problem, self), posterior=sampled_posterior)
+        return _with_posterior(sampled(problem, self))
+
+    def within_budget(self, problem: LaplaceProblem) -> Sampled | None:
+        """Itself with its rows drawn, if they are enough for the requested error; `None` where the budget ends before.
+
+        Costs what the rows cost, not what the map does.
+        """
+        found = sampled(problem, self)
+        given = (self.rows, self.error, self.seed, self.budget, self.share, self.folder)
+        return SampledAlready(*given, _with_posterior(found)) if found.enough else None
+
+
+def _with_posterior(found: DrawnRows) -> CurvatureEstimate[SampledCovariance]:
+    """The estimate, for all examples or for a share of them."""
+    return replace(found.estimate, posterior=sampled_posterior if found.share == 1 else partly_sampled(found.share))
+
+
+@dataclass(frozen=True)
+class SampledAlready(Sampled):
+    """`Sampled` whose rows were drawn in order to see whether they are enough."""
+
+    estimate: CurvatureEstimate[SampledCovariance] | None = None
+
+    def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
+        """The rows that were drawn."""
+        return super().fit(problem) if self.estimate is None else self.estimate

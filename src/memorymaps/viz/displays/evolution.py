@@ -23,6 +23,7 @@ class GeneralisationDisplay(Display):
     """Mean training, leave-one-out and test loss against the training step, in nats [MPE Figs. 1b, 5, 8–10]."""
 
     unit: str = "step"
+    caveat: str = ""
     size: ClassVar[tuple[float, float]] = (3.6, 2.7)
 
     @classmethod
@@ -32,13 +33,15 @@ class GeneralisationDisplay(Display):
         """Draw a run's losses; steps are divided by `scale`, for instance into epochs (`scale=len(loader)`)."""
         data = run.losses().reset_index()
         data["step"] = data["step"] / scale
-        display = cls(data, title, unit=unit)
+        verdict = run.loo_trust()
+        caveat = "" if verdict is None or verdict.sizes else f": {verdict}"
+        display = cls(data, title, unit=unit, caveat=caveat)
         display.plot(ax)
         return display
 
     def _draw(self, ax: Any) -> None:
         lines = {
-            "loo_loss": ("leave-one-out, estimated", PALETTE[1], "-"),
+            "loo_loss": (f"leave-one-out, estimated{self.caveat}", PALETTE[1], "-"),
             "test_loss": ("test", PALETTE[0], "--"),
             "loss": ("training", PALETTE[7], ":"),
         }

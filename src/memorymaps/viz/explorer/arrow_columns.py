@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ MISSING = 65535  # code of a value that belongs to no class
 
 
 class ArrowColumns:
-    """Columns of numbers, classes and texts with `n` values each, in the order in which they were added."""
+    """Columns of numbers, classes and texts with `n` values each, in the order in which they were added.
 
-    def __init__(self, n: int) -> None:
-        self.n = n
+    `added` is called after each column.
+    """
+
+    def __init__(self, n: int, added: Callable[[], object] = lambda: None) -> None:
+        self.n, self._added = n, added
         self.arrays: dict[str, pa.Array] = {}
         self.metadata: list[dict[str, Any]] = []
 
@@ -40,10 +44,12 @@ class ArrowColumns:
             self.arrays[name] = pa.array([to_text(value) for value in values], pa.string())
             meta["kind"] = "text"
         self.metadata.append(meta)
+        self._added()
 
     def add_unlisted(self, name: str, values: Array) -> None:
         """Add a column without metadata: the page uses it and does not list it."""
         self.arrays[name] = pa.array(values)
+        self._added()
 
     def table(self) -> pa.Table:
         """All columns as one Arrow table."""

@@ -81,7 +81,7 @@ def single_file_html(packed: PackedMap) -> str:
     for k in range(meta["pictures"]["sheets"] if meta["pictures"] else 0):
         elements.append(_data_element(f"sheet-{k}", packed.sheet(k)))
     for k in range(meta["texts"]["chunks"] if meta["texts"] else 0):
-        elements.append(_data_element(f"texts-{k}", gzip.compress(packed.text_chunk(k), 9, mtime=0)))
+        elements.append(_data_element(f"texts-{k}", gzip.compress(packed.text_chunk(k), mtime=0)))
     return html_document(meta["title"], elements)
 
 

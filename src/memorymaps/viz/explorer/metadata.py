@@ -11,6 +11,7 @@ from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.maps.iso_lines import iso_score_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.summary import warnings_of
+from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.explorer.arrow_columns import ArrowColumns, to_text
 from memorymaps.viz.explorer.options import ExplorerOptions
 from memorymaps.viz.explorer.rank_agreement import compare_rankings
@@ -45,7 +46,7 @@ def page_metadata(
         "iso": str(iso_score_of(m)),
         "trust": m.trust.to_dict(),
         "warnings": {str(int(flag)): words for flag, words in _WARNINGS.items()},
-        "notes": [*_notes(m), *_steps_note(len(steps), options)],
+        "notes": [*_notes(m), *_steps_note(len(steps), options), *_losses_note(options.trajectory)],
         "agreement": compare_rankings(columns, options.measures),
         "color": _initial_color(options, columns),
         "log": [_needs_log_scale(m["leverage"]), _needs_log_scale(m["error"])],
@@ -68,6 +69,12 @@ def _notes(m: MemoryMap) -> list[str]:
 def _steps_note(count: int, options: ExplorerOptions) -> list[str]:
     recorded = len(options.trajectory or ())
     return [f"the slider has {count} of {recorded} recorded steps (max_steps)"] if 0 < count < recorded else []
+
+
+def _losses_note(trajectory: Any) -> list[str]:
+    """How far the left-out losses of a run's steps can be trusted, where their sizes cannot."""
+    verdict = trajectory.loo_trust() if isinstance(trajectory, Trajectory) else None
+    return [] if verdict is None or verdict.sizes else [f"leave-one-out losses of the steps: {verdict}"]
 
 
 def _needs_log_scale(values: Array) -> bool:

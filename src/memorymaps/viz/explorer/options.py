@@ -34,6 +34,7 @@ class ExplorerOptions:
     max_mb : size of the single file in 10⁶ bytes; thumbnails lose quality, then the least sensitive are left out.
     max_steps : maximum number of recorded steps on the slider; of longer runs evenly spaced ones are taken.
     height : height of the notebook's widget in pixels.
+    progress : a progress bar while the page is packed; None displays one on a terminal if it takes over a second.
     """
 
     payload: Any = None
@@ -47,6 +48,12 @@ class ExplorerOptions:
     max_mb: float = 8.5
     max_steps: int = 60
     height: int = 680
+    progress: bool | None = None
+
+    @property
+    def no_bar(self) -> bool | None:
+        """`progress` as tqdm's `disable`."""
+        return None if self.progress is None else not self.progress
 
 
 def options_from_keywords(keywords: Mapping[str, Any]) -> ExplorerOptions:

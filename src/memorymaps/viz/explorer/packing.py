@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from tqdm.auto import tqdm
 
 from memorymaps.core.arrays import Array
 from memorymaps.maps.memory_map import MemoryMap
@@ -34,6 +35,7 @@ from memorymaps.viz.explorer.training_steps import add_steps
 
 _TEXTS_PER_CHUNK = 1024
 _PAGE_BYTES = 200e3  # of script, style and metadata
+_GZIP_LEVEL = 6  # level 9 takes ten times as long for columns that are 0.3 % smaller
 
 
 @dataclass
@@ -71,7 +73,7 @@ def _arrow_stream(table: pa.Table) -> bytes:
 
 
 def _compressed(table: pa.Table) -> bytes:
-    return gzip.compress(_arrow_stream(table), 9, mtime=0)
+    return gzip.compress(_arrow_stream(table), _GZIP_LEVEL, mtime=0)
 
 
 def pack(m: MemoryMap | Trajectory, options: ExplorerOptions) -> PackedMap:
@@ -86,7 +88,10 @@ def pack(m: MemoryMap | Trajectory, options: ExplorerOptions) -> PackedMap:
     if content.pictures is None:
         return content.packed()
     sheets = sheets_within(
-        content.pictures, content.order, lambda slots: _thumbnail_budget(content.table, slots, options.max_mb)
+        content.pictures,
+        content.order,
+        lambda slots: _thumbnail_budget(content.table, slots, options.max_mb),
+        options.no_bar,
     )
     return content.packed_with(content.pictures, sheets)
 
@@ -124,21 +129,22 @@ def _content(m: MemoryMap | Trajectory, options: ExplorerOptions) -> _Content:
     m, options = resolve_trajectory(m, options)
     if len(m) == 0:
         raise ValueError("the map has no examples: nothing to explore")
-    columns = ArrowColumns(len(m))
-    add_map(columns, m)
-    models = [m.provenance.description.model, *add_compared_map(columns, m, options.compare)]
-    steps = add_steps(columns, m, options.trajectory or {}, options.max_steps)
-    add_user_columns(columns, m, options.columns)
-    add_registered_measures(columns, m, options.columns)
-    payload = None if options.payload is None else join_payload(m, options.payload)
-    if isinstance(payload, Rows):
-        add_data_frame(columns, payload.frame)
-    texts = [to_text(value) for value in payload.values] if isinstance(payload, Texts) else []
-    metadata = page_metadata(m, options, columns, models, steps) | {
-        "groups": group_tables(m, options.leave_out),
-        "pictures": None,
-        "texts": {"per": _TEXTS_PER_CHUNK, "chunks": -(-len(texts) // _TEXTS_PER_CHUNK)} if texts else None,
-    }
+    with tqdm(desc="packing", unit="column", delay=1.0, disable=options.no_bar) as bar:
+        columns = ArrowColumns(len(m), bar.update)
+        add_map(columns, m)
+        models = [m.provenance.description.model, *add_compared_map(columns, m, options.compare)]
+        steps = add_steps(columns, m, options.trajectory or {}, options.max_steps)
+        add_user_columns(columns, m, options.columns)
+        add_registered_measures(columns, m, options.columns)
+        payload = None if options.payload is None else join_payload(m, options.payload)
+        if isinstance(payload, Rows):
+            add_data_frame(columns, payload.frame)
+        texts = [to_text(value) for value in payload.values] if isinstance(payload, Texts) else []
+        metadata = page_metadata(m, options, columns, models, steps) | {
+            "groups": group_tables(m, options.leave_out),
+            "pictures": None,
+            "texts": {"per": _TEXTS_PER_CHUNK, "chunks": -(-len(texts) // _TEXTS_PER_CHUNK)} if texts else None,
+        }
     order = np.argsort(-np.nan_to_num(m["sensitivity"], nan=-np.inf), kind="stable")
     pictures = payload if isinstance(payload, Pictures) else None
     return _Content(metadata, columns.table(), texts, pictures, order)

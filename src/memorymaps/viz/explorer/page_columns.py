@@ -40,8 +40,11 @@ def _is_unit_weight(name: str, values: Array) -> bool:
 
 def _add_ids(columns: ArrowColumns, ids: Array) -> None:
     small = ids.dtype.kind in "iu" and (len(ids) == 0 or np.abs(ids).max() < 2**31)
-    texts = np.asarray([to_text(value) for value in ids], dtype=object)
-    columns.add_unlisted("id", ids.astype(np.int32) if small else texts)
+    columns.add_unlisted("id", ids.astype(np.int32) if small else _texts(ids))
+
+
+def _texts(values: Array) -> Array:
+    return np.asarray([to_text(value) for value in values.tolist()], dtype=object)
 
 
 def _class_names(m: MemoryMap) -> tuple[Any, ...]:
@@ -69,7 +72,8 @@ def add_compared_map(
     rows = rows_by_id(m, other)
     if np.all(rows < 0):
         raise ValueError("the compared map shares no id with this one: maps are linked by id")
-    check_same_examples(m, other, (np.flatnonzero(rows >= 0), rows[rows >= 0]))
+    names = ". If the targets were corrected between the maps, any names do: ids=[f'row {i}' for i in range(n)]"
+    check_same_examples(m, other, (np.flatnonzero(rows >= 0), rows[rows >= 0]), names)
     for score in ("leverage", "error", "sensitivity"):
         values = np.where(rows >= 0, other[score][np.maximum(rows, 0)], np.nan)
         columns.add(f"{score}@1", values, described_as=score)

@@ -1,15 +1,18 @@
 """A local HTTP server for large maps: columns as Arrow, pictures and texts when they are first displayed.
 
 It listens on 127.0.0.1 only, serves paths under a random token only, refuses foreign hosts and origins, and serves
-nothing but the resources of its own maps.
+nothing but the resources of its own maps. At most 32 requests are answered at once; further ones wait.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+import socketserver
+import sys
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,6 +23,8 @@ from memorymaps.viz.explorer.packing import PackedMap
 
 _MAX_PATH_LENGTH = 200  # characters; paths of this server are shorter
 _TIMEOUT = 20  # seconds per request
+_MAX_THREADS = 32  # requests answered at once
+_BACKLOG = 1024  # connections that wait for a thread; the system may allow fewer
 
 
 class _ServedMap:
@@ -54,6 +59,47 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10
 
 
+class _BoundedServer(ThreadingHTTPServer):
+    """A thread for each request, at most so many at once: further connections wait in the system's queue."""
+
+    daemon_threads = True
+    request_queue_size = _BACKLOG
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._free = threading.BoundedSemaphore(_MAX_THREADS)
+        self._closing = threading.Event()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, as soon as one is free; close the connection if the server is closed before."""
+        while not self._free.acquire(timeout=0.2):
+            if self._closing.is_set():
+                return self.shutdown_request(request)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, then let the next one begin."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report an error on standard error; a client that has gone away, or a server that is closed, is none."""
+        if not (isinstance(sys.exception(), ConnectionError) or self._closing.is_set()):
+            socketserver.BaseServer.handle_error(self, request, client_address)
+
+    def close(self) -> None:
+        """Stop accepting connections; those in threads end with the process or with their client."""
+        self._closing.set()
+        self.shutdown()
+        self.server_close()
+
+
 class Server:
     """Serves one packed map, or several as `{name: packed map}`, until the context is left.
 
@@ -77,9 +123,9 @@ class Server:
         names = [to_text(name) for name in named]
         self._maps = [_ServedMap(one, names, k) for k, one in enumerate(named.values())]
         self.token = secrets.token_urlsafe(24)
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._http.daemon_threads = True
+        self._http = _BoundedServer(("127.0.0.1", port), _handler(self))
         self._thread: threading.Thread | None = None
+        self._encoder = ThreadPoolExecutor(1, "memorymaps sheets")
 
     @property
     def port(self) -> int:
@@ -97,8 +143,8 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self._http.close()
+        self._encoder.shutdown(cancel_futures=True)
         if self._thread:
             self._thread.join()
 
@@ -112,9 +158,12 @@ class Server:
     def part(self, path: str) -> tuple[str, bytes] | None:
         """A resource of map `k` under `k/…`, of the first map without a number; None if there is no such resource."""
         first, slash, rest = path.partition("/")
-        if not (slash and _is_number(first)):
-            return self._maps[0].part(path)
-        return self._maps[int(first)].part(rest) if int(first) < len(self._maps) else None
+        k, name = (int(first), rest) if slash and _is_number(first) else (0, path)
+        if k >= len(self._maps):
+            return None
+        if name.startswith("sheet/"):  # in one thread: each thread that encodes keeps memory of its own
+            return self._encoder.submit(self._maps[k].part, name).result()
+        return self._maps[k].part(name)
 
     def refusal_status(self, host: str | None, origin: str | None, path: str) -> HTTPStatus | None:
         """HTTP status with which a request is refused; None if it is served."""

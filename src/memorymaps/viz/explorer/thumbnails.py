@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from PIL import Image
+from tqdm.auto import tqdm
 
 from memorymaps.core.arrays import Array
 from memorymaps.viz.explorer.payloads import Pictures
@@ -20,6 +22,7 @@ _BEST_QUALITY = 60
 _QUALITIES = (60, 40, 25, 15, 10, 5)
 _BEST_QUALITY_SHARE = 0.125  # share of the sheets, the most sensitive ones, that is stored at the best quality
 _MAX_READ = 20_000  # with more examples than this, pictures are not read before they are requested
+_CACHED_BYTES = 100e6  # of encoded sheets that a server or a widget keeps
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,65 @@ class SpriteSheets:
     read: Callable[[int], bytes]
 
 
-def sheets_within(pictures: Pictures, order: Array, budget: Callable[[Array], float]) -> SpriteSheets:
+class SheetCache:
+    """Sheets that are encoded once, one at a time, and kept up to a total size, the last requested longest.
+
+    However many threads ask: who asks for a sheet that is being encoded waits for it. Encoding takes the memory of a
+    whole sheet of pixels, 12 MB for pictures of 64 × 64.
+
+    Examples
+    --------
+    >>> cache = SheetCache(lambda k: bytes(k), max_bytes=5)
+    >>> [len(cache(k)) for k in (2, 3, 4)]
+    [2, 3, 4]
+    >>> cache.size
+    4
+    """
+
+    def __init__(self, encode: Callable[[int], bytes], max_bytes: float = _CACHED_BYTES) -> None:
+        self._encode, self._max_bytes = encode, max_bytes
+        self._sheets: OrderedDict[int, bytes] = OrderedDict()
+        self._encoding, self._access = threading.Lock(), threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        with self._access:
+            return sum(map(len, self._sheets.values()))
+
+    def __call__(self, k: int) -> bytes:
+        """Sheet `k`."""
+        found = self._known(k)
+        if found is not None:
+            return found
+        with self._encoding:
+            found = self._known(k)  # another thread may have encoded it meanwhile
+            return self._keep(k, self._encode(k)) if found is None else found
+
+    def _known(self, k: int) -> bytes | None:
+        with self._access:
+            if k in self._sheets:
+                self._sheets.move_to_end(k)
+            return self._sheets.get(k)
+
+    def _keep(self, k: int, sheet: bytes) -> bytes:
+        with self._access:
+            self._sheets[k] = sheet
+            while len(self._sheets) > 1 and sum(map(len, self._sheets.values())) > self._max_bytes:
+                self._sheets.popitem(last=False)
+        return sheet
+
+
+def sheets_within(
+    pictures: Pictures, order: Array, budget: Callable[[Array], float], no_bar: bool | None = None
+) -> SpriteSheets:
     """All sheets, encoded within `budget(slots)` bytes; `order` lists the rows, the most sensitive first.
 
-    Over budget the less sensitive sheets lose quality first, then the last sheets are dropped.
+    Over budget the less sensitive sheets lose quality first, then the last sheets are dropped. `no_bar` is tqdm's
+    `disable`.
     """
-    slots, readable = _readable_slots(pictures, order)
-    sheets = _encode_within(pictures, _rows_in_order(slots, readable), budget(slots))
+    slots, readable = _readable_slots(pictures, order, no_bar)
+    sheets = _encode_within(pictures, _rows_in_order(slots, readable), budget(slots), no_bar)
     return SpriteSheets(slots, min(readable, len(sheets) * PER_SHEET), len(sheets), sheets.__getitem__)
 
 
@@ -53,14 +108,15 @@ def sheets_on_demand(pictures: Pictures, order: Array) -> SpriteSheets:
     """
     slots, readable = _readable_slots(pictures, order) if len(order) <= _MAX_READ else _unread_slots(order)
     rows = _rows_in_order(slots, readable)
-    read = lru_cache(64)(lambda k: sprite_sheet(pictures, rows[k * PER_SHEET : (k + 1) * PER_SHEET]))
-    return SpriteSheets(slots, readable, -(-readable // PER_SHEET), read)
+    cache = SheetCache(lambda k: sprite_sheet(pictures, rows[k * PER_SHEET : (k + 1) * PER_SHEET]))
+    return SpriteSheets(slots, readable, -(-readable // PER_SHEET), cache)
 
 
-def _readable_slots(pictures: Pictures, order: Array) -> tuple[Array, int]:
+def _readable_slots(pictures: Pictures, order: Array, no_bar: bool | None = None) -> tuple[Array, int]:
     """Slots by sensitivity and their number; −1, with a warning, for pictures that cannot be read."""
     slots = np.full(len(order), -1.0, dtype=np.float32)
-    readable = [int(row) for row in order if pictures.read(int(row)) is not None]
+    rows = tqdm(order, desc="reading pictures", unit="picture", delay=1.0, disable=no_bar)
+    readable = [int(row) for row in rows if pictures.read(int(row)) is not None]
     slots[readable] = np.arange(len(readable))
     unreadable = len(order) - len(readable)
     if unreadable:
@@ -99,15 +155,17 @@ def _webp(canvas: Array, quality: int) -> bytes:
     return out.getvalue()
 
 
-def _encode_within(pictures: Pictures, rows: Array, budget: float) -> list[bytes]:
+def _encode_within(pictures: Pictures, rows: Array, budget: float, no_bar: bool | None) -> list[bytes]:
     """Sheets of these rows within `budget` bytes."""
+    if budget <= 0:
+        return []
     chunks = [rows[start : start + PER_SHEET] for start in range(0, len(rows), PER_SHEET)]
     best = max(1, round(_BEST_QUALITY_SHARE * len(chunks)))
     first = [sprite_sheet(pictures, chunk) for chunk in chunks[:best]]
     quality = _quality_within(pictures, chunks[best:], budget - sum(map(len, first)))
     sheets: list[bytes] = []
     remaining = budget
-    for k, chunk in enumerate(chunks):
+    for k, chunk in enumerate(tqdm(chunks, desc="packing pictures", unit="sheet", delay=1.0, disable=no_bar)):
         encoded = first[k] if k < best else sprite_sheet(pictures, chunk, quality)
         if len(encoded) > remaining:
             break

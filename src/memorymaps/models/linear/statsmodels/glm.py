@@ -36,7 +36,7 @@ from memorymaps.core.likelihoods.exponential_family import (
 from memorymaps.core.likelihoods.links import BinaryLink, ComplementaryLogLog, Identity, Link, Log, Logit, Power, Probit
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.linear.centring import centred
+from memorymaps.models.linear.coordinates.centring import centred
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.linear.statsmodels.kinds import check_kind, unsupported
@@ -96,6 +96,19 @@ def _glm_likelihood(results: Any) -> Likelihood:
     return _with_counts(results.model, _FAMILIES[type(family)](family)(link=link))
 
 
+_BOTH_WEIGHTS = (
+    "freq_weights and var_weights together: losses and their averages take the product for a precision. Write the rows "
+    "out for losses of single rows: rows = np.repeat(np.arange(len(endog)), freq_weights), then "
+    "sm.GLM(endog[rows], exog[rows], var_weights=var_weights[rows], family=…).fit()"
+)
+
+
+def _cautions(model: Any, likelihood: Likelihood) -> tuple[str, ...]:
+    """That rows have both counts and precisions, of which the loss of a density can tell one only."""
+    both = np.any(np.asarray(model.freq_weights) != 1) and np.any(np.asarray(model.var_weights) != 1)
+    return (_BOTH_WEIGHTS,) if both and isinstance(likelihood, DispersionFamily) else ()
+
+
 def _with_counts(model: Any, likelihood: Likelihood) -> Likelihood:
     """The likelihood of a fit whose weights are `freq_weights`: numbers of equal rows, not precisions."""
     counts = np.any(np.asarray(model.freq_weights) != 1) and np.all(np.asarray(model.var_weights) == 1)
@@ -147,10 +160,11 @@ def _(model: Any, results: Any) -> LinearModel:
 @_translate.register(GLM)
 def _(model: Any, results: Any) -> LinearModel:
     fixed = isinstance(model.family, (families.Poisson, families.Binomial, families.NegativeBinomial))
+    likelihood = _glm_likelihood(results)
     return _linear(
-        results, _glm_likelihood(results), _column(results.params), dispersion=float(results.scale),
+        results, likelihood, _column(results.params), dispersion=float(results.scale),
         dispersion_known=fixed and results.scale == 1, residual_df=float(results.df_resid),
-        name=f"statsmodels GLM {type(model.family).__name__}",
+        name=f"statsmodels GLM {type(model.family).__name__}", cautions=_cautions(model, likelihood),
     )  # fmt: skip
 
 

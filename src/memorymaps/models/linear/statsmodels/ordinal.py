@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_root
+from memorymaps.models.linear.ordinal_refit import OrdinalRefit
 from memorymaps.models.linear.statsmodels.glm import refuse_other_data, row_ids
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
@@ -59,7 +61,8 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
         effective_parameters=float(len(root)),
         distance=distance,
     )
-    return OrdinalPosterior(fitted, fitted.likelihood, description, root)
+    load = functools.partial(examples.take, np.arange(len(examples)))
+    return OrdinalPosterior(fitted, fitted.likelihood, description, root, OrdinalRefit(fitted, load))
 
 
 @training_data.register(OrderedResults)

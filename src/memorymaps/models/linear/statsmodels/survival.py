@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from statsmodels.duration.hazard_regression import PHReg, PHRegResults
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.linear.proportional_hazards import CoxPosterior, cox_posterior
+from memorymaps.models.linear.proportional_hazards import CoxPosterior, Subjects, cox_posterior
 from memorymaps.models.linear.statsmodels.glm import refuse_other_data, row_ids
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
+
+_CONVERGED = 1e-4  # posterior standard deviations from the optimum at which a refit has converged
 
 
 def _check(results: Any) -> PHReg:
@@ -55,7 +58,50 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
     )
     fitted, gradient = cox_posterior(beta, inputs, model.ties, description)
     distance = float(np.linalg.norm(fitted.root.T @ gradient) / np.sqrt(p))
-    return dataclasses.replace(fitted, description=dataclasses.replace(description, distance=distance))
+    description = dataclasses.replace(description, distance=distance)
+    fitted = dataclasses.replace(fitted, description=description)
+    return dataclasses.replace(fitted, refits=PHRegRefit(fitted, inputs, model.ties))
+
+
+@dataclass(frozen=True)
+class PHRegRefit:
+    """Refits by statsmodels' `PHReg` without some subjects, `posteriors.capabilities.Refit`.
+
+    The baseline hazard is that of the others. A jump at an event time of the subject alone is held: no other subject
+    determines it.
+    """
+
+    fitted: CoxPosterior
+    inputs: Array
+    ties: str
+
+    @property
+    def concurrent(self) -> bool:
+        """Several refits may run at once."""
+        return True
+
+    def max_automatic_refits(self) -> int:
+        """None: each is a fit of its own."""
+        return 0
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """Outputs `f [n, 2]` of the rows `wanted`, and 0 where Newton's method has converged, else 1."""
+        rows = self.inputs[wanted]
+        if not len(removed):
+            return self.fitted.outputs(rows), 0.0
+        kept = np.delete(self.inputs, removed, axis=0)
+        results = _fit(kept, self.ties, self.fitted.beta, steps)
+        beta = np.asarray(results.params, dtype=float)
+        rest, gradient = cox_posterior(beta, kept, self.ties, self.fitted.description)
+        f, alone = rest.outputs(rows), ~rest.has_event_cell(rows)
+        f[alone, 1] += self.fitted.jumps(rows)[alone]
+        return f, float(np.linalg.norm(rest.root.T @ gradient) > _CONVERGED)
+
+
+def _fit(inputs: Array, ties: str, start: Array, steps: int) -> Any:
+    s = Subjects.of(inputs)
+    model = PHReg(s.time, s.x, status=s.event, entry=s.entry, strata=s.stratum, offset=s.offset, ties=ties)
+    return model.fit(start_params=start, maxiter=steps, disp=0)
 
 
 @training_data.register(PHRegResults)

@@ -60,6 +60,14 @@ class CentredDesign:
         x = self.design(inputs)
         return np.asarray(x - x[:, [self.place]] * self.ratio)
 
+    def matmul(self, inputs: Any, right: Array) -> Array:
+        """`x B [n, q]`."""
+        return self(inputs) @ right
+
+    def squared_matmul(self, inputs: Any, right: Array) -> Array:
+        """`x² B [n, q]`."""
+        return np.asarray(self(inputs) ** 2 @ right)
+
 
 @dataclasses.dataclass(frozen=True)
 class ConstantShift:

@@ -24,10 +24,23 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.cost_model import MACS_PER_MINUTE, forward_macs
+from memorymaps.nets.covariance.gram import DenseRows
 from memorymaps.nets.curvature.auto import Auto
+from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.problem import build_problem
+from memorymaps.nets.refit.objective import LeaveOutObjective
 from memorymaps.nets.sampled import covariance as sampled_covariance
-from memorymaps.nets.sampled.row_sampling import debiased_weights, drawn, probabilities, uniform_numbers
+from memorymaps.nets.sampled.cost import cost_of
+from memorymaps.nets.sampled.forecast import Forecast
+from memorymaps.nets.sampled.row_files import FiledRows
+from memorymaps.nets.sampled.row_sampling import (
+    debiased_weights,
+    drawn,
+    log_determinant,
+    probabilities,
+    uniform_numbers,
+)
 from memorymaps.nets.sampled.structure import Sampled
 
 DELTA = 0.3
@@ -161,6 +174,53 @@ def test_debiased_weights_make_the_inverse_right_on_average():
     plain, debiased = np.mean(found, axis=0)
     assert plain > 0.02
     assert abs(debiased) < plain / 4
+
+
+def test_the_log_determinant_is_right_on_average():
+    a = some_matrix()
+    gram, eye = a @ a.T, torch.eye(a.shape[1], dtype=a.dtype)
+    exact = float(torch.linalg.slogdet(a.T @ a + eye)[1])
+    rows = 2 * float(torch.linalg.solve(gram + torch.eye(len(a), dtype=a.dtype), gram).trace())
+    q, found = probabilities(a.square().sum(1), rows), []
+    for seed in range(200):
+        places = drawn(q, uniform_numbers(len(a), seed))
+        own = gram[places][:, places]
+
+        def lower(weight, own=own):
+            root = weight.sqrt()
+            return torch.linalg.cholesky(torch.eye(len(root), dtype=own.dtype) + root[:, None] * own * root)
+
+        weight = debiased_weights(q[places], lambda w, lower=lower: sampled_covariance.inverse_diagonal(lower(w)))
+        factor = lower(weight)
+        kept = sampled_covariance.inverse_diagonal(factor)
+        plain = 2 * float(lower(1 / q[places]).diagonal().log().sum())
+        found.append((log_determinant(factor, q[places], weight, kept) / exact - 1, plain / exact - 1))
+    corrected, plain = np.mean(found, axis=0)
+    assert plain < -0.1
+    assert abs(corrected) < abs(plain) / 4
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_the_log_determinant_of_all_rows_is_the_dense_matrixs(name):
+    net, x, y = case(name)
+    j, a = dense_rows(net, x)
+    dense = DELTA * torch.eye(j.shape[2], dtype=torch.float64) + a.flatten(0, 1).T @ a.flatten(0, 1)
+    source = drawn_map(net, x, y, ALL).origin.posterior.covariance
+    assert source.log_determinant == pytest.approx(float(torch.linalg.slogdet(dense)[1]), rel=1e-9)
+
+
+def test_the_prior_by_evidence_is_that_of_the_full_matrix():
+    net, x, y, _ = small("mlp", "classes")
+    full, some, grown = (
+        drawn_map(net, x, y, structure, prior="evidence") for structure in ("full", Sampled(rows=900), "sampled")
+    )
+    exact, found, free = (
+        float(next(iter(m.origin.posterior.problem.prior.values())).mean()) for m in (full, some, grown)
+    )
+    assert found == pytest.approx(exact, rel=0.03)
+    assert free == pytest.approx(exact, rel=0.03)
+    assert np.linalg.norm(some["leverage"] - full["leverage"]) < 0.1 * np.linalg.norm(full["leverage"])
+    assert "by the marginal likelihood" in some.provenance.description.prior
 
 
 def test_probabilities_sum_to_the_rows_and_never_pass_one():
@@ -298,8 +358,8 @@ def test_rows_grow_until_the_asked_error_the_budget_or_all(monkeypatch):
     assert "enough for the asked error of 0.2" in notes(grown)
     few = len(grown.origin.posterior.covariance.q)
     assert 16 < few < 550
-    short = draw(Sampled(error=0.001, minutes=2e-5))
-    assert "as many as minutes=2e-05 allow, not enough for the asked error of 0.001" in notes(short)
+    short = draw(Sampled(error=0.001, budget=1.2e-3))
+    assert "as many as budget=0.0012 allows, not enough for the asked error of 0.001" in notes(short)
     assert "all there are, the exact posterior" in notes(draw(Sampled(error=1e-9)))
     assert "as many as were asked for" in notes(draw(Sampled(rows=few)))
 
@@ -378,7 +438,6 @@ def test_one_output(likelihood, rows):
         (lambda: Sampled(rows=True), "whole number of rows"),
         (lambda: Sampled(error=0), "positive"),
         (lambda: Sampled(error=float("nan")), "positive"),
-        (lambda: Sampled(minutes=-1), "positive"),
         (lambda: Sampled(seed=-1), "seed"),
     ],
 )
@@ -392,7 +451,6 @@ def test_numbers_that_say_nothing_are_refused(make, message):
     [
         ({"fisher": "mc"}, "fisher='exact'"),
         ({"directions": 1}, "Leave directions out"),
-        ({"prior": "evidence"}, "depends on the prior"),
         ({"rows": 7}, r"Laplace\(Sampled\(rows=7\)\)"),
     ],
 )
@@ -417,6 +475,46 @@ def test_many_outputs_and_too_many_rows_are_refused_with_what_to_type(monkeypatc
         drawn_map(net, x, y, Sampled(rows=22))
 
 
+@pytest.mark.parametrize("kind", ["cnn", "attention"])
+def test_rows_beyond_memory_are_kept_in_files(kind, monkeypatch, tmp_path):
+    monkeypatch.setattr("memorymaps.nets.sampled.row_files._PIECE", 200)
+    monkeypatch.setattr("memorymaps.nets.sampled.rows._PIECE", 5)
+    net, x, y = case(kind, 24)
+    held = drawn_map(net, x, y, Sampled(rows=30, seed=2))
+    count = sum(v.numel() for v in net.parameters())
+    monkeypatch.setattr("memorymaps.nets.sampled.cost.NUMBERS", 30 * (3 * 30 + count))
+    filed = drawn_map(net, x, y, Sampled(rows=30, seed=2, folder=tmp_path))
+    kinds = {type(rows) for rows in filed.origin.posterior.covariance.gram.rows}
+    assert FiledRows in kinds
+    assert FiledRows not in {type(rows) for rows in held.origin.posterior.covariance.gram.rows}
+    for column in (*MEASURES, "leverage_se", "deviation"):
+        np.testing.assert_allclose(filed[column], held[column], rtol=1e-5, atol=1e-7)
+    assert list(tmp_path.iterdir()) == []  # files without a name
+    left = [each.leave_out({"some": [1, 2]}).to_pandas()["rest_sensitivity"] for each in (held, filed)]
+    np.testing.assert_allclose(left[1], left[0], rtol=1e-3)
+
+
+def test_products_with_rows_in_files_are_those_of_rows_in_memory(monkeypatch):
+    monkeypatch.setattr("memorymaps.nets.sampled.row_files._PIECE", 50)
+    generator = torch.Generator().manual_seed(0)
+    rows, inverse = torch.randn(11, 1, 13, generator=generator).double(), torch.rand(13, generator=generator).double()
+    order, scale = torch.randperm(11, generator=generator)[:8], torch.rand(8, generator=generator).double()
+    dense = DenseRows(rows).take(order).scaled(scale)
+    parts = [FiledRows.written(DenseRows(rows[part]), None) for part in (slice(0, 4), slice(4, 4), slice(4, 11))]
+    filed = FiledRows.concatenate(parts).take(order).scaled(scale)
+    assert filed.shape == dense.shape
+    v, u = torch.randn(3, 13, generator=generator).double(), torch.randn(2, 8, generator=generator).double()
+    for found, wanted in (
+        (filed.matvec(v), dense.matvec(v)),
+        (filed.rmatvec(u), dense.rmatvec(u)),
+        (filed.cross_gram(filed, inverse), dense.cross_gram(dense, inverse)),
+        (dense.cross_gram(filed, inverse), dense.cross_gram(dense, inverse)),
+        (filed.example_gram(inverse), dense.example_gram(inverse)),
+        (filed.single(torch.tensor([2, 0]), torch.zeros(2, dtype=torch.long)).matvec(v), dense.take([2, 0]).matvec(v)),
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
 def test_ids_that_occur_twice_are_refused():
     net, x, y = case("mlp", 4)
     batches = [(x[:2], y[:2], ["a", "b"]), (x[2:], y[2:], ["b", "c"])]
@@ -439,8 +537,47 @@ def test_groups_are_left_out_and_examples_refined_on_the_exact_curvature():
     assert len(mm.refit(m, top=2)) == len(m)
 
 
+def test_classes_are_left_out_without_their_own_rows_in_few_passes():
+    net, x, y, prior = small("mlp", "classes")
+    exact = drawn_map(net, x, y, "full", prior=prior)
+    m = drawn_map(net, x, y, Sampled(rows=round(4 * float(exact["leverage"].sum()))), prior=prior)
+    found, wanted = (each.leave_out("target").to_pandas() for each in (m, exact))
+    for column in ("rest_sensitivity", "leave_out_loss", "rest_leave_out_loss"):
+        np.testing.assert_allclose(found[column], wanted[column], rtol=2e-2, atol=1e-4)
+    groups = [np.flatnonzero(y.numpy() == k) for k in range(10)]
+    _, residual = m.origin.posterior.parameter_change(groups, steps=10, tolerance=1e-2)
+    assert residual.max() <= 1e-2
+    _, of_ekfac = drawn_map(net, x, y, "ekfac", prior=prior).origin.posterior.parameter_change(groups, 10, 1e-2)
+    assert of_ekfac.max() > 1e-2  # what the rows are for
+
+
+def test_refits_begin_with_the_step_without_the_own_rows(monkeypatch):
+    net, x, y, prior = small("mlp", "classes")
+    m = drawn_map(net, x, y, Sampled(rows=600), prior=prior)
+    source, seen = m.origin.posterior, []
+    value = LeaveOutObjective.__call__
+
+    def called(self, theta):
+        seen.append((self.included.min(), theta.copy()))
+        return value(self, theta)
+
+    monkeypatch.setattr(LeaveOutObjective, "__call__", called)
+    row = int(np.argmax(m["sensitivity"]))
+    at_optimum = source.refit(np.zeros(0, dtype=int), np.array([row]))[0]
+    seen.clear()
+    without, _ = source.refit(np.array([row]), np.array([row]))
+    first, second = (theta for _, theta in seen[:2])
+    assert seen[0][0] == 0
+    moved = source.output_change(x[row : row + 1], (second - first)[None])[0, :, 0]
+    assert np.linalg.norm(moved - m["deviation"][row]) < 0.1 * np.linalg.norm(moved)
+    none, one = np.zeros(0, dtype=int), np.array([row])
+    full = drawn_map(net, x, y, "full", prior=prior).origin.posterior
+    expected = full.refit(one, one)[0] - full.refit(none, one)[0]
+    np.testing.assert_allclose(without - at_optimum, expected, rtol=0.05, atol=0.02)
+
+
 def test_a_pipeline_knows_its_training_examples(monkeypatch):
-    monkeypatch.setattr(Auto, "resolve", lambda self, problem: (Sampled(minutes=2.0), ()))
+    monkeypatch.setattr(Auto, "resolve", lambda self, problem: (Sampled(budget=120), ()))
     x, y = load_digits(return_X_y=True)
     x, y = x[:120], y[:120]
     model = make_pipeline(StandardScaler(), MLPClassifier((8,), max_iter=300, random_state=0, alpha=1.0, tol=0))
@@ -462,13 +599,64 @@ def test_new_inputs_are_asked_of_the_whole_posterior():
         m.origin.batch_statistics(ArrayExamples.of(new, np.zeros(5, int), ids=[3, 17, 1, 0, 2]).whole)
 
 
-def test_auto_takes_it_beyond_the_exact_forms_where_a_row_an_example_is_affordable():
+def chosen_by_auto(net, n, **options):
+    x = torch.randn(n, 64, generator=torch.Generator().manual_seed(0))
+    recipe = mm.Laplace("auto", prior=100.0, **options)
+    setting = build_problem(recipe(net, "categorical"), ArrayExamples.of(x.numpy(), np.arange(n) % 10))
+    with evaluation_mode(net):
+        return recipe.structure.resolve(setting)
+
+
+def test_auto_takes_it_beyond_the_exact_forms_where_its_error_is_within_the_budget():
+    torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 300), nn.Tanh(), nn.Linear(300, 10))
-    for n, structure in ((1500, "sampled"), (10_000, "ekfac")):
-        examples = ArrayExamples.of(np.zeros((n, 64), np.float32), np.arange(n) % 10)
-        setting = build_problem(mm.Laplace("auto", prior=1.0)(net, "categorical"), examples)
-        with evaluation_mode(net):
-            assert Auto().resolve(setting)[0].name == structure
+    chosen, _ = chosen_by_auto(net, 1500)
+    assert chosen.name == "sampled"
+    assert chosen.estimate is not None  # the rows that were drawn in order to choose are used
+    for budget in (0.5, "0.5 epochs"):
+        quick, why = chosen_by_auto(net, 1500, budget=budget)
+        assert quick.name == "ekfac"
+        assert f"Sampled rows miss an error of a tenth within budget={budget!r}: Laplace(budget=…)" in why[0]
+
+
+def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_first(monkeypatch, capsys):
+    monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 16)
+    net, x, y, prior = small("mlp", "number")
+    sizes = []
+    for budget in (1e-3, 4e-3, "5 epochs", "20 epochs"):
+        m = drawn_map(net, x, y, Sampled(error=1e-6, budget=budget), Gaussian(0.1), prior, progress=True)
+        sizes.append(len(m.origin.posterior.covariance.q))
+        printed = [line for line in capsys.readouterr().err.splitlines() if "forecast" in line]
+        assert "seconds of a core or" in printed[0]
+        assert "passes over the data" in printed[0]
+        assert f"budget={budget!r} allows" in notes(m) or "all there are" in notes(m)
+    assert sizes[0] < sizes[1]
+    assert sizes[2] < sizes[3]
+    recipe = mm.Laplace("sampled", prior=prior, budget="3 epochs")
+    assert recipe.structure == Sampled(budget="3 epochs")
+
+
+def test_a_forecast_is_spent_and_not_passed(monkeypatch):
+    monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 32)
+    net, x, y, prior = small("cnn", "classes")
+    setting = build_problem(mm.Laplace("sampled", prior=prior)(net, "categorical"), ArrayExamples.of(x, y))
+    cost = cost_of(setting, rows_types(setting))
+    assert cost.most(cost.multiplications(100)) == 100
+    forecast = Forecast.to_reach(cost, (32, 0.4), 0.1, 10_000)
+    assert (forecast.rows, forecast.error) == (512, pytest.approx(0.1))
+    assert forecast.seconds == pytest.approx(cost.multiplications(512) / (MACS_PER_MINUTE / 60))
+    assert forecast.epochs == pytest.approx(cost.multiplications(512) / (3 * forward_macs(setting)))
+    assert Forecast.to_reach(cost, (32, 0.4), 0.1, 128).error == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("budget", [0, -1, float("nan"), "ten minutes", "-3 epochs", "0 epochs", True, None, [1]])
+def test_a_budget_that_says_nothing_is_refused_with_what_to_type(budget):
+    with pytest.raises(ValueError, match=r'budget=600, .* budget="30 epochs"'):
+        Sampled(budget=budget)
+    assert Sampled(budget=600).budget == 600
+    assert Sampled(budget="30 epochs").budget == "30 epochs"
+    with pytest.raises(ValueError, match="Leave budget out"):
+        mm.Laplace("ekfac", prior=1.0, budget=60)
 
 
 def test_the_preconditioner_without_groups_is_the_inverse_without_their_rows():

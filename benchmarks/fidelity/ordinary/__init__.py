@@ -1,0 +1,1 @@
+"""Ordinary uses of models, as their libraries' documentation shows them, one file a library."""

@@ -1,0 +1,136 @@
+"""Batches of a table, each on disk when it is finished, so that what a killed run has computed is not lost.
+
+A folder beside the file that is being made, `.NAME.batches`: `header.json` says what is computed, and every finished
+batch is a Parquet file of its own, written under another name and renamed, named by its rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from memorymaps.files.atomic_files import discard, replacing
+from memorymaps.files.locks import WriterLock
+
+_DIGEST = b"digest"
+
+
+class BatchJournalError(ValueError):
+    """Finished batches of another computation, or damaged ones."""
+
+
+@dataclass(frozen=True)
+class BatchJournal:
+    """The finished batches in `folder`; one writer at a time.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "table.parquet"
+    >>> with BatchJournal.resume(path, {"seed": 0}) as journal:
+    ...     journal.add(slice(0, 2), "of the inputs", pa.record_batch({"x": [1, 2]}))
+    >>> with BatchJournal.resume(path, {"seed": 0}) as journal:
+    ...     journal.read(slice(0, 2), "of the inputs")["x"].to_pylist()
+    [1, 2]
+    """
+
+    folder: Path
+    lock: WriterLock
+
+    @classmethod
+    def resume(cls, path: str | Path, header: Mapping[str, Any]) -> BatchJournal:
+        """Go on with what an earlier run towards `path` left, or begin; `header` is what is computed, as JSON.
+
+        Raises
+        ------
+        BatchJournalError
+            The earlier run computed something else; the message says what differs.
+        InUseError
+            Another process is at it.
+        """
+        path = Path(path).resolve()
+        folder = path.with_name(f".{path.name}.batches")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = WriterLock(path, folder / ".lock")
+        lock.acquire()
+        try:
+            _check_header(folder, json.loads(json.dumps(header)))
+        except BaseException:
+            lock.release()
+            raise
+        return cls(folder, lock)
+
+    def read(self, rows: slice, digest: str) -> pa.RecordBatch | None:
+        """The batch of these rows, if it is finished; `digest` is that of what it was computed from.
+
+        Raises
+        ------
+        BatchJournalError
+            It was computed from something else, or its file is damaged.
+        """
+        file = self._file(rows)
+        if not file.exists():
+            return None
+        try:
+            with pq.ParquetFile(file, page_checksum_verification=True) as source:
+                table = source.read()
+        except (pa.ArrowException, OSError) as error:
+            raise BatchJournalError(f"{file} is damaged ({error}): delete it, and run again") from error
+        if table.schema.metadata[_DIGEST].decode() != digest:
+            raise BatchJournalError(
+                f"{self.folder} has rows {rows.start} to {rows.stop} of other inputs, targets, ids or weights. "
+                f"{_remedy(self.folder)}"
+            )
+        notes = {name: value for name, value in table.schema.metadata.items() if name != _DIGEST}
+        (batch,) = table.replace_schema_metadata(notes).combine_chunks().to_batches()
+        return batch
+
+    def add(self, rows: slice, digest: str, batch: pa.RecordBatch) -> None:
+        """Keep a finished batch; it is on disk when this returns."""
+        notes = {**(batch.schema.metadata or {}), _DIGEST: digest.encode()}
+        table = pa.Table.from_batches([batch]).replace_schema_metadata(notes)
+        with replacing(self._file(rows)) as partial:
+            pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
+
+    def delete(self) -> None:
+        """Delete the batches: what they were for is done."""
+        self.lock.release()
+        discard(self.folder)
+
+    def __enter__(self) -> BatchJournal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def _file(self, rows: slice) -> Path:
+        return self.folder / f"{rows.start}-{rows.stop}.parquet"
+
+
+def _check_header(folder: Path, header: Mapping[str, Any]) -> None:
+    file = folder / "header.json"
+    if not file.exists():
+        with replacing(file) as partial:
+            partial.write_text(json.dumps(header), encoding="utf-8")
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        differ = [name for name in {**found, **header} if found.get(name) != header.get(name)]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BatchJournalError(f"{file} is damaged ({error}). {_remedy(folder)}") from error
+    if differ:
+        name = differ[0]
+        raise BatchJournalError(
+            f"{folder} has finished batches of another run: {', '.join(differ)} differ{'s' * (len(differ) == 1)}; "
+            f"{name} was {str(found.get(name))[:100]!r}, is {str(header.get(name))[:100]!r}. {_remedy(folder)}"
+        )
+
+
+def _remedy(folder: Path) -> str:
+    return "To begin anew delete that folder, or choose another path=; to go on, run the same again"

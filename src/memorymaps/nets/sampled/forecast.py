@@ -1,0 +1,40 @@
+"""What a map by sampled rows will cost and how exact it will be, said before it is spent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from memorymaps.nets.sampled.cost import SampledCost
+
+_PASSES = 5  # over the data by the map, whatever it rests on: sizes, checks, ids, gradient, the map itself
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of a map by `rows` rows: work, memory, and the relative standard error expected of its worst column."""
+
+    rows: int
+    seconds: float
+    epochs: float
+    gigabytes: float
+    error: float
+
+    @classmethod
+    def of(cls, cost: SampledCost, rows: int, error: float) -> Forecast:
+        """For so many rows at an error that is known or expected."""
+        work = cost.multiplications(rows)
+        return cls(rows, cost.seconds(rows), work / cost.epoch, cost.gigabytes(rows), error)
+
+    @classmethod
+    def to_reach(cls, cost: SampledCost, pilot: tuple[int, float], requested: float, most: int) -> Forecast:
+        """From a first sample of some rows and its error: errors fall at least as `1/√rows` [independent draws]."""
+        rows, error = pilot
+        wanted = min(most, max(rows, math.ceil(rows * (error / requested) ** 2)))
+        return cls.of(cost, wanted, error * math.sqrt(rows / wanted))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows, {self.seconds:.3g} seconds of a core or {self.epochs:.3g} epochs of training, "
+            f"{_PASSES} passes over the data, {self.gigabytes:.2g} GB, error at most about {self.error:.2g}"
+        )

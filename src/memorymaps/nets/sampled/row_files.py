@@ -1,0 +1,157 @@
+"""Rows that do not fit in memory: single precision, in files mapped into memory, read a piece at a time.
+
+Products are in double precision. Rounding the rows changes `S̃` by at most `2ε√‖K‖`, relative: 10⁻³ at `‖K‖ = 10⁸`.
+Products in single precision would have an error of `ε‖K‖` beside variances that are small differences.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memorymaps.core.arrays import Array
+from memorymaps.nets.autograd.chunking import chunk_slices
+from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
+from memorymaps.nets.covariance.gram import DenseRows
+
+_PIECE = 2**23  # numbers read at once: 64 MB in double precision
+
+
+@dataclass
+class RowFile:
+    """Single-precision rows `[r, q]` in a file without a name, which ends with this object.
+
+    Pages that were read are given back to the operating system, which keeps them where it has memory to spare.
+    """
+
+    numbers: Array
+    pages: mmap.mmap
+
+    @classmethod
+    def of(cls, rows: Tensor, folder: Path | None) -> RowFile:
+        """Write rows `[r, q]` of at least one number.
+
+        Raises
+        ------
+        OSError
+            The folder does not exist, or its disk is full.
+        """
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.truncate(4 * rows.numel())
+            pages = mmap.mmap(file.fileno(), 4 * rows.numel())
+            np.frombuffer(pages, np.float32).reshape(rows.shape)[:] = rows.detach().float().cpu().numpy()
+        found = cls(np.frombuffer(pages, np.float32).reshape(rows.shape), pages)
+        found.release()
+        return found
+
+    def release(self) -> None:
+        """Give its pages back, on systems where that can be said."""
+        if hasattr(self.pages, "madvise"):
+            self.pages.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class FiledRows:
+    """Gradients of single directions in files, `scale_r files[index_r] [m, 1, q]`.
+
+    What is made of a batch (`of`) is `DenseRows`: these are only the rows that are kept.
+    """
+
+    files: tuple[RowFile, ...]
+    index: Tensor
+    scale: Tensor
+    _starts: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        lengths = [len(file.numbers) for file in self.files]
+        object.__setattr__(self, "_starts", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+
+    @staticmethod
+    def of(found: PerExampleGradient) -> DenseRows:
+        """Gradients of a batch, in memory."""
+        return DenseRows.of(found)
+
+    @classmethod
+    def written(cls, rows: DenseRows, folder: Path | None) -> FiledRows:
+        """Rows of one direction each, in a new file."""
+        m = rows.shape[0]
+        files = (RowFile.of(rows.rows[:, 0], folder),) if m else ()
+        return cls(files, torch.arange(m), torch.ones(m, dtype=torch.float64, device=rows.rows.device))
+
+    @classmethod
+    def concatenate(cls, each: Sequence[FiledRows]) -> FiledRows:
+        """One after the other, without a copy."""
+        starts = np.concatenate([[0], np.cumsum([rows._starts[-1] for rows in each])])
+        index = torch.cat([rows.index + int(start) for rows, start in zip(each, starts, strict=False)])
+        return cls(sum((rows.files for rows in each), ()), index, torch.cat([rows.scale for rows in each]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(m, 1)`."""
+        return len(self.index), 1
+
+    @property
+    def width(self) -> int:
+        """`q`, the numbers in a row."""
+        return int(self.files[0].numbers.shape[1]) if self.files else 0
+
+    def take(self, examples: slice | Tensor) -> FiledRows:
+        """Some rows."""
+        where = examples.cpu() if isinstance(examples, Tensor) else examples
+        return replace(self, index=self.index[where], scale=self.scale[examples])
+
+    def single(self, examples: Tensor, directions: Tensor) -> FiledRows:
+        """Rows as they are: each has one direction already."""
+        return self.take(examples)
+
+    def scaled(self, by: Tensor) -> FiledRows:
+        """Every row multiplied by a number."""
+        return replace(self, scale=self.scale * by)
+
+    def cross_gram(self, others: FiledRows, inverse: Tensor) -> Tensor:
+        """`G D⁻¹G'ᵀ [m, m']`."""
+        parts = [others.matvec(piece * inverse.reshape(-1)) for _, piece in self._pieces()]
+        return torch.cat(parts) if parts else self.scale.new_zeros(0, len(others.index))
+
+    def example_gram(self, inverse: Tensor) -> Tensor:
+        """`G_i D⁻¹G_iᵀ [m, 1, 1]`."""
+        found = self.scale.new_zeros(len(self.index))
+        for part, piece in self._pieces():
+            found[part] = piece.square() @ inverse.reshape(-1)
+        return found[:, None, None]
+
+    def matvec(self, v: Tensor) -> Tensor:
+        """`G v [..., m]` for `v [..., q]`."""
+        found = self.scale.new_empty(*v.shape[:-1], len(self.index))
+        for part, piece in self._pieces():
+            found[..., part] = v @ piece.T
+        return found
+
+    def rmatvec(self, x: Tensor) -> Tensor:
+        """`Gᵀx [..., q]` for `x [..., m]`."""
+        found = self.scale.new_zeros(*x.shape[:-1], self.width)
+        for part, piece in self._pieces():
+            found += x[..., part] @ piece
+        return found
+
+    def _pieces(self) -> Iterator[tuple[slice, Tensor]]:
+        """Scaled rows, some at a time."""
+        for part in chunk_slices(len(self.index), max(1, self.width), _PIECE):
+            rows = torch.from_numpy(self._read(self.index[part].numpy())).to(self.scale.device)
+            yield part, rows.double().mul_(self.scale[part, None])
+
+    def _read(self, wanted: Array) -> Array:
+        found = np.empty((len(wanted), self.width), np.float32)
+        owner = np.searchsorted(self._starts, wanted, side="right") - 1
+        for k in np.unique(owner):
+            here = owner == k
+            found[here] = self.files[k].numbers[wanted[here] - self._starts[k]]
+            self.files[k].release()
+        return found

@@ -1,0 +1,36 @@
+"""What can be recorded of a training, asked before its first step."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from memorymaps.build import memory_map
+from memorymaps.data.examples import Examples
+from memorymaps.data.views import Subset
+
+_EXAMPLES = 4
+
+
+def check_recordable(model: Any, examples: Examples, likelihood: Any, recipe: Any) -> None:
+    """Raise what a record of this network, data and recipe would raise at any step.
+
+    Raises
+    ------
+    DataError, ValueError, TypeError
+        As for `memory_map`; an optimizer whose state will contain no precision.
+    """
+    from memorymaps.nets.optimizers.from_optimizer import FromOptimizer
+    from memorymaps.nets.optimizers.state_precision import check_will_have_precision
+    from memorymaps.nets.recipe import Laplace
+
+    if isinstance(recipe, FromOptimizer):
+        check_will_have_precision(recipe.optimizer)
+    first = Subset(examples, np.arange(min(_EXAMPLES, len(examples))))
+    forward = {"forward": recipe.forward} if hasattr(recipe, "forward") else {}
+    trial = Laplace("diag", prior=1.0, probes=0, **forward)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        memory_map(model, first, likelihood=likelihood, posterior=trial, estimator="first_order", progress=False)

@@ -1,0 +1,96 @@
+"""Planted wrong labels are found, and what cannot be trusted is refused with a call that works."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
+from sklearn.svm import SVC
+
+import memorymaps as mm
+from memorymaps.analysis.label_errors import confident_count
+
+
+@pytest.fixture(scope="module")
+def noisy_digits():
+    X, y = load_digits(n_class=4, return_X_y=True)
+    X, y, changed = X[:300] / 16, y[:300], np.arange(0, 300, 20)
+    labels = y.copy()
+    labels[changed] = (y[changed] + 1) % 4
+    return X, y, labels, changed
+
+
+@pytest.mark.parametrize("names", [None, ("zero", "one", "two", "three")])
+def test_planted_wrong_labels_come_first_with_the_right_ones_suggested(noisy_digits, names):
+    X, y, labels, changed = noisy_digits
+    if names:
+        y, labels = np.asarray(names)[y], np.asarray(names)[labels]
+    found = mm.label_issues(mm.memory_map(LogisticRegression(C=0.1, tol=1e-8).fit(X, labels), X, labels))
+    first = found["id"][: len(changed)]
+    assert set(first.tolist()) == set(changed.tolist())
+    assert (found["suggested"][: len(changed)] == y[first]).mean() > 0.9
+    assert np.all(np.diff(found["score"]) <= 0)
+    np.testing.assert_allclose(found["score"], -np.log(found["probability"]), rtol=1e-9)
+    assert 0 < found.count <= len(changed)
+    assert "labels are confidently contradicted" in str(found)
+
+
+def test_the_recall_is_that_of_changing_labels_one_by_one():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.full(4, 0.3), size=200)
+    given = np.array([rng.choice(4, p=each) for each in p])
+    count, recall = confident_count(given, p)
+    threshold = np.array([p[given == k, k].mean() for k in range(4)])
+
+    def contradicted(row, label):
+        candidates = [k for k in range(4) if p[row, k] >= threshold[k]]
+        return bool(candidates) and max(candidates, key=lambda k: p[row, k]) != label
+
+    assert count == sum(contradicted(row, given[row]) for row in range(200))
+    changed = [contradicted(row, k) for row in range(200) for k in range(4) if k != given[row]]
+    assert recall == pytest.approx(np.mean(changed))
+
+
+def test_forests_are_ranked_by_their_out_of_bag_trees(noisy_digits):
+    X, _, labels, changed = noisy_digits
+    m = mm.memory_map(RandomForestClassifier(100, random_state=0).fit(X, labels), X, labels)
+    found = mm.label_issues(m)
+    assert found.ranked_by == "left-out loss"
+    assert np.isin(found["id"][: len(changed)], changed).mean() > 0.9
+
+
+def test_boosting_is_refused_and_cross_fitting_works(noisy_digits):
+    X, _, labels, changed = noisy_digits
+    m = mm.memory_map(GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, labels), X, labels)
+    with pytest.raises(ValueError, match="pass folds=5"):
+        mm.label_issues(m)
+    found = mm.label_issues(m, folds=5)
+    assert found.ranked_by == "loss in 5-fold cross-fitting"
+    assert np.isin(found["id"][: len(changed)], changed).mean() > 0.8
+
+
+def test_hinge_losses_are_ranked_by_the_error_without_a_count(noisy_digits):
+    X, _, labels, changed = noisy_digits
+    found = mm.label_issues(mm.memory_map(SVC(kernel="linear", C=0.01).fit(X, labels), X, labels))
+    assert found.ranked_by == "error"
+    assert found.count is None
+    assert "no count" in str(found)
+    assert np.isin(found["id"][: len(changed)], changed).mean() > 0.8
+
+
+def test_targets_of_a_regression_are_found_by_the_false_discovery_rate():
+    X, y = load_diabetes(return_X_y=True)
+    y = y.copy()
+    y[[3, 50, 400]] += 600
+    found = mm.label_issues(mm.memory_map(LinearRegression().fit(X, y), X, y))
+    assert set(found["id"][:3].tolist()) == {3, 50, 400}
+    assert 3 <= found.count <= 5
+    np.testing.assert_array_equal(found["given"][:3], y[found["id"][:3]])
+
+
+def test_other_likelihoods_are_refused():
+    X, y = load_iris(return_X_y=True)
+    m = mm.memory_map(PoissonRegressor().fit(X, y), X, y)
+    with pytest.raises(TypeError, match="needs a classifier's"):
+        mm.label_issues(m)
+    assert len(m.top(3, by="error")) == 3

@@ -1,0 +1,296 @@
+"""Networks and optimisers as frameworks leave them: copies, wrappers, modes, kinds of batches."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+import memorymaps as mm
+from memorymaps.data.examples import DataError
+from memorymaps.nets.data.datasets import LoaderExamples
+from memorymaps.nets.optimizers.state_precision import OptimizerStateError
+
+N = 30
+torch.manual_seed(0)
+X, Y = torch.randn(N, 4, dtype=torch.float64), torch.arange(N) % 3
+
+
+def network(hidden=5):
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(4, hidden), nn.Tanh(), nn.Linear(hidden, 3)).double()
+
+
+def step(net, optimizer):
+    optimizer.zero_grad()
+    functional.cross_entropy(net(X), Y).backward()
+    optimizer.step()
+
+
+def trained(parameters=lambda net: net.parameters()):
+    net = network()
+    optimizer = torch.optim.AdamW(parameters(net), lr=0.01, weight_decay=0.01)
+    for _ in range(5):
+        step(net, optimizer)
+    return net, optimizer
+
+
+def drawn(net, posterior, x=X, y=Y):
+    return mm.memory_map(net, x, y, likelihood="categorical", posterior=posterior)
+
+
+def diagonal(prior=1.0):
+    return mm.Laplace("diag", prior=prior)
+
+
+def averaged(net):
+    found = torch.optim.swa_utils.AveragedModel(net)
+    found.update_parameters(net)
+    return found
+
+
+def reloaded(net):
+    found = network()
+    found.load_state_dict(net.state_dict())
+    return found
+
+
+def decayed_groups(net):
+    """Weights and biases apart, as most training scripts have them: the order differs from the network's."""
+    named = list(net.named_parameters())
+    return [
+        {"params": [(name, p) for name, p in named if p.ndim > 1]},
+        {"params": [(name, p) for name, p in named if p.ndim == 1]},
+    ]
+
+
+@pytest.mark.parametrize("copied", [averaged, reloaded, copy.deepcopy])
+@pytest.mark.parametrize("parameters", [nn.Module.parameters, nn.Module.named_parameters, decayed_groups])
+def test_copies_of_a_network_are_matched_to_the_optimisers_parameters(copied, parameters):
+    try:
+        net, optimizer = trained(parameters)
+    except TypeError:
+        pytest.skip("this torch has no optimisers of named parameters")
+    other = copied(net)
+    for recipe in (mm.FromOptimizer(optimizer, n=N), diagonal(mm.prior_from(optimizer, N))):
+        own, found = drawn(net, recipe), drawn(other, recipe)
+        np.testing.assert_allclose(found["leverage"], own["leverage"], rtol=1e-12)
+        words = " ".join((*found.provenance.description.notes, found.provenance.description.prior))
+        assert "matched by name" in words or "matched by order and shape" in words
+        assert "matched" not in " ".join((*own.provenance.description.notes, own.provenance.description.prior))
+
+
+def test_parameters_of_wrapped_networks_have_the_names_of_the_network():
+    net, optimizer = trained()
+    group = optimizer.param_groups[0]
+    group["param_names"] = [f"module.{name}" for name, _ in net.named_parameters()]
+    own, found = (drawn(each, mm.FromOptimizer(optimizer, n=N)) for each in (net, copy.deepcopy(net)))
+    np.testing.assert_allclose(found["leverage"], own["leverage"], rtol=1e-12)
+    assert any("by name" in note for note in found.provenance.description.notes)
+
+
+def test_a_copy_that_cannot_be_matched_is_refused_and_the_remedy_works():
+    plain = lambda net: [{"params": [p for p in net.parameters() if (p.ndim > 1) == big]} for big in (True, False)]  # noqa: E731
+    net, optimizer = trained(plain)
+    for recipe, error in (
+        (mm.FromOptimizer(optimizer, n=N), OptimizerStateError),
+        (diagonal(mm.prior_from(optimizer, N)), ValueError),
+    ):
+        with pytest.raises(error, match="named_parameters"):
+            drawn(copy.deepcopy(net), recipe)
+    with pytest.raises(OptimizerStateError, match="pass the one it is trained with"):
+        drawn(network(7), mm.FromOptimizer(trained()[1], n=N))
+
+
+class SharpnessAware(torch.optim.Optimizer):
+    """SAM around another optimiser, as its authors' repository has it."""
+
+    def __init__(self, parameters, base, **options):
+        super().__init__(parameters, {"rho": 0.05, **options})
+        self.base_optimizer = base(self.param_groups, **options)
+        self.param_groups = self.base_optimizer.param_groups
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        norm = torch.stack([p.grad.norm() for group in self.param_groups for p in group["params"]]).norm()
+        moves = [(p, 0.05 * p.grad / norm) for group in self.param_groups for p in group["params"]]
+        for p, move in moves:
+            p.add_(move)
+        torch.enable_grad()(closure)()
+        for p, move in moves:
+            p.sub_(move)
+        self.base_optimizer.step()
+
+
+@pytest.mark.parametrize("base", [torch.optim.SGD, torch.optim.AdamW])
+def test_sharpness_aware_optimisers_are_their_base_optimiser(base):
+    net = network()
+    optimizer = SharpnessAware(net.parameters(), base, lr=0.01, weight_decay=0.01)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(net(X), Y)
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        closure()
+        optimizer.step(closure)
+    for of in (lambda o: mm.FromOptimizer(o, n=N), lambda o: diagonal(mm.prior_from(o, N))):
+        np.testing.assert_array_equal(
+            drawn(net, of(optimizer))["leverage"], drawn(net, of(optimizer.base_optimizer))["leverage"]
+        )
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop])
+def test_a_learning_rate_of_zero_changes_nothing(kind):
+    net = network()
+    optimizer = kind(net.parameters(), lr=0.01, weight_decay=0.01)
+    step(net, optimizer)
+    before = drawn(net, mm.FromOptimizer(optimizer, n=N))["leverage"]
+    optimizer.param_groups[0]["lr"] = 0.0
+    np.testing.assert_array_equal(drawn(net, mm.FromOptimizer(optimizer, n=N))["leverage"], before)
+
+
+def test_sgd_at_a_learning_rate_of_zero_is_refused_and_the_remedy_works():
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, weight_decay=0.01)
+    step(net, optimizer)
+    before = drawn(net, mm.FromOptimizer(optimizer, n=N))["leverage"]
+    optimizer.param_groups[0]["lr"] = 0.0
+    with pytest.raises(OptimizerStateError, match=r"param_groups\[0\]\['lr'\] = "):
+        drawn(net, mm.FromOptimizer(optimizer, n=N))
+    optimizer.param_groups[0]["lr"] = 0.01
+    np.testing.assert_array_equal(drawn(net, mm.FromOptimizer(optimizer, n=N))["leverage"], before)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Adafactor"), reason="torch before 2.5")
+def test_adafactor_is_refused_by_name():
+    net = network()
+    optimizer = torch.optim.Adafactor(net.parameters(), weight_decay=0.01)
+    step(net, optimizer)
+    with pytest.raises(OptimizerStateError, match=r"Adafactor contains no known precision.*posterior=Laplace"):
+        drawn(net, mm.FromOptimizer(optimizer, n=N))
+
+
+# --- modes ---------------------------------------------------------------------------------------------------------
+
+
+def test_inference_mode_is_refused_and_no_grad_is_not():
+    net, want = network(), drawn(network(), diagonal())["leverage"]
+    with torch.inference_mode(), pytest.raises(TypeError, match="outside of that block"):
+        drawn(net, diagonal())
+    with torch.no_grad():
+        np.testing.assert_array_equal(drawn(net, diagonal())["leverage"], want)
+    with torch.inference_mode():
+        inputs, made = X + 0.0, network()
+    np.testing.assert_array_equal(drawn(net, diagonal(), inputs)["leverage"], want)
+    with pytest.raises(TypeError, match="load_state_dict"):
+        drawn(made, diagonal())
+    net.load_state_dict(made.state_dict())
+    np.testing.assert_array_equal(drawn(net, diagonal())["leverage"], want)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_part_is_named_and_the_remedy_works():
+    net = network()
+    scripted = nn.Sequential(torch.jit.script(net[0]), net[1], net[2])
+    with pytest.raises(TypeError, match=r"'0' is a TorchScript module.*load_state_dict"):
+        drawn(scripted, diagonal())
+    other = network()
+    other.load_state_dict(scripted.state_dict())
+    np.testing.assert_array_equal(drawn(other, diagonal())["leverage"], drawn(net, diagonal())["leverage"])
+
+
+class Graphs:
+    """A batch of graphs: nodes one after another."""
+
+    num_graphs = 3
+
+    def __init__(self):
+        self.x, self.batch, self.y = torch.randn(9, 4), torch.arange(9) // 3, torch.arange(3)
+
+
+@pytest.mark.parametrize("data", [[Graphs()], [(Graphs(), torch.arange(3))]])
+def test_batches_of_graphs_are_refused_in_words(data):
+    with pytest.raises(DataError, match=r"batch of graphs.*to_dense_batch"):
+        mm.memory_map(network(), data, likelihood="categorical", posterior=diagonal())
+
+
+# --- how batches are made ------------------------------------------------------------------------------------------
+
+
+class Bag(nn.Module):
+    """The mean of embeddings, padding left out."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.tokens, self.out = nn.Embedding(12, 4).double(), nn.Linear(4, 3).double()
+
+    def forward(self, tokens, mask):
+        mask = mask[:, :, None]
+        return self.out((self.tokens(tokens) * mask).sum(1) / mask.sum(1))
+
+
+ROWS = [{"tokens": [k % 12] * (1 + k % 4), "label": k % 3} for k in range(N)]
+
+
+def padded(rows):
+    longest = max(len(row["tokens"]) for row in rows)
+    tokens = torch.tensor([row["tokens"] + [0] * (longest - len(row["tokens"])) for row in rows])
+    mask = torch.tensor([[1.0] * len(row["tokens"]) + [0.0] * (longest - len(row["tokens"])) for row in rows])
+    return {"tokens": tokens, "mask": mask.double(), "labels": torch.tensor([row["label"] for row in rows])}
+
+
+def test_ragged_rows_are_put_together_by_the_users_collate_function():
+    net = Bag()
+    whole = padded(ROWS)
+    want = mm.memory_map(net, whole, likelihood="categorical", posterior=diagonal())
+    for size in (None, 1, 7):
+        found = mm.memory_map(
+            net, ROWS, collate=padded, batch_size=size, likelihood="categorical", posterior=diagonal()
+        )
+        np.testing.assert_allclose(found["leverage"], want["leverage"], rtol=1e-10)
+    loader = torch.utils.data.DataLoader(ROWS, batch_size=5, collate_fn=padded, shuffle=True)
+    found = mm.memory_map(net, loader, batch_size=4, likelihood="categorical", posterior=diagonal())
+    np.testing.assert_allclose(found["leverage"], want["leverage"], rtol=1e-10)
+
+
+def test_options_of_loading_are_refused_where_they_mean_nothing():
+    from sklearn.linear_model import Ridge
+
+    options = {"likelihood": "categorical", "posterior": diagonal()}
+    with pytest.raises(ValueError, match="batch_size: for a network's data set"):
+        mm.memory_map(network(), X, Y, batch_size=3, **options)
+    with pytest.raises(ValueError, match="collate: for a network's data set"):
+        mm.memory_map(network(), LoaderExamples([(X, Y)]), collate=padded, **options)
+    with pytest.raises(ValueError, match="whose batches are made already"):
+        mm.memory_map(network(), [(X, Y)], batch_size=3, **options)
+    with pytest.raises(ValueError, match="expected at least 1"):
+        mm.memory_map(network(), list(zip(X, Y, strict=True)), batch_size=0, **options)
+    with pytest.raises(ValueError, match="batch_size"):
+        mm.memory_map(Ridge().fit(X, Y), torch.utils.data.TensorDataset(X, Y), batch_size=3)
+
+
+@pytest.mark.slow
+def test_auto_takes_leading_directions_for_many_outputs_and_says_so():
+    torch.manual_seed(0)
+    outputs = 64
+    net = nn.Sequential(nn.Linear(20, 70), nn.Tanh(), nn.Linear(70, outputs))
+    x, y = torch.randn(700, 20), torch.arange(700) % outputs
+    found, asked, exact = (drawn(net, mm.Laplace(prior=1.0, probes=0, fisher=kind), x, y)
+                           for kind in (None, "leading", "exact"))  # fmt: skip
+    assert "ekfac, leading Gauss–Newton" in found.provenance.description.posterior
+    assert any("fisher='exact'" in note for note in found.provenance.description.notes)
+    assert "exact Gauss–Newton" in exact.provenance.description.posterior
+    np.testing.assert_allclose(found["leverage"], asked["leverage"], rtol=0.05)
+    few = drawn(network(), mm.Laplace(prior=1.0))
+    assert "exact Gauss–Newton" in few.provenance.description.posterior
