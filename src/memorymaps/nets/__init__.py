@@ -38,6 +38,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "EKFAC",
     "BlockDiagonalCovariance",
     "BlockPrecision",
     "CholeskyPrecision",
@@ -45,7 +46,6 @@ __all__ = [
     "CurvatureEstimate",
     "CurvatureStructure",
     "Custom",
-    "EKFAC",
     "EigenbasisPrecision",
     "FromOptimizer",
     "Laplace",
