@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from memorymaps import models, nets, training, viz
     from memorymaps.analysis import measures
     from memorymaps.analysis.agreement import compare
-    from memorymaps.analysis.label_errors import label_issues
-    from memorymaps.analysis.query_influence import influence_on
+    from memorymaps.analysis.answers.label_errors import label_issues
+    from memorymaps.analysis.answers.query_influence import influence_on
     from memorymaps.analysis.refinement import refine
     from memorymaps.analysis.refitting import refit
     from memorymaps.analysis.retraining import retrain_check
@@ -71,8 +71,8 @@ _MODULES = {
     "Warn": "memorymaps.core.perturbation.deviation",
     "compare": "memorymaps.analysis.agreement",
     "explore": "memorymaps.viz.explorer.explorer",
-    "influence_on": "memorymaps.analysis.query_influence",
-    "label_issues": "memorymaps.analysis.label_errors",
+    "influence_on": "memorymaps.analysis.answers.query_influence",
+    "label_issues": "memorymaps.analysis.answers.label_errors",
     "likelihoods": "memorymaps.core.likelihoods:",
     "load": "memorymaps.maps.memory_map",
     "measures": "memorymaps.analysis.measures:",

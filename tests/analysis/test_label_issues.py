@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRe
 from sklearn.svm import SVC
 
 import memorymaps as mm
-from memorymaps.analysis.label_errors import confident_count
+from memorymaps.analysis.answers.label_errors import confident_count
 
 
 @pytest.fixture(scope="module")

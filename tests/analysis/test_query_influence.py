@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -88,6 +88,20 @@ def test_at_a_training_example_it_is_the_map(classes):
         f = m["output"][row] + m["deviation"][row]
         step = m.origin.posterior.likelihood.nll(f.reshape(1, -1), y[[row]])[0] - m["loss"][row]
         np.testing.assert_allclose(own, step, rtol=1e-6)
+
+
+def test_penalties_on_mean_losses_take_the_examples_share_along():
+    X, y, new, _ = _diabetes()
+    y = np.round(y / 10)
+    model = PoissonRegressor(alpha=0.3, tol=1e-10, max_iter=1000).fit(X, y)
+    found = mm.influence_on(mm.memory_map(model, X, y), new, top=200)
+    estimate, truth = [], []
+    for query, i, change in zip(found["query"], found["id"], found["change"], strict=True):
+        if i % 20 == 0:
+            rest = np.arange(len(X)) != i
+            estimate.append(change)
+            truth.append((clone(model).fit(X[rest], y[rest]).predict(new) - model.predict(new))[query])
+    assert np.linalg.norm(np.subtract(estimate, truth)) < 0.02 * np.linalg.norm(truth)
 
 
 def test_helpful_and_harmful_examples_are_sorted_by_the_loss():

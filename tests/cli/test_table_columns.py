@@ -70,6 +70,8 @@ def test_labels_that_r_writes_without_a_heading_name_the_rows(drawn):
 SUSPECTS = {
     "id": range(1, N + 1), "number": range(N), "house_id": RNG.permutation(N) + 1000, "HouseId": RNG.permutation(N) + 1,
     "Unnamed: 0": [0] * 30 + [1] * 30, "street": [f"street {k}" for k in range(N)], "row nr": range(5, N + 5),
+    "code": [f"{k:05d}" for k in 41 + 7 * RNG.permutation(N)],
+    "counter": range(41, N + 41), "case": np.cumsum(RNG.integers(1, 4, N)),
 }  # fmt: skip
 
 
@@ -134,7 +136,8 @@ def test_labels_with_some_numbers_are_labels():
 def test_row_labels_that_occur_twice_want_another_column(drawn, tmp_path):
     lines = HOUSES.assign(name=CODES).to_csv(index=False).splitlines()
     text = "\n".join([lines[0], *(f"h{k // 2},{line}" for k, line in enumerate(lines[1:]))])
-    assert "occurs twice: name the examples by another column (--id)" in drawn(text)
+    assert "as ids (--id name)" in drawn(text)  # codes are asked about first
+    assert "occurs twice: name the examples by another column (--id)" in drawn(text, "--predictor", "name")
     assert drawn(text, "--id", "name")["id"].tolist() == CODES
 
 

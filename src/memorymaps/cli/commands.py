@@ -191,7 +191,7 @@ def _run_map(args: argparse.Namespace) -> None:
 def _read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
     """Target and predictors of the table, and the examples' ids."""
     from memorymaps.data.table_checks import check_row_names, check_stray_texts, unnamed_ids
-    from memorymaps.data.tables import as_ids, check_cells, read_table
+    from memorymaps.data.tables import as_ids, check_cells, read_table, zero_padded_columns
 
     table = read_table(args.table, text=args.id, missing=args.missing)
     wanted = [args.target, *args.ignore, *args.predictor, *args.labels, *([args.id] if args.id else [])]
@@ -205,7 +205,7 @@ def _read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
     check_cells(table)
     others = table if id is None else table.drop(columns=id)
     check_stray_texts(others, [*args.labels, *([args.target] if args.model == "logistic" else [])])
-    check_row_names(others.drop(columns=args.target), args.predictor)
+    check_row_names(others.drop(columns=args.target), args.predictor, zero_padded_columns(args.table))
     kept = others.assign(**{name: others[name].astype(str) for name in args.labels if name in others})
     kept = kept[others.notna().all(axis=1)] if args.drop_missing else kept
     _check_index(kept)

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _UNNAMED = re.compile(r"Unnamed: 0|")  # pandas' name of a first column without a heading
-_ID_NAME = re.compile(r"(?:^|[\W_])(?:id|uid|uuid|guid|key|index|idx|row|rows|row_?names?|nr|no)$", re.IGNORECASE)
+_ID_NAME = re.compile(
+    r"(?:^|[\W_])(?:id|uid|uuid|guid|key|index|idx|row|rows|row_?names?|nr|no|case|obs)$", re.IGNORECASE
+)
 _ID_SUFFIX = re.compile(r"[a-z]I[Dd]$")  # CustomerId
+_TIME_NAME = re.compile(r"(?:^|[\W_])(?:year|month|week|day|date|hour|time|t)$", re.IGNORECASE)
 _MOSTLY = 0.8  # a text column with a larger share of numbers has been meant as numbers
 
 
@@ -28,16 +31,19 @@ def unnamed_ids(table: pd.DataFrame, used: Collection[str]) -> str | None:
     return str(first) if unnamed and table[first].is_unique and table[first].notna().all() else None
 
 
-def check_row_names(features: pd.DataFrame, predictors: Collection[str]) -> None:
+def check_row_names(features: pd.DataFrame, predictors: Collection[str], codes: Collection[str] = ()) -> None:
     """Refuse predictors that number or name the rows, unless they are listed in `predictors`.
+
+    `codes`: columns of integers that are written with leading zeros.
 
     Raises
     ------
     DataError
-        A first column without a heading; integers 0, 1, 2, … or 1, 2, 3, … in order; one text for every row; a value
-        for every row in a column whose name says that it is an id.
+        A first column without a heading; consecutive integers in order (years and other times start at 0 or 1); one
+        text or code for every row; a value for every row in a column whose name says that it is an id.
     """
-    found = [str(name) for name in features.columns if name not in predictors and _names_rows(features, name)]
+    others = [name for name in features.columns if name not in predictors]
+    found = [str(name) for name in others if _names_rows(features, name, str(name) in codes)]
     if found:
         names = " ".join(repr(name) if re.search(r"\W", name) else name for name in found)
         id = names if len(found) == 1 else "COL"
@@ -47,7 +53,7 @@ def check_row_names(features: pd.DataFrame, predictors: Collection[str]) -> None
         )
 
 
-def _names_rows(features: pd.DataFrame, name: Any) -> bool:
+def _names_rows(features: pd.DataFrame, name: Any, is_code: bool) -> bool:
     column = features[name]
     if _UNNAMED.fullmatch(str(name)) and name == features.columns[0]:
         return True
@@ -55,8 +61,9 @@ def _names_rows(features: pd.DataFrame, name: Any) -> bool:
         return False
     if column.dtype.kind not in "iu":
         return not hasattr(column, "dt") and not _is_mostly_numbers(column)
-    counted = bool(np.all(np.diff(column.to_numpy()) == 1)) and column.iloc[0] in (0, 1)
-    return counted or bool(_ID_NAME.search(str(name)) or _ID_SUFFIX.search(str(name)))
+    counted = bool(np.all(np.diff(column.to_numpy()) == 1))
+    counted = counted and (column.iloc[0] in (0, 1) or not _TIME_NAME.search(str(name)))
+    return counted or is_code or bool(_ID_NAME.search(str(name)) or _ID_SUFFIX.search(str(name)))
 
 
 def check_stray_texts(table: pd.DataFrame, labels: Collection[str]) -> None:

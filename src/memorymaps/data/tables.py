@@ -52,6 +52,17 @@ def read_table(path: str | Path, text: str | None = None, missing: Sequence[str]
     return table
 
 
+def zero_padded_columns(path: str | Path) -> frozenset[str]:
+    """Columns of a CSV file with leading zeros (`00041`) in their first thousand cells: codes, not amounts."""
+    import pandas as pd
+
+    path = Path(path)
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return frozenset()
+    head = pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, nrows=1000)
+    return frozenset(str(name) for name in head.columns if head[name].str.fullmatch(r"0[0-9]+").any())
+
+
 def as_ids(column: pd.Series) -> pd.Series:
     """Text that is all integers as they are usually written (no leading zeros, no sign but −) as integers."""
     return column.astype("int64") if all(map(_is_integer, column)) else column

@@ -56,7 +56,7 @@ def not_stationary(m: ExampleTable) -> bool:
     return not (near and error <= GAP_ERROR and loss_error <= GAP_ERROR)
 
 
-def remaining_way(d: Description) -> str:
+def distance_in_words(d: Description) -> str:
     """How far the parameters are from the optimum, in words."""
     words = "" if d.distance is None else f"{d.distance:.2g} posterior standard deviations (each)"
     if d.error_change is None or d.error_change < ERROR_CHANGE:

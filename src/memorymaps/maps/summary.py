@@ -13,11 +13,11 @@ from memorymaps.files.safe_text import printable
 from memorymaps.maps.loo_averages import leave_one_out, weights_of
 from memorymaps.maps.premises import (
     HIGH_LEVERAGE,
+    distance_in_words,
     long_steps_matter,
     mean_leverage,
     newton_step_unreliable,
     not_stationary,
-    remaining_way,
 )
 from memorymaps.maps.trust import trust_of
 
@@ -184,7 +184,7 @@ def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
     if not not_stationary(m):
         return ()
     return (
-        f"the parameters are {remaining_way(d)} from the "
+        f"the parameters are {distance_in_words(d)} from the "
         "optimum on this data: not the training data or weights, or the fit has not converged"
         + _gap_words(d.optimum_gap)
         + (": memory_map(…, polish=True) makes the remaining Newton steps on a copy" if d.polishable else ""),

@@ -12,12 +12,12 @@ import numpy as np
 
 from memorymaps.maps.premises import (
     HIGH_LEVERAGE,
+    distance_in_words,
     long_step_share,
     many_long_steps,
     mean_leverage,
     newton_step_unreliable,
     not_stationary,
-    remaining_way,
     verified_rows,
 )
 from memorymaps.posteriors.approximation import Approximation
@@ -195,7 +195,7 @@ def _held(m: ExampleTable) -> Iterator[_Finding]:
 
 def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
     if not_stationary(m):
-        yield _SIZES, Level.RANKS, f"the fit is not at its optimum: {remaining_way(m.provenance.description)}"
+        yield _SIZES, Level.RANKS, f"the fit is not at its optimum: {distance_in_words(m.provenance.description)}"
 
 
 def _first_order(m: ExampleTable) -> Iterator[_Finding]:

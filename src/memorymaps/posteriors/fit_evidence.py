@@ -12,7 +12,7 @@ from memorymaps.data.examples import Examples
 _RAN_AWAY = 3.0  # times the spread of the targets: predictions of no fit, whatever its targets were
 
 
-def tells_other_targets(model: Any, examples: Examples, least: float) -> bool:
+def shows_other_targets(model: Any, examples: Examples, least: float) -> bool:
     """Whether the `association` of a linear model's outputs with the targets of the examples is below `least`.
 
     A fit that has run away (stochastic gradients on unscaled features) has nothing to do with its own targets either.

@@ -14,7 +14,7 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.posteriors.fit_evidence import tells_other_targets
+from memorymaps.posteriors.fit_evidence import shows_other_targets
 
 CLOSED_FORM_LIMIT = 1e-2  # posterior standard deviations per effective parameter that no direct solver leaves
 NEARLY_STATIONARY = 1e-3  # below, the remaining step changes no figure
@@ -111,7 +111,7 @@ def check_stationary(
     if distance < limit:
         return
     reason = _changed_penalty(model, gradient, structure) or _other_weights(gradient, structure)
-    if not reason and tells_other_targets(model, examples, _REVERSED if model.stochastic else _UNRELATED):
+    if not reason and shows_other_targets(model, examples, _REVERSED if model.stochastic else _UNRELATED):
         reason = (
             "targets: the model's outputs have nothing to do with them. Expected the targets of the fit, row by row in "
             "the order of the inputs"

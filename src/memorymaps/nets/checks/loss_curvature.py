@@ -8,6 +8,7 @@ import torch
 
 from memorymaps.core.arrays import Batch
 from memorymaps.data.examples import DataError
+from memorymaps.nets.autograd.pytree import take_rows
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.gate import NO_CURVATURE
 
@@ -33,7 +34,7 @@ def has_curvature(problem: LaplaceProblem) -> bool:
 
 def _few_first(batch: Batch) -> Iterator[Batch]:
     """The first examples alone, which are enough for almost every loss, then all of them."""
-    yield batch.take_slice(slice(0, _FEW))
+    yield batch.take_slice(slice(0, _FEW), take_rows(batch.inputs, slice(0, _FEW)))
     if len(batch) > _FEW:
         yield batch
 

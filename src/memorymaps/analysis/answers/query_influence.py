@@ -12,7 +12,7 @@ import pyarrow as pa
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.perturbation.deviation import AT_BOUND
+from memorymaps.core.perturbation.deviation import AT_BOUND, matvec
 from memorymaps.data.coercion import as_array, as_inputs, checked_column, checked_offset
 from memorymaps.data.examples import DataError
 from memorymaps.maps.columns import to_record_batch
@@ -169,28 +169,29 @@ def _class_numbers(y: Array, classes: list[Any]) -> Array:
 
 
 def _example_coordinates(m: MemoryMap, queries: int) -> Iterator[Array]:
-    """`Z_iᵀ(I − Λ_iV_i)⁻¹e_i [b, r]` of the map's examples, in parts that fit in memory with all queries."""
-    origin = require_origin(m)
-    first_order = m.provenance.estimator.name in ("first_order", "diagonal")
-    errors = _errors if first_order else _removal_errors
-    root, size = _root_of(origin), max(1, _CHUNK_NUMBERS // (queries * m.provenance.outputs))
+    """Coordinates `u [b, r]` of removing each example of the map, in parts that fit in memory with all queries.
+
+    `u_i = Z_iᵀ(I − Λ_iV_i)⁻¹(e_i + Λ_i s_i) + w_i g`, with the example's share of a penalty per unit of weight.
+    """
+    origin, first_order = require_origin(m), m.provenance.estimator.name in ("first_order", "diagonal")
+    root, penalty = _root_of(origin), capabilities_of(origin.posterior).penalty
+    size = max(1, _CHUNK_NUMBERS // (queries * m.provenance.outputs))
     for start in range(0, len(m), size):
-        rows = m["row"][start : start + size]
-        batch = origin.examples.take(rows)
+        batch = origin.examples.take(m["row"][start : start + size])
         stats: Any = origin.batch_statistics(batch)
-        yield np.einsum("bcr,bc->br", root(batch.inputs), errors(stats))
-
-
-def _errors(stats: Any) -> Array:
-    return np.asarray(stats.error)
+        errors = stats.error if first_order else _removal_errors(stats)
+        u = np.einsum("bcr,bc->br", root(batch.inputs), errors)
+        yield u if penalty is None else u + stats.weight[:, None] * penalty.coordinates
 
 
 def _removal_errors(stats: Any) -> Array:
-    """`(I − ΛV)⁻¹e [b, c]`; NaN where the posterior without the example is undefined."""
-    system = np.eye(stats.f.shape[1]) - stats.curvature @ stats.variance
+    """`(I − ΛV)⁻¹(e + Λs) [b, c]`; NaN where the posterior without the example is undefined."""
+    error, identity = stats.error, np.eye(stats.f.shape[1])
+    if stats.penalty_response is not None:
+        error = error + matvec(stats.curvature, stats.penalty_response)
     undefined = stats.largest_eigenvalue > 1 - AT_BOUND
-    solved = np.linalg.solve(np.where(undefined[:, None, None], np.eye(len(system[0])), system), stats.error[..., None])
-    return np.where(undefined[:, None], np.nan, solved[..., 0])
+    system = np.where(undefined[:, None, None], identity, identity - stats.curvature @ stats.variance)
+    return np.where(undefined[:, None], np.nan, np.linalg.solve(system, error[..., None])[..., 0])
 
 
 def _table(ids: Array, change: Array, loss: Array, top: int) -> QueryInfluence:
