@@ -31,7 +31,7 @@ def test_the_page_lists_every_headline_name():
 def test_the_page_lists_every_name_of_a_namespace_and_it_exists(namespace):
     module = getattr(mm, namespace)
     assert listed()[f"memorymaps.{namespace}"] == module.__all__
-    assert module.__all__ == sorted(module.__all__, key=lambda name: (not name[0].isupper(), name))
+    assert module.__all__ == sorted(module.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     if namespace != "nets":
         assert all(getattr(module, name) is not None for name in module.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

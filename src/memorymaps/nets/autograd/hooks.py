@@ -141,7 +141,7 @@ def _owner_call(owner: ParameterOwner, recorded: RecordedCall, dtype: torch.dtyp
 
 
 def _detached(leaf: Any, dtype: torch.dtype) -> Any:
-    """Detached, and in the parameters' precision (autocast may have lowered it)."""
+    """Detached, and in the parameters' dtype (autocast may have lowered it)."""
     if not isinstance(leaf, Tensor):
         return leaf
     return leaf.detach().to(dtype) if leaf.is_floating_point() else leaf.detach()

@@ -72,7 +72,7 @@ class Network:
                 f"the network's output for example {row} of a batch is not finite: {f[row].tolist()}. Load an earlier "
                 "state, or drop the example"
             )
-        f = f.to(next(self.module.parameters()).dtype)  # autocast lowers the precision
+        f = f.to(next(self.module.parameters()).dtype)  # autocast lowers it
         return f[:, None] if f.ndim == 1 else f
 
     @property
@@ -81,7 +81,7 @@ class Network:
         return next(self.module.parameters()).device
 
     def to_device(self, inputs: Any) -> Any:
-        """Inputs as tensors on the network's device; floating-point numbers in the network's precision."""
+        """Inputs as tensors on the network's device; floating-point numbers in the network's dtype."""
         first = next(self.module.parameters())
         return tree_map(lambda leaf: as_tensor_like(leaf, first), inputs)
 

@@ -14,7 +14,7 @@ from memorymaps.data.examples import DataError
 
 
 def as_tensor_like(leaf: Any, like: Tensor) -> Any:
-    """An array as a tensor on the device of `like`; float32 and float64 in its precision, other leaves unchanged."""
+    """An array as a tensor on the device of `like`; float32 and float64 in its dtype, other leaves unchanged."""
     if isinstance(leaf, np.ndarray):
         leaf = torch.from_numpy(np.ascontiguousarray(leaf))
     if issparse(leaf):

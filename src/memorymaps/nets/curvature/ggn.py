@@ -49,7 +49,7 @@ class ParameterVector:
         return {name: part.reshape((*flat.shape[:-1], *value.shape)) for (name, value), part in shaped}
 
     def to_device(self, flat: Array) -> Tensor:
-        """A vector in main memory as a tensor on the parameters' device, in their precision."""
+        """A vector in main memory as a tensor on the parameters' device, in their dtype."""
         return torch.as_tensor(flat).to(next(iter(self.values.values())))
 
 

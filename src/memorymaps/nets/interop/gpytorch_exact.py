@@ -1,7 +1,7 @@
 """GPyTorch: exact Gaussian processes [MPE App. H].
 
 Priors are evaluated through `model.forward`, which is the same in training and evaluation mode, so that a map can be
-computed during training; the model is not modified. Kernels are evaluated in the model's own precision, everything
+computed during training; the model is not modified. Kernels are evaluated in the model's own dtype, everything
 else in float64.
 """
 
@@ -44,7 +44,7 @@ class GPPrior:
     model: Any
 
     def tensor(self, inputs: Any) -> Tensor:
-        """Inputs `[n, d]` on the device and in the precision of the model's parameters."""
+        """Inputs `[n, d]` on the device and in the dtype of the model's parameters."""
         like = next(self.model.parameters())
         x = inputs if isinstance(inputs, Tensor) else torch.as_tensor(np.array(inputs, dtype=float))
         return (x[:, None] if x.ndim == 1 else x).to(like)

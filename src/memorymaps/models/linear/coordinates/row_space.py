@@ -4,7 +4,7 @@
 
 The optimum lies in the row space (representer theorem), and across it the posterior is the prior. With the features
 `xᵀD^{-1/2}Q` and the ridge `½|β|²` leverages, deviations and refits are the same, at a cost cubic in `n` instead of
-`p`, without any `p × p` matrix. Hastie & Tibshirani 2004, Efficient quadratic regularization for expression arrays.
+`p`, without any `p × p` matrix. Source: Hastie & Tibshirani 2004.
 """
 
 from __future__ import annotations
