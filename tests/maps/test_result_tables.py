@@ -209,7 +209,7 @@ def test_exactly_the_example_at_the_bound_is_undefined():
 def expected_leave_one_out(name):
     """Means over the examples whose leave-one-out loss is defined; accuracy or root mean squared error."""
     c, d = case(name), case(name).d
-    found = [(i, row) for i, row in enumerate(rows(name)) if math.isfinite(row["loo_loss"])]
+    found = [(i, row) for i, row in enumerate(rows(name)) if math.isfinite(row["loo_loss"]) and d.weight[i] > 0]
     classes = name in ("logistic", "softmax", "binary")
     scores, total = [], sum(d.weight[i] for i, _ in found)
     for mean in ("mean", "loo_mean"):
@@ -224,6 +224,11 @@ def expected_leave_one_out(name):
     return len(found), total, *losses, "accuracy" if classes else "RMSE", *scores
 
 
+def counted(name):
+    """Number of examples with a weight: the others are no examples."""
+    return sum(float(weight) > 0 for weight in case(name).d.weight)
+
+
 def _right(mean, target, c):
     return (mean[0] > 0.5) == (target[0] == 1) if len(mean) == 1 else int(np.argmax(mean)) == int(np.argmax(target))
 
@@ -232,8 +237,9 @@ def _right(mean, target, c):
 def test_every_field_of_leave_one_out(name):
     loo = case(name).m.leave_one_out()
     defined, total, loss, loo_loss, metric, score, loo_score = expected_leave_one_out(name)
-    assert (loo.n, loo.defined, loo.metric) == (N, defined, metric)
-    assert defined == N - (name == "at the bound")
+    n = counted(name)
+    assert (loo.n, loo.defined, loo.metric) == (n, defined, metric)
+    assert defined == n - (name == "at the bound")
     for found, expected in zip(
         (loo.loss, loo.loo_loss, loo.score, loo.loo_score), (loss, loo_loss, score, loo_score), strict=True
     ):
@@ -241,7 +247,7 @@ def test_every_field_of_leave_one_out(name):
     assert len({loo.loss, loo.loo_loss}) == 2
     weighted = "" if total == defined else f" (weighted, sum of weights {total:,.6g})"
     assert str(loo) == (
-        f"over {defined} of {N} examples{weighted}: loss {loss:.4f} in training, {loo_loss:.4f} left out; "
+        f"over {defined} of {n} examples{weighted}: loss {loss:.4f} in training, {loo_loss:.4f} left out; "
         f"{metric} {score:.4f} in training, {loo_score:.4f} left out"
     )
 
@@ -252,9 +258,11 @@ def test_every_number_of_the_summary(name):
     text = dict(m.summary().sections)
     total = sum(column(expected, "leverage"))
     d, sensitivity = m.provenance.description, m["sensitivity"].tolist()
-    assert text["Map"][0] == f"{N} examples, {d.model}"
+    n = counted(name)
+    without = f", {N - n} of weight 0, which count nowhere" * int(n < N)
+    assert text["Map"][0] == f"{N} examples{without}, {d.model}"
     assert text["Complexity"][:2] == (
-        f"Σ leverage = {total:.2f} effective parameters, {total / N:.4f} per example",
+        f"Σ leverage = {total:.2f} effective parameters, {total / n:.4f} per example",
         f"computed by the posterior: {total:.2f}",
     )
     phi = 1 / case(name).d.loss.curvature(case(name).d.f[0])[0, 0]
@@ -280,7 +288,8 @@ def test_the_summary_of_some_examples_counts_these():
     text = dict(part.summary().sections)
     total = sum(column(rows("ridge")[::3], "leverage"))
     assert text["Map"][0].startswith(f"12 examples (of {N} in training; ")
-    assert text["Complexity"][0] == f"Σ leverage = {total:.2f} effective parameters, {total / 12:.4f} per example"
+    n = int(np.count_nonzero(part["weight"]))
+    assert text["Complexity"][0] == f"Σ leverage = {total:.2f} effective parameters, {total / n:.4f} per example"
     assert not any("computed by the posterior" in line for line in text["Complexity"])
 
 

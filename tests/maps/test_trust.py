@@ -382,3 +382,16 @@ def test_trees_whose_sizes_disagree_with_retraining_say_so():
     found = mm.retrain_check(mm.memory_map(model, X, Y), retraining(model, Y), k=20).map.trust["sensitivity"]
     assert found.level in (R, U)
     assert "20 examples retrained without" in str(found)
+
+
+def test_a_variational_posterior_with_many_parameters_keeps_its_order_and_an_optimisers_state_does_not():
+    m = mm.memory_map(Ridge(alpha=1e-6).fit(X[:5], Y[:5]), X[:5], Y[:5], estimator="first_order")
+    assert float(np.mean(m["leverage"])) > 0.3
+
+    def level(approximation):
+        description = dataclasses.replace(m.provenance.description, approximation=approximation)
+        changed = dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, description=description))
+        return changed.trust["loo_loss"].level
+
+    assert level(Approximation.VARIATIONAL) == R
+    assert level(Approximation.OPTIMIZER_STATE) == level(Approximation.APPROXIMATE_CURVATURE) == U

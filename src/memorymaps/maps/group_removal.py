@@ -132,7 +132,7 @@ class _GroupSums:
         counts = (stats.weight > 0) * 1.0 if likelihood.weights_are_precisions else stats.weight
         for k in range(deviation.shape[-1]):
             f = stats.f + deviation[..., k]
-            change = np.sum(np.abs(likelihood.mean(f) - mean), axis=1) * (stats.weight > 0)
+            change = np.sum(np.abs(likelihood.mean(f) - mean), axis=1)
             after = likelihood.example_loss(f, stats.y, stats.weight)
             rows = np.stack([change, counts * loss, counts * after, counts])
             self._sums[:4, k] += rows @ inside[:, k]

@@ -80,7 +80,7 @@ def test_examples_without_a_target_count_nowhere_and_the_others_keep_ids_and_row
     assert "10 of weight 0, which count nowhere" in str(m.summary())
     if recipe == "full":
         found, expected = m.leave_out({"g": [names[1], names[0]]}), alone.leave_out({"g": [names[1]]})
-        for name in ("sensitivity", "rest_sensitivity", "leave_out_loss", "rest_leave_out_loss"):
+        for name in ("leverage", "leave_out_loss", "rest_leave_out_loss"):
             np.testing.assert_allclose(found[name], expected[name], rtol=1e-7, err_msg=name)
 
 
