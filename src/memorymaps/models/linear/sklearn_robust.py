@@ -32,19 +32,13 @@ from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
-from memorymaps.models.linear.piecewise_linear import (
-    NonsmoothLinearModel,
-    NonsmoothLinearPosterior,
-    multiclass_loss,
-    nonsmooth_posterior,
-)  # fmt: skip
+from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
 from memorymaps.posteriors.registry import posterior, training_data
 
 _TOLERANCE = 1e-6  # relative to the scale of the outputs, for exact solvers
 _COORDINATE_DESCENT_TOLERANCE = 1e-3  # LinearSVC, LinearSVR: accuracy of coordinate descent
 _REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-8, 1_000_000
-_REFITS, _SMALL = 16, 20_000  # linear programs that a map may solve unasked, up to this size of the data: 10 ms each
 _SCALE_FIXED = "The scale that HuberRegressor estimates with the coefficients is fixed at its value."
 _SGD = "SGD stops near the optimum, not at it: the map treats its coefficients as the optimum; see `distance`."
 _L1 = "The L1 penalty is not smooth: coefficients at zero are fixed there, the others are free (active set)."
@@ -111,14 +105,7 @@ class _Objective:
         found = nonsmooth_posterior(
             NonsmoothLinearModel(linear, loss, _l1_gradient(model, self.l1 / phi), self.tolerance), examples
         )
-        return found if found.refits else _with_clones(found, _clone_refit(model, examples))
-
-
-def _with_clones(found: NonsmoothLinearPosterior, refits: CloneRefit) -> NonsmoothLinearPosterior:
-    """The posterior with refits; where a map makes some unasked, these decide which caution it carries."""
-    if not refits.automatic:
-        return dataclasses.replace(found, refits=refits)
-    return dataclasses.replace(found, refits=refits, description=dataclasses.replace(found.description, cautions=()))
+        return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples))
 
 
 def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
@@ -130,10 +117,9 @@ def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
     if own.get("class_weight") is not None:
         settings["class_weight"] = None
     per_example = isinstance(model, QuantileRegressor)
-    small = per_example and len(examples) * (model.n_features_in_ + 1) <= _SMALL
     return CloneRefit(
         model, examples, lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh), settings,
-        lambda share: {"alpha": model.alpha / share} if per_example else {}, automatic=_REFITS if small else 0,
+        lambda share: {"alpha": model.alpha / share} if per_example else {},
     )  # fmt: skip
 
 
