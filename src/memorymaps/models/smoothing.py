@@ -21,6 +21,7 @@ from memorymaps.data.examples import DataError
 from memorymaps.posteriors.contract import Marginals
 
 _MAX_ITERATIONS = 400
+_DAMPING = (0.5, 0.2, 0.1, 0.05)  # in each quarter of the iterations
 _MAX_RATIO = 100.0  # of variances in one step: far from all kinks no curvature is left, and variances are infinite
 _TOLERANCE = 1e-4  # largest relative change of a standard deviation
 
@@ -59,7 +60,7 @@ def smoothed_curvature(
     """`w Λ [N, c]` at the fixed point of `Λ = E_q[∇²ℓ]`, `q(f) = N(f, V)`, `V = variance(wΛ) [N, c]`.
 
     `tolerance_variance` is added to `V`: the square of the solver's tolerance of `f`. Iterates on `log V`, damped by
-    1/2 because `Λ ∝ 1/√V` would oscillate, by 1/5 after a quarter of the iterations.
+    1/2 because `Λ ∝ 1/√V` would oscillate, by less after each quarter of the iterations.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def smoothed_curvature(
         new = np.clip(np.maximum(variance(curvature), np.finfo(float).tiny), v / _MAX_RATIO, v * _MAX_RATIO)
         if np.max(np.abs(np.sqrt((new + tolerance_variance) / (v + tolerance_variance)) - 1)) < _TOLERANCE:
             return curvature
-        damping = 0.5 if iteration < _MAX_ITERATIONS // 4 else 0.2
+        damping = _DAMPING[4 * iteration // _MAX_ITERATIONS]
         v = v ** (1 - damping) * new**damping
     raise DataError(
         f"the curvature smoothed by the posterior did not converge in {_MAX_ITERATIONS} iterations: the noise scale is "

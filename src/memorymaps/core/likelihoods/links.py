@@ -43,6 +43,10 @@ class BinaryLink(Link):
     def log_complement(self, f: Array) -> Array:
         """`log(1 − μ)`."""
 
+    def derivative_over_variance(self, f: Array) -> Array:
+        """`(dμ/df)/(μ(1 − μ))`; finite also where `μ` or `1 − μ` underflows, in links that override it."""
+        return self.derivative(f) / (self.mean(f) * self.complement(f))
+
 
 @dataclass(frozen=True)
 class Identity(Link):
@@ -95,10 +99,6 @@ class Power(Link):
     def log_derivative_slope(self, f: Array) -> Array:
         """`(1/exponent − 1)/f`."""
         return (1 / self.exponent - 1) / f
-
-    def derivative_over_variance(self, f: Array) -> Array:
-        """`(dμ/df)/(μ(1 − μ))`; finite also where `μ` or `1 − μ` underflows, in links that override it."""
-        return self.derivative(f) / (self.mean(f) * self.complement(f))
 
 
 @dataclass(frozen=True)

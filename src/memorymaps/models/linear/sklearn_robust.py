@@ -34,12 +34,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit
 from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
-from memorymaps.models.linear.piecewise_linear import (
-    NonsmoothLinearModel,
-    NonsmoothLinearPosterior,
-    multiclass_loss,
-    nonsmooth_posterior,
-)  # fmt: skip
+from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -122,14 +117,7 @@ class _Objective:
         linear = in_row_space(_linear(model, wrap(loss), *ridges, self.weight, **facts), examples)
         gradient = _l1_gradient(model, self.l1 / phi) if self.l1 else np.zeros_like(linear.coefficients)
         found = nonsmooth_posterior(NonsmoothLinearModel(linear, loss, gradient, self.tolerance), examples)
-        return found if found.refits else _with_clones(found, _clone_refit(model, examples))
-
-
-def _with_clones(found: NonsmoothLinearPosterior, refits: CloneRefit) -> NonsmoothLinearPosterior:
-    """The posterior with refits; where a map makes some unasked, these decide which caution it carries."""
-    if not refits.automatic:
-        return dataclasses.replace(found, refits=refits)
-    return dataclasses.replace(found, refits=refits, description=dataclasses.replace(found.description, cautions=()))
+        return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples))
 
 
 def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
