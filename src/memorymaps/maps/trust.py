@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     ),
     Approximation.ONE_STEP: (_E, _S, _S, _S, _S, "one Newton step from the optimum; errors of a few percent measured"),
     Approximation.NONSMOOTH: (
-        _S, _S, _R, _S, _R, "the loss has kinks: curvature is that of the loss smoothed by the posterior",
+        _S, _S, _S, _S, _S, "the loss is piecewise: curvature is that of the loss smoothed by the posterior",
     ),
     Approximation.EXACT_CURVATURE: (_S, _S, _S, _S, _S, "one Newton step of a nonlinear model, on its full curvature"),
     Approximation.CHECKED_CURVATURE: (
@@ -75,6 +76,8 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     Approximation.UNSTATED: (_S, _S, _S, _S, _S, "the posterior does not state its approximation"),
 }  # fmt: skip
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
+_KINKED = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
+_ONE_TREE = re.compile(r"DecisionTree|ExtraTree(?!s)")
 _MANY = 0.05  # share of examples with a warning from which it counts for the map
 
 
@@ -178,6 +181,22 @@ def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
         yield _SIZES, Level.RANKS, f"the fit stands {distance:.2g} posterior standard deviations from the optimum"
 
 
+def _kinks(m: ExampleTable) -> Iterator[_Finding]:
+    d = m.provenance.description
+    jumps = d.likelihood.rpartition(" ")[2] in _KINKED  # "one-vs-one Hinge"
+    if d.approximation == Approximation.NONSMOOTH and (jumps or d.cautions):
+        yield (
+            ("sensitivity", "loo_loss"),
+            Level.RANKS,
+            "the loss has kinks: sizes without a refit were 0.3 to 1.2 of it",
+        )
+
+
+def _one_tree(m: ExampleTable) -> Iterator[_Finding]:
+    if _ONE_TREE.search(m.provenance.description.model):
+        yield ("ranks",), Level.UNUSABLE, "a single tree: rank correlation with refits of 0.3 measured"
+
+
 def _first_order(m: ExampleTable) -> Iterator[_Finding]:
     if m.provenance.estimator.name not in ("first_order", "diagonal"):
         return
@@ -209,7 +228,7 @@ def _marked(m: ExampleTable) -> Iterator[_Finding]:
         yield ("sensitivity", "loo_loss"), Level.EXACT, f"{many:,} of {len(m):,} examples carry a warning of their own"
 
 
-_RULES = (_held, _stated_error, _first_order, _not_at_optimum, _long_step, _marked)
+_RULES = (_held, _stated_error, _kinks, _one_tree, _first_order, _not_at_optimum, _long_step, _marked)
 
 
 def _verified(m: ExampleTable, verdict: Verdict) -> Verdict:
