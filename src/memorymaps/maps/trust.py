@@ -188,7 +188,7 @@ def _kinks(m: ExampleTable) -> Iterator[_Finding]:
         yield (
             ("sensitivity", "loo_loss"),
             Level.RANKS,
-            "the loss has kinks: sizes without a refit were 0.3 to 1.2 of it",
+            "kinked loss: sizes that were not refitted were 0.3 to 1.2 of refits",
         )
 
 
