@@ -76,7 +76,7 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     Approximation.UNSTATED: (_S, _S, _S, _S, _S, "the posterior does not state its approximation"),
 }  # fmt: skip
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
-_KINKED = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
+_PIECEWISE_LINEAR = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
 _ONE_TREE = re.compile(r"DecisionTree|ExtraTree(?!s)")
 _MANY = 0.05  # share of examples with a warning from which it counts for the map
 
@@ -181,9 +181,9 @@ def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
         yield _SIZES, Level.RANKS, f"the fit stands {distance:.2g} posterior standard deviations from the optimum"
 
 
-def _kinks(m: ExampleTable) -> Iterator[_Finding]:
+def _piecewise_linear(m: ExampleTable) -> Iterator[_Finding]:
     d = m.provenance.description
-    jumps = d.likelihood.rpartition(" ")[2] in _KINKED  # "one-vs-one Hinge"
+    jumps = d.likelihood.rpartition(" ")[2] in _PIECEWISE_LINEAR  # "one-vs-one Hinge"
     if d.approximation == Approximation.NONSMOOTH and (jumps or d.cautions):
         yield (
             ("sensitivity", "loo_loss"),
@@ -228,7 +228,7 @@ def _marked(m: ExampleTable) -> Iterator[_Finding]:
         yield ("sensitivity", "loo_loss"), Level.EXACT, f"{many:,} of {len(m):,} examples carry a warning of their own"
 
 
-_RULES = (_held, _stated_error, _kinks, _one_tree, _first_order, _not_at_optimum, _long_step, _marked)
+_RULES = (_held, _stated_error, _piecewise_linear, _one_tree, _first_order, _not_at_optimum, _long_step, _marked)
 
 
 def _verified(m: ExampleTable, verdict: Verdict) -> Verdict:
