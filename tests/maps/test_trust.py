@@ -25,6 +25,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 import memorymaps as mm
 from memorymaps.core.likelihoods import Gaussian
@@ -76,8 +77,11 @@ CASES = {
         lambda: mm.memory_map(LinearRegression().fit(X, Y), X, Y, estimator="first_order"),
         (E, R, R, E, E),
     ),
-    "svm": (fitted(SVC(), LABELS), None),
-    "linear svm": (fitted(LinearSVC(loss="hinge", tol=1e-8, max_iter=100_000), LABELS), None),
+    "svm": (fitted(SVC(), LABELS), (S, R, R, S, S)),
+    "several svms": (fitted(SVC(), THREE), (S, R, R, S, S)),
+    "linear svm": (fitted(LinearSVC(loss="hinge", tol=1e-8, max_iter=100_000), LABELS), (S, R, R, S, S)),
+    "squared hinge": (fitted(LinearSVC(tol=1e-8, max_iter=100_000), LABELS), (S, S, S, S, S)),
+    "one tree": (fitted(DecisionTreeClassifier(min_samples_leaf=5, random_state=0), LABELS), (S, R, U, U, U)),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     ),
     Approximation.ONE_STEP: (_E, _S, _S, _S, _S, "one Newton step from the optimum; errors of a few percent measured"),
     Approximation.NONSMOOTH: (
-        _S, _S, _R, _S, _R, "the loss has kinks: curvature is that of the loss smoothed by the posterior",
+        _S, _S, _S, _S, _S, "the loss is piecewise: curvature is that of the loss smoothed by the posterior",
     ),
     Approximation.EXACT_CURVATURE: (_S, _S, _S, _S, _S, "one Newton step of a nonlinear model, on its full curvature"),
     Approximation.CHECKED_CURVATURE: (
@@ -85,6 +86,8 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
 _SLOPE, _RANKS = 0.15, 0.9  # by how much a slope may differ from 1; rank correlation of an order that is verified
 _ENOUGH = 10  # retrained examples from which a figure of the map can be called verified
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
+_PIECEWISE_LINEAR = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
+_ONE_TREE = re.compile(r"DecisionTree|ExtraTree(?!s)")
 _MANY = 0.05  # share of examples with a warning from which it counts for the map
 
 
@@ -198,6 +201,22 @@ def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
         yield _SIZES, Level.RANKS, f"the fit stands {remaining_distance(m.provenance.description)} from the optimum"
 
 
+def _piecewise_linear(m: ExampleTable) -> Iterator[_Finding]:
+    d = m.provenance.description
+    jumps = d.likelihood.rpartition(" ")[2] in _PIECEWISE_LINEAR  # "one-vs-one Hinge"
+    if d.approximation == Approximation.NONSMOOTH and (jumps or d.cautions):
+        yield (
+            ("sensitivity", "loo_loss"),
+            Level.RANKS,
+            "kinked loss: sizes that were not refitted were 0.3 to 1.2 of refits",
+        )
+
+
+def _one_tree(m: ExampleTable) -> Iterator[_Finding]:
+    if _ONE_TREE.search(m.provenance.description.model):
+        yield ("ranks",), Level.UNUSABLE, "a single tree: rank correlations with refits of 0.3 and 0.6 measured"
+
+
 def _first_order(m: ExampleTable) -> Iterator[_Finding]:
     if m.provenance.estimator.name not in ("first_order", "diagonal"):
         return
@@ -230,7 +249,7 @@ def _marked(m: ExampleTable) -> Iterator[_Finding]:
         yield ("sensitivity", "loo_loss"), Level.EXACT, f"{many:,} of {len(m):,} examples carry a warning of their own"
 
 
-_RULES = (_held, _stated_error, _first_order, _not_at_optimum, _long_step, _marked)
+_RULES = (_held, _stated_error, _piecewise_linear, _one_tree, _first_order, _not_at_optimum, _long_step, _marked)
 
 
 def _verified(m: ExampleTable, verdict: Verdict) -> Verdict:
