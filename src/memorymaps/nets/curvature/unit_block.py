@@ -77,11 +77,11 @@ class UnitCurvature:
 
     total: Tensor
 
-    def contribution(self, gradient: PerExampleGradient, n: int, k: int) -> Tensor:
+    def contribution(self, gradient: PerExampleGradient, weight: Tensor, k: int) -> Tensor:
         """`GᵀG [o, d, d]` of a batch, unit by unit."""
         found = torch.zeros_like(self.total)
         o, d, _ = self.total.shape
-        for rows in chunk_slices(n, 2 * k * o * d):
+        for rows in chunk_slices(len(weight), 2 * k * o * d):
             g = gradient.materialize(rows).reshape(-1, o, d).transpose(0, 1).to(found)
             found.baddbmm_(g.mT, g)
         return found
