@@ -68,7 +68,7 @@ class OrdinalRefit:
         for _ in range(steps):
             direction, decrement = self._direction(model, kept)
             if decrement <= _STATIONARY:
-                return _changed(model, direction), 0.0
+                return _updated_model(model, direction), 0.0
             better = self._line_search(model, direction, kept)
             if better is model:
                 break
@@ -93,12 +93,12 @@ class OrdinalRefit:
         """The first of the halved steps that lowers the loss; the model itself if none does."""
         value = self._loss(model, kept)
         for halving in range(_HALVINGS):
-            tried = _changed(model, direction / 2**halving)
+            tried = _updated_model(model, direction / 2**halving)
             if self._loss(tried, kept) <= value + _ROUNDING * abs(value):
                 return tried
         return model
 
 
-def _changed(model: OrdinalModel, step: Array) -> OrdinalModel:
+def _updated_model(model: OrdinalModel, step: Array) -> OrdinalModel:
     c = len(model.thresholds)
     return replace(model, thresholds=model.thresholds + step[:c], slopes=model.slopes + step[c:])
