@@ -26,8 +26,8 @@ _MODULES = {
 }
 
 __all__ = [
-    "Custom",
     "EKFAC",
+    "Custom",
     "FromOptimizer",
     "Laplace",
     "LoaderExamples",

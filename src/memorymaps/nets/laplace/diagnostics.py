@@ -60,6 +60,7 @@ def posterior_description(
         distance=_distance_to_optimum(problem, covariance, effective, gradient),
         nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
+        relative_error=estimate.relative_error,
         notes=(
             *why,
             *estimate.notes,
