@@ -364,6 +364,17 @@ def test_rows_grow_until_the_asked_error_the_budget_or_all(monkeypatch):
     assert "as many as were asked for" in notes(draw(Sampled(rows=few)))
 
 
+def test_too_few_rows_are_said_where_trust_is():
+    net, x, y, prior = small("mlp", "number")
+    few, many, every = (drawn_map(net, x, y, Sampled(rows=rows), Gaussian(0.1), prior) for rows in (10, 400, 10**6))
+    assert few.provenance.description.relative_error > 0.5
+    assert many.provenance.description.relative_error < 0.15
+    assert every.provenance.description.relative_error is None
+    sizes = [str(m.summary()).split("Trust")[1].split("Warnings")[0] for m in (few, many)]
+    assert sizes[0] != sizes[1]
+    assert "±" in sizes[0] or "error" in sizes[0]
+
+
 def test_rows_that_were_grown_are_those_of_one_draw(monkeypatch):
     net, x, y, prior = small("cnn", "classes")
     monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 60)

@@ -34,7 +34,7 @@ class CurvatureEstimate(Generic[S]):
     `exact_trace_fraction` is the fraction of the curvature's trace that is exact. `loo_bounded` is whether the
     curvature contains each example's own `J_iᵀΛ_iJ_i` and no negative part, so that the eigenvalues of `ΛV` are
     below 1. `posterior` makes the posterior where it is not the usual one of networks. `cautions` become the map's
-    warnings.
+    warnings; `relative_error` is that of leverages, where the structure states one.
     """
 
     build: Callable[[Deltas], S]
@@ -43,6 +43,7 @@ class CurvatureEstimate(Generic[S]):
     loo_bounded: bool = True
     posterior: Callable[[LaplaceProblem, S, Description], Any] | None = None
     cautions: tuple[str, ...] = ()
+    relative_error: float | None = None
 
 
 class CurvatureStructure(ABC):

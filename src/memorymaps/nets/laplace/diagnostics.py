@@ -61,6 +61,7 @@ def posterior_description(
         hyperparameters_held="prior precision δ, by the marginal likelihood" if problem.prior_by_evidence else "",
         nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
+        relative_error=estimate.relative_error,
         notes=(
             *why,
             *problem.notes,

@@ -96,6 +96,11 @@ class Stated:
         """The largest of the three errors, with what may be left of the bias."""
         return max(math.hypot(e, _LEFT * b) for e, b in zip(self.error, self.bias, strict=True))
 
+    @property
+    def of_leverage(self) -> float:
+        """That of leverage."""
+        return math.hypot(self.error[0], _LEFT * self.bias[0])
+
     def __str__(self) -> str:
         names = ("leverage", "sensitivity", "mean left-out loss")
         named = zip(names, self.error, self.bias, strict=True)
@@ -194,8 +199,9 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     def build(deltas: Deltas) -> SampledCovariance:
         return grown.covariance if deltas is pool.problem.prior else pool.covariance(grown.rows, deltas)
 
-    enough = rows >= pool.total or grown.stated.worst <= recipe.error
-    return DrawnRows(CurvatureEstimate(build, notes, 1.0), enough, share)
+    every = rows >= pool.total
+    estimate = CurvatureEstimate(build, notes, 1.0, relative_error=None if every else grown.stated.of_leverage)
+    return DrawnRows(estimate, every or grown.stated.worst <= recipe.error, share)
 
 
 def _at_evidence(pool: RowPool, cost: SampledCost, recipe: SampleSize) -> RowPool:
