@@ -111,16 +111,13 @@ class Family:
 
 def estimator_family(
     name: str, estimator: Any, kind: str, outputs: Callable[[Any, np.ndarray], np.ndarray] | None = None,
-    per_weight: str | None = None, **facts: Any,
+    **facts: Any,
 ) -> Family:  # fmt: skip
-    """A family of scikit-learn's estimators; `per_weight` names a penalty per unit of weight, which refits hold."""
+    """A family of scikit-learn's estimators, refitted as `clone(estimator).fit`."""
 
     def fit(data: Table, total: float) -> Any:
-        fresh = clone(estimator)
-        if per_weight is not None:
-            fresh.set_params(**{per_weight: getattr(estimator, per_weight) * total / data.total})
         weight = {} if data.weight is None else {"sample_weight": data.weight}
-        return fresh.fit(data.x, data.y, **weight)
+        return clone(estimator).fit(data.x, data.y, **weight)
 
     return Family(name, fit, outputs or default_outputs, kind, **facts)
 

@@ -59,12 +59,22 @@ FAULTS: dict[str, Callable[[str], Any]] = {
     "n_of_one_batch": lambda name: mapped(name, n=8),
     "negative_prior": lambda name: mapped(name, prior=-0.5),
     "nan_prior": lambda name: mapped(name, prior=float("nan")),
-    "another_network": lambda name: mapped(name, copy.deepcopy(run(name)[0])),
+    "another_network": lambda name: mapped(name, started_anew(run(name)[0])),
     "coupled_outputs": lambda name: mapped(name, coupled(name)),
     "not_started": not_started,
     "class_out_of_range": lambda name: mapped(name, y=data("classes")[1] + 1),
     "unknown_reduction": lambda name: mapped(name, loss="average"),
 }
+
+
+def started_anew(net: nn.Module) -> nn.Module:
+    """A network of the same form with other initial weights, which the optimiser has not trained."""
+    other = copy.deepcopy(net)
+    torch.manual_seed(99)
+    for module in other.modules():
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
+    return other
 
 
 def coupled(name: str) -> nn.Module:

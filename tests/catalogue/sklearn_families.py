@@ -41,8 +41,8 @@ def linear() -> Iterator[Family]:
     yield of("ridge", lm.Ridge(3.0), "real", penalty={"alpha": 60.0}, offset=True)
     yield of("ridge lsqr", lm.Ridge(3.0, solver="lsqr", tol=1e-12), "real", penalty={"alpha": 60.0})
     yield of("ridge cv", lm.RidgeCV([3.0]), "real", penalty={"alpha_": 60.0})
-    yield of("lasso", lm.Lasso(0.05, **EXACT), "real", per_weight="alpha", penalty={"alpha": 0.4})
-    yield of("elastic net", lm.ElasticNet(0.1, **EXACT), "real", per_weight="alpha", penalty={"alpha": 0.6})
+    yield of("lasso", lm.Lasso(0.05, **EXACT), "real", penalty={"alpha": 0.4})
+    yield of("elastic net", lm.ElasticNet(0.1, **EXACT), "real", penalty={"alpha": 0.6})
     yield of("logistic", lm.LogisticRegression(**NEWTON), "two", penalty={"C": 0.02}, offset=True)
     yield of("logistic lbfgs", lm.LogisticRegression(tol=1e-9), "two", penalty={"C": 0.02})
     yield of(
@@ -53,12 +53,10 @@ def linear() -> Iterator[Family]:
         "logistic l1", lm.LogisticRegression(l1_ratio=1.0, solver="liblinear", C=0.5, tol=1e-10, max_iter=5000), "two",
         penalty={"C": 0.1},
     )  # fmt: skip
+    yield of("poisson", lm.PoissonRegressor(alpha=0.02, **NEWTON), "count", log_outputs, penalty={"alpha": 1.0})
+    yield of("gamma", lm.GammaRegressor(alpha=0.02, **NEWTON), "positive", log_outputs, penalty={"alpha": 1.0})
     yield of(
-        "poisson", lm.PoissonRegressor(alpha=0.02, **NEWTON), "count", log_outputs, "alpha", penalty={"alpha": 1.0}
-    )
-    yield of("gamma", lm.GammaRegressor(alpha=0.02, **NEWTON), "positive", log_outputs, "alpha", penalty={"alpha": 1.0})
-    yield of(
-        "tweedie", lm.TweedieRegressor(power=1.5, alpha=0.02, **NEWTON), "positive", log_outputs, "alpha",
+        "tweedie", lm.TweedieRegressor(power=1.5, alpha=0.02, **NEWTON), "positive", log_outputs,
         penalty={"alpha": 1.0},
     )  # fmt: skip
     yield of(

@@ -140,14 +140,14 @@ CALLS = {
     "refine": (
         lambda: mm.refine(M), "for networks with approximate curvature", lambda: mm.refit(M),
     ),
-    "jobs": (lambda: mm.refit(M, jobs=0), "expected positive numbers", lambda: mm.refit(M, top=2, jobs=2)),
+    "jobs": (lambda: mm.refit(M, jobs=0), "expected a positive whole number", lambda: mm.refit(M, top=2, jobs=2)),
     "cleanlab": (
         lambda: for_cleanlab(M), "needs a classifier's", lambda: for_cleanlab(mm.memory_map(LOGISTIC, X, BITS)),
     ),
     "scale": (
         lambda: loo_loss_scale_refitted(M), "the column loo_loss", lambda: M["loo_loss"],
     ),
-    "trust": (lambda: M.trust["colour"], "expected one of leverage", lambda: M.trust["leverage"]),
+    "trust": (lambda: M.trust["colour"], "Expected one of leverage", lambda: M.trust["leverage"]),
     "groups": (
         lambda: M.leave_out({"all": np.arange(N)}), "expected some, not all",
         lambda: M.leave_out({"a": np.arange(N - 1)}),

@@ -177,7 +177,7 @@ def test_a_class_that_vanishes_is_named():
 
 def test_stochastic_gradient_descent_refits_a_smooth_loss_from_its_own_minimum():
     model = SGDRegressor(loss="huber", epsilon=0.5, alpha=1e-2, max_iter=10**4, tol=1e-9, random_state=0).fit(XR, YR)
-    m = mm.refit(mm.memory_map(model, XR, YR), top=2)
+    m = mm.refit(mm.memory_map(model, XR, YR, estimator="cavity"), top=2)
     assert m["refitted"].sum() == 2
     assert np.isfinite(m["deviation"]).all()
 

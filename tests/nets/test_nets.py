@@ -605,6 +605,10 @@ def test_the_active_set_is_limited_by_the_cost_of_its_eigenvectors(monkeypatch):
     assert "exact curvature of 4 examples" in " ".join(m.provenance.description.notes)  # of three outputs each
 
 
+def inputs_of(n, width):
+    return np.random.default_rng(0).normal(size=(n, width)).astype(np.float32)
+
+
 @pytest.mark.parametrize(
     ("width", "inputs", "outputs", "n", "structure"),
     [
@@ -619,7 +623,7 @@ def test_the_active_set_is_limited_by_the_cost_of_its_eigenvectors(monkeypatch):
 def test_auto_selects_structures_that_cost_less_than_a_minute(width, inputs, outputs, n, structure):
     net = nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs))
     model = Laplace("auto", prior=1.0)(net, "categorical")
-    problem = build_problem(model, ArrayExamples.of(np.zeros((n, inputs), np.float32), np.arange(n) % outputs))
+    problem = build_problem(model, ArrayExamples.of(inputs_of(n, inputs), np.arange(n) % outputs))
     with evaluation_mode(net):
         found, why = Auto().resolve(problem)
     assert found.name == structure

@@ -245,7 +245,9 @@ class LinearRefit:
         return self._rest.outputs(u, wanted), moving
 
     def _is_determined(self, removed: Array) -> bool:
-        """Whether the other rows determine the outputs of these: no eigenvalue of `ΛV` is 1."""
+        """Whether the penalty or the other rows determine the outputs of these: no eigenvalue of `ΛV` is 1."""
+        if np.all(self._rest.without(removed).penalty > 0):
+            return True
         _, z, curvature = self._pieces(removed)
         values, vectors = np.linalg.eigh(curvature)
         root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
