@@ -99,6 +99,7 @@ def test_a_module_never_bears_the_name_of_a_function_it_defines():
     assert same == []
 
 
+@pytest.mark.slow
 def test_a_private_name_is_used_in_its_own_module_only():
     taken = [
         f"{path.relative_to(SOURCE)}: {alias.name}"

@@ -40,6 +40,7 @@ def unknown(text, known):
     return years + [key for key in re.findall(r"\[([A-Z]{2,3})(?= [A-Z]|\])", plain) if key not in known]
 
 
+@pytest.mark.slow
 def test_every_source_of_a_docstring_has_its_reference():
     known = tuple(keys())
     assert {"MPE", "BLR", "CW", "FZ", "Rasmussen & Williams 2006"} <= set(known)

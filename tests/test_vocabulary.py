@@ -102,6 +102,7 @@ def private(source: str) -> list[str]:
     return [f"line {line}: {name} (use {PRIVATE[word]})" for line, name, word in names if word in PRIVATE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_no_identifier_has_a_private_word(path):
     assert private(path.read_text(encoding="utf-8")) == []

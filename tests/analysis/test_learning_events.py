@@ -17,6 +17,7 @@ def run(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("events"), steps=30, every=2)[0].trajectory()
 
 
+@pytest.mark.slow
 def test_events_are_the_turns_of_each_example(run):
     table = events(run)
     for id in run.at(2)["id"].tolist():

@@ -22,6 +22,7 @@ def _diabetes(n=120):
     return X[:n], y[:n], X[n : n + 6], y[n : n + 6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -33,6 +33,7 @@ def test_refined_deviations_are_those_of_the_exact_posterior(name):
     assert "refined with the exact curvature" in fine.provenance.description.notes[-1]
 
 
+@pytest.mark.slow
 def test_weights_are_removed_with_their_examples():
     weight = np.linspace(0.5, 2, 15)
     exact, rough = (drawn("mlp", s, sample_weight=weight, estimator="R-sm") for s in ("full", "kfac"))
@@ -68,6 +69,7 @@ def test_nothing_to_do_is_refused(options):
         mm.refine(drawn("mlp", "diag"), **options)
 
 
+@pytest.mark.slow
 def test_exact_models_and_maps_from_disk_are_refused(tmp_path):
     m = mm.memory_map(*demo_model())
     with pytest.raises(TypeError, match="cannot be refined"):

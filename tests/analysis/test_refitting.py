@@ -81,6 +81,7 @@ def trained(n=30, weight=1.0, names=None):
     return net, x, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "kfac", "diag", "dual", "active_set"])
 def test_refitted_outputs_are_those_of_training_without_the_example(structure):
     net, x, y = trained()
@@ -100,6 +101,7 @@ def test_refitted_outputs_are_those_of_training_without_the_example(structure):
     assert "refitted without each" in fine.provenance.description.notes[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_minimised_is_the_loss_without_the_rows(name):
     net, x, y = case(name, 12)

@@ -66,6 +66,7 @@ def test_where_the_budget_ends_the_rest_carries_a_warning(monkeypatch):
     assert any("Newton step may be too long" in line for line in m.summary().warnings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
@@ -168,6 +169,7 @@ def test_a_category_that_is_separated_without_one_example_is_refitted():
     assert abs(change[0]) > 2 * abs(mm.memory_map(model, x, y, estimator="cavity")["deviation"].ravel()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "model", [QuantileRegressor(alpha=0.0), LinearSVR(epsilon=0.1, tol=1e-6, max_iter=10**6)], ids=["quantile", "svr"]

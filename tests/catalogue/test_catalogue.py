@@ -79,6 +79,7 @@ def _marks(name: str, slow: bool) -> list[pytest.MarkDecorator]:
     return [*known, *([pytest.mark.slow] if slow or name in SLOW else [])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", cells())
 def test_no_map_is_wrong_without_saying_so(case: Callable[[], Case]) -> None:
     with warnings.catch_warnings(action="ignore"):
@@ -86,6 +87,7 @@ def test_no_map_is_wrong_without_saying_so(case: Callable[[], Case]) -> None:
     assert found.kind != "silent", str(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [pytest.param(check, id=name) for name, check in STATES.items()])
 def test_what_changed_after_its_map_is_refused_or_as_before(check: Callable[[], None]) -> None:
     check()

@@ -28,6 +28,7 @@ def run(*arguments):
     return main([str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 def test_map_writes_map_pictures_and_report(name, tmp_path, capsys):
     out = tmp_path / "out"
@@ -45,6 +46,7 @@ def test_map_writes_map_pictures_and_report(name, tmp_path, capsys):
     assert "@article{cook1977detection" in report
 
 
+@pytest.mark.slow
 def test_labels_text_columns_and_ids(tmp_path):
     iris = load_iris(as_frame=True).frame
     iris["kind"] = np.array(["setosa", "versicolor", "virginica"])[iris.pop("target")]
@@ -138,6 +140,7 @@ def test_unusable_columns_are_refused(tmp_path, capsys):
     refused(capsys, "Poisson", "map", minus, "--target", "count", "--model", "poisson", "--out", out)
 
 
+@pytest.mark.slow
 def test_missing_rows_can_be_dropped(tmp_path):
     holes = table(tmp_path, "h.csv", hole=[np.nan, *rng.normal(size=441)])
     assert run("map", holes, "--target", "y", "--drop-missing", "--out", tmp_path / "o") == 0
@@ -176,6 +179,7 @@ def mapped(tmp_path):
     return source, tmp_path / "o"
 
 
+@pytest.mark.slow
 def test_export_writes_one_page(mapped, tmp_path, capsys):
     source, folder = mapped
     page = tmp_path / "sub" / "map.html"

@@ -75,6 +75,7 @@ SUSPECTS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUSPECTS)
 def test_a_column_that_names_the_rows_is_asked_about(name, drawn):
     frame = HOUSES.copy()

@@ -28,6 +28,7 @@ def integrated(g, i):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("what", ["nll", "mean", "error", "curvature"])
 def test_averages_equal_adaptive_quadrature(name, what):

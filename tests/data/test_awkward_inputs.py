@@ -121,6 +121,7 @@ def run(tmp_path, names, capsys, **columns):
     return code, capsys.readouterr().err, None if code else mm.load(tmp_path / "out" / "map.parquet")["id"].tolist()
 
 
+@pytest.mark.slow
 def test_the_command_line_keeps_names_as_they_are_written(tmp_path, capsys):
     for names in (
         [f"{k:05d}" for k in range(40)],
@@ -134,6 +135,7 @@ def test_the_command_line_keeps_names_as_they_are_written(tmp_path, capsys):
     assert "the id of row 1 is missing" in words
 
 
+@pytest.mark.slow
 def test_the_command_line_names_columns_of_lists(tmp_path, capsys):
     frame = pd.DataFrame({"a": X[:, 0], "b": [[1, 2]] * 40, "y": Y})
     frame.to_parquet(tmp_path / "t.parquet")
@@ -177,6 +179,7 @@ def test_numbers_that_read_like_labels_are_found_whatever_their_order():
 # --- models --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*:FutureWarning")
 @pytest.mark.parametrize("options", [{}, {"l1_ratios": (0.0,), "solver": "lbfgs"}, {"scoring": "accuracy"}])
 def test_cross_validated_logistic_regression_of_several_classes_is_that_of_its_choice(options):

@@ -146,6 +146,7 @@ def test_process_numbers(tmp_path):
 # --- writers -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @posix
 def test_a_disk_that_is_full_keeps_what_was_there(maps, tmp_path):
     resource = pytest.importorskip("resource")

@@ -201,6 +201,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_map_changes_nothing_and_is_read_back(family, tmp_path):
     arguments, options = FAMILIES[family]()
@@ -331,6 +332,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 def test_what_is_done_with_maps_changes_nothing(call, net_map, saved):
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

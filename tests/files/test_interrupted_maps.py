@@ -101,6 +101,7 @@ def test_models_without_torch_and_with_text_ids_weights_and_labels(tmp_path, mon
     assert np.array_equal(mm.load(tmp_path / "a.parquet")["target"], whole["target"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -80,6 +80,7 @@ CHANGES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_penalty_is_told(name):
     make, y = MODELS[name]

@@ -56,6 +56,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", LATER)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_network_that_was_trained_on_is_refused_and_a_new_map_is_not(recipe, later):

@@ -39,6 +39,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_subclass_with_predictions_of_its_own_is_refused_and_a_harmless_one_is_not(case):
     kind, method, options, target = CASES[case]

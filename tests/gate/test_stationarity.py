@@ -113,6 +113,7 @@ def test_a_subset_of_the_rows_of_an_iterative_solver_is_warned_of():
 UNSCALED = {"cancer": load_breast_cancer, "wine": load_wine}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNSCALED)
 def test_a_fit_that_stopped_early_is_lit_and_polished_to_the_optimum(name):
     x, y = UNSCALED[name](return_X_y=True)
@@ -147,6 +148,7 @@ SPARSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("name", SPARSE)
 def test_polish_finds_the_active_set_of_l1_penalties(name):

@@ -60,6 +60,7 @@ RELATIVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RELATIVES)
 def test_relatives_are_refused(name):
     results = RELATIVES[name]()

@@ -21,6 +21,7 @@ from memorymaps.maps.table import COLUMNS
 rng = np.random.default_rng(4)
 
 
+@pytest.mark.slow
 def test_every_column_is_described_and_in_order(diabetes_map, digits_map):
     for m in (diabetes_map, digits_map):
         assert [name for name in COLUMNS if name in set(m)] == list(m)

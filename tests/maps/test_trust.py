@@ -85,6 +85,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_the_verdict_on_every_figure(name, tmp_path):
@@ -274,6 +275,7 @@ def test_the_page_lists_every_kind_with_its_verdicts():
         assert f"| {level} |" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["least squares", "forest", "first order"])
 def test_pictures_comparison_and_command_line_read_the_verdicts(name, tmp_path, capsys):
     from memorymaps.cli.commands import main

@@ -51,6 +51,7 @@ def bare():
     return {name: mapped(model) for name, model in BARE.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("name", BARE)
 def test_a_wrapped_estimator_has_the_map_of_the_estimator(bare, name, wrapper):
@@ -66,6 +67,7 @@ def offered(m):
     return {field.name for field in dataclasses.fields(Capabilities) if getattr(able, field.name) is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_what_the_capabilities_give_is_the_same_behind_a_wrapper(bare, wrapper):
     groups = np.arange(40) % 4
@@ -80,6 +82,7 @@ def test_what_the_capabilities_give_is_the_same_behind_a_wrapper(bare, wrapper):
         np.testing.assert_allclose(change(net, top=2)["deviation"], change(expected, top=2)["deviation"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_targets_are_refitted_together():
     twice = np.column_stack([Y, Y])
     joint = mm.memory_map(MultiOutputRegressor(BARE["mlp"]).fit(X, twice), X, twice)

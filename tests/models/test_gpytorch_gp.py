@@ -337,6 +337,7 @@ MIXED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MIXED)
 def test_svgp_mixtures_are_gpytorchs_joint_gaussian_and_its_expected_gradient(name):
     torch.manual_seed(0)

@@ -90,6 +90,7 @@ MACHINES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(MACHINES))
 def test_sizes_and_ranks_agree_with_refitting(name):
     model, data, tilt, error, rank = MACHINES[name]

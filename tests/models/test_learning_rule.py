@@ -105,6 +105,7 @@ def test_von_of_logistic_regression_is_laplace_where_the_posterior_is_narrow():
     same(a, b, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_von_minimises_the_variational_objective():
     X, targets = data(40, 2)
     y, prior = targets["bernoulli"], 0.5

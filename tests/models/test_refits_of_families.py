@@ -85,6 +85,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The max_iter was reached")  # saga refits to a tight tolerance
 @pytest.mark.parametrize("name", CASES)
 def test_refits_are_those_of_the_library(name):
@@ -182,6 +183,7 @@ def test_stochastic_gradient_descent_refits_a_smooth_loss_from_its_own_minimum()
     assert np.isfinite(m["deviation"]).all()
 
 
+@pytest.mark.slow
 def test_forests_are_left_out_by_their_out_of_bag_trees():
     model = RandomForestClassifier(60, min_samples_leaf=3, oob_score=True, random_state=0).fit(XC, YC)
     m = mm.memory_map(model, XC, YC)

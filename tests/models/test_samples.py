@@ -80,6 +80,7 @@ def test_the_exact_map_is_that_of_ridge():
     np.testing.assert_allclose(m["loo_prediction"], truth["loo_prediction"], atol=0.03)
 
 
+@pytest.mark.slow
 def test_weights_count_as_in_any_map():
     arviz()
     weight = RNG.uniform(0.2, 3, N)

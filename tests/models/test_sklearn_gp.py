@@ -106,6 +106,7 @@ def laplace_mode(K, y):
     return f, y - 1 / (1 + np.exp(-f))
 
 
+@pytest.mark.slow
 def test_classifier_agrees_with_refitting_its_laplace_approximation():
     X, y = load_iris(return_X_y=True)
     X, y = X[50:, :2], y[50:]
@@ -123,6 +124,7 @@ def test_classifier_agrees_with_refitting_its_laplace_approximation():
     assert np.linalg.norm(m["sensitivity"] - truth) < 0.06 * np.linalg.norm(truth)
 
 
+@pytest.mark.slow
 def test_white_noise_of_a_classifier_is_a_latent_term_of_each_example():
     X, y = load_iris(return_X_y=True)
     X, y = X[50:, :2], y[50:]  # with identical rows, which share f and not ε

@@ -258,6 +258,7 @@ CONVEX = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONVEX)
 def test_laplace_deviations_are_within_a_few_percent_of_retraining(name):
     make, y = CONVEX[name]

@@ -55,6 +55,7 @@ GLMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", GLMS)
 def test_glm_influence(name):
@@ -87,6 +88,7 @@ def test_glm_influence_with_observed_information(name):
         np.testing.assert_allclose(me.cooks_distance(m), theirs.cooks_distance[0], **near)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["gaussian log", "gamma", "inverse gaussian", "tweedie", "negative binomial"])
 def test_observed_information_is_nearer_to_the_refits(name):

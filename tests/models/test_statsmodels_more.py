@@ -100,6 +100,7 @@ def test_leaving_out_agrees_with_refitting(link):
     assert spearmanr(m["sensitivity"][rows], np.abs(truth).sum(1)).statistic > 0.98
 
 
+@pytest.mark.slow
 def test_labels_and_groups():
     grade = pd.Series(pd.Categorical.from_codes(Y, ["bad", "fair", "good", "best"], ordered=True))
     frame = pd.DataFrame(X, columns=list("abc"), index=[f"case {i}" for i in range(N)])

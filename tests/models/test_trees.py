@@ -500,6 +500,7 @@ def test_bundled_data_end_to_end():
     assert 0 < m["leverage"].max() < 1
 
 
+@pytest.mark.slow
 def test_too_few_trees_for_out_of_bag_sizes_are_said():
     few = mm.memory_map(RandomForestClassifier(8, min_samples_leaf=3, random_state=0).fit(X, LABEL), X, LABEL)
     assert any("8 trees: the random draws make up" in line for line in few.summary().warnings)

@@ -67,6 +67,7 @@ def dense_variance(j, precision):
     return torch.einsum("ncp,pq,ndq->ncd", j, torch.linalg.inv(precision), j).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("structure", ["full", "dual", "active_set"])
 def test_exact_structures_are_the_dense_posterior(name, structure):
@@ -83,6 +84,7 @@ def gram(monkeypatch):
     monkeypatch.setattr(dual, "MAX_EIGH_ROWS", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_gram_form_layer_by_layer_is_the_dense_posterior(name, gram):
     net, x, y = case(name)
@@ -147,6 +149,7 @@ def test_the_error_of_a_gram_form_that_does_not_fit_names_alternatives(gram, mon
         drawn(net, x, y, "dual")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_diagonal_is_the_dense_diagonal(name):
     net, x, y = case(name)
@@ -163,6 +166,7 @@ def blocks_of(net, x):
         return find_blocks(network, find_owners(network, x, names))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_block_is_block_diagonal(name):
     net, x, y = case(name)
@@ -190,6 +194,7 @@ def unit_masks(net, x):
     return torch.tensor([[a == b for b in every] for a in every])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "cnn", "norms", "attention"])
 def test_unit_block_is_block_diagonal_over_units(name):
     net, x, y = case(name)
@@ -262,6 +267,7 @@ class PriorAndRows(CurvatureStructure):
         return CurvatureEstimate(build)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [0, 4])
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_a_precision_of_another_form_plugs_in(name, rows):
@@ -383,6 +389,7 @@ def hessian(net, x, y, delta):
     return torch.cat(rows) + delta * torch.eye(sum(n), dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_hessian_is_that_of_the_loss(name):
     net, x, y = case(name)
@@ -476,6 +483,7 @@ def test_products_and_grams_are_those_of_the_full_variance(name, structure):
         np.testing.assert_allclose(seen.f, whole.marginals(x).f, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "kfac", "dual"])
 def test_top_outputs_diagonals_and_single_products_are_those_of_the_full_variance(structure, monkeypatch):
     monkeypatch.setattr("memorymaps.nets.laplace.posterior._OUTPUTS_PER_PASS", 2)
@@ -609,6 +617,7 @@ def inputs_of(n, width):
     return np.random.default_rng(0).normal(size=(n, width)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "inputs", "outputs", "n", "structure"),
     [

@@ -66,6 +66,7 @@ def gpt():
     return net, torch.randint(0, 11, (9, 6)), torch.randint(0, 11, (9,))
 
 
+@pytest.mark.slow
 def test_a_tied_language_model_is_its_dense_gauss_newton_matrix(gpt):
     net, tokens, y = gpt
     assert net.language.lm_head.weight is net.language.transformer.wte.weight
@@ -75,6 +76,7 @@ def test_a_tied_language_model_is_its_dense_gauss_newton_matrix(gpt):
     assert "wte.weight" in covered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["dual", "kfac", "diag"])
 def test_a_tied_language_model_under_other_structures(gpt, structure):
     net, tokens, y = gpt
@@ -109,6 +111,7 @@ def padded(kind, **options):
     return net, tokens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "dual"])
 def test_a_masked_classifier_of_sequences_is_its_dense_gauss_newton_matrix(structure):
     net, tokens = padded("GPT2ForSequenceClassification", pad_token_id=0, num_labels=3)
@@ -117,6 +120,7 @@ def test_a_masked_classifier_of_sequences_is_its_dense_gauss_newton_matrix(struc
     np.testing.assert_allclose(m["leverage"], dense_leverage(Padded(net), tokens), rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("directions", [0, 1])
 def test_a_masked_language_model_under_kfac(directions):
     net, tokens = padded("GPT2LMHeadModel")
@@ -183,6 +187,7 @@ def transposed(layer):
     return conv
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "structure", ["full", "block", "unit_block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"]
 )
@@ -202,6 +207,7 @@ def test_layers_with_a_transposed_matrix_are_linear_layers(structure, options):
     np.testing.assert_allclose(*(each.to_pandas().select_dtypes("number") for each in group), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_every_matrix_of_gpt_2_is_a_matrix_under_kfac(gpt):
     m = drawn(*gpt, "kfac")
     diagonal = [line for line in m.provenance.description.coverage if "diagonal" in line]
@@ -310,6 +316,7 @@ class Mixed(nn.Module):
             return self.inner(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "kfac", "diag"])
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_mixed_precision_costs_precision_only(name, structure):
@@ -321,6 +328,7 @@ def test_mixed_precision_costs_precision_only(name, structure):
     assert mixed.table.schema.field("leverage").type == plain.table.schema.field("leverage").type
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "kfac", "diag"])
 def test_single_precision_is_near_double(structure):
     net, x, y = case("cnn", 30)
@@ -328,6 +336,7 @@ def test_single_precision_is_near_double(structure):
     np.testing.assert_allclose(single["leverage"], double["leverage"], rtol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "kfac", "ekfac", "diag"])
 @pytest.mark.parametrize("directions", [0, 2])
 def test_the_layout_in_memory_changes_nothing(structure, directions):
@@ -404,6 +413,7 @@ class Norm(nn.Module):
 STRUCTURES = ("full", "block", "unit_block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank", "auto")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize(("column", "named"), [(0, "at the output of 'first'"), (1, "of scale")])
 @pytest.mark.parametrize("row", [2, 7])

@@ -23,6 +23,7 @@ def same(a, b, rtol=1e-9):
         np.testing.assert_allclose(a[column], b[column], rtol=rtol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "kfac", "diag"])
 def test_channels_last_images_and_models_give_the_same_map(structure):
     net, x, y = case("cnn", 13)

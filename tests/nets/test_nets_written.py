@@ -175,6 +175,7 @@ def attending(batch_first):
     return net, spelled.double(), torch.randn(9, 3, 4, dtype=torch.float64), torch.arange(9) % 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_first", [True, False])
 @pytest.mark.parametrize(("structure", "reduce"), [("kfac", False), ("kfac", True), ("ekfac", False)])
 def test_attention_under_kronecker_structures_is_that_of_its_projections(structure, reduce, batch_first):
@@ -188,6 +189,7 @@ def test_attention_under_kronecker_structures_is_that_of_its_projections(structu
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "kfac", "dual"])
 @pytest.mark.parametrize("layer", ["encoder", "decoder"])
 def test_transformer_layers_are_made_of_matrices_and_norms(structure, layer):

@@ -69,6 +69,7 @@ def gradients(norm, shape, times=1, frozen=()):
         return batch.gradient(block), VjpGradient(problem.network, block.parameters, uses), block
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_closed_form_equals_the_vector_jacobian_product(kind, times):

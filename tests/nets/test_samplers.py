@@ -104,6 +104,7 @@ def members(ensemble, answer):
     )
 
 
+@pytest.mark.slow
 def test_a_bagged_ridge_is_close_to_the_exact_posterior_of_ridge():
     y = X @ [0.3, 1.5] + 0.5 * RNG.normal(size=N)
     bag = BaggingRegressor(Ridge(0.1, fit_intercept=False), 400, random_state=0).fit(X, y)
@@ -117,6 +118,7 @@ def test_a_bagged_ridge_is_close_to_the_exact_posterior_of_ridge():
     assert m.provenance.description.model == "bagged ridge"
 
 
+@pytest.mark.slow
 def test_a_bagged_black_box_identifies_the_most_influential_example():
     x = np.sort(RNG.uniform(0, 6, 80))[:, None]
     y = np.sin(x[:, 0]) + 0.1 * RNG.normal(size=80)

@@ -237,6 +237,7 @@ def mean_loss(net, x, y):
     return sum(losses) / len(losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subset", [None, 7, np.array([3, 1, 12, 29])], ids=["all", "drawn", "chosen"])
 @pytest.mark.parametrize("posterior", [None, mm.Laplace("kfac", prior=0.4)], ids=["optimizer", "laplace"])
 def test_every_scalar_of_a_record(tmp_path, subset, posterior):
@@ -349,6 +350,7 @@ def path_of(held, name, key):
     return [held[step][name][key] for step in STEPS]
 
 
+@pytest.mark.slow
 def test_scalars_columns_and_paths(run):
     t, held, scalars = run
     assert (t.steps, len(t)) == (list(STEPS), len(STEPS))

@@ -55,6 +55,7 @@ def test_a_part_of_the_data_is_drawn_with_the_posterior_of_all_of_it(tmp_path):
         np.testing.assert_allclose(part[name], whole.select([1, 3, 7])[name], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_paths_ranks_and_cartography(tmp_path):
     t = trained(tmp_path, steps=20, every=2)[0].trajectory()
     path = t.example(5)
@@ -107,6 +108,7 @@ def test_other_data_under_the_same_path_is_refused(tmp_path):
     assert Trajectory.load(tmp_path / "run").steps == [4, 8, 12]
 
 
+@pytest.mark.slow
 def test_a_second_tracker_is_refused_until_the_first_is_closed(tmp_path):
     _, net, optimizer, x, y = trained(tmp_path)
     options = {"likelihood": "categorical", "path": tmp_path / "run", "start": 12}
@@ -148,6 +150,7 @@ def test_a_step_recorded_again_is_replaced_whole_or_not_at_all(tmp_path, monkeyp
     assert [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".step")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["step=12", "step=abc", "step=", "step=000000000000012", "step=-00000001", "step=٠٠٠٠٠٠٠١٢"]
 )

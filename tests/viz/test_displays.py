@@ -137,6 +137,7 @@ def test_groups_are_drawn_largest_rise_first_and_cut_at_thirty(diabetes_map):
 # --- axes ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_axes_are_logarithmic_only_where_the_data_spans_decades(diabetes_map, digits_map):
     wide = with_columns(diabetes_map, error=np.r_[np.zeros(12), np.geomspace(1e-6, 1, 430)])
     for display in (MapDisplay, LeaveOutDisplay):
@@ -163,6 +164,7 @@ def test_titles_count_what_is_not_drawn(display):
     assert display.from_map(linear_map(dummies=3)).ax_.get_title(loc="left").endswith("40 examples (3 undefined)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["diabetes_map", "digits_map"])
 @pytest.mark.parametrize("display", [MapDisplay, LeaveOutDisplay])
 def test_names_stay_inside_and_apart_in_the_finished_picture(name, display, request):
@@ -175,6 +177,7 @@ def test_names_stay_inside_and_apart_in_the_finished_picture(name, display, requ
     assert all(drawn.ax_.bbox.padded(2).contains(*corner) for box in extents for corner in (box.min, box.max))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("display", [MapDisplay, LeaveOutDisplay])
 def test_hostile_names_are_drawn_literally(display, tmp_path):
     drawn = display.from_map(hostile_map(), label=20)
@@ -188,6 +191,7 @@ def test_hostile_names_are_drawn_literally(display, tmp_path):
     assert "script" not in {tag for tag, _ in written}
 
 
+@pytest.mark.slow
 def test_hostile_groups_and_classes_are_written_literally(tmp_path):
     groups = GroupDisplay.from_leave_out(hostile_map().leave_out({name: [name] for name in HOSTILE}))
     assert set(words(groups.ax_.get_yticklabels())) == {f"{escape_label(name)} (1)" for name in HOSTILE}
@@ -254,6 +258,7 @@ def test_every_display_can_be_written(ending, start, diabetes_map, tmp_path):
         assert (tmp_path / "picture").read_bytes().startswith(start)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("display", OF_MAPS)
 def test_sixty_thousand_points_are_a_small_file(display, tmp_path):
     m, path = linear_map(60_000), tmp_path / "a.pdf"
@@ -301,6 +306,7 @@ def test_an_axis_that_would_hide_the_bulk_is_linear():
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_a_few_leverages_that_are_as_good_as_zero_do_not_stretch_the_axis():
     X, y = load_digits(return_X_y=True)
     m = mm.memory_map(LogisticRegression(max_iter=2000).fit(X / 16, y), X / 16, y)

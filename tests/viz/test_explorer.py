@@ -148,6 +148,7 @@ def check_values(made, wanted):
 GREYS = np.arange(60) * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -190,6 +191,7 @@ def test_a_part_of_a_map_takes_its_part_of_the_training_sets_payload():
     check_values(packed(part_of_map, payload=np.stack([picture(k) for k in GREYS])), GREYS[3::7])
 
 
+@pytest.mark.slow
 def test_small_budgets_leave_out_the_least_sensitive():
     noise = rng.integers(0, 255, (4000, 16, 16, 3), dtype=np.uint8)
     made = packed(regression_map(4000), payload=noise, max_mb=0.7)

@@ -71,6 +71,7 @@ def decayed_groups(net):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copied", [averaged, reloaded, copy.deepcopy])
 @pytest.mark.parametrize("parameters", [nn.Module.parameters, nn.Module.named_parameters, decayed_groups])
 def test_copies_of_a_network_are_matched_to_the_optimisers_parameters(copied, parameters):
@@ -253,6 +254,7 @@ def padded(rows):
     return {"tokens": tokens, "mask": mask.double(), "labels": torch.tensor([row["label"] for row in rows])}
 
 
+@pytest.mark.slow
 def test_ragged_rows_are_put_together_by_the_users_collate_function():
     net = Bag()
     whole = padded(ROWS)

@@ -56,6 +56,7 @@ def trained(net, x, y, likelihood):
     return optimizer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [-100, 255])
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("batched", [False, True])

@@ -170,6 +170,7 @@ def mapped(net, x, y, structure, estimator=None, **options):
     return mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe, estimator=estimator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_dense_posterior_is_that_of_jacobians_one_by_one(name):
     net, x, y = case(name)
@@ -182,6 +183,7 @@ def test_the_dense_posterior_is_that_of_jacobians_one_by_one(name):
     np.testing.assert_allclose(m["leverage"], torch.einsum("ncd,ndc->n", curvature, v).numpy(), rtol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["kfac", "ekfac", "diag", "block", "auto"])
 @pytest.mark.parametrize("name", CASES)
 def test_every_structure_makes_a_map(name, structure):
@@ -189,6 +191,7 @@ def test_every_structure_makes_a_map(name, structure):
     assert np.isfinite(mapped(net, x, y, structure)["sensitivity"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["kfac", "diag"])
 @pytest.mark.parametrize("name", CASES)
 def test_refined_examples_have_the_deviations_of_the_dense_posterior(name, structure):
@@ -200,6 +203,7 @@ def test_refined_examples_have_the_deviations_of_the_dense_posterior(name, struc
     np.testing.assert_allclose(fine["deviation"], exact["deviation"], atol=1e-4 * size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "kfac"])
 @pytest.mark.parametrize("name", CASES)
 def test_deviations_along_directions_are_those_of_all_outputs(name, structure):
@@ -210,6 +214,7 @@ def test_deviations_along_directions_are_those_of_all_outputs(name, structure):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_groups_are_left_out_and_examples_refitted(name):
     net, x, y = case(name)

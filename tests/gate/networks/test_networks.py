@@ -111,6 +111,7 @@ class DropsAlways(Body):
         return self.b(nn.functional.dropout(torch.tanh(self.a(x)), 0.5, training=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("kind", [Centred, Attends, LearnsStatistics, Cumulative, ByBatchSize, FirstRow])
 def test_examples_that_influence_each_other_are_refused_and_the_remedy_works(kind, structure):
@@ -178,6 +179,7 @@ class Checkpointed(Body):
         return self.b(checkpoint(lambda z: torch.tanh(self.a(z)), x, use_reentrant=self.reentrant))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -403,6 +405,7 @@ WRAPPERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_wrapped_networks_have_the_map_of_the_network(name, structure):

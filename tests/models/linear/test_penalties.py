@@ -128,6 +128,7 @@ STAYS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*GROWS, *STAYS])
 def test_which_penalties_grow_with_the_data(name):
     """As each estimator's documentation writes its objective: a mean of losses, or a sum."""

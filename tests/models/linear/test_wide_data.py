@@ -155,6 +155,7 @@ def texts(n, words):
     return [" ".join(f"w{word}" for word in row) for row in rows], topic
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ridge", "logistic", "squared hinge"])
 def test_text_needs_no_square_matrix_of_its_vocabulary(kind):
     """4,000 columns, 120 documents: `p × p` doubles would be 128 MB."""

@@ -103,6 +103,7 @@ def test_a_calibration_is_monotone_and_states_what_it_leaves():
     assert float(found(torch.zeros(1))) == 0
 
 
+@pytest.mark.slow
 def test_many_examples_and_a_short_budget_lead_to_a_share_and_are_said(monkeypatch):
     net, x, y = digits()
     for name in ("partly", "cost", "curvature"):

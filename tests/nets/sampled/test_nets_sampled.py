@@ -56,6 +56,7 @@ def notes(m):
     return " ".join(m.provenance.description.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_with_all_rows_it_is_the_exact_posterior_and_says_so(name):
     net, x, y = case(name)
@@ -88,6 +89,7 @@ def dense_rows(net, x):
     return j, Categorical().fisher_root(net(x).detach(), None).mT @ j
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "cnn", "attention", "tied"])
 @pytest.mark.parametrize("rows", [1, 5, 12])
 def test_own_rows_are_taken_out_as_from_a_dense_matrix(name, rows):
@@ -209,6 +211,7 @@ def test_the_log_determinant_of_all_rows_is_the_dense_matrixs(name):
     assert source.log_determinant == pytest.approx(float(torch.linalg.slogdet(dense)[1]), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_prior_by_evidence_is_that_of_the_full_matrix():
     net, x, y, _ = small("mlp", "classes")
     full, some, grown = (
@@ -272,6 +275,7 @@ def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says(monkeypatch):
         assert float(change[whole.owners[j]].abs().max()) < 1e-20  # its own
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_repeated_draws():
     net, x, y, prior = small("mlp", "classes")
     exact = drawn_map(net, x, y, "full", prior=prior)
@@ -287,6 +291,7 @@ def test_standard_errors_are_those_of_repeated_draws():
         assert abs(np.mean(found, axis=0) @ exact[column] / (exact[column] @ exact[column]) - 1) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 def test_most_of_the_bias_of_plain_weights_is_known_and_removed(kind, monkeypatch):
     monkeypatch.setattr(sampled_covariance, "debiased_weights", lambda q, kept: 1 / q)
@@ -334,6 +339,7 @@ def small(kind, task):
     return net, x, y, prior
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classes", "number"])
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 def test_four_rows_an_effective_parameter_give_sizes(kind, task):
@@ -486,6 +492,7 @@ def test_many_outputs_and_too_many_rows_are_refused_with_what_to_type(monkeypatc
         drawn_map(net, x, y, Sampled(rows=22))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "attention"])
 def test_rows_beyond_memory_are_kept_in_files(kind, monkeypatch, tmp_path):
     monkeypatch.setattr("memorymaps.nets.sampled.row_files._PIECE", 200)
@@ -535,6 +542,7 @@ def test_ids_that_occur_twice_are_refused():
         )
 
 
+@pytest.mark.slow
 def test_groups_are_left_out_and_examples_refined_on_the_exact_curvature():
     net, x, y = case("mlp")
     m, exact = (drawn_map(net, x, y, structure) for structure in (Sampled(rows=12), "full"))
@@ -548,6 +556,7 @@ def test_groups_are_left_out_and_examples_refined_on_the_exact_curvature():
     assert len(mm.refit(m, top=2)) == len(m)
 
 
+@pytest.mark.slow
 def test_classes_are_left_out_without_their_own_rows_in_few_passes():
     net, x, y, prior = small("mlp", "classes")
     exact = drawn_map(net, x, y, "full", prior=prior)
@@ -562,6 +571,7 @@ def test_classes_are_left_out_without_their_own_rows_in_few_passes():
     assert of_ekfac.max() > 1e-2  # what the rows are for
 
 
+@pytest.mark.slow
 def test_refits_begin_with_the_step_without_the_own_rows(monkeypatch):
     net, x, y, prior = small("mlp", "classes")
     m = drawn_map(net, x, y, Sampled(rows=600), prior=prior)
@@ -587,6 +597,7 @@ def test_refits_begin_with_the_step_without_the_own_rows(monkeypatch):
     np.testing.assert_allclose(without - at_optimum, expected, rtol=0.05, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_pipeline_knows_its_training_examples(monkeypatch):
     monkeypatch.setattr(Auto, "resolve", lambda self, problem: (Sampled(budget=120), ()))
     x, y = load_digits(return_X_y=True)
@@ -618,6 +629,7 @@ def chosen_by_auto(net, n, **options):
         return recipe.structure.resolve(setting)
 
 
+@pytest.mark.slow
 def test_auto_takes_it_beyond_the_exact_forms_where_its_error_is_within_the_budget():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 300), nn.Tanh(), nn.Linear(300, 10))

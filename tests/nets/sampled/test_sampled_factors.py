@@ -33,6 +33,7 @@ def stated(m):
     return float(re.search(r"about ([\d.]+)%", " ".join(m.provenance.description.notes))[1]) / 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 def test_a_sample_gives_the_leverages_of_all_examples_to_the_error_that_it_states(kind):
     whole = drawn("ekfac", kind=kind)["leverage"]
@@ -45,6 +46,7 @@ def test_a_sample_gives_the_leverages_of_all_examples_to_the_error_that_it_state
     assert off[800] < 0.1
 
 
+@pytest.mark.slow
 def test_all_examples_are_no_sample_and_seeds_and_weights_count():
     assert np.array_equal(drawn(EKFAC(examples=5000))["leverage"], drawn("ekfac")["leverage"])
     first, again, other = (drawn(EKFAC(examples=300, seed=seed))["leverage"] for seed in (0, 0, 1))
