@@ -82,6 +82,7 @@ def functions():
                 yield f"{path.name}:{node.name}", node.end_lineno - node.lineno - (words or "").count("\n")
 
 
+@pytest.mark.slow
 def test_functions_stay_small():
     sizes = list(functions())
     median = sorted(lines for _, lines in sizes)[len(sizes) // 2]
@@ -94,6 +95,7 @@ def trees():
         yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_module_never_bears_the_name_of_a_function_it_defines():
     same = [path for path, tree in trees() for node in tree.body if getattr(node, "name", "") == path.stem]
     assert same == []
@@ -112,6 +114,7 @@ def test_a_private_name_is_used_in_its_own_module_only():
     assert taken == []
 
 
+@pytest.mark.slow
 def test_a_class_name_means_one_class():
     names = [node.name for _, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     public = [name for name in names if not name.startswith("_")]

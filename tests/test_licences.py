@@ -35,6 +35,7 @@ def test_which_licences_are_allowed(text, allowed):
     assert script().allowed(text) == allowed
 
 
+@pytest.mark.slow
 def test_every_installed_dependency_is_allowed(capsys):
     assert script().main() == 0, capsys.readouterr().out
     assert "numpy" in capsys.readouterr().out

@@ -59,6 +59,7 @@ def test_forests_are_ranked_by_their_out_of_bag_trees(noisy_digits):
     assert np.isin(found["id"][: len(changed)], changed).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_boosting_is_refused_and_cross_fitting_works(noisy_digits):
     X, _, labels, changed = noisy_digits
     m = mm.memory_map(GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, labels), X, labels)
@@ -69,6 +70,7 @@ def test_boosting_is_refused_and_cross_fitting_works(noisy_digits):
     assert np.isin(found["id"][: len(changed)], changed).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_hinge_losses_are_ranked_by_the_error_without_a_count(noisy_digits):
     X, _, labels, changed = noisy_digits
     found = mm.label_issues(mm.memory_map(SVC(kernel="linear", C=0.01).fit(X, labels), X, labels))

@@ -36,6 +36,7 @@ def test_events_are_the_turns_of_each_example(run):
     assert (table["event"] == "forgotten").sum() == counts > 0
 
 
+@pytest.mark.slow
 def test_speed_of_memorisation(run):
     table = memorisation_speed(run, threshold=0.05)
     means = [run.at(step)["memorization"].mean() for step in run.steps]

@@ -58,6 +58,7 @@ def test_weighted_targets_side_by_side_are_refitted():
         np.testing.assert_allclose([of[q, i] for q in range(len(new))], truth, rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_logistic_losses_are_close_to_those_of_refitting():
     X, y = load_breast_cancer(return_X_y=True)
     y = np.where(y == 1, "benign", "malignant")

@@ -41,6 +41,7 @@ def test_weights_are_removed_with_their_examples():
     np.testing.assert_allclose(fine["deviation"], exact["deviation"], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_refining_along_directions_and_twice():
     rough = drawn("mlp", "kfac", directions=2)
     fine = mm.refine(mm.refine(rough, top=2, tolerance=1e-10, steps=300), top=5, by="error", tolerance=1e-10, steps=300)

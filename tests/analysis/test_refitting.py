@@ -301,6 +301,7 @@ def test_a_search_that_finds_no_step_is_not_taken_for_an_arrival(monkeypatch):
     assert np.all(fine["warning"][fine["refitted"]] == int(mm.Warn.NOT_CONVERGED))
 
 
+@pytest.mark.slow
 def test_refining_and_refitting_mark_their_own_rows():
     m = drawn(*trained(), "diag")
     both = mm.refine(mm.refit(m, top=6), top=2, by="leverage")
@@ -310,6 +311,7 @@ def test_refining_and_refitting_mark_their_own_rows():
     assert not np.any(again["refined"])
 
 
+@pytest.mark.slow
 def test_networks_check_themselves(tmp_path):
     m, path = drawn(*trained()), tmp_path / "check.jsonl"
     check = mm.retrain_check(m, k=10, path=path)

@@ -115,6 +115,7 @@ def test_statsmodels_refits_with_weights_and_offset():
         np.testing.assert_allclose(m["deviation"][i], change, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_targets_are_checked_together():
     both = np.column_stack([Y, 1 - Y])
     joint = mm.memory_map(MultiOutputClassifier(NEWTON).fit(X, both), X, both)
@@ -187,6 +188,7 @@ def test_the_largest_sizes_of_losses_with_kinks_are_refitted(model):
     assert np.linalg.norm(found - truth) < 0.3 * np.linalg.norm(truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

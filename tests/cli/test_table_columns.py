@@ -49,6 +49,7 @@ def clean(drawn):
     return drawn(HOUSES)["leverage"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "labels", [range(1, N + 1), CODES, [f"house {k}" for k in range(N)], [f"-{k}" for k in range(1, N + 1)]]
 )
@@ -106,6 +107,7 @@ def test_ordinary_columns_are_predictors():
         check_stray_texts(frame, ())
 
 
+@pytest.mark.slow
 def test_a_stray_text_in_numbers_is_named(drawn):
     for column, code in (("price", "call us"), ("area", "n.n."), ("rooms", "it's 3")):
         frame = HOUSES.astype({column: object})

@@ -55,6 +55,7 @@ def test_bonnet_gradient_of_the_average_is_the_average_gradient(torch):
     np.testing.assert_allclose(averaged.error(f, y).detach().numpy(), gradient.numpy(), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_correlated_softmax_against_a_million_draws():
     root = rng.normal(size=(3, 3)) * 0.7
     f, v = rng.normal(size=(1, 3)), (root @ root.T)[None]

@@ -36,6 +36,7 @@ def test_every_sparse_format_gives_the_dense_map(data):
     np.testing.assert_allclose(m["sensitivity"], want["sensitivity"], rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "target"),
     [

@@ -46,6 +46,7 @@ def save_and_load(maps, path, rounds):
     return bad
 
 
+@pytest.mark.slow
 def test_four_threads_that_save_one_path_always_read_a_whole_map(maps, tmp_path):
     path, bad = tmp_path / "m.parquet", []
     threads = [threading.Thread(target=lambda: bad.append(save_and_load(maps, path, 25))) for _ in range(4)]
@@ -183,6 +184,7 @@ def figure():
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
 def test_figures_have_the_format_of_their_ending(tmp_path, ending):
     path = write_figure(figure(), tmp_path / "new" / f"f.{ending}", dpi=20)

@@ -215,6 +215,7 @@ def test_a_map_changes_nothing_and_is_read_back(family, tmp_path):
         mm.memory_map(*given, **bad)
 
 
+@pytest.mark.slow
 def test_threads_that_read_loaders_change_nothing_either():
     arguments, options = network(PLAIN, structure="diag")
     want, found = mm.memory_map(*arguments(), **options), []

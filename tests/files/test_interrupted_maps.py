@@ -76,6 +76,7 @@ def left(path):
     return sorted(file.name for file in path.parent.glob(f".{path.name}.batches/*.parquet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", [SAMPLED, "full", "ekfac"])
 def test_a_map_that_was_interrupted_goes_on_and_is_the_same_to_the_bit(structure, tmp_path, monkeypatch):
     path, whole = tmp_path / "map.parquet", draw(structure)

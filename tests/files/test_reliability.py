@@ -23,6 +23,7 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, signals and limits")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [["kills.py", "--kills", "15", "--disks", "1"], ["fuzz.py", "--mutations", "300"]], ids=lambda c: c[0]
 )

@@ -36,6 +36,7 @@ MODELS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_fit_on_its_own_data_is_neither_refused_nor_lit(name):
     make, y = MODELS[name]
@@ -102,6 +103,7 @@ def test_a_smaller_c_is_told():
         mm.memory_map(model, X, BITS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["svc", "svc of 3", "svr"])
 def test_forgotten_weights_are_told_of_support_vector_machines(name):
     make, y = MODELS[name]

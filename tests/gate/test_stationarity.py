@@ -49,6 +49,7 @@ CONVEX = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONVEX)
 def test_a_fit_on_its_own_data_is_neither_refused_nor_warned_of(name):
     kind, y = CONVEX[name]

@@ -38,6 +38,7 @@ def test_columns_of_a_linear_map_fit_together(diabetes_map):
     np.testing.assert_allclose(m["loss"], 0.5 * m["residual"] ** 2 / phi + 0.5 * np.log(2 * np.pi * phi))
 
 
+@pytest.mark.slow
 def test_columns_of_a_softmax_map_fit_together(digits_map):
     m = digits_map
     assert m["mean"].shape == (1797, 10)

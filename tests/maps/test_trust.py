@@ -165,6 +165,7 @@ def test_an_active_set_is_no_exact_model():
     assert m.trust["sensitivity"].level != Level.EXACT
 
 
+@pytest.mark.slow
 def test_steps_that_are_too_long_are_told_by_leverage():
     """Verdicts against refits: what is called estimated is right in slope, error and loss."""
     for C in (1.0, 1e4):
@@ -383,6 +384,7 @@ def test_a_drift_as_large_as_the_changes_verifies_nothing():
     assert "nothing left out changes predictions as much" in str(found["sensitivity"])
 
 
+@pytest.mark.slow
 def test_trees_whose_sizes_disagree_with_retraining_say_so():
     model = RandomForestRegressor(20, random_state=0).fit(X, Y)
     found = mm.retrain_check(mm.memory_map(model, X, Y), retraining(model, Y), k=20).map.trust["sensitivity"]

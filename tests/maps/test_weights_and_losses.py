@@ -36,6 +36,7 @@ def close(found, expected, rel=1e-7):
     np.testing.assert_allclose(found, expected, rtol=rel, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_counts_are_the_rows_written_out(name):
     family, y = FAMILIES[name]

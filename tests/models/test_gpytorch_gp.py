@@ -162,6 +162,7 @@ def conditioned(model, x, y, kept, asked):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEVERAL)
 def test_several_tasks_without_an_example_equal_gpytorch_without_it(name):
     model, x, y = several(**SEVERAL[name])
@@ -263,6 +264,7 @@ LIKELIHOODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(LIKELIHOODS))
 def test_svgp_errors_are_gpytorchs_expected_gradients(name):
     torch.manual_seed(0)
@@ -300,6 +302,7 @@ def test_svgp_with_laplace_noise_has_closed_forms():
     np.testing.assert_allclose(at.error[:, 0], (draws.sign().mean(1) / b).numpy(), atol=0.05)
 
 
+@pytest.mark.slow
 def test_svgp_softmax_in_minibatches_and_in_a_tracker(tmp_path):
     torch.manual_seed(0)
     x, y = data(40, torch.float32)

@@ -130,6 +130,7 @@ def test_only_support_vectors_have_a_sensitivity():
         support_vectors(memory_map(KernelRidge().fit(X, y), X, y))
 
 
+@pytest.mark.slow
 def test_several_classes_are_pairs_and_the_notes_say_so():
     X, y = load_iris(return_X_y=True)
     names = np.array(["c", "a", "b"])[y]
@@ -157,6 +158,7 @@ def test_weights_act_as_in_the_fit():
     assert np.array_equal(kinds[model.support_] == "bounded", top)
 
 
+@pytest.mark.slow
 def test_sparse_inputs_and_pipelines_give_the_same_map():
     X, y = cancer(100)
     X = np.where(np.abs(X) < 0.3, 0, X)

@@ -83,6 +83,7 @@ def test_online_newton_ends_where_newton_does(name):
     same(mm.memory_map(state, X, targets[name]), exact, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_von_of_linear_regression_is_the_exact_posterior():
     X, targets = data()
     options = {"likelihood": Gaussian(0.7), "prior": 0.5}
@@ -144,6 +145,7 @@ def test_150_samples_of_von_give_the_error_and_variance_of_its_map():
     np.testing.assert_allclose(mm.memory_map(sampled, X, y)["leverage"].sum(), m["leverage"].sum(), rtol=0.05)
 
 
+@pytest.mark.slow
 def test_minibatches_and_diagonals_are_near_the_exact_map():
     X, targets = data()
     y, options = targets["bernoulli"], {"likelihood": Bernoulli(), "prior": 2.0}
@@ -175,6 +177,7 @@ def test_one_step_of_a_conjugate_gaussian_deletes_exactly():
     np.testing.assert_allclose(rule.deviation(members), rule.deviations()[members].sum(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "diag"])
 def test_the_rule_steps_as_the_algorithm_does_and_has_its_fixed_point(structure):
     X, targets = data()

@@ -120,6 +120,7 @@ def test_a_sampler_has_the_map_of_its_draws():
 # --- importance sampling ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_gaussian_form_and_psis_give_the_exact_log_scores():
     arviz()
     m = mm.memory_map(Draws(draws(20_000), Gaussian(NOISE), importance=psis), X, Y)

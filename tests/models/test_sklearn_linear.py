@@ -66,6 +66,7 @@ def design(seed, kind):
     return x, r.normal(size=30) + x @ (1 / np.abs(x).max(0)), weight
 
 
+@pytest.mark.slow
 @settings(max_examples=40, **ANY_SPEED)
 @given(
     seed=st.integers(0, 10**6),
@@ -114,6 +115,7 @@ def test_ridge_cv_and_vector_alpha_and_several_targets():
         check_refits(m, ONES, two[:, k], np.ones(N), np.r_[0, [alpha] * 3], target=k)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
@@ -219,6 +221,7 @@ GLMS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GLMS)
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 def test_glm_regressors_are_the_dense_laplace_posterior(name, alpha):

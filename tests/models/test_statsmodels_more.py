@@ -170,6 +170,7 @@ def breslow(beta, time, x=X, status=STATUS, strata=None, entry=None, offset=None
     return expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_cox_outputs_are_those_of_statsmodels(options):
     fit = survival(**options)
@@ -227,6 +228,7 @@ def test_efron_losses_and_their_sum_are_efrons_partial_likelihood():
     np.testing.assert_allclose(gradient, 0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_first_order_changes_with_efrons_ties_are_derivatives_by_case_weights():
     fit = survival(COARSE, ties="efron")
     origin = mm.memory_map(fit).origin
@@ -306,6 +308,7 @@ def check_refits(time, x, status, slope, error):
     assert np.linalg.norm(change - outputs) < 0.15 * np.linalg.norm(outputs)
 
 
+@pytest.mark.slow
 def test_leaving_out_a_subject_agrees_with_refitting():
     check_refits(TIME, X, STATUS, 0.1, 0.15)
 

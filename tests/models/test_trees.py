@@ -100,6 +100,7 @@ def test_left_out_predictions_of_unpruned_forests_are_out_of_bag():
     np.testing.assert_allclose(m["loo_prediction"], forest.oob_prediction_, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_weight", [None, "balanced", "balanced_subsample", {"yes": 3.0, "no": 1.0}])
 @pytest.mark.parametrize("kind", [RandomForestClassifier, ExtraTreesClassifier])
 def test_voting_forests(kind, class_weight):
@@ -194,6 +195,7 @@ class FixedDenominators:
         return self.path[self.stage[0] - 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_variance_is_the_derivative_by_minus_the_gradient_with_fixed_denominators(name):
     c = CASES[name].shape[2]
@@ -214,6 +216,7 @@ def test_variance_is_the_derivative_by_minus_the_gradient_with_fixed_denominator
             assert variance[i, k, k] == pytest.approx(moved[k], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_tangents_and_the_leaf_space_agree(name):
     model = CASES[name]
@@ -411,6 +414,7 @@ def test_one_row():
         mm.memory_map(HistGradientBoostingRegressor(max_iter=1).fit(X[:1], Y[:1]), X[:1], Y[:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

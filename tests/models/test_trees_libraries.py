@@ -260,6 +260,7 @@ def test_refitted_leaf_values_are_the_librarys():
         np.testing.assert_allclose(run.values[first : first + len(values)], values, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lightgbm", "xgboost", "catboost"])
 def test_refits_are_the_librarys_without_the_example(kind):
     rng = np.random.default_rng(0)

@@ -429,6 +429,7 @@ def test_dense_matrices_that_exceed_memory_are_refused_with_alternatives():
             drawn(net, x, y, structure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "dual", "ekfac", "diag", "block", "unit_block"])
 def test_leverage_sums_to_the_effective_parameters(structure):
     net, x, y = case("cnn")
@@ -550,6 +551,7 @@ def test_forms_that_need_all_of_the_variance_are_refused_along_directions():
         mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe_along("full", 2), estimator="P")
 
 
+@pytest.mark.slow
 def test_many_outputs_are_mapped_along_directions_without_wide_columns():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 150)).double()

@@ -159,6 +159,7 @@ class Summing(nn.Module):
         return self.head(self.mix(x, weights=torch.tril(x.new_ones(x.shape[1], x.shape[1]))).sum(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "dual"])
 @pytest.mark.parametrize("directions", [0, 3])
 @pytest.mark.parametrize("n", [3, 4, 7])
@@ -228,6 +229,7 @@ class Choosing(nn.Module):
         return self.head(h) * self.scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "dual", "active_set"])
 @pytest.mark.parametrize("directions", [0, 3])
 def test_a_network_with_data_dependent_control_flow_is_evaluated_example_by_example(structure, directions):
@@ -275,6 +277,7 @@ def test_custom_operations_are_evaluated_example_by_example(directions):
 # --- adapters --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_low_rank_adapters_alone_are_covered():
     peft = pytest.importorskip("peft")
     torch.manual_seed(0)
@@ -374,6 +377,7 @@ class Watched(nn.Module):
         return self.inner(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "ekfac", "active_set"])
 def test_a_fit_continues_after_memory_has_run_out(structure):
     net, x, y = case("mlp", 40)

@@ -377,6 +377,7 @@ def test_too_many_effective_parameters_exclude_the_cavity_form(mlp, monkeypatch,
     assert word in m.provenance.description.notes[0]
 
 
+@pytest.mark.slow
 def test_probes_find_the_effective_parameters_of_the_exact_curvature(mlp):
     net, x, y = mlp
     note = drawn(net, x, y, mm.Laplace("ekfac", prior=0.5, probes=400)).provenance.description.notes[0]
@@ -545,6 +546,7 @@ def test_logits_that_are_not_finite_are_refused(mlp):
         drawn(net, bad, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1000, 30])
 @pytest.mark.parametrize("recipe", ["laplace", "optimizer", "along"])
 def test_errors_name_the_example_wherever_the_data_are_cut(batch_size, recipe):

@@ -110,6 +110,7 @@ def masks(batch):
     }[batch]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", ["none", "causal", "forbidden", "by head", "padding", "added padding", "both"])
 @pytest.mark.parametrize("told", [{"need_weights": False}, {}, {"average_attn_weights": False}])
 @pytest.mark.parametrize("batch_first", [True, False])

@@ -76,6 +76,7 @@ def test_rmsprop_with_decay_steps_as_the_rule_does_at_its_rate():
     np.testing.assert_allclose(parameters(m, net) - before, scale * moved, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.SGD])
 def test_removal_changes_outputs_as_in_the_first_order_map(make):
     net, x, y, optimizer = trained(lambda p: make(p, lr=0.01, weight_decay=0.1))

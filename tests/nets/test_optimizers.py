@@ -75,6 +75,7 @@ def test_rmsprop_and_sgd_on_one_weight_computed_by_hand():
         w.data.fill_(2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_maps_are_the_dense_computation_with_the_diagonal(name):
     net, x, y, optimizer = trained(MAKERS[name])

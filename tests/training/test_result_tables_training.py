@@ -178,6 +178,7 @@ def check_replaced(before, after, mark, chosen, expected, rtol):
             np.testing.assert_allclose(after[name][row], want, rtol=rtol, atol=1e-9, err_msg=f"{name} of row {row}")
 
 
+@pytest.mark.slow
 def test_every_column_of_a_network_s_map_and_of_a_refined_one():
     net, x, y = small_network()
     exact, rough, d = drawn(net, x, y, estimator="R-sm"), drawn(net, x, y, "diag"), dense_network(net, x, y)

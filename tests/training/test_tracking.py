@@ -37,6 +37,7 @@ def test_the_last_record_is_the_map_of_the_trained_network(tmp_path):
     assert t.at(8).provenance.description.algorithm == "Adam, step 8"
 
 
+@pytest.mark.slow
 def test_other_posteriors_and_subsets(tmp_path):
     recipe = mm.Laplace("diag", prior=0.3)
     tracker, net, _, x, y = trained(tmp_path, posterior=recipe, subset=np.array([3, 1, 7]))
@@ -47,6 +48,7 @@ def test_other_posteriors_and_subsets(tmp_path):
     assert len(trained(tmp_path / "b", subset=5)[0].trajectory().at(4)) == 5
 
 
+@pytest.mark.slow
 def test_a_part_of_the_data_is_drawn_with_the_posterior_of_all_of_it(tmp_path):
     tracker, net, _, x, y = trained(tmp_path, posterior=mm.Laplace("kfac", prior=0.3), subset=np.array([3, 1, 7]))
     whole = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("kfac", prior=0.3))

@@ -85,6 +85,7 @@ def line_with(ax, marker):
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("display", OF_MAPS)
 def test_frame_equals_the_maps_columns(display, diabetes_map):
     drawn = display.from_map(diabetes_map)
@@ -103,12 +104,14 @@ def test_drawn_points_and_colours_are_the_maps(diabetes_map):
     assert drawn.figure_.axes[-1].get_ylabel() == "prediction"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [0, 1, 10])
 def test_labelled_are_the_most_sensitive(k, diabetes_map):
     drawn, top = MapDisplay.from_map(diabetes_map, label=k), set(diabetes_map.top(k)["id"].tolist())
     assert set(drawn.frame().query("labelled")["id"]) == names_on(drawn.ax_, range(442)) == top
 
 
+@pytest.mark.slow
 def test_leave_out_names_the_largest_rises(diabetes_map):
     ax = LeaveOutDisplay.from_map(diabetes_map, label=5).ax_
     rise = diabetes_map["loo_loss"] - diabetes_map["loss"]
@@ -116,6 +119,7 @@ def test_leave_out_names_the_largest_rises(diabetes_map):
     np.testing.assert_array_equal(line_with(ax, "o").get_ydata(), diabetes_map["loo_loss"])
 
 
+@pytest.mark.slow
 def test_sensitivities_fall_and_their_share_rises_to_all(digits_map):
     left, right = (ax.lines[0].get_ydata() for ax in SensitivityDisplay.from_map(digits_map).figure_.axes)
     falling = np.sort(digits_map["sensitivity"])[::-1]
@@ -149,6 +153,7 @@ def test_axes_are_logarithmic_only_where_the_data_spans_decades(diabetes_map, di
     assert ax.get_ylabel().endswith("log scale; 12 at zero not drawn")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("errors", [np.linspace(0, 1, 40), np.r_[0.0, np.geomspace(1e-6, 1, 39)]])
 def test_examples_that_cannot_be_left_out_are_stars_inside(errors):
     ax = MapDisplay.from_map(with_columns(linear_map(dummies=3), error=errors)).ax_
@@ -232,6 +237,7 @@ def test_a_thousand_classes_fall_back_to_sensitivity(digits_map):
 # --- figures and files -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("display", OF_MAPS)
 def test_drawing_uses_the_given_axes_and_leaves_settings_alone(display, diabetes_map):
     fig, (first, second) = plt.subplots(1, 2)
@@ -296,6 +302,7 @@ def test_empty_maps_are_refused(display, diabetes_map):
         display.from_map(diabetes_map.top(0))
 
 
+@pytest.mark.slow
 def test_an_axis_that_would_hide_the_bulk_is_linear():
     X, y = load_breast_cancer(return_X_y=True)
     X = StandardScaler().fit_transform(X)

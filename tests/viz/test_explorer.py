@@ -65,6 +65,7 @@ def picture(value, size=(8, 8)):
 # --- what is packed --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_maps_columns(digits_map, tmp_path):
     page = digits_map.explore(tmp_path / "sub" / "map.html").read_text()
     table = columns_of(page)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pytest
 from browser import chromium, new_page
@@ -14,11 +15,15 @@ from timeouts import TIMEOUT
 import memorymaps as mm
 from memorymaps.data.datasets import demo_model
 
-pytest.importorskip("jupyterlab", reason="no jupyterlab: pip install jupyterlab")
-pytest.importorskip("ipykernel", reason="no Python kernel: pip install ipykernel")
-pytest.importorskip("ipywidgets", reason="JupyterLab lacks its widget manager: pip install ipywidgets")
-pytest.importorskip("anywidget", reason='no anywidget: pip install "memorymaps[notebook]"')
-nbformat = pytest.importorskip("nbformat")
+NEEDED = {
+    "jupyterlab": "no jupyterlab: pip install jupyterlab",
+    "ipykernel": "no Python kernel: pip install ipykernel",
+    "ipywidgets": "JupyterLab lacks its widget manager: pip install ipywidgets",
+    "anywidget": 'no anywidget: pip install "memorymaps[notebook]"',
+    "nbformat": "no nbformat: pip install nbformat",
+}
+# looked for and not imported: that takes three seconds, also where these tests are left out
+pytestmark = [pytest.mark.skipif(find_spec(name) is None, reason=reason) for name, reason in NEEDED.items()]
 
 SHOW = """from memorymaps import memory_map
 from memorymaps.data.datasets import demo_model
@@ -39,6 +44,8 @@ RUN = """async (k) => {
 
 
 def write_notebook(path):
+    import nbformat
+
     cells = [nbformat.v4.new_code_cell(code) for code in (SHOW, READ, SET)]
     book = nbformat.v4.new_notebook(cells=cells)
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "python3", "language": "python"}

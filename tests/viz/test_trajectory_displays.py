@@ -43,6 +43,7 @@ def lines(ax):
     return {line.get_label(): line.get_xydata() for line in ax.lines}
 
 
+@pytest.mark.slow
 def test_losses_are_drawn_as_they_were_recorded(run):
     display = GeneralisationDisplay.from_trajectory(run, unit="epoch", scale=2)
     losses = run.losses()

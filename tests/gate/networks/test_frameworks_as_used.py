@@ -133,6 +133,7 @@ class SharpnessAware(torch.optim.Optimizer):
         self.base_optimizer.step()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [torch.optim.SGD, torch.optim.AdamW])
 def test_sharpness_aware_optimisers_are_their_base_optimiser(base):
     net = network()

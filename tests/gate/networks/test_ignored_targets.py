@@ -231,6 +231,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", FLAT)
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_flat_losses_are_refused_from_an_optimisers_state_and_smooth_ones_are_mapped(loss, kind, tmp_path):
@@ -249,6 +250,7 @@ def test_flat_losses_are_refused_from_an_optimisers_state_and_smooth_ones_are_ma
     assert mm.memory_map(net, x, y, likelihood=smooth, posterior=recipe)["leverage"].sum() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", FLAT)
 def test_flat_losses_are_refused_for_variational_optimisers_and_draws(loss):
     net, x, y = regression()

@@ -153,6 +153,7 @@ def test_ensembles_are_asked_the_same():
 # --- gradients -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("kind", [Detached, Rounded, NoGrad])
 def test_parameters_behind_a_blocked_gradient_are_refused_by_name_and_the_subset_works(kind, structure):
@@ -237,6 +238,7 @@ class Unused(Body):
         return self.b(torch.tanh(self.a(x) + self.up(self.down(x))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_parameters_that_change_nothing_are_mapped_and_said(structure):
     x, y = data()

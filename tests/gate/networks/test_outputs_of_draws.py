@@ -75,6 +75,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", MAKE)
 def test_members_are_asked_as_networks_are_and_forward_is_the_remedy(name, fault):

@@ -54,6 +54,7 @@ def test_each_example_is_left_out_with_its_share_of_the_penalty(name):
     assert error < (0.16 if name in ("lasso", "elastic net") else 0.03)  # changes of the active set up to 15 % stay
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PER_WEIGHT)
 def test_refits_and_groups_weaken_the_penalty_as_the_estimator_does(name):
     model, y = PER_WEIGHT[name]
@@ -71,6 +72,7 @@ def test_refits_and_groups_weaken_the_penalty_as_the_estimator_does(name):
     assert found["rest_sensitivity"][0] == pytest.approx(np.delete(truth, half).sum(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_quantile_refits_and_groups_keep_alpha():
     model = sk.QuantileRegressor(alpha=0.05).fit(X60, Z60)
     m = mm.memory_map(model, X60, Z60)

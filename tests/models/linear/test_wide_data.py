@@ -85,6 +85,7 @@ def test_the_row_space_gives_the_numbers_of_all_columns(name, primal):
         near(m.leave_out(few)[column], full.leave_out(few)[column], 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ridge", "ridge, two targets", "logistic", "gamma", "squared hinge", "softmax"])
 def test_new_inputs_have_the_prior_outside_the_row_space(name, primal):
     model, y = CASES[name]
@@ -94,6 +95,7 @@ def test_new_inputs_have_the_prior_outside_the_row_space(name, primal):
     near(found.variance, expected.variance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ridge", "ridge, no intercept", "logistic", "squared hinge"])
 def test_parameters_and_their_standard_errors(name, primal):
     model, y = CASES[name]

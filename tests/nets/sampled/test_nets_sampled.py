@@ -356,6 +356,7 @@ def test_four_rows_an_effective_parameter_give_sizes(kind, task):
     assert ("drawn by squared length" if task == "number" else "drawn by curvature") in notes(maps[0])
 
 
+@pytest.mark.slow
 def test_rows_grow_until_the_asked_error_the_budget_or_all(monkeypatch):
     monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 16)
     net, x, y, prior = small("mlp", "number")
@@ -381,6 +382,7 @@ def test_too_few_rows_are_said_where_trust_is():
     assert "±" in sizes[0] or "error" in sizes[0]
 
 
+@pytest.mark.slow
 def test_rows_that_were_grown_are_those_of_one_draw(monkeypatch):
     net, x, y, prior = small("cnn", "classes")
     monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 60)
@@ -393,6 +395,7 @@ def test_rows_that_were_grown_are_those_of_one_draw(monkeypatch):
         np.testing.assert_allclose(grown[column], at_once[column], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_draw_follows_the_seed_and_not_the_batches():
     net, x, y = case("cnn", 30)
     first, again, other = (drawn_map(net, x, y, Sampled(rows=20, seed=seed)) for seed in (1, 1, 2))
