@@ -1,5 +1,6 @@
 """The command line, as a user types it."""
 
+import functools
 import signal
 import subprocess
 import sys
@@ -217,7 +218,9 @@ def test_what_cannot_be_exported_is_an_error(arguments, words, mapped, tmp_path,
 @pytest.mark.slow
 def test_explore_serves_until_interrupted(mapped):
     command = [sys.executable, "-m", "memorymaps", "explore", str(mapped[1])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # a suite that runs as a background job hands down an interrupt that is ignored
+    reset = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=reset) as process:
         try:
             url = process.stdout.readline().strip()
             with urllib.request.urlopen(url) as answer:
