@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
-from sklearn.svm import SVC
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, SGDClassifier
+from sklearn.svm import SVC, LinearSVC
 
 import memorymaps as mm
 from memorymaps.analysis.answers.label_errors import confident_count
+from memorymaps.analysis.cleanlab import for_cleanlab
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,26 @@ def test_other_likelihoods_are_refused():
     with pytest.raises(TypeError, match="needs a classifier's"):
         mm.label_issues(m)
     assert len(m.top(3, by="error")) == 3
+
+
+@pytest.mark.parametrize("n_class", [2, 4])
+@pytest.mark.parametrize("model", [LinearSVC(), SVC(), SGDClassifier(loss="modified_huber", random_state=0)])
+def test_margins_are_no_probabilities(model, n_class):
+    X, y = load_digits(n_class=n_class, return_X_y=True)
+    m = mm.memory_map(model.fit(X[:150] / 16, y[:150]), X[:150] / 16, y[:150])
+    found = mm.label_issues(m)
+    assert (found.ranked_by, found.count) == ("error", None)
+    for ask in (lambda: mm.label_issues(m, folds=5), lambda: for_cleanlab(m)):
+        with pytest.raises(ValueError, match="margins and no probabilities"):
+            ask()
+    assert len(m.top(3, by="error")) == 3
+
+
+def test_wrong_arguments_are_named():
+    X, y = load_iris(return_X_y=True)
+    m = mm.memory_map(LogisticRegression(max_iter=1000).fit(X, y), X, y)
+    for folds, kind in ((1, ValueError), (151, ValueError), ("5", TypeError), (2.5, TypeError)):
+        with pytest.raises(kind, match="number of folds = "):
+            mm.label_issues(m, folds=folds)
+    with pytest.raises(TypeError, match="expected the map that memory_map"):
+        mm.label_issues(LogisticRegression())

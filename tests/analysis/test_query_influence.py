@@ -164,8 +164,15 @@ def test_what_cannot_be_asked_is_refused():
     m = mm.memory_map(model, X, y)
     with pytest.raises(DataError, match="targets 7: expected classes of the map"):
         mm.influence_on(m, X[:1], [7])
-    with pytest.raises(ValueError, match="top = 0"):
-        mm.influence_on(m, X[:1], y[:1], top=0)
+    for top, kind in ((0, ValueError), ("a", TypeError), (2.5, TypeError)):
+        with pytest.raises(kind, match=r"top = .*how many examples"):
+            mm.influence_on(m, X[:1], y[:1], top=top)
+    with pytest.raises(DataError, match="no queries"):
+        mm.influence_on(m, X[:0])
+    with pytest.raises(DataError, match="target"):
+        mm.influence_on(m, X[:1], 1)
+    with pytest.raises(ValueError, match="expected a position from 0 to 1"):
+        mm.influence_on(m, X[:2]).helpful(2)
     with pytest.raises(DataError, match="2"):
         mm.influence_on(m, X[:1], y[:2])
     forest = RandomForestClassifier(5, random_state=0).fit(X, y)

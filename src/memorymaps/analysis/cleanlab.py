@@ -45,10 +45,16 @@ def left_out_probabilities(m: MemoryMap) -> tuple[Array, Array]:
     Raises
     ------
     ValueError
-        The map is not of classes, or has no columns per class.
+        The map is not of classes, has no columns per class, or its loss gives no probabilities (margins).
     """
     classes = [0, 1] if is_binary(m) else list(m.provenance.description.classes)
     several = "loo_mean" in m.table.column_names
+    if not m.provenance.loss_is_density:
+        raise ValueError(
+            f"the map is of a {m.provenance.description.likelihood} loss, whose outputs are margins and no "
+            "probabilities. Expected a classifier with probabilities, such as LogisticRegression; "
+            "m.top(by='error') ranks the examples of this one"
+        )
     if not classes or not (several or m.provenance.outputs == 1):
         d = m.provenance.description
         raise ValueError(

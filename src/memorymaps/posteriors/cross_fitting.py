@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.settings import as_count
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
 
@@ -43,8 +44,8 @@ def cross_fitted_outputs(origin: Origin, folds: int, classes: bool) -> Array:
             f"{type(origin.posterior).__name__} cannot refit its model: leave cross_fit out, or cross-validate the "
             "model itself"
         )
-    if not 2 <= folds <= n:
-        raise ValueError(f"cross_fit = {folds}: expected a number of folds from 2 to {n}")
+    if as_count("number of folds", folds, least=2) > n:
+        raise ValueError(f"number of folds = {folds}: expected one from 2 to {n}, the number of examples")
     target = np.asarray(origin.examples.take(np.arange(n)).target)
     fold = fold_of(target, folds, classes and target.ndim == 1)
     f: Array | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +16,10 @@ from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.loo_averages import is_binary, is_classes
+from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import ResultTable
 from memorymaps.maps.trust import Level
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
-
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
 
 _FALSE_DISCOVERIES = 0.05  # share of false ones among the counted targets of a regression
 
@@ -68,11 +66,11 @@ def label_issues(m: MemoryMap, *, folds: int | None = None) -> LabelIssues:
     """Which labels are probably wrong, most suspicious first.
 
     Classes are ranked by the left-out loss `−log p_{−i}(y_i)` where the map's verdict trusts left-out losses (or they
-    are out-of-bag), by the error otherwise, which was measured to find more then. The count is that of confident
-    learning [Northcutt, Jiang & Chuang 2021], `#{i : argmax_{k : p_{−i}(k) ≥ t_k} p_{−i}(k) ≠ y_i}` with thresholds
-    `t_k`, the mean probability of class `k` over the examples labelled `k`. Regressions are ranked by the left-out
-    (externally studentised) residual; counted are those that the Benjamini–Hochberg procedure finds at 5 % false
-    discoveries. cleanlab's `find_label_issues` takes the same probabilities: `m.for_cleanlab()`.
+    are out-of-bag), by the error otherwise and for losses of margins (hinge), which give no probabilities. The count is
+    that of confident learning [Northcutt, Jiang & Chuang 2021], `#{i : argmax_{k : p_{−i}(k) ≥ t_k} p_{−i}(k) ≠ y_i}`
+    with thresholds `t_k`, the mean probability of class `k` over the examples labelled `k`. Regressions are ranked by
+    the left-out (externally studentised) residual; counted are those that the Benjamini–Hochberg procedure finds at 5 %
+    false discoveries. cleanlab's `find_label_issues` takes the same probabilities, `for_cleanlab(m)`.
 
     Parameters
     ----------
@@ -82,7 +80,7 @@ def label_issues(m: MemoryMap, *, folds: int | None = None) -> LabelIssues:
     Raises
     ------
     ValueError
-        Left-out figures of this map are not to be used, and `folds` was not given.
+        Left-out figures of this map are not to be used, and `folds` was not given; `folds` for a loss of margins.
     TypeError
         The map is neither of classes nor of one Gaussian output.
 
@@ -94,6 +92,8 @@ def label_issues(m: MemoryMap, *, folds: int | None = None) -> LabelIssues:
     >>> found["given"][:3].tolist(), found["suggested"][:3].tolist()
     ([8, 5, 9], [1, 9, 8])
     """
+    if not isinstance(m, MemoryMap):
+        raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
     if is_classes(m):
         return _of_classes(m, folds)
     if m.provenance.description.likelihood == "Gaussian" and m.provenance.outputs == 1:
@@ -112,7 +112,8 @@ def _of_classes(m: MemoryMap, folds: int | None) -> LabelIssues:
             f"left-out losses of this map are {verdict.level} ({'; '.join(verdict.reasons)}): pass folds=5, which "
             "predicts each example by a refit without its fold"
         )
-    if folds is None and verdict.level == Level.RANKS and not out_of_bag:
+    trusted = m.provenance.loss_is_density and (verdict.level != Level.RANKS or out_of_bag)
+    if folds is None and not trusted:
         return _by_error(m)
     given, p = left_out_probabilities(m) if folds is None else _cross_fitted(m, folds)
     own = p[np.arange(len(p)), given]

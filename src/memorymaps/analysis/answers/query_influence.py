@@ -13,7 +13,8 @@ from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.perturbation.deviation import AT_BOUND, matvec
-from memorymaps.data.coercion import as_array, as_inputs, checked_column, checked_offset
+from memorymaps.core.settings import as_count
+from memorymaps.data.coercion import as_array, as_inputs, checked_column, checked_offset, count_rows
 from memorymaps.data.examples import DataError
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.result_table import ResultTable
@@ -28,7 +29,7 @@ _CHUNK_NUMBERS = 4_000_000  # numbers of the deviations held at once
 
 @dataclass(frozen=True, repr=False)
 class QueryInfluence(ResultTable):
-    """What removing a training example does to a prediction; one row for each query and each of its top examples.
+    """What removing a training example does to a prediction; rows for each query and each of its top examples.
 
     Columns: `query` (position among the queries); `id` (of the training example); `change` (of the query's predicted
     mean, `c` values, in units of the target or as probabilities); `loss_change` (of the query's loss, in nats:
@@ -44,6 +45,8 @@ class QueryInfluence(ResultTable):
         return self._of(query, 1)
 
     def _of(self, query: int, sign: int) -> QueryInfluence:
+        if query not in self["query"]:
+            raise ValueError(f"query = {query}: expected a position from 0 to {self['query'].max()}")
         if np.all(np.isnan(self["loss_change"])):
             raise ValueError("the queries' losses are unknown without their targets: pass target= to influence_on")
         value = sign * self["loss_change"]
@@ -65,7 +68,9 @@ class _Queries:
         """The model at these inputs, with the targets given or the classes predicted."""
         origin = require_origin(m)
         root = _root_of(origin)
-        x = as_inputs(inputs, 0 if target is None else len(target))
+        x = as_inputs(inputs, 0 if target is None else np.size(target))
+        if count_rows(x) == 0:
+            raise DataError("no queries: expected inputs with one row for each prediction that is asked about")
         marginals = origin.posterior.marginals(x)
         total = marginals.variance
         if marginals.residual_variance is not None:
@@ -125,10 +130,8 @@ def influence_on(m: MemoryMap, inputs: Any, target: Any = None, *, offset: Any =
     >>> found.helpful(0)["id"].tolist()
     [382, 211]
     """
-    if top < 1:
-        raise ValueError(f"top = {top}: expected the number of examples to list for each query, at least 1")
-    origin = require_origin(m)
-    origin.check_unchanged()
+    top = as_count("top", top, instead=": how many examples to list for each query")
+    require_origin(m).check_unchanged()
     queries = _Queries.of(m, inputs, target, offset)
     parts = [queries.changes(coordinates) for coordinates in _example_coordinates(m, len(queries.f))]
     change, loss = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
