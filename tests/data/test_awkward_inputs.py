@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-import torch
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
@@ -52,7 +51,7 @@ def test_other_families_read_sparse_formats(model, target):
         np.testing.assert_allclose(mm.memory_map(model, data, target)["leverage"], want["leverage"], rtol=1e-9)
 
 
-def test_networks_and_vectors_say_what_they_expect():
+def test_networks_and_vectors_say_what_they_expect(torch):
     net = torch.nn.Linear(3, 2)
     with pytest.raises(mm.DataError, match=r"sparse csr_array, networks take dense arrays: pass X.toarray\(\)"):
         mm.memory_map(

@@ -9,6 +9,9 @@ import time
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression

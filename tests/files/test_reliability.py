@@ -27,7 +27,7 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 @pytest.mark.parametrize(
     "command", [["kills.py", "--kills", "15", "--disks", "1"], ["fuzz.py", "--mutations", "300"]], ids=lambda c: c[0]
 )
-def test_nothing_is_lost_and_nothing_undocumented_is_raised(command):
+def test_nothing_is_lost_and_nothing_undocumented_is_raised(command, torch):
     script = [sys.executable, "-W", "ignore", str(BENCHMARKS / command[0]), *command[1:], "--seconds", "600"]
     done = subprocess.run(script, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,6 +11,9 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from networks import case
 from sklearn.linear_model import LogisticRegression

@@ -26,7 +26,7 @@ TIGHT = {"tol": 1e-12, "max_iter": 10**5}
 SOLVER = {"tol": 1e-9, "max_iter": 10**6}
 CASES = {
     "ridge": (sk.Ridge(3.0), Z),
-    "ridge, two targets": (sk.Ridge([3.0, 7.0]), np.column_stack([Z, X[:, 1] + COUNTS])),
+    "ridge, two targets": (sk.Ridge(np.array([3.0, 7.0])), np.column_stack([Z, X[:, 1] + COUNTS])),
     "ridge, no intercept": (sk.Ridge(3.0, fit_intercept=False), Z),
     "logistic": (sk.LogisticRegression(C=2.0, **TIGHT), BITS),
     "logistic, weak prior": (sk.LogisticRegression(C=1e4, **TIGHT), BITS),

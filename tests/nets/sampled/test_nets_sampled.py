@@ -7,6 +7,9 @@ import itertools
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from networks import CASES, case, jacobian
 from sklearn.datasets import load_digits

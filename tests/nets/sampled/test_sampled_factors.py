@@ -4,6 +4,9 @@ import re
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
