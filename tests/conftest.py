@@ -4,6 +4,7 @@ import matplotlib
 import pytest
 from browser import Explorer, chromium
 from extras import missing_extra
+from remedies import Said, message
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -15,6 +16,10 @@ from memorymaps.data.datasets import demo_model
 matplotlib.use("Agg")
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "remedy(part, at): provokes the message with `part`, and does what it says")
+
+
 def pytest_collection_modifyitems(items):
     """Examples in docstrings that need an optional package which is not installed are skipped."""
     for item in items:
@@ -22,6 +27,15 @@ def pytest_collection_modifyitems(items):
             missing = missing_extra("\n".join(example.source for example in item.dtest.examples))
             if missing:
                 item.add_marker(pytest.mark.skip(reason=f"{missing} is not installed"))
+
+
+@pytest.fixture
+def said(request):
+    """The messages that the test's marks name; each of them has been made when the test is over."""
+    said = Said([message(*mark.args) for mark in request.node.iter_markers("remedy")])
+    yield said
+    missing = [m.text for m in said.wanted if m not in said.made]
+    assert not missing, f"never said: {missing}"
 
 
 @pytest.fixture(scope="session")
