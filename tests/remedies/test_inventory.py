@@ -31,7 +31,13 @@ def test_what_names_a_remedy(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["the fit passes here", "no map without use", "rows = 3: expected a positive number", "example(s) were refitted there"]
+    "text",
+    [
+        "the fit passes here",
+        "no map without use",
+        "rows = 3: expected a positive number",
+        "example(s) were refitted there",
+    ],
 )
 def test_what_names_none(text):
     (found,) = messages_of(f"x = {text!r}")
@@ -40,9 +46,13 @@ def test_what_names_none(text):
 
 def test_messages_are_found_wherever_they_are_written():
     found = [m.text for m in messages_of(CODE)]
-    assert found == ["n = \0 is wrong: \0", "nothing to see there, is there", "the number is wrong: pass another one"] or sorted(
-        found
-    ) == sorted(["n = \0 is wrong: \0", "nothing to see there, is there", "the number is wrong: pass another one"])
+    assert found == [
+        "n = \0 is wrong: \0",
+        "nothing to see there, is there",
+        "the number is wrong: pass another one",
+    ] or sorted(found) == sorted(
+        ["n = \0 is wrong: \0", "nothing to see there, is there", "the number is wrong: pass another one"]
+    )
     assert [m.text for m in messages_of(CODE) if m.names_remedy] == ["the number is wrong: pass another one"]
 
 

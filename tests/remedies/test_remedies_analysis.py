@@ -236,7 +236,9 @@ def test_refining_an_exact_map(said):
 @remedy("each refit of this model uses all cores: leave jobs out")
 def test_jobs_of_a_network(said, torch):
     net = torch.nn.Linear(3, 1)
-    m = mm.memory_map(net, X.astype("float32"), Y.astype("float32"), likelihood="gaussian", posterior=mm.Laplace(prior=1.0))
+    m = mm.memory_map(
+        net, X.astype("float32"), Y.astype("float32"), likelihood="gaussian", posterior=mm.Laplace(prior=1.0)
+    )
     with said:
         mm.refit(m, top=2, jobs=2)
     assert mm.refit(m, top=2)["refitted"].sum() == 2

@@ -51,7 +51,9 @@ def is_map_of_refits(m, make, y, row=0, tolerance=1e-6, **fit):
 
 @remedy("is not supported yet: refit with Lasso or ElasticNet")
 @pytest.mark.parametrize("other", [sk.Lasso, sk.ElasticNet])
-@pytest.mark.parametrize("kind", [sk.LassoLars, sk.LassoLarsIC, sk.LassoLarsCV, sk.MultiTaskLasso, sk.MultiTaskElasticNet])
+@pytest.mark.parametrize(
+    "kind", [sk.LassoLars, sk.LassoLarsIC, sk.LassoLarsCV, sk.MultiTaskLasso, sk.MultiTaskElasticNet]
+)
 def test_relatives_of_lasso(said, kind, other):
     y = np.column_stack([Y, -Y]) if "Task" in kind.__name__ else Y
     with said:
@@ -312,7 +314,9 @@ def test_a_fit_that_has_run_away(said, how):
     model.coef_ = model.coef_ - 1e-3
     with said:
         mm.memory_map(model, x, counts)
-    alpha, x = {"penalty": (0.1, x[:, :4]), "columns": (0.0, X), "scaled": (0.0, StandardScaler().fit_transform(X))}[how]
+    alpha, x = {"penalty": (0.1, x[:, :4]), "columns": (0.0, X), "scaled": (0.0, StandardScaler().fit_transform(X))}[
+        how
+    ]
     model = sk.PoissonRegressor(alpha=alpha, tol=1e-9, max_iter=1000).fit(x, counts)
     m = mm.memory_map(model, x, counts)
     assert 1 < m["leverage"].sum() < 5

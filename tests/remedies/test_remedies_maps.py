@@ -203,7 +203,9 @@ def test_what_has_changed_since(said):
     assert mm.memory_map(model, x, Y + x[:, 0] ** 2).leave_out({"a": [0]})["size"][0] == 1
 
 
-@remedy("came in another order or with other targets on the second pass: pass arrays, or a loader that does not shuffle")
+@remedy(
+    "came in another order or with other targets on the second pass: pass arrays, or a loader that does not shuffle"
+)
 @pytest.mark.parametrize("how", ["arrays", "loader"])
 def test_data_in_another_order(said, torch, how):
     net, generator = torch.nn.Linear(3, 1), torch.Generator().manual_seed(0)
@@ -489,7 +491,9 @@ def test_a_sampler_without_data(said):
     assert len(mm.memory_map(sampler, X, Y)) == N
 
 
-@remedy("expected a Likelihood such as Gaussian(dispersion=noise_variance), ExpectedLikelihood(Bernoulli()) or ExpectedLikelihood(Categorical())")
+@remedy(
+    "expected a Likelihood such as Gaussian(dispersion=noise_variance), ExpectedLikelihood(Bernoulli()) or ExpectedLikelihood(Categorical())"
+)
 def test_the_likelihood_of_draws(said):
     Bernoulli, Categorical, Gaussian = mm.likelihoods.Bernoulli, mm.likelihoods.Categorical, mm.likelihoods.Gaussian
     ExpectedLikelihood = mm.likelihoods.ExpectedLikelihood
@@ -530,7 +534,9 @@ def test_batches_of_another_run(said, tmp_path, how):
     assert str(folder) in said.text
     if how == "delete":
         shutil.rmtree(folder)
-    with BatchJournal.resume(tmp_path / "b" if how == "another" else path, header(0 if how == "same" else 1)) as journal:
+    with BatchJournal.resume(
+        tmp_path / "b" if how == "another" else path, header(0 if how == "same" else 1)
+    ) as journal:
         assert journal.read(slice(0, 3), "x") is None
 
 
@@ -598,7 +604,10 @@ def test_a_file_that_this_process_writes(said, tmp_path):
 @remedy("a child of process … on …, which itself is gone: end that child, or choose another path")
 @remedy("another process: wait for it, or choose another path")
 def test_a_file_whose_writer_is_gone(said, tmp_path):
-    lock, gone = locks(tmp_path), subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)
+    lock, gone = (
+        locks(tmp_path),
+        subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True),
+    )
     first = lock()
     first.acquire()
     holder = tmp_path / ".run.lock.holder"

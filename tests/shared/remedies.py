@@ -51,13 +51,13 @@ class Message:
 
 
 def messages_of(code, path=""):
-    """The texts of three words and more in a module's source: no docstrings, no help of the command line."""
+    """The texts of several words in a module's source: no docstrings, no help of the command line."""
     tree = ast.parse(code)
     left_out = set(_not_messages(tree))
     for node in ast.walk(tree):
         if node not in left_out and isinstance(node, ast.JoinedStr | ast.Constant):
             text = _text(node)
-            if len(text.split()) >= 3:
+            if len(text.split()) >= 2:
                 yield Message(path, node.lineno, text)
 
 
@@ -160,5 +160,7 @@ def runs():
 
 def does_something_after(function):
     """Whether a test's function goes on after the message: the remedy is run there."""
-    said = [k for k, node in enumerate(function.body) if "said" in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}]
+    said = [
+        k for k, node in enumerate(function.body) if "said" in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    ]
     return bool(said) and said[0] < len(function.body) - 1

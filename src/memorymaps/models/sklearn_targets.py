@@ -82,7 +82,9 @@ def numeric_target(batch: Batch) -> Batch:
 
 def _not_numeric(target: Array) -> str:
     """Names the first target that is no number, or the kind of all of them."""
-    bad = [row for row, values in enumerate(target.reshape(len(target), -1).tolist()) if not all(map(_is_number, values))]
+    bad = [
+        row for row, values in enumerate(target.reshape(len(target), -1).tolist()) if not all(map(_is_number, values))
+    ]
     if not bad or len(bad) == len(target):
         return f"a regression model needs numeric targets, got an array of {target.dtype}: pass numbers"
     value = target[bad[0]].tolist() if target.ndim > 1 else target[bad[0]]
