@@ -73,8 +73,8 @@ def _not_messages(tree):
             yield node.value  # docstrings
         if isinstance(node, ast.keyword) and node.arg in HELP:
             yield from ast.walk(node.value)
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in HELP for t in node.targets):
-            yield from ast.walk(node.value)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in HELP and isinstance(node.value, ast.Constant):
+            yield node.value
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("_add_"):
             yield from ast.walk(node)  # a command's description
         if isinstance(node, ast.JoinedStr):
