@@ -161,7 +161,9 @@ def test_a_machine_without_curvature(said, how):
 @remedy("fit with one that is, such as kernel='rbf'")
 @pytest.mark.filterwarnings("ignore:Singular matrix")
 def test_a_kernel_that_is_none(said):
-    indefinite = lambda a, b: -3 * np.exp(-np.sum((a - b) ** 2))
+    def indefinite(a, b):
+        return -3 * np.exp(-np.sum((a - b) ** 2))
+
     model = KernelRidge(alpha=1.0, kernel=indefinite).fit(X, Y)
     with said:
         mm.memory_map(model, X, Y)

@@ -26,7 +26,7 @@ X = RNG.normal(size=(N, 3))
 Y = X @ [1.0, -0.5, 0.2] + 0.3 * RNG.normal(size=N)
 BITS = (Y + RNG.normal(size=N) > 0).astype(int)
 THREE = np.argsort(np.argsort(Y + RNG.normal(size=N))) * 3 // N
-TIGHT = dict(tol=1e-10, max_iter=10_000)
+TIGHT = {"tol": 1e-10, "max_iter": 10_000}
 
 
 def logistic(**settings):
@@ -245,7 +245,9 @@ def test_polishing_another_model(said):
 
 @remedy("which few coefficients smooth little: read sizes as ranks. refit(m, top=…)")
 def test_losses_with_kinks(said):
-    make = lambda: sk.QuantileRegressor(alpha=0.0)
+    def make():
+        return sk.QuantileRegressor(alpha=0.0)
+
     m = mm.memory_map(make().fit(X, Y), X, Y)
     said.reads(str(m.summary()))
     is_map_of_refits(m, make, Y, int(mm.refit(m, top=1)["id"][0]))
@@ -253,7 +255,9 @@ def test_losses_with_kinks(said):
 
 @remedy("choose log_loss, …")
 def test_an_sgd_loss_without_likelihood(said):
-    fit = lambda loss: sk.SGDClassifier(loss=loss, alpha=0.1, max_iter=5000, tol=1e-7, random_state=0).fit(X, BITS)
+    def fit(loss):
+        return sk.SGDClassifier(loss=loss, alpha=0.1, max_iter=5000, tol=1e-7, random_state=0).fit(X, BITS)
+
     with said:
         mm.memory_map(fit("squared_error"), X, BITS)
     named = said.text.partition("choose ")[2].splitlines()[0].split(", ")

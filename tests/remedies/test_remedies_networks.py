@@ -7,8 +7,9 @@ import pytest
 from remedies import remedy
 from scipy import sparse
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -137,7 +138,9 @@ class Stored(Body):
         return super().forward(x) - self.mean
 
 
-@remedy("store the statistic as a buffer, as BatchNorm does, or pass the part before it, Laplace(forward=lambda net, x: …)")
+@remedy(
+    "store the statistic as a buffer, as BatchNorm does, or pass the part before it, Laplace(forward=lambda net, x: …)"
+)
 def test_examples_that_influence_each_other(said):
     with said:
         mapped(Centred())
@@ -209,7 +212,10 @@ def test_rates_and_variances(said):
     likelihood = HeteroscedasticGaussian()
     with said:
         mapped(MeanAndVariance(), y=Y, likelihood=likelihood)
-    forward = lambda net, x: torch.stack([net(x)[:, 0], net(x)[:, 1].log()], 1)
+
+    def forward(net, x):
+        return torch.stack([net(x)[:, 0], net(x)[:, 1].log()], 1)
+
     assert len(mapped(MeanAndVariance(), y=Y, likelihood=likelihood, forward=forward)) == N
 
 
@@ -312,10 +318,13 @@ def test_curvature_that_overflows(said):
     net = body().float()
     net[-1].weight.data *= 1e25
     targets = torch.eye(3)[LABELS]
-    draw = lambda net, forward=None: mapped(
-        net, X.to(net[0].weight.dtype), targets.to(net[0].weight.dtype), "kfac", "gaussian",
-        **({} if forward is None else {"forward": forward}),
-    )  # fmt: skip
+
+    def draw(net, forward=None):
+        return mapped(
+            net, X.to(net[0].weight.dtype), targets.to(net[0].weight.dtype), "kfac", "gaussian",
+            **({} if forward is None else {"forward": forward}),
+        )  # fmt: skip
+
     with said:
         draw(net)
     assert len(draw(copy.deepcopy(net).double())) == N
@@ -478,19 +487,28 @@ def test_several_class_numbers_an_example(said):
 
 @remedy("specify the prediction, Custom(nll, predict=lambda f: f.softmax(1)) for class numbers (integers)")
 def test_custom_losses_of_classes(said):
-    nll = lambda f, y: functional.cross_entropy(f, y.long(), reduction="none")
+    def nll(f, y):
+        return functional.cross_entropy(f, y.long(), reduction="none")
+
     with said:
         mapped(body(), likelihood=mm.Custom(nll))
     is_map_of(mapped(body(), likelihood=mm.Custom(nll, predict=lambda f: f.softmax(1))), mapped(body()))
-    squares = lambda f, y: (f[:, 0] - y) ** 2 / 2
+
+    def squares(f, y):
+        return (f[:, 0] - y) ** 2 / 2
+
     m = mapped(body(2), y=Y, likelihood=mm.Custom(squares, predict=lambda f: f[:, 0]))
     assert m["leverage"].sum() > 1
 
 
 @remedy("expected one finite loss each: use reduction='none'")
 def test_custom_losses_that_are_means(said):
-    mean = lambda f, y: functional.cross_entropy(f, y.long())
-    each = lambda f, y: functional.cross_entropy(f, y.long(), reduction="none")
+    def mean(f, y):
+        return functional.cross_entropy(f, y.long())
+
+    def each(f, y):
+        return functional.cross_entropy(f, y.long(), reduction="none")
+
     with said:
         mapped(body(), likelihood=mm.Custom(mean, predict=lambda f: f.softmax(1)))
     is_map_of(mapped(body(), likelihood=mm.Custom(each, predict=lambda f: f.softmax(1))), mapped(body()))
@@ -499,12 +517,18 @@ def test_custom_losses_that_are_means(said):
 @remedy("Pass Custom(nll, predict=…, ignore_index=None), or ignore_index=… to the loss, too")
 def test_minus_100_is_a_number(said):
     y = torch.arange(N) - 100
-    nll = lambda f, y: (f[:, 0] - y) ** 2 / 200
+
+    def nll(f, y):
+        return (f[:, 0] - y) ** 2 / 200
+
     with said:
         mapped(body(1), y=y, likelihood=mm.Custom(nll, predict=lambda f: f[:, 0]))
     m = mapped(body(1), y=y, likelihood=mm.Custom(nll, predict=lambda f: f[:, 0], ignore_index=None))
     assert m["leverage"].sum() > 0
-    ignoring = lambda f, y: torch.where(y == -100, 0.0 * f[:, 0], (f[:, 0] - y) ** 2 / 200)
+
+    def ignoring(f, y):
+        return torch.where(y == -100, 0.0 * f[:, 0], (f[:, 0] - y) ** 2 / 200)
+
     assert mapped(body(1), y=y, likelihood=mm.Custom(ignoring, predict=lambda f: f[:, 0]))["leverage"][0] == 0
 
 
@@ -517,7 +541,7 @@ def test_focal_losses(said):
     def focal(factor):
         def nll(f, y):
             log_p = functional.log_softmax(f, 1).gather(1, y.long()[:, None])[:, 0]
-            return -factor(log_p.exp()) ** gamma * log_p
+            return -(factor(log_p.exp()) ** gamma) * log_p
 
         return mm.Custom(nll, predict=lambda f: f.softmax(1))
 
@@ -529,7 +553,10 @@ def test_focal_losses(said):
 @remedy("Expected a smooth loss, with a scale s of its own", at="posteriors/gate.py")
 def test_losses_without_curvature(said):
     net, s, q = body(1), 0.5, 0.8
-    predict = lambda f: f[:, 0]
+
+    def predict(f):
+        return f[:, 0]
+
     with said:
         mapped(net, y=Y, likelihood=mm.Custom(lambda f, y: (f[:, 0] - y).abs(), predict=predict))
     smooth = {

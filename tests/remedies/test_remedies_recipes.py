@@ -8,8 +8,9 @@ from remedies import remedy
 from scipy import stats
 from sklearn.linear_model import Ridge
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from torch import nn
 
 import memorymaps as mm
@@ -18,9 +19,9 @@ from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import CholeskyPrecision, EigenbasisPrecision
 from memorymaps.nets.curvature import auto, dense, dual, kronecker, low_rank, unit_block
 from memorymaps.nets.optimizers import learning_rule
+from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.sampled import cost
 from memorymaps.nets.sampled import curvature as sampled_curvature
-from memorymaps.nets.prior import evidence_prior
 
 N = 30
 X = torch.randn(N, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -34,7 +35,9 @@ def body(out=3, width=6):
 
 
 def mapped(net=None, recipe=None, likelihood="categorical", y=LABELS, x=X, **options):
-    return mm.memory_map(net or body(), x, y, likelihood=likelihood, posterior=recipe or mm.Laplace(prior=1.0), **options)
+    return mm.memory_map(
+        net or body(), x, y, likelihood=likelihood, posterior=recipe or mm.Laplace(prior=1.0), **options
+    )
 
 
 def laplace(*structure, **options):
@@ -93,7 +96,10 @@ def test_names_of_likelihoods(said):
         mapped(likelihood="softmax")
     assert "'categorical'" in said.text
     works(mm.Laplace(prior=1.0), body(1), likelihood=mm.Gaussian(dispersion=0.1), y=Y)
-    nll = lambda f, y: (f[:, 0] - y) ** 2
+
+    def nll(f, y):
+        return (f[:, 0] - y) ** 2
+
     works(mm.Laplace(prior=1.0), body(1), likelihood=mm.Custom(nll, predict=lambda f: f[:, 0]), y=Y)
 
 
@@ -168,7 +174,10 @@ def test_parameters_outside_the_optimizer(said):
         mapped(net, mm.Laplace(prior=mm.prior_from(optimizer, N)))
     works(mm.Laplace(prior=mm.prior_from(optimizer, N), subset=["2.weight", "2.bias"]), net)
     works(mm.Laplace(prior=0.3), net)
-    named = lambda net: torch.optim.Adam(net.named_parameters(), weight_decay=0.01)
+
+    def named(net):
+        return torch.optim.Adam(net.named_parameters(), weight_decay=0.01)
+
     net, optimizer = trained(named)
     works(mm.Laplace(prior=mm.prior_from(optimizer, N)), copy.deepcopy(net))
 
@@ -185,9 +194,11 @@ def test_another_number_of_examples(said):
 # --- structures -------------------------------------------------------------------------------------------------------
 
 
-@remedy("are exact is arbitrary and sizes of the two kinds do not compare. Use 'full', 'dual' or 'sampled', or rows= all")
+@remedy(
+    "are exact is arbitrary and sizes of the two kinds do not compare. Use 'full', 'dual' or 'sampled', or rows= all"
+)
 def test_active_sets_of_regressions(said):
-    gaussian = dict(likelihood=mm.Gaussian(dispersion=0.1), y=Y)
+    gaussian = {"likelihood": mm.Gaussian(dispersion=0.1), "y": Y}
     said.reads(str(mapped(body(1), laplace("active_set", rows=10), **gaussian).summary()))
     truth = works(laplace("full"), body(1), **gaussian)["leverage"]
     for recipe in (laplace("dual"), laplace("active_set", rows=N), laplace("sampled")):
@@ -205,7 +216,9 @@ def test_auto_with_a_small_budget(said, monkeypatch):
     assert "auto chose sampled" in words
 
 
-@remedy("keeps its own part of the residual curvature, sizes tend to be too small, not too large. structure='full' errs")
+@remedy(
+    "keeps its own part of the residual curvature, sizes tend to be too small, not too large. structure='full' errs"
+)
 def test_the_hessian(said):
     net, _ = trained(lambda net: torch.optim.Adam(net.parameters(), 0.05, weight_decay=0.03), steps=400)
     m = mapped(net, laplace("hessian", prior=5.0))
@@ -310,7 +323,9 @@ def test_low_rank_terms_of_dense_blocks(said):
     block = torch.eye(4, dtype=torch.float64)
     with said:
         CholeskyPrecision(torch.linalg.cholesky(block)).prior_over_precision(torch.ones(4, dtype=torch.float64))
-    found = EigenbasisPrecision(torch.ones(4, dtype=torch.float64)).prior_over_precision(torch.ones(4, dtype=torch.float64))
+    found = EigenbasisPrecision(torch.ones(4, dtype=torch.float64)).prior_over_precision(
+        torch.ones(4, dtype=torch.float64)
+    )
     np.testing.assert_allclose(np.asarray(found).reshape(-1), np.ones(4))
     assert "low_rank" in BlockDiagonalCovariance.__dataclass_fields__
 
@@ -377,7 +392,10 @@ def test_deep_ensembles(said):
 
 
 @remedy("Use an exact structure, refine(m) or refit(m), or ranks only")
-@remedy("first-order sizes of a network: use ranks only. refine(m, top=…) or refit(m, top=…) gives sizes of the largest")
+@remedy(
+    "first-order sizes of a network: use ranks only. refine(m, top=…) or refit(m, top=…) gives sizes of the largest"
+)
+@remedy("sizes by the first-order estimator, read them as ranks.", at="nets/laplace")
 def test_first_order_sizes(said):
     net, _ = trained(lambda net: torch.optim.Adam(net.parameters(), 0.05), steps=200)
     m = mapped(net, laplace("kfac", prior=0.01))
@@ -405,7 +423,10 @@ def test_another_optimizer(said):
     with said:
         mapped(net, state_recipe(other))
     works(state_recipe(optimizer), net)
-    named = lambda net: torch.optim.Adam(net.named_parameters(), weight_decay=0.01)
+
+    def named(net):
+        return torch.optim.Adam(net.named_parameters(), weight_decay=0.01)
+
     net, optimizer = trained(named)
     works(state_recipe(optimizer), copy.deepcopy(net))
 
@@ -433,7 +454,9 @@ def test_weights_without_gradient(said):
             optimizer.step()
         return net, optimizer
 
-    zero = lambda net, optimizer: [state.update(exp_avg_sq=state["exp_avg_sq"] * 1) for state in optimizer.state.values()]
+    def zero(net, optimizer):
+        return [state.update(exp_avg_sq=state["exp_avg_sq"] * 1) for state in optimizer.state.values()]
+
     net, optimizer = fit(0.0)
     for group in optimizer.param_groups:
         group["eps"] = 0.0
@@ -565,7 +588,10 @@ def test_learning_rules(said, monkeypatch):
     assert len(part) == 5
     few = mm.memory_map(net, X[:10], LABELS[:10], likelihood="categorical", posterior=FromOptimizer(optimizer, 10))
     assert learning_rule.rule_of(few, FromOptimizer(optimizer, 10)).deviation([3]).ndim == 1
-    head = lambda net: torch.optim.Adam(net[2].parameters(), weight_decay=0.01)
+
+    def head(net):
+        return torch.optim.Adam(net[2].parameters(), weight_decay=0.01)
+
     net[0].requires_grad_(False)
     net, optimizer = trained(head, net)
     m = mapped(net, state_recipe(optimizer))
@@ -587,5 +613,3 @@ def test_variational_steps(said):
         nn.functional.cross_entropy(net(X), LABELS).backward()
     optimizer.step()
     assert optimizer.current_step == 1
-
-

@@ -66,21 +66,21 @@ def test_a_likelihood_beside_the_recipe(said):
 
 
 SETTINGS = {
-    "init": (gradient(init=Ridge()), Y), "lightgbm goss": ("lgb", dict(data_sample_strategy="goss")),
-    "lightgbm dart": ("lgb", dict(boosting="dart")), "lightgbm l1": ("lgb", dict(lambda_l1=0.1)),
-    "lightgbm bagging": ("lgb", dict(bagging_freq=1, bagging_fraction=0.5)),
-    "lightgbm smoothing": ("lgb", dict(path_smooth=1.0)), "lightgbm linear": ("lgb", dict(linear_tree=True)),
-    "lightgbm delta": ("lgb", dict(max_delta_step=0.1)), "xgboost dart": ("xgb", dict(booster="dart")),
-    "lightgbm monotone": ("lgb", dict(monotone_constraints=[1, 0, 0])),
-    "xgboost subsample": ("xgb", dict(subsample=0.5)), "xgboost alpha": ("xgb", dict(reg_alpha=0.1)),
-    "xgboost alpha of that name": ("xgb", dict(alpha=0.1)),
-    "xgboost linear": ("xgb", dict(booster="gblinear")), "xgboost forest": ("xgb", dict(num_parallel_tree=2)),
-    "xgboost monotone": ("xgb", dict(monotone_constraints="(1,0,0)")),
-    "xgboost vector leaves": ("xgb", dict(multi_strategy="multi_output_tree")),
-    "lightgbm quantised": ("lgb", dict(use_quantized_grad=True)), "lightgbm roots": ("lgb", dict(reg_sqrt=True)),
-    "catboost": ("cat", dict(leaf_estimation_iterations=3)),
-    "catboost langevin": ("cat", dict(langevin=True)), "catboost newton": ("cat", dict(boosting_type="Ordered")),
-    "catboost backtracking": ("cat", dict(model_shrink_rate=0.1)),
+    "init": (gradient(init=Ridge()), Y), "lightgbm goss": ("lgb", {"data_sample_strategy": "goss"}),
+    "lightgbm dart": ("lgb", {"boosting": "dart"}), "lightgbm l1": ("lgb", {"lambda_l1": 0.1}),
+    "lightgbm bagging": ("lgb", {"bagging_freq": 1, "bagging_fraction": 0.5}),
+    "lightgbm smoothing": ("lgb", {"path_smooth": 1.0}), "lightgbm linear": ("lgb", {"linear_tree": True}),
+    "lightgbm delta": ("lgb", {"max_delta_step": 0.1}), "xgboost dart": ("xgb", {"booster": "dart"}),
+    "lightgbm monotone": ("lgb", {"monotone_constraints": [1, 0, 0]}),
+    "xgboost subsample": ("xgb", {"subsample": 0.5}), "xgboost alpha": ("xgb", {"reg_alpha": 0.1}),
+    "xgboost alpha of that name": ("xgb", {"alpha": 0.1}),
+    "xgboost linear": ("xgb", {"booster": "gblinear"}), "xgboost forest": ("xgb", {"num_parallel_tree": 2}),
+    "xgboost monotone": ("xgb", {"monotone_constraints": "(1,0,0)"}),
+    "xgboost vector leaves": ("xgb", {"multi_strategy": "multi_output_tree"}),
+    "lightgbm quantised": ("lgb", {"use_quantized_grad": True}), "lightgbm roots": ("lgb", {"reg_sqrt": True}),
+    "catboost": ("cat", {"leaf_estimation_iterations": 3}),
+    "catboost langevin": ("cat", {"langevin": True}), "catboost newton": ("cat", {"boosting_type": "Ordered"}),
+    "catboost backtracking": ("cat", {"model_shrink_rate": 0.1}),
 }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def setting(name):
         return kind, changed
     if kind == "cat":
         library = pytest.importorskip("catboost")
-        own = dict(iterations=8, verbose=0, allow_writing_files=False, thread_count=1, random_seed=0)
+        own = {"iterations": 8, "verbose": 0, "allow_writing_files": False, "thread_count": 1, "random_seed": 0}
         return library.CatBoostRegressor(**{**own, **changed}), COUNTS
     if kind == "lgb":
         library = pytest.importorskip("lightgbm")
@@ -124,7 +124,10 @@ def test_settings_that_leaves_do_not_determine(said, name):
 @pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
 def test_several_targets_of_xgboost(said, strategy):
     library = pytest.importorskip("xgboost")
-    make = lambda: library.XGBRegressor(n_estimators=8, max_depth=3, n_jobs=1, multi_strategy=strategy)
+
+    def make():
+        return library.XGBRegressor(n_estimators=8, max_depth=3, n_jobs=1, multi_strategy=strategy)
+
     several = np.column_stack([Y, -Y])
     with said:
         mm.memory_map(make().fit(X, several), X, several)
@@ -168,7 +171,13 @@ def test_probes_of_subsampled_rows(said):
 @remedy("was trained with loss …: refit with …", at="models/trees/catboost.py")
 def test_catboost(said):
     library = pytest.importorskip("catboost")
-    own = dict(iterations=8, verbose=0, allow_writing_files=False, thread_count=1, leaf_estimation_iterations=1)
+    own = {
+        "iterations": 8,
+        "verbose": 0,
+        "allow_writing_files": False,
+        "thread_count": 1,
+        "leaf_estimation_iterations": 1,
+    }
     with said:
         mm.memory_map(library.CatBoostRegressor(**own), X, Y)
     with said:
@@ -265,7 +274,10 @@ def test_medians_in_leaves(said, kind):
 @remedy("class targets: fit one forest for each target")
 def test_several_classes_at_once(said):
     several = np.column_stack([BITS, THREE])
-    make = lambda: RandomForestClassifier(15, random_state=0, min_samples_leaf=3)
+
+    def make():
+        return RandomForestClassifier(15, random_state=0, min_samples_leaf=3)
+
     with said:
         mm.memory_map(make().fit(X, several), X, several)
     for y in several.T:
@@ -280,7 +292,7 @@ def test_boosting_with_other_examples(said):
         mm.memory_map(model, X, Y)
     is_mapped(model, X, Y, sample_weight=weight)
     library = pytest.importorskip("catboost")
-    own = dict(iterations=8, verbose=0, allow_writing_files=False, thread_count=1, model_shrink_rate=0)
+    own = {"iterations": 8, "verbose": 0, "allow_writing_files": False, "thread_count": 1, "model_shrink_rate": 0}
     with said:
         monotone = library.CatBoostRegressor(**own, monotone_constraints=[1, 0, 0]).fit(X, Y)
         mm.memory_map(monotone, X, Y)
@@ -303,3 +315,14 @@ def test_an_offset_of_trees(said):
     with said:
         mm.memory_map(model, X, Y, offset=np.ones(N))
     is_mapped(model, X, Y)
+
+
+@remedy("Splits do not change when an example is left out; refine(m) refits the leaf values exactly.")
+def test_leaf_values_refitted(said):
+    m = mm.memory_map(hist().fit(X, Y), X, Y)
+    said.reads(str(m.summary()))
+    refined = mm.refine(m, top=5)
+    assert refined["refined"].sum() == 5
+    ids = refined["id"][refined["refined"]]
+    alone = m.leave_out({str(i): [i] for i in ids})
+    np.testing.assert_allclose(refined.select(ids)["sensitivity"], alone["sensitivity"], rtol=1e-6)

@@ -1,8 +1,9 @@
 """Which messages of the package say what to type, and the check that a test has provoked one of them.
 
-A message is a text of the source: a string, or an f-string, whose holes match anything. It names a remedy where a clause begins
-with an imperative ("pass …", "use …") or with a call, an option or a decorator to type. `@remedy("part of the message")` on a test
-names the message; its fixture `said` fails unless the message was really made, and the test then does what it says.
+A message is a text of the source: a string, or an f-string, whose holes match anything. It names a remedy where a
+clause begins with an imperative ("pass …", "use …") or with a call, an option or a decorator to type.
+`@remedy("part of the message")` on a test names the message; its fixture `said` fails unless the message was really
+made, and the test then does what it says.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ import memorymaps
 SOURCE = pathlib.Path(memorymaps.__file__).parent
 TESTS = pathlib.Path(__file__).parents[1]
 HOLE = "\0"
-IMPERATIVES = """add avoid begin call check choose close compute continue convert correct cross-validate delete draw drop encode
-end exclude export fill fit fix freeze gather give import impute install keep leave load make map merge move name pass pip put
-read refine refit regularise remove repeat request reshape resume return run save scale see select set specify start store
-take train try use wait write""".split()
+IMPERATIVES = (
+    "add|avoid|begin|call|check|choose|close|compute|continue|convert|correct|cross-validate|delete|draw|drop|"
+    "encode|end|exclude|export|fill|fit|fix|freeze|gather|give|import|impute|install|keep|leave|load|make|map|"
+    "merge|move|name|pass|pip|put|read|refine|refit|regularise|remove|repeat|request|reshape|resume|return|run|"
+    "save|scale|see|select|set|specify|start|store|take|train|try|use|wait|write"
+)
 START = r"(?:^\s*|[.:;,?]\s+|[(`]|\b(?:or|and|then|first)\s+|\bso\s+)"
-CLAUSE = re.compile(rf"{START}(?:{'|'.join(IMPERATIVES)})\b(?!\s*[(._=])", re.IGNORECASE)
+CLAUSE = re.compile(rf"{START}(?:{IMPERATIVES})\b(?!-|\s*[(._=])", re.IGNORECASE)
 CODE = re.compile(r"(?:[.:;,]\s+|\b(?:or|and)\s+)(?:--\w|@\w|(?:\w+\.)*\w+\((?!s\)))")
 HELP = ("help", "description", "epilog", "metavar")
 
@@ -73,7 +76,11 @@ def _not_messages(tree):
             yield node.value  # docstrings
         if isinstance(node, ast.keyword) and node.arg in HELP:
             yield from ast.walk(node.value)
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in HELP and isinstance(node.value, ast.Constant):
+        if (
+            isinstance(node, ast.Assign)
+            and ast.unparse(node.targets[0]) in HELP
+            and isinstance(node.value, ast.Constant)
+        ):
             yield node.value
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("_add_"):
             yield from ast.walk(node)  # a command's description
@@ -102,7 +109,7 @@ def remedy(part, at=""):
 
 
 class Said:
-    """`with said:` what provokes a message; afterwards `said.text` has it. `said.reads(text)` for texts that are printed."""
+    """`with said:` what provokes a message; then `said.text` has it. `said.reads(text)` for texts that are printed."""
 
     def __init__(self, wanted):
         self.wanted, self.made, self.text = wanted, set(), ""
@@ -158,9 +165,14 @@ def runs():
     return [run for p in paths for run in runs_of(p.read_text(encoding="utf-8"), p.relative_to(TESTS).as_posix())]
 
 
-def does_something_after(function):
+def goes_on(function):
     """Whether a test's function goes on after the message: the remedy is run there."""
-    said = [
-        k for k, node in enumerate(function.body) if "said" in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-    ]
-    return bool(said) and said[0] < len(function.body) - 1
+    ends = [node.end_lineno for node in ast.walk(function) if _provokes(node)]
+    return bool(ends) and function.end_lineno > min(ends)
+
+
+def _provokes(node):
+    """`with said:`, `said.reads(…)`, or the command line's `typed(…)`."""
+    if isinstance(node, ast.With):
+        return any(isinstance(item.context_expr, ast.Name) and item.context_expr.id == "said" for item in node.items)
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("said.reads", "typed")

@@ -85,7 +85,8 @@ def check_stray_texts(table: pd.DataFrame, labels: Collection[str]) -> None:
         raise DataError(
             f"column {str(name)!r} is numbers but for {len(rows):,} of {len(table):,} cells, the first "
             f"{str(first)!r:.80} in row {rows[0]}: correct it, take it for missing (--missing {quoted} "
-            f"--drop-missing), leave the column out (--ignore {column}), or take the column for labels (--labels {column})"
+            f"--drop-missing), leave the column out (--ignore {column}), or take the column for labels "
+            f"(--labels {column})"
         )
 
 

@@ -150,9 +150,10 @@ def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
     numbers = set(_numeric_columns(features))
     wide = [str(c) for c in features.columns if c not in numbers and features[c].nunique() > 50]
     if wide:
+        names = " ".join(map(shlex.quote, wide))
         raise DataError(
-            f"text column(s) {wide} have more than 50 levels each: leave them out (--ignore {' '.join(map(shlex.quote, wide))}), or name "
-            "the examples by one of them (--id)"
+            f"text column(s) {wide} have more than 50 levels each: leave them out (--ignore {names}), or name the "
+            "examples by one of them (--id)"
         )
     if name != "logistic" and target.dtype.kind not in "biuf":
         raise DataError(f"target {target.name!r} is not numeric: --model logistic, or another target")
