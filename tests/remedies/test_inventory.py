@@ -1,7 +1,7 @@
 """Every message that says what to type has a test that types it."""
 
 import pytest
-from remedies import goes_on, message, messages, messages_of, remedy, runs, runs_of
+from remedies import HOLE, goes_on, message, messages, messages_of, refusals, refusals_of, remedy, runs, runs_of
 
 NOTHING = "a description: there is nothing to type"
 LAPLACE_TORCH = "laplace-torch is not among the packages of the tests"
@@ -21,6 +21,34 @@ NOT_RUN = {
     ("predict_proba averages over the posterior.", "models"): NOTHING,
     ("'dual' would be exact and take minutes.", "nets"): NOTHING,
 }
+
+# why a refusal names neither a remedy nor what was expected → parts of such refusals
+SAY_NO_MORE = {
+    "a part of the message is another one, with the remedy": (
+        "this needs the package …, which is not installed: …", "… = …: …", "…: not those of the fit: …",
+        "(each) from the optimum on these data. Not those of the fit: …", "leaf values takes … GB, or … s: …", "… is written by …", "subset: …. Parameters: …, …",
+        "retraining … failed: …: …",
+    ),
+    "what is missing is said, and what there is": (
+        "module … has no attribute …", "the data has no rows", "… has no rows", "no file …", "… cannot be read as …: …",
+        "… has no array …; it has …", "… has no column …; it has …", "no variable … in group …; it has …", "… id(s) are not in this map: …", "… id(s) are not in this map: ……",
+        "the map has no examples: nothing to draw", "the map has no examples: nothing to explore",
+        "no subject has an event: the baseline", "survival targets must be 0 (censored) or 1 (event)",
+    ),
+    "a damaged file": (
+        "… has a damaged provenance: …", "… is damaged: …", "is not a readable Parquet file: …", "column … is of type … with … nulls", "… is …",
+    ),
+    "what is supported is said, or another package's to support": (
+        "is not supported", "link … is not supported; supported: …", "with family … has no likelihood here", "… is not supported",
+    ),
+    "for authors of posteriors and likelihoods": (
+        "has no number of parameters (Description.rank)", "its capabilities lack covariance_root",
+        "its capabilities have neither covariance_root nor removal", "natural, prior and gradients of shapes",
+        "natural parameters or gradients are not finite", "was not called in this batch but was in the first one",
+        "inverse_trace of a Gram covariance", "unreachable: the last candidate was within tolerance", "no sheet …: this map has no pictures",
+    ),
+    "no other kernel is known to be wanted": ("the kernel is not positive semi-definite on the training data",),
+}  # fmt: skip
 
 CODE = '''
 """Pass this, it is a docstring."""
@@ -92,6 +120,29 @@ def test_every_remedy_is_run():
     missing = [m for m in messages() if m.names_remedy and m not in known]
     lines = "\n".join(f"{m.path}:{m.line}: {m.text!r}" for m in missing)
     assert not missing, f"{len(missing)} messages say what to type, and no test marked @remedy does it:\n{lines}"
+
+
+def is_listed_as(part, refusal):
+    """Short texts as a whole, others by a part."""
+    texts = [text.replace(HOLE, "…") for text in refusal.texts]
+    return part in texts if len(part) < 30 else any(part in text for text in texts)
+
+
+def test_every_refusal_names_a_remedy_or_what_was_expected():
+    parts = [part for group in SAY_NO_MORE.values() for part in group]
+    said = {part: [r for r in refusals() if is_listed_as(part, r)] for part in parts}
+    known = {r for found in said.values() for r in found}
+    missing = [r for r in refusals() if not r.says_enough and r not in known]
+    lines = "\n".join(f"{r.path}:{r.line}: {r.texts[0]!r}" for r in missing)
+    assert not missing, f"{len(missing)} refusals name neither what to type nor what was expected:\n{lines}"
+    assert [part for part, found in said.items() if all(r.says_enough for r in found)] == []
+
+
+def test_texts_of_a_refusal_are_followed_into_constants():
+    first, second = sorted(refusals_of(CODE), key=lambda refusal: refusal.line)
+    assert not first.says_enough
+    assert second.says_enough
+    assert any("pass another one" in text for text in second.texts)
 
 
 def test_no_exception_is_out_of_date():

@@ -26,7 +26,7 @@ IMPERATIVES = (
     "add|avoid|begin|call|check|choose|close|compute|continue|convert|correct|cross-validate|delete|draw|drop|"
     "encode|end|exclude|export|fill|fit|fix|freeze|gather|give|import|impute|install|keep|leave|load|make|map|"
     "merge|move|name|pass|pip|put|read|refine|refit|regularise|remove|repeat|request|reshape|resume|return|run|"
-    "save|scale|see|select|set|specify|start|store|take|train|try|use|wait|write"
+    "save|say|scale|see|select|set|specify|start|store|take|train|try|use|wait|write"
 )
 START = r"(?:^\s*|[.:;,?]\s+|[(`]|\b(?:or|and|then|first)\s+|\bso\s+)"
 CLAUSE = re.compile(rf"{START}(?:{IMPERATIVES})\b(?!-|\s*[(._=])", re.IGNORECASE)
@@ -50,12 +50,16 @@ class Message:
     def pattern(self):
         """A regular expression of the texts that it can become."""
         parts = re.split(rf"{HOLE}|{{[^{{}}]*}}", self.text)
-        return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
+        pattern = ".*".join(map(re.escape, parts)).replace(r"row\ .*", r"(?:row|example)\ .*")  # `TargetError.with_id`
+        return re.compile(pattern, re.DOTALL)
 
 
 def messages_of(code, path=""):
     """The texts of several words in a module's source: no docstrings, no help of the command line."""
-    tree = ast.parse(code)
+    yield from _messages_in(ast.parse(code), path)
+
+
+def _messages_in(tree, path=""):
     left_out = set(_not_messages(tree))
     for node in ast.walk(tree):
         if node not in left_out and isinstance(node, ast.JoinedStr | ast.Constant):
@@ -86,6 +90,45 @@ def _not_messages(tree):
             yield from ast.walk(node)  # a command's description
         if isinstance(node, ast.JoinedStr):
             yield from (part for part in node.values if isinstance(part, ast.Constant))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A `raise`: where it is, and the texts that its message can be made of."""
+
+    path: str
+    line: int
+    texts: tuple[str, ...]
+
+    @property
+    def says_enough(self):
+        """Whether it names a remedy, or what was expected."""
+        return any(Message("", 0, text).names_remedy or "xpected" in text for text in self.texts)
+
+
+def refusals_of(code, path=""):
+    """The `Refusal`s in a module's source; texts are also those of the module's constants and functions named there."""
+    tree = ast.parse(code)
+    named = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    named |= {ast.unparse(node.targets[0]): node for node in tree.body if isinstance(node, ast.Assign)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            texts = tuple(_texts_in(node.exc, named, 2))
+            if texts:
+                yield Refusal(path, node.lineno, texts)
+
+
+def _texts_in(node, named, depth):
+    yield from (message.text for message in _messages_in(node))
+    for name in {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & set(named) if depth else ():
+        yield from _texts_in(named[name], named, depth - 1)
+
+
+@functools.cache
+def refusals():
+    """All `Refusal`s of the package."""
+    paths = sorted(SOURCE.rglob("*.py"))
+    return [r for p in paths for r in refusals_of(p.read_text(encoding="utf-8"), p.relative_to(SOURCE).as_posix())]
 
 
 @functools.cache

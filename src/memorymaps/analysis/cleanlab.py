@@ -59,7 +59,8 @@ def left_out_probabilities(m: MemoryMap) -> tuple[Array, Array]:
         d = m.provenance.description
         raise ValueError(
             f"the map is of a {d.likelihood} likelihood with {m.provenance.outputs} output(s): for_cleanlab needs a "
-            "classifier's: Categorical with up to 100 classes, or Bernoulli with one output and targets 0 and 1"
+            "classifier's: Categorical with up to 100 classes, or Bernoulli with one output and targets 0 and 1; "
+            "m.top(by='error') ranks others"
         )
     p = m["loo_mean"] if several else _binary_probabilities(m)
     codes = {label: code for code, label in enumerate(classes)}

@@ -130,7 +130,10 @@ class Journal:
         if self.file is None:
             self.file = open(self.path, "r+b", buffering=0)  # type: ignore[arg-type]  # noqa: SIM115  # closed at exit
         if os.fstat(self.file.fileno()).st_size < self.whole:
-            raise OSError(f"{self.path} has become shorter than it was: another program has changed it")
+            raise OSError(
+                f"{self.path} has become shorter than it was: another program has changed it. To go on: "
+                f"{_USE_OTHER_FILE}"
+            )
         self.file.truncate(self.whole)  # drops an incomplete line
         self.file.seek(self.whole)
         written = 0

@@ -26,7 +26,10 @@ def events(run: Trajectory) -> pd.DataFrame:
     import pandas as pd
 
     if not run.at(run.steps[0]).provenance.description.classes:
-        raise ValueError("learning events need maps of classes: the likelihood of these maps has none")
+        raise ValueError(
+            "learning events need maps of classes: the likelihood of these maps has none. Use run.example(id) or "
+            "run.rank_evolution()"
+        )
     ids, predicted = run.column("prediction")
     right = predicted == run.column("target")[1]
     before = np.concatenate([np.zeros_like(right[:1]), right[:-1]])

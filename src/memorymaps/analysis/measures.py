@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 def _one_output(m: MemoryMap) -> None:
     if "standardised_error" not in m.table.column_names:
-        raise ValueError(f"classical measures are defined for one output; this map has {m.provenance.outputs}")
+        raise ValueError(
+            f"classical measures are defined for one output; this map has {m.provenance.outputs}: use "
+            "m['leverage'] and the other columns"
+        )
 
 
 def hat_values(m: MemoryMap) -> Array:

@@ -55,6 +55,6 @@ def _check(m: MemoryMap) -> None:
     if not (linear and m.provenance.outputs == 1 and d.dispersion_estimated and d.residual_df is not None):
         raise TypeError(
             f"{d.model} ({d.likelihood}, {m.provenance.outputs} output(s), prior {d.prior}): the scale without an "
-            "example has a closed form for unpenalised least squares with one target only; the column loo_loss holds "
-            "the scale at its value"
+            "example has a closed form for unpenalised least squares with one target only. Use the column loo_loss, "
+            "which holds the scale at its value"
         )

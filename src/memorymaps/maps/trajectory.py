@@ -109,7 +109,7 @@ class Trajectory:
             Its map is missing or damaged.
         """
         if step not in self.steps:
-            raise KeyError(f"step {step} was not recorded; recorded: {self.steps}")
+            raise KeyError(f"step {step} was not recorded: expected one of {self.steps}")
         path = step_folder(self.run, step) / MAP
         try:
             return load_map(path)
@@ -186,7 +186,10 @@ class Trajectory:
         import pandas as pd
 
         if not next(iter(self._tables.values())).provenance.description.classes:
-            raise ValueError("cartography needs maps of classes: the likelihood of these maps has none")
+            raise ValueError(
+                "cartography needs maps of classes: the likelihood of these maps has none. Use example(id) or "
+                "rank_evolution()"
+            )
         ids, loss = self.column("loss")
         right = self.column("prediction")[1] == self.column("target")[1]
         p, steps = np.exp(-loss), np.asarray(self.steps)

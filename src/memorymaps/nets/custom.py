@@ -153,7 +153,9 @@ class Custom(Likelihood):
         target = _tensor(y)
         bad = _true_rows(~torch.isfinite(target).reshape(len(target), -1).all(1))
         if bad:
-            raise TargetError(f"{len(bad)} target(s) are not finite: row {bad[0]} is {y[bad[0]]}", bad[0])
+            raise TargetError(
+                f"{len(bad)} target(s) are not finite, row {bad[0]} is {y[bad[0]]}: drop such rows", bad[0]
+            )
         prediction = self.predict(torch.zeros(1, c, dtype=torch.float64, device=target.device))
         ignored = self._ignored(target)
         known = target if ignored is None else torch.where(ignored, torch.zeros_like(target), target)

@@ -107,7 +107,10 @@ def mc_dropout(
         When a map is computed: outputs that are random beside the dropout layers, or depend on the batch.
     """
     if not any(isinstance(layer, _DROPOUT) and layer.p > 0 for layer in net.modules()):
-        raise TypeError(f"{type(net).__name__} has no nn.Dropout layer with p > 0: all its draws would be the same")
+        raise TypeError(
+            f"{type(net).__name__} has no nn.Dropout layer with p > 0: all its draws would be the same. "
+            "Map the network itself, posterior=Laplace(prior=δ)"
+        )
     members = [Network(net, likelihood, _with_mask(forward, seed + k)) for k in range(draws)]
     return Sampler(
         _Draws(members, members[:1]), likelihood, importance, f"MC-dropout, {draws} masks of {type(net).__name__}",

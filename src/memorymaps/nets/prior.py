@@ -164,7 +164,9 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     }
     found = {key: _with_floor(scale * decay, floor) for key, decay in decays.items() if decay is not None}
     if not found:
-        raise ValueError(f"{kind} has taken no step yet: its prior follows from its state after training")
+        raise ValueError(
+            f"{kind} has taken no step yet, and its prior follows from its state: call prior_from after training"
+        )
     listed = sorted({float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups})
     factor = " · (√v̂ + ε)" if any(isinstance(delta, Tensor) for delta in found.values()) else ""
     words = f"δ = {scale} · weight_decay{factor} from {kind} (weight_decay {_format_values(listed)})"

@@ -144,7 +144,7 @@ def as_draws(f: Any, n: int | None) -> Array:
         wanted = "n" if n is None else n
         raise DataError(f"draws of shape {f.shape}: expected [s, {wanted}] or [s, {wanted}, c], draws first")
     if len(f) < 2:
-        raise DataError(f"{len(f)} draw: a posterior covariance needs two at least, better hundreds")
+        raise DataError(f"{len(f)} draw: a posterior covariance needs two at least. Pass more, better hundreds")
     if not np.all(np.isfinite(f)):
         bad = ~np.isfinite(f).all(axis=(1, 2))
         raise DataError(

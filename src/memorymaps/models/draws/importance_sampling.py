@@ -56,7 +56,8 @@ def psis(log_likelihood: Array, reff: float = 1.0) -> ImportanceWeights:
     s = log_likelihood.shape[-1]
     if s < 25:
         raise ValueError(
-            f"{s} draws: importance sampling fits the tail of the weights and needs at least 25, better 1,000"
+            f"{s} draws: importance sampling fits the tail of the weights and needs at least 25. Pass more, "
+            "better 1,000"
         )
     weights, k = _psislw(log_likelihood, reff)
     constant = np.ptp(log_likelihood, axis=-1) == 0  # weight zero: all importance weights are equal

@@ -84,7 +84,7 @@ def _in_order(inputs: Any, features: Sequence[str]) -> Any:
         return inputs
     missing = [name for name in features if name not in set(columns)]
     if missing:
-        raise DataError(f"the inputs lack columns the model was fitted on: {missing}")
+        raise DataError(f"the inputs lack columns the model was fitted on, {missing}: pass those of the fit")
     return inputs[list(features)]
 
 

@@ -287,7 +287,10 @@ def _inverse_strength(model: Any) -> float:
         return np.inf
     values = np.unique(np.asarray(model.C_ if isinstance(model, sk.LogisticRegressionCV) else model.C, dtype=float))
     if len(values) > 1:
-        raise TypeError(f"LogisticRegressionCV chose a different C for each class ({values}): that is one-versus-rest")
+        raise TypeError(
+            f"LogisticRegressionCV chose a different C for each class ({values}), one-versus-rest: "
+            "fit LogisticRegression(C=…) with one of them"
+        )
     return float(values[0])
 
 
@@ -300,7 +303,10 @@ def _l1_ratio(model: Any) -> float:
     chosen = model.__dict__.get("l1_ratio") if chosen is None else chosen
     values = {float(value) for value in np.ravel(np.asarray(chosen, dtype=object)) if value not in (None, "deprecated")}
     if len(values) > 1:
-        raise TypeError(f"LogisticRegressionCV chose a different l1_ratio for each class ({sorted(values)})")
+        raise TypeError(
+            f"LogisticRegressionCV chose a different l1_ratio for each class ({sorted(values)}): fit "
+            "LogisticRegression(l1_ratio=…) with one of them"
+        )
     return values.pop() if values else 0.0
 
 

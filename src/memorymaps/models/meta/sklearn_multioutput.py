@@ -110,7 +110,7 @@ class ProductLikelihood(Likelihood):
         """Raise `TargetError` unless there is one supported target for each part."""
         columns = self._targets(y)
         if len(columns) != len(self.parts):
-            raise TargetError(f"{len(columns)} target column(s): the model was fitted on {len(self.parts)}")
+            raise TargetError(f"{len(columns)} target column(s) for {len(self.parts)} models: pass one for each")
         for part, column, size in zip(self.parts, columns, self.sizes, strict=True):
             part.check_target(column, size)
 
@@ -286,7 +286,7 @@ def _data(model: Any, examples: Examples | None) -> Examples:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, Y)")
     found = np.size(examples.take([0]).target)
     if found != len(model.estimators_):
-        raise TargetError(f"{found} target column(s): the model was fitted on {len(model.estimators_)}")
+        raise TargetError(f"{found} target column(s): the model was fitted on {len(model.estimators_)}, pass these")
     parts = map(_without_class_weight, model.estimators_)
     return MultiTargetExamples(
         tuple(training_data(part, examples.map(_select_target(k))) for k, part in enumerate(parts))

@@ -20,7 +20,9 @@ def _transform_targets(model: Any) -> Any:
         y = np.asarray(batch.target, dtype=float)
         transformed = np.asarray(model.transformer_.transform(y[:, None] if y.ndim == 1 else y))
         if not np.all(np.isfinite(transformed)):
-            raise DataError("the target transformer gives values that are not finite for these targets")
+            raise DataError(
+                "the target transformer gives values that are not finite for these targets: pass those of the fit"
+            )
         return dataclasses.replace(
             batch, target=transformed[:, 0] if transformed.ndim == 2 and transformed.shape[1] == 1 else transformed
         )

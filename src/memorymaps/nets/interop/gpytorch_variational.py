@@ -71,7 +71,9 @@ class Variational:
     def __call__(self, model: Any, likelihood: Any) -> VariationalGP:
         """Bind model and likelihood."""
         if likelihood is None:
-            raise ValueError("Variational() needs likelihood=…: the GPyTorch likelihood of the training")
+            raise ValueError(
+                "Variational() needs a likelihood: pass the GPyTorch one of the training, likelihood=likelihood"
+            )
         return VariationalGP(model, likelihood)
 
 
@@ -98,8 +100,8 @@ def as_memorymaps_likelihood(likelihood: Any) -> Likelihood:
     if isinstance(likelihood, gpl.likelihood._OneDimensionalLikelihood):
         return _one_dimensional(likelihood)
     raise TypeError(
-        f"{type(likelihood).__name__} is not supported: GaussianLikelihood, BernoulliLikelihood, SoftmaxLikelihood, "
-        "MultitaskGaussianLikelihood, any one-dimensional likelihood, or a memorymaps likelihood"
+        f"{type(likelihood).__name__} is not supported: expected GaussianLikelihood, BernoulliLikelihood, "
+        "SoftmaxLikelihood, MultitaskGaussianLikelihood, any one-dimensional likelihood, or a memorymaps likelihood"
     )
 
 
@@ -200,8 +202,8 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
     inner = outer.base_variational_strategy if isinstance(outer, _MULTITASK_STRATEGIES) else outer
     if type(inner) not in (VariationalStrategy, UnwhitenedVariationalStrategy):
         raise TypeError(
-            f"{type(inner).__name__} is not supported: VariationalStrategy, UnwhitenedVariationalStrategy, or one of "
-            "them in IndependentMultitaskVariationalStrategy or LMCVariationalStrategy"
+            f"{type(inner).__name__} is not supported: expected VariationalStrategy, UnwhitenedVariationalStrategy, "
+            "or one of them in IndependentMultitaskVariationalStrategy or LMCVariationalStrategy"
         )
     if not bool(inner.variational_params_initialized):
         raise DataError("q(u) is not initialised yet: pass one batch through the model before the first map")

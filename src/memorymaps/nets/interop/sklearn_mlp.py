@@ -112,7 +112,7 @@ def _check_columns(model: Any, examples: Examples) -> None:
     for batch in examples:
         columns = list(getattr(batch.inputs, "columns", ()))
         if wanted and columns and columns != wanted:
-            raise DataError(f"columns {columns}: the model was fitted on {wanted}, in this order")
+            raise DataError(f"columns {columns}: the model was fitted on {wanted}. Pass these, in this order")
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,9 @@ class FromOptimizer:
             Not a `torch.nn.Module`, or a TorchScript or sharded one.
         """
         if not isinstance(module, nn.Module):
-            raise TypeError(f"FromOptimizer is for torch.nn.Module, got {type(module).__name__}")
+            raise TypeError(
+                f"FromOptimizer is for torch.nn.Module, got {type(module).__name__}: call memory_map without it"
+            )
         module = unwrapped(module, keep_parallel=self.forward is not call_module)
         return OptimizedNetwork(Network(module, as_likelihood(likelihood), self.forward), self)
 

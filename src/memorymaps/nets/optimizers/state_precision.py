@@ -66,7 +66,9 @@ def precision_from_state(optimizer: Any, n: int, loss: str = "mean") -> Optimize
     found = family.precision(optimizer, n if loss == "mean" else 1)
     for value in found.values():
         if not bool(torch.isfinite(value).all() and (value >= 0).all()):
-            raise OptimizerStateError(f"the state of {type(optimizer).__name__} is not finite: training has diverged")
+            raise OptimizerStateError(
+                f"the state of {type(optimizer).__name__} is not finite: training has diverged. Load an earlier state"
+            )
     return OptimizerPrecision(
         found, f"{type(optimizer).__name__}, step {family.step(optimizer)}", family.formula, family.variational
     )

@@ -70,8 +70,8 @@ class SampledNetworkPosterior(NetworkPosterior):
         strange = [name for name in names if name not in self.places]
         if strange:
             raise DataError(
-                f"{strange[0]!r} is no training example's id: these are seen from the posterior without them. Of new "
-                "inputs ask posterior.marginals(inputs)"
+                f"{strange[0]!r} is no training example's id: these are seen from the posterior without them. Call "
+                "posterior.marginals(inputs) for new inputs"
             )
         return torch.tensor([self.places[name] for name in names], device=self.network.device)
 

@@ -98,7 +98,7 @@ class MapDisplay(Display):
 def _color_values(m: MemoryMap, color: str) -> Array:
     values = m[color]
     if values.ndim > 1:
-        raise ValueError(f"cannot colour by {color!r}: it has {values.shape[1]} values per example")
+        raise ValueError(f"cannot colour by {color!r}: it has {values.shape[1]} values per example, expected one")
     kinds = len(pd.unique(values))
     if values.dtype.kind not in "biuf" and kinds > _MAX_CLASSES:
         raise ValueError(f"cannot colour by {color!r}: {kinds} different values, expected numbers or at most ten")

@@ -71,7 +71,9 @@ def add_compared_map(
     name, other = _named_map(compared)
     rows = rows_by_id(m, other)
     if np.all(rows < 0):
-        raise ValueError("the compared map shares no id with this one: maps are linked by id")
+        raise ValueError(
+            "the compared map shares no id with this one: pass memory_map(…, ids=…) the same names in both"
+        )
     names = ". If the targets were corrected between the maps, any names do: ids=[f'row {i}' for i in range(n)]"
     check_same_examples(m, other, (np.flatnonzero(rows >= 0), rows[rows >= 0]), names)
     for score in ("leverage", "error", "sensitivity"):

@@ -79,7 +79,9 @@ def _places(m: MemoryMap, ids: list[Any]) -> Array:
     kept = np.flatnonzero(found >= 0)
     if len(np.unique(found[kept])) < len(kept):
         values, counts = np.unique(found[kept], return_counts=True)
-        raise PayloadError(f"payload has the id {m['id'][values[np.argmax(counts)]]!s:.80} more than once")
+        raise PayloadError(
+            f"payload has the id {m['id'][values[np.argmax(counts)]]!s:.80} more than once: pass one row for each"
+        )
     place = np.full(len(m), -1)
     place[found[kept]] = kept
     return place

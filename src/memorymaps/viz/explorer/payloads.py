@@ -181,8 +181,10 @@ def _fit_inside(picture: Array, width: int, height: int) -> Array:
 def _pictures_from_files(values: Any, rows: Array) -> Pictures:
     sizes = [opened for opened in (_read_image(values[int(row)]) for row in rows[:20]) if opened is not None]
     if not sizes:
-        raise PayloadError(f"none of the first {min(20, len(rows))} pictures can be read, for instance "
-                           f"{values[int(rows[0])]!s:.200}")  # fmt: skip
+        raise PayloadError(
+            f"none of the first {min(20, len(rows))} pictures can be read, for instance {values[int(rows[0])]!s:.200}: "
+            "pass paths of files that exist, or the pictures as arrays"
+        )
     height, width = _thumbnail(sizes[0]).shape[:2]
 
     def read(k: int) -> Array | None:

@@ -80,7 +80,10 @@ def _recorded_steps(m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMa
 def _step_of(m: MemoryMap, other: MemoryMap, name: str, losses: dict[str, float | None]) -> _Step:
     rows = rows_by_id(m, other)
     if np.any(rows < 0):
-        raise ValueError(f"step {name!r} lacks {np.count_nonzero(rows < 0):,} of the map's {len(m):,} ids")
+        raise ValueError(
+            f"step {name!r} lacks {np.count_nonzero(rows < 0):,} of the map's {len(m):,} ids: pass maps of the same "
+            "examples"
+        )
     check_same_examples(m, other, (np.arange(len(m)), rows))
     return _Step(name, {axis: other[axis][rows] for axis in _AXES}, losses)
 

@@ -55,7 +55,11 @@ def check_kind(results: Any) -> None:
             "by themselves, exog[:, np.flatnonzero(results.params)], and map that",
         )
     if not _is_plain(type(inner), _RESULTS):
-        raise unsupported(results, "was fitted with a penalty")
+        raise unsupported(
+            results,
+            "was fitted with a penalty. Fit scikit-learn's Ridge, Lasso or ElasticNet instead, or LogisticRegression "
+            "for classes",
+        )
     if getattr(inner, "k_constr", 0):
         raise unsupported(results, _constrained_advice(inner))
 

@@ -35,7 +35,9 @@ def _translate(results: Any) -> OrdinalModel:
     model, params = results.model, np.asarray(results.params, dtype=float)
     likelihood = Ordinal(_link(model))
     if not np.all(np.isfinite(params)):
-        raise DataError("the fit has parameters that are not finite: it has not converged")
+        raise DataError(
+            "the fit has parameters that are not finite: it has not converged. Scale the columns, and fit again"
+        )
     return OrdinalModel(model.transform_threshold_params(params)[1:-1], params[: model.k_vars], likelihood)
 
 

@@ -24,7 +24,9 @@ _CONVERGED = 1e-4  # posterior standard deviations from the optimum at which a r
 def _check(results: Any) -> PHReg:
     model = results.model
     if not np.all(np.isfinite(np.asarray(results.params, dtype=float))):
-        raise DataError("the fit has coefficients that are not finite: it has not converged")
+        raise DataError(
+            "the fit has coefficients that are not finite: it has not converged. Scale the columns, and fit again"
+        )
     return model
 
 
