@@ -138,7 +138,7 @@ CALLS = {
         lambda: mm.memory_map(LogisticRegression(tol=1e-8, max_iter=10_000).fit(X, BITS), X, BITS, polish=True),
     ),
     "refine": (
-        lambda: mm.refine(M), "for networks with approximate curvature", lambda: mm.refit(M),
+        lambda: mm.refine(M), "as networks with approximate curvature can be", lambda: mm.refit(M),
     ),
     "jobs": (lambda: mm.refit(M, jobs=0), "expected a positive whole number", lambda: mm.refit(M, top=2, jobs=2)),
     "cleanlab": (

@@ -101,7 +101,7 @@ def test_left_out_loss_with_the_scale_refitted_of_counts_takes_all_rows():
 def test_scale_refitted_is_refused_where_it_has_no_closed_form():
     for model, y in ((Ridge().fit(X, Y), Y), (LogisticRegression().fit(X, BITS), BITS)):
         m = mm.memory_map(model, X, y)
-        with pytest.raises(TypeError, match="column loo_loss holds the scale"):
+        with pytest.raises(TypeError, match="column loo_loss, which holds the scale"):
             loo_loss_scale_refitted(m)
         assert np.all(np.isfinite(m["loo_loss"]))  # the remedy
 

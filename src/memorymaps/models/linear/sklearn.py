@@ -28,7 +28,7 @@ from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
 from memorymaps.models.sklearn_targets import class_data, numeric_data
-from memorymaps.posteriors.registry import posterior, training_data
+from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 _REFITS, _SMALL = 64, 200_000  # refits that a map may make unasked, up to this size of the data
 _REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-10, 100_000
@@ -57,7 +57,7 @@ _CHOSEN: dict[type, str] = {
 
 def _check(model: Any) -> None:
     if isinstance(model, _UNSUPPORTED):
-        raise TypeError(f"{type(model).__name__} is not supported yet: refit with Lasso or ElasticNet")
+        raise UnsupportedModelError(f"{type(model).__name__} is not supported yet: refit with Lasso or ElasticNet")
     try:
         check_is_fitted(model, "coef_")
     except NotFittedError as error:
@@ -356,8 +356,10 @@ def classification_data(model: Any, examples: Examples | None) -> Examples:
     return class_data(model, examples)
 
 
-for _kind in (*_SQUARED, *_GLM, *_UNSUPPORTED):
+for _kind in (*_SQUARED, *_GLM):
     posterior.register(_kind)(_posterior)
+    training_data.register(_kind)(regression_data)
+for _kind in _UNSUPPORTED:  # refused with a remedy, and not among the models that are listed as supported
     training_data.register(_kind)(regression_data)
 for _kind in _LOGISTIC:
     posterior.register(_kind)(_posterior)

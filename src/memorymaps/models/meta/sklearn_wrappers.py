@@ -53,7 +53,6 @@ def _transformed(model: Any, examples: Examples) -> Posterior:
 
 
 @training_data.register(CalibratedClassifierCV)
-@posterior.register(CalibratedClassifierCV)
 def _calibrated(model: Any, examples: Examples | None) -> Any:
     raise UnsupportedModelError(
         "CalibratedClassifierCV averages classifiers that were trained on different folds, and its calibrators on "
