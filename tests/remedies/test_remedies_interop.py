@@ -35,6 +35,7 @@ def needs_torch():
 
 @remedy("is not fitted: call model.fit(X, y) before memory_map", at="nets/interop/sklearn_mlp.py")
 @remedy("does not keep its training data: pass it, memory_map(model, X, y)", at="nets/interop/sklearn_mlp.py")
+@pytest.mark.slow
 def test_perceptrons_without_fit_and_data(said, needs_torch):
     model = perceptron(max_iter=2000)
     with said:
@@ -141,6 +142,7 @@ def test_long_steps(said, monkeypatch):
 @remedy("refit(m, top=…) refits without the largest, retrain_check(m) measures the agreement")
 @remedy("refit(m, top=…) does so for more, retrain_check(m) measures the agreement")
 @remedy("one Newton step, which may be too long: read as a rank")
+@pytest.mark.slow
 def test_newton_steps_of_networks(said):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
@@ -167,6 +169,7 @@ def test_newton_steps_of_networks(said):
 
 
 @remedy("with a Pareto-k above the limit of importance sampling: use more draws, or refit without them")
+@pytest.mark.slow
 def test_pareto_k(said):
     from memorymaps.models import Draws, psis
 

@@ -244,6 +244,7 @@ def test_polishing_another_model(said):
 
 
 @remedy("which few coefficients smooth little: read sizes as ranks. refit(m, top=…)")
+@pytest.mark.slow
 def test_losses_with_kinks(said):
     def make():
         return sk.QuantileRegressor(alpha=0.0)
@@ -254,6 +255,7 @@ def test_losses_with_kinks(said):
 
 
 @remedy("choose log_loss, …")
+@pytest.mark.slow
 def test_an_sgd_loss_without_likelihood(said):
     def fit(loss):
         return sk.SGDClassifier(loss=loss, alpha=0.1, max_iter=5000, tol=1e-7, random_state=0).fit(X, BITS)
@@ -268,6 +270,7 @@ def test_an_sgd_loss_without_likelihood(said):
 
 
 @remedy("is not supported: use multi_class='ovr'")
+@pytest.mark.slow
 def test_crammer_singer(said):
     with said:
         mm.memory_map(LinearSVC(multi_class="crammer_singer", random_state=0).fit(X, THREE), X, THREE)

@@ -182,6 +182,7 @@ def test_weighted_samplers(said):
 
 @remedy("expected one data set per trajectory. Use another path= for the new data")
 @remedy("with … here. Use another path=", at="training/tracker.py")
+@pytest.mark.slow
 def test_another_run_under_the_same_path(said, tmp_path):
     _, net, optimizer, x, y = trained(tmp_path)
     options = {"likelihood": "categorical", "start": 12}
@@ -199,6 +200,7 @@ def test_another_run_under_the_same_path(said, tmp_path):
 
 
 @remedy("contains a run up to step …: continue it with start=…, or choose another path")
+@pytest.mark.slow
 def test_a_folder_with_a_run(said, tmp_path):
     _, net, optimizer, x, y = trained(tmp_path)
     options = {"likelihood": "categorical", "every": 1}

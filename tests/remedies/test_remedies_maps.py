@@ -408,6 +408,7 @@ def test_ids_for_a_number(said):
 
 
 @remedy("this version reads up to …: pip install -U memorymaps")
+@pytest.mark.slow
 def test_a_map_of_a_later_version(said, tmp_path, monkeypatch):
     from memorymaps.maps import store
 

@@ -344,6 +344,7 @@ class DependsOnData(Body):
 
 
 @remedy("exclude … to avoid it: Laplace(subset=[...])")
+@pytest.mark.slow
 def test_examples_one_after_another(said):
     net = DependsOnData()
     with said:

@@ -1,5 +1,6 @@
 """The lines to type for missing packages name what installs them: extras and distributions, by their metadata."""
 
+import functools
 import importlib
 import re
 from importlib import metadata
@@ -27,8 +28,13 @@ def without(monkeypatch):
     return hide
 
 
+@functools.cache
+def distributions():
+    return metadata.packages_distributions()
+
+
 def installed_by(package):
-    found = metadata.packages_distributions().get(package)
+    found = distributions().get(package)
     if not found:
         pytest.skip(f"{package} is not installed")
     return {re.sub(r"[-_.]+", "-", name).lower() for name in found}
@@ -43,21 +49,21 @@ def required_by(extra):
 @remedy('pip install "memorymaps[…]"')
 @pytest.mark.parametrize("package", _imports._EXTRAS)
 def test_packages_of_an_extra(said, without, package):
-    distributions = installed_by(package)
+    found = installed_by(package)
     without(package)
     with said:
         _imports.require(package)
     extra = re.search(r"memorymaps\[(\w+)\]", said.text)[1]
     assert extra in metadata.metadata("memorymaps").get_all("Provides-Extra")
-    assert distributions & required_by(extra)
+    assert found & required_by(extra)
 
 
 @remedy("pip install …", at="_imports.py")
 @pytest.mark.parametrize("package", ["traitlets", "arviz_stats"])
 def test_packages_of_no_extra(said, without, package):
-    distributions = installed_by(package)
+    found = installed_by(package)
     without(package)
     with said:
         _imports.require(f"{package}.base")
     named = re.search(r"pip install (\S+)", said.text)[1]
-    assert re.sub(r"[-_.]+", "-", named).lower() in distributions
+    assert re.sub(r"[-_.]+", "-", named).lower() in found

@@ -105,6 +105,7 @@ def test_names_of_likelihoods(said):
 
 @remedy("no Fisher …: choose one of …")
 @remedy("no structure …: choose one of …")
+@pytest.mark.slow
 def test_names_of_structures(said):
     with said:
         mm.Laplace(fisher="observed", prior=1.0)
@@ -219,6 +220,7 @@ def test_auto_with_a_small_budget(said, monkeypatch):
 @remedy(
     "keeps its own part of the residual curvature, sizes tend to be too small, not too large. structure='full' errs"
 )
+@pytest.mark.slow
 def test_the_hessian(said):
     net, _ = trained(lambda net: torch.optim.Adam(net.parameters(), 0.05, weight_decay=0.03), steps=400)
     m = mapped(net, laplace("hessian", prior=5.0))
@@ -228,6 +230,7 @@ def test_the_hessian(said):
 
 
 @remedy("(a saddle point, a kink, or unfinished training). Train longer, or use structure='full'")
+@pytest.mark.slow
 def test_a_hessian_that_is_not_positive(said):
     net = body()
     with said:
@@ -381,6 +384,7 @@ def test_a_subset(said):
 
 
 @remedy("Read ranks only; Laplace(...) of one network, or retraining, gives sizes")
+@pytest.mark.slow
 def test_deep_ensembles(said):
     nets = [trained(adam, None, 30)[0]]
     other = body()
@@ -396,6 +400,7 @@ def test_deep_ensembles(said):
     "first-order sizes of a network: use ranks only. refine(m, top=…) or refit(m, top=…) gives sizes of the largest"
 )
 @remedy("sizes by the first-order estimator, read them as ranks.", at="nets/laplace")
+@pytest.mark.slow
 def test_first_order_sizes(said):
     net, _ = trained(lambda net: torch.optim.Adam(net.parameters(), 0.05), steps=200)
     m = mapped(net, laplace("kfac", prior=0.01))

@@ -103,6 +103,7 @@ def setting(name):
 @remedy("was trained with … = …, …: refit with … = …")
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_settings_that_leaves_do_not_determine(said, name):
     model, y = setting(name)
     model.fit(X, y)
@@ -300,6 +301,7 @@ def test_boosting_with_other_examples(said):
 
 
 @remedy("Use larger leaves, fewer trees or a larger ridge")
+@pytest.mark.slow
 def test_trees_that_fit_exactly(said):
     x, y = np.repeat(X[::2], 2, axis=0), np.repeat(Y[::2], 2)  # each example twice: none is alone in its leaf
     with said:

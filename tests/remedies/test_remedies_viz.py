@@ -38,6 +38,7 @@ def drawn(tmp_path):
 
 
 @remedy("has not been drawn: call plot()")
+@pytest.mark.slow
 def test_displays_without_axes(said):
     display = mm.MapDisplay.from_map(M)
     display.ax_ = None
