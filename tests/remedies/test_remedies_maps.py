@@ -35,6 +35,7 @@ N = 40
 X = RNG.normal(size=(N, 3))
 Y = X @ [1.0, -0.5, 0.2] + 0.3 * RNG.normal(size=N)
 BITS = (Y + RNG.normal(size=N) > 0).astype(int)
+LASSO = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1.0}  # scikit-learn < 1.8
 RIDGE = Ridge().fit(X, Y)
 M = mm.memory_map(RIDGE, X, Y)
 
@@ -427,7 +428,7 @@ def test_a_map_of_a_later_version(said, tmp_path, monkeypatch):
 
 @remedy("without these rows no example of class … is left, and the estimator cannot be fitted: leave fewer rows out")
 def test_a_group_that_is_a_class(said):
-    model = LogisticRegression(l1_ratio=1, solver="saga", tol=1e-8, max_iter=10_000).fit(X, BITS)
+    model = LogisticRegression(**LASSO, solver="saga", tol=1e-8, max_iter=10_000).fit(X, BITS)
     m = mm.memory_map(model, X, BITS)
     said.reads(" ".join(m.leave_out({"class": np.flatnonzero(BITS)})["warning"]))
     assert np.isfinite(m.leave_out({"part": np.flatnonzero(BITS)[1:]})["sensitivity"][0])
