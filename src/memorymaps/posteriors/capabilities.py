@@ -79,6 +79,19 @@ class Refit(Protocol):
         """
 
 
+class RefitOnRequest:
+    """Base of the `Refit`s that `memory_map` never makes by default, and that may run at once."""
+
+    @property
+    def concurrent(self) -> bool:
+        """Several refits may run at once, in threads."""
+        return True
+
+    def max_automatic_refits(self) -> int:
+        """None by default."""
+        return 0
+
+
 class NewtonRefit(Refit, Protocol):
     """Refits by Newton's method, of which a map takes the first step: cheap enough to be made unasked."""
 

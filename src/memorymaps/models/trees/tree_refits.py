@@ -15,10 +15,11 @@ from memorymaps.core.arrays import Array
 from memorymaps.data.coercion import take_rows
 from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit, plain_inputs
+from memorymaps.posteriors.capabilities import RefitOnRequest
 
 
 @dataclass(frozen=True)
-class ForestRefit:
+class ForestRefit(RefitOnRequest):
     """Trees grown again on their own bootstrap draws without some rows, `posteriors.capabilities.Refit`.
 
     A tree that has not drawn a removed row stays as it is. `bag_weight [n, T]`; `outputs`: tree, inputs → `[n, c]`.
@@ -29,15 +30,6 @@ class ForestRefit:
     target: Array
     examples: Examples
     outputs: Callable[[Any, Any], Array]
-
-    @property
-    def concurrent(self) -> bool:
-        """Several refits may run at once."""
-        return True
-
-    def max_automatic_refits(self) -> int:
-        """None: most trees are grown again for each."""
-        return 0
 
     @cached_property
     def inputs(self) -> Any:
