@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_digits, load_iris
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import NotFittedError
 
@@ -73,6 +73,23 @@ def test_refitted_outputs_are_the_librarys(name, weight):
         np.testing.assert_allclose(m["prediction"], predicted, rtol=1e-4, atol=1e-4)
     else:
         assert np.mean(m["prediction"] == predicted) > 0.99
+
+
+SEPARATED = {
+    "lightgbm": (lgb.LGBMClassifier(verbose=-1, n_jobs=1), lambda: tuple(a[:300] for a in load_digits(return_X_y=True))),
+    "xgboost": (xgb.XGBClassifier(n_jobs=1), lambda: load_iris(return_X_y=True)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEPARATED)
+def test_trees_without_a_split_contribute_what_the_library_says(name):
+    model, load = SEPARATED[name]
+    x, y = load()
+    m = mm.memory_map(model.fit(x, y), x, y, progress=False)
+    zero = m.origin.posterior.leaf_model.model.zero_trees
+    assert np.any(zero) and not np.all(zero)
+    np.testing.assert_allclose(m["mean"], model.predict_proba(x), atol=1e-5)
 
 
 def test_the_same_trees_have_the_same_leverage():

@@ -61,6 +61,7 @@ class EnsembleSpec:
     drawn : number of examples → `[n, T]`, the row subsample of each iteration.
     boosting_class : how an iteration takes its Newton steps.
     tolerance : relative precision of the library's arithmetic.
+    zero_trees : leaf labels `[n, T, c]` → `[T, c]`, trees without a split to which the library gives the value 0.
     """
 
     name: str
@@ -79,6 +80,7 @@ class EnsembleSpec:
     drawn: Callable[[int], Array] | None = None
     boosting_class: type[FixedStructureBoosting] = FixedStructureBoosting
     tolerance: float = 1e-5
+    zero_trees: Callable[[Array], Array] | None = None
 
 
 def constant_ridge(value: Any) -> Callable[[Array], float]:
@@ -209,7 +211,8 @@ def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedT
 
 def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructureBoosting:
     n, c = data.n, data.outputs.size // len(data.rows)
-    leaves = spec.index_leaves(data.leaves.reshape(n, -1, c))
+    labels = data.leaves.reshape(n, -1, c)
+    leaves = spec.index_leaves(labels)
     model = spec.boosting_class(
         leaves,
         data.target,
@@ -221,6 +224,7 @@ def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructure
         spec.curvature_factor,
         spec.max_step,
         None if spec.drawn is None else spec.drawn(n),
+        None if spec.zero_trees is None else spec.zero_trees(labels),
     )
     if spec.scale_pos_weight != 1:
         unscaled = data.weight / np.where(data.target == 1, spec.scale_pos_weight, 1.0)
