@@ -83,6 +83,14 @@ class FixedStructureBoosting:
         """Weights `[n]` in iteration `t`, 0 for examples outside its row subsample."""
         return self.weight if self.drawn is None else self.weight * self.drawn[:, t]
 
+    def curvature(self, t: int, f: Array) -> Array:
+        """Change of minus the gradient with the outputs `f` before iteration `t`, `w Λ [n, c, c]`."""
+        return self.iteration_weights(t)[:, None, None] * self.likelihood.curvature(f, self.target)
+
+    def curvature_diagonal(self, t: int, f: Array) -> Array:
+        """Diagonals of `curvature`, `[n, c]`."""
+        return self.iteration_weights(t)[:, None] * self.likelihood.fisher_diagonal(f, self.target)
+
     def newton_step(self, t: int, f: Array) -> tuple[Array, Array]:
         """Leaf values `θ [P_t]` of iteration `t` from the outputs `f [n, c]` before it, and step sizes `η/D [P_t]`."""
         w, per_output = self.iteration_weights(t)[:, None], []

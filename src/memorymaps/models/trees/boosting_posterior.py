@@ -45,6 +45,9 @@ UNKNOWN_SUBSAMPLE = (
 )
 
 
+Finish = Callable[[FixedStructureBoosting, Array], FixedStructureBoosting]
+
+
 @dataclass(frozen=True)
 class EnsembleSpec:
     """A fitted boosted ensemble as plain data, returned by `to_spec`; symbols as in `FixedStructureBoosting`.
@@ -62,6 +65,7 @@ class EnsembleSpec:
     boosting_class : how an iteration takes its Newton steps.
     tolerance : relative precision of the library's arithmetic.
     zero_trees : leaf labels `[n, T, c]` → `[T, c]`, trees without a split to which the library gives the value 0.
+    finish : ensemble and leaf labels → the ensemble with what only the library's leaf values tell.
     """
 
     name: str
@@ -81,6 +85,7 @@ class EnsembleSpec:
     boosting_class: type[FixedStructureBoosting] = FixedStructureBoosting
     tolerance: float = 1e-5
     zero_trees: Callable[[Array], Array] | None = None
+    finish: Finish | None = None
 
 
 def constant_ridge(value: Any) -> Callable[[Array], float]:
@@ -212,8 +217,14 @@ def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedT
 def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructureBoosting:
     n, c = data.n, data.outputs.size // len(data.rows)
     labels = data.leaves.reshape(n, -1, c)
+    found = _with_base(spec, _plain_structure(spec, data, labels))
+    return found if spec.finish is None else spec.finish(found, labels)
+
+
+def _plain_structure(spec: EnsembleSpec, data: TrainingLeaves, labels: Array) -> FixedStructureBoosting:
+    """The ensemble with a base value that is estimated, or `spec.fixed_base`."""
     leaves = spec.index_leaves(labels)
-    model = spec.boosting_class(
+    return spec.boosting_class(
         leaves,
         data.target,
         data.weight,
@@ -223,16 +234,20 @@ def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructure
         spec.fixed_base,
         spec.curvature_factor,
         spec.max_step,
-        None if spec.drawn is None else spec.drawn(n),
+        None if spec.drawn is None else spec.drawn(data.n),
         None if spec.zero_trees is None else spec.zero_trees(labels),
     )
+
+
+def _with_base(spec: EnsembleSpec, model: FixedStructureBoosting) -> FixedStructureBoosting:
+    """The ensemble with the base value of the library fixed, where that is not the estimate from these weights."""
+    one_tree = dataclasses.replace(model, leaves=model.leaves[:, :1])
     if spec.scale_pos_weight != 1:
-        unscaled = data.weight / np.where(data.target == 1, spec.scale_pos_weight, 1.0)
-        one_tree = dataclasses.replace(model, weight=unscaled, leaves=leaves[:, :1])
-        return dataclasses.replace(model, base=refit_leaf_values(one_tree).values[:c])
+        unscaled = model.weight / np.where(model.target == 1, spec.scale_pos_weight, 1.0)
+        one_tree = dataclasses.replace(one_tree, weight=unscaled)
+        return dataclasses.replace(model, base=refit_leaf_values(one_tree).values[: model.shape[2]])
     if spec.base is None:
         return model
-    one_tree = dataclasses.replace(model, leaves=leaves[:, :1])
     estimated = _centred_over_classes(model, refit_leaf_values(one_tree).staged_outputs[0, :1])
     base = _centred_over_classes(model, np.reshape(spec.base, (1, -1)))
     return (

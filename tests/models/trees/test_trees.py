@@ -391,7 +391,8 @@ def test_trees_without_a_split_contribute_nothing(load):
     plain = mm.memory_map(model, x, y).origin.posterior.leaf_model.model
     staged = np.stack(list(model.staged_decision_function(x)))
     empty = np.all(np.diff(staged, axis=0) == 0, axis=1)
-    assert np.any(empty) and not np.all(empty)
+    assert np.any(empty)
+    assert not np.all(empty)
     np.testing.assert_array_equal(plain.zero_trees[1:], empty)
     f = refit_leaf_values(plain).staged_outputs[1:]
     np.testing.assert_allclose(f - f.mean(2, keepdims=True), staged - staged.mean(2, keepdims=True), atol=1e-5)
