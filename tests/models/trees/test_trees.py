@@ -444,8 +444,14 @@ def test_unfitted(kind):
         mm.memory_map(kind(), X, Y)
 
 
+@pytest.mark.parametrize("kind", [DecisionTreeRegressor, HistGradientBoostingRegressor, ExtraTreesRegressor])
+def test_targets_that_are_all_the_same_are_refused(kind):
+    with pytest.raises(DataError, match=r"always \[2.0\].*different targets"):
+        mm.memory_map(kind().fit(X, np.full(N, 2.0)), X, np.full(N, 2.0))
+
+
 def test_one_row():
-    with pytest.raises(DataError, match="alone in its leaf"):
+    with pytest.raises(DataError, match="fitted exactly"):
         mm.memory_map(DecisionTreeRegressor().fit(X[:1], Y[:1]), X[:1], Y[:1])
     with pytest.raises(DataError, match="fitted exactly"):
         mm.memory_map(HistGradientBoostingRegressor(max_iter=1).fit(X[:1], Y[:1]), X[:1], Y[:1])

@@ -29,7 +29,8 @@ from memorymaps.models.trees.training_leaves import (
     check_reproduced,
     collect_training_leaves,
     consecutive_indices,
-    pearson_dispersion,
+    dispersion_of,
+    noise_model,
 )
 from memorymaps.models.trees.tree_refits import boosting_refit
 from memorymaps.posteriors.approximation import Approximation
@@ -205,12 +206,12 @@ def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedT
     unit_variance = _variance(model, refit, recipe)  # of dispersion 1
     information = model.likelihood.curvature(refit.f, model.target)
     effective = float(np.einsum("n,nab,nba->", model.weight, unit_variance, information))
-    likelihood, phi = model.likelihood, None
+    likelihood = model.likelihood
     if isinstance(likelihood, Gaussian):
-        phi = pearson_dispersion(refit.f - data.target.reshape(refit.f.shape), data.weight, effective)
-        likelihood = Gaussian(phi)
-    description = _describe(spec, model, recipe, effective, phi)
-    variance = unit_variance * (1.0 if phi is None else phi)
+        target = data.target.reshape(refit.f.shape)
+        likelihood = noise_model(refit.f - target, target, data.weight, effective)
+    description = _describe(spec, model, recipe, effective, likelihood)
+    variance = unit_variance * (likelihood.dispersion if isinstance(likelihood, Gaussian) else 1.0)
     return LeafPosterior(likelihood, description, refit.f, variance, refit.values, _BoostingLeafModel(model))
 
 
@@ -291,7 +292,7 @@ class _BoostingLeafModel:
 
 
 def _describe(
-    spec: EnsembleSpec, model: FixedStructureBoosting, recipe: BoostedTrees, effective: float, phi: Any
+    spec: EnsembleSpec, model: FixedStructureBoosting, recipe: BoostedTrees, effective: float, likelihood: Likelihood
 ) -> Description:
     _, trees, c = model.shape
     error = "" if recipe.probes is None else f", relative standard error {np.sqrt(2 / recipe.probes):.2f}"
@@ -301,14 +302,14 @@ def _describe(
         model=spec.name,
         approximation=Approximation.STRUCTURE_FIXED,
         posterior="Newton steps on leaf values, structure of the trees fixed",
-        likelihood=type(model.likelihood).__name__,
+        likelihood=type(likelihood).__name__,
         prior=f"ridge {model.ridge:.4g} on leaf values, learning rate {model.learning_rate:.4g}",
         algorithm=f"gradient boosting, {trees} iterations",
         coverage=(f"{model.num_leaf_values - c:,} leaf values of {trees * c:,} trees{base}", f"leverage: {how}{error}"),
         classes=spec.classes,
         effective_parameters=effective,
-        dispersion=phi,
-        dispersion_estimated=phi is not None,
+        dispersion=dispersion_of(likelihood),
+        dispersion_estimated=dispersion_of(likelihood) is not None,
         cautions=(SPLITS_CAUTION,),
         held_fixed=SPLITS,
         notes=("Splits do not change when an example is left out; refine(m) refits the leaf values exactly.",),
