@@ -30,6 +30,8 @@ class Approximation(enum.StrEnum):
     """Curvature read from an optimiser's running averages."""
     STRUCTURE_FIXED = "structure fixed"
     """Trees whose splits do not change."""
+    CROSS_FITTED = "cross-fitted"
+    """Every example predicted by a refit without a whole fold of the data, with splits free."""
     DRAWS = "draws"
     """Moments of draws from the posterior."""
     VARIATIONAL = "variational"

@@ -79,6 +79,7 @@ def _spec(model: Any) -> EnsembleSpec:
         curvature_factor=curvature_factor,
         classes=_classes(model),
         scale_pos_weight=float(p["scale_pos_weight"]),
+        zero_trees=lambda labels: labels.max(axis=0) == 0,  # a tree without a split is a constant 0
     )
 
 

@@ -27,7 +27,8 @@ from memorymaps.models.trees.training_leaves import (
     check_reproduced,
     collect_training_leaves,
     consecutive_indices,
-    pearson_dispersion,
+    dispersion_of,
+    noise_model,
 )
 from memorymaps.models.trees.tree_refits import ForestRefit
 from memorymaps.posteriors.approximation import Approximation
@@ -42,6 +43,8 @@ _MEAN_CRITERIA = ("squared_error", "friedman_mse", "poisson")  # criteria whose 
 _FIXED_SPLITS_NOTE = (
     "Left-out predictions average the other examples' targets with the forest's weights; splits do not change."
 )
+_ALONE = 0.5  # leverage from which a prediction is mostly the example's own target, and removal in the same leaves none
+_UNASKED, _OVERHEAD = 3e7, 1e4  # features × rows × levels sorted in two seconds; those that a tree costs besides
 _NOISY = 0.3  # relative Monte-Carlo error of a forest's sizes that deserves a caution
 _OUT_OF_BAG_NOTE = (
     "Left-out predictions are out-of-bag: those of the trees that did not draw the example, whose splits have not seen "
@@ -74,35 +77,37 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     target = Votes().encode(data.target, len(model.classes_)) if is_classifier else data.target.reshape(data.n, -1)
     forest = _reproduced_forest(model, data, target)
     leverage_share = forest.leverage()
-    if np.all(leverage_share > 1 - 1e-9):
-        raise DataError(
-            f"{type(model).__name__}: every example is alone in its leaf of every tree, so that no leave-one-out "
-            "prediction exists. Refit with min_samples_leaf=2 or more, or with bootstrap=True"
-        )
     values = forest.leaf_means()
     f = forest.outputs(values)
-    likelihood: Any = (
-        Votes() if is_classifier else Gaussian(pearson_dispersion(f - target, data.weight, float(leverage_share.sum())))
-    )
+    effective = float(leverage_share.sum())
+    likelihood: Any = Votes() if is_classifier else noise_model(f - target, target, data.weight, effective)
     unit_variance = np.divide(leverage_share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
     phi = np.ones(f.shape[1]) if is_classifier else np.broadcast_to(likelihood.dispersion, f.shape[1])
     variance = unit_variance[:, None, None] * np.diag(phi)
     trees = tuple(getattr(model, "estimators_", [model]))
+    bootstrap = getattr(model, "bootstrap", False)
     refits = ForestRefit(
         trees,
         forest.bag_weight,
         data.target,
         examples,
         lambda tree, x: tree.predict_proba(x) if is_classifier else tree.predict(x),
+        max_unasked=0 if bootstrap else _max_unasked(data.n, model.n_features_in_, len(trees)),
     )
     description = _describe(model, forest, likelihood)
-    out_of_bag = forest.out_of_bag_outputs(values) if getattr(model, "bootstrap", False) else None
+    out_of_bag = forest.out_of_bag_outputs(values) if bootstrap else None
     if out_of_bag is not None:
         cautions = _monte_carlo_cautions(out_of_bag - f, forest.out_of_bag_noise(values), len(trees))
         description = dataclasses.replace(description, cautions=(*description.cautions, *cautions))
     return LeafPosterior(
-        likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag
-    )
+        likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag,
+        None if bootstrap else np.flatnonzero(leverage_share > _ALONE),
+    )  # fmt: skip
+
+
+def _max_unasked(n: int, features: int, trees: int) -> int:
+    """Number of refits of all trees that take about two seconds together."""
+    return int(_UNASKED / (trees * (n * features * np.log2(n + 1) + _OVERHEAD)))
 
 
 def _monte_carlo_cautions(deviation: Array, noise: Array, trees: int) -> tuple[str, ...]:
@@ -175,8 +180,8 @@ def _describe(model: Any, forest: FixedStructureForest, likelihood: Any) -> Desc
         coverage=(f"{leaves:,} leaves of {trees:,} trees, {kind}",),
         classes=() if gaussian else tuple(model.classes_.tolist()),
         effective_parameters=float(forest.leverage().sum()) * (1 if gaussian else len(model.classes_) - 1),
-        dispersion=likelihood.dispersion if gaussian else None,
-        dispersion_estimated=gaussian,
+        dispersion=dispersion_of(likelihood),
+        dispersion_estimated=dispersion_of(likelihood) is not None,
         estimator="out_of_bag" if getattr(model, "bootstrap", False) else "cavity",
         cautions=() if getattr(model, "bootstrap", False) else (SPLITS_CAUTION,),
         held_fixed=SPLITS,

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.registry import UnsupportedModelError
 
@@ -84,20 +86,44 @@ def check_reproduced(name: str, f: Array, outputs: Array, tolerance: float) -> N
         )
 
 
-def pearson_dispersion(residual: Array, weight: Array, effective: float) -> float | tuple[float, ...]:
-    """Pearson's estimate of the dispersion, `Σ w r² / (n − tr H)`, one number or one for each output.
+@dataclass(frozen=True)
+class HalfSquaredError(Gaussian):
+    """Half the squared error: the loss of a model that fits every example exactly, whose noise cannot be estimated."""
+
+    @property
+    def is_density(self) -> bool:
+        """No: the variance of the noise is unknown."""
+        return False
+
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        return 0.5 * (f - y) ** 2
+
+
+def noise_model(residual: Array, target: Array, weight: Array, effective: float) -> Gaussian:
+    """`Gaussian` with Pearson's estimate of the dispersion, `Σ w r² / (n − tr H)`, one number or one for each output.
+
+    `HalfSquaredError` where every example is fitted exactly. Arrays `[n, c]`, weights `[n]`.
 
     Raises
     ------
     DataError
-        No residual degrees of freedom, or all residuals are zero.
+        One example, or targets that are all the same.
     """
-    df = np.count_nonzero(weight) - effective
-    phi = weight @ residual**2 / max(df, 1e-300)
-    if df < 1e-6 or np.any(phi <= 0):
+    present = target[weight > 0]
+    if np.any(np.ptp(present, axis=0) == 0):
         raise DataError(
-            f"{np.count_nonzero(weight)} examples for {effective:.1f} effective parameters and squared residuals "
-            f"{np.sum(residual**2):.2g}: every example is fitted exactly and the noise cannot be "
-            "estimated. Use larger leaves, fewer trees or a larger ridge"
+            f"{len(present)} examples with a target that is always {present[0].tolist()}: every example is fitted "
+            "exactly and there is nothing to leave out. Expected examples with different targets"
         )
-    return float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())
+    df = len(present) - effective
+    phi = weight @ residual**2 / max(df, 1e-300)
+    if df < 1e-6 or not np.all(phi > 1e-24 * np.var(present, axis=0)):
+        return HalfSquaredError()
+    return Gaussian(float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()))
+
+
+def dispersion_of(likelihood: Likelihood) -> float | tuple[float, ...] | None:
+    """The estimate of the noise variance; `None` for other likelihoods and where there is none."""
+    if isinstance(likelihood, HalfSquaredError) or not isinstance(likelihood, Gaussian):
+        return None
+    return likelihood.dispersion

@@ -84,7 +84,18 @@ def _spec(model: Any) -> EnsembleSpec:
         max_step=step or np.inf,
         classes=tuple(model.classes_.tolist()) if isinstance(model, xgb.XGBClassifier) else (),
         tolerance=1e-4,
+        zero_trees=lambda labels: _zero_trees(booster, labels, iterations[0] * c),
     )
+
+
+def _zero_trees(booster: Any, labels: Array, first: int) -> Array:
+    """Trees `[T, c]` without a split of value 0: those with less curvature than `min_child_weight` take no step."""
+    unsplit = labels.max(axis=0) == 0
+    if not np.any(unsplit):
+        return unsplit
+    texts = booster.get_dump()[first : first + unsplit.size]
+    zero = [text.partition("=")[2].strip() in ("0", "-0") for text in texts]
+    return unsplit & np.reshape(zero, unsplit.shape)
 
 
 def _training_parameters(name: str, learner: dict[str, Any]) -> dict[str, str]:
