@@ -12,6 +12,7 @@ A model family is added in any package by registering two functions:
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,9 @@ _DEFAULT = Loading()
 
 class UnsupportedModelError(TypeError):
     """No adapter is registered for the model's class."""
+
+
+_IMPORTED: weakref.WeakSet[type] = weakref.WeakSet()  # classes whose adapters are imported
 
 
 @functools.cache
@@ -93,9 +97,12 @@ class LazyDispatch:
 
 
 def _import_adapters(kind: type) -> None:
-    """Import the adapters listed for the packages that define `kind` and its base classes."""
+    """Import the adapters listed for the packages that define `kind` and its base classes, once."""
+    if kind in _IMPORTED:
+        return
     for module in _adapters_of(tuple(each.__module__ for each in kind.__mro__)):
         require(module)
+    _IMPORTED.add(kind)
 
 
 @LazyDispatch

@@ -196,7 +196,7 @@ def require_settings(name: str, settings: Mapping[str, Any], expected: Mapping[s
 
 def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedTrees | None) -> LeafPosterior:
     """Recompute leaf values on fixed trees, check the outputs against the library's, and compute the variances."""
-    data = collect_training_leaves(examples, spec.leaves, spec.outputs)
+    data = collect_training_leaves(examples, spec.leaves, lambda inputs, _: spec.outputs(inputs))
     model = _fixed_structure(spec, data)
     refit = refit_leaf_values(model)
     f = _centred_over_classes(model, refit.f[data.rows])

@@ -109,7 +109,7 @@ def _state(model: Any) -> dict[str, Any]:
 
 @parameters_of.register(lgb.LGBMModel)
 def _wrapper_state(model: Any) -> dict[str, Any]:
-    return parameters_of_attributes(model) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
+    return parameters_of_attributes(vars(model)) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
 
 
 posterior.register(lgb.Booster)(boosted_posterior)

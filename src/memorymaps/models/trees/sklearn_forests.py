@@ -22,6 +22,7 @@ from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.forest import FixedStructureForest
 from memorymaps.models.trees.leaf_posterior import SPLITS, SPLITS_CAUTION, LeafPosterior
+from memorymaps.models.trees.stored_leaf_values import own_outputs, trees_of
 from memorymaps.models.trees.training_leaves import (
     TrainingLeaves,
     check_reproduced,
@@ -70,9 +71,7 @@ class _ForestLeafModel:
 def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     check_is_fitted(model)
     is_classifier = isinstance(model, _CLASSIFIERS)
-    data = collect_training_leaves(
-        examples, functools.partial(_leaves, model), model.predict_proba if is_classifier else model.predict
-    )
+    data = collect_training_leaves(examples, functools.partial(_leaves, model), functools.partial(own_outputs, model))
     _check_rows(model, data.n)
     target = Votes().encode(data.target, len(model.classes_)) if is_classifier else data.target.reshape(data.n, -1)
     forest = _reproduced_forest(model, data, target)
@@ -84,7 +83,7 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     unit_variance = np.divide(leverage_share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
     phi = np.ones(f.shape[1]) if is_classifier else np.broadcast_to(likelihood.dispersion, f.shape[1])
     variance = unit_variance[:, None, None] * np.diag(phi)
-    trees = tuple(getattr(model, "estimators_", [model]))
+    trees = tuple(trees_of(model))
     bootstrap = getattr(model, "bootstrap", False)
     refits = ForestRefit(
         trees,
@@ -135,7 +134,7 @@ def _check_rows(model: Any, n: int) -> None:
 
 
 def _leaves(model: Any, inputs: Any) -> Array:
-    return model.apply(inputs).reshape(-1, len(getattr(model, "estimators_", [model])))
+    return model.apply(inputs).reshape(-1, len(trees_of(model)))
 
 
 def _reproduced_forest(model: Any, data: TrainingLeaves, target: Array) -> FixedStructureForest:
@@ -152,7 +151,7 @@ def _reproduced_forest(model: Any, data: TrainingLeaves, target: Array) -> Fixed
 
 def _candidate_bag_weights(model: Any, data: TrainingLeaves) -> Iterator[Array]:
     """Candidates for `b [n, T]`: scikit-learn ≥ 1.9 samples rows by weight, before it multiplied counts by weights."""
-    trees = len(getattr(model, "estimators_", [model]))
+    trees = len(trees_of(model))
     if not getattr(model, "bootstrap", False):
         yield np.repeat(data.weight[:, None], trees, axis=1)
         return

@@ -34,9 +34,9 @@ class TrainingLeaves:
 
 
 def collect_training_leaves(
-    examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any], Array]
+    examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any, Array], Array]
 ) -> TrainingLeaves:
-    """Collect leaves, targets and weights in one pass; outputs of at most 4,096 evenly spaced examples.
+    """Collect leaves, targets and weights in one pass; outputs (by inputs and leaves) of at most 4,096 examples.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def collect_training_leaves(
     labels, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     n = len(labels)
     rows = np.unique(np.linspace(0, n - 1, min(n, _CHECKED_EXAMPLES)).astype(np.int64))
-    predicted = np.asarray(outputs(examples.take(rows).inputs.inputs), dtype=float)
+    predicted = np.asarray(outputs(examples.take(rows).inputs.inputs, labels[rows]), dtype=float)
     return TrainingLeaves(labels, target, weight, rows, predicted)
 
 

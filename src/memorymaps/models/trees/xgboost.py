@@ -139,7 +139,7 @@ def _state(model: Any) -> dict[str, Any]:
 
 @parameters_of.register(xgb.XGBModel)
 def _wrapper_state(model: Any) -> dict[str, Any]:
-    return parameters_of_attributes(model) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
+    return parameters_of_attributes(vars(model)) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
 
 
 posterior.register(xgb.Booster)(boosted_posterior)
