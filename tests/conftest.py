@@ -4,6 +4,7 @@ import matplotlib
 import pytest
 from browser import Explorer, chromium
 from extras import missing_extra
+from remedies import Said, message
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -13,6 +14,19 @@ from memorymaps import memory_map
 from memorymaps.data.datasets import demo_model
 
 matplotlib.use("Agg")
+PASSED = pytest.StashKey[bool]()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "remedy(part, at): provokes the message with `part`, and does what it says")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
 
 
 def pytest_collection_modifyitems(items):
@@ -22,6 +36,15 @@ def pytest_collection_modifyitems(items):
             missing = missing_extra("\n".join(example.source for example in item.dtest.examples))
             if missing:
                 item.add_marker(pytest.mark.skip(reason=f"{missing} is not installed"))
+
+
+@pytest.fixture
+def said(request):
+    """The messages that the test's marks name; each of them has been made when the test is over."""
+    said = Said([message(*mark.args) for mark in request.node.iter_markers("remedy")])
+    yield said
+    missing = [m.text for m in said.wanted if m not in said.made]
+    assert not missing or not request.node.stash[PASSED], f"never said: {missing}"
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ def test_a_changed_penalty_is_told(name):
 def test_a_smaller_c_is_told():
     model = SVC(C=1.0).fit(X, BITS)
     model.C = 0.1
-    with pytest.raises(DataError, match=r"beyond C = 0.1: C was changed"):
+    with pytest.raises(DataError, match=r"beyond C = 0.1. Set C back"):
         mm.memory_map(model, X, BITS)
 
 
@@ -108,7 +108,7 @@ def test_a_smaller_c_is_told():
 def test_forgotten_weights_are_told_of_support_vector_machines(name):
     make, y = MODELS[name]
     model = make().fit(X, y, sample_weight=W)
-    with pytest.raises(DataError, match=r"weights or C.*sample_weight that was not passed"):
+    with pytest.raises(DataError, match=r"weights or C.*pass the sample_weight of the fit"):
         mm.memory_map(model, X, y)
     assert len(mm.memory_map(model, X, y, sample_weight=W)) == N
 

@@ -95,7 +95,7 @@ def _require_removal(origin: Origin) -> RemovalInfluence:
     found = capabilities_of(origin.posterior).removal
     if found is None:
         kind = type(origin.posterior).__name__
-        raise TypeError(f"{kind} cannot be refined: refine() is for networks with approximate curvature")
+        raise TypeError(f"{kind} cannot be refined, as networks with approximate curvature can be: use refit(m, top=…)")
     return found
 
 

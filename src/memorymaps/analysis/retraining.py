@@ -124,9 +124,7 @@ def retrain_check(
     chosen = _choose_examples(m, k) if ids is None else m.select(ids)
     batch = origin.examples.take(chosen["row"])
     if retrain is None and executor is not None:
-        raise ValueError(
-            "executor= needs retrain=, your own retrain(removed, wanted): the built-in refits run one by one"
-        )
+        raise ValueError("executor= needs retrain=, your own retrain(removed, wanted): pass one, or leave executor out")
     settings = {**_RUN_KIND, **(_retrain_settings(retrain) if retrain else refit_settings(m))}
     retrain, f = retrain or _refit_as_retrain(require_refit(origin.posterior)), origin.batch_statistics(batch).f
     with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), f, strict=True)), settings) as journal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def check_row_names(features: pd.DataFrame, predictors: Collection[str], codes: 
     others = [name for name in features.columns if name not in predictors]
     found = [str(name) for name in others if _names_rows(features, name, str(name) in codes)]
     if found:
-        names = " ".join(repr(name) if re.search(r"\W", name) else name for name in found)
+        names = " ".join(map(shlex.quote, found))
         id = names if len(found) == 1 else "COL"
         raise DataError(
             f"column(s) {found} number or name the rows: as ids (--id {id}), "
@@ -80,11 +81,12 @@ def check_stray_texts(table: pd.DataFrame, labels: Collection[str]) -> None:
         strays = _strays(table[name])
         first = table[name][strays].iloc[0]
         rows = np.flatnonzero(strays)
-        quoted = f"'{first}'" if "'" not in str(first) else f'"{first}"'
+        quoted, column = shlex.quote(str(first)), shlex.quote(str(name))
         raise DataError(
             f"column {str(name)!r} is numbers but for {len(rows):,} of {len(table):,} cells, the first "
             f"{str(first)!r:.80} in row {rows[0]}: correct it, take it for missing (--missing {quoted} "
-            f"--drop-missing), leave the column out (--ignore {name}), or take the column for labels (--labels {name})"
+            f"--drop-missing), leave the column out (--ignore {column}), or take the column for labels "
+            f"(--labels {column})"
         )
 
 

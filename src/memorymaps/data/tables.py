@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,10 @@ def check_cells(table: pd.DataFrame) -> None:
     kinds = {str(name): table[name].map(lambda cell: isinstance(cell, _NESTED)).any() for name in table.columns}
     nested = [name for name, found in kinds.items() if found]
     if nested:
-        raise DataError(f"column(s) {nested} hold lists or the like in their cells: leave them out with --ignore")
+        raise DataError(
+            f"column(s) {nested} hold lists or the like in their cells: leave them out "
+            f"(--ignore {' '.join(map(shlex.quote, nested))})"
+        )
 
 
 def _numeric_columns(features: pd.DataFrame) -> list[str]:
@@ -146,9 +150,10 @@ def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
     numbers = set(_numeric_columns(features))
     wide = [str(c) for c in features.columns if c not in numbers and features[c].nunique() > 50]
     if wide:
+        names = " ".join(map(shlex.quote, wide))
         raise DataError(
-            f"text column(s) {wide} have more than 50 levels each: leave them out (--ignore {' '.join(wide)}), or name "
-            "the examples by one of them (--id)"
+            f"text column(s) {wide} have more than 50 levels each: leave them out (--ignore {names}), or name the "
+            "examples by one of them (--id)"
         )
     if name != "logistic" and target.dtype.kind not in "biuf":
         raise DataError(f"target {target.name!r} is not numeric: --model logistic, or another target")

@@ -81,16 +81,22 @@ def numeric_target(batch: Batch) -> Batch:
 
 
 def _not_numeric(target: Array) -> str:
-    """Names the first target that is no number."""
-    for row, value in enumerate(target.ravel().tolist()):
-        try:
-            float(value)
-        except (TypeError, ValueError):
-            where = row // max(1, target[0].size if target.ndim > 1 else 1)
-            return (
-                f"a regression model needs numeric targets, got {value!r} in row {where} of its batch: drop such rows"
-            )
-    return f"a regression model needs numeric targets, got an array of {target.dtype}: pass numbers"
+    """Names the first target that is no number, or the kind of all of them."""
+    bad = [
+        row for row, values in enumerate(target.reshape(len(target), -1).tolist()) if not all(map(_is_number, values))
+    ]
+    if not bad or len(bad) == len(target):
+        return f"a regression model needs numeric targets, got an array of {target.dtype}: pass numbers"
+    value = target[bad[0]].tolist() if target.ndim > 1 else target[bad[0]]
+    return f"a regression model needs numeric targets, got {value!r} in row {bad[0]} of its batch: drop such rows"
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def apply_class_weights(weights: Array, batch: Batch) -> Batch:

@@ -52,8 +52,9 @@ def _cavity(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
 
 
 def _implicit(stats: FullVariance) -> tuple[Array, Array]:
+    variance = stats.variance  # raises where there are directions only
     start = stats.with_penalty_response(stats.f)
-    delta, converged = implicit(stats.likelihood, start, stats.y, stats.weight, stats.variance)
+    delta, converged = implicit(stats.likelihood, start, stats.y, stats.weight, variance)
     delta = stats.with_penalty_response(delta)
     return delta, _bound_warnings(stats) + array_namespace(stats.f).where(converged, 0, int(Warn.NOT_CONVERGED))
 

@@ -40,7 +40,7 @@ def _require_likelihood(likelihood: Any) -> Likelihood:
     if not isinstance(likelihood, Likelihood):
         raise TypeError(
             f"likelihood = {likelihood!r}: expected a Likelihood such as Gaussian(dispersion=noise_variance), "
-            "Expected(Bernoulli()) or Expected(Categorical())"
+            "ExpectedLikelihood(Bernoulli()) or ExpectedLikelihood(Categorical())"
         )
     return likelihood
 

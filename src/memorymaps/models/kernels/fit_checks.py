@@ -103,11 +103,11 @@ def check_bounds(model: Any, duals: Array, weight: Array, weighted: bool, distan
     """Raise `DataError` for dual variables above `C w`, or that all stop at another `C`."""
     alpha, cost = np.abs(duals), float(model.C)
     if np.any(alpha > cost * weight[:, None] * (1 + 1e-6)):
-        also = "" if weighted else ", or a sample_weight that was not passed to memory_map"
+        also = "" if weighted else ", or pass the sample_weight of the fit to memory_map"
         raise refuse_fit(
             model,
             f"weights or C: dual variables reach {np.max(alpha / np.where(weight > 0, weight, np.nan)[:, None]):.4g} "
-            f"times the weight, beyond C = {cost:.4g}: C was changed after the fit{also}",
+            f"times the weight, beyond C = {cost:.4g}. Set C back, fit again{also}",
         )
     ratio = alpha[weight > 0] / weight[weight > 0, None]
     top = float(np.max(ratio, initial=0.0))
@@ -115,7 +115,7 @@ def check_bounds(model: Any, duals: Array, weight: Array, weighted: bool, distan
     if distance >= _FAR and stopped > 2 and top < cost * (1 - 1e-6):
         raise refuse_fit(
             model,
-            f"penalty: {stopped} dual variables stop at {top:.4g}, but C = {cost:.4g}: C was changed after the fit",
+            f"penalty: {stopped} dual variables stop at {top:.4g}, but C = {cost:.4g}. Set C back, or fit again",
         )
 
 

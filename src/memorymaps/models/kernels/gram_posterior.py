@@ -64,7 +64,10 @@ class GramConditional:
         try:
             cholesky_factor = cholesky(system, lower=True)
         except np.linalg.LinAlgError as error:
-            raise DataError("the kernel is not positive semi-definite on the training data") from error
+            raise DataError(
+                "the kernel is not positive semi-definite on the training data: fit with one that is, such as "
+                "kernel='rbf'"
+            ) from error
         whitened_ones = solve_triangular(cholesky_factor, sqrt_curvature, lower=True) if intercept else None
         return cls(rows, sqrt_curvature, cholesky_factor, whitened_ones)
 

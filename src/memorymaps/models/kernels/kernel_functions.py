@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.utils.validation import check_is_fitted
 
@@ -42,10 +43,13 @@ def kernel_function(model: Any, gamma: float | None) -> Kernel:
         A precomputed kernel, for which `k(x, x)` is not available.
     """
     if model.kernel == "precomputed":
+        kind = "rows" if isinstance(model, KernelRidge) else "matrices"
         raise DataError(
-            "kernel='precomputed': k(x, x) of an example is not available. Fit with the kernel as a function, "
-            f"{type(model).__name__}(kernel=lambda a, b: ...), and the inputs it was computed from"
+            f"kernel='precomputed': k(x, x) of an example is not available. Fit with the kernel as a function of two "
+            f"{kind}, {type(model).__name__}(kernel=lambda a, b: ...), and the inputs it was computed from"
         )
+    if callable(model.kernel) and isinstance(model, KernelRidge):  # of two rows; those of libsvm are of two matrices
+        return lambda a, b: np.asarray(pairwise_kernels(a, b, metric=model.kernel, **(model.kernel_params or {})))
     if callable(model.kernel):
         return lambda a, b: np.asarray(model.kernel(a, b), dtype=float)
     given = {"gamma": gamma, "degree": model.degree, "coef0": model.coef0}

@@ -46,8 +46,8 @@ def refuse_weights(batch: Batch) -> Batch:
     """Return the batch; raise `DataError` if it has weights."""
     if batch.weight is not None:
         raise DataError(
-            "scikit-learn's Gaussian processes are fitted without sample_weight; noise that differs between examples "
-            "goes into GaussianProcessRegressor(alpha=[...])"
+            "scikit-learn's Gaussian processes are fitted without sample_weight: leave it out; noise that differs "
+            "between examples goes into GaussianProcessRegressor(alpha=[...])"
         )
     return batch
 
@@ -83,7 +83,7 @@ def _regression_data(model: Any, examples: Examples | None) -> Examples:
     if np.ptp(noise) <= 1e-12 * noise.max():
         return examples
     if len(noise) != len(examples):
-        raise DataError(f"{len(examples)} examples: the model was fitted on {len(noise)}")
+        raise DataError(f"{len(examples)} examples: the model was fitted on {len(noise)}. Pass the rows of the fit")
     return reweight_examples(examples, lambda batch: np.mean(noise) / noise)
 
 

@@ -200,10 +200,10 @@ def _svm_posterior(
     model: Any, data: Batch, weight: Array, loss: Likelihood, duals: Array, description: Description
 ) -> SupportVectorPosterior:
     """The posterior from dual variables `[N, c]`: `f = K·duals + b`, `e = −duals/φ`."""
-    if not callable(model.kernel):  # scikit-learn stores no support vectors for a callable kernel
-        check_training_data(data.inputs[_support(model, weight)], model.support_vectors_, type(model).__name__)
     features, x = feature_map(model), data.inputs
     kernel = _kernel(model, x)
+    if not callable(model.kernel):  # scikit-learn stores no support vectors for a callable kernel
+        check_training_data(x[_support(model, weight)], model.support_vectors_, type(model).__name__)
     gram, phi, intercept = kernel(x, x), float(description.dispersion or 1.0), np.asarray(model.intercept_)  # type: ignore[arg-type]
     f, prior_variance, tolerance_variance = gram @ duals + intercept, np.diagonal(gram), float(model.tol) ** 2
 

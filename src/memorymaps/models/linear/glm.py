@@ -202,7 +202,8 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
     count, unit = float(np.sum(effective)), quadratic.likelihood
     distance = distance_in_deviations(quadratic.gradient, structure, quadratic.diagonal, scale, count)
-    check_stationary(model, quadratic.gradient, structure, distance, examples)
+    if np.all(scale > 0):  # a dispersion of zero is refused as such
+        check_stationary(model, quadratic.gradient, structure, distance, examples)
     description = _describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
     if distance > NEARLY_STATIONARY and not is_quadratic(unit):
         change = change_of_errors(model, unit, quadratic.newton_step(), examples)

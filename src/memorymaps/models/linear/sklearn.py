@@ -350,7 +350,7 @@ def classification_data(model: Any, examples: Examples | None) -> Examples:
     return class_data(model, examples)
 
 
-for _kind in (*_SQUARED, *_GLM):
+for _kind in (*_SQUARED, *_GLM, *_UNSUPPORTED):
     posterior.register(_kind)(_posterior)
     training_data.register(_kind)(regression_data)
 for _kind in _LOGISTIC:

@@ -179,8 +179,16 @@ def _outputs_of(spec: EnsembleSpec, inputs: Any, c: int) -> Array:
     return np.reshape(np.asarray(spec.outputs(inputs), dtype=float), (-1, c))
 
 
-def require_settings(name: str, settings: Mapping[str, Any], expected: Mapping[str, Any], reason: str) -> None:
+def require_settings(
+    name: str,
+    settings: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    reason: str,
+    typed: Mapping[str, tuple[str, Any]] | None = None,
+) -> None:
     """Raise unless training settings have the values with which leaf values can be recomputed.
+
+    `typed`: argument and value to type, where they are not those that the library stores.
 
     Raises
     ------
@@ -189,8 +197,9 @@ def require_settings(name: str, settings: Mapping[str, Any], expected: Mapping[s
     """
     for key, value in expected.items():
         if key in settings and settings[key] != value:
+            argument, wanted = (typed or {}).get(key, (key, value))
             raise UnsupportedModelError(
-                f"{name} was trained with {key} = {settings[key]!r}, {reason}: refit with {key} = {value!r}"
+                f"{name} was trained with {key} = {settings[key]!r}, {reason}: refit with {argument} = {wanted!r}"
             )
 
 

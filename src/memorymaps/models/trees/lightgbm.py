@@ -30,6 +30,8 @@ from memorymaps.posteriors.registry import UnsupportedModelError, posterior, tra
 _FULL_DATA_SETTINGS = {"boosting": "gbdt", "data_sample_strategy": "bagging", "use_quantized_grad": "0"}
 _REQUIRED_SETTINGS = {"lambda_l1": "0", "max_delta_step": "0", "path_smooth": "0", "linear_tree": "0", "sigmoid": "1"}
 _REQUIRED_SETTINGS |= {"is_unbalance": "0", "reg_sqrt": "0", "monotone_constraints": ""}
+_FLAGS = ("use_quantized_grad", "linear_tree", "is_unbalance", "reg_sqrt")
+_TYPED: dict[str, tuple[str, Any]] = {name: (name, False) for name in _FLAGS}
 
 
 def _booster(model: Any) -> Any:
@@ -63,8 +65,8 @@ def _spec(model: Any) -> EnsembleSpec:
     booster, name = _booster(model), f"LightGBM {type(model).__name__}"
     p = _parameters(booster)
     likelihood, curvature_factor = _likelihood(name, p.get("objective", "custom").split(" ")[0], p)
-    require_settings(name, p, _FULL_DATA_SETTINGS, "whose rows or gradients leaves do not determine")
-    require_settings(name, p, _REQUIRED_SETTINGS, "which changes leaf values")
+    require_settings(name, p, _FULL_DATA_SETTINGS, "whose rows or gradients leaves do not determine", _TYPED)
+    require_settings(name, p, _REQUIRED_SETTINGS, "which changes leaf values", _TYPED)
     if int(p["bagging_freq"]) > 0:
         require_settings(name, p, {"bagging_fraction": "1"}, UNKNOWN_SUBSAMPLE)
     fixed_base = None if p["boost_from_average"] == "1" else np.zeros(booster.num_model_per_iteration())

@@ -156,8 +156,6 @@ def _candidate_bag_weights(model: Any, data: TrainingLeaves) -> Iterator[Array]:
         yield np.repeat(data.weight[:, None], trees, axis=1)
         return
     samples = model.estimators_samples_
-    if any(len(rows) and int(np.max(rows)) >= data.n for rows in samples):
-        raise DataError(f"{type(model).__name__} was trained on more than {data.n} examples: pass all of them")
     draws = np.stack([np.bincount(rows, minlength=data.n) for rows in samples], axis=1).astype(float)
     if getattr(model, "class_weight", None) == "balanced_subsample":
         weights = [compute_sample_weight("balanced", data.target, indices=rows) for rows in samples]

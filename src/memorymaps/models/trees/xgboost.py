@@ -37,6 +37,7 @@ _OBJECTIVES: dict[str, tuple[Likelihood, float, Callable[[Array], Array]]] = {
     "multi:softprob": (Categorical(), 2.0, lambda f: f),
     "multi:softmax": (Categorical(), 2.0, lambda f: f),
 }
+_TYPED: dict[str, tuple[str, Any]] = {"alpha": ("reg_alpha", 0)}  # XGBRegressor(alpha=…) is ignored beside it
 
 
 def _booster(model: Any) -> Any:
@@ -104,11 +105,13 @@ def _training_parameters(name: str, learner: dict[str, Any]) -> dict[str, str]:
     require_settings(
         name, {"booster": booster["name"]}, {"booster": "gbtree"}, "whose leaf values are not single Newton steps"
     )
+    targets = learner["learner_model_param"]["num_target"]
+    if targets != "1":
+        raise UnsupportedModelError(f"{name} was trained on {targets} targets at once: fit one model for each target")
     require_settings(name, train, {"multi_strategy": "one_output_per_tree"}, "whose leaf values are vectors")
-    require_settings(name, learner["learner_model_param"], {"num_target": "1"}, "several targets at once")
     p: dict[str, str] = booster["tree_train_param"]
     require_settings(name, p, {"subsample": "1"}, UNKNOWN_SUBSAMPLE)
-    require_settings(name, p, {"alpha": "0", "monotone_constraints": "()"}, "which changes leaf values")
+    require_settings(name, p, {"alpha": "0", "monotone_constraints": "()"}, "which changes leaf values", _TYPED)
     forests = booster["gbtree_model_param"]
     require_settings(name, forests, {"num_parallel_tree": "1"}, "several trees in each iteration")
     return p

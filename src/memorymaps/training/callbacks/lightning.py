@@ -37,11 +37,14 @@ class LightningCallback(Callback):  # type: ignore[misc]  # lightning is not rea
             self._recorder.start(lambda: self._created(trainer, pl_module))
 
     def _created(self, trainer: Any, module: Any) -> Tracker:
-        if len(trainer.optimizers) != 1:
-            raise ValueError(f"{len(trainer.optimizers)} optimisers: expected one; pass posterior=Laplace(…) with one")
+        if len(trainer.optimizers) != 1 and self.options.get("posterior") is None:
+            raise ValueError(
+                f"{len(trainer.optimizers)} optimisers: expected one, whose state is the posterior. "
+                "Pass LightningCallback(…, posterior=Laplace(prior=δ)), which needs none"
+            )
         data = trainer.train_dataloader if self.data is None else self.data
         options = {"start": trainer.global_step} | self.options
-        return Tracker(module, trainer.optimizers[0], data, self.target, **options)
+        return Tracker(module, next(iter(trainer.optimizers), None), data, self.target, **options)
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Count optimiser steps; with gradient accumulation there are fewer of them than batches."""

@@ -1,0 +1,103 @@
+"""Every message that says what to type has a test that types it."""
+
+import pytest
+from remedies import goes_on, message, messages, messages_of, remedy, runs, runs_of
+
+NOTHING = "a description: there is nothing to type"
+LAPLACE_TORCH = "laplace-torch is not among the packages of the tests"
+
+# (part of the message, beginning of its file's path) → why no test runs it
+NOT_RUN = {
+    ("are spread over processes (FSDP): gather them into a module of one process", "nets"): "needs several processes",
+    ("FunctionalLaplace has no parameter posterior: fit laplace.Laplace with another structure", "nets"): LAPLACE_TORCH,
+    ("laplace-torch does not keep its training data", "nets"): LAPLACE_TORCH,
+    ("the laplace-torch posterior is not fitted", "nets"): LAPLACE_TORCH,
+    ("laplace-torch has no forward=", "nets"): LAPLACE_TORCH,
+    ("Curvature is approximate: sizes by the first-order estimator", "nets/interop/laplace_torch.py"): LAPLACE_TORCH,
+    ("report    …", "cli"): NOTHING,
+    ("memory map, pass …", "data"): NOTHING,
+    ("computed with the exact curvature (after `refine` only)", "maps"): NOTHING,
+    ("measured by a refit (after `refit` only)", "maps"): NOTHING,
+    ("predict_proba averages over the posterior.", "models"): NOTHING,
+    ("'dual' would be exact and take minutes.", "nets"): NOTHING,
+}
+
+CODE = '''
+"""Pass this, it is a docstring."""
+def f(n):
+    if n:
+        raise ValueError(f"n = {n} is wrong: {remedy}")
+    parser.add_argument("--n", help="pass a number")
+    raise ValueError(WORDS if n else "nothing to see there, is there")
+WORDS = "the number is wrong: pass another one"
+'''
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n is wrong. Pass another", "n is wrong: pass another", "n is wrong: leave it out, or pass another",
+        "n is wrong: memory_map(model, X)", "one column is text: encode it first",
+        "it is wrong: m.filter(mask) or nothing",
+        "wrong rows (--drop them); or use others", "no kind of that name: @posterior.register(Kind)",
+        "use another one", "the rows are wrong; refit(m) first", "no such file. For others: mm.load(path)",
+    ],
+)  # fmt: skip
+def test_what_names_a_remedy(text):
+    (found,) = messages_of(f"x = {text!r}")
+    assert found.names_remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the fit passes here",
+        "no map without use",
+        "rows = 3: expected a positive number",
+        "leave-one-out losses of steps",
+    ],
+)
+def test_what_names_none(text):
+    (found,) = messages_of(f"x = {text!r}")
+    assert not found.names_remedy
+
+
+def test_messages_are_found_wherever_they_are_written():
+    found = {m.text: m.names_remedy for m in messages_of(CODE)}
+    assert found == {
+        "n = \0 is wrong: \0": False,
+        "nothing to see there, is there": False,
+        "the number is wrong: pass another one": True,
+    }
+
+
+def test_a_run_is_one_only_where_it_goes_on_after_the_message():
+    code = '@remedy("part", at="a.py")\ndef test_it(said):\n    with said:\n        f()\n'
+    (run,) = runs_of(code)
+    assert (run.part, run.at) == ("part", "a.py")
+    assert not goes_on(run.function)
+    (run,) = runs_of(code + "    assert g() == 2\n")
+    assert goes_on(run.function)
+
+
+@pytest.mark.parametrize("run", runs(), ids=lambda run: run.part[:60])
+def test_each_run_names_one_message_and_does_what_it_says(run):
+    message(run.part, run.at)
+    assert goes_on(run.function), f"{run.path}: {run.function.name}"
+    assert {"said", "typed"} & {argument.arg for argument in run.function.args.args}
+
+
+def test_every_remedy_is_run():
+    known = {message(run.part, run.at) for run in runs()} | {message(*key) for key in NOT_RUN}
+    missing = [m for m in messages() if m.names_remedy and m not in known]
+    lines = "\n".join(f"{m.path}:{m.line}: {m.text!r}" for m in missing)
+    assert not missing, f"{len(missing)} messages say what to type, and no test marked @remedy does it:\n{lines}"
+
+
+def test_no_exception_is_out_of_date():
+    known = {message(run.part, run.at) for run in runs()}
+    for part, at in NOT_RUN:
+        found = message(part, at)
+        assert found.names_remedy
+        assert found not in known
+    assert remedy("part").args == ("part", "")
