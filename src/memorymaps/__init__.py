@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from memorymaps import models, nets, training, viz
     from memorymaps.analysis import measures
     from memorymaps.analysis.agreement import compare
+    from memorymaps.analysis.answers.flips import smallest_flip
     from memorymaps.analysis.answers.label_errors import label_issues
     from memorymaps.analysis.answers.query_influence import influence_on
     from memorymaps.analysis.refinement import refine
@@ -84,6 +85,7 @@ _MODULES = {
     "refine": "memorymaps.analysis.refinement",
     "refit": "memorymaps.analysis.refitting",
     "retrain_check": "memorymaps.analysis.retraining",
+    "smallest_flip": "memorymaps.analysis.answers.flips",
     "training": "memorymaps.training:",
     "training_data": "memorymaps.posteriors.registry",
     "viz": "memorymaps.viz:",
@@ -131,6 +133,7 @@ __all__ = [
     "refine",
     "refit",
     "retrain_check",
+    "smallest_flip",
     "training",
     "training_data",
     "viz",
