@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from memorymaps.analysis.agreement import compare
     from memorymaps.analysis.answers.flips import smallest_flip
     from memorymaps.analysis.answers.label_errors import label_issues
+    from memorymaps.analysis.answers.pruning import prune
     from memorymaps.analysis.answers.query_influence import influence_on
     from memorymaps.analysis.refinement import refine
     from memorymaps.analysis.refitting import refit
@@ -82,6 +83,7 @@ _MODULES = {
     "nets": "memorymaps.nets:",
     "posterior": "memorymaps.posteriors.registry",
     "prior_from": "memorymaps.nets.prior",
+    "prune": "memorymaps.analysis.answers.pruning",
     "refine": "memorymaps.analysis.refinement",
     "refit": "memorymaps.analysis.refitting",
     "retrain_check": "memorymaps.analysis.retraining",
@@ -130,6 +132,7 @@ __all__ = [
     "nets",
     "posterior",
     "prior_from",
+    "prune",
     "refine",
     "refit",
     "retrain_check",

@@ -191,7 +191,7 @@ class _CoefficientTest:
         return CoefficientState(float(value), error, float(2 * self._tail(abs(value) / error, left)))
 
     def _degrees(self, fit: LocalFit) -> float | None:
-        return None if self.degrees is None else self.degrees - fit.objective.count(~fit.kept)
+        return None if self.degrees is None else self.degrees - float(np.sum(fit.objective.counts[~fit.kept]))
 
     def _relative_dispersion(self, fit: LocalFit, left: float | None) -> float:
         return 1.0 if left is None else float(np.sum(fit.pearson_squares()[fit.kept])) / left
@@ -217,7 +217,7 @@ class _CoefficientTest:
 
     def effects(self, fit: LocalFit, rows: Array) -> tuple[Array, Array]:
         """Changes of the coefficient `[k]` and of `distance [k]` when each kept row is left out: one Newton step."""
-        solved, error = fit.removal_errors(rows)
+        solved, error, _ = fit.removal_errors(rows)
         along = solved[:, 0] @ self.direction
         change, left = along * error[:, 0], self._degrees(fit)
         found = self.state(fit)

@@ -84,10 +84,10 @@ class LocalObjective:
         rank = self.root.shape[-1]
         return LocalFit(self, np.ones(len(self.f), dtype=bool), np.zeros(rank), np.eye(rank))
 
-    def count(self, rows: Array) -> float:
-        """For how many examples some rows count: their weights, or their number where weights are precisions."""
-        weight = self.weight[rows]
-        return float(np.count_nonzero(weight) if self.likelihood.weights_are_precisions else np.sum(weight))
+    @property
+    def counts(self) -> Array:
+        """For how many examples each row counts, `[n]`: its weight, or 1 where weights are precisions."""
+        return (self.weight > 0) * 1.0 if self.likelihood.weights_are_precisions else self.weight
 
     def outputs(self, u: Array) -> Array:
         """`f + Zu [n, c]`."""
@@ -175,14 +175,17 @@ class LocalFit:
         solved = np.linalg.solve(self.curvature, z.reshape(-1, z.shape[-1]).T).T.reshape(z.shape)
         return solved, solved @ z.mT
 
-    def removal_errors(self, rows: Array) -> tuple[Array, Array]:
-        """`Z H⁻¹ [k, c, r]` and `(I − ΛV)⁻¹e [k, c]` of kept rows: leaving one out changes `u` by their product."""
+    def removal_errors(self, rows: Array) -> tuple[Array, Array, Array]:
+        """`Z H⁻¹ [k, c, r]`, `(I − ΛV)⁻¹e [k, c]` and `I − ΛV [k, c, c]` of kept rows; NaN at the bound.
+
+        Leaving one out changes `u` by the product of the first two.
+        """
         solved, variance = self.variances(rows)
         error, curvature = self.objective.local_terms(self.f, rows)
         system = np.eye(error.shape[1]) - curvature @ variance
         bound = np.linalg.svd(system, compute_uv=False)[:, -1] < _DETERMINED
         system[bound] = np.nan
-        return solved, np.linalg.solve(system, error[..., None])[..., 0]
+        return solved, np.linalg.solve(system, error[..., None])[..., 0], system
 
     def room(self, rows: Array) -> tuple[Array, Array]:
         """`1 − ΛV [k]` and `w Λ [k]` of kept rows, for one output; NaN at the bound."""
