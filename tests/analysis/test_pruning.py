@@ -10,7 +10,7 @@ from sklearn.preprocessing import scale
 
 import memorymaps as mm
 from memorymaps.analysis.answers.local_objective import LocalObjective
-from memorymaps.analysis.answers.pruning import _effects
+from memorymaps.analysis.answers.pruning import left_out_slopes
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = scale(X)
@@ -42,12 +42,14 @@ def test_the_curve_is_that_of_refits(cancer):
     assert found["left_out_loss"][point] == pytest.approx(losses.mean(), rel=0.02)
 
 
-def test_first_goes_what_refits_lower_the_left_out_loss_without():
+@pytest.mark.slow
+def test_the_effect_on_the_left_out_loss_is_that_of_leaving_two_out():
     inputs, y = load_diabetes(return_X_y=True)
     inputs, y = inputs[:60], y[:60]
     m = mm.memory_map(Ridge(alpha=0.1).fit(inputs, y), inputs, y)
     objective = LocalObjective.of(m)
-    effect, _ = _effects(objective.full_fit, np.arange(60))
+    change, linear, _ = left_out_slopes(objective.full_fit, np.arange(60))
+    effect = linear + 0.5 * np.sum(change**2, axis=1)
 
     def left_out_loss(rows):
         total = 0.0
@@ -79,9 +81,9 @@ def test_the_check_holds_examples_out(cancer):
     parts = [log_loss(logistic(np.flatnonzero(folds != k)), np.flatnonzero(folds == k)) for k in range(3)]
     assert found["held_out_loss"][0] == pytest.approx(np.concatenate(parts).mean(), rel=1e-4)
     assert found["difference"][-1] < -2 * found["difference_error"][-1]
-    assert np.all(found["held_out_loss"][3:] > found["left_out_loss"][3:])  # these are too small by the choice
+    np.testing.assert_allclose(found["held_out_loss"], found["left_out_loss"], rtol=0.15)  # different thirds of data
     assert "by held-out loss" in str(found)
-    assert "check=True holds examples out" in str(mm.prune(cancer))
+    assert "check=True compares with random subsets" in str(mm.prune(cancer))
 
 
 def test_a_small_network_is_pruned_by_its_linearisation():
