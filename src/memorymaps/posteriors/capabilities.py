@@ -141,6 +141,10 @@ class Capabilities:
     parameter_variance : `() → diag S⁻¹ [p, c]`, the parameters' posterior variances.
     penalty : a penalty that grows with the total weight, as in objectives that average losses; `None`: the penalty
         stays as it is when examples are left out.
+    coefficients : `() → θ̂ [p, c]`, the fitted parameters in the order of `Description.parameters`.
+    coordinate_refit : `(rows, steps, tolerance) → u [r]`, the change of the parameters in the coordinates of
+        `covariance_root` when the model is refitted without these rows, and how far the refit was from its end; NaN
+        where the other rows do not determine it.
     fingerprint : hash of the model's parameters and of the recipe, for models that do not tell them otherwise
         (`parameters_of`).
     """
@@ -160,6 +164,8 @@ class Capabilities:
     subgradient: Callable[[Array], Array] | None = None
     penalty: PenaltyPerWeight | None = None
     parameter_variance: Callable[[], Array] | None = None
+    coefficients: Callable[[], Array] | None = None
+    coordinate_refit: Callable[[Array, int, float], tuple[Array, float]] | None = None
     fingerprint: Callable[[], str] | None = None
 
     def on_inputs(self, transform: Transform) -> Capabilities:
