@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.averages import WeightedMoments
 from memorymaps.core.perturbation.group_removal import group_coordinates
 from memorymaps.maps.ids import positions
 from memorymaps.maps.result_table import ResultTable
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 _CHUNK = 256  # members processed at once
 
 
+_ERRORS = ("leave_out_loss_se", "loss_change_se", "rest_leave_out_loss_se", "rest_loss_change_se")
+
+
 _MAX_RESIDUAL = 1e-2  # largest relative residual of iterative solves: two digits
 
 
@@ -33,9 +37,10 @@ class LeaveOut(ResultTable):
 
     Columns: `group`; `size`; `leverage` (Σ of members); `sensitivity` (Σ of the members' changes of prediction);
     `loss`, `leave_out_loss` (members' mean loss before and after); `rest_sensitivity` (Σ of the other examples'
-    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after); `warning` (what to
-    distrust, empty if nothing). Means are weighted: an example of weight `w` counts as `w` examples, unless weights
-    are precisions.
+    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after); `leave_out_loss_se`,
+    `rest_leave_out_loss_se`, and `loss_change_se`, `rest_loss_change_se` (standard errors over the examples, of the
+    means after and of the paired changes; NaN for fewer than two); `warning` (what to distrust, empty if nothing).
+    Means are weighted: an example of weight `w` counts as `w` examples, unless weights are precisions.
     """
 
 
@@ -124,6 +129,7 @@ class _GroupSums:
         for k, rows in enumerate(members):
             self._is_member[rows, k] = True
         self._sums = np.zeros((9, len(members)))
+        self._moments = {name: WeightedMoments(len(members)) for name in _ERRORS}
 
     def add(self, start: int, deviation: Array, stats: Any) -> None:
         """Add a batch with deviations `[n, c, groups]`; `start` is its first row."""
@@ -138,6 +144,10 @@ class _GroupSums:
             self._sums[:4, k] += rows @ inside[:, k]
             self._sums[4:8, k] += rows @ ~inside[:, k]
             self._sums[8, k] += stats.leverage @ inside[:, k]
+            of_members, of_rest = counts * inside[:, k], counts * ~inside[:, k]
+            terms = ((after, of_members), (after - loss, of_members), (after, of_rest), (after - loss, of_rest))
+            for moments, (values, weight) in zip(self._moments.values(), terms, strict=True):
+                moments.add(k, values, weight)
 
     def columns(self) -> dict[str, Array]:
         """The columns of `LeaveOut`."""
@@ -148,6 +158,7 @@ class _GroupSums:
             "size": np.count_nonzero(self._is_member, axis=0), "leverage": s[8], "sensitivity": s[0], "loss": means[0],
             "leave_out_loss": means[1], "rest_sensitivity": s[4], "rest_loss": means[2],
             "rest_leave_out_loss": means[3],
+            **{name: moments.standard_errors() for name, moments in self._moments.items()},
         }  # fmt: skip
 
 
