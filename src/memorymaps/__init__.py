@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memorymaps.analysis import measures
     from memorymaps.analysis.agreement import compare
     from memorymaps.analysis.answers.label_errors import label_issues
+    from memorymaps.analysis.answers.model_selection import select_model
     from memorymaps.analysis.answers.query_influence import influence_on
     from memorymaps.analysis.refinement import refine
     from memorymaps.analysis.refitting import refit
@@ -84,6 +85,7 @@ _MODULES = {
     "refine": "memorymaps.analysis.refinement",
     "refit": "memorymaps.analysis.refitting",
     "retrain_check": "memorymaps.analysis.retraining",
+    "select_model": "memorymaps.analysis.answers.model_selection",
     "training": "memorymaps.training:",
     "training_data": "memorymaps.posteriors.registry",
     "viz": "memorymaps.viz:",
@@ -131,6 +133,7 @@ __all__ = [
     "refine",
     "refit",
     "retrain_check",
+    "select_model",
     "training",
     "training_data",
     "viz",
