@@ -93,6 +93,11 @@ REFUSED = {
         "left-out figures of 'a' are not to be used .*cross_fit=5",
         {"cross_fit": 5},
     ),
+    "noise scales of the training data": (
+        lambda by="loss": mm.select_model(ridges(), by=by, cross_fit=3),
+        "noise scale that was estimated from its own training residuals.*by='score', cross_fit=",
+        {"by": "score"},
+    ),
     "by": (lambda by="AIC": mm.select_model(ridges(), by=by), "by = 'AIC': expected 'loss' or 'score'", {"by": "loss"}),
 }
 
@@ -131,6 +136,12 @@ def test_cross_fitted_losses_are_those_of_the_folds():
     for name, m in maps.items():
         assert of[name] == pytest.approx(m.leave_one_out(cross_fit=4).loo_loss)
     assert set(found["trust"].tolist()) == {"cross-fitted"}
+
+
+def test_values_that_are_ranks_only_are_marked():
+    maps = [drawn(SVC(C=C), BITS) for C in (0.1, 1.0)]
+    assert "may be off by more than their errors" in str(mm.select_model(maps, by="score"))
+    assert "may be off" not in str(mm.select_model(ridges()))
 
 
 def test_forests_are_ranked_out_of_bag():

@@ -26,6 +26,10 @@ from memorymaps.maps.table import ExampleTable
 from memorymaps.maps.trust import Level
 
 _CROSS_FITTED = "cross-fitted"
+_RANKS_CAUTION = (
+    f"values with the verdict {str(Level.RANKS)!r} may be off by more than their errors: retrain_check(m) measures it, "
+    "cross_fit=5 refits"
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +75,8 @@ class ModelSelection(SummarisedTable):
         where = f"{self.examples:,} of {self.total:,} examples"
         frame = self.to_pandas().to_string(index=False, float_format=lambda value: f"{value:.4f}")
         near = ", ".join(self.within_one_error[1:]) or "none"
-        return f"by {self.ranked_by} over {where}; within one standard error of the best: {near}\n{frame}"
+        caution = f"\n{_RANKS_CAUTION}" if str(Level.RANKS) in self["trust"] else ""
+        return f"by {self.ranked_by} over {where}; within one standard error of the best: {near}\n{frame}{caution}"
 
 
 def select_model(
@@ -116,6 +121,8 @@ def select_model(
     aligned = _same_examples(named)
     if cross_fit is None:
         _check_usable(named, by)
+    elif by == "loss":
+        _check_scale(named)
     tables: list[ExampleTable] = [m if cross_fit is None else cross_fitted_table(m, cross_fit) for m in aligned]
     if by == "loss":
         _check_units(tables)
@@ -168,6 +175,16 @@ def _check_usable(named: Mapping[str, MemoryMap], by: str) -> None:
             raise ValueError(
                 f"left-out figures of {name!r} are {verdict.level} ({'; '.join(verdict.reasons)}): pass cross_fit=5, "
                 "which predicts each example by a refit without its fold"
+            )
+
+
+def _check_scale(named: Mapping[str, MemoryMap]) -> None:
+    """Raise for noise scales estimated in training: a refit of the predictions does not estimate them again."""
+    for name, m in named.items():
+        if m.provenance.description.dispersion_estimated:
+            raise ValueError(
+                f"the loss of {name!r} has a noise scale that was estimated from its own training residuals, which "
+                "cross-fitting holds: select_model(maps, by='score', cross_fit=…) ranks by the predictions alone"
             )
 
 
