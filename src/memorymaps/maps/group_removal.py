@@ -91,7 +91,7 @@ def _deviation_function(origin: Origin, members: list[Array]) -> Callable[[Any],
     capabilities = capabilities_of(origin.posterior)
     if capabilities.covariance_root is not None:
         root = capabilities.covariance_root
-        coordinates = np.stack([_group_coordinates(origin, root, rows) for rows in members], axis=1)
+        coordinates = np.stack([removal_coordinates(origin, root, rows) for rows in members], axis=1)
         return lambda inputs: np.tensordot(root(inputs), coordinates, axes=(-1, 0))
     if capabilities.removal is None:
         raise TypeError(
@@ -105,7 +105,8 @@ def _deviation_function(origin: Origin, members: list[Array]) -> Callable[[Any],
     return lambda inputs: influence.output_change(inputs, deltas)
 
 
-def _group_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
+def removal_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
+    """`u [r]` of removing training rows together, with `Δf = z u` at any input; `root`: inputs → `Z [n, c, r]`."""
     members, penalty = np.sort(rows), capabilities_of(origin.posterior).penalty
     pieces = (origin.examples.take(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK))
     if penalty is None:
