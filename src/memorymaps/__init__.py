@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from memorymaps.analysis.agreement import compare
     from memorymaps.analysis.answers.flips import smallest_flip
     from memorymaps.analysis.answers.label_errors import label_issues
+    from memorymaps.analysis.answers.model_selection import select_model
     from memorymaps.analysis.answers.pruning import prune
     from memorymaps.analysis.answers.query_influence import influence_on
     from memorymaps.analysis.refinement import refine
@@ -87,6 +88,7 @@ _MODULES = {
     "refine": "memorymaps.analysis.refinement",
     "refit": "memorymaps.analysis.refitting",
     "retrain_check": "memorymaps.analysis.retraining",
+    "select_model": "memorymaps.analysis.answers.model_selection",
     "smallest_flip": "memorymaps.analysis.answers.flips",
     "training": "memorymaps.training:",
     "training_data": "memorymaps.posteriors.registry",
@@ -136,6 +138,7 @@ __all__ = [
     "refine",
     "refit",
     "retrain_check",
+    "select_model",
     "smallest_flip",
     "training",
     "training_data",

@@ -247,8 +247,9 @@ def test_every_field_of_leave_one_out(name):
     assert len({loo.loss, loo.loo_loss}) == 2
     weighted = "" if total == defined else f" (weighted, sum of weights {total:,.6g})"
     assert str(loo) == (
-        f"over {defined} of {n} examples{weighted}: loss {loss:.4f} in training, {loo_loss:.4f} left out; "
-        f"{metric} {score:.4f} in training, {loo_score:.4f} left out"
+        f"over {defined} of {n} examples{weighted}: loss {loss:.4f} ± {loo.loss_se:.4f} in training, "
+        f"{loo_loss:.4f} ± {loo.loo_loss_se:.4f} left out; {metric} {score:.4f} ± {loo.score_se:.4f} in training, "
+        f"{loo_score:.4f} ± {loo.loo_score_se:.4f} left out"
     )
 
 

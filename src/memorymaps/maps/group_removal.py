@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.averages import WeightedMoments
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.groups.class_counts import ClassCounts
 from memorymaps.maps.groups.coefficients import (
@@ -31,15 +32,19 @@ if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
 
 
+_ERRORS = ("leave_out_loss_se", "loss_change_se", "rest_leave_out_loss_se", "rest_loss_change_se")
+
+
 @dataclass(frozen=True, repr=False)
 class LeaveOut(ResultTable):
     """Effects of removing groups; one row per group.
 
     Columns: `group`; `size`; `leverage` (Σ of members); `sensitivity` (Σ of the members' changes of prediction);
     `loss`, `leave_out_loss` (members' mean loss before and after); `rest_sensitivity` (Σ of the other examples'
-    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after); `warning` (what to
-    distrust, empty if nothing). Means are weighted: an example of weight `w` counts as `w` examples, unless weights
-    are precisions.
+    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after); `leave_out_loss_se`,
+    `rest_leave_out_loss_se`, and `loss_change_se`, `rest_loss_change_se` (standard errors over the examples, of the
+    means after and of the paired changes; NaN for fewer than two); `warning` (what to distrust, empty if nothing).
+    Means are weighted: an example of weight `w` counts as `w` examples, unless weights are precisions.
 
     Of classes also `accuracy`, `leave_out_accuracy` of the members, `rest_accuracy`, `rest_leave_out_accuracy` of the
     others, and `confusion(group)`. Where the curvature is the objective's own: `joint_log_score`,
@@ -186,6 +191,7 @@ class _GroupSums:
         self._sums = np.zeros((9, len(members)))
         self.pearson = RestPearson(len(members), m.provenance.outputs)
         self.classes = ClassCounts() if is_classes(m) and m["target"].ndim == 1 else None
+        self._moments = {name: WeightedMoments(len(members)) for name in _ERRORS}
 
     def add(self, start: int, deviation: Array, stats: Any) -> None:
         """Add a batch with deviations `[n, c, groups]`; `start` is its first row."""
@@ -203,6 +209,10 @@ class _GroupSums:
             self.pearson.add(k, inside[:, k], counts, f, stats)
             if self.classes is not None:
                 self.classes.add(k, inside[:, k], f, stats)
+            of_members, of_rest = counts * inside[:, k], counts * ~inside[:, k]
+            terms = ((after, of_members), (after - loss, of_members), (after, of_rest), (after - loss, of_rest))
+            for moments, (values, weight) in zip(self._moments.values(), terms, strict=True):
+                moments.add(k, values, weight)
 
     @property
     def total_loss(self) -> Array:
@@ -218,6 +228,7 @@ class _GroupSums:
             "size": np.count_nonzero(self._is_member, axis=0), "leverage": s[8], "sensitivity": s[0], "loss": means[0],
             "leave_out_loss": means[1], "rest_sensitivity": s[4], "rest_loss": means[2],
             "rest_leave_out_loss": means[3],
+            **{name: moments.standard_errors() for name, moments in self._moments.items()},
         }  # fmt: skip
         return columns if self.classes is None else columns | self.classes.columns(self._is_member.shape[1])
 

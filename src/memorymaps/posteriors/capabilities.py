@@ -114,6 +114,20 @@ class PenaltyPerWeight:
 
 
 @dataclass(frozen=True)
+class CrossCovariance:
+    """Covariances of outputs with those at other inputs, by one linear system for each of the latter.
+
+    Attributes
+    ----------
+    at : `inputs* → (inputs → V [n, c, k, c])` for `k` other inputs.
+    numbers : numbers that are held for each of these inputs.
+    """
+
+    at: Callable[[Any], Callable[[Any], Array]]
+    numbers: int
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """Optional functions of a posterior; `None` where it does not offer one.
 
@@ -121,6 +135,8 @@ class Capabilities:
     ----------
     covariance_root : `inputs → Z [n, c, r]` with prediction covariances `V_ij = Z_i Z_jᵀ`; for group removal.
         (linear_operator: `root_decomposition`)
+    cross_covariance : covariances with outputs at other inputs by linear systems, where `Z` is too large: for the
+        influence on given predictions.
     from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; for DFBETA.
     directional : covariances along chosen directions only, for many outputs.
     removal : removal of groups by iterative solves with the exact curvature, for models of any size.
@@ -150,6 +166,7 @@ class Capabilities:
     """
 
     covariance_root: Callable[[Any], Array] | None = None
+    cross_covariance: CrossCovariance | None = None
     from_whitened: Callable[[Array], Array] | None = None
     directional: DirectionalCovariance | None = None
     removal: RemovalInfluence | None = None
@@ -173,6 +190,10 @@ class Capabilities:
         return dataclasses.replace(
             self,
             covariance_root=_optional(self.covariance_root, lambda root: lambda x: root(transform(x))),
+            cross_covariance=_optional(
+                self.cross_covariance,
+                lambda own: dataclasses.replace(own, at=lambda queries: _before(own.at(transform(queries)), transform)),
+            ),
             directional=_optional(self.directional, lambda inner: _TransformedDirections(inner, transform)),
             training_marginals=_optional(
                 self.training_marginals, lambda of: lambda batch: of(_transformed(batch, transform))
@@ -199,6 +220,10 @@ def capabilities_of(source: Posterior) -> Capabilities:
 
 def _optional(value: Any, change: Callable[[Any], Any]) -> Any:
     return None if value is None else change(value)
+
+
+def _before(function: Callable[[Any], Array], transform: Transform) -> Callable[[Any], Array]:
+    return lambda x: function(transform(x))
 
 
 def _transformed(batch: Batch, transform: Transform) -> Batch:

@@ -19,6 +19,7 @@ import numpy as np
 
 from memorymaps.build import memory_map
 from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.averages import standard_error, weighted_mean
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import DataError, Examples
@@ -187,18 +188,21 @@ class Tracker:
         self._earlier = m.provenance
 
     def _scalars(self, m: MemoryMap) -> dict[str, float]:
-        loo = m.leave_one_out()
+        loo, test = m.leave_one_out(), self._test_losses(m)
         return {
             "loss": loo.loss,
             "loo_loss": loo.loo_loss,
-            "test_loss": self._test_loss(m),
+            "test_loss": weighted_mean(test, np.ones(len(test))),
             "effective": float(np.mean(m["leverage"]) * m.provenance.n),
+            "loo_loss_se": loo.loo_loss_se,
+            "test_loss_se": standard_error(test, np.ones(len(test))),
         }
 
-    def _test_loss(self, m: MemoryMap) -> float:
+    def _test_losses(self, m: MemoryMap) -> Array:
+        """`[n]` of the test data; empty without."""
         if self._test is None or m.origin is None:
-            return float("nan")
-        return sum(float(np.sum(_test_losses(m.origin, batch))) for batch in self._test) / len(self._test)
+            return np.zeros(0)
+        return np.concatenate([_test_losses(m.origin, batch) for batch in self._test])
 
     @property
     def overhead(self) -> float:

@@ -70,6 +70,14 @@ def _with_coordinates(
     return GroupChanges(deviation, coordinates, np.asarray([each for _, each in found]) if has_score else None, warning)
 
 
+def removal_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
+    """`u [r]` of removing training rows together in one step, `Δf = Z u` at any input; `root`: inputs → `Z [n, c, r]`.
+
+    NaN where the other examples do not determine the parameters.
+    """
+    return _solved(origin, rows, None, _group_system(origin, root, rows))[0]
+
+
 def _linear_deviation(root: Callable[[Any], Array], u: Array, start: int, batch: Batch) -> Array:
     return np.tensordot(root(batch.inputs), u, axes=(-1, 0))
 
