@@ -300,3 +300,45 @@ def test_auto_takes_leading_directions_for_many_outputs_and_says_so():
     np.testing.assert_allclose(found["leverage"], asked["leverage"], rtol=0.05)
     few = drawn(network(), mm.Laplace(prior=1.0))
     assert "exact Gauss–Newton" in few.provenance.description.posterior
+
+
+@pytest.mark.parametrize("recipe", [diagonal(), mm.Laplace("full", prior=1.0)], ids=["diag", "full"])
+def test_the_device_a_network_is_on_changes_nothing(recipe):
+    net = network()
+    there = mm.memory_map(net, X, Y, likelihood="categorical", posterior=recipe, device="cpu")
+    assert there.table.equals(drawn(net, recipe).table)
+    assert there.origin.posterior.network.module is net
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", 1.5, "cuda:99"])
+def test_a_device_that_is_not_here_is_refused_and_the_remedy_works(device):
+    options = {"likelihood": "categorical", "posterior": diagonal()}
+    with pytest.raises(ValueError, match=r"expected a device of this machine's torch, such as device='cpu'"):
+        mm.memory_map(network(), X, Y, device=device, **options)
+    assert len(mm.memory_map(network(), X, Y, device="cpu", **options)) == N
+
+
+def test_a_device_is_refused_for_models_that_are_no_networks_and_the_remedy_works():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    model = linear_model.Ridge().fit(X.numpy(), Y.numpy())
+    with pytest.raises(ValueError, match=r"for networks, .* got Ridge: leave device= out"):
+        mm.memory_map(model, X.numpy(), Y.numpy(), device="cpu")
+    assert len(mm.memory_map(model, X.numpy(), Y.numpy())) == N
+
+
+class Uncopied(nn.Sequential):
+    """Keeps an open file, which cannot be copied."""
+
+    def __init__(self, path):
+        super().__init__(nn.Linear(4, 3, dtype=torch.float64), nn.Identity())
+        self.file = path.open("w")
+
+
+def test_a_network_that_cannot_be_copied_to_a_device_is_refused_and_the_remedy_works(tmp_path, monkeypatch):
+    net, options = Uncopied(tmp_path / "log"), {"likelihood": "categorical", "posterior": diagonal()}
+    monkeypatch.setattr("memorymaps.nets.other_device.device_named", lambda _: torch.device("cpu:7"))  # another
+    monkeypatch.setattr("memorymaps.nets.other_device._tensor_on", lambda tensor, _: tensor.clone())
+    with pytest.raises(ValueError, match=r"Uncopied cannot be copied \(TypeError: .*net.to\(device\)"):
+        mm.memory_map(net, X, Y, device="other", **options)
+    assert len(mm.memory_map(net.to("cpu"), X, Y, **options)) == N
+    net.file.close()
