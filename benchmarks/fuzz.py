@@ -2,12 +2,12 @@
 
     python benchmarks/fuzz.py --mutations 5000 --seconds 300
 
-Files that this package wrote are mutated (bits, bytes, slices, lengths; JSON values, names and nesting) and read again:
-maps (every column, summary, top), journals (opened, as `retrain_check` does), finished batches (`memory_map(path=)`
-goes on from them: its map must be the same, to the last bit), run folders (steps, losses, maps). Pages are exported of maps
-whose metadata, ids, texts and names are hostile: as an HTML parser reads them they must contain the elements of every
-page and no others, and what was given as their text. Each batch runs in a process of its own with bounded memory, so
-that a crash of a library is counted, not suffered.
+Files that this package wrote are mutated (bits, bytes, slices, lengths; JSON values, names and nesting) and read
+again: maps (every column, summary, top), journals (opened, as `retrain_check` does), finished batches
+(`memory_map(path=)` goes on from them: its map must be the same, to the last bit), run folders (steps, losses, maps).
+Pages are exported of maps whose metadata, ids, texts and names are hostile: as an HTML parser reads them they must
+contain the elements of every page and no others, and what was given as their text. Each batch runs in a process of
+its own with bounded memory, so that a crash of a library is counted, not suffered.
 """
 
 from __future__ import annotations
