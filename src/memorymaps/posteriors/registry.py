@@ -122,6 +122,21 @@ def posterior(model: Any, examples: Examples) -> Any:
 
 
 @LazyDispatch
+def on_device(model: Any, device: Any) -> Any:
+    """The model, or a copy of it, on another device (networks, bound to a recipe).
+
+    Raises
+    ------
+    ValueError
+        A model that is not a network, or a network without a recipe.
+    """
+    raise ValueError(
+        f"device = {device!r}: for networks, memory_map(net, …, likelihood=…, posterior=…, device=…), got "
+        f"{type(model).__name__}: leave device= out, and the model is evaluated where it is"
+    )
+
+
+@LazyDispatch
 def examples_for(model: Any, data: Any, loading: Loading = _DEFAULT) -> Any:
     """Training data given as one object, as `Examples`, read as this kind of model requires (networks: any batches).
 

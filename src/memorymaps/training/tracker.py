@@ -86,6 +86,7 @@ class Tracker:
     log : called with step, map and scalars after each record: a logger of `memorymaps.training.callbacks`, or any
         function.
     collate, batch_size : as for `memory_map`; of the test data too.
+    device : as for `memory_map`: the network stays where it is trained.
 
     Raises
     ------
@@ -104,12 +105,13 @@ class Tracker:
         every: Any = None, posterior: Any = None, test: Any = None, subset: int | Array | None = None, start: int = 0,
         prior: float = 0.0, directions: int | None = None, log: Log | None = None,
         collate: Callable[[list[Any]], Any] | None = None, batch_size: int | None = None,
+        device: Any = None,
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
         self._is_due, self._model = schedule(every), model
         loading = Loading(collate, batch_size)
         self._examples = _as_examples(model, data, target, loading)
-        self._likelihood = likelihood
+        self._likelihood, self._device = likelihood, device
         if posterior is not None and (prior or directions is not None):
             raise ValueError(
                 "prior= and directions= belong to the optimiser's posterior, but posterior= was given: pass them to the"
@@ -153,7 +155,7 @@ class Tracker:
         DataError, ValueError, TypeError
             As for `memory_map`; an optimiser whose state will contain no precision.
         """
-        check_recordable(self._model, self._examples, self._likelihood, self._posterior)
+        check_recordable(self._model, self._examples, self._likelihood, self._posterior, self._device)
 
     def step(self) -> MemoryMap | None:
         """Count one optimiser step and record a map if the schedule says so; returns that map, else None."""
@@ -172,7 +174,7 @@ class Tracker:
         start = time.perf_counter()
         m = memory_map(
             self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior, rows=self._mapped_rows,
-            progress=False,
+            device=self._device, progress=False,
         )  # fmt: skip
         self._check_same(m)
         scalars = self._scalars(m) | {"seconds": time.perf_counter() - start}
