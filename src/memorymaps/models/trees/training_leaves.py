@@ -86,6 +86,30 @@ def check_reproduced(name: str, f: Array, outputs: Array, tolerance: float) -> N
         )
 
 
+def check_amount(name: str, weight: Array, rows: int | None = None, total: float | None = None) -> None:
+    """Raise unless there is as much data as in the fit: its number of `rows`, its `total` weight, where known.
+
+    Rows of `weight [n]` 0 may count as rows of the fit or not. Repeated rows leave leaf values without a ridge as they
+    are: only their number tells.
+
+    Raises
+    ------
+    DataError
+        More or fewer rows, or another sum of weights.
+    """
+    given = int(np.count_nonzero(weight))
+    if rows is not None and not given <= rows <= len(weight):
+        raise DataError(
+            f"{name}: not those of the fit: rows: it was trained on {rows}, {given} were given. Pass the rows of the "
+            "fit, each once and no others"
+        )
+    if total is not None and not np.isclose(total, np.sum(weight), rtol=1e-3):
+        raise DataError(
+            f"{name}: not those of the fit: rows or weights: its weights sum to {total:.6g}, those given to "
+            f"{np.sum(weight):.6g}. Pass the rows of the fit, each once, and sample_weight as fit got it"
+        )
+
+
 @dataclass(frozen=True)
 class HalfSquaredError(Gaussian):
     """Half the squared error: the loss of a model that fits every example exactly, whose noise cannot be estimated."""
