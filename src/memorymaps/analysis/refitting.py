@@ -18,8 +18,7 @@ from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.settings import as_count, check_positive_number
 from memorymaps.maps.loo_averages import weights_of
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.models.trees.leaf_posterior import SPLITS_CAUTION
-from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.approximation import SPLITS_CAUTION, Approximation
 from memorymaps.posteriors.capabilities import Refit, capabilities_of
 from memorymaps.posteriors.contract import Posterior
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import enum
 
+SPLITS = "splits of trees"
+SPLITS_CAUTION = (
+    "sizes hold the splits of the trees fixed: read as ranks. refit(m, top=…) grows the trees again, "
+    "leave_one_out(cross_fit=5) gives averages of held-out predictions"
+)
+
 
 class Approximation(enum.StrEnum):
     """Kinds of posteriors, by how what they say about a removed example relates to refitting without it."""

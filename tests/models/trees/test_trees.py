@@ -493,6 +493,33 @@ def test_other_data_than_the_training_data_is_refused():
         mm.memory_map(boosting, X, Y, offset=W)
 
 
+FITTED_ROWS = [
+    DecisionTreeRegressor(min_samples_leaf=5), RandomForestRegressor(5), ExtraTreesRegressor(5, min_samples_leaf=5),
+    HistGradientBoostingRegressor(**HIST), GradientBoostingRegressor(n_estimators=10),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("weight", [None, W, (W > 0.7).astype(float)], ids=["unweighted", "weighted", "zeros"])
+@pytest.mark.parametrize("model", FITTED_ROWS, ids=lambda model: type(model).__name__)
+def test_rows_given_twice_are_refused(model, weight):
+    model.fit(X, Y, sample_weight=weight)  # without a ridge twice the rows have the same leaf values
+    for more in (slice(None), slice(3)):
+        x, y = np.concatenate([X, X[more]]), np.concatenate([Y, Y[more]])
+        w = None if weight is None else np.concatenate([weight, weight[more]])
+        with pytest.raises(
+            (DataError, UnsupportedModelError), match=r"not those of the fit: rows|exactly the examples"
+        ):
+            mm.memory_map(model, x, y, sample_weight=w)
+    m = mm.memory_map(model, X, Y, sample_weight=weight)  # the remedy: each once
+    assert len(m) == N
+
+
+def test_rows_that_are_the_same_in_the_fit_are_no_fault():
+    x, y = np.concatenate([X, X[:50]]), np.concatenate([Y, Y[:50]])
+    for model in FITTED_ROWS:
+        assert len(mm.memory_map(model.fit(x, y), x, y)) == N + 50
+
+
 def test_more_examples_than_are_checked():
     x, y = np.tile(X, (20, 1)), np.tile(Y, 20) + rng.normal(size=20 * N)
     for model in (DecisionTreeRegressor(max_depth=3), HistGradientBoostingRegressor(max_iter=3)):

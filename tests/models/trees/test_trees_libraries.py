@@ -301,6 +301,30 @@ def test_several_targets_are_refused():
         mm.memory_map(xgb.XGBRegressor(**XGB).fit(X, targets), X, targets)
 
 
+NO_RIDGE = {
+    "lightgbm": (lgb.LGBMRegressor(**LGB), Y),
+    "lightgbm binary": (lgb.LGBMClassifier(**LGB), BIT),
+    "lightgbm classes": (lgb.LGBMClassifier(**LGB), THREE),
+    "xgboost": (xgb.XGBRegressor(**XGB, reg_lambda=0), Y),
+    "xgboost binary": (xgb.XGBClassifier(**XGB, reg_lambda=0), BIT),
+    "xgboost classes": (xgb.XGBClassifier(**XGB, reg_lambda=0), THREE),
+    "xgboost poisson": (xgb.XGBRegressor(**XGB, reg_lambda=0, objective="count:poisson"), COUNT),
+    "catboost": (cb.CatBoostRegressor(**CAT, l2_leaf_reg=0), Y),
+    "catboost binary": (cb.CatBoostClassifier(**CAT, l2_leaf_reg=0), BIT),
+}
+
+
+@pytest.mark.parametrize("weight", [None, W], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("name", NO_RIDGE)
+def test_rows_given_twice_are_refused(name, weight):
+    model, y = NO_RIDGE[name]
+    model.fit(X, y, sample_weight=weight)
+    twice = None if weight is None else np.tile(weight, 2)
+    with pytest.raises(DataError, match="not those of the fit: rows"):
+        mm.memory_map(model, np.tile(X, (2, 1)), np.tile(y, 2), sample_weight=twice)
+    assert len(mm.memory_map(model, X, y, sample_weight=weight)) == N
+
+
 @pytest.mark.parametrize("kind", [lgb.LGBMClassifier, xgb.XGBRegressor, xgb.XGBClassifier, cb.CatBoostClassifier])
 def test_unfitted(kind):
     with pytest.raises(NotFittedError):

@@ -171,8 +171,8 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
     roots, chosen = [each.covariance_root for each in able], [each.subgradient for each in able]
     removals, refits = [each.removal for each in able], [each.refit for each in able]
     bags = [each.out_of_bag for each in able]
-    alone = [each.undetermined for each in able if each.undetermined is not None]
     crossed = [each.cross_covariance for each in able]
+    without_rest = [each.undetermined for each in able if each.undetermined is not None]
     newton, grouped = [each.newton for each in able], [each.group_refit for each in able]
     return Capabilities(
         covariance_root=None if None in roots else lambda x: _blocks([root(x) for root in roots if root]),
@@ -182,7 +182,7 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
         refit=None if None in refits else JointRefit(tuple(each for each in refits if each)),
         group_refit=None if None in grouped else JointRefit(tuple(each for each in grouped if each)),
         out_of_bag=None if None in bags else lambda batch: np.concatenate([of(batch) for of in bags if of], axis=1),
-        undetermined=None if not alone else np.unique(np.concatenate(alone)),
+        undetermined=None if not without_rest else np.unique(np.concatenate(without_rest)),
         newton=None if None in newton else JointNewtonRefit(tuple(each for each in newton if each)),
         penalty=_joint_penalty(tuple(each.penalty for each in able if each.penalty), len(able)),
     )

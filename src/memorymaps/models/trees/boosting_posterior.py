@@ -23,9 +23,10 @@ from memorymaps.models.trees.boosting import (
 )
 from memorymaps.models.trees.boosting_tangents import fastest_exact_variance
 from memorymaps.models.trees.boosting_variance import can_be_sampled, sampled_variance
-from memorymaps.models.trees.leaf_posterior import SPLITS, SPLITS_CAUTION, LeafPosterior
+from memorymaps.models.trees.leaf_posterior import LeafPosterior
 from memorymaps.models.trees.training_leaves import (
     TrainingLeaves,
+    check_amount,
     check_reproduced,
     collect_training_leaves,
     consecutive_indices,
@@ -33,7 +34,7 @@ from memorymaps.models.trees.training_leaves import (
     noise_model,
 )
 from memorymaps.models.trees.tree_refits import boosting_refit
-from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.approximation import SPLITS, SPLITS_CAUTION, Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import LazyDispatch, UnsupportedModelError, posterior, training_data
 
@@ -66,6 +67,7 @@ class EnsembleSpec:
     boosting_class : how an iteration takes its Newton steps.
     tolerance : relative precision of the library's arithmetic.
     zero_trees : leaf labels `[n, T, c]` → `[T, c]`, trees without a split to which the library gives the value 0.
+    rows, total_weight : number of examples and sum of weights of the fit, where the model keeps them.
     finish : ensemble and leaf labels → the ensemble with what only the library's leaf values tell.
     """
 
@@ -87,6 +89,8 @@ class EnsembleSpec:
     tolerance: float = 1e-5
     zero_trees: Callable[[Array], Array] | None = None
     finish: Finish | None = None
+    rows: int | None = None
+    total_weight: float | None = None
 
 
 def constant_ridge(value: Any) -> Callable[[Array], float]:
@@ -206,6 +210,7 @@ def require_settings(
 def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedTrees | None) -> LeafPosterior:
     """Recompute leaf values on fixed trees, check the outputs against the library's, and compute the variances."""
     data = collect_training_leaves(examples, spec.leaves, lambda inputs, _: spec.outputs(inputs))
+    check_amount(spec.name, data.weight, spec.rows, spec.total_weight)
     model = _fixed_structure(spec, data)
     refit = refit_leaf_values(model)
     f = _centred_over_classes(model, refit.f[data.rows])

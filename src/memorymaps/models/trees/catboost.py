@@ -69,9 +69,15 @@ def _spec(model: Any) -> EnsembleSpec:
         base=None if multiclass else base,
         fixed_base=base if multiclass else None,  # MultiClass has no boost_from_average
         boosting_class=MultiOutputTreeBoosting if multiclass else FixedStructureBoosting,
+        total_weight=None if multiclass else _total_weight(model),
         finish=_leaf_steps(model, name, p, base),
         classes=tuple(model.classes_.tolist()) if isinstance(model, cb.CatBoostClassifier) else (),
     )
+
+
+def _total_weight(model: Any) -> float:
+    """Sum of the weights of all examples, those of the first tree's leaves (`MultiClass` does not give them out)."""
+    return float(np.sum(model.get_leaf_weights()[: model.get_tree_leaf_counts()[0]]))
 
 
 def _leaf_steps(model: Any, name: str, p: Mapping[str, Any], base: Array) -> Finish | None:

@@ -15,12 +15,6 @@ from memorymaps.data.indexed import InputsWithRows
 from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
-SPLITS = "splits of trees"
-SPLITS_CAUTION = (
-    "sizes hold the splits of the trees fixed: read as ranks. refit(m, top=…) grows the trees again, "
-    "leave_one_out(cross_fit=5) gives averages of held-out predictions"
-)
-
 
 class LeafModel(Protocol):
     """Protocol: a tree ensemble with fixed structure as a function of its leaf values."""

@@ -58,6 +58,7 @@ def _hist_spec(model: Any) -> EnsembleSpec:
         classes=_classes(model),
         index_leaves=leaf_indices_from_values,
         zero_trees=_zero_contributions,
+        rows=int(model._predictors[0][0].nodes["count"][0]) if hasattr(model, "_predictors") else None,
     )
 
 
@@ -144,6 +145,7 @@ def _gradient_boosting_spec(model: Any) -> EnsembleSpec:
         classes=_classes(model),
         curvature_factor=classes / (classes - 1) if classes > 1 else 1.0,  # Friedman's factor (K − 1)/K on the step
         drawn=_subsample_masks(name, model),
+        rows=int(model.estimators_[0, 0].tree_.n_node_samples[0]) if model.subsample == 1.0 else None,
     )
 
 

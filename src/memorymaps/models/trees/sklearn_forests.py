@@ -17,14 +17,15 @@ from sklearn.utils.validation import check_is_fitted
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.likelihoods.vote_share import Votes
-from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.forest import FixedStructureForest
-from memorymaps.models.trees.leaf_posterior import SPLITS, SPLITS_CAUTION, LeafPosterior
+from memorymaps.models.trees.leaf_posterior import LeafPosterior
 from memorymaps.models.trees.stored_leaf_values import own_outputs, trees_of
 from memorymaps.models.trees.training_leaves import (
     TrainingLeaves,
+    check_amount,
     check_reproduced,
     collect_training_leaves,
     consecutive_indices,
@@ -32,7 +33,7 @@ from memorymaps.models.trees.training_leaves import (
     noise_model,
 )
 from memorymaps.models.trees.tree_refits import ForestRefit
-from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.approximation import SPLITS, SPLITS_CAUTION, Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -44,7 +45,9 @@ _MEAN_CRITERIA = ("squared_error", "friedman_mse", "poisson")  # criteria whose 
 _FIXED_SPLITS_NOTE = (
     "Left-out predictions average the other examples' targets with the forest's weights; splits do not change."
 )
-_ALONE = 0.5  # leverage from which a prediction is mostly the example's own target, and removal in the same leaves none
+_OWN_SHARE = (
+    0.5  # leverage from which a prediction is mostly the example's own target, and removal in the same leaves none
+)
 _UNASKED, _OVERHEAD = 3e7, 1e4  # features × rows × levels sorted in two seconds; those that a tree costs besides
 _NOISY = 0.3  # relative Monte-Carlo error of a forest's sizes that deserves a caution
 _OUT_OF_BAG_NOTE = (
@@ -72,7 +75,7 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     check_is_fitted(model)
     is_classifier = isinstance(model, _CLASSIFIERS)
     data = collect_training_leaves(examples, functools.partial(_leaves, model), functools.partial(own_outputs, model))
-    _check_rows(model, data.n)
+    _check_rows(model, data.weight)
     target = Votes().encode(data.target, len(model.classes_)) if is_classifier else data.target.reshape(data.n, -1)
     forest = _reproduced_forest(model, data, target)
     leverage_share = forest.leverage()
@@ -100,7 +103,7 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
         description = dataclasses.replace(description, cautions=(*description.cautions, *cautions))
     return LeafPosterior(
         likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag,
-        None if bootstrap else np.flatnonzero(leverage_share > _ALONE),
+        None if bootstrap else np.flatnonzero(leverage_share > _OWN_SHARE),
     )  # fmt: skip
 
 
@@ -123,14 +126,13 @@ def _monte_carlo_cautions(deviation: Array, noise: Array, trees: int) -> tuple[s
     )
 
 
-def _check_rows(model: Any, n: int) -> None:
-    """Raise `DataError` unless the forest was fitted on `n` rows (single trees do not store their number)."""
-    fitted = getattr(model, "_n_samples", n)
-    if fitted != n:
-        raise DataError(
-            f"{type(model).__name__}: not those of the fit: rows: it was trained on {fitted}, {n} were given. Pass the "
-            "rows of the fit, no others"
-        )
+def _check_rows(model: Any, weight: Array) -> None:
+    """Raise `DataError` unless the model was fitted on as many rows; a single tree counts those of weight 0 as none."""
+    fitted = getattr(model, "_n_samples", None)
+    if fitted is None:
+        check_amount(type(model).__name__, weight, int(model.tree_.n_node_samples[0]))
+    else:
+        check_amount(type(model).__name__, np.ones(len(weight)), int(fitted))
 
 
 def _leaves(model: Any, inputs: Any) -> Array:

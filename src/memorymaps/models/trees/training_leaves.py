@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from memorymaps.core.arrays import Array
+from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
@@ -86,6 +88,30 @@ def check_reproduced(name: str, f: Array, outputs: Array, tolerance: float) -> N
         )
 
 
+def check_amount(name: str, weight: Array, rows: int | None = None, total: float | None = None) -> None:
+    """Raise unless there is as much data as in the fit: its number of `rows`, its `total` weight, where known.
+
+    Rows of `weight [n]` 0 may count as rows of the fit or not. Repeated rows leave leaf values without a ridge as they
+    are: only their number tells.
+
+    Raises
+    ------
+    DataError
+        More or fewer rows, or another sum of weights.
+    """
+    given = int(np.count_nonzero(weight))
+    if rows is not None and not given <= rows <= len(weight):
+        raise DataError(
+            f"{name}: not those of the fit: rows: it was trained on {rows}, {given} were given. Pass the rows of the "
+            "fit, each once and no others"
+        )
+    if total is not None and not np.isclose(total, np.sum(weight), rtol=1e-3):
+        raise DataError(
+            f"{name}: not those of the fit: rows or weights: its weights sum to {total:.6g}, those given to "
+            f"{np.sum(weight):.6g}. Pass the rows of the fit, each once, and sample_weight as fit got it"
+        )
+
+
 @dataclass(frozen=True)
 class HalfSquaredError(Gaussian):
     """Half the squared error: the loss of a model that fits every example exactly, whose noise cannot be estimated."""
@@ -127,3 +153,13 @@ def dispersion_of(likelihood: Likelihood) -> float | tuple[float, ...] | None:
     if isinstance(likelihood, HalfSquaredError) or not isinstance(likelihood, Gaussian):
         return None
     return likelihood.dispersion
+
+
+def weight_positives(examples: Examples, factor: float) -> Examples:
+    """Examples with the weights of positive targets times `factor`: `scale_pos_weight` of LightGBM, XGBoost."""
+    return examples if factor == 1 else examples.map(functools.partial(_with_weighted_positives, factor))
+
+
+def _with_weighted_positives(factor: float, batch: Batch) -> Batch:
+    weight = np.ones(len(batch)) if batch.weight is None else batch.weight
+    return dataclasses.replace(batch, weight=np.where(np.asarray(batch.target) == 1, factor, 1.0) * weight)
