@@ -2,15 +2,20 @@
 
     python benchmarks/fuzz.py --mutations 5000 --seconds 300
 
-Files that this package wrote are mutated (bits, bytes, slices, lengths; JSON values, names and nesting) and read again:
-maps (every column, summary, top), journals (opened, as `retrain_check` does), run folders (steps, losses, maps). Each
-batch runs in a process of its own with bounded memory, so that a crash of a library is counted, not suffered.
+Files that this package wrote are mutated (bits, bytes, slices, lengths; JSON values, names and nesting) and read
+again: maps (every column, summary, top), journals (opened, as `retrain_check` does), finished batches
+(`memory_map(path=)` goes on from them: its map must be the same, to the last bit), run folders (steps, losses, maps).
+Pages are exported of maps whose metadata, ids, texts and names are hostile: as an HTML parser reads them they must
+contain the elements of every page and no others, and what was given as their text. Each batch runs in a process of
+its own with bounded memory, so that a crash of a library is counted, not suffered.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
+import gzip
 import json
 import os
 import random
@@ -22,6 +27,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +39,14 @@ from sklearn.linear_model import LogisticRegression
 
 import memorymaps as mm
 from memorymaps.analysis.journal import Journal, JournalError, _encoded
+from memorymaps.files.batch_journal import BatchJournal, BatchJournalError
 from memorymaps.maps.store import MapFileError
 from memorymaps.maps.trajectory import RunFolderError, Trajectory
 from memorymaps.training.tracker import Tracker
+from memorymaps.viz.explorer.arrow_columns import to_text
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shared"))
+from hostile import CORPUS, literal
 
 MEMORY = 8 * 2**30  # bytes of address space a batch may take
 BATCH = 50
@@ -246,6 +257,126 @@ class Runs:
         return "read"
 
 
+class Batches:
+    """The finished batches of an interrupted map: their bytes, their header, their names."""
+
+    allowed = (BatchJournalError,)
+
+    def __init__(self, folder: Path):
+        torch.manual_seed(0)
+        self.net, x, y = torch.nn.Linear(3, 2), torch.randn(30, 3), torch.arange(30) % 2
+        self.data = mm.LoaderExamples([(x[k : k + 10], y[k : k + 10]) for k in (0, 10, 20)])
+        self.want, self.folder = self.map(None), folder / ".whole.parquet.batches"
+        kept, discard = folder / "kept", BatchJournal.delete
+        BatchJournal.delete = lambda journal: (shutil.copytree(journal.folder, kept), discard(journal))  # type: ignore
+        self.map(folder / "whole.parquet")
+        BatchJournal.delete, self.folder = discard, kept  # type: ignore[method-assign]
+
+    def map(self, path: Path | None) -> Any:
+        """The map, with finished batches beside `path`."""
+        recipe = mm.Laplace("diag", prior=1.0, probes=0)
+        return mm.memory_map(self.net, self.data, likelihood="categorical", posterior=recipe, path=path)
+
+    def write(self, rng: random.Random, path: Path) -> None:
+        """Mutated batches."""
+        folder = path.with_name(f".{path.name}.batches")
+        shutil.copytree(self.folder, folder)
+        file = rng.choice(sorted(folder.glob("*.parquet")))
+        kind = rng.random()
+        if kind < 0.5:
+            file.write_bytes(rng.choice(BYTES)(rng, file.read_bytes()))
+        elif kind < 0.9:
+            header = folder / "header.json"
+            content = header.read_bytes()
+            odd = json.dumps(odd_json(rng, json.loads(content))).encode()
+            header.write_bytes(rng.choice((odd, rng.choice(BYTES[:-2])(rng, content))))
+        else:
+            file.rename(folder / rng.choice(("0-10.parquet", "10-20.parquet", "5-15.parquet", "x", ".0-10.partial")))
+
+    def read(self, path: Path) -> str:
+        """Go on: the same map."""
+        if not self.map(path).table.equals(self.want.table):
+            raise AssertionError("another map")
+        return "same"
+
+
+class Elements(HTMLParser):
+    """The elements of a page, their attributes, and the content of its scripts of data."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.found: list[Any] = []
+        self.data: dict[str, str] = {}
+        self.title, self._at = "", ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        """An element begins."""
+        self._at = dict(attrs).get("id", tag)
+        self.found.append((tag, self._at, sorted(name for name, _ in attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """An element ends."""
+        self._at = ""
+
+    def handle_data(self, data: str) -> None:
+        """Text between elements."""
+        self.data[self._at] = self.data.get(self._at, "") + data
+
+
+class Pages:
+    """An exported page of a map whose metadata, ids, texts and names are hostile."""
+
+    allowed = (MapFileError,)
+
+    def __init__(self, folder: Path):
+        self.map = Maps(folder).map
+        self.want = Elements(self._page(self.map, folder / "page.html", ["text"] * 60, "title", "name"))
+
+    @staticmethod
+    def _page(m: Any, path: Path, texts: list[str], title: str, name: str) -> str:
+        columns = {name: np.arange(len(m))}
+        return m.explore(path, payload=texts, title=title, columns=columns, compare={name: m}).read_text("utf-8")
+
+    def write(self, rng: random.Random, path: Path) -> None:
+        """A map with hostile words in its note and ids."""
+        table = self.map.table
+        ids = pa.array([f"{k}{literal(rng.choice(CORPUS))}" for k in range(len(table))])
+        note = json.loads(pq.read_schema(self.map.save(path)).metadata[b"memorymaps"])
+        text = [place for place in places(note) if place and isinstance(_held(note, place), str)]
+        for place in rng.sample(text, 3):
+            _put(note, place, literal(rng.choice(CORPUS)))
+        table = table.set_column(table.column_names.index("id"), "id", ids)
+        pq.write_table(table.replace_schema_metadata({b"memorymaps": json.dumps(note).encode()}), path)
+        self.words = [rng.choice(CORPUS) for _ in range(62)]
+
+    def read(self, path: Path) -> str:
+        """Load it, export it, and read the page as a browser does."""
+        m = mm.load(path)
+        *texts, title, name = self.words
+        page = Elements(self._page(m, path.with_suffix(".html"), texts, title, f"c{name}"))
+        meta = json.loads(page.data["mm-meta"])
+        if page.found != self.want.found:
+            raise AssertionError(f"other elements: {sorted(map(str, page.found))[:3]}")
+        if title and (meta["title"] != to_text(title) or page.data["mm-table"] == self.want.data["mm-table"]):
+            raise AssertionError("another title or table")
+        shown = json.loads(gzip.decompress(base64.b64decode(page.data["mm-texts-0"])))
+        if sorted(shown) != sorted(map(to_text, texts)):
+            raise AssertionError("other texts")
+        return "same elements"
+
+
+def _held(value: Any, place: tuple[Any, ...]) -> Any:
+    for key in place:
+        value = value[key]
+    return value
+
+
+def _put(value: Any, place: tuple[Any, ...], word: str) -> None:
+    _held(value, place[:-1])[place[-1]] = word
+
+
 # --- driver --------------------------------------------------------------------------------------------------------
 
 
@@ -292,7 +423,7 @@ def main() -> int:
     args = parser.parse_args()
     deadline, found = time.monotonic() + args.seconds, {}
     with tempfile.TemporaryDirectory() as folder:
-        kinds = [kind(Path(folder)) for kind in (Maps, Journals, Runs)]
+        kinds = [kind(Path(folder)) for kind in (Maps, Journals, Batches, Runs, Pages)]
         found = {type(kind).__name__: Counter() for kind in kinds}
         for start in range(args.seed, args.seed + args.mutations // len(kinds), BATCH):
             for kind in kinds:

@@ -31,16 +31,21 @@ from torch import nn
 
 import memorymaps as mm
 
-CHECKS = {
-    "memorymaps.posteriors.gate": ("Gate.check_posterior", "Gate.check_batch", "Gate.check_outputs"),
+CHECKS = {  # module, names of its checks
+    "memorymaps.posteriors.gate": (
+        "Gate.check_posterior", "Gate.check_batch", "Gate.check_outputs", "Gate.check_curvature",
+    ),
     "memorymaps.data.repeated": ("ContentHash.update", "ContentHash.hexdigest", "RepeatedExamples._compare_head"),
     "memorymaps.build": ("ModelState.of", "check_unique"),
-    "memorymaps.models.linear.glm": ("check_stationary", "check_coefficients"),
+    "memorymaps.models.linear.glm": ("check_stationary", "check_coefficients", "check_curved"),
+    "memorymaps.models.trees.sklearn_forests": ("check_reproduced", "_check_rows", "own_outputs"),
     "memorymaps.models.kernels.sklearn_svm": ("check_rows", "check_labels", "check_bounds", "check_related"),
     "memorymaps.models.kernels.sklearn_gpr": ("check_regression_fit",),
-    "memorymaps.nets.problem": ("check_network", "check_parameters", "check_gradient_sums", "check_example_count"),
+    "memorymaps.nets.problem": (
+        "check_network", "check_parameters", "check_gradient_sums", "looped_where_wrong", "example_count_notes",
+    ),
     "memorymaps.nets.laplace.fitting": ("check_probabilities", "check_curvature"),
-}
+}  # fmt: skip
 
 
 class Clock:

@@ -40,6 +40,7 @@ from sklearn.linear_model import Ridge
 import memorymaps as mm
 from memorymaps.analysis.journal import _read_results
 from memorymaps.cli.report import write_report
+from memorymaps.files.batch_journal import BatchJournal
 from memorymaps.maps.store import MapFileError
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.training.tracker import Tracker
@@ -205,6 +206,51 @@ class Journals:
         return Counter(mixtures=int(not same), left=len(list(self.path.parent.glob(".*.partial"))))
 
 
+class Batches:
+    """A map in batches, each a file of its own when it is finished, that goes on after each kill."""
+
+    def __init__(self, folder: Path):
+        self.path, self.folder = folder / "m.parquet", folder / ".m.parquet.batches"
+        self.net = torch.nn.Linear(5, 3)
+        x, y = torch.tensor(X, dtype=torch.float32), torch.arange(len(X)) % 3
+        self.data = mm.LoaderExamples([(x[k : k + 10], y[k : k + 10]) for k in range(0, len(X), 10)])
+        self.whole, self.had = self.map(None), 0
+        self.pace = seconds(self.finish) / 4
+
+    def map(self, path: Path | None) -> Any:
+        """The map; finished batches are beside `path`."""
+        recipe = mm.Laplace("diag", prior=1.0, probes=0)
+        return mm.memory_map(self.net, self.data, likelihood="categorical", posterior=recipe, path=path)
+
+    def write(self, acknowledge: Acknowledge) -> None:
+        """Once: what is complete is complete."""
+        add = BatchJournal.add
+
+        def acknowledged(*args: Any) -> None:
+            add(*args)
+            acknowledge()
+
+        BatchJournal.add = acknowledged  # type: ignore[method-assign]  # of this child
+        self.map(self.path)
+
+    def check(self, acknowledged: int) -> Counter[str]:
+        """Batches on disk against those acknowledged; a map that is complete has all of them."""
+        complete = self.path.exists()
+        has = len(self.data.source) if complete else len(list(self.folder.glob("[0-9]*.parquet")))
+        found = Counter(lost=max(0, self.had + acknowledged - has))
+        self.had = has
+        return found + self.finish() if complete else found
+
+    def finish(self) -> Counter[str]:
+        """Complete it, compare what was returned and what is on disk, and begin a new one."""
+        tables = [mm.load(self.path).table] if self.path.exists() else []
+        tables += [self.map(self.path).table, mm.load(self.path).table]
+        left = [*self.folder.parent.glob(".*.partial"), *self.folder.parent.glob(".*.batches")]
+        self.path.unlink()
+        self.had = 0
+        return Counter(mixtures=sum(not table.equals(self.whole.table) for table in tables), left=len(left))
+
+
 class Runs:
     """A tracked run that goes on after each kill; the network of a step is a function of the step."""
 
@@ -271,6 +317,8 @@ def forked(writer: Any, prepare: Callable[[], None]) -> tuple[int, int]:
         os.close(write)
         return pid, read
     os.close(read)
+    for ended_by in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ended_by, signal.SIG_DFL)
     try:
         prepare()
         writer.write(lambda: os.write(write, b"x") and None)
@@ -331,8 +379,8 @@ class Disk:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.mounted:
-            subprocess.run(["umount", str(self.folder)], check=True)
+        if self.mounted:  # lazily, for a child that has a file open still
+            subprocess.run(["umount", "-l", str(self.folder)], check=True)
 
 
 def no_space(writer: Any, disk: Disk, rng: random.Random) -> Counter[str]:
@@ -383,7 +431,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    rng, kinds, bad = random.Random(args.seed), (Maps, Pages, Reports, Journals, Runs), 0
+    for ended_by in (signal.SIGTERM, signal.SIGHUP):  # as an exception: disks are unmounted, folders deleted
+        signal.signal(ended_by, lambda number, _: sys.exit(128 + number))
+    rng, kinds, bad = random.Random(args.seed), (Maps, Pages, Reports, Batches, Journals, Runs), 0
     share = args.seconds / len(kinds)
     for kind in kinds:
         with tempfile.TemporaryDirectory() as folder, Disk(Path(folder)) as disk:

@@ -4,7 +4,9 @@ A use is right where sensitivities of the 10 most sensitive and 15 random exampl
 refits and a relative error of at most 0.3. Warned: `summary().warnings`, or a Python warning of `memory_map`. A map
 that is right and warned of is a false alarm; one that is wrong and not warned of is silent. Losses left out are judged
 the same way, in columns of their own. Truth: `references.py`, refits to tight tolerances without one example; trees,
-boosting, networks: the library's own refits. Results are kept in `--keep`, one line a use: a stopped run goes on.
+boosting: the library's own refits; networks, perceptrons (5 most sensitive, 7 random): `network_references.py`, the
+optimum near the trained weights in double precision, and the same without one example. Results are kept in `--keep`,
+one line a use: a stopped run goes on.
 
     MEMORYMAPS_DATA=… python benchmarks/fidelity/ordinary_uses.py --keep uses.jsonl [--only TEXT] [--table]
 """
@@ -26,7 +28,6 @@ from ordinary.use import Fitted, Use
 import memorymaps as mm
 
 MODULES = ("sklearn_uses", "statsmodels_uses", "boosting_uses", "network_uses")
-TOP, RANDOM = 10, 15
 SLOPE, ERROR = 0.15, 0.3
 FEWEST = 10  # converged refits, without which nothing can be said
 
@@ -38,11 +39,11 @@ def uses() -> Iterator[Use]:
             yield from source()
 
 
-def chosen(sensitivity: np.ndarray) -> np.ndarray:
+def chosen(sensitivity: np.ndarray, top: int, random: int) -> np.ndarray:
     """The most sensitive examples and random others."""
     order = np.argsort(-np.nan_to_num(sensitivity, nan=np.inf), kind="stable")
-    rest = np.random.default_rng(0).permutation(order[TOP:])[:RANDOM]
-    return np.sort(np.concatenate([order[:TOP], rest]))
+    rest = np.random.default_rng(0).permutation(order[top:])[:random]
+    return np.sort(np.concatenate([order[:top], rest]))
 
 
 def line_through_origin(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -66,9 +67,9 @@ def mapped(fitted: Fitted, polish: bool) -> tuple[mm.MemoryMap, list[str], float
     return m, [f"Python: {each.message}" for each in caught], time.process_time() - start
 
 
-def compared(m: mm.MemoryMap, fitted: Fitted) -> dict:
+def compared(m: mm.MemoryMap, fitted: Fitted, count: tuple[int, int]) -> dict:
     """Slope and error of sensitivities and of left-out losses against the use's reference."""
-    rows = chosen(m["sensitivity"])
+    rows = chosen(m["sensitivity"], *count)
     before, after = fitted.reference(m, rows)
     at = m.origin.batch_statistics(m.origin.examples.take(rows))
     mean = at.likelihood.mean
@@ -93,7 +94,7 @@ def study(use: Use, polish: bool) -> dict:
         return found | {"refused": f"{type(error).__name__}: {error}"}
     refitted = int(m["refitted"].sum()) if "refitted" in m else 0
     facts = {"n": len(m), "distance": m.provenance.description.distance, "refitted": refitted, "seconds": seconds}
-    return found | facts | compared(m, fitted) | {"warnings": [*m.summary().warnings, *said]}
+    return found | facts | compared(m, fitted, use.rows) | {"warnings": [*m.summary().warnings, *said]}
 
 
 def verdict(result: dict) -> str:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from memorymaps import models, nets, training, viz
     from memorymaps.analysis import measures
     from memorymaps.analysis.agreement import compare
+    from memorymaps.analysis.answers.flips import smallest_flip
     from memorymaps.analysis.answers.label_errors import label_issues
+    from memorymaps.analysis.answers.model_selection import select_model
+    from memorymaps.analysis.answers.pruning import prune
     from memorymaps.analysis.answers.query_influence import influence_on
     from memorymaps.analysis.refinement import refine
     from memorymaps.analysis.refitting import refit
@@ -81,9 +84,12 @@ _MODULES = {
     "nets": "memorymaps.nets:",
     "posterior": "memorymaps.posteriors.registry",
     "prior_from": "memorymaps.nets.prior",
+    "prune": "memorymaps.analysis.answers.pruning",
     "refine": "memorymaps.analysis.refinement",
     "refit": "memorymaps.analysis.refitting",
     "retrain_check": "memorymaps.analysis.retraining",
+    "select_model": "memorymaps.analysis.answers.model_selection",
+    "smallest_flip": "memorymaps.analysis.answers.flips",
     "training": "memorymaps.training:",
     "training_data": "memorymaps.posteriors.registry",
     "viz": "memorymaps.viz:",
@@ -128,9 +134,12 @@ __all__ = [
     "nets",
     "posterior",
     "prior_from",
+    "prune",
     "refine",
     "refit",
     "retrain_check",
+    "select_model",
+    "smallest_flip",
     "training",
     "training_data",
     "viz",

@@ -32,7 +32,7 @@ from memorymaps.posteriors.gate import Gate, undefined_warnings
 from memorymaps.posteriors.model_state import ModelState
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.polish import polished
-from memorymaps.posteriors.registry import examples_for, training_data
+from memorymaps.posteriors.registry import examples_for, on_device, training_data
 
 _OUTPUTS = b"outputs"
 
@@ -53,6 +53,7 @@ def memory_map(
     polish: bool = False,
     collate: Callable[[list[Any]], Any] | None = None,
     batch_size: int | None = None,
+    device: Any = None,
     progress: bool | None = None,
     path: str | Path | None = None,
 ) -> MemoryMap:
@@ -84,6 +85,8 @@ def memory_map(
     polish : for solvers that stopped early: make the remaining Newton steps on a copy, and map that (linear models).
     collate, batch_size : for a network's data set, how examples are put together in batches that are read, as in
         `DataLoader(collate_fn=…, batch_size=…)`.
+    device : for networks, where the map is computed: a copy of the network is made there (`"cuda"`, `"mps"`, `"cpu"`).
+        Default: where the network is.
     progress : show a progress bar; default: on a terminal, after one second.
     path : file for the finished map. Until then every finished batch is kept beside it: after an interruption or a
         kill, the same call goes on from there, and its map is the same.
@@ -111,6 +114,7 @@ def memory_map(
     """
     requested = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
+    model = model if device is None else on_device(model, device)
     given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
     examples = RepeatedExamples(_training_examples(model, given, ids), progress)
     gate = _checked_posterior(model, examples, polish)

@@ -10,6 +10,7 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC, LinearSVR
+from sklearn_versions import LASSO, MULTINOMIAL_NEWTON_CHOLESKY
 
 import memorymaps as mm
 from memorymaps.posteriors.capabilities import capabilities_of
@@ -74,6 +75,7 @@ def test_where_the_budget_ends_the_rest_carries_a_warning(monkeypatch):
         LogisticRegression(C=np.inf, solver="newton-cholesky", fit_intercept=False, **EXACT),
     ],
 )
+@pytest.mark.skipif(not MULTINOMIAL_NEWTON_CHOLESKY, reason="newton-cholesky fitted one-versus-rest before 1.6")
 def test_softmax_refits_are_scikit_learns(model):
     x, y = load_iris(return_X_y=True)
     m = mm.refit(mm.memory_map(model.fit(x[::3], y[::3]), x[::3], y[::3]), top=3)
@@ -150,7 +152,7 @@ def test_sizes_of_a_squared_hinge_are_checked_by_refits():
 
 
 def test_slow_solvers_are_not_run_unasked():
-    model = LogisticRegression(l1_ratio=1.0, solver="saga", C=0.5, tol=1e-6, max_iter=10**4).fit(X[:100], Y[:100])
+    model = LogisticRegression(**LASSO, solver="saga", C=0.5, tol=1e-6, max_iter=10**4).fit(X[:100], Y[:100])
     source = capabilities_of(mm.memory_map(model, X[:100], Y[:100]).origin.posterior).refit
     assert source.max_automatic_refits() == 0
 

@@ -28,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn_versions import LASSO
 from tables import Table
 
 EXACT: dict[str, Any] = {"tol": 1e-10, "max_iter": 10_000}
@@ -50,7 +51,7 @@ def linear() -> Iterator[Family]:
     )
     yield of("softmax", lm.LogisticRegression(tol=1e-9, max_iter=5000), "three", penalty={"C": 0.02})
     yield of(
-        "logistic l1", lm.LogisticRegression(l1_ratio=1.0, solver="liblinear", C=0.5, tol=1e-10, max_iter=5000), "two",
+        "logistic l1", lm.LogisticRegression(**LASSO, solver="liblinear", C=0.5, tol=1e-10, max_iter=5000), "two",
         penalty={"C": 0.1},
     )  # fmt: skip
     yield of("poisson", lm.PoissonRegressor(alpha=0.02, **NEWTON), "count", log_outputs, penalty={"alpha": 1.0})

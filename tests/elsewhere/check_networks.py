@@ -172,3 +172,51 @@ def test_optimisers_state(kind):
         maps[-1:] += [mm.memory_map(each, x, y, likelihood="categorical", posterior=mm.Laplace("diag", prior=prior))]
     for here, there in zip(maps[:2], maps[2:], strict=True):
         same(here, there)
+
+
+@pytest.mark.parametrize("structure", ["full", "ekfac", "auto"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_network_of_main_memory_is_mapped_on_another_device_and_stays_where_it_is(name, structure):
+    net, x, y = case(name)
+    recipe = mm.Laplace(structure, prior=1.0)
+    there = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe, device="there")
+    assert there.origin.posterior.network.device == THERE
+    assert {p.device for p in net.parameters()} == {torch.device("cpu")}
+    same(drawn(net, x, y, structure, rows=200), there)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_the_optimisers_state_and_prior_go_with_a_copy(kind):
+    net, x, y = case("mlp", 20)
+    optimizer = kind([{"params": [p]} for p in net.parameters()], lr=0.01, weight_decay=0.01)
+    nn.functional.cross_entropy(net(x), y).backward()
+    optimizer.step()
+    for recipe in (mm.FromOptimizer(optimizer, n=20), mm.Laplace("kfac", prior=mm.prior_from(optimizer, n=20))):
+        maps = [
+            mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe, device=device)
+            for device in (None, "there", THERE)
+        ]
+        same(*maps[:2])
+        same(*maps[::2])
+        assert maps[0].provenance.description.notes == maps[1].provenance.description.notes
+
+
+def test_a_tracker_records_on_another_device(tmp_path):
+    net, x, y = case("mlp", 20)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01, weight_decay=0.01)
+    options = {"likelihood": "categorical", "every": 2}
+    with (
+        mm.Tracker(net, optimizer, x, y, path=tmp_path / "here", **options) as here,
+        mm.Tracker(net, optimizer, x, y, path=tmp_path / "there", device="there", test=(x, y), **options) as there,
+    ):
+        there.check()
+        for _ in range(4):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+            here.step()
+            there.step()
+    for step in (2, 4):
+        same(here.trajectory().at(step), there.trajectory().at(step))
+    losses = there.trajectory().losses()
+    np.testing.assert_allclose(losses["test_loss"], losses["loss"])

@@ -155,6 +155,16 @@ def test_damaged_batches_and_headers_are_named(tmp_path, monkeypatch):
         draw(path=path)
 
 
+def test_control_characters_in_a_header_are_shown_not_sent_to_the_terminal(tmp_path):
+    header = tmp_path / ".map.batches" / "header.json"
+    header.parent.mkdir()
+    for content in ('{"se\\u001b[2Jed": 0}', '{"\x1b[2J": 0}'):
+        header.write_text(content)
+        with pytest.raises(BatchJournalError) as caught:
+            BatchJournal.resume(tmp_path / "map", {"seed": 0})
+        assert "\x1b" not in str(caught.value)
+
+
 def test_two_runs_do_not_write_the_same_batches(tmp_path):
     with BatchJournal.resume(tmp_path / "map", {"seed": 0}), pytest.raises(InUseError):
         BatchJournal.resume(tmp_path / "map", {"seed": 0})

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from sklearn_versions import LASSO
 
 import memorymaps as mm
 from memorymaps.core.perturbation.deviation import Warn
@@ -29,12 +30,8 @@ def _cases():
         "diabetes": (Lasso(0.02), x, y),
         "wide": (Lasso(0.3), WIDE, WIDE_Y),
         "elastic net": (ElasticNet(0.2), WIDE, WIDE_Y),
-        "logistic": (_logistic(**_l1()), z, labels),
+        "logistic": (_logistic(**LASSO), z, labels),
     }
-
-
-def _l1():
-    return {"l1_ratio": 1.0} if "l1_ratio" in LogisticRegression().get_params() else {"penalty": "l1"}
 
 
 def _output(model, x):

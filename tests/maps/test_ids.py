@@ -162,7 +162,7 @@ def test_the_same_targets_in_other_units_are_the_same(change):
     assert len(mm.compare(drawn(None), mm.memory_map(LinearRegression().fit(X, other), X, other))) == N
 
 
-def test_the_same_classes_under_other_names_are_the_same():
+def test_the_same_classes_under_other_names_are_the_same(tmp_path):
     x = RNG.normal(size=(60, 2))
     codes = np.digitize(x[:, 0] + RNG.normal(size=60), [-0.5, 0.5])
     names = np.array(["c", "a", "b"])[codes]
@@ -173,7 +173,7 @@ def test_the_same_classes_under_other_names_are_the_same():
     with pytest.raises(ValueError, match="targets differ"):
         mm.compare(a, c)
     with pytest.raises(ValueError, match="targets differ"):
-        a.explore(compare=c)
+        a.explore(tmp_path / "page.html", compare=c)
 
 
 def test_maps_without_a_common_id_or_kind_of_id_say_what_to_pass():

@@ -26,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
+from sklearn_versions import RIDGE_CV
 
 import memorymaps as mm
 from memorymaps.core.likelihoods import Gaussian
@@ -41,8 +42,6 @@ Y = X @ [1.0, -1.0, 0.5] + RNG.normal(size=N)
 LABELS = (Y > 0).astype(int)
 THREE = np.digitize(Y, [-0.8, 0.8])
 TIGHT = {"tol": 1e-9, "max_iter": 10_000}
-RENAMED = "use_legacy_attributes" in LogisticRegressionCV().get_params()
-RATIOS = {"l1_ratios": (0.0,), "use_legacy_attributes": False} if RENAMED else {}
 E, V, S, R, U = Level
 
 
@@ -121,7 +120,7 @@ def test_the_columns_that_a_left_out_example_changes_have_verdicts_and_the_docst
 CHOSEN = {
     "alpha, by cross-validation": RidgeCV(),
     "alpha and l1_ratio, by cross-validation": ElasticNetCV(tol=1e-9, max_iter=10_000),
-    "C, by cross-validation": LogisticRegressionCV(Cs=[0.1, 1.0], cv=3, scoring="neg_log_loss", **RATIOS, **TIGHT),
+    "C, by cross-validation": LogisticRegressionCV(Cs=[0.1, 1.0], cv=3, scoring="neg_log_loss", **RIDGE_CV, **TIGHT),
     "alpha, by GridSearchCV": GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}),
     "ridgecv__gcv_mode, by GridSearchCV": GridSearchCV(make_pipeline(RidgeCV()), {"ridgecv__gcv_mode": ["svd"]}),
     "those of the kernel, by the marginal likelihood": GaussianProcessRegressor(alpha=1.0),

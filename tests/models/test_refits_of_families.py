@@ -31,6 +31,7 @@ from sklearn.linear_model import (
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier
+from sklearn_versions import LASSO
 
 import memorymaps as mm
 
@@ -66,7 +67,7 @@ CASES = {
     "elastic net": (ElasticNet(alpha=0.02, tol=1e-12, max_iter=10**5), XR, YR, predictions, 1e-5),
     "non-negative": (LinearRegression(positive=True), XR, YR, predictions, 1e-8),
     "L1 logistic": (
-        LogisticRegression(l1_ratio=1.0, solver="saga", C=0.5, tol=1e-10, max_iter=10**5),
+        LogisticRegression(**LASSO, solver="saga", C=0.5, tol=1e-10, max_iter=10**5),
         XC, YC, decisions, 1e-4,
     ),
     "ridge": (Ridge(1.0), XR, YR, predictions, 1e-7),
@@ -161,7 +162,7 @@ def test_a_refit_that_ran_out_of_iterations_is_no_refit():
 
 @pytest.mark.filterwarnings("ignore:The max_iter was reached")  # saga refits to a tight tolerance
 def test_class_weights_stay_those_of_the_fit():
-    model = LogisticRegression(l1_ratio=1.0, solver="saga", C=0.5, class_weight="balanced", tol=1e-10, max_iter=10**5)
+    model = LogisticRegression(**LASSO, solver="saga", C=0.5, class_weight="balanced", tol=1e-10, max_iter=10**5)
     m = mm.memory_map(model.fit(XC, YC), XC, YC)
     rest = m.origin.posterior.capabilities.refit.refit(np.empty(0, int), np.arange(5))[0]
     np.testing.assert_allclose(rest[:, 0], model.decision_function(XC[:5]), atol=1e-4)

@@ -18,6 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn_versions import LASSO, RIDGE_CV
 
 import memorymaps as mm
 from memorymaps.analysis import measures as me
@@ -159,11 +160,8 @@ def softmax_curvature(p):
 BITS = (X @ [1.0, -1.0, 0.5] + rng.logistic(size=N) > 0).astype(int)
 KINDS = np.argmax(X @ rng.normal(size=(3, 3)) + rng.gumbel(size=(N, 3)), axis=1)
 TIGHT = {"tol": 1e-10, "max_iter": 10_000}
-# what scikit-learn spelt, or did, otherwise before 1.7 and 1.8
+# scikit-learn 1.7 counts sample weights when it balances classes
 BALANCED = {"sample_weight": W} if "sample_weight" in inspect.signature(compute_class_weight).parameters else {}
-RATIOS = "use_legacy_attributes" in sk.LogisticRegressionCV().get_params()
-LASSO = {"l1_ratio": 1.0} if RATIOS else {"penalty": "l1"}
-RIDGE_CV = {"l1_ratios": (0,), "use_legacy_attributes": False} if RATIOS else {}
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_ids_of_two_kinds(said):
     assert len(mm.compare(mm.memory_map(Ridge(2.0).fit(X, Y), X, Y, ids=NAMES), named)) == N
 
 
-@remedy("the two maps have no id in common")
+@remedy("have no id in common: …. Pass memory_map(…, ids=…) the same names in …")
 def test_ids_that_share_none(said):
     with said:
         mm.compare(M, mm.memory_map(Ridge().fit(X, Y), X, Y, ids=np.arange(N) + 1000))

@@ -272,7 +272,7 @@ def test_priors_before_training(said, torch):
     assert len(mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)) == N
 
 
-@remedy("no parameter to cover, none requires a gradient: call net.requires_grad_(True)")
+@remedy("no parameter to cover: none requires a gradient. For the map, net.requires_grad_(True)")
 def test_frozen_networks(said, torch):
     net = torch.nn.Linear(3, 2).double().requires_grad_(False)
     x, y, recipe = torch.tensor(X), torch.tensor(BITS), mm.Laplace(prior=1.0)

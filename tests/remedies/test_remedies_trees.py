@@ -218,7 +218,7 @@ def test_subsamples_without_a_seed(said):
     is_mapped(gradient(subsample=1.0).fit(X, Y), X, Y)
 
 
-@remedy("refit with random_state=0 (HistGradientBoosting), or with early stopping off")
+@remedy("refit with random_state=0, without row subsampling, or with early stopping off")
 def test_early_stopping(said):
     with said:
         mm.memory_map(hist(early_stopping=True).fit(X, Y), X, Y)
@@ -248,15 +248,7 @@ def test_few_trees(said):
     assert stats.spearmanr(few["sensitivity"], many["sensitivity"])[0] > 0.5
 
 
-@remedy("Refit with min_samples_leaf=2 or more, or with bootstrap=True")
-def test_examples_alone_in_their_leaves(said):
-    with said:
-        mm.memory_map(ExtraTreesRegressor(5, random_state=0).fit(X, Y), X, Y)
-    is_mapped(ExtraTreesRegressor(5, random_state=0, min_samples_leaf=2).fit(X, Y), X, Y)
-    is_mapped(ExtraTreesRegressor(25, random_state=0, bootstrap=True).fit(X, Y), X, Y)
-
-
-@remedy("Pass the rows of the fit, no others", at="models/trees")
+@remedy("Pass the rows of the fit, each once and no others")
 def test_forests_with_other_rows(said):
     model = forest().fit(X, Y)
     with said:
@@ -298,17 +290,6 @@ def test_boosting_with_other_examples(said):
         monotone = library.CatBoostRegressor(**own, monotone_constraints=[1, 0, 0]).fit(X, Y)
         mm.memory_map(monotone, X, Y)
     is_mapped(library.CatBoostRegressor(**own).fit(X, Y), X, Y)
-
-
-@remedy("Use larger leaves, fewer trees or a larger ridge")
-@pytest.mark.slow
-def test_trees_that_fit_exactly(said):
-    x, y = np.repeat(X[::2], 2, axis=0), np.repeat(Y[::2], 2)  # each example twice: none is alone in its leaf
-    with said:
-        mm.memory_map(DecisionTreeRegressor(random_state=0).fit(x, y), x, y)
-    is_mapped(DecisionTreeRegressor(random_state=0, min_samples_leaf=8).fit(x, y), x, y)
-    is_mapped(hist(max_iter=8, min_samples_leaf=2, learning_rate=0.9).fit(x, y), x, y)
-    is_mapped(hist(max_iter=400, min_samples_leaf=2, learning_rate=0.9, l2_regularization=100.0).fit(x, y), x, y)
 
 
 @remedy("are not supported with an offset (init_score, base_margin): leave it out")

@@ -166,11 +166,14 @@ def map_row(d: Dense, i: int) -> dict[str, Any]:
 def expected_group(d: Dense, members) -> dict[str, float]:
     """The row of a group in the table of `leave_out`: sums and means over members and over everybody else."""
     shift, sums, rest = d.shift(members), np.zeros(4), np.zeros(4)
+    terms = {True: [], False: []}
     for i in range(len(d)):
         after, target = d.f[i] + d.jacobian[i] @ shift, d.target(i)
         change = sum(abs(a - b) for a, b in zip(d.loss.mean(after), d.loss.mean(d.f[i]), strict=True))
         w, count = d.weight[i], d.counts(i)
-        row = np.array([change, count * d.loss.nll(d.f[i], target, w), count * d.loss.nll(after, target, w), count])
+        before, left_out = d.loss.nll(d.f[i], target, w), d.loss.nll(after, target, w)
+        row = np.array([change, count * before, count * left_out, count])
+        terms[i in members].append((left_out, left_out - before, count))
         if i in members:
             sums += row
         else:
@@ -184,7 +187,24 @@ def expected_group(d: Dense, members) -> dict[str, float]:
         "rest_sensitivity": rest[0],
         "rest_loss": rest[1] / rest[3],
         "rest_leave_out_loss": rest[2] / rest[3],
+        "leave_out_loss_se": error_of_mean([(after, w) for after, _, w in terms[True]]),
+        "loss_change_se": error_of_mean([(change, w) for _, change, w in terms[True]]),
+        "rest_leave_out_loss_se": error_of_mean([(after, w) for after, _, w in terms[False]]),
+        "rest_loss_change_se": error_of_mean([(change, w) for _, change, w in terms[False]]),
     }
+
+
+def error_of_mean(pairs) -> float:
+    """Standard error of a weighted mean of pairs `(value, weight)`: of rows written out, where weights are whole."""
+    pairs = [(value, w) for value, w in pairs if w > 0]
+    total, n = sum(w for _, w in pairs), len(pairs)
+    whole = all(float(w).is_integer() for _, w in pairs)
+    if (total if whole else n) <= 1:
+        return math.nan
+    mean = sum(w * value for value, w in pairs) / total
+    if whole:
+        return math.sqrt(sum(w * (value - mean) ** 2 for value, w in pairs) / (total * (total - 1)))
+    return math.sqrt(n / (n - 1) * sum((w * (value - mean)) ** 2 for value, w in pairs)) / total
 
 
 def mean_of(values) -> float:

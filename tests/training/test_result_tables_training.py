@@ -234,6 +234,11 @@ def tracked(path, n=30, steps=(2, 5, 6), **options):
     return tracker, net, kept
 
 
+def loss_error(net, x, y):
+    each = [-math.log(softmax(net(one[None])[0].tolist())[int(code)]) for one, code in zip(x, y, strict=True)]
+    return np.std(each, ddof=1) / math.sqrt(len(each))
+
+
 def mean_loss(net, x, y):
     """Cross entropy of each example by a loop, averaged."""
     with torch.no_grad():
@@ -250,23 +255,26 @@ def test_every_scalar_of_a_record(tmp_path, subset, posterior):
     tracker, net, kept = tracked(tmp_path / "run", subset=subset, posterior=posterior, test=loader)
     table = tracker.trajectory().losses()
     assert table.index.tolist() == [2, 5, 6]
-    assert list(table.columns) == ["loss", "loo_loss", "test_loss", "effective", "seconds", "loo_trust"]
+    names = ["loss", "loo_loss", "test_loss", "effective", "loo_loss_se", "test_loss_se", "seconds", "loo_trust"]
+    assert list(table.columns) == names
     for step, (m, scalars) in kept.items():
         many = len(m)
         assert many == {0: 30, 1: 7, 2: 4}[0 if subset is None else 1 if isinstance(subset, int) else 2]
         assert scalars["loss"] == pytest.approx(sum(m["loss"].tolist()) / many)
         assert scalars["loo_loss"] == pytest.approx(sum(m["loo_loss"].tolist()) / many)
         assert scalars["effective"] == pytest.approx(sum(m["leverage"].tolist()) / many * 30)
+        assert scalars["loo_loss_se"] == pytest.approx(np.std(m["loo_loss"], ddof=1) / math.sqrt(many))
         assert table.loc[step].to_dict() == {**scalars, "loo_trust": m.trust["loo_loss"].level}
         assert scalars["seconds"] > 0
         near(tracker.trajectory().at(step)["leverage"], m["leverage"])
     assert kept[6][1]["test_loss"] == pytest.approx(mean_loss(net, test_x, test_y), rel=1e-9)
+    assert kept[6][1]["test_loss_se"] == pytest.approx(loss_error(net, test_x, test_y), rel=1e-9)
     assert kept[2][1]["test_loss"] != kept[5][1]["test_loss"]
 
 
 def test_without_test_data_there_is_no_test_loss(tmp_path):
     table = tracked(tmp_path / "run")[0].trajectory().losses()
-    assert table["test_loss"].isna().all()
+    assert table[["test_loss", "test_loss_se"]].isna().all(axis=None)
     assert not table[["loss", "loo_loss", "effective"]].isna().any(axis=None)
 
 

@@ -10,7 +10,7 @@ import lightgbm as lgb
 import xgboost as xgb
 
 from ordinary.sklearn_uses import CLASSES, NUMBERS
-from ordinary.use import Use, estimator_use
+from ordinary.use import OWN, Use, estimator_use
 
 QUIET_CAT = {"verbose": 0, "iterations": 100, "thread_count": 1, "allow_writing_files": False}
 BOOSTING = {
@@ -29,10 +29,10 @@ def boosting() -> Iterator[Use]:
     """Each library's regressor and classifier on two data sets."""
     for make in BOOSTING["numbers"]:
         for name in ("diabetes", "prestige"):
-            yield estimator_use(f"{make.func.__name__} {name}", "boosting", make, NUMBERS[name], own=True)
+            yield estimator_use(f"{make.func.__name__} {name}", "boosting", make, NUMBERS[name], truth=OWN)
     for make in BOOSTING["classes"]:
         for name in ("cancer", "births"):
-            yield estimator_use(f"{make.func.__name__} {name}", "boosting", make, CLASSES[name], own=True)
+            yield estimator_use(f"{make.func.__name__} {name}", "boosting", make, CLASSES[name], truth=OWN)
 
 
 SOURCES = (boosting,)

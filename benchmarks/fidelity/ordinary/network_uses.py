@@ -6,15 +6,15 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import network_references
 import numpy as np
-import references
 import torch
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import memorymaps as mm
 from ordinary.sklearn_uses import CLASSES, NUMBERS, raw
-from ordinary.use import Fitted, Use
+from ordinary.use import FEW, NEARBY, Fitted, Use
 
 DECAY = 1e-3
 
@@ -72,7 +72,7 @@ def _fit(make: Callable, data: Callable, recipe: Recipe, classes: bool) -> Fitte
     optimizer = _trained(net, x, y, nn.functional.cross_entropy if classes else _half_square, recipe)
     given = {"likelihood": "categorical" if classes else "gaussian"}
     given["posterior"] = mm.Laplace(prior=mm.prior_from(optimizer, n=len(x)))
-    return Fitted((net, x, y), references.own_change, given)
+    return Fitted((net, x, y), network_references.network_change, given)
 
 
 def _half_square(f, y):
@@ -87,7 +87,7 @@ def networks() -> Iterator[Use]:
     for make, name, classes in cases:
         for recipe, how in RECIPES.items():
             fit = functools.partial(_fit, make, sets[name], how, classes)
-            yield Use(f"torch {make.__name__} {recipe} {name}", "networks", fit, "own refits")
+            yield Use(f"torch {make.__name__} {recipe} {name}", "networks", fit, NEARBY, FEW)
 
 
 SOURCES = (networks,)

@@ -24,7 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardSca
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from ordinary.use import Use, estimator_use
+from ordinary.use import NEARBY, OWN, Use, estimator_use
 
 # --- data ----------------------------------------------------------------------------------------------------------
 
@@ -161,11 +161,11 @@ def trees() -> Iterator[Use]:
     for kind in TREES["classes"]:
         for name in ("cancer", "wine", "births"):
             yield estimator_use(f"{kind.__name__} {name}", "trees", functools.partial(kind, random_state=0),
-                                CLASSES[name], own=True)  # fmt: skip
+                                CLASSES[name], truth=OWN)  # fmt: skip
     for kind in TREES["numbers"]:
         for name in ("diabetes", "prestige", "savings"):
             yield estimator_use(f"{kind.__name__} {name}", "trees", functools.partial(kind, random_state=0),
-                                NUMBERS[name], own=True)  # fmt: skip
+                                NUMBERS[name], truth=OWN)  # fmt: skip
 
 
 def perceptrons() -> Iterator[Use]:
@@ -179,7 +179,7 @@ def perceptrons() -> Iterator[Use]:
             for name in names:
                 make = functools.partial(_scaled, kind, random_state=0, **options)
                 yield estimator_use(
-                    f"scaled {kind.__name__} {solver} {name}", "perceptrons", make, sets[name], own=True
+                    f"scaled {kind.__name__} {solver} {name}", "perceptrons", make, sets[name], truth=NEARBY
                 )
 
 

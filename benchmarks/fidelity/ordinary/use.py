@@ -6,9 +6,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import network_references
 import references
 
 import memorymaps as mm
+
+CLONES, OWN, NEARBY = "clones", "own refits", "optimum nearby"  # by what refits are made
+FEW = (5, 7)  # rows of networks, whose refits are long
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,17 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Use:
-    """`fit` makes the fitted model; `truth` says by what refits are made."""
+    """`fit` makes the fitted model; `truth` says by what refits are made; so many top and random rows are refitted."""
 
     name: str
     family: str
     fit: Callable[[], Fitted]
-    truth: str = "clones"
+    truth: str = CLONES
+    rows: tuple[int, int] = (10, 15)
 
 
-def estimator_use(name: str, family: str, make: Callable, data: Callable, own: bool = False) -> Use:
-    """An estimator fitted to `X, y`; `own`: refits by the library itself."""
+def estimator_use(name: str, family: str, make: Callable, data: Callable, truth: str = CLONES) -> Use:
+    """An estimator fitted to `X, y`."""
 
     def fit() -> Fitted:
         x, y = data()
@@ -43,9 +48,10 @@ def estimator_use(name: str, family: str, make: Callable, data: Callable, own: b
         with warnings.catch_warnings(action="ignore"):  # of convergence: whether the map says so is the question
             model.fit(x, y)
 
-        def reference(m, rows):
-            return references.own_change(m, rows) if own else references.estimator_change(model, x, y, rows)
+        def clones(m, rows):
+            return references.estimator_change(model, x, y, rows)
 
-        return Fitted((model, x, y), reference)
+        others = {OWN: references.own_change, NEARBY: network_references.network_change}
+        return Fitted((model, x, y), others.get(truth, clones))
 
-    return Use(name, family, fit, "own refits" if own else "clones")
+    return Use(name, family, fit, truth, FEW if truth == NEARBY else (10, 15))

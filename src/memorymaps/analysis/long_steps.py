@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from memorymaps.analysis.early_stop import with_optimum_gap
 from memorymaps.analysis.refinement import replace_deviations, require_origin
-from memorymaps.analysis.refitting import refit
+from memorymaps.analysis.refitting import refit, refit_undetermined
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import perturb
@@ -53,6 +53,8 @@ def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
     able = capabilities_of(require_origin(m).posterior)
     if able.refit is None or not_stationary(m):
         return m
+    if able.undetermined is not None:
+        return refit_undetermined(m, able.refit, able.undetermined)
     if able.newton is not None:
         return _verified(m, able.newton)
     if able.check is not None:

@@ -116,7 +116,7 @@ def _solve_deviations(
 def replace_deviations(
     m: MemoryMap, rows: Array, deviation: Array, warning: Array, column: str, note: str
 ) -> MemoryMap:
-    """The map with deviations `[k, c]` of some rows replaced, marked in the boolean column `column`."""
+    """The map with deviations `[k, c]` of some rows replaced, marked in the column `column` unless that is empty."""
     parts = [slice(start, start + _CHUNK) for start in range(0, len(rows), _CHUNK)]
     records = [_record(m, rows[part], deviation[part], warning[part]) for part in parts]
     table = _replace_rows(m.table, rows, pa.Table.from_batches(records), column)
@@ -142,7 +142,7 @@ def _replace_rows(table: pa.Table, rows: Array, replacement: pa.Table, column: s
     marks = [name for name in ("refined", "refitted") if name in table.column_names]
     rest = table.drop_columns(marks)
     joined = pa.concat_tables([rest, replacement.select(rest.column_names).cast(rest.schema)]).take(pa.array(order))
-    for name in dict.fromkeys([*marks, column]):
+    for name in dict.fromkeys([*marks, *([column] if column else [])]):
         marked = np.array(table.column(name)) if name in marks else np.zeros(len(order), bool)
         marked[rows] = name == column
         joined = joined.append_column(name, pa.array(marked))

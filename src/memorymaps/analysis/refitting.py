@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -15,9 +16,14 @@ from memorymaps.analysis.refinement import as_number_of_examples, replace_deviat
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.settings import as_count, check_positive_number
+from memorymaps.maps.loo_averages import weights_of
 from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.posteriors.approximation import SPLITS_CAUTION, Approximation
 from memorymaps.posteriors.capabilities import Refit, capabilities_of
 from memorymaps.posteriors.contract import Posterior
+from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
+
+_FOLDS = 5  # of examples that are alone in their leaves
 
 
 def refit(
@@ -89,6 +95,53 @@ def refit(
         f"first changed their predictions by up to {drift:.2g}"
     )
     return replace_deviations(m, rows, deviation, warning, "refitted", note)
+
+
+def refit_undetermined(m: MemoryMap, source: Refit, rows: Array) -> MemoryMap:
+    """The map with examples of whose predictions too little is left without them (training rows `rows`) refitted.
+
+    Each alone, where that many refits are affordable unasked, the other examples too if they are. Else, if one is, all
+    examples of the map are predicted by refits without a fifth of the data, with the code `Warn.CROSS_FITTED`.
+    """
+    places, affordable = np.flatnonzero(np.isin(m["row"], rows)), source.max_automatic_refits()
+    if not len(places) or not affordable:
+        return m
+    everyone = np.flatnonzero(weights_of(m) > 0)
+    places = everyone if len(everyone) <= affordable else places
+    if len(places) > affordable:
+        return _cross_fitted(m)
+    origin, where = require_origin(m), m["row"][places]
+    found = [source.refit(where[k : k + 1], where[k : k + 1])[0] for k in range(len(where))]
+    deviation = np.concatenate(found) - origin.batch_statistics(origin.examples.take(where)).f
+    known = np.isfinite(deviation).all(axis=1)
+    note = (
+        f"{np.count_nonzero(known):,} examples were refitted without each, column 'refitted': some were alone in leaves"
+    )
+    codes = np.full(np.count_nonzero(known), int(Warn.NONE))
+    refitted = replace_deviations(m, places[known], deviation[known], codes, "refitted", note)
+    every = np.count_nonzero(known) == len(everyone)
+    return _without_held(refitted, m.provenance.description.approximation) if every else refitted
+
+
+def _cross_fitted(m: MemoryMap) -> MemoryMap:
+    """The map of held-out predictions: each example that has a weight by a refit without its fold."""
+    places, origin = np.flatnonzero(weights_of(m) > 0), require_origin(m)
+    where = m["row"][places]
+    found = cross_fitted_outputs(origin, _FOLDS, bool(m.provenance.description.classes))[where]
+    deviation = found - origin.batch_statistics(origin.examples.take(where)).f
+    known = np.isfinite(deviation).all(axis=1)
+    note = f"{np.count_nonzero(known):,} examples were predicted by {_FOLDS} refits without a fold of them"
+    codes = np.full(np.count_nonzero(known), int(Warn.CROSS_FITTED))
+    replaced = replace_deviations(m, places[known], deviation[known], codes, "", note)
+    return _without_held(replaced, Approximation.CROSS_FITTED)
+
+
+def _without_held(m: MemoryMap, approximation: str) -> MemoryMap:
+    """The map, whose sizes hold no splits any more."""
+    description = m.provenance.description
+    cautions = tuple(caution for caution in description.cautions if caution != SPLITS_CAUTION)
+    description = dataclasses.replace(description, held_fixed="", cautions=cautions, approximation=approximation)
+    return dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, description=description))
 
 
 def require_refit(source: Posterior) -> Refit:

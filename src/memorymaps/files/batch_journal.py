@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import discard, replacing
 from memorymaps.files.locks import WriterLock
+from memorymaps.files.safe_text import printable
 
 _DIGEST = b"digest"
 
@@ -81,7 +82,7 @@ class BatchJournal:
             with pq.ParquetFile(file, page_checksum_verification=True) as source:
                 table = source.read()
         except (pa.ArrowException, OSError) as error:
-            raise BatchJournalError(f"{file} is damaged ({error}): delete it, and run again") from error
+            raise BatchJournalError(f"{file} is damaged ({printable(str(error))}): delete it, and run again") from error
         if table.schema.metadata[_DIGEST].decode() != digest:
             raise BatchJournalError(
                 f"{self.folder} has rows {rows.start} to {rows.stop} of other inputs, targets, ids or weights. "
@@ -123,12 +124,13 @@ def _check_header(folder: Path, header: Mapping[str, Any]) -> None:
         found = json.loads(file.read_text(encoding="utf-8"))
         differ = [name for name in {**found, **header} if found.get(name) != header.get(name)]
     except (ValueError, TypeError, AttributeError) as error:
-        raise BatchJournalError(f"{file} is damaged ({error}). {_remedy(folder)}") from error
+        raise BatchJournalError(f"{file} is damaged ({printable(str(error))}). {_remedy(folder)}") from error
     if differ:
         name = differ[0]
         raise BatchJournalError(
-            f"{folder} has finished batches of another run: {', '.join(differ)} differ{'s' * (len(differ) == 1)}; "
-            f"{name} was {str(found.get(name))[:100]!r}, is {str(header.get(name))[:100]!r}. {_remedy(folder)}"
+            f"{folder} has finished batches of another run: {printable(', '.join(differ))} "
+            f"differ{'s' * (len(differ) == 1)}; {printable(name)} was {str(found.get(name))[:100]!r}, "
+            f"is {str(header.get(name))[:100]!r}. {_remedy(folder)}"
         )
 
 

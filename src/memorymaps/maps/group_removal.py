@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.perturbation.group_removal import group_coordinates
+from memorymaps.core.arrays import Array
+from memorymaps.core.averages import WeightedMoments
+from memorymaps.maps.columns import to_record_batch
+from memorymaps.maps.groups.class_counts import ClassCounts
+from memorymaps.maps.groups.coefficients import (
+    RestPearson,
+    coefficient_columns,
+    coefficient_names,
+    cooks_distances,
+)
+from memorymaps.maps.groups.removal import GroupChanges, remove_groups
 from memorymaps.maps.ids import positions
+from memorymaps.maps.loo_averages import is_classes
 from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.capabilities import capabilities_of
-from memorymaps.posteriors.group_refits import refit_groups, step_warnings
+from memorymaps.posteriors.group_refits import step_warnings
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
 
 
-_CHUNK = 256  # members processed at once
-
-
-_MAX_RESIDUAL = 1e-2  # largest relative residual of iterative solves: two digits
+_ERRORS = ("leave_out_loss_se", "loss_change_se", "rest_leave_out_loss_se", "rest_loss_change_se")
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,10 +41,87 @@ class LeaveOut(ResultTable):
 
     Columns: `group`; `size`; `leverage` (Σ of members); `sensitivity` (Σ of the members' changes of prediction);
     `loss`, `leave_out_loss` (members' mean loss before and after); `rest_sensitivity` (Σ of the other examples'
-    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after); `warning` (what to
-    distrust, empty if nothing). Means are weighted: an example of weight `w` counts as `w` examples, unless weights
-    are precisions.
+    changes); `rest_loss`, `rest_leave_out_loss` (the other examples' mean loss before and after); `leave_out_loss_se`,
+    `rest_leave_out_loss_se`, and `loss_change_se`, `rest_loss_change_se` (standard errors over the examples, of the
+    means after and of the paired changes; NaN for fewer than two); `warning` (what to distrust, empty if nothing).
+    Means are weighted: an example of weight `w` counts as `w` examples, unless weights are precisions.
+
+    Of classes also `accuracy`, `leave_out_accuracy` of the members, `rest_accuracy`, `rest_leave_out_accuracy` of the
+    others, and `confusion(group)`. Where the curvature is the objective's own: `joint_log_score`,
+    `log p(y_M ∣ y_{−M})` of all members together, in nats (exact for Gaussian likelihoods, by Laplace's approximation
+    for others). Of models with parameters: `cooks_distance`, `(θ̂ − θ̂_(M))ᵀ S (θ̂ − θ̂_(M))/p`; with names, also
+    `leave_out_coefficients` `θ̂_(M)` and `dfbetas`, `(θ̂ − θ̂_(M))/s.e.` at the scale without the group, `[p]`
+    (`[p c]` of several outputs) in the order of `parameters`; of one row they equal statsmodels' `OLSInfluence`.
+    `coefficients()` and `dfbetas()` are these as data frames.
+
+    Attributes
+    ----------
+    parameters : names of the coefficients; empty for models without.
+    counts : of classes, weights of the examples by group, membership, class and predictions; else None.
     """
+
+    parameters: tuple[str, ...] = ()
+    counts: pd.DataFrame | None = None
+
+    def coefficients(self) -> pd.DataFrame:
+        """Coefficients without each group: one row per group, one column per coefficient.
+
+        Raises
+        ------
+        TypeError
+            The model has no named coefficients, or was refitted by a clone that tells predictions only.
+        """
+        return self._by_parameter("leave_out_coefficients")
+
+    def dfbetas(self) -> pd.DataFrame:
+        """DFBETAS of each group, `(θ̂ − θ̂_(M))/s.e.`: one row per group, one column per coefficient.
+
+        Raises
+        ------
+        TypeError
+            As `coefficients`.
+        """
+        return self._by_parameter("dfbetas")
+
+    def _by_parameter(self, name: str) -> pd.DataFrame:
+        if name not in self.table.column_names:
+            raise TypeError(
+                "the coefficients without these groups are not known: expected groups of a linear model or a GLM. The "
+                "change of predictions: result['sensitivity'], result['rest_sensitivity']"
+            )
+        values = self[name].reshape(len(self), -1)
+        return pd.DataFrame(values, index=pd.Index(self["group"], name="group"), columns=list(self.parameters))
+
+    def confusion(self, group: str, *, rest: bool = False) -> pd.DataFrame:
+        """Classes (rows) against those predicted without the group (columns), sums of weights.
+
+        Of the group's members, or of all other examples with `rest=True`.
+
+        Raises
+        ------
+        TypeError
+            The map is not of classes.
+        KeyError
+            There is no group of that name.
+        """
+        if self.counts is None:
+            raise TypeError(
+                "no classes: expected the groups of a classifier's map. Of numbers: result['leave_out_loss']"
+            )
+        if str(group) not in self["group"]:
+            raise KeyError(f"no group {group!r}: expected one of {self['group'].tolist()[:10]}")
+        chosen = self.counts[(self.counts["group"] == str(group)) & (self.counts["member"] != rest)]
+        return chosen.pivot_table("weight", "given", "predicted_without", "sum", fill_value=0)
+
+    def __repr__(self) -> str:
+        return str(self._without_lists().to_string())
+
+    def _repr_html_(self) -> str:
+        return str(self._without_lists().to_html())
+
+    def _without_lists(self) -> pd.DataFrame:
+        """As a data frame without the coefficients, which have their own."""
+        return self.to_pandas().drop(columns=["leave_out_coefficients", "dfbetas"], errors="ignore")
 
 
 def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
@@ -58,18 +143,33 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
     origin.check_unchanged()
     members = {name: m["row"][rows] for name, rows in resolve_groups(m, groups).items()}
     rows = list(members.values())
-    refits = refit_groups(origin, rows)
-    deviation_of = _deviation_function(origin, rows) if refits is None else None
-    sums, start = _GroupSums(rows, m.provenance.n), 0
+    changes = remove_groups(origin, rows)
+    sums, start = _GroupSums(m, rows), 0
     for batch in origin.examples:
-        end = start + len(batch)
-        deviation = refits.deviation[start:end] if deviation_of is None else deviation_of(batch.inputs)  # type: ignore[union-attr]
-        sums.add(start, deviation, origin.batch_statistics(batch))
-        start = end
-    columns = sums.columns()
-    warning = step_warnings(origin, columns) if refits is None else list(refits.warning)
-    names = pa.array([str(name) for name in members])
-    return LeaveOut(pa.table({"group": names, **columns, "warning": pa.array(warning, pa.string())}))
+        sums.add(start, changes.deviation_of(start, batch), origin.batch_statistics(batch))
+        start += len(batch)
+    columns = {**sums.columns(), **_statistics(origin, changes, sums)}
+    warning = step_warnings(origin, columns) if changes.warning is None else list(changes.warning)
+    table = pa.Table.from_batches([to_record_batch({k: np.asarray(v) for k, v in columns.items()})])
+    table = table.add_column(0, "group", pa.array([str(name) for name in members]))
+    table = table.append_column("warning", pa.array(warning, pa.string()))
+    classes = sums.classes
+    pairs = None if classes is None else classes.pairs(list(members), m.provenance.description.classes)
+    names = coefficient_names(m.provenance.description, m.provenance.outputs) if "dfbetas" in columns else ()
+    return LeaveOut(table, names, pairs)
+
+
+def _statistics(origin: Origin, changes: GroupChanges, sums: _GroupSums) -> dict[str, Array]:
+    """Columns of changes of the parameters, as far as they are known."""
+    u, description = changes.coordinates, origin.posterior.description
+    columns = {}
+    if changes.log_integral is not None:
+        columns["joint_log_score"] = changes.log_integral - sums.total_loss
+    if u is not None and description.rank:
+        columns["cooks_distance"] = cooks_distances(u, description.rank)
+        scale = sums.pearson.scale(description)
+        columns |= coefficient_columns(capabilities_of(origin.posterior), description, u, scale)
+    return columns
 
 
 def _origin(m: ExampleTable) -> Origin:
@@ -81,49 +181,17 @@ def _origin(m: ExampleTable) -> Origin:
     return m.origin
 
 
-def _deviation_function(origin: Origin, members: list[Array]) -> Callable[[Any], Array]:
-    """Function from inputs to deviations `[n, c, groups]`."""
-    capabilities = capabilities_of(origin.posterior)
-    if capabilities.covariance_root is not None:
-        root = capabilities.covariance_root
-        coordinates = np.stack([_group_coordinates(origin, root, rows) for rows in members], axis=1)
-        return lambda inputs: np.tensordot(root(inputs), coordinates, axes=(-1, 0))
-    if capabilities.removal is None:
-        raise TypeError(
-            f"{type(origin.posterior).__name__} offers no group removal: its capabilities have neither "
-            "covariance_root nor removal"
-        )
-    influence = capabilities.removal
-    deltas, residual = influence.parameter_change([np.sort(rows) for rows in members])
-    if np.any(residual > _MAX_RESIDUAL):
-        raise ValueError(f"group removal has a relative residual of {residual.max():.1g}: use smaller groups")
-    return lambda inputs: influence.output_change(inputs, deltas)
-
-
-def _group_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
-    members, penalty = np.sort(rows), capabilities_of(origin.posterior).penalty
-    pieces = (origin.examples.take(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK))
-    if penalty is None:
-        return group_coordinates(_member_terms(origin, root, batch) for batch in pieces)
-    weight = origin.examples.take(members).weight
-    removed = len(members) if weight is None else np.sum(weight)
-    return group_coordinates((_member_terms(origin, root, b) for b in pieces), float(removed) * penalty.coordinates)
-
-
-def _member_terms(origin: Origin, root: Callable[[Any], Array], batch: Batch) -> tuple[Array, Array, Array]:
-    """`e [m, c]`, `Z [m, c, r]` and `Λ [m, c, c]`."""
-    stats: Any = origin.batch_statistics(batch)
-    return stats.error, root(batch.inputs), stats.curvature
-
-
 class _GroupSums:
     """Sums over members and over the other examples, accumulated batch by batch."""
 
-    def __init__(self, members: list[Array], n: int):
-        self._is_member = np.zeros((n, len(members)), dtype=bool)
+    def __init__(self, m: ExampleTable, members: list[Array]):
+        self._is_member = np.zeros((m.provenance.n, len(members)), dtype=bool)
         for k, rows in enumerate(members):
             self._is_member[rows, k] = True
         self._sums = np.zeros((9, len(members)))
+        self.pearson = RestPearson(len(members), m.provenance.outputs)
+        self.classes = ClassCounts() if is_classes(m) and m["target"].ndim == 1 else None
+        self._moments = {name: WeightedMoments(len(members)) for name in _ERRORS}
 
     def add(self, start: int, deviation: Array, stats: Any) -> None:
         """Add a batch with deviations `[n, c, groups]`; `start` is its first row."""
@@ -138,17 +206,31 @@ class _GroupSums:
             self._sums[:4, k] += rows @ inside[:, k]
             self._sums[4:8, k] += rows @ ~inside[:, k]
             self._sums[8, k] += stats.leverage @ inside[:, k]
+            self.pearson.add(k, inside[:, k], counts, f, stats)
+            if self.classes is not None:
+                self.classes.add(k, inside[:, k], f, stats)
+            of_members, of_rest = counts * inside[:, k], counts * ~inside[:, k]
+            terms = ((after, of_members), (after - loss, of_members), (after, of_rest), (after - loss, of_rest))
+            for moments, (values, weight) in zip(self._moments.values(), terms, strict=True):
+                moments.add(k, values, weight)
+
+    @property
+    def total_loss(self) -> Array:
+        """`Σ_M ℓ` at the fit, `[groups]`."""
+        return self._sums[1]
 
     def columns(self) -> dict[str, Array]:
-        """The columns of `LeaveOut`."""
+        """The columns of `LeaveOut` that every model has."""
         s = self._sums
         with np.errstate(invalid="ignore"):  # nobody with weight: no mean
             means = np.stack([s[1], s[2], s[5], s[6]]) / np.stack([s[3], s[3], s[7], s[7]])
-        return {
+        columns = {
             "size": np.count_nonzero(self._is_member, axis=0), "leverage": s[8], "sensitivity": s[0], "loss": means[0],
             "leave_out_loss": means[1], "rest_sensitivity": s[4], "rest_loss": means[2],
             "rest_leave_out_loss": means[3],
+            **{name: moments.standard_errors() for name, moments in self._moments.items()},
         }  # fmt: skip
+        return columns if self.classes is None else columns | self.classes.columns(self._is_member.shape[1])
 
 
 def resolve_groups(m: ExampleTable, groups: Any) -> dict[str, Array]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from memorymaps.core import averages
 from memorymaps.core.arrays import Array
+from memorymaps.core.averages import are_counts, standard_error, standard_error_of_counts
 from memorymaps.core.perturbation.estimators import Perturbation
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
@@ -30,6 +32,9 @@ class LeaveOneOut:
     folds : number of folds, if predictions are cross-fitted and not leave-one-out.
     caution : what the left-out figures cannot be trusted for, empty if nothing.
     weight : sum of the weights of the `defined` examples; None if all are one.
+    loss_se, loo_loss_se, score_se, loo_score_se : standard errors of these four means over the examples (see
+        `mean_error`), in their units; NaN for fewer than two examples.
+    gap_se : that of the paired difference `loo_loss − loss`.
     """
 
     n: int
@@ -42,16 +47,33 @@ class LeaveOneOut:
     weight: float | None = None
     folds: int | None = None
     caution: str = ""
+    loss_se: float = float("nan")
+    loo_loss_se: float = float("nan")
+    score_se: float = float("nan")
+    loo_score_se: float = float("nan")
+    gap_se: float = float("nan")
 
     def __str__(self) -> str:
         weighted = "" if self.weight is None else f" (weighted, sum of weights {self.weight:,.6g})"
         how = "left out" if self.folds is None else f"in {self.folds}-fold cross-fitting"
         caution = f" ({self.caution})" if self.caution else ""
         return (
-            f"over {self.defined:,} of {self.n:,} examples{weighted}: loss {self.loss:.4f} in training, "
-            f"{self.loo_loss:.4f} {how}; {self.metric} {self.score:.4f} in training, {self.loo_score:.4f} {how}"
-            f"{caution}"
+            f"over {self.defined:,} of {self.n:,} examples{weighted}: loss {with_error(self.loss, self.loss_se)} in "
+            f"training, {with_error(self.loo_loss, self.loo_loss_se)} {how}; {self.metric} "
+            f"{with_error(self.score, self.score_se)} in training, "
+            f"{with_error(self.loo_score, self.loo_score_se)} {how}{caution}"
         )
+
+
+def with_error(value: float, error: float) -> str:
+    """A mean and its standard error, as text.
+
+    Examples
+    --------
+    >>> with_error(0.5, 0.01), with_error(0.5, float("nan"))
+    ('0.5000 ± 0.0100', '0.5000')
+    """
+    return f"{value:.4f}" if np.isnan(error) else f"{value:.4f} ± {error:.4f}"
 
 
 def leave_one_out(m: ExampleTable) -> LeaveOneOut:
@@ -60,26 +82,70 @@ def leave_one_out(m: ExampleTable) -> LeaveOneOut:
     `loo_loss = Σ w ℓ_i(f_i + Δf_i)/Σ w` [MPE Eq. 15]. Weights that are precisions are part of the loss and not applied
     again; root mean squared errors are weighted in both cases. Each example is left out with its whole weight: a row
     that stands for `w` equal rows is left out with all of them. Examples whose deviation is undefined are excluded from
-    all averages.
+    all averages. Standard errors are those of the means over examples, at this model: how much the averages would
+    change with other examples of the same distribution, not with another training set [Bengio & Grandvalet 2004].
     """
     defined = np.isfinite(m["loo_loss"]) & (weights_of(m) > 0)
-    weight, score, loo_score = weights_of(m)[defined], *(values[defined] for values in _scores(m))
+    weight, score, loo_score = weights_of(m)[defined], *(values[defined] for values in scores(m))
     classes = is_classes(m)
+    errors = _loss_errors(m, defined)
     return LeaveOneOut(
         n=int(np.count_nonzero(weights_of(m) > 0)),
         defined=int(np.count_nonzero(defined)),
         loss=weighted_mean(m, m["loss"]),
         loo_loss=weighted_mean(m, m["loo_loss"]),
         metric="accuracy" if classes else "RMSE",
-        score=_score(score, weight, classes),
-        loo_score=_score(loo_score, weight, classes),
+        score=score_of(score, weight, classes),
+        loo_score=score_of(loo_score, weight, classes),
         weight=None if np.all(weight == 1) else float(np.sum(weight)),
         caution=_caution(m),
+        score_se=mean_error(m, score_terms(score, weight, classes), weight),
+        loo_score_se=mean_error(m, score_terms(loo_score, weight, classes), weight),
+        loss_se=errors[0],
+        loo_loss_se=errors[1],
+        gap_se=errors[2],
     )
+
+
+def _loss_errors(m: ExampleTable, defined: Array) -> list[float]:
+    """Standard errors of the loss, of the left-out loss, and of their difference."""
+    weight, loss, loo_loss = (values[defined] for values in (loss_weights(m), m["loss"], m["loo_loss"]))
+    return [mean_error(m, values, weight) for values in (loss, loo_loss, loo_loss - loss)]
+
+
+def mean_error(m: ExampleTable, values: Array, weight: Array) -> float:
+    """Standard error of a weighted mean of a map's examples; whole weights that are no precisions are numbers of rows.
+
+    `s/√n` with equal weights; see `memorymaps.core.averages`.
+    """
+    counts = not m.provenance.weights_are_precisions and are_counts(weight)
+    return standard_error_of_counts(values, weight) if counts else standard_error(values, weight)
+
+
+def score_terms(values: Array, weight: Array, classes: bool) -> Array:
+    """Terms `[n]` whose mean is the score, to first order: correctness `[n]`, or `√m + (v − m)/2√m` of squared errors.
+
+    The standard error of a root mean squared error is that of its mean square over `2√m` (delta method).
+    """
+    if classes:
+        return np.asarray(values, dtype=float)
+    root = score_of(values, weight, classes)
+    return root + (values - root**2) / (2 * root) if root > 0 else np.zeros(len(values))
 
 
 def cross_fitted(m: ExampleTable, folds: int) -> LeaveOneOut:
     """The same averages with every example predicted by a refit without its fold: `folds` refits.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `cross_fitted_table`.
+    """
+    return dataclasses.replace(leave_one_out(cross_fitted_table(m, folds)), folds=folds, caution="")
+
+
+def cross_fitted_table(m: ExampleTable, folds: int) -> ExampleTable:
+    """The map's columns with every example predicted by a refit without its fold: `folds` refits.
 
     Raises
     ------
@@ -96,10 +162,8 @@ def cross_fitted(m: ExampleTable, folds: int) -> LeaveOneOut:
     deviation = outputs - stats.f
     change = stats.likelihood.mean(outputs) - stats.likelihood.mean(stats.f)
     effect = Perturbation(stats.leverage, stats.leverage_norm, deviation, change, m["warning"])
-    columns = columns_of(stats, effect, m.provenance.description)
-    table = pa.Table.from_batches([to_record_batch({"row": m["row"], **columns})])
-    averages = leave_one_out(dataclasses.replace(m, table=table))
-    return dataclasses.replace(averages, folds=folds, caution="")
+    columns = {"id": m["id"], "row": m["row"], **columns_of(stats, effect, m.provenance.description)}
+    return dataclasses.replace(m, table=pa.Table.from_batches([to_record_batch(columns)]))
 
 
 def _caution(m: ExampleTable) -> str:
@@ -123,16 +187,12 @@ def loss_weights(m: ExampleTable) -> Array:
 def weighted_mean(m: ExampleTable, losses: Array) -> float:
     """Weighted mean of losses `[n]` of a map's examples, over those whose leave-one-out loss is defined; else NaN."""
     weight = loss_weights(m) * np.isfinite(m["loo_loss"])
-    return _mean(np.where(weight > 0, losses, 0.0), weight)
+    return averages.weighted_mean(np.where(weight > 0, losses, 0.0), weight)
 
 
-def _mean(values: Array, weight: Array) -> float:
-    total = float(np.sum(weight))
-    return float(weight @ values) / total if total > 0 else float("nan")
-
-
-def _score(values: Array, weight: Array, classes: bool) -> float:
-    mean = _mean(np.asarray(values, dtype=float), weight)
+def score_of(values: Array, weight: Array, classes: bool) -> float:
+    """Accuracy, or root mean squared error: of correctness or squared errors `[n]` as `scores` returns them."""
+    mean = averages.weighted_mean(np.asarray(values, dtype=float), weight)
     return mean if classes else float(np.sqrt(mean))
 
 
@@ -150,7 +210,7 @@ def is_binary(m: ExampleTable) -> bool:
     return unnamed and bool(np.isin(m["target"], (0, 1)).all())
 
 
-def _scores(m: ExampleTable) -> tuple[Array, Array]:
+def scores(m: ExampleTable) -> tuple[Array, Array]:
     """Correctness for classes, squared errors otherwise: of the model and leave-one-out, `[n]` each."""
     if is_binary(m):
         return (m["prediction"] > 0.5) == (m["target"] == 1), (m["loo_prediction"] > 0.5) == (m["target"] == 1)

@@ -129,14 +129,17 @@ def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     """Warnings about the map and its examples, as sentences."""
     codes = m["warning"].astype(np.int64)  # files of earlier versions hold 8 bits
     shown = [flag for flag in Warn if flag and (flag != Warn.LONG_STEP or long_steps_matter(m))]
-    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m)) for flag in shown]
+    held = m.provenance.description.held_fixed
+    lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m), held) for flag in shown]
     cautions = (*m.provenance.description.cautions, *_warn_not_stationary(m))
     return (*cautions, *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
 
-def _warning_line(flag: Warn, count: int, n: int) -> str:
+def _warning_line(flag: Warn, count: int, n: int, held: str) -> str:
     meaning = {
-        Warn.BOUND: "at the bound: the model is determined by them alone and cannot be refitted without them (NaN)",
+        Warn.BOUND: f"at the bound: with {held} held fixed no prediction is left without them (NaN); refit(m, top=…)"
+        if held
+        else "at the bound: the model is determined by them alone and cannot be refitted without them (NaN)",
         Warn.NEAR_SINGULAR: "nearly at the bound: sizes have few significant digits",
         Warn.FIRST_ORDER: "at or beyond the bound: first-order sizes, too small",
         Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or too few steps (refine, refit)",
@@ -144,6 +147,8 @@ def _warning_line(flag: Warn, count: int, n: int) -> str:
         Warn.PARETO_K: "with a Pareto-k above the limit of importance sampling: use more draws, or refit without them",
         Warn.UNDEFINED: "whose left-out prediction is outside the family's range: no left-out loss (NaN or infinite)",
         Warn.ACTIVE_SET: "without which other coefficients are zero: sizes fix the zeros, refit without them",
+        Warn.CROSS_FITTED: "predicted by refits without a fifth of the examples, as many are alone in their leaves: "
+        "read sizes as ranks, refit(m, top=…) leaves out one at a time",
     }
     return f"{count:,} of {n:,} examples {meaning[flag]}" if count else ""
 

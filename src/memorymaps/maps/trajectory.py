@@ -118,7 +118,9 @@ class Trajectory:
 
     def losses(self) -> pd.DataFrame:
         """One row per step: `loss` (training), `loo_loss`, `test_loss` (nats; NaN without test data), `effective`
-        (Σ leverage), `seconds` that recording took; `loo_trust`, how far the `loo_loss` can be trusted (`m.trust`)."""
+        (Σ leverage), `loo_loss_se`, `test_loss_se` (standard errors of these means over the examples; not in runs that
+        an earlier version recorded), `seconds` that recording took; `loo_trust`, how far the `loo_loss` can be trusted
+        (`m.trust`)."""
         import pandas as pd
 
         rows = {step: _scalars(folder) for step, folder in recorded_steps(self.run).items()}

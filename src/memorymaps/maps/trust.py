@@ -79,6 +79,9 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     Approximation.STRUCTURE_FIXED: (
         _S, _R, _U, _S, _U, "splits are fixed, and were chosen with the example: retraining changes them",
     ),
+    Approximation.CROSS_FITTED: (
+        _S, _R, _S, _S, _U, "predictions of refits without a fifth of the examples, not without one alone",
+    ),
     Approximation.DRAWS: (_S, _S, _S, _S, _S, "moments of posterior draws"),
     Approximation.VARIATIONAL: (_S, _S, _S, _S, _R, "a variational posterior, its hyperparameters held"),
     Approximation.UNSTATED: (_S, _S, _S, _S, _S, "the posterior does not state its approximation"),
@@ -256,7 +259,9 @@ def _verified(m: ExampleTable, verdict: Verdict) -> Verdict:
     """Sensitivities that were all computed by refitting are verified; some of them are named."""
     rows = verified_rows(m)
     many = int(np.count_nonzero(rows))
-    if verdict.figure not in ("sensitivity", "loo_loss") or not many:
+    if verdict.figure == "ranks" and many < len(m):
+        return verdict
+    if verdict.figure not in ("sensitivity", "loo_loss", "ranks") or not many:
         return verdict
     if many == len(m):
         return dataclasses.replace(verdict, level=Level.VERIFIED, reasons=("every example was refitted without",))

@@ -72,7 +72,7 @@ class CloneRefit:
         weight[removed] = 0.0
         _require_classes(self.estimator, np.asarray(data.target)[weight > 0])
         fresh = clone(self.estimator).set_params(**self.settings)
-        fresh.set_params(**_seeds(fresh))
+        fresh.set_params(**seeds(fresh))
         if self.by_weight:
             return fresh.fit(plain_inputs(data.inputs), np.asarray(data.target), sample_weight=weight)
         kept = np.flatnonzero(weight > 0)
@@ -93,7 +93,7 @@ class CloneRefit:
         return bool(np.max(used) >= self.settings["max_iter"])
 
 
-def _seeds(estimator: Any) -> dict[str, int]:
+def seeds(estimator: Any) -> dict[str, int]:
     """Zero for every `random_state` that is None, also of nested estimators: refits leave `numpy.random` as it was."""
     parameters = estimator.get_params(deep=True).items()
     return {key: 0 for key, value in parameters if key.split("__")[-1] == "random_state" and value is None}

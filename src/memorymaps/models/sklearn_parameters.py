@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from memorymaps.posteriors.model_state import parameters_of
 
 @parameters_of.register(BaseEstimator)
 def _estimator(model: Any) -> dict[str, Any]:
-    return parameters_of_attributes(model)
+    return parameters_of_attributes(vars(model))
 
 
-def parameters_of_attributes(model: Any) -> dict[str, Any]:
-    """Attributes that are numbers, texts, arrays, or estimators, trees and kernels."""
-    found = {name: _plain(value) for name, value in vars(model).items() if not name.startswith("__")}
+def parameters_of_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those attributes that are numbers, texts, arrays, or estimators, trees and kernels."""
+    found = {name: _plain(value) for name, value in attributes.items() if not name.startswith("__")}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -23,24 +23,24 @@ _TIE = 1e-3  # two classes whose means are closer than this (relative) may be to
 
 @own_predictions.register(BaseEstimator)
 def _estimator(model: Any, seen: AdapterOutputs) -> tuple[Comparand, ...]:
-    inputs = _inputs(model, seen)
+    inputs = inputs_as_fitted(model, seen)
     if not hasattr(model, "classes_"):
         return (Comparand("predict", model.predict(inputs), seen.likelihood.mean(seen.f)),)
-    return (*_scores(model, inputs, seen), *_own_labels(model, inputs, seen))
+    return (*_scores(model, inputs, seen), *own_labels(model, inputs, seen))
 
 
 @own_predictions.register(TransformedTargetRegressor)
 def _transformed(model: Any, seen: AdapterOutputs) -> tuple[Comparand, ...]:
-    own = np.asarray(model.regressor_.predict(_inputs(model, seen)))
+    own = np.asarray(model.regressor_.predict(inputs_as_fitted(model, seen)))
     mean = seen.likelihood.mean(seen.f)
     back = np.asarray(model.transformer_.inverse_transform(mean))
     return (
         Comparand("regressor_.predict", own, mean),
-        Comparand("predict", model.predict(_inputs(model, seen)), back),
+        Comparand("predict", model.predict(inputs_as_fitted(model, seen)), back),
     )
 
 
-def _inputs(model: Any, seen: AdapterOutputs) -> Any:
+def inputs_as_fitted(model: Any, seen: AdapterOutputs) -> Any:
     """Inputs as scikit-learn takes them: a data frame's columns in the order of the fit."""
     inputs = seen.batch.inputs
     inputs = inputs.inputs if isinstance(inputs, InputsWithRows) else inputs
@@ -91,7 +91,7 @@ def _last_step(model: Any) -> Any:
         model = inner
 
 
-def _own_labels(model: Any, inputs: Any, seen: AdapterOutputs) -> Iterator[Comparand]:
+def own_labels(model: Any, inputs: Any, seen: AdapterOutputs) -> Iterator[Comparand]:
     """Predicted classes of subclasses that predict in their own way, where no two classes are nearly tied."""
     module = getattr(getattr(type(model), "predict", None), "__module__", "sklearn.")
     if module.startswith("sklearn.") or seen.f.shape[1] not in (1, len(model.classes_)):

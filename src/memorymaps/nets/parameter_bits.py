@@ -28,6 +28,8 @@ def tensor_state(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(value: Tensor) -> Any:
+    if hasattr(value, "__tensor_flatten__"):  # several tensors that act as one, as torchao's quantised weights
+        return {name: _numbers(getattr(value, name)) for name in value.__tensor_flatten__()[0]}
     bits = _bits(value.detach())
     if bits.numel() <= _WHOLE:
         return bits.cpu().numpy()

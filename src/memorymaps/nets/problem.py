@@ -123,7 +123,7 @@ def covered_names(network: Network, recipe: Laplace, inputs: Any) -> tuple[str, 
     else:
         chosen = _names_matching(network.module, recipe.subset)
     if not chosen:
-        raise ValueError("no parameter to cover, none requires a gradient: call net.requires_grad_(True)")
+        raise ValueError("no parameter to cover: none requires a gradient. For the map, net.requires_grad_(True)")
     return tuple(chosen)
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import enum
 
+SPLITS = "splits of trees"
+SPLITS_CAUTION = (
+    "sizes hold the splits of the trees fixed: read as ranks. refit(m, top=…) grows the trees again, "
+    "leave_one_out(cross_fit=5) gives averages of held-out predictions"
+)
+
 
 class Approximation(enum.StrEnum):
     """Kinds of posteriors, by how what they say about a removed example relates to refitting without it."""
@@ -30,6 +36,8 @@ class Approximation(enum.StrEnum):
     """Curvature read from an optimiser's running averages."""
     STRUCTURE_FIXED = "structure fixed"
     """Trees whose splits do not change."""
+    CROSS_FITTED = "cross-fitted"
+    """Every example predicted by a refit without a whole fold of the data, with splits free."""
     DRAWS = "draws"
     """Moments of draws from the posterior."""
     VARIATIONAL = "variational"

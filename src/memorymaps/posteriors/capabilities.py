@@ -79,6 +79,19 @@ class Refit(Protocol):
         """
 
 
+class RefitOnRequest:
+    """Base of the `Refit`s that `memory_map` never makes by default, and that may run at once."""
+
+    @property
+    def concurrent(self) -> bool:
+        """Several refits may run at once, in threads."""
+        return True
+
+    def max_automatic_refits(self) -> int:
+        """None by default."""
+        return 0
+
+
 class NewtonRefit(Refit, Protocol):
     """Refits by Newton's method, of which a map takes the first step: cheap enough to be made unasked."""
 
@@ -101,6 +114,20 @@ class PenaltyPerWeight:
 
 
 @dataclass(frozen=True)
+class CrossCovariance:
+    """Covariances of outputs with those at other inputs, by one linear system for each of the latter.
+
+    Attributes
+    ----------
+    at : `inputs* → (inputs → V [n, c, k, c])` for `k` other inputs.
+    numbers : numbers that are held for each of these inputs.
+    """
+
+    at: Callable[[Any], Callable[[Any], Array]]
+    numbers: int
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """Optional functions of a posterior; `None` where it does not offer one.
 
@@ -108,6 +135,8 @@ class Capabilities:
     ----------
     covariance_root : `inputs → Z [n, c, r]` with prediction covariances `V_ij = Z_i Z_jᵀ`; for group removal.
         (linear_operator: `root_decomposition`)
+    cross_covariance : covariances with outputs at other inputs by linear systems, where `Z` is too large: for the
+        influence on given predictions.
     from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; for DFBETA.
     directional : covariances along chosen directions only, for many outputs.
     removal : removal of groups by iterative solves with the exact curvature, for models of any size.
@@ -118,6 +147,8 @@ class Capabilities:
     group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
     out_of_bag : `batch → f [n, c]`, outputs of those members of an ensemble that were not trained on the example, NaN
         where there are none.
+    undetermined : positions of the training examples of whose predictions too little is left without them under what
+        a removal holds fixed (examples alone in their leaves): maps refit without these, or cross-fit.
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows).
@@ -126,11 +157,16 @@ class Capabilities:
     parameter_variance : `() → diag S⁻¹ [p, c]`, the parameters' posterior variances.
     penalty : a penalty that grows with the total weight, as in objectives that average losses; `None`: the penalty
         stays as it is when examples are left out.
+    coefficients : `() → θ̂ [p, c]`, the fitted parameters in the order of `Description.parameters`.
+    coordinate_refit : `(rows, steps, tolerance) → u [r]`, the change of the parameters in the coordinates of
+        `covariance_root` when the model is refitted without these rows, and how far the refit was from its end; NaN
+        where the other rows do not determine it.
     fingerprint : hash of the model's parameters and of the recipe, for models that do not tell them otherwise
         (`parameters_of`).
     """
 
     covariance_root: Callable[[Any], Array] | None = None
+    cross_covariance: CrossCovariance | None = None
     from_whitened: Callable[[Array], Array] | None = None
     directional: DirectionalCovariance | None = None
     removal: RemovalInfluence | None = None
@@ -139,11 +175,14 @@ class Capabilities:
     check: Refit | None = None
     group_refit: Refit | None = None
     out_of_bag: Callable[[Batch], Array] | None = None
+    undetermined: Array | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None
     penalty: PenaltyPerWeight | None = None
     parameter_variance: Callable[[], Array] | None = None
+    coefficients: Callable[[], Array] | None = None
+    coordinate_refit: Callable[[Array, int, float], tuple[Array, float]] | None = None
     fingerprint: Callable[[], str] | None = None
 
     def on_inputs(self, transform: Transform) -> Capabilities:
@@ -151,6 +190,10 @@ class Capabilities:
         return dataclasses.replace(
             self,
             covariance_root=_optional(self.covariance_root, lambda root: lambda x: root(transform(x))),
+            cross_covariance=_optional(
+                self.cross_covariance,
+                lambda own: dataclasses.replace(own, at=lambda queries: _before(own.at(transform(queries)), transform)),
+            ),
             directional=_optional(self.directional, lambda inner: _TransformedDirections(inner, transform)),
             training_marginals=_optional(
                 self.training_marginals, lambda of: lambda batch: of(_transformed(batch, transform))
@@ -177,6 +220,10 @@ def capabilities_of(source: Posterior) -> Capabilities:
 
 def _optional(value: Any, change: Callable[[Any], Any]) -> Any:
     return None if value is None else change(value)
+
+
+def _before(function: Callable[[Any], Array], transform: Transform) -> Callable[[Any], Array]:
+    return lambda x: function(transform(x))
 
 
 def _transformed(batch: Batch, transform: Transform) -> Batch:

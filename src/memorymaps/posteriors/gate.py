@@ -90,21 +90,27 @@ class Gate:
 
     def check_outputs(self, examples: Examples) -> None:
         """Raise `UnsupportedModelError` if the model's own predictions at some of the examples are others."""
-        rows = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _COMPARED)).astype(int))
+        rows = _evenly_spread(len(examples))
         batch = examples.take(rows)
         check_reproduction(
             self.model, self._seen(batch, rows, Origin(self.posterior, examples).batch_statistics(batch))
         )
 
     def _seen(self, batch: Batch, rows: Array, at: Any) -> AdapterOutputs:
-        some = np.unique(np.linspace(0, len(batch) - 1, min(len(batch), _COMPARED)).astype(int))
-        whole = len(some) == len(batch)
-        inputs = batch.inputs if whole else _rows_of(batch.inputs, some)
+        some = _evenly_spread(len(batch))
+        inputs = batch.inputs if len(some) == len(batch) else _rows_of(batch.inputs, some)
         part = Batch(inputs, batch.target[some], batch.ids[some])
         total = np.asarray(at.f)[some]
         offset = 0.0 if batch.offset is None else np.reshape(np.asarray(batch.offset)[some], (len(some), -1))
         source = self.posterior
         return AdapterOutputs(part, rows[some], total - offset, total, source.likelihood, source.description)
+
+
+def _evenly_spread(n: int) -> Array:
+    """At most `_COMPARED` positions of `0 … n − 1`, first and last among them."""
+    if n <= _COMPARED:
+        return np.arange(n)
+    return np.arange(_COMPARED) * (n - 1) // (_COMPARED - 1)
 
 
 def _rows_of(inputs: Any, rows: Array) -> Any:

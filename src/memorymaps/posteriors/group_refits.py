@@ -25,10 +25,38 @@ class GroupRefits:
     warning: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class CoordinateRefits:
+    """Changes of the whitened parameters by refits, `u [groups, r]`, NaN where one failed, and `warning [groups]`."""
+
+    coordinates: Array
+    warning: tuple[str, ...]
+
+
+def refit_coordinates(origin: Origin, members: list[Array]) -> CoordinateRefits | None:
+    """Refits without each group in the parameters' coordinates; `None` where `refit_groups` says so, or none exist."""
+    capabilities = capabilities_of(origin.posterior)
+    source, refit = capabilities.group_refit, capabilities.coordinate_refit
+    if source is None or refit is None or not _is_affordable(source, len(members)):
+        return None
+    found = [refit(np.sort(rows), _STEPS, _TOLERANCE) for rows in members]
+    return CoordinateRefits(np.stack([u for u, _ in found]), tuple(_refit_warning(*each) for each in found))
+
+
+def _refit_warning(values: Array, remaining: float) -> str:
+    if not np.all(np.isfinite(values)):
+        return "the other examples do not determine the model"
+    return "" if remaining <= _CONVERGED else f"the refit has not converged in {_STEPS} steps"
+
+
+def _is_affordable(source: Refit, groups: int) -> bool:
+    return bool(source.max_automatic_refits()) or groups <= _MAX_CLONES
+
+
 def refit_groups(origin: Origin, members: list[Array]) -> GroupRefits | None:
     """Refits without each group; `None` where the posterior's linear step is exact, or refits are not affordable."""
     source = capabilities_of(origin.posterior).group_refit
-    if source is None or (not source.max_automatic_refits() and len(members) > _MAX_CLONES):
+    if source is None or not _is_affordable(source, len(members)):
         return None
     everyone = np.arange(len(origin.examples))
     rest = source.refit(everyone[:0], everyone, _STEPS, _TOLERANCE)[0]

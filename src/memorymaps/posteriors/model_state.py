@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -53,11 +52,16 @@ class ModelState:
 def fingerprint_of(model: Any) -> str:
     """Hash of `parameters_of(model)`; empty for kinds of models that do not tell their parameters."""
     found = parameters_of(model)
-    words = ",".join(f"{name}={value}" for name, value in _flat(found, ""))
-    return hashlib.blake2b(words.encode(), digest_size=8).hexdigest() if found else ""
+    if not found:
+        return ""
+    total = hashlib.blake2b(digest_size=8)
+    for name, value in _flat(found, ""):
+        total.update(f",{name}=".encode())
+        total.update(_content(value))
+    return total.hexdigest()
 
 
-def _flat(values: Any, name: str) -> Iterator[tuple[str, str]]:
+def _flat(values: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(values, Mapping):
         for key in sorted(values, key=str):
             yield from _flat(values[key], f"{name}.{key}")
@@ -65,18 +69,12 @@ def _flat(values: Any, name: str) -> Iterator[tuple[str, str]]:
         for k, value in enumerate(values):
             yield from _flat(value, f"{name}.{k}")
     else:
-        yield name, _digest(values)
+        yield name, values
 
 
-@functools.singledispatch
-def _digest(value: Any) -> str:
-    return str(value)
-
-
-@_digest.register
-def _(value: np.ndarray) -> str:
-    if not value.ndim:
-        return str(value)
+def _content(value: Any) -> bytes:
+    """Text of a value; type, shape and bits of an array, of large ones their sums."""
+    if not isinstance(value, np.ndarray) or not value.ndim:
+        return str(value).encode()
     small = value.nbytes <= _SMALL and value.dtype.kind in "biufc"
-    own = hashlib.blake2b(value.tobytes(), digest_size=8).hexdigest() if small else digest_of(value)
-    return f"{value.dtype}{value.shape}{own}"
+    return f"{value.dtype}{value.shape}".encode() + (value.tobytes() if small else digest_of(value).encode())

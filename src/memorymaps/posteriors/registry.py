@@ -12,6 +12,7 @@ A model family is added in any package by registering two functions:
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,9 @@ _DEFAULT = Loading()
 
 class UnsupportedModelError(TypeError):
     """No adapter is registered for the model's class."""
+
+
+_IMPORTED: weakref.WeakSet[type] = weakref.WeakSet()  # classes whose adapters are imported
 
 
 @functools.cache
@@ -93,9 +97,12 @@ class LazyDispatch:
 
 
 def _import_adapters(kind: type) -> None:
-    """Import the adapters listed for the packages that define `kind` and its base classes."""
+    """Import the adapters listed for the packages that define `kind` and its base classes, once."""
+    if kind in _IMPORTED:
+        return
     for module in _adapters_of(tuple(each.__module__ for each in kind.__mro__)):
         require(module)
+    _IMPORTED.add(kind)
 
 
 @LazyDispatch
@@ -111,6 +118,21 @@ def posterior(model: Any, examples: Examples) -> Any:
     raise UnsupportedModelError(
         f"no posterior for {type(model).__module__}.{type(model).__qualname__}; supported here: {kinds}. "
         "To add a model kind: @memorymaps.posterior.register(YourModel)"
+    )
+
+
+@LazyDispatch
+def on_device(model: Any, device: Any) -> Any:
+    """The model, or a copy of it, on another device (networks, bound to a recipe).
+
+    Raises
+    ------
+    ValueError
+        A model that is not a network, or a network without a recipe.
+    """
+    raise ValueError(
+        f"device = {device!r}: for networks, memory_map(net, …, likelihood=…, posterior=…, device=…), got "
+        f"{type(model).__name__}: leave device= out, and the model is evaluated where it is"
     )
 
 

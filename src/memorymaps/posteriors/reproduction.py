@@ -76,10 +76,12 @@ def _compare_labels(model: Any, name: str, own: Array, adapted: Array, seen: Ada
 
 
 def _compare_numbers(model: Any, name: str, own: Array, adapted: Array, seen: AdapterOutputs) -> None:
-    allowed = _RELATIVE * np.ptp(adapted) + _ROUNDING * np.max(np.abs(adapted), initial=0.0) + 1e-12
-    gap = np.max(np.abs(own - adapted), axis=1, initial=0.0)
-    if np.all(gap <= allowed):  # a NaN is not
+    low, high = (adapted.min(), adapted.max()) if adapted.size else (0.0, 0.0)
+    allowed = _RELATIVE * (high - low) + _ROUNDING * max(abs(low), abs(high)) + 1e-12
+    gap = np.abs(own - adapted)
+    if gap.size == 0 or gap.max() <= allowed:  # a NaN is not
         return
+    gap = gap.max(axis=1)
     row = int(np.argmax(np.where(np.isfinite(gap), gap, np.inf)))
     _refuse(
         model, name,

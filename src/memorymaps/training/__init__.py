@@ -6,6 +6,9 @@ Callbacks for training frameworks and loggers are in `memorymaps.training.callba
 from memorymaps._imports import lazy_names
 
 _MODULES = {
+    "InUseError": "memorymaps.files.locks",
+    "RecordingWarning": "memorymaps.training.callbacks.recording",
+    "RunFolderError": "memorymaps.maps.trajectory",
     "Tracker": "memorymaps.training.tracker",
     "Trajectory": "memorymaps.maps.trajectory",
     "events": "memorymaps.analysis.learning_events",
@@ -15,6 +18,9 @@ _MODULES = {
 }
 
 __all__ = [
+    "InUseError",
+    "RecordingWarning",
+    "RunFolderError",
     "Tracker",
     "Trajectory",
     "events",

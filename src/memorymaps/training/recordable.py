@@ -14,7 +14,7 @@ from memorymaps.data.views import Subset
 _EXAMPLES = 4
 
 
-def check_recordable(model: Any, examples: Examples, likelihood: Any, recipe: Any) -> None:
+def check_recordable(model: Any, examples: Examples, likelihood: Any, recipe: Any, device: Any = None) -> None:
     """Raise what a record of this network, data and recipe would raise at any step.
 
     Raises
@@ -33,4 +33,6 @@ def check_recordable(model: Any, examples: Examples, likelihood: Any, recipe: An
     trial = Laplace("diag", prior=1.0, probes=0, **forward)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        memory_map(model, first, likelihood=likelihood, posterior=trial, estimator="first_order", progress=False)
+        memory_map(
+            model, first, likelihood=likelihood, posterior=trial, estimator="first_order", device=device, progress=False
+        )

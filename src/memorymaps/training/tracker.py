@@ -19,6 +19,7 @@ import numpy as np
 
 from memorymaps.build import memory_map
 from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.averages import standard_error, weighted_mean
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.examples import DataError, Examples
@@ -85,6 +86,7 @@ class Tracker:
     log : called with step, map and scalars after each record: a logger of `memorymaps.training.callbacks`, or any
         function.
     collate, batch_size : as for `memory_map`; of the test data too.
+    device : as for `memory_map`: the network stays where it is trained.
 
     Raises
     ------
@@ -103,12 +105,13 @@ class Tracker:
         every: Any = None, posterior: Any = None, test: Any = None, subset: int | Array | None = None, start: int = 0,
         prior: float = 0.0, directions: int | None = None, log: Log | None = None,
         collate: Callable[[list[Any]], Any] | None = None, batch_size: int | None = None,
+        device: Any = None,
     ):  # fmt: skip
         self.run, self.steps = Path(path), start
         self._is_due, self._model = schedule(every), model
         loading = Loading(collate, batch_size)
         self._examples = _as_examples(model, data, target, loading)
-        self._likelihood = likelihood
+        self._likelihood, self._device = likelihood, device
         if posterior is not None and (prior or directions is not None):
             raise ValueError(
                 "prior= and directions= belong to the optimiser's posterior, but posterior= was given: pass them to the"
@@ -152,7 +155,7 @@ class Tracker:
         DataError, ValueError, TypeError
             As for `memory_map`; an optimiser whose state will contain no precision.
         """
-        check_recordable(self._model, self._examples, self._likelihood, self._posterior)
+        check_recordable(self._model, self._examples, self._likelihood, self._posterior, self._device)
 
     def step(self) -> MemoryMap | None:
         """Count one optimiser step and record a map if the schedule says so; returns that map, else None."""
@@ -171,7 +174,7 @@ class Tracker:
         start = time.perf_counter()
         m = memory_map(
             self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior, rows=self._mapped_rows,
-            progress=False,
+            device=self._device, progress=False,
         )  # fmt: skip
         self._check_same(m)
         scalars = self._scalars(m) | {"seconds": time.perf_counter() - start}
@@ -187,18 +190,21 @@ class Tracker:
         self._earlier = m.provenance
 
     def _scalars(self, m: MemoryMap) -> dict[str, float]:
-        loo = m.leave_one_out()
+        loo, test = m.leave_one_out(), self._test_losses(m)
         return {
             "loss": loo.loss,
             "loo_loss": loo.loo_loss,
-            "test_loss": self._test_loss(m),
+            "test_loss": weighted_mean(test, np.ones(len(test))),
             "effective": float(np.mean(m["leverage"]) * m.provenance.n),
+            "loo_loss_se": loo.loo_loss_se,
+            "test_loss_se": standard_error(test, np.ones(len(test))),
         }
 
-    def _test_loss(self, m: MemoryMap) -> float:
+    def _test_losses(self, m: MemoryMap) -> Array:
+        """`[n]` of the test data; empty without."""
         if self._test is None or m.origin is None:
-            return float("nan")
-        return sum(float(np.sum(_test_losses(m.origin, batch))) for batch in self._test) / len(self._test)
+            return np.zeros(0)
+        return np.concatenate([_test_losses(m.origin, batch) for batch in self._test])
 
     @property
     def overhead(self) -> float:

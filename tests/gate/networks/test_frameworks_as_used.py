@@ -214,6 +214,89 @@ def test_a_scripted_part_is_named_and_the_remedy_works():
     np.testing.assert_array_equal(drawn(other, diagonal())["leverage"], drawn(net, diagonal())["leverage"])
 
 
+def test_an_exported_program_is_refused_and_the_remedy_works():
+    net = network()
+    exported = torch.export.export(net, (X,)).module()
+    with pytest.raises(TypeError, match=r"exported program.*load_state_dict"):
+        drawn(exported, diagonal())
+    other = network(5)
+    other.load_state_dict(exported.state_dict())
+    np.testing.assert_array_equal(drawn(other, diagonal())["leverage"], drawn(net, diagonal())["leverage"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.ao, which has moved to torchao
+@pytest.mark.filterwarnings("ignore::memorymaps.nets.VmapFallbackWarning")  # fused observers take no vmap
+def test_fake_quantisation_that_adapts_is_refused_and_the_remedy_works():
+    quantization = torch.ao.quantization
+    net = nn.Sequential(quantization.QuantStub(), *network().float(), quantization.DeQuantStub()).train()
+    net.qconfig = quantization.get_default_qat_qconfig("fbgemm")
+    net = quantization.prepare_qat(net)
+    net(X.float())
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(TypeError, match=r"adapts its range.*disable_observer"):
+        drawn(net, diagonal(), X.float())
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    net.apply(quantization.disable_observer)
+    assert np.isfinite(drawn(net, diagonal(), X.float())["leverage"]).all()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_quantised_networks_are_refused_in_words():
+    quantised = torch.ao.quantization.quantize_dynamic(network().float(), {nn.Linear}, dtype=torch.qint8)
+    with pytest.raises(ValueError, match=r"Quantised .* layers have none: pass the network it was made from"):
+        drawn(quantised, diagonal(), X.float())
+
+
+def test_parameters_without_numbers_are_refused_and_the_remedy_works():
+    net, state = network().to("meta"), network().state_dict()
+    with pytest.raises(TypeError, match=r"to_empty\(device='cpu'\), then net.load_state_dict"):
+        drawn(net, diagonal())
+    net.to_empty(device="cpu")
+    net.load_state_dict(state)
+    np.testing.assert_array_equal(drawn(net, diagonal())["leverage"], drawn(network(), diagonal())["leverage"])
+
+
+class Spectral(nn.Module):
+    """A filter in the frequencies, its weight complex or as pairs of real numbers."""
+
+    def __init__(self, pairs):
+        super().__init__()
+        torch.manual_seed(2)
+        weight = torch.randn(3, dtype=torch.complex128)
+        self.weight = nn.Parameter(torch.view_as_real(weight) if pairs else weight)
+        self.head = nn.Linear(4, 3, dtype=torch.float64)
+
+    def forward(self, x):
+        weight = self.weight if self.weight.is_complex() else torch.view_as_complex(self.weight)
+        return self.head(torch.fft.irfft(torch.fft.rfft(x) * weight, n=4))
+
+
+def test_complex_parameters_are_refused_and_the_remedy_works():
+    with pytest.raises(TypeError, match=r"'weight' is complex.*view_as_real\(weight\)"):
+        drawn(Spectral(pairs=False), diagonal())
+    net = Spectral(pairs=True)
+    m = drawn(net, mm.Laplace("full", prior=1.0))
+    jacobian = torch.stack([
+        torch.cat([g.flatten() for g in torch.autograd.grad(f, list(net.parameters()), retain_graph=True)])
+        for f in net(X).flatten()
+    ]).reshape(N, 3, -1)  # fmt: skip
+    p = net(X).softmax(1).detach()
+    curvature = torch.diag_embed(p) - p[:, :, None] * p[:, None]
+    precision = torch.einsum("ncp,ncd,ndq->pq", jacobian, curvature, jacobian) + torch.eye(jacobian.shape[2])
+    variance = jacobian @ torch.linalg.inv(precision) @ jacobian.mT
+    want = torch.einsum("ncd,ndc->n", curvature, variance)
+    np.testing.assert_allclose(m["leverage"], want.numpy(), rtol=1e-8)
+
+
+def test_a_frozen_network_is_refused_and_the_remedy_works():
+    net = network().requires_grad_(False)
+    with pytest.raises(ValueError, match=r"none requires a gradient. For the map, net.requires_grad_\(True\)"):
+        drawn(net, diagonal())
+    assert len(drawn(net.requires_grad_(True), diagonal())) == N
+
+
 class Graphs:
     """A batch of graphs: nodes one after another."""
 
@@ -300,3 +383,45 @@ def test_auto_takes_leading_directions_for_many_outputs_and_says_so():
     np.testing.assert_allclose(found["leverage"], asked["leverage"], rtol=0.05)
     few = drawn(network(), mm.Laplace(prior=1.0))
     assert "exact Gauss–Newton" in few.provenance.description.posterior
+
+
+@pytest.mark.parametrize("recipe", [diagonal(), mm.Laplace("full", prior=1.0)], ids=["diag", "full"])
+def test_the_device_a_network_is_on_changes_nothing(recipe):
+    net = network()
+    there = mm.memory_map(net, X, Y, likelihood="categorical", posterior=recipe, device="cpu")
+    assert there.table.equals(drawn(net, recipe).table)
+    assert there.origin.posterior.network.module is net
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", 1.5, "cuda:99"])
+def test_a_device_that_is_not_here_is_refused_and_the_remedy_works(device):
+    options = {"likelihood": "categorical", "posterior": diagonal()}
+    with pytest.raises(ValueError, match=r"expected a device of this machine's torch, such as device='cpu'"):
+        mm.memory_map(network(), X, Y, device=device, **options)
+    assert len(mm.memory_map(network(), X, Y, device="cpu", **options)) == N
+
+
+def test_a_device_is_refused_for_models_that_are_no_networks_and_the_remedy_works():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    model = linear_model.Ridge().fit(X.numpy(), Y.numpy())
+    with pytest.raises(ValueError, match=r"for networks, .* got Ridge: leave device= out"):
+        mm.memory_map(model, X.numpy(), Y.numpy(), device="cpu")
+    assert len(mm.memory_map(model, X.numpy(), Y.numpy())) == N
+
+
+class Uncopied(nn.Sequential):
+    """Keeps an open file, which cannot be copied."""
+
+    def __init__(self, path):
+        super().__init__(nn.Linear(4, 3, dtype=torch.float64), nn.Identity())
+        self.file = path.open("w")
+
+
+def test_a_network_that_cannot_be_copied_to_a_device_is_refused_and_the_remedy_works(tmp_path, monkeypatch):
+    net, options = Uncopied(tmp_path / "log"), {"likelihood": "categorical", "posterior": diagonal()}
+    monkeypatch.setattr("memorymaps.nets.other_device.device_named", lambda _: torch.device("cpu:7"))  # another
+    monkeypatch.setattr("memorymaps.nets.other_device._tensor_on", lambda tensor, _: tensor.clone())
+    with pytest.raises(ValueError, match=r"Uncopied cannot be copied \(TypeError: .*net.to\(device\)"):
+        mm.memory_map(net, X, Y, device="other", **options)
+    assert len(mm.memory_map(net.to("cpu"), X, Y, **options)) == N
+    net.file.close()

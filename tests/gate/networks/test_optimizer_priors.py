@@ -13,7 +13,11 @@ import torch
 from torch import nn
 
 import memorymaps as mm
-from memorymaps.nets.optimizers.state_precision import OptimizerStateError, precision_from_state
+from memorymaps.nets.optimizers.state_precision import (
+    OptimizerStateError,
+    check_will_have_precision,
+    precision_from_state,
+)
 from memorymaps.nets.optimizers.weight_decay import decay_kind
 
 N, DECAY = 30, 0.1
@@ -256,6 +260,134 @@ def test_adadelta_is_no_rmsprop():
 def test_a_second_moment_of_something_else_is_refused():
     net, x, y, optimizer = trained(SecondMomentOfDifferences)
     with pytest.raises(OptimizerStateError, match=r"not the running mean of squared gradients.*posterior=Laplace"):
+        mapped(net, x, y, mm.FromOptimizer(optimizer, N))
+
+
+class CountsInItsGroup(torch.optim.Optimizer):
+    """Adam of another library, which counts steps in the group; `moment` updates the state of squared gradients."""
+
+    def __init__(self, parameters, lr, weight_decay):
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "betas": (0.9, 0.99), "step": 0})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["step"] += 1
+            beta = group["betas"][1]
+            for p in group["params"]:
+                v = self.state[p].setdefault("exp_avg_sq", torch.zeros_like(p))
+                g = p.grad + group["weight_decay"] * p
+                self.moment(v, g, group["step"], beta)
+                p.sub_(group["lr"] * g / ((v / (1 - beta ** group["step"])).sqrt() + 1e-8))
+
+    @staticmethod
+    def moment(v, g, step, beta):
+        v.mul_(beta).addcmul_(g, g, value=1 - beta)
+
+
+class NotAveragedAtFirst(CountsInItsGroup):
+    """As ADOPT: the first square is taken whole."""
+
+    @staticmethod
+    def moment(v, g, step, beta):
+        v.mul_(1 if step == 1 else beta).addcmul_(g, g, value=1 if step == 1 else 1 - beta)
+
+
+class MovesBySigns(CountsInItsGroup):
+    """As Yogi and Ano: the change of the mean has the size of the last square."""
+
+    @staticmethod
+    def moment(v, g, step, beta):
+        v.sub_((1 - beta) * (v - g.square()).sign() * g.square())
+
+
+class ClipsGradients(CountsInItsGroup):
+    """As AdaGC: of squares that are cut."""
+
+    @staticmethod
+    def moment(v, g, step, beta):
+        v.mul_(beta).add_((1 - beta) * g.square().clamp(max=0.02))
+
+
+class WithoutBetas(CountsInItsGroup):
+    """As MSVAG and Amos: the weight of the mean has another name."""
+
+    def __init__(self, parameters, lr, weight_decay):
+        super().__init__(parameters, lr, weight_decay)
+        self.param_groups[0]["beta"] = self.param_groups[0].pop("betas")[1]
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                v = self.state[p].setdefault("exp_avg_sq", torch.zeros_like(p))
+                self.moment(v, p.grad, group["step"], group["beta"])
+                p.sub_(group["lr"] * (p.grad + group["weight_decay"] * p))
+
+
+class Factored(CountsInItsGroup):
+    """As Adafactor: rows and columns of wide matrices, the mean itself of what is small."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        super().step()
+        for p in self.param_groups[0]["params"]:
+            if p.shape == (5, 4):
+                v = self.state[p].pop("exp_avg_sq")
+                self.state[p].update(exp_avg_sq_row=v.mean(1), exp_avg_sq_col=v.mean(0))
+
+
+class Projected(CountsInItsGroup):
+    """As GaLore: the mean of a projection of wide matrices, with another shape."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        super().step()
+        for p in self.param_groups[0]["params"]:
+            if p.shape == (5, 4):
+                self.state[p]["exp_avg_sq"] = self.state[p]["exp_avg_sq"][:2]
+
+
+def test_a_state_of_another_library_that_is_adams_is_read_with_its_steps():
+    net, x, y, optimizer = trained(CountsInItsGroup)
+    m = mapped(net, x, y, mm.FromOptimizer(optimizer, N))
+    assert m.provenance.description.algorithm == "CountsInItsGroup, step 20"
+    p = net[0].weight
+    want = N * ((optimizer.state[p]["exp_avg_sq"] / (1 - 0.99**20)).sqrt() + DECAY)
+    torch.testing.assert_close(precision_from_state(optimizer, N).precision[id(p)], want)
+
+
+OTHER_STATES = {
+    NotAveragedAtFirst: "not the running mean",
+    MovesBySigns: "not the running mean",
+    ClipsGradients: "not the running mean",
+    WithoutBetas: "not the running mean",
+    Factored: "the state of Factored contains no known precision",
+    Projected: "the state of Projected contains no known precision",
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_STATES)
+def test_other_states_of_the_same_name_are_refused_by_name_and_the_remedy_works(kind):
+    net, x, y, optimizer = trained(kind, 1)
+    with pytest.raises(OptimizerStateError, match=f"{OTHER_STATES[kind]}.*posterior=Laplace"):
+        mapped(net, x, y, mm.FromOptimizer(optimizer, N))
+    assert len(mapped(net, x, y, mm.Laplace("diag", prior=1.0))) == N
+
+
+@pytest.mark.parametrize("kind", [NotAveragedAtFirst, MovesBySigns, ClipsGradients, WithoutBetas])
+def test_other_states_of_the_same_name_are_refused_before_training(kind):
+    net = nn.Linear(2, 2)
+    with pytest.raises(OptimizerStateError, match=r"not the running mean.*posterior=Laplace"):
+        check_will_have_precision(kind(net.parameters(), lr=0.01, weight_decay=DECAY))
+
+
+def test_adafactor_of_hugging_face_is_refused_by_name():
+    library = pytest.importorskip("transformers.optimization")
+    net, x, y, optimizer = trained(
+        lambda parameters, **options: library.Adafactor(parameters, relative_step=False, **options)
+    )
+    with pytest.raises(OptimizerStateError, match=r"state of Adafactor .*no known precision.*posterior=Laplace"):
         mapped(net, x, y, mm.FromOptimizer(optimizer, N))
 
 

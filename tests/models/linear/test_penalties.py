@@ -9,6 +9,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC, LinearSVR
+from sklearn_versions import LASSO
 
 import memorymaps as mm
 from memorymaps import measures
@@ -142,7 +143,7 @@ def test_which_penalties_grow_with_the_data(name):
 def test_classifiers_with_summed_losses_have_penalties_that_stay():
     x, y = load_breast_cancer(return_X_y=True)
     x = StandardScaler().fit_transform(x)
-    for model in (sk.LogisticRegression(), sk.LogisticRegression(C=0.1, l1_ratio=1.0, solver="liblinear"), LinearSVC()):
+    for model in (sk.LogisticRegression(), sk.LogisticRegression(C=0.1, **LASSO, solver="liblinear"), LinearSVC()):
         m = mm.memory_map(model.fit(x, y), x, y)
         assert capabilities_of(m.origin.posterior).penalty is None
     m = mm.memory_map(sk.SGDClassifier("log_loss", alpha=0.01, **SGD).fit(x, y), x, y)

@@ -1,39 +1,43 @@
-"""Which training examples made a prediction: the change of given predictions when each example is removed."""
+"""Which training examples made a prediction: the change of given predictions when examples or groups are removed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from memorymaps.analysis.answers.query_deviations import (
+    example_deviations,
+    group_deviations,
+    no_cross_covariances,
+    query_blocks,
+)
+from memorymaps.analysis.answers.query_ranking import RankedEffects
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.core.perturbation.deviation import AT_BOUND, matvec
 from memorymaps.core.settings import as_count
-from memorymaps.data.coercion import as_array, as_inputs, checked_column, checked_offset, count_rows
+from memorymaps.data.coercion import as_array, as_inputs, checked_column, checked_offset, count_rows, take_rows
 from memorymaps.data.examples import DataError
 from memorymaps.maps.columns import to_record_batch
+from memorymaps.maps.group_removal import resolve_groups
 from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.capabilities import capabilities_of
-from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
 
-_CHUNK_NUMBERS = 4_000_000  # numbers of the deviations held at once
-
 
 @dataclass(frozen=True, repr=False)
 class QueryInfluence(ResultTable):
-    """What removing a training example does to a prediction; rows for each query and each of its top examples.
+    """What removing a training example, or a group, does to a prediction; rows for each query and its top examples.
 
-    Columns: `query` (position among the queries); `id` (of the training example); `change` (of the query's predicted
-    mean, `c` values, in units of the target or as probabilities); `loss_change` (of the query's loss, in nats:
-    positive for helpful examples, negative for harmful ones).
+    Columns: `query` (position among the queries); `id` (of the training example), or `group` and `size`; `change` (of
+    the query's predicted mean, `c` values, in units of the target or as probabilities); `loss_change` (of the query's
+    loss, in nats: positive for helpful examples, negative for harmful ones); of groups `warning` (what to distrust,
+    empty if nothing).
     """
 
     def helpful(self, query: int) -> QueryInfluence:
@@ -56,69 +60,77 @@ class QueryInfluence(ResultTable):
 
 @dataclass(frozen=True)
 class _Queries:
-    """Predictions that are asked about: outputs `f [k, c]`, roots `Z [k, c, r]`, targets `y` as numbers or `None`."""
+    """Predictions that are asked about: outputs `f [k, c]`, variances `V [k, c, c]`, targets `y` as numbers or `None`.
+
+    `likelihood` is that of one output, not averaged over `V` yet.
+    """
 
     likelihood: Likelihood
+    inputs: Any
     f: Array
-    root: Array
+    variance: Array
     y: Array | None
 
     @classmethod
     def of(cls, m: MemoryMap, inputs: Any, target: Any, offset: Any) -> _Queries:
         """The model at these inputs, with the targets given or the classes predicted."""
-        origin = require_origin(m)
-        root = _root_of(origin)
-        x = as_inputs(inputs, 0 if target is None else np.size(target))
-        if count_rows(x) == 0:
-            raise DataError("no queries: expected inputs with one row for each prediction that is asked about")
-        marginals = origin.posterior.marginals(x)
+        source = require_origin(m).posterior
+        marginals = source.marginals(inputs)
         total = marginals.variance
         if marginals.residual_variance is not None:
             total = total + marginals.residual_variance
         f = np.asarray(marginals.f, dtype=float)
         if offset is not None:
-            f = f + np.reshape(checked_offset(offset, len(f)), (len(f), -1))  # type: ignore[arg-type]
-        likelihood = origin.posterior.likelihood.averaged_over(total)
-        return cls(likelihood, f, root(x), _target_codes(m, likelihood, f, target))
+            f = f + np.reshape(offset, (len(f), -1))
+        y = _target_codes(m, source.likelihood.averaged_over(total), f, target)
+        return cls(source.likelihood, inputs, f, total, y)
 
-    def changes(self, coordinates: Array) -> tuple[Array, Array]:
-        """Changes of the mean `[k, b, c]` and of the loss `[k, b]` for examples of coordinates `u [b, r]`."""
-        (k, c), b = self.f.shape, len(coordinates)
+    def effects(self, deviation: Array, position: Array) -> RankedEffects:
+        """Changes of means and losses for the deviations `Δf [k, b, c]` of the examples at `position [b]`."""
+        k, b, c = deviation.shape
         f = np.repeat(self.f, b, axis=0)
-        moved = f + np.swapaxes(self.root @ coordinates.T, 1, 2).reshape(k * b, c)
-        mean = self.likelihood.mean(moved) - self.likelihood.mean(f)
-        if self.y is None:
-            return mean.reshape(k, b, -1), np.full((k, b), np.nan)
-        y = np.repeat(self.y, b, axis=0)
-        loss = self.likelihood.nll(moved, y) - self.likelihood.nll(f, y)
-        return mean.reshape(k, b, -1), loss.reshape(k, b)
+        moved = f + deviation.reshape(k * b, c)
+        likelihood = self.likelihood.averaged_over(np.repeat(self.variance, b, axis=0))
+        mean = (likelihood.mean(moved) - likelihood.mean(f)).reshape(k, b, -1)
+        loss = np.full((k, b), np.nan)
+        if self.y is not None:
+            y = np.repeat(self.y, b, axis=0)
+            loss = (likelihood.nll(moved, y) - likelihood.nll(f, y)).reshape(k, b)
+        return RankedEffects(np.tile(position, (k, 1)), mean, loss)
 
 
-def influence_on(m: MemoryMap, inputs: Any, target: Any = None, *, offset: Any = None, top: int = 10) -> QueryInfluence:
-    """Which training examples made these predictions: how each would change if one example were removed.
+def influence_on(
+    m: MemoryMap, inputs: Any, target: Any = None, *, offset: Any = None, top: int | None = 10, groups: Any = None
+) -> QueryInfluence:
+    """Which training examples, or groups, made these predictions: how each would change without one of them.
 
-    `Δf_* = Z_*Z_iᵀ(I − Λ_iV_i)⁻¹e_i`, the deviation of a map at another input [MPE Eq. 14 with one example]; equal to
+    `Δf_* = V_{*i}(I − Λ_iV_i)⁻¹e_i`, the deviation of a map at another input [MPE Eq. 14 with one example]; equal to
     refitting for least squares and ridge, one Newton step for other losses (without `(I − ΛV)⁻¹` where the map's
     estimator is first-order). At a training example's own input it is the map's `deviation`. Influence functions
-    (Cook & Weisberg 1982; Koh & Liang 2017) are the same without `(I − ΛV)⁻¹`.
+    (Cook & Weisberg 1982; Koh & Liang 2017) are the same without `(I − ΛV)⁻¹`. Networks too large for cross-covariances
+    take one linear system `S x = J_*ᵀ` with the exact curvature for each output of a query, and one pass over the
+    examples. Groups are removed together, `Δf_* = V_{*M}(I − Λ_MV_{MM})⁻¹e_M`; GLMs and kernel machines are refitted
+    without each, as `leave_out` does. Memory does not grow with the number of examples.
 
     Parameters
     ----------
     m : a map in memory, of a model with cross-covariances: linear models, GLMs, kernel machines, Gaussian processes,
-        networks of up to some thousand parameters with `Laplace("full")` or another block structure.
+        networks.
     inputs : `[k, p]`, inputs as the model was fitted on.
     target : `[k]`, the queries' targets, for the change of their loss; default for classifiers: the predicted class.
         Without targets the other losses are unknown: `loss_change` is NaN, and examples are ranked by their change of
         the mean.
     offset : `[k]`, added to the model's output.
-    top : number of most helpful and of most harmful examples for each query.
+    top : number of most helpful and of most harmful examples for each query; None: all.
+    groups : groups instead of single examples, all of them: a column's name, a mapping from names to ids, or labels
+        `[n]`, as for `MemoryMap.leave_out`.
 
     Raises
     ------
     TypeError
         The posterior offers no cross-covariances.
     ValueError
-        The map was read from disk, or the model or its data have changed since.
+        The map was read from disk, or the model or its data have changed since; linear systems did not converge.
 
     Examples
     --------
@@ -130,23 +142,45 @@ def influence_on(m: MemoryMap, inputs: Any, target: Any = None, *, offset: Any =
     >>> found.helpful(0)["id"].tolist()
     [382, 211]
     """
-    top = as_count("top", top, instead=": how many examples to list for each query")
-    require_origin(m).check_unchanged()
-    queries = _Queries.of(m, inputs, target, offset)
-    parts = [queries.changes(coordinates) for coordinates in _example_coordinates(m, len(queries.f))]
-    change, loss = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
-    return _table(m["id"], change, loss, top)
+    top = None if top is None else as_count("top", top, instead=": how many examples to list for each query")
+    _check_able(m)
+    x = as_inputs(inputs, 0 if target is None else np.size(target))
+    k = count_rows(x)
+    if k == 0:
+        raise DataError("no queries: expected inputs with one row for each prediction that is asked about")
+    y = None if target is None else checked_column(target, k, "target")
+    added = checked_offset(offset, k)
+    members = None if groups is None else resolve_groups(m, groups)
+    parts = []
+    for rows in query_blocks(m, k):
+        part = None if y is None else y[rows]
+        queries = _Queries.of(m, take_rows(x, rows), part, None if added is None else added[rows])
+        found = _of_examples(m, queries, top) if members is None else _of_groups(m, queries, members)
+        parts.append(_columns(m, found, rows.start, members))
+    return QueryInfluence(pa.concat_tables(parts))
 
 
-def _root_of(origin: Origin) -> Callable[[Any], Array]:
-    root = capabilities_of(origin.posterior).covariance_root
-    if root is None:
-        raise TypeError(
-            f"{type(origin.posterior).__name__} has no cross-covariances between examples: expected a linear or kernel "
-            "model, a Gaussian process, or a small network with Laplace('full'). The effect of groups on the training "
-            "examples: m.leave_out(groups)"
-        )
-    return root
+def _check_able(m: MemoryMap) -> None:
+    origin = require_origin(m)
+    origin.check_unchanged()
+    able = capabilities_of(origin.posterior)
+    if able.covariance_root is None and able.cross_covariance is None:
+        raise no_cross_covariances(origin)
+
+
+def _of_examples(m: MemoryMap, queries: _Queries, top: int | None) -> RankedEffects:
+    kept: RankedEffects | None = None
+    for rows, deviation in example_deviations(m, queries.inputs, len(queries.f)):
+        found = queries.effects(deviation, np.arange(rows.start, rows.stop))
+        kept = (found if kept is None else kept.merged(found)).largest(top)
+    if kept is None:
+        raise ValueError("the map has no examples: nothing can be removed")
+    return kept
+
+
+def _of_groups(m: MemoryMap, queries: _Queries, members: dict[str, Array]) -> tuple[RankedEffects, list[str]]:
+    deviation, warnings = group_deviations(m, [m["row"][rows] for rows in members.values()], queries.inputs)
+    return queries.effects(deviation, np.arange(len(members))).largest(None), warnings
 
 
 def _target_codes(m: MemoryMap, likelihood: Likelihood, f: Array, target: Any) -> Array | None:
@@ -156,7 +190,6 @@ def _target_codes(m: MemoryMap, likelihood: Likelihood, f: Array, target: Any) -
         predicted = likelihood.predict_target(likelihood.mean(f)) if classes else None
         return predicted if predicted is None or predicted.ndim == 1 else (predicted[:, 0] > 0.5).astype(float)
     y = as_array(target)
-    checked_column(y, len(f), "target")
     if classes:
         y = _class_numbers(y, list(classes))
     likelihood.check_target(y, f.shape[1])
@@ -171,43 +204,18 @@ def _class_numbers(y: Array, classes: list[Any]) -> Array:
     return np.asarray([codes[label] for label in y.tolist()])
 
 
-def _example_coordinates(m: MemoryMap, queries: int) -> Iterator[Array]:
-    """Coordinates `u [b, r]` of removing each example of the map, in parts that fit in memory with all queries.
-
-    `u_i = Z_iᵀ(I − Λ_iV_i)⁻¹(e_i + Λ_i s_i) + w_i g`, with the example's share of a penalty per unit of weight.
-    """
-    origin, first_order = require_origin(m), m.provenance.estimator.name in ("first_order", "diagonal")
-    root, penalty = _root_of(origin), capabilities_of(origin.posterior).penalty
-    size = max(1, _CHUNK_NUMBERS // (queries * m.provenance.outputs))
-    for start in range(0, len(m), size):
-        batch = origin.examples.take(m["row"][start : start + size])
-        stats: Any = origin.batch_statistics(batch)
-        errors = stats.error if first_order else _removal_errors(stats)
-        u = np.einsum("bcr,bc->br", root(batch.inputs), errors)
-        yield u if penalty is None else u + stats.weight[:, None] * penalty.coordinates
-
-
-def _removal_errors(stats: Any) -> Array:
-    """`(I − ΛV)⁻¹(e + Λs) [b, c]`; NaN where the posterior without the example is undefined."""
-    error, identity = stats.error, np.eye(stats.f.shape[1])
-    if stats.penalty_response is not None:
-        error = error + matvec(stats.curvature, stats.penalty_response)
-    undefined = stats.largest_eigenvalue > 1 - AT_BOUND
-    system = np.where(undefined[:, None, None], identity, identity - stats.curvature @ stats.variance)
-    return np.where(undefined[:, None], np.nan, np.linalg.solve(system, error[..., None])[..., 0])
-
-
-def _table(ids: Array, change: Array, loss: Array, top: int) -> QueryInfluence:
-    rows = [_top_rows(c, each, top) for c, each in zip(change, loss, strict=True)]
-    query = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
-    row = np.concatenate(rows)
-    columns = {"query": query, "id": ids[row], "change": change[query, row], "loss_change": loss[query, row]}
-    return QueryInfluence(pa.Table.from_batches([to_record_batch(columns)]))
-
-
-def _top_rows(change: Array, loss: Array, top: int) -> Array:
-    """The most helpful and most harmful examples; without losses, those of the largest change of the mean."""
-    if np.all(np.isnan(loss)):
-        return np.argsort(-np.nan_to_num(np.abs(change).sum(axis=1)), kind="stable")[:top]
-    order = np.argsort(-np.nan_to_num(loss), kind="stable")
-    return order if len(order) <= 2 * top else np.concatenate([order[:top], order[-top:]])
+def _columns(m: MemoryMap, found: Any, first: int, members: dict[str, Array] | None) -> pa.Table:
+    """One row for each query and example, or group."""
+    effects, warnings = (found, []) if members is None else found
+    k, b = effects.position.shape
+    position = effects.position.reshape(-1)
+    columns = {"query": first + np.repeat(np.arange(k), b)}
+    if members is None:
+        columns["id"] = m["id"][position]
+    else:
+        columns["group"] = np.asarray(list(members))[position]
+        columns["size"] = np.asarray([len(rows) for rows in members.values()])[position]
+    columns |= {"change": effects.change.reshape(k * b, -1), "loss_change": effects.loss_change.reshape(-1)}
+    if members is not None:
+        columns["warning"] = np.asarray(warnings)[position]
+    return pa.Table.from_batches([to_record_batch(columns)])

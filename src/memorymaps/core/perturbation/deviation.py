@@ -42,6 +42,8 @@ class Warn(enum.IntFlag):
     """Other coefficients are zero without the example (L1 penalty, sign constraint); deviations fix the zeros."""
     UNDEFINED = 128
     """The left-out prediction is outside the family's range: the left-out loss is not a finite number."""
+    CROSS_FITTED = 256
+    """Predicted by a refit without a whole fold of the examples, not without this one alone."""
 
     @property
     def labels(self) -> str:

@@ -143,6 +143,19 @@ class Estimator:
         """`Δf [n, c]` and `Warn` codes `[n]`."""
         return _DEVIATIONS[self.name](stats)
 
+    def removal_error(self, stats: Any) -> Array:
+        """`[n, c]`, with which the covariance with another output gives that output's deviation.
+
+        `e` of first-order estimators, else `(I − ΛV)⁻¹e` (of `bounded_cavity` within the bound; `implicit` to first
+        order in `Δf`).
+        """
+        if self.name in ("first_order", "diagonal"):
+            return stats.error
+        if self.name == "bounded_cavity":
+            xp = array_namespace(stats.f)
+            return xp.where(_exceeds_bound(stats)[:, None], stats.error, stats.removal_error())
+        return stats.removal_error()
+
     def mean_change(self, stats: BatchStatistics, deviation: Array) -> Array:
         """`Δμ [n, c]`; for the linearised diagonal estimator only the diagonal of `dσ/df` is used."""
         if (self.name, self.change) == ("diagonal", "linearised"):

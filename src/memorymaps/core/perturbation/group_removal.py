@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from array_api_compat import array_namespace, device
 
@@ -23,22 +24,55 @@ def group_deviation(error: Array, member_covariance: Array, curvature: Array, cr
     return xp.reshape(xp.matmul(xp.reshape(cross_covariance, (-1, m * c)), solution), (-1, c))
 
 
-def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]], gradient: Array | float = 0.0) -> Array:
-    """The same removal in whitened coordinates: `u = (I − ZᵀΛZ)⁻¹ (Zᵀe + g) [r]`, with `Δf = z u` for any example.
+@dataclass(frozen=True)
+class GroupSystem:
+    """The linear system of a removal in whitened coordinates: `I − G` with `G = ZᵀΛZ [r, r]`, and `b = Zᵀe [r]`.
 
-    `g [r]`: whitened gradient of what is removed besides losses (the members' share of a penalty per unit of weight).
-
-    The group is given in pieces `(e [m, c], Z [m, c, r], Λ [m, c, c])` with `V_{ij} = z_i z_jᵀ`; the linear system is
-    `r × r` for groups of any size.
+    Made of pieces `(e [m, c], Z [m, c, r], Λ [m, c, c])` with `V_{ij} = z_i z_jᵀ`: `r × r` for groups of any size.
     """
-    remaining = iter(pieces)
-    gram, total = _normal_equations(*next(remaining))
-    for piece in remaining:
-        more = _normal_equations(*piece)
-        gram, total = gram + more[0], total + more[1]
-    xp = array_namespace(gram)
-    system = xp.eye(len(gram), dtype=gram.dtype, device=device(gram)) - gram
-    return xp.linalg.solve(system, (total[:, 0] + gradient)[:, None])[:, 0]
+
+    gram: Array
+    gradient: Array
+
+    @classmethod
+    def of(cls, pieces: Iterable[tuple[Array, Array, Array]]) -> GroupSystem:
+        """The sums over the pieces of a group."""
+        remaining = iter(pieces)
+        gram, total = _normal_equations(*next(remaining))
+        for piece in remaining:
+            more = _normal_equations(*piece)
+            gram, total = gram + more[0], total + more[1]
+        return cls(gram, total[:, 0])
+
+    @property
+    def matrix(self) -> Array:
+        """`I − G [r, r]`, the curvature of the other examples' loss in the coordinates where that of all is `I`."""
+        xp, gram = array_namespace(self.gram), self.gram
+        return xp.eye(len(gram), dtype=gram.dtype, device=device(gram)) - gram
+
+    def coordinates(self, gradient: Array | float = 0.0) -> Array:
+        """`u = (I − G)⁻¹ (b + g) [r]`, with `Δf = z u` for any example.
+
+        `g [r]`: whitened gradient of what is removed besides losses (the members' share of a penalty per unit of
+        weight).
+        """
+        xp = array_namespace(self.gram)
+        return xp.linalg.solve(self.matrix, (self.gradient + gradient)[:, None])[:, 0]
+
+    def log_integral(self, u: Array) -> Array:
+        """`½ log det(I − G) − ½ uᵀ(I − G)u`; NaN where `I − G` is not positive definite.
+
+        With the members' losses at the fit, `log p(y_M ∣ y_{−M}) = −Σ_M ℓ_i + log_integral(u)` where `u` leads to the
+        optimum without them: exact for Gaussian likelihoods, Laplace's approximation around the fit for others.
+        """
+        xp, matrix = array_namespace(self.gram), self.matrix
+        sign, logarithm = xp.linalg.slogdet(matrix)
+        return xp.where(sign > 0, 0.5 * (logarithm - u @ matrix @ u), xp.nan)
+
+
+def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]], gradient: Array | float = 0.0) -> Array:
+    """The same removal in whitened coordinates: `u = (I − ZᵀΛZ)⁻¹ (Zᵀe + g) [r]`, see `GroupSystem`."""
+    return GroupSystem.of(pieces).coordinates(gradient)
 
 
 def _normal_equations(error: Array, factor: Array, curvature: Array) -> tuple[Array, Array]:

@@ -90,6 +90,13 @@ class FullVariance(BatchStatistics):
             error = error + matvec(self.curvature, self.penalty_response)
         return self.with_penalty_response(matvec(inflated_variance(self.variance, *self.spectrum), error))
 
+    def removal_error(self) -> Array:
+        """`(I − ΛV)⁻¹ (e + Λ s)`: `[n, c]`, with which `V` gives the cavity deviation without `s`; NaN at the bound."""
+        error = self.error
+        if self.penalty_response is not None:
+            error = error + matvec(self.curvature, self.penalty_response)
+        return error + matvec(self.curvature, matvec(inflated_variance(self.variance, *self.spectrum), error))
+
     def with_penalty_response(self, deviation: Array) -> Array:
         """A deviation plus `s`."""
         return deviation if self.penalty_response is None else deviation + self.penalty_response

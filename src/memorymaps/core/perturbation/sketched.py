@@ -80,6 +80,10 @@ class SketchedVariance(BatchStatistics):
         """`V (I − ΛV)⁻¹ e`: `[n, c]`."""
         return self._matvec_with(self._coefficients)
 
+    def removal_error(self) -> Array:
+        """`(I − ΛV)⁻¹ e = e + D s`: `[n, c]`, with which `V` gives the cavity deviation; NaN at the bound."""
+        return self.error + matvec(self.directions, self._coefficients)
+
     def bounded_cavity(self, exceeds_bound: Array) -> Array:
         """Cavity deviations `[n, c]`; first order where `exceeds_bound [n]`."""
         xp = array_namespace(self.f)

@@ -12,26 +12,18 @@ from scipy.linalg import cho_solve, cholesky
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.group_removal import group_coordinates
 from memorymaps.data.examples import Examples
+from memorymaps.posteriors.capabilities import RefitOnRequest
 from memorymaps.posteriors.origin import Origin
 
 _CONVERGED = 1e-10  # largest change of a dual variable in a Newton step at which it ends
 
 
 @dataclass(frozen=True)
-class GaussianRefit:
+class GaussianRefit(RefitOnRequest):
     """Refits of a model with Gaussian noise, `Δf = Z(I − Z_MᵀΛ_MZ_M)⁻¹Z_Mᵀe_M`; `posteriors.capabilities.Refit`."""
 
     posterior: Any
     examples: Examples
-
-    @property
-    def concurrent(self) -> bool:
-        """Several refits may run at once."""
-        return True
-
-    def max_automatic_refits(self) -> int:
-        """None: the map has them already."""
-        return 0
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` without the rows `removed`."""
@@ -102,19 +94,10 @@ def _log_posterior(duals: Array, gram: Array, y: Array) -> float:
 
 
 @dataclass(frozen=True)
-class LatentRefit:
+class LatentRefit(RefitOnRequest):
     """Refits of binary Gaussian process classifiers, one an output; `posteriors.capabilities.Refit`."""
 
     problems: Sequence[LatentProblem]
-
-    @property
-    def concurrent(self) -> bool:
-        """Several refits may run at once."""
-        return True
-
-    def max_automatic_refits(self) -> int:
-        """None: each factorises the Gram matrix a few times."""
-        return 0
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` at the mode without the rows `removed`."""

@@ -16,7 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.covariance_roots import AnyCovarianceRoot, CoupledCurvature, IndependentCurvature
+from memorymaps.core.covariance_roots import (
+    AnyCovarianceRoot,
+    CoupledCurvature,
+    IndependentCovarianceRoots,
+    IndependentCurvature,
+)
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily, Gaussian
 from memorymaps.core.likelihoods.links import Identity
@@ -134,7 +139,20 @@ class LinearPosterior:
             extra_columns=self.active_set,
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
             check=None if newton else self.refits, penalty=self.penalty, parameter_variance=self.parameter_variance,
+            coefficients=self.original_coefficients, coordinate_refit=self.refit_coordinates if newton else None,
         )  # fmt: skip
+
+    def original_coefficients(self) -> Array:
+        """`B̂ [p, c]` of the model's own columns."""
+        return self.coefficients if self.to_original is None else self.to_original(self.coefficients)
+
+    def refit_coordinates(self, removed: Array, steps: int, tolerance: float) -> tuple[Array, float]:
+        """`u [r]` of a refit without some rows by Newton's method, and how far it was from its end."""
+        assert isinstance(self.refits, LinearRefit)
+        u, remaining = self.refits.coordinates(removed, steps, tolerance)
+        roots = self.structure.roots if isinstance(self.structure, IndependentCovarianceRoots) else (self.structure,)
+        scale = np.sqrt(np.broadcast_to(self.dispersions, (len(roots),)))
+        return u / np.repeat(scale, [root.rank for root in roots]), remaining
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""

@@ -239,10 +239,17 @@ class LinearRefit:
         """Outputs `f [n, c]` of the rows `wanted` at the minimum without the rows `removed`; how far it still is."""
         if not len(removed):
             return self._rest.outputs(np.zeros(self.structure.rank), wanted), 0.0
+        u, remaining = self.coordinates(removed, steps, tolerance)
+        return self._rest.outputs(np.where(np.isfinite(u), u, 0.0), wanted), remaining
+
+    def coordinates(self, removed: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """`u [r]` of the minimum without the rows `removed`, from the minimum with all rows, at unit dispersion.
+
+        NaN and infinity where the other rows and the penalty do not determine it.
+        """
         if not self._is_determined(removed):
-            return self._rest.outputs(np.zeros(self.structure.rank), wanted), np.inf
-        u, moving = minimise(self._rest.without(removed), self._first_step(removed), steps, min(tolerance, 1e-3))
-        return self._rest.outputs(u, wanted), moving
+            return np.full(self.structure.rank, np.nan), np.inf
+        return minimise(self._rest.without(removed), self._first_step(removed), steps, min(tolerance, 1e-3))
 
     def _is_determined(self, removed: Array) -> bool:
         """Whether the penalty or the other rows determine the outputs of these: no eigenvalue of `ΛV` is 1."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.models.linear.ordinal import OrdinalModel
+from memorymaps.posteriors.capabilities import RefitOnRequest
 
 _STATIONARY = 1e-8  # scoring decrement, in posterior standard deviations, at which the iteration ends
 _HALVINGS = 30
@@ -17,20 +18,11 @@ _ROUNDING = 1e-12  # of the loss: differences below are not decreases
 
 
 @dataclass(frozen=True)
-class OrdinalRefit:
+class OrdinalRefit(RefitOnRequest):
     """Refits of thresholds and slopes, `posteriors.capabilities.Refit`; `load` reads the training rows once."""
 
     model: OrdinalModel
     load: Callable[[], Batch]
-
-    @property
-    def concurrent(self) -> bool:
-        """Several refits may run at once."""
-        return True
-
-    def max_automatic_refits(self) -> int:
-        """None: the steps of a map are those of a refit to a few percent (benchmarks)."""
-        return 0
 
     @cached_property
     def _data(self) -> Batch:

@@ -26,6 +26,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.sklearn_targets import apply_class_weights, class_weights, has_class_weights
 from memorymaps.posteriors.capabilities import (
     Capabilities,
+    CrossCovariance,
     NewtonRefit,
     PenaltyPerWeight,
     Refit,
@@ -170,17 +171,38 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
     roots, chosen = [each.covariance_root for each in able], [each.subgradient for each in able]
     removals, refits = [each.removal for each in able], [each.refit for each in able]
     bags = [each.out_of_bag for each in able]
+    crossed = [each.cross_covariance for each in able]
+    without_rest = [each.undetermined for each in able if each.undetermined is not None]
     newton, grouped = [each.newton for each in able], [each.group_refit for each in able]
     return Capabilities(
         covariance_root=None if None in roots else lambda x: _blocks([root(x) for root in roots if root]),
+        cross_covariance=None if None in crossed else _joint_cross_covariance([each for each in crossed if each]),
         subgradient=None if None in chosen else lambda ids: np.concatenate([of(ids) for of in chosen if of], axis=1),
         removal=None if None in removals else JointRemoval(tuple(each for each in removals if each)),
         refit=None if None in refits else JointRefit(tuple(each for each in refits if each)),
         group_refit=None if None in grouped else JointRefit(tuple(each for each in grouped if each)),
         out_of_bag=None if None in bags else lambda batch: np.concatenate([of(batch) for of in bags if of], axis=1),
+        undetermined=None if not without_rest else np.unique(np.concatenate(without_rest)),
         newton=None if None in newton else JointNewtonRefit(tuple(each for each in newton if each)),
         penalty=_joint_penalty(tuple(each.penalty for each in able if each.penalty), len(able)),
     )
+
+
+def _joint_cross_covariance(parts: Sequence[CrossCovariance]) -> CrossCovariance:
+    """Covariances `[n, Σc, k, Σc]` of independent models: zero between outputs of different ones."""
+
+    def at(queries: Any) -> Callable[[Any], Array]:
+        each = [part.at(queries) for part in parts]
+
+        def covariance(inputs: Any) -> Array:
+            found = [one(inputs).transpose(0, 2, 1, 3) for one in each]  # [n, k, c, c]
+            n, k = found[0].shape[:2]
+            joint = _blocks([one.reshape(n * k, *one.shape[2:]) for one in found])
+            return joint.reshape(n, k, *joint.shape[1:]).transpose(0, 2, 1, 3)
+
+        return covariance
+
+    return CrossCovariance(at, sum(part.numbers for part in parts))
 
 
 def _joint_penalty(parts: tuple[PenaltyPerWeight, ...], models: int) -> PenaltyPerWeight | None:

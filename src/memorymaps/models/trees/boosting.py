@@ -40,6 +40,7 @@ class FixedStructureBoosting:
     curvature_factor : `a`, the library's factor on the curvature in its denominators.
     max_step : largest `|G_l/D_l|` that the library allows.
     drawn : `[n, T]`, True where the row subsample of an iteration contains the example; `None`: no subsampling.
+    zero_trees : `[T, c]`, True for trees without a split whose value is 0 whatever the targets are; `None`: none.
     """
 
     leaves: Array
@@ -52,6 +53,7 @@ class FixedStructureBoosting:
     curvature_factor: float = 1.0
     max_step: float = np.inf
     drawn: Array | None = None
+    zero_trees: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -81,12 +83,23 @@ class FixedStructureBoosting:
         """Weights `[n]` in iteration `t`, 0 for examples outside its row subsample."""
         return self.weight if self.drawn is None else self.weight * self.drawn[:, t]
 
+    def curvature(self, t: int, f: Array) -> Array:
+        """Change of minus the gradient with the outputs `f` before iteration `t`, `w Λ [n, c, c]`."""
+        return self.iteration_weights(t)[:, None, None] * self.likelihood.curvature(f, self.target)
+
+    def curvature_diagonal(self, t: int, f: Array) -> Array:
+        """Diagonals of `curvature`, `[n, c]`."""
+        return self.iteration_weights(t)[:, None] * self.likelihood.fisher_diagonal(f, self.target)
+
     def newton_step(self, t: int, f: Array) -> tuple[Array, Array]:
         """Leaf values `θ [P_t]` of iteration `t` from the outputs `f [n, c]` before it, and step sizes `η/D [P_t]`."""
         w, per_output = self.iteration_weights(t)[:, None], []
         error = w * self.likelihood.error(f, self.target)
         information = w * self.curvature_factor * self.likelihood.fisher_diagonal(f, self.target)
         for k, leaf in enumerate(self.leaves[:, t].T):
+            if self.zero_trees is not None and self.zero_trees[t, k]:
+                per_output.append((np.zeros(1), np.zeros(1)))
+                continue
             per_output.append(
                 _leaf_values(self, _sum_per_leaf(leaf, error[:, k]), _sum_per_leaf(leaf, information[:, k]))
             )

@@ -23,16 +23,18 @@ from memorymaps.models.trees.boosting import (
 )
 from memorymaps.models.trees.boosting_tangents import fastest_exact_variance
 from memorymaps.models.trees.boosting_variance import can_be_sampled, sampled_variance
-from memorymaps.models.trees.leaf_posterior import SPLITS, SPLITS_CAUTION, LeafPosterior
+from memorymaps.models.trees.leaf_posterior import LeafPosterior
 from memorymaps.models.trees.training_leaves import (
     TrainingLeaves,
+    check_amount,
     check_reproduced,
     collect_training_leaves,
     consecutive_indices,
-    pearson_dispersion,
+    dispersion_of,
+    noise_model,
 )
 from memorymaps.models.trees.tree_refits import boosting_refit
-from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.approximation import SPLITS, SPLITS_CAUTION, Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import LazyDispatch, UnsupportedModelError, posterior, training_data
 
@@ -43,6 +45,9 @@ _DEFAULT_PROBES = 32
 UNKNOWN_SUBSAMPLE = (
     "and its model file names no rows: they were drawn by a generator inside the library that has no public interface"
 )
+
+
+Finish = Callable[[FixedStructureBoosting, Array], FixedStructureBoosting]
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,9 @@ class EnsembleSpec:
     drawn : number of examples → `[n, T]`, the row subsample of each iteration.
     boosting_class : how an iteration takes its Newton steps.
     tolerance : relative precision of the library's arithmetic.
+    zero_trees : leaf labels `[n, T, c]` → `[T, c]`, trees without a split to which the library gives the value 0.
+    rows, total_weight : number of examples and sum of weights of the fit, where the model keeps them.
+    finish : ensemble and leaf labels → the ensemble with what only the library's leaf values tell.
     """
 
     name: str
@@ -79,6 +87,10 @@ class EnsembleSpec:
     drawn: Callable[[int], Array] | None = None
     boosting_class: type[FixedStructureBoosting] = FixedStructureBoosting
     tolerance: float = 1e-5
+    zero_trees: Callable[[Array], Array] | None = None
+    finish: Finish | None = None
+    rows: int | None = None
+    total_weight: float | None = None
 
 
 def constant_ridge(value: Any) -> Callable[[Array], float]:
@@ -197,7 +209,8 @@ def require_settings(
 
 def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedTrees | None) -> LeafPosterior:
     """Recompute leaf values on fixed trees, check the outputs against the library's, and compute the variances."""
-    data = collect_training_leaves(examples, spec.leaves, spec.outputs)
+    data = collect_training_leaves(examples, spec.leaves, lambda inputs, _: spec.outputs(inputs))
+    check_amount(spec.name, data.weight, spec.rows, spec.total_weight)
     model = _fixed_structure(spec, data)
     refit = refit_leaf_values(model)
     f = _centred_over_classes(model, refit.f[data.rows])
@@ -207,19 +220,26 @@ def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedT
     unit_variance = _variance(model, refit, recipe)  # of dispersion 1
     information = model.likelihood.curvature(refit.f, model.target)
     effective = float(np.einsum("n,nab,nba->", model.weight, unit_variance, information))
-    likelihood, phi = model.likelihood, None
+    likelihood = model.likelihood
     if isinstance(likelihood, Gaussian):
-        phi = pearson_dispersion(refit.f - data.target.reshape(refit.f.shape), data.weight, effective)
-        likelihood = Gaussian(phi)
-    description = _describe(spec, model, recipe, effective, phi)
-    variance = unit_variance * (1.0 if phi is None else phi)
+        target = data.target.reshape(refit.f.shape)
+        likelihood = noise_model(refit.f - target, target, data.weight, effective)
+    description = _describe(spec, model, recipe, effective, likelihood)
+    variance = unit_variance * (likelihood.dispersion if isinstance(likelihood, Gaussian) else 1.0)
     return LeafPosterior(likelihood, description, refit.f, variance, refit.values, _BoostingLeafModel(model))
 
 
 def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructureBoosting:
     n, c = data.n, data.outputs.size // len(data.rows)
-    leaves = spec.index_leaves(data.leaves.reshape(n, -1, c))
-    model = spec.boosting_class(
+    labels = data.leaves.reshape(n, -1, c)
+    found = _with_base(spec, _plain_structure(spec, data, labels))
+    return found if spec.finish is None else spec.finish(found, labels)
+
+
+def _plain_structure(spec: EnsembleSpec, data: TrainingLeaves, labels: Array) -> FixedStructureBoosting:
+    """The ensemble with a base value that is estimated, or `spec.fixed_base`."""
+    leaves = spec.index_leaves(labels)
+    return spec.boosting_class(
         leaves,
         data.target,
         data.weight,
@@ -229,15 +249,20 @@ def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructure
         spec.fixed_base,
         spec.curvature_factor,
         spec.max_step,
-        None if spec.drawn is None else spec.drawn(n),
+        None if spec.drawn is None else spec.drawn(data.n),
+        None if spec.zero_trees is None else spec.zero_trees(labels),
     )
+
+
+def _with_base(spec: EnsembleSpec, model: FixedStructureBoosting) -> FixedStructureBoosting:
+    """The ensemble with the base value of the library fixed, where that is not the estimate from these weights."""
+    one_tree = dataclasses.replace(model, leaves=model.leaves[:, :1])
     if spec.scale_pos_weight != 1:
-        unscaled = data.weight / np.where(data.target == 1, spec.scale_pos_weight, 1.0)
-        one_tree = dataclasses.replace(model, weight=unscaled, leaves=leaves[:, :1])
-        return dataclasses.replace(model, base=refit_leaf_values(one_tree).values[:c])
+        unscaled = model.weight / np.where(model.target == 1, spec.scale_pos_weight, 1.0)
+        one_tree = dataclasses.replace(one_tree, weight=unscaled)
+        return dataclasses.replace(model, base=refit_leaf_values(one_tree).values[: model.shape[2]])
     if spec.base is None:
         return model
-    one_tree = dataclasses.replace(model, leaves=leaves[:, :1])
     estimated = _centred_over_classes(model, refit_leaf_values(one_tree).staged_outputs[0, :1])
     base = _centred_over_classes(model, np.reshape(spec.base, (1, -1)))
     return (
@@ -281,7 +306,7 @@ class _BoostingLeafModel:
 
 
 def _describe(
-    spec: EnsembleSpec, model: FixedStructureBoosting, recipe: BoostedTrees, effective: float, phi: Any
+    spec: EnsembleSpec, model: FixedStructureBoosting, recipe: BoostedTrees, effective: float, likelihood: Likelihood
 ) -> Description:
     _, trees, c = model.shape
     error = "" if recipe.probes is None else f", relative standard error {np.sqrt(2 / recipe.probes):.2f}"
@@ -291,14 +316,14 @@ def _describe(
         model=spec.name,
         approximation=Approximation.STRUCTURE_FIXED,
         posterior="Newton steps on leaf values, structure of the trees fixed",
-        likelihood=type(model.likelihood).__name__,
+        likelihood=type(likelihood).__name__,
         prior=f"ridge {model.ridge:.4g} on leaf values, learning rate {model.learning_rate:.4g}",
         algorithm=f"gradient boosting, {trees} iterations",
         coverage=(f"{model.num_leaf_values - c:,} leaf values of {trees * c:,} trees{base}", f"leverage: {how}{error}"),
         classes=spec.classes,
         effective_parameters=effective,
-        dispersion=phi,
-        dispersion_estimated=phi is not None,
+        dispersion=dispersion_of(likelihood),
+        dispersion_estimated=dispersion_of(likelihood) is not None,
         cautions=(SPLITS_CAUTION,),
         held_fixed=SPLITS,
         notes=("Splits do not change when an example is left out; refine(m) refits the leaf values exactly.",),

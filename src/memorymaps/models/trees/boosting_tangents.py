@@ -66,8 +66,7 @@ def _diagonal_blocks(model: FixedStructureBoosting, refit: BoostingRefit, rows: 
     m, eye = len(rows), np.eye(c)
     x = np.tile((np.asarray(refit.step_blocks[0])[:, None] * eye)[:, None], (1, m, 1))[None] * np.ones((n, 1, 1, 1))
     for t in range(trees):
-        f, weight = refit.staged_outputs[t], model.iteration_weights(t)[:, None, None]
-        curvature = weight * model.likelihood.curvature(f, model.target)
+        curvature = model.curvature(t, refit.staged_outputs[t])
         gradient = -(curvature @ x.reshape(n, c, m * c)).reshape(n, c, m, c)
         drawn = np.ones(m) if model.drawn is None else model.drawn[rows, t].astype(float)
         gradient[rows, :, np.arange(m)] += drawn[:, None, None] * eye

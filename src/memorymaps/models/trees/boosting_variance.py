@@ -78,7 +78,7 @@ def _leaf_response(model: FixedStructureBoosting, refit: BoostingRefit) -> Array
 
 def _coupling_block(model: FixedStructureBoosting, f: Array, t: int, before: Array) -> Array:
     """`C_ts = M_tᵀK_tM_s [P_t, P_<t]` for all `s < t`: curvature summed over the intersections of leaves."""
-    curvature = model.iteration_weights(t)[:, None, None] * model.likelihood.curvature(f, model.target)
+    curvature = model.curvature(t, f)
     blocks, width = [], int(model.first_leaf[t, 0])
     for k, leaf in enumerate(model.leaves[:, t].T):
         indicators = leaf_indicators(leaf, int(leaf.max()) + 1).astype(float)
@@ -146,8 +146,7 @@ class _NoiseRecursion:
         stages_per_level = trees if isinstance(model.likelihood, Gaussian) else max(1, trees // _MAX_LEVELS)
         levels = np.maximum(np.arange(trees + 1) - 1, 0) // stages_per_level
         per_level = [
-            model.weight * model.likelihood.fisher_diagonal(f, model.target)[:, k]
-            for f in refit.staged_outputs[:-1:stages_per_level]
+            model.curvature_diagonal(t, refit.staged_outputs[t])[:, k] for t in range(0, trees, stages_per_level)
         ]
         curvature = np.asarray(per_level, dtype=np.float32)
         decreases = curvature - np.concatenate([curvature[1:], np.zeros_like(curvature[:1])])

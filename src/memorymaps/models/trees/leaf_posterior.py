@@ -15,12 +15,6 @@ from memorymaps.data.indexed import InputsWithRows
 from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
-SPLITS = "splits of trees"
-SPLITS_CAUTION = (
-    "sizes hold the splits of the trees fixed: read as ranks. refit(m, top=…) grows the trees again, "
-    "leave_one_out(cross_fit=5) gives averages of held-out predictions"
-)
-
 
 class LeafModel(Protocol):
     """Protocol: a tree ensemble with fixed structure as a function of its leaf values."""
@@ -37,6 +31,7 @@ class LeafPosterior:
     """Posterior `N(f_i, V_i)` of a tree ensemble's outputs at its training examples, with the tree structure fixed.
 
     `out_of_bag [n, c]`: outputs of the trees that did not draw the example, NaN where all did; `None` without draws.
+    `undetermined`: examples that are alone in most of their leaves; `None` where refits are not needed for them.
     `removal` refits the leaf values without the examples, without linearisation.
     """
 
@@ -48,13 +43,14 @@ class LeafPosterior:
     leaf_model: LeafModel
     refits: Refit | None = None
     out_of_bag: Array | None = None
+    undetermined: Array | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """Removal by refitting the values of the same leaves; refits with splits free, of estimators."""
         return Capabilities(
             removal=self, refit=self.refits, out_of_bag=None if self.out_of_bag is None else self._out_of_bag,
-            group_refit=None if self.out_of_bag is None else self.refits,
+            group_refit=None if self.out_of_bag is None else self.refits, undetermined=self.undetermined,
         )  # fmt: skip
 
     def _out_of_bag(self, batch: Batch) -> Array:

@@ -23,7 +23,7 @@ from memorymaps.models.trees.boosting_posterior import (
     require_settings,
     to_spec,
 )
-from memorymaps.models.trees.scale_pos_weight import weight_positives
+from memorymaps.models.trees.training_leaves import weight_positives
 from memorymaps.posteriors.model_state import parameters_of
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -81,7 +81,15 @@ def _spec(model: Any) -> EnsembleSpec:
         curvature_factor=curvature_factor,
         classes=_classes(model),
         scale_pos_weight=float(p["scale_pos_weight"]),
+        rows=_number_of_rows(booster),
+        zero_trees=lambda labels: labels.max(axis=0) == 0,  # a tree without a split is a constant 0
     )
+
+
+def _number_of_rows(booster: Any) -> int | None:
+    """Number of examples of the fit, from the first split of its first trees; `None` if none of these has one."""
+    counts = re.search(r"^internal_count=(\d+)", booster.model_to_string(num_iteration=1), flags=re.MULTILINE)
+    return None if counts is None else int(counts[1])
 
 
 def _outputs(booster: Any, inputs: Any) -> Array:
@@ -110,7 +118,7 @@ def _state(model: Any) -> dict[str, Any]:
 
 @parameters_of.register(lgb.LGBMModel)
 def _wrapper_state(model: Any) -> dict[str, Any]:
-    return parameters_of_attributes(model) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
+    return parameters_of_attributes(vars(model)) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
 
 
 posterior.register(lgb.Booster)(boosted_posterior)

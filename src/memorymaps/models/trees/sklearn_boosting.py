@@ -57,6 +57,8 @@ def _hist_spec(model: Any) -> EnsembleSpec:
         ridge=constant_ridge(model.l2_regularization),
         classes=_classes(model),
         index_leaves=leaf_indices_from_values,
+        zero_trees=_zero_contributions,
+        rows=int(model._predictors[0][0].nodes["count"][0]) if hasattr(model, "_predictors") else None,
     )
 
 
@@ -101,6 +103,14 @@ def leaf_indices_from_values(contributions: Array) -> Array:
     return indices
 
 
+def _zero_contributions(contributions: Array) -> Array:
+    """Trees `[T, c]` that contribute exactly 0 everywhere: scikit-learn takes no Newton step in a tree without a split.
+
+    The first contribution contains the base value, from which a step of all examples together is 0 anyway.
+    """
+    return np.all(contributions == 0, axis=0)
+
+
 def _nearest_distinct(column: Array, tolerance: float) -> Array:
     """Index of each entry among the distinct values of `column`, found first in a few rows to avoid sorting all."""
     values = _distinct_values(column[:_INITIAL_ROWS], tolerance)
@@ -135,6 +145,7 @@ def _gradient_boosting_spec(model: Any) -> EnsembleSpec:
         classes=_classes(model),
         curvature_factor=classes / (classes - 1) if classes > 1 else 1.0,  # Friedman's factor (K − 1)/K on the step
         drawn=_subsample_masks(name, model),
+        rows=int(model.estimators_[0, 0].tree_.n_node_samples[0]) if model.subsample == 1.0 else None,
     )
 
 
@@ -190,26 +201,29 @@ def _data(model: Any, examples: Examples | None) -> Examples:
 
 
 def _validation_rows(model: Any, examples: Examples) -> Array | None:
-    """Rows of the validation set of early stopping, reproduced from the model's integer seed; `None` without one."""
+    """Rows of the validation set of early stopping, split again by the fit's own seed; `None` without one."""
     hist = isinstance(model, _HIST_BOOSTING)
     if not (model.do_early_stopping_ if hist else model.n_iter_no_change is not None):
         return None
-    if not (hist and model.validation_fraction):
-        return None if hist else _refuse_early_stopping(model)
-    if not isinstance(model.random_state, int | np.integer):
-        return _refuse_early_stopping(model)
+    if hist and model.validation_fraction is None:
+        return None
+    seed = _split_seed(model) if hist else model.random_state
+    if not isinstance(seed, int | np.integer) or (not hist and model.subsample != 1.0):
+        raise UnsupportedModelError(
+            f"{type(model).__name__} held out a validation set for early stopping that cannot be reproduced: refit "
+            "with random_state=0, without row subsampling, or with early stopping off"
+        )
     target = np.concatenate([batch.target for batch in examples])
-    seed = check_random_state(model.random_state).randint(np.iinfo(np.uint32).max, dtype="u8")
     stratify = target if isinstance(model, _CLASSIFIERS) else None
     rows = np.arange(len(target))
     return train_test_split(rows, test_size=model.validation_fraction, stratify=stratify, random_state=seed)[1]
 
 
-def _refuse_early_stopping(model: Any) -> Array:
-    raise UnsupportedModelError(
-        f"{type(model).__name__} held out a validation set for early stopping that cannot be reproduced: refit with "
-        "random_state=0 (HistGradientBoosting), or with early stopping off"
-    )
+def _split_seed(model: Any) -> Any:
+    """The integer that histogram boosting drew for its split: kept by the fit, else the first of `random_state`."""
+    if not hasattr(model, "_random_seed") and isinstance(model.random_state, int | np.integer):
+        return check_random_state(model.random_state).randint(np.iinfo(np.uint32).max, dtype="u8")
+    return getattr(model, "_random_seed", None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,20 +17,23 @@ from sklearn.utils.validation import check_is_fitted
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.likelihoods.vote_share import Votes
-from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.forest import FixedStructureForest
-from memorymaps.models.trees.leaf_posterior import SPLITS, SPLITS_CAUTION, LeafPosterior
+from memorymaps.models.trees.leaf_posterior import LeafPosterior
+from memorymaps.models.trees.stored_leaf_values import own_outputs, trees_of
 from memorymaps.models.trees.training_leaves import (
     TrainingLeaves,
+    check_amount,
     check_reproduced,
     collect_training_leaves,
     consecutive_indices,
-    pearson_dispersion,
+    dispersion_of,
+    noise_model,
 )
 from memorymaps.models.trees.tree_refits import ForestRefit
-from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.approximation import SPLITS, SPLITS_CAUTION, Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -42,6 +45,10 @@ _MEAN_CRITERIA = ("squared_error", "friedman_mse", "poisson")  # criteria whose 
 _FIXED_SPLITS_NOTE = (
     "Left-out predictions average the other examples' targets with the forest's weights; splits do not change."
 )
+_OWN_SHARE = (
+    0.5  # leverage from which a prediction is mostly the example's own target, and removal in the same leaves none
+)
+_UNASKED, _OVERHEAD = 3e7, 1e4  # features × rows × levels sorted in two seconds; those that a tree costs besides
 _NOISY = 0.3  # relative Monte-Carlo error of a forest's sizes that deserves a caution
 _OUT_OF_BAG_NOTE = (
     "Left-out predictions are out-of-bag: those of the trees that did not draw the example, whose splits have not seen "
@@ -67,42 +74,42 @@ class _ForestLeafModel:
 def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     check_is_fitted(model)
     is_classifier = isinstance(model, _CLASSIFIERS)
-    data = collect_training_leaves(
-        examples, functools.partial(_leaves, model), model.predict_proba if is_classifier else model.predict
-    )
-    _check_rows(model, data.n)
+    data = collect_training_leaves(examples, functools.partial(_leaves, model), functools.partial(own_outputs, model))
+    _check_rows(model, data.weight)
     target = Votes().encode(data.target, len(model.classes_)) if is_classifier else data.target.reshape(data.n, -1)
     forest = _reproduced_forest(model, data, target)
     leverage_share = forest.leverage()
-    if np.all(leverage_share > 1 - 1e-9):
-        raise DataError(
-            f"{type(model).__name__}: every example is alone in its leaf of every tree, so that no leave-one-out "
-            "prediction exists. Refit with min_samples_leaf=2 or more, or with bootstrap=True"
-        )
     values = forest.leaf_means()
     f = forest.outputs(values)
-    likelihood: Any = (
-        Votes() if is_classifier else Gaussian(pearson_dispersion(f - target, data.weight, float(leverage_share.sum())))
-    )
+    effective = float(leverage_share.sum())
+    likelihood: Any = Votes() if is_classifier else noise_model(f - target, target, data.weight, effective)
     unit_variance = np.divide(leverage_share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
     phi = np.ones(f.shape[1]) if is_classifier else np.broadcast_to(likelihood.dispersion, f.shape[1])
     variance = unit_variance[:, None, None] * np.diag(phi)
-    trees = tuple(getattr(model, "estimators_", [model]))
+    trees = tuple(trees_of(model))
+    bootstrap = getattr(model, "bootstrap", False)
     refits = ForestRefit(
         trees,
         forest.bag_weight,
         data.target,
         examples,
         lambda tree, x: tree.predict_proba(x) if is_classifier else tree.predict(x),
+        max_unasked=0 if bootstrap else _max_unasked(data.n, model.n_features_in_, len(trees)),
     )
     description = _describe(model, forest, likelihood)
-    out_of_bag = forest.out_of_bag_outputs(values) if getattr(model, "bootstrap", False) else None
+    out_of_bag = forest.out_of_bag_outputs(values) if bootstrap else None
     if out_of_bag is not None:
         cautions = _monte_carlo_cautions(out_of_bag - f, forest.out_of_bag_noise(values), len(trees))
         description = dataclasses.replace(description, cautions=(*description.cautions, *cautions))
     return LeafPosterior(
-        likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag
-    )
+        likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag,
+        None if bootstrap else np.flatnonzero(leverage_share > _OWN_SHARE),
+    )  # fmt: skip
+
+
+def _max_unasked(n: int, features: int, trees: int) -> int:
+    """Number of refits of all trees that take about two seconds together."""
+    return int(_UNASKED / (trees * (n * features * np.log2(n + 1) + _OVERHEAD)))
 
 
 def _monte_carlo_cautions(deviation: Array, noise: Array, trees: int) -> tuple[str, ...]:
@@ -119,18 +126,17 @@ def _monte_carlo_cautions(deviation: Array, noise: Array, trees: int) -> tuple[s
     )
 
 
-def _check_rows(model: Any, n: int) -> None:
-    """Raise `DataError` unless the forest was fitted on `n` rows (single trees do not store their number)."""
-    fitted = getattr(model, "_n_samples", n)
-    if fitted != n:
-        raise DataError(
-            f"{type(model).__name__}: not those of the fit: rows: it was trained on {fitted}, {n} were given. Pass the "
-            "rows of the fit, no others"
-        )
+def _check_rows(model: Any, weight: Array) -> None:
+    """Raise `DataError` unless the model was fitted on as many rows; a single tree counts those of weight 0 as none."""
+    fitted = getattr(model, "_n_samples", None)
+    if fitted is None:
+        check_amount(type(model).__name__, weight, int(model.tree_.n_node_samples[0]))
+    else:
+        check_amount(type(model).__name__, np.ones(len(weight)), int(fitted))
 
 
 def _leaves(model: Any, inputs: Any) -> Array:
-    return model.apply(inputs).reshape(-1, len(getattr(model, "estimators_", [model])))
+    return model.apply(inputs).reshape(-1, len(trees_of(model)))
 
 
 def _reproduced_forest(model: Any, data: TrainingLeaves, target: Array) -> FixedStructureForest:
@@ -147,7 +153,7 @@ def _reproduced_forest(model: Any, data: TrainingLeaves, target: Array) -> Fixed
 
 def _candidate_bag_weights(model: Any, data: TrainingLeaves) -> Iterator[Array]:
     """Candidates for `b [n, T]`: scikit-learn ≥ 1.9 samples rows by weight, before it multiplied counts by weights."""
-    trees = len(getattr(model, "estimators_", [model]))
+    trees = len(trees_of(model))
     if not getattr(model, "bootstrap", False):
         yield np.repeat(data.weight[:, None], trees, axis=1)
         return
@@ -173,8 +179,8 @@ def _describe(model: Any, forest: FixedStructureForest, likelihood: Any) -> Desc
         coverage=(f"{leaves:,} leaves of {trees:,} trees, {kind}",),
         classes=() if gaussian else tuple(model.classes_.tolist()),
         effective_parameters=float(forest.leverage().sum()) * (1 if gaussian else len(model.classes_) - 1),
-        dispersion=likelihood.dispersion if gaussian else None,
-        dispersion_estimated=gaussian,
+        dispersion=dispersion_of(likelihood),
+        dispersion_estimated=dispersion_of(likelihood) is not None,
         estimator="out_of_bag" if getattr(model, "bootstrap", False) else "cavity",
         cautions=() if getattr(model, "bootstrap", False) else (SPLITS_CAUTION,),
         held_fixed=SPLITS,

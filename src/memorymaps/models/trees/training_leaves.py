@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from memorymaps.core.arrays import Array
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.registry import UnsupportedModelError
 
@@ -32,9 +36,9 @@ class TrainingLeaves:
 
 
 def collect_training_leaves(
-    examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any], Array]
+    examples: Examples, leaves: Callable[[Any], Array], outputs: Callable[[Any, Array], Array]
 ) -> TrainingLeaves:
-    """Collect leaves, targets and weights in one pass; outputs of at most 4,096 evenly spaced examples.
+    """Collect leaves, targets and weights in one pass; outputs (by inputs and leaves) of at most 4,096 examples.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def collect_training_leaves(
     labels, target, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     n = len(labels)
     rows = np.unique(np.linspace(0, n - 1, min(n, _CHECKED_EXAMPLES)).astype(np.int64))
-    predicted = np.asarray(outputs(examples.take(rows).inputs.inputs), dtype=float)
+    predicted = np.asarray(outputs(examples.take(rows).inputs.inputs, labels[rows]), dtype=float)
     return TrainingLeaves(labels, target, weight, rows, predicted)
 
 
@@ -84,20 +88,78 @@ def check_reproduced(name: str, f: Array, outputs: Array, tolerance: float) -> N
         )
 
 
-def pearson_dispersion(residual: Array, weight: Array, effective: float) -> float | tuple[float, ...]:
-    """Pearson's estimate of the dispersion, `Σ w r² / (n − tr H)`, one number or one for each output.
+def check_amount(name: str, weight: Array, rows: int | None = None, total: float | None = None) -> None:
+    """Raise unless there is as much data as in the fit: its number of `rows`, its `total` weight, where known.
+
+    Rows of `weight [n]` 0 may count as rows of the fit or not. Repeated rows leave leaf values without a ridge as they
+    are: only their number tells.
 
     Raises
     ------
     DataError
-        No residual degrees of freedom, or all residuals are zero.
+        More or fewer rows, or another sum of weights.
     """
-    df = np.count_nonzero(weight) - effective
-    phi = weight @ residual**2 / max(df, 1e-300)
-    if df < 1e-6 or np.any(phi <= 0):
+    given = int(np.count_nonzero(weight))
+    if rows is not None and not given <= rows <= len(weight):
         raise DataError(
-            f"{np.count_nonzero(weight)} examples for {effective:.1f} effective parameters and squared residuals "
-            f"{np.sum(residual**2):.2g}: every example is fitted exactly and the noise cannot be "
-            "estimated. Use larger leaves, fewer trees or a larger ridge"
+            f"{name}: not those of the fit: rows: it was trained on {rows}, {given} were given. Pass the rows of the "
+            "fit, each once and no others"
         )
-    return float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())
+    if total is not None and not np.isclose(total, np.sum(weight), rtol=1e-3):
+        raise DataError(
+            f"{name}: not those of the fit: rows or weights: its weights sum to {total:.6g}, those given to "
+            f"{np.sum(weight):.6g}. Pass the rows of the fit, each once, and sample_weight as fit got it"
+        )
+
+
+@dataclass(frozen=True)
+class HalfSquaredError(Gaussian):
+    """Half the squared error: the loss of a model that fits every example exactly, whose noise cannot be estimated."""
+
+    @property
+    def is_density(self) -> bool:
+        """No: the variance of the noise is unknown."""
+        return False
+
+    def _nll(self, f: Array, y: Array, phi: Array) -> Array:
+        return 0.5 * (f - y) ** 2
+
+
+def noise_model(residual: Array, target: Array, weight: Array, effective: float) -> Gaussian:
+    """`Gaussian` with Pearson's estimate of the dispersion, `Σ w r² / (n − tr H)`, one number or one for each output.
+
+    `HalfSquaredError` where every example is fitted exactly. Arrays `[n, c]`, weights `[n]`.
+
+    Raises
+    ------
+    DataError
+        One example, or targets that are all the same.
+    """
+    present = target[weight > 0]
+    if np.any(np.ptp(present, axis=0) == 0):
+        raise DataError(
+            f"{len(present)} examples with a target that is always {present[0].tolist()}: every example is fitted "
+            "exactly and there is nothing to leave out. Expected examples with different targets"
+        )
+    df = len(present) - effective
+    phi = weight @ residual**2 / max(df, 1e-300)
+    if df < 1e-6 or not np.all(phi > 1e-24 * np.var(present, axis=0)):
+        return HalfSquaredError()
+    return Gaussian(float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()))
+
+
+def dispersion_of(likelihood: Likelihood) -> float | tuple[float, ...] | None:
+    """The estimate of the noise variance; `None` for other likelihoods and where there is none."""
+    if isinstance(likelihood, HalfSquaredError) or not isinstance(likelihood, Gaussian):
+        return None
+    return likelihood.dispersion
+
+
+def weight_positives(examples: Examples, factor: float) -> Examples:
+    """Examples with the weights of positive targets times `factor`: `scale_pos_weight` of LightGBM, XGBoost."""
+    return examples if factor == 1 else examples.map(functools.partial(_with_weighted_positives, factor))
+
+
+def _with_weighted_positives(factor: float, batch: Batch) -> Batch:
+    weight = np.ones(len(batch)) if batch.weight is None else batch.weight
+    return dataclasses.replace(batch, weight=np.where(np.asarray(batch.target) == 1, factor, 1.0) * weight)

@@ -14,14 +14,15 @@ from sklearn.base import clone
 from memorymaps.core.arrays import Array
 from memorymaps.data.coercion import take_rows
 from memorymaps.data.examples import Examples
-from memorymaps.models.clone_refit import CloneRefit, plain_inputs
+from memorymaps.models.clone_refit import CloneRefit, plain_inputs, seeds
 
 
 @dataclass(frozen=True)
 class ForestRefit:
     """Trees grown again on their own bootstrap draws without some rows, `posteriors.capabilities.Refit`.
 
-    A tree that has not drawn a removed row stays as it is. `bag_weight [n, T]`; `outputs`: tree, inputs → `[n, c]`.
+    A tree that has not drawn a removed row stays as it is. `bag_weight [n, T]`; `outputs`: tree, inputs → `[n, c]`;
+    `max_unasked`: number of refits that a map may make without being asked.
     """
 
     trees: tuple[Any, ...]
@@ -29,6 +30,7 @@ class ForestRefit:
     target: Array
     examples: Examples
     outputs: Callable[[Any, Any], Array]
+    max_unasked: int = 0
 
     @property
     def concurrent(self) -> bool:
@@ -36,8 +38,8 @@ class ForestRefit:
         return True
 
     def max_automatic_refits(self) -> int:
-        """None: most trees are grown again for each."""
-        return 0
+        """As many as were said to be affordable: most trees are grown again for each."""
+        return self.max_unasked
 
     @cached_property
     def inputs(self) -> Any:
@@ -62,7 +64,8 @@ class ForestRefit:
         weight[removed] = 0.0
         if not np.any(weight):
             return None
-        return clone(self.trees[t]).fit(self.inputs, self.target, sample_weight=weight)
+        fresh = clone(self.trees[t])
+        return fresh.set_params(**seeds(fresh)).fit(self.inputs, self.target, sample_weight=weight)
 
 
 def boosting_refit(

@@ -24,7 +24,7 @@ from memorymaps.models.trees.boosting_posterior import (
     require_settings,
     to_spec,
 )
-from memorymaps.models.trees.scale_pos_weight import weight_positives
+from memorymaps.models.trees.training_leaves import weight_positives
 from memorymaps.posteriors.model_state import parameters_of
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -71,6 +71,7 @@ def _spec(model: Any) -> EnsembleSpec:
     base = np.asarray(json.loads(model_parameters["base_score"]), dtype=float).reshape(-1)
     step = float(p["max_delta_step"]) or (0.7 if objective == "count:poisson" else 0.0)
     c = max(1, int(model_parameters["num_class"]))
+    start = np.broadcast_to(link(base), (c,))
     return EnsembleSpec(
         name,
         likelihood,
@@ -80,12 +81,35 @@ def _spec(model: Any) -> EnsembleSpec:
         ).reshape(-1, c),
         learning_rate=float(p["eta"]),
         ridge=constant_ridge(p["lambda"]),
-        base=np.broadcast_to(link(base), (c,)),
+        base=start,
         curvature_factor=curvature_factor,
         max_step=step or np.inf,
         classes=tuple(model.classes_.tolist()) if isinstance(model, xgb.XGBClassifier) else (),
         tolerance=1e-4,
+        total_weight=_root_curvature(booster) / (curvature_factor * _curvature_at(likelihood, start)),
+        zero_trees=lambda labels: _zero_trees(booster, labels, iterations[0] * c),
     )
+
+
+def _root_curvature(booster: Any) -> float:
+    """Sum of the curvatures of all examples at the start, the `cover` of the first tree's root."""
+    root = booster[:1].get_dump(with_stats=True, dump_format="json")[0]
+    return float(json.loads(root)["cover"])
+
+
+def _curvature_at(likelihood: Likelihood, start: Array) -> float:
+    """Curvature of one example of weight 1 at the start, in its first output."""
+    return float(likelihood.fisher_diagonal(start[None].astype(float), np.zeros(1, dtype=int))[0, 0])
+
+
+def _zero_trees(booster: Any, labels: Array, first: int) -> Array:
+    """Trees `[T, c]` without a split of value 0: those with less curvature than `min_child_weight` take no step."""
+    unsplit = labels.max(axis=0) == 0
+    if not np.any(unsplit):
+        return unsplit
+    texts = booster.get_dump()[first : first + unsplit.size]
+    zero = [text.partition("=")[2].strip() in ("0", "-0") for text in texts]
+    return unsplit & np.reshape(zero, unsplit.shape)
 
 
 def _training_parameters(name: str, learner: dict[str, Any]) -> dict[str, str]:
@@ -131,7 +155,7 @@ def _state(model: Any) -> dict[str, Any]:
 
 @parameters_of.register(xgb.XGBModel)
 def _wrapper_state(model: Any) -> dict[str, Any]:
-    return parameters_of_attributes(model) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
+    return parameters_of_attributes(vars(model)) | (_state(_booster(model)) if model.__sklearn_is_fitted__() else {})
 
 
 posterior.register(xgb.Booster)(boosted_posterior)

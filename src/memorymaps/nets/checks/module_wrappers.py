@@ -26,8 +26,8 @@ def unwrapped(module: nn.Module, keep_parallel: bool = False) -> nn.Module:
     Raises
     ------
     TypeError
-        A module with TorchScript layers, parameters that are spread over processes (FSDP), or torch's
-        inference mode.
+        A module with TorchScript layers, exported or prepared for quantisation, parameters that are spread over
+        processes (FSDP), complex or without numbers, or torch's inference mode.
     """
     while True:
         if is_compiled(module):
@@ -50,6 +50,13 @@ def _refuse_unsupported(module: nn.Module) -> None:
             f"{what}, which allows neither hooks nor per-example gradients: pass the nn.Module it was made from, with "
             "its weights, net.load_state_dict(scripted.state_dict())"
         )
+    if _has_base(type(module), "_StatefulGraphModule"):
+        raise TypeError(
+            f"{kind} is an exported program, which cannot be called in eval mode: pass the nn.Module it was made from, "
+            "with its weights, net.load_state_dict(exported.state_dict())"
+        )
+    _refuse_observers(module)
+    _refuse_numbers(module)
     if _is_sharded(module):
         raise TypeError(
             f"the parameters of {kind} are spread over processes (FSDP): gather them into a module of one process, "
@@ -72,6 +79,36 @@ def _refuse_inference_mode(module: nn.Module) -> None:
         )
 
 
+def _refuse_observers(module: nn.Module) -> None:
+    """Fake quantisation that adapts its range in every forward pass, so that two passes differ."""
+    for name, each in module.named_modules():
+        if _has_base(type(each), "FakeQuantizeBase") and bool(each.observer_enabled[0]):
+            raise TypeError(
+                f"{name!r} ({type(each).__name__}) adapts its range at every forward pass, and a map takes several: "
+                "stop that for the map, net.apply(torch.ao.quantization.disable_observer)"
+            )
+
+
+def _refuse_numbers(module: nn.Module) -> None:
+    """Trainable parameters that are complex, and parameters without numbers."""
+    for name, value in module.named_parameters():
+        if value.is_meta:
+            raise TypeError(
+                f"parameter {name!r} is on the device 'meta' and has no numbers: net.to_empty(device='cpu'), then "
+                "net.load_state_dict(state)"
+            )
+        if value.is_complex() and value.requires_grad:
+            raise TypeError(
+                f"parameter {name!r} is complex, and curvatures are of real parameters: make it "
+                "nn.Parameter(torch.view_as_real(weight)), and torch.view_as_complex(self.weight) in forward"
+            )
+
+
 def _is_sharded(module: nn.Module) -> bool:
     kinds: list[Any] = [*(type(each) for each in module.modules()), *(type(each) for each in module.parameters())]
-    return any(base.__name__ in ("FullyShardedDataParallel", "DTensor") for kind in kinds for base in kind.__mro__)
+    return any(_has_base(kind, "FullyShardedDataParallel", "DTensor") for kind in kinds)
+
+
+def _has_base(kind: type, *names: str) -> bool:
+    """Whether a class is one of these or derived from it; by name, since their modules may not be imported."""
+    return any(base.__name__ in names for base in kind.__mro__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +30,8 @@ from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.influence import removal_influence
 from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.nets.refit.queries import query_solutions
+from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance
 from memorymaps.posteriors.contract import Description, Marginals
 
 _MAX_FULL_OUTPUTS = 32  # number of outputs beyond which V is computed along directions only
@@ -52,8 +53,10 @@ class NetworkPosterior:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Removal of groups by iteration, and refits."""
-        return Capabilities(removal=self, refit=self, fingerprint=self.fingerprint)
+        """Covariances with given predictions, removal of groups by iteration, and refits."""
+        numbers = self.problem.num_outputs * self.problem.num_parameters
+        crossed = CrossCovariance(self.cross_covariance, numbers)
+        return Capabilities(cross_covariance=crossed, removal=self, refit=self, fingerprint=self.fingerprint)
 
     def fingerprint(self) -> str:
         """Hash of the module's parameters and buffers, and of the prior precisions."""
@@ -142,6 +145,27 @@ class NetworkPosterior:
             )
             return np.concatenate(list(found))
 
+    def cross_covariance(self, queries: Any) -> Callable[[Any], Array]:
+        """Function from inputs to the covariances `J S⁻¹J_*ᵀ [n, c, k, c]` with the outputs of `k` queries.
+
+        One linear system `S x = J_*ᵀ` for each of the `k c` outputs, with the exact curvature, by conjugate gradients
+        with this posterior as preconditioner; then one forward-mode product for each and every batch of inputs.
+
+        Raises
+        ------
+        ValueError
+            A system that has not converged.
+        """
+        with evaluation_mode(self.network.module), self._error_context():
+            solutions = query_solutions(self.problem, self.covariance, queries)
+        c = self.problem.num_outputs
+
+        def covariances(inputs: Any) -> Array:
+            found = self.output_change(inputs, solutions)
+            return found.reshape(*found.shape[:2], -1, c)
+
+        return covariances
+
     def parameter_change(
         self, groups: Sequence[Array], steps: int = 200, tolerance: float = 1e-4
     ) -> tuple[Array, Array]:
@@ -196,9 +220,7 @@ class FactoredNetworkPosterior(NetworkPosterior):
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, removal of groups by iteration, and refits."""
-        return Capabilities(
-            covariance_root=self.covariance_root, removal=self, refit=self, fingerprint=self.fingerprint
-        )
+        return replace(super().capabilities, covariance_root=self.covariance_root)
 
     def covariance_root(self, inputs: Any) -> Array:
         """Whitened Jacobians `Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""

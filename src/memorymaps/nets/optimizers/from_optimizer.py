@@ -5,6 +5,7 @@ Precisions by optimizer: `memorymaps.nets.optimizers.state_precision`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,17 +103,31 @@ class FromOptimizer:
 
 @dataclass(frozen=True)
 class OptimizedNetwork:
-    """A network and the recipe with its optimizer."""
+    """A network and the recipe with its optimizer.
+
+    `original`: the network that `network` was copied from to another device; None where it is the one that was given.
+    """
 
     network: Network
     recipe: FromOptimizer
+    original: nn.Module | None = None
+
+    def matched(self, precision: Mapping[int, Tensor]) -> tuple[str, dict[int, Tensor]]:
+        """Precisions by the optimizer's parameters as precisions by the network's, and how they were matched."""
+        module = self.network.module
+        given = module if self.original is None else self.original
+        how, found = TrainedParameters.of(self.recipe.optimizer).matched(precision, given)
+        if given is not module:
+            pairs = zip(given.parameters(), module.parameters(), strict=True)
+            found = {id(to): found[id(p)] for p, to in pairs if id(p) in found}
+        return how, found
 
 
 @posterior.register(OptimizedNetwork)
 def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
     recipe, likelihood = model.recipe, model.network.likelihood
     state = precision_from_state(recipe.optimizer, recipe.n, recipe.loss)
-    how, own = TrainedParameters.of(recipe.optimizer).matched(state.precision, model.network.module)
+    how, own = model.matched(state.precision)
     state = replace(state, precision=own)
     average = state.variational if recipe.average is None else recipe.average
     network = replace(model.network, likelihood=ExpectedLikelihood(likelihood) if average else likelihood)

@@ -89,8 +89,9 @@ def check_will_have_precision(optimizer: Any) -> None:
     if isinstance(optimizer, torch.optim.SGD) or is_variational(group):
         return
     state = trial_state(optimizer, group)
-    if not ("exp_avg_sq" in state or ("square_avg" in state and "acc_delta" not in state)):
+    if "exp_avg_sq" not in state and ("square_avg" not in state or "acc_delta" in state):
         raise _unknown(optimizer)
+    _check_second_moment(optimizer, group, "exp_avg_sq" if "exp_avg_sq" in state else "square_avg")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ def _is_rmsprop(optimizer: Any) -> bool:
 
 def _state(optimizer: Any, parameter: nn.Parameter, key: str) -> Tensor:
     state = optimizer.state.get(parameter, {})
+    if getattr(state.get(key), "shape", parameter.shape) != parameter.shape or (state and key not in state):
+        raise _unknown(optimizer)  # factored (Adafactor of Hugging Face) or projected (GaLore)
     if key not in state:
         raise OptimizerStateError(
             f"a parameter of shape {tuple(parameter.shape)} has no {key} yet: it has had no gradient. Freeze it with "
@@ -157,22 +160,26 @@ def _preconditioned(optimizer: Any, scale: float, key: str) -> dict[int, Tensor]
     """`N (√v̂ + w)`, with the decay as it acts on the gradient."""
     found = {}
     for group, p in _parameters(optimizer):
-        _check_second_moment(optimizer, group)
+        _check_evaluated(optimizer, group)
+        _check_second_moment(optimizer, group, key)
         _state(optimizer, p, "max_exp_avg_sq" if group.get("amsgrad") else key)
         root, decay = preconditioner_root(optimizer, group, p), decay_coefficient(optimizer, group, p)
         found[id(p)] = scale * (root + decay)  # type: ignore[operator]  # both exist, as the state does
     return found
 
 
-def _check_second_moment(optimizer: Any, group: Mapping[str, Any]) -> None:
+def _check_evaluated(optimizer: Any, group: Mapping[str, Any]) -> None:
     if group.get("train_mode"):
         raise OptimizerStateError(
             f"{type(optimizer).__name__} is in training mode, its parameters are not those it returns: call "
             "optimizer.eval() before the map, optimizer.train() after it"
         )
-    if "betas" in group and not has_second_moment(optimizer, group):
+
+
+def _check_second_moment(optimizer: Any, group: Mapping[str, Any], key: str) -> None:
+    if not has_second_moment(optimizer, group, key):
         raise OptimizerStateError(
-            f"exp_avg_sq in the state of {type(optimizer).__name__} is not the running mean of squared gradients as "
+            f"{key} in the state of {type(optimizer).__name__} is not the running mean of squared gradients as "
             "Adam's is: it contains no known precision. Use posterior=Laplace(...) for the curvature of the loss itself"
         )
 
@@ -209,7 +216,7 @@ def _variational_newton(optimizer: Any, scale: float) -> dict[int, Tensor]:
 
 def _step_count(optimizer: Any) -> str:
     states = (s for s in optimizer.state.values() if isinstance(s, Mapping) and "step" in s)
-    groups = (group["k"] for group in optimizer.param_groups if "k" in group)  # schedule-free
+    groups = (group[key] for group in optimizer.param_groups for key in ("step", "k") if key in group)
     return str(max((*(int(s["step"]) for s in states), *map(int, groups)), default=0))
 
 

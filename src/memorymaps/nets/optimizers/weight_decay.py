@@ -21,7 +21,8 @@ from torch import Tensor, nn
 _STEPS, _RATE, _DECAY = 8, 1e-3, 0.5  # of the probe; RAdam becomes adaptive after five steps
 _START = ((2.0, -3.0), (1.0, 4.0))
 _GRADIENT = ((-0.1, 0.2), (-0.2, 0.1))  # smaller than the decay and against it: signs tell the two kinds apart
-_COUNTERS = {"k": 0, "weight_sum": 0.0, "lr_max": -1.0}  # of schedule-free optimizers
+_VARIED, _HALF = (1.0, 2.0, 0.1, 1.5, 0.2, 3.0, 0.5, 1.0), 0.5  # sizes of gradients, and the weight of the last one
+_COUNTERS = {"step": 0, "k": 0, "weight_sum": 0.0, "lr_max": -1.0}  # in a group, of other libraries' optimizers
 _SWITCHES = {
     "lr": _RATE, "foreach": False, "fused": None, "capturable": False, "maximize": False, "differentiable": False,
     "train_mode": True, "warmup_steps": 0,
@@ -126,16 +127,24 @@ def decay_kind(optimizer: Any, group: Mapping[str, Any]) -> DecayKind:
     return "decoupled"
 
 
-def has_second_moment(optimizer: Any, group: Mapping[str, Any]) -> bool:
-    """Whether `exp_avg_sq` is the running mean of squared gradients, as Adam's, for optimizers of other libraries."""
+def has_second_moment(optimizer: Any, group: Mapping[str, Any], key: str = "exp_avg_sq") -> bool:
+    """Whether a state is the running mean of squared gradients, as Adam's; torch's own optimizers are not asked.
+
+    It is compared after some steps with gradients of different sizes.
+    """
     optimizer = inner_optimizer(optimizer)
     if type(optimizer).__module__.startswith("torch.optim"):
         return True
-    found = _run(optimizer, group, 0.0, lambda theta: torch.zeros_like(theta)).state.get("exp_avg_sq")
-    g, beta = torch.tensor(_GRADIENT, dtype=torch.float64), float(group["betas"][1])
+    if "betas" not in group and "alpha" not in group:
+        return False
+    weights = {"betas": (group["betas"][0], _HALF, *group["betas"][2:])} if "betas" in group else {"alpha": _HALF}
+    g, sizes, mean = torch.tensor(_GRADIENT, dtype=torch.float64), iter(_VARIED), 0.0
+    for size in _VARIED:
+        mean = _HALF * mean + (1 - _HALF) * (size * g).square()
+    found = _run(optimizer, group, 0.0, lambda theta: (next(sizes) - 1) * g, **weights).state.get(key)
     if not isinstance(found, Tensor) or found.shape != g.shape:
         return False
-    return bool(torch.allclose(found.double(), g.square() * (1 - beta**_STEPS), rtol=1e-3))
+    return bool(torch.allclose(found.double(), mean, rtol=1e-3))
 
 
 def trial_state(optimizer: Any, group: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -149,8 +158,10 @@ def trial_state(optimizer: Any, group: Mapping[str, Any]) -> Mapping[str, Any]:
     return _run(inner_optimizer(optimizer), group, 0.0, lambda theta: torch.zeros_like(theta)).state
 
 
-def _run(optimizer: Any, group: Mapping[str, Any], decay: float, added: Callable[[Tensor], Tensor]) -> ProbeRun:
-    """Some steps on numbers of the probe's own, with a constant gradient plus `added(θ)`.
+def _run(
+    optimizer: Any, group: Mapping[str, Any], decay: float, added: Callable[[Tensor], Tensor], **options: Any
+) -> ProbeRun:
+    """Some steps on numbers of the probe's own, with a constant gradient plus `added(θ)`; `options` replace its own.
 
     Raises
     ------
@@ -158,7 +169,7 @@ def _run(optimizer: Any, group: Mapping[str, Any], decay: float, added: Callable
         The optimizer cannot take a step of this kind.
     """
     theta = nn.Parameter(torch.tensor(_START, dtype=torch.float64))
-    probe, path = _copied(optimizer, group, decay, theta), [theta.detach().clone()]
+    probe, path = _copied(optimizer, {**group, **options}, decay, theta), [theta.detach().clone()]
     try:
         for _ in range(_STEPS):
             theta.grad = torch.tensor(_GRADIENT, dtype=torch.float64) + added(theta.detach())

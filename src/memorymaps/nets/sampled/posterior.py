@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,10 +38,9 @@ class SampledNetworkPosterior(NetworkPosterior):
     @property
     def capabilities(self) -> Capabilities:
         """Marginals without own rows, standard errors as columns, removal of groups by iteration, and refits."""
-        return Capabilities(
-            training_marginals=self.training_marginals, extra_columns=self.extra_columns, removal=self, refit=self,
-            fingerprint=self.fingerprint,
-        )  # fmt: skip
+        return replace(
+            super().capabilities, training_marginals=self.training_marginals, extra_columns=self.extra_columns
+        )
 
     def training_marginals(self, batch: Batch) -> Marginals:
         """`f [n, c]` and `V = V^{\\i}(I + ΛV^{\\i})⁻¹ [n, c, c]`, `V^{\\i}` from `S̃_{−i}⁻¹`: always `tr(ΛV) < c`.

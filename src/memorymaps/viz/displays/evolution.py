@@ -20,7 +20,10 @@ _DEFAULT_STEPS = 5  # steps drawn by default
 
 @dataclass
 class GeneralisationDisplay(Display):
-    """Mean training, leave-one-out and test loss against the training step, in nats [MPE Figs. 1b, 5, 8–10]."""
+    """Mean training, leave-one-out and test loss against the training step, in nats [MPE Figs. 1b, 5, 8–10].
+
+    Bands are one standard error of the mean over the examples, where the run has recorded it.
+    """
 
     unit: str = "step"
     caveat: str = ""
@@ -48,9 +51,15 @@ class GeneralisationDisplay(Display):
         for name, (label, color, dash) in lines.items():
             if np.isfinite(self.data[name]).any():
                 ax.plot(self.data["step"], self.data[name], dash, color=color, label=label)
+                self._draw_band(ax, name, color)
         ax.set_xlabel(self.unit)
         ax.set_ylabel("mean loss (nats)")
         ax.legend()
+
+    def _draw_band(self, ax: Any, name: str, color: str) -> None:
+        if f"{name}_se" in self.data:
+            mean, error = self.data[name], self.data[f"{name}_se"]
+            ax.fill_between(self.data["step"], mean - error, mean + error, color=color, alpha=0.15, lw=0)
 
 
 @dataclass

@@ -22,6 +22,7 @@ _WARNINGS = {
     Warn.NEAR_SINGULAR: "nearly at the bound: sizes carry few digits",
     Warn.FIRST_ORDER: "at or past the bound: first-order sizes, too small",
     Warn.NOT_CONVERGED: "iteration not converged: no fixed point (sizes undefined), or too few steps",
+    Warn.CROSS_FITTED: "cross-fitted: predicted by a refit without a fifth of the examples",
     Warn.LONG_STEP: "long step: one Newton step may differ from the refit; read sizes as ranks",
     Warn.PARETO_K: "Pareto-k too large: importance sampling from the full posterior is unreliable here",
 }

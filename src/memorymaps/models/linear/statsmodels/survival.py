@@ -15,6 +15,7 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.proportional_hazards import CoxPosterior, Subjects, cox_posterior
 from memorymaps.models.linear.statsmodels.glm import refuse_other_data, row_ids
 from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.capabilities import RefitOnRequest
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -66,7 +67,7 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
 
 
 @dataclass(frozen=True)
-class PHRegRefit:
+class PHRegRefit(RefitOnRequest):
     """Refits by statsmodels' `PHReg` without some subjects, `posteriors.capabilities.Refit`.
 
     The baseline hazard is that of the others. A jump at an event time of the subject alone is held: no other subject
@@ -76,15 +77,6 @@ class PHRegRefit:
     fitted: CoxPosterior
     inputs: Array
     ties: str
-
-    @property
-    def concurrent(self) -> bool:
-        """Several refits may run at once."""
-        return True
-
-    def max_automatic_refits(self) -> int:
-        """None: each is a fit of its own."""
-        return 0
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, 2]` of the rows `wanted`, and 0 where Newton's method has converged, else 1."""

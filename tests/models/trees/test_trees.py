@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -146,6 +146,11 @@ def joint(likelihood, target, c, trees=12):
     return MultiOutputTreeBoosting(leaves, target, W, likelihood, learning_rate=0.3, ridge=0.5)
 
 
+def with_zero_trees(model):
+    zero = rng.random(model.leaves.shape[1:]) < 0.3
+    return dataclasses.replace(model, leaves=np.where(zero, 0, model.leaves).astype(np.int32), zero_trees=zero)
+
+
 def half(model):
     return dataclasses.replace(model, drawn=rng.random((N, model.shape[1])) < 0.5)
 
@@ -158,6 +163,7 @@ CASES = {
     "joint": joint(Categorical(), THREE, 3),
     "drawn": half(ensemble(Bernoulli(), (LABEL == "yes").astype(float))),
     "drawn categorical": half(ensemble(Categorical(), THREE, 3)),
+    "zero trees": with_zero_trees(ensemble(Categorical(), THREE, 3)),
 }
 
 
@@ -352,13 +358,44 @@ def test_examples_held_out_for_early_stopping_have_no_weight(model):
     assert np.all((m["leverage"] == 0) == (m["weight"] == 0))
 
 
-def test_early_stopping_without_a_seed_is_refused():
-    model = HistGradientBoostingRegressor(early_stopping=True, **HIST).fit(X, Y)
-    with pytest.raises(UnsupportedModelError, match="random_state=0"):
+def test_a_split_drawn_without_a_seed_is_that_of_the_fit():
+    model = HistGradientBoostingClassifier(early_stopping=True, **HIST).fit(X, THREE)
+    m = mm.memory_map(model, X, THREE)
+    assert np.count_nonzero(m["weight"] == 0) == N // 10
+    again = HistGradientBoostingClassifier(early_stopping=False, max_iter=model.n_iter_, min_samples_leaf=5)
+    kept = m["weight"] > 0
+    again.fit(X[kept], THREE[kept])  # splits and values may differ by the bins alone, which the same rows determine
+    np.testing.assert_allclose(again.decision_function(X), model.decision_function(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [GradientBoostingRegressor, GradientBoostingClassifier])
+def test_rows_held_out_by_gradient_boosting_have_no_weight(kind):
+    target = Y if kind is GradientBoostingRegressor else LABEL
+    m = mm.memory_map(kind(n_estimators=20, n_iter_no_change=3, random_state=4).fit(X, target), X, target)
+    assert np.count_nonzero(m["weight"] == 0) == N // 10
+
+
+@pytest.mark.parametrize("more", [{}, {"random_state": 0, "subsample": 0.5}])
+def test_early_stopping_that_cannot_be_reproduced_is_refused(more):
+    model = GradientBoostingRegressor(n_iter_no_change=3, **more).fit(X, Y)
+    with pytest.raises(UnsupportedModelError, match="random_state=0, without row subsampling"):
         mm.memory_map(model, X, Y)
-    model = GradientBoostingRegressor(n_iter_no_change=3).fit(X, Y)
-    with pytest.raises(UnsupportedModelError, match="early stopping"):
-        mm.memory_map(model, X, Y)
+    remedy = model.set_params(random_state=0, subsample=1.0).fit(X, Y)
+    assert np.any(mm.memory_map(remedy, X, Y)["leverage"] > 0)
+
+
+@pytest.mark.parametrize("load", [load_wine, load_iris])
+def test_trees_without_a_split_contribute_nothing(load):
+    x, y = load(return_X_y=True)
+    model = HistGradientBoostingClassifier(random_state=0).fit(x, y)  # classes are separated before 100 iterations
+    plain = mm.memory_map(model, x, y).origin.posterior.leaf_model.model
+    staged = np.stack(list(model.staged_decision_function(x)))
+    empty = np.all(np.diff(staged, axis=0) == 0, axis=1)
+    assert np.any(empty)
+    assert not np.all(empty)
+    np.testing.assert_array_equal(plain.zero_trees[1:], empty)
+    f = refit_leaf_values(plain).staged_outputs[1:]
+    np.testing.assert_allclose(f - f.mean(2, keepdims=True), staged - staged.mean(2, keepdims=True), atol=1e-5)
 
 
 def test_warm_starts():
@@ -407,8 +444,14 @@ def test_unfitted(kind):
         mm.memory_map(kind(), X, Y)
 
 
+@pytest.mark.parametrize("kind", [DecisionTreeRegressor, HistGradientBoostingRegressor, ExtraTreesRegressor])
+def test_targets_that_are_all_the_same_are_refused(kind):
+    with pytest.raises(DataError, match=r"always \[2.0\].*different targets"):
+        mm.memory_map(kind().fit(X, np.full(N, 2.0)), X, np.full(N, 2.0))
+
+
 def test_one_row():
-    with pytest.raises(DataError, match="alone in its leaf"):
+    with pytest.raises(DataError, match="fitted exactly"):
         mm.memory_map(DecisionTreeRegressor().fit(X[:1], Y[:1]), X[:1], Y[:1])
     with pytest.raises(DataError, match="fitted exactly"):
         mm.memory_map(HistGradientBoostingRegressor(max_iter=1).fit(X[:1], Y[:1]), X[:1], Y[:1])
@@ -448,6 +491,33 @@ def test_other_data_than_the_training_data_is_refused():
         mm.memory_map(boosting, X, Y, sample_weight=W)
     with pytest.raises(DataError, match="offset"):
         mm.memory_map(boosting, X, Y, offset=W)
+
+
+FITTED_ROWS = [
+    DecisionTreeRegressor(min_samples_leaf=5), RandomForestRegressor(5), ExtraTreesRegressor(5, min_samples_leaf=5),
+    HistGradientBoostingRegressor(**HIST), GradientBoostingRegressor(n_estimators=10),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("weight", [None, W, (W > 0.7).astype(float)], ids=["unweighted", "weighted", "zeros"])
+@pytest.mark.parametrize("model", FITTED_ROWS, ids=lambda model: type(model).__name__)
+def test_rows_given_twice_are_refused(model, weight):
+    model.fit(X, Y, sample_weight=weight)  # without a ridge twice the rows have the same leaf values
+    for more in (slice(None), slice(3)):
+        x, y = np.concatenate([X, X[more]]), np.concatenate([Y, Y[more]])
+        w = None if weight is None else np.concatenate([weight, weight[more]])
+        with pytest.raises(
+            (DataError, UnsupportedModelError), match=r"not those of the fit: rows|exactly the examples"
+        ):
+            mm.memory_map(model, x, y, sample_weight=w)
+    m = mm.memory_map(model, X, Y, sample_weight=weight)  # the remedy: each once
+    assert len(m) == N
+
+
+def test_rows_that_are_the_same_in_the_fit_are_no_fault():
+    x, y = np.concatenate([X, X[:50]]), np.concatenate([Y, Y[:50]])
+    for model in FITTED_ROWS:
+        assert len(mm.memory_map(model.fit(x, y), x, y)) == N + 50
 
 
 def test_more_examples_than_are_checked():

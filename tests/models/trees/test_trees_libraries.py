@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import NotFittedError
 
@@ -73,6 +73,27 @@ def test_refitted_outputs_are_the_librarys(name, weight):
         np.testing.assert_allclose(m["prediction"], predicted, rtol=1e-4, atol=1e-4)
     else:
         assert np.mean(m["prediction"] == predicted) > 0.99
+
+
+SEPARATED = {
+    "lightgbm": (
+        lgb.LGBMClassifier(verbose=-1, n_jobs=1),
+        lambda: tuple(a[:300] for a in load_digits(return_X_y=True)),
+    ),
+    "xgboost": (xgb.XGBClassifier(n_jobs=1), lambda: load_iris(return_X_y=True)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEPARATED)
+def test_trees_without_a_split_contribute_what_the_library_says(name):
+    model, load = SEPARATED[name]
+    x, y = load()
+    m = mm.memory_map(model.fit(x, y), x, y, progress=False)
+    zero = m.origin.posterior.leaf_model.model.zero_trees
+    assert np.any(zero)
+    assert not np.all(zero)
+    np.testing.assert_allclose(m["mean"], model.predict_proba(x), atol=1e-5)
 
 
 def test_the_same_trees_have_the_same_leverage():
@@ -163,7 +184,7 @@ REFUSED = [
     (lgb.LGBMRegressor(**LGB, objective="huber"), "'huber': expected"),
     (cb.CatBoostRegressor(**CAT, loss_function="MAE"), "'MAE': refit"),
     (cb.CatBoostRegressor(**CAT, boosting_type="Ordered"), "boosting_type = 'Plain'"),
-    (cb.CatBoostRegressor(**CAT, leaf_estimation_iterations=3), "leaf_estimation_iterations = 1"),
+    (cb.CatBoostRegressor(**CAT, leaf_estimation_method="Gradient"), "leaf_estimation_method = 'Newton'"),
     (xgb.XGBRegressor(**XGB, subsample=0.5), "model file names no rows"),
     (xgb.XGBRegressor(**XGB, subsample=0.5), "subsample = '1'"),
     (xgb.XGBRegressor(**XGB, booster="dart"), "booster = 'gbtree'"),
@@ -183,6 +204,56 @@ def test_catboost_leaf_values_of_several_classes_are_the_librarys():
         for k in range(3):
             found = run.values[plain.first_leaf[t, k] + plain.leaves[:, t, k]]
             np.testing.assert_allclose(found, library[t, own, k], rtol=1e-6, atol=1e-7)
+
+
+REPEATED = {
+    "binary": (cb.CatBoostClassifier(**CAT, leaf_estimation_iterations=10), X, BIT),
+    "separated": (cb.CatBoostClassifier(**CAT, leaf_estimation_iterations=10, learning_rate=0.5), X, X[:, 1] > 9),
+    "without looking back": (
+        cb.CatBoostClassifier(**CAT, leaf_estimation_iterations=4, leaf_estimation_backtracking="No"), X, BIT,
+    ),
+    "poisson, steps halved": (
+        cb.CatBoostRegressor(**CAT, leaf_estimation_iterations=5, loss_function="Poisson"), X, 8 * COUNT + 20,
+    ),
+    "squared error": (cb.CatBoostRegressor(**CAT, leaf_estimation_iterations=3), X, Y),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("weight", [None, W], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("name", REPEATED)
+def test_several_newton_steps_give_the_leaf_values_of_catboost(name, weight):
+    model, x, y = REPEATED[name]
+    y = np.asarray(y, dtype=float)
+    model.fit(x, y, sample_weight=weight)
+    m = mm.memory_map(model, x, y, sample_weight=weight)
+    run = refit_leaf_values(m.origin.posterior.leaf_model.model)
+    predicted = model.predict(x, prediction_type="RawFormulaVal")
+    np.testing.assert_allclose(run.f[:, 0], predicted, atol=1e-6 * (1 + np.abs(predicted).max()))
+    assert np.all(m["leverage"] > 0)
+    assert np.all(m["warning"] == 0)
+
+
+def test_halved_steps_are_found_from_leaf_values():
+    model, x, y = REPEATED["poisson, steps halved"]
+    scales = mm.memory_map(model.fit(x, y), x, y).origin.posterior.leaf_model.model.scales
+    assert any(scale < 1 for tree in scales for scale in tree)
+
+
+def test_a_catboost_classifier_as_it_comes_is_mapped():
+    x, y = load_breast_cancer(return_X_y=True)
+    settings = {"verbose": 0, "allow_writing_files": False, "thread_count": 1, "iterations": 60}
+    model = cb.CatBoostClassifier(**settings).fit(x, y)
+    assert model.get_all_params()["leaf_estimation_iterations"] == 10
+    m = mm.memory_map(model, x, y)
+    np.testing.assert_allclose(m["output"], model.predict(x, prediction_type="RawFormulaVal"), atol=1e-4)
+
+
+def test_several_newton_steps_for_several_classes_are_refused():
+    model = cb.CatBoostClassifier(**CAT, leaf_estimation_iterations=3).fit(X, THREE)
+    with pytest.raises(UnsupportedModelError, match="refit with leaf_estimation_iterations = 1"):
+        mm.memory_map(model, X, THREE)
+    remedy = cb.CatBoostClassifier(**CAT, leaf_estimation_iterations=1).fit(X, THREE)
+    assert np.all(mm.memory_map(remedy, X, THREE)["leverage"] > 0)
 
 
 def test_classes_of_equal_size_do_not_make_a_fixed_base_value_fitted():
@@ -228,6 +299,30 @@ def test_several_targets_are_refused():
     targets = np.column_stack([Y, Y])
     with pytest.raises(UnsupportedModelError, match="fit one model for each target"):
         mm.memory_map(xgb.XGBRegressor(**XGB).fit(X, targets), X, targets)
+
+
+NO_RIDGE = {
+    "lightgbm": (lgb.LGBMRegressor(**LGB), Y),
+    "lightgbm binary": (lgb.LGBMClassifier(**LGB), BIT),
+    "lightgbm classes": (lgb.LGBMClassifier(**LGB), THREE),
+    "xgboost": (xgb.XGBRegressor(**XGB, reg_lambda=0), Y),
+    "xgboost binary": (xgb.XGBClassifier(**XGB, reg_lambda=0), BIT),
+    "xgboost classes": (xgb.XGBClassifier(**XGB, reg_lambda=0), THREE),
+    "xgboost poisson": (xgb.XGBRegressor(**XGB, reg_lambda=0, objective="count:poisson"), COUNT),
+    "catboost": (cb.CatBoostRegressor(**CAT, l2_leaf_reg=0), Y),
+    "catboost binary": (cb.CatBoostClassifier(**CAT, l2_leaf_reg=0), BIT),
+}
+
+
+@pytest.mark.parametrize("weight", [None, W], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("name", NO_RIDGE)
+def test_rows_given_twice_are_refused(name, weight):
+    model, y = NO_RIDGE[name]
+    model.fit(X, y, sample_weight=weight)
+    twice = None if weight is None else np.tile(weight, 2)
+    with pytest.raises(DataError, match="not those of the fit: rows"):
+        mm.memory_map(model, np.tile(X, (2, 1)), np.tile(y, 2), sample_weight=twice)
+    assert len(mm.memory_map(model, X, y, sample_weight=weight)) == N
 
 
 @pytest.mark.parametrize("kind", [lgb.LGBMClassifier, xgb.XGBRegressor, xgb.XGBClassifier, cb.CatBoostClassifier])

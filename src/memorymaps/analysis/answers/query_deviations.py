@@ -1,0 +1,190 @@
+"""Deviations of given predictions when training examples or groups of them are removed, block by block.
+
+    Δf_* = V_{*i}(I − Λ_iV_i)⁻¹e_i    for an example,
+    Δf_* = Z_* u_M                     for a group, u_M of its removal or of a refit without it.
+
+`V_{*i} = Z_*Z_iᵀ` where the posterior has roots `Z`; networks whose roots are too large, or whose curvature is
+approximate, take one linear system with the exact curvature for each output of a query.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from memorymaps.analysis.refinement import require_origin
+from memorymaps.core.arrays import Array
+from memorymaps.maps.groups.removal import removal_coordinates
+from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
+from memorymaps.posteriors.group_refits import refit_groups, step_warnings
+from memorymaps.posteriors.origin import Origin
+
+if TYPE_CHECKING:
+    from memorymaps.maps.memory_map import MemoryMap
+
+_BLOCK_NUMBERS = 4_000_000  # numbers of the deviations, or of the examples' roots, held at once
+_QUERY_NUMBERS = 20_000_000  # numbers of the queries' roots, or of the solutions of their systems, held at once
+_MAX_RESIDUAL = 1e-2  # relative residual of iterative solves, and of refits as changes of parameters: two digits
+_APPROXIMATE = (Approximation.APPROXIMATE_CURVATURE, Approximation.CHECKED_CURVATURE)
+_CUTOFF = 1e-12  # relative size of eigenvalues that count as zero
+_GROUP_REFITS = "refitted on the training data only: one Newton step for these predictions"
+
+
+def _able(origin: Origin) -> Capabilities:
+    """The posterior's capabilities, without roots of approximate curvature where the exact one can be solved with."""
+    able = capabilities_of(origin.posterior)
+    approximate = origin.posterior.description.approximation in _APPROXIMATE
+    return dataclasses.replace(able, covariance_root=None) if approximate and able.cross_covariance else able
+
+
+def query_blocks(m: MemoryMap, queries: int) -> Iterator[slice]:
+    """Consecutive queries whose roots, or solutions, fit in memory together."""
+    origin = require_origin(m)
+    able = _able(origin)
+    each = 1
+    if able.covariance_root is not None:
+        each = int(np.size(able.covariance_root(origin.examples.take(m["row"][:1]).inputs)))
+    elif able.cross_covariance is not None:
+        each = able.cross_covariance.numbers
+    size = max(1, _QUERY_NUMBERS // each)
+    for start in range(0, queries, size):
+        yield slice(start, min(queries, start + size))
+
+
+def example_deviations(m: MemoryMap, queries: Any, k: int) -> Iterator[tuple[slice, Array]]:
+    """Positions in the map of some examples, and the queries' deviations without each, `Δf_* [k, b, c]`.
+
+    Raises
+    ------
+    TypeError
+        The posterior offers no cross-covariances.
+    """
+    origin, estimator = require_origin(m), m.provenance.estimator
+    able = _able(origin)
+    deviation_of, numbers = _deviation_function(origin, able, queries)
+    size = max(1, _BLOCK_NUMBERS // max(numbers, k * m.provenance.outputs))
+    for start in range(0, len(m), size):
+        rows = slice(start, min(len(m), start + size))
+        batch = origin.examples.take(m["row"][rows])
+        parts = [origin.batch_statistics(chunk) for chunk in origin.chunks(batch)]
+        errors = np.concatenate([np.asarray(estimator.removal_error(stats)) for stats in parts])
+        weight = np.concatenate([stats.weight for stats in parts])
+        yield rows, deviation_of(batch.inputs, errors, weight)
+
+
+_Deviations = Callable[[Any, Array, Array], Array]
+
+
+def _deviation_function(origin: Origin, able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
+    """Function from inputs, removal errors `[b, c]` and weights to `Δf_* [k, b, c]`; numbers it holds an example."""
+    if able.covariance_root is not None:
+        return _by_roots(able, queries)
+    if able.cross_covariance is not None:
+        return _by_systems(able, queries)
+    raise no_cross_covariances(origin)
+
+
+def _by_roots(able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
+    root, penalty = able.covariance_root, able.penalty
+    assert root is not None
+    at_queries = root(queries)  # [k, c, r]
+
+    def deviations(inputs: Any, errors: Array, weight: Array) -> Array:
+        u = np.einsum("bcr,bc->br", root(inputs), errors)
+        u = u if penalty is None else u + weight[:, None] * penalty.coordinates
+        return np.swapaxes(at_queries @ u.T, 1, 2)
+
+    return deviations, at_queries.shape[1] * at_queries.shape[2]
+
+
+def _by_systems(able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
+    assert able.cross_covariance is not None
+    covariance = able.cross_covariance.at(queries)  # inputs → [b, c, k, c]
+
+    def deviations(inputs: Any, errors: Array, weight: Array) -> Array:
+        return np.einsum("bckd,bc->kbd", covariance(inputs), errors)
+
+    return deviations, 1
+
+
+def no_cross_covariances(origin: Origin) -> TypeError:
+    """The refusal for posteriors without."""
+    return TypeError(
+        f"{type(origin.posterior).__name__} has no cross-covariances between examples: expected a linear or kernel "
+        "model, a Gaussian process, or a network. The effect of groups on the training examples: m.leave_out(groups)"
+    )
+
+
+def group_deviations(m: MemoryMap, groups: Sequence[Array], queries: Any) -> tuple[Array, list[str]]:
+    """Deviations `Δf_* [k, g, c]` of the queries without each group of training rows, and what to distrust of them.
+
+    Refitted without the group where `leave_out` refits, else one linear step, which is exact for least squares.
+    """
+    origin = require_origin(m)
+    able = _able(origin)
+    warnings = _step_warnings(m, groups)
+    if able.covariance_root is not None:
+        u, warnings = _group_coordinates(origin, able, groups, warnings)
+        return np.swapaxes(able.covariance_root(queries) @ u.T, 1, 2), warnings
+    if able.removal is None:
+        raise no_cross_covariances(origin)
+    deltas, residual = able.removal.parameter_change([np.sort(rows) for rows in groups])
+    if np.any(residual > _MAX_RESIDUAL):
+        raise ValueError(f"group removal has a relative residual of {residual.max():.1g}: use smaller groups")
+    return np.swapaxes(able.removal.output_change(queries, deltas), 1, 2), warnings
+
+
+def _step_warnings(m: MemoryMap, groups: Sequence[Array]) -> list[str]:
+    position = dict(zip(m["row"].tolist(), range(len(m)), strict=True))
+    leverage = [np.sum(m["leverage"][[position[row] for row in rows.tolist()]]) for rows in groups]
+    columns = {"leverage": leverage, "size": [len(rows) for rows in groups], "sensitivity": np.zeros(len(groups))}
+    return step_warnings(require_origin(m), {name: np.asarray(values) for name, values in columns.items()})
+
+
+def _group_coordinates(
+    origin: Origin, able: Capabilities, groups: Sequence[Array], warnings: list[str]
+) -> tuple[Array, list[str]]:
+    """`u [g, r]` with `Δf = z u` at any input, and the groups' warnings."""
+    root = able.covariance_root
+    assert root is not None
+    steps = np.stack([removal_coordinates(origin, root, rows) for rows in groups])
+    refits = refit_groups(origin, list(groups))
+    if refits is None:
+        return steps, warnings
+    u, residual = _coordinates_of_changes(origin, root, refits.deviation)
+    known = residual <= _MAX_RESIDUAL
+    words = [
+        refit if known[g] or refit else "; ".join(filter(None, [_GROUP_REFITS, warnings[g]]))
+        for g, refit in enumerate(refits.warning)
+    ]
+    return np.where(known[:, None], u, steps), words
+
+
+def _coordinates_of_changes(origin: Origin, root: Callable[[Any], Array], change: Array) -> tuple[Array, Array]:
+    """`u [g, r]` whose `z_i u` are the changes `[n, c, g]` of all training outputs, and their relative residuals `[g]`.
+
+    Least squares in whitened coordinates: what a refit changes in the training outputs determines what it changes in
+    the parameters, and so elsewhere.
+    """
+    gram: Any = 0.0
+    moment: Any = 0.0
+    for z, part in _roots_with(origin, root, change):
+        gram, moment = gram + z.T @ z, moment + z.T @ part
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > _CUTOFF * values[-1]
+    u = (vectors[:, kept] / values[kept]) @ (vectors[:, kept].T @ moment)
+    rest = sum(np.sum((part - z @ u) ** 2, axis=0) for z, part in _roots_with(origin, root, change))
+    size = np.sum(change**2, axis=(0, 1))
+    return u.T, np.sqrt(np.divide(rest, size, out=np.zeros_like(size), where=size > 0))
+
+
+def _roots_with(origin: Origin, root: Callable[[Any], Array], change: Array) -> Iterator[tuple[Array, Array]]:
+    start = 0
+    for batch in origin.examples:
+        z, part = root(batch.inputs), change[start : start + len(batch)]
+        start += len(batch)
+        yield z.reshape(-1, z.shape[-1]), part.reshape(-1, part.shape[-1])

@@ -1,0 +1,1 @@
+"""Removal of groups: how predictions change without each, and what statisticians read of it."""

@@ -1,0 +1,124 @@
+"""How outputs and parameters change without each group: by refits where one step may be too long, else by one step."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.perturbation.deviation import AT_BOUND
+from memorymaps.core.perturbation.group_removal import GroupSystem
+from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.capabilities import capabilities_of
+from memorymaps.posteriors.group_refits import refit_coordinates, refit_groups
+from memorymaps.posteriors.origin import Origin
+
+_CHUNK = 256  # members processed at once
+_MAX_RESIDUAL = 1e-2  # largest relative residual of iterative solves: two digits
+_OWN_CURVATURE = (Approximation.EXACT, Approximation.ONE_STEP, Approximation.EXACT_CURVATURE)
+
+
+@dataclass(frozen=True)
+class GroupChanges:
+    """What removing each of `g` groups changes.
+
+    Attributes
+    ----------
+    deviation_of : `(first row, batch) → Δf [n, c, g]` of a batch of training examples.
+    coordinates : `u [g, r]`, changes of the parameters in the coordinates of `covariance_root`; None: not known.
+    log_integral : `[g]`, what the joint log score adds to the members' log-likelihood; None: not known.
+    warning : of each group, where it was refitted; None: one step was taken.
+    """
+
+    deviation_of: Callable[[int, Batch], Array]
+    coordinates: Array | None = None
+    log_integral: Array | None = None
+    warning: tuple[str, ...] | None = None
+
+
+def remove_groups(origin: Origin, members: list[Array]) -> GroupChanges:
+    """The changes without each group of training rows, by the most accurate means that is affordable."""
+    capabilities = capabilities_of(origin.posterior)
+    root, affordable = capabilities.covariance_root, refit_coordinates(origin, members)
+    if affordable is not None and root is not None:
+        return _with_coordinates(origin, root, members, affordable.coordinates, affordable.warning)
+    refits = refit_groups(origin, members)
+    if refits is not None:
+        return GroupChanges(lambda start, b: refits.deviation[start : start + len(b)], warning=refits.warning)
+    if root is not None:
+        return _with_coordinates(origin, root, members, None, None)
+    return GroupChanges(_by_iteration(origin, members))
+
+
+def _with_coordinates(
+    origin: Origin, root: Callable[[Any], Array], members: list[Array], u: Array | None, warning: tuple[str, ...] | None
+) -> GroupChanges:
+    """Changes `Z u` with `u [g, r]` of refits, or, for None, of one step."""
+    systems = (_group_system(origin, root, rows) for rows in members)
+    known = [None] * len(members) if u is None else list(u)
+    found = [_solved(origin, rows, each, system) for rows, each, system in zip(members, known, systems, strict=True)]
+    coordinates = np.stack([each for each, _ in found])
+    deviation = functools.partial(_linear_deviation, root, coordinates.T)
+    has_score = origin.posterior.description.approximation in _OWN_CURVATURE
+    has_score = (
+        has_score and origin.posterior.likelihood.is_density and capabilities_of(origin.posterior).penalty is None
+    )
+    return GroupChanges(deviation, coordinates, np.asarray([each for _, each in found]) if has_score else None, warning)
+
+
+def removal_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
+    """`u [r]` of removing training rows together in one step, `Δf = Z u` at any input; `root`: inputs → `Z [n, c, r]`.
+
+    NaN where the other examples do not determine the parameters.
+    """
+    return _solved(origin, rows, None, _group_system(origin, root, rows))[0]
+
+
+def _linear_deviation(root: Callable[[Any], Array], u: Array, start: int, batch: Batch) -> Array:
+    return np.tensordot(root(batch.inputs), u, axes=(-1, 0))
+
+
+def _solved(origin: Origin, rows: Array, u: Array | None, system: GroupSystem) -> tuple[Array, float]:
+    """`u [r]` and the log integral; NaN where the other examples do not determine the parameters."""
+    if np.linalg.eigvalsh(system.matrix)[0] < AT_BOUND:
+        return np.full(len(system.gradient), np.nan), np.nan
+    found = system.coordinates(_share_of_penalty(origin, rows)) if u is None else u
+    return found, float(system.log_integral(found))
+
+
+def _share_of_penalty(origin: Origin, rows: Array) -> Array | float:
+    penalty = capabilities_of(origin.posterior).penalty
+    if penalty is None:
+        return 0.0
+    weight = origin.examples.take(np.sort(rows)).weight
+    return float(len(rows) if weight is None else np.sum(weight)) * penalty.coordinates
+
+
+def _group_system(origin: Origin, root: Callable[[Any], Array], rows: Array) -> GroupSystem:
+    members = np.sort(rows)
+    pieces = (origin.examples.take(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK))
+    return GroupSystem.of(_member_terms(origin, root, batch) for batch in pieces)
+
+
+def _member_terms(origin: Origin, root: Callable[[Any], Array], batch: Batch) -> tuple[Array, Array, Array]:
+    """`e [m, c]`, `Z [m, c, r]` and `Λ [m, c, c]`."""
+    stats: Any = origin.batch_statistics(batch)
+    return stats.error, root(batch.inputs), stats.curvature
+
+
+def _by_iteration(origin: Origin, members: list[Array]) -> Callable[[int, Batch], Array]:
+    """One step with the exact curvature, by iterative solves."""
+    influence = capabilities_of(origin.posterior).removal
+    if influence is None:
+        raise TypeError(
+            f"{type(origin.posterior).__name__} offers no group removal: its capabilities have neither "
+            "covariance_root nor removal"
+        )
+    deltas, residual = influence.parameter_change([np.sort(rows) for rows in members])
+    if np.any(residual > _MAX_RESIDUAL):
+        raise ValueError(f"group removal has a relative residual of {residual.max():.1g}: use smaller groups")
+    return lambda start, batch: influence.output_change(batch.inputs, deltas)

@@ -1,0 +1,127 @@
+"""`prune` against refits: its losses, its order, and what it refuses."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.preprocessing import scale
+
+import memorymaps as mm
+from memorymaps.analysis.answers.local_objective import LocalObjective
+from memorymaps.analysis.answers.pruning import left_out_slopes
+
+X, Y = load_breast_cancer(return_X_y=True)
+X = scale(X)
+
+
+def logistic(rows):
+    return LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(X[rows], Y[rows])
+
+
+@pytest.fixture(scope="module")
+def cancer():
+    return mm.memory_map(logistic(np.arange(len(Y))), X, Y)
+
+
+def log_loss(model, rows):
+    return -np.log(model.predict_proba(X[rows])[np.arange(len(rows)), Y[rows]])
+
+
+def test_the_curve_is_that_of_refits(cancer):
+    found = mm.prune(cancer, keep=0.3)
+    assert found["left_out_loss"][0] == pytest.approx(cancer.leave_one_out().loo_loss, rel=0.02)  # which refits some
+    kept = np.asarray(found.kept)
+    assert len(kept) == round(0.3 * len(Y))
+    assert set(kept) | set(found.order[: len(Y) - len(kept)]) == set(range(len(Y)))
+    model, removed = logistic(kept), np.setdiff1d(np.arange(len(Y)), kept)
+    left_out = mm.memory_map(model, X[kept], Y[kept])
+    losses = np.concatenate([left_out["loo_loss"], log_loss(model, removed)])
+    point = np.flatnonzero(found["kept"] == len(kept))[0]
+    assert found["left_out_loss"][point] == pytest.approx(losses.mean(), rel=0.02)
+
+
+@pytest.mark.slow
+def test_the_effect_on_the_left_out_loss_is_that_of_leaving_two_out():
+    inputs, y = load_diabetes(return_X_y=True)
+    inputs, y = inputs[:60], y[:60]
+    m = mm.memory_map(Ridge(alpha=0.1).fit(inputs, y), inputs, y)
+    objective = LocalObjective.of(m)
+    change, linear, _ = left_out_slopes(objective.full_fit, np.arange(60))
+    effect = linear + 0.5 * np.sum(change**2, axis=1)
+
+    def left_out_loss(rows):
+        total = 0.0
+        for j in range(60):
+            others = np.setdiff1d(rows, [j])
+            total += (Ridge(alpha=0.1).fit(inputs[others], y[others]).predict(inputs[[j]])[0] - y[j]) ** 2
+        return total / (2 * m.provenance.description.dispersion)
+
+    start = left_out_loss(np.arange(60))
+    truth = [left_out_loss(np.setdiff1d(np.arange(60), [i])) - start for i in range(60)]
+    assert spearmanr(effect, truth).statistic > 0.9
+    assert np.polyfit(truth, effect, 1)[0] == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_kept_examples_predict_new_ones_better_than_random_ones(seed):
+    order = np.random.default_rng(seed).permutation(len(Y))
+    train, test = order[:380], order[380:]
+    found = mm.prune(mm.memory_map(logistic(train), X[train], Y[train], ids=train), keep=0.15)
+    random = [np.random.default_rng(100 * seed + k).choice(train, len(found.kept), replace=False) for k in range(5)]
+    ours = log_loss(logistic(np.asarray(found.kept)), test).mean()
+    assert ours < np.mean([log_loss(logistic(rows), test).mean() for rows in random])
+
+
+def test_the_check_holds_examples_out(cancer):
+    found = mm.prune(cancer, check=True)
+    assert found["difference"][0] == found["held_out_error"][0] == 0
+    folds = np.random.default_rng(0).permutation(np.arange(len(Y)) % 3)
+    parts = [log_loss(logistic(np.flatnonzero(folds != k)), np.flatnonzero(folds == k)) for k in range(3)]
+    assert found["held_out_loss"][0] == pytest.approx(np.concatenate(parts).mean(), rel=1e-4)
+    assert found["difference"][-1] < -2 * found["difference_error"][-1]
+    np.testing.assert_allclose(found["held_out_loss"], found["left_out_loss"], rtol=0.15)  # different thirds of data
+    assert "by held-out loss" in str(found)
+    assert "check=True compares with random subsets" in str(mm.prune(cancer))
+
+
+def test_a_small_network_is_pruned_by_its_linearisation():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    x = torch.as_tensor(X[:120, :4])
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2)).double()
+    y = torch.as_tensor(Y[:120])
+    fit = torch.optim.LBFGS(net.parameters(), max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure():
+        fit.zero_grad()
+        loss = torch.nn.functional.cross_entropy(net(x), y, reduction="sum")
+        loss = loss + 0.5 * sum((p**2).sum() for p in net.parameters())
+        loss.backward()
+        return loss
+
+    fit.step(closure)
+    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("full", prior=1.0))
+    found = mm.prune(m, keep=60)
+    assert len(found.kept) == 60
+    assert np.all(np.isfinite(found["left_out_loss"]))
+
+
+def test_what_cannot_be_pruned_is_refused_with_what_to_type(cancer):
+    inputs, y = load_diabetes(return_X_y=True)
+    trees = mm.memory_map(RandomForestRegressor(10, random_state=0).fit(inputs, y), inputs, y)
+    with pytest.raises(TypeError, match=r"m\.leave_out\(\{'chosen': ids\}\)"):
+        mm.prune(trees)
+    assert np.isfinite(trees.leave_out({"chosen": [1, 2]})["sensitivity"]).all()
+    with pytest.raises(ValueError, match="expected all"):
+        mm.prune(cancer.top(100))
+    for keep in (0, -1, 569, 1.5, 0.0):
+        with pytest.raises(ValueError, match=r"a share below 1, as 0\.5, or a number below 569"):
+            mm.prune(cancer, keep=keep)
+    with pytest.raises(ValueError, match="expected 2 to"):
+        mm.prune(cancer, check=True, folds=1)
+    least = mm.memory_map(LinearRegression().fit(inputs, y), inputs, y)
+    with pytest.raises(ValueError, match="keep more"):
+        mm.prune(least, keep=5)
+    assert len(mm.prune(least, keep=50).kept) == 50
