@@ -8,7 +8,6 @@ import pytest
 from remedies import remedy
 from scipy import stats
 from sklearn.ensemble import (
-    ExtraTreesRegressor,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
