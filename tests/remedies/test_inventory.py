@@ -136,11 +136,34 @@ def test_a_run_is_one_only_where_it_goes_on_after_the_message():
     assert goes_on(run.function)
 
 
-@pytest.mark.parametrize("run", runs(), ids=lambda run: run.part[:60])
-def test_each_run_names_one_message_and_does_what_it_says(run):
-    message(run.part, run.at)
-    assert goes_on(run.function), f"{run.path}: {run.function.name}"
-    assert {"said", "typed"} & {argument.arg for argument in run.function.args.args}
+def fault_of(run):
+    """What is wrong with a `Run`; empty for nothing."""
+    try:
+        message(run.part, run.at)
+    except LookupError as error:
+        return str(error)
+    if not {"said", "typed"} & {argument.arg for argument in run.function.args.args}:
+        return "the fixture `said` is not used"
+    return "" if goes_on(run.function) else "nothing is done after the message"
+
+
+def test_each_run_names_one_message_and_does_what_it_says():
+    faults = [f"{run.path}: {run.function.name}: {fault_of(run)}" for run in runs() if fault_of(run)]
+    assert not faults, "\n".join(faults)
+
+
+def test_faults_of_runs_are_found():
+    code = '@remedy("{part}")\ndef test_it({fixture}):\n    with said:\n        f()\n'
+    wrong = {
+        "0 messages contain": code.format(part="no such message at all", fixture="said") + "    g()\n",
+        "not used": code.format(part="ids must be unique", fixture="") + "    g()\n",
+        "nothing is done": code.format(part="ids must be unique", fixture="said"),
+    }
+    for words, each in wrong.items():
+        (run,) = runs_of(each)
+        assert words in fault_of(run)
+    (run,) = runs_of(code.format(part="ids must be unique", fixture="said") + "    g()\n")
+    assert fault_of(run) == ""
 
 
 def test_every_remedy_is_run():

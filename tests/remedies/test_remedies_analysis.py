@@ -1,5 +1,6 @@
 """What messages of refits, comparisons, measures and answers say to type, typed."""
 
+import dataclasses
 import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,6 @@ from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, QuantileRegressor, Ridge
 from sklearn.svm import LinearSVC
-from sklearn.tree import DecisionTreeClassifier
 
 import memorymaps as mm
 from memorymaps import measures
@@ -125,12 +125,14 @@ def test_margins_are_no_probabilities(said):
 
 @remedy("m.filter(np.isfinite(m['loo_loss'])) first")
 def test_undefined_left_out_predictions(said):
-    m = mm.memory_map(DecisionTreeClassifier(random_state=0).fit(X, BITS), X, BITS)
-    assert not np.all(np.isfinite(m["loo_loss"]))  # of examples alone in their leaves
+    m = mm.memory_map(LOGISTIC, X, BITS)
+    for name in ("deviation", "loo_prediction", "loo_loss"):
+        values = np.where(np.arange(N) == 3, np.nan, m[name])
+        m = dataclasses.replace(m, table=m.table.set_column(m.table.column_names.index(name), name, [values]))
     with said:
         for_cleanlab(m)
     some = m.filter(np.isfinite(m["loo_loss"]))
-    assert np.all(np.isfinite(for_cleanlab(some)["pred_probs"]))
+    assert for_cleanlab(some)["pred_probs"].shape == (N - 1, 2)
 
 
 # --- refits -----------------------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ def test_models_of_other_examples(said):
 @remedy("select_model(maps, by='score', cross_fit=…) ranks by the predictions alone")
 @remedy("…: select_model(maps, by='score') ranks by accuracy or root mean squared error")
 @remedy("may be off by more than their errors: retrain_check(m) measures it, cross_fit=5 refits")
+@pytest.mark.slow
 def test_models_whose_losses_do_not_compare(said):
     maps = [ridge(), mm.memory_map(HuberRegressor(tol=1e-8, max_iter=1000).fit(X, Y), X, Y)]
     with said:
@@ -234,6 +235,7 @@ def test_networks_that_cannot_be_copied(said, torch, net, monkeypatch):
 
 @remedy("net.load_state_dict(exported.state_dict())")
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_exported_programs(said, torch, net):
     exported = torch.export.export(net, (torch.tensor(X),)).module()
     with said:
