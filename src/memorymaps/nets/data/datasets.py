@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import DataLoader, Subset
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import as_array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.autograd.pytree import leaves, length
+from memorymaps.nets.data.collation import Collate, collate_rows
 from memorymaps.nets.random_state import PrivateRandomState
 
 _TARGETS = ("labels", "label", "target", "targets", "y")
@@ -150,7 +151,7 @@ class DatasetExamples(Examples):
 
     dataset: Any
     batch_size: int = 256
-    collate: Callable[[list[Any]], Any] = default_collate
+    collate: Collate = collate_rows
     split: Split = split
     workers: int = 0
     _fingerprints: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
