@@ -81,7 +81,9 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     values = forest.leaf_means()
     f = forest.outputs(values)
     likelihood: Any = (
-        Votes() if is_classifier else Gaussian(pearson_dispersion(f - target, data.weight, float(leverage_share.sum())))
+        Votes(smallest=forest.half_a_vote())
+        if is_classifier
+        else Gaussian(pearson_dispersion(f - target, data.weight, float(leverage_share.sum())))
     )
     unit_variance = np.divide(leverage_share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
     phi = np.ones(f.shape[1]) if is_classifier else np.broadcast_to(likelihood.dispersion, f.shape[1])
@@ -98,6 +100,8 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     out_of_bag = forest.out_of_bag_outputs(values) if getattr(model, "bootstrap", False) else None
     if out_of_bag is not None:
         cautions = _monte_carlo_cautions(out_of_bag - f, forest.out_of_bag_noise(values), len(trees))
+        if is_classifier:
+            cautions += _loss_cautions(forest, out_of_bag, target, likelihood)
         description = dataclasses.replace(description, cautions=(*description.cautions, *cautions))
     return LeafPosterior(
         likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag
@@ -115,6 +119,21 @@ def _monte_carlo_cautions(deviation: Array, noise: Array, trees: int) -> tuple[s
     return (
         f"{trees} trees: the random draws make up {error:.0%} of the out-of-bag sizes; read them as ranks, or fit more "
         "trees",
+    )
+
+
+def _loss_cautions(forest: FixedStructureForest, f: Array, target: Array, likelihood: Votes) -> tuple[str, ...]:
+    """A caution where the random draws of the trees make up much of the out-of-bag losses; `target [n, c]` one-hot."""
+    share = np.sum(f * target, axis=1)
+    noise, loss = forest.out_of_bag_loss_noise(share), -np.log(np.clip(share, likelihood.smallest, 1.0))
+    known = np.isfinite(noise) & np.isfinite(loss)
+    total = float(np.sum(loss[known] ** 2))
+    error = float(np.sqrt(np.sum(noise[known]) / total)) if total > 0 else 0.0
+    if error <= _NOISY:
+        return ()
+    return (
+        f"{forest.leaves.shape[1]} trees: the random draws make up {error:.0%} of the out-of-bag losses; read them as "
+        "ranks, or fit more trees",
     )
 
 
