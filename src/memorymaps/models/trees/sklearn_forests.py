@@ -19,10 +19,10 @@ from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.likelihoods.vote_share import Votes
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.indexed import ExamplesWithRows
+from memorymaps.models.sklearn_leaf_values import own_outputs, trees_of
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.forest import FixedStructureForest
 from memorymaps.models.trees.leaf_posterior import SPLITS, SPLITS_CAUTION, LeafPosterior
-from memorymaps.models.trees.stored_leaf_values import own_outputs, trees_of
 from memorymaps.models.trees.training_leaves import (
     TrainingLeaves,
     check_reproduced,
