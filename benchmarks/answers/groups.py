@@ -13,6 +13,7 @@ Flips: the number of examples found by `smallest_flip`, and by adding up influen
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import warnings
 from collections.abc import Iterator
@@ -67,6 +68,13 @@ def groups_of(X: np.ndarray, y: np.ndarray, seed: int) -> dict[str, dict[str, np
     return found
 
 
+def fresh(fitted: object) -> object:
+    """An estimator to fit again: a network from the fitted weights, as another start ends in another minimum."""
+    if isinstance(fitted, MLPClassifier):
+        return copy.deepcopy(fitted).set_params(warm_start=True)
+    return clone(fitted)
+
+
 def means_of(model: object, X: np.ndarray) -> np.ndarray:
     """Predicted means `[n, c]` as in the map."""
     if isinstance(model, SVC):
@@ -93,7 +101,7 @@ def agreement(name: str, seed: int) -> Iterator[dict[str, object]]:
         found = m.leave_out(groups)
         for k, rows in enumerate(groups.values()):
             rest = np.setdiff1d(np.arange(len(y)), rows)
-            after = means_of(clone(model).fit(X[rest], y[rest]), X)
+            after = means_of(fresh(fitted).fit(X[rest], y[rest]), X)
             change = np.abs(after - before).sum(axis=1)
             loss = (loss_of(model, after, y) - loss_of(model, before, y))[rows].mean() / unit
             yield {

@@ -28,6 +28,7 @@ from memorymaps.nets.covariance.block_diagonal import (
 from memorymaps.nets.covariance.directional import ChooseDirections, DirectionalBatch
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.refit.group_refit import NetworkGroupRefit
 from memorymaps.nets.refit.influence import removal_influence
 from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs
 from memorymaps.posteriors.capabilities import Capabilities
@@ -52,8 +53,11 @@ class NetworkPosterior:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Removal of groups by iteration, and refits."""
-        return Capabilities(removal=self, refit=self, fingerprint=self.fingerprint)
+        """Removal of groups by iteration, and refits, of groups where a few are affordable."""
+        groups = NetworkGroupRefit(self.refit, affordable_refits(self.problem, self.covariance))
+        return Capabilities(
+            removal=self, refit=self, fingerprint=self.fingerprint, group_refit=groups if groups.affordable else None
+        )
 
     def fingerprint(self) -> str:
         """Hash of the module's parameters and buffers, and of the prior precisions."""
@@ -195,10 +199,8 @@ class FactoredNetworkPosterior(NetworkPosterior):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, removal of groups by iteration, and refits."""
-        return Capabilities(
-            covariance_root=self.covariance_root, removal=self, refit=self, fingerprint=self.fingerprint
-        )
+        """Those of every network, and cross-covariances."""
+        return replace(super().capabilities, covariance_root=self.covariance_root)
 
     def covariance_root(self, inputs: Any) -> Array:
         """Whitened Jacobians `Z [n, c, P]` with `V_ij = Z_i Z_jᵀ`."""
