@@ -145,7 +145,7 @@ def fits() -> Iterator[tuple[str, object, str]]:
     yield from (("spambase, logit", logit, name) for name in X.columns[:3])
 
 
-def at_once(m: mm.MemoryMap, name: str, change: str) -> tuple[int, bool]:
+def at_once(m: mm.MemoryMap, name: str, change: str) -> str:
     """How many examples the influences at the full fit say, and whether a refit without them has the change."""
     place = list(m.provenance.description.parameters).index(name)
     objective, able = LocalObjective.of(m), capabilities_of(m.origin.posterior)
@@ -154,11 +154,13 @@ def at_once(m: mm.MemoryMap, name: str, change: str) -> tuple[int, bool]:
     effect = test.with_held_error(full, rows)
     order = np.argsort(effect)
     total = np.cumsum(np.minimum(effect[order], 0))
-    number = min(len(m), int(np.searchsorted(-total, test.distance(full))) + 1)
+    number = int(np.searchsorted(-total, test.distance(full))) + 1
+    if number > len(m):
+        return "no number is predicted to suffice"
     kept = np.ones(len(m), dtype=bool)
     kept[order[:number]] = False
-    fit = objective.minimum(kept, full.u) if kept.any() else None
-    return number, fit is not None and test.has_changed(fit)
+    fit = objective.minimum(kept, full.u)
+    return f"{number}{'' if fit is not None and test.has_changed(fit) else ', does not flip'}"
 
 
 def flips() -> Iterator[dict[str, object]]:
@@ -167,12 +169,11 @@ def flips() -> Iterator[dict[str, object]]:
         m = mm.memory_map(results)
         for change in ("sign", "significance"):
             found = mm.smallest_flip(m, name, change)
-            rows, flipped = at_once(m, name, change)
             yield {
                 "case": f"{case}: {name}", "changes": change, "before": str(found.before), "n": found.examples,
                 "found": len(found), "share": f"{found.share:.2%}", "confirmed": found.confirmed,
                 "after": str(found.refitted), "predicted": f"{found.predicted:.4g}",
-                "at once": f"{rows}{'' if flipped else ', does not flip'}",
+                "at once": at_once(m, name, change),
             }  # fmt: skip
 
 
