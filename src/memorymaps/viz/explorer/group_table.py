@@ -29,6 +29,12 @@ _GROUP_COLUMNS = {
     "rest_leave_out_loss": ("nats", "mean loss of all other examples when the group is left out"),
     "rest_sensitivity": ("target", "Σ of the changes of all other predictions when the group is left out"),
 }
+_OPTIONAL_COLUMNS = {  # that not every model has
+    "leave_out_accuracy": ("share", "share of the members predicted as labelled when the whole group is left out"),
+    "rest_leave_out_accuracy": ("share", "share of all other examples predicted as labelled without the group"),
+    "joint_log_score": ("nats", "log probability of all members together when the whole group is left out"),
+    "cooks_distance": ("", "Cook's distance of the group: squared change of the parameters in standard errors"),
+}
 
 
 def group_tables(m: MemoryMap, leave_out: LeaveOut | str | None) -> list[dict[str, Any]]:
@@ -73,9 +79,11 @@ def _leave_out_table(m: MemoryMap, leave_out: LeaveOut | str) -> dict[str, Any]:
     effects = m.leave_out(leave_out) if isinstance(leave_out, str) else leave_out
     if not isinstance(effects, LeaveOut):
         raise TypeError(f"leave_out is a {type(leave_out).__name__}: expected a column's name or m.leave_out(…)")
-    values = [effects[name] for name in _GROUP_COLUMNS]
-    order = sorted(range(len(effects)), key=lambda k: -np.nan_to_num(values[-1][k], nan=np.inf))
-    table = _table("Left out together", _GROUP_COLUMNS, effects.table["group"].to_pylist(), values, order)
+    optional = {name: about for name, about in _OPTIONAL_COLUMNS.items() if name in effects.table.column_names}
+    columns = _GROUP_COLUMNS | optional
+    values, by_size = [effects[name] for name in columns], effects["rest_sensitivity"]
+    order = sorted(range(len(effects)), key=lambda k: -np.nan_to_num(by_size[k], nan=np.inf))
+    table = _table("Left out together", columns, effects.table["group"].to_pylist(), values, order)
     return table | {"by": by, "note": "each whole group removed from training at once"}
 
 
