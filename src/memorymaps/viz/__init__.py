@@ -3,18 +3,21 @@
 from memorymaps._imports import lazy_names
 
 _MODULES = {
+    "ComparisonDisplay": "memorymaps.viz.displays.comparison",
     "Display": "memorymaps.viz.displays.base",
     "EvolutionDisplay": "memorymaps.viz.displays.evolution",
     "ExplorerOptions": "memorymaps.viz.explorer.options",
     "GeneralisationDisplay": "memorymaps.viz.displays.evolution",
     "GroupDisplay": "memorymaps.viz.displays.leave_out",
     "HalfNormalDisplay": "memorymaps.viz.displays.half_normal",
+    "InfluenceDisplay": "memorymaps.viz.displays.influence",
     "LeaveOutDisplay": "memorymaps.viz.displays.leave_out",
     "MapDisplay": "memorymaps.viz.displays.map",
     "PayloadError": "memorymaps.viz.explorer.payloads",
     "Pictures": "memorymaps.viz.explorer.payloads",
     "RetrainingDisplay": "memorymaps.viz.displays.leave_out",
     "Rows": "memorymaps.viz.explorer.payloads",
+    "SelectionDisplay": "memorymaps.viz.displays.comparison",
     "SensitivityDisplay": "memorymaps.viz.displays.sensitivity",
     "Server": "memorymaps.viz.explorer.server",
     "Texts": "memorymaps.viz.explorer.payloads",
@@ -23,18 +26,21 @@ _MODULES = {
 }
 
 __all__ = [
+    "ComparisonDisplay",
     "Display",
     "EvolutionDisplay",
     "ExplorerOptions",
     "GeneralisationDisplay",
     "GroupDisplay",
     "HalfNormalDisplay",
+    "InfluenceDisplay",
     "LeaveOutDisplay",
     "MapDisplay",
     "PayloadError",
     "Pictures",
     "RetrainingDisplay",
     "Rows",
+    "SelectionDisplay",
     "SensitivityDisplay",
     "Server",
     "Texts",
