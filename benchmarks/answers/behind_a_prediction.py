@@ -34,7 +34,7 @@ from sklearn.svm import SVC
 import memorymaps as mm
 
 DATA = Path(os.environ.get("MEMORYMAPS_DATA", ""))
-QUERIES, REMOVED, SUBSETS = 20, 40, 40
+QUERIES, REMOVED, SUBSETS = 10, 20, 30
 Data = tuple[np.ndarray, np.ndarray]
 
 
@@ -100,11 +100,12 @@ def changes(found: Any, n: int) -> np.ndarray:
 
 def agreement(estimate: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Slope, relative error, and mean rank correlation over queries."""
+    pairs = list(zip(estimate, truth, strict=True))
     return {
         "slope": float(np.sum(estimate * truth) / np.sum(truth**2)),
         "error": float(np.linalg.norm(estimate - truth) / np.linalg.norm(truth)),
-        "rank correlation": float(np.mean([spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(estimate, truth, strict=True)])),
-    }  # fmt: skip
+        "rank correlation": float(np.mean([spearmanr(a.ravel(), b.ravel()).statistic for a, b in pairs])),
+    }
 
 
 def removed_rows(change: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -237,7 +238,7 @@ def kronfluence_scores(
         return analyzer.load_pairwise_scores("scores")["all_modules"].double().numpy()
 
 
-def of_network(hidden: int, structure: str, n: int, seed: int) -> Iterator[dict[str, Any]]:
+def of_network(name: str, hidden: int, structures: tuple[str, ...], n: int, seed: int) -> Iterator[dict[str, Any]]:
     """Single examples, the ten most helpful of each query, and random tenths."""
     (X, labels), rng = fashion(), np.random.default_rng(seed)
     rows = rng.permutation(len(labels))
@@ -246,39 +247,40 @@ def of_network(hidden: int, structure: str, n: int, seed: int) -> Iterator[dict[
     torch.manual_seed(seed)
     net = train(network(hidden), x, y, 5000)
     before = losses(net, new, asked)
-    recipe = mm.Laplace(structure, prior=PRIOR)
-    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)
-    start = time.process_time()
-    found = mm.influence_on(m, new, asked.numpy(), top=None)
-    seconds = time.process_time() - start
-    order = np.lexsort((found["id"], found["query"]))
-    effect = found["loss_change"][order].reshape(QUERIES, n)
 
-    def without(keep: np.ndarray) -> np.ndarray:
+    def without(removed: np.ndarray) -> np.ndarray:
+        keep = ~np.isin(np.arange(n), removed)
         return losses(train(copy.deepcopy(net), x[keep], y[keep], 500), new, asked) - before
 
-    name = f"MLP 49-{hidden}-10, {structure}"
-    chosen = removed_rows(effect[:, :, None], rng)
-    truth = np.stack([without(np.arange(n) != row) for row in chosen], axis=1)
-    yield {"case": name, "removed": "examples", "seed": seed, **agreement(effect[:, chosen], truth), "CPU s": seconds}
-    scores = {"influence_on": effect, "gradient product": gradients(net, new, asked) @ gradients(net, x, y).T}
+    scores: dict[str, np.ndarray] = {}
+    seconds = {}
+    for structure in structures:
+        m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(structure, prior=PRIOR))
+        start = time.process_time()
+        found = mm.influence_on(m, new, asked.numpy(), top=None)
+        seconds[structure] = time.process_time() - start
+        scores[structure] = found["loss_change"][np.lexsort((found["id"], found["query"]))].reshape(QUERIES, n)
+    chosen = removed_rows(scores[structures[0]][:, :, None], rng)
+    truth = np.stack([without(np.array([row])) for row in chosen], axis=1)
+    for structure in structures:
+        found = agreement(scores[structure][:, chosen], truth)
+        yield {"case": name, "removed": f"examples, {structure}", "seed": seed, **found, "CPU s": seconds[structure]}
+    scores["gradient product"] = gradients(net, new, asked) @ gradients(net, x, y).T
     other = kronfluence_scores(net, x, y, new, asked)
     scores |= {} if other is None else {"kronfluence EKFAC": other}
+    scores["random"] = rng.normal(size=(QUERIES, n))
     tenths = [rng.permutation(n)[: n // 10] for _ in range(SUBSETS)]
-    actual = np.stack([without(~np.isin(np.arange(n), part)) for part in tenths])
+    actual = np.stack([without(part) for part in tenths])
     for how, score in scores.items():
         predicted = np.stack([score[:, part].sum(axis=1) for part in tenths])
         lds = np.mean([spearmanr(predicted[:, k], actual[:, k]).statistic for k in range(QUERIES)])
-        rise = []
-        for k in range(QUERIES):
-            keep = np.ones(n, dtype=bool)
-            keep[np.argsort(-score[k])[:10]] = False
-            rise.append(without(keep)[k])
-        yield {"case": name, "removed": how, "seed": seed, "LDS": lds, "rise without top 10": np.mean(rise),
-               "predicted": np.sort(effect, axis=1)[:, -10:].sum(axis=1).mean() if how == "influence_on" else np.nan}  # fmt: skip
+        top = np.argsort(-score, axis=1)[:, :10]
+        rise = np.mean([without(top[k])[k] for k in range(QUERIES)])
+        of_sum = np.take_along_axis(score, top, axis=1).sum(axis=1).mean()
+        yield {"case": name, "removed": f"top 10, {how}", "seed": seed, "LDS": lds, "rise": rise, "predicted": of_sum}
 
 
-NETWORKS = {"MLP 32, full": (32, "full"), "MLP 32, ekfac": (32, "ekfac"), "MLP 400, auto": (400, "auto")}
+NETWORKS = {"MLP 49-32-10": (32, ("full", "ekfac")), "MLP 49-400-10": (400, ("auto",))}
 
 
 def rows(n: int, seeds: int, only: str) -> Iterator[dict[str, Any]]:
@@ -286,8 +288,8 @@ def rows(n: int, seeds: int, only: str) -> Iterator[dict[str, Any]]:
     for seed in range(seeds):
         for name in CASES:
             yield from family(name, n, seed) if only in name else ()
-        for name, (hidden, structure) in NETWORKS.items():
-            yield from of_network(hidden, structure, n, seed) if only in name else ()
+        for name, (hidden, structures) in NETWORKS.items():
+            yield from of_network(name, hidden, structures, n, seed) if only in name else ()
 
 
 def main() -> None:

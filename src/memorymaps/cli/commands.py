@@ -51,7 +51,8 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"memorymaps {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
-        _add_demo, _add_map, _add_plot, _add_top, _add_info, add_compare, add_select, _add_export, _add_explore, add_track
+        _add_demo, _add_map, _add_plot, _add_top, _add_info, add_compare, add_select, _add_export, _add_explore,
+        add_track,
     ):  # fmt: skip
         add(commands)
     return parser

@@ -34,8 +34,9 @@ def add_select(commands: Any) -> None:
         "memorymaps select c0.1/ c1/ c10/ --out selection.png",
     )  # fmt: skip
     parser.add_argument(
-        "--by", choices=("loss", "score"), default="loss",
-        help="left-out loss, or accuracy (classes) and root mean squared error (default: %(default)s)",
+        "--by", choices=("loss", "predictive", "score"), default="loss",
+        help="left-out loss, predictive density (Gaussian noise), or accuracy and root mean squared error "
+        "(default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--csv", action="store_true", help="print comma-separated values")
     parser.add_argument("--out", type=Path, metavar="FIGURE", help="figure to write: .png, .pdf, .svg")
