@@ -6,7 +6,8 @@ helpful examples, and the linear datamodeling score [Park et al. 2023], Spearman
 tenth of the data between the sum of the single effects and the retrained loss, averaged over queries; beside the
 product of gradients (TracIn at the last step) and, where it is installed, kronfluence's EKFAC influence.
 
-    MEMORYMAPS_DATA=… python benchmarks/answers/behind_a_prediction.py [--n 1000] [--seeds 3] [--only TEXT]
+    MEMORYMAPS_DATA=… python benchmarks/answers/behind_a_prediction.py [--n 1000] [--seeds 3]
+        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30]
 """
 
 from __future__ import annotations
@@ -268,7 +269,6 @@ def of_network(name: str, hidden: int, structures: tuple[str, ...], n: int, seed
     scores["gradient product"] = gradients(net, new, asked) @ gradients(net, x, y).T
     other = kronfluence_scores(net, x, y, new, asked)
     scores |= {} if other is None else {"kronfluence EKFAC": other}
-    scores["random"] = rng.normal(size=(QUERIES, n))
     tenths = [rng.permutation(n)[: n // 10] for _ in range(SUBSETS)]
     actual = np.stack([without(part) for part in tenths])
     for how, score in scores.items():
@@ -280,7 +280,11 @@ def of_network(name: str, hidden: int, structures: tuple[str, ...], n: int, seed
         yield {"case": name, "removed": f"top 10, {how}", "seed": seed, "LDS": lds, "rise": rise, "predicted": of_sum}
 
 
-NETWORKS = {"MLP 49-32-10": (32, ("full", "ekfac")), "MLP 49-400-10": (400, ("auto",))}
+NETWORKS = {
+    "MLP 49-16-10": (16, ("full",)),
+    "MLP 49-32-10": (32, ("full", "ekfac")),
+    "MLP 49-400-10": (400, ("auto",)),
+}
 
 
 def rows(n: int, seeds: int, only: str) -> Iterator[dict[str, Any]]:
@@ -297,7 +301,11 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--removed", type=int, default=REMOVED)
+    parser.add_argument("--queries", type=int, default=QUERIES)
+    parser.add_argument("--subsets", type=int, default=SUBSETS)
     options = parser.parse_args()
+    globals().update(REMOVED=options.removed, QUERIES=options.queries, SUBSETS=options.subsets)
     warnings.simplefilter("ignore")
     found = []
     for row in rows(options.n, options.seeds, options.only):
