@@ -29,6 +29,8 @@ _EXAMPLES = """examples:
   memorymaps top mail/map.parquet -k 20 --by leverage
   memorymaps plot mail/map.parquet --out mail.pdf --color target
   memorymaps info mail/map.parquet
+  memorymaps compare weak/ strong/ --out compared.png
+  memorymaps select c0.1/ c1/ c10/
   memorymaps export mail/map.parquet mail.html --texts mail.parquet:message
   memorymaps explore mail/ --rows mail.parquet
   memorymaps track plot run/ --out pictures/
@@ -44,11 +46,15 @@ def _build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     from memorymaps import __version__
+    from memorymaps.cli.comparing import add_compare, add_select
     from memorymaps.cli.track import add_track
 
     parser.add_argument("--version", action="version", version=f"memorymaps {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_map, _add_plot, _add_top, _add_info, _add_export, _add_explore, add_track):
+    for add in (
+        _add_demo, _add_map, _add_plot, _add_top, _add_info, add_compare, add_select, _add_export, _add_explore,
+        add_track,
+    ):  # fmt: skip
         add(commands)
     return parser
 

@@ -3,6 +3,7 @@
 from memorymaps._imports import lazy_names
 
 _MODULES = {
+    "ComparisonDisplay": "memorymaps.viz.displays.comparison",
     "Display": "memorymaps.viz.displays.base",
     "EvolutionDisplay": "memorymaps.viz.displays.evolution",
     "ExplorerOptions": "memorymaps.viz.explorer.options",
@@ -10,6 +11,7 @@ _MODULES = {
     "GroupDisplay": "memorymaps.viz.displays.leave_out",
     "GroupInfluenceDisplay": "memorymaps.viz.displays.group_influence",
     "HalfNormalDisplay": "memorymaps.viz.displays.half_normal",
+    "InfluenceDisplay": "memorymaps.viz.displays.influence",
     "LeaveOutDisplay": "memorymaps.viz.displays.leave_out",
     "MapDisplay": "memorymaps.viz.displays.map",
     "PayloadError": "memorymaps.viz.explorer.payloads",
@@ -17,6 +19,7 @@ _MODULES = {
     "PruningDisplay": "memorymaps.viz.displays.pruning",
     "RetrainingDisplay": "memorymaps.viz.displays.leave_out",
     "Rows": "memorymaps.viz.explorer.payloads",
+    "SelectionDisplay": "memorymaps.viz.displays.comparison",
     "SensitivityDisplay": "memorymaps.viz.displays.sensitivity",
     "Server": "memorymaps.viz.explorer.server",
     "Texts": "memorymaps.viz.explorer.payloads",
@@ -25,6 +28,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "ComparisonDisplay",
     "Display",
     "EvolutionDisplay",
     "ExplorerOptions",
@@ -32,6 +36,7 @@ __all__ = [
     "GroupDisplay",
     "GroupInfluenceDisplay",
     "HalfNormalDisplay",
+    "InfluenceDisplay",
     "LeaveOutDisplay",
     "MapDisplay",
     "PayloadError",
@@ -39,6 +44,7 @@ __all__ = [
     "PruningDisplay",
     "RetrainingDisplay",
     "Rows",
+    "SelectionDisplay",
     "SensitivityDisplay",
     "Server",
     "Texts",
