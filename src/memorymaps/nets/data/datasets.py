@@ -20,8 +20,8 @@ from memorymaps.nets.autograd.pytree import leaves, length
 from memorymaps.nets.data.collation import Collate, collate_rows
 from memorymaps.nets.random_state import PrivateRandomState
 
-_TARGETS = ("labels", "label", "target", "targets", "y")
-_IDS = ("id", "ids", "idx", "index")
+TARGETS = ("labels", "label", "target", "targets", "y")
+IDS = ("id", "ids", "idx", "index")
 SEVERAL_INPUTS_HINT = (
     "For a network with several inputs pass memory_map(net, (x1, x2), y), or LoaderExamples(DataLoader(dataset, 256), "
     "split=lambda batch: ((batch[0], batch[1]), batch[2], None))"
@@ -39,7 +39,7 @@ def split(batch: Any) -> tuple[Any, Any, Any]:
         Another layout; the message contains an accessor to adapt.
     """
     if isinstance(batch, Mapping):
-        target, name = (_first(batch, names) for names in (_TARGETS, _IDS))
+        target, name = (_first(batch, names) for names in (TARGETS, IDS))
         if target is not None:
             inputs = {key: value for key, value in batch.items() if key not in (target, name)}
             return inputs, batch[target], None if name is None else batch[name]
@@ -48,7 +48,7 @@ def split(batch: Any) -> tuple[Any, Any, Any]:
     refuse_graphs(batch)
     got = f"a mapping with {list(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
     raise DataError(
-        f"a batch is {got}: expected (inputs, target), (inputs, target, ids) or a mapping with one of {_TARGETS}. "
+        f"a batch is {got}: expected (inputs, target), (inputs, target, ids) or a mapping with one of {TARGETS}. "
         "For arrays with separate targets, memory_map(net, inputs, y); for anything else pass LoaderExamples(loader, "
         "split=lambda batch: (inputs, target, ids_or_None))"
     )
