@@ -55,7 +55,9 @@ def _labels(model: Any, seen: AdapterOutputs) -> tuple[Comparand, ...]:
 
 
 def _forest_parameters(model: Any) -> dict[str, Any]:
-    """The forest's own attributes, and all nodes of its trees at once."""
+    """The forest's own attributes, and all nodes of its trees at once, if it is fitted."""
+    if not hasattr(model, "estimators_"):
+        return parameters_of_attributes(vars(model))
     fitted = [tree.tree_ for tree in model.estimators_]
     nodes = {name: np.concatenate([np.ravel(getattr(t, name)) for t in fitted]) for name in _NODES}
     own = {name: value for name, value in vars(model).items() if name not in ("estimators_", "estimator_")}
