@@ -209,7 +209,9 @@ def results_change(results, rows: np.ndarray, **options) -> Change:
             kept = np.arange(len(model.endog)) != i
             try:
                 params = _rows_of_model(model, kept).fit(**options).params
-            except ValueError:  # statsmodels' own iteration overflows: no truth for this row
+            except ValueError as error:  # statsmodels' own iteration overflows: no truth for this row
+                if "NaN, inf" not in str(error) and "infs or NaNs" not in str(error):
+                    raise
                 params = np.full(np.shape(results.params), np.nan)
             after.append(_linear_predictor(model, params, [i]))
     return before, np.concatenate(after)
@@ -221,9 +223,10 @@ def _rows_of_model(model, kept: np.ndarray):
     cut = {
         name: np.asarray(value)[kept] if np.shape(value)[:1] == (len(kept),) else value for name, value in given.items()
     }
-    if "exposure" in cut:  # kept as its logarithm
-        cut["exposure"] = np.exp(cut["exposure"])
-    return type(model)(model.endog[kept], model.exog[kept], **cut)
+    y, trials = model.endog[kept], cut.pop("n_trials", None)
+    if trials is not None and np.ndim(trials) and np.any(trials != 1):  # proportions are kept of counts
+        y = np.column_stack([y * trials, (1 - y) * trials])
+    return type(model)(y, model.exog[kept], **cut)
 
 
 def _linear_predictor(model, params, rows) -> np.ndarray:
