@@ -210,7 +210,9 @@ def results_change(results, rows: np.ndarray, **options) -> Change:
             kept = np.arange(len(model.endog)) != i
             try:
                 params = _rows_of_model(model, kept).fit(**options).params
-            except ValueError:  # statsmodels' own iteration overflows: no truth for this row
+            except ValueError as error:  # statsmodels' own iteration overflows: no truth for this row
+                if "NaN, inf" not in str(error) and "infs or NaNs" not in str(error):
+                    raise
                 params = np.full(np.shape(results.params), np.nan)
             after.append(_linear_predictor(model, params, [i]))
     return before, np.concatenate(after)

@@ -11,7 +11,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import memorymaps as mm
-from memorymaps.maps.trajectory import Trajectory
+from memorymaps.maps.trajectory import LOO_TRUST, SCALARS, Trajectory, step_folder
 from memorymaps.training.tracker import _write_step
 from memorymaps.viz.explorer.options import ExplorerOptions
 from memorymaps.viz.explorer.packing import pack_lazily
@@ -56,6 +56,19 @@ def test_the_losses_stand_beside_the_slider(run, tmp_path, opened):
     assert "predictions: step 1,200" in words
     named = [text for text in page.page.locator(".mm-steps span").all_inner_texts() if text]
     assert (named[0], named[-1], len(named)) == ("step 100", "step 1,200", 6)
+
+
+def test_the_verdict_stands_beside_a_left_out_loss_that_cannot_be_trusted(data, tmp_path, opened):
+    for step in (1, 2):
+        losses = {"loss": 0.5, "loo_loss": 0.6, "test_loss": 0.7, "effective": 3.0, "seconds": 0.0}
+        _write_step(tmp_path / "run", step, map_of(data), losses)
+    path = step_folder(tmp_path / "run", 1) / SCALARS
+    path.write_text(json.dumps(json.loads(path.read_text()) | {LOO_TRUST: "not to be used"}))
+    page = opened(Trajectory.load(tmp_path / "run").explore(tmp_path / "run.html"))
+    for at, words in ((0, "leave-one-out 0.6 (not to be used)"), (1, "leave-one-out 0.6")):
+        page.page.locator("input[type=range]").fill(str(at))
+        page.settle()
+        assert words in page.page.locator(".mm-when").inner_text().splitlines()
 
 
 def test_colour_by_change_over_time_is_the_recorded_ratio(run, tmp_path, opened):

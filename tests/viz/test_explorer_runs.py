@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 import memorymaps as mm
 from memorymaps.cli.commands import main
-from memorymaps.maps.trajectory import Trajectory
+from memorymaps.maps.trajectory import LOO_TRUST, SCALARS, Trajectory, step_folder
 from memorymaps.training.tracker import _write_step
 from memorymaps.viz.explorer.explorer import explore
 from memorymaps.viz.explorer.options import ExplorerOptions
@@ -71,6 +71,36 @@ def test_runs_without_test_data_have_no_test_loss(three_classes, tmp_path):
     assert [step["test_loss"] for step in pack(Trajectory.load(tmp_path), ExplorerOptions()).meta["steps"]] == [
         None
     ] * 2
+
+
+def record_verdict(folder, step, level):
+    """Write the verdict `level` into a recorded step; `None`: a step as earlier versions recorded it."""
+    path = step_folder(folder, step) / SCALARS
+    scalars = {key: value for key, value in json.loads(path.read_text()).items() if key != LOO_TRUST}
+    path.write_text(json.dumps(scalars if level is None else scalars | {LOO_TRUST: level}))
+
+
+def test_each_step_carries_the_verdict_on_its_left_out_loss(three_classes, tmp_path):
+    recorded = {1: "not to be used", 2: "ranks only", 3: "estimated", 4: None}
+    for step, level in recorded.items():
+        losses = {"loss": 0.5, "loo_loss": 0.6, "test_loss": 0.7, "effective": 3.0, "seconds": 0.0}
+        _write_step(tmp_path, step, map_of(three_classes), losses)
+        record_verdict(tmp_path, step, level)
+    made = pack(Trajectory.load(tmp_path), ExplorerOptions())
+    assert [step["loo_trust"] for step in made.meta["steps"]] == list(recorded.values())
+
+
+def test_a_tracked_run_has_the_verdicts_of_its_maps(run):
+    expected = [str(Trajectory.load(run).at(step).trust["loo_loss"].level) for step in (10, 20, 30)]
+    assert [step["loo_trust"] for step in pack(Trajectory.load(run), ExplorerOptions()).meta["steps"]] == expected
+
+
+def test_maps_as_steps_carry_their_own_verdicts(three_classes):
+    steps = {"weak": map_of(three_classes, 0.01), "strong": map_of(three_classes, 1.0)}
+    made = pack(steps["strong"], ExplorerOptions(trajectory=steps))
+    assert [step["loo_trust"] for step in made.meta["steps"]] == [
+        str(m.trust["loo_loss"].level) for m in steps.values()
+    ]
 
 
 def test_a_run_that_has_only_begun_is_a_map(run, three_classes, tmp_path):

@@ -30,6 +30,8 @@ export interface Step {
   test_loss: number | null;
   /** Sum of the leverages. */
   effective: number | null;
+  /** How far the left-out loss can be trusted; null in runs of earlier versions. */
+  loo_trust: Verdict["level"] | null;
   low: [number, number];
   high: [number, number];
 }

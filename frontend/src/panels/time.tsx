@@ -1,5 +1,6 @@
 // Recorded steps: a slider, play, and the loss beside it. Nothing moves unless asked to.
 import { useEffect } from "preact/hooks";
+import type { Step } from "../data/meta";
 import { number } from "../numbers";
 import type { Store } from "../state/store";
 import { THEMES } from "../theme";
@@ -60,7 +61,7 @@ export function Time({ store }: { store: Store }) {
       <div class="mm-when">
         <b dir="auto">{step.name}</b>
         {LINES.filter(({ name }) => step[name] !== null).map(({ name, words, hint, style }) => (
-          <span key={name} class={style} title={hint}>{`${words} ${number(step[name]!)}`}</span>
+          <span key={name} class={style} title={hint}>{`${words} ${number(step[name]!)}${trusted(name, step)}`}</span>
         ))}
         {step.effective !== null && (
           <span title="effective number of parameters: sum of the leverages">{`effective parameters ${number(step.effective)}`}</span>
@@ -72,6 +73,10 @@ export function Time({ store }: { store: Store }) {
     </div>
   );
 }
+
+/** How far the left-out loss of a step can be trusted, where that is less than its size. */
+const trusted = (name: string, { loo_trust }: Step): string =>
+  name === "loo_loss" && (loo_trust === "ranks only" || loo_trust === "not to be used") ? ` (${loo_trust})` : "";
 
 /** Names of many steps would cover one another: about eight are written. */
 const isNamed = (k: number, last: number): boolean => {

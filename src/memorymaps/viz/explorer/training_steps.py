@@ -12,7 +12,8 @@ from memorymaps.core.arrays import Array
 from memorymaps.maps.ids import check_same_examples
 from memorymaps.maps.loo_averages import weighted_mean
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.maps.trajectory import Trajectory
+from memorymaps.maps.trajectory import LOO_TRUST, Trajectory
+from memorymaps.maps.trust import Level
 from memorymaps.viz.explorer.arrow_columns import MISSING, ArrowColumns, finite_or_none, rows_by_id, to_text
 
 _AXES = ("leverage", "error")
@@ -20,11 +21,14 @@ _AXES = ("leverage", "error")
 
 @dataclass(frozen=True)
 class _Step:
-    """One recorded step: scores in the row order of the explored map, mean losses in nats."""
+    """One recorded step: scores in the row order of the explored map, mean losses in nats, and how far the left-out one
+    can be trusted (`None` in runs of earlier versions).
+    """
 
     name: str
     scores: dict[str, Array]
     losses: dict[str, float | None]
+    loo_trust: str | None
 
 
 def add_steps(
@@ -48,7 +52,10 @@ def add_steps(
         return []
     ends = [_add_axis(columns, axis, steps) for axis in _AXES]
     lows, highs = ([end[side] for end in ends] for side in (0, 1))
-    return [{"name": to_text(step.name), **step.losses, "low": lows, "high": highs} for step in steps]
+    return [
+        {"name": to_text(step.name), **step.losses, "loo_trust": step.loo_trust, "low": lows, "high": highs}
+        for step in steps
+    ]
 
 
 def _evenly_spaced(steps: Iterable[Any], max_steps: int) -> list[Any]:
@@ -67,17 +74,24 @@ def _recorded_steps(m: MemoryMap, trajectory: Trajectory | Mapping[str, MemoryMa
         for step in _evenly_spaced(trajectory.steps, max_steps):
             row = losses.loc[step]
             known = {name: finite_or_none(row[name]) for name in ("loss", "loo_loss", "test_loss", "effective")}
-            yield _step_of(m, trajectory.at(step), f"step {step:,}", known)
+            yield _step_of(m, trajectory.at(step), f"step {step:,}", known, _level(row.get(LOO_TRUST)))
         return
     for name in _evenly_spaced(trajectory, max_steps):
         other = trajectory[name]
         losses = {name: finite_or_none(weighted_mean(other, other[name])) for name in ("loss", "loo_loss")}
         known = losses | {"test_loss": None}
         effective = float(np.nansum(other["leverage"])) if np.all(np.isfinite(other["leverage"])) else None
-        yield _step_of(m, other, name, known | {"effective": effective})
+        yield _step_of(m, other, name, known | {"effective": effective}, str(other.trust["loo_loss"].level))
 
 
-def _step_of(m: MemoryMap, other: MemoryMap, name: str, losses: dict[str, float | None]) -> _Step:
+def _level(recorded: Any) -> str | None:
+    """The recorded verdict on a step's left-out loss; `None` where there is none or it is unknown."""
+    return str(recorded) if str(recorded) in list(Level) else None
+
+
+def _step_of(
+    m: MemoryMap, other: MemoryMap, name: str, losses: dict[str, float | None], loo_trust: str | None
+) -> _Step:
     rows = rows_by_id(m, other)
     if np.any(rows < 0):
         raise ValueError(
@@ -85,7 +99,7 @@ def _step_of(m: MemoryMap, other: MemoryMap, name: str, losses: dict[str, float 
             "examples"
         )
     check_same_examples(m, other, (np.arange(len(m)), rows))
-    return _Step(name, {axis: other[axis][rows] for axis in _AXES}, losses)
+    return _Step(name, {axis: other[axis][rows] for axis in _AXES}, losses, loo_trust)
 
 
 def _add_axis(columns: ArrowColumns, axis: str, steps: list[_Step]) -> tuple[float, float]:

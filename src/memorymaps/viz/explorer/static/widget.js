@@ -3192,7 +3192,7 @@ var Ei = 650, Di = [
 ];
 function Oi({ store: e }) {
 	let { steps: t } = e.meta, n = t.length - 1;
-	Ai(e, n);
+	ji(e, n);
 	let r = Math.round(e.time.value), i = t[r];
 	return /* @__PURE__ */ U("div", {
 		class: "mm-time",
@@ -3207,7 +3207,7 @@ function Oi({ store: e }) {
 			/* @__PURE__ */ U("div", {
 				class: "mm-track",
 				children: [
-					/* @__PURE__ */ U(ji, { store: e }),
+					/* @__PURE__ */ U(Mi, { store: e }),
 					/* @__PURE__ */ U("input", {
 						type: "range",
 						min: 0,
@@ -3226,7 +3226,7 @@ function Oi({ store: e }) {
 							class: t === r ? "on" : "",
 							style: `left:calc(8px + ${t / n} * (100% - 16px));translate:${t / n * -100}%`,
 							dir: "auto",
-							children: ki(t, n) && e.name.slice(0, 24)
+							children: Ai(t, n) && e.name.slice(0, 24)
 						}, t))
 					})
 				]
@@ -3241,7 +3241,7 @@ function Oi({ store: e }) {
 					Di.filter(({ name: e }) => i[e] !== null).map(({ name: e, words: t, hint: n, style: r }) => /* @__PURE__ */ U("span", {
 						class: r,
 						title: n,
-						children: `${t} ${L(i[e])}`
+						children: `${t} ${L(i[e])}${ki(e, i)}`
 					}, e)),
 					i.effective !== null && /* @__PURE__ */ U("span", {
 						title: "effective number of parameters: sum of the leverages",
@@ -3256,11 +3256,11 @@ function Oi({ store: e }) {
 		]
 	});
 }
-var ki = (e, t) => {
+var ki = (e, { loo_trust: t }) => e === "loo_loss" && (t === "ranks only" || t === "not to be used") ? ` (${t})` : "", Ai = (e, t) => {
 	let n = Math.ceil((t + 1) / 8);
 	return e === t || e % n === 0 && t - e >= n;
 };
-function Ai(e, t) {
+function ji(e, t) {
 	let n = e.playing.value;
 	ke(() => {
 		if (!n) return;
@@ -3271,7 +3271,7 @@ function Ai(e, t) {
 		return r = requestAnimationFrame(a), () => cancelAnimationFrame(r);
 	}, [n]);
 }
-function ji({ store: e }) {
+function Mi({ store: e }) {
 	let { steps: t } = e.meta, [n, r] = [600, 30];
 	return /* @__PURE__ */ U(Dr, {
 		fluid: !0,
@@ -3291,7 +3291,7 @@ function ji({ store: e }) {
 	});
 }
 // src/panels/tools.tsx
-function Mi({ store: e, picture: t }) {
+function Ni({ store: e, picture: t }) {
 	return /* @__PURE__ */ U("div", {
 		class: "mm-tools",
 		children: [
@@ -3391,11 +3391,11 @@ function Mi({ store: e, picture: t }) {
 					children: "SVG"
 				})]
 			}),
-			/* @__PURE__ */ U(Ni, { store: e })
+			/* @__PURE__ */ U(Pi, { store: e })
 		]
 	});
 }
-function Ni({ store: e }) {
+function Pi({ store: e }) {
 	let t = B[e.theme.value], n = e.color.value, r = e.marks.value === "density";
 	if (!r && n === "correct") return /* @__PURE__ */ U("span", {
 		class: "mm-legend",
@@ -3406,7 +3406,7 @@ function Ni({ store: e }) {
 			" wrong"
 		]
 	});
-	if (!r && xn(n)) return /* @__PURE__ */ U(Fi, {
+	if (!r && xn(n)) return /* @__PURE__ */ U(Ii, {
 		store: e,
 		name: n
 	});
@@ -3417,12 +3417,12 @@ function Ni({ store: e }) {
 			dir: "auto",
 			children: [/* @__PURE__ */ U("i", { style: `background:${qt(e.theme.value, n)}` }), t.slice(0, 14)]
 		}, n)), a.length > 10 && "…"]
-	}) : /* @__PURE__ */ U(Pi, {
+	}) : /* @__PURE__ */ U(Fi, {
 		lut: r ? t.density : t.ramp,
 		ends: r ? ["few", "many examples"] : [`${e.heading(n)} ${L(e.shade(n).low)}`, L(e.shade(n).high)]
 	});
 }
-function Pi({ lut: e, ends: t, title: n }) {
+function Fi({ lut: e, ends: t, title: n }) {
 	return /* @__PURE__ */ U("span", {
 		class: "mm-legend",
 		title: n,
@@ -3446,16 +3446,16 @@ function Pi({ lut: e, ends: t, title: n }) {
 		]
 	});
 }
-function Fi({ store: e, name: t }) {
+function Ii({ store: e, name: t }) {
 	let n = L(10 ** Tn(e, t, e.time.value));
-	return /* @__PURE__ */ U(Pi, {
+	return /* @__PURE__ */ U(Fi, {
 		lut: B[e.theme.value].diverging,
 		ends: [`÷ ${n}`, `× ${n}`],
 		title: `${bn[t]}; grey: unchanged`
 	});
 }
 // src/panels/app.tsx
-function Ii({ store: e, views: t }) {
+function Li({ store: e, views: t }) {
 	let n = Ae(null), r = Ae(null), i = (e) => {
 		let r = e.target;
 		if (/^(INPUT|SELECT|TEXTAREA)$/.test(r.tagName)) e.key === "Escape" && r.blur();
@@ -3474,7 +3474,7 @@ function Ii({ store: e, views: t }) {
 		ref: r,
 		tabIndex: -1,
 		children: [
-			/* @__PURE__ */ U(Li, {
+			/* @__PURE__ */ U(Ri, {
 				store: e,
 				field: n
 			}),
@@ -3483,17 +3483,17 @@ function Ii({ store: e, views: t }) {
 				class: "mm-left",
 				"aria-label": "Memory map",
 				children: [
-					/* @__PURE__ */ U(Mi, {
+					/* @__PURE__ */ U(Ni, {
 						store: e,
-						picture: (n) => void Hi(e, t, n)
+						picture: (n) => void Ui(e, t, n)
 					}),
 					/* @__PURE__ */ U("div", {
 						class: "mm-maps",
-						children: [/* @__PURE__ */ U(zi, {
+						children: [/* @__PURE__ */ U(Bi, {
 							store: e,
 							k: 0,
 							views: t
-						}), e.compare.value === "side" && /* @__PURE__ */ U(zi, {
+						}), e.compare.value === "side" && /* @__PURE__ */ U(Bi, {
 							store: e,
 							k: 1,
 							views: t
@@ -3501,7 +3501,7 @@ function Ii({ store: e, views: t }) {
 					}),
 					e.trajectory && /* @__PURE__ */ U(Oi, { store: e })
 				]
-			}), /* @__PURE__ */ U(Vi, { store: e })] }),
+			}), /* @__PURE__ */ U(Hi, { store: e })] }),
 			/* @__PURE__ */ U("div", {
 				class: "mm-said",
 				role: "status",
@@ -3511,7 +3511,7 @@ function Ii({ store: e, views: t }) {
 		]
 	});
 }
-function Li({ store: e, field: t }) {
+function Ri({ store: e, field: t }) {
 	let n = Ae(0), r = (t) => {
 		clearTimeout(n.current), n.current = window.setTimeout(() => void e.seek(t), e.n > 5e4 ? 250 : 80);
 	}, i = e.theme.value === "dark";
@@ -3520,7 +3520,7 @@ function Li({ store: e, field: t }) {
 			dir: "auto",
 			children: e.meta.title
 		}),
-		e.source.maps && e.source.maps.names.length > 1 && /* @__PURE__ */ U(Ri, { maps: e.source.maps }),
+		e.source.maps && e.source.maps.names.length > 1 && /* @__PURE__ */ U(zi, { maps: e.source.maps }),
 		/* @__PURE__ */ U("span", {
 			class: "mm-sub",
 			dir: "auto",
@@ -3552,7 +3552,7 @@ function Li({ store: e, field: t }) {
 		})
 	] });
 }
-function Ri({ maps: e }) {
+function zi({ maps: e }) {
 	return /* @__PURE__ */ U("select", {
 		"aria-label": "Map",
 		title: e.names[e.at],
@@ -3564,7 +3564,7 @@ function Ri({ maps: e }) {
 		}, t))
 	});
 }
-function zi({ store: e, k: t, views: n }) {
+function Bi({ store: e, k: t, views: n }) {
 	let r = Ae(null), [i, a] = De(null);
 	return ke(() => {
 		let i = new or(e, t), o = Rt(i);
@@ -3583,8 +3583,8 @@ function zi({ store: e, k: t, views: n }) {
 		})
 	});
 }
-var Bi = (e) => e.meta.classification ? "Classes" : "Groups";
-function Vi({ store: e }) {
+var Vi = (e) => e.meta.classification ? "Classes" : "Groups";
+function Hi({ store: e }) {
 	let t = [
 		[
 			"examples",
@@ -3603,7 +3603,7 @@ function Vi({ store: e }) {
 		],
 		[
 			"groups",
-			Bi(e),
+			Vi(e),
 			e.meta.groups.length > 0
 		],
 		[
@@ -3641,15 +3641,15 @@ function Vi({ store: e }) {
 		]
 	});
 }
-async function Hi(e, t, n) {
+async function Ui(e, t, n) {
 	let r = t.slice(0, e.compare.peek() === "side" ? 2 : 1);
 	if (!r.length) return;
 	let i = n === "png" ? await nn(r) : new Blob([rn(r)], { type: "image/svg+xml" });
 	i && yr(`map.${n}`, i);
 }
 // src/state/link.ts
-var Ui = 2e3;
-function Wi(e) {
+var Wi = 2e3;
+function Gi(e) {
 	let t = e.selection.value, n = {
 		log: e.log.value,
 		color: e.color.value,
@@ -3658,7 +3658,7 @@ function Wi(e) {
 		frame: e.frame.value,
 		top: e.top.value,
 		theme: e.theme.value === Kt() ? null : e.theme.value,
-		selection: t.length <= Ui ? [...t] : null,
+		selection: t.length <= Wi ? [...t] : null,
 		focus: e.focus.value,
 		time: e.time.value,
 		compare: e.compare.value,
@@ -3667,14 +3667,14 @@ function Wi(e) {
 	};
 	return `#${encodeURIComponent(JSON.stringify(n))}`;
 }
-function Gi(e, t) {
+function Ki(e, t) {
 	if (!(t.length < 2)) try {
-		Ki(e, JSON.parse(decodeURIComponent(t.slice(1))));
+		qi(e, JSON.parse(decodeURIComponent(t.slice(1))));
 	} catch {
 		e.said.value = "the link could not be read: showing the whole map";
 	}
 }
-function Ki(e, t) {
+function qi(e, t) {
 	let n = (t) => Number.isInteger(t) && t >= 0 && t < e.n, r = (t) => typeof t == "string" && e.table.has(t);
 	Array.isArray(t.log) && (e.log.value = [!!t.log[0], !!t.log[1]]);
 	let i = xn(t.color) && Sn(e).includes(t.color);
@@ -3691,14 +3691,14 @@ function Ki(e, t) {
 		classes: a.classes.filter(Number.isInteger)
 	}, a.search && e.seek(String(a.search)), t.frame?.length === 4 && t.frame.every(Number.isFinite) && (e.frame.value = t.frame), Number.isInteger(t.top) && t.top > 0 && t.top <= e.n && (e.top.value = t.top), (t.theme === "light" || t.theme === "dark") && (e.theme.value = t.theme), t.selection?.length && e.select(t.selection.filter(n), "by the link"), t.time >= 0 && t.time <= e.meta.steps.length - 1 && (e.time.value = t.time), e.models.length > 1 && (t.compare === "side" || t.compare === "arrows") && (e.compare.value = t.compare), n(t.focus) && (e.focus.value = t.focus);
 }
-function qi(e) {
-	Gi(e, location.hash);
+function Ji(e) {
+	Ki(e, location.hash);
 	let [t, n] = [0, location.hash], r = (e) => {
 		location.hash === n && (history.replaceState(null, "", e), n = location.hash);
 	}, i = () => location.reload();
 	addEventListener("hashchange", i);
 	let a = st(() => {
-		let n = Wi(e);
+		let n = Gi(e);
 		clearTimeout(t), t = window.setTimeout(r, 250, n);
 	});
 	return () => {
@@ -3706,7 +3706,7 @@ function qi(e) {
 	};
 }
 // src/data/sheets.ts
-var Ji = 32, Yi = class {
+var Yi = 32, Xi = class {
 	source;
 	slots;
 	about;
@@ -3720,7 +3720,7 @@ var Ji = 32, Yi = class {
 	}
 	sheet(e) {
 		let t = this.kept.get(e) ?? this.source.sheet(e).then((e) => createImageBitmap(e));
-		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > Ji && this.forget(), t;
+		return this.kept.delete(e), this.kept.set(e, t), this.kept.size > Yi && this.forget(), t;
 	}
 	forget() {
 		let [e, t] = this.kept.entries().next().value;
@@ -3732,13 +3732,13 @@ var Ji = 32, Yi = class {
 		let l = s % (o * o), u = Math.min(n / i, n / a), [d, f] = [i * u, a * u];
 		t.imageSmoothingEnabled = u < 3, t.drawImage(c, l % o * i, Math.floor(l / o) * a, i, a, (n - d) / 2, (n - f) / 2, d, f);
 	}
-}, Xi = Uint8Array.of(65, 82, 82, 79, 87, 49), Zi = {
+}, Zi = Uint8Array.of(65, 82, 82, 79, 87, 49), Qi = {
 	V1: 0,
 	V2: 1,
 	V3: 2,
 	V4: 3,
 	V5: 4
-}, Qi = {
+}, $i = {
 	NONE: 0,
 	Schema: 1,
 	DictionaryBatch: 2,
@@ -3774,11 +3774,11 @@ var Ji = 32, Yi = class {
 	Utf8View: 24,
 	ListView: 25,
 	LargeListView: 26
-}, $i = {
+}, ea = {
 	HALF: 0,
 	SINGLE: 1,
 	DOUBLE: 2
-}, ea = {
+}, ta = {
 	DAY: 0,
 	MILLISECOND: 1
 }, G = {
@@ -3786,41 +3786,41 @@ var Ji = 32, Yi = class {
 	MILLISECOND: 1,
 	MICROSECOND: 2,
 	NANOSECOND: 3
-}, ta = {
+}, na = {
 	YEAR_MONTH: 0,
 	DAY_TIME: 1,
 	MONTH_DAY_NANO: 2
-}, na = {
+}, ra = {
 	Sparse: 0,
 	Dense: 1
-}, ra = {
+}, ia = {
 	LZ4_FRAME: 0,
 	ZSTD: 1
-}, ia = { BUFFER: 0 }, aa = Uint8Array, oa = Uint16Array, sa = Uint32Array, ca = BigUint64Array, la = Int8Array, ua = Int16Array, K = Int32Array, q = BigInt64Array, da = Float32Array, fa = Float64Array;
-function pa(e) {
+}, aa = { BUFFER: 0 }, oa = Uint8Array, sa = Uint16Array, ca = Uint32Array, la = BigUint64Array, ua = Int8Array, da = Int16Array, K = Int32Array, q = BigInt64Array, fa = Float32Array, pa = Float64Array;
+function ma(e) {
 	return Object.prototype.toString.call(e);
 }
-function ma(e) {
-	return pa(e) === "[object ArrayBuffer]" || pa(e) === "[object SharedArrayBuffer]";
-}
 function ha(e) {
-	return pa(e) === "[object Uint8Array]";
+	return ma(e) === "[object ArrayBuffer]" || ma(e) === "[object SharedArrayBuffer]";
 }
-function ga(e, t) {
+function ga(e) {
+	return ma(e) === "[object Uint8Array]";
+}
+function _a(e, t) {
 	let n = Math.log2(e) - 3;
 	return (t ? [
-		la,
 		ua,
+		da,
 		K,
 		q
 	] : [
-		aa,
 		oa,
 		sa,
-		ca
+		ca,
+		la
 	])[n];
 }
-function _a(e, t) {
+function va(e, t) {
 	let n = 0, r = e.length;
 	if (r <= 2147483648) do {
 		let i = n + r >>> 1;
@@ -3833,40 +3833,40 @@ function _a(e, t) {
 	return n;
 }
 // node_modules/@uwdata/flechette/src/util/objects.js
-function va(e, t, n) {
+function ya(e, t, n) {
 	if (t(e)) return e;
 	throw Error(n(e));
 }
 function J(e, t, n) {
-	return t = Array.isArray(t) ? t : Object.values(t), va(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
+	return t = Array.isArray(t) ? t : Object.values(t), ya(e, (e) => t.includes(e), n ?? (() => `${e} must be one of ${t}`));
 }
-function ya(e, t) {
+function ba(e, t) {
 	for (let [n, r] of Object.entries(e)) if (r === t) return n;
 	return "<Unknown>";
 }
 // node_modules/@uwdata/flechette/src/data-types.js
-var ba = (e) => `Unsupported data type: "${ya(W, e)}" (id ${e})`, xa = (e, t, n = !0, r = null) => ({
+var xa = (e) => `Unsupported data type: "${ba(W, e)}" (id ${e})`, Sa = (e, t, n = !0, r = null) => ({
 	name: e,
 	type: t,
 	nullable: n,
 	metadata: r
 });
-function Sa(e) {
-	return Object.hasOwn(e, "name") && Ca(e.type);
-}
 function Ca(e) {
+	return Object.hasOwn(e, "name") && wa(e.type);
+}
+function wa(e) {
 	return typeof e?.typeId == "number";
 }
-function wa(e, t = "", n = !0) {
-	return Sa(e) ? e : xa(t, va(e, Ca, () => "Data type expected."), n);
+function Ta(e, t = "", n = !0) {
+	return Ca(e) ? e : Sa(t, ya(e, wa, () => "Data type expected."), n);
 }
-var Ta = (e, t, n = !1, r = -1) => ({
+var Ea = (e, t, n = !1, r = -1) => ({
 	typeId: W.Dictionary,
 	id: r,
 	dictionary: e,
-	indices: t || Da(),
+	indices: t || Oa(),
 	ordered: n
-}), Ea = (e = 32, t = !0) => ({
+}), Da = (e = 32, t = !0) => ({
 	typeId: W.Int,
 	bitWidth: J(e, [
 		8,
@@ -3875,22 +3875,22 @@ var Ta = (e, t, n = !1, r = -1) => ({
 		64
 	]),
 	signed: t,
-	values: ga(e, t)
-}), Da = () => Ea(32), Oa = (e = 2) => ({
+	values: _a(e, t)
+}), Oa = () => Da(32), ka = (e = 2) => ({
 	typeId: W.Float,
-	precision: J(e, $i),
+	precision: J(e, ea),
 	values: [
-		oa,
-		da,
-		fa
+		sa,
+		fa,
+		pa
 	][e]
-}), ka = () => ({
+}), Aa = () => ({
 	typeId: W.Binary,
 	offsets: K
-}), Aa = () => ({
+}), ja = () => ({
 	typeId: W.Utf8,
 	offsets: K
-}), ja = (e, t, n = 128) => ({
+}), Ma = (e, t, n = 128) => ({
 	typeId: W.Decimal,
 	precision: e,
 	scale: t,
@@ -3900,12 +3900,12 @@ var Ta = (e, t, n = !1, r = -1) => ({
 		128,
 		256
 	]),
-	values: n === 32 ? K : ca
-}), Ma = (e) => ({
+	values: n === 32 ? K : la
+}), Na = (e) => ({
 	typeId: W.Date,
-	unit: J(e, ea),
-	values: e === ea.DAY ? K : q
-}), Na = (e = G.MILLISECOND) => {
+	unit: J(e, ta),
+	values: e === ta.DAY ? K : q
+}), Pa = (e = G.MILLISECOND) => {
 	e = J(e, G);
 	let t = e === G.SECOND || e === G.MILLISECOND ? 32 : 64;
 	return {
@@ -3914,95 +3914,95 @@ var Ta = (e, t, n = !1, r = -1) => ({
 		bitWidth: t,
 		values: t === 32 ? K : q
 	};
-}, Pa = (e = G.MILLISECOND, t = null) => ({
+}, Fa = (e = G.MILLISECOND, t = null) => ({
 	typeId: W.Timestamp,
 	unit: J(e, G),
 	timezone: t,
 	values: q
-}), Fa = (e = ta.MONTH_DAY_NANO) => ({
+}), Ia = (e = na.MONTH_DAY_NANO) => ({
 	typeId: W.Interval,
-	unit: J(e, ta),
-	values: e === ta.MONTH_DAY_NANO ? void 0 : K
-}), Ia = (e) => ({
-	typeId: W.List,
-	children: [wa(e)],
-	offsets: K
+	unit: J(e, na),
+	values: e === na.MONTH_DAY_NANO ? void 0 : K
 }), La = (e) => ({
+	typeId: W.List,
+	children: [Ta(e)],
+	offsets: K
+}), Ra = (e) => ({
 	typeId: W.Struct,
-	children: Array.isArray(e) && e.length > 0 && Sa(e[0]) ? e : Object.entries(e).map(([e, t]) => xa(e, t))
-}), Ra = (e, t, n, r) => (n ??= t.map((e, t) => t), {
+	children: Array.isArray(e) && e.length > 0 && Ca(e[0]) ? e : Object.entries(e).map(([e, t]) => Sa(e, t))
+}), za = (e, t, n, r) => (n ??= t.map((e, t) => t), {
 	typeId: W.Union,
-	mode: J(e, na),
+	mode: J(e, ra),
 	typeIds: n,
 	typeMap: n.reduce((e, t, n) => (e[t] = n, e), {}),
-	children: t.map((e, t) => wa(e, `_${t}`)),
+	children: t.map((e, t) => Ta(e, `_${t}`)),
 	typeIdForValue: r,
 	offsets: K
-}), za = (e) => ({
+}), Ba = (e) => ({
 	typeId: W.FixedSizeBinary,
 	stride: e
-}), Ba = (e, t) => ({
+}), Va = (e, t) => ({
 	typeId: W.FixedSizeList,
 	stride: t,
-	children: [wa(e)]
-}), Va = (e, t) => ({
+	children: [Ta(e)]
+}), Ha = (e, t) => ({
 	typeId: W.Map,
 	keysSorted: e,
 	children: [t],
 	offsets: K
-}), Ha = (e = G.MILLISECOND) => ({
+}), Ua = (e = G.MILLISECOND) => ({
 	typeId: W.Duration,
 	unit: J(e, G),
 	values: q
-}), Ua = () => ({
+}), Wa = () => ({
 	typeId: W.LargeBinary,
 	offsets: q
-}), Wa = () => ({
+}), Ga = () => ({
 	typeId: W.LargeUtf8,
 	offsets: q
-}), Ga = (e) => ({
+}), Ka = (e) => ({
 	typeId: W.LargeList,
-	children: [wa(e)],
+	children: [Ta(e)],
 	offsets: q
-}), Ka = (e, t) => ({
+}), qa = (e, t) => ({
 	typeId: W.RunEndEncoded,
-	children: [va(wa(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), wa(t, "values")]
-}), qa = (e) => ({
-	typeId: W.ListView,
-	children: [wa(e, "value")],
-	offsets: K
+	children: [ya(Ta(e, "run_ends"), (e) => e.type.typeId === W.Int, () => "Run-ends must have an integer type."), Ta(t, "values")]
 }), Ja = (e) => ({
+	typeId: W.ListView,
+	children: [Ta(e, "value")],
+	offsets: K
+}), Ya = (e) => ({
 	typeId: W.LargeListView,
-	children: [wa(e, "value")],
+	children: [Ta(e, "value")],
 	offsets: q
-}), Ya = new fa(2).buffer;
-new q(Ya), new sa(Ya), new K(Ya), new aa(Ya);
-function Xa(e) {
+}), Xa = new pa(2).buffer;
+new q(Xa), new ca(Xa), new K(Xa), new oa(Xa);
+function Za(e) {
 	if (e > 2 ** 53 - 1 || e < -(2 ** 53 - 1)) throw Error(`BigInt exceeds integer number representation: ${e}`);
 	return Number(e);
 }
-function Za(e, t) {
+function Qa(e, t) {
 	return Number(e / t) + Number(e % t) / Number(t);
 }
-var Qa = (e) => BigInt.asUintN(64, e);
-function $a(e, t) {
+var $a = (e) => BigInt.asUintN(64, e);
+function eo(e, t) {
 	return BigInt.asIntN(64, e[t]);
 }
-function eo(e, t) {
-	let n = t << 1, r;
-	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = Qa(~e[n]) | Qa(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
-}
 function to(e, t) {
+	let n = t << 1, r;
+	return BigInt.asIntN(64, e[n + 1]) < 0 ? (r = $a(~e[n]) | $a(~e[n + 1]) << 64n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n, r;
+}
+function no(e, t) {
 	let n = t << 2, r;
-	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = Qa(~e[n]) | Qa(~e[n + 1]) << 64n | Qa(~e[n + 2]) << 128n | Qa(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
+	return BigInt.asIntN(64, e[n + 3]) < 0 ? (r = $a(~e[n]) | $a(~e[n + 1]) << 64n | $a(~e[n + 2]) << 128n | $a(~e[n + 3]) << 192n, r = -(r + 1n)) : r = e[n] | e[n + 1] << 64n | e[n + 2] << 128n | e[n + 3] << 192n, r;
 }
 // node_modules/@uwdata/flechette/src/util/strings.js
-var no = new TextDecoder("utf-8");
+var ro = new TextDecoder("utf-8");
 new TextEncoder();
-function ro(e) {
-	return no.decode(e);
+function io(e) {
+	return ro.decode(e);
 }
-function io(e, t) {
+function ao(e, t) {
 	return !!(e[t >> 3] & 1 << t % 8);
 }
 function Y(e, t) {
@@ -4015,51 +4015,51 @@ function Y(e, t) {
 		return o;
 	};
 }
-function ao(e, t) {
+function oo(e, t) {
 	return t;
 }
-function oo(e, t) {
-	return !!so(e, t);
-}
 function so(e, t) {
-	return co(e, t) << 24 >> 24;
+	return !!co(e, t);
 }
 function co(e, t) {
+	return lo(e, t) << 24 >> 24;
+}
+function lo(e, t) {
 	return e[t];
 }
 function X(e, t) {
-	return lo(e, t) << 16 >> 16;
+	return uo(e, t) << 16 >> 16;
 }
-function lo(e, t) {
+function uo(e, t) {
 	return e[t] | e[t + 1] << 8;
 }
 function Z(e, t) {
 	return e[t] | e[t + 1] << 8 | e[t + 2] << 16 | e[t + 3] << 24;
 }
-function uo(e, t) {
+function fo(e, t) {
 	return Z(e, t) >>> 0;
 }
 function Q(e, t) {
-	return Xa(BigInt.asIntN(64, BigInt(uo(e, t)) + (BigInt(uo(e, t + 4)) << 32n)));
+	return Za(BigInt.asIntN(64, BigInt(fo(e, t)) + (BigInt(fo(e, t + 4)) << 32n)));
 }
-function fo(e, t) {
+function po(e, t) {
 	let n = t + Z(e, t), r = Z(e, n);
-	return n += 4, ro(e.subarray(n, n + r));
+	return n += 4, io(e.subarray(n, n + r));
 }
-function po(e, t, n, r) {
+function mo(e, t, n, r) {
 	if (!t) return [];
 	let i = t + Z(e, t);
 	return Array.from({ length: Z(e, i) }, (t, a) => r(e, i + 4 + a * n));
 }
 // node_modules/@uwdata/flechette/src/util/struct.js
-var mo = Symbol("rowIndex");
-function ho(e, t) {
+var ho = Symbol("rowIndex");
+function go(e, t) {
 	class n {
 		constructor(e) {
-			this[mo] = e;
+			this[ho] = e;
 		}
 		toJSON() {
-			return _o(e, t, this[mo]);
+			return vo(e, t, this[ho]);
 		}
 	}
 	let r = n.prototype;
@@ -4068,26 +4068,26 @@ function ho(e, t) {
 		let i = t[n];
 		Object.defineProperty(r, e[n], {
 			get() {
-				return i.at(this[mo]);
+				return i.at(this[ho]);
 			},
 			enumerable: !0
 		});
 	}
 	return (e) => new n(e);
 }
-function go(e, t) {
-	return (n) => _o(e, t, n);
+function _o(e, t) {
+	return (n) => vo(e, t, n);
 }
-function _o(e, t, n) {
+function vo(e, t, n) {
 	let r = {};
 	for (let i = 0; i < e.length; ++i) r[e[i]] = t[i].at(n);
 	return r;
 }
 // node_modules/@uwdata/flechette/src/batch.js
-function vo(e) {
-	return e instanceof bo;
+function yo(e) {
+	return e instanceof xo;
 }
-var yo = class {
+var bo = class {
 	static ArrayType = null;
 	constructor({ length: e, nullCount: t, type: n, validity: r, values: i, offsets: a, sizes: o, children: s }) {
 		this.length = e, this.nullCount = t, this.type = n, this.validity = r, this.values = i, this.offsets = a, this.sizes = o, this.children = s, t && this.validity || (this.at = (e) => this.value(e));
@@ -4099,7 +4099,7 @@ var yo = class {
 		return this.isValid(e) ? this.value(e) : null;
 	}
 	isValid(e) {
-		return io(this.validity, e);
+		return ao(this.validity, e);
 	}
 	value(e) {
 		return this.values[e];
@@ -4112,7 +4112,7 @@ var yo = class {
 	*[Symbol.iterator]() {
 		for (let e = 0; e < this.length; ++e) yield this.at(e);
 	}
-}, bo = class extends yo {
+}, xo = class extends bo {
 	constructor(e) {
 		super(e);
 		let { length: t, values: n } = this;
@@ -4124,19 +4124,19 @@ var yo = class {
 	[Symbol.iterator]() {
 		return this.nullCount ? super[Symbol.iterator]() : this.values[Symbol.iterator]();
 	}
-}, xo = class extends yo {
-	static ArrayType = fa;
-}, $ = class extends yo {
+}, So = class extends bo {
+	static ArrayType = pa;
+}, $ = class extends bo {
 	static ArrayType = Array;
-}, So = class extends $ {
+}, Co = class extends $ {
 	value(e) {
 		return null;
 	}
-}, Co = class extends xo {
+}, wo = class extends So {
 	value(e) {
-		return Xa(this.values[e]);
+		return Za(this.values[e]);
 	}
-}, wo = class extends xo {
+}, To = class extends So {
 	value(e) {
 		let t = this.values[e], n = (t & 31744) >> 10, r = (t & 1023) / 1024, i = (-1) ** ((t & 32768) >> 15);
 		switch (n) {
@@ -4145,11 +4145,11 @@ var yo = class {
 		}
 		return i * 2 ** (n - 15) * (1 + r);
 	}
-}, To = class extends $ {
+}, Eo = class extends $ {
 	value(e) {
-		return io(this.values, e);
+		return ao(this.values, e);
 	}
-}, Eo = class extends xo {
+}, Do = class extends So {
 	constructor(e) {
 		super(e);
 		let { scale: t } = this.type;
@@ -4158,119 +4158,119 @@ var yo = class {
 	value(e) {
 		return this.values[e] / this.scale;
 	}
-}, Do = class extends yo {
+}, Oo = class extends bo {
 	constructor(e) {
 		super(e);
 		let { bitWidth: t, scale: n } = this.type;
-		this.decimal = t === 64 ? $a : t === 128 ? eo : to, this.scale = 10n ** BigInt(n);
+		this.decimal = t === 64 ? eo : t === 128 ? to : no, this.scale = 10n ** BigInt(n);
 	}
-}, Oo = class extends Do {
-	static ArrayType = fa;
+}, ko = class extends Oo {
+	static ArrayType = pa;
 	value(e) {
-		return Za(this.decimal(this.values, e), this.scale);
+		return Qa(this.decimal(this.values, e), this.scale);
 	}
-}, ko = class extends Do {
+}, Ao = class extends Oo {
 	static ArrayType = Array;
 	value(e) {
 		return this.decimal(this.values, e);
 	}
-}, Ao = class extends $ {
+}, jo = class extends $ {
 	constructor(e) {
 		super(e), this.source = e;
 	}
 	value(e) {
 		return new Date(this.source.value(e));
 	}
-}, jo = class extends xo {
+}, Mo = class extends So {
 	value(e) {
 		return 864e5 * this.values[e];
 	}
-}, Mo = Co, No = class extends Co {
+}, No = wo, Po = class extends wo {
 	value(e) {
 		return super.value(e) * 1e3;
 	}
-}, Po = Co, Fo = class extends Co {
+}, Fo = wo, Io = class extends wo {
 	value(e) {
-		return Za(this.values[e], 1000n);
+		return Qa(this.values[e], 1000n);
 	}
-}, Io = class extends Co {
+}, Lo = class extends wo {
 	value(e) {
-		return Za(this.values[e], 1000000n);
+		return Qa(this.values[e], 1000000n);
 	}
-}, Lo = class extends $ {
+}, Ro = class extends $ {
 	value(e) {
 		return this.values.subarray(e << 1, e + 1 << 1);
 	}
-}, Ro = class extends $ {
+}, zo = class extends $ {
 	value(e) {
 		let t = this.values, n = e << 4;
 		return Float64Array.of(Z(t, n), Z(t, n + 4), Q(t, n + 8));
 	}
-}, zo = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Bo = ({ values: e, offsets: t }, n) => e.subarray(Xa(t[n]), Xa(t[n + 1])), Vo = class extends $ {
-	value(e) {
-		return zo(this, e);
-	}
-}, Ho = class extends $ {
+}, Bo = ({ values: e, offsets: t }, n) => e.subarray(t[n], t[n + 1]), Vo = ({ values: e, offsets: t }, n) => e.subarray(Za(t[n]), Za(t[n + 1])), Ho = class extends $ {
 	value(e) {
 		return Bo(this, e);
 	}
 }, Uo = class extends $ {
 	value(e) {
-		return ro(zo(this, e));
+		return Vo(this, e);
 	}
 }, Wo = class extends $ {
 	value(e) {
-		return ro(Bo(this, e));
+		return io(Bo(this, e));
 	}
 }, Go = class extends $ {
 	value(e) {
-		let t = this.offsets;
-		return this.children[0].slice(t[e], t[e + 1]);
+		return io(Vo(this, e));
 	}
 }, Ko = class extends $ {
 	value(e) {
 		let t = this.offsets;
-		return this.children[0].slice(Xa(t[e]), Xa(t[e + 1]));
+		return this.children[0].slice(t[e], t[e + 1]);
 	}
 }, qo = class extends $ {
 	value(e) {
-		let t = this.offsets[e], n = t + this.sizes[e];
-		return this.children[0].slice(t, n);
+		let t = this.offsets;
+		return this.children[0].slice(Za(t[e]), Za(t[e + 1]));
 	}
 }, Jo = class extends $ {
 	value(e) {
 		let t = this.offsets[e], n = t + this.sizes[e];
-		return this.children[0].slice(Xa(t), Xa(n));
+		return this.children[0].slice(t, n);
 	}
 }, Yo = class extends $ {
+	value(e) {
+		let t = this.offsets[e], n = t + this.sizes[e];
+		return this.children[0].slice(Za(t), Za(n));
+	}
+}, Xo = class extends $ {
 	constructor(e) {
 		super(e), this.stride = this.type.stride;
 	}
-}, Xo = class extends Yo {
+}, Zo = class extends Xo {
 	value(e) {
 		let { stride: t, values: n } = this;
 		return n.subarray(e * t, (e + 1) * t);
 	}
-}, Zo = class extends Yo {
+}, Qo = class extends Xo {
 	value(e) {
 		let { children: t, stride: n } = this;
 		return t[0].slice(e * n, (e + 1) * n);
 	}
 };
-function Qo({ children: e, offsets: t }, n) {
+function $o({ children: e, offsets: t }, n) {
 	let [r, i] = e[0].children, a = t[n], o = t[n + 1], s = [];
 	for (let e = a; e < o; ++e) s.push([r.at(e), i.at(e)]);
 	return s;
 }
-var $o = class extends $ {
+var es = class extends $ {
 	value(e) {
-		return Qo(this, e);
-	}
-}, es = class extends $ {
-	value(e) {
-		return new Map(Qo(this, e));
+		return $o(this, e);
 	}
 }, ts = class extends $ {
+	value(e) {
+		return new Map($o(this, e));
+	}
+}, ns = class extends $ {
 	constructor({ typeIds: e, ...t }) {
 		super(t), this.typeIds = e, this.typeMap = this.type.typeMap;
 	}
@@ -4278,27 +4278,27 @@ var $o = class extends $ {
 		let { typeIds: n, children: r, typeMap: i } = this;
 		return r[i[n[e]]].at(t);
 	}
-}, ns = class extends ts {
+}, rs = class extends ns {
 	value(e) {
 		return super.value(e, this.offsets[e]);
 	}
-}, rs = class extends $ {
-	constructor(e, t = go) {
+}, is = class extends $ {
+	constructor(e, t = _o) {
 		super(e), this.names = this.type.children.map((e) => e.name), this.factory = t(this.names, this.children);
 	}
 	value(e) {
 		return this.factory(e);
 	}
-}, is = class extends rs {
+}, as = class extends is {
 	constructor(e) {
-		super(e, ho);
-	}
-}, as = class extends $ {
-	value(e) {
-		let [{ values: t }, n] = this.children;
-		return n.at(_a(t, e));
+		super(e, go);
 	}
 }, os = class extends $ {
+	value(e) {
+		let [{ values: t }, n] = this.children;
+		return n.at(va(t, e));
+	}
+}, ss = class extends $ {
 	setDictionary(e) {
 		return this.dictionary = e, this.cache = e.cache(), this;
 	}
@@ -4308,7 +4308,7 @@ var $o = class extends $ {
 	key(e) {
 		return this.values[e];
 	}
-}, ss = class extends $ {
+}, cs = class extends $ {
 	constructor({ data: e, ...t }) {
 		super(t), this.data = e;
 	}
@@ -4316,27 +4316,27 @@ var $o = class extends $ {
 		let { values: t, data: n } = this, r = e << 4, i = r + 4, a = t, o = Z(a, r);
 		return o > 12 && (i = Z(a, r + 12), a = n[Z(a, r + 8)]), a.subarray(i, i + o);
 	}
-}, cs = class extends ss {
+}, ls = class extends cs {
 	value(e) {
 		return this.view(e);
 	}
-}, ls = class extends ss {
+}, us = class extends cs {
 	value(e) {
-		return ro(this.view(e));
+		return io(this.view(e));
 	}
 };
 // node_modules/@uwdata/flechette/src/column.js
-function us(e) {
+function ds(e) {
 	let t = [];
 	return {
 		add(e) {
 			return t.push(e), this;
 		},
 		clear: () => t = [],
-		done: () => new ds(t, e)
+		done: () => new fs(t, e)
 	};
 }
-var ds = class {
+var fs = class {
 	constructor(e, t = e[0]?.type) {
 		this.type = t, this.length = e.reduce((e, t) => e + t.length, 0), this.nullCount = e.reduce((e, t) => e + t.nullCount, 0), this.data = e;
 		let n = e.length, r = new Int32Array(n + 1);
@@ -4351,39 +4351,39 @@ var ds = class {
 	}
 	[Symbol.iterator]() {
 		let e = this.data;
-		return e.length === 1 ? e[0][Symbol.iterator]() : fs(e);
+		return e.length === 1 ? e[0][Symbol.iterator]() : ps(e);
 	}
 	at(e) {
-		let { data: t, offsets: n } = this, r = _a(n, e) - 1;
+		let { data: t, offsets: n } = this, r = va(n, e) - 1;
 		return t[r]?.at(e - n[r]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 	toArray() {
-		let { length: e, nullCount: t, data: n } = this, r = !t && vo(n[0]), i = n.length;
+		let { length: e, nullCount: t, data: n } = this, r = !t && yo(n[0]), i = n.length;
 		if (r && i === 1) return n[0].values;
 		let a = new (!i || t > 0 ? Array : n[0].constructor.ArrayType ?? n[0].values.constructor)(e);
-		return r ? ps(a, n) : ms(a, n);
+		return r ? ms(a, n) : hs(a, n);
 	}
 	cache() {
 		return this._cache ??= this.toArray();
 	}
 };
-function* fs(e) {
+function* ps(e) {
 	for (let t = 0; t < e.length; ++t) {
 		let n = e[t][Symbol.iterator]();
 		for (let e = n.next(); !e.done; e = n.next()) yield e.value;
 	}
 }
-function ps(e, t) {
+function ms(e, t) {
 	for (let n = 0, r = 0; n < t.length; ++n) {
 		let { values: i } = t[n];
 		e.set(i, r), r += i.length;
 	}
 	return e;
 }
-function ms(e, t) {
+function hs(e, t) {
 	let n = -1;
 	for (let r = 0; r < t.length; ++r) {
 		let i = t[r];
@@ -4392,10 +4392,10 @@ function ms(e, t) {
 	return e;
 }
 // node_modules/@uwdata/flechette/src/table.js
-var hs = class e {
+var gs = class e {
 	constructor(e, t, n = !1) {
 		let r = e.fields.map((e) => e.name);
-		this.schema = e, this.names = r, this.children = t, this.factory = n ? ho : go;
+		this.schema = e, this.names = r, this.children = t, this.factory = n ? go : _o;
 		let i = [];
 		this.getFactory = (e) => i[e] ?? (i[e] = this.factory(r, t.map((t) => t.data[e])));
 	}
@@ -4419,8 +4419,8 @@ var hs = class e {
 		let { children: r, factory: i, schema: a } = this, { fields: o } = a;
 		return new e({
 			...a,
-			fields: t.map((e, t) => gs(o[e], n[t]))
-		}, t.map((e) => r[e]), i === ho);
+			fields: t.map((e, t) => _s(o[e], n[t]))
+		}, t.map((e) => r[e]), i === go);
 	}
 	select(e, t) {
 		let n = this.names, r = e.map((e) => n.indexOf(e));
@@ -4448,54 +4448,54 @@ var hs = class e {
 	at(e) {
 		let { children: t, getFactory: n, numRows: r } = this;
 		if (e < 0 || e >= r) return null;
-		let [{ offsets: i }] = t, a = _a(i, e) - 1;
+		let [{ offsets: i }] = t, a = va(i, e) - 1;
 		return n(a)(e - i[a]);
 	}
 	get(e) {
 		return this.at(e);
 	}
 };
-function gs(e, t) {
+function _s(e, t) {
 	return t != null && t !== e.name ? {
 		...e,
 		name: t
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/batch-type.js
-function _s(e, t = {}) {
+function vs(e, t = {}) {
 	let { typeId: n, bitWidth: r, mode: i, precision: a, unit: o } = e, { useBigInt: s, useBigIntTimestamp: c, useDate: l, useDecimalInt: u, useMap: d, useProxy: f } = t;
 	switch (n) {
-		case W.Null: return So;
-		case W.Bool: return To;
+		case W.Null: return Co;
+		case W.Bool: return Eo;
 		case W.Int:
 		case W.Time:
-		case W.Duration: return s || r < 64 ? bo : Co;
-		case W.Float: return a ? bo : wo;
-		case W.Date: return vs(o === ea.DAY ? jo : Mo, l && Ao);
-		case W.Timestamp: return c ? bo : vs(o === G.SECOND ? No : o === G.MILLISECOND ? Po : o === G.MICROSECOND ? Fo : Io, l && Ao);
-		case W.Decimal: return r === 32 ? u ? bo : Eo : u ? ko : Oo;
-		case W.Interval: return o === ta.DAY_TIME ? Lo : o === ta.YEAR_MONTH ? bo : Ro;
-		case W.FixedSizeBinary: return Xo;
-		case W.Utf8: return Uo;
-		case W.LargeUtf8: return Wo;
-		case W.Binary: return Vo;
-		case W.LargeBinary: return Ho;
-		case W.BinaryView: return cs;
-		case W.Utf8View: return ls;
-		case W.List: return Go;
-		case W.LargeList: return Ko;
-		case W.Map: return d ? es : $o;
-		case W.ListView: return qo;
-		case W.LargeListView: return Jo;
-		case W.FixedSizeList: return Zo;
-		case W.Struct: return f ? is : rs;
-		case W.RunEndEncoded: return as;
-		case W.Dictionary: return os;
-		case W.Union: return i ? ns : ts;
+		case W.Duration: return s || r < 64 ? xo : wo;
+		case W.Float: return a ? xo : To;
+		case W.Date: return ys(o === ta.DAY ? Mo : No, l && jo);
+		case W.Timestamp: return c ? xo : ys(o === G.SECOND ? Po : o === G.MILLISECOND ? Fo : o === G.MICROSECOND ? Io : Lo, l && jo);
+		case W.Decimal: return r === 32 ? u ? xo : Do : u ? Ao : ko;
+		case W.Interval: return o === na.DAY_TIME ? Ro : o === na.YEAR_MONTH ? xo : zo;
+		case W.FixedSizeBinary: return Zo;
+		case W.Utf8: return Wo;
+		case W.LargeUtf8: return Go;
+		case W.Binary: return Ho;
+		case W.LargeBinary: return Uo;
+		case W.BinaryView: return ls;
+		case W.Utf8View: return us;
+		case W.List: return Ko;
+		case W.LargeList: return qo;
+		case W.Map: return d ? ts : es;
+		case W.ListView: return Jo;
+		case W.LargeListView: return Yo;
+		case W.FixedSizeList: return Qo;
+		case W.Struct: return f ? as : is;
+		case W.RunEndEncoded: return os;
+		case W.Dictionary: return ss;
+		case W.Union: return i ? rs : ns;
 	}
-	throw Error(ba(n));
+	throw Error(xa(n));
 }
-function vs(e, t) {
+function ys(e, t) {
 	return t ? class extends t {
 		constructor(t) {
 			super(new e(t));
@@ -4503,21 +4503,21 @@ function vs(e, t) {
 	} : e;
 }
 // node_modules/@uwdata/flechette/src/compression.js
-var ys = -1, bs = 8;
-function xs(e) {
-	return `Missing compression codec "${ya(ra, e)}" (id ${e})`;
+var bs = -1, xs = 8;
+function Ss(e) {
+	return `Missing compression codec "${ba(ia, e)}" (id ${e})`;
 }
-var Ss = /* @__PURE__ */ new Map();
-function Cs(e) {
-	return e != null && Ss.get(e) || null;
+var Cs = /* @__PURE__ */ new Map();
+function ws(e) {
+	return e != null && Cs.get(e) || null;
 }
-function ws(e, { offset: t, length: n }, r) {
+function Ts(e, { offset: t, length: n }, r) {
 	if (n === 0) return {
 		bytes: /* @__PURE__ */ new Uint8Array(),
 		offset: 0,
 		length: 0
 	};
-	let i = Q(e, t), a = e.subarray(t + bs, t + n), o = i === ys ? a : r.decode(a, i);
+	let i = Q(e, t), a = e.subarray(t + xs, t + n), o = i === bs ? a : r.decode(a, i);
 	return {
 		bytes: o,
 		offset: 0,
@@ -4525,137 +4525,137 @@ function ws(e, { offset: t, length: n }, r) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/block.js
-function Ts(e, t) {
+function Es(e, t) {
 	return {
 		offset: Q(e, t),
 		metadataLength: Z(e, t + 8),
 		bodyLength: Q(e, t + 16)
 	};
 }
-function Es(e, t) {
-	return po(e, t, 24, Ts);
+function Ds(e, t) {
+	return mo(e, t, 24, Es);
 }
 // node_modules/@uwdata/flechette/src/decode/body-compression.js
-function Ds(e, t) {
+function Os(e, t) {
 	let n = Y(e, t);
 	return {
-		codec: n(4, so, ra.LZ4_FRAME),
-		method: n(6, so, ia.BUFFER)
+		codec: n(4, co, ia.LZ4_FRAME),
+		method: n(6, co, aa.BUFFER)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/record-batch.js
-function Os(e, t, n) {
-	let r = Y(e, t), i = n < Zi.V4 ? 8 : 0;
+function ks(e, t, n) {
+	let r = Y(e, t), i = n < Qi.V4 ? 8 : 0;
 	return {
 		length: r(4, Q, 0),
-		nodes: po(e, r(6, ao), 16, (e, t) => ({
+		nodes: mo(e, r(6, oo), 16, (e, t) => ({
 			length: Q(e, t),
 			nullCount: Q(e, t + 8)
 		})),
-		regions: po(e, r(8, ao), 16 + i, (e, t) => ({
+		regions: mo(e, r(8, oo), 16 + i, (e, t) => ({
 			offset: Q(e, t + i),
 			length: Q(e, t + i + 8)
 		})),
-		compression: r(10, Ds),
-		variadic: po(e, r(12, ao), 8, Q)
+		compression: r(10, Os),
+		variadic: mo(e, r(12, oo), 8, Q)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/dictionary-batch.js
-function ks(e, t, n) {
+function As(e, t, n) {
 	let r = Y(e, t);
 	return {
 		id: r(4, Q, 0),
-		data: r(6, (e, t) => Os(e, t, n)),
-		isDelta: r(8, oo, !1)
+		data: r(6, (e, t) => ks(e, t, n)),
+		isDelta: r(8, so, !1)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/data-type.js
-function As(e, t, n, r) {
-	J(n, W, ba);
+function js(e, t, n, r) {
+	J(n, W, xa);
 	let i = Y(e, t);
 	switch (n) {
-		case W.Binary: return ka();
-		case W.Utf8: return Aa();
-		case W.LargeBinary: return Ua();
-		case W.LargeUtf8: return Wa();
-		case W.List: return Ia(r[0]);
-		case W.ListView: return qa(r[0]);
-		case W.LargeList: return Ga(r[0]);
-		case W.LargeListView: return Ja(r[0]);
-		case W.Struct: return La(r);
-		case W.RunEndEncoded: return Ka(r[0], r[1]);
-		case W.Int: return Ea(i(4, Z, 0), i(6, oo, !1));
-		case W.Float: return Oa(i(4, X, $i.HALF));
-		case W.Decimal: return ja(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
-		case W.Date: return Ma(i(4, X, ea.MILLISECOND));
-		case W.Time: return Na(i(4, X, G.MILLISECOND));
-		case W.Timestamp: return Pa(i(4, X, G.SECOND), i(6, fo));
-		case W.Interval: return Fa(i(4, X, ta.YEAR_MONTH));
-		case W.Duration: return Ha(i(4, X, G.MILLISECOND));
-		case W.FixedSizeBinary: return za(i(4, Z, 0));
-		case W.FixedSizeList: return Ba(r[0], i(4, Z, 0));
-		case W.Map: return Va(i(4, oo, !1), r[0]);
-		case W.Union: return Ra(i(4, X, na.Sparse), r, po(e, i(6, ao), 4, Z));
+		case W.Binary: return Aa();
+		case W.Utf8: return ja();
+		case W.LargeBinary: return Wa();
+		case W.LargeUtf8: return Ga();
+		case W.List: return La(r[0]);
+		case W.ListView: return Ja(r[0]);
+		case W.LargeList: return Ka(r[0]);
+		case W.LargeListView: return Ya(r[0]);
+		case W.Struct: return Ra(r);
+		case W.RunEndEncoded: return qa(r[0], r[1]);
+		case W.Int: return Da(i(4, Z, 0), i(6, so, !1));
+		case W.Float: return ka(i(4, X, ea.HALF));
+		case W.Decimal: return Ma(i(4, Z, 0), i(6, Z, 0), i(8, Z, 128));
+		case W.Date: return Na(i(4, X, ta.MILLISECOND));
+		case W.Time: return Pa(i(4, X, G.MILLISECOND));
+		case W.Timestamp: return Fa(i(4, X, G.SECOND), i(6, po));
+		case W.Interval: return Ia(i(4, X, na.YEAR_MONTH));
+		case W.Duration: return Ua(i(4, X, G.MILLISECOND));
+		case W.FixedSizeBinary: return Ba(i(4, Z, 0));
+		case W.FixedSizeList: return Va(r[0], i(4, Z, 0));
+		case W.Map: return Ha(i(4, so, !1), r[0]);
+		case W.Union: return za(i(4, X, ra.Sparse), r, mo(e, i(6, oo), 4, Z));
 	}
 	return { typeId: n };
 }
 // node_modules/@uwdata/flechette/src/decode/metadata.js
-function js(e, t) {
-	let n = po(e, t, 4, (e, t) => {
+function Ms(e, t) {
+	let n = mo(e, t, 4, (e, t) => {
 		let n = Y(e, t);
-		return [n(4, fo), n(6, fo)];
+		return [n(4, po), n(6, po)];
 	});
 	return n.length ? new Map(n) : null;
 }
 // node_modules/@uwdata/flechette/src/decode/schema.js
-function Ms(e, t, n) {
+function Ns(e, t, n) {
 	let r = Y(e, t);
 	return {
 		version: n,
 		endianness: r(4, X, 0),
-		fields: r(6, Ns, []),
-		metadata: r(8, js)
+		fields: r(6, Ps, []),
+		metadata: r(8, Ms)
 	};
-}
-function Ns(e, t) {
-	return po(e, t, 4, Ps);
 }
 function Ps(e, t) {
-	let n = Y(e, t), r = n(8, co, W.NONE), i = n(10, ao, 0), a = n(12, Is), o = As(e, i, r, n(14, Fs, []));
-	return a && (a.dictionary = o, o = a), {
-		name: n(4, fo),
-		type: o,
-		nullable: n(6, oo, !1),
-		metadata: n(16, js)
-	};
+	return mo(e, t, 4, Fs);
 }
 function Fs(e, t) {
-	return po(e, t, 4, Ps);
+	let n = Y(e, t), r = n(8, lo, W.NONE), i = n(10, oo, 0), a = n(12, Ls), o = js(e, i, r, n(14, Is, []));
+	return a && (a.dictionary = o, o = a), {
+		name: n(4, po),
+		type: o,
+		nullable: n(6, so, !1),
+		metadata: n(16, Ms)
+	};
 }
 function Is(e, t) {
-	if (!t) return null;
-	let n = Y(e, t);
-	return Ta(null, n(6, Ls, Da()), n(8, oo, !1), n(4, Q, 0));
+	return mo(e, t, 4, Fs);
 }
 function Ls(e, t) {
-	return As(e, t, W.Int);
+	if (!t) return null;
+	let n = Y(e, t);
+	return Ea(null, n(6, Rs, Oa()), n(8, so, !1), n(4, Q, 0));
+}
+function Rs(e, t) {
+	return js(e, t, W.Int);
 }
 // node_modules/@uwdata/flechette/src/decode/message.js
-var Rs = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, zs = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Bs = (e) => `Unsupported message type: ${e} (${ya(Qi, e)})`;
-function Vs(e, t) {
+var zs = (e, t) => `Expected to read ${e} metadata bytes, but only read ${t}.`, Bs = (e, t) => `Expected to read ${e} bytes for message body, but only read ${t}.`, Vs = (e) => `Unsupported message type: ${e} (${ba($i, e)})`;
+function Hs(e, t) {
 	let n = Z(e, t) || 0;
 	if (t += 4, n === -1 && (n = Z(e, t) || 0, t += 4), n === 0) return null;
 	let r = e.subarray(t, t += n);
-	if (r.byteLength < n) throw Error(Rs(n, r.byteLength));
-	let i = Y(r, 0), a = i(4, X, Zi.V1), o = i(6, co, Qi.NONE), s = i(8, ao, 0), c = i(10, Q, 0), l;
+	if (r.byteLength < n) throw Error(zs(n, r.byteLength));
+	let i = Y(r, 0), a = i(4, X, Qi.V1), o = i(6, lo, $i.NONE), s = i(8, oo, 0), c = i(10, Q, 0), l;
 	if (s) {
-		let n = o === Qi.Schema ? Ms : o === Qi.DictionaryBatch ? ks : o === Qi.RecordBatch ? Os : null;
-		if (!n) throw Error(Bs(o));
+		let n = o === $i.Schema ? Ns : o === $i.DictionaryBatch ? As : o === $i.RecordBatch ? ks : null;
+		if (!n) throw Error(Vs(o));
 		if (l = n(r, s, a), c > 0) {
 			let n = e.subarray(t, t += c);
-			if (n.byteLength < c) throw Error(zs(c, n.byteLength));
+			if (n.byteLength < c) throw Error(Bs(c, n.byteLength));
 			l.body = n;
-		} else o !== Qi.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
+		} else o !== $i.Schema && (l.body = /* @__PURE__ */ new Uint8Array());
 	}
 	return {
 		version: a,
@@ -4665,31 +4665,31 @@ function Vs(e, t) {
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/decode-ipc.js
-function Hs(e) {
-	let t = ma(e) ? new Uint8Array(e) : e;
-	return ha(t) && Us(t) ? Gs(t) : Ws(t);
-}
 function Us(e) {
-	if (!e || e.length < 4) return !1;
-	for (let t = 0; t < 6; ++t) if (Xi[t] !== e[t]) return !1;
-	return !0;
+	let t = ha(e) ? new Uint8Array(e) : e;
+	return ga(t) && Ws(t) ? Ks(t) : Gs(t);
 }
 function Ws(e) {
+	if (!e || e.length < 4) return !1;
+	for (let t = 0; t < 6; ++t) if (Zi[t] !== e[t]) return !1;
+	return !0;
+}
+function Gs(e) {
 	let t = [e].flat(), n, r = [], i = [], a = [];
 	for (let e of t) {
-		if (!ha(e)) throw Error("IPC data batch was not a Uint8Array.");
+		if (!ga(e)) throw Error("IPC data batch was not a Uint8Array.");
 		let t = 0;
 		for (;;) {
-			let o = Vs(e, t);
+			let o = Hs(e, t);
 			if (o === null) break;
 			if (t = o.index, o.content) switch (o.type) {
-				case Qi.Schema:
+				case $i.Schema:
 					n ||= o.content;
 					break;
-				case Qi.RecordBatch:
+				case $i.RecordBatch:
 					r.push(o.content), a.push(i.length);
 					break;
-				case Qi.DictionaryBatch: i.push(o.content);
+				case $i.DictionaryBatch: i.push(o.content);
 			}
 		}
 	}
@@ -4701,52 +4701,52 @@ function Ws(e) {
 		metadata: null
 	};
 }
-function Gs(e) {
-	let t = e.byteLength - (Xi.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, Zi.V1), i = n(8, Es, []), a = n(10, Es, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
+function Ks(e) {
+	let t = e.byteLength - (Zi.length + 4), n = Y(e, t - Z(e, t)), r = n(4, X, Qi.V1), i = n(8, Ds, []), a = n(10, Ds, []), o = a.map((e) => i.filter((t) => t.offset < e.offset).length);
 	return {
-		schema: n(6, (e, t) => Ms(e, t, r)),
-		dictionaries: i.map(({ offset: t }) => Vs(e, t).content),
-		records: a.map(({ offset: t }) => Vs(e, t).content),
+		schema: n(6, (e, t) => Ns(e, t, r)),
+		dictionaries: i.map(({ offset: t }) => Hs(e, t).content),
+		records: a.map(({ offset: t }) => Hs(e, t).content),
 		dictsBeforeRecord: o,
-		metadata: n(12, js)
+		metadata: n(12, Ms)
 	};
 }
 // node_modules/@uwdata/flechette/src/decode/table-from-ipc.js
-function Ks(e, t) {
-	return qs(Hs(e), t);
+function qs(e, t) {
+	return Js(Us(e), t);
 }
-function qs(e, t = {}) {
-	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = Ys(t, o, c), u = /* @__PURE__ */ new Map();
-	Js(n, (e) => {
+function Js(e, t = {}) {
+	let { schema: n = { fields: [] }, dictionaries: r, records: i, dictsBeforeRecord: a } = e, { version: o, fields: s } = n, c = /* @__PURE__ */ new Map(), l = Xs(t, o, c), u = /* @__PURE__ */ new Map();
+	Ys(n, (e) => {
 		let t = e.type;
 		t.typeId === W.Dictionary && u.set(t.id, t.dictionary);
 	});
 	let d = (e) => {
-		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = Zs(a, l({
+		let { id: t, data: n, isDelta: r, body: i } = e, a = u.get(t), o = Qs(a, l({
 			...n,
 			body: i
 		})), s = c.get(t);
-		if (s) r ? c.set(t, new ds([...s.data, o], a)) : c.set(t, new ds([o], a));
+		if (s) r ? c.set(t, new fs([...s.data, o], a)) : c.set(t, new fs([o], a));
 		else {
 			if (r) throw Error("Delta update can not be first dictionary batch.");
-			c.set(t, new ds([o], a));
+			c.set(t, new fs([o], a));
 		}
-	}, f = s.map((e) => us(e.type)), p = 0;
+	}, f = s.map((e) => ds(e.type)), p = 0;
 	for (let e = 0; e < i.length; e++) {
 		let t = a ? a[e] : r.length;
 		for (; p < t;) d(r[p++]);
 		let n = l(i[e]);
-		s.forEach((e, t) => f[t].add(Zs(e.type, n)));
+		s.forEach((e, t) => f[t].add(Qs(e.type, n)));
 	}
 	for (; p < r.length;) d(r[p++]);
-	return new hs(n, f.map((e) => e.done()), t.useProxy);
+	return new gs(n, f.map((e) => e.done()), t.useProxy);
 }
-function Js(e, t) {
+function Ys(e, t) {
 	e.fields.forEach(function e(n) {
 		t(n), n.type.dictionary?.children?.forEach(e), n.type.children?.forEach(e);
 	});
 }
-function Ys(e, t, n) {
+function Xs(e, t, n) {
 	let r = {
 		version: t,
 		options: e,
@@ -4759,30 +4759,30 @@ function Ys(e, t, n) {
 			length: t,
 			node: () => n[++c],
 			buffer: (e) => {
-				let { bytes: t, length: n, offset: r } = Xs(s, i[++l], a);
+				let { bytes: t, length: n, offset: r } = Zs(s, i[++l], a);
 				return e ? new e(t.buffer, t.byteOffset + r, n / e.BYTES_PER_ELEMENT) : t.subarray(r, r + n);
 			},
 			variadic: () => o[++u],
 			visit(e) {
-				return e.map((e) => Zs(e.type, this));
+				return e.map((e) => Qs(e.type, this));
 			}
 		};
 	};
 }
-function Xs(e, t, n) {
+function Zs(e, t, n) {
 	if (!n) return {
 		bytes: e,
 		...t
 	};
-	if (n.method !== ia.BUFFER) throw Error(`Unknown compression method (${n.method})`);
+	if (n.method !== aa.BUFFER) throw Error(`Unknown compression method (${n.method})`);
 	{
-		let r = n.codec, i = Cs(r);
-		if (!i) throw Error(xs(r));
-		return ws(e, t, i);
+		let r = n.codec, i = ws(r);
+		if (!i) throw Error(Ss(r));
+		return Ts(e, t, i);
 	}
 }
-function Zs(e, t) {
-	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = _s(e, r), l = {
+function Qs(e, t) {
+	let { typeId: n } = e, { options: r, node: i, buffer: a, variadic: o, version: s } = t, c = vs(e, r), l = {
 		...i(),
 		type: e
 	};
@@ -4855,25 +4855,25 @@ function Zs(e, t) {
 				values: a(r.values)
 			}).setDictionary(t.dictionary(n));
 		}
-		case W.Union: return s < Zi.V5 && a(), new c({
+		case W.Union: return s < Qi.V5 && a(), new c({
 			...l,
-			typeIds: a(la),
-			offsets: e.mode === na.Sparse ? null : a(e.offsets),
+			typeIds: a(ua),
+			offsets: e.mode === ra.Sparse ? null : a(e.offsets),
 			children: t.visit(e.children)
 		});
-		default: throw Error(ba(n));
+		default: throw Error(xa(n));
 	}
 }
 new Uint16Array(new Uint8Array([1, 0]).buffer)[0];
 // src/data/table.ts
-var Qs = class {
+var $s = class {
 	meta;
 	n;
 	arrow;
 	metas;
 	floats = /* @__PURE__ */ new Map();
 	constructor(e, t) {
-		this.meta = t, this.arrow = Ks(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
+		this.meta = t, this.arrow = qs(e), this.n = t.n, this.metas = new Map(t.columns.map((e) => [e.name, e]));
 	}
 	has(e) {
 		return this.metas.has(e);
@@ -4918,7 +4918,7 @@ var Qs = class {
 		let i = this.codes(e)[t];
 		return i === 65535 ? "–" : r.names[i];
 	}
-}, $s = class {
+}, ec = class {
 	source;
 	per;
 	count;
@@ -4936,26 +4936,26 @@ var Qs = class {
 		let t = this.chunks.get(e);
 		return t || (t = this.source.texts(e), this.chunks.set(e, t)), t;
 	}
-}, ec = 65533, tc = class {
+}, tc = 65533, nc = class {
 	steps;
 	x;
 	y;
 	constructor(e) {
 		let { steps: t } = e.meta;
-		this.steps = t.length, this.x = rc(e, "leverage", 0), this.y = rc(e, "error", 1);
+		this.steps = t.length, this.x = ic(e, "leverage", 0), this.y = ic(e, "error", 1);
 	}
 	at(e, t) {
 		let [n, r, i] = this.between(e);
-		return [nc(this.x[n][t], this.x[r][t], i), nc(this.y[n][t], this.y[r][t], i)];
+		return [rc(this.x[n][t], this.x[r][t], i), rc(this.y[n][t], this.y[r][t], i)];
 	}
 	fill(e, t, n) {
 		let [r, i, a] = this.between(e);
-		for (let e = 0; e < t.length; e++) t[e] = nc(this.x[r][e], this.x[i][e], a), n[e] = nc(this.y[r][e], this.y[i][e], a);
+		for (let e = 0; e < t.length; e++) t[e] = rc(this.x[r][e], this.x[i][e], a), n[e] = rc(this.y[r][e], this.y[i][e], a);
 	}
 	drift(e) {
 		let [t, n, r] = this.between(e), { x: i, y: a } = this;
 		return i[0].map((e, o) => {
-			let s = nc(i[t][o] + a[t][o], i[n][o] + a[n][o], r) - e - a[0][o];
+			let s = rc(i[t][o] + a[t][o], i[n][o] + a[n][o], r) - e - a[0][o];
 			return Number.isFinite(s) ? s : NaN;
 		});
 	}
@@ -4967,21 +4967,21 @@ var Qs = class {
 			e - t
 		];
 	}
-}, nc = (e, t, n) => n === 0 ? e : e + (t - e) * n;
-function rc(e, t, n) {
+}, rc = (e, t, n) => n === 0 ? e : e + (t - e) * n;
+function ic(e, t, n) {
 	let r = new Uint16Array(e.n);
 	return e.meta.steps.map((i, a) => {
 		let o = e.differences(`${t}#${a}`), [s, c] = [i.low[n], i.high[n]], l = new Float32Array(e.n);
 		for (let t = 0; t < e.n; t++) {
 			r[t] += o[t];
 			let e = r[t];
-			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / ec * (c - s);
+			l[t] = e === 0 ? -Infinity : e === 65535 ? NaN : s + (e - 1) / tc * (c - s);
 		}
 		return l;
 	});
 }
 // src/state/store.ts
-var ic = 7e5, ac = class e {
+var ac = 7e5, oc = class e {
 	source;
 	table;
 	meta;
@@ -5035,7 +5035,7 @@ var ic = 7e5, ac = class e {
 	ranked = I(() => this.earlier.value?.scores.values ?? this.models[0].sensitivity);
 	rankedBy = I(() => this.earlier.value ? Pt[this.meta.iso] : "sensitivity");
 	rank = I(() => this.earlier.value ? Tt(this.ranked.value) : this.models[0].rank);
-	share = I(() => oc(this.ranked.value, this.rank.value));
+	share = I(() => sc(this.ranked.value, this.rank.value));
 	count = I(() => this.shown.value.reduce((e, t) => e + t, 0));
 	chosen = I(() => {
 		let e = new Uint8Array(this.n);
@@ -5047,13 +5047,13 @@ var ic = 7e5, ac = class e {
 		return this.orderBy(n, r).filter((n) => e[n] === 1 && (t === null || t[n] === 1));
 	});
 	constructor(e, t) {
-		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > ic ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
+		this.source = e, this.table = t, this.meta = e.meta, this.n = this.meta.n, this.log.value = this.meta.log, this.color.value = this.meta.color, this.marks.value = this.n > ac ? "density" : "points", this.time.value = Math.max(0, this.meta.steps.length - 1), this.models = this.meta.models.map((e, t) => this.model(e, t));
 		let [n] = this.models;
-		this.last = this.models.map((e) => new Lt(this.meta.iso, e.leverage, e.error)), this.trajectory = this.meta.steps.length > 1 ? new tc(t) : null, this.sheets = this.meta.pictures ? new Yi(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new $s(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.top.value = Math.max(1, Math.round(this.n / 100));
+		this.last = this.models.map((e) => new Lt(this.meta.iso, e.leverage, e.error)), this.trajectory = this.meta.steps.length > 1 ? new nc(t) : null, this.sheets = this.meta.pictures ? new Xi(e, t.numbers("slot"), this.meta.pictures) : null, this.texts = this.meta.texts ? new ec(e, this.meta.texts.per, this.meta.texts.chunks) : null, this.drawn = Uint8Array.from(n.leverage, (e, t) => Number.isFinite(e) && Number.isFinite(n.error[t]) ? 1 : 0), this.undrawn = this.drawn.reduce((e, t) => e - t, this.n), this.top.value = Math.max(1, Math.round(this.n / 100));
 	}
 	static async open(t) {
 		if (t.meta.version > 4) throw Error(`this page holds data of version ${t.meta.version} and reads up to 4: write it again`);
-		return new e(t, new Qs(await t.table(), t.meta));
+		return new e(t, new $s(await t.table(), t.meta));
 	}
 	model(e, t) {
 		let n = (e) => this.table.numbers(t ? `${e}@${t}` : e), r = n("sensitivity"), i = Ct(r);
@@ -5161,7 +5161,7 @@ var ic = 7e5, ac = class e {
 		};
 	}
 };
-function oc(e, t) {
+function sc(e, t) {
 	let n = new Float64Array(e.length + 1), r = new Uint32Array(e.length);
 	for (let n = 0; n < e.length; n++) r[t[n]] = n;
 	r.forEach((t, r) => {
@@ -5171,13 +5171,13 @@ function oc(e, t) {
 	return i > 0 ? n.map((e) => e / i) : n;
 }
 // src/mount.tsx
-async function sc(e, t) {
-	let n = await ac.open(t), r = [];
-	n.theme.value = Kt(), A(/* @__PURE__ */ U(Ii, {
+async function cc(e, t) {
+	let n = await oc.open(t), r = [];
+	n.theme.value = Kt(), A(/* @__PURE__ */ U(Li, {
 		store: n,
 		views: r
 	}), e);
-	let i = t.permalinks ? qi(n) : () => {};
+	let i = t.permalinks ? Ji(n) : () => {};
 	return {
 		store: n,
 		views: r,
@@ -5186,15 +5186,15 @@ async function sc(e, t) {
 		}
 	};
 }
-function cc(e, t) {
+function lc(e, t) {
 	let n = document.createElement("p");
 	n.className = "mm-refused", n.textContent = `This map cannot be shown: ${t instanceof Error ? t.message : String(t)}`, e.replaceChildren(n);
 }
 // src/widget.tsx
-var lc = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
-function uc(e) {
+var uc = (e) => new Uint8Array(e.buffer, e.byteOffset, e.byteLength).slice();
+function dc(e) {
 	let t = /* @__PURE__ */ new Map(), n = (e, n) => {
-		t.get(e.part)?.(lc(n[0])), t.delete(e.part);
+		t.get(e.part)?.(uc(n[0])), t.delete(e.part);
 	};
 	e.on("msg:custom", n);
 	let r = (n) => new Promise((r) => {
@@ -5204,19 +5204,19 @@ function uc(e) {
 		source: {
 			meta: i,
 			permalinks: !1,
-			table: () => xt(lc(e.get("_table"))),
+			table: () => xt(uc(e.get("_table"))),
 			sheet: async (e) => new Blob([await r(`sheet/${e}`)], { type: i.pictures?.mime }),
 			texts: async (e) => St(await r(`texts/${e}`))
 		},
 		stop: () => e.off("msg:custom", n)
 	};
 }
-async function dc({ model: e, el: t }) {
+async function fc({ model: e, el: t }) {
 	let n = document.createElement("div");
 	n.className = "mm-host", n.style.height = `${e.get("height")}px`, t.append(n);
-	let { source: r, stop: i } = uc(e);
+	let { source: r, stop: i } = dc(e);
 	try {
-		let { store: t, unmount: a } = await sc(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
+		let { store: t, unmount: a } = await cc(n, r), o = () => JSON.stringify(e.get("_rows")), s = () => {
 			let n = e.get("_rows");
 			JSON.stringify([...t.selection.peek()]) !== JSON.stringify(n) && t.select(n, "by Python");
 		};
@@ -5229,8 +5229,8 @@ async function dc({ model: e, el: t }) {
 			c(), e.off("change:_rows", s), i(), a();
 		};
 	} catch (e) {
-		return cc(n, e), i;
+		return lc(n, e), i;
 	}
 }
-var fc = { render: dc };
-export { fc as default };
+var pc = { render: fc };
+export { pc as default };
