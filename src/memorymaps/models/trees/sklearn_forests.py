@@ -81,7 +81,7 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     values = forest.leaf_means()
     f = forest.outputs(values)
     likelihood: Any = (
-        Votes(smallest=forest.half_a_vote())
+        Votes(smallest=forest.share_without_votes())
         if is_classifier
         else Gaussian(pearson_dispersion(f - target, data.weight, float(leverage_share.sum())))
     )
