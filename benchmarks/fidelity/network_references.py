@@ -114,8 +114,8 @@ class Objective:
             return nn.functional.softplus(f).sum()
         return f.square().sum() / (2 * float(self.likelihood.dispersion))
 
-    def minimise(self, start: Tensor, w: Tensor, weight: Tensor, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Ends `θ [B, P]` from starts with example weights `[B, n]`, and gradients there, in deviations each."""
+    def minimise(self, start: Tensor, w: Tensor, weight: Tensor, steps: int, seed: int) -> Tensor:
+        """Ends `θ [B, P]` from starts `[B, P]` with example weights `[B, n]`."""
         first = self.values_and_gradients(start, weight)[0]
 
         def change(u: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,12 +123,11 @@ class Objective:
             return (value - first[problems]).nan_to_num(nan=torch.inf), gradient @ w
 
         with torch.no_grad():
-            u, gradient = bfgs(change, start.shape, steps, seed)
-        return start + u @ w.T, gradient.norm(dim=1) / start.shape[1] ** 0.5
+            return start + bfgs(change, start.shape, steps, seed) @ w.T
 
 
-def bfgs(change: Change, shape: torch.Size, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Ends and gradients `[B, P]` of BFGS from beside 0, each problem by itself."""
+def bfgs(change: Change, shape: torch.Size, steps: int, seed: int) -> Tensor:
+    """Ends `[B, P]` of BFGS from beside 0, each problem by itself."""
     count, size = shape
     x = JITTER / size**0.5 * torch.randn(1, size, generator=torch.Generator().manual_seed(seed)).repeat(count, 1)
     inverse, going = torch.eye(size).repeat(count, 1, 1), torch.arange(count)
@@ -145,7 +144,7 @@ def bfgs(change: Change, shape: torch.Size, steps: int, seed: int) -> tuple[Tens
         y = there[found] - gradient[going]
         x[going], value[going], gradient[going] = x[going] + s, new[found], there[found]
         inverse[going] = _updated(inverse[going], s, y)
-    return x, gradient
+    return x
 
 
 def _updated(inverse: Tensor, s: Tensor, y: Tensor) -> Tensor:
@@ -186,7 +185,7 @@ def optimum(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
     values = [float(objective.value(theta, whole[0]))]
     for k in range(ROUNDS):
         w = objective.whitening(theta)
-        ends, _ = objective.minimise(theta[None], w, whole, STEPS, seed=k)
+        ends = objective.minimise(theta[None], w, whole, STEPS, seed=k)
         values.append(float(objective.value(ends[0], whole[0])))
         theta = ends[0] if values[-1] <= min(values) else theta
         if k >= 4 and min(values[:-4]) - min(values) < SETTLED:
@@ -211,7 +210,7 @@ def _change(objective: Objective, trained: Tensor, rows: np.ndarray) -> tuple[np
     theta, mean = best.repeat(k + 1, 1), objective.means(best[None])[0][rows]
     last = mean
     for seed in range(REFIT_ROUNDS):
-        theta, _ = objective.minimise(theta, w, weight, REFIT_STEPS, seed)
+        theta = objective.minimise(theta, w, weight, REFIT_STEPS, seed)
         now = objective.means(theta)
         drift = np.abs(now[-1][rows] - mean).sum(1)
         moved, whole = np.abs(now[each, rows] - last).sum(1), np.abs(now[each, rows] - mean).sum(1)

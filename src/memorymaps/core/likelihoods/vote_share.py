@@ -18,7 +18,7 @@ class Votes(Categorical):
 
     Leaf frequencies minimise the Brier score, so `e = f − onehot(y)`, and `Λ = I − 11ᵀ/c`, the projection onto changes
     with `Σ f = 1`. The reported loss is `−log max(f_y, smallest)`: a class that no tree votes for has no logarithm, and
-    half a vote of a forest's trees is as little as they can tell from none.
+    a few trees do not tell a small share from none.
 
     Examples
     --------

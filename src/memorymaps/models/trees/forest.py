@@ -104,14 +104,15 @@ class FixedStructureForest:
             spread = squares / (kept - 1)
             return np.asarray((1 - kept / trees) ** 2 * spread * (1 / kept + 1 / (trees - kept)))
 
-    def half_a_vote(self) -> float:
-        """Half a vote of the trees that do not draw an example, as a share: of all trees where all draw it.
+    def share_without_votes(self) -> float:
+        """Expected share of a class that none of `T` trees votes for, `1/(T + 2)` (rule of succession).
 
-        A single tree has no votes: its leaf frequencies are counts, which are told from 0 however small.
+        `T` is the mean number of trees that do not draw an example, of all trees where all draw it. A single tree has
+        no votes: its leaf frequencies are counts, which are told from 0 however small.
         """
         trees = self.bag_weight.shape[1]
         out = float(np.mean(np.sum(self.bag_weight == 0, axis=1)))
-        return 0.5 / (out if out >= 1 else trees) if trees > 1 else 1e-12
+        return 1 / ((out if out >= 1 else trees) + 2) if trees > 1 else 1e-12
 
     def out_of_bag_loss_noise(self, share: Array) -> Array:
         """Monte-Carlo variance `[n]` of `−log f_oob`, as `out_of_bag_noise`; `share [n]` of votes for the own class.

@@ -83,7 +83,7 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     f = forest.outputs(values)
     effective = float(leverage_share.sum())
     likelihood: Any = (
-        Votes(smallest=forest.half_a_vote())
+        Votes(smallest=forest.share_without_votes())
         if is_classifier
         else noise_model(f - target, target, data.weight, effective)
     )
