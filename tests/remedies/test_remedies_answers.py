@@ -208,6 +208,7 @@ def mapped(torch, net, **options):
 
 @remedy("or leave it out: the map is then computed where the network is")
 @remedy("leave device= out, and the model is evaluated where it is")
+@pytest.mark.slow
 def test_devices(said, torch, net):
     with said:
         mapped(torch, net, device="meta")
@@ -247,6 +248,7 @@ def test_exported_programs(said, torch, net):
 
 @remedy("stop that for the map, net.apply(torch.ao.quantization.disable_observer)")
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_fake_quantisation(said, torch, net):
     net.insert(1, torch.ao.quantization.FakeQuantize())
     net.float()(torch.tensor(X, dtype=torch.float32))

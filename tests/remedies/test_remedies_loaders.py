@@ -228,6 +228,7 @@ def test_a_prior_beside_a_recipe(said, tmp_path):
 
 @remedy("Delete this step's folder, or resume the run before it with Tracker(…, start=…)")
 @pytest.mark.parametrize("how", ["delete", "resume"])
+@pytest.mark.slow
 def test_a_damaged_step(said, tmp_path, how):
     _, net, optimizer, x, y = trained(tmp_path)
     folder = tmp_path / "run" / "step=000000012"

@@ -168,6 +168,7 @@ def test_probes_of_subsampled_rows(said):
 
 @remedy("is not fitted: call model.fit(X, y) before memory_map", at="models/trees/catboost.py")
 @remedy("was trained with loss …: refit with …", at="models/trees/catboost.py")
+@pytest.mark.slow
 def test_catboost(said):
     library = pytest.importorskip("catboost")
     own = {

@@ -47,6 +47,11 @@ class Message:
         return bool(CLAUSE.search(self.text) or CODE.search(self.text))
 
     @functools.cached_property
+    def shown(self):
+        """The text with … for what is filled in."""
+        return self.text.replace(HOLE, "…")
+
+    @functools.cached_property
     def pattern(self):
         """A regular expression of the texts that it can become."""
         parts = re.split(rf"{HOLE}|{{[^{{}}]*}}", self.text)
@@ -138,9 +143,10 @@ def messages():
     return [m for p in paths for m in messages_of(p.read_text(encoding="utf-8"), p.relative_to(SOURCE).as_posix())]
 
 
+@functools.cache
 def message(part, at=""):
     """The one message of the package that contains `part`, in files whose path begins with `at`."""
-    found = [m for m in messages() if part in m.text.replace(HOLE, "…") and m.path.startswith(at)]
+    found = [m for m in messages() if part in m.shown and m.path.startswith(at)]
     if len(found) != 1:
         raise LookupError(f"{len(found)} messages contain {part!r}: {[(m.path, m.line) for m in found]}; expected one")
     return found[0]
