@@ -5,9 +5,9 @@
 An optimiser's state is read for a copy of its network (averaged, reloaded) if the two are alike
 (`memorymaps.nets.optimizers.trained_parameters`). Digits, three architectures, five optimisers. Copies: exponential
 averages, the mean of the last half of training, checkpoints of the same run. Others: another seed on the same data;
-another seed before training; the same shapes with another activation. The same first weights trained on other rows are
-neither: they are a copy at first and stop being one. Printed for each kind: smallest, median and largest cosine over
-all pairs, of all parameters and of matrices (tensors of two axes and more) only.
+another seed before training; the same shapes with another activation. The same first weights trained on other rows
+are neither: they are a copy at first and stop being one. Printed for each kind: the smallest, median and largest
+cosine over all pairs, of all parameters and of matrices (tensors of two axes and more) only.
 """
 
 from __future__ import annotations

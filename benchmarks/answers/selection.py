@@ -104,7 +104,7 @@ FAMILIES = {
     "MLP, Fashion": Family(perceptron, fashion, {}, 1000),
     "LightGBM, spambase": Family(lambda: boosting(LGBMClassifier), spambase, {"cross_fit": 5}),
     "LightGBM, bikes": Family(lambda: boosting(LGBMRegressor), bikes, {"cross_fit": 5, "by": "score"}),
-    "GP, bikes": Family(processes, bikes, {}),
+    "GP, bikes": Family(processes, bikes, {"by": "predictive"}),
     "SVC, spambase": Family(machines, spambase, {"by": "score"}),
     "SVC, Fashion": Family(machines, fashion, {"by": "score"}, 1000),
 }

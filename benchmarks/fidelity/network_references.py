@@ -2,7 +2,7 @@
 
 The objective is `Σ w ℓ(f) + Σ δ θ²/2` with the map's own prior δ and likelihood, by PyTorch's losses on a copy of the
 network in float64, on all examples at once. It is minimised from the trained weights in coordinates whitened by the
-Gauss-Newton matrix, whitened anew every round, until a round moves no mean by more than `STILL`; each refit starts
+Gauss-Newton matrix, whitened anew every round, until four rounds lower it by less than `SETTLED`; each refit starts
 there. What the training left undone is in neither of the two outputs: a map of weights that are far from their optimum
 is compared with the optimum near them, not with the same recipe run again.
 
@@ -21,13 +21,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, hessian, jacrev, vmap
+from torch.func import functional_call, hessian, jacrev, vmap
 
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 
-STILL, LEFT = 1e-5, 0.05  # largest change of a mean in a round at the optimum; share of a change that may be left
-ROUNDS, STEPS, REFIT_ROUNDS, REFIT_STEPS = 8, 400, 3, 150
+LEFT = 0.05  # share of a mean's change that may be left, or that a round with nothing left out makes
+SETTLED = 1e-3  # of the loss: two hundredths of a standard deviation in each of a few directions
+ROUNDS, STEPS, REFIT_ROUNDS, REFIT_STEPS = 30, 300, 3, 150
 JITTER = 1e-2  # posterior standard deviations, over all parameters, from which a round starts
 LINE_SEARCH, FLAT = 30, 1e-8  # trials of a step; gradient in posterior standard deviations, each
 FLOOR = 1e-6  # of the mean precision, added where the prior is nearly flat
@@ -88,6 +89,13 @@ class Objective:
         """`Σ_i w_i ℓ_i + Σ δ θ²/2`."""
         return weight @ self.losses(self.outputs(theta, self.x)) + (self.delta * theta.square()).sum() / 2
 
+    def values_and_gradients(self, theta: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Values `[B]` and gradients `[B, P]` at `θ [B, P]` with weights `[B, n]`."""
+        with torch.enable_grad():
+            leaf = theta.detach().requires_grad_()
+            each = vmap(self.value)(leaf, weight) if len(theta) > 1 else self.value(leaf[0], weight[0])[None]
+            return each.detach(), torch.autograd.grad(each.sum(), leaf)[0]
+
     def whitening(self, theta: Tensor) -> Tensor:
         """`W [P, P]` with `W Wᵀ = (JᵀΛJ + δ)⁻¹`, at `θ [P]`."""
         j = vmap(jacrev(lambda t, x: self.outputs(t, x[None])[0]), (None, 0), chunk_size=64)(theta, self.x)
@@ -108,11 +116,10 @@ class Objective:
 
     def minimise(self, start: Tensor, w: Tensor, weight: Tensor, steps: int, seed: int) -> tuple[Tensor, Tensor]:
         """Ends `θ [B, P]` from starts with example weights `[B, n]`, and gradients there, in deviations each."""
-        both = vmap(grad_and_value(self.value))
-        first = both(start, weight)[1]
+        first = self.values_and_gradients(start, weight)[0]
 
         def change(u: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
-            gradient, value = both(start[problems] + u @ w.T, weight[problems])
+            value, gradient = self.values_and_gradients(start[problems] + u @ w.T, weight[problems])
             return (value - first[problems]).nan_to_num(nan=torch.inf), gradient @ w
 
         with torch.no_grad():
@@ -173,16 +180,18 @@ def _weak_wolfe(
     return found, step, new, gradient
 
 
-def optimum(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor, float]:
-    """The optimum near `θ [P]`, the whitening there, and its gradient in posterior standard deviations each."""
-    whole, mean = torch.ones(1, len(objective.x)), objective.means(theta[None])[0]
+def optimum(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """The optimum near `θ [P]` and the whitening there: rounds until the last four have lowered the loss by little."""
+    whole = torch.ones(1, len(objective.x))
+    values = [float(objective.value(theta, whole[0]))]
     for k in range(ROUNDS):
         w = objective.whitening(theta)
-        ends, gradient = objective.minimise(theta[None], w, whole, STEPS, seed=k)
-        theta, before, mean = ends[0], mean, objective.means(ends)[0]
-        if np.abs(mean - before).sum(1).max() <= STILL * max(1.0, float(np.std(mean))):
+        ends, _ = objective.minimise(theta[None], w, whole, STEPS, seed=k)
+        values.append(float(objective.value(ends[0], whole[0])))
+        theta = ends[0] if values[-1] <= min(values) else theta
+        if k >= 4 and min(values[:-4]) - min(values) < SETTLED:
             break
-    return theta, w, float(gradient[0])
+    return theta, w
 
 
 def network_change(m, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +204,7 @@ def network_change(m, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _change(objective: Objective, trained: Tensor, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    best, w, _ = optimum(objective, trained)
+    best, w = optimum(objective, trained)
     k, each = len(rows), np.arange(len(rows))
     weight = torch.ones(k + 1, len(objective.x))  # the last: nothing is left out
     weight[each, rows] = 0
@@ -206,7 +215,7 @@ def _change(objective: Objective, trained: Tensor, rows: np.ndarray) -> tuple[np
         now = objective.means(theta)
         drift = np.abs(now[-1][rows] - mean).sum(1)
         moved, whole = np.abs(now[each, rows] - last).sum(1), np.abs(now[each, rows] - mean).sum(1)
-        last, known = now[each, rows], np.maximum(moved, drift) <= LEFT * whole + STILL * (whole == 0)
+        last, known = now[each, rows], np.maximum(moved, drift) <= LEFT * whole
         if seed and known.all():
             break
     with torch.no_grad():

@@ -7,6 +7,7 @@ optimum: what a solver left undone is in neither.
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from collections.abc import Callable
@@ -221,9 +222,10 @@ def _rows_of_model(model, kept: np.ndarray):
     cut = {
         name: np.asarray(value)[kept] if np.shape(value)[:1] == (len(kept),) else value for name, value in given.items()
     }
-    if "exposure" in cut:  # kept as its logarithm
-        cut["exposure"] = np.exp(cut["exposure"])
-    return type(model)(model.endog[kept], model.exog[kept], **cut)
+    endog, trials = model.endog[kept], cut.pop("n_trials", None)
+    if trials is not None and np.any(trials != 1):  # of counts, statsmodels keeps the share
+        endog, cut["family"] = np.column_stack([endog * trials, (1 - endog) * trials]), copy.copy(cut["family"])
+    return type(model)(endog, model.exog[kept], **cut)
 
 
 def _linear_predictor(model, params, rows) -> np.ndarray:

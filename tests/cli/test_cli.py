@@ -7,8 +7,10 @@ import sys
 import urllib.request
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.linear_model import LinearRegression
 from timeouts import TIMEOUT
 
 import memorymaps as mm
@@ -229,3 +231,28 @@ def test_explore_serves_until_interrupted(mapped):
             assert process.wait(TIMEOUT) == 0
         finally:
             process.kill()
+
+
+@pytest.mark.slow
+def test_groups_are_left_out_together_and_written(tmp_path, capsys):
+    X, y = load_diabetes(return_X_y=True, as_frame=True)
+    site = np.array(["north", "south", "west"])[np.arange(442) % 3]
+    X[["bmi", "bp"]].assign(y=y, site=site).to_csv(tmp_path / "t.csv", index=False)
+    out = tmp_path / "out"
+    assert run("map", tmp_path / "t.csv", "--target", "y", "--groups", "site", "--out", out) == 0
+    groups = pd.read_csv(out / "groups.csv")
+    assert groups["group"].tolist() == ["north", "south", "west"]
+    kept = X[["bmi", "bp"]][site != "south"]
+    scaled = (X[["bmi", "bp"]] - X[["bmi", "bp"]].mean()) / X[["bmi", "bp"]].std(ddof=0)
+    left = LinearRegression().fit(scaled[site != "south"], y[site != "south"])
+    names = [name for name in groups if name.startswith("without ")]
+    assert len(names) == 1 + kept.shape[1]
+    np.testing.assert_allclose(groups.loc[1, names[1:]].astype(float), left.coef_, rtol=1e-8)
+    assert (out / "groups.png").stat().st_size > 1000
+    assert "cooks_distance" in capsys.readouterr().out
+    assert len(mm.load(out / "map.parquet")) == 442
+
+
+def test_groups_of_an_unknown_column_are_refused(tmp_path, capsys):
+    assert run("map", table(tmp_path), "--target", "y", "--groups", "site", "--out", tmp_path / "o") == 1
+    assert "no column 'site': expected some of age, bmi, bp, y" in capsys.readouterr().err

@@ -101,6 +101,15 @@ def test_a_changed_penalty_is_told_with_its_factor():
         mm.memory_map(lasso, X, Y)
 
 
+@pytest.mark.parametrize("loss", ["log_loss", "hinge", "modified_huber"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_separable_wide_data_are_mapped_and_warned_of(loss, classes):
+    wide = np.random.default_rng(0).normal(size=(60, 200))
+    y = np.digitize(wide[:, 0], [0.0] if classes == 2 else [-0.5, 0.5])
+    m = mm.memory_map(SGDClassifier(loss=loss, random_state=0).fit(wide, y), wide, y)
+    assert m.summary().warnings  # the fit has run away: without a gradient no penalty can be told from it
+
+
 def test_weights_that_the_fit_did_not_have_are_told_of_iterative_solvers():
     with pytest.raises(DataError, match="weights: the model was fitted without any"):
         mm.memory_map(LogisticRegression(tol=1e-8).fit(X, Y > 0), X, Y > 0, sample_weight=20 * W)

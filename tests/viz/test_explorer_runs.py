@@ -177,6 +177,7 @@ def test_classes_are_counted_from_the_columns(three_classes):
             "accuracy": np.mean(part["prediction"] == name),
             "left out": np.mean(part["loo_prediction"] == name),
             "loo loss": part["loo_loss"].mean(),
+            "± loo loss": np.std(part["loo_loss"], ddof=1) / np.sqrt(30),
         }
         assert found[name] == pytest.approx(expected, rel=1e-12)
 
@@ -188,7 +189,7 @@ def test_leaving_classes_out_equals_leave_out(three_classes):
     assert rows_of(by_name) == rows_of(given)
     assert (by_name["by"], given["by"]) == ("target", None)
     for k, name in enumerate(effects["group"]):
-        for column in ("leave_out_loss", "rest_leave_out_loss", "rest_sensitivity"):
+        for column in ("leave_out_loss", "rest_leave_out_loss", "rest_sensitivity", "loss_change_se"):
             assert rows_of(given)[name][column.replace("_", " ")] == effects[column][k]
 
 

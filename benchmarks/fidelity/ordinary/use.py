@@ -12,7 +12,7 @@ import references
 import memorymaps as mm
 
 CLONES, OWN, NEARBY = "clones", "own refits", "optimum nearby"  # by what refits are made
-FEW = (5, 7)  # rows of networks, whose refits are long
+MANY, FEW = (10, 15), (5, 7)  # most sensitive and random rows; of networks, whose refits are long
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Use:
     family: str
     fit: Callable[[], Fitted]
     truth: str = CLONES
-    rows: tuple[int, int] = (10, 15)
+    rows: tuple[int, int] = MANY
 
 
 def estimator_use(name: str, family: str, make: Callable, data: Callable, truth: str = CLONES) -> Use:
@@ -54,4 +54,4 @@ def estimator_use(name: str, family: str, make: Callable, data: Callable, truth:
         others = {OWN: references.own_change, NEARBY: network_references.network_change}
         return Fitted((model, x, y), others.get(truth, clones))
 
-    return Use(name, family, fit, truth, FEW if truth == NEARBY else (10, 15))
+    return Use(name, family, fit, truth, FEW if truth == NEARBY else MANY)

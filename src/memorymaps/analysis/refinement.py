@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm.auto import tqdm
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import Estimator, Perturbation
 from memorymaps.core.settings import as_count, check_positive_number
+from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.posteriors.capabilities import RemovalInfluence, capabilities_of
@@ -56,7 +56,7 @@ def refine(
     chosen = top_positions(m, as_number_of_examples(top, by, "refine"), by)
     pieces = [chosen[start : start + _CHUNK] for start in range(0, len(chosen), _CHUNK)]
     hidden = None if progress is None else not progress
-    shown = tqdm(pieces, desc="refining", unit=f"×{_CHUNK} ex", delay=1.0, disable=hidden)
+    shown = ProgressBar(pieces, desc="refining", unit=f"×{_CHUNK} ex", delay=1.0, disable=hidden)
     found = [_solve_deviations(source, origin, m["row"][rows], steps, tolerance) for rows in shown]
     deviation, residual = (np.concatenate(each) for each in zip(*found, strict=True))
     warning = np.where(residual > tolerance, int(Warn.NOT_CONVERGED), 0)

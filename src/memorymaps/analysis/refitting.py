@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from memorymaps.analysis.journal import Journal
 from memorymaps.analysis.refinement import as_number_of_examples, replace_deviations, require_origin, top_positions
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.settings import as_count, check_positive_number
+from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.loo_averages import weights_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.posteriors.approximation import SPLITS_CAUTION, Approximation
@@ -173,7 +173,7 @@ def _run(source: Refit, rows: Array, journal: Journal, settings: tuple[int, floa
     tasks = [(-1, rows[:0], rows), *((int(row), rows[k : k + 1], rows[k : k + 1]) for k, row in enumerate(rows))]
     missing = [task for task in tasks if not journal.has_result(task[0], task[2])]
     hidden = None if progress is None else not progress
-    with tqdm(total=len(missing), desc="refitting", unit="model", delay=1.0, disable=hidden) as bar:
+    with ProgressBar(total=len(missing), desc="refitting", unit="model", delay=1.0, disable=hidden) as bar:
         for task in [task for task in missing if task[0] < 0]:
             journal.add(task[0], task[2], *source.refit(task[1], task[2], steps, tolerance))
             bar.update()

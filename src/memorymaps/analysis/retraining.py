@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from scipy.stats import spearmanr
-from tqdm.auto import tqdm
 
 from memorymaps.analysis.journal import Journal
 from memorymaps.analysis.recipe_fingerprint import fingerprint_of_function
@@ -22,6 +21,7 @@ from memorymaps.analysis.refitting import refit_settings, require_refit
 from memorymaps.analysis.retraining_verdict import with_verdict
 from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
+from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.posteriors.capabilities import Refit
@@ -165,7 +165,7 @@ def _run(
     tasks = [none, *((int(row), np.asarray([row]), np.asarray([row])) for row in rows)]
     missing = [task for task in tasks if not journal.has_result(task[0], task[2])]
     hidden = None if progress is None else not progress
-    with tqdm(total=len(missing), desc="retraining", unit="model", delay=1.0, disable=hidden) as shown:
+    with ProgressBar(total=len(missing), desc="retraining", unit="model", delay=1.0, disable=hidden) as shown:
         for row, wanted, f in _results(missing, retrain, executor):
             journal.add(row, wanted, _check_outputs(row, wanted, f, chosen.provenance.outputs))
             shown.update()

@@ -25,9 +25,12 @@ _EXAMPLES = """examples:
   memorymaps demo
   memorymaps map houses.csv --target price --out houses/
   memorymaps map mail.parquet --target spam --model logistic --id message --out mail/
+  memorymaps map firms.csv --target invest --groups firm --out firms/
   memorymaps top mail/map.parquet -k 20 --by leverage
   memorymaps plot mail/map.parquet --out mail.pdf --color target
   memorymaps info mail/map.parquet
+  memorymaps compare weak/ strong/ --out compared.png
+  memorymaps select c0.1/ c1/ c10/
   memorymaps export mail/map.parquet mail.html --texts mail.parquet:message
   memorymaps explore mail/ --rows mail.parquet
   memorymaps track plot run/ --out pictures/
@@ -43,11 +46,15 @@ def _build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     from memorymaps import __version__
+    from memorymaps.cli.comparing import add_compare, add_select
     from memorymaps.cli.track import add_track
 
     parser.add_argument("--version", action="version", version=f"memorymaps {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_map, _add_plot, _add_top, _add_info, _add_export, _add_explore, add_track):
+    for add in (
+        _add_demo, _add_map, _add_plot, _add_top, _add_info, add_compare, add_select, _add_export, _add_explore,
+        add_track,
+    ):  # fmt: skip
         add(commands)
     return parser
 
@@ -89,6 +96,9 @@ def _add_map(commands: Any) -> None:
     )
     parser.add_argument("--missing", nargs="+", default=[], metavar="TEXT", help="cells that are missing values")
     parser.add_argument("--drop-missing", action="store_true", help="drop rows with missing values")
+    parser.add_argument(
+        "--groups", metavar="COL", help="column of groups (sites, subjects) to leave out together; not a predictor"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 
@@ -180,12 +190,14 @@ def _run_map(args: argparse.Namespace) -> None:
     from memorymaps.data.tables import fit, guess_model
 
     table, ids = _read_examples(args)
-    target, features = table[args.target], table.drop(columns=args.target)
+    groups = None if args.groups is None else table[args.groups].astype(str).to_numpy()
+    target, features = table[args.target], table.drop(columns=[args.target, *([args.groups] if args.groups else [])])
     name = guess_model(target) if args.model == "auto" else args.model
     _print_to_stderr(f"fitting {name} to {len(table):,} rows × {features.shape[1]} columns")
     m = memory_map(fit(name, features, target), features, target, ids=ids)
     payload = features.rename(columns={"id": "id (predictor)"})  # a payload's column `id` joins it to the map
-    _write_all(m, args.out, payload.reset_index(drop=True), args.table.stem)
+    payload = payload if groups is None else payload.assign(**{args.groups: groups})
+    _write_all(m, args.out, payload.reset_index(drop=True), args.table.stem, groups)
 
 
 def _read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
@@ -194,7 +206,7 @@ def _read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
     from memorymaps.data.tables import as_ids, check_cells, read_table, zero_padded_columns
 
     table = read_table(args.table, text=args.id, missing=args.missing)
-    wanted = [args.target, *args.ignore, *args.predictor, *args.labels, *([args.id] if args.id else [])]
+    wanted = [args.target, *args.ignore, *args.predictor, *args.labels, *filter(None, (args.id, args.groups))]
     _check_columns(table, wanted)
     id = args.id or unnamed_ids(table, wanted)
     if id is not None and args.id is None:
@@ -205,7 +217,8 @@ def _read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
     check_cells(table)
     others = table if id is None else table.drop(columns=id)
     check_stray_texts(others, [*args.labels, *([args.target] if args.model == "logistic" else [])])
-    check_row_names(others.drop(columns=args.target), args.predictor, zero_padded_columns(args.table))
+    known = [*args.predictor, *filter(None, [args.groups])]
+    check_row_names(others.drop(columns=args.target), known, zero_padded_columns(args.table))
     kept = others.assign(**{name: others[name].astype(str) for name in args.labels if name in others})
     kept = kept[others.notna().all(axis=1)] if args.drop_missing else kept
     _check_index(kept)
@@ -229,14 +242,18 @@ def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
         )
 
 
-def _write_all(m: MemoryMap, folder: Path, payload: Any, title: str) -> None:
-    from memorymaps.cli.report import write_report
+def _write_all(m: MemoryMap, folder: Path, payload: Any, title: str, groups: Any = None) -> None:
+    from memorymaps.cli.report import write_groups, write_report
 
     _print_to_stderr(f"writing {folder}: {len(m):,} examples")
     report = write_report(m, folder)
-    classes = "target" if m.provenance.description.classes else None
-    page = m.explore(folder / "explorer.html", payload=payload, title=title, leave_out=classes)
+    together: Any = "target" if m.provenance.description.classes else None
+    if groups is not None:
+        together = m.leave_out(groups)
+    page = m.explore(folder / "explorer.html", payload=payload, title=title, leave_out=together)
     print(m.summary())
+    if groups is not None:
+        print(f"\n{together}\n\ngroups    {'  '.join(map(str, write_groups(together, folder)))}", end="")
     print(f"\nmap       {report.map}\npictures  {'  '.join(map(str, report.pictures))}\nreport    {report.text}")
     print(f"explorer  {page}")
 

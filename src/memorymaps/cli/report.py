@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from memorymaps.files.atomic_files import replacing
 from memorymaps.viz.displays.figure_files import write_figure
-from memorymaps.viz.displays.leave_out import LeaveOutDisplay
+from memorymaps.viz.displays.group_influence import GroupInfluenceDisplay
+from memorymaps.viz.displays.leave_out import GroupDisplay, LeaveOutDisplay
 from memorymaps.viz.displays.map import MapDisplay
 from memorymaps.viz.displays.sensitivity import SensitivityDisplay
 from memorymaps.viz.displays.style import offscreen_axes
 
 if TYPE_CHECKING:
+    from memorymaps.maps.group_removal import LeaveOut
     from memorymaps.maps.memory_map import MemoryMap
 
 
@@ -42,6 +44,21 @@ def write_report(m: MemoryMap, folder: str | Path) -> Report:
     with replacing(text) as partial:
         partial.write_text(_report_text(m, pictures), encoding="utf-8")
     return Report(m.save(folder / "map.parquet"), pictures, text)
+
+
+def write_groups(result: LeaveOut, folder: str | Path) -> tuple[Path, Path]:
+    """Write the effects of removing groups as `groups.csv`, coefficients in columns of their own, and `groups.png`."""
+    table, picture = Path(folder) / "groups.csv", Path(folder) / "groups.png"
+    has_coefficients = "dfbetas" in result.table.column_names
+    frame = result.to_pandas().drop(columns=["leave_out_coefficients", "dfbetas"], errors="ignore")
+    if has_coefficients:
+        for prefix, values in (("without", result.coefficients()), ("dfbetas", result.dfbetas())):
+            frame = frame.join(values.add_prefix(f"{prefix} ").reset_index(drop=True))
+    with replacing(table) as partial:
+        frame.to_csv(partial, index=False)
+    display = GroupInfluenceDisplay if has_coefficients else GroupDisplay
+    axes = offscreen_axes(display.size)
+    return table, write_figure(display.from_leave_out(result, ax=axes).figure_, picture, dpi=150)
 
 
 def _save_display(display: type[MapDisplay | SensitivityDisplay | LeaveOutDisplay], path: Path, m: MemoryMap) -> Path:

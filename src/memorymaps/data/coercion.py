@@ -17,6 +17,23 @@ def as_array(values: Any) -> Array:
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
+def _rectangular(values: Any, name: str) -> Array:
+    """Nested lists as an array.
+
+    Raises
+    ------
+    DataError
+        Rows of different lengths.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError(
+            f"the rows of {name!r} have different lengths: expected equal ones. Pad them, for a tokenizer with "
+            'tokenizer(texts, padding="max_length"), or pass examples one by one with collate= (networks)'
+        ) from error
+
+
 def as_inputs(inputs: Any, n: int) -> Any:
     """Model inputs: arrays, data frames, and mappings or tuples of arrays with `n` rows; lists become arrays.
 
@@ -28,14 +45,14 @@ def as_inputs(inputs: Any, n: int) -> Any:
     if sparse.issparse(inputs):
         return _as_sliceable(inputs)
     if isinstance(inputs, Mapping):
-        return {key: value if hasattr(value, "shape") else np.asarray(value) for key, value in inputs.items()}
+        return {key: value if hasattr(value, "shape") else _rectangular(value, key) for key, value in inputs.items()}
     if isinstance(inputs, Sequence):
         several = (
             isinstance(inputs, tuple)
             and len(inputs) != n
             and all(getattr(value, "shape", ())[:1] == (n,) for value in inputs)
         )
-        return tuple(inputs) if several else np.asarray(inputs)
+        return tuple(inputs) if several else _rectangular(inputs, "inputs")
     if not hasattr(inputs, "shape") and not hasattr(inputs, "__getitem__"):
         raise DataError(
             f"inputs are a {type(inputs).__name__} and targets were given: expected arrays, a data frame, or a "

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import as_array, take_rows
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.fingerprint import ContentHash, digest_of
 from memorymaps.data.indexed import InputsWithRows
+from memorymaps.files.progress import ProgressBar
 
 _CHANGED = "To go on, draw the map again: memory_map(…)"
 _SMALL = 2**20  # bytes that are compared as they are
@@ -68,12 +68,14 @@ class RepeatedExamples(Examples):
     def _bar(self) -> Any:
         self.passes += 1
         hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
-        return tqdm(total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden)
+        return ProgressBar(
+            total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden
+        )
 
     def say(self, words: str) -> None:
         """Print a line beside the progress bars, where these are shown."""
         if self.progress or (self.progress is None and sys.stderr.isatty()):
-            tqdm.write(words, file=sys.stderr)
+            ProgressBar.write(words, file=sys.stderr)
 
     def _compare_head(self, batch: Batch) -> None:
         found = _content(take_rows(_plain(batch.inputs), slice(0, _HEAD)))

@@ -129,8 +129,9 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
 
     Exact for linear regression and ridge: one pass over the training data for all groups, an `r × r` system each, where
     `r` is the number of parameters. GLMs are refitted without each group by Newton's method; support vector machines,
-    L1 penalties and forests are cloned and fitted for up to 20 groups. Other models take one step: small networks by
-    the same system, large ones by conjugate gradients with the exact curvature.
+    L1 penalties and forests are cloned and fitted for up to 20 groups; small networks with one curvature matrix are
+    refitted for as many groups as take a minute or two (groups of one example are removed as in the map). Other models
+    take one step: by the same system, or large networks by conjugate gradients with the exact curvature.
 
     Raises
     ------

@@ -26,7 +26,8 @@ def forward_macs(problem: LaplaceProblem) -> float:
     first = take_rows(next(iter(problem.examples)).inputs, slice(0, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # from the counter itself, not from the user's network
-        with evaluation_mode(problem.network.module), FlopCounterMode(display=False) as counter, torch.no_grad():
+        # with gradients: without them the counter refuses a parameter that is a module's input (as in DeBERTa)
+        with evaluation_mode(problem.network.module), FlopCounterMode(display=False) as counter, torch.enable_grad():
             problem.network.outputs(problem.network.to_device(first))
     return max(float(counter.get_total_flops()) / 2, problem.num_parameters) * len(problem.examples)
 

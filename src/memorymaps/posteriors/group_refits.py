@@ -14,6 +14,7 @@ from memorymaps.posteriors.origin import Origin
 _MAX_CLONES = 20  # groups for which estimators are fitted from scratch
 _STEPS, _TOLERANCE = 200, 1e-4
 _CONVERGED = 1e-2  # relative change of a refit's outputs that counts as none
+_TRAINED = 0.1  # posterior standard deviations from the optimum up to which a network's refit is that of a removal
 _LONG_STEP = 0.18  # effective parameters per member from which one step of a nonlinear model may be a fifth too long
 
 
@@ -37,7 +38,7 @@ def refit_coordinates(origin: Origin, members: list[Array]) -> CoordinateRefits 
     """Refits without each group in the parameters' coordinates; `None` where `refit_groups` says so, or none exist."""
     capabilities = capabilities_of(origin.posterior)
     source, refit = capabilities.group_refit, capabilities.coordinate_refit
-    if source is None or refit is None or not _is_affordable(source, len(members)):
+    if source is None or refit is None or not _is_affordable(source, origin, members):
         return None
     found = [refit(np.sort(rows), _STEPS, _TOLERANCE) for rows in members]
     return CoordinateRefits(np.stack([u for u, _ in found]), tuple(_refit_warning(*each) for each in found))
@@ -49,14 +50,23 @@ def _refit_warning(values: Array, remaining: float) -> str:
     return "" if remaining <= _CONVERGED else f"the refit has not converged in {_STEPS} steps"
 
 
-def _is_affordable(source: Refit, groups: int) -> bool:
-    return bool(source.max_automatic_refits()) or groups <= _MAX_CLONES
+def _is_affordable(source: Refit, origin: Origin, members: list[Array]) -> bool:
+    """Whether groups are refitted: any number by Newton's method, few by clones, of networks as many as they say.
+
+    Networks that stand off their optimum are not: their refit would be the rest of the training. Single examples are
+    removed from networks by one step, as in the map.
+    """
+    if source.concurrent:
+        return bool(source.max_automatic_refits()) or len(members) <= _MAX_CLONES
+    distance = origin.posterior.description.distance
+    trained = distance is not None and distance <= _TRAINED
+    return trained and len(members) <= source.max_automatic_refits() and max(map(len, members)) > 1
 
 
 def refit_groups(origin: Origin, members: list[Array]) -> GroupRefits | None:
     """Refits without each group; `None` where the posterior's linear step is exact, or refits are not affordable."""
     source = capabilities_of(origin.posterior).group_refit
-    if source is None or not _is_affordable(source, len(members)):
+    if source is None or not _is_affordable(source, origin, members):
         return None
     everyone = np.arange(len(origin.examples))
     rest = source.refit(everyone[:0], everyone, _STEPS, _TOLERANCE)[0]

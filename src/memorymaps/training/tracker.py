@@ -110,7 +110,8 @@ class Tracker:
         self.run, self.steps = Path(path), start
         self._is_due, self._model = schedule(every), model
         loading = Loading(collate, batch_size)
-        self._examples = _as_examples(model, data, target, loading)
+        reader = posterior(model, likelihood) if callable(posterior) else model  # which knows how it is called
+        self._examples = _as_examples(reader, data, target, loading)
         self._likelihood, self._device = likelihood, device
         if posterior is not None and (prior or directions is not None):
             raise ValueError(
@@ -123,7 +124,7 @@ class Tracker:
         )
         self._mapped_rows, self._log = _subset_rows(subset, len(self._examples)), log
         inputs, labels = test if isinstance(test, tuple) else (test, None)
-        self._test = None if test is None else _as_examples(model, inputs, labels, loading)
+        self._test = None if test is None else _as_examples(reader, inputs, labels, loading)
         self._start_time, self._recording_seconds = time.perf_counter(), 0.0
         self.run.mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(self.run, self.run / ".lock")

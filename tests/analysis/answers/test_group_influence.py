@@ -154,6 +154,13 @@ def test_groups_of_a_filtered_map_and_refusals():
         mm.influence_on(mm.memory_map(forest, X, Y > 140), NEW, groups=SITE)
 
 
+def test_a_map_without_examples_is_refused():
+    m = mm.memory_map(Ridge(alpha=0.1).fit(X, Y), X, Y)
+    with pytest.raises(ValueError, match=r"the map has no examples.*m\.select\(ids\)"):
+        mm.influence_on(m.select([]), NEW)
+    assert mm.influence_on(m.select([7]), NEW[:1], top=None)["id"].tolist() == [7]
+
+
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 

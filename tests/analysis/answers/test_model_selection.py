@@ -8,6 +8,8 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.svm import SVC
@@ -98,7 +100,11 @@ REFUSED = {
         "noise scale that was estimated from its own training residuals.*by='score', cross_fit=",
         {"by": "score"},
     ),
-    "by": (lambda by="AIC": mm.select_model(ridges(), by=by), "by = 'AIC': expected 'loss' or 'score'", {"by": "loss"}),
+    "by": (
+        lambda by="AIC": mm.select_model(ridges(), by=by),
+        "by = 'AIC': expected one of 'loss', 'predictive', 'score'",
+        {"by": "loss"},
+    ),
 }
 
 
@@ -142,6 +148,29 @@ def test_values_that_are_ranks_only_are_marked():
     maps = [drawn(SVC(C=C), BITS) for C in (0.1, 1.0)]
     assert "may be off by more than their errors" in str(mm.select_model(maps, by="score"))
     assert "may be off" not in str(mm.select_model(ridges()))
+
+
+def test_gaussian_processes_are_ranked_by_their_predictive_density():
+    """Refits without each example, with the predictive variance."""
+    maps, truth = {}, {}
+    for noise in (0.1, 1.0, 10.0):
+        model = GaussianProcessRegressor(10.0 * RBF(3.0) + WhiteKernel(noise), optimizer=None)
+        maps[f"{noise:g}"] = mm.memory_map(model.fit(X[:40], Y[:40] - 15), X[:40], Y[:40] - 15)
+        each = []
+        for i in range(40):
+            rest = np.arange(40) != i
+            refit = clone(model).fit(X[:40][rest], Y[:40][rest] - 15)
+            mean, sd = refit.predict(X[[i]], return_std=True)
+            each.append(-stats.norm.logpdf(Y[i] - 15, mean[0], sd[0]))
+        truth[f"{noise:g}"] = np.mean(each)
+    found = mm.select_model(maps, by="predictive")
+    assert found["name"].tolist() == sorted(truth, key=truth.get)
+    np.testing.assert_allclose(found["value"], sorted(truth.values()), rtol=1e-6)
+    assert found.ranked_by == "left-out predictive loss"
+    with pytest.raises(ValueError, match="Leave cross_fit out"):
+        mm.select_model(maps, by="predictive", cross_fit=3)
+    with pytest.raises(TypeError, match="closed forms need Gaussian noise"):
+        mm.select_model([drawn(LogisticRegression(C=C), BITS) for C in (0.1, 1.0)], by="predictive")
 
 
 def test_forests_are_ranked_out_of_bag():

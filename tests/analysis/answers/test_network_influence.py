@@ -185,6 +185,13 @@ def test_losses_averaged_over_the_posterior_are_averaged_at_every_query(net):
         np.testing.assert_allclose(together["loss_change"][rows], alone["loss_change"], rtol=1e-6)
 
 
+def test_systems_that_do_not_converge_are_refused(net, monkeypatch):
+    monkeypatch.setattr("memorymaps.nets.refit.queries._STEPS", 2)
+    with pytest.raises(ValueError, match=r"relative residual of .* after 2 steps.*Laplace\('auto'\)"):
+        mm.influence_on(without_root(drawn(net, "diag", estimator="first_order")), NEW)
+    assert len(mm.influence_on(without_root(drawn(net, "auto")), NEW, top=1)) == 6  # the remedy
+
+
 @pytest.mark.slow
 def test_large_networks_are_not_refused():
     images, y = load_digits(return_X_y=True)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, Ridge
 from sklearn.preprocessing import scale
 
 import memorymaps as mm
@@ -114,6 +114,12 @@ def test_what_cannot_be_pruned_is_refused_with_what_to_type(cancer):
     with pytest.raises(TypeError, match=r"m\.leave_out\(\{'chosen': ids\}\)"):
         mm.prune(trees)
     assert np.isfinite(trees.leave_out({"chosen": [1, 2]})["sensitivity"]).all()
+    counts = np.round(y / 50)
+    mean_loss = mm.memory_map(PoissonRegressor(alpha=0.1, tol=1e-8, max_iter=1000).fit(inputs, counts), inputs, counts)
+    with pytest.raises(TypeError, match=r"penalises the mean loss.* none \(alpha=0\)"):
+        mm.prune(mean_loss)
+    summed = mm.memory_map(PoissonRegressor(alpha=0.0, tol=1e-8, max_iter=1000).fit(inputs, counts), inputs, counts)
+    assert len(mm.prune(summed, keep=0.5).kept) == 221
     with pytest.raises(ValueError, match="expected all"):
         mm.prune(cancer.top(100))
     for keep in (0, -1, 569, 1.5, 0.0):

@@ -113,6 +113,45 @@ def test_a_copy_that_cannot_be_matched_is_refused_and_the_remedy_works():
             drawn(other, mm.FromOptimizer(trained()[1], n=N))
 
 
+class Normed(nn.Module):
+    """Gains of norms are ones in every network, and most of its length where weights are small."""
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Tanh(), nn.LayerNorm(8), nn.Linear(8, 3))
+        for p in self.parameters():
+            if p.ndim > 1:
+                nn.init.normal_(p, std=0.02)
+        self.double()
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def test_networks_that_have_only_the_gains_of_norms_in_common_are_no_copies():
+    net, other = Normed(0), Normed(1)
+    a, b = (torch.cat([p.detach().flatten() for p in each.parameters()]) for each in (net, other))
+    assert a @ b > 0.9 * a.norm() * b.norm()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, weight_decay=0.01)
+    step(net, optimizer)
+    assert len(drawn(copy.deepcopy(net), mm.FromOptimizer(optimizer, n=N))) == N
+    with pytest.raises(OptimizerStateError, match="pass the one it is trained with"):
+        drawn(other, mm.FromOptimizer(optimizer, n=N))
+
+
+def test_a_copy_of_vectors_only_is_matched():
+    net = network()
+    for p in net.parameters():
+        p.requires_grad_(p.ndim < 2)
+    with torch.no_grad():
+        net[0].bias.add_(1)
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.01)
+    step(net, optimizer)
+    m = drawn(copy.deepcopy(net), mm.FromOptimizer(optimizer, n=N))
+    np.testing.assert_array_equal(m["leverage"], drawn(net, mm.FromOptimizer(optimizer, n=N))["leverage"])
+
+
 class SharpnessAware(torch.optim.Optimizer):
     """SAM around another optimiser, as its authors' repository has it."""
 

@@ -116,6 +116,17 @@ class Fused(nn.Module):
         return self.out(self.function.apply(z if self.scale is None else z * self.scale))
 
 
+class Normalised(nn.Module):
+    """A parameter is the input of a module, as the relative positions of DeBERTa."""
+
+    def __init__(self):
+        super().__init__()
+        self.places, self.norm, self.head = nn.Embedding(5, 5), nn.LayerNorm(5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(x @ self.norm(self.places.weight)))
+
+
 def normed():
     return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 6)), nn.Tanh(), nn.Linear(6, 3))
 
@@ -147,6 +158,7 @@ CASES = {
     "checkpoint": (Checkpointed, rows),
     "bag of means": (lambda: Bag("mean"), tokens),
     "bag of maxima": (lambda: Bag("max"), tokens),
+    "parameter as input": (Normalised, rows),
     "packed LSTM": (Packed, sequences),
     "own function": (lambda: Fused(Tanh), rows),
     "own function, once": (lambda: Fused(TanhOnce), rows),
@@ -192,7 +204,7 @@ def test_every_structure_makes_a_map(name, structure):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("structure", ["kfac", "diag"])
+@pytest.mark.parametrize("structure", ["kfac", "ekfac", "diag", "block"])
 @pytest.mark.parametrize("name", CASES)
 def test_refined_examples_have_the_deviations_of_the_dense_posterior(name, structure):
     net, x, y = case(name)
@@ -204,7 +216,7 @@ def test_refined_examples_have_the_deviations_of_the_dense_posterior(name, struc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("structure", ["full", "kfac"])
+@pytest.mark.parametrize("structure", ["full", "kfac", "ekfac", "diag", "block"])
 @pytest.mark.parametrize("name", CASES)
 def test_deviations_along_directions_are_those_of_all_outputs(name, structure):
     net, x, y = case(name)

@@ -574,6 +574,28 @@ def test_bundled_data_end_to_end():
     assert 0 < m["leverage"].max() < 1
 
 
+def test_a_class_without_a_vote_has_the_loss_of_half_a_vote():
+    """One example of a class of its own: no tree that has not drawn it votes for that."""
+    x, label = X.copy(), np.where(LABEL[0] == LABEL, 0, 1)
+    label[:1] = 2
+    forest = RandomForestClassifier(50, random_state=0).fit(x, label)
+    m = mm.memory_map(forest, x, label, progress=False)
+    drawn = np.stack([np.bincount(rows, minlength=len(x)) for rows in forest.estimators_samples_], axis=1)
+    assert m["loo_loss"][0] == pytest.approx(np.log(2 * np.mean(np.sum(drawn == 0, axis=1))), rel=1e-9)
+    assert m["loo_loss"].max() < np.log(2 * 50)
+
+
+def test_a_single_tree_has_no_votes():
+    tree = DecisionTreeClassifier(min_samples_leaf=3, random_state=0).fit(X, LABEL)
+    assert mm.memory_map(tree, X, LABEL, progress=False).origin.posterior.likelihood.smallest == 1e-12
+
+
+@pytest.mark.slow
+def test_too_few_trees_for_out_of_bag_losses_are_said():
+    few = mm.memory_map(RandomForestClassifier(8, min_samples_leaf=3, random_state=0).fit(X, LABEL), X, LABEL)
+    assert any("of the out-of-bag losses" in line for line in few.summary().warnings)
+
+
 @pytest.mark.slow
 def test_too_few_trees_for_out_of_bag_sizes_are_said():
     few = mm.memory_map(RandomForestClassifier(8, min_samples_leaf=3, random_state=0).fit(X, LABEL), X, LABEL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ _MAX_SHARE = 0.5  # of the examples: no result of the others is one of these dat
 _RETURNED = 100  # size of a set up to which each of its examples is tried to be put back
 _STEPS, _TOLERANCE = 200, 1e-4
 _CONVERGED = 1e-2  # relative change of a refit that counts as none
+
+Effects = Callable[[LocalFit, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def smallest_flip(m: MemoryMap, parameter: str, change: str = "sign", *, level: 
     able = _require_coefficients(m, origin)
     place = _position(origin.posterior.description, parameter)
     objective = LocalObjective.of(m)
-    test = _CoefficientTest.of(origin, able, objective, place, change, level)
+    test = CoefficientTest.of(origin, able, objective, place, change, level)
     search = _Search(objective, test, np.intersect1d(m["row"], np.flatnonzero(objective.weight > 0)))
     return _result(m, search, search.smallest(), parameter, able)
 
@@ -158,7 +161,7 @@ def _position(description: Description, parameter: str) -> int:
 
 
 @dataclass(frozen=True)
-class _CoefficientTest:
+class CoefficientTest:
     """Coefficient `θ̂ + aᵀu` with its test, and the number that is negative once it has changed."""
 
     value: float
@@ -172,7 +175,7 @@ class _CoefficientTest:
     @classmethod
     def of(
         cls, origin: Origin, able: Capabilities, objective: LocalObjective, place: int, change: str, level: float
-    ) -> _CoefficientTest:
+    ) -> CoefficientTest:
         """The test of coefficient `place` at the full fit."""
         assert able.coefficients is not None
         assert able.from_whitened is not None
@@ -204,8 +207,15 @@ class _CoefficientTest:
         tail = self.level / 2
         return float(stats.norm.isf(tail) if left is None else stats.t.isf(tail, left))
 
+    def has_changed(self, fit: LocalFit) -> bool:
+        """Whether the coefficient has the other sign, or the other significance."""
+        found = self.state(fit)
+        return (
+            self.sign * found.value < 0 if self.change == "sign" else (found.p_value < self.level) != self.significant
+        )
+
     def distance(self, fit: LocalFit) -> float:
-        """How far the coefficient is from the change, in standard errors: negative once it has changed."""
+        """How far the coefficient is from the change, in standard errors: negative once it has passed it."""
         found, left = self.state(fit), self._degrees(fit)
         return float(self._distance(found.value, found.error, left))
 
@@ -215,68 +225,90 @@ class _CoefficientTest:
             return t
         return t - self._critical(left) if self.significant else self._critical(left) - t
 
-    def effects(self, fit: LocalFit, rows: Array) -> tuple[Array, Array]:
-        """Changes of the coefficient `[k]` and of `distance [k]` when each kept row is left out: one Newton step."""
+    def coefficient_effects(self, fit: LocalFit, rows: Array) -> Array:
+        """Changes of the coefficient `[k]` when each kept row is left out: one Newton step."""
         solved, error, _ = fit.removal_errors(rows)
-        along = solved[:, 0] @ self.direction
-        change, left = along * error[:, 0], self._degrees(fit)
-        found = self.state(fit)
-        value = found.value + change
-        if self.change == "sign":
-            return change, self.sign * change / found.error
+        return np.asarray((solved[:, 0] @ self.direction) * error[:, 0])
+
+    def with_held_error(self, fit: LocalFit, rows: Array) -> Array:
+        """Changes of `distance [k]`, the standard error held at its value."""
+        found, left = self.state(fit), self._degrees(fit)
+        value = found.value + self.coefficient_effects(fit, rows)
+        return np.asarray(self._distance(value, found.error, left) - self.distance(fit))
+
+    def effects(self, fit: LocalFit, rows: Array) -> Array:
+        """Changes of `distance [k]` when each kept row is left out, those of the standard error included."""
+        along = fit.removal_errors(rows)[0][:, 0] @ self.direction
+        value, left = self.state(fit).value + self.coefficient_effects(fit, rows), self._degrees(fit)
         room, curvature = fit.room(rows)
         variance = self.direction @ np.linalg.solve(fit.curvature, self.direction) + along**2 * curvature / room
         if left is None:
-            return change, self._distance(value, np.sqrt(variance), None) - self.distance(fit)
+            return np.asarray(self._distance(value, np.sqrt(variance), None) - self.distance(fit))
         squares = fit.pearson_squares()
         rest = (np.sum(squares[fit.kept]) - squares[rows] / room) / (left - 1)
         with np.errstate(invalid="ignore"):
-            return change, self._distance(value, np.sqrt(variance * rest), left - 1) - self.distance(fit)
+            return np.asarray(self._distance(value, np.sqrt(variance * rest), left - 1) - self.distance(fit))
 
 
 @dataclass(frozen=True)
 class _Search:
     objective: LocalObjective
-    test: _CoefficientTest
+    test: CoefficientTest
     candidates: Array
 
     def smallest(self) -> tuple[Array, str]:
         """Rows in the order of their removal, and why they do not suffice (empty if they do)."""
-        greedy, why = self._greedy()
-        once = self._at_once()
-        if once is not None and (why or len(once) < len(greedy)):
-            greedy, why = once, ""
-        return (greedy if why else self._reduced(greedy)), why
+        ways = (
+            [self.test.with_held_error]
+            if self.test.change == "sign"
+            else [self.test.effects, self.test.with_held_error]
+        )
+        found = [search(effects) for effects in ways for search in (self._greedy, self.at_once)]
+        rows, why = min(found, key=lambda each: (bool(each[1]), len(each[0])))
+        return (rows if why else self._reduced(rows)), why
 
-    def _at_once(self) -> Array | None:
-        """The rows that are predicted to suffice at the full fit, if they do."""
-        rows, _ = self._next(self.objective.full_fit)
+    def at_once(self, effects: Effects) -> tuple[Array, str]:
+        """The rows that are predicted to suffice at the full fit, and why they do not."""
+        rows, _ = self._next(self.objective.full_fit, effects)
         fit = self._fit(rows)
-        return rows if len(rows) and fit is not None and self.test.distance(fit) < 0 else None
+        if not len(rows) or fit is None or self.test.distance(fit) >= 0:
+            return rows, "those predicted at the full fit do not suffice"
+        return self._shortest(rows, 0), ""
 
-    def _greedy(self) -> tuple[Array, str]:
-        removed, most = np.zeros(0, dtype=np.intp), int(_MAX_SHARE * len(self.candidates))
+    def _greedy(self, effects: Effects) -> tuple[Array, str]:
+        removed, most, before = np.zeros(0, dtype=np.intp), int(_MAX_SHARE * len(self.candidates)), 0
         fit: LocalFit | None = self.objective.full_fit
         while fit is not None and self.test.distance(fit) >= 0:
-            rows, reaches = self._next(fit)
+            rows, reaches = self._next(fit, effects)
             rows = rows[: max(1, len(rows) // 2)] if reaches else rows[: max(1, most // 8)]
             if not len(rows):
                 return removed, "no example moves it that way"
             if len(removed) + len(rows) > most:
                 return removed, f"not with half of the {len(self.candidates):,} examples"
-            removed = np.concatenate([removed, rows])
+            before, removed = len(removed), np.concatenate([removed, rows])
             fit = self._fit(removed)
-        return removed, "" if fit is not None else "the other examples do not determine the model"
+        if fit is None:
+            return removed, "the other examples do not determine the model"
+        return self._shortest(removed, before), ""
 
-    def _next(self, fit: LocalFit) -> tuple[Array, bool]:
+    def _next(self, fit: LocalFit, effects: Effects) -> tuple[Array, bool]:
         """Rows by their effect at a fit, as many as are predicted to suffice, and whether they do."""
         rows = self.candidates[fit.kept[self.candidates]]
-        effect = np.nan_to_num(self.test.effects(fit, rows)[1], nan=0.0)
+        effect = np.nan_to_num(effects(fit, rows), nan=0.0)
         order = np.argsort(effect, kind="stable")
         order = order[effect[order] < 0]
         total = np.cumsum(effect[order])
         needed = int(np.searchsorted(-total, self.test.distance(fit))) + 1
         return rows[order[:needed]], needed <= len(order)
+
+    def _shortest(self, removed: Array, before: int) -> Array:
+        """The first of the rows that suffice, by bisection: the first `before` do not, all do."""
+        low, high = before, len(removed)
+        while high - low > 1:
+            middle = (low + high) // 2
+            fit = self._fit(removed[:middle])
+            low, high = (low, middle) if fit is not None and self.test.distance(fit) < 0 else (middle, high)
+        return removed[:high]
 
     def _reduced(self, removed: Array) -> Array:
         """Without those that can be put back, the last ones first."""
@@ -285,7 +317,7 @@ class _Search:
         for row in removed[::-1]:
             fewer = removed[removed != row]
             fit = self._fit(fewer) if len(fewer) else None
-            if fit is not None and self.test.distance(fit) < 0:
+            if fit is not None and self.test.has_changed(fit):
                 removed = fewer
         return removed
 
@@ -301,12 +333,12 @@ def _result(
     (rows, why), test, objective = found, search.test, search.objective
     assert able.coordinate_refit is not None
     full = objective.full_fit
-    influence, _ = test.effects(full, rows) if len(rows) else (np.zeros(0), None)
+    influence = test.coefficient_effects(full, rows) if len(rows) else np.zeros(0)
     kept = np.ones(len(objective.f), dtype=bool)
     kept[rows] = False
     u, remaining = able.coordinate_refit(np.sort(rows), _STEPS, _TOLERANCE) if len(rows) else (full.u, 0.0)
     refitted = LocalFit(objective, kept, u, objective.derivatives(u, kept)[1])
-    confirmed = not why and remaining <= _CONVERGED and test.distance(refitted) < 0
+    confirmed = not why and remaining <= _CONVERGED and test.has_changed(refitted)
     if not why and not confirmed:
         why = "a refit without the set found does not confirm it"
     place = {row: k for k, row in enumerate(m["row"].tolist())}

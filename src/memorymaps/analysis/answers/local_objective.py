@@ -146,11 +146,18 @@ class LocalObjective:
 
 def _root_of(origin: Origin) -> Callable[[Any], Array]:
     able, kind = capabilities_of(origin.posterior), origin.posterior.description.approximation
-    if able.covariance_root is None or able.penalty is not None or kind not in _OWN_CURVATURE:
+    model = origin.posterior.description.model
+    if able.penalty is not None:
         raise TypeError(
-            f"{type(origin.posterior).__name__} (approximation: {kind or 'not stated'}) has no curvature of its own "
-            "objective to remove many examples from: expected a linear model, a GLM, a Gaussian process, kernel ridge, "
-            "or a small network with Laplace('full'). For chosen examples: m.leave_out({'chosen': ids})"
+            f"{model} penalises the mean loss, so that the penalty changes as examples are removed: expected a penalty "
+            "of the summed loss (Ridge, LogisticRegression) or none (alpha=0). For chosen examples: "
+            "m.leave_out({'chosen': ids})"
+        )
+    if able.covariance_root is None or kind not in _OWN_CURVATURE:
+        raise TypeError(
+            f"{model} (approximation: {kind or 'not stated'}) has no curvature of its own objective to remove many "
+            "examples from: expected a linear model, a GLM, a Gaussian process, kernel ridge, or a small network with "
+            "Laplace('full'). For chosen examples: m.leave_out({'chosen': ids})"
         )
     return able.covariance_root
 

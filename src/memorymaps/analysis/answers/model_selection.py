@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from memorymaps.analysis.answers.paired_means import (
     paired_scores,
     target_difference,
 )
+from memorymaps.analysis.predictive import loo_predictive
 from memorymaps.core.arrays import Array
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.ids import are_row_numbers
@@ -26,6 +28,7 @@ from memorymaps.maps.table import ExampleTable
 from memorymaps.maps.trust import Level
 
 _CROSS_FITTED = "cross-fitted"
+_VERDICTS = {"loss": "loo_loss", "predictive": "loo_loss", "score": "loo_prediction"}  # the figure that by= rests on
 _RANKS_CAUTION = (
     f"values with the verdict {str(Level.RANKS)!r} may be off by more than their errors: retrain_check(m) measures it, "
     "cross_fit=5 refits"
@@ -82,7 +85,7 @@ class ModelSelection(SummarisedTable):
 def select_model(
     maps: Mapping[str, MemoryMap] | Sequence[MemoryMap],
     *,
-    by: Literal["loss", "score"] = "loss",
+    by: Literal["loss", "predictive", "score"] = "loss",
     cross_fit: int | None = None,
 ) -> ModelSelection:
     """Rank models that were fitted to the same examples by their left-out loss, without refits.
@@ -96,7 +99,9 @@ def select_model(
     Parameters
     ----------
     maps : fitted models' maps by name, or a list of them, which are named by their position.
-    by : `"loss"`, or `"score"`: accuracy for classes, root mean squared error otherwise.
+    by : `"loss"`, at the left-out prediction; `"predictive"`, for Gaussian noise, `−log N(y_i; f_i + Δf_i, φ/w + V)`
+        with the left-out posterior variance (`loo_predictive`), by which Gaussian processes are chosen; `"score"`:
+        accuracy for classes, root mean squared error otherwise.
     cross_fit : number of folds, for left-out predictions by refits.
 
     Raises
@@ -105,7 +110,7 @@ def select_model(
         Fewer than two maps, of different examples or targets, losses of different units, or left-out figures that are
         not to be used.
     TypeError
-        No maps.
+        No maps; `by="predictive"` of another likelihood than Gaussian.
 
     Examples
     --------
@@ -119,22 +124,31 @@ def select_model(
     """
     named = _named(maps)
     aligned = _same_examples(named)
+    if by not in _VERDICTS:
+        raise ValueError(f"by = {by!r}: expected one of {', '.join(map(repr, _VERDICTS))}")
     if cross_fit is None:
         _check_usable(named, by)
-    elif by == "loss":
+    elif by != "score":
         _check_scale(named)
     tables: list[ExampleTable] = [m if cross_fit is None else cross_fitted_table(m, cross_fit) for m in aligned]
-    if by == "loss":
+    if by == "predictive":
+        tables = [_with_predictive_losses(m, cross_fit) for m in aligned]
+    if by != "score":
         _check_units(tables)
-        means = paired_losses(tables)
-    elif by == "score":
-        means = paired_scores(tables)
-    else:
-        raise ValueError(f"by = {by!r}: expected 'loss' or 'score'")
+    means = paired_scores(tables) if by == "score" else paired_losses(tables)
     how = "left-out" if cross_fit is None else f"{cross_fit}-fold cross-fitted"
     columns = _columns(named, means, _trust(aligned, by) if cross_fit is None else [_CROSS_FITTED] * len(aligned))
     table = pa.Table.from_batches([to_record_batch(columns)])
-    return ModelSelection(table, f"{how} {means.name}", means.examples, len(aligned[0]))
+    what = "predictive loss" if by == "predictive" else means.name
+    return ModelSelection(table, f"{how} {what}", means.examples, len(aligned[0]))
+
+
+def _with_predictive_losses(m: MemoryMap, cross_fit: int | None) -> MemoryMap:
+    if cross_fit is not None:
+        raise ValueError(f"by='predictive' with cross_fit={cross_fit}: refits have no variances. Leave cross_fit out")
+    place = m.table.column_names.index("loo_loss")
+    losses = pa.array(-loo_predictive(m).log_density)
+    return dataclasses.replace(m, table=m.table.set_column(place, "loo_loss", losses))
 
 
 def _named(maps: Mapping[str, MemoryMap] | Sequence[MemoryMap]) -> dict[str, MemoryMap]:
@@ -170,7 +184,7 @@ def _same_examples(named: Mapping[str, MemoryMap]) -> list[MemoryMap]:
 
 def _check_usable(named: Mapping[str, MemoryMap], by: str) -> None:
     for name, m in named.items():
-        verdict = m.trust["loo_loss" if by == "loss" else "loo_prediction"]
+        verdict = m.trust[_VERDICTS[by]]
         if verdict.level == Level.UNUSABLE and m.provenance.estimator.name != "out_of_bag":
             raise ValueError(
                 f"left-out figures of {name!r} are {verdict.level} ({'; '.join(verdict.reasons)}): pass cross_fit=5, "
@@ -195,7 +209,7 @@ def _check_units(tables: Sequence[ExampleTable]) -> None:
 
 
 def _trust(aligned: Sequence[MemoryMap], by: str) -> list[str]:
-    return [str(m.trust["loo_loss" if by == "loss" else "loo_prediction"].level) for m in aligned]
+    return [str(m.trust[_VERDICTS[by]].level) for m in aligned]
 
 
 def _columns(named: Mapping[str, MemoryMap], means: PairedMeans, trust: list[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from memorymaps.posteriors.capabilities import Refit
 _SHARES = tuple(round(0.1 * k, 1) for k in range(9, 0, -1))  # of the examples, at which the curve is drawn
 _STEP = 0.1  # largest share of the examples left that is removed before the model is refitted
 _CLASS_STEP = 1.5  # times that share at most of one class: similar examples are not redundant together
+_DRAWS = 3  # random subsets of each number and part
 _STEPS, _TOLERANCE = 200, 1e-4
 
 
@@ -32,8 +33,8 @@ class Pruning(SummarisedTable):
     Columns: `kept`, `share`; `left_out_loss` (mean over all examples, each predicted without itself: nats);
     `standard_error` (of its difference from that of the full fit). With `check=True` also, from real refits, on
     examples that were neither in training nor used to choose: `held_out_loss`, `held_out_error` (standard error of its
-    difference from that of the full fit), `random_loss` (as many examples drawn at random), `difference` (held out
-    minus random) and `difference_error` (its standard error).
+    difference from that of the full fit), `random_loss` (as many examples, drawn at random three times), `difference`
+    (held out minus random) and `difference_error` (its standard error).
 
     Attributes
     ----------
@@ -83,7 +84,7 @@ def prune(
     m : map in memory of a linear model, a GLM, a Gaussian process, kernel ridge, or a small network with
         `Laplace("full")`; all its training examples are candidates.
     keep : how many examples to keep: a share below 1, or a number; default: `fewest`.
-    check : compare with random subsets by refits, `folds` × 2 at each of the ten points of the curve.
+    check : compare with random subsets by refits, `folds` × 4 at each of the ten points of the curve.
     seed : of the parts and of the random subsets.
 
     Raises
@@ -280,9 +281,10 @@ def _checked(
         for k, share in enumerate(shares):
             if k >= len(subsets):
                 break
-            random = rng.permutation(pool)[: len(subsets[k])]
-            for j, chosen in enumerate((subsets[k], random) if share < 1 else (pool, pool)):
-                losses[j, k, held] = _held_out(source, pruner.objective, chosen, held)
+            losses[:, k, held] = _held_out(source, pruner.objective, subsets[k], held)
+            if share < 1:
+                drawn = [rng.permutation(pool)[: len(subsets[k])] for _ in range(_DRAWS)]
+                losses[1, k, held] = np.mean([_held_out(source, pruner.objective, r, held) for r in drawn], axis=0)
     weight = pruner.objective.counts
     compared = [row | _comparison(losses[:, k], losses[0, 0], weight) for k, row in enumerate(rows)]
     return compared, _mean_and_error(losses[0, 0], weight)[1]

@@ -50,7 +50,7 @@ def query_blocks(m: MemoryMap, queries: int) -> Iterator[slice]:
         each = int(np.size(able.covariance_root(origin.examples.take(m["row"][:1]).inputs)))
     elif able.cross_covariance is not None:
         each = able.cross_covariance.numbers
-    size = max(1, _QUERY_NUMBERS // each)
+    size = max(1, _QUERY_NUMBERS // max(1, each))
     for start in range(0, queries, size):
         yield slice(start, min(queries, start + size))
 

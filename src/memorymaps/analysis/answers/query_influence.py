@@ -174,7 +174,7 @@ def _of_examples(m: MemoryMap, queries: _Queries, top: int | None) -> RankedEffe
         found = queries.effects(deviation, np.arange(rows.start, rows.stop))
         kept = (found if kept is None else kept.merged(found)).largest(top)
     if kept is None:
-        raise ValueError("the map has no examples: nothing can be removed")
+        raise ValueError("the map has no examples, nothing can be removed: ask the whole map, or m.select(ids)")
     return kept
 
 

@@ -11,15 +11,14 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 
-_MIN_VOTE_SHARE = 1e-12  # vote share at which the loss of a class that no tree voted for is taken
-
 
 @dataclass(frozen=True)
 class Votes(Categorical):
     """One of `c` classes; the outputs `f [n, c]` are probabilities that sum to one (no softmax).
 
     Leaf frequencies minimise the Brier score, so `e = f − onehot(y)`, and `Λ = I − 11ᵀ/c`, the projection onto changes
-    with `Σ f = 1`. The reported loss is `−log f_y`, with `f_y` bounded from below.
+    with `Σ f = 1`. The reported loss is `−log max(f_y, smallest)`: a class that no tree votes for has no logarithm, and
+    half a vote of a forest's trees is as little as they can tell from none.
 
     Examples
     --------
@@ -28,10 +27,12 @@ class Votes(Categorical):
     array([[ 0.75, -0.75]])
     """
 
+    smallest: float = 1e-12
+
     def nll(self, f: Array, y: Array) -> Array:
-        """`−log f_y`: `[n]`."""
+        """`−log max(f_y, smallest)`: `[n]`."""
         xp = array_namespace(f)
-        return -xp.log(xp.clip(xp.sum(f * self.encode(y, f.shape[-1]), axis=-1), min=_MIN_VOTE_SHARE, max=1.0))
+        return -xp.log(xp.clip(xp.sum(f * self.encode(y, f.shape[-1]), axis=-1), min=self.smallest, max=1.0))
 
     def mean(self, f: Array) -> Array:
         """`f` itself."""

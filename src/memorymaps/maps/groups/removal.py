@@ -84,10 +84,19 @@ def _linear_deviation(root: Callable[[Any], Array], u: Array, start: int, batch:
 
 def _solved(origin: Origin, rows: Array, u: Array | None, system: GroupSystem) -> tuple[Array, float]:
     """`u [r]` and the log integral; NaN where the other examples do not determine the parameters."""
-    if np.linalg.eigvalsh(system.matrix)[0] < AT_BOUND:
-        return np.full(len(system.gradient), np.nan), np.nan
+    if not _is_positive_definite(system.matrix):
+        return (np.full(len(system.gradient), np.nan) if u is None else u), np.nan
     found = system.coordinates(_share_of_penalty(origin, rows)) if u is None else u
     return found, float(system.log_integral(found))
+
+
+def _is_positive_definite(matrix: Array) -> bool:
+    """Whether all pivots of the Cholesky decomposition are away from zero, in units of the full fit's curvature."""
+    try:
+        pivots = np.diagonal(np.linalg.cholesky(matrix))
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.min(pivots, initial=1.0) ** 2 >= AT_BOUND)
 
 
 def _share_of_penalty(origin: Origin, rows: Array) -> Array | float:

@@ -134,7 +134,8 @@ def _changed_penalty(model: Any, gradient: Gradient, structure: AnyCovarianceRoo
     data, penalty = structure.whiten(np.where(gradient.free, gradient.data, 0.0)), structure.whiten(shrinkage_gradient)
     factor = float(-data @ penalty / (penalty @ penalty))
     left = np.linalg.norm(data + factor * penalty)
-    if not (factor > 0 and left < _EXPLAINED * np.linalg.norm(data + penalty)):
+    least = min(np.linalg.norm(data), np.linalg.norm(data + penalty))  # without a gradient a factor near 0 explains all
+    if not (factor > 0 and left < _EXPLAINED * least):
         return ""
     return (
         f"penalty: the coefficients are those of a penalty {factor:.4g} times as strong as the one that the model "

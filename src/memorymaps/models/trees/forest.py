@@ -104,6 +104,26 @@ class FixedStructureForest:
             spread = squares / (kept - 1)
             return np.asarray((1 - kept / trees) ** 2 * spread * (1 / kept + 1 / (trees - kept)))
 
+    def half_a_vote(self) -> float:
+        """Half a vote of the trees that do not draw an example, as a share: of all trees where all draw it.
+
+        A single tree has no votes: its leaf frequencies are counts, which are told from 0 however small.
+        """
+        trees = self.bag_weight.shape[1]
+        out = float(np.mean(np.sum(self.bag_weight == 0, axis=1)))
+        return 0.5 / (out if out >= 1 else trees) if trees > 1 else 1e-12
+
+    def out_of_bag_loss_noise(self, share: Array) -> Array:
+        """Monte-Carlo variance `[n]` of `−log f_oob`, as `out_of_bag_noise`; `share [n]` of votes for the own class.
+
+        Of a share `p` among `T` votes `(1 − p)/p`, with half a vote more on either side.
+        """
+        out = self.bag_weight == 0
+        trees, kept = out.shape[1], np.sum(out, axis=1)
+        p = (share * kept + 0.5) / (kept + 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((1 - kept / trees) ** 2 * (1 - p) / p * (1 / kept + 1 / (trees - kept)))
+
     def without_examples(self, rows: Array) -> FixedStructureForest:
         """The forest with in-bag weights of some examples set to zero; empty leaves are left out of the average."""
         bag_weight = self.bag_weight.copy()

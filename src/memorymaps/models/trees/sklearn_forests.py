@@ -19,10 +19,10 @@ from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.likelihoods.vote_share import Votes
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import ExamplesWithRows
+from memorymaps.models.sklearn_leaf_values import own_outputs, trees_of
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.models.trees.forest import FixedStructureForest
 from memorymaps.models.trees.leaf_posterior import LeafPosterior
-from memorymaps.models.trees.stored_leaf_values import own_outputs, trees_of
 from memorymaps.models.trees.training_leaves import (
     TrainingLeaves,
     check_amount,
@@ -82,7 +82,11 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     values = forest.leaf_means()
     f = forest.outputs(values)
     effective = float(leverage_share.sum())
-    likelihood: Any = Votes() if is_classifier else noise_model(f - target, target, data.weight, effective)
+    likelihood: Any = (
+        Votes(smallest=forest.half_a_vote())
+        if is_classifier
+        else noise_model(f - target, target, data.weight, effective)
+    )
     unit_variance = np.divide(leverage_share, data.weight, out=np.zeros(data.n), where=data.weight > 0)
     phi = np.ones(f.shape[1]) if is_classifier else np.broadcast_to(likelihood.dispersion, f.shape[1])
     variance = unit_variance[:, None, None] * np.diag(phi)
@@ -100,6 +104,8 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     out_of_bag = forest.out_of_bag_outputs(values) if bootstrap else None
     if out_of_bag is not None:
         cautions = _monte_carlo_cautions(out_of_bag - f, forest.out_of_bag_noise(values), len(trees))
+        if is_classifier:
+            cautions += _loss_cautions(forest, out_of_bag, target, likelihood)
         description = dataclasses.replace(description, cautions=(*description.cautions, *cautions))
     return LeafPosterior(
         likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag,
@@ -133,6 +139,21 @@ def _check_rows(model: Any, weight: Array) -> None:
         check_amount(type(model).__name__, weight, int(model.tree_.n_node_samples[0]))
     else:
         check_amount(type(model).__name__, np.ones(len(weight)), int(fitted))
+
+
+def _loss_cautions(forest: FixedStructureForest, f: Array, target: Array, likelihood: Votes) -> tuple[str, ...]:
+    """A caution where the random draws of the trees make up much of the out-of-bag losses; `target [n, c]` one-hot."""
+    share = np.sum(f * target, axis=1)
+    noise, loss = forest.out_of_bag_loss_noise(share), -np.log(np.clip(share, likelihood.smallest, 1.0))
+    known = np.isfinite(noise) & np.isfinite(loss)
+    total = float(np.sum(loss[known] ** 2))
+    error = float(np.sqrt(np.sum(noise[known]) / total)) if total > 0 else 0.0
+    if error <= _NOISY:
+        return ()
+    return (
+        f"{forest.leaves.shape[1]} trees: the random draws make up {error:.0%} of the out-of-bag losses; read them as "
+        "ranks, or fit more trees",
+    )
 
 
 def _leaves(model: Any, inputs: Any) -> Array:

@@ -49,8 +49,20 @@ def leaves(inputs: Any) -> Iterator[Any]:
 
 
 def length(inputs: Any) -> int:
-    """Number of examples in a batch of inputs."""
-    return int(next(leaves(inputs)).shape[0])
+    """Number of examples in a batch of inputs.
+
+    Raises
+    ------
+    DataError
+        No array in them.
+    """
+    first = next(leaves(inputs), None)
+    if first is None:
+        raise DataError(
+            f"the inputs of a batch hold no array: {str(inputs)[:80]}. Expected numbers: tokenize text first, "
+            "memory_map(net, tokenizer(texts, padding=True, return_tensors='pt'), y)"
+        )
+    return int(first.shape[0])
 
 
 def take_rows(inputs: Any, rows: slice) -> Any:

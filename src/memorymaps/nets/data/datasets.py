@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import DataLoader, Subset
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import as_array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.autograd.pytree import leaves, length
+from memorymaps.nets.data.collation import Collate, collate_rows
 from memorymaps.nets.random_state import PrivateRandomState
 
-_TARGETS = ("labels", "label", "target", "targets", "y")
-_IDS = ("id", "ids", "idx", "index")
+TARGETS = ("labels", "label", "target", "targets", "y")
+IDS = ("id", "ids", "idx", "index")
 SEVERAL_INPUTS_HINT = (
     "For a network with several inputs pass memory_map(net, (x1, x2), y), or LoaderExamples(DataLoader(dataset, 256), "
     "split=lambda batch: ((batch[0], batch[1]), batch[2], None))"
@@ -38,7 +39,7 @@ def split(batch: Any) -> tuple[Any, Any, Any]:
         Another layout; the message contains an accessor to adapt.
     """
     if isinstance(batch, Mapping):
-        target, name = (_first(batch, names) for names in (_TARGETS, _IDS))
+        target, name = (_first(batch, names) for names in (TARGETS, IDS))
         if target is not None:
             inputs = {key: value for key, value in batch.items() if key not in (target, name)}
             return inputs, batch[target], None if name is None else batch[name]
@@ -47,7 +48,7 @@ def split(batch: Any) -> tuple[Any, Any, Any]:
     refuse_graphs(batch)
     got = f"a mapping with {list(batch)}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
     raise DataError(
-        f"a batch is {got}: expected (inputs, target), (inputs, target, ids) or a mapping with one of {_TARGETS}. "
+        f"a batch is {got}: expected (inputs, target), (inputs, target, ids) or a mapping with one of {TARGETS}. "
         "For arrays with separate targets, memory_map(net, inputs, y); for anything else pass LoaderExamples(loader, "
         "split=lambda batch: (inputs, target, ids_or_None))"
     )
@@ -150,7 +151,7 @@ class DatasetExamples(Examples):
 
     dataset: Any
     batch_size: int = 256
-    collate: Callable[[list[Any]], Any] = default_collate
+    collate: Collate = collate_rows
     split: Split = split
     workers: int = 0
     _fingerprints: dict[int, str] = field(default_factory=dict, repr=False, compare=False)

@@ -14,6 +14,7 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.loading import Loading
 from memorymaps.nets.autograd.pytree import leaves
 from memorymaps.nets.data.datasets import DatasetExamples, LoaderExamples, refuse_graphs, split
+from memorymaps.nets.data.hugging_face import from_hugging_face, is_hugging_face, of_known_columns
 from memorymaps.nets.data.samplers import visited_indices
 from memorymaps.posteriors.registry import as_examples
 
@@ -48,9 +49,11 @@ def from_anything(model: Any, data: Any, loading: Loading = _DEFAULT) -> Example
     ValueError
         Options of loading for data that are batches already.
     """
+    if is_hugging_face(data):
+        return from_hugging_face(model, data, loading)
     if loading.collate is not None and isinstance(data, (list, tuple)):
         return DatasetExamples(data, **loading.options)  # examples one by one, however they look
-    found = _found(data)
+    found = of_known_columns(_found(data), model)
     if not loading.given:
         return found
     if not isinstance(found, DatasetExamples):

@@ -28,6 +28,7 @@ from memorymaps.nets.covariance.block_diagonal import (
 from memorymaps.nets.covariance.directional import ChooseDirections, DirectionalBatch
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.refit.group_refit import NetworkGroupRefit
 from memorymaps.nets.refit.influence import removal_influence
 from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs
 from memorymaps.nets.refit.queries import query_solutions
@@ -53,10 +54,13 @@ class NetworkPosterior:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Covariances with given predictions, removal of groups by iteration, and refits."""
+        """Covariances with given predictions, removal of groups by iteration, refits, of groups where affordable."""
         numbers = self.problem.num_outputs * self.problem.num_parameters
-        crossed = CrossCovariance(self.cross_covariance, numbers)
-        return Capabilities(cross_covariance=crossed, removal=self, refit=self, fingerprint=self.fingerprint)
+        groups = NetworkGroupRefit(self.refit, affordable_refits(self.problem, self.covariance))
+        return Capabilities(
+            cross_covariance=CrossCovariance(self.cross_covariance, numbers),
+            removal=self, refit=self, fingerprint=self.fingerprint, group_refit=groups if groups.affordable else None,
+        )  # fmt: skip
 
     def fingerprint(self) -> str:
         """Hash of the module's parameters and buffers, and of the prior precisions."""
@@ -219,7 +223,7 @@ class FactoredNetworkPosterior(NetworkPosterior):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, removal of groups by iteration, and refits."""
+        """Those of every network, and the covariance's root."""
         return replace(super().capabilities, covariance_root=self.covariance_root)
 
     def covariance_root(self, inputs: Any) -> Array:

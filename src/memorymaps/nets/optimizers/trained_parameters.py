@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 _PREFIXES = ("_orig_mod.", "module.")  # of torch.compile, and of DataParallel and AveragedModel
-_SIMILAR = 0.5  # cosine between the parameters of a network and of its copy; of networks trained apart: about 0
+# Cosine between the matrices of a network and of its copy, from which they are one (benchmarks/copied_networks.py).
+# Vectors are left out: gains of norms start as ones in every network.
+_SIMILAR = 0.3
 _T = TypeVar("_T")
 
 
@@ -22,7 +24,9 @@ _T = TypeVar("_T")
 class TrainedParameters:
     """The parameters of an optimizer and, where it was made with `named_parameters()`, their names.
 
-    A network of the same shapes is taken for a copy if its parameters point the same way, `cos > 0.5`.
+    A network of the same shapes is taken for a copy if its matrices (all parameters, if it has none) point the same
+    way, `cos > 0.3`: averages and checkpoints of a run do, networks from other first weights do not, and those from the
+    same first weights that were trained apart may.
 
     Examples
     --------
@@ -74,7 +78,11 @@ class TrainedParameters:
         return "", []
 
     def _similar(self, own: list[nn.Parameter]) -> bool:
-        a, b = (torch.cat([p.detach().double().cpu().flatten() for p in each]) for each in (self.parameters, own))
+        axes = min(2, max((p.ndim for p in own), default=0))
+        a, b = (
+            torch.cat([p.detach().double().cpu().flatten() for p in each if p.ndim >= axes])
+            for each in (self.parameters, own)
+        )
         return bool(torch.dot(a, b) > _SIMILAR * a.norm() * b.norm())
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from transformers import TrainerCallback
 
+from memorymaps.nets.data.datasets import IDS
+from memorymaps.nets.data.hugging_face import known_columns
 from memorymaps.training.callbacks.recording import SafeRecorder
 from memorymaps.training.tracker import Tracker
 
@@ -61,8 +62,7 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]  # transformer
 
 def _with_known_columns(collate: Callable[[list[Any]], Any], model: Any) -> Callable[[list[Any]], Any]:
     """A collator that first drops the columns which neither the model takes nor are labels, as the Trainer does."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    known = {*inspect.signature(inner.forward).parameters, *_LABELS, "id", "ids", "idx"}
+    known = {*(known_columns(model) or ()), *_LABELS, *IDS}
 
     return lambda rows: collate([_selected(row, known) for row in rows])
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm.auto import tqdm
 
 from memorymaps.core.arrays import Array
+from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.explorer.arrow_columns import ArrowColumns, to_text
@@ -129,7 +129,7 @@ def _content(m: MemoryMap | Trajectory, options: ExplorerOptions) -> _Content:
     m, options = resolve_trajectory(m, options)
     if len(m) == 0:
         raise ValueError("the map has no examples: nothing to explore")
-    with tqdm(desc="packing", unit="column", delay=1.0, disable=options.no_bar) as bar:
+    with ProgressBar(desc="packing", unit="column", delay=1.0, disable=options.no_bar) as bar:
         columns = ArrowColumns(len(m), bar.update)
         add_map(columns, m)
         models = [m.provenance.description.model, *add_compared_map(columns, m, options.compare)]

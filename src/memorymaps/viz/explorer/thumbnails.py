@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
 from memorymaps.core.arrays import Array
+from memorymaps.files.progress import ProgressBar
 from memorymaps.viz.explorer.payloads import Pictures
 
 GRID = 32  # pictures along a side of a sheet
@@ -115,7 +115,7 @@ def sheets_on_demand(pictures: Pictures, order: Array) -> SpriteSheets:
 def _readable_slots(pictures: Pictures, order: Array, no_bar: bool | None = None) -> tuple[Array, int]:
     """Slots by sensitivity and their number; −1, with a warning, for pictures that cannot be read."""
     slots = np.full(len(order), -1.0, dtype=np.float32)
-    rows = tqdm(order, desc="reading pictures", unit="picture", delay=1.0, disable=no_bar)
+    rows = ProgressBar(order, desc="reading pictures", unit="picture", delay=1.0, disable=no_bar)
     readable = [int(row) for row in rows if pictures.read(int(row)) is not None]
     slots[readable] = np.arange(len(readable))
     unreadable = len(order) - len(readable)
@@ -165,7 +165,7 @@ def _encode_within(pictures: Pictures, rows: Array, budget: float, no_bar: bool 
     quality = _quality_within(pictures, chunks[best:], budget - sum(map(len, first)))
     sheets: list[bytes] = []
     remaining = budget
-    for k, chunk in enumerate(tqdm(chunks, desc="packing pictures", unit="sheet", delay=1.0, disable=no_bar)):
+    for k, chunk in enumerate(ProgressBar(chunks, desc="packing pictures", unit="sheet", delay=1.0, disable=no_bar)):
         encoded = first[k] if k < best else sprite_sheet(pictures, chunk, quality)
         if len(encoded) > remaining:
             break

@@ -1,0 +1,319 @@
+"""Influence on given predictions against refits: single examples, groups, the top 10, and random tenths of the data.
+
+Sizes: `slope` and `error` of estimated changes against those of refits without the example (half of them the most
+influential, half random), for every query together. Networks: the change of a query's loss without its ten most
+helpful examples, and the linear datamodeling score [Park et al. 2023], Spearman's correlation over random removals of a
+tenth of the data between the sum of the single effects and the retrained loss, averaged over queries; beside the
+product of gradients (TracIn at the last step) and, where it is installed, kronfluence's EKFAC influence.
+
+    MEMORYMAPS_DATA=… python benchmarks/answers/behind_a_prediction.py [--n 1000] [--seeds 3]
+        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+from sklearn.base import clone
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.svm import SVC
+
+import memorymaps as mm
+
+DATA = Path(os.environ.get("MEMORYMAPS_DATA", ""))
+QUERIES, REMOVED, SUBSETS = 10, 20, 30
+Data = tuple[np.ndarray, np.ndarray]
+
+
+def spambase() -> Data:
+    """Spam or not, word frequencies on a logarithmic scale, standardised."""
+    table = pd.read_parquet(DATA / "tabular" / "spambase.parquet")
+    X = np.log1p(table.drop(columns=["spam", "esl_test"]).to_numpy(float))
+    return (X - X.mean(axis=0)) / X.std(axis=0), table["spam"].to_numpy().astype(int)
+
+
+def fashion() -> Data:
+    """Fashion-MNIST, 10,000 images averaged to 7 × 7 pixels."""
+    with np.load(DATA / "fmnist.npz") as file:
+        images = next(file[k] for k in file.files if file[k].ndim == 3)[:10_000]
+        labels = next(file[k] for k in file.files if file[k].ndim == 1 and len(file[k]) >= 10_000)[:10_000]
+    return images.reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(-1, 49) / 255, labels.astype(int)
+
+
+def bikes() -> Data:
+    """Number of rented bicycles in an hour, from weather and hour."""
+    table = pd.read_parquet(DATA / "tabular" / "bike_sharing_hour.parquet").select_dtypes("number")
+    X = table.drop(columns=[c for c in ("cnt", "casual", "registered", "instant") if c in table]).to_numpy(float)
+    X = X[:, X.std(axis=0) > 0]
+    return (X - X.mean(axis=0)) / X.std(axis=0), table["cnt"].to_numpy(float)
+
+
+def logarithms() -> Data:
+    """The logarithm of that number."""
+    X, y = bikes()
+    return X, np.log1p(y)
+
+
+CASES: dict[str, tuple[Any, Callable[[], Data]]] = {
+    "ridge": (Ridge(1.0), logarithms),
+    "kernel ridge": (KernelRidge(alpha=0.3, kernel="rbf", gamma=0.1), logarithms),
+    "GP regression": (GaussianProcessRegressor(2.0 * RBF(2.0) + WhiteKernel(0.2), optimizer=None), logarithms),
+    "Poisson": (PoissonRegressor(alpha=0.01, tol=1e-8, max_iter=3000), bikes),
+    "logistic C = 1": (LogisticRegression(tol=1e-8, max_iter=5000), spambase),
+    "logistic C = 100": (LogisticRegression(C=100.0, tol=1e-8, max_iter=10_000), spambase),
+    "softmax C = 1": (LogisticRegression(tol=1e-8, max_iter=5000), fashion),
+    "GP classification": (GaussianProcessClassifier(4.0 * RBF(5.0), optimizer=None), spambase),
+    "SVC": (SVC(C=1.0, gamma=0.02, tol=1e-8), spambase),
+}
+
+
+def outputs(model: Any, X: np.ndarray) -> np.ndarray:
+    """Predicted means `[k, c]`; margins of an SVC, latent means through the logistic function of a Gaussian process."""
+    if isinstance(model, GaussianProcessClassifier):
+        inner = model.base_estimator_
+        return 1 / (1 + np.exp(-inner.kernel_(X, inner.X_train_) @ (inner.y_train_ - inner.pi_)))[:, None]
+    if isinstance(model, SVC):
+        return model.decision_function(X)[:, None]
+    p = model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)[:, None]
+    return p[:, 1:] if p.shape[1] == 2 else p
+
+
+def changes(found: Any, n: int) -> np.ndarray:
+    """All changes of an `influence_on(…, top=None)` as `[k, n, c]`."""
+    order = np.lexsort((found["id"], found["query"]))
+    change = found["change"].reshape(len(found), -1)
+    return change[order].reshape(-1, n, change.shape[1])
+
+
+def agreement(estimate: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Slope, relative error, and mean rank correlation over queries."""
+    pairs = list(zip(estimate, truth, strict=True))
+    return {
+        "slope": float(np.sum(estimate * truth) / np.sum(truth**2)),
+        "error": float(np.linalg.norm(estimate - truth) / np.linalg.norm(truth)),
+        "rank correlation": float(np.mean([spearmanr(a.ravel(), b.ravel()).statistic for a, b in pairs])),
+    }
+
+
+def removed_rows(change: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Half of them the most influential over all queries, half random."""
+    total = np.abs(change).sum(axis=(0, 2))
+    largest = np.argsort(-np.nan_to_num(total))[: REMOVED // 2]
+    return np.concatenate([largest, rng.choice(np.setdiff1d(np.arange(len(total)), largest), REMOVED // 2, False)])
+
+
+def family(name: str, n: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Single examples, then twenty random groups of a twentieth each."""
+    model, data = CASES[name]
+    (X, y), rng = data(), np.random.default_rng(seed)
+    rows = rng.permutation(len(y))
+    new, (X, y) = X[rows[n : n + QUERIES]], (X[rows[:n]], y[rows[:n]])
+    fitted = clone(model).fit(X, y)
+    before = outputs(fitted, new)
+    m = mm.memory_map(fitted, X, y)
+    start = time.process_time()
+    change = changes(mm.influence_on(m, new, top=None), n)
+    seconds = time.process_time() - start
+    rows = removed_rows(change, rng)
+    truth = []
+    for row in rows:
+        rest = np.arange(n) != row
+        truth.append(outputs(clone(model).fit(X[rest], y[rest]), new) - before)
+    yield {
+        "case": name,
+        "removed": "examples",
+        "seed": seed,
+        **agreement(change[:, rows], np.stack(truth, axis=1)),
+        "CPU s": seconds,
+    }
+    group = rng.permutation(n) % 20
+    start = time.process_time()
+    found = mm.influence_on(m, new, groups=group)
+    seconds = time.process_time() - start
+    order = np.lexsort((found["group"].astype(int), found["query"]))
+    estimate = found["change"].reshape(len(found), -1)[order].reshape(QUERIES, 20, -1)
+    truth = [outputs(clone(model).fit(X[group != g], y[group != g]), new) - before for g in range(20)]
+    yield {
+        "case": name,
+        "removed": "groups of 5 %",
+        "seed": seed,
+        **agreement(estimate, np.stack(truth, axis=1)),
+        "CPU s": seconds,
+    }
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+PRIOR = 1.0
+
+
+def network(hidden: int) -> torch.nn.Module:
+    """One hidden layer."""
+    return torch.nn.Sequential(torch.nn.Linear(49, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 10)).double()
+
+
+def train(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> torch.nn.Module:
+    """To stationarity, by L-BFGS on the summed loss with `δ‖θ‖²/2`, from where it stands."""
+    optimizer = torch.optim.LBFGS(
+        net.parameters(), max_iter=steps, history_size=50, tolerance_grad=1e-6, tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )  # fmt: skip
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        penalty = sum((p**2).sum() for p in net.parameters())
+        loss = torch.nn.functional.cross_entropy(net(x), y, reduction="sum") + PRIOR / 2 * penalty
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return net
+
+
+def losses(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    """Losses `[k]`."""
+    with torch.no_grad():
+        return torch.nn.functional.cross_entropy(net(x), y, reduction="none").numpy()
+
+
+def gradients(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    """Gradients of the losses `[n, P]`."""
+    values = dict(net.named_parameters())
+
+    def loss(values: Any, one: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        f = torch.func.functional_call(net, values, one[None])
+        return torch.nn.functional.cross_entropy(f, label[None])
+
+    found = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(values, x, y)
+    return torch.cat([g.flatten(1) for g in found.values()], dim=1).detach().numpy()
+
+
+def kronfluence_scores(
+    net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, new: torch.Tensor, asked: torch.Tensor
+) -> Any:
+    """Scores `[k, n]` by EKFAC influence functions; None where kronfluence is not installed."""
+    try:
+        from kronfluence.analyzer import Analyzer, prepare_model
+        from kronfluence.arguments import FactorArguments, ScoreArguments
+        from kronfluence.task import Task
+    except ImportError:
+        return None
+    import tempfile
+
+    class Classification(Task):
+        def compute_train_loss(self, batch: Any, model: Any, sample: bool = False) -> Any:
+            f = model(batch[0])
+            labels = torch.multinomial(f.detach().softmax(-1), 1).flatten() if sample else batch[1]
+            return torch.nn.functional.cross_entropy(f, labels, reduction="sum")
+
+        def compute_measurement(self, batch: Any, model: Any) -> Any:
+            return torch.nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="sum")
+
+    task, single = Classification(), copy.deepcopy(net).float()
+    train_set = torch.utils.data.TensorDataset(x.float(), y)
+    query_set = torch.utils.data.TensorDataset(new.float(), asked)
+    with tempfile.TemporaryDirectory() as folder:
+        model = prepare_model(single, task)
+        analyzer = Analyzer("net", model, task, output_dir=folder, disable_tqdm=True, cpu=True)
+        analyzer.fit_all_factors(
+            "ekfac", train_set, per_device_batch_size=256, factor_args=FactorArguments(strategy="ekfac")
+        )
+        analyzer.compute_pairwise_scores(
+            "scores", "ekfac", query_set, train_set, per_device_query_batch_size=len(new),
+            per_device_train_batch_size=256, score_args=ScoreArguments(damping_factor=PRIOR / len(x)),
+        )  # fmt: skip
+        return analyzer.load_pairwise_scores("scores")["all_modules"].double().numpy()
+
+
+def of_network(name: str, hidden: int, structures: tuple[str, ...], n: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Single examples, the ten most helpful of each query, and random tenths."""
+    (X, labels), rng = fashion(), np.random.default_rng(seed)
+    rows = rng.permutation(len(labels))
+    x, y = torch.tensor(X[rows[:n]]), torch.tensor(labels[rows[:n]])
+    new, asked = torch.tensor(X[rows[n : n + QUERIES]]), torch.tensor(labels[rows[n : n + QUERIES]])
+    torch.manual_seed(seed)
+    net = train(network(hidden), x, y, 5000)
+    before = losses(net, new, asked)
+
+    def without(removed: np.ndarray) -> np.ndarray:
+        keep = ~np.isin(np.arange(n), removed)
+        return losses(train(copy.deepcopy(net), x[keep], y[keep], 500), new, asked) - before
+
+    scores: dict[str, np.ndarray] = {}
+    seconds = {}
+    for structure in structures:
+        m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(structure, prior=PRIOR))
+        start = time.process_time()
+        found = mm.influence_on(m, new, asked.numpy(), top=None)
+        seconds[structure] = time.process_time() - start
+        scores[structure] = found["loss_change"][np.lexsort((found["id"], found["query"]))].reshape(QUERIES, n)
+    chosen = removed_rows(scores[structures[0]][:, :, None], rng)
+    truth = np.stack([without(np.array([row])) for row in chosen], axis=1)
+    for structure in structures:
+        found = agreement(scores[structure][:, chosen], truth)
+        yield {"case": name, "removed": f"examples, {structure}", "seed": seed, **found, "CPU s": seconds[structure]}
+    scores["gradient product"] = gradients(net, new, asked) @ gradients(net, x, y).T
+    other = kronfluence_scores(net, x, y, new, asked)
+    scores |= {} if other is None else {"kronfluence EKFAC": other}
+    tenths = [rng.permutation(n)[: n // 10] for _ in range(SUBSETS)]
+    actual = np.stack([without(part) for part in tenths])
+    for how, score in scores.items():
+        predicted = np.stack([score[:, part].sum(axis=1) for part in tenths])
+        lds = np.mean([spearmanr(predicted[:, k], actual[:, k]).statistic for k in range(QUERIES)])
+        top = np.argsort(-score, axis=1)[:, :10]
+        rise = np.mean([without(top[k])[k] for k in range(QUERIES)])
+        of_sum = np.take_along_axis(score, top, axis=1).sum(axis=1).mean()
+        yield {"case": name, "removed": f"top 10, {how}", "seed": seed, "LDS": lds, "rise": rise, "predicted": of_sum}
+
+
+NETWORKS = {
+    "MLP 49-16-10": (16, ("full",)),
+    "MLP 49-32-10": (32, ("full", "ekfac")),
+    "MLP 49-400-10": (400, ("auto",)),
+}
+
+
+def rows(n: int, seeds: int, only: str) -> Iterator[dict[str, Any]]:
+    """All cases."""
+    for seed in range(seeds):
+        for name in CASES:
+            yield from family(name, n, seed) if only in name else ()
+        for name, (hidden, structures) in NETWORKS.items():
+            yield from of_network(name, hidden, structures, n, seed) if only in name else ()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--removed", type=int, default=REMOVED)
+    parser.add_argument("--queries", type=int, default=QUERIES)
+    parser.add_argument("--subsets", type=int, default=SUBSETS)
+    options = parser.parse_args()
+    globals().update(REMOVED=options.removed, QUERIES=options.queries, SUBSETS=options.subsets)
+    warnings.simplefilter("ignore")
+    found = []
+    for row in rows(options.n, options.seeds, options.only):
+        found.append(row)
+        print(pd.DataFrame([row]).round(4).to_string(index=False, header=False), flush=True)
+    table = pd.DataFrame(found).groupby(["case", "removed"], sort=False).mean(numeric_only=True)
+    print(table.drop(columns="seed").round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Refits of a network without groups: for groups one step of a nonlinear model is often too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from memorymaps.core.arrays import Array
+
+_EXPENSIVE = 3  # a group's refit, to a smaller tolerance and with outputs of all examples, in refits of one example
+
+
+@dataclass(frozen=True)
+class NetworkGroupRefit:
+    """Refits of a network, `posteriors.capabilities.Refit`, as many as take a minute or two of a core.
+
+    `retrain`: the posterior's `refit`; `affordable`: how many refits without one example take that long.
+    """
+
+    retrain: Callable[[Array, Array, int, float], tuple[Array, float]]
+    affordable: int
+
+    @property
+    def concurrent(self) -> bool:
+        """One refit at a time: each pass uses all cores."""
+        return False
+
+    def max_automatic_refits(self) -> int:
+        """Number of groups that are refitted."""
+        return self.affordable // _EXPENSIVE
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """Outputs `f [n, c]` of the rows `wanted` without the rows `removed`, from the minimum with all rows."""
+        return self.retrain(removed, wanted, steps, tolerance)
