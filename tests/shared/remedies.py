@@ -44,7 +44,8 @@ class Message:
 
     @property
     def names_remedy(self):
-        return bool(CLAUSE.search(self.text) or CODE.search(self.text))
+        words = re.findall(r"[A-Za-z]{2,}", self.text)
+        return len(words) > 1 and bool(CLAUSE.search(self.text) or CODE.search(self.text))
 
     @functools.cached_property
     def shown(self):
