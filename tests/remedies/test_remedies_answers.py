@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
-from sklearn.linear_model import HuberRegressor, LinearRegression, QuantileRegressor, Ridge
+from sklearn.linear_model import HuberRegressor, LinearRegression, PoissonRegressor, QuantileRegressor, Ridge
 
 import memorymaps as mm
 from memorymaps.analysis.answers import local_objective
@@ -208,6 +208,7 @@ def mapped(torch, net, **options):
 
 @remedy("or leave it out: the map is then computed where the network is")
 @remedy("leave device= out, and the model is evaluated where it is")
+@pytest.mark.slow
 def test_devices(said, torch, net):
     with said:
         mapped(torch, net, device="meta")
@@ -247,6 +248,7 @@ def test_exported_programs(said, torch, net):
 
 @remedy("stop that for the map, net.apply(torch.ao.quantization.disable_observer)")
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_fake_quantisation(said, torch, net):
     net.insert(1, torch.ao.quantization.FakeQuantize())
     net.float()(torch.tensor(X, dtype=torch.float32))
@@ -304,3 +306,33 @@ def test_queries_that_are_not_solved(said, torch, net, monkeypatch):
         influence("diag", 1e-6, 1)
     assert len(influence("diag", 100.0, 3)) > 0
     assert len(influence("auto", 1e-3, 50)) > 0
+
+
+@remedy("(Ridge, LogisticRegression) or none (alpha=0). For chosen examples: m.leave_out({'chosen': ids})")
+def test_pruning_of_mean_losses(said):
+    counts, ids = RNG.poisson(np.exp(Y / 2)), [0, 3]
+    m = mm.memory_map(PoissonRegressor(alpha=0.1, tol=1e-10).fit(X, counts), X, counts)
+    with said:
+        mm.prune(m)
+    assert m.leave_out({"chosen": ids})["size"][0] == 2
+    free = mm.memory_map(PoissonRegressor(alpha=0, tol=1e-10).fit(X, counts), X, counts)
+    assert mm.prune(free).fewest > 0
+    assert mm.prune(ridge()).fewest > 0
+
+
+@remedy("refits have no variances. Leave cross_fit out")
+def test_predictive_densities_of_refits(said):
+    make = lambda a: GaussianProcessRegressor(RBF(), alpha=a, optimizer=None).fit(X, Y)  # noqa: E731
+    maps = [mm.memory_map(make(a), X, Y) for a in (0.1, 0.2)]
+    with said:
+        mm.select_model(maps, by="predictive", cross_fit=5)
+    assert len(mm.select_model(maps, by="predictive").table) == 2
+
+
+@remedy("the map has no examples, nothing can be removed: ask the whole map, or m.select(ids)")
+def test_queries_of_an_empty_map(said):
+    m, ids = ridge(), [0, 3]
+    with said:
+        mm.influence_on(m.filter(np.zeros(N, dtype=bool)), X[:2])
+    assert len(mm.influence_on(m, X[:2])) > 0
+    assert len(mm.influence_on(m.select(ids), X[:2])) > 0

@@ -50,6 +50,7 @@ def remedies_in(text):
 @remedy("column(s) … number or name the rows")
 @pytest.mark.parametrize("name", ["id", "house no", "it's id"])
 @pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.slow
 def test_columns_that_number_the_rows(typed, name, which):
     table = pd.DataFrame({name: np.arange(N) + 100}).join(NUMBERS)
     options = remedies_in(typed(table))
@@ -63,6 +64,7 @@ def test_columns_that_number_the_rows(typed, name, which):
 @pytest.mark.parametrize("name", ["floor", "floor no"])
 @pytest.mark.parametrize("stray", ["n/k", "not known", "it's"])
 @pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.slow
 def test_stray_texts(typed, name, stray, which):
     floor = (np.arange(N) * 7 % 11).astype(str)
     floor[4] = stray

@@ -54,6 +54,7 @@ def is_map_of_refits(m, make, y, row=0, tolerance=1e-6, **fit):
 @pytest.mark.parametrize(
     "kind", [sk.LassoLars, sk.LassoLarsIC, sk.LassoLarsCV, sk.MultiTaskLasso, sk.MultiTaskElasticNet]
 )
+@pytest.mark.slow
 def test_relatives_of_lasso(said, kind, other):
     y = np.column_stack([Y, -Y]) if "Task" in kind.__name__ else Y
     with said:

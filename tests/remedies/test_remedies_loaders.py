@@ -228,6 +228,7 @@ def test_a_prior_beside_a_recipe(said, tmp_path):
 
 @remedy("Delete this step's folder, or resume the run before it with Tracker(…, start=…)")
 @pytest.mark.parametrize("how", ["delete", "resume"])
+@pytest.mark.slow
 def test_a_damaged_step(said, tmp_path, how):
     _, net, optimizer, x, y = trained(tmp_path)
     folder = tmp_path / "run" / "step=000000012"
@@ -299,3 +300,72 @@ def test_lightning_with_two_optimisers(said, tmp_path):
         fit("a")
     fit("b", posterior=mm.Laplace("diag", prior=1.0))
     assert len(Trajectory.load(tmp_path / "b").steps) > 1
+
+
+# --- rows of data sets of their own -----------------------------------------------------------------------------------
+
+
+@remedy(
+    'Pad them, for a tokenizer with tokenizer(texts, padding="max_length"), or pass examples one by one with collate='
+)
+def test_ragged_rows(said):
+    ragged = [[1.0, 2.0, 3.0, 4.0], [1.0, 2.0]] * (N // 2)
+    with said:
+        mapped(ragged, LABELS)
+    padded = [[*row, 0.0, 0.0][:4] for row in ragged]
+    assert len(mapped(padded, LABELS)) == N
+
+
+@remedy(
+    "Expected numbers: tokenize text first, memory_map(net, tokenizer(texts, padding=True, return_tensors='pt'), y)"
+)
+def test_texts_for_a_network(said):
+    from memorymaps.nets.autograd.pytree import length
+
+    texts = ["a b", "c d"] * (N // 2)
+    with said:
+        length(texts)
+    tokens = torch.tensor([[ord(c) for c in text] for text in texts])  # as a tokenizer makes them
+    assert length({"input_ids": tokens}) == N
+
+
+@remedy('Pad the rows, tokenizer(texts, padding="max_length"), or pass collate=DataCollatorWithPadding(tokenizer)')
+@remedy("expected numbers, arrays or lists of numbers. Leave it out of the rows, or pass collate=")
+@remedy("of arrays of equal shapes. Pass collate= as in DataLoader(collate_fn=…)")
+def test_rows_that_are_no_batch(said):
+    from memorymaps.nets.data.collation import _reason, collate_rows
+
+    row = {"x": torch.zeros(4), "labels": 0}
+    with said:
+        collate_rows([row, {"x": torch.zeros(2), "labels": 1}])
+    with said:
+        collate_rows([{**row, "note": object()}, {**row, "note": object()}])
+    said.reads(_reason([row, row]))
+    assert collate_rows([row, row])["x"].shape == (2, 4)
+    padded = {"x": nn.functional.pad(torch.zeros(2), (0, 2)), "labels": 1}
+    assert collate_rows([row, padded])["x"].shape == (2, 4)
+    own = lambda rows: (torch.stack([each["x"] for each in rows]), torch.tensor([each["labels"] for each in rows]))  # noqa: E731
+    rows = [{"x": X[i], "labels": int(LABELS[i]), "note": object()} for i in range(N)]
+    assert len(mapped(rows, collate=own)) == N
+
+
+@remedy("has the splits …: pass one of them, data['train']")
+@remedy(
+    "of the network's forward: data.rename_column('…', …), or collate= with a function that returns (inputs, target)"
+)
+def test_data_sets_of_hugging_face(said):
+    from memorymaps.data.loading import Loading
+    from memorymaps.nets.data.hugging_face import from_hugging_face, with_known_columns
+
+    data = {"train": DATA, "test": DATA}
+    with said:
+        from_hugging_face(body(), data, Loading())
+    is_whole(mapped(data["train"]))
+    rows = {"pixels": X, "labels": LABELS}
+    with said:
+        with_known_columns(lambda rows: rows, body())(rows)
+    assert "'input'" in said.text
+    renamed = {"input": X, "labels": LABELS}
+    assert set(with_known_columns(lambda rows: rows, body())(renamed)) == {"input", "labels"}
+    inputs, _ = with_known_columns(lambda rows: (rows["pixels"], rows["labels"]), body())(rows)
+    assert len(inputs) == N

@@ -576,6 +576,7 @@ def test_the_optimisers_curvature(said):
 
 @remedy("compute it again with posterior=FromOptimizer(optimizer, n)")
 @remedy("Give the optimiser fewer parameters (train part of the network), or fewer examples")
+@pytest.mark.slow
 def test_learning_rules(said, monkeypatch):
     net, optimizer = trained(adam)
     recipe = state_recipe(optimizer)

@@ -168,6 +168,7 @@ def test_probes_of_subsampled_rows(said):
 
 @remedy("is not fitted: call model.fit(X, y) before memory_map", at="models/trees/catboost.py")
 @remedy("was trained with loss …: refit with …", at="models/trees/catboost.py")
+@pytest.mark.slow
 def test_catboost(said):
     library = pytest.importorskip("catboost")
     own = {
@@ -307,3 +308,14 @@ def test_leaf_values_refitted(said):
     ids = refined["id"][refined["refined"]]
     alone = m.leave_out({str(i): [i] for i in ids})
     np.testing.assert_allclose(refined.select(ids)["sensitivity"], alone["sensitivity"], rtol=1e-6)
+
+
+@remedy("of the out-of-bag losses; read them as ranks, or fit more trees")
+@pytest.mark.slow
+def test_few_trees_of_classes(said):
+    make = lambda k: RandomForestClassifier(k, random_state=0, min_samples_leaf=3).fit(X, BITS)  # noqa: E731
+    few = mm.memory_map(make(10), X, BITS)
+    said.reads(str(few.summary()))
+    many = mm.memory_map(make(2000), X, BITS)
+    assert not any("out-of-bag losses" in line for line in many.summary().warnings)
+    assert stats.spearmanr(few["loo_loss"], many["loo_loss"])[0] > 0.5

@@ -44,7 +44,13 @@ class Message:
 
     @property
     def names_remedy(self):
-        return bool(CLAUSE.search(self.text) or CODE.search(self.text))
+        words = re.findall(r"[A-Za-z]{2,}", self.text)
+        return len(words) > 1 and bool(CLAUSE.search(self.text) or CODE.search(self.text))
+
+    @functools.cached_property
+    def shown(self):
+        """The text with … for what is filled in."""
+        return self.text.replace(HOLE, "…")
 
     @functools.cached_property
     def pattern(self):
@@ -138,9 +144,10 @@ def messages():
     return [m for p in paths for m in messages_of(p.read_text(encoding="utf-8"), p.relative_to(SOURCE).as_posix())]
 
 
+@functools.cache
 def message(part, at=""):
     """The one message of the package that contains `part`, in files whose path begins with `at`."""
-    found = [m for m in messages() if part in m.text.replace(HOLE, "…") and m.path.startswith(at)]
+    found = [m for m in messages() if part in m.shown and m.path.startswith(at)]
     if len(found) != 1:
         raise LookupError(f"{len(found)} messages contain {part!r}: {[(m.path, m.line) for m in found]}; expected one")
     return found[0]
