@@ -8,6 +8,9 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 import memorymaps as mm
 from memorymaps.analysis.agreement import Comparison
+from memorymaps.analysis.answers.model_selection import ModelSelection
+from memorymaps.analysis.answers.noise_floor import Movers
+from memorymaps.analysis.answers.query_influence import QueryInfluence
 from memorymaps.analysis.predictive import LooPredictive, loo_predictive
 from memorymaps.analysis.retraining import RetrainCheck
 from memorymaps.maps.group_removal import LeaveOut
@@ -27,10 +30,15 @@ def results():
         Comparison: mm.compare(a, b),
         RetrainCheck: RetrainCheck(check, drift=0.0),
         LooPredictive: loo_predictive(a),
+        ModelSelection: mm.select_model([a, b]),
+        Movers: mm.compare(a, b, floor=[a]).movers(),
+        QueryInfluence: mm.influence_on(a, X[:2], Y[:2]),
     }
 
 
-KINDS = [mm.MemoryMap, LeaveOut, Comparison, RetrainCheck, LooPredictive]
+KINDS = [
+    mm.MemoryMap, LeaveOut, Comparison, RetrainCheck, LooPredictive, ModelSelection, Movers, QueryInfluence
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
