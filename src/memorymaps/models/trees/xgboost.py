@@ -93,6 +93,8 @@ def _training_parameters(name: str, learner: dict[str, Any]) -> dict[str, str]:
     require_settings(
         name, {"booster": booster["name"]}, {"booster": "gbtree"}, "whose leaf values are not single Newton steps"
     )
+    dropout = {key: float(value) for key, value in booster.get("dart_train_param", {}).items() if key.endswith("_drop")}
+    require_settings(name, dropout, {"rate_drop": 0.0, "one_drop": 0.0}, "which weights trees anew")  # from 3.4 on
     require_settings(name, train, {"multi_strategy": "one_output_per_tree"}, "whose leaf values are vectors")
     require_settings(name, learner["learner_model_param"], {"num_target": "1"}, "several targets at once")
     p: dict[str, str] = booster["tree_train_param"]
