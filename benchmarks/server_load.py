@@ -37,19 +37,21 @@ def packed(side: int) -> PackedMap:
     return pack_lazily(mm.memory_map(LogisticRegression().fit(X, y), X, y), ExplorerOptions(payload=pictures))
 
 
-def requests(url: str, client: int, sheets: int, deadline: float) -> tuple[int, int]:
-    """How many requests one client makes before the deadline, and how many of them fail."""
-    made = failed = 0
+def requests(url: str, client: int, sheets: int, deadline: float) -> tuple[int, int, int]:
+    """How many requests one client makes before the deadline, how many are dropped, and how many take over a minute."""
+    made = failed = late = 0
     for k in range(sheets):
         if time.time() > deadline:
             break
         made += 1
+        begun = time.monotonic()
         try:
-            with urlopen(f"{url}sheet/{(7 * client + k) % 16}", timeout=120) as answer:
+            with urlopen(f"{url}sheet/{(7 * client + k) % 16}", timeout=600) as answer:
                 answer.read()
         except OSError:
             failed += 1
-    return made, failed
+        late += time.monotonic() - begun > 60
+    return made, failed, late
 
 
 def ask(url: str, clients: int, sheets: int, at_once: int, seconds: float, found: Any) -> None:
@@ -85,9 +87,9 @@ def main() -> int:
             while process.is_alive():
                 most, threads = max(most, resident()), max(threads, threading.active_count())
                 time.sleep(0.02)
-            made, failed = found.get(timeout=60)
+            made, failed, late = found.get(timeout=60)
             spent = time.process_time() - begun
-            print(f"{at_once} at once: {failed} of {made:,} requests unanswered "
+            print(f"{at_once} at once: {failed} of {made:,} requests unanswered, {late} after a minute "
                   f"({args.clients * args.sheets:,} wanted), "
                   f"{before:.0f} → {most:.0f} MB, at most {threads} threads, "
                   f"{spent:.0f} s of CPU time", flush=True)  # fmt: skip

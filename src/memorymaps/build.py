@@ -22,7 +22,7 @@ from memorymaps.data.library_errors import explained_errors
 from memorymaps.data.loading import Loading
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
-from memorymaps.files.batch_journal import BatchJournal
+from memorymaps.files.batch_journal import BatchJournal, BatchJournalError
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
@@ -277,7 +277,12 @@ def _table(
         start = part.stop
     if not records:
         raise DataError("the data has no rows")
-    table = pa.Table.from_batches(records).combine_chunks()
+    try:
+        table = pa.Table.from_batches(records).combine_chunks()
+    except pa.ArrowInvalid as error:
+        if journal is None:
+            raise
+        raise BatchJournalError(f"{journal.folder} has batches with other columns: delete it, and run again") from error
     return table.replace_schema_metadata(None), int(records[0].schema.metadata[_OUTPUTS])
 
 

@@ -173,6 +173,8 @@ def test_sorted_category_splits_of_lightgbm_are_refused():
         mm.memory_map(model, frame, y)
 
 
+NEW_DROPOUT = tuple(int(part) for part in xgb.__version__.split(".")[:2]) >= (3, 4)  # an option of every tree booster
+DROPOUT = {"rate_drop": 0.3} if NEW_DROPOUT else {"rate_drop": 0.3, "booster": "dart"}
 REFUSED = [
     (lgb.LGBMRegressor(**LGB, subsample=0.5, subsample_freq=1), "bagging_fraction = '1'"),
     (lgb.LGBMRegressor(**LGB, subsample=0.5, subsample_freq=1), "model file names no rows"),
@@ -187,7 +189,7 @@ REFUSED = [
     (cb.CatBoostRegressor(**CAT, leaf_estimation_method="Gradient"), "leaf_estimation_method = 'Newton'"),
     (xgb.XGBRegressor(**XGB, subsample=0.5), "model file names no rows"),
     (xgb.XGBRegressor(**XGB, subsample=0.5), "subsample = '1'"),
-    (xgb.XGBRegressor(**XGB, booster="dart"), "booster = 'gbtree'"),
+    (xgb.XGBRegressor(**XGB, **DROPOUT), "rate_drop = 0.0" if NEW_DROPOUT else "booster = 'gbtree'"),
     (xgb.XGBRegressor(**XGB, reg_alpha=1.0), "reg_alpha = 0"),
     (xgb.XGBRegressor(**XGB, num_parallel_tree=3), "num_parallel_tree = '1'"),
     (xgb.XGBRegressor(**XGB, monotone_constraints=(1, 0, 0, 0)), "monotone_constraints"),

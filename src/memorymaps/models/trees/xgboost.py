@@ -121,6 +121,8 @@ def _training_parameters(name: str, learner: dict[str, Any]) -> dict[str, str]:
     targets = learner["learner_model_param"]["num_target"]
     if targets != "1":
         raise UnsupportedModelError(f"{name} was trained on {targets} targets at once: fit one model for each target")
+    dropout = {key: float(value) for key, value in booster.get("dart_train_param", {}).items() if key.endswith("_drop")}
+    require_settings(name, dropout, {"rate_drop": 0.0, "one_drop": 0.0}, "which weights trees anew")  # from 3.4 on
     require_settings(name, train, {"multi_strategy": "one_output_per_tree"}, "whose leaf values are vectors")
     p: dict[str, str] = booster["tree_train_param"]
     require_settings(name, p, {"subsample": "1"}, UNKNOWN_SUBSAMPLE)
