@@ -47,7 +47,6 @@ SAY_NO_MORE = {
         "… id(s) are not in this map: ……",
         "the map has no examples: nothing to draw",
         "the map has no examples: nothing to explore",
-        "the map has no examples: nothing can be removed",
         "no subject has an event: the baseline",
         "survival targets must be 0 (censored) or 1 (event)",
     ),
