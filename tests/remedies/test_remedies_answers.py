@@ -9,7 +9,14 @@ from scipy import stats
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
-from sklearn.linear_model import HuberRegressor, LinearRegression, PoissonRegressor, QuantileRegressor, Ridge
+from sklearn.linear_model import (
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    QuantileRegressor,
+    Ridge,
+)
 
 import memorymaps as mm
 from memorymaps.analysis.answers import local_objective
@@ -109,6 +116,29 @@ def test_models_without_left_out_predictions(said):
     assert paired_scores([found, b]).best() in (0, 1)
 
 
+@remedy("by='predictive' with cross_fit=…: refits have no variances. Leave cross_fit out")
+def test_predictive_densities_of_refits(said):
+    a, b = (
+        mm.memory_map(GaussianProcessRegressor(RBF(), alpha=noise, optimizer=None).fit(X, Y), X, Y)
+        for noise in (0.1, 1.0)
+    )
+    with said:
+        mm.select_model([a, b], by="predictive", cross_fit=3)
+    assert mm.select_model([a, b], by="predictive").ranked_by == "left-out predictive loss"
+
+
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
+@remedy("the map has no examples, nothing can be removed: ask the whole map, or m.select(ids)")
+def test_queries_of_an_empty_selection(said):
+    m, ids = ridge(), [7, 3]
+    with said:
+        mm.influence_on(m.filter(m["leverage"] < 0), X[:2])
+    assert len(mm.influence_on(m, X[:1], top=None)) == N
+    assert sorted(mm.influence_on(m.select(ids), X[:1], top=None)["id"]) == sorted(ids)
+
+
 # --- flips and pruning ------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +170,26 @@ def test_pruning_other_models(said, monkeypatch):
         mm.prune(m)
     assert m.leave_out(groups)["size"][0] == 2
     assert mm.prune(mm.memory_map(Ridge().fit(X[:, :2], Y), X[:, :2], Y)).fewest > 0
+
+
+@remedy("penalises the mean loss, so that the penalty changes as examples are removed")
+def test_pruning_penalties_of_the_mean_loss(said):
+    counts, ids = np.round(np.exp(Y)), [0, 3]
+    exact = {"tol": 1e-9, "max_iter": 10_000}
+    model = PoissonRegressor(alpha=0.1, **exact)
+    m = mm.memory_map(model.fit(X, counts), X, counts)
+    with said:
+        mm.prune(m)
+    rest = np.delete(np.arange(N), ids)
+    refitted = PoissonRegressor(alpha=0.1, **exact).fit(X[rest], counts[rest])
+    change = np.log(refitted.predict(X[:1]) / model.predict(X[:1]))
+    found = mm.influence_on(m, X[:1], groups={"chosen": ids})["change"].ravel() / model.predict(X[:1])
+    np.testing.assert_allclose(np.log1p(found), change, rtol=1e-4)
+    assert m.leave_out({"chosen": ids})["size"][0] == 2
+    unpenalised = mm.memory_map(PoissonRegressor(alpha=0, **exact).fit(X, counts), X, counts)
+    summed = mm.memory_map(LogisticRegression(tol=1e-10).fit(X, BITS), X, BITS)
+    for other in (unpenalised, ridge(), summed):
+        assert len(mm.prune(other, keep=0.5).kept) == N // 2
 
 
 @remedy("examples do not determine the model: keep more")

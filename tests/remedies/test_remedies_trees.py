@@ -247,6 +247,18 @@ def test_few_trees(said):
     assert stats.spearmanr(few["sensitivity"], many["sensitivity"])[0] > 0.5
 
 
+@remedy("of the out-of-bag losses; read them as ranks, or fit more trees")
+@pytest.mark.slow
+def test_few_trees_for_losses(said):
+    few, many = (
+        mm.memory_map(RandomForestClassifier(k, min_samples_leaf=3, random_state=0).fit(X, THREE), X, THREE)
+        for k in (12, 2000)
+    )
+    said.reads(str(few.summary()))
+    assert not any("random draws" in line for line in many.summary().warnings)
+    assert stats.spearmanr(few["loo_loss"], many["loo_loss"], nan_policy="omit")[0] > 0.5
+
+
 @remedy("Pass the rows of the fit, each once and no others")
 def test_forests_with_other_rows(said):
     model = forest().fit(X, Y)

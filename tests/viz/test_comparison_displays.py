@@ -47,7 +47,7 @@ def test_scores_of_two_maps_and_what_moves():
     assert drawn.ax_.get_title(loc="left").endswith(f"{moved.sum()} of 120 beyond the noise")
     assert sorted(text.get_text() for text in drawn.ax_.texts) == sorted(map(str, c.movers("error")["id"][:3]))
     other = ComparisonDisplay.from_comparison(c, maps="cb")
-    assert other.ax_.get_xlabel() == "sensitivity, map c"
+    assert other.ax_.get_xlabel() == "sensitivity of map c"
     with pytest.raises(ValueError, match="expected two of the letters abc"):
         ComparisonDisplay.from_comparison(c, maps="xy")
 

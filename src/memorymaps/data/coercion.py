@@ -30,7 +30,7 @@ def _rectangular(values: Any, name: str) -> Array:
     except ValueError as error:
         raise DataError(
             f"the rows of {name!r} have different lengths: expected equal ones. Pad them, for a tokenizer with "
-            'tokenizer(texts, padding="max_length"), or pass examples one by one with collate= (networks)'
+            "tokenizer(texts, padding=True), or pass examples one by one with collate=, a function that pads (networks)"
         ) from error
 
 

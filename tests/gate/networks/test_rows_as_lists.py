@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from remedies import remedy
 
 torch = pytest.importorskip("torch")
 
@@ -30,6 +31,32 @@ class Bag(torch.nn.Module):
 def net():
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3))
+
+
+TEXTS = [("good film", "bad film", "good")[y] for y in Y]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+    words = {"[PAD]": 0, "[UNK]": 1, "good": 2, "bad": 3, "film": 4}
+    model = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=model, pad_token="[PAD]", model_max_length=8)
+
+
+class Masked(Bag):
+    """The mean of the words that the tokenizer has not added."""
+
+    def forward(self, input_ids, attention_mask):
+        mask = attention_mask[..., None]
+        return self.last((self.words(input_ids) * mask).sum(1) / mask.sum(1))
+
+
+def padded(batch):
+    words = [torch.as_tensor(row["input_ids"] if isinstance(row, dict) else row[0]) for row in batch]
+    labels = torch.as_tensor([row["label"] if isinstance(row, dict) else row[1] for row in batch])
+    return {"input_ids": torch.nn.utils.rnn.pad_sequence(words, batch_first=True), "labels": labels}
 
 
 def drawn(model, *data, **options):
@@ -66,23 +93,76 @@ def test_rows_of_a_tokenised_data_set_are_arrays(label):
 def test_rows_of_different_lengths_are_refused_with_both_remedies(rows):
     with pytest.raises(DataError, match=r"has shapes \(5,\) and \(7,\) in different rows.*padding=.*collate="):
         drawn(Bag(), rows)
-
-    def padded(batch):
-        words = [torch.as_tensor(row["input_ids"] if isinstance(row, dict) else row[0]) for row in batch]
-        labels = torch.as_tensor([row["label"] if isinstance(row, dict) else row[1] for row in batch])
-        return {"input_ids": torch.nn.utils.rnn.pad_sequence(words, batch_first=True), "labels": labels}
-
     assert len(drawn(Bag(), rows, collate=padded)) == N
 
 
-@pytest.mark.parametrize("inputs", [RAGGED, {"input_ids": RAGGED}], ids=["lists", "mapping"])
-def test_columns_of_different_lengths_are_refused(inputs):
-    with pytest.raises(DataError, match="have different lengths"):
-        drawn(Bag(), inputs, Y)
+def is_the_map_of_the_texts(m, tokenizer):
+    whole = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    np.testing.assert_allclose(m["leverage"], drawn(Masked(), dict(whole), Y)["leverage"], rtol=1e-5)
+    np.testing.assert_array_equal(m["target"], Y)
 
 
-def test_fields_that_are_no_arrays_are_named():
-    with pytest.raises(DataError, match="'note' holds NoneType"):
-        drawn(Bag(), [{"input_ids": words, "note": None, "label": 1} for words in WORDS])
-    with pytest.raises(DataError, match="tokenize text first"):
-        drawn(Bag(), [{"input_ids": "a text", "label": y} for y in Y])
+@remedy("in different rows: expected equal ones. Pad the rows, tokenizer(texts, padding=")
+def test_rows_of_texts_are_padded(said, tokenizer):
+    rows = [{**tokenizer(text), "label": y} for text, y in zip(TEXTS, Y, strict=True)]
+    with said:
+        drawn(Masked(), rows)
+    collate = pytest.importorskip("transformers").DataCollatorWithPadding(tokenizer)
+    is_the_map_of_the_texts(drawn(Masked(), rows, collate=collate), tokenizer)
+    equal = [{**tokenizer(text, padding="max_length"), "label": y} for text, y in zip(TEXTS, Y, strict=True)]
+    is_the_map_of_the_texts(drawn(Masked(), equal), tokenizer)
+    pairs = list(zip(RAGGED, Y, strict=True))
+    with said:
+        drawn(Bag(), pairs)
+    assert len(drawn(Bag(), pairs, collate=padded)) == N
+
+
+@remedy("have different lengths: expected equal ones. Pad them, for a tokenizer with tokenizer(texts, padding=True)")
+@pytest.mark.parametrize("column", [False, True], ids=["lists", "mapping"])
+def test_columns_of_different_lengths_are_padded(said, tokenizer, column):
+    with said:
+        drawn(Bag(), {"input_ids": RAGGED} if column else RAGGED, Y)
+    with said:
+        drawn(Masked(), dict(tokenizer(TEXTS)), Y)
+    is_the_map_of_the_texts(drawn(Masked(), dict(tokenizer(TEXTS, padding=True)), Y), tokenizer)
+    assert len(drawn(Bag(), list(zip(RAGGED, Y, strict=True)), collate=padded)) == N
+
+
+@remedy("expected numbers, arrays or lists of numbers. Leave it out of the rows, or pass collate=")
+@pytest.mark.parametrize("notes", [[None] * N, [1, None] * (N // 2)], ids=["all", "some"])
+def test_fields_that_are_no_arrays_are_left_out(said, notes):
+    rows = [{"input_ids": WORDS[i], "note": notes[i], "label": Y[i]} for i in range(N)]
+    with said:
+        drawn(Bag(), rows)
+    assert "'note' holds" in said.text
+    expected = drawn(Bag(), {"input_ids": np.array(WORDS)}, Y)["leverage"]
+    left = [{name: value for name, value in row.items() if name != "note"} for row in rows]
+    np.testing.assert_allclose(drawn(Bag(), left)["leverage"], expected, rtol=1e-5)
+    np.testing.assert_allclose(drawn(Bag(), rows, collate=padded)["leverage"], expected, rtol=1e-5)
+
+
+ROWS = {
+    "a field is missing": [
+        {"input_ids": x, "label": y} | ({} if y else {"note": 1}) for x, y in zip(WORDS, Y, strict=True)
+    ],
+    "pairs and triples": [(x, y) if y else (x, y, 1) for x, y in zip(WORDS, Y, strict=True)],
+}
+
+
+@remedy("the same fields in each. Pass collate= as in DataLoader(collate_fn=…)")
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_of_several_kinds(said, name):
+    with said:
+        drawn(Bag(), ROWS[name])
+    expected = drawn(Bag(), {"input_ids": np.array(WORDS)}, Y)["leverage"]
+    np.testing.assert_allclose(drawn(Bag(), ROWS[name], collate=padded)["leverage"], expected, rtol=1e-5)
+
+
+@remedy(
+    "Expected numbers: tokenize text first, memory_map(net, tokenizer(texts, padding=True, return_tensors='pt'), y)"
+)
+def test_texts_are_tokenized(said, tokenizer):
+    with said:
+        drawn(Masked(), [{"input_ids": text, "label": y} for text, y in zip(TEXTS, Y, strict=True)])
+    m = drawn(Masked(), tokenizer(TEXTS, padding=True, return_tensors="pt"), Y)
+    is_the_map_of_the_texts(m, tokenizer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from remedies import remedy
 
 pytest.importorskip("torch")
 
@@ -12,7 +13,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import memorymaps as mm
-from memorymaps.data.examples import DataError
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 4)).astype(np.float32), RNG.integers(0, 3, 30)
@@ -71,8 +71,8 @@ def drawn(data, *target, net=None, forward=None, **options):
     return mm.memory_map(net or Linear(), data, *target, likelihood="categorical", posterior=recipe, **options)
 
 
-def named(rows):
-    return torch.tensor([row["x"] for row in rows]), torch.tensor([row["labels"] for row in rows])
+def named(rows, name="x"):
+    return torch.tensor([row[name] for row in rows]), torch.tensor([row["labels"] for row in rows])
 
 
 @pytest.mark.parametrize("size", [None, 7])
@@ -113,29 +113,36 @@ def test_a_stream_is_read_in_batches():
     np.testing.assert_allclose(drawn(data)["leverage"], drawn(X, Y)["leverage"], rtol=1e-6)
 
 
-def test_columns_of_other_names_are_refused_and_the_remedy_works(data):
+@remedy("of the network's forward: data.rename_column('…', …), or collate= with a function")
+def test_columns_of_other_names_are_refused_and_the_remedy_works(said, data):
     other = data.rename_column("x", "inputs")
-    with pytest.raises(DataError, match=r"none of the arguments \['x'\].*data\.rename_column\('…', 'x'\)"):
+    with said:
         drawn(other)
-    assert len(drawn(other.rename_column("inputs", "x"))) == 30
+    assert "data.rename_column('…', 'x')" in said.text
+    want = drawn(X, Y)["leverage"]
+    np.testing.assert_allclose(drawn(other.rename_column("inputs", "x"))["leverage"], want, rtol=1e-6)
+    np.testing.assert_allclose(drawn(other, collate=lambda rows: named(rows, "inputs"))["leverage"], want, rtol=1e-6)
 
 
-def test_several_splits_are_refused_and_the_remedy_works(data):
+@remedy("has the splits …: pass one of them, data['train']")
+def test_several_splits_are_refused_and_the_remedy_works(said, data):
     splits = DatasetDict(train=data, test=data)
-    with pytest.raises(DataError, match=r"splits \['train', 'test'\]: pass one of them, data\['train'\]"):
+    with said:
         drawn(splits)
     assert len(drawn(splits["train"])) == 30
 
 
-def test_ragged_rows_are_refused_and_the_remedy_works():
+@remedy("or pass a function that pads: for mappings collate=DataCollatorWithPadding(tokenizer)")
+def test_ragged_rows_are_refused_and_the_remedy_works(said):
     rows = [{"x": [1.0] * (2 + k % 3), "labels": k % 3} for k in range(30)]
 
     def padded(rows):
-        filled = [row["x"] + [0.0] * (4 - len(row["x"])) for row in rows]
-        return {"x": torch.tensor(filled), "labels": torch.tensor([row["labels"] for row in rows])}
+        x = nn.utils.rnn.pad_sequence([torch.as_tensor(row["x"]) for row in rows], batch_first=True)
+        x = nn.functional.pad(x, (0, 4 - x.shape[1]))
+        return {"x": x, "labels": torch.tensor([row["labels"] for row in rows])}
 
     ragged = Dataset({name: [row[name] for row in rows] for name in ("x", "labels")})
     for data in (ragged, [{"x": torch.tensor(row["x"]), "labels": row["labels"]} for row in rows]):
-        with pytest.raises(DataError, match=r"cannot be put together .*memory_map\(…, collate=…\)"):
+        with said:
             drawn(data)
-    assert len(drawn(ragged, collate=padded)) == 30
+        assert len(drawn(data, collate=padded)) == 30

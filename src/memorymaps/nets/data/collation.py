@@ -29,7 +29,7 @@ def collate_rows(rows: list[Any]) -> Any:
     fields = [_with_arrays(row) for row in rows]
     try:
         return default_collate(fields)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, KeyError) as error:  # KeyError: a row lacks a field
         raise DataError(f"{_reason(fields)} ({error})") from error
 
 
@@ -66,17 +66,17 @@ def _reason(rows: list[Any]) -> str:
         if len(shapes) > 1:
             return (
                 f"the field {name!r} has shapes {shapes[0]} and {shapes[-1]} in different rows: expected equal ones. "
-                'Pad the rows, tokenizer(texts, padding="max_length"), or pass '
+                'Pad the rows, tokenizer(texts, padding="max_length"), or pass a function that pads: for mappings '
                 "collate=DataCollatorWithPadding(tokenizer)"
             )
-        if not _is_collatable(values[0]):
+        if not all(map(_is_collatable, values)):
             return (
                 f"the field {name!r} holds {' and '.join(kinds)}: expected numbers, arrays or lists of numbers. Leave "
                 "it out of the rows, or pass collate= as in DataLoader(collate_fn=…)"
             )
     return (
-        "the rows cannot be put together to batches: expected (inputs, target) or a mapping with labels, of arrays of "
-        "equal shapes. Pass collate= as in DataLoader(collate_fn=…)"
+        "the rows cannot be put together to batches: expected (inputs, target) or a mapping with labels, the same "
+        "fields in each. Pass collate= as in DataLoader(collate_fn=…)"
     )
 
 

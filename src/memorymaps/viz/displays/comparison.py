@@ -66,8 +66,8 @@ class ComparisonDisplay(Display):
             ax.plot(a[moved], b[moved], "s", color=PALETTE[1], label="beyond the noise", **style)
         low, high = min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])
         ax.plot([low, high], [low, high], "-", lw=0.7, color=GREY, zorder=0)
-        ax.set_xlabel(f"{self.score}, map {self.maps[0]}" + ", log scale" * log)
-        ax.set_ylabel(f"{self.score}, map {self.maps[1]}" + ", log scale" * log)
+        ax.set_xlabel(f"{self.score} of map {self.maps[0]}" + ", log scale" * log)
+        ax.set_ylabel(f"{self.score} of map {self.maps[1]}" + ", log scale" * log)
         label_points(ax, self.data[self.data["labelled"]], self.maps[0], self.maps[1], "excess")
         if ax.get_legend_handles_labels()[0]:
             ax.legend(loc="lower right")
