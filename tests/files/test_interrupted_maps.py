@@ -2,17 +2,20 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 pytest.importorskip("torch")
 
 import torch
+from remedies import remedy
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import nn
@@ -153,6 +156,19 @@ def test_damaged_batches_and_headers_are_named(tmp_path, monkeypatch):
     (folder / "header.json").write_text("{")
     with pytest.raises(BatchJournalError, match=r"header\.json is damaged"):
         draw(path=path)
+
+
+@remedy("has batches with other columns: delete it, and run again")
+def test_batches_with_other_columns(said, tmp_path, monkeypatch):
+    path = tmp_path / "map.parquet"
+    interrupt(monkeypatch, 2, lambda: draw(path=path))
+    file = tmp_path / ".map.parquet.batches" / "20-40.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.append_column("other", table["leverage"]), file, write_page_checksum=True)
+    with said:
+        draw(path=path)
+    shutil.rmtree(file.parent)
+    assert len(draw(path=path)) == 90
 
 
 def test_control_characters_in_a_header_are_shown_not_sent_to_the_terminal(tmp_path):

@@ -370,15 +370,6 @@ def test_pruning_of_mean_losses(said):
     assert mm.prune(ridge()).fewest > 0
 
 
-@remedy("refits have no variances. Leave cross_fit out")
-def test_predictive_densities_of_refits(said):
-    make = lambda a: GaussianProcessRegressor(RBF(), alpha=a, optimizer=None).fit(X, Y)  # noqa: E731
-    maps = [mm.memory_map(make(a), X, Y) for a in (0.1, 0.2)]
-    with said:
-        mm.select_model(maps, by="predictive", cross_fit=5)
-    assert len(mm.select_model(maps, by="predictive").table) == 2
-
-
 @remedy("the map has no examples, nothing can be removed: ask the whole map, or m.select(ids)")
 def test_queries_of_an_empty_map(said):
     m, ids = ridge(), [0, 3]
