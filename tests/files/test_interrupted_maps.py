@@ -188,7 +188,7 @@ def test_two_runs_do_not_write_the_same_batches(tmp_path):
 
 SCRIPT = """
 import sys, time
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {paths!r}
 from memorymaps.posteriors.gate import Gate
 import test_interrupted_maps as here
 check = Gate.check_batch
@@ -204,7 +204,7 @@ here.draw(path={path!r})
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 def test_finished_batches_survive_a_kill(tmp_path):
     path, whole = tmp_path / "map.parquet", draw()
-    script = SCRIPT.format(tests=os.path.dirname(__file__), path=str(path))
+    script = SCRIPT.format(paths=sys.path, path=str(path))
     child = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 300
     while len(left(path)) < 2 and time.monotonic() < deadline:
