@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,16 +52,19 @@ def _refit_warning(values: Array, remaining: float) -> str:
 
 
 def _is_affordable(source: Refit, origin: Origin, members: list[Array]) -> bool:
-    """Whether groups are refitted: any number by Newton's method, few by clones, of networks as many as they say.
+    """Whether groups are refitted. Single examples are removed from networks by one step, as in the map."""
+    return len(members) <= _most_groups(source, origin) and (source.concurrent or max(map(len, members)) > 1)
 
-    Networks that stand off their optimum are not: their refit would be the rest of the training. Single examples are
-    removed from networks by one step, as in the map.
+
+def _most_groups(source: Refit, origin: Origin) -> float:
+    """Number of groups that are refitted: any by Newton's method, few by clones, of networks as many as they say.
+
+    Of networks that stand off their optimum none: their refit would be the rest of the training.
     """
     if source.concurrent:
-        return bool(source.max_automatic_refits()) or len(members) <= _MAX_CLONES
+        return math.inf if source.max_automatic_refits() else _MAX_CLONES
     distance = origin.posterior.description.distance
-    trained = distance is not None and distance <= _TRAINED
-    return trained and len(members) <= source.max_automatic_refits() and max(map(len, members)) > 1
+    return source.max_automatic_refits() if distance is not None and distance <= _TRAINED else 0
 
 
 def refit_groups(origin: Origin, members: list[Array]) -> GroupRefits | None:
@@ -86,16 +90,26 @@ def _refit(source: Refit, rows: Array, everyone: Array, rest: Array) -> tuple[Ar
 
 def step_warnings(origin: Origin, columns: dict[str, Array]) -> list[str]:
     """What to distrust of groups that were removed by one linear step, from the columns of `LeaveOut`."""
-    description = origin.posterior.description
+    description, long_step = origin.posterior.description, _long_step_warning(origin, columns)
     each = np.asarray(columns["leverage"]) / np.asarray(columns["size"])
-    return [_step_warning(description, h, bool(np.isfinite(columns["sensitivity"][k]))) for k, h in enumerate(each)]
+    finite = np.isfinite(columns["sensitivity"]).tolist()
+    return [_step_warning(description, h, known, long_step) for h, known in zip(each, finite, strict=True)]
 
 
-def _step_warning(description: Any, leverage: float, finite: bool) -> str:
+def _long_step_warning(origin: Origin, columns: dict[str, Array]) -> str:
+    source = capabilities_of(origin.posterior).group_refit
+    most = 0 if source is None else _most_groups(source, origin)
+    if not most or np.max(columns["size"], initial=0) < 2:
+        return "one Newton step, which may be too long: read as a rank"
+    limit = f" of at most {most} groups" if most < math.inf else ""
+    return f"one Newton step, which may be too long: m.leave_out(groups) refits without each{limit}"
+
+
+def _step_warning(description: Any, leverage: float, finite: bool, long_step: str) -> str:
     if not finite:
         return "the other examples do not determine the model"
     if description.held_fixed:
         return f"{description.held_fixed} held fixed: read as a rank"
     if description.nonlinear and leverage >= _LONG_STEP:
-        return "one Newton step, which may be too long: read as a rank"
+        return long_step
     return ""

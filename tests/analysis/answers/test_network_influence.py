@@ -108,9 +108,9 @@ def test_networks_are_close_to_refits(net):
     assert error < 0.3
 
 
-def _refit(net, row):
-    """Changes of the mean at the queries by training on without a row, `[k, c]`."""
-    made, rest = copy.deepcopy(net), torch.arange(150) != row
+def _refit(net, rows):
+    """Changes of the mean at the queries by training on without a row, or rows, `[k, c]`."""
+    made, rest = copy.deepcopy(net), torch.as_tensor(~np.isin(np.arange(150), rows))
     optimizer = torch.optim.LBFGS(made.parameters(), max_iter=500, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
 
     def closure():
@@ -136,12 +136,25 @@ def test_many_outputs_take_directions(net):
 
 
 @pytest.mark.slow
-def test_groups_of_a_network_take_one_step_with_the_exact_curvature(net):
+def test_groups_of_a_network_are_refitted_or_take_one_step_with_the_exact_curvature(net):
+    """By its dense posterior refits where they are a change of the parameters, else the step of the linear systems."""
     groups = np.arange(150) % 10
-    exact = mm.influence_on(drawn(net, "full"), NEW, [0, 1, 2], groups=groups)
-    found = mm.influence_on(drawn(net, "ekfac"), NEW, [0, 1, 2], groups=groups)
+    dense, systems = (
+        mm.influence_on(drawn(net, structure), NEW, [0, 1, 2], groups=groups)
+        .to_pandas()
+        .sort_values(["query", "group"])
+        for structure in ("full", "ekfac")
+    )
+    stepped = dense["warning"].str.contains("one Newton step").to_numpy()
+    assert 0 < stepped.sum() < 30
     for column in ("change", "loss_change"):
-        np.testing.assert_allclose(found[column], exact[column], rtol=2e-3, atol=1e-5)
+        step, own = (np.stack(found[column].to_numpy()) for found in (systems, dense))
+        np.testing.assert_allclose(step[stepped], own[stepped], rtol=2e-3, atol=1e-5)
+    for name in dense["group"][~stepped].unique()[:3]:
+        truth = _refit(net, np.flatnonzero(groups == int(name)))
+        step, own = (np.stack(found["change"][found["group"] == name].to_numpy()) for found in (systems, dense))
+        assert np.linalg.norm(own - truth) < 0.06 * np.linalg.norm(truth)
+        assert np.linalg.norm(own - truth) < 0.25 * np.linalg.norm(step - truth)
 
 
 def test_wrapped_perceptrons_have_the_same_influence():

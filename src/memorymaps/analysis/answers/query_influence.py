@@ -109,8 +109,9 @@ def influence_on(
     estimator is first-order). At a training example's own input it is the map's `deviation`. Influence functions
     (Cook & Weisberg 1982; Koh & Liang 2017) are the same without `(I − ΛV)⁻¹`. Networks too large for cross-covariances
     take one linear system `S x = J_*ᵀ` with the exact curvature for each output of a query, and one pass over the
-    examples. Groups are removed together, `Δf_* = V_{*M}(I − Λ_MV_{MM})⁻¹e_M`; GLMs and kernel machines are refitted
-    without each, as `leave_out` does. Memory does not grow with the number of examples.
+    examples. Groups are removed together, `Δf_* = V_{*M}(I − Λ_MV_{MM})⁻¹e_M`; GLMs, kernel machines and small
+    networks at their optimum are refitted without each, as `leave_out` does. Memory does not grow with the number of
+    examples.
 
     Parameters
     ----------
