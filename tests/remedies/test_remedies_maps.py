@@ -15,6 +15,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
+from sklearn_versions import LASSO
 
 import memorymaps as mm
 from memorymaps.files.batch_journal import BatchJournal
@@ -35,7 +36,6 @@ N = 40
 X = RNG.normal(size=(N, 3))
 Y = X @ [1.0, -0.5, 0.2] + 0.3 * RNG.normal(size=N)
 BITS = (Y + RNG.normal(size=N) > 0).astype(int)
-LASSO = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1.0}  # scikit-learn < 1.8
 RIDGE = Ridge().fit(X, Y)
 M = mm.memory_map(RIDGE, X, Y)
 
@@ -45,6 +45,19 @@ def ridge(**settings):
 
 
 # --- arguments of memory_map ------------------------------------------------------------------------------------------
+
+
+@remedy("which UTF-8 cannot encode: use text.encode('utf-8', 'backslashreplace').decode()")
+def test_texts_that_utf8_cannot_encode(said, tmp_path):
+    names = np.array([f"a\udc80{k}" for k in range(N)])
+    with said:
+        mm.memory_map(RIDGE, X, Y, ids=names)
+    encoded = [text.encode("utf-8", "backslashreplace").decode() for text in names]
+    mm.memory_map(RIDGE, X, Y, ids=encoded).save(tmp_path / "m.parquet")
+    assert mm.load(tmp_path / "m.parquet")["id"].tolist() == encoded
+    labels = np.where(BITS == 1, "\udc80", "b")
+    with said:
+        mm.memory_map(LogisticRegression().fit(X, labels), X, labels)
 
 
 @remedy("pass both, estimator='cavity', change=…")

@@ -251,6 +251,11 @@ def test_ids_beyond_32_bits_and_lone_surrogates_survive():
     assert large.table["id"].to_pylist()[:2] == [str(2**40), str(2**40 + 1)]
     assert large.meta["integers"] is True
     assert packed(regression_map(), payload=["\ud800", *"x" * 59]).texts[:2] == ["?", "x"]
+    texts = np.array(["\ud800", *"x" * 59])
+    page = packed(
+        regression_map(), columns={"\udc80": np.arange(60.0), "text": texts}, compare={"\udc80": regression_map()}
+    )
+    assert {"?", "text"} <= {column["name"] for column in page.meta["columns"]}
 
 
 # --- server ----------------------------------------------------------------------------------------------------------

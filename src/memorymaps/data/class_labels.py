@@ -8,7 +8,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import TargetError
-from memorymaps.data.coercion import first_missing
+from memorymaps.data.coercion import check_utf8, first_missing
 
 
 def encode_labels(classes: Array, batch: Batch) -> Batch:
@@ -25,6 +25,8 @@ def encode_labels(classes: Array, batch: Batch) -> Batch:
         raise TargetError(f"the target of row {missing} of its batch is missing ({target[missing]}): drop such rows")
     if target.dtype.kind not in "biuf" or classes.dtype.kind not in "biuf":
         classes, target = classes.astype(str), target.astype(str)
+        for name in classes.tolist():
+            check_utf8("a class of the model", name)
     order = np.argsort(classes, kind="stable")  # numbers as text are sorted differently
     codes = order[np.clip(np.searchsorted(classes[order], target), 0, len(classes) - 1)]
     unknown = np.flatnonzero(classes[codes] != target)

@@ -209,6 +209,18 @@ def _check_ids(values: list[Any]) -> None:
     for row, value in enumerate(values):
         if isinstance(value, (list, dict, set, np.ndarray)):
             raise DataError(f"the id of row {row} is a {type(value).__name__}: expected a text or an integer")
+        if isinstance(value, str):
+            check_utf8(f"the id of row {row}", value)
+
+
+def check_utf8(name: str, text: str) -> None:
+    """Raise `DataError` for lone surrogates, as file names that are not UTF-8 have them: no file could hold them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name} is {text!r}, which UTF-8 cannot encode: use text.encode('utf-8', 'backslashreplace').decode()"
+        ) from error
 
 
 def first_missing(values: Any) -> int | None:

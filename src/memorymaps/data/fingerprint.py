@@ -114,7 +114,7 @@ def _numeric(rows: Any) -> Array:
 
 
 def _of_object(value: Any) -> int:
-    text = value if isinstance(value, bytes) else _text_of(value).encode()
+    text = value if isinstance(value, bytes) else _text_of(value).encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 

@@ -161,4 +161,4 @@ def _bytes(values: Array | None) -> bytes:
     column = as_array(values)
     if column.dtype.kind in "biuf":
         return bytes(column.tobytes())
-    return "".join(f"{value}\0" for value in column.tolist()).encode()
+    return "".join(f"{value}\0" for value in column.tolist()).encode(errors="surrogatepass")

@@ -94,9 +94,20 @@ def add_user_columns(columns: ArrowColumns, m: MemoryMap, given: Any) -> None:
     """Add the option `columns`: a data frame or a mapping from names to values, joined to the map's rows."""
     if given is None:
         return
-    joined = join_payload(m, given if hasattr(given, "iloc") else pd.DataFrame(given))
+    joined = join_payload(m, given if hasattr(given, "iloc") else _data_frame(given))
     if isinstance(joined, Rows):
         add_data_frame(columns, joined.frame)
+
+
+def _data_frame(given: Mapping[Any, Any]) -> pd.DataFrame:
+    """The columns of a mapping; text that UTF-8 cannot encode is replaced first, which pandas would refuse."""
+    return pd.DataFrame({to_text(name): _encodable(values) for name, values in given.items()})
+
+
+def _encodable(values: Any) -> Any:
+    if hasattr(values, "iloc") or np.asarray(values).dtype.kind not in "UO":
+        return values
+    return [to_text(value) if isinstance(value, str) else value for value in values]
 
 
 def add_registered_measures(columns: ArrowColumns, m: MemoryMap, given: Any) -> None:
