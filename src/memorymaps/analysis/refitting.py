@@ -19,11 +19,12 @@ from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.loo_averages import weights_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.posteriors.approximation import SPLITS_CAUTION, Approximation
-from memorymaps.posteriors.capabilities import Refit, capabilities_of
+from memorymaps.posteriors.capabilities import Refit, Undetermined, capabilities_of
 from memorymaps.posteriors.contract import Posterior
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
 
 _FOLDS = 5  # of examples that are alone in their leaves
+_ENSEMBLE = 100  # trees from which sizes by folds were within 0.19 of refits without one example (docs/trees.md)
 
 
 def refit(
@@ -97,19 +98,20 @@ def refit(
     return replace_deviations(m, rows, deviation, warning, "refitted", note)
 
 
-def refit_undetermined(m: MemoryMap, source: Refit, rows: Array) -> MemoryMap:
-    """The map with examples of whose predictions too little is left without them (training rows `rows`) refitted.
+def refit_undetermined(m: MemoryMap, source: Refit, undetermined: Undetermined) -> MemoryMap:
+    """The map with examples of whose predictions too little is left without them refitted.
 
     Each alone, where that many refits are affordable unasked, the other examples too if they are. Else, if one is, all
-    examples of the map are predicted by refits without a fifth of the data, with the code `Warn.CROSS_FITTED`.
+    examples of the map are predicted by refits without a fifth of the data, with the code `Warn.CROSS_FITTED` where
+    the model averages so few trees that these were measured to differ (docs/trees.md).
     """
-    places, affordable = np.flatnonzero(np.isin(m["row"], rows)), source.max_automatic_refits()
+    places, affordable = np.flatnonzero(np.isin(m["row"], undetermined.rows)), source.max_automatic_refits()
     if not len(places) or not affordable:
         return m
     everyone = np.flatnonzero(weights_of(m) > 0)
     places = everyone if len(everyone) <= affordable else places
     if len(places) > affordable:
-        return _cross_fitted(m)
+        return _cross_fitted(m, undetermined.models >= _ENSEMBLE)
     origin, where = require_origin(m), m["row"][places]
     found = [source.refit(where[k : k + 1], where[k : k + 1])[0] for k in range(len(where))]
     deviation = np.concatenate(found) - origin.batch_statistics(origin.examples.take(where)).f
@@ -123,7 +125,7 @@ def refit_undetermined(m: MemoryMap, source: Refit, rows: Array) -> MemoryMap:
     return _without_held(refitted, m.provenance.description.approximation) if every else refitted
 
 
-def _cross_fitted(m: MemoryMap) -> MemoryMap:
+def _cross_fitted(m: MemoryMap, of_ensemble: bool) -> MemoryMap:
     """The map of held-out predictions: each example that has a weight by a refit without its fold."""
     places, origin = np.flatnonzero(weights_of(m) > 0), require_origin(m)
     where = m["row"][places]
@@ -131,9 +133,11 @@ def _cross_fitted(m: MemoryMap) -> MemoryMap:
     deviation = found - origin.batch_statistics(origin.examples.take(where)).f
     known = np.isfinite(deviation).all(axis=1)
     note = f"{np.count_nonzero(known):,} examples were predicted by {_FOLDS} refits without a fold of them"
-    codes = np.full(np.count_nonzero(known), int(Warn.CROSS_FITTED))
+    code = Warn.NONE if of_ensemble else Warn.CROSS_FITTED
+    codes = np.full(np.count_nonzero(known), int(code))
     replaced = replace_deviations(m, places[known], deviation[known], codes, "", note)
-    return _without_held(replaced, Approximation.CROSS_FITTED)
+    kind = Approximation.CROSS_FITTED_ENSEMBLE if of_ensemble else Approximation.CROSS_FITTED
+    return _without_held(replaced, kind)
 
 
 def _without_held(m: MemoryMap, approximation: str) -> MemoryMap:

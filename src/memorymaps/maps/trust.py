@@ -82,6 +82,9 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     Approximation.CROSS_FITTED: (
         _S, _R, _S, _S, _U, "predictions of refits without a fifth of the examples, not without one alone",
     ),
+    Approximation.CROSS_FITTED_ENSEMBLE: (
+        _S, _S, _S, _S, _U, "predictions of refits without a fifth of the examples, which differ by 10 to 20 % here",
+    ),
     Approximation.DRAWS: (_S, _S, _S, _S, _S, "moments of posterior draws"),
     Approximation.VARIATIONAL: (_S, _S, _S, _S, _R, "a variational posterior, its hyperparameters held"),
     Approximation.UNSTATED: (_S, _S, _S, _S, _S, "the posterior does not state its approximation"),

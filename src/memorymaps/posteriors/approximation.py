@@ -38,6 +38,8 @@ class Approximation(enum.StrEnum):
     """Trees whose splits do not change."""
     CROSS_FITTED = "cross-fitted"
     """Every example predicted by a refit without a whole fold of the data, with splits free."""
+    CROSS_FITTED_ENSEMBLE = "cross-fitted ensemble"
+    """The same of a mean of 100 trees or more, whose sizes are those of refits without one example to 10 to 20 %."""
     DRAWS = "draws"
     """Moments of draws from the posterior."""
     VARIATIONAL = "variational"

@@ -62,6 +62,14 @@ class RemovalInfluence(Protocol):
         """Changes of the outputs for the parameter changes of `parameter_change`: `[n, c, g]`."""
 
 
+@dataclass(frozen=True)
+class Undetermined:
+    """Training examples `rows` that must be refitted, of a prediction that is the mean of `models` models."""
+
+    rows: Array
+    models: int
+
+
 class Refit(Protocol):
     """Refits without some training rows, started from the fitted parameters."""
 
@@ -147,8 +155,8 @@ class Capabilities:
     group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
     out_of_bag : `batch → f [n, c]`, outputs of those members of an ensemble that were not trained on the example, NaN
         where there are none.
-    undetermined : positions of the training examples of whose predictions too little is left without them under what
-        a removal holds fixed (examples alone in their leaves): maps refit without these, or cross-fit.
+    undetermined : training examples of whose predictions too little is left without them under what a removal holds
+        fixed (examples alone in their leaves): maps refit without these, or cross-fit.
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows).
@@ -175,7 +183,7 @@ class Capabilities:
     check: Refit | None = None
     group_refit: Refit | None = None
     out_of_bag: Callable[[Batch], Array] | None = None
-    undetermined: Array | None = None
+    undetermined: Undetermined | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None

@@ -41,14 +41,24 @@ def test_small_models_are_refitted_without_each_example(model):
     assert m.leave_one_out().caution == ""
 
 
+def test_few_trees_that_are_cross_fitted_are_warned_of():
+    x, y = load_diabetes(return_X_y=True)
+    m = mm.memory_map(ExtraTreesRegressor(50, random_state=0).fit(x, y), x, y)
+    assert set(m["warning"].tolist()) == {int(Warn.CROSS_FITTED)}
+    assert m.trust["sensitivity"].level == "ranks only"
+    assert "without a fifth" in m.summary().warnings[0]
+    refitted = mm.refit(m, top=2)  # the remedy that the warning names
+    assert np.all(refitted["warning"][refitted["refitted"]] == 0)
+
+
 @pytest.mark.slow
 def test_larger_forests_are_cross_fitted():
     x, y = load_diabetes(return_X_y=True)
     m = mm.memory_map(ExtraTreesRegressor(random_state=0).fit(x, y), x, y)
-    assert set(m["warning"].tolist()) == {int(Warn.CROSS_FITTED)}
-    assert m.trust["sensitivity"].level == "ranks only"
-    assert len(m.summary().warnings) == 1
-    assert "without a fifth" in m.summary().warnings[0]
+    assert set(m["warning"].tolist()) == {int(Warn.NONE)}
+    assert m.trust["sensitivity"].level == "estimated"
+    assert "without a fifth" in m.trust["sensitivity"].reasons[0]
+    assert m.summary().warnings == ()
     averages, folds = m.leave_one_out(), m.leave_one_out(cross_fit=5)
     assert averages.loo_score == pytest.approx(folds.loo_score)
     refitted = mm.refit(m, top=12)  # the remedy that the warning names

@@ -31,6 +31,7 @@ from memorymaps.posteriors.capabilities import (
     PenaltyPerWeight,
     Refit,
     RemovalInfluence,
+    Undetermined,
     capabilities_of,
 )
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
@@ -182,10 +183,17 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
         refit=None if None in refits else JointRefit(tuple(each for each in refits if each)),
         group_refit=None if None in grouped else JointRefit(tuple(each for each in grouped if each)),
         out_of_bag=None if None in bags else lambda batch: np.concatenate([of(batch) for of in bags if of], axis=1),
-        undetermined=None if not without_rest else np.unique(np.concatenate(without_rest)),
+        undetermined=_joint_undetermined(without_rest),
         newton=None if None in newton else JointNewtonRefit(tuple(each for each in newton if each)),
         penalty=_joint_penalty(tuple(each.penalty for each in able if each.penalty), len(able)),
     )
+
+
+def _joint_undetermined(parts: Sequence[Undetermined]) -> Undetermined | None:
+    """The examples of any of the models."""
+    if not parts:
+        return None
+    return Undetermined(np.unique(np.concatenate([part.rows for part in parts])), min(part.models for part in parts))
 
 
 def _joint_cross_covariance(parts: Sequence[CrossCovariance]) -> CrossCovariance:

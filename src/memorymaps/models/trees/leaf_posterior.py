@@ -12,7 +12,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
 from memorymaps.data.indexed import InputsWithRows
-from memorymaps.posteriors.capabilities import Capabilities, Refit
+from memorymaps.posteriors.capabilities import Capabilities, Refit, Undetermined
 from memorymaps.posteriors.contract import Description, Marginals
 
 
@@ -43,7 +43,7 @@ class LeafPosterior:
     leaf_model: LeafModel
     refits: Refit | None = None
     out_of_bag: Array | None = None
-    undetermined: Array | None = None
+    undetermined: Undetermined | None = None
 
     @property
     def capabilities(self) -> Capabilities:

@@ -34,6 +34,7 @@ from memorymaps.models.trees.training_leaves import (
 )
 from memorymaps.models.trees.tree_refits import ForestRefit
 from memorymaps.posteriors.approximation import SPLITS, SPLITS_CAUTION, Approximation
+from memorymaps.posteriors.capabilities import Undetermined
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -109,7 +110,7 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
         description = dataclasses.replace(description, cautions=(*description.cautions, *cautions))
     return LeafPosterior(
         likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag,
-        None if bootstrap else np.flatnonzero(leverage_share > _OWN_SHARE),
+        None if bootstrap else Undetermined(np.flatnonzero(leverage_share > _OWN_SHARE), len(trees)),
     )  # fmt: skip
 
 
