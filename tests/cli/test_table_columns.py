@@ -27,7 +27,7 @@ def drawn(tmp_path, capsys, monkeypatch):
     """Draw the map of a table: the map, or the message of the refusal."""
     from memorymaps.cli import commands
 
-    def write_map_only(m, folder, payload, title):
+    def write_map_only(m, folder, *_):
         folder.mkdir(parents=True, exist_ok=True)
         m.save(folder / "map.parquet")
 

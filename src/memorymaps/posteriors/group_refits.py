@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -9,14 +10,23 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array
-from memorymaps.posteriors.capabilities import Refit, capabilities_of
+from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.capabilities import Capabilities, Refit, capabilities_of
 from memorymaps.posteriors.origin import Origin
 
 _MAX_CLONES = 20  # groups for which estimators are fitted from scratch
 _STEPS, _TOLERANCE = 200, 1e-4
 _CONVERGED = 1e-2  # relative change of a refit's outputs that counts as none
 _TRAINED = 0.1  # posterior standard deviations from the optimum up to which a network's refit is that of a removal
+_APPROXIMATE = (Approximation.APPROXIMATE_CURVATURE, Approximation.CHECKED_CURVATURE)
 _LONG_STEP = 0.18  # effective parameters per member from which one step of a nonlinear model may be a fifth too long
+
+
+def removal_capabilities(origin: Origin) -> Capabilities:
+    """The posterior's capabilities, without roots of approximate curvature where the exact one can be solved with."""
+    able = capabilities_of(origin.posterior)
+    approximate = origin.posterior.description.approximation in _APPROXIMATE
+    return dataclasses.replace(able, covariance_root=None) if approximate and able.removal else able
 
 
 @dataclass(frozen=True)

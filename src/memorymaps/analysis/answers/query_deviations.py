@@ -9,7 +9,6 @@ approximate, take one linear system with the exact curvature for each output of 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,8 @@ import numpy as np
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
 from memorymaps.maps.groups.removal import removal_coordinates
-from memorymaps.posteriors.approximation import Approximation
-from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
-from memorymaps.posteriors.group_refits import refit_groups, step_warnings
+from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.group_refits import refit_groups, removal_capabilities, step_warnings
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
@@ -29,22 +27,14 @@ if TYPE_CHECKING:
 _BLOCK_NUMBERS = 4_000_000  # numbers of the deviations, or of the examples' roots, held at once
 _QUERY_NUMBERS = 20_000_000  # numbers of the queries' roots, or of the solutions of their systems, held at once
 _MAX_RESIDUAL = 1e-2  # relative residual of iterative solves, and of refits as changes of parameters: two digits
-_APPROXIMATE = (Approximation.APPROXIMATE_CURVATURE, Approximation.CHECKED_CURVATURE)
 _CUTOFF = 1e-12  # relative size of eigenvalues that count as zero
 _GROUP_REFITS = "refitted on the training data only: one Newton step for these predictions"
-
-
-def _able(origin: Origin) -> Capabilities:
-    """The posterior's capabilities, without roots of approximate curvature where the exact one can be solved with."""
-    able = capabilities_of(origin.posterior)
-    approximate = origin.posterior.description.approximation in _APPROXIMATE
-    return dataclasses.replace(able, covariance_root=None) if approximate and able.cross_covariance else able
 
 
 def query_blocks(m: MemoryMap, queries: int) -> Iterator[slice]:
     """Consecutive queries whose roots, or solutions, fit in memory together."""
     origin = require_origin(m)
-    able = _able(origin)
+    able = removal_capabilities(origin)
     each = 1
     if able.covariance_root is not None:
         each = int(np.size(able.covariance_root(origin.examples.take(m["row"][:1]).inputs)))
@@ -64,7 +54,7 @@ def example_deviations(m: MemoryMap, queries: Any, k: int) -> Iterator[tuple[sli
         The posterior offers no cross-covariances.
     """
     origin, estimator = require_origin(m), m.provenance.estimator
-    able = _able(origin)
+    able = removal_capabilities(origin)
     deviation_of, numbers = _deviation_function(origin, able, queries)
     size = max(1, _BLOCK_NUMBERS // max(numbers, k * m.provenance.outputs))
     for start in range(0, len(m), size):
@@ -125,7 +115,7 @@ def group_deviations(m: MemoryMap, groups: Sequence[Array], queries: Any) -> tup
     Refitted without the group where `leave_out` refits, else one linear step, which is exact for least squares.
     """
     origin = require_origin(m)
-    able = _able(origin)
+    able = removal_capabilities(origin)
     warnings = _step_warnings(m, groups)
     if able.covariance_root is not None:
         u, warnings = _group_coordinates(origin, able, groups, warnings)

@@ -14,7 +14,7 @@ from memorymaps.core.perturbation.deviation import AT_BOUND
 from memorymaps.core.perturbation.group_removal import GroupSystem
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import capabilities_of
-from memorymaps.posteriors.group_refits import refit_coordinates, refit_groups
+from memorymaps.posteriors.group_refits import refit_coordinates, refit_groups, removal_capabilities
 from memorymaps.posteriors.origin import Origin
 
 _CHUNK = 256  # members processed at once
@@ -42,8 +42,7 @@ class GroupChanges:
 
 def remove_groups(origin: Origin, members: list[Array]) -> GroupChanges:
     """The changes without each group of training rows, by the most accurate means that is affordable."""
-    capabilities = capabilities_of(origin.posterior)
-    root, affordable = capabilities.covariance_root, refit_coordinates(origin, members)
+    root, affordable = removal_capabilities(origin).covariance_root, refit_coordinates(origin, members)
     if affordable is not None and root is not None:
         return _with_coordinates(origin, root, members, affordable.coordinates, affordable.warning)
     refits = refit_groups(origin, members)

@@ -56,10 +56,10 @@ class NetworkPosterior:
     def capabilities(self) -> Capabilities:
         """Covariances with given predictions, removal of groups by iteration, refits, of groups where affordable."""
         numbers = self.problem.num_outputs * self.problem.num_parameters
-        groups = NetworkGroupRefit(self.refit, affordable_refits(self.problem, self.covariance))
+        groups = NetworkGroupRefit(self.refit, lambda: affordable_refits(self.problem, self.covariance))
         return Capabilities(
             cross_covariance=CrossCovariance(self.cross_covariance, numbers),
-            removal=self, refit=self, fingerprint=self.fingerprint, group_refit=groups if groups.affordable else None,
+            removal=self, refit=self, fingerprint=self.fingerprint, group_refit=groups,
         )  # fmt: skip
 
     def fingerprint(self) -> str:

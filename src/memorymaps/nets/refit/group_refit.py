@@ -14,11 +14,12 @@ _EXPENSIVE = 3  # a group's refit, to a smaller tolerance and with outputs of al
 class NetworkGroupRefit:
     """Refits of a network, `posteriors.capabilities.Refit`, as many as take a minute or two of a core.
 
-    `retrain`: the posterior's `refit`; `affordable`: how many refits without one example take that long.
+    `retrain`: the posterior's `refit`; `affordable()`: how many refits without one example take that long, which reads
+    the data.
     """
 
     retrain: Callable[[Array, Array, int, float], tuple[Array, float]]
-    affordable: int
+    affordable: Callable[[], int]
 
     @property
     def concurrent(self) -> bool:
@@ -27,7 +28,7 @@ class NetworkGroupRefit:
 
     def max_automatic_refits(self) -> int:
         """Number of groups that are refitted."""
-        return self.affordable // _EXPENSIVE
+        return self.affordable() // _EXPENSIVE
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` without the rows `removed`, from the minimum with all rows."""
