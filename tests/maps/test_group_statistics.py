@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from sklearn_versions import MULTINOMIAL_SOLVER
 
 import memorymaps as mm
 
@@ -117,7 +118,7 @@ def test_the_joint_score_of_a_logistic_group_is_its_integral():
     def log_evidence(rows):
         return np.log(integrate.quad(lambda b: np.exp(log_joint(b, rows)), -8, 8)[0])
 
-    model = LogisticRegression(C=1.0, fit_intercept=False, solver="newton-cholesky", tol=1e-10)
+    model = LogisticRegression(C=1.0, fit_intercept=False, solver=MULTINOMIAL_SOLVER, tol=1e-10)
     found = mm.memory_map(model.fit(x[:, None], y), x[:, None], y).leave_out(sites)
     truth = [log_evidence(np.arange(N)) - log_evidence(np.flatnonzero(sites != k)) for k in range(sites.max() + 1)]
     np.testing.assert_allclose(found["joint_log_score"], truth, atol=0.05)  # of 2 to 5 nats
@@ -141,11 +142,11 @@ def test_accuracy_and_confusion_are_those_of_refits(ids):
     inputs, y = load_iris(return_X_y=True)
     labels = np.array(["setosa", "versicolor", "virginica"])[y] if ids == "names" else y
     groups = RNG.permutation(np.arange(150) % 6)
-    model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10)
+    model = LogisticRegression(C=1.0, solver=MULTINOMIAL_SOLVER, tol=1e-10)
     found = mm.memory_map(model.fit(inputs, labels), inputs, labels).leave_out(groups)
     for k in range(6):
         inside = groups == k
-        left = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10).fit(inputs[~inside], labels[~inside])
+        left = LogisticRegression(C=1.0, solver=MULTINOMIAL_SOLVER, tol=1e-10).fit(inputs[~inside], labels[~inside])
         predicted = left.predict(inputs)
         assert found["leave_out_accuracy"][k] == pytest.approx(np.mean(predicted[inside] == labels[inside]))
         assert found["rest_leave_out_accuracy"][k] == pytest.approx(np.mean(predicted[~inside] == labels[~inside]))
@@ -160,10 +161,10 @@ def test_accuracy_and_confusion_are_those_of_refits(ids):
 def test_a_half_class_is_refitted_to_its_coefficients():
     inputs, y = load_iris(return_X_y=True)
     half = np.flatnonzero(y == 1)[::2]
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=10.0, solver="newton-cholesky", tol=1e-10))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=10.0, solver=MULTINOMIAL_SOLVER, tol=1e-10))
     found = mm.memory_map(model.fit(inputs, y), inputs, y).leave_out({"half": half})
     scaled = model[0].transform(inputs)
-    left = LogisticRegression(C=10.0, solver="newton-cholesky", tol=1e-10).fit(
+    left = LogisticRegression(C=10.0, solver=MULTINOMIAL_SOLVER, tol=1e-10).fit(
         np.delete(scaled, half, axis=0), np.delete(y, half)
     )
     coefficients = found["leave_out_coefficients"][0].reshape(5, 3)

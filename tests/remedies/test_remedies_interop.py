@@ -203,6 +203,7 @@ def test_groups_of_networks_by_one_step(said):
 @remedy("with a Pareto-k above the limit of importance sampling: use more draws, or refit without them")
 @pytest.mark.slow
 def test_pareto_k(said):
+    pytest.importorskip("arviz")
     from memorymaps.models import Draws, psis
 
     y = Y.copy()

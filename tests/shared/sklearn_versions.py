@@ -11,3 +11,4 @@ LASSO = {"l1_ratio": 1.0} if RATIOS else {"penalty": "l1"}
 RIDGE_CV = {"l1_ratios": (0.0,), "use_legacy_attributes": False} if RATIOS else {}
 RIDGE_BY_RATIO_CV = {"l1_ratios": (0.0,)} if RATIOS else {}
 MULTINOMIAL_NEWTON_CHOLESKY = RELEASE >= (1, 6)  # one-versus-rest before
+MULTINOMIAL_SOLVER = "newton-cholesky" if MULTINOMIAL_NEWTON_CHOLESKY else "newton-cg"

@@ -34,6 +34,7 @@ from memorymaps.posteriors.capabilities import Capabilities, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
 _MIN_HAZARD = 1e-300  # the cumulative hazard of a subject that is at risk at no event
+_SINGULAR = 1e-12  # eigenvalue of the information, in units of the columns' sizes, that is rounding
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,23 @@ class CoxPosterior:
         return {"coefficient_shift": (slopes.mT @ scaled_error)[..., 0] @ self.root.T}
 
 
+def _inverse_root(x: Array, means: Array, expected: Array, events: Array) -> Array:
+    """`L⁻ᵀ [p, p]` of the information `LLᵀ = Σ E_i x_i x_iᵀ − Σ d_k x̄_k x̄_kᵀ`, about the columns' means.
+
+    Raises
+    ------
+    DataError
+        A column is constant, or a combination of others, to rounding.
+    """
+    x, means = x - x.mean(axis=0), means - x.mean(axis=0)
+    size = np.sqrt(np.sum(x**2 * expected[:, None], axis=0))
+    if np.all(size > 0):
+        information = (x.T * expected) @ x - (means.T * events) @ means
+        if np.linalg.eigvalsh(information / np.outer(size, size))[0] > _SINGULAR:
+            return np.linalg.inv(np.linalg.cholesky(information)).T
+    raise DataError("the data does not determine all coefficients: drop constant or collinear columns")
+
+
 def cox_posterior(beta: Array, inputs: Array, ties: str, description: Description) -> tuple[CoxPosterior, Array]:
     """The posterior at fitted coefficients, and the gradient of the partial likelihood's negative logarithm `[p]`.
 
@@ -229,11 +247,7 @@ def cox_posterior(beta: Array, inputs: Array, ties: str, description: Descriptio
     hazard = relative * (cells.events / total)
     means = (hazard.T @ s.x) / cells.events[:, None]
     expected = hazard.sum(axis=1)
-    information = (s.x.T * expected) @ s.x - (means.T * cells.events) @ means
-    try:
-        root = np.linalg.inv(np.linalg.cholesky(information)).T
-    except np.linalg.LinAlgError as error:
-        raise DataError("the data does not determine all coefficients: drop constant or collinear columns") from error
+    root = _inverse_root(s.x, means, expected, cells.events)
     return CoxPosterior(beta, cells, np.log(cells.events / total), means, root, description), s.x.T @ (
         expected - s.event
     )
