@@ -29,9 +29,12 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Examples in docstrings that need an optional package which is not installed are skipped."""
+    """Examples of optional packages that are not installed are skipped; typing what messages say is for the suite."""
     for item in items:
+        if item.get_closest_marker("remedy"):
+            item.add_marker(pytest.mark.slow)
         if isinstance(item, pytest.DoctestItem):
             missing = missing_extra("\n".join(example.source for example in item.dtest.examples))
             if missing:

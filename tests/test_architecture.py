@@ -49,6 +49,7 @@ def test_networks_without_torch_are_a_line_to_type(name):
     assert 'pip install "memorymaps[torch]"' in run(HIDE.format(package="torch") + use)
 
 
+@pytest.mark.slow
 def test_a_perceptron_without_torch_is_a_line_to_type():
     use = """
 import memorymaps

@@ -93,5 +93,6 @@ def test_what_changed_after_its_map_is_refused_or_as_before(check: Callable[[], 
     check()
 
 
+@pytest.mark.slow
 def test_the_catalogue_is_large() -> None:
     assert len(cells()) + len(STATES) >= 250

@@ -158,6 +158,7 @@ def test_damaged_batches_and_headers_are_named(tmp_path, monkeypatch):
         draw(path=path)
 
 
+@pytest.mark.slow
 @remedy("has batches with other columns: delete it, and run again")
 def test_batches_with_other_columns(said, tmp_path, monkeypatch):
     path = tmp_path / "map.parquet"

@@ -38,6 +38,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and signals")
 def test_a_killed_process_that_holds_tqdms_lock_stops_no_other_one(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path / "page.html")]

@@ -101,6 +101,7 @@ def test_a_changed_penalty_is_told_with_its_factor():
         mm.memory_map(lasso, X, Y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["log_loss", "hinge", "modified_huber"])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_separable_wide_data_are_mapped_and_warned_of(loss, classes):

@@ -137,6 +137,7 @@ def test_the_joint_score_of_a_gaussian_process_is_its_predictive_density():
     assert "dfbetas" not in found.table.column_names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ids", ["names", "numbers"])
 def test_accuracy_and_confusion_are_those_of_refits(ids):
     inputs, y = load_iris(return_X_y=True)

@@ -96,6 +96,7 @@ def test_unknown_columns_are_named(diabetes_map):
         diabetes_map["levrage"]
 
 
+@pytest.mark.slow
 def test_other_tables(diabetes_map, digits_map):
     assert isinstance(diabetes_map.to_pandas(), pd.DataFrame)
     assert isinstance(digits_map.to_polars(), pl.DataFrame)
@@ -118,6 +119,7 @@ def test_maps_show_themselves(diabetes_map):
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_summary_says_units_complexity_and_concentration(digits_map):
     words = str(digits_map.summary())
     total = digits_map["leverage"].sum()

@@ -137,6 +137,7 @@ def test_the_gaussian_form_and_psis_give_the_exact_log_scores():
     np.testing.assert_allclose(m["psis_loo_loss"][good], truth[good], rtol=0.02, atol=0.02)
 
 
+@pytest.mark.slow
 def test_log_scores_are_those_of_arviz_loo_on_the_same_draws():
     az = arviz()
     from memorymaps.models.draws.arviz import from_arviz

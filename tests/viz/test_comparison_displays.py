@@ -101,6 +101,7 @@ def test_groups_are_drawn_by_name():
     assert drawn.ax_.get_ylabel() == "group"
 
 
+@pytest.mark.slow
 def test_any_name_is_drawn_literally_on_given_axes(tmp_path):
     names = [*HOSTILE, *(f"p{k}" for k in range(112))]
     a, b = ridge(1.0, ids=names), ridge(30.0, ids=names)

@@ -58,6 +58,7 @@ def test_groups_without_coefficients_are_refused_with_the_display_of_losses():
     plt.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [False, True])
 def test_the_curve_of_pruning_is_its_table(check):
     inputs, y = load_breast_cancer(return_X_y=True)

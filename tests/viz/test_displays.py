@@ -208,6 +208,7 @@ def test_hostile_groups_and_classes_are_written_literally(tmp_path):
         drawn.figure_.savefig(tmp_path / "a.pdf")
 
 
+@pytest.mark.slow
 def test_classes_have_a_marker_each_in_their_order(digits_map):
     ax = MapDisplay.from_map(digits_map, label=0).ax_
     assert words(ax.get_legend().get_texts()) == list("0123456789")

@@ -327,6 +327,7 @@ def test_parallel_clients_are_all_served(server):
     assert found == [200] * 16
 
 
+@pytest.mark.slow
 def test_the_server_stops_cleanly(diabetes_map):
     with Server(packed(diabetes_map, lazy=True)) as running:
         assert ask(running, f"/{running.token}/meta")[0] == 200
@@ -337,6 +338,7 @@ def test_the_server_stops_cleanly(diabetes_map):
 # --- notebook --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_widgets_selection_goes_both_ways(diabetes_map):
     pytest.importorskip("anywidget")
     widget = explore(diabetes_map, payload=[f"text {k}" for k in range(442)])

@@ -153,6 +153,7 @@ def get(server, path):
         return answer.read()
 
 
+@pytest.mark.slow
 def test_the_server_has_several_maps(run, three_classes):
     maps = {"weak <b>": map_of(three_classes, 0.01), "run": Trajectory.load(run)}
     packed = {name: pack_lazily(one, ExplorerOptions(title=name)) for name, one in maps.items()}
@@ -169,6 +170,7 @@ def test_the_server_has_several_maps(run, three_classes):
         Server({})
 
 
+@pytest.mark.slow
 def test_the_command_serves_several(run, tmp_path, monkeypatch, capsys):
     seen = {}
 

@@ -87,6 +87,7 @@ def test_no_connection_is_dropped_and_threads_are_bounded():
     assert most <= before + 60 + server_module._MAX_THREADS + 10  # and those that are ending
 
 
+@pytest.mark.slow
 def test_clients_that_say_nothing_delay_others_and_do_not_stop_them(monkeypatch):
     monkeypatch.setattr(server_module, "_TIMEOUT", 0.5)
     monkeypatch.setattr(server_module, "_MAX_THREADS", 4)
@@ -106,6 +107,7 @@ def test_a_server_with_waiting_connections_closes(monkeypatch):
         socket.create_connection(("127.0.0.1", server.port))
 
 
+@pytest.mark.slow
 def test_a_client_that_goes_away_is_no_error():
     with contextlib.redirect_stderr(io.StringIO()) as shown, Server(pictured()) as server:
         connection = socket.create_connection(("127.0.0.1", server.port))
@@ -116,6 +118,7 @@ def test_a_client_that_goes_away_is_no_error():
     assert shown.getvalue() == ""
 
 
+@pytest.mark.slow
 def test_an_unknown_map_and_sheet_are_not_found():
     with Server(pictured()) as server:
         for name in ("sheet/9", "7/sheet/0", "0/sheet/x"):

@@ -54,6 +54,7 @@ def test_losses_are_drawn_as_they_were_recorded(run):
     np.testing.assert_allclose(drawn["test"], np.column_stack([losses.index / 2, losses["test_loss"]]))
 
 
+@pytest.mark.slow
 def test_sorted_sensitivities_at_given_steps(run):
     display = EvolutionDisplay.from_trajectory(run, steps=[2, 24])
     assert len(display.ax_.lines) == 2

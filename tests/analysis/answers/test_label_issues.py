@@ -99,6 +99,7 @@ def test_other_likelihoods_are_refused():
     assert len(m.top(3, by="error")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_class", [2, 4])
 @pytest.mark.parametrize("model", [LinearSVC(), SVC(), SGDClassifier(loss="modified_huber", random_state=0)])
 def test_margins_are_no_probabilities(model, n_class):

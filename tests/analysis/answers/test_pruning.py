@@ -74,6 +74,7 @@ def test_kept_examples_predict_new_ones_better_than_random_ones(seed):
     assert ours < np.mean([log_loss(logistic(rows), test).mean() for rows in random])
 
 
+@pytest.mark.slow
 def test_the_check_holds_examples_out(cancer):
     found = mm.prune(cancer, check=True)
     assert found["difference"][0] == found["held_out_error"][0] == 0

@@ -382,6 +382,7 @@ def test_other_states_of_the_same_name_are_refused_before_training(kind):
         check_will_have_precision(kind(net.parameters(), lr=0.01, weight_decay=DECAY))
 
 
+@pytest.mark.slow
 def test_adafactor_of_hugging_face_is_refused_by_name():
     library = pytest.importorskip("transformers.optimization")
     net, x, y, optimizer = trained(

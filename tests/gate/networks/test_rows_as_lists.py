@@ -158,6 +158,7 @@ def test_rows_of_several_kinds(said, name):
     np.testing.assert_allclose(drawn(Bag(), ROWS[name], collate=padded)["leverage"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @remedy(
     "Expected numbers: tokenize text first, memory_map(net, tokenizer(texts, padding=True, return_tensors='pt'), y)"
 )

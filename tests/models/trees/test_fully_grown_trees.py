@@ -27,6 +27,7 @@ def without(model, i):
     return clone(model).fit(X[kept], Y[kept]).predict(X[[i]])[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [DecisionTreeRegressor(random_state=0), ExtraTreesRegressor(3, random_state=0)], ids=["tree", "forest"]
 )
@@ -41,6 +42,7 @@ def test_small_models_are_refitted_without_each_example(model):
     assert m.leave_one_out().caution == ""
 
 
+@pytest.mark.slow
 def test_few_trees_that_are_cross_fitted_are_warned_of():
     x, y = load_diabetes(return_X_y=True)
     m = mm.memory_map(ExtraTreesRegressor(50, random_state=0).fit(x, y), x, y)
@@ -82,6 +84,7 @@ def test_beyond_the_budget_sizes_are_undefined_and_the_remedy_works(monkeypatch)
     assert np.isfinite(m.leave_one_out(cross_fit=5).loo_loss)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [DecisionTreeClassifier, ExtraTreesClassifier])
 def test_classes_alone_in_a_leaf_are_refitted(kind):
     model = kind(random_state=0) if kind is DecisionTreeClassifier else kind(5, random_state=0)

@@ -384,6 +384,7 @@ def test_early_stopping_that_cannot_be_reproduced_is_refused(more):
     assert np.any(mm.memory_map(remedy, X, Y)["leverage"] > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [load_wine, load_iris])
 def test_trees_without_a_split_contribute_nothing(load):
     x, y = load(return_X_y=True)
@@ -499,6 +500,7 @@ FITTED_ROWS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [None, W, (W > 0.7).astype(float)], ids=["unweighted", "weighted", "zeros"])
 @pytest.mark.parametrize("model", FITTED_ROWS, ids=lambda model: type(model).__name__)
 def test_rows_given_twice_are_refused(model, weight):

@@ -221,6 +221,7 @@ REPEATED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [None, W], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("name", REPEATED)
 def test_several_newton_steps_give_the_leaf_values_of_catboost(name, weight):
@@ -241,6 +242,7 @@ def test_halved_steps_are_found_from_leaf_values():
     assert any(scale < 1 for tree in scales for scale in tree)
 
 
+@pytest.mark.slow
 def test_a_catboost_classifier_as_it_comes_is_mapped():
     x, y = load_breast_cancer(return_X_y=True)
     settings = {"verbose": 0, "allow_writing_files": False, "thread_count": 1, "iterations": 60}
@@ -316,6 +318,7 @@ NO_RIDGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [None, W], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("name", NO_RIDGE)
 def test_rows_given_twice_are_refused(name, weight):

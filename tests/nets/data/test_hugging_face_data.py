@@ -113,6 +113,7 @@ def test_a_stream_is_read_in_batches():
     np.testing.assert_allclose(drawn(data)["leverage"], drawn(X, Y)["leverage"], rtol=1e-6)
 
 
+@pytest.mark.slow
 @remedy("of the network's forward: data.rename_column('…', …), or collate= with a function")
 def test_columns_of_other_names_are_refused_and_the_remedy_works(said, data):
     other = data.rename_column("x", "inputs")

@@ -375,6 +375,7 @@ def test_rows_grow_until_the_asked_error_the_budget_or_all(monkeypatch):
     assert "as many as were asked for" in notes(draw(Sampled(rows=few)))
 
 
+@pytest.mark.slow
 def test_too_few_rows_are_said_where_trust_is():
     net, x, y, prior = small("mlp", "number")
     few, many, every = (drawn_map(net, x, y, Sampled(rows=rows), Gaussian(0.1), prior) for rows in (10, 400, 10**6))
@@ -650,6 +651,7 @@ def test_auto_takes_it_beyond_the_exact_forms_where_its_error_is_within_the_budg
         assert f"Sampled rows miss an error of a tenth within budget={budget!r}: Laplace(budget=…)" in why[0]
 
 
+@pytest.mark.slow
 def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_first(monkeypatch, capsys):
     monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 16)
     net, x, y, prior = small("mlp", "number")
