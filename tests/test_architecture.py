@@ -43,6 +43,7 @@ def test_the_core_does_not_need_the_extras(package):
     assert run(HIDE.format(package=package) + use) == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_networks_without_torch_are_a_line_to_type(name):
     use = f"import memorymaps\ntry: memorymaps.{name}\nexcept ImportError as error: print(error)"

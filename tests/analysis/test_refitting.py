@@ -188,6 +188,7 @@ def test_a_map_without_examples_says_nothing_of_its_sizes():
     assert warnings_of(nothing) == ()
 
 
+@pytest.mark.slow
 def test_auto_leaves_fewer_out_where_passes_are_dear_and_none_where_nobody_could_want_it(monkeypatch):
     net, x, y, _ = leaning()
     work = 60 * (3 * 43 * 60 + 2 * 43**2)  # parameters, by the examples of a pass
@@ -215,6 +216,7 @@ class Slow(TensorDataset):
         return super().__getitem__(row)
 
 
+@pytest.mark.slow
 def test_a_slow_loader_is_read_a_few_times_for_many_probes():
     net, x, y, _ = leaning()
     data = Slow(x, y)
@@ -236,6 +238,7 @@ def test_a_slow_loader_is_read_once_for_all_refits(monkeypatch):
     np.testing.assert_allclose(mm.refit(m, top=30)["sensitivity"], found["sensitivity"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_groups_are_left_out_together():
     net, x, y = trained()
     found, moving = drawn(net, x, y, "kfac").origin.posterior.refit([0, 3, 4], [0, 7], **EXACT)
@@ -254,6 +257,7 @@ def test_single_precision_agrees(structure):
     np.testing.assert_allclose(single["sensitivity"][rows], exact["sensitivity"][rows], rtol=0.05)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_refits_nothing_twice(tmp_path, monkeypatch):
     m, path = drawn(*trained()), tmp_path / "refit.jsonl"
     whole, kind = mm.refit(m, top=4), type(m.origin.posterior)
@@ -337,6 +341,7 @@ def test_models_that_cannot_are_refused(tmp_path):
         mm.refit(mm.load(m.save(tmp_path / "m.parquet")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"top": 0}, {"steps": 0}, {"tolerance": 0.0}, {"tolerance": np.nan}])
 def test_nothing_to_do_is_refused(options):
     with pytest.raises(ValueError, match="expected a positive"):

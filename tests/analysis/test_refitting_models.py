@@ -39,6 +39,7 @@ def assert_refits_are(m, model, x, y):
         np.testing.assert_allclose(found, change, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_long_steps_of_a_weak_prior_are_refitted_unasked():
     m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
     assert_refits_are(m, NEWTON, X, Y)
@@ -47,6 +48,7 @@ def test_long_steps_of_a_weak_prior_are_refitted_unasked():
     assert "refitted" not in mm.memory_map(NEWTON, X, Y, estimator="cavity")
 
 
+@pytest.mark.slow
 def test_refitted_unasked_the_sizes_are_those_of_refits():
     m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
     truth = mm.refit(m, top=60, by="loo_loss")
@@ -141,6 +143,7 @@ def test_jobs_and_a_journal_give_the_same(tmp_path):
         mm.refit(m, top=8, jobs=0)
 
 
+@pytest.mark.slow
 def test_sizes_of_a_squared_hinge_are_checked_by_refits():
     m = mm.memory_map(LinearSVC(C=0.5, tol=1e-10, max_iter=10**6).fit(X, Y), X, Y)
     rows = m["refitted"]

@@ -27,6 +27,7 @@ def saved(tmp_path_factory):
     return paths
 
 
+@pytest.mark.slow
 def test_compare_prints_the_comparison_and_draws_it(saved, tmp_path, capsys):
     picture = tmp_path / "compared.png"
     assert run("compare", saved[0].parent, saved[2], "--floor", saved[1], "--score", "error", "--out", picture) == 0
@@ -46,6 +47,7 @@ def test_corrected_targets_are_compared_if_said(saved, tmp_path, capsys):
     assert run("compare", saved[0], other, "--targets-changed") == 0
 
 
+@pytest.mark.slow
 def test_select_prints_and_draws_the_models(saved, tmp_path, capsys):
     picture = tmp_path / "selection.pdf"
     assert run("select", *saved, "--out", picture) == 0
@@ -58,6 +60,7 @@ def test_select_prints_and_draws_the_models(saved, tmp_path, capsys):
     assert len([line for line in lines if line]) == 5
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_said(saved, tmp_path, capsys):
     assert run("compare", saved[0]) == 1
     assert "expected at least two" in capsys.readouterr().err

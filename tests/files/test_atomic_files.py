@@ -58,6 +58,7 @@ def test_four_threads_that_save_one_path_always_read_a_whole_map(maps, tmp_path)
     assert os.listdir(tmp_path) == ["m.parquet"]
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_four_processes_that_save_one_path_always_read_a_whole_map(maps, tmp_path):

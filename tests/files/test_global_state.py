@@ -358,6 +358,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", BAD)
 def test_nor_do_calls_that_fail(call, net_map, saved):
     with nothing_changes(), pytest.raises(Exception, match=r"\w"):

@@ -97,6 +97,7 @@ def test_a_map_that_was_interrupted_goes_on_and_is_the_same_to_the_bit(structure
     assert [file.name for file in tmp_path.iterdir()] == ["map.parquet"]
 
 
+@pytest.mark.slow
 def test_models_without_torch_and_with_text_ids_weights_and_labels(tmp_path, monkeypatch):
     x, y = load_digits(n_class=3, return_X_y=True)
     model = LogisticRegression(max_iter=5000).fit(x[:200], np.array(["a", "b", "c"])[y[:200]])
@@ -141,6 +142,7 @@ def test_other_inputs_in_a_finished_batch_are_refused(tmp_path, monkeypatch):
         draw(path=path, examples=mm.LoaderExamples([(x[part], y[part]) for part in parts]))
 
 
+@pytest.mark.slow
 def test_damaged_batches_and_headers_are_named(tmp_path, monkeypatch):
     path = tmp_path / "map.parquet"
     interrupt(monkeypatch, 2, lambda: draw(path=path))

@@ -62,6 +62,7 @@ def test_deviations_without_a_light_are_those_of_refits(name):
         assert any("without which other coefficients are zero" in line for line in m.summary().warnings)
 
 
+@pytest.mark.slow
 def test_examples_that_change_the_active_set_are_refitted():
     """The fifth coefficient is zero; without one example in six of this seed it is not."""
     draws = np.random.default_rng(0)

@@ -59,6 +59,7 @@ def test_flipped_labels_are_told(name):
         mm.memory_map(make().fit(X, y), X, 1 - y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["svc", "svc of 3", "svr"])
 def test_other_rows_are_told_of_support_vector_machines(name):
     make, y = MODELS[name]

@@ -83,6 +83,7 @@ def _loaded(net):
     net.load_state_dict({name: 2 * value for name, value in net.state_dict().items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [_one_weight, _running_statistics, _loaded])
 def test_any_parameter_or_buffer_counts(change):
     net, x, y, _ = network()
@@ -91,6 +92,7 @@ def test_any_parameter_or_buffer_counts(change):
     refused(m, LATER["leave_out"], "Sequential")
 
 
+@pytest.mark.slow
 def test_using_a_network_is_no_change_and_weights_put_back_are_the_old_ones():
     net, x, y, optimizer = network()
     m = map_of(net, x, y, mm.Laplace("diag", prior=1.0))
@@ -204,6 +206,7 @@ BOOSTERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BOOSTERS)
 def test_boosters_that_were_trained_on_or_fitted_again_are_refused(kind):
     library, make = BOOSTERS[kind]

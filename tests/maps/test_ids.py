@@ -43,6 +43,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_ids_of_every_kind_are_kept_and_found(kind, tmp_path):
     ids = KINDS[kind]

@@ -173,6 +173,7 @@ def near(found, expected, name=""):
 # --- the map ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_column_of_the_map(name):
     c, expected = case(name), rows(name)

@@ -127,6 +127,7 @@ CHOSEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", CHOSEN)
 def test_hyperparameters_that_were_chosen_from_the_data_are_said_to_be_held(chosen, tmp_path):
     y = LABELS if isinstance(CHOSEN[chosen], LogisticRegressionCV) else Y
@@ -294,6 +295,7 @@ def test_pictures_comparison_and_command_line_read_the_verdicts(name, tmp_path, 
     assert (str(m.trust["sensitivity"]) in capsys.readouterr().err) == (name != "least squares")
 
 
+@pytest.mark.slow
 def test_lines_of_the_picture_are_those_of_the_sensitivity():
     from memorymaps.maps.iso_lines import IsoScore, iso_score_of
     from memorymaps.viz.displays.map import MapDisplay

@@ -287,6 +287,7 @@ def test_svgp_errors_are_gpytorchs_expected_gradients(name):
     np.testing.assert_allclose(at.error[:, 0], -mean.grad.numpy(), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_svgp_with_laplace_noise_has_closed_forms():
     x, y = data()
     model, likelihood = Sparse(x[:8].clone()).double(), gpytorch.likelihoods.LaplaceLikelihood().double()

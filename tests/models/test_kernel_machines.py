@@ -59,6 +59,7 @@ def agreement(model, X, y, rows=30):
     )[0]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["rbf", "linear", "poly"])
 def test_kernel_ridge_equals_refitting(kernel):
     X, y = diabetes(60)
@@ -172,6 +173,7 @@ def test_sparse_inputs_and_pipelines_give_the_same_map():
     assert m.leave_out({"a": [0, 1]})["sensitivity"][0] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Maximum number of iteration")
 def test_sgd_losses_are_mapped():
     X, y = cancer()

@@ -131,6 +131,7 @@ FORESTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORESTS)
 def test_tree_ensembles_keep_their_random_draws(name):
     model, x, y = FORESTS[name]
@@ -215,6 +216,7 @@ def test_out_of_bag_is_for_forests():
         mm.memory_map(Ridge().fit(XR, YR), XR, YR, estimator="out_of_bag")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [DecisionTreeClassifier(min_samples_leaf=3), HistGradientBoostingClassifier()])
 def test_splits_that_are_held_fixed_are_said_everywhere(model):
     m = mm.memory_map(model.fit(XC, YC), XC, YC)

@@ -260,6 +260,7 @@ def weights_as_they_are(log_likelihood):
     return ImportanceWeights(logs - total, np.linspace(0.3, 0.8, len(logs)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("s", [50, 4000])
 def test_columns_of_reweighted_draws(s):
     phi, f = 9.0, draws(1, s)

@@ -30,6 +30,7 @@ def held(model):
     return Ridge(alpha=model.lambda_ / model.alpha_, fit_intercept=model.fit_intercept, solver="svd")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("intercept", "weight"), CASES, ids=NAMES)
 def test_leaving_one_out_is_refitting_with_the_precisions_held(intercept, weight):
     model, m = fitted(intercept, weight)

@@ -47,6 +47,7 @@ def refit(model, X, y, keep, at):
     ) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(CASES))
 @pytest.mark.parametrize("c", [1, 2])
 def test_leave_one_out_equals_refitting(name, c):

@@ -42,6 +42,7 @@ def test_several_labels_are_as_many_maps():
     assert str(m.summary())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [None, "weighted"])
 @pytest.mark.parametrize(
     "kind",

@@ -61,6 +61,7 @@ def test_negative_curvature_is_left_out():
     np.testing.assert_allclose(curvature, [2.0, 0.0])
 
 
+@pytest.mark.slow
 def test_a_network_with_a_custom_loss_has_the_same_map():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)).double()

@@ -345,6 +345,7 @@ def plain_cnn():
     return net, torch.randn(9, 2, 4, 4, dtype=torch.float64), torch.randint(0, 3, (9,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["kfac", "ekfac"])
 @pytest.mark.parametrize("make", [lambda: case("mlp"), plain_cnn], ids=["mlp", "cnn"])
 def test_kronecker_structures_are_dense_kronecker_products(structure, make):
@@ -411,6 +412,7 @@ def test_where_the_loss_curves_downwards_the_hessian_is_refused():
         drawn(net, x, y, "hessian", prior=300.0, fisher="mc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [3, 12])  # by Lanczos, and from all columns
 def test_lowrank_is_the_leading_part_of_the_dense_matrix(rank):
     net, x, y = case("mlp")
@@ -569,6 +571,7 @@ def test_many_outputs_are_mapped_along_directions_without_wide_columns():
     assert m.summary()
 
 
+@pytest.mark.slow
 def test_the_leading_fisher_is_close_to_the_exact_one():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 10)).double()

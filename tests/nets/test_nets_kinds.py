@@ -503,6 +503,7 @@ def test_a_prior_that_is_no_precision_is_refused(delta):
         mm.Laplace("full", prior=delta)
 
 
+@pytest.mark.slow
 def test_normalisation_and_dropout_in_training_mode_are_the_network_at_rest():
     torch.manual_seed(0)
     net = nn.Sequential(

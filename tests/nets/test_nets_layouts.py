@@ -34,6 +34,7 @@ def test_channels_last_images_and_models_give_the_same_map(structure):
     same(drawn(net, last, y, structure), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", ["full", "kfac", "diag"])
 def test_strided_inputs_give_the_same_map(structure):
     net, x, y = case("mlp", 13)

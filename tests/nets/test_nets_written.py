@@ -78,6 +78,7 @@ class Packed(nn.Module):
         return self.head(pad_packed_sequence(self.layer(packed)[0], batch_first=True)[0].sum(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("directions", [0, 3])
 def test_packed_sequences_are_evaluated_one_after_another(directions):
     torch.manual_seed(0)

@@ -24,6 +24,7 @@ class Last(nn.Module):
         return self.steps(x)[0][:, -1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "x", "each"),
     [

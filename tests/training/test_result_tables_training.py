@@ -194,6 +194,7 @@ def test_every_column_of_a_network_s_map_and_of_a_refined_one():
     check_replaced(rough, fine, "refined", chosen, expected, 1e-7)
 
 
+@pytest.mark.slow
 def test_every_column_of_refitted_rows(tmp_path):
     """Deviations of the journal: outputs without the example minus outputs of the trained model, row by row."""
     net, x, y = small_network()

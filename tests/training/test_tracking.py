@@ -126,6 +126,7 @@ def test_a_second_tracker_is_refused_until_the_first_is_closed(tmp_path):
     Tracker(net, optimizer, x, y, **options).close()
 
 
+@pytest.mark.slow
 def test_a_step_recorded_again_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     _, net, optimizer, x, y = trained(tmp_path)
     step = tmp_path / "run" / "step=000000012"

@@ -227,6 +227,7 @@ def test_colours_that_make_no_sense_are_refused_before_drawing(diabetes_map, dig
     assert plt.get_fignums() == []
 
 
+@pytest.mark.slow
 def test_a_thousand_classes_fall_back_to_sensitivity(digits_map):
     description = dataclasses.replace(digits_map.provenance.description, classes=tuple(range(1000)))
     many = dataclasses.replace(

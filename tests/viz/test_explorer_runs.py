@@ -52,6 +52,7 @@ def positions(made, axis, side):
 # --- trajectories ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_trajectory_is_its_last_map_with_a_slider(run):
     t = Trajectory.load(run)
     made = pack(t, ExplorerOptions())
@@ -80,6 +81,7 @@ def record_verdict(folder, step, level):
     path.write_text(json.dumps(scalars if level is None else scalars | {LOO_TRUST: level}))
 
 
+@pytest.mark.slow
 def test_each_step_carries_the_verdict_on_its_left_out_loss(three_classes, tmp_path):
     recorded = {1: "not to be used", 2: "ranks only", 3: "estimated", 4: None}
     for step, level in recorded.items():
@@ -214,6 +216,7 @@ def test_classes_are_counted_from_the_columns(three_classes):
         assert found[name] == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_leaving_classes_out_equals_leave_out(three_classes):
     m = map_of(three_classes)
     effects = m.leave_out("target")

@@ -29,6 +29,7 @@ FITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["sign", "significance"])
 @pytest.mark.parametrize("name", FITS)
 def test_a_flip_is_that_of_statsmodels_refit(name, change):
@@ -109,6 +110,7 @@ def test_no_set_is_found_where_half_of_the_data_is_needed():
     assert "no set found" in str(found)
 
 
+@pytest.mark.slow
 def test_what_has_no_named_coefficient_is_refused_with_what_to_use():
     m = mm.memory_map(SVR().fit(X, Y), X, Y)
     with pytest.raises(TypeError, match=r"influence_on\(m, inputs\)"):

@@ -120,6 +120,7 @@ def test_losses_follow_from_the_changes():
     assert np.all(np.diff(found["loss_change"][found["query"] == 3]) <= 0)
 
 
+@pytest.mark.slow
 def test_clones_of_kernel_machines_and_sparse_models_are_refits():
     model, data, y, new, _ = binary(SVC(C=1.0, gamma=0.05, tol=1e-8), 0)
     m = mm.memory_map(model.fit(data, y), data, y)
@@ -164,6 +165,7 @@ def test_a_map_without_examples_is_refused():
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top", [None, 3, 60])
 @pytest.mark.parametrize("target", [True, False], ids=["losses", "no losses"])
 def test_blocks_of_any_size_give_the_same(monkeypatch, top, target):

@@ -21,6 +21,7 @@ def noisy_digits():
     return X, y, labels, changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [None, ("zero", "one", "two", "three")])
 def test_planted_wrong_labels_come_first_with_the_right_ones_suggested(noisy_digits, names):
     X, y, labels, changed = noisy_digits

@@ -30,6 +30,7 @@ def ridges():
     return {f"α = {a:g}": drawn(Ridge(alpha=a)) for a in (300.0, 1.0, 30.0, 3000.0)}
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_refits_without_each_example():
     maps = ridges()
     found = mm.select_model(maps)

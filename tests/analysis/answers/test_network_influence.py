@@ -77,6 +77,7 @@ def test_linear_systems_give_the_dense_posteriors_changes(net, structure, estima
     np.testing.assert_allclose(np.sort(found["loss_change"]), np.sort(exact["loss_change"]), rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_approximate_curvature_is_not_used_where_the_exact_one_is_at_hand(net):
     m = drawn(net, "ekfac", estimator="first_order")
     assert capabilities_of(m.origin.posterior).covariance_root is not None
@@ -157,6 +158,7 @@ def test_groups_of_a_network_are_refitted_or_take_one_step_with_the_exact_curvat
         assert np.linalg.norm(own - truth) < 0.25 * np.linalg.norm(step - truth)
 
 
+@pytest.mark.slow
 def test_wrapped_perceptrons_have_the_same_influence():
     kind = {"alpha": 1.0, "solver": "lbfgs", "max_iter": 3000, "tol": 1e-10, "random_state": 0}
     bare = MLPClassifier((5,), **kind).fit(X, LABELS)

@@ -64,6 +64,7 @@ def test_the_effect_on_the_left_out_loss_is_that_of_leaving_two_out():
     assert np.polyfit(truth, effect, 1)[0] == pytest.approx(1, abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_kept_examples_predict_new_ones_better_than_random_ones(seed):
     order = np.random.default_rng(seed).permutation(len(Y))
@@ -109,6 +110,7 @@ def test_a_small_network_is_pruned_by_its_linearisation():
     assert np.all(np.isfinite(found["left_out_loss"]))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_pruned_is_refused_with_what_to_type(cancer):
     inputs, y = load_diabetes(return_X_y=True)
     trees = mm.memory_map(RandomForestRegressor(10, random_state=0).fit(inputs, y), inputs, y)

@@ -78,6 +78,7 @@ def test_logistic_losses_are_close_to_those_of_refitting():
     assert np.linalg.norm(np.subtract(estimate, truth)) < 0.1 * np.linalg.norm(truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 10])
 def test_at_a_training_example_it_is_the_map(classes):
     X, y = load_digits(n_class=classes, return_X_y=True)

@@ -253,6 +253,7 @@ def test_a_scripted_part_is_named_and_the_remedy_works():
     np.testing.assert_array_equal(drawn(other, diagonal())["leverage"], drawn(net, diagonal())["leverage"])
 
 
+@pytest.mark.slow
 def test_an_exported_program_is_refused_and_the_remedy_works():
     net = network()
     exported = torch.export.export(net, (X,)).module()
@@ -432,6 +433,7 @@ def test_the_device_a_network_is_on_changes_nothing(recipe):
     assert there.origin.posterior.network.module is net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["gpu", "meta", 1.5, "cuda:99"])
 def test_a_device_that_is_not_here_is_refused_and_the_remedy_works(device):
     options = {"likelihood": "categorical", "posterior": diagonal()}

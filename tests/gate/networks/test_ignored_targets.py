@@ -151,6 +151,7 @@ def many(n=300):
     return net, x, y, optimizer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["full", "state"])
 def test_a_count_that_is_nearly_right_is_said_and_its_effect_is_no_larger(recipe):
     net, x, y, optimizer = many()

@@ -192,6 +192,7 @@ def test_reentrant_checkpoints_are_refused_and_the_other_kind_has_the_map_withou
     np.testing.assert_allclose(m["leverage"], mapped(Body(), x, y, structure)["leverage"], rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_decorated_forwards_and_losses_are_those_they_wrap(structure):
     x, y = data()
@@ -300,6 +301,7 @@ def trained(net, loss, x, y):
     return net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [lambda net: nn.Sequential(net, nn.Sigmoid()), WrittenSigmoid])
 def test_sigmoid_outputs_are_refused_by_their_operation_or_their_loss(wrap):
     x, y = binary()

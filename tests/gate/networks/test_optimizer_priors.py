@@ -194,6 +194,7 @@ def mapped(net, x, y, posterior):
     return mm.memory_map(net, x, y, likelihood="categorical", posterior=posterior)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_the_kind_of_decay_is_told_by_the_steps_and_nothing_is_changed(name):
     kind, options, expected = KINDS[name]
@@ -367,6 +368,7 @@ OTHER_STATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OTHER_STATES)
 def test_other_states_of_the_same_name_are_refused_by_name_and_the_remedy_works(kind):
     net, x, y, optimizer = trained(kind, 1)
@@ -416,6 +418,7 @@ def test_wrapped_optimizers_are_read_inside():
 # --- numbers -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [N - 1, 10 * N])
 def test_another_number_of_examples_is_refused_with_the_right_one(n):
     net, x, y, optimizer = trained(O.Adam)
@@ -495,6 +498,7 @@ def test_a_schedule_that_ends_at_rate_0_is_read_at_its_start():
     assert np.isfinite(mapped(net, x, y, mm.FromOptimizer(optimizer, N))["leverage"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [O.Adam, O.AdamW, O.RMSprop])
 def test_rate_0_does_not_matter_to_adaptive_optimizers(kind):
     net, x, y, optimizer = trained(kind)

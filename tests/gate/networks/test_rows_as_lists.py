@@ -71,6 +71,7 @@ NUMBERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NUMBERS)
 def test_rows_of_numbers_are_arrays(name):
     expected, found = drawn(net(), X, Y), drawn(net(), NUMBERS[name])
@@ -78,6 +79,7 @@ def test_rows_of_numbers_are_arrays(name):
     np.testing.assert_array_equal(found["target"], expected["target"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["label", "labels"])
 def test_rows_of_a_tokenised_data_set_are_arrays(label):
     rows = [{"input_ids": words, label: y} for words, y in zip(WORDS, Y, strict=True)]
@@ -102,6 +104,7 @@ def is_the_map_of_the_texts(m, tokenizer):
     np.testing.assert_array_equal(m["target"], Y)
 
 
+@pytest.mark.slow
 @remedy("in different rows: expected equal ones. Pad the rows, tokenizer(texts, padding=")
 def test_rows_of_texts_are_padded(said, tokenizer):
     rows = [{**tokenizer(text), "label": y} for text, y in zip(TEXTS, Y, strict=True)]
@@ -117,6 +120,7 @@ def test_rows_of_texts_are_padded(said, tokenizer):
     assert len(drawn(Bag(), pairs, collate=padded)) == N
 
 
+@pytest.mark.slow
 @remedy("have different lengths: expected equal ones. Pad them, for a tokenizer with tokenizer(texts, padding=True)")
 @pytest.mark.parametrize("column", [False, True], ids=["lists", "mapping"])
 def test_columns_of_different_lengths_are_padded(said, tokenizer, column):
@@ -128,6 +132,7 @@ def test_columns_of_different_lengths_are_padded(said, tokenizer, column):
     assert len(drawn(Bag(), list(zip(RAGGED, Y, strict=True)), collate=padded)) == N
 
 
+@pytest.mark.slow
 @remedy("expected numbers, arrays or lists of numbers. Leave it out of the rows, or pass collate=")
 @pytest.mark.parametrize("notes", [[None] * N, [1, None] * (N // 2)], ids=["all", "some"])
 def test_fields_that_are_no_arrays_are_left_out(said, notes):
@@ -149,6 +154,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @remedy("the same fields in each. Pass collate= as in DataLoader(collate_fn=…)")
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_of_several_kinds(said, name):

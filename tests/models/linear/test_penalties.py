@@ -111,6 +111,7 @@ def test_several_targets():
     assert m["sensitivity"][7] == pytest.approx(change, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["diagonal", "first_order", "implicit"])
 def test_every_estimator_adds_the_share_of_the_penalty(estimator):
     model = sk.TweedieRegressor(power=0, alpha=5.0, **NEWTON).fit(X60, Z60)
@@ -140,6 +141,7 @@ def test_which_penalties_grow_with_the_data(name):
     assert (penalty is not None) == (name in GROWS)
 
 
+@pytest.mark.slow
 def test_classifiers_with_summed_losses_have_penalties_that_stay():
     x, y = load_breast_cancer(return_X_y=True)
     x = StandardScaler().fit_transform(x)

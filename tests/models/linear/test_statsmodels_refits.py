@@ -71,6 +71,7 @@ TIME = np.round(rng.exponential(np.exp(-F)) + 0.05, 1)  # with ties
 EVENT, ENTRY, STRATUM = (rng.random(N) < 0.7).astype(int), rng.uniform(0, 0.04, N), rng.integers(0, 2, N)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ties", ["breslow", "efron"])
 def test_cox_regression_is_refitted_with_its_baseline(ties):
     def fit(k):

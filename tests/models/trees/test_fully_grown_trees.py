@@ -106,6 +106,7 @@ def test_wrapped_trees_are_refitted_too(wrap):
     assert np.all(np.isfinite(m["sensitivity"]))
 
 
+@pytest.mark.slow
 def test_a_tree_without_a_seed_is_refitted_the_same_way_every_time():
     x = np.column_stack([X, X])  # every split is a tie between two columns
     model = DecisionTreeRegressor().fit(x, Y)

@@ -321,6 +321,7 @@ def test_refined_deviations_are_refits_on_fixed_leaves():
         assert m["loo_prediction"][row] == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_leverage_under_row_subsampling_is_the_librarys_own_derivative():
     x, settings = X[:, :1], {"subsample": 0.5, "random_state": 3, "max_depth": 2}  # one column: no two splits tie
     model = GradientBoostingRegressor(n_estimators=20, min_samples_leaf=5, **settings).fit(x, Y, sample_weight=W)
@@ -358,6 +359,7 @@ def test_examples_held_out_for_early_stopping_have_no_weight(model):
     assert np.all((m["leverage"] == 0) == (m["weight"] == 0))
 
 
+@pytest.mark.slow
 def test_a_split_drawn_without_a_seed_is_that_of_the_fit():
     model = HistGradientBoostingClassifier(early_stopping=True, **HIST).fit(X, THREE)
     m = mm.memory_map(model, X, THREE)
@@ -375,6 +377,7 @@ def test_rows_held_out_by_gradient_boosting_have_no_weight(kind):
     assert np.count_nonzero(m["weight"] == 0) == N // 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"random_state": 0, "subsample": 0.5}])
 def test_early_stopping_that_cannot_be_reproduced_is_refused(more):
     model = GradientBoostingRegressor(n_iter_no_change=3, **more).fit(X, Y)

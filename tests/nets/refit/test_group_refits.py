@@ -59,6 +59,7 @@ def test_half_a_class_is_removed_as_by_training_without_it(network, network_map)
     assert found["warning"].tolist() == [""]
 
 
+@pytest.mark.slow
 def test_single_examples_and_many_groups_take_one_step_as_in_the_map(network_map):
     one = network_map.leave_out({"one": [3]})
     assert one["sensitivity"][0] == pytest.approx(network_map["sensitivity"][3], rel=1e-6)

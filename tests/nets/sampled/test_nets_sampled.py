@@ -157,6 +157,7 @@ def test_the_sum_of_drawn_rows_is_unbiased():
     assert float((mean - exact).norm() / exact.norm()) < 0.03
 
 
+@pytest.mark.slow
 def test_debiased_weights_make_the_inverse_right_on_average():
     a = some_matrix()
     gram = a @ a.T
@@ -669,6 +670,7 @@ def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_fir
     assert recipe.structure == Sampled(budget="3 epochs")
 
 
+@pytest.mark.slow
 def test_a_forecast_is_spent_and_not_passed(monkeypatch):
     monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 32)
     net, x, y, prior = small("cnn", "classes")
