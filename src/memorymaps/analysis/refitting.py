@@ -24,7 +24,7 @@ from memorymaps.posteriors.contract import Posterior
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
 
 _FOLDS = 5  # of examples that are alone in their leaves
-_ENSEMBLE = 100  # trees from which sizes by folds were within 0.19 of refits without one example (docs/trees.md)
+_ENSEMBLE = 100  # trees from which sizes by folds were within 0.18 of refits without one example (docs/trees.md)
 
 
 def refit(
