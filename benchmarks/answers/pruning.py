@@ -10,13 +10,12 @@ Losses are in nats on test examples that were never used; means over seeds, each
 from __future__ import annotations
 
 import argparse
-import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from data import DATA, spambase
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
@@ -24,7 +23,6 @@ from sklearn.neural_network import MLPClassifier
 
 import memorymaps as mm
 
-DATA = Path(os.environ.get("MEMORYMAPS_DATA", ""))
 SHARES = (0.8, 0.6, 0.4, 0.2, 0.1)
 
 
@@ -32,13 +30,6 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's digits, averaged to 4 × 4 pixels."""
     X, y = load_digits(return_X_y=True)
     return X.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(len(X), -1) / 16, y
-
-
-def spambase() -> tuple[np.ndarray, np.ndarray]:
-    """Spam or not, word frequencies on a logarithmic scale, standardised."""
-    table = pd.read_parquet(DATA / "tabular" / "spambase.parquet")
-    X = np.log1p(table.drop(columns=["spam", "esl_test"]).to_numpy(float))
-    return (X - X.mean(axis=0)) / X.std(axis=0), table["spam"].to_numpy().astype(int)
 
 
 def fashion() -> tuple[np.ndarray, np.ndarray]:

@@ -9,16 +9,15 @@ of the grid; `cost` is CPU time of all maps, or of all folds, in fits of the gri
 from __future__ import annotations
 
 import argparse
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from data import Data, bikes, fashion, spambase
 from lightgbm import LGBMClassifier, LGBMRegressor
 from scipy import stats
 from sklearn.base import clone, is_classifier
@@ -31,32 +30,12 @@ from sklearn.svm import SVC
 
 import memorymaps as mm
 
-DATA = Path(os.environ.get("MEMORYMAPS_DATA", ""))
-Data = tuple[np.ndarray, np.ndarray]
 
-
-def spambase() -> Data:
-    """Spam or not, word frequencies on a logarithmic scale, standardised."""
-    table = pd.read_parquet(DATA / "tabular" / "spambase.parquet")
-    X = np.log1p(table.drop(columns=["spam", "esl_test"]).to_numpy(float))
-    return (X - X.mean(axis=0)) / X.std(axis=0), table["spam"].to_numpy().astype(int)
-
-
-def fashion() -> Data:
-    """Fashion-MNIST, 10,000 images averaged to 7 × 7 pixels."""
-    with np.load(DATA / "fmnist.npz") as file:
-        images = next(file[k] for k in file.files if file[k].ndim == 3)[:10_000]
-        labels = next(file[k] for k in file.files if file[k].ndim == 1 and len(file[k]) >= 10_000)[:10_000]
-    return images.reshape(-1, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(-1, 49) / 255, labels.astype(int)
-
-
-def bikes() -> Data:
-    """Logarithm of the number of rented bicycles, from weather and hour."""
-    table = pd.read_parquet(DATA / "tabular" / "bike_sharing_hour.parquet").select_dtypes("number")
-    y = np.log1p(table["cnt"].to_numpy(float))
-    X = table.drop(columns=[c for c in ("cnt", "casual", "registered", "instant") if c in table]).to_numpy(float)
-    X = X[:, X.std(axis=0) > 0]
-    return (X - X.mean(axis=0)) / X.std(axis=0), y - y.mean()
+def logarithms() -> Data:
+    """The logarithm of the number of rented bicycles, centred."""
+    X, count = bikes()
+    y = np.log1p(count)
+    return X, y - y.mean()
 
 
 @dataclass(frozen=True)
@@ -103,8 +82,8 @@ FAMILIES = {
     "MLP, spambase": Family(perceptron, spambase, {}, 1000),
     "MLP, Fashion": Family(perceptron, fashion, {}, 1000),
     "LightGBM, spambase": Family(lambda: boosting(LGBMClassifier), spambase, {"cross_fit": 5}),
-    "LightGBM, bikes": Family(lambda: boosting(LGBMRegressor), bikes, {"cross_fit": 5, "by": "score"}),
-    "GP, bikes": Family(processes, bikes, {"by": "predictive"}),
+    "LightGBM, bikes": Family(lambda: boosting(LGBMRegressor), logarithms, {"cross_fit": 5, "by": "score"}),
+    "GP, bikes": Family(processes, logarithms, {"by": "predictive"}),
     "SVC, spambase": Family(machines, spambase, {"by": "score"}),
     "SVC, Fashion": Family(machines, fashion, {"by": "score"}, 1000),
 }

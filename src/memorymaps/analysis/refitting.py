@@ -111,7 +111,7 @@ def refit_undetermined(m: MemoryMap, source: Refit, undetermined: Undetermined) 
     everyone = np.flatnonzero(weights_of(m) > 0)
     places = everyone if len(everyone) <= affordable else places
     if len(places) > affordable:
-        return _cross_fitted(m, undetermined.models >= _ENSEMBLE)
+        return _cross_fitted(m, undetermined.models)
     origin, where = require_origin(m), m["row"][places]
     found = [source.refit(where[k : k + 1], where[k : k + 1])[0] for k in range(len(where))]
     deviation = np.concatenate(found) - origin.batch_statistics(origin.examples.take(where)).f
@@ -125,19 +125,19 @@ def refit_undetermined(m: MemoryMap, source: Refit, undetermined: Undetermined) 
     return _without_held(refitted, m.provenance.description.approximation) if every else refitted
 
 
-def _cross_fitted(m: MemoryMap, of_ensemble: bool) -> MemoryMap:
-    """The map of held-out predictions: each example that has a weight by a refit without its fold."""
+def _cross_fitted(m: MemoryMap, models: int) -> MemoryMap:
+    """The map of held-out predictions of a mean of `models` models: each example by a refit without its fold."""
     places, origin = np.flatnonzero(weights_of(m) > 0), require_origin(m)
     where = m["row"][places]
     found = cross_fitted_outputs(origin, _FOLDS, bool(m.provenance.description.classes))[where]
     deviation = found - origin.batch_statistics(origin.examples.take(where)).f
     known = np.isfinite(deviation).all(axis=1)
     note = f"{np.count_nonzero(known):,} examples were predicted by {_FOLDS} refits without a fold of them"
-    code = Warn.NONE if of_ensemble else Warn.CROSS_FITTED
+    kind, code = Approximation.CROSS_FITTED, Warn.CROSS_FITTED
+    if models >= _ENSEMBLE:
+        kind, code = Approximation.CROSS_FITTED_ENSEMBLE, Warn.NONE
     codes = np.full(np.count_nonzero(known), int(code))
-    replaced = replace_deviations(m, places[known], deviation[known], codes, "", note)
-    kind = Approximation.CROSS_FITTED_ENSEMBLE if of_ensemble else Approximation.CROSS_FITTED
-    return _without_held(replaced, kind)
+    return _without_held(replace_deviations(m, places[known], deviation[known], codes, "", note), kind)
 
 
 def _without_held(m: MemoryMap, approximation: str) -> MemoryMap:
