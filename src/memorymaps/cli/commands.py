@@ -202,7 +202,7 @@ def _run_map(args: argparse.Namespace) -> None:
 
 def _read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
     """Target and predictors of the table, and the examples' ids."""
-    from memorymaps.data.table_checks import check_row_names, check_stray_texts, unnamed_ids
+    from memorymaps.data.table_checks import check_ids, check_row_names, check_stray_texts, unnamed_ids
     from memorymaps.data.tables import as_ids, check_cells, read_table, zero_padded_columns
 
     table = read_table(args.table, text=args.id, missing=args.missing)
@@ -222,7 +222,10 @@ def _read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
     kept = others.assign(**{name: others[name].astype(str) for name in args.labels if name in others})
     kept = kept[others.notna().all(axis=1)] if args.drop_missing else kept
     _check_index(kept)
-    return kept, kept.index if id is None else as_ids(table.loc[kept.index, id])
+    if id is None:
+        return kept, kept.index
+    check_ids(table.loc[kept.index, id])
+    return kept, as_ids(table.loc[kept.index, id])
 
 
 def _check_index(table: pd.DataFrame) -> None:
