@@ -14,10 +14,10 @@ from sklearn.linear_model import Ridge
 
 import memorymaps as mm
 from memorymaps.analysis.retraining import RetrainingError
-from memorymaps.executors.errors import NotPicklableError, WorkerLostError
-from memorymaps.executors.ordered_map import map_as_completed, map_in_order
-from memorymaps.executors.pairwise_sum import tree_sum
-from memorymaps.executors.workers import opened
+from memorymaps.files.executors.errors import NotPicklableError, WorkerLostError
+from memorymaps.files.executors.ordered_map import map_as_completed, map_in_order
+from memorymaps.files.executors.pairwise_sum import tree_sum
+from memorymaps.files.executors.workers import opened
 
 
 def scaled(factor, item):

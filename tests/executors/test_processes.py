@@ -11,7 +11,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import memorymaps as mm
-from memorymaps.executors.errors import WorkerLostError
+from memorymaps.files.executors.errors import WorkerLostError
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@
 import pickle
 from concurrent.futures import Executor, Future
 
-from memorymaps.executors import shared_context
+from memorymaps.files.executors import shared_context
 
 
 class RoundTrip(Executor):

@@ -15,8 +15,8 @@ from memorymaps.analysis.refinement import as_number_of_examples, replace_deviat
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.settings import as_count, check_positive_number
-from memorymaps.executors.ordered_map import map_as_completed
-from memorymaps.executors.workers import ExecutorArgument, Workers, opened
+from memorymaps.files.executors.ordered_map import map_as_completed
+from memorymaps.files.executors.workers import ExecutorArgument, Workers, opened
 from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.loo_averages import weights_of
 from memorymaps.maps.memory_map import MemoryMap

@@ -19,8 +19,8 @@ from memorymaps.analysis.refitting import refit_settings, require_refit
 from memorymaps.analysis.retraining_verdict import with_verdict
 from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
-from memorymaps.executors.ordered_map import map_as_completed
-from memorymaps.executors.workers import ExecutorArgument, Workers, opened
+from memorymaps.files.executors.ordered_map import map_as_completed
+from memorymaps.files.executors.workers import ExecutorArgument, Workers, opened
 from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable

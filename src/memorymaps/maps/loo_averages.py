@@ -13,7 +13,7 @@ from memorymaps.core import averages
 from memorymaps.core.arrays import Array
 from memorymaps.core.averages import are_counts, standard_error, standard_error_of_counts
 from memorymaps.core.perturbation.estimators import Perturbation
-from memorymaps.executors.workers import ExecutorArgument
+from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
 

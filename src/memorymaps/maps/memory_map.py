@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memorymaps.executors.workers import ExecutorArgument
+from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps import group_removal as _group_removal
 from memorymaps.maps import loo_averages, store
 from memorymaps.maps import summary as _summary

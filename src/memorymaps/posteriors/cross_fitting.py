@@ -6,8 +6,8 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
-from memorymaps.executors.ordered_map import map_in_order
-from memorymaps.executors.workers import ExecutorArgument, opened
+from memorymaps.files.executors.ordered_map import map_in_order
+from memorymaps.files.executors.workers import ExecutorArgument, opened
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.refit_tasks import check_threads, refit_without

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 from memorymaps.core.arrays import Array
-from memorymaps.executors.workers import ExecutorArgument
+from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.posteriors.capabilities import Refit
 
 RefitSettings: TypeAlias = tuple[Refit, int, float]  # what refits, steps, tolerance

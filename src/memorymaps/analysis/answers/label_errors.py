@@ -14,7 +14,7 @@ from memorymaps.analysis.cleanlab import left_out_probabilities
 from memorymaps.analysis.measures import externally_studentised
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
-from memorymaps.executors.workers import ExecutorArgument
+from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.loo_averages import is_binary, is_classes
 from memorymaps.maps.memory_map import MemoryMap

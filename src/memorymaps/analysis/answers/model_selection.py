@@ -19,7 +19,7 @@ from memorymaps.analysis.answers.paired_means import (
 )
 from memorymaps.analysis.predictive import loo_predictive
 from memorymaps.core.arrays import Array
-from memorymaps.executors.workers import ExecutorArgument, opened
+from memorymaps.files.executors.workers import ExecutorArgument, opened
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.ids import are_row_numbers
 from memorymaps.maps.loo_averages import cross_fitted_table

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from memorymaps.executors.errors import WorkerLostError
-from memorymaps.executors.shared_context import ContextMissing, SharedContext, Task, perform, pickled
-from memorymaps.executors.workers import Workers
+from memorymaps.files.executors.errors import WorkerLostError
+from memorymaps.files.executors.shared_context import ContextMissing, SharedContext, Task, perform, pickled
+from memorymaps.files.executors.workers import Workers
 
 Item = TypeVar("Item")
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import cloudpickle
 
-from memorymaps.executors.errors import NotPicklableError
+from memorymaps.files.executors.errors import NotPicklableError
 
 Task = Callable[[Any, Any], Any]  # (shared, item) → result
 
