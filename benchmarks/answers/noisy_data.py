@@ -36,7 +36,9 @@ def _images(name: str) -> Data:
 
 def _texts(name: str, label: str) -> Data:
     table = pd.read_parquet(DATA / "text" / name)
-    X = TfidfVectorizer(max_features=WORDS, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit_transform(table["text"])
+    X = TfidfVectorizer(max_features=WORDS, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit_transform(
+        table["text"]
+    )
     return X.toarray(), table[label].to_numpy().astype(int)
 
 
@@ -68,7 +70,9 @@ def planted(y: np.ndarray, share: float, confusable: bool, seed: int, next_class
     rows = rng.choice(len(y), int(share * len(y)), replace=False)
     noisy, wrong = y.copy(), np.isin(np.arange(len(y)), rows)
     if y.dtype.kind == "f":
-        noisy[rows] = y[rows] + rng.choice([-2, 2], len(rows)) * y.std() if confusable else rng.permutation(y)[: len(rows)]
+        noisy[rows] = (
+            y[rows] + rng.choice([-2, 2], len(rows)) * y.std() if confusable else rng.permutation(y)[: len(rows)]
+        )
     else:
         classes = len(next_class)
         noisy[rows] = next_class[y[rows]] if confusable else (y[rows] + rng.integers(1, classes, len(rows))) % classes

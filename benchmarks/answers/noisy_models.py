@@ -129,7 +129,9 @@ def model_for(family: str, X: np.ndarray, y: np.ndarray) -> Any:
         "logistic": lambda: Ridge(1.0) if numbers else LogisticRegression(C=1.0, tol=1e-6, max_iter=5000),
         "MLP": lambda: NetworkRegressor() if numbers else NetworkClassifier(),
         "CNN": lambda: NetworkClassifier(cnn, 20),
-        "LightGBM": lambda: (LGBMRegressor if numbers else LGBMClassifier)(n_estimators=50, num_leaves=15, n_jobs=1, verbose=-1),
+        "LightGBM": lambda: (LGBMRegressor if numbers else LGBMClassifier)(
+            n_estimators=50, num_leaves=15, n_jobs=1, verbose=-1
+        ),
         "forest": lambda: (RandomForestRegressor if numbers else RandomForestClassifier)(100, random_state=0),
         "GP": lambda: GaussianProcessRegressor(kernel + WhiteKernel(0.3), optimizer=None, normalize_y=True)
         if numbers else GaussianProcessClassifier(kernel, optimizer=None),

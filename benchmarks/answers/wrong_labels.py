@@ -42,9 +42,7 @@ def probabilities_out_of_fold(model: Any, X: np.ndarray, y: np.ndarray) -> np.nd
     if y.dtype.kind == "f":
         return cross_val_predict(model, X, y, cv=KFold(5, shuffle=True, random_state=0))
     model = SVC(probability=True, random_state=0) if isinstance(model, SVC) else clone(model)
-    return cross_val_predict(
-        model, X, y, cv=StratifiedKFold(5, shuffle=True, random_state=0), method="predict_proba"
-    )
+    return cross_val_predict(model, X, y, cv=StratifiedKFold(5, shuffle=True, random_state=0), method="predict_proba")
 
 
 def by_probabilities(p: np.ndarray, y: np.ndarray, name: str) -> dict[str, np.ndarray]:
@@ -106,7 +104,8 @@ def case(model: Any, X: np.ndarray, noisy: np.ndarray, wrong: np.ndarray) -> dic
     columns = by_probabilities(p, noisy, "fold") | of_map(m, noisy)
     k = int(wrong.sum())
     return {
-        "ranked by": "refused" if found is None else found.ranked_by, "trust": str(m.trust["loo_loss"].level), "estimator": m.provenance.estimator.name,
+        "ranked by": "refused" if found is None else found.ranked_by,
+        "trust": str(m.trust["loo_loss"].level), "estimator": m.provenance.estimator.name,
         "precision": {name: precision(wrong, v) for name, v in values.items()},
         "at k": {name: float(wrong[np.argsort(-finite(v), kind="stable")[:k]].mean()) for name, v in values.items()},
         "columns": {name: precision(wrong, v) for name, v in columns.items()},
