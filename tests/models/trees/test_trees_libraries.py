@@ -176,7 +176,7 @@ def test_leaves_below_sorted_category_splits_of_lightgbm_have_its_ridge(count, t
     model = kind(**LGB, min_data_per_group=5, cat_l2=7.0).fit(frame, y)
     m = mm.memory_map(model, frame, y)  # refuses leaf values that it does not reproduce
     structure = m.origin.posterior.leaf_model.model
-    assert (structure.leaf_ridge is not None) == (count > 3)  # missing values count as a category, up to 4 are split off
+    assert (structure.leaf_ridge is not None) == (count > 3)  # with the missing one
     raw = model.predict(frame, raw_score=True).reshape(N, -1)
     np.testing.assert_allclose(refit_leaf_values(structure).f, raw, rtol=1e-5, atol=1e-5)
 
