@@ -32,7 +32,7 @@ def add_flip(commands: Any) -> None:
 def add_prune(commands: Any) -> None:
     """Add the subcommand `prune`."""
     parser = _add(
-        commands, "prune", _run_prune, "say which examples can go, and how many before the left-out loss rises",
+        commands, "prune", _run_prune, "find the examples that can go, and how many before the left-out loss rises",
         "memorymaps prune mail.parquet --target spam --keep 0.5 --check --out kept.csv --figure pruning.png",
     )  # fmt: skip
     parser.add_argument(
