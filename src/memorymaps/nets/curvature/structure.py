@@ -122,6 +122,8 @@ def accumulate_over_data(
         for measured in problem.batch_size.run(batch.inputs, work):
             for curvature, increment in zip(made, measured, strict=True):
                 curvature.accumulate(increment)
+    for curvature in made:
+        curvature.combine(problem.ranks)
 
 
 def prior_covariance(problem: LaplaceProblem, deltas: Deltas) -> BlockDiagonalCovariance:

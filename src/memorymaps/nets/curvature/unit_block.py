@@ -26,6 +26,7 @@ from memorymaps.nets.curvature.structure import (
     estimate_of,
 )
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.posteriors.ranks import Ranks
 
 _MAX_NUMBERS = 1_600_000_000  # numbers of all units' matrices: 13 GB
 
@@ -89,6 +90,10 @@ class UnitCurvature:
     def accumulate(self, contribution: Tensor) -> None:
         """Add a contribution."""
         self.total += contribution
+
+    def combine(self, ranks: Ranks) -> None:
+        """The sum over processes."""
+        self.total = ranks.total(self.total)
 
     def precision(self, prior: Tensor) -> UnitPrecision:
         """`W_u` with `W_u W_uᵀ = (total_u + diag δ_u)⁻¹`, by Cholesky factorisations with unit diagonal scaling."""
