@@ -1,5 +1,7 @@
 """Maps of small networks, one function a kind: drawn by one process in a test, and by all processes of a group."""
 
+import copy
+import functools
 import warnings
 
 import numpy as np
@@ -10,6 +12,8 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 import memorymaps as mm
 from memorymaps import FromOptimizer, Laplace, LoaderExamples, memory_map
 from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.nets import CurvatureStructure, accumulate_over_data, estimate_of, exact_rows
+from memorymaps.nets.curvature.accumulators import DiagonalCurvature
 from memorymaps.nets.curvature.kronecker import EKFAC
 from memorymaps.nets.sampled.structure import Sampled
 
@@ -29,6 +33,11 @@ def network(outputs=3, seed=1):
     return net
 
 
+@functools.cache
+def trained_network():
+    return trained(network(), *data())
+
+
 def trained(net, x, y, loss=nn.functional.cross_entropy, decay=0.5):
     optimizer = torch.optim.LBFGS(net.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
@@ -45,7 +54,21 @@ def trained(net, x, y, loss=nn.functional.cross_entropy, decay=0.5):
 def laplace(structure, **options):
     x, y = data()
     recipe = Laplace(structure, **{"prior": 0.5, **options})
-    return memory_map(trained(network(), x, y), x, y, likelihood="categorical", posterior=recipe)
+    return memory_map(copy.deepcopy(trained_network()), x, y, likelihood="categorical", posterior=recipe)
+
+
+class OwnDiagonal(CurvatureStructure):
+    """A structure of another package, which reads all examples by itself."""
+
+    name = "own"
+
+    def fit(self, problem):
+        rows = torch.cat([exact_rows(problem, batch) for batch in problem.examples])
+        assert len(rows) % N == 0  # of all examples
+        groups = problem.block_groups
+        made = [DiagonalCurvature(problem.zeros(*block.shape)) for block in problem.blocks]
+        accumulate_over_data(problem, groups, made)
+        return estimate_of(groups, made)
 
 
 def weighted():
@@ -53,20 +76,22 @@ def weighted():
     weight = np.where(np.arange(N) % 5 == 0, 0.0, 1 + np.arange(N) % 3)
     recipe = Laplace("full", prior=0.5)
     return memory_map(
-        trained(network(), x, y), x, y, ids=[f"e{k}" for k in range(N)], sample_weight=weight, likelihood="categorical",
-        posterior=recipe, estimator="cavity",
+        copy.deepcopy(trained_network()), x, y, ids=[f"e{k}" for k in range(N)], sample_weight=weight,
+        likelihood="categorical", posterior=recipe, estimator="cavity",
     )  # fmt: skip
 
 
 def some_rows():
     x, y = data()
     recipe = Laplace("ekfac", prior=0.5)
-    return memory_map(trained(network(), x, y), x, y, likelihood="categorical", posterior=recipe, rows=[3, 4, 17, 30])
+    return memory_map(
+        copy.deepcopy(trained_network()), x, y, likelihood="categorical", posterior=recipe, rows=[3, 4, 17, 30]
+    )
 
 
 def from_loader(loader):
     x, y = data()
-    net = trained(network(), x, y)
+    net = copy.deepcopy(trained_network())
     return memory_map(net, loader(TensorDataset(x, y)), likelihood="categorical", posterior=Laplace("kfac", prior=0.5))
 
 
@@ -115,7 +140,7 @@ def many_outputs():
 def wrapped():
     """In `DistributedDataParallel` where there is a group."""
     x, y = data()
-    net = trained(network(), x, y)
+    net = copy.deepcopy(trained_network())
     if torch.distributed.is_initialized():
         net = nn.parallel.DistributedDataParallel(net)
     return memory_map(net, x, y, likelihood="categorical", posterior=Laplace("full", prior=0.5))
@@ -147,6 +172,7 @@ MAPS = {
     "sampled, of a share": lambda: laplace(Sampled(rows=60, share=0.3)),
     "auto": lambda: laplace("auto"),
     "empirical Fisher": lambda: laplace("ekfac", fisher="empirical"),
+    "own structure": lambda: laplace(OwnDiagonal()),
     "weights": weighted,
     "some rows": some_rows,
     "data set": lambda: from_loader(lambda dataset: dataset),

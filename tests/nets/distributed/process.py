@@ -1,4 +1,7 @@
-"""One process of a group: `python process.py TASK FOLDER RANK SIZE [arguments]`; the group meets in a file."""
+"""One process of a group, `python process.py FOLDER RANK SIZE TASK [arguments]`; they find each other by a file.
+
+What the task returns, or the message of its error, is in `FOLDER/RANK.pickle`.
+"""
 
 import datetime
 import pathlib
@@ -9,14 +12,13 @@ import tasks
 import torch
 import torch.distributed as dist
 
-TIMEOUT = datetime.timedelta(seconds=60)
+TIMEOUT = datetime.timedelta(seconds=120)
 
 
-def main(task, folder, rank, size, *arguments):
+def main(folder, rank, size, task, *arguments):
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=int(rank), world_size=int(size), timeout=TIMEOUT
-    )
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=int(rank), world_size=int(size), timeout=TIMEOUT)
     found = getattr(tasks, task)(pathlib.Path(folder), int(rank), *arguments)
     (pathlib.Path(folder) / f"{rank}.pickle").write_bytes(pickle.dumps(found))
     dist.destroy_process_group()

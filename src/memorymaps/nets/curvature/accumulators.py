@@ -12,7 +12,7 @@ adds up what several processes have accumulated.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -37,11 +37,34 @@ class CurvatureAccumulator(Protocol):
     def accumulate(self, contribution: Any) -> None:
         """Add a contribution."""
 
+    def precision(self, prior: Tensor) -> BlockPrecision:
+        """Block of the posterior precision, for prior precisions `δ` in the group's shape."""
+
+
+@runtime_checkable
+class SharedAccumulator(Protocol):
+    """An accumulator that several processes fill, each from its part of the examples (protocol)."""
+
     def combine(self, ranks: Ranks) -> None:
         """Replace the sums by those over all processes."""
 
-    def precision(self, prior: Tensor) -> BlockPrecision:
-        """Block of the posterior precision, for prior precisions `δ` in the group's shape."""
+
+def combine(curvature: CurvatureAccumulator, ranks: Ranks) -> None:
+    """Add up what several processes have accumulated; nothing to do for one.
+
+    Raises
+    ------
+    TypeError
+        An accumulator that does not say how.
+    """
+    if ranks.size == 1:
+        return
+    if not isinstance(curvature, SharedAccumulator):
+        raise TypeError(
+            f"{type(curvature).__name__} has no method combine(ranks), by which several processes add up their sums: "
+            "write def combine(self, ranks): self.total = ranks.total(self.total), for each of its sums"
+        )
+    curvature.combine(ranks)
 
 
 @dataclass

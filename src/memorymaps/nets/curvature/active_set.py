@@ -34,6 +34,7 @@ class ActiveSet(CurvatureStructure):
 
     rows: int = 400
     name = "active_set"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The diagonal of most examples and the exact rows of some: two passes over the data."""

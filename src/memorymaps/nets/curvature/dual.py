@@ -37,6 +37,7 @@ class Dual(CurvatureStructure):
     """The posterior of `Full` from the Gram matrix of all rows; for few examples and any number of parameters."""
 
     name = "dual"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[Any]:
         """All exact rows, materialised where they are few, layer by layer otherwise."""

@@ -36,6 +36,7 @@ class UnitBlock(CurvatureStructure):
     """One dense matrix per output unit of a matrix layer, a diagonal for all other parameters."""
 
     name = "unit_block"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The units' diagonal blocks of the Gauss–Newton matrix, one pass over the data.

@@ -68,16 +68,14 @@ class Collectives:
     def announce(self, error: BaseException) -> None:
         """Let the others stop with this error at their next operation."""
         content = to_bytes(f"{type(error).__name__}: {error}")
-        self._exchanged(content, self._lengths(_FAILED, len(content), "the error of this process")[1])
+        self._exchanged(content, _of_failed(*self._lengths(_FAILED, len(content), "the error of this process")))
 
     def _agree(self, what: str, length: int = 0) -> list[int]:
         """The lengths of what the processes are about to exchange, if all are well and about to do the same."""
         found, lengths = self._lengths(zlib.crc32(what.encode()), length, what)
         failed = [k for k, number in enumerate(found) if number == _FAILED]
         if failed:
-            # those that are well exchange nothing
-            lengths = [n if k in failed else 0 for k, n in enumerate(lengths)]
-            words = self._exchanged(b"", lengths)
+            words = self._exchanged(b"", _of_failed(found, lengths))
             raise ProcessGroupError(
                 f"process {failed[0]} of {self.size} has stopped, so that this one (process {self.rank}) stops too. "
                 f"Its error: {from_bytes(words[failed[0]])}"
@@ -135,3 +133,8 @@ class Collectives:
                 "come within the group's timeout, init_process_group(timeout=…). Run the same again; with "
                 f"memory_map(…, path=…) the finished batches are kept. ({str(error).splitlines()[0]})"
             ) from error
+
+
+def _of_failed(numbers: list[int], lengths: list[int]) -> list[int]:
+    """Lengths of the errors; those that are well exchange nothing then."""
+    return [length if number == _FAILED else 0 for number, length in zip(numbers, lengths, strict=True)]

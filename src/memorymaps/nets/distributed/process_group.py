@@ -48,6 +48,8 @@ class GroupRanks(Ranks):
         if error is None:
             collectives.finish()
             return
+        if not isinstance(error, Exception):  # interrupted, perhaps within an operation: the others lose this process
+            return
         try:
             collectives.announce(error)
         except ProcessGroupError as lost:

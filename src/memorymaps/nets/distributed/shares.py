@@ -87,10 +87,15 @@ def ranks_in(examples: Examples) -> Ranks:
     return _ONE if found is None else found.ranks
 
 
+def unshared(examples: Examples) -> Examples:
+    """All examples, in this process."""
+    found = _shared(examples)
+    return examples if found is None else found.source
+
+
 def first_batch(examples: Examples) -> Batch | None:
     """The first batch of all, the same in every process; `None` without examples."""
-    found = _shared(examples)
-    return next(iter(examples if found is None else found.source), None)
+    return next(iter(unshared(examples)), None)
 
 
 def require_first(examples: Examples) -> Batch:
@@ -110,6 +115,5 @@ def require_first(examples: Examples) -> Batch:
 def shared_subset(examples: Examples, rows: Array, weight: Tensor) -> Examples:
     """Some examples with other weights, shared by the processes that share all of them."""
     found = _shared(examples)
-    whole = examples if found is None else found.source
-    chosen = WithColumns(Subset(whole, rows), weight=np.asarray(weight))
+    chosen = WithColumns(Subset(unshared(examples), rows), weight=np.asarray(weight))
     return chosen if found is None else SharedExamples(chosen, found.ranks)
