@@ -36,6 +36,7 @@ SAY_NO_MORE = {
         "… is written by …",
         "subset: …. Parameters: …, …",
         "retraining … failed: …: …",
+        "process … of … has stopped, so that this one (process …) stops too. Its error: …",
     ),
     "what is missing is said, and what there is": (
         "module … has no attribute …",
