@@ -33,7 +33,7 @@ from memorymaps.posteriors.gate import Gate, undefined_warnings
 from memorymaps.posteriors.model_state import ModelState
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.polish import polished
-from memorymaps.posteriors.ranks import Ranks, ranks_for
+from memorymaps.posteriors.processes.ranks import Ranks, ranks_for
 from memorymaps.posteriors.registry import examples_for, on_device, training_data
 
 _OUTPUTS = b"outputs"
@@ -117,16 +117,15 @@ def memory_map(
     requested = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     model = model if device is None else on_device(model, device)
-    given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
     with ranks_for(model) as ranks:
+        given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
         examples = _repeated(ranks.share(_training_examples(model, given, ids)), ranks, progress)
         gate = _checked_posterior(model, examples, polish)
         used = requested or Estimator(gate.posterior.description.estimator)
         origin = Origin(gate.posterior, examples, ModelState.of(model))
         positions = ranks.own(np.arange(len(examples)) if rows is None else _positions(rows, len(examples)))
         drawn = examples if rows is None else _repeated(Subset(examples, positions), ranks, progress)
-        header = _header(origin, used, positions)
-        journal = None if path is None else BatchJournal.resume(ranks.journal_path(Path(path)), header)
+        journal = _journal(path, ranks, _header(origin, used, positions))
         with journal or contextlib.nullcontext():
             table, outputs = _table(ranks, _records(origin, gate, drawn, positions, used, journal), journal)
         gate.check_curvature(ranks.all_of(examples), np.asarray(table.column("leverage")))
@@ -140,6 +139,11 @@ def memory_map(
     if journal is not None:
         journal.delete()
     return m
+
+
+def _journal(path: str | Path | None, ranks: Ranks, header: dict[str, Any]) -> BatchJournal | None:
+    """This process' finished batches beside the path."""
+    return None if path is None else BatchJournal.resume(ranks.journal_path(Path(path)), header)
 
 
 def _repeated(examples: Examples, ranks: Ranks, progress: bool | None) -> RepeatedExamples:

@@ -26,7 +26,7 @@ from memorymaps.nets.jacobian.products import (
 )
 from memorymaps.nets.jacobian.second_derivatives import has_second_derivatives
 from memorymaps.posteriors.origin import check_targets
-from memorymaps.posteriors.ranks import Ranks
+from memorymaps.posteriors.processes.ranks import Ranks
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from memorymaps.nets.recipe import (
     LaplaceNetwork,  # registers the posterior of networks
 )
 from memorymaps.posteriors.model_state import model_name, parameters_of
-from memorymaps.posteriors.ranks import ranks_of_kind
+from memorymaps.posteriors.processes.ranks import ranks_of_kind
 from memorymaps.posteriors.registry import as_examples, examples_for, on_device
 
 as_examples.register(DataLoader)(from_loader)

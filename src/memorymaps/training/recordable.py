@@ -10,7 +10,7 @@ import numpy as np
 from memorymaps.build import memory_map
 from memorymaps.data.examples import Examples
 from memorymaps.data.views import Subset
-from memorymaps.posteriors.ranks import single_process
+from memorymaps.posteriors.processes.ranks import single_process
 
 _EXAMPLES = 4
 

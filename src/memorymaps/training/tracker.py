@@ -31,7 +31,7 @@ from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.trajectory import LOO_TRUST, MAP, SCALARS, Trajectory, recorded_steps, step_folder
 from memorymaps.posteriors.origin import Origin
-from memorymaps.posteriors.ranks import single_process
+from memorymaps.posteriors.processes.ranks import single_process
 from memorymaps.posteriors.registry import examples_for
 from memorymaps.training.recordable import check_recordable
 

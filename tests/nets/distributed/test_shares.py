@@ -14,7 +14,7 @@ from memorymaps.data.views import without_weight  # noqa: E402
 from memorymaps.nets.curvature.accumulators import combine  # noqa: E402
 from memorymaps.nets.data.datasets import DatasetExamples  # noqa: E402
 from memorymaps.nets.distributed.shares import SharedExamples, first_batch, ranks_in, shared_subset  # noqa: E402
-from memorymaps.posteriors.ranks import Ranks  # noqa: E402
+from memorymaps.posteriors.processes.ranks import Ranks  # noqa: E402
 
 X, Y = np.arange(46.0).reshape(23, 2), np.arange(23) % 3
 

@@ -22,7 +22,7 @@ from memorymaps.nets.autograd.finite_checks import check_factors
 from memorymaps.nets.autograd.outer_product import OuterProductGradient
 from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
 from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, EigenbasisPrecision
-from memorymaps.posteriors.ranks import Ranks
+from memorymaps.posteriors.processes.ranks import Ranks
 
 _CACHE_NUMBERS = 2**20  # numbers in one temporary that fit in the processor's cache
 _STRIP = 128  # rows of a symmetric product computed at once

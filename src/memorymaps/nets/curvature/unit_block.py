@@ -26,7 +26,7 @@ from memorymaps.nets.curvature.structure import (
     estimate_of,
 )
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.posteriors.ranks import Ranks
+from memorymaps.posteriors.processes.ranks import Ranks
 
 _MAX_NUMBERS = 1_600_000_000  # numbers of all units' matrices: 13 GB
 

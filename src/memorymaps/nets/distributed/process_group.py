@@ -19,7 +19,7 @@ from memorymaps.nets.distributed.collectives import Collectives, ProcessGroupErr
 from memorymaps.nets.distributed.shares import SharedExamples
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.origin import Origin
-from memorymaps.posteriors.ranks import Ranks
+from memorymaps.posteriors.processes.ranks import Ranks
 
 T = TypeVar("T")
 

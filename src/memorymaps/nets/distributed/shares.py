@@ -16,7 +16,7 @@ from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.nets.autograd.pytree import take_rows
 from memorymaps.nets.data.datasets import DatasetExamples
-from memorymaps.posteriors.ranks import Ranks
+from memorymaps.posteriors.processes.ranks import Ranks
 
 _ONE = Ranks()
 _BATCH = 1024  # examples read at once where the source does not say
