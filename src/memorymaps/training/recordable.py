@@ -11,6 +11,7 @@ from memorymaps.build import memory_map
 from memorymaps.data.examples import Examples
 from memorymaps.data.views import Subset
 from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.posteriors.processes.ranks import single_process
 
 _EXAMPLES = 4
 
@@ -36,7 +37,7 @@ def check_recordable(model: Any, examples: Examples, likelihood: Any, recipe: An
         check_will_have_precision(recipe.optimizer)
     forward = {"forward": recipe.forward} if hasattr(recipe, "forward") else {}
     trial = Laplace("diag", prior=1.0, probes=0, **forward) if callable(recipe) else recipe
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), single_process():
         warnings.simplefilter("ignore")
         return memory_map(
             model, some_of(examples), likelihood=likelihood, posterior=trial, estimator="first_order", device=device,
