@@ -109,6 +109,7 @@ def test_few_directions_cost_the_error_that_the_map_states():
     assert np.argmax(few()["sensitivity"]) == np.argmax(all_outputs()["sensitivity"])
 
 
+@pytest.mark.slow
 def test_where_all_outputs_are_asked_for_or_needed_nothing_is_left_out():
     assert not along(all_outputs())
     assert not along(drawn(EKFAC(examples=300), directions=2))
@@ -129,6 +130,7 @@ def test_examples_whose_id_is_not_known_and_new_inputs_have_all_variances():
     assert np.allclose(m.origin.posterior.marginals(x[:5]).variance, exact.variance)
 
 
+@pytest.mark.slow
 def test_many_examples_of_a_large_network_are_a_sample_unless_all_are_asked_for(monkeypatch):
     monkeypatch.setattr(kronecker, "_MANY", 1000)
     monkeypatch.setattr(kronecker, "_DRAWN", 300)
@@ -140,6 +142,7 @@ def test_many_examples_of_a_large_network_are_a_sample_unless_all_are_asked_for(
     assert off(quick["leverage"], whole["leverage"]) < 0.2
 
 
+@pytest.mark.slow
 def test_weights_of_zero_stay_without_leverage():
     weight = np.where(np.arange(1797) < 900, 0.0, 1.0)
     m = drawn(EKFAC(examples=300), weight=weight)

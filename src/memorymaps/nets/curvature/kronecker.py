@@ -58,8 +58,8 @@ class KFAC(CurvatureStructure):
 class EKFAC(KFAC):
     """KFAC with the exact diagonal in its eigenbasis; a second pass over the data [George et al. 2018].
 
-    `examples`: how many of the examples to take both from, drawn by their curvature with this `seed`, or `"all"`; the map
-    states the error that this adds. Default: all, but 2,048 of 16,384 or more with more than 20,000 parameters.
+    `examples`: how many of the examples to take both from, drawn by their curvature with this `seed`, or `"all"`; the
+    map states the error that this adds. Default: all, but 2,048 of 16,384 or more with more than 20,000 parameters.
     """
 
     examples: int | Literal["all"] | None = None

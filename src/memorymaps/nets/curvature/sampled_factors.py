@@ -29,8 +29,9 @@ def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> 
     """`fit` on examples drawn with `q_i ∝ tr Λ_i`, of weight `w_i/q_i`; its error from two quarters of the sample.
 
     Sums over the data are unbiased; factors of layer inputs, means over examples, are weighted by curvature. The error
-    is that of leverages over some examples drawn likewise, `‖h′ − h″‖/√8‖h‖` for those of two quarters, `h′`, `h″`. Of a large
-    network the map takes variances along leading directions (`laplace/leading.py`), unless told otherwise.
+    is that of leverages over some examples drawn likewise, `‖h′ − h″‖/√8‖h‖` for the `h′`, `h″` of two quarters of the
+    sample. Of a large network the map takes variances along leading directions (`laplace/leading.py`), unless told
+    otherwise.
     """
     leading = OutputCurvature.of(problem) if _takes_leading_directions(problem) else None
     size = _traces(problem) if leading is None else leading.trace

@@ -4,9 +4,9 @@ With an orthonormal basis `D [c, r]` of the error and of the leading eigenvector
 
     V ≈ D(DᵀVD)Dᵀ + s(I − DDᵀ),    s = tr(DᵀVD)/r
 
-from `r` reverse passes instead of `c`. What `Λ` does not see of `V` does not matter: each example has as many directions
-as leave at most `τ` of `tr Λ` outside, with one `τ` for all, the largest that some examples, whose `V` is computed
-whole, admit.
+from `r` reverse passes instead of `c`. What `Λ` does not see of `V` does not matter: each example has as many
+directions as leave at most `τ` of `tr Λ` outside, with one `τ` for all, the largest that some examples, whose `V` is
+computed whole, admit.
 """
 
 from __future__ import annotations
@@ -170,9 +170,9 @@ def along_leading_directions(curvature: OutputCurvature, places: Tensor, share: 
         if mean > _WORTHWHILE * problem.num_outputs:
             return build_posterior(problem, covariance, description, problem.options.directions)
         note = (
-            f"Variances along {mean:.1f} directions of an example's {problem.num_outputs} outputs on average, its error and "
-            f"the leading ones of its Λ: relative error beside all C × C, on {len(places)} examples, of leverages "
-            f"{few.leverage:.1%}, of deviations {few.deviation:.1%}. Laplace(…, directions=0): all C × C."
+            f"Variances along {mean:.1f} directions of an example's {problem.num_outputs} outputs on average, its "
+            f"error and the leading ones of its Λ: relative error beside all C × C, on {len(places)} examples, of "
+            f"leverages {few.leverage:.1%}, of deviations {few.deviation:.1%}. Laplace(…, directions=0): all C × C."
         )
         described = replace(description, notes=(*description.notes, note))
         named = dict(zip(curvature.ids, ranks.tolist(), strict=True))
