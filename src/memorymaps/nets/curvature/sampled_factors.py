@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memorymaps.data.views import Subset, WithColumns
+from memorymaps.data.views import Subset
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.covariance.block_diagonal import MAX_FACTORED_PARAMETERS, BlockDiagonalCovariance
 from memorymaps.nets.curvature.structure import CurvatureEstimate, root_directions
+from memorymaps.nets.distributed.shares import shared_subset
 from memorymaps.nets.laplace.leading import MakePosterior, OutputCurvature, along_leading_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import MANY
@@ -34,7 +35,7 @@ def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> 
     otherwise.
     """
     leading = OutputCurvature.of(problem) if _takes_leading_directions(problem) else None
-    size = _traces(problem) if leading is None else leading.trace
+    size = curvature_traces(problem)[0].sum(1) if leading is None else leading.trace
     q = probabilities(size + _FLOOR * size.mean(), examples)
     places = drawn(q, uniform_numbers(len(q), seed))
     estimate = fit(_part(problem, places, q))
@@ -63,17 +64,11 @@ def _posterior(leading: OutputCurvature | None, places: Tensor, share: Tensor) -
     return None if leading is None else along_leading_directions(leading, places, share)
 
 
-def _traces(problem: LaplaceProblem) -> Tensor:
-    """`tr(wΛ) [N]`, one forward pass."""
-    return torch.cat([each.sum(1) for each, _ in curvature_traces(problem)])
-
-
 def _part(problem: LaplaceProblem, places: Tensor, q: Tensor) -> LaplaceProblem:
     """Some examples, with weights `w/q`."""
     rows = places.numpy()
-    chosen = Subset(problem.examples, rows)
-    given = torch.cat([problem.weights(batch).cpu() for batch in chosen])
-    return replace(problem, examples=WithColumns(chosen, weight=(given / q[places]).numpy()))
+    given = torch.cat([problem.weights(batch).cpu() for batch in Subset(problem.examples, rows)])
+    return replace(problem, examples=shared_subset(problem.examples, rows, given / q[places]))
 
 
 def _leverages(problem: LaplaceProblem, covariance: BlockDiagonalCovariance, places: Tensor) -> Tensor:

@@ -137,24 +137,26 @@ class OutputCurvature:
     @classmethod
     def of(cls, problem: LaplaceProblem) -> OutputCurvature:
         """One forward pass over the data."""
-        ids, found = [], []
-        for batch in problem.examples:
-            ids += batch.ids.tolist()
-            y, weight = problem.target(batch), problem.weights(batch)
-
-            def work(x: Any, rows: slice, y: Tensor = y, weight: Tensor = weight) -> tuple[Tensor, Tensor]:
-                f = problem.network.outputs(problem.network.to_device(x)).double()
-                trace = problem.network.likelihood.curvature(f, y[rows]).diagonal(dim1=1, dim2=2).sum(-1)
-                return (weight[rows] * trace).cpu(), leading_basis(problem.network.likelihood, f, y[rows])[1].cpu()
-
-            with torch.no_grad():
-                found += list(problem.batch_size.run(batch.inputs, work))
-        trace, outside = map(torch.cat, zip(*found, strict=True))
-        return cls(ids, trace, outside)
+        found = [part for batch in problem.examples for part in _output_curvature(problem, batch)]
+        ids, trace, outside = zip(*problem.ranks.gathered(found), strict=True)
+        return cls([name for each in ids for name in each], torch.cat(trace), torch.cat(outside))
 
     def ranks(self, limit: float) -> Tensor:
         """The fewest directions `[N]` of each example that leave at most `limit` of its `tr Λ` outside."""
         return _ranks(self.outside, limit)
+
+
+def _output_curvature(problem: LaplaceProblem, batch: Batch) -> Iterator[tuple[list[Any], Tensor, Tensor]]:
+    likelihood, y, weight = problem.network.likelihood, problem.target(batch), problem.weights(batch)
+
+    def work(x: Any, rows: slice) -> tuple[list[Any], Tensor, Tensor]:
+        with torch.no_grad():
+            f = problem.network.outputs(problem.network.to_device(x)).double()
+        trace = likelihood.curvature(f, y[rows]).diagonal(dim1=1, dim2=2).sum(-1)
+        outside = leading_basis(likelihood, f, y[rows])[1]
+        return batch.ids[rows].tolist(), (weight[rows] * trace).cpu(), outside.cpu()
+
+    return problem.batch_size.run(batch.inputs, work)
 
 
 def along_leading_directions(curvature: OutputCurvature, places: Tensor, share: Tensor) -> MakePosterior:
