@@ -48,7 +48,7 @@ def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> 
     note = (
         f"Curvature from {len(places):,} of {len(q):,} examples, drawn by curvature (seed {seed}): relative error of "
         f"leverages beside that of all examples about {error:.1%}, by two quarters of the sample. "
-        "EKFAC(examples='all'): from all."
+        "examples='all': from all of them."
     )
     make = _posterior(leading, some, 1 / chance[some])
     return replace(estimate, notes=(*estimate.notes, note), posterior=make)

@@ -174,7 +174,7 @@ def along_leading_directions(curvature: OutputCurvature, places: Tensor, share: 
         note = (
             f"Variances along {mean:.1f} directions of an example's {problem.num_outputs} outputs on average, its "
             f"error and the leading ones of its Λ: relative error beside all C × C, on {len(places)} examples, of "
-            f"leverages {few.leverage:.1%}, of deviations {few.deviation:.1%}. Laplace(…, directions=0): all C × C."
+            f"leverages {few.leverage:.1%}, of deviations {few.deviation:.1%}. directions=0: all C × C."
         )
         described = replace(description, notes=(*description.notes, note))
         named = dict(zip(curvature.ids, ranks.tolist(), strict=True))
