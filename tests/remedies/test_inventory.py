@@ -13,6 +13,7 @@ NOT_RUN = {
         "is spread over processes (FSDP2) and cannot be copied",
         "nets",
     ): "needs several processes: tests/nets/distributed",
+    ("pass the network inside, memory_map(net.module, …)", "nets"): "needs several processes: tests/nets/distributed",
     ("has lost another one at", "nets"): "needs several processes: tests/nets/distributed",
     ("has to call memory_map with the same network", "nets"): "needs several processes: tests/nets/distributed",
     ("Pass the whole data set, without a part of it", "nets"): "needs several processes: tests/nets/distributed",

@@ -77,7 +77,26 @@ def by_one_process(rank):
     return small_map()
 
 
-FAULTS = [nan_in_the_last_part, own_error_of_one, other_numbers_of_examples, other_recipes, by_one_process]
+def own_forward_of_a_wrapper(rank):
+    """Refused with the wrapper, drawn with the network inside it."""
+    x, y = kinds.data()
+    net = torch.nn.parallel.DistributedDataParallel(kinds.network())
+    recipe = Laplace("diag", prior=1.0, probes=0, forward=lambda net, x: net(x))
+    try:
+        return memory_map(net, x, y, likelihood="categorical", posterior=recipe)
+    except TypeError as error:
+        assert "pass the network inside, memory_map(net.module, …)" in str(error)
+    return memory_map(net.module, x, y, likelihood="categorical", posterior=recipe)
+
+
+FAULTS = [
+    nan_in_the_last_part,
+    own_error_of_one,
+    other_numbers_of_examples,
+    other_recipes,
+    by_one_process,
+    own_forward_of_a_wrapper,
+]
 
 
 def tracker(folder, rank):

@@ -98,6 +98,10 @@ def test_one_process_draws_a_map_by_itself(two):
     assert [found["faults"][4] for found in two] == [("no error", 37)] * 2
 
 
+def test_a_forward_of_the_wrapper_is_refused(two):
+    assert [found["faults"][5] for found in two] == [("no error", 37)] * 2
+
+
 def test_a_tracker_in_the_first_process_records_a_distributed_training(two):
     steps, recorded, together = two[0]["tracker"]
     assert list(steps) == [2, 4]
