@@ -5,6 +5,7 @@ import signal
 import time
 
 import maps_of_many_kinds as kinds
+import pytest
 import torch
 
 from memorymaps import FromOptimizer, Laplace, load, memory_map
@@ -82,10 +83,8 @@ def own_forward_of_a_wrapper(rank):
     x, y = kinds.data()
     net = torch.nn.parallel.DistributedDataParallel(kinds.network())
     recipe = Laplace("diag", prior=1.0, probes=0, forward=lambda net, x: net(x))
-    try:
-        return memory_map(net, x, y, likelihood="categorical", posterior=recipe)
-    except TypeError as error:
-        assert "pass the network inside, memory_map(net.module, …)" in str(error)
+    with pytest.raises(TypeError, match="pass the network inside, memory_map"):
+        memory_map(net, x, y, likelihood="categorical", posterior=recipe)
     return memory_map(net.module, x, y, likelihood="categorical", posterior=recipe)
 
 
