@@ -32,7 +32,7 @@ from memorymaps.nets.sampled.structure import Sampled
 
 OUTPUTS = 10
 SMALL = ("full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "sampled")
-EXAMPLES = 400  # of the small maps
+EXAMPLES = 120  # of the small maps
 
 
 def lenet() -> nn.Module:
