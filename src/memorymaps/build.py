@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from memorymaps.data.loading import Loading
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.files.batch_journal import BatchJournal, BatchJournalError
+from memorymaps.files.executors.workers import ExecutorArgument, opened
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
@@ -54,6 +56,7 @@ def memory_map(
     collate: Callable[[list[Any]], Any] | None = None,
     batch_size: int | None = None,
     device: Any = None,
+    executor: ExecutorArgument = None,
     progress: bool | None = None,
     path: str | Path | None = None,
 ) -> MemoryMap:
@@ -87,6 +90,8 @@ def memory_map(
         `DataLoader(collate_fn=…, batch_size=…)`.
     device : for networks, where the map is computed: a copy of the network is made there (`"cuda"`, `"mps"`, `"cpu"`).
         Default: where the network is.
+    executor : number of processes, or any `concurrent.futures.Executor` (Dask's `client.get_executor()`, …), by which
+        the passes over the data are shared. Of `ParquetExamples` workers are sent paths, of arrays batches.
     progress : show a progress bar; default: on a terminal, after one second.
     path : file for the finished map. Until then every finished batch is kept beside it: after an interruption or a
         kill, the same call goes on from there, and its map is the same.
@@ -99,6 +104,8 @@ def memory_map(
         No adapter for this class of models.
     DataError, TargetError
         Invalid data; the message has what was given and what is expected.
+    NotPicklableError, WorkerLostError
+        With an executor: the model cannot be sent to other processes; a worker was killed. Finished batches are kept.
 
     Examples
     --------
@@ -117,22 +124,46 @@ def memory_map(
     model = model if device is None else on_device(model, device)
     given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
     examples = RepeatedExamples(_training_examples(model, given, ids), progress)
-    gate = _checked_posterior(model, examples, polish)
-    used = requested or Estimator(gate.posterior.description.estimator)
-    origin = Origin(gate.posterior, examples, ModelState.of(model))
-    positions = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
-    drawn = examples if rows is None else RepeatedExamples(Subset(examples, positions), progress)
-    journal = None if path is None else BatchJournal.resume(path, _header(origin, used, positions))
-    with journal or contextlib.nullcontext():
-        table, outputs = _table(origin, gate, drawn, positions, used, journal)
-    gate.check_curvature(examples, np.asarray(table.column("leverage")))
-    check_unique(np.asarray(table.column("id")))
-    m = MemoryMap(table, _provenance(origin, drawn, used, outputs), origin)
+    with opened(executor) as examples.workers, _without_workers(examples):
+        gate = _checked_posterior(model, examples, polish)
+        used = requested or Estimator(gate.posterior.description.estimator)
+        origin = Origin(gate.posterior, examples, ModelState.of(model))
+        m, journal = _drawn(origin, gate, used, rows, path)
     m = m if requested else refit_unasked(m, progress)
     if path is not None and journal is not None:
         m.save(path)
         journal.delete()
     return m
+
+
+@contextlib.contextmanager
+def _without_workers(examples: RepeatedExamples) -> Iterator[None]:
+    """Afterwards the examples, which the map keeps, have no workers any more."""
+    try:
+        yield
+    finally:
+        examples.workers = None
+
+
+def _drawn(
+    origin: Origin, gate: Gate, estimator: Estimator, rows: Any, path: str | Path | None
+) -> tuple[MemoryMap, BatchJournal | None]:
+    """The map of the examples at the positions `rows`, and the journal that its batches were kept in."""
+    examples = origin.examples
+    assert isinstance(examples, RepeatedExamples)  # `memory_map` has made it
+    positions = None if rows is None else _positions(rows, len(examples))
+    drawn = examples if rows is None else _subset(examples, positions)
+    where = np.arange(len(examples)) if positions is None else positions
+    journal = None if path is None else BatchJournal.resume(path, _header(origin, estimator, where))
+    with journal or contextlib.nullcontext():
+        table, outputs = _table(origin, gate, drawn, positions, estimator, journal)
+    gate.check_curvature(examples, np.asarray(table.column("leverage")))
+    check_unique(np.asarray(table.column("id")))
+    return MemoryMap(table, _provenance(origin, drawn, estimator, outputs), origin), journal
+
+
+def _subset(examples: RepeatedExamples, positions: Array) -> RepeatedExamples:
+    return RepeatedExamples(Subset(examples, positions), examples.progress, workers=examples.workers)
 
 
 def _provenance(origin: Origin, drawn: RepeatedExamples, estimator: Estimator, outputs: int) -> Provenance:
@@ -261,20 +292,15 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, st
 
 
 def _table(
-    origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: Estimator, journal: BatchJournal | None
+    origin: Origin, gate: Gate, drawn: RepeatedExamples, rows: Any, estimator: Estimator, journal: BatchJournal | None
 ) -> tuple[pa.Table, int]:
-    """The table with one row per example, and the number of outputs; `rows` are the positions of the drawn examples."""
-    records, start = [], 0
-    for batch in (part for whole in drawn for part in origin.chunks(whole)):
-        part = slice(start, start + len(batch))
-        digest = "" if journal is None else _digest(batch)
-        record = None if journal is None else journal.read(part, digest)
-        if record is None:
-            record = _record(origin, gate, batch, rows[part], estimator)
-            if journal is not None:
-                journal.add(part, digest, record)
+    """The table with one row per example, and the number of outputs; `rows` are the positions that were chosen."""
+    finished = None if journal is None else journal.finished()
+    records = []
+    for part, digest, record in drawn.flat_map(_records, _Drawing(origin, gate, estimator, rows, finished)):
+        if journal is not None:
+            record = _kept(journal, part, digest, record)
         records.append(record)
-        start = part.stop
     if not records:
         raise DataError("the data has no rows")
     try:
@@ -284,6 +310,42 @@ def _table(
             raise
         raise BatchJournalError(f"{journal.folder} has batches with other columns: delete it, and run again") from error
     return table.replace_schema_metadata(None), int(records[0].schema.metadata[_OUTPUTS])
+
+
+def _kept(journal: BatchJournal, part: slice, digest: str, record: pa.RecordBatch | None) -> pa.RecordBatch:
+    """A record that was made now, on disk; or that of an earlier run, where there is none."""
+    if record is not None:
+        journal.add(part, digest, record)
+        return record
+    found = journal.read(part, digest)
+    if found is None:
+        raise BatchJournalError(f"{journal.folder} has lost rows {part.start} to {part.stop}: run again")
+    return found
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What every batch of a map needs; `finished` batches (first and last row) are not made again."""
+
+    origin: Origin
+    gate: Gate
+    estimator: Estimator
+    rows: Array | None
+    finished: frozenset[tuple[int, int]] | None
+
+
+def _records(work: _Drawing, batch: Batch, at: slice) -> Iterator[tuple[slice, str, pa.RecordBatch | None]]:
+    """The parts of a batch, each with a digest and its rows of the map, `None` where they are finished."""
+    start = at.start
+    for chunk in work.origin.chunks(batch):
+        part = slice(start, start + len(chunk))
+        digest = "" if work.finished is None else _digest(chunk)
+        if work.finished is not None and (part.start, part.stop) in work.finished:
+            yield part, digest, None
+        else:
+            rows = np.arange(part.start, part.stop) if work.rows is None else work.rows[part]
+            yield part, digest, _record(work.origin, work.gate, chunk, rows, work.estimator)
+        start = part.stop
 
 
 def _record(origin: Origin, gate: Gate, batch: Batch, rows: Array, estimator: Estimator) -> pa.RecordBatch:

@@ -128,6 +128,10 @@ class TriangularFactor:
         for block in _blocks(len(rows), _MAX_ROWS):
             self._r = _qr(np.concatenate([self._r, _block_factor(rows[block], scale[block])]))
 
+    def merge(self, other: TriangularFactor) -> None:
+        """Add the rows of another factor."""
+        self._r = _qr(np.concatenate([self._r, other._r]))
+
     def diagonal(self) -> Array:
         """Diagonal of `Σ_i a_i a_iᵀ`: `[p]`."""
         return np.asarray(np.sum(self._r**2, axis=0))
@@ -231,6 +235,11 @@ class IndependentCurvature:
         for k, triangle in enumerate(self._factors):
             triangle.add(x, np.sqrt(curvature[:, k, k]))
 
+    def merge(self, other: IndependentCurvature) -> None:
+        """Add the curvature of other examples."""
+        for own, factor in zip(self._factors, other._factors, strict=True):
+            own.merge(factor)
+
     def diagonal(self) -> Array:
         """Diagonal of the curvature for each output: `[p, c]`."""
         return np.stack([factor.diagonal() for factor in self._factors], axis=1)
@@ -265,6 +274,10 @@ class CoupledCurvature:
                 self._gram[a, :, b] += block
                 if a != b:
                     self._gram[b, :, a] += block
+
+    def merge(self, other: CoupledCurvature) -> None:
+        """Add the curvature of other examples."""
+        self._gram += other._gram
 
     def diagonal(self) -> Array:
         """Diagonal of the curvature for each output: `[p, c]`."""

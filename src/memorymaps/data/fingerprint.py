@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +16,8 @@ from scipy import sparse
 from memorymaps.core.arrays import Array
 from memorymaps.data.coercion import as_array
 from memorymaps.data.indexed import InputsWithRows
+
+ContentSums: TypeAlias = dict[str, tuple[Array, Array]]
 
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -38,8 +40,11 @@ class ContentHash:
 
     def update(self, rows: Any) -> None:
         """Take in a batch: an array, data frame, sparse matrix or tensor, or a mapping, tuple or list of such."""
-        for name, block in _blocks(rows, ""):
-            of_rows, of_columns = _sums(block)
+        self.add(content_sums(rows))
+
+    def add(self, sums: ContentSums) -> None:
+        """Take in the `content_sums` of a batch, which another process may have made."""
+        for name, (of_rows, of_columns) in sums.items():
             self._rows.setdefault(name, hashlib.blake2b(digest_size=8)).update(of_rows.tobytes())
             self._columns[name] = _added(self._columns.get(name), of_columns)
 
@@ -49,6 +54,11 @@ class ContentHash:
         for name in sorted(self._rows):
             total.update(name.encode() + self._rows[name].digest() + self._columns[name].tobytes())
         return total.hexdigest()
+
+
+def content_sums(rows: Any) -> ContentSums:
+    """What a `ContentHash` needs of a batch: sums of the bits of the rows and columns of each block."""
+    return {name: _sums(block) for name, block in _blocks(rows, "")}
 
 
 def digest_of(values: Any) -> str:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import as_array, take_rows
-from memorymaps.data.examples import DataError, Examples
-from memorymaps.data.fingerprint import ContentHash, digest_of
+from memorymaps.data.examples import DataError, Examples, Total
+from memorymaps.data.fingerprint import ContentHash, ContentSums, content_sums, digest_of
 from memorymaps.data.indexed import InputsWithRows
+from memorymaps.data.streamed.pieces import Piece
+from memorymaps.files.executors.ordered_map import map_in_order
+from memorymaps.files.executors.pairwise_sum import tree_sum
+from memorymaps.files.executors.workers import Workers
 from memorymaps.files.progress import ProgressBar
+
+BatchTask: TypeAlias = Callable[[Any, Batch, slice], Iterable[Any]]
+PieceTask: TypeAlias = Callable[[Any, Iterator[tuple[Batch, slice]]], Any]
 
 _CHANGED = "To go on, draw the map again: memory_map(…)"
 _SMALL = 2**20  # bytes that are compared as they are
@@ -35,7 +42,7 @@ class Fingerprint:
 
 @dataclass
 class RepeatedExamples(Examples):
-    """The examples, with a progress bar for each pass.
+    """The examples, with a progress bar for each pass, read by the workers of an executor where there are some.
 
     Raises
     ------
@@ -48,22 +55,66 @@ class RepeatedExamples(Examples):
     first: Fingerprint | None = None
     head: Any = None
     passes: int = 0
+    workers: Workers | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the workers, who are this process's."""
+        return {**self.__dict__, "workers": None}
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __iter__(self) -> Iterator[Batch]:
-        columns, inputs, complete = _ColumnHash(), ContentHash(), self.first is None
+        found, complete = _PassHash(), self.first is None
         with self._bar() as bar:
             for batch in self.source:
-                if not columns.rows:
-                    self._compare_head(batch)
-                columns.update(batch)
-                if complete:
-                    _add_inputs(inputs, batch)
+                self._note(found, evidence_of(batch, complete, not found.rows))
                 yield batch
                 bar.update(len(batch))
-        self._compare(Fingerprint(columns.hexdigest(), inputs.hexdigest() if complete else ""))
+        self._compare(found.fingerprint())
+
+    def flat_map(self, task: BatchTask, shared: Any) -> Iterator[Any]:
+        """Results of `task(shared, batch, rows)` for each batch in order, of which each call returns any number.
+
+        `rows` are the batch's positions. Workers are sent `shared` once, without the data that it holds.
+        """
+        if self.workers is not None:
+            for results in self._map_pieces(_results_of_piece, (task, shared)):
+                yield from results
+            return
+        start = 0
+        for batch in self:
+            yield from task(shared, batch, slice(start, start + len(batch)))
+            start += len(batch)
+
+    def fold(
+        self, start: Callable[[], Total], add: Callable[[Total, Batch], None], merge: Callable[[Total, Total], Total]
+    ) -> Total:
+        """A sum over all batches, of pieces by the workers."""
+        if self.workers is None:
+            return super().fold(start, add, merge)
+        totals: Iterator[Total] = self._map_pieces(_total_of_piece, (start, add))
+        return tree_sum(totals, merge)
+
+    def _map_pieces(self, task: PieceTask, shared: Any) -> Iterator[Any]:
+        """`task(shared, batches with their rows)` of each piece by a worker, in order."""
+        found, given = _PassHash(), (task, shared, self.first is None)
+        with self._bar() as bar:
+            pieces = self.source.pieces()
+            done = map_in_order(self.workers, _piece_with_evidence, given, pieces, "the model", (Examples,))
+            for result, evidence in done:
+                for each in evidence:
+                    self._note(found, each)
+                    bar.update(each.rows)
+                yield result
+        self._compare(found.fingerprint())
+
+    def _note(self, found: _PassHash, evidence: BatchEvidence) -> None:
+        if evidence.head is not None:
+            if self.head not in (None, evidence.head) and self.first is not None:
+                self.first = Fingerprint(self.first.columns)
+            self.head = evidence.head
+        found.add(evidence)
 
     def _bar(self) -> Any:
         self.passes += 1
@@ -76,12 +127,6 @@ class RepeatedExamples(Examples):
         """Print a line beside the progress bars, where these are shown."""
         if self.progress or (self.progress is None and sys.stderr.isatty()):
             ProgressBar.write(words, file=sys.stderr)
-
-    def _compare_head(self, batch: Batch) -> None:
-        found = _content(take_rows(_plain(batch.inputs), slice(0, _HEAD)))
-        if self.head not in (None, found) and self.first is not None:
-            self.first = Fingerprint(self.first.columns)
-        self.head = found
 
     def _compare(self, now: Fingerprint) -> None:
         if self.first is None:
@@ -109,18 +154,92 @@ class RepeatedExamples(Examples):
         """The examples at these positions."""
         return self.source.take(rows)
 
+    def sample(self, size: int) -> Batch:
+        """Some of the source's examples."""
+        return self.source.sample(size)
+
     def check_unchanged(self) -> None:
         """One more pass; raise `DataError` with what is not as it was when the map was drawn."""
         if self.first is None:
             return
-        columns, inputs = _ColumnHash(), ContentHash()
+        found = _PassHash()
         for batch in self.source:
-            columns.update(batch)
-            _add_inputs(inputs, batch)
-        if columns.hexdigest() != self.first.columns:
+            found.add(evidence_of(batch, complete=True, first=False))
+        now = found.fingerprint()
+        if now.columns != self.first.columns:
             raise DataError(f"ids, targets or weights of the data have changed since the map was drawn. {_CHANGED}")
-        if self.first.inputs and inputs.hexdigest() != self.first.inputs:
+        if self.first.inputs and now.inputs != self.first.inputs:
             raise DataError(f"the inputs have changed since the map was drawn, perhaps in place. {_CHANGED}")
+
+
+def _piece_with_evidence(given: tuple[PieceTask, Any, bool], piece: Piece) -> tuple[Any, list[BatchEvidence]]:
+    """In a worker: what the task makes of a piece, and what its batches were."""
+    task, shared, complete = given
+    evidence: list[BatchEvidence] = []
+
+    def batches() -> Iterator[tuple[Batch, slice]]:
+        start = piece.rows.start
+        for batch in piece.batches():
+            evidence.append(evidence_of(batch, complete, start == 0))
+            yield batch, slice(start, start + len(batch))
+            start += len(batch)
+
+    return task(shared, batches()), evidence
+
+
+def _results_of_piece(given: tuple[BatchTask, Any], batches: Iterator[tuple[Batch, slice]]) -> list[Any]:
+    task, shared = given
+    return [result for batch, rows in batches for result in task(shared, batch, rows)]
+
+
+def _total_of_piece(given: tuple[Any, Any], batches: Iterator[tuple[Batch, slice]]) -> Any:
+    start, add = given
+    total = start()
+    for batch, _ in batches:
+        add(total, batch)
+    return total
+
+
+@dataclass(frozen=True)
+class BatchEvidence:
+    """What a pass is told by: content of ids, targets and weights, sums of the inputs, the first batch's first rows."""
+
+    rows: int
+    columns: tuple[bytes, bytes, bytes]
+    inputs: ContentSums | None = None
+    head: Any = None
+
+
+def evidence_of(batch: Batch, complete: bool, first: bool) -> BatchEvidence:
+    """The evidence of one batch; `complete`: with the inputs, `first`: it is the first batch of a pass."""
+    columns = (_bytes(batch.ids), _bytes(batch.target), _bytes(batch.weight))
+    inputs = {"inputs": batch.inputs} if batch.offset is None else {"inputs": batch.inputs, "o": batch.offset}
+    head = _content(take_rows(_plain(batch.inputs), slice(0, _HEAD))) if first else None
+    return BatchEvidence(len(batch), columns, content_sums(inputs) if complete else None, head)
+
+
+class _PassHash:
+    """A pass so far: hashes of ids, targets, weights and inputs."""
+
+    def __init__(self) -> None:
+        self.rows, self._complete = 0, True
+        self._columns = [hashlib.blake2b(digest_size=8) for _ in range(3)]
+        self._inputs = ContentHash()
+
+    def add(self, evidence: BatchEvidence) -> None:
+        """Take in a batch."""
+        self.rows += evidence.rows
+        for column, content in zip(self._columns, evidence.columns, strict=True):
+            column.update(content)
+        if evidence.inputs is None:
+            self._complete = False
+        else:
+            self._inputs.add(evidence.inputs)
+
+    def fingerprint(self) -> Fingerprint:
+        """Of everything taken in; without inputs where these were left out."""
+        columns = "".join(column.hexdigest() for column in self._columns)
+        return Fingerprint(columns, self._inputs.hexdigest() if self._complete else "")
 
 
 def _content(rows: Any) -> Any:
@@ -132,26 +251,6 @@ def _content(rows: Any) -> Any:
 
 def _plain(inputs: Any) -> Any:
     return inputs.inputs if isinstance(inputs, InputsWithRows) else inputs
-
-
-def _add_inputs(inputs: ContentHash, batch: Batch) -> None:
-    inputs.update({"inputs": batch.inputs} if batch.offset is None else {"inputs": batch.inputs, "o": batch.offset})
-
-
-class _ColumnHash:
-    """Ids, targets and weights; `rows` so far."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self._columns = [hashlib.blake2b(digest_size=8) for _ in range(3)]
-
-    def update(self, batch: Batch) -> None:
-        self.rows += len(batch)
-        for column, values in zip(self._columns, (batch.ids, batch.target, batch.weight), strict=True):
-            column.update(_bytes(values))
-
-    def hexdigest(self) -> str:
-        return "".join(column.hexdigest() for column in self._columns)
 
 
 def _bytes(values: Array | None) -> bytes:
