@@ -14,7 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from test_refits_elsewhere import FAMILIES, XC, XR, YC, YR
 
 import memorymaps as mm
-from memorymaps.files.batch_journal import BatchJournal, BatchJournalError
+from memorymaps.files.batch_journal import BatchJournal
 from memorymaps.files.executors.errors import WorkerLostError
 
 NAMES = ["a", "b", "c"]
@@ -215,9 +215,12 @@ def test_batches_of_a_run_whose_worker_was_killed_are_kept(folders, tmp_path, mo
     finished = len(list((tmp_path / ".m.parquet.batches").glob("[0-9]*.parquet")))
     assert 0 < finished < 9
     add = BatchJournal.add
-    monkeypatch.setattr(
-        BatchJournal, "add", lambda self, part, *rest: made.append(part.start) or add(self, part, *rest)
-    )
+
+    def counted(journal, part, *rest):
+        made.append(part.start)
+        add(journal, part, *rest)
+
+    monkeypatch.setattr(BatchJournal, "add", counted)
     assert_same(mm.memory_map(model, data, path=path, executor=RoundTrip()), whole)
     assert len(made) == len(set(made)) == 9 - finished
     assert_same(mm.load(path), whole)
@@ -231,9 +234,6 @@ def test_a_batch_that_was_deleted_meanwhile(said, folders, tmp_path, monkeypatch
     with pytest.raises(WorkerLostError):
         mm.memory_map(model, data, path=path, executor=Killed())
     with monkeypatch.context() as patch, said:
-        patch.setattr(BatchJournal, "read", lambda *args: None)
-        mm.memory_map(model, data, path=path)
-    with monkeypatch.context() as patch, pytest.raises(BatchJournalError):
         patch.setattr(BatchJournal, "read", lambda *args: None)
         mm.memory_map(model, data, path=path)
     assert len(mm.memory_map(model, data, path=path)) == len(TABLE)

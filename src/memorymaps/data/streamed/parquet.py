@@ -16,7 +16,7 @@ from memorymaps.data.examples import BATCH, DataError, Examples
 from memorymaps.data.streamed.parquet_files import ParquetFiles, RowGroups
 
 _SAMPLED_GROUPS = 16  # row groups that a sample is taken from
-_MANY_GROUPS = 8  # fewer are read whole for a sample, so that it is spread over the data
+_MANY_GROUPS = 4  # fewer are read whole for a sample, so that it is spread over the data
 
 
 @dataclass(frozen=True)
