@@ -7,8 +7,8 @@ A changed cell, two rows or two columns in another order change them; the sums t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -17,7 +17,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.data.coercion import as_array
 from memorymaps.data.indexed import InputsWithRows
 
-ContentSums: TypeAlias = dict[str, tuple[Array, Array]]
+BlockSums = tuple[str, Array, Array]
 
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -40,11 +40,11 @@ class ContentHash:
 
     def update(self, rows: Any) -> None:
         """Take in a batch: an array, data frame, sparse matrix or tensor, or a mapping, tuple or list of such."""
-        self.add(content_sums(rows))
+        self.add(block_sums(rows))
 
-    def add(self, sums: ContentSums) -> None:
-        """Take in the `content_sums` of a batch, which another process may have made."""
-        for name, (of_rows, of_columns) in sums.items():
+    def add(self, sums: Iterable[BlockSums]) -> None:
+        """Take in a batch by its `block_sums`."""
+        for name, of_rows, of_columns in sums:
             self._rows.setdefault(name, hashlib.blake2b(digest_size=8)).update(of_rows.tobytes())
             self._columns[name] = _added(self._columns.get(name), of_columns)
 
@@ -56,9 +56,10 @@ class ContentHash:
         return total.hexdigest()
 
 
-def content_sums(rows: Any) -> ContentSums:
-    """What a `ContentHash` needs of a batch: sums of the bits of the rows and columns of each block."""
-    return {name: _sums(block) for name, block in _blocks(rows, "")}
+def block_sums(rows: Any) -> Iterator[BlockSums]:
+    """What a `ContentHash` takes of a batch: name of each block, sums over its columns `[n]` and over its rows."""
+    for name, block in _blocks(rows, ""):
+        yield name, *_sums(block)
 
 
 def digest_of(values: Any) -> str:

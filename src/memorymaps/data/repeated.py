@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import as_array, take_rows
 from memorymaps.data.examples import DataError, Examples, Total
-from memorymaps.data.fingerprint import ContentHash, ContentSums, content_sums, digest_of
+from memorymaps.data.fingerprint import BlockSums, ContentHash, block_sums, digest_of
 from memorymaps.data.indexed import InputsWithRows
 from memorymaps.data.streamed.pieces import Piece
 from memorymaps.files.executors.ordered_map import map_in_order
@@ -40,9 +41,22 @@ class Fingerprint:
     inputs: str = ""
 
 
+@dataclass(frozen=True)
+class BatchContent:
+    """What a fingerprint takes of a batch: bytes of ids, targets and weights, sums of inputs and offsets.
+
+    `inputs` is `None` in passes after the first one, which compare the others only.
+    """
+
+    columns: tuple[bytes, ...]
+    inputs: tuple[BlockSums, ...] | None
+
+
 @dataclass
 class RepeatedExamples(Examples):
     """The examples, with a progress bar for each pass, read by the workers of an executor where there are some.
+
+    `content`: what the fingerprint takes of every batch, kept if several processes read a part of the examples each.
 
     Raises
     ------
@@ -55,6 +69,7 @@ class RepeatedExamples(Examples):
     first: Fingerprint | None = None
     head: Any = None
     passes: int = 0
+    content: list[BatchContent] | None = None  # of the first complete pass, where a list is given
     workers: Workers | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,14 +79,45 @@ class RepeatedExamples(Examples):
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def share(self) -> slice:
+        """Positions that a pass reads."""
+        return self.source.share
+
     def __iter__(self) -> Iterator[Batch]:
-        found, complete = _PassHash(), self.first is None
-        with self._bar() as bar:
+        with self._pass() as note:
+            complete, first = self.first is None, True
             for batch in self.source:
-                self._note(found, evidence_of(batch, complete, not found.rows))
+                note(evidence_of(batch, complete, first))
                 yield batch
-                bar.update(len(batch))
+                first = False
+
+    @contextlib.contextmanager
+    def shared_by(self, workers: Workers | None) -> Iterator[None]:
+        """Passes inside the block are shared by these workers; after it, which ends them, by none."""
+        self.workers = workers
+        try:
+            yield
+        finally:
+            self.workers = None
+
+    @contextlib.contextmanager
+    def _pass(self) -> Iterator[Callable[[BatchEvidence], None]]:
+        """A pass over the data: a function that is told of every batch; at its end the pass is compared."""
+        found = _PassHash()
+        content: list[BatchContent] | None = [] if self.content is not None and self.first is None else None
+        with self._bar() as bar:
+
+            def note(evidence: BatchEvidence) -> None:
+                self._compare_head(evidence.head)
+                found.add(evidence.content)
+                if content is not None:
+                    content.append(evidence.content)
+                bar.update(evidence.rows)
+
+            yield note
         self._compare(found.fingerprint())
+        self.content = self.content if content is None else content
 
     def flat_map(self, task: BatchTask, shared: Any) -> Iterator[Any]:
         """Results of `task(shared, batch, rows)` for each batch in order, of which each call returns any number.
@@ -98,29 +144,31 @@ class RepeatedExamples(Examples):
 
     def _map_pieces(self, task: PieceTask, shared: Any) -> Iterator[Any]:
         """`task(shared, batches with their rows)` of each piece by a worker, in order."""
-        found, given = _PassHash(), (task, shared, self.first is None)
-        with self._bar() as bar:
-            pieces = self.source.pieces()
+        given, pieces = (task, shared, self.first is None), self.source.pieces()
+        with self._pass() as note:
             done = map_in_order(self.workers, _piece_with_evidence, given, pieces, "the model", (Examples,))
             for result, evidence in done:
                 for each in evidence:
-                    self._note(found, each)
-                    bar.update(each.rows)
+                    note(each)
                 yield result
-        self._compare(found.fingerprint())
 
-    def _note(self, found: _PassHash, evidence: BatchEvidence) -> None:
-        if evidence.head is not None:
-            if self.head not in (None, evidence.head) and self.first is not None:
-                self.first = Fingerprint(self.first.columns)
-            self.head = evidence.head
-        found.add(evidence)
+    def _compare_head(self, head: Any) -> None:
+        """Whether the first rows of a pass, `None` after them, are those of the passes before."""
+        if head is None:
+            return
+        if self.head not in (None, head) and self.first is not None:
+            self.first = Fingerprint(self.first.columns)
+        self.head = head
 
     def _bar(self) -> Any:
         self.passes += 1
         hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
         return ProgressBar(
-            total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden
+            total=self.share.stop - self.share.start,
+            unit="ex",
+            desc=f"memory map, pass {self.passes}",
+            delay=1.0,
+            disable=hidden,
         )
 
     def say(self, words: str) -> None:
@@ -164,7 +212,7 @@ class RepeatedExamples(Examples):
             return
         found = _PassHash()
         for batch in self.source:
-            found.add(evidence_of(batch, complete=True, first=False))
+            found.add(content_of(batch, complete=True))
         now = found.fingerprint()
         if now.columns != self.first.columns:
             raise DataError(f"ids, targets or weights of the data have changed since the map was drawn. {_CHANGED}")
@@ -202,39 +250,50 @@ def _total_of_piece(given: tuple[Any, Any], batches: Iterator[tuple[Batch, slice
 
 @dataclass(frozen=True)
 class BatchEvidence:
-    """What a pass is told by: content of ids, targets and weights, sums of the inputs, the first batch's first rows."""
+    """What a pass is told by: number of rows and content of a batch, the first batch's first rows."""
 
     rows: int
-    columns: tuple[bytes, bytes, bytes]
-    inputs: ContentSums | None = None
+    content: BatchContent
     head: Any = None
 
 
 def evidence_of(batch: Batch, complete: bool, first: bool) -> BatchEvidence:
     """The evidence of one batch; `complete`: with the inputs, `first`: it is the first batch of a pass."""
-    columns = (_bytes(batch.ids), _bytes(batch.target), _bytes(batch.weight))
-    inputs = {"inputs": batch.inputs} if batch.offset is None else {"inputs": batch.inputs, "o": batch.offset}
     head = _content(take_rows(_plain(batch.inputs), slice(0, _HEAD))) if first else None
-    return BatchEvidence(len(batch), columns, content_sums(inputs) if complete else None, head)
+    return BatchEvidence(len(batch), content_of(batch, complete), head)
+
+
+def content_of(batch: Batch, complete: bool) -> BatchContent:
+    """What a fingerprint takes of a batch; `complete`: with the inputs."""
+    columns = tuple(map(_bytes, (batch.ids, batch.target, batch.weight)))
+    inputs = {"inputs": batch.inputs} if batch.offset is None else {"inputs": batch.inputs, "o": batch.offset}
+    return BatchContent(columns, tuple(block_sums(inputs)) if complete else None)
+
+
+def fingerprint_of(batches: Iterable[BatchContent]) -> Fingerprint:
+    """Fingerprint of examples by the content of all their batches, in order."""
+    found = _PassHash()
+    for batch in batches:
+        found.add(batch)
+    return found.fingerprint()
 
 
 class _PassHash:
     """A pass so far: hashes of ids, targets, weights and inputs."""
 
     def __init__(self) -> None:
-        self.rows, self._complete = 0, True
+        self._complete = True
         self._columns = [hashlib.blake2b(digest_size=8) for _ in range(3)]
         self._inputs = ContentHash()
 
-    def add(self, evidence: BatchEvidence) -> None:
+    def add(self, content: BatchContent) -> None:
         """Take in a batch."""
-        self.rows += evidence.rows
-        for column, content in zip(self._columns, evidence.columns, strict=True):
-            column.update(content)
-        if evidence.inputs is None:
+        for column, values in zip(self._columns, content.columns, strict=True):
+            column.update(values)
+        if content.inputs is None:
             self._complete = False
         else:
-            self._inputs.add(evidence.inputs)
+            self._inputs.add(content.inputs)
 
     def fingerprint(self) -> Fingerprint:
         """Of everything taken in; without inputs where these were left out."""
