@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.nets.autograd.batch_size import initial_batch_size, retain_allocator_pages
+from memorymaps.nets.autograd.batch_size import initial_batch_size, is_out_of_memory, retain_allocator_pages
 from memorymaps.nets.autograd.hooks import ROOT_MODULE, record_forward, submodule
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import find_blocks, is_matrix_layer
@@ -20,6 +20,7 @@ from memorymaps.nets.checks.example_count import example_count_notes
 from memorymaps.nets.checks.gradient_sums import check_gradient_sums, looped_where_wrong
 from memorymaps.nets.checks.network_checks import check_network, check_parameters
 from memorymaps.nets.data.datasets import SEVERAL_INPUTS_HINT
+from memorymaps.nets.distributed.shares import first_batch
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.random_state import PrivateRandomState
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork
@@ -41,7 +42,7 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     network = model.network
     retain_allocator_pages()
     _check_module(network.module)
-    first = next(iter(examples), None)
+    first = first_batch(examples)
     if first is None or length(first.inputs) == 0:
         raise DataError("the data has no rows")
     notes = example_count_notes(model.prior.examples, examples, "prior_from(optimizer, n={n})")
@@ -92,12 +93,15 @@ def _check_call(network: Network, inputs: Any) -> None:
     try:
         with torch.no_grad():
             network.outputs(inputs)
-    except TypeError as error:
+    except (TypeError, LookupError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         kinds = [tuple(leaf.shape) for leaf in leaves(inputs)]
         raise DataError(
             f"the network cannot be called on the inputs {kinds} of a batch: {error}. A batch is (inputs, target), "
             f"(inputs, target, ids), or a mapping with labels. {SEVERAL_INPUTS_HINT}. Laplace(forward=…) specifies "
-            "how to call a network"
+            "how to call a network. Every input has one row for each example: pad graphs, whose nodes are "
+            "concatenated, with torch_geometric.utils.to_dense_batch(x, batch)[0]"
         ) from error
 
 
