@@ -49,7 +49,8 @@ def by_probabilities(p: np.ndarray, y: np.ndarray, name: str) -> dict[str, np.nd
     """Scores from out-of-sample predictions: loss (the order of self-confidence), margin."""
     if y.dtype.kind == "f":
         return {f"{name} loss": np.abs(p - y)}
-    return {f"{name} loss": -p[np.arange(len(y)), y], f"{name} margin": -margin(p, y)}
+    error = np.linalg.norm(p - np.eye(p.shape[1])[y], axis=1)
+    return {f"{name} loss": -p[np.arange(len(y)), y], f"{name} margin": -margin(p, y), f"{name} error": error}
 
 
 def area_under_margin(model: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray | None:
@@ -66,16 +67,6 @@ def area_under_margin(model: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray | 
     return total
 
 
-def issues(m: mm.MemoryMap, cheap: bool) -> Any:
-    """`label_issues` as it comes; with five folds where it asks for them and refits are cheap, else None."""
-    try:
-        return mm.label_issues(m)
-    except ValueError as error:
-        if "folds=5" not in str(error):
-            raise
-        return mm.label_issues(m, folds=5) if cheap else None
-
-
 def training_loss(model: Any, m: mm.MemoryMap, X: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Of the fitted model."""
     return np.abs(model.predict(X) - y) if y.dtype.kind == "f" else np.asarray(m["loss"])
@@ -88,11 +79,10 @@ def case(model: Any, X: np.ndarray, noisy: np.ndarray, wrong: np.ndarray) -> dic
     fit = time.process_time() - start
     start = time.process_time()
     m = mapped(fitted, X, noisy)
-    found = issues(m, not isinstance(model, Network))
+    found = mm.label_issues(m)
     ours = time.process_time() - start
     score = np.full(len(noisy), -np.inf)
-    if found is not None:
-        score[found["id"].astype(int)] = found["score"]
+    score[found["id"].astype(int)] = found["score"]
     start = time.process_time()
     p = probabilities_out_of_fold(model, X, noisy)
     folds = time.process_time() - start
@@ -104,12 +94,12 @@ def case(model: Any, X: np.ndarray, noisy: np.ndarray, wrong: np.ndarray) -> dic
     columns = by_probabilities(p, noisy, "fold") | of_map(m, noisy)
     k = int(wrong.sum())
     return {
-        "ranked by": "refused" if found is None else found.ranked_by,
+        "ranked by": found.ranked_by,
         "trust": str(m.trust["loo_loss"].level), "estimator": m.provenance.estimator.name,
         "precision": {name: precision(wrong, v) for name, v in values.items()},
         "at k": {name: float(wrong[np.argsort(-finite(v), kind="stable")[:k]].mean()) for name, v in values.items()},
         "columns": {name: precision(wrong, v) for name, v in columns.items()},
-        "count": None if found is None else found.count, "wrong": k, "fit": fit, "ours": ours, "folds": folds,
+        "count": found.count, "wrong": k, "fit": fit, "ours": ours, "folds": folds,
     }  # fmt: skip
 
 
