@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_digits, load_iris
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, SGDClassifier
-from sklearn.svm import SVC, LinearSVC
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import (
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    SGDClassifier,
+)
+from sklearn.svm import SVC, SVR, LinearSVC
 
 import memorymaps as mm
-from memorymaps.analysis.answers.label_errors import confident_count
+from memorymaps.analysis.answers.label_scores import confident_count
 from memorymaps.analysis.cleanlab import for_cleanlab
 
 
@@ -27,12 +33,16 @@ def test_planted_wrong_labels_come_first_with_the_right_ones_suggested(noisy_dig
     X, y, labels, changed = noisy_digits
     if names:
         y, labels = np.asarray(names)[y], np.asarray(names)[labels]
-    found = mm.label_issues(mm.memory_map(LogisticRegression(C=0.1, tol=1e-8).fit(X, labels), X, labels))
+    m = mm.memory_map(LogisticRegression(C=0.1, tol=1e-8).fit(X, labels), X, labels)
+    found = mm.label_issues(m)
     first = found["id"][: len(changed)]
     assert set(first.tolist()) == set(changed.tolist())
     assert (found["suggested"][: len(changed)] == y[first]).mean() > 0.9
     assert np.all(np.diff(found["score"]) <= 0)
-    np.testing.assert_allclose(found["score"], -np.log(found["probability"]), rtol=1e-9)
+    p = for_cleanlab(m)["pred_probs"][found["id"]]
+    codes = for_cleanlab(m)["labels"][found["id"]]
+    np.testing.assert_allclose(found["score"], np.linalg.norm(p - np.eye(4)[codes], axis=1), rtol=1e-12)
+    np.testing.assert_allclose(found["probability"], p[np.arange(len(p)), codes], rtol=1e-12)
     assert 0 < found.count <= len(changed)
     assert "labels are confidently contradicted" in str(found)
 
@@ -57,19 +67,33 @@ def test_forests_are_ranked_by_their_out_of_bag_trees(noisy_digits):
     X, _, labels, changed = noisy_digits
     m = mm.memory_map(RandomForestClassifier(100, random_state=0).fit(X, labels), X, labels)
     found = mm.label_issues(m)
-    assert found.ranked_by == "left-out loss"
+    assert found.ranked_by == "left-out error"
     assert np.isin(found["id"][: len(changed)], changed).mean() > 0.9
 
 
 @pytest.mark.slow
-def test_boosting_is_refused_and_cross_fitting_works(noisy_digits):
+def test_boosting_is_ranked_by_its_stages_and_by_cross_fitting_on_request(noisy_digits):
     X, _, labels, changed = noisy_digits
-    m = mm.memory_map(GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, labels), X, labels)
+    model = GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, labels)
+    m = mm.memory_map(model, X, labels)
+    found = mm.label_issues(m)
+    assert (found.ranked_by, found.count) == ("area under the margin", None)
+    f = np.mean(list(model.staged_decision_function(X)), axis=0)
+    np.testing.assert_array_equal(found["suggested"], f.argmax(axis=1)[found["id"]])
+    assert np.isin(found["id"][: len(changed)], changed).mean() > 0.7
+    folds = mm.label_issues(m, folds=5)
+    assert folds.ranked_by == "loss in 5-fold cross-fitting"
+    np.testing.assert_allclose(folds["score"], -np.log(folds["probability"]), rtol=1e-9)
+    assert np.isin(folds["id"][: len(changed)], changed).mean() > 0.8
+
+
+def test_trees_without_stages_and_without_out_of_bag_figures_are_refused_and_cross_fitting_works(noisy_digits):
+    X, _, labels, changed = noisy_digits
+    model = RandomForestClassifier(20, bootstrap=False, min_samples_leaf=2, random_state=0).fit(X, labels)
+    m = mm.memory_map(model, X, labels)
     with pytest.raises(ValueError, match="pass folds=5"):
         mm.label_issues(m)
-    found = mm.label_issues(m, folds=5)
-    assert found.ranked_by == "loss in 5-fold cross-fitting"
-    assert np.isin(found["id"][: len(changed)], changed).mean() > 0.8
+    assert np.isin(mm.label_issues(m, folds=5)["id"][: len(changed)], changed).mean() > 0.8
 
 
 @pytest.mark.slow
@@ -92,12 +116,30 @@ def test_targets_of_a_regression_are_found_by_the_false_discovery_rate():
     np.testing.assert_array_equal(found["given"][:3], y[found["id"][:3]])
 
 
-def test_other_likelihoods_are_refused():
-    X, y = load_iris(return_X_y=True)
-    m = mm.memory_map(PoissonRegressor().fit(X, y), X, y)
-    with pytest.raises(TypeError, match="needs a classifier's"):
-        mm.label_issues(m)
-    assert len(m.top(3, by="error")) == 3
+@pytest.mark.parametrize("model", [PoissonRegressor(), HuberRegressor(max_iter=1000), SVR(C=10.0), LinearRegression()])
+def test_numbers_of_other_likelihoods_are_ranked_by_the_error(model):
+    X, y = load_diabetes(return_X_y=True)
+    X, y = X[:150], np.round(y[:150])
+    y = np.stack([y, y], axis=1) if isinstance(model, LinearRegression) else y
+    y[[3, 50]] += 900
+    m = mm.memory_map(model.fit(X, y), X, y)
+    found = mm.label_issues(m)
+    assert (found.ranked_by, found.count) == ("error", None)
+    assert set(found["id"][:2].tolist()) == {3, 50}
+    np.testing.assert_array_equal(found["score"], -np.sort(-m["error"]))
+    with pytest.raises(TypeError, match="without folds"):
+        mm.label_issues(m, folds=5)
+
+
+def test_forests_of_numbers_are_ranked_by_their_out_of_bag_residual():
+    X, y = load_diabetes(return_X_y=True)
+    y = y.copy()
+    y[[3, 50, 400]] += 600
+    forest = RandomForestRegressor(60, oob_score=True, random_state=0).fit(X, y)
+    found = mm.label_issues(mm.memory_map(forest, X, y))
+    assert found.ranked_by == "|out-of-bag residual|"
+    assert set(found["id"][:3].tolist()) == {3, 50, 400}
+    np.testing.assert_allclose(found["score"], np.abs(forest.oob_prediction_ - y)[found["id"]], rtol=1e-9)
 
 
 @pytest.mark.slow

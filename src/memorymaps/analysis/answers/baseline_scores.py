@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
 from memorymaps.maps.loo_averages import is_binary, is_classes
 from memorymaps.maps.memory_map import MemoryMap
@@ -44,18 +45,17 @@ def grand(m: MemoryMap) -> Array:
     TypeError
         The model has no parameters with a gradient (trees, Gaussian processes).
     """
-    if m.origin is None:
-        raise ValueError("grand needs the model, and a map read from disk has none: use the map of memory_map")
-    norm = capabilities_of(m.origin.posterior).gradient_norm
+    origin = require_origin(m)
+    norm = capabilities_of(origin.posterior).gradient_norm
     if norm is None:
         raise TypeError(
-            f"{type(m.origin.posterior).__name__} has no gradient of parameters: expected a linear model or a network. "
+            f"{type(origin.posterior).__name__} has no gradient of parameters: expected a linear model or a network. "
             "m['error'] is defined for all models"
         )
-    m.origin.check_unchanged()
+    origin.check_unchanged()
     found = []
-    for batch in m.origin.examples:
-        stats: Any = m.origin.batch_statistics(batch)
+    for batch in origin.examples:
+        stats: Any = origin.batch_statistics(batch)
         found.append(norm(batch.inputs, stats.error))
     return np.concatenate(found)[m["row"]]
 
@@ -86,15 +86,14 @@ def area_under_margin(source: MemoryMap | Trajectory) -> Any:
 def staged_outputs(m: MemoryMap) -> tuple[Array, Array]:
     """Class numbers `[n]`, and outputs `f [T, n, c]` after each iteration of boosting."""
     _require_classes(m, "area_under_margin")
-    if m.origin is None:
-        raise ValueError("the stages of boosting need the model: use the map of memory_map, not one read from disk")
-    stages = capabilities_of(m.origin.posterior).staged_outputs
+    origin = require_origin(m)
+    stages = capabilities_of(origin.posterior).staged_outputs
     if stages is None:
         raise TypeError(
             f"{m.provenance.description.model} is not fitted in stages: expected boosted trees, or a network's run. "
             "Record one with Tracker(net, optimizer, data, path=…) and pass Trajectory.load(path)"
         )
-    batch = m.origin.examples.take(m["row"])
+    batch = origin.examples.take(m["row"])
     return np.asarray(batch.target), stages(batch)
 
 
@@ -150,6 +149,6 @@ def _class_numbers(m: MemoryMap, target: Array) -> Array:
 def _require_classes(m: MemoryMap, name: str) -> None:
     if not is_classes(m):
         raise ValueError(
-            f"{name} is of classes, and the map is of a {m.provenance.description.likelihood} likelihood: m['error'] "
-            "is the size of its residuals"
+            f"{name} of a {m.provenance.description.likelihood} likelihood: expected a classifier's map. m['error'] is "
+            "the size of the residuals of this one"
         )

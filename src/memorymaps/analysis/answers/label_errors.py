@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from memorymaps.analysis.answers.suspicion import Suspicion, of_run, suspicion
+from memorymaps.analysis.answers.label_scores import Suspicion, left_out_is_used, of_run, suspicion
+from memorymaps.analysis.answers.token_issues import token_columns
 from memorymaps.maps.columns import to_record_batch
+from memorymaps.maps.loo_averages import is_classes
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import ResultTable
 from memorymaps.maps.trajectory import Trajectory
@@ -19,9 +21,9 @@ from memorymaps.maps.trajectory import Trajectory
 class LabelIssues(ResultTable):
     """Examples by how suspicious their label is, most suspicious first; last those without a left-out prediction.
 
-    Columns: `id`; `given`, `suggested` (labels, or targets of a regression); `score` (the larger, the more suspicious,
-    in units of `ranked_by`); `probability` (of the given label, left out; in regressions the p-value of the left-out
-    residual), NaN where the ranking is not by left-out figures.
+    Columns: `id`; `position` (of tokens, where each example has several labels); `given`, `suggested` (labels, or
+    targets of a regression); `score` (the larger, the more suspicious, in units of `ranked_by`); `probability` (of the
+    given label, left out; of studentised residuals the p-value), NaN where the ranking is not by left-out figures.
 
     Attributes
     ----------
@@ -64,7 +66,9 @@ def label_issues(m: MemoryMap | Trajectory, *, folds: int | None = None) -> Labe
       `−mean_t (f_y − max_{k ≠ y} f_k)` over iterations or recorded steps [Pleiss et al. 2020];
     - other classifiers, and losses of margins (hinge): the error `‖p − onehot(y_i)‖₂`;
     - numbers with Gaussian noise: the left-out (externally studentised) residual; forests: the out-of-bag residual;
-      other numbers, and where left-out figures are not trusted: the error.
+      other numbers, and where left-out figures are not trusted: the error;
+    - tokens (class numbers `[n, T]`, logits `f.view(n, T, K)`, cross entropy): each position by the same error of its
+      own probabilities, left out with its whole example where that is trusted.
 
     The count is that of confident learning [Northcutt, Jiang & Chuang 2021],
     `#{i : argmax_{k : p_{−i}(k) ≥ t_k} p_{−i}(k) ≠ y_i}` with thresholds `t_k`, the mean probability of class `k` over
@@ -80,9 +84,10 @@ def label_issues(m: MemoryMap | Trajectory, *, folds: int | None = None) -> Labe
     Raises
     ------
     ValueError
-        `folds` for a loss of margins, or for a map read from disk.
+        Trees whose left-out figures are not to be used and that are not fitted in stages, and `folds` was not given;
+        `folds` for a loss of margins; `folds` or tokens of a map read from disk.
     TypeError
-        Several targets for each example (tokens): see `token_issues`; `folds` for numbers or for a run.
+        `folds` for numbers, tokens or a run; several targets for each example that are no classes of tokens.
 
     Examples
     --------
@@ -98,12 +103,19 @@ def label_issues(m: MemoryMap | Trajectory, *, folds: int | None = None) -> Labe
         return _table(*of_run(m))
     if not isinstance(m, MemoryMap):
         raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
-    if m["target"].ndim == 2:
-        raise TypeError(
-            f"each example has {m['target'].shape[1]} targets: expected one label each. m.top(by='error') ranks whole "
-            "examples"
-        )
+    if m["target"].ndim == 2 and m["target"].dtype.kind in "iu" and not is_classes(m):
+        return _of_tokens(m, folds)
     return _table(m, suspicion(m, folds))
+
+
+def _of_tokens(m: MemoryMap, folds: int | None) -> LabelIssues:
+    if folds is not None:
+        raise TypeError(f"folds = {folds!r} for tokens: label_issues(m) without folds ranks them")
+    left_out = left_out_is_used(m) and "deviation" in m.table.column_names
+    columns = token_columns(m, left_out)
+    order = np.argsort(-columns["score"], kind="stable")
+    batch = to_record_batch({name: values[order] for name, values in columns.items()})
+    return LabelIssues(pa.Table.from_batches([batch]), "left-out error" if left_out else "error", None, None)
 
 
 def _table(m: MemoryMap, found: Suspicion) -> LabelIssues:

@@ -49,7 +49,20 @@ def suspicion(m: MemoryMap, folds: int | None) -> Suspicion:
         return _of_numbers(m)
     if m.provenance.loss_is_density and left_out_is_used(m):
         return by_left_out_error(m)
-    return by_stages(m) if has_stages(m) else by_error(m)
+    if has_stages(m):
+        return by_stages(m)
+    _require_splits(m)
+    return by_error(m)
+
+
+def _require_splits(m: MemoryMap) -> None:
+    """Raise where the error is that of leaves that were made for the example itself."""
+    held, verdict = m.provenance.description.held_fixed, m.trust["loo_loss"]
+    if held and verdict.level == Level.UNUSABLE:
+        raise ValueError(
+            f"left-out losses of this map are {verdict.level} ({'; '.join(verdict.reasons)}): pass folds=5, which "
+            "predicts each example by a refit without its fold"
+        )
 
 
 def left_out_is_used(m: MemoryMap) -> bool:
