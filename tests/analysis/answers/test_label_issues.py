@@ -120,7 +120,7 @@ def test_targets_of_a_regression_are_found_by_the_false_discovery_rate():
 def test_numbers_of_other_likelihoods_are_ranked_by_the_error(model):
     X, y = load_diabetes(return_X_y=True)
     X, y = X[:150], np.round(y[:150])
-    y = np.stack([y, y], axis=1) if isinstance(model, LinearRegression) else y
+    y = np.stack([y, y], axis=1).astype(int) if isinstance(model, LinearRegression) else y
     y[[3, 50]] += 900
     m = mm.memory_map(model.fit(X, y), X, y)
     found = mm.label_issues(m)

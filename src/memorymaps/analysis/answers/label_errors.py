@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from memorymaps.analysis.answers.label_scores import Suspicion, left_out_is_used, of_run, suspicion
 from memorymaps.analysis.answers.token_issues import token_columns
+from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import to_record_batch
-from memorymaps.maps.loo_averages import is_classes
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import ResultTable
 from memorymaps.maps.trajectory import Trajectory
@@ -55,7 +55,9 @@ class LabelIssues(ResultTable):
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def label_issues(m: MemoryMap | Trajectory, *, folds: int | None = None) -> LabelIssues:
+def label_issues(
+    m: MemoryMap | Trajectory, *, folds: int | None = None, executor: ExecutorArgument = None
+) -> LabelIssues:
     """Which labels are probably wrong, most suspicious first.
 
     The ranking is by what measured best for each family (docs/wrong_labels.md), and named in `ranked_by`:
@@ -80,6 +82,7 @@ def label_issues(m: MemoryMap | Trajectory, *, folds: int | None = None) -> Labe
     m : map, or the `Trajectory` of a classifier's recorded run.
     folds : predict each example by refits without its fold instead, `folds` of them, for classes: ranked by the loss
         `−log p(y_i)` there, with a count.
+    executor : number of processes, or any `concurrent.futures.Executor`, for the refits of `folds`.
 
     Raises
     ------
@@ -103,9 +106,9 @@ def label_issues(m: MemoryMap | Trajectory, *, folds: int | None = None) -> Labe
         return _table(*of_run(m))
     if not isinstance(m, MemoryMap):
         raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
-    if m["target"].ndim == 2 and m["target"].dtype.kind in "iu" and not is_classes(m):
+    if m["target"].ndim == 2 and m.provenance.description.likelihood == "Custom":
         return _of_tokens(m, folds)
-    return _table(m, suspicion(m, folds))
+    return _table(m, suspicion(m, folds, executor))
 
 
 def _of_tokens(m: MemoryMap, folds: int | None) -> LabelIssues:

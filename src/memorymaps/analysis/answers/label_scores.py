@@ -12,6 +12,7 @@ from memorymaps.analysis.cleanlab import left_out_probabilities
 from memorymaps.analysis.measures import externally_studentised
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
+from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.loo_averages import is_binary, is_classes
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.trajectory import Trajectory
@@ -36,7 +37,7 @@ class Suspicion:
     recall: float | None = None
 
 
-def suspicion(m: MemoryMap, folds: int | None) -> Suspicion:
+def suspicion(m: MemoryMap, folds: int | None, executor: ExecutorArgument = None) -> Suspicion:
     """By what ranks best for the family, of those figures that its verdict allows (docs/wrong_labels.md)."""
     if folds is not None:
         if not is_classes(m):
@@ -44,7 +45,7 @@ def suspicion(m: MemoryMap, folds: int | None) -> Suspicion:
                 f"folds = {folds!r} for a {m.provenance.description.likelihood} likelihood: cross-fitting is for "
                 "classes. label_issues(m) without folds ranks these targets"
             )
-        return by_cross_fitting(m, folds)
+        return by_cross_fitting(m, folds, executor)
     if not is_classes(m):
         return _of_numbers(m)
     if m.provenance.loss_is_density and left_out_is_used(m):
@@ -77,10 +78,10 @@ def by_left_out_error(m: MemoryMap) -> Suspicion:
     return _by_probabilities(m, given, p, np.linalg.norm(p - np.eye(p.shape[1])[given], axis=1), "left-out error")
 
 
-def by_cross_fitting(m: MemoryMap, folds: int) -> Suspicion:
+def by_cross_fitting(m: MemoryMap, folds: int, executor: ExecutorArgument = None) -> Suspicion:
     """`−log p(y_i)` of refits without the example's fold."""
     given, origin = left_out_probabilities(m)[0], require_origin(m)
-    f = cross_fitted_outputs(origin, folds, True)[m["row"]]
+    f = cross_fitted_outputs(origin, folds, True, executor)[m["row"]]
     mean = np.asarray(origin.posterior.likelihood.mean(f))
     p = np.concatenate([1 - mean, mean], axis=1) if mean.shape[1] == 1 else mean
     loss = -np.log(np.maximum(p[np.arange(len(p)), given], np.finfo(float).tiny))
