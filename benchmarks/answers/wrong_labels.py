@@ -49,8 +49,8 @@ def by_probabilities(p: np.ndarray, y: np.ndarray, name: str) -> dict[str, np.nd
     """Scores from out-of-sample predictions: loss (the order of self-confidence), margin."""
     if y.dtype.kind == "f":
         return {f"{name} loss": np.abs(p - y)}
-    error = np.linalg.norm(p - np.eye(p.shape[1])[y], axis=1)
-    return {f"{name} loss": -p[np.arange(len(y)), y], f"{name} margin": -margin(p, y), f"{name} error": error}
+    error, log_margin = np.linalg.norm(p - np.eye(p.shape[1])[y], axis=1), -margin(np.log(np.maximum(p, 1e-12)), y)
+    return {f"{name} loss": -p[np.arange(len(y)), y], f"{name} margin": log_margin, f"{name} error": error}
 
 
 def area_under_margin(model: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray | None:

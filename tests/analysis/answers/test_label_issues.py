@@ -1,5 +1,7 @@
 """Planted wrong labels are found, and what cannot be trusted is refused with a call that works."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_digits, load_iris
@@ -14,7 +16,7 @@ from sklearn.linear_model import (
 from sklearn.svm import SVC, SVR, LinearSVC
 
 import memorymaps as mm
-from memorymaps.analysis.answers.label_scores import confident_count
+from memorymaps.analysis.answers.label_scores import confident_count, with_all_trees
 from memorymaps.analysis.cleanlab import for_cleanlab
 
 
@@ -41,7 +43,8 @@ def test_planted_wrong_labels_come_first_with_the_right_ones_suggested(noisy_dig
     assert np.all(np.diff(found["score"]) <= 0)
     p = for_cleanlab(m)["pred_probs"][found["id"]]
     codes = for_cleanlab(m)["labels"][found["id"]]
-    np.testing.assert_allclose(found["score"], np.linalg.norm(p - np.eye(4)[codes], axis=1), rtol=1e-12)
+    others = np.where(np.eye(4, dtype=bool)[codes], 0, p).max(axis=1)
+    np.testing.assert_allclose(found["score"], np.log(others / p[np.arange(len(p)), codes]), rtol=1e-9)
     np.testing.assert_allclose(found["probability"], p[np.arange(len(p)), codes], rtol=1e-12)
     assert 0 < found.count <= len(changed)
     assert "labels are confidently contradicted" in str(found)
@@ -63,12 +66,31 @@ def test_the_recall_is_that_of_changing_labels_one_by_one():
     assert recall == pytest.approx(np.mean(changed))
 
 
-def test_forests_are_ranked_by_their_out_of_bag_trees(noisy_digits):
+def test_forests_are_ranked_by_out_of_bag_and_all_trees_left_out(noisy_digits):
     X, _, labels, changed = noisy_digits
     m = mm.memory_map(RandomForestClassifier(100, random_state=0).fit(X, labels), X, labels)
     found = mm.label_issues(m)
-    assert found.ranked_by == "left-out error"
+    assert found.ranked_by == "left-out margin"
+    assert np.isfinite(found["score"]).all()
     assert np.isin(found["id"][: len(changed)], changed).mean() > 0.9
+
+
+def test_the_trees_of_a_forest_left_out_are_the_others_targets_with_its_weights():
+    X, y = load_iris(return_X_y=True)
+    X, y = X[50:], y[50:]
+    forest = RandomForestClassifier(30, min_samples_leaf=5, random_state=0).fit(X, y)
+    m = mm.memory_map(forest, X, y)
+    out_of_bag = m["loo_mean"] if "loo_mean" in m.table.column_names else for_cleanlab(m)["pred_probs"]
+    weight = np.zeros((len(y), len(y)))
+    for tree, rows in zip(forest.estimators_, forest.estimators_samples_, strict=True):
+        leaf, count = tree.apply(X), np.bincount(rows, minlength=len(y))
+        same = (leaf[:, None] == leaf) * count
+        weight += same / same.sum(axis=1, keepdims=True) / len(forest.estimators_)
+    np.fill_diagonal(weight, 0)
+    every = weight @ np.eye(2)[y - 1] / weight.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(with_all_trees(m, out_of_bag), (out_of_bag + every) / 2, atol=1e-9)
+    saved = dataclasses.replace(m, origin=None)
+    np.testing.assert_array_equal(with_all_trees(saved, out_of_bag), out_of_bag)
 
 
 @pytest.mark.slow
@@ -77,9 +99,10 @@ def test_boosting_is_ranked_by_its_stages_and_by_cross_fitting_on_request(noisy_
     model = GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, labels)
     m = mm.memory_map(model, X, labels)
     found = mm.label_issues(m)
-    assert (found.ranked_by, found.count) == ("area under the margin", None)
-    f = np.mean(list(model.staged_decision_function(X)), axis=0)
-    np.testing.assert_array_equal(found["suggested"], f.argmax(axis=1)[found["id"]])
+    assert (found.ranked_by, found.count) == ("error averaged over iterations", None)
+    p = np.mean(list(model.staged_predict_proba(X)), axis=0)[found["id"]]
+    np.testing.assert_allclose(found["score"], np.linalg.norm(p - np.eye(4)[labels[found["id"]]], axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(found["suggested"], p.argmax(axis=1))
     assert np.isin(found["id"][: len(changed)], changed).mean() > 0.7
     folds = mm.label_issues(m, folds=5)
     assert folds.ranked_by == "loss in 5-fold cross-fitting"

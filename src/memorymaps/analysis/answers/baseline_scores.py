@@ -33,9 +33,9 @@ def el2n(m: MemoryMap) -> Array:
 
 
 def grand(m: MemoryMap) -> Array:
-    """`‖∇_θ ℓ_i‖₂ = ‖J_iᵀe_i‖₂`: `[n]`, the norm of each example's gradient, weights included [same paper].
+    """`‖∇_θ ℓ_i‖₂ = ‖J_iᵀe_i‖₂`: `[n]`, the norm of each example's gradient [Paul, Ganguli & Dziugaite 2021].
 
-    Linear models: `‖x_i‖ ‖e_i‖`; networks: one reverse pass for each example, over the parameters that the posterior
+    Weights are included. Linear models: `‖x_i‖ ‖e_i‖`; networks: one reverse pass for each example, over the parameters that the posterior
     covers.
 
     Raises

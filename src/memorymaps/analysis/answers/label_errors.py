@@ -62,10 +62,12 @@ def label_issues(
 
     The ranking is by what measured best for each family (docs/wrong_labels.md), and named in `ranked_by`:
 
-    - classes whose left-out losses the map's verdict trusts, or that are out-of-bag: the left-out error
-      `‖p_{−i} − onehot(y_i)‖₂`;
-    - boosted trees, and a network's run recorded by a `Tracker`: the area under the margin
-      `−mean_t (f_y − max_{k ≠ y} f_k)` over iterations or recorded steps [Pleiss et al. 2020];
+    - classes whose left-out losses the map's verdict trusts: the left-out margin
+      `max_{k ≠ y_i} log p_{−i}(k) − log p_{−i}(y_i)`; forests: of the mean of the out-of-bag probabilities and those
+      left out of all trees;
+    - boosted trees: the error `‖p̄ − onehot(y_i)‖₂` of the probabilities averaged over the iterations;
+    - a network's run recorded by a `Tracker`: the area under the margin `−mean_t (f_y − max_{k ≠ y} f_k)` over the
+      recorded steps [Pleiss et al. 2020];
     - other classifiers, and losses of margins (hinge): the error `‖p − onehot(y_i)‖₂`;
     - numbers with Gaussian noise: the left-out (externally studentised) residual; forests: the out-of-bag residual;
       other numbers, and where left-out figures are not trusted: the error;
@@ -90,7 +92,7 @@ def label_issues(
         Trees whose left-out figures are not to be used and that are not fitted in stages, and `folds` was not given;
         `folds` for a loss of margins; `folds` or tokens of a map read from disk.
     TypeError
-        `folds` for numbers, tokens or a run; several targets for each example that are no classes of tokens.
+        `folds` for numbers, tokens or a run; several integer targets for each example that are no classes of tokens.
 
     Examples
     --------
@@ -106,7 +108,7 @@ def label_issues(
         return _table(*of_run(m))
     if not isinstance(m, MemoryMap):
         raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
-    if m["target"].ndim == 2 and m.provenance.description.likelihood == "Custom":
+    if m["target"].ndim == 2 and m["target"].dtype.kind in "iu" and m.provenance.description.likelihood == "Custom":
         return _of_tokens(m, folds)
     return _table(m, suspicion(m, folds, executor))
 

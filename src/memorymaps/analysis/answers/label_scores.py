@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats as distributions
@@ -12,6 +13,7 @@ from memorymaps.analysis.cleanlab import left_out_probabilities
 from memorymaps.analysis.measures import externally_studentised
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
+from memorymaps.core.perturbation.estimators import Estimator, perturb
 from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.loo_averages import is_binary, is_classes
 from memorymaps.maps.memory_map import MemoryMap
@@ -19,6 +21,7 @@ from memorymaps.maps.trajectory import Trajectory
 from memorymaps.maps.trust import Level
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
 
+_SMALLEST = 1e-12  # probability whose logarithm is taken
 _FALSE_DISCOVERIES = 0.05  # share of false ones among the counted targets of a regression
 
 
@@ -49,7 +52,7 @@ def suspicion(m: MemoryMap, folds: int | None, executor: ExecutorArgument = None
     if not is_classes(m):
         return _of_numbers(m)
     if m.provenance.loss_is_density and left_out_is_used(m):
-        return by_left_out_error(m)
+        return by_left_out_margin(m)
     if has_stages(m):
         return by_stages(m)
     _require_splits(m)
@@ -72,10 +75,24 @@ def left_out_is_used(m: MemoryMap) -> bool:
     return out_of_bag or m.trust["loo_loss"].level not in (Level.RANKS, Level.UNUSABLE)
 
 
-def by_left_out_error(m: MemoryMap) -> Suspicion:
-    """`‖p_{−i} − onehot(y_i)‖₂`: the map's error, left out."""
+def by_left_out_margin(m: MemoryMap) -> Suspicion:
+    """`max_{k ≠ y} log p_{−i}(k) − log p_{−i}(y_i)`; forests: of the mean of out-of-bag and all trees left out."""
     given, p = left_out_probabilities(m)
-    return _by_probabilities(m, given, p, np.linalg.norm(p - np.eye(p.shape[1])[given], axis=1), "left-out error")
+    p = with_all_trees(m, p)
+    return _by_probabilities(m, given, p, -margins(np.log(np.maximum(p, _SMALLEST)), given), "left-out margin")
+
+
+def with_all_trees(m: MemoryMap, out_of_bag: Array) -> Array:
+    """Mean of the out-of-bag probabilities `[n, c]` and of those left out of all trees, splits held; else themselves.
+
+    Out-of-bag probabilities are those of a third of the trees, and noisy; the others' splits have seen the label.
+    """
+    if m.origin is None or m.provenance.estimator.name != "out_of_bag":
+        return out_of_bag
+    stats: Any = m.origin.batch_statistics(m.origin.examples.take(m["row"]))
+    every = np.asarray(stats.likelihood.mean(stats.f) + perturb(stats, Estimator("cavity")).change)
+    every = every if every.shape[1] > 1 else np.concatenate([1 - every, every], axis=1)
+    return np.where(np.isfinite(every), (out_of_bag + every) / 2, out_of_bag)
 
 
 def by_cross_fitting(m: MemoryMap, folds: int, executor: ExecutorArgument = None) -> Suspicion:
@@ -96,8 +113,14 @@ def _by_probabilities(m: MemoryMap, given: Array, p: Array, score: Array, ranked
 
 
 def by_stages(m: MemoryMap) -> Suspicion:
-    """Minus the margin of the given label, averaged over the iterations of boosting."""
-    return _by_margins(m, *staged_outputs(m))
+    """`‖p̄ − onehot(y_i)‖₂` of the probabilities averaged over the iterations of boosting."""
+    given, outputs = staged_outputs(m)
+    likelihood = require_origin(m).posterior.likelihood
+    mean = np.mean([likelihood.mean(f) for f in outputs], axis=0)
+    p = mean if mean.shape[1] > 1 else np.concatenate([1 - mean, mean], axis=1)
+    score = np.linalg.norm(p - np.eye(p.shape[1])[given.astype(np.intp)], axis=1)
+    suggested = _labels(m, p.shape[1])[p.argmax(axis=1)]
+    return Suspicion(suggested, score, _nothing(m), "error averaged over iterations")
 
 
 def of_run(run: Trajectory) -> tuple[MemoryMap, Suspicion]:
@@ -112,8 +135,7 @@ def _by_margins(m: MemoryMap, given: Array, outputs: Array) -> Suspicion:
     mean = outputs.mean(axis=0)
     suggested = (mean[:, 0] > 0).astype(int) if mean.shape[1] == 1 else mean.argmax(axis=1)
     score = -np.mean([margins(f, given) for f in outputs], axis=0)
-    labels = np.asarray(m.provenance.description.classes or np.arange(max(2, mean.shape[1])))
-    return Suspicion(labels[suggested], score, _nothing(m), "area under the margin")
+    return Suspicion(_labels(m, mean.shape[1])[suggested], score, _nothing(m), "area under the margin")
 
 
 def by_error(m: MemoryMap) -> Suspicion:
@@ -130,8 +152,8 @@ def _predicted(m: MemoryMap, name: str) -> Array:
     return (predicted > 0.5).astype(m["target"].dtype) if is_binary(m) else predicted
 
 
-def _labels(m: MemoryMap) -> Array:
-    return np.asarray(m.provenance.description.classes or (0, 1))
+def _labels(m: MemoryMap, outputs: int = 2) -> Array:
+    return np.asarray(m.provenance.description.classes or np.arange(max(2, outputs)))
 
 
 def _of_numbers(m: MemoryMap) -> Suspicion:
