@@ -35,8 +35,8 @@ def el2n(m: MemoryMap) -> Array:
 def grand(m: MemoryMap) -> Array:
     """`‖∇_θ ℓ_i‖₂ = ‖J_iᵀe_i‖₂`: `[n]`, the norm of each example's gradient [Paul, Ganguli & Dziugaite 2021].
 
-    Weights are included. Linear models: `‖x_i‖ ‖e_i‖`; networks: one reverse pass for each example, over the parameters that the posterior
-    covers.
+    Weights are included. Linear models: `‖x_i‖ ‖e_i‖`; networks: one reverse pass for each batch, over the parameters
+    that the posterior covers.
 
     Raises
     ------
