@@ -8,6 +8,7 @@ already are skipped, so that an interrupted run is continued by the same command
 
     MEMORYMAPS_DATA=… python benchmarks/answers/wrong_labels.py --out cells.jsonl [--n 1000] [--seeds 0 1 2]
         [--data digits …] [--models logistic …] [--noise "5%" "15%" "5% confusable" "15% confusable"]
+    python benchmarks/answers/wrong_labels.py --out cells.jsonl --table
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from noisy_data import SOURCES, nearest_class, planted, some
 from noisy_models import Network, mapped, margin, model_for
 from sklearn.base import clone
@@ -34,6 +36,7 @@ import memorymaps as mm
 
 NOISE = {"15%": (0.15, False), "5%": (0.05, False), "15% confusable": (0.15, True), "5% confusable": (0.05, True)}
 MODELS = ("logistic", "forest", "LightGBM", "SVC", "MLP", "CNN", "GP")
+RUNS = ("MLP", "CNN")  # whose epochs are recorded
 IMAGES = ("digits", "MNIST", "Fashion-MNIST")
 
 
@@ -160,8 +163,12 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=list(SOURCES), choices=list(SOURCES))
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--noise", nargs="+", default=list(NOISE), choices=list(NOISE))
+    parser.add_argument("--table", action="store_true", help="print the means over seeds of the cells that are there")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    if args.table:
+        print_table(read(args.out))
+        return
     done = {key_of(row) for row in read(args.out)}
     for key, make in cells(args):
         if key_of(key) in done:
@@ -180,6 +187,30 @@ def one(key: dict[str, Any], data: Any) -> dict[str, Any]:
         return case(model_for(key["model"], X, noisy), X, noisy, wrong)
     except Exception as error:
         return {"refused": f"{type(error).__name__}: {error}", "at": traceback.format_exc(limit=-1)}
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Means over seeds as Markdown; with the CPU time of map and issues over that of the folds."""
+    cells = pd.DataFrame([flat(row) for row in rows if "refused" not in row])
+    keys = ["model", "data", "wrong labels"]
+    cells["order"] = cells["model"].map(MODELS.index)
+    groups = cells.sort_values("order", kind="stable").groupby(keys, sort=False)
+    mean = groups.mean(numeric_only=True).drop(columns="order").assign(seeds=groups.size()).reset_index()
+    print(f"| {' | '.join(mean)} |\n{'|---' * len(mean.columns)}|")
+    for row in mean.itertuples(index=False):
+        shown = [f"{v:.3f}" if isinstance(v, float) and v == v else "" if v != v else str(v) for v in row]
+        print(f"| {' | '.join(shown)} |")
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """The cells of a row that the table shows."""
+    found, at_k = row["precision"], row["at k"]
+    return {
+        "model": row["model"], "data": row["data"], "wrong labels": row["noise"],
+        "label_issues(m)": found["label_issues"], "of a run (AUM)": found["AUM"] if row["model"] in RUNS else np.nan,
+        "cleanlab": found["cleanlab"], "training loss": found["training loss"], "neighbours": found["neighbours"],
+        "at k": at_k["label_issues"], "cleanlab at k": at_k["cleanlab"], "CPU / folds": row["ours"] / row["folds"],
+    }  # fmt: skip
 
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
