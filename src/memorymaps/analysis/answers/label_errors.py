@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +12,12 @@ from memorymaps.analysis.answers.token_issues import token_columns
 from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.maps.result_table import ResultTable
+from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.maps.trajectory import Trajectory
 
 
 @dataclass(frozen=True, repr=False)
-class LabelIssues(ResultTable):
+class LabelIssues(SummarisedTable):
     """Examples by how suspicious their label is, most suspicious first; last those without a left-out prediction.
 
     Columns: `id`; `position` (of tokens, where each example has several labels); `given`, `suggested` (labels, or
@@ -38,7 +37,7 @@ class LabelIssues(ResultTable):
     count: int | None
     recall: float | None
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         """The ten most suspicious, and the count."""
         return f"{self._count()}; ranked by {self.ranked_by}\n{self.table.slice(0, 10).to_pandas().to_string()}"
 
@@ -47,12 +46,6 @@ class LabelIssues(ResultTable):
             return "no count: there are no left-out probabilities to trust"
         recall = "" if self.recall is None else f" ({self.recall:.0%} of labels changed at random would be found)"
         return f"{self.count:,} of {len(self):,} labels are confidently contradicted{recall}"
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def label_issues(
