@@ -60,7 +60,7 @@ class GroupRanks(Ranks):
             error.add_note(f"The other processes could not be told: {lost}")
 
     def total(self, value: T) -> T:
-        """Sum over processes of a number, an array, a tensor, or a tuple or mapping of such."""
+        """Sum over processes of a number, an array, a tensor, or a tuple or mapping of such; arrays are overwritten."""
         if self._collectives is None:
             return value
         found = iter(self._collectives.total([_as_tensor(leaf) for leaf in _leaves(value)]))
