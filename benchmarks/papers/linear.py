@@ -61,7 +61,9 @@ def draw(m: mm.MemoryMap, classic: Classic, ax: plt.Axes) -> None:
     for level, dash in ((0.5, "--"), (1.0, "-")):
         y = np.sqrt(level * p * (1 - x) / x)
         for sign in (1, -1):
-            ax.plot(x, sign * y, dash, lw=0.7, color=PALETTE[1], label=f"Cook's distance {level:g}" if sign > 0 else None)
+            ax.plot(
+                x, sign * y, dash, lw=0.7, color=PALETTE[1], label=f"Cook's distance {level:g}" if sign > 0 else None
+            )
     for row, case in enumerate(m["id"]):
         if case in classic.named:
             ax.plot(h[row], t[row], "o", ms=3.5, mew=0, color=PALETTE[1])

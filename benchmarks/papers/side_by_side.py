@@ -141,7 +141,9 @@ def main() -> None:
         maps[name] = kept(file, lambda n=name, f=file: mapped(n, d, a, f.with_suffix(".json")))
     base = maps["MLP"]
     marked = base.top(10)["id"]
-    print("| model | Σ leverage | ρ with the MLP | top 5 % in common | map / fit, processor time |\n|---|---|---|---|---|")
+    print(
+        "| model | Σ leverage | ρ with the MLP | top 5 % in common | map / fit, processor time |\n|---|---|---|---|---|"
+    )
     with style_context():
         figure, axes = plt.subplots(2, 4, figsize=(9.6, 4.8), layout="constrained")
         for (name, m), ax in zip(maps.items(), axes.flat, strict=False):
