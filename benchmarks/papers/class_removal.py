@@ -1,13 +1,13 @@
 """A class removed: its members' loss as predicted from the map against retraining without it [MPE Sec. 4; MM].
 
-An MLP on Fashion-MNIST or MNIST, trained to a minimum. Three predictions: `leave_out` of the
-map (which refits by itself where that is affordable, as here), one step on the exact curvature for the whole class,
-`Δf_M = V_MM (I − Λ_M V_MM)⁻¹ e_M`, and the sensitivities of the members added up, as in the source. Full command, as in the source:
+An MLP on Fashion-MNIST or MNIST, trained to a minimum. Three predictions: `leave_out` of the map (which refits by
+itself where that is affordable, as here), one step on the exact curvature for the whole class, `Δf_M = V_MM (I − Λ_M
+V_MM)⁻¹ e_M`, and the sensitivities of the members added up, as in the source. Full command, as in the source:
 
     MEMORYMAPS_DATA=… python benchmarks/papers/class_removal.py --examples 60000 --structure kfac
 
-Shortened, the default: 1,000 images of 7 × 7 pixels, for which the curvature is the exact one. Retrained losses are kept, so that
-a run that was stopped goes on.
+Shortened, the default: 1,000 images of 7 × 7 pixels, for which the curvature is the exact one. Retrained losses are
+kept, so that a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from torch import nn
 
 import memorymaps as mm
 from memorymaps.viz.displays.style import GREY, PALETTE, style_context
-
 
 COLUMNS = {
     "leave_out": "leave_out of the map (nats)",

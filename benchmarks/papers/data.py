@@ -1,8 +1,8 @@
-"""MNIST, Fashion-MNIST, CIFAR-10 and classic tables: from the folder `MEMORYMAPS_DATA`, else by a library that downloads.
+"""MNIST, Fashion-MNIST, CIFAR-10, classic tables: from the folder `MEMORYMAPS_DATA`, else downloaded by a library.
 
-The folder contains `mnist.npz`, `fmnist.npz`, `cifar10.npz` (arrays `x_train`, `y_train`, `x_test`, `y_test`, `classes`;
-images uint8, channels last) and `tabular/<name>.csv`. Without it images come from torchvision (into `DOWNLOADS`), tables from
-the collection Rdatasets by statsmodels: both need a network the first time.
+The folder contains `mnist.npz`, `fmnist.npz`, `cifar10.npz` (arrays `x_train`, `y_train`, `x_test`, `y_test`,
+`classes`; images uint8, channels last) and `tabular/<name>.csv`. Without it images come from torchvision (into
+`DOWNLOADS`), tables from the collection Rdatasets by statsmodels: both need a network the first time.
 """
 
 from __future__ import annotations

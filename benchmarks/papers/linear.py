@@ -1,11 +1,11 @@
-"""Residual–leverage plots of six classic regressions with Cook's contours [CW; MM Fig. 1]; the literature's examples named.
+"""Residual–leverage plots of six classic regressions with Cook's contours [CW; MM]; the literature's examples named.
 
 Full command and the one used are the same (a second):
 
     MEMORYMAPS_DATA=… python benchmarks/papers/linear.py
 
-The maps are kept (`--out`/linear/*.parquet) and drawn from there; a table says whether the examples that the literature names
-are those with the largest Cook's distance.
+The maps are kept (`--out`/linear/*.parquet) and drawn from there; a table says whether the examples that the
+literature names are those with the largest Cook's distance.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ Full command, as in the source (all images; hours):
 
     MEMORYMAPS_DATA=… python benchmarks/papers/ranking.py --examples 25000 --rows 25000 --factors 25000 --sampled 25000
 
-Shortened, the default: the network of `resnet_cifar10.py --examples 5000 …`, 2,000 of its images, those of
-`subset_retraining.py`, Kronecker factors from 512 images. Maps are kept and drawn from there. The table has Spearman's ρ and
-the part of the top 1 % in common, with bootstrap standard errors over examples.
+Shortened, the default: the network of `resnet_cifar10.py --examples 4096 …`, 2,000 of its images, those of
+`subset_retraining.py`, Kronecker factors from 512 images. Maps are kept and drawn from there. The table has Spearman's
+ρ and the part of the top 1 % in common, with bootstrap standard errors over examples.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def contact_sheet(m: mm.MemoryMap, values: Any, data: Data, file: Path) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    defaults = {"examples": 5_000, "rows": 2_000, "factors": 512, "draws": 512, "sampled": 200, "subsets": 50}
+    defaults = {"examples": 4_096, "rows": 2_000, "factors": 512, "draws": 512, "sampled": 200, "subsets": 50}
     made = parser(__doc__, **defaults, epoch=0)
     made.add_argument("--only", nargs="+", default=["adam", "ekfac", "sampled"], help="maps to make")
     return made

@@ -5,12 +5,12 @@ The network that [MM] ranks examples with. Full command, as in the source (50,00
     python benchmarks/papers/resnet_cifar10.py --examples 50000 --epochs 200 --delta 25
 
 Shortened, the default: 25,000 images of 32 × 32, no augmentation, Adam, batches of 64, a learning rate that follows a
-half cosine down to a fiftieth and stays there until `--accuracy` of the training images are right. Products are taken in
-bfloat16, weights and steps in float32; forward and backward passes are compiled (which takes a C++ compiler;
-`--no-compile` does without and takes 2.3 times as long): 52 processor seconds an epoch. A run that was stopped goes on from
-its last epoch. The network of the gallery is shortened further, as it had less than a tenth of a core:
+half cosine down to a fiftieth and stays there until `--accuracy` of the training images are right. Products are taken
+in bfloat16, weights and steps in float32; forward and backward passes are compiled (which takes a C++ compiler;
+`--no-compile` does without and takes 2.3 times as long): 52 processor seconds an epoch. A run that was stopped goes on
+from its last epoch. The network of the gallery is shortened further, as it had less than a tenth of a core:
 
-    MEMORYMAPS_DATA=… python benchmarks/papers/resnet_cifar10.py --examples 5000 --tests 250 --epochs 25 --delta 1
+    MEMORYMAPS_DATA=… python benchmarks/papers/resnet_cifar10.py --examples 4096 --tests 250 --epochs 25 --delta 1
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def last_epoch(run: Path) -> int:
 
 
 def train(net: nn.Module, optimizer: Any, data: Data, run: Path, a: argparse.Namespace) -> None:
-    """Go on from the last checkpoint until the accuracy is reached after all epochs, or the `--most` epochs are over."""
+    """Go on from the last checkpoint until all epochs are over and the accuracy, or `--most` epochs, is reached."""
     epoch = last_epoch(run)
     if epoch:
         saved = torch.load(checkpoint(run, epoch), weights_only=True)

@@ -1,12 +1,13 @@
 """Memory maps of generic models on one data set, side by side [MM]: linear, logistic, GP, SVM, forest, MLP, CNN.
 
-Two classes of MNIST or Fashion-MNIST; images of 14 × 14 pixels. The same examples are marked in all panels: the ten most
-sensitive of the MLP. Full command, as in the source (all images of two classes):
+Two classes of MNIST or Fashion-MNIST; images of 14 × 14 pixels. The same examples are marked in all panels: the ten
+most sensitive of the MLP. Full command, as in the source (all images of two classes):
 
     MEMORYMAPS_DATA=… python benchmarks/papers/side_by_side.py --examples 12000
 
-Shortened, the default: 600 images, for which the posterior of each model is the exact one. A table: rank correlations of the
-sensitivities with those of the MLP, top 5 % in common, effective parameters, time of the map relative to fitting.
+Shortened, the default: 600 images, for which the posterior of each model is the exact one. A table: rank correlations
+of the sensitivities with those of the MLP, top 5 % in common, effective parameters, time of the map relative to
+fitting.
 """
 
 from __future__ import annotations

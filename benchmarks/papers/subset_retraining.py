@@ -1,12 +1,13 @@
 """Memorization by retraining on random subsets [FZ], of a small network: what the other measures are compared with.
 
-`mem_i` = probability that a network gives the label of image `i`, averaged over the networks that were trained with it,
-minus the same over those trained without it. Full command, as in the source (2,000 subsets of 50,000 images, ResNet-50):
+`mem_i` = probability that a network gives the label of image `i`, averaged over the networks that were trained with
+it, minus the same over those trained without it. Full command, as in the source (2,000 subsets of 50,000 images,
+ResNet-50):
 
     MEMORYMAPS_DATA=… python benchmarks/papers/subset_retraining.py --examples 50000 --subsets 2000 --epochs 160
 
-Shortened, the default: 50 subsets of seven tenths of 2,000 images of 16 × 16 pixels, a network of two convolutions. Each
-subset's predictions are kept, so that a run that was stopped goes on; the standard error is that over subsets.
+Shortened, the default: 50 subsets of seven tenths of 2,000 images of 16 × 16 pixels, a network of two convolutions.
+Each subset's predictions are kept, so that a run that was stopped goes on; the standard error is that over subsets.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ Full commands, as in the source (all images):
     MEMORYMAPS_DATA=… python benchmarks/papers/trajectories.py --examples 60000 --rows 60000 --epochs 50
     MEMORYMAPS_DATA=… python benchmarks/papers/trajectories.py --net resnet20 --examples 25000 --rows 25000
 
-Shortened, the default: 4,000 images, 1,000 of them mapped, from the optimiser's state at six checkpoints. `resnet20` maps the
-checkpoints of `resnet_cifar10.py` (with the same `--examples`) and trains nothing. Written: one panel per checkpoint with the
-most sensitive examples circled in all, the table of their ranks, and the explorer's page of the run.
+Shortened, the default: 4,000 images, 1,000 of them mapped, from the optimiser's state at six checkpoints. `resnet20`
+maps the checkpoints of `resnet_cifar10.py` (with the same `--examples`) and trains nothing. Written: one panel per
+checkpoint with the most sensitive examples circled in all, the table of their ranks, and the explorer's page of the
+run.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def trained(a: argparse.Namespace, data: Data, run: Path) -> Trajectory:
 
 
 def of_checkpoints(a: argparse.Namespace, data: Data, run: Path) -> Trajectory:
-    """ResNet-20 at six of the epochs that `resnet_cifar10.py` has saved; those recorded before are not recorded again."""
+    """ResNet-20 at six of the epochs that `resnet_cifar10.py` has saved; what is recorded is not recorded again."""
     saved = a.out / f"resnet20-cifar10-{a.examples}"
     last = last_epoch(saved)
     net = resnet20()
@@ -101,9 +102,7 @@ def main() -> None:
     run = a.out / f"trajectories-{name}-{a.net}-{a.examples}"
     trajectory = (of_checkpoints if deep else trained)(a, data, run)
     last = trajectory.at(trajectory.steps[-1])
-    print(
-        "| epoch | loss | Σ leverage | top 1 % share | ρ with the last map | its top 1 % found |\n|---|---|---|---|---|---|"
-    )
+    print("| epoch | loss | Σ leverage | top 1 % | ρ with the last | top 1 % of the last |\n|---|---|---|---|---|---|")
     for step in trajectory.steps:
         m = trajectory.at(step)
         both = mm.compare(m, last)

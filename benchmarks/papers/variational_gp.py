@@ -1,11 +1,12 @@
 """A sparse variational Gaussian process: its memory map, and left-out predictions against retraining [MPE App. H].
 
-Two classes of MNIST or Fashion-MNIST, images of 14 × 14 pixels, inducing points among them. Full command, as in the source:
+Two classes of MNIST or Fashion-MNIST, images of 14 × 14 pixels, inducing points among them. Full command, as in the
+source:
 
     MEMORYMAPS_DATA=… python benchmarks/papers/variational_gp.py --examples 12000 --inducing 300 --steps 2000
 
-Shortened, the default: 500 images, 40 inducing points. Without an example `q(u)` is optimised again, the kernel held, as in the
-map; half of the examples retrained are the most sensitive, the others at random. Every retraining is kept.
+Shortened, the default: 500 images, 40 inducing points. Without an example `q(u)` is optimised again, the kernel held,
+as in the map; half of the examples retrained are the most sensitive, the others at random. Every retraining is kept.
 """
 
 from __future__ import annotations
@@ -134,8 +135,9 @@ def main() -> None:
     slope = float(np.dot(truth, guess) / np.dot(truth, truth))
     error = float(np.linalg.norm(guess - truth) / np.linalg.norm(truth))
     print((out / "times.json").read_text())
-    print(f"Σ leverage {m['leverage'].sum():.1f}; {len(rows)} retrained: slope {slope:.2f}, relative error {error:.2f}, "
-          f"ρ {spearmanr(truth, guess).statistic:.2f}")  # fmt: skip
+    rho = spearmanr(truth, guess).statistic
+    print(f"Σ leverage {m['leverage'].sum():.1f}; {len(rows)} retrained:")
+    print(f"slope {slope:.2f}, relative error {error:.2f}, ρ {rho:.2f}")
     draw(m, rows, truth, out / "variational_gp.png")
 
 
