@@ -7,7 +7,8 @@ source:
     MEMORYMAPS_DATA=… python benchmarks/papers/complexity.py --examples 60000 --rows 60000 --draws 20000
 
 Shortened, the default: 10,000 images, 1,000 of them mapped, 2,000 rows of the curvature. Maps are kept, one file each.
-"Step" is the number of steps of the grid between the minima of left-out and test loss."""
+"Step" is the number of steps of the grid between the minima of left-out and test loss.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ import memorymaps as mm
 from memorymaps.nets import Sampled
 from memorymaps.viz.displays.style import PALETTE, style_context
 
+ROW = "| {width} | {delta:g} | {h:,.0f} | {loss:.3f} | {loo:.3f} ± {se:.3f} | {test:.3f} | {fit:.1f} | {map:.1f} | {trust} |"
 DELTAS = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
 
@@ -69,15 +71,9 @@ def study(width: int, data: Data, out: Path, a: argparse.Namespace) -> list[dict
         net.load_state_dict({key: torch.tensor(value) for key, value in extra.pop("net").items()})
         loo = m.leave_one_out()
         row = {"width": width, "delta": delta, "h": float(m["leverage"].mean()) * a.examples, "loss": loo.loss}
-        found.append(
-            {**row, "loo": loo.loo_loss, "se": loo.loo_loss_se, **extra, "trust": str(m.trust["loo_loss"].level)}
-        )
-        print(
-            "| {width} | {delta:g} | {h:,.0f} | {loss:.3f} | {loo:.3f} ± {se:.3f} | {test:.3f} | {fit:.1f} | {map:.1f} | {trust} |".format(
-                **found[-1]
-            ),
-            flush=True,
-        )
+        row |= {"loo": loo.loo_loss, "se": loo.loo_loss_se, "trust": str(m.trust["loo_loss"].level), **extra}
+        print(ROW.format(**row), flush=True)
+        found.append(row)
     return found
 
 
@@ -121,9 +117,8 @@ def main() -> None:
     curves = {width: study(width, data, out, a) for width in a.widths}
     for width, rows in curves.items():
         low = [int(np.argmin([row[key] for row in rows])) for key in ("loo", "test")]
-        print(
-            f"width {width}: lowest left out at δ = {DELTAS[low[0]]:g}, test at {DELTAS[low[1]]:g}, {abs(low[0] - low[1])} step(s)"
-        )
+        places = f"left out at δ = {DELTAS[low[0]]:g}, test at δ = {DELTAS[low[1]]:g}"
+        print(f"width {width}: lowest {places}, {abs(low[0] - low[1])} steps apart")
     draw(curves, out / "complexity.png")
 
 
