@@ -235,7 +235,7 @@ def _grown(pool: RowPool, recipe: SampleSize, cost: SampledCost, probe: Probe) -
         _say(pool.problem, f"{rows:,} rows, {cost.seconds(rows):.3g} seconds of a core, {cost.gigabytes(rows):.2g} GB")
     while True:
         covariance = pool.covariance(rows, pool.problem.prior)
-        stated = probe.state(pool.problem, covariance)
+        stated = pool.problem.ranks.agreed(probe.state(pool.problem, covariance))
         why = _enough(rows, recipe, pool, cost, stated, most)
         if why:
             return _Grown(covariance, rows, stated, why)

@@ -89,6 +89,6 @@ def sampled_posterior(
     DataError
         An id that occurs twice: an example's own rows are found by it.
     """
-    ids = [name for batch in problem.examples for name in batch.ids.tolist()]
+    ids = problem.ranks.gathered([name for batch in problem.examples for name in batch.ids.tolist()])
     check_unique(ids)
     return SampledNetworkPosterior(problem, covariance, description, dict(zip(ids, range(len(ids)), strict=True)))
