@@ -1,4 +1,4 @@
-"""The same examples ranked by several measures on ResNet-20 and CIFAR-10, the top 1 % of each circled [MM].
+r"""The same examples ranked by several measures on ResNet-20 and CIFAR-10, the top 1 % of each circled [MM].
 
     leverage × error   Cook's form, leverages from EKFAC
     gradient norm      ‖∇_f ℓ‖₂, the bound of Katharopoulos & Fleuret [KF]
@@ -9,11 +9,12 @@
 
 Full command, as in the source (all images; hours):
 
-    MEMORYMAPS_DATA=… python benchmarks/papers/ranking.py --examples 25000 --rows 25000 --factors 25000 --sampled 25000
+    MEMORYMAPS_DATA=… python benchmarks/papers/ranking.py --examples 25000 --rows 25000 --fisher exact \
+        --only adam ekfac sampled --draws 20000 --sampled 25000
 
-Shortened, the default: the network of `resnet_cifar10.py --examples 4096 …`, 2,000 of its images, those of
-`subset_retraining.py`, Kronecker factors from 512 images. Maps are kept and drawn from there. The table has Spearman's
-ρ and the part of the top 1 % in common, with bootstrap standard errors over examples.
+Shortened, the default: the network of `resnet_cifar10.py --examples 4096 …`, 1,000 of its images, the first of the 2,000
+of `subset_retraining.py`; Kronecker factors of one draw an image, no sampled rows. Maps are kept and drawn from there.
+The table has Spearman's ρ and the part of the top 1 % in common, with bootstrap standard errors over examples.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def recipes(optimizer: Any, a: argparse.Namespace) -> dict[str, tuple[Any, int]]
     prior = mm.prior_from(optimizer, n)
     return {
         "adam": (mm.FromOptimizer(optimizer, n, directions=1), a.rows),
-        "ekfac": (mm.Laplace(EKFAC(examples=a.factors), prior=prior, directions=1, probes=0), a.rows),
+        "ekfac": (mm.Laplace(EKFAC(), prior=prior, fisher=a.fisher, directions=1, probes=0), a.rows),
         "sampled": (mm.Laplace(Sampled(rows=a.draws), prior=prior), a.sampled),
     }
 
@@ -82,7 +83,9 @@ def measures(maps: dict[str, mm.MemoryMap], a: argparse.Namespace) -> dict[str, 
     found = {
         "leverage × error": ekfac["leverage"] * ekfac["error"],
         "gradient norm": ekfac["error"],
-        "subset retraining": memorization(a.out / f"subset_retraining-cifar10-{a.rows}", a.rows, a.subsets, 0.7)[0],
+        "subset retraining": memorization(
+            a.out / f"subset_retraining-cifar10-{a.retrained}", a.retrained, a.subsets, 0.7
+        )[0][: a.rows],
         "sensitivity": ekfac["sensitivity"],
         "Adam's state": maps["adam"]["sensitivity"],
     }
@@ -154,9 +157,9 @@ def contact_sheet(m: mm.MemoryMap, values: Any, data: Data, file: Path) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    defaults = {"examples": 4_096, "rows": 2_000, "factors": 512, "draws": 512, "sampled": 200, "subsets": 50}
-    made = parser(__doc__, **defaults, epoch=0)
-    made.add_argument("--only", nargs="+", default=["adam", "ekfac", "sampled"], help="maps to make")
+    defaults = {"examples": 4_096, "rows": 1_000, "draws": 512, "sampled": 200, "retrained": 2_000, "subsets": 50}
+    made = parser(__doc__, **defaults, epoch=0, fisher="mc")
+    made.add_argument("--only", nargs="+", default=["adam", "ekfac"], help="maps: adam, ekfac, sampled")
     return made
 
 
