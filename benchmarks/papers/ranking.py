@@ -12,7 +12,7 @@ Full command, as in the source (all images; hours):
     MEMORYMAPS_DATA=… python benchmarks/papers/ranking.py --examples 25000 --rows 25000 --fisher exact \
         --only adam ekfac sampled --draws 20000 --sampled 25000
 
-Shortened, the default: the network of `resnet_cifar10.py --examples 4096 …`, 1,000 of its images, the first of the 2,000
+Shortened, the default: the network of `resnet_cifar10.py --examples 4096 …`, 1,000 of its images, the first of those
 of `subset_retraining.py`; Kronecker factors of one draw an image, no sampled rows. Maps are kept and drawn from there.
 The table has Spearman's ρ and the part of the top 1 % in common, with bootstrap standard errors over examples.
 """

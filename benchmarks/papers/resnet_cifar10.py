@@ -10,7 +10,7 @@ in bfloat16, weights and steps in float32; forward and backward passes are compi
 `--no-compile` does without and takes 2.3 times as long): 52 processor seconds an epoch. A run that was stopped goes on
 from its last epoch. The network of the gallery is shortened further, as it had less than a tenth of a core:
 
-    MEMORYMAPS_DATA=… python benchmarks/papers/resnet_cifar10.py --examples 4096 --tests 250 --epochs 25 --delta 1
+    MEMORYMAPS_DATA=… python benchmarks/papers/resnet_cifar10.py --examples 4096 --tests 250 --epochs 32 --delta 1
 """
 
 from __future__ import annotations
