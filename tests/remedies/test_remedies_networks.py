@@ -68,6 +68,37 @@ def test_outputs_that_are_no_tensor(said):
     is_map_of(mapped(Output(), forward=lambda net, x: net(x)["scores"]), mapped(Body()))
 
 
+@remedy("pass Laplace(..., forward=lambda net, x: net(x).flatten(1)), and a loss of all of them, nets.Custom(")
+@remedy("Custom(nll, predict=lambda f: f.view(len(f), T, K).argmax(2).double()) for T class numbers an example")
+def test_scores_of_several_tokens_or_pixels(said):
+    def nll(f, y):
+        scores = f.view(len(f), 2, 3).transpose(1, 2)
+        return functional.cross_entropy(scores, y.long(), ignore_index=-100, reduction="none").sum(1)
+
+    net, tokens = nn.Sequential(body(6), nn.Unflatten(1, (2, 3))), torch.stack([LABELS, LABELS.flip(0)], 1)
+    tokens[3, 1] = tokens[5] = -100
+    with said:
+        mapped(net, y=tokens)
+    flat = {"forward": lambda net, x: net(x).flatten(1)}
+    with said:
+        mapped(net, y=tokens, likelihood=mm.nets.Custom(nll), **flat)
+    loss = mm.nets.Custom(nll, predict=lambda f: f.view(len(f), 2, 3).argmax(2).double(), ignore_index=-100)
+    m = mapped(net, y=tokens, likelihood=loss, **flat)
+    assert m["leverage"][5] == 0 < m["leverage"][3]
+
+
+def test_labels_of_pixels_are_compared_pixel_by_pixel():
+    def nll(f, y):
+        return functional.cross_entropy(f.view(-1, 2, 2, 2), y, reduction="none").sum((1, 2))
+
+    torch.manual_seed(0)
+    images, flat = torch.randn(9, 1, 2, 2, dtype=torch.float64), lambda net, x: net(x).flatten(1)
+    loss = mm.nets.Custom(nll, predict=lambda f: f.view(-1, 2, 2, 2).argmax(1).double())
+    m = mapped(nn.Conv2d(1, 2, 1).double(), images, (images[:, 0] > 0).long(), likelihood=loss, forward=flat)
+    np.testing.assert_array_equal(m["target"], (images[:, 0] > 0).flatten(1))
+    assert m["residual"].shape == (9, 4)
+
+
 @remedy("the network's output for example … of a batch is not finite: …. Load an earlier state, or drop the example")
 @remedy("Check its inputs, and whether training has diverged")
 @pytest.mark.parametrize("how", ["state", "drop"])
@@ -469,6 +500,29 @@ def test_networks_of_two_inputs(said):
     recipe = mm.Laplace("full", prior=1.0)
     is_map_of(mm.memory_map(Two(), examples, likelihood="categorical", posterior=recipe), mapped(Body()))
     is_map_of(mapped(Two(), forward=lambda net, x: net(x[:, :2], x[:, 2:])), mapped(Body()))
+
+
+class Nodes(nn.Module):
+    """Class scores of graphs from their mean node."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.out = nn.Linear(4, 3).double()
+
+    def forward(self, nodes, graph):
+        graphs = torch.zeros(10, 4, dtype=nodes.dtype).index_add(0, graph, nodes)
+        return self.out(graphs / 3)
+
+
+@remedy("Every input has one row for each example: pad graphs, whose nodes are concatenated, with torch_geometric")
+def test_networks_of_concatenated_nodes(said):
+    graph = torch.arange(10).repeat_interleave(3)
+    with said:
+        mapped(Nodes(), [((X, graph), LABELS[:10])], None)
+    dense = X.reshape(10, 3, 4)  # to_dense_batch(x, batch)[0]: torch_geometric is not among the tests'
+    m = mapped(Nodes(), dense, LABELS[:10], forward=lambda net, nodes: net.out(nodes.mean(1)))
+    assert len(m) == 10
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
