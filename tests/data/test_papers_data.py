@@ -1,4 +1,4 @@
-"""The data of the papers' figures (benchmarks/papers/data.py): from a folder, from a library, or a message that says how."""
+"""The data of the papers' figures (benchmarks/papers/data.py): from a folder, a library, or a message that says how."""
 
 import importlib.util
 import pathlib
@@ -63,7 +63,8 @@ def test_library_equals_folder(data, monkeypatch):
     monkeypatch.delenv("MEMORYMAPS_DATA", raising=False)
     torchvision(monkeypatch, Split)
     found = data.images("mnist")
-    assert set(found) == set(ARRAYS) and all(np.array_equal(found[key], ARRAYS[key]) for key in ARRAYS)
+    assert set(found) == set(ARRAYS)
+    assert all(np.array_equal(found[key], ARRAYS[key]) for key in ARRAYS)
 
 
 def test_missing_from_the_folder_and_the_remedy(data, tmp_path, monkeypatch):
