@@ -82,14 +82,16 @@ def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
         )
 
 
-def fitted_map(args: argparse.Namespace, features: pd.DataFrame, target: pd.Series, ids: Any) -> MemoryMap:
-    """The map of the model that the arguments name, fitted to the examples."""
+def fitted_map(
+    args: argparse.Namespace, features: pd.DataFrame, target: pd.Series, ids: Any, processes: int | None = None
+) -> MemoryMap:
+    """The map of the model that the arguments name, fitted to the examples; drawn by several processes, if asked."""
     from memorymaps.build import memory_map
     from memorymaps.data.tables import fit, guess_model
 
     name = guess_model(target) if args.model == "auto" else args.model
     print_to_stderr(f"fitting {name} to {len(features):,} rows × {features.shape[1]} columns")
-    return memory_map(fit(name, features, target), features, target, ids=ids)
+    return memory_map(fit(name, features, target), features, target, ids=ids, executor=processes)
 
 
 def print_to_stderr(text: str) -> None:

@@ -67,6 +67,11 @@ class BatchJournal:
             raise
         return cls(folder, lock)
 
+    def finished(self) -> frozenset[tuple[int, int]]:
+        """First and last row of the batches that are there."""
+        names = (file.stem.split("-") for file in self.folder.glob("[0-9]*-[0-9]*.parquet"))
+        return frozenset((int(start), int(stop)) for start, stop in names)
+
     def read(self, rows: slice, digest: str) -> pa.RecordBatch | None:
         """The batch of these rows, if it is finished; `digest` is that of what it was computed from.
 
