@@ -1,6 +1,7 @@
 """What messages about PyTorch networks, their outputs and gradients say to type, typed."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -620,3 +621,41 @@ def test_losses_without_curvature(said):
     }
     for nll in smooth.values():
         assert mapped(net, y=Y, likelihood=mm.Custom(nll, predict=predict))["leverage"].sum() > 0.5
+
+
+@remedy("target(s) are not finite, row … is …: drop such rows")
+def test_custom_losses_of_missing_targets(said):
+    loss = mm.Custom(lambda f, y: (f[:, 0] - y) ** 2, predict=lambda f: f[:, 0])
+    y = Y.clone()
+    y[4] = torch.nan
+
+    with said:
+        mapped(body(1), y=y, likelihood=loss)
+    kept = torch.isfinite(y)
+    assert len(mapped(body(1), X[kept], y[kept], likelihood=loss)) == N - 1
+
+
+@remedy("all its draws would be the same. Map the network itself, posterior=Laplace(prior=δ)")
+def test_dropout_of_a_network_without(said):
+    with said:
+        mc_dropout(body(), mm.Categorical())
+    assert len(mapped(body())) == N
+
+
+@remedy("no parameter to cover: none requires a gradient. For the map, net.requires_grad_(True)")
+def test_frozen_networks(said):
+    net = body().requires_grad_(False)
+    with said:
+        mapped(net)
+    net.requires_grad_(True)
+    assert len(mapped(net)) == N
+
+
+@remedy("Call posterior.marginals(inputs) for new inputs")
+def test_new_inputs_of_sampled_rows(said):
+    m = mapped(body(), structure="sampled")
+    posterior = m.origin.posterior
+    (batch,) = m.origin.examples
+    with said:
+        posterior.training_marginals(dataclasses.replace(batch, ids=batch.ids + N))
+    assert posterior.marginals(X[:5] + 0.1).variance.shape == (5, 3, 3)
