@@ -24,6 +24,7 @@ from memorymaps.data.loading import Loading
 from memorymaps.data.repeated import Fingerprint, RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.files.batch_journal import BatchJournal, BatchJournalError
+from memorymaps.files.progress_plan import ProgressPlan
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
@@ -124,7 +125,9 @@ def memory_map(
         used = requested or Estimator(gate.posterior.description.estimator)
         origin = Origin(gate.posterior, examples, ModelState.of(model))
         positions = ranks.own(np.arange(len(examples)) if rows is None else _positions(rows, len(examples)))
-        drawn = examples if rows is None else _repeated(Subset(examples, positions), ranks, progress)
+        drawn = examples if rows is None else _repeated(Subset(examples, positions), ranks, progress, examples.plan)
+        if drawn.plan is not None:
+            drawn.plan.begin_last()
         journal = _journal(path, ranks, _header(origin, used, positions))
         with journal or contextlib.nullcontext():
             table, outputs = _table(ranks, _records(origin, gate, drawn, positions, used, journal), journal)
@@ -146,9 +149,11 @@ def _journal(path: str | Path | None, ranks: Ranks, header: dict[str, Any]) -> B
     return None if path is None else BatchJournal.resume(ranks.journal_path(Path(path)), header)
 
 
-def _repeated(examples: Examples, ranks: Ranks, progress: bool | None) -> RepeatedExamples:
+def _repeated(
+    examples: Examples, ranks: Ranks, progress: bool | None, plan: ProgressPlan | None = None
+) -> RepeatedExamples:
     """The examples, checked in every pass; what their fingerprint takes is kept if other processes read a part."""
-    return RepeatedExamples(examples, ranks.progress(progress), content=None if ranks.size == 1 else [])
+    return RepeatedExamples(examples, ranks.progress(progress), content=None if ranks.size == 1 else [], plan=plan)
 
 
 def _provenance(origin: Origin, fingerprint: Fingerprint, estimator: Estimator, outputs: int) -> Provenance:

@@ -16,6 +16,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.fingerprint import BlockSums, ContentHash, block_sums, digest_of
 from memorymaps.data.indexed import InputsWithRows
 from memorymaps.files.progress import ProgressBar
+from memorymaps.files.progress_plan import ProgressPlan, Step
 
 _CHANGED = "To go on, draw the map again: memory_map(…)"
 _SMALL = 2**20  # bytes that are compared as they are
@@ -43,7 +44,7 @@ class BatchContent:
 
 @dataclass
 class RepeatedExamples(Examples):
-    """The examples, with a progress bar for each pass.
+    """The examples, with one progress bar for all passes whose `plan` was announced, else one for each pass.
 
     `content`: what the fingerprint takes of every batch, kept if several processes read a part of the examples each.
 
@@ -59,6 +60,7 @@ class RepeatedExamples(Examples):
     head: Any = None
     passes: int = 0
     content: list[BatchContent] | None = None  # of the first complete pass, where a list is given
+    plan: ProgressPlan | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -83,19 +85,31 @@ class RepeatedExamples(Examples):
                         content.append(BatchContent(_column_bytes(batch), found))
                 yield batch
                 bar.update(len(batch))
+        if self.plan is not None:
+            self.plan.end_pass()
         self._compare(Fingerprint(columns.hexdigest(), inputs.hexdigest() if complete else ""))
         if complete and self.content is not None:
             self.content = content
 
+    def announce(self, steps: Sequence[Step]) -> None:
+        """What the passes to come are and cost: one bar for all of them, with a known end."""
+        self.plan = ProgressPlan(steps, "memory map", self._hidden)
+
+    @property
+    def _hidden(self) -> bool | None:
+        """Whether there is no bar; `None`: tqdm shows itself on a terminal only."""
+        return None if self.progress is None else not self.progress
+
     def _bar(self) -> Any:
         self.passes += 1
-        hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
+        if self.plan is not None and not self.plan.is_over:
+            return _PlannedPass(self.plan)
         return ProgressBar(
             total=self.share.stop - self.share.start,
             unit="ex",
             desc=f"memory map, pass {self.passes}",
             delay=1.0,
-            disable=hidden,
+            disable=self._hidden,
         )
 
     def say(self, words: str) -> None:
@@ -133,7 +147,10 @@ class RepeatedExamples(Examples):
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
-        return self.source.take(rows)
+        found = self.source.take(rows)
+        if self.plan is not None:
+            self.plan.takes(len(found))
+        return found
 
     def check_unchanged(self) -> None:
         """One more pass; raise `DataError` with what is not as it was when the map was drawn."""
@@ -147,6 +164,26 @@ class RepeatedExamples(Examples):
             raise DataError(f"ids, targets or weights of the data have changed since the map was drawn. {_CHANGED}")
         if self.first.inputs and inputs.hexdigest() != self.first.inputs:
             raise DataError(f"the inputs have changed since the map was drawn, perhaps in place. {_CHANGED}")
+
+
+@dataclass
+class _PlannedPass:
+    """The part of a plan's bar that one pass moves; one that ends after its first batch moves nothing."""
+
+    plan: ProgressPlan
+    moved: bool = False
+
+    def __enter__(self) -> _PlannedPass:
+        return self
+
+    def __exit__(self, *_: Any) -> None: ...
+
+    def update(self, examples: int) -> None:
+        """So many examples more."""
+        if not self.moved:
+            self.plan.start_pass()
+        self.moved = True
+        self.plan.advance(examples)
 
 
 def _content(rows: Any) -> Any:
