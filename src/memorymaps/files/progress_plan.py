@@ -105,3 +105,28 @@ class ProgressPlan:
     def _move(self, done: float) -> None:
         self._bar.update(done - self.done)
         self.done = done
+
+
+@dataclass
+class PlannedPass:
+    """The part of a plan's bar that one pass moves, as each batch is done; one that ends before moves nothing."""
+
+    plan: ProgressPlan
+    _begun: bool = False
+    _reading: int = 0
+
+    def __enter__(self) -> PlannedPass:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is None:
+            self.update(0)
+            self.plan.end_pass()
+
+    def update(self, examples: int) -> None:
+        """A batch of so many examples has been read; those before it are done."""
+        if self._reading and not self._begun:
+            self.plan.start_pass()
+            self._begun = True
+        self.plan.advance(self._reading)
+        self._reading = examples
