@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.loo_averages import is_binary, is_classes
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.maps.result_table import ResultTable
+from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.maps.trust import Level
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
 
@@ -26,7 +25,7 @@ _FALSE_DISCOVERIES = 0.05  # share of false ones among the counted targets of a 
 
 
 @dataclass(frozen=True, repr=False)
-class LabelIssues(ResultTable):
+class LabelIssues(SummarisedTable):
     """Examples by how suspicious their label is, most suspicious first; last those without a left-out prediction.
 
     Columns: `id`; `given`, `suggested` (labels, or targets of a regression); `score` (the larger, the more suspicious,
@@ -46,7 +45,7 @@ class LabelIssues(ResultTable):
     count: int | None
     recall: float | None
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         """The ten most suspicious, and the count."""
         return f"{self._count()}; ranked by {self.ranked_by}\n{self.table.slice(0, 10).to_pandas().to_string()}"
 
@@ -55,12 +54,6 @@ class LabelIssues(ResultTable):
             return "no count: left-out probabilities are not trusted"
         recall = "" if self.recall is None else f" ({self.recall:.0%} of labels changed at random would be found)"
         return f"{self.count:,} of {len(self):,} labels are confidently contradicted{recall}"
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def label_issues(m: MemoryMap, *, folds: int | None = None, executor: ExecutorArgument = None) -> LabelIssues:
