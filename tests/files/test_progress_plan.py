@@ -70,8 +70,8 @@ def test_maps_of_networks_reach_the_end_in_all_their_passes(structure, monkeypat
     from memorymaps.nets import EKFAC
 
     moves = []
-    move = ProgressPlan._move
-    monkeypatch.setattr(ProgressPlan, "_move", lambda self, done: (moves.append((self, done)), move(self, done)))
+    move = ProgressPlan._set_done
+    monkeypatch.setattr(ProgressPlan, "_set_done", lambda self, done: (moves.append((self, done)), move(self, done)))
     torch.manual_seed(0)
     x, y = torch.randn(60, 4), torch.arange(60) % 3
     net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))

@@ -87,7 +87,7 @@ class ProgressPlan:
         if self.is_over or (self._is_last and not self._last_has_begun):
             return
         step = self._steps[self._at]
-        self._move(min(self.done + examples * step.cost, self._start + step.work))
+        self._set_done(min(self.done + examples * step.cost, self._start + step.work))
 
     def takes(self, examples: int) -> None:
         """So many examples have been read outside passes."""
@@ -95,14 +95,14 @@ class ProgressPlan:
             self.advance(examples)
 
     def _end_step(self) -> None:
-        self._move(self._start + self._steps[self._at].work)
+        self._set_done(self._start + self._steps[self._at].work)
         self._at, self._start = self._at + 1, self.done
         if self.is_over:
             self._bar.close()
         else:
             self._bar.set_description_str(self._label, refresh=False)
 
-    def _move(self, done: float) -> None:
+    def _set_done(self, done: float) -> None:
         self._bar.update(done - self.done)
         self.done = done
 
