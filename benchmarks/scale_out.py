@@ -3,9 +3,9 @@
     python benchmarks/scale_out.py                     # 20,000,000 × 30, 4.8 GB of numbers
     python benchmarks/scale_out.py --n 2000000         # a tenth
 
-The data are made in pieces. scikit-learn fits a part that memory holds; `polish=True` makes the remaining Newton steps on all rows; the
-map goes into a folder. Times are CPU seconds of all processes, the fit's for all rows extrapolated from those of the
-part; memory is the largest resident size of a process, by the operating system.
+The data are made in pieces. scikit-learn fits a part that memory holds; `polish=True` makes the remaining Newton steps
+on all rows; the map goes into a folder. Times are CPU seconds of all processes, the fit's for all rows extrapolated
+from those of the part; memory is the largest resident size of a process, by the operating system.
 """
 
 from __future__ import annotations
