@@ -147,7 +147,7 @@ def test_unusable_columns_are_refused(tmp_path, capsys):
     many = table(tmp_path, "m.csv", word=[f"w{k}" for k in range(442)])
     refused(capsys, "name the rows", "map", many, "--target", "y", "--out", out)
     twice = table(tmp_path, "i.csv", name="same")
-    refused(capsys, "ids must be unique", "map", twice, "--target", "y", "--id", "name", "--out", out)
+    refused(capsys, "repeats", "map", twice, "--target", "y", "--id", "name", "--out", out)
     minus = table(tmp_path, "p.csv", count=-1.0)
     refused(capsys, "Poisson", "map", minus, "--target", "count", "--model", "poisson", "--out", out)
 

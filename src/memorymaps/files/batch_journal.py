@@ -84,17 +84,14 @@ class BatchJournal:
         if not file.exists():
             return None
         try:
-            with pq.ParquetFile(file, page_checksum_verification=True) as source:
-                table = source.read()
-        except (pa.ArrowException, OSError) as error:
+            found, batch = _read_batch(file)
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise BatchJournalError(f"{file} is damaged ({printable(str(error))}): delete it, and run again") from error
-        if table.schema.metadata[_DIGEST].decode() != digest:
+        if found != digest:
             raise BatchJournalError(
                 f"{self.folder} has rows {rows.start} to {rows.stop} of other inputs, targets, ids or weights. "
                 f"{_remedy(self.folder)}"
             )
-        notes = {name: value for name, value in table.schema.metadata.items() if name != _DIGEST}
-        (batch,) = table.replace_schema_metadata(notes).combine_chunks().to_batches()
         return batch
 
     def add(self, rows: slice, digest: str, batch: pa.RecordBatch) -> None:
@@ -128,6 +125,22 @@ class BatchJournal:
 def batch_name(start: int, stop: int) -> str:
     """The file of the rows `start … stop − 1`; the order of names is that of rows."""
     return f"{start:012d}-{stop:012d}.parquet"
+
+
+def _read_batch(file: Path) -> tuple[str, pa.RecordBatch]:
+    """Digest of what a batch was computed from, and the batch.
+
+    Raises
+    ------
+    ArrowException, OSError, ValueError, KeyError
+        The file is damaged.
+    """
+    with pq.ParquetFile(file, page_checksum_verification=True) as source:
+        table = source.read()
+    notes = dict(table.schema.metadata or {})
+    digest = notes.pop(_DIGEST).decode()
+    (batch,) = table.replace_schema_metadata(notes).combine_chunks().to_batches()
+    return digest, batch
 
 
 def _check_header(folder: Path, header: Mapping[str, Any]) -> None:

@@ -1,0 +1,151 @@
+"""Variances of training examples along few directions against all C × C."""
+
+import functools
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+import memorymaps as mm
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.nets.curvature import kronecker
+from memorymaps.nets.curvature.kronecker import EKFAC
+from memorymaps.nets.laplace.leading import LeadingNetworkPosterior, filled, leading_basis
+
+
+@functools.cache
+def trained():
+    """A network of more than 20,000 parameters."""
+    x, y = load_digits(return_X_y=True)
+    x, y = torch.tensor(x / 16).float(), torch.tensor(y)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 280), nn.Tanh(), nn.Linear(280, 10))
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    return net, x, y
+
+
+def drawn(structure="ekfac", likelihood="categorical", target=None, weight=None, **options):
+    net, x, y = trained()
+    recipe = mm.Laplace(structure, prior=1.0, probes=0, **options)
+    y = y if target is None else target
+    return mm.memory_map(net, x, y, likelihood=likelihood, posterior=recipe, sample_weight=weight)
+
+
+@functools.cache
+def few():
+    return drawn(EKFAC(examples=300))
+
+
+@functools.cache
+def all_outputs():
+    return drawn(EKFAC(examples=300), directions=0)
+
+
+def along(m):
+    return [note for note in m.provenance.description.notes if "directions of an example" in note]
+
+
+def off(found, exact):
+    return np.linalg.norm(found - exact) / np.linalg.norm(exact)
+
+
+def outputs(n=40, c=6):
+    generator = torch.Generator().manual_seed(0)
+    f = 2 * torch.randn(n, c, generator=generator, dtype=torch.float64)
+    return f, torch.randint(0, c, (n,), generator=generator)
+
+
+def test_the_basis_is_orthonormal_begins_with_the_error_and_says_what_it_leaves_outside():
+    f, y = outputs()
+    basis, outside = leading_basis(Categorical(), f, y)
+    assert torch.allclose(basis.mT @ basis, torch.eye(6).double().expand(40, 6, 6), atol=1e-10)
+    error = Categorical().error(f, y)
+    assert torch.allclose((basis[..., 0] * error).sum(1), error.norm(dim=1))
+    curvature = Categorical().curvature(f, y)
+    for rank in range(1, 7):
+        seen = basis[..., :rank].mT @ curvature @ basis[..., :rank]
+        left = (curvature.diagonal(dim1=1, dim2=2).sum(1) - seen.diagonal(dim1=1, dim2=2).sum(1)).clamp(min=0)
+        assert torch.allclose(outside[:, rank - 1], left, atol=1e-10)
+    assert bool((outside[:, 4] < 1e-12).all())  # of softmax, one less than outputs is all
+
+
+def test_an_example_without_error_has_the_leading_directions_of_its_curvature():
+    f = torch.tensor([[800.0, 0.0, -1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    basis, _ = leading_basis(Categorical(), f, torch.tensor([0, 1]))
+    assert not basis[0, :, 0].any()
+    variance = torch.eye(3).double().expand(2, 3, 3) * 2
+    assert torch.allclose(filled(basis[..., :2], basis[..., :2].mT @ variance @ basis[..., :2]), variance)
+
+
+def test_all_directions_give_the_same_variances():
+    generator = torch.Generator().manual_seed(1)
+    root = torch.randn(40, 6, 6, generator=generator, dtype=torch.float64)
+    basis, variance = leading_basis(Categorical(), *outputs())[0], root @ root.mT
+    assert torch.allclose(filled(basis, basis.mT @ variance @ basis), variance)
+
+
+def test_few_directions_cost_the_error_that_the_map_states():
+    assert isinstance(few().origin.posterior, LeadingNetworkPosterior)
+    (note,) = along(few())
+    mean, leverage, deviation = map(
+        float, re.search(r"along ([\d.]+) .* leverages ([\d.]+)%, of deviations ([\d.]+)%", note).groups()
+    )
+    assert 1 <= mean <= 5
+    true = 100 * off(few()["leverage"], all_outputs()["leverage"])
+    change = [(m["loo_mean"] - m["mean"]).ravel() for m in (few(), all_outputs())]
+    assert 0.4 < leverage / true < 2.5
+    assert deviation <= 3.0
+    assert 100 * off(*change) < 6
+    assert np.argmax(few()["sensitivity"]) == np.argmax(all_outputs()["sensitivity"])
+
+
+@pytest.mark.slow
+def test_where_all_outputs_are_asked_for_or_needed_nothing_is_left_out():
+    assert not along(all_outputs())
+    assert not along(drawn(EKFAC(examples=300), directions=2))
+    constant = drawn(EKFAC(examples=300), likelihood="gaussian", target=nn.functional.one_hot(trained()[2]).float())
+    assert not along(constant)
+    assert not isinstance(constant.origin.posterior, LeadingNetworkPosterior)
+
+
+def test_examples_whose_id_is_not_known_and_new_inputs_have_all_variances():
+    m, (_, x, _) = few(), trained()
+    batch = m.origin.examples.take(np.arange(5))
+    exact = all_outputs().origin.posterior.marginals(x[:5])
+    batch.ids[:] = -1 - np.arange(5)
+    found = m.origin.posterior.training_marginals(batch)
+    assert np.allclose(found.f, exact.f, atol=1e-5)
+    seen, whole = (Categorical().curvature(exact.f, batch.target) @ each for each in (found.variance, exact.variance))
+    assert np.allclose(seen, whole, rtol=1e-3, atol=1e-6)
+    assert np.allclose(m.origin.posterior.marginals(x[:5]).variance, exact.variance)
+
+
+@pytest.mark.slow
+def test_many_examples_of_a_large_network_are_a_sample_unless_all_are_asked_for(monkeypatch):
+    monkeypatch.setattr(kronecker, "_MANY", 1000)
+    monkeypatch.setattr(kronecker, "_DRAWN", 300)
+    quick = drawn("ekfac")
+    assert np.array_equal(quick["leverage"], few()["leverage"])
+    assert any("examples='all'" in note for note in quick.provenance.description.notes)
+    whole = drawn(EKFAC(examples="all"))
+    assert not any("drawn by curvature" in note for note in whole.provenance.description.notes)
+    assert off(quick["leverage"], whole["leverage"]) < 0.2
+
+
+@pytest.mark.slow
+def test_weights_of_zero_stay_without_leverage():
+    weight = np.where(np.arange(1797) < 900, 0.0, 1.0)
+    m = drawn(EKFAC(examples=300), weight=weight)
+    assert along(m)
+    assert not m["leverage"][:900].any()
+    assert m["leverage"][900:].all()
