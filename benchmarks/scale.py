@@ -99,7 +99,7 @@ def child(step: str, folder: pathlib.Path, name: str) -> dict:
 def table(n: int) -> None:
     data = n * P * 8
     print(
-        "| model | fit, s | map, s | map / fit | CPU: fit, s | map, s | map / fit | peak, MB | peak / data | Σ leverage |"
+        "| model | fit, s | map, s | map / fit | CPU: fit, s | map, s | ratio | peak, MB | peak / data | Σ leverage |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:

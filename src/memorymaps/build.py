@@ -337,7 +337,11 @@ def _table_on_disk(drawn: RepeatedExamples, work: _Drawing, journal: BatchJourna
     try:
         return opened_table(journal.folder), outputs
     except ValueError as error:
-        raise BatchJournalError(f"{journal.folder} has batches with other columns: delete it, and run again") from error
+        raise _other_columns(journal) from error
+
+
+def _other_columns(journal: BatchJournal) -> BatchJournalError:
+    return BatchJournalError(f"{journal.folder} has batches with other columns: delete it, and run again")
 
 
 def _kept(journal: BatchJournal, part: slice, digest: str, record: pa.RecordBatch | None) -> pa.RecordBatch:
@@ -392,7 +396,7 @@ def _table(ranks: Ranks, own: list[pa.RecordBatch], journal: BatchJournal | None
     except pa.ArrowInvalid as error:
         if journal is None:
             raise
-        raise BatchJournalError(f"{journal.folder} has batches with other columns: delete it, and run again") from error
+        raise _other_columns(journal) from error
     return table.replace_schema_metadata(None), int(records[0].schema.metadata[_OUTPUTS])
 
 

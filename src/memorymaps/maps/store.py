@@ -86,7 +86,7 @@ def _opened(folder: Path) -> tuple[DiskTable, Provenance]:
     except (ValueError, OSError, pa.ArrowException) as error:
         raise error if isinstance(error, MapFileError) else MapFileError(f"{folder} is damaged: {error}") from error
     if table.num_rows != note.get("rows", table.num_rows):
-        raise MapFileError(f"{folder} is damaged: it has {table.num_rows:,} rows, {note['rows']:,} were written")
+        raise MapFileError(f"{folder} is damaged: it has {table.num_rows:,} rows, expected {note['rows']:,}")
     return table, _provenance(note, folder)
 
 

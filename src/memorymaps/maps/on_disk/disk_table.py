@@ -120,5 +120,5 @@ class DiskTable:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(pa.Table, name):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}: expected one of pyarrow.Table")
         return getattr(self.read(), name)
