@@ -74,14 +74,14 @@ class ExampleTable(ResultTable):
     def __iter__(self) -> Iterator[str]:
         return iter(self.table.column_names)
 
-    def __repr__(self) -> str:
+    def _text(self) -> str:
         head = f"MemoryMap of {len(self):,} examples ({self.provenance.description.model})"
-        return printable(f"{head}\n{self._shown().to_string(max_rows=_SHOWN)}")
+        return f"{head}\n{self._displayed().to_string(max_rows=_SHOWN)}"
 
     def _repr_html_(self) -> str:
-        return str(self._shown().to_html(max_rows=_SHOWN))
+        return printable(self._displayed().to_html(max_rows=_SHOWN))
 
-    def _shown(self) -> pd.DataFrame:
+    def _displayed(self) -> pd.DataFrame:
         names = ["id", "target", "prediction", "error", "leverage", "sensitivity", "loo_loss", "warning"]
         if isinstance(self.table, DiskTable) and len(self) > _SHOWN:  # the rows that are printed, and one between them
             ends = np.r_[: _SHOWN // 2 + 1, len(self) - _SHOWN // 2 : len(self)]
