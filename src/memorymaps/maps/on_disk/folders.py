@@ -54,7 +54,7 @@ def write_folder(table: pa.Table | DiskTable, note: dict[str, Any], folder: Path
             with replacing(made / batch_name(start, start + len(part))) as partial:
                 pq.write_table(part, partial, compression="zstd", write_page_checksum=True)
         write_note(made, note | {"rows": table.num_rows})
-        move_folder(made, folder)
+        replace_folder(made, folder)
     except BaseException:
         discard(made)
         raise
@@ -75,7 +75,7 @@ def check_replaceable(folder: Path) -> None:
         )
 
 
-def move_folder(made: Path, folder: Path) -> None:
+def replace_folder(made: Path, folder: Path) -> None:
     """Give a finished folder its name; the map that was there is deleted afterwards."""
     check_replaceable(folder)
     before = partial_path(folder)
@@ -89,5 +89,5 @@ def move_folder(made: Path, folder: Path) -> None:
 def publish(journal: BatchJournal, note: dict[str, Any], folder: Path) -> None:
     """Make the finished batches of a run, as they are, the map in `folder`: no row is written twice."""
     write_note(journal.folder, note)
-    move_folder(journal.folder, folder)
+    replace_folder(journal.folder, folder)
     journal.forget(folder)
