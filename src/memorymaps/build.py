@@ -31,7 +31,7 @@ from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.on_disk.disk_table import DiskTable
 from memorymaps.maps.on_disk.folders import check_replaceable, is_folder, opened_table, publish
 from memorymaps.maps.provenance import Provenance, versions
-from memorymaps.maps.store import note_of
+from memorymaps.maps.store import note_of, save_part
 from memorymaps.posteriors import registry as posteriors
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.gate import Gate, undefined_warnings
@@ -101,7 +101,8 @@ def memory_map(
     progress : show a progress bar; default: on a terminal, after one second.
     path : file for the finished map. Until then every finished batch is kept beside it: after an interruption or a
         kill, the same call goes on from there, and its map is the same. With a slash at its end (`"map/"`), a folder
-        of files: for maps larger than memory, of which columns and rows are read when they are used.
+        of files, of several processes one each: for maps larger than memory, of which columns and rows are read when
+        they are used.
 
     Raises
     ------
@@ -139,8 +140,8 @@ def memory_map(
             where = None if rows is None else _positions(rows, len(examples))
             m, journal = _drawn(ranks, origin, gate, used, where, path, progress)
         m = m if requested else refit_unasked(m, ranks.progress(progress))
-        if path is not None and journal is not None and ranks.is_first:
-            m = _saved(m, journal, path)
+        if path is not None and journal is not None:
+            m = _saved(m, journal, path) if ranks.size == 1 else _part_saved(m, path, ranks)
         m = dataclasses.replace(m, origin=ranks.independent(m.origin or origin))
     if journal is not None:
         journal.delete()
@@ -179,6 +180,17 @@ def _drawn(
     check_unique(np.asarray(table.column("id")))
     provenance = _provenance(origin, ranks.fingerprint(drawn), estimator, outputs)
     return MemoryMap(table, ranks.agreed(provenance), origin), journal
+
+
+def _part_saved(m: MemoryMap, path: str | Path, ranks: Ranks) -> MemoryMap:
+    """The map, of which the first process has written the file, or each its part of the rows, in a folder."""
+    if is_folder(path):
+        rows = ranks.part(len(m))
+        own = m.table.slice(rows.start, rows.stop - rows.start)
+        save_part(own, m.provenance, path, ranks.rank, ranks.size)
+    elif ranks.is_first:
+        m.save(path)
+    return m
 
 
 def _journal(path: str | Path | None, ranks: Ranks, header: dict[str, Any]) -> BatchJournal | None:
