@@ -25,19 +25,21 @@ class SampledCost:
     """What a map by sampled rows costs: `n` examples of `k` outputs, `product` multiplications an entry of `X`.
 
     `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
-    are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training.
+    are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training. The map is
+    along `directions` of each example's outputs, on average.
     """
 
     n: int
     k: int
+    directions: float
     product: float
     written: int
     passes: float
     epoch: float
 
     def multiplications(self, rows: int) -> float:
-        """`passes + n k m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
-        return self.passes + self.n * self.k * rows * (self.product + rows) + 2 * rows**3
+        """`passes + n r m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
+        return self.passes + self.n * self.directions * rows * (self.product + rows) + 2 * rows**3
 
     def seconds(self, rows: int) -> float:
         """The same in seconds of a core."""
@@ -81,15 +83,18 @@ def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None) -> l
     return [*kinds] if cost.fits(allowed if rows is None else min(rows, most)) else filed
 
 
-def cost_of(problem: LaplaceProblem, kinds: Sequence[Kind]) -> SampledCost:
-    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each output, worth two forward."""
+def cost_of(problem: LaplaceProblem, kinds: Sequence[Kind], directions: float | None = None) -> SampledCost:
+    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each direction, worth two forward.
+
+    `directions` of each example, on average; by default all outputs. Fewer take a forward pass to be chosen.
+    """
     pairs, k = list(zip(kinds, problem.block_groups, strict=True)), problem.num_outputs
-    product = sum(_product(kind, group, k) for kind, group in pairs)
+    r = k if directions is None else directions
+    product = sum(_product(kind, group, r) for kind, group in pairs)
     written = sum(_written(kind, group) for kind, group in pairs)
     forward = forward_macs(problem)
-    return SampledCost(
-        len(problem.examples), k, product, 2 * written, (1 + 2 * k) * forward, PASSES_PER_EPOCH * forward
-    )
+    passes = (1 + 2 * r + (directions is not None)) * forward
+    return SampledCost(len(problem.examples), k, r, product, 2 * written, passes, PASSES_PER_EPOCH * forward)
 
 
 def possible(problem: LaplaceProblem) -> bool:
@@ -106,7 +111,7 @@ def _written(kind: Kind, group: ParameterGroup) -> int:
     return sum(group.blocks[0].shape) if kind is RankOneRows else group.size
 
 
-def _product(kind: Kind, group: ParameterGroup, k: int) -> float:
+def _product(kind: Kind, group: ParameterGroup, k: float) -> float:
     """Multiplications an entry of `A D⁻¹A'ᵀ`: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
     if kind is not RankOneRows:
         return group.size

@@ -83,7 +83,8 @@ class Sampled(CurvatureStructure):
 
 def _with_posterior(found: DrawnRows) -> CurvatureEstimate[SampledCovariance]:
     """The estimate, for all examples or for a share of them."""
-    return replace(found.estimate, posterior=sampled_posterior if found.share == 1 else partly_sampled(found.share))
+    make = sampled_posterior(found.directions) if found.share == 1 else partly_sampled(found.share, found.directions)
+    return replace(found.estimate, posterior=make)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,171 @@
+"""Along which directions of its outputs an example's variance is found, and what stands for the others.
+
+With `Q_i [c, r_i]` orthonormal, the error `e_i` first and then the leading eigenvectors of `Λ_i` outside of it,
+
+    V_i ≈ Q V_Q Qᵀ + ρ v̄ (I − Q Qᵀ),    V_Q = QᵀV_iQ,    v̄ = tr V_Q/r
+
+`r_i` reverse passes and rows of a system instead of `c`. `V e` is exact along `Q`, and what is left out of `Λ_i` counts
+in the leverage as the mean of the directions that are there, times a `ρ` found on examples that have all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorymaps.core.arrays import Batch
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.measures import MEASURES, measures
+
+_LEFT_OUT = 0.1  # of a curvature's trace, or of the examples' root mean square where that is more
+_MOST_FILL = 4.0
+_TINY, _ROUNDING = 1e-300, 1e-9
+
+Data = tuple[Tensor, Tensor, Tensor]  # outputs `f [n, c]`, targets and weights of some examples, in double precision
+
+
+@dataclass(frozen=True)
+class Directions:
+    """How many directions each training example has, `counts [N]`; `fill` is `ρ`.
+
+    `spread` says for leverage, sensitivity and left-out loss what the directions that are left out add to the error: so
+    many times the part of `Λ`'s trace that they have, times the value (of the loss: times its change).
+    """
+
+    counts: Tensor
+    fill: float = 1.0
+    spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @classmethod
+    def all_of(cls, problem: LaplaceProblem) -> Directions:
+        """All outputs of every example: nothing is left out."""
+        shape = (len(problem.examples),)
+        return cls(torch.full(shape, problem.num_outputs, device=problem.network.device))
+
+    @classmethod
+    def leading(cls, problem: LaplaceProblem) -> Directions:
+        """So many that a tenth of the trace of each `Λ` is left out, more where that is little; a forward pass."""
+        left = torch.cat([each for batch in problem.examples for each in _left_out(problem, batch)])
+        size = left[:, :1].clamp(min=float(left[:, 0].square().mean().sqrt()))
+        return cls(1 + (left[:, 1:-1] > _LEFT_OUT * size).sum(1))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the map says of it; nothing where all examples have all directions."""
+        if not any(self.spread) and self.fill == 1.0:
+            return ()
+        error = ", ".join(f"{name} {each:.0%}" for name, each in zip(MEASURES, self.spread, strict=True))
+        return (
+            f"Along {self.mean:.2f} directions of each example's outputs on average, its error and the leading ones of "
+            "its curvature; deviations of the outputs are along these. The others' part of leverage from the mean of "
+            f"these times {self.fill:.2f}. Of this part, the error: {error}; in the standard errors.",
+        )
+
+    @property
+    def mean(self) -> float:
+        """Directions of an example, on average."""
+        return float(self.counts.double().mean())
+
+    def groups(self, positions: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Examples at these positions with equally many directions: the number, and places in `positions`."""
+        counts = self.counts[positions]
+        for count in counts.unique().tolist():
+            yield int(count), torch.nonzero(counts == count).flatten()
+
+    def completed(self, within: Tensor, basis: Tensor) -> Tensor:
+        """`V [n, c, c]` from `V_Q [n, r, r]` and `Q [n, c, r]`."""
+        c, r = basis.shape[1:]
+        return within if r == c else _completed(within, basis, torch.full_like(within[:, 0, 0], r), self.fill)
+
+    def calibrated(
+        self,
+        likelihood: Likelihood,
+        data: Data,
+        exact: Tensor,
+        positions: Tensor,
+        part: Tensor,
+    ) -> tuple[Directions, Tensor]:
+        """With `ρ` and the spread from examples whose cavity variances `exact [n, c, c]` have all directions, each
+        standing for `part [n]` others; and what leaving directions out changes, `[3, n]`.
+        """
+        f, y, w = data
+        if bool((self.counts == f.shape[1]).all()):
+            return self, f.new_zeros(3, len(f))
+        basis, left = ordered_directions(likelihood, f, y, w)
+        counts = self.counts[positions].to(f)
+        some = basis * (torch.arange(f.shape[1], device=f.device) < counts[:, None])[:, None]
+        within = torch.matmul(some.mT, torch.matmul(exact, some))
+        true = measures(likelihood, f, y, w, exact)
+        none, whole = (
+            measures(likelihood, f, y, w, _completed(within, some, counts, fill))[0] @ part for fill in (0.0, 1.0)
+        )
+        missing = float(whole - none)
+        fill = min(_MOST_FILL, max(0.0, float(true[0] @ part - none) / missing)) if missing > 0 else 1.0
+        found = measures(likelihood, f, y, w, _completed(within, some, counts, fill))
+        ratio = _part(left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0])
+        scale = (left_out_scale(likelihood, f, y, w, found) * ratio).square() @ part
+        off = found - true
+        spread = ((off.square() @ part) / scale.clamp(min=_TINY)).sqrt().where(scale > 0, 0)
+        return replace(self, fill=fill, spread=tuple(spread.tolist())), off
+
+    def uncertainty(self, likelihood: Likelihood, data: Data, basis: Tensor, value: Tensor) -> Tensor:
+        """What the directions that are left out add to the errors of `value [3, n]`, `[3, n]`."""
+        f, y, w = data
+        if basis.shape[1] == basis.shape[2] or not any(self.spread):
+            return torch.zeros_like(value)
+        curvature = likelihood.curvature(f, y)
+        trace = curvature.diagonal(dim1=1, dim2=2).sum(1)
+        kept = (torch.matmul(curvature, basis) * basis).sum((1, 2))
+        ratio = _part(trace - kept, trace)
+        return value.new_tensor(self.spread)[:, None] * left_out_scale(likelihood, f, y, w, value) * ratio
+
+
+def _part(left: Tensor, trace: Tensor) -> Tensor:
+    """`left/trace [n]`; nothing where it is rounding."""
+    found = left / trace.clamp(min=_TINY)
+    return torch.where(found > _ROUNDING, found, 0)
+
+
+def left_out_scale(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, value: Tensor) -> Tensor:
+    """Leverage, sensitivity and the change of the loss `[3, n]`."""
+    return torch.stack([value[0], value[1], (value[2] - likelihood.example_loss(f, y, w)).abs()])
+
+
+def ordered_directions(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """All directions `Q [n, c, c]` in their order; the trace of `wΛ` that the first `0 … c` leave out, `[n, c + 1]`.
+
+    `f [n, c]` and `w [n]` in double precision. Where the error is zero the leading eigenvector comes first.
+    """
+    curvature, error = w[:, None, None] * likelihood.curvature(f, y), likelihood.error(f, y)
+    trace = curvature.diagonal(dim1=1, dim2=2).sum(1)
+    first = error / error.norm(dim=1, keepdim=True).clamp(min=_TINY)
+    along = first[:, :, None] * first[:, None]
+    outside = torch.eye(f.shape[1], dtype=f.dtype, device=f.device) - along
+    rest = torch.matmul(outside, torch.matmul(curvature, outside))
+    raised = (rest + rest.mT) / 2 + 2 * torch.where(trace > 0, trace, 1)[:, None, None] * along
+    basis = torch.linalg.eigh(raised).eigenvectors.flip(2)
+    kept = (torch.matmul(curvature, basis) * basis).sum(1).cumsum(1)
+    return basis, torch.cat([trace[:, None], (trace[:, None] - kept).clamp(min=0)], dim=1)
+
+
+def _left_out(problem: LaplaceProblem, batch: Batch) -> Iterator[Tensor]:
+    y, w = problem.target(batch), problem.weights(batch)
+
+    def work(x: Any, part: slice) -> Tensor:
+        f = problem.network.outputs(problem.network.to_device(x)).double()
+        return ordered_directions(problem.network.likelihood, f, y[part], w[part])[1]
+
+    with torch.no_grad():
+        yield from problem.batch_size.run(batch.inputs, work)
+
+
+def _completed(within: Tensor, basis: Tensor, counts: Tensor, fill: float) -> Tensor:
+    mean = fill * within.diagonal(dim1=1, dim2=2).sum(1) / counts
+    eye = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device)
+    others = eye - torch.matmul(basis, basis.mT)
+    return torch.matmul(basis, torch.matmul(within, basis.mT)) + mean[:, None, None] * others
