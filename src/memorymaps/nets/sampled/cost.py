@@ -17,6 +17,7 @@ MANY = 32  # outputs beyond which all C × C variances of an example are not ask
 NUMBERS = 5e8  # held at once: 4 GB in double precision
 CALIBRATED = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
+_SINGLE = 0.5  # of the work of a product in double precision
 UNASKED = 120.0  # seconds of a core that "auto" may spend
 
 
@@ -26,7 +27,8 @@ class SampledCost:
 
     `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
     are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training. The map is
-    along `directions` of each example's outputs, on average.
+    along `directions` of each example's outputs, on average; a product of its rows counts `per_product`, half in single
+    precision.
     """
 
     n: int
@@ -36,10 +38,15 @@ class SampledCost:
     written: int
     passes: float
     epoch: float
+    per_product: float = 1.0
 
     def multiplications(self, rows: int) -> float:
         """`passes + n r m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
-        return self.passes + self.n * self.directions * rows * (self.product + rows) + 2 * rows**3
+        return self.passes + self.n * self.directions * self.per_product * rows * (self.product + rows) + 2 * rows**3
+
+    def in_double_precision(self) -> SampledCost:
+        """The same map."""
+        return replace(self, per_product=1.0)
 
     def seconds(self, rows: int) -> float:
         """The same in seconds of a core."""
@@ -86,15 +93,17 @@ def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None) -> l
 def cost_of(problem: LaplaceProblem, kinds: Sequence[Kind], directions: float | None = None) -> SampledCost:
     """Of a problem whose groups' rows are held by these kinds: a reverse pass for each direction, worth two forward.
 
-    `directions` of each example, on average; by default all outputs. Fewer take a forward pass to be chosen.
+    `directions` of each example, on average, in single precision; by default all outputs, in double. Fewer take a
+    forward pass to be chosen.
     """
     pairs, k = list(zip(kinds, problem.block_groups, strict=True)), problem.num_outputs
     r = k if directions is None else directions
     product = sum(_product(kind, group, r) for kind, group in pairs)
     written = sum(_written(kind, group) for kind, group in pairs)
     forward = forward_macs(problem)
-    passes = (1 + 2 * r + (directions is not None)) * forward
-    return SampledCost(len(problem.examples), k, r, product, 2 * written, passes, PASSES_PER_EPOCH * forward)
+    few, n = directions is not None, len(problem.examples)
+    passes = (1 + 2 * r + few) * forward
+    return SampledCost(n, k, r, product, 2 * written, passes, PASSES_PER_EPOCH * forward, _SINGLE if few else 1.0)
 
 
 def possible(problem: LaplaceProblem) -> bool:

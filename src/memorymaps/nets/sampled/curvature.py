@@ -23,7 +23,7 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
 from memorymaps.nets.sampled.cost import CALIBRATED, MANY, SampledCost, cost_of, kinds_within, partly
-from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.covariance import Cavities, SampledCovariance
 from memorymaps.nets.sampled.directions import Data, Directions, ordered_directions
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.jackknife import Estimates, estimates
@@ -35,6 +35,7 @@ _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is to
 _OF_EVIDENCE = 2048  # rows by which a prior by evidence is found before they grow for it
 _LEFT = 0.5  # part of a removed bias that may be left: what is removed is up to twice what is there (benchmarks)
 _MIN_REPORTED_BIAS = 5e-4  # relative bias from which it is stated
+_ROUNDED = 0.1  # of the asked error that single precision may add
 _TINY = 1e-300
 
 
@@ -67,7 +68,7 @@ class SampleSize(Protocol):
 
 
 def estimated(
-    problem: LaplaceProblem, covariance: SampledCovariance, batch: Batch, positions: Tensor, directions: Directions
+    problem: LaplaceProblem, source: Cavities, batch: Batch, positions: Tensor, directions: Directions
 ) -> Iterator[tuple[Tensor, Data, Estimates]]:
     """Estimates of training examples at these positions, some at a time: their places in the batch, their data, and
     what the drawn rows say of them along their directions.
@@ -80,9 +81,9 @@ def estimated(
         start = 0
         for seen, data, basis in problem.batch_size.run(take_rows(batch.inputs, rows), work):
             here = places[start : start + len(basis)]
-            for part, cavity in covariance.cavities(seen, positions[here]):
+            for part, cavity in source.of(seen, positions[here]):
                 some = tuple(each[part] for each in data)
-                found = estimates(problem.network.likelihood, some, cavity, basis[part], covariance, directions)
+                found = estimates(problem.network.likelihood, some, cavity, basis[part], source, directions)
                 yield here[part], some, found
             start += len(here)
 
@@ -161,7 +162,8 @@ class Probe:
         """
         places = torch.as_tensor(self.positions, device=problem.network.device)
         share, whole = self.share.to(places.device), Directions.all_of(problem)
-        found = estimated(problem, covariance, problem.examples.take(self.positions), places, whole)
+        source = covariance.cavities(torch.float64)
+        found = estimated(problem, source, problem.examples.take(self.positions), places, whole)
         pieces, each = [], []
         for here, data, one in found:
             pieces.append(_sums(one, share[here]))
@@ -177,6 +179,17 @@ class Probe:
             (*((error + left_out[:2]) / square).sqrt().tolist(), _length(loss[1:], off[2] @ share[here]) / float(mean)),
             (*(bias[:2] / square).tolist(), float(bias[2] / mean)),
         ), calibrated
+
+    def rounding(self, problem: LaplaceProblem, covariance: SampledCovariance, directions: Directions) -> float:
+        """What single precision changes of leverage, sensitivity and left-out loss, relative; the most of the three."""
+        device, batch = problem.network.device, problem.examples.take(self.positions)
+        places, share, values = torch.as_tensor(self.positions, device=device), self.share.to(device), []
+        for dtype in (torch.float64, torch.float32):
+            found = estimated(problem, covariance.cavities(dtype), batch, places, directions)
+            here, value = zip(*((here, each.value) for here, _, each in found), strict=True)
+            values.append(torch.cat(value, dim=1)[:, torch.cat(here).argsort()])
+        exact, off = values[0], values[1] - values[0]
+        return float(((off.square() @ share) / (exact.square() @ share).clamp(min=_TINY)).sqrt().max())
 
 
 def _length(deleted: Tensor, left_out: Tensor) -> float:
@@ -225,7 +238,7 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     share = 1.0 if recipe.share is None else recipe.share
     part = costs if share == 1 else costs.partly(math.ceil(share * n) + CALIBRATED)
     grown = _grown(pool, recipe, part, probe)
-    if recipe.share is None and _short_of_budget(grown, recipe, part.cheapest, n):
+    if recipe.share is None and _short_of_budget(grown, recipe, part.few, n):
         share, part = _SHARE, costs.partly(math.ceil(_SHARE * n) + CALIBRATED)
         grown = _grown(pool, recipe, part, probe)
     rows = len(grown.covariance.q)
@@ -262,8 +275,8 @@ def _short_of_budget(grown: _Grown, recipe: SampleSize, cost: SampledCost, n: in
 
 @dataclass(frozen=True)
 class Costs:
-    """What a map costs along all directions of every example, `whole`, and along the leading ones of each, `few`, where
-    the budget is too short for all.
+    """What a map costs along all directions of every example in double precision, `whole`, and along the leading ones
+    of each in single precision, `few`, where the budget is too short for that.
     """
 
     whole: SampledCost
@@ -276,27 +289,21 @@ class Costs:
         """One forward pass where the budget, not memory or the number of rows, says how many rows there may be."""
         whole = cost_of(problem, pool.kinds)
         work, most = multiplications_of(recipe.budget, whole.epoch), min(pool.total, whole.most(math.inf))
-        if whole.most(work) >= (most if recipe.rows is None else min(most, recipe.rows)) or problem.num_outputs == 1:
+        if recipe.share not in (None, 1) or whole.most(work) >= min(most, recipe.rows or most):
             return cls(whole, whole, Directions.all_of(problem), work)
         directions = Directions.leading(problem)
         return cls(whole, cost_of(problem, pool.kinds, directions.mean), directions, work)
 
-    @property
-    def cheapest(self) -> SampledCost:
-        """That of the leading directions where they were counted."""
-        return self.few
-
     def partly(self, examples: int) -> Costs:
         """Of so many examples, with all directions."""
         cost = partly(self.whole, examples)
-        whole = replace(self.directions, counts=torch.full_like(self.directions.counts, self.whole.k))
-        return Costs(cost, cost, whole, self.work)
+        return Costs(cost, cost, self.directions.all_again(self.whole.k), self.work)
 
-    def with_rows(self, problem: LaplaceProblem, rows: int) -> tuple[SampledCost, Directions]:
+    def with_rows(self, rows: int) -> tuple[SampledCost, Directions]:
         """All directions where so many rows allow it, else the leading ones."""
         if self.few is self.whole or self.whole.multiplications(rows) > self.work:
             return self.few, self.directions
-        return self.whole, Directions.all_of(problem)
+        return self.whole, self.directions.all_again(self.whole.k)
 
 
 @dataclass(frozen=True)
@@ -315,17 +322,29 @@ def _grown(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> _Gr
     most = min(pool.total, max(1, cost.most(costs.work)))
     rows = recipe.rows or min(_FIRST, most)
     if recipe.rows:
-        cost, _ = costs.with_rows(problem, rows)
+        cost, _ = costs.with_rows(rows)
         _say(problem, f"{rows:,} rows, {cost.seconds(rows):.3g} seconds of a core, {cost.gigabytes(rows):.2g} GB")
     while True:
         covariance = pool.covariance(rows, problem.prior)
-        cost, directions = costs.with_rows(problem, rows)
+        cost, directions = costs.with_rows(rows)
         stated, directions = probe.state(problem, covariance, directions)
         why = _enough(rows, recipe, pool, cost, stated, most)
         if why:
-            return _Grown(covariance, rows, stated, why, cost, directions)
+            return _precise(_Grown(covariance, rows, stated, why, cost, directions), problem, probe, recipe.error)
         _say(problem, str(Forecast.to_reach(costs.few, (rows, stated.worst), recipe.error, most)))
         rows = min(2 * rows, most)
+
+
+def _precise(grown: _Grown, problem: LaplaceProblem, probe: Probe, error: float) -> _Grown:
+    """In double precision where single precision adds more than a tenth of the error that is asked for."""
+    if grown.directions.precision == torch.float64:
+        return grown
+    rounding = probe.rounding(problem, grown.covariance, grown.directions)
+    if rounding <= _ROUNDED * error:
+        return replace(grown, directions=replace(grown.directions, rounding=rounding))
+    return replace(
+        grown, directions=replace(grown.directions, precision=torch.float64), cost=grown.cost.in_double_precision()
+    )
 
 
 def _say(problem: LaplaceProblem, words: str) -> None:

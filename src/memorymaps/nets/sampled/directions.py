@@ -34,12 +34,15 @@ class Directions:
     """How many directions each training example has, `counts [N]`; `fill` is `ρ`.
 
     `spread` says for leverage, sensitivity and left-out loss what the directions that are left out add to the error: so
-    many times the part of `Λ`'s trace that they have, times the value (of the loss: times its change).
+    many times the part of `Λ`'s trace that they have, times the value (of the loss: times its change). Products are in
+    `precision`, and `rounding` is what this changes, relative.
     """
 
     counts: Tensor
     fill: float = 1.0
     spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    precision: torch.dtype = torch.float64
+    rounding: float = 0.0
 
     @classmethod
     def all_of(cls, problem: LaplaceProblem) -> Directions:
@@ -52,18 +55,23 @@ class Directions:
         """So many that a tenth of the trace of each `Λ` is left out, more where that is little; a forward pass."""
         left = torch.cat([each for batch in problem.examples for each in _left_out(problem, batch)])
         size = left[:, :1].clamp(min=float(left[:, 0].square().mean().sqrt()))
-        return cls(1 + (left[:, 1:-1] > _LEFT_OUT * size).sum(1))
+        return cls(1 + (left[:, 1:-1] > _LEFT_OUT * size).sum(1), precision=torch.float32)
+
+    def all_again(self, outputs: int) -> Directions:
+        """All outputs of every example, in double precision."""
+        return Directions(torch.full_like(self.counts, outputs))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the map says of it; nothing where all examples have all directions."""
-        if not any(self.spread) and self.fill == 1.0:
+        if self.precision == torch.float64 and not any(self.spread):
             return ()
         error = ", ".join(f"{name} {each:.0%}" for name, each in zip(MEASURES, self.spread, strict=True))
         return (
             f"Along {self.mean:.2f} directions of each example's outputs on average, its error and the leading ones of "
             "its curvature; deviations of the outputs are along these. The others' part of leverage from the mean of "
-            f"these times {self.fill:.2f}. Of this part, the error: {error}; in the standard errors.",
+            f"these times {self.fill:.2f}. Of this part, the error: {error}; in the standard errors. "
+            f"Single precision changes the columns by {self.rounding:.1e}.",
         )
 
     @property

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.nets.sampled.covariance import Cavity, SampledCovariance
+from memorymaps.nets.sampled.covariance import Cavities, Cavity
 from memorymaps.nets.sampled.directions import Data, Directions
 from memorymaps.nets.sampled.measures import Removal
 
@@ -42,7 +42,7 @@ class Estimates:
     @property
     def standard_error(self) -> Tensor:
         """`[3, n]`."""
-        return (self.deleted.square().sum(-1) + self.left_out.square()).sqrt()
+        return (self.deleted.square().sum(-1).double() + self.left_out.square()).sqrt()
 
 
 def estimates(
@@ -50,7 +50,7 @@ def estimates(
     data: Data,
     cavity: Cavity,
     basis: Tensor,
-    source: SampledCovariance,
+    source: Cavities,
     directions: Directions,
 ) -> Estimates:
     """The cavity form's leverage, sensitivity and left-out loss with what the draw of the rows leaves open.
@@ -64,10 +64,12 @@ def estimates(
     ahead = torch.matmul(likelihood.mean_jacobian(found.moved).mT, found.change.sign()[..., None])[..., 0]
     gain = w[:, None] if likelihood.weights_are_precisions else torch.ones_like(w)[:, None]
     turned = torch.stack([ahead, gain * likelihood.error(found.moved, y), found.error], dim=2)
-    along, back, pulled = torch.matmul(torch.matmul(basis.mT, turned).mT, cavity.moves).unbind(1)
+    dtype = cavity.moves.dtype
+    along, back, pulled = torch.matmul(torch.matmul(basis.mT, turned).mT.to(dtype), cavity.moves).unbind(1)
     inner = torch.matmul(basis.mT, torch.matmul(found.root, found.kept))
-    changes = torch.stack([torch.matmul(inner.mT, cavity.moves).square().sum(1), along * pulled, back * pulled])
+    shrunk = torch.matmul(torch.matmul(inner, inner.mT).to(dtype), cavity.moves)
+    changes = torch.stack([(shrunk * cavity.moves).sum(1), along * pulled, back * pulled])
     variance = whole - torch.matmul(torch.matmul(found.loaded, found.kept), found.loaded.mT)
-    deleted = changes / cavity.kept * (1 - source.q).sqrt()
+    deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
     left_out = directions.uncertainty(likelihood, data, basis, value)
-    return Estimates(whole, (variance + variance.mT) / 2, value, deleted, changes @ source.bias, left_out)
+    return Estimates(whole, (variance + variance.mT) / 2, value, deleted, (changes @ source.bias).double(), left_out)

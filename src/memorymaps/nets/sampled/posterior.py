@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +17,7 @@ from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.laplace.posterior import NetworkPosterior
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.covariance import Cavities, SampledCovariance
 from memorymaps.nets.sampled.curvature import estimated
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.measures import MEASURES
@@ -44,6 +45,11 @@ class SampledNetworkPosterior(NetworkPosterior):
             super().capabilities, training_marginals=self.training_marginals, extra_columns=self.extra_columns
         )
 
+    @functools.cached_property
+    def cavities(self) -> Cavities:
+        """The training examples' posteriors without them, in the precision of `directions`."""
+        return self.covariance.cavities(self.directions.precision)
+
     def training_marginals(self, batch: Batch) -> Marginals:
         """`f [n, c]` and `V = V^{\\i}(I + ΛV^{\\i})⁻¹ [n, c, c]`, `V^{\\i}` from `S̃_{−i}⁻¹`: always `tr(ΛV) < c`.
 
@@ -53,7 +59,7 @@ class SampledNetworkPosterior(NetworkPosterior):
             An id that no training example has.
         """
         with evaluation_mode(self.network.module), self._error_context():
-            f, variance, errors = answers(self.problem, self.covariance, batch, self._positions(batch), self.directions)
+            f, variance, errors = answers(self.problem, self.cavities, batch, self._positions(batch), self.directions)
         self._latest[:] = [(batch.ids, to_numpy(errors))]
         return Marginals(to_numpy(f), to_numpy(variance))
 
@@ -77,13 +83,13 @@ class SampledNetworkPosterior(NetworkPosterior):
 
 
 def answers(
-    problem: LaplaceProblem, covariance: SampledCovariance, batch: Batch, positions: Tensor, directions: Directions
+    problem: LaplaceProblem, source: Cavities, batch: Batch, positions: Tensor, directions: Directions
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`f [n, c]`, the variance with every example in it `[n, c, c]`, and standard errors `[3, n]`, in their order."""
     n, c = len(positions), problem.num_outputs
     like: dict[str, Any] = {"dtype": torch.float64, "device": problem.network.device}
     f, variance, errors = torch.empty(n, c, **like), torch.empty(n, c, c, **like), torch.empty(3, n, **like)
-    for here, (outputs, *_), found in estimated(problem, covariance, batch, positions, directions):
+    for here, (outputs, *_), found in estimated(problem, source, batch, positions, directions):
         f[here], variance[here], errors[:, here] = outputs, found.variance, found.standard_error
     return f, variance, errors
 
