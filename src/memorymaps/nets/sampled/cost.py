@@ -16,6 +16,7 @@ from memorymaps.nets.sampled.row_files import FiledRows
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
 CALIBRATED = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
+_READS = 5  # passes over the data by a map along all directions, whatever it rests on
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
 _SINGLE = 0.5  # of the work of a product in double precision
 UNASKED = 120.0  # seconds of a core that "auto" may spend
@@ -43,6 +44,11 @@ class SampledCost:
     def multiplications(self, rows: int) -> float:
         """`passes + n r m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
         return self.passes + self.n * self.directions * self.per_product * rows * (self.product + rows) + 2 * rows**3
+
+    @property
+    def reads(self) -> int:
+        """Passes over the data: sizes, checks, ids, gradient and the map itself; directions where they are chosen."""
+        return _READS + (self.directions < self.k)
 
     def in_double_precision(self) -> SampledCost:
         """The same map."""

@@ -168,7 +168,7 @@ class Cavities:
 
     def of(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
         """The examples at `positions [n]` of the training data, some at a time."""
-        seen = group_rows(batch, self.groups, [type(rows) for rows in self.rows])  # type: ignore[misc]
+        seen = group_rows(batch, self.groups, [type(rows) for rows in self.rows])
         k = len(batch.g[0])
         for part in chunk_slices(len(positions), 4 * (k + 1) * len(self.owners)):
             yield part, self._cavity([rows.take(part) for rows in seen], positions[part])

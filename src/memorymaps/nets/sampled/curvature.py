@@ -229,18 +229,16 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     _check(problem)
     folder = None if recipe.folder is None else Path(recipe.folder)
     pool = RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows), recipe.seed, folder)
-    costs = Costs.of(problem, pool, recipe)
+    share = 1.0 if recipe.share is None else recipe.share
+    costs = Costs.of(problem, pool, recipe, share)
     probe = Probe.of(pool.by_example, recipe.seed)
     _check_memory(costs.whole, recipe, pool.total)
     if problem.prior_by_evidence:
-        pool = _at_evidence(pool, costs.whole, recipe)
-    n = len(problem.examples)
-    share = 1.0 if recipe.share is None else recipe.share
-    part = costs if share == 1 else costs.partly(math.ceil(share * n) + CALIBRATED)
-    grown = _grown(pool, recipe, part, probe)
-    if recipe.share is None and _short_of_budget(grown, recipe, part.few, n):
-        share, part = _SHARE, costs.partly(math.ceil(_SHARE * n) + CALIBRATED)
-        grown = _grown(pool, recipe, part, probe)
+        pool = _at_evidence(pool, costs.few, recipe)
+    grown = _grown(pool, recipe, costs, probe)
+    if recipe.share is None and _short_of_budget(grown, recipe, costs.few, len(problem.examples)):
+        share = _SHARE
+        grown = _grown(pool, recipe, Costs.of(problem, pool, recipe, share), probe)
     rows = len(grown.covariance.q)
     notes = (
         f"{rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {recipe.seed}): "
@@ -253,9 +251,9 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     def build(deltas: Deltas) -> SampledCovariance:
         return grown.covariance if deltas is pool.problem.prior else pool.covariance(grown.rows, deltas)
 
-    every = rows >= pool.total
-    estimate = CurvatureEstimate(build, notes, 1.0, relative_error=None if every else grown.stated.of_leverage)
-    return DrawnRows(estimate, every or grown.stated.worst <= recipe.error, share, grown.directions)
+    exact = rows >= pool.total and grown.directions.exact
+    estimate = CurvatureEstimate(build, notes, 1.0, relative_error=None if exact else grown.stated.of_leverage)
+    return DrawnRows(estimate, exact or grown.stated.worst <= recipe.error, share, grown.directions)
 
 
 def _at_evidence(pool: RowPool, cost: SampledCost, recipe: SampleSize) -> RowPool:
@@ -285,25 +283,34 @@ class Costs:
     work: float
 
     @classmethod
-    def of(cls, problem: LaplaceProblem, pool: RowPool, recipe: SampleSize) -> Costs:
-        """One forward pass where the budget, not memory or the number of rows, says how many rows there may be."""
-        whole = cost_of(problem, pool.kinds)
+    def of(cls, problem: LaplaceProblem, pool: RowPool, recipe: SampleSize, share: float) -> Costs:
+        """Of a share of the examples, those of the largest curvature. One forward pass where the budget, not memory or
+        the number of rows, says how many rows there may be.
+        """
+        examples = len(problem.examples) if share == 1 else math.ceil(share * len(problem.examples)) + CALIBRATED
+        whole = _of_some(cost_of(problem, pool.kinds), examples)
         work, most = multiplications_of(recipe.budget, whole.epoch), min(pool.total, whole.most(math.inf))
-        if recipe.share not in (None, 1) or whole.most(work) >= min(most, recipe.rows or most):
+        if whole.most(work) >= min(most, recipe.rows or most):
             return cls(whole, whole, Directions.all_of(problem), work)
         directions = Directions.leading(problem)
-        return cls(whole, cost_of(problem, pool.kinds, directions.mean), directions, work)
+        largest = pool.by_example.argsort(descending=True)[:examples].to(directions.counts.device)
+        few = cost_of(problem, pool.kinds, float(directions.counts[largest].double().mean()))
+        return cls(whole, _of_some(few, examples), directions, work)
 
-    def partly(self, examples: int) -> Costs:
-        """Of so many examples, with all directions."""
-        cost = partly(self.whole, examples)
-        return Costs(cost, cost, self.directions.all_again(self.whole.k), self.work)
+    def forecast(self, pilot: tuple[int, float], requested: float, most: int) -> Forecast:
+        """From a first sample of some rows and its error to that which is asked for."""
+        found = Forecast.to_reach(self.few, pilot, requested, most)
+        return Forecast.of(self.with_rows(found.rows)[0], found.rows, found.error)
 
     def with_rows(self, rows: int) -> tuple[SampledCost, Directions]:
         """All directions where so many rows allow it, else the leading ones."""
         if self.few is self.whole or self.whole.multiplications(rows) > self.work:
             return self.few, self.directions
         return self.whole, self.directions.all_again(self.whole.k)
+
+
+def _of_some(cost: SampledCost, examples: int) -> SampledCost:
+    return cost if examples >= cost.n else partly(cost, examples)
 
 
 @dataclass(frozen=True)
@@ -329,9 +336,10 @@ def _grown(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> _Gr
         cost, directions = costs.with_rows(rows)
         stated, directions = probe.state(problem, covariance, directions)
         why = _enough(rows, recipe, pool, cost, stated, most)
+        why += ", the exact posterior" if rows >= pool.total and directions.exact else ""
         if why:
             return _precise(_Grown(covariance, rows, stated, why, cost, directions), problem, probe, recipe.error)
-        _say(problem, str(Forecast.to_reach(costs.few, (rows, stated.worst), recipe.error, most)))
+        _say(problem, str(costs.forecast((rows, stated.worst), recipe.error, most)))
         rows = min(2 * rows, most)
 
 
@@ -356,7 +364,7 @@ def _say(problem: LaplaceProblem, words: str) -> None:
 def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, stated: Stated, most: int) -> str:
     """Why no more rows are drawn; empty where more should be."""
     if rows >= pool.total:
-        return "all there are, the exact posterior"
+        return "all there are"
     if recipe.rows:
         return "as many as were asked for"
     if stated.worst <= recipe.error:

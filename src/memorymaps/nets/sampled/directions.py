@@ -34,13 +34,15 @@ class Directions:
     """How many directions each training example has, `counts [N]`; `fill` is `ρ`.
 
     `spread` says for leverage, sensitivity and left-out loss what the directions that are left out add to the error: so
-    many times the part of `Λ`'s trace that they have, times the value (of the loss: times its change). Products are in
-    `precision`, and `rounding` is what this changes, relative.
+    many times the part of `Λ`'s trace that they have, times the value (of the loss: times its change). They were
+    `chosen` where some examples may have fewer than all. Products are in `precision`; `rounding` is what this changes,
+    relative.
     """
 
     counts: Tensor
     fill: float = 1.0
     spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    chosen: bool = False
     precision: torch.dtype = torch.float64
     rounding: float = 0.0
 
@@ -55,16 +57,21 @@ class Directions:
         """So many that a tenth of the trace of each `Λ` is left out, more where that is little; a forward pass."""
         left = torch.cat([each for batch in problem.examples for each in _left_out(problem, batch)])
         size = left[:, :1].clamp(min=float(left[:, 0].square().mean().sqrt()))
-        return cls(1 + (left[:, 1:-1] > _LEFT_OUT * size).sum(1), precision=torch.float32)
+        return cls(1 + (left[:, 1:-1] > _LEFT_OUT * size).sum(1), chosen=True, precision=torch.float32)
 
     def all_again(self, outputs: int) -> Directions:
         """All outputs of every example, in double precision."""
         return Directions(torch.full_like(self.counts, outputs))
 
     @property
+    def exact(self) -> bool:
+        """Whether all examples have all directions, in double precision."""
+        return self.precision == torch.float64 and not self.chosen
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the map says of it; nothing where all examples have all directions."""
-        if self.precision == torch.float64 and not any(self.spread):
+        if self.exact:
             return ()
         error = ", ".join(f"{name} {each:.0%}" for name, each in zip(MEASURES, self.spread, strict=True))
         return (
@@ -87,8 +94,7 @@ class Directions:
 
     def completed(self, within: Tensor, basis: Tensor) -> Tensor:
         """`V [n, c, c]` from `V_Q [n, r, r]` and `Q [n, c, r]`."""
-        c, r = basis.shape[1:]
-        return within if r == c else _completed(within, basis, torch.full_like(within[:, 0, 0], r), self.fill)
+        return _completed(within, basis, torch.full_like(within[:, 0, 0], basis.shape[2]), self.fill)
 
     def calibrated(
         self,
