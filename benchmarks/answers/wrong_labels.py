@@ -1,144 +1,205 @@
-"""Planted wrong labels: average precision of `label_issues` beside 5-fold probabilities, training loss and neighbours.
+"""Planted wrong labels: `label_issues` beside 5-fold probabilities, training loss, AUM and nearest neighbours.
 
 `cleanlab`: its default score, self-confidence, of 5-fold probabilities of the same model (`get_label_quality_scores`,
-computed here without the library). Costs are in fits of the model.
+computed here without the library); for numbers the 5-fold residual. AUM: mean margin over the epochs of a network, or
+the trees of LightGBM. `fit`, `ours` and `folds` are CPU seconds: of one fit, of the map with its issues, of the five
+fits. `columns` has the average precision of every column that could rank. One JSON line a cell; cells that a file has
+already are skipped, so that an interrupted run is continued by the same command.
 
-    MEMORYMAPS_DATA=… python benchmarks/answers/wrong_labels.py [--n 2000] [--seeds 3] [--only TEXT]
+    MEMORYMAPS_DATA=… python benchmarks/answers/wrong_labels.py --out cells.jsonl [--n 1000] [--seeds 0 1 2]
+        [--data digits …] [--models logistic …] [--noise "5%" "15%" "5% confusable" "15% confusable"]
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
+from noisy_data import SOURCES, nearest_class, planted, some
+from noisy_models import Network, mapped, margin, model_for
 from sklearn.base import clone
-from sklearn.datasets import load_digits
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.svm import SVC
 
 import memorymaps as mm
 
-DATA = Path(os.environ.get("MEMORYMAPS_DATA", ""))
-MODELS = {
-    "logistic C = 0.1": LogisticRegression(C=0.1, tol=1e-6, max_iter=3000),
-    "logistic C = 1": LogisticRegression(tol=1e-6, max_iter=3000),
-    "forest": RandomForestClassifier(100, random_state=0),
-    "boosting": GradientBoostingClassifier(n_estimators=30, random_state=0),
-    "MLP": MLPClassifier((20,), alpha=1.0, max_iter=1000, random_state=0, tol=1e-6),
-    "SVC": SVC(),
-}
+NOISE = {"15%": (0.15, False), "5%": (0.05, False), "15% confusable": (0.15, True), "5% confusable": (0.05, True)}
+MODELS = ("logistic", "forest", "LightGBM", "SVC", "MLP", "CNN", "GP")
+IMAGES = ("digits", "MNIST", "Fashion-MNIST")
 
 
-def digits(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's 8 × 8 digits."""
-    X, y = load_digits(return_X_y=True)
-    return X[:n] / 16, y[:n]
-
-
-def spambase(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Spam or not, word frequencies on a logarithmic scale, standardised."""
-    table = pd.read_parquet(DATA / "tabular" / "spambase.parquet")
-    rows = np.random.default_rng(0).permutation(len(table))[:n]
-    X = np.log1p(table.drop(columns=["spam", "esl_test"]).to_numpy(float))[rows]
-    return (X - X.mean(axis=0)) / X.std(axis=0), table["spam"].to_numpy().astype(int)[rows]
-
-
-def fashion(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fashion-MNIST, averaged to 7 × 7 pixels."""
-    with np.load(DATA / "fmnist.npz") as file:
-        images = next(file[k] for k in file.files if file[k].ndim == 3)
-        labels = next(file[k] for k in file.files if file[k].shape == images.shape[:1])
-    return images[:n].reshape(n, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(n, -1) / 255, labels[:n].astype(int)
-
-
-def planted(y: np.ndarray, share: float, confusable: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels some of which are another class (the next one, if confusable), and which."""
-    rng, classes = np.random.default_rng(seed), len(np.unique(y))
-    rows = rng.choice(len(y), int(share * len(y)), replace=False)
-    noisy = y.copy()
-    noisy[rows] = (y[rows] + (1 if confusable else rng.integers(1, classes, len(rows)))) % classes
-    return noisy, np.isin(np.arange(len(y)), rows)
-
-
-def out_of_fold(model: object, X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """5-fold probabilities of the given labels."""
+def probabilities_out_of_fold(model: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """5-fold probabilities `[n, c]`, or predictions `[n]` of numbers."""
+    if y.dtype.kind == "f":
+        return cross_val_predict(model, X, y, cv=KFold(5, shuffle=True, random_state=0))
     model = SVC(probability=True, random_state=0) if isinstance(model, SVC) else clone(model)
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    return cross_val_predict(model, X, y, cv=folds, method="predict_proba")[np.arange(len(y)), y]
+    return cross_val_predict(model, X, y, cv=StratifiedKFold(5, shuffle=True, random_state=0), method="predict_proba")
 
 
-def issues(m: mm.MemoryMap) -> object:
-    """`label_issues` as it comes; with five folds where it asks for them."""
+def by_probabilities(p: np.ndarray, y: np.ndarray, name: str) -> dict[str, np.ndarray]:
+    """Scores from out-of-sample predictions: loss (the order of self-confidence), margin."""
+    if y.dtype.kind == "f":
+        return {f"{name} loss": np.abs(p - y)}
+    return {f"{name} loss": -p[np.arange(len(y)), y], f"{name} margin": -margin(p, y)}
+
+
+def area_under_margin(model: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """Mean margin over training, or None where there are no epochs and no trees one after another."""
+    if isinstance(model, Network):
+        return np.asarray(model.margins_)
+    if not type(model).__name__.startswith("LGBM"):
+        return None
+    numbers, total = y.dtype.kind == "f", np.zeros(len(y))
+    for k in range(1, model.n_estimators + 1):
+        f = model.predict(X, num_iteration=k, raw_score=True)
+        f = f if numbers or f.ndim == 2 else np.stack([-f / 2, f / 2], axis=1)
+        total += -np.abs(f - y) if numbers else margin(f, y)
+    return total
+
+
+def issues(m: mm.MemoryMap, cheap: bool) -> Any:
+    """`label_issues` as it comes; with five folds where it asks for them and refits are cheap, else None."""
     try:
         return mm.label_issues(m)
     except ValueError as error:
         if "folds=5" not in str(error):
             raise
-        return mm.label_issues(m, folds=5)
+        return mm.label_issues(m, folds=5) if cheap else None
 
 
-def case(model: object, X: np.ndarray, noisy: np.ndarray, wrong: np.ndarray) -> dict[str, object]:
-    """Average precisions, the count, and the seconds of the map with its issues and of the folds, in fits."""
+def training_loss(model: Any, m: mm.MemoryMap, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Of the fitted model."""
+    return np.abs(model.predict(X) - y) if y.dtype.kind == "f" else np.asarray(m["loss"])
+
+
+def case(model: Any, X: np.ndarray, noisy: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:
+    """Average precisions, precisions at the number of wrong labels, the count, and CPU seconds."""
     start = time.process_time()
     fitted = clone(model).fit(X, noisy)
     fit = time.process_time() - start
-    m = mm.memory_map(fitted, X, noisy)
-    found = issues(m)
+    start = time.process_time()
+    m = mapped(fitted, X, noisy)
+    found = issues(m, not isinstance(model, Network))
     ours = time.process_time() - start
     score = np.full(len(noisy), -np.inf)
-    score[found["id"]] = found["score"]
+    if found is not None:
+        score[found["id"].astype(int)] = found["score"]
     start = time.process_time()
-    own = out_of_fold(model, X, noisy)
-    theirs = time.process_time() - start
-    near = KNeighborsClassifier(10).fit(X, noisy).predict_proba(X)[np.arange(len(noisy)), noisy]
-    values = {"label_issues": score, "cleanlab": -own, "training loss": m["loss"], "neighbours": -near}
-    precision = {
-        name: average_precision_score(wrong, np.nan_to_num(v, nan=-1e9, neginf=-1e9)) for name, v in values.items()
-    }
+    p = probabilities_out_of_fold(model, X, noisy)
+    folds = time.process_time() - start
+    values = {"label_issues": score, "cleanlab": by_probabilities(p, noisy, "fold")["fold loss"]}
+    values["training loss"] = training_loss(fitted, m, X, noisy)
+    aum = area_under_margin(fitted, X, noisy)
+    values |= {} if aum is None else {"AUM": -aum}
+    values["neighbours"] = neighbours(X, noisy)
+    columns = by_probabilities(p, noisy, "fold") | of_map(m, noisy)
     k = int(wrong.sum())
     return {
-        "ranked by": found.ranked_by, **precision, "precision at k": wrong[np.argsort(-score)[:k]].mean(),
-        "count": found.count, "wrong": k, "fits": ours / fit, "fits cleanlab": theirs / fit,
+        "ranked by": "refused" if found is None else found.ranked_by,
+        "trust": str(m.trust["loo_loss"].level), "estimator": m.provenance.estimator.name,
+        "precision": {name: precision(wrong, v) for name, v in values.items()},
+        "at k": {name: float(wrong[np.argsort(-finite(v), kind="stable")[:k]].mean()) for name, v in values.items()},
+        "columns": {name: precision(wrong, v) for name, v in columns.items()},
+        "count": None if found is None else found.count, "wrong": k, "fit": fit, "ours": ours, "folds": folds,
     }  # fmt: skip
 
 
-def cases(n: int, seeds: int, only: str) -> Iterator[dict[str, object]]:
-    """All combinations, a row each."""
-    for data in (digits, spambase, fashion):
-        X, y = data(n)
-        for name, model in MODELS.items():
-            for share, confusable in ((0.05, False), (0.15, False), (0.05, True), (0.15, True)):
-                label = f"{data.__name__} {name} {share:.0%}{' confusable' if confusable else ''}"
-                if only not in label or (confusable and len(np.unique(y)) == 2):
-                    continue
-                found = pd.DataFrame([case(model, X, *planted(y, share, confusable, s)) for s in range(seeds)])
-                yield {"case": label, "ranked by": found["ranked by"][0], **found.mean(numeric_only=True)}
+def of_map(m: mm.MemoryMap, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of the map that could rank."""
+    names = [name for name in ("error", "loo_loss", "loo_error") if name in m.table.column_names]
+    found = {name: np.asarray(m[name], dtype=float) for name in names}
+    found = {name: np.linalg.norm(v, axis=1) if v.ndim == 2 else v for name, v in found.items()}
+    if y.dtype.kind != "f" and m.provenance.loss_is_density:
+        from memorymaps.analysis.cleanlab import left_out_probabilities
+
+        given, p = left_out_probabilities(m)
+        found |= by_probabilities(np.nan_to_num(p), given, "left-out")
+    if y.dtype.kind == "f":
+        found["left-out residual"] = np.abs(m["loo_prediction"] - y)
+    return found
+
+
+def neighbours(X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Share of the 10 nearest other examples with another label; for numbers the difference from their mean."""
+    numbers = y.dtype.kind == "f"
+    near = (KNeighborsRegressor if numbers else KNeighborsClassifier)(10).fit(X, y)
+    rows = near.kneighbors(return_distance=False)
+    return np.abs(y[rows].mean(axis=1) - y) if numbers else (y[rows] != y[:, None]).mean(axis=1)
+
+
+def finite(v: np.ndarray) -> np.ndarray:
+    """Undefined scores last."""
+    return np.nan_to_num(v, nan=-1e300, neginf=-1e300, posinf=1e300)
+
+
+def precision(wrong: np.ndarray, v: np.ndarray) -> float:
+    """Average precision."""
+    return float(average_precision_score(wrong, finite(v)))
+
+
+def cells(args: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Keys of all cells, and what makes their data and model."""
+    loaded: dict[str, Any] = {}
+    for seed in args.seeds:
+        for noise in args.noise:
+            for data in args.data:
+                for family in args.models:
+                    if family == "CNN" and data not in IMAGES:
+                        continue
+                    if "confusable" in noise and data in ("spambase", "sms_spam"):
+                        continue
+                    key = {"data": data, "model": family, "noise": noise, "n": args.n, "seed": seed}
+                    yield key, lambda data=data: loaded.setdefault(data, SOURCES[data]())
 
 
 def main() -> None:
-    """Print the table, a row as soon as it is there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="")
+    """Run the cells that the file lacks, a line as soon as one is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--data", nargs="+", default=list(SOURCES), choices=list(SOURCES))
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--noise", nargs="+", default=list(NOISE), choices=list(NOISE))
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    for k, row in enumerate(cases(args.n, args.seeds, args.only)):
-        if k == 0:
-            print(f"| {' | '.join(row)} |\n{'|---' * len(row)}|")
-        cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()]
-        print(f"| {' | '.join(cells)} |", flush=True)
+    done = {key_of(row) for row in read(args.out)}
+    for key, make in cells(args):
+        if key_of(key) in done:
+            continue
+        row = {**key, **one(key, make())}
+        with args.out.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def one(key: dict[str, Any], data: Any) -> dict[str, Any]:
+    """The result of a cell, or the error that refused it."""
+    X, y = some(*data, key["n"], key["seed"])
+    following = nearest_class(X, y) if y.dtype.kind != "f" else np.zeros(0)
+    noisy, wrong = planted(y, *NOISE[key["noise"]], key["seed"], following)
+    try:
+        return case(model_for(key["model"], X, noisy), X, noisy, wrong)
+    except Exception as error:
+        return {"refused": f"{type(error).__name__}: {error}", "at": traceback.format_exc(limit=-1)}
+
+
+def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What identifies a cell."""
+    return tuple(row[name] for name in ("data", "model", "noise", "n", "seed"))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The cells of a file; none if there is none."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 if __name__ == "__main__":

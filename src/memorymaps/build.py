@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,7 @@ from memorymaps.data.fingerprint import digest_of
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.library_errors import explained_errors
 from memorymaps.data.loading import Loading
-from memorymaps.data.repeated import RepeatedExamples
+from memorymaps.data.repeated import Fingerprint, RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.files.batch_journal import BatchJournal, BatchJournalError
 from memorymaps.maps.columns import columns_of, to_record_batch
@@ -32,6 +33,7 @@ from memorymaps.posteriors.gate import Gate, undefined_warnings
 from memorymaps.posteriors.model_state import ModelState
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.polish import polished
+from memorymaps.posteriors.processes.ranks import Ranks, ranks_for
 from memorymaps.posteriors.registry import examples_for, on_device, training_data
 
 _OUTPUTS = b"outputs"
@@ -115,27 +117,41 @@ def memory_map(
     requested = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     model = model if device is None else on_device(model, device)
-    given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
-    examples = RepeatedExamples(_training_examples(model, given, ids), progress)
-    gate = _checked_posterior(model, examples, polish)
-    used = requested or Estimator(gate.posterior.description.estimator)
-    origin = Origin(gate.posterior, examples, ModelState.of(model))
-    positions = np.arange(len(examples)) if rows is None else _positions(rows, len(examples))
-    drawn = examples if rows is None else RepeatedExamples(Subset(examples, positions), progress)
-    journal = None if path is None else BatchJournal.resume(path, _header(origin, used, positions))
-    with journal or contextlib.nullcontext():
-        table, outputs = _table(origin, gate, drawn, positions, used, journal)
-    gate.check_curvature(examples, np.asarray(table.column("leverage")))
-    check_unique(np.asarray(table.column("id")))
-    m = MemoryMap(table, _provenance(origin, drawn, used, outputs), origin)
-    m = m if requested else refit_unasked(m, progress)
-    if path is not None and journal is not None:
-        m.save(path)
+    with ranks_for(model) as ranks:
+        given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
+        examples = _repeated(ranks.share(_training_examples(model, given, ids)), ranks, progress)
+        gate = _checked_posterior(model, examples, polish)
+        used = requested or Estimator(gate.posterior.description.estimator)
+        origin = Origin(gate.posterior, examples, ModelState.of(model))
+        positions = ranks.own(np.arange(len(examples)) if rows is None else _positions(rows, len(examples)))
+        drawn = examples if rows is None else _repeated(Subset(examples, positions), ranks, progress)
+        journal = _journal(path, ranks, _header(origin, used, positions))
+        with journal or contextlib.nullcontext():
+            table, outputs = _table(ranks, _records(origin, gate, drawn, positions, used, journal), journal)
+        gate.check_curvature(ranks.all_of(examples), np.asarray(table.column("leverage")))
+        check_unique(np.asarray(table.column("id")))
+        provenance = _provenance(origin, ranks.fingerprint(drawn), used, outputs)
+        m = MemoryMap(table, ranks.agreed(provenance), origin)
+        m = m if requested else refit_unasked(m, ranks.progress(progress))
+        if path is not None and ranks.is_first:
+            m.save(path)
+        m = dataclasses.replace(m, origin=ranks.independent(m.origin or origin))
+    if journal is not None:
         journal.delete()
     return m
 
 
-def _provenance(origin: Origin, drawn: RepeatedExamples, estimator: Estimator, outputs: int) -> Provenance:
+def _journal(path: str | Path | None, ranks: Ranks, header: dict[str, Any]) -> BatchJournal | None:
+    """This process' finished batches beside the path."""
+    return None if path is None else BatchJournal.resume(ranks.journal_path(Path(path)), header)
+
+
+def _repeated(examples: Examples, ranks: Ranks, progress: bool | None) -> RepeatedExamples:
+    """The examples, checked in every pass; what their fingerprint takes is kept if other processes read a part."""
+    return RepeatedExamples(examples, ranks.progress(progress), content=None if ranks.size == 1 else [])
+
+
+def _provenance(origin: Origin, fingerprint: Fingerprint, estimator: Estimator, outputs: int) -> Provenance:
     """Where the numbers of a map come from."""
     source, state = origin.posterior, origin.model
     assert state is not None  # `memory_map` has it
@@ -144,11 +160,11 @@ def _provenance(origin: Origin, drawn: RepeatedExamples, estimator: Estimator, o
         estimator=estimator,
         n=len(origin.examples),
         outputs=outputs,
-        fingerprint=drawn.fingerprint.columns,
+        fingerprint=fingerprint.columns,
         versions=versions(state.model),
         weights_are_precisions=source.likelihood.weights_are_precisions,
         loss_is_density=source.likelihood.is_density,
-        inputs=drawn.fingerprint.inputs,
+        inputs=fingerprint.inputs,
         model_state=state.parameters,
     )
 
@@ -260,10 +276,10 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, st
     return {**columns, "warning": columns["warning"] | warning, **extra}
 
 
-def _table(
+def _records(
     origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: Estimator, journal: BatchJournal | None
-) -> tuple[pa.Table, int]:
-    """The table with one row per example, and the number of outputs; `rows` are the positions of the drawn examples."""
+) -> list[pa.RecordBatch]:
+    """The rows of every batch; `rows` are the positions of the drawn examples."""
     records, start = [], 0
     for batch in (part for whole in drawn for part in origin.chunks(whole)):
         part = slice(start, start + len(batch))
@@ -275,6 +291,12 @@ def _table(
                 journal.add(part, digest, record)
         records.append(record)
         start = part.stop
+    return records
+
+
+def _table(ranks: Ranks, own: list[pa.RecordBatch], journal: BatchJournal | None) -> tuple[pa.Table, int]:
+    """The table with one row per example, those of all processes, and the number of outputs."""
+    records = ranks.gathered(own)
     if not records:
         raise DataError("the data has no rows")
     try:

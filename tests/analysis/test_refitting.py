@@ -324,7 +324,7 @@ def test_networks_check_themselves(tmp_path):
     mine = dict(zip(fine["id"].tolist(), fine["sensitivity"], strict=True))
     np.testing.assert_allclose(check["truth"][:5], [mine[i] for i in check["id"][:5].tolist()], rtol=1e-9)
     assert json.loads(path.read_bytes().splitlines()[0])["recipe"] == "refit"
-    with ThreadPoolExecutor(2) as pool, pytest.raises(ValueError, match="needs retrain="):
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ValueError, match="uses all cores"):
         mm.retrain_check(m, k=10, executor=pool)
     with pytest.raises(ValueError, match="another map"):
         mm.retrain_check(m, lambda removed, wanted: np.zeros((len(wanted), 3)), k=10, path=path)

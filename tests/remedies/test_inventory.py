@@ -9,6 +9,9 @@ LAPLACE_TORCH = "laplace-torch is not among the packages of the tests"
 # (part of the message, beginning of its file's path) → why no test runs it
 NOT_RUN = {
     ("are spread over processes (FSDP): gather them into a module of one process", "nets"): "needs several processes",
+    ("has lost another one at", "nets"): "needs several processes: tests/nets/distributed",
+    ("has to call memory_map with the same network", "nets"): "needs several processes: tests/nets/distributed",
+    ("Pass the whole data set, without a part of it", "nets"): "needs several processes: tests/nets/distributed",
     ("FunctionalLaplace has no parameter posterior: fit laplace.Laplace with another structure", "nets"): LAPLACE_TORCH,
     ("laplace-torch does not keep its training data", "nets"): LAPLACE_TORCH,
     ("the laplace-torch posterior is not fitted", "nets"): LAPLACE_TORCH,
@@ -33,6 +36,7 @@ SAY_NO_MORE = {
         "… is written by …",
         "subset: …. Parameters: …, …",
         "retraining … failed: …: …",
+        "process … of … has stopped, so that this one (process …) stops too. Its error: …",
     ),
     "what is missing is said, and what there is": (
         "module … has no attribute …",

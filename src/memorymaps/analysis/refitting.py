@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from memorymaps.analysis.refinement import as_number_of_examples, replace_deviat
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.settings import as_count, check_positive_number
+from memorymaps.files.executors.ordered_map import map_as_completed
+from memorymaps.files.executors.workers import ExecutorArgument, Workers, opened
 from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.loo_averages import weights_of
 from memorymaps.maps.memory_map import MemoryMap
@@ -22,6 +24,7 @@ from memorymaps.posteriors.approximation import SPLITS_CAUTION, Approximation
 from memorymaps.posteriors.capabilities import Refit, Undetermined, capabilities_of
 from memorymaps.posteriors.contract import Posterior
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
+from memorymaps.posteriors.refit_tasks import RefitSettings, check_threads, refit_without
 
 _FOLDS = 5  # of examples that are alone in their leaves
 _ENSEMBLE = 100  # trees from which sizes by folds were within 0.18 of refits without one example (docs/trees.md)
@@ -29,7 +32,7 @@ _ENSEMBLE = 100  # trees from which sizes by folds were within 0.18 of refits wi
 
 def refit(
     m: MemoryMap, top: int = 20, *, by: str = "sensitivity", steps: int = 200, tolerance: float = 0.05,
-    jobs: int = 1, path: str | Path | None = None, progress: bool | None = None,
+    jobs: int = 1, executor: ExecutorArgument = None, path: str | Path | None = None, progress: bool | None = None,
 ) -> MemoryMap:  # fmt: skip
     """A map whose `top` examples have deviations from refits without each; others unchanged.
 
@@ -50,17 +53,22 @@ def refit(
     ----------
     top : how many examples, those with the largest `by`; for chosen ones `refit(m.select(ids), top=len(ids))`.
     jobs : refits at a time, in threads; for networks 1, as each of their passes uses all cores.
+    executor : number of processes, or any `concurrent.futures.Executor` (Dask's `client.get_executor()`, …), to refit
+        in parallel. Model and data are sent to each worker once.
     path : file that each result is appended to as soon as it is there; a second call goes on where it was stopped.
 
     Raises
     ------
     ValueError
-        The map was read from disk; `top`, `steps`, `tolerance` or `jobs` is not positive; `jobs` > 1 for a network;
-        `path` is no journal or that of another map, model or recipe (`JournalError`).
+        The map was read from disk; `top`, `steps`, `tolerance` or `jobs` is not positive; `jobs` > 1 for a network, or
+        with an executor; `path` is no journal or that of another map, model or recipe (`JournalError`).
     InUseError
         Another process computes the results of `path`.
     TypeError
-        The posterior cannot refit its model, or an argument is of another kind.
+        The posterior cannot refit its model, an argument is of another kind, or model or data cannot be sent to other
+        processes (`NotPicklableError`).
+    WorkerLostError
+        A worker was killed; finished results are kept in `path`.
 
     Examples
     --------
@@ -76,12 +84,12 @@ def refit(
     origin, rows = require_origin(m), top_positions(m, as_number_of_examples(top, by, "refit"), by)
     source, where = require_refit(origin.posterior), m["row"][rows]
     origin.check_unchanged()
-    if jobs > 1 and not source.concurrent:
-        raise ValueError(f"jobs = {jobs}: each refit of this model uses all cores: leave jobs out")
+    _check_parallel(source, jobs, executor)
     f = origin.batch_statistics(origin.examples.take(where)).f
     settings = {"memorymaps": "refit", "steps": steps, "tolerance": tolerance, **refit_settings(m)}
-    with Journal.resume(path, m, dict(zip(where.tolist(), f, strict=True)), settings) as journal:
-        _run(source, where, journal, (steps, tolerance, jobs), progress)
+    journal_of = Journal.resume(path, m, dict(zip(where.tolist(), f, strict=True)), settings)
+    with journal_of as journal, _workers(jobs, executor) as workers:
+        _run((source, steps, tolerance), where, journal, workers, progress)
         rest, found = (
             journal.result(-1, where)[0],
             [journal.result(row, where[k : k + 1]) for k, row in enumerate(where)],
@@ -171,35 +179,30 @@ def refit_settings(m: MemoryMap) -> dict[str, str]:
     return {"recipe": "refit", "model": d.model, "likelihood": d.likelihood, "prior": d.prior}
 
 
-def _run(source: Refit, rows: Array, journal: Journal, settings: tuple[int, float, int], progress: bool | None) -> None:
+def _check_parallel(source: Refit, jobs: int, executor: ExecutorArgument) -> None:
+    """Raise `ValueError` for threads and an executor at once, or threads where a refit uses all cores."""
+    if jobs > 1 and executor is not None:
+        raise ValueError(f"jobs = {jobs} threads and an executor: pass one of them, executor={jobs} for processes")
+    check_threads(source, executor, jobs > 1)
+
+
+@contextlib.contextmanager
+def _workers(jobs: int, executor: ExecutorArgument) -> Iterator[Workers | None]:
+    """The workers of an executor, or `jobs` threads."""
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(opened(executor if jobs == 1 else stack.enter_context(ThreadPoolExecutor(jobs))))
+
+
+def _run(
+    settings: RefitSettings, rows: Array, journal: Journal, workers: Workers | None, progress: bool | None
+) -> None:
     """Run all refits that are missing in the journal; first the one with nothing removed."""
-    steps, tolerance, jobs = settings
     tasks = [(-1, rows[:0], rows), *((int(row), rows[k : k + 1], rows[k : k + 1]) for k, row in enumerate(rows))]
     missing = [task for task in tasks if not journal.has_result(task[0], task[2])]
     hidden = None if progress is None else not progress
     with ProgressBar(total=len(missing), desc="refitting", unit="model", delay=1.0, disable=hidden) as bar:
-        for task in [task for task in missing if task[0] < 0]:
-            journal.add(task[0], task[2], *source.refit(task[1], task[2], steps, tolerance))
-            bar.update()
-        others = [task for task in missing if task[0] >= 0]
-        for (row, _, wanted), found in _each(
-            lambda task: source.refit(task[1], task[2], steps, tolerance), others, jobs
-        ):
-            journal.add(row, wanted, *found)
-            bar.update()
-
-
-def _each(work: Callable[[Any], Any], tasks: list[Any], jobs: int) -> Iterator[tuple[Any, Any]]:
-    """Tasks with their results, as they are done."""
-    if jobs == 1:
-        for task in tasks:
-            yield task, work(task)
-        return
-    with ThreadPoolExecutor(jobs) as pool:
-        pending = {pool.submit(work, task): task for task in tasks}
-        try:
-            for done in as_completed(pending):
-                yield pending[done], done.result()
-        finally:
-            for rest in pending:
-                rest.cancel()
+        first = 1 if workers is not None and workers.in_this_process else 0  # what threads share is computed once
+        for part, where in ((missing[:first], None), (missing[first:], workers)):
+            for (row, _, wanted), found in map_as_completed(where, refit_without, settings, part, "the model"):
+                journal.add(row, wanted, *found)
+                bar.update()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, as_completed
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,13 @@ from memorymaps.analysis.refitting import refit_settings, require_refit
 from memorymaps.analysis.retraining_verdict import with_verdict
 from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
+from memorymaps.files.executors.ordered_map import map_as_completed
+from memorymaps.files.executors.workers import ExecutorArgument, Workers, opened
 from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.posteriors.capabilities import Refit
+from memorymaps.posteriors.refit_tasks import RefitTask, check_threads
 
 Retrain = Callable[[Array, Array], Array]
 _RUN_KIND = {"memorymaps": "retrain_check"}
@@ -78,7 +79,7 @@ class RetrainCheck(SummarisedTable):
 
 def retrain_check(
     m: MemoryMap, retrain: Retrain | None = None, *, ids: Any = None, k: int = 50, path: str | Path | None = None,
-    executor: Executor | None = None, progress: bool | None = None,
+    executor: ExecutorArgument = None, progress: bool | None = None,
 ) -> RetrainCheck:  # fmt: skip
     """Retrain without some examples, one at a time, and compare with the map.
 
@@ -92,17 +93,21 @@ def retrain_check(
         which minimises the training loss from the trained weights.
     ids : the examples; default: the `k // 2` most sensitive ones and as many at random from the others.
     path : file to which each result is appended when it is finished; a second call resumes from it.
-    executor : any `concurrent.futures.Executor`, to retrain in parallel.
+    executor : number of processes, or any `concurrent.futures.Executor` (Dask's `client.get_executor()`, …), to
+        retrain in parallel. The function, with the data that it uses, is sent to each worker once.
 
     Raises
     ------
     RetrainingError
         `retrain` raised, or returned another shape or numbers that are not finite; finished results remain in `path`.
     TypeError
-        No `retrain`, and the posterior cannot refit its model; or an argument is of another kind.
+        No `retrain`, and the posterior cannot refit its model; an argument is of another kind; or `retrain` cannot be
+        sent to other processes (`NotPicklableError`).
     ValueError
-        The map was read from disk, an `executor` is given without `retrain`, or `path` is no journal or that of
-        another map, model or recipe (`JournalError`).
+        The map was read from disk, the executor is one of threads and the model's own refits use all cores, or `path`
+        is no journal or that of another map, model or recipe (`JournalError`).
+    WorkerLostError
+        A worker was killed; finished results are kept in `path`.
     InUseError
         Another process computes the results of `path`.
 
@@ -123,12 +128,14 @@ def retrain_check(
     origin.check_unchanged()
     chosen = _choose_examples(m, k) if ids is None else m.select(ids)
     batch = origin.examples.take(chosen["row"])
-    if retrain is None and executor is not None:
-        raise ValueError("executor= needs retrain=, your own retrain(removed, wanted): pass one, or leave executor out")
     settings = {**_RUN_KIND, **(_retrain_settings(retrain) if retrain else refit_settings(m))}
-    retrain, f = retrain or _refit_as_retrain(require_refit(origin.posterior)), origin.batch_statistics(batch).f
-    with Journal.resume(path, m, dict(zip(chosen["row"].tolist(), f, strict=True)), settings) as journal:
-        _run(chosen, retrain, journal, executor, progress)
+    if retrain is None:
+        retrain = _RefitAsRetrain(require_refit(origin.posterior))
+        check_threads(retrain.source, executor)
+    f = origin.batch_statistics(batch).f
+    journal_of = Journal.resume(path, m, dict(zip(chosen["row"].tolist(), f, strict=True)), settings)
+    with journal_of as journal, opened(executor) as workers:
+        _run(chosen, retrain, journal, workers, progress)
         return _comparison(m, chosen, f, journal)
 
 
@@ -145,8 +152,14 @@ def _retrain_settings(retrain: Retrain) -> dict[str, str]:
     return {"recipe": "retrain", "function": fingerprint_of_function(retrain)}
 
 
-def _refit_as_retrain(source: Refit) -> Retrain:
-    return lambda removed, wanted: source.refit(removed, wanted)[0]
+@dataclass(frozen=True)
+class _RefitAsRetrain:
+    """The posterior's own refits in place of the user's function."""
+
+    source: Refit
+
+    def __call__(self, removed: Array, wanted: Array) -> Array:
+        return self.source.refit(removed, wanted)[0]
 
 
 def _choose_examples(m: MemoryMap, k: int) -> MemoryMap:
@@ -156,9 +169,7 @@ def _choose_examples(m: MemoryMap, k: int) -> MemoryMap:
     return m.select(np.concatenate([ranked[: k // 2], rest[: k - k // 2]]).tolist())
 
 
-def _run(
-    chosen: MemoryMap, retrain: Retrain, journal: Journal, executor: Executor | None, progress: bool | None
-) -> None:
+def _run(chosen: MemoryMap, retrain: Retrain, journal: Journal, workers: Workers | None, progress: bool | None) -> None:
     """Run all retrainings that are missing in the journal."""
     rows = np.array(chosen["row"])  # a copy: torch needs writable arrays
     none = (-1, np.asarray([], dtype=np.int64), rows)
@@ -166,29 +177,17 @@ def _run(
     missing = [task for task in tasks if not journal.has_result(task[0], task[2])]
     hidden = None if progress is None else not progress
     with ProgressBar(total=len(missing), desc="retraining", unit="model", delay=1.0, disable=hidden) as shown:
-        for row, wanted, f in _results(missing, retrain, executor):
+        for task, f in map_as_completed(workers, retrained_without, retrain, missing, "the function retrain"):
+            row, _, wanted = task
             journal.add(row, wanted, _check_outputs(row, wanted, f, chosen.provenance.outputs))
             shown.update()
 
 
-def _results(tasks: list[Any], retrain: Retrain, executor: Executor | None) -> Iterator[tuple[int, Array, Any]]:
-    if executor is None:
-        for row, removed, wanted in tasks:
-            yield row, wanted, _call_retrain(row, functools.partial(retrain, removed, wanted))
-        return
-    pending = {executor.submit(retrain, removed, wanted): (row, wanted) for row, removed, wanted in tasks}
+def retrained_without(retrain: Retrain, task: RefitTask) -> Array:
+    """What `retrain` returns for one row, as an array where it is one; a worker's task."""
+    row, removed, wanted = task
     try:
-        for done in as_completed(pending):
-            row, wanted = pending[done]
-            yield row, wanted, _call_retrain(row, done.result)
-    finally:
-        for rest in pending:
-            rest.cancel()
-
-
-def _call_retrain(row: int, work: Callable[[], Any]) -> Any:
-    try:
-        return work()
+        return retrain(removed, wanted)
     except Exception as error:
         what = "with nothing removed" if row < 0 else f"without row {row}"
         raise RetrainingError(f"retraining {what} failed: {type(error).__name__}: {error}") from error

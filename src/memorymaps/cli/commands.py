@@ -6,18 +6,15 @@ Exit codes: 0 success, 1 unusable data or file (with a message), 2 wrong argumen
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+from memorymaps.cli.fitting import add_table, fitted_map, print_to_stderr, read_examples
 
+if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
     from memorymaps.maps.trajectory import Trajectory
-
-_MODELS = ("auto", "ols", "ridge", "lasso", "logistic", "poisson", "gamma")
 
 _RUN_HELP = "a map (.parquet), a folder with map.parquet, or the folder of a tracked run"
 
@@ -29,6 +26,8 @@ _EXAMPLES = """examples:
   memorymaps top mail/map.parquet -k 20 --by leverage
   memorymaps plot mail/map.parquet --out mail.pdf --color target
   memorymaps info mail/map.parquet
+  memorymaps flip births.csv --target weight --parameter smoke
+  memorymaps prune mail.parquet --target spam --keep 0.5 --check --out kept.csv
   memorymaps compare weak/ strong/ --out compared.png
   memorymaps select c0.1/ c1/ c10/
   memorymaps export mail/map.parquet mail.html --texts mail.parquet:message
@@ -46,14 +45,15 @@ def _build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     from memorymaps import __version__
+    from memorymaps.cli.answering import add_flip, add_prune
     from memorymaps.cli.comparing import add_compare, add_select
     from memorymaps.cli.track import add_track
 
     parser.add_argument("--version", action="version", version=f"memorymaps {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
-        _add_demo, _add_map, _add_plot, _add_top, _add_info, add_compare, add_select, _add_export, _add_explore,
-        add_track,
+        _add_demo, _add_map, _add_plot, _add_top, _add_info, add_flip, add_prune, add_compare, add_select, _add_export,
+        _add_explore, add_track,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -79,23 +79,7 @@ def _add_map(commands: Any) -> None:
     parser = _add_command(
         commands, "map", _run_map, description, "memorymaps map houses.csv --target price --model ridge --out houses/"
     )
-    parser.add_argument("table", type=Path, metavar="TABLE", help="a .csv, .tsv or .parquet file, one example per row")
-    parser.add_argument("--target", required=True, metavar="COL", help="the column to predict")
-    parser.add_argument(
-        "--model", choices=_MODELS, default="auto", help="default: logistic for labels, ols for numbers"
-    )
-    parser.add_argument(
-        "--id", metavar="COL", help="column of unique ids (default: a first column without a heading, or row numbers)"
-    )
-    parser.add_argument("--ignore", nargs="+", default=[], metavar="COL", help="columns to ignore")
-    parser.add_argument(
-        "--predictor", nargs="+", default=[], metavar="COL", help="columns that number the rows, to predict by anyway"
-    )
-    parser.add_argument(
-        "--labels", nargs="+", default=[], metavar="COL", help="columns of labels although most cells are numbers"
-    )
-    parser.add_argument("--missing", nargs="+", default=[], metavar="TEXT", help="cells that are missing values")
-    parser.add_argument("--drop-missing", action="store_true", help="drop rows with missing values")
+    add_table(parser)
     parser.add_argument(
         "--groups", metavar="COL", help="column of groups (sites, subjects) to leave out together; not a predictor"
     )
@@ -185,67 +169,19 @@ def _run_demo(args: argparse.Namespace) -> None:
 
 
 def _run_map(args: argparse.Namespace) -> None:
-    _print_to_stderr(f"reading {args.table}")
-    from memorymaps.build import memory_map
-    from memorymaps.data.tables import fit, guess_model
-
-    table, ids = _read_examples(args)
+    table, ids = read_examples(args)
     groups = None if args.groups is None else table[args.groups].astype(str).to_numpy()
-    target, features = table[args.target], table.drop(columns=[args.target, *([args.groups] if args.groups else [])])
-    name = guess_model(target) if args.model == "auto" else args.model
-    _print_to_stderr(f"fitting {name} to {len(table):,} rows × {features.shape[1]} columns")
-    m = memory_map(fit(name, features, target), features, target, ids=ids)
+    features = table.drop(columns=[args.target, *([args.groups] if args.groups else [])])
+    m = fitted_map(args, features, table[args.target], ids)
     payload = features.rename(columns={"id": "id (predictor)"})  # a payload's column `id` joins it to the map
     payload = payload if groups is None else payload.assign(**{args.groups: groups})
     _write_all(m, args.out, payload.reset_index(drop=True), args.table.stem, groups)
 
 
-def _read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
-    """Target and predictors of the table, and the examples' ids."""
-    from memorymaps.data.table_checks import check_row_names, check_stray_texts, unnamed_ids
-    from memorymaps.data.tables import as_ids, check_cells, read_table, zero_padded_columns
-
-    table = read_table(args.table, text=args.id, missing=args.missing)
-    wanted = [args.target, *args.ignore, *args.predictor, *args.labels, *filter(None, (args.id, args.groups))]
-    _check_columns(table, wanted)
-    id = args.id or unnamed_ids(table, wanted)
-    if id is not None and args.id is None:
-        _print_to_stderr("the first column has no heading and names the rows: its values are the examples' ids")
-        table = read_table(args.table, text=id, missing=args.missing)
-    table = table if id is None else table.reset_index(drop=True)  # the rows' own labels are not used
-    table = table.drop(columns=[name for name in args.ignore if name != id])
-    check_cells(table)
-    others = table if id is None else table.drop(columns=id)
-    check_stray_texts(others, [*args.labels, *([args.target] if args.model == "logistic" else [])])
-    known = [*args.predictor, *filter(None, [args.groups])]
-    check_row_names(others.drop(columns=args.target), known, zero_padded_columns(args.table))
-    kept = others.assign(**{name: others[name].astype(str) for name in args.labels if name in others})
-    kept = kept[others.notna().all(axis=1)] if args.drop_missing else kept
-    _check_index(kept)
-    return kept, kept.index if id is None else as_ids(table.loc[kept.index, id])
-
-
-def _check_index(table: pd.DataFrame) -> None:
-    """Row labels without a heading of their own, or a Parquet file's index, are ids."""
-    if not table.index.is_unique:
-        twice = table.index[table.index.duplicated()][0]
-        raise ValueError(
-            f"the rows' labels are not unique, {str(twice)!r} occurs twice: name the examples by another column (--id)"
-        )
-
-
-def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
-    missing = [name for name in wanted if name not in table.columns]
-    if missing:
-        raise ValueError(
-            f"no column {', '.join(map(repr, missing))}: expected some of {', '.join(map(str, table.columns))}"
-        )
-
-
 def _write_all(m: MemoryMap, folder: Path, payload: Any, title: str, groups: Any = None) -> None:
     from memorymaps.cli.report import write_groups, write_report
 
-    _print_to_stderr(f"writing {folder}: {len(m):,} examples")
+    print_to_stderr(f"writing {folder}: {len(m):,} examples")
     report = write_report(m, folder)
     together: Any = "target" if m.provenance.description.classes else None
     if groups is not None:
@@ -277,7 +213,7 @@ def _run_top(args: argparse.Namespace) -> None:
     m = load(args.map)
     found = m.top(args.k, args.by).table
     if args.by in m.trust and not m.trust[args.by].sizes:
-        _print_to_stderr(str(m.trust[args.by]))
+        print_to_stderr(str(m.trust[args.by]))
     frame = found.select(list(dict.fromkeys([*names, args.by, "warning"]))).to_pandas()
     print(frame.to_csv(index=False) if args.csv else printable(frame.to_string(index=False)))
 
@@ -290,7 +226,7 @@ def _run_info(args: argparse.Namespace) -> None:
 
 
 def _run_export(args: argparse.Namespace) -> None:
-    _print_to_stderr(f"reading {args.map}")
+    print_to_stderr(f"reading {args.map}")
     from memorymaps.viz.explorer.explorer import explore
 
     page = explore(_load_announced(args.map), args.page, max_mb=args.max_mb, **_explorer_options(args))
@@ -301,7 +237,7 @@ def _run_explore(args: argparse.Namespace) -> None:
     import contextlib
     import webbrowser
 
-    _print_to_stderr(f"reading {', '.join(map(str, args.map))}")
+    print_to_stderr(f"reading {', '.join(map(str, args.map))}")
     from memorymaps.viz.explorer.options import ExplorerOptions
     from memorymaps.viz.explorer.packing import pack_lazily
     from memorymaps.viz.explorer.server import Server
@@ -336,7 +272,7 @@ def _load_map_or_run(path: Path) -> MemoryMap | Trajectory:
 def _load_announced(path: Path) -> MemoryMap | Trajectory:
     """A map or a run, and on standard error what is packed next, as that may take a minute."""
     m = _load_map_or_run(path)
-    _print_to_stderr(f"packing {path}: {_size_of(m)}")
+    print_to_stderr(f"packing {path}: {_size_of(m)}")
     return m
 
 
@@ -372,12 +308,6 @@ def _load_steps(folder: Path) -> Trajectory | dict[str, MemoryMap]:
     return {file.stem: _load_map(file) for file in files}
 
 
-def _print_to_stderr(text: str) -> None:
-    from memorymaps.files.safe_text import printable
-
-    print(printable(text), file=sys.stderr, flush=True)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     args = _build_parser().parse_args(argv)
@@ -385,6 +315,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
     except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        _print_to_stderr(f"memorymaps: {message}")
+        print_to_stderr(f"memorymaps: {message}")
         return 1
     return 0

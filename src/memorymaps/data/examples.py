@@ -34,6 +34,11 @@ class Examples(ABC):
         """Whether the examples have ids of their own, other than row numbers."""
         return True
 
+    @property
+    def share(self) -> slice:
+        """Positions that a pass reads: all, unless several processes share the examples."""
+        return slice(0, len(self))
+
     def map(self, change: Callable[[Batch], Batch]) -> Examples:
         """The same examples with `change` applied to every batch, lazily."""
         return MappedExamples(self, change)

@@ -7,7 +7,7 @@ A changed cell, two rows or two columns in another order change them; the sums t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from scipy import sparse
 from memorymaps.core.arrays import Array
 from memorymaps.data.coercion import as_array
 from memorymaps.data.indexed import InputsWithRows
+
+BlockSums = tuple[str, Array, Array]
 
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -38,8 +40,11 @@ class ContentHash:
 
     def update(self, rows: Any) -> None:
         """Take in a batch: an array, data frame, sparse matrix or tensor, or a mapping, tuple or list of such."""
-        for name, block in _blocks(rows, ""):
-            of_rows, of_columns = _sums(block)
+        self.add(block_sums(rows))
+
+    def add(self, sums: Iterable[BlockSums]) -> None:
+        """Take in a batch by its `block_sums`."""
+        for name, of_rows, of_columns in sums:
             self._rows.setdefault(name, hashlib.blake2b(digest_size=8)).update(of_rows.tobytes())
             self._columns[name] = _added(self._columns.get(name), of_columns)
 
@@ -49,6 +54,12 @@ class ContentHash:
         for name in sorted(self._rows):
             total.update(name.encode() + self._rows[name].digest() + self._columns[name].tobytes())
         return total.hexdigest()
+
+
+def block_sums(rows: Any) -> Iterator[BlockSums]:
+    """What a `ContentHash` takes of a batch: name of each block, sums over its columns `[n]` and over its rows."""
+    for name, block in _blocks(rows, ""):
+        yield name, *_sums(block)
 
 
 def digest_of(values: Any) -> str:

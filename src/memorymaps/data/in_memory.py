@@ -128,6 +128,11 @@ class CachedExamples(Examples):
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def share(self) -> slice:
+        """Positions that a pass reads."""
+        return self.source.share
+
     def __iter__(self) -> Iterator[Batch]:
         return iter(self.batches)
 

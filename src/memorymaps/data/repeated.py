@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import as_array, take_rows
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.data.fingerprint import ContentHash, digest_of
+from memorymaps.data.fingerprint import BlockSums, ContentHash, block_sums, digest_of
 from memorymaps.data.indexed import InputsWithRows
 from memorymaps.files.progress import ProgressBar
 
@@ -33,9 +33,19 @@ class Fingerprint:
     inputs: str = ""
 
 
+@dataclass(frozen=True)
+class BatchContent:
+    """What a fingerprint takes of a batch: bytes of ids, targets and weights, sums of inputs and offsets."""
+
+    columns: tuple[bytes, ...]
+    inputs: tuple[BlockSums, ...]
+
+
 @dataclass
 class RepeatedExamples(Examples):
     """The examples, with a progress bar for each pass.
+
+    `content`: what the fingerprint takes of every batch, kept if several processes read a part of the examples each.
 
     Raises
     ------
@@ -48,28 +58,44 @@ class RepeatedExamples(Examples):
     first: Fingerprint | None = None
     head: Any = None
     passes: int = 0
+    content: list[BatchContent] | None = None  # of the first complete pass, where a list is given
 
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def share(self) -> slice:
+        """Positions that a pass reads."""
+        return self.source.share
+
     def __iter__(self) -> Iterator[Batch]:
         columns, inputs, complete = _ColumnHash(), ContentHash(), self.first is None
+        content: list[BatchContent] = []
         with self._bar() as bar:
             for batch in self.source:
                 if not columns.rows:
                     self._compare_head(batch)
                 columns.update(batch)
                 if complete:
-                    _add_inputs(inputs, batch)
+                    found = _input_sums(batch)
+                    inputs.add(found)
+                    if self.content is not None:
+                        content.append(BatchContent(_column_bytes(batch), found))
                 yield batch
                 bar.update(len(batch))
         self._compare(Fingerprint(columns.hexdigest(), inputs.hexdigest() if complete else ""))
+        if complete and self.content is not None:
+            self.content = content
 
     def _bar(self) -> Any:
         self.passes += 1
         hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
         return ProgressBar(
-            total=len(self), unit="ex", desc=f"memory map, pass {self.passes}", delay=1.0, disable=hidden
+            total=self.share.stop - self.share.start,
+            unit="ex",
+            desc=f"memory map, pass {self.passes}",
+            delay=1.0,
+            disable=hidden,
         )
 
     def say(self, words: str) -> None:
@@ -116,7 +142,7 @@ class RepeatedExamples(Examples):
         columns, inputs = _ColumnHash(), ContentHash()
         for batch in self.source:
             columns.update(batch)
-            _add_inputs(inputs, batch)
+            inputs.add(_input_sums(batch))
         if columns.hexdigest() != self.first.columns:
             raise DataError(f"ids, targets or weights of the data have changed since the map was drawn. {_CHANGED}")
         if self.first.inputs and inputs.hexdigest() != self.first.inputs:
@@ -134,8 +160,9 @@ def _plain(inputs: Any) -> Any:
     return inputs.inputs if isinstance(inputs, InputsWithRows) else inputs
 
 
-def _add_inputs(inputs: ContentHash, batch: Batch) -> None:
-    inputs.update({"inputs": batch.inputs} if batch.offset is None else {"inputs": batch.inputs, "o": batch.offset})
+def _input_sums(batch: Batch) -> tuple[BlockSums, ...]:
+    both = {"inputs": batch.inputs} if batch.offset is None else {"inputs": batch.inputs, "o": batch.offset}
+    return tuple(block_sums(both))
 
 
 class _ColumnHash:
@@ -147,11 +174,27 @@ class _ColumnHash:
 
     def update(self, batch: Batch) -> None:
         self.rows += len(batch)
-        for column, values in zip(self._columns, (batch.ids, batch.target, batch.weight), strict=True):
-            column.update(_bytes(values))
+        self.add(_column_bytes(batch))
+
+    def add(self, columns: tuple[bytes, ...]) -> None:
+        for column, content in zip(self._columns, columns, strict=True):
+            column.update(content)
 
     def hexdigest(self) -> str:
         return "".join(column.hexdigest() for column in self._columns)
+
+
+def fingerprint_of(batches: Iterable[BatchContent]) -> Fingerprint:
+    """Fingerprint of examples by the content of all their batches, in order."""
+    columns, inputs = _ColumnHash(), ContentHash()
+    for batch in batches:
+        columns.add(batch.columns)
+        inputs.add(batch.inputs)
+    return Fingerprint(columns.hexdigest(), inputs.hexdigest())
+
+
+def _column_bytes(batch: Batch) -> tuple[bytes, ...]:
+    return tuple(map(_bytes, (batch.ids, batch.target, batch.weight)))
 
 
 def _bytes(values: Array | None) -> bytes:

@@ -13,6 +13,7 @@ from memorymaps.core import averages
 from memorymaps.core.arrays import Array
 from memorymaps.core.averages import are_counts, standard_error, standard_error_of_counts
 from memorymaps.core.perturbation.estimators import Perturbation
+from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
 
@@ -133,7 +134,7 @@ def score_terms(values: Array, weight: Array, classes: bool) -> Array:
     return root + (values - root**2) / (2 * root) if root > 0 else np.zeros(len(values))
 
 
-def cross_fitted(m: ExampleTable, folds: int) -> LeaveOneOut:
+def cross_fitted(m: ExampleTable, folds: int, executor: ExecutorArgument = None) -> LeaveOneOut:
     """The same averages with every example predicted by a refit without its fold: `folds` refits.
 
     Raises
@@ -141,10 +142,10 @@ def cross_fitted(m: ExampleTable, folds: int) -> LeaveOneOut:
     ValueError, TypeError
         As `cross_fitted_table`.
     """
-    return dataclasses.replace(leave_one_out(cross_fitted_table(m, folds)), folds=folds, caution="")
+    return dataclasses.replace(leave_one_out(cross_fitted_table(m, folds, executor)), folds=folds, caution="")
 
 
-def cross_fitted_table(m: ExampleTable, folds: int) -> ExampleTable:
+def cross_fitted_table(m: ExampleTable, folds: int, executor: ExecutorArgument = None) -> ExampleTable:
     """The map's columns with every example predicted by a refit without its fold: `folds` refits.
 
     Raises
@@ -157,7 +158,7 @@ def cross_fitted_table(m: ExampleTable, folds: int) -> ExampleTable:
     origin = m.origin
     if origin is None:
         raise ValueError("cross_fit refits the model, and a map read from disk has none: use the map of memory_map")
-    outputs = cross_fitted_outputs(origin, folds, is_classes(m))[m["row"]]
+    outputs = cross_fitted_outputs(origin, folds, is_classes(m), executor)[m["row"]]
     stats: Any = origin.batch_statistics(origin.examples.take(m["row"]))
     deviation = outputs - stats.f
     change = stats.likelihood.mean(outputs) - stats.likelihood.mean(stats.f)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps import group_removal as _group_removal
 from memorymaps.maps import loo_averages, store
 from memorymaps.maps import summary as _summary
@@ -51,13 +52,18 @@ class MemoryMap(ExampleTable):
         """How far each figure can be trusted and why: leverage, sensitivity, left-out loss, ranks, groups."""
         return trust_of(self)
 
-    def leave_one_out(self, cross_fit: int | None = None) -> loo_averages.LeaveOneOut:
+    def leave_one_out(
+        self, cross_fit: int | None = None, *, executor: ExecutorArgument = None
+    ) -> loo_averages.LeaveOneOut:
         """Training and leave-one-out averages over the map: loss, accuracy or root mean squared error.
 
         With `cross_fit=5`, every example is predicted by one of five refits, each without a fifth of the data: for
-        models whose leave-one-out predictions hold something fixed (splits of trees).
+        models whose leave-one-out predictions hold something fixed (splits of trees). `executor`, a number of
+        processes or any `concurrent.futures.Executor`, refits in parallel.
         """
-        return loo_averages.leave_one_out(self) if cross_fit is None else loo_averages.cross_fitted(self, cross_fit)
+        if cross_fit is None:
+            return loo_averages.leave_one_out(self)
+        return loo_averages.cross_fitted(self, cross_fit, executor)
 
     def leave_out(self, groups: Any) -> _group_removal.LeaveOut:
         """Estimated effects of removing whole groups, on their members and on the other examples.

@@ -33,6 +33,7 @@ _MODULES = {
     "mc_dropout": "memorymaps.nets.ensembles",
     "prior_covariance": "memorymaps.nets.curvature.structure",
     "prior_from": "memorymaps.nets.prior",
+    "single_process": "memorymaps.posteriors.processes.ranks",
     "snapshots": "memorymaps.nets.ensembles",
     "with_exact_rows": "memorymaps.nets.curvature.structure",
 }
@@ -64,6 +65,7 @@ __all__ = [
     "mc_dropout",
     "prior_covariance",
     "prior_from",
+    "single_process",
     "snapshots",
     "with_exact_rows",
 ]

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from memorymaps.data.in_memory import CachedExamples
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.autograd.pytree import leaves, take_rows
+from memorymaps.nets.distributed.shares import require_first
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
 MACS_PER_MINUTE = 5e11  # multiply–accumulates of a core in less than a minute, in large matrix products
@@ -23,7 +24,7 @@ def forward_macs(problem: LaplaceProblem) -> float:
 
     Half the FLOPs; at least one per parameter and example, because torch does not count every operation.
     """
-    first = take_rows(next(iter(problem.examples)).inputs, slice(0, 1))
+    first = take_rows(require_first(problem.examples).inputs, slice(0, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # from the counter itself, not from the user's network
         # with gradients: without them the counter refuses a parameter that is a module's input (as in DeBERTa)
@@ -34,7 +35,7 @@ def forward_macs(problem: LaplaceProblem) -> float:
 
 def fits_in_memory(problem: LaplaceProblem) -> bool:
     """Whether all inputs are small enough to be cached in memory."""
-    first = next(iter(problem.examples))
+    first = require_first(problem.examples)
     numbers = sum(math.prod(leaf.shape) for leaf in leaves(first.inputs))
     return bool(numbers / len(first) * len(problem.examples) <= _MAX_INPUT_NUMBERS)
 

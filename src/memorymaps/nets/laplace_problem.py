@@ -17,6 +17,7 @@ from memorymaps.nets.autograd.hooks import ParameterOwner
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup
 from memorymaps.nets.autograd.pytree import length, take_rows
+from memorymaps.nets.distributed.shares import ranks_in
 from memorymaps.nets.jacobian.products import (
     STRATEGIES,
     JacobianSite,
@@ -25,6 +26,7 @@ from memorymaps.nets.jacobian.products import (
 )
 from memorymaps.nets.jacobian.second_derivatives import has_second_derivatives
 from memorymaps.posteriors.origin import check_targets
+from memorymaps.posteriors.processes.ranks import Ranks
 
 T = TypeVar("T")
 
@@ -59,6 +61,11 @@ class LaplaceProblem:
     prior_by_evidence: bool = False
     refits_unasked: bool = False
     notes: tuple[str, ...] = ()  # for the map's description
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that share the examples: sums over the data are `ranks.total` of sums over `examples`."""
+        return ranks_in(self.examples)
 
     @property
     def num_parameters(self) -> int:

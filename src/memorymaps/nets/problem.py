@@ -20,6 +20,7 @@ from memorymaps.nets.checks.example_count import example_count_notes
 from memorymaps.nets.checks.gradient_sums import check_gradient_sums, looped_where_wrong
 from memorymaps.nets.checks.network_checks import check_network, check_parameters
 from memorymaps.nets.data.datasets import SEVERAL_INPUTS_HINT
+from memorymaps.nets.distributed.shares import first_batch
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.random_state import PrivateRandomState
 from memorymaps.nets.recipe import Laplace, LaplaceNetwork
@@ -41,7 +42,7 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     network = model.network
     retain_allocator_pages()
     _check_module(network.module)
-    first = next(iter(examples), None)
+    first = first_batch(examples)
     if first is None or length(first.inputs) == 0:
         raise DataError("the data has no rows")
     notes = example_count_notes(model.prior.examples, examples, "prior_from(optimizer, n={n})")

@@ -6,8 +6,11 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
+from memorymaps.files.executors.ordered_map import map_in_order
+from memorymaps.files.executors.workers import ExecutorArgument, opened
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
+from memorymaps.posteriors.refit_tasks import check_threads, refit_without
 
 _STEPS, _TOLERANCE = 500, 1e-3
 
@@ -28,8 +31,8 @@ def fold_of(target: Array, folds: int, classes: bool, seed: int = 0) -> Array:
     return found
 
 
-def cross_fitted_outputs(origin: Origin, folds: int, classes: bool) -> Array:
-    """Outputs `f [n, c]` of all training examples, each from the refit without its fold.
+def cross_fitted_outputs(origin: Origin, folds: int, classes: bool, executor: ExecutorArgument = None) -> Array:
+    """Outputs `f [n, c]` of all training examples, each from the refit without its fold; folds in parallel, if asked.
 
     Raises
     ------
@@ -48,10 +51,11 @@ def cross_fitted_outputs(origin: Origin, folds: int, classes: bool) -> Array:
         raise ValueError(f"number of folds = {folds}: expected one from 2 to {n}, the number of examples")
     target = np.asarray(origin.examples.take(np.arange(n)).target)
     fold = fold_of(target, folds, classes and target.ndim == 1)
-    f: Array | None = None
-    for k in range(folds):
-        rows = np.flatnonzero(fold == k)
-        found, _ = source.refit(rows, rows, _STEPS, _TOLERANCE)
-        f = np.full((n, found.shape[1]), np.nan) if f is None else f
-        f[rows] = found
-    return np.asarray(f)
+    check_threads(source, executor)
+    rows = [np.flatnonzero(fold == k) for k in range(folds)]
+    tasks = [(k, part, part) for k, part in enumerate(rows)]
+    with opened(executor) as workers:
+        found = [f for f, _ in map_in_order(workers, refit_without, (source, _STEPS, _TOLERANCE), tasks, "the model")]
+    f = np.full((n, found[0].shape[1]), np.nan)
+    f[np.concatenate(rows)] = np.concatenate(found)
+    return f

@@ -51,6 +51,10 @@ class LazyDispatch:
         self._dispatch = functools.singledispatch(default)
         functools.update_wrapper(self, default)
 
+    def __reduce__(self) -> str:
+        """Pickled by its name, as functions are."""
+        return self._default.__qualname__
+
     def __call__(self, model: Any, *args: Any) -> Any:
         """Call the function registered for the class of `model`."""
         _import_adapters(type(model))

@@ -10,6 +10,7 @@ import numpy as np
 from memorymaps.build import memory_map
 from memorymaps.data.examples import Examples
 from memorymaps.data.views import Subset
+from memorymaps.posteriors.processes.ranks import single_process
 
 _EXAMPLES = 4
 
@@ -31,7 +32,7 @@ def check_recordable(model: Any, examples: Examples, likelihood: Any, recipe: An
     first = Subset(examples, np.arange(min(_EXAMPLES, len(examples))))
     forward = {"forward": recipe.forward} if hasattr(recipe, "forward") else {}
     trial = Laplace("diag", prior=1.0, probes=0, **forward)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), single_process():
         warnings.simplefilter("ignore")
         memory_map(
             model, first, likelihood=likelihood, posterior=trial, estimator="first_order", device=device, progress=False

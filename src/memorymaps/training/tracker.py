@@ -31,6 +31,7 @@ from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.trajectory import LOO_TRUST, MAP, SCALARS, Trajectory, recorded_steps, step_folder
 from memorymaps.posteriors.origin import Origin
+from memorymaps.posteriors.processes.ranks import single_process
 from memorymaps.posteriors.registry import examples_for
 from memorymaps.training.recordable import check_recordable
 
@@ -173,10 +174,11 @@ class Tracker:
         """
         self._lock.acquire()
         start = time.perf_counter()
-        m = memory_map(
-            self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior, rows=self._mapped_rows,
-            device=self._device, progress=False,
-        )  # fmt: skip
+        with single_process():  # of a distributed training, one process records
+            m = memory_map(
+                self._model, self._examples, likelihood=self._likelihood, posterior=self._posterior,
+                rows=self._mapped_rows, device=self._device, progress=False,
+            )  # fmt: skip
         self._check_same(m)
         scalars = self._scalars(m) | {"seconds": time.perf_counter() - start}
         _write_step(self.run, self.steps, m, scalars)

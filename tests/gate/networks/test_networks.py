@@ -167,6 +167,16 @@ def test_parameters_behind_a_blocked_gradient_are_refused_by_name_and_the_subset
     np.testing.assert_allclose(mapped(net, x, y, structure)["leverage"], m["leverage"], rtol=1e-9)
 
 
+def test_networks_of_zeros_have_gradients_elsewhere_and_are_mapped():
+    x, y = data()
+    net = Body()
+    for parameter in net.parameters():
+        torch.nn.init.zeros_(parameter)
+    m = mapped(net, x, y)
+    np.testing.assert_allclose(m["mean"], np.full_like(m["mean"], 1 / m["mean"].shape[1]))
+    assert m["leverage"].sum() > 0
+
+
 class Checkpointed(Body):
     """Activations computed again in the reverse pass; `reentrant` is torch's older way."""
 

@@ -164,13 +164,21 @@ def test_categories():
     assert mm.memory_map(model, frame, Y)["leverage"].sum() > 1
 
 
-def test_sorted_category_splits_of_lightgbm_are_refused():
+@pytest.mark.parametrize("count", [3, 4, 30])
+@pytest.mark.parametrize("target", [Y, BIT, THREE], ids=["numeric", "binary", "classes"])
+def test_leaves_below_sorted_category_splits_of_lightgbm_have_its_ridge(count, target):
     pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame({"b": pd.Categorical(rng.integers(0, 30, N))})
-    y = Y + frame["b"].cat.codes.to_numpy() % 7
-    model = lgb.LGBMRegressor(**LGB, min_data_per_group=5).fit(frame, y)
-    with pytest.raises(UnsupportedModelError, match="sorted category splits"):
-        mm.memory_map(model, frame, y)
+    codes = np.random.default_rng(count).integers(0, count, N)
+    y = target + codes % 3 if target is Y else target ^ (codes % 2) if target is BIT else (target + codes) % 3
+    frame = pd.DataFrame({"a": X[:, 0], "b": pd.Categorical(codes).rename_categories(str)})
+    frame.loc[:20, "b"] = None
+    kind = lgb.LGBMRegressor if target is Y else lgb.LGBMClassifier
+    model = kind(**LGB, min_data_per_group=5, cat_l2=7.0).fit(frame, y)
+    m = mm.memory_map(model, frame, y)  # refuses leaf values that it does not reproduce
+    structure = m.origin.posterior.leaf_model.model
+    assert (structure.leaf_ridge is not None) == (count > 3)  # with the missing one
+    raw = model.predict(frame, raw_score=True).reshape(N, -1)
+    np.testing.assert_allclose(refit_leaf_values(structure).f, raw, rtol=1e-5, atol=1e-5)
 
 
 NEW_DROPOUT = tuple(int(part) for part in xgb.__version__.split(".")[:2]) >= (3, 4)  # an option of every tree booster

@@ -14,6 +14,7 @@ from memorymaps.analysis.cleanlab import left_out_probabilities
 from memorymaps.analysis.measures import externally_studentised
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
+from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.loo_averages import is_binary, is_classes
 from memorymaps.maps.memory_map import MemoryMap
@@ -62,7 +63,7 @@ class LabelIssues(ResultTable):
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def label_issues(m: MemoryMap, *, folds: int | None = None) -> LabelIssues:
+def label_issues(m: MemoryMap, *, folds: int | None = None, executor: ExecutorArgument = None) -> LabelIssues:
     """Which labels are probably wrong, most suspicious first.
 
     Classes are ranked by the left-out loss `−log p_{−i}(y_i)` where the map's verdict trusts left-out losses (or they
@@ -76,6 +77,7 @@ def label_issues(m: MemoryMap, *, folds: int | None = None) -> LabelIssues:
     ----------
     m : map of a classifier, or of a regression with one Gaussian output.
     folds : predict each example by refits without its fold instead, `folds` of them.
+    executor : number of processes, or any `concurrent.futures.Executor`, for the refits of `folds`.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def label_issues(m: MemoryMap, *, folds: int | None = None) -> LabelIssues:
     if not isinstance(m, MemoryMap):
         raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
     if is_classes(m):
-        return _of_classes(m, folds)
+        return _of_classes(m, folds, executor)
     if m.provenance.description.likelihood == "Gaussian" and m.provenance.outputs == 1:
         return _of_targets(m)
     raise TypeError(
@@ -104,7 +106,7 @@ def label_issues(m: MemoryMap, *, folds: int | None = None) -> LabelIssues:
     )
 
 
-def _of_classes(m: MemoryMap, folds: int | None) -> LabelIssues:
+def _of_classes(m: MemoryMap, folds: int | None, executor: ExecutorArgument) -> LabelIssues:
     verdict = m.trust["loo_loss"]
     out_of_bag = m.provenance.estimator.name == "out_of_bag"
     if folds is None and verdict.level == Level.UNUSABLE and not out_of_bag:
@@ -115,7 +117,7 @@ def _of_classes(m: MemoryMap, folds: int | None) -> LabelIssues:
     trusted = m.provenance.loss_is_density and (verdict.level != Level.RANKS or out_of_bag)
     if folds is None and not trusted:
         return _by_error(m)
-    given, p = left_out_probabilities(m) if folds is None else _cross_fitted(m, folds)
+    given, p = left_out_probabilities(m) if folds is None else _cross_fitted(m, folds, executor)
     own = p[np.arange(len(p)), given]
     ranked_by = "left-out loss" if folds is None else f"loss in {folds}-fold cross-fitting"
     known = np.isfinite(p).all(axis=1)
@@ -134,10 +136,10 @@ def _labels(m: MemoryMap) -> Array:
     return np.asarray(m.provenance.description.classes or (0, 1))
 
 
-def _cross_fitted(m: MemoryMap, folds: int) -> tuple[Array, Array]:
+def _cross_fitted(m: MemoryMap, folds: int, executor: ExecutorArgument) -> tuple[Array, Array]:
     """The same from refits without each fold."""
     given, origin = left_out_probabilities(m)[0], require_origin(m)
-    f = cross_fitted_outputs(origin, folds, True)[m["row"]]
+    f = cross_fitted_outputs(origin, folds, True, executor)[m["row"]]
     mean = origin.posterior.likelihood.mean(f)
     p = np.concatenate([1 - mean, mean], axis=1) if mean.shape[1] == 1 else mean
     return given, np.asarray(p)

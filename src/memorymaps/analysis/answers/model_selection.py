@@ -19,6 +19,7 @@ from memorymaps.analysis.answers.paired_means import (
 )
 from memorymaps.analysis.predictive import loo_predictive
 from memorymaps.core.arrays import Array
+from memorymaps.files.executors.workers import ExecutorArgument, opened
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.ids import are_row_numbers
 from memorymaps.maps.loo_averages import cross_fitted_table
@@ -87,6 +88,7 @@ def select_model(
     *,
     by: Literal["loss", "predictive", "score"] = "loss",
     cross_fit: int | None = None,
+    executor: ExecutorArgument = None,
 ) -> ModelSelection:
     """Rank models that were fitted to the same examples by their left-out loss, without refits.
 
@@ -103,6 +105,7 @@ def select_model(
         with the left-out posterior variance (`loo_predictive`), by which Gaussian processes are chosen; `"score"`:
         accuracy for classes, root mean squared error otherwise.
     cross_fit : number of folds, for left-out predictions by refits.
+    executor : number of processes, or any `concurrent.futures.Executor`, for the refits of cross-fitting.
 
     Raises
     ------
@@ -130,7 +133,10 @@ def select_model(
         _check_usable(named, by)
     elif by != "score":
         _check_scale(named)
-    tables: list[ExampleTable] = [m if cross_fit is None else cross_fitted_table(m, cross_fit) for m in aligned]
+    tables: list[ExampleTable] = list(aligned)
+    if cross_fit is not None:
+        with opened(executor) as workers:
+            tables = [cross_fitted_table(m, cross_fit, None if workers is None else workers.executor) for m in aligned]
     if by == "predictive":
         tables = [_with_predictive_losses(m, cross_fit) for m in aligned]
     if by != "score":

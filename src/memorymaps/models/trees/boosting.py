@@ -41,6 +41,7 @@ class FixedStructureBoosting:
     max_step : largest `|G_l/D_l|` that the library allows.
     drawn : `[n, T]`, True where the row subsample of an iteration contains the example; `None`: no subsampling.
     zero_trees : `[T, c]`, True for trees without a split whose value is 0 whatever the targets are; `None`: none.
+    leaf_ridge : `[P]`, added to `λ` for each leaf value, in the order of `leaf_indices`; `None`: nothing is.
     """
 
     leaves: Array
@@ -54,6 +55,7 @@ class FixedStructureBoosting:
     max_step: float = np.inf
     drawn: Array | None = None
     zero_trees: Array | None = None
+    leaf_ridge: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -91,6 +93,13 @@ class FixedStructureBoosting:
         """Diagonals of `curvature`, `[n, c]`."""
         return self.iteration_weights(t)[:, None] * self.likelihood.fisher_diagonal(f, self.target)
 
+    def ridge_of_tree(self, t: int, k: int) -> Array | float:
+        """`λ` of each leaf of one tree, or of all of them."""
+        if self.leaf_ridge is None:
+            return self.ridge
+        start = self.first_leaf[t, k]
+        return self.ridge + self.leaf_ridge[start : start + int(self.leaves[:, t, k].max()) + 1]
+
     def newton_step(self, t: int, f: Array) -> tuple[Array, Array]:
         """Leaf values `θ [P_t]` of iteration `t` from the outputs `f [n, c]` before it, and step sizes `η/D [P_t]`."""
         w, per_output = self.iteration_weights(t)[:, None], []
@@ -100,9 +109,8 @@ class FixedStructureBoosting:
             if self.zero_trees is not None and self.zero_trees[t, k]:
                 per_output.append((np.zeros(1), np.zeros(1)))
                 continue
-            per_output.append(
-                _leaf_values(self, _sum_per_leaf(leaf, error[:, k]), _sum_per_leaf(leaf, information[:, k]))
-            )
+            denominator = _sum_per_leaf(leaf, information[:, k]) + self.ridge_of_tree(t, k)
+            per_output.append(_leaf_values(self, _sum_per_leaf(leaf, error[:, k]), denominator))
         values, steps = (np.concatenate(column) for column in zip(*per_output, strict=True))
         return values, steps
 
@@ -186,9 +194,8 @@ def _sum_per_leaf(leaf: Array, x: Array) -> Array:
     return np.bincount(leaf, x, minlength=int(leaf.max()) + 1)
 
 
-def _leaf_values(model: FixedStructureBoosting, gradient: Array, curvature: Array) -> tuple[Array, Array]:
+def _leaf_values(model: FixedStructureBoosting, gradient: Array, denominator: Array) -> tuple[Array, Array]:
     """`θ` and step size `η/D`; zero step for an empty leaf and where `max_step` is active."""
-    denominator = curvature + model.ridge
     step = np.divide(model.learning_rate, denominator, out=np.zeros_like(denominator), where=denominator > 1e-30)
     theta, bound = -step * gradient, model.learning_rate * model.max_step
     return np.clip(theta, -bound, bound), np.where(np.abs(theta) > bound, 0.0, step)

@@ -23,6 +23,7 @@ from memorymaps.models.trees.boosting_posterior import (
     require_settings,
     to_spec,
 )
+from memorymaps.models.trees.lightgbm_categories import with_category_ridge
 from memorymaps.models.trees.training_leaves import weight_positives
 from memorymaps.posteriors.model_state import parameters_of
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
@@ -83,6 +84,7 @@ def _spec(model: Any) -> EnsembleSpec:
         scale_pos_weight=float(p["scale_pos_weight"]),
         rows=_number_of_rows(booster),
         zero_trees=lambda labels: labels.max(axis=0) == 0,  # a tree without a split is a constant 0
+        finish=lambda model, labels: with_category_ridge(booster, p, model, labels),
     )
 
 

@@ -83,8 +83,8 @@ def check_reproduced(name: str, f: Array, outputs: Array, tolerance: float) -> N
             f"{name}: leaf values computed from these targets differ from the model's predictions by {gap:.2g} "
             f"(allowed: {allowed:.1g}). Pass exactly the examples, in their order, and the sample_weight that it was "
             "trained with. If they are: training used what leaves alone do not determine (row subsampling, DART, "
-            "GOSS, L1, path smoothing, constraints, a changed learning rate, a custom objective, linear leaves, "
-            "sorted category splits): refit without it"
+            "GOSS, L1, path smoothing, constraints, a changed learning rate, a custom objective, "
+            "linear leaves): refit without it"
         )
 
 

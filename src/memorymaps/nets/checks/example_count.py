@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.nets.distributed.shares import ranks_in
 
 _CLOSE = 0.01  # relative difference that changes no score by more than this: said, not refused
 
@@ -22,7 +23,8 @@ def example_count_notes(n: int | None, examples: Examples, recipe: str) -> tuple
     """
     if n is None or n == len(examples):
         return ()
-    weights = [np.ones(len(batch)) if batch.weight is None else np.asarray(batch.weight) for batch in examples]
+    own = [np.ones(len(batch)) if batch.weight is None else np.asarray(batch.weight) for batch in examples]
+    weights = ranks_in(examples).gathered(own)
     total, counted = float(sum(np.sum(w) for w in weights)), int(sum(np.count_nonzero(w) for w in weights))
     if n == counted or abs(total - n) <= 0.5:
         return ()

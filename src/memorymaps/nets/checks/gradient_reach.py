@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ def check_gradients_reach(network: Network, covered: Sequence[str], inputs: Any)
     """Raise for parameters that change the output but receive no gradient: int8 layers, `detach`, rounding,
     checkpoints with `use_reentrant=True` (which need `backward()` and refuse `autograd.grad`).
 
-    A parameter that the forward pass does not use, or that a zero multiplies (LoRA's at the start), is none of these.
+    A parameter that the forward pass does not use, or that a zero multiplies (LoRA's at the start, all of a network of
+    zeros), is none of these: the latter have a gradient at other values of the parameters.
 
     Raises
     ------
@@ -29,6 +30,8 @@ def check_gradients_reach(network: Network, covered: Sequence[str], inputs: Any)
     with torch.enable_grad():
         f = network.outputs(inputs)
     without = _without_gradient(network, covered, f)
+    if without:
+        without = _without_gradient_nearby(network, covered, without, inputs)
     if not without or not _output_depends_on(network, without, f, inputs):
         return
     blocked = [name for name in without if _output_depends_on(network, [name], f, inputs)] or without
@@ -37,9 +40,22 @@ def check_gradients_reach(network: Network, covered: Sequence[str], inputs: Any)
 
 def _without_gradient(network: Network, covered: Sequence[str], f: Tensor) -> list[str]:
     """Parameters with no gradient, or one that is exactly zero."""
+    return _zero_gradients(dict(network.module.named_parameters()), covered, f)
+
+
+def _without_gradient_nearby(
+    network: Network, covered: Sequence[str], without: Sequence[str], inputs: Any
+) -> list[str]:
+    """Those of `without` that have none at parameters with random changes either."""
+    with torch.enable_grad():
+        values = {name: value.requires_grad_() for name, value in _changed(network, covered).items()}
+        f = functional_forward(network, values, inputs)
+    return _zero_gradients(values, without, f)
+
+
+def _zero_gradients(values: Mapping[str, Tensor], covered: Sequence[str], f: Tensor) -> list[str]:
     if not f.requires_grad:
         return list(covered)
-    values = dict(network.module.named_parameters())
     direction = torch.randn(f.shape, generator=torch.Generator().manual_seed(0)).to(f)
     found = torch.autograd.grad(f, [values[name] for name in covered], direction, allow_unused=True)
     return [name for name, g in zip(covered, found, strict=True) if g is None or not bool(g.any())]
@@ -47,14 +63,20 @@ def _without_gradient(network: Network, covered: Sequence[str], f: Tensor) -> li
 
 def _output_depends_on(network: Network, names: Sequence[str], f: Tensor, inputs: Any) -> bool:
     """Whether outputs change with these parameters."""
+    with torch.no_grad():
+        moved = functional_forward(network, _changed(network, names), inputs)
+        return difference_beyond(moved, f.detach(), f.dtype) > 0
+
+
+def _changed(network: Network, names: Sequence[str]) -> dict[str, Tensor]:
+    """Parameters with random changes of a few percent."""
     values, generator = dict(network.module.named_parameters()), torch.Generator().manual_seed(0)
     changed = {}
     for name in names:
         value = values[name].detach()
         size = _STEP * (float(value.float().abs().mean()) + _ZERO_SIZE)
         changed[name] = value + size * torch.randn(value.shape, generator=generator).to(value)
-    with torch.no_grad():
-        return difference_beyond(functional_forward(network, changed, inputs), f.detach(), f.dtype) > 0
+    return changed
 
 
 def _message(blocked: Sequence[str], others: Sequence[str]) -> str:

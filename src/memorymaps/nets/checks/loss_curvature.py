@@ -29,7 +29,8 @@ def check_curvature(problem: LaplaceProblem) -> None:
 
 def has_curvature(problem: LaplaceProblem) -> bool:
     """Whether an example with `Λ ≠ 0` exists."""
-    return any(_has_curvature(problem, part) for batch in problem.examples for part in _few_first(batch))
+    found = any(_has_curvature(problem, part) for batch in problem.examples for part in _few_first(batch))
+    return any(problem.ranks.gathered([found]))
 
 
 def _few_first(batch: Batch) -> Iterator[Batch]:

@@ -28,14 +28,21 @@ def check_probabilities(problem: LaplaceProblem) -> None:
     """
     if not isinstance(problem.network.likelihood, Bernoulli):
         return
+    parts = problem.ranks.gathered([_sums(problem)])
+    known = [part for part in parts if part is not None]
+    if len(known) == len(parts) and sum(part[0] for part in known) < sum(part[1] for part in known):
+        raise DataError(PROBABILITIES)
+
+
+def _sums(problem: LaplaceProblem) -> tuple[float, float] | None:
+    """Both losses over the data, read up to the first output that is not in [0, 1]; None if there is one."""
     as_probabilities, as_logits = 0.0, 0.0
     for batch in problem.examples:
         found = _losses(problem, batch)
         if found is None:
-            return
+            return None
         as_probabilities, as_logits = as_probabilities + found[0], as_logits + found[1]
-    if as_probabilities < as_logits:
-        raise DataError(PROBABILITIES)
+    return as_probabilities, as_logits
 
 
 def _losses(problem: LaplaceProblem, batch: Batch) -> tuple[float, float] | None:

@@ -5,13 +5,14 @@
     DenseCurvature       Σ Gᵀ G
 
 `G` are gradients along root directions of the output curvature: `Σ_k G_k G_kᵀ = J_iᵀ Λ_i J_i`. `contribution(gradient)`
-changes nothing and `accumulate(contribution)` adds it, so that a batch that ran out of memory can be retried.
+changes nothing and `accumulate(contribution)` adds it, so that a batch that ran out of memory can be retried. `combine`
+adds up what several processes have accumulated.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from memorymaps.nets.autograd.finite_checks import check_factors
 from memorymaps.nets.autograd.outer_product import OuterProductGradient
 from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
 from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, EigenbasisPrecision
+from memorymaps.posteriors.processes.ranks import Ranks
 
 _CACHE_NUMBERS = 2**20  # numbers in one temporary that fit in the processor's cache
 _STRIP = 128  # rows of a symmetric product computed at once
@@ -37,6 +39,32 @@ class CurvatureAccumulator(Protocol):
 
     def precision(self, prior: Tensor) -> BlockPrecision:
         """Block of the posterior precision, for prior precisions `δ` in the group's shape."""
+
+
+@runtime_checkable
+class SharedAccumulator(Protocol):
+    """An accumulator that several processes fill, each from its part of the examples (protocol)."""
+
+    def combine(self, ranks: Ranks) -> None:
+        """Replace the sums by those over all processes."""
+
+
+def combine(curvature: CurvatureAccumulator, ranks: Ranks) -> None:
+    """Add up what several processes have accumulated; nothing to do for one.
+
+    Raises
+    ------
+    TypeError
+        An accumulator that does not say how.
+    """
+    if ranks.size == 1:
+        return
+    if not isinstance(curvature, SharedAccumulator):
+        raise TypeError(
+            f"{type(curvature).__name__} has no method combine(ranks), by which several processes add up their sums: "
+            "write def combine(self, ranks): self.total = ranks.total(self.total), for each of its sums"
+        )
+    curvature.combine(ranks)
 
 
 @dataclass
@@ -61,6 +89,10 @@ class DiagonalCurvature:
     def accumulate(self, contribution: Tensor) -> None:
         """Add in double precision."""
         self.total += contribution.reshape(self.total.shape).to(self.total)
+
+    def combine(self, ranks: Ranks) -> None:
+        """The sum over processes."""
+        self.total = ranks.total(self.total)
 
     def precision(self, prior: Tensor) -> EigenbasisPrecision:
         """`diag(s + δ)`, in the network's precision."""
@@ -98,6 +130,11 @@ class KroneckerCurvature:
         self.total += contribution[2]
         self.input_covariance += contribution[0].to(self.input_covariance)
         self.gradient_covariance += contribution[1].to(self.gradient_covariance)
+
+    def combine(self, ranks: Ranks) -> None:
+        """Both factors and the weights, summed over processes."""
+        sums = self.input_covariance, self.gradient_covariance, self.total
+        self.input_covariance, self.gradient_covariance, self.total = ranks.total(sums)
 
     def eigenbases(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """`Q_G`, `Q_A` and the products of eigenvalues `[o, d]`."""
@@ -151,6 +188,10 @@ class DenseCurvature:
     def accumulate(self, contribution: Tensor) -> None:
         """Add a contribution."""
         self.total += contribution
+
+    def combine(self, ranks: Ranks) -> None:
+        """The sum over processes."""
+        self.total = ranks.total(self.total)
 
     def precision(self, prior: Tensor) -> CholeskyPrecision:
         """`W` with `W Wᵀ = (total + diag δ)⁻¹`, by a Cholesky factorisation with unit diagonal scaling."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,18 +34,22 @@ class ActiveSet(CurvatureStructure):
 
     rows: int = 400
     name = "active_set"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The diagonal of most examples and the exact rows of some: two passes over the data."""
-        trace = torch.cat([_output_curvature_traces(problem, batch) for batch in problem.examples]).cpu()
+        traces = [_output_curvature_traces(problem, batch) for batch in problem.examples]
+        trace = torch.cat(problem.ranks.gathered(traces)).cpu()
         order = trace.argsort(descending=True)
         chosen = order[: self._size(problem, trace[order])].sort().values
         outside = torch.ones(len(trace), dtype=torch.float64)
         outside[chosen] = 0
-        parts = iter(torch.split(outside.to(problem.network.device), [len(batch) for batch in problem.examples]))
+        own = outside[problem.examples.share].to(problem.network.device)
+        parts = iter(torch.split(own, [len(batch) for batch in problem.examples]))
         base = diagonal_curvature(problem, lambda batch: problem.weights(batch) * next(parts))
         pieces = torch.split(chosen, 64)
-        rows = torch.cat([exact_rows(problem, problem.examples.take(piece.numpy())) for piece in pieces])
+        made = [exact_rows(problem, problem.examples.take(piece.numpy())) for piece in _own(problem, pieces)]
+        rows = torch.cat(problem.ranks.gathered(made))
         fraction = float(trace[chosen].sum() / trace.sum())
         note = f"exact curvature of {len(chosen):,} examples with {fraction:.0%} of its trace, diagonal for the rest"
         if len(chosen) < min(len(trace), self.rows):
@@ -64,6 +69,11 @@ class ActiveSet(CurvatureStructure):
         sufficient = int((fraction < TRUSTED_FRACTION + 0.05).sum()) + 1
         wanted = max(self.rows, min(sufficient, MAX_EIGH_ROWS // problem.num_outputs))
         return min(len(trace), wanted, max(1, int(MAX_ROW_NUMBERS / problem.num_outputs / problem.num_parameters)))
+
+
+def _own(problem: LaplaceProblem, pieces: Sequence[Tensor]) -> Sequence[Tensor]:
+    """This process' part of the exact examples."""
+    return pieces[problem.ranks.part(len(pieces))]
 
 
 def _output_curvature_traces(problem: LaplaceProblem, batch: Batch) -> Tensor:

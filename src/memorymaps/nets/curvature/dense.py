@@ -33,6 +33,7 @@ class Full(CurvatureStructure):
     """One dense matrix of all covered parameters: exact."""
 
     name = "full"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The Gauss–Newton matrix."""
@@ -47,6 +48,7 @@ class Block(CurvatureStructure):
     """
 
     name = "block"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The diagonal blocks of the Gauss–Newton matrix."""
@@ -58,6 +60,7 @@ class Hessian(CurvatureStructure):
     """The Hessian of the loss: the Gauss–Newton matrix plus the residual part."""
 
     name = "hessian"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The Gauss–Newton matrix plus the residual part of the loss's Hessian.

@@ -20,6 +20,7 @@ from memorymaps.nets.curvature.structure import (
     root_directions,
     with_exact_rows,
 )
+from memorymaps.nets.distributed.shares import require_first
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
 MAX_EIGH_ROWS = 4_000  # rows (examples × outputs) whose eigenvectors take half a minute
@@ -36,12 +37,13 @@ class Dual(CurvatureStructure):
     """The posterior of `Full` from the Gram matrix of all rows; for few examples and any number of parameters."""
 
     name = "dual"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[Any]:
         """All exact rows, materialised where they are few, layer by layer otherwise."""
         if not rows_fit(problem):
             return _gram(problem)
-        rows = torch.cat([exact_rows(problem, batch) for batch in problem.examples])
+        rows = torch.cat(problem.ranks.gathered([exact_rows(problem, batch) for batch in problem.examples]))
         return CurvatureEstimate(lambda deltas: with_exact_rows(prior_covariance(problem, deltas), rows), (), 1.0)
 
 
@@ -65,7 +67,7 @@ def _gram(problem: LaplaceProblem) -> CurvatureEstimate[GramCovariance]:
             f"{dense_parameters:,} parameters of layers used more than once: more than 2 GB. "
             "Use 'auto', 'active_set' or 'ekfac'"
         )
-    each = [_gram_rows(problem, batch, kinds) for batch in problem.examples]
+    each = problem.ranks.gathered([_gram_rows(problem, batch, kinds) for batch in problem.examples])
     rows = tuple(kind.concatenate(pieces) for kind, pieces in zip(kinds, zip(*each, strict=True), strict=True))
     return CurvatureEstimate(lambda deltas: GramCovariance.from_rows(prior_covariance(problem, deltas), rows), (), 1.0)
 
@@ -77,7 +79,7 @@ def gram_fits(r: int, dense_parameters: int) -> bool:
 
 def rows_types(problem: LaplaceProblem) -> list[RowsType]:
     """Type of each group's rows, determined on one example."""
-    first = take_rows(next(iter(problem.examples)).inputs, slice(0, 1))
+    first = take_rows(require_first(problem.examples).inputs, slice(0, 1))
     batch = linearize(problem.network, problem.owners, first, slice(0, 1), lambda f, _: torch.ones_like(f)[None])
     return [rows_type(group_gradient(batch, group), group.pack(problem.prior)) for group in problem.block_groups]
 

@@ -19,6 +19,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.nets.autograd.batch_size import BatchSize
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
+from memorymaps.nets.distributed.shares import ranks_in
 from memorymaps.nets.jacobian.products import (
     BatchProducts,
     JacobianSite,
@@ -67,12 +68,13 @@ class GaussNewton:
 
     def __call__(self, v: Tensor) -> Tensor:
         """Product with vectors `[v, P]`: one pass over the data."""
-        total = self.prior * v
+        ranks = ranks_in(self.examples)
+        total = self.prior * v if ranks.is_first else torch.zeros_like(v)
         for batch in self.examples:
             with torch.no_grad():
                 for product in self.batch_size.run(batch.inputs, functools.partial(self.batch_product, batch, v)):
                     total = total + product
-        return total
+        return ranks.total(total)
 
     def batch_product(self, batch: Batch, v: Tensor, inputs: Any, rows: slice) -> Tensor:
         """`Σ_i w_i J_iᵀ Λ_i J_i v` over some rows of a batch."""

@@ -25,6 +25,7 @@ class Diagonal(CurvatureStructure):
     """One number per parameter."""
 
     name = "diag"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The diagonal of the Gauss–Newton matrix."""
@@ -40,6 +41,7 @@ class KFAC(CurvatureStructure):
 
     reduce: bool = False
     name = "kfac"
+    shared = True
     averages_prior = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:

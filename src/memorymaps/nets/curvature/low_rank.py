@@ -24,6 +24,7 @@ class LowRank(CurvatureStructure):
 
     rows: int = 400
     name = "lowrank"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """Eigenvectors are computed for the prior that is added."""

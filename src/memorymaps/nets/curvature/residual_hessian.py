@@ -27,6 +27,7 @@ def residual_curvature(problem: LaplaceProblem, group: ParameterGroup) -> Tensor
         )
         for found in problem.batch_size.run(batch.inputs, work):
             total += found
+    total = problem.ranks.total(total)
     return (total + total.T) / 2
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memorymaps.data.views import Subset, WithColumns
+from memorymaps.data.views import Subset
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.curvature.structure import CurvatureEstimate, root_directions
+from memorymaps.nets.distributed.shares import shared_subset
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.row_sampling import drawn, probabilities, uniform_numbers
 from memorymaps.nets.sampled.rows import curvature_traces
@@ -29,7 +30,7 @@ def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> 
     Sums over the data are unbiased; factors of layer inputs, means over examples, are weighted by curvature. The error
     is that of leverages over some examples drawn likewise, `‖h′ − h″‖/2‖h‖` for the halves' `h′`, `h″`.
     """
-    size = torch.cat([each.sum(1) for each, _ in curvature_traces(problem)])
+    size = curvature_traces(problem)[0].sum(1)
     q = probabilities(size + _FLOOR * size.mean(), examples)
     places = drawn(q, uniform_numbers(len(q), seed))
     estimate = fit(_part(problem, places, q))
@@ -48,9 +49,8 @@ def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> 
 def _part(problem: LaplaceProblem, places: Tensor, q: Tensor) -> LaplaceProblem:
     """Some examples, with weights `w/q`."""
     rows = places.numpy()
-    chosen = Subset(problem.examples, rows)
-    given = torch.cat([problem.weights(batch).cpu() for batch in chosen])
-    return replace(problem, examples=WithColumns(chosen, weight=(given / q[places]).numpy()))
+    given = torch.cat([problem.weights(batch).cpu() for batch in Subset(problem.examples, rows)])
+    return replace(problem, examples=shared_subset(problem.examples, rows, given / q[places]))
 
 
 def _leverages(problem: LaplaceProblem, covariance: BlockDiagonalCovariance, places: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterG
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance, PosteriorCovariance, group_gradient
 from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.covariance.woodbury import Woodbury
-from memorymaps.nets.curvature.accumulators import CurvatureAccumulator
+from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, combine
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.output_fisher import FISHER_ROOTS
 from memorymaps.posteriors.contract import Description
@@ -58,6 +58,9 @@ class CurvatureStructure(ABC):
     """Whether the structure only selects another one."""
     averages_prior: ClassVar[bool] = False
     """Whether a matrix layer takes the mean of its prior precisions."""
+    shared: ClassVar[bool] = False
+    """Whether `fit` combines what several processes compute from their parts of the examples (`problem.ranks`); of any
+    other structure each process computes all."""
 
     @abstractmethod
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[Any]:
@@ -122,6 +125,8 @@ def accumulate_over_data(
         for measured in problem.batch_size.run(batch.inputs, work):
             for curvature, increment in zip(made, measured, strict=True):
                 curvature.accumulate(increment)
+    for curvature in made:
+        combine(curvature, problem.ranks)
 
 
 def prior_covariance(problem: LaplaceProblem, deltas: Deltas) -> BlockDiagonalCovariance:

@@ -26,6 +26,7 @@ from memorymaps.nets.curvature.structure import (
     estimate_of,
 )
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.posteriors.processes.ranks import Ranks
 
 _MAX_NUMBERS = 1_600_000_000  # numbers of all units' matrices: 13 GB
 
@@ -35,6 +36,7 @@ class UnitBlock(CurvatureStructure):
     """One dense matrix per output unit of a matrix layer, a diagonal for all other parameters."""
 
     name = "unit_block"
+    shared = True
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The units' diagonal blocks of the Gauss–Newton matrix, one pass over the data.
@@ -89,6 +91,10 @@ class UnitCurvature:
     def accumulate(self, contribution: Tensor) -> None:
         """Add a contribution."""
         self.total += contribution
+
+    def combine(self, ranks: Ranks) -> None:
+        """The sum over processes."""
+        self.total = ranks.total(self.total)
 
     def precision(self, prior: Tensor) -> UnitPrecision:
         """`W_u` with `W_u W_uᵀ = (total_u + diag δ_u)⁻¹`, by Cholesky factorisations with unit diagonal scaling."""

@@ -183,7 +183,10 @@ def _loss_gradient(problem: LaplaceProblem) -> dict[str, Tensor]:
         work = functools.partial(_chunk_gradient, problem, problem.target(batch), problem.weights(batch))
         for found in problem.batch_size.run(batch.inputs, work):
             total |= {name: total[name] + g if name in total else g for name, g in found.items()}
-    return total
+    reached = set(problem.ranks.gathered(list(total)))
+    return problem.ranks.total(
+        {n: total.get(n, torch.zeros_like(v)) for n, v in problem.covered.items() if n in reached}
+    )
 
 
 def _chunk_gradient(problem: LaplaceProblem, y: Tensor, w: Tensor, x: Any, rows: slice) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.checks.loss_curvature import check_curvature
 from memorymaps.nets.checks.unit_interval import check_probabilities
 from memorymaps.nets.curvature.kronecker import EKFAC
+from memorymaps.nets.distributed.shares import unshared
 from memorymaps.nets.laplace.diagnostics import posterior_description
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -43,7 +44,7 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
         structure, why = model.structure.resolve(problem)
         if model.recipe.fisher is None and model.structure.chosen_by_size and isinstance(structure, EKFAC):
             problem, why = _with_affordable_fisher(problem, why)
-        estimate, source = structure.fit(problem), model.prior.source
+        estimate, source = structure.fit(problem if structure.shared else _unshared(problem)), model.prior.source
         if problem.prior_by_evidence:
             prior, source = evidence_prior(problem.prior, problem.covered, estimate.build)
             problem = replace(problem, prior=prior)
@@ -53,6 +54,11 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
         made: NetworkPosterior = estimate.posterior(problem, covariance, description)
         return made
     return build_posterior(problem, covariance, description, problem.options.directions)
+
+
+def _unshared(problem: LaplaceProblem) -> LaplaceProblem:
+    """The problem with all examples in every process."""
+    return replace(problem, examples=unshared(problem.examples))
 
 
 def _with_affordable_fisher(problem: LaplaceProblem, why: tuple[str, ...]) -> tuple[LaplaceProblem, tuple[str, ...]]:

@@ -59,11 +59,13 @@ class LeaveOutObjective:
         prior = to_numpy(parameters.flatten({name: problem.prior[name] for name in parameters.values}))
         origin = to_numpy(parameters.flatten(parameters.values)) if theta is None else theta
         included, values = np.ones(len(problem.examples)), parameters.unflatten(parameters.to_device(origin))
-        losses, chunk_gradients = zip(*_loss_chunks(problem, values, included), strict=True)
-        residual_gradient = prior * origin + sum(
-            to_numpy(parameters.flatten(chunk_gradient)) for chunk_gradient in chunk_gradients
-        )
-        return cls(problem, parameters, prior, origin, np.concatenate(losses), residual_gradient, included)
+        chunks = list(_loss_chunks(problem, values, included))
+        losses, chunk_gradients = [each[0] for each in chunks], [each[1] for each in chunks]
+        gradient = sum((to_numpy(parameters.flatten(each)) for each in chunk_gradients), start=np.zeros_like(origin))
+        return cls(
+            problem, parameters, prior, origin, np.concatenate(problem.ranks.gathered(losses)),
+            prior * origin + problem.ranks.total(gradient), included,
+        )  # fmt: skip
 
     @classmethod
     def at_minimum(cls, problem: LaplaceProblem, covariance: PosteriorCovariance) -> LeaveOutObjective:
@@ -88,14 +90,17 @@ class LeaveOutObjective:
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         """Value and gradient at `theta [P]`, one pass over the data; infinite where outputs are not finite."""
-        delta = theta - self.origin
-        value = float(self.prior * delta @ (self.origin + delta / 2) - self.residual_gradient @ delta)
-        gradient, start = self.prior * theta - self.residual_gradient, 0
+        delta, ranks = theta - self.origin, self.problem.ranks
+        value, gradient, start = 0.0, np.zeros_like(theta), self.problem.examples.share.start
+        if ranks.is_first:
+            value = float(self.prior * delta @ (self.origin + delta / 2) - self.residual_gradient @ delta)
+            gradient = self.prior * theta - self.residual_gradient
         for losses, chunk_gradient in _loss_chunks(self.problem, self.values(theta), self.included):
             rows = slice(start, start + len(losses))
             value += float(np.where(self.included[rows] > 0, losses - self.losses[rows], 0.0).sum())
             gradient += to_numpy(self.parameters.flatten(chunk_gradient))
             start = rows.stop
+        value, gradient = ranks.total((value, gradient))
         return (value if np.isfinite(value) else np.inf), gradient
 
     def values(self, theta: Array) -> NamedTensors:
@@ -107,7 +112,7 @@ def _loss_chunks(
     problem: LaplaceProblem, values: NamedTensors, included: Array
 ) -> Iterator[tuple[Array, NamedTensors]]:
     """Weighted losses `[n]` of all rows, and the gradient of the included ones, chunk by chunk."""
-    start = 0
+    start = problem.examples.share.start
     for batch in problem.examples:
         mask = included[start : start + len(batch)]
         yield from problem.batch_size.run(
@@ -155,6 +160,7 @@ def refit_outputs(
             remaining = min(
                 remaining, _remaining_change(*map(mean, (outputs[0], outputs[len(outputs) // 2], outputs[-1])))
             )
+        remaining = problem.ranks.agreed(remaining)
         if remaining <= tolerance:
             break
     return outputs[-1], remaining

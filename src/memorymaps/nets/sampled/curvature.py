@@ -334,7 +334,7 @@ def _grown(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> _Gr
     while True:
         covariance = pool.covariance(rows, problem.prior)
         cost, directions = costs.with_rows(rows)
-        stated, directions = probe.state(problem, covariance, directions)
+        stated, directions = problem.ranks.agreed(probe.state(problem, covariance, directions))
         why = _enough(rows, recipe, pool, cost, stated, most)
         why += ", the exact posterior" if rows >= pool.total and directions.exact else ""
         if why:
@@ -347,7 +347,7 @@ def _precise(grown: _Grown, problem: LaplaceProblem, probe: Probe, error: float)
     """In double precision where single precision adds more than a tenth of the error that is asked for."""
     if grown.directions.precision == torch.float64:
         return grown
-    rounding = probe.rounding(problem, grown.covariance, grown.directions)
+    rounding = problem.ranks.agreed(probe.rounding(problem, grown.covariance, grown.directions))
     if rounding <= _ROUNDED * error:
         return replace(grown, directions=replace(grown.directions, rounding=rounding))
     return replace(

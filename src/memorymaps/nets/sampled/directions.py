@@ -55,7 +55,8 @@ class Directions:
     @classmethod
     def leading(cls, problem: LaplaceProblem) -> Directions:
         """So many that a tenth of the trace of each `Λ` is left out, more where that is little; a forward pass."""
-        left = torch.cat([each for batch in problem.examples for each in _left_out(problem, batch)])
+        found = [each for batch in problem.examples for each in _left_out(problem, batch)]
+        left = torch.cat(problem.ranks.gathered(found))
         size = left[:, :1].clamp(min=float(left[:, 0].square().mean().sqrt()))
         return cls(1 + (left[:, 1:-1] > _LEFT_OUT * size).sum(1), chosen=True, precision=torch.float32)
 

@@ -120,7 +120,7 @@ def _quick_look(problem: LaplaceProblem) -> tuple[Tensor, Tensor, Tensor]:
     """EKFAC's variances `[N, c, c]`, sensitivities and leverages `[N]` in the cavity form; one pass more."""
     covariance = EKFAC(examples=_FACTORED).fit(problem).build(problem.prior)
     found = [part for batch in problem.examples for part in _quick_batch(problem, covariance, batch)]
-    variance, score, leverage = (torch.cat(each) for each in zip(*found, strict=True))
+    variance, score, leverage = (torch.cat(each) for each in zip(*problem.ranks.gathered(found), strict=True))
     return variance, score, leverage
 
 

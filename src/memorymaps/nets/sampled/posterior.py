@@ -106,7 +106,7 @@ def sampled_posterior(
     """
 
     def make(problem: LaplaceProblem, covariance: SampledCovariance, description: Description) -> Any:
-        ids = [name for batch in problem.examples for name in batch.ids.tolist()]
+        ids = problem.ranks.gathered([name for batch in problem.examples for name in batch.ids.tolist()])
         check_unique(ids)
         places = dict(zip(ids, range(len(ids)), strict=True))
         return SampledNetworkPosterior(problem, covariance, description, directions, places)

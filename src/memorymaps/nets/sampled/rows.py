@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,10 @@ class RowPool:
     @classmethod
     def of(cls, problem: LaplaceProblem, kinds: list[Kind], seed: int, folder: Path | None) -> RowPool:
         """One pass over the data: forward only where the curvature tells examples apart, else with reverse passes."""
-        size, plain = map(torch.cat, zip(*curvature_traces(problem), strict=True))
+        size, plain = curvature_traces(problem)
         whole, measure = plain.sum(1), "curvature"
         if bool(whole.max() - whole.min() <= _CONSTANT * whole.max()):
-            size, measure = torch.cat(list(_lengths(problem))), "squared length"
+            size, measure = torch.cat(problem.ranks.gathered(list(_lengths(problem)))), "squared length"
         numbers = uniform_numbers(size.numel(), seed)
         return cls(problem, size.flatten(), measure, size.shape[1], numbers, kinds, folder)
 
@@ -95,8 +95,13 @@ class RowPool:
         return rows_at(self.problem, self.kinds, places, self.k, self.folder)
 
 
-def curvature_traces(problem: LaplaceProblem) -> Iterator[tuple[Tensor, Tensor]]:
-    """`‖L_ij‖² [n, k]` of every batch with and without weights, from forward passes."""
+def curvature_traces(problem: LaplaceProblem) -> tuple[Tensor, Tensor]:
+    """`‖L_ij‖² [N, k]` of all examples with and without weights, from forward passes."""
+    weighted, plain = zip(*problem.ranks.gathered(list(_traces(problem))), strict=True)
+    return torch.cat(weighted), torch.cat(plain)
+
+
+def _traces(problem: LaplaceProblem) -> Iterator[tuple[Tensor, Tensor]]:
     for batch in problem.examples:
         directions = root_directions(problem, batch, torch.ones_like(problem.weights(batch)))
         work = functools.partial(_trace, problem, directions)
@@ -134,11 +139,16 @@ def rows_at(
     """Rows `a_ij` of every group at places `i·k + j`, ascending: one example and direction each; files in `folder`."""
     examples, which = torch.unique_consecutive(places // k, return_inverse=True)
     pieces: list[list[Any]] = []
-    for start in range(0, len(examples), _PIECE):
-        here = (which >= start) & (which < start + _PIECE)
-        batch = problem.examples.take(examples[start : start + _PIECE].numpy())
-        found = _piece(problem, kinds, batch, which[here] - start, places[here] % k)
-        pieces += [[_kept(kind, rows, folder) for kind, rows in zip(kinds, each, strict=True)] for each in found]
+    for first in range(0, len(examples), problem.ranks.size * _PIECE):
+        found: Iterable[list[Any]] = ()
+        own = problem.ranks.part(min(len(examples) - first, problem.ranks.size * _PIECE))
+        start, stop = first + own.start, first + own.stop
+        if start < stop:
+            here = (which >= start) & (which < stop)
+            batch = problem.examples.take(examples[start:stop].numpy())
+            found = _piece(problem, kinds, batch, which[here] - start, places[here] % k)
+        for each in problem.ranks.stream(found):
+            pieces.append([_kept(kind, rows, folder) for kind, rows in zip(kinds, each, strict=True)])
     return [kind.concatenate(each) for kind, each in zip(kinds, zip(*pieces, strict=True), strict=True)]
 
 

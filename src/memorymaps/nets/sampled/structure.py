@@ -55,6 +55,7 @@ class Sampled(CurvatureStructure):
     share: float | None = None
     folder: str | Path | None = None
     name = "sampled"
+    shared = True
 
     def __post_init__(self) -> None:
         if self.rows is not None and (isinstance(self.rows, bool) or self.rows != int(self.rows) or self.rows < 1):

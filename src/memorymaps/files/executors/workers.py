@@ -1,0 +1,79 @@
+"""The argument `executor=`: any `concurrent.futures.Executor`, or a number of processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from memorymaps.core.settings import as_count
+
+ExecutorArgument: TypeAlias = Executor | int | None
+
+_QUEUED = 2  # tasks submitted for each worker: one that it works at, one that waits
+
+
+@dataclass(frozen=True)
+class Workers:
+    """An executor that runs tasks, and how many are submitted at a time."""
+
+    executor: Executor
+    in_flight: int
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether workers are threads, which share this process's memory."""
+        return isinstance(self.executor, ThreadPoolExecutor)
+
+
+@contextmanager
+def opened(executor: ExecutorArgument) -> Iterator[Workers | None]:
+    """The workers of the argument `executor=`; `None` where there is none, for work in this process.
+
+    A number is that of processes, started here and ended with the block; each has its share of the cores for linear
+    algebra. They do not run the main script again, so that it needs no `if __name__ == "__main__":`. Executors that
+    are passed in stay open.
+
+    Raises
+    ------
+    TypeError
+        Neither an executor nor a number.
+    """
+    if executor is None:
+        yield None
+    elif isinstance(executor, Executor) or callable(getattr(executor, "submit", None)):
+        yield Workers(executor, _QUEUED * _number_of_workers(executor))  # type: ignore[arg-type]
+    else:
+        with _process_pool(_as_number(executor)) as pool:
+            yield pool
+
+
+def _as_number(executor: Any) -> int:
+    instead = ": a number of processes, or an executor such as ProcessPoolExecutor(4) or Dask's client.get_executor()"
+    return as_count("executor", executor, instead=instead)
+
+
+def _number_of_workers(executor: Any) -> int:
+    client: Any = getattr(executor, "_client", None)  # Dask's
+    if callable(getattr(client, "nthreads", None)):
+        return max(1, int(sum(client.nthreads().values())))
+    known = getattr(executor, "_max_workers", None)
+    return known if isinstance(known, int) and known > 0 else os.cpu_count() or 1
+
+
+@contextmanager
+def _process_pool(processes: int) -> Iterator[Workers]:
+    from loky import ProcessPoolExecutor  # lazy: only here
+
+    threads = str(max(1, (os.cpu_count() or 1) // processes))
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    pool = ProcessPoolExecutor(processes, env={name: os.environ.get(name, threads) for name in names})
+    finished = False
+    try:
+        yield Workers(pool, _QUEUED * processes)
+        finished = True
+    finally:
+        pool.shutdown(wait=True, kill_workers=not finished)

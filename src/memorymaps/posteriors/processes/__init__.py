@@ -1,0 +1,1 @@
+"""Several processes that draw one map together."""
