@@ -114,6 +114,7 @@ def notes(m):
     return " ".join(m.provenance.description.notes)
 
 
+@pytest.mark.slow
 def test_a_short_budget_leads_to_few_directions_whose_error_is_stated():
     exact, m = drawn("full"), drawn(Sampled(rows=10**6, budget=SHORT))
     counts = m.origin.posterior.directions.counts

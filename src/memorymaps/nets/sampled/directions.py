@@ -56,7 +56,7 @@ class Directions:
     def leading(cls, problem: LaplaceProblem) -> Directions:
         """So many that a tenth of the trace of each `Λ` is left out, more where that is little; a forward pass."""
         found = [each for batch in problem.examples for each in _left_out(problem, batch)]
-        left = torch.cat(problem.ranks.gathered(found))
+        left = torch.cat(problem.ranks.gathered(found)).to(problem.network.device)
         size = left[:, :1].clamp(min=float(left[:, 0].square().mean().sqrt()))
         return cls(1 + (left[:, 1:-1] > _LEFT_OUT * size).sum(1), chosen=True, precision=torch.float32)
 
