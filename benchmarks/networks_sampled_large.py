@@ -33,6 +33,7 @@ from memorymaps.nets.sampled.structure import Sampled
 DELTA, EPOCHS = 60.0, 3
 STRUCTURES: dict[str, Callable[[], Any]] = {
     "ekfac": lambda: "ekfac",
+    "ekfac, all examples, all C × C": lambda: EKFAC(examples="all"),
     "ekfac, 4,096 examples": lambda: EKFAC(examples=4096),
     "sampled 5 %, 1,024 rows": lambda: Sampled(rows=1024, share=0.05),
     "sampled 5 %, 4,096 rows": lambda: Sampled(rows=4096, share=0.05),

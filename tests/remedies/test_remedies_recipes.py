@@ -279,12 +279,12 @@ def test_unit_blocks_that_are_too_large(said, monkeypatch):
         works(recipe)
 
 
-@remedy("expected at least …, EKFAC(examples=4096), or None for all")
+@remedy("expected at least …, EKFAC(examples=4096), or EKFAC(examples='all')")
 def test_too_few_examples_of_ekfac(said):
     with said:
         EKFAC(examples=1)
     works(laplace(EKFAC(examples=4096)))
-    works(laplace(EKFAC(examples=None)))
+    works(laplace(EKFAC(examples="all")))
     assert kronecker.EKFAC is EKFAC
 
 

@@ -1,8 +1,7 @@
-"""Along the error and the leading directions of each curvature, in single precision, against all in double."""
-
-from __future__ import annotations
+"""Variances of training examples along few directions against all C × C."""
 
 import functools
+import re
 
 import numpy as np
 import pytest
@@ -10,177 +9,143 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from networks import case
 from sklearn.datasets import load_digits
 from torch import nn
 
 import memorymaps as mm
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.core.likelihoods.exponential_family import Gaussian
-from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.autograd.hooks import one_hot_directions
-from memorymaps.nets.autograd.network import evaluation_mode
-from memorymaps.nets.sampled.directions import Directions, ordered_directions
-from memorymaps.nets.sampled.measures import measures
-from memorymaps.nets.sampled.row_files import FiledRows
-from memorymaps.nets.sampled.structure import Sampled
-
-SHORT = 1e-6  # seconds: no budget for all directions
-MEASURES = ("leverage", "sensitivity", "loo_loss")
-
-
-def some_data(n=12, c=5):
-    generator = torch.Generator().manual_seed(0)
-    f = 2 * torch.randn(n, c, generator=generator, dtype=torch.float64)
-    return f, torch.arange(n) % c, 0.5 + torch.rand(n, generator=generator, dtype=torch.float64)
-
-
-def test_the_error_comes_first_and_then_what_is_left_of_the_curvature():
-    f, y, w = some_data()
-    basis, left = ordered_directions(Categorical(), f, y, w)
-    np.testing.assert_allclose(basis.mT @ basis, torch.eye(5).expand(12, 5, 5), atol=1e-12)
-    error, curvature = Categorical().error(f, y), w[:, None, None] * Categorical().curvature(f, y)
-    np.testing.assert_allclose((basis[:, :, 0] * error).sum(1).abs(), error.norm(dim=1))
-    for count in range(6):
-        outside = torch.eye(5, dtype=f.dtype) - basis[:, :, :count] @ basis[:, :, :count].mT
-        trace = (curvature @ outside).diagonal(dim1=1, dim2=2).sum(1)
-        np.testing.assert_allclose(left[:, count], trace, atol=1e-12)
-    gained = -left.diff(dim=1)[:, 1:]
-    assert bool((gained.diff(dim=1) < 1e-12).all())  # the largest first
-
-
-def test_without_an_error_the_leading_eigenvector_comes_first():
-    f = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
-    basis, left = ordered_directions(Gaussian(1.0), f, f[:, 0], torch.ones(2, dtype=torch.float64))
-    assert basis.abs().flatten().tolist() == [1, 1]
-    assert left[:, 1].tolist() == [0, 0]
-
-
-def test_all_directions_are_the_whole_and_few_the_whole_of_these():
-    f, y, w = some_data()
-    root = torch.randn(12, 5, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    exact = root @ root.mT
-    basis, _ = ordered_directions(Categorical(), f, y, w)
-    for count in range(1, 6):
-        some = basis[:, :, :count]
-        found = Directions(torch.full((12,), count)).completed(some.mT @ exact @ some, some)
-        np.testing.assert_allclose(some.mT @ found @ some, some.mT @ exact @ some, atol=1e-10)
-        if count == 5:
-            np.testing.assert_allclose(found, exact, atol=1e-10)
-        mean = (some.mT @ exact @ some).diagonal(dim1=1, dim2=2).mean(1)
-        others = found.diagonal(dim1=1, dim2=2).sum(1) - count * mean
-        np.testing.assert_allclose(others if count < 5 else 0, (5 - count) * mean if count < 5 else 0, atol=1e-10)
-
-
-def test_what_is_left_out_is_found_on_examples_with_all_directions():
-    f, y, w = some_data(n=400)
-    root = torch.randn(400, 5, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    exact, part = 0.1 * root @ root.mT, torch.ones(400, dtype=torch.float64)
-    before = Directions(torch.full((400,), 2), chosen=True)
-    found, off = before.calibrated(Categorical(), (f, y, w), exact, torch.arange(400), part)
-    whole = measures(Categorical(), f, y, w, exact)
-    assert abs(float(off[0].sum())) < 0.02 * float(whole[0].sum())  # leverage is right on average
-    assert 0.5 < found.fill < 2
-    basis, _ = ordered_directions(Categorical(), f, y, w)
-    some = basis[:, :, :2]
-    completed = found.completed(some.mT @ exact @ some, some)
-    value = measures(Categorical(), f, y, w, completed)
-    stated = found.uncertainty(Categorical(), (f, y, w), some, value)
-    np.testing.assert_allclose(stated.norm(dim=1), (value - whole).norm(dim=1), rtol=0.01)
-    assert "2.00 directions of each example's outputs" in " ".join(found.notes)
+from memorymaps.nets.curvature import kronecker
+from memorymaps.nets.curvature.kronecker import EKFAC
+from memorymaps.nets.laplace.leading import LeadingNetworkPosterior, filled, leading_basis
 
 
 @functools.cache
-def digits(c=10):
-    x, y = load_digits(n_class=c, return_X_y=True)
-    x, y = torch.tensor(x[:90] / 16), torch.tensor(y[:90])
+def trained():
+    """A network of more than 20,000 parameters."""
+    x, y = load_digits(return_X_y=True)
+    x, y = torch.tensor(x / 16).float(), torch.tensor(y)
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(64, 12), nn.Tanh(), nn.Linear(12, c)).double()
-    optimizer = torch.optim.Adam(net.parameters(), 0.02)
-    for _ in range(80):
+    net = nn.Sequential(nn.Linear(64, 280), nn.Tanh(), nn.Linear(280, 10))
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    for _ in range(30):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(x), y).backward()
         optimizer.step()
     return net, x, y
 
 
+def drawn(structure="ekfac", likelihood="categorical", target=None, weight=None, **options):
+    net, x, y = trained()
+    recipe = mm.Laplace(structure, prior=1.0, probes=0, **options)
+    y = y if target is None else target
+    return mm.memory_map(net, x, y, likelihood=likelihood, posterior=recipe, sample_weight=weight)
+
+
 @functools.cache
-def drawn(structure, c=10):
-    net, x, y = digits(c)
-    return mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(structure, prior=1.0))
+def few():
+    return drawn(EKFAC(examples=300))
 
 
-def notes(m):
-    return " ".join(m.provenance.description.notes)
+@functools.cache
+def all_outputs():
+    return drawn(EKFAC(examples=300), directions=0)
+
+
+def along(m):
+    return [note for note in m.provenance.description.notes if "directions of an example" in note]
+
+
+def off(found, exact):
+    return np.linalg.norm(found - exact) / np.linalg.norm(exact)
+
+
+def outputs(n=40, c=6):
+    generator = torch.Generator().manual_seed(0)
+    f = 2 * torch.randn(n, c, generator=generator, dtype=torch.float64)
+    return f, torch.randint(0, c, (n,), generator=generator)
+
+
+def test_the_basis_is_orthonormal_begins_with_the_error_and_says_what_it_leaves_outside():
+    f, y = outputs()
+    basis, outside = leading_basis(Categorical(), f, y)
+    assert torch.allclose(basis.mT @ basis, torch.eye(6).double().expand(40, 6, 6), atol=1e-10)
+    error = Categorical().error(f, y)
+    assert torch.allclose((basis[..., 0] * error).sum(1), error.norm(dim=1))
+    curvature = Categorical().curvature(f, y)
+    for rank in range(1, 7):
+        seen = basis[..., :rank].mT @ curvature @ basis[..., :rank]
+        left = (curvature.diagonal(dim1=1, dim2=2).sum(1) - seen.diagonal(dim1=1, dim2=2).sum(1)).clamp(min=0)
+        assert torch.allclose(outside[:, rank - 1], left, atol=1e-10)
+    assert bool((outside[:, 4] < 1e-12).all())  # of softmax, one less than outputs is all
+
+
+def test_an_example_without_error_has_the_leading_directions_of_its_curvature():
+    f = torch.tensor([[800.0, 0.0, -1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    basis, _ = leading_basis(Categorical(), f, torch.tensor([0, 1]))
+    assert not basis[0, :, 0].any()
+    variance = torch.eye(3).double().expand(2, 3, 3) * 2
+    assert torch.allclose(filled(basis[..., :2], basis[..., :2].mT @ variance @ basis[..., :2]), variance)
+
+
+def test_all_directions_give_the_same_variances():
+    generator = torch.Generator().manual_seed(1)
+    root = torch.randn(40, 6, 6, generator=generator, dtype=torch.float64)
+    basis, variance = leading_basis(Categorical(), *outputs())[0], root @ root.mT
+    assert torch.allclose(filled(basis, basis.mT @ variance @ basis), variance)
+
+
+def test_few_directions_cost_the_error_that_the_map_states():
+    assert isinstance(few().origin.posterior, LeadingNetworkPosterior)
+    (note,) = along(few())
+    mean, leverage, deviation = map(
+        float, re.search(r"along ([\d.]+) .* leverages ([\d.]+)%, of deviations ([\d.]+)%", note).groups()
+    )
+    assert 1 <= mean <= 5
+    true = 100 * off(few()["leverage"], all_outputs()["leverage"])
+    change = [(m["loo_mean"] - m["mean"]).ravel() for m in (few(), all_outputs())]
+    assert 0.4 < leverage / true < 2.5
+    assert deviation <= 3.0
+    assert 100 * off(*change) < 6
+    assert np.argmax(few()["sensitivity"]) == np.argmax(all_outputs()["sensitivity"])
 
 
 @pytest.mark.slow
-def test_a_short_budget_leads_to_few_directions_whose_error_is_stated():
-    exact, m = drawn("full"), drawn(Sampled(rows=10**6, budget=SHORT))
-    counts = m.origin.posterior.directions.counts
-    assert 1 <= float(counts.double().mean()) < 6
-    for column, bound in zip(MEASURES, (0.1, 0.08, 0.02), strict=True):
-        off = m[column] - exact[column]
-        assert np.linalg.norm(off) < bound * np.linalg.norm(exact[column])
-        assert 0.3 < np.linalg.norm(m[f"{column}_se"]) / np.linalg.norm(off) < 3  # all rows: of the directions alone
-    assert abs(m["leverage"].sum() / exact["leverage"].sum() - 1) < 0.05
-    assert "the exact posterior" not in notes(m)
-    assert 0 < m.provenance.description.relative_error < 0.1
-    whole = drawn(Sampled(rows=10**6))
-    assert "6 passes over the data" in notes(m)
-    assert "5 passes over the data" in notes(whole)
-    assert "directions" not in notes(whole)
+def test_where_all_outputs_are_asked_for_or_needed_nothing_is_left_out():
+    assert not along(all_outputs())
+    assert not along(drawn(EKFAC(examples=300), directions=2))
+    constant = drawn(EKFAC(examples=300), likelihood="gaussian", target=nn.functional.one_hot(trained()[2]).float())
+    assert not along(constant)
+    assert not isinstance(constant.origin.posterior, LeadingNetworkPosterior)
 
 
-def test_two_classes_have_one_direction_and_nothing_is_left_out():
-    exact, m = drawn("full", 2), drawn(Sampled(rows=10**6, budget=SHORT), 2)
-    assert m.origin.posterior.directions.mean == 1
-    for column in MEASURES:
-        np.testing.assert_allclose(m[column], exact[column], rtol=1e-3, atol=1e-6 * exact[column].max())
+def test_examples_whose_id_is_not_known_and_new_inputs_have_all_variances():
+    m, (_, x, _) = few(), trained()
+    batch = m.origin.examples.take(np.arange(5))
+    exact = all_outputs().origin.posterior.marginals(x[:5])
+    batch.ids[:] = -1 - np.arange(5)
+    found = m.origin.posterior.training_marginals(batch)
+    assert np.allclose(found.f, exact.f, atol=1e-5)
+    seen, whole = (Categorical().curvature(exact.f, batch.target) @ each for each in (found.variance, exact.variance))
+    assert np.allclose(seen, whole, rtol=1e-3, atol=1e-6)
+    assert np.allclose(m.origin.posterior.marginals(x[:5]).variance, exact.variance)
 
 
-def test_the_order_and_the_batches_of_the_examples_do_not_matter():
-    net, x, y = digits()
-    m = drawn(Sampled(rows=200, budget=SHORT))
-    recipe = mm.Laplace(Sampled(rows=200, budget=SHORT), prior=1.0)
-    batches = [(x[rows], y[rows]) for rows in torch.arange(90).split(37)]
-    other = mm.memory_map(net, batches, likelihood="categorical", posterior=recipe)
-    for column in (*MEASURES, "leverage_se"):
-        np.testing.assert_allclose(other[column], m[column], rtol=1e-3, atol=1e-5 * m[column].max())
+@pytest.mark.slow
+def test_many_examples_of_a_large_network_are_a_sample_unless_all_are_asked_for(monkeypatch):
+    monkeypatch.setattr(kronecker, "_MANY", 1000)
+    monkeypatch.setattr(kronecker, "_DRAWN", 300)
+    quick = drawn("ekfac")
+    assert np.array_equal(quick["leverage"], few()["leverage"])
+    assert any("examples='all'" in note for note in quick.provenance.description.notes)
+    whole = drawn(EKFAC(examples="all"))
+    assert not any("drawn by curvature" in note for note in whole.provenance.description.notes)
+    assert off(quick["leverage"], whole["leverage"]) < 0.2
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "tied"])
-def test_single_precision_is_double_precision_to_rounding(name):
-    net, x, y = case(name)
-    recipe = mm.Laplace(Sampled(rows=9, seed=1), prior=0.3)
-    source = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe).origin.posterior
-    part = slice(0, len(x))
-    with evaluation_mode(net):
-        batch = linearize(source.network, source.problem.owners, x, part, lambda f, _: one_hot_directions(f))
-    positions = torch.arange(len(x))
-    double, single = (
-        next(source.covariance.cavities(dtype).of(batch, positions))[1] for dtype in (torch.float64, torch.float32)
-    )
-    assert single.moves.dtype == torch.float32
-    assert single.variance.dtype == torch.float64
-    for each in ("variance", "moves", "kept"):
-        exact, found = getattr(double, each), getattr(single, each)
-        np.testing.assert_allclose(found, exact, atol=1e-4 * float(exact.abs().max()))
-
-
-def test_rows_in_files_are_multiplied_in_single_precision_too():
-    rows = torch.randn(6, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    filed = FiledRows.concatenate([FiledRows.written(type("Rows", (), {"rows": each, "shape": each.shape})(), None)
-                                   for each in rows.split(3)]).to(torch.float32)  # fmt: skip
-    found = filed.matvec(torch.eye(4))
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found, rows[:, 0].T, rtol=1e-6)
-
-
-def test_double_precision_is_kept_where_single_changes_the_columns(monkeypatch):
-    monkeypatch.setattr("memorymaps.nets.sampled.curvature._ROUNDED", 0.0)
-    net, x, y = digits()
-    recipe = mm.Laplace(Sampled(rows=60, budget=SHORT), prior=1.0)
-    m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)
-    assert m.origin.posterior.cavities.root.dtype == torch.float64
-    assert drawn(Sampled(rows=200, budget=SHORT)).origin.posterior.cavities.root.dtype == torch.float32
+@pytest.mark.slow
+def test_weights_of_zero_stay_without_leverage():
+    weight = np.where(np.arange(1797) < 900, 0.0, 1.0)
+    m = drawn(EKFAC(examples=300), weight=weight)
+    assert along(m)
+    assert not m["leverage"][:900].any()
+    assert m["leverage"][900:].all()

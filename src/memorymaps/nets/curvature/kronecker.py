@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
-from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
+from memorymaps.nets.covariance.block_diagonal import MAX_FACTORED_PARAMETERS, BlockDiagonalCovariance
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DiagonalCurvature, KroneckerCurvature
 from memorymaps.nets.curvature.sampled_factors import from_sample
 from memorymaps.nets.curvature.structure import (
@@ -18,6 +19,8 @@ from memorymaps.nets.curvature.structure import (
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
 _FEWEST = 16  # examples that curvature is taken from
+_MANY = 16_384  # examples of a large network from which on a sample of them is the default
+_DRAWN = 2048  # examples in it
 
 
 @dataclass(frozen=True)
@@ -57,25 +60,37 @@ class KFAC(CurvatureStructure):
 class EKFAC(KFAC):
     """KFAC with the exact diagonal in its eigenbasis; a second pass over the data [George et al. 2018].
 
-    `examples`: how many of the examples to take both from, drawn by their curvature with this `seed`; the map states
-    the error that this adds. Default: all.
+    `examples`: how many of the examples to take both from, drawn by their curvature with this `seed`, or `"all"`; the
+    map states the error that this adds. Default: all, but 2,048 of 16,384 or more with more than 20,000 parameters.
     """
 
-    examples: int | None = None
+    examples: int | Literal["all"] | None = None
     seed: int = 0
     name = "ekfac"
 
     def __post_init__(self) -> None:
-        if self.examples is not None and self.examples < _FEWEST:
+        if self.examples in (None, "all"):
+            return
+        if isinstance(self.examples, str) or self.examples < _FEWEST:
             raise ValueError(
-                f"examples = {self.examples}: expected at least {_FEWEST}, EKFAC(examples=4096), or None for all"
+                f"examples = {self.examples!r}: expected at least {_FEWEST}, EKFAC(examples=4096), or "
+                "EKFAC(examples='all')"
             )
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The eigenbases of KFAC and the exact eigenvalues in them."""
-        if self.examples is None or self.examples >= len(problem.examples):
+        examples = self._number(problem)
+        if examples >= len(problem.examples):
             return self._of_all(problem)
-        return from_sample(problem, self._of_all, self.examples, self.seed)
+        return from_sample(problem, self._of_all, examples, self.seed)
+
+    def _number(self, problem: LaplaceProblem) -> int:
+        """How many examples curvature is taken from."""
+        n = len(problem.examples)
+        if isinstance(self.examples, int):
+            return self.examples
+        large = n >= _MANY and problem.num_parameters > MAX_FACTORED_PARAMETERS
+        return _DRAWN if self.examples is None and large else n
 
     def _of_all(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         dtype = next(iter(problem.prior.values())).dtype

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from memorymaps.data.views import Subset
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
+from memorymaps.nets.covariance.block_diagonal import MAX_FACTORED_PARAMETERS, BlockDiagonalCovariance
 from memorymaps.nets.curvature.structure import CurvatureEstimate, root_directions
 from memorymaps.nets.distributed.shares import shared_subset
+from memorymaps.nets.laplace.leading import MakePosterior, OutputCurvature, along_leading_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.cost import MANY
 from memorymaps.nets.sampled.row_sampling import drawn, probabilities, uniform_numbers
 from memorymaps.nets.sampled.rows import curvature_traces
 
@@ -25,25 +27,41 @@ Fit = Callable[[LaplaceProblem], CurvatureEstimate[BlockDiagonalCovariance]]
 
 
 def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> CurvatureEstimate[Any]:
-    """`fit` on examples drawn with `q_i ∝ tr Λ_i`, of weight `w_i/q_i`; its error from two halves of the sample.
+    """`fit` on examples drawn with `q_i ∝ tr Λ_i`, of weight `w_i/q_i`; its error from two quarters of the sample.
 
     Sums over the data are unbiased; factors of layer inputs, means over examples, are weighted by curvature. The error
-    is that of leverages over some examples drawn likewise, `‖h′ − h″‖/2‖h‖` for the halves' `h′`, `h″`.
+    is that of leverages over some examples drawn likewise, `‖h′ − h″‖/√8‖h‖` for the `h′`, `h″` of two quarters of the
+    sample. Of a large network the map takes variances along leading directions (`laplace/leading.py`), unless told
+    otherwise.
     """
-    size = curvature_traces(problem)[0].sum(1)
+    leading = OutputCurvature.of(problem) if _takes_leading_directions(problem) else None
+    size = curvature_traces(problem)[0].sum(1) if leading is None else leading.trace
     q = probabilities(size + _FLOOR * size.mean(), examples)
     places = drawn(q, uniform_numbers(len(q), seed))
     estimate = fit(_part(problem, places, q))
-    halves = [fit(_part(problem, places[k::2], q / 2)).build(problem.prior) for k in range(2)]
+    quarters = [fit(_part(problem, places[k::4], q / 4)).build(problem.prior) for k in (0, 2)]
     whole = estimate.build(problem.prior)
-    some = drawn(probabilities(size, _PROBED), uniform_numbers(len(q), seed + 1))
-    h, first, second = (_leverages(problem, each, some) for each in (whole, *halves))
-    error = float((first - second).norm() / 2 / h.norm().clamp(min=1e-300))
+    chance = probabilities(size, _PROBED)
+    some = drawn(chance, uniform_numbers(len(q), seed + 1))
+    h, first, second = (_leverages(problem, each, some) for each in (whole, *quarters))
+    error = float((first - second).norm() / 8**0.5 / h.norm().clamp(min=1e-300))
     note = (
         f"Curvature from {len(places):,} of {len(q):,} examples, drawn by curvature (seed {seed}): relative error of "
-        f"leverages beside that of all examples about {error:.1%}, by two halves of the sample."
+        f"leverages beside that of all examples about {error:.1%}, by two quarters of the sample. "
+        "examples='all': from all of them."
     )
-    return replace(estimate, notes=(*estimate.notes, note))
+    make = _posterior(leading, some, 1 / chance[some])
+    return replace(estimate, notes=(*estimate.notes, note), posterior=make)
+
+
+def _takes_leading_directions(problem: LaplaceProblem) -> bool:
+    """Whether nothing else was asked for, the network is large, and all `C × C` variances would be usual."""
+    asked = problem.options.directions is not None
+    return not asked and problem.num_outputs <= MANY and problem.num_parameters > MAX_FACTORED_PARAMETERS
+
+
+def _posterior(leading: OutputCurvature | None, places: Tensor, share: Tensor) -> MakePosterior | None:
+    return None if leading is None else along_leading_directions(leading, places, share)
 
 
 def _part(problem: LaplaceProblem, places: Tensor, q: Tensor) -> LaplaceProblem:

@@ -1,0 +1,215 @@
+"""Sizes by sampled rows against retraining: LeNet5 on the first N of shuffled (Fashion-)MNIST, `Σℓ + δ‖θ‖²/2`.
+
+Training (Adam) ends in L-BFGS on all the data, whose first inverse Hessian is `S̃⁻¹` of sampled rows, drawn anew at the
+start of each round. The network is in single precision unless `--double`; losses and gradients are summed in double.
+A retraining starts at the minimum, without one example, with `S̃_{−i}⁻¹`, and ends where the second half of ten or more
+steps moved the example's mean by at most `LEFT` of its change, which is when it has arrived (minima of ReLUs and of
+maximum pooling lie on kinks, where gradients do not vanish), or after `--steps`. What it changes with nothing left out
+is measured too. Examples are drawn by share of sensitivity and at random in turn, so that any beginning of the journal
+is a sample of the same design: a stopped run goes on.
+
+    MEMORYMAPS_DATA=… python benchmarks/fidelity/sampled_sizes.py --data fmnist --n 3000 --k 100 --path kept/fmnist
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from real_size import data, lenet, train
+from scipy.stats import spearmanr
+from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+import memorymaps as mm
+from memorymaps.nets import Sampled
+from memorymaps.nets.curvature.ggn import group_order
+from memorymaps.nets.refit.lbfgs import preconditioned_lbfgs
+
+BATCH = 250
+ROUNDS, STEPS = 3, 40  # at the end of training
+FEWEST, LEFT = 10, 0.03
+Solve = Callable[[np.ndarray], np.ndarray]
+
+
+class Objective:
+    """`Σ_{i kept} ℓ_i + δ‖θ‖²/2`, its change from `θ₀` summed from each example's; counts its passes."""
+
+    def __init__(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, delta: float, theta: np.ndarray):
+        self.net, self.x, self.y, self.delta, self.passes = net, x, y, delta, 0
+        self.move_to(theta)
+
+    def move_to(self, theta: np.ndarray) -> None:
+        """Take `θ₀` as the origin."""
+        self.origin = theta
+        self.put(theta)
+        with torch.no_grad():
+            self.losses = torch.cat([self._losses(rows) for rows in torch.arange(len(self.x)).split(BATCH)])
+
+    def put(self, theta: np.ndarray) -> None:
+        """Give the network these parameters."""
+        vector_to_parameters(torch.tensor(theta).to(self.x), self.net.parameters())
+
+    def _losses(self, rows: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(self.net(self.x[rows]).double(), self.y[rows], reduction="none")
+
+    def change(self, theta: np.ndarray, kept: torch.Tensor) -> tuple[float, np.ndarray]:
+        """Value and gradient at `θ`."""
+        self.put(theta)
+        self.passes += 1
+        moved, gradient = theta - self.origin, self.delta * theta
+        value = self.delta * float(self.origin @ moved + moved @ moved / 2)
+        for rows in kept.split(BATCH):
+            losses = self._losses(rows)
+            value += float((losses.detach() - self.losses[rows]).sum())
+            found = torch.autograd.grad(losses.sum(), list(self.net.parameters()))
+            gradient = gradient + parameters_to_vector(found).double().numpy()
+        return value, gradient
+
+    def mean(self, theta: np.ndarray, row: int) -> np.ndarray:
+        """Probabilities of one example."""
+        self.put(theta)
+        with torch.no_grad():
+            return self.net(self.x[row : row + 1]).double().softmax(1)[0].numpy()
+
+    def map(self, structure: Any) -> mm.MemoryMap:
+        """At the origin."""
+        self.put(self.origin)
+        recipe = mm.Laplace(structure, prior=self.delta)
+        return mm.memory_map(self.net, self.x, self.y, likelihood="categorical", posterior=recipe, progress=False)
+
+
+def solver(m: mm.MemoryMap, removed: list[int]) -> Solve:
+    """`g ↦ S̃⁻¹g` of a map by sampled rows, without those of the removed examples."""
+    source: Any = m.origin.posterior
+    order = group_order(source.problem, source.covariance.groups)
+    back = order.argsort()
+    solve = source.covariance.without([torch.tensor(removed)])
+    return lambda g: solve(torch.tensor(g)[order][None])[0][back].numpy()
+
+
+def iterates(objective: Objective, kept: torch.Tensor, solve: Solve, steps: int) -> Iterator[tuple[np.ndarray, float]]:
+    """`(θ, gradient in posterior standard deviations)` from the origin on."""
+    change = functools.partial(objective.change, kept=kept)
+    return islice(preconditioned_lbfgs(change, solve, objective.origin), steps + 1)
+
+
+def trained(a: argparse.Namespace) -> Objective:
+    """At the minimum; kept beside the journal after every round."""
+    torch.manual_seed(0)
+    dtype, (x, y, _, _) = torch.float64 if a.double else torch.float32, data(a.data, a.n)
+    net, x = lenet().to(dtype), x.to(dtype)
+    kept, done = a.path.with_suffix(".pt"), 0
+    if kept.exists():
+        theta, done = torch.load(kept, weights_only=False)
+    else:
+        train(net, x, y, a.share * a.n, a.epochs)
+        theta = parameters_to_vector(net.parameters()).detach().double().numpy()
+    objective = Objective(net, x, y, a.share * a.n, theta)
+    for k in range(done, ROUNDS):
+        solve = solver(objective.map(Sampled(rows=a.rows, seed=k)), [])
+        ends = list(iterates(objective, torch.arange(a.n), solve, STEPS))
+        objective.move_to(ends[-1][0])
+        torch.save((objective.origin, k + 1), kept)
+        print(f"<!-- ‖∇L‖ = {ends[0][1]:.2g} → {ends[-1][1]:.2g} sd, {objective.passes} passes, "
+              f"{time.process_time():.0f} s -->", flush=True)  # fmt: skip
+    return objective
+
+
+def in_turn(sensitivity: np.ndarray, k: int) -> list[int]:
+    """Examples by share of sensitivity and at random in turn, each once."""
+    random = np.random.default_rng(0)
+    shares = random.exponential(size=len(sensitivity)) / np.maximum(sensitivity, 1e-12)  # successive sampling
+    both = zip(np.argsort(shares).tolist(), random.permutation(len(sensitivity)).tolist(), strict=True)
+    return list(dict.fromkeys(row for pair in both for row in pair))[:k]
+
+
+def retrained(objective: Objective, m: mm.MemoryMap, row: int, steps: int) -> dict[str, Any]:
+    """What is kept of one retraining; row −1: with nothing left out."""
+    before, clock = objective.passes, time.process_time()
+    kept, means, sizes = torch.arange(len(objective.x)), [], []
+    for theta, size in iterates(objective, kept[kept != row], solver(m, [] if row < 0 else [row]), steps):
+        means.append(objective.mean(theta, max(row, 0)))
+        sizes.append(size)
+        if len(means) > FEWEST and late(means) <= LEFT:
+            break
+    return {"row": row, "means": [means[0].tolist(), means[-1].tolist()], "late": late(means),
+            "gradient": [sizes[0], sizes[-1]], "passes": objective.passes - before,
+            "seconds": time.process_time() - clock}  # fmt: skip
+
+
+def late(means: list[np.ndarray]) -> float:
+    """The part of the change of the mean that the second half of the steps made."""
+    return float(np.abs(means[-1] - means[len(means) // 2]).sum() / max(np.abs(means[-1] - means[0]).sum(), 1e-300))
+
+
+def compare(m: mm.MemoryMap, name: str, journal: list[dict[str, Any]]) -> None:
+    """Slope, error and left-out loss of the examples that arrived."""
+    rows = np.array([each["row"] for each in journal])
+    first, end = (np.array([each["means"][k] for each in journal]) for k in range(2))
+    truth, arrived = np.abs(end - first).sum(1), np.array([each["late"] <= LEFT for each in journal])
+    target = np.asarray(m.origin.examples.take(rows).target)
+    loss = -np.log(end[np.arange(len(rows)), target])
+    for what, among in (("all", np.ones_like(arrived)), ("arrived", arrived)):
+        s, t = m["sensitivity"][rows][among], truth[among]
+        loo, true = m["loo_loss"][rows][among], loss[among]
+        if not among.any():
+            continue
+        error, ratio = np.linalg.norm(s - t) / np.linalg.norm(t), np.median(s / t)
+        losses = f"{loo.mean():.3f} / {true.mean():.3f} | {np.linalg.norm(loo - true) / np.linalg.norm(true):.3f}"
+        agreement = f"{s @ t / (t @ t):.2f} | {error:.3f} | {ratio:.2f} | {spearmanr(s, t).statistic:.3f}"
+        print(f"| {name} | {what}, {among.sum()} | {agreement} | {losses} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", choices=("mnist", "fmnist"), required=True)
+    parser.add_argument("--n", type=int, default=3000)
+    parser.add_argument("--share", type=float, default=100 / 60_000, help="δ/N")
+    parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--rows", type=int, default=2000, help="of the maps that precondition training")
+    parser.add_argument("--error", type=float, default=0.1, help="asked of the map that is compared")
+    parser.add_argument("--steps", type=int, default=40, help="of each retraining")
+    parser.add_argument("--beside", action="append", default=[], help="structures that are compared too")
+    parser.add_argument(
+        "--double", action="store_true", help="the network in double precision, which takes 2.7 times as long"
+    )
+    parser.add_argument("--path", type=Path, required=True, help="journal, .jsonl and .pt")
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    a.path.parent.mkdir(parents=True, exist_ok=True)
+    objective = trained(a)
+    clock = time.process_time()
+    m = objective.map(Sampled(error=a.error))
+    print(f"<!-- Σh {m['leverage'].sum():.1f}, {time.process_time() - clock:.0f} s of a core -->")
+    print("\n".join(f"<!-- {note} -->" for note in m.provenance.description.notes), flush=True)
+    path = a.path.with_suffix(".jsonl")
+    done = {each["row"]: each for each in map(json.loads, path.read_text().splitlines())} if path.exists() else {}
+    wanted = in_turn(m["sensitivity"], a.k)
+    with path.open("a") as file:
+        for row in [-1, *wanted]:
+            if row not in done:
+                done[row] = retrained(objective, m, row, a.steps)
+                print(json.dumps(done[row]), file=file, flush=True)
+    drift = np.abs(np.subtract(*(done[-1]["means"][k] for k in (0, 1)))).sum()
+    passes = [done[row]["passes"] for row in wanted]
+    print(f"<!-- nothing left out: {done[-1]['gradient']} sd, drift {drift:.1g} -->")
+    print(f"<!-- passes a retraining {np.mean(passes):.0f} -->")
+    print("| map | examples | slope | relative error | median ratio | ρ | left-out loss, map / truth | its error |")
+    print("|---|---|---|---|---|---|---|---|")
+    for structure in (Sampled(error=a.error), *a.beside):
+        other = m if isinstance(structure, Sampled) else objective.map(structure)
+        compare(other, getattr(structure, "name", structure), [done[row] for row in wanted])
+
+
+if __name__ == "__main__":
+    main()
