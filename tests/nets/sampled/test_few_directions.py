@@ -49,11 +49,12 @@ def test_the_error_comes_first_and_then_what_is_left_of_the_curvature():
     assert bool((gained.diff(dim=1) < 1e-12).all())  # the largest first
 
 
-def test_without_an_error_the_leading_eigenvector_comes_first():
+def test_one_output_without_an_error_has_all_its_variance():
     f = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
-    basis, left = ordered_directions(Gaussian(1.0), f, f[:, 0], torch.ones(2, dtype=torch.float64))
-    assert basis.abs().flatten().tolist() == [1, 1]
-    assert left[:, 1].tolist() == [0, 0]
+    _, left = ordered_directions(Gaussian(1.0), f, f[:, 0], torch.ones(2, dtype=torch.float64))
+    assert left[:, 0].tolist() == [1, 1]
+    found = Directions(torch.ones(2, dtype=torch.long)).completed(f[:, :, None], torch.ones(2, 1, 1).double())
+    assert found.flatten().tolist() == [1, 2]
 
 
 def test_all_directions_are_the_whole_and_few_the_whole_of_these():

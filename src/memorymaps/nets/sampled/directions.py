@@ -19,6 +19,7 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.nets.laplace.leading import filled, leading_basis
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.measures import MEASURES, measures
 
@@ -95,7 +96,7 @@ class Directions:
 
     def completed(self, within: Tensor, basis: Tensor) -> Tensor:
         """`V [n, c, c]` from `V_Q [n, r, r]` and `Q [n, c, r]`."""
-        return _completed(within, basis, torch.full_like(within[:, 0, 0], basis.shape[2]), self.fill)
+        return _completed(within, basis, self.fill)
 
     def calibrated(
         self,
@@ -116,12 +117,10 @@ class Directions:
         some = basis * (torch.arange(f.shape[1], device=f.device) < counts[:, None])[:, None]
         within = torch.matmul(some.mT, torch.matmul(exact, some))
         true = measures(likelihood, f, y, w, exact)
-        none, whole = (
-            measures(likelihood, f, y, w, _completed(within, some, counts, fill))[0] @ part for fill in (0.0, 1.0)
-        )
+        none, whole = (measures(likelihood, f, y, w, _completed(within, some, fill))[0] @ part for fill in (0.0, 1.0))
         missing = float(whole - none)
         fill = min(_MOST_FILL, max(0.0, float(true[0] @ part - none) / missing)) if missing > 0 else 1.0
-        found = measures(likelihood, f, y, w, _completed(within, some, counts, fill))
+        found = measures(likelihood, f, y, w, _completed(within, some, fill))
         ratio = _part(left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0])
         scale = (left_out_scale(likelihood, f, y, w, found) * ratio).square() @ part
         off = found - true
@@ -154,18 +153,11 @@ def left_out_scale(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, valu
 def ordered_directions(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """All directions `Q [n, c, c]` in their order; the trace of `wΛ` that the first `0 … c` leave out, `[n, c + 1]`.
 
-    `f [n, c]` and `w [n]` in double precision. Where the error is zero the leading eigenvector comes first.
+    `f [n, c]` and `w [n]` in double precision.
     """
-    curvature, error = w[:, None, None] * likelihood.curvature(f, y), likelihood.error(f, y)
-    trace = curvature.diagonal(dim1=1, dim2=2).sum(1)
-    first = error / error.norm(dim=1, keepdim=True).clamp(min=_TINY)
-    along = first[:, :, None] * first[:, None]
-    outside = torch.eye(f.shape[1], dtype=f.dtype, device=f.device) - along
-    rest = torch.matmul(outside, torch.matmul(curvature, outside))
-    raised = (rest + rest.mT) / 2 + 2 * torch.where(trace > 0, trace, 1)[:, None, None] * along
-    basis = torch.linalg.eigh(raised).eigenvectors.flip(2)
-    kept = (torch.matmul(curvature, basis) * basis).sum(1).cumsum(1)
-    return basis, torch.cat([trace[:, None], (trace[:, None] - kept).clamp(min=0)], dim=1)
+    basis, outside = leading_basis(likelihood, f, y)
+    trace = likelihood.curvature(f, y).diagonal(dim1=1, dim2=2).sum(1, keepdim=True)
+    return basis, w[:, None] * torch.cat([trace, outside], dim=1)
 
 
 def _left_out(problem: LaplaceProblem, batch: Batch) -> Iterator[Tensor]:
@@ -179,8 +171,8 @@ def _left_out(problem: LaplaceProblem, batch: Batch) -> Iterator[Tensor]:
         yield from problem.batch_size.run(batch.inputs, work)
 
 
-def _completed(within: Tensor, basis: Tensor, counts: Tensor, fill: float) -> Tensor:
-    mean = fill * within.diagonal(dim1=1, dim2=2).sum(1) / counts
-    eye = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device)
-    others = eye - torch.matmul(basis, basis.mT)
-    return torch.matmul(basis, torch.matmul(within, basis.mT)) + mean[:, None, None] * others
+def _completed(within: Tensor, basis: Tensor, fill: float) -> Tensor:
+    """`Q V_Q Qᵀ + ρ v̄ (I − Q Qᵀ)`."""
+    whole = filled(basis, within)
+    known = torch.matmul(basis, torch.matmul(within, basis.mT))
+    return known + fill * (whole - known)
