@@ -428,7 +428,9 @@ def main() -> int:
         for start in range(args.seed, args.seed + args.mutations // len(kinds), BATCH):
             for kind in kinds:
                 if time.monotonic() < deadline:
-                    found[type(kind).__name__] += batch(kind, range(start, start + BATCH))
+                    counts = batch(kind, range(start, start + BATCH))
+                    found[type(kind).__name__] += counts
+                    print("".join(f"{words}\n" for words in counts if words.startswith("BAD")), end="", flush=True)
     for name, counts in found.items():
         print(f"{name}: {counts.total():,} mutations")
         for words, count in counts.most_common():

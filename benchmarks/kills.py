@@ -418,7 +418,7 @@ def killed(writer: Any, rng: random.Random, deadline: float, count: int) -> Coun
 
 def refused(writer: Any, prepare: Callable[[], None], restore: Callable[[], None]) -> Counter[str]:
     """One child that cannot write as it wants."""
-    acknowledged, status = ended(*forked(writer, prepare), max(2.0, 3 * writer.pace))
+    acknowledged, status = ended(*forked(writer, prepare), max(5.0, 20 * writer.pace))
     restore()
     return Counter(tries=1, refused=int(status == 3), failed=int(status == 4)) + writer.check(acknowledged)
 

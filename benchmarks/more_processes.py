@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from memorymaps.nets.sampled.structure import Sampled
 
 OUTPUTS = 10
 SMALL = ("full", "block", "kfac", "ekfac", "diag", "dual", "active_set", "sampled")
+EXAMPLES = 120  # of the small maps
 
 
 def lenet() -> nn.Module:
@@ -66,26 +68,25 @@ def draw(name: str, structure: str, n: int) -> dict[str, float]:
     made.clear()
     wall, cpu = time.perf_counter(), time.process_time()
     m = memory_map(net, x, y, likelihood="categorical", posterior=recipe, estimator="cavity", progress=False)
-    spent = {
-        "wall": time.perf_counter() - wall,
-        "cpu": time.process_time() - cpu,
-        "leverage": float(sum(m["leverage"])),
-    }
+    spent = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    notes = "\n".join(m.provenance.description.notes)
+    counts = re.findall(r"exact curvature of ([\d,]+) examples|^([\d,]+) of [\d,]+ rows", notes, re.MULTILINE)
+    spent["exact"] = sum(int(count.replace(",", "")) for pair in counts for count in pair if count)
     return spent | (asdict(made[0].traffic) if made else {})
 
 
-def formula(structure: str, n: int, rows: int) -> tuple[float, float]:
-    """Bytes summed and gathered by one process: the table of the page, for the small network, without the gradient."""
+def formula(structure: str, n: int, exact: float) -> tuple[float, float]:
+    """Bytes summed by one process, and gathered from all: the table of the page, for the small network."""
     layers = [(20, 30), (30, OUTPUTS)]
-    each, k = [(d + 1) * o for d, o in layers], OUTPUTS
+    each, k = [(d + 1) * o for d, o in layers], OUTPUTS - 1
     p = sum(each)
     kronecker = sum((d + 1) ** 2 + o**2 for d, o in layers)
     sums = {
         "full": 8 * p**2, "block": 8 * sum(q**2 for q in each), "kfac": 8 * kronecker, "ekfac": 8 * (kronecker + p),
         "diag": 8 * p, "dual": 0, "active_set": 8 * p, "sampled": 0,
     }  # fmt: skip
-    factors = 4 * sum((d + 1) + o for d, o in layers)
-    gathers = {"dual": 4 * k * n * p, "active_set": 8 * n + 4 * k * 32 * p, "sampled": 16 * k * n + rows * factors}
+    factors = 8 * sum((d + 1) + o for d, o in layers)
+    gathers = {"dual": 4 * k * n * p, "active_set": 8 * n + 4 * k * exact * p, "sampled": 16 * k * n + exact * factors}
     return sums[structure] + 4 * p, gathers.get(structure, 0.0)
 
 
@@ -139,7 +140,7 @@ def traffic(sizes: list[int], n: int) -> None:
         for structure in SMALL:
             of = [each[structure] for each in found]
             given = sum(each["given"] for each in of) - table
-            summed, gathered = formula(structure, n, 256)
+            summed, gathered = formula(structure, n, of[0]["exact"])
             print(
                 f"| {structure} | {size} | {of[0]['summed'] / 1e3:.1f} | {summed / 1e3:.1f} | {given / 1e3:.1f} | "
                 f"{gathered / 1e3:.1f} |", flush=True,
@@ -157,6 +158,6 @@ if __name__ == "__main__":
     parser.add_argument("--traffic", action="store_true")
     given = parser.parse_args()
     if given.traffic:
-        traffic([2, 3, 4], 300)
+        traffic([2, 3, 4], EXAMPLES)
     else:
         times(given.processes, given.structures, given.examples)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from memorymaps.core.perturbation.deviation import Warn
     from memorymaps.data.examples import DataError
     from memorymaps.data.in_memory import ArrayExamples
-    from memorymaps.data.parquet import ParquetExamples
+    from memorymaps.data.streamed.parquet import ParquetExamples
     from memorymaps.maps.memory_map import MemoryMap, load
     from memorymaps.maps.trajectory import Trajectory
     from memorymaps.nets.custom import Custom
@@ -63,7 +63,7 @@ _MODULES = {
     "MapDisplay": "memorymaps.viz.displays.map",
     "Marginals": "memorymaps.posteriors.contract",
     "MemoryMap": "memorymaps.maps.memory_map",
-    "ParquetExamples": "memorymaps.data.parquet",
+    "ParquetExamples": "memorymaps.data.streamed.parquet",
     "Poisson": "memorymaps.core.likelihoods.exponential_family",
     "Posterior": "memorymaps.posteriors.contract",
     "RetrainingDisplay": "memorymaps.viz.displays.leave_out",

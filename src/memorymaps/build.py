@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from memorymaps.data.loading import Loading
 from memorymaps.data.repeated import Fingerprint, RepeatedExamples
 from memorymaps.data.views import Subset, WithColumns
 from memorymaps.files.batch_journal import BatchJournal, BatchJournalError
+from memorymaps.files.executors.workers import ExecutorArgument, opened
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
@@ -56,6 +58,7 @@ def memory_map(
     collate: Callable[[list[Any]], Any] | None = None,
     batch_size: int | None = None,
     device: Any = None,
+    executor: ExecutorArgument = None,
     progress: bool | None = None,
     path: str | Path | None = None,
 ) -> MemoryMap:
@@ -89,6 +92,8 @@ def memory_map(
         `DataLoader(collate_fn=…, batch_size=…)`.
     device : for networks, where the map is computed: a copy of the network is made there (`"cuda"`, `"mps"`, `"cpu"`).
         Default: where the network is.
+    executor : number of processes, or any `concurrent.futures.Executor` (Dask's `client.get_executor()`, …), by which
+        the passes over the data are shared. Of `ParquetExamples` workers are sent paths, of arrays batches.
     progress : show a progress bar; default: on a terminal, after one second.
     path : file for the finished map. Until then every finished batch is kept beside it: after an interruption or a
         kill, the same call goes on from there, and its map is the same.
@@ -101,6 +106,8 @@ def memory_map(
         No adapter for this class of models.
     DataError, TargetError
         Invalid data; the message has what was given and what is expected.
+    NotPicklableError, WorkerLostError
+        With an executor: the model cannot be sent to other processes; a worker was killed. Finished batches are kept.
 
     Examples
     --------
@@ -117,21 +124,15 @@ def memory_map(
     requested = _parse_estimator(estimator, change)
     model = _with_recipe(model, likelihood, posterior)
     model = model if device is None else on_device(model, device)
-    with ranks_for(model) as ranks:
+    with ranks_for(model) as ranks, opened(executor) as workers:
         given = _as_examples(model, data, target, (ids, sample_weight, offset), Loading(collate, batch_size))
         examples = _repeated(ranks.share(_training_examples(model, given, ids)), ranks, progress)
-        gate = _checked_posterior(model, examples, polish)
-        used = requested or Estimator(gate.posterior.description.estimator)
-        origin = Origin(gate.posterior, examples, ModelState.of(model))
-        positions = ranks.own(np.arange(len(examples)) if rows is None else _positions(rows, len(examples)))
-        drawn = examples if rows is None else _repeated(Subset(examples, positions), ranks, progress)
-        journal = _journal(path, ranks, _header(origin, used, positions))
-        with journal or contextlib.nullcontext():
-            table, outputs = _table(ranks, _records(origin, gate, drawn, positions, used, journal), journal)
-        gate.check_curvature(ranks.all_of(examples), np.asarray(table.column("leverage")))
-        check_unique(np.asarray(table.column("id")))
-        provenance = _provenance(origin, ranks.fingerprint(drawn), used, outputs)
-        m = MemoryMap(table, ranks.agreed(provenance), origin)
+        with examples.shared_by(workers):
+            gate = _checked_posterior(model, examples, polish)
+            used = requested or Estimator(gate.posterior.description.estimator)
+            origin = Origin(gate.posterior, examples, ModelState.of(model))
+            where = None if rows is None else _positions(rows, len(examples))
+            m, journal = _drawn(ranks, origin, gate, used, where, path, progress)
         m = m if requested else refit_unasked(m, ranks.progress(progress))
         if path is not None and ranks.is_first:
             m.save(path)
@@ -139,6 +140,23 @@ def memory_map(
     if journal is not None:
         journal.delete()
     return m
+
+
+def _drawn(
+    ranks: Ranks, origin: Origin, gate: Gate, estimator: Estimator, rows: Array | None, path: Any, progress: bool | None
+) -> tuple[MemoryMap, BatchJournal | None]:
+    """The map of the examples at the positions `rows` (`None`: all), and the journal that its batches were kept in."""
+    examples = origin.examples
+    assert isinstance(examples, RepeatedExamples)  # `memory_map` has made it
+    positions = ranks.own(np.arange(len(examples)) if rows is None else rows)
+    drawn = examples if rows is None else _repeated(Subset(examples, positions), ranks, progress)
+    journal = _journal(path, ranks, _header(origin, estimator, positions))
+    with journal or contextlib.nullcontext(), drawn.shared_by(examples.workers):
+        table, outputs = _table(ranks, _all_records(origin, gate, drawn, positions, estimator, journal), journal)
+    gate.check_curvature(ranks.all_of(examples), np.asarray(table.column("leverage")))
+    check_unique(np.asarray(table.column("id")))
+    provenance = _provenance(origin, ranks.fingerprint(drawn), estimator, outputs)
+    return MemoryMap(table, ranks.agreed(provenance), origin), journal
 
 
 def _journal(path: str | Path | None, ranks: Ranks, header: dict[str, Any]) -> BatchJournal | None:
@@ -276,22 +294,59 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, st
     return {**columns, "warning": columns["warning"] | warning, **extra}
 
 
-def _records(
-    origin: Origin, gate: Gate, drawn: Examples, rows: Array, estimator: Estimator, journal: BatchJournal | None
+def _all_records(
+    origin: Origin, gate: Gate, drawn: RepeatedExamples, rows: Array, estimator: Estimator, journal: BatchJournal | None
 ) -> list[pa.RecordBatch]:
     """The rows of every batch; `rows` are the positions of the drawn examples."""
-    records, start = [], 0
-    for batch in (part for whole in drawn for part in origin.chunks(whole)):
-        part = slice(start, start + len(batch))
-        digest = "" if journal is None else _digest(batch)
-        record = None if journal is None else journal.read(part, digest)
-        if record is None:
-            record = _record(origin, gate, batch, rows[part], estimator)
-            if journal is not None:
-                journal.add(part, digest, record)
-        records.append(record)
+    finished = None if journal is None else journal.finished()
+    first, last = int(rows[0]), int(rows[-1])
+    work = _Drawing(origin, gate, estimator, first if last - first == len(rows) - 1 else rows, finished)
+    found = []
+    for part, digest, record in drawn.flat_map(_records, work):
+        found.append(record if journal is None else _kept(journal, part, digest, record))
+    return found
+
+
+def _kept(journal: BatchJournal, part: slice, digest: str, record: pa.RecordBatch | None) -> pa.RecordBatch:
+    """A record that was made now, on disk; or that of an earlier run, where there is none."""
+    if record is not None:
+        journal.add(part, digest, record)
+        return record
+    found = journal.read(part, digest)
+    if found is None:
+        raise BatchJournalError(f"{journal.folder} has lost rows {part.start} to {part.stop}: run again")
+    return found
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What every batch of a map needs; `finished` batches (first and last row) are not made again.
+
+    `rows` are the positions of the drawn examples in the training data, or the first of consecutive ones.
+    """
+
+    origin: Origin
+    gate: Gate
+    estimator: Estimator
+    rows: Array | int
+    finished: frozenset[tuple[int, int]] | None
+
+    def positions(self, part: slice) -> Array:
+        """Of some of the drawn examples."""
+        return self.rows + np.arange(part.start, part.stop) if isinstance(self.rows, int) else self.rows[part]
+
+
+def _records(work: _Drawing, batch: Batch, at: slice) -> Iterator[tuple[slice, str, pa.RecordBatch | None]]:
+    """The parts of a batch, each with a digest and its rows of the map, `None` where they are finished."""
+    start = at.start
+    for chunk in work.origin.chunks(batch):
+        part = slice(start, start + len(chunk))
+        digest = "" if work.finished is None else _digest(chunk)
+        if work.finished is not None and (part.start, part.stop) in work.finished:
+            yield part, digest, None
+        else:
+            yield part, digest, _record(work.origin, work.gate, chunk, work.positions(part), work.estimator)
         start = part.stop
-    return records
 
 
 def _table(ranks: Ranks, own: list[pa.RecordBatch], journal: BatchJournal | None) -> tuple[pa.Table, int]:

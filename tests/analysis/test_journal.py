@@ -167,6 +167,21 @@ def test_lines_with_a_right_checksum_and_wrong_members_are_damaged_too(m, tmp_pa
         assert mm.retrain_check(m, refit, ids=[1, 2], path=path).table.equals(whole.table)
 
 
+@pytest.mark.parametrize("odd", [None, 7, {"a": 1}, [":"], True])
+@pytest.mark.parametrize("name", ["function", "fingerprint", "data", "inputs", "n", "recipe", "version"])
+def test_headers_with_a_right_checksum_and_members_of_other_kinds_are_refused(m, tmp_path, name, odd):
+    path = tmp_path / "check.jsonl"
+    whole = mm.retrain_check(m, refit, ids=[1], path=path)
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    header = {key: value for key, value in json.loads(first).items() if key != "check"} | {name: odd}
+    path.write_bytes(b"".join([journal._encoded(header), *rest]))
+    if (name, odd) == ("inputs", None):  # as an earlier version wrote
+        assert mm.retrain_check(m, refit, ids=[1], path=path).table.equals(whole.table)
+        return
+    with pytest.raises(JournalError):
+        mm.retrain_check(m, refit, ids=[1], path=path)
+
+
 def test_a_refusal_says_what_differs(tmp_path):
     torch = pytest.importorskip("torch")
     x, y, path = torch.randn(20, 3), torch.arange(20) % 2, tmp_path / "refit.jsonl"

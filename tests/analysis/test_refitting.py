@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -71,6 +73,22 @@ def drawn(net, x, y, structure="full", dtype=torch.float64, **options):
 
 
 def trained(n=30, weight=1.0, names=None):
+    """A copy of the network at the minimum: to be mapped, moved and cast by the test."""
+    return copy.deepcopy(_trained(n)) if names is None else _fitted(n, weight, names)
+
+
+@functools.cache
+def outputs_without(row):
+    """Of a row of `trained()`, by training without it."""
+    return without(*trained(), row)
+
+
+@functools.cache
+def _trained(n):
+    return _fitted(n, 1.0, None)
+
+
+def _fitted(n, weight, names):
     torch.manual_seed(0)
     x, y = torch.randn(n, 4, dtype=torch.float64), torch.arange(n) % 3
     net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
@@ -90,7 +108,7 @@ def test_refitted_outputs_are_those_of_training_without_the_example(structure):
     rows = np.flatnonzero(fine["refitted"])
     assert set(fine["id"][rows]) == set(m.top(3)["id"])
     for row in rows:
-        truth = without(net, x, y, row)
+        truth = outputs_without(int(row))
         np.testing.assert_allclose(fine["output"][row] + fine["deviation"][row], truth, atol=2e-5)
         mean = np.exp(truth) / np.exp(truth).sum()
         np.testing.assert_allclose(fine["sensitivity"][row], np.abs(mean - fine["mean"][row]).sum(), atol=1e-5)
@@ -166,10 +184,16 @@ def test_a_network_comes_to_rest_before_anything_is_left_out():
     np.testing.assert_array_equal(found["output"], m["output"])
 
 
-def leaning(n=60):
-    """A stationary network with a large leverage of each example."""
+@functools.cache
+def _leaning(n):
     net, x, y = trained(n)
     return net, x, y, drawn(net, x, y, "full")
+
+
+def leaning(n=60):
+    """A stationary network with a large leverage of each example, to be changed by the test, and its map."""
+    *fitted, m = _leaning(n)
+    return *copy.deepcopy(fitted), m
 
 
 @pytest.mark.slow
@@ -344,8 +368,9 @@ def test_models_that_cannot_are_refused(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{"top": 0}, {"steps": 0}, {"tolerance": 0.0}, {"tolerance": np.nan}])
 def test_nothing_to_do_is_refused(options):
+    m = drawn(*trained(), "diag")
     with pytest.raises(ValueError, match="expected a positive"):
-        mm.refit(drawn(*trained()), **options)
+        mm.refit(m, **options)
 
 
 def test_descent_ends_at_a_minimum_and_steps_back_from_where_nothing_is_finite():

@@ -18,6 +18,15 @@ import memorymaps as mm
 
 
 @dataclass(frozen=True)
+class Fit:
+    """A fitted model, its data, and the truth about it."""
+
+    model: Any
+    data: Table
+    truth: Truth
+
+
+@dataclass(frozen=True)
 class Family:
     """A kind of model on a table.
 
@@ -69,20 +78,23 @@ class Family:
             return self.fit(data, data.total)
 
     def truth(self, model: Any, data: Table) -> Truth:
-        """By refits without each row; rows that the fit has not seen change nothing."""
+        """By refits without each row, each made once; rows that the fit has not seen change nothing."""
+
+        @functools.cache
+        def after(row: int) -> np.ndarray:
+            """Outputs `[c]` of a row without it; NaN where there is no fit without it."""
+            try:
+                with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+                    return self._f(self._without(model, data, row), data.x[[row]])[0]
+            except Exception:
+                return np.array([])
 
         def changes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             seen = rows[rows < len(data)]
-            before, after = self._f(model, data.x[seen]), []
-            for row in seen:
-                try:
-                    with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
-                        without = self._without(model, data, row)
-                        found = self._f(without, data.x[[row]])[0]
-                        after.append(found if len(found) == before.shape[1] else np.full(before.shape[1], np.nan))
-                except Exception:  # without the row there is no fit
-                    after.append(np.full(before.shape[1], np.nan))
-            return before, np.reshape(after, before.shape)
+            before = self._f(model, data.x[seen])
+            none = np.full(before.shape[1], np.nan)
+            found = [f if len(f) == len(none) else none for f in map(after, seen.tolist())]
+            return before, np.reshape(found, before.shape)
 
         return Truth(changes, data.y, data.weight)
 
@@ -101,6 +113,25 @@ class Family:
     def model(self) -> Any:
         """Fitted on `data`; not to be changed."""
         return self.fitted(self.data)
+
+    @functools.cached_property
+    def own(self) -> Fit:
+        """The fit of `data`; not to be changed."""
+        return Fit(self.model, self.data, self.truth(self.model, self.data))
+
+    @functools.cached_property
+    def with_weights(self) -> Fit:
+        """The fit of `data` with weights of every size; not to be changed."""
+        return self.fit_of(self.data.with_(weight=tables.weights(len(self.data))))
+
+    @functools.cached_property
+    def of_half(self) -> Fit:
+        """The fit of the first half of `data`; not to be changed."""
+        return self.fit_of(self.data.rows(slice(0, len(self.data) // 2)))
+
+    def fit_of(self, data: Table) -> Fit:
+        model = self.fitted(data)
+        return Fit(model, data, self.truth(model, data))
 
     @functools.cached_property
     def clean(self) -> mm.MemoryMap:

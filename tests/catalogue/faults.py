@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import tables
-from families import Family
+from families import Family, Fit
 from tables import Table
 from verdict import Case, Truth
 
@@ -97,7 +97,7 @@ def usual(family: Family) -> tuple[str, ...]:
 def right(family: Family) -> Truth:
     """Refits of the family's fit, or the map of the right data where maps of the family have ranks only."""
     if family.sizes:
-        return family.truth(family.model, family.data)
+        return family.own.truth
     m, data = family.clean, family.data
 
     def changes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -295,20 +295,17 @@ def some_of_the_rows(family: Family) -> Case:
 @fault(handed)
 def rows_never_seen(family: Family) -> Case:
     """A model of half the rows, mapped on all; leaving an unseen row out changes nothing."""
-    half = family.data.rows(slice(0, len(family.data) // 2))
-    model = family.fitted(half)
-    own = _own_truth(family, model, half)
-    whole = lambda: family.map(model, family.data)  # noqa: E731
-    return Case(whole, own, lambda: family.map(model, half), "", usual(family))
+    half = family.of_half
+    whole = lambda: family.map(half.model, family.data)  # noqa: E731
+    return Case(whole, _truth_of(family, half), lambda: family.map(half.model, half.data), "", usual(family))
 
 
-def _own_truth(family: Family, model: Any, data: Table) -> Truth:
-    """The truth about a model of `data`, for all rows of the family's table: those beyond change nothing."""
-    if family.sizes:
-        inner = family.truth(model, data)
-    else:
+def _truth_of(family: Family, fit: Fit) -> Truth:
+    """The truth about a fit, for all rows of the family's table: those beyond its data change nothing."""
+    inner, data = fit.truth, fit.data
+    if not family.sizes:
         with warnings.catch_warnings(action="ignore"):
-            m = family.map(model, data)
+            m = family.map(fit.model, data)
         inner = Truth(lambda rows: (np.reshape(m["output"], (len(m), -1))[rows], _after(m)[rows]), data.y, data.weight)
     y, weight = family.data.y, family.data.weight
 
@@ -352,12 +349,11 @@ def rows_in_another_order(family: Family) -> Case:
 
 @fault(handed_weighted)
 def forgotten_weights(family: Family) -> Case:
-    data = family.data.with_(weight=tables.weights(len(family.data)))
-    model = family.fitted(data)
-    own = _own_truth(family, model, data)
+    fit, data = family.with_weights, family.with_weights.data
+    own = _truth_of(family, fit)
     return Case(
-        lambda: family.map(model, family.data), Truth(own.changes, data.y, data.weight),
-        lambda: family.map(model, data), "", usual(family),
+        lambda: family.map(fit.model, family.data), Truth(own.changes, data.y, data.weight),
+        lambda: family.map(fit.model, data), "", usual(family),
     )  # fmt: skip
 
 
@@ -368,13 +364,11 @@ def invented_weights(family: Family) -> Case:
 
 @fault(handed_weighted)
 def other_weights(family: Family) -> Case:
-    n = len(family.data)
-    data = family.data.with_(weight=tables.weights(n))
-    model = family.fitted(data)
-    own = _own_truth(family, model, data)
+    fit, data = family.with_weights, family.with_weights.data
+    own = _truth_of(family, fit)
     return Case(
-        lambda: family.map(model, data.with_(weight=tables.weights(n, seed=9))),
-        Truth(own.changes, data.y, data.weight), lambda: family.map(model, data), "", usual(family),
+        lambda: family.map(fit.model, data.with_(weight=tables.weights(len(data), seed=9))),
+        Truth(own.changes, data.y, data.weight), lambda: family.map(fit.model, data), "", usual(family),
     )  # fmt: skip
 
 

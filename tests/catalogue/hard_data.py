@@ -32,8 +32,8 @@ def case(family: Family, change: Change) -> Case:
     """The family fitted on changed data."""
     data = change(family)
     assert data is not None
-    model = family.fitted(data)
-    return Case(lambda: family.map(model, data), family.truth(model, data), None)
+    fit = family.own if data is family.data else family.fit_of(data)
+    return Case(lambda: family.map(fit.model, data), fit.truth, None)
 
 
 CANNOT_BE_FITTED = {  # refused by the library itself

@@ -70,6 +70,15 @@ def test_every_model_draws_a_map(model, tmp_path):
     assert np.all(np.isfinite(mm.load(tmp_path / "o" / "map.parquet")["sensitivity"]))
 
 
+@pytest.mark.slow
+def test_other_processes_draw_the_same_map(tmp_path):
+    paths = [tmp_path / name for name in ("here", "there")]
+    for out, more in zip(paths, ([], ["--processes", 1]), strict=True):
+        assert run("map", table(tmp_path), "--target", "y", "--out", out, *more) == 0
+    here, there = (mm.load(out / "map.parquet") for out in paths)
+    np.testing.assert_allclose(there["loo_loss"], here["loo_loss"], rtol=1e-10)
+
+
 @pytest.fixture
 def saved(tmp_path, cancer_map):
     return cancer_map.save(tmp_path / "m.parquet"), cancer_map
@@ -138,7 +147,7 @@ def test_unusable_columns_are_refused(tmp_path, capsys):
     many = table(tmp_path, "m.csv", word=[f"w{k}" for k in range(442)])
     refused(capsys, "name the rows", "map", many, "--target", "y", "--out", out)
     twice = table(tmp_path, "i.csv", name="same")
-    refused(capsys, "ids must be unique", "map", twice, "--target", "y", "--id", "name", "--out", out)
+    refused(capsys, "repeats", "map", twice, "--target", "y", "--id", "name", "--out", out)
     minus = table(tmp_path, "p.csv", count=-1.0)
     refused(capsys, "Poisson", "map", minus, "--target", "count", "--model", "poisson", "--out", out)
 

@@ -88,7 +88,7 @@ def test_a_column_that_names_the_rows_is_asked_about(name, drawn):
     for words in remedies:
         m = drawn(frame, *shlex.split(words))
         if name == "Unnamed: 0" and "--id" in words:
-            assert "ids must be unique" in m
+            assert "repeats" in m
         elif name == "street" and "--predictor" in words:
             assert "more than 50 levels" in m
         else:

@@ -11,7 +11,7 @@ import memorymaps as mm
 from memorymaps.core.arrays import Batch
 from memorymaps.data.examples import Examples, MappedExamples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.data.parquet import ParquetExamples
+from memorymaps.data.streamed.parquet import ParquetExamples
 
 rng = np.random.default_rng(5)
 

@@ -1,14 +1,20 @@
 """Real processes and a real Dask cluster, one of whose workers is killed."""
 
+import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import memorymaps as mm
 from memorymaps.files.executors.errors import WorkerLostError
@@ -38,8 +44,6 @@ WHOLE = mm.retrain_check(M, retraining(-1, ""), ids=IDS)
 
 
 def rows_of(path):
-    import json
-
     return [json.loads(line)["row"] for line in path.read_bytes().splitlines()[1:]]
 
 
@@ -60,11 +64,49 @@ def test_dask_repeats_what_a_killed_worker_had(tmp_path):
     distributed = pytest.importorskip("distributed")
     path, retrain = tmp_path / "check.jsonl", retraining(5, str(tmp_path / "killed"))
     local = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "local_directory": str(tmp_path)}
+    model, data = streamed(tmp_path)
     with distributed.LocalCluster(**local, silence_logs=50) as cluster, distributed.Client(cluster) as client:
-        found = mm.retrain_check(M, retrain, ids=IDS, path=path, executor=client.get_executor(retries=2))
+        executor = client.get_executor(retries=2)
+        found = mm.retrain_check(M, retrain, ids=IDS, path=path, executor=executor)
+        m = mm.memory_map(model, data, executor=executor)
+    assert (tmp_path / "killed in a map").exists()
+    assert_same(m, mm.memory_map(model, data))
     assert (tmp_path / "killed").exists()
     assert found.table.equals(WHOLE.table)
     assert sorted(rows_of(path)) == [-1, *IDS]
+
+
+def streamed(folder):
+    """A pipeline that kills the process the first time that it is to transform the last rows; and its data in files."""
+    marker, parent = str(folder / "killed in a map"), os.getpid()
+
+    def transform(x):
+        if np.any(x["a"] > 2) and os.getpid() != parent and not os.path.exists(marker):
+            with open(marker, "w"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=Y)
+    frame.loc[29, "a"] = 5.0
+    frame.to_parquet(folder / "data.parquet", row_group_size=5)
+    model = make_pipeline(FunctionTransformer(transform), Ridge()).fit(frame[["a", "b", "c"]], frame.y)
+    return model, mm.ParquetExamples(folder / "data.parquet", "y", batch_size=5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_map_goes_on_after_a_process_was_killed(tmp_path):
+    model, data = streamed(tmp_path)
+    path = tmp_path / "m.parquet"
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool, pytest.raises(WorkerLostError):
+        mm.memory_map(model, data, path=path, executor=pool)
+    m = mm.memory_map(model, data, path=path, executor=2)
+    assert_same(m, mm.memory_map(model, data))
+    assert mm.load(path).table.equals(m.table)
+
+
+def assert_same(found, expected):
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-10, atol=1e-12)
 
 
 def test_a_script_without_a_guard_and_functions_of_its_own(tmp_path):

@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -158,6 +159,25 @@ def test_damaged_batches_and_headers_are_named(tmp_path, monkeypatch):
     (folder / "header.json").write_text("{")
     with pytest.raises(BatchJournalError, match=r"header\.json is damaged"):
         draw(path=path)
+
+
+@pytest.mark.parametrize("fault", ["name", "no digest", "digest", "no rows"])
+def test_each_kind_of_damage_to_a_batch_is_named(tmp_path, fault):
+    batch = pa.RecordBatch.from_pydict({"leverage": [1.0, 2.0]})
+    with BatchJournal.resume(tmp_path / "m.parquet", {}) as journal:
+        journal.add(slice(0, 2), "digest", batch)
+        assert journal.read(slice(0, 2), "digest").equals(batch)
+        file = journal.folder / "0-2.parquet"
+        table = pq.read_table(file)
+        if fault == "name":
+            file.write_bytes(file.read_bytes().replace(b"leverage", b"lever\xe1ge"))
+        elif fault == "no rows":
+            pq.write_table(table.slice(0, 0), file)
+        else:
+            notes = {name: b"\xff" for name in table.schema.metadata if fault == "digest"}
+            pq.write_table(table.replace_schema_metadata(notes), file)
+        with pytest.raises(BatchJournalError, match=r"0-2\.parquet is damaged .*delete it, and run again"):
+            journal.read(slice(0, 2), "digest")
 
 
 @pytest.mark.slow

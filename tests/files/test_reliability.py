@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -17,7 +18,9 @@ from sklearn.linear_model import Ridge
 import memorymaps as mm
 from memorymaps.cli.commands import main
 from memorymaps.files.safe_text import printable
+from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.store import MapFileError
+from memorymaps.posteriors.contract import Description
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
@@ -85,6 +88,40 @@ def test_a_description_of_other_kinds_is_refused(m, tmp_path, name):
     found["provenance"]["description"][name] = ODD_DESCRIPTION[name]
     with pytest.raises(MapFileError, match=f"damaged provenance: {name} is"):
         mm.load(written(m.table, json.dumps(found), tmp_path / "m.parquet"))
+
+
+NUMBERS = {"slope": 1.0, "relative_error": 0.1, "spearman": 0.9, "typical": 1.0}
+RETRAINED = {"examples": 5, "drift": 0.0, "sensitivity": NUMBERS, "loo_loss": NUMBERS}
+
+
+def test_every_field_of_a_note_has_its_kind(m, tmp_path):
+    found, path = note(m, tmp_path / "m.parquet"), tmp_path / "m.parquet"
+    for record, kind in ((found["provenance"], Provenance), (found["provenance"]["description"], Description)):
+        for field in dataclasses.fields(kind):
+            right = record[field.name]
+            record[field.name] = {"a": 1}
+            with pytest.raises(MapFileError, match="damaged provenance: "):
+                mm.load(written(m.table, json.dumps(found), path))
+            record[field.name] = right
+    assert mm.load(written(m.table, json.dumps(found), path)) == m
+
+
+@pytest.mark.parametrize("odd", [True, [1.0], ["a", 1, 1, 1], 3])
+def test_gaps_to_the_optimum_are_four_numbers(m, tmp_path, odd):
+    found = note(m, tmp_path / "m.parquet")
+    found["provenance"]["description"]["optimum_gap"] = odd
+    with pytest.raises(MapFileError, match="damaged provenance: optimum_gap is"):
+        mm.load(written(m.table, json.dumps(found), tmp_path / "m.parquet"))
+
+
+@pytest.mark.parametrize("odd", [-1, {"drift": "a"}, {"sensitivity": 1}, {"loo_loss": NUMBERS | {"slope": "a"}}])
+def test_what_retraining_found_is_numbers(m, tmp_path, odd):
+    found, path = note(m, tmp_path / "m.parquet"), tmp_path / "m.parquet"
+    found["provenance"]["retrained"] = RETRAINED
+    assert mm.load(written(m.table, json.dumps(found), path)).provenance.retrained.sensitivity.slope == 1
+    found["provenance"]["retrained"] = RETRAINED | odd if isinstance(odd, dict) else odd
+    with pytest.raises(MapFileError, match="damaged provenance: retrained is"):
+        mm.load(written(m.table, json.dumps(found), path))
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", '"x"', "1" * 10_000])

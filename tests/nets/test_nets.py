@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -465,9 +466,15 @@ def recipe_along(structure, k):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "structure", ["full", "block", "unit_block", "kfac", "ekfac", "diag", "dual", "active_set", "lowrank"]
+    ("name", "structure"),
+    [
+        *itertools.product(CASES, ["ekfac", "dual"]),  # along the factors of layers, and along rows of examples
+        *itertools.product(
+            ["mlp", "cnn", "attention", "tied"],
+            ["full", "block", "unit_block", "kfac", "diag", "active_set", "lowrank"],
+        ),
+    ],
 )
-@pytest.mark.parametrize("name", CASES)
 def test_products_and_grams_are_those_of_the_full_variance(name, structure):
     net, x, y = case(name)
     whole, along = (

@@ -9,6 +9,11 @@ LAPLACE_TORCH = "laplace-torch is not among the packages of the tests"
 # (part of the message, beginning of its file's path) → why no test runs it
 NOT_RUN = {
     ("are spread over processes (FSDP): gather them into a module of one process", "nets"): "needs several processes",
+    (
+        "is spread over processes (FSDP2) and cannot be copied",
+        "nets",
+    ): "needs several processes: tests/nets/distributed",
+    ("pass the network inside, memory_map(net.module, …)", "nets"): "needs several processes: tests/nets/distributed",
     ("has lost another one at", "nets"): "needs several processes: tests/nets/distributed",
     ("has to call memory_map with the same network", "nets"): "needs several processes: tests/nets/distributed",
     ("Pass the whole data set, without a part of it", "nets"): "needs several processes: tests/nets/distributed",

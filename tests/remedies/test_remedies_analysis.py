@@ -17,7 +17,11 @@ from sklearn.svm import LinearSVC
 import memorymaps as mm
 from memorymaps import measures
 from memorymaps.analysis.cleanlab import for_cleanlab
+from memorymaps.analysis.journal import Journal
+from memorymaps.analysis.learning_events import events
 from memorymaps.analysis.predictive import loo_predictive
+from memorymaps.analysis.scale_refitted import loo_loss_scale_refitted
+from memorymaps.maps.trajectory import Trajectory
 from memorymaps.models import Draws
 
 RNG = np.random.default_rng(0)
@@ -26,6 +30,7 @@ X = RNG.normal(size=(N, 3))
 Y = X @ [1.0, -0.5, 0.2] + 0.3 * RNG.normal(size=N)
 BITS = (Y + RNG.normal(size=N) > 0).astype(int)
 COUNTS = RNG.poisson(np.exp(Y / 2))
+SEVERAL = np.column_stack([Y, -Y])
 M = mm.memory_map(Ridge().fit(X, Y), X, Y)
 LOGISTIC = LogisticRegression(tol=1e-10).fit(X, BITS)
 NAMES = [f"row {i}" for i in range(N)]
@@ -297,3 +302,68 @@ def test_splits_that_are_held(said):
     assert np.isfinite(m.leave_one_out(cross_fit=5).loo_loss)
     again = mm.refit(m, top=10)
     assert again["refitted"].sum() == 10
+
+
+@remedy("or Bernoulli with one output and targets 0 and 1; m.top(by='error') ranks others")
+def test_label_errors_of_counts(said):
+    m = mm.memory_map(PoissonRegressor(tol=1e-9).fit(X, COUNTS), X, COUNTS)
+    with said:
+        for_cleanlab(m)
+    assert m.top(1, by="error")["error"][0] == m["error"].max()
+
+
+@remedy("classical measures are defined for one output; this map has …: use m['leverage'] and the other columns")
+def test_measures_of_several_outputs(said):
+    m = mm.memory_map(LinearRegression().fit(X, SEVERAL), X, SEVERAL)
+    with said:
+        measures.cooks_distance(m)
+    assert m["leverage"].sum() == pytest.approx(2 * 4)
+
+
+@remedy("Use the column loo_loss, which holds the scale at its value")
+def test_the_scale_of_a_ridge(said):
+    with said:
+        loo_loss_scale_refitted(M)
+    assert np.all(np.isfinite(M["loo_loss"]))
+
+
+@remedy("another program has changed it. To go on: …", at="analysis/journal.py")
+def test_a_journal_that_is_cut(said, tmp_path):
+    path, rows = tmp_path / "journal", np.arange(3)
+    f = {row: np.zeros(1) for row in rows.tolist()}
+    with said, Journal.resume(path, M, f, {"memorymaps": "refit"}) as journal:
+        journal.add(0, rows[:1], np.zeros((1, 1)), 0.0)
+        path.write_text("")
+        journal.add(1, rows[1:2], np.zeros((1, 1)), 0.0)
+    with Journal.resume(tmp_path / "another", M, f, {"memorymaps": "refit"}) as journal:
+        journal.add(1, rows[1:2], np.zeros((1, 1)), 0.0)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The run of a regression."""
+    torch = pytest.importorskip("torch")
+    net = torch.nn.Linear(3, 1).double()
+    x, y = torch.tensor(X), torch.tensor(Y)
+    options = {
+        "likelihood": "gaussian",
+        "posterior": mm.Laplace("diag", prior=1.0),
+        "path": tmp_path / "run",
+        "every": 1,
+    }
+    with mm.Tracker(net, None, x, y, **options) as tracker:
+        for _ in range(3):
+            net.weight.data += 0.1
+            tracker.step()
+    return Trajectory.load(tmp_path / "run")
+
+
+@remedy("learning events need maps of classes: the likelihood of these maps has none. Use run.example(id)")
+@remedy("cartography needs maps of classes: the likelihood of these maps has none. Use example(id) or rank_evolution()")
+def test_runs_of_regressions(said, run):
+    with said:
+        events(run)
+    with said:
+        run.cartography()
+    assert run.example(3).index.tolist() == run.steps
+    assert run.rank_evolution()[1].shape[0] == 3

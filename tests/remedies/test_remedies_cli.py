@@ -127,6 +127,18 @@ def test_row_labels_that_repeat(typed, tmp_path, monkeypatch, said, capsys):
     assert commands.main([*words, "--id", "name"]) == 0
 
 
+@remedy("correct it, name the examples by another column (--id COL), or number them and leave this one out (--ignore")
+@pytest.mark.parametrize("fault", ["is empty in row 3", "repeats 'w2x' in row 3"])
+def test_ids_that_are_missing_or_repeated(typed, fault):
+    table = NUMBERS.assign(**{"the name": WORDS, "code": WORDS[::-1]})
+    table.loc[3, "the name"] = None if "empty" in fault else "w2x"
+    assert fault in typed(table, "--id 'the name' --ignore code")
+    assert typed(table, "--id code --ignore 'the name'")["id"][0] == WORDS[-1]
+    assert typed(table, "--ignore 'the name' code")["id"].tolist() == list(range(N))
+    table.loc[3, "the name"] = WORDS[3]
+    assert typed(table, "--id 'the name' --ignore code")["id"].tolist() == WORDS
+
+
 @remedy("no model …: choose one of …", at="data/tables.py")
 def test_an_unknown_model(said):
     features, target = NUMBERS[["age", "size"]], NUMBERS["price"]

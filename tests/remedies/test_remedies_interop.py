@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from remedies import remedy
 from scipy import stats
@@ -11,7 +12,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC
 
 import memorymaps as mm
-from memorymaps.models import LinearModel, coefficients_of, design_of, laplace, numeric_data
+from memorymaps.models import Draws, LinearModel, coefficients_of, design_of, laplace, numeric_data, psis
 from memorymaps.posteriors.polish import polished
 
 RNG = np.random.default_rng(0)
@@ -424,3 +425,49 @@ def test_processes_of_several_tasks(said, gp):
     with said:
         draw(gp.Sparse(x[:8].clone(), tasks=2, distributions=1))
     assert len(draw(gp.Sparse(x[:8].clone(), tasks=2))) == N
+
+
+@remedy("a posterior covariance needs two at least. Pass more, better hundreds")
+@remedy("importance sampling fits the tail of the weights and needs at least 25. Pass more, better 1,000")
+def test_few_draws(said):
+    pytest.importorskip("arviz")
+    draws = Y + 0.2 * RNG.normal(size=(1000, N))
+    with said:
+        Draws(draws[:1], mm.Gaussian(0.1))
+    with said:
+        mm.memory_map(Draws(draws[:10], mm.Gaussian(0.1), importance=psis), X, Y)
+    assert len(mm.memory_map(Draws(draws[:200], mm.Gaussian(0.1)), X, Y)) == N
+    assert len(mm.memory_map(Draws(draws, mm.Gaussian(0.1), importance=psis), X, Y)) == N
+
+
+@remedy("the model was fitted on …. Pass these, in this order", at="nets/interop/sklearn_mlp.py")
+def test_columns_in_another_order(said, needs_torch):
+    table = pd.DataFrame(X, columns=["a", "b", "c"])
+    model = MLPClassifier((4,), solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0).fit(table, BITS)
+    with said:
+        mm.memory_map(model, table[["b", "a", "c"]], BITS)
+    assert len(mm.memory_map(model, table[["a", "b", "c"]], BITS)) == N
+
+
+@remedy("Variational() needs a likelihood: pass the GPyTorch one of the training, likelihood=likelihood")
+@pytest.mark.filterwarnings("ignore")
+def test_variational_processes_without_likelihood(said):
+    torch = pytest.importorskip("torch")
+    gpytorch = pytest.importorskip("gpytorch")
+
+    class Sparse(gpytorch.models.ApproximateGP):
+        def __init__(self, z):
+            q = gpytorch.variational.CholeskyVariationalDistribution(len(z))
+            super().__init__(gpytorch.variational.VariationalStrategy(self, z, q))
+            self.mean_module, self.covar_module = gpytorch.means.ZeroMean(), gpytorch.kernels.RBFKernel()
+
+        def forward(self, x):
+            return gpytorch.distributions.MultivariateNormal(self.mean_module(x), self.covar_module(x))
+
+    x, y = torch.tensor(X), torch.tensor(Y)
+    model, likelihood = Sparse(x[:8].clone()).double(), gpytorch.likelihoods.GaussianLikelihood().double()
+    model(x)
+    model.eval()
+    with said:
+        mm.memory_map(model, x, y, posterior=mm.nets.Variational())
+    assert len(mm.memory_map(model, x, y, likelihood=likelihood, posterior=mm.nets.Variational())) == N

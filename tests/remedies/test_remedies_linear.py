@@ -16,6 +16,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn_versions import RATIOS
 
 import memorymaps as mm
 from memorymaps.models import ExpectedInformation
@@ -26,6 +27,7 @@ X = RNG.normal(size=(N, 3))
 Y = X @ [1.0, -0.5, 0.2] + 0.3 * RNG.normal(size=N)
 BITS = (Y + RNG.normal(size=N) > 0).astype(int)
 THREE = np.argsort(np.argsort(Y + RNG.normal(size=N))) * 3 // N
+SEVERAL = np.column_stack([Y, -Y])
 TIGHT = {"tol": 1e-10, "max_iter": 10_000}
 
 
@@ -402,3 +404,51 @@ def test_missing_classes(said):
     with said:
         mm.memory_map(model, X, named)
     assert len(mm.memory_map(model, X[keep], named[keep])) == N - 1
+
+
+@remedy("the inputs lack columns the model was fitted on, …: pass those of the fit")
+def test_missing_columns(said):
+    table = pd.DataFrame(X, columns=["a", "b", "c"])
+    model = sk.Ridge().fit(table, Y)
+    with said:
+        mm.memory_map(model, table[["a", "c"]], Y)
+    assert len(mm.memory_map(model, table, Y)) == N
+
+
+@remedy("one-versus-rest: fit LogisticRegression(C=…) with one of them")
+@remedy("chose a different l1_ratio for each class (…): fit LogisticRegression(l1_ratio=…) with one of them")
+@pytest.mark.skipif(not RATIOS, reason="before 1.8 C_ and l1_ratio_ had a value for each class, of one fit")
+@pytest.mark.filterwarnings("ignore")
+def test_a_penalty_for_each_class(said):
+    model = sk.LogisticRegressionCV(Cs=[0.1, 1.0], cv=3).fit(X, THREE)
+    model.C_ = np.array([0.1, 1.0, 1.0])
+    with said:
+        mm.memory_map(model, X, THREE)
+    assert len(mm.memory_map(sk.LogisticRegression(C=0.1, tol=1e-8).fit(X, THREE), X, THREE)) == N
+    model.C_, model.l1_ratio_ = np.array([0.1]), np.array([0.2, 0.5, 0.5])
+    with said:
+        mm.memory_map(model, X, THREE)
+    model = sk.LogisticRegression(C=0.5, l1_ratio=0.2, solver="saga", tol=1e-8, max_iter=10_000)
+    assert len(mm.memory_map(model.fit(X, THREE), X, THREE)) == N
+
+
+@remedy("target column(s): the model was fitted on …, pass these")
+@remedy("target column(s) for … models: pass one for each")
+def test_several_targets_in_another_number(said):
+    model = MultiOutputRegressor(sk.Ridge()).fit(X, SEVERAL)
+    with said:
+        mm.memory_map(model, X, Y)
+    m = mm.memory_map(model, X, SEVERAL)
+    with said:
+        m.origin.posterior.likelihood.check_target(Y, 2)
+    m.origin.posterior.likelihood.check_target(SEVERAL, 2)
+    assert len(m) == N
+
+
+@remedy("values that are not finite for these targets: pass those of the fit")
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:divide by zero")
+def test_targets_that_a_transformer_cannot_take(said):
+    model = TransformedTargetRegressor(sk.Ridge(), func=np.log, inverse_func=np.exp).fit(X, np.exp(Y))
+    with said:
+        mm.memory_map(model, X, -np.exp(Y))
+    assert len(mm.memory_map(model, X, np.exp(Y))) == N

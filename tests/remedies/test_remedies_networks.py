@@ -1,6 +1,7 @@
 """What messages about PyTorch networks, their outputs and gradients say to type, typed."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -66,6 +67,37 @@ def test_outputs_that_are_no_tensor(said):
     with said:
         mapped(Output())
     is_map_of(mapped(Output(), forward=lambda net, x: net(x)["scores"]), mapped(Body()))
+
+
+@remedy("pass Laplace(..., forward=lambda net, x: net(x).flatten(1)), and a loss of all of them, nets.Custom(")
+@remedy("Custom(nll, predict=lambda f: f.view(len(f), T, K).argmax(2).double()) for T class numbers an example")
+def test_scores_of_several_tokens_or_pixels(said):
+    def nll(f, y):
+        scores = f.view(len(f), 2, 3).transpose(1, 2)
+        return functional.cross_entropy(scores, y.long(), ignore_index=-100, reduction="none").sum(1)
+
+    net, tokens = nn.Sequential(body(6), nn.Unflatten(1, (2, 3))), torch.stack([LABELS, LABELS.flip(0)], 1)
+    tokens[3, 1] = tokens[5] = -100
+    with said:
+        mapped(net, y=tokens)
+    flat = {"forward": lambda net, x: net(x).flatten(1)}
+    with said:
+        mapped(net, y=tokens, likelihood=mm.nets.Custom(nll), **flat)
+    loss = mm.nets.Custom(nll, predict=lambda f: f.view(len(f), 2, 3).argmax(2).double(), ignore_index=-100)
+    m = mapped(net, y=tokens, likelihood=loss, **flat)
+    assert m["leverage"][5] == 0 < m["leverage"][3]
+
+
+def test_labels_of_pixels_are_compared_pixel_by_pixel():
+    def nll(f, y):
+        return functional.cross_entropy(f.view(-1, 2, 2, 2), y, reduction="none").sum((1, 2))
+
+    torch.manual_seed(0)
+    images, flat = torch.randn(9, 1, 2, 2, dtype=torch.float64), lambda net, x: net(x).flatten(1)
+    loss = mm.nets.Custom(nll, predict=lambda f: f.view(-1, 2, 2, 2).argmax(1).double())
+    m = mapped(nn.Conv2d(1, 2, 1).double(), images, (images[:, 0] > 0).long(), likelihood=loss, forward=flat)
+    np.testing.assert_array_equal(m["target"], (images[:, 0] > 0).flatten(1))
+    assert m["residual"].shape == (9, 4)
 
 
 @remedy("the network's output for example … of a batch is not finite: …. Load an earlier state, or drop the example")
@@ -471,6 +503,29 @@ def test_networks_of_two_inputs(said):
     is_map_of(mapped(Two(), forward=lambda net, x: net(x[:, :2], x[:, 2:])), mapped(Body()))
 
 
+class Nodes(nn.Module):
+    """Class scores of graphs from their mean node."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.out = nn.Linear(4, 3).double()
+
+    def forward(self, nodes, graph):
+        graphs = torch.zeros(10, 4, dtype=nodes.dtype).index_add(0, graph, nodes)
+        return self.out(graphs / 3)
+
+
+@remedy("Every input has one row for each example: pad graphs, whose nodes are concatenated, with torch_geometric")
+def test_networks_of_concatenated_nodes(said):
+    graph = torch.arange(10).repeat_interleave(3)
+    with said:
+        mapped(Nodes(), [((X, graph), LABELS[:10])], None)
+    dense = X.reshape(10, 3, 4)  # to_dense_batch(x, batch)[0]: torch_geometric is not among the tests'
+    m = mapped(Nodes(), dense, LABELS[:10], forward=lambda net, nodes: net.out(nodes.mean(1)))
+    assert len(m) == 10
+
+
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
@@ -566,3 +621,41 @@ def test_losses_without_curvature(said):
     }
     for nll in smooth.values():
         assert mapped(net, y=Y, likelihood=mm.Custom(nll, predict=predict))["leverage"].sum() > 0.5
+
+
+@remedy("target(s) are not finite, row … is …: drop such rows")
+def test_custom_losses_of_missing_targets(said):
+    loss = mm.Custom(lambda f, y: (f[:, 0] - y) ** 2, predict=lambda f: f[:, 0])
+    y = Y.clone()
+    y[4] = torch.nan
+
+    with said:
+        mapped(body(1), y=y, likelihood=loss)
+    kept = torch.isfinite(y)
+    assert len(mapped(body(1), X[kept], y[kept], likelihood=loss)) == N - 1
+
+
+@remedy("all its draws would be the same. Map the network itself, posterior=Laplace(prior=δ)")
+def test_dropout_of_a_network_without(said):
+    with said:
+        mc_dropout(body(), mm.Categorical())
+    assert len(mapped(body())) == N
+
+
+@remedy("no parameter to cover: none requires a gradient. For the map, net.requires_grad_(True)")
+def test_frozen_networks(said):
+    net = body().requires_grad_(False)
+    with said:
+        mapped(net)
+    net.requires_grad_(True)
+    assert len(mapped(net)) == N
+
+
+@remedy("Call posterior.marginals(inputs) for new inputs")
+def test_new_inputs_of_sampled_rows(said):
+    m = mapped(body(), structure="sampled")
+    posterior = m.origin.posterior
+    (batch,) = m.origin.examples
+    with said:
+        posterior.training_marginals(dataclasses.replace(batch, ids=batch.ids + N))
+    assert posterior.marginals(X[:5] + 0.1).variance.shape == (5, 3, 3)

@@ -619,3 +619,32 @@ def test_variational_steps(said):
         nn.functional.cross_entropy(net(X), LABELS).backward()
     optimizer.step()
     assert optimizer.current_step == 1
+
+
+@remedy("FromOptimizer is for torch.nn.Module, got …: call memory_map without it")
+def test_the_optimiser_of_another_model(said):
+    x, y = X.numpy(), Y.numpy()
+    model = Ridge().fit(x, y)
+    with said:
+        mm.memory_map(model, x, y, posterior=FromOptimizer(adam(body()), N))
+    assert len(mm.memory_map(model, x, y)) == N
+
+
+@remedy("is not finite: training has diverged. Load an earlier state", at="nets/optimizers/state_precision.py")
+def test_optimisers_that_have_diverged(said):
+    net, optimizer = trained(adam)
+    weight, recipe = net[0].weight, FromOptimizer(optimizer, N)
+    earlier = {name: value.clone() for name, value in optimizer.state[weight].items()}
+    optimizer.state[weight]["exp_avg_sq"][0, 0] = torch.inf
+    with said:
+        mapped(net, recipe)
+    optimizer.state[weight].update(earlier)
+    works(recipe, net)
+
+
+@remedy("and its prior follows from its state: call prior_from after training")
+def test_priors_before_training(said):
+    with said:
+        mm.prior_from(torch.optim.AdamW(body().parameters(), weight_decay=0.01), N)
+    net, optimizer = trained(lambda net: torch.optim.AdamW(net.parameters(), weight_decay=0.01))
+    works(laplace(prior=mm.prior_from(optimizer, N)), net)

@@ -5,6 +5,8 @@ import pytest
 import scipy.linalg
 import statsmodels.api as sm
 from remedies import remedy
+from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
 from statsmodels.duration.hazard_regression import PHReg
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 
@@ -132,3 +134,35 @@ def test_hazards_with_constant_columns(said):
     with said:
         mm.memory_map(results)
     assert len(mm.memory_map(fit)) == N
+
+
+@remedy("was fitted with a penalty. Fit scikit-learn's Ridge, Lasso or ElasticNet instead")
+def test_penalties_of_statsmodels(said):
+    with said:
+        mm.memory_map(sm.OLS(Y, X).fit_regularized(alpha=0.1))
+    for make in (Ridge(alpha=0.1 * N), Lasso(alpha=0.1, tol=1e-10), ElasticNet(alpha=0.1, tol=1e-10)):
+        assert len(mm.memory_map(make.fit(X, Y), X, Y)) == N
+    with said:
+        mm.memory_map(sm.Logit(BITS, X).fit_regularized(alpha=0.5, disp=0))
+    assert len(mm.memory_map(LogisticRegression(tol=1e-8).fit(X, BITS), X, BITS)) == N
+
+
+@remedy("has parameters that are not finite: it has not converged. Scale the columns, and fit again")
+@pytest.mark.filterwarnings("ignore")
+def test_ordered_models_that_have_not_converged(said):
+    fit = lambda x: OrderedModel(THREE, x, distr="logit").fit(method="bfgs", gtol=1e-9, disp=0)  # noqa: E731
+    results = fit(X[:, 1:])
+    results.params[0] = np.nan
+    with said:
+        mm.memory_map(results)
+    assert len(mm.memory_map(fit(StandardScaler().fit_transform(1e6 * X[:, 1:])))) == N
+
+
+@remedy("has coefficients that are not finite: it has not converged. Scale the columns, and fit again")
+def test_hazards_that_have_not_converged(said):
+    time, event = RNG.exponential(np.exp(-0.3 * Y)), np.arange(N) % 2
+    results = PHReg(time, X[:, 1:], status=event).fit()
+    results.params[0] = np.nan
+    with said:
+        mm.memory_map(results)
+    assert len(mm.memory_map(PHReg(time, StandardScaler().fit_transform(1e6 * X[:, 1:]), status=event).fit())) == N

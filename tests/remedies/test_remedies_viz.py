@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import animation
+from PIL import Image
 from remedies import remedy
 from scipy import stats
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -129,3 +130,33 @@ def test_the_pages_words_for_long_steps(said):
     said.reads(str(pack(M, ExplorerOptions()).meta["warnings"]))
     truth = mm.refit(M, top=N)
     assert stats.spearmanr(M["sensitivity"], truth["sensitivity"])[0] > 0.9
+
+
+@remedy("the compared map shares no id with this one: pass memory_map(…, ids=…) the same names in both")
+@remedy("of the map's … ids: pass maps of the same examples")
+@remedy("more than once: pass one row for each")
+def test_pages_of_other_examples(said, tmp_path):
+    path, other = tmp_path / "page.html", mm.memory_map(Ridge().fit(X, Y), X, Y, ids=np.arange(N) + 100)
+    with said:
+        M.explore(path, compare=other)
+    with said:
+        M.explore(path, trajectory={0: M, 1: other})
+    NAMED.explore(path, compare=NAMED)
+    NAMED.explore(path, trajectory={0: NAMED, 1: NAMED})
+    with said:
+        NAMED.explore(path, payload=pd.DataFrame({"id": [*NAMES, "row 3"], "a": 0}))
+    NAMED.explore(path, payload=pd.DataFrame({"id": NAMES, "a": 0}))
+    assert path.stat().st_size > 0
+
+
+@remedy("pass paths of files that exist, or the pictures as arrays")
+def test_pictures_that_cannot_be_read(said, tmp_path):
+    page, pictures = tmp_path / "page.html", RNG.integers(0, 255, (N, 8, 8)).astype("uint8")
+    with said:
+        M.explore(page, payload=[str(tmp_path / f"missing{i}.png") for i in range(N)])
+    paths = [tmp_path / f"{i}.png" for i in range(N)]
+    for path, picture in zip(paths, pictures, strict=True):
+        Image.fromarray(picture).save(path)
+    M.explore(page, payload=list(map(str, paths)))
+    M.explore(page, payload=pictures)
+    assert page.stat().st_size > 0

@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 
 import torch
 from networks import case
+from remedies import remedy
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -60,6 +61,20 @@ def test_a_check_refuses_optimisers_and_data_that_cannot_be_recorded(tmp_path):
         checked.check()
 
 
+def test_a_check_refuses_recipes_that_are_none(tmp_path):
+    with tracker(tmp_path, posterior="kfac", prior=0.0) as checked, pytest.raises(TypeError, match="expected a recipe"):
+        checked.check()
+
+
+def test_a_check_reads_test_data(tmp_path):
+    _, x, y = case("mlp", 30)
+    for test in ((x[:, :2], y), (x, y + 9), ([1], [2])):
+        with tracker(tmp_path, test=test) as checked, pytest.raises((ValueError, RuntimeError)):
+            checked.check()
+    with tracker(tmp_path, test=(x, y)) as checked:
+        checked.check()
+
+
 def test_each_kind_of_error_is_reported_once_and_an_interruption_is_not_caught(tmp_path):
     recorder = SafeRecorder()
     recorder.step()  # nothing is recorded before the start
@@ -105,7 +120,12 @@ def padded(rows):
             "labels": torch.tensor([row["label"] for row in rows])}  # fmt: skip
 
 
-def hugging_face(folder, callback, optimizer="adamw_torch"):
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(ROWS)
+
+
+def hugging_face(folder, callback, optimizer="adamw_torch", rows=ROWS):
     transformers = package("transformers")
     torch.manual_seed(0)
     config = transformers.BertConfig(
@@ -115,11 +135,11 @@ def hugging_face(folder, callback, optimizer="adamw_torch"):
     model = transformers.BertForSequenceClassification(config)
     model.bert.embeddings.position_embeddings.requires_grad_(False)
     arguments = transformers.TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=4, num_train_epochs=2, report_to=[], use_cpu=True,
+        output_dir=str(folder), per_device_train_batch_size=4, max_steps=6, report_to=[], use_cpu=True,
         save_strategy="no", disable_tqdm=True, logging_strategy="no", optim=optimizer,
     )  # fmt: skip
     trainer = transformers.Trainer(
-        model=model, args=arguments, train_dataset=ROWS, data_collator=padded, callbacks=[callback]
+        model=model, args=arguments, train_dataset=rows, data_collator=padded, callbacks=[callback]
     )
     trainer.train()
     assert trainer.state.global_step == 6
@@ -151,6 +171,20 @@ def test_hugging_face_trainings_go_on(tmp_path, fault):
     found = reported(lambda: hugging_face(tmp_path, callback, "adafactor" if fault == "optimiser" else "adamw_torch"))
     assert len(found) == 1
     assert "the training goes on" in found[0]
+
+
+@remedy("which has no numbered examples: pass those to be mapped, HuggingFaceCallback(list(dataset), …)")
+@pytest.mark.slow
+def test_hugging_face_streams(tmp_path, said):
+    package("transformers")
+    from memorymaps.training.callbacks.huggingface import HuggingFaceCallback
+
+    options = {"likelihood": "categorical", "path": tmp_path / "run", "every": 3, "prior": 1.0}
+    (found,) = reported(lambda: hugging_face(tmp_path, HuggingFaceCallback(**options), rows=Stream()))
+    said.reads(found)
+    callback = HuggingFaceCallback(list(Stream()), **options)
+    assert reported(lambda: hugging_face(tmp_path, callback, rows=Stream())) == []
+    assert callback.tracker.trajectory().at(6)["target"].tolist() == [row["label"] for row in ROWS]
 
 
 def lightning_module(optimizers=1):

@@ -328,3 +328,19 @@ def test_a_few_leverages_that_are_as_good_as_zero_do_not_stretch_the_axis():
     assert high / low < 1e7
     assert "20 at zero not drawn" in ax.get_xlabel()
     plt.close("all")
+
+
+@pytest.mark.parametrize("kind", OF_MAPS[:2])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_figure_that_cannot_be_drawn_is_closed_and_axes_that_were_given_stay(digits_map, kind, error, monkeypatch):
+    def stopped(*_):
+        raise error
+
+    given = plt.subplots()[1]
+    display = kind.from_map(digits_map)
+    plt.close(display.figure_)
+    monkeypatch.setattr(kind, "_draw", stopped)
+    for ax in (None, given):
+        with pytest.raises(error):
+            display.plot(ax)
+        assert plt.get_fignums() == [given.figure.number]

@@ -272,7 +272,8 @@ def _check_header(path: Path, found: Mapping[str, Any], expected: Mapping[str, A
         differ.append("ids, targets or weights of the data differ")
     if found.get("inputs") and expected.get("inputs") and _differs("inputs", found, expected):
         differ.append("inputs of the data differ")
-    if not same_function(found.get("function", ":"), expected.get("function", ":")):
+    function = found.get("function", ":")
+    if not isinstance(function, str) or not same_function(function, expected.get("function", ":")):
         differ.append("the function retrain differs (one that only logs around the same: functools.wraps(it))")
     if not differ and not _same_model(found.get("fingerprint"), expected["fingerprint"]):
         differ.append("the model's outputs differ")

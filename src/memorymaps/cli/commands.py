@@ -83,6 +83,7 @@ def _add_map(commands: Any) -> None:
     parser.add_argument(
         "--groups", metavar="COL", help="column of groups (sites, subjects) to leave out together; not a predictor"
     )
+    parser.add_argument("--processes", type=int, metavar="N", help="draw the map by N processes (default: this one)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 
@@ -172,7 +173,7 @@ def _run_map(args: argparse.Namespace) -> None:
     table, ids = read_examples(args)
     groups = None if args.groups is None else table[args.groups].astype(str).to_numpy()
     features = table.drop(columns=[args.target, *([args.groups] if args.groups else [])])
-    m = fitted_map(args, features, table[args.target], ids)
+    m = fitted_map(args, features, table[args.target], ids, args.processes)
     payload = features.rename(columns={"id": "id (predictor)"})  # a payload's column `id` joins it to the map
     payload = payload if groups is None else payload.assign(**{args.groups: groups})
     _write_all(m, args.out, payload.reset_index(drop=True), args.table.stem, groups)

@@ -39,7 +39,7 @@ def add_table(parser: argparse.ArgumentParser) -> None:
 def read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
     """Target and predictors of the table, and the examples' ids."""
     print_to_stderr(f"reading {args.table}")
-    from memorymaps.data.table_checks import check_row_names, check_stray_texts, unnamed_ids
+    from memorymaps.data.table_checks import check_ids, check_row_names, check_stray_texts, unnamed_ids
     from memorymaps.data.tables import as_ids, check_cells, read_table, zero_padded_columns
 
     table = read_table(args.table, text=args.id, missing=args.missing)
@@ -59,7 +59,10 @@ def read_examples(args: argparse.Namespace) -> tuple[pd.DataFrame, Any]:
     kept = others.assign(**{name: others[name].astype(str) for name in args.labels if name in others})
     kept = kept[others.notna().all(axis=1)] if args.drop_missing else kept
     _check_index(kept)
-    return kept, kept.index if id is None else as_ids(table.loc[kept.index, id])
+    if id is None:
+        return kept, kept.index
+    check_ids(table.loc[kept.index, id])
+    return kept, as_ids(table.loc[kept.index, id])
 
 
 def _check_index(table: pd.DataFrame) -> None:
@@ -79,14 +82,16 @@ def _check_columns(table: pd.DataFrame, wanted: list[str]) -> None:
         )
 
 
-def fitted_map(args: argparse.Namespace, features: pd.DataFrame, target: pd.Series, ids: Any) -> MemoryMap:
-    """The map of the model that the arguments name, fitted to the examples."""
+def fitted_map(
+    args: argparse.Namespace, features: pd.DataFrame, target: pd.Series, ids: Any, processes: int | None = None
+) -> MemoryMap:
+    """The map of the model that the arguments name, fitted to the examples; drawn by several processes, if asked."""
     from memorymaps.build import memory_map
     from memorymaps.data.tables import fit, guess_model
 
     name = guess_model(target) if args.model == "auto" else args.model
     print_to_stderr(f"fitting {name} to {len(features):,} rows × {features.shape[1]} columns")
-    return memory_map(fit(name, features, target), features, target, ids=ids)
+    return memory_map(fit(name, features, target), features, target, ids=ids, executor=processes)
 
 
 def print_to_stderr(text: str) -> None:

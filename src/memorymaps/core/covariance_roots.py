@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg as sl
+from scipy.linalg.blas import dtrmm
 
 from memorymaps.core.arrays import Array
 
@@ -39,7 +41,14 @@ class CovarianceRoot:
 
     def covariance_root(self, x: Array) -> Array:
         """`Z_i = (I_c ⊗ x_iᵀ) W`: `[n, c, r]`."""
+        if self._is_upper_triangular:
+            return _times_upper_triangular(x, self.root[0])[:, None]
         return np.moveaxis(np.matmul(x, self.root), 0, 1)
+
+    @cached_property
+    def _is_upper_triangular(self) -> bool:
+        c, p, r = self.root.shape
+        return c == 1 and p == r and not np.any(np.tril(self.root[0], -1))
 
     def variance(self, x: Array) -> Array:
         """`V_i = Z_i Z_iᵀ`: `[n, c, c]`."""
@@ -111,6 +120,11 @@ class IndependentCovarianceRoots:
         return IndependentCovarianceRoots(tuple(root.scale_outputs(scale[[k]]) for k, root in enumerate(self.roots)))
 
 
+def _times_upper_triangular(x: Array, triangle: Array) -> Array:
+    """`x R [n, p]` at half the multiplications of a product with a full matrix."""
+    return np.asarray(dtrmm(1.0, triangle, x, side=1))
+
+
 AnyCovarianceRoot = CovarianceRoot | IndependentCovarianceRoots
 
 
@@ -127,6 +141,10 @@ class TriangularFactor:
         """Add the rows `a_i = s_i x_i` for `x [n, p]` and `s [n]`."""
         for block in _blocks(len(rows), _MAX_ROWS):
             self._r = _qr(np.concatenate([self._r, _block_factor(rows[block], scale[block])]))
+
+    def merge(self, other: TriangularFactor) -> None:
+        """Add the rows of another factor."""
+        self._r = _qr(np.concatenate([self._r, other._r]))
 
     def diagonal(self) -> Array:
         """Diagonal of `Σ_i a_i a_iᵀ`: `[p]`."""
@@ -162,7 +180,8 @@ def _block_factor(x: Array, s: Array) -> Array:
     if _condition(preconditioner) > _WELL_CONDITIONED:
         return _qr_by_blocks(x, s)
     inverse = sl.solve_triangular(preconditioner, np.eye(len(preconditioner)))
-    preconditioned = (s[b, None] * (x[b] @ inverse) for b in _blocks(len(x), _BLOCK_ROWS))
+    blocks = _blocks(len(x), _BLOCK_ROWS)
+    preconditioned = (_times_upper_triangular(s[b, None] * x[b], inverse) for b in blocks)
     gram = np.sum([a.T @ a for a in preconditioned], axis=0)
     if np.linalg.cond(gram) > _NEARLY_ORTHOGONAL:
         return _qr_by_blocks(x, s)
@@ -231,6 +250,11 @@ class IndependentCurvature:
         for k, triangle in enumerate(self._factors):
             triangle.add(x, np.sqrt(curvature[:, k, k]))
 
+    def merge(self, other: IndependentCurvature) -> None:
+        """Add the curvature of other examples."""
+        for own, factor in zip(self._factors, other._factors, strict=True):
+            own.merge(factor)
+
     def diagonal(self) -> Array:
         """Diagonal of the curvature for each output: `[p, c]`."""
         return np.stack([factor.diagonal() for factor in self._factors], axis=1)
@@ -265,6 +289,10 @@ class CoupledCurvature:
                 self._gram[a, :, b] += block
                 if a != b:
                     self._gram[b, :, a] += block
+
+    def merge(self, other: CoupledCurvature) -> None:
+        """Add the curvature of other examples."""
+        self._gram += other._gram
 
     def diagonal(self) -> Array:
         """Diagonal of the curvature for each output: `[p, c]`."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from memorymaps.core.arrays import Batch
+from memorymaps.data.streamed.pieces import LoadedPiece, MappedPiece, Piece
 
 BATCH = 65_536  # rows read at once: 50 MB of 100 float64 features
+
+
+Total = TypeVar("Total")
 
 
 class DataError(ValueError):
@@ -28,6 +35,30 @@ class Examples(ABC):
     @abstractmethod
     def take(self, rows: Any) -> Batch:
         """The examples at these positions (a slice or an integer array), in the given order."""
+
+    def sample(self, size: int) -> Batch:
+        """About `size` examples spread over the data, the same in every call; all of fewer."""
+        n = len(self)
+        return self.take(np.unique(np.linspace(0, n - 1, min(n, size)).astype(np.int64)))
+
+    def pieces(self) -> Iterator[Piece]:
+        """All examples in pieces that can be sent to other processes: here batches, read as they are taken."""
+        start = 0
+        for batch in self:
+            yield LoadedPiece(slice(start, start + len(batch)), batch)
+            start += len(batch)
+
+    def fold(
+        self, start: Callable[[], Total], add: Callable[[Total, Batch], None], merge: Callable[[Total, Total], Total]
+    ) -> Total:
+        """A sum over all batches: `add` changes a total that `start` made, `merge` adds two of them.
+
+        Here one after the other; by the workers of an executor where the data have some, totals in pairs.
+        """
+        total = start()
+        for batch in self:
+            add(total, batch)
+        return total
 
     @property
     def has_ids(self) -> bool:
@@ -60,3 +91,23 @@ class MappedExamples(Examples):
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
         return self.change(self.source.take(rows))
+
+    def sample(self, size: int) -> Batch:
+        """Some of the source's examples."""
+        return self.change(self.source.sample(size))
+
+    def pieces(self) -> Iterator[Piece]:
+        """The source's, changed where they are read."""
+        return (MappedPiece(piece, self.change) for piece in self.source.pieces())
+
+    def fold(
+        self, start: Callable[[], Total], add: Callable[[Total, Batch], None], merge: Callable[[Total, Total], Total]
+    ) -> Total:
+        """The source's, of changed batches."""
+        return self.source.fold(start, functools.partial(_add_changed, self.change, add), merge)
+
+
+def _add_changed(
+    change: Callable[[Batch], Batch], add: Callable[[Total, Batch], None], total: Total, batch: Batch
+) -> None:
+    add(total, change(batch))

@@ -11,6 +11,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.examples import Examples
+from memorymaps.data.streamed.pieces import Piece, PieceWithRows
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class ExamplesWithRows(Examples):
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
         return _with_rows(self.source.take(rows), np.arange(len(self))[rows])
+
+    def pieces(self) -> Iterator[Piece]:
+        """The source's, with row numbers added where they are read."""
+        return (PieceWithRows(piece, _with_rows) for piece in self.source.pieces())
 
 
 def _with_rows(batch: Batch, rows: Array) -> Batch:

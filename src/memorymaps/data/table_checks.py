@@ -67,6 +67,25 @@ def _names_rows(features: pd.DataFrame, name: Any, is_code: bool) -> bool:
     return counted or is_code or bool(_ID_NAME.search(str(name)) or _ID_SUFFIX.search(str(name)))
 
 
+def check_ids(column: pd.Series) -> None:
+    """Refuse a column of ids in which a cell is empty or a value occurs twice.
+
+    Raises
+    ------
+    DataError
+        The message names the first such cell.
+    """
+    bad = column.isna() if column.isna().any() else column.duplicated()
+    if not bad.any():
+        return
+    row, name = int(np.argmax(bad)), str(column.name)
+    what = "is empty" if column.isna().any() else f"repeats {str(column.iloc[row])!r:.80}"
+    raise DataError(
+        f"the id column {name!r} {what} in row {row}: correct it, name the examples by another column (--id COL), or "
+        f"number them and leave this one out (--ignore {shlex.quote(name)} instead of --id {shlex.quote(name)})"
+    )
+
+
 def check_stray_texts(table: pd.DataFrame, labels: Collection[str]) -> None:
     """Refuse columns of numbers with a few texts among them, unless they are listed in `labels`.
 

@@ -67,6 +67,11 @@ class BatchJournal:
             raise
         return cls(folder, lock)
 
+    def finished(self) -> frozenset[tuple[int, int]]:
+        """First and last row of the batches that are there."""
+        names = (file.stem.split("-") for file in self.folder.glob("[0-9]*-[0-9]*.parquet"))
+        return frozenset((int(start), int(stop)) for start, stop in names)
+
     def read(self, rows: slice, digest: str) -> pa.RecordBatch | None:
         """The batch of these rows, if it is finished; `digest` is that of what it was computed from.
 
@@ -79,17 +84,14 @@ class BatchJournal:
         if not file.exists():
             return None
         try:
-            with pq.ParquetFile(file, page_checksum_verification=True) as source:
-                table = source.read()
-        except (pa.ArrowException, OSError) as error:
+            found, batch = _read_batch(file)
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise BatchJournalError(f"{file} is damaged ({printable(str(error))}): delete it, and run again") from error
-        if table.schema.metadata[_DIGEST].decode() != digest:
+        if found != digest:
             raise BatchJournalError(
                 f"{self.folder} has rows {rows.start} to {rows.stop} of other inputs, targets, ids or weights. "
                 f"{_remedy(self.folder)}"
             )
-        notes = {name: value for name, value in table.schema.metadata.items() if name != _DIGEST}
-        (batch,) = table.replace_schema_metadata(notes).combine_chunks().to_batches()
         return batch
 
     def add(self, rows: slice, digest: str, batch: pa.RecordBatch) -> None:
@@ -112,6 +114,22 @@ class BatchJournal:
 
     def _file(self, rows: slice) -> Path:
         return self.folder / f"{rows.start}-{rows.stop}.parquet"
+
+
+def _read_batch(file: Path) -> tuple[str, pa.RecordBatch]:
+    """Digest of what a batch was computed from, and the batch.
+
+    Raises
+    ------
+    ArrowException, OSError, ValueError, KeyError
+        The file is damaged.
+    """
+    with pq.ParquetFile(file, page_checksum_verification=True) as source:
+        table = source.read()
+    notes = dict(table.schema.metadata or {})
+    digest = notes.pop(_DIGEST).decode()
+    (batch,) = table.replace_schema_metadata(notes).combine_chunks().to_batches()
+    return digest, batch
 
 
 def _check_header(folder: Path, header: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,6 @@ def to_record_batch(columns: dict[str, Array]) -> pa.RecordBatch:
 def _arrow(values: Array) -> pa.Array:
     if values.ndim == 1:  # as Python strings: pyarrow truncates NumPy strings at null characters
         return pa.array(values.tolist() if values.dtype.kind == "U" else values)
-    if values.shape[1] == 1:
-        return pa.array(values[:, 0])
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+    size = math.prod(values.shape[1:])  # of pixels, all of them
+    flat = pa.array(values.reshape(-1))
+    return flat if size == 1 else pa.FixedSizeListArray.from_arrays(flat, size)

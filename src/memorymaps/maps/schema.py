@@ -97,6 +97,21 @@ def _is_estimator(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"name", "change"} and all(map(_text, value.values()))
 
 
+def _is_retrained(value: Any) -> bool:
+    """Numbers, and two records of four numbers each."""
+    agreements = ("sensitivity", "loo_loss")
+    return (
+        isinstance(value, dict)
+        and set(value) == {"examples", "drift", *agreements}
+        and all(_is_agreement(found) if name in agreements else _number(found) for name, found in value.items())
+    )
+
+
+def _is_agreement(value: Any) -> bool:
+    names = {"slope", "relative_error", "spearman", "typical"}
+    return isinstance(value, dict) and set(value) == names and all(map(_number, value.values()))
+
+
 _DESCRIPTION: dict[str, Check] = {
     "model": _text, "posterior": _text, "likelihood": _text, "prior": _text, "algorithm": _text, "estimator": _text,
     "coverage": _several(_text), "parameters": _several(_text), "aliased": _several(_text), "notes": _several(_text),
@@ -105,12 +120,14 @@ _DESCRIPTION: dict[str, Check] = {
     "dispersion_estimated": _flag, "residual_df": _maybe(_number), "distance": _maybe(_number),
     "error_change": _maybe(_number), "held_fixed": _text, "hyperparameters_held": _text,
     "cautions": _several(_text), "nonlinear": _flag,
-    "approximation": _text, "relative_error": _maybe(_number),
+    "approximation": _text, "relative_error": _maybe(_number), "polishable": _flag,
+    "optimum_gap": _maybe(lambda v: _several(_number)(v) and len(v) == 4),
 }  # fmt: skip
 _PROVENANCE: dict[str, Check] = {
     "estimator": _is_estimator, "n": _count, "outputs": lambda v: _count(v) and v > 0, "fingerprint": _text,
     "versions": lambda v: isinstance(v, dict) and all(map(_text, v.values())),
-    "weights_are_precisions": _flag, "loss_is_density": _flag,
+    "weights_are_precisions": _flag, "loss_is_density": _flag, "inputs": _text, "model_state": _text,
+    "retrained": _maybe(_is_retrained),
 }  # fmt: skip
 
 
@@ -119,7 +136,7 @@ def check_provenance(values: Any) -> None:
     description = values.get("description") if isinstance(values, dict) else None
     if not isinstance(description, dict):
         raise TypeError("expected an object with a description")
-    _check_kinds(values, _PROVENANCE, set(_PROVENANCE) - {"weights_are_precisions", "loss_is_density"})
+    _check_kinds(values, _PROVENANCE, {"estimator", "n", "outputs", "fingerprint", "versions"})
     _check_kinds(description, _DESCRIPTION, {"model", "posterior", "likelihood"})
 
 

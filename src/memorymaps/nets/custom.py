@@ -122,7 +122,8 @@ class Custom(Likelihood):
         raise TargetError(
             f"targets of shape {tuple(y.shape)} ({y.dtype}) cannot be compared with predictions [n, {m}]: specify the "
             "prediction, Custom(nll, predict=lambda f: f.softmax(1)) for class numbers (integers), "
-            "Custom(nll, predict=lambda f: f[:, 0]) for one number"
+            "Custom(nll, predict=lambda f: f[:, 0]) for one number, "
+            "Custom(nll, predict=lambda f: f.view(len(f), T, K).argmax(2).double()) for T class numbers an example"
         )
 
     def error(self, f: Array, y: Array) -> Array:
@@ -197,7 +198,8 @@ def _row_gradient(total: Tensor, z: Tensor) -> Tensor:
 
 
 def _columns(mean: Tensor) -> Tensor:
-    return mean[:, None] if mean.ndim == 1 else mean
+    """`[n, m]`: pixels and other further axes side by side."""
+    return mean[:, None] if mean.ndim == 1 else mean.flatten(1)
 
 
 def _tensor(values: Any) -> Tensor:

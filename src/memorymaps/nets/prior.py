@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from memorymaps.nets.distributed.unsharding import whole
 from memorymaps.nets.optimizers.trained_parameters import TrainedParameters
 from memorymaps.nets.optimizers.weight_decay import decay_coefficient, inner_optimizer
 
@@ -49,7 +50,7 @@ class Prior:
         return {name: self._tensor(name, value) for name, value in parameters.items()}
 
     def _tensor(self, name: str, value: nn.Parameter) -> Tensor:
-        found = self.by_parameter.get(id(value), self.default)
+        found = whole(self.by_parameter.get(id(value), self.default))
         if found is None:
             raise ValueError(
                 f"parameter {name!r} was not in the optimizer, or had no gradient there: exclude it with "

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.nets.autograd.batch_size import initial_batch_size, retain_allocator_pages
+from memorymaps.nets.autograd.batch_size import initial_batch_size, is_out_of_memory, retain_allocator_pages
 from memorymaps.nets.autograd.hooks import ROOT_MODULE, record_forward, submodule
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import find_blocks, is_matrix_layer
@@ -93,12 +93,15 @@ def _check_call(network: Network, inputs: Any) -> None:
     try:
         with torch.no_grad():
             network.outputs(inputs)
-    except TypeError as error:
+    except (TypeError, LookupError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         kinds = [tuple(leaf.shape) for leaf in leaves(inputs)]
         raise DataError(
             f"the network cannot be called on the inputs {kinds} of a batch: {error}. A batch is (inputs, target), "
             f"(inputs, target, ids), or a mapping with labels. {SEVERAL_INPUTS_HINT}. Laplace(forward=…) specifies "
-            "how to call a network"
+            "how to call a network. Every input has one row for each example: pad graphs, whose nodes are "
+            "concatenated, with torch_geometric.utils.to_dense_batch(x, batch)[0]"
         ) from error
 
 

@@ -10,13 +10,19 @@ import numpy as np
 from memorymaps.build import memory_map
 from memorymaps.data.examples import Examples
 from memorymaps.data.views import Subset
+from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.posteriors.processes.ranks import single_process
 
 _EXAMPLES = 4
 
 
-def check_recordable(model: Any, examples: Examples, likelihood: Any, recipe: Any, device: Any = None) -> None:
-    """Raise what a record of this network, data and recipe would raise at any step.
+def some_of(examples: Examples) -> Examples:
+    """The first four."""
+    return Subset(examples, np.arange(min(_EXAMPLES, len(examples))))
+
+
+def check_recordable(model: Any, examples: Examples, likelihood: Any, recipe: Any, device: Any = None) -> MemoryMap:
+    """A map of some examples; raises what a record of this network, data and recipe would raise at any step.
 
     Raises
     ------
@@ -29,11 +35,11 @@ def check_recordable(model: Any, examples: Examples, likelihood: Any, recipe: An
 
     if isinstance(recipe, FromOptimizer):
         check_will_have_precision(recipe.optimizer)
-    first = Subset(examples, np.arange(min(_EXAMPLES, len(examples))))
     forward = {"forward": recipe.forward} if hasattr(recipe, "forward") else {}
-    trial = Laplace("diag", prior=1.0, probes=0, **forward)
+    trial = Laplace("diag", prior=1.0, probes=0, **forward) if callable(recipe) else recipe
     with warnings.catch_warnings(), single_process():
         warnings.simplefilter("ignore")
-        memory_map(
-            model, first, likelihood=likelihood, posterior=trial, estimator="first_order", device=device, progress=False
-        )
+        return memory_map(
+            model, some_of(examples), likelihood=likelihood, posterior=trial, estimator="first_order", device=device,
+            progress=False,
+        )  # fmt: skip

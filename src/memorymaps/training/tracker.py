@@ -33,7 +33,7 @@ from memorymaps.maps.trajectory import LOO_TRUST, MAP, SCALARS, Trajectory, reco
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.processes.ranks import single_process
 from memorymaps.posteriors.registry import examples_for
-from memorymaps.training.recordable import check_recordable
+from memorymaps.training.recordable import check_recordable, some_of
 
 _BACKUP = ".aside"  # suffix of a step's folder while the step is recorded again
 Schedule = Callable[[int], bool]
@@ -148,7 +148,7 @@ class Tracker:
         self._lock.release()
 
     def check(self) -> None:
-        """Raise, before training, what `record` would raise of network, data and optimiser at any step.
+        """Raise, before training, what `record` would raise of network, data, test data and optimiser at any step.
 
         Some examples are mapped with `Laplace("diag")`; the optimiser takes some steps on numbers of its own.
 
@@ -157,7 +157,10 @@ class Tracker:
         DataError, ValueError, TypeError
             As for `memory_map`; an optimiser whose state will contain no precision.
         """
-        check_recordable(self._model, self._examples, self._likelihood, self._posterior, self._device)
+        m = check_recordable(self._model, self._examples, self._likelihood, self._posterior, self._device)
+        if self._test is not None and m.origin is not None:
+            for batch in some_of(self._test):
+                _test_losses(m.origin, batch)
 
     def step(self) -> MemoryMap | None:
         """Count one optimiser step and record a map if the schedule says so; returns that map, else None."""
@@ -225,7 +228,9 @@ def _test_losses(origin: Origin, batch: Batch) -> Array:
     if isinstance(source.likelihood, ExpectedLikelihood):
         statistics = origin.batch_statistics(batch)
         return statistics.likelihood.nll(statistics.f, statistics.y)
-    return source.likelihood.nll(source.outputs(batch.inputs), batch.target)
+    f = source.outputs(batch.inputs)
+    source.likelihood.check_target(batch.target, f.shape[1])
+    return source.likelihood.nll(f, batch.target)
 
 
 def _as_examples(model: Any, data: Any, target: Any, loading: Loading) -> Examples:

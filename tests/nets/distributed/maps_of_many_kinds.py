@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import memorymaps as mm
-from memorymaps import FromOptimizer, Laplace, LoaderExamples, memory_map
+from memorymaps import FromOptimizer, Laplace, LoaderExamples, memory_map, prior_from
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets import CurvatureStructure, accumulate_over_data, estimate_of, exact_rows
 from memorymaps.nets.curvature.accumulators import DiagonalCurvature
@@ -146,6 +146,26 @@ def wrapped():
     return memory_map(net, x, y, likelihood="categorical", posterior=Laplace("full", prior=0.5))
 
 
+def sharded(recipe_of):
+    """Trained by an optimizer in `fully_shard` (FSDP2) where there is a group; the copy has the optimizer's prior."""
+    x, y = data()
+    net = network()
+    if torch.distributed.is_initialized():
+        from torch.distributed.fsdp import fully_shard  # torch 2.6
+
+        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (torch.distributed.get_world_size(),))
+        for part in (net[0], net[2], net):
+            fully_shard(part, mesh=mesh)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.05, weight_decay=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    m = memory_map(net, x, y, likelihood="categorical", posterior=recipe_of(optimizer))
+    assert net(x).shape == (N, 3)  # still sharded, and in use
+    return m
+
+
 def after_the_map():
     """What each process asks of its map by itself."""
     m = laplace("full")
@@ -184,8 +204,12 @@ MAPS = {
     "Adam": adam,
     "many outputs": many_outputs,
     "DistributedDataParallel": wrapped,
+    "FSDP2": lambda: sharded(lambda optimizer: Laplace("kfac", prior=prior_from(optimizer, N), probes=0)),
+    "FSDP2, optimizer's state": lambda: sharded(lambda optimizer: FromOptimizer(optimizer, n=N)),
     "refit after the map": after_the_map,
 }
+if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):  # without `torch.distributed.fsdp.fully_shard`
+    MAPS = {name: make for name, make in MAPS.items() if not name.startswith("FSDP2")}
 
 
 def draw_all(names=tuple(MAPS)):

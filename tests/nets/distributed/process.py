@@ -12,7 +12,7 @@ import tasks
 import torch
 import torch.distributed as dist
 
-TIMEOUT = datetime.timedelta(seconds=120)
+TIMEOUT = datetime.timedelta(minutes=15)
 
 
 def main(folder, rank, size, task, *arguments):

@@ -5,6 +5,7 @@ import signal
 import time
 
 import maps_of_many_kinds as kinds
+import pytest
 import torch
 
 from memorymaps import FromOptimizer, Laplace, load, memory_map
@@ -77,7 +78,24 @@ def by_one_process(rank):
     return small_map()
 
 
-FAULTS = [nan_in_the_last_part, own_error_of_one, other_numbers_of_examples, other_recipes, by_one_process]
+def own_forward_of_a_wrapper(rank):
+    """Refused with the wrapper, drawn with the network inside it."""
+    x, y = kinds.data()
+    net = torch.nn.parallel.DistributedDataParallel(kinds.network())
+    recipe = Laplace("diag", prior=1.0, probes=0, forward=lambda net, x: net(x))
+    with pytest.raises(TypeError, match="pass the network inside, memory_map"):
+        memory_map(net, x, y, likelihood="categorical", posterior=recipe)
+    return memory_map(net.module, x, y, likelihood="categorical", posterior=recipe)
+
+
+FAULTS = [
+    nan_in_the_last_part,
+    own_error_of_one,
+    other_numbers_of_examples,
+    other_recipes,
+    by_one_process,
+    own_forward_of_a_wrapper,
+]
 
 
 def tracker(folder, rank):

@@ -19,7 +19,7 @@ pytestmark = [
 ]
 HERE = pathlib.Path(__file__).parent
 RANDOM = {"many outputs": {"leverage"}}  # columns with a random direction for each batch, not for each example
-OF_THREE = ("full", "ekfac", "lowrank", "active_set", "dual", "sampled", "some rows", "batches")
+OF_THREE = ("full", "ekfac", "active_set", "dual", "sampled", "some rows", "batches")
 KRONECKER = ("kfac", "ekfac", "ekfac of some examples", "empirical Fisher", "some rows", "data set", "convolution")
 ROUNDED = dict.fromkeys(KRONECKER, 1e-7) | {"sampled, in a short time": 1e-4}  # the latter in single precision
 
@@ -31,7 +31,7 @@ def group(folder, size, *arguments, fails=()):
         subprocess.Popen([*command, str(k), str(size), *arguments], stderr=subprocess.PIPE, text=True)
         for k in range(size)
     ]
-    messages = [process.communicate(timeout=600)[1] for process in started]
+    messages = [process.communicate(timeout=1200)[1] for process in started]
     for k, process in enumerate(started):
         assert (process.returncode != 0) == (k in fails), messages[k]
     return [pickle.loads((folder / f"{k}.pickle").read_bytes()) for k in range(size) if k not in fails]
@@ -59,7 +59,7 @@ def assert_same(found, expected, tolerance=1e-10, apart=()):
         else:
             np.testing.assert_array_equal(columns[name], wanted[name], err_msg=name)
     assert description.estimator == described.estimator
-    assert len(description.notes) == len(described.notes)
+    assert set(described.notes) <= set(description.notes)  # a network that was gathered is said to be a copy
 
 
 @pytest.mark.parametrize("name", kinds.MAPS)
@@ -83,7 +83,7 @@ def test_an_error_of_one_process_ends_all_with_its_message(two):
     assert own.startswith("NotFiniteError: the network's output for example 36 is not finite")
     assert first.startswith("ProcessGroupError: process 1 of 2 has stopped")
     assert first.endswith(f"Its error: {own}")
-    assert seconds < 100  # the group's timeout is 120 s
+    assert seconds < 450  # half the group's timeout
     (first, _), (own, _) = (found["faults"][1] for found in two)
     assert own in first
     assert "ProcessGroupError" not in own
@@ -99,6 +99,10 @@ def test_one_process_draws_a_map_by_itself(two):
     assert [found["faults"][4] for found in two] == [("no error", 37)] * 2
 
 
+def test_a_forward_of_the_wrapper_is_refused(two):
+    assert [found["faults"][5] for found in two] == [("no error", 37)] * 2
+
+
 def test_a_tracker_in_the_first_process_records_a_distributed_training(two):
     steps, recorded, together = two[0]["tracker"]
     assert list(steps) == [2, 4]
@@ -109,7 +113,7 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on_from_what_was_fini
     [(message, seconds)] = group(tmp_path, 2, "killed", fails=[1])
     assert message.startswith("ProcessGroupError: process 0 of 2 has lost another one at ")
     assert "with memory_map(…, path=…) the finished batches are kept" in message
-    assert seconds < 100
+    assert seconds < 450
     assert not (tmp_path / "map.parquet").exists()
     (tmp_path / "meeting").unlink(missing_ok=True)
     (drawn, loaded, done, left), (other, _, done_by_other, _) = group(tmp_path, 2, "resumed")

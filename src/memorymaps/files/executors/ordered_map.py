@@ -26,11 +26,17 @@ _LOST = (
 
 
 def map_in_order(
-    workers: Workers | None, task: Task, shared: Any, items: Iterable[Item], what: str = "this work"
+    workers: Workers | None,
+    task: Task,
+    shared: Any,
+    items: Iterable[Item],
+    what: str = "this work",
+    left_out: tuple[type, ...] = (),
 ) -> Iterator[Any]:
     """`task(shared, item)` of each item, in the order of the items.
 
-    `task` is a function of a module; `shared` is sent to each worker once. `what` names both in messages.
+    `task` is a function of a module; `shared` is sent to each worker once, without the instances of `left_out` that it
+    holds. `what` names both in messages.
 
     Raises
     ------
@@ -47,7 +53,7 @@ def map_in_order(
     if workers is None:
         yield from (task(shared, item) for item in items)
         return
-    with _submission(workers, task, shared, what) as submit:
+    with _submission(workers, task, shared, what, left_out) as submit:
         source, window = iter(items), deque[_Submitted]()
         try:
             window.extend(submit(item) for item in islice(source, workers.in_flight))
@@ -108,13 +114,15 @@ class _Submitted:
 
 
 @contextmanager
-def _submission(workers: Workers, task: Task, shared: Any, what: str) -> Iterator[Callable[[Any], _Submitted]]:
+def _submission(
+    workers: Workers, task: Task, shared: Any, what: str, left_out: tuple[type, ...] = ()
+) -> Iterator[Callable[[Any], _Submitted]]:
     """A function that submits an item to the workers."""
     submit = workers.executor.submit
     if workers.in_this_process:
         yield lambda item: _Submitted(item, lambda _: submit(task, shared, item))
         return
-    with SharedContext(task, shared, what) as context:
+    with SharedContext(task, shared, what, left_out) as context:
 
         def send(item: bytes, with_payload: bool) -> Future[Any]:
             payload = context.payload if with_payload else None

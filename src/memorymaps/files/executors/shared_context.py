@@ -7,6 +7,7 @@ submitted again with the bytes. A worker keeps the two contexts that it used las
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import tempfile
 import threading
@@ -35,8 +36,23 @@ class ContextMissing:
     key: str
 
 
-def pickled(value: Any, what: str) -> bytes:
-    """The bytes of a value; functions of `__main__`, lambdas and local classes by their code.
+class LeftOut:
+    """Stands in a worker for what was not sent there, as no task needs it."""
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle is not read by mypy
+    """Leaves out the instances of some classes."""
+
+    def __init__(self, file: io.BytesIO, left_out: tuple[type, ...]):
+        super().__init__(file)
+        self._left_out = left_out
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (LeftOut, ()) if isinstance(obj, self._left_out) else super().reducer_override(obj)
+
+
+def pickled(value: Any, what: str, left_out: tuple[type, ...] = ()) -> bytes:
+    """The bytes of a value, without instances of `left_out`; functions of `__main__` and lambdas by their code.
 
     Raises
     ------
@@ -44,7 +60,9 @@ def pickled(value: Any, what: str) -> bytes:
         It holds what belongs to this process: an open file, a lock, a connection, a generator.
     """
     try:
-        return bytes(cloudpickle.dumps(value))
+        content = io.BytesIO()
+        _Pickler(content, left_out).dump(value)
+        return content.getvalue()
     except Exception as error:
         raise NotPicklableError(
             f"{what} cannot be sent to another process ({type(error).__name__}: {error}): open files, locks and "
@@ -56,8 +74,8 @@ def pickled(value: Any, what: str) -> bytes:
 class SharedContext:
     """A task and what it shares with all others of a run, in a file of this machine until the block ends."""
 
-    def __init__(self, task: Task, shared: Any, what: str):
-        self.payload = pickled((task, shared), what)
+    def __init__(self, task: Task, shared: Any, what: str, left_out: tuple[type, ...] = ()):
+        self.payload = pickled((task, shared), what, left_out)
         self.key = hashlib.blake2b(self.payload, digest_size=16).hexdigest()
         self._folder = tempfile.TemporaryDirectory(prefix="memorymaps-")
         self.path = Path(self._folder.name) / "context.pickle"

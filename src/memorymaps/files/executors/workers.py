@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from memorymaps.core.settings import as_count
 
 ExecutorArgument: TypeAlias = Executor | int | None
 
+_WATCHED = 1.0  # seconds between looks at whether the process that started a worker is there
 _QUEUED = 2  # tasks submitted for each worker: one that it works at, one that waits
 
 
@@ -70,10 +73,22 @@ def _process_pool(processes: int) -> Iterator[Workers]:
 
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    pool = ProcessPoolExecutor(processes, env={name: os.environ.get(name, threads) for name in names})
+    settings = {name: os.environ.get(name, threads) for name in names}
+    pool = ProcessPoolExecutor(processes, env=settings, initializer=_end_with, initargs=(os.getpid(),))
     finished = False
     try:
         yield Workers(pool, _QUEUED * processes)
         finished = True
     finally:
         pool.shutdown(wait=True, kill_workers=not finished)
+
+
+def _end_with(parent: int) -> None:
+    """In a worker: end when the process that started it does, also if that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCHED)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -18,6 +18,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.streamed.pieces import Piece, PieceWithRows
 from memorymaps.data.views import without_weight
 from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
 from memorymaps.models.draws.importance_sampling import ImportanceSampler
@@ -166,12 +167,20 @@ class RowIndexedExamples(Examples):
     def __iter__(self) -> Iterator[Batch]:
         start = 0
         for batch in self.source:
-            yield dataclasses.replace(batch, inputs=np.arange(start, start + len(batch)))
+            yield _row_indices(batch, np.arange(start, start + len(batch)))
             start += len(batch)
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions, in one batch."""
-        return dataclasses.replace(self.source.take(rows), inputs=np.arange(len(self))[rows])
+        return _row_indices(self.source.take(rows), np.arange(len(self))[rows])
+
+    def pieces(self) -> Iterator[Piece]:
+        """The source's, with row numbers put in where they are read."""
+        return (PieceWithRows(piece, _row_indices) for piece in self.source.pieces())
+
+
+def _row_indices(batch: Batch, rows: Array) -> Batch:
+    return dataclasses.replace(batch, inputs=rows)
 
 
 @training_data.register(Draws)

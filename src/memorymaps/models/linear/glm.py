@@ -199,6 +199,17 @@ class _DataSums:
     n: int = 0
     unweighted: Array | None = None
 
+    def merged(self, other: _DataSums) -> _DataSums:
+        """With the sums over other examples."""
+        self.curvature.merge(other.curvature)  # type: ignore[arg-type]  # of one kind
+        self.gradient += other.gradient
+        self.chi2 += other.chi2
+        self.concave += other.concave
+        self.weight, self.n = self.weight + other.weight, self.n + other.n
+        if other.unweighted is not None:
+            self.unweighted = other.unweighted if self.unweighted is None else self.unweighted + other.unweighted
+        return self
+
 
 def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> LinearPosterior:
     """Posterior of a fitted linear predictor from one pass over its training data.
@@ -373,13 +384,15 @@ def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> 
     p, c = model.coefficients.shape
     independent = isinstance(unit, (ExponentialFamily, ObservedInformation))
     kind = IndependentCurvature if independent else CoupledCurvature
-    sums = _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c), np.zeros((c, p, p)))
-    for batch in examples:
-        _add_batch(sums, model, unit, batch)
-    return sums
+    empty = functools.partial(_no_sums, kind, p, c)
+    return examples.fold(empty, functools.partial(_add_batch, model, unit), _DataSums.merged)
 
 
-def _add_batch(sums: _DataSums, model: LinearModel, unit: Likelihood, batch: Batch) -> None:
+def _no_sums(kind: Callable[[int, int], IndependentCurvature | CoupledCurvature], p: int, c: int) -> _DataSums:
+    return _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c), np.zeros((c, p, p)))
+
+
+def _add_batch(model: LinearModel, unit: Likelihood, sums: _DataSums, batch: Batch) -> None:
     x, f, weight = _outputs(model, batch)
     check_targets(unit, batch, f.shape[1])
     error = weight[:, None] * unit.error(f, batch.target)

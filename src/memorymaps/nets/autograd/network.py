@@ -61,11 +61,7 @@ class Network:
         """
         f = self.forward(self.module, inputs)
         if not isinstance(f, Tensor) or f.ndim not in (1, 2) or len(f) != length(inputs):
-            got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
-            raise DataError(
-                f"the network's output is {got} for {length(inputs)} examples: expected a tensor (n,) or (n, c); "
-                "pass Laplace(..., forward=lambda net, x: net(x).logits) or the like"
-            )
+            raise DataError(_odd_output(f, length(inputs)))
         if not torch.isfinite(f.detach()).all():
             row = int(torch.nonzero(~torch.isfinite(f.detach().reshape(len(f), -1)).all(1))[0, 0])
             raise NotFiniteError(
@@ -84,6 +80,21 @@ class Network:
         """Inputs as tensors on the network's device; floating-point numbers in the network's dtype."""
         first = next(self.module.parameters())
         return tree_map(lambda leaf: as_tensor_like(leaf, first), inputs)
+
+
+def _odd_output(f: Any, n: int) -> str:
+    """What is wrong with an output that is no row of numbers for each of `n` examples."""
+    if isinstance(f, Tensor) and f.ndim > 2 and len(f) == n:
+        return (
+            f"the network's output is {tuple(f.shape)} for {n} examples: expected (n, c). Scores of several tokens or "
+            "pixels an example stand side by side: pass Laplace(..., forward=lambda net, x: net(x).flatten(1)), and a "
+            "loss of all of them, nets.Custom(nll, predict=…, ignore_index=…)"
+        )
+    got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
+    return (
+        f"the network's output is {got} for {n} examples: expected a tensor (n,) or (n, c); "
+        "pass Laplace(..., forward=lambda net, x: net(x).logits) or the like"
+    )
 
 
 @contextmanager

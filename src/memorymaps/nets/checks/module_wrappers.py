@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from memorymaps.nets.distributed.unsharding import is_fully_sharded, unsharded_copy
+
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
 
@@ -21,13 +23,15 @@ def is_compiled(module: nn.Module) -> bool:
 def unwrapped(module: nn.Module, keep_parallel: bool = False) -> nn.Module:
     """The network inside `torch.compile`, `DataParallel`, `DistributedDataParallel` and `AveragedModel`.
 
+    A network that is spread over processes by `fully_shard` (FSDP2) is copied, with all parameters in every process.
+
     `keep_parallel`: only a compiled module is unwrapped, for a user's own `forward`, which is written for the wrapper.
 
     Raises
     ------
     TypeError
         A module with TorchScript layers, exported or prepared for quantisation, parameters that are spread over
-        processes (FSDP), complex or without numbers, or torch's inference mode.
+        processes by FSDP1, complex or without numbers, or torch's inference mode.
     """
     while True:
         if is_compiled(module):
@@ -36,6 +40,8 @@ def unwrapped(module: nn.Module, keep_parallel: bool = False) -> nn.Module:
             module = module.module
         else:
             break
+    if is_fully_sharded(module):
+        module = unsharded_copy(module)
     _refuse_unsupported(module)
     return module
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
@@ -18,6 +18,8 @@ from memorymaps.data.repeated import Fingerprint, RepeatedExamples, fingerprint_
 from memorymaps.nets.distributed.collectives import Collectives, ProcessGroupError
 from memorymaps.nets.distributed.shares import SharedExamples
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.optimizers.from_optimizer import OptimizedNetwork
+from memorymaps.nets.recipe import LaplaceNetwork
 from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.processes.ranks import Ranks
 
@@ -156,7 +158,19 @@ def _filled(value: Any, found: Iterator[Tensor]) -> Any:
     return total.numpy() if isinstance(value, np.ndarray) else float(total)
 
 
-def group_ranks(model: Any) -> Ranks:
-    """The processes of the default group, if there are several."""
-    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-    return GroupRanks() if several else Ranks()
+def group_ranks(model: LaplaceNetwork | OptimizedNetwork) -> Ranks:
+    """The processes of the default group, if there are several.
+
+    Raises
+    ------
+    TypeError
+        A network whose every pass communicates.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return Ranks()
+    if isinstance(model.network.module, nn.parallel.DistributedDataParallel):
+        raise TypeError(
+            "forward= is called on DistributedDataParallel, which communicates in every pass, and processes make "
+            "different numbers of them: pass the network inside, memory_map(net.module, …), with a forward for it"
+        )
+    return GroupRanks()

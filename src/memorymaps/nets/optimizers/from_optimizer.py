@@ -21,6 +21,7 @@ from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.curvature.kronecker import Diagonal
+from memorymaps.nets.distributed.unsharding import whole
 from memorymaps.nets.laplace.diagnostics import coverage
 from memorymaps.nets.laplace.fitting import training_examples, without_ignored
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
@@ -117,6 +118,7 @@ class OptimizedNetwork:
         module = self.network.module
         given = module if self.original is None else self.original
         how, found = TrainedParameters.of(self.recipe.optimizer).matched(precision, given)
+        found = {name: whole(value) for name, value in found.items()}
         if given is not module:
             pairs = zip(given.parameters(), module.parameters(), strict=True)
             found = {id(to): found[id(p)] for p, to in pairs if id(p) in found}

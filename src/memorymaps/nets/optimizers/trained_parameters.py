@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from memorymaps.nets.distributed.unsharding import whole
+
 _PREFIXES = ("_orig_mod.", "module.")  # of torch.compile, and of DataParallel and AveragedModel
 # Cosine between the matrices of a network and of its copy from which on it is taken for one. Measured over 1,000 steps
 # of 15 trainings (benchmarks/copied_networks.py): averages with decay 0.9 to 0.999 at least 0.45, checkpoints from half
@@ -83,7 +85,7 @@ class TrainedParameters:
     def _similar(self, own: list[nn.Parameter]) -> bool:
         axes = min(2, max((p.ndim for p in own), default=0))
         a, b = (
-            torch.cat([p.detach().double().cpu().flatten() for p in each if p.ndim >= axes])
+            torch.cat([whole(p.detach()).double().cpu().flatten() for p in each if p.ndim >= axes])
             for each in (self.parameters, own)
         )
         least = min(_SURE, max(_SIMILAR, _DEVIATIONS / math.sqrt(max(1, len(a)))))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from torch.utils.data import IterableDataset
 from transformers import TrainerCallback
 
+from memorymaps.data.examples import DataError
 from memorymaps.nets.data.datasets import IDS
 from memorymaps.nets.data.hugging_face import known_columns
 from memorymaps.training.callbacks.recording import SafeRecorder
@@ -45,6 +47,11 @@ class HuggingFaceCallback(TrainerCallback):  # type: ignore[misc]  # transformer
     def _created(self, step: int, objects: Mapping[str, Any]) -> Tracker:
         model, loader = objects["model"], objects.get("train_dataloader")
         data = loader.dataset if self.data is None and loader is not None else self.data
+        if isinstance(data, IterableDataset):
+            raise DataError(
+                f"a {type(data).__name__} is an IterableDataset, which has no numbered examples: pass those to be "
+                "mapped, HuggingFaceCallback(list(dataset), …)"
+            )
         collate = {}
         if self.target is None and loader is not None:
             collate = {"collate": _with_known_columns(loader.collate_fn, model)}

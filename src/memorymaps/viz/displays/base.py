@@ -42,8 +42,7 @@ class Display:
 
     def plot(self, ax: Any = None) -> Display:
         """Draw on `ax` or on a new figure; returns the display itself."""
-        with style_context():
-            self.ax_ = axes_or_new(ax, self._size())
+        with style_context(), axes_or_new(ax, self._size()) as self.ax_:
             self.ax_.set_title(self.title, loc="left")
             self._draw(self.ax_)
         return self

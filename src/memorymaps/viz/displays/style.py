@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib as mpl
@@ -32,9 +33,16 @@ def style_context() -> contextlib.AbstractContextManager[Any]:
     return mpl.rc_context(_RC_PARAMS)
 
 
-def axes_or_new(ax: Any, size: tuple[float, float]) -> Any:
-    """The given axes, or, for None, those of a new pyplot figure of `size` inches."""
-    return ax if ax is not None else plt.subplots(figsize=size, layout="constrained")[1]
+@contextlib.contextmanager
+def axes_or_new(ax: Any, size: tuple[float, float]) -> Iterator[Any]:
+    """The given axes, or, for None, those of a new pyplot figure of `size` inches; closed again if drawing fails."""
+    axes: Any = ax if ax is not None else plt.subplots(figsize=size, layout="constrained")[1]
+    try:
+        yield axes
+    except BaseException:
+        if ax is None:
+            plt.close(axes.figure)
+        raise
 
 
 def offscreen_axes(size: tuple[float, float]) -> Any:

@@ -21,8 +21,7 @@ _SAMPLE = 1024  # rows that means and standard deviations are taken from
 
 def centred(model: LinearModel, examples: Examples) -> LinearModel:
     """The model in centred columns where it has any that need it and a constant to centre them by; else itself."""
-    rows = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), _SAMPLE)).astype(int))
-    x = model.design(examples.take(rows).inputs)
+    x = model.design(examples.sample(_SAMPLE).inputs)
     mean, deviation = np.mean(x, axis=0), np.std(x, axis=0)
     constant = np.flatnonzero((np.ptp(x, axis=0) == 0) & (mean != 0) & _is_unpenalised(model))
     far = (deviation > 0) & (np.abs(mean) > _FAR * deviation)

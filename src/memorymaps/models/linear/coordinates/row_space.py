@@ -29,6 +29,8 @@ def in_row_space(model: LinearModel, examples: Examples) -> LinearModel:
     Penalties of several outputs must be proportional to each other; L1 penalties and constraints are not rotated.
     """
     check_coefficients(model)
+    if len(model.coefficients) <= len(examples):  # never wide: spares a pass over the data
+        return model
     weight = _total_weight(examples)
     delta = np.asarray(model.penalty(weight))
     penalised = delta[:, 0] > 0
