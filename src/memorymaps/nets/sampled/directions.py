@@ -2,10 +2,11 @@
 
 With `Q_i [c, r_i]` orthonormal, the error `e_i` first and then the leading eigenvectors of `Λ_i` outside of it,
 
-    V_i ≈ Q V_Q Qᵀ + ρ v̄ (I − Q Qᵀ),    V_Q = QᵀV_iQ,    v̄ = tr V_Q/r
+    V_i ≈ Q V_Q Qᵀ + (1 + ρ/r) v̄ (I − Q Qᵀ),    V_Q = QᵀV_iQ,    v̄ = tr V_Q/r
 
 `r_i` reverse passes and rows of a system instead of `c`. `V e` is exact along `Q`, and what is left out of `Λ_i` counts
-in the leverage as the mean of the directions that are there, times a `ρ` found on examples that have all of them.
+in the leverage as the mean of the directions that are there, or more: the variance along the error is smaller than
+along others, so that few directions say too little. `ρ` is found on examples that have all of them.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from memorymaps.core.arrays import Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.nets.laplace.leading import filled, leading_basis
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.measures import MEASURES, measures
+from memorymaps.nets.sampled.measures import MEASURES, cavity_measures
 
 _LEFT_OUT = 0.1  # of a curvature's trace, or of the examples' root mean square where that is more
-_MOST_FILL = 4.0
+_MOST_FILL = 8.0
 _TINY, _ROUNDING = 1e-300, 1e-9
 
 Data = tuple[Tensor, Tensor, Tensor]  # outputs `f [n, c]`, targets and weights of some examples, in double precision
@@ -35,14 +36,15 @@ class Directions:
     """How many directions each training example has, `counts [N]`; `fill` is `ρ`.
 
     `spread` says for leverage, sensitivity and left-out loss what the directions that are left out add to the error: so
-    many times the part of `Λ`'s trace that they have, times the value (of the loss: times its change). They were
-    `chosen` where some examples may have fewer than all. Products are in `precision`; `rounding` is what this changes,
-    relative.
+    many times the part of `Λ`'s trace that they have, times the value (of the loss: times its change), in parts of `r`;
+    `added` is that error over the examples, relative. They were `chosen` where some examples may have fewer than all.
+    Products are in `precision`; `rounding` is what this changes, relative.
     """
 
     counts: Tensor
-    fill: float = 1.0
+    fill: float = 0.0
     spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    added: tuple[float, float, float] = (0.0, 0.0, 0.0)
     chosen: bool = False
     precision: torch.dtype = torch.float64
     rounding: float = 0.0
@@ -75,12 +77,12 @@ class Directions:
         """What the map says of it; nothing where all examples have all directions."""
         if self.exact:
             return ()
-        error = ", ".join(f"{name} {each:.0%}" for name, each in zip(MEASURES, self.spread, strict=True))
+        error = ", ".join(f"{name} {each:.1%}" for name, each in zip(MEASURES, self.added, strict=True))
         return (
             f"Along {self.mean:.2f} directions of each example's outputs on average, its error and the leading ones of "
-            "its curvature; deviations of the outputs are along these. The others' part of leverage from the mean of "
-            f"these times {self.fill:.2f}. Of this part, the error: {error}; in the standard errors. "
-            f"Single precision changes the columns by {self.rounding:.1e}.",
+            "its curvature; deviations of the outputs are along these. The others' part of leverage is estimated. What "
+            f"this changes, in the standard errors: {error}. Single precision changes the columns by "
+            f"{self.rounding:.1e}.",
         )
 
     @property
@@ -96,7 +98,7 @@ class Directions:
 
     def completed(self, within: Tensor, basis: Tensor) -> Tensor:
         """`V [n, c, c]` from `V_Q [n, r, r]` and `Q [n, c, r]`."""
-        return _completed(within, basis, self.fill)
+        return _completed(within, basis, 1 + self.fill / basis.shape[2])
 
     def calibrated(
         self,
@@ -116,16 +118,18 @@ class Directions:
         counts = self.counts[positions].to(f)
         some = basis * (torch.arange(f.shape[1], device=f.device) < counts[:, None])[:, None]
         within = torch.matmul(some.mT, torch.matmul(exact, some))
-        true = measures(likelihood, f, y, w, exact)
-        none, whole = (measures(likelihood, f, y, w, _completed(within, some, fill))[0] @ part for fill in (0.0, 1.0))
+        true = cavity_measures(likelihood, f, y, w, exact)
+        tried = (_completed(within, some, 1 + fill / counts[:, None, None]) for fill in (0.0, 1.0))
+        none, whole = (cavity_measures(likelihood, f, y, w, each)[0] @ part for each in tried)
         missing = float(whole - none)
-        fill = min(_MOST_FILL, max(0.0, float(true[0] @ part - none) / missing)) if missing > 0 else 1.0
-        found = measures(likelihood, f, y, w, _completed(within, some, fill))
-        ratio = _part(left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0])
+        fill = min(_MOST_FILL, max(-1.0, float(true[0] @ part - none) / missing)) if missing > 0 else 0.0
+        found = cavity_measures(likelihood, f, y, w, _completed(within, some, 1 + fill / counts[:, None, None]))
+        ratio = _part(left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0]) / counts
         scale = (left_out_scale(likelihood, f, y, w, found) * ratio).square() @ part
         off = found - true
-        spread = ((off.square() @ part) / scale.clamp(min=_TINY)).sqrt().where(scale > 0, 0)
-        return replace(self, fill=fill, spread=tuple(spread.tolist())), off
+        square, size = off.square() @ part, (true.square() @ part).clamp(min=_TINY)
+        spread, added = (square / scale.clamp(min=_TINY)).sqrt().where(scale > 0, 0), (square / size).sqrt()
+        return replace(self, fill=fill, spread=tuple(spread.tolist()), added=tuple(added.tolist())), off
 
     def uncertainty(self, likelihood: Likelihood, data: Data, basis: Tensor, value: Tensor) -> Tensor:
         """What the directions that are left out add to the errors of `value [3, n]`, `[3, n]`."""
@@ -135,7 +139,7 @@ class Directions:
         curvature = likelihood.curvature(f, y)
         trace = curvature.diagonal(dim1=1, dim2=2).sum(1)
         kept = (torch.matmul(curvature, basis) * basis).sum((1, 2))
-        ratio = _part(trace - kept, trace)
+        ratio = _part(trace - kept, trace) / basis.shape[2]
         return value.new_tensor(self.spread)[:, None] * left_out_scale(likelihood, f, y, w, value) * ratio
 
 
@@ -171,8 +175,8 @@ def _left_out(problem: LaplaceProblem, batch: Batch) -> Iterator[Tensor]:
         yield from problem.batch_size.run(batch.inputs, work)
 
 
-def _completed(within: Tensor, basis: Tensor, fill: float) -> Tensor:
-    """`Q V_Q Qᵀ + ρ v̄ (I − Q Qᵀ)`."""
+def _completed(within: Tensor, basis: Tensor, fill: float | Tensor) -> Tensor:
+    """`Q V_Q Qᵀ + t v̄ (I − Q Qᵀ)` for `t` a number or `[n, 1, 1]`."""
     whole = filled(basis, within)
     known = torch.matmul(basis, torch.matmul(within, basis.mT))
     return known + fill * (whole - known)

@@ -61,9 +61,9 @@ def estimates(
     whole = directions.completed(cavity.variance, basis)
     found = Removal.of(likelihood, f, y, w, whole)
     value = found.value(likelihood, y, w)
-    ahead = torch.matmul(likelihood.mean_jacobian(found.moved).mT, found.change.sign()[..., None])[..., 0]
+    ahead = torch.matmul(likelihood.mean_jacobian(found.new_outputs).mT, found.change.sign()[..., None])[..., 0]
     gain = w[:, None] if likelihood.weights_are_precisions else torch.ones_like(w)[:, None]
-    turned = torch.stack([ahead, gain * likelihood.error(found.moved, y), found.error], dim=2)
+    turned = torch.stack([ahead, gain * likelihood.error(found.new_outputs, y), found.error], dim=2)
     dtype = cavity.moves.dtype
     along, back, pulled = torch.matmul(torch.matmul(basis.mT, turned).mT.to(dtype), cavity.moves).unbind(1)
     inner = torch.matmul(basis.mT, torch.matmul(found.root, found.kept))

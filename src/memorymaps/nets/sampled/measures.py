@@ -16,8 +16,8 @@ MEASURES = ("leverage", "sensitivity", "loo_loss")
 class Removal:
     """What leaving each example out does: with `V^{\\i} [n, c, c]`, a root `L` of `wΛ` and the error `e [n, c]`,
 
-    `loaded = V^{\\i}L`, `inside = C = LᵀV^{\\i}L`, `kept = (I + C)⁻¹`, `moved = f + V^{\\i}e` and
-    `change = σ(moved) − σ(f)`.
+    `loaded = V^{\\i}L`, `inside = C = LᵀV^{\\i}L`, `kept = (I + C)⁻¹`, `new_outputs = f + V^{\\i}e` and
+    `change = σ(new_outputs) − σ(f)`.
     """
 
     root: Tensor
@@ -25,7 +25,7 @@ class Removal:
     loaded: Tensor
     inside: Tensor
     kept: Tensor
-    moved: Tensor
+    new_outputs: Tensor
     change: Tensor
 
     @classmethod
@@ -37,16 +37,16 @@ class Removal:
         inside = torch.matmul(root.mT, loaded)
         inside = (inside + inside.mT) / 2
         eye = torch.eye(inside.shape[-1], dtype=f.dtype, device=f.device)
-        moved = f + torch.matmul(variance, error[..., None])[..., 0]
-        change = likelihood.mean(moved) - likelihood.mean(f)
-        return cls(root, error, loaded, inside, torch.linalg.inv(eye + inside), moved, change)
+        new_outputs = f + torch.matmul(variance, error[..., None])[..., 0]
+        change = likelihood.mean(new_outputs) - likelihood.mean(f)
+        return cls(root, error, loaded, inside, torch.linalg.inv(eye + inside), new_outputs, change)
 
     def value(self, likelihood: Likelihood, y: Tensor, w: Tensor) -> Tensor:
         """`tr C(I + C)⁻¹`, `Σ_c |σ(f + Δf) − σ(f)|`, `ℓ(f + Δf)`: `[3, n]`."""
         leverage = torch.matmul(self.inside, self.kept).diagonal(dim1=1, dim2=2).sum(-1)
-        return torch.stack([leverage, self.change.abs().sum(-1), likelihood.example_loss(self.moved, y, w)])
+        return torch.stack([leverage, self.change.abs().sum(-1), likelihood.example_loss(self.new_outputs, y, w)])
 
 
-def measures(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, variance: Tensor) -> Tensor:
+def cavity_measures(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, variance: Tensor) -> Tensor:
     """Leverage, sensitivity and left-out loss `[3, n]` in the cavity form from `V^{\\i} [n, c, c]`."""
     return Removal.of(likelihood, f, y, w, variance).value(likelihood, y, w)

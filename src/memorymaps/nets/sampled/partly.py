@@ -21,7 +21,7 @@ from memorymaps.nets.sampled.calibration import Calibration, calibrated, cavity_
 from memorymaps.nets.sampled.cost import CALIBRATED
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
-from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, answers, sampled_posterior
+from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, results, sampled_posterior
 from memorymaps.posteriors.contract import Description, Marginals
 
 _FACTORED = 8192  # examples that EKFAC's factors are taken from: what they leave open is calibrated
@@ -49,7 +49,7 @@ class PartlySampledPosterior(SampledNetworkPosterior):
             here = torch.nonzero(self.chosen[places]).flatten()
             if len(here):
                 part = self.problem.examples.take(places[here].cpu().numpy())
-                found = answers(self.problem, self.cavities, part, places[here], self.directions)
+                found = results(self.problem, self.cavities, part, places[here], self.directions)
                 variance[here], errors[:, here] = found[1], found[2]
         self._latest[:] = [(batch.ids, to_numpy(errors))]
         return Marginals(to_numpy(f), to_numpy(variance))
@@ -110,7 +110,7 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
 
 def _leverage(problem: LaplaceProblem, base: SampledNetworkPosterior, batch: Batch, positions: Array) -> Array:
     places = torch.as_tensor(positions, device=problem.network.device)
-    f, variance, _ = answers(problem, base.cavities, batch, places, base.directions)
+    f, variance, _ = results(problem, base.cavities, batch, places, base.directions)
     curvature = problem.network.likelihood.curvature(f, problem.target(batch))
     found = torch.matmul(curvature, variance).diagonal(dim1=1, dim2=2).sum(1)
     return to_numpy(problem.weights(batch) * found)

@@ -59,7 +59,7 @@ class SampledNetworkPosterior(NetworkPosterior):
             An id that no training example has.
         """
         with evaluation_mode(self.network.module), self._error_context():
-            f, variance, errors = answers(self.problem, self.cavities, batch, self._positions(batch), self.directions)
+            f, variance, errors = results(self.problem, self.cavities, batch, self._positions(batch), self.directions)
         self._latest[:] = [(batch.ids, to_numpy(errors))]
         return Marginals(to_numpy(f), to_numpy(variance))
 
@@ -82,7 +82,7 @@ class SampledNetworkPosterior(NetworkPosterior):
         return torch.tensor([self.places[name] for name in names], device=self.network.device)
 
 
-def answers(
+def results(
     problem: LaplaceProblem, source: Cavities, batch: Batch, positions: Tensor, directions: Directions
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`f [n, c]`, the variance with every example in it `[n, c, c]`, and standard errors `[3, n]`, in their order."""
