@@ -65,7 +65,8 @@ def memory_map(
     """Draw the memory map of a fitted model over its training data.
 
     For every example: leverage `h = tr(ΛV)`, prediction error, and the effect of leaving it out: the deviation
-    `Δf = V(I − ΛV)⁻¹e`, the changes of prediction and loss.
+    `Δf = V(I − ΛV)⁻¹e`, the changes of prediction and loss. Inside a process group of `torch.distributed` all processes
+    call this with the same network and data, share the work, and return the same map (docs/more_than_one_process.md).
 
     Parameters
     ----------

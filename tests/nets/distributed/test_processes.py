@@ -79,28 +79,28 @@ def test_three_processes_draw_the_map_of_one(three, name):
 
 
 def test_an_error_of_one_process_ends_all_with_its_message(two):
-    (first, seconds), (own, _) = (found["faults"][0] for found in two)
+    (first, seconds), (own, _) = (found["faults"]["nan_in_the_last_part"] for found in two)
     assert own.startswith("NotFiniteError: the network's output for example 36 is not finite")
     assert first.startswith("ProcessGroupError: process 1 of 2 has stopped")
     assert first.endswith(f"Its error: {own}")
     assert seconds < 450  # half the group's timeout
-    (first, _), (own, _) = (found["faults"][1] for found in two)
+    (first, _), (own, _) = (found["faults"]["own_error_of_one"] for found in two)
     assert own in first
     assert "ProcessGroupError" not in own
 
 
 def test_processes_with_other_data_or_recipes_are_told(two):
     for found in two:
-        assert "the processes were given [37, 36] examples: expected all" in found["faults"][2][0]
-        assert "has to call memory_map with the same network, recipe and data" in found["faults"][3][0]
+        assert "were given [37, 36] examples: expected all" in found["faults"]["other_numbers_of_examples"][0]
+        assert "were given 18 examples each, but others: expected all" in found["faults"]["other_examples"][0]
+        assert "has to call memory_map with the same network, recipe and data" in found["faults"]["other_recipes"][0]
 
 
-def test_one_process_draws_a_map_by_itself(two):
-    assert [found["faults"][4] for found in two] == [("no error", 37)] * 2
-
-
-def test_a_forward_of_the_wrapper_is_refused(two):
-    assert [found["faults"][5] for found in two] == [("no error", 37)] * 2
+@pytest.mark.parametrize(
+    "task", ["by_one_process", "own_forward_of_a_wrapper", "other_parameters", "other_running_statistics"]
+)
+def test_what_is_drawn_in_the_end(two, task):
+    assert [found["faults"][task][0] for found in two] == ["no error"] * 2
 
 
 def test_a_tracker_in_the_first_process_records_a_distributed_training(two):
