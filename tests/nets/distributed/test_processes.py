@@ -103,6 +103,13 @@ def test_what_is_drawn_in_the_end(two, task):
     assert [found["faults"][task][0] for found in two] == ["no error"] * 2
 
 
+def test_each_process_writes_its_part_into_a_folder(two):
+    for found in two:
+        drawn, loaded, files = found["parts"]
+        assert files == ["part-00000-of-00002.parquet", "part-00001-of-00002.parquet"]
+        assert_same(loaded, drawn, 0.0)
+
+
 def test_a_tracker_in_the_first_process_records_a_distributed_training(two):
     steps, recorded, together = two[0]["tracker"]
     assert list(steps) == [2, 4]
