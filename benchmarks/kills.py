@@ -63,6 +63,8 @@ def seconds(work: Callable[[], Any]) -> float:
 class Maps:
     """Three maps under one name, in turn."""
 
+    patience = 3  # times its pace that a writer has to be refused: this one never ends
+
     def __init__(self, folder: Path):
         self.folder, self.path = folder, folder / "m.parquet"
         self.at, self.maps = 0, [mm.memory_map(Ridge(0.1).fit(X[:n], Y[:n]), X[:n], Y[:n]) for n in SIZES]
@@ -159,6 +161,8 @@ class Reports(Maps):
 class Journals:
     """A journal of retrainings that goes on after each kill; a new one when it is complete."""
 
+    patience = 20
+
     def __init__(self, folder: Path):
         self.path = folder / "check.jsonl"
         self.map = mm.memory_map(Ridge(0.1).fit(X, Y), X, Y)
@@ -209,6 +213,8 @@ class Journals:
 class Batches:
     """A map in batches, each a file of its own when it is finished, that goes on after each kill."""
 
+    patience = 20
+
     def __init__(self, folder: Path):
         self.path, self.folder = folder / "m.parquet", folder / ".m.parquet.batches"
         self.net = torch.nn.Linear(5, 3)
@@ -253,6 +259,8 @@ class Batches:
 
 class Runs:
     """A tracked run that goes on after each kill; the network of a step is a function of the step."""
+
+    patience = 20
 
     def __init__(self, folder: Path):
         self.folder = folder / "run"
@@ -418,7 +426,7 @@ def killed(writer: Any, rng: random.Random, deadline: float, count: int) -> Coun
 
 def refused(writer: Any, prepare: Callable[[], None], restore: Callable[[], None]) -> Counter[str]:
     """One child that cannot write as it wants."""
-    acknowledged, status = ended(*forked(writer, prepare), max(5.0, 20 * writer.pace))
+    acknowledged, status = ended(*forked(writer, prepare), max(5.0, writer.patience * writer.pace))
     restore()
     return Counter(tries=1, refused=int(status == 3), failed=int(status == 4)) + writer.check(acknowledged)
 

@@ -26,16 +26,12 @@ def mlp(inputs: int, outputs: int) -> nn.Module:
 
 
 def cnn(inputs: int, outputs: int) -> nn.Module:
-    """LeNet5 for 28 × 28 pixels, two small convolutions for 8 × 8."""
-    if inputs == 64:
-        return nn.Sequential(
-            nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, outputs),
-        )  # fmt: skip
+    """Two convolutions and two layers, for 8 × 8 or 14 × 14 pixels."""
+    side = int(inputs**0.5)
     return nn.Sequential(
-        nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5),
-        nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
-        nn.Linear(84, outputs),
+        nn.Unflatten(1, (1, side, side)), nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * (side // 2 - 2) ** 2, 32), nn.ReLU(),
+        nn.Linear(32, outputs),
     )  # fmt: skip
 
 
@@ -144,7 +140,8 @@ def mapped(model: Any, X: np.ndarray, y: np.ndarray) -> mm.MemoryMap:
     """The map of a fitted model."""
     if not isinstance(model, Network):
         return mm.memory_map(model, X, y)
-    recipe = mm.Laplace("ekfac" if model.make is cnn else "auto", prior=mm.prior_from(model.optimizer_, n=len(y)))
+    small = model.make is mlp and X.shape[1] < 100
+    recipe = mm.Laplace("auto" if small else "ekfac", prior=mm.prior_from(model.optimizer_, n=len(y)))
     numbers = y.dtype.kind == "f"
     target = torch.as_tensor(y, dtype=torch.float32) if numbers else torch.as_tensor(y)
     x, likelihood = torch.as_tensor(X, dtype=torch.float32), "gaussian" if numbers else "categorical"

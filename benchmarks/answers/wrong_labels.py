@@ -8,6 +8,7 @@ already are skipped, so that an interrupted run is continued by the same command
 
     MEMORYMAPS_DATA=… python benchmarks/answers/wrong_labels.py --out cells.jsonl [--n 1000] [--seeds 0 1 2]
         [--data digits …] [--models logistic …] [--noise "5%" "15%" "5% confusable" "15% confusable"]
+    python benchmarks/answers/wrong_labels.py --out cells.jsonl --table
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from noisy_data import SOURCES, nearest_class, planted, some
 from noisy_models import Network, mapped, margin, model_for
 from sklearn.base import clone
@@ -34,6 +36,7 @@ import memorymaps as mm
 
 NOISE = {"15%": (0.15, False), "5%": (0.05, False), "15% confusable": (0.15, True), "5% confusable": (0.05, True)}
 MODELS = ("logistic", "forest", "LightGBM", "SVC", "MLP", "CNN", "GP")
+RUNS = ("MLP", "CNN")  # whose epochs are recorded
 IMAGES = ("digits", "MNIST", "Fashion-MNIST")
 
 
@@ -49,7 +52,8 @@ def by_probabilities(p: np.ndarray, y: np.ndarray, name: str) -> dict[str, np.nd
     """Scores from out-of-sample predictions: loss (the order of self-confidence), margin."""
     if y.dtype.kind == "f":
         return {f"{name} loss": np.abs(p - y)}
-    return {f"{name} loss": -p[np.arange(len(y)), y], f"{name} margin": -margin(p, y)}
+    error, log_margin = np.linalg.norm(p - np.eye(p.shape[1])[y], axis=1), -margin(np.log(np.maximum(p, 1e-12)), y)
+    return {f"{name} loss": -p[np.arange(len(y)), y], f"{name} margin": log_margin, f"{name} error": error}
 
 
 def area_under_margin(model: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray | None:
@@ -66,16 +70,6 @@ def area_under_margin(model: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray | 
     return total
 
 
-def issues(m: mm.MemoryMap, cheap: bool) -> Any:
-    """`label_issues` as it comes; with five folds where it asks for them and refits are cheap, else None."""
-    try:
-        return mm.label_issues(m)
-    except ValueError as error:
-        if "folds=5" not in str(error):
-            raise
-        return mm.label_issues(m, folds=5) if cheap else None
-
-
 def training_loss(model: Any, m: mm.MemoryMap, X: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Of the fitted model."""
     return np.abs(model.predict(X) - y) if y.dtype.kind == "f" else np.asarray(m["loss"])
@@ -88,11 +82,10 @@ def case(model: Any, X: np.ndarray, noisy: np.ndarray, wrong: np.ndarray) -> dic
     fit = time.process_time() - start
     start = time.process_time()
     m = mapped(fitted, X, noisy)
-    found = issues(m, not isinstance(model, Network))
+    found = mm.label_issues(m)
     ours = time.process_time() - start
     score = np.full(len(noisy), -np.inf)
-    if found is not None:
-        score[found["id"].astype(int)] = found["score"]
+    score[found["id"].astype(int)] = found["score"]
     start = time.process_time()
     p = probabilities_out_of_fold(model, X, noisy)
     folds = time.process_time() - start
@@ -104,12 +97,12 @@ def case(model: Any, X: np.ndarray, noisy: np.ndarray, wrong: np.ndarray) -> dic
     columns = by_probabilities(p, noisy, "fold") | of_map(m, noisy)
     k = int(wrong.sum())
     return {
-        "ranked by": "refused" if found is None else found.ranked_by,
+        "ranked by": found.ranked_by,
         "trust": str(m.trust["loo_loss"].level), "estimator": m.provenance.estimator.name,
         "precision": {name: precision(wrong, v) for name, v in values.items()},
         "at k": {name: float(wrong[np.argsort(-finite(v), kind="stable")[:k]].mean()) for name, v in values.items()},
         "columns": {name: precision(wrong, v) for name, v in columns.items()},
-        "count": None if found is None else found.count, "wrong": k, "fit": fit, "ours": ours, "folds": folds,
+        "count": found.count, "wrong": k, "fit": fit, "ours": ours, "folds": folds,
     }  # fmt: skip
 
 
@@ -170,8 +163,12 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=list(SOURCES), choices=list(SOURCES))
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     parser.add_argument("--noise", nargs="+", default=list(NOISE), choices=list(NOISE))
+    parser.add_argument("--table", action="store_true", help="print the means over seeds of the cells that are there")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    if args.table:
+        print_table(read(args.out))
+        return
     done = {key_of(row) for row in read(args.out)}
     for key, make in cells(args):
         if key_of(key) in done:
@@ -190,6 +187,30 @@ def one(key: dict[str, Any], data: Any) -> dict[str, Any]:
         return case(model_for(key["model"], X, noisy), X, noisy, wrong)
     except Exception as error:
         return {"refused": f"{type(error).__name__}: {error}", "at": traceback.format_exc(limit=-1)}
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Means over seeds as Markdown; with the CPU time of map and issues over that of the folds."""
+    cells = pd.DataFrame([flat(row) for row in rows if "refused" not in row])
+    keys = ["model", "data", "wrong labels"]
+    cells["order"] = cells["model"].map(MODELS.index)
+    groups = cells.sort_values("order", kind="stable").groupby(keys, sort=False)
+    mean = groups.mean(numeric_only=True).drop(columns="order").assign(seeds=groups.size()).reset_index()
+    print(f"| {' | '.join(mean)} |\n{'|---' * len(mean.columns)}|")
+    for row in mean.itertuples(index=False):
+        shown = [f"{v:.3f}" if isinstance(v, float) and v == v else "" if v != v else str(v) for v in row]
+        print(f"| {' | '.join(shown)} |")
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """The cells of a row that the table shows."""
+    found, at_k = row["precision"], row["at k"]
+    return {
+        "model": row["model"], "data": row["data"], "wrong labels": row["noise"],
+        "label_issues(m)": found["label_issues"], "of a run (AUM)": found["AUM"] if row["model"] in RUNS else np.nan,
+        "cleanlab": found["cleanlab"], "training loss": found["training loss"], "neighbours": found["neighbours"],
+        "at k": at_k["label_issues"], "cleanlab at k": at_k["cleanlab"], "CPU / folds": row["ours"] / row["folds"],
+    }  # fmt: skip
 
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -3,9 +3,11 @@
 Digits, an MLP with one hidden layer, a fifth of the labels (of training and of held-out examples) drawn at random, 60
 epochs, a map after 1, 2 and every fifth. For each optimiser and posterior: Spearman's ρ between left-out and held-out
 loss over the checkpoints, the epochs at which they are lowest, what stopping there costs in held-out loss (nats above
-its lowest), and the trust verdicts on the left-out loss.
+its lowest), and the trust verdicts on the left-out loss. Full command (the digits are scikit-learn's):
 
-    python benchmarks/papers/early_stopping.py
+    python benchmarks/papers/early_stopping.py --seeds 2
+
+Shortened, for the figure: `--seeds 1 --every 10`. Curves are kept, one Parquet file a run, and drawn from there.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib import pyplot as plt
 from scipy.stats import spearmanr
-from setting import Data, train_epoch
+from setting import Data, parser, train_epoch
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -27,6 +31,7 @@ import memorymaps as mm
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.optimizers.variational_newton import VariationalNewton
+from memorymaps.viz.displays.style import PALETTE, style_context
 
 Recipe = Callable[[Any, int], Any]  # optimiser, number of examples → recipe of the posterior
 
@@ -113,11 +118,22 @@ def _held_out(m: Any, data: Data) -> float:
     return float(np.mean(at.likelihood.nll(at.f, at.y)))
 
 
+COLUMNS = ("epoch", "posterior", "left_out", "held_out", "verdict")
+
+
+def curves(name: str, seed: int, a: argparse.Namespace) -> pd.DataFrame:
+    """One run's checkpoints, read from its file where there is one."""
+    settings = f"{a.examples}-{a.width}-{a.noise:g}-{a.epochs}-{a.every}"
+    file = a.out / f"early_stopping-{settings}" / f"{name}-{seed}.parquet"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(list(checkpoints(name, seed, a)), columns=COLUMNS).to_parquet(file)
+    return pd.read_parquet(file)
+
+
 def main() -> None:
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     numbers = {"epochs": 60, "every": 5, "examples": 600, "width": 24, "seeds": 2}
-    for option, value in {**numbers, "noise": 0.2, "delta": 0.1, "rate": 3e-3}.items():
-        made.add_argument(f"--{option}", type=type(value), default=value, help="default: %(default)s")
+    made = parser(__doc__, **numbers, noise=0.2, delta=0.1, rate=3e-3)
     made.add_argument("--only", nargs="+", choices=list(ALGORITHMS), default=list(ALGORITHMS))
     a = made.parse_args()
     torch.set_num_threads(1)
@@ -125,7 +141,31 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name in a.only:
         for seed in range(a.seeds):
-            report(name, seed, list(checkpoints(name, seed, a)))
+            report(name, seed, [tuple(row) for row in curves(name, seed, a).itertuples(index=False)])
+    draw({name: curves(name, 0, a) for name in a.only}, a)
+
+
+def draw(runs: dict[str, pd.DataFrame], a: argparse.Namespace) -> None:
+    """A panel an optimiser and posterior; the dots are the lowest of each curve."""
+    panels = [(name, *group) for name, run in runs.items() for group in run.groupby("posterior", sort=False)]
+    with style_context():
+        figure, axes = plt.subplots(
+            -(-len(panels) // 4), 4, figsize=(9.6, 2.1 * -(-len(panels) // 4)), layout="constrained", sharex=True
+        )
+        for ax in axes.flat:
+            ax.axis("off")
+        for (name, which, run), ax in zip(panels, axes.flat, strict=False):
+            ax.axis("on")
+            for column, color, dash in (("left_out", PALETTE[1], "-"), ("held_out", PALETTE[0], "--")):
+                ax.plot(run["epoch"], run[column], dash, color=color, label=column.replace("_", " "))
+                low = run[column].idxmin()
+                ax.plot(run["epoch"][low], run[column][low], "o", ms=4, color=color)
+            rho = spearmanr(run["left_out"], run["held_out"]).statistic
+            ax.set_title(f"{name}\n{which}, ρ {rho:.2f}", loc="left", fontsize=8)
+        axes.flat[0].legend(fontsize=7)
+        figure.supxlabel("epoch", fontsize=9)
+        figure.supylabel("mean loss (nats)", fontsize=9)
+        figure.savefig(a.out / "early_stopping.png", dpi=100)
 
 
 def report(name: str, seed: int, found: list[Any]) -> None:

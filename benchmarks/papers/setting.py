@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from data import images
 from torch import Tensor, nn
 
+from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.memory_map import load as load_map
 from memorymaps.nets.optimizers.variational_newton import VariationalNewton
 from memorymaps.training.tracker import Tracker
 
@@ -29,11 +30,11 @@ class Data:
 
 
 def load(name: str, examples: int, tests: int = 2_000, shrink: int = 1) -> Data:
-    """The first `examples` of a data set in the folder `MEMORYMAPS_DATA`, `shrink` pixels averaged each way."""
-    with np.load(Path(os.environ["MEMORYMAPS_DATA"]) / f"{name}.npz") as raw:
-        pictures = [torch.tensor(raw[key][:k], dtype=torch.float32) / 255 for key, k in _cuts(examples, tests)]
-        labels = [torch.tensor(raw[key][:k]).long() for key, k in (("y_train", examples), ("y_test", tests))]
-        classes = tuple(str(c) for c in raw["classes"])
+    """The first `examples` of a data set that `data.images` finds, `shrink` pixels averaged each way."""
+    raw = images(name)
+    pictures = [torch.tensor(raw[key][:k], dtype=torch.float32) / 255 for key, k in _cuts(examples, tests)]
+    labels = [torch.tensor(raw[key][:k]).long() for key, k in (("y_train", examples), ("y_test", tests))]
+    classes = tuple(str(c) for c in raw["classes"])
     if pictures[0].ndim == 4:  # colours: channels first, zero mean
         pictures = [(p.permute(0, 3, 1, 2) - 0.47) / 0.25 for p in pictures]
     else:
@@ -160,6 +161,14 @@ def tracked(
         torch.save(state, checkpoint.with_suffix(".partial"))
         checkpoint.with_suffix(".partial").replace(checkpoint)
     return tracker
+
+
+def kept(path: Path, make: Callable[[], MemoryMap]) -> MemoryMap:
+    """The map in a file; made and saved where there is none."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make().save(path)
+    return load_map(path)
 
 
 def parser(words: str | None, **defaults: Any) -> argparse.ArgumentParser:

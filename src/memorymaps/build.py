@@ -29,6 +29,7 @@ from memorymaps.files.executors.workers import ExecutorArgument, opened
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.provenance import Provenance, versions
+from memorymaps.maps.store import is_folder, save_part
 from memorymaps.posteriors import registry as posteriors
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.gate import Gate, undefined_warnings
@@ -65,7 +66,8 @@ def memory_map(
     """Draw the memory map of a fitted model over its training data.
 
     For every example: leverage `h = tr(ΛV)`, prediction error, and the effect of leaving it out: the deviation
-    `Δf = V(I − ΛV)⁻¹e`, the changes of prediction and loss.
+    `Δf = V(I − ΛV)⁻¹e`, the changes of prediction and loss. Inside a process group of `torch.distributed` all processes
+    call this with the same network and data, share the work, and return the same map (docs/more_than_one_process.md).
 
     Parameters
     ----------
@@ -95,8 +97,9 @@ def memory_map(
     executor : number of processes, or any `concurrent.futures.Executor` (Dask's `client.get_executor()`, …), by which
         the passes over the data are shared. Of `ParquetExamples` workers are sent paths, of arrays batches.
     progress : show a progress bar; default: on a terminal, after one second.
-    path : file for the finished map. Until then every finished batch is kept beside it: after an interruption or a
-        kill, the same call goes on from there, and its map is the same.
+    path : file for the finished map, or a folder, `"map/"`, in which each process writes its part of the rows (`load`
+        reads both). Until then every finished batch is kept beside it: after an interruption or a kill, the same call
+        goes on from there, and its map is the same.
 
     Raises
     ------
@@ -134,8 +137,8 @@ def memory_map(
             where = None if rows is None else _positions(rows, len(examples))
             m, journal = _drawn(ranks, origin, gate, used, where, path, progress)
         m = m if requested else refit_unasked(m, ranks.progress(progress))
-        if path is not None and ranks.is_first:
-            m.save(path)
+        if path is not None:
+            _save(m, path, ranks)
         m = dataclasses.replace(m, origin=ranks.independent(m.origin or origin))
     if journal is not None:
         journal.delete()
@@ -157,6 +160,16 @@ def _drawn(
     check_unique(np.asarray(table.column("id")))
     provenance = _provenance(origin, ranks.fingerprint(drawn), estimator, outputs)
     return MemoryMap(table, ranks.agreed(provenance), origin), journal
+
+
+def _save(m: MemoryMap, path: str | Path, ranks: Ranks) -> None:
+    """The file, by the first process; or this process' part of the rows, in a folder."""
+    if is_folder(path):
+        rows = ranks.part(len(m))
+        own = m.table.slice(rows.start, rows.stop - rows.start)
+        save_part(own, m.provenance, path, ranks.rank, ranks.size)
+    elif ranks.is_first:
+        m.save(path)
 
 
 def _journal(path: str | Path | None, ranks: Ranks, header: dict[str, Any]) -> BatchJournal | None:

@@ -6,17 +6,20 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_diabetes
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 
 import memorymaps as mm
 from memorymaps.cli.commands import main
+from memorymaps.cli.report import write_report
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.store import MapFileError
@@ -185,3 +188,43 @@ def test_escape_sequences_do_not_reach_the_terminal(m, tmp_path, capsys):
     assert "\x07" not in words
     assert r"\x1b[2Jgone" in words
     assert printable("déjà vu\n\t") == "déjà vu\n\t"
+
+
+HOSTILE = "\x1b[2J\x07\u202e|<b>`````$x$"
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    X, y = (values[:60] for values in load_diabetes(return_X_y=True))
+    y = np.array([f"{HOSTILE}low", f"{HOSTILE}high"])[(y > 150).astype(int)]
+    return mm.memory_map(LogisticRegression().fit(X, y), X, y, ids=[f"{k}{HOSTILE}" for k in range(60)]), X, y
+
+
+RESULTS = {
+    "map": lambda m, X, y: m,
+    "top": lambda m, X, y: m.top(3),
+    "groups": lambda m, X, y: m.leave_out("target"),
+    "labels": lambda m, X, y: mm.label_issues(m),
+    "influence": lambda m, X, y: mm.influence_on(m, X[:2], y[:2]),
+    "flip": lambda m, X, y: mm.smallest_flip(m, "x2"),
+    "selection": lambda m, X, y: mm.select_model({HOSTILE: m, "b": m}),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_no_result_sends_control_characters_to_a_terminal(hostile, name):
+    found = RESULTS[name](*hostile)
+    for text in (str(found), repr(found), found._repr_html_()):
+        assert all(c.isprintable() or c == "\n" for c in text)
+    assert r"\x1b[2J" in str(found)
+    assert "<b>" not in found._repr_html_()
+
+
+def test_reports_show_what_looks_like_markup(hostile, tmp_path):
+    write_report(hostile[0], tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert all(c.isprintable() or c == "\n" for c in text)
+    blocks = re.findall(r"^(`{3,})(\w+)$.*?^\1$", text, re.MULTILINE | re.DOTALL)
+    assert [len(fence) for fence, _ in blocks] == [6, 6, 3]
+    outside = re.sub(r"^(`{3,})\w+$.*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert "<b>" not in outside

@@ -68,7 +68,7 @@ def test_a_notebook_shows_what_a_terminal_shows(kind, results):
 
 def test_summaries_are_escaped():
     class Named(SummarisedTable):
-        def __str__(self):
+        def _text(self):
             return "<script>"
 
     assert Named(pa.table({}))._repr_html_() == "<pre>&lt;script&gt;</pre>"

@@ -95,6 +95,17 @@ def test_missing_cells(typed):
     assert len(typed(table.fillna(0))) == N
 
 
+@remedy("infinite values in column(s) …, the first in row …: correct them, or drop the rows")
+@pytest.mark.parametrize("name", ["age", "price"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_cells(typed, name, value):
+    table = NUMBERS.copy()
+    table.loc[3, name] = value
+    assert f"['{name}'], the first in row 3" in typed(table)
+    assert len(typed(table.drop(index=3))) == N - 1
+    assert len(typed(table.replace(value, 0.0))) == N
+
+
 @remedy("have more than 50 levels each: leave them out")
 @pytest.mark.parametrize("name", ["street", "full street"])
 @pytest.mark.parametrize("how", ["ignore", "id"])

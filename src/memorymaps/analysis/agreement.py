@@ -123,7 +123,7 @@ class Comparison(SummarisedTable):
         batch = to_record_batch({name: values[rows] for name, values in columns.items()})
         return Movers(pa.Table.from_batches([batch]))
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return "\n".join([*self._head(), *map(self._agreement, _SCORES), *self._averages(), *self._noise()])
 
     def _each(self, values: Iterable[Any]) -> Iterable[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 Signs as in the literature: residual = truth − prediction. Leave-one-out scale: `s²_(i) = ((n−p) s² − r_i²)/(n−p−1)`
 where the dispersion was estimated (one-step for GLMs), the known or held dispersion otherwise. GLM versions are
-one-step, on Pearson residuals.
+one-step, on Pearson residuals. For classifiers, to compare with: `el2n`, `grand`, `area_under_margin`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memorymaps.analysis.answers.baseline_scores import area_under_margin as area_under_margin
+from memorymaps.analysis.answers.baseline_scores import el2n as el2n
+from memorymaps.analysis.answers.baseline_scores import grand as grand
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin

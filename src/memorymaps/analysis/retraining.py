@@ -68,7 +68,7 @@ class RetrainCheck(SummarisedTable):
         """Rank correlation of estimate and truth."""
         return float(spearmanr(*self._finite_pairs()).statistic)
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         undefined = len(self) - len(self._finite_pairs()[0])
         return (
             f"{len(self)} examples retrained without: slope {self.slope:.2f}, "

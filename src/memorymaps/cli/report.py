@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memorymaps.files.atomic_files import replacing
+from memorymaps.files.safe_text import fenced, markdown_line
 from memorymaps.viz.displays.figure_files import write_figure
 from memorymaps.viz.displays.group_influence import GroupInfluenceDisplay
 from memorymaps.viz.displays.leave_out import GroupDisplay, LeaveOutDisplay
@@ -66,11 +67,11 @@ def _save_display(display: type[MapDisplay | SensitivityDisplay | LeaveOutDispla
 
 
 def _report_text(m: MemoryMap, pictures: tuple[Path, ...]) -> str:
-    parts = [f"# Memory map: {m.provenance.description.model}", f"```text\n{m.summary()}\n```"]
+    parts = [f"# Memory map: {markdown_line(m.provenance.description.model)}", fenced(str(m.summary()))]
     parts += [f"![{path.stem}]({path.name})" for path in pictures]
     parts += [
-        f"## Most sensitive examples\n\n```text\n{_most_sensitive(m)}\n```",
-        f"## To cite\n\n```bibtex\n{m.citation()}\n```",
+        f"## Most sensitive examples\n\n{fenced(_most_sensitive(m))}",
+        f"## To cite\n\n{fenced(m.citation(), 'bibtex')}",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -137,6 +137,15 @@ def fit(name: str, features: pd.DataFrame, target: pd.Series) -> Any:
     return pipeline.fit(features, target)
 
 
+def _check_finite(table: pd.DataFrame) -> None:
+    numbers = table.loc[:, [dtype.kind in "biuf" for dtype in table.dtypes]]
+    infinite = np.isinf(numbers.to_numpy(dtype=float))
+    if infinite.any():
+        names = [str(name) for name in numbers.columns[infinite.any(axis=0)]]
+        row = int(np.argmax(infinite.any(axis=1)))
+        raise DataError(f"infinite values in column(s) {names}, the first in row {row}: correct them, or drop the rows")
+
+
 def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
     if name not in MODELS:
         raise DataError(f"no model {name!r}: choose one of {', '.join(MODELS)}")
@@ -145,6 +154,7 @@ def _check_fit(name: str, features: pd.DataFrame, target: pd.Series) -> None:
         raise DataError(
             f"missing values in column(s) {missing}: drop or fill them first (--drop-missing drops the rows)"
         )
+    _check_finite(features.assign(**{str(target.name): target}))
     if name == "logistic" and target.nunique() < 2:
         raise DataError(f"target {target.name!r} has one class only, {target.iloc[0]!r}: expected at least two")
     numbers = set(_numeric_columns(features))

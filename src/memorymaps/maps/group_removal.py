@@ -113,13 +113,7 @@ class LeaveOut(ResultTable):
         chosen = self.counts[(self.counts["group"] == str(group)) & (self.counts["member"] != rest)]
         return chosen.pivot_table("weight", "given", "predicted_without", "sum", fill_value=0)
 
-    def __repr__(self) -> str:
-        return str(self._without_lists().to_string())
-
-    def _repr_html_(self) -> str:
-        return str(self._without_lists().to_html())
-
-    def _without_lists(self) -> pd.DataFrame:
+    def _displayed(self) -> pd.DataFrame:
         """As a data frame without the coefficients, which have their own."""
         return self.to_pandas().drop(columns=["leave_out_coefficients", "dfbetas"], errors="ignore")
 

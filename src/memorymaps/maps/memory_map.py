@@ -85,7 +85,7 @@ class MemoryMap(ExampleTable):
 
 
 def load(path: str | Path) -> MemoryMap:
-    """Read a map written by `MemoryMap.save`.
+    """Read a map written by `MemoryMap.save`, or in parts by `memory_map(…, path="folder/")`.
 
     Raises
     ------

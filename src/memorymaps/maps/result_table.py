@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array
+from memorymaps.files.safe_text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,10 +42,21 @@ class ResultTable:
         return self.table.to_pandas()
 
     def __repr__(self) -> str:
-        return str(self.to_pandas().to_string())
+        return str(self)
+
+    def __str__(self) -> str:
+        return printable(self._text())
+
+    def _text(self) -> str:
+        """What is displayed, before control characters are replaced."""
+        return str(self._displayed().to_string())
+
+    def _displayed(self) -> pd.DataFrame:
+        """The data frame that is displayed."""
+        return self.to_pandas()
 
     def _repr_html_(self) -> str:
-        return str(self.to_pandas().to_html())
+        return printable(self._displayed().to_html())
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,10 +64,7 @@ class SummarisedTable(ResultTable, ABC):
     """A result table that is displayed by a summary, `str(result)`, instead of its rows."""
 
     @abstractmethod
-    def __str__(self) -> str: ...
-
-    def __repr__(self) -> str:
-        return str(self)
+    def _text(self) -> str: ...
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"

@@ -1,8 +1,13 @@
-"""Saving and loading of maps: one Parquet file with provenance as JSON in its schema metadata; no pickle."""
+"""Saving and loading of maps: one Parquet file with provenance as JSON in its schema metadata; no pickle.
+
+A map in parts is a folder of such files, `part-00000-of-00003.parquet`: each has some rows, and the provenance of
+all of them.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +38,48 @@ def save(table: pa.Table, provenance: Provenance, path: str | Path) -> Path:
     return path
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether a path names a folder of parts: one that exists, or a name that ends in a separator."""
+    return str(path).endswith(("/", os.sep)) or Path(path).is_dir()
+
+
+def save_part(table: pa.Table, provenance: Provenance, folder: str | Path, part: int, parts: int) -> Path:
+    """Write one of the parts of a map: its rows, and the provenance of all of them."""
+    return save(table, provenance, Path(folder) / f"part-{part:05}-of-{parts:05}.parquet")
+
+
 def load(path: str | Path) -> tuple[pa.Table, Provenance]:
-    """Read table and provenance.
+    """Read table and provenance, of a file or of a folder of parts.
 
     Raises
     ------
     FileNotFoundError
         No such file.
     MapFileError
-        Not Parquet, damaged, without a map's metadata or columns, or of a newer schema.
+        Not Parquet, damaged, without a map's metadata or columns, or of a newer schema; a part that is missing, or is
+        of another map.
     """
     try:
-        return _loaded(path)
+        return _joined(Path(path)) if Path(path).is_dir() else _loaded(path)
     except MapFileError as error:
         raise MapFileError(printable(str(error))) from error
+
+
+def _joined(folder: Path) -> tuple[pa.Table, Provenance]:
+    """The parts of a map in a folder, in their order."""
+    names = sorted(file.name for file in folder.glob("part-*-of-*.parquet"))
+    counts = {name.removesuffix(".parquet").rpartition("-")[2] for name in names}
+    if len(counts) != 1 or {f"part-{k:05}-of-{len(names):05}.parquet" for k in range(len(names))} != set(names):
+        raise MapFileError(
+            f"{folder} has {len(names)} part(s) of a map, {', '.join(names[:3])}: expected the files of all processes "
+            "that drew one map, from part-00000 on, and of no other map"
+        )
+    tables, provenances = zip(*(_loaded(folder / name) for name in names), strict=True)
+    if len({json.dumps(each.to_dict(), default=str) for each in provenances}) > 1:
+        raise MapFileError(
+            f"{folder} has parts of different maps: expected the files that one call of memory_map wrote"
+        )
+    return pa.concat_tables(tables).combine_chunks(), provenances[0]
 
 
 def _loaded(path: str | Path) -> tuple[pa.Table, Provenance]:

@@ -71,14 +71,14 @@ class ExampleTable(ResultTable):
     def __iter__(self) -> Iterator[str]:
         return iter(self.table.column_names)
 
-    def __repr__(self) -> str:
+    def _text(self) -> str:
         head = f"MemoryMap of {len(self):,} examples ({self.provenance.description.model})"
-        return printable(f"{head}\n{self._shown().to_string(max_rows=10)}")
+        return f"{head}\n{self._displayed().to_string(max_rows=10)}"
 
     def _repr_html_(self) -> str:
-        return str(self._shown().to_html(max_rows=10))
+        return printable(self._displayed().to_html(max_rows=10))
 
-    def _shown(self) -> pd.DataFrame:
+    def _displayed(self) -> pd.DataFrame:
         names = ["id", "target", "prediction", "error", "leverage", "sensitivity", "loo_loss", "warning"]
         return self.table.select(names).to_pandas()
 

@@ -157,6 +157,9 @@ class Capabilities:
         where there are none.
     undetermined : training examples of whose predictions too little is left without them under what a removal holds
         fixed (examples alone in their leaves): maps refit without these, or cross-fit.
+    staged_outputs : `batch → f [T, n, c]`, outputs of training examples after each iteration of a model that is fitted
+        in stages (boosting).
+    gradient_norm : `(inputs, e [n, c]) → ‖Jᵀe‖₂ [n]`, norms of each example's gradient of the parameters.
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows).
@@ -184,6 +187,8 @@ class Capabilities:
     group_refit: Refit | None = None
     out_of_bag: Callable[[Batch], Array] | None = None
     undetermined: Undetermined | None = None
+    staged_outputs: Callable[[Batch], Array] | None = None
+    gradient_norm: Callable[[Any, Array], Array] | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
     subgradient: Callable[[Array], Array] | None = None
@@ -207,6 +212,8 @@ class Capabilities:
                 self.training_marginals, lambda of: lambda batch: of(_transformed(batch, transform))
             ),
             out_of_bag=_optional(self.out_of_bag, lambda of: lambda batch: of(_transformed(batch, transform))),
+            staged_outputs=_optional(self.staged_outputs, lambda of: lambda batch: of(_transformed(batch, transform))),
+            gradient_norm=_optional(self.gradient_norm, lambda norm: lambda x, error: norm(transform(x), error)),
             penalty=_optional(
                 self.penalty, lambda own: dataclasses.replace(own, outputs=lambda x: own.outputs(transform(x)))
             ),

@@ -1,14 +1,22 @@
 """Planted wrong labels are found, and what cannot be trusted is refused with a call that works."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_digits, load_iris
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, SGDClassifier
-from sklearn.svm import SVC, LinearSVC
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import (
+    HuberRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    SGDClassifier,
+)
+from sklearn.svm import SVC, SVR, LinearSVC
 
 import memorymaps as mm
-from memorymaps.analysis.answers.label_errors import confident_count
+from memorymaps.analysis.answers.label_scores import confident_count, with_all_trees
 from memorymaps.analysis.cleanlab import for_cleanlab
 
 
@@ -27,12 +35,17 @@ def test_planted_wrong_labels_come_first_with_the_right_ones_suggested(noisy_dig
     X, y, labels, changed = noisy_digits
     if names:
         y, labels = np.asarray(names)[y], np.asarray(names)[labels]
-    found = mm.label_issues(mm.memory_map(LogisticRegression(C=0.1, tol=1e-8).fit(X, labels), X, labels))
+    m = mm.memory_map(LogisticRegression(C=0.1, tol=1e-8).fit(X, labels), X, labels)
+    found = mm.label_issues(m)
     first = found["id"][: len(changed)]
     assert set(first.tolist()) == set(changed.tolist())
     assert (found["suggested"][: len(changed)] == y[first]).mean() > 0.9
     assert np.all(np.diff(found["score"]) <= 0)
-    np.testing.assert_allclose(found["score"], -np.log(found["probability"]), rtol=1e-9)
+    p = for_cleanlab(m)["pred_probs"][found["id"]]
+    codes = for_cleanlab(m)["labels"][found["id"]]
+    others = np.where(np.eye(4, dtype=bool)[codes], 0, p).max(axis=1)
+    np.testing.assert_allclose(found["score"], np.log(others / p[np.arange(len(p)), codes]), rtol=1e-9)
+    np.testing.assert_allclose(found["probability"], p[np.arange(len(p)), codes], rtol=1e-12)
     assert 0 < found.count <= len(changed)
     assert "labels are confidently contradicted" in str(found)
 
@@ -53,23 +66,57 @@ def test_the_recall_is_that_of_changing_labels_one_by_one():
     assert recall == pytest.approx(np.mean(changed))
 
 
-def test_forests_are_ranked_by_their_out_of_bag_trees(noisy_digits):
+def test_forests_are_ranked_by_out_of_bag_and_all_trees_left_out(noisy_digits):
     X, _, labels, changed = noisy_digits
     m = mm.memory_map(RandomForestClassifier(100, random_state=0).fit(X, labels), X, labels)
     found = mm.label_issues(m)
-    assert found.ranked_by == "left-out loss"
+    assert found.ranked_by == "left-out margin"
+    assert np.isfinite(found["score"]).all()
     assert np.isin(found["id"][: len(changed)], changed).mean() > 0.9
 
 
+def test_the_trees_of_a_forest_left_out_are_the_others_targets_with_its_weights():
+    X, y = load_iris(return_X_y=True)
+    X, y = X[50:], y[50:]
+    forest = RandomForestClassifier(30, min_samples_leaf=5, random_state=0).fit(X, y)
+    m = mm.memory_map(forest, X, y)
+    out_of_bag = m["loo_mean"] if "loo_mean" in m.table.column_names else for_cleanlab(m)["pred_probs"]
+    weight = np.zeros((len(y), len(y)))
+    for tree, rows in zip(forest.estimators_, forest.estimators_samples_, strict=True):
+        leaf, count = tree.apply(X), np.bincount(rows, minlength=len(y))
+        same = (leaf[:, None] == leaf) * count
+        weight += same / same.sum(axis=1, keepdims=True) / len(forest.estimators_)
+    np.fill_diagonal(weight, 0)
+    every = weight @ np.eye(2)[y - 1] / weight.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(with_all_trees(m, out_of_bag), (out_of_bag + every) / 2, atol=1e-9)
+    saved = dataclasses.replace(m, origin=None)
+    np.testing.assert_array_equal(with_all_trees(saved, out_of_bag), out_of_bag)
+
+
 @pytest.mark.slow
-def test_boosting_is_refused_and_cross_fitting_works(noisy_digits):
+def test_boosting_is_ranked_by_its_stages_and_by_cross_fitting_on_request(noisy_digits):
     X, _, labels, changed = noisy_digits
-    m = mm.memory_map(GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, labels), X, labels)
+    model = GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, labels)
+    m = mm.memory_map(model, X, labels)
+    found = mm.label_issues(m)
+    assert (found.ranked_by, found.count) == ("error averaged over iterations", None)
+    p = np.mean(list(model.staged_predict_proba(X)), axis=0)[found["id"]]
+    np.testing.assert_allclose(found["score"], np.linalg.norm(p - np.eye(4)[labels[found["id"]]], axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(found["suggested"], p.argmax(axis=1))
+    assert np.isin(found["id"][: len(changed)], changed).mean() > 0.7
+    folds = mm.label_issues(m, folds=5)
+    assert folds.ranked_by == "loss in 5-fold cross-fitting"
+    np.testing.assert_allclose(folds["score"], -np.log(folds["probability"]), rtol=1e-9)
+    assert np.isin(folds["id"][: len(changed)], changed).mean() > 0.8
+
+
+def test_trees_without_stages_and_without_out_of_bag_figures_are_refused_and_cross_fitting_works(noisy_digits):
+    X, _, labels, changed = noisy_digits
+    model = RandomForestClassifier(20, bootstrap=False, min_samples_leaf=2, random_state=0).fit(X, labels)
+    m = mm.memory_map(model, X, labels)
     with pytest.raises(ValueError, match="pass folds=5"):
         mm.label_issues(m)
-    found = mm.label_issues(m, folds=5)
-    assert found.ranked_by == "loss in 5-fold cross-fitting"
-    assert np.isin(found["id"][: len(changed)], changed).mean() > 0.8
+    assert np.isin(mm.label_issues(m, folds=5)["id"][: len(changed)], changed).mean() > 0.8
 
 
 @pytest.mark.slow
@@ -92,12 +139,30 @@ def test_targets_of_a_regression_are_found_by_the_false_discovery_rate():
     np.testing.assert_array_equal(found["given"][:3], y[found["id"][:3]])
 
 
-def test_other_likelihoods_are_refused():
-    X, y = load_iris(return_X_y=True)
-    m = mm.memory_map(PoissonRegressor().fit(X, y), X, y)
-    with pytest.raises(TypeError, match="needs a classifier's"):
-        mm.label_issues(m)
-    assert len(m.top(3, by="error")) == 3
+@pytest.mark.parametrize("model", [PoissonRegressor(), HuberRegressor(max_iter=1000), SVR(C=10.0), LinearRegression()])
+def test_numbers_of_other_likelihoods_are_ranked_by_the_error(model):
+    X, y = load_diabetes(return_X_y=True)
+    X, y = X[:150], np.round(y[:150])
+    y = np.stack([y, y], axis=1).astype(int) if isinstance(model, LinearRegression) else y
+    y[[3, 50]] += 900
+    m = mm.memory_map(model.fit(X, y), X, y)
+    found = mm.label_issues(m)
+    assert (found.ranked_by, found.count) == ("error", None)
+    assert set(found["id"][:2].tolist()) == {3, 50}
+    np.testing.assert_array_equal(found["score"], -np.sort(-m["error"]))
+    with pytest.raises(TypeError, match="without folds"):
+        mm.label_issues(m, folds=5)
+
+
+def test_forests_of_numbers_are_ranked_by_their_out_of_bag_residual():
+    X, y = load_diabetes(return_X_y=True)
+    y = y.copy()
+    y[[3, 50, 400]] += 600
+    forest = RandomForestRegressor(60, oob_score=True, random_state=0).fit(X, y)
+    found = mm.label_issues(mm.memory_map(forest, X, y))
+    assert found.ranked_by == "|out-of-bag residual|"
+    assert set(found["id"][:3].tolist()) == {3, 50, 400}
+    np.testing.assert_allclose(found["score"], np.abs(forest.oob_prediction_ - y)[found["id"]], rtol=1e-9)
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 import memorymaps as mm
 from memorymaps.data.examples import DataError
+from memorymaps.viz import ExplorerOptions
+from memorymaps.viz.explorer.packing import pack
 
 
 def _diabetes(n=120):
@@ -182,3 +184,28 @@ def test_what_cannot_be_asked_is_refused():
     model.fit(X[:, ::-1], y)
     with pytest.raises(DataError, match="draw the map again"):
         mm.influence_on(m, X[:1], y[:1])
+
+
+@pytest.mark.parametrize("names", [None, [f"row {k}" for k in range(40, 0, -1)]])
+def test_influences_are_columns_of_the_page_one_for_each_query(names):
+    X, y, new, targets = _diabetes(40)
+    m = mm.memory_map(Ridge(alpha=0.1).fit(X, y), X, y, ids=names)
+    for target in (targets[:2], None):
+        every = mm.influence_on(m, new[:2], target, top=None)
+        table = every.by_example().set_index("id")
+        assert table.columns.tolist() == ["influence on 0", "influence on 1"]
+        second = every["query"] == 1
+        value = every["change" if target is None else "loss_change"][second]
+        np.testing.assert_array_equal(table["influence on 1"].loc[every["id"][second]], value)
+        page = pack(m, ExplorerOptions(columns=every.by_example(), color="influence on 0"))
+        np.testing.assert_allclose(page.table["influence on 0"], table["influence on 0"].loc[m["id"]], rtol=1e-6)
+    few = mm.influence_on(m, new[:2], targets[:2], top=1).by_example()
+    assert few["influence on 0"].notna().sum() == 2
+
+
+def test_influences_of_groups_are_no_columns_of_examples():
+    X, y, new, _ = _diabetes(40)
+    m = mm.memory_map(Ridge(alpha=0.1).fit(X, y), X, y)
+    with pytest.raises(TypeError, match="without groups="):
+        mm.influence_on(m, new[:1], groups={"a": [0, 1]}).by_example()
+    assert len(mm.influence_on(m, new[:1]).by_example()) <= 20

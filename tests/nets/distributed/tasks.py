@@ -5,6 +5,7 @@ import signal
 import time
 
 import maps_of_many_kinds as kinds
+import numpy as np
 import pytest
 import torch
 
@@ -27,8 +28,9 @@ def draw(folder, rank, names):
 def draw_and_fail(folder, rank, names):
     """Maps of many kinds, what becomes of faults, and a training, in one group."""
     return draw(folder, rank, names) | {
-        "faults": [outcome(fault, rank) for fault in FAULTS],
+        "faults": {fault.__name__: outcome(fault, rank) for fault in FAULTS},
         "tracker": tracker(folder, rank),
+        "parts": in_parts(folder, rank),
     }
 
 
@@ -65,6 +67,38 @@ def other_numbers_of_examples(rank):
     return small_map(n=kinds.N - rank)
 
 
+def other_examples(rank):
+    """As many, of which each process was given its own by hand."""
+    x, y = kinds.data()
+    recipe = Laplace("diag", prior=1.0, probes=0)
+    return memory_map(kinds.network(), x[rank:36:2], y[rank:36:2], likelihood="categorical", posterior=recipe)
+
+
+def other_parameters(rank):
+    """Refused; drawn with those of the first process."""
+    x, y = kinds.data()
+    net, recipe = kinds.network(seed=rank), Laplace("diag", prior=1.0, probes=0)
+    with pytest.raises(ValueError, match="differ between processes"):
+        memory_map(net, x, y, likelihood="categorical", posterior=recipe)
+    for p in net.parameters():
+        torch.distributed.broadcast(p.data, 0)
+    return memory_map(net, x, y, likelihood="categorical", posterior=recipe)
+
+
+def other_running_statistics(rank):
+    """Those of the first process, with each process' own batches so far."""
+    x, y = kinds.data()
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)).double()
+    net(x[rank::2])
+    recipe = Laplace("full", prior=1.0)
+    m = memory_map(net, x, y, likelihood="categorical", posterior=recipe, estimator="cavity")
+    with single_process():
+        again = memory_map(net, x, y, likelihood="categorical", posterior=recipe, estimator="cavity")
+    np.testing.assert_allclose(m["sensitivity"], again["sensitivity"], rtol=1e-9)
+    return m
+
+
 def other_recipes(rank):
     return small_map(structure=["diag", "kfac"][rank])
 
@@ -88,14 +122,10 @@ def own_forward_of_a_wrapper(rank):
     return memory_map(net.module, x, y, likelihood="categorical", posterior=recipe)
 
 
-FAULTS = [
-    nan_in_the_last_part,
-    own_error_of_one,
-    other_numbers_of_examples,
-    other_recipes,
-    by_one_process,
-    own_forward_of_a_wrapper,
-]
+FAULTS = (
+    nan_in_the_last_part, own_error_of_one, other_numbers_of_examples, other_recipes, by_one_process,
+    own_forward_of_a_wrapper, other_examples, other_parameters, other_running_statistics,
+)  # fmt: skip
 
 
 def tracker(folder, rank):
@@ -117,6 +147,12 @@ def tracker(folder, rank):
         return None
     run.close()
     return run.trajectory().steps, numbers(run.trajectory().at(4)), numbers(together)
+
+
+def in_parts(folder, rank):
+    """A map in a folder: the map, what the folder holds, and its files."""
+    m = small_map(path=f"{folder}/parts/")
+    return numbers(m), numbers(load(folder / "parts")), sorted(file.name for file in (folder / "parts").iterdir())
 
 
 def killed(folder, rank):

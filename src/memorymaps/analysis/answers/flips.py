@@ -71,7 +71,7 @@ class SmallestFlip(SummarisedTable):
         """Share of the training examples."""
         return len(self) / self.examples
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         number = f"{len(self):,} of {self.examples:,} examples ({self.share:.2g})" if len(self) else "no examples"
         number = number.replace(f"({self.share:.2g})", f"({self.share:.2%})")
         head = f"{self.parameter}: {self.before} with all examples"

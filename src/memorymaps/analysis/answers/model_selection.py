@@ -75,7 +75,7 @@ class ModelSelection(SummarisedTable):
         names = [str(name) for name in self["name"]]
         return min(self.within_one_error, key=lambda name: self["effective_parameters"][names.index(name)])
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         where = f"{self.examples:,} of {self.total:,} examples"
         frame = self.to_pandas().to_string(index=False, float_format=lambda value: f"{value:.4f}")
         near = ", ".join(self.within_one_error[1:]) or "none"

@@ -50,7 +50,7 @@ class Pruning(SummarisedTable):
     fewest: int
     tolerance: float
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         n = int(self["kept"][0])
         checked = "random_loss" in self.table.column_names
         how = "held-out" if checked else "left-out"

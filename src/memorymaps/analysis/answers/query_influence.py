@@ -27,6 +27,8 @@ from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.capabilities import capabilities_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from memorymaps.maps.memory_map import MemoryMap
 
 
@@ -47,6 +49,28 @@ class QueryInfluence(ResultTable):
     def harmful(self, query: int) -> QueryInfluence:
         """The examples without which the query's loss is lower, most harmful first."""
         return self._of(query, 1)
+
+    def by_example(self) -> pd.DataFrame:
+        """A row for each training example that is listed, `id`, and a column for each query, `influence on k`.
+
+        `loss_change`; where losses are unknown `change`, of several outputs its norm; NaN where an example is not
+        among the query's top ones. With `top=None` these are columns of the page, `m.explore(path, columns=…)`.
+
+        Raises
+        ------
+        TypeError
+            The influences are those of groups.
+        """
+        import pandas as pd
+
+        if "id" not in self.table.column_names:
+            raise TypeError("by_example is of examples: expected influence_on(m, inputs) without groups=")
+        change = self["change"]
+        size = np.linalg.norm(change, axis=1) if change.ndim == 2 else change
+        known = not np.all(np.isnan(self["loss_change"]))
+        rows = {"query": self["query"], "id": self["id"], "value": self["loss_change"] if known else size}
+        found = pd.DataFrame(rows).pivot(index="id", columns="query", values="value")
+        return found.rename(columns=lambda query: f"influence on {query}").rename_axis(columns=None).reset_index()
 
     def _of(self, query: int, sign: int) -> QueryInfluence:
         if query not in self["query"]:

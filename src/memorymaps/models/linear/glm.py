@@ -140,7 +140,12 @@ class LinearPosterior:
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
             check=None if newton else self.refits, penalty=self.penalty, parameter_variance=self.parameter_variance,
             coefficients=self.original_coefficients, coordinate_refit=self.refit_coordinates if newton else None,
+            gradient_norm=self.gradient_norm if self.to_original is None else None,
         )  # fmt: skip
+
+    def gradient_norm(self, inputs: Any, error: Array) -> Array:
+        """`‖x_i‖₂ ‖e_i‖₂ [n]`, of the gradients `x_i e_iᵀ`."""
+        return np.linalg.norm(self.design(inputs), axis=1) * np.linalg.norm(error, axis=1)
 
     def original_coefficients(self) -> Array:
         """`B̂ [p, c]` of the model's own columns."""

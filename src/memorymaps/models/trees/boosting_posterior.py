@@ -226,7 +226,10 @@ def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedT
         likelihood = noise_model(refit.f - target, target, data.weight, effective)
     description = _describe(spec, model, recipe, effective, likelihood)
     variance = unit_variance * (likelihood.dispersion if isinstance(likelihood, Gaussian) else 1.0)
-    return LeafPosterior(likelihood, description, refit.f, variance, refit.values, _BoostingLeafModel(model))
+    leaf_model = _BoostingLeafModel(model)
+    return LeafPosterior(
+        likelihood, description, refit.f, variance, refit.values, leaf_model, stages=leaf_model.staged_outputs
+    )
 
 
 def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructureBoosting:
@@ -295,6 +298,10 @@ class _BoostingLeafModel:
     """A boosted ensemble as a function of its leaf values."""
 
     model: FixedStructureBoosting
+
+    def staged_outputs(self) -> Array:
+        """Outputs `[T, n, c]` after each iteration."""
+        return refit_leaf_values(self.model).staged_outputs[1:]
 
     def leaf_values_without(self, rows: Array) -> Array:
         """Leaf values `[P]` refitted without these examples."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,6 +44,7 @@ class LeafPosterior:
     refits: Refit | None = None
     out_of_bag: Array | None = None
     undetermined: Undetermined | None = None
+    stages: Callable[[], Array] | None = None  # () → f [T, n, c], after each iteration of boosting
 
     @property
     def capabilities(self) -> Capabilities:
@@ -51,7 +52,12 @@ class LeafPosterior:
         return Capabilities(
             removal=self, refit=self.refits, out_of_bag=None if self.out_of_bag is None else self._out_of_bag,
             group_refit=None if self.out_of_bag is None else self.refits, undetermined=self.undetermined,
+            staged_outputs=None if self.stages is None else self._staged_outputs,
         )  # fmt: skip
+
+    def _staged_outputs(self, batch: Batch) -> Array:
+        assert self.stages is not None
+        return self.stages()[:, _training_rows(batch.inputs)]
 
     def _out_of_bag(self, batch: Batch) -> Array:
         return np.asarray(self.out_of_bag)[_training_rows(batch.inputs)]

@@ -45,7 +45,7 @@ class Collectives:
         self._backend = dist.get_backend_config()
 
     def total(self, values: Sequence[Tensor]) -> list[Tensor]:
-        """Sums over processes."""
+        """Sums over processes, in the values' own memory where they are contiguous."""
         self._agree(f"sums of {[(value.dtype, tuple(value.shape)) for value in values]}")
         return [self._reduced(value) for value in values]
 
@@ -98,7 +98,7 @@ class Collectives:
         return list(numbers), list(lengths)
 
     def _reduced(self, value: Tensor) -> Tensor:
-        found = value.detach().to(self._device(value)).contiguous().clone()
+        found = value.detach().to(self._device(value)).contiguous()
         with self._lost("a sum"):
             dist.all_reduce(found)
         self.traffic.summed += found.numel() * found.element_size()

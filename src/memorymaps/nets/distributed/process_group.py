@@ -13,9 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from memorymaps.core.arrays import Array
-from memorymaps.data.examples import DataError, Examples
+from memorymaps.data.examples import Examples
 from memorymaps.data.repeated import Fingerprint, RepeatedExamples, fingerprint_of
 from memorymaps.nets.distributed.collectives import Collectives, ProcessGroupError
+from memorymaps.nets.distributed.same_inputs import check_same_data, check_same_network
 from memorymaps.nets.distributed.shares import SharedExamples
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.optimizers.from_optimizer import OptimizedNetwork
@@ -35,7 +36,8 @@ class GroupRanks(Ranks):
         Another process has failed (with its message), was killed, or does something else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
         self._collectives: Collectives | None = None
 
     def __enter__(self) -> GroupRanks:
@@ -58,7 +60,7 @@ class GroupRanks(Ranks):
             error.add_note(f"The other processes could not be told: {lost}")
 
     def total(self, value: T) -> T:
-        """Sum over processes of a number, an array, a tensor, or a tuple or mapping of such."""
+        """Sum over processes of a number, an array, a tensor, or a tuple or mapping of such; arrays are overwritten."""
         if self._collectives is None:
             return value
         found = iter(self._collectives.total([_as_tensor(leaf) for leaf in _leaves(value)]))
@@ -88,14 +90,12 @@ class GroupRanks(Ranks):
         Raises
         ------
         DataError
-            Processes were given different numbers of examples.
+            Processes were given other examples.
+        ValueError
+            Their networks have other parameters.
         """
-        counts = self.gathered([len(examples)])
-        if len(set(counts)) > 1:
-            raise DataError(
-                f"the processes were given {counts} examples: expected all training examples in each of them, of which "
-                "each takes its own part by itself. Pass the whole data set, without a part of it for each process"
-            )
+        check_same_network(self, self._module)
+        check_same_data(self, examples)
         return SharedExamples(examples, self)
 
     def own(self, positions: Array) -> Array:
@@ -173,4 +173,4 @@ def group_ranks(model: LaplaceNetwork | OptimizedNetwork) -> Ranks:
             "forward= is called on DistributedDataParallel, which communicates in every pass, and processes make "
             "different numbers of them: pass the network inside, memory_map(net.module, …), with a forward for it"
         )
-    return GroupRanks()
+    return GroupRanks(model.network.module)

@@ -60,7 +60,21 @@ class NetworkPosterior:
         return Capabilities(
             cross_covariance=CrossCovariance(self.cross_covariance, numbers),
             removal=self, refit=self, fingerprint=self.fingerprint, group_refit=groups,
+            gradient_norm=self.gradient_norm,
         )  # fmt: skip
+
+    def gradient_norm(self, inputs: Any, error: Array) -> Array:
+        """`‖J_iᵀe_i‖₂ [n]` over the covered parameters: one reverse pass for each batch."""
+
+        def work(x: Any, rows: slice) -> Array:
+            along = torch.as_tensor(np.asarray(error)[rows], device=self.network.device)[None]
+            batch = linearize(self.network, self.problem.owners, x, rows, lambda f, _: along.to(f))
+            every = slice(0, len(batch.f))
+            squares = [batch.gradient(b).materialize(every).double().square().sum((1, 2)) for b in self.blocks]
+            return to_numpy(torch.stack(squares).sum(0).sqrt())
+
+        with evaluation_mode(self.network.module), self._error_context():
+            return np.concatenate(list(self.problem.batch_size.run(inputs, work)))
 
     def fingerprint(self) -> str:
         """Hash of the module's parameters and buffers, and of the prior precisions."""

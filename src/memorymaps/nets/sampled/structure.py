@@ -31,6 +31,8 @@ class Sampled(CurvatureStructure):
     seed : of the draw; the same seed, data and network give the same map.
     budget : what the map may cost: seconds of a core, or `"30 epochs"` of training; multiplications counted before,
         not timed, so that the map does not depend on the machine. The forecast is printed where progress is shown.
+        Where it is too short for all outputs of every example, each has its error and the leading directions of its
+        curvature, and products are in single precision; what this adds is measured and part of the standard errors.
     share : of the examples, the most sensitive ones, whose posterior is by sampled rows; the others have EKFAC's,
         calibrated by a monotone fit on 512 at random that have both, and the column `sampled` says which. Default: all,
         or 5 % of many where that is what the budget allows.
@@ -84,7 +86,8 @@ class Sampled(CurvatureStructure):
 
 def _with_posterior(found: DrawnRows) -> CurvatureEstimate[SampledCovariance]:
     """The estimate, for all examples or for a share of them."""
-    return replace(found.estimate, posterior=sampled_posterior if found.share == 1 else partly_sampled(found.share))
+    make = sampled_posterior(found.directions) if found.share == 1 else partly_sampled(found.share, found.directions)
+    return replace(found.estimate, posterior=make)
 
 
 @dataclass(frozen=True)

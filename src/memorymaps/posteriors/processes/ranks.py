@@ -48,7 +48,7 @@ class Ranks:
         return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
     def total(self, value: T) -> T:
-        """Sum over processes of a number, an array, a tensor, or a tuple or mapping of such."""
+        """Sum over processes of a number, an array, a tensor, or a tuple or mapping of such; may overwrite arrays."""
         return value
 
     def gathered(self, parts: list[T]) -> list[T]:
