@@ -20,9 +20,9 @@ PRIOR = 1.0
 
 
 @functools.cache
-def digits():
+def digits(n):
     x, y = load_digits(return_X_y=True)
-    x, y = torch.tensor(x[:900] / 16).float(), torch.tensor(y[:900])
+    x, y = torch.tensor(x[:n] / 16).float(), torch.tensor(y[:n])
     y[::20] = (y[::20] + 3) % 10
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
@@ -41,7 +41,7 @@ def digits():
 
 @functools.cache
 def drawn(structure, **options):
-    net, x, y = digits()
+    net, x, y = digits(900)
     return mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(structure, prior=PRIOR, **options))
 
 
@@ -108,7 +108,7 @@ def test_a_calibration_is_monotone_and_states_what_it_leaves():
 
 @pytest.mark.slow
 def test_many_examples_and_a_short_budget_lead_to_a_share_and_are_said(monkeypatch):
-    net, x, y = digits()
+    net, x, y = digits(1797)
     for name in ("partly", "cost", "curvature"):
         monkeypatch.setattr(f"memorymaps.nets.sampled.{name}.CALIBRATED", 40)
     monkeypatch.setattr("memorymaps.nets.sampled.curvature._FIRST", 64)
