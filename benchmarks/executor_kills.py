@@ -103,8 +103,15 @@ def twice(kind: str, folder: Path) -> int:
 
 
 def start(kind: str, folder: Path) -> subprocess.Popen[bytes]:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([sys.executable, __file__, "--child", kind, "--folder", str(folder)], **quiet)
+    with open(folder / "stderr", "wb") as file:
+        command = [sys.executable, __file__, "--child", kind, "--folder", str(folder)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file)
+
+
+def finish(kind: str, folder: Path) -> None:
+    """Without a kill."""
+    if start(kind, folder).wait() != 0:
+        raise RuntimeError((folder / "stderr").read_text()[-2000:])
 
 
 def kill(process: subprocess.Popen[bytes], pace: float, rng: random.Random) -> str:
@@ -129,7 +136,7 @@ def one(kind: str, folder: Path, kills: int, rng: random.Random) -> Counter[str]
     """Kill runs of one kind, and compare every end."""
     write(folder)
     begun = time.monotonic()
-    start(kind, folder).wait()
+    finish(kind, folder)
     pace, whole = time.monotonic() - begun, np.load(folder / "result.npy")
     found: Counter[str] = Counter()
 
@@ -152,7 +159,7 @@ def one(kind: str, folder: Path, kills: int, rng: random.Random) -> Counter[str]
             found["ends"] += 1
             found["differ"] += int(not np.allclose(np.load(folder / "result.npy"), whole, rtol=1e-10, equal_nan=True))
             clear()
-    start(kind, folder).wait()  # what is open is finished
+    finish(kind, folder)  # what is open is finished
     found["ends"] += 1
     found["differ"] += int(not np.allclose(np.load(folder / "result.npy"), whole, rtol=1e-10, equal_nan=True))
     found["left"] = len(list(folder.glob(".*.partial"))) + len(list(folder.glob(".*.batches")))

@@ -1,20 +1,22 @@
 r"""The same examples ranked by several measures on ResNet-20 and CIFAR-10, the top 1 % of each circled [MM].
 
-    leverage × error   Cook's form, leverages from EKFAC
+    leverage × error   Cook's form, leverages from the last layer
     gradient norm      ‖∇_f ℓ‖₂, the bound of Katharopoulos & Fleuret [KF]
     subset retraining  memorization by retraining a small network on random subsets [FZ] (`subset_retraining.py`)
-    sensitivity        change of the prediction without the example, EKFAC [MPE]
+    sensitivity        change of the prediction without the example [MPE], last layer, exact curvature
+    EKFAC              the same, all layers
     Adam's state       the same, the posterior from the optimiser
-    sampled rows       the same from sampled curvature, of the `--sampled` first of the images
+    sampled rows       the same from sampled curvature
 
-Full command, as in the source (all images; hours):
+Full command, as in the source (all images and layers; hours):
 
-    MEMORYMAPS_DATA=… python benchmarks/papers/ranking.py --examples 25000 --rows 25000 --fisher exact \
-        --only adam ekfac sampled --draws 20000 --sampled 25000
+    MEMORYMAPS_DATA=… python benchmarks/papers/ranking.py --examples 25000 --rows 25000 --deep 25000 --fisher exact \
+        --only last_layer ekfac adam sampled --draws 20000
 
-Shortened, the default: the network of `resnet_cifar10.py --examples 4096 …`, 1,000 of its images, the first of those
-of `subset_retraining.py`; Kronecker factors of one draw an image, no sampled rows. Maps are kept and drawn from there.
-The table has Spearman's ρ and the part of the top 1 % in common, with bootstrap standard errors over examples.
+Shortened, the default: the network of `resnet_cifar10.py --examples 4096 …`, 2,000 of its images, those of
+`subset_retraining.py`; the last layer only, by its exact curvature. `--only last_layer ekfac adam` adds maps of all
+layers, of the first `--deep` images. Maps are kept and drawn from there. The table has Spearman's ρ and the part of the
+top 1 % in common, with bootstrap standard errors over examples.
 """
 
 from __future__ import annotations
@@ -54,44 +56,56 @@ def trained(a: argparse.Namespace) -> tuple[torch.nn.Module, torch.optim.Adam]:
     return net, optimizer
 
 
-def recipes(optimizer: Any, a: argparse.Namespace) -> dict[str, tuple[Any, int]]:
-    """Posterior and number of mapped examples of each map."""
+def recipes(optimizer: Any, a: argparse.Namespace) -> dict[str, Any]:
+    """Posterior of each map of all layers."""
     n = a.examples
     prior = mm.prior_from(optimizer, n)
     return {
-        "adam": (mm.FromOptimizer(optimizer, n, directions=1), a.rows),
-        "ekfac": (mm.Laplace(EKFAC(), prior=prior, fisher=a.fisher, directions=1, probes=0), a.rows),
-        "sampled": (mm.Laplace(Sampled(rows=a.draws), prior=prior), a.sampled),
+        "adam": mm.FromOptimizer(optimizer, n, directions=1),
+        "ekfac": mm.Laplace(EKFAC(), prior=prior, fisher=a.fisher, directions=1, probes=0),
+        "sampled": mm.Laplace(Sampled(rows=a.draws), prior=prior),
     }
 
 
 def mapped(name: str, data: Data, a: argparse.Namespace, file: Path) -> mm.MemoryMap:
     """One map; its processor seconds go to a file beside it."""
-    net, optimizer = trained(a)
-    posterior, rows = recipes(optimizer, a)[name]
     start = time.process_time()
-    m = mm.memory_map(
-        net, data.x, data.y, likelihood="categorical", posterior=posterior, rows=np.arange(rows), path=file
-    )
+    net, optimizer = trained(a)
+    if name == "last_layer":
+        m = last_layer(net, data, a)
+    else:
+        recipe, rows = recipes(optimizer, a)[name], np.arange(a.deep)
+        m = mm.memory_map(net, data.x, data.y, likelihood="categorical", posterior=recipe, rows=rows, path=file)
     file.with_suffix(".json").write_text(json.dumps({"seconds": time.process_time() - start}))
     return m
 
 
+@torch.no_grad()
+def features(net: torch.nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """Inputs of the last layer `[n, 64]`."""
+    return torch.cat([net[:-1](part) for part in x.split(256)])
+
+
+def last_layer(net: Any, data: Data, a: argparse.Namespace) -> mm.MemoryMap:
+    """The map of the last layer, all others held: the same as `subset="last_layer"`, its inputs computed once."""
+    recipe, rows = mm.Laplace("full", prior=a.delta), np.arange(a.rows)
+    x = features(net, data.x)
+    return mm.memory_map(net[-1], x, data.y, likelihood="categorical", posterior=recipe, rows=rows)
+
+
 def measures(maps: dict[str, mm.MemoryMap], a: argparse.Namespace) -> dict[str, Any]:
     """Each measure at the first `--rows` images, NaN where it was not computed."""
-    ekfac = maps["ekfac"]
+    head = maps["last_layer"]
+    run = a.out / f"subset_retraining-cifar10-{a.retrained}"
     found = {
-        "leverage × error": ekfac["leverage"] * ekfac["error"],
-        "gradient norm": ekfac["error"],
-        "subset retraining": memorization(
-            a.out / f"subset_retraining-cifar10-{a.retrained}", a.retrained, a.subsets, 0.7
-        )[0][: a.rows],
-        "sensitivity": ekfac["sensitivity"],
-        "Adam's state": maps["adam"]["sensitivity"],
+        "leverage × error": head["leverage"] * head["error"],
+        "gradient norm": head["error"],
+        "subset retraining": memorization(run, a.retrained, a.subsets, 0.7)[0][: a.rows],
+        "sensitivity": head["sensitivity"],
     }
-    if "sampled" in maps:
-        found["sampled rows"] = np.full(a.rows, np.nan)
-        found["sampled rows"][: len(maps["sampled"])] = maps["sampled"]["sensitivity"]
+    for key, name in (("ekfac", "EKFAC"), ("adam", "Adam's state"), ("sampled", "sampled rows")):
+        if key in maps:
+            found[name] = np.pad(maps[key]["sensitivity"], (0, a.rows - len(maps[key])), constant_values=np.nan)
     return found
 
 
@@ -123,19 +137,22 @@ def table(found: dict[str, Any]) -> None:
 
 
 def draw(m: mm.MemoryMap, found: dict[str, Any], file: Path) -> None:
-    """The map of EKFAC once for every measure, with the measure's top 1 % circled."""
+    """The map of the last layer once for every measure, with the measure's top 1 % circled."""
+    across = 2 if len(found) == 4 else 3
+    down = -(-len(found) // across)
     with style_context():
-        figure, axes = plt.subplots(2, 3, figsize=(9.0, 5.4), layout="constrained", sharex=True, sharey=True)
+        figure, axes = plt.subplots(
+            down, across, figsize=(3.4 * across, 2.6 * down), layout="constrained", sharex=True, sharey=True
+        )
         for (name, values), ax in zip(found.items(), axes.flat, strict=False):
-            shown = np.isfinite(values)
+            shown, rows = np.isfinite(values), top(values)
             ax.plot(m["leverage"][shown], m["error"][shown], "o", ms=1.8, mew=0, alpha=0.4, color=GREY, rasterized=True)
-            rows = top(values)
             ax.plot(m["leverage"][rows], m["error"][rows], "o", ms=5, mfc="none", mec=PALETTE[1], mew=0.9)
             ax.set_title(f"{name}, {len(rows)} of {shown.sum():,}", loc="left")
             ax.set_xscale("log")
         low = np.quantile(m["leverage"][m["leverage"] > 0], 0.01)
-        axes[0, 0].set_xlim(low, 2 * m["leverage"].max())
-        figure.supxlabel("leverage by EKFAC (effective parameters), log scale", fontsize=9)
+        axes.flat[0].set_xlim(low, 2 * m["leverage"].max())
+        figure.supxlabel("leverage by the last layer (effective parameters), log scale", fontsize=9)
         figure.supylabel("prediction error", fontsize=9)
         figure.savefig(file, dpi=100)
 
@@ -157,9 +174,9 @@ def contact_sheet(m: mm.MemoryMap, values: Any, data: Data, file: Path) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    defaults = {"examples": 4_096, "rows": 1_000, "draws": 512, "sampled": 200, "retrained": 2_000, "subsets": 50}
-    made = parser(__doc__, **defaults, epoch=0, fisher="mc")
-    made.add_argument("--only", nargs="+", default=["adam", "ekfac"], help="maps: adam, ekfac, sampled")
+    defaults = {"examples": 4_096, "rows": 2_000, "deep": 1_000, "draws": 512, "retrained": 2_000, "subsets": 50}
+    made = parser(__doc__, **defaults, epoch=0, fisher="mc", delta=1.0)
+    made.add_argument("--only", nargs="+", default=["last_layer"], help="maps: last_layer, ekfac, adam, sampled")
     return made
 
 
@@ -176,9 +193,9 @@ def main() -> None:
         print(f"{name}: Σ leverage of {len(m)} examples {m['leverage'].sum():.0f}, {spent:.0f} processor seconds")
     found = measures(maps, a)
     table(found)
-    draw(maps["ekfac"], found, out / "ranking.png")
+    draw(maps["last_layer"], found, out / "ranking.png")
     for name in ("sensitivity", "gradient norm", "subset retraining"):
-        contact_sheet(maps["ekfac"], found[name], data, out / f"top-{name.replace(' ', '-')}.png")
+        contact_sheet(maps["last_layer"], found[name], data, out / f"top-{name.replace(' ', '-')}.png")
 
 
 if __name__ == "__main__":

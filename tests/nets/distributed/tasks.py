@@ -30,6 +30,7 @@ def draw_and_fail(folder, rank, names):
     return draw(folder, rank, names) | {
         "faults": {fault.__name__: outcome(fault, rank) for fault in FAULTS},
         "tracker": tracker(folder, rank),
+        "parts": in_parts(folder, rank),
     }
 
 
@@ -146,6 +147,12 @@ def tracker(folder, rank):
         return None
     run.close()
     return run.trajectory().steps, numbers(run.trajectory().at(4)), numbers(together)
+
+
+def in_parts(folder, rank):
+    """A map in a folder: the map, what the folder holds, and its files."""
+    m = small_map(path=f"{folder}/parts/")
+    return numbers(m), numbers(load(folder / "parts")), sorted(file.name for file in (folder / "parts").iterdir())
 
 
 def killed(folder, rank):
