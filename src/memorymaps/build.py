@@ -168,6 +168,9 @@ def _drawn(
     assert isinstance(examples, RepeatedExamples)  # `memory_map` has made it
     positions = ranks.own(np.arange(len(examples)) if rows is None else rows)
     drawn = examples if rows is None else _repeated(Subset(examples, positions), ranks, progress)
+    drawn.plan = examples.plan
+    if drawn.plan is not None:
+        drawn.plan.begin_last()
     journal = _journal(path, ranks, _header(origin, estimator, positions))
     work = _drawing(origin, gate, estimator, positions, journal)
     with journal or contextlib.nullcontext(), drawn.shared_by(examples.workers):

@@ -189,6 +189,7 @@ MAPS = {
     "dual": lambda: laplace("dual"),
     "sampled": lambda: laplace(Sampled(rows=60)),
     "sampled, to an error": lambda: laplace(Sampled(error=0.2)),
+    "sampled, in a short time": lambda: laplace(Sampled(rows=60, budget=1e-6)),
     "sampled, of a share": lambda: laplace(Sampled(rows=60, share=0.3)),
     "auto": lambda: laplace("auto"),
     "empirical Fisher": lambda: laplace("ekfac", fisher="empirical"),

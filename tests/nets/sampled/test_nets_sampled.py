@@ -266,15 +266,18 @@ def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says(monkeypatch):
     setting, whole = source.problem, source.covariance
     batch = linearize(source.network, setting.owners, x, slice(0, len(x)), lambda f, _: one_hot_directions(f))
     positions = torch.arange(len(x))
-    (_, before), = whole.cavities(batch, positions)  # fmt: skip
+    (_, before), = whole.cavities(torch.float64).of(batch, positions)  # fmt: skip
     weight = whole.weights
     for j in range(len(weight)):
         rest = torch.arange(len(weight)) != j
         rows = tuple(each.take(rest) for each in whole.gram.rows)
         gram = type(whole.gram).from_rows(whole.gram.prior, rows)
-        kept = sampled_covariance.inverse_diagonal(gram.cholesky_factor)
-        less = sampled_covariance.SampledCovariance(gram, whole.owners[rest], whole.q[rest], weight[rest], kept)
-        (_, after), = less.cavities(batch, positions)  # fmt: skip
+        inverse = sampled_covariance.inverse_of(gram.cholesky_factor)
+        kept = inverse.square().sum(0)
+        less = sampled_covariance.SampledCovariance(
+            gram, whole.owners[rest], whole.q[rest], weight[rest], inverse, kept
+        )
+        (_, after), = less.cavities(torch.float64).of(batch, positions)  # fmt: skip
         change = before.moves[..., j, None] * before.moves[..., j][:, None] / before.kept[:, j, None, None]
         np.testing.assert_allclose(after.variance - before.variance, change, atol=1e-10)
         assert float(change[whole.owners[j]].abs().max()) < 1e-20  # its own

@@ -10,6 +10,7 @@ import torch
 from scipy.sparse import issparse
 from torch import Tensor
 
+from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError
 
 
@@ -65,7 +66,7 @@ def length(inputs: Any) -> int:
     return int(first.shape[0])
 
 
-def take_rows(inputs: Any, rows: slice) -> Any:
-    """Some examples of a batch; leaves without a batch axis are unchanged."""
+def take_rows(inputs: Any, rows: slice | Array) -> Any:
+    """Some examples of a batch, by a slice or positions; leaves without a batch axis are unchanged."""
     n = length(inputs)
     return tree_map(lambda leaf: leaf[rows] if hasattr(leaf, "shape") and leaf.shape[:1] == (n,) else leaf, inputs)

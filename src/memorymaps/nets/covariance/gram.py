@@ -36,6 +36,9 @@ class GradientRows(Protocol):
     def shape(self) -> tuple[int, int]:
         """`(n, k)`."""
 
+    def to(self, dtype: torch.dtype) -> Self:
+        """In another precision."""
+
     def take(self, examples: slice | Tensor) -> Self:
         """Some examples."""
 
@@ -82,6 +85,10 @@ class RankOneRows:
     def shape(self) -> tuple[int, int]:
         """`(n, k)`."""
         return self.g.shape[0], self.g.shape[1]
+
+    def to(self, dtype: torch.dtype) -> RankOneRows:
+        """In another precision."""
+        return RankOneRows(self.a.to(dtype), self.g.to(dtype))
 
     def take(self, examples: slice | Tensor) -> RankOneRows:
         """Some examples."""
@@ -137,6 +144,10 @@ class DenseRows:
     def shape(self) -> tuple[int, int]:
         """`(n, k)`."""
         return self.rows.shape[0], self.rows.shape[1]
+
+    def to(self, dtype: torch.dtype) -> DenseRows:
+        """In another precision."""
+        return DenseRows(self.rows.to(dtype))
 
     def take(self, examples: slice | Tensor) -> DenseRows:
         """Some examples."""

@@ -16,7 +16,9 @@ from memorymaps.nets.sampled.row_files import FiledRows
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
 CALIBRATED = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
+_READS = 5  # passes over the data by a map along all directions, whatever it rests on
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
+_SINGLE = 0.5  # of the work of a product in double precision
 UNASKED = 120.0  # seconds of a core that "auto" may spend
 
 
@@ -25,19 +27,32 @@ class SampledCost:
     """What a map by sampled rows costs: `n` examples of `k` outputs, `product` multiplications an entry of `X`.
 
     `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
-    are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training.
+    are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training. The map is
+    along `directions` of each example's outputs, on average; a product of its rows counts `per_product`, half in single
+    precision.
     """
 
     n: int
     k: int
+    directions: float
     product: float
     written: int
     passes: float
     epoch: float
+    per_product: float = 1.0
 
     def multiplications(self, rows: int) -> float:
-        """`passes + n k m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
-        return self.passes + self.n * self.k * rows * (self.product + rows) + 2 * rows**3
+        """`passes + n r m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
+        return self.passes + self.n * self.directions * self.per_product * rows * (self.product + rows) + 2 * rows**3
+
+    @property
+    def reads(self) -> int:
+        """Passes over the data: sizes, checks, ids, gradient and the map itself; directions where they are chosen."""
+        return _READS + (self.directions < self.k)
+
+    def in_double_precision(self) -> SampledCost:
+        """The same map."""
+        return replace(self, per_product=1.0)
 
     def seconds(self, rows: int) -> float:
         """The same in seconds of a core."""
@@ -81,15 +96,20 @@ def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None) -> l
     return [*kinds] if cost.fits(allowed if rows is None else min(rows, most)) else filed
 
 
-def cost_of(problem: LaplaceProblem, kinds: Sequence[Kind]) -> SampledCost:
-    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each output, worth two forward."""
+def cost_of(problem: LaplaceProblem, kinds: Sequence[Kind], directions: float | None = None) -> SampledCost:
+    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each direction, worth two forward.
+
+    `directions` of each example, on average, in single precision; by default all outputs, in double. Fewer take a
+    forward pass to be chosen.
+    """
     pairs, k = list(zip(kinds, problem.block_groups, strict=True)), problem.num_outputs
-    product = sum(_product(kind, group, k) for kind, group in pairs)
+    r = k if directions is None else directions
+    product = sum(_product(kind, group, r) for kind, group in pairs)
     written = sum(_written(kind, group) for kind, group in pairs)
     forward = forward_macs(problem)
-    return SampledCost(
-        len(problem.examples), k, product, 2 * written, (1 + 2 * k) * forward, PASSES_PER_EPOCH * forward
-    )
+    few, n = directions is not None, len(problem.examples)
+    passes = (1 + 2 * r + few) * forward
+    return SampledCost(n, k, r, product, 2 * written, passes, PASSES_PER_EPOCH * forward, _SINGLE if few else 1.0)
 
 
 def possible(problem: LaplaceProblem) -> bool:
@@ -106,7 +126,7 @@ def _written(kind: Kind, group: ParameterGroup) -> int:
     return sum(group.blocks[0].shape) if kind is RankOneRows else group.size
 
 
-def _product(kind: Kind, group: ParameterGroup, k: int) -> float:
+def _product(kind: Kind, group: ParameterGroup, k: float) -> float:
     """Multiplications an entry of `A D⁻¹A'ᵀ`: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
     if kind is not RankOneRows:
         return group.size

@@ -10,7 +10,10 @@ and for example `i`, whose own rows are `o`, with `X = J_i D⁻¹Uᵀ` and `Y = 
 
 A deleted row `j` changes this by exactly `y_j y_jᵀ/κ_j`, with `y_j` the column of `Y_{−o}` and `κ_j = (K_{−o}⁻¹)_jj`: a
 jackknife over rows needs no second matrix, and the bias that the weights leave, `Σ_j β_j y_j y_jᵀ`, none either; it is
-taken away. All in double precision.
+taken away.
+
+`K = L Lᵀ` and its factor are in double precision, the products with `L⁻¹` in double or in single: with `Z = X L⁻ᵀ`,
+`X K⁻¹Xᵀ = Z Zᵀ` is a sum of squares of at most `J_i D⁻¹J_iᵀ`, and rounding stays in proportion to this.
 """
 
 from __future__ import annotations
@@ -38,8 +41,9 @@ _ROUNDING, _TINY = 1e-14, 1e-300
 class Cavity:
     """A batch seen from the posterior without each of its examples.
 
-    `variance [n, c, c]` is `J_i S̃_{−i}⁻¹J_iᵀ` without its bias; `moves = Y_{−o} [n, c, m]` and `kept = κ [n, m]` say
-    what deleting one drawn row does: it grows by `moves_j moves_jᵀ/kept_j`. An example's own rows move nothing.
+    `variance [n, r, r]` is `J_i S̃_{−i}⁻¹J_iᵀ` without its bias, along the directions of the batch, in double precision;
+    `moves = Y_{−o} [n, r, m]` and `kept = κ [n, m]` say what deleting one drawn row does: it grows by
+    `moves_j moves_jᵀ/kept_j`. An example's own rows move nothing.
     """
 
     variance: Tensor
@@ -52,13 +56,14 @@ class SampledCovariance:
     """`S̃⁻¹`, and `S̃_{−i}⁻¹` for the training examples; a `PosteriorCovariance` for all that asks no example's place.
 
     `owners [m]` are the positions of the examples that the drawn rows belong to, ascending; `q [m]` the probabilities
-    they were drawn with, `weights [m]` their weights, `kept [m]` the diagonal of `K⁻¹`.
+    they were drawn with, `weights [m]` their weights, `inverse [m, m]` is `L⁻¹` and `kept [m]` the diagonal of `K⁻¹`.
     """
 
     gram: GramCovariance
     owners: Tensor
     q: Tensor
     weights: Tensor
+    inverse: Tensor
     kept: Tensor
 
     @classmethod
@@ -68,7 +73,8 @@ class SampledCovariance:
         weights = debiased_weights(q, lambda weight: inverse_diagonal(_lower(matrix, weight)))
         lower = _lower(matrix, weights)
         scaled = tuple(each.scaled(weights.sqrt()) for each in rows)
-        return cls(GramCovariance(prior, scaled, lower), owners, q, weights, inverse_diagonal(lower))
+        inverse = inverse_of(lower)
+        return cls(GramCovariance(prior, scaled, lower), owners, q, weights, inverse, inverse.square().sum(0))
 
     @property
     def groups(self) -> tuple[ParameterGroup, ...]:
@@ -139,28 +145,47 @@ class SampledCovariance:
         drawn = self.q * self.weights
         return (1 - drawn + grown * (1 - self.q)) / ((1 + grown / self.weights) * drawn * self.kept)
 
-    def cavities(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
+    def cavities(self, dtype: torch.dtype) -> Cavities:
+        """The training examples' posteriors, by products in double or in single precision."""
+        rows = tuple(each.to(dtype) for each in self.gram.rows)
+        inverses = inverses_of(self.gram.prior.precisions)
+        root, kept, bias = (each.to(dtype) for each in (self.inverse, self.kept, self.bias))
+        return Cavities(self.groups, rows, inverses, self.owners, self.q, root, kept, bias)
+
+
+@dataclass(frozen=True)
+class Cavities:
+    """`S̃_{−i}⁻¹` for the training examples, by products in the precision of `root = L⁻¹`."""
+
+    groups: tuple[ParameterGroup, ...]
+    rows: tuple[Any, ...]
+    inverses: list[Tensor]
+    owners: Tensor
+    q: Tensor
+    root: Tensor
+    kept: Tensor
+    bias: Tensor
+
+    def of(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
         """The examples at `positions [n]` of the training data, some at a time."""
-        seen = group_rows(batch, self.groups, [type(rows) for rows in self.gram.rows])  # type: ignore[misc]
+        seen = group_rows(batch, self.groups, [type(rows) for rows in self.rows])
         k = len(batch.g[0])
         for part in chunk_slices(len(positions), 4 * (k + 1) * len(self.owners)):
             yield part, self._cavity([rows.take(part) for rows in seen], positions[part])
 
     def _cavity(self, seen: list[Any], positions: Tensor) -> Cavity:
-        triples = list(zip(seen, self.gram.rows, inverses_of(self.gram.prior.precisions), strict=True))
+        dtype, triples = self.root.dtype, list(zip(seen, self.rows, self.inverses, strict=True))
         alone = sum((mine.example_gram(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
-        x = sum((mine.cross_gram(rows, inverse) for mine, rows, inverse in triples), start=torch.tensor(0.0))
-        places, there = self._own(positions)
-        n, k = alone.shape[:2]
-        units = torch.zeros(len(self.owners), int(there.sum()), dtype=x.dtype, device=x.device)
-        units[places[there], torch.arange(units.shape[1], device=x.device)] = 1
-        solved = torch.cholesky_solve(torch.cat([x.T, units], dim=1), self.gram.cholesky_factor).T
-        moves = solved[: n * k].view(n, k, -1)
-        columns = x.new_zeros(*places.shape, len(self.owners))
-        columns[there] = solved[n * k :]
-        moves, kept = _without(moves, columns, places, there, self.kept)
-        variance = alone - torch.matmul(x.view(n, k, -1), moves.mT)
-        return Cavity(_less(variance, torch.matmul(moves * self.bias, moves.mT)), moves, kept)
+        products = (mine.to(dtype).cross_gram(rows, inverse.to(dtype)) for mine, rows, inverse in triples)
+        whitened = _whitened(sum(products, start=torch.tensor(0.0, dtype=dtype)), self.root)
+        moves = _coloured(whitened, self.root).view(*alone.shape[:2], -1)
+        whitened = whitened.view(moves.shape)
+        variance = alone - torch.matmul(whitened, whitened.mT)
+        moves, kept, more = self._without(moves, *self._own(positions))
+        variance = variance + more
+        if bool(self.bias.any()):
+            variance = _less(variance, torch.matmul(moves * self.bias, moves.mT).double())
+        return Cavity(variance, moves, kept)
 
     def _own(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Places `[n, r]` of the examples' own rows among those drawn, and which of the `n × r` there are."""
@@ -170,25 +195,47 @@ class SampledCovariance:
         there = places < last[:, None]
         return torch.where(there, places, 0), there
 
+    def _without(self, moves: Tensor, places: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`Y_{−o} [n, k, m]`, `κ [n, m]` and what the variance grows by from `Y`, without own rows."""
+        n, k, _ = moves.shape
+        kept, more = self.kept.expand(n, -1), moves.new_zeros(n, k, k)
+        own = torch.nonzero(there.any(1)).flatten() if there.numel() else there.new_zeros(0, dtype=torch.long)
+        if not len(own):
+            return moves, kept, more
+        places, there = places[own], there[own]
+        columns = moves.new_zeros(*places.shape, moves.shape[2])
+        columns[there] = _coloured(self.root[:, places[there]].T, self.root)
+        within = columns.gather(2, places[:, None].expand(-1, places.shape[1], -1))
+        both = there[:, :, None] & there[:, None]
+        within = torch.where(both, within, torch.eye(places.shape[1], dtype=within.dtype, device=within.device))
+        turned = torch.linalg.solve(within, columns)
+        mine = moves[own].gather(2, places[:, None].expand(-1, moves.shape[1], -1)) * there[:, None]
+        left = self.kept - (turned * columns).sum(1)
+        left[torch.nonzero(there)[:, 0], places[there]] = 1  # nothing is left of an example's own rows
+        kept = kept.clone()
+        kept[own], more[own] = left, torch.matmul(mine, torch.linalg.solve(within, mine.mT))
+        moves[own] -= mine @ turned
+        return moves, kept, more
 
-def _without(moves: Tensor, columns: Tensor, places: Tensor, there: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """`Y_{−o} [n, k, m]` and `κ [n, m]` from `Y`, the columns `(K⁻¹)_o [n, r, m]` and the diagonal of `K⁻¹`."""
-    if not there.any():
-        return moves, kept.expand(len(moves), -1)
-    own = columns.gather(2, places[:, None].expand(-1, places.shape[1], -1))
-    both = there[:, :, None] & there[:, None]
-    own = torch.where(both, own, torch.eye(places.shape[1], dtype=own.dtype, device=own.device))
-    turned = torch.linalg.solve(own, columns)
-    mine = moves.gather(2, places[:, None].expand(-1, moves.shape[1], -1)) * there[:, None]
-    left = kept - (turned * columns).sum(1)
-    left[torch.nonzero(there)[:, 0], places[there]] = 1  # nothing is left of an example's own rows
-    return moves - mine @ turned, left
+
+def _whitened(x: Tensor, root: Tensor) -> Tensor:
+    """`X L⁻ᵀ [n, m]`, by blocks of the triangular `L⁻¹`."""
+    found = torch.empty_like(x)
+    for part in chunk_slices(len(root), 1, _CHUNK):
+        found[:, part] = x[:, : part.stop] @ root[part, : part.stop].T
+    return found
+
+
+def _coloured(z: Tensor, root: Tensor) -> Tensor:
+    """`Z L⁻¹ [n, m]`, by blocks of the triangular `L⁻¹`."""
+    found = torch.empty_like(z)
+    for part in chunk_slices(len(root), 1, _CHUNK):
+        found[:, part] = z[:, part.start :] @ root[part.start :, part]
+    return found
 
 
 def _less(variance: Tensor, bias: Tensor) -> Tensor:
     """`V − B` to first order in `B`, and never negative: `V(V + B)⁻¹V [n, k, k]`."""
-    if not bool(bias.any()):
-        return variance
     variance = (variance + variance.mT) / 2
     scale = variance.diagonal(dim1=1, dim2=2).mean(1).clamp(min=_TINY)
     eye = _ROUNDING * scale[:, None, None] * torch.eye(variance.shape[1], dtype=bias.dtype, device=bias.device)
@@ -203,6 +250,20 @@ def _lower(matrix: Tensor, weights: Tensor) -> Tensor:
     return torch.linalg.cholesky(scaled)
 
 
+def inverse_of(lower: Tensor) -> Tensor:
+    """`L⁻¹` of a triangular `L`, some columns at a time.
+
+    Examples
+    --------
+    >>> inverse_of(torch.tensor([[2.0, 0.0], [0.0, 4.0]])).diagonal().tolist()
+    [0.5, 0.25]
+    """
+    found = torch.zeros_like(lower)
+    for start, columns in _inverse_columns(lower):
+        found[start:, start : start + columns.shape[1]] = columns
+    return found
+
+
 def inverse_diagonal(lower: Tensor) -> Tensor:
     """The diagonal of `(L Lᵀ)⁻¹`, some columns of `L⁻¹` at a time.
 
@@ -211,9 +272,12 @@ def inverse_diagonal(lower: Tensor) -> Tensor:
     >>> inverse_diagonal(torch.tensor([[2.0, 0.0], [0.0, 4.0]])).tolist()
     [0.25, 0.0625]
     """
-    found = []
+    return torch.cat([columns.square().sum(0) for _, columns in _inverse_columns(lower)])
+
+
+def _inverse_columns(lower: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Columns of `L⁻¹` from the diagonal down, and the first one's number."""
     for start in range(0, len(lower), _CHUNK):
         rest = lower[start:, start:]
         units = torch.eye(len(rest), min(_CHUNK, len(rest)), dtype=lower.dtype, device=lower.device)
-        found.append(torch.linalg.solve_triangular(rest, units, upper=False).square().sum(0))
-    return torch.cat(found)
+        yield start, torch.linalg.solve_triangular(rest, units, upper=False)

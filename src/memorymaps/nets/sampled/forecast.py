@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from memorymaps.nets.sampled.cost import SampledCost
 
-_PASSES = 5  # over the data by the map, whatever it rests on: sizes, checks, ids, gradient, the map itself
-
 
 @dataclass(frozen=True)
 class Forecast:
@@ -17,6 +15,7 @@ class Forecast:
     rows: int
     seconds: float
     epochs: float
+    passes: int
     gigabytes: float
     error: float
 
@@ -24,7 +23,7 @@ class Forecast:
     def of(cls, cost: SampledCost, rows: int, error: float) -> Forecast:
         """For so many rows at an error that is known or expected."""
         work = cost.multiplications(rows)
-        return cls(rows, cost.seconds(rows), work / cost.epoch, cost.gigabytes(rows), error)
+        return cls(rows, cost.seconds(rows), work / cost.epoch, cost.reads, cost.gigabytes(rows), error)
 
     @classmethod
     def to_reach(cls, cost: SampledCost, pilot: tuple[int, float], requested: float, most: int) -> Forecast:
@@ -36,5 +35,5 @@ class Forecast:
     def __str__(self) -> str:
         return (
             f"{self.rows:,} rows, {self.seconds:.3g} seconds of a core or {self.epochs:.3g} epochs of training, "
-            f"{_PASSES} passes over the data, {self.gigabytes:.2g} GB, error at most about {self.error:.2g}"
+            f"{self.passes} passes over the data, {self.gigabytes:.2g} GB, error at most about {self.error:.2g}"
         )

@@ -8,7 +8,8 @@ order its
     left-out loss  ℓ(f + Δf)               by (e(f + Δf)ᵀy_j)(eᵀy_j)/κ_j
 
 Rows are drawn independently, each with its probability `q_j`: the variance is `Σ_j (1 − q_j) change_j²` [Horvitz &
-Thompson 1952; Efron 1982], and rows that were drawn for certain add nothing to it.
+Thompson 1952; Efron 1982], and rows that were drawn for certain add nothing to it. Along some directions only,
+`y_j` is known along these, and what the others add to the error is added (`directions.py`).
 """
 
 from __future__ import annotations
@@ -19,66 +20,56 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.nets.sampled.covariance import Cavity, SampledCovariance
-
-MEASURES = ("leverage", "sensitivity", "loo_loss")
+from memorymaps.nets.sampled.covariance import Cavities, Cavity
+from memorymaps.nets.sampled.directions import Data, Directions
+from memorymaps.nets.sampled.measures import Removal
 
 
 @dataclass(frozen=True)
 class Estimates:
     """Of a batch, in the order of `MEASURES`: `value [3, n]`, `deleted [3, n, m]` its change where one drawn row is
-    deleted, times `√(1 − q)`; `bias [3, n]`, removed already; and the variance `V [n, c, c]` with every example in it.
+    deleted, times `√(1 − q)`; `bias [3, n]`, removed already; `left_out [3, n]` the error of directions that are left
+    out; the variance without each example, `cavity [n, c, c]`, and with it, `variance`.
     """
 
+    cavity: Tensor
     variance: Tensor
     value: Tensor
     deleted: Tensor
     bias: Tensor
+    left_out: Tensor
 
     @property
     def standard_error(self) -> Tensor:
         """`[3, n]`."""
-        return self.deleted.square().sum(-1).sqrt()
+        return (self.deleted.square().sum(-1).double() + self.left_out.square()).sqrt()
 
 
 def estimates(
-    likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, cavity: Cavity, source: SampledCovariance
+    likelihood: Likelihood,
+    data: Data,
+    cavity: Cavity,
+    basis: Tensor,
+    source: Cavities,
+    directions: Directions,
 ) -> Estimates:
     """The cavity form's leverage, sensitivity and left-out loss with what the draw of the rows leaves open.
 
-    `f [n, c]` and `w [n]` in double precision.
+    `data` are `f [n, c]`, targets, `w [n]`, in double precision; `cavity` is along `basis [n, c, r]`.
     """
-    root = w[:, None, None].sqrt() * likelihood.fisher_root(f, y)
-    error = w[:, None] * likelihood.error(f, y)
-    loaded = torch.matmul(cavity.variance, root)  # V^{\i}L [n, c, r]
-    inside = torch.matmul(root.mT, loaded)
-    inside = (inside + inside.mT) / 2
-    eye = torch.eye(inside.shape[-1], dtype=f.dtype, device=f.device)
-    kept = torch.linalg.inv(eye + inside)  # (I + C)⁻¹
-    moved = f + torch.matmul(cavity.variance, error[..., None])[..., 0]
-    change = likelihood.mean(moved) - likelihood.mean(f)
-    ahead = torch.matmul(likelihood.mean_jacobian(moved).mT, change.sign()[..., None])[..., 0]
-    value = torch.stack(
-        [
-            torch.matmul(inside, kept).diagonal(dim1=1, dim2=2).sum(-1),
-            change.abs().sum(-1),
-            likelihood.example_loss(moved, y, w),
-        ]
-    )
-    pulled = _along(cavity.moves, error)
+    f, y, w = data
+    whole = directions.completed(cavity.variance, basis)
+    found = Removal.of(likelihood, f, y, w, whole)
+    value = found.value(likelihood, y, w)
+    ahead = torch.matmul(likelihood.mean_jacobian(found.new_outputs).mT, found.change.sign()[..., None])[..., 0]
     gain = w[:, None] if likelihood.weights_are_precisions else torch.ones_like(w)[:, None]
-    changes = torch.stack(
-        [
-            torch.matmul(torch.matmul(root, kept).mT, cavity.moves).square().sum(1),
-            _along(cavity.moves, ahead) * pulled,
-            _along(cavity.moves, gain * likelihood.error(moved, y)) * pulled,
-        ]
-    )
-    variance = cavity.variance - torch.matmul(torch.matmul(loaded, kept), loaded.mT)
-    deleted = changes / cavity.kept * (1 - source.q).sqrt()
-    return Estimates((variance + variance.mT) / 2, value, deleted, changes @ source.bias)
-
-
-def _along(moves: Tensor, direction: Tensor) -> Tensor:
-    """`dᵀy_j [n, m]` for directions `d [n, c]`."""
-    return torch.matmul(direction[:, None], moves)[:, 0]
+    turned = torch.stack([ahead, gain * likelihood.error(found.new_outputs, y), found.error], dim=2)
+    dtype = cavity.moves.dtype
+    along, back, pulled = torch.matmul(torch.matmul(basis.mT, turned).mT.to(dtype), cavity.moves).unbind(1)
+    inner = torch.matmul(basis.mT, torch.matmul(found.root, found.kept))
+    shrunk = torch.matmul(torch.matmul(inner, inner.mT).to(dtype), cavity.moves)
+    changes = torch.stack([(shrunk * cavity.moves).sum(1), along * pulled, back * pulled])
+    variance = whole - torch.matmul(torch.matmul(found.loaded, found.kept), found.loaded.mT)
+    deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
+    left_out = directions.uncertainty(likelihood, data, basis, value)
+    return Estimates(whole, (variance + variance.mT) / 2, value, deleted, (changes @ source.bias).double(), left_out)

@@ -20,8 +20,8 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.calibration import Calibration, calibrated, cavity_leverage
 from memorymaps.nets.sampled.cost import CALIBRATED
 from memorymaps.nets.sampled.covariance import SampledCovariance
-from memorymaps.nets.sampled.curvature import estimated
-from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, sampled_posterior
+from memorymaps.nets.sampled.directions import Directions
+from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, results, sampled_posterior
 from memorymaps.posteriors.contract import Description, Marginals
 
 _FACTORED = 8192  # examples that EKFAC's factors are taken from: what they leave open is calibrated
@@ -48,11 +48,9 @@ class PartlySampledPosterior(SampledNetworkPosterior):
             f, variance, errors = self._quick(batch, places)
             here = torch.nonzero(self.chosen[places]).flatten()
             if len(here):
-                part, start = self.problem.examples.take(places[here].cpu().numpy()), 0
-                for _, each in estimated(self.problem, self.covariance, part, places[here]):
-                    rows = here[start : start + len(each.variance)]
-                    variance[rows], errors[:, rows] = each.variance, each.standard_error
-                    start += len(rows)
+                part = self.problem.examples.take(places[here].cpu().numpy())
+                found = results(self.problem, self.cavities, part, places[here], self.directions)
+                variance[here], errors[:, here] = found[1], found[2]
         self._latest[:] = [(batch.ids, to_numpy(errors))]
         return Marginals(to_numpy(f), to_numpy(variance))
 
@@ -71,7 +69,7 @@ class PartlySampledPosterior(SampledNetworkPosterior):
 
 
 def partly_sampled(
-    share: float,
+    share: float, directions: Directions
 ) -> Callable[[LaplaceProblem, SampledCovariance, Description], PartlySampledPosterior]:
     """Makes the posterior with a `share` of the examples by sampled rows, those most sensitive by EKFAC."""
 
@@ -79,7 +77,7 @@ def partly_sampled(
         problem: LaplaceProblem, covariance: SampledCovariance, description: Description
     ) -> PartlySampledPosterior:
         with evaluation_mode(problem.network.module):
-            return _made(problem, sampled_posterior(problem, covariance, description), share)
+            return _made(problem, sampled_posterior(directions)(problem, covariance, description), share)
 
     return make
 
@@ -88,11 +86,7 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     n = len(problem.examples)
     quick, score, leverage = _quick_look(problem)
     some = np.sort(np.random.default_rng([0, n]).choice(n, min(n, CALIBRATED), replace=False))
-    exact = [
-        each.value[0]
-        for _, each in estimated(problem, base.covariance, problem.examples.take(some), torch.as_tensor(some))
-    ]
-    calibration = Calibration.of(to_numpy(leverage[some]), to_numpy(torch.cat(exact)))
+    calibration = Calibration.of(to_numpy(leverage[some]), _leverage(problem, base, problem.examples.take(some), some))
     chosen = torch.zeros(n, dtype=torch.bool, device=quick.device)
     chosen[score.argsort(descending=True, stable=True)[: math.ceil(share * n)]] = True
     chosen[torch.as_tensor(some)] = True
@@ -103,8 +97,23 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     )
     described = replace(base.description, notes=(*base.description.notes, note))
     return PartlySampledPosterior(
-        problem, base.covariance, described, base.places, quick=quick, chosen=chosen, calibration=calibration
+        problem,
+        base.covariance,
+        described,
+        base.directions,
+        base.places,
+        quick=quick,
+        chosen=chosen,
+        calibration=calibration,
     )
+
+
+def _leverage(problem: LaplaceProblem, base: SampledNetworkPosterior, batch: Batch, positions: Array) -> Array:
+    places = torch.as_tensor(positions, device=problem.network.device)
+    f, variance, _ = results(problem, base.cavities, batch, places, base.directions)
+    curvature = problem.network.likelihood.curvature(f, problem.target(batch))
+    found = torch.matmul(curvature, variance).diagonal(dim1=1, dim2=2).sum(1)
+    return to_numpy(problem.weights(batch) * found)
 
 
 def _quick_look(problem: LaplaceProblem) -> tuple[Tensor, Tensor, Tensor]:

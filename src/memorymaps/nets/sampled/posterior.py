@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,9 +17,10 @@ from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.laplace.posterior import NetworkPosterior
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.covariance import Cavities, SampledCovariance
 from memorymaps.nets.sampled.curvature import estimated
-from memorymaps.nets.sampled.jackknife import MEASURES, Estimates
+from memorymaps.nets.sampled.directions import Directions
+from memorymaps.nets.sampled.measures import MEASURES
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -32,6 +34,7 @@ class SampledNetworkPosterior(NetworkPosterior):
     """
 
     covariance: SampledCovariance
+    directions: Directions
     places: Mapping[Any, int] = field(default_factory=dict)
     _latest: list[tuple[Array, Array]] = field(default_factory=list)  # ids of a batch, its standard errors [3, n]
 
@@ -42,6 +45,11 @@ class SampledNetworkPosterior(NetworkPosterior):
             super().capabilities, training_marginals=self.training_marginals, extra_columns=self.extra_columns
         )
 
+    @functools.cached_property
+    def cavities(self) -> Cavities:
+        """The training examples' posteriors without them, in the precision of `directions`."""
+        return self.covariance.cavities(self.directions.precision)
+
     def training_marginals(self, batch: Batch) -> Marginals:
         """`f [n, c]` and `V = V^{\\i}(I + ΛV^{\\i})⁻¹ [n, c, c]`, `V^{\\i}` from `S̃_{−i}⁻¹`: always `tr(ΛV) < c`.
 
@@ -51,10 +59,9 @@ class SampledNetworkPosterior(NetworkPosterior):
             An id that no training example has.
         """
         with evaluation_mode(self.network.module), self._error_context():
-            found = list(estimated(self.problem, self.covariance, batch, self._positions(batch)))
-        f, each = zip(*found, strict=True)
-        self._latest[:] = [(batch.ids, _errors(each))]
-        return Marginals(to_numpy(torch.cat(f)), to_numpy(torch.cat([one.variance for one in each])))
+            f, variance, errors = results(self.problem, self.cavities, batch, self._positions(batch), self.directions)
+        self._latest[:] = [(batch.ids, to_numpy(errors))]
+        return Marginals(to_numpy(f), to_numpy(variance))
 
     def extra_columns(self, batch: Batch, at: Any) -> Mapping[str, Array]:
         """`leverage_se`, `sensitivity_se` and `loo_loss_se`: standard errors of these columns in the cavity form, in
@@ -75,20 +82,33 @@ class SampledNetworkPosterior(NetworkPosterior):
         return torch.tensor([self.places[name] for name in names], device=self.network.device)
 
 
-def _errors(each: tuple[Estimates, ...]) -> Array:
-    return to_numpy(torch.cat([one.standard_error for one in each], dim=1))
+def results(
+    problem: LaplaceProblem, source: Cavities, batch: Batch, positions: Tensor, directions: Directions
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`f [n, c]`, the variance with every example in it `[n, c, c]`, and standard errors `[3, n]`, in their order."""
+    n, c = len(positions), problem.num_outputs
+    like: dict[str, Any] = {"dtype": torch.float64, "device": problem.network.device}
+    f, variance, errors = torch.empty(n, c, **like), torch.empty(n, c, c, **like), torch.empty(3, n, **like)
+    for here, (outputs, *_), found in estimated(problem, source, batch, positions, directions):
+        f[here], variance[here], errors[:, here] = outputs, found.variance, found.standard_error
+    return f, variance, errors
 
 
 def sampled_posterior(
-    problem: LaplaceProblem, covariance: SampledCovariance, description: Description
-) -> SampledNetworkPosterior:
-    """With the training examples' positions, read from one more look at their ids.
+    directions: Directions,
+) -> Callable[[LaplaceProblem, SampledCovariance, Description], SampledNetworkPosterior]:
+    """Makes the posterior, with the training examples' positions, read from one more look at their ids.
 
     Raises
     ------
     DataError
         An id that occurs twice: an example's own rows are found by it.
     """
-    ids = problem.ranks.gathered([name for batch in problem.examples for name in batch.ids.tolist()])
-    check_unique(ids)
-    return SampledNetworkPosterior(problem, covariance, description, dict(zip(ids, range(len(ids)), strict=True)))
+
+    def make(problem: LaplaceProblem, covariance: SampledCovariance, description: Description) -> Any:
+        ids = problem.ranks.gathered([name for batch in problem.examples for name in batch.ids.tolist()])
+        check_unique(ids)
+        places = dict(zip(ids, range(len(ids)), strict=True))
+        return SampledNetworkPosterior(problem, covariance, description, directions, places)
+
+    return make

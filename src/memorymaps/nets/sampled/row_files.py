@@ -1,7 +1,8 @@
 """Rows that do not fit in memory: single precision, in files mapped into memory, read a piece at a time.
 
-Products are in double precision. Rounding the rows changes `S̃` by at most `2ε√‖K‖`, relative: 10⁻³ at `‖K‖ = 10⁸`.
-Products in single precision would have an error of `ε‖K‖` beside variances that are small differences.
+Products are in double precision unless all of the map's are in single (`covariance.py`). Rounding the rows changes `S̃`
+by at most `2ε√‖K‖`, relative: 10⁻³ at `‖K‖ = 10⁸`. Products in single precision have an error of `ε‖K‖` beside
+variances that are small differences.
 """
 
 from __future__ import annotations
@@ -102,6 +103,10 @@ class FiledRows:
         """`q`, the numbers in a row."""
         return int(self.files[0].numbers.shape[1]) if self.files else 0
 
+    def to(self, dtype: torch.dtype) -> FiledRows:
+        """With products in another precision."""
+        return replace(self, scale=self.scale.to(dtype))
+
     def take(self, examples: slice | Tensor) -> FiledRows:
         """Some rows."""
         where = examples.cpu() if isinstance(examples, Tensor) else examples
@@ -145,7 +150,7 @@ class FiledRows:
         """Scaled rows, some at a time."""
         for part in chunk_slices(len(self.index), max(1, self.width), _PIECE):
             rows = torch.from_numpy(self._read(self.index[part].numpy())).to(self.scale.device)
-            yield part, rows.double().mul_(self.scale[part, None])
+            yield part, rows.to(self.scale.dtype, copy=True).mul_(self.scale[part, None])
 
     def _read(self, wanted: Array) -> Array:
         found = np.empty((len(wanted), self.width), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from memorymaps.files.progress_plan import Step
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
@@ -12,6 +13,8 @@ from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.curvature import DrawnRows, sampled
 from memorymaps.nets.sampled.partly import partly_sampled
 from memorymaps.nets.sampled.posterior import sampled_posterior
+
+_TAKEN = 4096  # examples that are taken for rows and their errors until there are enough, or thereabouts
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Sampled(CurvatureStructure):
     seed : of the draw; the same seed, data and network give the same map.
     budget : what the map may cost: seconds of a core, or `"30 epochs"` of training; multiplications counted before,
         not timed, so that the map does not depend on the machine. The forecast is printed where progress is shown.
+        Where it is too short for all outputs of every example, each has its error and the leading directions of its
+        curvature, and products are in single precision; what this adds is measured and part of the standard errors.
     share : of the examples, the most sensitive ones, whose posterior is by sampled rows; the others have EKFAC's,
         calibrated by a monotone fit on 512 at random that have both, and the column `sampled` says which. Default: all,
         or 5 % of many where that is what the budget allows.
@@ -68,6 +73,12 @@ class Sampled(CurvatureStructure):
         if self.seed != int(self.seed) or self.seed < 0:
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
 
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """A forward pass, and the growth of rows, as if it took as long as half of a pass with all outputs."""
+        n = len(problem.examples)
+        grown = Step("rows", _TAKEN, n * problem.num_outputs / _TAKEN, is_pass=False)
+        return Step("curvature of outputs", n), grown
+
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
         """Rows drawn until the requested error, the budget or memory is reached, or as many as were requested."""
         return _with_posterior(sampled(problem, self))
@@ -84,7 +95,8 @@ class Sampled(CurvatureStructure):
 
 def _with_posterior(found: DrawnRows) -> CurvatureEstimate[SampledCovariance]:
     """The estimate, for all examples or for a share of them."""
-    return replace(found.estimate, posterior=sampled_posterior if found.share == 1 else partly_sampled(found.share))
+    make = sampled_posterior(found.directions) if found.share == 1 else partly_sampled(found.share, found.directions)
+    return replace(found.estimate, posterior=make)
 
 
 @dataclass(frozen=True)

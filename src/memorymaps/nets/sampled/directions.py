@@ -1,0 +1,182 @@
+"""Along which directions of its outputs an example's variance is found, and what stands for the others.
+
+With `Q_i [c, r_i]` orthonormal, the error `e_i` first and then the leading eigenvectors of `Λ_i` outside of it,
+
+    V_i ≈ Q V_Q Qᵀ + (1 + ρ/r) v̄ (I − Q Qᵀ),    V_Q = QᵀV_iQ,    v̄ = tr V_Q/r
+
+`r_i` reverse passes and rows of a system instead of `c`. `V e` is exact along `Q`, and what is left out of `Λ_i` counts
+in the leverage as the mean of the directions that are there, or more: the variance along the error is smaller than
+along others, so that few directions say too little. `ρ` is found on examples that have all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorymaps.core.arrays import Batch
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.nets.laplace.leading import filled, leading_basis
+from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.measures import MEASURES, cavity_measures
+
+_LEFT_OUT = 0.1  # of a curvature's trace, or of the examples' root mean square where that is more
+_MOST_FILL = 8.0
+_TINY, _ROUNDING = 1e-300, 1e-9
+
+Data = tuple[Tensor, Tensor, Tensor]  # outputs `f [n, c]`, targets and weights of some examples, in double precision
+
+
+@dataclass(frozen=True)
+class Directions:
+    """How many directions each training example has, `counts [N]`; `fill` is `ρ`.
+
+    `spread` says for leverage, sensitivity and left-out loss what the directions that are left out add to the error: so
+    many times the part of `Λ`'s trace that they have, times the value (of the loss: times its change), in parts of `r`;
+    `added` is that error over the examples, relative. They were `chosen` where some examples may have fewer than all.
+    Products are in `precision`; `rounding` is what this changes, relative.
+    """
+
+    counts: Tensor
+    fill: float = 0.0
+    spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    added: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    chosen: bool = False
+    precision: torch.dtype = torch.float64
+    rounding: float = 0.0
+
+    @classmethod
+    def all_of(cls, problem: LaplaceProblem) -> Directions:
+        """All outputs of every example: nothing is left out."""
+        shape = (len(problem.examples),)
+        return cls(torch.full(shape, problem.num_outputs, device=problem.network.device))
+
+    @classmethod
+    def leading(cls, problem: LaplaceProblem) -> Directions:
+        """So many that a tenth of the trace of each `Λ` is left out, more where that is little; a forward pass."""
+        found = [each for batch in problem.examples for each in _left_out(problem, batch)]
+        left = torch.cat(problem.ranks.gathered(found)).to(problem.network.device)
+        size = left[:, :1].clamp(min=float(left[:, 0].square().mean().sqrt()))
+        return cls(1 + (left[:, 1:-1] > _LEFT_OUT * size).sum(1), chosen=True, precision=torch.float32)
+
+    def all_again(self, outputs: int) -> Directions:
+        """All outputs of every example, in double precision."""
+        return Directions(torch.full_like(self.counts, outputs))
+
+    @property
+    def exact(self) -> bool:
+        """Whether all examples have all directions, in double precision."""
+        return self.precision == torch.float64 and not self.chosen
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the map says of it; nothing where all examples have all directions."""
+        if self.exact:
+            return ()
+        error = ", ".join(f"{name} {each:.1%}" for name, each in zip(MEASURES, self.added, strict=True))
+        return (
+            f"Along {self.mean:.2f} directions of each example's outputs on average, its error and the leading ones of "
+            "its curvature; deviations of the outputs are along these. The others' part of leverage is estimated. What "
+            f"this changes, in the standard errors: {error}. Single precision changes the columns by "
+            f"{self.rounding:.1e}.",
+        )
+
+    @property
+    def mean(self) -> float:
+        """Directions of an example, on average."""
+        return float(self.counts.double().mean())
+
+    def groups(self, positions: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Examples at these positions with equally many directions: the number, and places in `positions`."""
+        counts = self.counts[positions]
+        for count in counts.unique().tolist():
+            yield int(count), torch.nonzero(counts == count).flatten()
+
+    def completed(self, within: Tensor, basis: Tensor) -> Tensor:
+        """`V [n, c, c]` from `V_Q [n, r, r]` and `Q [n, c, r]`."""
+        return _completed(within, basis, 1 + self.fill / basis.shape[2])
+
+    def calibrated(
+        self,
+        likelihood: Likelihood,
+        data: Data,
+        exact: Tensor,
+        positions: Tensor,
+        part: Tensor,
+    ) -> tuple[Directions, Tensor]:
+        """With `ρ` and the spread from examples whose cavity variances `exact [n, c, c]` have all directions, each
+        standing for `part [n]` others; and what leaving directions out changes, `[3, n]`.
+        """
+        f, y, w = data
+        if bool((self.counts == f.shape[1]).all()):
+            return self, f.new_zeros(3, len(f))
+        basis, left = ordered_directions(likelihood, f, y, w)
+        counts = self.counts[positions].to(f)
+        some = basis * (torch.arange(f.shape[1], device=f.device) < counts[:, None])[:, None]
+        within = torch.matmul(some.mT, torch.matmul(exact, some))
+        true = cavity_measures(likelihood, f, y, w, exact)
+        tried = (_completed(within, some, 1 + fill / counts[:, None, None]) for fill in (0.0, 1.0))
+        none, whole = (cavity_measures(likelihood, f, y, w, each)[0] @ part for each in tried)
+        missing = float(whole - none)
+        fill = min(_MOST_FILL, max(-1.0, float(true[0] @ part - none) / missing)) if missing > 0 else 0.0
+        found = cavity_measures(likelihood, f, y, w, _completed(within, some, 1 + fill / counts[:, None, None]))
+        ratio = _part(left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0]) / counts
+        scale = (left_out_scale(likelihood, f, y, w, found) * ratio).square() @ part
+        off = found - true
+        square, size = off.square() @ part, (true.square() @ part).clamp(min=_TINY)
+        spread, added = (square / scale.clamp(min=_TINY)).sqrt().where(scale > 0, 0), (square / size).sqrt()
+        return replace(self, fill=fill, spread=tuple(spread.tolist()), added=tuple(added.tolist())), off
+
+    def uncertainty(self, likelihood: Likelihood, data: Data, basis: Tensor, value: Tensor) -> Tensor:
+        """What the directions that are left out add to the errors of `value [3, n]`, `[3, n]`."""
+        f, y, w = data
+        if basis.shape[1] == basis.shape[2] or not any(self.spread):
+            return torch.zeros_like(value)
+        curvature = likelihood.curvature(f, y)
+        trace = curvature.diagonal(dim1=1, dim2=2).sum(1)
+        kept = (torch.matmul(curvature, basis) * basis).sum((1, 2))
+        ratio = _part(trace - kept, trace) / basis.shape[2]
+        return value.new_tensor(self.spread)[:, None] * left_out_scale(likelihood, f, y, w, value) * ratio
+
+
+def _part(left: Tensor, trace: Tensor) -> Tensor:
+    """`left/trace [n]`; nothing where it is rounding."""
+    found = left / trace.clamp(min=_TINY)
+    return torch.where(found > _ROUNDING, found, 0)
+
+
+def left_out_scale(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, value: Tensor) -> Tensor:
+    """Leverage, sensitivity and the change of the loss `[3, n]`."""
+    return torch.stack([value[0], value[1], (value[2] - likelihood.example_loss(f, y, w)).abs()])
+
+
+def ordered_directions(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """All directions `Q [n, c, c]` in their order; the trace of `wΛ` that the first `0 … c` leave out, `[n, c + 1]`.
+
+    `f [n, c]` and `w [n]` in double precision.
+    """
+    basis, outside = leading_basis(likelihood, f, y)
+    trace = likelihood.curvature(f, y).diagonal(dim1=1, dim2=2).sum(1, keepdim=True)
+    return basis, w[:, None] * torch.cat([trace, outside], dim=1)
+
+
+def _left_out(problem: LaplaceProblem, batch: Batch) -> Iterator[Tensor]:
+    y, w = problem.target(batch), problem.weights(batch)
+
+    def work(x: Any, part: slice) -> Tensor:
+        f = problem.network.outputs(problem.network.to_device(x)).double()
+        return ordered_directions(problem.network.likelihood, f, y[part], w[part])[1]
+
+    with torch.no_grad():
+        yield from problem.batch_size.run(batch.inputs, work)
+
+
+def _completed(within: Tensor, basis: Tensor, fill: float | Tensor) -> Tensor:
+    """`Q V_Q Qᵀ + t v̄ (I − Q Qᵀ)` for `t` a number or `[n, 1, 1]`."""
+    whole = filled(basis, within)
+    known = torch.matmul(basis, torch.matmul(within, basis.mT))
+    return known + fill * (whole - known)
