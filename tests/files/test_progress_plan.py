@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from memorymaps.files.progress_plan import ProgressPlan, Step
+from memorymaps.files.progress_plan import PlannedPass, ProgressPlan, Step
 
 
 def plan():
@@ -59,6 +59,20 @@ def test_the_last_step_begins_where_steps_before_it_have_not_come():
     assert p.done == 40
     one_pass(p)
     assert p.is_over
+
+
+def test_a_pass_moves_the_bar_when_its_batches_are_done_and_one_that_is_left_moves_nothing():
+    p = plan()
+    left = PlannedPass(p)
+    left.update(4)
+    left.__exit__(GeneratorExit, GeneratorExit(), None)
+    assert p.done == 0
+    with PlannedPass(p) as whole:
+        whole.update(4)
+        assert p.done == 0
+        whole.update(6)
+        assert p.done == 8
+    assert p.done == 20
 
 
 @pytest.mark.parametrize(
