@@ -8,7 +8,7 @@ goes to it, or to one of its workers. Then the same call runs again, until it en
 - lost: batches or results that were on the disk before a run and are not there, or are made again, in the next one;
 - twice: results that a journal has twice;
 - differ: ends that are not those of a run to which nothing happened;
-- orphans: workers that run five seconds after their run was killed.
+- orphans: workers that run half a minute after their run was killed.
 """
 
 from __future__ import annotations
@@ -103,33 +103,40 @@ def twice(kind: str, folder: Path) -> int:
 
 
 def start(kind: str, folder: Path) -> subprocess.Popen[bytes]:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([sys.executable, __file__, "--child", kind, "--folder", str(folder)], **quiet)
+    with open(folder / "stderr", "wb") as file:
+        command = [sys.executable, __file__, "--child", kind, "--folder", str(folder)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file)
 
 
-def kill(process: subprocess.Popen[bytes], pace: float, rng: random.Random) -> str:
+def finish(kind: str, folder: Path) -> None:
+    """Without a kill."""
+    if start(kind, folder).wait() != 0:
+        raise RuntimeError((folder / "stderr").read_text()[-2000:])
+
+
+def kill(process: subprocess.Popen[bytes], pace: float, rng: random.Random) -> Counter[str]:
     """Signal 9 to the run or to one of its workers, which it has after a while; or nothing, where it has ended."""
     worker, end = rng.random() < 0.5, time.monotonic() + rng.uniform(0.4, 1.1) * pace
     while time.monotonic() < end and process.poll() is None:
         time.sleep(0.01)
     if process.poll() is not None:
-        return "ended"
+        return Counter(ended=1)
     try:
         own = psutil.Process(process.pid).children(recursive=True)
         chosen = rng.choice([each for each in own if "resource_tracker" not in " ".join(each.cmdline())] or [None])
         os.kill(chosen.pid if worker and chosen is not None else process.pid, signal.SIGKILL)
     except (psutil.Error, ProcessLookupError):
-        return "ended"
+        return Counter(ended=1)
     process.wait()
-    orphans = len(psutil.wait_procs(own, timeout=5)[1])
-    return "orphans" if orphans else "worker" if worker and chosen is not None else "run"
+    orphans = len(psutil.wait_procs(own, timeout=30)[1])
+    return Counter({"worker" if worker and chosen is not None else "run": 1, "orphans": orphans})
 
 
 def one(kind: str, folder: Path, kills: int, rng: random.Random) -> Counter[str]:
     """Kill runs of one kind, and compare every end."""
     write(folder)
     begun = time.monotonic()
-    start(kind, folder).wait()
+    finish(kind, folder)
     pace, whole = time.monotonic() - begun, np.load(folder / "result.npy")
     found: Counter[str] = Counter()
 
@@ -142,7 +149,7 @@ def one(kind: str, folder: Path, kills: int, rng: random.Random) -> Counter[str]
     while found["worker"] + found["run"] < kills:
         before = on_disk(kind, folder)
         process = start(kind, folder)
-        found[kill(process, pace, rng)] += 1
+        found += kill(process, pace, rng)
         if not (folder / "result.npy").exists():
             after = on_disk(kind, folder)
             found["lost"] += sum(after.get(name) != when for name, when in before.items())
@@ -152,7 +159,7 @@ def one(kind: str, folder: Path, kills: int, rng: random.Random) -> Counter[str]
             found["ends"] += 1
             found["differ"] += int(not np.allclose(np.load(folder / "result.npy"), whole, rtol=1e-10, equal_nan=True))
             clear()
-    start(kind, folder).wait()  # what is open is finished
+    finish(kind, folder)  # what is open is finished
     found["ends"] += 1
     found["differ"] += int(not np.allclose(np.load(folder / "result.npy"), whole, rtol=1e-10, equal_nan=True))
     found["left"] = len(list(folder.glob(".*.partial"))) + len(list(folder.glob(".*.batches")))

@@ -6,6 +6,7 @@ process, counted where they are passed to `torch.distributed`, by the formulas o
 
     python benchmarks/more_processes.py --examples 6000
     python benchmarks/more_processes.py --traffic                  small maps of every structure, 2 to 4 processes
+    unshare -rn sh -c 'ip link set lo up; python benchmarks/more_processes.py --wire'      what really is sent (Linux)
 """
 
 from __future__ import annotations
@@ -147,6 +148,26 @@ def traffic(sizes: list[int], n: int) -> None:
             )  # fmt: skip
 
 
+def wire(sizes: list[int], n: int) -> None:
+    """Bytes that all processes send over the loopback interface for the sum of `full`, by the system's counter."""
+    print("| processes | MB sent by all | 2 B (R - 1) |")
+    print("|---|---|---|")
+    for size in sizes:
+        sent, summed = [], []
+        for structure in ("full", "diag"):  # the difference leaves out the start of the group and the table
+            before = _sent()
+            found = group(size, "small", structure, str(n))
+            sent.append(_sent() - before)
+            summed.append(found[0][structure]["summed"])
+        ring = 2 * (summed[0] - summed[1]) * (size - 1)
+        print(f"| {size} | {(sent[0] - sent[1]) / 1e6:.2f} | {ring / 1e6:.2f} |", flush=True)
+
+
+def _sent() -> int:
+    lines = pathlib.Path("/proc/net/dev").read_text().splitlines()
+    return next(int(line.split()[9]) for line in lines if line.strip().startswith("lo:"))
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         one(*sys.argv[2:])
@@ -156,8 +177,11 @@ if __name__ == "__main__":
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--structures", nargs="+", default=["ekfac", "sampled"])
     parser.add_argument("--traffic", action="store_true")
+    parser.add_argument("--wire", action="store_true")
     given = parser.parse_args()
-    if given.traffic:
+    if given.wire:
+        wire([2, 3, 4], EXAMPLES)
+    elif given.traffic:
         traffic([2, 3, 4], EXAMPLES)
     else:
         times(given.processes, given.structures, given.examples)

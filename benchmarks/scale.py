@@ -59,11 +59,11 @@ def fit(folder: pathlib.Path, name: str) -> dict:
     frame = pd.read_parquet(folder / "data.parquet", columns=[*features(), target(name)])
     x, y = frame[features()].to_numpy(), frame[target(name)].to_numpy()
     del frame
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     model = estimator(name).fit(x, y)
-    seconds = time.perf_counter() - start
+    seconds, used = time.perf_counter() - start, time.process_time() - used
     np.savez(folder / f"{name}.npz", coef=model.coef_, intercept=model.intercept_)
-    return {"seconds": seconds}
+    return {"seconds": seconds, "cpu": used}
 
 
 def fitted(folder: pathlib.Path, name: str):
@@ -84,11 +84,11 @@ def draw(folder: pathlib.Path, name: str) -> dict:
     import memorymaps.models.meta.sklearn_pipeline
 
     model = fitted(folder, name)
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     m = mm.memory_map(model, mm.ParquetExamples(folder / "data.parquet", target(name), features=features()))
-    seconds = time.perf_counter() - start
+    seconds, used = time.perf_counter() - start, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"seconds": seconds, "peak": peak, "leverage": float(m["leverage"].sum())}
+    return {"seconds": seconds, "cpu": used, "peak": peak, "leverage": float(m["leverage"].sum())}
 
 
 def child(step: str, folder: pathlib.Path, name: str) -> dict:
@@ -98,8 +98,10 @@ def child(step: str, folder: pathlib.Path, name: str) -> dict:
 
 def table(n: int) -> None:
     data = n * P * 8
-    print("| model | fit, s | map, s | map / fit | peak, MB | peak / data | Σ leverage |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| model | fit, s | map, s | map / fit | CPU: fit, s | map, s | ratio | peak, MB | peak / data | Σ leverage |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         write_data(folder, n)
@@ -107,6 +109,7 @@ def table(n: int) -> None:
             a, b = child("fit", folder, model), child("draw", folder, model)
             print(
                 f"| {model} | {a['seconds']:.2f} | {b['seconds']:.2f} | {b['seconds'] / a['seconds']:.2f} "
+                f"| {a['cpu']:.2f} | {b['cpu']:.2f} | {b['cpu'] / a['cpu']:.2f} "
                 f"| {b['peak'] / 1e6:.0f} | {b['peak'] / data:.2f} | {b['leverage']:.2f} |",
                 flush=True,
             )

@@ -204,10 +204,10 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:
     """The cells of a row that the table shows."""
-    found, at_k = row["precision"], row["at k"]
+    found, at_k, is_run = row["precision"], row["at k"], row["model"] in RUNS and row["data"] != "bikes"
     return {
         "model": row["model"], "data": row["data"], "wrong labels": row["noise"],
-        "label_issues(m)": found["label_issues"], "of a run (AUM)": found["AUM"] if row["model"] in RUNS else np.nan,
+        "label_issues(m)": found["label_issues"], "of a run (AUM)": found["AUM"] if is_run else np.nan,
         "cleanlab": found["cleanlab"], "training loss": found["training loss"], "neighbours": found["neighbours"],
         "at k": at_k["label_issues"], "cleanlab at k": at_k["cleanlab"], "CPU / folds": row["ours"] / row["folds"],
     }  # fmt: skip

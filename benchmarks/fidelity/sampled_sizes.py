@@ -1,5 +1,6 @@
 """Sizes by sampled rows against retraining: LeNet5 on the first N of shuffled (Fashion-)MNIST, `Σℓ + δ‖θ‖²/2`.
 
+LeNet5 is LeCun's, with tanh and average pooling, whose minima are smooth; `--relu`: ReLUs and maximum pooling.
 Training (Adam) ends in L-BFGS on all the data, whose first inverse Hessian is `S̃⁻¹` of sampled rows, drawn anew at the
 start of each round. The network is in single precision unless `--double`; losses and gradients are summed in double.
 A retraining starts at the minimum, without one example, with `S̃_{−i}⁻¹`, and ends where the second half of ten or more
@@ -33,6 +34,15 @@ import memorymaps as mm
 from memorymaps.nets import Sampled
 from memorymaps.nets.curvature.ggn import group_order
 from memorymaps.nets.refit.lbfgs import preconditioned_lbfgs
+
+
+def smooth_lenet() -> nn.Module:
+    """LeNet5 with tanh and average pooling."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2),
+        nn.Flatten(), nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10),
+    )  # fmt: skip
+
 
 BATCH = 250
 ROUNDS, STEPS = 3, 40  # at the end of training
@@ -106,7 +116,7 @@ def trained(a: argparse.Namespace) -> Objective:
     """At the minimum; kept beside the journal after every round."""
     torch.manual_seed(0)
     dtype, (x, y, _, _) = torch.float64 if a.double else torch.float32, data(a.data, a.n)
-    net, x = lenet().to(dtype), x.to(dtype)
+    net, x = (lenet if a.relu else smooth_lenet)().to(dtype), x.to(dtype)
     kept, done = a.path.with_suffix(".pt"), 0
     if kept.exists():
         theta, done = torch.load(kept, weights_only=False)
@@ -180,6 +190,7 @@ def main() -> None:
     parser.add_argument("--error", type=float, default=0.1, help="asked of the map that is compared")
     parser.add_argument("--steps", type=int, default=40, help="of each retraining")
     parser.add_argument("--beside", action="append", default=[], help="structures that are compared too")
+    parser.add_argument("--relu", action="store_true", help="ReLUs and maximum pooling")
     parser.add_argument(
         "--double", action="store_true", help="the network in double precision, which takes 2.7 times as long"
     )

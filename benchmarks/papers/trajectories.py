@@ -5,9 +5,9 @@ Full commands, as in the source (all images):
     MEMORYMAPS_DATA=… python benchmarks/papers/trajectories.py --examples 60000 --rows 60000 --epochs 50
     MEMORYMAPS_DATA=… python benchmarks/papers/trajectories.py --net resnet20 --examples 25000 --rows 25000
 
-Shortened, the default: 4,000 images, 1,000 of them mapped, from the optimiser's state at six checkpoints. `resnet20`
+Shortened, the default: 1,500 images, 500 of them mapped, from the optimiser's state at six checkpoints. `resnet20`
 maps the checkpoints of `resnet_cifar10.py` (with the same `--examples`) and trains nothing. Written: one panel per
-checkpoint with the most sensitive examples circled in all, the table of their ranks, and the explorer's page of the
+checkpoint with the most sensitive examples marked in all, the table of their ranks, and the explorer's page of the
 run.
 """
 
@@ -70,6 +70,8 @@ def draw(run: Trajectory, data: Data, file: Path, follow: int = 6) -> None:
         figure = plt.figure(figsize=(9.6, 5.2), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(8, 1))
         axes = left.subplots(2, 3, sharex=True, sharey=True)
+        for ax in axes.flat[len(steps) :]:
+            ax.axis("off")
         for step, ax in zip(steps, axes.flat, strict=False):
             panel(run.at(step), followed, ax)
             ax.set_title(f"epoch {step}", loc="left")
@@ -94,7 +96,7 @@ def panel(m: mm.MemoryMap, followed: object, ax: plt.Axes) -> None:
 
 
 def main() -> None:
-    defaults = {"data": "fmnist", "net": "lenet5", "epochs": 25, "examples": 4_000, "rows": 1_000, "delta": 4.0}
+    defaults = {"data": "fmnist", "net": "lenet5", "epochs": 15, "examples": 1_500, "rows": 500, "delta": 1.5}
     a = parser(__doc__, **defaults).parse_args()
     deep = a.net == "resnet20"
     name = "cifar10" if deep else a.data

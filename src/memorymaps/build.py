@@ -28,8 +28,10 @@ from memorymaps.files.batch_journal import BatchJournal, BatchJournalError
 from memorymaps.files.executors.workers import ExecutorArgument, opened
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.on_disk.disk_table import DiskTable
+from memorymaps.maps.on_disk.folders import check_replaceable, is_folder, opened_table, publish
 from memorymaps.maps.provenance import Provenance, versions
-from memorymaps.maps.store import is_folder, save_part
+from memorymaps.maps.store import note_of, save_part
 from memorymaps.posteriors import registry as posteriors
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.gate import Gate, undefined_warnings
@@ -97,9 +99,10 @@ def memory_map(
     executor : number of processes, or any `concurrent.futures.Executor` (Dask's `client.get_executor()`, …), by which
         the passes over the data are shared. Of `ParquetExamples` workers are sent paths, of arrays batches.
     progress : show a progress bar; default: on a terminal, after one second.
-    path : file for the finished map, or a folder, `"map/"`, in which each process writes its part of the rows (`load`
-        reads both). Until then every finished batch is kept beside it: after an interruption or a kill, the same call
-        goes on from there, and its map is the same.
+    path : file for the finished map. Until then every finished batch is kept beside it: after an interruption or a
+        kill, the same call goes on from there, and its map is the same. With a slash at its end (`"map/"`), a folder
+        of files, of several processes one each: for maps larger than memory, of which columns and rows are read when
+        they are used.
 
     Raises
     ------
@@ -137,12 +140,24 @@ def memory_map(
             where = None if rows is None else _positions(rows, len(examples))
             m, journal = _drawn(ranks, origin, gate, used, where, path, progress)
         m = m if requested else refit_unasked(m, ranks.progress(progress))
-        if path is not None:
-            _save(m, path, ranks)
+        if path is not None and journal is not None:
+            m = _saved(m, journal, path) if ranks.size == 1 else _part_saved(m, path, ranks)
         m = dataclasses.replace(m, origin=ranks.independent(m.origin or origin))
     if journal is not None:
         journal.delete()
     return m
+
+
+def _saved(m: MemoryMap, journal: BatchJournal, path: str | Path) -> MemoryMap:
+    """The map, which is on disk now; in a folder the finished batches have become its files."""
+    if not isinstance(m.table, DiskTable):
+        m.save(path)
+        return m
+    if m.table.changed:
+        m.save(path)
+    else:
+        publish(journal, note_of(m.provenance) | {"rows": len(m)}, Path(path))
+    return dataclasses.replace(m, table=opened_table(Path(path)))
 
 
 def _drawn(
@@ -153,23 +168,32 @@ def _drawn(
     assert isinstance(examples, RepeatedExamples)  # `memory_map` has made it
     positions = ranks.own(np.arange(len(examples)) if rows is None else rows)
     drawn = examples if rows is None else _repeated(Subset(examples, positions), ranks, progress)
+    drawn.plan = examples.plan
+    if drawn.plan is not None:
+        drawn.plan.begin_last()
     journal = _journal(path, ranks, _header(origin, estimator, positions))
+    work = _drawing(origin, gate, estimator, positions, journal)
     with journal or contextlib.nullcontext(), drawn.shared_by(examples.workers):
-        table, outputs = _table(ranks, _all_records(origin, gate, drawn, positions, estimator, journal), journal)
+        if journal is not None and path is not None and ranks.size == 1 and is_folder(path):
+            check_replaceable(Path(path))
+            table, outputs = _table_on_disk(drawn, work, journal)
+        else:
+            table, outputs = _table(ranks, list(_all_records(drawn, work, journal)), journal)
     gate.check_curvature(ranks.all_of(examples), np.asarray(table.column("leverage")))
     check_unique(np.asarray(table.column("id")))
     provenance = _provenance(origin, ranks.fingerprint(drawn), estimator, outputs)
     return MemoryMap(table, ranks.agreed(provenance), origin), journal
 
 
-def _save(m: MemoryMap, path: str | Path, ranks: Ranks) -> None:
-    """The file, by the first process; or this process' part of the rows, in a folder."""
+def _part_saved(m: MemoryMap, path: str | Path, ranks: Ranks) -> MemoryMap:
+    """The map, of which the first process has written the file, or each its part of the rows, in a folder."""
     if is_folder(path):
         rows = ranks.part(len(m))
         own = m.table.slice(rows.start, rows.stop - rows.start)
         save_part(own, m.provenance, path, ranks.rank, ranks.size)
     elif ranks.is_first:
         m.save(path)
+    return m
 
 
 def _journal(path: str | Path | None, ranks: Ranks, header: dict[str, Any]) -> BatchJournal | None:
@@ -307,17 +331,33 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, st
     return {**columns, "warning": columns["warning"] | warning, **extra}
 
 
-def _all_records(
-    origin: Origin, gate: Gate, drawn: RepeatedExamples, rows: Array, estimator: Estimator, journal: BatchJournal | None
-) -> list[pa.RecordBatch]:
-    """The rows of every batch; `rows` are the positions of the drawn examples."""
+def _drawing(origin: Origin, gate: Gate, estimator: Estimator, rows: Array, journal: BatchJournal | None) -> _Drawing:
+    """What every batch of a map needs; `rows` are the positions of the drawn examples."""
     finished = None if journal is None else journal.finished()
-    first, last = int(rows[0]), int(rows[-1])
-    work = _Drawing(origin, gate, estimator, first if last - first == len(rows) - 1 else rows, finished)
-    found = []
+    first = int(rows[0]) if len(rows) else 0
+    consecutive = len(rows) > 0 and int(rows[-1]) - first == len(rows) - 1
+    return _Drawing(origin, gate, estimator, first if consecutive else rows, finished)
+
+
+def _all_records(drawn: RepeatedExamples, work: _Drawing, journal: BatchJournal | None) -> Iterator[pa.RecordBatch]:
+    """The rows of every batch."""
     for part, digest, record in drawn.flat_map(_records, work):
-        found.append(record if journal is None else _kept(journal, part, digest, record))
-    return found
+        yield record if journal is None else _kept(journal, part, digest, record)
+
+
+def _table_on_disk(drawn: RepeatedExamples, work: _Drawing, journal: BatchJournal) -> tuple[DiskTable, int]:
+    """The table whose parts are the batches on disk, none of which is held in memory, and the number of outputs."""
+    outputs = 0
+    for record in _all_records(drawn, work, journal):
+        outputs = int(record.schema.metadata[_OUTPUTS])
+    try:
+        return opened_table(journal.folder), outputs
+    except ValueError as error:
+        raise _other_columns(journal) from error
+
+
+def _other_columns(journal: BatchJournal) -> BatchJournalError:
+    return BatchJournalError(f"{journal.folder} has batches with other columns: delete it, and run again")
 
 
 def _kept(journal: BatchJournal, part: slice, digest: str, record: pa.RecordBatch | None) -> pa.RecordBatch:
@@ -372,7 +412,7 @@ def _table(ranks: Ranks, own: list[pa.RecordBatch], journal: BatchJournal | None
     except pa.ArrowInvalid as error:
         if journal is None:
             raise
-        raise BatchJournalError(f"{journal.folder} has batches with other columns: delete it, and run again") from error
+        raise _other_columns(journal) from error
     return table.replace_schema_metadata(None), int(records[0].schema.metadata[_OUTPUTS])
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -160,7 +161,7 @@ def test_a_killed_worker_is_said_so_and_the_next_run_goes_on(said, tmp_path):
 
 
 @remedy("a number of processes, or an executor such as ProcessPoolExecutor(4) or Dask's client.get_executor()")
-@pytest.mark.parametrize("executor", [0, "4", 2.5])
+@pytest.mark.parametrize("executor", [0, "4", 2.5, SimpleNamespace(submit=print)])  # the last as Dask's Client
 def test_what_is_no_executor_is_refused(said, executor):
     with said:
         mm.refit(M, top=2, executor=executor)

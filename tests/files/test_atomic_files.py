@@ -96,8 +96,10 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_a_folder_in_the_way_is_refused(maps, tmp_path):
-    with pytest.raises(OSError, match="directory"):
+    (tmp_path / "other").touch()
+    with pytest.raises(OSError, match="folder with other files"):
         maps[0].save(tmp_path)
+    assert os.listdir(tmp_path) == ["other"]
     assert [name for name in os.listdir(tmp_path.parent) if name.startswith(f".{tmp_path.name}.")] == []
 
 

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from remedies import remedy
 from sklearn import linear_model as sk
 from sklearn.base import clone
@@ -189,9 +190,11 @@ def test_as_many_features_as_examples(said):
 
 @remedy("Pass targets with noise; nothing is remembered where a formula gives them all")
 def test_targets_without_noise(said):
-    exact = np.zeros(N)
+    for exact in (np.zeros(N), X[:, 0], 1e3 + X @ [1.0, 2.0, 3.0]):
+        with said:
+            mm.memory_map(sk.LinearRegression().fit(X, exact), X, exact)
     with said:
-        mm.memory_map(sk.LinearRegression().fit(X, exact), X, exact)
+        mm.memory_map(sm.OLS(X[:, 0], sm.add_constant(X)).fit())
     assert len(mm.memory_map(sk.LinearRegression().fit(X, Y), X, Y)) == N
 
 

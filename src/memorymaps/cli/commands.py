@@ -260,7 +260,7 @@ def _distinct_paths(paths: list[Path]) -> dict[str, Path]:
 def _load_map(path: Path) -> MemoryMap:
     from memorymaps.maps.memory_map import load
 
-    return load(path / "map.parquet" if path.is_dir() else path)
+    return load(path / "map.parquet" if (path / "map.parquet").exists() else path)
 
 
 def _load_map_or_run(path: Path) -> MemoryMap | Trajectory:

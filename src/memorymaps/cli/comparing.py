@@ -55,7 +55,7 @@ def _add(commands: Any, name: str, run: Any, description: str, example: str) -> 
 def _load(path: Path) -> MemoryMap:
     from memorymaps.maps.memory_map import load
 
-    return load(path / "map.parquet" if path.is_dir() else path)
+    return load(path / "map.parquet" if (path / "map.parquet").exists() else path)
 
 
 def _run_compare(args: argparse.Namespace) -> None:

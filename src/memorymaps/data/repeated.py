@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from memorymaps.files.executors.ordered_map import map_in_order
 from memorymaps.files.executors.pairwise_sum import tree_sum
 from memorymaps.files.executors.workers import Workers
 from memorymaps.files.progress import ProgressBar
+from memorymaps.files.progress_plan import PlannedPass, ProgressPlan, Step
 
 BatchTask: TypeAlias = Callable[[Any, Batch, slice], Iterable[Any]]
 PieceTask: TypeAlias = Callable[[Any, Iterator[tuple[Batch, slice]]], Any]
@@ -57,6 +58,7 @@ class RepeatedExamples(Examples):
     """The examples, with a progress bar for each pass, read by the workers of an executor where there are some.
 
     `content`: what the fingerprint takes of every batch, kept if several processes read a part of the examples each.
+    `plan`: one bar for all passes, where they were announced.
 
     Raises
     ------
@@ -71,10 +73,11 @@ class RepeatedExamples(Examples):
     passes: int = 0
     content: list[BatchContent] | None = None  # of the first complete pass, where a list is given
     workers: Workers | None = None
+    plan: ProgressPlan | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the workers, who are this process's."""
-        return {**self.__dict__, "workers": None}
+        """Without the workers and the bar, which are this process's."""
+        return {**self.__dict__, "workers": None, "plan": None}
 
     def __len__(self) -> int:
         return len(self.source)
@@ -160,15 +163,25 @@ class RepeatedExamples(Examples):
             self.first = Fingerprint(self.first.columns)
         self.head = head
 
+    def announce(self, steps: Sequence[Step]) -> None:
+        """What the passes to come are and cost: one bar for all of them, with a known end."""
+        self.plan = ProgressPlan(steps, "memory map", self._hidden)
+
+    @property
+    def _hidden(self) -> bool | None:
+        """Whether there is no bar; `None`: tqdm shows itself on a terminal only."""
+        return None if self.progress is None else not self.progress
+
     def _bar(self) -> Any:
         self.passes += 1
-        hidden = None if self.progress is None else not self.progress  # None: tqdm shows itself on a terminal only
+        if self.plan is not None and not self.plan.is_over:
+            return PlannedPass(self.plan)
         return ProgressBar(
             total=self.share.stop - self.share.start,
             unit="ex",
             desc=f"memory map, pass {self.passes}",
             delay=1.0,
-            disable=hidden,
+            disable=self._hidden,
         )
 
     def say(self, words: str) -> None:
@@ -200,7 +213,10 @@ class RepeatedExamples(Examples):
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
-        return self.source.take(rows)
+        found = self.source.take(rows)
+        if self.plan is not None:
+            self.plan.takes(len(found))
+        return found
 
     def sample(self, size: int) -> Batch:
         """Some of the source's examples."""

@@ -106,6 +106,12 @@ class BatchJournal:
         self.lock.release()
         discard(self.folder)
 
+    def forget(self, folder: Path) -> None:
+        """End the journal whose batches have become the files of `folder`: only these are left there."""
+        self.lock.release()
+        for extra in (folder / "header.json", *folder.glob(".lock*")):
+            discard(extra)
+
     def __enter__(self) -> BatchJournal:
         return self
 
@@ -113,7 +119,12 @@ class BatchJournal:
         self.lock.release()
 
     def _file(self, rows: slice) -> Path:
-        return self.folder / f"{rows.start}-{rows.stop}.parquet"
+        return self.folder / batch_name(rows.start, rows.stop)
+
+
+def batch_name(start: int, stop: int) -> str:
+    """The file of the rows `start … stop − 1`; the order of names is that of rows."""
+    return f"{start:012d}-{stop:012d}.parquet"
 
 
 def _read_batch(file: Path) -> tuple[str, pa.RecordBatch]:

@@ -150,7 +150,7 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
     table = table.append_column("warning", pa.array(warning, pa.string()))
     classes = sums.classes
     pairs = None if classes is None else classes.pairs(list(members), m.provenance.description.classes)
-    names = coefficient_names(m.provenance.description, m.provenance.outputs) if "dfbetas" in columns else ()
+    names = coefficient_names(m.provenance.description, columns["dfbetas"].shape[1]) if "dfbetas" in columns else ()
     return LeaveOut(table, names, pairs)
 
 

@@ -34,7 +34,10 @@ class MemoryMap(ExampleTable):
     """
 
     def save(self, path: str | Path) -> Path:
-        """Write one Parquet file with table and provenance; returns its path. Read it back with `load`."""
+        """Write one Parquet file with table and provenance; returns its path. Read it back with `load`.
+
+        If `path` is a folder, or ends with a slash: a folder of Parquet files, of which `load` reads only what is used.
+        """
         return store.save(self.table, self.provenance, path)
 
     def explore(self, path: str | Path | None = None, **options: Any) -> Any:
@@ -85,7 +88,7 @@ class MemoryMap(ExampleTable):
 
 
 def load(path: str | Path) -> MemoryMap:
-    """Read a map written by `MemoryMap.save`, or in parts by `memory_map(…, path="folder/")`.
+    """Read a map written by `MemoryMap.save`; of one in a folder, columns and rows are read when they are used.
 
     Raises
     ------

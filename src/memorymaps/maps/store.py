@@ -1,13 +1,12 @@
 """Saving and loading of maps: one Parquet file with provenance as JSON in its schema metadata; no pickle.
 
-A map in parts is a folder of such files, `part-00000-of-00003.parquet`: each has some rows, and the provenance of
-all of them.
+A map in a folder is `on_disk`; or, of several processes, in parts, `part-00000-of-00003.parquet`: each has some rows,
+and the provenance of all of them.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import replacing
 from memorymaps.files.safe_text import printable
+from memorymaps.maps.on_disk.disk_table import DiskTable
+from memorymaps.maps.on_disk.folders import NOTE, is_folder, opened_table, read_note, write_folder
 from memorymaps.maps.provenance import Provenance, upgraded
 from memorymaps.maps.schema import check_provenance, check_table
 
@@ -28,19 +29,26 @@ class MapFileError(ValueError):
     """A file that is not a readable memory map."""
 
 
-def save(table: pa.Table, provenance: Provenance, path: str | Path) -> Path:
-    """Write table and provenance atomically, with page checksums."""
-    path = Path(path)
-    note = json.dumps({"schema": SCHEMA_VERSION, "provenance": provenance.to_dict()}, allow_nan=True)
-    stamped = table.replace_schema_metadata({_METADATA_KEY: note.encode()})
-    with replacing(path) as partial:
-        pq.write_table(stamped, partial, compression="zstd", write_page_checksum=True)
-    return path
+def note_of(provenance: Provenance) -> dict[str, Any]:
+    """What is written with a map's rows."""
+    return {"schema": SCHEMA_VERSION, "provenance": provenance.to_dict()}
 
 
-def is_folder(path: str | Path) -> bool:
-    """Whether a path names a folder of parts: one that exists, or a name that ends in a separator."""
-    return str(path).endswith(("/", os.sep)) or Path(path).is_dir()
+def save(table: pa.Table | DiskTable, provenance: Provenance, path: str | Path) -> Path:
+    """Write table and provenance atomically, with page checksums: a file, or a folder of files."""
+    note = note_of(provenance)
+    if is_folder(path):
+        write_folder(table, note, Path(path))
+        return Path(path)
+    stamp = {_METADATA_KEY: json.dumps(note, allow_nan=True).encode()}
+    options = {"compression": "zstd", "write_page_checksum": True}
+    parts = table.parts() if isinstance(table, DiskTable) else iter([(0, table)])
+    schema = table.schema.with_metadata(stamp)
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema, **options) as writer:
+        for _, part in parts:
+            writer.write_table(part.replace_schema_metadata(stamp))
+        writer.close()  # before the file takes its place
+    return Path(path)
 
 
 def save_part(table: pa.Table, provenance: Provenance, folder: str | Path, part: int, parts: int) -> Path:
@@ -48,8 +56,8 @@ def save_part(table: pa.Table, provenance: Provenance, folder: str | Path, part:
     return save(table, provenance, Path(folder) / f"part-{part:05}-of-{parts:05}.parquet")
 
 
-def load(path: str | Path) -> tuple[pa.Table, Provenance]:
-    """Read table and provenance, of a file or of a folder of parts.
+def load(path: str | Path) -> tuple[pa.Table | DiskTable, Provenance]:
+    """Read table and provenance; of a folder the provenance only, and rows when they are used.
 
     Raises
     ------
@@ -60,9 +68,15 @@ def load(path: str | Path) -> tuple[pa.Table, Provenance]:
         of another map.
     """
     try:
-        return _joined(Path(path)) if Path(path).is_dir() else _loaded(path)
+        return _of_folder(Path(path)) if Path(path).is_dir() else _loaded(path)
     except MapFileError as error:
         raise MapFileError(printable(str(error))) from error
+
+
+def _of_folder(folder: Path) -> tuple[pa.Table | DiskTable, Provenance]:
+    """A map that one process wrote, or several, each a part."""
+    parts = any(folder.glob("part-*-of-*.parquet")) and not (folder / NOTE).exists()
+    return _joined(folder) if parts else _opened(folder)
 
 
 def _joined(folder: Path) -> tuple[pa.Table, Provenance]:
@@ -84,7 +98,30 @@ def _joined(folder: Path) -> tuple[pa.Table, Provenance]:
 
 def _loaded(path: str | Path) -> tuple[pa.Table, Provenance]:
     table = _read(Path(path))
-    note = _metadata(table, path)
+    provenance = _provenance(_metadata(table, path), path)
+    try:
+        check_table(table)
+    except (ValueError, pa.ArrowException) as error:
+        raise MapFileError(f"{path} is damaged: {error}") from error
+    return table.replace_schema_metadata(None), provenance
+
+
+def _opened(folder: Path) -> tuple[DiskTable, Provenance]:
+    """The map in a folder: its files' footers are read, no rows."""
+    try:
+        note = read_note(folder)
+        if not isinstance(note, dict):
+            raise MapFileError(f"{folder} is a folder but not a memory map: expected one with the file {NOTE}")
+        table = opened_table(folder)
+        check_table(table.schema.empty_table())
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise error if isinstance(error, MapFileError) else MapFileError(f"{folder} is damaged: {error}") from error
+    if table.num_rows != note.get("rows", table.num_rows):
+        raise MapFileError(f"{folder} is damaged: it has {table.num_rows:,} rows, expected {note['rows']:,}")
+    return table, _provenance(note, folder)
+
+
+def _provenance(note: dict[str, Any], path: str | Path) -> Provenance:
     version = note.get("schema")
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise MapFileError(
@@ -94,14 +131,9 @@ def _loaded(path: str | Path) -> tuple[pa.Table, Provenance]:
     try:
         values = upgraded(note.get("provenance"))
         check_provenance(values)
-        provenance = Provenance.from_dict(values)
+        return Provenance.from_dict(values)
     except (KeyError, TypeError, ValueError) as error:
         raise MapFileError(f"{path} has a damaged provenance: {error}") from error
-    try:
-        check_table(table)
-    except (ValueError, pa.ArrowException) as error:
-        raise MapFileError(f"{path} is damaged: {error}") from error
-    return table.replace_schema_metadata(None), provenance
 
 
 def _read(path: Path) -> pa.Table:

@@ -16,6 +16,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.ids import positions
+from memorymaps.maps.on_disk.disk_table import DiskTable
 from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.result_table import ResultTable
 from memorymaps.posteriors.origin import Origin
@@ -23,6 +24,8 @@ from memorymaps.posteriors.origin import Origin
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+
+_SHOWN = 10  # rows that are printed
 
 # name → (unit, meaning), in the order of the table's columns
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -73,22 +76,25 @@ class ExampleTable(ResultTable):
 
     def _text(self) -> str:
         head = f"MemoryMap of {len(self):,} examples ({self.provenance.description.model})"
-        return f"{head}\n{self._displayed().to_string(max_rows=10)}"
+        return f"{head}\n{self._displayed().to_string(max_rows=_SHOWN)}"
 
     def _repr_html_(self) -> str:
-        return printable(self._displayed().to_html(max_rows=10))
+        return printable(self._displayed().to_html(max_rows=_SHOWN))
 
     def _displayed(self) -> pd.DataFrame:
         names = ["id", "target", "prediction", "error", "leverage", "sensitivity", "loo_loss", "warning"]
+        if isinstance(self.table, DiskTable) and len(self) > _SHOWN:  # the rows that are printed, and one between them
+            ends = np.r_[: _SHOWN // 2 + 1, len(self) - _SHOWN // 2 : len(self)]
+            return self.table.take(ends, names).to_pandas().set_axis(ends)
         return self.table.select(names).to_pandas()
 
     def arrow(self) -> pa.Table:
-        """The Arrow table."""
-        return self.table
+        """The Arrow table, in memory."""
+        return self.table.read() if isinstance(self.table, DiskTable) else self.table
 
     def to_polars(self) -> pl.DataFrame:
         """As a polars data frame (needs `memorymaps[polars]`)."""
-        return require("polars").from_arrow(self.table)
+        return require("polars").from_arrow(self.arrow())
 
     def _rows(self, rows: Array) -> Self:
         return dataclasses.replace(self, table=self.table.take(pa.array(rows)))
@@ -120,9 +126,21 @@ class ExampleTable(ResultTable):
         `sensitivity` finds influential and ambiguous examples, `error` and `loo_loss` find wrong labels (average
         precision 0.01 to 0.21 against 0.68 to 0.99 on flipped digits), `leverage` finds unusual inputs.
         """
-        values = self[by]
-        if values.ndim != 1 or values.dtype.kind not in "iuf":
-            raise ValueError(f"cannot sort by {by!r}: expected a numeric column with one value per example")
         k = as_count("k", k, 0, ": how many examples. For chosen ones: m.select(ids)")
-        ranked = np.lexsort((np.arange(len(self)), -np.nan_to_num(values, nan=np.inf)))
-        return self._rows(ranked[:k])
+        rows, size = np.zeros(0, dtype=np.int64), np.zeros(0)
+        for start, values in self._parts_of(by):
+            if values.ndim != 1 or values.dtype.kind not in "iuf":
+                raise ValueError(f"cannot sort by {by!r}: expected a numeric column with one value per example")
+            rows = np.concatenate([rows, np.arange(start, start + len(values))])
+            size = np.concatenate([size, -np.nan_to_num(values.astype(float), nan=np.inf)])
+            best = np.lexsort((rows, size))[:k]
+            rows, size = rows[best], size[best]
+        return self._rows(rows)
+
+    def _parts_of(self, name: str) -> Iterator[tuple[int, Array]]:
+        """A column in the parts that are read at once, each with its first row."""
+        if not isinstance(self.table, DiskTable) or name not in self.table.column_names:
+            yield 0, self[name]
+            return
+        for start, part in self.table.parts([name]):
+            yield start, ResultTable(part)[name]

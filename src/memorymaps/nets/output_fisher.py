@@ -49,3 +49,5 @@ FISHER_ROOTS: dict[str, FisherRoot] = {
     "mc": monte_carlo,
     "empirical": empirical,
 }
+
+FEW_DIRECTIONS = {"leading": 4, "mc": 1, "empirical": 1}  # of those roots that have not one for each output

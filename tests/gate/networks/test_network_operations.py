@@ -196,7 +196,7 @@ def test_the_dense_posterior_is_that_of_jacobians_one_by_one(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("structure", ["kfac", "ekfac", "diag", "block", "auto"])
+@pytest.mark.parametrize("structure", ["kfac", "auto"])  # others below, with finite numbers and without probes
 @pytest.mark.parametrize("name", CASES)
 def test_every_structure_makes_a_map(name, structure):
     net, x, y = case(name)
@@ -204,7 +204,7 @@ def test_every_structure_makes_a_map(name, structure):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("structure", ["kfac", "ekfac", "diag", "block"])
+@pytest.mark.parametrize("structure", ["kfac", "diag"])  # by factors of layers, and by parameter
 @pytest.mark.parametrize("name", CASES)
 def test_refined_examples_have_the_deviations_of_the_dense_posterior(name, structure):
     net, x, y = case(name)
@@ -221,6 +221,7 @@ def test_refined_examples_have_the_deviations_of_the_dense_posterior(name, struc
 def test_deviations_along_directions_are_those_of_all_outputs(name, structure):
     net, x, y = case(name)
     every, along = (mapped(net, x, y, structure, "first_order", probes=0, directions=k) for k in (0, 1))
+    assert np.isfinite(every["sensitivity"]).all()
     np.testing.assert_allclose(
         along["deviation"], every["deviation"], atol=1e-8 * np.abs(every["deviation"]).max(), rtol=1e-7
     )

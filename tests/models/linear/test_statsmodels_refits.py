@@ -64,7 +64,24 @@ def test_groups_are_statsmodels_own_fits(name):
 
 def test_an_ordered_class_that_vanishes_is_named():
     m = mm.memory_map(KINDS["OrderedModel"](np.arange(N)))
-    assert "no example left" in m.leave_out({"a class": np.flatnonzero(THREE == 1)})["warning"][0]
+    groups = m.leave_out({"a class": np.flatnonzero(THREE == 1)})
+    assert "do not determine the model" in groups["warning"][0]
+    assert np.isnan(groups.coefficients()).to_numpy().all()
+
+
+def test_thresholds_and_slopes_without_a_group_are_statsmodels_own():
+    fit, rows = KINDS["OrderedModel"], np.arange(0, N, 3)
+    everyone, left = fit(np.arange(N)), fit(np.setdiff1d(np.arange(N), rows))
+    groups = mm.memory_map(everyone).leave_out({"a third": rows})
+
+    def parameters(results):
+        return np.r_[results.model.transform_threshold_params(results.params)[1:-1], np.asarray(results.params)[:2]]
+
+    found = groups.coefficients()
+    assert found.columns.tolist()[2:] == ["x1", "x2"]
+    np.testing.assert_allclose(found.to_numpy()[0], parameters(left), rtol=1e-4, atol=1e-5)
+    change = parameters(everyone) - parameters(left)
+    np.testing.assert_allclose(groups.dfbetas().to_numpy()[0, 2:], change[2:] / everyone.bse[:2], rtol=0.05)
 
 
 TIME = np.round(rng.exponential(np.exp(-F)) + 0.05, 1)  # with ties

@@ -47,8 +47,8 @@ def opened(executor: ExecutorArgument) -> Iterator[Workers | None]:
     """
     if executor is None:
         yield None
-    elif isinstance(executor, Executor) or callable(getattr(executor, "submit", None)):
-        yield Workers(executor, _QUEUED * _number_of_workers(executor))  # type: ignore[arg-type]
+    elif isinstance(executor, Executor):
+        yield Workers(executor, _QUEUED * _number_of_workers(executor))
     else:
         with _process_pool(_as_number(executor)) as pool:
             yield pool

@@ -53,11 +53,13 @@ def coefficient_columns(
         return {}
     change = capabilities.from_whitened(u)
     change[:, [name in description.aliased for name in description.parameters]] = np.nan
-    error = standard_errors(capabilities, u.shape[1])
+    error, own = standard_errors(capabilities, u.shape[1]), capabilities.coefficients()
+    if own.shape[1] != len(scale):  # outputs that share their coefficients (thresholds and slopes)
+        scale = np.ones((own.shape[1], len(u)))
     with np.errstate(invalid="ignore", divide="ignore"):
         dfbetas = -change / (np.where(error > 0, error, np.nan) * scale.T[:, None, :])
     return {
-        "leave_out_coefficients": (capabilities.coefficients() + change).reshape(len(u), -1),
+        "leave_out_coefficients": (own + change).reshape(len(u), -1),
         "dfbetas": dfbetas.reshape(len(u), -1),
     }
 
@@ -70,8 +72,9 @@ def standard_errors(capabilities: Capabilities, rank: int) -> Array:
     return np.asarray(np.sqrt(np.sum(capabilities.from_whitened(np.eye(rank)) ** 2, axis=0)))
 
 
-def coefficient_names(description: Description, c: int) -> tuple[str, ...]:
+def coefficient_names(description: Description, number: int) -> tuple[str, ...]:
     """Names of the `p c` coefficients: parameters, with the class or output they belong to where there are several."""
+    c = number // len(description.parameters)
     if c == 1:
         return description.parameters
     outputs = description.classes if len(description.classes) == c else range(c)

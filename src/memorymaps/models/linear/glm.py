@@ -43,6 +43,7 @@ from memorymaps.posteriors.capabilities import Capabilities, PenaltyPerWeight, R
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
 
+_ROUNDING = 1e-13  # of residuals beside means: sums of some hundred products in double precision
 _EXPECTED_NOTE = (
     "Curvature: expected (Fisher) information, as asked for or as the observed one is not positive definite. The link "
     "is not canonical: sizes are those of one scoring step, which may differ from a Newton step's."
@@ -199,6 +200,7 @@ class _DataSums:
     curvature: IndependentCurvature | CoupledCurvature
     gradient: Array
     chi2: Array
+    size: Array  # Σ w μ²/v, to which residuals are compared [c]
     concave: Array  # Σ w max(−∇²ℓ, 0) x xᵀ of each output [c, p, p]
     weight: float = 0.0
     n: int = 0
@@ -209,6 +211,7 @@ class _DataSums:
         self.curvature.merge(other.curvature)  # type: ignore[arg-type]  # of one kind
         self.gradient += other.gradient
         self.chi2 += other.chi2
+        self.size += other.size
         self.concave += other.concave
         self.weight, self.n = self.weight + other.weight, self.n + other.n
         if other.unweighted is not None:
@@ -334,15 +337,24 @@ class LocalQuadratic:
 
 def objective(model: LinearModel, examples: Examples) -> float:
     """`Σ w ℓ + ½ Σ δB² + Σ λ|B|` at unit dispersion; infinite where it is not finite."""
-    unit, total, weights = _with_dispersion(model.likelihood, 1.0), 0.0, 0.0
+    unit = _with_dispersion(model.likelihood, 1.0)
+    sums = examples.fold(_no_loss, functools.partial(_add_loss, model, unit), np.add)
+    total, weights = float(sums[0]), float(sums[1])
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for batch in examples:
-            _, f, weight = _outputs(model, batch)
-            total += float(np.sum(np.where(weight > 0, weight * unit.nll(f, batch.target), 0.0)))
-            weights += float(np.sum(weight))
         total += 0.5 * float(np.sum(model.penalty(weights) * model.coefficients**2))
         total += 0.0 if model.l1 is None else float(np.sum(model.l1(weights) * np.abs(model.coefficients)))
     return total if np.isfinite(total) else np.inf
+
+
+def _no_loss() -> Array:
+    return np.zeros(2)
+
+
+def _add_loss(model: LinearModel, unit: Likelihood, sums: Array, batch: Batch) -> None:
+    """Add a batch's loss, and its weight."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        _, f, weight = _outputs(model, batch)
+        sums += np.sum(np.where(weight > 0, weight * unit.nll(f, batch.target), 0.0)), np.sum(weight)
 
 
 def check_coefficients(model: LinearModel) -> None:
@@ -394,7 +406,7 @@ def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> 
 
 
 def _no_sums(kind: Callable[[int, int], IndependentCurvature | CoupledCurvature], p: int, c: int) -> _DataSums:
-    return _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c), np.zeros((c, p, p)))
+    return _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c), np.zeros(c), np.zeros((c, p, p)))
 
 
 def _add_batch(model: LinearModel, unit: Likelihood, sums: _DataSums, batch: Batch) -> None:
@@ -412,8 +424,10 @@ def _add_batch(model: LinearModel, unit: Likelihood, sums: _DataSums, batch: Bat
         before = np.zeros_like(sums.gradient) if sums.unweighted is None else sums.unweighted
         sums.unweighted = before + x.T @ unit.error(f, batch.target)
     family = model.likelihood
-    if isinstance(family, ExponentialFamily) and model.dispersion is None and not model.dispersion_known:
-        unit_variance = family.unit_variance(family.mean(f))
+    if isinstance(family, ExponentialFamily) and not model.dispersion_known:
+        mean = family.mean(f)
+        unit_variance = family.unit_variance(mean)
+        sums.size += np.sum(weight[:, None] * mean**2 / unit_variance, axis=0)
         sums.chi2 += np.sum(weight[:, None] * family.residual(f, batch.target) ** 2 / unit_variance, axis=0)
     sums.weight += float(np.sum(weight))
     sums.n += int(np.count_nonzero(weight))
@@ -438,21 +452,29 @@ def _with_dispersion(likelihood: Likelihood, phi: float | tuple[float, ...]) -> 
 
 def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[Any, float | None]:
     """`φ` and its degrees of freedom: given, 1 for families without dispersion, or Pearson's `χ²/(n − tr H)`."""
-    if model.dispersion is not None or model.dispersion_known:
+    if model.dispersion_known:
         return (1.0 if model.dispersion is None else model.dispersion), model.residual_df
+    if model.dispersion is not None:
+        _check_noise(model, sums)
+        return model.dispersion, model.residual_df
     df = sums.n - effective
     if np.any(df < 1e-6):
         raise DataError(
             f"{sums.n} examples for {np.max(effective):.1f} free parameters: every example is fitted exactly and the "
             "noise cannot be estimated. Use fewer features or a penalised model (Ridge, Lasso)"
         )
+    _check_noise(model, sums)
     phi = sums.chi2 / df
-    if np.any(phi == 0):
+    return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
+
+
+def _check_noise(model: LinearModel, sums: _DataSums) -> None:
+    """Raise `DataError` where all residuals of an output are rounding errors of its means."""
+    if isinstance(model.likelihood, ExponentialFamily) and np.any(sums.chi2 <= _ROUNDING**2 * sums.size):
         raise DataError(
-            "all residuals are exactly zero: the noise cannot be estimated. Pass targets with noise; nothing is "
+            "all residuals are zero to rounding: the noise cannot be estimated. Pass targets with noise; nothing is "
             "remembered where a formula gives them all"
         )
-    return (float(phi[0]) if len(phi) == 1 else tuple(phi.tolist())), float(df[0])
 
 
 def _kind_of_information(unit: Likelihood) -> str:

@@ -8,7 +8,7 @@ All outputs share `β`; thresholds are treated as parameters. Source: McCullagh 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,11 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import Examples
-from memorymaps.posteriors.capabilities import Capabilities, Refit
+from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
+
+if TYPE_CHECKING:
+    from memorymaps.models.linear.ordinal_refit import OrdinalRefit
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,26 @@ class OrdinalPosterior:
     likelihood: Likelihood
     description: Description
     root: Array
-    refits: Refit | None = None
+    refits: OrdinalRefit | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, changes of parameters, and refits, of groups, too."""
         return Capabilities(
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
-            group_refit=self.refits,
+            group_refit=self.refits, coefficients=self.coefficients,
+            coordinate_refit=None if self.refits is None else self.refit_coordinates,
         )  # fmt: skip
+
+    def coefficients(self) -> Array:
+        """Thresholds and slopes, `[c + p, 1]`."""
+        return np.concatenate([self.model.thresholds, self.model.slopes])[:, None]
+
+    def refit_coordinates(self, removed: Array, steps: int, tolerance: float) -> tuple[Array, float]:
+        """`u [c + p]` of a refit without some rows, and how far it was from its end."""
+        assert self.refits is not None
+        change, remaining = self.refits.parameter_change(removed, steps)
+        return np.linalg.solve(self.root, change), remaining
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V_i = A_i S⁻¹ A_iᵀ [n, c, c]`."""

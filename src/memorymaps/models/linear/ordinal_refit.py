@@ -43,13 +43,29 @@ class OrdinalRefit(RefitOnRequest):
         """
         if not len(removed):
             return self._outputs(self._rest)[wanted], 0.0
+        if not self._has_all_classes(removed):
+            raise ValueError("without these rows a class has no example left: leave fewer rows out")
+        found, moving = self._minimised(self._rest, self._without(removed), steps)
+        return self._outputs(found)[wanted], moving
+
+    def parameter_change(self, removed: Array, steps: int) -> tuple[Array, float]:
+        """Changes of thresholds and slopes `[c + p]` from the optimum, and 0 at the minimum, else 1.
+
+        NaN where a class has no example left: its threshold is not determined.
+        """
+        if not self._has_all_classes(removed):
+            return np.full(len(_parameters(self.model)), np.nan), 1.0
+        found, moving = self._minimised(self._rest, self._without(removed), steps)
+        return _parameters(found) - _parameters(self._rest), moving
+
+    def _without(self, removed: Array) -> Array:
         kept = np.ones(len(self._data), dtype=bool)
         kept[removed] = False
-        left = np.unique(np.asarray(self._data.target)[kept])
-        if len(left) <= len(self.model.thresholds):
-            raise ValueError("without these rows a class has no example left: leave fewer rows out")
-        found, moving = self._minimised(self._rest, kept, steps)
-        return self._outputs(found)[wanted], moving
+        return kept
+
+    def _has_all_classes(self, removed: Array) -> bool:
+        left = np.unique(np.asarray(self._data.target)[self._without(removed)])
+        return len(left) > len(self.model.thresholds)
 
     def _outputs(self, model: OrdinalModel) -> Array:
         f = model.outputs(np.asarray(self._data.inputs, dtype=float))
@@ -94,3 +110,7 @@ class OrdinalRefit(RefitOnRequest):
 def _updated_model(model: OrdinalModel, step: Array) -> OrdinalModel:
     c = len(model.thresholds)
     return replace(model, thresholds=model.thresholds + step[:c], slopes=model.slopes + step[c:])
+
+
+def _parameters(model: OrdinalModel) -> Array:
+    return np.concatenate([model.thresholds, model.slopes])

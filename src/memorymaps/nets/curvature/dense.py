@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from memorymaps.files.progress_plan import Step
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DenseCurvature
@@ -15,6 +16,7 @@ from memorymaps.nets.curvature.structure import (
     CurvatureStructure,
     Deltas,
     accumulate_over_data,
+    curvature_pass,
     estimate_of,
 )
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -35,6 +37,10 @@ class Full(CurvatureStructure):
     name = "full"
     shared = True
 
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """One pass."""
+        return (curvature_pass(problem),)
+
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The Gauss–Newton matrix."""
         return _dense(self.name, problem, (ParameterGroup(problem.blocks),), 1.0)
@@ -49,6 +55,10 @@ class Block(CurvatureStructure):
 
     name = "block"
     shared = True
+
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """One pass."""
+        return (curvature_pass(problem),)
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The diagonal blocks of the Gauss–Newton matrix."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from memorymaps.core.arrays import Batch
+from memorymaps.files.progress_plan import Step
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.pytree import take_rows
 from memorymaps.nets.covariance.block_diagonal import MAX_FACTORED_PARAMETERS, group_gradient
@@ -15,6 +16,7 @@ from memorymaps.nets.covariance.gram import DenseRows, GramCovariance, RowsType,
 from memorymaps.nets.curvature.structure import (
     CurvatureEstimate,
     CurvatureStructure,
+    curvature_pass,
     exact_rows,
     prior_covariance,
     root_directions,
@@ -38,6 +40,10 @@ class Dual(CurvatureStructure):
 
     name = "dual"
     shared = True
+
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """One pass."""
+        return (curvature_pass(problem),)
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[Any]:
         """All exact rows, materialised where they are few, layer by layer otherwise."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from memorymaps.files.progress_plan import Step
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
 from memorymaps.nets.covariance.block_diagonal import MAX_FACTORED_PARAMETERS, BlockDiagonalCovariance
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DiagonalCurvature, KroneckerCurvature
-from memorymaps.nets.curvature.sampled_factors import from_sample
+from memorymaps.nets.curvature.sampled_factors import READ_OF_SAMPLE, from_sample
 from memorymaps.nets.curvature.structure import (
     CurvatureEstimate,
     CurvatureStructure,
     Weight,
     accumulate_over_data,
+    curvature_pass,
     estimate_of,
+    pass_cost,
 )
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
@@ -29,6 +32,10 @@ class Diagonal(CurvatureStructure):
 
     name = "diag"
     shared = True
+
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """One pass."""
+        return (curvature_pass(problem),)
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The diagonal of the Gauss–Newton matrix."""
@@ -46,6 +53,10 @@ class KFAC(CurvatureStructure):
     name = "kfac"
     shared = True
     averages_prior = True
+
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """One pass."""
+        return (curvature_pass(problem),)
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The factors `A ⊗ G` of every layer, one pass over the data."""
@@ -76,6 +87,14 @@ class EKFAC(KFAC):
                 f"examples = {self.examples!r}: expected at least {_FEWEST}, EKFAC(examples=4096), or "
                 "EKFAC(examples='all')"
             )
+
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """Two passes, or a forward pass and three times two over a sample and two quarters of it."""
+        n, examples = len(problem.examples), self._number(problem)
+        if examples >= n:
+            return curvature_pass(problem, "factors"), curvature_pass(problem, "eigenvalues")
+        of_sample = Step("curvature of a sample", READ_OF_SAMPLE * examples, 2 / 3 * pass_cost(problem), is_pass=False)
+        return Step("curvature of outputs", n), of_sample
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The eigenbases of KFAC and the exact eigenvalues in them."""

@@ -21,6 +21,7 @@ from memorymaps.nets.sampled.row_sampling import drawn, probabilities, uniform_n
 from memorymaps.nets.sampled.rows import curvature_traces
 
 _PROBED = 256  # examples whose leverages say what the sample leaves open
+READ_OF_SAMPLE = 4.5  # times that its examples are taken: for weights and two passes, by the whole and two quarters
 _FLOOR = 0.1  # part of the mean added to every size, so that no weight is very large
 
 Fit = Callable[[LaplaceProblem], CurvatureEstimate[BlockDiagonalCovariance]]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from memorymaps.core.arrays import Batch
+from memorymaps.files.progress_plan import Step
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance, PosteriorCovariance, group_gradient
@@ -18,7 +19,7 @@ from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.covariance.woodbury import Woodbury
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, combine
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.output_fisher import FISHER_ROOTS
+from memorymaps.nets.output_fisher import FEW_DIRECTIONS, FISHER_ROOTS
 from memorymaps.posteriors.contract import Description
 
 Deltas = dict[str, Tensor]  # prior precisions by parameter
@@ -72,6 +73,10 @@ class CurvatureStructure(ABC):
             The problem is too large for this structure, or its options do not suit it; the message says what to type.
         """
 
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """What `fit` reads of the data, step by step, for the progress bar; none: each pass has a bar of its own."""
+        return ()
+
     def resolve(self, problem: LaplaceProblem) -> tuple[CurvatureStructure, tuple[str, ...]]:
         """The structure to fit and the reason for it: itself, without a reason."""
         return self, ()
@@ -79,6 +84,16 @@ class CurvatureStructure(ABC):
     def representation(self, block: ParameterBlock) -> str:
         """How a block of parameters is represented, for the coverage report."""
         return self.name
+
+
+def curvature_pass(problem: LaplaceProblem, name: str = "curvature") -> Step:
+    """A pass with a reverse pass, and products of its cost, for each root direction of `Λ`; in forward passes."""
+    return Step(name, len(problem.examples), pass_cost(problem))
+
+
+def pass_cost(problem: LaplaceProblem) -> float:
+    """What an example of such a pass costs."""
+    return 1 + 2 * FEW_DIRECTIONS.get(problem.options.fisher, problem.num_outputs)
 
 
 def estimate_of(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from memorymaps.files.progress_plan import Step
 from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.finite_checks import check_factors
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
@@ -23,6 +24,7 @@ from memorymaps.nets.curvature.structure import (
     CurvatureEstimate,
     CurvatureStructure,
     accumulate_over_data,
+    curvature_pass,
     estimate_of,
 )
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -37,6 +39,10 @@ class UnitBlock(CurvatureStructure):
 
     name = "unit_block"
     shared = True
+
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """One pass."""
+        return (curvature_pass(problem),)
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[BlockDiagonalCovariance]:
         """The units' diagonal blocks of the Gauss–Newton matrix, one pass over the data.

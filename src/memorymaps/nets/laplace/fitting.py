@@ -10,12 +10,15 @@ from torch import nn
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.data.views import without_weight
+from memorymaps.files.progress_plan import Step
 from memorymaps.nets.autograd.error_context import name_failing_example
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.checks.loss_curvature import check_curvature
 from memorymaps.nets.checks.unit_interval import check_probabilities
 from memorymaps.nets.curvature.kronecker import EKFAC
+from memorymaps.nets.curvature.structure import CurvatureStructure
 from memorymaps.nets.distributed.shares import unshared
 from memorymaps.nets.laplace.diagnostics import posterior_description
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
@@ -44,6 +47,7 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
         structure, why = model.structure.resolve(problem)
         if model.recipe.fisher is None and model.structure.chosen_by_size and isinstance(structure, EKFAC):
             problem, why = _with_affordable_fisher(problem, why)
+        _announce(problem, structure)
         estimate, source = structure.fit(problem if structure.shared else _unshared(problem)), model.prior.source
         if problem.prior_by_evidence:
             prior, source = evidence_prior(problem.prior, problem.covered, estimate.build)
@@ -54,6 +58,14 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
         made: NetworkPosterior = estimate.posterior(problem, covariance, description)
         return made
     return build_posterior(problem, covariance, description, problem.options.directions)
+
+
+def _announce(problem: LaplaceProblem, structure: CurvatureStructure) -> None:
+    """What the passes over the data are, where the structure says which it makes, for one progress bar."""
+    steps = structure.steps(problem)
+    if steps and isinstance(problem.examples, RepeatedExamples):
+        n, outputs = len(problem.examples), min(problem.num_outputs, MANY)
+        problem.examples.announce([*steps, Step("gradient", n, 3), Step("map", n, 1 + 2 * outputs)])
 
 
 def _unshared(problem: LaplaceProblem) -> LaplaceProblem:

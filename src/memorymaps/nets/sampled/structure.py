@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from memorymaps.files.progress_plan import Step
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
@@ -12,6 +13,8 @@ from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.curvature import DrawnRows, sampled
 from memorymaps.nets.sampled.partly import partly_sampled
 from memorymaps.nets.sampled.posterior import sampled_posterior
+
+_TAKEN = 4096  # examples that are taken for rows and their errors until there are enough, or thereabouts
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,12 @@ class Sampled(CurvatureStructure):
         multiplications_of(self.budget, 1.0)
         if self.seed != int(self.seed) or self.seed < 0:
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
+
+    def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
+        """A forward pass, and the growth of rows, as if it took as long as half of a pass with all outputs."""
+        n = len(problem.examples)
+        grown = Step("rows", _TAKEN, n * problem.num_outputs / _TAKEN, is_pass=False)
+        return Step("curvature of outputs", n), grown
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
         """Rows drawn until the requested error, the budget or memory is reached, or as many as were requested."""

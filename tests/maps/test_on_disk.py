@@ -1,0 +1,199 @@
+"""Maps in folders: what is read is what is used, and everything else is as for maps in memory."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import pytest
+from remedies import remedy
+from round_trip import RoundTrip
+from sklearn.linear_model import LogisticRegression
+
+import memorymaps as mm
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.files.executors.errors import WorkerLostError
+from memorymaps.maps.on_disk.disk_table import DiskTable
+from memorymaps.maps.store import MapFileError
+
+RNG = np.random.default_rng(0)
+N = 230
+X = RNG.normal(size=(N, 3))
+Y = (X[:, 0] + RNG.logistic(size=N) > 0).astype(int)
+MODEL = LogisticRegression().fit(X, Y)
+EXAMPLES = ArrayExamples.of(X, Y, ids=[f"row {k}" for k in range(N)], batch_size=50)
+WHOLE = mm.memory_map(MODEL, EXAMPLES)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("maps") / "map"
+    m = mm.memory_map(MODEL, EXAMPLES, path=f"{path}/")
+    assert isinstance(m.table, DiskTable)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["map"]
+    return path
+
+
+@pytest.fixture
+def counted(folder, monkeypatch):
+    """The map, and how many values of how many columns have been read at most at once, and in all."""
+    reads, read = [], DiskTable._read
+
+    def measured(table, k, columns):
+        found = read(table, k, columns)
+        reads.append((len(found), tuple(columns)))
+        return found
+
+    monkeypatch.setattr(DiskTable, "_read", measured)
+    return mm.load(folder), reads
+
+
+def test_opening_reads_no_rows(counted):
+    m, reads = counted
+    assert len(m) == N
+    assert list(m) == list(WHOLE)
+    assert m.provenance == WHOLE.provenance
+    assert reads == []
+
+
+def test_columns_are_read_one_by_one(counted):
+    m, reads = counted
+    for name in WHOLE:
+        assert np.array_equal(m[name], WHOLE[name]), name
+    assert {len(columns) for _, columns in reads} == {1}
+    assert max(rows for rows, _ in reads) == 50
+
+
+@pytest.mark.parametrize("by", ["sensitivity", "loo_loss", "warning"])
+@pytest.mark.parametrize("k", [0, 1, 7, 60, N, N + 5])
+def test_the_largest_are_found_part_by_part(counted, by, k):
+    m, reads = counted
+    assert m.top(k, by).table.equals(WHOLE.top(k, by).table)
+    assert all(columns == (by,) for _, columns in reads[:5])
+    if k == 1:
+        assert len(reads) == 6  # one column of five parts, and the part that has the row
+
+
+def test_chosen_rows_are_read_from_their_parts(counted):
+    m, reads = counted
+    assert m.select(["row 7", "row 3"]).table.equals(WHOLE.select(["row 7", "row 3"]).table)
+    assert [columns for _, columns in reads] == [("id",)] * 5 + [tuple(WHOLE)]
+    with pytest.raises(KeyError, match="not in this map"):
+        m.select(["row 1000"])
+
+
+def test_filters_read_part_by_part(counted):
+    m, reads = counted
+    mask = WHOLE["error"] > 0.5
+    for which in (mask, pc.field("error") > 0.5):
+        assert m.filter(which).table.equals(WHOLE.filter(which).table)
+    assert max(rows for rows, _ in reads) == 50
+
+
+def test_summaries_read_no_column_set(counted):
+    m, reads = counted
+    assert str(m.summary()) == str(WHOLE.summary())
+    assert m.leave_one_out() == WHOLE.leave_one_out()
+    assert str(m.trust) == str(WHOLE.trust)
+    wide = [rows for rows, columns in reads if len(columns) > 1]
+    assert len(wide) <= 5  # the five largest, each from its part
+    assert max(rows for rows, _ in reads) == 50
+    reads.clear()
+    shown, expected = repr(m).splitlines(), repr(WHOLE).splitlines()
+    assert shown[0] == expected[0]
+    assert shown[-3].split() == expected[-3].split()
+    assert {len(columns) for _, columns in reads} == {8}
+    assert len(reads) == 2
+
+
+def test_pictures_and_pages_are_the_same(counted, tmp_path):
+    m, reads = counted
+    display = mm.MapDisplay.from_map(m, label=3)
+    pd.testing.assert_frame_equal(display.frame(), mm.MapDisplay.from_map(WHOLE, label=3).frame())
+    plt.close("all")
+    pages = [each.explore(tmp_path / f"{k}.html", title="map").read_bytes() for k, each in enumerate((m, WHOLE))]
+    assert pages[0] == pages[1]
+    assert max(rows for rows, _ in reads) == 50
+    assert len([columns for _, columns in reads if len(columns) > 1]) <= 10
+
+
+def test_folders_and_files_are_saved_as_each_other(folder, tmp_path):
+    m = mm.load(folder)
+    assert mm.load(m.save(tmp_path / "one.parquet")).table.equals(WHOLE.table)
+    again = mm.load(mm.load(tmp_path / "one.parquet").save(f"{tmp_path}/several/"))
+    assert again.arrow().equals(WHOLE.table)
+    assert len(pd.read_parquet(tmp_path / "several")) == N
+    assert len(pd.read_parquet(folder)) == N
+
+
+def test_a_map_replaces_the_one_in_its_folder(tmp_path):
+    for _ in range(2):
+        m = mm.memory_map(MODEL, EXAMPLES, path=f"{tmp_path}/map/", executor=RoundTrip())
+        np.testing.assert_allclose(m["loo_loss"], WHOLE["loo_loss"], rtol=1e-10)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["map"]
+    assert len(mm.load(tmp_path / "map")) == N
+
+
+class Killed(RoundTrip):
+    """Breaks in the second pass."""
+
+    def run(self, fn, args, kwargs):
+        if self.submitted >= 9:
+            raise WorkerLostError("run the same again to go on")
+        return fn(*args, **kwargs)
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    with pytest.raises(WorkerLostError):
+        mm.memory_map(MODEL, EXAMPLES, path=f"{tmp_path}/map/", executor=Killed())
+    assert not (tmp_path / "map").exists()
+    executor = RoundTrip()
+    m = mm.memory_map(MODEL, EXAMPLES, path=f"{tmp_path}/map/", executor=executor)
+    np.testing.assert_allclose(m["loo_loss"], WHOLE["loo_loss"], rtol=1e-10)
+    assert [file.name for file in tmp_path.iterdir()] == ["map"]
+
+
+def test_refits_of_a_few_are_written_too(tmp_path):
+    model = LogisticRegression(C=1e6).fit(X[:40], Y[:40])
+    here = mm.memory_map(model, X[:40], Y[:40])
+    m = mm.memory_map(model, X[:40], Y[:40], path=f"{tmp_path}/map/")
+    found = mm.load(tmp_path / "map")
+    for each in (m, found):
+        assert np.array_equal(each["warning"], here["warning"])
+        np.testing.assert_allclose(each["loo_loss"], here["loo_loss"], rtol=1e-12)
+
+
+@remedy("is a folder with other files: give the map a name of its own")
+def test_folders_with_other_files_are_left_alone(said, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with said:
+        WHOLE.save(tmp_path)
+    with said:
+        mm.memory_map(MODEL, EXAMPLES, path=tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert len(mm.load(WHOLE.save(f"{tmp_path}/map/"))) == N
+    assert len(mm.load(WHOLE.save(tmp_path / "map.parquet"))) == N
+
+
+@pytest.mark.parametrize("harm", ["note", "part", "column", "json"])
+def test_damaged_folders_are_refused(harm, tmp_path):
+    path = tmp_path / "map"
+    mm.memory_map(MODEL, EXAMPLES, path=f"{path}/")
+    parts = sorted(path.glob("*.parquet"))
+    if harm == "note":
+        (path / "_map.json").unlink()
+    elif harm == "part":
+        parts[1].unlink()
+    elif harm == "column":
+        pd.read_parquet(parts[0]).drop(columns="loss").to_parquet(parts[0])
+    else:
+        (path / "_map.json").write_text("{")
+    with pytest.raises(MapFileError, match="not a memory map" if harm == "note" else "damaged"):
+        mm.load(path)
+
+
+def test_the_note_has_the_provenance(folder):
+    note = json.loads((folder / "_map.json").read_text())
+    assert note["rows"] == N
+    assert note["provenance"]["n"] == N
