@@ -103,6 +103,30 @@ class Maps:
         return Counter()
 
 
+class Folders(Maps):
+    """Three maps in a folder under one name, in turn."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.path.unlink()
+        self.path = folder / "map"
+        self.save(0)
+        self.pace = 3 * seconds(lambda: self.save(0))
+
+    def save(self, k: int) -> None:
+        """Write the k-th state."""
+        self.maps[k % 3].save(f"{self.path}/")
+
+    def state(self) -> int:
+        """Which of the three is there, all columns read."""
+        m = mm.load(self.path)
+        return next(k for k in range(3) if m.arrow().equals(self.maps[k].table) and m.provenance.n == SIZES[k])
+
+    def check(self, acknowledged: int) -> Counter[str]:
+        """As for maps; maps that were set aside are left as well."""
+        return super().check(acknowledged) + Counter(left=len(list(self.folder.glob(".map.before.*"))))
+
+
 class Pages(Maps):
     """Three exported pages under one name."""
 
@@ -441,7 +465,7 @@ def main() -> int:
     torch.set_num_threads(1)
     for ended_by in (signal.SIGTERM, signal.SIGHUP):  # as an exception: disks are unmounted, folders deleted
         signal.signal(ended_by, lambda number, _: sys.exit(128 + number))
-    rng, kinds, bad = random.Random(args.seed), (Maps, Pages, Reports, Batches, Journals, Runs), 0
+    rng, kinds, bad = random.Random(args.seed), (Maps, Folders, Pages, Reports, Batches, Journals, Runs), 0
     share = args.seconds / len(kinds)
     for kind in kinds:
         with tempfile.TemporaryDirectory() as folder, Disk(Path(folder)) as disk:

@@ -1,6 +1,10 @@
 """Maps in folders: what is read is what is used, and everything else is as for maps in memory."""
 
 import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -133,6 +137,56 @@ def test_a_map_replaces_the_one_in_its_folder(tmp_path):
         np.testing.assert_allclose(m["loo_loss"], WHOLE["loo_loss"], rtol=1e-10)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["map"]
     assert len(mm.load(tmp_path / "map")) == N
+
+
+def test_a_writer_killed_between_two_names_leaves_the_old_map(tmp_path, monkeypatch):
+    mm.load(WHOLE.save(f"{tmp_path}/map/"))
+    small = mm.memory_map(MODEL, X[:50], Y[:50])
+
+    class PowerFailure(BaseException):
+        pass
+
+    def fails(source, target):
+        if Path(target).name == "map":
+            raise PowerFailure
+        return replaced(source, target)
+
+    replaced = os.replace
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(PowerFailure):
+        small.save(f"{tmp_path}/map/")
+    monkeypatch.undo()
+    assert not (tmp_path / "map").exists()
+    assert mm.load(tmp_path / "map").arrow().equals(WHOLE.table)
+    small.save(tmp_path / "map")  # still a folder
+    assert mm.load(tmp_path / "map").arrow().equals(small.table)
+    assert [file.name for file in tmp_path.iterdir()] == ["map"]
+
+
+@remedy("is not the file that this map was opened with: open the map of today, load(")
+def test_an_opened_map_is_never_mixed_with_the_one_that_replaces_it(said, tmp_path):
+    path = WHOLE.save(f"{tmp_path}/map/")
+    opened = mm.load(path)
+    other = mm.memory_map(LogisticRegression(C=0.1).fit(X, Y), EXAMPLES)
+    other.save(path)
+    with said:
+        opened.top(3)
+    assert mm.load(path).arrow().equals(other.table)
+    shutil.rmtree(path)
+    with said:
+        opened["leverage"]
+    WHOLE.save(f"{path}/")
+    assert opened.arrow().equals(WHOLE.table)  # the same map again
+
+
+def test_writers_at_once_leave_one_of_their_maps(tmp_path):
+    maps = [WHOLE, mm.memory_map(LogisticRegression(C=0.1).fit(X, Y), EXAMPLES)]
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(maps[k % 2].save, f"{tmp_path}/map/") for k in range(24)]:
+            future.result()
+    found = mm.load(tmp_path / "map").arrow()
+    assert any(found.equals(m.table) for m in maps)
+    assert [file.name for file in tmp_path.iterdir()] == ["map"]
 
 
 class Killed(RoundTrip):

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from memorymaps.files.atomic_files import replacing
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.on_disk.disk_table import DiskTable
-from memorymaps.maps.on_disk.folders import NOTE, is_folder, opened_table, read_note, write_folder
+from memorymaps.maps.on_disk.folders import NOTE, is_folder, opened_table, read_note, readable_folder, write_folder
 from memorymaps.maps.provenance import Provenance, upgraded
 from memorymaps.maps.schema import check_provenance, check_table
 
@@ -68,7 +68,8 @@ def load(path: str | Path) -> tuple[pa.Table | DiskTable, Provenance]:
         of another map.
     """
     try:
-        return _of_folder(Path(path)) if Path(path).is_dir() else _loaded(path)
+        folder = readable_folder(Path(path))
+        return _of_folder(folder) if folder.is_dir() else _loaded(path)
     except MapFileError as error:
         raise MapFileError(printable(str(error))) from error
 

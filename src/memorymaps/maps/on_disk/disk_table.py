@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -26,26 +29,29 @@ class DiskTable:
     ----------
     files : in the order of their rows.
     rows : number of rows of each.
+    footers : checksum of the footer of each, with the extremes of its columns: another map's file has another one.
     schema : of all files.
     changed : columns `[n]` in memory that take the place of those in the files.
     """
 
     files: tuple[Path, ...]
     rows: tuple[int, ...]
+    footers: tuple[int, ...]
     schema: pa.Schema
     changed: dict[str, pa.Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, files: Sequence[Path]) -> DiskTable:
         """The table of these files, from their footers."""
-        rows, schemas = [], []
+        rows, footers, schemas = [], [], []
         for file in files:
-            with pq.ParquetFile(file) as source:
+            with open(file, "rb") as opened, pq.ParquetFile(opened) as source:
+                footers.append(_footer(opened))
                 rows.append(int(source.metadata.num_rows))
                 schemas.append(source.schema_arrow.remove_metadata())
         if not schemas or any(schema != schemas[0] for schema in schemas):
             raise ValueError(f"{len(files)} files of rows: expected one at least, all with the same columns")
-        return cls(tuple(files), tuple(rows), schemas[0])
+        return cls(tuple(files), tuple(rows), tuple(footers), schemas[0])
 
     @property
     def num_rows(self) -> int:
@@ -70,7 +76,7 @@ class DiskTable:
     def _read(self, k: int, columns: Sequence[str]) -> pa.Table:
         """Some columns of the file `k`."""
         stored, start = [name for name in columns if name not in self.changed], int(self.ends[k]) - self.rows[k]
-        with pq.ParquetFile(self.files[k], page_checksum_verification=True) as source:
+        with self._opened(k) as file, pq.ParquetFile(file, page_checksum_verification=True) as source:
             found = source.read(columns=stored).replace_schema_metadata(None)
         if not stored:
             found = pa.table({}) if not columns else pa.table({columns[0]: self.changed[columns[0]].slice(start, 0)})
@@ -79,6 +85,17 @@ class DiskTable:
             for name in columns
         }
         return pa.table(arrays)
+
+    @contextmanager
+    def _opened(self, k: int) -> Iterator[BinaryIO]:
+        """The file `k`, if it is the one that the table was made of."""
+        path = self.files[k]
+        if not path.exists():
+            raise ValueError(_REPLACED.format(path=path, folder=str(path.parent)))
+        with open(path, "rb") as file:
+            if _footer(file) != self.footers[k]:
+                raise ValueError(_REPLACED.format(path=path, folder=str(path.parent)))
+            yield file
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One column."""
@@ -112,7 +129,7 @@ class DiskTable:
         """The table with another column `[n]` in place of the one that is there."""
         if self.column_names[place] != name or self.schema.field(name).type != values.type:
             return self.read().set_column(place, name, values)  # type: ignore[no-any-return]
-        return DiskTable(self.files, self.rows, self.schema, {**self.changed, name: values})
+        return replace(self, changed={**self.changed, name: values})
 
     def read(self) -> pa.Table:
         """The whole table, in memory."""
@@ -122,3 +139,16 @@ class DiskTable:
         if name.startswith("_") or not hasattr(pa.Table, name):
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}: expected one of pyarrow.Table")
         return getattr(self.read(), name)
+
+
+_REPLACED = "{path} is not the file that this map was opened with: open the map of today, load({folder!r})"
+
+
+def _footer(file: BinaryIO) -> int:
+    """Checksum of a Parquet file's footer."""
+    file.seek(-8, os.SEEK_END)
+    size = int.from_bytes(file.read(4), "little")
+    file.seek(-8 - min(size, file.tell() - 4), os.SEEK_END)
+    found = zlib.crc32(file.read())
+    file.seek(0)
+    return found

@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import glob
 import json
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +25,12 @@ from memorymaps.maps.on_disk.disk_table import DiskTable
 
 NOTE = "_map.json"
 ROWS = 1_000_000  # of a file
+_TRIES = 3  # to find a folder while others replace it
 
 
 def is_folder(path: str | Path) -> bool:
     """Whether a map is written to a folder there: it is one already, or its name ends with a slash."""
-    return Path(path).is_dir() or str(path).endswith(("/", os.sep))
+    return readable_folder(Path(path)).is_dir() or str(path).endswith(("/", os.sep))
 
 
 def write_note(folder: Path, note: dict[str, Any]) -> None:
@@ -68,7 +74,11 @@ def _parts(table: pa.Table | DiskTable) -> Iterator[tuple[int, pa.Table]]:
 
 def check_replaceable(folder: Path) -> None:
     """Raise `FileExistsError` for a folder that has anything but a map."""
-    if folder.exists() and any(folder.iterdir()) and read_note(folder) is None:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    if names and NOTE not in names:
         raise FileExistsError(
             f"{folder} is a folder with other files: give the map a name of its own, path={str(folder / 'map/')!r} for "
             f"a folder of files, path={str(folder / 'map.parquet')!r} for one file"
@@ -76,14 +86,50 @@ def check_replaceable(folder: Path) -> None:
 
 
 def replace_folder(made: Path, folder: Path) -> None:
-    """Give a finished folder its name; the map that was there is deleted afterwards."""
+    """Give a finished folder its name; the map that was there is deleted afterwards.
+
+    Two folders cannot change places at once: a writer that is killed in between leaves the old one under a name that
+    `readable_folder` finds.
+    """
     check_replaceable(folder)
-    before = partial_path(folder)
-    if folder.exists():
-        os.replace(folder, before)
-    os.replace(made, folder)
+    while True:
+        _set_aside(folder)
+        earlier = _set_aside_folders(folder)
+        try:
+            os.replace(made, folder)
+            break
+        except OSError as error:  # another writer's folder has come in between
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     flush_folder(folder.parent)
-    discard(before)
+    for each in earlier:
+        discard(each)
+
+
+def readable_folder(folder: Path) -> Path:
+    """The folder, or the one that was there before a writer was killed."""
+    for _ in range(_TRIES):
+        if folder.exists():
+            return folder
+        before = _set_aside_folders(folder)
+        if before:
+            return before[-1]
+    return folder
+
+
+def _set_aside(folder: Path) -> None:
+    """Make room for another folder."""
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(folder, folder.with_name(f"{_prefix(folder)}{time.time_ns():020}.{secrets.token_hex(4)}"))
+
+
+def _set_aside_folders(folder: Path) -> list[Path]:
+    """Those that made room, the latest last."""
+    return sorted(folder.parent.glob(f"{glob.escape(_prefix(folder))}*"))
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name}.before."
 
 
 def publish(journal: BatchJournal, note: dict[str, Any], folder: Path) -> None:
