@@ -104,14 +104,7 @@ class Maps:
 
 
 class Folders(Maps):
-    """Three maps in a folder under one name, in turn."""
-
-    def __init__(self, folder: Path):
-        super().__init__(folder)
-        self.path.unlink()
-        self.path = folder / "map"
-        self.save(0)
-        self.pace = 3 * seconds(lambda: self.save(0))
+    """Three maps, each a folder of files, under one name in turn."""
 
     def save(self, k: int) -> None:
         """Write the k-th state."""
@@ -124,7 +117,7 @@ class Folders(Maps):
 
     def check(self, acknowledged: int) -> Counter[str]:
         """As for maps; maps that were set aside are left as well."""
-        return super().check(acknowledged) + Counter(left=len(list(self.folder.glob(".map.before.*"))))
+        return super().check(acknowledged) + Counter(left=len(list(self.folder.glob(".*.before.*"))))
 
 
 class Pages(Maps):
