@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing
+from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing, sweep
 from memorymaps.files.batch_journal import BatchJournal, batch_name
 from memorymaps.maps.on_disk.disk_table import DiskTable
 
@@ -104,6 +104,7 @@ def replace_folder(made: Path, folder: Path) -> None:
     flush_folder(folder.parent)
     for each in earlier:
         discard(each)
+    sweep(folder)
 
 
 def readable_folder(folder: Path) -> Path:
