@@ -150,6 +150,12 @@ def test_the_listing_is_a_table_of_contents():
     assert crowded(SOURCE) + crowded(pathlib.Path(__file__).parent) == []
 
 
+def test_test_modules_have_names_of_their_own():
+    """pytest imports them by their names alone: of two with one name it collects none."""
+    names = [p.name for p in pathlib.Path(__file__).parent.rglob("test_*.py")]
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
 def test_a_crowded_folder_is_named_with_what_to_do(tmp_path):
     full, fine = tmp_path / "top" / "full", tmp_path / "top" / "fine"
     for folder, count in ((full, 17), (fine, 16)):
