@@ -93,7 +93,7 @@ def label_issues(
     >>> from memorymaps.data.datasets import demo_model
     >>> found = label_issues(memory_map(*demo_model()))
     >>> found["given"][:3].tolist(), found["suggested"][:3].tolist()
-    ([8, 5, 9], [1, 9, 8])
+    ([8, 5, 6], [1, 9, 1])
     """
     if isinstance(m, Trajectory):
         if folds is not None:
