@@ -18,7 +18,7 @@ from memorymaps.nets.distributed.unsharding import whole
 
 _PREFIXES = ("_orig_mod.", "module.")  # of torch.compile, and of DataParallel and AveragedModel
 # Cosine between the matrices of a network and of its copy from which on it is taken for one. Measured over 1,000 steps
-# of 15 trainings (benchmarks/copied_networks.py): averages with decay 0.9 to 0.999 at least 0.45, checkpoints from half
+# of 15 trainings (benchmarks/networks/copied.py): averages with decay 0.9 to 0.999 at least 0.45, checkpoints from half
 # of the steps on 0.78; networks of another seed at most 0.08, and with vectors 0.68: gains of norms start as ones. Of
 # few numbers P, chance has a standard deviation of 1/√P.
 _SIMILAR, _DEVIATIONS, _SURE = 0.3, 4.0, 0.9

@@ -4,7 +4,7 @@ Each check is wrapped by a clock (nested ones counted once). Maps of all cases a
 share is the smallest time of the checks over the smallest time of the map without them, so that other work on the
 machine matters little.
 
-    python benchmarks/gate_cost.py [--only TEXT] [--repeats 15]
+    python benchmarks/cost/gate.py [--only TEXT] [--repeats 15]
 """
 
 from __future__ import annotations

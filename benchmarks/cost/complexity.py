@@ -4,7 +4,7 @@ MLPs 784-w-10 on part of MNIST or Fashion-MNIST (data folder: MEMORYMAPS_DATA), 
 `Σℓ + δ‖θ‖²/2` by L-BFGS for δ from 1 to 1,000. The leave-one-out loss comes from the training data alone; the test
 loss stands beside it. "Same" tells whether both have their minimum within one step of the grid of each other.
 
-    MEMORYMAPS_DATA=… python benchmarks/complexity.py --data fmnist --width 32 --picture complexity.png
+    MEMORYMAPS_DATA=… python benchmarks/cost/complexity.py --data fmnist --width 32 --picture complexity.png
 """
 
 from __future__ import annotations

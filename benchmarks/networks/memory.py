@@ -2,7 +2,7 @@
 network with 1,000 outputs along directions. Each figure is a process of its own, its peak as the system counts it.
 `--whole`: the peak of a whole map of 60,000 examples instead, data included (an hour and more a network).
 
-    python benchmarks/networks_memory.py
+    python benchmarks/networks/memory.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 
 import torch
-from networks_speed import NETS, OUTPUTS
+from speed import NETS, OUTPUTS
 from torch import nn
 
 import memorymaps as mm

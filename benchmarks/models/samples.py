@@ -1,6 +1,6 @@
 """Posterior samples: convergence to the exact map, NUTS, ArviZ's PSIS-LOO on the same draws, and few draws.
 
-    MEMORYMAPS_DATA=… python benchmarks/samples.py
+    MEMORYMAPS_DATA=… python benchmarks/models/samples.py
 
 Needs numpyro and arviz. `birthwt` (189 births, logistic) is read from `$MEMORYMAPS_DATA/tabular`; all else is bundled.
 """

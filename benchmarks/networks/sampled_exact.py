@@ -2,11 +2,11 @@
 
 MNIST, 2 % of the labels drawn at random, a CNN of 3,146 parameters after five epochs of Adam. The exact answer is
 computed here, without the package: rows of all examples by `torch.func`, sums in double precision. Network and answer
-are kept in `--folder` from run to run. Cells as in `networks_sampled.py`; cost in processor seconds and in training
+are kept in `--folder` from run to run. Cells as in `networks/sampled.py`; cost in processor seconds and in training
 epochs of that network. `few:2` is two rows for each unit of Σh with so short a budget that each example has its leading
 directions, in single precision; `all:2` all outputs in double precision; `30 epochs` a map within this budget.
 
-    MEMORYMAPS_DATA=… python benchmarks/networks_sampled_exact.py --folder kept --n 12000 few:2 all:2 "30 epochs"
+    MEMORYMAPS_DATA=… python benchmarks/networks/sampled_exact.py --folder kept --n 12000 few:2 all:2 "30 epochs"
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import networks_sampled_large as large
 import numpy as np
 import torch
-from networks_sampled import compared
+from sampled import compared
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 

@@ -3,7 +3,7 @@
 statsmodels' `OLSInfluence` refits the model once for every row to get DFBETAS: its time grows as n², so that the large
 n is extrapolated from a measured series (and marked ≈). `GLMInfluence` is measured in full.
 
-    python benchmarks/influence_table.py
+    python benchmarks/models/influence_table.py
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Maps of kernel machines, robust and quantile regression against really refitting without the example.
 
-`MEMORYMAPS_DATA=… python benchmarks/kernel_machines.py [examples]`: a random subset of spambase (57 features, log and
-scaled) and of diamonds (6 numeric features; log price, or price where it says so); the 60 examples with the largest
+`MEMORYMAPS_DATA=… python benchmarks/models/kernel_machines.py [examples]`: a random subset of spambase (57 features,
+log and scaled) and of diamonds (6 numeric features; log price, or price where it says so); the 60 with the largest
 sensitivity and 60 at random are removed in turn and the model fitted again. Score: the move of the example's own
 output. "Forgotten": how many of them have sensitivity zero in the map, and the largest move that any of those made.
 """

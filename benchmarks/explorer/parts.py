@@ -1,6 +1,6 @@
 """The explorer beside Bokeh and Plotly: size of the page, time until it is drawn, frames while moving, memory.
 
-    MEMORYMAPS_DATA=… python benchmarks/explorer.py [--limit 300] [--only fashion|million]
+    MEMORYMAPS_DATA=… python benchmarks/explorer/parts.py [--limit 300] [--only fashion|million]
 
 `fmnist.npz` is looked for in the folder named by `MEMORYMAPS_DATA`; the million points are made up. Needs Chromium;
 Bokeh and Plotly are measured where they are installed; one that does not load, zoom and pan within `--limit` seconds is

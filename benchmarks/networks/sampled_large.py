@@ -4,8 +4,8 @@ Real images, a network trained for some epochs of Adam. Every case runs in a pro
 result is a line of the file `--path`: an interrupted run goes on with the cases that are missing. Processor time, so
 that other work on the machine matters less; on a GPU (`--device cuda`) wall time, for which it must be quiet.
 
-    MEMORYMAPS_DATA=… python benchmarks/networks_sampled_large.py --path large.jsonl
-    MEMORYMAPS_DATA=… python benchmarks/networks_sampled_large.py --path gpu.jsonl --device cuda --seconds 600
+    MEMORYMAPS_DATA=… python benchmarks/networks/sampled_large.py --path large.jsonl
+    MEMORYMAPS_DATA=… python benchmarks/networks/sampled_large.py --path gpu.jsonl --device cuda --seconds 600
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from networks_speed import NETS
+from speed import NETS
 from torch import nn
 
 import memorymaps as mm

@@ -5,7 +5,7 @@ whatever the size of the data, are given in seconds. The peers form Jacobians, a
 `vmap(jacrev)` and `einsum`, and as laplace-torch does where it is installed, on a part of the data that is scaled up
 (their cost is linear in n).
 
-    python benchmarks/networks_speed.py
+    python benchmarks/networks/speed.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pictures of the explorer to look at: six kinds of maps, two sizes of screen, light and dark; 24 files.
 
-    MEMORYMAPS_DATA=… python benchmarks/explorer_pictures.py out/pictures [digits fashion table texts compared run]
+    MEMORYMAPS_DATA=… python benchmarks/explorer/pictures.py out/pictures [digits fashion table texts compared run]
 
 `fmnist.npz`, `tabular/california_housing.parquet` and `text/sms_spam.parquet` are looked for in the folder named by
 `MEMORYMAPS_DATA`; kinds without data are said to be left out. Needs Chromium, and PyTorch for the run.

@@ -1,6 +1,6 @@
 """How alike are a network and its copies during training, and networks that are none? Cosines of their parameters.
 
-    python benchmarks/copied_networks.py [--steps 1500]
+    python benchmarks/networks/copied.py [--steps 1500]
 
 An optimiser's state is read for a copy of its network (averaged, reloaded) if the two are alike
 (`memorymaps.nets.optimizers.trained_parameters`). Digits, three architectures, five optimisers. Copies: exponential

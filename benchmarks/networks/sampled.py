@@ -5,7 +5,7 @@ Each cell: slope (regression on the exact column through the origin), relative e
 within two stated standard errors, the ratio of the lengths of stated and true errors, and the median over examples of
 the ratio of stated to true error (1.48 where errors are normal and the stated ones are right).
 
-    MEMORYMAPS_DATA=… python benchmarks/networks_sampled.py --network lenet --n 800 --delta 20
+    MEMORYMAPS_DATA=… python benchmarks/networks/sampled.py --network lenet --n 800 --delta 20
 """
 
 from __future__ import annotations

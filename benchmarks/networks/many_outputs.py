@@ -3,7 +3,7 @@
 The whole map after the curvature pass, in training epochs, for C = 10, 100 and 1,000 outputs; the error of the
 leverage against all C × C variances on a part of the data (C ≤ 100). Processor time.
 
-    python benchmarks/networks_many_outputs.py
+    python benchmarks/networks/many_outputs.py
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from networks_speed import epoch, lenet, seconds
+from speed import epoch, lenet, seconds
 from torch import nn
 
 from memorymaps.build import _table

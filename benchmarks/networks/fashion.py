@@ -1,6 +1,6 @@
 """The map of LeNet5 on Fashion-MNIST, and the pictures it points at: what docs/networks_fashion.md shows.
 
-MEMORYMAPS_DATA=… python benchmarks/networks_fashion.py --n 6000 --picture docs/img/fashion.png
+MEMORYMAPS_DATA=… python benchmarks/networks/fashion.py --n 6000 --picture docs/img/fashion.png
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from networks_speed import lenet
+from speed import lenet
 
 import memorymaps as mm
 

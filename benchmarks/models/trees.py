@@ -1,9 +1,9 @@
 """Tree ensembles: leverage's cost, its agreement with fixed-structure deletion and with full retraining.
 
-MEMORYMAPS_DATA=… python benchmarks/trees.py speed          # 50,000 rows × 500 trees, ratio to training time
-MEMORYMAPS_DATA=… python benchmarks/trees.py libraries      # the same model by LightGBM, XGBoost, scikit-learn
-MEMORYMAPS_DATA=… python benchmarks/trees.py retraining     # 100 examples really left out
-MEMORYMAPS_DATA=… python benchmarks/trees.py probes         # replays on noise against random signs (Hutchinson)
+MEMORYMAPS_DATA=… python benchmarks/models/trees.py speed          # 50,000 rows × 500 trees, ratio to training time
+MEMORYMAPS_DATA=… python benchmarks/models/trees.py libraries      # the same model by LightGBM, XGBoost, scikit-learn
+MEMORYMAPS_DATA=… python benchmarks/models/trees.py retraining     # 100 examples really left out
+MEMORYMAPS_DATA=… python benchmarks/models/trees.py probes         # replays on noise against random signs (Hutchinson)
 """
 
 from __future__ import annotations
