@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import networks_sampled_large as large
+import sampled_large as large
 import numpy as np
 import torch
 from sampled import compared
