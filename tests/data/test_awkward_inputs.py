@@ -135,7 +135,7 @@ def test_the_command_line_keeps_names_as_they_are_written(tmp_path, capsys):
     assert run(tmp_path, [str(-k) for k in range(40)], capsys)[2] == [-k for k in range(40)]
     code, words, _ = run(tmp_path, ["a", "", *map(str, range(38))], capsys)
     assert code == 1
-    assert "the id of row 1 is missing" in words
+    assert "the id column 'name' is empty in row 1" in words
 
 
 @pytest.mark.slow

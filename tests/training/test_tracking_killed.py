@@ -20,7 +20,7 @@ TESTS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "shared")
 # the same on every machine.
 SCRIPT = textwrap.dedent(
     """
-    import io, os, random, signal, sys
+    import os, random, signal, sys
     import torch
     sys.path.insert(0, sys.argv[2])
     from networks import case
@@ -37,19 +37,20 @@ SCRIPT = textwrap.dedent(
     def die_at(seed, run):
         draws = random.Random(seed)
         left, inside = draws.randrange(1, 25), draws.random() < 0.5
-        whole = pyarrow.parquet.write_table
-        def torn(table, path, **options):
-            content = io.BytesIO()
-            whole(table, content, **options)
-            with open(path, "wb") as file:
-                file.write(content.getvalue()[: draws.randrange(content.tell())])
-            die()
+        class Torn(pyarrow.parquet.ParquetWriter):
+            def __init__(self, path, *args, **options):
+                super().__init__(path, *args, **options)
+                self.path = path
+            def close(self):
+                super().close()
+                os.truncate(self.path, draws.randrange(os.path.getsize(self.path)))
+                die()
         def hook(event, args):
             nonlocal left
             if event in WRITES and args and isinstance(args[0], (str, os.PathLike)) and str(args[0]).startswith(run):
                 left -= 1
                 if left == 0 and inside:
-                    pyarrow.parquet.write_table = torn
+                    pyarrow.parquet.ParquetWriter = Torn
                 elif left == 0:
                     die()
         sys.addaudithook(hook)

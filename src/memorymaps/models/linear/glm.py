@@ -455,7 +455,7 @@ def _dispersion(model: LinearModel, sums: _DataSums, effective: Array) -> tuple[
     if model.dispersion_known:
         return (1.0 if model.dispersion is None else model.dispersion), model.residual_df
     if model.dispersion is not None:
-        if model.residual_df != 0:  # of a saturated model the gate says more
+        if model.residual_df != 0 and np.all(np.asarray(model.dispersion) > 0):  # else the gate says more
             _check_noise(model, sums)
         return model.dispersion, model.residual_df
     df = sums.n - effective

@@ -93,7 +93,7 @@ class Directions:
     def groups(self, positions: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Examples at these positions with equally many directions: the number, and places in `positions`."""
         counts = self.counts[positions]
-        for count in counts.unique().tolist():
+        for count in counts.unique().cpu().tolist():
             yield int(count), torch.nonzero(counts == count).flatten()
 
     def completed(self, within: Tensor, basis: Tensor) -> Tensor:
