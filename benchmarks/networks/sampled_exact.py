@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import sampled_large as large
 import numpy as np
+import sampled_large as large
 import torch
 from sampled import compared
 from torch import Tensor, nn
