@@ -220,6 +220,7 @@ def test_no_result_sends_control_characters_to_a_terminal(hostile, name):
     assert "<b>" not in found._repr_html_()
 
 
+@pytest.mark.slow
 def test_reports_show_what_looks_like_markup(hostile, tmp_path):
     write_report(hostile[0], tmp_path)
     text = (tmp_path / "report.md").read_text()

@@ -157,6 +157,7 @@ def test_log_scores_are_those_of_arviz_loo_on_the_same_draws():
     assert len(plain) == N
 
 
+@pytest.mark.slow
 def test_trees_are_read_like_the_older_results():
     arviz()
     xarray = pytest.importorskip("xarray", minversion="2024.10")
@@ -341,6 +342,7 @@ def test_without_arviz_the_error_names_the_install_command(monkeypatch):
         psis(np.zeros((2, 100)))
 
 
+@pytest.mark.slow
 def test_arviz_results_raise_a_message_with_from_arviz():
     az = arviz()
     from memorymaps.models.draws.arviz import from_arviz

@@ -158,6 +158,7 @@ def fault_of(run):
     return "" if goes_on(run.function) else "nothing is done after the message"
 
 
+@pytest.mark.slow
 def test_each_run_names_one_message_and_does_what_it_says():
     faults = [f"{run.path}: {run.function.name}: {fault_of(run)}" for run in runs() if fault_of(run)]
     assert not faults, "\n".join(faults)
