@@ -347,9 +347,11 @@ def _all_records(drawn: RepeatedExamples, work: _Drawing, journal: BatchJournal 
 
 def _table_on_disk(drawn: RepeatedExamples, work: _Drawing, journal: BatchJournal) -> tuple[DiskTable, int]:
     """The table whose parts are the batches on disk, none of which is held in memory, and the number of outputs."""
-    outputs = 0
-    for record in _all_records(drawn, work, journal):
-        outputs = int(record.schema.metadata[_OUTPUTS])
+    outputs, drawn_parts = 0, set()
+    for part, digest, record in drawn.flat_map(_records, work):
+        outputs = int(_kept(journal, part, digest, record).schema.metadata[_OUTPUTS])
+        drawn_parts.add((part.start, part.stop))
+    journal.keep_only(drawn_parts)  # an earlier run may have cut the rows into other batches
     try:
         return opened_table(journal.folder), outputs
     except ValueError as error:

@@ -208,6 +208,16 @@ def test_a_killed_run_goes_on(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["map"]
 
 
+def test_a_killed_run_goes_on_with_other_batches(tmp_path):
+    with pytest.raises(WorkerLostError):
+        mm.memory_map(MODEL, EXAMPLES, path=f"{tmp_path}/map/", executor=Killed())
+    others = ArrayExamples.of(X, Y, ids=[f"row {k}" for k in range(N)], batch_size=30)
+    m = mm.memory_map(MODEL, others, path=f"{tmp_path}/map/")
+    for found in (m, mm.load(tmp_path / "map")):
+        assert found["id"].tolist() == WHOLE["id"].tolist()
+        np.testing.assert_allclose(found["loo_loss"], WHOLE["loo_loss"], rtol=1e-10)
+
+
 def test_refits_of_a_few_are_written_too(tmp_path):
     model = LogisticRegression(C=1e6).fit(X[:40], Y[:40])
     here = mm.memory_map(model, X[:40], Y[:40])

@@ -7,7 +7,7 @@ batch is a Parquet file of its own, written under another name and renamed, name
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,11 @@ class BatchJournal:
         table = pa.Table.from_batches([batch]).replace_schema_metadata(notes)
         with replacing(self._file(rows)) as partial:
             pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
+
+    def keep_only(self, batches: Collection[tuple[int, int]]) -> None:
+        """Delete the batches whose first and last row are not among these."""
+        for start, stop in self.finished() - frozenset(batches):
+            discard(self._file(slice(start, stop)))
 
     def delete(self) -> None:
         """Delete the batches: what they were for is done."""
