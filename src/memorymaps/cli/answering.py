@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memorymaps.cli.fitting import add_table, fitted_map, read_examples
+from memorymaps.cli.subcommand import add_subcommand
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -45,11 +46,8 @@ def add_prune(commands: Any) -> None:
 
 
 def _add(commands: Any, name: str, run: Any, description: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=description, description=description, epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(run=run, groups=None)
+    parser = add_subcommand(commands, name, run, description, example)
+    parser.set_defaults(groups=None)
     add_table(parser)
     return parser
 

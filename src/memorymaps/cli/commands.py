@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memorymaps.cli.fitting import add_table, fitted_map, print_to_stderr, read_examples
+from memorymaps.cli.subcommand import add_subcommand
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -59,24 +60,15 @@ def _build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_command(commands: Any, name: str, run: Any, description: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=description, description=description, epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(run=run)
-    return parser
-
-
 def _add_demo(commands: Any) -> None:
     description = "fit logistic regression to scikit-learn's digits and draw its map"
-    parser = _add_command(commands, "demo", _run_demo, description, "memorymaps demo --out demo/")
+    parser = add_subcommand(commands, "demo", _run_demo, description, "memorymaps demo --out demo/")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write (default: %(default)s)")
 
 
 def _add_map(commands: Any) -> None:
     description = "fit a model to a table and draw its map"
-    parser = _add_command(
+    parser = add_subcommand(
         commands, "map", _run_map, description, "memorymaps map houses.csv --target price --model ridge --out houses/"
     )
     add_table(parser)
@@ -89,7 +81,7 @@ def _add_map(commands: Any) -> None:
 
 def _add_plot(commands: Any) -> None:
     description = "draw a saved map"
-    parser = _add_command(
+    parser = add_subcommand(
         commands, "plot", _run_plot, description, "memorymaps plot map.parquet --out map.pdf --color target"
     )
     parser.add_argument("map", type=Path, metavar="MAP")
@@ -102,7 +94,7 @@ def _add_plot(commands: Any) -> None:
 
 def _add_top(commands: Any) -> None:
     description = "list the examples with the largest score"
-    parser = _add_command(commands, "top", _run_top, description, "memorymaps top map.parquet -k 20 --by loo_loss")
+    parser = add_subcommand(commands, "top", _run_top, description, "memorymaps top map.parquet -k 20 --by loo_loss")
     parser.add_argument("map", type=Path, metavar="MAP")
     parser.add_argument("-k", type=int, default=10, help="number of examples (default: 10)")
     parser.add_argument("--by", default="sensitivity", metavar="COL", help="column to sort by (default: sensitivity)")
@@ -110,7 +102,7 @@ def _add_top(commands: Any) -> None:
 
 
 def _add_info(commands: Any) -> None:
-    parser = _add_command(
+    parser = add_subcommand(
         commands, "info", _run_info, "print the summary of a saved map", "memorymaps info map.parquet"
     )
     parser.add_argument("map", type=Path, metavar="MAP")
@@ -119,7 +111,7 @@ def _add_info(commands: Any) -> None:
 
 def _add_export(commands: Any) -> None:
     description = "write a map as one interactive offline HTML page"
-    parser = _add_command(
+    parser = add_subcommand(
         commands, "export", _run_export, description, "memorymaps export run/ map.html --images images.npz:x_train"
     )
     parser.add_argument("map", type=Path, metavar="RUN", help=_RUN_HELP)
@@ -130,7 +122,7 @@ def _add_export(commands: Any) -> None:
 
 def _add_explore(commands: Any) -> None:
     description = "explore maps interactively, from a local server (for large maps)"
-    parser = _add_command(
+    parser = add_subcommand(
         commands, "explore", _run_explore, description, "memorymaps explore first/map.parquet second/ tracked-run/"
     )
     parser.add_argument(

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memorymaps.cli.subcommand import add_subcommand
+
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
 
@@ -43,11 +45,7 @@ def add_select(commands: Any) -> None:
 
 
 def _add(commands: Any, name: str, run: Any, description: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=description, description=description, epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(run=run)
+    parser = add_subcommand(commands, name, run, description, example)
     parser.add_argument("map", type=Path, nargs="+", metavar="MAP", help=_MAP_HELP)
     return parser
 
