@@ -39,7 +39,7 @@ from memorymaps.models.linear.stationarity import (
     distance_in_deviations,
 )
 from memorymaps.posteriors.approximation import Approximation
-from memorymaps.posteriors.capabilities import Capabilities, PenaltyPerWeight, Refit
+from memorymaps.posteriors.capabilities import Capabilities, CoefficientRefit, PenaltyPerWeight, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
 
@@ -123,6 +123,7 @@ class LinearPosterior:
     design: Callable[[Any], Array]
     structure: AnyCovarianceRoot
     refits: Refit | None = field(default=None, kw_only=True)
+    coefficient_refit: CoefficientRefit | None = field(default=None, kw_only=True)
     with_expected_information: Callable[[], LinearPosterior] | None = field(default=None, kw_only=True)
     model: LinearModel | None = field(default=None, kw_only=True)
     active_set: L1ActiveSetWarnings | None = field(default=None, kw_only=True)
@@ -141,6 +142,7 @@ class LinearPosterior:
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
             check=None if newton else self.refits, penalty=self.penalty, parameter_variance=self.parameter_variance,
             coefficients=self.original_coefficients, coordinate_refit=self.refit_coordinates if newton else None,
+            coefficient_refit=self.coefficient_refit,
             gradient_norm=self.gradient_norm if self.to_original is None else None,
         )  # fmt: skip
 

@@ -327,7 +327,8 @@ def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     refits = CloneRefit(
         template, examples, outputs, settings | without_class_weight(template), automatic=_REFITS if small else 0
     )
-    return dataclasses.replace(found, refits=refits)
+    coefficients = functools.partial(refits.refit_with, coefficients_of)
+    return dataclasses.replace(found, refits=refits, coefficient_refit=coefficients)
 
 
 def _constrained(model: Any) -> Any:
