@@ -36,7 +36,7 @@ CHECKS = {  # module, names of its checks
         "Gate.check_posterior", "Gate.check_batch", "Gate.check_outputs", "Gate.check_curvature",
     ),
     "memorymaps.data.repeated": ("ContentHash.update", "ContentHash.hexdigest", "RepeatedExamples._compare_head"),
-    "memorymaps.build": ("ModelState.of", "check_unique"),
+    "memorymaps.build.draw": ("ModelState.of", "check_unique"),
     "memorymaps.models.linear.glm": ("check_stationary", "check_coefficients", "check_curved"),
     "memorymaps.models.trees.sklearn_forests": ("check_reproduced", "_check_rows", "own_outputs"),
     "memorymaps.models.kernels.sklearn_svm": ("check_rows", "check_labels", "check_bounds", "check_related"),
