@@ -1,7 +1,7 @@
 """Memory maps: what does a model remember, and which examples does it hang on?
 
 The headline names are here; more are in the namespaces `models`, `nets`, `viz`, `measures`, `likelihoods` and
-`training`. All are imported on first use, so that `import memorymaps` costs nothing. What is not named in `docs/api.md`
+`training`. All are imported on first use, so that `import memorymaps` costs nothing. What is not named in `docs/project/api.md`
 is private.
 """
 
