@@ -47,8 +47,9 @@ def documented():
 
 def imported():
     """What pages and examples import from the package, as `module.name`."""
-    root = API.parents[1]
-    for page in (root / "README.md", root / "CONTRIBUTING.md", *API.parents[1].rglob("*.md"), *root.glob("examples/*.py")):
+    root = API.parents[2]
+    pages = (root / "docs").rglob("*.md")
+    for page in (root / "README.md", root / "CONTRIBUTING.md", *pages, *root.glob("examples/*.py")):
         for module, names in re.findall(
             r"^ *from (memorymaps[\w.]*) import (.+)$", page.read_text("utf-8"), re.MULTILINE
         ):

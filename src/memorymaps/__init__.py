@@ -1,8 +1,8 @@
 """Memory maps: what does a model remember, and which examples does it hang on?
 
 The headline names are here; more are in the namespaces `models`, `nets`, `viz`, `measures`, `likelihoods` and
-`training`. All are imported on first use, so that `import memorymaps` costs nothing. What is not named in `docs/project/api.md`
-is private.
+`training`. All are imported on first use, so that `import memorymaps` costs nothing. What is not named in
+`docs/project/api.md` is private.
 """
 
 from __future__ import annotations

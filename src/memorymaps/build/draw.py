@@ -70,7 +70,8 @@ def memory_map(
 
     For every example: leverage `h = tr(ΛV)`, prediction error, and the effect of leaving it out: the deviation
     `Δf = V(I − ΛV)⁻¹e`, the changes of prediction and loss. Inside a process group of `torch.distributed` all processes
-    call this with the same network and data, share the work, and return the same map (docs/use/more_than_one_process.md).
+    call this with the same network and data, share the work, and return the same map
+    (docs/use/more_than_one_process.md).
 
     Parameters
     ----------
