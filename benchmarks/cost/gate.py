@@ -37,7 +37,7 @@ CHECKS = {  # module, names of its checks
     ),
     "memorymaps.data.repeated": ("ContentHash.update", "ContentHash.hexdigest", "RepeatedExamples._compare_head"),
     "memorymaps.build.draw": ("ModelState.of", "check_unique"),
-    "memorymaps.models.linear.glm.laplace": ("check_stationary", "check_coefficients", "check_curved"),
+    "memorymaps.models.linear.glm.fit": ("check_stationary", "check_coefficients", "check_curved"),
     "memorymaps.models.trees.sklearn_forests": ("check_reproduced", "_check_rows", "own_outputs"),
     "memorymaps.models.kernels.sklearn_svm": ("check_rows", "check_labels", "check_bounds", "check_related"),
     "memorymaps.models.kernels.sklearn_gpr": ("check_regression_fit",),

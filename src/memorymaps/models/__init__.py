@@ -24,7 +24,7 @@ _MODULES = {
     "coefficients_of": "memorymaps.models.linear.sklearn",
     "design_of": "memorymaps.models.linear.sklearn",
     "from_arviz": "memorymaps.models.draws.arviz",
-    "laplace": "memorymaps.models.linear.glm.laplace",
+    "laplace": "memorymaps.models.linear.glm.fit",
     "newton": "memorymaps.models.linear.newton_methods",
     "numeric_data": "memorymaps.models.sklearn_targets",
     "online_newton": "memorymaps.models.linear.newton_methods",

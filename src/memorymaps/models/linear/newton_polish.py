@@ -15,9 +15,9 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.models.linear.glm.laplace import laplace
+from memorymaps.models.linear.glm.fit import laplace
 from memorymaps.models.linear.glm.model import LinearModel
-from memorymaps.models.linear.glm.objective import objective
+from memorymaps.models.linear.glm.objective_value import objective
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.glm.quadratic import LocalQuadratic
 from memorymaps.models.linear.newton_refit import LinearRefit

@@ -33,7 +33,7 @@ from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit
 from memorymaps.models.linear.coordinates.row_space import in_row_space
-from memorymaps.models.linear.glm.laplace import laplace
+from memorymaps.models.linear.glm.fit import laplace
 from memorymaps.models.linear.glm.model import LinearModel
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
