@@ -26,7 +26,9 @@ from memorymaps.models.clone_refit import CloneRefit, without_class_weight
 from memorymaps.models.linear.coordinates.centring import centred
 from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.design_matrix import Design
-from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
+from memorymaps.models.linear.glm.fit import laplace
+from memorymaps.models.linear.glm.model import LinearModel
+from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
