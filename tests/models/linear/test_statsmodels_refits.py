@@ -155,11 +155,11 @@ def test_frequency_weights_are_rows_written_out(name, precise):
         assert found[column][0] == pytest.approx(expected[column][0], rel=1e-6)
 
 
-TIME, EVENT = rng.exponential(np.exp(-F)), rng.random(N) < 0.8
+DAYS, DIED = rng.exponential(np.exp(-F)), rng.random(N) < 0.8
 
 
 def cox(rows, ties="breslow"):
-    return sm.PHReg(TIME[rows], X[rows, 1:], status=EVENT[rows].astype(float), ties=ties).fit(disp=0)
+    return sm.PHReg(DAYS[rows], X[rows, 1:], status=DIED[rows].astype(float), ties=ties).fit(disp=0)
 
 
 @pytest.mark.parametrize("ties", ["breslow", "efron"])
