@@ -43,7 +43,7 @@ def elementwise_jvp(local: Tensors, outputs: OutputFunction, tangents: Tensors, 
     """Output tangents of `shape`, `[n, …]`, for parameter tangents `{name: [n, …]}`, example by example."""
     parts = []
     for name, derivative in _derivatives(local, outputs, shape).items():
-        own = _beside_one_example(local[name], derivative)
+        own = _broadcast_shape(local[name], derivative)
         parts.append(derivative * tangents[name].reshape(-1, *own))
     return torch.stack(parts).sum(0)
 
@@ -53,18 +53,17 @@ def _derivatives(local: Tensors, outputs: OutputFunction, shape: torch.Size) -> 
     with torch.enable_grad():
         copies = {name: value.detach().expand(shape).requires_grad_() for name, value in local.items()}
         y = outputs(copies)
-        if y.shape != shape:
-            raise RuntimeError(f"the output is {tuple(y.shape)} for parameters of shape {tuple(shape)}")
-        found = torch.autograd.grad(y, list(copies.values()), torch.ones_like(y), allow_unused=True)
+        ones = y.new_ones(shape)  # torch raises if this is not the output's shape
+        found = torch.autograd.grad(y, list(copies.values()), ones, allow_unused=True)
     zeros = (torch.zeros(shape, dtype=value.dtype, device=value.device) for value in local.values())
     return {name: zero if each is None else each for name, zero, each in zip(local, zeros, found, strict=True)}
 
 
-def _beside_one_example(parameter: Tensor, derivative: Tensor) -> tuple[int, ...]:
-    """A parameter's shape beside one example's output, ones where it is broadcast."""
+def _broadcast_shape(parameter: Tensor, derivative: Tensor) -> tuple[int, ...]:
+    """A parameter's shape with the axes of one example's output, of length one where it is broadcast."""
     return (*(1,) * (derivative.ndim - parameter.ndim), *parameter.shape)[1:]
 
 
 def _summed_axes(parameter: Tensor, derivative: Tensor) -> list[int]:
     """Axes of `D [n, …]` along which the parameter is broadcast."""
-    return [axis for axis, length in enumerate(_beside_one_example(parameter, derivative), 1) if length == 1]
+    return [axis for axis, length in enumerate(_broadcast_shape(parameter, derivative), 1) if length == 1]
