@@ -3,20 +3,20 @@ r"""The same examples ranked by several measures on ResNet-20 and CIFAR-10, the 
     leverage × error   Cook's form, leverages from the last layer
     gradient norm      ‖∇_f ℓ‖₂, the bound of Katharopoulos & Fleuret [KF]
     subset retraining  memorization by retraining a small network on random subsets [FZ] (`subset_retraining.py`)
-    sensitivity        change of the prediction without the example [MPE], last layer, exact curvature
-    EKFAC              the same, all layers
-    Adam's state       the same, the posterior from the optimiser
-    sampled rows       the same from sampled curvature
+    last layer         change of the prediction without the example [MPE], all other layers held, exact curvature
+    Adam's state       the same, all layers, the posterior from the optimiser
+    EKFAC              the same, all layers, Kronecker factors with corrected eigenvalues
+    sampled rows       the same, all layers, from rows of the Jacobian drawn at random
 
-Full command, as in the source (all images and layers; hours):
+Full command, as in the source (all images; hours):
 
-    MEMORYMAPS_DATA=… python benchmarks/papers/ranking.py --examples 25000 --rows 25000 --deep 25000 --fisher exact \
-        --only last_layer ekfac adam sampled --draws 20000
+    MEMORYMAPS_DATA=… python benchmarks/papers/ranking.py --rows 25000 --fisher exact --draws 20000 \
+        --only last_layer adam ekfac sampled
 
-Shortened, the default: the network of `resnet_cifar10.py --examples 4096 …`, 2,000 of its images, those of
-`subset_retraining.py`; the last layer only, by its exact curvature. `--only last_layer ekfac adam` adds maps of all
-layers, of the first `--deep` images. Maps are kept and drawn from there. The table has Spearman's ρ and the part of the
-top 1 % in common, with bootstrap standard errors over examples.
+Shortened, the default: the network of `resnet_cifar10.py`, curvature from (a sample of) its 25,000 images, maps of the
+first 2,000, those of `subset_retraining.py`; the last layer only. `--only last_layer adam ekfac sampled` adds maps of
+all layers. Maps are kept and drawn from there. The table has Spearman's ρ and the part of the top 1 % in common, with
+bootstrap standard errors over examples, and how many of each top 1 % the network predicts wrongly.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def mapped(name: str, data: Data, a: argparse.Namespace, file: Path) -> mm.Memor
     if name == "last_layer":
         m = last_layer(net, data, a)
     else:
-        recipe, rows = recipes(optimizer, a)[name], np.arange(a.deep)
+        recipe, rows = recipes(optimizer, a)[name], np.arange(a.rows)
         m = mm.memory_map(net, data.x, data.y, likelihood="categorical", posterior=recipe, rows=rows, path=file)
     file.with_suffix(".json").write_text(json.dumps({"seconds": time.process_time() - start}))
     return m
@@ -100,13 +100,15 @@ def measures(maps: dict[str, mm.MemoryMap], a: argparse.Namespace) -> dict[str, 
     found = {
         "leverage × error": head["leverage"] * head["error"],
         "gradient norm": head["error"],
-        "subset retraining": memorization(run, a.retrained, a.subsets, 0.7)[0][: a.rows],
-        "sensitivity": head["sensitivity"],
+        "subset retraining": padded(memorization(run, a.retrained, a.subsets, 0.7)[0][: a.rows], a.rows),
+        "last layer": head["sensitivity"],
     }
-    for key, name in (("ekfac", "EKFAC"), ("adam", "Adam's state"), ("sampled", "sampled rows")):
-        if key in maps:
-            found[name] = np.pad(maps[key]["sensitivity"], (0, a.rows - len(maps[key])), constant_values=np.nan)
-    return found
+    names = {"adam": "Adam's state", "ekfac": "EKFAC", "sampled": "sampled rows"}
+    return found | {name: maps[key]["sensitivity"] for key, name in names.items() if key in maps}
+
+
+def padded(values: Any, n: int) -> Any:
+    return np.pad(values, (0, n - len(values)), constant_values=np.nan)
 
 
 def top(values: Any) -> Any:
@@ -136,14 +138,24 @@ def table(found: dict[str, Any]) -> None:
         print(f"| {one}, {other} | {len(x)} | {rho[0]:.2f} ± {rho[1]:.2f} | {part[0]:.0%} ± {part[1]:.0%} |")
 
 
+def wrong(m: mm.MemoryMap, found: dict[str, Any]) -> None:
+    """How many of each top 1 % the network predicts otherwise than their label."""
+    print("| measure | top 1 % | of these predicted otherwise |\n|---|---|---|")
+    for name, values in found.items():
+        rows = top(values)
+        print(f"| {name} | {len(rows)} | {int(np.sum(m['target'][rows] != m['prediction'][rows]))} |")
+
+
 def draw(m: mm.MemoryMap, found: dict[str, Any], file: Path) -> None:
     """The map of the last layer once for every measure, with the measure's top 1 % circled."""
-    across = 2 if len(found) == 4 else 3
+    across = 4
     down = -(-len(found) // across)
     with style_context():
         figure, axes = plt.subplots(
-            down, across, figsize=(3.4 * across, 2.6 * down), layout="constrained", sharex=True, sharey=True
+            down, across, figsize=(2.5 * across, 2.3 * down), layout="constrained", sharex=True, sharey=True
         )
+        for ax in axes.flat[len(found) :]:
+            ax.axis("off")
         for (name, values), ax in zip(found.items(), axes.flat, strict=False):
             shown, rows = np.isfinite(values), top(values)
             ax.plot(m["leverage"][shown], m["error"][shown], "o", ms=1.8, mew=0, alpha=0.4, color=GREY, rasterized=True)
@@ -174,8 +186,8 @@ def contact_sheet(m: mm.MemoryMap, values: Any, data: Data, file: Path) -> None:
 
 
 def options() -> argparse.ArgumentParser:
-    defaults = {"examples": 4_096, "rows": 2_000, "deep": 1_000, "draws": 512, "retrained": 2_000, "subsets": 50}
-    made = parser(__doc__, **defaults, epoch=0, fisher="mc", delta=1.0)
+    defaults = {"examples": 25_000, "rows": 2_000, "draws": 512, "retrained": 2_000, "subsets": 50}
+    made = parser(__doc__, **defaults, epoch=0, fisher="mc", delta=5.0)
     made.add_argument("--only", nargs="+", default=["last_layer"], help="maps: last_layer, ekfac, adam, sampled")
     return made
 
@@ -193,9 +205,10 @@ def main() -> None:
         print(f"{name}: Σ leverage of {len(m)} examples {m['leverage'].sum():.0f}, {spent:.0f} processor seconds")
     found = measures(maps, a)
     table(found)
+    wrong(maps["last_layer"], found)
     draw(maps["last_layer"], found, out / "ranking.png")
-    for name in ("sensitivity", "gradient norm", "subset retraining"):
-        contact_sheet(maps["last_layer"], found[name], data, out / f"top-{name.replace(' ', '-')}.png")
+    for name, values in found.items():
+        contact_sheet(maps["last_layer"], values, data, out / f"top-{name.lower().replace(' ', '-')}.png")
 
 
 if __name__ == "__main__":
