@@ -13,6 +13,8 @@ import numpy as np
 from memorymaps._imports import require
 from memorymaps.core.arrays import Array
 
+_BUFFER = 2**18  # bytes of a column that are read at once
+
 
 @dataclass(frozen=True)
 class ParquetFile:
@@ -39,8 +41,8 @@ class RowGroups:
 
         constants = dict(self.file.folders)
         stored = [name for name in columns if name not in constants]
-        # pre-buffering would read all row groups into memory
-        with pq.ParquetFile(self.file.path, filesystem=filesystem, pre_buffer=False) as source:
+        # pre-buffering would read all row groups into memory, an unbuffered stream each column of a row group
+        with pq.ParquetFile(self.file.path, filesystem=filesystem, pre_buffer=False, buffer_size=_BUFFER) as source:
             for record in source.iter_batches(batch_size, row_groups=range(self.first, self.last), columns=stored):
                 for name in columns:
                     if name in constants:

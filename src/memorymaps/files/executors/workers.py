@@ -17,6 +17,7 @@ ExecutorArgument: TypeAlias = Executor | int | None
 
 _WATCHED = 1.0  # seconds between looks at whether the process that started a worker is there
 _QUEUED = 2  # tasks submitted for each worker: one that it works at, one that waits
+_NO_LIMIT = "1e18"  # bytes
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def _process_pool(processes: int) -> Iterator[Workers]:
 
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    settings = {name: os.environ.get(name, threads) for name in names}
+    # else loky replaces a worker whose memory has grown by 300 MB (a few batches), and each one imports everything anew
+    limit = {"LOKY_MAX_MEMORY_LEAK_SIZE": os.environ.get("LOKY_MAX_MEMORY_LEAK_SIZE", _NO_LIMIT)}
+    settings = limit | {name: os.environ.get(name, threads) for name in names}
     pool = ProcessPoolExecutor(processes, env=settings, initializer=_end_with, initargs=(os.getpid(),))
     finished = False
     try:

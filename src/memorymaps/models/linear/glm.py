@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,6 +44,7 @@ from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.origin import check_targets
 
 _ROUNDING = 1e-13  # of residuals beside means: sums of some hundred products in double precision
+_RAN_AWAY = 1e8  # loss of an example beyond that of other coefficients, from which curvatures may overflow
 _EXPECTED_NOTE = (
     "Curvature: expected (Fisher) information, as asked for or as the observed one is not positive definite. The link "
     "is not canonical: sizes are those of one scoring step, which may differ from a Newton step's."
@@ -129,6 +130,7 @@ class LinearPosterior:
     penalty: PenaltyPerWeight | None = field(default=None, kw_only=True)
     to_original: Callable[[Array], Array] | None = field(default=None, kw_only=True)
     prior_variance: OutsideVariance | None = field(default=None, kw_only=True)
+    newton_step: Array | None = field(default=None, kw_only=True)  # to the optimum [p, c], where no coefficient is held
 
     @property
     def capabilities(self) -> Capabilities:
@@ -205,6 +207,7 @@ class _DataSums:
     weight: float = 0.0
     n: int = 0
     unweighted: Array | None = None
+    losses: Array | None = None  # Σ w ℓ of each of the coefficients that are compared
 
     def merged(self, other: _DataSums) -> _DataSums:
         """With the sums over other examples."""
@@ -216,6 +219,8 @@ class _DataSums:
         self.weight, self.n = self.weight + other.weight, self.n + other.n
         if other.unweighted is not None:
             self.unweighted = other.unweighted if self.unweighted is None else self.unweighted + other.unweighted
+        if other.losses is not None:
+            self.losses = other.losses if self.losses is None else self.losses + other.losses
         return self
 
 
@@ -231,7 +236,11 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
         noise has to be estimated.
     """
     check_coefficients(model)
-    quadratic = LocalQuadratic.of(model, examples, observed)
+    return laplace_of(model, LocalQuadratic.of(model, examples, observed), examples)
+
+
+def laplace_of(model: LinearModel, quadratic: LocalQuadratic, examples: Examples) -> LinearPosterior:
+    """The posterior from the objective around the coefficients; raises as `laplace`."""
     structure, penalty, sums = quadratic.structure, quadratic.penalty, quadratic.sums
     check_curved(model, structure)
     effective = structure.effective_parameters(penalty)
@@ -254,6 +263,7 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
         with_expected_information=functools.partial(laplace, model, examples, observed=False),
         active_set=_active_set(model, quadratic, scale),
         to_original=model.to_original, prior_variance=model.prior_variance,
+        newton_step=None if model.shrinkable is not None else quadratic.newton_step(),
     )  # fmt: skip
 
 
@@ -307,9 +317,16 @@ class LocalQuadratic:
     gradient: Gradient
 
     @classmethod
-    def of(cls, model: LinearModel, examples: Examples, observed: bool = False) -> LocalQuadratic:
-        """From passes over the data; `observed`: with the Hessian itself where it is positive definite."""
-        unit, sums, structure, estimated = _information(model, examples, observed)
+    def of(
+        cls, model: LinearModel, examples: Examples, observed: bool = False, compared: Sequence[LinearModel] = ()
+    ) -> LocalQuadratic:
+        """From passes over the data; `observed`: with the Hessian itself where it is positive definite.
+
+        `compared`: models, this one first, whose losses are summed as well; where its own has run away, the rest of the
+        sums is left out.
+        """
+        others = tuple(each.coefficients for each in compared)
+        unit, sums, structure, estimated = _information(model, examples, observed, others)
         penalty, zeros = model.penalty(sums.weight), np.zeros(model.coefficients.shape)
         gradient = Gradient(
             sums.gradient, sums.unweighted, model.coefficients, penalty,
@@ -336,10 +353,15 @@ class LocalQuadratic:
 
 
 def objective(model: LinearModel, examples: Examples) -> float:
-    """`Σ w ℓ + ½ Σ δB² + Σ λ|B|` at unit dispersion; infinite where it is not finite."""
+    """`Σ w ℓ + ½ Σ δB² + Σ λ|B|` at unit dispersion, by a pass over the data; infinite where it is not finite."""
     unit = _with_dispersion(model.likelihood, 1.0)
     sums = examples.fold(_no_loss, functools.partial(_add_loss, model, unit), np.add)
-    total, weights = float(sums[0]), float(sums[1])
+    return penalised(model, float(sums[0]), float(sums[1]))
+
+
+def penalised(model: LinearModel, loss: float, weights: float) -> float:
+    """The objective, of the loss `Σ w ℓ` and `Σ w`."""
+    total = loss
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         total += 0.5 * float(np.sum(model.penalty(weights) * model.coefficients**2))
         total += 0.0 if model.l1 is None else float(np.sum(model.l1(weights) * np.abs(model.coefficients)))
@@ -352,9 +374,13 @@ def _no_loss() -> Array:
 
 def _add_loss(model: LinearModel, unit: Likelihood, sums: Array, batch: Batch) -> None:
     """Add a batch's loss, and its weight."""
+    _, f, weight = _outputs(model, batch)
+    sums += _loss(unit, f, weight, batch.target), np.sum(weight)
+
+
+def _loss(unit: Likelihood, f: Array, weight: Array, target: Array) -> float:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        _, f, weight = _outputs(model, batch)
-        sums += np.sum(np.where(weight > 0, weight * unit.nll(f, batch.target), 0.0)), np.sum(weight)
+        return float(np.sum(np.where(weight > 0, weight * unit.nll(f, target), 0.0)))
 
 
 def check_coefficients(model: LinearModel) -> None:
@@ -379,7 +405,7 @@ def _training_rows(model: LinearModel, examples: Examples) -> TrainingRows:
 
 
 def _information(
-    model: LinearModel, examples: Examples, observed: bool
+    model: LinearModel, examples: Examples, observed: bool, compared: tuple[Array, ...]
 ) -> tuple[Likelihood, _DataSums, AnyCovarianceRoot, Array]:
     """The likelihood of unit dispersion, sums, `S^{-1/2}`, and which parameters are estimated.
 
@@ -388,30 +414,37 @@ def _information(
     unit = _with_dispersion(model.likelihood, 1.0)
     if observed and isinstance(unit, ExponentialFamily) and has_observed_information(unit):
         hessian = ObservedInformation(unit)
-        sums = _sum_over_data(model, hessian, examples)
+        sums = _sum_over_data(model, hessian, examples, compared)
         convex, estimated = sums.curvature.posterior_root(model.penalty(sums.weight), model.free)
         root = subtract_curvature(convex, sums.concave)
         if root is not None:
             return hessian, sums, root, estimated
-    sums = _sum_over_data(model, unit, examples)
+    sums = _sum_over_data(model, unit, examples, compared)
     return unit, sums, *sums.curvature.posterior_root(model.penalty(sums.weight), model.free)
 
 
-def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> _DataSums:
+def _sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples, compared: tuple[Array, ...]) -> _DataSums:
     p, c = model.coefficients.shape
     independent = isinstance(unit, (ExponentialFamily, ObservedInformation))
     kind = IndependentCurvature if independent else CoupledCurvature
     empty = functools.partial(_no_sums, kind, p, c)
-    return examples.fold(empty, functools.partial(_add_batch, model, unit), _DataSums.merged)
+    return examples.fold(empty, functools.partial(_add_batch, model, unit, compared), _DataSums.merged)
 
 
 def _no_sums(kind: Callable[[int, int], IndependentCurvature | CoupledCurvature], p: int, c: int) -> _DataSums:
     return _DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c), np.zeros(c), np.zeros((c, p, p)))
 
 
-def _add_batch(model: LinearModel, unit: Likelihood, sums: _DataSums, batch: Batch) -> None:
+def _add_batch(
+    model: LinearModel, unit: Likelihood, compared: tuple[Array, ...], sums: _DataSums, batch: Batch
+) -> None:
     x, f, weight = _outputs(model, batch)
     check_targets(unit, batch, f.shape[1])
+    if compared:
+        losses = np.asarray([_loss(unit, _linear(x, each, batch), weight, batch.target) for each in compared])
+        sums.losses = losses if sums.losses is None else sums.losses + losses
+        if not losses[0] <= _RAN_AWAY * (len(f) + np.min(np.abs(losses))):
+            return  # no step towards the optimum: the curvature there may be infinite, and is not used
     error = weight[:, None] * unit.error(f, batch.target)
     sums.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
     sums.gradient += x.T @ error
@@ -435,10 +468,16 @@ def _add_batch(model: LinearModel, unit: Likelihood, sums: _DataSums, batch: Bat
 
 def _outputs(model: LinearModel, batch: Batch) -> tuple[Array, Array, Array]:
     x = model.design(batch.inputs)
-    f = x @ model.coefficients
+    f = _linear(x, model.coefficients, batch)
+    return x, f, np.ones(len(f)) if batch.weight is None else batch.weight
+
+
+def _linear(x: Array, coefficients: Array, batch: Batch) -> Array:
+    """`Bᵀx + offset [n, c]`."""
+    f = x @ coefficients
     if batch.offset is not None:
         f = f + np.reshape(batch.offset, (len(f), -1))
-    return x, f, np.ones(len(f)) if batch.weight is None else batch.weight
+    return f
 
 
 def _with_dispersion(likelihood: Likelihood, phi: float | tuple[float, ...]) -> Likelihood:
