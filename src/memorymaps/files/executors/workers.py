@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -77,13 +79,26 @@ def _process_pool(processes: int) -> Iterator[Workers]:
     # else loky replaces a worker whose memory has grown by 300 MB (a few batches), and each one imports everything anew
     limit = {"LOKY_MAX_MEMORY_LEAK_SIZE": os.environ.get("LOKY_MAX_MEMORY_LEAK_SIZE", _NO_LIMIT)}
     settings = limit | {name: os.environ.get(name, threads) for name in names}
-    pool = ProcessPoolExecutor(processes, env=settings, initializer=_end_with, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(processes, env=settings, initializer=_begin, initargs=(os.getpid(), _imported()))
     finished = False
     try:
+        pool.submit(os.getpid)  # starts all workers, while this process prepares their work
         yield Workers(pool, _QUEUED * processes)
         finished = True
     finally:
         pool.shutdown(wait=True, kill_workers=not finished)
+
+
+def _imported() -> tuple[str, ...]:
+    """Libraries whose import takes seconds, which this process has and workers will need."""
+    return tuple(name for name in ("pandas", "pyarrow.parquet", "sklearn.base") if name in sys.modules)
+
+
+def _begin(parent: int, libraries: tuple[str, ...]) -> None:
+    """In a worker, before its first task."""
+    _end_with(parent)
+    for name in libraries:
+        importlib.import_module(name)
 
 
 def _end_with(parent: int) -> None:
