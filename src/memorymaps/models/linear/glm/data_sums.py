@@ -1,0 +1,81 @@
+"""Curvature, gradient and residuals of a linear predictor, summed over its training data in one pass."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvature
+from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.core.likelihoods.exponential_family import ExponentialFamily
+from memorymaps.core.likelihoods.observed_information import ObservedInformation
+from memorymaps.data.examples import Examples
+from memorymaps.models.linear.glm.model import LinearModel, linear_outputs
+from memorymaps.posteriors.origin import check_targets
+
+
+@dataclass
+class DataSums:
+    """Sums over the training data, in units where the dispersion is 1."""
+
+    curvature: IndependentCurvature | CoupledCurvature
+    gradient: Array
+    chi2: Array
+    size: Array  # Σ w μ²/v, to which residuals are compared [c]
+    concave: Array  # Σ w max(−∇²ℓ, 0) x xᵀ of each output [c, p, p]
+    weight: float = 0.0
+    n: int = 0
+    unweighted: Array | None = None
+
+    def merged(self, other: DataSums) -> DataSums:
+        """With the sums over other examples."""
+        self.curvature.merge(other.curvature)  # type: ignore[arg-type]  # of one kind
+        self.gradient += other.gradient
+        self.chi2 += other.chi2
+        self.size += other.size
+        self.concave += other.concave
+        self.weight, self.n = self.weight + other.weight, self.n + other.n
+        if other.unweighted is not None:
+            self.unweighted = other.unweighted if self.unweighted is None else self.unweighted + other.unweighted
+        return self
+
+
+def sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> DataSums:
+    """The sums for a likelihood of unit dispersion, batch by batch."""
+    p, c = model.coefficients.shape
+    independent = isinstance(unit, (ExponentialFamily, ObservedInformation))
+    kind = IndependentCurvature if independent else CoupledCurvature
+    empty = functools.partial(_no_sums, kind, p, c)
+    return examples.fold(empty, functools.partial(_add_batch, model, unit), DataSums.merged)
+
+
+def _no_sums(kind: Callable[[int, int], IndependentCurvature | CoupledCurvature], p: int, c: int) -> DataSums:
+    return DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c), np.zeros(c), np.zeros((c, p, p)))
+
+
+def _add_batch(model: LinearModel, unit: Likelihood, sums: DataSums, batch: Batch) -> None:
+    x, f, weight = linear_outputs(model, batch)
+    check_targets(unit, batch, f.shape[1])
+    error = weight[:, None] * unit.error(f, batch.target)
+    sums.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
+    sums.gradient += x.T @ error
+    if isinstance(unit, ObservedInformation):
+        concave = weight[:, None] * unit.concave_diagonal(f, batch.target)
+        sums.concave += np.stack(
+            [(x.T * column) @ x if np.any(column) else 0 * sums.concave[0] for column in concave.T]
+        )
+    if batch.weight is not None:
+        before = np.zeros_like(sums.gradient) if sums.unweighted is None else sums.unweighted
+        sums.unweighted = before + x.T @ unit.error(f, batch.target)
+    family = model.likelihood
+    if isinstance(family, ExponentialFamily) and not model.dispersion_known:
+        mean = family.mean(f)
+        unit_variance = family.unit_variance(mean)
+        sums.size += np.sum(weight[:, None] * mean**2 / unit_variance, axis=0)
+        sums.chi2 += np.sum(weight[:, None] * family.residual(f, batch.target) ** 2 / unit_variance, axis=0)
+    sums.weight += float(np.sum(weight))
+    sums.n += int(np.count_nonzero(weight))
