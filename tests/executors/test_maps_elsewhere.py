@@ -235,7 +235,7 @@ def test_batches_of_a_run_whose_worker_was_killed_are_kept(folders, tmp_path, mo
     assert_same(mm.load(path), whole)
 
 
-@remedy("has lost rows", at="build.py")
+@remedy("has lost rows", at="build/tables.py")
 def test_a_batch_that_was_deleted_meanwhile(said, folders, tmp_path, monkeypatch):
     model = LinearRegression().fit(TABLE[NAMES], TABLE.y)
     data = mm.ParquetExamples(folders / "several", "y", features=NAMES, batch_size=15)

@@ -17,14 +17,11 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.models.linear.glm import (
-    LinearModel,
-    LinearPosterior,
-    LocalQuadratic,
-    laplace_of,
-    objective,
-    penalised,
-)
+from memorymaps.models.linear.glm.fit import laplace_of
+from memorymaps.models.linear.glm.model import LinearModel
+from memorymaps.models.linear.glm.objective_value import objective, penalised
+from memorymaps.models.linear.glm.posterior import LinearPosterior
+from memorymaps.models.linear.glm.quadratic import LocalQuadratic
 from memorymaps.models.linear.newton_refit import LinearRefit
 from memorymaps.models.linear.piecewise_linear import NonsmoothLinearPosterior, nonsmooth_posterior
 from memorymaps.posteriors.contract import Description
