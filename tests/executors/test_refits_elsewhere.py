@@ -132,7 +132,7 @@ def logistic():
 FOLDS = {
     "averages": (ridge, lambda m, **options: m.leave_one_out(cross_fit=5, **options)),
     "labels": (logistic, lambda m, **options: mm.label_issues(m, folds=5, **options)["score"].tolist()),
-    "selection": (logistic, lambda m, **options: mm.select_model([m, m], cross_fit=5, **options)["loss"].tolist()),
+    "selection": (logistic, lambda m, **options: mm.select_model([m, m], cross_fit=5, **options)["value"].tolist()),
 }
 
 
