@@ -38,7 +38,7 @@ from memorymaps.posteriors.contract import Description, Marginals
 
 _MAX_FULL_OUTPUTS = 32  # number of outputs beyond which V is computed along directions only
 _DEFAULT_DIRECTIONS = 1
-_TANGENT_RIDGE = 10.0  # in units of the kernel's mean diagonal (chosen by measurement: docs/answers/wrong_labels.md)
+_TANGENT_RIDGE = 3.0  # in units of the kernel's mean diagonal (chosen by measurement: docs/answers/wrong_labels.md)
 _OUTPUTS_PER_PASS = 16  # outputs whose variances are computed in one set of reverse passes
 _DIRECTIONAL_NOTE = (
     "Leverage along {} leading direction{} of each Λ, the error and one signed random direction: unbiased, not exact. "
