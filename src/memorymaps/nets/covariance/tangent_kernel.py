@@ -32,7 +32,7 @@ def _factors(batch: LinearizedBatch, block: ParameterBlock) -> Factors:
     return (found.materialize(slice(None)).flatten(1).detach(),)
 
 
-def tangent_kernel(batches: Sequence[list[Factors]], outputs: int) -> Tensor:
+def kernel_of_factors(batches: Sequence[list[Factors]], outputs: int) -> Tensor:
     """`k [n, n]` in double precision, from the factors of consecutive batches."""
     total = 0.0
     for block in zip(*batches, strict=True):

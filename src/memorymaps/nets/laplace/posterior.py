@@ -26,7 +26,7 @@ from memorymaps.nets.covariance.block_diagonal import (
     PosteriorCovariance,
 )
 from memorymaps.nets.covariance.directional import ChooseDirections, DirectionalBatch
-from memorymaps.nets.covariance.tangent_kernel import gradient_factors, tangent_kernel
+from memorymaps.nets.covariance.tangent_kernel import gradient_factors, kernel_of_factors
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.group_refit import NetworkGroupRefit
@@ -74,7 +74,7 @@ class NetworkPosterior:
             return gradient_factors(batch, self.blocks)
 
         with evaluation_mode(self.network.module), self._error_context():
-            gram = tangent_kernel(list(self.problem.batch_size.run(inputs, work)), self.problem.num_outputs)
+            gram = kernel_of_factors(list(self.problem.batch_size.run(inputs, work)), self.problem.num_outputs)
         return to_numpy(gram / gram.diagonal().mean())
 
     def gradient_norm(self, inputs: Any, error: Array) -> Array:
