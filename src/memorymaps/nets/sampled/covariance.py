@@ -31,7 +31,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import BlockPrecision
 from memorymaps.nets.covariance.gram import GramCovariance, gram_matrix, group_rows, inverses_of
-from memorymaps.nets.sampled.row_sampling import debiased_weights, log_determinant
+from memorymaps.nets.sampled.rows.sampling import debiased_weights, log_determinant
 
 _CHUNK = 512  # columns of an inverse found together
 _ROUNDING, _TINY = 1e-14, 1e-300
