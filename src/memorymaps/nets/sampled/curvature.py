@@ -60,7 +60,7 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     notes = (
         f"{rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {recipe.seed}): "
         f"{grown.why}. Each example's own rows are taken out of its posterior.",
-        f"Relative standard errors, of the draw of the rows alone: {grown.stated}.",
+        f"Relative standard errors, of the draw of the rows and of half the bias removed: {grown.stated}.",
         f"Forecast of the map's work: {Forecast.of(grown.cost, rows, grown.stated.worst)}",
         *grown.directions.notes,
     )
@@ -69,8 +69,23 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
         return grown.covariance if deltas is pool.problem.prior else pool.covariance(grown.rows, deltas)
 
     exact = rows >= pool.total and grown.directions.exact
-    estimate = CurvatureEstimate(build, notes, 1.0, relative_error=None if exact else grown.stated.of_leverage)
+    error, cautions = None if exact else grown.stated.of_leverage, _too_few(grown, pool.total, recipe)
+    estimate = CurvatureEstimate(build, notes, 1.0, relative_error=error, cautions=cautions)
     return DrawnRows(estimate, exact or grown.stated.worst <= recipe.error, share, grown.directions)
+
+
+def _too_few(grown: GrownRows, total: int, recipe: SampleSize) -> tuple[str, ...]:
+    """The warning where an error is so large that sizes say nothing; how many rows there should be."""
+    rows, worst = len(grown.covariance.q), grown.stated.worst
+    if not grown.stated.ranks_only:
+        return ()
+    most = min(total, grown.cost.most(math.inf))
+    wanted = Forecast.to_reach(grown.cost, (rows, worst), recipe.error, most).rows
+    remedy = f"Sampled(rows={wanted})" if wanted > rows else "fewer parameters, Laplace(subset=[...])"
+    return (
+        f"{rows:,} rows are too few for sizes, which are off by {worst:.0%} by their own account: read ranks, or use "
+        f"{remedy}",
+    )
 
 
 def _at_evidence(pool: RowPool, cost: SampledCost, recipe: SampleSize) -> RowPool:

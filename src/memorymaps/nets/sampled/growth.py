@@ -96,7 +96,7 @@ def _of_some(cost: SampledCost, examples: int) -> SampledCost:
 
 @dataclass(frozen=True)
 class GrownRows:
-    """The covariance by so many `rows`, the errors it states, `why` no more were drawn, the map's cost and directions."""
+    """The covariance by `rows` rows, the errors it states, `why` no more were drawn, the map's cost and directions."""
 
     covariance: SampledCovariance
     rows: int

@@ -14,7 +14,7 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated
-from memorymaps.nets.sampled.errors.jackknife import Estimates
+from memorymaps.nets.sampled.errors.jackknife import UNSURE, Estimates
 from memorymaps.nets.sampled.errors.stated import Stated
 
 _PROBED = 256  # examples whose standard errors decide whether rows are enough
@@ -60,8 +60,9 @@ class Probe:
         square, error, bias, loss = (torch.stack(each).sum(0).cpu() for each in zip(*pieces, strict=True))
         square, mean = square.clamp(min=_TINY), loss[0].clamp(min=_TINY)
         left_out = (off.square() @ share[here]).cpu()
+        together = (float(loss[1:].norm()), float(off[2] @ share[here]), UNSURE * float(bias[2]), float(bias[3]))
         return Stated(
-            (*((error + left_out[:2]) / square).sqrt().tolist(), _length(loss[1:], off[2] @ share[here]) / float(mean)),
+            (*((error + left_out[:2]) / square).sqrt().tolist(), math.hypot(*together) / float(mean)),
             (*(bias[:2] / square).tolist(), float(bias[2] / mean)),
         ), calibrated
 
@@ -77,15 +78,11 @@ class Probe:
         return float(((off.square() @ share) / (exact.square() @ share).clamp(min=_TINY)).sqrt().max())
 
 
-def _length(deleted: Tensor, left_out: Tensor) -> float:
-    return math.hypot(float(deleted.norm()), float(left_out))
-
-
 def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`Σ x²`, `Σ se²` of leverage and sensitivity; `Σ bias x` of both and `Σ bias` of the left-out loss; the sum of
-    that loss, and what the deletion of each row does to it.
+    """`Σ x²`, `Σ se²` of leverage and sensitivity; `Σ bias x` of both, of the left-out loss `Σ bias` and what no row
+    determines; the sum of that loss, and what the deletion of each row does to it.
     """
     x = found.value[:2]
-    bias = torch.cat([(found.bias[:2] * x) @ share, (found.bias[2] @ share)[None]])
+    bias = torch.cat([(found.bias[:2] * x) @ share, (found.bias[2] @ share)[None], (found.unseen[2] @ share)[None]])
     loss = torch.cat([(found.value[2] @ share)[None], share @ found.deleted[2]])
     return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss

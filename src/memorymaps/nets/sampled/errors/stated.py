@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-_LEFT = 0.5  # part of a removed bias that may be left: what is removed is up to twice what is there (benchmarks)
 _MIN_REPORTED_BIAS = 5e-4  # relative bias from which it is stated
+_TOO_LARGE = 0.3  # relative error from which sizes are not meaningful, as in `maps.trust`
 
 
 @dataclass(frozen=True)
 class Stated:
     """What a map may be off by, relative: of leverage and sensitivity over the training examples, `√Σ se²/√Σ x²` and
-    `Σ bias x/Σ x²`, and of the mean left-out loss; biases are those that were removed.
+    `Σ bias x/Σ x²`, and of the mean left-out loss; biases are those that were removed, half of each is in the error.
     """
 
     error: tuple[float, float, float]
@@ -20,13 +19,18 @@ class Stated:
 
     @property
     def worst(self) -> float:
-        """The largest of the three errors, with what may be left of the bias."""
-        return max(math.hypot(e, _LEFT * b) for e, b in zip(self.error, self.bias, strict=True))
+        """The largest of the three errors."""
+        return max(self.error)
 
     @property
     def of_leverage(self) -> float:
         """That of leverage."""
-        return math.hypot(self.error[0], _LEFT * self.bias[0])
+        return self.error[0]
+
+    @property
+    def ranks_only(self) -> bool:
+        """Whether an error is so large that sizes say nothing."""
+        return not self.worst < _TOO_LARGE
 
     def __str__(self) -> str:
         names = ("leverage", "sensitivity", "mean left-out loss")
