@@ -2,7 +2,7 @@
 
 Each group draws the same map of random inputs of LeNet5's shapes. `cpu` is the processor time of the slowest process
 (`time.process_time`), `wall` its clock, which other work on the machine lengthens. `summed` and `gathered`: bytes of a
-process, counted where they are passed to `torch.distributed`, by the formulas of docs/more_than_one_process.md.
+process, counted where they are passed to `torch.distributed`, by the formulas of docs/use/more_than_one_process.md.
 
     python benchmarks/more_processes.py --examples 6000
     python benchmarks/more_processes.py --traffic                  small maps of every structure, 2 to 4 processes

@@ -80,7 +80,7 @@ def draw(folder: pathlib.Path, name: str) -> dict:
     import pandas  # noqa: F401  both timers start with the libraries loaded
 
     import memorymaps as mm
-    import memorymaps.build
+    import memorymaps.build.draw
     import memorymaps.models.meta.sklearn_pipeline
 
     model = fitted(folder, name)

@@ -1,4 +1,4 @@
-"""The public names are those that docs/api.md lists, and all of them can be had."""
+"""The public names are those that docs/project/api.md lists, and all of them can be had."""
 
 import dataclasses
 import importlib
@@ -10,7 +10,7 @@ import pytest
 
 import memorymaps as mm
 
-API = pathlib.Path(__file__).parents[1] / "docs" / "api.md"
+API = pathlib.Path(__file__).parents[1] / "docs" / "project" / "api.md"
 NAMESPACES = ("models", "nets", "viz", "likelihoods", "training")
 
 
@@ -39,7 +39,7 @@ def test_the_page_lists_every_name_of_a_namespace_and_it_exists(namespace):
 
 
 def documented():
-    """Paths of all public objects that docs/api.md lists, and of the functions of the module that it lists."""
+    """Paths of all public objects that docs/project/api.md lists, and of the functions of the module that it lists."""
     paths = re.findall(r"^::: ([\w.]+)$", API.read_text(encoding="utf-8"), re.MULTILINE)
     functions = inspect.getmembers(mm.measures, inspect.isfunction)
     return [*paths, *(f"{value.__module__}.{name}" for name, value in functions if not name.startswith("_"))]
@@ -47,8 +47,9 @@ def documented():
 
 def imported():
     """What pages and examples import from the package, as `module.name`."""
-    root = API.parents[1]
-    for page in (root / "README.md", root / "CONTRIBUTING.md", *API.parent.glob("*.md"), *root.glob("examples/*.py")):
+    root = API.parents[2]
+    pages = (root / "docs").rglob("*.md")
+    for page in (root / "README.md", root / "CONTRIBUTING.md", *pages, *root.glob("examples/*.py")):
         for module, names in re.findall(
             r"^ *from (memorymaps[\w.]*) import (.+)$", page.read_text("utf-8"), re.MULTILINE
         ):

@@ -1,4 +1,4 @@
-"""Every source that a docstring names has its reference in docs/notation.md."""
+"""Every source that a docstring names has its reference in docs/meaning/notation.md."""
 
 import ast
 import pathlib
@@ -9,7 +9,7 @@ import pytest
 import memorymaps
 
 SOURCE = pathlib.Path(memorymaps.__file__).parent
-NOTATION = pathlib.Path(__file__).parents[1] / "docs" / "notation.md"
+NOTATION = pathlib.Path(__file__).parents[1] / "docs" / "meaning" / "notation.md"
 YEAR = re.compile(r"\b(?:19[4-9]|20[0-2])\d\b")
 NO_SOURCE = ("the 2023",)  # "the 2023 reference code"
 

@@ -1,4 +1,4 @@
-"""Identifiers are in the field's terms: no part of a name is one of a list of private words (docs/notation.md)."""
+"""Identifiers are in the field's terms: no part of a name is a private word (docs/meaning/notation.md)."""
 
 import ast
 import pathlib

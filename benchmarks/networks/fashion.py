@@ -1,4 +1,4 @@
-"""The map of LeNet5 on Fashion-MNIST, and the pictures it points at: what docs/networks_fashion.md shows.
+"""The map of LeNet5 on Fashion-MNIST, and the pictures it points at: what docs/models/networks_fashion.md shows.
 
 MEMORYMAPS_DATA=… python benchmarks/networks/fashion.py --n 6000 --picture docs/img/fashion.png
 """

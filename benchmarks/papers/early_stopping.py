@@ -53,6 +53,7 @@ def _state(optimizer: Any, n: int) -> Any:
 
 
 LAPLACE: dict[str, Recipe] = {
+    "Laplace diag": _laplace("diag"),
     "Laplace kfac": _laplace("kfac"),
     "Laplace sampled": _laplace(mm.nets.Sampled(rows=1_500)),
     "Laplace full": _laplace("full"),

@@ -18,7 +18,7 @@ import torch
 from matplotlib import pyplot as plt
 from setting import NETWORKS, Data, load, parser, tracked
 
-from memorymaps.build import memory_map
+from memorymaps.build.draw import memory_map
 from memorymaps.core.likelihoods.exponential_family import Bernoulli
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.summary import top_share

@@ -1,8 +1,8 @@
 """Memory maps: what does a model remember, and which examples does it hang on?
 
 The headline names are here; more are in the namespaces `models`, `nets`, `viz`, `measures`, `likelihoods` and
-`training`. All are imported on first use, so that `import memorymaps` costs nothing. What is not named in `docs/api.md`
-is private.
+`training`. All are imported on first use, so that `import memorymaps` costs nothing. What is not named in
+`docs/project/api.md` is private.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from memorymaps.analysis.refinement import refine
     from memorymaps.analysis.refitting import refit
     from memorymaps.analysis.retraining import retrain_check
-    from memorymaps.build import memory_map
+    from memorymaps.build.draw import memory_map
     from memorymaps.core import likelihoods
     from memorymaps.core.likelihoods.base import TargetError
     from memorymaps.core.likelihoods.categorical import Categorical
@@ -79,7 +79,7 @@ _MODULES = {
     "likelihoods": "memorymaps.core.likelihoods:",
     "load": "memorymaps.maps.memory_map",
     "measures": "memorymaps.analysis.measures:",
-    "memory_map": "memorymaps.build",
+    "memory_map": "memorymaps.build.draw",
     "models": "memorymaps.models:",
     "nets": "memorymaps.nets:",
     "posterior": "memorymaps.posteriors.registry",

@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import memorymaps as mm
-from memorymaps.build import memory_map
+from memorymaps.build.draw import memory_map
 from memorymaps.files.batch_journal import BatchJournal, BatchJournalError, batch_name
 from memorymaps.files.locks import InUseError
 from memorymaps.nets.sampled.structure import Sampled

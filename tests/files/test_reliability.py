@@ -1,4 +1,4 @@
-"""A short run of the two scripts behind docs/reliability.md, and what they once found."""
+"""A short run of the two scripts behind docs/project/reliability.md, and what they once found."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Group statistics against refits without the group: statsmodels, scikit-learn, and closed forms."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from scipy import integrate, stats
 from sklearn.datasets import load_iris
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import confusion_matrix
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -170,6 +172,39 @@ def test_a_half_class_is_refitted_to_its_coefficients():
     )
     coefficients = found["leave_out_coefficients"][0].reshape(5, 3)
     np.testing.assert_allclose(coefficients[1:], left.coef_.T, rtol=1e-4, atol=1e-5)
+
+
+SPARSE = {
+    "Lasso": (lambda: Lasso(alpha=0.4, tol=1e-10, max_iter=100_000), Y),
+    "ElasticNet": (lambda: ElasticNet(alpha=0.57, l1_ratio=0.7, tol=1e-10, max_iter=100_000), Y),
+    "logistic, L1": (
+        lambda: LogisticRegression(C=0.2, l1_ratio=1.0, solver="liblinear", tol=1e-10, max_iter=10_000),
+        FAMILIES["binomial"][1].astype(int),
+    ),
+    "positive": (lambda: Ridge(alpha=1.0, positive=True, tol=1e-10), Y),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*penalty.*:FutureWarning")
+@pytest.mark.parametrize("name", SPARSE)
+def test_coefficients_at_zero_without_a_group_are_those_of_refits(name):
+    (make, y), x = SPARSE[name], X[:, 1:]
+    model = make()
+    if name == "logistic, L1" and "l1_ratio" not in inspect.signature(LogisticRegression).parameters:
+        pytest.skip("this scikit-learn says penalty='l1'")
+    m = mm.memory_map(model.fit(x, y), x, y)
+    found, sets = m.leave_out(sites), set()
+    errors = np.sqrt(m.origin.posterior.parameter_variance()[:, 0])
+    for k in range(sites.max() + 1):
+        left = make().fit(x[sites != k], y[sites != k])
+        full, truth = (np.r_[each.intercept_, np.ravel(each.coef_)] for each in (model, left))
+        np.testing.assert_allclose(found["leave_out_coefficients"][k], truth, rtol=1e-6, atol=1e-7)
+        sets.add(tuple(truth != 0))
+        ratio = found["dfbetas"][k] / ((full - truth) / np.where(errors > 0, errors, np.nan))
+        assert np.nanstd(ratio) < 1e-4  # one scale without the group for all coefficients
+        np.testing.assert_array_equal(np.isnan(found["dfbetas"][k]), errors == 0)
+    assert name in ("positive", "ElasticNet") or len(sets) > 1
+    assert found.coefficients().shape == (sites.max() + 1, 4)
 
 
 def test_a_site_with_its_own_dummy_is_not_determined_by_the_others():

@@ -32,7 +32,7 @@ from table_oracles import (
 import memorymaps as mm
 from memorymaps.analysis.cleanlab import for_cleanlab
 from memorymaps.analysis.predictive import loo_predictive
-from memorymaps.models.linear.glm import LinearPosterior
+from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.viz.displays.leave_out import LeaveOutDisplay
 from memorymaps.viz.displays.sensitivity import SensitivityDisplay
 

@@ -265,7 +265,7 @@ def test_a_posterior_that_does_not_say_is_estimated():
 
 
 def test_the_page_lists_every_kind_with_its_verdicts():
-    page = (pathlib.Path(__file__).parents[2] / "docs" / "trust.md").read_text(encoding="utf-8")
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "meaning" / "trust.md").read_text(encoding="utf-8")
     table = page.partition("<!-- verdicts -->\n")[2].partition("\n\n")[0].splitlines()[2:]
     listed = {
         cells[1].strip(" `"): [cell.strip() for cell in cells[3:8]] for cells in (row.split("|") for row in table)

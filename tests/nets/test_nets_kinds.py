@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -226,7 +227,26 @@ class Choosing(nn.Module):
         h = self.first(x)
         if (x[:, 0] < 0).any():
             h = torch.where(x[:, :1] < 0, torch.tanh(h), h)
+        return self.head(h * self.scale)
+
+
+class ChoosingScaledLast(Choosing):
+    """The scale is used element by element, after what depends on the data: no loop is needed."""
+
+    def forward(self, x):
+        h = self.first(x)
+        if (x[:, 0] < 0).any():
+            h = torch.where(x[:, :1] < 0, torch.tanh(h), h)
         return self.head(h) * self.scale
+
+
+def test_a_scale_of_outputs_after_data_dependent_control_flow_takes_no_loop():
+    torch.manual_seed(0)
+    net, x, y = ChoosingScaledLast().double(), torch.randn(11, 4, dtype=torch.float64), torch.arange(11) % 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", VmapFallbackWarning)
+        m = drawn(net, x, y, "full")
+    np.testing.assert_allclose(m["leverage"], dense_leverage(net, x), rtol=1e-8)
 
 
 @pytest.mark.slow

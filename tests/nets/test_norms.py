@@ -1,4 +1,4 @@
-"""Closed-form gradients of scales and shifts equal vector–Jacobian products."""
+"""Gradients of scales, shifts and thresholds, in closed form or element by element, equal dense Jacobians."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 
 import torch
 from torch import nn
+from torch.func import functional_call, jacrev, jvp
 
 import memorymaps as mm
 from memorymaps.nets.autograd.batch_size import linearize
@@ -101,3 +102,113 @@ def test_custom_and_tied_norms_use_vector_jacobian_products():
     tied = nn.LayerNorm(5)
     tied.bias = tied.weight
     assert isinstance(gradients(tied, (3, 5))[0], VjpGradient)
+
+
+class Response(nn.Module):
+    """Filter response normalisation with a threshold, written by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.shift, self.threshold = (nn.Parameter(torch.zeros(1, 4, 1, 1)) for _ in range(3))
+
+    def forward(self, x):
+        x = x * torch.rsqrt(x.square().mean((2, 3), keepdim=True) + 1e-6)
+        return torch.maximum(self.scale * x + self.shift, self.threshold)
+
+
+class RootMeanSquare(nn.Module):
+    """Channels last, as language models have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(5))
+
+    def forward(self, x):
+        return self.scale * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
+
+class Gate(nn.Module):
+    """One number for all elements, beside a parameter of two axes without one of examples."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.shift = nn.Parameter(torch.ones(())), nn.Parameter(torch.ones(4, 1))
+
+    def forward(self, x):
+        return torch.sigmoid(self.gate) * x.exp() + self.shift
+
+
+class Viewed(nn.Module):
+    """A scale that is given its axes in the forward pass: it cannot be broadcast beforehand."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        return self.scale.view(1, -1, 1, 1) * x
+
+
+class Divided(nn.Module):
+    """A scale divided by its length: every element of the output depends on all of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(5))
+
+    def forward(self, x):
+        return self.scale / self.scale.norm() * x
+
+
+class Summed(nn.Module):
+    """A scale before a sum over the elements it scales."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(5))
+
+    def forward(self, x):
+        return x + (self.scale * x).sum(-1, keepdim=True)
+
+
+OWN_MODULES = {
+    "thresholded": (Response(), (4, 3, 3), "elementwise"),
+    "channels last": (RootMeanSquare(), (3, 5), "elementwise"),
+    "one number": (Gate(), (4, 3), "elementwise"),
+    "viewed": (Viewed(), (4, 3, 3), "vmap"),
+    "divided by its length": (Divided(), (3, 5), "vmap"),
+    "summed": (Summed(), (3, 5), "vmap"),
+}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("kind", OWN_MODULES)
+def test_parameters_of_own_modules_against_the_dense_jacobian(kind, times):
+    norm, shape, strategy = OWN_MODULES[kind]
+    found, _, block = gradients(norm, shape, times)
+    call = found.uses[0][0]
+    assert isinstance(found, VjpGradient)
+    assert call.owner.strategy == strategy
+    net = found.network.module
+    values = {name: dict(net.named_parameters())[name].detach() for name in block.parameters}
+    x = call.args[0]
+    dense = jacrev(lambda p: functional_call(net, p, (x,)))(values)
+    expected = torch.cat([dense[name].reshape(7, 3, -1) for name in block.parameters], 2)
+    torch.testing.assert_close(found.materialize(slice(0, 7)), expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.materialize(slice(2, 6)), expected[2:6], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (*_, strategy) in OWN_MODULES.items() if strategy == "elementwise"])
+def test_tangents_of_own_modules_against_forward_mode(kind):
+    norm, shape, _ = OWN_MODULES[kind]
+    found, _, block = gradients(norm, shape)
+    module, (x,) = found.network.module.norm, found.uses[0][0].args
+    values = dict(module.named_parameters())
+    tangents = torch.randn(4, block.size, dtype=torch.float64)
+    outputs = found.jvp(tangents, slice(2, 6))[0]
+    for row in range(4):
+        pieces = torch.split(tangents[row], [value.numel() for value in values.values()])
+        tangent = {name: piece.reshape(values[name].shape) for name, piece in zip(values, pieces, strict=True)}
+        at = {name: value.detach() for name, value in values.items()}
+        expected = jvp(lambda p, k=row: functional_call(module, p, (x[2 + k : 3 + k],)), (at,), (tangent,))[1][0]
+        torch.testing.assert_close(outputs[row], expected, rtol=1e-9, atol=1e-12)

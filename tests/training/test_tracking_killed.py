@@ -27,7 +27,7 @@ SCRIPT = textwrap.dedent(
     from torch import nn
     from memorymaps.training.tracker import Tracker
     import pandas, pyarrow.parquet, torch._dynamo
-    import memorymaps.build, memorymaps.nets.register, memorymaps.nets.optimizers.from_optimizer
+    import memorymaps.build.draw, memorymaps.nets.register, memorymaps.nets.optimizers.from_optimizer
     torch.set_num_threads(1)
     WRITES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 

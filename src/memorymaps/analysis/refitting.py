@@ -27,7 +27,7 @@ from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
 from memorymaps.posteriors.refit_tasks import RefitSettings, check_threads, refit_without
 
 _FOLDS = 5  # of examples that are alone in their leaves
-_ENSEMBLE = 100  # trees from which sizes by folds were within 0.18 of refits without one example (docs/trees.md)
+_ENSEMBLE = 100  # trees from which sizes by folds were within 0.18 of refits without one example (docs/models/trees.md)
 
 
 def refit(
@@ -111,7 +111,7 @@ def refit_undetermined(m: MemoryMap, source: Refit, undetermined: Undetermined) 
 
     Each alone, where that many refits are affordable unasked, the other examples too if they are. Else, if one is, all
     examples of the map are predicted by refits without a fifth of the data, with the code `Warn.CROSS_FITTED` where
-    the model averages so few trees that these were measured to differ (docs/trees.md).
+    the model averages so few trees that these were measured to differ (docs/models/trees.md).
     """
     places, affordable = np.flatnonzero(np.isin(m["row"], undetermined.rows)), source.max_automatic_refits()
     if not len(places) or not affordable:

@@ -154,7 +154,7 @@ def _add_explorer_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_demo(args: argparse.Namespace) -> None:
-    from memorymaps.build import memory_map
+    from memorymaps.build.draw import memory_map
     from memorymaps.data.datasets import demo_model
 
     model, X, y = demo_model()

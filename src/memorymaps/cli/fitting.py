@@ -86,7 +86,7 @@ def fitted_map(
     args: argparse.Namespace, features: pd.DataFrame, target: pd.Series, ids: Any, processes: int | None = None
 ) -> MemoryMap:
     """The map of the model that the arguments name, fitted to the examples; drawn by several processes, if asked."""
-    from memorymaps.build import memory_map
+    from memorymaps.build.draw import memory_map
     from memorymaps.data.tables import fit, guess_model
 
     name = guess_model(target) if args.model == "auto" else args.model

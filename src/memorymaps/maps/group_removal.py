@@ -123,9 +123,9 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
 
     Exact for linear regression and ridge: one pass over the training data for all groups, an `r × r` system each, where
     `r` is the number of parameters. GLMs are refitted without each group by Newton's method; support vector machines,
-    L1 penalties and forests are cloned and fitted for up to 20 groups; small networks with one curvature matrix are
-    refitted for as many groups as take a minute or two (groups of one example are removed as in the map). Other models
-    take one step: by the same system, or large networks by conjugate gradients with the exact curvature.
+    L1 penalties, Cox regressions and forests are fitted again for up to 20 groups; small networks with one curvature
+    matrix are refitted for as many groups as take a minute or two (groups of one example are removed as in the map).
+    Other models take one step: by the same system, or large networks by conjugate gradients with the exact curvature.
 
     Raises
     ------
@@ -162,9 +162,8 @@ def _statistics(origin: Origin, changes: GroupChanges, sums: _GroupSums) -> dict
         columns["joint_log_score"] = changes.log_integral - sums.total_loss
     if u is not None and description.rank:
         columns["cooks_distance"] = cooks_distances(u, description.rank)
-        scale = sums.pearson.scale(description)
-        columns |= coefficient_columns(capabilities_of(origin.posterior), description, u, scale)
-    return columns
+    able, scale = capabilities_of(origin.posterior), sums.pearson.scale(description)
+    return columns | coefficient_columns(able, description, u, changes.coefficients, scale)
 
 
 def _origin(m: ExampleTable) -> Origin:

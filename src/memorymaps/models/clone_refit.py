@@ -81,7 +81,17 @@ class CloneRefit:
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted`, and infinity if the fit used all its iterations."""
+        return self._outputs(self.fitted_without(np.asarray(removed, dtype=np.intp)), wanted)
+
+    def refit_with(
+        self, coefficients_of: Callable[[Any], Array], removed: Array, wanted: Array, steps: int = 200,
+        tolerance: float = 0.05,
+    ) -> tuple[Array, float, Array]:  # fmt: skip
+        """`refit`, and what `coefficients_of` the fitted clone says: `posteriors.capabilities.CoefficientRefit`."""
         fresh = self.fitted_without(np.asarray(removed, dtype=np.intp))
+        return *self._outputs(fresh, wanted), coefficients_of(fresh)
+
+    def _outputs(self, fresh: Any, wanted: Array) -> tuple[Array, float]:
         f = np.asarray(self.outputs(fresh, take_rows(plain_inputs(self.data.inputs), wanted)), dtype=float)
         return f.reshape(len(f), -1), np.inf if self._is_stopped_early(fresh) else 0.0
 

@@ -87,6 +87,15 @@ class Refit(Protocol):
         """
 
 
+class CoefficientRefit(Protocol):
+    """A refit without some training rows, as `Refit.refit`, that also tells the coefficients."""
+
+    def __call__(
+        self, removed: Array, wanted: Array, steps: int = ..., tolerance: float = ...
+    ) -> tuple[Array, float, Array]:
+        """Outputs `f [n, c]` of the rows `wanted`, their relative change, and `θ̂ [p, c]` after the refit."""
+
+
 class RefitOnRequest:
     """Base of the `Refit`s that `memory_map` never makes by default, and that may run at once."""
 
@@ -172,6 +181,8 @@ class Capabilities:
     coordinate_refit : `(rows, steps, tolerance) → u [r]`, the change of the parameters in the coordinates of
         `covariance_root` when the model is refitted without these rows, and how far the refit was from its end; NaN
         where the other rows do not determine it.
+    coefficient_refit : what `group_refit` does, with `θ̂ [p, c]` of the refit: for models whose coefficients no change
+        in these coordinates tells (L1 penalties, Cox regression).
     fingerprint : hash of the model's parameters and of the recipe, for models that do not tell them otherwise
         (`parameters_of`).
     """
@@ -196,6 +207,7 @@ class Capabilities:
     parameter_variance: Callable[[], Array] | None = None
     coefficients: Callable[[], Array] | None = None
     coordinate_refit: Callable[[Array, int, float], tuple[Array, float]] | None = None
+    coefficient_refit: CoefficientRefit | None = None
     fingerprint: Callable[[], str] | None = None
 
     def on_inputs(self, transform: Transform) -> Capabilities:

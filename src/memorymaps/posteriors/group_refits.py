@@ -31,10 +31,14 @@ def removal_capabilities(origin: Origin) -> Capabilities:
 
 @dataclass(frozen=True)
 class GroupRefits:
-    """Deviations `[n, c, groups]` of all training examples by refits, NaN where one failed, and `warning [groups]`."""
+    """Deviations `[n, c, groups]` of all training examples by refits, NaN where one failed, and `warning [groups]`.
+
+    `coefficients [groups, p, c]`: those of the refits, where they are told.
+    """
 
     deviation: Array
     warning: tuple[str, ...]
+    coefficients: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -79,23 +83,34 @@ def _most_groups(source: Refit, origin: Origin) -> float:
 
 def refit_groups(origin: Origin, members: list[Array]) -> GroupRefits | None:
     """Refits without each group; `None` where the posterior's linear step is exact, or refits are not affordable."""
-    source = capabilities_of(origin.posterior).group_refit
-    if source is None or not _is_affordable(source, origin, members):
+    able = capabilities_of(origin.posterior)
+    if able.group_refit is None or not _is_affordable(able.group_refit, origin, members):
         return None
     everyone = np.arange(len(origin.examples))
-    rest = source.refit(everyone[:0], everyone, _STEPS, _TOLERANCE)[0]
-    found = [_refit(source, rows, everyone, rest) for rows in members]
-    return GroupRefits(np.stack([each for each, _ in found], axis=-1), tuple(words for _, words in found))
+    rest, _, own = _fitted_without(able, everyone[:0], everyone)
+    found = [_refit(able, rows, everyone, rest, own) for rows in members]
+    coefficients = None if own is None else np.stack([each for _, _, each in found])
+    return GroupRefits(np.stack([each for each, _, _ in found], axis=-1), tuple(w for _, w, _ in found), coefficients)
 
 
-def _refit(source: Refit, rows: Array, everyone: Array, rest: Array) -> tuple[Array, str]:
+def _refit(able: Capabilities, rows: Array, everyone: Array, rest: Array, own: Array | None) -> tuple[Array, str, Any]:
+    none = np.full(rest.shape, np.nan), None if own is None else np.full(own.shape, np.nan)
     try:
-        f, moving = source.refit(np.sort(rows), everyone, _STEPS, _TOLERANCE)
+        f, moving, coefficients = _fitted_without(able, np.sort(rows), everyone)
     except ValueError as error:
-        return np.full(rest.shape, np.nan), f"cannot be refitted: {error}"
+        return none[0], f"cannot be refitted: {error}", none[1]
     if not np.all(np.isfinite(f)):
-        return np.full(rest.shape, np.nan), "cannot be refitted: outputs are not finite"
-    return f - rest, "" if moving <= _CONVERGED else f"the refit has not converged in {_STEPS} steps"
+        return none[0], "cannot be refitted: outputs are not finite", none[1]
+    warning = "" if moving <= _CONVERGED else f"the refit has not converged in {_STEPS} steps"
+    return f - rest, warning, coefficients
+
+
+def _fitted_without(able: Capabilities, rows: Array, wanted: Array) -> tuple[Array, float, Array | None]:
+    """Outputs after a refit, their relative change, and the coefficients where they are told."""
+    if able.coefficient_refit is not None:
+        return able.coefficient_refit(rows, wanted, _STEPS, _TOLERANCE)
+    assert able.group_refit is not None
+    return *able.group_refit.refit(rows, wanted, _STEPS, _TOLERANCE), None
 
 
 def step_warnings(origin: Origin, columns: dict[str, Array]) -> list[str]:

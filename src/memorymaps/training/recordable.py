@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from memorymaps.build import memory_map
+from memorymaps.build.draw import memory_map
 from memorymaps.data.examples import Examples
 from memorymaps.data.views import Subset
 from memorymaps.maps.memory_map import MemoryMap

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from memorymaps.build import memory_map
+from memorymaps.build.draw import memory_map
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.averages import standard_error, weighted_mean
 from memorymaps.core.likelihoods.base import Likelihood

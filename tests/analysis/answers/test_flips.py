@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
@@ -99,6 +100,18 @@ def test_a_penalised_coefficient_is_refitted_with_its_penalty():
     left = np.setdiff1d(np.arange(442), found["id"])
     assert found.refitted.value == pytest.approx(Ridge(alpha=0.1).fit(data[left], y[left]).coef_[0], rel=1e-6)
     assert found.confirmed
+
+
+@pytest.mark.parametrize("change", ["sign", "significance"])
+def test_a_penalty_of_the_mean_loss_is_that_of_the_rows_left(change):
+    rng = np.random.default_rng(3)
+    inputs = rng.normal(size=(90, 3))
+    counts = rng.poisson(np.exp(inputs @ [0.5, -0.2, 0.1])).astype(float)
+    poisson = PoissonRegressor(alpha=0.2, tol=1e-10, max_iter=10_000)
+    found = mm.smallest_flip(mm.memory_map(poisson.fit(inputs, counts), inputs, counts), "x2", change)
+    left = np.setdiff1d(np.arange(90), found["id"])
+    assert found.confirmed
+    assert found.refitted.value == pytest.approx(clone(poisson).fit(inputs[left], counts[left]).coef_[2], rel=1e-5)
 
 
 def test_no_set_is_found_where_half_of_the_data_is_needed():

@@ -153,3 +153,30 @@ def test_frequency_weights_are_rows_written_out(name, precise):
     assert m.leave_one_out().loss == pytest.approx(written.leave_one_out().loss, rel=1e-8)
     for column in ("loss", "leave_out_loss", "rest_loss", "rest_leave_out_loss"):
         assert found[column][0] == pytest.approx(expected[column][0], rel=1e-6)
+
+
+DAYS, DIED = rng.exponential(np.exp(-F)), rng.random(N) < 0.8
+
+
+def cox(rows, ties="breslow"):
+    return sm.PHReg(DAYS[rows], X[rows, 1:], status=DIED[rows].astype(float), ties=ties).fit(disp=0)
+
+
+@pytest.mark.parametrize("ties", ["breslow", "efron"])
+def test_hazard_ratios_without_a_group_are_statsmodels_own(ties):
+    results, groups = cox(np.arange(N), ties), np.arange(N) % 6
+    found = mm.memory_map(results).leave_out(groups)
+    for k in range(6):
+        left = cox(groups != k, ties)
+        np.testing.assert_allclose(found["leave_out_coefficients"][k], left.params, rtol=1e-6)
+        np.testing.assert_allclose(found["dfbetas"][k], (results.params - left.params) / results.bse, rtol=1e-5)
+    assert list(found.coefficients().columns) == ["x1", "x2"]
+    assert set(found["warning"]) == {""}
+
+
+def test_hazard_ratios_without_many_groups_are_one_step():
+    results = cox(np.arange(N))
+    m = mm.memory_map(results)
+    found = m.leave_out(np.arange(N))
+    np.testing.assert_allclose(found["leave_out_coefficients"] - results.params, m["coefficient_shift"], atol=1e-10)
+    assert np.all(found["warning"] == "")

@@ -140,6 +140,12 @@ def _require_coefficients(m: MemoryMap, origin: Origin) -> Capabilities:
             f"{m.provenance.outputs} outputs: expected a model with one, whose coefficient has one sign. Coefficients "
             "of several outputs without chosen examples: m.leave_out({'chosen': ids}).coefficients()"
         )
+    if able.coefficient_refit is not None:
+        raise TypeError(
+            f"the coefficients of {m.provenance.description.model} are refitted by its library, and those of an L1 "
+            "penalty or a sign constraint end at zero before they change their sign: expected a linear model or a GLM "
+            "with a smooth penalty or none. Without chosen examples: m.leave_out({'chosen': ids}).coefficients()"
+        )
     if able.coefficients is None or able.from_whitened is None or able.coordinate_refit is None:
         raise TypeError(
             f"{type(origin.posterior).__name__} has no named coefficients that are refitted by Newton's method: "
@@ -227,8 +233,7 @@ class CoefficientTest:
 
     def coefficient_effects(self, fit: LocalFit, rows: Array) -> Array:
         """Changes of the coefficient `[k]` when each kept row is left out: one Newton step."""
-        solved, error, _ = fit.removal_errors(rows)
-        return np.asarray((solved[:, 0] @ self.direction) * error[:, 0])
+        return np.asarray(fit.removals(rows).change @ self.direction)
 
     def with_held_error(self, fit: LocalFit, rows: Array) -> Array:
         """Changes of `distance [k]`, the standard error held at its value."""
@@ -238,7 +243,7 @@ class CoefficientTest:
 
     def effects(self, fit: LocalFit, rows: Array) -> Array:
         """Changes of `distance [k]` when each kept row is left out, those of the standard error included."""
-        along = fit.removal_errors(rows)[0][:, 0] @ self.direction
+        along = fit.removals(rows).solved[:, 0] @ self.direction
         value, left = self.state(fit).value + self.coefficient_effects(fit, rows), self._degrees(fit)
         room, curvature = fit.room(rows)
         variance = self.direction @ np.linalg.solve(fit.curvature, self.direction) + along**2 * curvature / room

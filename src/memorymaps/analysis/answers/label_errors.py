@@ -53,7 +53,7 @@ def label_issues(
 ) -> LabelIssues:
     """Which labels are probably wrong, most suspicious first.
 
-    The ranking is by what measured best for each family (docs/wrong_labels.md), and named in `ranked_by`:
+    The ranking is by what measured best for each family (docs/answers/wrong_labels.md), and named in `ranked_by`:
 
     - classes whose left-out losses the map's verdict trusts: the left-out margin
       `max_{k ≠ y_i} log p_{−i}(k) − log p_{−i}(y_i)`; forests: of the mean of the out-of-bag probabilities and those

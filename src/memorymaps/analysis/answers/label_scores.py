@@ -41,7 +41,7 @@ class Suspicion:
 
 
 def suspicion(m: MemoryMap, folds: int | None, executor: ExecutorArgument = None) -> Suspicion:
-    """By what ranks best for the family, of those figures that its verdict allows (docs/wrong_labels.md)."""
+    """By what ranks best for the family, of those figures that its verdict allows (docs/answers/wrong_labels.md)."""
     if folds is not None:
         if not is_classes(m):
             raise TypeError(

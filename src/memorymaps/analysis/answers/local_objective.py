@@ -1,9 +1,11 @@
 """The training objective around the fit, in the coordinates where its curvature is `I`: refits of it take milliseconds.
 
-    L(u) = Σ_i w_i ℓ_i(f_i + Z_iu) + gᵀu + ½ uᵀPu        g = −Σ Z_iᵀe_i,   P = I − Σ Z_iᵀΛ_iZ_i
+    L(u) = Σ_i w_i ℓ_i(f_i + Z_iu) + ρ (gᵀu + ½ uᵀPu)        g = −Σ Z_iᵀe_i,   P = I − Σ Z_iᵀΛ_iZ_i
 
-`V_ij = Z_iZ_jᵀ`; `g` and `P` are the gradient and curvature of the penalty. Exact for linear predictors with quadratic
-penalties; for networks the outputs are linear in `u`.
+`V_ij = Z_iZ_jᵀ`; `g` and `P` are the gradient and curvature of the penalty; `ρ` is the share of the total weight that
+is left where the objective averages losses, as a penalty of the mean loss is one per unit of weight, else 1. Exact for
+linear predictors with quadratic penalties; for networks the outputs are linear in `u`, and coefficients that an L1
+penalty holds at zero stay there.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ _DETERMINED = 1e-10  # smallest eigenvalue of the curvature at which the other e
 
 @dataclass(frozen=True)
 class LocalObjective:
-    """`L(u)` of all training examples; `root [n, c, r]`, `f [n, c]`, targets `y`, weights `[n]`."""
+    """`L(u)` of all training examples; `root [n, c, r]`, `f [n, c]`, targets `y`, weights `[n]`.
+
+    `penalises_mean`: whether the penalty is one per unit of weight.
+    """
 
     likelihood: Likelihood
     root: Array
@@ -48,6 +53,7 @@ class LocalObjective:
     weight: Array
     gradient: Array
     curvature: Array
+    penalises_mean: bool = False
 
     @classmethod
     def of(cls, m: MemoryMap) -> LocalObjective:
@@ -57,7 +63,7 @@ class LocalObjective:
         ------
         TypeError
             The posterior is not one whose curvature is that of its objective: no cross-covariances, an approximate
-            curvature, a nonsmooth loss, a penalty that grows with the number of examples.
+            curvature, a nonsmooth loss.
         ValueError
             The map was read from disk; the cross-covariances do not fit in memory.
         """
@@ -74,7 +80,9 @@ class LocalObjective:
             )
         stats: Any = origin.batch_statistics(data)
         root = np.asarray(root_of(data.inputs))
-        losses = cls(stats.likelihood, root, stats.f, stats.y, stats.weight, np.zeros(rank), np.zeros((rank, rank)))
+        grows = capabilities_of(origin.posterior).penalty is not None
+        none = np.zeros(rank), np.zeros((rank, rank))
+        losses = cls(stats.likelihood, root, stats.f, stats.y, stats.weight, *none, grows)
         gradient, curvature = losses.derivatives(np.zeros(rank), np.ones(len(root), dtype=bool))
         return dataclasses.replace(losses, gradient=-gradient, curvature=np.eye(rank) - curvature)
 
@@ -89,6 +97,18 @@ class LocalObjective:
         """For how many examples each row counts, `[n]`: its weight, or 1 where weights are precisions."""
         return (self.weight > 0) * 1.0 if self.likelihood.weights_are_precisions else self.weight
 
+    def penalty_share(self, kept: Array) -> float:
+        """`ρ`, the share of the penalty that the kept examples have."""
+        return float(np.sum(self.weight[kept]) / np.sum(self.weight)) if self.penalises_mean else 1.0
+
+    def shares_of_penalty(self, rows: Array) -> Array:
+        """What of the penalty each of some rows takes along when it is removed, `[k]`."""
+        return self.weight[rows] / np.sum(self.weight) if self.penalises_mean else np.zeros(len(rows))
+
+    def penalty_gradient(self, u: Array) -> Array:
+        """`g + Pu [r]`, of the penalty with all examples."""
+        return self.gradient + self.curvature @ u
+
     def outputs(self, u: Array) -> Array:
         """`f + Zu [n, c]`."""
         return self.f + self.root @ u
@@ -97,13 +117,15 @@ class LocalObjective:
         """`L` without the examples that are not `kept [n]`; infinite where it is not finite."""
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             loss = self.likelihood.nll(self.outputs(u)[kept], self.y[kept])
-            total = self.weight[kept] @ loss + self.gradient @ u + 0.5 * u @ self.curvature @ u
+            penalty = self.gradient @ u + 0.5 * u @ self.curvature @ u
+            total = self.weight[kept] @ loss + self.penalty_share(kept) * penalty
         return float(total) if np.isfinite(total) else np.inf
 
     def derivatives(self, u: Array, kept: Array) -> tuple[Array, Array]:
         """`∇L [r]` and `∇²L [r, r]`."""
         gradient, curvature = self._sums(self.outputs(u), kept)
-        return gradient + self.gradient + self.curvature @ u, curvature + self.curvature
+        share = self.penalty_share(kept)
+        return gradient + share * self.penalty_gradient(u), curvature + share * self.curvature
 
     def _sums(self, f: Array, kept: Array) -> tuple[Array, Array]:
         """`Σ Zᵀe [r]` and `Σ ZᵀΛZ [r, r]` over the kept examples at outputs `f`."""
@@ -147,12 +169,6 @@ class LocalObjective:
 def _root_of(origin: Origin) -> Callable[[Any], Array]:
     able, kind = capabilities_of(origin.posterior), origin.posterior.description.approximation
     model = origin.posterior.description.model
-    if able.penalty is not None:
-        raise TypeError(
-            f"{model} penalises the mean loss, so that the penalty changes as examples are removed: expected a penalty "
-            "of the summed loss (Ridge, LogisticRegression) or none (alpha=0). For chosen examples: "
-            "m.leave_out({'chosen': ids})"
-        )
     if able.covariance_root is None or kind not in _OWN_CURVATURE:
         raise TypeError(
             f"{model} (approximation: {kind or 'not stated'}) has no curvature of its own objective to remove many "
@@ -160,6 +176,19 @@ def _root_of(origin: Origin) -> Callable[[Any], Array]:
             "Laplace('full'). For chosen examples: m.leave_out({'chosen': ids})"
         )
     return able.covariance_root
+
+
+@dataclass(frozen=True)
+class Removals:
+    """`Z H⁻¹ [k, c, r]`, the changes `Δu [k, r]` when rows are left out one by one, and `I − ΛV [k, c, c]`.
+
+    `Δu_i = H⁻¹Z_iᵀ(I − Λ_iV_i)⁻¹(e_i + Λ_iZ_is_i) + s_i`, where `s_i = H⁻¹(g + Pu) w_i/Σw` for a penalty of the mean
+    loss, of which the example takes its share along, else 0.
+    """
+
+    solved: Array
+    change: Array
+    system: Array
 
 
 @dataclass(frozen=True)
@@ -182,17 +211,18 @@ class LocalFit:
         solved = np.linalg.solve(self.curvature, z.reshape(-1, z.shape[-1]).T).T.reshape(z.shape)
         return solved, solved @ z.mT
 
-    def removal_errors(self, rows: Array) -> tuple[Array, Array, Array]:
-        """`Z H⁻¹ [k, c, r]`, `(I − ΛV)⁻¹e [k, c]` and `I − ΛV [k, c, c]` of kept rows; NaN at the bound.
-
-        Leaving one out changes `u` by the product of the first two.
-        """
+    def removals(self, rows: Array) -> Removals:
+        """Each kept row left out alone, by one Newton step; NaN at the bound."""
         solved, variance = self.variances(rows)
         error, curvature = self.objective.local_terms(self.f, rows)
         system = np.eye(error.shape[1]) - curvature @ variance
         bound = np.linalg.svd(system, compute_uv=False)[:, -1] < _DETERMINED
         system[bound] = np.nan
-        return solved, np.linalg.solve(system, error[..., None])[..., 0], system
+        shares = self.objective.shares_of_penalty(rows)
+        own = shares[:, None] * np.linalg.solve(self.curvature, self.objective.penalty_gradient(self.u))
+        right = error + np.einsum("kab,kbr,kr->ka", curvature, self.objective.root[rows], own)
+        scaled = np.linalg.solve(system, right[..., None])[..., 0]
+        return Removals(solved, np.einsum("kcr,kc->kr", solved, scaled) + own, system)
 
     def room(self, rows: Array) -> tuple[Array, Array]:
         """`1 − ΛV [k]` and `w Λ [k]` of kept rows, for one output; NaN at the bound."""

@@ -227,12 +227,12 @@ def left_out_slopes(fit: LocalFit, pool: Array) -> tuple[Array, Array, Array]:
     pool, at left-out outputs, without the factor for examples that are removed already.
     """
     objective, rows = fit.objective, np.flatnonzero(fit.kept)
-    solved, error, system = fit.removal_errors(rows)
-    change = np.nan_to_num(np.einsum("kcr,kc->kr", solved, error))
+    removals = fit.removals(rows)
+    change = np.nan_to_num(removals.change)
     f = fit.f.copy()
     f[rows] += np.einsum("kcr,kr->kc", objective.root[rows], change)
     slopes = objective.local_terms(f, np.arange(len(f)))[0]
-    slopes[rows] = np.nan_to_num(np.linalg.solve(system, slopes[rows, :, None])[..., 0])
+    slopes[rows] = np.nan_to_num(np.linalg.solve(removals.system, slopes[rows, :, None])[..., 0])
     gradients = np.einsum("ncr,nc->nr", objective.root, slopes)
     linear = change @ gradients[pool].sum(axis=0) - np.einsum("kr,kr->k", change, gradients[rows])
     return change, linear, objective.likelihood.example_loss(f, objective.y, objective.weight)

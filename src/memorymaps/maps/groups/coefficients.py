@@ -46,22 +46,36 @@ def cooks_distances(u: Array, rank: int) -> Array:
 
 
 def coefficient_columns(
-    capabilities: Capabilities, description: Description, u: Array, scale: Array
+    capabilities: Capabilities, description: Description, u: Array | None, refitted: Array | None, scale: Array
 ) -> dict[str, Array]:
-    """`leave_out_coefficients` and `dfbetas`, `[g, p c]` each; none for posteriors without named parameters."""
-    if capabilities.coefficients is None or capabilities.from_whitened is None:
+    """`leave_out_coefficients` and `dfbetas`, `[g, p c]` each; none for posteriors without named parameters.
+
+    From coefficients `refitted [g, p, c]` or changes `u [g, r]`. DFBETAS are NaN where the standard error is zero
+    (coefficients that an L1 penalty holds at zero).
+    """
+    change = _changes(capabilities, u, refitted)
+    if change is None or capabilities.coefficients is None:
         return {}
-    change = capabilities.from_whitened(u)
     change[:, [name in description.aliased for name in description.parameters]] = np.nan
-    error, own = standard_errors(capabilities, u.shape[1]), capabilities.coefficients()
-    if own.shape[1] != len(scale):  # outputs that share their coefficients (thresholds and slopes)
-        scale = np.ones((own.shape[1], len(u)))
+    rank, own = 0 if u is None else u.shape[1], capabilities.coefficients()
+    if own.shape[1] != len(scale):  # outputs that share their coefficients (thresholds and slopes, hazards)
+        scale = np.ones((own.shape[1], len(change)))
+    error = standard_errors(capabilities, rank)
     with np.errstate(invalid="ignore", divide="ignore"):
         dfbetas = -change / (np.where(error > 0, error, np.nan) * scale.T[:, None, :])
     return {
-        "leave_out_coefficients": (own + change).reshape(len(u), -1),
-        "dfbetas": dfbetas.reshape(len(u), -1),
+        "leave_out_coefficients": (own + change).reshape(len(change), -1),
+        "dfbetas": dfbetas.reshape(len(change), -1),
     }
+
+
+def _changes(capabilities: Capabilities, u: Array | None, refitted: Array | None) -> Array | None:
+    """`θ̂_(M) − θ̂ [g, p, c]`; None where it is not known."""
+    if capabilities.coefficients is None:
+        return None
+    if refitted is not None:
+        return refitted - capabilities.coefficients()
+    return None if u is None or capabilities.from_whitened is None else capabilities.from_whitened(u)
 
 
 def standard_errors(capabilities: Capabilities, rank: int) -> Array:

@@ -30,6 +30,7 @@ class GroupChanges:
     ----------
     deviation_of : `(first row, batch) → Δf [n, c, g]` of a batch of training examples.
     coordinates : `u [g, r]`, changes of the parameters in the coordinates of `covariance_root`; None: not known.
+    coefficients : `[g, p, c]`, those of refits without each group; None: `coordinates` tells them, or nothing does.
     log_integral : `[g]`, what the joint log score adds to the members' log-likelihood; None: not known.
     warning : of each group, where it was refitted; None: one step was taken.
     """
@@ -38,6 +39,7 @@ class GroupChanges:
     coordinates: Array | None = None
     log_integral: Array | None = None
     warning: tuple[str, ...] | None = None
+    coefficients: Array | None = None
 
 
 def remove_groups(origin: Origin, members: list[Array]) -> GroupChanges:
@@ -47,7 +49,10 @@ def remove_groups(origin: Origin, members: list[Array]) -> GroupChanges:
         return _with_coordinates(origin, root, members, affordable.coordinates, affordable.warning)
     refits = refit_groups(origin, members)
     if refits is not None:
-        return GroupChanges(lambda start, b: refits.deviation[start : start + len(b)], warning=refits.warning)
+        return GroupChanges(
+            lambda start, b: refits.deviation[start : start + len(b)], warning=refits.warning,
+            coefficients=refits.coefficients,
+        )  # fmt: skip
     if root is not None:
         return _with_coordinates(origin, root, members, None, None)
     return GroupChanges(_by_iteration(origin, members))

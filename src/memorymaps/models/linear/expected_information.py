@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memorymaps.data.examples import Examples
-from memorymaps.models.linear.glm import LinearPosterior
+from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.posteriors.registry import posterior, training_data
 
 

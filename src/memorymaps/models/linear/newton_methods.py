@@ -23,7 +23,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.models.linear.glm import LinearPosterior
+from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior

@@ -21,13 +21,9 @@ from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import gather_examples
 from memorymaps.data.views import with_inputs
-from memorymaps.models.linear.glm import (
-    LinearModel,
-    LinearPosterior,
-    check_coefficients,
-    penalty_per_weight,
-    penalty_rate,
-)
+from memorymaps.models.linear.glm.model import LinearModel, check_coefficients
+from memorymaps.models.linear.glm.penalty import penalty_per_weight, penalty_rate
+from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, stationary_subgradients, with_solver_tolerance
 from memorymaps.posteriors.approximation import Approximation

@@ -30,7 +30,7 @@ from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import DataError
-from memorymaps.posteriors.capabilities import Capabilities, Refit
+from memorymaps.posteriors.capabilities import Capabilities, CoefficientRefit, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
 _MIN_HAZARD = 1e-300  # the cumulative hazard of a subject that is at risk at no event
@@ -162,14 +162,24 @@ class CoxPosterior:
     description: Description
     likelihood: Likelihood = CountingProcess()
     refits: Refit | None = None
+    coefficient_refit: CoefficientRefit | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, the change of the coefficients as a column, and refits, of groups, too."""
         return Capabilities(
             covariance_root=self.covariance_root, extra_columns=self.extra_columns, refit=self.refits,
-            group_refit=self.refits,
+            group_refit=self.refits, coefficient_refit=self.coefficient_refit, from_whitened=self.from_whitened,
+            coefficients=lambda: self.beta[:, None], parameter_variance=self.parameter_variance,
         )  # fmt: skip
+
+    def from_whitened(self, u: Array) -> Array:
+        """Changes of the coefficients `[..., p, 1]` for `u [..., K + p]` of `covariance_root`."""
+        return (u[..., -len(self.beta) :] @ self.root.T)[..., None]
+
+    def parameter_variance(self) -> Array:
+        """`diag LLᵀ [p, 1]`, the squared standard errors of the coefficients."""
+        return np.sum(self.root**2, axis=1, keepdims=True)
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, 2]` and `V [n, 2, 2]`."""

@@ -26,7 +26,9 @@ from memorymaps.models.clone_refit import CloneRefit, without_class_weight
 from memorymaps.models.linear.coordinates.centring import centred
 from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.design_matrix import Design
-from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
+from memorymaps.models.linear.glm.fit import laplace
+from memorymaps.models.linear.glm.model import LinearModel
+from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -327,7 +329,8 @@ def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     refits = CloneRefit(
         template, examples, outputs, settings | without_class_weight(template), automatic=_REFITS if small else 0
     )
-    return dataclasses.replace(found, refits=refits)
+    coefficients = functools.partial(refits.refit_with, coefficients_of)
+    return dataclasses.replace(found, refits=refits, coefficient_refit=coefficients)
 
 
 def _constrained(model: Any) -> Any:

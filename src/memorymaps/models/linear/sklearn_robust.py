@@ -33,7 +33,9 @@ from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.data.examples import Examples
 from memorymaps.models.clone_refit import CloneRefit
 from memorymaps.models.linear.coordinates.row_space import in_row_space
-from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
+from memorymaps.models.linear.glm.fit import laplace
+from memorymaps.models.linear.glm.model import LinearModel
+from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
 from memorymaps.posteriors.registry import posterior, training_data

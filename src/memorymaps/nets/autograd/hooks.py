@@ -20,7 +20,7 @@ from memorymaps.nets.autograd.finite_checks import all_finite, check_rows
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.pytree import leaves, tree_map
 
-Strategy = Literal["vmap", "loop over cotangents", "loop over examples"]
+Strategy = Literal["elementwise", "vmap", "loop over cotangents", "loop over examples"]
 
 ROOT_MODULE = ""  # name of the whole network among its modules
 
@@ -30,9 +30,9 @@ class ParameterOwner:
     """A module and the parameters whose gradients are computed from its output.
 
     `parameters` maps names within the module to names within the network; a tied parameter has several owners.
-    `strategy` is how per-example products are computed for it: `"vmap"` over examples and directions,
-    `"loop over cotangents"` (vmap over examples only) or `"loop over examples"`. `unbatched` are the flat positions of
-    arguments without a batch axis (`vmap_fallback.py`).
+    `strategy` is how per-example products are computed for it: `"elementwise"` (`layers/elementwise.py`), `"vmap"` over
+    examples and directions, `"loop over cotangents"` (vmap over examples only) or `"loop over examples"`. `unbatched`
+    are the flat positions of arguments without a batch axis (`vmap_fallback.py`).
     """
 
     module: str

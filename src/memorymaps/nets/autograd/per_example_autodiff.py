@@ -1,7 +1,8 @@
 """Per-example vector–Jacobian and Jacobian–vector products of one module call, as a function of its parameters.
 
-All examples at once by `vmap`, except for modules whose control flow depends on data, that write into their own
-buffers, or that use an operation with a wrong batching rule: there a loop over cotangents or over examples.
+All examples at once, element by element (`layers/elementwise.py`) or by `vmap`, except for modules whose control flow
+depends on data, that write into their own buffers, or that use an operation with a wrong batching rule: there a loop
+over cotangents or over examples.
 `vmap_fallback.py` selects the strategy.
 """
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp, vmap
 
 from memorymaps.nets.autograd.hooks import ROOT_MODULE, OwnerCall, ParameterOwner, submodule
+from memorymaps.nets.autograd.layers.elementwise import elementwise_jvp, elementwise_vjp
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_owners import has_batch_axis
 
@@ -25,6 +27,8 @@ OutputFunction = Callable[[Tensors], Tensor]  # output of one call as a function
 
 def per_example_vjp(network: Network, call: OwnerCall, local: Tensors, g: Tensor, rows: slice) -> Tensors:
     """Gradients `{name: G [n', k, …]}` of one call for cotangents `g [n', k, …]`, by the owner's strategy."""
+    if call.owner.strategy == "elementwise":
+        return elementwise_vjp(local, _outputs_of(network, call, rows), g)
     vjp_strategy = {"vmap": _vjp_vmap, "loop over cotangents": _vjp_loop, "loop over examples": _vjp_autograd}[
         call.owner.strategy
     ]
@@ -63,6 +67,9 @@ def _gradients(out: Tensor, leaves: Tensors, cotangent: Tensor, **options: Any) 
 
 def per_example_jvp(network: Network, call: OwnerCall, local: Tensors, tangents: Tensors, rows: slice) -> Tensor:
     """Output tangents `[n', …]` of one call for parameter tangents `{name: [n', …]}`, example by example."""
+    if call.owner.strategy == "elementwise":
+        shape = torch.Size((len(next(iter(tangents.values()))), *call.shape[1:]))
+        return elementwise_jvp(local, _outputs_of(network, call, rows), tangents, shape)
     jvp_strategy = _jvp_double_backward if call.owner.strategy == "loop over examples" else _jvp_forward
     found: Tensor = _map_over_examples(network, call, functools.partial(jvp_strategy, local), tangents, rows)
     return found
@@ -87,12 +94,7 @@ def _jvp_double_backward(local: Tensors, outputs: OutputFunction, tangent: Tenso
 
 def _map_over_examples(network: Network, call: OwnerCall, function: Any, vectors: Any, rows: slice) -> Any:
     """Map `function(outputs, vectors[i])` over examples, the call's output being a function of its parameters."""
-    n = call.shape[0]
-    flat, rebuild = tree_flatten((call.args, call.kwargs))
-    dims = [
-        0 if has_batch_axis(leaf, n) and position not in call.owner.unbatched else None
-        for position, leaf in enumerate(flat)
-    ]
+    flat, dims, rebuild = _batched_leaves(call)
 
     def one_example(leaves: list[Any], vector: Any) -> Any:
         args, kwargs = rebuild([leaf[None] if dim == 0 else leaf for leaf, dim in zip(leaves, dims, strict=True)])
@@ -102,6 +104,26 @@ def _map_over_examples(network: Network, call: OwnerCall, function: Any, vectors
     over_examples = _loop_over_examples if call.owner.strategy == "loop over examples" else vmap
     with torch.no_grad():
         return over_examples(one_example, in_dims=(dims, 0))(selected, vectors)
+
+
+def _batched_leaves(call: OwnerCall) -> tuple[list[Any], list[int | None], Any]:
+    """Leaves of a call's arguments, the axis of examples of each (None without), and what rebuilds the arguments."""
+    flat, rebuild = tree_flatten((call.args, call.kwargs))
+    return (
+        flat,
+        [
+            0 if has_batch_axis(leaf, call.shape[0]) and position not in call.owner.unbatched else None
+            for position, leaf in enumerate(flat)
+        ],
+        rebuild,
+    )
+
+
+def _outputs_of(network: Network, call: OwnerCall, rows: slice) -> OutputFunction:
+    """The call's output for some examples at once, `[n', …]`, as a function of its parameters."""
+    flat, dims, rebuild = _batched_leaves(call)
+    args, kwargs = rebuild([leaf[rows] if dim == 0 else leaf for leaf, dim in zip(flat, dims, strict=True)])
+    return lambda parameters: _call_with_parameters(network, call.owner, parameters, args, kwargs)
 
 
 def _loop_over_examples(function: Callable[..., Any], in_dims: tuple[Sequence[int | None], int]) -> Callable[..., Any]:

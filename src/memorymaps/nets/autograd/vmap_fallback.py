@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -10,17 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memorymaps.nets.autograd.cotangents import Cotangents
 from memorymaps.nets.autograd.hooks import OwnerCall, ParameterOwner, Strategy, backward_cotangents, record_forward
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_owners import has_batch_axis, other_batch_size
 from memorymaps.nets.autograd.per_example_autodiff import Tensors, per_example_vjp, tree_flatten
 from memorymaps.nets.autograd.pytree import length
 
-_STRATEGIES: tuple[Strategy, ...] = (
-    "vmap",
-    "loop over cotangents",
-    "loop over examples",
-)  # from the fastest to the most general
+_STRATEGIES: tuple[Strategy, ...] = ("elementwise", "vmap", "loop over cotangents")  # the fastest first
+_LOOP: Strategy = "loop over examples"  # what they are compared with
 _TEST_ROWS = slice(0, 2)
 
 
@@ -35,12 +34,16 @@ def select_strategies(
     owners = [replace(owner, unbatched=unbatched) for owner, unbatched in _unbatched_arguments(network, owners, inputs)]
     f, calls = record_forward(network, inputs, owners)
     directions = torch.randn((2, *f.shape), generator=torch.Generator().manual_seed(0)).to(f)  # one hides faults
-    local, found = set(names), {owner.module: 0 for owner in owners}
-    for call, g in zip(calls, backward_cotangents(f, calls, directions), strict=True):
-        if local & set(call.owner.parameters.values()):
-            found[call.owner.module] = max(found[call.owner.module], _fastest_strategy(network, call, g[_TEST_ROWS]))
-    warn_fallback([owner for owner in owners if _STRATEGIES[found[owner.module]] == "loop over examples"])
-    return tuple(replace(owner, strategy=_STRATEGIES[found[owner.module]]) for owner in owners)
+    local = set(names)
+    pairs = list(zip(calls, backward_cotangents(f, calls, directions), strict=True))
+    found = [
+        replace(owner, strategy=_fastest_strategy(network, [p for p in pairs if p[0].owner is owner]))
+        if local & set(owner.parameters.values())
+        else owner
+        for owner in owners
+    ]
+    warn_fallback([owner for owner in found if owner.strategy == _LOOP])
+    return tuple(found)
 
 
 def _unbatched_arguments(
@@ -67,25 +70,31 @@ def _unbatched_positions(call: OwnerCall, n: int) -> frozenset[int]:
     )
 
 
-def _fastest_strategy(network: Network, call: OwnerCall, g: Tensor) -> int:
-    """Index of the fastest strategy whose gradients agree with a loop over examples."""
+def _fastest_strategy(network: Network, uses: Sequence[tuple[OwnerCall, Cotangents]]) -> Strategy:
+    """The fastest strategy whose gradients agree with a loop over examples at every call of an owner."""
     values = dict(network.module.named_parameters())
-    local = {key: values[name].detach() for key, name in call.owner.parameters.items()}
-    *candidates, expected = (_try_strategy(network, call, local, g, strategy) for strategy in _STRATEGIES)
-    agreement = (found is not None and _all_close(found, expected) for found in candidates)
-    return next((position for position, agrees in enumerate(agreement) if agrees), len(candidates))
+    tests = []
+    for call, g in uses:
+        local = {key: values[name].detach() for key, name in call.owner.parameters.items()}
+        tried = functools.partial(_try_strategy, network, call, local, g[_TEST_ROWS])
+        tests.append((tried, tried(_LOOP)))
+    return next((each for each in _STRATEGIES if all(_agrees(tried(each), loop) for tried, loop in tests)), _LOOP)
 
 
-def _try_strategy(network: Network, call: OwnerCall, local: Tensors, g: Tensor, strategy: Strategy) -> Any:
+def _try_strategy(network: Network, call: OwnerCall, local: Tensors, g: Tensor, strategy: Strategy) -> Tensors | None:
     """Gradients by one strategy; None where torch raises."""
     try:
         return per_example_vjp(
             network, replace(call, owner=replace(call.owner, strategy=strategy)), local, g, _TEST_ROWS
         )
     except RuntimeError:
-        if strategy == "loop over examples":
+        if strategy == _LOOP:
             raise
         return None
+
+
+def _agrees(found: Tensors | None, expected: Tensors | None) -> bool:
+    return found is not None and expected is not None and _all_close(found, expected)
 
 
 def _all_close(found: Tensors, expected: Tensors) -> bool:

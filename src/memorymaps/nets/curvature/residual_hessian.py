@@ -2,7 +2,7 @@
 
 For a network that fits its data closely under a weak prior, `R` is small relative to `S` but changes its smallest
 eigenvalues. With `S = Σ J_iᵀΛ_iJ_i + R + diag δ` removal sizes are smaller than Gauss–Newton's and mostly too small,
-because an example that is left out keeps its own `R_i` in `S` (docs/retraining.md); subtracting it makes many
+because an example that is left out keeps its own `R_i` in `S` (docs/meaning/retraining.md); subtracting it makes many
 `S − R_i` indefinite. Computed row by row, for some thousand parameters; positive definite only at a minimum.
 """
 

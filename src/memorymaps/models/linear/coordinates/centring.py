@@ -13,7 +13,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import Examples
-from memorymaps.models.linear.glm import LinearModel
+from memorymaps.models.linear.glm.model import LinearModel
 
 _FAR = 1e3  # standard deviations between a column's mean and zero from which it is centred
 _SAMPLE = 1024  # rows that means and standard deviations are taken from

@@ -18,7 +18,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import Examples
-from memorymaps.models.linear.glm import LinearModel, check_coefficients
+from memorymaps.models.linear.glm.model import LinearModel, check_coefficients
 
 _ROUNDING = 1e-10  # share of `xᵀD⁻¹x` below which nothing of `x` is outside the row space
 

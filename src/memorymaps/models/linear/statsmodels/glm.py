@@ -38,7 +38,9 @@ from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.coordinates.centring import centred
 from memorymaps.models.linear.design_matrix import Design
-from memorymaps.models.linear.glm import LinearModel, LinearPosterior, laplace
+from memorymaps.models.linear.glm.fit import laplace
+from memorymaps.models.linear.glm.model import LinearModel
+from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.statsmodels.kinds import check_kind, unsupported
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 

@@ -63,7 +63,8 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
     distance = float(np.linalg.norm(fitted.root.T @ gradient) / np.sqrt(p))
     description = dataclasses.replace(description, distance=distance)
     fitted = dataclasses.replace(fitted, description=description)
-    return dataclasses.replace(fitted, refits=PHRegRefit(fitted, inputs, model.ties))
+    refits = PHRegRefit(fitted, inputs, model.ties)
+    return dataclasses.replace(fitted, refits=refits, coefficient_refit=refits.refit_with_coefficients)
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,22 @@ class PHRegRefit(RefitOnRequest):
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, 2]` of the rows `wanted`, and 0 where Newton's method has converged, else 1."""
+        return self.refit_with_coefficients(removed, wanted, steps)[:2]
+
+    def refit_with_coefficients(
+        self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05
+    ) -> tuple[Array, float, Array]:
+        """`refit`, and `β̂ [p, 1]`: `posteriors.capabilities.CoefficientRefit`."""
         rows = self.inputs[wanted]
         if not len(removed):
-            return self.fitted.outputs(rows), 0.0
+            return self.fitted.outputs(rows), 0.0, self.fitted.beta[:, None]
         kept = np.delete(self.inputs, removed, axis=0)
         results = _fit(kept, self.ties, self.fitted.beta, steps)
         beta = np.asarray(results.params, dtype=float)
         rest, gradient = cox_posterior(beta, kept, self.ties, self.fitted.description)
         f, alone = rest.outputs(rows), ~rest.has_event_cell(rows)
         f[alone, 1] += self.fitted.jumps(rows)[alone]
-        return f, float(np.linalg.norm(rest.root.T @ gradient) > _CONVERGED)
+        return f, float(np.linalg.norm(rest.root.T @ gradient) > _CONVERGED), beta[:, None]
 
 
 def _fit(inputs: Array, ties: str, start: Array, steps: int) -> Any:

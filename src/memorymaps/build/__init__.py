@@ -1,0 +1,1 @@
+"""From a model and its training data to a memory map."""

@@ -1,0 +1,91 @@
+"""The rows of a map, one batch of examples at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.perturbation.estimators import Estimator, perturb
+from memorymaps.data.fingerprint import digest_of
+from memorymaps.files.batch_journal import BatchJournal
+from memorymaps.maps.columns import columns_of, to_record_batch
+from memorymaps.posteriors.capabilities import capabilities_of
+from memorymaps.posteriors.gate import Gate, undefined_warnings
+from memorymaps.posteriors.origin import Origin
+
+OUTPUTS = b"outputs"  # a note of each record
+
+
+@dataclass(frozen=True)
+class BatchDrawing:
+    """What every batch of a map needs; `finished` batches (first and last row) are not made again.
+
+    `rows` are the positions of the drawn examples in the training data, or the first of consecutive ones.
+    """
+
+    origin: Origin
+    gate: Gate
+    estimator: Estimator
+    rows: Array | int
+    finished: frozenset[tuple[int, int]] | None
+
+    @classmethod
+    def of(
+        cls, origin: Origin, gate: Gate, estimator: Estimator, rows: Array, journal: BatchJournal | None
+    ) -> BatchDrawing:
+        """With the batches that the journal has; `rows` are the positions of the drawn examples."""
+        finished = None if journal is None else journal.finished()
+        first = int(rows[0]) if len(rows) else 0
+        consecutive = len(rows) > 0 and int(rows[-1]) - first == len(rows) - 1
+        return cls(origin, gate, estimator, first if consecutive else rows, finished)
+
+    def positions(self, part: slice) -> Array:
+        """Of some of the drawn examples."""
+        return self.rows + np.arange(part.start, part.stop) if isinstance(self.rows, int) else self.rows[part]
+
+
+def batch_records(work: BatchDrawing, batch: Batch, at: slice) -> Iterator[tuple[slice, str, pa.RecordBatch | None]]:
+    """The parts of a batch, each with a digest and its rows of the map, `None` where they are finished."""
+    start = at.start
+    for chunk in work.origin.chunks(batch):
+        part = slice(start, start + len(chunk))
+        digest = "" if work.finished is None else _digest(chunk)
+        if work.finished is not None and (part.start, part.stop) in work.finished:
+            yield part, digest, None
+        else:
+            yield part, digest, _record(work.origin, work.gate, chunk, work.positions(part), work.estimator)
+        start = part.stop
+
+
+def _record(origin: Origin, gate: Gate, batch: Batch, rows: Array, estimator: Estimator) -> pa.RecordBatch:
+    """The rows of one batch, with the number of outputs as a note."""
+    stats = origin.batch_statistics(batch)
+    effect = perturb(stats, estimator)
+    gate.check_batch(batch, rows, stats, effect)
+    columns = columns_of(stats, effect, origin.posterior.description)
+    columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"]).astype(np.int16)
+    named = {"id": batch.ids, "row": rows}
+    record = to_record_batch(named | _with_extra_columns(columns, origin.posterior, batch, stats))
+    return record.replace_schema_metadata({OUTPUTS: str(stats.f.shape[1]).encode()})
+
+
+def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, stats: Any) -> dict[str, Array]:
+    """The map's columns plus the posterior's `extra_columns`; warnings are combined."""
+    add = capabilities_of(source).extra_columns
+    if add is None:
+        return columns
+    extra = dict(add(batch, stats))
+    warning = np.asarray(extra.pop("warning", 0), dtype=np.int16)
+    return {**columns, "warning": columns["warning"] | warning, **extra}
+
+
+def _digest(batch: Batch) -> str:
+    """Of everything in a batch."""
+    parts = {"inputs": batch.inputs, "target": batch.target, "ids": batch.ids}
+    optional = {"weight": batch.weight, "offset": batch.offset}
+    return digest_of(parts | {name: values for name, values in optional.items() if values is not None})
