@@ -36,7 +36,7 @@ UNSURE = 0.5  # of a removed bias counts as a standard error: two lead back to t
 class Estimates:
     """Of a batch, in the order of `MEASURES`: `value [3, n]`, `deleted [3, n, m]` its change where one drawn row is
     deleted, times `√(1 − q)`; `bias [3, n]` by which it would differ if no bias had been removed; `left_out [3, n]` the
-    error of directions that are left out, `unseen [3, n]` that of parameters which no drawn row determines; the
+    error of directions that are left out, `undetermined [3, n]` that of parameters which no drawn row determines; the
     variance without each example, `cavity [n, c, c]`, and with it, `variance`.
     """
 
@@ -46,13 +46,13 @@ class Estimates:
     deleted: Tensor
     bias: Tensor
     left_out: Tensor
-    unseen: Tensor
+    undetermined: Tensor
 
     @property
     def standard_error(self) -> Tensor:
         """`[3, n]`: of the draw, half of a bias that was removed, of directions and parameters that are left out."""
         draw = self.deleted.square().sum(-1).double()
-        return (draw + (UNSURE * self.bias).square() + self.left_out.square() + self.unseen.square()).sqrt()
+        return (draw + (UNSURE * self.bias).square() + self.left_out.square() + self.undetermined.square()).sqrt()
 
 
 def estimates(
@@ -83,8 +83,8 @@ def estimates(
     deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
     left_out = directions.uncertainty(likelihood, data, basis, value)
     bias = _bias(likelihood, data, directions.completed(cavity.variance + cavity.removed, basis), value, source)
-    unseen = UNSURE * source.shortfall**2 * magnitudes(likelihood, data, value)
-    return Estimates(whole, (variance + variance.mT) / 2, value, deleted, bias, left_out, unseen)
+    undetermined = UNSURE * source.shortfall**2 * magnitudes(likelihood, data, value)
+    return Estimates(whole, (variance + variance.mT) / 2, value, deleted, bias, left_out, undetermined)
 
 
 def _bias(likelihood: Likelihood, data: Data, plain: Tensor, value: Tensor, source: Cavities) -> Tensor:

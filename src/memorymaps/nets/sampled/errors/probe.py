@@ -83,6 +83,8 @@ def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     determines; the sum of that loss, and what the deletion of each row does to it.
     """
     x = found.value[:2]
-    bias = torch.cat([(found.bias[:2] * x) @ share, (found.bias[2] @ share)[None], (found.unseen[2] @ share)[None]])
+    bias = torch.cat(
+        [(found.bias[:2] * x) @ share, (found.bias[2] @ share)[None], (found.undetermined[2] @ share)[None]]
+    )
     loss = torch.cat([(found.value[2] @ share)[None], share @ found.deleted[2]])
     return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss
