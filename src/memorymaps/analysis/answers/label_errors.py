@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.maps.trajectory import Trajectory
+from memorymaps.posteriors.cross_fitting import check_folds
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +51,11 @@ class LabelIssues(SummarisedTable):
 
 
 def label_issues(
-    m: MemoryMap | Trajectory, *, folds: int | None = None, executor: ExecutorArgument = None
+    m: MemoryMap | Trajectory,
+    *,
+    folds: int | None = None,
+    executor: ExecutorArgument = None,
+    path: str | Path | None = None,
 ) -> LabelIssues:
     """Which labels are probably wrong, most suspicious first.
 
@@ -78,6 +84,7 @@ def label_issues(
     folds : predict each example by refits without its fold instead, `folds` of them, for classes: ranked by the loss
         `−log p(y_i)` there, with a count.
     executor : number of processes, or any `concurrent.futures.Executor`, for the refits of `folds`.
+    path : folder that keeps each of these refits when it is finished: after a kill, the same call goes on from there.
 
     Raises
     ------
@@ -95,6 +102,7 @@ def label_issues(
     >>> found["given"][:3].tolist(), found["suggested"][:3].tolist()
     ([8, 5, 6], [1, 9, 1])
     """
+    check_folds(folds, path, "label_issues(m, folds=5, path=…)")
     if isinstance(m, Trajectory):
         if folds is not None:
             raise TypeError("folds refits a map's model: label_issues(run) of a recorded run takes none")
@@ -103,7 +111,7 @@ def label_issues(
         raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
     if m["target"].ndim == 2 and m["target"].dtype.kind in "iu" and m.provenance.description.likelihood == "Custom":
         return _of_tokens(m, folds)
-    return _table(m, suspicion(m, folds, executor))
+    return _table(m, suspicion(m, folds, executor, path))
 
 
 def _of_tokens(m: MemoryMap, folds: int | None) -> LabelIssues:

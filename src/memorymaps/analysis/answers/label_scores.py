@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,9 @@ class Suspicion:
     recall: float | None = None
 
 
-def suspicion(m: MemoryMap, folds: int | None, executor: ExecutorArgument = None) -> Suspicion:
+def suspicion(
+    m: MemoryMap, folds: int | None, executor: ExecutorArgument = None, path: str | Path | None = None
+) -> Suspicion:
     """By what ranks best for the family, of those figures that its verdict allows (docs/answers/wrong_labels.md)."""
     if folds is not None:
         if not is_classes(m):
@@ -48,7 +51,7 @@ def suspicion(m: MemoryMap, folds: int | None, executor: ExecutorArgument = None
                 f"folds = {folds!r} for a {m.provenance.description.likelihood} likelihood: cross-fitting is for "
                 "classes. label_issues(m) without folds ranks these targets"
             )
-        return by_cross_fitting(m, folds, executor)
+        return by_cross_fitting(m, folds, executor, path)
     if not is_classes(m):
         return _of_numbers(m)
     if m.provenance.loss_is_density and left_out_is_used(m):
@@ -95,10 +98,12 @@ def with_all_trees(m: MemoryMap, out_of_bag: Array) -> Array:
     return np.where(np.isfinite(every), (out_of_bag + every) / 2, out_of_bag)
 
 
-def by_cross_fitting(m: MemoryMap, folds: int, executor: ExecutorArgument = None) -> Suspicion:
+def by_cross_fitting(
+    m: MemoryMap, folds: int, executor: ExecutorArgument = None, path: str | Path | None = None
+) -> Suspicion:
     """`−log p(y_i)` of refits without the example's fold."""
     given, origin = left_out_probabilities(m)[0], require_origin(m)
-    f = cross_fitted_outputs(origin, folds, True, executor)[m["row"]]
+    f = cross_fitted_outputs(origin, folds, True, executor, path)[m["row"]]
     mean = np.asarray(origin.posterior.likelihood.mean(f))
     p = np.concatenate([1 - mean, mean], axis=1) if mean.shape[1] == 1 else mean
     loss = -np.log(np.maximum(p[np.arange(len(p)), given], np.finfo(float).tiny))
