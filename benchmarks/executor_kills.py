@@ -30,6 +30,7 @@ import numpy as np
 import psutil
 
 KINDS = ("map", "refit", "cross-fit")
+FOLDERS = {"map": ".map.batches", "cross-fit": "folds"}  # of what is finished; of refits a file
 N, P, GROUP = 4_000, 8, 100
 
 
@@ -54,6 +55,12 @@ def slow(x):
     return x
 
 
+def slow_to_fit(x):
+    """The inputs of a fit or a prediction, after a while."""
+    time.sleep(0.25)
+    return x
+
+
 def child(kind: str, folder: Path) -> None:
     """Once; the result is a file of its own when it is there."""
     from sklearn.ensemble import RandomForestClassifier
@@ -75,8 +82,9 @@ def child(kind: str, folder: Path) -> None:
         m = mm.memory_map(RandomForestClassifier(12, random_state=0).fit(x[small], y[small]), x[small], y[small])
         found = mm.refit(m, top=60, executor=2, path=folder / "refits.jsonl", progress=False)["loo_loss"]
     else:
-        m = mm.memory_map(RandomForestClassifier(12, random_state=0).fit(x, y), x, y)
-        averages = m.leave_one_out(cross_fit=10, executor=2)
+        model = make_pipeline(FunctionTransformer(slow_to_fit), RandomForestClassifier(12, random_state=0))
+        m = mm.memory_map(model.fit(x, y), x, y)
+        averages = m.leave_one_out(cross_fit=10, executor=2, path=folder / "folds")
         found = np.asarray([averages.loo_loss, averages.loo_score])
     np.save(folder / "partial.npy", found)
     os.replace(folder / "partial.npy", folder / "result.npy")
@@ -84,11 +92,11 @@ def child(kind: str, folder: Path) -> None:
 
 def on_disk(kind: str, folder: Path) -> dict[str, int]:
     """What is finished, with when it was written."""
-    if kind == "map":
-        parts = (folder / ".map.batches").glob("[0-9]*.parquet")
+    if kind in FOLDERS:
+        parts = (folder / FOLDERS[kind]).glob("[0-9]*.parquet")
         return {part.name: part.stat().st_mtime_ns for part in parts}
     file = folder / "refits.jsonl"
-    if kind != "refit" or not file.exists():
+    if not file.exists():
         return {}
     lines = [line for line in file.read_bytes().split(b"\n")[1:] if line.endswith(b"}")]
     return {str(json.loads(line)["row"]): k for k, line in enumerate(lines)}
@@ -143,13 +151,17 @@ def one(kind: str, folder: Path, kills: int, rng: random.Random) -> Counter[str]
     def clear() -> None:
         for path in (folder / "result.npy", folder / "map", folder / "refits.jsonl"):
             path.unlink(missing_ok=True)
-        shutil.rmtree(folder / ".map.batches", ignore_errors=True)
+        for name in FOLDERS.values():
+            shutil.rmtree(folder / name, ignore_errors=True)
 
     clear()
     while found["worker"] + found["run"] < kills:
-        before = on_disk(kind, folder)
+        before, begun = on_disk(kind, folder), time.monotonic()
         process = start(kind, folder)
-        found += kill(process, pace, rng)
+        how = kill(process, pace, rng)
+        found += how
+        if how["ended"] and not before:
+            pace = time.monotonic() - begun  # other work on the machine comes and goes
         if not (folder / "result.npy").exists():
             after = on_disk(kind, folder)
             found["lost"] += sum(after.get(name) != when for name, when in before.items())

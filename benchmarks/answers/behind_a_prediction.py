@@ -140,6 +140,14 @@ def network(hidden: int) -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(49, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 10)).double()
 
 
+def convolution(filters: int) -> torch.nn.Module:
+    """One convolution of 3 × 3 pixels of 7 × 7, and a linear layer."""
+    return torch.nn.Sequential(
+        torch.nn.Unflatten(1, (1, 7, 7)), torch.nn.Conv2d(1, filters, 3), torch.nn.Tanh(), torch.nn.Flatten(),
+        torch.nn.Linear(25 * filters, 10),
+    ).double()  # fmt: skip
+
+
 def train(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> torch.nn.Module:
     """To stationarity, by L-BFGS on the summed loss with `δ‖θ‖²/2`, from where it stands."""
     optimizer = torch.optim.LBFGS(
@@ -213,14 +221,16 @@ def kronfluence_scores(
         return analyzer.load_pairwise_scores("scores")["all_modules"].double().numpy()
 
 
-def of_network(name: str, hidden: int, structures: tuple[str, ...], n: int, seed: int) -> Iterator[dict[str, Any]]:
+def of_network(
+    name: str, make: Callable[[], torch.nn.Module], structures: tuple[str, ...], n: int, seed: int
+) -> Iterator[dict[str, Any]]:
     """Single examples, the ten most helpful of each query, and random tenths."""
     (X, labels), rng = fashion(), np.random.default_rng(seed)
     rows = rng.permutation(len(labels))
     x, y = torch.tensor(X[rows[:n]]), torch.tensor(labels[rows[:n]])
     new, asked = torch.tensor(X[rows[n : n + QUERIES]]), torch.tensor(labels[rows[n : n + QUERIES]])
     torch.manual_seed(seed)
-    net = train(network(hidden), x, y, 5000)
+    net = train(make(), x, y, 5000)
     before = losses(net, new, asked)
 
     def without(removed: np.ndarray) -> np.ndarray:
@@ -255,9 +265,10 @@ def of_network(name: str, hidden: int, structures: tuple[str, ...], n: int, seed
 
 
 NETWORKS = {
-    "MLP 49-16-10": (16, ("full",)),
-    "MLP 49-32-10": (32, ("full", "ekfac")),
-    "MLP 49-400-10": (400, ("auto",)),
+    "MLP 49-16-10": (lambda: network(16), ("full",)),
+    "MLP 49-32-10": (lambda: network(32), ("full", "ekfac")),
+    "MLP 49-400-10": (lambda: network(400), ("auto",)),
+    "CNN 4 filters": (lambda: convolution(4), ("full",)),
 }
 
 
@@ -266,8 +277,8 @@ def rows(n: int, seeds: int, only: str) -> Iterator[dict[str, Any]]:
     for seed in range(seeds):
         for name in CASES:
             yield from family(name, n, seed) if only in name else ()
-        for name, (hidden, structures) in NETWORKS.items():
-            yield from of_network(name, hidden, structures, n, seed) if only in name else ()
+        for name, (make, structures) in NETWORKS.items():
+            yield from of_network(name, make, structures, n, seed) if only in name else ()
 
 
 def main() -> None:

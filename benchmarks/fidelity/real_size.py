@@ -113,9 +113,9 @@ class Objective:
         return self.place(end.x), self.place(midst), float(np.linalg.norm(end.jac)), first
 
 
-def train(net: nn.Module, x: torch.Tensor, y: torch.Tensor, delta: float, epochs: int) -> None:
+def train(net: nn.Module, x: torch.Tensor, y: torch.Tensor, delta: float, epochs: int, rate: float = 1e-3) -> None:
     """Adam with a cosine schedule, as a start."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(net.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for _ in range(epochs):
         for rows in torch.split(torch.randperm(len(x)), 128):

@@ -2,7 +2,9 @@
 
 Real images, a network trained for some epochs of Adam. Every case runs in a process of its own (peak memory), and its
 result is a line of the file `--path`: an interrupted run goes on with the cases that are missing. Processor time, so
-that other work on the machine matters less; on a GPU (`--device cuda`) wall time, for which it must be quiet.
+that other work on the machine matters less; on another device (`--device cuda`, `mps`, `xpu`) wall time, for which it
+must be quiet, and beside the peak of main memory the device's. `--seconds` ends the run: a case that is not finished
+by then is stopped and said to be. Cases stand in order of their cost.
 
     MEMORYMAPS_DATA=… python benchmarks/networks/sampled_large.py --path large.jsonl
     MEMORYMAPS_DATA=… python benchmarks/networks/sampled_large.py --path gpu.jsonl --device cuda --seconds 600
@@ -33,8 +35,8 @@ from memorymaps.nets.sampled.structure import Sampled
 DELTA, EPOCHS = 60.0, 3
 STRUCTURES: dict[str, Callable[[], Any]] = {
     "ekfac": lambda: "ekfac",
-    "ekfac, all examples, all C × C": lambda: EKFAC(examples="all"),
     "ekfac, 4,096 examples": lambda: EKFAC(examples=4096),
+    "ekfac, all examples, all C × C": lambda: EKFAC(examples="all"),
     "sampled 5 %, 1,024 rows": lambda: Sampled(rows=1024, share=0.05),
     "sampled 5 %, 4,096 rows": lambda: Sampled(rows=4096, share=0.05),
     "sampled, 30 epochs": lambda: Sampled(budget="30 epochs", share=1.0),
@@ -53,11 +55,22 @@ def data(n: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def clock(device: str) -> float:
-    """Seconds of the processor, or of the wall once a GPU has finished."""
+    """Seconds of the processor, or of the wall once another device has finished."""
     if device == "cpu":
         return time.process_time()
-    torch.cuda.synchronize()
+    module_of(device).synchronize()
     return time.perf_counter()
+
+
+def module_of(device: str) -> Any:
+    """`torch.cuda`, `torch.mps`, …"""
+    return torch.get_device_module(torch.device(device))
+
+
+def device_peak(device: str) -> float | None:
+    """GB of the device's own memory at most; None of the processor, and where torch does not count it."""
+    counted = None if device == "cpu" else getattr(module_of(device), "max_memory_allocated", None)
+    return None if counted is None else counted() / 2**30
 
 
 def train(net: nn.Module, x: torch.Tensor, y: torch.Tensor, device: str) -> float:
@@ -86,7 +99,7 @@ def one(network: str, structure: str, n: int, device: str, name: str) -> dict[st
     return {
         "network": network, "structure": structure, "n": len(x), "device": device, "epoch": epoch,
         "epochs": seconds / epoch, "before": before, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "sum": float(m["leverage"].sum()), "loo_loss": float(m["loo_loss"].mean()),
+        "device_peak": device_peak(device), "sum": float(m["leverage"].sum()), "loo_loss": float(m["loo_loss"].mean()),
         "notes": list(m.provenance.description.notes),
     }  # fmt: skip
 
@@ -106,7 +119,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--net", choices=NETS, action="append")
     parser.add_argument("--structure", choices=STRUCTURES, action="append")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="no case begins after them")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="no case begins or goes on after them")
     parser.add_argument("--one", nargs=2, help="network and structure, in this process")
     a = parser.parse_args()
     if a.one:
@@ -116,16 +129,22 @@ def main() -> None:
     start = time.monotonic()
     for network in a.net or ["LeNet5"]:
         for structure in a.structure or STRUCTURES:
-            if (network, structure) in finished(a.path) or time.monotonic() - start > a.seconds:
+            left = a.seconds - (time.monotonic() - start)
+            if (network, structure) in finished(a.path) or left <= 0:
                 continue
             given = ["--path", str(a.path), "--n", str(a.n), "--device", a.device, "--data", a.data]
-            subprocess.run([sys.executable, __file__, *given, "--one", network, structure], check=True)
-    print("| network | N | structure | epochs | of seconds | GB before | peak, GB | Σh | mean left-out loss |")
-    print("|---|---|---|---|---|---|---|---|---|")
+            command = [sys.executable, __file__, *given, "--one", network, structure]
+            try:
+                subprocess.run(command, check=True, timeout=None if left == float("inf") else left)
+            except subprocess.TimeoutExpired:
+                print(f"<!-- {network}, {structure}: stopped after {left:.0f} s -->", flush=True)
+    print("| network | N | structure | epochs | of seconds | GB before | peak, GB | device, GB | Σh | left-out loss |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for case in finished(a.path).values():
+        device = "–" if case.get("device_peak") is None else f"{case['device_peak']:.1f}"
         print(
             f"| {case['network']} | {case['n']:,} | {case['structure']} | {case['epochs']:.1f} | {case['epoch']:.1f} | "
-            f"{case['before']:.1f} | {case['peak']:.1f} | {case['sum']:.0f} | {case['loo_loss']:.4f} |"
+            f"{case['before']:.1f} | {case['peak']:.1f} | {device} | {case['sum']:.0f} | {case['loo_loss']:.4f} |"
         )
 
 

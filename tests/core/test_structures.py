@@ -33,6 +33,29 @@ def test_triangle_has_the_gram_matrix_however_rows_arrive():
         np.testing.assert_allclose(r.T @ r, X.T @ X + np.diag([0, 0, 2.0, 0]), rtol=1e-12)
 
 
+TALL = rng.normal(size=(20_000, 3))
+DESIGNS = {
+    "independent": TALL,
+    "scaled": TALL * [1e-6, 1.0, 1e6],
+    "correlated": TALL @ [[1.0, 0.99, 0], [0, 0.1, 0], [0, 0, 1]],
+    "nearly collinear": TALL @ [[1.0, 1, 0], [0, 1e-6, 0], [0, 0, 1]],
+    "sorted": np.concatenate([TALL[:10_000] * [1.0, 1e-5, 1], TALL[10_000:] @ [[1.0, 1, 0], [0, 1e-3, 0], [0, 0, 1]]]),
+    "rare": TALL * np.column_stack([np.arange(20_000) == 15_001, np.ones((20_000, 2))]),
+}
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_triangles_of_tall_batches_are_those_of_one_decomposition(name):
+    x, s = DESIGNS[name], rng.uniform(0.5, 2, 20_000)
+    triangle = TriangularFactor(3)
+    for rows in np.split(np.arange(20_000), 2):
+        triangle.add(x[rows], s[rows])
+    found, size = triangle.with_penalty(np.zeros(3)), np.linalg.norm(s[:, None] * x, axis=0)
+    whole = np.linalg.qr(s[:, None] * x / size, mode="r")
+    ratio = np.abs(found / size @ np.linalg.inv(whole))  # orthogonal and triangular: signs
+    np.testing.assert_allclose(ratio, np.eye(3), rtol=0, atol=1e-9 if "collinear" in name else 1e-11)
+
+
 def test_independent_outputs_are_separate_regressions():
     weight = rng.uniform(0.5, 2, (50, 2))
     penalty = np.array([[0.0, 1.0]] * 4)

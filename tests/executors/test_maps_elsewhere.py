@@ -147,6 +147,15 @@ def test_a_sample_is_spread_over_the_row_groups(folders):
     assert len(some) == 9
     assert np.diff(some.ids).max() < 30
     assert some.target.tolist() == TABLE.y.iloc[some.ids].tolist()
+    assert data.take(data.sample_rows(9)).ids.tolist() == some.ids.tolist()
+
+
+@pytest.mark.parametrize("rows", [[119, 0, 31, 30, 0], [], [5], slice(100, 20, -7), slice(None)])
+def test_chosen_rows_come_in_the_given_order(folders, rows):
+    data = mm.ParquetExamples(folders / "several", "y", features=NAMES, batch_size=4)
+    found, places = data.take(rows), np.arange(120)[rows if len(np.shape(rows)) == 0 else np.asarray(rows, dtype=int)]
+    assert found.ids.tolist() == places.tolist()
+    np.testing.assert_array_equal(found.inputs, TABLE[NAMES].iloc[places])
 
 
 # --- kinds of inputs, and transformers --------------------------------------------------------------------------------

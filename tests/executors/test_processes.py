@@ -18,6 +18,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 import memorymaps as mm
 from memorymaps.files.executors.errors import WorkerLostError
+from memorymaps.files.executors.ordered_map import map_in_order
+from memorymaps.files.executors.workers import opened
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +109,19 @@ def test_a_map_goes_on_after_a_process_was_killed(tmp_path):
 def assert_same(found, expected):
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-10, atol=1e-12)
+
+
+def memory_limit(_, item):
+    from loky import process_executor
+
+    return process_executor._MAX_MEMORY_LEAK_SIZE, os.getpid()
+
+
+def test_workers_are_not_replaced_because_their_batches_are_large():
+    with opened(1) as workers:
+        found = list(map_in_order(workers, memory_limit, None, range(3)))
+    assert min(limit for limit, _ in found) > 1e15
+    assert len({process for _, process in found}) == 1
 
 
 def test_a_script_without_a_guard_and_functions_of_its_own(tmp_path):

@@ -1,7 +1,10 @@
 """Refits of every family by workers equal those of this process."""
 
+from concurrent.futures.process import BrokenProcessPool
+
 import numpy as np
 import pytest
+from remedies import remedy
 from round_trip import RoundTrip
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier, RandomForestClassifier
@@ -14,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
 import memorymaps as mm
+from memorymaps.files.batch_journal import BatchJournalError
+from memorymaps.files.executors.errors import WorkerLostError
 
 XR, YR = (part[:60] for part in load_diabetes(return_X_y=True))
 YR = (YR - 150) / 77
@@ -102,3 +107,86 @@ def test_cross_fitting_by_workers_equals_that_here():
     chosen = mm.select_model({"a": m, "b": m}, cross_fit=4, executor=executor)
     assert chosen.table.equals(mm.select_model({"a": m, "b": m}, cross_fit=4).table)
     assert executor.submitted == 4 * 4
+
+
+# --- folds that are kept ----------------------------------------------------------------------------------------------
+
+
+class Killed(RoundTrip):
+    """A pool that breaks at the third task."""
+
+    def run(self, fn, args, kwargs):
+        if self.submitted >= 3:
+            raise BrokenProcessPool("a process in the pool was terminated abruptly")
+        return fn(*args, **kwargs)
+
+
+def ridge(alpha=0.1, y=YR):
+    return mm.memory_map(Ridge(alpha).fit(XR, y), XR, y)
+
+
+def logistic():
+    return mm.memory_map(LogisticRegression().fit(XC, YC), XC, YC)
+
+
+FOLDS = {
+    "averages": (ridge, lambda m, **options: m.leave_one_out(cross_fit=5, **options)),
+    "labels": (logistic, lambda m, **options: mm.label_issues(m, folds=5, **options)["score"].tolist()),
+    "selection": (logistic, lambda m, **options: mm.select_model([m, m], cross_fit=5, **options)["value"].tolist()),
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_finished_folds_survive_a_killed_worker_and_are_not_computed_again(name, tmp_path):
+    make, ask = FOLDS[name]
+    m, folder = make(), tmp_path / "folds"
+    whole, number = ask(m), 10 if name == "selection" else 5
+    with pytest.raises(WorkerLostError, match="What was finished is kept"):
+        ask(m, executor=Killed(), path=folder)
+    files = {file: file.stat().st_mtime_ns for file in folder.rglob("0*.parquet")}
+    assert len(files) == 2
+    again = RoundTrip()
+    assert ask(m, executor=again, path=folder) == whole
+    assert again.submitted == number - 2
+    assert {file: file.stat().st_mtime_ns for file in files} == files
+    assert len(list(folder.rglob("0*.parquet"))) == number
+    last = RoundTrip()
+    assert ask(make(), executor=last, path=folder) == whole  # a new process: the same model and data again
+    assert last.submitted == 0
+
+
+def test_folds_of_something_else_are_refused_by_name(tmp_path):
+    ridge().leave_one_out(cross_fit=3, path=tmp_path)
+    for m, folds, named in ((ridge(0.2), 3, "model"), (ridge(), 4, "folds"), (ridge(y=2 * YR), 3, "data")):
+        with pytest.raises(BatchJournalError, match=f"{named}.*choose another path="):
+            m.leave_one_out(cross_fit=folds, path=tmp_path)
+        assert m.leave_one_out(cross_fit=folds, path=tmp_path / named).folds == folds  # the remedy
+
+
+@remedy("is there, and has no finished batches: choose another path=")
+@pytest.mark.parametrize("kind", ["a map in a folder", "a file"])
+def test_what_is_there_is_left_as_it_is(said, kind, tmp_path):
+    m, path = ridge(), tmp_path / "there"
+    if kind == "a file":
+        path.write_text("kept")
+    else:
+        m.save(f"{path}/")
+    before = sorted(str(each) for each in tmp_path.rglob("*"))
+    with said:
+        m.leave_one_out(cross_fit=3, path=path)
+    assert sorted(str(each) for each in tmp_path.rglob("*")) == before
+    assert m.leave_one_out(cross_fit=3, path=tmp_path / "folds").folds == 3
+
+
+@remedy("keeps the refits of cross-fitting, and there are none: pass both")
+def test_a_path_without_folds(said, tmp_path):
+    m = logistic()
+    with said:
+        m.leave_one_out(path=tmp_path / "a")
+    assert m.leave_one_out(cross_fit=5, path=tmp_path / "a").folds == 5
+    with pytest.raises(ValueError, match=r"label_issues\(m, folds=5, path=…\)"):
+        mm.label_issues(m, path=tmp_path / "b")
+    assert len(mm.label_issues(m, folds=5, path=tmp_path / "b")) == len(m)
+    with pytest.raises(ValueError, match=r"select_model\(maps, cross_fit=5, path=…\)"):
+        mm.select_model([m, m], path=tmp_path / "c")
+    assert len(mm.select_model([m, m], cross_fit=5, path=tmp_path / "c")) == 2

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 
 import memorymaps as mm
 from memorymaps.files.batch_journal import batch_name
+from memorymaps.maps.provenance import versions
 from memorymaps.maps.store import MapFileError, save_part
 from memorymaps.maps.summary import top_share
 from memorymaps.maps.table import COLUMNS
@@ -332,3 +334,12 @@ def test_targets_without_inputs_are_not_ignored():
     X, y = load_diabetes(return_X_y=True)
     with pytest.raises(ValueError, match="without inputs"):
         mm.memory_map(Ridge().fit(X, y), target=y)
+
+
+def test_versions_are_those_of_the_distributions():
+    found = versions(LogisticRegression())
+    assert set(found) == {"python", "memorymaps", "numpy", "scikit-learn"}
+    assert {name: found[name] for name in ("numpy", "scikit-learn")} == {
+        name: metadata.version(name) for name in ("numpy", "scikit-learn")
+    }
+    assert set(versions(pytest.param(1))) == {"python", "memorymaps", "numpy", "pytest"}

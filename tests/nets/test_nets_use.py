@@ -711,10 +711,13 @@ def test_recipes_are_for_networks_only():
         drawn(object(), [[1.0]], [1])
 
 
-def test_batches_are_halved_when_memory_runs_out():
+@pytest.mark.parametrize(
+    "error", [torch.cuda.OutOfMemoryError("out of memory"), RuntimeError("MPS backend out of memory (MPS …)")]
+)
+def test_batches_are_halved_when_memory_runs_out(error):
     def work(x, part):
         if len(x) > 3:
-            raise torch.cuda.OutOfMemoryError("out of memory")
+            raise error
         return part.stop - part.start
 
     size = BatchSize(12)

@@ -648,3 +648,22 @@ def test_priors_before_training(said):
         mm.prior_from(torch.optim.AdamW(body().parameters(), weight_decay=0.01), N)
     net, optimizer = trained(lambda net: torch.optim.AdamW(net.parameters(), weight_decay=0.01))
     works(laplace(prior=mm.prior_from(optimizer, N)), net)
+
+
+@remedy("rows are too few for sizes, which are off by … by their own account: read ranks, or use …")
+def test_too_few_sampled_rows(said):
+    m = mapped(recipe=laplace(Sampled(rows=2)))
+    said.reads(str(m.summary()))
+    rows = int(str(m.summary()).partition("read ranks, or use Sampled(rows=")[2].partition(")")[0])
+    more = mapped(recipe=laplace(Sampled(rows=rows)))
+    assert not any("too few" in line for line in more.summary().warnings)
+
+
+@remedy("fewer parameters, Laplace(subset=[...])")
+def test_sampled_rows_of_which_memory_holds_too_few(said, monkeypatch):
+    m = mapped(recipe=laplace(Sampled(rows=2)))
+    held = len(m.origin.posterior.covariance.q)
+    monkeypatch.setattr(cost.SampledCost, "most", lambda self, work: held)
+    m = mapped(recipe=laplace(Sampled(rows=2)))
+    said.reads(str(m.summary()))
+    works(laplace(Sampled(rows=2), subset=["2.weight", "2.bias"]))

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.estimators import Estimator, perturb
-from memorymaps.data.fingerprint import digest_of
+from memorymaps.data.fingerprint import digest_of_batch
 from memorymaps.files.batch_journal import BatchJournal
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.posteriors.capabilities import capabilities_of
@@ -54,7 +54,7 @@ def batch_records(work: BatchDrawing, batch: Batch, at: slice) -> Iterator[tuple
     start = at.start
     for chunk in work.origin.chunks(batch):
         part = slice(start, start + len(chunk))
-        digest = "" if work.finished is None else _digest(chunk)
+        digest = "" if work.finished is None else digest_of_batch(chunk)
         if work.finished is not None and (part.start, part.stop) in work.finished:
             yield part, digest, None
         else:
@@ -82,10 +82,3 @@ def _with_extra_columns(columns: dict[str, Array], source: Any, batch: Batch, st
     extra = dict(add(batch, stats))
     warning = np.asarray(extra.pop("warning", 0), dtype=np.int16)
     return {**columns, "warning": columns["warning"] | warning, **extra}
-
-
-def _digest(batch: Batch) -> str:
-    """Of everything in a batch."""
-    parts = {"inputs": batch.inputs, "target": batch.target, "ids": batch.ids}
-    optional = {"weight": batch.weight, "offset": batch.offset}
-    return digest_of(parts | {name: values for name, values in optional.items() if values is not None})

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from memorymaps.core.arrays import Batch
+from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.streamed.pieces import LoadedPiece, MappedPiece, Piece
 
-BATCH = 65_536  # rows read at once: 50 MB of 100 float64 features
+BATCH = 32_768  # rows read at once: 25 MB of 100 float64 features; glibc reuses memory of blocks up to 32 MB
 
 
 Total = TypeVar("Total")
@@ -38,8 +38,12 @@ class Examples(ABC):
 
     def sample(self, size: int) -> Batch:
         """About `size` examples spread over the data, the same in every call; all of fewer."""
+        return self.take(self.sample_rows(size))
+
+    def sample_rows(self, size: int) -> Array:
+        """Positions of the examples of a `sample`: those that cost little to read."""
         n = len(self)
-        return self.take(np.unique(np.linspace(0, n - 1, min(n, size)).astype(np.int64)))
+        return np.unique(np.linspace(0, n - 1, min(n, size)).astype(np.int64))
 
     def pieces(self) -> Iterator[Piece]:
         """All examples in pieces that can be sent to other processes: here batches, read as they are taken."""
@@ -92,9 +96,9 @@ class MappedExamples(Examples):
         """The examples at these positions."""
         return self.change(self.source.take(rows))
 
-    def sample(self, size: int) -> Batch:
-        """Some of the source's examples."""
-        return self.change(self.source.sample(size))
+    def sample_rows(self, size: int) -> Array:
+        """Those of the source."""
+        return self.source.sample_rows(size)
 
     def pieces(self) -> Iterator[Piece]:
         """The source's, changed where they are read."""

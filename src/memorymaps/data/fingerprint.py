@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from memorymaps.core.arrays import Array
+from memorymaps.core.arrays import Array, Batch
 from memorymaps.data.coercion import as_array
 from memorymaps.data.indexed import InputsWithRows
 
@@ -67,6 +67,13 @@ def digest_of(values: Any) -> str:
     found = ContentHash()
     found.update(values)
     return found.hexdigest()
+
+
+def digest_of_batch(batch: Batch) -> str:
+    """Of everything in a batch."""
+    parts = {"inputs": batch.inputs, "target": batch.target, "ids": batch.ids}
+    optional = {"weight": batch.weight, "offset": batch.offset}
+    return digest_of(parts | {name: values for name, values in optional.items() if values is not None})
 
 
 def _blocks(rows: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -222,6 +222,10 @@ class RepeatedExamples(Examples):
         """Some of the source's examples."""
         return self.source.sample(size)
 
+    def sample_rows(self, size: int) -> Array:
+        """Those of the source."""
+        return self.source.sample_rows(size)
+
     def check_unchanged(self) -> None:
         """One more pass; raise `DataError` with what is not as it was when the map was drawn."""
         if self.first is None:

@@ -56,7 +56,27 @@ class BatchJournal:
             Another process is at it.
         """
         path = Path(path).resolve()
-        folder = path.with_name(f".{path.name}.batches")
+        return cls._opened(path, path.with_name(f".{path.name}.batches"), header)
+
+    @classmethod
+    def kept_in(cls, folder: str | Path, header: Mapping[str, Any]) -> BatchJournal:
+        """The same in a folder of its own, which stays when all is finished.
+
+        Raises
+        ------
+        BatchJournalError
+            The folder has files of something else, or of another computation.
+        InUseError
+            Another process is at it.
+        """
+        folder = Path(folder).resolve()
+        others = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        if others and not (folder / ".lock").exists():
+            raise BatchJournalError(f"{folder} is there, and has no finished batches: choose another path=")
+        return cls._opened(folder, folder, header)
+
+    @classmethod
+    def _opened(cls, path: Path, folder: Path, header: Mapping[str, Any]) -> BatchJournal:
         folder.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(path, folder / ".lock")
         lock.acquire()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,7 +135,9 @@ def score_terms(values: Array, weight: Array, classes: bool) -> Array:
     return root + (values - root**2) / (2 * root) if root > 0 else np.zeros(len(values))
 
 
-def cross_fitted(m: ExampleTable, folds: int, executor: ExecutorArgument = None) -> LeaveOneOut:
+def cross_fitted(
+    m: ExampleTable, folds: int, executor: ExecutorArgument = None, path: str | Path | None = None
+) -> LeaveOneOut:
     """The same averages with every example predicted by a refit without its fold: `folds` refits.
 
     Raises
@@ -142,11 +145,13 @@ def cross_fitted(m: ExampleTable, folds: int, executor: ExecutorArgument = None)
     ValueError, TypeError
         As `cross_fitted_table`.
     """
-    return dataclasses.replace(leave_one_out(cross_fitted_table(m, folds, executor)), folds=folds, caution="")
+    return dataclasses.replace(leave_one_out(cross_fitted_table(m, folds, executor, path)), folds=folds, caution="")
 
 
-def cross_fitted_table(m: ExampleTable, folds: int, executor: ExecutorArgument = None) -> ExampleTable:
-    """The map's columns with every example predicted by a refit without its fold: `folds` refits.
+def cross_fitted_table(
+    m: ExampleTable, folds: int, executor: ExecutorArgument = None, path: str | Path | None = None
+) -> ExampleTable:
+    """The map's columns with every example predicted by a refit without its fold: `folds` refits, kept in `path`.
 
     Raises
     ------
@@ -158,7 +163,7 @@ def cross_fitted_table(m: ExampleTable, folds: int, executor: ExecutorArgument =
     origin = m.origin
     if origin is None:
         raise ValueError("cross_fit refits the model, and a map read from disk has none: use the map of memory_map")
-    outputs = cross_fitted_outputs(origin, folds, is_classes(m), executor)[m["row"]]
+    outputs = cross_fitted_outputs(origin, folds, is_classes(m), executor, path)[m["row"]]
     stats: Any = origin.batch_statistics(origin.examples.take(m["row"]))
     deviation = outputs - stats.f
     change = stats.likelihood.mean(outputs) - stats.likelihood.mean(stats.f)

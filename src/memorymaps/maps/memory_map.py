@@ -13,6 +13,7 @@ from memorymaps.maps import summary as _summary
 from memorymaps.maps.table import ExampleTable
 from memorymaps.maps.trust import Trust, trust_of
 from memorymaps.posteriors.citations import bibtex
+from memorymaps.posteriors.cross_fitting import check_folds
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,17 +57,19 @@ class MemoryMap(ExampleTable):
         return trust_of(self)
 
     def leave_one_out(
-        self, cross_fit: int | None = None, *, executor: ExecutorArgument = None
+        self, cross_fit: int | None = None, *, executor: ExecutorArgument = None, path: str | Path | None = None
     ) -> loo_averages.LeaveOneOut:
         """Training and leave-one-out averages over the map: loss, accuracy or root mean squared error.
 
         With `cross_fit=5`, every example is predicted by one of five refits, each without a fifth of the data: for
         models whose leave-one-out predictions hold something fixed (splits of trees). `executor`, a number of
-        processes or any `concurrent.futures.Executor`, refits in parallel.
+        processes or any `concurrent.futures.Executor`, refits in parallel; `path` is a folder that keeps each fold when
+        it is finished: after an interruption or a kill, the same call goes on from there.
         """
+        check_folds(cross_fit, path, "leave_one_out(cross_fit=5, path=…)")
         if cross_fit is None:
             return loo_averages.leave_one_out(self)
-        return loo_averages.cross_fitted(self, cross_fit, executor)
+        return loo_averages.cross_fitted(self, cross_fit, executor, path)
 
     def leave_out(self, groups: Any) -> _group_removal.LeaveOut:
         """Estimated effects of removing whole groups, on their members and on the other examples.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -110,18 +111,24 @@ def _distributions() -> Mapping[str, list[str]]:
     return metadata.packages_distributions()
 
 
+_OTHER_NAMES = {"sklearn": "scikit-learn"}  # distributions that are not named as what is imported
+
+
 @cache
-def _version(distribution: str) -> str:
-    """Cached, as it is parsed from a file of metadata."""
-    return metadata.version(distribution)
+def _version(package: str) -> tuple[str, str] | None:
+    """The distribution that an import name comes from, and its version; `None` where there is none."""
+    if package in sys.stdlib_module_names:
+        return None
+    try:
+        found = metadata.distribution(_OTHER_NAMES.get(package, package))
+    except metadata.PackageNotFoundError:
+        names = _distributions().get(package, ())
+        return (names[0], metadata.version(names[0])) if names else None
+    return found.metadata["Name"], found.version
 
 
 def versions(model: object) -> dict[str, str]:
     """Versions of Python, of this package and of the packages the model's class comes from."""
     packages = ["memorymaps", "numpy", *sorted({kind.__module__.partition(".")[0] for kind in type(model).__mro__})]
-    found = {"python": platform.python_version()}
-    names = _distributions()
-    for package in packages:
-        for distribution in names.get(package, ())[:1]:
-            found[distribution] = _version(distribution)
-    return found
+    found = (_version(package) for package in packages)
+    return {"python": platform.python_version(), **dict(each for each in found if each is not None)}

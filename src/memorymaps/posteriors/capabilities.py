@@ -145,6 +145,22 @@ class CrossCovariance:
 
 
 @dataclass(frozen=True)
+class ModelKernel:
+    """The kernel of the functions that a model fits: a kernel machine's, or a network's tangent kernel.
+
+    Attributes
+    ----------
+    gram : `inputs → k [n, n]`.
+    ridge : added to its diagonal in least squares.
+    numbers : numbers that are held for each example besides.
+    """
+
+    gram: Callable[[Any], Array]
+    ridge: float
+    numbers: int = 0
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """Optional functions of a posterior; `None` where it does not offer one.
 
@@ -168,6 +184,10 @@ class Capabilities:
         fixed (examples alone in their leaves): maps refit without these, or cross-fit.
     staged_outputs : `batch → f [T, n, c]`, outputs of training examples after each iteration of a model that is fitted
         in stages (boosting).
+    leaf_votes : `batch → p [n, c]`, shares of the classes among the other training examples in the same leaves,
+        averaged over trees; NaN where there are no others. For the ranking of suspicious labels.
+    kernel : the kernel of the functions that are fitted, for least squares in closed form: the ranking of suspicious
+        labels.
     gradient_norm : `(inputs, e [n, c]) → ‖Jᵀe‖₂ [n]`, norms of each example's gradient of the parameters.
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
@@ -199,6 +219,8 @@ class Capabilities:
     out_of_bag: Callable[[Batch], Array] | None = None
     undetermined: Undetermined | None = None
     staged_outputs: Callable[[Batch], Array] | None = None
+    leaf_votes: Callable[[Batch], Array] | None = None
+    kernel: ModelKernel | None = None
     gradient_norm: Callable[[Any, Array], Array] | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
@@ -225,6 +247,8 @@ class Capabilities:
             ),
             out_of_bag=_optional(self.out_of_bag, lambda of: lambda batch: of(_transformed(batch, transform))),
             staged_outputs=_optional(self.staged_outputs, lambda of: lambda batch: of(_transformed(batch, transform))),
+            leaf_votes=_optional(self.leaf_votes, lambda of: lambda batch: of(_transformed(batch, transform))),
+            kernel=_optional(self.kernel, lambda own: dataclasses.replace(own, gram=_before(own.gram, transform))),
             gradient_norm=_optional(self.gradient_norm, lambda norm: lambda x, error: norm(transform(x), error)),
             penalty=_optional(
                 self.penalty, lambda own: dataclasses.replace(own, outputs=lambda x: own.outputs(transform(x)))

@@ -13,10 +13,14 @@ from sklearn.linear_model import (
     PoissonRegressor,
     SGDClassifier,
 )
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, SVR, LinearSVC
 
 import memorymaps as mm
-from memorymaps.analysis.answers.label_scores import confident_count, with_all_trees
+from memorymaps.analysis.answers import kernel_least_squares
+from memorymaps.analysis.answers.label_scores import confident_count
 from memorymaps.analysis.cleanlab import for_cleanlab
 
 
@@ -66,31 +70,42 @@ def test_the_recall_is_that_of_changing_labels_one_by_one():
     assert recall == pytest.approx(np.mean(changed))
 
 
-def test_forests_are_ranked_by_out_of_bag_and_all_trees_left_out(noisy_digits):
+def test_forests_are_ranked_by_the_votes_in_their_leaves(noisy_digits):
     X, _, labels, changed = noisy_digits
     m = mm.memory_map(RandomForestClassifier(100, random_state=0).fit(X, labels), X, labels)
     found = mm.label_issues(m)
-    assert found.ranked_by == "left-out margin"
+    assert found.ranked_by == "error of the others' votes in the same leaves"
     assert np.isfinite(found["score"]).all()
     assert np.isin(found["id"][: len(changed)], changed).mean() > 0.9
+    out_of_bag = mm.label_issues(dataclasses.replace(m, origin=None))
+    assert (out_of_bag.ranked_by, out_of_bag.count) == ("left-out margin", found.count)
 
 
-def test_the_trees_of_a_forest_left_out_are_the_others_targets_with_its_weights():
+def votes(leaves, one_hot, weight, counts):
+    """Shares of the others in each leaf, averaged over the trees that count."""
+    total, trees = np.zeros(one_hot.shape), np.zeros((len(one_hot), 1))
+    for leaf, used in zip(leaves.T, counts.T, strict=True):
+        same = (leaf[:, None] == leaf) * weight
+        np.fill_diagonal(same, 0)
+        size = same.sum(axis=1, keepdims=True)
+        known = (size > 0) & used[:, None]
+        total += np.where(known, same @ one_hot / np.where(size > 0, size, 1), 0)
+        trees += known
+    return total / trees
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_votes_in_the_leaves_of_a_forest_are_those_of_the_other_examples(weighted):
     X, y = load_iris(return_X_y=True)
-    X, y = X[50:], y[50:]
-    forest = RandomForestClassifier(30, min_samples_leaf=5, random_state=0).fit(X, y)
-    m = mm.memory_map(forest, X, y)
-    out_of_bag = m["loo_mean"] if "loo_mean" in m.table.column_names else for_cleanlab(m)["pred_probs"]
-    weight = np.zeros((len(y), len(y)))
-    for tree, rows in zip(forest.estimators_, forest.estimators_samples_, strict=True):
-        leaf, count = tree.apply(X), np.bincount(rows, minlength=len(y))
-        same = (leaf[:, None] == leaf) * count
-        weight += same / same.sum(axis=1, keepdims=True) / len(forest.estimators_)
-    np.fill_diagonal(weight, 0)
-    every = weight @ np.eye(2)[y - 1] / weight.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(with_all_trees(m, out_of_bag), (out_of_bag + every) / 2, atol=1e-9)
-    saved = dataclasses.replace(m, origin=None)
-    np.testing.assert_array_equal(with_all_trees(saved, out_of_bag), out_of_bag)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y)) if weighted else np.ones(len(y))
+    forest = RandomForestClassifier(30, random_state=0).fit(X, y, sample_weight=weight)
+    m = mm.memory_map(forest, X, y, sample_weight=weight).select(range(0, 150, 2))
+    drawn = np.stack([np.isin(np.arange(len(y)), rows) for rows in forest.estimators_samples_], axis=1)
+    leaves, one_hot = forest.apply(X), np.eye(3)[y]
+    every = votes(leaves, one_hot, weight, np.ones_like(drawn))
+    p = ((votes(leaves, one_hot, weight, ~drawn) + every) / 2)[::2]
+    found, given = mm.label_issues(m), one_hot[::2]
+    np.testing.assert_allclose(found["score"], np.sort(np.linalg.norm(p - given, axis=1))[::-1], atol=1e-12)
 
 
 @pytest.mark.slow
@@ -99,9 +114,14 @@ def test_boosting_is_ranked_by_its_stages_and_by_cross_fitting_on_request(noisy_
     model = GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, labels)
     m = mm.memory_map(model, X, labels)
     found = mm.label_issues(m)
-    assert (found.ranked_by, found.count) == ("error averaged over iterations", None)
-    p = np.mean(list(model.staged_predict_proba(X)), axis=0)[found["id"]]
-    np.testing.assert_allclose(found["score"], np.linalg.norm(p - np.eye(4)[labels[found["id"]]], axis=1), rtol=1e-6)
+    assert found.ranked_by == "margin averaged over iterations and over the others' votes in the same leaves"
+    assert found.count is None
+    leaves = model.apply(X).reshape(len(X), -1)
+    others = votes(leaves, np.eye(4)[labels], np.ones(len(X)), np.ones(leaves.shape, dtype=bool))
+    p = ((np.mean(list(model.staged_predict_proba(X)), axis=0) + others) / 2)[found["id"]]
+    own = np.eye(4)[labels[found["id"]]] == 1
+    margin = np.log(np.where(own, 0, p).max(axis=1) / p[own])
+    np.testing.assert_allclose(found["score"], margin, rtol=1e-6)
     np.testing.assert_array_equal(found["suggested"], p.argmax(axis=1))
     assert np.isin(found["id"][: len(changed)], changed).mean() > 0.7
     folds = mm.label_issues(m, folds=5)
@@ -119,14 +139,36 @@ def test_trees_without_stages_and_without_out_of_bag_figures_are_refused_and_cro
     assert np.isin(mm.label_issues(m, folds=5)["id"][: len(changed)], changed).mean() > 0.8
 
 
-@pytest.mark.slow
-def test_hinge_losses_are_ranked_by_the_error_without_a_count(noisy_digits):
+KERNEL = "left-out margin of least squares with the model's kernel"
+
+
+def without(gram, codes, ridge, i):
+    """Least squares with an intercept, fitted to the others: outputs at `i`."""
+    rest = np.arange(len(codes)) != i
+    target = 2.0 * np.eye(codes.max() + 1)[codes] - 1
+    system = np.block([[gram[np.ix_(rest, rest)] + ridge * np.eye(rest.sum()), np.ones((rest.sum(), 1))],
+                       [np.ones((1, rest.sum())), np.zeros((1, 1))]])  # fmt: skip
+    solved = np.linalg.solve(system, np.vstack([target[rest], np.zeros((1, target.shape[1]))]))
+    return gram[i, rest] @ solved[:-1] + solved[-1]
+
+
+def test_support_vector_machines_are_ranked_by_least_squares_without_each_example(noisy_digits, monkeypatch):
     X, _, labels, changed = noisy_digits
-    found = mm.label_issues(mm.memory_map(SVC(kernel="linear", C=0.01).fit(X, labels), X, labels))
-    assert found.ranked_by == "error"
-    assert found.count is None
+    gamma = 1 / (X.shape[1] * X.var())
+    m = mm.memory_map(make_pipeline(FunctionTransformer(), SVC(C=0.5, gamma=gamma)).fit(X, labels), X, labels)
+    found = mm.label_issues(m)
+    assert (found.ranked_by, found.count) == (KERNEL, None)
     assert "no count" in str(found)
-    assert np.isin(found["id"][: len(changed)], changed).mean() > 0.8
+    assert np.isin(found["id"][: len(changed)], changed).mean() > 0.9
+    gram = rbf_kernel(X, gamma=gamma)
+    for score, suggested, i in zip(found["score"][:5], found["suggested"][:5], found["id"][:5], strict=True):
+        f = without(gram, labels, 1 / 0.5, i)
+        assert score == pytest.approx(np.delete(f, labels[i]).max() - f[labels[i]], rel=1e-8)
+        assert suggested == f.argmax()
+    some = mm.label_issues(m.select(changed.tolist()))
+    np.testing.assert_allclose(some["score"], found["score"][np.isin(found["id"], changed)], rtol=1e-9)
+    monkeypatch.setattr(kernel_least_squares, "_MOST", len(X) - 1)
+    assert mm.label_issues(m).ranked_by == "error"
 
 
 def test_targets_of_a_regression_are_found_by_the_false_discovery_rate():
@@ -172,7 +214,7 @@ def test_margins_are_no_probabilities(model, n_class):
     X, y = load_digits(n_class=n_class, return_X_y=True)
     m = mm.memory_map(model.fit(X[:150] / 16, y[:150]), X[:150] / 16, y[:150])
     found = mm.label_issues(m)
-    assert (found.ranked_by, found.count) == ("error", None)
+    assert (found.ranked_by, found.count) == (KERNEL if isinstance(model, SVC) else "error", None)
     for ask in (lambda: mm.label_issues(m, folds=5), lambda: for_cleanlab(m)):
         with pytest.raises(ValueError, match="margins and no probabilities"):
             ask()

@@ -22,7 +22,7 @@ from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.sampled.directions import Directions, ordered_directions
 from memorymaps.nets.sampled.measures import cavity_measures
-from memorymaps.nets.sampled.row_files import FiledRows
+from memorymaps.nets.sampled.rows.files import FiledRows
 from memorymaps.nets.sampled.structure import Sampled
 
 SHORT = 1e-6  # seconds: no budget for all directions
@@ -179,7 +179,7 @@ def test_rows_in_files_are_multiplied_in_single_precision_too():
 
 
 def test_double_precision_is_kept_where_single_changes_the_columns(monkeypatch):
-    monkeypatch.setattr("memorymaps.nets.sampled.curvature._ROUNDED", 0.0)
+    monkeypatch.setattr("memorymaps.nets.sampled.growth._ROUNDED", 0.0)
     net, x, y = digits()
     recipe = mm.Laplace(Sampled(rows=60, budget=SHORT), prior=1.0)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)

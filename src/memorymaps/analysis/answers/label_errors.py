@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.maps.trajectory import Trajectory
+from memorymaps.posteriors.cross_fitting import check_folds
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,19 +51,28 @@ class LabelIssues(SummarisedTable):
 
 
 def label_issues(
-    m: MemoryMap | Trajectory, *, folds: int | None = None, executor: ExecutorArgument = None
+    m: MemoryMap | Trajectory,
+    *,
+    folds: int | None = None,
+    executor: ExecutorArgument = None,
+    path: str | Path | None = None,
 ) -> LabelIssues:
     """Which labels are probably wrong, most suspicious first.
 
     The ranking is by what measured best for each family (docs/answers/wrong_labels.md), and named in `ranked_by`:
 
     - classes whose left-out losses the map's verdict trusts: the left-out margin
-      `max_{k ≠ y_i} log p_{−i}(k) − log p_{−i}(y_i)`; forests: of the mean of the out-of-bag probabilities and those
-      left out of all trees;
-    - boosted trees: the error `‖p̄ − onehot(y_i)‖₂` of the probabilities averaged over the iterations;
+      `max_{k ≠ y_i} log p_{−i}(k) − log p_{−i}(y_i)`;
+    - forests with bootstrap: the error `‖p − onehot(y_i)‖₂` of the votes `p` of the other examples in the same leaves,
+      the mean of those in the trees that did not draw the example and in all trees;
+    - boosted trees: the margin of the mean of the probabilities averaged over the iterations and these votes in all
+      trees;
     - a network's run recorded by a `Tracker`: the area under the margin `−mean_t (f_y − max_{k ≠ y} f_k)` over the
       recorded steps [Pleiss et al. 2020];
-    - other classifiers, and losses of margins (hinge): the error `‖p − onehot(y_i)‖₂`;
+    - other networks and support vector machines with a kernel, of up to 5,000 examples: the left-out margin
+      `max_{k ≠ y} f_{−i,k} − f_{−i,y}` of least squares on class indicators with the model's own kernel, a network's
+      tangent kernel [Cawley & Talbot 2004];
+    - other classifiers: the error `‖p − onehot(y_i)‖₂`;
     - numbers with Gaussian noise: the left-out (externally studentised) residual; forests: the out-of-bag residual;
       other numbers, and where left-out figures are not trusted: the error;
     - tokens (class numbers `[n, T]`, logits `f.view(n, T, K)`, cross entropy): each position by the same error of its
@@ -78,6 +89,7 @@ def label_issues(
     folds : predict each example by refits without its fold instead, `folds` of them, for classes: ranked by the loss
         `−log p(y_i)` there, with a count.
     executor : number of processes, or any `concurrent.futures.Executor`, for the refits of `folds`.
+    path : folder that keeps each of these refits when it is finished: after a kill, the same call goes on from there.
 
     Raises
     ------
@@ -95,6 +107,7 @@ def label_issues(
     >>> found["given"][:3].tolist(), found["suggested"][:3].tolist()
     ([8, 5, 6], [1, 9, 1])
     """
+    check_folds(folds, path, "label_issues(m, folds=5, path=…)")
     if isinstance(m, Trajectory):
         if folds is not None:
             raise TypeError("folds refits a map's model: label_issues(run) of a recorded run takes none")
@@ -103,7 +116,7 @@ def label_issues(
         raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
     if m["target"].ndim == 2 and m["target"].dtype.kind in "iu" and m.provenance.description.likelihood == "Custom":
         return _of_tokens(m, folds)
-    return _table(m, suspicion(m, folds, executor))
+    return _table(m, suspicion(m, folds, executor, path))
 
 
 def _of_tokens(m: MemoryMap, folds: int | None) -> LabelIssues:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from scipy import stats as distributions
 
 from memorymaps.analysis.answers.baseline_scores import has_stages, margins, recorded_outputs, staged_outputs
+from memorymaps.analysis.answers.kernel_least_squares import affordable_kernel, left_out_outputs
 from memorymaps.analysis.cleanlab import left_out_probabilities
 from memorymaps.analysis.measures import externally_studentised
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
-from memorymaps.core.perturbation.estimators import Estimator, perturb
 from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.loo_averages import is_binary, is_classes
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.maps.trust import Level
+from memorymaps.posteriors.capabilities import ModelKernel, capabilities_of
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
 
 _SMALLEST = 1e-12  # probability whose logarithm is taken
@@ -40,7 +41,9 @@ class Suspicion:
     recall: float | None = None
 
 
-def suspicion(m: MemoryMap, folds: int | None, executor: ExecutorArgument = None) -> Suspicion:
+def suspicion(
+    m: MemoryMap, folds: int | None, executor: ExecutorArgument = None, path: str | Path | None = None
+) -> Suspicion:
     """By what ranks best for the family, of those figures that its verdict allows (docs/answers/wrong_labels.md)."""
     if folds is not None:
         if not is_classes(m):
@@ -48,15 +51,16 @@ def suspicion(m: MemoryMap, folds: int | None, executor: ExecutorArgument = None
                 f"folds = {folds!r} for a {m.provenance.description.likelihood} likelihood: cross-fitting is for "
                 "classes. label_issues(m) without folds ranks these targets"
             )
-        return by_cross_fitting(m, folds, executor)
+        return by_cross_fitting(m, folds, executor, path)
     if not is_classes(m):
         return _of_numbers(m)
     if m.provenance.loss_is_density and left_out_is_used(m):
-        return by_left_out_margin(m)
+        return by_leaf_votes(m) if has_leaf_votes(m) and not has_stages(m) else by_left_out_margin(m)
     if has_stages(m):
         return by_stages(m)
     _require_splits(m)
-    return by_error(m)
+    kernel = affordable_kernel(m)
+    return by_error(m) if kernel is None else by_model_kernel(m, kernel)
 
 
 def _require_splits(m: MemoryMap) -> None:
@@ -76,29 +80,42 @@ def left_out_is_used(m: MemoryMap) -> bool:
 
 
 def by_left_out_margin(m: MemoryMap) -> Suspicion:
-    """`max_{k ≠ y} log p_{−i}(k) − log p_{−i}(y_i)`; forests: of the mean of out-of-bag and all trees left out."""
+    """`max_{k ≠ y} log p_{−i}(k) − log p_{−i}(y_i)`."""
     given, p = left_out_probabilities(m)
-    p = with_all_trees(m, p)
-    return _by_probabilities(m, given, p, -margins(np.log(np.maximum(p, _SMALLEST)), given), "left-out margin")
+    return _by_probabilities(m, given, p, -_log_margins(p, given), "left-out margin")
 
 
-def with_all_trees(m: MemoryMap, out_of_bag: Array) -> Array:
-    """Mean of the out-of-bag probabilities `[n, c]` and of those left out of all trees, splits held; else themselves.
-
-    Out-of-bag probabilities are those of a third of the trees, and noisy; the others' splits have seen the label.
-    """
-    if m.origin is None or m.provenance.estimator.name != "out_of_bag":
-        return out_of_bag
-    stats: Any = m.origin.batch_statistics(m.origin.examples.take(m["row"]))
-    every = np.asarray(stats.likelihood.mean(stats.f) + perturb(stats, Estimator("cavity")).change)
-    every = every if every.shape[1] > 1 else np.concatenate([1 - every, every], axis=1)
-    return np.where(np.isfinite(every), (out_of_bag + every) / 2, out_of_bag)
+def _log_margins(p: Array, given: Array) -> Array:
+    return margins(np.log(np.maximum(p, _SMALLEST)), given)
 
 
-def by_cross_fitting(m: MemoryMap, folds: int, executor: ExecutorArgument = None) -> Suspicion:
+def has_leaf_votes(m: MemoryMap) -> bool:
+    """Whether the other examples in the same leaves vote for classes."""
+    return m.origin is not None and capabilities_of(m.origin.posterior).leaf_votes is not None
+
+
+def leaf_votes(m: MemoryMap) -> Array:
+    """Shares `[n, c]` of the classes among the other examples in the same leaves; NaN where there are none."""
+    origin = require_origin(m)
+    votes = capabilities_of(origin.posterior).leaf_votes
+    assert votes is not None
+    return votes(origin.examples.take(m["row"]))
+
+
+def by_leaf_votes(m: MemoryMap) -> Suspicion:
+    """`‖p − onehot(y_i)‖₂` of the votes `p` of the other examples in the same leaves; counted out-of-bag."""
+    (given, out_of_bag), p = left_out_probabilities(m), leaf_votes(m)
+    score = np.linalg.norm(p - np.eye(p.shape[1])[given], axis=1)
+    found = _by_probabilities(m, given, out_of_bag, score, "error of the others' votes in the same leaves")
+    return replace(found, suggested=_labels(m, p.shape[1])[np.where(np.isfinite(score), p.argmax(axis=1), given)])
+
+
+def by_cross_fitting(
+    m: MemoryMap, folds: int, executor: ExecutorArgument = None, path: str | Path | None = None
+) -> Suspicion:
     """`−log p(y_i)` of refits without the example's fold."""
     given, origin = left_out_probabilities(m)[0], require_origin(m)
-    f = cross_fitted_outputs(origin, folds, True, executor)[m["row"]]
+    f = cross_fitted_outputs(origin, folds, True, executor, path)[m["row"]]
     mean = np.asarray(origin.posterior.likelihood.mean(f))
     p = np.concatenate([1 - mean, mean], axis=1) if mean.shape[1] == 1 else mean
     loss = -np.log(np.maximum(p[np.arange(len(p)), given], np.finfo(float).tiny))
@@ -113,14 +130,18 @@ def _by_probabilities(m: MemoryMap, given: Array, p: Array, score: Array, ranked
 
 
 def by_stages(m: MemoryMap) -> Suspicion:
-    """`‖p̄ − onehot(y_i)‖₂` of the probabilities averaged over the iterations of boosting."""
+    """The margin of boosting's probabilities averaged over the iterations and the others' votes in the same leaves."""
     given, outputs = staged_outputs(m)
-    likelihood = require_origin(m).posterior.likelihood
+    likelihood, codes = require_origin(m).posterior.likelihood, given.astype(np.intp)
     mean = np.mean([likelihood.mean(f) for f in outputs], axis=0)
     p = mean if mean.shape[1] > 1 else np.concatenate([1 - mean, mean], axis=1)
-    score = np.linalg.norm(p - np.eye(p.shape[1])[given.astype(np.intp)], axis=1)
+    ranked_by = "margin averaged over iterations"
+    if has_leaf_votes(m):
+        votes = leaf_votes(m)
+        p = np.where(np.isfinite(votes), (p + votes) / 2, p)
+        ranked_by += " and over the others' votes in the same leaves"
     suggested = _labels(m, p.shape[1])[p.argmax(axis=1)]
-    return Suspicion(suggested, score, _nothing(m), "error averaged over iterations")
+    return Suspicion(suggested, -_log_margins(p, codes), _nothing(m), ranked_by)
 
 
 def of_run(run: Trajectory) -> tuple[MemoryMap, Suspicion]:
@@ -136,6 +157,16 @@ def _by_margins(m: MemoryMap, given: Array, outputs: Array) -> Suspicion:
     suggested = (mean[:, 0] > 0).astype(int) if mean.shape[1] == 1 else mean.argmax(axis=1)
     score = -np.mean([margins(f, given) for f in outputs], axis=0)
     return Suspicion(_labels(m, mean.shape[1])[suggested], score, _nothing(m), "area under the margin")
+
+
+def by_model_kernel(m: MemoryMap, kernel: ModelKernel) -> Suspicion:
+    """`max_{k ≠ y} f_{−i,k} − f_{−i,y}` of least squares with the model's kernel, each example left out."""
+    classes = len(_labels(m, m.provenance.outputs))
+    codes, f = left_out_outputs(kernel, require_origin(m), classes)
+    rows = m["row"]
+    suggested = _labels(m, classes)[f[rows].argmax(axis=1)]
+    score = -margins(f[rows], codes[rows])
+    return Suspicion(suggested, score, _nothing(m), "left-out margin of least squares with the model's kernel")
 
 
 def by_error(m: MemoryMap) -> Suspicion:

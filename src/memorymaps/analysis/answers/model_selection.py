@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.maps.table import ExampleTable
 from memorymaps.maps.trust import Level
+from memorymaps.posteriors.cross_fitting import check_folds
 
 _CROSS_FITTED = "cross-fitted"
 _VERDICTS = {"loss": "loo_loss", "predictive": "loo_loss", "score": "loo_prediction"}  # the figure that by= rests on
@@ -89,6 +91,7 @@ def select_model(
     by: Literal["loss", "predictive", "score"] = "loss",
     cross_fit: int | None = None,
     executor: ExecutorArgument = None,
+    path: str | Path | None = None,
 ) -> ModelSelection:
     """Rank models that were fitted to the same examples by their left-out loss, without refits.
 
@@ -106,6 +109,8 @@ def select_model(
         accuracy for classes, root mean squared error otherwise.
     cross_fit : number of folds, for left-out predictions by refits.
     executor : number of processes, or any `concurrent.futures.Executor`, for the refits of cross-fitting.
+    path : folder that keeps each of these refits when it is finished, those of each map in a folder of its position:
+        after a kill, the same call goes on from there.
 
     Raises
     ------
@@ -129,6 +134,7 @@ def select_model(
     aligned = _same_examples(named)
     if by not in _VERDICTS:
         raise ValueError(f"by = {by!r}: expected one of {', '.join(map(repr, _VERDICTS))}")
+    check_folds(cross_fit, path, "select_model(maps, cross_fit=5, path=…)")
     if cross_fit is None:
         _check_usable(named, by)
     elif by != "score":
@@ -136,7 +142,9 @@ def select_model(
     tables: list[ExampleTable] = list(aligned)
     if cross_fit is not None:
         with opened(executor) as workers:
-            tables = [cross_fitted_table(m, cross_fit, None if workers is None else workers.executor) for m in aligned]
+            engine = None if workers is None else workers.executor
+            folders = [None if path is None else Path(path) / str(k) for k in range(len(aligned))]
+            tables = [cross_fitted_table(m, cross_fit, engine, at) for m, at in zip(aligned, folders, strict=True)]
     if by == "predictive":
         tables = [_with_predictive_losses(m, cross_fit) for m in aligned]
     if by != "score":

@@ -75,34 +75,48 @@ class ParquetExamples(Examples):
             yield ParquetPiece(groups, self._columns, self.files.filesystem, self.batch_size)
 
     def take(self, rows: Any) -> Batch:
-        """The examples at these positions, in the given order; only row groups that have one are read."""
+        """The examples at these positions, in the given order.
+
+        Of row groups that have one, and up to the last one; a batch of them is in memory at a time.
+        """
         import pyarrow as pa
 
         rows = np.arange(len(self))[rows]
-        group = np.searchsorted(self.files.ends, rows, side="right")
-        order, tables = np.argsort(group, kind="stable"), []
-        for k in np.unique(group) if len(rows) else [0]:
-            groups = self.files.row_groups[k]
-            own = pa.array(rows[order][group[order] == k] - groups.rows.start)
-            read = groups.read(self.files.filesystem, self._columns.needed, self.batch_size)
-            tables.append(pa.Table.from_batches(list(read)).take(own))
-        found = pa.concat_tables(tables)
+        order = np.argsort(rows, kind="stable")
+        group = np.searchsorted(self.files.ends, rows[order], side="right")
+        records = [
+            record
+            for k in (np.unique(group) if len(rows) else [0])
+            for record in self._taken(self.files.row_groups[k], rows[order][group == k])
+        ]
+        found = pa.Table.from_batches(records)
         if np.any(order[1:] < order[:-1]):
             found = found.take(pa.array(np.argsort(order, kind="stable")))
         return self._columns.batch(found, rows)
 
-    def sample(self, size: int) -> Batch:
-        """About `size` examples: the first ones of row groups that are spread over the data, which costs little."""
+    def _taken(self, groups: RowGroups, rows: Array) -> Iterator[Any]:
+        """Record batches of the examples at these ascending positions, all of them in `groups`."""
         import pyarrow as pa
 
+        own = rows - groups.rows.start
+        end = int(own[-1]) + 1 if len(own) else 1
+        start = 0
+        for record in groups.read(self.files.filesystem, self._columns.needed, min(self.batch_size, end)):
+            inside = own[np.searchsorted(own, start) : np.searchsorted(own, start + len(record))]
+            yield record.take(pa.array(inside - start))
+            start += len(record)
+            if start >= end:
+                return
+
+    def sample_rows(self, size: int) -> Array:
+        """The first ones of row groups that are spread over the data, of which no more is decoded."""
         groups = self.files.row_groups
         if len(self) <= size or len(groups) < _MANY_GROUPS:
-            return super().sample(size)
+            return super().sample_rows(size)
         chosen = np.unique(np.linspace(0, len(groups) - 1, min(len(groups), _SAMPLED_GROUPS)).astype(int))
         each = -(-size // len(chosen))
-        firsts = [next(groups[k].read(self.files.filesystem, self._columns.needed, each)) for k in chosen]
-        rows = [groups[k].rows.start + np.arange(len(first)) for k, first in zip(chosen, firsts, strict=True)]
-        return self._columns.batch(pa.Table.from_batches(firsts), np.concatenate(rows))
+        spans = [groups[k].rows for k in chosen]
+        return np.concatenate([np.arange(span.start, min(span.start + each, span.stop)) for span in spans])
 
 
 @dataclass(frozen=True)

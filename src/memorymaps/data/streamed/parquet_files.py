@@ -13,6 +13,8 @@ import numpy as np
 from memorymaps._imports import require
 from memorymaps.core.arrays import Array
 
+_BUFFER = 2**18  # bytes of a column that are read at once
+
 
 @dataclass(frozen=True)
 class ParquetFile:
@@ -39,9 +41,11 @@ class RowGroups:
 
         constants = dict(self.file.folders)
         stored = [name for name in columns if name not in constants]
-        # pre-buffering would read all row groups into memory
-        with pq.ParquetFile(self.file.path, filesystem=filesystem, pre_buffer=False) as source:
-            for record in source.iter_batches(batch_size, row_groups=range(self.first, self.last), columns=stored):
+        # pre-buffering would read all row groups into memory, an unbuffered stream each column of a row group
+        with pq.ParquetFile(self.file.path, filesystem=filesystem, pre_buffer=False, buffer_size=_BUFFER) as source:
+            threads = pa.cpu_count() > 1  # a pool of one thread, as of a worker with one core, costs and gains nothing
+            groups = range(self.first, self.last)
+            for record in source.iter_batches(batch_size, row_groups=groups, columns=stored, use_threads=threads):
                 for name in columns:
                     if name in constants:
                         record = record.append_column(name, pa.array([constants[name]] * len(record)))

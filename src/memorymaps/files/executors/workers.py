@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ ExecutorArgument: TypeAlias = Executor | int | None
 
 _WATCHED = 1.0  # seconds between looks at whether the process that started a worker is there
 _QUEUED = 2  # tasks submitted for each worker: one that it works at, one that waits
+_NO_LIMIT = "1e18"  # bytes
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,29 @@ def _process_pool(processes: int) -> Iterator[Workers]:
 
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    settings = {name: os.environ.get(name, threads) for name in names}
-    pool = ProcessPoolExecutor(processes, env=settings, initializer=_end_with, initargs=(os.getpid(),))
+    # else loky replaces a worker whose memory has grown by 300 MB (a few batches), and each one imports everything anew
+    limit = {"LOKY_MAX_MEMORY_LEAK_SIZE": os.environ.get("LOKY_MAX_MEMORY_LEAK_SIZE", _NO_LIMIT)}
+    settings = limit | {name: os.environ.get(name, threads) for name in names}
+    pool = ProcessPoolExecutor(processes, env=settings, initializer=_begin, initargs=(os.getpid(), _imported()))
     finished = False
     try:
+        pool.submit(os.getpid)  # starts all workers, while this process prepares their work
         yield Workers(pool, _QUEUED * processes)
         finished = True
     finally:
         pool.shutdown(wait=True, kill_workers=not finished)
+
+
+def _imported() -> tuple[str, ...]:
+    """Libraries whose import takes seconds, which this process has and workers will need."""
+    return tuple(name for name in ("pandas", "pyarrow.parquet", "sklearn.base") if name in sys.modules)
+
+
+def _begin(parent: int, libraries: tuple[str, ...]) -> None:
+    """In a worker, before its first task."""
+    _end_with(parent)
+    for name in libraries:
+        importlib.import_module(name)
 
 
 def _end_with(parent: int) -> None:

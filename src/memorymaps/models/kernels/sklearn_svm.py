@@ -45,7 +45,7 @@ from memorymaps.models.kernels.kernel_functions import (
 from memorymaps.models.sklearn_targets import apply_class_weights, numeric_target
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_solver_tolerance
 from memorymaps.posteriors.approximation import Approximation
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, ModelKernel
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -71,8 +71,18 @@ class SupportVectorPosterior(GramPosterior):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, refits, and the dual variables."""
-        return dataclasses.replace(super().capabilities, subgradient=self.subgradient, check=self.refits)
+        """Cross-covariances, refits, the dual variables, and of classes the kernel."""
+        return dataclasses.replace(
+            super().capabilities, subgradient=self.subgradient, check=self.refits, kernel=self._class_kernel()
+        )
+
+    def _class_kernel(self) -> ModelKernel | None:
+        """The kernel with the ridge `1/C`: least-squares support vector machines [Suykens & Vandewalle 1999]."""
+        loss = self.likelihood.binary if isinstance(self.likelihood, OneVsOne) else self.likelihood
+        if not isinstance(loss, Hinge):
+            return None
+        kernel, phi = self.kernel_outputs[0].kernel, float(self.description.dispersion or 1.0)  # type: ignore[arg-type]
+        return ModelKernel(lambda inputs: kernel(inputs, inputs), 1 / (loss.cost * phi))
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f`, `V`, and the variance of `f` due to the solver's tolerance."""

@@ -10,14 +10,16 @@ a coefficient that would change its sign stops at zero, and one at zero is freed
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
-from memorymaps.models.linear.glm.fit import laplace
+from memorymaps.models.linear.glm.fit import laplace_of
 from memorymaps.models.linear.glm.model import LinearModel
-from memorymaps.models.linear.glm.objective_value import objective
+from memorymaps.models.linear.glm.objective_value import objective, penalised
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.glm.quadratic import LocalQuadratic
 from memorymaps.models.linear.newton_refit import LinearRefit
@@ -28,18 +30,20 @@ from memorymaps.posteriors.polish import polished
 _STEPS = 100
 _STATIONARY = 1e-8  # posterior standard deviations at unit dispersion
 _REACHED = 1e-2  # at which the optimum counts as reached
-_HALVINGS = 40
-_PROJECTED = 3  # halvings before steps end at the first change of sign
+_HALVINGS = 39  # after the whole step
+_PROJECTED = 2  # halvings before steps end at the first change of sign
 _RELEASES = 3  # attempts to release several coefficients from zero together
 _CROSSED = 1e-12  # of a step: a coefficient this close to zero has reached it
 _ROUNDING = 1e-12  # of the objective: smaller differences are none
+_NEARER = 0.5  # share of the gradient below which a step has brought it closer to zero
 
 
 @polished.register(LinearPosterior)
 def _polished_linear(source: LinearPosterior, examples: Examples) -> LinearPosterior:
     if source.model is None:
         raise TypeError(f"polish=True: {type(source).__name__} was made without a LinearModel: make it with laplace(…)")
-    found = laplace(minimised(source.model, examples), examples)
+    end = optimum(source.model, source.newton_step, examples)
+    found = laplace_of(end.model, end.quadratic, examples)
     return dataclasses.replace(found, description=_kept(source.description, found.description))
 
 
@@ -75,8 +79,26 @@ def _kept(before: Description, after: Description) -> Description:
     )
 
 
-def minimised(model: LinearModel, examples: Examples) -> LinearModel:
+@dataclass(frozen=True)
+class PolishState:
+    """A model during its polish: the objective around it and its value, Newton's step and the gradient's length.
+
+    `slope` is in posterior standard deviations. `quadratic` is of the model's free coefficients, `freed` also of those
+    at zero that the step releases.
+    """
+
+    model: LinearModel
+    quadratic: LocalQuadratic
+    freed: LocalQuadratic
+    direction: Array
+    value: float
+    slope: float
+
+
+def optimum(model: LinearModel, step: Array | None, examples: Examples) -> PolishState:
     """The model with the coefficients that minimise its objective on these examples.
+
+    `step [p, c]`: Newton's at the model, where it is known; each further one takes one pass over the data.
 
     Raises
     ------
@@ -84,11 +106,41 @@ def minimised(model: LinearModel, examples: Examples) -> LinearModel:
         Newton's method reaches the optimum neither from the coefficients nor from zero.
     """
     zero = dataclasses.replace(model, coefficients=np.zeros_like(model.coefficients))
-    for start in sorted((model, zero), key=lambda each: objective(each, examples)):
-        found, slope = _descend(start, examples)
+    slope = np.inf
+    for start in _starts(model, zero, step, examples):
+        found = _descend(start, examples)
+        slope = found.slope
         if slope <= _REACHED:
             return found
     raise _unreached(model.name, slope)
+
+
+def _starts(model: LinearModel, zero: LinearModel, step: Array | None, examples: Examples) -> Iterator[PolishState]:
+    """The model, after its first step where that lowers the objective, and zero: the lower one first."""
+    known = step is not None and bool(np.all(np.isfinite(step)))
+    first = dataclasses.replace(model, coefficients=model.coefficients + step) if known else model
+    state, (before, at_zero) = _evaluated(first, examples, (model, zero))
+    if at_zero < min(before, state.value):
+        yield _evaluated(zero, examples)[0]
+    yield state if state.value <= before + _rounding(before) else _evaluated(model, examples)[0]
+    if at_zero >= min(before, state.value):
+        yield _evaluated(zero, examples)[0]
+
+
+def _evaluated(
+    model: LinearModel, examples: Examples, compared: Sequence[LinearModel] = ()
+) -> tuple[PolishState, list[float]]:
+    """The state at a model and the objective at others, by one pass over the data."""
+    every = (model, *compared)
+    quadratic = LocalQuadratic.of(model, examples, observed=True, compared=every)
+    losses = quadratic.sums.losses
+    assert losses is not None  # of `every`
+    values = [penalised(each, float(loss), quadratic.sums.weight) for each, loss in zip(every, losses, strict=True)]
+    freed, direction = _direction(model, quadratic)
+    slope = float(np.linalg.norm(freed.structure.whiten(freed.gradient.residual())))
+    return PolishState(
+        model, quadratic, freed, direction, values[0], slope if np.isfinite(values[0]) else np.inf
+    ), values[1:]
 
 
 def _unreached(name: str, slope: float) -> DataError:
@@ -98,19 +150,35 @@ def _unreached(name: str, slope: float) -> DataError:
     )
 
 
-def _descend(model: LinearModel, examples: Examples) -> tuple[LinearModel, float]:
-    """The model after Newton steps, and the gradient that is left, in posterior standard deviations."""
-    value, slope = objective(model, examples), np.inf
+def _descend(state: PolishState, examples: Examples) -> PolishState:
+    """The state after Newton steps, until the gradient is zero or neither it nor the objective decreases."""
     for _ in range(_STEPS):
-        here, direction = _direction(model, LocalQuadratic.of(model, examples))
-        slope = float(np.linalg.norm(here.structure.whiten(here.gradient.residual())))
-        if slope <= _STATIONARY:
+        if state.slope <= _STATIONARY:
             break
-        tried, found = _line_search(model, here, direction, value, examples)
-        if not found < value - _ROUNDING * abs(value):
+        after = _after_step(state, examples)
+        if after is None:
             break
-        model, value = tried, found
-    return model, slope
+        state = after
+    return state
+
+
+def _after_step(state: PolishState, examples: Examples) -> PolishState | None:
+    """The state after Newton's step, or a part of it, that lowers the objective; `None`: there is none.
+
+    Where the objective is the same to rounding, as close to the optimum, the gradient decides.
+    """
+    stepped = _updated(state.model, state.direction, state.freed.gradient.residual())
+    tried, _ = _evaluated(stepped, examples, (state.model,))
+    if tried.value < state.value - _rounding(state.value):
+        return tried
+    if tried.value <= state.value + _rounding(state.value):
+        return tried if tried.slope < _NEARER * state.slope else None
+    found, value = _line_search(state, examples)
+    return _evaluated(found, examples)[0] if value < state.value - _rounding(state.value) else None
+
+
+def _rounding(value: float) -> float:
+    return _ROUNDING * abs(value) if np.isfinite(value) else 0.0
 
 
 def _direction(model: LinearModel, here: LocalQuadratic) -> tuple[LocalQuadratic, Array]:
@@ -135,20 +203,19 @@ def _step(here: LocalQuadratic) -> Array:
     return -here.structure.from_whitened(slope)
 
 
-def _line_search(
-    model: LinearModel, here: LocalQuadratic, direction: Array, value: float, examples: Examples
-) -> tuple[LinearModel, float]:
+def _line_search(state: PolishState, examples: Examples) -> tuple[LinearModel, float]:
     """The first of the halved steps that lowers the objective; then those that stop at the first change of sign."""
-    residual = here.gradient.residual()
-    for first in dict.fromkeys((1.0, _first_crossing(model, direction))):
-        step = first
-        for _ in range(_HALVINGS if first < 1 or model.shrinkable is None else _PROJECTED):
+    model, direction, residual = state.model, state.direction, state.freed.gradient.residual()
+    whole = 1.0  # which has been tried
+    for first in dict.fromkeys((whole, _first_crossing(model, direction))):
+        step = first / 2 if first == whole else first
+        for _ in range(_HALVINGS if first < whole or model.shrinkable is None else _PROJECTED):
             tried = _updated(model, step * direction, residual)
             found = objective(tried, examples)
-            if found < value:
+            if found < state.value:
                 return tried, found
             step /= 2
-    return model, value
+    return model, state.value
 
 
 def _first_crossing(model: LinearModel, direction: Array) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.data.examples import Examples
 from memorymaps.models.trees.boosting import (
     BoostingRefit,
     FixedStructureBoosting,
+    MultiOutputTreeBoosting,
     refit_leaf_values,
     sum_leaf_values,
     without_examples,
@@ -32,6 +34,7 @@ from memorymaps.models.trees.training_leaves import (
     consecutive_indices,
     dispersion_of,
     noise_model,
+    votes_of_others,
 )
 from memorymaps.models.trees.tree_refits import boosting_refit
 from memorymaps.posteriors.approximation import SPLITS, SPLITS_CAUTION, Approximation
@@ -228,8 +231,16 @@ def posterior_from_spec(spec: EnsembleSpec, examples: Examples, recipe: BoostedT
     variance = unit_variance * (likelihood.dispersion if isinstance(likelihood, Gaussian) else 1.0)
     leaf_model = _BoostingLeafModel(model)
     return LeafPosterior(
-        likelihood, description, refit.f, variance, refit.values, leaf_model, stages=leaf_model.staged_outputs
-    )
+        likelihood, description, refit.f, variance, refit.values, leaf_model, stages=leaf_model.staged_outputs,
+        votes=functools.partial(_votes, model) if isinstance(likelihood, (Bernoulli, Categorical)) else None,
+    )  # fmt: skip
+
+
+def _votes(model: FixedStructureBoosting) -> Array:
+    """Votes of the other examples in the leaves of all trees `[n, classes]`."""
+    n, _, c = model.shape
+    leaves = model.leaves[:, :, 0] if isinstance(model, MultiOutputTreeBoosting) else model.leaves.reshape(n, -1)
+    return votes_of_others(leaves, model.target, model.weight, max(2, c))
 
 
 def _fixed_structure(spec: EnsembleSpec, data: TrainingLeaves) -> FixedStructureBoosting:

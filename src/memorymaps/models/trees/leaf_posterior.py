@@ -45,6 +45,7 @@ class LeafPosterior:
     out_of_bag: Array | None = None
     undetermined: Undetermined | None = None
     stages: Callable[[], Array] | None = None  # () → f [T, n, c], after each iteration of boosting
+    votes: Callable[[], Array] | None = None  # () → p [n, c], of the other examples in the same leaves (classes)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -53,7 +54,12 @@ class LeafPosterior:
             removal=self, refit=self.refits, out_of_bag=None if self.out_of_bag is None else self._out_of_bag,
             group_refit=None if self.out_of_bag is None else self.refits, undetermined=self.undetermined,
             staged_outputs=None if self.stages is None else self._staged_outputs,
+            leaf_votes=None if self.votes is None else self._leaf_votes,
         )  # fmt: skip
+
+    def _leaf_votes(self, batch: Batch) -> Array:
+        assert self.votes is not None
+        return self.votes()[_training_rows(batch.inputs)]
 
     def _staged_outputs(self, batch: Batch) -> Array:
         assert self.stages is not None

@@ -31,6 +31,7 @@ from memorymaps.models.trees.training_leaves import (
     consecutive_indices,
     dispersion_of,
     noise_model,
+    votes_of_others,
 )
 from memorymaps.models.trees.tree_refits import ForestRefit
 from memorymaps.posteriors.approximation import SPLITS, SPLITS_CAUTION, Approximation
@@ -111,7 +112,15 @@ def _posterior(model: Any, examples: Examples) -> LeafPosterior:
     return LeafPosterior(
         likelihood, description, f, variance, values.ravel(), _ForestLeafModel(forest), refits, out_of_bag,
         None if bootstrap else Undetermined(np.flatnonzero(leverage_share > _OWN_SHARE), len(trees)),
+        votes=functools.partial(_votes, forest, data) if is_classifier and bootstrap else None,
     )  # fmt: skip
+
+
+def _votes(forest: FixedStructureForest, data: TrainingLeaves) -> Array:
+    """Mean of the others' votes in the leaves of the trees that did not draw the example, and in those of all trees."""
+    given = forest.leaves, data.target, data.weight, forest.target.shape[1]
+    every, out_of_bag = votes_of_others(*given), votes_of_others(*given, forest.bag_weight == 0)
+    return np.where(np.isfinite(out_of_bag), (out_of_bag + every) / 2, every)
 
 
 def _max_unasked(n: int, features: int, trees: int) -> int:

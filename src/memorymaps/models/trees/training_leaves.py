@@ -16,6 +16,7 @@ from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.registry import UnsupportedModelError
 
+_NO_OTHERS = 1e-9  # weight of the others in a leaf that is rounding
 _CHECKED_EXAMPLES = 4_096  # number of examples whose recomputed outputs are compared with the library's
 
 
@@ -56,6 +57,34 @@ def collect_training_leaves(
     rows = np.unique(np.linspace(0, n - 1, min(n, _CHECKED_EXAMPLES)).astype(np.int64))
     predicted = np.asarray(outputs(examples.take(rows).inputs.inputs, labels[rows]), dtype=float)
     return TrainingLeaves(labels, target, weight, rows, predicted)
+
+
+def votes_of_others(leaves: Array, codes: Array, weight: Array, classes: int, counts: Array | None = None) -> Array:
+    """Shares of the classes among the other examples in the same leaves, averaged over trees: `[n, classes]`.
+
+    `leaves [n, T]` numbered from 0, class numbers and weights `[n]`; `counts [n, T]`: for which trees, default all. NaN
+    for an example that has no other one in any of its leaves.
+
+    Examples
+    --------
+    >>> votes_of_others(np.array([[0], [0], [0], [1]]), np.array([0, 1, 1, 0]), np.ones(4), 2)
+    array([[0. , 1. ],
+           [0.5, 0.5],
+           [0.5, 0.5],
+           [nan, nan]])
+    """
+    codes, rows = np.asarray(codes).astype(np.intp), np.arange(len(codes))
+    total, trees = np.zeros((len(codes), classes)), np.zeros((len(codes), 1))
+    for t, leaf in enumerate(leaves.T):
+        in_leaf = np.bincount(leaf.astype(np.intp) * classes + codes, weight, (int(leaf.max()) + 1) * classes)
+        others = in_leaf.reshape(-1, classes)[leaf]
+        others[rows, codes] -= weight
+        size = others.sum(axis=1, keepdims=True)
+        known = size > _NO_OTHERS
+        known &= True if counts is None else counts[:, t, None]
+        total += np.divide(others, size, out=np.zeros_like(others), where=known)
+        trees += known
+    return np.divide(total, trees, out=np.full_like(total, np.nan), where=trees > 0)
 
 
 def consecutive_indices(leaves: Array) -> Array:

@@ -28,8 +28,12 @@ class OutOfMemoryWarning(RuntimeWarning):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception reports failed memory allocation, on a GPU or on the CPU."""
-    return isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    """Whether an exception reports failed memory allocation, on a GPU or on the CPU.
+
+    Devices without a class of their own for it say so in words: "MPS backend out of memory".
+    """
+    known = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+    return known or any(words in str(error) for words in ("can't allocate memory", "out of memory"))
 
 
 @functools.cache

@@ -17,8 +17,8 @@ from memorymaps.nets.distributed.shares import shared_subset
 from memorymaps.nets.laplace.leading import MakePosterior, OutputCurvature, along_leading_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import MANY
-from memorymaps.nets.sampled.row_sampling import drawn, probabilities, uniform_numbers
-from memorymaps.nets.sampled.rows import curvature_traces
+from memorymaps.nets.sampled.rows.pool import curvature_traces
+from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
 
 _PROBED = 256  # examples whose leverages say what the sample leaves open
 READ_OF_SAMPLE = 4.5  # times that its examples are taken: for weights and two passes, by the whole and two quarters

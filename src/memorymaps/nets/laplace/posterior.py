@@ -26,17 +26,19 @@ from memorymaps.nets.covariance.block_diagonal import (
     PosteriorCovariance,
 )
 from memorymaps.nets.covariance.directional import ChooseDirections, DirectionalBatch
+from memorymaps.nets.covariance.tangent_kernel import gradient_factors, kernel_of_factors
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.group_refit import NetworkGroupRefit
 from memorymaps.nets.refit.influence import removal_influence
 from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs
 from memorymaps.nets.refit.queries import query_solutions
-from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance
+from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, ModelKernel
 from memorymaps.posteriors.contract import Description, Marginals
 
 _MAX_FULL_OUTPUTS = 32  # number of outputs beyond which V is computed along directions only
 _DEFAULT_DIRECTIONS = 1
+_TANGENT_RIDGE = 3.0  # in units of the kernel's mean diagonal (chosen by measurement: docs/answers/wrong_labels.md)
 _OUTPUTS_PER_PASS = 16  # outputs whose variances are computed in one set of reverse passes
 _DIRECTIONAL_NOTE = (
     "Leverage along {} leading direction{} of each Λ, the error and one signed random direction: unbiased, not exact. "
@@ -61,7 +63,19 @@ class NetworkPosterior:
             cross_covariance=CrossCovariance(self.cross_covariance, numbers),
             removal=self, refit=self, fingerprint=self.fingerprint, group_refit=groups,
             gradient_norm=self.gradient_norm,
+            kernel=None if self.problem.ranks.size > 1 else ModelKernel(self.tangent_kernel, _TANGENT_RIDGE, numbers),
         )  # fmt: skip
+
+    def tangent_kernel(self, inputs: Any) -> Array:
+        """Inner products of the outputs' gradients over the covered parameters, `[n, n]` of mean diagonal 1."""
+
+        def work(x: Any, rows: slice) -> Any:
+            batch = linearize(self.network, self.problem.owners, x, rows, lambda f, _: one_hot_directions(f))
+            return gradient_factors(batch, self.blocks)
+
+        with evaluation_mode(self.network.module), self._error_context():
+            gram = kernel_of_factors(list(self.problem.batch_size.run(inputs, work)), self.problem.num_outputs)
+        return to_numpy(gram / gram.diagonal().mean())
 
     def gradient_norm(self, inputs: Any, error: Array) -> Array:
         """`‖J_iᵀe_i‖₂ [n]` over the covered parameters: one reverse pass for each batch."""

@@ -11,7 +11,7 @@ from memorymaps.nets.covariance.gram import DenseRows, RankOneRows, RowsType
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH, Budget, multiplications_of
-from memorymaps.nets.sampled.row_files import FiledRows
+from memorymaps.nets.sampled.rows.files import FiledRows
 
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision

@@ -31,7 +31,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import BlockPrecision
 from memorymaps.nets.covariance.gram import GramCovariance, gram_matrix, group_rows, inverses_of
-from memorymaps.nets.sampled.row_sampling import debiased_weights, log_determinant
+from memorymaps.nets.sampled.rows.sampling import debiased_weights, log_determinant
 
 _CHUNK = 512  # columns of an inverse found together
 _ROUNDING, _TINY = 1e-14, 1e-300
@@ -41,12 +41,13 @@ _ROUNDING, _TINY = 1e-14, 1e-300
 class Cavity:
     """A batch seen from the posterior without each of its examples.
 
-    `variance [n, r, r]` is `J_i S̃_{−i}⁻¹J_iᵀ` without its bias, along the directions of the batch, in double precision;
-    `moves = Y_{−o} [n, r, m]` and `kept = κ [n, m]` say what deleting one drawn row does: it grows by
-    `moves_j moves_jᵀ/kept_j`. An example's own rows move nothing.
+    `variance [n, r, r]` is `J_i S̃_{−i}⁻¹J_iᵀ` without its bias, along the directions of the batch, in double precision,
+    and `removed [n, r, r]` that bias; `moves = Y_{−o} [n, r, m]` and `kept = κ [n, m]` say what deleting one drawn row
+    does: it grows by `moves_j moves_jᵀ/kept_j`. An example's own rows move nothing.
     """
 
     variance: Tensor
+    removed: Tensor
     moves: Tensor
     kept: Tensor
 
@@ -145,12 +146,22 @@ class SampledCovariance:
         drawn = self.q * self.weights
         return (1 - drawn + grown * (1 - self.q)) / ((1 + grown / self.weights) * drawn * self.kept)
 
+    @property
+    def shortfall(self) -> float:
+        """The part of the effective parameters that drawn rows stand for, `Σ h_j/q_j`, but do not determine,
+        `Σ (1 − κ_j)`: near one where there are much fewer rows than effective parameters, near zero from two for each.
+        """
+        grown = 1 / self.kept - 1  # W g
+        stood_for = grown / (self.weights + grown) / self.q
+        lost = torch.where(self.q < 1, stood_for - (1 - self.kept), 0).sum()
+        return max(0.0, float(lost / stood_for.sum().clamp(min=_TINY)))
+
     def cavities(self, dtype: torch.dtype) -> Cavities:
         """The training examples' posteriors, by products in double or in single precision."""
         rows = tuple(each.to(dtype) for each in self.gram.rows)
         inverses = inverses_of(self.gram.prior.precisions)
         root, kept, bias = (each.to(dtype) for each in (self.inverse, self.kept, self.bias))
-        return Cavities(self.groups, rows, inverses, self.owners, self.q, root, kept, bias)
+        return Cavities(self.groups, rows, inverses, self.owners, self.q, root, kept, bias, self.shortfall)
 
 
 @dataclass(frozen=True)
@@ -165,6 +176,7 @@ class Cavities:
     root: Tensor
     kept: Tensor
     bias: Tensor
+    shortfall: float
 
     def of(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
         """The examples at `positions [n]` of the training data, some at a time."""
@@ -182,10 +194,11 @@ class Cavities:
         whitened = whitened.view(moves.shape)
         variance = alone - torch.matmul(whitened, whitened.mT)
         moves, kept, more = self._without(moves, *self._own(positions))
-        variance = variance + more
-        if bool(self.bias.any()):
-            variance = _less(variance, torch.matmul(moves * self.bias, moves.mT).double())
-        return Cavity(variance, moves, kept)
+        plain = variance + more
+        if not bool(self.bias.any()):
+            return Cavity(plain, torch.zeros_like(plain), moves, kept)
+        variance = _less(plain, torch.matmul(moves * self.bias, moves.mT).double())
+        return Cavity(variance, (plain + plain.mT) / 2 - variance, moves, kept)
 
     def _own(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Places `[n, r]` of the examples' own rows among those drawn, and which of the `n × r` there are."""

@@ -22,7 +22,7 @@ from memorymaps.core.arrays import Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.nets.laplace.leading import filled, leading_basis
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.measures import MEASURES, cavity_measures
+from memorymaps.nets.sampled.measures import MEASURES, cavity_measures, magnitudes
 
 _LEFT_OUT = 0.1  # of a curvature's trace, or of the examples' root mean square where that is more
 _MOST_FILL = 8.0
@@ -36,8 +36,8 @@ class Directions:
     """How many directions each training example has, `counts [N]`; `fill` is `ρ`.
 
     `spread` says for leverage, sensitivity and left-out loss what the directions that are left out add to the error: so
-    many times the part of `Λ`'s trace that they have, times the value (of the loss: times its change), in parts of `r`;
-    `added` is that error over the examples, relative. They were `chosen` where some examples may have fewer than all.
+    many times their scale (`left_out_scale`); `added` is that error over the examples, relative. They were `chosen`
+    where some examples may have fewer than all.
     Products are in `precision`; `rounding` is what this changes, relative.
     """
 
@@ -124,8 +124,8 @@ class Directions:
         missing = float(whole - none)
         fill = min(_MOST_FILL, max(-1.0, float(true[0] @ part - none) / missing)) if missing > 0 else 0.0
         found = cavity_measures(likelihood, f, y, w, _completed(within, some, 1 + fill / counts[:, None, None]))
-        ratio = _part(left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0]) / counts
-        scale = (left_out_scale(likelihood, f, y, w, found) * ratio).square() @ part
+        outside = left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0]
+        scale = left_out_scale(likelihood, data, found, outside, counts).square() @ part
         off = found - true
         square, size = off.square() @ part, (true.square() @ part).clamp(min=_TINY)
         spread, added = (square / scale.clamp(min=_TINY)).sqrt().where(scale > 0, 0), (square / size).sqrt()
@@ -136,11 +136,11 @@ class Directions:
         f, y, w = data
         if basis.shape[1] == basis.shape[2] or not any(self.spread):
             return torch.zeros_like(value)
-        curvature = likelihood.curvature(f, y)
+        curvature = w[:, None, None] * likelihood.curvature(f, y)
         trace = curvature.diagonal(dim1=1, dim2=2).sum(1)
         kept = (torch.matmul(curvature, basis) * basis).sum((1, 2))
-        ratio = _part(trace - kept, trace) / basis.shape[2]
-        return value.new_tensor(self.spread)[:, None] * left_out_scale(likelihood, f, y, w, value) * ratio
+        scale = left_out_scale(likelihood, data, value, (trace - kept, trace), torch.tensor(basis.shape[2]))
+        return value.new_tensor(self.spread)[:, None] * scale
 
 
 def _part(left: Tensor, trace: Tensor) -> Tensor:
@@ -149,9 +149,19 @@ def _part(left: Tensor, trace: Tensor) -> Tensor:
     return torch.where(found > _ROUNDING, found, 0)
 
 
-def left_out_scale(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, value: Tensor) -> Tensor:
-    """Leverage, sensitivity and the change of the loss `[3, n]`."""
-    return torch.stack([value[0], value[1], (value[2] - likelihood.example_loss(f, y, w)).abs()])
+def left_out_scale(
+    likelihood: Likelihood, data: Data, value: Tensor, outside: tuple[Tensor, Tensor], counts: Tensor
+) -> Tensor:
+    """`[3, n]`: what the errors of leverage, sensitivity and left-out loss are in proportion to, chosen by measuring.
+
+    `outside` are the trace of `wΛ` that `counts` directions leave out, and all of it. Of leverage and of the loss's
+    change in proportion to the part that is left out of it, for each direction; of sensitivity, whose change along the
+    error is exact, to how far the outputs move and the root of what is left out.
+    """
+    part = _part(*outside)
+    left = torch.where(part > 0, outside[0].clamp(min=0), 0).sqrt()
+    leverage, sensitivity, change = magnitudes(likelihood, data, value)
+    return torch.stack([leverage * part / counts, sensitivity * leverage * left, change * part / counts])
 
 
 def ordered_directions(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

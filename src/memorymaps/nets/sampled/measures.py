@@ -50,3 +50,8 @@ class Removal:
 def cavity_measures(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, variance: Tensor) -> Tensor:
     """Leverage, sensitivity and left-out loss `[3, n]` in the cavity form from `V^{\\i} [n, c, c]`."""
     return Removal.of(likelihood, f, y, w, variance).value(likelihood, y, w)
+
+
+def magnitudes(likelihood: Likelihood, data: tuple[Tensor, Tensor, Tensor], value: Tensor) -> Tensor:
+    """Leverage, sensitivity and how far the loss moves, `[3, n]`, from `value`; `data` are `f`, targets and weights."""
+    return torch.stack([value[0], value[1], (value[2] - likelihood.example_loss(*data)).abs()])

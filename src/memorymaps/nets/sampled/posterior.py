@@ -18,8 +18,8 @@ from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.laplace.posterior import NetworkPosterior
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.covariance import Cavities, SampledCovariance
-from memorymaps.nets.sampled.curvature import estimated
 from memorymaps.nets.sampled.directions import Directions
+from memorymaps.nets.sampled.errors.example_estimates import estimated
 from memorymaps.nets.sampled.measures import MEASURES
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals

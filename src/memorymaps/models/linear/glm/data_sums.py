@@ -14,8 +14,10 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily
 from memorymaps.core.likelihoods.observed_information import ObservedInformation
 from memorymaps.data.examples import Examples
-from memorymaps.models.linear.glm.model import LinearModel, linear_outputs
+from memorymaps.models.linear.glm.model import LinearModel, linear_outputs, linear_predictor
 from memorymaps.posteriors.origin import check_targets
+
+_RAN_AWAY = 1e8  # loss of an example beyond that of other coefficients, from which curvatures may overflow
 
 
 @dataclass
@@ -30,6 +32,7 @@ class DataSums:
     weight: float = 0.0
     n: int = 0
     unweighted: Array | None = None
+    losses: Array | None = None  # Σ w ℓ of each of the coefficients that are compared
 
     def merged(self, other: DataSums) -> DataSums:
         """With the sums over other examples."""
@@ -41,25 +44,41 @@ class DataSums:
         self.weight, self.n = self.weight + other.weight, self.n + other.n
         if other.unweighted is not None:
             self.unweighted = other.unweighted if self.unweighted is None else self.unweighted + other.unweighted
+        if other.losses is not None:
+            self.losses = other.losses if self.losses is None else self.losses + other.losses
         return self
 
 
-def sum_over_data(model: LinearModel, unit: Likelihood, examples: Examples) -> DataSums:
-    """The sums for a likelihood of unit dispersion, batch by batch."""
+def sum_over_data(
+    model: LinearModel, unit: Likelihood, examples: Examples, compared: tuple[Array, ...] = ()
+) -> DataSums:
+    """The sums for a likelihood of unit dispersion, batch by batch.
+
+    `compared`: coefficients `[p, c]`, the model's first, whose losses are summed as well; where its own has run away,
+    the rest of the sums is left out.
+    """
     p, c = model.coefficients.shape
     independent = isinstance(unit, (ExponentialFamily, ObservedInformation))
     kind = IndependentCurvature if independent else CoupledCurvature
     empty = functools.partial(_no_sums, kind, p, c)
-    return examples.fold(empty, functools.partial(_add_batch, model, unit), DataSums.merged)
+    return examples.fold(empty, functools.partial(_add_batch, model, unit, compared), DataSums.merged)
 
 
 def _no_sums(kind: Callable[[int, int], IndependentCurvature | CoupledCurvature], p: int, c: int) -> DataSums:
     return DataSums(kind(p, c), np.zeros((p, c)), np.zeros(c), np.zeros(c), np.zeros((c, p, p)))
 
 
-def _add_batch(model: LinearModel, unit: Likelihood, sums: DataSums, batch: Batch) -> None:
+def _add_batch(model: LinearModel, unit: Likelihood, compared: tuple[Array, ...], sums: DataSums, batch: Batch) -> None:
     x, f, weight = linear_outputs(model, batch)
     check_targets(unit, batch, f.shape[1])
+    sums.weight += float(np.sum(weight))
+    sums.n += int(np.count_nonzero(weight))
+    if compared:
+        outputs = (linear_predictor(x, each, batch) for each in compared)
+        losses = np.asarray([summed_loss(unit, each, weight, batch.target) for each in outputs])
+        sums.losses = losses if sums.losses is None else sums.losses + losses
+        if not losses[0] <= _RAN_AWAY * (len(f) + np.min(np.abs(losses))):
+            return  # no step towards the optimum: the curvature there may be infinite, and is not used
     error = weight[:, None] * unit.error(f, batch.target)
     sums.curvature.add(x, weight[:, None, None] * unit.curvature(f, batch.target))
     sums.gradient += x.T @ error
@@ -77,5 +96,9 @@ def _add_batch(model: LinearModel, unit: Likelihood, sums: DataSums, batch: Batc
         unit_variance = family.unit_variance(mean)
         sums.size += np.sum(weight[:, None] * mean**2 / unit_variance, axis=0)
         sums.chi2 += np.sum(weight[:, None] * family.residual(f, batch.target) ** 2 / unit_variance, axis=0)
-    sums.weight += float(np.sum(weight))
-    sums.n += int(np.count_nonzero(weight))
+
+
+def summed_loss(unit: Likelihood, f: Array, weight: Array, target: Array) -> float:
+    """`Σ w ℓ`, which may be infinite."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return float(np.sum(np.where(weight > 0, weight * unit.nll(f, target), 0.0)))

@@ -44,7 +44,11 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
         noise has to be estimated.
     """
     check_coefficients(model)
-    quadratic = LocalQuadratic.of(model, examples, observed)
+    return laplace_of(model, LocalQuadratic.of(model, examples, observed), examples)
+
+
+def laplace_of(model: LinearModel, quadratic: LocalQuadratic, examples: Examples) -> LinearPosterior:
+    """The posterior from the objective around the coefficients; raises as `laplace`."""
     structure, penalty, sums = quadratic.structure, quadratic.penalty, quadratic.sums
     check_curved(model, structure)
     effective = structure.effective_parameters(penalty)
@@ -67,6 +71,7 @@ def laplace(model: LinearModel, examples: Examples, observed: bool = True) -> Li
         with_expected_information=functools.partial(laplace, model, examples, observed=False),
         active_set=_active_set(model, quadratic, scale),
         to_original=model.to_original, prior_variance=model.prior_variance,
+        newton_step=None if model.shrinkable is not None else quadratic.newton_step(),
     )  # fmt: skip
 
 

@@ -97,7 +97,11 @@ def is_quadratic(likelihood: Likelihood) -> bool:
 def linear_outputs(model: LinearModel, batch: Batch) -> tuple[Array, Array, Array]:
     """Features `x [n, p]`, outputs `f [n, c]` and weights `[n]` of a batch."""
     x = model.design(batch.inputs)
-    f = x @ model.coefficients
-    if batch.offset is not None:
-        f = f + np.reshape(batch.offset, (len(f), -1))
+    f = linear_predictor(x, model.coefficients, batch)
     return x, f, np.ones(len(f)) if batch.weight is None else batch.weight
+
+
+def linear_predictor(x: Array, coefficients: Array, batch: Batch) -> Array:
+    """`Bᵀx + offset [n, c]`."""
+    f = x @ coefficients
+    return f if batch.offset is None else f + np.reshape(batch.offset, (len(f), -1))

@@ -35,6 +35,7 @@ class LinearPosterior:
     penalty: PenaltyPerWeight | None = field(default=None, kw_only=True)
     to_original: Callable[[Array], Array] | None = field(default=None, kw_only=True)
     prior_variance: OutsideVariance | None = field(default=None, kw_only=True)
+    newton_step: Array | None = field(default=None, kw_only=True)  # to the optimum [p, c], where no coefficient is held
 
     @property
     def capabilities(self) -> Capabilities:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +33,15 @@ class LocalQuadratic:
     gradient: Gradient
 
     @classmethod
-    def of(cls, model: LinearModel, examples: Examples, observed: bool = False) -> LocalQuadratic:
-        """From passes over the data; `observed`: with the Hessian itself where it is positive definite."""
-        unit, sums, structure, estimated = _information(model, examples, observed)
+    def of(
+        cls, model: LinearModel, examples: Examples, observed: bool = False, compared: Sequence[LinearModel] = ()
+    ) -> LocalQuadratic:
+        """From passes over the data; `observed`: with the Hessian itself where it is positive definite.
+
+        `compared`: as in `sum_over_data`.
+        """
+        others = tuple(each.coefficients for each in compared)
+        unit, sums, structure, estimated = _information(model, examples, observed, others)
         penalty, zeros = model.penalty(sums.weight), np.zeros(model.coefficients.shape)
         gradient = Gradient(
             sums.gradient, sums.unweighted, model.coefficients, penalty,
@@ -61,7 +68,7 @@ class LocalQuadratic:
 
 
 def _information(
-    model: LinearModel, examples: Examples, observed: bool
+    model: LinearModel, examples: Examples, observed: bool, compared: tuple[Array, ...]
 ) -> tuple[Likelihood, DataSums, AnyCovarianceRoot, Array]:
     """The likelihood of unit dispersion, sums, `S^{-1/2}`, and which parameters are estimated.
 
@@ -70,10 +77,10 @@ def _information(
     unit = with_dispersion(model.likelihood, 1.0)
     if observed and isinstance(unit, ExponentialFamily) and has_observed_information(unit):
         hessian = ObservedInformation(unit)
-        sums = sum_over_data(model, hessian, examples)
+        sums = sum_over_data(model, hessian, examples, compared)
         convex, estimated = sums.curvature.posterior_root(model.penalty(sums.weight), model.free)
         root = subtract_curvature(convex, sums.concave)
         if root is not None:
             return hessian, sums, root, estimated
-    sums = sum_over_data(model, unit, examples)
+    sums = sum_over_data(model, unit, examples, compared)
     return unit, sums, *sums.curvature.posterior_root(model.penalty(sums.weight), model.free)

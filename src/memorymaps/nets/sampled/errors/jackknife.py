@@ -10,6 +10,11 @@ order its
 Rows are drawn independently, each with its probability `q_j`: the variance is `Σ_j (1 − q_j) change_j²` [Horvitz &
 Thompson 1952; Efron 1982], and rows that were drawn for certain add nothing to it. Along some directions only,
 `y_j` is known along these, and what the others add to the error is added (`directions.py`).
+
+With fewer than two rows for each effective parameter the draw is not all: the bias that the weights leave is removed,
+and the truth was between the values with and without it (benchmarks), so that half of their distance is a standard
+error; and where rows are so few that they determine only a part `1 − r` of the effective parameters which they stand
+for, `r²/2` of the value is added, `r` the covariance's shortfall.
 """
 
 from __future__ import annotations
@@ -22,14 +27,17 @@ from torch import Tensor
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.nets.sampled.covariance import Cavities, Cavity
 from memorymaps.nets.sampled.directions import Data, Directions
-from memorymaps.nets.sampled.measures import Removal
+from memorymaps.nets.sampled.measures import Removal, cavity_measures, magnitudes
+
+UNSURE = 0.5  # of a removed bias counts as a standard error: two lead back to the value with the bias
 
 
 @dataclass(frozen=True)
 class Estimates:
     """Of a batch, in the order of `MEASURES`: `value [3, n]`, `deleted [3, n, m]` its change where one drawn row is
-    deleted, times `√(1 − q)`; `bias [3, n]`, removed already; `left_out [3, n]` the error of directions that are left
-    out; the variance without each example, `cavity [n, c, c]`, and with it, `variance`.
+    deleted, times `√(1 − q)`; `bias [3, n]` by which it would differ if no bias had been removed; `left_out [3, n]` the
+    error of directions that are left out, `undetermined [3, n]` that of parameters which no drawn row determines; the
+    variance without each example, `cavity [n, c, c]`, and with it, `variance`.
     """
 
     cavity: Tensor
@@ -38,11 +46,13 @@ class Estimates:
     deleted: Tensor
     bias: Tensor
     left_out: Tensor
+    undetermined: Tensor
 
     @property
     def standard_error(self) -> Tensor:
-        """`[3, n]`."""
-        return (self.deleted.square().sum(-1).double() + self.left_out.square()).sqrt()
+        """`[3, n]`: of the draw, half of a bias that was removed, of directions and parameters that are left out."""
+        draw = self.deleted.square().sum(-1).double()
+        return (draw + (UNSURE * self.bias).square() + self.left_out.square() + self.undetermined.square()).sqrt()
 
 
 def estimates(
@@ -72,4 +82,13 @@ def estimates(
     variance = whole - torch.matmul(torch.matmul(found.loaded, found.kept), found.loaded.mT)
     deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
     left_out = directions.uncertainty(likelihood, data, basis, value)
-    return Estimates(whole, (variance + variance.mT) / 2, value, deleted, (changes @ source.bias).double(), left_out)
+    bias = _bias(likelihood, data, directions.completed(cavity.variance + cavity.removed, basis), value, source)
+    undetermined = UNSURE * source.shortfall**2 * magnitudes(likelihood, data, value)
+    return Estimates(whole, (variance + variance.mT) / 2, value, deleted, bias, left_out, undetermined)
+
+
+def _bias(likelihood: Likelihood, data: Data, plain: Tensor, value: Tensor, source: Cavities) -> Tensor:
+    """`[3, n]`: what the measures are with the `plain` variances, from which no bias was removed, less `value`."""
+    if not bool(source.bias.any()):
+        return torch.zeros_like(value)
+    return cavity_measures(likelihood, *data, plain) - value

@@ -19,8 +19,8 @@ from memorymaps.nets.curvature.structure import Deltas, prior_covariance, root_d
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import Kind
 from memorymaps.nets.sampled.covariance import SampledCovariance
-from memorymaps.nets.sampled.row_files import FiledRows
-from memorymaps.nets.sampled.row_sampling import drawn, probabilities, uniform_numbers
+from memorymaps.nets.sampled.rows.files import FiledRows
+from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
 
 _PIECE = 1024  # examples read together, of those that have drawn rows: a loader is read once for each piece
 _CONSTANT = 1e-6  # relative range of the curvature's trace up to which it does not tell examples apart

@@ -1,0 +1,90 @@
+"""The map's errors, found on a few hundred training examples before the map is made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memorymaps.core.arrays import Array
+from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.directions import Directions
+from memorymaps.nets.sampled.errors.example_estimates import estimated
+from memorymaps.nets.sampled.errors.jackknife import UNSURE, Estimates
+from memorymaps.nets.sampled.errors.stated import Stated
+
+_PROBED = 256  # examples whose standard errors decide whether rows are enough
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Training examples over which errors are averaged, drawn by curvature; each stands for `share [n]` of them."""
+
+    positions: Array
+    share: Tensor
+
+    @classmethod
+    def of(cls, size: Tensor, seed: int) -> Probe:
+        """All where there are few, else some with replacement; `size [N]` is the examples' curvature."""
+        n = len(size)
+        if n <= _PROBED:
+            return cls(np.arange(n), torch.ones(n, dtype=torch.float64))
+        chance = (size + size.mean()).numpy()
+        chance = chance / chance.sum() if chance.sum() > 0 else np.full(n, 1 / n)
+        places = np.sort(np.random.default_rng([seed, 1]).choice(n, _PROBED, p=chance))
+        return cls(places, torch.as_tensor(1 / (_PROBED * chance[places])))
+
+    def state(
+        self, problem: LaplaceProblem, covariance: SampledCovariance, directions: Directions
+    ) -> tuple[Stated, Directions]:
+        """The errors of a map by this covariance along these directions, and the directions as found on these examples,
+        which have all.
+        """
+        places = torch.as_tensor(self.positions, device=problem.network.device)
+        share, whole = self.share.to(places.device), Directions.all_of(problem)
+        source = covariance.cavities(torch.float64)
+        found = estimated(problem, source, problem.examples.take(self.positions), places, whole)
+        pieces, each = [], []
+        for here, data, one in found:
+            pieces.append(_sums(one, share[here]))
+            each.append((here, *data, one.cavity))
+        here, f, y, w, cavity = map(torch.cat, zip(*each, strict=True))
+        calibrated, off = directions.calibrated(
+            problem.network.likelihood, (f, y, w), cavity, places[here], share[here]
+        )
+        square, error, bias, loss = (torch.stack(each).sum(0).cpu() for each in zip(*pieces, strict=True))
+        square, mean = square.clamp(min=_TINY), loss[0].clamp(min=_TINY)
+        left_out = (off.square() @ share[here]).cpu()
+        together = (float(loss[1:].norm()), float(off[2] @ share[here]), UNSURE * float(bias[2]), float(bias[3]))
+        return Stated(
+            (*((error + left_out[:2]) / square).sqrt().tolist(), math.hypot(*together) / float(mean)),
+            (*(bias[:2] / square).tolist(), float(bias[2] / mean)),
+        ), calibrated
+
+    def rounding(self, problem: LaplaceProblem, covariance: SampledCovariance, directions: Directions) -> float:
+        """What single precision changes of leverage, sensitivity and left-out loss, relative; the most of the three."""
+        device, batch = problem.network.device, problem.examples.take(self.positions)
+        places, share, values = torch.as_tensor(self.positions, device=device), self.share.to(device), []
+        for dtype in (torch.float64, torch.float32):
+            found = estimated(problem, covariance.cavities(dtype), batch, places, directions)
+            here, value = zip(*((here, each.value) for here, _, each in found), strict=True)
+            values.append(torch.cat(value, dim=1)[:, torch.cat(here).argsort()])
+        exact, off = values[0], values[1] - values[0]
+        return float(((off.square() @ share) / (exact.square() @ share).clamp(min=_TINY)).sqrt().max())
+
+
+def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`Σ x²`, `Σ se²` of leverage and sensitivity; `Σ bias x` of both, of the left-out loss `Σ bias` and what no row
+    determines; the sum of that loss, and what the deletion of each row does to it.
+    """
+    x = found.value[:2]
+    bias = torch.cat(
+        [(found.bias[:2] * x) @ share, (found.bias[2] @ share)[None], (found.undetermined[2] @ share)[None]]
+    )
+    loss = torch.cat([(found.value[2] @ share)[None], share @ found.deleted[2]])
+    return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss

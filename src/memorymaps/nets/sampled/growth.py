@@ -1,0 +1,158 @@
+"""How rows grow until the map is as exact as requested, or the budget or memory is spent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from memorymaps.data.repeated import RepeatedExamples
+from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.budget import Budget, multiplications_of
+from memorymaps.nets.sampled.cost import CALIBRATED, SampledCost, cost_of, partly
+from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.directions import Directions
+from memorymaps.nets.sampled.errors.probe import Probe
+from memorymaps.nets.sampled.errors.stated import Stated
+from memorymaps.nets.sampled.forecast import Forecast
+from memorymaps.nets.sampled.rows.pool import RowPool
+
+_FIRST = 256  # rows of the first sample
+_ROUNDED = 0.1  # of the asked error that single precision may add
+
+
+class SampleSize(Protocol):
+    """How many rows to draw: a number, or a relative error and a budget; and the draw's seed."""
+
+    @property
+    def rows(self) -> int | None:
+        """Number of rows; `None`: they grow."""
+
+    @property
+    def error(self) -> float:
+        """Relative standard error of leverage and sensitivity at which they stop growing."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the draw."""
+
+    @property
+    def share(self) -> float | None:
+        """Of the examples that are mapped by sampled rows; `None`: all, or some percent where the budget is short."""
+
+    @property
+    def folder(self) -> str | Path | None:
+        """Where rows beyond memory are written."""
+
+    @property
+    def budget(self) -> Budget:
+        """Of the map: seconds of a core, or epochs."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a map costs along all directions of every example in double precision, `whole`, and along the leading ones
+    of each in single precision, `few`, where the budget is too short for that.
+    """
+
+    whole: SampledCost
+    few: SampledCost
+    directions: Directions
+    work: float
+
+    @classmethod
+    def of(cls, problem: LaplaceProblem, pool: RowPool, recipe: SampleSize, share: float) -> Costs:
+        """Of a share of the examples, those of the largest curvature. One forward pass where the budget, not memory or
+        the number of rows, says how many rows there may be.
+        """
+        examples = len(problem.examples) if share == 1 else math.ceil(share * len(problem.examples)) + CALIBRATED
+        whole = _of_some(cost_of(problem, pool.kinds), examples)
+        work, most = multiplications_of(recipe.budget, whole.epoch), min(pool.total, whole.most(math.inf))
+        if whole.most(work) >= min(most, recipe.rows or most):
+            return cls(whole, whole, Directions.all_of(problem), work)
+        directions = Directions.leading(problem)
+        largest = pool.by_example.argsort(descending=True)[:examples].to(directions.counts.device)
+        few = cost_of(problem, pool.kinds, float(directions.counts[largest].double().mean()))
+        return cls(whole, _of_some(few, examples), directions, work)
+
+    def forecast(self, pilot: tuple[int, float], requested: float, most: int) -> Forecast:
+        """From a first sample of some rows and its error to that which is asked for."""
+        found = Forecast.to_reach(self.few, pilot, requested, most)
+        return Forecast.of(self.with_rows(found.rows)[0], found.rows, found.error)
+
+    def with_rows(self, rows: int) -> tuple[SampledCost, Directions]:
+        """All directions where so many rows allow it, else the leading ones."""
+        if self.few is self.whole or self.whole.multiplications(rows) > self.work:
+            return self.few, self.directions
+        return self.whole, self.directions.all_again(self.whole.k)
+
+
+def _of_some(cost: SampledCost, examples: int) -> SampledCost:
+    return cost if examples >= cost.n else partly(cost, examples)
+
+
+@dataclass(frozen=True)
+class GrownRows:
+    """The covariance by `rows` rows, the errors it states, `why` no more were drawn, the map's cost and directions."""
+
+    covariance: SampledCovariance
+    rows: int
+    stated: Stated
+    why: str
+    cost: SampledCost
+    directions: Directions
+
+
+def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> GrownRows:
+    """From a first sample to one that is large enough, twice as large each time."""
+    problem, cost = pool.problem, costs.few
+    most = min(pool.total, max(1, cost.most(costs.work)))
+    rows = recipe.rows or min(_FIRST, most)
+    if recipe.rows:
+        cost, _ = costs.with_rows(rows)
+        _say(problem, f"{rows:,} rows, {cost.seconds(rows):.3g} seconds of a core, {cost.gigabytes(rows):.2g} GB")
+    while True:
+        covariance = pool.covariance(rows, problem.prior)
+        cost, directions = costs.with_rows(rows)
+        stated, directions = problem.ranks.agreed(probe.state(problem, covariance, directions))
+        why = _enough(rows, recipe, pool, cost, stated, most)
+        why += ", the exact posterior" if rows >= pool.total and directions.exact else ""
+        if why:
+            return _precise(GrownRows(covariance, rows, stated, why, cost, directions), problem, probe, recipe.error)
+        _say(problem, str(costs.forecast((rows, stated.worst), recipe.error, most)))
+        rows = min(2 * rows, most)
+
+
+def _precise(grown: GrownRows, problem: LaplaceProblem, probe: Probe, error: float) -> GrownRows:
+    """In double precision where single precision adds more than a tenth of the error that is asked for."""
+    if grown.directions.precision == torch.float64:
+        return grown
+    rounding = problem.ranks.agreed(probe.rounding(problem, grown.covariance, grown.directions))
+    if rounding <= _ROUNDED * error:
+        return replace(grown, directions=replace(grown.directions, rounding=rounding))
+    return replace(
+        grown, directions=replace(grown.directions, precision=torch.float64), cost=grown.cost.in_double_precision()
+    )
+
+
+def _say(problem: LaplaceProblem, words: str) -> None:
+    """Print a forecast where the data's progress is shown."""
+    if isinstance(problem.examples, RepeatedExamples):
+        problem.examples.say(f"memory map by sampled rows, forecast: {words}")
+
+
+def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, stated: Stated, most: int) -> str:
+    """Why no more rows are drawn; empty where more should be."""
+    if rows >= pool.total:
+        return "all there are"
+    if recipe.rows:
+        return "as many as were asked for"
+    if stated.worst <= recipe.error:
+        return f"enough for the asked error of {recipe.error:.3g}"
+    if rows < most:
+        return ""
+    limit = f"budget={recipe.budget!r} allows" if cost.fits(rows + 1) else "memory allows"
+    return f"as many as {limit}, not enough for the asked error of {recipe.error:.3g}"
