@@ -32,7 +32,7 @@ ROW = (
     "| {width} | {delta:g} | {h:,.0f} | {loss:.3f} | {loo:.3f} ± {se:.3f} | {test:.3f} | {fit:.1f} | {map:.1f} | "
     "{trust} |"
 )
-DELTAS = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+DELTAS = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
 
 
 def network(width: int) -> nn.Module:

@@ -61,8 +61,8 @@ def recipes(optimizer: Any, a: argparse.Namespace) -> dict[str, Any]:
     n = a.examples
     prior = mm.prior_from(optimizer, n)
     return {
-        "adam": mm.FromOptimizer(optimizer, n, directions=1),
-        "ekfac": mm.Laplace(EKFAC(), prior=prior, fisher=a.fisher, directions=1, probes=0),
+        "adam": mm.FromOptimizer(optimizer, n),
+        "ekfac": mm.Laplace(EKFAC(), prior=prior, fisher=a.fisher, probes=0),
         "sampled": mm.Laplace(Sampled(rows=a.draws), prior=prior),
     }
 
