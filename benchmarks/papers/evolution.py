@@ -68,7 +68,8 @@ def extremes(m: MemoryMap, data: Data, path: Path, each: int = 6) -> None:
         ax.axis("off")
     for row, kind in enumerate(kinds):
         ids = m.filter(m["target"] == kind).top(len(m))["id"]
-        for ax, id in zip((*axes[row, :each], *axes[row, each + 1 :]), (*ids[:each], *ids[-each:]), strict=True):
+        left, right = zip(axes[row], ids[:each], strict=False), zip(axes[row, each + 1 :], ids[-each:], strict=False)
+        for ax, id in (*left, *right):  # of a class with fewer examples, those that it has
             ax.imshow(data.x[int(id)].permute(1, 2, 0).squeeze(-1), cmap="gray_r")
     figure.savefig(path, dpi=200, bbox_inches="tight")
 
