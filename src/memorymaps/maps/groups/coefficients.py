@@ -53,7 +53,7 @@ def coefficient_columns(
     From coefficients `refitted [g, p, c]` or changes `u [g, r]`. DFBETAS are NaN where the standard error is zero
     (coefficients that an L1 penalty holds at zero).
     """
-    change = _changes(capabilities, u, refitted)
+    change = _changes(capabilities, description, u, refitted)
     if change is None or capabilities.coefficients is None:
         return {}
     change[:, [name in description.aliased for name in description.parameters]] = np.nan
@@ -69,9 +69,11 @@ def coefficient_columns(
     }
 
 
-def _changes(capabilities: Capabilities, u: Array | None, refitted: Array | None) -> Array | None:
+def _changes(
+    capabilities: Capabilities, description: Description, u: Array | None, refitted: Array | None
+) -> Array | None:
     """`θ̂_(M) − θ̂ [g, p, c]`; None where it is not known."""
-    if capabilities.coefficients is None:
+    if capabilities.coefficients is None or not description.parameters:  # several targets have no one list of names
         return None
     if refitted is not None:
         return refitted - capabilities.coefficients()
