@@ -16,17 +16,15 @@ SMALLEST, KEPT = 0.05, 1e-10  # of |μ|; of the norm of a new direction, below w
 
 def corrected(solve: Product, hessian: Product, start: np.ndarray, directions: int) -> tuple[Product, np.ndarray]:
     """`g ↦ B⁻¹g` by that many steps of Lanczos in the norm of `S̃`, and `μ`."""
-    basis, duals, mean = lanczos(solve, hessian, start, directions)
+    basis, mean = lanczos(solve, hessian, start, directions)
     mu, rotation = np.linalg.eigh((mean + mean.T) / 2)
     u = rotation.T @ basis
     scale = 1 / np.maximum(np.abs(mu), SMALLEST) - 1
     return (lambda g: solve(g) + (scale * (u @ g)) @ u), mu
 
 
-def lanczos(
-    solve: Product, hessian: Product, start: np.ndarray, directions: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`V [k, P]` with `V S̃ Vᵀ = 1`, `V S̃`, and `V H Vᵀ`; each direction is made orthogonal to all before."""
+def lanczos(solve: Product, hessian: Product, start: np.ndarray, directions: int) -> tuple[np.ndarray, np.ndarray]:
+    """`V [k, P]` with `V S̃ Vᵀ = 1`, and `V H Vᵀ`; each direction is made orthogonal to all before."""
     basis, duals = np.empty((directions, len(start))), np.empty((directions, len(start)))
     mean, dual = np.zeros((directions, directions)), start
     for k in range(directions):
@@ -35,11 +33,11 @@ def lanczos(
         v = solve(dual)
         size = float(dual @ v) ** 0.5
         if not size > KEPT:
-            return basis[:k], duals[:k], mean[:k, :k]
+            return basis[:k], mean[:k, :k]
         basis[k], duals[k] = v / size, dual / size
         dual = hessian(basis[k])
         mean[k, : k + 1] = mean[: k + 1, k] = basis[: k + 1] @ dual
-    return basis, duals, mean
+    return basis, mean
 
 
 def without_rows(solve: Product, rows: np.ndarray) -> Product:
