@@ -64,7 +64,7 @@ def tiny() -> nn.Module:
 
 NETS = {"lenet": smooth_lenet, "relu": lenet, "tiny": tiny}
 BATCH = 100
-ROUNDS, STEPS = 12, 20  # at the end of training, at most
+ROUNDS, STEPS = 30, 60  # at the end of training, at most
 WHOLE = 8000  # parameters of which the matrix is held
 NEAR, REACHED = 1, 0.01  # posterior standard deviations: gradients near the minimum, and there
 LEFT = 0.01  # of the gradient that the example's absence makes: a retraining has arrived
