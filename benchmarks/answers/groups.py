@@ -7,7 +7,7 @@ clones fitted without the group.
 Flips: the number of examples found by `smallest_flip`, and by adding up influences at the full fit without refits
 (AMIP), with the sign or significance of the coefficient in a refit without them.
 
-    MEMORYMAPS_DATA=… python benchmarks/answers/groups.py [--seeds 3] [--only TEXT]
+    MEMORYMAPS_DATA=… python benchmarks/answers/groups.py [--seeds 3] [--only TEXT] [--n 2000]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
+from data import bikes, fashion, spambase
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, load_digits
@@ -43,11 +44,24 @@ MODELS = {
     ),
     "digits 0 to 4 or 5 to 9, SVC": SVC(C=1.0, tol=1e-6),
     "diabetes, ridge": Ridge(alpha=0.01),
+    "spambase, logistic C = 1": LogisticRegression(tol=1e-8, max_iter=10_000),
+    "Fashion-MNIST, softmax C = 1": LogisticRegression(tol=1e-8, max_iter=10_000),
+    "bicycles, ridge": Ridge(alpha=1.0),
+    "spambase, SVC": SVC(C=1.0, gamma=0.02, tol=1e-6),
+    "Fashion-MNIST, MLP of 8 tanh units": MLPClassifier(
+        (8,), activation="tanh", solver="lbfgs", alpha=1.0, max_iter=10_000, tol=1e-9, random_state=0
+    ),
 }
+LARGE = {"spambase": spambase, "Fashion-MNIST": fashion, "bicycles": bikes}
 
 
-def data_of(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets of a case: digits of 4 × 4 pixels."""
+def data_of(name: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets of a case: digits of 4 × 4 pixels; of the larger data `n` examples drawn by the seed."""
+    kind = name.split(",")[0]
+    if kind in LARGE:
+        X, y = LARGE[kind]()
+        rows = np.random.default_rng(seed).permutation(len(y))[:n]
+        return X[rows], y[rows]
     if name.startswith("diabetes"):
         return load_diabetes(return_X_y=True)
     X, y = load_digits(return_X_y=True)
@@ -91,9 +105,9 @@ def loss_of(model: object, mean: np.ndarray, y: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(mean[np.arange(len(y)), y], 1e-300))
 
 
-def agreement(name: str, seed: int) -> Iterator[dict[str, object]]:
+def agreement(name: str, n: int, seed: int) -> Iterator[dict[str, object]]:
     """A row for each group: changes estimated and refitted."""
-    model, (X, y) = MODELS[name], data_of(name)
+    model, (X, y) = MODELS[name], data_of(name, n, seed)
     fitted = clone(model).fit(X, y)
     m, before = mm.memory_map(fitted, X, y), means_of(fitted, X)
     unit = m.provenance.description.dispersion or 1.0
@@ -102,7 +116,7 @@ def agreement(name: str, seed: int) -> Iterator[dict[str, object]]:
         for k, rows in enumerate(groups.values()):
             rest = np.setdiff1d(np.arange(len(y)), rows)
             after = means_of(fresh(fitted).fit(X[rest], y[rest]), X)
-            change = np.abs(after - before).sum(axis=1)
+            change = np.abs(after - before)[:, int(after.shape[1] == 2) :].sum(axis=1)
             loss = (loss_of(model, after, y) - loss_of(model, before, y))[rows].mean() / unit
             yield {
                 "case": name, "groups": kind, "members": (found["sensitivity"][k], change[rows].sum()),
@@ -190,6 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--n", type=int, default=2000)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     if args.only in "flips":
@@ -200,7 +215,7 @@ def main() -> None:
         for name in MODELS:
             if args.only not in name:
                 continue
-            table = pd.DataFrame([row for seed in range(args.seeds) for row in agreement(name, seed)])
+            table = pd.DataFrame([row for seed in range(args.seeds) for row in agreement(name, args.n, seed)])
             for kind, part in table.groupby("groups", sort=False):
                 columns = {column: compared(part[column].tolist()) for column in ("members", "others", "loss")}
                 yield {"case": name, "groups": kind, "number": len(part), **columns}
