@@ -1,13 +1,14 @@
 """Groups left out, and coefficients that flip: estimates against refits of the library itself.
 
-Groups: half a class, clusters of inputs (k-means), random tenths. Slope and relative error of the changes of the
-members' mean loss, of all predicted means (Σ|Δ| of members and of the others), and of the coefficients, against
-clones fitted without the group.
+Groups: half a class at random, the larger of two clusters of a class, clusters of inputs (k-means), random tenths.
+Slope and relative error of the changes of the members' mean loss, and of all predicted means (Σ|Δ| of members and of
+the others), against clones fitted without the group.
 
 Flips: the number of examples found by `smallest_flip`, and by adding up influences at the full fit without refits
 (AMIP), with the sign or significance of the coefficient in a refit without them.
 
     MEMORYMAPS_DATA=… python benchmarks/answers/groups.py [--seeds 3] [--only TEXT] [--n 2000]
+        [--kinds KIND …] [--groups]
 """
 
 from __future__ import annotations
@@ -79,7 +80,14 @@ def groups_of(X: np.ndarray, y: np.ndarray, seed: int) -> dict[str, dict[str, np
     if len(np.unique(y)) <= 10:
         halves = {str(k): rng.permutation(np.flatnonzero(y == k)) for k in np.unique(y)}
         found["half a class"] = {name: rows[: len(rows) // 2] for name, rows in halves.items()}
+        found["half a class, a cluster"] = {name: larger_half(X, np.sort(rows), seed) for name, rows in halves.items()}
     return found
+
+
+def larger_half(X: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
+    """The larger of two clusters (k-means) of a class."""
+    label = KMeans(2, n_init=1, random_state=seed).fit_predict(X[rows])
+    return rows[label == np.bincount(label).argmax()]
 
 
 def fresh(fitted: object) -> object:
@@ -105,13 +113,15 @@ def loss_of(model: object, mean: np.ndarray, y: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(mean[np.arange(len(y)), y], 1e-300))
 
 
-def agreement(name: str, n: int, seed: int) -> Iterator[dict[str, object]]:
+def agreement(name: str, n: int, seed: int, kinds: list[str]) -> Iterator[dict[str, object]]:
     """A row for each group: changes estimated and refitted."""
     model, (X, y) = MODELS[name], data_of(name, n, seed)
     fitted = clone(model).fit(X, y)
     m, before = mm.memory_map(fitted, X, y), means_of(fitted, X)
     unit = m.provenance.description.dispersion or 1.0
     for kind, groups in groups_of(X, y, seed).items():
+        if kinds and kind not in kinds:
+            continue
         found = m.leave_out(groups)
         for k, rows in enumerate(groups.values()):
             rest = np.setdiff1d(np.arange(len(y)), rows)
@@ -121,7 +131,8 @@ def agreement(name: str, n: int, seed: int) -> Iterator[dict[str, object]]:
             yield {
                 "case": name, "groups": kind, "members": (found["sensitivity"][k], change[rows].sum()),
                 "others": (found["rest_sensitivity"][k], change[rest].sum()),
-                "loss": (found["leave_out_loss"][k] - found["loss"][k], loss),
+                "loss": (found["leave_out_loss"][k] - found["loss"][k], loss), "warning": found["warning"][k],
+                "group": f"{seed} {list(groups)[k]}",
             }  # fmt: skip
 
 
@@ -205,6 +216,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="")
     parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--kinds", nargs="*", default=[], help="of groups; default: all")
+    parser.add_argument("--groups", action="store_true", help="print a row for each group, too")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     if args.only in "flips":
@@ -215,7 +228,11 @@ def main() -> None:
         for name in MODELS:
             if args.only not in name:
                 continue
-            table = pd.DataFrame([row for seed in range(args.seeds) for row in agreement(name, args.n, seed)])
+            table = pd.DataFrame(
+                [row for seed in range(args.seeds) for row in agreement(name, args.n, seed, args.kinds)]
+            )
+            if args.groups:
+                print(table.to_string(), flush=True)
             for kind, part in table.groupby("groups", sort=False):
                 columns = {column: compared(part[column].tolist()) for column in ("members", "others", "loss")}
                 yield {"case": name, "groups": kind, "number": len(part), **columns}
