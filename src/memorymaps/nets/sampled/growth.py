@@ -44,6 +44,10 @@ class SampleSize(Protocol):
         """Of the examples that are mapped by sampled rows; `None`: all, or some percent where the budget is short."""
 
     @property
+    def projection(self) -> int | None:
+        """Directions of each layer's inputs and outputs that rows are kept along; `None`: all."""
+
+    @property
     def folder(self) -> str | Path | None:
         """Where rows beyond memory are written."""
 

@@ -36,8 +36,8 @@ UNSURE = 0.5  # of a removed bias counts as a standard error: two lead back to t
 class Estimates:
     """Of a batch, in the order of `MEASURES`: `value [3, n]`, `deleted [3, n, m]` its change where one drawn row is
     deleted, times `√(1 − q)`; `bias [3, n]` by which it would differ if no bias had been removed; `left_out [3, n]` the
-    error of directions that are left out, `undetermined [3, n]` that of parameters which no drawn row determines; the
-    variance without each example, `cavity [n, c, c]`, and with it, `variance`.
+    error of directions that are left out, `undetermined [3, n]` that of parameters which no drawn row determines and of
+    projecting the rows; the variance without each example, `cavity [n, c, c]`, and with it, `variance`.
     """
 
     cavity: Tensor
@@ -83,8 +83,14 @@ def estimates(
     deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
     left_out = directions.uncertainty(likelihood, data, basis, value)
     bias = _bias(likelihood, data, directions.completed(cavity.variance + cavity.removed, basis), value, source)
-    undetermined = UNSURE * source.shortfall**2 * magnitudes(likelihood, data, value)
+    undetermined = _undetermined(source, value) * magnitudes(likelihood, data, value)
     return Estimates(whole, (variance + variance.mT) / 2, value, deleted, bias, left_out, undetermined)
+
+
+def _undetermined(source: Cavities, value: Tensor) -> Tensor:
+    """`[3, 1]`, relative: half of `r²`, and what projecting the rows changes."""
+    shortfall = value.new_full((3, 1), UNSURE * source.shortfall**2)
+    return shortfall if source.projected is None else torch.hypot(shortfall, value.new_tensor(source.projected)[:, None])
 
 
 def _bias(likelihood: Likelihood, data: Data, plain: Tensor, value: Tensor, source: Cavities) -> Tensor:

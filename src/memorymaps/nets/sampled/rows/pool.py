@@ -13,7 +13,7 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.covariance.gram import DenseRows, RankOneRows, RowsType, group_rows, inverses_of
+from memorymaps.nets.covariance.gram import DenseRows, RowsType, group_rows, inverses_of
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import Deltas, prior_covariance, root_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -63,6 +63,10 @@ class RowPool:
     def by_example(self) -> Tensor:
         """`[N]`: the sum of each example's sizes."""
         return self.size.view(-1, self.k).sum(1)
+
+    def drawn(self, rows: int) -> Tensor:
+        """Places of the rows of such a sample."""
+        return drawn(probabilities(self.size, rows), self.numbers)
 
     def covariance(self, rows: int, deltas: Deltas) -> SampledCovariance:
         """With about `rows` rows; a smaller sample is part of a larger one."""
@@ -161,7 +165,7 @@ def _piece(
 ) -> Iterator[list[Any]]:
     """The rows of a few examples: row `r` is direction `column[r]` of example `which[r]`."""
     directions = root_directions(problem, batch, problem.weights(batch))
-    made = [RankOneRows if kind is RankOneRows else DenseRows for kind in kinds]
+    made = [DenseRows if kind is FiledRows else kind for kind in kinds]
 
     def work(x: Any, part: slice) -> list[Any]:
         found = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, made)
