@@ -30,9 +30,9 @@ class SampledCost:
     """What a map by sampled rows costs: `n` examples of `k` outputs, `product` multiplications an entry of `X`.
 
     `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
-    are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training; projected
-    rows are compared with rows as they are, `unprojected` multiplications an entry. The map is along `directions` of each example's outputs, on average; a product of its rows counts `per_product`, half in single
-    precision.
+    are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training. The map is
+    along `directions` of each example's outputs, on average; a product of its rows counts `per_product`, half in single
+    precision. Projected rows are compared with rows as they are, `unprojected` multiplications an entry.
     """
 
     n: int
@@ -132,7 +132,9 @@ def _unprojected(problem: LaplaceProblem, kinds: Sequence[Kind]) -> float:
     """Multiplications an entry of products of rows as they are; nothing where none is projected."""
     if not any(isinstance(kind, LayerProjection) for kind in kinds):
         return 0.0
-    return sum(_product(*each, problem.num_outputs) for each in zip(rows_types(problem), problem.block_groups, strict=True))
+    return sum(
+        _product(*each, problem.num_outputs) for each in zip(rows_types(problem), problem.block_groups, strict=True)
+    )
 
 
 def _written(kind: Kind, group: ParameterGroup) -> int:

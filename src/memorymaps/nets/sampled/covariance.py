@@ -31,7 +31,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import BlockPrecision
 from memorymaps.nets.covariance.gram import GramCovariance, gram_matrix, group_rows, inverses_of
-from memorymaps.nets.sampled.rows.projection import ProjectedRows
+from memorymaps.nets.sampled.rows.projection import ProjectedRows, ProjectionError
 from memorymaps.nets.sampled.rows.sampling import debiased_weights, log_determinant
 
 _CHUNK = 512  # columns of an inverse found together
@@ -59,7 +59,7 @@ class SampledCovariance:
 
     `owners [m]` are the positions of the examples that the drawn rows belong to, ascending; `q [m]` the probabilities
     they were drawn with, `weights [m]` their weights, `inverse [m, m]` is `L⁻¹` and `kept [m]` the diagonal of `K⁻¹`.
-    `projected` is what projecting the rows changes, relative (`errors/projection.py`); None where they are as they are.
+    `projected` is what projecting the rows changes (`errors/projection.py`); None where they are as they are.
     """
 
     gram: GramCovariance
@@ -68,7 +68,7 @@ class SampledCovariance:
     weights: Tensor
     inverse: Tensor
     kept: Tensor
-    projected: tuple[float, float, float] | None = None
+    projected: ProjectionError | None = None
 
     @classmethod
     def of(cls, prior: BlockDiagonalCovariance, rows: Sequence[Any], owners: Tensor, q: Tensor) -> SampledCovariance:
@@ -192,7 +192,7 @@ class Cavities:
     kept: Tensor
     bias: Tensor
     shortfall: float
-    projected: tuple[float, float, float] | None
+    projected: ProjectionError | None
 
     def of(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
         """The examples at `positions [n]` of the training data, some at a time."""
@@ -207,12 +207,12 @@ class Cavities:
         products = (mine.to(dtype).cross_gram(rows, inverse.to(dtype)) for mine, rows, inverse in triples)
         return self.cavity(alone, sum(products, start=torch.tensor(0.0, dtype=dtype)), positions)
 
-    def cavity(self, alone: Tensor, cross: Tensor, positions: Tensor) -> Cavity:
+    def cavity(self, own: Tensor, cross: Tensor, positions: Tensor) -> Cavity:
         """From `J_i D⁻¹J_iᵀ [n, r, r]` and `J_i D⁻¹Uᵀ [n·r, m]` of the examples at `positions [n]`."""
         whitened = _whitened(cross, self.root)
-        moves = _coloured(whitened, self.root).view(*alone.shape[:2], -1)
+        moves = _coloured(whitened, self.root).view(*own.shape[:2], -1)
         whitened = whitened.view(moves.shape)
-        variance = alone - torch.matmul(whitened, whitened.mT)
+        variance = own - torch.matmul(whitened, whitened.mT)
         moves, kept, more = self._without(moves, *self._own(positions))
         plain = variance + more
         if not bool(self.bias.any()):

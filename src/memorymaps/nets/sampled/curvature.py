@@ -94,7 +94,7 @@ def _pool(problem: LaplaceProblem, recipe: SampleSize) -> RowPool:
 def _compared(pool: RowPool, grown: GrownRows, probe: Probe) -> GrownRows:
     """With what projecting changes among its errors."""
     problem = pool.problem
-    if not any(isinstance(kind, LayerProjection) for kind in pool.kinds):
+    if not pool.projected:
         return grown
     error = problem.ranks.agreed(projection_error(pool, grown.covariance, grown.rows, probe))
     covariance = replace(grown.covariance, projected=error)
@@ -106,14 +106,15 @@ def _of_projection(pool: RowPool, grown: GrownRows) -> tuple[str, ...]:
     """What the map says of it; nothing where rows are as they are."""
     if grown.covariance.projected is None:
         return ()
-    pairs = list(zip(pool.kinds, pool.problem.block_groups, strict=True))
-    chosen = [(kind.shape, group) for kind, group in pairs if isinstance(kind, LayerProjection)]
-    error = ", ".join(f"{name} {each:.1%}" for name, each in zip(MEASURES, grown.covariance.projected, strict=True))
+    chosen = [kind for kind in pool.kinds if isinstance(kind, LayerProjection)]
+    kept = max(max(kind.shape) for kind in chosen)
+    numbers = [math.prod(kind.shape) for kind in chosen], [len(kind.outputs) * len(kind.inputs) for kind in chosen]
+    relative = zip(MEASURES, grown.covariance.projected.relative, strict=True)
     return (
-        f"Rows of {len(chosen)} of {len(pairs)} blocks of parameters within "
-        f"{', '.join(f'{s} × {r} of {group.blocks[0].shape[0]} × {group.blocks[0].shape[1]}' for (s, r), group in chosen)} "
-        "directions, the leading ones of a random projection. What this changes, beside the same rows as they are on "
-        f"{COMPARED} examples, in the standard errors: {error}.",
+        f"Rows of {len(chosen)} of {len(pool.kinds)} blocks of parameters along at most {kept} directions of their "
+        f"inputs and of their outputs, {sum(numbers[0]):,} of {sum(numbers[1]):,} numbers: the leading ones of a "
+        f"random projection. What this changes, beside the same rows as they are on {COMPARED} examples, in the standard "
+        f"errors: {', '.join(f'{name} {each:.1%}' for name, each in relative)}.",
     )
 
 

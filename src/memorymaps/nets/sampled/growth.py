@@ -123,7 +123,7 @@ def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) ->
         cost, directions = costs.with_rows(rows)
         stated, directions = problem.ranks.agreed(probe.state(problem, covariance, directions))
         why = _enough(rows, recipe, pool, cost, stated, most)
-        why += ", the exact posterior" if rows >= pool.total and directions.exact else ""
+        why += ", the exact posterior" if rows >= pool.total and directions.exact and not pool.projected else ""
         if why:
             return _precise(GrownRows(covariance, rows, stated, why, cost, directions), problem, probe, recipe.error)
         _say(problem, str(costs.forecast((rows, stated.worst), recipe.error, most)))

@@ -83,14 +83,16 @@ def estimates(
     deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
     left_out = directions.uncertainty(likelihood, data, basis, value)
     bias = _bias(likelihood, data, directions.completed(cavity.variance + cavity.removed, basis), value, source)
-    undetermined = _undetermined(source, value) * magnitudes(likelihood, data, value)
+    undetermined = _undetermined(source, magnitudes(likelihood, data, value))
     return Estimates(whole, (variance + variance.mT) / 2, value, deleted, bias, left_out, undetermined)
 
 
-def _undetermined(source: Cavities, value: Tensor) -> Tensor:
-    """`[3, 1]`, relative: half of `r²`, and what projecting the rows changes."""
-    shortfall = value.new_full((3, 1), UNSURE * source.shortfall**2)
-    return shortfall if source.projected is None else torch.hypot(shortfall, value.new_tensor(source.projected)[:, None])
+def _undetermined(source: Cavities, size: Tensor) -> Tensor:
+    """`[3, n]`: `r²/2` of the measures' `size`, and what projecting the rows changes."""
+    found = UNSURE * source.shortfall**2 * size
+    if source.projected is None:
+        return found
+    return torch.hypot(found, size.new_tensor(source.projected.spread)[:, None] * source.projected.scale_of_error(size))
 
 
 def _bias(likelihood: Likelihood, data: Data, plain: Tensor, value: Tensor, source: Cavities) -> Tensor:

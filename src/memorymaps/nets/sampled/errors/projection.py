@@ -1,7 +1,7 @@
 """What projecting the rows changes: some training examples beside the same drawn rows as they are.
 
-Rows as they are fit nowhere: they are made again, a piece at a time, for their products `A D⁻¹Aᵀ` and for those with the
-examples. Weights, own rows taken out and bias are as everywhere (`covariance.py`).
+Rows as they are fit nowhere: they are made again, a piece at a time, for their products `A D⁻¹Aᵀ` and for those with
+the examples. Weights, own rows taken out and bias are as everywhere (`covariance.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from memorymaps.nets.sampled.errors.example_estimates import estimated
 from memorymaps.nets.sampled.errors.probe import Probe
 from memorymaps.nets.sampled.measures import magnitudes
 from memorymaps.nets.sampled.rows.pool import RowPool, rows_at
+from memorymaps.nets.sampled.rows.projection import ProjectionError
 
 _PIECE = 2**26  # numbers of rows held at once: 0.5 GB in double precision
 _TINY = 1e-300
@@ -78,17 +79,13 @@ class UnprojectedCavities(Cavities):
         """The examples at `positions [n]` of the training data, all at once."""
         seen = group_rows(batch, self.groups, self.pieces.kinds)
         each = zip(seen, self.inverses, strict=True)
-        alone = sum((mine.example_gram(inverse) for mine, inverse in each), start=torch.tensor(0.0))
+        own = sum((mine.example_gram(inverse) for mine, inverse in each), start=torch.tensor(0.0))
         cross = torch.cat([products(seen, rows, self.inverses) for _, rows in self.pieces.read()], dim=1)
-        yield slice(0, len(positions)), self.cavity(alone, cross * self.weights.sqrt(), positions)
+        yield slice(0, len(positions)), self.cavity(own, cross * self.weights.sqrt(), positions)
 
 
-def projection_error(
-    pool: RowPool, covariance: SampledCovariance, rows: int, probe: Probe
-) -> tuple[float, float, float]:
-    """What projecting changes in leverage, sensitivity and how far left-out losses move, relative: root mean squares
-    over at most 64 of the probe's examples, beside a sample of `rows` rows as they are.
-    """
+def projection_error(pool: RowPool, covariance: SampledCovariance, rows: int, probe: Probe) -> ProjectionError:
+    """Root mean squares over at most 64 of the probe's examples, beside a sample of `rows` rows as they are."""
     problem, step = pool.problem, max(1, len(probe.positions) // COMPARED)
     positions, share = probe.positions[::step], probe.share[::step].to(problem.network.device)
     pieces = RowPieces(pool, tuple(rows_types(problem)), pool.drawn(rows))
@@ -102,9 +99,9 @@ def projection_error(
     parts = [positions[start : start + some] for start in range(0, len(positions), some)]
     exact, size = (torch.cat(each, dim=1) for each in zip(*(_values(pool, plain, part) for part in parts), strict=True))
     found, _ = _values(pool, replace(covariance, projected=None).cavities(torch.float64), positions)
-    square = ((found - exact).square() @ share) / (size.square() @ share).clamp(min=_TINY)
-    leverage, sensitivity, loss = square.sqrt().tolist()
-    return leverage, sensitivity, loss
+    off, scale = (found - exact).square() @ share, ProjectionError.scale_of_error(size)
+    relative, spread = ((off / (each.square() @ share).clamp(min=_TINY)).sqrt().tolist() for each in (size, scale))
+    return ProjectionError(relative, spread)
 
 
 def _values(pool: RowPool, source: Cavities, positions: Array) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,8 @@ from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.covariance.gram import RankOneRows
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.rows.pool import Kind, RowPool, rows_at
+from memorymaps.nets.sampled.cost import Kind
+from memorymaps.nets.sampled.rows.pool import RowPool, rows_at
 from memorymaps.nets.sampled.rows.projection import RangeSketch
 
 _ROWS = 512  # from which the subspaces are found
@@ -29,9 +30,7 @@ def projected_kinds(pool: RowPool, kept: int, seed: int) -> list[Kind]:
         rows = rows_at(problem, pool.kinds, places[part], pool.k)
         for n, sketch in sketches.items():
             sketch.add(rows[n])
-    return [
-        sketches[n].projection(kind is RankOneRows) if n in sketches else kind for n, kind in enumerate(pool.kinds)
-    ]
+    return [sketches[n].projection(kind is RankOneRows) if n in sketches else kind for n, kind in enumerate(pool.kinds)]
 
 
 def _shape(group: ParameterGroup) -> tuple[int, int]:

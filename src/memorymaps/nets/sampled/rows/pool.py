@@ -20,6 +20,7 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import Kind
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.rows.files import FiledRows
+from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
 
 _PIECE = 1024  # examples read together, of those that have drawn rows: a loader is read once for each piece
@@ -58,6 +59,11 @@ class RowPool:
     def total(self) -> int:
         """How many rows there are that are not zero."""
         return int((self.size > 0).sum())
+
+    @property
+    def projected(self) -> bool:
+        """Whether rows of some layers are kept within a subspace."""
+        return any(isinstance(kind, LayerProjection) for kind in self.kinds)
 
     @property
     def by_example(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Rows of matrix layers within a Kronecker subspace, each with the length that it has outside.
 
-With orthonormal `Q [o, s]` and `R [d, r]` of a layer, its gradient `G [o, d]` is kept as `QᵀG R [s, r]`, and of the rest
-`G − QQᵀG RRᵀ` only products between directions of the same example,
+With orthonormal `Q [o, s]` and `R [d, r]` of a layer, its gradient `G [o, d]` is kept as `QᵀG R [s, r]`, and of the
+rest `G − QQᵀG RRᵀ` only products between directions of the same example,
 
     G_i·G_j ≈ (QᵀG_iR)·(QᵀG_jR)    for different examples,    G_i·G_i exactly
 
@@ -23,6 +23,7 @@ from torch import Tensor
 from memorymaps.nets.autograd.outer_product import OuterProductGradient
 from memorymaps.nets.covariance.gram import DenseRows, RankOneRows
 
+_TINY = 1e-300
 _MORE = 2  # times as many random vectors as directions that are kept
 
 
@@ -136,6 +137,24 @@ class ProjectedRows:
         return inverse.reshape(-1)[:1].expand(self.projection.shape)
 
 
+@dataclass(frozen=True)
+class ProjectionError:
+    """What projecting changes in leverage, sensitivity and how far left-out losses move: `relative` to these over some
+    examples, and as so many times `spread` the scale of each example's error, `scale_of_error`.
+    """
+
+    relative: Sequence[float]
+    spread: Sequence[float]
+
+    @staticmethod
+    def scale_of_error(size: Tensor) -> Tensor:
+        """`√h`, `s/√h` and `|Δℓ|/√h [3, n]` of leverage, sensitivity and the loss's move `size [3, n]`: small leverages
+        are less exact, relative; chosen by measuring.
+        """
+        root = size[0].clamp(min=_TINY).sqrt()
+        return torch.stack([root, size[1] / root, size[2] / root])
+
+
 @dataclass
 class RangeSketch:
     """`Σ GᵀGΩ` and `Σ GGᵀΩ'` of a layer's gradients `G [m, o, d]`, as they come, and the subspaces found in them."""
@@ -161,7 +180,8 @@ class RangeSketch:
 
     def projection(self, at_one: bool) -> LayerProjection:
         """On the leading directions."""
-        return LayerProjection(*(_leading(each, min(self.kept, len(each))) for each in self.sums), at_one)
+        outputs, inputs = (_leading(each, min(self.kept, len(each))) for each in self.sums)
+        return LayerProjection(outputs, inputs, at_one)
 
 
 def _leading(sketch: Tensor, kept: int) -> Tensor:
