@@ -113,8 +113,8 @@ def _of_projection(pool: RowPool, grown: GrownRows) -> tuple[str, ...]:
     return (
         f"Rows of {len(chosen)} of {len(pool.kinds)} blocks of parameters along at most {kept} directions of their "
         f"inputs and of their outputs, {sum(numbers[0]):,} of {sum(numbers[1]):,} numbers: the leading ones of a "
-        f"random projection. What this changes, beside the same rows as they are on {COMPARED} examples, in the standard "
-        f"errors: {', '.join(f'{name} {each:.1%}' for name, each in relative)}.",
+        f"random projection. What this changes, beside the same rows as they are on {COMPARED} examples, in the "
+        f"standard errors: {', '.join(f'{name} {each:.1%}' for name, each in relative)}.",
     )
 
 
