@@ -7,7 +7,7 @@ rest `G − QQᵀG RRᵀ` only products between directions of the same example,
 
 as if what is left out of two examples' rows were orthogonal [FITC, Snelson & Ghahramani 2006]. `Q` and `R` come from a
 random projection of rows that were drawn, `Y = Σ GᵀGΩ` with `Ω` Gaussian, whose leading left singular vectors are `R`
-[randomised range finder, Halko, Martinsson & Tropp 2011]. LoGra [Choe et al. 2024] and TRAK [Park et al. 2023] multiply
+[randomised range finder, Halko et al. 2011]. LoGra [Choe et al. 2024] and TRAK [Park et al. 2023] multiply
 rows by `Ω` itself, for which the same number of dimensions says less (benchmarks).
 """
 
