@@ -41,7 +41,8 @@ def table_in_memory(ranks: Ranks, own: list[pa.RecordBatch], journal: BatchJourn
 
 def table_on_disk(drawn: RepeatedExamples, work: BatchDrawing, journal: BatchJournal) -> tuple[DiskTable, int]:
     """The table whose parts are the batches on disk, none of which is held in memory, and the number of outputs."""
-    outputs, drawn_parts = 0, set()
+    outputs = 0
+    drawn_parts: set[tuple[int, int]] = set()
     for part, digest, content in drawn.flat_map(batch_files, work):
         if content is not None:
             journal.add_file(part, content)
