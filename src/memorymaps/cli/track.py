@@ -88,7 +88,7 @@ def _write_table(run: Any, path: Path) -> None:
     from pyarrow import csv, parquet
 
     from memorymaps.files.atomic_files import replacing
-    from memorymaps.files.parquet_options import parquet_options
+    from memorymaps.files.writing_parquet import parquet_options
 
     tables = [run.at(step).table for step in run.steps]
     steps = [pa.array([step] * len(table), pa.int64()) for step, table in zip(run.steps, tables, strict=True)]

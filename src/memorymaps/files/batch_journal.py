@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import discard, replacing
 from memorymaps.files.locks import WriterLock
-from memorymaps.files.parquet_options import parquet_options
 from memorymaps.files.safe_text import printable
+from memorymaps.files.writing_parquet import parquet_options
 
 _DIGEST = b"digest"
 

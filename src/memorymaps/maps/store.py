@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import replacing
-from memorymaps.files.parquet_options import parquet_options
 from memorymaps.files.safe_text import printable
+from memorymaps.files.writing_parquet import parquet_options
 from memorymaps.maps.on_disk.disk_table import DiskTable
 from memorymaps.maps.on_disk.folders import NOTE, is_folder, opened_table, read_note, readable_folder, write_folder
 from memorymaps.maps.provenance import Provenance, upgraded

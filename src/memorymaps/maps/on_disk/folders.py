@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing, sweep
 from memorymaps.files.batch_journal import BatchJournal, batch_name
-from memorymaps.files.parquet_options import parquet_options
+from memorymaps.files.writing_parquet import parquet_options
 from memorymaps.maps.on_disk.disk_table import DiskTable
 
 NOTE = "_map.json"
