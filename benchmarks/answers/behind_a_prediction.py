@@ -4,10 +4,11 @@ Sizes: `slope` and `error` of estimated changes against those of refits without 
 influential, half random), for every query together. Networks: the change of a query's loss without its ten most
 helpful examples, and the linear datamodeling score [Park et al. 2023], Spearman's correlation over random removals of a
 tenth of the data between the sum of the single effects and the retrained loss, averaged over queries; beside the
-product of gradients (TracIn at the last step) and, where it is installed, kronfluence's EKFAC influence.
+product of gradients (TracIn at the last step) and, where they are installed, kronfluence's EKFAC influence and TRAK
+(one fit; gradients as they are with the prior's ridge, and projected to half as many numbers as examples without).
 
     MEMORYMAPS_DATA=… python benchmarks/answers/behind_a_prediction.py [--n 1000] [--seeds 3]
-        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30]
+        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30] [--steps 500]
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sklearn.svm import SVC
 
 import memorymaps as mm
 
-QUERIES, REMOVED, SUBSETS = 10, 20, 30
+QUERIES, REMOVED, SUBSETS, STEPS = 10, 20, 30, 500
 
 
 def logarithms() -> Data:
@@ -221,6 +222,40 @@ def kronfluence_scores(
         return analyzer.load_pairwise_scores("scores")["all_modules"].double().numpy()
 
 
+def trak_scores(
+    net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, new: torch.Tensor, asked: torch.Tensor
+) -> dict[str, np.ndarray]:
+    """Scores `[k, n]` of TRAK [Park et al. 2023] at one fit; none where `traker` is not installed."""
+    try:
+        from trak import TRAKer
+        from trak.projectors import BasicProjector, NoOpProjector
+    except ImportError:
+        return {}
+    import tempfile
+
+    single, size = copy.deepcopy(net).float(), sum(p.numel() for p in net.parameters())
+    half = min(512, len(x) // 2)
+    projected = BasicProjector(size, half, 0, "rademacher", torch.device("cpu"), block_size=half // 2)
+    ways = {
+        "TRAK": (NoOpProjector(size, size, device="cpu"), PRIOR / size),
+        f"TRAK, projected to {half}": (projected, 0.0),
+    }
+    found = {}
+    for how, (projector, ridge) in ways.items():
+        with tempfile.TemporaryDirectory() as folder:
+            trak = TRAKer(
+                single, "image_classification", len(x), save_dir=folder, device="cpu", projector=projector,
+                proj_dim=projector.proj_dim, use_half_precision=False, lambda_reg=ridge, logging_level=40,
+            )  # fmt: skip
+            trak.load_checkpoint(single.state_dict(), model_id=0)
+            trak.featurize((x.float(), y), num_samples=len(x))
+            trak.finalize_features()
+            trak.start_scoring_checkpoint("queries", single.state_dict(), model_id=0, num_targets=len(new))
+            trak.score((new.float(), asked), num_samples=len(new))
+            found[how] = np.array(trak.finalize_scores("queries"), dtype=float).T
+    return found
+
+
 def of_network(
     name: str, make: Callable[[], torch.nn.Module], structures: tuple[str, ...], n: int, seed: int
 ) -> Iterator[dict[str, Any]]:
@@ -235,7 +270,7 @@ def of_network(
 
     def without(removed: np.ndarray) -> np.ndarray:
         keep = ~np.isin(np.arange(n), removed)
-        return losses(train(copy.deepcopy(net), x[keep], y[keep], 500), new, asked) - before
+        return losses(train(copy.deepcopy(net), x[keep], y[keep], STEPS), new, asked) - before
 
     scores: dict[str, np.ndarray] = {}
     seconds = {}
@@ -253,6 +288,7 @@ def of_network(
     scores["gradient product"] = gradients(net, new, asked) @ gradients(net, x, y).T
     other = kronfluence_scores(net, x, y, new, asked)
     scores |= {} if other is None else {"kronfluence EKFAC": other}
+    scores |= trak_scores(net, x, y, new, asked)
     tenths = [rng.permutation(n)[: n // 10] for _ in range(SUBSETS)]
     actual = np.stack([without(part) for part in tenths])
     for how, score in scores.items():
@@ -289,8 +325,9 @@ def main() -> None:
     parser.add_argument("--removed", type=int, default=REMOVED)
     parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--subsets", type=int, default=SUBSETS)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of L-BFGS, most of each network trained again")
     options = parser.parse_args()
-    globals().update(REMOVED=options.removed, QUERIES=options.queries, SUBSETS=options.subsets)
+    globals().update(STEPS=options.steps, REMOVED=options.removed, QUERIES=options.queries, SUBSETS=options.subsets)
     warnings.simplefilter("ignore")
     found = []
     for row in rows(options.n, options.seeds, options.only):

@@ -1,13 +1,14 @@
 """Groups left out, and coefficients that flip: estimates against refits of the library itself.
 
-Groups: half a class, clusters of inputs (k-means), random tenths. Slope and relative error of the changes of the
-members' mean loss, of all predicted means (Σ|Δ| of members and of the others), and of the coefficients, against
-clones fitted without the group.
+Groups: half a class at random, the larger of two clusters of a class, clusters of inputs (k-means), random tenths.
+Slope and relative error of the changes of the members' mean loss, and of all predicted means (Σ|Δ| of members and of
+the others), against clones fitted without the group.
 
 Flips: the number of examples found by `smallest_flip`, and by adding up influences at the full fit without refits
 (AMIP), with the sign or significance of the coefficient in a refit without them.
 
-    MEMORYMAPS_DATA=… python benchmarks/answers/groups.py [--seeds 3] [--only TEXT]
+    MEMORYMAPS_DATA=… python benchmarks/answers/groups.py [--seeds 3] [--only TEXT] [--n 2000]
+        [--kinds KIND …] [--groups]
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
+from data import bikes, fashion, spambase
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, load_digits
@@ -43,11 +45,24 @@ MODELS = {
     ),
     "digits 0 to 4 or 5 to 9, SVC": SVC(C=1.0, tol=1e-6),
     "diabetes, ridge": Ridge(alpha=0.01),
+    "spambase, logistic C = 1": LogisticRegression(tol=1e-8, max_iter=10_000),
+    "Fashion-MNIST, softmax C = 1": LogisticRegression(tol=1e-8, max_iter=10_000),
+    "bicycles, ridge": Ridge(alpha=1.0),
+    "spambase, SVC": SVC(C=1.0, gamma=0.02, tol=1e-6),
+    "Fashion-MNIST, MLP of 8 tanh units": MLPClassifier(
+        (8,), activation="tanh", solver="lbfgs", alpha=1.0, max_iter=10_000, tol=1e-9, random_state=0
+    ),
 }
+LARGE = {"spambase": spambase, "Fashion-MNIST": fashion, "bicycles": bikes}
 
 
-def data_of(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets of a case: digits of 4 × 4 pixels."""
+def data_of(name: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets of a case: digits of 4 × 4 pixels; of the larger data `n` examples drawn by the seed."""
+    kind = name.split(",")[0]
+    if kind in LARGE:
+        X, y = LARGE[kind]()
+        rows = np.random.default_rng(seed).permutation(len(y))[:n]
+        return X[rows], y[rows]
     if name.startswith("diabetes"):
         return load_diabetes(return_X_y=True)
     X, y = load_digits(return_X_y=True)
@@ -65,7 +80,14 @@ def groups_of(X: np.ndarray, y: np.ndarray, seed: int) -> dict[str, dict[str, np
     if len(np.unique(y)) <= 10:
         halves = {str(k): rng.permutation(np.flatnonzero(y == k)) for k in np.unique(y)}
         found["half a class"] = {name: rows[: len(rows) // 2] for name, rows in halves.items()}
+        found["half a class, a cluster"] = {name: larger_half(X, np.sort(rows), seed) for name, rows in halves.items()}
     return found
+
+
+def larger_half(X: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
+    """The larger of two clusters (k-means) of a class."""
+    label = KMeans(2, n_init=1, random_state=seed).fit_predict(X[rows])
+    return rows[label == np.bincount(label).argmax()]
 
 
 def fresh(fitted: object) -> object:
@@ -91,23 +113,26 @@ def loss_of(model: object, mean: np.ndarray, y: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(mean[np.arange(len(y)), y], 1e-300))
 
 
-def agreement(name: str, seed: int) -> Iterator[dict[str, object]]:
+def agreement(name: str, n: int, seed: int, kinds: list[str]) -> Iterator[dict[str, object]]:
     """A row for each group: changes estimated and refitted."""
-    model, (X, y) = MODELS[name], data_of(name)
+    model, (X, y) = MODELS[name], data_of(name, n, seed)
     fitted = clone(model).fit(X, y)
     m, before = mm.memory_map(fitted, X, y), means_of(fitted, X)
     unit = m.provenance.description.dispersion or 1.0
     for kind, groups in groups_of(X, y, seed).items():
+        if kinds and kind not in kinds:
+            continue
         found = m.leave_out(groups)
         for k, rows in enumerate(groups.values()):
             rest = np.setdiff1d(np.arange(len(y)), rows)
             after = means_of(fresh(fitted).fit(X[rest], y[rest]), X)
-            change = np.abs(after - before).sum(axis=1)
+            change = np.abs(after - before)[:, int(after.shape[1] == 2) :].sum(axis=1)
             loss = (loss_of(model, after, y) - loss_of(model, before, y))[rows].mean() / unit
             yield {
                 "case": name, "groups": kind, "members": (found["sensitivity"][k], change[rows].sum()),
                 "others": (found["rest_sensitivity"][k], change[rest].sum()),
-                "loss": (found["leave_out_loss"][k] - found["loss"][k], loss),
+                "loss": (found["leave_out_loss"][k] - found["loss"][k], loss), "warning": found["warning"][k],
+                "group": f"{seed} {list(groups)[k]}",
             }  # fmt: skip
 
 
@@ -190,6 +215,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--kinds", nargs="*", default=[], help="of groups; default: all")
+    parser.add_argument("--groups", action="store_true", help="print a row for each group, too")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     if args.only in "flips":
@@ -200,7 +228,11 @@ def main() -> None:
         for name in MODELS:
             if args.only not in name:
                 continue
-            table = pd.DataFrame([row for seed in range(args.seeds) for row in agreement(name, seed)])
+            table = pd.DataFrame(
+                [row for seed in range(args.seeds) for row in agreement(name, args.n, seed, args.kinds)]
+            )
+            if args.groups:
+                print(table.to_string(), flush=True)
             for kind, part in table.groupby("groups", sort=False):
                 columns = {column: compared(part[column].tolist()) for column in ("members", "others", "loss")}
                 yield {"case": name, "groups": kind, "number": len(part), **columns}

@@ -226,7 +226,7 @@ class GramCovariance:
 
     def variance(self, batch: LinearizedBatch, k: int) -> Tensor:
         """Variances `V = G S⁻¹Gᵀ [n, k, k]`, in chunks of examples."""
-        batch_rows = group_rows(batch, self.groups, [type(rows) for rows in self.rows])  # type: ignore[misc]
+        batch_rows = group_rows(batch, self.groups, self.rows)
         parts = chunk_slices(len(batch.f), k * len(self.cholesky_factor))
         return torch.cat([self._variance([rows.take(examples) for rows in batch_rows]) for examples in parts])
 
@@ -295,6 +295,6 @@ def inverses_of(parts: Sequence[Any]) -> list[Tensor]:
     return [part.eigenvalues.double().reciprocal() for part in parts if isinstance(part, EigenbasisPrecision)]
 
 
-def group_rows(batch: LinearizedBatch, groups: Sequence[ParameterGroup], row_types: Sequence[RowsType]) -> list[Any]:
-    """Gradient rows of every group in a batch."""
-    return [row_type.of(group_gradient(batch, group)) for row_type, group in zip(row_types, groups, strict=True)]
+def group_rows(batch: LinearizedBatch, groups: Sequence[ParameterGroup], makers: Sequence[Any]) -> list[Any]:
+    """Gradient rows of every group in a batch, made by the `of` of a type of rows or of rows of the same type."""
+    return [maker.of(group_gradient(batch, group)) for maker, group in zip(makers, groups, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,9 +13,11 @@ from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH, Budget, multiplications_of
 from memorymaps.nets.sampled.rows.files import FiledRows
+from memorymaps.nets.sampled.rows.projection import LayerProjection
 
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
+COMPARED = 64  # examples beside which projected rows are compared with rows as they are
 CALIBRATED = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
 _READS = 5  # passes over the data by a map along all directions, whatever it rests on
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
@@ -29,7 +32,7 @@ class SampledCost:
     `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
     are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training. The map is
     along `directions` of each example's outputs, on average; a product of its rows counts `per_product`, half in single
-    precision.
+    precision. Projected rows are compared with rows as they are, `unprojected` multiplications an entry.
     """
 
     n: int
@@ -40,10 +43,15 @@ class SampledCost:
     passes: float
     epoch: float
     per_product: float = 1.0
+    unprojected: float = 0.0
 
     def multiplications(self, rows: int) -> float:
-        """`passes + n r m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights."""
-        return self.passes + self.n * self.directions * self.per_product * rows * (self.product + rows) + 2 * rows**3
+        """`passes + n r m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights; what
+        projecting changes comes to it.
+        """
+        compared = self.unprojected * rows * (rows / 2 + COMPARED * self.k)
+        systems = self.n * self.directions * self.per_product * rows * (self.product + rows)
+        return self.passes + systems + 2 * rows**3 + compared
 
     @property
     def reads(self) -> int:
@@ -81,7 +89,7 @@ def partly(cost: SampledCost, examples: int) -> SampledCost:
     return replace(cost, n=min(cost.n, examples), passes=(1 + _EKFAC_PASSES) * cost.passes)
 
 
-Kind = RowsType | type[FiledRows]
+Kind = RowsType | type[FiledRows] | LayerProjection
 
 
 def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None) -> list[Kind]:
@@ -109,7 +117,8 @@ def cost_of(problem: LaplaceProblem, kinds: Sequence[Kind], directions: float | 
     forward = forward_macs(problem)
     few, n = directions is not None, len(problem.examples)
     passes = (1 + 2 * r + few) * forward
-    return SampledCost(n, k, r, product, 2 * written, passes, PASSES_PER_EPOCH * forward, _SINGLE if few else 1.0)
+    single, epoch = _SINGLE if few else 1.0, PASSES_PER_EPOCH * forward
+    return SampledCost(n, k, r, product, 2 * written, passes, epoch, single, _unprojected(problem, kinds))
 
 
 def possible(problem: LaplaceProblem) -> bool:
@@ -119,15 +128,29 @@ def possible(problem: LaplaceProblem) -> bool:
     return options.fisher == "exact" and not many
 
 
+def _unprojected(problem: LaplaceProblem, kinds: Sequence[Kind]) -> float:
+    """Multiplications an entry of products of rows as they are; nothing where none is projected."""
+    if not any(isinstance(kind, LayerProjection) for kind in kinds):
+        return 0.0
+    return sum(
+        _product(*each, problem.num_outputs) for each in zip(rows_types(problem), problem.block_groups, strict=True)
+    )
+
+
 def _written(kind: Kind, group: ParameterGroup) -> int:
     """Numbers in memory for each row of a group."""
     if kind is FiledRows:
         return 0
+    if isinstance(kind, LayerProjection):
+        return 1 + (sum(kind.shape) if kind.at_one else math.prod(kind.shape))
     return sum(group.blocks[0].shape) if kind is RankOneRows else group.size
 
 
 def _product(kind: Kind, group: ParameterGroup, k: float) -> float:
     """Multiplications an entry of `A D⁻¹A'ᵀ`: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
+    if isinstance(kind, LayerProjection):
+        o, d = kind.shape
+        return d / k + o if kind.at_one else o * d
     if kind is not RankOneRows:
         return group.size
     o, d = group.blocks[0].shape

@@ -31,6 +31,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import BlockPrecision
 from memorymaps.nets.covariance.gram import GramCovariance, gram_matrix, group_rows, inverses_of
+from memorymaps.nets.sampled.rows.projection import ProjectedRows, ProjectionError
 from memorymaps.nets.sampled.rows.sampling import debiased_weights, log_determinant
 
 _CHUNK = 512  # columns of an inverse found together
@@ -58,6 +59,7 @@ class SampledCovariance:
 
     `owners [m]` are the positions of the examples that the drawn rows belong to, ascending; `q [m]` the probabilities
     they were drawn with, `weights [m]` their weights, `inverse [m, m]` is `L⁻¹` and `kept [m]` the diagonal of `K⁻¹`.
+    `projected` is what projecting the rows changes (`errors/projection.py`); None where they are as they are.
     """
 
     gram: GramCovariance
@@ -66,11 +68,23 @@ class SampledCovariance:
     weights: Tensor
     inverse: Tensor
     kept: Tensor
+    projected: ProjectionError | None = None
 
     @classmethod
     def of(cls, prior: BlockDiagonalCovariance, rows: Sequence[Any], owners: Tensor, q: Tensor) -> SampledCovariance:
         """From drawn rows, one example and direction each, and the probabilities that they were drawn with."""
-        matrix = gram_matrix(rows, inverses_of(prior.precisions))
+        inverses = inverses_of(prior.precisions)
+        matrix = gram_matrix(rows, inverses)
+        for each, inverse in zip(rows, inverses, strict=True):
+            if isinstance(each, ProjectedRows):
+                matrix.diagonal().add_(each.own_outside(inverse))
+        return cls.of_products(prior, rows, matrix, owners, q)
+
+    @classmethod
+    def of_products(
+        cls, prior: BlockDiagonalCovariance, rows: Sequence[Any], matrix: Tensor, owners: Tensor, q: Tensor
+    ) -> SampledCovariance:
+        """From drawn rows and their products `A D⁻¹Aᵀ [m, m]`."""
         weights = debiased_weights(q, lambda weight: inverse_diagonal(_lower(matrix, weight)))
         lower = _lower(matrix, weights)
         scaled = tuple(each.scaled(weights.sqrt()) for each in rows)
@@ -161,7 +175,8 @@ class SampledCovariance:
         rows = tuple(each.to(dtype) for each in self.gram.rows)
         inverses = inverses_of(self.gram.prior.precisions)
         root, kept, bias = (each.to(dtype) for each in (self.inverse, self.kept, self.bias))
-        return Cavities(self.groups, rows, inverses, self.owners, self.q, root, kept, bias, self.shortfall)
+        drawn = (self.owners, self.q, root, kept, bias, self.shortfall, self.projected)
+        return Cavities(self.groups, rows, inverses, *drawn)
 
 
 @dataclass(frozen=True)
@@ -177,10 +192,11 @@ class Cavities:
     kept: Tensor
     bias: Tensor
     shortfall: float
+    projected: ProjectionError | None
 
     def of(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
         """The examples at `positions [n]` of the training data, some at a time."""
-        seen = group_rows(batch, self.groups, [type(rows) for rows in self.rows])
+        seen = group_rows(batch, self.groups, self.rows)
         k = len(batch.g[0])
         for part in chunk_slices(len(positions), 4 * (k + 1) * len(self.owners)):
             yield part, self._cavity([rows.take(part) for rows in seen], positions[part])
@@ -189,10 +205,14 @@ class Cavities:
         dtype, triples = self.root.dtype, list(zip(seen, self.rows, self.inverses, strict=True))
         alone = sum((mine.example_gram(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
         products = (mine.to(dtype).cross_gram(rows, inverse.to(dtype)) for mine, rows, inverse in triples)
-        whitened = _whitened(sum(products, start=torch.tensor(0.0, dtype=dtype)), self.root)
-        moves = _coloured(whitened, self.root).view(*alone.shape[:2], -1)
+        return self.cavity(alone, sum(products, start=torch.tensor(0.0, dtype=dtype)), positions)
+
+    def cavity(self, own: Tensor, cross: Tensor, positions: Tensor) -> Cavity:
+        """From `J_i D⁻¹J_iᵀ [n, r, r]` and `J_i D⁻¹Uᵀ [n·r, m]` of the examples at `positions [n]`."""
+        whitened = _whitened(cross, self.root)
+        moves = _coloured(whitened, self.root).view(*own.shape[:2], -1)
         whitened = whitened.view(moves.shape)
-        variance = alone - torch.matmul(whitened, whitened.mT)
+        variance = own - torch.matmul(whitened, whitened.mT)
         moves, kept, more = self._without(moves, *self._own(positions))
         plain = variance + more
         if not bool(self.bias.any()):

@@ -7,17 +7,22 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.sampled.budget import multiplications_of
-from memorymaps.nets.sampled.cost import CALIBRATED, MANY, SampledCost, kinds_within
+from memorymaps.nets.sampled.cost import CALIBRATED, COMPARED, MANY, SampledCost, kinds_within
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.probe import Probe
+from memorymaps.nets.sampled.errors.projection import projection_error
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.growth import Costs, GrownRows, SampleSize, grown_rows
+from memorymaps.nets.sampled.measures import MEASURES
+from memorymaps.nets.sampled.rows.bases import projected_kinds
 from memorymaps.nets.sampled.rows.pool import RowPool
+from memorymaps.nets.sampled.rows.projection import LayerProjection
 
 _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
 _OF_EVIDENCE = 2048  # rows by which a prior by evidence is found before they grow for it
@@ -44,8 +49,7 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
         A Fisher other than the exact one, or leading directions; the message says what to type.
     """
     _check(problem)
-    folder = None if recipe.folder is None else Path(recipe.folder)
-    pool = RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows), recipe.seed, folder)
+    pool = _pool(problem, recipe)
     share = 1.0 if recipe.share is None else recipe.share
     costs = Costs.of(problem, pool, recipe, share)
     probe = Probe.of(pool.by_example, recipe.seed)
@@ -56,6 +60,7 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     if recipe.share is None and _short_of_budget(grown, recipe, costs.few, len(problem.examples)):
         share = _SHARE
         grown = grown_rows(pool, recipe, Costs.of(problem, pool, recipe, share), probe)
+    grown = _compared(pool, grown, probe)
     rows = len(grown.covariance.q)
     notes = (
         f"{rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {recipe.seed}): "
@@ -63,15 +68,54 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
         f"Relative standard errors, of the draw of the rows and of half the bias removed: {grown.stated}.",
         f"Forecast of the map's work: {Forecast.of(grown.cost, rows, grown.stated.worst)}",
         *grown.directions.notes,
+        *_of_projection(pool, grown),
     )
 
     def build(deltas: Deltas) -> SampledCovariance:
-        return grown.covariance if deltas is pool.problem.prior else pool.covariance(grown.rows, deltas)
+        if deltas is pool.problem.prior:
+            return grown.covariance
+        return replace(pool.covariance(grown.rows, deltas), projected=grown.covariance.projected)
 
-    exact = rows >= pool.total and grown.directions.exact
+    exact = rows >= pool.total and grown.directions.exact and grown.covariance.projected is None
     error, cautions = None if exact else grown.stated.of_leverage, _too_few(grown, pool.total, recipe)
     estimate = CurvatureEstimate(build, notes, 1.0, relative_error=error, cautions=cautions)
     return DrawnRows(estimate, exact or grown.stated.worst <= recipe.error, share, grown.directions)
+
+
+def _pool(problem: LaplaceProblem, recipe: SampleSize) -> RowPool:
+    """All rows, projected where that was asked for."""
+    folder = None if recipe.folder is None else Path(recipe.folder)
+    if recipe.projection is None:
+        return RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows), recipe.seed, folder)
+    pool = RowPool.of(problem, [*rows_types(problem)], recipe.seed, folder)
+    return replace(pool, kinds=projected_kinds(pool, recipe.projection, recipe.seed))
+
+
+def _compared(pool: RowPool, grown: GrownRows, probe: Probe) -> GrownRows:
+    """With what projecting changes among its errors."""
+    problem = pool.problem
+    if not pool.projected:
+        return grown
+    error = problem.ranks.agreed(projection_error(pool, grown.covariance, grown.rows, probe))
+    covariance = replace(grown.covariance, projected=error)
+    stated, _ = problem.ranks.agreed(probe.state(problem, covariance, grown.directions))
+    return replace(grown, covariance=covariance, stated=stated)
+
+
+def _of_projection(pool: RowPool, grown: GrownRows) -> tuple[str, ...]:
+    """What the map says of it; nothing where rows are as they are."""
+    if grown.covariance.projected is None:
+        return ()
+    chosen = [kind for kind in pool.kinds if isinstance(kind, LayerProjection)]
+    kept = max(max(kind.shape) for kind in chosen)
+    numbers = [math.prod(kind.shape) for kind in chosen], [len(kind.outputs) * len(kind.inputs) for kind in chosen]
+    relative = zip(MEASURES, grown.covariance.projected.relative, strict=True)
+    return (
+        f"Rows of {len(chosen)} of {len(pool.kinds)} blocks of parameters along at most {kept} directions of their "
+        f"inputs and of their outputs, {sum(numbers[0]):,} of {sum(numbers[1]):,} numbers: the leading ones of a "
+        f"random projection. What this changes, beside the same rows as they are on {COMPARED} examples, in the "
+        f"standard errors: {', '.join(f'{name} {each:.1%}' for name, each in relative)}.",
+    )
 
 
 def _too_few(grown: GrownRows, total: int, recipe: SampleSize) -> tuple[str, ...]:

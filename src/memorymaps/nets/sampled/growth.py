@@ -44,6 +44,10 @@ class SampleSize(Protocol):
         """Of the examples that are mapped by sampled rows; `None`: all, or some percent where the budget is short."""
 
     @property
+    def projection(self) -> int | None:
+        """Directions of each layer's inputs and outputs that rows are kept along; `None`: all."""
+
+    @property
     def folder(self) -> str | Path | None:
         """Where rows beyond memory are written."""
 
@@ -119,7 +123,7 @@ def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) ->
         cost, directions = costs.with_rows(rows)
         stated, directions = problem.ranks.agreed(probe.state(problem, covariance, directions))
         why = _enough(rows, recipe, pool, cost, stated, most)
-        why += ", the exact posterior" if rows >= pool.total and directions.exact else ""
+        why += ", the exact posterior" if rows >= pool.total and directions.exact and not pool.projected else ""
         if why:
             return _precise(GrownRows(covariance, rows, stated, why, cost, directions), problem, probe, recipe.error)
         _say(problem, str(costs.forecast((rows, stated.worst), recipe.error, most)))

@@ -36,8 +36,8 @@ UNSURE = 0.5  # of a removed bias counts as a standard error: two lead back to t
 class Estimates:
     """Of a batch, in the order of `MEASURES`: `value [3, n]`, `deleted [3, n, m]` its change where one drawn row is
     deleted, times `√(1 − q)`; `bias [3, n]` by which it would differ if no bias had been removed; `left_out [3, n]` the
-    error of directions that are left out, `undetermined [3, n]` that of parameters which no drawn row determines; the
-    variance without each example, `cavity [n, c, c]`, and with it, `variance`.
+    error of directions that are left out, `undetermined [3, n]` that of parameters which no drawn row determines and of
+    projecting the rows; the variance without each example, `cavity [n, c, c]`, and with it, `variance`.
     """
 
     cavity: Tensor
@@ -83,8 +83,16 @@ def estimates(
     deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
     left_out = directions.uncertainty(likelihood, data, basis, value)
     bias = _bias(likelihood, data, directions.completed(cavity.variance + cavity.removed, basis), value, source)
-    undetermined = UNSURE * source.shortfall**2 * magnitudes(likelihood, data, value)
+    undetermined = _undetermined(source, magnitudes(likelihood, data, value))
     return Estimates(whole, (variance + variance.mT) / 2, value, deleted, bias, left_out, undetermined)
+
+
+def _undetermined(source: Cavities, size: Tensor) -> Tensor:
+    """`[3, n]`: `r²/2` of the measures' `size`, and what projecting the rows changes."""
+    found = UNSURE * source.shortfall**2 * size
+    if source.projected is None:
+        return found
+    return torch.hypot(found, size.new_tensor(source.projected.spread)[:, None] * source.projected.scale_of_error(size))
 
 
 def _bias(likelihood: Likelihood, data: Data, plain: Tensor, value: Tensor, source: Cavities) -> Tensor:

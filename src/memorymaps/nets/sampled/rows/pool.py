@@ -13,13 +13,14 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.covariance.gram import DenseRows, RankOneRows, RowsType, group_rows, inverses_of
+from memorymaps.nets.covariance.gram import DenseRows, RowsType, group_rows, inverses_of
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import Deltas, prior_covariance, root_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import Kind
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.rows.files import FiledRows
+from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
 
 _PIECE = 1024  # examples read together, of those that have drawn rows: a loader is read once for each piece
@@ -60,9 +61,18 @@ class RowPool:
         return int((self.size > 0).sum())
 
     @property
+    def projected(self) -> bool:
+        """Whether rows of some layers are kept within a subspace."""
+        return any(isinstance(kind, LayerProjection) for kind in self.kinds)
+
+    @property
     def by_example(self) -> Tensor:
         """`[N]`: the sum of each example's sizes."""
         return self.size.view(-1, self.k).sum(1)
+
+    def drawn(self, rows: int) -> Tensor:
+        """Places of the rows of such a sample."""
+        return drawn(probabilities(self.size, rows), self.numbers)
 
     def covariance(self, rows: int, deltas: Deltas) -> SampledCovariance:
         """With about `rows` rows; a smaller sample is part of a larger one."""
@@ -161,7 +171,7 @@ def _piece(
 ) -> Iterator[list[Any]]:
     """The rows of a few examples: row `r` is direction `column[r]` of example `which[r]`."""
     directions = root_directions(problem, batch, problem.weights(batch))
-    made = [RankOneRows if kind is RankOneRows else DenseRows for kind in kinds]
+    made = [DenseRows if kind is FiledRows else kind for kind in kinds]
 
     def work(x: Any, part: slice) -> list[Any]:
         found = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, made)
