@@ -218,9 +218,7 @@ def _svm_posterior(
     f, prior_variance, tolerance_variance = gram @ duals + intercept, np.diagonal(gram), float(model.tol) ** 2
 
     def variance(curvature: Array) -> Array:
-        columns = [
-            phi * GramConditional.from_gram(gram, phi * c, True).variance(gram, prior_variance) for c in curvature.T
-        ]
+        columns = [phi * GramConditional.from_gram(gram, phi * c, True).training_variance(gram) for c in curvature.T]
         return np.stack(columns, axis=1)
 
     start = np.repeat(phi * prior_variance[:, None], f.shape[1], axis=1)
