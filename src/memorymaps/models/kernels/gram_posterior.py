@@ -79,19 +79,20 @@ class GramConditional:
         v = np.clip(prior_variance - np.sum(whitened**2, axis=0), 0, None)
         return v if self.whitened_ones is None else v + self._intercept_coordinate(whitened) ** 2
 
-    def training_variance(self, gram: Array) -> Array:
+    def training_variance(self, gram: Array, wanted: Array) -> Array:
         """`V [N]` at the training inputs, from their Gram matrix: `variance(gram, diagonal)` in a third of the time.
 
-        `V_ii = (1 − (B⁻¹)_ii)/Λ_i`, `B = LLᵀ`, where that is not a difference of nearly equal numbers.
+        `V_ii = (1 − (B⁻¹)_ii)/Λ_i`, `B = LLᵀ`, where that is not a difference of nearly equal numbers. Rows that are
+        not `wanted [N]` have no curvature, and their prior variance is told.
         """
         inverse, prior_variance = dtrtri(self.cholesky_factor, lower=1)[0], np.diagonal(gram)
         reduction = 1 - np.sum(inverse**2, axis=0)
-        v, told = np.empty(len(gram)), reduction > _CANCELLED
+        v, told = prior_variance.copy(), reduction > _CANCELLED
         v[self.rows] = reduction / self.sqrt_curvature**2
         if self.whitened_ones is not None:
             ones = self.whitened_ones
             v[self.rows] += (ones @ inverse / self.sqrt_curvature) ** 2 / (ones @ ones)
-        others = np.setdiff1d(np.arange(len(gram)), self.rows[told])
+        others = np.setdiff1d(np.flatnonzero(wanted), self.rows[told])
         v[others] = self.variance(gram[others], prior_variance[others])
         return v
 
