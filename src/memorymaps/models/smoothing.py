@@ -63,8 +63,8 @@ def smoothed_curvature(
     """`w Λ [N, c]` at the fixed point of `Λ = E_q[∇²ℓ]`, `q(f) = N(f, V)`, `V = variance(wΛ) [N, c]`.
 
     `tolerance_variance` is added to `V`: the square of the solver's tolerance of `f`. Iterates on `log V`, damped by
-    1/2 because `Λ ∝ 1/√V` would oscillate, by less after each quarter of the iterations. The first are extrapolated
-    [Anderson 1965] as long as their residuals decrease.
+    1/2 because `Λ ∝ 1/√V` would oscillate, by less after each quarter of the iterations. Extrapolated at
+    first [Anderson 1965], as long as their residuals decrease.
 
     Raises
     ------
