@@ -37,7 +37,7 @@ class SampledCost:
     are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training. The map is
     along `directions` of each example's outputs, on average; a product of its rows counts `per_product`, half in single
     precision. Projected rows are compared with rows as they are, `unprojected` multiplications an entry. The product of
-    two drawn rows takes `pair`.
+    two drawn rows takes `pair`, making a row of one direction `made`.
     """
 
     n: int
@@ -50,6 +50,7 @@ class SampledCost:
     per_product: float = 1.0
     unprojected: float = 0.0
     pair: float = 0.0
+    made: float = 0.0
 
     def multiplications(self, rows: int) -> float:
         """`passes + n r m (product + m + 3500) + 4 m³`, about: products with the drawn rows, their systems, the errors;
@@ -60,7 +61,13 @@ class SampledCost:
         systems = self.per_product * (self.n * self.directions * rows * entry + rows**3 / 2)
         probed = _SIZES * min(self.n, PROBED) * self.k * rows * entry
         compared = self.unprojected * rows * (rows / 2 + COMPARED * self.k)
-        return self.passes + systems + _FACTORS * rows**3 + _SIZES * self.pair * rows**2 + probed + compared
+        factors = _FACTORS * rows**3 + _SIZES * self.pair * rows**2
+        return self.passes + systems + factors + probed + compared + self.made * self._rows_made(rows)
+
+    def _rows_made(self, rows: int) -> float:
+        """Of one direction: all of an example of which one is drawn, and of those whose errors decide at each size."""
+        sizes = 1 + max(0.0, math.log2(max(rows, 1) / PROBED))
+        return self.k * (min(rows, self.n) + min(self.n, PROBED) * sizes)
 
     @property
     def reads(self) -> int:
@@ -121,7 +128,8 @@ def counted_epoch(problem: LaplaceProblem) -> float:
 def cost_of(
     problem: LaplaceProblem, kinds: Sequence[Kind], epoch: float, directions: float | None = None
 ) -> SampledCost:
-    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each direction, worth two forward.
+    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each direction, worth two forward,
+    and one more where gradients of matrix layers are materialised.
 
     `epoch` multiplications of training, counted or timed. `directions` of each example, on average, in single
     precision; by default all outputs, in double. Fewer take a forward pass to be chosen.
@@ -129,12 +137,20 @@ def cost_of(
     k, few = problem.num_outputs, directions is not None
     r = k if directions is None else directions
     product, pair = (_over_groups(_product, kinds, problem, count) for count in (r, 1.0))
-    passes = (1 + 2 * r + few) * epoch / PASSES_PER_EPOCH
+    forward, each = epoch / PASSES_PER_EPOCH, 2 + _materialised(problem, kinds)
+    passes, made = (1 + each * r + few) * forward, each * forward / len(problem.examples)
     written, single = 2 * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected = 0.0
     if any(isinstance(kind, LayerProjection) for kind in kinds):
         unprojected = _over_groups(_product, rows_types(problem), problem, k)
-    return SampledCost(len(problem.examples), k, r, product, written, passes, epoch, single, unprojected, pair)
+    return SampledCost(len(problem.examples), k, r, product, written, passes, epoch, single, unprojected, pair, made)
+
+
+def _materialised(problem: LaplaceProblem, kinds: Sequence[Kind]) -> bool:
+    """Whether a matrix layer is used at several positions."""
+    pairs = zip(kinds, problem.block_groups, strict=True)
+    matrices = [kind for kind, group in pairs if len(group.blocks) == 1 and group.blocks[0].is_matrix]
+    return not all(kind.at_one if isinstance(kind, LayerProjection) else kind is RankOneRows for kind in matrices)
 
 
 def row_numbers(problem: LaplaceProblem, kinds: Sequence[Kind]) -> int:
