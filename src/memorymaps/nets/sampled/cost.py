@@ -22,8 +22,10 @@ CALIBRATED = 512  # examples drawn at random that have both curvatures, where on
 _READS = 5  # passes over the data by a map along all directions, whatever it rests on
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
 PROBED = 256  # examples whose standard errors decide whether rows are enough
-_SIZES = 4 / 3  # samples of half the size, a quarter … before the last, of work in proportion to the square
-_FACTORS = 3.8  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
+_SIZES = (
+    1.8  # with samples of half the size, a quarter … before the last, of work in proportion to the square (measured)
+)
+_FACTORS = 5.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
 _ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
 _SINGLE = 0.5  # of the work of a product in double precision
 UNASKED = 120.0  # seconds of a core that "auto" may spend
@@ -129,7 +131,7 @@ def cost_of(
     problem: LaplaceProblem, kinds: Sequence[Kind], epoch: float, directions: float | None = None
 ) -> SampledCost:
     """Of a problem whose groups' rows are held by these kinds: a reverse pass for each direction, worth two forward,
-    and one more where gradients of matrix layers are materialised.
+    and two more where gradients of matrix layers are materialised, in small products.
 
     `epoch` multiplications of training, counted or timed. `directions` of each example, on average, in single
     precision; by default all outputs, in double. Fewer take a forward pass to be chosen.
@@ -137,7 +139,7 @@ def cost_of(
     k, few = problem.num_outputs, directions is not None
     r = k if directions is None else directions
     product, pair = (_over_groups(_product, kinds, problem, count) for count in (r, 1.0))
-    forward, each = epoch / PASSES_PER_EPOCH, 2 + _materialised(problem, kinds)
+    forward, each = epoch / PASSES_PER_EPOCH, 2 + 2 * _materialised(problem, kinds)
     passes, made = (1 + each * r + few) * forward, each * forward / len(problem.examples)
     written, single = 2 * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected = 0.0
