@@ -8,7 +8,7 @@ product of gradients (TracIn at the last step) and, where they are installed, kr
 (one fit; gradients as they are with the prior's ridge, and projected to half as many numbers as examples without).
 
     MEMORYMAPS_DATA=… python benchmarks/answers/behind_a_prediction.py [--n 1000] [--seeds 3]
-        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30]
+        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30] [--steps 500]
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sklearn.svm import SVC
 
 import memorymaps as mm
 
-QUERIES, REMOVED, SUBSETS = 10, 20, 30
+QUERIES, REMOVED, SUBSETS, STEPS = 10, 20, 30, 500
 
 
 def logarithms() -> Data:
@@ -270,7 +270,7 @@ def of_network(
 
     def without(removed: np.ndarray) -> np.ndarray:
         keep = ~np.isin(np.arange(n), removed)
-        return losses(train(copy.deepcopy(net), x[keep], y[keep], 500), new, asked) - before
+        return losses(train(copy.deepcopy(net), x[keep], y[keep], STEPS), new, asked) - before
 
     scores: dict[str, np.ndarray] = {}
     seconds = {}
@@ -325,8 +325,9 @@ def main() -> None:
     parser.add_argument("--removed", type=int, default=REMOVED)
     parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--subsets", type=int, default=SUBSETS)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of L-BFGS, most of each network trained again")
     options = parser.parse_args()
-    globals().update(REMOVED=options.removed, QUERIES=options.queries, SUBSETS=options.subsets)
+    globals().update(STEPS=options.steps, REMOVED=options.removed, QUERIES=options.queries, SUBSETS=options.subsets)
     warnings.simplefilter("ignore")
     found = []
     for row in rows(options.n, options.seeds, options.only):

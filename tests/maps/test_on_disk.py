@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickletools
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,14 +11,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from remedies import remedy
 from round_trip import RoundTrip
 from sklearn.linear_model import LogisticRegression
 
 import memorymaps as mm
+from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.files.executors.errors import WorkerLostError
+from memorymaps.files.executors.shared_context import pickled
 from memorymaps.maps.on_disk.disk_table import DiskTable
 from memorymaps.maps.store import MapFileError
 
@@ -37,6 +41,26 @@ def folder(tmp_path_factory):
     assert isinstance(m.table, DiskTable)
     assert sorted(file.name for file in path.parent.iterdir()) == ["map"]
     return path
+
+
+def _encodings(file):
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    columns = [group.column(k) for k in range(group.num_columns)]
+    return {column.path_in_schema: set(column.encodings) for column in columns}
+
+
+def test_numbers_have_no_dictionary_and_texts_have_one(folder, tmp_path):
+    for file in (next(folder.glob("[0-9]*.parquet")), WHOLE.save(tmp_path / "whole.parquet")):
+        found = _encodings(file)
+        assert "RLE_DICTIONARY" in found["id"]
+        assert "RLE_DICTIONARY" not in found["leverage"]
+
+
+def test_what_workers_are_sent_of_a_linear_model_names_no_class_of_scikit_learn():
+    context = pickled(WHOLE.origin.posterior, "the model", (Examples,))
+    names = [name for code, name, _ in pickletools.genops(context) if code.name.endswith("BINUNICODE")]
+    assert any(name.startswith("memorymaps.") for name in names)
+    assert not [name for name in names if name == "sklearn" or name.startswith("sklearn.")]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow as pa
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.estimators import Estimator, perturb
 from memorymaps.data.fingerprint import digest_of_batch
-from memorymaps.files.batch_journal import BatchJournal
+from memorymaps.files.batch_journal import BatchJournal, file_content
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.gate import Gate, undefined_warnings
@@ -42,6 +43,7 @@ class BatchDrawing:
         finished = None if journal is None else journal.finished()
         first = int(rows[0]) if len(rows) else 0
         consecutive = len(rows) > 0 and int(rows[-1]) - first == len(rows) - 1
+        origin = dataclasses.replace(origin, model=None)  # whether it has changed is no worker's question
         return cls(origin, gate, estimator, first if consecutive else rows, finished)
 
     def positions(self, part: slice) -> Array:
@@ -60,6 +62,12 @@ def batch_records(work: BatchDrawing, batch: Batch, at: slice) -> Iterator[tuple
         else:
             yield part, digest, _record(work.origin, work.gate, chunk, work.positions(part), work.estimator)
         start = part.stop
+
+
+def batch_files(work: BatchDrawing, batch: Batch, at: slice) -> Iterator[tuple[slice, str, bytes | None]]:
+    """As `batch_records`, with the rows as the content of a file, compressed where they are computed."""
+    for part, digest, record in batch_records(work, batch, at):
+        yield part, digest, None if record is None else file_content(record, digest)
 
 
 def _record(origin: Origin, gate: Gate, batch: Batch, rows: Array, estimator: Estimator) -> pa.RecordBatch:

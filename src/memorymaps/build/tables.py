@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from memorymaps.build.batches import OUTPUTS, BatchDrawing, batch_records
+from memorymaps.build.batches import OUTPUTS, BatchDrawing, batch_files, batch_records
 from memorymaps.data.examples import DataError
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.files.batch_journal import BatchJournal, BatchJournalError
@@ -41,9 +41,13 @@ def table_in_memory(ranks: Ranks, own: list[pa.RecordBatch], journal: BatchJourn
 
 def table_on_disk(drawn: RepeatedExamples, work: BatchDrawing, journal: BatchJournal) -> tuple[DiskTable, int]:
     """The table whose parts are the batches on disk, none of which is held in memory, and the number of outputs."""
-    outputs, drawn_parts = 0, set()
-    for part, digest, record in drawn.flat_map(batch_records, work):
-        outputs = int(_kept(journal, part, digest, record).schema.metadata[OUTPUTS])
+    outputs = 0
+    drawn_parts: set[tuple[int, int]] = set()
+    for part, digest, content in drawn.flat_map(batch_files, work):
+        if content is not None:
+            journal.add_file(part, content)
+        if content is None or not drawn_parts:
+            outputs = int(_read(journal, part, digest).schema.metadata[OUTPUTS])
         drawn_parts.add((part.start, part.stop))
     journal.keep_only(drawn_parts)  # an earlier run may have cut the rows into other batches
     try:
@@ -57,6 +61,10 @@ def _kept(journal: BatchJournal, part: slice, digest: str, record: pa.RecordBatc
     if record is not None:
         journal.add(part, digest, record)
         return record
+    return _read(journal, part, digest)
+
+
+def _read(journal: BatchJournal, part: slice, digest: str) -> pa.RecordBatch:
     found = journal.read(part, digest)
     if found is None:
         raise BatchJournalError(f"{journal.folder} has lost rows {part.start} to {part.stop}: run again")

@@ -88,13 +88,14 @@ def _write_table(run: Any, path: Path) -> None:
     from pyarrow import csv, parquet
 
     from memorymaps.files.atomic_files import replacing
+    from memorymaps.files.writing_parquet import parquet_options
 
     tables = [run.at(step).table for step in run.steps]
     steps = [pa.array([step] * len(table), pa.int64()) for step, table in zip(run.steps, tables, strict=True)]
     table = pa.concat_tables([t.add_column(0, "step", s) for s, t in zip(steps, tables, strict=True)])
     with replacing(path) as partial:
         if path.suffix == ".parquet":
-            parquet.write_table(table, partial, compression="zstd")
+            parquet.write_table(table, partial, **parquet_options(table.schema))
         else:
             flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
             csv.write_csv(table.select(flat), partial)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from memorymaps.files.atomic_files import discard, replacing
 from memorymaps.files.locks import WriterLock
 from memorymaps.files.safe_text import printable
+from memorymaps.files.writing_parquet import parquet_options
 
 _DIGEST = b"digest"
 
@@ -116,10 +117,12 @@ class BatchJournal:
 
     def add(self, rows: slice, digest: str, batch: pa.RecordBatch) -> None:
         """Keep a finished batch; it is on disk when this returns."""
-        notes = {**(batch.schema.metadata or {}), _DIGEST: digest.encode()}
-        table = pa.Table.from_batches([batch]).replace_schema_metadata(notes)
+        self.add_file(rows, file_content(batch, digest))
+
+    def add_file(self, rows: slice, content: bytes) -> None:
+        """Keep a finished batch by its `file_content`, which another process may have made."""
         with replacing(self._file(rows)) as partial:
-            pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
+            partial.write_bytes(content)
 
     def keep_only(self, batches: Collection[tuple[int, int]]) -> None:
         """Delete the batches whose first and last row are not among these."""
@@ -145,6 +148,15 @@ class BatchJournal:
 
     def _file(self, rows: slice) -> Path:
         return self.folder / batch_name(rows.start, rows.stop)
+
+
+def file_content(batch: pa.RecordBatch, digest: str) -> bytes:
+    """The Parquet file of a finished batch; `digest` is that of what it was computed from."""
+    notes = {**(batch.schema.metadata or {}), _DIGEST: digest.encode()}
+    table = pa.Table.from_batches([batch]).replace_schema_metadata(notes)
+    stream = pa.BufferOutputStream()
+    pq.write_table(table, stream, **parquet_options(table.schema))
+    return bytes(stream.getvalue().to_pybytes())
 
 
 def batch_name(start: int, stop: int) -> str:

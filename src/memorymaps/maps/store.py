@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import replacing
 from memorymaps.files.safe_text import printable
+from memorymaps.files.writing_parquet import parquet_options
 from memorymaps.maps.on_disk.disk_table import DiskTable
 from memorymaps.maps.on_disk.folders import NOTE, is_folder, opened_table, read_note, readable_folder, write_folder
 from memorymaps.maps.provenance import Provenance, upgraded
@@ -41,10 +42,9 @@ def save(table: pa.Table | DiskTable, provenance: Provenance, path: str | Path) 
         write_folder(table, note, Path(path))
         return Path(path)
     stamp = {_METADATA_KEY: json.dumps(note, allow_nan=True).encode()}
-    options = {"compression": "zstd", "write_page_checksum": True}
     parts = table.parts() if isinstance(table, DiskTable) else iter([(0, table)])
     schema = table.schema.with_metadata(stamp)
-    with replacing(path) as partial, pq.ParquetWriter(partial, schema, **options) as writer:
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema, **parquet_options(schema)) as writer:
         for _, part in parts:
             writer.write_table(part.replace_schema_metadata(stamp))
         writer.close()  # before the file takes its place

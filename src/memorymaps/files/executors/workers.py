@@ -90,8 +90,8 @@ def _process_pool(processes: int) -> Iterator[Workers]:
 
 
 def _imported() -> tuple[str, ...]:
-    """Libraries whose import takes seconds, which this process has and workers will need."""
-    return tuple(name for name in ("pandas", "pyarrow.parquet", "sklearn.base") if name in sys.modules)
+    """Libraries that take long to import, which this process has and every worker of a table will need."""
+    return tuple(name for name in ("pandas", "pyarrow.parquet") if name in sys.modules)
 
 
 def _begin(parent: int, libraries: tuple[str, ...]) -> None:

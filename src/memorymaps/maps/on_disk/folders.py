@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from memorymaps.files.atomic_files import discard, flush_folder, partial_path, replacing, sweep
 from memorymaps.files.batch_journal import BatchJournal, batch_name
+from memorymaps.files.writing_parquet import parquet_options
 from memorymaps.maps.on_disk.disk_table import DiskTable
 
 NOTE = "_map.json"
@@ -58,7 +59,7 @@ def write_folder(table: pa.Table | DiskTable, note: dict[str, Any], folder: Path
     try:
         for start, part in _parts(table):
             with replacing(made / batch_name(start, start + len(part))) as partial:
-                pq.write_table(part, partial, compression="zstd", write_page_checksum=True)
+                pq.write_table(part, partial, **parquet_options(part.schema))
         write_note(made, note | {"rows": table.num_rows})
         replace_folder(made, folder)
     except BaseException:

@@ -28,13 +28,14 @@ from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm.fit import laplace
 from memorymaps.models.linear.glm.model import LinearModel
+from memorymaps.models.linear.glm.penalty import ConstantPenalty, ProportionalPenalty
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.sklearn_targets import class_data, numeric_data
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 _REFITS, _SMALL = 64, 200_000  # refits that a map may make unasked, up to this size of the data
 _REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-10, 100_000
-Penalty = Callable[[float], Any]  # total weight → δ, a number for all outputs or one each
+Penalty = ConstantPenalty | ProportionalPenalty
 
 _SQUARED = (
     sk.LinearRegression, sk.Ridge, sk.RidgeCV, sk.BayesianRidge, sk.Lasso, sk.LassoCV, sk.ElasticNet, sk.ElasticNetCV,
@@ -81,16 +82,12 @@ def coefficients_of(model: Any) -> Array:
     return np.concatenate([np.broadcast_to(np.asarray(model.intercept_, dtype=float), (1, coef.shape[1])), coef])
 
 
-def _penalty_matrix(model: Any, shape: tuple[int, ...], penalty: Penalty) -> Penalty:
-    """`δ [p, c]`, zero for the intercept."""
-
-    def matrix(weight: float) -> Array:
-        delta = np.broadcast_to(np.asarray(penalty(weight), dtype=float), shape).copy()
-        if model.fit_intercept:
-            delta[0] = 0.0
-        return delta
-
-    return matrix
+def _on_slopes(model: Any, shape: tuple[int, ...], penalty: Penalty) -> Penalty:
+    """The penalty of a strength, for all outputs or of each, on the coefficients `[p, c]`: none on the intercept."""
+    strength = np.broadcast_to(np.asarray(penalty.strength, dtype=float), shape).copy()
+    if model.fit_intercept:
+        strength[0] = 0.0
+    return dataclasses.replace(penalty, strength=strength)
 
 
 def _linear(
@@ -108,11 +105,11 @@ def _linear(
         coefficients=coefficients,
         design=design,
         parameters=design.parameters,
-        penalty=_penalty_matrix(model, coefficients.shape, penalty),
+        penalty=_on_slopes(model, coefficients.shape, penalty),
         free=free,
         prior=prior,
         dispersion_known=known,
-        l1=None if l1 is None else _penalty_matrix(model, coefficients.shape, l1),
+        l1=None if l1 is None else _on_slopes(model, coefficients.shape, l1),
         shrinkable=_shrinkable(model, coefficients.shape) if sparse else None,
         positive=bool(getattr(model, "positive", False)),
         hyperparameters_held=next((words for kind, words in _CHOSEN.items() if isinstance(model, kind)), ""),
@@ -154,7 +151,13 @@ def _(model: Any) -> LinearModel:
     sparse = bool(model.positive)
     notes = _ACTIVE_SET if sparse else ()
     return _linear(
-        model, Gaussian(), lambda w: 0.0, "none (least squares)", sparse, notes=notes, closed_form=_is_direct(model)
+        model,
+        Gaussian(),
+        ConstantPenalty(0.0),
+        "none (least squares)",
+        sparse,
+        notes=notes,
+        closed_form=_is_direct(model),
     )
 
 
@@ -165,7 +168,7 @@ def _(model: Any) -> LinearModel:
     sparse = bool(getattr(model, "positive", False))
     prior = f"δ = alpha/σ² with alpha = {_format_numbers(alpha)}, from the model"
     return _linear(
-        model, Gaussian(), lambda w: alpha, prior, sparse, notes=_ACTIVE_SET if sparse else (),
+        model, Gaussian(), ConstantPenalty(alpha), prior, sparse, notes=_ACTIVE_SET if sparse else (),
         closed_form=_is_direct(model),
     )  # fmt: skip
 
@@ -175,7 +178,7 @@ def _(model: Any) -> LinearModel:
     noise, weights = float(model.alpha_), float(model.lambda_)  # precisions; δ = weights/noise at φ = 1
     prior = f"δ = lambda_ = {weights:.4g} with 1/σ² = alpha_ = {noise:.4g}, from the model"
     return _linear(
-        model, Gaussian(), lambda w: weights / noise, prior, False, closed_form=_is_direct(model),
+        model, Gaussian(), ConstantPenalty(weights / noise), prior, False, closed_form=_is_direct(model),
         dispersion=1 / noise,
     )  # fmt: skip
 
@@ -187,9 +190,8 @@ def _(model: Any) -> LinearModel:
     alpha = float(getattr(model, "alpha_", getattr(model, "alpha", np.nan)))
     l1 = float(getattr(model, "l1_ratio_", getattr(model, "l1_ratio", 1.0)))
     prior = f"δ = Σw·alpha·(1 − l1_ratio)/σ² with alpha = {alpha:.4g}, l1_ratio = {l1:.4g}, from the model"
-    return _linear(
-        model, Gaussian(), lambda w: w * alpha * (1 - l1), prior, True, lambda w: w * alpha * l1, notes=_ACTIVE_SET
-    )
+    ridge, lasso = (ProportionalPenalty(alpha * share) for share in (1 - l1, l1))
+    return _linear(model, Gaussian(), ridge, prior, True, lasso, notes=_ACTIVE_SET)
 
 
 @_translate.register(sk.PoissonRegressor)
@@ -198,7 +200,7 @@ def _(model: Any) -> LinearModel:
 def _(model: Any) -> LinearModel:
     alpha = float(model.alpha)
     prior = f"δ = Σw·alpha/φ with alpha = {alpha:.4g}, from the model"
-    return _linear(model, _glm_likelihood(model), lambda w: w * alpha, prior, False)
+    return _linear(model, _glm_likelihood(model), ProportionalPenalty(alpha), prior, False)
 
 
 @functools.singledispatch
@@ -237,7 +239,8 @@ def _(model: Any) -> LinearModel:
     ridge = 0.0 if np.isinf(c) else (1 - l1) / c
     prior = "none" if np.isinf(c) else f"δ = (1 − l1_ratio)/C = {ridge:.4g} with C = {c:.4g}, from the model"
     translated = _linear(
-        model, likelihood, lambda w: ridge, prior, l1 > 0, (lambda w: l1 / c) if l1 > 0 else None,
+        model, likelihood, ConstantPenalty(ridge), prior, l1 > 0,
+        ConstantPenalty(l1 / c) if l1 > 0 else None,
         classes=tuple(model.classes_.tolist()), notes=_ACTIVE_SET if l1 > 0 else (),
     )  # fmt: skip
     return (
@@ -262,26 +265,18 @@ def _refuse_other_losses(model: Any) -> None:
 def _liblinear_intercept(model: Any, translated: LinearModel, ridge: float) -> LinearModel:
     """Add the ridge of liblinear, which penalises the intercept as a feature of constant value `intercept_scaling`."""
 
-    def penalty(weight: float) -> Array:
-        delta = translated.penalty(weight)
-        delta[0] = ridge / model.intercept_scaling**2
-        return delta
-
+    strength = translated.penalty(1.0)
+    strength[0] = ridge / model.intercept_scaling**2
     notes = (*translated.notes, "liblinear penalises the intercept; so does the map.")
-    penalised = dataclasses.replace(translated, penalty=penalty, notes=notes)
-    return penalised if translated.l1 is None else _liblinear_l1(model, penalised, translated.l1)
+    penalised = dataclasses.replace(translated, penalty=ConstantPenalty(strength), notes=notes)
+    return penalised if translated.l1 is None else _liblinear_l1(model, penalised, translated.l1(1.0))
 
 
-def _liblinear_l1(model: Any, translated: LinearModel, l1: Penalty) -> LinearModel:
+def _liblinear_l1(model: Any, translated: LinearModel, l1: Array) -> LinearModel:
     """liblinear's L1 penalty on the intercept, which it may hold at zero."""
-
-    def strength(weight: float) -> Array:
-        values = l1(weight)
-        values[0] = np.max(values) / model.intercept_scaling
-        return values
-
+    l1[0] = np.max(l1) / model.intercept_scaling
     free, every = translated.coefficients != 0, np.ones(translated.coefficients.shape, dtype=bool)
-    return dataclasses.replace(translated, l1=strength, free=free, shrinkable=every)
+    return dataclasses.replace(translated, l1=ConstantPenalty(l1), free=free, shrinkable=every)
 
 
 def _inverse_strength(model: Any) -> float:

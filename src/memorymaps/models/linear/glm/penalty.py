@@ -1,8 +1,9 @@
-"""What a penalty that grows with the total weight loses when an example is left out."""
+"""Penalties on coefficients, and what one that grows with the total weight loses when an example is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,28 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.models.linear.glm.model import LinearModel
 from memorymaps.posteriors.capabilities import PenaltyPerWeight
+
+
+@dataclass(frozen=True)
+class ConstantPenalty:
+    """`strength`, `[p, c]` or a number, for any total weight: scikit-learn's `alpha` of `Ridge` and `1/C`."""
+
+    strength: Array | float
+
+    def __call__(self, weight: float) -> Array:
+        """`[p, c]`."""
+        return np.array(self.strength, dtype=float)
+
+
+@dataclass(frozen=True)
+class ProportionalPenalty:
+    """`Σw · strength`, `[p, c]` or a number: scikit-learn's `alpha` where the loss is a mean over examples."""
+
+    strength: Array | float
+
+    def __call__(self, weight: float) -> Array:
+        """`[p, c]`."""
+        return np.asarray(weight * self.strength, dtype=float)
 
 
 def penalty_rate(model: LinearModel, weight: float) -> Array:
