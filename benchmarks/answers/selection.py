@@ -79,7 +79,7 @@ def machines() -> dict[str, Any]:
 FAMILIES = {
     "logistic, spambase": Family(logistic, spambase, {}),
     "logistic, Fashion": Family(logistic, fashion, {}),
-    "MLP, spambase": Family(perceptron, spambase, {}, 1000),
+    "MLP, spambase": Family(perceptron, spambase, {}),
     "MLP, Fashion": Family(perceptron, fashion, {}, 1000),
     "LightGBM, spambase": Family(lambda: boosting(LGBMClassifier), spambase, {"cross_fit": 5}),
     "LightGBM, bikes": Family(lambda: boosting(LGBMRegressor), logarithms, {"cross_fit": 5, "by": "score"}),

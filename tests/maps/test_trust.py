@@ -256,6 +256,17 @@ def test_few_draws_give_ranks():
         assert level is None or m.trust["leverage"].level == level
 
 
+@pytest.mark.parametrize(
+    ("error", "level"), [(None, S), (0.31, S), (0.99, S), (1.0, R), (2.9, R), (3.0, U), (206.45, U), (float("nan"), U)]
+)
+def test_ranks_are_lowered_where_the_stated_error_is_larger_than_what_it_is_of(error, level):
+    m = CASES["logistic"][0]()
+    facts = dataclasses.replace(m.provenance.description, relative_error=error)
+    found = dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, description=facts)).trust["ranks"]
+    assert found.level == level
+    assert ("were the exact ones" in str(found)) == (level != S)
+
+
 def test_a_posterior_that_does_not_say_is_estimated():
     m = CASES["least squares"][0]()
     facts = dataclasses.replace(m.provenance.description, approximation="something else", posterior="of mine")

@@ -12,11 +12,14 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import HuberRegressor, QuantileRegressor, SGDClassifier, SGDRegressor
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from memorymaps import memory_map
+from memorymaps.models import smoothing
+from memorymaps.models.kernels.gram_posterior import GramConditional
 from memorymaps.models.kernels.sklearn_svm import support_vectors
 
 FOLDER = os.environ.get("MEMORYMAPS_DATA")
@@ -219,3 +222,33 @@ def test_separable_classes_have_a_map():
         change = without.decision_function(X[[i]])[0] - m["output"][i]
         assert m["sensitivity"][i] == pytest.approx(abs(change), abs=1e-4)
     assert np.all(m["sensitivity"][~held] == 0)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_variances_at_the_training_inputs(intercept):
+    rng = np.random.default_rng(0)
+    gram = rbf_kernel(rng.normal(size=(60, 3)))
+    curvature = rng.exponential(size=60) * 10.0 ** rng.uniform(-15, 2, 60)
+    conditional = GramConditional.from_gram(gram, curvature, intercept)
+    v = gram - gram @ np.linalg.solve(np.eye(60) + curvature[:, None] * gram, curvature[:, None] * gram)
+    if intercept:
+        weights = np.linalg.solve(np.eye(60) + curvature[:, None] * gram, curvature)  # A1
+        v = v + np.outer(1 - gram @ weights, 1 - gram @ weights) / weights.sum()
+    found = conditional.training_variance(gram, np.ones(60, dtype=bool))
+    np.testing.assert_allclose(found, np.diagonal(v), rtol=1e-6)
+    np.testing.assert_allclose(found, conditional.variance(gram, np.diagonal(gram)), rtol=1e-8)
+
+
+@pytest.mark.parametrize("model", [SVC(C=3.0), SVR(C=1.0, epsilon=0.05)])
+def test_extrapolated_curvatures_are_those_of_the_damped_iteration(model, monkeypatch):
+    X, y = cancer(80) if isinstance(model, SVC) else diabetes(80)
+    calls, found = [], []
+    whole = GramConditional.training_variance
+    monkeypatch.setattr(GramConditional, "training_variance", lambda *given: calls.append(1) or whole(*given))
+    for accelerated in (0, smoothing._ACCELERATED):
+        calls.clear()
+        monkeypatch.setattr(smoothing, "_ACCELERATED", accelerated)
+        found.append((memory_map(model.fit(X, y), X, y)["sensitivity"], len(calls)))
+    (damped, slow), (extrapolated, quick) = found
+    np.testing.assert_allclose(extrapolated, damped, rtol=3e-3, atol=1e-3 * np.max(damped))
+    assert quick < 0.7 * slow

@@ -92,6 +92,7 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
 _SLOPE, _RANKS = 0.15, 0.9  # by how much a slope may differ from 1; rank correlation of an order that is verified
 _ENOUGH = 10  # retrained examples from which a figure of the map can be called verified
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
+_FOUND = ((3.0, Level.UNUSABLE, "a quarter"), (1.0, Level.RANKS, "half"))  # from such stated errors on
 _PIECEWISE_LINEAR = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
 _ONE_TREE = re.compile(r"DecisionTree|ExtraTree(?!s)")
 _MANY = 0.05  # share of examples with a warning from which it counts for the map
@@ -245,6 +246,13 @@ def _stated_error(m: ExampleTable) -> Iterator[_Finding]:
     error = m.provenance.description.relative_error
     if error is not None and not error < _LARGE_ERROR:
         yield ("leverage", "sensitivity", "loo_loss"), Level.RANKS, "with an error this large"
+        for least, level, part in _FOUND:
+            if not error < least:
+                why = (
+                    f"with an error this large {part} of the 5 % most sensitive were the exact ones (medians measured)"
+                )
+                yield ("ranks",), level, why
+                return
 
 
 def _marked(m: ExampleTable) -> Iterator[_Finding]:

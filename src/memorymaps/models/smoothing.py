@@ -8,7 +8,7 @@ errors. The curvature of the loss is zero or infinite, which is no use for finit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ _MAX_ITERATIONS = 400
 _DAMPING = (0.5, 0.2, 0.1, 0.05)  # in each quarter of the iterations
 _MAX_RATIO = 100.0  # of variances in one step: far from all kinks no curvature is left, and variances are infinite
 _TOLERANCE = 1e-4  # largest relative change of a standard deviation
+_ACCELERATED = 40  # first iterations, that are extrapolated
+_LONGEST = float(np.log(_MAX_RATIO))
+_MEMORY = 4  # differences of iterates from which they are
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,15 @@ def smoothed_curvature(
     """`w Λ [N, c]` at the fixed point of `Λ = E_q[∇²ℓ]`, `q(f) = N(f, V)`, `V = variance(wΛ) [N, c]`.
 
     `tolerance_variance` is added to `V`: the square of the solver's tolerance of `f`. Iterates on `log V`, damped by
-    1/2 because `Λ ∝ 1/√V` would oscillate, by less after each quarter of the iterations.
+    1/2 because `Λ ∝ 1/√V` would oscillate, by less after each quarter of the iterations. Extrapolated at
+    first [Anderson 1965], as long as their residuals decrease.
 
     Raises
     ------
     DataError
         No convergence in 400 iterations.
     """
-    v = np.maximum(start, np.finfo(float).tiny)
+    v, extrapolation = np.maximum(start, np.finfo(float).tiny), Extrapolation()
     for iteration in range(_MAX_ITERATIONS):
         smoothed = loss.averaged_over(diagonal_matrix(v + tolerance_variance))
         curvature = weight[:, None] * np.linalg.diagonal(smoothed.curvature(f, y))
@@ -75,12 +79,45 @@ def smoothed_curvature(
         if np.max(np.abs(np.sqrt((new + tolerance_variance) / (v + tolerance_variance)) - 1)) < _TOLERANCE:
             return curvature
         damping = _DAMPING[4 * iteration // _MAX_ITERATIONS]
-        v = v ** (1 - damping) * new**damping
+        if iteration < _ACCELERATED:
+            v = np.exp(extrapolation.following(np.log(v), np.log(new / v), damping))
+        else:
+            v = v ** (1 - damping) * new**damping
     raise DataError(
         f"the curvature smoothed by the posterior did not converge in {_MAX_ITERATIONS} iterations: the noise scale is "
         "nearly zero, or weights differ by orders of magnitude. Fit again with weights of like size, fewer features or "
         "a stronger penalty"
     )
+
+
+@dataclass
+class Extrapolation:
+    """Fixed-point iteration `x ← x + βr` by Anderson's extrapolation, each column of `x [N, c]` on its own.
+
+    `x + βr − (ΔX + βΔR)γ`, where `γ` minimises `‖r − ΔRγ‖²` over the last differences of iterates and residuals;
+    without them where a column's residual has grown.
+    """
+
+    points: list[Array] = field(default_factory=list)
+    residuals: list[Array] = field(default_factory=list)
+
+    def following(self, x: Array, r: Array, damping: float) -> Array:
+        """The next point, from `x` and its residual `r`."""
+        self.points, self.residuals = [*self.points, x][-_MEMORY - 1 :], [*self.residuals, r][-_MEMORY - 1 :]
+        columns = [self._column(k, damping) for k in range(x.shape[1])]
+        return np.stack(columns, axis=1)
+
+    def _column(self, k: int, damping: float) -> Array:
+        points, residuals = (np.stack([v[:, k] for v in values], axis=1) for values in (self.points, self.residuals))
+        x, r = points[:, -1], residuals[:, -1]
+        plain = x + damping * r
+        norms = np.linalg.norm(residuals, axis=0)
+        if len(norms) < 2 or norms[-1] > norms[-2]:
+            return np.asarray(plain)
+        change_x, change_r = np.diff(points, axis=1), np.diff(residuals, axis=1)
+        share = np.linalg.lstsq(change_r, r, rcond=1e-8)[0]
+        step = np.clip(damping * r - (change_x + damping * change_r) @ share, -_LONGEST, _LONGEST)
+        return np.asarray(x + step)
 
 
 def stationary_subgradients(low: Array, high: Array, x: Array, penalty_gradient: Array) -> Array:

@@ -217,9 +217,12 @@ def _svm_posterior(
     gram, phi, intercept = kernel(x, x), float(description.dispersion or 1.0), np.asarray(model.intercept_)  # type: ignore[arg-type]
     f, prior_variance, tolerance_variance = gram @ duals + intercept, np.diagonal(gram), float(model.tol) ** 2
 
+    involved = np.ones(f.shape, dtype=bool) if isinstance(model, SVR) else _sides(model, data.target) != 0
+
     def variance(curvature: Array) -> Array:
         columns = [
-            phi * GramConditional.from_gram(gram, phi * c, True).variance(gram, prior_variance) for c in curvature.T
+            phi * GramConditional.from_gram(gram, phi * c, True).training_variance(gram, rows)
+            for c, rows in zip(curvature.T, involved.T, strict=True)
         ]
         return np.stack(columns, axis=1)
 

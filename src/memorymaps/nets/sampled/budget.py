@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import re
 
-from memorymaps.nets.cost_model import MACS_PER_MINUTE
-
 Budget = float | str
 
 _EPOCHS = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*epochs?\s*")
+PER_SECOND = 1.6e10  # multiply–accumulates of a core in double precision, at least, in large matrix products
 PASSES_PER_EPOCH = 3  # forward passes that an epoch of training is worth: one forward, one back of twice its work
 
 
 def multiplications_of(budget: Budget, epoch: float) -> float:
     """Multiplications within a budget, for training epochs of `epoch` multiplications.
 
-    A number is seconds of a core in large matrix products, counted, not timed: the same on every machine.
+    A number is seconds of a core, counted, not timed: the same on every machine.
 
     Raises
     ------
@@ -27,14 +26,14 @@ def multiplications_of(budget: Budget, epoch: float) -> float:
     --------
     >>> multiplications_of("30 epochs", 2e9)
     60000000000.0
-    >>> multiplications_of(60, 2e9) == MACS_PER_MINUTE
+    >>> multiplications_of(60, 2e9) == 60 * PER_SECOND
     True
     """
     found = _EPOCHS.fullmatch(budget) if isinstance(budget, str) else None
     if found:
         amount, unit = float(found[1]), epoch
     else:
-        amount, unit = _seconds(budget), MACS_PER_MINUTE / 60
+        amount, unit = _seconds(budget), PER_SECOND
     if not 0 < amount < math.inf:
         raise _refusal(budget)
     return amount * unit

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
-from memorymaps.nets.cost_model import MACS_PER_MINUTE, forward_macs
+from memorymaps.nets.cost_model import forward_macs
 from memorymaps.nets.covariance.gram import DenseRows, RankOneRows, RowsType
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH, Budget, multiplications_of
+from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH, PER_SECOND, Budget, multiplications_of
 from memorymaps.nets.sampled.rows.files import FiledRows
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 
@@ -21,6 +21,12 @@ COMPARED = 64  # examples beside which projected rows are compared with rows as 
 CALIBRATED = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
 _READS = 5  # passes over the data by a map along all directions, whatever it rests on
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
+PROBED = 256  # examples whose standard errors decide whether rows are enough
+_SIZES = (
+    1.8  # with samples of half the size, a quarter … before the last, of work in proportion to the square (measured)
+)
+_FACTORS = 5.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
+_ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
 _SINGLE = 0.5  # of the work of a product in double precision
 UNASKED = 120.0  # seconds of a core that "auto" may spend
 
@@ -32,7 +38,8 @@ class SampledCost:
     `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
     are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training. The map is
     along `directions` of each example's outputs, on average; a product of its rows counts `per_product`, half in single
-    precision. Projected rows are compared with rows as they are, `unprojected` multiplications an entry.
+    precision. Projected rows are compared with rows as they are, `unprojected` multiplications an entry. The product of
+    two drawn rows takes `pair`, making a row of one direction `made`.
     """
 
     n: int
@@ -44,14 +51,25 @@ class SampledCost:
     epoch: float
     per_product: float = 1.0
     unprojected: float = 0.0
+    pair: float = 0.0
+    made: float = 0.0
 
     def multiplications(self, rows: int) -> float:
-        """`passes + n r m (product + m) + 2 m³`: the rows' products, their systems, the factor with its weights; what
-        projecting changes comes to it.
+        """`passes + n r m (product + m + 3500) + 4 m³`, about: products with the drawn rows, their systems, the errors;
+        the factor with its weights. To it come products of drawn rows, the examples whose errors decide, and what
+        projecting changes.
         """
+        entry = self.product + rows + _ENTRY
+        systems = self.per_product * (self.n * self.directions * rows * entry + rows**3 / 2)
+        probed = _SIZES * min(self.n, PROBED) * self.k * rows * entry
         compared = self.unprojected * rows * (rows / 2 + COMPARED * self.k)
-        systems = self.n * self.directions * self.per_product * rows * (self.product + rows)
-        return self.passes + systems + 2 * rows**3 + compared
+        factors = _FACTORS * rows**3 + _SIZES * self.pair * rows**2
+        return self.passes + systems + factors + probed + compared + self.made * self._rows_made(rows)
+
+    def _rows_made(self, rows: int) -> float:
+        """Of one direction: all of an example of which one is drawn, and of those whose errors decide at each size."""
+        sizes = 1 + max(0.0, math.log2(max(rows, 1) / PROBED))
+        return self.k * (min(rows, self.n) + min(self.n, PROBED) * sizes)
 
     @property
     def reads(self) -> int:
@@ -64,7 +82,7 @@ class SampledCost:
 
     def seconds(self, rows: int) -> float:
         """The same in seconds of a core."""
-        return 60 * self.multiplications(rows) / MACS_PER_MINUTE
+        return self.multiplications(rows) / PER_SECOND
 
     def gigabytes(self, rows: int) -> float:
         """Memory of the matrices and the rows."""
@@ -92,33 +110,58 @@ def partly(cost: SampledCost, examples: int) -> SampledCost:
 Kind = RowsType | type[FiledRows] | LayerProjection
 
 
-def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None) -> list[Kind]:
+def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None, epoch: float) -> list[Kind]:
     """How each group's rows are kept: in memory, or those of layers used more than once in files, where the budget
     allows more rows than memory does.
     """
     kinds = rows_types(problem)
     filed: list[Kind] = [FiledRows if kind is DenseRows else kind for kind in kinds]
-    cost = cost_of(problem, kinds)
+    cost = cost_of(problem, kinds, epoch)
     most = len(problem.examples) * problem.num_outputs
-    allowed = cost_of(problem, filed).most(multiplications_of(budget, cost.epoch))
+    allowed = cost_of(problem, filed, epoch).most(multiplications_of(budget, epoch))
     return [*kinds] if cost.fits(allowed if rows is None else min(rows, most)) else filed
 
 
-def cost_of(problem: LaplaceProblem, kinds: Sequence[Kind], directions: float | None = None) -> SampledCost:
-    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each direction, worth two forward.
+def counted_epoch(problem: LaplaceProblem) -> float:
+    """Multiplications of an epoch of training: a forward pass and one back of twice its work."""
+    return PASSES_PER_EPOCH * forward_macs(problem)
 
-    `directions` of each example, on average, in single precision; by default all outputs, in double. Fewer take a
-    forward pass to be chosen.
+
+def cost_of(
+    problem: LaplaceProblem, kinds: Sequence[Kind], epoch: float, directions: float | None = None
+) -> SampledCost:
+    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each direction, worth two forward,
+    and two more where gradients of matrix layers are materialised, in small products.
+
+    `epoch` multiplications of training, counted or timed. `directions` of each example, on average, in single
+    precision; by default all outputs, in double. Fewer take a forward pass to be chosen.
     """
-    pairs, k = list(zip(kinds, problem.block_groups, strict=True)), problem.num_outputs
+    k, few = problem.num_outputs, directions is not None
     r = k if directions is None else directions
-    product = sum(_product(kind, group, r) for kind, group in pairs)
-    written = sum(_written(kind, group) for kind, group in pairs)
-    forward = forward_macs(problem)
-    few, n = directions is not None, len(problem.examples)
-    passes = (1 + 2 * r + few) * forward
-    single, epoch = _SINGLE if few else 1.0, PASSES_PER_EPOCH * forward
-    return SampledCost(n, k, r, product, 2 * written, passes, epoch, single, _unprojected(problem, kinds))
+    product, pair = (_over_groups(_product, kinds, problem, count) for count in (r, 1.0))
+    forward, each = epoch / PASSES_PER_EPOCH, 2 + 2 * _materialised(problem, kinds)
+    passes, made = (1 + each * r + few) * forward, each * forward / len(problem.examples)
+    written, single = 2 * row_numbers(problem, kinds), _SINGLE if few else 1.0
+    unprojected = 0.0
+    if any(isinstance(kind, LayerProjection) for kind in kinds):
+        unprojected = _over_groups(_product, rows_types(problem), problem, k)
+    return SampledCost(len(problem.examples), k, r, product, written, passes, epoch, single, unprojected, pair, made)
+
+
+def _materialised(problem: LaplaceProblem, kinds: Sequence[Kind]) -> bool:
+    """Whether a matrix layer is used at several positions."""
+    pairs = zip(kinds, problem.block_groups, strict=True)
+    matrices = [kind for kind, group in pairs if len(group.blocks) == 1 and group.blocks[0].is_matrix]
+    return not all(kind.at_one if isinstance(kind, LayerProjection) else kind is RankOneRows for kind in matrices)
+
+
+def row_numbers(problem: LaplaceProblem, kinds: Sequence[Kind]) -> int:
+    """Numbers in memory for each row."""
+    return sum(_written(*each) for each in zip(kinds, problem.block_groups, strict=True))
+
+
+def _over_groups(each: Callable[..., float], kinds: Sequence[Kind], problem: LaplaceProblem, k: float) -> float:
+    return sum(each(kind, group, k) for kind, group in zip(kinds, problem.block_groups, strict=True))
 
 
 def possible(problem: LaplaceProblem) -> bool:
@@ -126,15 +169,6 @@ def possible(problem: LaplaceProblem) -> bool:
     options = problem.options
     many = problem.num_outputs > MANY if options.directions is None else options.directions > 0
     return options.fisher == "exact" and not many
-
-
-def _unprojected(problem: LaplaceProblem, kinds: Sequence[Kind]) -> float:
-    """Multiplications an entry of products of rows as they are; nothing where none is projected."""
-    if not any(isinstance(kind, LayerProjection) for kind in kinds):
-        return 0.0
-    return sum(
-        _product(*each, problem.num_outputs) for each in zip(rows_types(problem), problem.block_groups, strict=True)
-    )
 
 
 def _written(kind: Kind, group: ParameterGroup) -> int:

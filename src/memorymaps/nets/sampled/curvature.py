@@ -7,12 +7,13 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from memorymaps.nets.cost_model import timed_epoch
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.sampled.budget import multiplications_of
-from memorymaps.nets.sampled.cost import CALIBRATED, COMPARED, MANY, SampledCost, kinds_within
+from memorymaps.nets.sampled.cost import CALIBRATED, COMPARED, MANY, SampledCost, counted_epoch, kinds_within
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.probe import Probe
@@ -49,9 +50,11 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
         A Fisher other than the exact one, or leading directions; the message says what to type.
     """
     _check(problem)
-    pool = _pool(problem, recipe)
+    timed = isinstance(recipe.budget, str)
+    epoch = problem.ranks.agreed(timed_epoch(problem)) if timed else counted_epoch(problem)
+    pool = _pool(problem, recipe, epoch)
     share = 1.0 if recipe.share is None else recipe.share
-    costs = Costs.of(problem, pool, recipe, share)
+    costs = Costs.of(pool, recipe, share, epoch)
     probe = Probe.of(pool.by_example, recipe.seed)
     _check_memory(costs.whole, recipe, pool.total)
     if problem.prior_by_evidence:
@@ -59,7 +62,7 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     grown = grown_rows(pool, recipe, costs, probe)
     if recipe.share is None and _short_of_budget(grown, recipe, costs.few, len(problem.examples)):
         share = _SHARE
-        grown = grown_rows(pool, recipe, Costs.of(problem, pool, recipe, share), probe)
+        grown = grown_rows(pool, recipe, Costs.of(pool, recipe, share, epoch), probe)
     grown = _compared(pool, grown, probe)
     rows = len(grown.covariance.q)
     notes = (
@@ -82,11 +85,11 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     return DrawnRows(estimate, exact or grown.stated.worst <= recipe.error, share, grown.directions)
 
 
-def _pool(problem: LaplaceProblem, recipe: SampleSize) -> RowPool:
+def _pool(problem: LaplaceProblem, recipe: SampleSize, epoch: float) -> RowPool:
     """All rows, projected where that was asked for."""
     folder = None if recipe.folder is None else Path(recipe.folder)
     if recipe.projection is None:
-        return RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows), recipe.seed, folder)
+        return RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows, epoch), recipe.seed, folder)
     pool = RowPool.of(problem, [*rows_types(problem)], recipe.seed, folder)
     return replace(pool, kinds=projected_kinds(pool, recipe.projection, recipe.seed))
 

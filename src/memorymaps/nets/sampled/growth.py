@@ -68,18 +68,19 @@ class Costs:
     work: float
 
     @classmethod
-    def of(cls, problem: LaplaceProblem, pool: RowPool, recipe: SampleSize, share: float) -> Costs:
+    def of(cls, pool: RowPool, recipe: SampleSize, share: float, epoch: float) -> Costs:
         """Of a share of the examples, those of the largest curvature. One forward pass where the budget, not memory or
         the number of rows, says how many rows there may be.
         """
+        problem = pool.problem
         examples = len(problem.examples) if share == 1 else math.ceil(share * len(problem.examples)) + CALIBRATED
-        whole = _of_some(cost_of(problem, pool.kinds), examples)
-        work, most = multiplications_of(recipe.budget, whole.epoch), min(pool.total, whole.most(math.inf))
+        whole = _of_some(cost_of(problem, pool.kinds, epoch), examples)
+        work, most = multiplications_of(recipe.budget, epoch), min(pool.total, whole.most(math.inf))
         if whole.most(work) >= min(most, recipe.rows or most):
             return cls(whole, whole, Directions.all_of(problem), work)
         directions = Directions.leading(problem)
         largest = pool.by_example.argsort(descending=True)[:examples].to(directions.counts.device)
-        few = cost_of(problem, pool.kinds, float(directions.counts[largest].double().mean()))
+        few = cost_of(problem, pool.kinds, epoch, float(directions.counts[largest].double().mean()))
         return cls(whole, _of_some(few, examples), directions, work)
 
     def forecast(self, pilot: tuple[int, float], requested: float, most: int) -> Forecast:

@@ -32,8 +32,10 @@ class Sampled(CurvatureStructure):
     error : relative standard error asked of leverage and sensitivity over the training examples, and of the mean
         left-out loss.
     seed : of the draw; the same seed, data and network give the same map.
-    budget : what the map may cost: seconds of a core, or `"30 epochs"` of training; multiplications counted before,
-        not timed, so that the map does not depend on the machine. The forecast is printed where progress is shown.
+    budget : what the map may cost. Seconds of a core: multiplications, counted before and not timed, so that the map
+        does not depend on the machine. `"30 epochs"` of training with Adam in batches of 128: a batch and a matrix
+        product are timed before, so that rows may be a few percent more or less on another day; `rows=` repeats a map.
+        The forecast is printed where progress is shown.
         Where it is too short for all outputs of every example, each has its error and the leading directions of its
         curvature, and products are in single precision; what this adds is measured and part of the standard errors.
     share : of the examples, the most sensitive ones, whose posterior is by sampled rows; the others have EKFAC's,

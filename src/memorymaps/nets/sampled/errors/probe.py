@@ -11,13 +11,13 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Array
 from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.cost import PROBED
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated
 from memorymaps.nets.sampled.errors.jackknife import UNSURE, Estimates
 from memorymaps.nets.sampled.errors.stated import Stated
 
-_PROBED = 256  # examples whose standard errors decide whether rows are enough
 _TINY = 1e-300
 
 
@@ -32,12 +32,12 @@ class Probe:
     def of(cls, size: Tensor, seed: int) -> Probe:
         """All where there are few, else some with replacement; `size [N]` is the examples' curvature."""
         n = len(size)
-        if n <= _PROBED:
+        if n <= PROBED:
             return cls(np.arange(n), torch.ones(n, dtype=torch.float64))
         chance = (size + size.mean()).numpy()
         chance = chance / chance.sum() if chance.sum() > 0 else np.full(n, 1 / n)
-        places = np.sort(np.random.default_rng([seed, 1]).choice(n, _PROBED, p=chance))
-        return cls(places, torch.as_tensor(1 / (_PROBED * chance[places])))
+        places = np.sort(np.random.default_rng([seed, 1]).choice(n, PROBED, p=chance))
+        return cls(places, torch.as_tensor(1 / (PROBED * chance[places])))
 
     def state(
         self, problem: LaplaceProblem, covariance: SampledCovariance, directions: Directions

@@ -20,7 +20,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.gram import group_rows, inverses_of
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import prior_covariance
-from memorymaps.nets.sampled.cost import COMPARED, Kind, cost_of
+from memorymaps.nets.sampled.cost import COMPARED, Kind, row_numbers
 from memorymaps.nets.sampled.covariance import Cavities, Cavity, SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated
@@ -44,7 +44,7 @@ class RowPieces:
     @property
     def width(self) -> int:
         """Numbers in a row."""
-        return max(1, cost_of(self.pool.problem, self.kinds).written // 2)
+        return max(1, row_numbers(self.pool.problem, self.kinds))
 
     def read(self, stop: int | None = None) -> Iterator[tuple[slice, list[Any]]]:
         """Pieces of the first rows."""
