@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 import memorymaps as mm
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.tables import read_table
 from memorymaps.files.executors.errors import WorkerLostError
 from memorymaps.files.executors.shared_context import pickled
 from memorymaps.maps.on_disk.disk_table import DiskTable
@@ -54,6 +56,23 @@ def test_numbers_have_no_dictionary_and_texts_have_one(folder, tmp_path):
         found = _encodings(file)
         assert "RLE_DICTIONARY" in found["id"]
         assert "RLE_DICTIONARY" not in found["leverage"]
+
+
+def test_files_are_read_by_arrow_as_pythons_own_may_abort_the_process_at_its_end(folder, tmp_path, monkeypatch):
+    sources = []
+
+    class Noted(pq.ParquetFile):
+        def __init__(self, source, **options):
+            sources.append(source)
+            super().__init__(source, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", Noted)
+    mm.load(folder).table.read()
+    mm.load(WHOLE.save(tmp_path / "whole.parquet"))
+    pd.DataFrame({"x": [1.0, 2.0], "id": ["a", "b"]}).to_parquet(tmp_path / "data.parquet")
+    assert read_table(tmp_path / "data.parquet")["id"].tolist() == ["a", "b"]
+    assert len(sources) > 4
+    assert all(isinstance(source, (pa.OSFile, Path)) for source in sources)
 
 
 def test_what_workers_are_sent_of_a_linear_model_names_no_class_of_scikit_learn():

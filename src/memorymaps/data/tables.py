@@ -35,7 +35,7 @@ def read_table(path: str | Path, text: str | None = None, missing: Sequence[str]
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".csv": lambda file: pd.read_csv(file, converters=kept, na_values=list(missing)),
         ".tsv": lambda file: pd.read_csv(file, sep="\t", converters=kept, na_values=list(missing)),
-        ".parquet": pd.read_parquet,
+        ".parquet": _parquet,
     }
     path = Path(path)
     if path.suffix.lower() not in readers:
@@ -51,6 +51,12 @@ def read_table(path: str | Path, text: str | None = None, missing: Sequence[str]
     if text in table.columns and path.suffix.lower() != ".parquet":
         table[text] = pd.Series([cell[1:] or None for cell in table[text]], index=table.index, dtype=object)
     return table
+
+
+def _parquet(file: Path) -> pd.DataFrame:
+    """By Arrow's own file, where pandas opens one of Python (see `maps.on_disk.disk_table`)."""
+    with require("pyarrow.parquet").ParquetFile(file) as source:
+        return source.read().to_pandas()
 
 
 def zero_padded_columns(path: str | Path) -> frozenset[str]:

@@ -38,12 +38,15 @@ class RowGroups:
         """Record batches of at most `batch_size` rows; only these columns are decoded."""
         import pyarrow as pa
         import pyarrow.parquet as pq
+        from pyarrow.fs import PyFileSystem
 
         constants = dict(self.file.folders)
         stored = [name for name in columns if name not in constants]
         # pre-buffering would read all row groups into memory, an unbuffered stream each column of a row group
         with pq.ParquetFile(self.file.path, filesystem=filesystem, pre_buffer=False, buffer_size=_BUFFER) as source:
-            threads = pa.cpu_count() > 1  # a pool of one thread, as of a worker with one core, costs and gains nothing
+            # a pool of one thread, as of a worker with one core, costs and gains nothing; and threads must not release
+            # what a file system in Python has read when this process is about to end (apache/arrow#34314)
+            threads = pa.cpu_count() > 1 and not isinstance(filesystem, PyFileSystem)
             groups = range(self.first, self.last)
             for record in source.iter_batches(batch_size, row_groups=groups, columns=stored, use_threads=threads):
                 for name in columns:

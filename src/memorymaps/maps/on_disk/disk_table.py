@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +45,7 @@ class DiskTable:
         """The table of these files, from their footers."""
         rows, footers, schemas = [], [], []
         for file in files:
-            with open(file, "rb") as opened, pq.ParquetFile(opened) as source:
+            with pa.OSFile(str(file)) as opened, pq.ParquetFile(opened) as source:
                 footers.append(_footer(opened))
                 rows.append(int(source.metadata.num_rows))
                 schemas.append(source.schema_arrow.remove_metadata())
@@ -87,12 +87,16 @@ class DiskTable:
         return pa.table(arrays)
 
     @contextmanager
-    def _opened(self, k: int) -> Iterator[BinaryIO]:
-        """The file `k`, if it is the one that the table was made of."""
+    def _opened(self, k: int) -> Iterator[pa.NativeFile]:
+        """The file `k`, if it is the one that the table was made of.
+
+        It is Arrow's own: threads of Arrow may release what was read after this process has begun to end, and where
+        Python's own files had read it, that aborts the process (apache/arrow#34314).
+        """
         path = self.files[k]
         if not path.exists():
             raise ValueError(_REPLACED.format(path=path, folder=str(path.parent)))
-        with open(path, "rb") as file:
+        with pa.OSFile(str(path)) as file:
             if _footer(file) != self.footers[k]:
                 raise ValueError(_REPLACED.format(path=path, folder=str(path.parent)))
             yield file
@@ -144,7 +148,7 @@ class DiskTable:
 _REPLACED = "{path} is not the file that this map was opened with: open the map of today, load({folder!r})"
 
 
-def _footer(file: BinaryIO) -> int:
+def _footer(file: pa.NativeFile) -> int:
     """Checksum of a Parquet file's footer."""
     file.seek(-8, os.SEEK_END)
     size = int.from_bytes(file.read(4), "little")
