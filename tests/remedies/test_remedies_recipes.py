@@ -659,6 +659,18 @@ def test_too_few_sampled_rows(said):
     assert not any("too few" in line for line in more.summary().warnings)
 
 
+@remedy(
+    "is too few directions for sizes, which are off by … by their own account: read ranks, or use Sampled(projection="
+)
+def test_too_few_directions_of_sampled_rows(said):
+    m = mapped(recipe=laplace(Sampled(rows=200, projection=1)))
+    (words,) = [line for line in m.summary().warnings if "too few" in line]
+    said.reads(words)
+    kept = int(words.partition("read ranks, or use Sampled(projection=")[2].partition(")")[0])
+    more = mapped(recipe=laplace(Sampled(rows=200, projection=kept)))
+    assert not any("too few" in line for line in more.summary().warnings)
+
+
 @remedy("fewer parameters, Laplace(subset=[...])")
 def test_sampled_rows_of_which_memory_holds_too_few(said, monkeypatch):
     m = mapped(recipe=laplace(Sampled(rows=2)))

@@ -26,6 +26,7 @@ from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 
 _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
+_MORE, _DIRECTIONS = 4, 32  # times as many directions, and at least so many, where too few were kept
 _OF_EVIDENCE = 2048  # rows by which a prior by evidence is found before they grow for it
 
 
@@ -122,10 +123,16 @@ def _of_projection(pool: RowPool, grown: GrownRows) -> tuple[str, ...]:
 
 
 def _too_few(grown: GrownRows, total: int, recipe: SampleSize) -> tuple[str, ...]:
-    """The warning where an error is so large that sizes say nothing; how many rows there should be."""
-    rows, worst = len(grown.covariance.q), grown.stated.worst
+    """The warning where an error is so large that sizes say nothing; how many rows or directions there should be."""
+    rows, worst, projected = len(grown.covariance.q), grown.stated.worst, grown.covariance.projected
     if not grown.stated.ranks_only:
         return ()
+    if projected is not None and max(projected.relative) > worst / 2:
+        more = max(_DIRECTIONS, _MORE * (recipe.projection or 1))
+        return (
+            f"projection={recipe.projection} is too few directions for sizes, which are off by {worst:.0%} by their own "
+            f"account: read ranks, or use Sampled(projection={more})",
+        )
     most = min(total, grown.cost.most(math.inf))
     wanted = Forecast.to_reach(grown.cost, (rows, worst), recipe.error, most).rows
     remedy = f"Sampled(rows={wanted})" if wanted > rows else "fewer parameters, Laplace(subset=[...])"
