@@ -130,8 +130,8 @@ def _too_few(grown: GrownRows, total: int, recipe: SampleSize) -> tuple[str, ...
     if projected is not None and max(projected.relative) > worst / 2:
         more = max(_DIRECTIONS, _MORE * (recipe.projection or 1))
         return (
-            f"projection={recipe.projection} is too few directions for sizes, which are off by {worst:.0%} by their own "
-            f"account: read ranks, or use Sampled(projection={more})",
+            f"projection={recipe.projection} is too few directions for sizes, which are off by {worst:.0%} by their "
+            f"own account: read ranks, or use Sampled(projection={more})",
         )
     most = min(total, grown.cost.most(math.inf))
     wanted = Forecast.to_reach(grown.cost, (rows, worst), recipe.error, most).rows
