@@ -205,7 +205,7 @@ def test_bad_input_raises_a_message_with_the_remedy():
     with pytest.raises(ValueError, match="non-numeric"):
         memory_map(linear, pd.DataFrame(X.astype(object)).assign(**{"0": "a"}).iloc[:, 1:], y)
     iris = load_iris(return_X_y=True)
-    joint = LinearSVC(multi_class="crammer_singer", C=0.01, max_iter=100_000).fit(*iris)
+    joint = LinearSVC(multi_class="crammer_singer", C=0.01, max_iter=100_000, random_state=0).fit(*iris)
     with pytest.raises(TypeError, match="ovr"):
         memory_map(joint, *iris)
 
