@@ -22,9 +22,7 @@ CALIBRATED = 512  # examples drawn at random that have both curvatures, where on
 _READS = 5  # passes over the data by a map along all directions, whatever it rests on
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
 PROBED = 256  # examples whose standard errors decide whether rows are enough
-_SIZES = (
-    1.8  # with samples of half the size, a quarter … before the last, of work in proportion to the square (measured)
-)
+_SIZES = 1.8  # work in proportion to m², with that of the smaller samples before the last one (measured)
 _FACTORS = 5.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
 _ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
 _SINGLE = 0.5  # of the work of a product in double precision
@@ -55,7 +53,7 @@ class SampledCost:
     made: float = 0.0
 
     def multiplications(self, rows: int) -> float:
-        """`passes + n r m (product + m + 3500) + 4 m³`, about: products with the drawn rows, their systems, the errors;
+        """`passes + n r m (product + m + 3500) + 5 m³`, about: products with the drawn rows, their systems, the errors;
         the factor with its weights. To it come products of drawn rows, the examples whose errors decide, and what
         projecting changes.
         """
