@@ -195,16 +195,8 @@ def test_stated_errors_cover_the_exact_posterior_of_a_small_network():
         assert np.linalg.norm(m["leverage"] - exact["leverage"]) < close * np.linalg.norm(exact["leverage"])
 
 
-@pytest.mark.parametrize("directions", [0, -3, 2.5])
+@pytest.mark.parametrize("directions", [0, -3, 2.5, float("nan"), "abc"])
 def test_a_projection_on_no_directions_is_refused_with_one_that_works(directions):
-    with pytest.raises(ValueError, match="projection=64"):
+    with pytest.raises((TypeError, ValueError), match="expected a positive whole number of directions, projection=64"):
         Sampled(projection=directions)
     assert Sampled(projection=64).projection == 64
-
-
-@pytest.mark.parametrize(
-    ("value", "error"), [("abc", TypeError), (1.5, TypeError), (float("nan"), TypeError), (0, ValueError)]
-)
-def test_numbers_of_directions_that_are_none(value, error):
-    with pytest.raises(error, match="expected a positive whole number of directions, projection=64, or None"):
-        Sampled(projection=value)
