@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.coercion import take_rows
@@ -145,6 +147,21 @@ class CrossCovariance:
 
 
 @dataclass(frozen=True)
+class ExampleRefits:
+    """Refits without single training examples, of which a prediction at any input is asked.
+
+    Attributes
+    ----------
+    at : `inputs* → (row → Δf [k, c])`, the changes of the outputs at `k` inputs without a training row; None where the
+        refit has not reached its end.
+    affordable : `() → int`, how many are made when predictions are asked about: those of ten seconds of a core.
+    """
+
+    at: Callable[[Any], Callable[[int], Array | None]]
+    affordable: Callable[[], int]
+
+
+@dataclass(frozen=True)
 class ModelKernel:
     """The kernel of the functions that a model fits: a kernel machine's, or a network's tangent kernel.
 
@@ -178,6 +195,8 @@ class Capabilities:
         steps by it.
     check : refitting by which maps check their largest sizes, for losses that one smoothed step may miss.
     group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
+    example_refits : refits without single examples, cheap enough to be made for those that matter most to given
+        predictions, where one step may be too long.
     out_of_bag : `batch → f [n, c]`, outputs of those members of an ensemble that were not trained on the example, NaN
         where there are none.
     undetermined : training examples of whose predictions too little is left without them under what a removal holds
@@ -216,6 +235,7 @@ class Capabilities:
     newton: NewtonRefit | None = None
     check: Refit | None = None
     group_refit: Refit | None = None
+    example_refits: ExampleRefits | None = None
     out_of_bag: Callable[[Batch], Array] | None = None
     undetermined: Undetermined | None = None
     staged_outputs: Callable[[Batch], Array] | None = None
@@ -240,6 +260,9 @@ class Capabilities:
             cross_covariance=_optional(
                 self.cross_covariance,
                 lambda own: dataclasses.replace(own, at=lambda queries: _before(own.at(transform(queries)), transform)),
+            ),
+            example_refits=_optional(
+                self.example_refits, lambda own: dataclasses.replace(own, at=_before(own.at, transform))
             ),
             directional=_optional(self.directional, lambda inner: _TransformedDirections(inner, transform)),
             training_marginals=_optional(
@@ -269,11 +292,32 @@ def capabilities_of(source: Posterior) -> Capabilities:
     return found
 
 
+_STEPS, _TOLERANCE = 200, 1e-4  # of refits without one example
+_ARRIVED = 1e-3  # relative change that is left, at which such a refit has reached its end
+
+
+def refits_in_coordinates(
+    root: Callable[[Any], Array], refit: Callable[[Array, int, float], tuple[Array, float]]
+) -> Callable[[Any], Callable[[int], Array | None]]:
+    """`ExampleRefits.at` of a `coordinate_refit`: `Z_* u [k, c]`."""
+
+    def at(inputs: Any) -> Callable[[int], Array | None]:
+        z = root(inputs)
+
+        def change(row: int) -> Array | None:
+            u, remaining = refit(np.asarray([row]), _STEPS, _TOLERANCE)
+            return np.asarray(z @ u) if remaining <= _ARRIVED and np.isfinite(u).all() else None
+
+        return change
+
+    return at
+
+
 def _optional(value: Any, change: Callable[[Any], Any]) -> Any:
     return None if value is None else change(value)
 
 
-def _before(function: Callable[[Any], Array], transform: Transform) -> Callable[[Any], Array]:
+def _before(function: Callable[[Any], Any], transform: Transform) -> Callable[[Any], Any]:
     return lambda x: function(transform(x))
 
 

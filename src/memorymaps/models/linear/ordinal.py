@@ -16,11 +16,13 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import Examples
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, ExampleRefits, refits_in_coordinates
 from memorymaps.posteriors.contract import Description, Marginals
 
 if TYPE_CHECKING:
     from memorymaps.models.linear.ordinal_refit import OrdinalRefit
+
+_MOST_REFITS = 500  # without single examples, when predictions are asked about
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class OrdinalPosterior:
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
             group_refit=self.refits, coefficients=self.coefficients,
             coordinate_refit=None if self.refits is None else self.refit_coordinates,
+            example_refits=None if self.refits is None else ExampleRefits(
+                refits_in_coordinates(self.covariance_root, self.refit_coordinates), lambda: _MOST_REFITS
+            ),
         )  # fmt: skip
 
     def coefficients(self) -> Array:

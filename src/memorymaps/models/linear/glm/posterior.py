@@ -14,8 +14,17 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.models.linear.active_set import L1ActiveSetWarnings
 from memorymaps.models.linear.glm.model import LinearModel, OutsideVariance, is_quadratic
 from memorymaps.models.linear.newton_refit import LinearRefit
-from memorymaps.posteriors.capabilities import Capabilities, CoefficientRefit, PenaltyPerWeight, Refit
+from memorymaps.posteriors.capabilities import (
+    Capabilities,
+    CoefficientRefit,
+    ExampleRefits,
+    PenaltyPerWeight,
+    Refit,
+    refits_in_coordinates,
+)
 from memorymaps.posteriors.contract import Description, Marginals
+
+_FITS = 20  # times what a map refits unasked: examples that are refitted when predictions are asked about
 
 
 @dataclass(frozen=True)
@@ -48,9 +57,17 @@ class LinearPosterior:
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
             check=None if newton else self.refits, penalty=self.penalty, parameter_variance=self.parameter_variance,
             coefficients=self.original_coefficients, coordinate_refit=self.refit_coordinates if newton else None,
-            coefficient_refit=self.coefficient_refit,
+            coefficient_refit=self.coefficient_refit, example_refits=None if exact else self._example_refits(newton),
             gradient_norm=self.gradient_norm if self.to_original is None else None,
         )  # fmt: skip
+
+    def _example_refits(self, newton: LinearRefit | None) -> ExampleRefits | None:
+        if newton is None:
+            return None
+        return ExampleRefits(
+            refits_in_coordinates(self.covariance_root, self.refit_coordinates),
+            lambda: _FITS * newton.max_automatic_refits(),
+        )
 
     def gradient_norm(self, inputs: Any, error: Array) -> Array:
         """`‖x_i‖₂ ‖e_i‖₂ [n]`, of the gradients `x_i e_iᵀ`."""
