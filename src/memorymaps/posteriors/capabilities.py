@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.coercion import take_rows
@@ -152,12 +150,12 @@ class ExampleRefits:
 
     Attributes
     ----------
-    at : `inputs* → (row → Δf [k, c])`, the changes of the outputs at `k` inputs without a training row; None where the
-        refit has not reached its end.
+    at : `inputs* → (rows [b] → Δf [k, b, c])`, the changes of the outputs at `k` inputs without each of some training
+        rows; NaN where the refit has not reached its end.
     affordable : `() → int`, how many are made when predictions are asked about: those of ten seconds of a core.
     """
 
-    at: Callable[[Any], Callable[[int], Array | None]]
+    at: Callable[[Any], Callable[[Array], Array]]
     affordable: Callable[[], int]
 
 
@@ -290,27 +288,6 @@ def capabilities_of(source: Posterior) -> Capabilities:
     """The posterior's record; an empty one for posteriors without the attribute `capabilities`."""
     found: Capabilities = getattr(source, "capabilities", NO_CAPABILITIES)
     return found
-
-
-_STEPS, _TOLERANCE = 200, 1e-4  # of refits without one example
-_ARRIVED = 1e-3  # relative change that is left, at which such a refit has reached its end
-
-
-def refits_in_coordinates(
-    root: Callable[[Any], Array], refit: Callable[[Array, int, float], tuple[Array, float]]
-) -> Callable[[Any], Callable[[int], Array | None]]:
-    """`ExampleRefits.at` of a `coordinate_refit`: `Z_* u [k, c]`."""
-
-    def at(inputs: Any) -> Callable[[int], Array | None]:
-        z = root(inputs)
-
-        def change(row: int) -> Array | None:
-            u, remaining = refit(np.asarray([row]), _STEPS, _TOLERANCE)
-            return np.asarray(z @ u) if remaining <= _ARRIVED and np.isfinite(u).all() else None
-
-        return change
-
-    return at
 
 
 def _optional(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -83,14 +83,12 @@ def refitted_deviations(m: MemoryMap, queries: Any, chosen: Callable[[int], Arra
     source = capabilities_of(require_origin(m).posterior).example_refits
     if source is None:
         return None
-    without, position = source.at(queries), chosen(source.affordable())
-    found = [(each, without(int(row))) for each, row in zip(position, m["row"][position], strict=True)]
-    reached = [(each, deviation) for each, deviation in found if deviation is not None]
-    if not reached:
+    position = chosen(source.affordable())
+    if not len(position):
         return None
-    return RefittedDeviations(
-        np.asarray([each for each, _ in reached]), np.stack([deviation for _, deviation in reached], axis=1)
-    )
+    deviation = source.at(queries)(m["row"][position])
+    reached = np.isfinite(deviation).all(axis=(0, 2))
+    return RefittedDeviations(position[reached], deviation[:, reached]) if reached.any() else None
 
 
 _Deviations = Callable[[Any, Array, Array], Array]

@@ -134,7 +134,8 @@ def influence_on(
     `Δf_* = V_{*i}(I − Λ_iV_i)⁻¹e_i`, the deviation of a map at another input [MPE Eq. 14 with one example]; equal to
     refitting for least squares and ridge, one Newton step for other losses (without `(I − ΛV)⁻¹` where the map's
     estimator is first-order). GLMs, ordered models and support vector machines are fitted again without the examples
-    that matter most to the queries by that step, as many as take ten seconds. At a training example's own input it is the map's `deviation`. Influence functions
+    that matter most to the queries by that step, as many as take ten seconds. At a training example's own input it is
+    the map's `deviation`, where the map was refitted as well. Influence functions
     (Cook & Weisberg 1982; Koh & Liang 2017) are the same without `(I − ΛV)⁻¹`. Networks too large for cross-covariances
     take one linear system `S x = J_*ᵀ` with the exact curvature for each output of a query, and one pass over the
     examples. Groups are removed together, `Δf_* = V_{*M}(I − Λ_MV_{MM})⁻¹e_M`; GLMs, kernel machines and small

@@ -23,6 +23,7 @@ from memorymaps.data.class_labels import encode_labels
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_training_data
 from memorymaps.models.clone_refit import CloneRefit
+from memorymaps.models.kernels.dual_path import PiecewiseLinear
 from memorymaps.models.kernels.fit_checks import (
     check_bounds,
     check_labels,
@@ -33,7 +34,6 @@ from memorymaps.models.kernels.fit_checks import (
     tube_violation,
     violation_in_deviations,
 )
-from memorymaps.models.kernels.dual_path import PiecewiseLinear
 from memorymaps.models.kernels.gram_posterior import GramConditional, GramPosterior, Kernel, KernelOutput
 from memorymaps.models.kernels.kernel_functions import (
     feature_map,

@@ -57,19 +57,20 @@ class SupportRemovals:
                 beta[machine.rows, c], intercept[c] = found
         return beta, intercept
 
-    def at(self, inputs: Any) -> Callable[[int], Array | None]:
-        """`row → Δf [k, c]` at `k` inputs."""
+    def at(self, inputs: Any) -> Callable[[Array], Array]:
+        """`rows [b] → Δf [k, b, c]` at `k` inputs; NaN where a path does not end."""
         cross = self.cross(inputs)
 
-        def change(row: int) -> Array | None:
+        def change(row: int) -> Array:
             found = self.without(row)
-            return None if found is None else cross @ found[0] + found[1]
+            return np.full((len(cross), len(self.machines)), np.nan) if found is None else cross @ found[0] + found[1]
 
-        return change
+        return lambda rows: np.stack([change(row) for row in rows.tolist()], axis=1)
 
     def affordable(self) -> int:
         """How many examples are removed within ten seconds."""
-        sizes = [(len(each.rows), np.count_nonzero(each.loss.is_between(each.beta[each.rows]))) for each in self.machines]
+        margin = [np.count_nonzero(each.loss.is_between(each.beta[each.rows])) for each in self.machines]
+        sizes = zip((len(each.rows) for each in self.machines), margin, strict=True)
         return int(_BUDGET // (_EVENTS * sum(n * m + 3 * m * m + _CALL for n, m in sizes)))
 
     @property

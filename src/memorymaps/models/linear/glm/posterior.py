@@ -20,11 +20,8 @@ from memorymaps.posteriors.capabilities import (
     ExampleRefits,
     PenaltyPerWeight,
     Refit,
-    refits_in_coordinates,
 )
 from memorymaps.posteriors.contract import Description, Marginals
-
-_FITS = 20  # times what a map refits unasked: examples that are refitted when predictions are asked about
 
 
 @dataclass(frozen=True)
@@ -64,10 +61,12 @@ class LinearPosterior:
     def _example_refits(self, newton: LinearRefit | None) -> ExampleRefits | None:
         if newton is None:
             return None
-        return ExampleRefits(
-            refits_in_coordinates(self.covariance_root, self.refit_coordinates),
-            lambda: _FITS * newton.max_automatic_refits(),
-        )
+
+        def at(inputs: Any) -> Callable[[Array], Array]:
+            z = self.covariance_root(inputs)
+            return lambda rows: np.swapaxes(z @ (newton.single_removals(rows) / self._unit_scale).T, 1, 2)
+
+        return ExampleRefits(at, newton.affordable_single_removals)
 
     def gradient_norm(self, inputs: Any, error: Array) -> Array:
         """`‖x_i‖₂ ‖e_i‖₂ [n]`, of the gradients `x_i e_iᵀ`."""
@@ -81,9 +80,14 @@ class LinearPosterior:
         """`u [r]` of a refit without some rows by Newton's method, and how far it was from its end."""
         assert isinstance(self.refits, LinearRefit)
         u, remaining = self.refits.coordinates(removed, steps, tolerance)
+        return u / self._unit_scale, remaining
+
+    @property
+    def _unit_scale(self) -> Array:
+        """`√φ [r]`, by which coordinates at unit dispersion are divided."""
         roots = self.structure.roots if isinstance(self.structure, IndependentCovarianceRoots) else (self.structure,)
         scale = np.sqrt(np.broadcast_to(self.dispersions, (len(roots),)))
-        return u / np.repeat(scale, [root.rank for root in roots]), remaining
+        return np.repeat(scale, [root.rank for root in roots])
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""
