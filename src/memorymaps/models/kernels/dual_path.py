@@ -30,7 +30,7 @@ _LEVEL = 1e-7  # … those at the end of a path are not
 
 @dataclass(frozen=True)
 class PiecewiseLinear:
-    """Losses of `n` examples: `breakpoints [n, k]` in `f`, increasing, and `levels [n, k + 1]` of `β` between, decreasing."""
+    """Losses of `n` examples: `breakpoints [n, k]` in `f`, increasing; `levels [n, k + 1]` of `β` between, decreasing."""
 
     breakpoints: Array
     levels: Array
@@ -185,9 +185,9 @@ class DualPath:
         return step, int(row), int(place[row] + (-1, 1, -1, 1)[int(kind)])
 
     def _shift(self, total: float, removed: Array) -> bool:
-        """With no example at a breakpoint the intercept is free: move it until one is that makes up for the change `total`.
+        """With no example at a breakpoint the intercept is free: move it until one is that makes up for the `total`.
 
-        `β` of the others has to rise by `−total`: it rises as `f` falls to a breakpoint below, and falls at a breakpoint above.
+        `β` of the others has to rise by `−total`: it rises at a breakpoint below `f`, and falls at one above.
         """
         segment, rows, breakpoints = self.place // 2, np.arange(len(self.place)), self.loss.breakpoints
         fall = total < 0
@@ -253,7 +253,7 @@ class _Rows:
 
 
 def _places(loss: PiecewiseLinear, beta: Array, f: Array) -> Array:
-    """The place of each example at `β [n]`, at a breakpoint where `f` is on the wrong side of it or `β` is between levels."""
+    """The place of each example: at a breakpoint where `f` is on the wrong side of it, or `β [n]` between its levels."""
     levels, between = loss.levels, loss.is_between(beta)
     nearest = np.argmin(np.abs(levels - beta[:, None]), axis=1)
     segment = np.where(between, -1, nearest)
