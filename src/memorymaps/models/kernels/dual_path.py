@@ -30,7 +30,7 @@ _LEVEL = 1e-7  # … those at the end of a path are not
 
 @dataclass(frozen=True)
 class PiecewiseLinear:
-    """Losses of `n` examples: `breakpoints [n, k]` in `f`, increasing; `levels [n, k + 1]` of `β` between, decreasing."""
+    """Losses: `breakpoints [n, k]` in `f`, increasing, and `levels [n, k + 1]` of `β` between them, decreasing."""
 
     breakpoints: Array
     levels: Array
@@ -253,7 +253,7 @@ class _Rows:
 
 
 def _places(loss: PiecewiseLinear, beta: Array, f: Array) -> Array:
-    """The place of each example: at a breakpoint where `f` is on the wrong side of it, or `β [n]` between its levels."""
+    """The place of each example: at a breakpoint where `f` is on the wrong side of it or `β` between its levels."""
     levels, between = loss.levels, loss.is_between(beta)
     nearest = np.argmin(np.abs(levels - beta[:, None]), axis=1)
     segment = np.where(between, -1, nearest)
