@@ -178,8 +178,8 @@ def refit_to_minimum(
     inputs, remaining = problem.examples.take(wanted).inputs, 0.0
     if not objective.included.all():
         iterates = preconditioned_lbfgs(objective, _inverse_hessian(objective, covariance), objective.origin)
-        for theta, norm in islice(iterates, steps + 1):
-            norms.append(norm)
+        for point, norm in islice(iterates, steps + 1):
+            theta, norms = point, [*norms, norm]
             remaining = problem.ranks.agreed(_fraction(norm, norms[0]))
             if remaining <= tolerance:
                 break
