@@ -96,7 +96,8 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
     phi = scale * np.mean(noise)
     gram = model.kernel_(model.X_train_, model.X_train_)
     check_regression_fit(model, gram, noise, y)
-    parts = tuple(KernelOutput(_kernel(model), model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
+    kernel = _kernel(model)
+    parts = tuple(KernelOutput(kernel, model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
     description = Description(
         model="scikit-learn GaussianProcessRegressor",
         approximation=Approximation.EXACT,
