@@ -7,11 +7,11 @@ tenth of the data between the sum of the single effects and the retrained loss, 
 product of gradients (TracIn at the last step) and, where they are installed, kronfluence's EKFAC influence and TRAK
 (one fit; gradients as they are with the prior's ridge, and projected to half as many numbers as examples without).
 Networks are trained, and trained again, to the minimum (`../fidelity/descent.py`): a refit has arrived where its
-gradient is at most 1 % of what the removal made, in the norm of the inverse Hessian; `arrived` is the share of them, and
-slopes are of these.
+gradient is at most 1 % of what the removal made, in the norm of the inverse Hessian; slopes are of these. `near` is the
+share that ended within `NEAR` lengths of the first Newton step; the others went to another minimum.
 
     MEMORYMAPS_DATA=… python benchmarks/answers/behind_a_prediction.py [--n 1000] [--seeds 3]
-        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30] [--steps 200]
+        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30] [--steps 200] [--prior 1]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -144,6 +144,7 @@ def family(name: str, n: int, seed: int) -> Iterator[dict[str, Any]]:
 # --- networks --------------------------------------------------------------------------------------------------------
 
 PRIOR = 1.0
+NEAR = 2.0  # lengths of the first Newton step
 
 
 def network(hidden: int) -> torch.nn.Module:
@@ -180,6 +181,14 @@ def train(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) ->
 ROUNDS, ROUND, MINIMUM = 20, 60, 1e-3  # of the descent to the minimum, steps of each, and its gradient there, sd
 
 
+class Refit(NamedTuple):
+    """Parameters, whether they are at a minimum, and whether that is near the first one."""
+
+    theta: np.ndarray
+    arrived: bool
+    near: bool
+
+
 class Fit:
     """A network at the minimum of its objective, with an inverse Hessian; `size`, its gradient there, is taken off."""
 
@@ -196,10 +205,13 @@ class Fit:
         self.objective.put(self.objective.origin if theta is None else theta)
         return losses(self.objective.net, x, y)
 
-    def without(self, removed: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Parameters of the refit without some examples, and whether it has arrived."""
+    def without(self, removed: np.ndarray) -> Refit:
+        """The refit without some examples."""
         steps = list(descent.without(self.objective, self.solve, removed.tolist(), STEPS))
-        return steps[-1][0], steps[-1][1] <= descent.LEFT * steps[0][1]
+        first, (last, size) = steps[0][1], steps[-1]
+        newton = descent.newton_step(self.objective, self.solve, removed.tolist())
+        moved = np.linalg.norm(last - self.objective.origin)
+        return Refit(last, size <= descent.LEFT * first, bool(moved <= NEAR * np.linalg.norm(newton)))
 
 
 def losses(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
@@ -304,31 +316,24 @@ def of_network(
     before, net = fit.losses(new, asked), copy.deepcopy(fit.objective.net)
     print(f"# {name}, seed {seed}: minimum {fit.arrived}, gradient {fit.size:.1g} sd", flush=True)
 
-    def without(removed: np.ndarray) -> tuple[np.ndarray, bool]:
-        theta, arrived = fit.without(removed)
-        return fit.losses(new, asked, theta) - before, arrived
+    def without(removed: np.ndarray) -> tuple[np.ndarray, Refit]:
+        refit = fit.without(removed)
+        return fit.losses(new, asked, refit.theta) - before, refit
 
     scores: dict[str, np.ndarray] = {}
-    seconds = {}
     for structure in structures:
         m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(structure, prior=PRIOR))
-        start = time.process_time()
         found = mm.influence_on(m, new, asked.numpy(), top=None)
-        seconds[structure] = time.process_time() - start
         scores[structure] = found["loss_change"][np.lexsort((found["id"], found["query"]))].reshape(QUERIES, n)
     chosen = removed_rows(scores[structures[0]][:, :, None], rng)
     refits = [without(np.array([row])) for row in chosen]
-    arrived = np.array([each[1] for each in refits])
-    truth = np.stack([each[0] for each in refits], axis=1)[:, arrived]
+    arrived, near = (np.array([getattr(refit, which) for _, refit in refits]) for which in ("arrived", "near"))
+    truth = np.stack([change for change, _ in refits], axis=1)
     case = {"case": name, "seed": seed}
     for structure in structures:
-        found = agreement(scores[structure][:, chosen[arrived]], truth)
-        yield (
-            case
-            | {"removed": f"examples, {structure}"}
-            | found
-            | {"arrived": arrived.mean(), "CPU s": seconds[structure]}
-        )
+        for which, among in (("", arrived), (", near", arrived & near)):
+            found = agreement(scores[structure][:, chosen[among]], truth[:, among])
+            yield case | {"removed": f"examples, {structure}{which}"} | found | {"share": among.mean()}
     if not SUBSETS:
         return
     scores["gradient product"] = gradients(net, new, asked) @ gradients(net, x, y).T
@@ -339,13 +344,13 @@ def of_network(
 
 
 def of_groups(
-    scores: dict[str, np.ndarray], without: Callable[[np.ndarray], tuple[np.ndarray, bool]], n: int,
+    scores: dict[str, np.ndarray], without: Callable[[np.ndarray], tuple[np.ndarray, Refit]], n: int,
     rng: np.random.Generator,
 ) -> Iterator[tuple[str, dict[str, float]]]:  # fmt: skip
     """Random tenths, and the ten most helpful examples of each query; all refits, and the share that arrived."""
     tenths = [rng.permutation(n)[: n // 10] for _ in range(SUBSETS)]
     refits = [without(part) for part in tenths]
-    actual, there = np.stack([each[0] for each in refits]), [each[1] for each in refits]
+    actual, there = np.stack([each[0] for each in refits]), [each[1].arrived for each in refits]
     for how, score in scores.items():
         predicted = np.stack([score[:, part].sum(axis=1) for part in tenths])
         lds = np.mean([spearmanr(predicted[:, k], actual[:, k]).statistic for k in range(QUERIES)])
@@ -353,15 +358,15 @@ def of_groups(
         refits = [without(part) for part in top]
         rise = np.mean([change[k] for k, (change, _) in enumerate(refits)])
         of_sum = np.take_along_axis(score, top, axis=1).sum(axis=1).mean()
-        share = np.mean([*there, *(each[1] for each in refits)])
-        yield how, {"LDS": lds, "rise": rise, "predicted": of_sum, "arrived": share}
+        share = np.mean([*there, *(each[1].arrived for each in refits)])
+        yield how, {"LDS": lds, "rise": rise, "predicted": of_sum, "share": share}
 
 
 NETWORKS = {
-    "MLP 49-16-10": (lambda: network(16), ("full",)),
+    "MLP 49-16-10": (lambda: network(16), ("full", "hessian")),
     "MLP 49-32-10": (lambda: network(32), ("full", "ekfac")),
     "MLP 49-400-10": (lambda: network(400), ("auto",)),
-    "CNN 4 filters": (lambda: convolution(4), ("full",)),
+    "CNN 4 filters": (lambda: convolution(4), ("full", "hessian")),
 }
 
 
@@ -383,8 +388,10 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--subsets", type=int, default=SUBSETS)
     parser.add_argument("--steps", type=int, default=STEPS, help="of L-BFGS, most of each refit of a network")
+    parser.add_argument("--prior", type=float, default=PRIOR, help="of networks")
     options = parser.parse_args()
     globals().update(STEPS=options.steps, REMOVED=options.removed, QUERIES=options.queries, SUBSETS=options.subsets)
+    globals().update(PRIOR=options.prior)
     warnings.simplefilter("ignore")
     found = []
     for row in rows(options.n, options.seeds, options.only):

@@ -276,3 +276,10 @@ def without(objective: Objective, solve: Solve, removed: list[int], steps: int) 
         first = size if np.isinf(first) else first
         if size <= LEFT * first:
             return
+
+
+def newton_step(objective: Objective, solve: Solve, removed: list[int]) -> np.ndarray:
+    """The first step without these examples, from the origin."""
+    kept = torch.tensor(np.delete(np.arange(len(objective.x)), removed))
+    gradient = objective.change(objective.origin, kept)[1]
+    return -without_rows(solve, own_rows(objective, removed))(gradient)
