@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
-from memorymaps.nets.curvature.ggn import Operator, group_order
+from memorymaps.nets.covariance.block_diagonal import HessianCovariance, PosteriorCovariance
+from memorymaps.nets.curvature.ggn import Operator, ggn_operator, group_order
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
 
@@ -17,6 +17,16 @@ def preconditioner(problem: LaplaceProblem, covariance: PosteriorCovariance) -> 
     order = group_order(problem, covariance.groups)
     inverse_order = order.argsort()
     return lambda v: covariance.solve(v[:, order])[:, inverse_order]
+
+
+def exact_precision(problem: LaplaceProblem, covariance: PosteriorCovariance) -> Operator:
+    """`v ↦ S v` for vectors `[v, P]` in the order of the named parameters: with the exact Gauss–Newton matrix, whatever
+    approximation the covariance is; with the Hessian, if it is of the Hessian."""
+    if not isinstance(covariance, HessianCovariance):
+        return ggn_operator(problem)
+    order = group_order(problem, covariance.groups)
+    inverse_order = order.argsort()
+    return lambda v: covariance.matvec(v[:, order])[:, inverse_order]
 
 
 def conjugate_gradients(
