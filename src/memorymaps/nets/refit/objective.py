@@ -174,7 +174,8 @@ def refit_to_minimum(
     The second number is the gradient norm in units of that at the start, where the rows have just been removed: outputs
     may stand still for many steps on a plateau that the gradient tells from a minimum. Ends at `tolerance`.
     """
-    problem, norms, theta = objective.problem, [], objective.origin
+    problem, theta = objective.problem, objective.origin
+    norms: list[float] = []
     inputs, remaining = problem.examples.take(wanted).inputs, 0.0
     if not objective.included.all():
         iterates = preconditioned_lbfgs(objective, _inverse_hessian(objective, covariance), objective.origin)
