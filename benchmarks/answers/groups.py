@@ -175,7 +175,8 @@ def agreement(name: str, n: int, seed: int, kinds: list[str]) -> Iterator[dict[s
             change = np.abs(after - before)[:, int(after.shape[1] == 2) :].sum(axis=1)
             loss = (loss_of(model, after, y) - loss_of(model, before, y))[rows].mean() / unit
             yield {
-                "case": name, "groups": kind + ", two minima" * (gap > _TWO_MINIMA), "members": (found["sensitivity"][k], change[rows].sum()),
+                "case": name, "groups": kind + ", two minima" * (gap > _TWO_MINIMA),
+                "members": (found["sensitivity"][k], change[rows].sum()),
                 "others": (found["rest_sensitivity"][k], change[rest].sum()),
                 "loss": (found["leave_out_loss"][k] - found["loss"][k], loss), "warning": found["warning"][k],
                 "group": f"{seed} {list(groups)[k]}", "gap": gap,
