@@ -17,14 +17,15 @@ from memorymaps.core.settings import as_count
 from memorymaps.maps.loo_averages import is_classes
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
-from memorymaps.posteriors.capabilities import Refit
+from memorymaps.posteriors.capabilities import Refit, capabilities_of
 
 _SHARES = tuple(round(0.1 * k, 1) for k in range(9, 0, -1))  # of the examples, at which the curve is drawn
 _STEP = 0.1  # largest share of the examples left that is removed before the model is refitted
 _CLASS_STEP = 1.5  # times that share at most of one class: similar examples are not redundant together
 _PARTS = 100  # of a step, after each of which the effects of the others are updated
 _DRAWS = 3  # random subsets of each number and part
-_STEPS, _TOLERANCE = 200, 1e-4
+_STEPS, _TOLERANCE = 2000, 1e-4
+_CONVERGED = 1e-2  # what is left of a refit's way at which it has reached the minimum
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,12 +45,14 @@ class Pruning(SummarisedTable):
     fewest : the fewest examples of the curve, from the full fit on, whose loss is at most that of the full fit plus its
         standard error: the held-out loss with `check=True`, else the left-out loss.
     tolerance : that standard error, over examples.
+    unsettled : how many refits of `check=True` had not reached their minimum.
     """
 
     order: Array
     kept: Array
     fewest: int
     tolerance: float
+    unsettled: int = 0
 
     def _text(self) -> str:
         n = int(self["kept"][0])
@@ -60,6 +63,8 @@ class Pruning(SummarisedTable):
             f"{self.fewest:,} of {n:,} examples ({self.fewest / n:.0%}) predict as well, by {how} loss, up to its "
             f"standard error ({self.tolerance:.2g}){hint}"
         )
+        if self.unsettled:
+            head = f"{head}\n{self.unsettled} refits of the check had not converged in {_STEPS:,} steps"
         return (
             f"{head}\n{self.table.to_pandas().to_string(index=False)}\nkept: {len(self.kept):,} examples, ids in .kept"
         )
@@ -114,8 +119,9 @@ def prune(
     full = steps[0].loss
     rows = [_row(step, full) for step in steps if step.fit.kept.sum() in (len(m), *points)]
     tolerance = _mean_and_error(full, pruner.objective.counts)[1]
+    unsettled = 0
     if check:
-        rows, tolerance = _checked(m, pruner, rows, folds, seed)
+        rows, tolerance, unsettled = _checked(m, pruner, rows, folds, seed)
     fewest = _fewest(rows, "held_out_loss" if check else "left_out_loss", tolerance)
     by_row = m["id"][np.argsort(m["row"])]
     removed = np.concatenate([step.removed for step in steps])
@@ -124,7 +130,7 @@ def prune(
             f"keep = {keep!r}: fewer than {len(m) - len(removed):,} examples do not determine the model: keep more"
         )
     kept = np.setdiff1d(np.arange(len(m)), removed[: len(m) - (number or fewest)])
-    return Pruning(pa.Table.from_pylist(rows), by_row[removed], by_row[kept], fewest, tolerance)
+    return Pruning(pa.Table.from_pylist(rows), by_row[removed], by_row[kept], fewest, tolerance, unsettled)
 
 
 def _number(m: MemoryMap, keep: float | None) -> int | None:
@@ -300,12 +306,12 @@ def _fewest(rows: list[dict[str, Any]], loss: str, tolerance: float) -> int:
 
 def _checked(
     m: MemoryMap, pruner: _Pruner, rows: list[dict[str, Any]], folds: int, seed: int
-) -> tuple[list[dict[str, Any]], float]:
+) -> tuple[list[dict[str, Any]], float, int]:
     """The rows with the losses of held-out examples, by refits on pruned and on random subsets of the others.
 
-    And the standard error of the full fit's.
+    And the standard error of the full fit's, and the number of refits that had not reached their minimum.
     """
-    source, rng, n = require_refit(require_origin(m).posterior), np.random.default_rng(seed), len(m)
+    held_out, rng, n = _HeldOut.of(m, pruner.objective), np.random.default_rng(seed), len(m)
     if not 2 <= folds <= n // 2:
         raise ValueError(f"folds = {folds}: expected 2 to {n // 2}, at least two examples in each part")
     part = rng.permutation(np.arange(n) % folds)
@@ -317,20 +323,34 @@ def _checked(
         for k, share in enumerate(shares):
             if k >= len(subsets):
                 break
-            losses[:, k, held] = _held_out(source, pruner.objective, subsets[k], held)
+            losses[:, k, held] = held_out.losses(subsets[k], held)
             if share < 1:
                 drawn = [rng.permutation(pool)[: len(subsets[k])] for _ in range(_DRAWS)]
-                losses[1, k, held] = np.mean([_held_out(source, pruner.objective, r, held) for r in drawn], axis=0)
+                losses[1, k, held] = np.mean([held_out.losses(each, held) for each in drawn], axis=0)
     weight = pruner.objective.counts
     compared = [row | _comparison(losses[:, k], losses[0, 0], weight) for k, row in enumerate(rows)]
-    return compared, _mean_and_error(losses[0, 0], weight)[1]
+    return compared, _mean_and_error(losses[0, 0], weight)[1], held_out.unsettled
 
 
-def _held_out(source: Refit, objective: LocalObjective, chosen: Array, held: Array) -> Array:
-    """Losses of the held-out rows after a refit to the chosen ones."""
-    removed = np.setdiff1d(np.arange(len(objective.f)), chosen)
-    f = source.refit(removed, held, _STEPS, _TOLERANCE)[0]
-    return objective.likelihood.example_loss(f, objective.y[held], objective.weight[held])
+@dataclass
+class _HeldOut:
+    """Losses by refits to some rows, the same as those of groups; `unsettled`: how many had not converged."""
+
+    source: Refit
+    objective: LocalObjective
+    unsettled: int = 0
+
+    @classmethod
+    def of(cls, m: MemoryMap, objective: LocalObjective) -> _HeldOut:
+        posterior = require_origin(m).posterior
+        return cls(capabilities_of(posterior).group_refit or require_refit(posterior), objective)
+
+    def losses(self, chosen: Array, held: Array) -> Array:
+        """Of the held-out rows after a refit to the chosen ones."""
+        removed, objective = np.setdiff1d(np.arange(len(self.objective.f)), chosen), self.objective
+        f, moving = self.source.refit(removed, held, _STEPS, _TOLERANCE)
+        self.unsettled += moving > _CONVERGED
+        return objective.likelihood.example_loss(f, objective.y[held], objective.weight[held])
 
 
 def _comparison(losses: Array, full: Array, weight: Array) -> dict[str, float]:
