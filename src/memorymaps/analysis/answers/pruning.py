@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def prune(
     >>> len(found.kept), found.fewest < 300
     (284, True)
     """
-    number, folds = _number(m, keep), as_count("folds", folds)
+    number, folds, seed = _number(m, keep), as_count("folds", folds), as_count("seed", seed, least=0)
     pruner = _Pruner.of(m)
     points = [round(share * len(m)) for share in _SHARES]
     steps = list(pruner.steps(np.arange(len(m)), sorted({*points, number or 0} - {0}, reverse=True)))
@@ -133,6 +134,8 @@ def _number(m: MemoryMap, keep: float | None) -> int | None:
         )
     if keep is None:
         return None
+    if isinstance(keep, bool) or not isinstance(keep, Real):
+        raise TypeError(f"keep = {keep!r}: expected a share below 1, as 0.5, or a number of examples")
     number = round(keep * len(m)) if 0 < keep < 1 else keep
     if not 1 <= number < len(m) or number != int(number):
         raise ValueError(
