@@ -11,7 +11,7 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Array
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.cost import PROBED
+from memorymaps.nets.sampled.cost import PROBED, ROUNDED
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated
@@ -68,8 +68,9 @@ class Probe:
 
     def rounding(self, problem: LaplaceProblem, covariance: SampledCovariance, directions: Directions) -> float:
         """What single precision changes of leverage, sensitivity and left-out loss, relative; the most of the three."""
-        device, batch = problem.network.device, problem.examples.take(self.positions)
-        places, share, values = torch.as_tensor(self.positions, device=device), self.share.to(device), []
+        step, device = max(1, len(self.positions) // ROUNDED), problem.network.device
+        positions, share, values = self.positions[::step], self.share[::step].to(device), []
+        batch, places = problem.examples.take(positions), torch.as_tensor(positions, device=device)
         for dtype in (torch.float64, torch.float32):
             found = estimated(problem, covariance.cavities(dtype), batch, places, directions)
             here, value = zip(*((here, each.value) for here, _, each in found), strict=True)
