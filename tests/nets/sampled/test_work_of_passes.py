@@ -40,22 +40,22 @@ def problem(name="cnn", n=24, likelihood="categorical"):
 @pytest.mark.parametrize("name", CASES)
 def test_rows_made_some_examples_at_a_time_are_those_of_the_whole_batch(name, monkeypatch):
     monkeypatch.setattr(gram, "_PIECE", 100)
-    setting = problem(name, 7)
-    kinds, n = rows_types(setting), 7
+    setting, n = problem(name, 7), 7
     x = setting.examples.take(np.arange(n)).inputs
     with evaluation_mode(setting.network.module):
+        kinds = rows_types(setting)
         seen = linearize(setting.network, setting.owners, x, slice(0, n), lambda f, _: torch.randn(3, *f.shape).to(f))
         whole, pieces = (make(seen, setting.block_groups, kinds) for make in (group_rows, GroupRows.of_batch))
-    which, column = torch.tensor([0, 2, 2, 6]), torch.tensor([1, 0, 2, 1])
-    few = [rows.single(which, column) for rows in whole]
-    inverses = inverses_of(prior_covariance(setting, setting.prior).precisions)
-    for mine, theirs, inverse in zip((each.single(which, column) for each in pieces), few, inverses, strict=True):
+        which, column = torch.tensor([0, 2, 2, 6]), torch.tensor([1, 0, 2, 1])
+        few = [rows.single(which, column) for rows in whole]
+        inverses = inverses_of(prior_covariance(setting, setting.prior).precisions)
+        for mine, theirs, inverse in zip((each.single(which, column) for each in pieces), few, inverses, strict=True):
         torch.testing.assert_close(mine.example_gram(inverse), theirs.example_gram(inverse))
-    part = slice(2, 6)
-    own, cross = products_with(pieces, few, inverses, part, torch.float64)
-    triples = list(zip([rows.take(part) for rows in whole], few, inverses, strict=True))
-    torch.testing.assert_close(own, sum(rows.example_gram(inverse) for rows, _, inverse in triples))
-    torch.testing.assert_close(cross, sum(rows.cross_gram(others, inverse) for rows, others, inverse in triples))
+        part = slice(2, 6)
+        own, cross = products_with(pieces, few, inverses, part, torch.float64)
+        triples = list(zip([rows.take(part) for rows in whole], few, inverses, strict=True))
+        torch.testing.assert_close(own, sum(rows.example_gram(inverse) for rows, _, inverse in triples))
+        torch.testing.assert_close(cross, sum(rows.cross_gram(others, inverse) for rows, others, inverse in triples))
 
 
 def test_a_step_and_rows_are_timed_beside_matrix_products_and_leave_the_network_as_it_is():
