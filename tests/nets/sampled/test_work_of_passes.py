@@ -50,7 +50,7 @@ def test_rows_made_some_examples_at_a_time_are_those_of_the_whole_batch(name, mo
         few = [rows.single(which, column) for rows in whole]
         inverses = inverses_of(prior_covariance(setting, setting.prior).precisions)
         for mine, theirs, inverse in zip((each.single(which, column) for each in pieces), few, inverses, strict=True):
-        torch.testing.assert_close(mine.example_gram(inverse), theirs.example_gram(inverse))
+            torch.testing.assert_close(mine.example_gram(inverse), theirs.example_gram(inverse))
         part = slice(2, 6)
         own, cross = products_with(pieces, few, inverses, part, torch.float64)
         triples = list(zip([rows.take(part) for rows in whole], few, inverses, strict=True))
