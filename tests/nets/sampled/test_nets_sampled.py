@@ -696,7 +696,7 @@ def test_auto_takes_it_beyond_the_exact_forms_where_its_error_is_within_the_budg
 @pytest.mark.slow
 def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_first(monkeypatch, capsys):
     monkeypatch.setattr("memorymaps.nets.sampled.growth._FIRST", 16)
-    timed = lambda problem, kinds: PassWork(6e7, 2e5, 1e5, 1e5)  # noqa: E731
+    timed = lambda problem, kinds: PassWork(6e7, 3e4, 6e4, 6e4)  # noqa: E731
     monkeypatch.setattr("memorymaps.nets.sampled.curvature.timed_work", timed)
     net, x, y, prior = small("mlp", "number")
     sizes = []
