@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -408,6 +409,31 @@ def test_errors_of_single_examples_hold_however_few_rows(budget):
             assert np.linalg.norm(stated) > 0.8 * np.linalg.norm(off)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "task"), [("mlp", "classes"), ("cnn", "classes"), ("cnn", "number")])
+def test_far_fewer_rows_than_effective_parameters_state_an_error_that_contains_the_truth(kind, task):
+    net, x, y, prior = small(kind, task)
+    likelihood = "categorical" if task == "classes" else Gaussian(0.1)
+    exact = drawn_map(net, x, y, "full", likelihood, prior)
+    for rows in (2, 5, 13):
+        m = drawn_map(net, x, y, Sampled(rows=rows, seed=rows), likelihood, prior)
+        off = {column: m[column] - exact[column] for column in MEASURES}
+        stated = m.provenance.description.relative_error
+        for column in ("leverage", "sensitivity"):
+            assert np.linalg.norm(off[column]) < stated * np.linalg.norm(exact[column])
+        for column in MEASURES:
+            assert np.mean(np.abs(off[column]) <= 2 * m[f"{column}_se"] + 1e-12) > 0.9
+        assert m.trust["ranks"].level in ("not to be used", "ranks only")
+        (words,) = [line for line in m.summary().warnings if "rows are too few for sizes" in line]
+        assert ("do not use even its ranks" in words) == (max_stated(m) >= 3)
+
+
+def max_stated(m):
+    """The largest relative error in the map's note, as a number."""
+    (words,) = [line for line in m.provenance.description.notes if line.startswith("Relative standard errors")]
+    return max(float(each) / 100 for each in re.findall(r"(?:leverage|sensitivity|loss) ([\d.]+)%", words))
+
+
 def test_a_handful_of_rows_says_that_it_saw_next_to_nothing():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 30), nn.Tanh(), nn.Linear(30, 10))
@@ -416,6 +442,7 @@ def test_a_handful_of_rows_says_that_it_saw_next_to_nothing():
     assert few.origin.posterior.covariance.shortfall > 0.9  # alone, the jackknife of two rows says 9 %
     for column in MEASURES:
         assert np.mean(np.abs(few[column] - exact[column]) <= 2 * few[f"{column}_se"]) > 0.8
+    assert few.provenance.description.relative_error > 1
     assert drawn_map(net, x, torch.arange(100) % 10, ALL, prior=100.0).origin.posterior.covariance.shortfall == 0
 
 
