@@ -6,19 +6,25 @@ helpful examples, and the linear datamodeling score [Park et al. 2023], Spearman
 tenth of the data between the sum of the single effects and the retrained loss, averaged over queries; beside the
 product of gradients (TracIn at the last step) and, where they are installed, kronfluence's EKFAC influence and TRAK
 (one fit; gradients as they are with the prior's ridge, and projected to half as many numbers as examples without).
+Networks are trained, and trained again, to the minimum (`../fidelity/descent.py`): a refit has arrived where its
+gradient is at most 1 % of what the removal made, in the norm of the inverse Hessian; slopes are of these. `near` is the
+share that ended within `NEAR` lengths of the first Newton step; the others went to another minimum.
 
     MEMORYMAPS_DATA=… python benchmarks/answers/behind_a_prediction.py [--n 1000] [--seeds 3]
-        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30] [--steps 500]
+        [--only TEXT] [--removed 20] [--queries 10] [--subsets 30] [--steps 200] [--prior 1]
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import functools
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,10 +37,14 @@ from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.svm import SVC
+from torch.nn.utils import parameters_to_vector
 
 import memorymaps as mm
 
-QUERIES, REMOVED, SUBSETS, STEPS = 10, 20, 30, 500
+sys.path.insert(0, str(Path(__file__).parents[1] / "fidelity"))
+import descent
+
+QUERIES, REMOVED, SUBSETS, STEPS = 10, 20, 30, 200
 
 
 def logarithms() -> Data:
@@ -134,6 +144,7 @@ def family(name: str, n: int, seed: int) -> Iterator[dict[str, Any]]:
 # --- networks --------------------------------------------------------------------------------------------------------
 
 PRIOR = 1.0
+NEAR = 2.0  # lengths of the first Newton step
 
 
 def network(hidden: int) -> torch.nn.Module:
@@ -150,7 +161,7 @@ def convolution(filters: int) -> torch.nn.Module:
 
 
 def train(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) -> torch.nn.Module:
-    """To stationarity, by L-BFGS on the summed loss with `δ‖θ‖²/2`, from where it stands."""
+    """By L-BFGS on the summed loss with `δ‖θ‖²/2`, from where it stands."""
     optimizer = torch.optim.LBFGS(
         net.parameters(), max_iter=steps, history_size=50, tolerance_grad=1e-6, tolerance_change=1e-12,
         line_search_fn="strong_wolfe",
@@ -165,6 +176,42 @@ def train(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int) ->
 
     optimizer.step(closure)
     return net
+
+
+ROUNDS, ROUND, MINIMUM = 20, 60, 1e-3  # of the descent to the minimum, steps of each, and its gradient there, sd
+
+
+class Refit(NamedTuple):
+    """Parameters, whether they are at a minimum, and whether that is near the first one."""
+
+    theta: np.ndarray
+    arrived: bool
+    near: bool
+
+
+class Fit:
+    """A network at the minimum of its objective, with an inverse Hessian; `size`, its gradient there, is taken off."""
+
+    def __init__(self, net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor):
+        start = parameters_to_vector(train(net, x, y, 1000).parameters()).detach().numpy()
+        self.objective = descent.Objective(net, x, y, PRIOR, start, batch=len(x))
+        whole = functools.partial(descent.whole, self.objective, 9 * len(x))
+        for last in descent.rounds(self.objective, whole, len(start), range(ROUNDS), ROUND, MINIMUM):
+            self.solve, self.size, self.arrived = last.solve, last.last, last.arrived
+        self.objective.settle()
+
+    def losses(self, x: torch.Tensor, y: torch.Tensor, theta: np.ndarray | None = None) -> np.ndarray:
+        """Losses `[k]` at the minimum or at other parameters."""
+        self.objective.put(self.objective.origin if theta is None else theta)
+        return losses(self.objective.net, x, y)
+
+    def without(self, removed: np.ndarray) -> Refit:
+        """The refit without some examples."""
+        steps = list(descent.without(self.objective, self.solve, removed.tolist(), STEPS))
+        first, (last, size) = steps[0][1], steps[-1]
+        newton = descent.newton_step(self.objective, self.solve, removed.tolist())
+        moved = np.linalg.norm(last - self.objective.origin)
+        return Refit(last, size <= descent.LEFT * first, bool(moved <= NEAR * np.linalg.norm(newton)))
 
 
 def losses(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
@@ -259,52 +306,67 @@ def trak_scores(
 def of_network(
     name: str, make: Callable[[], torch.nn.Module], structures: tuple[str, ...], n: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Single examples, the ten most helpful of each query, and random tenths."""
+    """Single examples, then the ten most helpful of each query, and random tenths."""
     (X, labels), rng = fashion(), np.random.default_rng(seed)
     rows = rng.permutation(len(labels))
     x, y = torch.tensor(X[rows[:n]]), torch.tensor(labels[rows[:n]])
     new, asked = torch.tensor(X[rows[n : n + QUERIES]]), torch.tensor(labels[rows[n : n + QUERIES]])
     torch.manual_seed(seed)
-    net = train(make(), x, y, 5000)
-    before = losses(net, new, asked)
+    fit = Fit(make(), x, y)
+    before, net = fit.losses(new, asked), copy.deepcopy(fit.objective.net)
+    print(f"# {name}, seed {seed}: minimum {fit.arrived}, gradient {fit.size:.1g} sd", flush=True)
 
-    def without(removed: np.ndarray) -> np.ndarray:
-        keep = ~np.isin(np.arange(n), removed)
-        return losses(train(copy.deepcopy(net), x[keep], y[keep], STEPS), new, asked) - before
+    def without(removed: np.ndarray) -> tuple[np.ndarray, Refit]:
+        refit = fit.without(removed)
+        return fit.losses(new, asked, refit.theta) - before, refit
 
     scores: dict[str, np.ndarray] = {}
-    seconds = {}
     for structure in structures:
         m = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(structure, prior=PRIOR))
-        start = time.process_time()
         found = mm.influence_on(m, new, asked.numpy(), top=None)
-        seconds[structure] = time.process_time() - start
         scores[structure] = found["loss_change"][np.lexsort((found["id"], found["query"]))].reshape(QUERIES, n)
     chosen = removed_rows(scores[structures[0]][:, :, None], rng)
-    truth = np.stack([without(np.array([row])) for row in chosen], axis=1)
+    refits = [without(np.array([row])) for row in chosen]
+    arrived, near = (np.array([getattr(refit, which) for _, refit in refits]) for which in ("arrived", "near"))
+    truth = np.stack([change for change, _ in refits], axis=1)
+    case = {"case": name, "seed": seed}
     for structure in structures:
-        found = agreement(scores[structure][:, chosen], truth)
-        yield {"case": name, "removed": f"examples, {structure}", "seed": seed, **found, "CPU s": seconds[structure]}
+        for which, among in (("", arrived), (", near", arrived & near)):
+            found = agreement(scores[structure][:, chosen[among]], truth[:, among])
+            yield case | {"removed": f"examples, {structure}{which}"} | found | {"share": among.mean()}
+    if not SUBSETS:
+        return
     scores["gradient product"] = gradients(net, new, asked) @ gradients(net, x, y).T
     other = kronfluence_scores(net, x, y, new, asked)
     scores |= {} if other is None else {"kronfluence EKFAC": other}
     scores |= trak_scores(net, x, y, new, asked)
+    yield from (case | {"removed": f"top 10, {how}"} | found for how, found in of_groups(scores, without, n, rng))
+
+
+def of_groups(
+    scores: dict[str, np.ndarray], without: Callable[[np.ndarray], tuple[np.ndarray, Refit]], n: int,
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, dict[str, float]]]:  # fmt: skip
+    """Random tenths, and the ten most helpful examples of each query; all refits, and the share that arrived."""
     tenths = [rng.permutation(n)[: n // 10] for _ in range(SUBSETS)]
-    actual = np.stack([without(part) for part in tenths])
+    refits = [without(part) for part in tenths]
+    actual, there = np.stack([each[0] for each in refits]), [each[1].arrived for each in refits]
     for how, score in scores.items():
         predicted = np.stack([score[:, part].sum(axis=1) for part in tenths])
         lds = np.mean([spearmanr(predicted[:, k], actual[:, k]).statistic for k in range(QUERIES)])
         top = np.argsort(-score, axis=1)[:, :10]
-        rise = np.mean([without(top[k])[k] for k in range(QUERIES)])
+        refits = [without(part) for part in top]
+        rise = np.mean([change[k] for k, (change, _) in enumerate(refits)])
         of_sum = np.take_along_axis(score, top, axis=1).sum(axis=1).mean()
-        yield {"case": name, "removed": f"top 10, {how}", "seed": seed, "LDS": lds, "rise": rise, "predicted": of_sum}
+        share = np.mean([*there, *(each[1].arrived for each in refits)])
+        yield how, {"LDS": lds, "rise": rise, "predicted": of_sum, "share": share}
 
 
 NETWORKS = {
-    "MLP 49-16-10": (lambda: network(16), ("full",)),
+    "MLP 49-16-10": (lambda: network(16), ("full", "hessian")),
     "MLP 49-32-10": (lambda: network(32), ("full", "ekfac")),
     "MLP 49-400-10": (lambda: network(400), ("auto",)),
-    "CNN 4 filters": (lambda: convolution(4), ("full",)),
+    "CNN 4 filters": (lambda: convolution(4), ("full", "hessian")),
 }
 
 
@@ -325,9 +387,11 @@ def main() -> None:
     parser.add_argument("--removed", type=int, default=REMOVED)
     parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--subsets", type=int, default=SUBSETS)
-    parser.add_argument("--steps", type=int, default=STEPS, help="of L-BFGS, most of each network trained again")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of L-BFGS, most of each refit of a network")
+    parser.add_argument("--prior", type=float, default=PRIOR, help="of networks")
     options = parser.parse_args()
     globals().update(STEPS=options.steps, REMOVED=options.removed, QUERIES=options.queries, SUBSETS=options.subsets)
+    globals().update(PRIOR=options.prior)
     warnings.simplefilter("ignore")
     found = []
     for row in rows(options.n, options.seeds, options.only):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,13 +15,21 @@ Product = Callable[[np.ndarray], np.ndarray]
 SMALLEST, KEPT = 0.05, 1e-10  # of |μ|; of the norm of a new direction, below which the space is exhausted
 
 
-def corrected(solve: Product, hessian: Product, start: np.ndarray, directions: int) -> tuple[Product, np.ndarray]:
-    """`g ↦ B⁻¹g` by that many steps of Lanczos in the norm of `S̃`, and `μ`."""
+class Correction(NamedTuple):
+    """`g ↦ B⁻¹g`, `μ [k]`, ascending, and their directions `U [k, P]`."""
+
+    solve: Product
+    mu: np.ndarray
+    directions: np.ndarray
+
+
+def corrected(solve: Product, hessian: Product, start: np.ndarray, directions: int) -> Correction:
+    """By that many steps of Lanczos in the norm of `S̃`."""
     basis, mean = lanczos(solve, hessian, start, directions)
     mu, rotation = np.linalg.eigh((mean + mean.T) / 2)
     u = rotation.T @ basis
     scale = 1 / np.maximum(np.abs(mu), SMALLEST) - 1
-    return (lambda g: solve(g) + (scale * (u @ g)) @ u), mu
+    return Correction(lambda g: solve(g) + (scale * (u @ g)) @ u, mu, u)
 
 
 def lanczos(solve: Product, hessian: Product, start: np.ndarray, directions: int) -> tuple[np.ndarray, np.ndarray]:

@@ -405,6 +405,22 @@ def test_the_hessian_is_that_of_the_loss(name):
     assert not np.allclose(variances(drawn(net, x, y, "full", prior=300.0), x), expected, rtol=1e-6)
 
 
+def test_queries_and_removed_groups_take_the_hessian_too():
+    net, x, y = case("mlp")
+    with evaluation_mode(net):
+        j, h, curved = flat(jacobian(net, x)), hessian(net, x, y, 300.0), curvature(net, x)
+        error = net(x).softmax(1).detach() - nn.functional.one_hot(y, 3)
+    source, rows = drawn(net, x, y, "hessian", prior=300.0).origin.posterior, np.array([1, 2])
+    inverse = torch.linalg.inv(h)
+    expected = torch.einsum("ncp,pq,kdq->nckd", j, inverse, j[:2])
+    np.testing.assert_allclose(source.cross_covariance(x[:2])(x), expected, rtol=1e-5, atol=1e-10)
+    gradient = torch.einsum("ncp,nc->p", j[rows], error[rows])
+    change = torch.linalg.solve(h - gauss_newton(j[rows], curved[rows]), gradient)
+    found = source.output_change(x, source.parameter_change([rows], tolerance=1e-8)[0])[:, :, 0]
+    np.testing.assert_allclose(found, j @ change, rtol=1e-5, atol=1e-10)
+    assert not np.allclose(found, j @ torch.linalg.solve(h, gradient), rtol=1e-3)
+
+
 def test_where_the_loss_curves_downwards_the_hessian_is_refused():
     net, x, y = case("mlp")  # never trained
     with pytest.raises(ValueError, match=r"curves downwards.*'full'"):

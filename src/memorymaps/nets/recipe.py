@@ -46,7 +46,8 @@ class Laplace:
 
         - `"full"` one dense matrix; exact; for some thousand parameters.
         - `"hessian"` adds the residual part of the loss's Hessian, `S + Σ_i Σ_c w_i e_ic ∇²f_ic`; its sizes tend to be
-          too small where those of `"full"` are too large; raises an error away from a minimum.
+          too small where those of `"full"` are too large, its effects on other predictions (`influence_on`) are nearer
+          to retraining; raises an error away from a minimum.
         - `"dual"` the posterior of `"full"` from its Gram matrix, layer by layer; for up to some 10,000 examples ×
           outputs and any number of parameters.
         - `"sampled"`, `Sampled(rows=…, error=0.1)` rows of the weighted Jacobian drawn at random, each example's own

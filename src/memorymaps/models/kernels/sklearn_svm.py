@@ -228,7 +228,8 @@ def _svm_posterior(
 
     start = np.repeat(phi * prior_variance[:, None], f.shape[1], axis=1)
     curvature = smoothed_curvature(loss, f, data.target, weight, tolerance_variance, start, variance)
-    parts = tuple(with_raw_inputs(KernelOutput(kernel, x, gram, c, True, phi), features) for c in curvature.T)
+    first = with_raw_inputs(KernelOutput(kernel, x, gram, curvature[:, 0], True, phi), features)
+    parts = tuple(dataclasses.replace(first, curvature=c) for c in curvature.T)
     alphas, top = np.abs(duals), float(model.C) * weight[:, None]
     distance = _check_optimal(model, data, weight, duals, f, variance(curvature))
     description = dataclasses.replace(

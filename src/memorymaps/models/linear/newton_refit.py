@@ -21,7 +21,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.perturbation.deviation import AT_BOUND
-from memorymaps.core.perturbation.group_removal import group_coordinates
+from memorymaps.core.perturbation.group_removal import few_rows_coordinates, group_coordinates
 
 _MAX_PRODUCTS = 100  # conjugate-gradient products a Newton step
 _MAX_HALVINGS = 30
@@ -265,8 +265,10 @@ class LinearRefit:
     def _first_step(self, removed: Array) -> Array:
         """`(I − Z_MᵀΛ_MZ_M)⁻¹(Z_Mᵀe_M + w_M Wᵀ∇ψ)`, the map's own step; zero where that is not defined."""
         share = float(np.sum(self._rest.rows.weight[removed])) * self._rest.penalty_coordinates
+        pieces = self._pieces(removed)
+        few = pieces[0].size < self.structure.rank
         try:
-            u = group_coordinates([self._pieces(removed)], share)
+            u = few_rows_coordinates(*pieces, share) if few else group_coordinates([pieces], share)
         except np.linalg.LinAlgError:
             return np.zeros(self.structure.rank)
         loss = self._rest.without(removed)

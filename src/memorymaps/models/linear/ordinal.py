@@ -7,6 +7,7 @@ All outputs share `β`; thresholds are treated as parameters. Source: McCullagh 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,13 @@ class OrdinalModel:
 
 @dataclass(frozen=True)
 class OrdinalPosterior:
-    """`q(θ, β) = N(·, S⁻¹)`, `S = Σ_i A_iᵀΛ_iA_i`, `S⁻¹ = WWᵀ`."""
+    """`q(θ, β) = N(·, S⁻¹)`, `S = Σ_i A_iᵀΛ_iA_i`, `S⁻¹ = WWᵀ`; `design`: inputs → `x [n, p]`."""
 
     model: OrdinalModel
     likelihood: Likelihood
     description: Description
     root: Array
+    design: Callable[[Any], Array]
     refits: OrdinalRefit | None = None
 
     @property
@@ -72,13 +74,13 @@ class OrdinalPosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V_i = A_i S⁻¹ A_iᵀ [n, c, c]`."""
-        x = np.asarray(inputs, dtype=float)
+        x = self.design(inputs)
         z = self.covariance_root(x)
         return Marginals(self.model.outputs(x), z @ z.mT)
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z_i = A_i W`: `[n, c, c + p]`."""
-        return np.asarray(self.model.jacobian(np.asarray(inputs, dtype=float)) @ self.root)
+        return np.asarray(self.model.jacobian(self.design(inputs)) @ self.root)
 
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., c + p, 1]`, thresholds first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
-from memorymaps.nets.covariance.block_precision import BlockPrecision, ConcatenatedGradients
+from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, ConcatenatedGradients
 from memorymaps.nets.covariance.woodbury import Woodbury
 
 MAX_FACTORED_PARAMETERS = 20_000  # largest number of parameters for which an example's Z is materialised
@@ -129,6 +129,17 @@ class BlockDiagonalCovariance:
     def items(self) -> Iterator[tuple[ParameterGroup, BlockPrecision]]:
         """Every group with its block of the precision."""
         return zip(self.groups, self.precisions, strict=True)
+
+
+@dataclass(frozen=True)
+class HessianCovariance(BlockDiagonalCovariance):
+    """Covariance `S⁻¹` of a dense Hessian, whose products are not those of the Gauss–Newton matrix."""
+
+    def matvec(self, v: Tensor) -> Tensor:
+        """`S v [v, P]`, in the order of the groups."""
+        pieces = torch.split(v, [group.size for group in self.groups], dim=-1)
+        pairs = zip(self.precisions, pieces, strict=True)
+        return torch.cat([cast(CholeskyPrecision, each).matvec(piece) for each, piece in pairs], dim=-1)
 
 
 def group_gradient(batch: LinearizedBatch, group: ParameterGroup) -> Any:

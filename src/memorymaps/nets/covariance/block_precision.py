@@ -146,6 +146,11 @@ class CholeskyPrecision:
         """`S⁻¹v [..., q]`."""
         return self.inv_sqrt_matvec(self.inv_sqrt_rmatvec(v)).to(v.dtype)
 
+    def matvec(self, v: Tensor) -> Tensor:
+        """`S v [..., q]`; `W` is upper triangular."""
+        z = torch.linalg.solve_triangular(self.inv_sqrt, v.to(self.inv_sqrt.dtype).mT, upper=True)
+        return torch.linalg.solve_triangular(self.inv_sqrt.mT, z, upper=False).mT.to(v.dtype)
+
     def inverse_trace(self, prior: Tensor) -> float:
         """`tr(diag(δ) S⁻¹)`."""
         return float((prior.reshape(-1, 1).to(self.inv_sqrt.dtype) * self.inv_sqrt.square()).sum())

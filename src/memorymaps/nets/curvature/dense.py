@@ -8,7 +8,7 @@ import torch
 
 from memorymaps.files.progress_plan import Step
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
-from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
+from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance, HessianCovariance
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DenseCurvature
 from memorymaps.nets.curvature.residual_hessian import residual_curvature
 from memorymaps.nets.curvature.structure import (
@@ -87,16 +87,17 @@ class Hessian(CurvatureStructure):
         curvatures: list[CurvatureAccumulator] = [DenseCurvature(problem.zeros(group.size, group.size))]
         accumulate_over_data(problem, (group,), curvatures)
         curvatures[0].accumulate(_residual_curvature(problem, group))
-        gauss_newton = estimate_of((group,), curvatures, 1.0)
+        dense = estimate_of((group,), curvatures, 1.0)
 
         def build(deltas: Deltas) -> BlockDiagonalCovariance:
             try:
-                return gauss_newton.build(deltas)
+                found = dense.build(deltas)
             except torch.linalg.LinAlgError:
                 raise ValueError(
                     "structure='hessian': the loss curves downwards along some direction at these parameters (a saddle "
                     "point, a kink, or unfinished training). Train longer, or use structure='full'"
                 ) from None
+            return HessianCovariance(found.groups, found.precisions)
 
         return CurvatureEstimate(build, (), 1.0, loo_bounded=False, cautions=(_OWN_RESIDUAL_CAUTION,))
 

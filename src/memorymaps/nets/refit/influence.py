@@ -10,7 +10,7 @@ from torch import Tensor
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
-from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
+from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, exact_precision, preconditioner
 from memorymaps.nets.curvature.ggn import GaussNewton, Operator, ggn_operator, group_order
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.covariance import SampledCovariance
@@ -31,8 +31,10 @@ def removal_influence(
         ]
     )
 
+    precision = exact_precision(problem, covariance)
+
     def remaining(v: Tensor) -> Tensor:
-        return operator(v) - torch.stack(
+        return precision(v) - torch.stack(
             [_group_ggn_product(operator, b, each) for b, each in zip(batches_by_group, v, strict=True)]
         )
 

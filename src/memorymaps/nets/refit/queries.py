@@ -12,7 +12,7 @@ from memorymaps.nets.autograd.batch_size import to_numpy
 from memorymaps.nets.autograd.pytree import length, take_rows
 from memorymaps.nets.cost_model import in_memory
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
-from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
+from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, exact_precision, preconditioner
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.jacobian.products import batch_products
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -22,14 +22,15 @@ _MAX_RESIDUAL = 1e-2  # largest relative residual: two digits
 
 
 def query_solutions(problem: LaplaceProblem, covariance: PosteriorCovariance, queries: Any) -> Array:
-    """`x = S⁻¹J_*ᵀ [k·c, P]` for the outputs at `k` inputs, `S` with the exact Gauss–Newton matrix.
+    """`x = S⁻¹J_*ᵀ [k·c, P]` for the outputs at `k` inputs, `S` with the exact Gauss–Newton matrix, or the Hessian.
 
     Raises
     ------
     ValueError
         A system whose relative residual stays above 1 %.
     """
-    operator = ggn_operator(in_memory(problem))
+    held = in_memory(problem)
+    operator = ggn_operator(held)
     gradients = torch.cat(
         [operator.parameters.flatten(_output_gradients(problem, take_rows(queries, slice(k, k + 1))))
          for k in range(length(queries))]
@@ -37,7 +38,7 @@ def query_solutions(problem: LaplaceProblem, covariance: PosteriorCovariance, qu
     tolerance = float(torch.finfo(gradients.dtype).eps) ** 0.5
     with torch.no_grad():
         found, residual = conjugate_gradients(
-            operator, gradients, preconditioner(problem, covariance), _STEPS, tolerance
+            exact_precision(held, covariance), gradients, preconditioner(problem, covariance), _STEPS, tolerance
         )
     if bool((residual > _MAX_RESIDUAL).any()):
         raise ValueError(

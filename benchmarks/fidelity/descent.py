@@ -1,0 +1,285 @@
+"""A network at the minimum of its objective, and the minimum without some examples, by preconditioned L-BFGS.
+
+The first inverse Hessian is `S̃⁻¹` of sampled rows, made exact near the minimum by products with the true Hessian along
+its Krylov directions (`corrected_inverse.py`); where one of these has negative curvature, a saddle, the network goes
+along it first. Without examples it is the same inverse less their rows. It makes the descent quick and decides
+nothing: arrival is judged by the gradient of the objective, in the norm of the inverse Hessian.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from corrected_inverse import corrected, without_rows
+from scipy.linalg import cho_factor, cho_solve
+from torch import nn
+from torch.func import functional_call, vjp, vmap
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+import memorymaps as mm
+from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.nets import Sampled
+from memorymaps.nets.curvature.ggn import group_order
+from memorymaps.nets.refit.lbfgs import preconditioned_lbfgs
+from memorymaps.posteriors.registry import posterior
+
+BATCH = 100
+WHOLE = 8000  # parameters of which the matrix is held
+NEAR, REACHED = 1, 0.01  # posterior standard deviations: gradients near the minimum, and there
+LEFT = 0.01  # of the gradient that the absence of examples makes: a retraining has arrived
+SADDLE = -0.02  # eigenvalues of S̃⁻¹H below
+Solve = Callable[[np.ndarray], np.ndarray]
+
+
+class Objective:
+    """`Σ_{i kept} ℓ_i + δ‖θ‖²/2`, its change from `θ₀` summed from each example's; counts its passes."""
+
+    def __init__(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, delta: float, theta: np.ndarray,
+                 batch: int = BATCH):  # fmt: skip
+        self.net, self.x, self.y, self.delta, self.batch = net, x, y, delta, batch
+        self.passes, self.products = 0, 0
+        self.tilt, self.single = np.zeros(len(theta)), (copy.deepcopy(net).float(), x.float())
+        self.move_to(theta)
+
+    def move_to(self, theta: np.ndarray) -> None:
+        """Take `θ₀` as the origin."""
+        self.origin = theta
+        self.put(theta)
+        with torch.no_grad():
+            self.losses = torch.cat([self._losses(rows) for rows in torch.arange(len(self.x)).split(self.batch)])
+
+    def settle(self) -> None:
+        """Take what is left of the gradient at the origin off the objective, whose minimum it then is."""
+        self.tilt = self.gradient()
+
+    def put(self, theta: np.ndarray) -> None:
+        """Give the network these parameters."""
+        for net in (self.net, self.single[0]):
+            like = next(net.parameters())
+            vector_to_parameters(torch.tensor(theta).to(like), net.parameters())
+
+    def _losses(self, rows: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(self.net(self.x[rows]).double(), self.y[rows], reduction="none")
+
+    def change(self, theta: np.ndarray, kept: torch.Tensor) -> tuple[float, np.ndarray]:
+        """Value and gradient at `θ`."""
+        self.put(theta)
+        self.passes += 1
+        moved, gradient = theta - self.origin, self.delta * theta - self.tilt
+        value = float(self.delta * (self.origin @ moved + moved @ moved / 2) - self.tilt @ moved)
+        for rows in kept.split(self.batch):
+            losses = self._losses(rows)
+            value += float((losses.detach() - self.losses[rows]).sum())
+            found = torch.autograd.grad(losses.sum(), list(self.net.parameters()))
+            gradient = gradient + parameters_to_vector(found).double().numpy()
+        return value, gradient
+
+    def gradient(self) -> np.ndarray:
+        """At the origin, of all examples."""
+        return self.change(self.origin, torch.arange(len(self.x)))[1]
+
+    def curved(self, v: np.ndarray) -> np.ndarray:
+        """`∇²(Σℓ + δ‖θ‖²/2) v` at the origin, of all examples, in single precision."""
+        self.products += 1
+        self.put(self.origin)
+        net, x = self.single
+        parameters = list(net.parameters())
+        along, total = torch.tensor(v).to(x), self.delta * v
+        for rows in torch.arange(len(x)).split(self.batch):
+            loss = nn.functional.cross_entropy(net(x[rows]), self.y[rows], reduction="sum")
+            gradient = torch.autograd.grad(loss, parameters, create_graph=True)
+            found = torch.autograd.grad(parameters_to_vector(gradient) @ along, parameters)
+            total = total + torch.cat([each.reshape(-1) for each in found]).double().numpy()
+        return total
+
+    def means(self, theta: np.ndarray, rows: list[int]) -> np.ndarray:
+        """Probabilities of some examples `[n, c]`."""
+        self.put(theta)
+        with torch.no_grad():
+            return self.net(self.x[rows]).double().softmax(1).numpy()
+
+    def map(self, structure: Any) -> mm.MemoryMap:
+        """At the origin."""
+        self.put(self.origin)
+        recipe = mm.Laplace(structure, prior=self.delta)
+        return mm.memory_map(*self.single, self.y, likelihood="categorical", posterior=recipe, progress=False)
+
+    def posterior(self, rows: int, seed: int) -> Any:
+        """By sampled rows at the origin, without a map."""
+        self.put(self.origin)
+        net, x = self.single
+        model = mm.Laplace(Sampled(rows=rows, seed=seed), prior=self.delta)(net, "categorical")
+        return posterior(model, ArrayExamples.of(x, self.y))
+
+
+def solver(source: Any) -> Solve:
+    """`g ↦ S̃⁻¹g` of a posterior by sampled rows."""
+    order = group_order(source.problem, source.covariance.groups)
+    back = order.argsort()
+    solve = source.covariance.without([torch.arange(0)])
+    return lambda g: solve(torch.tensor(g)[order][None])[0][back].numpy()
+
+
+def whole(objective: Objective, rows: int, seed: int) -> Solve:
+    """`g ↦ S̃⁻¹g` of about that many rows, of examples drawn by the trace of their curvature, as one matrix."""
+    (net, x), y = objective.single, objective.y
+    objective.put(objective.origin)
+    with torch.no_grad():
+        f = torch.cat([net(some) for some in x.split(2000)]).double()
+    roots = Categorical().fisher_root(f, y).mT
+    traces = roots.square().sum((1, 2))
+    q = (rows / roots.shape[1] * traces / traces.sum()).clamp(max=1)
+    drawn = torch.nonzero(torch.rand(len(q), generator=torch.Generator().manual_seed(seed), dtype=q.dtype) < q)[:, 0]
+    scaled = (roots[drawn] / q[drawn].sqrt()[:, None, None]).to(x)
+    total = torch.zeros(len(objective.origin), len(objective.origin), dtype=x.dtype)
+    for part in zip(x[drawn].split(200), scaled.split(200), strict=True):
+        a = jacobian_rows(net, *part)
+        total.addmm_(a.T, a)
+    total = total.double()
+    total.diagonal().add_(objective.delta)
+    factor = cho_factor(total.numpy(), lower=True)
+    return lambda g: cho_solve(factor, g)
+
+
+def jacobian_rows(net: nn.Module, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+    """`d_ijᵀJ_i [n·k, P]` for directions `[n, k, c]`."""
+    values = {name: value.detach() for name, value in net.named_parameters()}
+
+    def one(image: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
+        pull = vjp(lambda v: functional_call(net, v, (image[None],))[0], values)[1]
+        found = vmap(lambda d: pull(d)[0])(along)
+        return torch.cat([found[name].reshape(len(along), -1) for name in values], 1)
+
+    return vmap(one)(x, directions).flatten(0, 1)
+
+
+def preconditioner(objective: Objective, rows: int, seed: int) -> Solve:
+    """`g ↦ S̃⁻¹g` of about that many rows."""
+    if len(objective.origin) <= WHOLE:
+        return whole(objective, rows, seed)
+    return solver(objective.posterior(rows, seed))
+
+
+class Inverse(NamedTuple):
+    """An approximate inverse Hessian, and directions of negative curvature `[j, P]` where it has been corrected."""
+
+    solve: Solve
+    negative: np.ndarray | None
+
+
+def with_hessian(objective: Objective, solve: Solve, gradient: np.ndarray, directions: int) -> Inverse:
+    """`S̃⁻¹` corrected along so many directions by products with the Hessian."""
+    better, mu, u = corrected(solve, objective.curved, gradient, directions)
+    off = (np.abs(mu - 1) > 0.3).sum()
+    print(f"<!-- Hessian against S̃: {mu.min():.2g} to {mu.max():.2g}, {off} of {len(mu)} directions off by 0.3, "
+          f"{time.process_time():.0f} s -->", flush=True)  # fmt: skip
+    return Inverse(better, u[mu < SADDLE])
+
+
+def leave_saddle(objective: Objective, directions: np.ndarray) -> None:
+    """Move the origin along each direction, either way, in steps of 1, 2, 4, … while the objective falls."""
+    everything = torch.arange(len(objective.x))
+    for along in directions:
+        gains = {0.0: 0.0}
+        for sign in (1.0, -1.0):
+            step = sign
+            while (value := objective.change(objective.origin + step * along, everything)[0]) < min(gains.values()):
+                gains[step] = value
+                step *= 2
+        objective.move_to(objective.origin + min(gains, key=gains.__getitem__) * along)
+
+
+def own_rows(objective: Objective, rows: list[int]) -> np.ndarray:
+    """`LᵀJ_i [n·k, P]` of some examples at the origin."""
+    objective.put(objective.origin)
+    x, y = objective.x[rows], objective.y[rows]
+    with torch.no_grad():
+        root = Categorical().fisher_root(objective.net(x).double(), y).mT
+    return jacobian_rows(objective.net, x, root.to(x)).double().numpy()
+
+
+def iterates(objective: Objective, kept: torch.Tensor, solve: Solve, steps: int) -> Iterator[tuple[np.ndarray, float]]:
+    """`(θ, gradient in posterior standard deviations)` from the origin on.
+
+    By L-BFGS; where the objective's rounding error ends it, by whole steps as long as the gradient falls.
+    """
+    change = functools.partial(objective.change, kept=kept)
+    size, theta, taken = np.inf, objective.origin, -1
+    for theta, size in islice(preconditioned_lbfgs(change, solve, objective.origin), steps + 1):
+        taken += 1
+        yield theta, size
+    while taken < steps:
+        step = solve(change(theta)[1])
+        theta, before, taken = theta - step, size, taken + 1
+        gradient = change(theta)[1]
+        size = float(max(gradient @ solve(gradient), 0)) ** 0.5
+        if not size < 0.9 * before:
+            return
+        yield theta, size
+
+
+def descended(objective: Objective, solve: Solve, steps: int, reached: float = REACHED) -> tuple[float, float]:
+    """Move the origin by a round of L-BFGS; the gradient at first and at its end."""
+    sizes, ends = [], []
+    for theta, size in iterates(objective, torch.arange(len(objective.x)), solve, steps):
+        sizes, ends = [*sizes, size], [*ends[-1:], theta]
+        if size < reached / 3:
+            break
+    objective.move_to(ends[-1])
+    return sizes[0], sizes[-1]
+
+
+class Round(NamedTuple):
+    """Of a descent: the gradient at first and at its end, the inverse Hessian, and whether it ended at the minimum."""
+
+    number: int
+    first: float
+    last: float
+    solve: Solve
+    arrived: bool
+
+
+def rounds(
+    objective: Objective, precondition: Callable[[int], Solve], directions: int, numbers: Sequence[int], steps: int,
+    reached: float = REACHED,
+) -> Iterator[Round]:  # fmt: skip
+    """Rounds of L-BFGS, each with `S̃⁻¹` at its start, corrected near the minimum; the last one arrives there.
+
+    Arrived: a corrected round without a direction of negative curvature that ends with a gradient below `reached`.
+    """
+    for number in numbers:
+        inverse, gradient = Inverse(precondition(number), None), objective.gradient()
+        if gradient @ inverse.solve(gradient) < NEAR**2 and directions:
+            inverse = with_hessian(objective, inverse.solve, gradient, directions)
+            leave_saddle(objective, inverse.negative)
+        first, last = descended(objective, inverse.solve, steps, reached)
+        convex = inverse.negative is not None and not len(inverse.negative)
+        yield Round(number, first, last, inverse.solve, convex and last < reached)
+        if convex and last < reached:
+            return
+
+
+def without(objective: Objective, solve: Solve, removed: list[int], steps: int) -> Iterator[tuple[np.ndarray, float]]:
+    """`(θ, gradient)` of the objective without these examples, from the origin to `LEFT` of the first gradient."""
+    kept = np.delete(np.arange(len(objective.x)), removed)
+    inverse, first = without_rows(solve, own_rows(objective, removed)), np.inf
+    for theta, size in iterates(objective, torch.tensor(kept), inverse, steps):
+        yield theta, size
+        first = size if np.isinf(first) else first
+        if size <= LEFT * first:
+            return
+
+
+def newton_step(objective: Objective, solve: Solve, removed: list[int]) -> np.ndarray:
+    """The first step without these examples, from the origin."""
+    kept = torch.tensor(np.delete(np.arange(len(objective.x)), removed))
+    gradient = objective.change(objective.origin, kept)[1]
+    return -without_rows(solve, own_rows(objective, removed))(gradient)
