@@ -425,7 +425,7 @@ def test_far_fewer_rows_than_effective_parameters_state_an_error_that_contains_t
             assert np.mean(np.abs(off[column]) <= 2 * m[f"{column}_se"] + 1e-12) > 0.9
         assert m.trust["ranks"].level in ("not to be used", "ranks only")
         (words,) = [line for line in m.summary().warnings if "rows are too few for sizes" in line]
-        assert ("do not use even its ranks" in words) == (max_stated(m) >= 3)
+        assert ("read not even ranks" in words) == (max_stated(m) >= 3)
 
 
 def max_stated(m):

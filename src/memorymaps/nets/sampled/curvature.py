@@ -148,9 +148,9 @@ def _too_few(grown: GrownRows, total: int, recipe: SampleSize) -> tuple[str, ...
     most = min(total, grown.cost.most(math.inf))
     wanted = Forecast.to_reach(grown.cost, (rows, worst), recipe.error, most).rows
     remedy = f"Sampled(rows={wanted})" if wanted > rows else "fewer parameters, Laplace(subset=[...])"
-    otherwise = "do not use even its ranks" if grown.stated.unusable else "read ranks"
+    readable = "not even ranks" if grown.stated.unusable else "ranks"
     return (
-        f"{rows:,} rows are too few for sizes, which are off by {worst:.0%} by their own account: {otherwise}, or use "
+        f"{rows:,} rows are too few for sizes, which are off by {worst:.0%} by their own account: read {readable}, or use "
         f"{remedy}",
     )
 
