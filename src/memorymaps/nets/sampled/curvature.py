@@ -150,8 +150,8 @@ def _too_few(grown: GrownRows, total: int, recipe: SampleSize) -> tuple[str, ...
     remedy = f"Sampled(rows={wanted})" if wanted > rows else "fewer parameters, Laplace(subset=[...])"
     readable = "not even ranks" if grown.stated.unusable else "ranks"
     return (
-        f"{rows:,} rows are too few for sizes, which are off by {worst:.0%} by their own account: read {readable}, or use "
-        f"{remedy}",
+        f"{rows:,} rows are too few for sizes, which are off by {worst:.0%} by their own account: read {readable}, or "
+        f"use {remedy}",
     )
 
 
