@@ -82,7 +82,8 @@ def require_origin(m: MemoryMap) -> Origin:
     TypeError
         Not a map.
     """
-    if require_map(m).origin is None:
+    require_map(m)
+    if m.origin is None:
         raise ValueError(
             "this needs the posterior, and a map read from disk has none: use the map returned by memory_map"
         )

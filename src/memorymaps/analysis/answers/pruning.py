@@ -126,7 +126,7 @@ def prune(
     return Pruning(pa.Table.from_pylist(rows), by_row[removed], by_row[kept], fewest, tolerance)
 
 
-def _number(m: MemoryMap, keep: float | None) -> int | None:
+def _number(m: MemoryMap, keep: Any) -> int | None:
     require_origin(m)
     if len(m) != m.provenance.n:
         raise ValueError(
