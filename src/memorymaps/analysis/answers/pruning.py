@@ -136,7 +136,8 @@ def _number(m: MemoryMap, keep: Any) -> int | None:
         return None
     if isinstance(keep, bool) or not isinstance(keep, Real):
         raise TypeError(f"keep = {keep!r}: expected a share below 1, as 0.5, or a number of examples")
-    number = round(keep * len(m)) if 0 < keep < 1 else keep
+    share = float(keep)
+    number = round(share * len(m)) if 0 < share < 1 else share
     if not 1 <= number < len(m) or number != int(number):
         raise ValueError(
             f"keep = {keep!r}: expected a share below 1, as 0.5, or a number below {len(m):,}, as {len(m) // 2}"
