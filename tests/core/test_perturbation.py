@@ -17,7 +17,7 @@ from memorymaps.core.perturbation.deviation import (
     leverage_norm,
 )
 from memorymaps.core.perturbation.estimators import CODES, estimator_named, loo_loss, memorization, perturb
-from memorymaps.core.perturbation.group_removal import group_coordinates, group_deviation
+from memorymaps.core.perturbation.group_removal import few_rows_coordinates, group_coordinates, group_deviation
 from memorymaps.core.perturbation.local import FullVariance
 
 rng = np.random.default_rng(2)
@@ -129,6 +129,9 @@ def test_both_group_forms_are_the_parameter_space_step():
     np.testing.assert_allclose(group_coordinates([(error, z, curvature)]), step, rtol=1e-9)
     halves = [(error[part], z[part], curvature[part]) for part in (slice(0, 1), slice(1, None))]
     np.testing.assert_allclose(group_coordinates(halves), step, rtol=1e-9)
+    share = rng.normal(size=r)
+    expected = group_coordinates([(error, z, curvature)], share)
+    np.testing.assert_allclose(few_rows_coordinates(error, z, curvature, share), expected, rtol=1e-9)
     within = np.einsum("acr,bdr->acbd", z, z)
     across = np.einsum("acr,bdr->acbd", elsewhere, z)
     np.testing.assert_allclose(group_deviation(error, within, curvature, across), elsewhere @ step, rtol=1e-9)

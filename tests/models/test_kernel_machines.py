@@ -19,6 +19,7 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from memorymaps import memory_map
 from memorymaps.models import smoothing
+from memorymaps.models.kernels import kernel_functions
 from memorymaps.models.kernels.gram_posterior import GramConditional
 from memorymaps.models.kernels.sklearn_svm import support_vectors
 
@@ -252,3 +253,29 @@ def test_extrapolated_curvatures_are_those_of_the_damped_iteration(model, monkey
     (damped, slow), (extrapolated, quick) = found
     np.testing.assert_allclose(extrapolated, damped, rtol=3e-3, atol=1e-3 * np.max(damped))
     assert quick < 0.7 * slow
+
+
+def test_outputs_that_share_a_kernel_share_its_matrix_and_refits_their_fit_with_all_rows(monkeypatch):
+    X, y = load_iris(return_X_y=True)
+    asked, fits, evaluate, fit = [], [], kernel_functions.pairwise_kernels, SVC.fit
+
+    def counted_kernel(*given, **named):
+        asked.append(given)
+        return evaluate(*given, **named)
+
+    def counted_fit(self, X, *given, **named):
+        fits.append(len(X))
+        return fit(self, X, *given, **named)
+
+    model = SVC().fit(X, y)
+    monkeypatch.setattr(kernel_functions, "pairwise_kernels", counted_kernel)
+    monkeypatch.setattr(SVC, "fit", counted_fit)
+    m = memory_map(model, X, y)
+    posterior = m.origin.posterior
+    assert fits.count(len(X)) == 1
+    assert fits.count(len(X) - 1) == len(fits) - 1 > 1
+    asked.clear()
+    several = posterior.marginals(X)
+    assert len(asked) == 3  # f, k(x, X) and k(x, x) of all three outputs
+    for k, part in enumerate(posterior.kernel_outputs):
+        np.testing.assert_allclose(several.variance[:, k, k], part.variance(part.prior_at(X)), rtol=1e-12)

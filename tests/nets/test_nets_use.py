@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -25,8 +27,10 @@ import memorymaps as mm
 from memorymaps.analysis.cleanlab import for_cleanlab
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets.autograd.batch_size import BatchSize, OutOfMemoryWarning
+from memorymaps.nets.curvature.ggn import GaussNewton
 from memorymaps.nets.data.datasets import DatasetExamples
 from memorymaps.nets.data.samplers import visited_indices
+from memorymaps.nets.laplace import diagnostics
 from memorymaps.training.tracker import Tracker
 
 RECIPE = mm.Laplace("full", prior=0.5)
@@ -354,6 +358,27 @@ def test_an_exact_approximation_is_verified_by_default(mlp):
     assert m.provenance.estimator.name == "bounded_cavity"
     assert "reliable with the cavity estimator" in str(m.summary())
     np.testing.assert_allclose(m["deviation"], exact["deviation"], rtol=1e-6, atol=1e-9)
+
+
+def test_the_check_of_effective_parameters_ends_early_where_they_clearly_differ(mlp, monkeypatch):
+    recipe, products, early = mm.Laplace("diag", prior=0.01), [], diagnostics._CLEAR_RESIDUAL
+    times = GaussNewton.__call__
+    monkeypatch.setattr(GaussNewton, "__call__", lambda self, v: products.append(1) or times(self, v))
+
+    def numbers(residual):
+        monkeypatch.setattr(diagnostics, "_CLEAR_RESIDUAL", residual)
+        products.clear()
+        note = drawn(*mlp, recipe).provenance.description.notes
+        found = next(
+            re.search(r"parameters (\S+), by the exact curvature (\d+\.\d)", each) for each in note if "exact" in each
+        )
+        return float(found[1]), float(found[2]), len(products)
+
+    (same, converged, steps), (approximate, found, fewer) = numbers(0.0), numbers(early)
+    assert approximate == same
+    assert not 0.7 <= approximate / found <= 1.2
+    assert found == pytest.approx(converged, rel=0.1)
+    assert fewer < steps
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
 from remedies import remedy
 from scipy import stats
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
@@ -17,6 +19,7 @@ from sklearn.linear_model import (
     QuantileRegressor,
     Ridge,
 )
+from sklearn.preprocessing import OneHotEncoder
 
 import memorymaps as mm
 from memorymaps.analysis.answers import local_objective
@@ -56,7 +59,24 @@ def test_repeats_of_a_comparison(said):
     assert len(mm.compare(a, b, floor=[resample]).movers()) >= 0
 
 
+@remedy("expected the map that memory_map(model, X, y) returns, or mm.load(path) of a saved one")
+def test_a_path_is_no_map(said, tmp_path):
+    path = tmp_path / "m.parquet"
+    ridge().save(path)
+    with said:
+        mm.compare(ridge(20.0), path)
+    assert mm.compare(ridge(20.0), mm.load(path)).table.num_rows == N
+
+
 # --- selections -------------------------------------------------------------------------------------------------------
+
+
+@remedy("expected maps by name, select_model({'C = 1': a, 'C = 10': b})")
+def test_one_map_is_no_selection(said):
+    a, b = ridge(), ridge(20.0)
+    with said:
+        mm.select_model(a)
+    assert len(mm.select_model({"C = 1": a, "C = 10": b}).table) == 2
 
 
 @remedy("map(s): expected at least two, select_model(")
@@ -360,3 +380,68 @@ def test_queries_of_an_empty_map(said):
         mm.influence_on(m.filter(np.zeros(N, dtype=bool)), X[:2])
     assert len(mm.influence_on(m, X[:2])) > 0
     assert len(mm.influence_on(m.select(ids), X[:2])) > 0
+
+
+# --- inputs of queries ------------------------------------------------------------------------------------------------
+
+
+@remedy("Pass a data frame with its variables and levels, or the design's columns")
+def test_queries_that_a_formula_does_not_take(said):
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=Y)
+    m = mm.memory_map(smf.ols("y ~ a + np.exp(b)", frame).fit())
+    with said:
+        mm.influence_on(m, frame[:2][["c"]])
+    design = pd.DataFrame({"Intercept": 1.0, "a": X[:2, 0], "np.exp(b)": np.exp(X[:2, 1])})
+    first, second = mm.influence_on(m, frame[:2][["a", "b"]]), mm.influence_on(m, design)
+    np.testing.assert_allclose(first["change"], second["change"])
+
+
+@remedy("row(s) have missing values: drop or impute them", at="models/linear/statsmodels")
+def test_queries_with_missing_values_of_a_formula(said):
+    pytest.importorskip("statsmodels", minversion="0.15")  # the first with formulaic, which drops such rows
+    from statsmodels.formula import options
+
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=Y)
+    before, options.formula_engine = options.formula_engine, "formulaic"
+    try:
+        m = mm.memory_map(smf.ols("y ~ a", frame).fit())
+    finally:
+        options.formula_engine = before
+    asked = frame[:2].assign(a=[1.0, np.nan])
+    with said:
+        mm.influence_on(m, asked)
+    assert len(mm.influence_on(m, asked.dropna(), top=None)) == N
+
+
+@remedy("Pass real and imaginary parts as columns of the fit")
+def test_queries_of_complex_numbers(said):
+    with said:
+        mm.influence_on(ridge(), X[:2] + 1j)
+    split = np.column_stack([X, 0 * X])
+    assert len(mm.influence_on(mm.memory_map(Ridge().fit(split, Y), split, Y), split[:1], top=None)) == N
+
+
+@remedy("lacks columns of the training data")
+def test_queries_of_a_network_without_a_column(said):
+    torch = pytest.importorskip("torch")
+    from memorymaps import nets
+
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    net = torch.nn.Linear(3, 1).double()
+    m = mm.memory_map(net, frame, Y, likelihood="gaussian", posterior=nets.Laplace("full", prior=1.0))
+    with said:
+        mm.influence_on(m, frame[:2][["a", "b"]])
+    assert len(mm.influence_on(m, frame[:2], top=None)) == 2 * N
+
+
+@remedy("networks take numbers. Encode text and categories first")
+def test_text_for_a_network(said):
+    torch = pytest.importorskip("torch")
+    from memorymaps import nets
+
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    recipe = {"likelihood": "gaussian", "posterior": nets.Laplace("full", prior=1.0)}
+    with said:
+        mm.memory_map(torch.nn.Linear(3, 1).double(), frame.assign(c="red"), Y, **recipe)
+    encoded = OneHotEncoder(sparse_output=False).fit_transform(np.array([["red"], ["blue"]] * (N // 2)))
+    assert len(mm.memory_map(torch.nn.Linear(2, 1).double(), encoded, Y, **recipe)) == N

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import pandas as pd
 import pytest
 from remedies import remedy
 from scipy import stats
@@ -438,15 +437,6 @@ def test_few_draws(said):
         mm.memory_map(Draws(draws[:10], mm.Gaussian(0.1), importance=psis), X, Y)
     assert len(mm.memory_map(Draws(draws[:200], mm.Gaussian(0.1)), X, Y)) == N
     assert len(mm.memory_map(Draws(draws, mm.Gaussian(0.1), importance=psis), X, Y)) == N
-
-
-@remedy("the model was fitted on …. Pass these, in this order", at="nets/interop/sklearn_mlp.py")
-def test_columns_in_another_order(said, needs_torch):
-    table = pd.DataFrame(X, columns=["a", "b", "c"])
-    model = MLPClassifier((4,), solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0).fit(table, BITS)
-    with said:
-        mm.memory_map(model, table[["b", "a", "c"]], BITS)
-    assert len(mm.memory_map(model, table[["a", "b", "c"]], BITS)) == N
 
 
 @remedy("Variational() needs a likelihood: pass the GPyTorch one of the training, likelihood=likelihood")

@@ -60,6 +60,11 @@ class CloneRefit:
         """All training examples."""
         return self.examples.take(np.arange(len(self.examples)))
 
+    @cached_property
+    def _refitted(self) -> Any:
+        """A clone fitted with all rows, beside which those without some are put."""
+        return self.fitted_without(np.empty(0, dtype=np.intp))
+
     def fitted_without(self, removed: Array) -> Any:
         """A clone fitted without some rows; those of weight zero are no rows.
 
@@ -81,7 +86,8 @@ class CloneRefit:
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted`, and infinity if the fit used all its iterations."""
-        return self._outputs(self.fitted_without(np.asarray(removed, dtype=np.intp)), wanted)
+        rows = np.asarray(removed, dtype=np.intp)
+        return self._outputs(self.fitted_without(rows) if len(rows) else self._refitted, wanted)
 
     def refit_with(
         self, coefficients_of: Callable[[Any], Array], removed: Array, wanted: Array, steps: int = 200,

@@ -45,6 +45,7 @@ def build_problem(model: LaplaceNetwork, examples: Examples) -> LaplaceProblem:
     first = first_batch(examples)
     if first is None or length(first.inputs) == 0:
         raise DataError("the data has no rows")
+    network = network.with_columns_of(first.inputs)
     notes = example_count_notes(model.prior.examples, examples, "prior_from(optimizer, n={n})")
     inputs = network.to_device(take_rows(first.inputs, slice(0, 4)))
     check_parameters(network)

@@ -75,6 +75,19 @@ def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]], gradient: Ar
     return GroupSystem.of(pieces).coordinates(gradient)
 
 
+def few_rows_coordinates(error: Array, z: Array, curvature: Array, gradient: Array) -> Array:
+    """`group_coordinates` of one piece by a system of its `m·c` outputs: for fewer of them than coordinates `r`.
+
+    `(I − ZᵀΛZ)⁻¹ (Zᵀe + g) = Zᵀ (I − ΛV)⁻¹ (e + ΛZg) + g` with `V = ZZᵀ` (Woodbury) and `g [r]`.
+    """
+    xp, r = array_namespace(error), z.shape[-1]
+    rows = xp.reshape(z, (-1, r))
+    curved = xp.reshape(xp.matmul(curvature, z), (-1, r))  # ΛZ
+    system = xp.eye(len(rows), dtype=rows.dtype, device=device(rows)) - curved @ xp.matrix_transpose(rows)
+    right = xp.reshape(error, (-1,)) + curved @ gradient
+    return xp.matrix_transpose(rows) @ xp.linalg.solve(system, right[:, None])[:, 0] + gradient
+
+
 def _normal_equations(error: Array, factor: Array, curvature: Array) -> tuple[Array, Array]:
     """`ZᵀΛZ [r, r]` and `Zᵀe [r, 1]`."""
     xp, r = array_namespace(error), factor.shape[-1]

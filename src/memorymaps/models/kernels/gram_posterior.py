@@ -132,10 +132,13 @@ class KernelOutput:
         """The prior `k` of scale 1, conditioned on the training data."""
         return GramConditional.from_gram(self.gram, self.scale * self.curvature, self.intercept)
 
-    def variance(self, inputs: Any) -> Array:
-        """`V [n]`."""
-        prior_variance = np.diagonal(self.kernel(inputs, inputs))
-        return self.scale * self.conditional.variance(self.kernel(inputs, self.training_inputs), prior_variance)
+    def prior_at(self, inputs: Any) -> tuple[Array, Array]:
+        """`k(x, X) [n, N]` and `k(x, x) [n]`."""
+        return self.kernel(inputs, self.training_inputs), np.diagonal(self.kernel(inputs, inputs))
+
+    def variance(self, prior: tuple[Array, Array]) -> Array:
+        """`V [n]` from `prior_at` the inputs."""
+        return self.scale * self.conditional.variance(*prior)
 
     @property
     def effective_parameters(self) -> float:
@@ -188,7 +191,13 @@ class GramPosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and the diagonal `V [n, c, c]`."""
-        variance = np.stack([part.variance(inputs) for part in self.kernel_outputs], axis=1)
+        priors: dict[tuple[int, int], tuple[Array, Array]] = {}  # one for the outputs that share a kernel
+        columns = []
+        for part in self.kernel_outputs:
+            key = (id(part.kernel), id(part.training_inputs))
+            priors[key] = priors[key] if key in priors else part.prior_at(inputs)
+            columns.append(part.variance(priors[key]))
+        variance = np.stack(columns, axis=1)
         return Marginals(self.outputs(inputs), diagonal_matrix(variance))
 
     def covariance_root(self, inputs: Any) -> Array:

@@ -28,10 +28,13 @@ def feature_map(model: Any) -> Callable[[Any], Any]:
     """
     if callable(model.kernel):
         return lambda inputs: inputs
-    named = hasattr(model, "feature_names_in_")
-    names = model.feature_names_in_ if named else [f"x{j}" for j in range(model.n_features_in_)]
-    design = Design(tuple(map(str, names)), False, named)
+    design = Design.of_estimator(model)
     return lambda inputs: inputs.tocsr() if issparse(inputs) else design(inputs)
+
+
+def vector_inputs(model: Any) -> Callable[[Any], Any]:
+    """A function that converts inputs for a Gaussian process's kernel: to a finite matrix, if it is one of vectors."""
+    return Design.of_estimator(model) if model.kernel_.requires_vector_input else np.asarray
 
 
 def kernel_function(model: Any, gamma: float | None) -> Kernel:

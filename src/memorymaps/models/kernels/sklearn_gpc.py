@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from memorymaps.data.indexed import ExamplesWithRows, InputsWithRows
 from memorymaps.data.views import with_inputs
 from memorymaps.models.kernels.fit_checks import refuse_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.models.kernels.kernel_functions import vector_inputs
 from memorymaps.models.kernels.kernel_refits import LatentProblem, LatentRefit
 from memorymaps.models.kernels.sklearn_gpr import (
     CHOSEN_BY_EVIDENCE,
@@ -51,12 +53,14 @@ _TIES_NOTE = "Where votes tie, model.predict uses the probabilities and the map 
 class _BinaryClassifier:
     """A binary Gaussian process classifier and the rows of its training data.
 
-    Its output is positive for its second class; `sign = −1` if the map's output is positive for the first.
+    Its output is positive for its second class; `sign = −1` if the map's output is positive for the first. `features`
+    converts inputs for the kernel.
     """
 
     fit: Any
     rows: Array
     sign: float = 1.0
+    features: Callable[[Any], Array] = np.asarray
 
     @property
     def has_white_noise(self) -> bool:
@@ -77,17 +81,17 @@ class _BinaryClassifier:
 
     def kernel(self, a: Any, b: Any) -> Array:
         """`k(a, b)`; inputs with equal row numbers are the same example and share the `WhiteKernel` term."""
-        kernel, x = self.fit.kernel_, _plain_inputs(a)
+        kernel, x = self.fit.kernel_, self.features(_plain_inputs(a))
         if a is b:
             return np.asarray(kernel(x))
-        gram = np.asarray(kernel(x, _plain_inputs(b)))
+        gram = np.asarray(kernel(x, self.features(_plain_inputs(b))))
         if isinstance(a, InputsWithRows) and isinstance(b, InputsWithRows):
             gram = gram + (a.rows[:, None] == b.rows) * white_noise_variance(kernel, x)[:, None]
         return gram
 
 
-def _plain_inputs(inputs: Any) -> Array:
-    return np.asarray(inputs.inputs if isinstance(inputs, InputsWithRows) else inputs)
+def _plain_inputs(inputs: Any) -> Any:
+    return inputs.inputs if isinstance(inputs, InputsWithRows) else inputs
 
 
 @training_data.register(GaussianProcessClassifier)
@@ -105,7 +109,8 @@ def _class_data(model: Any, examples: Examples | None) -> Examples:
 
 @posterior.register(GaussianProcessClassifier)
 def _classification(model: Any, examples: Examples) -> GramPosterior:
-    data = gather_examples(examples.map(with_inputs(_plain_inputs)))
+    features = vector_inputs(model)
+    data = gather_examples(examples.map(with_inputs(lambda inputs: features(_plain_inputs(inputs)))))
     binaries, classes = _binaries(model, data.target), len(model.classes_)
     has_white_noise = any(binary.has_white_noise for binary in binaries)
     x = InputsWithRows(data.inputs, np.arange(len(data))) if has_white_noise else data.inputs
@@ -182,12 +187,12 @@ def _fits(model: Any) -> list[Any]:
 
 
 def _binaries(model: Any, target: Array) -> list[_BinaryClassifier]:
-    fits, classes = _fits(model), len(model.classes_)
+    fits, classes, features = _fits(model), len(model.classes_), vector_inputs(model)
     if classes == 2 or model.multi_class == "one_vs_rest":
-        return [_BinaryClassifier(fit, np.arange(len(target))) for fit in fits]
+        return [_BinaryClassifier(fit, np.arange(len(target)), features=features) for fit in fits]
     pairs = itertools.combinations(range(classes), 2)
     return [
-        _BinaryClassifier(fit, np.flatnonzero(np.isin(target, pair)), -1.0)
+        _BinaryClassifier(fit, np.flatnonzero(np.isin(target, pair)), -1.0, features)
         for fit, pair in zip(fits, pairs, strict=True)
     ]
 

@@ -20,7 +20,9 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.gather import check_training_data, gather_examples, reweight_examples
 from memorymaps.models.kernels.fit_checks import check_regression_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.models.kernels.kernel_functions import vector_inputs
 from memorymaps.models.kernels.kernel_refits import GaussianRefit
+from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.sklearn_targets import numeric_target
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
@@ -96,7 +98,8 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
     phi = scale * np.mean(noise)
     gram = model.kernel_(model.X_train_, model.X_train_)
     check_regression_fit(model, gram, noise, y)
-    parts = tuple(KernelOutput(_kernel(model), model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
+    kernel = _kernel(model)
+    parts = tuple(KernelOutput(kernel, model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
     description = Description(
         model="scikit-learn GaussianProcessRegressor",
         approximation=Approximation.EXACT,
@@ -120,12 +123,15 @@ def _target_variance(y: Array) -> Array:
 
 
 def _kernel(model: Any) -> Callable[[Any, Any], Array]:
-    return lambda a, b: np.asarray(model.kernel_(np.asarray(a), np.asarray(b)))
+    features = vector_inputs(model)
+    return lambda a, b: np.asarray(model.kernel_(features(a), b if b is model.X_train_ else features(b)))
 
 
 def _predict_function(model: Any) -> Callable[[Any], Array]:
+    order = Design.of_estimator(model).ordered if model.kernel_.requires_vector_input else np.asarray
+
     def outputs(inputs: Any) -> Array:
-        f = GaussianProcessRegressor.predict(model, inputs)
+        f = GaussianProcessRegressor.predict(model, order(inputs))
         return np.reshape(f, (len(f), -1))
 
     return outputs

@@ -51,7 +51,8 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
         dataclasses.replace(part, curvature=weight / p, scale=part.scale * p)
         for part, p in zip(unit_dispersion, phi, strict=True)
     )
-    kernel_outputs = tuple(with_raw_inputs(part, features) for part in parts)
+    raw = with_raw_inputs(parts[0], features).kernel
+    kernel_outputs = tuple(dataclasses.replace(part, kernel=raw) for part in parts)
     description = Description(
         model="scikit-learn KernelRidge",
         approximation=Approximation.EXACT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,32 @@ INTERCEPT = "(Intercept)"
 
 @dataclass(frozen=True)
 class Design:
-    """The design of a fitted model: checks inputs, orders columns as in training, prepends ones for an intercept."""
+    """The design of a fitted model: checks inputs, orders columns as in training, prepends ones for an intercept.
+
+    `named`: the model was fitted on a data frame, and the columns of one are found by name. `from_variables` makes
+    such a data frame from one of the variables of a formula.
+    """
 
     features: tuple[str, ...]
     intercept: bool
     named: bool
+    from_variables: Callable[[Any], Any] | None = None
+
+    @classmethod
+    def of_estimator(cls, model: Any, intercept: bool = False) -> Design:
+        """The design of a fitted scikit-learn estimator."""
+        named = hasattr(model, "feature_names_in_")
+        features = model.feature_names_in_ if named else [f"x{j}" for j in range(model.n_features_in_)]
+        return cls(tuple(map(str, features)), intercept, named)
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the design's columns."""
         return (INTERCEPT, *self.features) if self.intercept else self.features
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the formula, whose specification cannot be pickled: other processes take the design's columns."""
+        return {**vars(self), "from_variables": None}
 
     def __call__(self, inputs: Any) -> Array:
         """The design matrix `x [n, p]`, float64.
@@ -35,10 +51,29 @@ class Design:
         DataError
             Non-numeric columns, another number of features, missing columns, NaN or infinite values.
         """
-        x = _matrix(_in_order(inputs, self.features) if self.named else inputs)
+        x = _matrix(self.ordered(inputs))
         self._check_shape(x)
         _check_finite(x, self.features)
         return _with_ones(x) if self.intercept else x
+
+    def ordered(self, inputs: Any) -> Any:
+        """A data frame with the columns of the fit, in their order; other inputs unchanged.
+
+        Raises
+        ------
+        DataError
+            Missing columns.
+        """
+        columns = getattr(inputs, "columns", None)
+        if columns is None or not self.named or _texts(columns) == self.features:
+            return inputs
+        missing = [name for name in self.features if name not in set(_texts(columns))]
+        if missing and self.from_variables is not None:
+            return self.from_variables(inputs)[list(self.features)]
+        if missing:
+            raise DataError(f"the inputs lack columns the model was fitted on, {missing}: pass those of the fit")
+        places = dict(zip(_texts(columns), columns, strict=True))
+        return inputs[[places[name] for name in self.features]]
 
     def matmul(self, inputs: Any, right: Array) -> Array:
         """`x B [n, q]` for `B [p, q]`, without a dense copy of sparse inputs."""
@@ -62,6 +97,7 @@ class Design:
         if not hasattr(inputs, "toarray") or not hasattr(inputs, "multiply"):
             return None
         self._check_shape(inputs)
+        _refuse_complex(inputs)
         if not np.all(np.isfinite(inputs.data)):
             _check_finite(inputs.toarray(), self.features)
         return inputs.tocsr()
@@ -78,19 +114,14 @@ def _with_ones(x: Array) -> Array:
     return out
 
 
-def _in_order(inputs: Any, features: Sequence[str]) -> Any:
-    columns = getattr(inputs, "columns", None)
-    if columns is None or list(columns) == list(features):
-        return inputs
-    missing = [name for name in features if name not in set(columns)]
-    if missing:
-        raise DataError(f"the inputs lack columns the model was fitted on, {missing}: pass those of the fit")
-    return inputs[list(features)]
+def _texts(columns: Any) -> tuple[str, ...]:
+    return tuple(map(str, columns))
 
 
 def _matrix(inputs: Any) -> Array:
     if hasattr(inputs, "toarray"):
         inputs = inputs.toarray()
+    _refuse_complex(inputs)
     try:
         return np.asarray(inputs, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -98,6 +129,12 @@ def _matrix(inputs: Any) -> Array:
             f"non-numeric inputs{_non_numeric_columns(inputs)}: encode them first, for instance with scikit-learn's "
             "OneHotEncoder in a Pipeline"
         ) from error
+
+
+def _refuse_complex(inputs: Any) -> None:
+    kinds = [inputs.dtype] if hasattr(inputs, "dtype") else list(getattr(inputs, "dtypes", ()))
+    if any(getattr(kind, "kind", "") == "c" for kind in kinds):
+        raise DataError("complex inputs: expected real numbers. Pass real and imaginary parts as columns of the fit")
 
 
 def _non_numeric_columns(inputs: Any) -> str:

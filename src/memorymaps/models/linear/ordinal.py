@@ -7,6 +7,7 @@ All outputs share `β`; thresholds are treated as parameters. Source: McCullagh 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import Examples
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, ExampleRefits
 from memorymaps.posteriors.contract import Description, Marginals
 
 if TYPE_CHECKING:
     from memorymaps.models.linear.ordinal_refit import OrdinalRefit
+
+_MOST_REFITS = 500  # without single examples, when predictions are asked about
+_STEPS, _TOLERANCE = 200, 1e-4
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,13 @@ class OrdinalModel:
 
 @dataclass(frozen=True)
 class OrdinalPosterior:
-    """`q(θ, β) = N(·, S⁻¹)`, `S = Σ_i A_iᵀΛ_iA_i`, `S⁻¹ = WWᵀ`."""
+    """`q(θ, β) = N(·, S⁻¹)`, `S = Σ_i A_iᵀΛ_iA_i`, `S⁻¹ = WWᵀ`; `design`: inputs → `x [n, p]`."""
 
     model: OrdinalModel
     likelihood: Likelihood
     description: Description
     root: Array
+    design: Callable[[Any], Array]
     refits: OrdinalRefit | None = None
 
     @property
@@ -58,6 +63,7 @@ class OrdinalPosterior:
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
             group_refit=self.refits, coefficients=self.coefficients,
             coordinate_refit=None if self.refits is None else self.refit_coordinates,
+            example_refits=None if self.refits is None else ExampleRefits(self._removals_at, lambda: _MOST_REFITS),
         )  # fmt: skip
 
     def coefficients(self) -> Array:
@@ -70,15 +76,25 @@ class OrdinalPosterior:
         change, remaining = self.refits.parameter_change(removed, steps)
         return np.linalg.solve(self.root, change), remaining
 
+    def _removals_at(self, inputs: Any) -> Callable[[Array], Array]:
+        """`rows [b] → Δf [k, b, c]` by refits without each."""
+        z = self.covariance_root(inputs)
+
+        def changes(rows: Array) -> Array:
+            found = [self.refit_coordinates(np.asarray([row]), _STEPS, _TOLERANCE) for row in rows]
+            return np.stack([z @ (u if remaining <= _TOLERANCE else u * np.nan) for u, remaining in found], axis=1)
+
+        return changes
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V_i = A_i S⁻¹ A_iᵀ [n, c, c]`."""
-        x = np.asarray(inputs, dtype=float)
+        x = self.design(inputs)
         z = self.covariance_root(x)
         return Marginals(self.model.outputs(x), z @ z.mT)
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z_i = A_i W`: `[n, c, c + p]`."""
-        return np.asarray(self.model.jacobian(np.asarray(inputs, dtype=float)) @ self.root)
+        return np.asarray(self.model.jacobian(self.design(inputs)) @ self.root)
 
     def from_whitened(self, u: Array) -> Array:
         """Change of the parameters `[..., c + p, 1]`, thresholds first."""

@@ -30,6 +30,7 @@ from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import DataError
+from memorymaps.models.linear.design_matrix import Design
 from memorymaps.posteriors.capabilities import Capabilities, CoefficientRefit, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -91,6 +92,12 @@ class Subjects:
     def of(cls, inputs: Array) -> Subjects:
         """From the columns of `inputs [n, p + 5]`, in the order of the attributes."""
         return cls(inputs[:, :-5], *inputs[:, -5:].T)
+
+    @staticmethod
+    def design(covariates: tuple[str, ...]) -> Design:
+        """The checks of such inputs; columns of a data frame are found by name, unless a covariate has one of these."""
+        others = ("time", "entry", "stratum", "offset", "event")
+        return Design((*covariates, *others), intercept=False, named=not set(covariates) & set(others))
 
 
 @dataclass(frozen=True)
@@ -188,10 +195,13 @@ class CoxPosterior:
 
     def outputs(self, inputs: Any) -> Array:
         """`f [n, 2]`: `log H` and the log hazard at the subject's own event, whose jump is 1 where there is no cell."""
-        s = Subjects.of(inputs)
+        s = self._subjects(inputs)
         total = np.maximum(self._hazards(s).sum(axis=1), _MIN_HAZARD)
         log_hazard = self.cells.event_share(s) @ self.log_jump + s.x @ self.beta + s.offset
         return np.stack([np.log(total), log_hazard], axis=1)
+
+    def _subjects(self, inputs: Any) -> Subjects:
+        return Subjects.of(Subjects.design(self.description.parameters)(inputs))
 
     def has_event_cell(self, inputs: Any) -> Array:
         """Whether an event of others is at the subject's time, `[n]`."""
@@ -208,7 +218,7 @@ class CoxPosterior:
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z_i = (J_g D^{-1/2}, (J_β − J_g x̄) L) [n, 2, K + p]`, `D` the events in each cell."""
-        s = Subjects.of(inputs)
+        s = self._subjects(inputs)
         hazard = self._hazards(s)
         total = hazard.sum(axis=1, keepdims=True)
         share = np.divide(hazard, total, out=np.zeros_like(hazard), where=total > 0)

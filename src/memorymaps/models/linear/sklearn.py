@@ -69,9 +69,7 @@ def _check(model: Any) -> None:
 
 def design_of(model: Any) -> Design:
     """The design of a fitted linear estimator."""
-    named = hasattr(model, "feature_names_in_")
-    features = model.feature_names_in_ if named else [f"x{j}" for j in range(model.n_features_in_)]
-    return Design(tuple(map(str, features)), bool(model.fit_intercept), named)
+    return Design.of_estimator(model, bool(model.fit_intercept))
 
 
 def coefficients_of(model: Any) -> Array:

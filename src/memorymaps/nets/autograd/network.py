@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -45,11 +46,20 @@ def _logits(out: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Network:
-    """A trained module, its likelihood, and the function that calls it on a batch of inputs."""
+    """A trained module, its likelihood, and the function that calls it on a batch of inputs.
+
+    `columns`: names of the training data's columns, if it is a data frame; other frames are brought into their order.
+    """
 
     module: nn.Module
     likelihood: Likelihood
     forward: Forward = call_module
+    columns: tuple[Any, ...] = ()
+
+    def with_columns_of(self, inputs: Any) -> Self:
+        """The network for data frames with the columns of `inputs`; itself for other inputs."""
+        columns = tuple(getattr(inputs, "columns", ()))
+        return dataclasses.replace(self, columns=columns) if columns else self
 
     def outputs(self, inputs: Any) -> Tensor:
         """Outputs `f [n, c]` for inputs on the network's device.
@@ -77,9 +87,24 @@ class Network:
         return next(self.module.parameters()).device
 
     def to_device(self, inputs: Any) -> Any:
-        """Inputs as tensors on the network's device; floating-point numbers in the network's dtype."""
+        """Inputs as tensors on the network's device; floating-point numbers in the network's dtype.
+
+        Raises
+        ------
+        DataError
+            A data frame lacks columns of the training data.
+        """
         first = next(self.module.parameters())
-        return tree_map(lambda leaf: as_tensor_like(leaf, first), inputs)
+        return tree_map(lambda leaf: as_tensor_like(leaf, first), self._ordered(inputs))
+
+    def _ordered(self, inputs: Any) -> Any:
+        columns = tuple(getattr(inputs, "columns", self.columns))
+        if not self.columns or columns == self.columns:
+            return inputs
+        missing = [name for name in self.columns if name not in columns]
+        if missing:
+            raise DataError(f"the data frame lacks columns of the training data, {missing}: pass all of them")
+        return inputs[list(self.columns)]
 
 
 def _odd_output(f: Any, n: int) -> str:

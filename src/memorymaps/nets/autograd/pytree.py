@@ -15,8 +15,19 @@ from memorymaps.data.examples import DataError
 
 
 def as_tensor_like(leaf: Any, like: Tensor) -> Any:
-    """An array as a tensor on the device of `like`; float32 and float64 in its dtype, other leaves unchanged."""
+    """An array as a tensor on the device of `like`; float32 and float64 in its dtype, other leaves unchanged.
+
+    Raises
+    ------
+    DataError
+        An array of text or objects, a sparse matrix.
+    """
     if isinstance(leaf, np.ndarray):
+        if leaf.dtype.kind in "OUSMm":
+            raise DataError(
+                f"inputs of dtype {leaf.dtype}, for instance {leaf.flat[0] if leaf.size else None!r}: networks take "
+                "numbers. Encode text and categories first, for instance with scikit-learn's OneHotEncoder"
+            )
         leaf = torch.from_numpy(np.ascontiguousarray(leaf))
     if issparse(leaf):
         raise DataError(f"inputs are a sparse {type(leaf).__name__}, networks take dense arrays: pass X.toarray()")
@@ -68,5 +79,7 @@ def length(inputs: Any) -> int:
 
 def take_rows(inputs: Any, rows: slice | Array) -> Any:
     """Some examples of a batch, by a slice or positions; leaves without a batch axis are unchanged."""
+    if hasattr(inputs, "iloc"):
+        return inputs.iloc[rows]  # a data frame keeps its columns' names
     n = length(inputs)
     return tree_map(lambda leaf: leaf[rows] if hasattr(leaf, "shape") and leaf.shape[:1] == (n,) else leaf, inputs)

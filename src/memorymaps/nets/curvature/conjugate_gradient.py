@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -28,14 +30,23 @@ def exact_precision(problem: LaplaceProblem, covariance: PosteriorCovariance) ->
 
 
 def conjugate_gradients(
-    operator: Operator, b: Tensor, precondition: Operator, steps: int, tolerance: float = 1e-8
+    operator: Operator,
+    b: Tensor,
+    precondition: Operator,
+    steps: int,
+    tolerance: float = 1e-8,
+    enough: Callable[[Tensor, Tensor], bool] = lambda x, residual: False,
 ) -> tuple[Tensor, Tensor]:
-    """Solve `A x = b [v, P]` for each row; returns `x` and the residuals' relative norms `[v]`."""
+    """Solve `A x = b [v, P]` for each row; returns `x` and the residuals' relative norms `[v]`.
+
+    Ends after `steps`, when all residuals are below the `tolerance`, or when `enough(x, residuals)` says so.
+    """
     x, r = torch.zeros_like(b), b.clone()
     z = precondition(r)
     p, rz, size = z.clone(), (r * z).sum(-1), b.norm(dim=-1).clamp(min=1e-300)
     for _ in range(steps):
-        if bool((r.norm(dim=-1) <= tolerance * size).all()):
+        residual = r.norm(dim=-1) / size
+        if bool((residual <= tolerance).all()) or enough(x, residual):
             break
         ap = operator(p)
         step = rz / (p * ap).sum(-1).clamp(min=1e-300)

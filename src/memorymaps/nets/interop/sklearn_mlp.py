@@ -101,20 +101,6 @@ def _check(model: Any) -> None:
         )
 
 
-def _design(model: Any) -> Design:
-    features = getattr(model, "feature_names_in_", None)
-    names = [f"x{j}" for j in range(model.n_features_in_)] if features is None else features
-    return Design(tuple(map(str, names)), intercept=False, named=False)
-
-
-def _check_columns(model: Any, examples: Examples) -> None:
-    wanted = list(getattr(model, "feature_names_in_", ()))
-    for batch in examples:
-        columns = list(getattr(batch.inputs, "columns", ()))
-        if wanted and columns and columns != wanted:
-            raise DataError(f"columns {columns}: the model was fitted on {wanted}. Pass these, in this order")
-
-
 @dataclass(frozen=True)
 class TableNetwork(Network):
     """A network of tabular inputs; features are checked before they become tensors."""
@@ -154,8 +140,7 @@ def _noise_variance(network: Network, examples: Examples) -> float:
 @posterior.register(MLPRegressor)
 def _posterior(model: Any, examples: Examples) -> NetworkPosterior:
     module, likelihood = as_module(model), _likelihood(model)
-    _check_columns(model, examples)
-    network = TableNetwork(module, likelihood, design=_design(model))
+    network = TableNetwork(module, likelihood, design=Design.of_estimator(model))
     phi = _noise_variance(network, examples) if isinstance(likelihood, Gaussian) else 1.0
     if isinstance(likelihood, Gaussian):
         network = dataclasses.replace(network, likelihood=Gaussian(dispersion=phi))

@@ -37,10 +37,10 @@ from memorymaps.core.likelihoods.links import BinaryLink, ComplementaryLogLog, I
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.coordinates.centring import centred
-from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm.fit import laplace
 from memorymaps.models.linear.glm.model import LinearModel
 from memorymaps.models.linear.glm.posterior import LinearPosterior
+from memorymaps.models.linear.statsmodels.formula import design_of
 from memorymaps.models.linear.statsmodels.kinds import check_kind, unsupported
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -140,7 +140,7 @@ def _linear(results: Any, likelihood: Likelihood, coefficients: Array, **facts: 
     return LinearModel(
         likelihood=likelihood,
         coefficients=coefficients,
-        design=Design(names, intercept=False, named=False),
+        design=design_of(results.model, names),
         parameters=names,
         **fields,
     )

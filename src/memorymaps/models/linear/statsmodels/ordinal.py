@@ -15,6 +15,7 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_root
 from memorymaps.models.linear.ordinal_refit import OrdinalRefit
+from memorymaps.models.linear.statsmodels.formula import design_of
 from memorymaps.models.linear.statsmodels.glm import refuse_other_data, row_ids
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
@@ -64,7 +65,8 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
         distance=distance,
     )
     load = functools.partial(examples.take, np.arange(len(examples)))
-    return OrdinalPosterior(fitted, fitted.likelihood, description, root, OrdinalRefit(fitted, load))
+    design = design_of(model, names[: model.k_vars])
+    return OrdinalPosterior(fitted, fitted.likelihood, description, root, design, OrdinalRefit(fitted, load))
 
 
 @training_data.register(OrderedResults)
