@@ -650,11 +650,11 @@ def test_priors_before_training(said):
     works(laplace(prior=mm.prior_from(optimizer, N)), net)
 
 
-@remedy("rows are too few for sizes, which are off by … by their own account: read ranks, or use …")
+@remedy("rows are too few for sizes, which are off by … by their own account: read …, or use …")
 def test_too_few_sampled_rows(said):
     m = mapped(recipe=laplace(Sampled(rows=2)))
     said.reads(str(m.summary()))
-    rows = int(str(m.summary()).partition("read ranks, or use Sampled(rows=")[2].partition(")")[0])
+    rows = int(str(m.summary()).partition("or use Sampled(rows=")[2].partition(")")[0])
     more = mapped(recipe=laplace(Sampled(rows=rows)))
     assert not any("too few" in line for line in more.summary().warnings)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from memorymaps.nets.distributed.shares import require_first
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
 MACS_PER_MINUTE = 5e11  # multiply–accumulates of a core in less than a minute, in large matrix products
-_BATCH, _SIDE, _REPETITIONS = 128, 1024, 5  # of the training and of the products that are timed
+_BATCH, _SIDE, _REPETITIONS = 128, 1024, 3  # of the training and of the products that are timed
 _STEP, _TINY = 1.1, 1e-9
 _MAX_INPUT_NUMBERS = 5e7  # largest number of cached input values: 0.2 GB in single precision
 
@@ -39,20 +39,15 @@ def forward_macs(problem: LaplaceProblem) -> float:
     return max(float(counter.get_total_flops()) / 2, problem.num_parameters) * len(problem.examples)
 
 
-def timed_epoch(problem: LaplaceProblem) -> float:
-    """Multiply–accumulates in double precision that take this machine as long as an epoch of Adam, batches of 128.
-
-    An epoch by a batch's outputs, their gradients and a step on copies of the parameters; multiply–accumulates by large
-    matrix products in single precision, two of which count as one. The shortest of some repetitions, in steps of a
-    tenth.
+def training_step(problem: LaplaceProblem) -> tuple[Callable[[], None], int]:
+    """A step of Adam on the first examples, at most 128, and their number: outputs, gradients, and a step on copies of
+    the parameters.
     """
-    examples, device = problem.examples, problem.network.device
-    batch = examples.take(np.arange(min(len(examples), _BATCH)))
-    inputs, count = problem.network.to_device(batch.inputs), len(batch.ids)
+    batch = problem.examples.take(np.arange(min(len(problem.examples), _BATCH)))
+    inputs = problem.network.to_device(batch.inputs)
     values = [value for value in problem.network.module.parameters() if value.requires_grad]
     copies = [value.detach().clone() for value in values]
     optimizer = torch.optim.Adam(copies)
-    matrix = torch.ones(_SIDE, _SIDE, device=device)
 
     def step() -> None:
         with evaluation_mode(problem.network.module), torch.enable_grad():
@@ -61,26 +56,40 @@ def timed_epoch(problem: LaplaceProblem) -> float:
             copy.grad = gradient
         optimizer.step()
 
-    each, product = shortest(step, device), shortest(lambda: matrix @ matrix, device)
-    found = each * len(examples) / count * _SIDE**3 / product / 2
-    return float(_STEP ** round(math.log(found, _STEP)))
+    return step, len(batch.ids)
 
 
-def shortest(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds of the shortest of some repetitions: of the processor, or of the wall once another device has finished.
+def multiplications_like(works: Sequence[Callable[[], Any]], device: torch.device) -> list[float]:
+    """Multiply–accumulates in double precision that take this machine as long as each work, in steps of a tenth.
+
+    Large matrix products in single precision, two of which count as one; in turn with the works, so that whatever else
+    the machine does slows down both.
 
     Examples
     --------
-    >>> shortest(lambda: torch.ones(100, 100) @ torch.ones(100, 100), torch.device("cpu")) > 0
+    >>> product = lambda: torch.ones(100, 100) @ torch.ones(100, 100)
+    >>> multiplications_like([product], torch.device("cpu"))[0] > 0
     True
     """
-    work()
+    matrix = torch.ones(_SIDE, _SIDE, device=device)
+    *each, product = median_seconds((*works, lambda: matrix @ matrix), device)
+    found = (seconds * _SIDE**3 / product / 2 for seconds in each)
+    return [float(_STEP ** round(math.log(work, _STEP))) for work in found]
+
+
+def median_seconds(works: Sequence[Callable[[], Any]], device: torch.device) -> list[float]:
+    """Medians of some repetitions, one work after the other: of the processor's seconds, or of the wall's once another
+    device has finished.
+    """
     found = []
-    for _ in range(_REPETITIONS):
-        start = _clock(device)
-        work()
-        found.append(_clock(device) - start)
-    return max(min(found), _TINY)
+    for _ in range(1 + _REPETITIONS):
+        times = [_clock(device)]
+        for work in works:
+            work()
+            times.append(_clock(device))
+        found.append(np.diff(times))
+    medians = np.median(found[1:], axis=0)
+    return [float(seconds) for seconds in np.maximum(medians, _TINY)]
 
 
 def _clock(device: torch.device) -> float:

@@ -145,6 +145,21 @@ class CrossCovariance:
 
 
 @dataclass(frozen=True)
+class ExampleRefits:
+    """Refits without single training examples, of which a prediction at any input is asked.
+
+    Attributes
+    ----------
+    at : `inputs* → (rows [b] → Δf [k, b, c])`, the changes of the outputs at `k` inputs without each of some training
+        rows; NaN where the refit has not reached its end.
+    affordable : `() → int`, how many are made when predictions are asked about: those of ten seconds of a core.
+    """
+
+    at: Callable[[Any], Callable[[Array], Array]]
+    affordable: Callable[[], int]
+
+
+@dataclass(frozen=True)
 class ModelKernel:
     """The kernel of the functions that a model fits: a kernel machine's, or a network's tangent kernel.
 
@@ -178,6 +193,8 @@ class Capabilities:
         steps by it.
     check : refitting by which maps check their largest sizes, for losses that one smoothed step may miss.
     group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
+    example_refits : refits without single examples, cheap enough to be made for those that matter most to given
+        predictions, where one step may be too long.
     out_of_bag : `batch → f [n, c]`, outputs of those members of an ensemble that were not trained on the example, NaN
         where there are none.
     undetermined : training examples of whose predictions too little is left without them under what a removal holds
@@ -216,6 +233,7 @@ class Capabilities:
     newton: NewtonRefit | None = None
     check: Refit | None = None
     group_refit: Refit | None = None
+    example_refits: ExampleRefits | None = None
     out_of_bag: Callable[[Batch], Array] | None = None
     undetermined: Undetermined | None = None
     staged_outputs: Callable[[Batch], Array] | None = None
@@ -240,6 +258,9 @@ class Capabilities:
             cross_covariance=_optional(
                 self.cross_covariance,
                 lambda own: dataclasses.replace(own, at=lambda queries: _before(own.at(transform(queries)), transform)),
+            ),
+            example_refits=_optional(
+                self.example_refits, lambda own: dataclasses.replace(own, at=_before(own.at, transform))
             ),
             directional=_optional(self.directional, lambda inner: _TransformedDirections(inner, transform)),
             training_marginals=_optional(
@@ -273,7 +294,7 @@ def _optional(value: Any, change: Callable[[Any], Any]) -> Any:
     return None if value is None else change(value)
 
 
-def _before(function: Callable[[Any], Array], transform: Transform) -> Callable[[Any], Array]:
+def _before(function: Callable[[Any], Any], transform: Transform) -> Callable[[Any], Any]:
     return lambda x: function(transform(x))
 
 

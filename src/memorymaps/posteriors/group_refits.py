@@ -15,7 +15,7 @@ from memorymaps.posteriors.capabilities import Capabilities, Refit, capabilities
 from memorymaps.posteriors.origin import Origin
 
 _MAX_CLONES = 20  # groups for which estimators are fitted from scratch
-_STEPS, _TOLERANCE = 200, 1e-4
+_STEPS, _TOLERANCE = 2000, 1e-4
 _CONVERGED = 1e-2  # relative change of a refit's outputs that counts as none
 _TRAINED = 0.1  # posterior standard deviations from the optimum up to which a network's refit is that of a removal
 _APPROXIMATE = (Approximation.APPROXIMATE_CURVATURE, Approximation.CHECKED_CURVATURE)

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import memorymaps as mm  # noqa: E402
+from memorymaps.posteriors import group_refits  # noqa: E402
 
 N, PRIOR = 60, 0.3
 RNG = np.random.default_rng(0)
@@ -83,3 +84,25 @@ def test_a_network_off_its_optimum_takes_one_step():
     f = stats.f + root @ u
     change = np.abs(stats.likelihood.mean(f) - stats.likelihood.mean(stats.f)).sum(axis=1)
     assert m.leave_out({"pair": rows})["sensitivity"][0] == pytest.approx(change[rows].sum(), rel=1e-6)
+
+
+def test_a_group_whose_refit_has_not_reached_the_minimum_says_so(network_map, monkeypatch):
+    half = np.flatnonzero(CLASSES == 1)[::2]
+    monkeypatch.setattr(group_refits, "_STEPS", 3)
+    found = network_map.leave_out({"half": half})
+    assert found["warning"].tolist() == ["the refit has not converged in 3 steps"]
+    assert "has not converged" in mm.influence_on(network_map, X[:1], CLASSES[:1], groups={"half": half})["warning"][0]
+
+
+def test_arrival_is_told_by_the_gradient(network_map):
+    half, everyone, posterior = np.flatnonzero(CLASSES == 1)[::2], np.arange(N), network_map.origin.posterior
+    before = posterior.outputs(X)
+    minimum, _ = posterior.refit_to_minimum(half, everyone, 2000, 1e-9)
+    way = np.linalg.norm(minimum - before)
+    for steps in (1, 4, 2000):
+        f, remaining = posterior.refit_to_minimum(half, everyone, steps, 1e-4)
+        assert (remaining <= 1e-4) == (steps == 2000)
+        assert (np.linalg.norm(f - minimum) < 1e-3 * way) == (steps == 2000)
+    f, remaining = posterior.refit_to_minimum(half[:0], everyone, 5, 1e-4)
+    assert remaining == 0
+    np.testing.assert_allclose(f, before, atol=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -24,11 +25,10 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.data.examples import DataError
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.nets import cost_model
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
-from memorymaps.nets.cost_model import forward_macs, timed_epoch
+from memorymaps.nets.cost_model import forward_macs
 from memorymaps.nets.covariance.gram import DenseRows
 from memorymaps.nets.curvature.auto import Auto
 from memorymaps.nets.curvature.dual import rows_types
@@ -37,7 +37,7 @@ from memorymaps.nets.refit.group_refit import NetworkGroupRefit
 from memorymaps.nets.refit.objective import LeaveOutObjective
 from memorymaps.nets.sampled import covariance as sampled_covariance
 from memorymaps.nets.sampled.budget import PER_SECOND
-from memorymaps.nets.sampled.cost import cost_of, counted_epoch
+from memorymaps.nets.sampled.cost import cost_of
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.rows.files import FiledRows
 from memorymaps.nets.sampled.rows.sampling import (
@@ -47,6 +47,7 @@ from memorymaps.nets.sampled.rows.sampling import (
     probabilities,
     uniform_numbers,
 )
+from memorymaps.nets.sampled.rows.work import PassWork, counted_work
 from memorymaps.nets.sampled.structure import Sampled
 
 DELTA = 0.3
@@ -408,6 +409,31 @@ def test_errors_of_single_examples_hold_however_few_rows(budget):
             assert np.linalg.norm(stated) > 0.8 * np.linalg.norm(off)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "task"), [("mlp", "classes"), ("cnn", "classes"), ("cnn", "number")])
+def test_far_fewer_rows_than_effective_parameters_state_an_error_that_contains_the_truth(kind, task):
+    net, x, y, prior = small(kind, task)
+    likelihood = "categorical" if task == "classes" else Gaussian(0.1)
+    exact = drawn_map(net, x, y, "full", likelihood, prior)
+    for rows in (2, 5, 13):
+        m = drawn_map(net, x, y, Sampled(rows=rows, seed=rows), likelihood, prior)
+        off = {column: m[column] - exact[column] for column in MEASURES}
+        stated = m.provenance.description.relative_error
+        for column in ("leverage", "sensitivity"):
+            assert np.linalg.norm(off[column]) < stated * np.linalg.norm(exact[column])
+        for column in MEASURES:
+            assert np.mean(np.abs(off[column]) <= 2 * m[f"{column}_se"] + 1e-12) > 0.9
+        assert m.trust["ranks"].level in ("not to be used", "ranks only")
+        (words,) = [line for line in m.summary().warnings if "rows are too few for sizes" in line]
+        assert ("read not even ranks" in words) == (max_stated(m) >= 3)
+
+
+def max_stated(m):
+    """The largest relative error in the map's note, as a number."""
+    (words,) = [line for line in m.provenance.description.notes if line.startswith("Relative standard errors")]
+    return max(float(each) / 100 for each in re.findall(r"(?:leverage|sensitivity|loss) ([\d.]+)%", words))
+
+
 def test_a_handful_of_rows_says_that_it_saw_next_to_nothing():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 30), nn.Tanh(), nn.Linear(30, 10))
@@ -416,6 +442,7 @@ def test_a_handful_of_rows_says_that_it_saw_next_to_nothing():
     assert few.origin.posterior.covariance.shortfall > 0.9  # alone, the jackknife of two rows says 9 %
     for column in MEASURES:
         assert np.mean(np.abs(few[column] - exact[column]) <= 2 * few[f"{column}_se"]) > 0.8
+    assert few.provenance.description.relative_error > 1
     assert drawn_map(net, x, torch.arange(100) % 10, ALL, prior=100.0).origin.posterior.covariance.shortfall == 0
 
 
@@ -696,7 +723,8 @@ def test_auto_takes_it_beyond_the_exact_forms_where_its_error_is_within_the_budg
 @pytest.mark.slow
 def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_first(monkeypatch, capsys):
     monkeypatch.setattr("memorymaps.nets.sampled.growth._FIRST", 16)
-    monkeypatch.setattr("memorymaps.nets.sampled.curvature.timed_epoch", lambda problem: 6e7)
+    timed = lambda problem, kinds: PassWork(6e7, 3e4, 6e4, 6e4)  # noqa: E731
+    monkeypatch.setattr("memorymaps.nets.sampled.curvature.timed_work", timed)
     net, x, y, prior = small("mlp", "number")
     sizes = []
     for budget in (0.02, 0.08, "5 epochs", "20 epochs"):
@@ -717,26 +745,13 @@ def test_a_forecast_is_spent_and_not_passed(monkeypatch):
     monkeypatch.setattr("memorymaps.nets.sampled.growth._FIRST", 32)
     net, x, y, prior = small("cnn", "classes")
     setting = build_problem(mm.Laplace("sampled", prior=prior)(net, "categorical"), ArrayExamples.of(x, y))
-    cost = cost_of(setting, rows_types(setting), counted_epoch(setting))
+    cost = cost_of(setting, rows_types(setting), counted_work(setting, rows_types(setting)))
     assert cost.most(cost.multiplications(100)) == 100
     forecast = Forecast.to_reach(cost, (32, 0.4), 0.1, 10_000)
     assert (forecast.rows, forecast.error) == (512, pytest.approx(0.1))
     assert forecast.seconds == pytest.approx(cost.multiplications(512) / PER_SECOND)
     assert forecast.epochs == pytest.approx(cost.multiplications(512) / (3 * forward_macs(setting)))
     assert Forecast.to_reach(cost, (32, 0.4), 0.1, 128).error == pytest.approx(0.2)
-
-
-def test_an_epoch_is_timed_beside_matrix_products_and_leaves_the_network_as_it_is(monkeypatch):
-    net, x, y = case("mlp", 300)
-    setting = build_problem(mm.Laplace("sampled", prior=1.0)(net, "categorical"), ArrayExamples.of(x, y))
-    before = [value.detach().clone() for value in net.parameters()]
-    found = timed_epoch(setting)
-    assert np.log(found) / np.log(1.1) == pytest.approx(round(np.log(found) / np.log(1.1)))
-    assert all(value.grad is None for value in net.parameters())
-    assert all(map(torch.equal, before, net.parameters()))
-    seconds = iter([2.0, 0.5])
-    monkeypatch.setattr(cost_model, "shortest", lambda work, device: next(seconds))
-    assert timed_epoch(setting) == pytest.approx(300 / 128 * 2.0 / 0.5 * 1024**3 / 2, rel=0.05)
 
 
 @pytest.mark.parametrize("budget", [0, -1, float("nan"), "ten minutes", "-3 epochs", "0 epochs", True, None, [1]])

@@ -10,6 +10,7 @@ approximate, take one linear system with the exact curvature for each output of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
 from memorymaps.maps.groups.removal import removal_coordinates
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
 from memorymaps.posteriors.group_refits import refit_groups, removal_capabilities, step_warnings
 from memorymaps.posteriors.origin import Origin
 
@@ -64,6 +65,30 @@ def example_deviations(m: MemoryMap, queries: Any, k: int) -> Iterator[tuple[sli
         errors = np.concatenate([np.asarray(estimator.removal_error(stats)) for stats in parts])
         weight = np.concatenate([stats.weight for stats in parts])
         yield rows, deviation_of(batch.inputs, errors, weight)
+
+
+@dataclass(frozen=True)
+class RefittedDeviations:
+    """Deviations `Δf_* [k, b, c]` of `k` queries by refits without each example at `position [b]` in the map."""
+
+    position: Array
+    deviation: Array
+
+
+def refitted_deviations(m: MemoryMap, queries: Any, chosen: Callable[[int], Array]) -> RefittedDeviations | None:
+    """By refits without as many examples as are affordable, `chosen(number)` their positions in the map.
+
+    None where the model has no such refits, or none has reached its end.
+    """
+    source = capabilities_of(require_origin(m).posterior).example_refits
+    if source is None:
+        return None
+    position = chosen(source.affordable())
+    if not len(position):
+        return None
+    deviation = source.at(queries)(m["row"][position])
+    reached = np.isfinite(deviation).all(axis=(0, 2))
+    return RefittedDeviations(position[reached], deviation[:, reached]) if reached.any() else None
 
 
 _Deviations = Callable[[Any, Array, Array], Array]

@@ -13,6 +13,7 @@ from memorymaps.analysis.answers.query_deviations import (
     group_deviations,
     no_cross_covariances,
     query_blocks,
+    refitted_deviations,
 )
 from memorymaps.analysis.answers.query_ranking import RankedEffects
 from memorymaps.analysis.refinement import require_origin
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from memorymaps.maps.memory_map import MemoryMap
 
+_CANDIDATES = 3  # times as many as are listed: one step may misplace those that refits find to matter most
+
 
 @dataclass(frozen=True, repr=False)
 class QueryInfluence(ResultTable):
@@ -38,8 +41,8 @@ class QueryInfluence(ResultTable):
 
     Columns: `query` (position among the queries); `id` (of the training example), or `group` and `size`; `change` (of
     the query's predicted mean, `c` values, in units of the target or as probabilities); `loss_change` (of the query's
-    loss, in nats: positive for helpful examples, negative for harmful ones); of groups `warning` (what to distrust,
-    empty if nothing).
+    loss, in nats: positive for helpful examples, negative for harmful ones); of examples `refitted` (whether the model
+    was fitted again without it, or one step taken); of groups `warning` (what to distrust, empty if nothing).
     """
 
     def helpful(self, query: int) -> QueryInfluence:
@@ -109,7 +112,7 @@ class _Queries:
         y = _target_codes(m, source.likelihood.averaged_over(total), f, target)
         return cls(source.likelihood, inputs, f, total, y)
 
-    def effects(self, deviation: Array, position: Array) -> RankedEffects:
+    def effects(self, deviation: Array, position: Array, refitted: bool = False) -> RankedEffects:
         """Changes of means and losses for the deviations `Δf [k, b, c]` of the examples at `position [b]`."""
         k, b, c = deviation.shape
         f = np.repeat(self.f, b, axis=0)
@@ -120,7 +123,7 @@ class _Queries:
         if self.y is not None:
             y = np.repeat(self.y, b, axis=0)
             loss = (likelihood.nll(moved, y) - likelihood.nll(f, y)).reshape(k, b)
-        return RankedEffects(np.tile(position, (k, 1)), mean, loss)
+        return RankedEffects.of(position, mean, loss, refitted)
 
 
 def influence_on(
@@ -130,7 +133,9 @@ def influence_on(
 
     `Δf_* = V_{*i}(I − Λ_iV_i)⁻¹e_i`, the deviation of a map at another input [MPE Eq. 14 with one example]; equal to
     refitting for least squares and ridge, one Newton step for other losses (without `(I − ΛV)⁻¹` where the map's
-    estimator is first-order). At a training example's own input it is the map's `deviation`. Influence functions
+    estimator is first-order). GLMs, ordered models and support vector machines are fitted again without the examples
+    that matter most to the queries by that step, as many as take ten seconds. At a training example's own input it is
+    the map's `deviation`, where the map was refitted as well. Influence functions
     (Cook & Weisberg 1982; Koh & Liang 2017) are the same without `(I − ΛV)⁻¹`. Networks too large for cross-covariances
     take one linear system `S x = J_*ᵀ` with the exact curvature for each output of a query, and one pass over the
     examples. Groups are removed together, `Δf_* = V_{*M}(I − Λ_MV_{MM})⁻¹e_M`; GLMs, kernel machines and small
@@ -197,10 +202,13 @@ def _of_examples(m: MemoryMap, queries: _Queries, top: int | None) -> RankedEffe
     kept: RankedEffects | None = None
     for rows, deviation in example_deviations(m, queries.inputs, len(queries.f)):
         found = queries.effects(deviation, np.arange(rows.start, rows.stop))
-        kept = (found if kept is None else kept.merged(found)).largest(top)
+        kept = (found if kept is None else kept.merged(found)).largest(None if top is None else _CANDIDATES * top)
     if kept is None:
         raise ValueError("the map has no examples, nothing can be removed: ask the whole map, or m.select(ids)")
-    return kept
+    refits = refitted_deviations(m, queries.inputs, kept.most)
+    if refits is not None:
+        kept = kept.replaced(queries.effects(refits.deviation, refits.position, refitted=True))
+    return kept.largest(top)
 
 
 def _of_groups(m: MemoryMap, queries: _Queries, members: dict[str, Array]) -> tuple[RankedEffects, list[str]]:
@@ -241,6 +249,8 @@ def _columns(m: MemoryMap, found: Any, first: int, members: dict[str, Array] | N
         columns["group"] = np.asarray(list(members))[position]
         columns["size"] = np.asarray([len(rows) for rows in members.values()])[position]
     columns |= {"change": effects.change.reshape(k * b, -1), "loss_change": effects.loss_change.reshape(-1)}
-    if members is not None:
+    if members is None:
+        columns["refitted"] = effects.refitted.reshape(-1)
+    else:
         columns["warning"] = np.asarray(warnings)[position]
     return pa.Table.from_batches([to_record_batch(columns)])

@@ -23,6 +23,7 @@ from memorymaps.data.class_labels import encode_labels
 from memorymaps.data.examples import Examples
 from memorymaps.data.gather import check_training_data
 from memorymaps.models.clone_refit import CloneRefit
+from memorymaps.models.kernels.dual_path import PiecewiseLinear
 from memorymaps.models.kernels.fit_checks import (
     check_bounds,
     check_labels,
@@ -42,6 +43,7 @@ from memorymaps.models.kernels.kernel_functions import (
     require_fitted,
     with_raw_inputs,
 )
+from memorymaps.models.kernels.support_removal import Machine, SupportRemovals
 from memorymaps.models.sklearn_targets import apply_class_weights, numeric_target
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_solver_tolerance
 from memorymaps.posteriors.approximation import Approximation
@@ -63,18 +65,21 @@ if TYPE_CHECKING:
 class SupportVectorPosterior(GramPosterior):
     """Posterior of a support vector machine.
 
-    `subgradient`: errors from the dual variables; `tolerance_variance`: square of the solver's tolerance.
+    `subgradient`: errors from the dual variables; `tolerance_variance`: square of the solver's tolerance; `removals`:
+    the exact change without single examples.
     """
 
     subgradient: FittedErrors
     tolerance_variance: float
+    removals: SupportRemovals
 
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, refits, the dual variables, and of classes the kernel."""
         return dataclasses.replace(
-            super().capabilities, subgradient=self.subgradient, check=self.refits, kernel=self._class_kernel()
-        )
+            super().capabilities, subgradient=self.subgradient, check=self.refits, kernel=self._class_kernel(),
+            example_refits=self.removals.capability,
+        )  # fmt: skip
 
     def _class_kernel(self) -> ModelKernel | None:
         """The kernel with the ridge `1/C`: least-squares support vector machines [Suykens & Vandewalle 1999]."""
@@ -240,6 +245,7 @@ def _svm_posterior(
         notes=(*description.notes, _support_note(alphas, top)),
     )
     errors = FittedErrors.of(data.ids, -duals / phi)
+    machines = _machines(model, data, weight, duals, intercept)
     return SupportVectorPosterior(
         loss,
         description,
@@ -247,7 +253,22 @@ def _svm_posterior(
         parts,
         errors,
         tolerance_variance,
+        SupportRemovals(gram, machines, lambda new: kernel(features(new), x)),
     )
+
+
+def _machines(model: Any, data: Batch, weight: Array, duals: Array, intercept: Array) -> list[Machine]:
+    """The problem of each output, with the rows that it was trained on."""
+    bound = float(model.C) * weight
+    if isinstance(model, SVR):
+        rows = np.flatnonzero(bound > 0)
+        loss = PiecewiseLinear.tube(np.asarray(data.target, dtype=float)[rows], float(model.epsilon), bound[rows])
+        return [Machine(rows, loss, duals[:, 0], float(intercept[0]))]
+    found = []
+    for c, side in enumerate(_sides(model, data.target).T):
+        rows = np.flatnonzero((side != 0) & (bound > 0))
+        found.append(Machine(rows, PiecewiseLinear.hinge(side[rows], bound[rows]), duals[:, c], float(intercept[c])))
+    return found
 
 
 def _check_optimal(model: Any, data: Batch, weight: Array, duals: Array, f: Array, variance: Array) -> float:

@@ -34,7 +34,12 @@ _CALL = 200_000  # multiplications that take as long as NumPy's overhead of one 
 _REFIT_PRODUCTS = 100  # products with the data in a refit (measured: 20 to 120)
 _BUDGET = 2 * 10**9  # multiplications for refits that nobody asked for: half a second of one core …
 _FITS = 2  # … or that many Hessians, what a fit takes by Newton's method
+_CURVE = 100  # multiplications that take as long as the error of one output
 _CHUNK = 2 * 10**6  # outputs held at a time when many rows are left out one by one
+_CHORD_STEPS = 12  # with one Hessian: what they leave of the way falls by 0.05 to 0.5 a step
+_NEWTON_STEPS, _ARRIVED = 200, 1e-4  # relative to the way, the last step of a refit without one row
+_EXAMPLES_BUDGET = 2 * 10**10  # multiplications for refits without single rows when predictions are asked about
+_SINGLE_STEPS = 6  # of these refits
 _IN_MEMORY = 2 * 10**7  # numbers in the design matrix up to which refits are made unasked
 
 
@@ -235,6 +240,13 @@ class LinearRefit:
         budget = max(_BUDGET, _FITS * self.examples * (p * c) ** 2)
         return int(budget // (_REFIT_PRODUCTS * (2 * self.examples * p * c + _CALL)))
 
+    def affordable_single_removals(self) -> int:
+        """Number of rows that `single_removals` takes in about ten seconds."""
+        p, c = self.coefficients.shape
+        if self.examples * p > _IN_MEMORY:
+            return 0
+        return int(_EXAMPLES_BUDGET // (_SINGLE_STEPS * self.examples * c * (2 * p + _CURVE)))
+
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` at the minimum without the rows `removed`; how far it still is."""
         if not len(removed):
@@ -293,20 +305,84 @@ class LinearRefit:
         return np.concatenate([step for step, _ in found]), np.concatenate([bound for _, bound in found])
 
     def _second(self, rows: Array) -> tuple[Array, Array]:
-        rest = self._rest
+        u, at = self._first_steps(rows)
+        whitened = self._whitened_gradients(u, rows)
+        own = at.z @ whitened[..., None]
+        step = np.linalg.solve(at.room.mT, own)
+        squared = np.sum(whitened**2, axis=1) + (own.mT @ at.curvature @ step)[:, 0, 0]
+        spread = np.linalg.diagonal(np.linalg.solve(at.room.mT, at.z @ at.z.mT))
+        return -step[..., 0], np.sqrt(np.clip(squared[:, None] * spread, 0, None))
+
+    def _first_steps(self, rows: Array) -> tuple[Array, _Removals]:
+        """`u [k, r]` of the map's own step, for each row left out alone."""
         error, z, curvature = self._pieces(rows)
-        variance = z @ z.mT
-        room = np.eye(error.shape[1]) - curvature @ variance
-        share = rest.rows.weight[rows, None] * rest.penalty_coordinates
+        room = np.eye(error.shape[1]) - curvature @ z @ z.mT
+        share = self._rest.rows.weight[rows, None] * self._rest.penalty_coordinates
         error = error[..., None] + curvature @ (z @ share[..., None])
         u = (z.mT @ np.linalg.solve(room, error))[..., 0] + share  # Zᵀ(I − ΛV)⁻¹(e + Λs) + w Wᵀ∇ψ
-        gradient = _gradients(rest, rest.coefficients + self.structure.from_whitened(u), rows)
-        whitened = np.stack([self.structure.whiten(each) for each in gradient])
-        own = z @ whitened[..., None]
-        step = np.linalg.solve(room.mT, own)
-        squared = np.sum(whitened**2, axis=1) + (own.mT @ curvature @ step)[:, 0, 0]
-        spread = np.linalg.diagonal(np.linalg.solve(room.mT, variance))
-        return -step[..., 0], np.sqrt(np.clip(squared[:, None] * spread, 0, None))
+        return u, _Removals(z, curvature, room)
+
+    def _whitened_gradients(self, u: Array, rows: Array) -> Array:
+        """`∇L [k, r]` at `u [k, r]`, each without its row."""
+        gradient = _gradients(self._rest, self._rest.coefficients + self.structure.from_whitened(u), rows)
+        return np.stack([self.structure.whiten(each) for each in gradient])
+
+    def single_removals(self, rows: Array) -> Array:
+        """`u [k, r]` of the minima without each of some rows, NaN where it was not reached.
+
+        Steps with the Hessian of the first one for all rows together, two products with the data each; those that do
+        not converge are refitted one by one, as many as a map affords.
+        """
+        if not np.all(self._rest.without(rows[:1]).penalty > 0):
+            determined = np.array([self._is_determined(rows[k : k + 1]) for k in range(len(rows))], dtype=bool)
+        else:
+            determined = np.ones(len(rows), dtype=bool)
+        u = np.full((len(rows), self.structure.rank), np.nan)
+        places = np.flatnonzero(determined)
+        for part in np.array_split(places, max(1, -(-len(places) * self.loss.rows.offset.size // _CHUNK))):
+            u[part] = self._together(rows[part])
+        missing = places[np.isnan(u[places, 0])][: self.max_automatic_refits()]
+        for place in missing.tolist():
+            found, remaining = self.coordinates(rows[place : place + 1], _NEWTON_STEPS, _ARRIVED)
+            u[place] = found if remaining <= _ARRIVED else np.nan
+        return u
+
+    def _together(self, rows: Array) -> Array:
+        """`u [k, r]` by steps with the Hessian of the first; NaN where these do not converge."""
+        if not len(rows):
+            return np.zeros((0, self.structure.rank))
+        u, at = self._first_steps(rows)
+        size, last, left = np.linalg.norm(u, axis=1), np.full(len(rows), np.inf), np.arange(len(rows))
+        for _ in range(_CHORD_STEPS):
+            step = at.take(left).solve(self._whitened_gradients(u[left], rows[left]))
+            length = np.linalg.norm(step, axis=1)
+            converges = length < last[left]
+            u[left[~converges]] = np.nan
+            u[left[converges]] -= step[converges]
+            last[left] = length
+            left = left[converges & (length > _ARRIVED * size[left])]
+            if not len(left):
+                return u
+        u[left] = np.nan
+        return u
+
+
+@dataclass(frozen=True)
+class _Removals:
+    """Of some rows: `Z [k, c, r]`, `Λ` and `I − ΛV [k, c, c]`."""
+
+    z: Array
+    curvature: Array
+    room: Array
+
+    def take(self, places: Array) -> _Removals:
+        """Those of some of them."""
+        return _Removals(self.z[places], self.curvature[places], self.room[places])
+
+    def solve(self, gradient: Array) -> Array:
+        """`(I − ZᵀΛZ)⁻¹g [k, r]`, by the Hessian without each row."""
+        own = self.curvature @ (self.z @ gradient[..., None])
+        return np.asarray(gradient + (self.z.mT @ np.linalg.solve(self.room, own))[..., 0])
 
 
 def _gradients(loss: PenalisedLoss, coefficients: Array, rows: Array) -> Array:

@@ -17,11 +17,14 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import Examples
-from memorymaps.posteriors.capabilities import Capabilities
+from memorymaps.posteriors.capabilities import Capabilities, ExampleRefits
 from memorymaps.posteriors.contract import Description, Marginals
 
 if TYPE_CHECKING:
     from memorymaps.models.linear.ordinal_refit import OrdinalRefit
+
+_MOST_REFITS = 500  # without single examples, when predictions are asked about
+_STEPS, _TOLERANCE = 200, 1e-4
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class OrdinalPosterior:
             covariance_root=self.covariance_root, from_whitened=self.from_whitened, refit=self.refits,
             group_refit=self.refits, coefficients=self.coefficients,
             coordinate_refit=None if self.refits is None else self.refit_coordinates,
+            example_refits=None if self.refits is None else ExampleRefits(self._removals_at, lambda: _MOST_REFITS),
         )  # fmt: skip
 
     def coefficients(self) -> Array:
@@ -71,6 +75,16 @@ class OrdinalPosterior:
         assert self.refits is not None
         change, remaining = self.refits.parameter_change(removed, steps)
         return np.linalg.solve(self.root, change), remaining
+
+    def _removals_at(self, inputs: Any) -> Callable[[Array], Array]:
+        """`rows [b] → Δf [k, b, c]` by refits without each."""
+        z = self.covariance_root(inputs)
+
+        def changes(rows: Array) -> Array:
+            found = [self.refit_coordinates(np.asarray([row]), _STEPS, _TOLERANCE) for row in rows]
+            return np.stack([z @ (u if remaining <= _TOLERANCE else u * np.nan) for u, remaining in found], axis=1)
+
+        return changes
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and `V_i = A_i S⁻¹ A_iᵀ [n, c, c]`."""

@@ -25,6 +25,9 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch, PerE
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance, group_gradient
 from memorymaps.nets.covariance.block_precision import BlockPrecision, EigenbasisPrecision
 
+_ALL = slice(None)
+_PIECE = 2**21  # numbers of one group's rows made together: 16 MB in double precision, which allocators reuse
+
 
 class GradientRows(Protocol):
     """Gradients of one group for `n` examples and `k` directions (protocol).
@@ -72,9 +75,14 @@ class RankOneRows:
     g: Tensor
 
     @classmethod
-    def of(cls, found: OuterProductGradient) -> RankOneRows:
-        """From the factored gradients of a batch."""
-        return cls(found.a[:, 0].double(), found.g[:][:, :, 0].double())
+    def of(cls, found: OuterProductGradient, examples: slice = _ALL) -> RankOneRows:
+        """From the factored gradients of a batch, of some of its examples."""
+        return cls(found.inputs[examples][:, 0].double(), found.g[examples][:, :, 0].double())
+
+    @staticmethod
+    def numbers(group: ParameterGroup) -> int:
+        """In one row while it is made."""
+        return sum(group.blocks[0].shape)
 
     @classmethod
     def concatenate(cls, each: Sequence[RankOneRows]) -> RankOneRows:
@@ -131,9 +139,14 @@ class DenseRows:
     rows: Tensor
 
     @classmethod
-    def of(cls, found: PerExampleGradient) -> DenseRows:
-        """From the gradients of a batch."""
-        return cls(found.materialize(slice(None)).detach().double())
+    def of(cls, found: PerExampleGradient, examples: slice = _ALL) -> DenseRows:
+        """From the gradients of a batch, of some of its examples."""
+        return cls(found.materialize(examples).detach().double())
+
+    @staticmethod
+    def numbers(group: ParameterGroup) -> int:
+        """In one row while it is made."""
+        return group.size
 
     @classmethod
     def concatenate(cls, each: Sequence[DenseRows]) -> DenseRows:
@@ -298,3 +311,51 @@ def inverses_of(parts: Sequence[Any]) -> list[Tensor]:
 def group_rows(batch: LinearizedBatch, groups: Sequence[ParameterGroup], makers: Sequence[Any]) -> list[Any]:
     """Gradient rows of every group in a batch, made by the `of` of a type of rows or of rows of the same type."""
     return [maker.of(group_gradient(batch, group)) for maker, group in zip(makers, groups, strict=True)]
+
+
+@dataclass(frozen=True)
+class GroupRows:
+    """The rows of one group in a batch, made some examples at a time; `width` numbers an example."""
+
+    gradient: Any
+    maker: Any
+    width: int
+
+    @classmethod
+    def of_batch(
+        cls, batch: LinearizedBatch, groups: Sequence[ParameterGroup], makers: Sequence[Any]
+    ) -> list[GroupRows]:
+        """Of every group; `makers` as in `group_rows`."""
+        k, pairs = len(batch.g[0]), zip(makers, groups, strict=True)
+        return [cls(group_gradient(batch, group), maker, k * maker.numbers(group)) for maker, group in pairs]
+
+    def single(self, examples: Tensor, directions: Tensor) -> Any:
+        """Single gradients `G[i_j, k_j]` of examples in ascending order, as `m` examples of one direction each."""
+        found = []
+        for part in chunk_slices(int(examples[-1]) + 1, self.width, _PIECE):
+            here = (examples >= part.start) & (examples < part.stop)
+            if bool(here.any()):
+                found.append(self.maker.of(self.gradient, part).single(examples[here] - part.start, directions[here]))
+        return self.maker.concatenate(found)
+
+    def pieces(self, examples: slice) -> Iterator[Any]:
+        """Rows of so few of the examples at once that they stay in the processor's cache or near it."""
+        for part in chunk_slices(examples.stop - examples.start, self.width, _PIECE):
+            yield self.maker.of(self.gradient, slice(examples.start + part.start, examples.start + part.stop))
+
+
+def products_with(
+    seen: Sequence[GroupRows], rows: Sequence[Any], inverses: Sequence[Tensor], examples: slice, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """`G_i D⁻¹G_iᵀ [n, k, k]` in double precision and `G D⁻¹A'ᵀ [n·k, m]` of some examples of a batch with other rows,
+    by products in `dtype`, group by group.
+    """
+    own, cross = torch.tensor(0.0), torch.tensor(0.0)
+    for made, others, inverse in zip(seen, rows, inverses, strict=True):
+        pieces = [
+            (mine.example_gram(inverse), mine.to(dtype).cross_gram(others, inverse.to(dtype)))
+            for mine in made.pieces(examples)
+        ]
+        alone, together = (torch.cat(each) for each in zip(*pieces, strict=True))
+        own, cross = own + alone, cross + together
+    return own, cross

@@ -29,9 +29,9 @@ from memorymaps.nets.covariance.directional import ChooseDirections, Directional
 from memorymaps.nets.covariance.tangent_kernel import gradient_factors, kernel_of_factors
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.refit.group_refit import NetworkGroupRefit
+from memorymaps.nets.refit.group_refit import GROUP_PASSES, MOST_GROUPS, NetworkGroupRefit
 from memorymaps.nets.refit.influence import removal_influence
-from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs
+from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs, refit_to_minimum
 from memorymaps.nets.refit.queries import query_solutions
 from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, ModelKernel
 from memorymaps.posteriors.contract import Description, Marginals
@@ -58,7 +58,10 @@ class NetworkPosterior:
     def capabilities(self) -> Capabilities:
         """Covariances with given predictions, removal of groups by iteration, refits, of groups where affordable."""
         numbers = self.problem.num_outputs * self.problem.num_parameters
-        groups = NetworkGroupRefit(self.refit, lambda: affordable_refits(self.problem, self.covariance))
+        groups = NetworkGroupRefit(
+            self.refit_to_minimum,
+            lambda: affordable_refits(self.problem, self.covariance, GROUP_PASSES, MOST_GROUPS),
+        )
         return Capabilities(
             cross_covariance=CrossCovariance(self.cross_covariance, numbers),
             removal=self, refit=self, fingerprint=self.fingerprint, group_refit=groups,
@@ -228,6 +231,13 @@ class NetworkPosterior:
         """
         with evaluation_mode(self.network.module), self._error_context():
             return refit_outputs(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
+
+    def refit_to_minimum(
+        self, removed: Array, wanted: Array, steps: int = 2000, tolerance: float = 1e-4
+    ) -> tuple[Array, float]:
+        """`refit` that goes on until the gradient is `tolerance` of what it was when the rows were removed."""
+        with evaluation_mode(self.network.module), self._error_context():
+            return refit_to_minimum(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
 
     @property
     def concurrent(self) -> bool:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 from memorymaps.core.arrays import Array
 
-_EXPENSIVE = 3  # a group's refit, to a smaller tolerance and with outputs of all examples, in refits of one example
+GROUP_PASSES, MOST_GROUPS = 500, 10  # a group's refit takes 50 to 1,300 passes over the data; at most so many are made
 
 
 @dataclass(frozen=True)
 class NetworkGroupRefit:
     """Refits of a network, `posteriors.capabilities.Refit`, as many as take a minute or two of a core.
 
-    `retrain`: the posterior's `refit`; `affordable()`: how many refits without one example take that long, which reads
-    the data.
+    `retrain`: the posterior's `refit_to_minimum`; `affordable()`: how many take that long, which reads the data.
     """
 
     retrain: Callable[[Array, Array, int, float], tuple[Array, float]]
@@ -28,7 +27,7 @@ class NetworkGroupRefit:
 
     def max_automatic_refits(self) -> int:
         """Number of groups that are refitted."""
-        return self.affordable() // _EXPENSIVE
+        return self.affordable()
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` without the rows `removed`, from the minimum with all rows."""

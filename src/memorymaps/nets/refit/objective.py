@@ -166,12 +166,36 @@ def refit_outputs(
     return outputs[-1], remaining
 
 
-def affordable_refits(problem: LaplaceProblem, covariance: PosteriorCovariance) -> int:
+def refit_to_minimum(
+    objective: LeaveOutObjective, covariance: PosteriorCovariance, wanted: Array, steps: int, tolerance: float
+) -> tuple[Array, float]:
+    """Outputs `f [n, c]` of the rows `wanted` at the minimum of `F`, and how far from it the steps ended.
+
+    The second number is the gradient norm in units of that at the start, where the rows have just been removed: outputs
+    may stand still for many steps on a plateau that the gradient tells from a minimum. Ends at `tolerance`.
+    """
+    problem, theta = objective.problem, objective.origin
+    norms: list[float] = []
+    inputs, remaining = problem.examples.take(wanted).inputs, 0.0
+    if not objective.included.all():
+        iterates = preconditioned_lbfgs(objective, _inverse_hessian(objective, covariance), objective.origin)
+        for point, norm in islice(iterates, steps + 1):
+            theta, norms = point, [*norms, norm]
+            remaining = problem.ranks.agreed(_fraction(norm, norms[0]))
+            if remaining <= tolerance:
+                break
+    return _outputs(problem, objective.values(theta), inputs), remaining
+
+
+def affordable_refits(
+    problem: LaplaceProblem, covariance: PosteriorCovariance, passes: int = _PASSES_PER_REFIT,
+    most: int = _MAX_AUTO_REFITS,
+) -> int:  # fmt: skip
     """Number of refits that take a minute or two of a core; 0 unless the posterior is one dense matrix."""
     if not covariance.is_block_diagonal or len(covariance.groups) > 1 or not fits_in_memory(problem):
         return 0
-    each = _PASSES_PER_REFIT * (3 * forward_macs(problem) + 2 * problem.num_parameters**2)
-    return int(min(_MAX_AUTO_REFITS, MACS_PER_MINUTE / 2 // each))  # small matrix products take twice as long
+    each = passes * (3 * forward_macs(problem) + 2 * problem.num_parameters**2)
+    return int(min(most, MACS_PER_MINUTE / 2 // each))  # small matrix products take twice as long
 
 
 def _inverse_hessian(objective: LeaveOutObjective, covariance: PosteriorCovariance) -> InverseHessian:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
-from memorymaps.nets.cost_model import forward_macs
 from memorymaps.nets.covariance.gram import DenseRows, RankOneRows, RowsType
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH, PER_SECOND, Budget, multiplications_of
 from memorymaps.nets.sampled.rows.files import FiledRows
 from memorymaps.nets.sampled.rows.projection import LayerProjection
+from memorymaps.nets.sampled.rows.work import PassWork
 
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
@@ -22,6 +22,8 @@ CALIBRATED = 512  # examples drawn at random that have both curvatures, where on
 _READS = 5  # passes over the data by a map along all directions, whatever it rests on
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
 PROBED = 256  # examples whose standard errors decide whether rows are enough
+ROUNDED = 32  # of these, on which what single precision changes is found
+_CHECKS = 4  # forward passes that are worth the curvature of the outputs and the gradient, checked to be zero
 _SIZES = 1.8  # work in proportion to m², with that of the smaller samples before the last one (measured)
 _FACTORS = 5.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
 _ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
@@ -34,10 +36,11 @@ class SampledCost:
     """What a map by sampled rows costs: `n` examples of `k` outputs, `product` multiplications an entry of `X`.
 
     `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
-    are the multiplications of the network itself, forward and back, `epoch` those of an epoch of training. The map is
-    along `directions` of each example's outputs, on average; a product of its rows counts `per_product`, half in single
-    precision. Projected rows are compared with rows as they are, `unprojected` multiplications an entry. The product of
-    two drawn rows takes `pair`, making a row of one direction `made`.
+    are the multiplications of the passes over all data, forward and back, with the rows that are made, `epoch` those of
+    an epoch of training. The map is along `directions` of each example's outputs, on average; a product of its rows
+    counts `per_product`, half in single precision. Projected rows are compared with rows as they are, `unprojected`
+    multiplications an entry. The product of two drawn rows takes `pair`, making a row of one direction in double
+    precision `made`.
     """
 
     n: int
@@ -65,9 +68,12 @@ class SampledCost:
         return self.passes + systems + factors + probed + compared + self.made * self._rows_made(rows)
 
     def _rows_made(self, rows: int) -> float:
-        """Of one direction: all of an example of which one is drawn, and of those whose errors decide at each size."""
+        """Of one direction: all of an example of which one is drawn, of those whose errors decide at each size, and of
+        those on which single precision is compared.
+        """
         sizes = 1 + max(0.0, math.log2(max(rows, 1) / PROBED))
-        return self.k * (min(rows, self.n) + min(self.n, PROBED) * sizes)
+        compared = 2 * ROUNDED * self.directions / self.k * (self.per_product != 1)
+        return self.k * (min(rows, self.n) + min(self.n, PROBED) * sizes + compared)
 
     @property
     def reads(self) -> int:
@@ -108,49 +114,36 @@ def partly(cost: SampledCost, examples: int) -> SampledCost:
 Kind = RowsType | type[FiledRows] | LayerProjection
 
 
-def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None, epoch: float) -> list[Kind]:
+def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None, work: PassWork) -> list[Kind]:
     """How each group's rows are kept: in memory, or those of layers used more than once in files, where the budget
     allows more rows than memory does.
     """
     kinds = rows_types(problem)
     filed: list[Kind] = [FiledRows if kind is DenseRows else kind for kind in kinds]
-    cost = cost_of(problem, kinds, epoch)
     most = len(problem.examples) * problem.num_outputs
-    allowed = cost_of(problem, filed, epoch).most(multiplications_of(budget, epoch))
-    return [*kinds] if cost.fits(allowed if rows is None else min(rows, most)) else filed
-
-
-def counted_epoch(problem: LaplaceProblem) -> float:
-    """Multiplications of an epoch of training: a forward pass and one back of twice its work."""
-    return PASSES_PER_EPOCH * forward_macs(problem)
+    allowed = cost_of(problem, filed, work).most(multiplications_of(budget, work.epoch))
+    fits = cost_of(problem, kinds, work).fits(allowed if rows is None else min(rows, most))
+    return [*kinds] if fits else filed
 
 
 def cost_of(
-    problem: LaplaceProblem, kinds: Sequence[Kind], epoch: float, directions: float | None = None
+    problem: LaplaceProblem, kinds: Sequence[Kind], work: PassWork, directions: float | None = None
 ) -> SampledCost:
-    """Of a problem whose groups' rows are held by these kinds: a reverse pass for each direction, worth two forward,
-    and two more where gradients of matrix layers are materialised, in small products.
+    """Of a problem whose groups' rows are held by these kinds, with passes over its examples that take `work`.
 
-    `epoch` multiplications of training, counted or timed. `directions` of each example, on average, in single
-    precision; by default all outputs, in double. Fewer take a forward pass to be chosen.
+    `directions` of each example, on average, in single precision; by default all outputs, in double. Fewer take a
+    forward pass to be chosen.
     """
-    k, few = problem.num_outputs, directions is not None
+    n, k, few = len(problem.examples), problem.num_outputs, directions is not None
     r = k if directions is None else directions
     product, pair = (_over_groups(_product, kinds, problem, count) for count in (r, 1.0))
-    forward, each = epoch / PASSES_PER_EPOCH, 2 + 2 * _materialised(problem, kinds)
-    passes, made = (1 + each * r + few) * forward, each * forward / len(problem.examples)
+    checks = (_CHECKS + few) * work.epoch / PASSES_PER_EPOCH
+    passes = work.sizes + checks + n * (work.outputs + r * (work.single if few else work.direction))
     written, single = 2 * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected = 0.0
     if any(isinstance(kind, LayerProjection) for kind in kinds):
         unprojected = _over_groups(_product, rows_types(problem), problem, k)
-    return SampledCost(len(problem.examples), k, r, product, written, passes, epoch, single, unprojected, pair, made)
-
-
-def _materialised(problem: LaplaceProblem, kinds: Sequence[Kind]) -> bool:
-    """Whether a matrix layer is used at several positions."""
-    pairs = zip(kinds, problem.block_groups, strict=True)
-    matrices = [kind for kind, group in pairs if len(group.blocks) == 1 and group.blocks[0].is_matrix]
-    return not all(kind.at_one if isinstance(kind, LayerProjection) else kind is RankOneRows for kind in matrices)
+    return SampledCost(n, k, r, product, written, passes, work.epoch, single, unprojected, pair, work.direction)
 
 
 def row_numbers(problem: LaplaceProblem, kinds: Sequence[Kind]) -> int:

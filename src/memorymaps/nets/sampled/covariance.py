@@ -30,7 +30,7 @@ from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import BlockPrecision
-from memorymaps.nets.covariance.gram import GramCovariance, gram_matrix, group_rows, inverses_of
+from memorymaps.nets.covariance.gram import GramCovariance, GroupRows, gram_matrix, inverses_of, products_with
 from memorymaps.nets.sampled.rows.projection import ProjectedRows, ProjectionError
 from memorymaps.nets.sampled.rows.sampling import debiased_weights, log_determinant
 
@@ -196,16 +196,11 @@ class Cavities:
 
     def of(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
         """The examples at `positions [n]` of the training data, some at a time."""
-        seen = group_rows(batch, self.groups, self.rows)
+        seen = GroupRows.of_batch(batch, self.groups, self.rows)
         k = len(batch.g[0])
         for part in chunk_slices(len(positions), 4 * (k + 1) * len(self.owners)):
-            yield part, self._cavity([rows.take(part) for rows in seen], positions[part])
-
-    def _cavity(self, seen: list[Any], positions: Tensor) -> Cavity:
-        dtype, triples = self.root.dtype, list(zip(seen, self.rows, self.inverses, strict=True))
-        alone = sum((mine.example_gram(inverse) for mine, _, inverse in triples), start=torch.tensor(0.0))
-        products = (mine.to(dtype).cross_gram(rows, inverse.to(dtype)) for mine, rows, inverse in triples)
-        return self.cavity(alone, sum(products, start=torch.tensor(0.0, dtype=dtype)), positions)
+            own, cross = products_with(seen, self.rows, self.inverses, part, self.root.dtype)
+            yield part, self.cavity(own, cross, positions[part])
 
     def cavity(self, own: Tensor, cross: Tensor, positions: Tensor) -> Cavity:
         """From `J_i D⁻¹J_iᵀ [n, r, r]` and `J_i D⁻¹Uᵀ [n·r, m]` of the examples at `positions [n]`."""

@@ -7,13 +7,19 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memorymaps.nets.cost_model import timed_epoch
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.sampled.budget import multiplications_of
-from memorymaps.nets.sampled.cost import CALIBRATED, COMPARED, MANY, SampledCost, counted_epoch, kinds_within
+from memorymaps.nets.sampled.cost import (
+    CALIBRATED,
+    COMPARED,
+    MANY,
+    Kind,
+    SampledCost,
+    kinds_within,
+)
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.probe import Probe
@@ -24,9 +30,11 @@ from memorymaps.nets.sampled.measures import MEASURES
 from memorymaps.nets.sampled.rows.bases import projected_kinds
 from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.projection import LayerProjection
+from memorymaps.nets.sampled.rows.work import PassWork, counted_work, timed_work
 
 _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
 _MORE, _DIRECTIONS = 4, 32  # times as many directions, and at least so many, where too few were kept
+_OF_SIZES = 0.2  # of the budget, that may be spent on the rows' squared lengths
 _OF_EVIDENCE = 2048  # rows by which a prior by evidence is found before they grow for it
 
 
@@ -51,11 +59,9 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
         A Fisher other than the exact one, or leading directions; the message says what to type.
     """
     _check(problem)
-    timed = isinstance(recipe.budget, str)
-    epoch = problem.ranks.agreed(timed_epoch(problem)) if timed else counted_epoch(problem)
-    pool = _pool(problem, recipe, epoch)
+    pool, work = _pool_and_work(problem, recipe)
     share = 1.0 if recipe.share is None else recipe.share
-    costs = Costs.of(pool, recipe, share, epoch)
+    costs = Costs.of(pool, recipe, share, work)
     probe = Probe.of(pool.by_example, recipe.seed)
     _check_memory(costs.whole, recipe, pool.total)
     if problem.prior_by_evidence:
@@ -63,7 +69,7 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     grown = grown_rows(pool, recipe, costs, probe)
     if recipe.share is None and _short_of_budget(grown, recipe, costs.few, len(problem.examples)):
         share = _SHARE
-        grown = grown_rows(pool, recipe, Costs.of(pool, recipe, share, epoch), probe)
+        grown = grown_rows(pool, recipe, Costs.of(pool, recipe, share, work), probe)
     grown = _compared(pool, grown, probe)
     rows = len(grown.covariance.q)
     notes = (
@@ -86,13 +92,19 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     return DrawnRows(estimate, exact or grown.stated.worst <= recipe.error, share, grown.directions)
 
 
-def _pool(problem: LaplaceProblem, recipe: SampleSize, epoch: float) -> RowPool:
-    """All rows, projected where that was asked for."""
+def _pool_and_work(problem: LaplaceProblem, recipe: SampleSize) -> tuple[RowPool, PassWork]:
+    """All rows, projected where that was asked for, and what passes over them cost: timed for a budget in epochs."""
     folder = None if recipe.folder is None else Path(recipe.folder)
+    work_of = timed_work if isinstance(recipe.budget, str) else counted_work
+    kinds: list[Kind] = [*rows_types(problem)]
+    work = problem.ranks.agreed(work_of(problem, kinds))
+    most = _OF_SIZES * multiplications_of(recipe.budget, work.epoch)
     if recipe.projection is None:
-        return RowPool.of(problem, kinds_within(problem, recipe.budget, recipe.rows, epoch), recipe.seed, folder)
-    pool = RowPool.of(problem, [*rows_types(problem)], recipe.seed, folder)
-    return replace(pool, kinds=projected_kinds(pool, recipe.projection, recipe.seed))
+        kinds = kinds_within(problem, recipe.budget, recipe.rows, work)
+        return RowPool.of(problem, kinds, recipe.seed, folder, work, most)
+    pool, work = RowPool.of(problem, kinds, recipe.seed, folder, work, most)
+    pool = replace(pool, kinds=projected_kinds(pool, recipe.projection, recipe.seed))
+    return pool, replace(problem.ranks.agreed(work_of(problem, pool.kinds)), sizes=work.sizes)
 
 
 def _compared(pool: RowPool, grown: GrownRows, probe: Probe) -> GrownRows:
@@ -136,9 +148,10 @@ def _too_few(grown: GrownRows, total: int, recipe: SampleSize) -> tuple[str, ...
     most = min(total, grown.cost.most(math.inf))
     wanted = Forecast.to_reach(grown.cost, (rows, worst), recipe.error, most).rows
     remedy = f"Sampled(rows={wanted})" if wanted > rows else "fewer parameters, Laplace(subset=[...])"
+    readable = "not even ranks" if grown.stated.unusable else "ranks"
     return (
-        f"{rows:,} rows are too few for sizes, which are off by {worst:.0%} by their own account: read ranks, or use "
-        f"{remedy}",
+        f"{rows:,} rows are too few for sizes, which are off by {worst:.0%} by their own account: read {readable}, or "
+        f"use {remedy}",
     )
 
 

@@ -11,6 +11,7 @@ along others, so that few directions say too little. `ρ` is found on examples t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,12 +57,15 @@ class Directions:
         return cls(torch.full(shape, problem.num_outputs, device=problem.network.device))
 
     @classmethod
-    def leading(cls, problem: LaplaceProblem) -> Directions:
-        """So many that a tenth of the trace of each `Λ` is left out, more where that is little; a forward pass."""
+    def leading(cls, problem: LaplaceProblem, most: float = math.inf) -> Directions:
+        """So many that a tenth of the trace of each `Λ` is left out, more where that is little, or where there would be
+        more than `most` on average; a forward pass.
+        """
         found = [each for batch in problem.examples for each in _left_out(problem, batch)]
         left = torch.cat(problem.ranks.gathered(found)).to(problem.network.device)
         size = left[:, :1].clamp(min=float(left[:, 0].square().mean().sqrt()))
-        return cls(1 + (left[:, 1:-1] > _LEFT_OUT * size).sum(1), chosen=True, precision=torch.float32)
+        part = left[:, 1:-1] / size.clamp(min=_TINY)
+        return cls(1 + (part > _part_left_out(part, most - 1)).sum(1), chosen=True, precision=torch.float32)
 
     def all_again(self, outputs: int) -> Directions:
         """All outputs of every example, in double precision."""
@@ -141,6 +145,14 @@ class Directions:
         kept = (torch.matmul(curvature, basis) * basis).sum((1, 2))
         scale = left_out_scale(likelihood, data, value, (trace - kept, trace), torch.tensor(basis.shape[2]))
         return value.new_tensor(self.spread)[:, None] * scale
+
+
+def _part_left_out(part: Tensor, most: float) -> float:
+    """A tenth, or the least of `part [N, r]` that at most `most` of each row are above, on average."""
+    allowed = most * len(part)
+    if allowed >= part.numel():
+        return _LEFT_OUT
+    return max(_LEFT_OUT, float(part.flatten().sort(descending=True).values[max(0, int(allowed))]))
 
 
 def _part(left: Tensor, trace: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from memorymaps.nets.sampled.errors.probe import Probe
 from memorymaps.nets.sampled.errors.stated import Stated
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.rows.pool import RowPool
+from memorymaps.nets.sampled.rows.work import PassWork
 
 _FIRST = 256  # rows of the first sample
 _ROUNDED = 0.1  # of the asked error that single precision may add
@@ -68,19 +69,20 @@ class Costs:
     work: float
 
     @classmethod
-    def of(cls, pool: RowPool, recipe: SampleSize, share: float, epoch: float) -> Costs:
+    def of(cls, pool: RowPool, recipe: SampleSize, share: float, passes: PassWork) -> Costs:
         """Of a share of the examples, those of the largest curvature. One forward pass where the budget, not memory or
         the number of rows, says how many rows there may be.
         """
         problem = pool.problem
         examples = len(problem.examples) if share == 1 else math.ceil(share * len(problem.examples)) + CALIBRATED
-        whole = _of_some(cost_of(problem, pool.kinds, epoch), examples)
-        work, most = multiplications_of(recipe.budget, epoch), min(pool.total, whole.most(math.inf))
+        whole = _of_some(cost_of(problem, pool.kinds, passes), examples)
+        work, most = multiplications_of(recipe.budget, passes.epoch), min(pool.total, whole.most(math.inf))
         if whole.most(work) >= min(most, recipe.rows or most):
             return cls(whole, whole, Directions.all_of(problem), work)
-        directions = Directions.leading(problem)
+        directions = Directions.leading(problem, math.inf if recipe.rows else _few(whole, passes, work))
         largest = pool.by_example.argsort(descending=True)[:examples].to(directions.counts.device)
-        few = cost_of(problem, pool.kinds, epoch, float(directions.counts[largest].double().mean()))
+        mean = float(directions.counts[largest].double().mean())
+        few = cost_of(problem, pool.kinds, passes, mean)
         return cls(whole, _of_some(few, examples), directions, work)
 
     def forecast(self, pilot: tuple[int, float], requested: float, most: int) -> Forecast:
@@ -93,6 +95,12 @@ class Costs:
         if self.few is self.whole or self.whole.multiplications(rows) > self.work:
             return self.few, self.directions
         return self.whole, self.directions.all_again(self.whole.k)
+
+
+def _few(whole: SampledCost, passes: PassWork, work: float) -> float:
+    """How many directions an example may have on average so that half of the work is left for the rows."""
+    along_none = whole.passes - whole.n * whole.k * passes.direction
+    return max(1.0, (work / 2 - along_none) / max(1.0, whole.n * passes.single))
 
 
 def _of_some(cost: SampledCost, examples: int) -> SampledCost:

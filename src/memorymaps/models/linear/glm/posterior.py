@@ -14,7 +14,13 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.models.linear.active_set import L1ActiveSetWarnings
 from memorymaps.models.linear.glm.model import LinearModel, OutsideVariance, is_quadratic
 from memorymaps.models.linear.newton_refit import LinearRefit
-from memorymaps.posteriors.capabilities import Capabilities, CoefficientRefit, PenaltyPerWeight, Refit
+from memorymaps.posteriors.capabilities import (
+    Capabilities,
+    CoefficientRefit,
+    ExampleRefits,
+    PenaltyPerWeight,
+    Refit,
+)
 from memorymaps.posteriors.contract import Description, Marginals
 
 
@@ -48,9 +54,19 @@ class LinearPosterior:
             newton=None if exact else newton, group_refit=None if exact and newton else self.refits,
             check=None if newton else self.refits, penalty=self.penalty, parameter_variance=self.parameter_variance,
             coefficients=self.original_coefficients, coordinate_refit=self.refit_coordinates if newton else None,
-            coefficient_refit=self.coefficient_refit,
+            coefficient_refit=self.coefficient_refit, example_refits=None if exact else self._example_refits(newton),
             gradient_norm=self.gradient_norm if self.to_original is None else None,
         )  # fmt: skip
+
+    def _example_refits(self, newton: LinearRefit | None) -> ExampleRefits | None:
+        if newton is None:
+            return None
+
+        def at(inputs: Any) -> Callable[[Array], Array]:
+            z = self.covariance_root(inputs)
+            return lambda rows: np.swapaxes(z @ (newton.single_removals(rows) / self._unit_scale).T, 1, 2)
+
+        return ExampleRefits(at, newton.affordable_single_removals)
 
     def gradient_norm(self, inputs: Any, error: Array) -> Array:
         """`‖x_i‖₂ ‖e_i‖₂ [n]`, of the gradients `x_i e_iᵀ`."""
@@ -64,9 +80,14 @@ class LinearPosterior:
         """`u [r]` of a refit without some rows by Newton's method, and how far it was from its end."""
         assert isinstance(self.refits, LinearRefit)
         u, remaining = self.refits.coordinates(removed, steps, tolerance)
+        return u / self._unit_scale, remaining
+
+    @property
+    def _unit_scale(self) -> Array:
+        """`√φ [r]`, by which coordinates at unit dispersion are divided."""
         roots = self.structure.roots if isinstance(self.structure, IndependentCovarianceRoots) else (self.structure,)
         scale = np.sqrt(np.broadcast_to(self.dispersions, (len(roots),)))
-        return u / np.repeat(scale, [root.rank for root in roots]), remaining
+        return np.repeat(scale, [root.rank for root in roots])
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = Bᵀx [n, c]` and `V = (I ⊗ xᵀ) S⁻¹ (I ⊗ x) [n, c, c]`."""

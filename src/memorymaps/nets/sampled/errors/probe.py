@@ -11,7 +11,7 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Array
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.cost import PROBED
+from memorymaps.nets.sampled.cost import PROBED, ROUNDED
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated
@@ -44,6 +44,9 @@ class Probe:
     ) -> tuple[Stated, Directions]:
         """The errors of a map by this covariance along these directions, and the directions as found on these examples,
         which have all.
+
+        Where no drawn row determines a part `r` of the effective parameters, the truth is between `1 − r` of a value
+        and all of it: the error `r²/2` of the value is stated as one of the middle by ratio, `√(1 − r)` of it.
         """
         places = torch.as_tensor(self.positions, device=problem.network.device)
         share, whole = self.share.to(places.device), Directions.all_of(problem)
@@ -60,16 +63,19 @@ class Probe:
         square, error, bias, loss = (torch.stack(each).sum(0).cpu() for each in zip(*pieces, strict=True))
         square, mean = square.clamp(min=_TINY), loss[0].clamp(min=_TINY)
         left_out = (off.square() @ share[here]).cpu()
-        together = (float(loss[1:].norm()), float(off[2] @ share[here]), UNSURE * float(bias[2]), float(bias[3]))
+        lacking, less = UNSURE * source.shortfall**2, math.sqrt(max(_TINY, 1 - source.shortfall))
+        relative = (error + left_out[:2]) / square + lacking**2 * (less**-2 - 1)
+        together = (float(loss[1:].norm()), float(off[2] @ share[here]), UNSURE * float(bias[2]), float(bias[3]) / less)
         return Stated(
-            (*((error + left_out[:2]) / square).sqrt().tolist(), math.hypot(*together) / float(mean)),
+            (*relative.sqrt().tolist(), math.hypot(*together) / float(mean)),
             (*(bias[:2] / square).tolist(), float(bias[2] / mean)),
         ), calibrated
 
     def rounding(self, problem: LaplaceProblem, covariance: SampledCovariance, directions: Directions) -> float:
         """What single precision changes of leverage, sensitivity and left-out loss, relative; the most of the three."""
-        device, batch = problem.network.device, problem.examples.take(self.positions)
-        places, share, values = torch.as_tensor(self.positions, device=device), self.share.to(device), []
+        step, device = max(1, len(self.positions) // ROUNDED), problem.network.device
+        positions, share, values = self.positions[::step], self.share[::step].to(device), []
+        batch, places = problem.examples.take(positions), torch.as_tensor(positions, device=device)
         for dtype in (torch.float64, torch.float32):
             found = estimated(problem, covariance.cavities(dtype), batch, places, directions)
             here, value = zip(*((here, each.value) for here, _, each in found), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _MIN_REPORTED_BIAS = 5e-4  # relative bias from which it is stated
-_TOO_LARGE = 0.3  # relative error from which sizes are not meaningful, as in `maps.trust`
+_TOO_LARGE, _USELESS = 0.3, 3.0  # relative errors from which sizes, and ranks, are not meaningful, as in `maps.trust`
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Stated:
     def ranks_only(self) -> bool:
         """Whether an error is so large that sizes say nothing."""
         return not self.worst < _TOO_LARGE
+
+    @property
+    def unusable(self) -> bool:
+        """Whether an error is so large that ranks say next to nothing either."""
+        return not self.worst < _USELESS
 
     def __str__(self) -> str:
         names = ("leverage", "sensitivity", "mean left-out loss")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Array
 from memorymaps.nets.autograd.chunking import chunk_slices
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
 from memorymaps.nets.covariance.gram import DenseRows
 
@@ -75,9 +76,14 @@ class FiledRows:
         object.__setattr__(self, "_starts", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
 
     @staticmethod
-    def of(found: PerExampleGradient) -> DenseRows:
-        """Gradients of a batch, in memory."""
-        return DenseRows.of(found)
+    def of(found: PerExampleGradient, examples: slice = slice(None)) -> DenseRows:
+        """Gradients of a batch, in memory, of some of its examples."""
+        return DenseRows.of(found, examples)
+
+    @staticmethod
+    def numbers(group: ParameterGroup) -> int:
+        """In one row while it is made."""
+        return DenseRows.numbers(group)
 
     @classmethod
     def written(cls, rows: DenseRows, folder: Path | None) -> FiledRows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.covariance.gram import DenseRows, RowsType, group_rows, inverses_of
+from memorymaps.nets.covariance.gram import DenseRows, GroupRows, RowsType, inverses_of
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import Deltas, prior_covariance, root_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -22,6 +22,7 @@ from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.rows.files import FiledRows
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
+from memorymaps.nets.sampled.rows.work import PassWork
 
 _PIECE = 1024  # examples read together, of those that have drawn rows: a loader is read once for each piece
 _CONSTANT = 1e-6  # relative range of the curvature's trace up to which it does not tell examples apart
@@ -46,14 +47,20 @@ class RowPool:
     held: list[Any] | None = None
 
     @classmethod
-    def of(cls, problem: LaplaceProblem, kinds: list[Kind], seed: int, folder: Path | None) -> RowPool:
-        """One pass over the data: forward only where the curvature tells examples apart, else with reverse passes."""
+    def of(
+        cls, problem: LaplaceProblem, kinds: list[Kind], seed: int, folder: Path | None, work: PassWork, most: float
+    ) -> tuple[RowPool, PassWork]:
+        """A forward pass over the data; with reverse passes where the curvature does not tell examples apart and they
+        take no more than `most` multiplications, which are counted in the `work`.
+        """
         size, plain = curvature_traces(problem)
         whole, measure = plain.sum(1), "curvature"
-        if bool(whole.max() - whole.min() <= _CONSTANT * whole.max()):
+        passes = work.of_lengths(len(whole), size.shape[1])
+        if passes <= most and bool(whole.max() - whole.min() <= _CONSTANT * whole.max()):
             size, measure = torch.cat(problem.ranks.gathered(list(_lengths(problem)))), "squared length"
+            work = replace(work, sizes=passes)
         numbers = uniform_numbers(size.numel(), seed)
-        return cls(problem, size.flatten(), measure, size.shape[1], numbers, kinds, folder)
+        return cls(problem, size.flatten(), measure, size.shape[1], numbers, kinds, folder), work
 
     @property
     def total(self) -> int:
@@ -138,9 +145,14 @@ def _lengths(problem: LaplaceProblem) -> Iterator[Tensor]:
 def _length(
     problem: LaplaceProblem, kinds: list[RowsType], inverses: list[Tensor], directions: Any, x: Any, part: slice
 ) -> Tensor:
-    rows = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, kinds)
-    squares = (each.example_gram(inverse) for each, inverse in zip(rows, inverses, strict=True))
-    return sum((each.diagonal(dim1=1, dim2=2).cpu() for each in squares), start=torch.tensor(0.0))
+    batch = linearize(problem.network, problem.owners, x, part, directions)
+    pairs = zip(GroupRows.of_batch(batch, problem.block_groups, kinds), inverses, strict=True)
+    return sum((_lengths_of(rows, inverse, len(batch.f)) for rows, inverse in pairs), start=torch.tensor(0.0))
+
+
+def _lengths_of(rows: GroupRows, inverse: Tensor, n: int) -> Tensor:
+    squares = [piece.example_gram(inverse).diagonal(dim1=1, dim2=2) for piece in rows.pieces(slice(0, n))]
+    return torch.cat(squares).cpu()
 
 
 def rows_at(
@@ -174,8 +186,9 @@ def _piece(
     made = [DenseRows if kind is FiledRows else kind for kind in kinds]
 
     def work(x: Any, part: slice) -> list[Any]:
-        found = group_rows(linearize(problem.network, problem.owners, x, part, directions), problem.block_groups, made)
+        seen = linearize(problem.network, problem.owners, x, part, directions)
         here = (which >= part.start) & (which < part.stop)
-        return [rows.single(which[here] - part.start, column[here]) for rows in found]
+        places = which[here] - part.start, column[here]
+        return [rows.single(*places) for rows in GroupRows.of_batch(seen, problem.block_groups, made)]
 
     return problem.batch_size.run(batch.inputs, work)

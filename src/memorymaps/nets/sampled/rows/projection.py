@@ -21,8 +21,10 @@ import torch
 from torch import Tensor
 
 from memorymaps.nets.autograd.outer_product import OuterProductGradient
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.covariance.gram import DenseRows, RankOneRows
 
+_ALL = slice(None)
 _TINY = 1e-300
 _MORE = 2  # times as many random vectors as directions that are kept
 
@@ -43,9 +45,13 @@ class LayerProjection:
         """`(s, r)`."""
         return self.outputs.shape[1], self.inputs.shape[1]
 
-    def of(self, found: OuterProductGradient) -> ProjectedRows:
-        """From the gradients of a batch."""
-        return self._factored(found) if self.at_one else self._materialized(found)
+    def of(self, found: OuterProductGradient, examples: slice = _ALL) -> ProjectedRows:
+        """From the gradients of a batch, of some of its examples."""
+        return self._factored(found, examples) if self.at_one else self._materialized(found, examples)
+
+    def numbers(self, group: ParameterGroup) -> int:
+        """In one row while it is made."""
+        return RankOneRows.numbers(group) if self.at_one else DenseRows.numbers(group)
 
     def concatenate(self, each: Sequence[ProjectedRows]) -> ProjectedRows:
         """Concatenate along the examples."""
@@ -53,16 +59,16 @@ class LayerProjection:
         inside = kept.concatenate([rows.inside for rows in each])
         return ProjectedRows(self, inside, torch.cat([rows.outside for rows in each]))
 
-    def _factored(self, found: OuterProductGradient) -> ProjectedRows:
-        whole = RankOneRows.of(found)
+    def _factored(self, found: OuterProductGradient, examples: slice) -> ProjectedRows:
+        whole = RankOneRows.of(found, examples)
         inside = RankOneRows(whole.a @ self.inputs, whole.g @ self.outputs)
         other_a = whole.a - inside.a @ self.inputs.T
         other_g = whole.g - inside.g @ self.outputs.T
         outside = _length(other_a) * torch.matmul(whole.g, whole.g.mT)
         return ProjectedRows(self, inside, outside + _length(inside.a) * torch.matmul(other_g, other_g.mT))
 
-    def _materialized(self, found: OuterProductGradient) -> ProjectedRows:
-        whole = DenseRows.of(found).rows.unflatten(2, (len(self.outputs), len(self.inputs)))
+    def _materialized(self, found: OuterProductGradient, examples: slice) -> ProjectedRows:
+        whole = DenseRows.of(found, examples).rows.unflatten(2, (len(self.outputs), len(self.inputs)))
         inside = torch.matmul(self.outputs.T, torch.matmul(whole, self.inputs))
         other = (whole - torch.matmul(self.outputs, torch.matmul(inside, self.inputs.T))).flatten(2)
         return ProjectedRows(self, DenseRows(inside.flatten(2)), torch.matmul(other, other.mT))
@@ -82,9 +88,13 @@ class ProjectedRows:
     inside: RankOneRows | DenseRows
     outside: Tensor
 
-    def of(self, found: OuterProductGradient) -> ProjectedRows:
+    def of(self, found: OuterProductGradient, examples: slice = _ALL) -> ProjectedRows:
         """Of a batch, in the same subspace."""
-        return self.projection.of(found)
+        return self.projection.of(found, examples)
+
+    def numbers(self, group: ParameterGroup) -> int:
+        """In one row while it is made."""
+        return self.projection.numbers(group)
 
     @property
     def shape(self) -> tuple[int, int]:

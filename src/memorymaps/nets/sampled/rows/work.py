@@ -1,0 +1,107 @@
+"""What passes over the examples cost, outputs and rows: counted, or timed where a budget is in epochs of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.autograd.pytree import length
+from memorymaps.nets.cost_model import forward_macs, multiplications_like, training_step
+from memorymaps.nets.covariance.gram import DenseRows, GroupRows, RankOneRows, inverses_of, products_with
+from memorymaps.nets.curvature.structure import prior_covariance
+from memorymaps.nets.laplace_problem import LaplaceProblem
+from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH
+from memorymaps.nets.sampled.rows.files import FiledRows
+from memorymaps.nets.sampled.rows.projection import LayerProjection
+
+_EXAMPLES, _PART = 8, 40  # of the data that are timed: at least so many, at most a fortieth
+_NUMBERS = 2**20  # of these examples' rows along one direction
+_DIRECTIONS, _COMPARED = 6, 8
+
+
+@dataclass(frozen=True)
+class PassWork:
+    """Multiplications in double precision, or what takes as long as they: of an `epoch` of training; of an example's
+    `outputs` and of one `direction` of it, a reverse pass, its row, the row's products with its other rows and with a
+    few of other examples; the same in `single` precision; and those spent on the `sizes` of all rows.
+    """
+
+    epoch: float
+    outputs: float
+    direction: float
+    single: float
+    sizes: float = 0.0
+
+    def of_lengths(self, n: int, k: int) -> float:
+        """The squared lengths of all rows of `n` examples, `k` of each."""
+        return n * (self.outputs + k * self.direction)
+
+
+def counted_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
+    """An epoch is a forward pass and one back of twice its work; a direction as much as this one, and twice as much
+    where gradients of matrix layers are materialised, in small products.
+    """
+    forward = forward_macs(problem)
+    each = forward / len(problem.examples)
+    direction = (2 + 2 * _materialised(problem, kinds)) * each
+    return PassWork(PASSES_PER_EPOCH * forward, each, direction, direction)
+
+
+def _materialised(problem: LaplaceProblem, kinds: Sequence[Any]) -> bool:
+    """Whether a matrix layer is used at several positions."""
+    pairs = zip(kinds, problem.block_groups, strict=True)
+    matrices = [kind for kind, group in pairs if len(group.blocks) == 1 and group.blocks[0].is_matrix]
+    return not all(kind.at_one if isinstance(kind, LayerProjection) else kind is RankOneRows for kind in matrices)
+
+
+def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
+    """A training step, and passes over some examples along one direction and along several, with their rows as the map
+    makes them.
+    """
+    makers = [DenseRows if kind is FiledRows else kind for kind in kinds]
+    inputs, several = _some_inputs(problem, makers), min(problem.num_outputs, _DIRECTIONS)
+    n, double, single = length(inputs), torch.float64, torch.float32
+    step, trained = training_step(problem)
+    passes = [_row_pass(problem, makers, inputs, *each) for each in ((1, double), (several, double), (several, single))]
+    epoch, *found = multiplications_like((step, *passes), problem.network.device)
+    one, *more = (each / n for each in found)
+    direction, in_single = ((each - one) / (several - 1) for each in more) if several > 1 else more
+    outputs = max(0.0, one - direction)
+    return PassWork(epoch * len(problem.examples) / trained, outputs, max(0.0, direction), max(0.0, in_single))
+
+
+def _some_inputs(problem: LaplaceProblem, makers: list[Any]) -> Any:
+    """Of as many examples as the map takes together, fewer where their rows are long or the data few."""
+    width = sum(maker.numbers(group) for maker, group in zip(makers, problem.block_groups, strict=True))
+    most = max(_EXAMPLES, min(_NUMBERS // width, len(problem.examples) // _PART))
+    count = min(len(problem.examples), problem.batch_size.size, most)
+    return problem.network.to_device(problem.examples.take(np.arange(count)).inputs)
+
+
+def _row_pass(
+    problem: LaplaceProblem, makers: list[Any], inputs: Any, directions: int, dtype: torch.dtype
+) -> Callable[[], Any]:
+    """A forward pass, some reverse passes, the rows that are made of them, and their products with those of a few."""
+    n = length(inputs)
+    first = torch.arange(min(n, _COMPARED), device=problem.network.device)
+    others = [each.single(first, torch.zeros_like(first)).to(dtype) for each in _made(problem, makers, inputs, 1)]
+    inverses = inverses_of(prior_covariance(problem, problem.prior).precisions)
+
+    def work() -> None:
+        products_with(_made(problem, makers, inputs, directions), others, inverses, slice(0, n), dtype)
+
+    return work
+
+
+def _made(problem: LaplaceProblem, makers: list[Any], inputs: Any, directions: int) -> list[GroupRows]:
+
+    def along(f: torch.Tensor, _: slice) -> torch.Tensor:
+        return torch.ones(directions, *f.shape, dtype=f.dtype, device=f.device)
+
+    batch = linearize(problem.network, problem.owners, inputs, slice(0, length(inputs)), along)
+    return GroupRows.of_batch(batch, problem.block_groups, makers)

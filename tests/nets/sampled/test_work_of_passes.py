@@ -1,0 +1,124 @@
+"""What passes over the examples cost, timed or counted, and the map that a short budget leaves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from networks import CASES, case
+
+import memorymaps as mm
+from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.nets import cost_model
+from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.cost_model import forward_macs, multiplications_like
+from memorymaps.nets.covariance import gram
+from memorymaps.nets.covariance.gram import GroupRows, group_rows, inverses_of, products_with
+from memorymaps.nets.curvature.dual import rows_types
+from memorymaps.nets.curvature.structure import prior_covariance
+from memorymaps.nets.problem import build_problem
+from memorymaps.nets.sampled.cost import cost_of
+from memorymaps.nets.sampled.directions import Directions
+from memorymaps.nets.sampled.rows import work as row_work
+from memorymaps.nets.sampled.rows.work import PassWork, counted_work, timed_work
+from memorymaps.nets.sampled.structure import Sampled
+
+
+def problem(name="cnn", n=24, likelihood="categorical"):
+    net, x, y = case(name, n)
+    with evaluation_mode(net):
+        return build_problem(mm.Laplace("sampled", prior=1.0)(net, likelihood), ArrayExamples.of(x, y))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rows_made_some_examples_at_a_time_are_those_of_the_whole_batch(name, monkeypatch):
+    monkeypatch.setattr(gram, "_PIECE", 100)
+    setting, n = problem(name, 7), 7
+    x = setting.examples.take(np.arange(n)).inputs
+    with evaluation_mode(setting.network.module):
+        kinds = rows_types(setting)
+        seen = linearize(setting.network, setting.owners, x, slice(0, n), lambda f, _: torch.randn(3, *f.shape).to(f))
+        whole, pieces = (make(seen, setting.block_groups, kinds) for make in (group_rows, GroupRows.of_batch))
+        which, column = torch.tensor([0, 2, 2, 6]), torch.tensor([1, 0, 2, 1])
+        few = [rows.single(which, column) for rows in whole]
+        inverses = inverses_of(prior_covariance(setting, setting.prior).precisions)
+        for mine, theirs, inverse in zip((each.single(which, column) for each in pieces), few, inverses, strict=True):
+            torch.testing.assert_close(mine.example_gram(inverse), theirs.example_gram(inverse))
+        part = slice(2, 6)
+        own, cross = products_with(pieces, few, inverses, part, torch.float64)
+        triples = list(zip([rows.take(part) for rows in whole], few, inverses, strict=True))
+        torch.testing.assert_close(own, sum(rows.example_gram(inverse) for rows, _, inverse in triples))
+        torch.testing.assert_close(cross, sum(rows.cross_gram(others, inverse) for rows, others, inverse in triples))
+
+
+def test_a_step_and_rows_are_timed_beside_matrix_products_and_leave_the_network_as_it_is():
+    setting = problem()
+    before = [value.detach().clone() for value in setting.network.module.parameters()]
+    found = timed_work(setting, rows_types(setting))
+    assert min(found.epoch, found.outputs + found.direction, found.outputs + found.single) > 0
+    assert all(value.grad is None for value in setting.network.module.parameters())
+    assert all(map(torch.equal, before, setting.network.module.parameters()))
+
+
+def test_the_time_of_one_direction_is_what_one_more_takes(monkeypatch):
+    setting = problem()
+    several = min(setting.num_outputs, row_work._DIRECTIONS)
+    times = iter([12.0, 8 * 5.0, 8 * (5.0 + 2 * (several - 1)), 8 * (5.0 + several - 1)])
+    monkeypatch.setattr(row_work, "multiplications_like", lambda works, device: [next(times) for _ in works])
+    found = timed_work(setting, rows_types(setting))
+    assert found == PassWork(epoch=12.0, outputs=3.0, direction=2.0, single=1.0)
+    cost = cost_of(setting, rows_types(setting), found)
+    checks = 4 * 12.0 / 3
+    assert cost.passes == pytest.approx(checks + 24 * (3.0 + 2.0 * setting.num_outputs))
+    few = cost_of(setting, rows_types(setting), found, directions=1.5)
+    assert few.passes == pytest.approx(checks + 4.0 + 24 * (3.0 + 1.5 * 1.0))
+
+
+def test_one_output_has_one_direction(monkeypatch):
+    setting = problem("mlp")
+    one = build_problem(mm.Laplace("sampled", prior=1.0)(torch.nn.Linear(3, 1), Gaussian(1.0)), regression(24))
+    times = iter([12.0, 24.0, 24.0, 16.0])
+    monkeypatch.setattr(row_work, "multiplications_like", lambda works, device: [next(times) for _ in works])
+    assert timed_work(one, rows_types(one)) == PassWork(12.0, 0.0, 3.0, 2.0)
+    counted = counted_work(setting, rows_types(setting))
+    assert counted.epoch == 3 * forward_macs(setting)
+    assert counted.direction == 2 * counted.outputs == pytest.approx(2 * forward_macs(setting) / 24)
+
+
+def regression(n):
+    x = torch.randn(n, 3, generator=torch.Generator().manual_seed(0))
+    return ArrayExamples.of(x, x @ torch.tensor([[1.0], [-2.0], [0.5]]))
+
+
+def test_multiplications_are_the_ratio_to_a_product_in_steps_of_a_tenth(monkeypatch):
+    monkeypatch.setattr(cost_model, "median_seconds", lambda works, device: [2.0, 0.25, 0.5])
+    found = multiplications_like([lambda: None, lambda: None], torch.device("cpu"))
+    assert found == pytest.approx([2.0 / 0.5 * 1024**3 / 2, 0.25 / 0.5 * 1024**3 / 2], rel=0.05)
+    steps = [math.log(each, 1.1) for each in found]
+    assert steps == pytest.approx([round(step) for step in steps], abs=1e-9)
+
+
+@pytest.mark.parametrize("most", [1.0, 1.7, 2.5])
+def test_a_short_budget_leaves_fewer_directions_where_they_matter_least(most):
+    setting = problem()
+    free, few = Directions.leading(setting), Directions.leading(setting, most)
+    assert few.mean <= most
+    assert bool((few.counts <= free.counts).all())
+    assert Directions.leading(setting, 99.0).counts.tolist() == free.counts.tolist()
+
+
+def test_squared_lengths_are_asked_for_where_the_budget_allows_reverse_passes():
+    net = torch.nn.Linear(3, 1)
+    data = regression(30)
+    prior = mm.Laplace("sampled", prior=1.0)(net, Gaussian(1.0))
+    setting = build_problem(prior, data)
+    for budget, measure in ((600.0, "squared length"), (1e-8, "curvature")):
+        found = Sampled(rows=8, budget=budget).fit(setting)
+        assert f"drawn by {measure}" in found.notes[0]
