@@ -115,14 +115,14 @@ def test_boosting_is_ranked_by_its_stages_and_by_cross_fitting_on_request(noisy_
     model = GradientBoostingClassifier(n_estimators=10, random_state=0).fit(X, labels)
     m = mm.memory_map(model, X, labels)
     found = mm.label_issues(m)
-    assert found.ranked_by.startswith("mean of loss and margin, of probabilities averaged over iterations and over the")
+    assert found.ranked_by == "margin averaged over iterations and over the others' votes in the same leaves"
     assert found.count is None
     leaves = model.apply(X).reshape(len(X), -1)
     others = votes(leaves, np.eye(4)[labels], np.ones(len(X)), np.ones(leaves.shape, dtype=bool))
     p = ((np.mean(list(model.staged_predict_proba(X)), axis=0) + others) / 2)[found["id"]]
     own = np.eye(4)[labels[found["id"]]] == 1
-    other, given = np.where(own, 0, p).max(axis=1), p[own]
-    np.testing.assert_allclose(found["score"], np.log(other) / 2 - np.log(given), rtol=1e-6)
+    margin = np.log(np.where(own, 0, p).max(axis=1) / p[own])
+    np.testing.assert_allclose(found["score"], margin, rtol=1e-6)
     np.testing.assert_array_equal(found["suggested"], p.argmax(axis=1))
     assert np.isin(found["id"][: len(changed)], changed).mean() > 0.7
     folds = mm.label_issues(m, folds=5)

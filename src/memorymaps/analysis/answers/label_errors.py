@@ -65,13 +65,14 @@ def label_issues(
       `max_{k ≠ y_i} log p_{−i}(k) − log p_{−i}(y_i)`;
     - forests with bootstrap: the error `‖p − onehot(y_i)‖₂` of the votes `p` of the other examples in the same leaves,
       the mean of those in the trees that did not draw the example and in all trees;
-    - boosted trees: the mean of loss and margin, `−log p(y_i) + ½ max_{k ≠ y_i} log p(k)`, with `p` the mean of the
-      probabilities averaged over the iterations and these votes in all trees;
+    - boosted trees: the margin of the mean of the probabilities averaged over the iterations and these votes in all
+      trees;
     - a network's run recorded by a `Tracker`: the area under the margin `−mean_t (f_y − max_{k ≠ y} f_k)` over the
       recorded steps [Pleiss et al. 2020];
-    - other networks and support vector machines with a kernel, of up to 5,000 examples: the same mean with the
-      left-out `p = softmax(f_{−i}/τ)` of least squares on class indicators with the model's own kernel, a network's
-      tangent kernel [Cawley & Talbot 2004], `τ` by their likelihood [Guo, Pleiss, Sun & Weinberger 2017];
+    - other networks and support vector machines with a kernel, of up to 5,000 examples: the mean of the
+      left-out loss and margin, `−log p(y_i) + ½ max_{k ≠ y_i} log p(k)`, `p = softmax(f_{−i}/τ)` of least squares on
+      class indicators with the model's own kernel, a network's tangent kernel [Cawley & Talbot 2004], `τ` by their
+      likelihood [Guo, Pleiss, Sun & Weinberger 2017];
     - other classifiers: the error `‖p − onehot(y_i)‖₂`;
     - numbers with Gaussian noise: the left-out (externally studentised) residual; forests: the out-of-bag residual;
       other numbers, and where left-out figures are not trusted: the error;

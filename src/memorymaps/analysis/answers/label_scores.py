@@ -138,19 +138,18 @@ def _by_probabilities(m: MemoryMap, given: Array, p: Array, score: Array, ranked
 
 
 def by_stages(m: MemoryMap) -> Suspicion:
-    """Loss and margin of probabilities averaged over boosting's iterations and the others' votes in the same leaves."""
+    """The margin of boosting's probabilities averaged over the iterations and the others' votes in the same leaves."""
     given, outputs = staged_outputs(m)
     likelihood, codes = require_origin(m).posterior.likelihood, given.astype(np.intp)
     mean = np.mean([likelihood.mean(f) for f in outputs], axis=0)
     p = mean if mean.shape[1] > 1 else np.concatenate([1 - mean, mean], axis=1)
-    ranked_by = "mean of loss and margin, of probabilities averaged over iterations"
+    ranked_by = "margin averaged over iterations"
     if has_leaf_votes(m):
         votes = leaf_votes(m)
         p = np.where(np.isfinite(votes), (p + votes) / 2, p)
         ranked_by += " and over the others' votes in the same leaves"
     suggested = _labels(m, p.shape[1])[p.argmax(axis=1)]
-    score = loss_and_margin(np.log(np.maximum(p, _SMALLEST)), codes)
-    return Suspicion(suggested, score, _nothing(m), ranked_by)
+    return Suspicion(suggested, -_log_margins(p, codes), _nothing(m), ranked_by)
 
 
 def of_run(run: Trajectory) -> tuple[MemoryMap, Suspicion]:
