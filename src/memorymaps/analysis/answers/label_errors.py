@@ -12,7 +12,7 @@ from memorymaps.analysis.answers.label_scores import Suspicion, left_out_is_used
 from memorymaps.analysis.answers.token_issues import token_columns
 from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import to_record_batch
-from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.memory_map import MemoryMap, require_map
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.posteriors.cross_fitting import check_folds
@@ -113,8 +113,7 @@ def label_issues(
         if folds is not None:
             raise TypeError("folds refits a map's model: label_issues(run) of a recorded run takes none")
         return _table(*of_run(m))
-    if not isinstance(m, MemoryMap):
-        raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
+    require_map(m)
     if m["target"].ndim == 2 and m["target"].dtype.kind in "iu" and m.provenance.description.likelihood == "Custom":
         return _of_tokens(m, folds)
     return _table(m, suspicion(m, folds, executor, path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def prune(
     >>> len(found.kept), found.fewest < 300
     (284, True)
     """
-    number, folds = _number(m, keep), as_count("folds", folds)
+    number, folds, seed = _number(m, keep), as_count("folds", folds), as_count("seed", seed, least=0)
     pruner = _Pruner.of(m)
     points = [round(share * len(m)) for share in _SHARES]
     steps = list(pruner.steps(np.arange(len(m)), sorted({*points, number or 0} - {0}, reverse=True)))
@@ -125,7 +126,7 @@ def prune(
     return Pruning(pa.Table.from_pylist(rows), by_row[removed], by_row[kept], fewest, tolerance)
 
 
-def _number(m: MemoryMap, keep: float | None) -> int | None:
+def _number(m: MemoryMap, keep: Any) -> int | None:
     require_origin(m)
     if len(m) != m.provenance.n:
         raise ValueError(
@@ -133,7 +134,10 @@ def _number(m: MemoryMap, keep: float | None) -> int | None:
         )
     if keep is None:
         return None
-    number = round(keep * len(m)) if 0 < keep < 1 else keep
+    if isinstance(keep, bool) or not isinstance(keep, Real):
+        raise TypeError(f"keep = {keep!r}: expected a share below 1, as 0.5, or a number of examples")
+    share = float(keep)
+    number = round(share * len(m)) if 0 < share < 1 else share
     if not 1 <= number < len(m) or number != int(number):
         raise ValueError(
             f"keep = {keep!r}: expected a share below 1, as 0.5, or a number below {len(m):,}, as {len(m) // 2}"
