@@ -57,7 +57,7 @@ def least_squares_left_out(gram: Array, codes: Array, ridge: float, classes: int
 def tempered(f: Array, codes: Array) -> Array:
     """`log softmax(f/τ) [n, c]` of left-out outputs, `τ` by the maximum of the given classes' likelihood.
 
-    Temperature scaling [Guo, Pleiss, Sun & Weinberger 2017] by left-out instead of held-out outputs.
+    Temperature scaling [Guo et al. 2017] by left-out instead of held-out outputs.
 
     Examples
     --------

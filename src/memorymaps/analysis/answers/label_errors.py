@@ -72,7 +72,7 @@ def label_issues(
     - other networks and support vector machines with a kernel, of up to 5,000 examples: the mean of the
       left-out loss and margin, `−log p(y_i) + ½ max_{k ≠ y_i} log p(k)`, `p = softmax(f_{−i}/τ)` of least squares on
       class indicators with the model's own kernel, a network's tangent kernel [Cawley & Talbot 2004], `τ` by their
-      likelihood [Guo, Pleiss, Sun & Weinberger 2017];
+      likelihood [Guo et al. 2017];
     - other classifiers: the error `‖p − onehot(y_i)‖₂`;
     - numbers with Gaussian noise: the left-out (externally studentised) residual; forests: the out-of-bag residual;
       other numbers, and where left-out figures are not trusted: the error;
