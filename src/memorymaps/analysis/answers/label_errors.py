@@ -69,9 +69,10 @@ def label_issues(
       trees;
     - a network's run recorded by a `Tracker`: the area under the margin `−mean_t (f_y − max_{k ≠ y} f_k)` over the
       recorded steps [Pleiss et al. 2020];
-    - other networks and support vector machines with a kernel, of up to 5,000 examples: the left-out margin
-      `max_{k ≠ y} f_{−i,k} − f_{−i,y}` of least squares on class indicators with the model's own kernel, a network's
-      tangent kernel [Cawley & Talbot 2004];
+    - other networks and support vector machines with a kernel, of up to 5,000 examples: the mean of the
+      left-out loss and margin, `−log p(y_i) + ½ max_{k ≠ y_i} log p(k)`, `p = softmax(f_{−i}/τ)` of least squares on
+      class indicators with the model's own kernel, a network's tangent kernel [Cawley & Talbot 2004], `τ` by their
+      likelihood [Guo et al. 2017];
     - other classifiers: the error `‖p − onehot(y_i)‖₂`;
     - numbers with Gaussian noise: the left-out (externally studentised) residual; forests: the out-of-bag residual;
       other numbers, and where left-out figures are not trusted: the error;
