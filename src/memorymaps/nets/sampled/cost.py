@@ -138,7 +138,7 @@ def cost_of(
     r = k if directions is None else directions
     product, pair = (_over_groups(_product, kinds, problem, count) for count in (r, 1.0))
     checks = (_CHECKS + few) * work.epoch / PASSES_PER_EPOCH
-    passes = work.sizes + checks + n * (work.outputs + r * (work.single if few else work.direction))
+    passes = work.before + checks + n * (work.outputs + r * (work.single if few else work.direction))
     written, single = 2 * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected = 0.0
     if any(isinstance(kind, LayerProjection) for kind in kinds):
