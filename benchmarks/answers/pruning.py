@@ -89,7 +89,7 @@ def test_result(model: object, data: tuple[np.ndarray, ...], kept: np.ndarray) -
     return float(-np.log(own).mean()), float(np.mean(fitted.classes_[p.argmax(axis=1)] == y_test))
 
 
-def one(name: str, n: int, seed: int) -> list[dict[str, object]]:
+def one(name: str, n: int, seed: int, methods: list[str]) -> list[dict[str, object]]:
     """A row for each method and share."""
     make, model = CASES[name]
     X, y = make()
@@ -106,9 +106,12 @@ def one(name: str, n: int, seed: int) -> list[dict[str, object]]:
     for share in SHARES:
         keep = round(share * len(train))
         sets = {method: np.argsort(-score, kind="stable")[:keep] for method, score in ranks.items()}
-        random = [test_result(model, data, rng.permutation(len(train))[:keep]) for _ in range(3)]
+        sets = {method: rows for method, rows in sets.items() if not methods or method in methods}
+        drawn = [rng.permutation(len(train))[:keep] for _ in range(3)]
         rows += [{"method": k, "share": share, "result": test_result(model, data, v)} for k, v in sets.items()]
-        rows.append({"method": "random", "share": share, "result": tuple(np.mean(random, axis=0))})
+        if not methods or "random" in methods:
+            random = [test_result(model, data, each) for each in drawn]
+            rows.append({"method": "random", "share": share, "result": tuple(np.mean(random, axis=0))})
     return [{"case": name, **row, "loss": row["result"][0], "score": row["result"][1]} for row in rows]
 
 
@@ -118,13 +121,14 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--methods", nargs="*", default=[], help="default: all")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"| case | kept by | all | {' | '.join(f'{share:.0%}' for share in SHARES)} |\n{'|---' * (len(SHARES) + 3)}|")
     for name in CASES:
         if args.only not in name:
             continue
-        table = pd.DataFrame([row for seed in range(args.seeds) for row in one(name, args.n, seed)])
+        table = pd.DataFrame([row for seed in range(args.seeds) for row in one(name, args.n, seed, args.methods)])
         mean = table.groupby(["method", "share"], sort=False)[["loss", "score"]].agg(lambda v: v.mean(skipna=False))
         whole = mean.loc[("all", 1.0)]
         for method in dict.fromkeys(table["method"][table["method"] != "all"]):

@@ -62,10 +62,45 @@ def test_settings_of_refinement_are_numbers(name, network):
         mm.refine(network, **{name: -1})
 
 
-@pytest.mark.parametrize("function", [mm.refit, mm.refine, lambda m: mm.retrain_check(m, print)])
+_OF_A_MAP = [
+    mm.refit,
+    mm.refine,
+    lambda m: mm.retrain_check(m, print),
+    mm.label_issues,
+    mm.prune,
+    lambda m: mm.influence_on(m, X),
+    lambda m: mm.smallest_flip(m, "x0"),
+    lambda m: mm.compare(m, m),
+    mm.measures.influence_table,
+    mm.measures.press,
+]
+
+
+@pytest.mark.parametrize("function", _OF_A_MAP)
 def test_a_model_is_no_map(function):
     with pytest.raises(TypeError, match=r"got a Ridge: expected the map that memory_map\(model, X, y\) returns"):
         function(Ridge().fit(X, Y))
+
+
+def test_what_is_compared_and_selected_are_maps(m):
+    for call in (lambda: mm.compare(m, "m.parquet"), lambda: mm.compare(m, m, floor=["m.parquet"])):
+        with pytest.raises(TypeError, match=r"got a str: expected the map .* or mm.load\(path\) of a saved one"):
+            call()
+    with pytest.raises(TypeError, match=r"got a float: expected maps by name, select_model\("):
+        mm.select_model(2.0)
+
+
+def test_ids_are_a_column():
+    with pytest.raises(mm.DataError, match=r"ids = 7: expected one name an example"):
+        mm.memory_map(Ridge().fit(X, Y), X, Y, ids=7)
+
+
+def test_shares_and_seeds_of_pruning_are_numbers(m):
+    for value in ("half", True, [0.5]):
+        with pytest.raises(TypeError, match=r"keep = .*: expected a share below 1, as 0.5, or a number of examples"):
+            mm.prune(m, keep=value)
+    with pytest.raises(TypeError, match=r"seed = 1\.5: expected a whole number of at least 0"):
+        mm.prune(m, seed=1.5)
 
 
 def test_retraining_is_a_function_and_examples_are_ids(m):

@@ -169,6 +169,11 @@ def test_what_is_no_executor_is_refused(said, executor):
         assert mm.refit(M, top=2, executor=pool).table.equals(mm.refit(M, top=2).table)
 
 
+def test_more_processes_than_a_machine_starts_are_refused():
+    with pytest.raises(ValueError, match=r"executor = 1000000000 processes, .*: expected at most \d+ with \d+ cores"):
+        mm.refit(M, top=2, executor=10**9)
+
+
 @remedy("threads and an executor: pass one of them")
 def test_threads_and_an_executor(said):
     executor = RoundTrip()

@@ -54,7 +54,7 @@ def test_the_kernel_is_that_of_the_jacobians(data, name):
     kernel = capabilities_of(m.origin.posterior).kernel
     np.testing.assert_allclose(kernel.gram(x), gram / gram.diagonal().mean(), rtol=1e-4, atol=1e-5)
     found = mm.label_issues(m)
-    assert found.ranked_by == "left-out margin of least squares with the model's kernel"
+    assert found.ranked_by == "mean of left-out loss and margin, of least squares with the model's kernel"
     assert np.isin(found["id"][:10], changed).mean() >= 0.8
     np.testing.assert_array_equal(found["given"], y[found["id"].tolist()])
 

@@ -59,7 +59,24 @@ def test_repeats_of_a_comparison(said):
     assert len(mm.compare(a, b, floor=[resample]).movers()) >= 0
 
 
+@remedy("expected the map that memory_map(model, X, y) returns, or mm.load(path) of a saved one")
+def test_a_path_is_no_map(said, tmp_path):
+    path = tmp_path / "m.parquet"
+    ridge().save(path)
+    with said:
+        mm.compare(ridge(20.0), path)
+    assert mm.compare(ridge(20.0), mm.load(path)).table.num_rows == N
+
+
 # --- selections -------------------------------------------------------------------------------------------------------
+
+
+@remedy("expected maps by name, select_model({'C = 1': a, 'C = 10': b})")
+def test_one_map_is_no_selection(said):
+    a, b = ridge(), ridge(20.0)
+    with said:
+        mm.select_model(a)
+    assert len(mm.select_model({"C = 1": a, "C = 10": b}).table) == 2
 
 
 @remedy("map(s): expected at least two, select_model(")

@@ -194,6 +194,18 @@ def test_an_iterator_and_targets(said, torch):
     assert len(mm.memory_map(net, loader, **recipe)) == N
 
 
+@remedy("are text: expected the examples. A file's: memory_map(model, ParquetExamples(path, target='y'))")
+def test_a_files_name_and_targets(said, tmp_path):
+    path = tmp_path / "data.parquet"
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    frame.assign(y=Y).to_parquet(path)
+    model = Ridge().fit(frame, Y)
+    for name in (path, str(path)):
+        with said:
+            mm.memory_map(model, name, Y)
+    assert len(mm.memory_map(model, mm.ParquetExamples(path, target="y"))) == N
+
+
 @remedy("cannot read these examples: …. Pass X and y as they were passed to fit")
 def test_inputs_that_the_model_cannot_read(said):
     forest = RandomForestRegressor(5, random_state=0, min_samples_leaf=2).fit(X, Y)

@@ -7,7 +7,7 @@ import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,11 +25,9 @@ from memorymaps.core.settings import as_count
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.ids import check_same_examples, positions
 from memorymaps.maps.loo_averages import with_error
+from memorymaps.maps.memory_map import MemoryMap, require_map
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.maps.trust import Trust
-
-if TYPE_CHECKING:
-    from memorymaps.maps.memory_map import MemoryMap
 
 _SCORES = ("leverage", "error", "sensitivity", "loss", "loo_loss")
 
@@ -218,6 +216,8 @@ def compare(
     (0.052, 0.016)
     """
     maps = (a, b, *others)
+    for m in (*maps, *floor):
+        require_map(m)
     _check_ids([*maps, *floor])
     joined = functools.reduce(lambda left, right: left.join(right, keys="id", join_type="inner"), _scores(maps))
     joined = joined.sort_by("id")

@@ -16,17 +16,16 @@ from memorymaps.analysis.answers.baseline_scores import area_under_margin as are
 from memorymaps.analysis.answers.baseline_scores import el2n as el2n
 from memorymaps.analysis.answers.baseline_scores import grand as grand
 from memorymaps.core.arrays import Array, Batch
+from memorymaps.maps.memory_map import MemoryMap, require_map
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from memorymaps.maps.memory_map import MemoryMap
-
 
 def _one_output(m: MemoryMap) -> None:
-    if "standardised_error" not in m.table.column_names:
+    if "standardised_error" not in require_map(m).table.column_names:
         raise ValueError(
             f"classical measures are defined for one output; this map has {m.provenance.outputs}: use "
             "m['leverage'] and the other columns"

@@ -14,7 +14,7 @@ from memorymaps.core.perturbation.estimators import Estimator, Perturbation
 from memorymaps.core.settings import as_count, check_positive_number
 from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.columns import columns_of, to_record_batch
-from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.memory_map import MemoryMap, require_map
 from memorymaps.posteriors.capabilities import RemovalInfluence, capabilities_of
 from memorymaps.posteriors.origin import Origin
 
@@ -82,8 +82,7 @@ def require_origin(m: MemoryMap) -> Origin:
     TypeError
         Not a map.
     """
-    if not isinstance(m, MemoryMap):
-        raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
+    require_map(m)
     if m.origin is None:
         raise ValueError(
             "this needs the posterior, and a map read from disk has none: use the map returned by memory_map"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,11 @@ def as_inputs(inputs: Any, n: int) -> Any:
     DataError
         Any other type.
     """
+    if isinstance(inputs, (str, PurePath)):
+        raise DataError(
+            f"inputs {str(inputs)!r} are text: expected the examples. A file's: memory_map(model, "
+            "ParquetExamples(path, target='y'))"
+        )
     if sparse.issparse(inputs):
         return _as_sliceable(inputs)
     if isinstance(inputs, Mapping):
@@ -150,6 +156,8 @@ def checked_ids(ids: Any, inputs: Any, n: int) -> Array:
         ids = np.arange(n) if index is None or callable(index) else index
     if getattr(ids, "ndim", 1) != 1:
         raise DataError(f"ids of shape {tuple(ids.shape)}: expected one name an example, ({n},)")
+    if not hasattr(ids, "__len__"):
+        raise DataError(f"ids = {ids!r}: expected one name an example, ({n},)")
     if len(ids) != n:
         raise DataError(f"ids has {len(ids)} rows, the inputs have {n}: pass one id an example")
     column = as_ids(ids)

@@ -90,6 +90,17 @@ class MemoryMap(ExampleTable):
         return bibtex(self.provenance.description.methods)
 
 
+def require_map(m: Any, name: str = "") -> MemoryMap:
+    """The map itself; `TypeError` for anything else, which is called `name`."""
+    if not isinstance(m, MemoryMap):
+        got = f"{name} is" if name else "got"
+        raise TypeError(
+            f"{got} a {type(m).__name__}: expected the map that memory_map(model, X, y) returns, or mm.load(path) of a "
+            "saved one"
+        )
+    return m
+
+
 def load(path: str | Path) -> MemoryMap:
     """Read a map written by `MemoryMap.save`; of one in a folder, columns and rows are read when they are used.
 

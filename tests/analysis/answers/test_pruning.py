@@ -16,8 +16,10 @@ from sklearn.linear_model import (
 from sklearn.preprocessing import scale
 
 import memorymaps as mm
+from memorymaps.analysis.answers import pruning
 from memorymaps.analysis.answers.local_objective import LocalObjective
 from memorymaps.analysis.answers.pruning import left_out_slopes
+from memorymaps.models.linear.newton_refit import LinearRefit
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = scale(X)
@@ -166,3 +168,39 @@ def test_what_cannot_be_pruned_is_refused_with_what_to_type(cancer):
     with pytest.raises(ValueError, match="keep more"):
         mm.prune(least, keep=5)
     assert len(mm.prune(least, keep=50).kept) == 50
+
+
+def test_those_kept_lead_to_the_fit_to_all(cancer):
+    """A fifth of the examples has nearly the full fit's outputs: changes that would add up cancel."""
+    full, n = logistic(np.arange(len(Y))).decision_function(X), len(Y) // 5
+    found, rng = mm.prune(cancer, keep=n), np.random.default_rng(0)
+    drift = np.sqrt(np.mean((logistic(np.asarray(found.kept)).decision_function(X) - full) ** 2))
+    random = [logistic(rng.permutation(len(Y))[:n]).decision_function(X) for _ in range(5)]
+    assert drift < 0.25 * np.sqrt(np.mean((np.stack(random) - full) ** 2))
+
+
+def test_a_noisy_regression_is_pruned_as_well():
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(300, 5))
+    z = Z @ [1.0, -1.0, 0.5, 0.0, 0.3] + 2 * rng.standard_t(3, size=300)
+    m = mm.memory_map(Ridge(alpha=0.1).fit(Z[:200], z[:200]), Z[:200], z[:200])
+    kept = np.asarray(mm.prune(m, keep=20).kept)
+    full = Ridge(alpha=0.1).fit(Z[:200], z[:200]).predict(Z[200:])
+    random = [rng.permutation(200)[:20] for _ in range(20)]
+    ours, theirs = (
+        [np.mean((Ridge(alpha=0.1).fit(Z[rows], z[rows]).predict(Z[200:]) - full) ** 2) for rows in sets]
+        for sets in ([kept], random)
+    )
+    assert ours[0] < 0.5 * np.mean(theirs)
+
+
+def test_refits_of_the_check_that_have_not_converged_are_told(monkeypatch):
+    Z, y = X[:100, :3], Y[:100]
+    m = mm.memory_map(LogisticRegression(solver="newton-cholesky", tol=1e-10).fit(Z, y), Z, y)
+    monkeypatch.setattr(pruning, "_SHARES", (0.8, 0.6))
+    assert "had not converged" not in str(mm.prune(m, keep=0.8, check=True))
+    refit = LinearRefit.refit
+    monkeypatch.setattr(LinearRefit, "refit", lambda *args: (refit(*args)[0], 0.5))
+    found = mm.prune(m, keep=0.8, check=True)
+    assert found.unsettled == 3 * (1 + 4 * 2)
+    assert "27 refits of the check had not converged" in str(found)

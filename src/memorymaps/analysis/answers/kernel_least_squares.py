@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 from memorymaps.core.arrays import Array
 from memorymaps.maps.memory_map import MemoryMap
@@ -18,6 +20,7 @@ from memorymaps.posteriors.origin import Origin
 
 _MOST = 5_000  # examples: the kernel has n² numbers and its inverse takes n³ operations
 _MOST_NUMBERS = 500_000_000  # of gradients that are held at once
+_SHARPNESS = (-3.0, 5.0)  # range of log 1/τ
 
 
 def affordable_kernel(m: MemoryMap) -> ModelKernel | None:
@@ -49,3 +52,23 @@ def least_squares_left_out(gram: Array, codes: Array, ridge: float, classes: int
     row = inverse @ ones
     a = inverse @ target - np.outer(row, row @ target) / row.sum()
     return np.asarray(target - a / (np.diagonal(inverse) - row**2 / row.sum())[:, None])
+
+
+def tempered(f: Array, codes: Array) -> Array:
+    """`log softmax(f/τ) [n, c]` of left-out outputs, `τ` by the maximum of the given classes' likelihood.
+
+    Temperature scaling [Guo et al. 2017] by left-out instead of held-out outputs.
+
+    Examples
+    --------
+    >>> f = np.array([[1.0, -1.0], [1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
+    >>> np.exp(tempered(f, np.array([0, 0, 1, 1]))).round(3)[0].tolist()
+    [0.75, 0.25]
+    """
+    rows = np.arange(len(f))
+
+    def loss(sharpness: float) -> float:
+        return -float(np.mean(log_softmax(f * np.exp(sharpness), axis=1)[rows, codes]))
+
+    best = minimize_scalar(loss, bounds=_SHARPNESS, method="bounded").x
+    return np.asarray(log_softmax(f * np.exp(best), axis=1))

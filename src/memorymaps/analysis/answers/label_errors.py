@@ -12,7 +12,7 @@ from memorymaps.analysis.answers.label_scores import Suspicion, left_out_is_used
 from memorymaps.analysis.answers.token_issues import token_columns
 from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import to_record_batch
-from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.memory_map import MemoryMap, require_map
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.posteriors.cross_fitting import check_folds
@@ -69,9 +69,10 @@ def label_issues(
       trees;
     - a network's run recorded by a `Tracker`: the area under the margin `−mean_t (f_y − max_{k ≠ y} f_k)` over the
       recorded steps [Pleiss et al. 2020];
-    - other networks and support vector machines with a kernel, of up to 5,000 examples: the left-out margin
-      `max_{k ≠ y} f_{−i,k} − f_{−i,y}` of least squares on class indicators with the model's own kernel, a network's
-      tangent kernel [Cawley & Talbot 2004];
+    - other networks and support vector machines with a kernel, of up to 5,000 examples: the mean of the
+      left-out loss and margin, `−log p(y_i) + ½ max_{k ≠ y_i} log p(k)`, `p = softmax(f_{−i}/τ)` of least squares on
+      class indicators with the model's own kernel, a network's tangent kernel [Cawley & Talbot 2004], `τ` by their
+      likelihood [Guo et al. 2017];
     - other classifiers: the error `‖p − onehot(y_i)‖₂`;
     - numbers with Gaussian noise: the left-out (externally studentised) residual; forests: the out-of-bag residual;
       other numbers, and where left-out figures are not trusted: the error;
@@ -112,8 +113,7 @@ def label_issues(
         if folds is not None:
             raise TypeError("folds refits a map's model: label_issues(run) of a recorded run takes none")
         return _table(*of_run(m))
-    if not isinstance(m, MemoryMap):
-        raise TypeError(f"got a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
+    require_map(m)
     if m["target"].ndim == 2 and m["target"].dtype.kind in "iu" and m.provenance.description.likelihood == "Custom":
         return _of_tokens(m, folds)
     return _table(m, suspicion(m, folds, executor, path))

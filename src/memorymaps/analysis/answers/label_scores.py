@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats as distributions
 
 from memorymaps.analysis.answers.baseline_scores import has_stages, margins, recorded_outputs, staged_outputs
-from memorymaps.analysis.answers.kernel_least_squares import affordable_kernel, left_out_outputs
+from memorymaps.analysis.answers.kernel_least_squares import affordable_kernel, left_out_outputs, tempered
 from memorymaps.analysis.cleanlab import left_out_probabilities
 from memorymaps.analysis.measures import externally_studentised
 from memorymaps.analysis.refinement import require_origin
@@ -89,6 +89,14 @@ def _log_margins(p: Array, given: Array) -> Array:
     return margins(np.log(np.maximum(p, _SMALLEST)), given)
 
 
+def loss_and_margin(log_p: Array, given: Array) -> Array:
+    """`−log p(y) + ½ max_{k ≠ y} log p(k)`, the mean of the loss and the margin, of `log p [n, c]`.
+
+    The loss finds labels drawn at random, the margin those of the class that an example is mistaken for.
+    """
+    return -(log_p[np.arange(len(given)), given] + margins(log_p, given)) / 2
+
+
 def has_leaf_votes(m: MemoryMap) -> bool:
     """Whether the other examples in the same leaves vote for classes."""
     return m.origin is not None and capabilities_of(m.origin.posterior).leaf_votes is not None
@@ -160,13 +168,14 @@ def _by_margins(m: MemoryMap, given: Array, outputs: Array) -> Suspicion:
 
 
 def by_model_kernel(m: MemoryMap, kernel: ModelKernel) -> Suspicion:
-    """`max_{k ≠ y} f_{−i,k} − f_{−i,y}` of least squares with the model's kernel, each example left out."""
+    """Loss and margin of `softmax(f_{−i}/τ)`, least squares with the model's kernel, each example left out."""
     classes = len(_labels(m, m.provenance.outputs))
     codes, f = left_out_outputs(kernel, require_origin(m), classes)
     rows = m["row"]
     suggested = _labels(m, classes)[f[rows].argmax(axis=1)]
-    score = -margins(f[rows], codes[rows])
-    return Suspicion(suggested, score, _nothing(m), "left-out margin of least squares with the model's kernel")
+    score = loss_and_margin(tempered(f, codes)[rows], codes[rows])
+    ranked_by = "mean of left-out loss and margin, of least squares with the model's kernel"
+    return Suspicion(suggested, score, _nothing(m), ranked_by)
 
 
 def by_error(m: MemoryMap) -> Suspicion:

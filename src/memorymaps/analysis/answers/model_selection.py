@@ -24,7 +24,7 @@ from memorymaps.files.executors.workers import ExecutorArgument, opened
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.ids import are_row_numbers
 from memorymaps.maps.loo_averages import cross_fitted_table
-from memorymaps.maps.memory_map import MemoryMap
+from memorymaps.maps.memory_map import MemoryMap, require_map
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.maps.table import ExampleTable
 from memorymaps.maps.trust import Level
@@ -166,10 +166,13 @@ def _with_predictive_losses(m: MemoryMap, cross_fit: int | None) -> MemoryMap:
 
 
 def _named(maps: Mapping[str, MemoryMap] | Sequence[MemoryMap]) -> dict[str, MemoryMap]:
+    if not isinstance(maps, (Mapping, Sequence)):
+        raise TypeError(
+            f"got a {type(maps).__name__}: expected maps by name, select_model({{'C = 1': a, 'C = 10': b}})"
+        )
     named = {str(k): m for k, m in (maps.items() if isinstance(maps, Mapping) else enumerate(maps))}
     for name, m in named.items():
-        if not isinstance(m, MemoryMap):
-            raise TypeError(f"{name!r} is a {type(m).__name__}: expected the map that memory_map(model, X, y) returns")
+        require_map(m, repr(name))
     if len(named) < 2:
         raise ValueError(f"{len(named)} map(s): expected at least two, select_model({{'C = 1': a, 'C = 10': b}})")
     return named

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ from memorymaps.core.settings import as_count
 from memorymaps.maps.loo_averages import is_classes
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
-from memorymaps.posteriors.capabilities import Refit
+from memorymaps.posteriors.capabilities import Refit, capabilities_of
 
 _SHARES = tuple(round(0.1 * k, 1) for k in range(9, 0, -1))  # of the examples, at which the curve is drawn
 _STEP = 0.1  # largest share of the examples left that is removed before the model is refitted
 _CLASS_STEP = 1.5  # times that share at most of one class: similar examples are not redundant together
+_PARTS = 100  # of a step, after each of which the effects of the others are updated
 _DRAWS = 3  # random subsets of each number and part
-_STEPS, _TOLERANCE = 200, 1e-4
+_STEPS, _TOLERANCE = 2000, 1e-4
+_CONVERGED = 1e-2  # what is left of a refit's way at which it has reached the minimum
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,12 +46,14 @@ class Pruning(SummarisedTable):
     fewest : the fewest examples of the curve, from the full fit on, whose loss is at most that of the full fit plus its
         standard error: the held-out loss with `check=True`, else the left-out loss.
     tolerance : that standard error, over examples.
+    unsettled : how many refits of `check=True` had not reached their minimum.
     """
 
     order: Array
     kept: Array
     fewest: int
     tolerance: float
+    unsettled: int = 0
 
     def _text(self) -> str:
         n = int(self["kept"][0])
@@ -59,6 +64,8 @@ class Pruning(SummarisedTable):
             f"{self.fewest:,} of {n:,} examples ({self.fewest / n:.0%}) predict as well, by {how} loss, up to its "
             f"standard error ({self.tolerance:.2g}){hint}"
         )
+        if self.unsettled:
+            head = f"{head}\n{self.unsettled} refits of the check had not converged in {_STEPS:,} steps"
         return (
             f"{head}\n{self.table.to_pandas().to_string(index=False)}\nkept: {len(self.kept):,} examples, ids in .kept"
         )
@@ -69,11 +76,12 @@ def prune(
 ) -> Pruning:  # fmt: skip
     """Which examples can go, and how many before the left-out loss rises.
 
-    Removed first are the examples of the smallest `max(qᵀΔu_i, 0) + ½ Δu_iᵀHΔu_i`, where `Δu_i` is the change of the
-    parameters when `i` is removed, `q` the gradient of the left-out losses of all others, and `H` the curvature:
-    examples that the others' predictions need least. Harmful ones are not removed for doing harm, which was measured to
-    fit the noise; see `label_issues`. At most a tenth at a time (15 % of a class); then the model is fitted to the
-    rest, and all is computed again. Examples removed count in the left-out loss, too.
+    Removed first are the examples of the smallest `gᵀΔu_i + ½ Δu_iᵀHΔu_i + max(qᵀΔu_i, 0)`, where `Δu_i` is the change
+    of the parameters when `i` is removed, `g` and `H` gradient and curvature of the loss of all examples, and `q` the
+    gradient of the left-out losses of all others: the fit to those kept stays at the fit to all, as `g` lets changes
+    cancel that would add up. Harmful ones are not removed for doing harm, which was measured to fit the noise; see
+    `label_issues`. `g` is updated after each hundredth of a step; a step is at most a tenth (15 % of a class), then the
+    model is fitted to the rest, and all is computed again. Examples removed count in the left-out loss, too.
 
     The left-out loss of the curve is that of the examples by which they were chosen; `check=True` measures it on
     others: without each of `folds` parts of the examples in turn, the others are pruned, and pruned at random, the
@@ -105,15 +113,16 @@ def prune(
     >>> len(found.kept), found.fewest < 300
     (284, True)
     """
-    number, folds = _number(m, keep), as_count("folds", folds)
+    number, folds, seed = _number(m, keep), as_count("folds", folds), as_count("seed", seed, least=0)
     pruner = _Pruner.of(m)
     points = [round(share * len(m)) for share in _SHARES]
     steps = list(pruner.steps(np.arange(len(m)), sorted({*points, number or 0} - {0}, reverse=True)))
     full = steps[0].loss
     rows = [_row(step, full) for step in steps if step.fit.kept.sum() in (len(m), *points)]
     tolerance = _mean_and_error(full, pruner.objective.counts)[1]
+    unsettled = 0
     if check:
-        rows, tolerance = _checked(m, pruner, rows, folds, seed)
+        rows, tolerance, unsettled = _checked(m, pruner, rows, folds, seed)
     fewest = _fewest(rows, "held_out_loss" if check else "left_out_loss", tolerance)
     by_row = m["id"][np.argsort(m["row"])]
     removed = np.concatenate([step.removed for step in steps])
@@ -122,10 +131,10 @@ def prune(
             f"keep = {keep!r}: fewer than {len(m) - len(removed):,} examples do not determine the model: keep more"
         )
     kept = np.setdiff1d(np.arange(len(m)), removed[: len(m) - (number or fewest)])
-    return Pruning(pa.Table.from_pylist(rows), by_row[removed], by_row[kept], fewest, tolerance)
+    return Pruning(pa.Table.from_pylist(rows), by_row[removed], by_row[kept], fewest, tolerance, unsettled)
 
 
-def _number(m: MemoryMap, keep: float | None) -> int | None:
+def _number(m: MemoryMap, keep: Any) -> int | None:
     require_origin(m)
     if len(m) != m.provenance.n:
         raise ValueError(
@@ -133,7 +142,10 @@ def _number(m: MemoryMap, keep: float | None) -> int | None:
         )
     if keep is None:
         return None
-    number = round(keep * len(m)) if 0 < keep < 1 else keep
+    if isinstance(keep, bool) or not isinstance(keep, Real):
+        raise TypeError(f"keep = {keep!r}: expected a share below 1, as 0.5, or a number of examples")
+    share = float(keep)
+    number = round(share * len(m)) if 0 < share < 1 else share
     if not 1 <= number < len(m) or number != int(number):
         raise ValueError(
             f"keep = {keep!r}: expected a share below 1, as 0.5, or a number below {len(m):,}, as {len(m) // 2}"
@@ -164,13 +176,25 @@ class _Pruner:
         classes = is_classes(m) and objective.y.ndim == 1
         return cls(objective, objective.y.astype(np.intp) if classes else np.zeros(len(m), dtype=np.intp))
 
-    def lowest(self, rows: Array, effect: Array, number: int) -> Array:
-        """The rows `[number]` of the smallest effect, at most `1.5 number/k` of `k` of each class."""
-        order = rows[np.argsort(effect, kind="stable")]
-        size = np.bincount(self.group[rows])
-        most = np.maximum(1, np.ceil(_CLASS_STEP * size * number / len(rows)))
-        allowed = _rank_in_group(self.group[order]) < most[self.group[order]]
-        return np.concatenate([order[allowed], order[~allowed]])[:number]
+    def lowest(self, rows: Array, effects: RemovalEffects, number: int) -> Array:
+        """The rows `[number]` of the smallest effect together, at most `1.5 number/k` of `k` of each class.
+
+        A hundredth at a time; then the effects of the others are those after it.
+        """
+        group, left = self.group[rows], np.ones(len(rows), dtype=bool)
+        room = np.maximum(1, np.ceil(_CLASS_STEP * np.bincount(group) * number / len(rows))).astype(np.intp)
+        taken: list[Array] = []
+        gradient = effects.gradient
+        while (missing := number - sum(map(len, taken))) > 0:
+            if not room[group[left]].any():
+                room = room + 1  # all that is left is of classes of which enough are removed
+            order = np.argsort(np.where(left, effects.total(gradient), np.inf), kind="stable")[: np.sum(left)]
+            order = order[_rank_in_group(group[order]) < room[group[order]]]
+            chosen = order[: min(missing, -(-number // _PARTS))]
+            left[chosen], room = False, room - np.bincount(group[chosen], minlength=len(room))
+            gradient = gradient + effects.curvature @ effects.change[chosen].sum(axis=0)
+            taken.append(rows[chosen])
+        return np.concatenate(taken)
 
     def steps(self, pool: Array, points: list[int]) -> Iterator[_Step]:
         """Fits to fewer and fewer examples of the pool, among them those that keep the numbers `points`.
@@ -183,14 +207,14 @@ class _Pruner:
         fit = objective.full_fit if kept.all() else objective.minimum(kept, np.zeros(objective.root.shape[-1]))
         removed = np.zeros(0, dtype=np.intp)
         while fit is not None:
-            effect, loss = removal_effects(fit, pool)
+            effects, loss = removal_effects(fit, pool)
             yield _Step(fit, loss, removed)
             left = int(fit.kept.sum())
             target = max((point for point in points if point < left), default=None)
             if target is None:
                 return
             number = min(left - target, max(1, int(_STEP * left)))
-            removed = self.lowest(np.flatnonzero(fit.kept), effect, number)
+            removed = self.lowest(np.flatnonzero(fit.kept), effects, number)
             kept = fit.kept.copy()
             kept[removed] = False
             fit = objective.minimum(kept, fit.u)
@@ -211,13 +235,35 @@ def _rank_in_group(group: Array) -> Array:
     return rank
 
 
-def removal_effects(fit: LocalFit, pool: Array) -> tuple[Array, Array]:
-    """What removing each kept row costs `[k]`, and the left-out losses `[n]` of all examples.
+@dataclass(frozen=True)
+class RemovalEffects:
+    """What removing kept rows changes: `Δu [k, r]`, and what the loss of all examples of the pool makes of it.
 
-    `max(qᵀΔu_i, 0) + ½ Δu_iᵀHΔu_i`, see `left_out_slopes`: a row that does harm is not removed for that.
+    `gradient [r]` and `curvature [r, r]` of that loss; `own [k]`: the effect of each row alone on the others'.
+    """
+
+    change: Array
+    gradient: Array
+    curvature: Array
+    own: Array
+
+    def total(self, gradient: Array) -> Array:
+        """`gᵀΔu_i + ½ Δu_iᵀHΔu_i`, what the loss of all examples rises by, and the row's own effect: `[k]`."""
+        return np.asarray(self.change @ gradient + self.own)
+
+
+def removal_effects(fit: LocalFit, pool: Array) -> tuple[RemovalEffects, Array]:
+    """What removing each kept row costs, and the left-out losses `[n]` of all examples.
+
+    `gᵀΔu_i + ½ Δu_iᵀHΔu_i + max(qᵀΔu_i, 0)`, with the loss of the whole pool, which the full fit minimises: rows whose
+    changes cancel are removed together, and a row that does harm is not removed for that. `q`: see `left_out_slopes`.
     """
     change, linear, loss = left_out_slopes(fit, pool)
-    return np.maximum(linear, 0) + 0.5 * np.einsum("kr,rs,ks->k", change, fit.curvature, change), loss
+    everyone = np.zeros(len(fit.kept), dtype=bool)
+    everyone[pool] = True
+    gradient, curvature = fit.objective.derivatives(fit.u, everyone)
+    own = np.maximum(linear, 0) + 0.5 * np.einsum("kr,rs,ks->k", change, curvature, change)
+    return RemovalEffects(change, gradient, curvature, own), loss
 
 
 def left_out_slopes(fit: LocalFit, pool: Array) -> tuple[Array, Array, Array]:
@@ -264,12 +310,12 @@ def _fewest(rows: list[dict[str, Any]], loss: str, tolerance: float) -> int:
 
 def _checked(
     m: MemoryMap, pruner: _Pruner, rows: list[dict[str, Any]], folds: int, seed: int
-) -> tuple[list[dict[str, Any]], float]:
+) -> tuple[list[dict[str, Any]], float, int]:
     """The rows with the losses of held-out examples, by refits on pruned and on random subsets of the others.
 
-    And the standard error of the full fit's.
+    And the standard error of the full fit's, and the number of refits that had not reached their minimum.
     """
-    source, rng, n = require_refit(require_origin(m).posterior), np.random.default_rng(seed), len(m)
+    held_out, rng, n = _HeldOut.of(m, pruner.objective), np.random.default_rng(seed), len(m)
     if not 2 <= folds <= n // 2:
         raise ValueError(f"folds = {folds}: expected 2 to {n // 2}, at least two examples in each part")
     part = rng.permutation(np.arange(n) % folds)
@@ -281,20 +327,34 @@ def _checked(
         for k, share in enumerate(shares):
             if k >= len(subsets):
                 break
-            losses[:, k, held] = _held_out(source, pruner.objective, subsets[k], held)
+            losses[:, k, held] = held_out.losses(subsets[k], held)
             if share < 1:
                 drawn = [rng.permutation(pool)[: len(subsets[k])] for _ in range(_DRAWS)]
-                losses[1, k, held] = np.mean([_held_out(source, pruner.objective, r, held) for r in drawn], axis=0)
+                losses[1, k, held] = np.mean([held_out.losses(each, held) for each in drawn], axis=0)
     weight = pruner.objective.counts
     compared = [row | _comparison(losses[:, k], losses[0, 0], weight) for k, row in enumerate(rows)]
-    return compared, _mean_and_error(losses[0, 0], weight)[1]
+    return compared, _mean_and_error(losses[0, 0], weight)[1], held_out.unsettled
 
 
-def _held_out(source: Refit, objective: LocalObjective, chosen: Array, held: Array) -> Array:
-    """Losses of the held-out rows after a refit to the chosen ones."""
-    removed = np.setdiff1d(np.arange(len(objective.f)), chosen)
-    f = source.refit(removed, held, _STEPS, _TOLERANCE)[0]
-    return objective.likelihood.example_loss(f, objective.y[held], objective.weight[held])
+@dataclass
+class _HeldOut:
+    """Losses by refits to some rows, the same as those of groups; `unsettled`: how many had not converged."""
+
+    source: Refit
+    objective: LocalObjective
+    unsettled: int = 0
+
+    @classmethod
+    def of(cls, m: MemoryMap, objective: LocalObjective) -> _HeldOut:
+        posterior = require_origin(m).posterior
+        return cls(capabilities_of(posterior).group_refit or require_refit(posterior), objective)
+
+    def losses(self, chosen: Array, held: Array) -> Array:
+        """Of the held-out rows after a refit to the chosen ones."""
+        removed, objective = np.setdiff1d(np.arange(len(self.objective.f)), chosen), self.objective
+        f, moving = self.source.refit(removed, held, _STEPS, _TOLERANCE)
+        self.unsettled += moving > _CONVERGED
+        return objective.likelihood.example_loss(f, objective.y[held], objective.weight[held])
 
 
 def _comparison(losses: Array, full: Array, weight: Array) -> dict[str, float]:

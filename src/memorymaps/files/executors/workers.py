@@ -19,6 +19,7 @@ ExecutorArgument: TypeAlias = Executor | int | None
 
 _WATCHED = 1.0  # seconds between looks at whether the process that started a worker is there
 _QUEUED = 2  # tasks submitted for each worker: one that it works at, one that waits
+_MOST_PROCESSES, _MOST_A_CORE = 64, 8  # more processes are a slip of the pen
 _NO_LIMIT = "1e18"  # bytes
 
 
@@ -59,7 +60,15 @@ def opened(executor: ExecutorArgument) -> Iterator[Workers | None]:
 
 def _as_number(executor: Any) -> int:
     instead = ": a number of processes, or an executor such as ProcessPoolExecutor(4) or Dask's client.get_executor()"
-    return as_count("executor", executor, instead=instead)
+    number = as_count("executor", executor, instead=instead)
+    cores = os.cpu_count() or 1
+    most = max(_MOST_PROCESSES, _MOST_A_CORE * cores)
+    if number > most:
+        raise ValueError(
+            f"executor = {number} processes, each of which imports the libraries anew: expected at most {most} with "
+            f"{cores} cores"
+        )
+    return number
 
 
 def _number_of_workers(executor: Any) -> int:
