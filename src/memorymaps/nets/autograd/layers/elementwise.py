@@ -33,7 +33,7 @@ def elementwise_vjp(local: Tensors, outputs: OutputFunction, g: Tensor) -> Tenso
     """
     derivatives = _derivatives(local, outputs, g[:, 0].shape)
     axes = {name: tuple(_summed_axes(local[name], derivative)) for name, derivative in derivatives.items()}
-    found = {}
+    found: Tensors = {}
     for summed in set(axes.values()):  # γ, β and τ of a normalisation are summed alike: g is read once
         names = [name for name, own in axes.items() if own == summed]
         sums = _sums(g, torch.stack([derivatives[name] for name in names], 1), summed)
