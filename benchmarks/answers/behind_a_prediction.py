@@ -330,10 +330,12 @@ def of_network(
     arrived, near = (np.array([getattr(refit, which) for _, refit in refits]) for which in ("arrived", "near"))
     truth = np.stack([change for change, _ in refits], axis=1)
     case = {"case": name, "seed": seed}
+    random = np.arange(len(chosen)) >= len(chosen) // 2
     for structure in structures:
-        for which, among in (("", arrived), (", near", arrived & near)):
+        for which, among in (("", arrived), (", random half", arrived & random)):
             found = agreement(scores[structure][:, chosen[among]], truth[:, among])
-            yield case | {"removed": f"examples, {structure}{which}"} | found | {"share": among.mean()}
+            shares = {"arrived": among.mean(), "near": (near & among).mean()}
+            yield case | {"removed": f"examples, {structure}{which}"} | found | shares
     if not SUBSETS:
         return
     scores["gradient product"] = gradients(net, new, asked) @ gradients(net, x, y).T
@@ -359,7 +361,7 @@ def of_groups(
         rise = np.mean([change[k] for k, (change, _) in enumerate(refits)])
         of_sum = np.take_along_axis(score, top, axis=1).sum(axis=1).mean()
         share = np.mean([*there, *(each[1].arrived for each in refits)])
-        yield how, {"LDS": lds, "rise": rise, "predicted": of_sum, "share": share}
+        yield how, {"LDS": lds, "rise": rise, "predicted": of_sum, "arrived": share}
 
 
 NETWORKS = {
