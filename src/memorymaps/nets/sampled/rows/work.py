@@ -72,8 +72,9 @@ def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
     epoch, *found = multiplications_like((step, *passes), problem.network.device)
     one, *more = (work / n for work in found)
     direction, in_single = ((work - one) / (several - 1) for work in more) if several > 1 else more
-    each = (max(0.0, work) for work in (one - direction, direction, in_single))
-    return PassWork(epoch * len(problem.examples) / trained, *each, before=TIMED * (epoch + sum(found)))
+    outputs, direction, in_single = (max(0.0, work) for work in (one - direction, direction, in_single))
+    before = TIMED * (epoch + sum(found))
+    return PassWork(epoch * len(problem.examples) / trained, outputs, direction, in_single, before)
 
 
 def _some_inputs(problem: LaplaceProblem, makers: list[Any]) -> Any:
