@@ -237,12 +237,13 @@ def _svm_posterior(
     first = with_raw_inputs(KernelOutput(kernel, x, gram, curvature[:, 0], True, phi), features)
     parts = tuple(dataclasses.replace(first, curvature=c) for c in curvature.T)
     alphas, top = np.abs(duals), float(model.C) * weight[:, None]
-    distance = _check_optimal(model, data, weight, duals, f, variance(curvature))
+    marginal = variance(curvature)
+    distance = _check_optimal(model, data, weight, duals, f, marginal)
     description = dataclasses.replace(
         description,
         distance=distance,
         coverage=(f"f at {len(data)} training inputs: full covariance",),
-        effective_parameters=float(np.sum(curvature * variance(curvature))),
+        effective_parameters=float(np.sum(curvature * marginal)),
         notes=(*description.notes, _support_note(alphas, top)),
     )
     errors = FittedErrors.of(data.ids, -duals / phi)
