@@ -225,6 +225,18 @@ def test_separable_classes_have_a_map():
     assert np.all(m["sensitivity"][~held] == 0)
 
 
+@pytest.mark.parametrize("model", [SVC(gamma=0.3), KernelRidge(kernel="rbf", gamma=0.3, alpha=0.5)])
+def test_covariances_with_other_inputs_are_products_of_roots(model):
+    X, y = load_iris(return_X_y=True)
+    source = memory_map(model.fit(X[::3], y[::3]), X[::3], y[::3]).origin.posterior
+    new, train = X[1::9], X[:60:3]
+    found = source.cross_covariance(new)(train)
+    expected = np.einsum("bcr,kdr->bckd", source.covariance_root(train), source.covariance_root(new))
+    np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+    own = source.cross_covariance(new)(new)
+    np.testing.assert_allclose(np.einsum("kckd->kcd", own), source.marginals(new).variance, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("intercept", [False, True])
 def test_variances_at_the_training_inputs(intercept):
     rng = np.random.default_rng(0)

@@ -132,7 +132,7 @@ class PenaltyPerWeight:
 
 @dataclass(frozen=True)
 class CrossCovariance:
-    """Covariances of outputs with those at other inputs, by one linear system for each of the latter.
+    """Covariances of outputs with those at other inputs: in closed form, or by a linear system for each of the latter.
 
     Attributes
     ----------
@@ -183,7 +183,7 @@ class Capabilities:
     ----------
     covariance_root : `inputs → Z [n, c, r]` with prediction covariances `V_ij = Z_i Z_jᵀ`; for group removal.
         (linear_operator: `root_decomposition`)
-    cross_covariance : covariances with outputs at other inputs by linear systems, where `Z` is too large: for the
+    cross_covariance : covariances with outputs at other inputs, where `Z` is too large, or takes longer: for the
         influence on given predictions.
     from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; for DFBETA.
     directional : covariances along chosen directions only, for many outputs.

@@ -3,12 +3,13 @@
     Δf_* = V_{*i}(I − Λ_iV_i)⁻¹e_i    for an example,
     Δf_* = Z_* u_M                     for a group, u_M of its removal or of a refit without it.
 
-`V_{*i} = Z_*Z_iᵀ` where the posterior has roots `Z`; networks whose roots are too large, or whose curvature is
-approximate, take one linear system with the exact curvature for each output of a query.
+`V_{*i}` is in closed form for kernel machines, else `Z_*Z_iᵀ` where the posterior has roots `Z`; networks whose roots are
+too large, or whose curvature is approximate, take one linear system with the exact curvature for each output of a query.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import numpy as np
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
 from memorymaps.maps.groups.removal import removal_coordinates
-from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
+from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, capabilities_of
 from memorymaps.posteriors.group_refits import refit_groups, removal_capabilities, step_warnings
 from memorymaps.posteriors.origin import Origin
 
@@ -37,10 +38,10 @@ def query_blocks(m: MemoryMap, queries: int) -> Iterator[slice]:
     origin = require_origin(m)
     able = removal_capabilities(origin)
     each = 1
-    if able.covariance_root is not None:
-        each = int(np.size(able.covariance_root(origin.examples.take(m["row"][:1]).inputs)))
-    elif able.cross_covariance is not None:
+    if able.cross_covariance is not None:
         each = able.cross_covariance.numbers
+    elif able.covariance_root is not None:
+        each = int(np.size(able.covariance_root(origin.examples.take(m["row"][:1]).inputs)))
     size = max(1, _QUERY_NUMBERS // max(1, each))
     for start in range(0, queries, size):
         yield slice(start, min(queries, start + size))
@@ -56,8 +57,9 @@ def example_deviations(m: MemoryMap, queries: Any, k: int) -> Iterator[tuple[sli
     """
     origin, estimator = require_origin(m), m.provenance.estimator
     able = removal_capabilities(origin)
-    deviation_of, numbers = _deviation_function(origin, able, queries)
-    size = max(1, _BLOCK_NUMBERS // max(numbers, k * m.provenance.outputs))
+    outputs = (k, m.provenance.outputs)
+    deviation_of, numbers = _deviation_function(origin, able, queries, outputs)
+    size = max(1, _BLOCK_NUMBERS // max(numbers, math.prod(outputs)))
     for start in range(0, len(m), size):
         rows = slice(start, min(len(m), start + size))
         batch = origin.examples.take(m["row"][rows])
@@ -94,12 +96,14 @@ def refitted_deviations(m: MemoryMap, queries: Any, chosen: Callable[[int], Arra
 _Deviations = Callable[[Any, Array, Array], Array]
 
 
-def _deviation_function(origin: Origin, able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
+def _deviation_function(
+    origin: Origin, able: Capabilities, queries: Any, outputs: tuple[int, int]
+) -> tuple[_Deviations, int]:
     """Function from inputs, removal errors `[b, c]` and weights to `Δf_* [k, b, c]`; numbers it holds an example."""
+    if able.cross_covariance is not None:
+        return _by_cross_covariances(able.cross_covariance, queries, outputs)
     if able.covariance_root is not None:
         return _by_roots(able, queries)
-    if able.cross_covariance is not None:
-        return _by_systems(able, queries)
     raise no_cross_covariances(origin)
 
 
@@ -116,14 +120,13 @@ def _by_roots(able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
     return deviations, at_queries.shape[1] * at_queries.shape[2]
 
 
-def _by_systems(able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
-    assert able.cross_covariance is not None
-    covariance = able.cross_covariance.at(queries)  # inputs → [b, c, k, c]
+def _by_cross_covariances(source: CrossCovariance, queries: Any, outputs: tuple[int, int]) -> tuple[_Deviations, int]:
+    (k, c), covariance = outputs, source.at(queries)  # inputs → [b, c, k, c]
 
     def deviations(inputs: Any, errors: Array, weight: Array) -> Array:
         return np.einsum("bckd,bc->kbd", covariance(inputs), errors)
 
-    return deviations, 1
+    return deviations, k * c * c
 
 
 def no_cross_covariances(origin: Origin) -> TypeError:
