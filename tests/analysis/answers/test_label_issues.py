@@ -176,6 +176,16 @@ def test_support_vector_machines_are_ranked_by_least_squares_without_each_exampl
     assert mm.label_issues(m).ranked_by == "error"
 
 
+def test_the_temperature_makes_up_for_the_scale_of_outputs_and_is_bounded():
+    rng = np.random.default_rng(0)
+    f, codes = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
+    f[np.arange(60), codes] += 1
+    log_p = kernel_least_squares.tempered(f, codes)
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1)
+    np.testing.assert_allclose(kernel_least_squares.tempered(3 * f, codes), log_p, atol=1e-3)
+    assert np.isfinite(kernel_least_squares.tempered(np.eye(3)[codes], codes)).all()
+
+
 def test_targets_of_a_regression_are_found_by_the_false_discovery_rate():
     X, y = load_diabetes(return_X_y=True)
     y = y.copy()

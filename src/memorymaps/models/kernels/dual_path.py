@@ -82,9 +82,8 @@ class DualPath:
         rows = np.flatnonzero(place % 2)
         breakpoints[rows] += (f[rows] - breakpoints[rows, place[rows] // 2])[:, None]
         moved = dataclasses.replace(loss, breakpoints=breakpoints)
-        found = cls(gram, moved, beta.copy(), float(intercept), f, place, [], np.zeros((1, 1)))
-        for row in rows.tolist():
-            found._enter(row)
+        inverse = np.linalg.inv(_bordered(gram, rows)) if len(rows) else np.zeros((1, 1))
+        found = cls(gram, moved, beta.copy(), float(intercept), f, place, rows.tolist(), inverse)
         if not found._follow(np.zeros(n), loss.breakpoints - moved.breakpoints, np.zeros(n, dtype=bool)):
             return None
         return dataclasses.replace(found, loss=loss, near=_Rows.of(gram, np.asarray(found.margin, dtype=np.intp)))
@@ -231,6 +230,12 @@ class DualPath:
         rest = np.delete(np.arange(len(self.inverse)), position)
         column, pivot = self.inverse[rest, position], self.inverse[position, position]
         self.inverse = self.inverse[np.ix_(rest, rest)] - np.outer(column, column) / pivot
+
+
+def _bordered(gram: Array, rows: Array) -> Array:
+    """`[[K, 1], [1ᵀ, 0]]` of some rows."""
+    ones = np.ones((len(rows), 1))
+    return np.block([[gram[np.ix_(rows, rows)], ones], [ones.T, np.zeros((1, 1))]])
 
 
 @dataclass(frozen=True)

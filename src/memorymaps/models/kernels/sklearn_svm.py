@@ -43,7 +43,7 @@ from memorymaps.models.kernels.kernel_functions import (
     require_fitted,
     with_raw_inputs,
 )
-from memorymaps.models.kernels.support_removal import Machine, SupportRemovals
+from memorymaps.models.kernels.support_removal import Machine, SupportRefit, SupportRemovals
 from memorymaps.models.sklearn_targets import apply_class_weights, numeric_target
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_solver_tolerance
 from memorymaps.posteriors.approximation import Approximation
@@ -76,8 +76,9 @@ class SupportVectorPosterior(GramPosterior):
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, refits, the dual variables, and of classes the kernel."""
+        check = None if self.refits is None else SupportRefit(self.removals, self.refits)
         return dataclasses.replace(
-            super().capabilities, subgradient=self.subgradient, check=self.refits, kernel=self._class_kernel(),
+            super().capabilities, subgradient=self.subgradient, check=check, kernel=self._class_kernel(),
             example_refits=self.removals.capability,
         )  # fmt: skip
 
@@ -236,12 +237,13 @@ def _svm_posterior(
     first = with_raw_inputs(KernelOutput(kernel, x, gram, curvature[:, 0], True, phi), features)
     parts = tuple(dataclasses.replace(first, curvature=c) for c in curvature.T)
     alphas, top = np.abs(duals), float(model.C) * weight[:, None]
-    distance = _check_optimal(model, data, weight, duals, f, variance(curvature))
+    marginal = variance(curvature)
+    distance = _check_optimal(model, data, weight, duals, f, marginal)
     description = dataclasses.replace(
         description,
         distance=distance,
         coverage=(f"f at {len(data)} training inputs: full covariance",),
-        effective_parameters=float(np.sum(curvature * variance(curvature))),
+        effective_parameters=float(np.sum(curvature * marginal)),
         notes=(*description.notes, _support_note(alphas, top)),
     )
     errors = FittedErrors.of(data.ids, -duals / phi)

@@ -11,7 +11,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.models.kernels.dual_path import DualPath, PiecewiseLinear
-from memorymaps.posteriors.capabilities import ExampleRefits
+from memorymaps.posteriors.capabilities import ExampleRefits, Refit
 
 _BUDGET = 2 * 10**10  # multiplications for refits without single examples: ten seconds of one core
 _EVENTS = 10  # of a path without one example (measured: 1 to 25)
@@ -73,7 +73,42 @@ class SupportRemovals:
         sizes = zip((len(each.rows) for each in self.machines), margin, strict=True)
         return int(_BUDGET // (_EVENTS * sum(n * m + 3 * m * m + _CALL for n, m in sizes)))
 
+    def outputs(self, wanted: Array) -> Array:
+        """`f [n, c]` of training rows, of the library's solution."""
+        beta = np.stack([each.beta for each in self.machines], axis=1)
+        return np.asarray(self.gram[wanted] @ beta + np.array([each.intercept for each in self.machines]))
+
     @property
     def capability(self) -> ExampleRefits:
         """What `influence_on` takes."""
         return ExampleRefits(self.at, self.affordable)
+
+
+@dataclass(frozen=True)
+class SupportRefit:
+    """Refits without one example by its path, `posteriors.capabilities.Refit`; by `clones` without several.
+
+    For the checks of a map, in its own process: it holds the Gram matrix.
+    """
+
+    removals: SupportRemovals
+    clones: Refit
+
+    @property
+    def concurrent(self) -> bool:
+        """Several refits may run at once."""
+        return True
+
+    def max_automatic_refits(self) -> int:
+        """As many as by clones, which take ten times as long."""
+        return self.clones.max_automatic_refits()
+
+    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
+        """Outputs `f [n, c]` of the rows `wanted`, and 0, or what a clone says where a path did not end."""
+        if not len(removed):
+            return self.removals.outputs(wanted), 0.0
+        found = self.removals.without(int(removed[0])) if len(removed) == 1 else None
+        if found is None:
+            f, moving = self.clones.refit(removed, wanted, steps, tolerance)
+            return f - self.clones.refit(removed[:0], wanted)[0] + self.removals.outputs(wanted), moving
+        return self.removals.outputs(wanted) + self.removals.gram[wanted] @ found[0] + found[1], 0.0
