@@ -4,7 +4,8 @@
     Δf_* = Z_* u_M                     for a group, u_M of its removal or of a refit without it.
 
 `V_{*i}` is in closed form for kernel machines, else `Z_*Z_iᵀ` where the posterior has roots `Z`. Networks whose roots
-are too large, or whose curvature is approximate, take a linear system with the exact curvature for each output of a query.
+are too large, or whose curvature is approximate, take a linear system with the exact curvature for each output of a
+query.
 """
 
 from __future__ import annotations
