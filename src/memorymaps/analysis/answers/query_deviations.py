@@ -10,6 +10,7 @@ query.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -147,8 +148,7 @@ def group_deviations(m: MemoryMap, groups: Sequence[Array], queries: Any) -> tup
     able = removal_capabilities(origin)
     warnings = _step_warnings(m, groups)
     if able.covariance_root is not None:
-        u, warnings = _group_coordinates(origin, able, groups, warnings)
-        return np.swapaxes(able.covariance_root(queries) @ u.T, 1, 2), warnings
+        return _by_steps_and_refits(origin, able, groups, queries, warnings)
     if able.removal is None:
         raise no_cross_covariances(origin)
     deltas, residual = able.removal.parameter_change([np.sort(rows) for rows in groups])
@@ -164,23 +164,39 @@ def _step_warnings(m: MemoryMap, groups: Sequence[Array]) -> list[str]:
     return step_warnings(require_origin(m), {name: np.asarray(values) for name, values in columns.items()})
 
 
-def _group_coordinates(
-    origin: Origin, able: Capabilities, groups: Sequence[Array], warnings: list[str]
+def _by_steps_and_refits(
+    origin: Origin, able: Capabilities, groups: Sequence[Array], queries: Any, warnings: list[str]
 ) -> tuple[Array, list[str]]:
-    """`u [g, r]` with `Δf = z u` at any input, and the groups' warnings."""
-    root = able.covariance_root
-    assert root is not None
-    steps = np.stack([removal_coordinates(origin, root, rows) for rows in groups])
+    """Deviations by refits, elsewhere from those of the training outputs; by one step where there are none."""
     refits = refit_groups(origin, list(groups))
     if refits is None:
-        return steps, warnings
-    u, residual = _coordinates_of_changes(origin, root, refits.deviation)
-    known = residual <= _MAX_RESIDUAL
+        return _by_steps(origin, able, groups, queries), warnings
+    elsewhere = able.elsewhere or functools.partial(_elsewhere, origin, able)
+    change, residual = elsewhere(queries, refits.deviation)
+    deviation, known = np.swapaxes(change, 1, 2), residual <= _MAX_RESIDUAL
+    unknown = np.flatnonzero(~known)
+    if len(unknown):
+        deviation[:, unknown] = _by_steps(origin, able, [groups[g] for g in unknown], queries)
     words = [
         refit if known[g] or refit else "; ".join(filter(None, [_GROUP_REFITS, warnings[g]]))
         for g, refit in enumerate(refits.warning)
     ]
-    return np.where(known[:, None], u, steps), words
+    return deviation, words
+
+
+def _by_steps(origin: Origin, able: Capabilities, groups: Sequence[Array], queries: Any) -> Array:
+    """Deviations `[k, g, c]` by one linear step without each group."""
+    root = able.covariance_root
+    assert root is not None
+    u = np.stack([removal_coordinates(origin, root, rows) for rows in groups])
+    return np.swapaxes(root(queries) @ u.T, 1, 2)
+
+
+def _elsewhere(origin: Origin, able: Capabilities, queries: Any, change: Array) -> tuple[Array, Array]:
+    """Changes `[k, c, g]` at the queries for those of all training outputs, and the residuals of the latter."""
+    assert able.covariance_root is not None
+    u, residual = _coordinates_of_changes(origin, able.covariance_root, change)
+    return able.covariance_root(queries) @ u.T, residual
 
 
 def _coordinates_of_changes(origin: Origin, root: Callable[[Any], Array], change: Array) -> tuple[Array, Array]:

@@ -29,6 +29,7 @@ from memorymaps.posteriors.contract import Description, Marginals
 
 Kernel = Callable[[Any, Any], Array]  # k(x, x') [n, n'], without noise
 
+_SMALLEST_EIGENVALUE = 1e-11  # of the largest: functions below are left out where they are told by their values
 _CANCELLED = 1e-6  # of 1: smaller differences from it are not told by a difference
 _NEGLIGIBLE_CURVATURE = 1e-12  # of the largest Λ: smaller curvatures are treated as zero
 
@@ -173,6 +174,37 @@ class KernelOutput:
         return np.sqrt(self.scale) * np.hstack([cross @ self._coordinates, intercept])
 
 
+@dataclass(frozen=True)
+class FunctionSpace:
+    """The functions `k(x, X) a + b` of a kernel at its training inputs, in orthonormal coordinates: `basis [N, r]`.
+
+    `whiten [N, r]`: `basis = K whiten`, for the intercept's column the constant.
+    """
+
+    whiten: Array
+    basis: Array
+    intercept: bool
+
+    @classmethod
+    def of(cls, gram: Array, intercept: bool) -> FunctionSpace:
+        """Of `K [N, N]`; rounding of `f` is enlarged by one over the root of the smallest eigenvalue kept."""
+        values, vectors = eigh(gram)
+        keep = values > values[-1] * _SMALLEST_EIGENVALUE
+        return cls(vectors[:, keep] / values[keep], vectors[:, keep], intercept)
+
+    def elsewhere(self, cross: Array, change: Array) -> tuple[Array, Array]:
+        """`[n, g]` at inputs with `k(x, X) [n, N]` for `change [N, g]`, and squares of what no function has `[g]`."""
+        outside = change - self.basis @ (self.basis.T @ change)
+        constant = np.zeros(change.shape[1])
+        if self.intercept:
+            ones = np.ones(len(change))
+            rest = ones - self.basis @ (self.basis.T @ ones)
+            constant = rest @ outside / max(float(rest @ rest), np.finfo(float).tiny)
+            outside = outside - np.outer(rest, constant)
+        inside = self.basis.T @ (change - constant)
+        return np.asarray(cross @ (self.whiten @ inside) + constant), np.sum(outside**2, axis=0)
+
+
 def gram_coordinates(gram: Array, apply_curvature: Callable[[Array], Array]) -> Array:
     """`C [N, r]` with `V_ij = k(x_i, X) C Cᵀ k(X, x_j)`, for Gram matrix `K [N, N]` and `apply_curvature(z) = Λz`."""
     values, vectors = eigh(gram)
@@ -203,7 +235,7 @@ class GramPosterior:
         numbers = len(self.kernel_outputs) * len(self.kernel_outputs[0].gram)
         return Capabilities(
             covariance_root=self.covariance_root, cross_covariance=CrossCovariance(self.cross_covariance, numbers),
-            refit=self.refits, group_refit=None if exact else self.refits,
+            refit=self.refits, group_refit=None if exact else self.refits, elsewhere=self.elsewhere,
         )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
@@ -231,6 +263,20 @@ class GramPosterior:
             return np.asarray(diagonal_matrix(np.stack(columns, axis=2)).transpose(0, 2, 1, 3))
 
         return covariance
+
+    def elsewhere(self, inputs: Any, change: Array) -> tuple[Array, Array]:
+        """`Δf_* [k, c, g]` at inputs for `Δf [N, c, g]` at all training inputs, and its relative residual `[g]`."""
+        found, rest, known = [], np.zeros(change.shape[2]), {}
+        for c, part in enumerate(self.kernel_outputs):
+            key = (id(part.kernel), id(part.training_inputs), part.intercept)
+            if key not in known:
+                known[key] = FunctionSpace.of(part.gram, part.intercept), part.kernel(inputs, part.training_inputs)
+            space, cross = known[key]
+            at_inputs, missed = space.elsewhere(cross, change[:, c])
+            found.append(at_inputs)
+            rest = rest + missed
+        size = np.sum(change**2, axis=(0, 1))
+        return np.stack(found, axis=1), np.sqrt(np.divide(rest, size, out=np.zeros_like(size), where=size > 0))
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]`, with separate columns for each output."""
