@@ -20,7 +20,8 @@ from memorymaps.nets.distributed.shares import require_first
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
 MACS_PER_MINUTE = 5e11  # multiply–accumulates of a core in less than a minute, in large matrix products
-_BATCH, _SIDE, _REPETITIONS = 128, 1024, 3  # of the training and of the products that are timed
+TIMED = 4  # times that a work is done to time it, the first of them not counted
+_BATCH, _SIDE = 128, 1024  # of the training and of the products that are timed
 _STEP, _TINY = 1.1, 1e-9
 _MAX_INPUT_NUMBERS = 5e7  # largest number of cached input values: 0.2 GB in single precision
 
@@ -82,7 +83,7 @@ def median_seconds(works: Sequence[Callable[[], Any]], device: torch.device) -> 
     device has finished.
     """
     found = []
-    for _ in range(1 + _REPETITIONS):
+    for _ in range(TIMED):
         times = [_clock(device)]
         for work in works:
             work()

@@ -73,12 +73,13 @@ def test_the_time_of_one_direction_is_what_one_more_takes(monkeypatch):
     times = iter([12.0, 8 * 5.0, 8 * (5.0 + 2 * (several - 1)), 8 * (5.0 + several - 1)])
     monkeypatch.setattr(row_work, "multiplications_like", lambda works, device: [next(times) for _ in works])
     found = timed_work(setting, rows_types(setting))
-    assert found == PassWork(epoch=12.0, outputs=3.0, direction=2.0, single=1.0)
+    before = 4 * (12.0 + 8 * (5.0 + 5.0 + 5.0 + 3 * (several - 1)))
+    assert found == PassWork(epoch=12.0, outputs=3.0, direction=2.0, single=1.0, before=before)
     cost = cost_of(setting, rows_types(setting), found)
     checks = 4 * 12.0 / 3
-    assert cost.passes == pytest.approx(checks + 24 * (3.0 + 2.0 * setting.num_outputs))
+    assert cost.passes == pytest.approx(before + checks + 24 * (3.0 + 2.0 * setting.num_outputs))
     few = cost_of(setting, rows_types(setting), found, directions=1.5)
-    assert few.passes == pytest.approx(checks + 4.0 + 24 * (3.0 + 1.5 * 1.0))
+    assert few.passes == pytest.approx(before + checks + 4.0 + 24 * (3.0 + 1.5 * 1.0))
 
 
 def test_one_output_has_one_direction(monkeypatch):
@@ -86,7 +87,7 @@ def test_one_output_has_one_direction(monkeypatch):
     one = build_problem(mm.Laplace("sampled", prior=1.0)(torch.nn.Linear(3, 1), Gaussian(1.0)), regression(24))
     times = iter([12.0, 24.0, 24.0, 16.0])
     monkeypatch.setattr(row_work, "multiplications_like", lambda works, device: [next(times) for _ in works])
-    assert timed_work(one, rows_types(one)) == PassWork(12.0, 0.0, 3.0, 2.0)
+    assert timed_work(one, rows_types(one)) == PassWork(12.0, 0.0, 3.0, 2.0, before=4 * 76.0)
     counted = counted_work(setting, rows_types(setting))
     assert counted.epoch == 3 * forward_macs(setting)
     assert counted.direction == 2 * counted.outputs == pytest.approx(2 * forward_macs(setting) / 24)

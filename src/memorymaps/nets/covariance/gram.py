@@ -11,6 +11,7 @@ precision.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -27,6 +28,7 @@ from memorymaps.nets.covariance.block_precision import BlockPrecision, Eigenbasi
 
 _ALL = slice(None)
 _PIECE = 2**21  # numbers of one group's rows made together: 16 MB in double precision, which allocators reuse
+_BLOCK, _FEW = 2**23, 32  # of rows multiplied together by more than a few others
 
 
 class GradientRows(Protocol):
@@ -343,6 +345,14 @@ class GroupRows:
         for part in chunk_slices(examples.stop - examples.start, self.width, _PIECE):
             yield self.maker.of(self.gradient, slice(examples.start + part.start, examples.start + part.stop))
 
+    def blocks(self, examples: slice, others: int) -> Iterator[list[Any]]:
+        """The pieces, several together for products with many other rows, which are read once for each block."""
+        step = max(1, _PIECE // self.width)
+        most = max(1, _BLOCK // self.width // step) if others > _FEW else 1
+        pieces = self.pieces(examples)
+        while block := list(itertools.islice(pieces, most)):
+            yield block
+
 
 def products_with(
     seen: Sequence[GroupRows], rows: Sequence[Any], inverses: Sequence[Tensor], examples: slice, dtype: torch.dtype
@@ -352,10 +362,11 @@ def products_with(
     """
     own, cross = torch.tensor(0.0), torch.tensor(0.0)
     for made, others, inverse in zip(seen, rows, inverses, strict=True):
-        pieces = [
-            (mine.example_gram(inverse), mine.to(dtype).cross_gram(others, inverse.to(dtype)))
-            for mine in made.pieces(examples)
-        ]
-        alone, together = (torch.cat(each) for each in zip(*pieces, strict=True))
-        own, cross = own + alone, cross + together
+        alone: list[Tensor] = []
+        together: list[Tensor] = []
+        for block in made.blocks(examples, others.shape[0]):
+            alone += [mine.example_gram(inverse) for mine in block]
+            mine = block[0].concatenate([piece.to(dtype) for piece in block]) if len(block) > 1 else block[0].to(dtype)
+            together.append(mine.cross_gram(others, inverse.to(dtype)))
+        own, cross = own + torch.cat(alone), cross + torch.cat(together)
     return own, cross

@@ -21,6 +21,7 @@ COMPARED = 64  # examples beside which projected rows are compared with rows as 
 CALIBRATED = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
 _READS = 5  # passes over the data by a map along all directions, whatever it rests on
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
+FIRST = 256  # rows of the first sample
 PROBED = 256  # examples whose standard errors decide whether rows are enough
 ROUNDED = 32  # of these, on which what single precision changes is found
 _CHECKS = 4  # forward passes that are worth the curvature of the outputs and the gradient, checked to be zero
@@ -71,7 +72,7 @@ class SampledCost:
         """Of one direction: all of an example of which one is drawn, of those whose errors decide at each size, and of
         those on which single precision is compared.
         """
-        sizes = 1 + max(0.0, math.log2(max(rows, 1) / PROBED))
+        sizes = 1 if rows <= FIRST else 1 + math.ceil(math.log2(rows / FIRST))
         compared = 2 * ROUNDED * self.directions / self.k * (self.per_product != 1)
         return self.k * (min(rows, self.n) + min(self.n, PROBED) * sizes + compared)
 
@@ -138,7 +139,7 @@ def cost_of(
     r = k if directions is None else directions
     product, pair = (_over_groups(_product, kinds, problem, count) for count in (r, 1.0))
     checks = (_CHECKS + few) * work.epoch / PASSES_PER_EPOCH
-    passes = work.sizes + checks + n * (work.outputs + r * (work.single if few else work.direction))
+    passes = work.before + checks + n * (work.outputs + r * (work.single if few else work.direction))
     written, single = 2 * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected = 0.0
     if any(isinstance(kind, LayerProjection) for kind in kinds):

@@ -104,7 +104,8 @@ def _pool_and_work(problem: LaplaceProblem, recipe: SampleSize) -> tuple[RowPool
         return RowPool.of(problem, kinds, recipe.seed, folder, work, most)
     pool, work = RowPool.of(problem, kinds, recipe.seed, folder, work, most)
     pool = replace(pool, kinds=projected_kinds(pool, recipe.projection, recipe.seed))
-    return pool, replace(problem.ranks.agreed(work_of(problem, pool.kinds)), sizes=work.sizes)
+    projected = problem.ranks.agreed(work_of(problem, pool.kinds))
+    return pool, replace(projected, before=projected.before + work.before)
 
 
 def _compared(pool: RowPool, grown: GrownRows, probe: Probe) -> GrownRows:

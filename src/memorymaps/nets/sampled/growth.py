@@ -12,7 +12,7 @@ import torch
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
-from memorymaps.nets.sampled.cost import CALIBRATED, SampledCost, cost_of, partly
+from memorymaps.nets.sampled.cost import CALIBRATED, FIRST, SampledCost, cost_of, partly
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.probe import Probe
@@ -21,7 +21,7 @@ from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.work import PassWork
 
-_FIRST = 256  # rows of the first sample
+_NOT_WORTH = 1.5  # times as many rows as the first sample, up to which it is not drawn before
 _ROUNDED = 0.1  # of the asked error that single precision may add
 
 
@@ -123,7 +123,7 @@ def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) ->
     """From a first sample to one that is large enough, twice as large each time."""
     problem, cost = pool.problem, costs.few
     most = min(pool.total, max(1, cost.most(costs.work)))
-    rows = recipe.rows or min(_FIRST, most)
+    rows = recipe.rows or (most if most <= _NOT_WORTH * FIRST else FIRST)
     if recipe.rows:
         cost, _ = costs.with_rows(rows)
         _say(problem, f"{rows:,} rows, {cost.seconds(rows):.3g} seconds of a core, {cost.gigabytes(rows):.2g} GB")

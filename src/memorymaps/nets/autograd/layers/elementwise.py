@@ -13,6 +13,7 @@ one is found by a comparison with a loop over examples (`vmap_fallback.py`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -30,13 +31,24 @@ def elementwise_vjp(local: Tensors, outputs: OutputFunction, g: Tensor) -> Tenso
     RuntimeError
         The parameters cannot be broadcast to the output's shape, or the module does not take them so.
     """
-    found = {}
-    for name, derivative in _derivatives(local, outputs, g[:, 0].shape).items():
-        axes = _summed_axes(local[name], derivative)
-        products = (g[:, k] * derivative for k in range(g.shape[1]))
-        sums = [product.sum(axes) if axes else product for product in products]
-        found[name] = torch.stack(sums, 1).reshape(*g.shape[:2], *local[name].shape)
+    derivatives = _derivatives(local, outputs, g[:, 0].shape)
+    axes = {name: tuple(_summed_axes(local[name], derivative)) for name, derivative in derivatives.items()}
+    found: Tensors = {}
+    for summed in set(axes.values()):  # γ, β and τ of a normalisation are summed alike: g is read once
+        names = [name for name, own in axes.items() if own == summed]
+        sums = _sums(g, torch.stack([derivatives[name] for name in names], 1), summed)
+        found |= {name: sums[..., s].reshape(*g.shape[:2], *local[name].shape) for s, name in enumerate(names)}
     return found
+
+
+def _sums(g: Tensor, derivatives: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """`Σ g ∘ D [n, k, q, s]` over some axes of one example's output, for `g [n, k, …]` and `D [n, s, …]`."""
+    others = [axis for axis in range(1, g.ndim - 1) if axis not in axes]
+    order = [0, *(1 + axis for axis in others), 1, *(1 + axis for axis in axes)]
+    kept = math.prod(g.shape[1 + axis] for axis in others)
+    each = (z.permute(order).reshape(len(z), kept, z.shape[1], -1) for z in (g, derivatives))
+    cotangents, factors = each
+    return torch.matmul(cotangents, factors.mT).transpose(1, 2)
 
 
 def elementwise_jvp(local: Tensors, outputs: OutputFunction, tangents: Tensors, shape: torch.Size) -> Tensor:

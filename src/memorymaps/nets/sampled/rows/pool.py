@@ -58,7 +58,7 @@ class RowPool:
         passes = work.of_lengths(len(whole), size.shape[1])
         if passes <= most and bool(whole.max() - whole.min() <= _CONSTANT * whole.max()):
             size, measure = torch.cat(problem.ranks.gathered(list(_lengths(problem)))), "squared length"
-            work = replace(work, sizes=passes)
+            work = replace(work, before=work.before + passes)
         numbers = uniform_numbers(size.numel(), seed)
         return cls(problem, size.flatten(), measure, size.shape[1], numbers, kinds, folder), work
 

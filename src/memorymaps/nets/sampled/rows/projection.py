@@ -96,6 +96,11 @@ class ProjectedRows:
         """In one row while it is made."""
         return self.projection.numbers(group)
 
+    @staticmethod
+    def concatenate(each: Sequence[ProjectedRows]) -> ProjectedRows:
+        """Concatenate along the examples."""
+        return each[0].projection.concatenate(each)
+
     @property
     def shape(self) -> tuple[int, int]:
         """`(n, k)`."""

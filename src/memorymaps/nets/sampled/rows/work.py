@@ -11,7 +11,7 @@ import torch
 
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.pytree import length
-from memorymaps.nets.cost_model import forward_macs, multiplications_like, training_step
+from memorymaps.nets.cost_model import TIMED, forward_macs, multiplications_like, training_step
 from memorymaps.nets.covariance.gram import DenseRows, GroupRows, RankOneRows, inverses_of, products_with
 from memorymaps.nets.curvature.structure import prior_covariance
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -28,14 +28,15 @@ _DIRECTIONS, _COMPARED = 6, 8
 class PassWork:
     """Multiplications in double precision, or what takes as long as they: of an `epoch` of training; of an example's
     `outputs` and of one `direction` of it, a reverse pass, its row, the row's products with its other rows and with a
-    few of other examples; the same in `single` precision; and those spent on the `sizes` of all rows.
+    few of other examples; the same in `single` precision; and those spent `before` the rows grow, on timing and on the
+    lengths of rows.
     """
 
     epoch: float
     outputs: float
     direction: float
     single: float
-    sizes: float = 0.0
+    before: float = 0.0
 
     def of_lengths(self, n: int, k: int) -> float:
         """The squared lengths of all rows of `n` examples, `k` of each."""
@@ -69,10 +70,11 @@ def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
     step, trained = training_step(problem)
     passes = [_row_pass(problem, makers, inputs, *each) for each in ((1, double), (several, double), (several, single))]
     epoch, *found = multiplications_like((step, *passes), problem.network.device)
-    one, *more = (each / n for each in found)
-    direction, in_single = ((each - one) / (several - 1) for each in more) if several > 1 else more
-    outputs = max(0.0, one - direction)
-    return PassWork(epoch * len(problem.examples) / trained, outputs, max(0.0, direction), max(0.0, in_single))
+    one, *more = (work / n for work in found)
+    direction, in_single = ((work - one) / (several - 1) for work in more) if several > 1 else more
+    outputs, direction, in_single = (max(0.0, work) for work in (one - direction, direction, in_single))
+    before = TIMED * (epoch + sum(found))
+    return PassWork(epoch * len(problem.examples) / trained, outputs, direction, in_single, before)
 
 
 def _some_inputs(problem: LaplaceProblem, makers: list[Any]) -> Any:
@@ -99,6 +101,7 @@ def _row_pass(
 
 
 def _made(problem: LaplaceProblem, makers: list[Any], inputs: Any, directions: int) -> list[GroupRows]:
+    """Of a forward pass and reverse passes from all outputs at once."""
 
     def along(f: torch.Tensor, _: slice) -> torch.Tensor:
         return torch.ones(directions, *f.shape, dtype=f.dtype, device=f.device)
