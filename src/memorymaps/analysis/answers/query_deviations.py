@@ -174,8 +174,8 @@ def _by_steps_and_refits(
     elsewhere = able.elsewhere or functools.partial(_elsewhere, origin, able)
     change, residual = elsewhere(queries, refits.deviation)
     deviation, known = np.swapaxes(change, 1, 2), residual <= _MAX_RESIDUAL
-    unknown = np.flatnonzero(~known)
-    if len(unknown):
+    unknown = np.flatnonzero(~known).tolist()
+    if unknown:
         deviation[:, unknown] = _by_steps(origin, able, [groups[g] for g in unknown], queries)
     words = [
         refit if known[g] or refit else "; ".join(filter(None, [_GROUP_REFITS, warnings[g]]))
