@@ -225,6 +225,35 @@ def test_separable_classes_have_a_map():
     assert np.all(m["sensitivity"][~held] == 0)
 
 
+@pytest.mark.parametrize("model", [SVC(gamma=0.3), KernelRidge(kernel="rbf", gamma=0.3, alpha=0.5)])
+def test_covariances_with_other_inputs_are_products_of_roots(model):
+    X, y = load_iris(return_X_y=True)
+    source = memory_map(model.fit(X[::3], y[::3]), X[::3], y[::3]).origin.posterior
+    new, train = X[1::9], X[:60:3]
+    found = source.cross_covariance(new)(train)
+    expected = np.einsum("bcr,kdr->bckd", source.covariance_root(train), source.covariance_root(new))
+    np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+    own = source.cross_covariance(new)(new)
+    np.testing.assert_allclose(np.einsum("kckd->kcd", own), source.marginals(new).variance, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def test_what_a_refit_changes_at_the_training_inputs_tells_what_it_changes_elsewhere(kernel):
+    X, y = load_iris(return_X_y=True)
+    new, X, y = X[1::7], X[::2], y[::2]
+    model = SVC(kernel=kernel, gamma=0.3, tol=1e-8, decision_function_shape="ovo")
+    f, f_new = (model.fit(X, y).decision_function(inputs) for inputs in (X, new))
+    source, kept = memory_map(model, X, y).origin.posterior, np.arange(len(y)) % 3 > 0
+    less = model.fit(X[kept], y[kept])
+    change = (less.decision_function(X) - f)[..., None]
+    found, residual = source.elsewhere(new, change)
+    truth = less.decision_function(new) - f_new
+    assert np.linalg.norm(found[..., 0] - truth) < 1e-3 * np.linalg.norm(truth)
+    assert residual[0] < 1e-4
+    noise = np.random.default_rng(0).normal(size=change.shape)
+    assert (source.elsewhere(new, noise)[1][0] > 0.5) == (kernel == "linear")  # which no linear function is
+
+
 @pytest.mark.parametrize("intercept", [False, True])
 def test_variances_at_the_training_inputs(intercept):
     rng = np.random.default_rng(0)

@@ -132,7 +132,7 @@ class PenaltyPerWeight:
 
 @dataclass(frozen=True)
 class CrossCovariance:
-    """Covariances of outputs with those at other inputs, by one linear system for each of the latter.
+    """Covariances of outputs with those at other inputs: in closed form, or by a linear system for each of the latter.
 
     Attributes
     ----------
@@ -183,8 +183,10 @@ class Capabilities:
     ----------
     covariance_root : `inputs → Z [n, c, r]` with prediction covariances `V_ij = Z_i Z_jᵀ`; for group removal.
         (linear_operator: `root_decomposition`)
-    cross_covariance : covariances with outputs at other inputs by linear systems, where `Z` is too large: for the
+    cross_covariance : covariances with outputs at other inputs, where `Z` is too large, or takes longer: for the
         influence on given predictions.
+    elsewhere : `(inputs, Δf [N, c, g]) → (Δf_* [k, c, g], residual [g])`, the changes of the outputs at `k` inputs that
+        belong to those of all training outputs, and the share of the latter that no function of the model has.
     from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; for DFBETA.
     directional : covariances along chosen directions only, for many outputs.
     removal : removal of groups by iterative solves with the exact curvature, for models of any size.
@@ -226,6 +228,7 @@ class Capabilities:
 
     covariance_root: Callable[[Any], Array] | None = None
     cross_covariance: CrossCovariance | None = None
+    elsewhere: Callable[[Any, Array], tuple[Array, Array]] | None = None
     from_whitened: Callable[[Array], Array] | None = None
     directional: DirectionalCovariance | None = None
     removal: RemovalInfluence | None = None
@@ -262,6 +265,7 @@ class Capabilities:
             example_refits=_optional(
                 self.example_refits, lambda own: dataclasses.replace(own, at=_before(own.at, transform))
             ),
+            elsewhere=_optional(self.elsewhere, lambda of: lambda x, change: of(transform(x), change)),
             directional=_optional(self.directional, lambda inner: _TransformedDirections(inner, transform)),
             training_marginals=_optional(
                 self.training_marginals, lambda of: lambda batch: of(_transformed(batch, transform))

@@ -23,10 +23,12 @@ _LONG_STEP = 0.18  # effective parameters per member from which one step of a no
 
 
 def removal_capabilities(origin: Origin) -> Capabilities:
-    """The posterior's capabilities, without roots of approximate curvature where the exact one can be solved with."""
+    """The posterior's capabilities; of a network roots of its curvature if that is exact, else systems with it."""
     able = capabilities_of(origin.posterior)
+    if able.removal is None or able.covariance_root is None:
+        return able
     approximate = origin.posterior.description.approximation in _APPROXIMATE
-    return dataclasses.replace(able, covariance_root=None) if approximate and able.removal else able
+    return dataclasses.replace(able, **{"covariance_root" if approximate else "cross_covariance": None})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """`prune` against refits: its losses, its order, and what it refuses."""
 
+import dataclasses
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.stats import spearmanr
 from sklearn.datasets import load_breast_cancer, load_diabetes
@@ -204,3 +207,16 @@ def test_refits_of_the_check_that_have_not_converged_are_told(monkeypatch):
     found = mm.prune(m, keep=0.8, check=True)
     assert found.unsettled == 3 * (1 + 4 * 2)
     assert "27 refits of the check had not converged" in str(found)
+    assert "random examples predict better" not in str(found)
+    place = found.table.column_names.index("difference")
+    worse = dataclasses.replace(found, table=found.table.set_column(place, "difference", pa.array([0.0, -1.0, 9.0])))
+    assert "as many random examples predict better with 60% kept" in str(worse)
+
+
+def test_an_example_that_alone_determines_a_coefficient_is_kept():
+    rng = np.random.default_rng(0)
+    Z = np.column_stack([rng.normal(size=(60, 2)), np.arange(60) == 7])
+    z = Z @ [1.0, -1.0, 2.0] + rng.normal(size=60)
+    found = mm.prune(mm.memory_map(LinearRegression().fit(Z, z), Z, z), keep=10)
+    assert 7 in found.kept
+    assert len(found.kept) == 10

@@ -26,6 +26,7 @@ _CLASS_STEP = 1.5  # times that share at most of one class: similar examples are
 _PARTS = 100  # of a step, after each of which the effects of the others are updated
 _DRAWS = 3  # random subsets of each number and part
 _STEPS, _TOLERANCE = 2000, 1e-4
+_CLEAR = 2.0  # standard errors from which a difference is told
 _CONVERGED = 1e-2  # what is left of a refit's way at which it has reached the minimum
 
 
@@ -64,6 +65,9 @@ class Pruning(SummarisedTable):
             f"{self.fewest:,} of {n:,} examples ({self.fewest / n:.0%}) predict as well, by {how} loss, up to its "
             f"standard error ({self.tolerance:.2g}){hint}"
         )
+        if checked and np.any(worse := self["difference"] > _CLEAR * self["difference_error"]):
+            shares = ", ".join(f"{share:.0%}" for share in self["share"][worse])
+            head = f"{head}\nas many random examples predict better with {shares} kept"
         if self.unsettled:
             head = f"{head}\n{self.unsettled} refits of the check had not converged in {_STEPS:,} steps"
         return (
@@ -188,7 +192,7 @@ class _Pruner:
         while (missing := number - sum(map(len, taken))) > 0:
             if not room[group[left]].any():
                 room = room + 1  # all that is left is of classes of which enough are removed
-            order = np.argsort(np.where(left, effects.total(gradient), np.inf), kind="stable")[: np.sum(left)]
+            order = np.flatnonzero(left)[np.argsort(effects.total(gradient)[left], kind="stable")]
             order = order[_rank_in_group(group[order]) < room[group[order]]]
             chosen = order[: min(missing, -(-number // _PARTS))]
             left[chosen], room = False, room - np.bincount(group[chosen], minlength=len(room))
@@ -259,15 +263,18 @@ def removal_effects(fit: LocalFit, pool: Array) -> tuple[RemovalEffects, Array]:
     changes cancel are removed together, and a row that does harm is not removed for that. `q`: see `left_out_slopes`.
     """
     change, linear, loss = left_out_slopes(fit, pool)
+    needed = np.isnan(change).any(axis=1)  # without these the others do not determine the parameters
+    change = np.nan_to_num(change)
     everyone = np.zeros(len(fit.kept), dtype=bool)
     everyone[pool] = True
     gradient, curvature = fit.objective.derivatives(fit.u, everyone)
     own = np.maximum(linear, 0) + 0.5 * np.einsum("kr,rs,ks->k", change, curvature, change)
+    own[needed] = np.inf
     return RemovalEffects(change, gradient, curvature, own), loss
 
 
 def left_out_slopes(fit: LocalFit, pool: Array) -> tuple[Array, Array, Array]:
-    """Changes when each kept row is removed: `Δu_i [k, r]` and `qᵀΔu_i [k]`; and the left-out losses `[n]`.
+    """Changes when each kept row is removed: `Δu_i [k, r]`, NaN at the bound, and `qᵀΔu_i [k]`; left-out losses `[n]`.
 
     `qᵀΔu_i` is the change of the others' left-out losses to first order: `q = Σ_{j ≠ i} Z_jᵀ(I − Λ_jV_j)⁻¹e_j` over the
     pool, at left-out outputs, without the factor for examples that are removed already.
@@ -281,7 +288,7 @@ def left_out_slopes(fit: LocalFit, pool: Array) -> tuple[Array, Array, Array]:
     slopes[rows] = np.nan_to_num(np.linalg.solve(removals.system, slopes[rows, :, None])[..., 0])
     gradients = np.einsum("ncr,nc->nr", objective.root, slopes)
     linear = change @ gradients[pool].sum(axis=0) - np.einsum("kr,kr->k", change, gradients[rows])
-    return change, linear, objective.likelihood.example_loss(f, objective.y, objective.weight)
+    return removals.change, linear, objective.likelihood.example_loss(f, objective.y, objective.weight)
 
 
 def _row(step: _Step, full: Array) -> dict[str, Any]:

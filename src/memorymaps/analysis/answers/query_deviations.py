@@ -3,12 +3,15 @@
     Δf_* = V_{*i}(I − Λ_iV_i)⁻¹e_i    for an example,
     Δf_* = Z_* u_M                     for a group, u_M of its removal or of a refit without it.
 
-`V_{*i} = Z_*Z_iᵀ` where the posterior has roots `Z`; networks whose roots are too large, or whose curvature is
-approximate, take one linear system with the exact curvature for each output of a query.
+`V_{*i}` is in closed form for kernel machines, else `Z_*Z_iᵀ` where the posterior has roots `Z`. Networks whose roots
+are too large, or whose curvature is approximate, take a linear system with the exact curvature for each output of a
+query.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +21,7 @@ import numpy as np
 from memorymaps.analysis.refinement import require_origin
 from memorymaps.core.arrays import Array
 from memorymaps.maps.groups.removal import removal_coordinates
-from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
+from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, capabilities_of
 from memorymaps.posteriors.group_refits import refit_groups, removal_capabilities, step_warnings
 from memorymaps.posteriors.origin import Origin
 
@@ -37,10 +40,10 @@ def query_blocks(m: MemoryMap, queries: int) -> Iterator[slice]:
     origin = require_origin(m)
     able = removal_capabilities(origin)
     each = 1
-    if able.covariance_root is not None:
-        each = int(np.size(able.covariance_root(origin.examples.take(m["row"][:1]).inputs)))
-    elif able.cross_covariance is not None:
+    if able.cross_covariance is not None:
         each = able.cross_covariance.numbers
+    elif able.covariance_root is not None:
+        each = int(np.size(able.covariance_root(origin.examples.take(m["row"][:1]).inputs)))
     size = max(1, _QUERY_NUMBERS // max(1, each))
     for start in range(0, queries, size):
         yield slice(start, min(queries, start + size))
@@ -56,8 +59,9 @@ def example_deviations(m: MemoryMap, queries: Any, k: int) -> Iterator[tuple[sli
     """
     origin, estimator = require_origin(m), m.provenance.estimator
     able = removal_capabilities(origin)
-    deviation_of, numbers = _deviation_function(origin, able, queries)
-    size = max(1, _BLOCK_NUMBERS // max(numbers, k * m.provenance.outputs))
+    outputs = (k, m.provenance.outputs)
+    deviation_of, numbers = _deviation_function(origin, able, queries, outputs)
+    size = max(1, _BLOCK_NUMBERS // max(numbers, math.prod(outputs)))
     for start in range(0, len(m), size):
         rows = slice(start, min(len(m), start + size))
         batch = origin.examples.take(m["row"][rows])
@@ -94,12 +98,14 @@ def refitted_deviations(m: MemoryMap, queries: Any, chosen: Callable[[int], Arra
 _Deviations = Callable[[Any, Array, Array], Array]
 
 
-def _deviation_function(origin: Origin, able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
+def _deviation_function(
+    origin: Origin, able: Capabilities, queries: Any, outputs: tuple[int, int]
+) -> tuple[_Deviations, int]:
     """Function from inputs, removal errors `[b, c]` and weights to `Δf_* [k, b, c]`; numbers it holds an example."""
+    if able.cross_covariance is not None:
+        return _by_cross_covariances(able.cross_covariance, queries, outputs)
     if able.covariance_root is not None:
         return _by_roots(able, queries)
-    if able.cross_covariance is not None:
-        return _by_systems(able, queries)
     raise no_cross_covariances(origin)
 
 
@@ -116,14 +122,13 @@ def _by_roots(able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
     return deviations, at_queries.shape[1] * at_queries.shape[2]
 
 
-def _by_systems(able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
-    assert able.cross_covariance is not None
-    covariance = able.cross_covariance.at(queries)  # inputs → [b, c, k, c]
+def _by_cross_covariances(source: CrossCovariance, queries: Any, outputs: tuple[int, int]) -> tuple[_Deviations, int]:
+    (k, c), covariance = outputs, source.at(queries)  # inputs → [b, c, k, c]
 
     def deviations(inputs: Any, errors: Array, weight: Array) -> Array:
         return np.einsum("bckd,bc->kbd", covariance(inputs), errors)
 
-    return deviations, 1
+    return deviations, k * c * c
 
 
 def no_cross_covariances(origin: Origin) -> TypeError:
@@ -143,8 +148,7 @@ def group_deviations(m: MemoryMap, groups: Sequence[Array], queries: Any) -> tup
     able = removal_capabilities(origin)
     warnings = _step_warnings(m, groups)
     if able.covariance_root is not None:
-        u, warnings = _group_coordinates(origin, able, groups, warnings)
-        return np.swapaxes(able.covariance_root(queries) @ u.T, 1, 2), warnings
+        return _by_steps_and_refits(origin, able, groups, queries, warnings)
     if able.removal is None:
         raise no_cross_covariances(origin)
     deltas, residual = able.removal.parameter_change([np.sort(rows) for rows in groups])
@@ -160,23 +164,39 @@ def _step_warnings(m: MemoryMap, groups: Sequence[Array]) -> list[str]:
     return step_warnings(require_origin(m), {name: np.asarray(values) for name, values in columns.items()})
 
 
-def _group_coordinates(
-    origin: Origin, able: Capabilities, groups: Sequence[Array], warnings: list[str]
+def _by_steps_and_refits(
+    origin: Origin, able: Capabilities, groups: Sequence[Array], queries: Any, warnings: list[str]
 ) -> tuple[Array, list[str]]:
-    """`u [g, r]` with `Δf = z u` at any input, and the groups' warnings."""
-    root = able.covariance_root
-    assert root is not None
-    steps = np.stack([removal_coordinates(origin, root, rows) for rows in groups])
+    """Deviations by refits, elsewhere from those of the training outputs; by one step where there are none."""
     refits = refit_groups(origin, list(groups))
     if refits is None:
-        return steps, warnings
-    u, residual = _coordinates_of_changes(origin, root, refits.deviation)
-    known = residual <= _MAX_RESIDUAL
+        return _by_steps(origin, able, groups, queries), warnings
+    elsewhere = able.elsewhere or functools.partial(_elsewhere, origin, able)
+    change, residual = elsewhere(queries, refits.deviation)
+    deviation, known = np.swapaxes(change, 1, 2), residual <= _MAX_RESIDUAL
+    unknown = np.flatnonzero(~known).tolist()
+    if unknown:
+        deviation[:, unknown] = _by_steps(origin, able, [groups[g] for g in unknown], queries)
     words = [
         refit if known[g] or refit else "; ".join(filter(None, [_GROUP_REFITS, warnings[g]]))
         for g, refit in enumerate(refits.warning)
     ]
-    return np.where(known[:, None], u, steps), words
+    return deviation, words
+
+
+def _by_steps(origin: Origin, able: Capabilities, groups: Sequence[Array], queries: Any) -> Array:
+    """Deviations `[k, g, c]` by one linear step without each group."""
+    root = able.covariance_root
+    assert root is not None
+    u = np.stack([removal_coordinates(origin, root, rows) for rows in groups])
+    return np.swapaxes(root(queries) @ u.T, 1, 2)
+
+
+def _elsewhere(origin: Origin, able: Capabilities, queries: Any, change: Array) -> tuple[Array, Array]:
+    """Changes `[k, c, g]` at the queries for those of all training outputs, and the residuals of the latter."""
+    assert able.covariance_root is not None
+    u, residual = _coordinates_of_changes(origin, able.covariance_root, change)
+    return able.covariance_root(queries) @ u.T, residual
 
 
 def _coordinates_of_changes(origin: Origin, root: Callable[[Any], Array], change: Array) -> tuple[Array, Array]:

@@ -24,11 +24,12 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import Gaussian, diagonal_matrix
 from memorymaps.data.examples import DataError
-from memorymaps.posteriors.capabilities import Capabilities, Refit
+from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
 Kernel = Callable[[Any, Any], Array]  # k(x, x') [n, n'], without noise
 
+_SMALLEST_EIGENVALUE = 1e-11  # of the largest: functions below are left out where they are told by their values
 _CANCELLED = 1e-6  # of 1: smaller differences from it are not told by a difference
 _NEGLIGIBLE_CURVATURE = 1e-12  # of the largest Λ: smaller curvatures are treated as zero
 
@@ -78,6 +79,16 @@ class GramConditional:
         whitened = self._whitened_cross(cross)
         v = np.clip(prior_variance - np.sum(whitened**2, axis=0), 0, None)
         return v if self.whitened_ones is None else v + self._intercept_coordinate(whitened) ** 2
+
+    def coordinates(self, cross: Array) -> tuple[Array, Array]:
+        """`L⁻¹√Λ k(X, x) [N, n]` and the intercept's `(1 − K A 1)/√(1ᵀA1) [n]` (zero without one), of `k(x, X) [n, N]`.
+
+        `V(x, x') = k(x, x')` minus the product of the former plus that of the latter.
+        """
+        whitened = self._whitened_cross(cross)
+        if self.whitened_ones is None:
+            return whitened, np.zeros(len(cross))
+        return whitened, self._intercept_coordinate(whitened)
 
     def training_variance(self, gram: Array, wanted: Array) -> Array:
         """`V [N]` at the training inputs, from their Gram matrix: `variance(gram, diagonal)` in a third of the time.
@@ -140,6 +151,11 @@ class KernelOutput:
         """`V [n]` from `prior_at` the inputs."""
         return self.scale * self.conditional.variance(*prior)
 
+    def covariance(self, prior: Array, crosses: tuple[Array, Array]) -> Array:
+        """`V(x, x') [n, k]` from `k(x, x') [n, k]` and the two `k(·, X)`."""
+        (left, of_left), (right, of_right) = (self.conditional.coordinates(cross) for cross in crosses)
+        return np.asarray(self.scale * (prior - left.T @ right + np.outer(of_left, of_right)))
+
     @property
     def effective_parameters(self) -> float:
         """`Σ Λ_i V_i`, the effective number of parameters."""
@@ -156,6 +172,37 @@ class KernelOutput:
         cross = self.kernel(inputs, self.training_inputs)
         intercept = self.conditional.intercept_coordinate(cross)
         return np.sqrt(self.scale) * np.hstack([cross @ self._coordinates, intercept])
+
+
+@dataclass(frozen=True)
+class FunctionSpace:
+    """The functions `k(x, X) a + b` of a kernel at its training inputs, in orthonormal coordinates: `basis [N, r]`.
+
+    `whiten [N, r]`: `basis = K whiten`, for the intercept's column the constant.
+    """
+
+    whiten: Array
+    basis: Array
+    intercept: bool
+
+    @classmethod
+    def of(cls, gram: Array, intercept: bool) -> FunctionSpace:
+        """Of `K [N, N]`; rounding of `f` is enlarged by one over the root of the smallest eigenvalue kept."""
+        values, vectors = eigh(gram)
+        keep = values > values[-1] * _SMALLEST_EIGENVALUE
+        return cls(vectors[:, keep] / values[keep], vectors[:, keep], intercept)
+
+    def elsewhere(self, cross: Array, change: Array) -> tuple[Array, Array]:
+        """`[n, g]` at inputs with `k(x, X) [n, N]` for `change [N, g]`, and squares of what no function has `[g]`."""
+        outside = change - self.basis @ (self.basis.T @ change)
+        constant = np.zeros(change.shape[1])
+        if self.intercept:
+            ones = np.ones(len(change))
+            rest = ones - self.basis @ (self.basis.T @ ones)
+            constant = rest @ outside / max(float(rest @ rest), np.finfo(float).tiny)
+            outside = outside - np.outer(rest, constant)
+        inside = self.basis.T @ (change - constant)
+        return np.asarray(cross @ (self.whiten @ inside) + constant), np.sum(outside**2, axis=0)
 
 
 def gram_coordinates(gram: Array, apply_curvature: Callable[[Array], Array]) -> Array:
@@ -185,9 +232,11 @@ class GramPosterior:
     def capabilities(self) -> Capabilities:
         """Cross-covariances, and refits."""
         exact = isinstance(self.likelihood, Gaussian)
+        numbers = len(self.kernel_outputs) * len(self.kernel_outputs[0].gram)
         return Capabilities(
-            covariance_root=self.covariance_root, refit=self.refits, group_refit=None if exact else self.refits
-        )
+            covariance_root=self.covariance_root, cross_covariance=CrossCovariance(self.cross_covariance, numbers),
+            refit=self.refits, group_refit=None if exact else self.refits, elsewhere=self.elsewhere,
+        )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and the diagonal `V [n, c, c]`."""
@@ -199,6 +248,35 @@ class GramPosterior:
             columns.append(part.variance(priors[key]))
         variance = np.stack(columns, axis=1)
         return Marginals(self.outputs(inputs), diagonal_matrix(variance))
+
+    def cross_covariance(self, queries: Any) -> Callable[[Any], Array]:
+        """Function from inputs to the covariances with the outputs of `k` queries, `[n, c, k, c]`."""
+
+        def covariance(inputs: Any) -> Array:
+            priors: dict[tuple[int, int], tuple[Array, Array, Array]] = {}  # one for the outputs that share a kernel
+            columns = []
+            for part in self.kernel_outputs:
+                key, x = (id(part.kernel), id(part.training_inputs)), part.training_inputs
+                if key not in priors:
+                    priors[key] = part.kernel(inputs, queries), part.kernel(inputs, x), part.kernel(queries, x)
+                columns.append(part.covariance(priors[key][0], priors[key][1:]))
+            return np.asarray(diagonal_matrix(np.stack(columns, axis=2)).transpose(0, 2, 1, 3))
+
+        return covariance
+
+    def elsewhere(self, inputs: Any, change: Array) -> tuple[Array, Array]:
+        """`Δf_* [k, c, g]` at inputs for `Δf [N, c, g]` at all training inputs, and its relative residual `[g]`."""
+        found, rest, known = [], np.zeros(change.shape[2]), {}
+        for c, part in enumerate(self.kernel_outputs):
+            key = (id(part.kernel), id(part.training_inputs), part.intercept)
+            if key not in known:
+                known[key] = FunctionSpace.of(part.gram, part.intercept), part.kernel(inputs, part.training_inputs)
+            space, cross = known[key]
+            at_inputs, missed = space.elsewhere(cross, change[:, c])
+            found.append(at_inputs)
+            rest = rest + missed
+        size = np.sum(change**2, axis=(0, 1))
+        return np.stack(found, axis=1), np.sqrt(np.divide(rest, size, out=np.zeros_like(size), where=size > 0))
 
     def covariance_root(self, inputs: Any) -> Array:
         """`Z [n, c, r]`, with separate columns for each output."""

@@ -34,8 +34,9 @@ class Sampled(CurvatureStructure):
         left-out loss.
     seed : of the draw; the same seed, data and network give the same map.
     budget : what the map may cost. Seconds of a core: multiplications, counted before and not timed, so that the map
-        does not depend on the machine. `"30 epochs"` of training with Adam in batches of 128: a batch and a matrix
-        product are timed before, so that rows may be a few percent more or less on another day; `rows=` repeats a map.
+        does not depend on the machine. `"30 epochs"` of training with Adam in batches of 128: a batch, rows of some
+        examples and a matrix product are timed before, so that rows may be a few percent more or less on another day;
+        `rows=` repeats a map.
         The forecast is printed where progress is shown.
         Where it is too short for all outputs of every example, each has its error and the leading directions of its
         curvature, and products are in single precision; what this adds is measured and part of the standard errors.

@@ -70,13 +70,11 @@ def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
     step, trained = training_step(problem)
     passes = [_row_pass(problem, makers, inputs, *each) for each in ((1, double), (several, double), (several, single))]
     epoch, *found = multiplications_like((step, *passes), problem.network.device)
-    one, *more = (each / n for each in found)
-    direction, in_single = ((each - one) / (several - 1) for each in more) if several > 1 else more
-    outputs = max(0.0, one - direction)
-    return PassWork(
-        epoch * len(problem.examples) / trained, outputs, max(0.0, direction), max(0.0, in_single),
-        before=TIMED * (epoch + sum(found)),
-    )  # fmt: skip
+    one, *more = (work / n for work in found)
+    direction, in_single = ((work - one) / (several - 1) for work in more) if several > 1 else more
+    outputs, direction, in_single = (max(0.0, work) for work in (one - direction, direction, in_single))
+    before = TIMED * (epoch + sum(found))
+    return PassWork(epoch * len(problem.examples) / trained, outputs, direction, in_single, before)
 
 
 def _some_inputs(problem: LaplaceProblem, makers: list[Any]) -> Any:
@@ -103,6 +101,7 @@ def _row_pass(
 
 
 def _made(problem: LaplaceProblem, makers: list[Any], inputs: Any, directions: int) -> list[GroupRows]:
+    """Of a forward pass and reverse passes from all outputs at once."""
 
     def along(f: torch.Tensor, _: slice) -> torch.Tensor:
         return torch.ones(directions, *f.shape, dtype=f.dtype, device=f.device)
