@@ -185,6 +185,7 @@ class Capabilities:
         (linear_operator: `root_decomposition`)
     cross_covariance : covariances with outputs at other inputs, where `Z` is too large, or takes longer: for the
         influence on given predictions.
+    query_caution : what single examples' effects on other predictions cannot be trusted for, in words.
     elsewhere : `(inputs, Δf [N, c, g]) → (Δf_* [k, c, g], residual [g])`, the changes of the outputs at `k` inputs that
         belong to those of all training outputs, and the share of the latter that no function of the model has.
     from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; for DFBETA.
@@ -228,6 +229,7 @@ class Capabilities:
 
     covariance_root: Callable[[Any], Array] | None = None
     cross_covariance: CrossCovariance | None = None
+    query_caution: str = ""
     elsewhere: Callable[[Any, Array], tuple[Array, Array]] | None = None
     from_whitened: Callable[[Array], Array] | None = None
     directional: DirectionalCovariance | None = None

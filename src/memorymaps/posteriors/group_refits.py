@@ -28,7 +28,9 @@ def removal_capabilities(origin: Origin) -> Capabilities:
     if able.removal is None or able.covariance_root is None:
         return able
     approximate = origin.posterior.description.approximation in _APPROXIMATE
-    return dataclasses.replace(able, **{"covariance_root" if approximate else "cross_covariance": None})
+    if approximate:
+        return dataclasses.replace(able, covariance_root=None)
+    return dataclasses.replace(able, cross_covariance=None)
 
 
 @dataclass(frozen=True)

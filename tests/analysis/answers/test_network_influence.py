@@ -220,3 +220,16 @@ def test_large_networks_are_not_refused():
     found = mm.influence_on(m, torch.tensor(images[200:202] / 16, dtype=torch.float32), y[200:202], top=3)
     assert len(found) == 12
     assert np.isfinite(found["loss_change"]).all()
+
+
+def test_gauss_newton_curvature_says_what_it_leaves_out(net):
+    words = "Gauss-Newton curvature"
+    found = mm.influence_on(drawn(net, "full"), NEW, top=3)
+    assert words in str(found)
+    assert words in str(found.helpful(0))
+    assert words in found._repr_html_()
+    assert words in mm.influence_on(drawn(net, "kfac"), NEW, top=3).caution
+    assert mm.influence_on(drawn(net, "hessian"), NEW, top=3).caution == ""
+    last = mm.Laplace("full", subset="last_layer", prior=1.0)  # linear in its parameters
+    m = mm.memory_map(net, INPUTS, TARGET, likelihood="categorical", posterior=last)
+    assert words not in str(mm.influence_on(m, NEW, top=3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ from memorymaps.data.examples import DataError
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.group_removal import resolve_groups
 from memorymaps.maps.result_table import ResultTable
-from memorymaps.posteriors.capabilities import capabilities_of
+from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +45,16 @@ class QueryInfluence(ResultTable):
     the query's predicted mean, `c` values, in units of the target or as probabilities); `loss_change` (of the query's
     loss, in nats: positive for helpful examples, negative for harmful ones); of examples `refitted` (whether the model
     was fitted again without it, or one step taken); of groups `warning` (what to distrust, empty if nothing).
+    `caution`: what all changes by one step cannot be trusted for, displayed below the rows.
     """
+
+    caution: str = ""
+
+    def _text(self) -> str:
+        return "\n".join(filter(None, [super()._text(), self.caution]))
+
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() + (f"<p>{html.escape(self.caution)}</p>" if self.caution else "")
 
     def helpful(self, query: int) -> QueryInfluence:
         """The examples without which the query's loss is higher, most helpful first."""
@@ -82,7 +93,7 @@ class QueryInfluence(ResultTable):
             raise ValueError("the queries' losses are unknown without their targets: pass target= to influence_on")
         value = sign * self["loss_change"]
         rows = np.flatnonzero((self["query"] == query) & (value < 0))
-        return QueryInfluence(self.table.take(rows[np.argsort(value[rows], kind="stable")]))
+        return dataclasses.replace(self, table=self.table.take(rows[np.argsort(value[rows], kind="stable")]))
 
 
 @dataclass(frozen=True)
@@ -173,7 +184,7 @@ def influence_on(
     [382, 211]
     """
     top = None if top is None else as_count("top", top, instead=": how many examples to list for each query")
-    _check_able(m)
+    able = _able(m)
     x = as_inputs(inputs, 0 if target is None else np.size(target))
     k = count_rows(x)
     if k == 0:
@@ -187,15 +198,17 @@ def influence_on(
         queries = _Queries.of(m, take_rows(x, rows), part, None if added is None else added[rows])
         found = _of_examples(m, queries, top) if members is None else _of_groups(m, queries, members)
         parts.append(_columns(m, found, rows.start, members))
-    return QueryInfluence(pa.concat_tables(parts))
+    return QueryInfluence(pa.concat_tables(parts), "" if members is not None else able.query_caution)
 
 
-def _check_able(m: MemoryMap) -> None:
+def _able(m: MemoryMap) -> Capabilities:
+    """The posterior's capabilities; raise unless it has cross-covariances and nothing has changed since."""
     origin = require_origin(m)
     origin.check_unchanged()
     able = capabilities_of(origin.posterior)
     if able.covariance_root is None and able.cross_covariance is None:
         raise no_cross_covariances(origin)
+    return able
 
 
 def _of_examples(m: MemoryMap, queries: _Queries, top: int | None) -> RankedEffects:

@@ -23,6 +23,7 @@ from memorymaps.nets.autograd.pytree import length
 from memorymaps.nets.covariance.block_diagonal import (
     MAX_FACTORED_PARAMETERS,
     BlockDiagonalCovariance,
+    HessianCovariance,
     PosteriorCovariance,
 )
 from memorymaps.nets.covariance.directional import ChooseDirections, DirectionalBatch
@@ -43,6 +44,11 @@ _OUTPUTS_PER_PASS = 16  # outputs whose variances are computed in one set of rev
 _DIRECTIONAL_NOTE = (
     "Leverage along {} leading direction{} of each Λ, the error and one signed random direction: unbiased, not exact. "
     "Deviations are exact to first order; the cavity form uses Λ along these directions. directions=0: all C × C."
+)
+_GAUSS_NEWTON = (
+    "Gauss-Newton curvature: what one example does to others' predictions lies in directions of little curvature, "
+    "where the rest of the Hessian counts. Classifiers were 0.2 to 0.6 off retraining, for random examples 0.2 to 0.9. "
+    "Of a small network at its minimum Laplace('hessian') has it"
 )
 
 
@@ -65,9 +71,14 @@ class NetworkPosterior:
         return Capabilities(
             cross_covariance=CrossCovariance(self.cross_covariance, numbers),
             removal=self, refit=self, fingerprint=self.fingerprint, group_refit=groups,
-            gradient_norm=self.gradient_norm,
+            gradient_norm=self.gradient_norm, query_caution=self._query_caution,
             kernel=None if self.problem.ranks.size > 1 else ModelKernel(self.tangent_kernel, _TANGENT_RIDGE, numbers),
         )  # fmt: skip
+
+    @property
+    def _query_caution(self) -> str:
+        complete = len(self.problem.blocks) == 1 or isinstance(self.covariance, HessianCovariance)
+        return "" if complete else _GAUSS_NEWTON
 
     def tangent_kernel(self, inputs: Any) -> Array:
         """Inner products of the outputs' gradients over the covered parameters, `[n, n]` of mean diagonal 1."""
