@@ -43,8 +43,8 @@ def refit(
     - Gaussian processes and kernel ridge: closed form; of classes, Newton's method
     - support vector machines, L1 penalties, tree ensembles: the estimator is cloned and fitted, its splits are free
     - networks: L-BFGS with the posterior covariance as initial inverse Hessian, one pass over the data a step, until
-      the example's prediction has changed in the second half of the steps by at most `tolerance` of its total change
-      (deviations are then a few percent too small)
+      the gradient is at most `tolerance` of what it was when the example was removed (deviations then differ from those
+      at the minimum by one to three percent; predictions that stand still may be on a plateau)
 
     The column `refitted` marks these rows; one that has not converged after `steps` has the warning `NOT_CONVERGED`.
     Leverage is unchanged.

@@ -81,7 +81,7 @@ class Refit(Protocol):
         """Number of refits that `memory_map` may run by default; 0: only on request."""
 
     def refit(self, removed: Array, wanted: Array, steps: int = ..., tolerance: float = ...) -> tuple[Array, float]:
-        """Outputs `f [n, c]` of the rows `wanted` after the refit, and their relative change in its second half.
+        """Outputs `f [n, c]` of the rows `wanted` after the refit, and how far from its end it was, 0 to 1.
 
         With nothing removed: the outputs at the optimum, to which the others are compared.
         """

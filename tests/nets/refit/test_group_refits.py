@@ -97,12 +97,21 @@ def test_a_group_whose_refit_has_not_reached_the_minimum_says_so(network_map, mo
 def test_arrival_is_told_by_the_gradient(network_map):
     half, everyone, posterior = np.flatnonzero(CLASSES == 1)[::2], np.arange(N), network_map.origin.posterior
     before = posterior.outputs(X)
-    minimum, _ = posterior.refit_to_minimum(half, everyone, 2000, 1e-9)
+    minimum, _ = posterior.refit(half, everyone, 2000, 1e-9)
     way = np.linalg.norm(minimum - before)
     for steps in (1, 4, 2000):
-        f, remaining = posterior.refit_to_minimum(half, everyone, steps, 1e-4)
+        f, remaining = posterior.refit(half, everyone, steps, 1e-4)
         assert (remaining <= 1e-4) == (steps == 2000)
         assert (np.linalg.norm(f - minimum) < 1e-3 * way) == (steps == 2000)
-    f, remaining = posterior.refit_to_minimum(half[:0], everyone, 5, 1e-4)
+    f, remaining = posterior.refit(half[:0], everyone, 5, 1e-4)
     assert remaining == 0
     np.testing.assert_allclose(f, before, atol=0.01)
+
+
+def test_refits_of_single_examples_are_training_without_them(network, network_map):
+    refitted = mm.refit(network_map, top=6)
+    for i in np.flatnonzero(refitted["refitted"]):
+        with torch.no_grad():
+            truth = (trained(network, np.delete(np.arange(N), i))(X[[i]]) - network(X[[i]])).numpy()[0]
+        assert np.linalg.norm(refitted["deviation"][i] - truth) < 0.03 * np.linalg.norm(truth)
+    assert not np.any(refitted["warning"] & mm.Warn.NOT_CONVERGED)

@@ -32,7 +32,7 @@ from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.group_refit import GROUP_PASSES, MOST_GROUPS, NetworkGroupRefit
 from memorymaps.nets.refit.influence import removal_influence
-from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs, refit_to_minimum
+from memorymaps.nets.refit.objective import LeaveOutObjective, affordable_refits, refit_outputs
 from memorymaps.nets.refit.queries import query_solutions
 from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, ModelKernel
 from memorymaps.posteriors.contract import Description, Marginals
@@ -65,7 +65,7 @@ class NetworkPosterior:
         """Covariances with given predictions, removal of groups by iteration, refits, of groups where affordable."""
         numbers = self.problem.num_outputs * self.problem.num_parameters
         groups = NetworkGroupRefit(
-            self.refit_to_minimum,
+            self.refit,
             lambda: affordable_refits(self.problem, self.covariance, GROUP_PASSES, MOST_GROUPS),
         )
         return Capabilities(
@@ -233,22 +233,14 @@ class NetworkPosterior:
             return np.concatenate([each.transpose(1, 2, 0) for each in found])
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
-        """Retrain without some rows: outputs `f [n, c]` of the rows `wanted`,
-        and the fraction of their change in the last steps.
+        """Retrain without some rows: outputs `f [n, c]` of the rows `wanted`, and what is left of the gradient.
 
         `argmin L(θ) − Σ_{i∈M} w_iℓ_i(θ)`, started at the minimum `θ°` that training leads to from the trained weights.
-        Stops when, over the second half of the steps, outputs have changed by at most `tolerance` of their total
-        change. With no rows removed: `f(θ°)`. The module's weights are unchanged.
+        Ends where the gradient is `tolerance` of what it was when the rows were removed. With no rows removed: `f(θ°)`.
+        The module's weights are unchanged.
         """
         with evaluation_mode(self.network.module), self._error_context():
             return refit_outputs(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
-
-    def refit_to_minimum(
-        self, removed: Array, wanted: Array, steps: int = 2000, tolerance: float = 1e-4
-    ) -> tuple[Array, float]:
-        """`refit` that goes on until the gradient is `tolerance` of what it was when the rows were removed."""
-        with evaluation_mode(self.network.module), self._error_context():
-            return refit_to_minimum(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
 
     @property
     def concurrent(self) -> bool:

@@ -14,7 +14,7 @@ GROUP_PASSES, MOST_GROUPS = 500, 10  # a group's refit takes 50 to 1,300 passes 
 class NetworkGroupRefit:
     """Refits of a network, `posteriors.capabilities.Refit`, as many as take a minute or two of a core.
 
-    `retrain`: the posterior's `refit_to_minimum`; `affordable()`: how many take that long, which reads the data.
+    `retrain`: the posterior's `refit`; `affordable()`: how many take that long, which reads the data.
     """
 
     retrain: Callable[[Array, Array, int, float], tuple[Array, float]]

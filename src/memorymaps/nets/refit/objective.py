@@ -30,7 +30,6 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.refit.influence import preconditioner_without
 from memorymaps.nets.refit.lbfgs import InverseHessian, preconditioned_lbfgs
 
-_MIN_STEPS = 10  # steps before convergence of outputs is tested
 _MAX_CONVERGENCE_STEPS = 300  # largest number of steps from the trained weights to the minimum
 _GRADIENT_TOLERANCE = 1e-2  # gradient norm there, in posterior standard deviations over all parameters
 _MAX_AUTO_REFITS = 30  # refits that `"auto"` makes by default, fewer where passes are expensive
@@ -141,34 +140,6 @@ def _losses_and_gradient(
 def refit_outputs(
     objective: LeaveOutObjective, covariance: PosteriorCovariance, wanted: Array, steps: int, tolerance: float
 ) -> tuple[Array, float]:
-    """Outputs `f [n, c]` of the rows `wanted` at the minimum of `F`, and how much of their change was recent.
-
-    The second number is the fraction of the change during the second half of the steps. Stops when, over the second
-    half of ten or more steps, predictions have changed by at most `tolerance` of their
-    total change, or when the gradient norm has decreased to that fraction of its initial value.
-    """
-    problem, outputs, norms, remaining = objective.problem, [], [], 0.0
-    mean, inputs = problem.network.likelihood.mean, problem.examples.take(wanted).inputs
-    if objective.included.all():
-        return _outputs(problem, objective.values(objective.origin), inputs), 0.0
-    iterates = preconditioned_lbfgs(objective, _inverse_hessian(objective, covariance), objective.origin)
-    for theta, norm in islice(iterates, steps + 1):
-        outputs.append(_outputs(problem, objective.values(theta), inputs))
-        norms.append(norm)
-        remaining = _fraction(norm, norms[0])
-        if len(outputs) > _MIN_STEPS:
-            remaining = min(
-                remaining, _remaining_change(*map(mean, (outputs[0], outputs[len(outputs) // 2], outputs[-1])))
-            )
-        remaining = problem.ranks.agreed(remaining)
-        if remaining <= tolerance:
-            break
-    return outputs[-1], remaining
-
-
-def refit_to_minimum(
-    objective: LeaveOutObjective, covariance: PosteriorCovariance, wanted: Array, steps: int, tolerance: float
-) -> tuple[Array, float]:
     """Outputs `f [n, c]` of the rows `wanted` at the minimum of `F`, and how far from it the steps ended.
 
     The second number is the gradient norm in units of that at the start, where the rows have just been removed: outputs
@@ -218,11 +189,6 @@ def _outputs(problem: LaplaceProblem, values: NamedTensors, inputs: Any) -> Arra
 
     with torch.no_grad():
         return np.concatenate(list(problem.batch_size.run(inputs, work)))
-
-
-def _remaining_change(first: Array, middle: Array, last: Array) -> float:
-    """Fraction of the change from first to last that happened after the middle."""
-    return _fraction(float(np.linalg.norm(last - middle)), float(np.linalg.norm(last - first)))
 
 
 def _fraction(some: float, whole: float) -> float:
