@@ -140,6 +140,26 @@ def test_clones_of_kernel_machines_and_sparse_models_are_refits():
         assert "one Newton step" in found["warning"][0]
 
 
+def test_groups_that_cannot_be_removed_say_so_in_place_of_numbers():
+    X, y = load_iris(return_X_y=True)
+    m = mm.memory_map(SVC(gamma=0.3).fit(X, y), X, y)
+    found = mm.influence_on(m, X[:2], y[:2], groups="target")
+    assert np.all(np.isnan(found["change"]))
+    assert all("no example of class" in words for words in found["warning"].tolist())
+    with pytest.raises(ValueError, match=r"no group could be removed: cannot be refitted: .*: leave fewer rows out"):
+        found.helpful(0)
+
+
+def test_of_many_outputs_the_largest_change_is_displayed():
+    X, y = load_digits(return_X_y=True)
+    m = mm.memory_map(SVC(gamma=0.001).fit(X[:100], y[:100]), X[:100], y[:100])
+    found = mm.influence_on(m, X[100:101], y[100:101], top=2)
+    assert found["change"].shape == (len(found), 45)
+    place = np.argmax(np.abs(found["change"][0]))
+    assert f"{found['change'][0, place]:.3g} at {place}" in str(found)
+    assert max(map(len, str(found).splitlines())) < 100
+
+
 def test_groups_of_a_filtered_map_and_refusals():
     m = mm.memory_map(Ridge(alpha=0.1).fit(X, Y), X, Y)
     part = m.filter(np.arange(120) >= 60)

@@ -174,7 +174,8 @@ def _by_steps_and_refits(
     elsewhere = able.elsewhere or functools.partial(_elsewhere, origin, able)
     change, residual = elsewhere(queries, refits.deviation)
     deviation, known = np.swapaxes(change, 1, 2), residual <= _MAX_RESIDUAL
-    unknown = np.flatnonzero(~known).tolist()
+    failed = np.asarray([bool(words) for words in refits.warning])  # their changes are not numbers, as in `leave_out`
+    unknown = np.flatnonzero(~known & ~failed).tolist()
     if unknown:
         deviation[:, unknown] = _by_steps(origin, able, [groups[g] for g in unknown], queries)
     words = [

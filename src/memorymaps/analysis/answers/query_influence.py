@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from memorymaps.maps.memory_map import MemoryMap
 
+_DISPLAYED = 10  # outputs whose changes are all displayed
 _CANDIDATES = 3  # times as many as are listed: one step may misplace those that refits find to matter most
 
 
@@ -86,11 +87,25 @@ class QueryInfluence(ResultTable):
         found = pd.DataFrame(rows).pivot(index="id", columns="query", values="value")
         return found.rename(columns=lambda query: f"influence on {query}").rename_axis(columns=None).reset_index()
 
+    def _unknown_losses(self) -> ValueError:
+        if "warning" in self.table.column_names and np.all(np.isnan(self["change"])):
+            return ValueError(f"no group could be removed: {self['warning'][0]}")
+        return ValueError("the queries' losses are unknown without their targets: pass target= to influence_on")
+
+    def _displayed(self) -> pd.DataFrame:
+        """Of many outputs the largest change and its position, in place of all."""
+        shown, change = self.to_pandas(), self["change"]
+        if change.ndim == 2 and change.shape[1] > _DISPLAYED:
+            most = np.argmax(np.abs(np.nan_to_num(change)), axis=1)
+            largest = change[np.arange(len(change)), most]
+            shown["change"] = [f"{value:.3g} at {place}" for value, place in zip(largest, most, strict=True)]
+        return shown
+
     def _of(self, query: int, sign: int) -> QueryInfluence:
         if query not in self["query"]:
             raise ValueError(f"query = {query}: expected a position from 0 to {self['query'].max()}")
         if np.all(np.isnan(self["loss_change"])):
-            raise ValueError("the queries' losses are unknown without their targets: pass target= to influence_on")
+            raise self._unknown_losses()
         value = sign * self["loss_change"]
         rows = np.flatnonzero((self["query"] == query) & (value < 0))
         return dataclasses.replace(self, table=self.table.take(rows[np.argsort(value[rows], kind="stable")]))
