@@ -6,6 +6,11 @@ import copy
 
 import numpy as np
 import pytest
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import memorymaps as mm
 from memorymaps.data.examples import DataError
@@ -232,6 +237,35 @@ def test_boosters_inside_a_pipeline_count():
 
 
 # --- other packages ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("owner", "own"),
+    [
+        (lambda bare: GridSearchCV(bare, {}, cv=2), "best_estimator_"),
+        (lambda bare: TransformedTargetRegressor(bare, check_inverse=False), "regressor_"),
+    ],
+)
+def test_an_estimator_that_was_cloned_may_be_fitted_by_its_owner(owner, own):
+    bare = Ridge(alpha=0.5)
+    model = owner(bare).fit(X, Y)
+    m = mm.memory_map(model, X, Y)
+    bare.fit(X[:20], Y[:20])
+    assert len(LATER["leave_out"](m)) == 1
+    bare.alpha = 7.0  # what its clone was not told
+    refused(m, LATER["leave_out"], type(model).__name__)
+    bare.alpha = 0.5
+    assert len(LATER["leave_out"](m)) == 1
+    getattr(model, own).coef_ = 2 * getattr(model, own).coef_
+    refused(m, LATER["leave_out"], type(model).__name__)
+
+
+def test_an_estimator_that_a_pipeline_has_fitted_is_its_own():
+    bare = Ridge(alpha=0.5)
+    model = make_pipeline(StandardScaler(), bare).fit(X, Y)
+    m = mm.memory_map(model, X, Y)
+    bare.fit(X[:20], Y[:20])
+    refused(m, LATER["leave_out"], "Pipeline")
 
 
 def test_draws_that_were_edited_in_place_are_refused():

@@ -15,7 +15,21 @@ from memorymaps.posteriors.model_state import parameters_of
 
 @parameters_of.register(BaseEstimator)
 def _estimator(model: Any) -> dict[str, Any]:
-    return parameters_of_attributes(vars(model))
+    """Of estimators that are cloned before they are fitted only what they were told: their owner may fit them, too."""
+    attributes = vars(model)
+    cloned = {name: value for name, value in attributes.items() if _is_cloned(name, value, attributes)}
+    rest = {name: value for name, value in attributes.items() if name not in cloned}
+    return parameters_of_attributes(rest) | {name: _settings(value) for name, value in cloned.items()}
+
+
+def _is_cloned(name: str, value: Any, attributes: Mapping[str, Any]) -> bool:
+    fitted = (f"{name}_", f"best_{name}_", f"{name}s_")
+    return isinstance(value, BaseEstimator) and any(each in attributes for each in fitted)
+
+
+def _settings(model: BaseEstimator) -> dict[str, Any]:
+    plain = (bool, int, float, str, np.generic, np.ndarray)
+    return {name: value for name, value in model.get_params().items() if isinstance(value, plain)}
 
 
 def parameters_of_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
