@@ -246,12 +246,12 @@ def test_what_a_refit_changes_at_the_training_inputs_tells_what_it_changes_elsew
     source, kept = memory_map(model, X, y).origin.posterior, np.arange(len(y)) % 3 > 0
     less = model.fit(X[kept], y[kept])
     change = (less.decision_function(X) - f)[..., None]
-    found, residual = source.elsewhere(new, change)
+    found, residual = source.interpolate(new, change)
     truth = less.decision_function(new) - f_new
     assert np.linalg.norm(found[..., 0] - truth) < 1e-3 * np.linalg.norm(truth)
     assert residual[0] < 1e-4
     noise = np.random.default_rng(0).normal(size=change.shape)
-    assert (source.elsewhere(new, noise)[1][0] > 0.5) == (kernel == "linear")  # which no linear function is
+    assert (source.interpolate(new, noise)[1][0] > 0.5) == (kernel == "linear")  # which no linear function is
 
 
 @pytest.mark.parametrize("intercept", [False, True])

@@ -186,7 +186,7 @@ class Capabilities:
     cross_covariance : covariances with outputs at other inputs, where `Z` is too large, or takes longer: for the
         influence on given predictions.
     query_caution : what single examples' effects on other predictions cannot be trusted for, in words.
-    elsewhere : `(inputs, Δf [N, c, g]) → (Δf_* [k, c, g], residual [g])`, the changes of the outputs at `k` inputs that
+    interpolate : `(inputs, Δf [N, c, g]) → (Δf_* [k, c, g], residual [g])`, the changes of the outputs at `k` inputs that
         belong to those of all training outputs, and the share of the latter that no function of the model has.
     from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; for DFBETA.
     directional : covariances along chosen directions only, for many outputs.
@@ -230,7 +230,7 @@ class Capabilities:
     covariance_root: Callable[[Any], Array] | None = None
     cross_covariance: CrossCovariance | None = None
     query_caution: str = ""
-    elsewhere: Callable[[Any, Array], tuple[Array, Array]] | None = None
+    interpolate: Callable[[Any, Array], tuple[Array, Array]] | None = None
     from_whitened: Callable[[Array], Array] | None = None
     directional: DirectionalCovariance | None = None
     removal: RemovalInfluence | None = None
@@ -267,7 +267,7 @@ class Capabilities:
             example_refits=_optional(
                 self.example_refits, lambda own: dataclasses.replace(own, at=_before(own.at, transform))
             ),
-            elsewhere=_optional(self.elsewhere, lambda of: lambda x, change: of(transform(x), change)),
+            interpolate=_optional(self.interpolate, lambda of: lambda x, change: of(transform(x), change)),
             directional=_optional(self.directional, lambda inner: _TransformedDirections(inner, transform)),
             training_marginals=_optional(
                 self.training_marginals, lambda of: lambda batch: of(_transformed(batch, transform))

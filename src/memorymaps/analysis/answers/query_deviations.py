@@ -167,12 +167,12 @@ def _step_warnings(m: MemoryMap, groups: Sequence[Array]) -> list[str]:
 def _by_steps_and_refits(
     origin: Origin, able: Capabilities, groups: Sequence[Array], queries: Any, warnings: list[str]
 ) -> tuple[Array, list[str]]:
-    """Deviations by refits, elsewhere from those of the training outputs; by one step where there are none."""
+    """Deviations by refits, from what these change at the training inputs; by one step where there are none."""
     refits = refit_groups(origin, list(groups))
     if refits is None:
         return _by_steps(origin, able, groups, queries), warnings
-    elsewhere = able.elsewhere or functools.partial(_elsewhere, origin, able)
-    change, residual = elsewhere(queries, refits.deviation)
+    interpolate = able.interpolate or functools.partial(_interpolate, origin, able)
+    change, residual = interpolate(queries, refits.deviation)
     deviation, known = np.swapaxes(change, 1, 2), residual <= _MAX_RESIDUAL
     failed = np.asarray([bool(words) for words in refits.warning])  # their changes are not numbers, as in `leave_out`
     unknown = np.flatnonzero(~known & ~failed).tolist()
@@ -193,7 +193,7 @@ def _by_steps(origin: Origin, able: Capabilities, groups: Sequence[Array], queri
     return np.swapaxes(root(queries) @ u.T, 1, 2)
 
 
-def _elsewhere(origin: Origin, able: Capabilities, queries: Any, change: Array) -> tuple[Array, Array]:
+def _interpolate(origin: Origin, able: Capabilities, queries: Any, change: Array) -> tuple[Array, Array]:
     """Changes `[k, c, g]` at the queries for those of all training outputs, and the residuals of the latter."""
     assert able.covariance_root is not None
     u, residual = _coordinates_of_changes(origin, able.covariance_root, change)

@@ -19,7 +19,7 @@ ExecutorArgument: TypeAlias = Executor | int | None
 
 _WATCHED = 1.0  # seconds between looks at whether the process that started a worker is there
 _QUEUED = 2  # tasks submitted for each worker: one that it works at, one that waits
-_MOST_PROCESSES, _MOST_A_CORE = 64, 8  # more processes are a slip of the pen
+_MOST_PROCESSES, _MOST_A_CORE = 64, 8  # more processes are taken for a mistake
 _NO_LIMIT = "1e18"  # bytes
 
 

@@ -192,7 +192,7 @@ class FunctionSpace:
         keep = values > values[-1] * _SMALLEST_EIGENVALUE
         return cls(vectors[:, keep] / values[keep], vectors[:, keep], intercept)
 
-    def elsewhere(self, cross: Array, change: Array) -> tuple[Array, Array]:
+    def interpolate(self, cross: Array, change: Array) -> tuple[Array, Array]:
         """`[n, g]` at inputs with `k(x, X) [n, N]` for `change [N, g]`, and squares of what no function has `[g]`."""
         outside = change - self.basis @ (self.basis.T @ change)
         constant = np.zeros(change.shape[1])
@@ -235,7 +235,7 @@ class GramPosterior:
         numbers = len(self.kernel_outputs) * len(self.kernel_outputs[0].gram)
         return Capabilities(
             covariance_root=self.covariance_root, cross_covariance=CrossCovariance(self.cross_covariance, numbers),
-            refit=self.refits, group_refit=None if exact else self.refits, elsewhere=self.elsewhere,
+            refit=self.refits, group_refit=None if exact else self.refits, interpolate=self.interpolate,
         )  # fmt: skip
 
     def marginals(self, inputs: Any) -> Marginals:
@@ -264,7 +264,7 @@ class GramPosterior:
 
         return covariance
 
-    def elsewhere(self, inputs: Any, change: Array) -> tuple[Array, Array]:
+    def interpolate(self, inputs: Any, change: Array) -> tuple[Array, Array]:
         """`Δf_* [k, c, g]` at inputs for `Δf [N, c, g]` at all training inputs, and its relative residual `[g]`."""
         found, rest, known = [], np.zeros(change.shape[2]), {}
         for c, part in enumerate(self.kernel_outputs):
@@ -272,7 +272,7 @@ class GramPosterior:
             if key not in known:
                 known[key] = FunctionSpace.of(part.gram, part.intercept), part.kernel(inputs, part.training_inputs)
             space, cross = known[key]
-            at_inputs, missed = space.elsewhere(cross, change[:, c])
+            at_inputs, missed = space.interpolate(cross, change[:, c])
             found.append(at_inputs)
             rest = rest + missed
         size = np.sum(change**2, axis=(0, 1))
