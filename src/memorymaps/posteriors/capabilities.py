@@ -186,8 +186,8 @@ class Capabilities:
     cross_covariance : covariances with outputs at other inputs, where `Z` is too large, or takes longer: for the
         influence on given predictions.
     query_caution : what single examples' effects on other predictions cannot be trusted for, in words.
-    interpolate : `(inputs, Δf [N, c, g]) → (Δf_* [k, c, g], residual [g])`, the changes of the outputs at `k` inputs that
-        belong to those of all training outputs, and the share of the latter that no function of the model has.
+    interpolate : `(inputs, Δf [N, c, g]) → (Δf_* [k, c, g], residual [g])`, the changes of the outputs at `k` inputs
+        that belong to those of all training outputs, and the share of the latter that no function of the model has.
     from_whitened : `u [..., r] → Δθ [..., p, c]`, parameters from the coordinates of `covariance_root`; for DFBETA.
     directional : covariances along chosen directions only, for many outputs.
     removal : removal of groups by iterative solves with the exact curvature, for models of any size.
