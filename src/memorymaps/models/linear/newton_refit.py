@@ -308,19 +308,19 @@ class LinearRefit:
         u, at = self._first_steps(rows)
         whitened = self._whitened_gradients(u, rows)
         own = at.z @ whitened[..., None]
-        step = np.linalg.solve(at.room.mT, own)
+        step = np.linalg.solve(at.system.mT, own)
         squared = np.sum(whitened**2, axis=1) + (own.mT @ at.curvature @ step)[:, 0, 0]
-        spread = np.linalg.diagonal(np.linalg.solve(at.room.mT, at.z @ at.z.mT))
+        spread = np.linalg.diagonal(np.linalg.solve(at.system.mT, at.z @ at.z.mT))
         return -step[..., 0], np.sqrt(np.clip(squared[:, None] * spread, 0, None))
 
     def _first_steps(self, rows: Array) -> tuple[Array, _Removals]:
         """`u [k, r]` of the map's own step, for each row left out alone."""
         error, z, curvature = self._pieces(rows)
-        room = np.eye(error.shape[1]) - curvature @ z @ z.mT
+        system = np.eye(error.shape[1]) - curvature @ z @ z.mT
         share = self._rest.rows.weight[rows, None] * self._rest.penalty_coordinates
         error = error[..., None] + curvature @ (z @ share[..., None])
-        u = (z.mT @ np.linalg.solve(room, error))[..., 0] + share  # Zᵀ(I − ΛV)⁻¹(e + Λs) + w Wᵀ∇ψ
-        return u, _Removals(z, curvature, room)
+        u = (z.mT @ np.linalg.solve(system, error))[..., 0] + share  # Zᵀ(I − ΛV)⁻¹(e + Λs) + w Wᵀ∇ψ
+        return u, _Removals(z, curvature, system)
 
     def _whitened_gradients(self, u: Array, rows: Array) -> Array:
         """`∇L [k, r]` at `u [k, r]`, each without its row."""
@@ -369,20 +369,20 @@ class LinearRefit:
 
 @dataclass(frozen=True)
 class _Removals:
-    """Of some rows: `Z [k, c, r]`, `Λ` and `I − ΛV [k, c, c]`."""
+    """Of some rows: `Z [k, c, r]`, `Λ`, and the `system` `I − ΛV [k, c, c]` of a removal."""
 
     z: Array
     curvature: Array
-    room: Array
+    system: Array
 
     def take(self, places: Array) -> _Removals:
         """Those of some of them."""
-        return _Removals(self.z[places], self.curvature[places], self.room[places])
+        return _Removals(self.z[places], self.curvature[places], self.system[places])
 
     def solve(self, gradient: Array) -> Array:
         """`(I − ZᵀΛZ)⁻¹g [k, r]`, by the Hessian without each row."""
         own = self.curvature @ (self.z @ gradient[..., None])
-        return np.asarray(gradient + (self.z.mT @ np.linalg.solve(self.room, own))[..., 0])
+        return np.asarray(gradient + (self.z.mT @ np.linalg.solve(self.system, own))[..., 0])
 
 
 def _gradients(loss: PenalisedLoss, coefficients: Array, rows: Array) -> Array:
