@@ -69,3 +69,39 @@ def test_a_low_rank_adapter_is_the_dense_posterior_of_what_trains():
     variance = torch.einsum("ncp,pq,nkq->nck", j, torch.linalg.inv(precision), j)
     np.testing.assert_allclose(m["leverage"], torch.einsum("nck,nkc->n", curvature, variance), rtol=1e-8)
     assert any("base.weight" in line and "frozen" in line for line in m.provenance.description.coverage)
+
+
+class OwnNorm(nn.GroupNorm):
+    def forward(self, x):
+        return super().forward(2 * x)
+
+
+class ScaledNorm(nn.Module):
+    """A group norm by the function, with parameters of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.ones(4)), nn.Parameter(torch.zeros(4))
+
+    def forward(self, x):
+        return torch.nn.functional.group_norm(x, 2, self.scale, self.shift)
+
+
+NORMS = {"torch's": lambda: nn.GroupNorm(2, 4), "derived": lambda: OwnNorm(2, 4), "by the function": ScaledNorm}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("structure", ["full", "kfac", "sampled"])
+@pytest.mark.parametrize("trained", ["all", "the norm", "not the first layer"])
+def test_group_norms_of_channels_last_images_give_the_same_map(norm, structure, trained):
+    # torch's own backward pass ends the process where scale and shift have a gradient and the input has none
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), NORMS[norm](), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3)).double()
+    x, y = torch.rand(20, 3, 6, 6).double(), torch.arange(20) % 3
+    net[0].requires_grad_(trained != "not the first layer")
+    recipe = mm.Laplace(structure, prior=0.5, subset=["1"] if trained == "the norm" else None)
+    expected, found = (
+        mm.memory_map(net, inputs, y, likelihood="categorical", posterior=recipe)
+        for inputs in (x, x.contiguous(memory_format=torch.channels_last))
+    )
+    same(found, expected, 1e-6)

@@ -18,6 +18,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError
 from memorymaps.nets.autograd.layers.compiled import eager_modules
 from memorymaps.nets.autograd.layers.decompositions import decomposed_layers
+from memorymaps.nets.autograd.layers.group_norm import ContiguousGroupNorms
 from memorymaps.nets.autograd.pytree import as_tensor_like, length, tree_map
 
 _PROCESS_LOCK = threading.RLock()
@@ -69,7 +70,8 @@ class Network:
         DataError
             The output is not one row of numbers an example, or not finite.
         """
-        f = self.forward(self.module, inputs)
+        with ContiguousGroupNorms():
+            f = self.forward(self.module, inputs)
         if not isinstance(f, Tensor) or f.ndim not in (1, 2) or len(f) != length(inputs):
             raise DataError(_odd_output(f, length(inputs)))
         if not torch.isfinite(f.detach()).all():

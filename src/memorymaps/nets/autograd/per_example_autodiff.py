@@ -18,6 +18,7 @@ from torch.func import functional_call, jvp, vjp, vmap
 
 from memorymaps.nets.autograd.hooks import ROOT_MODULE, OwnerCall, ParameterOwner, submodule
 from memorymaps.nets.autograd.layers.elementwise import elementwise_jvp, elementwise_vjp
+from memorymaps.nets.autograd.layers.group_norm import ContiguousGroupNorms
 from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_owners import has_batch_axis
 
@@ -151,7 +152,8 @@ def _call_with_parameters(
     network: Network, owner: ParameterOwner, parameters: Tensors, args: Any, kwargs: Any
 ) -> Tensor:
     if owner.module != ROOT_MODULE:
-        out: Tensor = functional_call(submodule(network, owner), parameters, args, kwargs, tie_weights=False)
+        with ContiguousGroupNorms():
+            out: Tensor = functional_call(submodule(network, owner), parameters, args, kwargs, tie_weights=False)
         return out
     return functional_forward(network, parameters, args[0])
 
@@ -160,7 +162,8 @@ def functional_forward(network: Network, parameters: Tensors, inputs: Any) -> Te
     """Outputs `f [n, c]` at other parameters, through the user's own `forward`; equals `torch.func.functional_call`."""
     wrapped = _ForwardModule(network)
     named = {f"module.{name}": value for name, value in parameters.items()}
-    out: Tensor = functional_call(wrapped, named, (inputs,))
+    with ContiguousGroupNorms():
+        out: Tensor = functional_call(wrapped, named, (inputs,))
     out = out.to(next(network.module.parameters()).dtype)
     return out[:, None] if out.ndim == 1 else out
 
