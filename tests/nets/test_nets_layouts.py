@@ -99,7 +99,7 @@ def test_group_norms_of_channels_last_images_give_the_same_map(norm, structure, 
     net = nn.Sequential(nn.Conv2d(3, 4, 3), NORMS[norm](), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3)).double()
     x, y = torch.rand(20, 3, 6, 6).double(), torch.arange(20) % 3
     net[0].requires_grad_(trained != "not the first layer")
-    recipe = mm.Laplace(structure, prior=0.5, subset=["1"] if trained == "the norm" else None)
+    recipe = mm.Laplace(structure, prior=0.5, subset=["1"] if trained == "the norm" else "all")
     expected, found = (
         mm.memory_map(net, inputs, y, likelihood="categorical", posterior=recipe)
         for inputs in (x, x.contiguous(memory_format=torch.channels_last))
