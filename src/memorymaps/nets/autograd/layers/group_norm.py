@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
-class ContiguousGroupNorms(TorchFunctionMode):
+class ContiguousGroupNorms(TorchFunctionMode):  # type: ignore[misc]  # torch is untyped here
     """Context: inputs of `torch.nn.functional.group_norm` are made contiguous; layers of modules call it."""
 
     def __torch_function__(
