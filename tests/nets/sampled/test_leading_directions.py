@@ -84,14 +84,35 @@ def test_an_example_without_error_has_the_leading_directions_of_its_curvature():
     basis, _ = leading_basis(Categorical(), f, torch.tensor([0, 1]))
     assert not basis[0, :, 0].any()
     variance = torch.eye(3).double().expand(2, 3, 3) * 2
-    assert torch.allclose(filled(basis[..., :2], basis[..., :2].mT @ variance @ basis[..., :2]), variance)
+    for mean_variance in (torch.eye(3), torch.diag(torch.tensor([3.0, 1.0, 2.0]))):
+        gram = basis[..., :2].mT @ variance @ basis[..., :2]
+        found = filled(basis[..., :2], gram, mean_variance)
+        assert torch.allclose(basis[..., :2].mT @ found @ basis[..., :2], gram)
+        assert torch.allclose(found, variance) or not torch.equal(mean_variance, torch.eye(3))
 
 
 def test_all_directions_give_the_same_variances():
     generator = torch.Generator().manual_seed(1)
     root = torch.randn(40, 6, 6, generator=generator, dtype=torch.float64)
     basis, variance = leading_basis(Categorical(), *outputs())[0], root @ root.mT
-    assert torch.allclose(filled(basis, basis.mT @ variance @ basis), variance)
+    mean_variance = torch.eye(6) + torch.ones(6, 6)
+    assert torch.allclose(filled(basis, basis.mT @ variance @ basis, mean_variance), variance)
+
+
+def test_few_directions_give_what_jointly_normal_outputs_of_the_mean_variance_have():
+    basis = leading_basis(Categorical(), *outputs())[0][..., :2]
+    root = torch.randn(6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    shape = root @ root.T
+    times = torch.arange(1.0, 41.0, dtype=torch.float64)[:, None, None]
+    assert torch.allclose(filled(basis, basis.mT @ (times * shape) @ basis, shape / 7), times * shape)
+    wider = basis @ torch.diag(torch.tensor([2.0, 0.5]).double()) @ basis.mT  # more variance along D only
+    gram = basis.mT @ (shape + wider) @ basis
+    inverse = torch.linalg.inv(basis.mT @ shape @ basis)
+    regression = shape @ basis @ inverse  # E(f | Dᵀf) = regression Dᵀf
+    scale = gram.diagonal(dim1=1, dim2=2).sum(-1) / (basis.mT @ shape @ basis).diagonal(dim1=1, dim2=2).sum(-1)
+    given = shape - regression @ basis.mT @ shape
+    expected = regression @ gram @ regression.mT + scale[:, None, None] * given
+    assert torch.allclose(filled(basis, gram, shape), expected)
 
 
 def test_few_directions_cost_the_error_that_the_map_states():
@@ -104,7 +125,7 @@ def test_few_directions_cost_the_error_that_the_map_states():
     true = 100 * off(few()["leverage"], all_outputs()["leverage"])
     change = [(m["loo_mean"] - m["mean"]).ravel() for m in (few(), all_outputs())]
     assert 0.4 < leverage / true < 2.5
-    assert deviation <= 3.0
+    assert deviation <= 5.0
     assert 100 * off(*change) < 6
     assert np.argmax(few()["sensitivity"]) == np.argmax(all_outputs()["sensitivity"])
 

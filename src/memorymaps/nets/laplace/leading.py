@@ -1,12 +1,13 @@
 """Variances of training examples along their error and the leading directions of their `Λ`, filled in between.
 
-With an orthonormal basis `D [c, r]` of the error and of the leading eigenvectors of `Λ` beside it,
+With an orthonormal basis `D [c, r]` of the error and of the leading eigenvectors of `Λ` beside it, and the mean `V̄` of
+`V/tr V` over some examples whose `V` is computed whole,
 
-    V ≈ D(DᵀVD)Dᵀ + s(I − DDᵀ),    s = tr(DᵀVD)/r
+    V ≈ B(DᵀVD)Bᵀ + s(V̄ − BDᵀV̄),    B = V̄D(DᵀV̄D)⁻¹,    s = tr(DᵀVD)/tr(DᵀV̄D)
 
-from `r` reverse passes instead of `c`. What `Λ` does not see of `V` does not matter: each example has as many
-directions as leave at most `τ` of `tr Λ` outside, with one `τ` for all, the largest that some examples, whose `V` is
-computed whole, admit.
+from `r` reverse passes instead of `c`: outputs whose variance is known along `D` have the rest of `V̄` given these, as
+in the regression of jointly normal variables. What `Λ` does not see of `V` does not matter: each example has as many
+directions as leave at most `τ` of `tr Λ` outside, with one `τ` for all, the largest that the same examples admit.
 """
 
 from __future__ import annotations
@@ -31,23 +32,25 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
-_TOLERANCE = 0.03  # relative error of leverages and of first-order deviations that few directions may add
+_TOLERANCE = 0.05  # relative error of leverages and of first-order deviations that few directions may add
 _WORTHWHILE = 0.5  # of all outputs: with more directions than that on average all C × C are computed
-_HALVINGS = 20  # of τ, from the mean trace on
+_SHRINK, _STEPS = 0.8, 60  # of τ, from the mean trace on
 _FEWEST_ROWS, _MOST_ROWS = 32, 256  # examples of one number of directions that are processed together
-_TINY = 1e-150
+_TINY, _ROUNDING = 1e-150, 1e-10
 
 MakePosterior = Callable[[LaplaceProblem, Any, Description], NetworkPosterior]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeadingNetworkPosterior(NetworkPosterior):
-    """A network posterior whose training examples' `V` are along few directions each, `ranks` of them by id.
+    """A network posterior whose training examples' `V` are along few directions each, `ranks` of them by id, and
+    otherwise as in their `mean_variance [c, c]`.
 
     New inputs, and training examples whose id is not there, have all `C × C`.
     """
 
     ranks: Mapping[Any, int] = field(repr=False)
+    mean_variance: Tensor = field(repr=False)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -75,7 +78,7 @@ class LeadingNetworkPosterior(NetworkPosterior):
                 return bases[0].permute(2, 0, 1)
 
             seen = linearize(self.network, self.problem.owners, x, rows, directions)
-            return seen.f, filled(bases[0], self.covariance.variance(seen, rank))
+            return seen.f, filled(bases[0], self.covariance.variance(seen, rank), self.mean_variance)
 
         size = self.problem.batch_size.size * (self.problem.num_outputs + 2) // (rank + 2)  # fewer cotangents are held
         found = BatchSize(min(size, _MOST_ROWS)).run(take_rows(batch.inputs, chosen), work)
@@ -112,18 +115,22 @@ def leading_basis(likelihood: Likelihood, f: Tensor, y: Tensor) -> tuple[Tensor,
     return torch.cat([first, vectors.flip(-1)[..., :-1]], dim=-1), outside
 
 
-def filled(basis: Tensor, gram: Tensor) -> Tensor:
-    """`D G Dᵀ + s(I − DDᵀ) [n, c, c]` for `G = DᵀVD`, `s` the mean of its diagonal over columns that are not zero.
+def filled(basis: Tensor, gram: Tensor, mean_variance: Tensor) -> Tensor:
+    """`B G Bᵀ + s(V̄ − BDᵀV̄) [n, c, c]` for `G = DᵀVD` and a matrix `V̄ [c, c]`; columns of `D` may be zero.
+
+    With the identity for `V̄` it is `D G Dᵀ + s(I − DDᵀ)`, `s` the mean of the diagonal of `G`.
 
     Examples
     --------
-    >>> filled(torch.eye(3)[None, :, :2], torch.diag(torch.tensor([1.0, 3.0]))[None])[0].diagonal().tolist()
+    >>> filled(torch.eye(3)[None, :, :2], torch.diag(torch.tensor([1.0, 3.0]))[None], torch.eye(3))[0].diagonal().tolist()
     [1.0, 3.0, 2.0]
     """
-    columns = basis.square().sum((1, 2))
-    mean = gram.diagonal(dim1=1, dim2=2).sum(-1) / columns.clamp(min=1)
-    eye = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device)
-    return basis @ gram @ basis.mT + mean[:, None, None] * (eye - basis @ basis.mT)
+    image = mean_variance.to(basis) @ basis
+    within = basis.mT @ image
+    known, typical = (each.diagonal(dim1=1, dim2=2).sum(-1) for each in (gram, within))
+    regression = image @ torch.linalg.pinv(within, rtol=_ROUNDING, hermitian=True)
+    rest = mean_variance.to(basis) - regression @ image.mT
+    return regression @ gram @ regression.mT + (known / typical.clamp(min=_TINY))[:, None, None] * rest
 
 
 @dataclass(frozen=True)
@@ -178,18 +185,21 @@ def along_leading_directions(curvature: OutputCurvature, places: Tensor, share: 
         )
         described = replace(description, notes=(*description.notes, note))
         named = dict(zip(curvature.ids, ranks.tolist(), strict=True))
-        return LeadingNetworkPosterior(problem, covariance, described, ranks=named)
+        return LeadingNetworkPosterior(
+            problem, covariance, described, ranks=named, mean_variance=few.mean_variance
+        )
 
     return make
 
 
 @dataclass(frozen=True)
 class _FewDirections:
-    """`τ`, and the relative errors that so few directions add."""
+    """`τ`, the relative errors that so few directions add, and `V̄ [c, c]`."""
 
     limit: float
     leverage: float
     deviation: float
+    mean_variance: Tensor
 
 
 def _few_enough(
@@ -197,19 +207,25 @@ def _few_enough(
 ) -> _FewDirections:
     likelihood, y, c = problem.network.likelihood, problem.target(batch), problem.num_outputs
     f, whole = _all_outputs(problem, covariance, batch)
-    basis, outside = leading_basis(likelihood, f, y)
+    (basis, outside), share = leading_basis(likelihood, f, y), share.to(f)
+    mean = _mean_variance(whole, share)
     grams = [basis[..., :r].mT @ whole @ basis[..., :r] for r in range(1, c + 1)]
-    by_rank = [_leverage_and_deviation(likelihood, f, y, filled(basis[..., : len(g[0])], g)) for g in grams]
-    exact, share = _leverage_and_deviation(likelihood, f, y, whole), share.to(f)
-    limit = 2 * float(outside[:, 0].mean())
-    for _ in range(_HALVINGS):
-        limit /= 2
+    by_rank = [_leverage_and_deviation(likelihood, f, y, filled(basis[..., : len(g[0])], g, mean)) for g in grams]
+    exact = _leverage_and_deviation(likelihood, f, y, whole)
+    for step in range(_STEPS):
+        limit = float(outside[:, 0].mean()) * _SHRINK**step
         at = (_ranks(outside, limit) - 1, torch.arange(len(f), device=f.device))
         found = [torch.stack(each)[at] for each in zip(*by_rank, strict=True)]
         errors = [_relative_error(a, b, share) for a, b in zip(found, exact, strict=True)]
         if max(errors) <= _TOLERANCE:
-            return _FewDirections(limit, *errors)
-    return _FewDirections(0.0, 0.0, 0.0)
+            return _FewDirections(limit, *errors, mean)
+    return _FewDirections(0.0, 0.0, 0.0, mean)
+
+
+def _mean_variance(variance: Tensor, share: Tensor) -> Tensor:
+    """The mean `[c, c]` of `V/tr V` of examples that stand for `share [n]` of all."""
+    trace = variance.diagonal(dim1=1, dim2=2).sum(-1).clamp(min=_TINY)
+    return torch.tensordot(share / trace, variance, 1) / share.sum()
 
 
 def _ranks(outside: Tensor, limit: float) -> Tensor:

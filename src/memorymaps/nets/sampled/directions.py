@@ -21,7 +21,7 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.nets.laplace.leading import filled, leading_basis
+from memorymaps.nets.laplace.leading import leading_basis
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.measures import MEASURES, cavity_measures, magnitudes
 
@@ -198,7 +198,7 @@ def _left_out(problem: LaplaceProblem, batch: Batch) -> Iterator[Tensor]:
 
 
 def _completed(within: Tensor, basis: Tensor, fill: float | Tensor) -> Tensor:
-    """`Q V_Q Qᵀ + t v̄ (I − Q Qᵀ)` for `t` a number or `[n, 1, 1]`."""
-    whole = filled(basis, within)
-    known = torch.matmul(basis, torch.matmul(within, basis.mT))
-    return known + fill * (whole - known)
+    """`Q V_Q Qᵀ + t v̄ (I − Q Qᵀ)` for `t` a number or `[n, 1, 1]`; columns of `Q` may be zero."""
+    mean = within.diagonal(dim1=1, dim2=2).sum(-1) / basis.square().sum((1, 2)).clamp(min=1)
+    outside = torch.eye(basis.shape[1]).to(basis) - torch.matmul(basis, basis.mT)
+    return torch.matmul(basis, torch.matmul(within, basis.mT)) + fill * mean[:, None, None] * outside
