@@ -122,7 +122,8 @@ def filled(basis: Tensor, gram: Tensor, mean_variance: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> filled(torch.eye(3)[None, :, :2], torch.diag(torch.tensor([1.0, 3.0]))[None], torch.eye(3))[0].diagonal().tolist()
+    >>> basis, gram = torch.eye(3)[None, :, :2], torch.diag(torch.tensor([1.0, 3.0]))[None]
+    >>> filled(basis, gram, torch.eye(3))[0].diagonal().tolist()
     [1.0, 3.0, 2.0]
     """
     image = mean_variance.to(basis) @ basis
@@ -185,9 +186,7 @@ def along_leading_directions(curvature: OutputCurvature, places: Tensor, share: 
         )
         described = replace(description, notes=(*description.notes, note))
         named = dict(zip(curvature.ids, ranks.tolist(), strict=True))
-        return LeadingNetworkPosterior(
-            problem, covariance, described, ranks=named, mean_variance=few.mean_variance
-        )
+        return LeadingNetworkPosterior(problem, covariance, described, ranks=named, mean_variance=few.mean_variance)
 
     return make
 
