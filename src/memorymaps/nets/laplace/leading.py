@@ -217,7 +217,7 @@ def _few_enough(
         found = [torch.stack(each)[at] for each in zip(*by_rank, strict=True)]
         errors = [_relative_error(a, b, share) for a, b in zip(found, exact, strict=True)]
         if max(errors) <= _TOLERANCE:
-            return _FewDirections(limit, *errors, mean)
+            return _FewDirections(limit, errors[0], errors[1], mean)
     return _FewDirections(0.0, 0.0, 0.0, mean)
 
 
