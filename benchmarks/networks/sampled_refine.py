@@ -1,6 +1,6 @@
 """How many passes over the data `refine` and `refit` take from sampled curvature, from EKFAC and from the prior alone.
 
-LeNet5 on real images, 5 % of the labels drawn at random, trained to a minimum (`networks/sampled.py`). `refine`:
+A network of `networks/sampled.py` on real images, 5 % of the labels drawn at random, trained to a minimum. `refine`:
 conjugate gradients for the 30 most sensitive examples, each pass a product with the exact curvature without the
 example; passes until all, and until half of them, have a relative residual of 10⁻², and the largest residual after 10
 and 20. `refit`: L-BFGS without each of the `--refits` most sensitive; passes are evaluations of the loss and its
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sampled import data, lenet, trained
+from sampled import NETWORKS, data, trained
 
 import memorymaps as mm
 from memorymaps.nets.curvature.structure import prior_covariance
@@ -93,6 +93,7 @@ def refitted(source: Any, rows: np.ndarray) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=NETWORKS, default="lenet")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--n", type=int, default=800)
     parser.add_argument("--delta", type=float, default=20.0)
@@ -104,9 +105,9 @@ def main() -> None:
     a = parser.parse_args()
     torch.manual_seed(0)
     x, y = data(a.data, a.n, False)
-    net = lenet(10)
+    net = NETWORKS[a.network](10)
     trained(net, x, y, a.delta, a.weights)
-    print(f"LeNet5, {a.data}, N = {a.n:,}, δ = {a.delta:g}; the {TOP} most sensitive")
+    print(f"{a.network}, {a.data}, N = {a.n:,}, δ = {a.delta:g}; the {TOP} most sensitive")
     print(
         "| posterior | rows | passes to 1e-2, all | half | largest residual after 10 / 20 | seconds "
         "| refit: passes, mean (most) | missed | seconds |"
