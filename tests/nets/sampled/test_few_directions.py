@@ -20,9 +20,10 @@ from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
+from memorymaps.nets.covariance.gram import DenseRows
 from memorymaps.nets.sampled.directions import Directions, ordered_directions
 from memorymaps.nets.sampled.measures import cavity_measures
-from memorymaps.nets.sampled.rows.files import FiledRows
+from memorymaps.nets.sampled.rows.files import FiledRows, RowFile
 from memorymaps.nets.sampled.structure import Sampled
 
 SHORT = 1e-6  # seconds: no budget for all directions
@@ -171,8 +172,11 @@ def test_single_precision_is_double_precision_to_rounding(name):
 
 def test_rows_in_files_are_multiplied_in_single_precision_too():
     rows = torch.randn(6, 1, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    filed = FiledRows.concatenate([FiledRows.written(type("Rows", (), {"rows": each, "shape": each.shape})(), None)
-                                   for each in rows.split(3)]).to(torch.float32)  # fmt: skip
+    other, file = RowFile.of_groups(6, [5, 4], None)
+    other.add(DenseRows(torch.ones(6, 1, 5)))
+    for each in rows.split(3):
+        file.add(DenseRows(each))
+    filed = FiledRows.of_file(file, rows.device).to(torch.float32)
     found = filed.matvec(torch.eye(4))
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, rows[:, 0].T, rtol=1e-6)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
+import os
 import re
+import tempfile
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ pytest.importorskip("torch")
 
 import torch
 from networks import CASES, case, jacobian
+from remedies import remedy
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -39,7 +43,7 @@ from memorymaps.nets.sampled import covariance as sampled_covariance
 from memorymaps.nets.sampled.budget import PER_SECOND
 from memorymaps.nets.sampled.cost import cost_of
 from memorymaps.nets.sampled.forecast import Forecast
-from memorymaps.nets.sampled.rows.files import FiledRows
+from memorymaps.nets.sampled.rows.files import FiledRows, RowFile
 from memorymaps.nets.sampled.rows.sampling import (
     debiased_weights,
     drawn,
@@ -589,13 +593,52 @@ def test_rows_beyond_memory_are_kept_in_files(kind, monkeypatch, tmp_path):
     np.testing.assert_allclose(left[1], left[0], rtol=1e-3)
 
 
+def in_file(rows):
+    (file,) = RowFile.of_groups(len(rows), [rows.shape[2]], None)
+    file.add(DenseRows(rows))
+    return FiledRows.of_file(file, rows.device)
+
+
+@pytest.mark.slow
+def test_the_number_of_open_files_does_not_grow_with_the_data(monkeypatch):
+    opened, real = [], tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **given: opened.append(1) or real(**given))
+    monkeypatch.setattr("memorymaps.nets.sampled.rows.pool._PIECE", 2)
+    net, x, y = case("cnn", 40)
+    count = sum(v.numel() for v in net.parameters())
+    monkeypatch.setattr("memorymaps.nets.sampled.cost.NUMBERS", 40 * (3 * 40 + count))
+    filed = drawn_map(net, x, y, Sampled(rows=40, seed=2))
+    assert FiledRows in {type(rows) for rows in filed.origin.posterior.covariance.gram.rows}
+    assert len(opened) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system does not reserve room on a disk")
+@remedy("GB of a disk that has not so much room")
+def test_a_disk_without_room_for_the_rows_is_told_before_they_are_written(said, monkeypatch, tmp_path):
+    reserve, net, x, y = os.posix_fallocate, *case("cnn", 24)
+    count = sum(v.numel() for v in net.parameters())
+    monkeypatch.setattr("memorymaps.nets.sampled.cost.NUMBERS", 30 * (3 * 30 + count) // 2)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with said:
+        drawn_map(net, x, y, Sampled(rows=30, folder=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    fewer = drawn_map(net, x, y, Sampled(rows=5))
+    assert len(fewer.origin.posterior.covariance.q) < 15
+    monkeypatch.setattr(os, "posix_fallocate", reserve)
+    assert len(drawn_map(net, x, y, Sampled(rows=30, folder=tmp_path))) == 24
+
+
 def test_products_with_rows_in_files_are_those_of_rows_in_memory(monkeypatch):
     monkeypatch.setattr("memorymaps.nets.sampled.rows.files._PIECE", 50)
     generator = torch.Generator().manual_seed(0)
     rows, inverse = torch.randn(11, 1, 13, generator=generator).double(), torch.rand(13, generator=generator).double()
     order, scale = torch.randperm(11, generator=generator)[:8], torch.rand(8, generator=generator).double()
     dense = DenseRows(rows).take(order).scaled(scale)
-    parts = [FiledRows.written(DenseRows(rows[part]), None) for part in (slice(0, 4), slice(4, 4), slice(4, 11))]
+    parts = [in_file(rows[part]) for part in (slice(0, 4), slice(4, 4), slice(4, 11))]
     filed = FiledRows.concatenate(parts).take(order).scaled(scale)
     assert filed.shape == dense.shape
     v, u = torch.randn(3, 13, generator=generator).double(), torch.randn(2, 8, generator=generator).double()

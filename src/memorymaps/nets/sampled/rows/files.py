@@ -7,11 +7,14 @@ variances that are small differences.
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -28,35 +31,61 @@ _PIECE = 2**23  # numbers read at once: 64 MB in double precision
 
 @dataclass
 class RowFile:
-    """Single-precision rows `[r, q]` in a file without a name, which ends with this object.
+    """Single-precision rows `[r, q]` of one group in a file without a name, the first `count` of them written.
 
-    Pages that were read are given back to the operating system, which keeps them where it has memory to spare.
+    Groups share a file, which ends with the last of them: the number of open files does not grow with the data. Pages
+    that were read or written are given back to the operating system, which keeps them where it has memory to spare.
     """
 
     numbers: Array
     pages: mmap.mmap
+    count: int = 0
 
     @classmethod
-    def of(cls, rows: Tensor, folder: Path | None) -> RowFile:
-        """Write rows `[r, q]` of at least one number.
+    def of_groups(cls, rows: int, widths: Sequence[int], folder: Path | None) -> list[RowFile]:
+        """One file for `rows` rows of groups of such `widths`.
 
         Raises
         ------
         OSError
-            The folder does not exist, or its disk is full.
+            The folder does not exist, or its disk has not so much room.
         """
+        total = rows * sum(widths)
         with tempfile.TemporaryFile(dir=folder) as file:
-            file.truncate(4 * rows.numel())
-            pages = mmap.mmap(file.fileno(), 4 * rows.numel())
-            np.frombuffer(pages, np.float32).reshape(rows.shape)[:] = rows.detach().float().cpu().numpy()
-        found = cls(np.frombuffer(pages, np.float32).reshape(rows.shape), pages)
-        found.release()
-        return found
+            _reserve(file, max(1, 4 * total))
+            pages = mmap.mmap(file.fileno(), max(1, 4 * total))
+        numbers = np.frombuffer(pages, np.float32, total) if total else np.empty(0, np.float32)
+        parts = np.split(numbers, rows * np.cumsum(widths, dtype=np.int64)[:-1])
+        return [cls(part.reshape(rows, width), pages) for part, width in zip(parts, widths, strict=True)]
+
+    def add(self, rows: DenseRows) -> None:
+        """Write rows of one direction each after those that are there."""
+        stop = self.count + rows.shape[0]
+        self.numbers[self.count : stop] = rows.rows[:, 0].detach().float().cpu().numpy()
+        self.count = stop
+        self.release()
 
     def release(self) -> None:
         """Give its pages back, on systems where that can be said."""
         if hasattr(self.pages, "madvise"):
             self.pages.madvise(mmap.MADV_DONTNEED)
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Room for so many bytes, at once where the system can: a page that finds no room later ends the process."""
+    if not hasattr(os, "posix_fallocate"):
+        file.truncate(size)
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(
+            errno.ENOSPC,
+            f"drawn rows take {size / 1e9:.2g} GB of a disk that has not so much room: expected a folder that has, "
+            "Sampled(folder=...), or fewer rows, Sampled(rows=...)",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -86,11 +115,9 @@ class FiledRows:
         return DenseRows.numbers(group)
 
     @classmethod
-    def written(cls, rows: DenseRows, folder: Path | None) -> FiledRows:
-        """Rows of one direction each, in a new file."""
-        m = rows.shape[0]
-        files = (RowFile.of(rows.rows[:, 0], folder),) if m else ()
-        return cls(files, torch.arange(m), torch.ones(m, dtype=torch.float64, device=rows.rows.device))
+    def of_file(cls, file: RowFile, device: torch.device) -> FiledRows:
+        """All that were written, with products on a device."""
+        return cls((file,), torch.arange(file.count), torch.ones(file.count, dtype=torch.float64, device=device))
 
     @classmethod
     def concatenate(cls, each: Sequence[FiledRows]) -> FiledRows:

@@ -19,7 +19,7 @@ from memorymaps.nets.curvature.structure import Deltas, prior_covariance, root_d
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import Kind
 from memorymaps.nets.sampled.covariance import SampledCovariance
-from memorymaps.nets.sampled.rows.files import FiledRows
+from memorymaps.nets.sampled.rows.files import FiledRows, RowFile
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
 from memorymaps.nets.sampled.rows.work import PassWork
@@ -160,7 +160,7 @@ def rows_at(
 ) -> list[Any]:
     """Rows `a_ij` of every group at places `i·k + j`, ascending: one example and direction each; files in `folder`."""
     examples, which = torch.unique_consecutive(places // k, return_inverse=True)
-    pieces: list[list[Any]] = []
+    kept = _places_for(problem, kinds, len(places), folder)
     for first in range(0, len(examples), problem.ranks.size * _PIECE):
         found: Iterable[list[Any]] = ()
         own = problem.ranks.part(min(len(examples) - first, problem.ranks.size * _PIECE))
@@ -170,12 +170,35 @@ def rows_at(
             batch = problem.examples.take(examples[start:stop].numpy())
             found = _piece(problem, kinds, batch, which[here] - start, places[here] % k)
         for each in problem.ranks.stream(found):
-            pieces.append([_kept(kind, rows, folder) for kind, rows in zip(kinds, each, strict=True)])
-    return [kind.concatenate(each) for kind, each in zip(kinds, zip(*pieces, strict=True), strict=True)]
+            for rows, place in zip(each, kept, strict=True):
+                place.add(rows)
+    device = problem.network.device
+    return [FiledRows.of_file(each, device) if isinstance(each, RowFile) else each.joined() for each in kept]
 
 
-def _kept(kind: Kind, rows: Any, folder: Path | None) -> Any:
-    return FiledRows.written(rows, folder) if kind is FiledRows else rows
+@dataclass
+class _InMemory:
+    """Rows of one group as they are made."""
+
+    kind: Any
+    pieces: list[Any] = field(default_factory=list)
+
+    def add(self, rows: Any) -> None:
+        """Keep rows."""
+        self.pieces.append(rows)
+
+    def joined(self) -> Any:
+        """All of them."""
+        return self.kind.concatenate(self.pieces)
+
+
+def _places_for(
+    problem: LaplaceProblem, kinds: list[Kind], rows: int, folder: Path | None
+) -> list[_InMemory | RowFile]:
+    """Where so many rows of every group are kept: in memory, or in one file for all groups whose rows are filed."""
+    widths = [group.size for kind, group in zip(kinds, problem.block_groups, strict=True) if kind is FiledRows]
+    files = iter(RowFile.of_groups(rows, widths, folder) if widths else ())
+    return [next(files) if kind is FiledRows else _InMemory(kind) for kind in kinds]
 
 
 def _piece(
