@@ -207,9 +207,10 @@ class Fit:
 
     def without(self, removed: np.ndarray) -> Refit:
         """The refit without some examples."""
-        steps = list(descent.without(self.objective, self.solve, removed.tolist(), STEPS))
+        without = descent.Without.of(self.objective, self.solve, removed.tolist())
+        steps = list(without.iterates(STEPS))
         first, (last, size) = steps[0][1], steps[-1]
-        newton = descent.newton_step(self.objective, self.solve, removed.tolist())
+        newton = without.newton_step(self.objective.origin)
         moved = np.linalg.norm(last - self.objective.origin)
         return Refit(last, size <= descent.LEFT * first, bool(moved <= NEAR * np.linalg.norm(newton)))
 

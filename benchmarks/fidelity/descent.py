@@ -267,19 +267,28 @@ def rounds(
             return
 
 
-def without(objective: Objective, solve: Solve, removed: list[int], steps: int) -> Iterator[tuple[np.ndarray, float]]:
-    """`(θ, gradient)` of the objective without these examples, from the origin to `LEFT` of the first gradient."""
-    kept = np.delete(np.arange(len(objective.x)), removed)
-    inverse, first = without_rows(solve, own_rows(objective, removed)), np.inf
-    for theta, size in iterates(objective, torch.tensor(kept), inverse, steps):
-        yield theta, size
-        first = size if np.isinf(first) else first
-        if size <= LEFT * first:
-            return
+class Without(NamedTuple):
+    """The objective without some examples, and its approximate inverse Hessian at the origin."""
 
+    objective: Objective
+    kept: torch.Tensor
+    solve: Solve
 
-def newton_step(objective: Objective, solve: Solve, removed: list[int]) -> np.ndarray:
-    """The first step without these examples, from the origin."""
-    kept = torch.tensor(np.delete(np.arange(len(objective.x)), removed))
-    gradient = objective.change(objective.origin, kept)[1]
-    return -without_rows(solve, own_rows(objective, removed))(gradient)
+    @classmethod
+    def of(cls, objective: Objective, solve: Solve, removed: list[int]) -> Without:
+        """With the rows of these examples taken out of the inverse."""
+        kept = torch.tensor(np.delete(np.arange(len(objective.x)), removed))
+        return cls(objective, kept, without_rows(solve, own_rows(objective, removed)))
+
+    def iterates(self, steps: int) -> Iterator[tuple[np.ndarray, float]]:
+        """`(θ, gradient)` from the origin to `LEFT` of the first gradient."""
+        first = np.inf
+        for theta, size in iterates(self.objective, self.kept, self.solve, steps):
+            yield theta, size
+            first = size if np.isinf(first) else first
+            if size <= LEFT * first:
+                return
+
+    def newton_step(self, theta: np.ndarray) -> np.ndarray:
+        """What the gradient at `θ` and the inverse Hessian of the origin leave to go."""
+        return -self.solve(self.objective.change(theta, self.kept)[1])

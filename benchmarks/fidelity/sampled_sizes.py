@@ -8,7 +8,9 @@ the true Hessian along `--directions` (`corrected_inverse.py`), saddles left alo
 minimum below `REACHED` where none is found (`descent.py`).
 A retraining starts there, without one example, with the same inverse Hessian less the example's rows, and has arrived
 where the gradient of its objective is at most `LEFT` of what it was at first, in the norm of that inverse Hessian; it
-stops there or after `--steps`. What was left of the gradient at the minimum is taken off as a linear term. The inverse
+stops there or after `--steps`. In a long flat valley, which hardly changes outputs, it may not arrive and the mean of
+the example be settled all the same: by the change that the second half of the steps made and that the next Newton step
+would make (`LATE`, `AHEAD`). What was left of the gradient at the minimum is taken off as a linear term. The inverse
 Hessian makes it quick and decides nothing: the gradient is that of all the data, in double precision with `--double`.
 Products and maps are in single precision. Examples are drawn by share of sensitivity and at random in turn, so that any
 beginning of the journal is a sample of the same design: a stopped run goes on.
@@ -27,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from descent import LEFT, Objective, Solve, preconditioner, rounds, without
+from descent import LEFT, Objective, Solve, Without, preconditioner, rounds
 from real_size import data, lenet, train
 from scipy.stats import spearmanr
 from torch import nn
@@ -55,6 +57,7 @@ def tiny() -> nn.Module:
 
 NETS = {"lenet": smooth_lenet, "relu": lenet, "tiny": tiny}
 ROUNDS, STEPS = 30, 60  # at the end of training, at most
+LATE, AHEAD = 0.05, 0.02  # of an example's change: made by the second half of the steps, and left to one more step
 
 
 def trained(a: argparse.Namespace) -> tuple[Objective, Solve]:
@@ -91,18 +94,18 @@ def in_turn(sensitivity: np.ndarray, k: int) -> list[int]:
 def retrained(objective: Objective, solve: Solve, row: int, steps: int) -> dict[str, Any]:
     """What is kept of one retraining: the example's mean at first and at the end, and the gradient there."""
     before, clock = objective.passes, time.process_time()
-    means, sizes = [], []
-    for theta, size in without(objective, solve, [row], steps):
+    means, sizes, without = [], [], Without.of(objective, solve, [row])
+    for theta, size in without.iterates(steps):
         means.append(objective.means(theta, [row]))
         sizes.append(size)
-    return {"row": row, "means": [means[0].tolist(), means[-1].tolist()], "late": late(means),
+    ahead = objective.means(theta + without.newton_step(theta), [row])
+    late, left = (
+        float(np.abs(a - b).sum() / max(np.abs(means[-1] - means[0]).sum(), 1e-300))
+        for a, b in ((means[-1], means[len(means) // 2]), (ahead, means[-1]))
+    )
+    return {"row": row, "means": [means[0].tolist(), means[-1].tolist()], "late": late, "ahead": left,
             "gradient": [sizes[0], sizes[-1]], "passes": objective.passes - before,
             "seconds": time.process_time() - clock}  # fmt: skip
-
-
-def late(means: list[np.ndarray]) -> float:
-    """The part of the change of the mean that the second half of the steps made."""
-    return float(np.abs(means[-1] - means[len(means) // 2]).sum() / max(np.abs(means[-1] - means[0]).sum(), 1e-300))
 
 
 def compare(m: mm.MemoryMap, name: str, journal: list[dict[str, Any]]) -> None:
@@ -110,10 +113,12 @@ def compare(m: mm.MemoryMap, name: str, journal: list[dict[str, Any]]) -> None:
     rows = np.array([each["row"] for each in journal])
     first, end = (np.array([each["means"][k][0] for each in journal]) for k in range(2))
     start, left = np.transpose([each["gradient"] for each in journal])
+    late, ahead = (np.array([each[what] for each in journal]) for what in ("late", "ahead"))
     truth, arrived = np.abs(end - first).sum(1), left <= LEFT * start
+    settled = arrived | ((late <= LATE) & (ahead <= AHEAD))
     target = np.asarray(m.origin.examples.take(rows).target)
     loss = -np.log(end[np.arange(len(rows)), target])
-    for what, among in (("all", np.ones_like(arrived)), ("arrived", arrived)):
+    for what, among in (("all", np.ones_like(arrived)), ("mean settled", settled), ("arrived", arrived)):
         s, t = m["sensitivity"][rows][among], truth[among]
         loo, true = m["loo_loss"][rows][among], loss[among]
         if not among.any():
