@@ -155,41 +155,48 @@ class FiledRows:
 
     def cross_gram(self, others: FiledRows, inverse: Tensor) -> Tensor:
         """`G D⁻¹G'ᵀ [m, m']`."""
-        parts = [others.matvec(piece * inverse.reshape(-1)) for _, piece in self._pieces()]
-        return torch.cat(parts) if parts else self.scale.new_zeros(0, len(others.index))
+        found = self.scale[:, None].repeat(1, len(others.index))
+        for places, rows in self._pieces():
+            found[places] *= others.matvec(rows * inverse.reshape(-1))
+        return found
 
     def example_gram(self, inverse: Tensor) -> Tensor:
         """`G_i D⁻¹G_iᵀ [m, 1, 1]`."""
-        found = self.scale.new_zeros(len(self.index))
-        for part, piece in self._pieces():
-            found[part] = piece.square() @ inverse.reshape(-1)
+        found = self.scale.square()
+        for places, rows in self._pieces():
+            found[places] *= rows.square() @ inverse.reshape(-1)
         return found[:, None, None]
 
     def matvec(self, v: Tensor) -> Tensor:
         """`G v [..., m]` for `v [..., q]`."""
-        found = self.scale.new_empty(*v.shape[:-1], len(self.index))
-        for part, piece in self._pieces():
-            found[..., part] = v @ piece.T
+        found = self.scale.repeat(*v.shape[:-1], 1)
+        for places, rows in self._pieces():
+            found[..., places] *= v @ rows.T
         return found
 
     def rmatvec(self, x: Tensor) -> Tensor:
         """`Gᵀx [..., q]` for `x [..., m]`."""
-        found = self.scale.new_zeros(*x.shape[:-1], self.width)
-        for part, piece in self._pieces():
-            found += x[..., part] @ piece
+        found, scaled = self.scale.new_zeros(*x.shape[:-1], self.width), x * self.scale
+        for places, rows in self._pieces():
+            found += scaled[..., places] @ rows
         return found
 
-    def _pieces(self) -> Iterator[tuple[slice, Tensor]]:
-        """Scaled rows, some at a time."""
-        for part in chunk_slices(len(self.index), max(1, self.width), _PIECE):
-            rows = torch.from_numpy(self._read(self.index[part].numpy())).to(self.scale.device)
-            yield part, rows.to(self.scale.dtype, copy=True).mul_(self.scale[part, None])
+    def _pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Places `[r]` in these rows and what the files have there, `[r, q]` without its scale: some at a time.
 
-    def _read(self, wanted: Array) -> Array:
-        found = np.empty((len(wanted), self.width), np.float32)
-        owner = np.searchsorted(self._starts, wanted, side="right") - 1
+        In single precision rows that are neighbours in their file are no copies.
+        """
+        index = self.index.numpy()
+        owner = np.searchsorted(self._starts, index, side="right") - 1
         for k in np.unique(owner):
-            here = owner == k
-            found[here] = self.files[k].numbers[wanted[here] - self._starts[k]]
-            self.files[k].release()
-        return found
+            places = np.flatnonzero(owner == k)
+            for part in chunk_slices(len(places), max(1, self.width), _PIECE):
+                rows = self.files[k].numbers[_as_slice(index[places[part]] - self._starts[k])]
+                yield torch.from_numpy(places[part]).to(self.scale.device), torch.from_numpy(rows).to(self.scale)
+                self.files[k].release()
+
+
+def _as_slice(rows: Array) -> Array | slice:
+    """Consecutive numbers as a slice; others as they are."""
+    first = int(rows[0])
+    return slice(first, first + len(rows)) if np.array_equal(rows, np.arange(first, first + len(rows))) else rows
