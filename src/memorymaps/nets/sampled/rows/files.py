@@ -156,43 +156,43 @@ class FiledRows:
     def cross_gram(self, others: FiledRows, inverse: Tensor) -> Tensor:
         """`G D⁻¹G'ᵀ [m, m']`."""
         found = self.scale[:, None].repeat(1, len(others.index))
-        for places, rows in self._pieces():
-            found[places] *= others.matvec(rows * inverse.reshape(-1))
+        for positions, rows in self._pieces():
+            found[positions] *= others.matvec(rows * inverse.reshape(-1))
         return found
 
     def example_gram(self, inverse: Tensor) -> Tensor:
         """`G_i D⁻¹G_iᵀ [m, 1, 1]`."""
         found = self.scale.square()
-        for places, rows in self._pieces():
-            found[places] *= rows.square() @ inverse.reshape(-1)
+        for positions, rows in self._pieces():
+            found[positions] *= rows.square() @ inverse.reshape(-1)
         return found[:, None, None]
 
     def matvec(self, v: Tensor) -> Tensor:
         """`G v [..., m]` for `v [..., q]`."""
         found = self.scale.repeat(*v.shape[:-1], 1)
-        for places, rows in self._pieces():
-            found[..., places] *= v @ rows.T
+        for positions, rows in self._pieces():
+            found[..., positions] *= v @ rows.T
         return found
 
     def rmatvec(self, x: Tensor) -> Tensor:
         """`Gᵀx [..., q]` for `x [..., m]`."""
         found, scaled = self.scale.new_zeros(*x.shape[:-1], self.width), x * self.scale
-        for places, rows in self._pieces():
-            found += scaled[..., places] @ rows
+        for positions, rows in self._pieces():
+            found += scaled[..., positions] @ rows
         return found
 
     def _pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Places `[r]` in these rows and what the files have there, `[r, q]` without its scale: some at a time.
+        """Positions `[r]` among these rows and what the files have there, `[r, q]` without its scale: some at a time.
 
         In single precision rows that are neighbours in their file are no copies.
         """
         index = self.index.numpy()
         owner = np.searchsorted(self._starts, index, side="right") - 1
         for k in np.unique(owner):
-            places = np.flatnonzero(owner == k)
-            for part in chunk_slices(len(places), max(1, self.width), _PIECE):
-                rows = self.files[k].numbers[_as_slice(index[places[part]] - self._starts[k])]
-                yield torch.from_numpy(places[part]).to(self.scale.device), torch.from_numpy(rows).to(self.scale)
+            positions = np.flatnonzero(owner == k)
+            for part in chunk_slices(len(positions), max(1, self.width), _PIECE):
+                rows = self.files[k].numbers[_as_slice(index[positions[part]] - self._starts[k])]
+                yield torch.from_numpy(positions[part]).to(self.scale.device), torch.from_numpy(rows).to(self.scale)
                 self.files[k].release()
 
 

@@ -160,7 +160,7 @@ def rows_at(
 ) -> list[Any]:
     """Rows `a_ij` of every group at places `i·k + j`, ascending: one example and direction each; files in `folder`."""
     examples, which = torch.unique_consecutive(places // k, return_inverse=True)
-    kept = _places_for(problem, kinds, len(places), folder)
+    stores = _stores_for(problem, kinds, len(places), folder)
     for first in range(0, len(examples), problem.ranks.size * _PIECE):
         found: Iterable[list[Any]] = ()
         own = problem.ranks.part(min(len(examples) - first, problem.ranks.size * _PIECE))
@@ -170,10 +170,10 @@ def rows_at(
             batch = problem.examples.take(examples[start:stop].numpy())
             found = _piece(problem, kinds, batch, which[here] - start, places[here] % k)
         for each in problem.ranks.stream(found):
-            for rows, place in zip(each, kept, strict=True):
-                place.add(rows)
+            for rows, store in zip(each, stores, strict=True):
+                store.add(rows)
     device = problem.network.device
-    return [FiledRows.of_file(each, device) if isinstance(each, RowFile) else each.joined() for each in kept]
+    return [FiledRows.of_file(each, device) if isinstance(each, RowFile) else each.joined() for each in stores]
 
 
 @dataclass
@@ -192,7 +192,7 @@ class _InMemory:
         return self.kind.concatenate(self.pieces)
 
 
-def _places_for(
+def _stores_for(
     problem: LaplaceProblem, kinds: list[Kind], rows: int, folder: Path | None
 ) -> list[_InMemory | RowFile]:
     """Where so many rows of every group are kept: in memory, or in one file for all groups whose rows are filed."""
