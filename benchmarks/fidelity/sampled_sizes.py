@@ -109,7 +109,7 @@ def retrained(objective: Objective, solve: Solve, row: int, steps: int) -> dict[
 
 
 def compare(m: mm.MemoryMap, name: str, journal: list[dict[str, Any]]) -> None:
-    """Slope, error and left-out loss of the examples that arrived."""
+    """Slope, error and left-out loss of all examples, of those whose mean has settled, and of those that arrived."""
     rows = np.array([each["row"] for each in journal])
     first, end = (np.array([each["means"][k][0] for each in journal]) for k in range(2))
     start, left = np.transpose([each["gradient"] for each in journal])

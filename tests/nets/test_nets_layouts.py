@@ -77,17 +77,23 @@ class OwnNorm(nn.GroupNorm):
 
 
 class ScaledNorm(nn.Module):
-    """A group norm by the function, with parameters of its own."""
+    """A group norm by a function, with parameters of its own."""
 
-    def __init__(self):
+    def __init__(self, function):
         super().__init__()
         self.scale, self.shift = nn.Parameter(torch.ones(4)), nn.Parameter(torch.zeros(4))
+        self.function = function
 
     def forward(self, x):
-        return torch.nn.functional.group_norm(x, 2, self.scale, self.shift)
+        return self.function(input=x, num_groups=2, weight=self.scale, bias=self.shift)
 
 
-NORMS = {"torch's": lambda: nn.GroupNorm(2, 4), "derived": lambda: OwnNorm(2, 4), "by the function": ScaledNorm}
+NORMS = {
+    "torch's": lambda: nn.GroupNorm(2, 4),
+    "derived": lambda: OwnNorm(2, 4),
+    "torch.nn.functional": lambda: ScaledNorm(torch.nn.functional.group_norm),
+    "torch.group_norm": lambda: ScaledNorm(torch.group_norm),
+}
 
 
 @pytest.mark.parametrize("norm", NORMS)

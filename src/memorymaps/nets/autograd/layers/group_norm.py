@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+_GROUP_NORMS = (F.group_norm, torch.group_norm)
+
 
 class ContiguousGroupNorms(TorchFunctionMode):  # type: ignore[misc]  # torch is untyped here
-    """Context: inputs of `torch.nn.functional.group_norm` are made contiguous; layers of modules call it."""
+    """Context: tensors that group norms take are made contiguous, in layers of modules and in calls of the function."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """`func(*args, **kwargs)`."""
-        if func is F.group_norm and isinstance(args[0], Tensor) and args[0].device.type == "cpu":
-            args = (args[0].contiguous(), *args[1:])
-        return func(*args, **(kwargs or {}))
+        if func not in _GROUP_NORMS:
+            return func(*args, **(kwargs or {}))
+        return func(*map(_contiguous, args), **{name: _contiguous(value) for name, value in (kwargs or {}).items()})
+
+
+def _contiguous(value: Any) -> Any:
+    """A tensor on a processor in its usual layout; anything else as it is."""
+    return value.contiguous() if isinstance(value, Tensor) and value.device.type == "cpu" else value
