@@ -109,7 +109,7 @@ def main() -> None:
     trained(net, x, y, a.delta, a.weights)
     print(f"{a.network}, {a.data}, N = {a.n:,}, δ = {a.delta:g}; the {TOP} most sensitive")
     print(
-        "| posterior | rows | passes to 1e-2, all | half | largest residual after 10 / 20 | seconds "
+        "| posterior | rows, for solving | passes to 1e-2, all | half | largest residual after 10 / 20 | seconds "
         "| refit: passes, mean (most) | missed | seconds |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
@@ -123,10 +123,12 @@ def main() -> None:
         source = m.origin.posterior
         if name == "none":
             source = dataclasses.replace(source, covariance=prior_covariance(source.problem, source.problem.prior))
-        count = len(source.covariance.q) if isinstance(name, int) else 0
         again = refitted(source, chosen[: a.refits]) if a.refits else " | | "
-        label = "sampled" if isinstance(name, int) else name
-        print(f"| {label} | {count or ''} | {refined(source, chosen, a.steps)} | {again} |", flush=True)
+        found = refined(source, chosen, a.steps)
+        label, rows = name, ""
+        if isinstance(name, int):
+            label, rows = "sampled", f"{len(source.covariance.q):,}, {len(source.preconditioner.q):,}"
+        print(f"| {label} | {rows} | {found} | {again} |", flush=True)
 
 
 if __name__ == "__main__":

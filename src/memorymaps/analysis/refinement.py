@@ -28,9 +28,10 @@ def refine(
     """A map whose `top` examples have deviations computed with the exact curvature; others are unchanged.
 
     `Δf_i = J_i (S − J_iᵀΛ_iJ_i)⁻¹ J_iᵀe_i` (the cavity form with the exact Gauss–Newton matrix), by conjugate
-    gradients with the map's posterior as preconditioner; each step is one pass over the data. The column `refined`
-    marks these rows; one that misses `tolerance` after `steps` has its last iterate and the warning `NOT_CONVERGED`.
-    Leverage is unchanged. For chosen examples: `refine(m.select(ids), top=len(ids))`.
+    gradients with the map's posterior as preconditioner; each step is one pass over the data. Sampled rows, of which
+    more are drawn where there are fewer than four an effective parameter, take some five passes, EKFAC often more than
+    `steps`. The column `refined` marks these rows; one that misses `tolerance` after `steps` has its last iterate and
+    the warning `NOT_CONVERGED`. Leverage is unchanged. For chosen examples: `refine(m.select(ids), top=len(ids))`.
 
     Raises
     ------

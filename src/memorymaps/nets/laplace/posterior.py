@@ -119,6 +119,11 @@ class NetworkPosterior:
         """Observation model `p(y | f)`."""
         return self.network.likelihood
 
+    @functools.cached_property
+    def preconditioner(self) -> PosteriorCovariance:
+        """What conjugate gradients with the exact curvature are preconditioned by: the posterior's own covariance."""
+        return self.covariance
+
     @property
     def blocks(self) -> tuple[ParameterBlock, ...]:
         """The covered blocks, in the order of coordinates."""
@@ -203,7 +208,7 @@ class NetworkPosterior:
             A system that has not converged.
         """
         with evaluation_mode(self.network.module), self._error_context():
-            solutions = query_solutions(self.problem, self.covariance, queries)
+            solutions = query_solutions(self.problem, self.preconditioner, queries)
         c = self.problem.num_outputs
 
         def covariances(inputs: Any) -> Array:
@@ -222,7 +227,7 @@ class NetworkPosterior:
         preconditioner; one pass over the data per step, for all groups together.
         """
         with evaluation_mode(self.network.module):
-            return removal_influence(self.problem, self.covariance, groups, steps, tolerance)
+            return removal_influence(self.problem, self.preconditioner, groups, steps, tolerance)
 
     def output_change(self, inputs: Any, deltas: Array) -> Array:
         """`J δ [n, c, g]`: output changes for parameter changes `δ [g, P]`, to first order."""

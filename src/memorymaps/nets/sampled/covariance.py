@@ -165,10 +165,19 @@ class SampledCovariance:
         """The part of the effective parameters that drawn rows stand for, `Σ h_j/q_j`, but do not determine,
         `Σ (1 − κ_j)`: near one where there are much fewer rows than effective parameters, near zero from two for each.
         """
+        lost = torch.where(self.q < 1, self._stood_for - (1 - self.kept), 0).sum()
+        return max(0.0, float(lost / self._stood_for.sum().clamp(min=_TINY)))
+
+    @property
+    def effective_parameters(self) -> float:
+        """`Σ_j h_j/q_j` over the drawn rows: the estimate of `Σ h` of all rows."""
+        return float(self._stood_for.sum())
+
+    @property
+    def _stood_for(self) -> Tensor:
+        """`h_j/q_j [m]`, `h = g/(1 + g)` a row's own leverage."""
         grown = 1 / self.kept - 1  # W g
-        stood_for = grown / (self.weights + grown) / self.q
-        lost = torch.where(self.q < 1, stood_for - (1 - self.kept), 0).sum()
-        return max(0.0, float(lost / stood_for.sum().clamp(min=_TINY)))
+        return grown / (self.weights + grown) / self.q
 
     def cavities(self, dtype: torch.dtype) -> Cavities:
         """The training examples' posteriors, by products in double or in single precision."""

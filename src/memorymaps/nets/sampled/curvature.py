@@ -31,6 +31,7 @@ from memorymaps.nets.sampled.rows.bases import projected_kinds
 from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.work import PassWork, counted_work, timed_work
+from memorymaps.nets.sampled.solving import RowsForSolving
 
 _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
 _MORE, _DIRECTIONS = 4, 32  # times as many directions, and at least so many, where too few were kept
@@ -41,13 +42,14 @@ _OF_EVIDENCE = 2048  # rows by which a prior by evidence is found before they gr
 @dataclass(frozen=True)
 class DrawnRows:
     """The curvature by the rows that were drawn, whether they are `enough` for the asked error, the `share` of the
-    examples that the budget allows to be mapped by it, and along how many directions of each.
+    examples that the budget allows to be mapped by it, along how many directions of each, and rows for `solving`.
     """
 
     estimate: CurvatureEstimate[SampledCovariance]
     enough: bool
     share: float
     directions: Directions
+    solving: RowsForSolving
 
 
 def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
@@ -89,7 +91,8 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     exact = rows >= pool.total and grown.directions.exact and grown.covariance.projected is None
     error, cautions = None if exact else grown.stated.of_leverage, _too_few(grown, pool.total, recipe)
     estimate = CurvatureEstimate(build, notes, 1.0, relative_error=error, cautions=cautions)
-    return DrawnRows(estimate, exact or grown.stated.worst <= recipe.error, share, grown.directions)
+    solving = RowsForSolving(pool.without_rows(), grown.cost)
+    return DrawnRows(estimate, exact or grown.stated.worst <= recipe.error, share, grown.directions, solving)
 
 
 def _pool_and_work(problem: LaplaceProblem, recipe: SampleSize) -> tuple[RowPool, PassWork]:

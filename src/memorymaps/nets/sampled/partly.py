@@ -20,8 +20,7 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.calibration import Calibration, calibrated, cavity_leverage
 from memorymaps.nets.sampled.cost import CALIBRATED
 from memorymaps.nets.sampled.covariance import SampledCovariance
-from memorymaps.nets.sampled.directions import Directions
-from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, results, sampled_posterior
+from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, results
 from memorymaps.posteriors.contract import Description, Marginals
 
 _FACTORED = 8192  # examples that EKFAC's factors are taken from: what they leave open is calibrated
@@ -69,15 +68,17 @@ class PartlySampledPosterior(SampledNetworkPosterior):
 
 
 def partly_sampled(
-    share: float, directions: Directions
+    share: float, whole: Callable[[LaplaceProblem, SampledCovariance, Description], SampledNetworkPosterior]
 ) -> Callable[[LaplaceProblem, SampledCovariance, Description], PartlySampledPosterior]:
-    """Makes the posterior with a `share` of the examples by sampled rows, those most sensitive by EKFAC."""
+    """Makes the posterior with a `share` of the examples by sampled rows, as `whole` has all of them: those most
+    sensitive by EKFAC.
+    """
 
     def make(
         problem: LaplaceProblem, covariance: SampledCovariance, description: Description
     ) -> PartlySampledPosterior:
         with evaluation_mode(problem.network.module):
-            return _made(problem, sampled_posterior(directions)(problem, covariance, description), share)
+            return _made(problem, whole(problem, covariance, description), share)
 
     return make
 
@@ -101,6 +102,7 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
         base.covariance,
         described,
         base.directions,
+        base.solving,
         base.places,
         quick=quick,
         chosen=chosen,

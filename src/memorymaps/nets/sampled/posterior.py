@@ -21,6 +21,7 @@ from memorymaps.nets.sampled.covariance import Cavities, SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated
 from memorymaps.nets.sampled.measures import MEASURES
+from memorymaps.nets.sampled.solving import RowsForSolving
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -35,6 +36,7 @@ class SampledNetworkPosterior(NetworkPosterior):
 
     covariance: SampledCovariance
     directions: Directions
+    solving: RowsForSolving
     places: Mapping[Any, int] = field(default_factory=dict)
     _latest: list[tuple[Array, Array]] = field(default_factory=list)  # ids of a batch, its standard errors [3, n]
 
@@ -44,6 +46,12 @@ class SampledNetworkPosterior(NetworkPosterior):
         return replace(
             super().capabilities, training_marginals=self.training_marginals, extra_columns=self.extra_columns
         )
+
+    @functools.cached_property
+    def preconditioner(self) -> SampledCovariance:
+        """With more rows where the map's are few: drawn at its first use."""
+        with evaluation_mode(self.network.module), self._error_context():
+            return self.solving.preconditioner(self.covariance)
 
     @functools.cached_property
     def cavities(self) -> Cavities:
@@ -95,7 +103,7 @@ def results(
 
 
 def sampled_posterior(
-    directions: Directions,
+    directions: Directions, solving: RowsForSolving
 ) -> Callable[[LaplaceProblem, SampledCovariance, Description], SampledNetworkPosterior]:
     """Makes the posterior, with the training examples' positions, read from one more look at their ids.
 
@@ -109,6 +117,6 @@ def sampled_posterior(
         ids = problem.ranks.gathered([name for batch in problem.examples for name in batch.ids.tolist()])
         check_unique(ids)
         places = dict(zip(ids, range(len(ids)), strict=True))
-        return SampledNetworkPosterior(problem, covariance, description, directions, places)
+        return SampledNetworkPosterior(problem, covariance, description, directions, solving, places)
 
     return make

@@ -106,8 +106,8 @@ class Sampled(CurvatureStructure):
 
 def _with_posterior(found: DrawnRows) -> CurvatureEstimate[SampledCovariance]:
     """The estimate, for all examples or for a share of them."""
-    make = sampled_posterior(found.directions) if found.share == 1 else partly_sampled(found.share, found.directions)
-    return replace(found.estimate, posterior=make)
+    make = sampled_posterior(found.directions, found.solving)
+    return replace(found.estimate, posterior=make if found.share == 1 else partly_sampled(found.share, make))
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,10 @@ class RowPool:
         """`[N]`: the sum of each example's sizes."""
         return self.size.view(-1, self.k).sum(1)
 
+    def without_rows(self) -> RowPool:
+        """The same pool before any rows were made."""
+        return replace(self, places=self.places.new_zeros(0), held=None)
+
     def drawn(self, rows: int) -> Tensor:
         """Places of the rows of such a sample."""
         return drawn(probabilities(self.size, rows), self.numbers)
