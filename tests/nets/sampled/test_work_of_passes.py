@@ -20,13 +20,15 @@ from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.cost_model import forward_macs, multiplications_like
 from memorymaps.nets.covariance import gram
-from memorymaps.nets.covariance.gram import GroupRows, group_rows, inverses_of, products_with
+from memorymaps.nets.covariance.gram import DenseRows, GroupRows, group_rows, inverses_of, products_with
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import prior_covariance
 from memorymaps.nets.problem import build_problem
+from memorymaps.nets.sampled import growth
 from memorymaps.nets.sampled.cost import cost_of
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.rows import work as row_work
+from memorymaps.nets.sampled.rows.files import FiledRows
 from memorymaps.nets.sampled.rows.work import PassWork, counted_work, timed_work
 from memorymaps.nets.sampled.structure import Sampled
 
@@ -123,3 +125,22 @@ def test_squared_lengths_are_asked_for_where_the_budget_allows_reverse_passes():
     for budget, measure in ((600.0, "squared length"), (1e-8, "curvature")):
         found = Sampled(rows=8, budget=budget).fit(setting)
         assert f"drawn by {measure}" in found.notes[0]
+
+
+def test_samples_are_not_followed_by_others_of_about_the_same_size():
+    assert growth._next(256, wanted=600, most=600) == 600
+    assert growth._next(256, wanted=768, most=768) == 768
+    assert growth._next(256, wanted=700, most=768) == 700
+    assert growth._next(256, wanted=800, most=800) == 512
+    assert growth._next(256, wanted=400, most=600) == 512
+    assert growth._next(512, wanted=600, most=600) == 600
+
+
+def test_products_with_rows_in_files_take_a_third_longer():
+    each = problem()
+    kinds = rows_types(each)
+    filed = [FiledRows if kind is DenseRows else kind for kind in kinds]
+    dense = sum(group.size for kind, group in zip(kinds, each.block_groups, strict=True) if kind is DenseRows)
+    assert dense > 0
+    held, on_disk = (cost_of(each, some, counted_work(each, some)).product for some in (kinds, filed))
+    assert on_disk - held == pytest.approx(0.3 * dense)

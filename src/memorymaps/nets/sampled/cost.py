@@ -28,6 +28,7 @@ _CHECKS = 4  # forward passes that are worth the curvature of the outputs and th
 _SIZES = 1.8  # work in proportion to m², with that of the smaller samples before the last one (measured)
 _FACTORS = 5.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
 _ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
+_FILED = 1.3  # of the work of a product, with rows that are read from files (measured)
 _SINGLE = 0.5  # of the work of a product in double precision
 UNASKED = 120.0  # seconds of a core that "auto" may spend
 
@@ -177,6 +178,8 @@ def _product(kind: Kind, group: ParameterGroup, k: float) -> float:
     if isinstance(kind, LayerProjection):
         o, d = kind.shape
         return d / k + o if kind.at_one else o * d
+    if kind is FiledRows:
+        return _FILED * group.size
     if kind is not RankOneRows:
         return group.size
     o, d = group.blocks[0].shape

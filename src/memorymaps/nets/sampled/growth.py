@@ -22,6 +22,7 @@ from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.work import PassWork
 
 _NOT_WORTH = 1.5  # times as many rows as the first sample, up to which it is not drawn before
+_LAST = 3  # times as many rows as the sample before, at most
 _ROUNDED = 0.1  # of the asked error that single precision may add
 
 
@@ -120,7 +121,7 @@ class GrownRows:
 
 
 def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> GrownRows:
-    """From a first sample to one that is large enough, twice as large each time."""
+    """From a first sample to one that is large enough, twice as large each time, up to three times the last one."""
     problem, cost = pool.problem, costs.few
     most = min(pool.total, max(1, cost.most(costs.work)))
     rows = recipe.rows or (most if most <= _NOT_WORTH * FIRST else FIRST)
@@ -135,8 +136,16 @@ def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) ->
         why += ", the exact posterior" if rows >= pool.total and directions.exact and not pool.projected else ""
         if why:
             return _precise(GrownRows(covariance, rows, stated, why, cost, directions), problem, probe, recipe.error)
-        _say(problem, str(costs.forecast((rows, stated.worst), recipe.error, most)))
-        rows = min(2 * rows, most)
+        forecast = costs.forecast((rows, stated.worst), recipe.error, most)
+        _say(problem, str(forecast))
+        rows = _next(rows, forecast.rows, most)
+
+
+def _next(rows: int, wanted: int, most: int) -> int:
+    """Twice as many rows; as many as are `wanted` where the most there may be are no more than three times as many, so
+    that errors are not found twice of samples of about the same size.
+    """
+    return wanted if wanted > 2 * rows and most <= _LAST * rows else min(2 * rows, most)
 
 
 def _precise(grown: GrownRows, problem: LaplaceProblem, probe: Probe, error: float) -> GrownRows:
