@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from memorymaps import FromOptimizer, Laplace, load, memory_map
-from memorymaps.nets import single_process
+from memorymaps import FromOptimizer, Laplace, load, memory_map, refine
+from memorymaps.nets import Sampled, single_process
 from memorymaps.training import Tracker
 
 
@@ -112,6 +112,16 @@ def by_one_process(rank):
     return small_map()
 
 
+def refined_by_one_process(rank):
+    """The first process draws more rows for its own solves; then both draw one."""
+    m = small_map(structure=Sampled(rows=12))
+    if rank == 0:
+        fine = refine(m, top=3)
+        assert len(m.origin.posterior.preconditioner.q) > len(m.origin.posterior.covariance.q)
+        assert not fine["warning"].any()
+    return small_map()
+
+
 def own_forward_of_a_wrapper(rank):
     """Refused with the wrapper, drawn with the network inside it."""
     x, y = kinds.data()
@@ -124,7 +134,7 @@ def own_forward_of_a_wrapper(rank):
 
 FAULTS = (
     nan_in_the_last_part, own_error_of_one, other_numbers_of_examples, other_recipes, by_one_process,
-    own_forward_of_a_wrapper, other_examples, other_parameters, other_running_statistics,
+    refined_by_one_process, own_forward_of_a_wrapper, other_examples, other_parameters, other_running_statistics,
 )  # fmt: skip
 
 

@@ -97,7 +97,14 @@ def test_processes_with_other_data_or_recipes_are_told(two):
 
 
 @pytest.mark.parametrize(
-    "task", ["by_one_process", "own_forward_of_a_wrapper", "other_parameters", "other_running_statistics"]
+    "task",
+    [
+        "by_one_process",
+        "refined_by_one_process",
+        "own_forward_of_a_wrapper",
+        "other_parameters",
+        "other_running_statistics",
+    ],
 )
 def test_what_is_drawn_in_the_end(two, task):
     assert [found["faults"][task][0] for found in two] == ["no error"] * 2

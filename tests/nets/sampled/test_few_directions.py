@@ -54,7 +54,7 @@ def test_one_output_without_an_error_has_all_its_variance():
     f = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
     _, left = ordered_directions(Gaussian(1.0), f, f[:, 0], torch.ones(2, dtype=torch.float64))
     assert left[:, 0].tolist() == [1, 1]
-    found = Directions(torch.ones(2, dtype=torch.long)).completed(f[:, :, None], torch.ones(2, 1, 1).double())
+    found = Directions(torch.ones(2, dtype=torch.long)).completion(torch.ones(2, 1, 1).double()).whole(f[:, :, None])
     assert found.flatten().tolist() == [1, 2]
 
 
@@ -65,7 +65,7 @@ def test_all_directions_are_the_whole_and_few_the_whole_of_these():
     basis, _ = ordered_directions(Categorical(), f, y, w)
     for count in range(1, 6):
         some = basis[:, :, :count]
-        found = Directions(torch.full((12,), count)).completed(some.mT @ exact @ some, some)
+        found = Directions(torch.full((12,), count)).completion(some).whole(some.mT @ exact @ some)
         np.testing.assert_allclose(some.mT @ found @ some, some.mT @ exact @ some, atol=1e-10)
         if count == 5:
             np.testing.assert_allclose(found, exact, atol=1e-10)
@@ -82,10 +82,10 @@ def test_what_is_left_out_is_found_on_examples_with_all_directions():
     found, off = before.calibrated(Categorical(), (f, y, w), exact, torch.arange(400), part)
     whole = cavity_measures(Categorical(), f, y, w, exact)
     assert abs(float(off[0].sum())) < 0.02 * float(whole[0].sum())  # leverage is right on average
-    assert -0.5 < found.fill < 1
+    torch.testing.assert_close(found.mean_variance, torch.eye(5).double() / 5, atol=0.02, rtol=0)
     basis, _ = ordered_directions(Categorical(), f, y, w)
     some = basis[:, :, :2]
-    completed = found.completed(some.mT @ exact @ some, some)
+    completed = found.completion(some).whole(some.mT @ exact @ some)
     value = cavity_measures(Categorical(), f, y, w, completed)
     stated = found.uncertainty(Categorical(), (f, y, w), some, value)
     np.testing.assert_allclose(stated.norm(dim=1), (value - whole).norm(dim=1), rtol=0.01)

@@ -14,9 +14,10 @@ from torch import nn
 
 import memorymaps as mm
 from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.nets.covariance.completion import Completion
 from memorymaps.nets.curvature import kronecker
 from memorymaps.nets.curvature.kronecker import EKFAC
-from memorymaps.nets.laplace.leading import LeadingNetworkPosterior, filled, leading_basis
+from memorymaps.nets.laplace.leading import LeadingNetworkPosterior, leading_basis
 
 
 @functools.cache
@@ -85,8 +86,8 @@ def test_an_example_without_error_has_the_leading_directions_of_its_curvature():
     assert not basis[0, :, 0].any()
     variance = torch.eye(3).double().expand(2, 3, 3) * 2
     gram = basis[..., :2].mT @ variance @ basis[..., :2]
-    assert torch.allclose(filled(basis[..., :2], gram, torch.eye(3)), variance)
-    other = filled(basis[..., :2], gram, torch.diag(torch.tensor([3.0, 1.0, 2.0])))
+    assert torch.allclose(Completion.of(basis[..., :2], torch.eye(3)).whole(gram), variance)
+    other = Completion.of(basis[..., :2], torch.diag(torch.tensor([3.0, 1.0, 2.0]))).whole(gram)
     assert torch.allclose(basis[..., :2].mT @ other @ basis[..., :2], gram)
 
 
@@ -95,7 +96,7 @@ def test_all_directions_give_the_same_variances():
     root = torch.randn(40, 6, 6, generator=generator, dtype=torch.float64)
     basis, variance = leading_basis(Categorical(), *outputs())[0], root @ root.mT
     mean_variance = torch.eye(6) + torch.ones(6, 6)
-    assert torch.allclose(filled(basis, basis.mT @ variance @ basis, mean_variance), variance)
+    assert torch.allclose(Completion.of(basis, mean_variance).whole(basis.mT @ variance @ basis), variance)
 
 
 def test_few_directions_give_what_jointly_normal_outputs_of_the_mean_variance_have():
@@ -103,7 +104,7 @@ def test_few_directions_give_what_jointly_normal_outputs_of_the_mean_variance_ha
     root = torch.randn(6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     shape = root @ root.T
     times = torch.arange(1.0, 41.0, dtype=torch.float64)[:, None, None]
-    assert torch.allclose(filled(basis, basis.mT @ (times * shape) @ basis, shape / 7), times * shape)
+    assert torch.allclose(Completion.of(basis, shape / 7).whole(basis.mT @ (times * shape) @ basis), times * shape)
     wider = basis @ torch.diag(torch.tensor([2.0, 0.5]).double()) @ basis.mT  # more variance along D only
     gram = basis.mT @ (shape + wider) @ basis
     inverse = torch.linalg.inv(basis.mT @ shape @ basis)
@@ -111,7 +112,7 @@ def test_few_directions_give_what_jointly_normal_outputs_of_the_mean_variance_ha
     scale = gram.diagonal(dim1=1, dim2=2).sum(-1) / (basis.mT @ shape @ basis).diagonal(dim1=1, dim2=2).sum(-1)
     given = shape - regression @ basis.mT @ shape
     expected = regression @ gram @ regression.mT + scale[:, None, None] * given
-    assert torch.allclose(filled(basis, gram, shape), expected)
+    assert torch.allclose(Completion.of(basis, shape).whole(gram), expected)
 
 
 def test_few_directions_cost_the_error_that_the_map_states():

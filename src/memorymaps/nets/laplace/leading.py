@@ -1,13 +1,9 @@
-"""Variances of training examples along their error and the leading directions of their `Λ`, filled in between.
+"""Variances of training examples along their error and the leading directions of their `Λ`, the others completed.
 
-With an orthonormal basis `D [c, r]` of the error and of the leading eigenvectors of `Λ` beside it, and the mean `V̄` of
-`V/tr V` over some examples whose `V` is computed whole,
-
-    V ≈ B(DᵀVD)Bᵀ + s(V̄ − BDᵀV̄),    B = V̄D(DᵀV̄D)⁻¹,    s = tr(DᵀVD)/tr(DᵀV̄D)
-
-from `r` reverse passes instead of `c`: outputs whose variance is known along `D` have the rest of `V̄` given these, as
-in the regression of jointly normal variables. What `Λ` does not see of `V` does not matter: each example has as many
-directions as leave at most `τ` of `tr Λ` outside, with one `τ` for all, the largest that the same examples admit.
+`V` along an orthonormal basis `D [c, r]` of the error and of the leading eigenvectors of `Λ` beside it takes `r`
+reverse passes instead of `c`; what it lacks follows from the mean variance of some examples whose `V` is computed whole
+(`covariance/completion.py`). What `Λ` does not see of `V` does not matter: each example has as many directions as leave
+at most `τ` of `tr Λ` outside, with one `τ` for all, the largest that the same examples admit.
 """
 
 from __future__ import annotations
@@ -27,6 +23,7 @@ from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.autograd.pytree import take_rows
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
+from memorymaps.nets.covariance.completion import Completion, mean_variance
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.capabilities import Capabilities
@@ -36,7 +33,7 @@ _TOLERANCE = 0.05  # relative error of leverages and of first-order deviations t
 _WORTHWHILE = 0.5  # of all outputs: with more directions than that on average all C × C are computed
 _SHRINK, _STEPS = 0.8, 60  # of τ, from the mean trace on
 _FEWEST_ROWS, _MOST_ROWS = 32, 256  # examples of one number of directions that are processed together
-_TINY, _ROUNDING = 1e-150, 1e-10
+_TINY = 1e-150
 
 MakePosterior = Callable[[LaplaceProblem, Any, Description], NetworkPosterior]
 
@@ -78,7 +75,7 @@ class LeadingNetworkPosterior(NetworkPosterior):
                 return bases[0].permute(2, 0, 1)
 
             seen = linearize(self.network, self.problem.owners, x, rows, directions)
-            return seen.f, filled(bases[0], self.covariance.variance(seen, rank), self.mean_variance)
+            return seen.f, Completion.of(bases[0], self.mean_variance).whole(self.covariance.variance(seen, rank))
 
         size = self.problem.batch_size.size * (self.problem.num_outputs + 2) // (rank + 2)  # fewer cotangents are held
         found = BatchSize(min(size, _MOST_ROWS)).run(take_rows(batch.inputs, chosen), work)
@@ -113,25 +110,6 @@ def leading_basis(likelihood: Likelihood, f: Tensor, y: Tensor) -> tuple[Tensor,
     values = (values.flip(-1)[:, :-1] * trace[:, None]).clamp(min=0)
     outside = (values.sum(1, keepdim=True) - torch.nn.functional.pad(values.cumsum(1), (1, 0))).clamp(min=0)
     return torch.cat([first, vectors.flip(-1)[..., :-1]], dim=-1), outside
-
-
-def filled(basis: Tensor, gram: Tensor, mean_variance: Tensor) -> Tensor:
-    """`B G Bᵀ + s(V̄ − BDᵀV̄) [n, c, c]` for `G = DᵀVD` and a matrix `V̄ [c, c]`; columns of `D` may be zero.
-
-    With the identity for `V̄` it is `D G Dᵀ + s(I − DDᵀ)`, `s` the mean of the diagonal of `G`.
-
-    Examples
-    --------
-    >>> basis, gram = torch.eye(3)[None, :, :2], torch.diag(torch.tensor([1.0, 3.0]))[None]
-    >>> filled(basis, gram, torch.eye(3))[0].diagonal().tolist()
-    [1.0, 3.0, 2.0]
-    """
-    image = mean_variance.to(basis) @ basis
-    within = basis.mT @ image
-    known, typical = (each.diagonal(dim1=1, dim2=2).sum(-1) for each in (gram, within))
-    regression = image @ torch.linalg.pinv(within, rtol=_ROUNDING, hermitian=True)
-    rest = mean_variance.to(basis) - regression @ image.mT
-    return regression @ gram @ regression.mT + (known / typical.clamp(min=_TINY))[:, None, None] * rest
 
 
 @dataclass(frozen=True)
@@ -207,9 +185,10 @@ def _few_enough(
     likelihood, y, c = problem.network.likelihood, problem.target(batch), problem.num_outputs
     f, whole = _all_outputs(problem, covariance, batch)
     (basis, outside), share = leading_basis(likelihood, f, y), share.to(f)
-    mean = _mean_variance(whole, share)
+    mean = mean_variance(whole, share)
     grams = [basis[..., :r].mT @ whole @ basis[..., :r] for r in range(1, c + 1)]
-    by_rank = [_leverage_and_deviation(likelihood, f, y, filled(basis[..., : len(g[0])], g, mean)) for g in grams]
+    completed = (Completion.of(basis[..., : len(g[0])], mean).whole(g) for g in grams)
+    by_rank = [_leverage_and_deviation(likelihood, f, y, each) for each in completed]
     exact = _leverage_and_deviation(likelihood, f, y, whole)
     for step in range(_STEPS):
         limit = float(outside[:, 0].mean()) * _SHRINK**step
@@ -219,12 +198,6 @@ def _few_enough(
         if max(errors) <= _TOLERANCE:
             return _FewDirections(limit, errors[0], errors[1], mean)
     return _FewDirections(0.0, 0.0, 0.0, mean)
-
-
-def _mean_variance(variance: Tensor, share: Tensor) -> Tensor:
-    """The mean `[c, c]` of `V/tr V` of examples that stand for `share [n]` of all."""
-    trace = variance.diagonal(dim1=1, dim2=2).sum(-1).clamp(min=_TINY)
-    return torch.tensordot(share / trace, variance, 1) / share.sum()
 
 
 def _ranks(outside: Tensor, limit: float) -> Tensor:

@@ -1,19 +1,16 @@
 """Along which directions of its outputs an example's variance is found, and what stands for the others.
 
-With `Q_i [c, r_i]` orthonormal, the error `e_i` first and then the leading eigenvectors of `Λ_i` outside of it,
-
-    V_i ≈ Q V_Q Qᵀ + (1 + ρ/r) v̄ (I − Q Qᵀ),    V_Q = QᵀV_iQ,    v̄ = tr V_Q/r
-
-`r_i` reverse passes and rows of a system instead of `c`. `V e` is exact along `Q`, and what is left out of `Λ_i` counts
-in the leverage as the mean of the directions that are there, or more: the variance along the error is smaller than
-along others, so that few directions say too little. `ρ` is found on examples that have all of them.
+`Q_i [c, r_i]` is orthonormal, the error `e_i` first and then the leading eigenvectors of `Λ_i` outside of it: `r_i`
+reverse passes and rows of a system instead of `c`. `V e` is exact along `Q`; the rest of `V_i` is completed by the mean
+variance of examples that have all directions (`covariance/completion.py`), which are also those on which the error of
+leaving directions out is found.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,12 +18,12 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.core.likelihoods.base import Likelihood
+from memorymaps.nets.covariance.completion import Completion, mean_variance
 from memorymaps.nets.laplace.leading import leading_basis
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.measures import MEASURES, cavity_measures, magnitudes
 
-_LEFT_OUT = 0.1  # of a curvature's trace, or of the examples' root mean square where that is more
-_MOST_FILL = 8.0
+_LEFT_OUT = 0.2  # of a curvature's trace, or of the examples' root mean square where that is more
 _TINY, _ROUNDING = 1e-300, 1e-9
 
 Data = tuple[Tensor, Tensor, Tensor]  # outputs `f [n, c]`, targets and weights of some examples, in double precision
@@ -34,7 +31,8 @@ Data = tuple[Tensor, Tensor, Tensor]  # outputs `f [n, c]`, targets and weights 
 
 @dataclass(frozen=True)
 class Directions:
-    """How many directions each training example has, `counts [N]`; `fill` is `ρ`.
+    """How many directions each training example has, `counts [N]`, and the mean of `V/tr V [c, c]` of those that have
+    all, once it is known; until then the identity stands for it.
 
     `spread` says for leverage, sensitivity and left-out loss what the directions that are left out add to the error: so
     many times their scale (`left_out_scale`); `added` is that error over the examples, relative. They were `chosen`
@@ -43,7 +41,7 @@ class Directions:
     """
 
     counts: Tensor
-    fill: float = 0.0
+    mean_variance: Tensor | None = field(default=None, repr=False)
     spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
     added: tuple[float, float, float] = (0.0, 0.0, 0.0)
     chosen: bool = False
@@ -58,7 +56,7 @@ class Directions:
 
     @classmethod
     def leading(cls, problem: LaplaceProblem, most: float = math.inf) -> Directions:
-        """So many that a tenth of the trace of each `Λ` is left out, more where that is little, or where there would be
+        """So many that a fifth of the trace of each `Λ` is left out, more where that is little, or where there would be
         more than `most` on average; a forward pass.
         """
         found = [each for batch in problem.examples for each in _left_out(problem, batch)]
@@ -100,9 +98,10 @@ class Directions:
         for count in counts.unique().cpu().tolist():
             yield int(count), torch.nonzero(counts == count).flatten()
 
-    def completed(self, within: Tensor, basis: Tensor) -> Tensor:
-        """`V [n, c, c]` from `V_Q [n, r, r]` and `Q [n, c, r]`."""
-        return _completed(within, basis, 1 + self.fill / basis.shape[2])
+    def completion(self, basis: Tensor) -> Completion:
+        """Of variances along `Q [n, c, r]`."""
+        mean = torch.eye(basis.shape[1]) if self.mean_variance is None else self.mean_variance
+        return Completion.of(basis, mean)
 
     def calibrated(
         self,
@@ -112,8 +111,8 @@ class Directions:
         positions: Tensor,
         part: Tensor,
     ) -> tuple[Directions, Tensor]:
-        """With `ρ` and the spread from examples whose cavity variances `exact [n, c, c]` have all directions, each
-        standing for `part [n]` others; and what leaving directions out changes, `[3, n]`.
+        """With the mean variance and the spread from examples whose cavity variances `exact [n, c, c]` have all
+        directions, each standing for `part [n]` others; and what leaving directions out changes, `[3, n]`.
         """
         f, y, w = data
         if bool((self.counts == f.shape[1]).all()):
@@ -123,17 +122,14 @@ class Directions:
         some = basis * (torch.arange(f.shape[1], device=f.device) < counts[:, None])[:, None]
         within = torch.matmul(some.mT, torch.matmul(exact, some))
         true = cavity_measures(likelihood, f, y, w, exact)
-        tried = (_completed(within, some, 1 + fill / counts[:, None, None]) for fill in (0.0, 1.0))
-        none, whole = (cavity_measures(likelihood, f, y, w, each)[0] @ part for each in tried)
-        missing = float(whole - none)
-        fill = min(_MOST_FILL, max(-1.0, float(true[0] @ part - none) / missing)) if missing > 0 else 0.0
-        found = cavity_measures(likelihood, f, y, w, _completed(within, some, 1 + fill / counts[:, None, None]))
+        mean = mean_variance(exact, part)
+        found = cavity_measures(likelihood, f, y, w, Completion.of(some, mean).whole(within))
         outside = left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0]
         scale = left_out_scale(likelihood, data, found, outside, counts).square() @ part
         off = found - true
         square, size = off.square() @ part, (true.square() @ part).clamp(min=_TINY)
         spread, added = (square / scale.clamp(min=_TINY)).sqrt().where(scale > 0, 0), (square / size).sqrt()
-        return replace(self, fill=fill, spread=tuple(spread.tolist()), added=tuple(added.tolist())), off
+        return (replace(self, mean_variance=mean, spread=tuple(spread.tolist()), added=tuple(added.tolist())), off)
 
     def uncertainty(self, likelihood: Likelihood, data: Data, basis: Tensor, value: Tensor) -> Tensor:
         """What the directions that are left out add to the errors of `value [3, n]`, `[3, n]`."""
@@ -148,7 +144,7 @@ class Directions:
 
 
 def _part_left_out(part: Tensor, most: float) -> float:
-    """A tenth, or the least of `part [N, r]` that at most `most` of each row are above, on average."""
+    """A fifth, or the least of `part [N, r]` that at most `most` of each row are above, on average."""
     allowed = most * len(part)
     if allowed >= part.numel():
         return _LEFT_OUT
@@ -195,10 +191,3 @@ def _left_out(problem: LaplaceProblem, batch: Batch) -> Iterator[Tensor]:
 
     with torch.no_grad():
         yield from problem.batch_size.run(batch.inputs, work)
-
-
-def _completed(within: Tensor, basis: Tensor, fill: float | Tensor) -> Tensor:
-    """`Q V_Q Qᵀ + t v̄ (I − Q Qᵀ)` for `t` a number or `[n, 1, 1]`; columns of `Q` may be zero."""
-    mean = within.diagonal(dim1=1, dim2=2).sum(-1) / basis.square().sum((1, 2)).clamp(min=1)
-    outside = torch.eye(basis.shape[1]).to(basis) - torch.matmul(basis, basis.mT)
-    return torch.matmul(basis, torch.matmul(within, basis.mT)) + fill * mean[:, None, None] * outside

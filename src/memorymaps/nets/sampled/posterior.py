@@ -51,7 +51,7 @@ class SampledNetworkPosterior(NetworkPosterior):
     def preconditioner(self) -> SampledCovariance:
         """With more rows where the map's are few: drawn at its first use."""
         with evaluation_mode(self.network.module), self._error_context():
-            return self.solving.preconditioner(self.covariance)
+            return self.solving.preconditioner(self.problem, self.covariance)
 
     @functools.cached_property
     def cavities(self) -> Cavities:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import SampledCost
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.rows.pool import RowPool
@@ -20,7 +21,7 @@ class RowsForSolving:
     pool: RowPool
     cost: SampledCost
 
-    def preconditioner(self, covariance: SampledCovariance) -> SampledCovariance:
+    def preconditioner(self, problem: LaplaceProblem, covariance: SampledCovariance) -> SampledCovariance:
         """`S̃⁻¹` of at least four rows for each effective parameter as far as memory allows, beside a map's own.
 
         The spectrum of `S̃⁻¹S` is within about `(1 ± √(Σh/M))^{-2}`, so that conjugate gradients with it take steps in
@@ -31,4 +32,5 @@ class RowsForSolving:
         wanted = min(math.ceil(_FOR_EACH * covariance.effective_parameters), _MOST * rows, room, self.pool.total)
         if wanted <= rows:
             return covariance
-        return self.pool.without_rows().covariance(wanted, self.pool.problem.prior)
+        pool = replace(self.pool, problem=problem)  # of this process alone, after a map by several
+        return pool.without_rows().covariance(wanted, problem.prior)

@@ -9,7 +9,8 @@ order its
 
 Rows are drawn independently, each with its probability `q_j`: the variance is `Σ_j (1 − q_j) change_j²` [Horvitz &
 Thompson 1952; Efron 1982], and rows that were drawn for certain add nothing to it. Along some directions only,
-`y_j` is known along these, and what the others add to the error is added (`directions.py`).
+`y_j` is known along these and follows from them along the others; what these add to the error is added
+(`directions.py`).
 
 With fewer than two rows for each effective parameter the draw is not all: the bias that the weights leave is removed,
 and the truth was between the values with and without it (benchmarks), so that half of their distance is a standard
@@ -68,21 +69,24 @@ def estimates(
     `data` are `f [n, c]`, targets, `w [n]`, in double precision; `cavity` is along `basis [n, c, r]`.
     """
     f, y, w = data
-    whole = directions.completed(cavity.variance, basis)
+    completion = directions.completion(basis)
+    whole = completion.whole(cavity.variance)
     found = Removal.of(likelihood, f, y, w, whole)
     value = found.value(likelihood, y, w)
     ahead = torch.matmul(likelihood.mean_jacobian(found.new_outputs).mT, found.change.sign()[..., None])[..., 0]
     gain = w[:, None] if likelihood.weights_are_precisions else torch.ones_like(w)[:, None]
     turned = torch.stack([ahead, gain * likelihood.error(found.new_outputs, y), found.error], dim=2)
     dtype = cavity.moves.dtype
-    along, back, pulled = torch.matmul(torch.matmul(basis.mT, turned).mT.to(dtype), cavity.moves).unbind(1)
-    inner = torch.matmul(basis.mT, torch.matmul(found.root, found.kept))
+    along, back, pulled = torch.matmul(
+        torch.matmul(completion.regression.mT, turned).mT.to(dtype), cavity.moves
+    ).unbind(1)
+    inner = torch.matmul(completion.regression.mT, torch.matmul(found.root, found.kept))
     shrunk = torch.matmul(torch.matmul(inner, inner.mT).to(dtype), cavity.moves)
     changes = torch.stack([(shrunk * cavity.moves).sum(1), along * pulled, back * pulled])
     variance = whole - torch.matmul(torch.matmul(found.loaded, found.kept), found.loaded.mT)
     deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
     left_out = directions.uncertainty(likelihood, data, basis, value)
-    bias = _bias(likelihood, data, directions.completed(cavity.variance + cavity.removed, basis), value, source)
+    bias = _bias(likelihood, data, completion.whole(cavity.variance + cavity.removed), value, source)
     undetermined = _undetermined(source, magnitudes(likelihood, data, value))
     return Estimates(whole, (variance + variance.mT) / 2, value, deleted, bias, left_out, undetermined)
 
