@@ -82,9 +82,8 @@ class Directions:
         error = ", ".join(f"{name} {each:.1%}" for name, each in zip(MEASURES, self.added, strict=True))
         return (
             f"Along {self.mean:.2f} directions of each example's outputs on average, its error and the leading ones of "
-            "its curvature; deviations of the outputs are along these. The others' part of leverage is estimated. What "
-            f"this changes, in the standard errors: {error}. Single precision changes the columns by "
-            f"{self.rounding:.1e}.",
+            "its curvature; variances along the others are those of the mean variance, given these. What this changes, "
+            f"in the standard errors: {error}. Single precision changes the columns by {self.rounding:.1e}.",
         )
 
     @property
