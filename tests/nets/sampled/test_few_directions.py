@@ -22,7 +22,7 @@ from memorymaps.nets.autograd.hooks import one_hot_directions
 from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.covariance.gram import DenseRows
 from memorymaps.nets.sampled.directions import Directions, ordered_directions
-from memorymaps.nets.sampled.measures import cavity_measures
+from memorymaps.nets.sampled.measures import Removal, cavity_measures
 from memorymaps.nets.sampled.rows.files import FiledRows, RowFile
 from memorymaps.nets.sampled.structure import Sampled
 
@@ -71,7 +71,7 @@ def test_all_directions_are_the_whole_and_few_the_whole_of_these():
             np.testing.assert_allclose(found, exact, atol=1e-10)
         mean = (some.mT @ exact @ some).diagonal(dim1=1, dim2=2).mean(1)
         others = found.diagonal(dim1=1, dim2=2).sum(1) - count * mean
-        np.testing.assert_allclose(others if count < 5 else 0, (5 - count) * mean if count < 5 else 0, atol=1e-10)
+        np.testing.assert_allclose(others, (5 - count) * mean**0.75, atol=1e-10)
 
 
 def test_what_is_left_out_is_found_on_examples_with_all_directions():
@@ -82,12 +82,14 @@ def test_what_is_left_out_is_found_on_examples_with_all_directions():
     found, off = before.calibrated(Categorical(), (f, y, w), exact, torch.arange(400), part)
     whole = cavity_measures(Categorical(), f, y, w, exact)
     assert abs(float(off[0].sum())) < 0.02 * float(whole[0].sum())  # leverage is right on average
-    torch.testing.assert_close(found.mean_variance, torch.eye(5).double() / 5, atol=0.02, rtol=0)
+    shape = found.mean_variance / found.mean_variance.trace()
+    torch.testing.assert_close(shape, torch.eye(5).double() / 5, atol=0.02, rtol=0)
     basis, _ = ordered_directions(Categorical(), f, y, w)
     some = basis[:, :, :2]
-    completed = found.completion(some).whole(some.mT @ exact @ some)
-    value = cavity_measures(Categorical(), f, y, w, completed)
-    stated = found.uncertainty(Categorical(), (f, y, w), some, value)
+    within = some.mT @ exact @ some
+    removal = Removal.of(Categorical(), f, y, w, found.completion(some).whole(within))
+    value, others = removal.value(Categorical(), y, w), found.completion(some).others(within)
+    stated = found.uncertainty(Categorical(), (f, y, w), some, value, removal.added_leverage(others))
     np.testing.assert_allclose(stated.norm(dim=1), (value - whole).norm(dim=1), rtol=0.01)
     assert "2.00 directions of each example's outputs" in " ".join(found.notes)
 

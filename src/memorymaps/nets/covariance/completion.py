@@ -1,10 +1,12 @@
 """The variance of all outputs from that along a few directions and the mean variance of examples that have all.
 
-With orthonormal directions `D [c, r]`, `G = DᵀVD`, and the mean `V̄` of `V/tr V` over some examples,
+With orthonormal directions `D [c, r]`, `G = DᵀVD`, and the mean `V̄` over some examples,
 
-    V ≈ B G Bᵀ + s(V̄ − BDᵀV̄),    B = V̄D(DᵀV̄D)⁻¹,    s = tr G/tr(DᵀV̄D)
+    V ≈ B G Bᵀ + s^¾(V̄ − BDᵀV̄),    B = V̄D(DᵀV̄D)⁻¹,    s = tr G/tr(DᵀV̄D)
 
-as in the regression of jointly normal variables: outputs that are known along `D` have the rest of `V̄` given these.
+as in the regression of jointly normal variables: outputs that are known along `D` have the rest of `V̄` given these. An
+example's own scale `s`, of few directions, is shrunk to that of the mean: confident examples have less variance along
+their error than along others. Of the powers 0, ¼, ½, ¾, 1 the error of leverages was least at ¾ (four networks).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+OWN_SCALE = 0.75  # power of an example's own scale
 _TINY, _ROUNDING = 1e-150, 1e-15
 
 
@@ -41,19 +44,21 @@ class Completion:
     def whole(self, within: Tensor) -> Tensor:
         """`V [n, c, c]` from `G [n, r, r]`.
 
-        With the identity for `V̄` it is `D G Dᵀ + s(I − DDᵀ)`, `s` the mean of the diagonal of `G`.
-
         Examples
         --------
         >>> basis, within = torch.eye(3)[None, :, :2], torch.diag(torch.tensor([1.0, 3.0]))[None]
-        >>> Completion.of(basis, torch.eye(3)).whole(within)[0].diagonal().tolist()
+        >>> Completion.of(basis, 2 * torch.eye(3)).whole(within)[0].diagonal().tolist()
         [1.0, 3.0, 2.0]
         """
-        scale = within.diagonal(dim1=1, dim2=2).sum(-1) / self.typical.clamp(min=_TINY)
-        return self.regression @ within @ self.regression.mT + scale[:, None, None] * self.rest
+        return self.regression @ within @ self.regression.mT + self.others(within)
+
+    def others(self, within: Tensor) -> Tensor:
+        """The part of it that the directions do not determine, `s^¾(V̄ − BDᵀV̄) [n, c, c]`."""
+        own = within.diagonal(dim1=1, dim2=2).sum(-1).clamp(min=0) / self.typical.clamp(min=_TINY)
+        return (own**OWN_SCALE)[:, None, None] * self.rest
 
 
 def mean_variance(variance: Tensor, share: Tensor) -> Tensor:
-    """The mean `[c, c]` of `V/tr V` of examples `[n, c, c]` that stand for `share [n]` of all."""
-    trace = variance.diagonal(dim1=1, dim2=2).sum(-1).clamp(min=_TINY)
-    return torch.tensordot(share / trace, variance, 1) / share.sum()
+    """The mean `[c, c]` of `V/tr V` of examples `[n, c, c]` that stand for `share [n]` of all, times that of `tr V`."""
+    trace, part = variance.diagonal(dim1=1, dim2=2).sum(-1).clamp(min=_TINY), share / share.sum()
+    return torch.tensordot(part / trace, variance, 1) * (part @ trace)

@@ -18,12 +18,13 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.core.likelihoods.base import Likelihood
-from memorymaps.nets.covariance.completion import Completion, mean_variance
+from memorymaps.nets.covariance.completion import OWN_SCALE, Completion, mean_variance
 from memorymaps.nets.laplace.leading import leading_basis
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.measures import MEASURES, cavity_measures, magnitudes
+from memorymaps.nets.sampled.measures import MEASURES, Removal, cavity_measures, magnitudes
 
-_LEFT_OUT = 0.2  # of a curvature's trace, or of the examples' root mean square where that is more
+_LEFT_OUT = 0.15  # of a curvature's trace, or of the examples' root mean square where that is more
+_MOST_SCALE = 2.0  # of what the others are by the mean variance, by which it may be off
 _TINY, _ROUNDING = 1e-300, 1e-9
 
 Data = tuple[Tensor, Tensor, Tensor]  # outputs `f [n, c]`, targets and weights of some examples, in double precision
@@ -31,7 +32,7 @@ Data = tuple[Tensor, Tensor, Tensor]  # outputs `f [n, c]`, targets and weights 
 
 @dataclass(frozen=True)
 class Directions:
-    """How many directions each training example has, `counts [N]`, and the mean of `V/tr V [c, c]` of those that have
+    """How many directions each training example has, `counts [N]`, and the mean variance `[c, c]` of some that have
     all, once it is known; until then the identity stands for it.
 
     `spread` says for leverage, sensitivity and left-out loss what the directions that are left out add to the error: so
@@ -56,8 +57,8 @@ class Directions:
 
     @classmethod
     def leading(cls, problem: LaplaceProblem, most: float = math.inf) -> Directions:
-        """So many that a fifth of the trace of each `Λ` is left out, more where that is little, or where there would be
-        more than `most` on average; a forward pass.
+        """So many that a seventh of the trace of each `Λ` is left out, more where that is little, or where there would
+        be more than `most` on average; a forward pass.
         """
         found = [each for batch in problem.examples for each in _left_out(problem, batch)]
         left = torch.cat(problem.ranks.gathered(found)).to(problem.network.device)
@@ -121,29 +122,46 @@ class Directions:
         some = basis * (torch.arange(f.shape[1], device=f.device) < counts[:, None])[:, None]
         within = torch.matmul(some.mT, torch.matmul(exact, some))
         true = cavity_measures(likelihood, f, y, w, exact)
-        mean = mean_variance(exact, part)
-        found = cavity_measures(likelihood, f, y, w, Completion.of(some, mean).whole(within))
+        mean = _right_on_average(likelihood, data, (some, within), part, mean_variance(exact, part), true[0])
+        completion = Completion.of(some, mean)
+        removal = Removal.of(likelihood, f, y, w, completion.whole(within))
+        found, others = removal.value(likelihood, y, w), removal.added_leverage(completion.others(within))
         outside = left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0]
-        scale = left_out_scale(likelihood, data, found, outside, counts).square() @ part
+        scale = left_out_scale(likelihood, data, found, outside, others, counts).square() @ part
         off = found - true
         square, size = off.square() @ part, (true.square() @ part).clamp(min=_TINY)
         spread, added = (square / scale.clamp(min=_TINY)).sqrt().where(scale > 0, 0), (square / size).sqrt()
-        return (replace(self, mean_variance=mean, spread=tuple(spread.tolist()), added=tuple(added.tolist())), off)
+        return replace(self, mean_variance=mean, spread=tuple(spread.tolist()), added=tuple(added.tolist())), off
 
-    def uncertainty(self, likelihood: Likelihood, data: Data, basis: Tensor, value: Tensor) -> Tensor:
-        """What the directions that are left out add to the errors of `value [3, n]`, `[3, n]`."""
+    def uncertainty(self, likelihood: Likelihood, data: Data, basis: Tensor, value: Tensor, others: Tensor) -> Tensor:
+        """What the directions that are left out add to the errors of `value [3, n]`, `[3, n]`; `others [n]` is what
+        they are of the leverage.
+        """
         f, y, w = data
         if basis.shape[1] == basis.shape[2] or not any(self.spread):
             return torch.zeros_like(value)
         curvature = w[:, None, None] * likelihood.curvature(f, y)
         trace = curvature.diagonal(dim1=1, dim2=2).sum(1)
         kept = (torch.matmul(curvature, basis) * basis).sum((1, 2))
-        scale = left_out_scale(likelihood, data, value, (trace - kept, trace), torch.tensor(basis.shape[2]))
+        scale = left_out_scale(likelihood, data, value, (trace - kept, trace), others, torch.tensor(basis.shape[2]))
         return value.new_tensor(self.spread)[:, None] * scale
 
 
+def _right_on_average(
+    likelihood: Likelihood, data: Data, along: tuple[Tensor, Tensor], part: Tensor, mean: Tensor, leverage: Tensor
+) -> Tensor:
+    """The mean variance `[c, c]`, scaled so that leverages sum to the true ones, `[n]`, to first order in the scale."""
+    basis, within = along
+    completion = Completion.of(basis, mean)
+    whole, others = completion.whole(within), completion.others(within)
+    without, found = (cavity_measures(likelihood, *data, each)[0] @ part for each in (whole - others, whole))
+    missing, wanted = float(found - without), float(leverage @ part - without)
+    times = min(_MOST_SCALE, max(1 / _MOST_SCALE, wanted / missing)) if missing > 0 else 1.0
+    return mean * times ** (1 / (1 - OWN_SCALE))
+
+
 def _part_left_out(part: Tensor, most: float) -> float:
-    """A fifth, or the least of `part [N, r]` that at most `most` of each row are above, on average."""
+    """A seventh, or the least of `part [N, r]` that at most `most` of each row are above, on average."""
     allowed = most * len(part)
     if allowed >= part.numel():
         return _LEFT_OUT
@@ -157,18 +175,23 @@ def _part(left: Tensor, trace: Tensor) -> Tensor:
 
 
 def left_out_scale(
-    likelihood: Likelihood, data: Data, value: Tensor, outside: tuple[Tensor, Tensor], counts: Tensor
+    likelihood: Likelihood,
+    data: Data,
+    value: Tensor,
+    outside: tuple[Tensor, Tensor],
+    others: Tensor,
+    counts: Tensor,
 ) -> Tensor:
     """`[3, n]`: what the errors of leverage, sensitivity and left-out loss are in proportion to, chosen by measuring.
 
-    `outside` are the trace of `wΛ` that `counts` directions leave out, and all of it. Of leverage and of the loss's
-    change in proportion to the part that is left out of it, for each direction; of sensitivity, whose change along the
-    error is exact, to how far the outputs move and the root of what is left out.
+    `outside` are the trace of `wΛ` that `counts` directions leave out, and all of it; `others` is what they are of the
+    leverage. Of leverage in proportion to this, the less the more directions there are; of sensitivity, whose change
+    along the error is exact, to its root; of the loss's change to the part of the trace, for each direction.
     """
     part = _part(*outside)
-    left = torch.where(part > 0, outside[0].clamp(min=0), 0).sqrt()
-    leverage, sensitivity, change = magnitudes(likelihood, data, value)
-    return torch.stack([leverage * part / counts, sensitivity * leverage * left, change * part / counts])
+    others = torch.where(part > 0, others, 0)
+    _, sensitivity, change = magnitudes(likelihood, data, value)
+    return torch.stack([others / counts.sqrt(), sensitivity * others.sqrt(), change * part / counts])
 
 
 def ordered_directions(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

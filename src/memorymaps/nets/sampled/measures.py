@@ -46,6 +46,11 @@ class Removal:
         leverage = torch.matmul(self.inside, self.kept).diagonal(dim1=1, dim2=2).sum(-1)
         return torch.stack([leverage, self.change.abs().sum(-1), likelihood.example_loss(self.new_outputs, y, w)])
 
+    def added_leverage(self, variance: Tensor) -> Tensor:
+        """What a small part of `V^{\\i}`, `variance [n, c, c]`, adds to the leverage: `tr (I + C)⁻¹LᵀVL(I + C)⁻¹`."""
+        turned = torch.matmul(self.root, self.kept)
+        return (torch.matmul(variance, turned) * turned).sum((1, 2)).clamp(min=0)
+
 
 def cavity_measures(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, variance: Tensor) -> Tensor:
     """Leverage, sensitivity and left-out loss `[3, n]` in the cavity form from `V^{\\i} [n, c, c]`."""
