@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from memorymaps.nets.sampled.cost import cost_of
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.rows import work as row_work
 from memorymaps.nets.sampled.rows.files import FiledRows
-from memorymaps.nets.sampled.rows.work import PassWork, counted_work, timed_work
+from memorymaps.nets.sampled.rows.work import PassWork, counted_work, products_of_rows, timed_work
 from memorymaps.nets.sampled.structure import Sampled
 
 
@@ -72,14 +73,18 @@ def test_a_step_and_rows_are_timed_beside_matrix_products_and_leave_the_network_
 def test_the_time_of_one_direction_is_what_one_more_takes(monkeypatch):
     setting = problem()
     several = min(setting.num_outputs, row_work._DIRECTIONS)
-    times = iter([12.0, 8 * 5.0, 8 * (5.0 + 2 * (several - 1)), 8 * (5.0 + several - 1)])
+    kinds, single = rows_types(setting), 5.0 + several - 1
+    slower = 1.5 * several * (256 - 8) * products_of_rows(setting, kinds, several) / 2  # than a large matrix product
+    times = iter([12.0, 8 * 5.0, 8 * (5.0 + 2 * (several - 1)), 8 * single, 8 * (single + slower)])
     monkeypatch.setattr(row_work, "multiplications_like", lambda works, device: [next(times) for _ in works])
     found = timed_work(setting, rows_types(setting))
-    before = 4 * (12.0 + 8 * (5.0 + 5.0 + 5.0 + 3 * (several - 1)))
-    assert found == PassWork(epoch=12.0, outputs=3.0, direction=2.0, single=1.0, before=before)
+    before = 4 * (12.0 + 8 * (5.0 + 5.0 + 5.0 + 3 * (several - 1) + single + slower))
+    assert found.product == pytest.approx(1.5)
+    assert replace(found, product=1.0) == PassWork(epoch=12.0, outputs=3.0, direction=2.0, single=1.0, before=before)
     cost = cost_of(setting, rows_types(setting), found)
     checks = 4 * 12.0 / 3
     assert cost.passes == pytest.approx(before + checks + 24 * (3.0 + 2.0 * setting.num_outputs))
+    assert cost.product == pytest.approx(1.5 * cost_of(setting, kinds, replace(found, product=1.0)).product)
     few = cost_of(setting, rows_types(setting), found, directions=1.5)
     assert few.passes == pytest.approx(before + checks + 4.0 + 24 * (3.0 + 1.5 * 1.0))
 
@@ -87,9 +92,9 @@ def test_the_time_of_one_direction_is_what_one_more_takes(monkeypatch):
 def test_one_output_has_one_direction(monkeypatch):
     setting = problem("mlp")
     one = build_problem(mm.Laplace("sampled", prior=1.0)(torch.nn.Linear(3, 1), Gaussian(1.0)), regression(24))
-    times = iter([12.0, 24.0, 24.0, 16.0])
+    times = iter([12.0, 24.0, 24.0, 16.0, 16.0])
     monkeypatch.setattr(row_work, "multiplications_like", lambda works, device: [next(times) for _ in works])
-    assert timed_work(one, rows_types(one)) == PassWork(12.0, 0.0, 3.0, 2.0, before=4 * 76.0)
+    assert timed_work(one, rows_types(one)) == PassWork(12.0, 0.0, 3.0, 2.0, before=4 * 92.0)
     counted = counted_work(setting, rows_types(setting))
     assert counted.epoch == 3 * forward_macs(setting)
     assert counted.direction == 2 * counted.outputs == pytest.approx(2 * forward_macs(setting) / 24)

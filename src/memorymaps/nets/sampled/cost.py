@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
@@ -13,7 +13,7 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH, PER_SECOND, Budget, multiplications_of
 from memorymaps.nets.sampled.rows.files import FiledRows
 from memorymaps.nets.sampled.rows.projection import LayerProjection
-from memorymaps.nets.sampled.rows.work import PassWork
+from memorymaps.nets.sampled.rows.work import PassWork, products_of_rows
 
 MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
@@ -28,7 +28,6 @@ _CHECKS = 4  # forward passes that are worth the curvature of the outputs and th
 _SIZES = 1.8  # work in proportion to m², with that of the smaller samples before the last one (measured)
 _FACTORS = 5.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
 _ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
-_FILED = 1.3  # of the work of a product, with rows that are read from files (measured)
 _SINGLE = 0.5  # of the work of a product in double precision
 UNASKED = 120.0  # seconds of a core that "auto" may spend
 
@@ -138,23 +137,20 @@ def cost_of(
     """
     n, k, few = len(problem.examples), problem.num_outputs, directions is not None
     r = k if directions is None else directions
-    product, pair = (_over_groups(_product, kinds, problem, count) for count in (r, 1.0))
+    product, pair = (products_of_rows(problem, kinds, count) for count in (r, 1.0))
     checks = (_CHECKS + few) * work.epoch / PASSES_PER_EPOCH
     passes = work.before + checks + n * (work.outputs + r * (work.single if few else work.direction))
     written, single = 2 * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected = 0.0
     if any(isinstance(kind, LayerProjection) for kind in kinds):
-        unprojected = _over_groups(_product, rows_types(problem), problem, k)
-    return SampledCost(n, k, r, product, written, passes, work.epoch, single, unprojected, pair, work.direction)
+        unprojected = products_of_rows(problem, rows_types(problem), k)
+    costs = (written, passes, work.epoch, single, unprojected, pair, work.direction)
+    return SampledCost(n, k, r, work.product * product, *costs)
 
 
 def row_numbers(problem: LaplaceProblem, kinds: Sequence[Kind]) -> int:
     """Numbers in memory for each row."""
     return sum(_written(*each) for each in zip(kinds, problem.block_groups, strict=True))
-
-
-def _over_groups(each: Callable[..., float], kinds: Sequence[Kind], problem: LaplaceProblem, k: float) -> float:
-    return sum(each(kind, group, k) for kind, group in zip(kinds, problem.block_groups, strict=True))
 
 
 def possible(problem: LaplaceProblem) -> bool:
@@ -171,16 +167,3 @@ def _written(kind: Kind, group: ParameterGroup) -> int:
     if isinstance(kind, LayerProjection):
         return 1 + (sum(kind.shape) if kind.at_one else math.prod(kind.shape))
     return sum(group.blocks[0].shape) if kind is RankOneRows else group.size
-
-
-def _product(kind: Kind, group: ParameterGroup, k: float) -> float:
-    """Multiplications an entry of `A D⁻¹A'ᵀ`: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
-    if isinstance(kind, LayerProjection):
-        o, d = kind.shape
-        return d / k + o if kind.at_one else o * d
-    if kind is FiledRows:
-        return _FILED * group.size
-    if kind is not RankOneRows:
-        return group.size
-    o, d = group.blocks[0].shape
-    return d / k + o

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.pytree import length
 from memorymaps.nets.cost_model import TIMED, forward_macs, multiplications_like, training_step
 from memorymaps.nets.covariance.gram import DenseRows, GroupRows, RankOneRows, inverses_of, products_with
@@ -22,14 +23,16 @@ from memorymaps.nets.sampled.rows.projection import LayerProjection
 _EXAMPLES, _PART = 8, 40  # of the data that are timed: at least so many, at most a fortieth
 _NUMBERS = 2**20  # of these examples' rows along one direction
 _DIRECTIONS, _COMPARED = 6, 8
+_MANY, _MANY_NUMBERS = 256, 2**26  # other rows, as many as leave their numbers in main memory (0.3 GB)
+_FILED = 1.3  # of the work of a product, with rows that are read from files (measured)
 
 
 @dataclass(frozen=True)
 class PassWork:
     """Multiplications in double precision, or what takes as long as they: of an `epoch` of training; of an example's
     `outputs` and of one `direction` of it, a reverse pass, its row, the row's products with its other rows and with a
-    few of other examples; the same in `single` precision; and those spent `before` the rows grow, on timing and on the
-    lengths of rows.
+    few of other examples; the same in `single` precision; those spent `before` the rows grow, on timing and on the
+    lengths of rows; and how many times as long as a large matrix product a multiplication of an example's rows takes.
     """
 
     epoch: float
@@ -37,6 +40,7 @@ class PassWork:
     direction: float
     single: float
     before: float = 0.0
+    product: float = 1.0
 
     def of_lengths(self, n: int, k: int) -> float:
         """The squared lengths of all rows of `n` examples, `k` of each."""
@@ -62,36 +66,46 @@ def _materialised(problem: LaplaceProblem, kinds: Sequence[Any]) -> bool:
 
 def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
     """A training step, and passes over some examples along one direction and along several, with their rows as the map
-    makes them.
+    makes them and products with a few others and with many.
     """
     makers = [DenseRows if kind is FiledRows else kind for kind in kinds]
     inputs, several = _some_inputs(problem, makers), min(problem.num_outputs, _DIRECTIONS)
     n, double, single = length(inputs), torch.float64, torch.float32
+    few, many = _COMPARED, max(2 * _COMPARED, min(_MANY, _MANY_NUMBERS // _width(problem, makers)))
     step, trained = training_step(problem)
-    passes = [_row_pass(problem, makers, inputs, *each) for each in ((1, double), (several, double), (several, single))]
+    cases = ((1, few, double), (several, few, double), (several, few, single), (several, many, single))
+    passes = [_row_pass(problem, makers, inputs, *each) for each in cases]
     epoch, *found = multiplications_like((step, *passes), problem.network.device)
-    one, *more = (work / n for work in found)
-    direction, in_single = ((work - one) / (several - 1) for work in more) if several > 1 else more
+    one, *along, last = (work / n for work in found)
+    direction, in_single = ((work - one) / (several - 1) for work in along) if several > 1 else along
     outputs, direction, in_single = (max(0.0, work) for work in (one - direction, direction, in_single))
     before = TIMED * (epoch + sum(found))
-    return PassWork(epoch * len(problem.examples) / trained, outputs, direction, in_single, before)
+    counted = several * (many - few) * products_of_rows(problem, makers, several) / 2  # two in single precision are one
+    product = max(1.0, (last - along[1]) / counted)
+    return PassWork(epoch * len(problem.examples) / trained, outputs, direction, in_single, before, product)
 
 
 def _some_inputs(problem: LaplaceProblem, makers: list[Any]) -> Any:
     """Of as many examples as the map takes together, fewer where their rows are long or the data few."""
-    width = sum(maker.numbers(group) for maker, group in zip(makers, problem.block_groups, strict=True))
-    most = max(_EXAMPLES, min(_NUMBERS // width, len(problem.examples) // _PART))
+    most = max(_EXAMPLES, min(_NUMBERS // _width(problem, makers), len(problem.examples) // _PART))
     count = min(len(problem.examples), problem.batch_size.size, most)
     return problem.network.to_device(problem.examples.take(np.arange(count)).inputs)
 
 
+def _width(problem: LaplaceProblem, makers: list[Any]) -> int:
+    """Numbers of a row of all groups while it is made."""
+    return sum(maker.numbers(group) for maker, group in zip(makers, problem.block_groups, strict=True))
+
+
 def _row_pass(
-    problem: LaplaceProblem, makers: list[Any], inputs: Any, directions: int, dtype: torch.dtype
+    problem: LaplaceProblem, makers: list[Any], inputs: Any, directions: int, count: int, dtype: torch.dtype
 ) -> Callable[[], Any]:
-    """A forward pass, some reverse passes, the rows that are made of them, and their products with those of a few."""
+    """A forward pass, some reverse passes, the rows that are made of them, and their products with `count` others."""
     n = length(inputs)
     first = torch.arange(min(n, _COMPARED), device=problem.network.device)
-    others = [each.single(first, torch.zeros_like(first)).to(dtype) for each in _made(problem, makers, inputs, 1)]
+    places = torch.arange(count, device=first.device) % len(first)
+    made = _made(problem, makers, inputs, 1)
+    others = [each.single(first, torch.zeros_like(first)).to(dtype).take(places) for each in made]
     inverses = inverses_of(prior_covariance(problem, problem.prior).precisions)
 
     def work() -> None:
@@ -108,3 +122,21 @@ def _made(problem: LaplaceProblem, makers: list[Any], inputs: Any, directions: i
 
     batch = linearize(problem.network, problem.owners, inputs, slice(0, length(inputs)), along)
     return GroupRows.of_batch(batch, problem.block_groups, makers)
+
+
+def products_of_rows(problem: LaplaceProblem, kinds: Sequence[Any], k: float) -> float:
+    """Multiplications for the product of two rows, `a D⁻¹a'ᵀ`, of examples with `k` directions each."""
+    return sum(_product(kind, group, k) for kind, group in zip(kinds, problem.block_groups, strict=True))
+
+
+def _product(kind: Any, group: ParameterGroup, k: float) -> float:
+    """Of one group: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
+    if isinstance(kind, LayerProjection):
+        o, d = kind.shape
+        return d / k + o if kind.at_one else o * d
+    if kind is FiledRows:
+        return _FILED * group.size
+    if kind is not RankOneRows:
+        return group.size
+    o, d = group.blocks[0].shape
+    return d / k + o
