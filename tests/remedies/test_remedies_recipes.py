@@ -352,7 +352,7 @@ def test_sampled_rows_along_directions(said):
 
 @remedy("more than 4 GB. Use Sampled(rows=…), or fewer parameters: Laplace(subset=[...])")
 def test_sampled_rows_that_are_too_many(said, monkeypatch):
-    monkeypatch.setattr(cost, "NUMBERS", 12_500)
+    monkeypatch.setattr(cost, "NUMBERS", 13_500)
     with said:
         mapped(recipe=laplace(Sampled(rows=60)))
     rows = int(said.text.partition("Use Sampled(rows=")[2].partition(")")[0])

@@ -28,6 +28,7 @@ _CHECKS = 4  # forward passes that are worth the curvature of the outputs and th
 _SIZES = 1.8  # work in proportion to m², with that of the smaller samples before the last one (measured)
 _FACTORS = 5.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
 _ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
+_COPIES = 4  # of a row's numbers at a time: as it is, weighted, in single precision, of the sample before (measured)
 _SINGLE = 0.5  # of the work of a product in double precision
 UNASKED = 120.0  # seconds of a core that "auto" may spend
 
@@ -36,9 +37,9 @@ UNASKED = 120.0  # seconds of a core that "auto" may spend
 class SampledCost:
     """What a map by sampled rows costs: `n` examples of `k` outputs, `product` multiplications an entry of `X`.
 
-    `written` numbers are held for each drawn row beside the `m × m` matrices, as it is and with its weight; `passes`
-    are the multiplications of the passes over all data, forward and back, with the rows that are made, `epoch` those of
-    an epoch of training. The map is along `directions` of each example's outputs, on average; a product of its rows
+    `written` numbers are held for each drawn row beside the `m × m` matrices, with its copies; `passes` are the
+    multiplications of the passes over all data, forward and back, with the rows that are made, `epoch` those of an
+    epoch of training. The map is along `directions` of each example's outputs, on average; a product of its rows
     counts `per_product`, half in single precision. Projected rows are compared with rows as they are, `unprojected`
     multiplications an entry. The product of two drawn rows takes `pair`, making a row of one direction in double
     precision `made`.
@@ -140,7 +141,7 @@ def cost_of(
     product, pair = (products_of_rows(problem, kinds, count) for count in (r, 1.0))
     checks = (_CHECKS + few) * work.epoch / PASSES_PER_EPOCH
     passes = work.before + checks + n * (work.outputs + r * (work.single if few else work.direction))
-    written, single = 2 * row_numbers(problem, kinds), _SINGLE if few else 1.0
+    written, single = _COPIES * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected = 0.0
     if any(isinstance(kind, LayerProjection) for kind in kinds):
         unprojected = products_of_rows(problem, rows_types(problem), k)
