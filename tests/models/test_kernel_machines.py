@@ -23,7 +23,7 @@ from memorymaps.models.kernels import kernel_functions
 from memorymaps.models.kernels.gram_posterior import GramConditional
 from memorymaps.models.kernels.sklearn_svm import support_vectors
 
-FOLDER = os.environ.get("MEMORYMAPS_DATA")
+FOLDER = os.environ.get("MEMORYMAPS_DATA") or None
 needs_data = pytest.mark.skipif(FOLDER is None, reason="MEMORYMAPS_DATA is not set")
 
 

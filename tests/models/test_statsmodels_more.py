@@ -26,7 +26,7 @@ N = 150
 X = RNG.normal(size=(N, 3))
 LATENT = X @ [1.0, -0.7, 0.3] + RNG.logistic(size=N)
 Y = np.digitize(LATENT, [-1.0, 0.3, 1.5])
-DATA = os.environ.get("MEMORYMAPS_DATA")
+DATA = os.environ.get("MEMORYMAPS_DATA") or None
 
 
 def ordered(y, x, link, start=None, **options):

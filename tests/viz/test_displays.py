@@ -336,6 +336,7 @@ def test_a_figure_that_cannot_be_drawn_is_closed_and_axes_that_were_given_stay(d
     def stopped(*_):
         raise error
 
+    plt.close("all")  # what other tests left open
     given = plt.subplots()[1]
     display = kind.from_map(digits_map)
     plt.close(display.figure_)
