@@ -11,7 +11,7 @@ from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.rows.pool import RowPool
 
 _FOR_EACH = 4  # rows an effective parameter: conjugate gradients take about 5 steps, at 2 about 15 (measured)
-_MOST = 4  # times as many as the map has, so that they cost less than it did
+_MOST = 4  # times as many as the map has, so that what they cost stays in proportion to the map
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class RowsForSolving:
     def preconditioner(self, problem: LaplaceProblem, covariance: SampledCovariance) -> SampledCovariance:
         """`S̃⁻¹` of at least four rows for each effective parameter as far as memory allows, beside a map's own.
 
-        The spectrum of `S̃⁻¹S` is within about `(1 ± √(Σh/M))^{-2}`, so that conjugate gradients with it take steps in
-        proportion to `1/(1 − √(Σh/M))`. The map's own where that has enough.
+        The map's own where that has enough. Of Gaussian rows the spectrum of `S̃⁻¹S` would be within about
+        `(1 ± √(Σh/M))^{-2}`, and the steps of conjugate gradients with it in proportion to `1/(1 − √(Σh/M))`.
         """
         rows = len(covariance.q)
         room = self.cost.most(math.inf) - rows  # both are held
