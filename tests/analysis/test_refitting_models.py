@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC, LinearSVR
 from sklearn_versions import LASSO, MULTINOMIAL_NEWTON_CHOLESKY
 
 import memorymaps as mm
+from memorymaps.models.linear import newton_refit
 from memorymaps.posteriors.capabilities import capabilities_of
 
 EXACT = {"tol": 1e-12, "max_iter": 1000}
@@ -215,3 +216,28 @@ def test_half_a_class_is_removed_by_refits(model):
         assert found["sensitivity"][k] == pytest.approx(truth[rows].sum(), rel=1e-3)
         assert found["rest_sensitivity"][k] == pytest.approx(np.delete(truth, rows).sum(), rel=1e-3)
     assert found["warning"].tolist() == ["", ""]
+
+
+def test_a_class_that_no_other_example_has_is_left_out_in_few_steps_and_its_outputs_have_no_end(monkeypatch):
+    x, y = load_iris(return_X_y=True)
+    model = LogisticRegression(**EXACT).fit(x, y)
+    m = mm.memory_map(model, x, y)
+    steps = []
+    search = newton_refit._line_search
+    monkeypatch.setattr(newton_refit, "_line_search", lambda *args: steps.append(args) or search(*args))
+    found = m.leave_out("target")
+    assert len(steps) < 25 * len(found)  # doubled steps: without them each moves an intercept by one, more than 100
+    assert all(words.startswith("outputs have no end without these") for words in found["warning"])
+    for k in range(3):
+        others = y != k
+        fit = LogisticRegression(C=2.0, **EXACT).fit(x[others], y[others])  # one of two outputs: half the penalty
+        probability = np.zeros((len(x), 3))
+        probability[:, fit.classes_] = fit.predict_proba(x)
+        change = np.abs(probability - model.predict_proba(x)).sum(1)
+        np.testing.assert_allclose(found["rest_sensitivity"][k], change[others].sum(), rtol=1e-4)
+        np.testing.assert_allclose(found["sensitivity"][k], change[~others].sum(), rtol=1e-4)
+
+
+def test_a_group_that_is_no_whole_class_has_an_end():
+    m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
+    assert m.leave_out({"some": np.flatnonzero(Y == 1)[:100]})["warning"].tolist() == [""]

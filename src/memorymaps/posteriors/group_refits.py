@@ -16,6 +16,10 @@ from memorymaps.posteriors.origin import Origin
 
 _MAX_CLONES = 20  # groups for which estimators are fitted from scratch
 _STEPS, _TOLERANCE = 2000, 1e-4
+_NO_END = (
+    "outputs have no end without these (the last step of the refit is {:.1%} of its way), as where no other example has "
+    "a class: read sensitivities and the others' losses, not the members' losses or coefficients"
+)
 _CONVERGED = 1e-2  # relative change of a refit's outputs that counts as none
 _TRAINED = 0.1  # posterior standard deviations from the optimum up to which a network's refit is that of a removal
 _APPROXIMATE = (Approximation.APPROXIMATE_CURVATURE, Approximation.CHECKED_CURVATURE)
@@ -66,7 +70,7 @@ def refit_coordinates(origin: Origin, members: list[Array]) -> CoordinateRefits 
 def _refit_warning(values: Array, remaining: float) -> str:
     if not np.all(np.isfinite(values)):
         return "the other examples do not determine the model"
-    return "" if remaining <= _CONVERGED else f"the refit has not converged in {_STEPS} steps"
+    return "" if remaining <= _CONVERGED else _NO_END.format(remaining)
 
 
 def _is_affordable(source: Refit, origin: Origin, members: list[Array]) -> bool:

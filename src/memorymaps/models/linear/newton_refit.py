@@ -25,10 +25,13 @@ from memorymaps.core.perturbation.group_removal import few_rows_coordinates, gro
 
 _MAX_PRODUCTS = 100  # conjugate-gradient products a Newton step
 _MAX_HALVINGS = 30
+_EPS = float(np.finfo(float).eps)  # of the loss: decreases below cannot be seen
 _STATIONARY = 1e-9  # Newton decrement, in posterior standard deviations, at which the iteration ends
 _RUN_AWAY = 1e-2  # of the way: a last step as long goes on for ever, as the minimum is at infinity
 _DESCENT = 1e-4  # share of the predicted decrease that a step must reach
 _FORCING = 0.1  # largest relative residual of a Newton system
+_MORE = 0.55  # of its slope, which a step decreases the loss by if it decreases more than a parabola, by half
+_SEEN = 1e-13  # of the loss, a slope above which a decrease is no rounding
 _ROUNDING = 1e-12  # of the loss: differences below are not decreases
 _CALL = 200_000  # multiplications that take as long as NumPy's overhead of one product
 _REFIT_PRODUCTS = 100  # products with the data in a refit (measured: 20 to 120)
@@ -144,10 +147,11 @@ class PenalisedLoss:
 def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) -> tuple[Array, float]:
     """`u [r]` at the minimum, and the last step's size relative to the whole way (0 at the minimum).
 
-    Ends where a step's Newton decrement has fallen below 1e-9 posterior standard deviations, or below
-    `tolerance²` of the first one's: Newton's steps converge quadratically.
+    Ends where a step's Newton decrement has fallen below 1e-9 posterior standard deviations, below `tolerance²` of the
+    first one's, as Newton's steps converge quadratically, or to where the loss cannot show its decrease. Where the
+    minimum is at infinity, as without any example of a class, the last step is as long as those before.
     """
-    u, first, decrement = start, None, np.inf
+    u, first, decrement, doubled = start, None, np.inf, 0.0
     value = loss.value(u)
     for _ in range(steps):
         f = loss.outputs(u)
@@ -156,15 +160,23 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
         direction = -_solve(lambda v, weights=curvature: loss.hessian_product(v, weights), gradient)  # type: ignore[misc]
         decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
         first = decrement if first is None else first
-        if decrement <= max(_STATIONARY, tolerance**2 * first):
-            last = float(np.linalg.norm(direction))
-            ran_away = last > _RUN_AWAY * float(np.linalg.norm(u)) and last > _STATIONARY / _RUN_AWAY
-            return u + direction, min(1.0, last / float(np.linalg.norm(u + direction))) if ran_away else 0.0
-        u, value, found = _line_search(loss, u, value, direction, -(decrement**2))
-        if not found:
+        if decrement <= max(_STATIONARY, tolerance**2 * first, np.sqrt(_EPS * abs(value))):
+            return u + direction, _part_of_way(u, direction, doubled)
+        times, value = _line_search(loss, u, value, direction, -(decrement**2))
+        if not times:
             break
+        u, doubled = u + times * direction, times * float(np.linalg.norm(direction)) if times > 1 else 0.0
     way = float(np.linalg.norm(u))
     return u, min(1.0, decrement / way) if way > 0 else float(decrement > _STATIONARY)
+
+
+def _part_of_way(u: Array, direction: Array, doubled: float) -> float:
+    """What the last step is of the way where the minimum is at infinity, else nothing: `doubled` is the length of the
+    one before, where it was doubled.
+    """
+    last, way = max(doubled, float(np.linalg.norm(direction))), float(np.linalg.norm(u + direction))
+    ran_away = last > max(_RUN_AWAY * float(np.linalg.norm(u)), _STATIONARY / _RUN_AWAY)
+    return min(1.0, last / way) if ran_away else 0.0
 
 
 def _solve(product: Callable[[Array], Array], right: Array) -> Array:
@@ -188,16 +200,28 @@ def _solve(product: Callable[[Array], Array], right: Array) -> Array:
 
 def _line_search(
     loss: PenalisedLoss, u: Array, value: float, direction: Array, slope: float
-) -> tuple[Array, float, bool]:
-    """Halve the step until the loss decreases by a share of what its slope predicts."""
+) -> tuple[float, float]:
+    """How many times the step is taken, 0 where none decreases the loss, and the loss there.
+
+    Halved until the loss decreases by a share of what its slope predicts; doubled where it decreases by more than a
+    parabola does, as without end where the minimum is at infinity.
+    """
     step = 1.0
     for _ in range(_MAX_HALVINGS):
-        tried = u + step * direction
-        found = loss.value(tried)
+        found = loss.value(u + step * direction)
         if found <= value + _DESCENT * step * slope + _ROUNDING * abs(value):
-            return tried, found, True
+            more = step == 1 and found < value + _MORE * slope and -slope > _SEEN * abs(value)
+            return _doubled(loss, u, direction, found) if more else (step, found)
         step /= 2
-    return u, value, False
+    return 0.0, value
+
+
+def _doubled(loss: PenalisedLoss, u: Array, direction: Array, value: float) -> tuple[float, float]:
+    """How many times the step, doubled as often as the loss decreases, and the loss there."""
+    step = 1.0
+    while (found := loss.value(u + 2 * step * direction)) < value:
+        step, value = 2 * step, found
+    return step, value
 
 
 @dataclass(frozen=True)
