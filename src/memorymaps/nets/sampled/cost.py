@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
@@ -66,8 +66,16 @@ class SampledCost:
         systems = self.per_product * (self.n * self.directions * rows * entry + rows**3 / 2)
         probed = _SIZES * min(self.n, PROBED) * self.k * rows * entry
         compared = self.unprojected * rows * (rows / 2 + COMPARED * self.k)
-        factors = _FACTORS * rows**3 + _SIZES * self.pair * rows**2
-        return self.passes + systems + factors + probed + compared + self.made * self._rows_made(rows)
+        return self.passes + systems + self._factors(rows) + probed + compared + self.made * self._rows_made(rows)
+
+    def drawing(self, rows: int) -> float:
+        """Of the multiplications, those for the rows themselves: made in double precision, their products, the factor
+        with its weights.
+        """
+        return self._factors(rows) + self.made * self.k * min(rows, self.n)
+
+    def _factors(self, rows: int) -> float:
+        return _FACTORS * rows**3 + _SIZES * self.pair * rows**2
 
     def _rows_made(self, rows: int) -> float:
         """Of one direction: all of an example of which one is drawn, of those whose errors decide at each size, and of
@@ -99,12 +107,18 @@ class SampledCost:
         return rows * (3 * rows + self.written) <= NUMBERS
 
     def most(self, work: float) -> int:
-        """The most rows within so many multiplications and memory; 0 if not one is."""
+        """The most rows with a map within so many multiplications and memory; 0 if not one is."""
+        return self._most(lambda rows: self.multiplications(rows) <= work)
+
+    def most_drawn(self, work: float) -> int:
+        """The same of rows that no map is drawn with."""
+        return self._most(lambda rows: self.drawing(rows) <= work)
+
+    def _most(self, within: Callable[[int], bool]) -> int:
         low, high = 0, max(1, self.n * self.k)
         while low < high:
             middle = (low + high + 1) // 2
-            within = self.fits(middle) and self.multiplications(middle) <= work
-            low, high = (middle, high) if within else (low, middle - 1)
+            low, high = (middle, high) if self.fits(middle) and within(middle) else (low, middle - 1)
         return low
 
 
