@@ -124,3 +124,14 @@ def test_removed_groups_and_queries_are_solved_from_them(monkeypatch):
     for solve in (lambda: m.leave_out(group), lambda: posterior.cross_covariance(x[:2])):
         with pytest.raises(ZeroDivisionError):
             solve()
+
+
+def test_refits_are_preconditioned_by_them(monkeypatch):
+    found, wanted = (mm.refit(drawn(structure), top=4) for structure in (Sampled(rows=60), "full"))
+    same = np.intersect1d(found["id"][found["refitted"]], wanted["id"][wanted["refitted"]])
+    assert len(same)
+    np.testing.assert_allclose(found.select(same)["sensitivity"], wanted.select(same)["sensitivity"], rtol=0.1)
+    posterior = drawn(Sampled(rows=61)).origin.posterior
+    monkeypatch.setattr(type(posterior), "preconditioner", property(lambda self: 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        posterior.refit(np.array([0]), np.array([0]))

@@ -121,7 +121,7 @@ class NetworkPosterior:
 
     @functools.cached_property
     def preconditioner(self) -> PosteriorCovariance:
-        """What conjugate gradients with the exact curvature are preconditioned by: the posterior's own covariance."""
+        """What linear systems with the exact curvature and refits are preconditioned by: the posterior's own covariance."""
         return self.covariance
 
     @property
@@ -245,7 +245,7 @@ class NetworkPosterior:
         The module's weights are unchanged.
         """
         with evaluation_mode(self.network.module), self._error_context():
-            return refit_outputs(self._objective.without(removed), self.covariance, wanted, steps, tolerance)
+            return refit_outputs(self._objective.without(removed), self.preconditioner, wanted, steps, tolerance)
 
     @property
     def concurrent(self) -> bool:
@@ -258,7 +258,7 @@ class NetworkPosterior:
 
     @functools.cached_property
     def _objective(self) -> LeaveOutObjective:
-        return LeaveOutObjective.at_minimum(self.problem, self.covariance)
+        return LeaveOutObjective.at_minimum(self.problem, self.preconditioner)
 
 
 @dataclass(frozen=True)
