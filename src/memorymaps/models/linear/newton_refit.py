@@ -198,9 +198,7 @@ def _solve(product: Callable[[Array], Array], right: Array) -> Array:
     return x if np.any(x) else right
 
 
-def _line_search(
-    loss: PenalisedLoss, u: Array, value: float, direction: Array, slope: float
-) -> tuple[float, float]:
+def _line_search(loss: PenalisedLoss, u: Array, value: float, direction: Array, slope: float) -> tuple[float, float]:
     """How many times the step is taken, 0 where none decreases the loss, and the loss there.
 
     Halved until the loss decreases by a share of what its slope predicts; doubled where it decreases by more than a

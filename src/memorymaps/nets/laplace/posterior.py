@@ -121,7 +121,7 @@ class NetworkPosterior:
 
     @functools.cached_property
     def preconditioner(self) -> PosteriorCovariance:
-        """What linear systems with the exact curvature and refits are preconditioned by: the posterior's own covariance."""
+        """What systems with the exact curvature and refits are preconditioned by: the posterior's own covariance."""
         return self.covariance
 
     @property
