@@ -28,11 +28,11 @@ demo: $(VENV)/.demo
 	$(BIN)/memorymaps demo --out out/demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # what takes longer, or a browser, is left out: under a minute on two quiet cores
 quick: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not browser"
 
 # Every dependency at its declared minimum. Old libraries' warnings about newer ones are not this package's.
 $(OLDEST)/.installed: pyproject.toml tools/oldest.py
@@ -44,7 +44,7 @@ $(OLDEST)/.installed: pyproject.toml tools/oldest.py
 	touch $@
 
 oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/python -m pytest -n 2 -rs --doctest-ignore-import-errors -W ignore::DeprecationWarning \
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadgroup -rs --doctest-ignore-import-errors -W ignore::DeprecationWarning \
 	  -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 
 # Every dependency at its newest, without the constraints file; made anew each time. Warnings are the libraries' own.
@@ -52,7 +52,7 @@ newest:
 	rm -rf $(NEWEST)
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e ".[dev]"
-	$(NEWEST)/bin/python -m pytest -n 2 -rs -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning \
+	$(NEWEST)/bin/python -m pytest -n 2 --dist loadgroup -rs -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning \
 	  -W ignore::FutureWarning
 
 # Wheel and sdist built, installed and used in clean environments, each extra alone.

@@ -31,7 +31,7 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, signals and limits")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [["kills.py", "--kills", "15", "--disks", "1"], ["fuzz.py", "--mutations", "300"]], ids=lambda c: c[0]
+    "command", [["kills.py", "--kills", "8", "--disks", "1"], ["fuzz.py", "--mutations", "300"]], ids=lambda c: c[0]
 )
 def test_nothing_is_lost_and_nothing_undocumented_is_raised(command, torch):
     script = [sys.executable, "-W", "ignore", str(BENCHMARKS / command[0]), *command[1:], "--seconds", "600"]

@@ -164,7 +164,7 @@ SPARSE = {
 @pytest.mark.parametrize("name", SPARSE)
 def test_polish_finds_the_active_set_of_l1_penalties(name):
     x, y = load_breast_cancer(return_X_y=True)
-    x = StandardScaler().fit_transform(x)
+    x = StandardScaler().fit_transform(x)[:, ::3]
     early, late = (LogisticRegression(**SPARSE[name], **options) for options in (
         {"max_iter": 20}, {"max_iter": 100_000, "tol": 1e-9},
     ))  # fmt: skip

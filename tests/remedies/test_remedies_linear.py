@@ -455,3 +455,15 @@ def test_targets_that_a_transformer_cannot_take(said):
     with said:
         mm.memory_map(model, X, -np.exp(Y))
     assert len(mm.memory_map(model, X, np.exp(Y))) == N
+
+
+@remedy("where no other example has a class: read sensitivities and the others' losses")
+def test_classes_that_no_other_example_has(said):
+    m = mm.memory_map(sk.LogisticRegression(tol=1e-9, max_iter=1000).fit(X, THREE), X, THREE)
+    found = m.leave_out("target")
+    said.reads(found["warning"][0])
+    others = THREE != 0
+    fit = sk.LogisticRegression(C=2.0, tol=1e-9, max_iter=1000).fit(X[others], THREE[others])  # of two classes
+    loss = -fit.predict_log_proba(X[others])[np.arange(others.sum()), THREE[others] - 1].mean()
+    np.testing.assert_allclose(found["rest_leave_out_loss"][0], loss, rtol=1e-4)
+    assert np.isfinite(found["sensitivity"]).all()

@@ -14,6 +14,7 @@ import tasks  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("processes of torch"),  # what groups of processes drew, once for all tests
     pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed"),
     pytest.mark.skipif(sys.platform == "win32", reason="gloo on Windows meets by no file"),
 ]

@@ -161,7 +161,7 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
         decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
         first = decrement if first is None else first
         if decrement <= max(_STATIONARY, tolerance**2 * first, np.sqrt(_EPS * abs(value))):
-            return u + direction, _part_of_way(u, direction, doubled)
+            return u + direction, _remaining_share(u, direction, doubled)
         times, value = _line_search(loss, u, value, direction, -(decrement**2))
         if not times:
             break
@@ -170,7 +170,7 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
     return u, min(1.0, decrement / way) if way > 0 else float(decrement > _STATIONARY)
 
 
-def _part_of_way(u: Array, direction: Array, doubled: float) -> float:
+def _remaining_share(u: Array, direction: Array, doubled: float) -> float:
     """What the last step is of the way where the minimum is at infinity, else nothing: `doubled` is the length of the
     one before, where it was doubled.
     """
