@@ -241,3 +241,19 @@ def test_a_class_that_no_other_example_has_is_left_out_in_few_steps_and_its_outp
 def test_a_group_that_is_no_whole_class_has_an_end():
     m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
     assert m.leave_out({"some": np.flatnonzero(Y == 1)[:100]})["warning"].tolist() == [""]
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value")
+def test_a_row_whose_prediction_overflows_without_it_leaves_the_others_changes_right():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 2))
+    y = rng.poisson(np.exp(0.8 * x[:, 0] + 0.5))
+    x[0], y[0] = [2000, 0], 1  # without it the coefficient is 0.8, and its rate exp(1600)
+    model = PoissonRegressor(alpha=1e-3, **EXACT).fit(x, y)
+    found = mm.memory_map(model, x, y).leave_out({"far": [0], "far and near": [0, 1, 2]})
+    assert found["warning"].tolist() == ["", ""]
+    for k, removed in enumerate(([0], [0, 1, 2])):
+        others = np.setdiff1d(np.arange(60), removed)
+        change = clone(model).fit(x[others], y[others]).predict(x[others]) - model.predict(x[others])
+        np.testing.assert_allclose(found["rest_sensitivity"][k], np.abs(change).sum(), rtol=1e-3)
+    assert np.isinf(found["sensitivity"]).all()

@@ -196,9 +196,9 @@ class _GroupSums:
             f = stats.f + deviation[..., k]
             change = np.sum(np.abs(likelihood.mean(f) - mean), axis=1)
             after = likelihood.example_loss(f, stats.y, stats.weight)
-            rows = np.stack([change, counts * loss, counts * after, counts])
-            self._sums[:4, k] += rows @ inside[:, k]
-            self._sums[4:8, k] += rows @ ~inside[:, k]
+            rows = np.stack([change, _weighted(counts, loss), _weighted(counts, after), counts])
+            self._sums[:4, k] += rows[:, inside[:, k]].sum(1)  # selected, as members' changes may be infinite
+            self._sums[4:8, k] += rows[:, ~inside[:, k]].sum(1)
             self._sums[8, k] += stats.leverage @ inside[:, k]
             self.pearson.add(k, inside[:, k], counts, f, stats)
             if self.classes is not None:
@@ -225,6 +225,11 @@ class _GroupSums:
             **{name: moments.standard_errors() for name, moments in self._moments.items()},
         }  # fmt: skip
         return columns if self.classes is None else columns | self.classes.columns(self._is_member.shape[1])
+
+
+def _weighted(weight: Array, values: Array) -> Array:
+    """`w v [n]`, 0 without weight."""
+    return np.multiply(weight, values, out=np.zeros_like(values), where=weight > 0)
 
 
 def resolve_groups(m: ExampleTable, groups: Any) -> dict[str, Array]:

@@ -14,6 +14,7 @@ from torch import nn
 
 import memorymaps as mm
 from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets.covariance.completion import Completion
 from memorymaps.nets.curvature import kronecker
 from memorymaps.nets.curvature.kronecker import EKFAC
@@ -73,22 +74,37 @@ def test_the_basis_is_orthonormal_begins_with_the_error_and_says_what_it_leaves_
     error = Categorical().error(f, y)
     assert torch.allclose((basis[..., 0] * error).sum(1), error.norm(dim=1))
     curvature = Categorical().curvature(f, y)
-    for rank in range(1, 7):
+    for rank in range(7):
         seen = basis[..., :rank].mT @ curvature @ basis[..., :rank]
         left = (curvature.diagonal(dim1=1, dim2=2).sum(1) - seen.diagonal(dim1=1, dim2=2).sum(1)).clamp(min=0)
-        assert torch.allclose(outside[:, rank - 1], left, atol=1e-10)
-    assert bool((outside[:, 4] < 1e-12).all())  # of softmax, one less than outputs is all
+        assert torch.allclose(outside[:, rank], left, atol=1e-10)
+    assert bool((outside[:, 5] < 1e-12).all())  # of softmax, one less than outputs is all
 
 
 def test_an_example_without_error_has_the_leading_directions_of_its_curvature():
     f = torch.tensor([[800.0, 0.0, -1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
     basis, _ = leading_basis(Categorical(), f, torch.tensor([0, 1]))
-    assert not basis[0, :, 0].any()
     variance = torch.eye(3).double().expand(2, 3, 3) * 2
     gram = basis[..., :2].mT @ variance @ basis[..., :2]
     assert torch.allclose(Completion.of(basis[..., :2], 2 * torch.eye(3)).whole(gram), variance)
     other = Completion.of(basis[..., :2], torch.diag(torch.tensor([3.0, 1.0, 2.0]))).whole(gram)
     assert torch.allclose(basis[..., :2].mT @ other @ basis[..., :2], gram)
+
+
+def test_an_error_of_zero_leaves_all_eigenvectors_in_their_order():
+    f = torch.zeros(1, 3, dtype=torch.float64)
+    basis, outside = leading_basis(Gaussian(0.5), f, f)
+    assert torch.allclose(basis.mT @ basis, torch.eye(3).double())
+    assert torch.allclose(outside[0], torch.tensor([6.0, 4.0, 2.0, 0.0]).double())
+
+
+@pytest.mark.parametrize(("c", "scale"), [(2, 3.0), (10, 15.0), (10, 100.0)])
+def test_the_basis_of_confident_outputs_is_orthonormal(c, scale):
+    generator = torch.Generator().manual_seed(0)
+    f = scale * torch.randn(400, c, generator=generator, dtype=torch.float64)
+    f[:100, :2] += 10 * scale  # two classes have all probability: the curvature is the error's direction alone
+    basis, _ = leading_basis(Categorical(), f, torch.randint(0, 2, (400,), generator=generator))
+    assert torch.allclose(basis.mT @ basis, torch.eye(c).double().expand(400, c, c), atol=1e-10)
 
 
 def test_all_directions_give_the_same_variances():

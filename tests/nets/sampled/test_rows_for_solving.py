@@ -18,6 +18,7 @@ import memorymaps as mm
 from memorymaps.nets import Sampled
 from memorymaps.nets.refit.influence import removal_influence
 from memorymaps.nets.sampled import cost as sampled_cost
+from memorymaps.nets.sampled.rows.pool import RowPool
 
 PRIOR = 0.1
 FEW = 300  # rows, 1.8 for each of 166 effective parameters
@@ -93,6 +94,20 @@ def test_few_rows_grow_until_they_are_enough_for_the_effective_parameters_they_f
     posterior, parameters = m.origin.posterior, drawn("full")["leverage"].sum()
     assert len(posterior.preconditioner.q) > 3.2 * parameters
     assert residuals(posterior, posterior.preconditioner, m.top(30)["row"], 10).max() < 0.01
+
+
+def test_a_draw_of_fewer_rows_than_asked_for_is_not_repeated(monkeypatch):
+    posterior = dataclasses.replace(drawn(Sampled(rows=60)).origin.posterior)
+    own, asked = posterior.covariance, []
+
+    def as_few_as_before(pool, rows, deltas):
+        assert len(asked) < 10
+        asked.append(rows)
+        return own
+
+    monkeypatch.setattr(RowPool, "covariance", as_few_as_before)
+    assert posterior.preconditioner is own
+    assert len(asked) == 1
 
 
 def test_no_more_than_what_takes_as_long_as_the_map(monkeypatch):

@@ -73,12 +73,12 @@ def test_a_step_and_rows_are_timed_beside_matrix_products_and_leave_the_network_
 def test_the_time_of_one_direction_is_what_one_more_takes(monkeypatch):
     setting = problem()
     several = min(setting.num_outputs, row_work._DIRECTIONS)
-    kinds, single = rows_types(setting), 5.0 + several - 1
+    kinds, single = rows_types(setting), 3.0 + several
     slower = 1.5 * several * (256 - 8) * products_of_rows(setting, kinds, several) / 2  # than a large matrix product
     times = iter([12.0, 8 * 5.0, 8 * (5.0 + 2 * (several - 1)), 8 * single, 8 * (single + slower)])
     monkeypatch.setattr(row_work, "multiplications_like", lambda works, device: [next(times) for _ in works])
     found = timed_work(setting, rows_types(setting))
-    before = 4 * (12.0 + 8 * (5.0 + 5.0 + 5.0 + 3 * (several - 1) + single + slower))
+    before = 4 * (12.0 + 8 * (10.0 + 2 * (several - 1) + 2 * single + slower))
     assert found.product == pytest.approx(1.5)
     assert replace(found, product=1.0) == PassWork(epoch=12.0, outputs=3.0, direction=2.0, single=1.0, before=before)
     cost = cost_of(setting, rows_types(setting), found)
@@ -137,7 +137,8 @@ def test_samples_are_not_followed_by_others_of_about_the_same_size():
     assert growth._next(256, wanted=768, most=768) == 768
     assert growth._next(256, wanted=700, most=768) == 700
     assert growth._next(256, wanted=800, most=800) == 512
-    assert growth._next(256, wanted=400, most=600) == 512
+    assert growth._next(256, wanted=400, most=600) == 400
+    assert growth._next(256, wanted=260, most=5000) == 320
     assert growth._next(512, wanted=600, most=600) == 600
 
 

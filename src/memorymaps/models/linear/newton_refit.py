@@ -27,10 +27,10 @@ _MAX_PRODUCTS = 100  # conjugate-gradient products a Newton step
 _MAX_HALVINGS = 30
 _EPS = float(np.finfo(float).eps)  # of the loss: decreases below cannot be seen
 _STATIONARY = 1e-9  # Newton decrement, in posterior standard deviations, at which the iteration ends
-_RUN_AWAY = 1e-2  # of the way: a last step as long goes on for ever, as the minimum is at infinity
+_RUN_AWAY = 1e-2  # of the length of `u`: from a last step as long on, the minimum is at infinity
 _DESCENT = 1e-4  # share of the predicted decrease that a step must reach
 _FORCING = 0.1  # largest relative residual of a Newton system
-_MORE = 0.55  # of its slope, which a step decreases the loss by if it decreases more than a parabola, by half
+_MORE = 0.55  # of the slope: a quadratic loss decreases by half of it over a Newton step; from here on it is doubled
 _SEEN = 1e-13  # of the loss, a slope above which a decrease is no rounding
 _ROUNDING = 1e-12  # of the loss: differences below are not decreases
 _CALL = 200_000  # multiplications that take as long as NumPy's overhead of one product
@@ -145,7 +145,7 @@ class PenalisedLoss:
 
 
 def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) -> tuple[Array, float]:
-    """`u [r]` at the minimum, and the last step's size relative to the whole way (0 at the minimum).
+    """`u [r]` at the minimum, and what remains: 0 there, else the last step relative to the length of `u`, at most 1.
 
     Ends where a step's Newton decrement has fallen below 1e-9 posterior standard deviations, below `tolerance²` of the
     first one's, as Newton's steps converge quadratically, or to where the loss cannot show its decrease. Where the
@@ -154,7 +154,7 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
     u, first, decrement, doubled = start, None, np.inf, 0.0
     value = loss.value(u)
     for _ in range(steps):
-        f = loss.outputs(u)
+        f = np.where(loss.rows.weight[:, None] > 0, loss.outputs(u), 0.0)  # those of rows left out may overflow
         gradient = loss.gradient(u, f)
         curvature = loss.curvature_at(f)
         direction = -_solve(lambda v, weights=curvature: loss.hessian_product(v, weights), gradient)  # type: ignore[misc]
@@ -171,11 +171,11 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
 
 
 def _remaining_share(u: Array, direction: Array, doubled: float) -> float:
-    """What the last step is of the way where the minimum is at infinity, else nothing: `doubled` is the length of the
-    one before, where it was doubled.
+    """The last step's length relative to that of `u` where the iteration ended although that is no small part: the
+    minimum is at infinity. 0 elsewhere. `doubled` is the length of the step before, if that was doubled.
     """
-    last, way = max(doubled, float(np.linalg.norm(direction))), float(np.linalg.norm(u + direction))
-    ran_away = last > max(_RUN_AWAY * float(np.linalg.norm(u)), _STATIONARY / _RUN_AWAY)
+    last, way = max(doubled, float(np.linalg.norm(direction))), float(np.linalg.norm(u))
+    ran_away = way > 0 and last > max(_RUN_AWAY * way, _STATIONARY / _RUN_AWAY)
     return min(1.0, last / way) if ran_away else 0.0
 
 

@@ -1,4 +1,5 @@
-"""The variance of all outputs from that along a few directions and the mean variance of examples that have all.
+"""The variance of all outputs from that along a few directions and the mean variance of some examples whose variance
+is computed along all.
 
 With orthonormal directions `D [c, r]`, `G = DᵀVD`, and the mean `V̄` over some examples,
 
@@ -31,14 +32,14 @@ class Completion:
 
     @classmethod
     def of(cls, basis: Tensor, mean_variance: Tensor) -> Completion:
-        """For directions `D [n, c, r]`, whose columns may be zero, and a matrix `V̄ [c, c]`."""
-        mean, none = mean_variance.to(basis), basis.square().sum(1) == 0
-        if basis.shape[1] == basis.shape[2] and not bool(none.any()):
+        """For orthonormal directions `D [n, c, r]`, zero beyond those that an example has, and a matrix `V̄ [c, c]`."""
+        mean, absent = mean_variance.to(basis), basis.square().sum(1) == 0
+        if basis.shape[1] == basis.shape[2] and not bool(absent.any()):
             return cls(basis, torch.zeros_like(basis), torch.ones_like(basis[:, 0, 0]))
         image = mean @ basis
         within = basis.mT @ image
         typical = within.diagonal(dim1=1, dim2=2).sum(-1)
-        ridge = torch.diag_embed(none + _ROUNDING * typical[:, None])
+        ridge = torch.diag_embed(absent + _ROUNDING * typical[:, None])
         regression = torch.linalg.solve(within + ridge, image.mT).mT
         return cls(regression, mean - regression @ image.mT, typical)
 
@@ -60,6 +61,7 @@ class Completion:
 
 
 def mean_variance(variance: Tensor, share: Tensor) -> Tensor:
-    """The mean `[c, c]` of `V/tr V` of examples `[n, c, c]` that stand for `share [n]` of all, times that of `tr V`."""
+    """`(Σ p_i V_i/tr V_i)(Σ p_i tr V_i) [c, c]` with `p = share/Σ share`: the mean shape of `V` of examples `[n, c, c]`
+    that stand for `share [n]` of all, at the mean trace."""
     trace, part = variance.diagonal(dim1=1, dim2=2).sum(-1).clamp(min=_TINY), share / share.sum()
     return torch.tensordot(part / trace, variance, 1) * (part @ trace)

@@ -94,27 +94,29 @@ def _together(ranks: Array) -> Iterator[tuple[int, Array]]:
 
 
 def leading_basis(likelihood: Likelihood, f: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """`D [n, c, c]`: the error, of length one, and the eigenvectors of `Λ` across it, in descending order; and what of
-    `tr Λ` is outside the first `r` columns, `[n, c]` for `r = 1, …, c`.
+    """Orthonormal `D [n, c, c]`: the error, of length one, and the eigenvectors of `Λ` orthogonal to it in descending
+    order; and what of `tr Λ` is outside the first `r` columns, `[n, c + 1]` for `r = 0, …, c`.
 
-    The first column is zero where the error is.
+    Where the error is zero, all columns are eigenvectors of `Λ`.
     """
     error, curvature = likelihood.error(f, y), likelihood.curvature(f, y)
     size = error.norm(dim=1, keepdim=True)
-    first = torch.where(size > _TINY, error / size.clamp(min=_TINY), 0.0)[..., None]
+    has_error = size > _TINY
+    first = torch.where(has_error, error / size.clamp(min=_TINY), 0.0)[..., None]
     image = torch.matmul(curvature, first)
-    along = first.mT @ image
-    across = curvature - image @ first.mT - first @ image.mT + along * first @ first.mT
-    trace = across.diagonal(dim1=1, dim2=2).sum(-1).clamp(min=_TINY)
-    values, vectors = torch.linalg.eigh(across / trace[:, None, None] - first @ first.mT)  # the error is the last
-    values = (values.flip(-1)[:, :-1] * trace[:, None]).clamp(min=0)
-    outside = (values.sum(1, keepdim=True) - torch.nn.functional.pad(values.cumsum(1), (1, 0))).clamp(min=0)
-    return torch.cat([first, vectors.flip(-1)[..., :-1]], dim=-1), outside
+    rest = curvature - image @ first.mT - first @ image.mT + (first.mT @ image) * first @ first.mT
+    trace = curvature.diagonal(dim1=1, dim2=2).sum(-1, keepdim=True)
+    scaled = (rest + rest.mT) / (2 * trace.clamp(min=_TINY)[..., None])  # its eigenvalues are at most one
+    vectors = torch.linalg.eigh(scaled + 2 * first @ first.mT).eigenvectors.flip(-1)  # the error is the first
+    values = trace * (vectors * torch.matmul(scaled, vectors)).sum(1).clamp(min=0)
+    basis = torch.cat([torch.where(has_error[..., None], first, vectors[..., :1]), vectors[..., 1:]], dim=-1)
+    outside = values.sum(1, keepdim=True) - values.cumsum(1)
+    return basis, torch.cat([trace, outside.clamp(min=0)], dim=1)
 
 
 @dataclass(frozen=True)
 class OutputCurvature:
-    """Of every training example: its id, `tr(wΛ) [N]`, and what of `tr Λ` few directions leave outside, `[N, c]`."""
+    """Of every training example: its id, `tr(wΛ) [N]`, and what of `tr Λ` is outside `1, …, c` directions, `[N, c]`."""
 
     ids: list[Any]
     trace: Tensor
@@ -138,9 +140,8 @@ def _output_curvature(problem: LaplaceProblem, batch: Batch) -> Iterator[tuple[l
     def work(x: Any, rows: slice) -> tuple[list[Any], Tensor, Tensor]:
         with torch.no_grad():
             f = problem.network.outputs(problem.network.to_device(x)).double()
-        trace = likelihood.curvature(f, y[rows]).diagonal(dim1=1, dim2=2).sum(-1)
         outside = leading_basis(likelihood, f, y[rows])[1]
-        return batch.ids[rows].tolist(), (weight[rows] * trace).cpu(), outside.cpu()
+        return batch.ids[rows].tolist(), (weight[rows] * outside[:, 0]).cpu(), outside[:, 1:].cpu()
 
     return problem.batch_size.run(batch.inputs, work)
 
@@ -185,6 +186,7 @@ def _few_enough(
     likelihood, y, c = problem.network.likelihood, problem.target(batch), problem.num_outputs
     f, whole = _all_outputs(problem, covariance, batch)
     (basis, outside), share = leading_basis(likelihood, f, y), share.to(f)
+    outside = outside[:, 1:]
     mean = mean_variance(whole, share)
     grams = [basis[..., :r].mT @ whole @ basis[..., :r] for r in range(1, c + 1)]
     completed = (Completion.of(basis[..., : len(g[0])], mean).whole(g) for g in grams)

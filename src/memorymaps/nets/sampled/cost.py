@@ -122,11 +122,6 @@ class SampledCost:
         return low
 
 
-def partly(cost: SampledCost, examples: int) -> SampledCost:
-    """Of a map with so many examples by sampled rows and the others by EKFAC, worth three passes more."""
-    return replace(cost, n=min(cost.n, examples), passes=(1 + _EKFAC_PASSES) * cost.passes)
-
-
 Kind = RowsType | type[FiledRows] | LayerProjection
 
 
@@ -143,18 +138,25 @@ def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None, work
 
 
 def cost_of(
-    problem: LaplaceProblem, kinds: Sequence[Kind], work: PassWork, directions: float | None = None
+    problem: LaplaceProblem,
+    kinds: Sequence[Kind],
+    work: PassWork,
+    directions: float | None = None,
+    examples: int | None = None,
 ) -> SampledCost:
     """Of a problem whose groups' rows are held by these kinds, with passes over its examples that take `work`.
 
     `directions` of each example, on average, in single precision; by default all outputs, in double. Fewer take a
-    forward pass to be chosen.
+    forward pass to be chosen. Of so many `examples`, by default all; where that are less, all have EKFAC, three passes
+    along all outputs.
     """
-    n, k, few = len(problem.examples), problem.num_outputs, directions is not None
+    whole, k, few = len(problem.examples), problem.num_outputs, directions is not None
+    n = whole if examples is None else min(examples, whole)
     r = k if directions is None else directions
     product, pair = (products_of_rows(problem, kinds, count) for count in (r, 1.0))
     checks = (_CHECKS + few) * work.epoch / PASSES_PER_EPOCH
     passes = work.before + checks + n * (work.outputs + r * (work.single if few else work.direction))
+    passes += _EKFAC_PASSES * work.of_lengths(whole, k) if n < whole else 0.0
     written, single = _COPIES * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected = 0.0
     if any(isinstance(kind, LayerProjection) for kind in kinds):

@@ -57,8 +57,9 @@ class Directions:
 
     @classmethod
     def leading(cls, problem: LaplaceProblem, most: float = math.inf) -> Directions:
-        """So many that a seventh of the trace of each `Λ` is left out, more where that is little, or where there would
-        be more than `most` on average; a forward pass.
+        """The fewest directions of each example that leave at most 15 % of `tr wΛ_i` out, or of its root mean square
+        over the examples where that is more; a larger part where there would be more than `most` on average. One
+        forward pass.
         """
         found = [each for batch in problem.examples for each in _left_out(problem, batch)]
         left = torch.cat(problem.ranks.gathered(found)).to(problem.network.device)
@@ -81,10 +82,11 @@ class Directions:
         if self.exact:
             return ()
         error = ", ".join(f"{name} {each:.1%}" for name, each in zip(MEASURES, self.added, strict=True))
+        rounding = f" Single precision changes the columns by {self.rounding:.1e}."
         return (
             f"Along {self.mean:.2f} directions of each example's outputs on average, its error and the leading ones of "
             "its curvature; variances along the others are those of the mean variance, given these. What this changes, "
-            f"in the standard errors: {error}. Single precision changes the columns by {self.rounding:.1e}.",
+            f"in the standard errors: {error}.{rounding if self.precision == torch.float32 else ''}",
         )
 
     @property
@@ -150,7 +152,10 @@ class Directions:
 def _right_on_average(
     likelihood: Likelihood, data: Data, along: tuple[Tensor, Tensor], part: Tensor, mean: Tensor, leverage: Tensor
 ) -> Tensor:
-    """The mean variance `[c, c]`, scaled so that leverages sum to the true ones, `[n]`, to first order in the scale."""
+    """The mean variance `[c, c]`, scaled so that leverages sum to the true ones, `[n]`, to first order in the scale.
+
+    What is completed is in proportion to `t^(1 − ¾)` of a mean variance `t V̄`, hence the power; it is scaled by ½ to 2.
+    """
     basis, within = along
     completion = Completion.of(basis, mean)
     whole, others = completion.whole(within), completion.others(within)
@@ -161,7 +166,7 @@ def _right_on_average(
 
 
 def _part_left_out(part: Tensor, most: float) -> float:
-    """A seventh, or the least of `part [N, r]` that at most `most` of each row are above, on average."""
+    """15 %, or the least of `part [N, r]` that at most `most` of each row are above, on average."""
     allowed = most * len(part)
     if allowed >= part.numel():
         return _LEFT_OUT
@@ -200,8 +205,7 @@ def ordered_directions(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor) 
     `f [n, c]` and `w [n]` in double precision.
     """
     basis, outside = leading_basis(likelihood, f, y)
-    trace = likelihood.curvature(f, y).diagonal(dim1=1, dim2=2).sum(1, keepdim=True)
-    return basis, w[:, None] * torch.cat([trace, outside], dim=1)
+    return basis, w[:, None] * outside
 
 
 def _left_out(problem: LaplaceProblem, batch: Batch) -> Iterator[Tensor]:

@@ -12,7 +12,7 @@ import torch
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
-from memorymaps.nets.sampled.cost import CALIBRATED, FIRST, SampledCost, cost_of, partly
+from memorymaps.nets.sampled.cost import CALIBRATED, FIRST, SampledCost, cost_of
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.probe import Probe
@@ -22,6 +22,7 @@ from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.work import PassWork
 
 _NOT_WORTH = 1.5  # times as many rows as the first sample, up to which it is not drawn before
+_NEXT = 1.25  # times as many rows as the sample before, at least
 _LAST = 3  # times as many rows as the sample before, at most
 _ROUNDED = 0.1  # of the asked error that single precision may add
 
@@ -76,15 +77,14 @@ class Costs:
         """
         problem = pool.problem
         examples = len(problem.examples) if share == 1 else math.ceil(share * len(problem.examples)) + CALIBRATED
-        whole = _of_some(cost_of(problem, pool.kinds, passes), examples)
+        whole = cost_of(problem, pool.kinds, passes, examples=examples)
         work, most = multiplications_of(recipe.budget, passes.epoch), min(pool.total, whole.most(math.inf))
         if whole.most(work) >= min(most, recipe.rows or most):
             return cls(whole, whole, Directions.all_of(problem), work)
         directions = Directions.leading(problem, math.inf if recipe.rows else _few(whole, passes, work))
         largest = pool.by_example.argsort(descending=True)[:examples].to(directions.counts.device)
         mean = float(directions.counts[largest].double().mean())
-        few = cost_of(problem, pool.kinds, passes, mean)
-        return cls(whole, _of_some(few, examples), directions, work)
+        return cls(whole, cost_of(problem, pool.kinds, passes, mean, examples), directions, work)
 
     def forecast(self, pilot: tuple[int, float], requested: float, most: int) -> Forecast:
         """From a first sample of some rows and its error to that which is asked for."""
@@ -104,10 +104,6 @@ def _few(whole: SampledCost, passes: PassWork, work: float) -> float:
     return max(1.0, (work / 2 - along_none) / max(1.0, whole.n * passes.single))
 
 
-def _of_some(cost: SampledCost, examples: int) -> SampledCost:
-    return cost if examples >= cost.n else partly(cost, examples)
-
-
 @dataclass(frozen=True)
 class GrownRows:
     """The covariance by `rows` rows, the errors it states, `why` no more were drawn, the map's cost and directions."""
@@ -121,9 +117,9 @@ class GrownRows:
 
 
 def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> GrownRows:
-    """From a first sample to one that is large enough, twice as large each time, up to three times the last one."""
+    """Samples of growing size until the error is small enough or a limit is reached."""
     problem, cost = pool.problem, costs.few
-    most = min(pool.total, max(1, cost.most(costs.work)))
+    most = max(1, min(pool.total, cost.most(costs.work)))
     rows = recipe.rows or (most if most <= _NOT_WORTH * FIRST else FIRST)
     if recipe.rows:
         cost, _ = costs.with_rows(rows)
@@ -142,10 +138,10 @@ def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) ->
 
 
 def _next(rows: int, wanted: int, most: int) -> int:
-    """Twice as many rows; as many as are `wanted` where the most there may be are no more than three times as many, so
-    that errors are not found twice of samples of about the same size.
+    """As many rows as are `wanted`, a quarter more at least and twice as many at most; where the most there may be are
+    no more than three times as many, up to these, so that errors are not found twice of samples of about the same size.
     """
-    return wanted if wanted > 2 * rows and most <= _LAST * rows else min(2 * rows, most)
+    return min(most, wanted if most <= _LAST * rows else 2 * rows, max(wanted, math.ceil(_NEXT * rows)))
 
 
 def _precise(grown: GrownRows, problem: LaplaceProblem, probe: Probe, error: float) -> GrownRows:

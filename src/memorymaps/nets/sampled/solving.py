@@ -24,18 +24,19 @@ class RowsForSolving:
     cost: SampledCost
 
     def preconditioner(self, problem: LaplaceProblem, covariance: SampledCovariance) -> SampledCovariance:
-        """`S̃⁻¹` of at least four rows for each effective parameter, as far as memory allows beside a map's own rows and
-        drawing them takes no longer than the map did, or 100 epochs of training.
+        """`S̃⁻¹` of about four rows for each effective parameter, as far as memory allows beside a map's own rows and
+        drawing them takes no longer than the map did, or 100 epochs of training; the map's own where that has nearly as
+        many.
 
-        The map's own where that has enough. Of Gaussian rows the spectrum of `S̃⁻¹S` would be within about
-        `(1 ± √(Σh/M))^{-2}`, and the steps of conjugate gradients with it in proportion to `1/(1 − √(Σh/M))`.
+        Of Gaussian rows, `M > Σh`, the spectrum of `S̃⁻¹S` would be within about `(1 ± √(Σh/M))^{-2}`, and each step of
+        conjugate gradients with it would reduce the error by `√(Σh/M)`.
         """
-        held = len(covariance.q)
+        drawn = held = len(covariance.q)
         work = max(self.cost.multiplications(held), _EPOCHS * self.cost.epoch)
         most = min(self.cost.most_drawn(math.inf) - held, self.cost.most_drawn(work), self.pool.total)
         pool = replace(self.pool, problem=problem).without_rows()  # of this process alone, after a map by several
-        while (rows := _wanted(covariance, most)) > _ENOUGH * len(covariance.q):
-            covariance = pool.covariance(rows, problem.prior)
+        while (rows := _wanted(covariance, most)) > _ENOUGH * drawn:  # their number, asked for: that drawn is random
+            covariance, drawn = pool.covariance(rows, problem.prior), rows
         return covariance
 
 

@@ -48,8 +48,8 @@ class PassWork:
 
 
 def counted_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
-    """An epoch is a forward pass and one back of twice its work; a direction as much as this one, and twice as much
-    where gradients of matrix layers are materialised, in small products.
+    """An epoch is three forward passes; a direction two, or four where gradients of matrix layers are materialised, in
+    small products.
     """
     forward = forward_macs(problem)
     each = forward / len(problem.examples)
@@ -77,8 +77,9 @@ def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
     passes = [_row_pass(problem, makers, inputs, *each) for each in cases]
     epoch, *found = multiplications_like((step, *passes), problem.network.device)
     one, *along, last = (work / n for work in found)
-    direction, in_single = ((work - one) / (several - 1) for work in along) if several > 1 else along
-    outputs, direction, in_single = (max(0.0, work) for work in (one - direction, direction, in_single))
+    direction = (along[0] - one) / (several - 1) if several > 1 else one
+    outputs = max(0.0, one - direction)
+    direction, in_single = max(0.0, direction), max(0.0, (along[1] - outputs) / several)
     before = TIMED * (epoch + sum(found))
     counted = several * (many - few) * products_of_rows(problem, makers, several) / 2  # two in single precision are one
     product = max(1.0, (last - along[1]) / counted)
