@@ -18,6 +18,7 @@ from memorymaps.maps.memory_map import MemoryMap, require_map
 from memorymaps.posteriors.capabilities import RemovalInfluence, capabilities_of
 from memorymaps.posteriors.origin import Origin
 
+_OF_DEVIATION = ("sensitivity_se", "loo_loss_se")  # standard errors of an approximation that a new deviation has not
 _CHUNK = 32  # examples solved together
 
 
@@ -132,8 +133,9 @@ def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array) -> pa.R
     effect = Perturbation(stats.leverage, stats.leverage_norm, deviation, change, warning)
     columns = {"id": batch.ids, "row": where} | columns_of(stats, effect, origin.posterior.description)
     add = capabilities_of(origin.posterior).extra_columns
-    own = {} if add is None else add(batch, stats)
-    return to_record_batch(columns | {name: values for name, values in own.items() if name != "warning"})
+    own = {} if add is None else {name: values for name, values in add(batch, stats).items() if name != "warning"}
+    exact = {name: np.zeros_like(own[name]) for name in _OF_DEVIATION if name in own}
+    return to_record_batch(columns | own | exact)
 
 
 def _replace_rows(table: pa.Table, rows: Array, replacement: pa.Table, column: str) -> pa.Table:

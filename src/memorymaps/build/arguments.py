@@ -45,6 +45,16 @@ def with_recipe(model: Any, likelihood: Any, recipe: Any) -> Any:
     return recipe(model, likelihood)
 
 
+def check_resumable(recipe: Any, path: Any) -> None:
+    """Raise `ValueError` where batches beside `path` could not be gone on with: the posterior depends on timing."""
+    timed = getattr(recipe, "timed", "")
+    if path is not None and timed:
+        raise ValueError(
+            f"path= with {timed}, which is timed: after an interruption other rows would be drawn and finished batches "
+            "lost. Expected a budget in seconds, which are counted, budget=600, or no path= and m.save(path) afterwards"
+        )
+
+
 def as_examples(model: Any, data: Any, target: Any, columns: tuple[Any, Any, Any], loading: Loading) -> Examples | None:
     """The inputs, targets and `columns` (ids, weights, offset); `None`: the model contains its own."""
     has_columns = any(value is not None for value in (target, *columns))

@@ -14,6 +14,7 @@ import numpy as np
 from memorymaps.analysis.long_steps import refit_unasked
 from memorymaps.build.arguments import (
     as_examples,
+    check_resumable,
     requested_estimator,
     sorted_positions,
     training_examples,
@@ -112,6 +113,8 @@ def memory_map(
         Batches of another model, data or recipe are kept beside `path`.
     UnsupportedModelError
         No adapter for this class of models.
+    ValueError
+        Values that are out of range; `path` with a budget that is timed, `"30 epochs"`.
     DataError, TargetError
         Invalid data; the message has what was given and what is expected.
     NotPicklableError, WorkerLostError
@@ -130,6 +133,7 @@ def memory_map(
     [213, 68, 190]
     """
     requested = requested_estimator(estimator, change)
+    check_resumable(posterior, path)
     model = with_recipe(model, likelihood, posterior)
     model = model if device is None else on_device(model, device)
     with ranks_for(model) as ranks, opened(executor) as workers:

@@ -194,10 +194,21 @@ def _check_header(folder: Path, header: Mapping[str, Any]) -> None:
     if differ:
         name = differ[0]
         raise BatchJournalError(
-            f"{folder} has finished batches of another run: {printable(', '.join(differ))} "
-            f"differ{'s' * (len(differ) == 1)}; {printable(name)} was {str(found.get(name))[:100]!r}, "
-            f"is {str(header.get(name))[:100]!r}. {_remedy(folder)}"
+            f"{folder} is of another run: {printable(', '.join(differ))} "
+            f"differ{'s' * (len(differ) == 1)}; {printable(name)} {_difference(found.get(name), header.get(name))}. "
+            f"{_remedy(folder)}"
         )
+
+
+def _difference(was: Any, now: Any) -> str:
+    """Two values that differ; of lists of one length the first items that do; long ones from where they do."""
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        was, now = next((pair for pair in zip(was, now, strict=True) if pair[0] != pair[1]), (was, now))
+    texts = str(was), str(now)
+    same = next((place for place, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+    start = max(0, same - 40) if max(map(len, texts)) > 100 else 0
+    first, second = (("…" if start else "") + text[start : start + 100] for text in texts)
+    return f"was {first!r}, is {second!r}"
 
 
 def _remedy(folder: Path) -> str:

@@ -75,9 +75,8 @@ def long_steps_matter(m: ExampleTable) -> bool:
 
 
 def verified_rows(m: ExampleTable) -> Array:
-    """Examples whose deviation was computed by refitting or on the exact curvature, `[n]`."""
-    columns = [m[name] for name in ("refined", "refitted") if name in m.table.column_names]
-    return np.any(columns, axis=0) if columns else np.zeros(len(m), dtype=bool)
+    """Examples whose deviation was computed by refitting, `[n]`."""
+    return m["refitted"] if "refitted" in m.table.column_names else np.zeros(len(m), dtype=bool)
 
 
 def long_step_share(m: ExampleTable) -> float:

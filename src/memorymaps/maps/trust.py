@@ -26,6 +26,7 @@ from memorymaps.posteriors.approximation import Approximation
 if TYPE_CHECKING:
     from memorymaps.maps.provenance import Agreement
     from memorymaps.maps.table import ExampleTable
+    from memorymaps.posteriors.contract import Description
 
 
 class Level(enum.StrEnum):
@@ -126,7 +127,8 @@ class Verdict:
         return dataclasses.replace(self, level=lower, reasons=(*self.reasons, reason))
 
     def __str__(self) -> str:
-        error = "" if self.error is None else f", relative error about {self.error:.0%}"
+        about = "" if self.error is None else f"about {self.error:.0%}" if self.error >= 0.005 else "below 1%"
+        error = about and f", relative error {about}"
         return f"{self.figure}: {self.level}{error} ({'; '.join(self.reasons)})"
 
 
@@ -172,14 +174,20 @@ def trust_of(m: ExampleTable) -> Trust:
     """The verdicts on a map, from its description and its table alone: the same after a trip through a file."""
     d = m.provenance.description
     *levels, reason = BASE_VERDICTS[_approximation(m)]
-    found = {
-        figure: Verdict(figure, level, (reason,), d.relative_error if figure != "groups" else None)
-        for figure, level in zip(FIGURES, levels, strict=True)
-    }
+    pairs = zip(FIGURES, levels, strict=True)
+    found = {figure: Verdict(figure, level, (reason,), _error_of(figure, d)) for figure, level in pairs}
     for rule in _RULES:
         for figures, level, why in rule(m):
             found |= {figure: found[figure].at_most(level, why) for figure in figures}
-    return Trust(tuple(_retrained(m, _verified(m, verdict)) for verdict in found.values()))
+    return Trust(tuple(_retrained(m, _verified(m, _refined(m, verdict))) for verdict in found.values()))
+
+
+def _error_of(figure: str, d: Description) -> float | None:
+    """The relative error that the posterior states of a figure; that of leverages where it states no other."""
+    if figure == "groups":
+        return None
+    place = {"sensitivity": 0, "ranks": 0, "loo_loss": 1}.get(figure)
+    return d.relative_error if place is None or d.size_errors is None else d.size_errors[place]
 
 
 def _approximation(m: ExampleTable) -> str:
@@ -243,16 +251,16 @@ def _long_step(m: ExampleTable) -> Iterator[_Finding]:
 
 
 def _stated_error(m: ExampleTable) -> Iterator[_Finding]:
-    error = m.provenance.description.relative_error
-    if error is not None and not error < _LARGE_ERROR:
-        yield ("leverage", "sensitivity", "loo_loss"), Level.RANKS, "with an error this large"
-        for least, level, part in _FOUND:
-            if not error < least:
-                why = (
-                    f"with an error this large {part} of the 5 % most sensitive were the exact ones (medians measured)"
-                )
-                yield ("ranks",), level, why
-                return
+    errors = {figure: _error_of(figure, m.provenance.description) for figure in FIGURES}
+    large = tuple(name for name, error in errors.items() if error is not None and not error < _LARGE_ERROR)
+    sizes = tuple(name for name in large if name != "ranks")
+    if sizes:
+        yield sizes, Level.RANKS, "with an error this large"
+    for least, level, part in _FOUND:
+        if "ranks" in large and not (errors["ranks"] or 0.0) < least:
+            why = f"with an error this large {part} of the 5 % most sensitive were the exact ones (medians measured)"
+            yield ("ranks",), level, why
+            return
 
 
 def _marked(m: ExampleTable) -> Iterator[_Finding]:
@@ -266,6 +274,16 @@ def _marked(m: ExampleTable) -> Iterator[_Finding]:
 _RULES = (_held, _stated_error, _piecewise_linear, _one_tree, _first_order, _not_at_optimum, _long_step, _marked)
 
 
+def _refined(m: ExampleTable, verdict: Verdict) -> Verdict:
+    """Sensitivities on the exact curvature are still those of one Newton step, without an approximation's error."""
+    many = int(np.count_nonzero(m["refined"])) if "refined" in m.table.column_names else 0
+    if verdict.figure not in ("sensitivity", "loo_loss") or not many:
+        return verdict
+    words = f"one step on the exact curvature for {many:,} of {len(m):,} examples, column 'refined'"
+    error = verdict.error if many < len(m) else None
+    return dataclasses.replace(verdict, error=error, reasons=(*verdict.reasons, words))
+
+
 def _verified(m: ExampleTable, verdict: Verdict) -> Verdict:
     """Sensitivities that were all computed by refitting are verified; some of them are named."""
     rows = verified_rows(m)
@@ -276,7 +294,7 @@ def _verified(m: ExampleTable, verdict: Verdict) -> Verdict:
         return verdict
     if many == len(m):
         return dataclasses.replace(verdict, level=Level.VERIFIED, reasons=("every example was refitted without",))
-    words = f"{many:,} of {len(m):,} examples are verified, columns 'refitted' and 'refined'"
+    words = f"{many:,} of {len(m):,} examples are verified, column 'refitted'"
     return dataclasses.replace(verdict, reasons=(*verdict.reasons, words))
 
 

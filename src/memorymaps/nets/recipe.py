@@ -116,6 +116,12 @@ class Laplace:
         object.__setattr__(self, "prior", as_prior(self.prior))
 
     @property
+    def timed(self) -> str:
+        """The budget on whose timing the posterior depends, so that another run has another; empty: none."""
+        budget = getattr(self.structure, "budget", None)
+        return f"budget={budget!r}" if isinstance(budget, str) else ""
+
+    @property
     def options(self) -> FitOptions:
         """What the fit needs of the recipe, whatever its structure."""
         return FitOptions(self.fisher or "exact", self.probes, self.directions)

@@ -36,7 +36,8 @@ class Description:
     `polishable` whether `memory_map(…, polish=True)` minimises the objective from these parameters;
     `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
     `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
-    `relative_error` relative standard error of leverages that the approximation itself states (draws, sampled rows).
+    `relative_error` relative standard error of leverages that the approximation itself states (draws, sampled rows);
+    `size_errors` those of sensitivities and of the mean left-out loss, where they are stated apart;
     `dispersion_estimated` whether `dispersion` was estimated from the data; it is held at its value when examples are
     left out, but for classical measures where `residual_df`, its degrees of freedom, is known;
     `held_fixed` names what a removal holds fixed although a refit would change it ("splits of trees");
@@ -70,6 +71,7 @@ class Description:
     methods: tuple[str, ...] = field(default=("nickl2023memory", "tailor2023maps"))
     approximation: str = Approximation.UNSTATED
     relative_error: float | None = None
+    size_errors: tuple[float, float] | None = None
     optimum_gap: tuple[float, float, float, float] | None = None
     error_change: float | None = None
 

@@ -35,7 +35,8 @@ class CurvatureEstimate(Generic[S]):
     `exact_trace_fraction` is the fraction of the curvature's trace that is exact. `loo_bounded` is whether the
     curvature contains each example's own `J_iᵀΛ_iJ_i` and no negative part, so that the eigenvalues of `ΛV` are
     below 1. `posterior` makes the posterior where it is not the usual one of networks. `cautions` become the map's
-    warnings; `relative_error` is that of leverages, where the structure states one.
+    warnings; `relative_error` is that of leverages, where the structure states one, and `size_errors` those of
+    sensitivities and of the mean left-out loss.
     """
 
     build: Callable[[Deltas], S]
@@ -45,6 +46,7 @@ class CurvatureEstimate(Generic[S]):
     posterior: Callable[[LaplaceProblem, S, Description], Any] | None = None
     cautions: tuple[str, ...] = ()
     relative_error: float | None = None
+    size_errors: tuple[float, float] | None = None
 
 
 class CurvatureStructure(ABC):

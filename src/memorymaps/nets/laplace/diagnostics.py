@@ -64,6 +64,7 @@ def posterior_description(
         nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
         relative_error=estimate.relative_error,
+        size_errors=estimate.size_errors,
         notes=(
             *why,
             *problem.notes,

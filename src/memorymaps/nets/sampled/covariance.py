@@ -35,7 +35,7 @@ from memorymaps.nets.sampled.rows.projection import ProjectedRows, ProjectionErr
 from memorymaps.nets.sampled.rows.sampling import debiased_weights, log_determinant
 
 _CHUNK = 512  # columns of an inverse found together
-_ROUNDING, _TINY = 1e-14, 1e-300
+_ROUNDING, _TINY = 1e-14, 1e-200  # their product is a number, too
 
 
 @dataclass(frozen=True)

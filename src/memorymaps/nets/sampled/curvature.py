@@ -89,8 +89,11 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
         return replace(pool.covariance(grown.rows, deltas), projected=grown.covariance.projected)
 
     exact = rows >= pool.total and grown.directions.exact and grown.covariance.projected is None
-    error, cautions = None if exact else grown.stated.of_leverage, _too_few(grown, pool.total, recipe)
-    estimate = CurvatureEstimate(build, notes, 1.0, relative_error=error, cautions=cautions)
+    error, *sizes = grown.stated.error
+    cautions = _too_few(grown, pool.total, recipe)
+    estimate = CurvatureEstimate(build, notes, 1.0, cautions=cautions)
+    if not exact:
+        estimate = replace(estimate, relative_error=error, size_errors=(sizes[0], sizes[1]))
     solving = RowsForSolving(pool.without_rows(), grown.cost)
     return DrawnRows(estimate, exact or grown.stated.worst <= recipe.error, share, grown.directions, solving)
 

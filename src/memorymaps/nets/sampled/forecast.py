@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from memorymaps.nets.sampled.cost import SampledCost
 
+_HUGE = 1e9  # relative to the requested error: as many rows as there may be
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -29,7 +31,8 @@ class Forecast:
     def to_reach(cls, cost: SampledCost, pilot: tuple[int, float], requested: float, most: int) -> Forecast:
         """From a first sample of some rows and its error: errors fall at least as `1/√rows` [independent draws]."""
         rows, error = pilot
-        wanted = min(most, max(rows, math.ceil(rows * (error / requested) ** 2)))
+        times = min(most / rows, max(1.0, min(error / requested, _HUGE) ** 2))
+        wanted = min(most, math.ceil(rows * times))
         return cls.of(cost, wanted, error * math.sqrt(rows / wanted))
 
     def __str__(self) -> str:

@@ -23,16 +23,21 @@ from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, results
 from memorymaps.posteriors.contract import Description, Marginals
 
+_TINY = 1e-300
 _FACTORED = 8192  # examples that EKFAC's factors are taken from: what they leave open is calibrated
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartlySampledPosterior(SampledNetworkPosterior):
-    """`chosen [N]` examples by sampled rows, the others by EKFAC's variances `quick [N, c, c]`, calibrated."""
+    """`chosen [N]` examples by sampled rows, the others by EKFAC's variances `quick [N, c, c]`, calibrated.
+
+    `spread` are the relative errors of the others' leverage, sensitivity and left-out loss.
+    """
 
     quick: Tensor
     chosen: Tensor
     calibration: Calibration
+    spread: tuple[float, float, float]
 
     def training_marginals(self, batch: Batch) -> Marginals:
         """`f [n, c]` and `V [n, c, c]`, always with `tr(ΛV) < c`.
@@ -54,8 +59,8 @@ class PartlySampledPosterior(SampledNetworkPosterior):
         return Marginals(to_numpy(f), to_numpy(variance))
 
     def extra_columns(self, batch: Batch, at: Any) -> Mapping[str, Array]:
-        """The standard errors, and `sampled`: whether a row is by sampled curvature. Errors of the other rows are the
-        calibration's spread times the value.
+        """The standard errors, and `sampled`: whether a row is by sampled curvature. Errors of the other rows are in
+        proportion to the value.
         """
         found = dict(super().extra_columns(batch, at))
         return found | {"sampled": self.chosen[self._positions(batch)].cpu().numpy()}
@@ -64,7 +69,8 @@ class PartlySampledPosterior(SampledNetworkPosterior):
         likelihood, y, w = self.likelihood, self.problem.target(batch), self.problem.weights(batch)
         f = torch.as_tensor(self.outputs(batch.inputs), device=self.network.device).double()
         variance = calibrated(likelihood, f, y, w, self.quick[places], self.calibration)
-        return f, variance, self.calibration.spread * _values(likelihood, f, y, w, variance)
+        values = _values(likelihood, f, y, w, variance)
+        return f, variance, values.new_tensor(self.spread)[:, None] * values
 
 
 def partly_sampled(
@@ -87,16 +93,28 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     n = len(problem.examples)
     quick, score, leverage = _quick_look(problem)
     some = np.sort(np.random.default_rng([0, n]).choice(n, min(n, CALIBRATED), replace=False))
-    calibration = Calibration.of(to_numpy(leverage[some]), _leverage(problem, base, problem.examples.take(some), some))
+    likelihood, (data, exact) = problem.network.likelihood, _by_rows(problem, base, some)
+    true = _values(likelihood, *data, exact)
+    calibration = Calibration.of(to_numpy(leverage[some]), to_numpy(true[0]))
     chosen = torch.zeros(n, dtype=torch.bool, device=quick.device)
     chosen[score.argsort(descending=True, stable=True)[: math.ceil(share * n)]] = True
+    others = ~chosen[torch.as_tensor(some)]
     chosen[torch.as_tensor(some)] = True
     note = (
         f"{int(chosen.sum()):,} of {n:,} examples by sampled rows (column 'sampled'): the most sensitive by EKFAC, and "
         f"{len(some)} at random. The others by EKFAC, calibrated on the latter by a monotone fit; leverages it was not "
         f"fitted on are off by {math.expm1(calibration.spread):.0%} (root mean square of logarithms)."
     )
-    described = replace(base.description, notes=(*base.description.notes, note))
+    found = _by_other_half(likelihood, data, quick[torch.as_tensor(some)], leverage[some], true)
+    values = found[:, others], true[:, others]
+    parts = [float(each[chosen].sum() / each.sum()) for each in (leverage.square(), score.square(), chosen.double())]
+    errors = _Errors.of(base.description, calibration.spread, values, parts)
+    described = replace(
+        base.description,
+        notes=(*base.description.notes, note),
+        relative_error=errors.all[0],
+        size_errors=errors.all[1:],
+    )
     return PartlySampledPosterior(
         problem,
         base.covariance,
@@ -107,15 +125,49 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
         quick=quick,
         chosen=chosen,
         calibration=calibration,
+        spread=errors.each,
     )
 
 
-def _leverage(problem: LaplaceProblem, base: SampledNetworkPosterior, batch: Batch, positions: Array) -> Array:
-    places = torch.as_tensor(positions, device=problem.network.device)
+def _by_other_half(likelihood: Any, data: Any, quick: Tensor, leverage: Tensor, true: Tensor) -> Tensor:
+    """Values `[3, n]` of the examples by EKFAC, those of each half calibrated on the other."""
+    found, even = torch.empty_like(true), torch.arange(len(quick), device=quick.device) % 2 == 0
+    for fitted, seen in ((even, ~even), (~even, even)):
+        half = Calibration.of(to_numpy(leverage[fitted]), to_numpy(true[0, fitted]))
+        f, y, w = (each[seen] for each in data)
+        found[:, seen] = _values(likelihood, f, y, w, calibrated(likelihood, f, y, w, quick[seen], half))
+    return found
+
+
+def _by_rows(
+    problem: LaplaceProblem, base: SampledNetworkPosterior, positions: Array
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+    """Outputs, targets and weights of the examples at these positions, and their variances by sampled rows."""
+    batch, places = problem.examples.take(positions), torch.as_tensor(positions, device=problem.network.device)
     f, variance, _ = results(problem, base.cavities, batch, places, base.directions)
-    curvature = problem.network.likelihood.curvature(f, problem.target(batch))
-    found = torch.matmul(curvature, variance).diagonal(dim1=1, dim2=2).sum(1)
-    return to_numpy(problem.weights(batch) * found)
+    return (f, problem.target(batch), problem.weights(batch)), variance
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """Relative errors of leverage, sensitivity and left-out loss: of the others' `each`, and of `all` examples."""
+
+    each: tuple[float, float, float]
+    all: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, described: Description, spread: float, values: tuple[Tensor, Tensor], parts: list[float]) -> _Errors:
+        """From calibrated and sampled `values [3, n]` of the same examples; those by rows have such `parts` of the
+        squares of leverage and sensitivity, and of the number of examples. Errors of the rows are in both.
+        """
+        found, true = values
+        size = true.square().sum(1).clamp(min=_TINY)
+        off = ((found - true).square().sum(1) / size).sqrt().clamp(min=spread)
+        of_mean = (found - true).sum(1).abs() / true.sum(1).clamp(min=_TINY)
+        rows = torch.tensor([described.relative_error or 0.0, *(described.size_errors or (0.0, 0.0))]).to(off)
+        left = 1 - torch.tensor(parts).to(off)
+        both = torch.cat([left[:2].sqrt() * off[:2], left[2:] * of_mean[2:]])
+        return cls(*(tuple(torch.hypot(rows, each).tolist()) for each in (off, both)))
 
 
 def _quick_look(problem: LaplaceProblem) -> tuple[Tensor, Tensor, Tensor]:

@@ -47,6 +47,15 @@ class SampledNetworkPosterior(NetworkPosterior):
             super().capabilities, training_marginals=self.training_marginals, extra_columns=self.extra_columns
         )
 
+    @property
+    def _query_caution(self) -> str:
+        """Also what the map's own factor `(I − ΛV)⁻¹` of a removal may be off by."""
+        error = self.description.relative_error
+        stated = (
+            "" if error is None else f"Changes have the map's factor (I − ΛV)⁻¹, of leverages off by about {error:.0%}"
+        )
+        return ". ".join(filter(None, [super()._query_caution, stated]))
+
     @functools.cached_property
     def preconditioner(self) -> SampledCovariance:
         """With more rows where the map's are few: drawn at its first use."""

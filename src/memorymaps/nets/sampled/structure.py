@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
-from memorymaps.core.settings import as_count
 from memorymaps.files.progress_plan import Step
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -72,16 +73,18 @@ class Sampled(CurvatureStructure):
     shared = True
 
     def __post_init__(self) -> None:
-        if self.rows is not None and (isinstance(self.rows, bool) or self.rows != int(self.rows) or self.rows < 1):
+        if self.rows is not None and (not _is_whole(self.rows) or self.rows < 1):
             raise ValueError(f"rows = {self.rows!r}: expected a whole number of rows ≥ 1, or None to let them grow")
-        if self.projection is not None:
-            as_count("projection", self.projection, instead=" of directions, projection=64, or None")
-        if not 0 < self.error < float("inf"):
+        if self.projection is not None and (not _is_whole(self.projection) or self.projection < 1):
+            raise ValueError(
+                f"projection = {self.projection!r}: expected a whole number of directions ≥ 1, projection=64, or None"
+            )
+        if not _is_number(self.error) or not 0 < self.error < float("inf"):
             raise ValueError(f"error = {self.error!r}: expected a positive number")
-        if self.share is not None and not 0 < self.share <= 1:
+        if self.share is not None and (not _is_number(self.share) or not 0 < self.share <= 1):
             raise ValueError(f"share = {self.share!r}: expected a part of the examples, 0.05 for 5 %, or None")
         multiplications_of(self.budget, 1.0)
-        if self.seed != int(self.seed) or self.seed < 0:
+        if not _is_whole(self.seed) or self.seed < 0:
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
 
     def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
@@ -102,6 +105,14 @@ class Sampled(CurvatureStructure):
         found = sampled(problem, self)
         given = (self.rows, self.error, self.seed, self.budget, self.share, self.folder, self.projection)
         return SampledAlready(*given, _with_posterior(found)) if found.enough else None
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _with_posterior(found: DrawnRows) -> CurvatureEstimate[SampledCovariance]:

@@ -23,11 +23,6 @@ class Stated:
         return max(self.error)
 
     @property
-    def of_leverage(self) -> float:
-        """That of leverage."""
-        return self.error[0]
-
-    @property
     def ranks_only(self) -> bool:
         """Whether an error is so large that sizes say nothing."""
         return not self.worst < _TOO_LARGE
