@@ -24,7 +24,7 @@ def as_count(name: str, value: Any, least: int = 1, instead: str = "") -> int:
     """
     expected = f"expected {'a positive whole number' if least == 1 else f'a whole number of at least {least}'}{instead}"
     try:
-        count = operator.index(value)
+        count = operator.index(None if isinstance(value, bool) else value)
     except TypeError as error:
         raise TypeError(f"{name} = {_shown(value)}: {expected}") from error
     if count < least:

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from memorymaps.core.settings import as_count
 from memorymaps.files.progress_plan import Step
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -75,10 +76,8 @@ class Sampled(CurvatureStructure):
     def __post_init__(self) -> None:
         if self.rows is not None and (not _is_whole(self.rows) or self.rows < 1):
             raise ValueError(f"rows = {self.rows!r}: expected a whole number of rows ≥ 1, or None to let them grow")
-        if self.projection is not None and (not _is_whole(self.projection) or self.projection < 1):
-            raise ValueError(
-                f"projection = {self.projection!r}: expected a whole number of directions ≥ 1, projection=64, or None"
-            )
+        if self.projection is not None:
+            as_count("projection", self.projection, instead=" of directions, projection=64, or None")
         if not _is_number(self.error) or not 0 < self.error < float("inf"):
             raise ValueError(f"error = {self.error!r}: expected a positive number")
         if self.share is not None and (not _is_number(self.share) or not 0 < self.share <= 1):
