@@ -24,9 +24,11 @@ def as_count(name: str, value: Any, least: int = 1, instead: str = "") -> int:
     """
     expected = f"expected {'a positive whole number' if least == 1 else f'a whole number of at least {least}'}{instead}"
     try:
-        count = operator.index(None if isinstance(value, bool) else value)
+        count = operator.index(value)
     except TypeError as error:
         raise TypeError(f"{name} = {_shown(value)}: {expected}") from error
+    if isinstance(value, bool):
+        raise TypeError(f"{name} = {value}: {expected}")
     if count < least:
         raise ValueError(f"{name} = {count}: {expected}")
     return count
