@@ -21,7 +21,7 @@ from memorymaps.nets.autograd.network import Forward, Network, call_module
 from memorymaps.nets.autograd.parameter_blocks import is_matrix_layer
 from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.curvature.structure import CurvatureStructure
-from memorymaps.nets.curvature.structures import DEFAULT_ROWS, as_structure, with_budget
+from memorymaps.nets.curvature.structures import as_structure, with_budget
 from memorymaps.nets.laplace_problem import FitOptions
 from memorymaps.nets.output_fisher import FISHER_ROOTS
 from memorymaps.nets.prior import Prior, as_prior
@@ -68,7 +68,7 @@ class Laplace:
         sample) or `"empirical"`. Default: `"exact"`, except where `"auto"` chooses Kronecker factors for a network with
         more than 32 outputs: `"leading"`.
     rows : number of examples (`active_set`; increased if their fraction of the curvature is too small) or eigenvectors
-        (`lowrank`).
+        (`lowrank`). Default: 400.
     directions : number of leading directions of each `Λ`, in addition to the error, along which variances are computed,
         so that the cost does not grow with the number of outputs; 0: all `C × C` variances. Default: 0 up to 32
         outputs, 1 beyond.
@@ -95,7 +95,7 @@ class Laplace:
     subset: str | Iterable[str] = "all"
     prior: Any = None
     fisher: str | None = None
-    rows: int = DEFAULT_ROWS
+    rows: int | None = None
     probes: int | None = None
     directions: int | None = None
     forward: Forward = call_module
@@ -105,7 +105,7 @@ class Laplace:
     def __post_init__(self) -> None:
         if self.fisher not in (None, *FISHER_ROOTS):
             raise ValueError(f"no Fisher {self.fisher!r}: choose one of {', '.join(FISHER_ROOTS)}")
-        if self.rows < 1 or (self.probes or 0) < 0:
+        if (self.rows is not None and self.rows < 1) or (self.probes or 0) < 0:
             raise ValueError(f"rows = {self.rows}, probes = {self.probes}: expected rows ≥ 1 and probes ≥ 0")
         if self.directions is not None and self.directions < 0:
             raise ValueError(f"directions = {self.directions}: expected 0 (all C × C) or the number of directions")

@@ -135,3 +135,10 @@ def test_settings_of_other_kinds_are_refused_by_name(name, value):
         return
     with pytest.raises((TypeError, ValueError), match=f"{name} = .*: expected"):
         Sampled(**{name: value})
+
+
+def test_rows_of_other_structures_are_refused_whatever_their_number():
+    for rows in (300, 400):
+        with pytest.raises(ValueError, match=r"write Laplace\(Sampled\(rows="):
+            mm.Laplace("sampled", prior=1.0, rows=rows)
+    assert mm.Laplace("sampled", prior=1.0).structure == Sampled()

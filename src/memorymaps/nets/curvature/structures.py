@@ -29,8 +29,8 @@ from memorymaps.nets.sampled.structure import Sampled
 DEFAULT_ROWS = 400
 
 # name → structure, given the recipe's `rows` and `reduce`
-STRUCTURES: dict[str, Callable[[int, bool], CurvatureStructure]] = {
-    "auto": lambda rows, _: Auto(rows),
+STRUCTURES: dict[str, Callable[[int | None, bool], CurvatureStructure]] = {
+    "auto": lambda rows, _: Auto(rows or DEFAULT_ROWS),
     "hessian": lambda *_: Hessian(),
     "full": lambda *_: Full(),
     "block": lambda *_: Block(),
@@ -38,15 +38,15 @@ STRUCTURES: dict[str, Callable[[int, bool], CurvatureStructure]] = {
     "kfac": lambda _, reduce: KFAC(reduce),
     "ekfac": lambda _, reduce: EKFAC(reduce),
     "diag": lambda *_: Diagonal(),
-    "lowrank": lambda rows, _: LowRank(rows),
-    "active_set": lambda rows, _: ActiveSet(rows),
+    "lowrank": lambda rows, _: LowRank(rows or DEFAULT_ROWS),
+    "active_set": lambda rows, _: ActiveSet(rows or DEFAULT_ROWS),
     "dual": lambda *_: Dual(),
     "sampled": lambda rows, _: _sampled(rows),
 }
 
 
 def as_structure(
-    structure: str | CurvatureStructure, rows: int = DEFAULT_ROWS, reduce: bool = False
+    structure: str | CurvatureStructure, rows: int | None = None, reduce: bool = False
 ) -> CurvatureStructure:
     """The structure itself, or the one of that name.
 
@@ -63,8 +63,8 @@ def as_structure(
     return STRUCTURES[structure](rows, reduce)
 
 
-def _sampled(rows: int) -> Sampled:
-    if rows != DEFAULT_ROWS:
+def _sampled(rows: int | None) -> Sampled:
+    if rows is not None:
         raise ValueError(
             f"structure='sampled' with Laplace(rows={rows}), which is for 'active_set' and 'lowrank': write "
             f"Laplace(Sampled(rows={rows}))"
