@@ -261,7 +261,7 @@ def test_a_diverged_state_is_refused():
         drawn(net, x, y, optimizer)
 
 
-@pytest.mark.parametrize("options", [{"n": 0}, {"n": 5, "loss": "median"}])
+@pytest.mark.parametrize("options", [{"n": 0}, {"n": None}, {"n": "a"}, {"n": 5, "loss": "median"}])
 def test_wrong_numbers_are_refused(options):
     *_, optimizer = trained(MAKERS["adam"])
     with pytest.raises(ValueError, match="expected n ≥ 1"):

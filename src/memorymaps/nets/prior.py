@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from memorymaps.nets.distributed.unsharding import whole
 from memorymaps.nets.optimizers.trained_parameters import TrainedParameters
-from memorymaps.nets.optimizers.weight_decay import decay_coefficient, inner_optimizer
+from memorymaps.nets.optimizers.weight_decay import check_loss_scale, decay_coefficient, inner_optimizer
 
 _EVIDENCE_STEPS = 100
 
@@ -150,8 +150,7 @@ def prior_from(optimizer: Any, n: int, *, loss: str = "mean", floor: float = 0.0
     >>> prior_from(torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=1e-3), n=500).source
     'δ = 500 · weight_decay from SGD (weight_decay 0.001)'
     """
-    if n < 1 or loss not in ("mean", "sum"):
-        raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
+    check_loss_scale(n, loss)
     if not 0 <= floor < float("inf"):
         raise ValueError(
             f"floor = {floor!r}: expected a number ≥ 0, the prior precision of groups without weight decay"

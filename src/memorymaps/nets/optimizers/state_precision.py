@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from memorymaps.nets.optimizers.weight_decay import (
+    check_loss_scale,
     decay_coefficient,
     has_second_moment,
     inner_optimizer,
@@ -59,8 +60,7 @@ def precision_from_state(optimizer: Any, n: int, loss: str = "mean") -> Optimize
     OptimizerStateError
         No step has been taken, the state is not finite, or it contains no precision of a known kind.
     """
-    if n < 1 or loss not in ("mean", "sum"):
-        raise ValueError(f"n = {n}, loss = {loss!r}: expected n ≥ 1 and loss 'mean' or 'sum'")
+    check_loss_scale(n, loss)
     optimizer = inner_optimizer(optimizer)
     family = _family_of(optimizer)
     found = family.precision(optimizer, n if loss == "mean" else 1)

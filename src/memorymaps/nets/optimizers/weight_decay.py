@@ -13,6 +13,7 @@ import copy
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -46,6 +47,15 @@ class ProbeRun:
     def change(self) -> Tensor:
         """From the first to the last."""
         return self.path[-1] - self.path[0]
+
+
+def check_loss_scale(n: Any, loss: Any) -> None:
+    """Raise `ValueError` unless the training loss is a mean or a sum of the losses of `n ≥ 1` examples."""
+    is_number = isinstance(n, Real) and not isinstance(n, bool)
+    if not is_number or not n >= 1 or loss not in ("mean", "sum"):
+        raise ValueError(
+            f"n = {n!r}, loss = {loss!r}: expected n ≥ 1, the number of training examples, and loss 'mean' or 'sum'"
+        )
 
 
 def inner_optimizer(optimizer: Any) -> Any:
