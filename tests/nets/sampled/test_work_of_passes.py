@@ -139,6 +139,8 @@ def test_samples_are_not_followed_by_others_of_about_the_same_size():
     assert growth._next(256, wanted=800, most=800) == 512
     assert growth._next(256, wanted=400, most=600) == 400
     assert growth._next(256, wanted=260, most=5000) == 320
+    assert growth._next(256, wanted=256, most=700) == 320  # never the same sample again
+    assert growth._next(256, wanted=256, most=300) == 300
     assert growth._next(512, wanted=600, most=600) == 600
 
 

@@ -141,7 +141,8 @@ def _next(rows: int, wanted: int, most: int) -> int:
     """As many rows as are `wanted`, a quarter more at least and twice as many at most; where the most there may be are
     no more than three times as many, up to these, so that errors are not found twice of samples of about the same size.
     """
-    return min(most, wanted if most <= _LAST * rows else 2 * rows, max(wanted, math.ceil(_NEXT * rows)))
+    larger = max(wanted, math.ceil(_NEXT * rows))
+    return min(most, larger if most <= _LAST * rows else min(2 * rows, larger))
 
 
 def _precise(grown: GrownRows, problem: LaplaceProblem, probe: Probe, error: float) -> GrownRows:

@@ -107,7 +107,8 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     )
     found = _by_other_half(likelihood, data, quick[torch.as_tensor(some)], leverage[some], true)
     values = found[:, others], true[:, others]
-    parts = [float(each[chosen].sum() / each.sum()) for each in (leverage.square(), score.square(), chosen.double())]
+    sizes = (leverage.square(), score.square(), chosen.double())
+    parts = [float(each[chosen].sum() / each.sum().clamp(min=_TINY)) for each in sizes]
     errors = _Errors.of(base.description, calibration.spread, values, parts)
     described = replace(
         base.description,
