@@ -770,7 +770,7 @@ def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_fir
     monkeypatch.setattr("memorymaps.nets.sampled.curvature.timed_work", timed)
     net, x, y, prior = small("mlp", "number")
     sizes = []
-    for budget in (0.02, 0.08, "5 epochs", "20 epochs"):
+    for budget in (0.02, 0.08, "8 epochs", "20 epochs"):
         m = drawn_map(net, x, y, Sampled(error=1e-6, budget=budget), Gaussian(0.1), prior, progress=True)
         sizes.append(len(m.origin.posterior.covariance.q))
         printed = [line for line in capsys.readouterr().err.splitlines() if "forecast" in line]

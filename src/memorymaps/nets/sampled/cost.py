@@ -26,7 +26,7 @@ PROBED = 256  # examples whose standard errors decide whether rows are enough
 ROUNDED = 32  # of these, on which what single precision changes is found
 _CHECKS = 4  # forward passes that are worth the curvature of the outputs and the gradient, checked to be zero
 _SIZES = 1.8  # work in proportion to m², with that of the smaller samples before the last one (measured)
-_FACTORS = 5.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
+_FACTORS = 6.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
 _ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
 _COPIES = 4  # of a row's numbers at a time: as it is, weighted, in single precision, of the sample before (measured)
 _SINGLE = 0.5  # of the work of a product in double precision
@@ -58,13 +58,14 @@ class SampledCost:
     made: float = 0.0
 
     def multiplications(self, rows: int) -> float:
-        """`passes + n r m (product + m + 3500) + 5 m³`, about: products with the drawn rows, their systems, the errors;
-        the factor with its weights. To it come products of drawn rows, the examples whose errors decide, and what
-        projecting changes.
+        """`passes + n r m (product + m + 3500) + 6 m³`, about: products with the drawn rows, their systems, the errors;
+        the factor with its weights. To it come products of drawn rows, the examples whose errors decide, by half of the
+        rows, too, and what projecting changes.
         """
         entry = self.product + rows + _ENTRY
         systems = self.per_product * (self.n * self.directions * rows * entry + rows**3 / 2)
-        probed = _SIZES * min(self.n, PROBED) * self.k * rows * entry
+        half = rows / 4 + _ENTRY / 2
+        probed = _SIZES * min(self.n, PROBED) * self.k * rows * (entry + half)
         compared = self.unprojected * rows * (rows / 2 + COMPARED * self.k)
         return self.passes + systems + self._factors(rows) + probed + compared + self.made * self._rows_made(rows)
 

@@ -59,7 +59,8 @@ class SampledCovariance:
 
     `owners [m]` are the positions of the examples that the drawn rows belong to, ascending; `q [m]` the probabilities
     they were drawn with, `weights [m]` their weights, `inverse [m, m]` is `L⁻¹` and `kept [m]` the diagonal of `K⁻¹`.
-    `projected` is what projecting the rows changes (`errors/projection.py`); None where they are as they are.
+    `projected` is what projecting the rows changes (`errors/projection.py`); None where they are as they are. Rows that
+    were not drawn may change so many times the size of each measure, `undrawn` (`errors/half.py`).
     """
 
     gram: GramCovariance
@@ -69,6 +70,7 @@ class SampledCovariance:
     inverse: Tensor
     kept: Tensor
     projected: ProjectionError | None = None
+    undrawn: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     @classmethod
     def of(cls, prior: BlockDiagonalCovariance, rows: Sequence[Any], owners: Tensor, q: Tensor) -> SampledCovariance:
@@ -184,7 +186,7 @@ class SampledCovariance:
         rows = tuple(each.to(dtype) for each in self.gram.rows)
         inverses = inverses_of(self.gram.prior.precisions)
         root, kept, bias = (each.to(dtype) for each in (self.inverse, self.kept, self.bias))
-        drawn = (self.owners, self.q, root, kept, bias, self.shortfall, self.projected)
+        drawn = (self.owners, self.q, root, kept, bias, self.shortfall, self.projected, self.undrawn)
         return Cavities(self.groups, rows, inverses, *drawn)
 
 
@@ -202,14 +204,19 @@ class Cavities:
     bias: Tensor
     shortfall: float
     projected: ProjectionError | None
+    undrawn: tuple[float, ...]
 
     def of(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, Cavity]]:
         """The examples at `positions [n]` of the training data, some at a time."""
+        for part, own, cross in self.products(batch):
+            yield part, self.cavity(own, cross, positions[part])
+
+    def products(self, batch: LinearizedBatch) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """`J_i D⁻¹J_iᵀ [n, r, r]` and `J_i D⁻¹Uᵀ [n·r, m]` of a batch's examples, some at a time."""
         seen = GroupRows.of_batch(batch, self.groups, self.rows)
         k = len(batch.g[0])
-        for part in chunk_slices(len(positions), 4 * (k + 1) * len(self.owners)):
-            own, cross = products_with(seen, self.rows, self.inverses, part, self.root.dtype)
-            yield part, self.cavity(own, cross, positions[part])
+        for part in chunk_slices(len(batch.f), 4 * (k + 1) * len(self.owners)):
+            yield part, *products_with(seen, self.rows, self.inverses, part, self.root.dtype)
 
     def cavity(self, own: Tensor, cross: Tensor, positions: Tensor) -> Cavity:
         """From `J_i D⁻¹J_iᵀ [n, r, r]` and `J_i D⁻¹Uᵀ [n·r, m]` of the examples at `positions [n]`."""

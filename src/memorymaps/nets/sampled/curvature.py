@@ -36,6 +36,7 @@ from memorymaps.nets.sampled.solving import RowsForSolving
 _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
 _MORE, _DIRECTIONS = 4, 32  # times as many directions, and at least so many, where too few were kept
 _OF_SIZES = 0.2  # of the budget, that may be spent on the rows' squared lengths
+_MIN_REPORTED = 5e-4  # of a value, what undrawn rows may change, from which it is stated
 _OF_EVIDENCE = 2048  # rows by which a prior by evidence is found before they grow for it
 
 
@@ -79,6 +80,7 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
         f"{grown.why}. Each example's own rows are taken out of its posterior.",
         f"Relative standard errors, of the draw of the rows and of half the bias removed: {grown.stated}.",
         f"Forecast of the map's work: {Forecast.of(grown.cost, rows, grown.stated.worst)}",
+        *_of_undrawn_rows(grown),
         *grown.directions.notes,
         *_of_projection(pool, grown),
     )
@@ -86,7 +88,8 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     def build(deltas: Deltas) -> SampledCovariance:
         if deltas is pool.problem.prior:
             return grown.covariance
-        return replace(pool.covariance(grown.rows, deltas), projected=grown.covariance.projected)
+        found = pool.covariance(grown.rows, deltas)
+        return replace(found, projected=grown.covariance.projected, undrawn=grown.covariance.undrawn)
 
     exact = rows >= pool.total and grown.directions.exact and grown.covariance.projected is None
     error, *sizes = grown.stated.error
@@ -121,8 +124,20 @@ def _compared(pool: RowPool, grown: GrownRows, probe: Probe) -> GrownRows:
         return grown
     error = problem.ranks.agreed(projection_error(pool, grown.covariance, grown.rows, probe))
     covariance = replace(grown.covariance, projected=error)
-    stated, _ = problem.ranks.agreed(probe.state(problem, covariance, grown.directions))
-    return replace(grown, covariance=covariance, stated=stated)
+    found = problem.ranks.agreed(probe.state(problem, covariance, grown.directions, pool.half(grown.rows)))
+    return replace(grown, covariance=replace(covariance, undrawn=found.undrawn), stated=found.stated)
+
+
+def _of_undrawn_rows(grown: GrownRows) -> tuple[str, ...]:
+    """What the map says where half of the rows was off by more than it stated; nothing where the stated errors held."""
+    undrawn = grown.covariance.undrawn
+    if max(undrawn) < _MIN_REPORTED:
+        return ()
+    parts = ", ".join(f"{name} {each:.1%}" for name, each in zip(MEASURES, undrawn, strict=True))
+    return (
+        "Half of the rows was off by more than it stated, beside all of them: rows that were not drawn matter. In the "
+        f"standard errors, of each value: {parts}.",
+    )
 
 
 def _of_projection(pool: RowPool, grown: GrownRows) -> tuple[str, ...]:

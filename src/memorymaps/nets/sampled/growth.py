@@ -127,7 +127,8 @@ def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) ->
     while True:
         covariance = pool.covariance(rows, problem.prior)
         cost, directions = costs.with_rows(rows)
-        stated, directions = problem.ranks.agreed(probe.state(problem, covariance, directions))
+        found = problem.ranks.agreed(probe.state(problem, covariance, directions, pool.half(rows)))
+        covariance, stated, directions = replace(covariance, undrawn=found.undrawn), found.stated, found.directions
         why = _enough(rows, recipe, pool, cost, stated, most)
         why += ", the exact posterior" if rows >= pool.total and directions.exact and not pool.projected else ""
         if why:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.hooks import one_hot_directions
+from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.autograd.pytree import take_rows
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.covariance import Cavities
 from memorymaps.nets.sampled.directions import Data, Directions, ordered_directions
 from memorymaps.nets.sampled.errors.jackknife import Estimates, estimates
+
+_Found = TypeVar("_Found", covariant=True)
+
+
+class Source(Protocol[_Found]):
+    """What finds posteriors without each example."""
+
+    def of(self, batch: LinearizedBatch, positions: Tensor) -> Iterator[tuple[slice, _Found]]:
+        """Of the examples at `positions [n]` of the training data, some at a time."""
 
 
 def estimated(
@@ -23,6 +33,16 @@ def estimated(
 ) -> Iterator[tuple[Tensor, Data, Estimates]]:
     """Estimates of training examples at these positions, some at a time: their places in the batch, their data, and
     what the drawn rows say of them along their directions.
+    """
+    for here, data, basis, cavity in left_out(problem, source, batch, positions, directions):
+        yield here, data, estimates(problem.network.likelihood, data, cavity, basis, source, directions)
+
+
+def left_out(
+    problem: LaplaceProblem, source: Source[_Found], batch: Batch, positions: Tensor, directions: Directions
+) -> Iterator[tuple[Tensor, Data, Tensor, _Found]]:
+    """Training examples at these positions, some at a time: their places in the batch, their data, their directions
+    `[n, c, r]`, and the posteriors without them.
     """
     y, w = problem.target(batch), problem.weights(batch)
     for count, places in directions.groups(positions):
@@ -32,10 +52,8 @@ def estimated(
         start = 0
         for seen, data, basis in problem.batch_size.run(take_rows(batch.inputs, rows), work):
             here = places[start : start + len(basis)]
-            for part, cavity in source.of(seen, positions[here]):
-                some = tuple(each[part] for each in data)
-                found = estimates(problem.network.likelihood, some, cavity, basis[part], source, directions)
-                yield here[part], some, found
+            for part, found in source.of(seen, positions[here]):
+                yield here[part], tuple(each[part] for each in data), basis[part], found
             start += len(here)
 
 

@@ -93,8 +93,9 @@ def estimates(
 
 
 def _undetermined(source: Cavities, size: Tensor) -> Tensor:
-    """`[3, n]`: `r²/2` of the measures' `size`, and what projecting the rows changes."""
-    found = UNSURE * source.shortfall**2 * size
+    """`[3, n]`: `r²/2` of the measures' `size`, what rows that were not drawn and what projecting the rows changes."""
+    undrawn = size.new_tensor(source.undrawn)[:, None]
+    found = torch.hypot(undrawn, torch.full_like(undrawn, UNSURE * source.shortfall**2)) * size
     if source.projected is None:
         return found
     return torch.hypot(found, size.new_tensor(source.projected.spread)[:, None] * source.projected.scale_of_error(size))

@@ -85,6 +85,14 @@ class RowPool:
         """Places of the rows of such a sample."""
         return drawn(probabilities(self.size, rows), self.numbers)
 
+    def half(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Of the rows of such a sample those of one of half its size: their places among them, and the probabilities
+        that these were drawn with.
+        """
+        q = probabilities(self.size, (rows + 1) // 2)
+        some, device = drawn(q, self.numbers), self.problem.network.device
+        return torch.searchsorted(self.drawn(rows), some).to(device), q[some].to(device)
+
     def covariance(self, rows: int, deltas: Deltas) -> SampledCovariance:
         """With about `rows` rows; a smaller sample is part of a larger one."""
         q = probabilities(self.size, rows)

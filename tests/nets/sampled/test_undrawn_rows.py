@@ -1,0 +1,112 @@
+"""What rows that were not drawn may change is seen beside half of the drawn rows, and is part of the stated errors."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+import memorymaps as mm
+from memorymaps.nets import Sampled
+from memorymaps.nets.sampled.directions import Directions
+from memorymaps.nets.sampled.errors.example_estimates import left_out
+from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
+
+DELTA = 0.3
+
+
+@functools.cache
+def classes(rare):
+    """Softmax regression at its minimum: digits modulo three, and features that only two examples have."""
+    images, digits = load_digits(return_X_y=True)
+    rng, features = np.random.default_rng(0), np.zeros((300, rare))
+    for feature in range(rare):
+        features[rng.choice(300, 2, replace=False), feature] = 1
+    x, y = torch.tensor(np.c_[images[:300, ::4] / 16, features]), torch.tensor(digits[:300] % 3)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(x.shape[1], 3)).double()
+    optimizer = torch.optim.LBFGS(net.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        penalty = DELTA / 2 * sum(p.square().sum() for p in net.parameters())
+        total = nn.functional.cross_entropy(net(x), y, reduction="sum") + penalty
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    return net, x, y
+
+
+def drawn(rare, structure):
+    net, x, y = classes(rare)
+    recipe = mm.Laplace(structure, prior=DELTA)
+    return mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe, progress=False)
+
+
+def rows_of(m):
+    """The covariance, and all rows that its own were drawn from."""
+    posterior = m.origin.posterior
+    return posterior.problem, posterior.covariance, posterior.solving.pool
+
+
+def test_half_of_the_rows_are_those_of_a_sample_of_half_the_size():
+    problem, whole, pool = rows_of(drawn(0, Sampled(rows=60)))
+    alone = pool.without_rows().covariance(30, problem.prior)
+    sources = AllAndHalf.by(whole, *pool.half(60))
+    batch, places = next(iter(problem.examples)), torch.arange(len(problem.examples))
+    everywhere = Directions.all_of(problem)
+    assert 0 < len(alone.q) < len(whole.q)
+    torch.testing.assert_close(sources.half.q, alone.q)
+    torch.testing.assert_close(sources.half.kept, alone.cavities(torch.float64).kept)
+    both = list(left_out(problem, sources, batch, places, everywhere))
+    for number, source in enumerate((whole, alone)):
+        single = list(left_out(problem, source.cavities(torch.float64), batch, places, everywhere))
+        for name in ("variance", "removed"):
+            found = torch.cat([getattr(cavities[number], name) for *_, cavities in both])
+            expected = torch.cat([getattr(cavity, name) for *_, cavity in single])
+            torch.testing.assert_close(found, expected)
+
+
+def test_what_is_beyond_two_standard_errors_of_half_was_not_stated():
+    share = torch.full((100,), 0.5, dtype=torch.float64)
+    value = torch.ones(3, 100, dtype=torch.float64)
+    found = torch.stack([value, 0.1 * value, value])
+    within, beyond = value.clone(), value.clone()
+    within[:, ::2], within[:, 1::2], beyond[:, ::10] = 1.39, 0.61, 2
+    nothing = UndrawnRows.of(torch.stack([within, 0.2 * value, within]), found, share)
+    assert nothing == UndrawnRows((0.0, 0.0, 0.0), 0.0)
+    some = UndrawnRows.of(torch.stack([beyond, 0.2 * value, beyond]), found, share)
+    at_two = np.sqrt(1 / 4 - 0.2**2) / 2  # of the larger value; errors fall by a half from half of the rows to all
+    np.testing.assert_allclose(some.spread, np.full(3, at_two / 2))
+    assert some.of_loss == pytest.approx(10 * 0.5 * np.sqrt(1 - 4 * 0.2**2) / 2)
+
+
+def test_all_rows_leave_nothing_undrawn():
+    m = drawn(0, Sampled(rows=10_000))
+    assert m.origin.posterior.covariance.undrawn == (0.0, 0.0, 0.0)
+    np.testing.assert_array_equal(m["leverage_se"], 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_hold_where_two_examples_decide_a_direction_and_neither_was_drawn(seed):
+    m, exact = drawn(80, Sampled(rows=450, seed=seed)), drawn(80, "full")
+    assert "rows that were not drawn matter" in " ".join(m.provenance.description.notes)
+    for name in ("leverage", "sensitivity"):
+        off = np.abs(m[name] - exact[name])
+        assert np.mean(off <= 2 * m[f"{name}_se"]) > 0.9
+        assert np.mean(off <= 10 * m[f"{name}_se"]) > 0.97
+
+
+def test_nothing_is_added_where_the_stated_errors_hold():
+    m, exact = drawn(0, Sampled(rows=200)), drawn(0, "full")
+    assert m.origin.posterior.covariance.undrawn == (0.0, 0.0, 0.0)
+    assert "rows that were not drawn" not in " ".join(m.provenance.description.notes)
+    assert np.mean(np.abs(m["leverage"] - exact["leverage"]) <= 2 * m["leverage_se"]) > 0.85
