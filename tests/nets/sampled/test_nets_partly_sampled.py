@@ -51,7 +51,7 @@ def error(m, exact, name, rows=slice(None)):
 
 @pytest.mark.slow
 def test_the_most_sensitive_have_sampled_rows_and_the_others_calibrated_sizes(monkeypatch):
-    monkeypatch.setattr("memorymaps.nets.sampled.partly.CALIBRATED", 128)
+    monkeypatch.setattr("memorymaps.nets.sampled.partly.CALIBRATION_EXAMPLES", 128)
     exact, quick = drawn("full"), drawn("ekfac", probes=0)
     rows = round(3 * float(exact["leverage"].sum()))
     m, everybody = drawn(Sampled(rows=rows, share=0.1)), drawn(Sampled(rows=rows))
@@ -110,7 +110,7 @@ def test_a_calibration_is_monotone_and_states_what_it_leaves():
 def test_many_examples_and_a_short_budget_lead_to_a_share_and_are_said(monkeypatch):
     net, x, y = digits(1797)
     for name in ("partly", "cost", "curvature"):
-        monkeypatch.setattr(f"memorymaps.nets.sampled.{name}.CALIBRATED", 40)
+        monkeypatch.setattr(f"memorymaps.nets.sampled.{name}.CALIBRATION_EXAMPLES", 40)
     monkeypatch.setattr("memorymaps.nets.sampled.growth.FIRST", 64)
 
     def draw(share):

@@ -87,6 +87,16 @@ def test_a_share_by_rows_states_the_error_of_all_examples():
         assert inside > 0.8
 
 
+def test_of_a_share_by_rows_the_mean_left_out_loss_contains_the_error_of_the_others():
+    data = digits(1200)
+    m, whole = (drawn(Sampled(rows=500, share=share), data) for share in (0.02, 1.0))
+    others = 1 - np.mean(m["sampled"])
+    added = np.sqrt(m.trust["loo_loss"].error ** 2 - whole.trust["loo_loss"].error ** 2)
+    off = np.abs(m["loo_loss"].mean() / whole["loo_loss"].mean() - 1)
+    assert others > 0.4
+    assert 0 < off < 3 * added
+
+
 def test_refined_examples_are_not_verified_and_have_no_error_of_the_draw():
     m = drawn(Sampled(rows=150), digits(120))
     some, every = mm.refine(m, top=20), mm.refine(m, top=len(m))

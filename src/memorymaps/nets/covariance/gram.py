@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -73,6 +73,7 @@ class RankOneRows:
     The layer's prior must be the same for all outputs.
     """
 
+    at_one: ClassVar[bool] = True
     a: Tensor
     g: Tensor
 
@@ -85,6 +86,17 @@ class RankOneRows:
     def numbers(group: ParameterGroup) -> int:
         """In one row while it is made."""
         return sum(group.blocks[0].shape)
+
+    @staticmethod
+    def held(group: ParameterGroup) -> int:
+        """Numbers in memory of a row that is kept."""
+        return RankOneRows.numbers(group)
+
+    @staticmethod
+    def product_work(group: ParameterGroup, k: float) -> float:
+        """Multiplications for the product of two rows, `(a·a')(g·g')`, of examples whose `k` directions share `a`."""
+        o, d = group.blocks[0].shape
+        return d / k + o
 
     @classmethod
     def concatenate(cls, each: Sequence[RankOneRows]) -> RankOneRows:
@@ -138,6 +150,7 @@ class RankOneRows:
 class DenseRows:
     """Materialised gradients, `rows [n, k, q]`."""
 
+    at_one: ClassVar[bool] = False
     rows: Tensor
 
     @classmethod
@@ -148,6 +161,16 @@ class DenseRows:
     @staticmethod
     def numbers(group: ParameterGroup) -> int:
         """In one row while it is made."""
+        return group.size
+
+    @staticmethod
+    def held(group: ParameterGroup) -> int:
+        """Numbers in memory of a row that is kept."""
+        return group.size
+
+    @staticmethod
+    def product_work(group: ParameterGroup, k: float) -> float:
+        """Multiplications for the product of two rows."""
         return group.size
 
     @classmethod

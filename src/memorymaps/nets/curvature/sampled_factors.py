@@ -16,7 +16,7 @@ from memorymaps.nets.curvature.structure import CurvatureEstimate, root_directio
 from memorymaps.nets.distributed.shares import shared_subset
 from memorymaps.nets.laplace.leading import MakePosterior, OutputCurvature, along_leading_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.cost import MANY
+from memorymaps.nets.sampled.cost import MOST_OUTPUTS
 from memorymaps.nets.sampled.rows.pool import curvature_traces
 from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
 
@@ -58,7 +58,7 @@ def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> 
 def _takes_leading_directions(problem: LaplaceProblem) -> bool:
     """Whether nothing else was asked for, the network is large, and all `C × C` variances would be usual."""
     asked = problem.options.directions is not None
-    return not asked and problem.num_outputs <= MANY and problem.num_parameters > MAX_FACTORED_PARAMETERS
+    return not asked and problem.num_outputs <= MOST_OUTPUTS and problem.num_parameters > MAX_FACTORED_PARAMETERS
 
 
 def _posterior(leading: OutputCurvature | None, places: Tensor, share: Tensor) -> MakePosterior | None:

@@ -26,7 +26,7 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.recipe import LaplaceNetwork
-from memorymaps.nets.sampled.cost import MANY
+from memorymaps.nets.sampled.cost import MOST_OUTPUTS
 from memorymaps.posteriors.registry import posterior, training_data
 
 
@@ -64,7 +64,7 @@ def _announce(problem: LaplaceProblem, structure: CurvatureStructure) -> None:
     """What the passes over the data are, where the structure says which it makes, for one progress bar."""
     steps = structure.steps(problem)
     if steps and isinstance(problem.examples, RepeatedExamples):
-        n, outputs = len(problem.examples), min(problem.num_outputs, MANY)
+        n, outputs = len(problem.examples), min(problem.num_outputs, MOST_OUTPUTS)
         problem.examples.announce([*steps, Step("gradient", n, 3), Step("map", n, 1 + 2 * outputs)])
 
 
@@ -75,7 +75,7 @@ def _unshared(problem: LaplaceProblem) -> LaplaceProblem:
 
 def _with_affordable_fisher(problem: LaplaceProblem, why: tuple[str, ...]) -> tuple[LaplaceProblem, tuple[str, ...]]:
     """The Fisher along leading directions for many outputs, as the exact one takes a reverse pass for each of them."""
-    if problem.num_outputs <= MANY:
+    if problem.num_outputs <= MOST_OUTPUTS:
         return problem, why
     words = f"{problem.num_outputs:,} outputs: the Fisher along leading directions. fisher='exact': all."
     return replace(problem, options=replace(problem.options, fisher="leading")), (*why, words)

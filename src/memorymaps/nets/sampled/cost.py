@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
-from memorymaps.nets.covariance.gram import DenseRows, RankOneRows, RowsType
+from memorymaps.nets.covariance.gram import DenseRows, RowsType
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH, PER_SECOND, Budget, multiplications_of
@@ -15,15 +14,15 @@ from memorymaps.nets.sampled.rows.files import FiledRows
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.work import PassWork, products_of_rows
 
-MANY = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
+MOST_OUTPUTS = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 5e8  # held at once: 4 GB in double precision
-COMPARED = 64  # examples beside which projected rows are compared with rows as they are
-CALIBRATED = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
+PROJECTION_EXAMPLES = 64  # examples beside which projected rows are compared with rows as they are
+CALIBRATION_EXAMPLES = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
 _READS = 5  # passes over the data by a map along all directions, whatever it rests on
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
 FIRST = 256  # rows of the first sample
-PROBED = 256  # examples whose standard errors decide whether rows are enough
-ROUNDED = 32  # of these, on which what single precision changes is found
+PROBE_EXAMPLES = 256  # examples whose standard errors decide whether rows are enough
+PRECISION_EXAMPLES = 32  # of these, on which what single precision changes is found
 _CHECKS = 4  # forward passes that are worth the curvature of the outputs and the gradient, checked to be zero
 _SIZES = 1.8  # work in proportion to m², with that of the smaller samples before the last one (measured)
 _FACTORS = 6.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
@@ -65,8 +64,8 @@ class SampledCost:
         entry = self.product + rows + _ENTRY
         systems = self.per_product * (self.n * self.directions * rows * entry + rows**3 / 2)
         half = rows / 4 + _ENTRY / 2
-        probed = _SIZES * min(self.n, PROBED) * self.k * rows * (entry + half)
-        compared = self.unprojected * rows * (rows / 2 + COMPARED * self.k)
+        probed = _SIZES * min(self.n, PROBE_EXAMPLES) * self.k * rows * (entry + half)
+        compared = self.unprojected * rows * (rows / 2 + PROJECTION_EXAMPLES * self.k)
         return self.passes + systems + self._factors(rows) + probed + compared + self.made * self._rows_made(rows)
 
     def drawing(self, rows: int) -> float:
@@ -83,8 +82,8 @@ class SampledCost:
         those on which single precision is compared.
         """
         sizes = 1 if rows <= FIRST else 1 + math.ceil(math.log2(rows / FIRST))
-        compared = 2 * ROUNDED * self.directions / self.k * (self.per_product != 1)
-        return self.k * (min(rows, self.n) + min(self.n, PROBED) * sizes + compared)
+        compared = 2 * PRECISION_EXAMPLES * self.directions / self.k * (self.per_product != 1)
+        return self.k * (min(rows, self.n) + min(self.n, PROBE_EXAMPLES) * sizes + compared)
 
     @property
     def reads(self) -> int:
@@ -168,20 +167,11 @@ def cost_of(
 
 def row_numbers(problem: LaplaceProblem, kinds: Sequence[Kind]) -> int:
     """Numbers in memory for each row."""
-    return sum(_written(*each) for each in zip(kinds, problem.block_groups, strict=True))
+    return sum(kind.held(group) for kind, group in zip(kinds, problem.block_groups, strict=True))
 
 
 def possible(problem: LaplaceProblem) -> bool:
     """Whether the recipe's options are those of sampled rows."""
     options = problem.options
-    many = problem.num_outputs > MANY if options.directions is None else options.directions > 0
+    many = problem.num_outputs > MOST_OUTPUTS if options.directions is None else options.directions > 0
     return options.fisher == "exact" and not many
-
-
-def _written(kind: Kind, group: ParameterGroup) -> int:
-    """Numbers in memory for each row of a group."""
-    if kind is FiledRows:
-        return 0
-    if isinstance(kind, LayerProjection):
-        return 1 + (sum(kind.shape) if kind.at_one else math.prod(kind.shape))
-    return sum(group.blocks[0].shape) if kind is RankOneRows else group.size

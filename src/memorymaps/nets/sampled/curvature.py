@@ -13,9 +13,9 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.prior import evidence_prior
 from memorymaps.nets.sampled.budget import multiplications_of
 from memorymaps.nets.sampled.cost import (
-    CALIBRATED,
-    COMPARED,
-    MANY,
+    CALIBRATION_EXAMPLES,
+    MOST_OUTPUTS,
+    PROJECTION_EXAMPLES,
     Kind,
     SampledCost,
     kinds_within,
@@ -151,8 +151,8 @@ def _of_projection(pool: RowPool, grown: GrownRows) -> tuple[str, ...]:
     return (
         f"Rows of {len(chosen)} of {len(pool.kinds)} blocks of parameters along at most {kept} directions of their "
         f"inputs and of their outputs, {sum(numbers[0]):,} of {sum(numbers[1]):,} numbers: the leading ones of a "
-        f"random projection. What this changes, beside the same rows as they are on {COMPARED} examples, in the "
-        f"standard errors: {', '.join(f'{name} {each:.1%}' for name, each in relative)}.",
+        f"random projection. What this changes, beside the same rows as they are on {PROJECTION_EXAMPLES} examples, in "
+        f"the standard errors: {', '.join(f'{name} {each:.1%}' for name, each in relative)}.",
     )
 
 
@@ -189,12 +189,12 @@ def _at_evidence(pool: RowPool, cost: SampledCost, recipe: SampleSize) -> RowPoo
 def _short_of_budget(grown: GrownRows, recipe: SampleSize, cost: SampledCost, n: int) -> bool:
     """Whether a few percent of the examples could have more rows than all of them."""
     few = grown.rows < min(cost.most(math.inf), cost.n * cost.k) and grown.stated.worst > recipe.error
-    return recipe.rows is None and few and n * _SHARE >= CALIBRATED
+    return recipe.rows is None and few and n * _SHARE >= CALIBRATION_EXAMPLES
 
 
 def _check(problem: LaplaceProblem) -> None:
     options = problem.options
-    if problem.num_outputs > MANY and options.directions is None:
+    if problem.num_outputs > MOST_OUTPUTS and options.directions is None:
         raise ValueError(
             f"structure='sampled' holds all C × C variances, of {problem.num_outputs} outputs here: say so with "
             "Laplace('sampled', directions=0), or use 'ekfac', which answers along directions"

@@ -12,7 +12,7 @@ import torch
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
-from memorymaps.nets.sampled.cost import CALIBRATED, FIRST, SampledCost, cost_of
+from memorymaps.nets.sampled.cost import CALIBRATION_EXAMPLES, FIRST, SampledCost, cost_of
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.probe import Probe
@@ -24,7 +24,7 @@ from memorymaps.nets.sampled.rows.work import PassWork
 _NOT_WORTH = 1.5  # times as many rows as the first sample, up to which it is not drawn before
 _NEXT = 1.25  # times as many rows as the sample before, at least
 _LAST = 3  # times as many rows as the sample before, at most
-_ROUNDED = 0.1  # of the asked error that single precision may add
+_OF_ROUNDING = 0.1  # of the asked error that single precision may add
 
 
 class SampleSize(Protocol):
@@ -75,8 +75,8 @@ class Costs:
         """Of a share of the examples, those of the largest curvature. One forward pass where the budget, not memory or
         the number of rows, says how many rows there may be.
         """
-        problem = pool.problem
-        examples = len(problem.examples) if share == 1 else math.ceil(share * len(problem.examples)) + CALIBRATED
+        problem, n = pool.problem, len(pool.problem.examples)
+        examples = n if share == 1 else math.ceil(share * n) + CALIBRATION_EXAMPLES
         whole = cost_of(problem, pool.kinds, passes, examples=examples)
         work, most = multiplications_of(recipe.budget, passes.epoch), min(pool.total, whole.most(math.inf))
         if whole.most(work) >= min(most, recipe.rows or most):
@@ -151,7 +151,7 @@ def _precise(grown: GrownRows, problem: LaplaceProblem, probe: Probe, error: flo
     if grown.directions.precision == torch.float64:
         return grown
     rounding = problem.ranks.agreed(probe.rounding(problem, grown.covariance, grown.directions))
-    if rounding <= _ROUNDED * error:
+    if rounding <= _OF_ROUNDING * error:
         return replace(grown, directions=replace(grown.directions, rounding=rounding))
     return replace(
         grown, directions=replace(grown.directions, precision=torch.float64), cost=grown.cost.in_double_precision()

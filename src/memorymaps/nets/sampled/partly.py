@@ -18,7 +18,7 @@ from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.curvature.kronecker import EKFAC
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.calibration import Calibration, calibrated, cavity_leverage
-from memorymaps.nets.sampled.cost import CALIBRATED
+from memorymaps.nets.sampled.cost import CALIBRATION_EXAMPLES
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, results
 from memorymaps.posteriors.contract import Description, Marginals
@@ -90,32 +90,25 @@ def partly_sampled(
 
 
 def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) -> PartlySampledPosterior:
-    n = len(problem.examples)
-    quick, score, leverage = _quick_look(problem)
-    some = np.sort(np.random.default_rng([0, n]).choice(n, min(n, CALIBRATED), replace=False))
-    likelihood, (data, exact) = problem.network.likelihood, _by_rows(problem, base, some)
-    true = _values(likelihood, *data, exact)
-    calibration = Calibration.of(to_numpy(leverage[some]), to_numpy(true[0]))
-    chosen = torch.zeros(n, dtype=torch.bool, device=quick.device)
-    chosen[score.argsort(descending=True, stable=True)[: math.ceil(share * n)]] = True
-    others = ~chosen[torch.as_tensor(some)]
-    chosen[torch.as_tensor(some)] = True
+    """EKFAC of all examples, calibrated on some at random; sampled rows for these and the most sensitive."""
+    n, quick = len(problem.examples), _QuickLook.of(problem)
+    positions = np.sort(np.random.default_rng([0, n]).choice(n, min(n, CALIBRATION_EXAMPLES), replace=False))
+    random = torch.as_tensor(positions, device=quick.variance.device)
+    data, exact = _by_rows(problem, base, positions)
+    true = _values(problem.network.likelihood, *data, exact)
+    calibration = Calibration.of(to_numpy(quick.leverage[random]), to_numpy(true[0]))
+    chosen = quick.most_sensitive(math.ceil(share * n))
+    others = ~chosen[random]
+    chosen[random] = True
+    found = _by_other_half(problem.network.likelihood, data, quick.at(random), true)
+    errors = _Errors.of(base.description, calibration.spread, (found[:, others], true[:, others]), quick.parts(chosen))
     note = (
         f"{int(chosen.sum()):,} of {n:,} examples by sampled rows (column 'sampled'): the most sensitive by EKFAC, and "
-        f"{len(some)} at random. The others by EKFAC, calibrated on the latter by a monotone fit; leverages it was not "
-        f"fitted on are off by {math.expm1(calibration.spread):.0%} (root mean square of logarithms)."
+        f"{len(positions)} at random. The others by EKFAC, calibrated on the latter by a monotone fit; leverages it "
+        f"was not fitted on are off by {math.expm1(calibration.spread):.0%} (root mean square of logarithms)."
     )
-    found = _by_other_half(likelihood, data, quick[torch.as_tensor(some)], leverage[some], true)
-    values = found[:, others], true[:, others]
-    sizes = (leverage.square(), score.square(), chosen.double())
-    parts = [float(each[chosen].sum() / each.sum().clamp(min=_TINY)) for each in sizes]
-    errors = _Errors.of(base.description, calibration.spread, values, parts)
-    described = replace(
-        base.description,
-        notes=(*base.description.notes, note),
-        relative_error=errors.all[0],
-        size_errors=errors.all[1:],
-    )
+    notes, sizes = (*base.description.notes, note), (errors.all[1], errors.all[2])
+    described = replace(base.description, notes=notes, relative_error=errors.all[0], size_errors=sizes)
     return PartlySampledPosterior(
         problem,
         base.covariance,
@@ -123,20 +116,20 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
         base.directions,
         base.solving,
         base.places,
-        quick=quick,
+        quick=quick.variance,
         chosen=chosen,
         calibration=calibration,
         spread=errors.each,
     )
 
 
-def _by_other_half(likelihood: Any, data: Any, quick: Tensor, leverage: Tensor, true: Tensor) -> Tensor:
+def _by_other_half(likelihood: Any, data: Any, quick: _QuickLook, true: Tensor) -> Tensor:
     """Values `[3, n]` of the examples by EKFAC, those of each half calibrated on the other."""
-    found, even = torch.empty_like(true), torch.arange(len(quick), device=quick.device) % 2 == 0
+    found, even = torch.empty_like(true), torch.arange(len(quick.leverage), device=true.device) % 2 == 0
     for fitted, seen in ((even, ~even), (~even, even)):
-        half = Calibration.of(to_numpy(leverage[fitted]), to_numpy(true[0, fitted]))
+        half = Calibration.of(to_numpy(quick.leverage[fitted]), to_numpy(true[0, fitted]))
         f, y, w = (each[seen] for each in data)
-        found[:, seen] = _values(likelihood, f, y, w, calibrated(likelihood, f, y, w, quick[seen], half))
+        found[:, seen] = _values(likelihood, f, y, w, calibrated(likelihood, f, y, w, quick.variance[seen], half))
     return found
 
 
@@ -159,24 +152,49 @@ class _Errors:
     @classmethod
     def of(cls, described: Description, spread: float, values: tuple[Tensor, Tensor], parts: list[float]) -> _Errors:
         """From calibrated and sampled `values [3, n]` of the same examples; those by rows have such `parts` of the
-        squares of leverage and sensitivity, and of the number of examples. Errors of the rows are in both.
+        squares of leverage and sensitivity, and of the number of examples. Errors of the rows are in both. Of the mean
+        left-out loss it is the mean difference, with its own standard error.
         """
         found, true = values
         size = true.square().sum(1).clamp(min=_TINY)
         off = ((found - true).square().sum(1) / size).sqrt().clamp(min=spread)
-        of_mean = (found - true).sum(1).abs() / true.sum(1).clamp(min=_TINY)
+        of_mean = torch.hypot((found - true).sum(1), (found - true).norm(dim=1)) / true.sum(1).clamp(min=_TINY)
         rows = torch.tensor([described.relative_error or 0.0, *(described.size_errors or (0.0, 0.0))]).to(off)
         left = 1 - torch.tensor(parts).to(off)
         both = torch.cat([left[:2].sqrt() * off[:2], left[2:] * of_mean[2:]])
         return cls(*(tuple(torch.hypot(rows, each).tolist()) for each in (off, both)))
 
 
-def _quick_look(problem: LaplaceProblem) -> tuple[Tensor, Tensor, Tensor]:
-    """EKFAC's variances `[N, c, c]`, sensitivities and leverages `[N]` in the cavity form; one pass more."""
-    covariance = EKFAC(examples=_FACTORED).fit(problem).build(problem.prior)
-    found = [part for batch in problem.examples for part in _quick_batch(problem, covariance, batch)]
-    variance, score, leverage = (torch.cat(each) for each in zip(*problem.ranks.gathered(found), strict=True))
-    return variance, score, leverage
+@dataclass(frozen=True)
+class _QuickLook:
+    """EKFAC's variances `[N, c, c]`, sensitivities and leverages `[N]` in the cavity form."""
+
+    variance: Tensor
+    sensitivity: Tensor
+    leverage: Tensor
+
+    @classmethod
+    def of(cls, problem: LaplaceProblem) -> _QuickLook:
+        """All examples: a pass over the data beside EKFAC's own."""
+        covariance = EKFAC(examples=_FACTORED).fit(problem).build(problem.prior)
+        found = [part for batch in problem.examples for part in _quick_batch(problem, covariance, batch)]
+        variance, sensitivity, leverage = (torch.cat(each) for each in zip(*problem.ranks.gathered(found), strict=True))
+        return cls(variance, sensitivity, leverage)
+
+    def at(self, places: Tensor) -> _QuickLook:
+        """Some examples."""
+        return _QuickLook(self.variance[places], self.sensitivity[places], self.leverage[places])
+
+    def most_sensitive(self, count: int) -> Tensor:
+        """Which `[N]` are the most sensitive ones."""
+        chosen = torch.zeros(len(self.sensitivity), dtype=torch.bool, device=self.sensitivity.device)
+        chosen[self.sensitivity.argsort(descending=True, stable=True)[:count]] = True
+        return chosen
+
+    def parts(self, chosen: Tensor) -> list[float]:
+        """What those chosen have of the squares of leverage and sensitivity, and of the number of examples."""
+        sizes = (self.leverage.square(), self.sensitivity.square(), torch.ones_like(self.leverage))
+        return [float(each[chosen].sum() / each.sum().clamp(min=_TINY)) for each in sizes]
 
 
 def _quick_batch(problem: LaplaceProblem, covariance: Any, batch: Batch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.nets.laplace_problem import LaplaceProblem
-from memorymaps.nets.sampled.cost import PROBED, ROUNDED
+from memorymaps.nets.sampled.cost import PRECISION_EXAMPLES, PROBE_EXAMPLES
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Data, Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated, left_out
@@ -46,12 +46,12 @@ class Probe:
     def of(cls, size: Tensor, seed: int) -> Probe:
         """All where there are few, else some with replacement; `size [N]` is the examples' curvature."""
         n = len(size)
-        if n <= PROBED:
+        if n <= PROBE_EXAMPLES:
             return cls(np.arange(n), torch.ones(n, dtype=torch.float64))
         chance = (size + size.mean()).numpy()
         chance = chance / chance.sum() if chance.sum() > 0 else np.full(n, 1 / n)
-        places = np.sort(np.random.default_rng([seed, 1]).choice(n, PROBED, p=chance))
-        return cls(places, torch.as_tensor(1 / (PROBED * chance[places])))
+        places = np.sort(np.random.default_rng([seed, 1]).choice(n, PROBE_EXAMPLES, p=chance))
+        return cls(places, torch.as_tensor(1 / (PROBE_EXAMPLES * chance[places])))
 
     def state(
         self,
@@ -60,42 +60,31 @@ class Probe:
         directions: Directions,
         half: tuple[Tensor, Tensor],
     ) -> Probed:
-        """The errors of a map by this covariance along these directions, beside the rows of a sample of half the size:
-        their places among those drawn, and their probabilities.
-
-        Where no drawn row determines a part `r` of the effective parameters, the truth is between `1 − r` of a value
-        and all of it: the error `r²/2` of the value is stated as one of the middle by ratio, `√(1 − r)` of it.
+        """The errors of a map by this covariance along these directions; `half` are the rows of a sample of half the
+        size, their places among those drawn, and their probabilities.
         """
-        likelihood, whole = problem.network.likelihood, Directions.all_of(problem)
+        found = self._without(problem, AllAndHalf.by(covariance, *half))
+        along = problem.network.likelihood, found.data, found.cavity, found.places, found.share
+        calibrated, left_out = directions.calibrated(*along)
+        undrawn = UndrawnRows.of(found.by_half, found.by_all, found.share)
+        return Probed(found.stated(left_out, undrawn, covariance.shortfall), calibrated, undrawn.spread)
+
+    def _without(self, problem: LaplaceProblem, sources: AllAndHalf) -> _Examples:
+        """The examples, each seen from the posterior without it, along all of their outputs."""
+        likelihood, whole, pieces = problem.network.likelihood, Directions.all_of(problem), []
         places = torch.as_tensor(self.positions, device=problem.network.device)
-        share, sources = self.share.to(places.device), AllAndHalf.by(covariance, *half)
-        pieces, pairs, each = [], [], []
-        batch = problem.examples.take(self.positions)
-        for here, data, basis, cavities in left_out(problem, sources, batch, places, whole):
-            both = zip(cavities, (sources.all, sources.half), strict=True)
-            one, other = (estimates(likelihood, data, cavity, basis, source, whole) for cavity, source in both)
-            pieces.append(_sums(one, share[here]))
-            pairs.append(torch.stack([_stated(likelihood, data, found) for found in (other, one)]))
-            each.append((here, *data, one.cavity))
-        here, f, y, w, cavity = map(torch.cat, zip(*each, strict=True))
-        calibrated, off = directions.calibrated(likelihood, (f, y, w), cavity, places[here], share[here])
-        by_half, found = torch.cat(pairs, dim=3)
-        undrawn = UndrawnRows.of(by_half, found, share[here])
-        square, error, bias, loss = (torch.stack(each).sum(0).cpu() for each in zip(*pieces, strict=True))
-        square, mean = square.clamp(min=_TINY), loss[0].clamp(min=_TINY)
-        lacking, less = UNSURE * sources.all.shortfall**2, math.sqrt(max(_TINY, 1 - sources.all.shortfall))
-        relative = (error + (off.square() @ share[here]).cpu()[:2]) / square + lacking**2 * (less**-2 - 1)
-        relative += torch.tensor(undrawn.spread[:2], dtype=relative.dtype).square()
-        together = (float(loss[1:].norm()), float(off[2] @ share[here]), UNSURE * float(bias[2]), float(bias[3]) / less)
-        stated = Stated(
-            (*relative.sqrt().tolist(), math.hypot(*together, undrawn.of_loss) / float(mean)),
-            (*(bias[:2] / square).tolist(), float(bias[2] / mean)),
-        )
-        return Probed(stated, calibrated, undrawn.spread)
+        batch, share = problem.examples.take(self.positions), self.share.to(places.device)
+        for here, data, basis, (cavity, cavity_by_half) in left_out(problem, sources, batch, places, whole):
+            found = estimates(likelihood, data, cavity, basis, sources.all, whole)
+            half = estimates(likelihood, data, cavity_by_half, basis, sources.half, whole)
+            values, by_half = (_numbers(likelihood, data, each) for each in (found, half))
+            deleted = share[here] @ found.deleted[2]
+            pieces.append(_Examples(places[here], share[here], data, found.cavity, values, by_half, deleted))
+        return _Examples.joined(pieces)
 
     def rounding(self, problem: LaplaceProblem, covariance: SampledCovariance, directions: Directions) -> float:
         """What single precision changes of leverage, sensitivity and left-out loss, relative; the most of the three."""
-        step, device = max(1, len(self.positions) // ROUNDED), problem.network.device
+        step, device = max(1, len(self.positions) // PRECISION_EXAMPLES), problem.network.device
         positions, share, values = self.positions[::step], self.share[::step].to(device), []
         batch, places = problem.examples.take(positions), torch.as_tensor(positions, device=device)
         for dtype in (torch.float64, torch.float32):
@@ -106,18 +95,56 @@ class Probe:
         return float(((off.square() @ share) / (exact.square() @ share).clamp(min=_TINY)).sqrt().max())
 
 
-def _stated(likelihood: Likelihood, data: Data, found: Estimates) -> Tensor:
-    """Values, standard errors and sizes, `[3, 3, n]`."""
-    return torch.stack([found.value, found.standard_error, magnitudes(likelihood, data, found.value)])
-
-
-def _sums(found: Estimates, share: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`Σ x²`, `Σ se²` of leverage and sensitivity; `Σ bias x` of both, of the left-out loss `Σ bias` and what no row
-    determines; the sum of that loss, and what the deletion of each row does to it.
+@dataclass(frozen=True)
+class _Examples:
+    """Training examples at `places [n]`, each standing for `share [n]` of them: their `data`, the variance without each
+    of them, `cavity [n, c, c]`; of leverage, sensitivity and left-out loss, by all drawn rows and by half of them,
+    `[5, 3, n]`, values, their standard errors, sizes, removed biases, and what no row determines; and what deleting
+    each row changes in the sum of left-out losses, `deleted [m]`.
     """
-    x = found.value[:2]
-    bias = torch.cat(
-        [(found.bias[:2] * x) @ share, (found.bias[2] @ share)[None], (found.undetermined[2] @ share)[None]]
-    )
-    loss = torch.cat([(found.value[2] @ share)[None], share @ found.deleted[2]])
-    return x.square() @ share, found.standard_error[:2].square() @ share, bias, loss
+
+    places: Tensor
+    share: Tensor
+    data: Data
+    cavity: Tensor
+    by_all: Tensor
+    by_half: Tensor
+    deleted: Tensor
+
+    @classmethod
+    def joined(cls, pieces: list[_Examples]) -> _Examples:
+        """All of them."""
+        return cls(
+            torch.cat([each.places for each in pieces]),
+            torch.cat([each.share for each in pieces]),
+            tuple(map(torch.cat, zip(*(each.data for each in pieces), strict=True))),
+            torch.cat([each.cavity for each in pieces]),
+            torch.cat([each.by_all for each in pieces], dim=2),
+            torch.cat([each.by_half for each in pieces], dim=2),
+            torch.stack([each.deleted for each in pieces]).sum(0),
+        )
+
+    def stated(self, left_out: Tensor, undrawn: UndrawnRows, shortfall: float) -> Stated:
+        """Relative errors, with those of directions that are left out `[3, n]` and of rows that were not drawn.
+
+        Where no drawn row determines a part `r` of the effective parameters, the truth is between `1 − r` of a value
+        and all of it: the error `r²/2` of the value is stated as one of the middle by ratio, `√(1 − r)` of it.
+        """
+        value, error, _, bias, undetermined = self.by_all
+        square, loss = ((each @ self.share).clamp(min=_TINY) for each in (value[:2].square(), value[2]))
+        lacking, less = UNSURE * shortfall**2, math.sqrt(max(_TINY, 1 - shortfall))
+        relative = (error[:2].square() + left_out[:2].square()) @ self.share / square + lacking**2 * (less**-2 - 1)
+        relative += relative.new_tensor(undrawn.spread[:2]).square()
+        of_loss = torch.stack([left_out[2], UNSURE * bias[2], undetermined[2] / less]) @ self.share
+        together = math.hypot(float(self.deleted.norm()), *of_loss.cpu().tolist(), undrawn.of_loss)
+        removed = ((bias[:2] * value[:2]) @ self.share / square).cpu().tolist()
+        return Stated(
+            (*relative.sqrt().cpu().tolist(), together / float(loss)),
+            (*removed, float(bias[2] @ self.share / loss)),
+        )
+
+
+def _numbers(likelihood: Likelihood, data: Data, found: Estimates) -> Tensor:
+    """`[5, 3, n]`: values, standard errors, sizes, biases and what no row determines."""
+    size = magnitudes(likelihood, data, found.value)
+    return torch.stack([found.value, found.standard_error, size, found.bias, found.undetermined])

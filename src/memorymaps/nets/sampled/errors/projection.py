@@ -20,7 +20,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.gram import group_rows, inverses_of
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import prior_covariance
-from memorymaps.nets.sampled.cost import COMPARED, Kind, row_numbers
+from memorymaps.nets.sampled.cost import PROJECTION_EXAMPLES, Kind, row_numbers
 from memorymaps.nets.sampled.covariance import Cavities, Cavity, SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated
@@ -86,7 +86,7 @@ class UnprojectedCavities(Cavities):
 
 def projection_error(pool: RowPool, covariance: SampledCovariance, rows: int, probe: Probe) -> ProjectionError:
     """Root mean squares over at most 64 of the probe's examples, beside a sample of `rows` rows as they are."""
-    problem, step = pool.problem, max(1, len(probe.positions) // COMPARED)
+    problem, step = pool.problem, max(1, len(probe.positions) // PROJECTION_EXAMPLES)
     positions, share = probe.positions[::step], probe.share[::step].to(problem.network.device)
     pieces = RowPieces(pool, tuple(rows_types(problem)), pool.drawn(rows))
     prior = prior_covariance(problem, problem.prior)

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
 from memorymaps.nets.covariance.gram import DenseRows
 
 _PIECE = 2**23  # numbers read at once: 64 MB in double precision
+_READ = 1.3  # times the work of a product, with rows that are read (measured)
 
 
 @dataclass
@@ -95,6 +96,7 @@ class FiledRows:
     What is made of a batch (`of`) is `DenseRows`: these are only the rows that are kept.
     """
 
+    at_one: ClassVar[bool] = False
     files: tuple[RowFile, ...]
     index: Tensor
     scale: Tensor
@@ -113,6 +115,16 @@ class FiledRows:
     def numbers(group: ParameterGroup) -> int:
         """In one row while it is made."""
         return DenseRows.numbers(group)
+
+    @staticmethod
+    def held(group: ParameterGroup) -> int:
+        """Numbers in memory of a row that is kept: none."""
+        return 0
+
+    @staticmethod
+    def product_work(group: ParameterGroup, k: float) -> float:
+        """Multiplications for the product of two rows, and what takes as long as reading them."""
+        return _READ * group.size
 
     @classmethod
     def of_file(cls, file: RowFile, device: torch.device) -> FiledRows:

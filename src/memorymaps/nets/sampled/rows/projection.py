@@ -13,6 +13,7 @@ rows by `Ω` itself, for which the same number of dimensions says less (benchmar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,6 +53,15 @@ class LayerProjection:
     def numbers(self, group: ParameterGroup) -> int:
         """In one row while it is made."""
         return RankOneRows.numbers(group) if self.at_one else DenseRows.numbers(group)
+
+    def held(self, group: ParameterGroup) -> int:
+        """Numbers in memory of a row that is kept."""
+        return 1 + (sum(self.shape) if self.at_one else math.prod(self.shape))
+
+    def product_work(self, group: ParameterGroup, k: float) -> float:
+        """Multiplications for the product of two rows of examples with `k` directions."""
+        o, d = self.shape
+        return d / k + o if self.at_one else o * d
 
     def concatenate(self, each: Sequence[ProjectedRows]) -> ProjectedRows:
         """Concatenate along the examples."""

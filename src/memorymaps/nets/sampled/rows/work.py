@@ -10,21 +10,18 @@ import numpy as np
 import torch
 
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.pytree import length
 from memorymaps.nets.cost_model import TIMED, forward_macs, multiplications_like, training_step
-from memorymaps.nets.covariance.gram import DenseRows, GroupRows, RankOneRows, inverses_of, products_with
+from memorymaps.nets.covariance.gram import DenseRows, GroupRows, inverses_of, products_with
 from memorymaps.nets.curvature.structure import prior_covariance
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import PASSES_PER_EPOCH
 from memorymaps.nets.sampled.rows.files import FiledRows
-from memorymaps.nets.sampled.rows.projection import LayerProjection
 
 _EXAMPLES, _PART = 8, 40  # of the data that are timed: at least so many, at most a fortieth
 _NUMBERS = 2**20  # of these examples' rows along one direction
-_DIRECTIONS, _COMPARED = 6, 8
-_MANY, _MANY_NUMBERS = 256, 2**26  # other rows, as many as leave their numbers in main memory (0.3 GB)
-_FILED = 1.3  # of the work of a product, with rows that are read from files (measured)
+_DIRECTIONS, _FEW_ROWS = 6, 8
+_MANY_ROWS, _MANY_NUMBERS = 256, 2**26  # other rows, as many as leave their numbers in main memory (0.3 GB)
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def _materialised(problem: LaplaceProblem, kinds: Sequence[Any]) -> bool:
     """Whether a matrix layer is used at several positions."""
     pairs = zip(kinds, problem.block_groups, strict=True)
     matrices = [kind for kind, group in pairs if len(group.blocks) == 1 and group.blocks[0].is_matrix]
-    return not all(kind.at_one if isinstance(kind, LayerProjection) else kind is RankOneRows for kind in matrices)
+    return not all(kind.at_one for kind in matrices)
 
 
 def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
@@ -71,7 +68,7 @@ def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
     makers = [DenseRows if kind is FiledRows else kind for kind in kinds]
     inputs, several = _some_inputs(problem, makers), min(problem.num_outputs, _DIRECTIONS)
     n, double, single = length(inputs), torch.float64, torch.float32
-    few, many = _COMPARED, max(2 * _COMPARED, min(_MANY, _MANY_NUMBERS // _width(problem, makers)))
+    few, many = _FEW_ROWS, max(2 * _FEW_ROWS, min(_MANY_ROWS, _MANY_NUMBERS // _width(problem, makers)))
     step, trained = training_step(problem)
     cases = ((1, few, double), (several, few, double), (several, few, single), (several, many, single))
     passes = [_row_pass(problem, makers, inputs, *each) for each in cases]
@@ -103,7 +100,7 @@ def _row_pass(
 ) -> Callable[[], Any]:
     """A forward pass, some reverse passes, the rows that are made of them, and their products with `count` others."""
     n = length(inputs)
-    first = torch.arange(min(n, _COMPARED), device=problem.network.device)
+    first = torch.arange(min(n, _FEW_ROWS), device=problem.network.device)
     places = torch.arange(count, device=first.device) % len(first)
     made = _made(problem, makers, inputs, 1)
     others = [each.single(first, torch.zeros_like(first)).to(dtype).take(places) for each in made]
@@ -127,17 +124,5 @@ def _made(problem: LaplaceProblem, makers: list[Any], inputs: Any, directions: i
 
 def products_of_rows(problem: LaplaceProblem, kinds: Sequence[Any], k: float) -> float:
     """Multiplications for the product of two rows, `a D⁻¹a'ᵀ`, of examples with `k` directions each."""
-    return sum(_product(kind, group, k) for kind, group in zip(kinds, problem.block_groups, strict=True))
-
-
-def _product(kind: Any, group: ParameterGroup, k: float) -> float:
-    """Of one group: `(a·a')(g·g')` of a layer in factors, whose inputs directions share."""
-    if isinstance(kind, LayerProjection):
-        o, d = kind.shape
-        return d / k + o if kind.at_one else o * d
-    if kind is FiledRows:
-        return _FILED * group.size
-    if kind is not RankOneRows:
-        return group.size
-    o, d = group.blocks[0].shape
-    return d / k + o
+    pairs = zip(kinds, problem.block_groups, strict=True)
+    return float(sum(kind.product_work(group, k) for kind, group in pairs))
